@@ -1,0 +1,206 @@
+"""The ASGI application: the table of endpoints behind keys and limits; the hot paths go straight to it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as StarletteRequest
+from starlette.routing import Route
+
+from understudy.api import daemons, records, tasks
+from understudy.api.auth import Keys, RateLimit
+from understudy.api.endpoint import Endpoint, Request
+from understudy.api.pages import page_routes
+from understudy.api.respond import INTERNAL, ClientGoneError, read_body, respond, respond_error
+from understudy.api.streams import stream_events
+from understudy.coordinator.nouns import Key
+from understudy.errors import ForbiddenError, NotFoundError, UnderstudyError
+from understudy.hub.claims import Claim
+from understudy.hub.keys import KEYS_MAX, Caller
+from understudy.runtime.hub import HubRuntime
+
+ENDPOINTS: tuple[Endpoint, ...] = (*tasks.ENDPOINTS, *daemons.ENDPOINTS, *records.ENDPOINTS)
+QUERY_FIELDS_MAX = 50
+
+
+class Api:
+    """What every endpoint needs: the running hub, the keys and the limits."""
+
+    def __init__(self, hub: HubRuntime, keys: Keys, limit: RateLimit, *, publishes_docs: bool = True) -> None:
+        self.hub = hub
+        self.keys = keys
+        self.limit = limit
+        self.publishes_docs = publishes_docs
+        hub.writer.after_commit(self._after_commit)
+
+    def _after_commit(self, committed: Any) -> None:
+        if any(stored.event.name.startswith("key.") for stored in committed.events):
+            asyncio.get_running_loop().create_task(self.load_keys())
+
+    async def load_keys(self) -> None:
+        """Take over the keys of the store."""
+        stored = await self.hub.view(lambda view: view.reader.load_all(Key, KEYS_MAX))
+        self.keys.replace_stored(stored)
+
+    def caller(self, scope: Any) -> Caller:
+        """Who sends the request; UnauthorizedError, or TooManyRequestsError for too many wrong keys."""
+        secret = ""
+        for name, value in scope["headers"]:
+            if name == b"x-api-key":
+                secret = value.decode("latin-1")
+                break
+            if name == b"authorization" and value[:7].lower() == b"bearer ":
+                secret = value[7:].decode("latin-1").strip()
+        caller = self.keys.find(secret)
+        if caller is None:
+            client = scope.get("client")
+            self.limit.wrong_key(client[0] if client else "")
+        assert caller is not None
+        return caller
+
+
+class EndpointApp:
+    """One endpoint as an ASGI application."""
+
+    def __init__(self, endpoint: Endpoint, api: Api) -> None:
+        self.endpoint = endpoint
+        self.api = api
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request; every error of ours becomes its response here and nowhere else."""
+        endpoint = self.endpoint
+        try:
+            request = await self._request(scope, receive)
+            if endpoint.follows:
+                await stream_events(self.api.hub, request, scope, receive, send)
+                return
+            answer = await self._answer(request, receive)
+            if isinstance(answer, UnderstudyError):
+                raise answer
+            shown = endpoint.answer(answer) if endpoint.answer is not None else answer
+            await respond(send, endpoint.status_of(shown), shown)
+        except UnderstudyError as error:
+            await respond_error(send, error)
+        except ClientGoneError:
+            return
+        except Exception as bug:  # noqa: BLE001 - the outermost place of a request
+            self.api.hub.log.emit("critical", "API", f"Internal error in {endpoint.method} {endpoint.path}: {bug!r}")
+            await respond(send, 500, INTERNAL)
+
+    async def _request(self, scope: Any, receive: Any) -> Request:
+        """Key, then rate limit, then path id, then body: the first that fails answers."""
+        endpoint, api = self.endpoint, self.api
+        caller = api.caller(scope)
+        if not caller.may(*endpoint.scopes):
+            raise ForbiddenError(code="scope")
+        if endpoint.is_limited:
+            api.limit.take(caller.key_id)
+        query = scope["query_string"]
+        request = Request(
+            caller,
+            scope.get("path_params") or {},
+            _query(query) if query else {},
+            b"",
+            api.hub.clock.now_ms(),
+            api.hub.ids,
+            _header(scope, b"idempotency-key") if endpoint.method == "POST" else "",
+        )
+        if endpoint.method != "GET":
+            request.body = await read_body(scope, receive, endpoint.body_max)
+        return request
+
+    async def _answer(self, request: Request, receive: Any) -> Any:
+        endpoint, hub = self.endpoint, self.api.hub
+        if endpoint.show is not None:
+            show = endpoint.show
+            return await hub.view(lambda view: show(request, view))
+        assert endpoint.make is not None
+        operation = endpoint.make(request)
+        if isinstance(operation, Claim) and operation.body.wait_sec:
+            return await self._wait_for_work(operation, receive)
+        return await hub.decide(operation)
+
+    async def _wait_for_work(self, claim: Claim, receive: Any) -> Any:
+        """Answer the moment a task is there, at the latest after `waitSec`."""
+        hub = self.api.hub
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + (claim.body.wait_sec or 0)
+        gone: asyncio.Task[Any] = loop.create_task(_disconnected(receive))
+        try:
+            while True:
+                answer = await hub.decide(claim)
+                left = ends - loop.time()
+                if answer["success"] or left <= 0:
+                    return answer
+                waiter = hub.waiting.join(claim.provides, claim.names)
+                try:
+                    await asyncio.wait((waiter, gone), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    hub.waiting.leave(claim.provides, claim.names, waiter)
+                if gone.done():
+                    if waiter.done():
+                        hub.waiting.pass_on()
+                    raise ClientGoneError
+        finally:
+            gone.cancel()
+
+
+async def _disconnected(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _query(raw: bytes) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX))
+    except ValueError:
+        return {}
+
+
+def _header(scope: Any, wanted: bytes) -> str:
+    for name, value in scope["headers"]:
+        if name == wanted:
+            return str(value.decode("latin-1"))
+    return ""
+
+
+def build_app(api: Api) -> Any:
+    """The whole application."""
+    routes = [Route(e.path, EndpointApp(e, api), methods=[e.method]) for e in ENDPOINTS]
+    routes += page_routes(api, ENDPOINTS)
+
+    async def unknown(request: StarletteRequest, _: Exception) -> Any:
+        return await _unknown(request, api)
+
+    app = Starlette(routes=routes, exception_handlers={HTTPException: unknown})
+    app.router.redirect_slashes = False
+    straight = {(e.method, e.path): EndpointApp(e, api) for e in ENDPOINTS if "{" not in e.path}
+
+    async def entry(scope: Any, receive: Any, send: Any) -> None:
+        """The hot paths are plain look-ups; everything else is routed."""
+        if scope["type"] == "http":
+            endpoint = straight.get((scope["method"], scope["path"]))
+            if endpoint is not None:
+                await endpoint(scope, receive, send)
+                return
+        await app(scope, receive, send)
+
+    return entry
+
+
+async def _unknown(request: StarletteRequest, api: Api) -> Any:
+    """Unknown routes and methods: 404, but 401 without a key."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        error: UnderstudyError = NotFoundError()
+        try:
+            api.caller(scope)
+        except UnderstudyError as refused:
+            error = refused
+        await respond_error(send, error)
+
+    return answer

@@ -1,0 +1,83 @@
+"""Who calls, and how often: keys by hash, a bucket a key, a count of wrong keys an address."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+
+from understudy.clock import Clock
+from understudy.coordinator.nouns import Key
+from understudy.errors import TooManyRequestsError, UnauthorizedError
+from understudy.hub.keys import OWNER_SCOPES, SCOPES, Caller, caller_of, hash_of
+
+WRONG_KEYS_A_MINUTE = 20
+ADDRESSES_MAX = 10_000
+MINUTE_MS = 60_000
+SECRET_CHARS_MAX = 512
+
+# keys that people already have in their environment (CONTRACT 0)
+OWNER_KEY_NAMES = ("UNDERSTUDY_API_KEY", "ASSISTANT_API_KEY", "QUEUE_API_KEY", "WORKERS_API_KEY")
+ADMIN_KEY_NAME = "ADMIN_API_KEY"
+
+
+class Keys:
+    """Every valid key by its hash; several may be valid at once."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._fixed = {
+            hash_of(secret): Caller(f"env:{name}", SCOPES if name == ADMIN_KEY_NAME else OWNER_SCOPES)
+            for name, secret in environment.items()
+        }
+        admin = environment.get(ADMIN_KEY_NAME)
+        if admin:
+            self._fixed[hash_of(admin)] = Caller(f"env:{ADMIN_KEY_NAME}", SCOPES)
+        self._callers: dict[str, Caller] = dict(self._fixed)
+        self._cache: dict[str, Caller] = {}
+
+    def replace_stored(self, stored: Iterable[Key]) -> None:
+        """Take over what the store says now."""
+        self._callers = {key.hash: caller_of(key) for key in stored if not key.revoked_at} | self._fixed
+        self._cache = {}
+
+    def find(self, secret: str) -> Caller | None:
+        """The caller with this secret; hashed once, then remembered until keys change."""
+        caller = self._cache.get(secret)
+        if caller is None and 0 < len(secret) <= SECRET_CHARS_MAX:
+            caller = self._callers.get(hash_of(secret))
+            if caller is not None:
+                self._cache[secret] = caller
+        return caller
+
+
+class RateLimit:
+    """A token bucket a key, and a count of wrong keys an address; all bounded."""
+
+    def __init__(self, clock: Clock, per_s: float, burst: float) -> None:
+        self._clock = clock
+        self._per_ms = per_s / 1000
+        self._burst = burst
+        self._buckets: dict[str, tuple[float, int]] = {}
+        self._wrong: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    def take(self, key_id: str) -> None:
+        """Take one from the key's bucket; TooManyRequestsError says when to come back."""
+        now = self._clock.mono_ms()
+        level, since = self._buckets.get(key_id, (self._burst, now))
+        level = min(self._burst, level + (now - since) * self._per_ms)
+        if level < 1:
+            self._buckets[key_id] = (level, now)
+            raise TooManyRequestsError(max(1, round((1 - level) / self._per_ms / 1000)))
+        self._buckets[key_id] = (level - 1, now)
+
+    def wrong_key(self, address: str) -> None:
+        """Count a wrong key; UnauthorizedError, or TooManyRequestsError beyond 20 a minute."""
+        now = self._clock.mono_ms()
+        count, since = self._wrong.pop(address, (0, now))
+        if now - since >= MINUTE_MS:
+            count, since = 0, now
+        self._wrong[address] = (count + 1, since)
+        while len(self._wrong) > ADDRESSES_MAX:
+            self._wrong.popitem(last=False)
+        if count >= WRONG_KEYS_A_MINUTE:
+            raise TooManyRequestsError(max(1, (since + MINUTE_MS - now) // 1000))
+        raise UnauthorizedError

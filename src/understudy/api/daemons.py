@@ -1,0 +1,106 @@
+"""The endpoints about daemons and incidents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from understudy.api.endpoint import STRING, Endpoint, Request, id_of
+from understudy.errors import BadRequestError
+from understudy.hub.heartbeats import Heartbeat
+from understudy.hub.incidents import Acknowledge
+from understudy.hub.operation import Operation
+from understudy.hub.registry import Configure, Forget, OldHeartbeat, Pause, Register
+from understudy.hub.views import View, cursor_of
+from understudy.wire.daemons import HeartbeatBody, OldHeartbeatBody, PauseBody, RegisterBody, SettingsBody
+from understudy.wire.decode import decode
+from understudy.wire.keys import AcknowledgeBody
+
+DAEMON_ID_CHARS_MAX = 256
+
+
+def _heartbeat(request: Request) -> Operation:
+    """An absent, empty or unreadable body is fine: it is a sign of life all the same."""
+    try:
+        body = decode(request.body, HeartbeatBody)
+    except BadRequestError as unreadable:
+        if "details" in unreadable.fields and b"daemonId" in request.body:
+            raise
+        body = HeartbeatBody()
+    return Heartbeat(body)
+
+
+def _daemon_id(request: Request) -> str:
+    value = request.path["daemon_id"]
+    if not value or len(value) > DAEMON_ID_CHARS_MAX or "\0" in value:
+        raise BadRequestError("Invalid daemonId format", ("daemonId: Expected 1 to 256 characters",))
+    return value
+
+
+def _pause(*, paused: bool) -> Any:
+    def make(request: Request) -> Operation:
+        daemon_id = _daemon_id(request)
+        if request.body.strip():
+            request.parsed(PauseBody)
+        return Pause(daemon_id, paused=paused)
+
+    return make
+
+
+def _acknowledge(request: Request) -> Operation:
+    incident_id = id_of(request, "incident_id", "incidentId")
+    body = request.parsed(AcknowledgeBody) if request.body.strip() else AcknowledgeBody()
+    return Acknowledge(incident_id, body.by or request.caller.key_id)
+
+
+def _incidents(request: Request, view: View) -> Any:
+    at, key = cursor_of(request.query.get("cursor", ""))
+    return view.incidents(at, key, request.number("limit", 1, 1000, 50))
+
+
+HEARTBEAT = Endpoint(
+    "POST", "/api/queue/heartbeat", "A sign of life; renews the leases of what runs", ("work",), make=_heartbeat,
+    shape=HeartbeatBody, errors=(409,), is_limited=False,
+)  # fmt: skip
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    HEARTBEAT,
+    Endpoint(
+        "POST", "/api/daemon/register", "Register a daemon", ("work",),
+        make=lambda r: Register(r.parsed(RegisterBody)), shape=RegisterBody, status=201, is_limited=False,
+    ),
+    Endpoint(
+        "POST", "/api/daemon/heartbeat", "A registered daemon's own health report", ("work",),
+        make=lambda r: OldHeartbeat(r.parsed(OldHeartbeatBody)), shape=OldHeartbeatBody, errors=(404,),
+        is_limited=False,
+    ),
+    Endpoint("GET", "/api/daemon/health", "Active and stale daemons", ("read",), show=lambda _, v: v.old_health()),
+    Endpoint("GET", "/api/daemons", "All daemons", ("read",), show=lambda _, v: v.daemons()),
+    Endpoint(
+        "GET", "/api/daemons/{daemon_id}", "One daemon", ("read",),
+        show=lambda r, v: v.daemon(_daemon_id(r)), errors=(404,),
+    ),
+    Endpoint(
+        "POST", "/api/daemons/{daemon_id}/pause", "Give it no work; do not judge its silence", ("admin",),
+        make=_pause(paused=True), shape=PauseBody, errors=(404,),
+    ),
+    Endpoint(
+        "POST", "/api/daemons/{daemon_id}/resume", "Give it work again", ("admin",), make=_pause(paused=False),
+        shape=PauseBody, errors=(404,),
+    ),
+    Endpoint(
+        "PUT", "/api/daemons/{daemon_id}/settings", "Its own limits and sleep windows", ("admin",),
+        make=lambda r: Configure(_daemon_id(r), r.parsed(SettingsBody)), shape=SettingsBody, errors=(404,),
+    ),
+    Endpoint(
+        "DELETE", "/api/daemons/{daemon_id}", "Forget a daemon: its id is free again", ("admin",),
+        make=lambda r: Forget(_daemon_id(r)), errors=(404,),
+    ),
+    Endpoint(
+        "GET", "/api/incidents", "Incidents, newest first", ("read",), show=_incidents,
+        query=(("cursor", STRING), ("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50})),
+    ),
+    Endpoint(
+        "POST", "/api/incidents/{incident_id}/acknowledge", "Say that somebody has seen it", ("admin", "work"),
+        make=_acknowledge, shape=AcknowledgeBody, errors=(404,),
+    ),
+)  # fmt: skip

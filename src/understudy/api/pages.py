@@ -1,0 +1,93 @@
+"""What needs no key: health, readiness, the OpenAPI document and its page."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from understudy.api.endpoint import Endpoint
+from understudy.api.openapi import openapi_of
+from understudy.clock import iso
+from understudy.errors import UnderstudyError
+from understudy.hub.starts import Listen
+from understudy.texts import t
+
+if TYPE_CHECKING:
+    from understudy.api.app import Api
+
+ALARM_STALE_MS = 65_000
+
+
+def page_routes(api: Api, endpoints: tuple[Endpoint, ...]) -> list[Route]:
+    """The public routes."""
+    routes = [Route("/health", _health(api)), Route("/ready", _ready(api))]
+    if api.publishes_docs:
+        document = openapi_of(endpoints, api.hub.version)
+        routes += [Route("/openapi.json", _openapi(document)), Route("/docs", _docs(document))]
+    return routes
+
+
+def _health(api: Api) -> Any:
+    async def health(_: Request) -> Response:
+        return json_response({"status": "ok", "version": api.hub.version, "startedAt": iso(api.hub.started_at)})
+
+    return health
+
+
+def _ready(api: Api) -> Any:
+    async def ready(_: Request) -> Response:
+        hub = api.hub
+        is_writable = True
+        try:
+            await hub.decide(Listen())
+        except UnderstudyError:
+            is_writable = False
+        idle_ms = hub.clock.mono_ms() - hub.alarm.last_ring_mono
+        is_ready = is_writable and idle_ms < ALARM_STALE_MS
+        body = {
+            "ready": is_ready,
+            "store": {"writable": is_writable, "commitMs": hub.writer.commit_ms},
+            "alarm": {"lagMs": hub.alarm.lag_ms, "nextAt": iso(hub.alarm.next_at)},
+            "outbox": {"oldestSec": 0},
+        }
+        return json_response(body, 200 if is_ready else 503)
+
+    return ready
+
+
+def _openapi(document: dict[str, Any]) -> Any:
+    async def openapi(_: Request) -> Response:
+        return json_response(document)
+
+    return openapi
+
+
+def _docs(document: dict[str, Any]) -> Any:
+    rows = "\n".join(
+        f"<tr><td><code>{method.upper()}</code></td><td><code>{escape(path)}</code></td>"
+        f"<td>{escape(operation['summary'])}</td></tr>"
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    )
+    page = (
+        "<!doctype html><html lang=en><meta charset=utf-8><title>understudy API</title>"
+        "<style>body{font:16px system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+        "td{padding:.3rem .8rem .3rem 0;vertical-align:top}</style>"
+        f"<h1>understudy {escape(document['info']['version'])}</h1>"
+        f"<p>{escape(t('api.docs_intro'))} <a href=openapi.json>openapi.json</a></p><table>{rows}</table></html>"
+    )
+
+    async def docs(_: Request) -> Response:
+        return HTMLResponse(page)
+
+    return docs
+
+
+def json_response(body: Any, status: int = 200) -> Response:
+    """`body` as a JSON response."""
+    return Response(msgspec.json.encode(body), status, media_type="application/json")

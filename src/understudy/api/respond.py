@@ -1,0 +1,73 @@
+"""Answers and errors as HTTP responses, in one place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from understudy.errors import TooLargeError, UnderstudyError
+
+Send = Any
+Receive = Any
+Scope = Any
+_encode = msgspec.json.Encoder().encode
+INTERNAL = {"error": "Internal error"}
+
+
+class ClientGoneError(Exception):
+    """Nobody is there any more to answer."""
+
+
+async def respond(send: Send, status: int, body: Any, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    """Send `body` as JSON."""
+    payload = _encode(body)
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(payload)).encode()),
+                *headers,
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": payload})
+
+
+async def respond_error(send: Send, error: UnderstudyError) -> None:
+    """Send an error of ours; the same shape for all."""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if "retryAfter" in error.fields:
+        headers = ((b"retry-after", str(error.fields["retryAfter"]).encode()),)
+    if error.status == 401:  # noqa: PLR2004
+        headers = ((b"www-authenticate", b"Bearer"),)
+    message = error.message if error.status != 503 else error.message.partition(":")[0]  # noqa: PLR2004
+    await respond(send, error.status, {"error": message, **error.fields}, headers)
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The whole body; TooLargeError beyond `limit` bytes, ClientGoneError if it never arrives whole."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > limit:
+            raise TooLargeError(limit)
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGoneError
+    if not message.get("more_body"):
+        body: bytes = message.get("body", b"")
+        if len(body) > limit:
+            raise TooLargeError(limit)
+        return body
+    parts, size = [message.get("body", b"")], len(message.get("body", b""))
+    while message.get("more_body"):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        part = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            raise TooLargeError(limit)
+    return b"".join(parts)

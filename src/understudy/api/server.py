@@ -1,0 +1,158 @@
+"""A hub as a process: store, runtime and HTTP server, from settings to the last commit."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import uvicorn
+import uvloop
+from msgspec import Struct
+
+import understudy
+from understudy.api.app import Api, build_app
+from understudy.api.auth import Keys, RateLimit
+from understudy.clock import SystemClock
+from understudy.coordinator.nouns import Policy
+from understudy.errors import ConfigError
+from understudy.ids import IdMaker
+from understudy.log import Log
+from understudy.redact import Redactor
+from understudy.runtime.hub import HubRuntime
+from understudy.runtime.lock import FileLock
+from understudy.store.sqlite import SqliteStore
+
+STOP_WITHIN_S = 5
+SWITCH_INTERVAL_S = 0.001  # the writer and the event loop share one interpreter: short turns keep both prompt
+
+
+class HubSettings(Struct, frozen=True):
+    """Everything a hub is given; nothing in here is read from the environment later."""
+
+    host: str = "127.0.0.1"
+    port: int = 8787
+    data_dir: Path = Path()
+    store: str = ""  # a path; "" is hub.db in the data directory
+    policy: Policy = Policy()
+    environment_keys: dict[str, str] = {}
+    log_level: str = "info"
+    log_form: str = "pretty"
+    rate_per_s: float = 200
+    rate_burst: float = 1000
+    publishes_docs: bool = True
+    fail_point_file: str = ""  # crash tests: pause before COMMIT while this file exists
+
+
+def fingerprint_of(settings: HubSettings) -> str:
+    """A short hash of what decides this hub's behaviour, without any secret."""
+    shown = (settings.policy, settings.rate_per_s, settings.rate_burst, settings.store, understudy.__version__)
+    return hashlib.sha256(msgspec.json.encode(shown)).hexdigest()[:12]
+
+
+def serve(settings: HubSettings) -> int:
+    """Serve until SIGTERM or SIGINT; 0 once everything acknowledged is on disk. UnderstudyError if it cannot."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(settings.data_dir / "hub.lock")
+    lock.take(f"The data directory {settings.data_dir}")
+    try:
+        listener = _listen(settings.host, settings.port)
+        with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(settings, listener))
+    finally:
+        lock.release()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, with the signals left to us: waiting polls must be let go first."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another --port, or stop who uses it"
+        ) from error
+    listener.listen(2048)
+    listener.setblocking(False)
+    return listener
+
+
+async def _serve(settings: HubSettings, listener: socket.socket) -> int:
+    clock = SystemClock()
+    secrets = tuple(settings.environment_keys.values())
+    log = Log(clock, level=settings.log_level, form=settings.log_form, redactor=Redactor(secrets))
+    path = Path(settings.store) if settings.store else settings.data_dir / "hub.db"
+    store = SqliteStore(path, _fail_point(settings.fail_point_file))
+    hub = HubRuntime(store, clock, IdMaker(clock), settings.policy, log, understudy.__version__)
+    api = Api(
+        hub,
+        Keys(settings.environment_keys),
+        RateLimit(clock, settings.rate_per_s, settings.rate_burst),
+        publishes_docs=settings.publishes_docs,
+    )
+    server = _Server(
+        uvicorn.Config(
+            build_app(api),
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=STOP_WITHIN_S,
+            h11_max_incomplete_event_size=64 * 1024,
+        )
+    )
+    await hub.start(fingerprint_of(settings), socket.gethostname())
+    await api.load_keys()
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        hub.release_waiters()
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    host, port = listener.getsockname()[:2]
+    log.emit("info", "Hub", f"Listening on http://{host}:{port}", version=understudy.__version__)
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        await hub.stop()
+        log.emit("info", "Hub", "Stopped")
+    return 0
+
+
+def _fail_point(path: str) -> Callable[[], None] | None:
+    """For crash tests: wait before COMMIT as long as the file exists, so that a kill can land there."""
+    if not path:
+        return None
+
+    def pause() -> None:
+        while Path(path).exists():
+            time.sleep(0.005)
+
+    return pause

@@ -1,0 +1,120 @@
+"""The event log as a list, or live as Server-Sent Events, resumable by Last-Event-ID."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from understudy.api.endpoint import Request
+from understudy.api.records import event_filter
+from understudy.api.respond import respond
+from understudy.hub.views import event_json
+from understudy.runtime.events import Follower, matches
+from understudy.runtime.hub import HubRuntime
+from understudy.store.base import EventFilter, StoredEvent
+
+KEEP_ALIVE_S = 15
+PAGE = 500
+RETRY_MS = 1000
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+async def stream_events(hub: HubRuntime, request: Request, scope: Any, receive: Any, send: Any) -> None:
+    """`GET /api/events`: a page, or everything from here on until the client goes."""
+    wanted = event_filter(request)
+    if request.query.get("follow", "") not in ("1", "true"):
+        live = hub.feed.live_matching(wanted)
+        await respond(send, 200, await hub.view(lambda view: view.events(wanted, live)))
+        return
+    hub.waiting.check_room()
+    follower = Follower()
+    hub.feed.followers.add(follower)
+    hub.waiting.count += 1
+    try:
+        await _follow(hub, wanted, _last_event_id(scope), follower, receive, send)
+    except OSError:
+        return
+    finally:
+        hub.waiting.count -= 1
+        hub.feed.followers.discard(follower)
+
+
+def _last_event_id(scope: Any) -> int | None:
+    for name, value in scope["headers"]:
+        if name == b"last-event-id" and value.isdigit() and len(value) < 16:  # noqa: PLR2004
+            return int(value)
+    return None
+
+
+async def _follow(
+    hub: HubRuntime, wanted: EventFilter, after: int | None, follower: Follower, receive: Any, send: Any
+) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+    await _write(send, f"retry: {RETRY_MS}\n\n".encode())
+    last = await _catch_up(hub, wanted, after, send)
+    gone = asyncio.get_running_loop().create_task(_disconnected(receive))
+    try:
+        while not gone.done():
+            next_event = asyncio.ensure_future(follower.queue.get())
+            await asyncio.wait((next_event, gone), timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+            if not next_event.done():
+                next_event.cancel()
+                await _write(send, b": still here\n\n")
+                continue
+            stored = next_event.result()
+            if stored is None:
+                break
+            is_new = stored.event.live_only or stored.id > last
+            if is_new and matches(stored, wanted) and _is_shown(stored, wanted):
+                await _write(send, sse(stored))
+    finally:
+        gone.cancel()
+        if not gone.done():
+            await send({"type": "http.response.body", "body": b""})
+
+
+async def _catch_up(hub: HubRuntime, wanted: EventFilter, after: int | None, send: Any) -> int:
+    """What was missed since `after`, page by page; or the last page. Where it came to is returned."""
+    if after is None:
+        page: list[StoredEvent] = await hub.view(lambda view: view.reader.list_events(wanted))
+        for stored in page:
+            await _write(send, sse(stored))
+        return page[-1].id if page else 0
+    last = after
+    while True:
+        asked = replace(wanted, after_id=last, before_id=0, since_at=0, limit=PAGE)
+        page = await hub.view(lambda view, asked=asked: view.reader.list_events(asked))  # type: ignore[misc]
+        for stored in page:
+            await _write(send, sse(stored))
+        if page:
+            last = page[-1].id
+        if len(page) < PAGE:
+            return last
+
+
+def _is_shown(stored: StoredEvent, wanted: EventFilter) -> bool:
+    """Live-only lines are for those who search, or ask for level debug."""
+    return not stored.event.live_only or bool(wanted.text) or "debug" in wanted.levels
+
+
+def sse(stored: StoredEvent) -> bytes:
+    """One event as a Server-Sent Event; what is live only has no id, so it is not resumed from."""
+    data = msgspec.json.encode(event_json(stored))
+    head = b"" if stored.event.live_only else b"id: %d\n" % stored.id
+    return head + b"event: " + stored.event.name.encode() + b"\ndata: " + data + b"\n\n"
+
+
+async def _write(send: Any, chunk: bytes) -> None:
+    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+
+async def _disconnected(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

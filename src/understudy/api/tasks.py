@@ -1,0 +1,167 @@
+"""The endpoints about tasks: queue, leases, results, owners' verbs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from understudy.api.endpoint import STRING, Endpoint, Request, task_id_of
+from understudy.errors import BadRequestError, ForbiddenError
+from understudy.hub.claims import Claim
+from understudy.hub.enqueue import Enqueue
+from understudy.hub.leases import Release, Renew
+from understudy.hub.operation import Operation
+from understudy.hub.owners import NoteStatus, Steer, Verb
+from understudy.hub.results import Report, ReportMany
+from understudy.hub.views import View, cursor_of, internal_status
+from understudy.store.base import TaskFilter
+from understudy.wire.limits import RESULT_BYTES_MAX
+from understudy.wire.tasks import (
+    ClaimBody,
+    EnqueueBatchBody,
+    EnqueueBody,
+    ReleaseBody,
+    RenewBody,
+    ResultBody,
+    ResultsBody,
+    StatusBody,
+)
+
+DEDUP_CHARS_MAX = 256
+
+
+def _enqueue(request: Request) -> Operation:
+    body = request.parsed(EnqueueBody)
+    if request.idempotency_key and body.dedup_key is None:
+        if len(request.idempotency_key) > DEDUP_CHARS_MAX:
+            raise BadRequestError(
+                "Validation failed", (f"Idempotency-Key: Expected at most {DEDUP_CHARS_MAX} characters",)
+            )
+        body = replace(body, dedup_key=request.idempotency_key)
+    return Enqueue([body], [request.ids.new("task")], request.caller.key_id)
+
+
+def _enqueue_batch(request: Request) -> Operation:
+    bodies = request.parsed(EnqueueBatchBody).tasks
+    return Enqueue(bodies, [request.ids.new("task") for _ in bodies], request.caller.key_id)
+
+
+def _claim(request: Request) -> Operation:
+    body = request.parsed(ClaimBody) if request.body.strip() else ClaimBody()
+    return Claim(body, body.worker_id or body.daemon_id or f"worker_{request.now_ms}")
+
+
+def _result(request: Request) -> Operation:
+    return Report(task_id_of(request), request.parsed(ResultBody), request.ids.new("evidence"))
+
+
+def _results(request: Request) -> Operation:
+    items = request.parsed(ResultsBody).results
+    return ReportMany(items, [request.ids.new("evidence") for _ in items])
+
+
+def _release(request: Request) -> Operation:
+    task_id = task_id_of(request)
+    return Release(task_id, request.parsed(ReleaseBody) if request.body.strip() else ReleaseBody())
+
+
+def _steer(verb: Verb) -> Any:
+    def make(request: Request) -> Operation:
+        only_of = "" if request.caller.may("admin", "work") or verb != "cancel" else request.caller.key_id
+        return Steer(verb, task_id_of(request), request.caller.key_id, only_of)
+
+    return make
+
+
+def _list_tasks(request: Request, view: View) -> Any:
+    if not request.caller.may("read"):
+        raise ForbiddenError(code="scope")
+    at, task_id = cursor_of(request.query.get("cursor", ""))
+    return view.tasks(
+        TaskFilter(
+            internal_status(request.query.get("status", "")),
+            request.query.get("source", ""),
+            text=request.query.get("q", ""),
+            before_key=at,
+            before_id=task_id,
+            limit=request.number("limit", 1, 1000, 50),
+        )
+    )
+
+
+def _created(answer: Any) -> int:
+    return 201 if answer["created"] else 200
+
+
+CLAIM = Endpoint(
+    "POST", "/api/queue/claim", "Claim tasks under leases; waitSec makes it a long poll", ("work",), make=_claim,
+    shape=ClaimBody, errors=(409, 503), is_limited=False, waits=True,
+)  # fmt: skip
+RESULT = Endpoint(
+    "POST", "/api/result/{task_id}", "Report what a run came to", ("work",), make=_result, shape=ResultBody,
+    errors=(404, 409), body_max=RESULT_BYTES_MAX, is_limited=False,
+)  # fmt: skip
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    CLAIM,
+    RESULT,
+    Endpoint(
+        "POST", "/api/results", "Report up to 100 results, each judged on its own", ("work",), make=_results,
+        shape=ResultsBody, body_max=RESULT_BYTES_MAX, is_limited=False,
+    ),
+    Endpoint(
+        "POST", "/api/queue", "Enqueue a task", ("submit",), make=_enqueue, shape=EnqueueBody,
+        status=_created, answer=lambda made: {"success": True, **made[0]}, errors=(422,),
+    ),
+    Endpoint(
+        "POST", "/api/queue/batch", "Enqueue up to 1,000 tasks, all or none", ("submit",), make=_enqueue_batch,
+        shape=EnqueueBatchBody, answer=lambda made: {"tasks": made}, errors=(422,),
+    ),
+    Endpoint(
+        "POST", "/api/queue/{task_id}/renew", "Renew a lease", ("work",),
+        make=lambda r: Renew(task_id_of(r), r.parsed(RenewBody)), shape=RenewBody, errors=(403, 404, 409),
+        is_limited=False,
+    ),
+    Endpoint(
+        "POST", "/api/queue/{task_id}/release", "Give a task back", ("work",), make=_release, shape=ReleaseBody,
+        errors=(403, 409), is_limited=False,
+    ),
+    Endpoint(
+        "POST", "/api/queue/{task_id}/status", "Note a status on a task", ("work",),
+        make=lambda r: NoteStatus(task_id_of(r), r.parsed(StatusBody).status), shape=StatusBody, errors=(404,),
+    ),
+    Endpoint("GET", "/api/queue", "The first 1,000 claimable tasks", ("read", "work"), show=lambda _, v: v.queue()),
+    Endpoint(
+        "GET", "/api/queue/{task_id}", "A task that is not finished", ("read", "work", "submit"),
+        show=lambda r, v: v.task(task_id_of(r), r.caller), errors=(404,),
+    ),
+    Endpoint(
+        "GET", "/api/result/{task_id}", "How a task ended", ("read", "work", "submit"),
+        show=lambda r, v: v.result(task_id_of(r), r.caller), errors=(404,),
+    ),
+    Endpoint(
+        "GET", "/api/tasks", "Tasks, newest first", ("read",), show=_list_tasks,
+        query=(
+            ("status", {"type": "string", "enum": ["pending", "claimed", "done", "failed", "cancelled"]}),
+            ("source", STRING), ("q", STRING), ("cursor", STRING),
+            ("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50}),
+        ),
+    ),
+    Endpoint(
+        "GET", "/api/tasks/{task_id}", "A whole record with attempts and history", ("read", "submit"),
+        show=lambda r, v: v.record(task_id_of(r), r.caller), errors=(404,),
+    ),
+    Endpoint(
+        "POST", "/api/tasks/{task_id}/cancel", "Cancel a task, for good", ("submit", "work"), make=_steer("cancel"),
+        errors=(404, 409),
+    ),
+    Endpoint(
+        "POST", "/api/tasks/{task_id}/retry", "Start a failed or cancelled task anew", ("submit", "work"),
+        make=_steer("retry"), errors=(404, 409),
+    ),
+    Endpoint(
+        "POST", "/api/tasks/{task_id}/move", "Let a task that waits for its machine run elsewhere",
+        ("submit", "work"), make=_steer("move"), errors=(404, 409),
+    ),
+)  # fmt: skip

@@ -1,0 +1,260 @@
+"""The health of a daemon: deadlines, incidents, and that only changes speak (DESIGN 3, Health).
+
+```
+new/healthy ──silent for late_after──> late ──silent for down_after──> down
+     ^                                  │                               │
+     └──────────── a sign of life: recovered, once, with its length ────┘
+```
+A deadline is half-open: a daemon is late when `now.h >= deadline`. A health deadline is re-armed when it
+rings, not rewritten with each beat. States that an owner or the daemon itself chose (paused, draining,
+stopped) and never-seen daemons make no alarm.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from understudy.clock import iso
+from understudy.coordinator.actions import Event
+from understudy.coordinator.hearing import at_wall
+from understudy.coordinator.nouns import Daemon, Incident, Now, Period, Policy
+from understudy.errors import BadRequestError
+
+JUDGED = frozenset({"healthy", "late", "stuck"})  # whose silence has a next deadline
+SILENT = frozenset({"late", "down", "asleep"})
+GRACE_MS = 30_000  # after a gap, unless the configured limit is smaller
+UNKNOWN_INTERVAL_MS = 150_000  # a client that announced none: old daemons renew every 120 s
+BEATS_KEPT = 120
+_BEAT_UNIT_MS = 100
+_BEAT_MAX = 0xFFFF
+MINUTES_A_DAY = 1440
+
+
+class Limits(Struct, frozen=True):
+    """After how much silence a daemon is late and down, and the grace after a gap."""
+
+    late_ms: int
+    down_ms: int
+    grace_late_ms: int
+    grace_down_ms: int
+
+
+class Health(Struct, frozen=True):
+    """A daemon after a look at its health, with the rows and events that go with it."""
+
+    daemon: Daemon
+    save: tuple[Struct, ...] = ()
+    events: tuple[Event, ...] = ()
+
+
+def limits_of(daemon: Daemon, policy: Policy) -> Limits:
+    """Its own limits, else the hub's; an announced longer interval stretches late, down keeps its distance."""
+    late = daemon.late_after_ms or policy.late_after_ms
+    down = max(daemon.down_after_ms or policy.down_after_ms, late)
+    stretched = max(late, 2 * daemon.interval_ms)
+    two_beats = 2 * (daemon.interval_ms or UNKNOWN_INTERVAL_MS)
+    return Limits(
+        stretched, stretched + (down - late), max(two_beats, min(GRACE_MS, late)), max(two_beats, min(GRACE_MS, down))
+    )
+
+
+def late_deadline(daemon: Daemon, limits: Limits, now: Now) -> int:
+    """When it becomes late if it stays silent: after a gap not before resume + grace."""
+    return _deadline(daemon, limits.late_ms, limits.grace_late_ms, now)
+
+
+def down_deadline(daemon: Daemon, limits: Limits, now: Now) -> int:
+    """When it becomes down if it stays silent."""
+    return _deadline(daemon, limits.down_ms, limits.grace_down_ms, now)
+
+
+def _deadline(daemon: Daemon, limit_ms: int, grace_ms: int, now: Now) -> int:
+    plain = daemon.last_seen_h + limit_ms
+    return max(plain, now.resumed_h + grace_ms) if daemon.last_seen_h < now.resumed_h else plain
+
+
+def seen(daemon: Daemon, now: Now, policy: Policy, said: str = "healthy", reason: str = "") -> Health:
+    """A sign of life: whatever it was before, it is now what it says; recovery is told once."""
+    since_last = now.wall - daemon.last_seen_at if daemon.last_seen_at else 0
+    alive = replace(
+        daemon,
+        last_seen_at=now.wall,
+        last_seen_h=now.h,
+        beats=_with_beat(daemon.beats, since_last),
+        reason=reason,
+    )
+    state = "paused" if daemon.paused else said
+    if state == daemon.state:
+        if daemon.deadline_h or state not in JUDGED:
+            return Health(alive)
+        return Health(replace(alive, deadline_h=late_deadline(alive, limits_of(alive, policy), now)))
+    armed = late_deadline(alive, limits_of(alive, policy), now) if state in JUDGED else 0
+    return _changed(daemon, replace(alive, deadline_h=armed), state, now)
+
+
+def rung(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy, incident_id: str) -> Health:
+    """The alarm's look when the deadline has come: re-arm it, or say late, then down."""
+    if daemon.state not in JUDGED:
+        return Health(replace(daemon, deadline_h=0))
+    limits = limits_of(daemon, policy)
+    if daemon.state == "late":
+        deadline = down_deadline(daemon, limits, now)
+        if now.h < deadline:
+            return Health(replace(daemon, deadline_h=deadline))
+        return _down(daemon, incident, now, deadline)
+    deadline = late_deadline(daemon, limits, now)
+    if now.h < deadline:
+        return Health(replace(daemon, deadline_h=deadline))
+    if is_sleep_expected(daemon.expected_sleep, now.wall):
+        rearmed = replace(daemon, state="asleep", deadline_h=0, since_at=now.wall, reason="expected")
+        event = health_event(rearmed, now, "daemon.asleep", "info", f"Daemon {daemon.id} is asleep, as expected")
+        return Health(rearmed, _periods(daemon, rearmed, now), (event,))
+    return _late(daemon, limits, now, deadline, incident_id)
+
+
+def _late(daemon: Daemon, limits: Limits, now: Now, deadline: int, incident_id: str) -> Health:
+    late = replace(
+        daemon,
+        state="late",
+        since_at=now.wall,
+        incident_id=incident_id,
+        deadline_h=down_deadline(daemon, limits, now),
+    )
+    incident = Incident(
+        incident_id,
+        daemon.id,
+        "late",
+        now.wall,
+        at_wall(now, deadline),
+        late_h=now.h,
+        last_seen_at=daemon.last_seen_at,
+    )
+    event = _silence_event(late, now, deadline, "daemon.late", "warning", "Warning: Daemon heartbeat delayed")
+    return Health(late, (incident, *_periods(daemon, late, now)), (event,))
+
+
+def _down(daemon: Daemon, incident: Incident | None, now: Now, deadline: int) -> Health:
+    down = replace(daemon, state="down", since_at=now.wall, deadline_h=0)
+    rows = (replace(incident, state="down", down_at=at_wall(now, deadline)),) if incident else ()
+    message = f"CRITICAL: daemon {daemon.id} unresponsive"
+    event = _silence_event(down, now, deadline, "daemon.down", "critical", message)
+    return Health(down, (*rows, *_periods(daemon, down, now)), (event,))
+
+
+def closed(incident: Incident, daemon: Daemon, now: Now) -> Incident:
+    """The incident at its end: its length from the last sign of life, and how many beats were missed."""
+    length = now.wall - incident.last_seen_at
+    interval = daemon.interval_ms or UNKNOWN_INTERVAL_MS
+    return replace(
+        incident,
+        state="recovered",
+        recovered_at=now.wall,
+        length_ms=length,
+        missed_beats=max(length // interval - 1, 0),
+        slept_ms=daemon.slept_ms,
+    )
+
+
+def _changed(before: Daemon, after: Daemon, state: str, now: Now) -> Health:
+    changed = replace(after, state=state, since_at=now.wall)
+    rows = _periods(before, changed, now)
+    if before.state in SILENT:
+        changed = replace(changed, incident_id="")
+        silent_ms = now.wall - before.last_seen_at
+        event = health_event(
+            changed,
+            now,
+            "daemon.recovered",
+            "info",
+            f"Daemon {after.id} recovered after {silent_ms / 1000:.0f} s",
+            was=before.state,
+            lengthSec=silent_ms / 1000,
+            incidentId=before.incident_id or None,
+            sleptSec=after.slept_ms / 1000 or None,
+        )
+        return Health(changed, rows, (event,))
+    name, level = _NAMES.get(state, ("daemon.recovered", "info"))
+    if before.state == "new" and state == "healthy":
+        return Health(changed, rows)
+    event = health_event(changed, now, name, level, f"Daemon {after.id} is {state}", reason=after.reason or None)
+    return Health(changed, rows, (event,))
+
+
+_NAMES = {
+    "stuck": ("daemon.stuck", "warning"),
+    "paused": ("daemon.paused", "info"),
+    "draining": ("daemon.draining", "info"),
+    "stopped": ("daemon.stopped", "info"),
+    "asleep": ("daemon.asleep", "info"),
+}
+
+
+def set_state(daemon: Daemon, state: str, now: Now, policy: Policy) -> Health:
+    """An owner's word (pause, resume): judged again from now on where it is judged at all."""
+    armed = replace(daemon, last_seen_h=max(daemon.last_seen_h, now.h)) if state in JUDGED else daemon
+    deadline = late_deadline(armed, limits_of(armed, policy), now) if state in JUDGED else 0
+    return _changed(replace(daemon, incident_id=""), replace(armed, deadline_h=deadline, incident_id=""), state, now)
+
+
+def is_sleep_expected(windows: str, wall: int) -> bool:
+    """Whether the instant lies in one of the owner's daily sleep windows, `from <= t < to` in its zone."""
+    if windows == "[]":
+        return False
+    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=wall)
+    for window in json.loads(windows):
+        local = at.astimezone(zone_of(window["tz"]))
+        minute, start, end = local.hour * 60 + local.minute, _minute(window["from"]), _minute(window["to"])
+        if (minute - start) % MINUTES_A_DAY < (end - start) % MINUTES_A_DAY:
+            return True
+    return False
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone of an IANA name; BadRequestError if there is none of that name."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise BadRequestError("Validation failed", (f"expectedSleep: no time zone {name!r}",)) from error
+
+
+def _minute(text: str) -> int:
+    hours, minutes = text.split(":")
+    return int(hours) * 60 + int(minutes)
+
+
+def _with_beat(beats: bytes, since_last_ms: int) -> bytes:
+    distance = min(since_last_ms // _BEAT_UNIT_MS, _BEAT_MAX) if since_last_ms > 0 else 0
+    return (beats + distance.to_bytes(2, "big"))[-2 * BEATS_KEPT :]
+
+
+def _periods(before: Daemon, after: Daemon, now: Now) -> tuple[Period, ...]:
+    opened = Period(after.id, now.wall, after.state)
+    if not before.since_at or before.since_at == now.wall:
+        return (opened,)
+    return (Period(before.id, before.since_at, before.state, now.wall), opened)
+
+
+def _silence_event(daemon: Daemon, now: Now, deadline: int, name: str, level: str, message: str) -> Event:
+    return health_event(
+        daemon,
+        now,
+        name,
+        level,
+        message,
+        lastHeartbeat=iso(daemon.last_seen_at),
+        elapsedSec=round((now.h - daemon.last_seen_h) / 1000),
+        deadlineAt=iso(at_wall(now, deadline)),
+        incidentId=daemon.incident_id or None,
+    )
+
+
+def health_event(daemon: Daemon, now: Now, name: str, level: str, message: str, **fields: object) -> Event:
+    """An event of the daemon's story."""
+    fields = {"daemonId": daemon.id, **fields}
+    kept = {key: value for key, value in fields.items() if value is not None}
+    return Event(now.wall, level, name, "TaskCoordinator", message, kept, daemon_id=daemon.id)

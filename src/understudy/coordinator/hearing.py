@@ -1,0 +1,54 @@
+"""Hearing time: silence and leases are counted only while a hub could hear (DESIGN 3).
+
+`h = wall − gaps_ms`. One row says when a hub last heard; whatever is missing since then by more than
+2 s (no hub running, stopped, frozen, or the wall clock moved) is a gap and is taken out of the count.
+So a hub's own absence, and any jump of its clock, makes no false alarm and loses no deadline.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from understudy.clock import iso
+from understudy.coordinator.actions import Event
+from understudy.coordinator.nouns import Hearing, Now
+
+GAP_MIN_MS = 2_000
+WRITE_EVERY_MS = 1_000
+
+
+def hear(hearing: Hearing, wall: int) -> tuple[Hearing, Now, Event | None]:
+    """The hearing row after this instant, the time for the rules, and the gap if there was one.
+
+    The same row comes back (`is`) when nothing needs to be written.
+    """
+    passed = wall - hearing.heard_at
+    if hearing.idle or not hearing.heard_at:
+        return hearing, Now(wall, wall - hearing.gaps_ms, hearing.resumed_h), None
+    if 0 <= passed <= GAP_MIN_MS:
+        after = replace(hearing, heard_at=wall) if passed >= WRITE_EVERY_MS else hearing
+        return after, Now(wall, wall - hearing.gaps_ms, hearing.resumed_h), None
+    gaps_ms = hearing.gaps_ms + passed
+    resumed_h = wall - gaps_ms
+    after = replace(hearing, heard_at=wall, gaps_ms=gaps_ms, resumed_h=resumed_h)
+    event = Event(
+        wall,
+        "warning",
+        "hub.gap",
+        "TaskCoordinator",
+        f"Nothing was heard for {abs(passed) / 1000:.1f} s: silence is not counted",
+        {"fromAt": iso(hearing.heard_at), "toAt": iso(wall), "gapSec": passed / 1000},
+    )
+    if abs(passed) <= GAP_MIN_MS:  # a small step back of the wall clock: corrected, not worth a word
+        return replace(after, resumed_h=hearing.resumed_h), Now(wall, resumed_h, hearing.resumed_h), None
+    return after, Now(wall, resumed_h, resumed_h), event
+
+
+def awake(hearing: Hearing, now: Now) -> Hearing:
+    """From here on something is watched or leased: count what is heard."""
+    return replace(hearing, idle=0, heard_at=now.wall)
+
+
+def at_wall(now: Now, h: int) -> int:
+    """The wall instant of a hearing instant: now + what remains."""
+    return now.wall + (h - now.h)

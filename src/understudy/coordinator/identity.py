@@ -1,0 +1,73 @@
+"""Who a request comes from: watch names, machines, boots (DESIGN 3, Identity)."""
+
+from __future__ import annotations
+
+import re
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from understudy.coordinator.actions import Event
+from understudy.coordinator.nouns import Boot, Daemon, Now
+
+LEGACY = "legacy"
+_START_TIME = re.compile(r"_\d{13}$")
+_MADE_BY_HUB = re.compile(r"^worker_\d{13}$")
+MAY_LOSE_ITS_ID = frozenset({"down", "stopped"})
+
+
+def watch_name(worker_id: str) -> str:
+    """The daemon behind a worker's name: old daemons put their start time at its end. "" if never watched."""
+    if _MADE_BY_HUB.match(worker_id):
+        return ""
+    return _START_TIME.sub("", worker_id) or worker_id
+
+
+class Arrival(Struct, frozen=True):
+    """What a beat's machine and boot mean for the daemon of that name."""
+
+    refused: str = ""  # "", "id_taken" or "superseded"
+    is_new_boot: bool = False
+    is_sign_of_life: bool = True
+    events: tuple[Event, ...] = ()
+    save: tuple[Boot, ...] = ()
+
+
+def arrive(daemon: Daemon, machine_id: str, boot_id: str, old_boots: frozenset[str], now: Now) -> Arrival:
+    """Judge a beat: another machine may take the id only of one that is down or stopped."""
+    if daemon.machine_id and not machine_id:
+        return Arrival(is_sign_of_life=False)
+    if daemon.machine_id and machine_id != daemon.machine_id:
+        if daemon.state not in MAY_LOSE_ITS_ID:
+            return Arrival("id_taken", events=(_cloned(daemon, machine_id, now),))
+        return Arrival(is_new_boot=True, events=(_moved(daemon, machine_id, now),), save=_superseded(daemon, now))
+    if not boot_id or boot_id == daemon.boot_id:
+        return Arrival()
+    if boot_id in old_boots:
+        return Arrival("superseded")
+    return Arrival(is_new_boot=True, save=_superseded(daemon, now))
+
+
+def bound(daemon: Daemon, machine_id: str, boot_id: str, *, is_new_boot: bool) -> Daemon:
+    """The daemon bound to this machine and boot."""
+    if is_new_boot:
+        return replace(daemon, machine_id=machine_id or daemon.machine_id, boot_id=boot_id, seq=0, running="[]")
+    if machine_id and not daemon.machine_id:
+        return replace(daemon, machine_id=machine_id)
+    return daemon
+
+
+def _superseded(daemon: Daemon, now: Now) -> tuple[Boot, ...]:
+    return (Boot(daemon.id, daemon.boot_id, now.wall),) if daemon.boot_id else ()
+
+
+def _cloned(daemon: Daemon, machine_id: str, now: Now) -> Event:
+    fields = {"daemonId": daemon.id, "machineId": machine_id, "boundTo": daemon.machine_id}
+    message = f"Another machine beats as {daemon.id}: refused"
+    return Event(now.wall, "warning", "daemon.cloned", "TaskCoordinator", message, fields, daemon_id=daemon.id)
+
+
+def _moved(daemon: Daemon, machine_id: str, now: Now) -> Event:
+    fields = {"daemonId": daemon.id, "machineId": machine_id, "was": daemon.machine_id}
+    message = f"The id {daemon.id} moves to another machine"
+    return Event(now.wall, "warning", "daemon.moved", "TaskCoordinator", message, fields, daemon_id=daemon.id)

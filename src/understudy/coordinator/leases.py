@@ -1,0 +1,319 @@
+"""Leases and their fencing tokens: claim, renew, release, lose, settle (DESIGN 3, CONTRACT 2).
+
+A lease is held while `now.h < expires_h`. Its token only grows for a task: `max(previous + 1, now in ms)`,
+so it survives retries, id reuse and restored backups. Two live leases on one task are impossible; an older
+token changes nothing. After a lease has ended, but before anybody else has the task, its token still counts.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from understudy.clock import iso
+from understudy.coordinator.actions import Event
+from understudy.coordinator.nouns import (
+    FAILED,
+    LEASED,
+    QUEUED,
+    Attempt,
+    Now,
+    Policy,
+    Result,
+    Task,
+)
+from understudy.coordinator.transitions import status_after
+
+NO_NEEDS = "[]"
+REQUEUE, WAIT, ASK = "requeue", "wait", "ask"
+# how a lease may have ended so that its token still counts while nobody else has the task
+STILL_COUNTS = frozenset({"expired", "lost", "released", "timed_out"})
+LOST_AS = frozenset({"expired", "lost"})
+OUTCOMES_OF_FAILURE = frozenset({"blocked", "timed_out", "cancelled"})
+BACKOFF_FIRST_MS = 10_000
+BACKOFF_MAX_MS = 600_000
+BACKOFF_SPREAD = 0.2
+
+
+class Grant(Struct, frozen=True):
+    """Who claims, and on which terms."""
+
+    worker_id: str
+    daemon_id: str = ""
+    boot_id: str = ""
+    request_id: str = ""
+    on_loss: str = ""
+    duration_ms: int = 0  # asked for; 0: the hub's choice
+    is_old_way: bool = False
+    down_after_ms: int = 0  # of the claiming daemon
+
+
+class Change(Struct, frozen=True):
+    """A task after a rule, with the rows and events that go with it."""
+
+    task: Task
+    save: tuple[Struct, ...]
+    events: tuple[Event, ...]
+
+
+def on_loss_of(task: Task, claimed_with: str) -> str:
+    """What becomes of the work if its worker falls silent: task's word, then text-only, then the claim's."""
+    if task.on_loss:
+        return task.on_loss
+    if task.needs == NO_NEEDS:
+        return REQUEUE
+    return claimed_with or REQUEUE
+
+
+def is_held(task: Task, now: Now) -> bool:
+    """Whether somebody holds a lease on the task at this instant."""
+    return task.status == LEASED and now.h < task.expires_h
+
+
+def waits_for_its_machine(task: Task) -> bool:
+    """Whether losing the current lease reserves the task: only work that has begun does."""
+    return task.lease_on_loss != REQUEUE and bool(task.is_named)
+
+
+def claim(task: Task, grant: Grant, now: Now, policy: Policy) -> Change:
+    """Lease a claimable task; a `wait` lease starts as short as any until its token is first named."""
+    token = max(task.token + 1, now.wall)
+    on_loss = on_loss_of(task, grant.on_loss)
+    duration = grant.duration_ms if grant.is_old_way else duration_of(on_loss, grant, policy)
+    first = duration if grant.is_old_way else min(duration, policy.lease_ms)
+    hard_end = now.h + task.timeout_ms + policy.overtime_ms
+    leased = replace(
+        task,
+        status=status_after(task.status, "claim"),
+        ready=0,
+        waiting_for="",
+        updated_at=now.wall,
+        token=token,
+        worker_id=grant.worker_id,
+        daemon_id=grant.daemon_id,
+        boot_id=grant.boot_id,
+        request_id=grant.request_id,
+        lease_on_loss=on_loss,
+        is_old_way=int(grant.is_old_way),
+        is_named=0,
+        claimed_at=now.wall,
+        renewed_at=0,
+        expires_h=min(now.h + first, hard_end),
+        duration_ms=duration,
+        hard_end_h=hard_end,
+        ended="",
+    )
+    event = task_event(
+        leased, now, "task.claimed", f"Task {task.id} claimed by {grant.worker_id}", workerId=grant.worker_id
+    )
+    return Change(leased, (leased, attempt_of(leased)), (event,))
+
+
+def duration_of(on_loss: str, grant: Grant, policy: Policy) -> int:
+    """The hub's choice for token-aware claims; the claim may only shorten it."""
+    chosen = policy.lease_ms if on_loss == REQUEUE else (grant.down_after_ms or policy.down_after_ms)
+    return min(chosen, grant.duration_ms) if grant.duration_ms else chosen
+
+
+def renew(task: Task, now: Now, extend_ms: int = 0) -> Change | None:
+    """Go on with a lease whose holder is already proven; None where it cannot be renewed any more.
+
+    An ended lease that nobody took is taken up again. Past the run's hard end nothing is renewed.
+    """
+    is_taken_up = task.status == QUEUED and task.ended in LOST_AS
+    if not (task.status == LEASED or is_taken_up) or now.h >= task.hard_end_h:
+        return None
+    renewed = replace(
+        task,
+        status=status_after(task.status, "renew"),
+        ready=0,
+        waiting_for="",
+        ended="",
+        is_named=1,
+        renewed_at=now.wall,
+        updated_at=now.wall if is_taken_up else task.updated_at,
+        expires_h=min(now.h + (extend_ms or task.duration_ms), task.hard_end_h),
+    )
+    if not is_taken_up:
+        return Change(renewed, (renewed,), ())
+    event = task_event(renewed, now, "task.claimed", f"Lease of {task.id} taken up again", workerId=task.worker_id)
+    return Change(renewed, (renewed, attempt_of(renewed)), (event,))
+
+
+def release(task: Task, now: Now, policy: Policy, reason: str) -> Change:
+    """The holder gives the task back. A guard's last will is a loss; a drain keeps a reservation."""
+    if reason == "daemon_gone":
+        return lose(task, now, policy, "lost", "its daemon is gone")
+    reserved = waits_for_its_machine(task) and reason != "not_started"
+    released = _back_in_queue(task, now, "released", "release", reserved=reserved)
+    event = task_event(
+        released,
+        now,
+        "lease.released",
+        f"Lease of {task.id} released by {task.worker_id}",
+        workerId=task.worker_id,
+        reason=reason or None,
+    )
+    return Change(released, (released, attempt_of(released)), (event, *_waiting_event(released, now)))
+
+
+def lose(task: Task, now: Now, policy: Policy, how: str, why: str) -> Change:
+    """A lease ended without a word of its holder (`expired`) or for certain (`lost`): no strike against it."""
+    losses = task.losses + 1
+    name = "lease.expired" if how == "expired" else "lease.lost"
+    told = task_event(
+        task, now, name, f"Lease of {task.id} {how}: {why}", level="warning", workerId=task.worker_id, losses=losses
+    )
+    if losses >= policy.losses_max:
+        return _poisoned(task, now, how, losses, told)
+    lost = _back_in_queue(replace(task, losses=losses), now, how, "lose", reserved=waits_for_its_machine(task))
+    return Change(lost, (lost, attempt_of(lost)), (told, *_waiting_event(lost, now)))
+
+
+def expire(task: Task, now: Now, policy: Policy) -> Change:
+    """The alarm's look at a lease whose time is over: outlived its limit, or its worker fell silent."""
+    if now.h >= task.hard_end_h:
+        result = Result(task.id, 0, error='"timed out: the run outlived its limit"', failure='{"class":"timed_out"}')
+        return settle(task, replace(result, token=task.token, at=now.wall), now, is_final=False, outcome="timed_out")
+    return lose(task, now, policy, "expired", "no renewal in time")
+
+
+def settle(task: Task, result: Result, now: Now, *, is_final: bool, outcome: str) -> Change:
+    """Apply a result by the current token: done, failed for good, or queued again after a backoff."""
+    if result.success:
+        done = _finished(task, now, "succeed", "done")
+        event = task_event(done, now, "task.done", f"Task {task.id} done", workerId=task.worker_id)
+        return Change(done, (done, attempt_of(done), result), (event,))
+    attempts = task.attempts + 1
+    counted = replace(task, attempts=attempts)
+    if is_final or attempts >= task.max_attempts:
+        failed = _finished(counted, now, "fail", outcome)
+        event = task_event(
+            failed,
+            now,
+            "task.failed",
+            f"Task {task.id} failed",
+            level="warning",
+            workerId=task.worker_id,
+            outcome=outcome,
+        )
+        return Change(failed, (failed, attempt_of(failed), result), (event,))
+    wait_ms = backoff_ms(task.id, attempts)
+    again = replace(
+        counted,
+        status=status_after(task.status, "try_again"),
+        ready=0,
+        waiting_for="",
+        finished_at=0,
+        available_at=now.wall + wait_ms,
+        updated_at=now.wall,
+        ended=outcome,
+    )
+    event = task_event(
+        again,
+        now,
+        "task.retrying",
+        f"Task {task.id} failed, tried again",
+        workerId=task.worker_id,
+        inSec=wait_ms / 1000,
+    )
+    return Change(again, (again, attempt_of(again)), (event,))
+
+
+def backoff_ms(task_id: str, attempts: int) -> int:
+    """10 s × 2ⁿ ± 20 %, at most 10 min; the spread comes from the id, so the rule stays pure."""
+    plain = min(BACKOFF_FIRST_MS * 2 ** (attempts - 1), BACKOFF_MAX_MS)
+    dice = zlib.crc32(f"{task_id}/{attempts}".encode()) / 0xFFFFFFFF
+    return round(plain * (1 - BACKOFF_SPREAD + 2 * BACKOFF_SPREAD * dice))
+
+
+def counts_still(task: Task, token: int) -> bool:
+    """Whether a result with this token may be applied (DESIGN 3, Lease)."""
+    if token != task.token or not token:
+        return False
+    if task.status == LEASED:
+        return True
+    if task.status == QUEUED:
+        return task.ended in STILL_COUNTS
+    return task.status == FAILED and task.ended in LOST_AS
+
+
+def closes_old_attempt(task: Task, worker_id: str) -> bool:
+    """Whether a result without a token may be applied: only by the rules for old clients (CONTRACT 2)."""
+    if not task.is_old_way or (worker_id and worker_id != task.worker_id):
+        return False
+    return task.status == LEASED or (task.status == QUEUED and task.ended in ("released", "expired"))
+
+
+def attempt_of(task: Task) -> Attempt:
+    """The attempt row of the task's latest lease."""
+    ended_at = task.updated_at if task.ended else 0
+    return Attempt(
+        task.id, task.token, task.worker_id, task.daemon_id, task.boot_id, task.claimed_at, ended_at, task.ended
+    )
+
+
+def task_event(task: Task, now: Now, name: str, message: str, level: str = "info", **fields: object) -> Event:
+    """An event of the task's story."""
+    fields = {"taskId": task.id, "token": task.token or None, **fields}
+    return Event(
+        now.wall,
+        level,
+        name,
+        "TaskQueue",
+        message,
+        {key: value for key, value in fields.items() if value is not None},
+        task_id=task.id,
+        daemon_id=task.daemon_id,
+    )
+
+
+def _back_in_queue(task: Task, now: Now, outcome: str, event: str, *, reserved: bool) -> Task:
+    holder = task.daemon_id or task.worker_id
+    return replace(
+        task,
+        status=status_after(task.status, event),
+        ready=0 if reserved else 1,
+        waiting_for=holder if reserved else "",
+        updated_at=now.wall,
+        ended=outcome,
+    )
+
+
+def _finished(task: Task, now: Now, event: str, outcome: str) -> Task:
+    return replace(
+        task,
+        status=status_after(task.status, event),
+        ready=0,
+        waiting_for="",
+        updated_at=now.wall,
+        finished_at=now.wall,
+        ended=outcome,
+    )
+
+
+def _poisoned(task: Task, now: Now, how: str, losses: int, told: Event) -> Change:
+    failed = replace(_finished(task, now, "poison", how), losses=losses)
+    error = f"poison: lost {losses} times without a result"
+    result = Result(task.id, 0, error=json.dumps(error), failure='{"class":"poison"}', token=task.token, at=now.wall)
+    event = task_event(failed, now, "task.failed", f"Task {task.id} failed: {error}", level="warning", outcome="poison")
+    return Change(failed, (failed, attempt_of(failed), result), (told, event))
+
+
+def _waiting_event(task: Task, now: Now) -> tuple[Event, ...]:
+    if not task.waiting_for:
+        return ()
+    asks = task.lease_on_loss == ASK or not task.boot_id
+    event = task_event(
+        task,
+        now,
+        "task.waiting",
+        f"Task {task.id} waits for {task.waiting_for}",
+        waitingFor=task.waiting_for,
+        asksOwner=asks,
+        since=iso(now.wall),
+    )
+    return (event,)

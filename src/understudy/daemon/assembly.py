@@ -1,0 +1,181 @@
+"""Puts a real daemon together and lives it: lock, leftovers, loops, signals, end."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import signal
+import threading
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from understudy import __version__
+from understudy.clock import Clock, SystemClock
+from understudy.daemon.guard_link import GuardLink
+from understudy.daemon.home import Home, Lock, checked_daemon_id, default_daemon_id
+from understudy.daemon.hub_client import HubClient
+from understudy.daemon.life import main_loop
+from understudy.daemon.machine import Machine
+from understudy.daemon.settings import DaemonSettings
+from understudy.daemon.sleep import SleepMeter
+from understudy.errors import ConfigError
+from understudy.ids import IdMaker
+from understudy.log import Log
+from understudy.redact import Redactor
+from understudy.runtime.drive import Driver
+from understudy.texts import t
+from understudy.worker.effects import Loop
+from understudy.worker.executors import Executor, child_env
+from understudy.worker.executors.command import Command
+from understudy.worker.executors.diagnostic import Diagnostic
+from understudy.worker.guard_policy import Hello
+from understudy.worker.state import Duties, Identity, WorkerState
+
+RULE = "=" * 60
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+TOO_MANY_SIGNALS = 3
+EXIT_UNCLEAN = 1
+
+
+class Daemon:
+    """One life of a daemon. `run` returns when it is over; `stop` ends it from another thread."""
+
+    def __init__(
+        self, settings: DaemonSettings, *, clock: Clock | None = None, ambient: Mapping[str, str] | None = None
+    ) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._ambient = dict(os.environ if ambient is None else ambient)
+        self._ids = IdMaker(self._clock)
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        secrets = (settings.api_key, *settings.secrets)
+        self._log = Log(self._clock, level=settings.log_level, form=settings.log_form, redactor=Redactor(secrets))
+
+    def run(self) -> int:
+        """Live → exit code: 0 after an orderly end. ConfigError if it cannot begin."""
+        daemon_id = checked_daemon_id(self._settings.daemon_id or default_daemon_id())
+        home = Home(self._settings.data_dir, daemon_id)
+        lock = Lock(home, daemon_id)
+        try:
+            return self._live(daemon_id, home)
+        finally:
+            lock.release()
+
+    def stop(self) -> None:
+        """As a SIGTERM would."""
+        os.write(self._wake_write, b"s")
+
+    def _live(self, daemon_id: str, home: Home) -> int:
+        machine_id = home.machine_id(self._ids)
+        identity = Identity(daemon_id, machine_id, self._ids.new("boot"), __version__)
+        state = self._state(identity)
+        self._introduce(state)
+        driver = Driver(state.signals, self._clock)
+        hub = HubClient(
+            self._settings.hub_url,
+            self._settings.api_key,
+            version=__version__,
+            ca_file=self._settings.ca_file,
+        )
+        guard = GuardLink(self._hello(identity), self._ambient, lambda: driver.raise_signal("guard"))
+        machine = Machine(driver, self._clock, self._log, hub, guard, home)
+        driver.use(machine)
+        machine.end_leftovers()
+        try:
+            is_orderly = self._drive(driver, state)
+        finally:
+            machine.end_everything()
+            guard.close()
+        return 0 if is_orderly and state.is_stopped else EXIT_UNCLEAN
+
+    def _state(self, identity: Identity) -> WorkerState:
+        executors = self._executors()
+        settings = self._settings
+        duties = Duties(
+            capacity=settings.capacity,
+            provides=settings.provides,
+            interval_ms=settings.heartbeat_interval_ms,
+            poll_wait_ms=settings.poll_wait_ms,
+            drain_ms=settings.drain_ms,
+        )
+        jitter, meter = random.SystemRandom().random, SleepMeter(self._clock)
+        state = WorkerState(identity, self._clock, self._ids, executors, duties, jitter=jitter, slept_ms=meter.slept_ms)
+        state.auth = {name: executor.readiness(None) for name, executor in executors.items()}
+        if self._settings.command and state.auth["command"] != "ok":
+            raise ConfigError(t("daemon.command_missing", command=self._settings.command[0]))
+        return state
+
+    def _executors(self) -> dict[str, Executor]:
+        """The first of them takes the tasks that name none."""
+        secrets = (self._settings.api_key, *self._settings.secrets)
+        env = child_env(self._ambient, self._settings.env_pass, secrets)
+        executors: list[Executor] = [Diagnostic(_with_package_path(env, self._ambient))]
+        if self._settings.command:
+            executors.insert(0, Command(self._settings.command, env, cwd=self._settings.command_cwd))
+        return {executor.name: executor for executor in executors}
+
+    def _hello(self, identity: Identity) -> Hello:
+        return Hello(
+            hub_url=self._settings.hub_url,
+            api_key=self._settings.api_key,
+            worker_id=identity.worker_id,
+            ca_file=self._settings.ca_file,
+        )
+
+    def _introduce(self, state: WorkerState) -> None:
+        """The banner and the lines that operators look for; no secret among them."""
+        identity, settings = state.identity, self._settings
+        if settings.log_form == "pretty":
+            for line in (RULE, f" understudy daemon v{__version__} (ClaimTask API + Lease Management)", RULE):
+                self._log.write(line)
+        say = self._log.emit
+        url = urlsplit(settings.hub_url)
+        say("info", "Startup", f"Daemon {identity.daemon_id}", version=__version__, pid=os.getpid())
+        say("info", "Startup", f"Boot {identity.boot_id}", machineId=identity.machine_id)
+        say("info", "Config", f"Hub {url.scheme}://{url.hostname}:{url.port or url.scheme}")
+        say("info", "Config", f"Data {settings.data_dir}")
+        say("info", "Config", f"Heartbeat every {settings.heartbeat_interval_ms / 1000:g} s")
+        say("info", "Config", f"Executors {', '.join(state.executors)}", capacity=state.duties.capacity)
+        say("info", "Config", f"Provides {', '.join(state.provides)}")
+
+    def _drive(self, driver: Driver, state: WorkerState) -> bool:
+        """Start the loops and wait for their end → whether it was waited for."""
+        old = self._install_signals()
+        driver.start("main", lambda: self._main(state), again=False)
+        asked = 0
+        try:
+            while asked < TOO_MANY_SIGNALS:
+                select.select([self._wake_read], [], [])
+                for told in os.read(self._wake_read, 64):
+                    if told == ord("e"):
+                        return True
+                    asked += 1
+                    driver.change(state.ask_to_stop)
+            return False
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+            if old:
+                signal.set_wakeup_fd(-1)
+
+    def _main(self, state: WorkerState) -> Loop:
+        try:
+            yield from main_loop(state)
+        finally:
+            os.write(self._wake_write, b"e")
+
+    def _install_signals(self) -> dict[int, Any]:
+        """Signals become bytes in our pipe; only the main thread may have it so."""
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        return {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
+
+
+def _with_package_path(env: dict[str, str], ambient: Mapping[str, str]) -> dict[str, str]:
+    """Our own child must find this package even where it is not installed."""
+    path = ambient.get("PYTHONPATH")
+    return {**env, "PYTHONPATH": path} if path else env

@@ -1,0 +1,95 @@
+"""The daemon's end of the guard's pipe: starts it, writes to it without ever blocking, notices its death."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from understudy.worker.guard_policy import Hello, Message
+
+EXIT_S_MAX = 8.0  # killing a second, last will a few
+ENV_KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+
+
+class GuardLink:
+    """At most one guard at a time; a new one replaces a dead or deaf one."""
+
+    def __init__(self, hello: Hello, ambient: Mapping[str, str], died: Callable[[], None]) -> None:
+        self._hello = hello
+        self._env = {name: ambient[name] for name in ENV_KEPT if name in ambient}
+        self._died = died
+        self._process: subprocess.Popen[bytes] | None = None
+        self._replaced: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """A fresh guard that knows the hub and no run yet; OSError if it cannot be started."""
+        self._replaced = self._process
+        self._put_down()
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "understudy.worker.guard"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,  # never written to: its end is the guard's death
+            bufsize=0,
+            env=self._env,
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        os.set_blocking(process.stdin.fileno(), False)
+        process.stdin.write(msgspec.json.encode(self._hello) + b"\n")
+        self._process = process
+        threading.Thread(target=self._watch, args=(process,), name="guard:watch", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """Of the living guard; 0 if there is none."""
+        return self._process.pid if self._process is not None else 0
+
+    def tell(self, message: Message) -> bool:
+        """Write one line; False if the guard is dead or does not read."""
+        process = self._process
+        if process is None or process.stdin is None or process.stdin.closed:
+            return False
+        line = msgspec.json.encode(message) + b"\n"
+        try:
+            is_whole = process.stdin.write(line) == len(line)
+        except (OSError, ValueError):
+            is_whole = False
+        if not is_whole:  # half a line cannot be taken back: such a guard is of no use
+            self._put_down()
+        return is_whole
+
+    def close(self) -> bool:
+        """The end of this daemon → whether the guard has ended too, having killed what was left."""
+        process, self._process = self._process, None
+        if process is None or process.stdin is None:
+            return True
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        try:
+            process.wait(EXIT_S_MAX)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _put_down(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        select.select([process.stdout], [], [])
+        process.wait()
+        process.stdout.close()
+        if process is self._replaced:  # its successor is at work already
+            return
+        if self._process is process:
+            self._process = None
+        self._died()

@@ -1,0 +1,199 @@
+"""The heartbeat loop: says that this daemon lives and what it runs, and heeds what comes back with the answer."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from understudy.clock import MS_PER_S, iso
+from understudy.texts import t
+from understudy.worker.backoff import Backoff
+from understudy.worker.effects import Answer, Call, Failed, Loop, ResetConnections, Say, Steps, TellGuard, Wait
+from understudy.worker.guard_policy import Held
+from understudy.worker.results import Result
+from understudy.worker.state import (
+    IDLE,
+    RUNNING_NAMED_MAX,
+    STOPPING,
+    Run,
+    WorkerState,
+    guard_deadline,
+    seconds,
+)
+
+HEARTBEAT = "/api/queue/heartbeat"
+TIMEOUT_MS_MIN, TIMEOUT_MS_MAX = 1_000, 10_000
+SAID_EVERY_MS = 60_000
+LAST_BEATS_MAX = 3
+NO_LEASE_MS = 600_000  # the longest that there is: nothing is in a hurry
+SLEPT_MS_MIN = 2_000  # clocks differ by less when nobody sleeps
+
+
+class Beat:
+    """What one beat named, kept until its answer comes."""
+
+    def __init__(self, state: WorkerState) -> None:
+        self.sent_ms = state.clock.mono_ms()
+        self.slept_ms = max(0, state.slept_ms() - state.slept_said_ms)
+        self.runs: tuple[Run, ...] = tuple(run for run in state.runs.values() if run.stop != "lost")
+        running_now = {run.task.id for run in self.runs}
+        waiting = (r for r in state.results.values() if r.task_id not in running_now)
+        self.results: tuple[Result, ...] = tuple(waiting)[: max(0, RUNNING_NAMED_MAX - len(self.runs))]
+
+
+def heartbeat_loop(state: WorkerState) -> Loop:
+    """Beat at once, then as often as the hub asks; a beat that failed is repeated soon, as a new one."""
+    failures = Backoff(250, max(500, state.duties.interval_ms // 2), state.jitter)
+    refusals = Backoff(2_000, 30_000, state.jitter)
+    last_beats = 0
+    skew_ms = state.clock.now_ms() - state.clock.mono_ms()
+    said_ms: int | None = None
+    while state.mode != IDLE:
+        state.mark("heartbeat")
+        beat = Beat(state)
+        skew_ms = yield from _wake_up(state, beat, skew_ms)
+        is_last = state.mode == STOPPING
+        state.seq += 1
+        answer: Answer | Failed = yield Call("POST", HEARTBEAT, beat_body(state, beat), _timeout_ms(state))
+        if isinstance(answer, Answer) and answer.status == HTTPStatus.OK and answer.body.get("success"):
+            failures.reset()
+            refusals.reset()
+            state.slept_said_ms += beat.slept_ms
+            yield from _heed(state, beat, answer.body)
+            said_ms = yield from _say_sent(state, said_ms)
+            if is_last:
+                break
+            yield Wait("beat", _pause_ms(state, beat, answer.body))
+            continue
+        last_beats += is_last
+        if last_beats >= LAST_BEATS_MAX:
+            break
+        yield from _say_failed(state, answer)
+        if state.mode != IDLE:
+            is_refused = isinstance(answer, Answer) and answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
+            pause_ms = refusals.next_ms() if is_refused else failures.next_ms()
+            yield Wait("beat", min(pause_ms, max(100, _shortest_lease_ms(state) // 15)))
+    state.has_stopped_beating = True
+    state.signals.raise_("main")
+
+
+def beat_body(state: WorkerState, beat: Beat) -> dict[str, Any]:
+    """All that a beat says (CONTRACT 3); each sending has its own `seq`."""
+    body: dict[str, Any] = {
+        "workerId": state.identity.worker_id,
+        "daemonId": state.identity.daemon_id,
+        "machineId": state.identity.machine_id,
+        "bootId": state.identity.boot_id,
+        "seq": state.seq,
+        "intervalSec": seconds(state.duties.interval_ms),
+        "version": state.identity.version,
+        "running": [*(_named(run) for run in beat.runs), *(_named_result(r) for r in beat.results)],
+        "loops": {name: iso(at) for name, at in state.progress.items()},
+        "auth": dict(state.auth),
+        "capacity": state.duties.capacity,
+        "provides": list(state.provides),
+        "state": state.mode,
+    }
+    if beat.slept_ms >= SLEPT_MS_MIN:
+        body["sleptSec"] = seconds(beat.slept_ms)
+    return body
+
+
+def _named(run: Run) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "taskId": run.task.id,
+        "token": run.lease.token,
+        "progressAt": iso(run.progress.at),
+    }
+    if run.progress.text is not None:
+        entry["progress"] = run.progress.text
+    if run.progress.checkpoint is not None:
+        entry["checkpoint"] = run.progress.checkpoint
+    return entry
+
+
+def _named_result(result: Result) -> dict[str, Any]:
+    return {"taskId": result.task_id, "token": result.token, "progressAt": iso(result.finished_at)}
+
+
+def _heed(state: WorkerState, beat: Beat, body: dict[str, Any]) -> Loop:
+    """Renewed, lost, cancelled: only runs that this very beat named are meant."""
+    lost, cancel = _ids(body.get("lost")), _ids(body.get("cancel"))
+    if not state.is_known:
+        state.is_known = True
+        for signal in ("claim", "register"):
+            state.signals.raise_(signal)
+    renewed = []
+    for run in beat.runs:
+        if run.task.id in lost:
+            state.stop_run(run, "lost")
+            continue
+        run.is_named = True
+        run.deadline_ms = max(run.deadline_ms, guard_deadline(beat.sent_ms, run.lease.duration_ms))
+        renewed.append(run)
+        state.signals.raise_(run.signal)
+        if run.task.id in cancel:
+            state.stop_run(run, "cancelled")
+    for run in renewed:
+        yield TellGuard(Held(run.id, run.deadline_ms))
+
+
+def _ids(value: Any) -> frozenset[str]:
+    return frozenset(item for item in value if isinstance(item, str)) if isinstance(value, list) else frozenset()
+
+
+def _pause_ms(state: WorkerState, beat: Beat, body: dict[str, Any]) -> int:
+    """Until the next beat: as the hub says, never more than a third of the shortest lease, and from its sending."""
+    asked = body.get("nextInSec")
+    pause_ms = int(asked * MS_PER_S) if isinstance(asked, int | float) and asked > 0 else state.duties.interval_ms
+    pause_ms = min(pause_ms, state.duties.interval_ms, _shortest_lease_ms(state) // 3)
+    return max(50, beat.sent_ms + pause_ms - state.clock.mono_ms())
+
+
+def _timeout_ms(state: WorkerState) -> int:
+    """A sixth of the shortest lease, so that a silent line leaves time for several tries."""
+    return min(max(_shortest_lease_ms(state) // 6, TIMEOUT_MS_MIN), TIMEOUT_MS_MAX)
+
+
+def _shortest_lease_ms(state: WorkerState) -> int:
+    return min((run.lease.first_ms for run in state.runs.values()), default=NO_LEASE_MS)
+
+
+def _wake_up(state: WorkerState, beat: Beat, skew_ms: int) -> Steps[int]:
+    """After a sleep or a jump of the wall clock kept connections are dead → wall minus elapsed, now."""
+    now_skew_ms = state.clock.now_ms() - state.clock.mono_ms()
+    if beat.slept_ms >= SLEPT_MS_MIN:
+        yield Say("info", "Daemon", "Machine slept", {"sleptSec": seconds(beat.slept_ms)})
+        yield ResetConnections()
+    elif abs(now_skew_ms - skew_ms) >= SLEPT_MS_MIN:
+        yield Say("warning", "Daemon", "Wall clock jumped", {"bySec": seconds(now_skew_ms - skew_ms)})
+        yield ResetConnections()
+    return now_skew_ms
+
+
+def _say_sent(state: WorkerState, said_ms: int | None) -> Steps[int | None]:
+    """`[Heartbeat] Sent successfully`: INFO once a minute, each at DEBUG → when it was last said aloud."""
+    now_ms = state.clock.mono_ms()
+    is_loud = said_ms is None or now_ms - said_ms >= SAID_EVERY_MS
+    level = "info" if is_loud else "debug"
+    yield Say(level, "Heartbeat", "Sent successfully", {"seq": state.seq} if level == "debug" else {})
+    tasks = ", ".join(run.task.id for run in state.runs.values())
+    yield Say(level, "Heartbeat", f"Processing: {tasks}" if tasks else "Waiting")
+    return now_ms if is_loud else said_ms
+
+
+def _say_failed(state: WorkerState, answer: Answer | Failed) -> Loop:
+    """What went wrong and what mends it; runs go on, because only the hub or a deadline ends them."""
+    if isinstance(answer, Failed):
+        yield Say("warning", "Heartbeat", t("daemon.beat_unanswered"), {"reason": answer.reason})
+        return
+    code = str(answer.body.get("code", ""))
+    if code in ("superseded", "id_taken"):
+        state.stand_down(code)
+    elif answer.status == HTTPStatus.UNAUTHORIZED:
+        yield Say("critical", "Heartbeat", t("daemon.unauthorized"))
+    elif answer.status == HTTPStatus.FORBIDDEN:
+        yield Say("critical", "Heartbeat", t("daemon.forbidden"), {"code": code})
+    else:
+        error = str(answer.body.get("error", ""))[:200]
+        yield Say("warning", "Heartbeat", t("daemon.beat_refused"), {"status": answer.status, "error": error})

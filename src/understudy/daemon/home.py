@@ -1,0 +1,103 @@
+"""A daemon's place on disk: the machine's id, one lock per name, spool, evidence and markers of runs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import re
+import tempfile
+from pathlib import Path
+
+from understudy.errors import ConfigError
+from understudy.ids import IdMaker
+from understudy.texts import t
+
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_NOT_ID = re.compile(r"[^A-Za-z0-9._:-]+")
+
+
+def default_daemon_id() -> str:
+    """The host's short name, as far as an id may hold it."""
+    name = platform.node().split(".")[0]
+    return _NOT_ID.sub("-", name).strip("-.")[:64] or "daemon"
+
+
+def checked_daemon_id(daemon_id: str) -> str:
+    """The id, or ConfigError: it names a directory and goes into paths of the hub."""
+    if not _ID.fullmatch(daemon_id) or set(daemon_id) <= {"."}:
+        raise ConfigError(t("daemon.bad_id", daemon=daemon_id))
+    return daemon_id
+
+
+class Home:
+    """Paths of one daemon below the data directory; everything in it is for its owner alone."""
+
+    def __init__(self, data_dir: Path, daemon_id: str) -> None:
+        self.data_dir = data_dir
+        self.root = data_dir / "daemons" / daemon_id
+        self.spool = self.root / "spool"
+        self.evidence = self.root / "evidence"
+        self.markers = self.root / "runs"
+        for path in (self.spool, self.evidence, self.markers):
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def machine_id(self, ids: IdMaker) -> str:
+        """This machine's name for the hub, made once and kept."""
+        path = self.data_dir / "machine-id"
+        if not path.exists():
+            write_durably(path, ids.new("machine").encode())
+        return path.read_text().strip()
+
+
+class Lock:
+    """Held while this daemon lives; the kernel lets go of it however it dies."""
+
+    def __init__(self, home: Home, daemon_id: str) -> None:
+        """ConfigError if another process holds it."""
+        self._fd = os.open(home.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(self._fd, 32).decode("ascii", "replace").strip() or "?"
+            os.close(self._fd)
+            raise ConfigError(t("daemon.already_running", daemon=daemon_id, pid=holder)) from error
+        os.ftruncate(self._fd, 0)
+        os.write(self._fd, f"{os.getpid()}\n".encode())
+
+    def release(self) -> None:
+        """Let another start have the name."""
+        os.ftruncate(self._fd, 0)
+        os.close(self._fd)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file so that after any crash it is there whole or not at all; 0600."""
+    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            _sync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make a rename or an unlink in it durable."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _sync(fd: int) -> None:
+    """On macOS only F_FULLFSYNC reaches the disk (facts/queues 0.4)."""
+    if hasattr(fcntl, "F_FULLFSYNC"):
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(fd)

@@ -1,0 +1,157 @@
+"""Speaks HTTP with the hub: whatever goes wrong on the way is `Failed`, only JSON from the hub is an answer."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from understudy.errors import ConfigError
+from understudy.texts import t
+from understudy.worker.effects import Answer, Call, Failed
+
+ANSWER_BYTES_MAX = 64 << 20  # a claim may bring several tasks of a MiB
+CONNECT_S_MAX = 5.0
+CONNECTIONS_MAX = 8
+REASON_CHARS_MAX = 200
+
+
+class HubClient:
+    """One hub, one key, kept connections. Threads may share it."""
+
+    def __init__(self, hub_url: str, api_key: str, *, version: str, ca_file: str = "") -> None:
+        url = urlsplit(hub_url)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ConfigError(t("daemon.bad_hub_url", url=hub_url))
+        self._prefix = url.path.rstrip("/")
+        self._headers = {
+            "X-API-Key": api_key,
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "User-Agent": f"understudy-daemon/{version}",
+        }
+        self._abortable = _Abortable()
+        self._make = _pool_maker(url.scheme, url.hostname, url.port, ca_file, self._abortable)
+        self._pool = self._make()
+
+    def call(self, call: Call) -> Answer | Failed:
+        """Send it; returns at the latest when `timeout_ms` is over (for each step of the exchange)."""
+        try:
+            with self._abortable.during(call.abort):
+                response = self._pool.urlopen(
+                    call.method,
+                    self._prefix + call.path,
+                    body=msgspec.json.encode(call.body),
+                    headers=self._headers,
+                    timeout=_timeout(call.timeout_ms),
+                    retries=False,
+                    redirect=False,  # the key goes nowhere else
+                    preload_content=False,
+                )
+                return _answer(response)
+        except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
+            return Failed(f"{type(error).__name__}: {error}"[:REASON_CHARS_MAX])
+
+    def abort(self, name: str) -> None:
+        """Cut the call of that name, if one is on its way."""
+        self._abortable.abort(name)
+
+    def reset(self) -> None:
+        """Forget kept connections; calls on their way are not disturbed."""
+        old, self._pool = self._pool, self._make()
+        old.close()
+
+
+class _Abortable:
+    """Which connection carries which named call, so that another thread can cut it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sockets: dict[str, socket.socket | None] = {}
+        self._local = threading.local()
+
+    @contextlib.contextmanager
+    def during(self, name: str) -> Iterator[None]:
+        self._local.name = name
+        try:
+            yield
+        finally:
+            self._local.name = ""
+            with self._lock:
+                self._sockets.pop(name, None)
+
+    def sending(self, connected: socket.socket | None) -> None:
+        name = getattr(self._local, "name", "")
+        if name:
+            with self._lock:
+                self._sockets[name] = connected
+
+    def abort(self, name: str) -> None:
+        with self._lock:
+            connected = self._sockets.get(name)
+            if connected is not None:
+                with contextlib.suppress(OSError):  # past TLS: the other thread then reads an end
+                    socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+
+def _timeout(timeout_ms: int) -> urllib3.Timeout:
+    total_s = timeout_ms / 1000
+    return urllib3.Timeout(connect=min(CONNECT_S_MAX, total_s), read=total_s)
+
+
+def _answer(response: urllib3.BaseHTTPResponse) -> Answer | Failed:
+    """Never let an error look like an answer: what is not a JSON object is `Failed` (a captive portal, say)."""
+    try:
+        raw = response.read(ANSWER_BYTES_MAX + 1)
+    except BaseException:
+        response.close()
+        raise
+    if len(raw) > ANSWER_BYTES_MAX:
+        response.close()
+        return Failed("answer too large")
+    response.release_conn()
+    try:
+        body = msgspec.json.decode(raw)
+    except msgspec.MsgspecError:
+        body = None
+    if isinstance(body, dict):
+        return Answer(response.status, body)
+    is_refusal = 400 <= response.status < 600  # noqa: PLR2004 - a proxy's page is still a refusal
+    return Answer(response.status, {}) if is_refusal else Failed(f"status {response.status}, not a JSON object")
+
+
+def _pool_maker(
+    scheme: str, host: str, port: int | None, ca_file: str, abortable: _Abortable
+) -> Callable[[], urllib3.HTTPConnectionPool]:
+    class Plain(HTTPConnection):
+        def request(self, *args: Any, **kwargs: Any) -> None:
+            if self.sock is None:
+                self.connect()
+            abortable.sending(self.sock)
+            super().request(*args, **kwargs)
+
+    class Secure(HTTPSConnection):
+        def request(self, *args: Any, **kwargs: Any) -> None:
+            if self.sock is None:
+                self.connect()
+            abortable.sending(self.sock)
+            super().request(*args, **kwargs)
+
+    def plain() -> urllib3.HTTPConnectionPool:
+        pool = urllib3.HTTPConnectionPool(host, port, maxsize=CONNECTIONS_MAX)
+        pool.ConnectionCls = Plain
+        return pool
+
+    def secure() -> urllib3.HTTPConnectionPool:
+        pool = urllib3.HTTPSConnectionPool(host, port, maxsize=CONNECTIONS_MAX, ca_certs=ca_file or None)
+        pool.ConnectionCls = Secure
+        return pool
+
+    return secure if scheme == "https" else plain

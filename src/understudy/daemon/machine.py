@@ -1,0 +1,152 @@
+"""Carries out the loops' effects on the real machine: hub, processes, guard, disk, log."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from understudy.clock import Clock
+from understudy.daemon.guard_link import GuardLink
+from understudy.daemon.home import Home
+from understudy.daemon.hub_client import HubClient
+from understudy.daemon.spool import Spool
+from understudy.log import Log
+from understudy.runtime.children import Child
+from understudy.runtime.drive import Driver
+from understudy.worker.effects import (
+    Abort,
+    AwaitRun,
+    Call,
+    Effect,
+    Failed,
+    Forget,
+    Keep,
+    LoadSpool,
+    ResetConnections,
+    Say,
+    Shelve,
+    Spawn,
+    Spawned,
+    StartGuard,
+    StopRun,
+    TellGuard,
+)
+from understudy.worker.executors import Ended, Progress
+from understudy.worker.process_tree import ProcessTree
+
+NOTE_MS = 3_000  # how often the processes of a run are noted (facts/assistants b.3)
+
+
+class Machine:
+    """The performer of a real daemon."""
+
+    def __init__(self, driver: Driver, clock: Clock, log: Log, hub: HubClient, guard: GuardLink, home: Home) -> None:
+        self._driver = driver
+        self._clock = clock
+        self._log = log
+        self._hub = hub
+        self._guard = guard
+        self._home = home
+        self._spool = Spool(home)
+        self._children: dict[str, Child] = {}
+
+    def perform(self, effect: Effect) -> Any:  # noqa: C901, PLR0911, PLR0912 - one line per effect
+        match effect:
+            case Call():
+                return self._hub.call(effect)
+            case Say(level, component, message, fields):
+                return self._log.emit(level, component, message, **fields)
+            case AwaitRun(run_id, timeout_ms):
+                return self._await_run(run_id, timeout_ms)
+            case TellGuard(message):
+                return self._guard.tell(message)
+            case Spawn():
+                return self._spawn(effect)
+            case StopRun(run_id, grace_ms):
+                return self._stop(run_id, grace_ms)
+            case Keep(result):
+                return _or_failed(lambda: self._spool.keep(result))
+            case Forget(name):
+                return self._spool.forget(name)
+            case Shelve(result, reason):
+                return self._spool.shelve(result, reason)
+            case LoadSpool():
+                return self._spool.load()
+            case StartGuard():
+                return _or_failed(self._guard.start)
+            case Abort(name):
+                return self._hub.abort(name)
+            case ResetConnections():
+                return self._hub.reset()
+        raise TypeError(f"nobody performs {effect!r}")
+
+    def end_leftovers(self) -> int:
+        """Kill what earlier lives of this daemon left running → how many runs that were."""
+        found = 0
+        for path in self._home.markers.iterdir():
+            tree = ProcessTree(path.name, self._clock)
+            if tree.alive():
+                found += 1
+                left = tree.kill(limit_ms=5_000)
+                fields = {"task": path.read_text().strip(), "left": left or None}
+                self._log.emit("warning", "Startup", "Killed a run of an earlier life", **fields)
+            path.unlink(missing_ok=True)
+        return found
+
+    def end_everything(self) -> None:
+        """The last resort of an orderly end: no child outlives it."""
+        for child in list(self._children.values()):
+            child.end(0)
+
+    def _spawn(self, effect: Spawn) -> Spawned | Failed:
+        marker = self._home.markers / effect.run_id
+        try:
+            marker.write_text(effect.plan.env.get("UNDERSTUDY_TASK_ID", ""))
+            child = Child(
+                effect.run_id,
+                effect.plan,
+                effect.reading,
+                self._clock,
+                lambda: self._driver.raise_signal(f"run:{effect.run_id}"),
+            )
+        except (OSError, ValueError) as error:
+            marker.unlink(missing_ok=True)
+            return Failed(f"{effect.plan.argv[0]}: {error}")
+        self._children[effect.run_id] = child
+        return Spawned(child.pid, child.birth)
+
+    def _await_run(self, run_id: str, timeout_ms: int) -> Ended | Progress | None:
+        child = self._children.get(run_id)
+        if child is None:
+            return Ended(code=None)
+        until_ms = self._clock.mono_ms() + timeout_ms
+        while (news := child.look()) is None:
+            left_ms = until_ms - self._clock.mono_ms()
+            if left_ms <= 0 or self._driver.wait(f"run:{run_id}", min(left_ms, NOTE_MS)):
+                news = child.look()
+                break
+            child.tree.note()
+        if isinstance(news, Ended):
+            self._bury(run_id)
+        return news
+
+    def _stop(self, run_id: str, grace_ms: int) -> Ended | None:
+        child = self._children.get(run_id)
+        if child is None:
+            return None
+        ended = child.end(grace_ms)
+        self._bury(run_id)
+        return ended
+
+    def _bury(self, run_id: str) -> None:
+        self._children.pop(run_id, None)
+        with contextlib.suppress(OSError):
+            (self._home.markers / run_id).unlink(missing_ok=True)
+
+
+def _or_failed(action: Any) -> Failed | None:
+    try:
+        action()
+    except OSError as error:
+        return Failed(str(error))
+    return None

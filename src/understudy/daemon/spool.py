@@ -1,0 +1,67 @@
+"""Results on disk until the hub has them: one JSON file each, bounded, and evidence of what nobody took."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import msgspec
+
+from understudy.daemon.home import Home, sync_directory, write_durably
+from understudy.worker.results import Result
+
+FILES_MAX = 1_000
+BYTES_MAX = 512 << 20
+EVIDENCE_MAX = 200
+SUFFIX = ".json"
+
+
+class SpoolFullError(OSError):
+    """More results are waiting than may be kept."""
+
+
+class Spool:
+    """Durable: what `keep` returned from is there after any crash."""
+
+    def __init__(self, home: Home) -> None:
+        self._dir = home.spool
+        self._evidence = home.evidence
+        for leftover in self._dir.glob(".*"):
+            leftover.unlink(missing_ok=True)
+
+    def load(self) -> tuple[Result, ...]:
+        """All that is waiting, oldest first. A file that cannot be read becomes evidence."""
+        results = []
+        for path in self._dir.glob(f"*{SUFFIX}"):
+            try:
+                results.append(msgspec.json.decode(path.read_bytes(), type=Result))
+            except (msgspec.MsgspecError, OSError):
+                with contextlib.suppress(OSError):
+                    path.replace(self._evidence / f"{path.name}.unreadable")
+        return tuple(sorted(results, key=lambda result: (result.finished_at, result.name)))
+
+    def keep(self, result: Result) -> None:
+        """Put it on disk; OSError if that is not possible."""
+        content = msgspec.json.encode(result)
+        sizes = [path.stat().st_size for path in self._dir.glob(f"*{SUFFIX}")]
+        if len(sizes) >= FILES_MAX or sum(sizes) + len(content) > BYTES_MAX:
+            raise SpoolFullError(f"the spool {self._dir} is full")
+        write_durably(self._path(result.name), content)
+
+    def forget(self, name: str) -> None:
+        """The hub has it."""
+        with contextlib.suppress(OSError):
+            self._path(name).unlink(missing_ok=True)
+            sync_directory(self._dir)
+
+    def shelve(self, result: Result, reason: str) -> None:
+        """Nobody takes it any more: evidence, the newest of it, best effort."""
+        entry = {"reason": reason, "result": result}
+        with contextlib.suppress(OSError):
+            write_durably(self._evidence / f"{result.name}{SUFFIX}", msgspec.json.encode(entry))
+            kept = sorted(self._evidence.iterdir(), key=lambda path: path.stat().st_mtime)
+            for path in kept[:-EVIDENCE_MAX]:
+                path.unlink(missing_ok=True)
+
+    def _path(self, name: str) -> Path:
+        return self._dir / f"{name}{SUFFIX}"

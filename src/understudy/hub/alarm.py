@@ -1,0 +1,94 @@
+"""The alarm's part: whatever a deadline has come for, in the same four steps as every request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from understudy.coordinator import health, leases, tasks
+from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.nouns import LEASED, Daemon, Hearing, Incident, Now, Task
+from understudy.hub.operation import Operation
+from understudy.hub.working_set import Needs, WorkingSet
+
+DUE_MAX = 500
+SUSPECT_DAEMONS = 3
+SUSPECT_AGAIN_MS = 600_000
+
+
+class Ring(Operation):
+    """Expire leases, wake delayed tasks, judge silence. The answer says whether there is more to do."""
+
+    def needs(self, needs: Needs) -> None:
+        """What is due, a bounded number of each kind."""
+        needs.due_limit = DUE_MAX
+
+    def more(self, work: WorkingSet, needs: Needs) -> None:
+        """The incidents of the daemons that are due."""
+        for daemon in work.due.daemons:
+            if daemon.incident_id:
+                needs.row(Incident, daemon.incident_id)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Each is judged as it stands now: what was renewed in this very batch is not expired."""
+        save: list[Any] = []
+        events: list[Event] = [_rang(now)]
+        for found in work.due.leases:
+            task = work.get(Task, found.id)
+            if task is not None and task.status == LEASED and now.h >= task.expires_h:
+                change = leases.expire(task, now, work.policy)
+                save += change.save
+                events += change.events
+        for found in work.due.delayed:
+            task = work.get(Task, found.id)
+            due = tasks.come_due(task) if task is not None and task.available_at <= now.wall else None
+            if due is not None:
+                save += due.save
+        late = 0
+        for known in work.due.daemons:
+            looked = self._look(work, known, now)
+            save += (looked.daemon, *looked.save)
+            events += looked.events
+            late += sum(event.name == "daemon.late" for event in looked.events)
+        suspect = _suspect(work, late, now)
+        is_more = any(len(part) == DUE_MAX for part in (work.due.leases, work.due.delayed, work.due.daemons))
+        return Decision(is_more, (*save, *suspect[0]), (*events, *suspect[1]))
+
+    @staticmethod
+    def _look(work: WorkingSet, known: Daemon, now: Now) -> health.Health:
+        daemon = work.get(Daemon, known.id) or known
+        if not daemon.deadline_h or now.h < daemon.deadline_h:
+            return health.Health(daemon)
+        incident = work.get(Incident, daemon.incident_id) if daemon.incident_id else None
+        return health.rung(daemon, incident, now, work.policy, work.ids.new("incident"))
+
+
+class Rest(Operation):
+    """Nothing is watched or leased: from here on nobody needs to be heard."""
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Stop counting until the next lease or watched daemon."""
+        hearing = work.get(Hearing, 1) or Hearing()
+        return Decision(save=(replace(hearing, idle=1, heard_at=now.wall),))
+
+
+def _rang(now: Now) -> Event:
+    return Event(now.wall, "debug", "alarm.triggered", "TaskCoordinator", "Alarm triggered", {}, live_only=True)
+
+
+def _suspect(work: WorkingSet, late: int, now: Now) -> tuple[tuple[Any, ...], tuple[Event, ...]]:
+    """Three or more falling silent within 30 s: an additional word; it replaces none."""
+    hearing = work.get(Hearing, 1) or Hearing()
+    silent = work.recent_incidents + late
+    if not late or silent < SUSPECT_DAEMONS or now.h - hearing.suspect_h < SUSPECT_AGAIN_MS:
+        return (), ()
+    event = Event(
+        now.wall,
+        "warning",
+        "hub.suspect",
+        "TaskCoordinator",
+        f"{silent} daemons fell silent within 30 s: hub or network suspect",
+        {"daemons": silent},
+    )
+    return (replace(hearing, suspect_h=now.h),), (event,)

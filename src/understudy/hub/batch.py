@@ -1,0 +1,148 @@
+"""The four steps of a batch: state needs, load, decide one after the other, save all and commit once.
+
+A batch of one and a batch of 256 run this same code. There are no savepoints: a refusal writes nothing; when the
+store fails on a batch it is rolled back and each request is replayed alone, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from understudy.clock import Clock
+from understudy.coordinator.actions import Decision
+from understudy.coordinator.hearing import awake, hear
+from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Hearing, Now, Policy, Task
+from understudy.errors import StoreError, UnderstudyError
+from understudy.hub.operation import Operation
+from understudy.hub.working_set import Needs, WorkingSet
+from understudy.ids import IdMaker
+from understudy.store.base import Store, StoredEvent, Transaction
+
+BATCH_MAX = 256
+
+
+class Committed(Struct, frozen=True):
+    """What a batch came to, for those who wait for it: nothing in here is true before the commit."""
+
+    answers: tuple[Any, ...]  # per request: its answer, or the exception that it ended with
+    events: tuple[StoredEvent, ...] = ()
+    ready: tuple[Task, ...] = ()  # tasks that somebody may claim now
+    deadline_h: int = 0  # the nearest new deadline, 0: none
+    available_at: int = 0
+    now: Now = Now(0, 0)
+
+
+class Engine:
+    """Runs batches on a store; the runtime decides when and on which thread."""
+
+    def __init__(self, store: Store, clock: Clock, ids: IdMaker, policy: Policy) -> None:
+        self.store = store
+        self.clock = clock
+        self.ids = ids
+        self.policy = policy
+
+    def run(self, operations: Sequence[Operation]) -> Committed:
+        """Run one batch durably. Store failures become the answers of those they hit, never a verdict."""
+        try:
+            return self._commit(operations)
+        except StoreError as error:
+            if len(operations) == 1:
+                return Committed((error,))
+        return joined([self.run([operation]) for operation in operations])
+
+    def _commit(self, operations: Sequence[Operation]) -> Committed:
+        return self.store.transaction(lambda tx: self._decide_all(tx, operations))
+
+    def _decide_all(self, tx: Transaction, operations: Sequence[Operation]) -> Committed:
+        work = WorkingSet(self.policy, self.ids)
+        needs, hearing_key = Needs(), 1
+        needs.row(Hearing, hearing_key)
+        for operation in operations:
+            operation.needs(needs)
+        work.load(tx, needs)
+        hearing = work.get(Hearing, hearing_key) or Hearing()
+        heard, now, gap = hear(hearing, self.clock.now_ms())
+        if gap is not None:
+            work.events.append(gap)
+        if heard is not hearing:
+            work.apply(Decision(save=(heard,)))
+        if needs.due_limit:
+            work.load_due(tx.due(now.h, now.wall, needs.due_limit))
+            work.recent_incidents = tx.incidents_since(now.h - SUSPECT_WINDOW_MS) if work.due.daemons else 0
+        more, details = Needs(), Needs()
+        for operation in operations:
+            operation.more(work, more)
+        work.load(tx, more)
+        for operation in operations:
+            operation.details(work, details)
+        work.load(tx, details)
+        answers = tuple(self._decide(operation, work, now) for operation in operations)
+        return self._save(tx, work, now, answers)
+
+    def _decide(self, operation: Operation, work: WorkingSet, now: Now) -> Any:
+        try:
+            decision = operation.decide(work, now)
+        except UnderstudyError as refusal:
+            return refusal
+        except Exception as bug:  # noqa: BLE001 - one request's bug must not fail the others; the edge logs it
+            return bug
+        work.apply(decision)
+        return decision.answer
+
+    def _save(self, tx: Transaction, work: WorkingSet, now: Now, answers: tuple[Any, ...]) -> Committed:
+        _stay_awake(work, now)
+        rows = [row for row in work.dirty.values() if row is not None]
+        tx.save_many(rows)
+        for (noun, key), row in work.dirty.items():
+            if row is None:
+                tx.delete_many(noun, (key,))
+        stored = [event for event in work.events if not event.live_only]
+        events = tx.append_events(stored)
+        events += [StoredEvent(0, event) for event in work.events if event.live_only]
+        return Committed(
+            answers,
+            tuple(events),
+            tuple(row for row in rows if isinstance(row, Task) and row.status == QUEUED),
+            _nearest(row.expires_h if isinstance(row, Task) else row.deadline_h for row in rows if _has_deadline(row)),
+            _nearest(row.available_at for row in rows if isinstance(row, Task) and _is_delayed(row)),
+            now,
+        )
+
+
+SUSPECT_WINDOW_MS = 30_000
+
+
+def _stay_awake(work: WorkingSet, now: Now) -> None:
+    """From the first lease or watched daemon on, what is heard counts."""
+    hearing = work.get(Hearing, 1) or Hearing()
+    if hearing.idle and any(_has_deadline(row) for row in work.dirty.values()):
+        work.apply(Decision(save=(awake(hearing, now),)))
+
+
+def _has_deadline(row: Struct | None) -> bool:
+    if isinstance(row, Task):
+        return row.status == LEASED
+    return isinstance(row, Daemon) and row.deadline_h > 0
+
+
+def _is_delayed(task: Task) -> bool:
+    return task.status == QUEUED and not task.ready and not task.waiting_for
+
+
+def _nearest(deadlines: Any) -> int:
+    return min((deadline for deadline in deadlines if deadline), default=0)
+
+
+def joined(parts: Sequence[Committed]) -> Committed:
+    """Several commits told as one, in their order."""
+    return Committed(
+        tuple(answer for part in parts for answer in part.answers),
+        tuple(event for part in parts for event in part.events),
+        tuple(task for part in parts for task in part.ready),
+        _nearest(part.deadline_h for part in parts),
+        _nearest(part.available_at for part in parts),
+        parts[-1].now,
+    )

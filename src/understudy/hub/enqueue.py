@@ -1,0 +1,163 @@
+"""Taking tasks in: ids, idempotency, needs, conversation; all or none for a batch."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from understudy.clock import parse_iso
+from understudy.coordinator import tasks
+from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.nouns import Now, Task, TaskBody
+from understudy.errors import BadRequestError, MismatchError
+from understudy.hub.operation import Operation
+from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.tasks import EnqueueBody
+
+MACHINE = "machine"
+
+
+class Enqueue(Operation):
+    """One task or many. `ids` are made at the edge, so that a replay makes the same rows."""
+
+    def __init__(self, bodies: list[EnqueueBody], ids: list[str], submitter: str) -> None:
+        self.bodies = bodies
+        self.weight = len(bodies)
+        self.ids = [body.id or made for body, made in zip(bodies, ids, strict=True)]
+        self.submitter = submitter
+        self.specs = [spec_of(body) for body in bodies]
+
+    def needs(self, needs: Needs) -> None:
+        """The tasks of these ids, and those of these idempotency keys."""
+        for task_id, body in zip(self.ids, self.bodies, strict=True):
+            needs.row(Task, task_id)
+            if body.dedup_key:
+                needs.dedups.add((self.submitter, body.dedup_key))
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Create each, or find the one that it repeats; one that contradicts refuses the whole request."""
+        save: list[Any] = []
+        events: list[Event] = []
+        answers: list[dict[str, Any]] = []
+        here: dict[str, Task] = {}
+        keys: dict[str, str] = {}
+        for nth, (task_id, body, spec) in enumerate(zip(self.ids, self.bodies, self.specs, strict=True)):
+            known = self._known(work, task_id, body, here, keys)
+            if known is not None:
+                if known.body_hash != _hash(spec):
+                    raise MismatchError(f"The id or idempotency key of {known.id} was used with another body")
+                answers.append({"taskId": known.id, "created": False})
+                continue
+            change = tasks.enqueue(task_of(body, task_id, self.submitter, spec, now, nth), now)
+            here[task_id] = change.task
+            if body.dedup_key:
+                keys[body.dedup_key] = task_id
+            save += [change.task, TaskBody(task_id, spec)]
+            events += change.events
+            answers.append({"taskId": task_id, "created": True})
+        return Decision(answers, tuple(save), tuple(events))
+
+    def _known(
+        self, work: WorkingSet, task_id: str, body: EnqueueBody, here: dict[str, Task], keys: dict[str, str]
+    ) -> Task | None:
+        if body.dedup_key:
+            first = keys.get(body.dedup_key) or work.dedups.get((self.submitter, body.dedup_key))
+            if first is not None:
+                return here.get(first) or work.get(Task, first)
+        return here.get(task_id) or work.get(Task, task_id)
+
+
+def spec_of(body: EnqueueBody) -> str:
+    """The fields it was enqueued with, as JSON text."""
+    return msgspec.json.encode(body).decode()
+
+
+def _hash(spec: str) -> str:
+    fields = msgspec.json.decode(spec)
+    fields.pop("id", None)
+    fields.pop("dedupKey", None)
+    return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
+
+
+def task_of(body: EnqueueBody, task_id: str, submitter: str, spec: str, now: Now, nth: int) -> Task:
+    """The row of a new task; BadRequestError for an instant that is none."""
+    priority = body.priority or "medium"
+    channel, user_id = conversation_of(body)
+    return Task(
+        id=task_id,
+        needs=needs_of(body),
+        order_key=tasks.order_key(priority, now.wall, nth),
+        priority=priority,
+        source=body.source or "",
+        submitter=submitter,
+        dedup_key=body.dedup_key or "",
+        body_hash=_hash(spec),
+        queued_at=now.wall,
+        updated_at=now.wall,
+        available_at=_available_at(body, now),
+        on_loss=body.on_loss or "",
+        takeover=body.takeover or "allow",
+        max_attempts=body.max_attempts or 1,
+        timeout_ms=(body.timeout_sec or 3600) * 1000,
+        channel=channel,
+        user_id=user_id,
+    )
+
+
+def needs_of(body: EnqueueBody) -> str:
+    """Its tags as sorted JSON; absent is ["machine"]; an executor is one more tag."""
+    tags = {MACHINE} if body.needs is None else set(body.needs)
+    if body.executor:
+        tags.add(f"executor:{body.executor}")
+    return msgspec.json.encode(sorted(tags)).decode()
+
+
+def _available_at(body: EnqueueBody, now: Now) -> int:
+    if body.available_at is not None:
+        return instant(body.available_at, "availableAt")
+    return now.wall + round((body.delay_sec or 0) * 1000)
+
+
+def instant(text: str, field: str) -> int:
+    """Milliseconds of an ISO 8601 instant with a zone; BadRequestError names the field."""
+    try:
+        at = parse_iso(text)
+    except (ValueError, OverflowError, OSError) as error:
+        raise BadRequestError("Validation failed", (f"{field}: Expected an ISO 8601 instant with Z",)) from error
+    if not 0 <= at <= INSTANT_MAX:
+        raise BadRequestError("Validation failed", (f"{field}: Expected an instant between 1970 and 2200",))
+    return at
+
+
+INSTANT_MAX = 7_258_118_400_000  # 2200-01-01, far from every overflow
+
+
+def conversation_of(body: EnqueueBody) -> tuple[str, str]:
+    """(channel, user_id) of its memory, from the body, else from its metadata; ("", "") for none."""
+    metadata = body.metadata or {}
+    chosen: dict[str, Any] = {}
+    if isinstance(body.conversation, dict):
+        chosen = body.conversation
+    elif body.conversation:
+        channel, _, user = body.conversation.rpartition(":")
+        chosen = {"channel": channel, "user_id": user}
+    channel = chosen.get("channel") or metadata.get("channel") or body.source or ""
+    user = chosen.get("user_id") or chosen.get("userId") or metadata.get("user_id") or metadata.get("userId")
+    if user is None or user == "":
+        return "", ""
+    return text_of(channel).lower()[:128], user_of(user)[:256]
+
+
+def user_of(user: Any) -> str:
+    """The name of a user: old clients send whole objects, whose `id` counts."""
+    if isinstance(user, dict):
+        user = user.get("id", "[object Object]")
+    return text_of(user)
+
+
+def text_of(value: Any) -> str:
+    """A JSON value as text without NUL."""
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text.replace("\0", "\ufffd")

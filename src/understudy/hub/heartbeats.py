@@ -1,0 +1,201 @@
+"""Heartbeats: signs of life that renew the leases of what runs, in the same commit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from understudy.clock import iso
+from understudy.coordinator import identity, leases
+from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.health import health_event, limits_of
+from understudy.coordinator.identity import LEGACY, Arrival, watch_name
+from understudy.coordinator.leases import Change
+from understudy.coordinator.nouns import CANCELLED, LEASED, Daemon, Now, Task
+from understudy.errors import ConflictError
+from understudy.hub.leases import progress_of
+from understudy.hub.life import alive, need_incident
+from understudy.hub.operation import Operation
+from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.daemons import HeartbeatBody, RunningBody
+
+SAID = {"draining": "draining", "paused": "paused", "stopping": "stopped"}
+_REFUSED = {
+    "id_taken": "This id belongs to another machine: choose another --id, or forget the daemon",
+    "superseded": "A newer start of this daemon has taken its place",
+}
+
+
+class Heartbeat(Operation):
+    """`POST /api/queue/heartbeat`, old and new."""
+
+    def __init__(self, body: HeartbeatBody) -> None:
+        self.body = body
+        self.daemon_id = body.daemon_id or watch_name(body.worker_id or "") or LEGACY
+        self.running = {run.task_id: run for run in body.running or ()}
+
+    def needs(self, needs: Needs) -> None:
+        """The daemon, its boots, its leases, and every task that it names."""
+        needs.row(Daemon, self.daemon_id)
+        if self.body.boot_id:
+            needs.boots.add(self.daemon_id)
+            needs.held.add(self.daemon_id)
+        for task_id in self.running:
+            needs.row(Task, task_id)
+
+    def more(self, work: WorkingSet, needs: Needs) -> None:
+        """The incident that this beat may close."""
+        need_incident(work, needs, self.daemon_id)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Judge who beats, settle what its boot and its `running` say, renew, answer."""
+        known = work.get(Daemon, self.daemon_id)
+        daemon = known or Daemon(self.daemon_id, first_seen_at=now.wall, since_at=now.wall)
+        arrival = self._arrival(work, daemon, now)
+        if arrival.refused:
+            refusal = ConflictError(_REFUSED[arrival.refused], arrival.refused)
+            return Decision(refusal, events=arrival.events)
+        rows: list[Any] = list(arrival.save)
+        events: list[Event] = [*arrival.events, *_recorded(daemon, now)]
+        ends = self._ends(work, daemon, now, is_new_boot=arrival.is_new_boot)
+        renewed, lost, cancelled = self._renewals(work, now, ends)
+        for change in (*ends.values(), *renewed):
+            rows += change.save
+            events += change.events
+        for run in self.running.values():
+            task = work.get(Task, run.task_id)
+            if task is not None and task.token == run.token:
+                rows += progress_of(task, run.progress, run.checkpoint, now)
+        if arrival.is_sign_of_life:
+            said = self._described(daemon, arrival, now)
+            stretched = self._stretched(work, said, now)
+            after, told = alive(work, stretched.daemon, now, self._said_state(), "")
+            rows += after
+            events += [*stretched.events, *told]
+            daemon = stretched.daemon
+        answer = self._answer(work, daemon, [c.task for c in renewed], lost, cancelled, now)
+        return Decision(answer, tuple(rows), tuple(events))
+
+    def _arrival(self, work: WorkingSet, daemon: Daemon, now: Now) -> Arrival:
+        old_boots = frozenset(work.boots.get(self.daemon_id, ()))
+        return identity.arrive(daemon, self.body.machine_id or "", self.body.boot_id or "", old_boots, now)
+
+    def _said_state(self) -> str:
+        return SAID.get(self.body.state or "", "healthy")
+
+    def _ends(self, work: WorkingSet, daemon: Daemon, now: Now, *, is_new_boot: bool) -> dict[str, Change]:
+        """Leases that this beat ends: those of an older boot, and those it once named and names no more."""
+        body, ends = self.body, {}
+        if not body.boot_id:
+            return {}
+        is_newer = body.seq is not None and body.seq > (0 if is_new_boot else daemon.seq)
+        for task_id in sorted(work.held.get(self.daemon_id, ())):
+            task = work.get(Task, task_id)
+            if task is None or task.status != LEASED or task.daemon_id != self.daemon_id or task.is_old_way:
+                continue
+            named = self.running.get(task_id)
+            if named is not None and named.token == task.token:
+                continue
+            if task.boot_id != body.boot_id:
+                ends[task_id] = leases.lose(task, now, work.policy, "lost", "its daemon was started anew")
+            elif is_newer and body.running is not None and (task.is_named or body.state == "stopping"):
+                ends[task_id] = leases.lose(task, now, work.policy, "lost", "its daemon runs it no more")
+        return ends
+
+    def _renewals(
+        self, work: WorkingSet, now: Now, ends: dict[str, Change]
+    ) -> tuple[list[Change], list[str], list[str]]:
+        renewed, lost, cancelled = [], [], []
+        for task_id, run in self.running.items():
+            task = work.get(Task, task_id)
+            if task is None or task.token != run.token or task_id in ends:
+                lost.append(task_id)
+            elif task.status == CANCELLED:
+                cancelled.append(task_id)
+            else:
+                change = leases.renew(task, now)
+                if change is None:
+                    lost.append(task_id)
+                else:
+                    renewed.append(change)
+        return renewed, lost, cancelled
+
+    def _described(self, daemon: Daemon, arrival: Arrival, now: Now) -> Daemon:
+        """The daemon with everything that the beat says about it."""
+        body = self.body
+        daemon = identity.bound(daemon, body.machine_id or "", body.boot_id or "", is_new_boot=arrival.is_new_boot)
+        if body.boot_id and not daemon.boot_id:
+            daemon = replace(daemon, boot_id=body.boot_id)
+        said: dict[str, Any] = {"last_heartbeat": iso(now.wall)}
+        if body.seq is not None:
+            said["seq"] = max(body.seq, daemon.seq)
+        if body.interval_sec is not None:
+            said["interval_ms"] = round(body.interval_sec * 1000)
+        if body.running is not None:
+            said["running"] = _json([_run_json(run) for run in body.running])
+        for name in ("version", "capacity"):
+            value = getattr(body, name)
+            if value is not None:
+                said[name] = value
+        for name in ("provides", "loops", "auth"):
+            value = getattr(body, name)
+            if value is not None:
+                said[name] = _json(value)
+        said["slept_ms"] = round((body.slept_sec or 0) * 1000)
+        return replace(daemon, **said)
+
+    def _stretched(self, work: WorkingSet, daemon: Daemon, now: Now) -> _Told:
+        """A daemon that announces an interval too long for its limits is judged by longer ones; said once."""
+        limits = limits_of(daemon, work.policy)
+        plain = daemon.late_after_ms or work.policy.late_after_ms
+        if daemon.interval_ms == daemon.interval_told or limits.late_ms == plain:
+            return _Told(daemon, ())
+        message = (
+            f"Daemon {daemon.id} beats every {daemon.interval_ms / 1000:g} s: "
+            f"it is late after {limits.late_ms / 1000:g} s, not {plain / 1000:g} s"
+        )
+        event = health_event(daemon, now, "daemon.stretched", "warning", message, lateAfterSec=limits.late_ms / 1000)
+        return _Told(replace(daemon, interval_told=daemon.interval_ms), (event,))
+
+    def _answer(
+        self, work: WorkingSet, daemon: Daemon, renewed: list[Task], lost: list[str], cancelled: list[str], now: Now
+    ) -> dict[str, Any]:
+        answer: dict[str, Any] = {"success": True, "timestamp": now.wall}
+        if self.body.daemon_id is None:
+            return answer
+        interval_ms = daemon.interval_ms or work.policy.heartbeat_interval_ms
+        if self.running:
+            shortest = min((task.duration_ms for task in renewed), default=work.policy.lease_ms)
+            interval_ms = min(interval_ms, shortest // 3)
+        return answer | {
+            "nextInSec": interval_ms / 1000,
+            "lost": lost,
+            "cancel": cancelled,
+            "directives": [],
+        }
+
+
+class _Told(msgspec.Struct, frozen=True):
+    daemon: Daemon
+    events: tuple[Event, ...]
+
+
+def _recorded(daemon: Daemon, now: Now) -> tuple[Event, Event]:
+    """The two lines that operators search for; too frequent to keep."""
+    fields = {"daemonId": daemon.id}
+    said = ("debug", "heartbeat.recorded")
+    return (
+        Event(now.wall, *said, "Queue API", "Heartbeat recorded", fields, live_only=True),
+        Event(now.wall, *said, "TaskCoordinator", "Heartbeat recorded", fields, live_only=True),
+    )
+
+
+def _run_json(run: RunningBody) -> dict[str, Any]:
+    said = {"taskId": run.task_id, "token": run.token}
+    return said | ({"progressAt": run.progress_at} if run.progress_at else {})
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

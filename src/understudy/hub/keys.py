@@ -1,0 +1,125 @@
+"""API keys: scopes, the hash that is stored, and what makes, revokes and rotates them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from understudy.clock import iso
+from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.nouns import Key, Now
+from understudy.errors import ConflictError, NotFoundError
+from understudy.hub.operation import Operation
+from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.keys import KeyCreateBody
+
+SCOPES = frozenset({"submit", "work", "memory", "read", "admin"})
+OWNER_SCOPES = SCOPES - {"admin"}
+KEYS_MAX = 1000
+
+
+class Caller(Struct, frozen=True):
+    """Who sends a request: the key's id and what it may do."""
+
+    key_id: str
+    scopes: frozenset[str]
+
+    def may(self, *wanted: str) -> bool:
+        """Whether it has any of these scopes; admin may do everything."""
+        return "admin" in self.scopes or not self.scopes.isdisjoint(wanted)
+
+
+def hash_of(secret: str) -> str:
+    """SHA-256: keys are random, so nothing slower is needed (CONTRACT 0)."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def caller_of(key: Key) -> Caller:
+    """The caller that a stored key stands for."""
+    return Caller(key.id, frozenset(key.scopes.split()))
+
+
+def key_json(key: Key) -> dict[str, Any]:
+    """A key without its secret."""
+    return {
+        "id": key.id,
+        "name": key.name,
+        "scopes": key.scopes.split(),
+        "createdAt": iso(key.created_at),
+        "revokedAt": iso(key.revoked_at) if key.revoked_at else None,
+        "rotatedTo": key.rotated_to or None,
+    }
+
+
+class CreateKey(Operation):
+    """A new key. The secret is made at the edge, answered once and never stored."""
+
+    def __init__(self, body: KeyCreateBody, key_id: str, secret: str, by: str) -> None:
+        self.body = body
+        self.key_id = key_id
+        self.secret = secret
+        self.by = by
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Store its hash."""
+        scopes = " ".join(sorted(set(self.body.scopes)))
+        key = Key(self.key_id, self.body.name, hash_of(self.secret), scopes, now.wall)
+        event = _key_event(now, "key.created", f"Key {key.name} created", key, self.by)
+        return Decision({**key_json(key), "key": self.secret}, (key,), (event,))
+
+
+class RevokeKey(Operation):
+    """From the commit on it is refused; revoking twice changes nothing."""
+
+    def __init__(self, key_id: str, by: str) -> None:
+        self.key_id = key_id
+        self.by = by
+
+    def needs(self, needs: Needs) -> None:
+        """The key."""
+        needs.row(Key, self.key_id)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Mark it revoked."""
+        key = work.get(Key, self.key_id)
+        if key is None:
+            raise NotFoundError("Key not found")
+        if key.revoked_at:
+            return Decision(key_json(key))
+        revoked = replace(key, revoked_at=now.wall)
+        event = _key_event(now, "key.revoked", f"Key {key.name} revoked", key, self.by)
+        return Decision(key_json(revoked), (revoked,), (event,))
+
+
+class RotateKey(Operation):
+    """A successor with the same name and scopes; the old one stays valid until it is revoked."""
+
+    def __init__(self, key_id: str, new_id: str, secret: str, by: str) -> None:
+        self.key_id = key_id
+        self.new_id = new_id
+        self.secret = secret
+        self.by = by
+
+    def needs(self, needs: Needs) -> None:
+        """The key."""
+        needs.row(Key, self.key_id)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Make the successor."""
+        key = work.get(Key, self.key_id)
+        if key is None:
+            raise NotFoundError("Key not found")
+        if key.revoked_at:
+            raise ConflictError("Key is revoked: create a new one", "revoked")
+        successor = Key(self.new_id, key.name, hash_of(self.secret), key.scopes, now.wall)
+        old = replace(key, rotated_to=successor.id)
+        event = _key_event(now, "key.rotated", f"Key {key.name} rotated", successor, self.by)
+        answer = {**key_json(successor), "key": self.secret, "replaces": key.id}
+        return Decision(answer, (successor, old), (event,))
+
+
+def _key_event(now: Now, name: str, message: str, key: Key, by: str) -> Event:
+    return Event(now.wall, "info", name, "Keys", message, {"keyId": key.id, "scopes": key.scopes, "by": by})

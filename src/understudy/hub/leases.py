@@ -1,0 +1,127 @@
+"""Renewals and releases, by token or, for old clients, by the worker's name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from understudy.coordinator import leases
+from understudy.coordinator.actions import Decision
+from understudy.coordinator.identity import watch_name
+from understudy.coordinator.nouns import CANCELLED, FINISHED, LEASED, QUEUED, Daemon, Now, Progress, Task
+from understudy.errors import BadRequestError, ConflictError, ForbiddenError, NotFoundError
+from understudy.hub.claims import lease_json
+from understudy.hub.life import need_incident, need_watched, touch
+from understudy.hub.operation import Operation
+from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.limits import CHECKPOINT_BYTES_MAX
+from understudy.wire.tasks import ReleaseBody, RenewBody
+
+OLD_EXTEND_S = 300
+
+
+def lease_lost(task: Task) -> ConflictError:
+    """The answer to an older token: 409, with the present holder's name if there is one."""
+    held_by = {"heldBy": task.worker_id} if task.status == LEASED else {}
+    return ConflictError("Lease lost", "lease_lost", **held_by)
+
+
+def need_holder(work: WorkingSet, needs: Needs, task_id: str, worker_id: str) -> None:
+    """State that the daemons behind the caller and behind the task's lease are needed."""
+    task = work.get(Task, task_id)
+    for name in {watch_name(worker_id), watch_name(task.worker_id) if task else ""} - {""}:
+        needs.row(Daemon, name)
+
+
+class Renew(Operation):
+    """`POST /api/queue/{id}/renew`."""
+
+    def __init__(self, task_id: str, body: RenewBody) -> None:
+        self.task_id = task_id
+        self.body = body
+        self.worker_id = body.worker_id or ""
+
+    def needs(self, needs: Needs) -> None:
+        """The task, and who renews it."""
+        needs.row(Task, self.task_id)
+        need_watched(needs, self.worker_id)
+
+    def more(self, work: WorkingSet, needs: Needs) -> None:
+        """The incident that this sign of life may close."""
+        name = watch_name(self.worker_id)
+        if name:
+            need_incident(work, needs, name)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Extend the lease of its holder."""
+        task = work.get(Task, self.task_id)
+        if task is None:
+            raise NotFoundError("No active lease")
+        rows, events = touch(work, self.worker_id, now)
+        if self.body.token is None:
+            self._check_old_holder(task)
+            extend_ms = (self.body.extend_sec or OLD_EXTEND_S) * 1000
+        else:
+            if self.body.token != task.token:
+                raise lease_lost(task)
+            if task.status == CANCELLED:
+                return Decision({"success": True, "cancel": True}, rows, events)  # type: ignore[arg-type]
+            extend_ms = (self.body.extend_sec or 0) * 1000
+        if task.status in FINISHED:
+            raise NotFoundError("No active lease")
+        change = leases.renew(task, now, extend_ms)
+        if change is None:
+            raise lease_lost(task) if self.body.token is not None else ForbiddenError("Invalid lease or not holder")
+        saved: tuple[Any, ...] = (*rows, *change.save)
+        noted = progress_of(task, self.body.progress, self.body.checkpoint, now)
+        answer = {"success": True, "lease": lease_json(change.task, now)}
+        return Decision(answer, (*saved, *noted), (*events, *change.events))
+
+    def _check_old_holder(self, task: Task) -> None:
+        if task.status in FINISHED:
+            raise NotFoundError("No active lease")
+        ended_well = task.status == LEASED or (task.status == QUEUED and task.ended in leases.LOST_AS)
+        if not (task.is_old_way and ended_well and task.token and self.worker_id == task.worker_id):
+            raise ForbiddenError("Invalid lease or not holder")
+
+
+def progress_of(task: Task, progress: Any, checkpoint: Any, now: Now) -> tuple[Progress, ...]:
+    """The row that keeps a run's progress, if it said anything; BadRequestError for a checkpoint too large."""
+    if progress is None and checkpoint is None:
+        return ()
+    said = "" if progress is None else msgspec.json.encode(progress).decode()
+    kept = "" if checkpoint is None else msgspec.json.encode(checkpoint).decode()
+    if len(kept.encode()) > CHECKPOINT_BYTES_MAX or len(said.encode()) > CHECKPOINT_BYTES_MAX:
+        raise BadRequestError("Validation failed", (f"checkpoint: Expected at most {CHECKPOINT_BYTES_MAX} bytes",))
+    return (Progress(task.id, task.token, now.wall, said, kept),)
+
+
+class Release(Operation):
+    """`POST /api/queue/{id}/release`, by a worker, or by a guard as its daemon's last will."""
+
+    def __init__(self, task_id: str, body: ReleaseBody) -> None:
+        self.task_id = task_id
+        self.body = body
+
+    def needs(self, needs: Needs) -> None:
+        """The task."""
+        needs.row(Task, self.task_id)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Back to the queue, if the caller holds it."""
+        task = work.get(Task, self.task_id)
+        if task is None:
+            return Decision({"success": True, "message": "No active lease"})
+        if self.body.token is not None and self.body.token != task.token:
+            raise lease_lost(task)
+        if task.status != LEASED:
+            return Decision({"success": True, "message": "No active lease"})
+        if self.body.token is None and not self._is_old_holder(task):
+            raise ForbiddenError("Not lease holder")
+        change = leases.release(task, now, work.policy, self.body.reason or "")
+        return Decision({"success": True}, change.save, change.events)
+
+    def _is_old_holder(self, task: Task) -> bool:
+        worker_id = self.body.worker_id
+        return bool(task.is_old_way) and (not worker_id or worker_id == task.worker_id)

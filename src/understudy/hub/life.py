@@ -1,0 +1,53 @@
+"""Signs of life: a claim, renewal or result is as good as a heartbeat, for daemons that are watched."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from understudy.coordinator import health
+from understudy.coordinator.actions import Event
+from understudy.coordinator.identity import watch_name
+from understudy.coordinator.nouns import Daemon, Incident, Now
+from understudy.hub.working_set import Needs, WorkingSet
+
+
+def need_watched(needs: Needs, worker_id: str) -> None:
+    """State that the daemon behind a worker's name is needed, if it is one that may be watched."""
+    name = watch_name(worker_id)
+    if name:
+        needs.row(Daemon, name)
+
+
+def need_incident(work: WorkingSet, needs: Needs, daemon_id: str) -> None:
+    """State that a daemon's open incident is needed, so that a sign of life can close it."""
+    daemon = work.get(Daemon, daemon_id)
+    if daemon is not None and daemon.incident_id:
+        needs.row(Incident, daemon.incident_id)
+
+
+def touch(work: WorkingSet, worker_id: str, now: Now) -> tuple[tuple[object, ...], tuple[Event, ...]]:
+    """Rows and events of a sign of life by a worker's name.
+
+    Nothing for daemons that are not watched, nor for machine-bound ones: their beats name the machine.
+    """
+    name = watch_name(worker_id)
+    if not name:
+        return (), ()
+    daemon = work.get(Daemon, name)
+    if daemon is None or daemon.machine_id:
+        return (), ()
+    said = daemon.state if daemon.state in ("stuck", "draining") else "healthy"
+    return alive(work, daemon, now, said, daemon.reason if said == "stuck" else "")
+
+
+def alive(
+    work: WorkingSet, daemon: Daemon, now: Now, said: str, reason: str
+) -> tuple[tuple[object, ...], tuple[Event, ...]]:
+    """Rows and events of a daemon that is alive and says how it is; closes its incident."""
+    after = health.seen(daemon, now, work.policy, said, reason)
+    rows: tuple[object, ...] = (after.daemon, *after.save)
+    if daemon.incident_id and not after.daemon.incident_id:
+        incident = work.get(Incident, daemon.incident_id)
+        if incident is not None:
+            rows = (*rows, health.closed(incident, replace(after.daemon, interval_ms=daemon.interval_ms), now))
+    return rows, after.events

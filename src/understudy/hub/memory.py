@@ -1,0 +1,96 @@
+"""Memory of conversations: what was said to whom on which channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from understudy.clock import iso, parse_iso
+from understudy.coordinator.actions import Decision
+from understudy.coordinator.nouns import Memory, Now
+from understudy.hub.enqueue import INSTANT_MAX, text_of, user_of
+from understudy.hub.operation import Operation
+from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.memory import MemorySaveBody
+
+CHARS_A_TOKEN = 4
+
+
+class SaveMemory(Operation):
+    """Keep one message; the same id again makes no second row."""
+
+    def __init__(self, body: MemorySaveBody, made_id: str) -> None:
+        self.body = body
+        self.id = body.id or made_id
+
+    def needs(self, needs: Needs) -> None:
+        """The message of that id."""
+        needs.row(Memory, self.id)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Keep it unless it is here already."""
+        if work.get(Memory, self.id) is not None:
+            return Decision({"success": True})
+        body = self.body
+        message = Memory(
+            self.id,
+            user_of(body.user_id)[:256],
+            body.channel.lower(),
+            body.role,
+            body.content,
+            body.source or "",
+            "" if body.metadata is None else text_of(body.metadata),
+            _created_at(body.created_at, now),
+        )
+        return Decision({"success": True}, (message,))
+
+
+def _created_at(given: str | float | None, now: Now) -> int:
+    """The instant that the client names, as text or epoch ms; now where it makes no sense."""
+    try:
+        at = parse_iso(given) if isinstance(given, str) else int(given or 0)
+    except (ValueError, OverflowError, OSError):
+        return now.wall
+    return at if 0 < at <= INSTANT_MAX else now.wall
+
+
+class ForgetMemory(Operation):
+    """Remove all of a user's messages."""
+
+    def __init__(self, user_id: str) -> None:
+        self.user_id = user_id
+
+    def needs(self, needs: Needs) -> None:
+        """The ids of all of them."""
+        needs.all_messages_of.add(self.user_id)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """They are gone with this commit."""
+        ids = work.message_ids[self.user_id]
+        return Decision({"success": True, "deleted": len(ids)}, delete=tuple((Memory, key) for key in ids))
+
+
+def context_of(newest_first: Sequence[Memory], tokens_max: int) -> str:
+    """The most recent messages that fit (4 characters a token), oldest first, each as `[role] text`."""
+    room = tokens_max * CHARS_A_TOKEN
+    lines: list[str] = []
+    for message in newest_first:
+        line = f"[{message.role}] {message.content}"
+        room -= len(line) + 1
+        if room < 0:
+            break
+        lines.append(line)
+    return "\n".join(reversed(lines))
+
+
+def message_json(message: Memory) -> dict[str, Any]:
+    """A message as the contract shapes it."""
+    return {
+        "id": message.id,
+        "user_id": message.user_id,
+        "channel": message.channel,
+        "role": message.role,
+        "content": message.content,
+        "source": message.source or None,
+        "created_at": iso(message.created_at),
+    }

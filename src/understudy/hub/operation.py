@@ -1,0 +1,26 @@
+"""One request as data: what it needs, in up to three rounds, and how it decides once that is loaded."""
+
+from __future__ import annotations
+
+from understudy.coordinator.actions import Decision
+from understudy.coordinator.nouns import Now
+from understudy.hub.working_set import Needs, WorkingSet
+
+
+class Operation:
+    """The base of all operations; each overrides the rounds that it needs, and `decide`."""
+
+    weight = 1  # how much of a batch it fills: about the number of tasks that it touches
+
+    def needs(self, needs: Needs) -> None:
+        """State what must be loaded first."""
+
+    def more(self, work: WorkingSet, needs: Needs) -> None:
+        """State what else is needed, now that the first round is here."""
+
+    def details(self, work: WorkingSet, needs: Needs) -> None:
+        """State what else is needed, now that the second round is here."""
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Decide, purely; raising an UnderstudyError refuses and writes nothing."""
+        raise NotImplementedError

@@ -1,0 +1,73 @@
+"""What owners ask of a task: cancel, retry, move; and the note that an old daemon leaves on it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec.structs import replace
+
+from understudy.coordinator import tasks
+from understudy.coordinator.actions import Decision
+from understudy.coordinator.nouns import FINISHED, Now, Result, Task
+from understudy.errors import ConflictError, ForbiddenError, NotFoundError
+from understudy.hub.operation import Operation
+from understudy.hub.working_set import Needs, WorkingSet
+
+Verb = Literal["cancel", "retry", "move"]
+_REFUSALS = {
+    "cancel": ("Task is already finished", "finished"),
+    "retry": ("Only a failed, cancelled or delayed task can be retried", "not_retryable"),
+    "move": ("Task does not wait for a machine", "not_waiting"),
+}
+TASK_UNKNOWN = "Task not found"
+
+
+class Steer(Operation):
+    """Cancel, retry or move a task. `only_of` limits it to tasks that this key submitted."""
+
+    def __init__(self, verb: Verb, task_id: str, by: str, only_of: str = "") -> None:
+        self.verb = verb
+        self.task_id = task_id
+        self.by = by
+        self.only_of = only_of
+
+    def needs(self, needs: Needs) -> None:
+        """The task."""
+        needs.row(Task, self.task_id)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Apply the verb's rule; repeating it does nothing the second time."""
+        task = work.get(Task, self.task_id)
+        if task is None:
+            raise NotFoundError(TASK_UNKNOWN)
+        if self.only_of and task.submitter != self.only_of:
+            raise ForbiddenError(code="scope")
+        answer = {"success": True, "taskId": task.id}
+        if self.verb == "cancel" and task.status == "cancelled":
+            return Decision(answer)
+        change = getattr(tasks, self.verb)(task, now, self.by)
+        if change is None:
+            message, code = _REFUSALS[self.verb]
+            raise ConflictError(message, code, status=task.status)
+        starts_anew = self.verb == "retry" and task.status in FINISHED
+        return Decision(answer, change.save, change.events, ((Result, task.id),) if starts_anew else ())
+
+
+class NoteStatus(Operation):
+    """`POST /api/queue/{id}/status`: recorded as a note, it never takes a task out of the queue."""
+
+    def __init__(self, task_id: str, status: str) -> None:
+        self.task_id = task_id
+        self.status = status
+
+    def needs(self, needs: Needs) -> None:
+        """The task."""
+        needs.row(Task, self.task_id)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Note it on a task that is not finished."""
+        task = work.get(Task, self.task_id)
+        if task is None or task.status in FINISHED:
+            raise NotFoundError(TASK_UNKNOWN)
+        noted = replace(task, note=self.status, updated_at=now.wall)
+        return Decision({"success": True, "status": self.status}, (noted,))

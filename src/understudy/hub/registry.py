@@ -1,0 +1,220 @@
+"""Daemons as old clients register and beat, and what owners set for them: pause, resume, settings, forget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from understudy.clock import iso
+from understudy.coordinator import health, leases
+from understudy.coordinator.actions import Decision
+from understudy.coordinator.nouns import LEASED, Daemon, Incident, Now, Task
+from understudy.errors import BadRequestError, NotFoundError
+from understudy.hub.enqueue import instant
+from understudy.hub.life import alive, need_incident
+from understudy.hub.operation import Operation
+from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.daemons import OldHeartbeatBody, RegisterBody, SettingsBody
+from understudy.wire.limits import CAPABILITIES_MAX, TAG_CHARS_MAX
+
+NOT_REGISTERED = "Daemon not registered"
+UNKNOWN = "Daemon not found"
+
+
+class Register(Operation):
+    """`POST /api/daemon/register`: from now on it is watched."""
+
+    def __init__(self, body: RegisterBody) -> None:
+        self.body = body
+        self.registered_at = instant(body.registered_at, "registeredAt")
+
+    def needs(self, needs: Needs) -> None:
+        """The daemon, if it is known."""
+        needs.row(Daemon, self.body.daemon_id)
+
+    def more(self, work: WorkingSet, needs: Needs) -> None:
+        """The incident that this sign of life may close."""
+        need_incident(work, needs, self.body.daemon_id)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Write it down; a machine-bound daemon is not brought to life by a request without its machine."""
+        body = self.body
+        known = work.get(Daemon, body.daemon_id)
+        daemon = known or Daemon(body.daemon_id, first_seen_at=now.wall, since_at=now.wall)
+        capabilities = [tag[:TAG_CHARS_MAX] for tag in body.capabilities[:CAPABILITIES_MAX]]
+        daemon = replace(
+            daemon,
+            version=body.version,
+            capabilities=msgspec.json.encode(capabilities).decode(),
+            poll_interval_ms=body.poll_interval,
+            registered_at=now.wall,
+            registered_as=body.registered_at,
+        )
+        answer = {"success": True, "daemonId": daemon.id, "registeredAt": body.registered_at}
+        event = health.health_event(
+            daemon, now, "daemon.registered", "info", f"Daemon {daemon.id} registered", version=body.version
+        )
+        if daemon.machine_id:
+            return Decision(answer, (daemon,), (event,))
+        rows, events = alive(work, daemon, now, "healthy", "")
+        return Decision(answer, rows, (event, *events))  # type: ignore[arg-type]
+
+
+class OldHeartbeat(Operation):
+    """`POST /api/daemon/heartbeat`: only for daemons that registered."""
+
+    def __init__(self, body: OldHeartbeatBody) -> None:
+        self.body = body
+        instant(body.last_heartbeat, "lastHeartbeat")
+
+    def needs(self, needs: Needs) -> None:
+        """The daemon."""
+        needs.row(Daemon, self.body.daemon_id)
+
+    def more(self, work: WorkingSet, needs: Needs) -> None:
+        """The incident that this beat may close."""
+        need_incident(work, needs, self.body.daemon_id)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """healthy and degraded are healthy (with the reason), unhealthy is stuck (CONTRACT 4)."""
+        body = self.body
+        daemon = work.get(Daemon, body.daemon_id)
+        if daemon is None:
+            raise NotFoundError(NOT_REGISTERED)
+        daemon = replace(
+            daemon,
+            said_status=body.status,
+            tasks_processed=body.tasks_processed,
+            current_task=body.current_task or "",
+            last_heartbeat=body.last_heartbeat,
+        )
+        if daemon.machine_id:
+            return Decision({"success": True}, (daemon,))
+        said, reason = {"healthy": ("healthy", ""), "degraded": ("healthy", "degraded")}.get(
+            body.status, ("stuck", "the daemon says that it is unhealthy")
+        )
+        rows, events = alive(work, daemon, now, said, reason)
+        return Decision({"success": True}, rows, events)  # type: ignore[arg-type]
+
+
+class OwnerOperation(Operation):
+    """What an owner does with one known daemon."""
+
+    def __init__(self, daemon_id: str) -> None:
+        self.daemon_id = daemon_id
+
+    def needs(self, needs: Needs) -> None:
+        """The daemon."""
+        needs.row(Daemon, self.daemon_id)
+
+    def more(self, work: WorkingSet, needs: Needs) -> None:
+        """Its open incident."""
+        need_incident(work, needs, self.daemon_id)
+
+    def known(self, work: WorkingSet) -> Daemon:
+        """The daemon; NotFoundError if there is none."""
+        daemon = work.get(Daemon, self.daemon_id)
+        if daemon is None:
+            raise NotFoundError(UNKNOWN)
+        return daemon
+
+
+class Pause(OwnerOperation):
+    """Given no work, its silence not judged; or judged again, from now."""
+
+    def __init__(self, daemon_id: str, *, paused: bool) -> None:
+        super().__init__(daemon_id)
+        self.paused = paused
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Doing it twice changes nothing the second time."""
+        daemon = self.known(work)
+        answer: dict[str, Any] = {"success": True, "daemonId": daemon.id}
+        if bool(daemon.paused) == self.paused:
+            return Decision(answer)
+        asked = replace(daemon, paused=int(self.paused))
+        after = health.set_state(asked, "paused" if self.paused else "healthy", now, work.policy)
+        rows: tuple[Any, ...] = (after.daemon, *after.save)
+        incident = work.get(Incident, daemon.incident_id) if daemon.incident_id else None
+        if incident is not None:
+            rows = (*rows, health.closed(incident, daemon, now))
+        return Decision(answer, rows, after.events)
+
+
+class Configure(OwnerOperation):
+    """`PUT /api/daemons/{id}/settings`."""
+
+    def __init__(self, daemon_id: str, body: SettingsBody) -> None:
+        super().__init__(daemon_id)
+        self.body = body
+        late, down = body.late_after_sec, body.down_after_sec
+        if late is not None and down is not None and down < late:
+            raise BadRequestError("Validation failed", ("downAfterSec: Expected at least lateAfterSec",))
+        for window in body.expected_sleep or ():
+            health.zone_of(window.tz)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Keep the settings and look at its health anew at once."""
+        daemon, body = self.known(work), self.body
+        windows = [msgspec.to_builtins(window) for window in body.expected_sleep or ()]
+        daemon = replace(
+            daemon,
+            late_after_ms=round((body.late_after_sec or 0) * 1000),
+            down_after_ms=round((body.down_after_sec or 0) * 1000),
+            expected_sleep=msgspec.json.encode(windows).decode(),
+            deadline_h=now.h if daemon.state in health.JUDGED else 0,
+        )
+        return Decision({"success": True, "daemonId": daemon.id, "settings": settings_json(daemon)}, (daemon,))
+
+
+class Forget(OwnerOperation):
+    """`DELETE /api/daemons/{id}`: its id is free again; what it still holds goes back to the queue."""
+
+    def needs(self, needs: Needs) -> None:
+        """The daemon and its leases."""
+        super().needs(needs)
+        needs.held.add(self.daemon_id)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Remove it; its history (incidents, periods, events) stays."""
+        daemon = self.known(work)
+        rows: list[Any] = []
+        event = health.health_event(daemon, now, "daemon.forgotten", "info", f"Daemon {daemon.id} forgotten")
+        events = [event]
+        for task_id in sorted(work.held.get(daemon.id, ())):
+            task = work.get(Task, task_id)
+            if task is not None and task.status == LEASED:
+                change = leases.lose(task, now, work.policy, "lost", "its daemon was forgotten")
+                rows += change.save
+                events += change.events
+        incident = work.get(Incident, daemon.incident_id) if daemon.incident_id else None
+        if incident is not None:
+            rows.append(health.closed(incident, daemon, now))
+        answer = {"success": True, "daemonId": daemon.id}
+        return Decision(answer, tuple(rows), tuple(events), ((Daemon, daemon.id),))
+
+
+def settings_json(daemon: Daemon) -> dict[str, Any]:
+    """What an owner set; null where the hub's default holds."""
+    return {
+        "lateAfterSec": daemon.late_after_ms / 1000 or None,
+        "downAfterSec": daemon.down_after_ms / 1000 or None,
+        "expectedSleep": msgspec.json.decode(daemon.expected_sleep),
+    }
+
+
+def old_status_json(daemon: Daemon) -> dict[str, Any]:
+    """A daemon as `GET /api/daemon/health` shows it."""
+    said = {
+        "daemonId": daemon.id,
+        "version": daemon.version,
+        "capabilities": msgspec.json.decode(daemon.capabilities),
+        "pollInterval": daemon.poll_interval_ms,
+        "registeredAt": daemon.registered_as or iso(daemon.registered_at or daemon.first_seen_at),
+        "lastHeartbeat": iso(daemon.last_seen_at or daemon.first_seen_at),
+        "status": daemon.said_status or ("healthy" if daemon.state == "healthy" else "unhealthy"),
+        "tasksProcessed": daemon.tasks_processed,
+    }
+    return said | ({"currentTask": daemon.current_task} if daemon.current_task else {})

@@ -1,0 +1,218 @@
+"""Results, judged by token and never by boot; what comes too late is kept as evidence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from understudy.coordinator import leases
+from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.identity import watch_name
+from understudy.coordinator.leases import OUTCOMES_OF_FAILURE, task_event
+from understudy.coordinator.nouns import (
+    FINISHED,
+    LEASED,
+    Daemon,
+    Evidence,
+    Incident,
+    Memory,
+    Now,
+    Result,
+    Task,
+    TaskBody,
+)
+from understudy.errors import BadRequestError, NotFoundError, UnderstudyError
+from understudy.hub.leases import lease_lost
+from understudy.hub.life import touch
+from understudy.hub.operation import Operation
+from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.limits import MEMORY_CONTENT_BYTES_MAX
+from understudy.wire.tasks import ResultBody, ResultItem
+
+DUPLICATE = {"success": True, "duplicate": True}
+
+
+class Report(Operation):
+    """`POST /api/result/{id}`: one result."""
+
+    def __init__(self, task_id: str, body: ResultBody, evidence_id: str) -> None:
+        self.task_id = task_id
+        self.body = body
+        self.evidence_id = evidence_id
+        self.success = success_of(body)
+
+    def needs(self, needs: Needs) -> None:
+        """The task, what was asked, and the worker if it gives its name."""
+        needs.row(Task, self.task_id)
+        needs.row(TaskBody, self.task_id)
+
+    def more(self, work: WorkingSet, needs: Needs) -> None:
+        """The daemon that holds the lease: a result is a sign of its life."""
+        name = self._holder(work)
+        if name:
+            needs.row(Daemon, name)
+
+    def details(self, work: WorkingSet, needs: Needs) -> None:
+        """The incident that this sign of life may close."""
+        name = self._holder(work)
+        daemon = work.get(Daemon, name) if name else None
+        if daemon is not None and daemon.incident_id:
+            needs.row(Incident, daemon.incident_id)
+
+    def _holder(self, work: WorkingSet) -> str:
+        task = work.get(Task, self.task_id)
+        return watch_name(self.body.worker_id or (task.worker_id if task else ""))
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Apply it, or keep it as evidence."""
+        task = work.get(Task, self.task_id)
+        if task is None:
+            raise NotFoundError("Task not found")
+        worker = self.body.worker_id or task.worker_id
+        rows, events = touch(work, worker, now) if self._may_touch(task) else ((), ())
+        token = self.body.token
+        if token is None:
+            if leases.closes_old_attempt(task, self.body.worker_id or ""):
+                return self._apply(work, task, now, rows, events)
+            return self._keep(task, now, rows, events, DUPLICATE, "no lease of this worker")
+        if leases.counts_still(task, token):
+            return self._apply(work, task, now, rows, events)
+        if token == task.token and task.status in FINISHED:
+            return self._repeated(task, now, rows, events)
+        return self._keep(task, now, rows, events, lease_lost(task), "an older token")
+
+    def _may_touch(self, task: Task) -> bool:
+        """A result says that its worker lives, if it names itself or is the one that holds the lease."""
+        return bool(self.body.worker_id) or (task.status == LEASED and bool(task.is_old_way))
+
+    def _apply(
+        self, work: WorkingSet, task: Task, now: Now, rows: tuple[Any, ...], events: tuple[Event, ...]
+    ) -> Decision:
+        failure = self.body.failure
+        outcome = failure.class_ if failure and failure.class_ in OUTCOMES_OF_FAILURE else "failed"
+        change = leases.settle(
+            task, self._row(task, now), now, is_final=bool(failure and failure.final), outcome=outcome
+        )
+        said = conversation_rows(work, change.task, self.body, now)
+        return Decision({"success": True}, (*rows, *change.save, *said), (*events, *change.events))
+
+    def _row(self, task: Task, now: Now) -> Result:
+        body = self.body
+        return Result(
+            task.id,
+            int(self.success),
+            _json(body.output),
+            _json(body.error),
+            "" if body.failure is None else msgspec.json.encode(body.failure).decode(),
+            "" if body.usage is None else msgspec.json.encode(body.usage).decode(),
+            body.duration_ms or 0,
+            token=task.token,
+            at=now.wall,
+        )
+
+    def _repeated(self, task: Task, now: Now, rows: tuple[Any, ...], events: tuple[Event, ...]) -> Decision:
+        """The same result again, a cancellation confirmed, or a run that finished anyway."""
+        if task.status == "cancelled" and self.success:
+            return self._keep(task, now, rows, events, DUPLICATE, "finished anyway")
+        return Decision(DUPLICATE, rows, events)
+
+    def _keep(
+        self,
+        task: Task,
+        now: Now,
+        rows: tuple[Any, ...],
+        events: tuple[Event, ...],
+        answer: dict[str, Any] | UnderstudyError,
+        reason: str,
+    ) -> Decision:
+        worker = self.body.worker_id or ""
+        body = msgspec.json.encode(self.body).decode()
+        kept = Evidence(self.evidence_id, task.id, self.body.token or 0, worker, now.wall, reason, body)
+        event = task_event(
+            task, now, "result.late", f"A result for {task.id} came too late and is kept as evidence", reason=reason
+        )
+        return Decision(answer, (*rows, kept), (*events, event))
+
+
+class ReportMany(Operation):
+    """`POST /api/results`: up to 100 results, each judged on its own, in one commit."""
+
+    def __init__(self, items: list[ResultItem], evidence_ids: list[str]) -> None:
+        self.weight = len(items)
+        self.parts = [Report(i.task_id, i, made) for i, made in zip(items, evidence_ids, strict=True)]
+
+    def needs(self, needs: Needs) -> None:
+        """What each part needs."""
+        for part in self.parts:
+            part.needs(needs)
+
+    def more(self, work: WorkingSet, needs: Needs) -> None:
+        """What each part needs."""
+        for part in self.parts:
+            part.more(work, needs)
+
+    def details(self, work: WorkingSet, needs: Needs) -> None:
+        """What each part needs."""
+        for part in self.parts:
+            part.details(work, needs)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """One answer a part; a part that is refused does not hinder the others."""
+        answers: list[dict[str, Any]] = []
+        for part in self.parts:
+            try:
+                decision = part.decide(work, now)
+            except UnderstudyError as refusal:
+                answers.append({"taskId": part.task_id, "error": refusal.message, "code": "not_found"})
+                continue
+            work.apply(decision)
+            answer = decision.answer
+            if isinstance(answer, UnderstudyError):
+                answers.append({"taskId": part.task_id, "error": answer.message, **answer.fields})
+            else:
+                answers.append({"taskId": part.task_id, **answer})
+        return Decision({"results": answers})
+
+
+def success_of(body: ResultBody) -> bool:
+    """`success`, or what old daemons say instead: `status` completed; BadRequestError for neither."""
+    if body.success is not None:
+        return body.success
+    if body.status in ("completed", "failed"):
+        return body.status == "completed"
+    raise BadRequestError("Validation failed", ("success: Expected `bool`",))
+
+
+def conversation_rows(work: WorkingSet, task: Task, body: ResultBody, now: Now) -> tuple[Memory, ...]:
+    """Question and final answer of a finished task, for clients that do not keep memory themselves."""
+    if not task.user_id or task.is_old_way or task.status not in FINISHED:
+        return ()
+    asked = work.get(TaskBody, task.id)
+    spec = msgspec.json.decode(asked.spec) if asked else {}
+    question = Memory(
+        f"{task.id[:120]}:ask",
+        task.user_id,
+        task.channel,
+        "user",
+        _cut(spec.get("content", "")),
+        "task",
+        "",
+        task.queued_at,
+    )
+    if task.status != "done":
+        return (question,)
+    answer = body.output if isinstance(body.output, str) else _json(body.output)
+    return (
+        question,
+        Memory(f"{task.id[:120]}:answer", task.user_id, task.channel, "assistant", _cut(answer), "task", "", now.wall),
+    )
+
+
+def _cut(text: str) -> str:
+    clean = text.replace("\0", "\ufffd")
+    return clean.encode()[:MEMORY_CONTENT_BYTES_MAX].decode(errors="ignore")
+
+
+def _json(value: Any) -> str:
+    return "" if value is None else msgspec.json.encode(value).decode()

@@ -1,0 +1,42 @@
+"""Retention: what is older than the owner wants goes, in small commits (DESIGN 3)."""
+
+from __future__ import annotations
+
+from understudy.coordinator.actions import Decision
+from understudy.coordinator.nouns import Now, Policy
+from understudy.hub.operation import Operation
+from understudy.hub.working_set import Needs, WorkingSet
+
+ROWS_A_COMMIT = 500
+BOOTS_KEPT_MS = 400 * 86_400_000
+
+
+def purge_plan(policy: Policy, wall: int) -> list[tuple[str, int]]:
+    """Each kind with its bound: an instant, or a number of rows to keep."""
+    return [
+        ("dedup", wall - policy.dedup_kept_ms),
+        ("task", wall - max(policy.task_kept_ms, policy.dedup_kept_ms)),
+        ("event", wall - policy.event_kept_ms),
+        ("event_overflow", policy.events_max),
+        ("evidence", wall - policy.evidence_kept_ms),
+        ("period", wall - policy.period_kept_ms),
+        ("boot", wall - BOOTS_KEPT_MS),
+        ("memory", wall - policy.memory_kept_ms),
+        ("memory_overflow", policy.memory_messages_max),
+    ]
+
+
+class Purge(Operation):
+    """Remove one portion of one kind; the answer says whether it was a full one."""
+
+    def __init__(self, what: str, before: int) -> None:
+        self.what = what
+        self.before = before
+
+    def needs(self, needs: Needs) -> None:
+        """The removal itself."""
+        needs.purges.append((self.what, self.before, ROWS_A_COMMIT))
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Say whether there may be more."""
+        return Decision(work.purged[self.what] >= ROWS_A_COMMIT)

@@ -1,0 +1,52 @@
+"""Starts of the hub itself: a deployment row and an event."""
+
+from __future__ import annotations
+
+from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.nouns import Deployment, Now
+from understudy.hub.operation import Operation
+from understudy.hub.working_set import WorkingSet
+
+
+class Start(Operation):
+    """Written once, before the hub serves."""
+
+    def __init__(self, version_id: str, package_version: str, config_fingerprint: str, host: str) -> None:
+        self.version_id = version_id
+        self.package_version = package_version
+        self.config_fingerprint = config_fingerprint
+        self.host = host
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Keep the start."""
+        row = Deployment(self.version_id, now.wall, self.package_version, self.config_fingerprint, self.host)
+        fields = {"version": self.package_version, "host": self.host, "versionId": self.version_id}
+        event = Event(now.wall, "info", "hub.started", "Hub", f"Hub {self.package_version} started", fields)
+        return Decision(row.version_id, (row,), (event,))
+
+
+class Listen(Operation):
+    """Nothing but being heard: the batch itself writes the hearing row."""
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Nothing to decide."""
+        return Decision()
+
+
+class Minute(Operation):
+    """Once a minute, what was too frequent to keep, in one line each."""
+
+    def __init__(self, beats: int, alarms: int) -> None:
+        self.counts = (
+            ("heartbeat.recorded", "Heartbeat recorded", beats),
+            ("alarm.triggered", "Alarm triggered", alarms),
+        )
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """An event for each kind that happened at all."""
+        events = tuple(
+            Event(now.wall, "info", name, "TaskCoordinator", message, {"timesLastMinute": count})
+            for name, message, count in self.counts
+            if count
+        )
+        return Decision(events=events)

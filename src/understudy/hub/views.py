@@ -1,0 +1,289 @@
+"""What the hub shows: every view reads a snapshot and changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from understudy.clock import iso
+from understudy.coordinator.health import down_deadline, late_deadline, limits_of
+from understudy.coordinator.hearing import at_wall, hear
+from understudy.coordinator.nouns import (
+    FINISHED,
+    LEASED,
+    Attempt,
+    Daemon,
+    Deployment,
+    Hearing,
+    Key,
+    Now,
+    Policy,
+    Progress,
+    Result,
+    Task,
+    TaskBody,
+)
+from understudy.errors import BadRequestError, ForbiddenError, NotFoundError
+from understudy.hub.claims import STATUS_WORDS, lease_json, task_json
+from understudy.hub.incidents import incident_json
+from understudy.hub.keys import KEYS_MAX, Caller, key_json
+from understudy.hub.memory import context_of, message_json
+from understudy.hub.registry import old_status_json, settings_json
+from understudy.hub.working_set import MEMORY_READ_MAX
+from understudy.store.base import EventFilter, Reader, StoredEvent, TaskFilter
+
+QUEUE_LIST_MAX = 1000
+DAEMONS_MAX = 100_000
+HISTORY_MAX = 500
+DEPLOYMENTS_MAX = 100
+_INTERNAL = {word: status for status, word in STATUS_WORDS.items()}
+
+
+class View:
+    """A reader with the time and policy of this moment."""
+
+    def __init__(self, reader: Reader, wall: int, policy: Policy) -> None:
+        self.reader = reader
+        self.policy = policy
+        (hearing,) = reader.load_many(Hearing, (1,)) or [Hearing()]
+        _, self.now, _ = hear(hearing, wall)
+
+    # ---- tasks
+
+    def queue(self) -> dict[str, Any]:
+        """`GET /api/queue`: claimable tasks, those included whose lease has ended and was not swept yet."""
+        ids = self.reader.ready_ids(QUEUE_LIST_MAX)
+        return {"pending": ids, "count": len(ids)}
+
+    def task(self, task_id: str, caller: Caller) -> dict[str, Any]:
+        """`GET /api/queue/{id}`: a task that is not finished."""
+        task = self._task(task_id, caller, "Task not found")
+        if task.status in FINISHED:
+            raise NotFoundError("Task not found")
+        return task_json(task, self._spec(task_id))
+
+    def result(self, task_id: str, caller: Caller) -> dict[str, Any]:
+        """`GET /api/result/{id}`: how a finished task ended."""
+        task = self._task(task_id, caller, "Result not found")
+        if task.status not in FINISHED:
+            raise NotFoundError("Result not found")
+        return self._result(task_id) or {"success": False, "error": task.status}
+
+    def record(self, task_id: str, caller: Caller) -> dict[str, Any]:
+        """`GET /api/tasks/{id}`: the whole record, with attempts and history, also when it is finished."""
+        task = self._task(task_id, caller, "Task not found")
+        shaped = self._record(task)
+        shaped["attempts"] = [attempt_json(attempt) for attempt in self.reader.attempts_of(task_id)]
+        events = self.reader.list_events(EventFilter(task_id=task_id, limit=HISTORY_MAX))
+        shaped["history"] = [event_json(event) for event in events]
+        for progress in self.reader.load_many(Progress, (task_id,)):
+            if progress.progress:
+                shaped["progress"] = msgspec.json.decode(progress.progress)
+                shaped["progressAt"] = iso(progress.at)
+        if task.status == LEASED:
+            shaped["lease"] = lease_json(task, self.now)
+        return shaped
+
+    def tasks(self, wanted: TaskFilter) -> dict[str, Any]:
+        """`GET /api/tasks`: newest first, with a cursor to go on."""
+        rows = self.reader.list_tasks(wanted)
+        shaped = [self._record(task) for task in rows]
+        more = {"next": f"{rows[-1].queued_at}~{rows[-1].id}"} if len(rows) == wanted.limit else {}
+        return {"tasks": shaped, **more}
+
+    def _task(self, task_id: str, caller: Caller, unknown: str) -> Task:
+        found = self.reader.load_many(Task, (task_id,))
+        if not found:
+            raise NotFoundError(unknown)
+        if not caller.may("read", "work") and found[0].submitter != caller.key_id:
+            raise ForbiddenError(code="scope")
+        return found[0]
+
+    def _spec(self, task_id: str) -> str:
+        bodies = self.reader.load_many(TaskBody, (task_id,))
+        return bodies[0].spec if bodies else "{}"
+
+    def _result(self, task_id: str) -> dict[str, Any]:
+        return {key: value for row in self.reader.load_many(Result, (task_id,)) for key, value in _result_items(row)}
+
+    def _record(self, task: Task) -> dict[str, Any]:
+        shaped = {"source": "", "metadata": {}, **task_json(task, self._spec(task.id))}
+        shaped |= {
+            "priority": task.priority,
+            "needs": msgspec.json.decode(task.needs),
+            "onLoss": task.on_loss or None,
+            "takeover": task.takeover,
+            "maxAttempts": task.max_attempts,
+            "timeoutSec": task.timeout_ms / 1000,
+            "availableAt": iso(task.available_at),
+            "losses": task.losses,
+            "attempts": [attempt_json(attempt) for attempt in self.reader.attempts_of(task.id)],
+        }
+        if task.waiting_for:
+            shaped["waitingFor"] = task.waiting_for
+        if task.note:
+            shaped["note"] = task.note
+        if task.finished_at:
+            shaped["finishedAt"] = iso(task.finished_at)
+            shaped["result"] = self._result(task.id)
+        return shaped
+
+    # ---- daemons
+
+    def daemons(self) -> dict[str, Any]:
+        """`GET /api/daemons`."""
+        return {"daemons": [self._daemon(daemon) for daemon in self.reader.load_all(Daemon, DAEMONS_MAX)]}
+
+    def daemon(self, daemon_id: str) -> dict[str, Any]:
+        """`GET /api/daemons/{id}`."""
+        found = self.reader.load_many(Daemon, (daemon_id,))
+        if not found:
+            raise NotFoundError("Daemon not found")
+        return self._daemon(found[0])
+
+    def _daemon(self, daemon: Daemon) -> dict[str, Any]:
+        limits = limits_of(daemon, self.policy)
+        shaped: dict[str, Any] = {
+            "daemonId": daemon.id,
+            "state": daemon.state,
+            "lastSeenAt": iso(daemon.last_seen_at) if daemon.last_seen_at else None,
+            "silentForSec": max(self.now.h - daemon.last_seen_h, 0) / 1000,
+            "lateAt": iso(at_wall(self.now, late_deadline(daemon, limits, self.now))),
+            "downAt": iso(at_wall(self.now, down_deadline(daemon, limits, self.now))),
+            "intervalSec": daemon.interval_ms / 1000 or None,
+            "version": daemon.version,
+            "bootId": daemon.boot_id,
+            "machineId": daemon.machine_id,
+            "capacity": daemon.capacity,
+            "provides": msgspec.json.decode(daemon.provides),
+            "running": msgspec.json.decode(daemon.running),
+            "loops": msgspec.json.decode(daemon.loops),
+            "auth": msgspec.json.decode(daemon.auth),
+            "settings": settings_json(daemon),
+            "sinceAt": iso(daemon.since_at),
+        }
+        if daemon.reason:
+            shaped["reason"] = daemon.reason
+        if daemon.incident_id:
+            shaped["incidentId"] = daemon.incident_id
+        return shaped
+
+    def old_health(self) -> dict[str, Any]:
+        """`GET /api/daemon/health`: reading changes nothing."""
+        active, stale = [], []
+        for daemon in self.reader.load_all(Daemon, DAEMONS_MAX):
+            (stale if _is_stale(daemon, self.policy, self.now) else active).append(old_status_json(daemon))
+        return {"activeDaemons": active, "stale": stale, "totalActive": len(active)}
+
+    # ---- the rest
+
+    def events(self, wanted: EventFilter, live: list[StoredEvent]) -> dict[str, Any]:
+        """`GET /api/events`: stored ones, and live-only ones of the same stretch when asked for."""
+        stored = self.reader.list_events(wanted)
+        mixed = sorted((*stored, *live), key=lambda e: (e.event.at, e.id))[-wanted.limit :]
+        if wanted.after_id:
+            mixed = stored
+        more = {"next": str(stored[0].id)} if stored and len(stored) == wanted.limit else {}
+        return {"events": [event_json(event) for event in mixed], **more}
+
+    def incidents(self, before_at: int, before_id: str, limit: int) -> dict[str, Any]:
+        """`GET /api/incidents`: newest first."""
+        rows = self.reader.list_incidents(before_at, before_id, limit)
+        more = {"next": f"{rows[-1].opened_at}~{rows[-1].id}"} if len(rows) == limit else {}
+        return {"incidents": [incident_json(row) for row in rows], **more}
+
+    def deployments(self) -> dict[str, Any]:
+        """`GET /api/deployments`: every start of a hub, newest first."""
+        rows = self.reader.list_deployments(DEPLOYMENTS_MAX)
+        return {"deployments": [deployment_json(row) for row in rows]}
+
+    def keys(self) -> dict[str, Any]:
+        """`GET /api/keys`: without their secrets."""
+        return {"keys": [key_json(key) for key in self.reader.load_all(Key, KEYS_MAX)]}
+
+    def context(self, user_id: str, channel: str, tokens_max: int) -> dict[str, Any]:
+        """`GET /api/memory/context/{userId}`."""
+        messages = self.reader.messages_of(user_id, channel, MEMORY_READ_MAX)
+        return {"context": context_of(messages, tokens_max), "userId": user_id}
+
+    def history(self, user_id: str, channel: str, limit: int) -> dict[str, Any]:
+        """`GET /api/memory/history/{userId}`: oldest first."""
+        messages = self.reader.messages_of(user_id, channel, limit)
+        shaped = [message_json(message) for message in reversed(messages)]
+        return {"history": shaped, "count": len(shaped)}
+
+
+def _is_stale(daemon: Daemon, policy: Policy, now: Now) -> bool:
+    silent = now.h >= late_deadline(daemon, limits_of(daemon, policy), now)
+    return daemon.state in ("late", "down", "stopped") or silent
+
+
+def attempt_json(attempt: Attempt) -> dict[str, Any]:
+    """An attempt as the contract shapes it."""
+    shaped: dict[str, Any] = {
+        "token": attempt.token,
+        "workerId": attempt.worker_id,
+        "claimedAt": iso(attempt.claimed_at),
+    }
+    if attempt.ended_at:
+        shaped["endedAt"] = iso(attempt.ended_at)
+        shaped["outcome"] = attempt.outcome
+    return shaped
+
+
+def _result_items(row: Result) -> list[tuple[str, Any]]:
+    items: list[tuple[str, Any]] = [("success", bool(row.success))]
+    texts = (("output", row.output), ("error", row.error), ("failure", row.failure), ("usage", row.usage))
+    items += [(name, msgspec.json.decode(text)) for name, text in texts if text]
+    if row.executor:
+        items.append(("executor", row.executor))
+    if row.degraded:
+        items.append(("degraded", True))
+    if row.cost_micro_usd:
+        items.append(("costUsd", row.cost_micro_usd / 1_000_000))
+    return items
+
+
+def event_json(stored: StoredEvent) -> dict[str, Any]:
+    """An event as the contract shapes it."""
+    event = stored.event
+    shaped: dict[str, Any] = {
+        "id": stored.id,
+        "at": iso(event.at),
+        "level": event.level,
+        "name": event.name,
+        "component": event.component,
+        "message": event.message,
+        "fields": event.fields,
+    }
+    return shaped | ({"live": True} if event.live_only else {})
+
+
+def deployment_json(row: Deployment) -> dict[str, Any]:
+    """A start of a hub as the contract shapes it."""
+    return {
+        "versionId": row.version_id,
+        "createdAt": iso(row.created_at),
+        "packageVersion": row.package_version,
+        "configFingerprint": row.config_fingerprint,
+        "host": row.host,
+    }
+
+
+def cursor_of(text: str) -> tuple[int, str]:
+    """The two parts of a cursor; BadRequestError for anything else."""
+    if not text:
+        return 0, ""
+    at, _, key = text.partition("~")
+    if not (at.isdecimal() and at.isascii() and key and len(at) < 16):  # noqa: PLR2004
+        raise BadRequestError("Validation failed", ("cursor: Expected the `next` of an earlier answer",))
+    return int(at), key
+
+
+def internal_status(word: str) -> str:
+    """The status behind a word of the wire; BadRequestError for an unknown one."""
+    if word and word not in (*_INTERNAL, "done", "failed", "cancelled"):
+        expected = "Expected one of pending, claimed, done, failed, cancelled"
+        raise BadRequestError("Validation failed", (f"status: {expected}",))
+    return _INTERNAL.get(word, word)

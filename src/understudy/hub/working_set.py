@@ -1,0 +1,152 @@
+"""What a batch loaded and locked, as every decision sees it: with the decisions before it applied."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from msgspec import Struct
+
+from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.nouns import LEASED, Policy, Task
+from understudy.ids import IdMaker
+from understudy.store.base import TABLES, Due, Transaction
+
+N = TypeVar("N", bound=Struct)
+
+
+class Needs:
+    """What the requests of a batch ask the store for, all at once."""
+
+    def __init__(self) -> None:
+        self.rows: dict[type[Struct], set[Any]] = {}
+        self.claims: dict[tuple[frozenset[str], frozenset[str]], int] = {}
+        self.claims_total = 0
+        self.held: set[str] = set()
+        self.requests: set[str] = set()
+        self.dedups: set[tuple[str, str]] = set()
+        self.boots: set[str] = set()
+        self.memories: set[tuple[str, str]] = set()
+        self.all_messages_of: set[str] = set()
+        self.purges: list[tuple[str, int, int]] = []
+        self.due_limit = 0
+        self.ready_count_max = 0
+
+    def row(self, noun: type[Struct], key: Any) -> None:
+        """One row by key."""
+        wanted = self.rows.get(noun)
+        if wanted is None:
+            self.rows[noun] = {key}
+        else:
+            wanted.add(key)
+
+    def claimable(self, provides: frozenset[str], names: frozenset[str], count: int) -> None:
+        """`count` tasks for a worker that provides these tags and answers to these names."""
+        self.claims[provides, names] = 0
+        self.claims_total += count
+
+
+class WorkingSet:
+    """Rows by noun and key, candidates for claims, and what has been decided so far."""
+
+    def __init__(self, policy: Policy, ids: IdMaker) -> None:
+        self.policy = policy
+        self.ids = ids
+        self.rows: dict[type[Struct], dict[Any, Any]] = {noun: {} for noun in TABLES}
+        self.candidates: dict[tuple[frozenset[str], frozenset[str]], list[str]] = {}
+        self.held: dict[str, set[str]] = {}
+        self.requests: dict[str, list[str]] = {}
+        self.dedups: dict[tuple[str, str], str] = {}
+        self.boots: dict[str, set[str]] = {}
+        self.memories: dict[tuple[str, str], list[Any]] = {}
+        self.message_ids: dict[str, list[str]] = {}
+        self.purged: dict[str, int] = {}
+        self.due = Due([], [], [])
+        self.ready_count = 0
+        self.recent_incidents = 0
+        self.dirty: dict[tuple[type[Struct], Any], Struct | None] = {}
+        self.events: list[Event] = []
+
+    def get(self, noun: type[N], key: Any) -> N | None:
+        """The row as it stands now, or None; a key that nobody asked for is a KeyError: a rule forgot a need."""
+        found: N | None = self.rows[noun][key]
+        return found
+
+    def load(self, tx: Transaction, needs: Needs) -> None:
+        """Load everything asked for that is not here yet."""
+        for noun, keys in needs.rows.items():
+            here = self.rows[noun]
+            missing = [key for key in keys if key not in here]
+            if not missing:
+                continue
+            here.update(dict.fromkeys(missing))
+            key_of = TABLES[noun].key_of
+            for row in tx.load_many(noun, missing):
+                here[key_of(row)] = row
+        for (provides, names), _ in needs.claims.items():
+            tasks = tx.claimable(provides, names, needs.claims_total)
+            self.candidates[provides, names] = [self._keep(task) for task in tasks]
+        if needs.held:
+            for daemon_id in needs.held:
+                self.held.setdefault(daemon_id, set())
+            for task in tx.held_by(needs.held):
+                self.held[task.daemon_id].add(self._keep(task))
+        if needs.requests:
+            for task in tx.claimed_with(needs.requests):
+                self.requests.setdefault(task.request_id, []).append(self._keep(task))
+        for pair in needs.dedups:
+            for task in tx.tasks_by_dedup((pair,)):
+                self.dedups[pair] = self._keep(task)
+        if needs.boots:
+            for boot in tx.superseded_boots(needs.boots):
+                self.boots.setdefault(boot.daemon_id, set()).add(boot.boot_id)
+        for user_id, channel in needs.memories:
+            self.memories[user_id, channel] = tx.messages_of(user_id, channel, MEMORY_READ_MAX)
+        for user_id in needs.all_messages_of:
+            self.message_ids[user_id] = tx.message_ids(user_id)
+        for what, before, limit in needs.purges:
+            self.purged[what] = tx.purge(what, before, limit)
+        if needs.ready_count_max:
+            self.ready_count = tx.ready_count(needs.ready_count_max)
+
+    def _keep(self, task: Task) -> str:
+        self.rows[Task].setdefault(task.id, task)
+        if self.rows[Task][task.id] is None:
+            self.rows[Task][task.id] = task
+        return task.id
+
+    def load_due(self, due: Due) -> None:
+        """What the alarm found: rows that are here already stay as they are."""
+        self.due = due
+        for task in (*due.leases, *due.delayed):
+            self._keep(task)
+        for daemon in due.daemons:
+            self.rows[type(daemon)].setdefault(daemon.id, daemon)
+
+    def apply(self, decision: Decision) -> None:
+        """Let the next decisions see this one."""
+        for row in decision.save:
+            noun = type(row)
+            key = TABLES[noun].key_of(row)
+            self.rows[noun][key] = row
+            self.dirty[noun, key] = row
+            if noun is Task:
+                self._follow(row)
+        for noun, key in decision.delete:
+            self.rows[noun][key] = None
+            self.dirty[noun, key] = None
+        self.events.extend(decision.events)
+
+    def _follow(self, task: Any) -> None:
+        if task.dedup_key:
+            self.dedups[task.submitter, task.dedup_key] = task.id
+        if task.status != LEASED:
+            return
+        if task.daemon_id in self.held:
+            self.held[task.daemon_id].add(task.id)
+        if task.request_id:
+            known = self.requests.setdefault(task.request_id, [])
+            if task.id not in known:
+                known.append(task.id)
+
+
+MEMORY_READ_MAX = 200

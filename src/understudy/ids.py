@@ -1,0 +1,46 @@
+"""The only maker of ids: sortable by time, prefixed by noun, from an injected clock and randomness."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from understudy.clock import Clock
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32, as in the ULID specification
+_TIME_CHARS = 10
+_RANDOM_BITS = 80
+_RANDOM_CHARS = 16
+
+
+def _base32(number: int, chars: int) -> str:
+    digits = []
+    for _ in range(chars):
+        number, rest = divmod(number, 32)
+        digits.append(_ALPHABET[rest])
+    return "".join(reversed(digits))
+
+
+class IdMaker:
+    """Makes ids such as `task-01J9ZQ…`: 48 bits of time, 80 random ones (ULID)."""
+
+    def __init__(self, clock: Clock, random_bits: Callable[[int], int] | None = None) -> None:
+        self._clock = clock
+        self._random_bits = random_bits or random.SystemRandom().getrandbits
+
+    def new(self, prefix: str) -> str:
+        """A fresh id for a noun; later ids sort after earlier ones to the millisecond."""
+        time_part = _base32(self._clock.now_ms(), _TIME_CHARS)
+        return f"{prefix}-{time_part}{_base32(self._random_bits(_RANDOM_BITS), _RANDOM_CHARS)}"
+
+    def uuid(self) -> str:
+        """A random UUID (version 4), where a contract asks for one."""
+        bits = self._random_bits(128)
+        bits = (bits & ~(0xF << 76)) | (4 << 76)
+        bits = (bits & ~(0x3 << 62)) | (2 << 62)
+        text = f"{bits:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+    def secret(self, prefix: str) -> str:
+        """A random secret of 160 bits (API keys, capability links)."""
+        return f"{prefix}_{_base32(self._random_bits(160), 32).lower()}"

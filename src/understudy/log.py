@@ -1,0 +1,93 @@
+"""Log events are names with fields; this module alone turns them into lines, redacted."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO
+
+import msgspec
+
+from understudy.clock import Clock, iso
+from understudy.redact import Redactor
+
+LEVELS = ("debug", "info", "warning", "critical")
+_WORDS = {"debug": "DEBUG", "info": "INFO", "warning": "WARNING", "critical": "CRITICAL"}
+_COLOURS = {"warning": "\x1b[33m", "critical": "\x1b[31;1m", "debug": "\x1b[2m"}
+
+
+def is_level_at_least(level: str, least: str) -> bool:
+    """Whether `level` is at least as grave as `least`."""
+    return LEVELS.index(level) >= LEVELS.index(least)
+
+
+def pretty_line(
+    at_ms: int, level: str, component: str, message: str, fields: Mapping[str, Any], *, colour: bool = False
+) -> str:
+    """`[2026-02-04T14:13:28.213Z] [INFO] [Heartbeat] Sent successfully key=value`."""
+    tail = "".join(f" {name}={_value(value)}" for name, value in fields.items() if value is not None)
+    line = f"[{iso(at_ms)}] [{_WORDS[level]}] [{component}] {message}{tail}"
+    paint = _COLOURS.get(level) if colour else None
+    return f"{paint}{line}\x1b[0m" if paint else line
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str) and value and not any(c.isspace() or c in '"=' for c in value):
+        return value
+    return msgspec.json.encode(value).decode()
+
+
+def json_line(at_ms: int, level: str, component: str, message: str, fields: Mapping[str, Any]) -> str:
+    """The same event as one JSON object."""
+    return msgspec.json.encode(
+        {"at": iso(at_ms), "level": level, "component": component, "message": message, "fields": fields}
+    ).decode()
+
+
+class Log:
+    """Writes events to a stream; keeps the last lines for notices and `doctor`."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        stream: TextIO | None = None,
+        *,
+        level: str = "info",
+        form: str = "pretty",
+        redactor: Redactor | None = None,
+        listener: Callable[[str], None] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._stream = stream if stream is not None else sys.stderr
+        self._level = level
+        self._form = json_line if form == "json" else pretty_line
+        self._redactor = redactor or Redactor()
+        self._listener = listener
+        self.recent: deque[str] = deque(maxlen=50)
+
+    def emit(self, level: str, component: str, message: str, /, **fields: Any) -> None:
+        """Write one event that happens now, if its level is asked for."""
+        self.emit_at(self._clock.now_ms(), level, component, message, fields)
+
+    def emit_at(self, at_ms: int, level: str, component: str, message: str, fields: Mapping[str, Any]) -> None:
+        """Write one event that was decided at `at_ms`."""
+        if not is_level_at_least(level, self._level):
+            return
+        line = self._redactor.clean(self._form(at_ms, level, component, message, fields))
+        self.recent.append(line)
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # a closed terminal must not stop the work
+            return
+        if self._listener is not None:
+            self._listener(line)
+
+    def write(self, line: str) -> None:
+        """Write a bare line (the banner)."""
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return

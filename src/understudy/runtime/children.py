@@ -1,0 +1,158 @@
+"""A run's real process: started from a plan, read with caps, ended with everything it started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from typing import IO
+
+from understudy.clock import Clock
+from understudy.worker.executors import Ended, Plan, Progress, Reading
+from understudy.worker.process_tree import ProcessTree, birth_of
+
+READ_BYTES = 65_536
+DRAIN_S = 2.0  # for the pipes after everybody is dead; a survivor may hold them open
+PROGRESS_MS = 1_000  # signs of life are passed on at most so often
+
+
+class HeadTail:
+    """Keeps the first and the last bytes of a stream, and counts the rest."""
+
+    def __init__(self, kept_max: int) -> None:
+        self._head_max = kept_max // 2
+        self._tail_max = kept_max - self._head_max
+        self._head = bytearray()
+        self._tail = bytearray()
+        self.total = 0
+
+    def add(self, chunk: bytes) -> None:
+        """The next bytes."""
+        self.total += len(chunk)
+        room = self._head_max - len(self._head)
+        self._head += chunk[:room]
+        self._tail += chunk[room:]
+        if len(self._tail) > 2 * self._tail_max:
+            del self._tail[: -self._tail_max]
+
+    def left_out(self) -> int:
+        """How many bytes are in neither part."""
+        return max(0, self.total - self._head_max - self._tail_max)
+
+    def kept(self) -> bytes:
+        """Head and tail, with a line in between that says what is missing."""
+        missing = self.left_out()
+        gap = f"\n… {missing} bytes left out …\n".encode() if missing else b""
+        return bytes(self._head) + gap + bytes(self._tail[-self._tail_max :])
+
+
+class Child:
+    """One process tree with its pipes; `news` is called from other threads whenever there is some."""
+
+    def __init__(self, run_id: str, plan: Plan, reading: Reading, clock: Clock, news: Callable[[], None]) -> None:
+        """Start it; OSError or ValueError if that is not possible."""
+        self._plan = plan
+        self._reading = reading
+        self._clock = clock
+        self._news = news
+        self._progress: Progress | None = None
+        self._passed_on_ms = -PROGRESS_MS
+        self._stdout = HeadTail(plan.output_kept_bytes_max)
+        self._stderr = HeadTail(plan.errors_kept_bytes_max)
+        self._ran_away = False
+        self._ended: Ended | None = None
+        self._is_over = threading.Event()
+        self.tree = ProcessTree(run_id, clock)
+        self._process = subprocess.Popen(
+            plan.argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            env=plan.env,
+            cwd=plan.cwd,
+            start_new_session=True,
+        )
+        self.pid = self._process.pid
+        self.birth = birth_of(self.pid)
+        self.tree.root(self.pid, self.birth)
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, self.pid, plan.nice)
+        self._readers = [
+            self._thread("stdout", self._read_stdout, self._process.stdout),
+            self._thread("stderr", self._read_stderr, self._process.stderr),
+        ]
+        self._thread("stdin", self._write, self._process.stdin)
+        threading.Thread(target=self._await_end, name=f"{run_id}:end", daemon=True).start()
+
+    def look(self) -> Ended | Progress | None:
+        """News since the last look."""
+        if self._ended is not None:
+            return self._ended
+        progress, self._progress = self._progress, None
+        return progress
+
+    def end(self, grace_ms: int) -> Ended:
+        """End the tree: TERM, grace, KILL. Returns when nothing of it lives."""
+        self.tree.end(grace_ms) if grace_ms else self.tree.kill()
+        self._is_over.wait(DRAIN_S * 2)
+        return self._ended or Ended(code=None)
+
+    def _thread(self, name: str, target: Callable[[IO[bytes]], None], stream: IO[bytes] | None) -> threading.Thread:
+        thread = threading.Thread(target=target, args=(stream,), name=f"{self.pid}:{name}", daemon=True)
+        thread.start()
+        return thread
+
+    def _write(self, stream: IO[bytes]) -> None:
+        with contextlib.suppress(OSError, ValueError):  # it need not read its prompt
+            view = memoryview(self._plan.stdin)
+            while view:
+                view = view[stream.write(view) :]
+        with contextlib.suppress(OSError, ValueError):
+            stream.close()
+
+    def _read_stdout(self, stream: IO[bytes]) -> None:
+        for chunk in _chunks(stream):
+            self._stdout.add(chunk)
+            if self._stdout.total > self._plan.output_bytes_max:
+                self._ran_away = True
+                self.tree.kill()
+                return
+            self._pass_on(self._reading.feed(chunk, self._clock.now_ms()))
+
+    def _read_stderr(self, stream: IO[bytes]) -> None:
+        for chunk in _chunks(stream):
+            self._stderr.add(chunk)
+
+    def _pass_on(self, progress: Progress | None) -> None:
+        if progress is None:
+            return
+        self._progress = progress
+        now_ms = self._clock.mono_ms()
+        if progress.text or progress.checkpoint or now_ms - self._passed_on_ms >= PROGRESS_MS:
+            self._passed_on_ms = now_ms
+            self._news()
+
+    def _await_end(self) -> None:
+        """When the root is gone, so must be everything it started; only then is the run over."""
+        code = self._process.wait()
+        self.tree.kill()
+        for reader in self._readers:
+            reader.join(DRAIN_S)
+        self._ended = Ended(
+            code=code,
+            stdout=self._stdout.kept(),
+            stderr=self._stderr.kept(),
+            left_out_bytes=self._stdout.left_out(),
+            ran_away=self._ran_away,
+        )
+        self._is_over.set()
+        self._news()
+
+
+def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
+    with contextlib.suppress(OSError, ValueError), stream:
+        while chunk := stream.read(READ_BYTES):
+            yield chunk

@@ -1,0 +1,95 @@
+"""One running hub: engine, writer, alarm, readers, feeds; started and stopped as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from understudy.clock import Clock
+from understudy.coordinator.nouns import Policy
+from understudy.hub.batch import Committed, Engine
+from understudy.hub.operation import Operation
+from understudy.hub.starts import Start
+from understudy.hub.views import View
+from understudy.ids import IdMaker
+from understudy.log import Log
+from understudy.runtime.alarm import Alarm
+from understudy.runtime.events import EventFeed
+from understudy.runtime.waiting import Waiting
+from understudy.runtime.writer import Writer
+from understudy.store.base import Store
+
+T = TypeVar("T")
+READERS = 2
+QUIET_COMPONENTS = frozenset({"TaskQueue"})  # each task's story is in the event log; the process log keeps health
+
+
+class HubRuntime:
+    """Everything that runs while a hub serves."""
+
+    def __init__(self, store: Store, clock: Clock, ids: IdMaker, policy: Policy, log: Log, version: str) -> None:
+        self.clock = clock
+        self.ids = ids
+        self.policy = policy
+        self.log = log
+        self.version = version
+        self.started_at = clock.now_ms()
+        self.store = store
+        self.writer = Writer(Engine(store, clock, ids, policy), self._on_bug)
+        self.alarm = Alarm(self.writer, self._on_trouble)
+        self.waiting = Waiting()
+        self.feed = EventFeed()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+
+    async def start(self, fingerprint: str, host: str) -> None:
+        """Start the threads and write this start down; StoreError if the store cannot be written."""
+        self.writer.start(asyncio.get_running_loop())
+        self.writer.after_commit(self._after_commit)
+        await self.writer.decide(Start(self.ids.uuid(), self.version, fingerprint, host))
+        self.alarm.start()
+
+    async def decide(self, operation: Operation) -> Any:
+        """The operation's answer, durable."""
+        return await self.writer.decide(operation)
+
+    async def view(self, show: Callable[[View], T]) -> T:
+        """What a view shows, read off the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self._show, show)
+
+    def _show(self, show: Callable[[View], T]) -> T:
+        wall = self.clock.now_ms()
+        return self.store.read(lambda reader: show(View(reader, wall, self.policy)))
+
+    def _after_commit(self, committed: Committed) -> None:
+        if committed.ready:
+            self.waiting.wake(committed.ready)
+        if committed.events:
+            self.feed.publish(committed)
+            for stored in committed.events:
+                event = stored.event
+                level = "debug" if event.level == "info" and event.component in QUIET_COMPONENTS else event.level
+                self.log.emit_at(event.at, level, event.component, event.message, event.fields)
+
+    def release_waiters(self) -> None:
+        """Let every long poll and stream end, so that the server can stop."""
+        self.writer.is_stopping = True
+        self.waiting.wake_all()
+        self.feed.close()
+
+    async def stop(self) -> None:
+        """Commit what is queued, end the threads, close the store."""
+        self.release_waiters()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self.alarm.stop)
+        await loop.run_in_executor(None, self.writer.stop)
+        self._readers.shutdown(wait=True)
+        self.store.close()
+
+    def _on_bug(self, bug: BaseException) -> None:
+        self.log.emit("critical", "Hub", f"Internal error: {type(bug).__name__}: {bug}")
+
+    def _on_trouble(self, trouble: BaseException) -> None:
+        self.log.emit("critical", "TaskCoordinator", f"Alarm could not ring: {trouble}")

@@ -1,0 +1,43 @@
+"""One process a data directory: an advisory lock that the kernel frees with its holder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from understudy.errors import UnderstudyError
+
+
+class LockedError(UnderstudyError):
+    """Somebody else holds the lock; `pid` is who, where it is known."""
+
+    code = "locked"
+
+
+class FileLock:
+    """Held from `take` to `release` or the end of the process, however that comes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = -1
+
+    def take(self, what: str) -> None:
+        """Take the lock; LockedError says who has it."""
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(fd, 32).decode(errors="replace").strip()
+            os.close(fd)
+            raise LockedError(f"{what} is in use by process {holder or '?'}: stop it first") from error
+        os.ftruncate(fd, 0)
+        os.write(fd, str(os.getpid()).encode())
+        self._fd = fd
+
+    def release(self) -> None:
+        """Let go, and leave no file behind."""
+        if self._fd >= 0:
+            self._path.unlink(missing_ok=True)
+            os.close(self._fd)
+            self._fd = -1

@@ -1,0 +1,84 @@
+"""Waiting long polls: the commit that makes a task claimable wakes one of those who may have it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+
+import msgspec
+
+from understudy.coordinator.nouns import Task
+from understudy.errors import UnavailableError
+from understudy.wire.limits import WAITING_POLLS_MAX
+
+Group = tuple[frozenset[str], frozenset[str]]  # what a worker provides, and the names that it answers to
+
+
+class Waiting:
+    """Who waits for which kind of task; used on the event loop only."""
+
+    def __init__(self) -> None:
+        self._groups: OrderedDict[Group, deque[asyncio.Future[None]]] = OrderedDict()
+        self.count = 0
+
+    def join(self, provides: frozenset[str], names: frozenset[str]) -> asyncio.Future[None]:
+        """A future that is done when there may be a task; UnavailableError when too many wait."""
+        self.check_room()
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._groups.setdefault((provides, names), deque()).append(waiter)
+        self.count += 1
+        return waiter
+
+    def check_room(self) -> None:
+        """UnavailableError when too many wait."""
+        if self.count >= WAITING_POLLS_MAX:
+            raise UnavailableError("Too many waiting requests")
+
+    def leave(self, provides: frozenset[str], names: frozenset[str], waiter: asyncio.Future[None]) -> None:
+        """Wait no more."""
+        self.count -= 1
+        group = self._groups.get((provides, names))
+        if group is None:
+            return
+        try:
+            group.remove(waiter)
+        except ValueError:  # it was woken: then it is not in the line any more
+            pass
+        if not group:
+            self._groups.pop((provides, names), None)
+
+    def wake(self, tasks: Iterable[Task]) -> None:
+        """Wake one waiter for each claimable task, those who wait longest first."""
+        for task in tasks:
+            if not self._groups:
+                return
+            if task.ready or task.waiting_for:
+                self._wake_one(task)
+
+    def _wake_one(self, task: Task) -> None:
+        needs = frozenset(msgspec.json.decode(task.needs))
+        for (provides, names), line in self._groups.items():
+            may_have_it = task.waiting_for in names if task.waiting_for else needs <= provides
+            while may_have_it and line:
+                waiter = line.popleft()
+                if not waiter.done():
+                    waiter.set_result(None)
+                    return
+
+    def pass_on(self) -> None:
+        """Somebody was woken and went away: let the longest waiting of each kind look."""
+        for line in self._groups.values():
+            while line:
+                waiter = line.popleft()
+                if not waiter.done():
+                    waiter.set_result(None)
+                    break
+
+    def wake_all(self) -> None:
+        """Let everybody look again (the hub is stopping)."""
+        for line in self._groups.values():
+            for waiter in line:
+                if not waiter.done():
+                    waiter.set_result(None)
+            line.clear()

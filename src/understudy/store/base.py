@@ -1,0 +1,235 @@
+"""The seam: tables declared once, generic load and save, and a handful of named queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Protocol, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import fields
+
+from understudy.coordinator.actions import Event
+from understudy.coordinator.nouns import (
+    Attempt,
+    Boot,
+    Daemon,
+    Deployment,
+    Evidence,
+    Hearing,
+    Incident,
+    Key,
+    Memory,
+    Period,
+    Progress,
+    Result,
+    Task,
+    TaskBody,
+)
+
+N = TypeVar("N", bound=Struct)
+T = TypeVar("T")
+SCHEMA_VERSION = 1
+
+
+class Table:
+    """One noun's table: its columns are the noun's fields, in their order; the first ones are its key."""
+
+    def __init__(self, name: str, noun: type[Struct], keys: int = 1) -> None:
+        self.name = name
+        self.noun = noun
+        self.columns = tuple(f.name for f in fields(noun))
+        self.keys = self.columns[:keys]
+
+    def key_of(self, row: Struct) -> Any:
+        """The row's key: a value, or a tuple where several columns make it."""
+        if len(self.keys) == 1:
+            return getattr(row, self.keys[0])
+        return tuple(getattr(row, name) for name in self.keys)
+
+
+TABLES: dict[type[Struct], Table] = {
+    table.noun: table
+    for table in (
+        Table("hearing", Hearing),
+        Table("task", Task),
+        Table("task_body", TaskBody),
+        Table("attempt", Attempt, keys=2),
+        Table("result", Result),
+        Table("progress", Progress),
+        Table("evidence", Evidence),
+        Table("daemon", Daemon),
+        Table("boot", Boot, keys=2),
+        Table("incident", Incident),
+        Table("period", Period, keys=2),
+        Table("api_key", Key),
+        Table("memory", Memory),
+        Table("deployment", Deployment),
+    )
+}
+
+
+class StoredEvent(Struct, frozen=True):
+    """An event as it was committed, with its place in the log; `id` 0 for what is live only."""
+
+    id: int
+    event: Event
+
+
+class Due(Struct, frozen=True):
+    """What the alarm must look at now, each list bounded by the limit asked for."""
+
+    leases: list[Task]
+    delayed: list[Task]
+    daemons: list[Daemon]
+
+
+class Deadlines(Struct, frozen=True):
+    """The nearest deadlines: in hearing time for leases and health, in wall time for delays; 0: none."""
+
+    lease_h: int
+    health_h: int
+    available_at: int
+
+
+class TaskFilter(Struct, frozen=True):
+    """Which tasks a list shows, newest first; "" and 0 mean any."""
+
+    status: str = ""
+    source: str = ""
+    submitter: str = ""
+    text: str = ""
+    before_key: int = 0
+    before_id: str = ""
+    limit: int = 50
+
+
+class EventFilter(Struct, frozen=True):
+    """Which events a list shows; `after_id`/`before_id` bound it, 0 means open."""
+
+    text: str = ""
+    levels: tuple[str, ...] = ()
+    since_at: int = 0
+    after_id: int = 0
+    before_id: int = 0
+    task_id: str = ""
+    limit: int = 100
+
+
+class Reader(Protocol):
+    """A consistent view of the store; every list it returns is bounded by its caller."""
+
+    def load_many(self, noun: type[N], keys: Collection[Any]) -> list[N]:
+        """The rows of these keys that exist, in no order (a tuple is a key of several columns)."""
+        ...
+
+    def load_all(self, noun: type[N], limit: int) -> list[N]:
+        """Up to `limit` rows, in key order."""
+        ...
+
+    def claimable(self, provides: frozenset[str], names: Collection[str], limit: int) -> list[Task]:
+        """Tasks whose needs are covered, or that wait for one of `names`, in the order of the queue."""
+        ...
+
+    def held_by(self, daemon_ids: Collection[str]) -> list[Task]:
+        """Tasks leased to these daemons."""
+        ...
+
+    def claimed_with(self, request_ids: Collection[str]) -> list[Task]:
+        """Tasks still leased by these claim requests."""
+        ...
+
+    def tasks_by_dedup(self, pairs: Collection[tuple[str, str]]) -> list[Task]:
+        """Tasks by (submitter, dedup key)."""
+        ...
+
+    def superseded_boots(self, daemon_ids: Collection[str]) -> list[Boot]:
+        """Boots that never become current again."""
+        ...
+
+    def due(self, h: int, wall: int, limit: int) -> Due:
+        """What a deadline has come for."""
+        ...
+
+    def next_deadlines(self) -> Deadlines:
+        """The nearest deadlines of each kind."""
+        ...
+
+    def incidents_since(self, late_h: int) -> int:
+        """How many incidents began at or after this hearing instant."""
+        ...
+
+    def ready_ids(self, limit: int) -> list[str]:
+        """The ids of claimable tasks in the order of the queue."""
+        ...
+
+    def ready_count(self, limit: int) -> int:
+        """How many tasks are claimable, counted up to `limit`."""
+        ...
+
+    def list_tasks(self, wanted: TaskFilter) -> list[Task]:
+        """Tasks, newest first."""
+        ...
+
+    def list_events(self, wanted: EventFilter) -> list[StoredEvent]:
+        """Events in their order: the last `limit` of those wanted, or the first after `after_id`."""
+        ...
+
+    def attempts_of(self, task_id: str) -> list[Attempt]:
+        """All attempts of a task, oldest first."""
+        ...
+
+    def list_incidents(self, before_at: int, before_id: str, limit: int) -> list[Incident]:
+        """Incidents, newest first, after the cursor if there is one."""
+        ...
+
+    def list_deployments(self, limit: int) -> list[Deployment]:
+        """Starts of hubs, newest first."""
+        ...
+
+    def messages_of(self, user_id: str, channel: str, limit: int) -> list[Memory]:
+        """A user's messages, newest first; "" for any channel."""
+        ...
+
+    def message_ids(self, user_id: str) -> list[str]:
+        """The ids of all messages of a user."""
+        ...
+
+    def task_counts(self) -> dict[str, int]:
+        """How many tasks there are by status (counted, so not for hot paths)."""
+        ...
+
+
+class Transaction(Reader, Protocol):
+    """A reader that may also write; nothing is kept unless the whole transaction is."""
+
+    def save_many(self, rows: Sequence[Struct]) -> None:
+        """Insert or replace rows, of one noun or several."""
+        ...
+
+    def append_events(self, events: Sequence[Event]) -> list[StoredEvent]:
+        """Append to the event log and say which places they got."""
+        ...
+
+    def delete_many(self, noun: type[Struct], keys: Collection[Any]) -> None:
+        """Remove rows by key."""
+        ...
+
+    def purge(self, what: str, before: int, limit: int) -> int:
+        """Remove up to `limit` rows of one kind older than `before`; how many were removed."""
+        ...
+
+
+class Store(Protocol):
+    """A backend. Calls block; `fn` may run again after a deadlock or a serialization failure."""
+
+    def transaction(self, fn: Callable[[Transaction], T]) -> T:
+        """Run `fn` and commit durably, or keep nothing and raise StoreError."""
+        ...
+
+    def read(self, fn: Callable[[Reader], T]) -> T:
+        """Run `fn` on a consistent snapshot that cannot write."""
+        ...
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        ...

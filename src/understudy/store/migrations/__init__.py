@@ -1,0 +1,52 @@
+"""Numbered migrations: one SQL file a step, a copy of the store before it, newer stores refused."""
+
+from __future__ import annotations
+
+import sqlite3
+from importlib.resources import files
+from pathlib import Path
+
+from understudy.errors import StoreError, StoreVersionError
+from understudy.store.base import SCHEMA_VERSION
+
+
+def migrate(connection: sqlite3.Connection, path: Path | None) -> None:
+    """Bring the store to SCHEMA_VERSION, each step in a transaction of its own.
+
+    StoreVersionError if a newer understudy wrote it. Before the first step on a store that holds something,
+    a copy is kept beside it.
+    """
+    found = _version(connection)
+    if found > SCHEMA_VERSION:
+        raise StoreVersionError(
+            f"The store {path} has schema {found}, this understudy knows {SCHEMA_VERSION}: "
+            "install the newer understudy again, or restore the copy that was kept before its migration"
+        )
+    if found == SCHEMA_VERSION:
+        return
+    if found > 0 and path is not None:
+        _keep_copy(connection, path, found)
+    for number in range(found + 1, SCHEMA_VERSION + 1):
+        _step(connection, number)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    try:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"Store unavailable: it is not an understudy store ({error})") from error
+
+
+def _keep_copy(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    copy = sqlite3.connect(path.with_name(f"{path.name}.schema{version}.copy"))
+    try:
+        connection.backup(copy)
+    finally:
+        copy.close()
+
+
+def _step(connection: sqlite3.Connection, number: int) -> None:
+    folder = files(__package__) / "sqlite"
+    (step,) = [f for f in folder.iterdir() if f.name.startswith(f"{number:04d}_")]
+    script = step.read_text(encoding="utf-8")
+    connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")

@@ -1,0 +1,44 @@
+"""What retention removes, oldest first and in small numbers; the last statement of each kind is counted."""
+
+from __future__ import annotations
+
+_OLD_TASKS = "SELECT id FROM task WHERE finished_at > 0 AND finished_at < :before ORDER BY finished_at LIMIT :limit"
+
+
+def _by_age(table: str, key: str, column: str) -> tuple[str, ...]:
+    chosen = f"SELECT {key} FROM {table} WHERE {column} > 0 AND {column} < :before ORDER BY {column} LIMIT :limit"  # noqa: S608
+    return (f"DELETE FROM {table} WHERE {key} IN ({chosen})",)  # noqa: S608
+
+
+PURGES: dict[str, tuple[str, ...]] = {
+    "task": (
+        *(
+            f"DELETE FROM {table} WHERE task_id IN ({_OLD_TASKS})"  # noqa: S608
+            for table in ("task_body", "attempt", "result", "progress")
+        ),
+        f"DELETE FROM task WHERE id IN ({_OLD_TASKS})",  # noqa: S608
+    ),
+    "dedup": (
+        "UPDATE task SET dedup_key = '' WHERE id IN (SELECT id FROM task WHERE finished_at > 0 "
+        "AND finished_at < :before AND dedup_key <> '' ORDER BY finished_at LIMIT :limit)",
+    ),
+    "event": _by_age("event", "id", "at"),
+    "event_overflow": (
+        "DELETE FROM event WHERE id IN (SELECT id FROM event "
+        "WHERE id <= (SELECT max(id) FROM event) - :before ORDER BY id LIMIT :limit)",
+    ),
+    "evidence": _by_age("evidence", "id", "at"),
+    "period": (
+        "DELETE FROM period WHERE (daemon_id, from_at) IN (SELECT daemon_id, from_at FROM period "
+        "WHERE to_at > 0 AND to_at < :before ORDER BY to_at LIMIT :limit)",
+    ),
+    "boot": (
+        "DELETE FROM boot WHERE (daemon_id, boot_id) IN (SELECT daemon_id, boot_id FROM boot "
+        "WHERE superseded_at < :before ORDER BY superseded_at LIMIT :limit)",
+    ),
+    "memory": _by_age("memory", "id", "created_at"),
+    "memory_overflow": (
+        "DELETE FROM memory WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER "
+        "(PARTITION BY user_id ORDER BY created_at DESC, id DESC) AS nth FROM memory) WHERE nth > :before LIMIT :limit)",
+    ),
+}

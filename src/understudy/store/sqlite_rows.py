@@ -1,0 +1,295 @@
+"""Rows in and out of one SQLite connection, and the named queries."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import astuple
+
+from understudy.coordinator.actions import Event
+from understudy.coordinator.nouns import Attempt, Boot, Daemon, Deployment, Incident, Memory, Task
+from understudy.store.base import TABLES, Deadlines, Due, EventFilter, StoredEvent, TaskFilter
+from understudy.store.sqlite_purge import PURGES
+
+N = TypeVar("N", bound=Struct)
+NEEDS_A_PAGE = 1000
+_encode = msgspec.json.encode
+
+
+def _columns(noun: type[Struct]) -> str:
+    return ", ".join(TABLES[noun].columns)
+
+
+@cache
+def _select(noun: type[Struct]) -> str:
+    return f"SELECT {_columns(noun)} FROM {TABLES[noun].name}"  # noqa: S608 - names of our own tables
+
+
+@cache
+def _upsert(noun: type[Struct]) -> str:
+    table = TABLES[noun]
+    places = ", ".join("?" * len(table.columns))
+    rest = [name for name in table.columns if name not in table.keys]
+    updates = ", ".join(f"{name} = excluded.{name}" for name in rest)
+    return (
+        f"INSERT INTO {table.name} ({_columns(noun)}) VALUES ({places}) "  # noqa: S608
+        f"ON CONFLICT ({', '.join(table.keys)}) DO UPDATE SET {updates}"
+    )
+
+
+def _json(values: Iterable[Any]) -> str:
+    return _encode(list(values)).decode()
+
+
+class SqliteTransaction:
+    """The seam's Transaction on an open SQLite transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    # ---- generic
+
+    def _rows(self, noun: type[N], where: str, *values: Any) -> list[N]:
+        return [noun(*row) for row in self._db.execute(f"{_select(noun)} {where}", values)]
+
+    def load_many(self, noun: type[N], keys: Collection[Any]) -> list[N]:
+        """The rows of these keys that exist."""
+        if not keys:
+            return []
+        table = TABLES[noun]
+        if len(table.keys) > 1:
+            found: list[N] = []
+            where = "WHERE " + " AND ".join(f"{name} = ?" for name in table.keys)
+            for key in keys:
+                found += self._rows(noun, where, *key)
+            return found
+        if len(keys) == 1:
+            return self._rows(noun, f"WHERE {table.keys[0]} = ?", *keys)
+        return self._rows(noun, f"WHERE {table.keys[0]} IN (SELECT value FROM json_each(?))", _json(keys))
+
+    def load_all(self, noun: type[N], limit: int) -> list[N]:
+        """Up to `limit` rows, in key order."""
+        return self._rows(noun, f"ORDER BY {', '.join(TABLES[noun].keys)} LIMIT ?", limit)
+
+    def save_many(self, rows: Sequence[Struct]) -> None:
+        """Insert or replace rows; one prepared statement a noun."""
+        by_noun: dict[type[Struct], list[tuple[Any, ...]]] = defaultdict(list)
+        for row in rows:
+            by_noun[type(row)].append(astuple(row))
+        for noun, values in by_noun.items():
+            self._db.executemany(_upsert(noun), values)
+
+    def delete_many(self, noun: type[Struct], keys: Collection[Any]) -> None:
+        """Remove rows by key."""
+        table = TABLES[noun]
+        where = " AND ".join(f"{name} = ?" for name in table.keys)
+        rows = [key if isinstance(key, tuple) else (key,) for key in keys]
+        self._db.executemany(f"DELETE FROM {table.name} WHERE {where}", rows)  # noqa: S608
+
+    def append_events(self, events: Sequence[Event]) -> list[StoredEvent]:
+        """Append events; this transaction is the only writer, so their places are contiguous."""
+        if not events:
+            return []
+        self._db.executemany(
+            "INSERT INTO event (at, level, name, component, message, fields, task_id, daemon_id) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (e.at, e.level, e.name, e.component, e.message, _encode(e.fields).decode(), e.task_id, e.daemon_id)
+                for e in events
+            ],
+        )
+        last = self._db.execute("SELECT last_insert_rowid()").fetchone()[0]
+        first = last - len(events) + 1
+        return [StoredEvent(first + n, event) for n, event in enumerate(events)]
+
+    # ---- the queue
+
+    def claimable(self, provides: frozenset[str], names: Collection[str], limit: int) -> list[Task]:
+        """Tasks whose needs are covered, or that wait for one of `names`, in the order of the queue."""
+        found = (
+            self._rows(
+                Task,
+                "WHERE waiting_for <> '' AND waiting_for IN (SELECT value FROM json_each(?)) "
+                "ORDER BY order_key, id LIMIT ?",
+                _json(names),
+                limit,
+            )
+            if names
+            else []
+        )
+        for needs in self._covered_needs(provides):
+            found += self._rows(Task, "WHERE ready = 1 AND needs = ? ORDER BY order_key, id LIMIT ?", needs, limit)
+        found.sort(key=lambda task: (task.order_key, task.id))
+        return found[:limit]
+
+    def _covered_needs(self, provides: frozenset[str]) -> list[str]:
+        """Every distinct set of needs in the queue that `provides` covers: one index seek a set."""
+        covered, last = [], ""
+        while True:
+            page = self._db.execute(
+                "WITH RECURSIVE n(needs) AS ("
+                " SELECT (SELECT min(needs) FROM task WHERE ready = 1 AND needs > ?)"
+                " UNION ALL SELECT (SELECT min(needs) FROM task WHERE ready = 1 AND needs > n.needs)"
+                " FROM n WHERE n.needs IS NOT NULL) "
+                "SELECT needs FROM n WHERE needs IS NOT NULL LIMIT ?",
+                (last, NEEDS_A_PAGE),
+            ).fetchall()
+            covered += [needs for (needs,) in page if provides.issuperset(msgspec.json.decode(needs))]
+            if len(page) < NEEDS_A_PAGE:
+                return covered
+            last = page[-1][0]
+
+    def held_by(self, daemon_ids: Collection[str]) -> list[Task]:
+        """Tasks leased to these daemons."""
+        return self._rows(
+            Task, "WHERE status = 'leased' AND daemon_id IN (SELECT value FROM json_each(?))", _json(daemon_ids)
+        )
+
+    def claimed_with(self, request_ids: Collection[str]) -> list[Task]:
+        """Tasks still leased by these claim requests."""
+        return self._rows(
+            Task,
+            "WHERE status = 'leased' AND request_id <> '' AND request_id IN (SELECT value FROM json_each(?)) "
+            "ORDER BY order_key, id",
+            _json(request_ids),
+        )
+
+    def tasks_by_dedup(self, pairs: Collection[tuple[str, str]]) -> list[Task]:
+        """Tasks by (submitter, dedup key)."""
+        found: list[Task] = []
+        for pair in pairs:
+            found += self._rows(Task, "WHERE dedup_key <> '' AND submitter = ? AND dedup_key = ?", *pair)
+        return found
+
+    def superseded_boots(self, daemon_ids: Collection[str]) -> list[Boot]:
+        """Boots that never become current again."""
+        return self._rows(Boot, "WHERE daemon_id IN (SELECT value FROM json_each(?))", _json(daemon_ids))
+
+    def ready_ids(self, limit: int) -> list[str]:
+        """The ids of claimable tasks in the order of the queue."""
+        rows = self._db.execute("SELECT id FROM task WHERE ready = 1 ORDER BY order_key, id LIMIT ?", (limit,))
+        return [task_id for (task_id,) in rows]
+
+    def ready_count(self, limit: int) -> int:
+        """How many tasks are claimable, counted up to `limit`."""
+        counted = "SELECT count(*) FROM (SELECT 1 FROM task WHERE ready = 1 LIMIT ?)"
+        return int(self._db.execute(counted, (limit,)).fetchone()[0])
+
+    # ---- time
+
+    def due(self, h: int, wall: int, limit: int) -> Due:
+        """What a deadline has come for."""
+        return Due(
+            self._rows(Task, "WHERE status = 'leased' AND expires_h <= ? ORDER BY expires_h LIMIT ?", h, limit),
+            self._rows(
+                Task,
+                "WHERE status = 'queued' AND ready = 0 AND waiting_for = '' AND available_at <= ? "
+                "ORDER BY available_at LIMIT ?",
+                wall,
+                limit,
+            ),
+            self._rows(Daemon, "WHERE deadline_h > 0 AND deadline_h <= ? ORDER BY deadline_h LIMIT ?", h, limit),
+        )
+
+    def next_deadlines(self) -> Deadlines:
+        """The nearest deadlines of each kind."""
+        row = self._db.execute(
+            "SELECT (SELECT min(expires_h) FROM task WHERE status = 'leased'),"
+            " (SELECT min(deadline_h) FROM daemon WHERE deadline_h > 0),"
+            " (SELECT min(available_at) FROM task WHERE status = 'queued' AND ready = 0 AND waiting_for = '')"
+        ).fetchone()
+        return Deadlines(*(value or 0 for value in row))
+
+    def incidents_since(self, late_h: int) -> int:
+        """How many incidents began at or after this hearing instant."""
+        return int(self._db.execute("SELECT count(*) FROM incident WHERE late_h >= ?", (late_h,)).fetchone()[0])
+
+    # ---- lists
+
+    def list_tasks(self, wanted: TaskFilter) -> list[Task]:
+        """Tasks, newest first."""
+        where, values = ["1"], []
+        for column in ("status", "source", "submitter"):
+            value = getattr(wanted, column)
+            if value:
+                where.append(f"{column} = ?")
+                values.append(value)
+        if wanted.text:
+            where.append(
+                "(instr(id, ?) OR EXISTS (SELECT 1 FROM task_body b WHERE b.task_id = task.id AND instr(b.spec, ?)))"
+            )
+            values += [wanted.text, wanted.text]
+        if wanted.before_id:
+            where.append("(queued_at, id) < (?, ?)")
+            values += [wanted.before_key, wanted.before_id]
+        text = f"WHERE {' AND '.join(where)} ORDER BY queued_at DESC, id DESC LIMIT ?"
+        return self._rows(Task, text, *values, wanted.limit)
+
+    def list_events(self, wanted: EventFilter) -> list[StoredEvent]:
+        """Events in their order: the last `limit` of those wanted, or the first after `after_id`."""
+        where, values = ["1"], []
+        for column, value in (("at >= ?", wanted.since_at), ("id > ?", wanted.after_id), ("id < ?", wanted.before_id)):
+            if value:
+                where.append(column)
+                values.append(value)
+        if wanted.task_id:
+            where.append("task_id <> '' AND task_id = ?")
+            values.append(wanted.task_id)
+        if wanted.levels:
+            where.append("level IN (SELECT value FROM json_each(?))")
+            values.append(_json(wanted.levels))
+        if wanted.text:
+            where.append("instr(lower(name || ' ' || component || ' ' || message || ' ' || fields), lower(?))")
+            values.append(wanted.text)
+        order = "ASC" if wanted.after_id else "DESC"
+        rows = self._db.execute(
+            "SELECT id, at, level, name, component, message, fields, task_id, daemon_id FROM event "  # noqa: S608
+            f"WHERE {' AND '.join(where)} ORDER BY id {order} LIMIT ?",
+            (*values, wanted.limit),
+        ).fetchall()
+        if not wanted.after_id:
+            rows.reverse()
+        return [StoredEvent(r[0], Event(*r[1:6], msgspec.json.decode(r[6]), *r[7:])) for r in rows]
+
+    def attempts_of(self, task_id: str) -> list[Attempt]:
+        """All attempts of a task, oldest first."""
+        return self._rows(Attempt, "WHERE task_id = ? ORDER BY token", task_id)
+
+    def list_incidents(self, before_at: int, before_id: str, limit: int) -> list[Incident]:
+        """Incidents, newest first, after the cursor if there is one."""
+        if before_id:
+            where = "WHERE (opened_at, id) < (?, ?) ORDER BY opened_at DESC, id DESC LIMIT ?"
+            return self._rows(Incident, where, before_at, before_id, limit)
+        return self._rows(Incident, "ORDER BY opened_at DESC, id DESC LIMIT ?", limit)
+
+    def list_deployments(self, limit: int) -> list[Deployment]:
+        """Starts of hubs, newest first."""
+        return self._rows(Deployment, "ORDER BY created_at DESC, version_id DESC LIMIT ?", limit)
+
+    def messages_of(self, user_id: str, channel: str, limit: int) -> list[Memory]:
+        """A user's messages, newest first; "" for any channel."""
+        where = "WHERE user_id = ? AND (? = '' OR channel = ?) ORDER BY created_at DESC, id DESC LIMIT ?"
+        return self._rows(Memory, where, user_id, channel, channel, limit)
+
+    def message_ids(self, user_id: str) -> list[str]:
+        """The ids of all messages of a user."""
+        return [key for (key,) in self._db.execute("SELECT id FROM memory WHERE user_id = ?", (user_id,))]
+
+    def task_counts(self) -> dict[str, int]:
+        """How many tasks there are by status."""
+        return dict(self._db.execute("SELECT status, count(*) FROM task GROUP BY status").fetchall())
+
+    # ---- removal
+
+    def purge(self, what: str, before: int, limit: int) -> int:
+        """Remove up to `limit` rows of one kind older than `before`; how many were removed."""
+        removed = 0
+        for statement in PURGES[what]:
+            removed = self._db.execute(statement, {"before": before, "limit": limit}).rowcount
+        return removed

@@ -1,0 +1,105 @@
+"""Bytes to typed bodies, with one clear entry for each field that is wrong."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+
+from understudy.errors import BadRequestError
+
+T = TypeVar("T")
+_NOT_JSON = "Invalid JSON in request body"
+_INVALID = "Validation failed"
+
+
+@cache
+def _decoder(shape: type[T]) -> msgspec.json.Decoder[T]:
+    return msgspec.json.Decoder(shape)
+
+
+def decode(body: bytes, shape: type[T]) -> T:
+    """`body` as `shape`; BadRequestError names every field that does not fit (CONTRACT 0).
+
+    Integral floats such as 60.0 pass as integers; unknown keys are ignored; NUL is refused in every text,
+    because not every store can hold it.
+    """
+    try:
+        if not body.isascii():
+            body.decode()
+        if b"\\u0000" in body:
+            return _by_field(msgspec.json.decode(body), shape)
+        return _decoder(shape).decode(body)
+    except msgspec.ValidationError:
+        return _by_field(_parsed(body), shape)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequestError(_NOT_JSON) from error
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequestError(_NOT_JSON) from error
+
+
+def _by_field(raw: Any, shape: type[T]) -> T:
+    """Convert field by field, to name all that are wrong; only bad or rare bodies come here."""
+    if not isinstance(raw, dict):
+        raise BadRequestError(_INVALID, ("body: Expected `object`",))
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    hints = {f.encode_name: f for f in msgspec.structs.fields(shape)}  # type: ignore[arg-type]
+    for wire_name, field in hints.items():
+        if wire_name not in raw:
+            if field.required:
+                problems.append(f"{wire_name}: Object missing required field")
+            continue
+        try:
+            refuses_nul = field.name not in getattr(shape, "allows_nul", ())
+            values[wire_name] = _converted(raw[wire_name], field.type, refuses_nul=refuses_nul)
+        except msgspec.ValidationError as error:
+            problems.append(f"{wire_name}: {_cleaned(str(error), wire_name)}")
+    if problems:
+        raise BadRequestError(_INVALID, tuple(problems))
+    return msgspec.convert(values, shape)
+
+
+def _converted(value: Any, hint: Any, *, refuses_nul: bool) -> Any:
+    if refuses_nul and _has_nul(value):
+        raise msgspec.ValidationError("NUL characters are not accepted")
+    try:
+        msgspec.convert(value, hint)
+    except msgspec.ValidationError:
+        value = _integral(value)
+        msgspec.convert(value, hint)
+    return value
+
+
+def _integral(value: Any) -> Any:
+    """`value` with integral floats as integers, two levels deep: enough for every numeric field."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_integral(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _integral(item) for key, item in value.items()}
+    return value
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, list):
+        return any(_has_nul(item) for item in value)
+    if isinstance(value, dict):
+        return any("\0" in key or _has_nul(item) for key, item in value.items())
+    return False
+
+
+def _cleaned(message: str, wire_name: str) -> str:
+    """msgspec's sentence without the part of the path that the entry names already."""
+    head, _, path = message.partition(" - at `$")
+    path = path.rstrip("`")
+    return f"{head} at {wire_name}{path}" if path else head

@@ -1,0 +1,44 @@
+"""Every limit on what comes from outside, in one place (CONTRACT 0)."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from msgspec import Meta
+
+BODY_BYTES_MAX = 1 << 20
+RESULT_BYTES_MAX = 8 << 20
+MEMORY_CONTENT_BYTES_MAX = 64 << 10
+CHECKPOINT_BYTES_MAX = 64 << 10
+BATCH_TASKS_MAX = 1000
+BATCH_RESULTS_MAX = 100
+CLAIM_TASKS_MAX = 100
+RUNNING_MAX = 256
+CAPABILITIES_MAX = 64  # longer lists are cut, not refused
+TAGS_MAX = 8
+TAG_CHARS_MAX = 64
+WAITING_POLLS_MAX = 4000
+INT_MAX = (1 << 53) - 1  # what a JavaScript number holds exactly
+
+ID_PATTERN = r"^[A-Za-z0-9._:-]{1,128}$"
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` is an id as CONTRACT 0 defines it."""
+    return _ID.fullmatch(text) is not None
+
+
+Id = Annotated[str, Meta(pattern=ID_PATTERN)]
+WorkerName = Annotated[str, Meta(max_length=256)]
+DaemonName = Annotated[str, Meta(min_length=1, max_length=256)]
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
+ShortText = Annotated[str, Meta(max_length=256)]
+Text = Annotated[str, Meta(max_length=4096)]
+LongText = Annotated[str, Meta(max_length=BODY_BYTES_MAX)]
+Tag = Annotated[str, Meta(min_length=1, max_length=TAG_CHARS_MAX)]
+Tags = Annotated[list[Tag], Meta(max_length=TAGS_MAX)]
+Count = Annotated[int, Meta(ge=0, le=INT_MAX)]
+Token = Annotated[int, Meta(ge=0, le=INT_MAX)]
+LeaseSec = Annotated[int, Meta(ge=1, le=600)]

@@ -1,0 +1,22 @@
+"""Bodies about memory: what was said to whom on which channel."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from understudy.wire.limits import Id
+
+
+class MemorySaveBody(Struct, frozen=True):
+    """One message. Old daemons send snake_case, upper-case channels and whole user objects."""
+
+    user_id: str | int | dict[str, Any]
+    channel: Annotated[str, Meta(max_length=128)]
+    role: Literal["user", "assistant", "system"]
+    content: Annotated[str, Meta(max_length=65_536)]
+    id: Id | None = None
+    source: Annotated[str, Meta(max_length=128)] | None = None
+    metadata: Any = None
+    created_at: str | int | float | None = None

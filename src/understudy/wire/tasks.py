@@ -1,0 +1,131 @@
+"""Bodies about tasks: enqueue, claim, renew, release, status, result."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from msgspec import Meta, Struct
+
+from understudy.wire.limits import (
+    BATCH_RESULTS_MAX,
+    BATCH_TASKS_MAX,
+    CLAIM_TASKS_MAX,
+    Count,
+    DaemonName,
+    Id,
+    LeaseSec,
+    LongText,
+    Name,
+    ShortText,
+    Tags,
+    Text,
+    Token,
+    WorkerName,
+)
+
+DAY_S = 86_400
+OnLoss = Literal["requeue", "wait", "ask"]
+
+
+class EnqueueBody(Struct, rename="camel", frozen=True, omit_defaults=True):
+    """A task that somebody wants done (CONTRACT 3)."""
+
+    content: LongText
+    id: Id | None = None
+    source: Annotated[str, Meta(max_length=128)] | None = None
+    metadata: dict[str, Any] | None = None
+    priority: Annotated[str, Meta(max_length=32)] | None = None
+    needs: Tags | None = None
+    delay_sec: Annotated[float, Meta(ge=0, le=366 * DAY_S)] | None = None
+    available_at: Annotated[str, Meta(max_length=40)] | None = None
+    max_attempts: Annotated[int, Meta(ge=1, le=100)] | None = None
+    timeout_sec: Annotated[int, Meta(ge=1, le=7 * DAY_S)] | None = None
+    on_loss: OnLoss | None = None
+    takeover: Literal["allow", "never"] | None = None
+    dedup_key: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    conversation: dict[str, Any] | ShortText | None = None
+    executor: Annotated[str, Meta(min_length=1, max_length=55, pattern="^[A-Za-z0-9._-]+$")] | None = None
+    workspace: ShortText | None = None
+    group: Name | None = None
+    reply_to: dict[str, Any] | ShortText | None = None
+
+
+class EnqueueBatchBody(Struct, rename="camel", frozen=True):
+    """Up to 1,000 tasks, all or none."""
+
+    tasks: Annotated[list[EnqueueBody], Meta(min_length=1, max_length=BATCH_TASKS_MAX)]
+
+
+class ClaimBody(Struct, rename="camel", frozen=True):
+    """A worker asks for work; any key after `leaseDurationSec` makes it token-aware (CONTRACT 2)."""
+
+    worker_id: WorkerName | None = None
+    lease_duration_sec: LeaseSec | None = None
+    daemon_id: DaemonName | None = None
+    boot_id: Name | None = None
+    request_id: Name | None = None
+    max: Annotated[int, Meta(ge=1, le=CLAIM_TASKS_MAX)] | None = None
+    wait_sec: Annotated[float, Meta(ge=0, le=60)] | None = None
+    provides: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=256)] | None = None
+    on_loss: OnLoss | None = None
+
+
+class RenewBody(Struct, rename="camel", frozen=True):
+    """A worker goes on with a task."""
+
+    worker_id: WorkerName | None = None
+    extend_sec: LeaseSec | None = None
+    token: Token | None = None
+    progress: Any = None
+    checkpoint: Any = None
+
+
+class ReleaseBody(Struct, rename="camel", frozen=True):
+    """A worker gives a task back, or its guard does after its death (`daemon_gone`)."""
+
+    worker_id: WorkerName | None = None
+    reason: Text | None = None
+    token: Token | None = None
+
+
+class StatusBody(Struct, rename="camel", frozen=True):
+    """A note on a task; it never takes a task out of the queue."""
+
+    status: Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class FailureBody(Struct, rename={"class_": "class"}, frozen=True):
+    """Why a run failed; `final` says that another attempt is useless."""
+
+    class_: Annotated[str, Meta(max_length=64)] = "failed"
+    final: bool = False
+
+
+class ResultBody(Struct, rename="camel", frozen=True):
+    """What a run came to. Old daemons send `status` instead of `success` (CONTRACT 1)."""
+
+    allows_nul: ClassVar[tuple[str, ...]] = ("output", "error")
+    success: bool | None = None
+    status: ShortText | None = None
+    worker_id: WorkerName | None = None
+    token: Token | None = None
+    output: Any = None
+    error: Any = None
+    failure: FailureBody | None = None
+    usage: dict[str, Any] | None = None
+    duration_ms: Count | None = None
+
+
+class ResultItem(ResultBody, rename="camel", frozen=True, kw_only=True):
+    """One of the results of a batch: here the token is a must."""
+
+    task_id: Id
+    token: Token
+    success: bool
+
+
+class ResultsBody(Struct, rename="camel", frozen=True):
+    """Up to 100 results, each judged on its own, in one commit."""
+
+    allows_nul: ClassVar[tuple[str, ...]] = ("results",)
+    results: Annotated[list[ResultItem], Meta(min_length=1, max_length=BATCH_RESULTS_MAX)]

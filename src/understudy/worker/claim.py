@@ -1,0 +1,144 @@
+"""The claim loop: asks for work only while there is room for it, and never starts what may not be ours."""
+
+from __future__ import annotations
+
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from understudy.clock import MS_PER_S, parse_iso
+from understudy.texts import t
+from understudy.worker.backoff import Backoff
+from understudy.worker.effects import Answer, Call, Failed, Fork, Loop, Say, Steps, Wait
+from understudy.worker.executors import Task
+from understudy.worker.run import run_loop
+from understudy.worker.state import IDLE, RUNNING, STOPPING, Lease, Run, WorkerState, seconds
+
+CLAIM = "/api/queue/claim"
+ANSWER_SLACK_MS = 10_000  # beyond the wait that the hub was asked for
+FULL_LOOK_MS = 5_000  # a full or waiting daemon looks this often by itself; signals wake it earlier
+FAILED_PAUSE_MS_MAX = 30_000
+EMPTY_PAUSE_MS_MAX = 2_000  # a hub that does not wait when asked to is not asked in a frenzy
+TASKS_MAX = 100
+
+
+def claim_loop(state: WorkerState) -> Loop:
+    """Long-poll for work; an unanswered claim is sent again under the same `requestId`."""
+    failures = Backoff(500, FAILED_PAUSE_MS_MAX, state.jitter)
+    empties = Backoff(50, EMPTY_PAUSE_MS_MAX, state.jitter)
+    request_id, sent_ms = "", 0
+    while state.mode not in (IDLE, STOPPING):
+        state.mark("claim")
+        if not state.free_slots() or not state.may_claim():
+            yield Wait("claim", FULL_LOOK_MS)
+            continue
+        if not request_id:  # what is granted was granted after the first sending of this id, not before
+            request_id, sent_ms = state.ids.new("claim"), state.clock.mono_ms()
+        asked_ms = state.clock.mono_ms()
+        answer = yield _request(state, request_id)
+        if not isinstance(answer, Answer) or answer.status != HTTPStatus.OK:
+            yield from _refused(state, answer)
+            yield Wait("claim", failures.next_ms())
+            continue
+        request_id = ""
+        failures.reset()
+        granted = _granted(answer.body)
+        yield from _take(state, granted, sent_ms)
+        if granted or state.clock.mono_ms() - asked_ms >= state.duties.poll_wait_ms // 2:
+            empties.reset()
+        else:
+            yield Wait("claim", empties.next_ms())
+
+
+def _request(state: WorkerState, request_id: str) -> Call:
+    return Call(
+        "POST",
+        CLAIM,
+        claim_body(state, request_id),
+        timeout_ms=state.duties.poll_wait_ms + ANSWER_SLACK_MS,
+        abort="claim",
+    )
+
+
+def claim_body(state: WorkerState, request_id: str) -> dict[str, Any]:
+    """What a claim says (CONTRACT 3)."""
+    return {
+        "workerId": state.identity.worker_id,
+        "daemonId": state.identity.daemon_id,
+        "bootId": state.identity.boot_id,
+        "requestId": request_id,
+        "max": min(state.free_slots(), TASKS_MAX),
+        "waitSec": seconds(state.duties.poll_wait_ms),
+        "provides": list(state.provides),
+        "onLoss": state.claims_with(),
+    }
+
+
+def _granted(body: dict[str, Any]) -> list[Any]:
+    if not body.get("success"):
+        return []
+    tasks = body.get("tasks")
+    return tasks if isinstance(tasks, list) else [body]
+
+
+def _take(state: WorkerState, granted: list[Any], sent_ms: int) -> Loop:
+    for entry in granted:
+        run = _run_of(state, entry, sent_ms)
+        if run is None:
+            yield Say("warning", "Daemon", t("daemon.claim_unreadable"))
+        elif not _is_here(state, run):
+            _lose_older(state, run)
+            run.stop = "" if state.mode == RUNNING else "drain"  # its loop gives it back, not started
+            state.runs[run.id] = run
+            state.signals.raise_("beat")  # names the token: from then on the task may wait for this machine
+            yield Fork(f"run:{run.id}", partial(run_loop, state, run), again=False)
+
+
+def _run_of(state: WorkerState, entry: Any, sent_ms: int) -> Run | None:
+    try:
+        task = msgspec.convert(entry["task"], Task, strict=False)
+        lease = lease_of(entry["lease"])
+    except (msgspec.ValidationError, KeyError, TypeError, ValueError):
+        return None
+    return Run(state.ids.uuid(), task, lease, sent_ms, state.clock.now_ms())
+
+
+def lease_of(granted: dict[str, Any]) -> Lease:
+    """The lease of a claim's answer. Its first length is the difference of two instants of the hub's clock."""
+    duration_ms = int(float(granted["durationSec"]) * MS_PER_S)
+    first_ms = parse_iso(granted["expiresAt"]) - parse_iso(granted["claimedAt"])
+    return Lease(
+        token=int(granted["token"]),
+        on_loss=str(granted.get("onLoss") or "requeue"),
+        duration_ms=duration_ms,
+        first_ms=min(first_ms, duration_ms),
+    )
+
+
+def _is_here(state: WorkerState, run: Run) -> bool:
+    """A claim that was sent again gave what is already here."""
+    held = ((other.task.id, other.lease.token) for other in state.runs.values())
+    return (run.task.id, run.lease.token) in held
+
+
+def _lose_older(state: WorkerState, run: Run) -> None:
+    """A newer token for the same task: whatever is still here with an older one is lost."""
+    for other in state.runs.values():
+        if other.task.id == run.task.id:
+            state.stop_run(other, "lost")
+
+
+def _refused(state: WorkerState, answer: Answer | Failed) -> Steps[None]:
+    if isinstance(answer, Failed):
+        return  # the heartbeat says so; one voice is enough
+    code = answer.body.get("code")
+    if code == "unknown_boot":
+        state.is_known = False
+        state.signals.raise_("beat")
+    elif code in ("superseded", "id_taken"):
+        state.stand_down(str(code))
+    elif answer.status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        error = str(answer.body.get("error", ""))[:200]
+        yield Say("warning", "Daemon", t("daemon.claim_refused"), {"status": answer.status, "error": error})

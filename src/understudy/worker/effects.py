@@ -1,0 +1,198 @@
+"""What a loop may ask of the world: frozen values that a runtime (real or simulated) carries out.
+
+A loop is a generator: it yields one of these and is sent the answer named in its docstring. Between two
+yields it runs alone (the runtime holds the one lock), so what it does to the shared state is atomic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+import msgspec
+
+from understudy.worker.executors import Ended, Plan, Progress
+from understudy.worker.guard_policy import Message
+from understudy.worker.results import Result
+
+T = TypeVar("T")
+
+
+class Call(msgspec.Struct, frozen=True):
+    """Send one request to the hub → `Answer` or `Failed`.
+
+    `abort` names it for `Abort`; a request that is not on its way is not affected by that.
+    """
+
+    method: str
+    path: str
+    body: dict[str, Any]
+    timeout_ms: int
+    abort: str = ""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The hub answered: any status, and the JSON object of the body (`{}` if there was none)."""
+
+    status: int
+    body: dict[str, Any]
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """Nothing usable came back: the request may or may not have been carried out."""
+
+    reason: str
+
+
+class Abort(msgspec.Struct, frozen=True):
+    """Cut the call of that name short, if one is on its way: it ends as `Failed` → None."""
+
+    name: str
+
+
+class ResetConnections(msgspec.Struct, frozen=True):
+    """Forget kept connections: after a sleep they are dead without saying so → None."""
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Sleep until the signal is raised (and take it down) or the time is over → whether it was raised.
+
+    A signal raised before the wait counts; each signal has one waiter. See `state.Signals`.
+    """
+
+    signal: str
+    timeout_ms: int
+
+
+class Fork(msgspec.Struct, frozen=True):
+    """Run another loop beside this one → None. If it ends by an exception, it is started anew if `again`."""
+
+    name: str
+    start: Any  # Callable[[], Loop], which msgspec cannot name
+    again: bool = True
+
+
+class Say(msgspec.Struct, frozen=True):
+    """Write one log event → None."""
+
+    level: str
+    component: str
+    message: str
+    fields: dict[str, Any] = {}
+
+
+class Spawn(msgspec.Struct, frozen=True):
+    """Start a run's process → `Spawned` or `Failed`. Raises the signal `run:<id>` when there is news."""
+
+    run_id: str
+    plan: Plan
+    reading: Any = None  # executors.Reading: fed with the output while it comes
+
+
+class Spawned(msgspec.Struct, frozen=True):
+    """The root of a run's process tree; `birth` tells it from a later process with its pid."""
+
+    pid: int
+    birth: float
+
+
+class AwaitRun(msgspec.Struct, frozen=True):
+    """Wait for news of a run, at most so long → `Ended` (nothing of its tree lives), `Progress` or None."""
+
+    run_id: str
+    timeout_ms: int
+
+
+class StopRun(msgspec.Struct, frozen=True):
+    """End a run's whole tree → `Ended` once nothing of it lives, or None if there is no such run.
+
+    TERM, then `grace_ms`, then KILL; with 0, KILL at once.
+    """
+
+    run_id: str
+    grace_ms: int
+
+
+class LoadSpool(msgspec.Struct, frozen=True):
+    """What was kept and not yet delivered, oldest first → `tuple[Result, ...]`."""
+
+
+class Keep(msgspec.Struct, frozen=True):
+    """Put a result on disk (fsync) → None, or `Failed` if the disk refuses or the spool is full."""
+
+    result: Result
+
+
+class Forget(msgspec.Struct, frozen=True):
+    """A result was accepted: take it off the disk → None."""
+
+    name: str
+
+
+class Shelve(msgspec.Struct, frozen=True):
+    """A result that nobody will take any more: keep it as evidence, out of the spool → None."""
+
+    result: Result
+    reason: str
+
+
+class StartGuard(msgspec.Struct, frozen=True):
+    """Start a guard and tell it how to reach the hub → None, or `Failed`. Raises `guard` when it dies."""
+
+
+class TellGuard(msgspec.Struct, frozen=True):
+    """Write to the guard's pipe → whether it took the message.
+
+    Never blocks, and the loop is not interrupted by it: what is told is told in the order of decisions.
+    """
+
+    message: Message
+
+
+Effect = (
+    Call
+    | Abort
+    | ResetConnections
+    | Wait
+    | Fork
+    | Say
+    | Spawn
+    | AwaitRun
+    | StopRun
+    | LoadSpool
+    | Keep
+    | Forget
+    | Shelve
+    | StartGuard
+    | TellGuard
+)
+Steps = Generator[Effect, Any, T]
+Loop = Steps[None]
+
+__all__ = [
+    "Abort",
+    "Answer",
+    "AwaitRun",
+    "Call",
+    "Effect",
+    "Ended",
+    "Failed",
+    "Forget",
+    "Fork",
+    "Keep",
+    "LoadSpool",
+    "Loop",
+    "Plan",
+    "Progress",
+    "ResetConnections",
+    "Result",
+    "Say",
+    "Shelve",
+    "Spawn",
+    "Spawned",
+    "StartGuard",
+    "Steps",
+    "StopRun",
+    "TellGuard",
+    "Wait",
+]

@@ -1,0 +1,145 @@
+"""What an executor is: a pure plan before the run and a pure verdict after it; the runtime runs the process.
+
+An executor knows one assistant (or command): how to ask it (`plan`), how to read what it says meanwhile
+(`reading`), and whether what came back is an answer (`outcome`). It starts nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+KIB = 1024
+ENV_KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR")  # and LC_*; facts/assistants b.4
+MARKER = "UNDERSTUDY_RUN_ID"
+TASK_MARKER = "UNDERSTUDY_TASK_ID"
+
+
+class Task(msgspec.Struct, frozen=True, rename="camel"):
+    """The parts of a claimed task that a run needs; whatever else the hub says about it is ignored."""
+
+    id: str
+    content: str = ""
+    timeout_sec: int = 3600
+    executor: str | None = None
+    workspace: str | None = None
+    conversation: Any = None
+    context: Any = None  # memory of its conversation
+    checkpoint: Any = None  # what the attempt before left behind (a session id, say)
+    metadata: Any = None
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Everything needed to start one process; nothing of the daemon's own environment comes along."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    stdin: bytes = b""
+    cwd: str | None = None
+    nice: int = 10  # so that a busy build cannot starve the heartbeat (facts/assistants R6)
+    output_kept_bytes_max: int = 512 * KIB  # head and tail of stdout
+    errors_kept_bytes_max: int = 64 * KIB  # of stderr
+    output_bytes_max: int = 256 * KIB * KIB  # beyond that it is running away and is ended
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """A sign of life out of a run: always the instant, sometimes words and a checkpoint to resume from."""
+
+    at: int  # wall clock, epoch ms
+    text: str | None = None
+    checkpoint: str | None = None
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """What is left of a process when nothing of its tree lives any more."""
+
+    code: int | None  # exit code; negative: ended by that signal; None: it could not be learnt
+    stdout: bytes = b""
+    stderr: bytes = b""
+    left_out_bytes: int = 0  # of stdout, between head and tail
+    ran_away: bool = False  # more output than `output_bytes_max`
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """The verdict on a run; `failure_class` is a stable word for programs, `error` is for people."""
+
+    success: bool
+    output: str | None = None
+    error: str | None = None
+    failure_class: str = ""
+    failure_final: bool = False
+    usage: dict[str, Any] | None = None
+    checkpoint: str | None = None
+
+
+class Reading(Protocol):
+    """Reads one run's output while it comes; called from one thread, must not block."""
+
+    def feed(self, chunk: bytes, at: int) -> Progress | None:
+        """Look at the next bytes of stdout, read at `at` (epoch ms); what they tell, if anything."""
+        ...
+
+
+class SignsOfLife:
+    """The plainest reading: any output shows that the run is alive."""
+
+    def feed(self, chunk: bytes, at: int) -> Progress | None:
+        return Progress(at=at) if chunk else None
+
+
+class Executor(Protocol):
+    """One way of working on a task."""
+
+    @property
+    def name(self) -> str:
+        """Provided as the tag `executor:<name>`."""
+        ...
+
+    @property
+    def on_loss(self) -> str:
+        """What may be done with a task whose worker fell silent: `wait` if this executor touches the world."""
+        ...
+
+    def provides(self) -> tuple[str, ...]:
+        """Further tags that having it brings."""
+        ...
+
+    def probe(self) -> Plan | None:
+        """A cheap process that shows whether it is logged in; None if there is nothing to log in to."""
+        ...
+
+    def readiness(self, probed: Ended | None) -> str:
+        """`ok`, or one word for what is wrong (`missing`, `logged_out`, …): goes into each beat as `auth`."""
+        ...
+
+    def plan(self, task: Task, run_id: str) -> Plan:
+        """How to start it for this task; ValueError if the task asks for something it cannot do."""
+        ...
+
+    def reading(self) -> Reading:
+        """A fresh reader for one run."""
+        ...
+
+    def outcome(self, ended: Ended) -> Outcome:
+        """Whether what came back is an answer."""
+        ...
+
+
+def child_env(ambient: Mapping[str, str], passed: tuple[str, ...], secrets: tuple[str, ...]) -> dict[str, str]:
+    """The environment a run may see: an allowlist, and never a value that is (or holds) one of our secrets."""
+    kept = {
+        name: value for name, value in ambient.items() if name in ENV_KEPT or name.startswith("LC_") or name in passed
+    }
+    return {n: v for n, v in kept.items() if not any(secret in v for secret in secrets if secret)}
+
+
+def markers(task: Task, run_id: str) -> dict[str, str]:
+    """The names a run's processes carry, by which any survivor is found."""
+    return {MARKER: run_id, TASK_MARKER: task.id}
+
+
+def tag(executor: Executor) -> str:
+    """The tag that a task with `executor` needs."""
+    return f"executor:{executor.name}"

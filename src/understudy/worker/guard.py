@@ -1,0 +1,134 @@
+"""The guard: a process beside the daemon that kills what must not go on, even when the daemon cannot.
+
+Started as `python -m understudy.worker.guard` in a session of its own, told by JSON lines on stdin
+(`guard_policy.Message`). The end of that pipe is the end of its daemon, whatever the cause. It holds no
+thread and little memory; what speaks HTTP is imported when the last will is spoken.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from collections.abc import Iterator
+
+import msgspec
+
+from understudy.clock import Clock, SystemClock
+from understudy.log import Log
+from understudy.worker.guard_policy import Drop, Exit, Gone, Guard, Kill, Message, Watch, Watched, Will
+from understudy.worker.process_tree import ProcessTree
+
+READ_BYTES = 65_536
+LOOK_MS = 1_000  # select does not count sleep; deadlines do
+NOTE_MS = 3_000  # facts/assistants b.3: snapshot every few seconds
+UNROOTED_MS = 400  # a process that was being born when its daemon died has no marker before its exec
+LINE_BYTES_MAX = 1 << 20
+
+
+class GuardProcess:
+    """Carries out what the rules decide."""
+
+    def __init__(self, clock: Clock, log: Log) -> None:
+        self._clock = clock
+        self._log = log
+        self._rules = Guard()
+        self._trees: dict[str, ProcessTree] = {}
+        self._noted_ms = 0
+        self.is_over = False
+
+    def take(self, message: Message | None) -> None:
+        """Let the rules decide on a message (or on the time) and do it."""
+        wills = []
+        for action in self._rules.step(self._clock.mono_ms(), message):
+            match action:
+                case Watch(run):
+                    self._tree(run).note()
+                case Kill(run, reason):
+                    self._kill(run, reason)
+                case Drop(run_id):
+                    self._trees.pop(run_id, None)
+                case Will(run):
+                    wills.append(run)
+                case Exit():
+                    self._speak(wills)
+                    self.is_over = True
+
+    def look(self) -> None:
+        """Time has passed."""
+        self.take(None)
+        now_ms = self._clock.mono_ms()
+        if now_ms - self._noted_ms >= NOTE_MS:
+            self._noted_ms = now_ms
+            for tree in self._trees.values():
+                tree.note()
+
+    def patience_ms(self) -> int | None:
+        """How long nothing can become due; None: for ever."""
+        due_ms = self._rules.next_due_ms()
+        if due_ms is None:
+            return NOTE_MS if self._trees else None
+        return max(0, min(LOOK_MS, due_ms - self._clock.mono_ms()))
+
+    def _tree(self, run: Watched) -> ProcessTree:
+        tree = self._trees.setdefault(run.run_id, ProcessTree(run.run_id, self._clock))
+        if run.pid:
+            tree.root(run.pid, run.birth)
+        return tree
+
+    def _kill(self, run: Watched, reason: str) -> None:
+        left = self._tree(run).kill()
+        until_ms = self._clock.mono_ms() + (0 if run.pid else UNROOTED_MS)
+        while self._clock.mono_ms() < until_ms:
+            left = self._tree(run).kill()
+            select.select([], [], [], 0.05)
+        level = "critical" if left else "warning"
+        self._log.emit(level, "Guard", f"Killed {run.task_id}", reason=reason, left=left or None)
+
+    def _speak(self, wills: list[Watched]) -> None:
+        if wills and self._rules.hello is not None:
+            from understudy.worker.last_will import speak  # noqa: PLC0415 - costs memory, needed once at most
+
+            speak(self._rules.hello, wills, self._log)
+
+
+def main() -> None:
+    """Guard until the pipe ends and everything is dead."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    clock = SystemClock()
+    process = GuardProcess(clock, Log(clock))
+    lines = _Lines(sys.stdin.fileno())
+    while not process.is_over:
+        patience_ms = process.patience_ms()
+        timeout_s = None if patience_ms is None else patience_ms / 1000
+        if select.select([lines.fd], [], [], timeout_s)[0]:
+            for message in lines.read():
+                process.take(message)
+        if not process.is_over:
+            process.look()
+
+
+class _Lines:
+    """Whole lines out of a pipe, as messages; `Gone` when it ends."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._rest = b""
+        self._decoder = msgspec.json.Decoder(Message)
+
+    def read(self) -> Iterator[Message]:
+        chunk = os.read(self.fd, READ_BYTES)
+        if not chunk:
+            yield Gone()
+            return
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            yield self._decoder.decode(line)
+        if len(self._rest) > LINE_BYTES_MAX:  # cannot be ours: better no guard than a deaf one
+            raise ValueError("a line without end on the guard's pipe")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""What the guard decides: which runs to kill and when, from messages and time alone. Pure.
+
+Law: a run is dead before anybody else may have its task. `requeue` runs (and those no accepted beat has
+named yet) end with their lease; named `wait` and `ask` runs end only when they are lost or their daemon is gone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """How to reach the hub for the last will: through the pipe, never in argv or environment."""
+
+    hub_url: str
+    api_key: str
+    worker_id: str
+    ca_file: str = ""
+
+
+class Spawning(msgspec.Struct, frozen=True, tag="spawning"):
+    """A run is about to get a process: from now on its marker is ours to find."""
+
+    run_id: str
+    task_id: str
+    token: int
+    on_loss: str
+    deadline_ms: int  # mono
+    is_named: bool = False
+
+
+class Rooted(msgspec.Struct, frozen=True, tag="rooted"):
+    """The root of its process tree."""
+
+    run_id: str
+    pid: int
+    birth: float
+
+
+class Held(msgspec.Struct, frozen=True, tag="held"):
+    """The hub accepted a renewal: a new deadline (mono ms)."""
+
+    run_id: str
+    deadline_ms: int
+
+
+class Lost(msgspec.Struct, frozen=True, tag="lost"):
+    """The hub says the lease is gone: kill at once, and leave no will."""
+
+    run_id: str
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """Nothing of it lives and its result is safe (or its lease given back): no business of ours any more."""
+
+    run_id: str
+
+
+class Gone(msgspec.Struct, frozen=True, tag="gone"):
+    """The pipe is closed: there is no daemon any more. Never written, only seen."""
+
+
+Message = Hello | Spawning | Rooted | Held | Lost | Done | Gone
+
+Reason = Literal["lease_over", "lost", "daemon_gone"]
+
+
+class Watched(msgspec.Struct, frozen=True):
+    """A run as the guard knows it."""
+
+    run_id: str
+    task_id: str
+    token: int
+    on_loss: str
+    deadline_ms: int
+    is_named: bool = False
+    pid: int = 0
+    birth: float = 0.0
+    is_killed: bool = False
+    has_will: bool = True
+
+    @property
+    def is_mortal(self) -> bool:
+        """Whether it ends with its lease."""
+        return not self.is_killed and (self.on_loss == "requeue" or not self.is_named)
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """Note the tree under this root from time to time."""
+
+    run: Watched
+
+
+class Kill(msgspec.Struct, frozen=True):
+    """KILL everything of this run, within a second."""
+
+    run: Watched
+    reason: Reason
+
+
+class Drop(msgspec.Struct, frozen=True):
+    """Stop noting the tree of this run."""
+
+    run_id: str
+
+
+class Will(msgspec.Struct, frozen=True):
+    """Give the lease back: its run is certainly dead."""
+
+    run: Watched
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """Nothing is left to guard."""
+
+
+Action = Watch | Kill | Drop | Will | Exit
+
+
+class Guard:
+    """The guard's memory and its rules. `step` with a message, or with None when time has passed."""
+
+    def __init__(self) -> None:
+        self.hello: Hello | None = None
+        self.runs: dict[str, Watched] = {}
+
+    def next_due_ms(self) -> int | None:
+        """The nearest deadline (mono ms), or None if time alone kills nobody."""
+        return min((run.deadline_ms for run in self.runs.values() if run.is_mortal), default=None)
+
+    def step(self, now_ms: int, message: Message | None = None) -> tuple[Action, ...]:
+        """What to do now, in order."""
+        told = self._heed(message) if message is not None else ()
+        return told if isinstance(message, Gone) else (*told, *self._end_what_is_due(now_ms))
+
+    def _heed(self, message: Message) -> tuple[Action, ...]:
+        match message:
+            case Hello():
+                self.hello = message
+            case Gone():
+                return self._last_will()
+            case Spawning():
+                self._begin(message)
+            case _ if message.run_id in self.runs:
+                return self._heed_run(self.runs[message.run_id], message)
+        return ()
+
+    def _heed_run(self, run: Watched, message: Rooted | Held | Lost | Done) -> tuple[Action, ...]:
+        match message:
+            case Rooted(pid=pid, birth=birth):
+                run = self._change(run, pid=pid, birth=birth)
+                # killed before its root was known: again, now that it is
+                return (Kill(run, "lease_over"),) if run.is_killed else (Watch(run),)
+            case Held(deadline_ms=deadline_ms):
+                self._change(run, deadline_ms=max(run.deadline_ms, deadline_ms), is_named=True)
+                return ()
+            case Lost():
+                return (Kill(self._change(run, is_killed=True, has_will=False), "lost"),)
+            case Done():
+                del self.runs[run.run_id]
+                return (Drop(run.run_id),)
+
+    def _change(self, run: Watched, **changes: Any) -> Watched:
+        self.runs[run.run_id] = changed = msgspec.structs.replace(run, **changes)
+        return changed
+
+    def _begin(self, message: Spawning) -> None:
+        self.runs[message.run_id] = Watched(
+            run_id=message.run_id,
+            task_id=message.task_id,
+            token=message.token,
+            on_loss=message.on_loss,
+            deadline_ms=message.deadline_ms,
+            is_named=message.is_named,
+        )
+
+    def _end_what_is_due(self, now_ms: int) -> tuple[Action, ...]:
+        due = [run for run in self.runs.values() if run.is_mortal and now_ms >= run.deadline_ms]
+        for run in due:
+            self._change(run, is_killed=True)
+        return tuple(Kill(run, "lease_over") for run in due)
+
+    def _last_will(self) -> tuple[Action, ...]:
+        runs = tuple(self.runs.values())
+        self.runs = {}
+        kills = tuple(Kill(run, "daemon_gone") for run in runs)
+        return (*kills, *(Will(run) for run in runs if run.has_will), Exit())

@@ -1,0 +1,166 @@
+"""Everything that one run has started, found again whatever it did to hide: descent, marker, session.
+
+Assistants start their tools in sessions of their own, so killing the group of the root leaves orphans
+(measured, facts/assistants b.3). A process is told from a later one with the same pid by its birth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil  # type: ignore[import-untyped]
+
+from understudy.clock import Clock
+from understudy.worker.executors import MARKER
+
+KILL_MS_MAX = 1_000
+_GONE = (psutil.Error, OSError)
+
+
+class Process(NamedTuple):
+    """One process at this instant; `birth` is the kernel's stamp of its start, good only for comparing."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    birth: float
+    lives: bool  # zombies do not
+
+
+class ProcessTree:
+    """The processes of one run, as seen so far. `note` now and then; `end` or `kill` at the end."""
+
+    def __init__(self, run_id: str, clock: Clock) -> None:
+        self._marker = f"{MARKER}={run_id}".encode()
+        self._clock = clock
+        self._root = 0
+        self._seen: dict[int, float] = {}  # pid → birth
+
+    def root(self, pid: int, birth: float) -> None:
+        """The process that everything else descends from; leader of its session."""
+        self._root = pid
+        self._seen[pid] = birth
+
+    def note(self) -> None:
+        """Remember who descends from us now: an orphan's descent cannot be asked for later."""
+        self._note(_processes())
+
+    def alive(self) -> list[Process]:
+        """Everybody of this run who lives, the root first."""
+        now = _processes()
+        self._note(now)
+        self._note_session(now)
+        self._note_marked(now)
+        return sorted(self._living(now.values()), key=lambda process: process.pid != self._root)
+
+    def kill(self, limit_ms: int = KILL_MS_MAX) -> int:
+        """KILL everybody, again and again until nobody is left → how many survived the limit (0).
+
+        Works on stopped processes too, and on those born while it looks.
+        """
+        until_ms = self._clock.mono_ms() + limit_ms
+        pause_s = 0.002
+        while left := self.alive():
+            for process in left:
+                _send(process, signal.SIGKILL)
+            if self._clock.mono_ms() >= until_ms:
+                return len(left)
+            time.sleep(pause_s)
+            pause_s = min(0.05, pause_s * 2)
+        return 0
+
+    def end(self, grace_ms: int) -> int:
+        """TERM to the root's group, `grace_ms` for everybody to go, then KILL → how many survived that (0)."""
+        self.note()
+        for process in self._living(_looked_at(tuple(self._seen))):
+            if process.group == self._root:
+                _send(process, signal.SIGTERM)
+        until_ms = self._clock.mono_ms() + grace_ms
+        while self._living(_looked_at(tuple(self._seen))) and self._clock.mono_ms() < until_ms:
+            time.sleep(0.02)
+        return self.kill()
+
+    def _living(self, processes: Iterable[Process]) -> list[Process]:
+        return [p for p in processes if p.lives and self._seen.get(p.pid) == p.birth]
+
+    def _note(self, now: dict[int, Process]) -> None:
+        known = {process.pid for process in self._living(now.values())}
+        newest = known
+        while newest:
+            newest = {p.pid for p in now.values() if p.parent in newest and p.pid not in known}
+            known |= newest
+        self._remember(now[pid] for pid in known)
+
+    def _note_session(self, now: dict[int, Process]) -> None:
+        """Only while the root holds its pid (as a zombie, too), lest a later session be meant."""
+        root = now.get(self._root)
+        if root is not None and root.birth == self._seen[self._root]:
+            self._remember(p for p in now.values() if p.session == self._root)
+
+    def _note_marked(self, now: dict[int, Process]) -> None:
+        for process in now.values():
+            is_old_news = self._seen.get(process.pid) == process.birth
+            if process.lives and not is_old_news and self._marker in _environ(process.pid):
+                self._remember((process,))
+
+    def _remember(self, processes: Iterable[Process]) -> None:
+        us = os.getpid()
+        self._seen.update((p.pid, p.birth) for p in processes if p.pid != us)
+
+
+def birth_of(pid: int) -> float:
+    """The stamp of its start, 0.0 if it is gone."""
+    process = _process(pid)
+    return process.birth if process is not None else 0.0
+
+
+def _send(process: Process, number: signal.Signals) -> None:
+    with contextlib.suppress(*_GONE):
+        if birth_of(process.pid) == process.birth:
+            os.kill(process.pid, number)
+
+
+def _looked_at(pids: Iterable[int]) -> list[Process]:
+    return [process for pid in pids if (process := _process(pid)) is not None]
+
+
+def _processes() -> dict[int, Process]:
+    return {process.pid: process for process in _looked_at(psutil.pids())}
+
+
+def _process(pid: int) -> Process | None:
+    try:
+        return _process_linux(pid) if sys.platform == "linux" else _process_elsewhere(pid)
+    except _GONE:
+        return None
+
+
+def _process_linux(pid: int) -> Process:
+    """One read tells all (proc(5), stat): state, ppid, pgrp, session … starttime in ticks since boot."""
+    stat = Path(f"/proc/{pid}/stat").read_bytes()
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    parent, group, session = (int(value) for value in fields[1:4])
+    return Process(pid, parent, group, session, float(fields[19]), fields[0] not in b"ZX")
+
+
+def _process_elsewhere(pid: int) -> Process:
+    process = psutil.Process(pid)
+    lives = process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    return Process(pid, process.ppid(), os.getpgid(pid), os.getsid(pid), process.create_time(), lives)
+
+
+def _environ(pid: int) -> bytes:
+    """Its environment as it was when its program started; empty if it is not ours to read."""
+    with contextlib.suppress(*_GONE):
+        if sys.platform == "linux":
+            return Path(f"/proc/{pid}/environ").read_bytes()
+        return "\0".join(f"{n}={v}" for n, v in psutil.Process(pid).environ().items()).encode()
+    return b""

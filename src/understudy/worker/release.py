@@ -1,0 +1,37 @@
+"""Giving a lease back with its token: after a drain, or for work that was never started."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from understudy.worker.backoff import Backoff
+from understudy.worker.effects import Answer, Call, Say, Steps, TellGuard, Wait
+from understudy.worker.guard_policy import Done
+from understudy.worker.state import Run, WorkerState
+
+TRIES_MAX = 4
+TIMEOUT_MS = 3_000
+
+
+def release_path(task_id: str) -> str:
+    """Where a lease is given back."""
+    return f"/api/queue/{task_id}/release"
+
+
+def give_back(state: WorkerState, run: Run, reason: str) -> Steps[bool]:
+    """Release a run of which nothing lives → whether the hub knows.
+
+    Bounded: if the hub cannot be told, the guard keeps the run and says so in its last will, the next beat
+    does not name it, and its lease ends by itself.
+    """
+    backoff = Backoff(250, 2_000, state.jitter)
+    body = {"workerId": state.identity.worker_id, "token": run.lease.token, "reason": reason}
+    for _ in range(TRIES_MAX):
+        answer = yield Call("POST", release_path(run.task.id), body, timeout_ms=TIMEOUT_MS)
+        if isinstance(answer, Answer) and answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            yield TellGuard(Done(run.id))
+            yield Say("info", "Daemon", f"Released {run.task.id}", {"reason": reason, "status": answer.status})
+            return True
+        yield Wait(run.signal, backoff.next_ms())
+    yield Say("warning", "Daemon", f"Could not release {run.task.id}", {"reason": reason})
+    return False

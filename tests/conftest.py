@@ -1,0 +1,51 @@
+"""Every test starts as a stranger: no setting, key or home of whoever runs it; and leaves no process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import hypothesis
+import psutil
+import pytest
+
+from tests.waiting import eventually
+
+OURS = ("UNDERSTUDY_", "WORKERS_", "ASSISTANT_API", "QUEUE_API", "ADMIN_API")
+
+# `make test` tries the same examples every time; `make soak` looks for new ones.
+hypothesis.settings.register_profile("test", derandomize=True, deadline=None, database=None, max_examples=50)
+hypothesis.settings.register_profile("soak", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile("test")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An empty home, the English language and none of our environment variables, children included."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(OURS):
+                patch.delenv(name)
+        home = tmp_path_factory.mktemp("home")
+        patch.setenv("HOME", str(home))
+        for name, folder in (
+            ("XDG_DATA_HOME", "data"),
+            ("XDG_CONFIG_HOME", "config"),
+            ("XDG_STATE_HOME", "state"),
+        ):
+            patch.setenv(name, str(home / folder))
+        for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+            patch.setenv(name, "C.UTF-8")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_left() -> Iterator[None]:
+    """What a test starts, it ends: at the end of the session no child is left."""
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    yield
+    eventually(
+        lambda: not [p for p in psutil.Process().children(recursive=True) if p.pid not in before],
+        within_s=3.0,
+        what="the end of every process that a test started",
+    )

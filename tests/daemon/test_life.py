@@ -1,0 +1,413 @@
+"""The loops of a whole daemon on the stage: simulated clock, played processes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.worker.rules_hub import RulesHub
+from tests.worker.stage import Hub
+from understudy.daemon.life import main_loop
+from understudy.worker.effects import Answer, Call, Ended, Failed
+from understudy.worker.results import Result
+
+MINUTE_MS = 60_000
+
+
+def started(hub: RulesHub) -> RulesHub:
+    hub.stage.start(main_loop(hub.stage.state))
+    return hub
+
+
+def late_claims(hub: RulesHub) -> Hub:
+    """The hub with grants that are 24 s on their way."""
+
+    def call(call: Call) -> tuple[int, Answer | Failed]:
+        delay_ms, answer = hub.call(call)
+        is_grant = call.path.endswith("/claim") and isinstance(answer, Answer) and answer.body.get("success")
+        return (24_000 if is_grant else delay_ms), answer
+
+    return call
+
+
+def test_task_goes_from_claim_to_result() -> None:
+    hub = started(RulesHub())
+    hub.submit("t1", content="2+2?")
+    assert hub.stage.run_until(lambda: "t1" in hub.results)
+    assert hub.results["t1"]["output"] == "answer"
+    assert hub.stage.started == ["t1"]
+    assert hub.stage.run_until(lambda: not hub.stage.spool, within_ms=100)
+
+
+def test_first_beat_is_sent_at_once_and_then_every_interval() -> None:
+    hub = started(RulesHub())
+    hub.stage.run_for(60_000)
+    beats = [at for at, call in hub.stage.calls if call.path.endswith("/heartbeat")]
+    assert beats[0] - hub.stage.calls[0][0] < 10
+    assert all(9_900 <= later - earlier <= 10_100 for earlier, later in zip(beats, beats[1:], strict=False))
+
+
+def test_every_sending_of_a_beat_has_a_new_seq() -> None:
+    hub = started(RulesHub())
+    hub.loses_answers = 5
+    hub.stage.run_for(60_000)
+    seqs = [call.body["seq"] for _, call in hub.stage.calls if call.path.endswith("/heartbeat")]
+    assert seqs == list(range(1, len(seqs) + 1))
+
+
+def test_claim_is_followed_by_a_beat_that_names_its_token() -> None:
+    hub = started(RulesHub())
+    hub.stage.play = lambda _: (120_000, Ended(code=0))
+    hub.stage.run_for(1_000)
+    hub.submit("t1")
+    assert hub.stage.run_until(lambda: bool(hub.stage.state.runs))
+    claimed_ms = hub.stage.now_ms
+    assert hub.stage.run_until(lambda: all(run.is_named for run in hub.stage.state.runs.values()), within_ms=100)
+    assert hub.stage.now_ms - claimed_ms < 20
+
+
+def test_beats_come_every_third_of_the_shortest_lease() -> None:
+    hub = started(RulesHub(on_loss="requeue", lease_ms=6_000))
+    hub.stage.play = lambda _: (60_000, Ended(code=0))
+    hub.submit("t1")
+    hub.stage.run_for(40_000)
+    beats = [at for at, call in hub.stage.calls if call.path.endswith("/heartbeat") and call.body["running"]]
+    assert all(later - earlier <= 2_100 for earlier, later in zip(beats, beats[1:], strict=False))
+    assert hub.stage.living()
+
+
+def test_wait_run_goes_on_while_the_hub_is_away_and_its_result_is_delivered_once() -> None:
+    """Issue 2, it must show 3: the hub away for 10 minutes kills nothing, starts nothing twice."""
+    hub = started(RulesHub())
+    hub.stage.play = lambda _: (5 * MINUTE_MS, Ended(code=0, stdout=b"done meanwhile"))
+    hub.submit("t1")
+    assert hub.stage.run_until(lambda: any(run.is_named for run in hub.stage.state.runs.values()))
+    hub.is_away = True
+    hub.stage.run_for(4 * MINUTE_MS)
+    assert len(hub.stage.living()) == 1
+    hub.stage.run_for(6 * MINUTE_MS)
+    assert len(hub.stage.spool) == 1
+    hub.is_away = False
+    assert hub.stage.run_until(lambda: "t1" in hub.results, within_ms=31_000)
+    hub.stage.run_for(MINUTE_MS)
+    assert hub.stage.started == ["t1"]
+    assert hub.applied == ["t1"]
+    assert sum(call.path.endswith("/api/results") for _, call in hub.stage.calls if not hub.is_away) >= 1
+    assert hub.results["t1"]["output"] == "done meanwhile"
+    assert hub.stage.spool == {}
+
+
+def test_requeue_run_is_dead_before_its_lease_ends_at_a_silent_hub() -> None:
+    hub = started(RulesHub(on_loss="requeue"))
+    hub.stage.play = lambda _: (10 * MINUTE_MS, Ended(code=0))
+    hub.submit("t1")
+    assert hub.stage.run_until(lambda: any(run.is_named for run in hub.stage.state.runs.values()))
+    hub.is_away = True
+    ends_ms = hub.ends_ms["t1"]
+    assert hub.stage.run_until(lambda: not hub.stage.living(), end_ms=ends_ms + 1)
+    assert ends_ms - 1_010 <= hub.stage.now_ms < ends_ms
+    hub.is_away = False
+    hub.stage.run_for(MINUTE_MS)
+    assert hub.results == {}, "what was killed for its lease is no failure of the task"
+    assert hub.stage.evidence[0][1] == "lost"
+
+
+def test_unnamed_wait_run_ends_with_its_first_lease() -> None:
+    """A claim whose beat never got through blocks nothing (DESIGN 3, onLoss)."""
+    hub = started(RulesHub())
+    hub.stage.play = lambda _: (10 * MINUTE_MS, Ended(code=0))
+    hub.stage.run_for(1_000)
+    hub.refuses = {"/heartbeat": Answer(503, {})}
+    hub.submit("t1")
+    assert hub.stage.run_until(lambda: bool(hub.stage.living()))
+    ends_ms = hub.ends_ms["t1"]
+    assert hub.stage.run_until(lambda: not hub.stage.living(), end_ms=ends_ms)
+    assert hub.stage.now_ms < ends_ms
+
+
+def test_cut_connections_lose_no_lease() -> None:
+    """Issue 2, it must show 3: 50 cuts."""
+    hub = started(RulesHub(on_loss="requeue"))
+    hub.stage.play = lambda _: (3 * MINUTE_MS, Ended(code=0, stdout=b"whole"))
+    hub.submit("t1")
+    for second in range(2, 102, 2):
+        hub.stage.after(second * 1_000, lambda: setattr(hub, "loses_answers", 1))
+    assert hub.stage.run_until(lambda: "t1" in hub.results)
+    assert hub.stage.started == ["t1"]
+    assert hub.results["t1"]["success"]
+
+
+def test_claim_with_a_lost_answer_is_sent_again_under_the_same_id() -> None:
+    hub = started(RulesHub())
+    granted: list[str] = []
+
+    def losing_the_first_grant(call: Call) -> tuple[int, Answer | Failed]:
+        delay_ms, answer = hub.call(call)
+        if call.path.endswith("/claim") and isinstance(answer, Answer) and answer.body.get("success"):
+            granted.append(call.body["requestId"])
+            if len(granted) == 1:
+                return delay_ms, Failed("connection cut")
+        return delay_ms, answer
+
+    hub.stage.hub = losing_the_first_grant
+    hub.submit("t1")
+    assert hub.stage.run_until(lambda: "t1" in hub.results)
+    assert granted[0] == granted[1]
+    assert hub.stage.started == ["t1"]
+
+
+def test_claim_answer_older_than_its_lease_is_confirmed_by_a_beat_before_anything_starts() -> None:
+    hub = started(RulesHub(on_loss="requeue", poll_wait_ms=15_000))
+    hub.stage.run_for(1_000)
+    hub.stage.hub = late_claims(hub)
+    hub.submit("t1")
+    assert hub.stage.run_until(lambda: bool(hub.stage.state.runs))
+    run = next(iter(hub.stage.state.runs.values()))
+    assert hub.stage.started == []
+    assert hub.stage.run_until(lambda: bool(hub.stage.started), within_ms=1_000)
+    assert run.is_named
+
+
+def test_claim_answer_that_nobody_confirms_is_given_back_unstarted() -> None:
+    hub = started(RulesHub(on_loss="requeue"))
+    hub.stage.run_for(1_000)
+    hub.stage.hub = late_claims(hub)
+    hub.refuses = {"/heartbeat": Answer(503, {})}
+    hub.submit("t1")
+    assert hub.stage.run_until(lambda: bool(hub.released), within_ms=120_000)
+    assert hub.released == [("t1", "not_started")]
+    assert hub.stage.started == []
+
+
+def test_lost_run_is_killed_and_its_result_kept_as_evidence() -> None:
+    hub = started(RulesHub())
+    hub.stage.play = lambda _: (10 * MINUTE_MS, Ended(code=0))
+    hub.submit("t1")
+    hub.stage.run_for(5_000)
+    hub.take_away("t1")
+    assert hub.stage.run_until(lambda: not hub.stage.living(), within_ms=11_000)
+    hub.stage.run_for(MINUTE_MS)
+    assert [(result.task_id, reason) for result, reason in hub.stage.evidence] == [("t1", "lost")]
+    assert hub.results == {}
+    assert hub.stage.guard.runs == {}
+
+
+def test_result_that_comes_too_late_is_refused_once_and_becomes_evidence() -> None:
+    hub = started(RulesHub())
+    hub.submit("t1")
+    assert hub.stage.run_until(lambda: bool(hub.stage.started))
+    hub.refuses = {"/heartbeat": Answer(503, {})}
+    hub.take_away("t1")
+    assert hub.stage.run_until(lambda: bool(hub.stage.evidence))
+    assert len(hub.refused) == 1
+    assert hub.stage.evidence[0][1] == "lease_lost"
+    assert hub.stage.spool == {}
+
+
+def test_cancelled_run_is_ended_and_confirmed() -> None:
+    hub = started(RulesHub())
+    hub.stage.play = lambda _: (10 * MINUTE_MS, Ended(code=0))
+    hub.submit("t1")
+    hub.stage.run_for(5_000)
+    hub.cancelled.add("t1")
+    assert hub.stage.run_until(lambda: "t1" in hub.results, within_ms=12_000)
+    assert hub.results["t1"]["failure"] == {"class": "cancelled", "final": False}
+    assert not hub.stage.living()
+
+
+def test_run_beyond_its_limit_is_reported_as_timed_out() -> None:
+    hub = started(RulesHub())
+    hub.stage.play = lambda _: (10 * MINUTE_MS, Ended(code=0))
+    hub.submit("t1", timeoutSec=60)
+    assert hub.stage.run_until(lambda: "t1" in hub.results, within_ms=61_000)
+    assert hub.results["t1"]["failure"]["class"] == "timed_out"
+    assert 60_000 <= hub.results["t1"]["durationMs"] < 60_100
+
+
+@pytest.mark.parametrize("code", ["superseded", "id_taken"])
+def test_daemon_whose_name_is_taken_ends_its_runs_and_falls_silent(code: str) -> None:
+    hub = started(RulesHub())
+    hub.stage.play = lambda _: (10 * MINUTE_MS, Ended(code=0))
+    hub.submit("t1")
+    hub.stage.run_for(5_000)
+    hub.refuses = {"/heartbeat": Answer(409, {"error": "?", "code": code})}
+    assert hub.stage.run_until(lambda: not hub.stage.living(), within_ms=11_000)
+    hub.stage.run_for(1_000)
+    calls = len(hub.stage.calls)
+    hub.stage.run_for(10 * MINUTE_MS)
+    assert len(hub.stage.calls) == calls
+    assert any(line.startswith("critical Daemon") and "mini" in line for line in hub.stage.said)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_refused_key_is_said_with_its_mend_and_ends_no_run(status: int) -> None:
+    hub = started(RulesHub())
+    hub.stage.play = lambda _: (5 * MINUTE_MS, Ended(code=0, stdout=b"late"))
+    hub.submit("t1")
+    hub.stage.run_for(5_000)
+    hub.refuses = {"": Answer(status, {"error": "no"})}
+    hub.stage.run_for(4 * MINUTE_MS)
+    assert len(hub.stage.living()) == 1
+    assert any("critical Heartbeat" in line and str(status) in line for line in hub.stage.said)
+    hub.refuses = {}
+    assert hub.stage.run_until(lambda: "t1" in hub.results, within_ms=3 * MINUTE_MS)
+
+
+def test_unknown_boot_is_answered_with_a_beat_and_the_claim_is_repeated() -> None:
+    hub = started(RulesHub())
+    hub.stage.run_for(1_000)
+    hub.boot = "another"
+    hub.submit("t1")
+    assert hub.stage.run_until(lambda: "t1" in hub.results, within_ms=20_000)
+
+
+def test_result_spooled_by_an_earlier_life_is_delivered_before_the_first_beat() -> None:
+    hub = RulesHub()
+    hub.token["old"] = 7
+    hub.stage.spool["run-0"] = Result(name="run-0", task_id="old", token=7, success=True, output="kept")
+    started(hub)
+    assert hub.stage.run_until(lambda: any(c.path.endswith("/heartbeat") for _, c in hub.stage.calls))
+    assert hub.results["old"]["output"] == "kept"
+    assert hub.stage.spool == {}
+
+
+def test_undelivered_result_of_an_earlier_life_is_named_in_the_beats() -> None:
+    hub = RulesHub()
+    hub.token["old"] = 7
+    hub.on_loss["old"] = "wait"
+    hub.stage.spool["run-0"] = Result(name="run-0", task_id="old", token=7, success=True)
+    hub.refuses = {"/results": Answer(503, {})}
+    started(hub)
+    hub.stage.run_for(15_000)
+    beats = [call.body for _, call in hub.stage.calls if call.path.endswith("/heartbeat")]
+    assert [run["token"] for run in beats[0]["running"]] == [7]
+
+
+def test_result_that_cannot_be_kept_is_delivered_all_the_same_and_stops_the_claiming() -> None:
+    hub = started(RulesHub())
+    hub.stage.disk_is_full = True
+    hub.refuses = {"/results": Answer(503, {})}
+    hub.submit("t1")
+    hub.submit("t2")
+    assert hub.stage.run_until(lambda: bool(hub.stage.state.unkept))
+    hub.stage.run_for(MINUTE_MS)
+    assert hub.stage.started == ["t1"]
+    assert set(hub.stage.guard.runs) == hub.stage.state.unkept, "the guard vouches for it meanwhile"
+    hub.refuses = {}
+    assert hub.stage.run_until(lambda: "t2" in hub.results, within_ms=120_000)
+
+
+def test_drain_lets_a_run_finish_and_says_goodbye() -> None:
+    hub = started(RulesHub())
+    hub.stage.play = lambda _: (8_000, Ended(code=0, stdout=b"in time"))
+    hub.submit("t1")
+    hub.submit("t2")
+    assert hub.stage.run_until(lambda: bool(hub.stage.started))
+    hub.stage.state.ask_to_stop()
+    assert hub.stage.run_until(lambda: hub.stage.state.is_stopped, within_ms=30_000)
+    assert hub.results["t1"]["output"] == "in time"
+    assert hub.stage.started == ["t1"]
+    beats = [call.body for _, call in hub.stage.calls if call.path.endswith("/heartbeat")]
+    assert [beats[-1]["state"], beats[-1]["running"]] == ["stopping", []]
+    assert any(beat["state"] == "draining" for beat in beats)
+
+
+def test_drain_cuts_what_does_not_finish_and_gives_it_back() -> None:
+    hub = started(RulesHub())
+    hub.stage.play = lambda _: (10 * MINUTE_MS, Ended(code=0))
+    hub.submit("t1")
+    assert hub.stage.run_until(lambda: bool(hub.stage.started))
+    asked_ms = hub.stage.now_ms
+    hub.stage.state.ask_to_stop()
+    assert hub.stage.run_until(lambda: hub.stage.state.is_stopped, within_ms=60_000)
+    assert 20_000 <= hub.stage.now_ms - asked_ms < 22_000
+    assert hub.released == [("t1", "drain")]
+    assert not hub.stage.living()
+
+
+def test_second_signal_cuts_at_once() -> None:
+    hub = started(RulesHub())
+    hub.stage.play = lambda _: (10 * MINUTE_MS, Ended(code=0))
+    hub.submit("t1")
+    assert hub.stage.run_until(lambda: bool(hub.stage.started))
+    hub.stage.state.ask_to_stop()
+    hub.stage.run_for(1_000)
+    asked_ms = hub.stage.now_ms
+    hub.stage.state.ask_to_stop()
+    assert hub.stage.run_until(lambda: hub.stage.state.is_stopped, within_ms=60_000)
+    assert hub.stage.now_ms - asked_ms < 2_000
+
+
+def test_drain_with_the_hub_away_ends_in_bounded_time_and_loses_no_result() -> None:
+    hub = started(RulesHub())
+    hub.submit("t1")
+    assert hub.stage.run_until(lambda: bool(hub.stage.started))
+    hub.is_away = True
+    hub.stage.state.ask_to_stop()
+    assert hub.stage.run_until(lambda: hub.stage.state.is_stopped, within_ms=60_000)
+    assert len(hub.stage.spool) == 1
+
+
+def test_guard_that_died_is_replaced_and_told_of_every_run() -> None:
+    hub = started(RulesHub())
+    hub.stage.play = lambda _: (10 * MINUTE_MS, Ended(code=0))
+    hub.submit("t1")
+    hub.stage.run_for(5_000)
+    known = hub.stage.guard.runs
+    hub.stage.guard_is_alive = False
+    hub.stage.guard = type(hub.stage.guard)()
+    hub.stage.state.signals.raise_("guard")
+    hub.stage.after(0, lambda: None)
+    hub.stage.run_for(1_000)
+    assert known
+    assert hub.stage.guard.runs.keys() == known.keys()
+    assert all(run.is_named for run in hub.stage.guard.runs.values())
+
+
+def test_daemon_claims_only_what_it_has_room_for() -> None:
+    hub = started(RulesHub(capacity=2))
+    hub.stage.play = lambda _: (30_000, Ended(code=0))
+    for number in range(5):
+        hub.submit(f"t{number}")
+    hub.stage.run_for(20_000)
+    assert len(hub.stage.living()) == 2
+    hub.stage.run_for(90_000)
+    assert sorted(hub.applied) == [f"t{number}" for number in range(5)]
+    assert sorted(hub.stage.started) == sorted(hub.applied)
+
+
+def test_old_run_of_a_task_that_is_granted_anew_is_lost() -> None:
+    hub = started(RulesHub(capacity=2))
+    hub.stage.play = lambda _: (10 * MINUTE_MS, Ended(code=0))
+    hub.submit("t1")
+    hub.stage.run_for(3_000)
+    hub.submit("t1")
+    hub.stage.run_for(16_000)
+    assert hub.stage.started == ["t1", "t1"]
+    assert len(hub.stage.living()) == 1
+    assert [run.lease.token for run in hub.stage.state.runs.values()] == [2]
+
+
+def test_loops_say_when_they_made_their_last_step() -> None:
+    hub = started(RulesHub())
+    hub.stage.run_for(60_000)
+    beats = [call.body for _, call in hub.stage.calls if call.path.endswith("/heartbeat")]
+    assert {"claim", "heartbeat", "report", "guard"} <= beats[-1]["loops"].keys()
+
+
+def test_sleep_is_told_with_the_first_beat_after_it() -> None:
+    hub = RulesHub()
+    slept = 0
+    hub.stage.state.slept_ms = lambda: slept
+    started(hub)
+    hub.stage.run_for(12_000)
+    slept = 3_600_000
+    hub.stage.run_for(30_000)
+    told = [c.body["sleptSec"] for _, c in hub.stage.calls if "sleptSec" in c.body]
+    assert told == [3600]
+
+
+def test_sent_successfully_is_said_aloud_once_a_minute() -> None:
+    hub = started(RulesHub())
+    hub.stage.run_for(5 * MINUTE_MS - 5_000)
+    assert hub.stage.said.count("info Heartbeat Sent successfully") == 5
+    assert hub.stage.said.count("info Heartbeat Waiting") == 5

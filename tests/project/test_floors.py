@@ -1,0 +1,68 @@
+"""The floors hold because a forbidden import is seen: planted in a copy, each must turn the check red."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.check import FLOORS
+from tests.project.tree import ROOT, SOURCES
+
+PLANTED = {
+    "the coordinator reads the environment": ("coordinator/planted.py", "import os"),
+    "the coordinator reads a clock": ("coordinator/planted.py", "import time"),
+    "a hub noun starts a thread": ("hub/planted.py", "import threading"),
+    "the hub speaks SQL": ("hub/planted.py", "import sqlite3"),
+    "the store looks up": ("store/planted.py", "import understudy.hub"),
+    "the wire knows the store": ("wire/planted.py", "import understudy.store"),
+    "the daemon knows the store": ("daemon/planted.py", "import understudy.store"),
+    "the worker knows the hub": ("worker/planted.py", "import understudy.hub"),
+    "a loop starts a thread": ("worker/claim.py", "import threading"),
+    "a room that nobody declared": ("helpers.py", "VALUE = 1"),
+}
+
+
+def floors(copy: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", FLOORS.replace("'--no-logo'", "'--no-logo', '--no-cache'")]
+    environ = {"PYTHONPATH": str(copy / "src"), "PATH": "", "LANG": "C.UTF-8"}
+    return subprocess.run(command, cwd=copy, env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def copy(tmp_path):
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(SOURCES, tmp_path / "src/understudy", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("what", PLANTED)
+def test_a_forbidden_import_is_seen(what, copy):
+    name, line = PLANTED[what]
+    file = copy / "src/understudy" / name
+    with file.open("a") as planted:
+        planted.write(f"\n{line}\n")
+    done = floors(copy)
+    assert done.returncode == 1, done.stdout
+    assert f"understudy.{name.removesuffix('.py').replace('/', '.')}" in done.stdout
+
+
+def test_the_floors_hold(copy):
+    done = floors(copy)
+    assert done.returncode == 0, done.stdout
+
+
+def names_from_clock(file: Path) -> set[str]:
+    imports = [n for n in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(n, ast.ImportFrom)]
+    return {name.name for n in imports if n.module == "understudy.clock" for name in n.names}
+
+
+@pytest.mark.parametrize("room", ["coordinator", "hub"])
+def test_the_core_takes_only_the_writing_of_instants_from_the_clock(room):
+    given = {"Clock"} if room == "hub" else set()  # a type: the clock itself is passed in
+    taken = {name for file in (SOURCES / room).rglob("*.py") for name in names_from_clock(file)}
+    assert taken <= {"iso", "parse_iso", *given}

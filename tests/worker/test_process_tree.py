@@ -1,0 +1,112 @@
+"""Killing whole trees of real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.waiting import eventually
+from tests.worker.trees import IGNORES_TERM, SLEEP, living, pids_in, start, stubborn
+from understudy.clock import SystemClock
+from understudy.worker.process_tree import ProcessTree, birth_of
+
+ENV = dict(os.environ)
+
+
+def rooted(process: subprocess.Popen[bytes], run_id: str) -> ProcessTree:
+    tree = ProcessTree(run_id, SystemClock())
+    tree.root(process.pid, birth_of(process.pid))
+    return tree
+
+
+def test_kill_leaves_nobody_within_a_second(tmp_path: Path) -> None:
+    process = start(stubborn(tmp_path / "pids"), "run-a", ENV)
+    pids = pids_in(tmp_path / "pids")
+    tree = rooted(process, "run-a")
+    began = time.monotonic()
+    assert tree.kill() == 0
+    assert time.monotonic() - began < 1.0
+    process.wait()
+    assert living(pids) == []
+
+
+def test_kill_ends_stopped_processes_too(tmp_path: Path) -> None:
+    process = start(stubborn(tmp_path / "pids"), "run-b", ENV)
+    pids = pids_in(tmp_path / "pids")
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    assert rooted(process, "run-b").kill() == 0
+    process.wait()
+    assert living(pids) == []
+
+
+def test_marker_finds_everybody_when_the_root_is_unknown(tmp_path: Path) -> None:
+    process = start(stubborn(tmp_path / "pids"), "run-c", ENV)
+    pids = pids_in(tmp_path / "pids")
+    assert ProcessTree("run-c", SystemClock()).kill() == 0
+    process.wait()
+    assert living(pids) == []
+
+
+def test_end_asks_first_and_returns_as_soon_as_everybody_has_gone() -> None:
+    process = start((sys.executable, "-c", SLEEP), "run-d", ENV)
+    began = time.monotonic()
+    assert rooted(process, "run-d").end(grace_ms=5_000) == 0
+    assert time.monotonic() - began < 2.0
+    assert process.wait() == -signal.SIGTERM
+
+
+def test_end_kills_what_ignores_the_asking(tmp_path: Path) -> None:
+    process = start(stubborn(tmp_path / "pids"), "run-e", ENV)
+    pids = pids_in(tmp_path / "pids")
+    assert rooted(process, "run-e").end(grace_ms=300) == 0
+    assert process.wait() == -signal.SIGKILL
+    assert living(pids) == []
+
+
+def test_orphan_that_wiped_its_environment_is_found_if_it_was_noted(tmp_path: Path) -> None:
+    wiped = f"import os, sys; os.setsid(); os.execve(sys.executable, [sys.executable, '-c', {SLEEP!r}], {{}})"
+    code = f"""
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", {wiped!r}])
+open(sys.argv[1] + ".tmp", "w").write(str(child.pid))
+__import__("os").rename(sys.argv[1] + ".tmp", sys.argv[1])
+time.sleep(60)
+"""
+    process = start((sys.executable, "-c", code, str(tmp_path / "pids")), "run-f", ENV)
+    (orphan,) = pids_in(tmp_path / "pids")
+    tree = rooted(process, "run-f")
+    tree.note()
+    process.kill()
+    process.wait()
+    assert living([orphan])
+    assert tree.kill() == 0
+    eventually(lambda: not living([orphan]))
+
+
+def test_other_runs_and_strangers_are_left_alone() -> None:
+    ours = start((sys.executable, "-c", SLEEP), "run-g", ENV)
+    theirs = start((sys.executable, "-c", SLEEP), "run-h", ENV)
+    try:
+        assert rooted(ours, "run-g").kill() == 0
+        ours.wait()
+        assert theirs.poll() is None
+    finally:
+        theirs.kill()
+        theirs.wait()
+
+
+def test_reused_pid_is_not_taken_for_the_root() -> None:
+    stranger = subprocess.Popen((sys.executable, "-c", IGNORES_TERM + SLEEP), start_new_session=True)
+    try:
+        tree = ProcessTree("run-i", SystemClock())
+        tree.root(stranger.pid, birth_of(stranger.pid) - 1.0)
+        assert tree.kill() == 0
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
