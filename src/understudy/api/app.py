@@ -12,55 +12,16 @@ from starlette.requests import Request as StarletteRequest
 from starlette.routing import Route
 
 from understudy.api import daemons, records, tasks
-from understudy.api.auth import Keys, RateLimit
+from understudy.api.context import Api
 from understudy.api.endpoint import Endpoint, Request
 from understudy.api.pages import page_routes
 from understudy.api.respond import INTERNAL, ClientGoneError, read_body, respond, respond_error
 from understudy.api.streams import stream_events
-from understudy.coordinator.nouns import Key
 from understudy.errors import ForbiddenError, NotFoundError, UnderstudyError
 from understudy.hub.claims import Claim
-from understudy.hub.keys import KEYS_MAX, Caller
-from understudy.runtime.hub import HubRuntime
 
 ENDPOINTS: tuple[Endpoint, ...] = (*tasks.ENDPOINTS, *daemons.ENDPOINTS, *records.ENDPOINTS)
 QUERY_FIELDS_MAX = 50
-
-
-class Api:
-    """What every endpoint needs: the running hub, the keys and the limits."""
-
-    def __init__(self, hub: HubRuntime, keys: Keys, limit: RateLimit, *, publishes_docs: bool = True) -> None:
-        self.hub = hub
-        self.keys = keys
-        self.limit = limit
-        self.publishes_docs = publishes_docs
-        hub.writer.after_commit(self._after_commit)
-
-    def _after_commit(self, committed: Any) -> None:
-        if any(stored.event.name.startswith("key.") for stored in committed.events):
-            asyncio.get_running_loop().create_task(self.load_keys())
-
-    async def load_keys(self) -> None:
-        """Take over the keys of the store."""
-        stored = await self.hub.view(lambda view: view.reader.load_all(Key, KEYS_MAX))
-        self.keys.replace_stored(stored)
-
-    def caller(self, scope: Any) -> Caller:
-        """Who sends the request; UnauthorizedError, or TooManyRequestsError for too many wrong keys."""
-        secret = ""
-        for name, value in scope["headers"]:
-            if name == b"x-api-key":
-                secret = value.decode("latin-1")
-                break
-            if name == b"authorization" and value[:7].lower() == b"bearer ":
-                secret = value[7:].decode("latin-1").strip()
-        caller = self.keys.find(secret)
-        if caller is None:
-            client = scope.get("client")
-            self.limit.wrong_key(client[0] if client else "")
-        assert caller is not None
-        return caller
 
 
 class EndpointApp:
@@ -79,8 +40,9 @@ class EndpointApp:
                 await stream_events(self.api.hub, request, scope, receive, send)
                 return
             answer = await self._answer(request, receive)
-            if isinstance(answer, UnderstudyError):
-                raise answer
+            if isinstance(answer, UnderstudyError):  # a refusal that kept something (evidence, an event)
+                await respond_error(send, answer)
+                return
             shown = endpoint.answer(answer) if endpoint.answer is not None else answer
             await respond(send, endpoint.status_of(shown), shown)
         except UnderstudyError as error:
@@ -173,8 +135,8 @@ def build_app(api: Api) -> Any:
     routes = [Route(e.path, EndpointApp(e, api), methods=[e.method]) for e in ENDPOINTS]
     routes += page_routes(api, ENDPOINTS)
 
-    async def unknown(request: StarletteRequest, _: Exception) -> Any:
-        return await _unknown(request, api)
+    async def unknown(_: StarletteRequest, __: Exception) -> Any:
+        return _Unknown(api)
 
     app = Starlette(routes=routes, exception_handlers={HTTPException: unknown})
     app.router.redirect_slashes = False
@@ -192,15 +154,17 @@ def build_app(api: Api) -> Any:
     return entry
 
 
-async def _unknown(request: StarletteRequest, api: Api) -> Any:
+class _Unknown:
     """Unknown routes and methods: 404, but 401 without a key."""
 
-    async def answer(scope: Any, receive: Any, send: Any) -> None:
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
+        """Answer."""
         error: UnderstudyError = NotFoundError()
         try:
-            api.caller(scope)
+            self._api.caller(scope)
         except UnderstudyError as refused:
             error = refused
         await respond_error(send, error)
-
-    return answer

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from understudy.api.context import Api
 from understudy.api.endpoint import Endpoint
 from understudy.api.openapi import openapi_of
 from understudy.clock import iso
 from understudy.errors import UnderstudyError
 from understudy.hub.starts import Listen
 from understudy.texts import t
-
-if TYPE_CHECKING:
-    from understudy.api.app import Api
 
 ALARM_STALE_MS = 65_000
 

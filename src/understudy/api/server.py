@@ -19,8 +19,9 @@ import uvloop
 from msgspec import Struct
 
 import understudy
-from understudy.api.app import Api, build_app
+from understudy.api.app import build_app
 from understudy.api.auth import Keys, RateLimit
+from understudy.api.context import Api
 from understudy.clock import SystemClock
 from understudy.coordinator.nouns import Policy
 from understudy.errors import ConfigError
@@ -92,7 +93,7 @@ def _listen(host: str, port: int) -> socket.socket:
             f"Cannot listen on {host}:{port}: {error.strerror}. Choose another --port, or stop who uses it"
         ) from error
     listener.listen(2048)
-    listener.setblocking(False)
+    listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
     return listener
 
 

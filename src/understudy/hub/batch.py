@@ -106,7 +106,7 @@ class Engine:
             answers,
             tuple(events),
             tuple(row for row in rows if isinstance(row, Task) and row.status == QUEUED),
-            _nearest(row.expires_h if isinstance(row, Task) else row.deadline_h for row in rows if _has_deadline(row)),
+            _nearest(_deadline_h(row) for row in rows),
             _nearest(row.available_at for row in rows if isinstance(row, Task) and _is_delayed(row)),
             now,
         )
@@ -118,14 +118,14 @@ SUSPECT_WINDOW_MS = 30_000
 def _stay_awake(work: WorkingSet, now: Now) -> None:
     """From the first lease or watched daemon on, what is heard counts."""
     hearing = work.get(Hearing, 1) or Hearing()
-    if hearing.idle and any(_has_deadline(row) for row in work.dirty.values()):
+    if hearing.idle and any(_deadline_h(row) for row in work.dirty.values()):
         work.apply(Decision(save=(awake(hearing, now),)))
 
 
-def _has_deadline(row: Struct | None) -> bool:
+def _deadline_h(row: Struct | None) -> int:
     if isinstance(row, Task):
-        return row.status == LEASED
-    return isinstance(row, Daemon) and row.deadline_h > 0
+        return row.expires_h if row.status == LEASED else 0
+    return row.deadline_h if isinstance(row, Daemon) else 0
 
 
 def _is_delayed(task: Task) -> bool:

@@ -141,8 +141,8 @@ def conversation_of(body: EnqueueBody) -> tuple[str, str]:
     if isinstance(body.conversation, dict):
         chosen = body.conversation
     elif body.conversation:
-        channel, _, user = body.conversation.rpartition(":")
-        chosen = {"channel": channel, "user_id": user}
+        named_channel, _, named_user = body.conversation.rpartition(":")
+        chosen = {"channel": named_channel, "user_id": named_user}
     channel = chosen.get("channel") or metadata.get("channel") or body.source or ""
     user = chosen.get("user_id") or chosen.get("userId") or metadata.get("user_id") or metadata.get("userId")
     if user is None or user == "":

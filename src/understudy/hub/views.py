@@ -171,7 +171,8 @@ class View:
 
     def old_health(self) -> dict[str, Any]:
         """`GET /api/daemon/health`: reading changes nothing."""
-        active, stale = [], []
+        active: list[dict[str, Any]] = []
+        stale: list[dict[str, Any]] = []
         for daemon in self.reader.load_all(Daemon, DAEMONS_MAX):
             (stale if _is_stale(daemon, self.policy, self.now) else active).append(old_status_json(daemon))
         return {"activeDaemons": active, "stale": stale, "totalActive": len(active)}

@@ -74,39 +74,49 @@ class WorkingSet:
     def load(self, tx: Transaction, needs: Needs) -> None:
         """Load everything asked for that is not here yet."""
         for noun, keys in needs.rows.items():
-            here = self.rows[noun]
-            missing = [key for key in keys if key not in here]
-            if not missing:
-                continue
-            here.update(dict.fromkeys(missing))
-            key_of = TABLES[noun].key_of
-            for row in tx.load_many(noun, missing):
-                here[key_of(row)] = row
-        for (provides, names), _ in needs.claims.items():
+            self._load_rows(tx, noun, keys)
+        for provides, names in needs.claims:
             tasks = tx.claimable(provides, names, needs.claims_total)
             self.candidates[provides, names] = [self._keep(task) for task in tasks]
-        if needs.held:
-            for daemon_id in needs.held:
-                self.held.setdefault(daemon_id, set())
-            for task in tx.held_by(needs.held):
-                self.held[task.daemon_id].add(self._keep(task))
-        if needs.requests:
-            for task in tx.claimed_with(needs.requests):
-                self.requests.setdefault(task.request_id, []).append(self._keep(task))
+        if needs.held or needs.requests:
+            self._load_leases(tx, needs)
         for pair in needs.dedups:
             for task in tx.tasks_by_dedup((pair,)):
                 self.dedups[pair] = self._keep(task)
         if needs.boots:
             for boot in tx.superseded_boots(needs.boots):
                 self.boots.setdefault(boot.daemon_id, set()).add(boot.boot_id)
+        if needs.ready_count_max:
+            self.ready_count = tx.ready_count(needs.ready_count_max)
+        self._load_rest(tx, needs)
+
+    def _load_rows(self, tx: Transaction, noun: type[Struct], keys: set[Any]) -> None:
+        here = self.rows[noun]
+        missing = [key for key in keys if key not in here]
+        if not missing:
+            return
+        here.update(dict.fromkeys(missing))
+        key_of = TABLES[noun].key_of
+        for row in tx.load_many(noun, missing):
+            here[key_of(row)] = row
+
+    def _load_leases(self, tx: Transaction, needs: Needs) -> None:
+        for daemon_id in needs.held:
+            self.held.setdefault(daemon_id, set())
+        if needs.held:
+            for task in tx.held_by(needs.held):
+                self.held[task.daemon_id].add(self._keep(task))
+        if needs.requests:
+            for task in tx.claimed_with(needs.requests):
+                self.requests.setdefault(task.request_id, []).append(self._keep(task))
+
+    def _load_rest(self, tx: Transaction, needs: Needs) -> None:
         for user_id, channel in needs.memories:
             self.memories[user_id, channel] = tx.messages_of(user_id, channel, MEMORY_READ_MAX)
         for user_id in needs.all_messages_of:
             self.message_ids[user_id] = tx.message_ids(user_id)
         for what, before, limit in needs.purges:
             self.purged[what] = tx.purge(what, before, limit)
-        if needs.ready_count_max:
-            self.ready_count = tx.ready_count(needs.ready_count_max)
 
     def _keep(self, task: Task) -> str:
         self.rows[Task].setdefault(task.id, task)

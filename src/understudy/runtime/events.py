@@ -37,12 +37,11 @@ class EventFeed:
 
     def publish(self, committed: Committed) -> None:
         """After a commit: keep what is live only, tell the followers."""
-        for stored in committed.events:
-            if stored.event.live_only:
-                stored = StoredEvent(self.last_id, stored.event)
+        for told in committed.events:
+            stored = StoredEvent(self.last_id, told.event) if told.event.live_only else told
+            if told.event.live_only:
                 self.live.append(stored)
-            else:
-                self.last_id = stored.id
+            self.last_id = stored.id
             for follower in tuple(self.followers):
                 if not follower.tell(stored):
                     self._drop(follower)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Iterable
+from contextlib import suppress
 
 import msgspec
 
@@ -41,10 +42,8 @@ class Waiting:
         group = self._groups.get((provides, names))
         if group is None:
             return
-        try:
+        with suppress(ValueError):  # it was woken: then it is not in the line any more
             group.remove(waiter)
-        except ValueError:  # it was woken: then it is not in the line any more
-            pass
         if not group:
             self._groups.pop((provides, names), None)
 

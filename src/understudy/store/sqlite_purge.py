@@ -19,26 +19,37 @@ PURGES: dict[str, tuple[str, ...]] = {
         f"DELETE FROM task WHERE id IN ({_OLD_TASKS})",  # noqa: S608
     ),
     "dedup": (
-        "UPDATE task SET dedup_key = '' WHERE id IN (SELECT id FROM task WHERE finished_at > 0 "
-        "AND finished_at < :before AND dedup_key <> '' ORDER BY finished_at LIMIT :limit)",
+        (
+            "UPDATE task SET dedup_key = '' WHERE id IN (SELECT id FROM task WHERE finished_at > 0 "
+            "AND finished_at < :before AND dedup_key <> '' ORDER BY finished_at LIMIT :limit)"
+        ),
     ),
     "event": _by_age("event", "id", "at"),
     "event_overflow": (
-        "DELETE FROM event WHERE id IN (SELECT id FROM event "
-        "WHERE id <= (SELECT max(id) FROM event) - :before ORDER BY id LIMIT :limit)",
+        (
+            "DELETE FROM event WHERE id IN (SELECT id FROM event "
+            "WHERE id <= (SELECT max(id) FROM event) - :before ORDER BY id LIMIT :limit)"
+        ),
     ),
     "evidence": _by_age("evidence", "id", "at"),
     "period": (
-        "DELETE FROM period WHERE (daemon_id, from_at) IN (SELECT daemon_id, from_at FROM period "
-        "WHERE to_at > 0 AND to_at < :before ORDER BY to_at LIMIT :limit)",
+        (
+            "DELETE FROM period WHERE (daemon_id, from_at) IN (SELECT daemon_id, from_at FROM period "
+            "WHERE to_at > 0 AND to_at < :before ORDER BY to_at LIMIT :limit)"
+        ),
     ),
     "boot": (
-        "DELETE FROM boot WHERE (daemon_id, boot_id) IN (SELECT daemon_id, boot_id FROM boot "
-        "WHERE superseded_at < :before ORDER BY superseded_at LIMIT :limit)",
+        (
+            "DELETE FROM boot WHERE (daemon_id, boot_id) IN (SELECT daemon_id, boot_id FROM boot "
+            "WHERE superseded_at < :before ORDER BY superseded_at LIMIT :limit)"
+        ),
     ),
     "memory": _by_age("memory", "id", "created_at"),
     "memory_overflow": (
-        "DELETE FROM memory WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER "
-        "(PARTITION BY user_id ORDER BY created_at DESC, id DESC) AS nth FROM memory) WHERE nth > :before LIMIT :limit)",
+        (
+            "DELETE FROM memory WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER "
+            "(PARTITION BY user_id ORDER BY created_at DESC, id DESC) AS nth FROM memory) "
+            "WHERE nth > :before LIMIT :limit)"
+        ),
     ),
 }

@@ -1,0 +1,19 @@
+-- Claim 50, report 50: two requests for 50 tasks.
+local headers = { ["X-API-Key"] = os.getenv("BENCH_KEY"), ["Content-Type"] = "application/json" }
+local claim = '{"workerId":"worker-bench","provides":["machine"],"max":50}'
+local held, n = {}, 0
+function request()
+  if n > 0 then
+    local body = held[n]
+    held[n], n = nil, n - 1
+    return wrk.format("POST", "/api/results", headers, body)
+  end
+  return wrk.format("POST", "/api/queue/claim", headers, claim)
+end
+function response(status, _, body)
+  local results = {}
+  for id, token in body:gmatch('"taskId":"([^"]+)"[^}]-"token":(%d+)') do
+    results[#results + 1] = '{"taskId":"' .. id .. '","token":' .. token .. ',"success":true,"output":"done"}'
+  end
+  if #results > 0 then n = n + 1; held[n] = '{"results":[' .. table.concat(results, ",") .. ']}' end
+end

@@ -1,0 +1,7 @@
+-- Old heartbeats, `{"workerId"}`, from 1,000 daemons in turn.
+local key, n = os.getenv("BENCH_KEY"), 0
+local headers = { ["X-API-Key"] = key, ["Content-Type"] = "application/json" }
+function request()
+  n = (n + 1) % 1000
+  return wrk.format("POST", "/api/queue/heartbeat", headers, '{"workerId":"daemon_bench' .. n .. '_1738591000000"}')
+end

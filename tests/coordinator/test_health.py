@@ -1,0 +1,195 @@
+"""Rules of health on values: deadlines, gaps, incidents, sleep."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from understudy.coordinator import health
+from understudy.coordinator.hearing import at_wall, awake, hear
+from understudy.coordinator.identity import arrive, watch_name
+from understudy.coordinator.nouns import Daemon, Hearing, Incident, Now, Policy
+
+POLICY = Policy()
+T0 = 1_770_000_000_000
+START = Now(T0, T0)
+
+
+def later(ms: int, start: Now = START) -> Now:
+    return Now(start.wall + ms, start.h + ms, start.resumed_h)
+
+
+def beating(interval_ms: int = 10_000, **fields: object) -> Daemon:
+    daemon = Daemon("d1", interval_ms=interval_ms, first_seen_at=T0, since_at=T0, **fields)  # type: ignore[arg-type]
+    return health.seen(daemon, START, POLICY).daemon
+
+
+def rung(daemon: Daemon, now: Now, incident: Incident | None = None) -> health.Health:
+    return health.rung(daemon, incident, now, POLICY, "incident-1")
+
+
+def test_late_and_down_come_at_their_deadline_and_not_a_millisecond_before() -> None:
+    daemon = beating()
+    assert daemon.deadline_h == START.h + 180_000
+    assert rung(daemon, later(179_999)).daemon.state == "healthy"
+    late = rung(daemon, later(180_000))
+    assert late.daemon.state == "late"
+    (incident,) = (row for row in late.save if isinstance(row, Incident))
+    assert rung(late.daemon, later(299_999), incident).daemon.state == "late"
+    down = rung(late.daemon, later(300_000), incident)
+    assert down.daemon.state == "down"
+    assert [e.message for e in (*late.events, *down.events)] == [
+        "Warning: Daemon heartbeat delayed",
+        "CRITICAL: daemon d1 unresponsive",
+    ]
+    assert late.events[0].fields["elapsedSec"] == 180
+
+
+def test_a_deadline_is_rearmed_when_it_rings_not_with_each_beat() -> None:
+    daemon = beating()
+    again = health.seen(daemon, later(100_000), POLICY).daemon
+    assert again.deadline_h == daemon.deadline_h
+    looked = rung(again, later(180_000))
+    assert (looked.daemon.state, looked.daemon.deadline_h) == ("healthy", START.h + 280_000)
+    assert not looked.events
+
+
+def test_recovery_is_told_once_with_its_length() -> None:
+    late = rung(beating(), later(180_000)).daemon
+    back = health.seen(late, later(200_000), POLICY)
+    assert [event.name for event in back.events] == ["daemon.recovered"]
+    assert back.events[0].fields["lengthSec"] == 200
+    assert not health.seen(back.daemon, later(210_000), POLICY).events
+
+
+def test_a_longer_announced_interval_stretches_late_and_down_keeps_its_distance() -> None:
+    limits = health.limits_of(Daemon("d1", interval_ms=300_000), POLICY)
+    assert (limits.late_ms, limits.down_ms) == (600_000, 720_000)
+
+
+@pytest.mark.parametrize(
+    ("silent_before", "expected_after_resume"),
+    [(0, 180_000), (100_000, 80_000), (170_000, 30_000), (179_999, 30_000)],
+)
+def test_after_a_gap_a_daemon_has_what_remains_but_at_least_the_grace(
+    silent_before: int, expected_after_resume: int
+) -> None:
+    daemon = beating()
+    resumed = START.h + silent_before + 1
+    now = Now(T0 + 3_600_000, resumed, resumed)
+    deadline = health.late_deadline(daemon, health.limits_of(daemon, POLICY), now)
+    assert deadline - resumed in (expected_after_resume, expected_after_resume - 1)
+
+
+def test_after_a_gap_an_old_client_has_two_of_its_renewals() -> None:
+    daemon = beating(0)
+    resumed = START.h + 170_000
+    deadline = health.late_deadline(daemon, health.limits_of(daemon, POLICY), Now(T0, resumed, resumed))
+    assert deadline == resumed + 300_000
+
+
+def test_states_that_somebody_chose_make_no_alarm() -> None:
+    for said in ("draining", "paused", "stopped"):
+        quiet = health.seen(beating(), later(1), POLICY, said).daemon
+        assert quiet.deadline_h == 0
+        assert not rung(replace(quiet, deadline_h=1), later(9_000_000)).events
+
+
+def test_a_never_seen_daemon_makes_no_alarm() -> None:
+    assert not rung(Daemon("d1", deadline_h=1), later(9_000_000)).events
+
+
+def test_expected_sleep_is_asleep_and_not_late() -> None:
+    windows = '[{"from":"00:00","to":"23:59","tz":"UTC"}]'
+    looked = rung(replace(beating(), expected_sleep=windows), later(180_000))
+    assert (looked.daemon.state, [e.name for e in looked.events]) == ("asleep", ["daemon.asleep"])
+
+
+def test_a_sleep_window_over_midnight_is_half_open_in_its_zone() -> None:
+    night = '[{"from":"23:00","to":"07:00","tz":"Asia/Tokyo"}]'
+    midnight_utc = 1_770_000_000_000 - 1_770_000_000_000 % 86_400_000
+    at = lambda hours, minutes=0: midnight_utc + (hours * 60 + minutes) * 60_000  # noqa: E731 - UTC instants
+    assert health.is_sleep_expected(night, at(14))  # 23:00 in Tokyo
+    assert health.is_sleep_expected(night, at(21, 59))
+    assert not health.is_sleep_expected(night, at(22))  # 07:00
+    assert not health.is_sleep_expected(night, at(13, 59))
+
+
+def test_the_ring_of_beats_keeps_the_last_120() -> None:
+    daemon = beating()
+    for n in range(1, 200):
+        daemon = health.seen(daemon, later(10_000 * n), POLICY).daemon
+    assert len(daemon.beats) == 240
+    assert daemon.beats[-2:] == (100).to_bytes(2, "big")
+
+
+# ---- hearing time
+
+
+def test_a_short_silence_of_the_hub_is_no_gap_and_a_longer_one_is() -> None:
+    hearing = awake(Hearing(), START)
+    for ms in (0, 999, 2_000):
+        _, now, gap = hear(hearing, T0 + ms)
+        assert (now.h, gap) == (START.h + ms, None)
+    after, now, gap = hear(hearing, T0 + 2_001)
+    assert (now.h, after.gaps_ms, now.resumed_h) == (START.h, 2_001, START.h)
+    assert gap is not None
+
+
+@pytest.mark.parametrize("jump", [3_600_000, -3_600_000])
+def test_a_jump_of_the_wall_clock_moves_no_deadline(jump: int) -> None:
+    after, now, gap = hear(awake(Hearing(), START), T0 + jump)
+    assert (now.wall, now.h) == (T0 + jump, START.h)
+    assert gap is not None
+    _, then, _ = hear(after, T0 + jump + 500)
+    assert then.h == START.h + 500
+
+
+def test_a_small_step_back_is_corrected_without_a_word() -> None:
+    after, now, gap = hear(awake(Hearing(), START), T0 - 300)
+    assert (now.h, gap, now.resumed_h) == (START.h, None, 0)
+    assert after.gaps_ms == -300
+
+
+def test_while_nothing_is_watched_time_passes_without_gaps() -> None:
+    _, now, gap = hear(Hearing(idle=1, heard_at=T0), T0 + 9_000_000)
+    assert (now.h, gap) == (T0 + 9_000_000, None)
+
+
+def test_instants_on_the_wire_are_now_plus_what_remains() -> None:
+    assert at_wall(Now(T0 + 500, 1_000), 1_700) == T0 + 1_200
+
+
+# ---- identity
+
+
+@pytest.mark.parametrize(
+    ("worker", "name"),
+    [
+        ("daemon_mini_1738591000123", "daemon_mini"),
+        ("daemon_mini", "daemon_mini"),
+        ("daemon_mini_173859100012", "daemon_mini_173859100012"),
+        ("worker_1738591000123", ""),
+        ("worker_mine_1738591000123", "worker_mine"),
+    ],
+)
+def test_old_workers_are_watched_by_the_name_without_their_start_time(worker: str, name: str) -> None:
+    assert watch_name(worker) == name
+
+
+def test_another_machine_gets_the_id_only_of_one_that_is_down_or_stopped() -> None:
+    bound = replace(beating(), machine_id="m1", boot_id="b1")
+    assert arrive(bound, "m2", "b9", frozenset(), START).refused == "id_taken"
+    moved = arrive(replace(bound, state="down"), "m2", "b9", frozenset(), START)
+    assert (moved.refused, [e.name for e in moved.events]) == ("", ["daemon.moved"])
+    assert [boot.boot_id for boot in moved.save] == ["b1"]
+
+
+def test_a_superseded_boot_never_becomes_current_again() -> None:
+    bound = replace(beating(), machine_id="m1", boot_id="b2")
+    assert arrive(bound, "m1", "b1", frozenset({"b1"}), START).refused == "superseded"
+    assert arrive(bound, "m1", "b3", frozenset({"b1"}), START).is_new_boot
+
+
+def test_a_beat_without_its_machine_is_no_sign_of_life_of_a_bound_daemon() -> None:
+    assert not arrive(replace(beating(), machine_id="m1"), "", "", frozenset(), START).is_sign_of_life

@@ -1,0 +1,143 @@
+"""The hub client against a hub that misbehaves: only JSON from the hub is an answer."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.daemon.fake_hub import KEY, FakeHub
+from understudy.daemon.hub_client import HubClient
+from understudy.errors import ConfigError
+from understudy.worker.effects import Answer, Call, Failed
+
+BEAT = {"bootId": "b", "running": []}
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeHub]:
+    hub = FakeHub()
+    yield hub
+    hub.close()
+
+
+def client(url: str) -> HubClient:
+    return HubClient(url, KEY, version="0")
+
+
+def beat(timeout_ms: int = 5_000) -> Call:
+    return Call("POST", "/api/queue/heartbeat", BEAT, timeout_ms)
+
+
+def raw_server(*answers: bytes) -> tuple[str, threading.Thread]:
+    """Answers each connection with the next bytes and closes it."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with server:
+            for answer in answers:
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(65_536)
+                    connection.sendall(answer)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    return f"http://127.0.0.1:{server.getsockname()[1]}", thread
+
+
+def test_answer_is_status_and_body(hub: FakeHub) -> None:
+    answer = client(hub.url).call(beat())
+    assert isinstance(answer, Answer)
+    assert (answer.status, answer.body["success"]) == (200, True)
+
+
+def test_refusal_is_an_answer_too(hub: FakeHub) -> None:
+    hub.fault = lambda path, body: (409, {"error": "x", "code": "superseded"})
+    assert client(hub.url).call(beat()) == Answer(409, {"error": "x", "code": "superseded"})
+
+
+@pytest.mark.parametrize("fault", ["drop", "cut"])
+def test_cut_connection_is_a_failure_and_the_next_call_works(hub: FakeHub, fault: str) -> None:
+    faults = iter([fault])
+    hub.fault = lambda path, body: next(faults, None)
+    hub_client = client(hub.url)
+    assert isinstance(hub_client.call(beat()), Failed)
+    assert isinstance(hub_client.call(beat()), Answer)
+
+
+def test_silence_ends_with_the_timeout(hub: FakeHub) -> None:
+    hub.fault = lambda path, body: "hang"
+    began = time.monotonic()
+    assert isinstance(client(hub.url).call(beat(300)), Failed)
+    assert time.monotonic() - began < 1.5
+
+
+def test_nobody_there_is_a_failure() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert isinstance(client(f"http://127.0.0.1:{port}").call(beat()), Failed)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n<html>Log in</html>\n",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"success": true',
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n[1]\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+        b"\x00\x01\x02 not HTTP at all\r\n\r\n",
+        b"",
+    ],
+)
+def test_what_is_not_json_of_a_hub_is_no_answer(answer: bytes) -> None:
+    """A captive portal says 200 with a page: that is not `no tasks`, and the key follows no redirect."""
+    url, thread = raw_server(answer)
+    assert isinstance(client(url).call(beat(2_000)), Failed)
+    thread.join(2)
+
+
+def test_error_page_of_a_proxy_is_a_refusal_without_a_body() -> None:
+    url, thread = raw_server(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 6\r\n\r\n<html>")
+    assert client(url).call(beat()) == Answer(502, {})
+    thread.join(2)
+
+
+def test_abort_cuts_the_named_call_short(hub: FakeHub) -> None:
+    hub.boot = "b"
+    hub_client = client(hub.url)
+    body = {"bootId": "b", "requestId": "r", "max": 1, "waitSec": 20, "onLoss": "wait", "workerId": "w"}
+    answers: list[Answer | Failed] = []
+    claim = Call("POST", "/api/queue/claim", body, 30_000, abort="claim")
+    thread = threading.Thread(target=lambda: answers.append(hub_client.call(claim)))
+    thread.start()
+    while not hub.told("/claim"):
+        time.sleep(0.005)
+    hub_client.abort("something else")
+    hub_client.abort("claim")
+    thread.join(3)
+    assert isinstance(answers[0], Failed)
+    hub_client.abort("claim")
+    assert isinstance(hub_client.call(beat()), Answer)
+
+
+def test_kept_connections_can_be_forgotten(hub: FakeHub) -> None:
+    hub_client = client(hub.url)
+    hub_client.call(beat())
+    hub_client.reset()
+    assert isinstance(hub_client.call(beat()), Answer)
+
+
+def test_path_of_the_address_is_kept() -> None:
+    url, thread = raw_server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+    assert client(f"{url}/hub/").call(beat()) == Answer(200, {})
+    thread.join(2)
+
+
+@pytest.mark.parametrize("url", ["", "localhost:8787", "ftp://x", "http://"])
+def test_address_that_is_none_is_refused_with_a_sentence(url: str) -> None:
+    with pytest.raises(ConfigError, match="address of a hub"):
+        client(url)

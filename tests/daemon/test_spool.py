@@ -1,0 +1,111 @@
+"""The spool on a real disk, through crashes and other people's hands."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from understudy.daemon import spool as spool_module
+from understudy.daemon.home import Home
+from understudy.daemon.spool import Spool, SpoolFullError
+from understudy.worker.results import Result
+
+
+def result(name: str, **fields: object) -> Result:
+    values = {"task_id": f"task-{name}", "token": 7, "success": True, **fields}
+    return Result(name=name, **values)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path, "mini")
+
+
+def test_kept_result_is_there_for_the_next_life(home: Home) -> None:
+    kept = result("a", output="質問\x00\n", error="e", failure_class="exit_code", usage={"tokens": 3})
+    Spool(home).keep(kept)
+    assert Spool(home).load() == (kept,)
+
+
+def test_results_come_back_oldest_first(home: Home) -> None:
+    spool = Spool(home)
+    for name, at in (("b", 2), ("a", 3), ("c", 1)):
+        spool.keep(result(name, finished_at=at))
+    assert [r.name for r in spool.load()] == ["c", "b", "a"]
+
+
+def test_forgotten_result_is_gone_and_forgetting_twice_is_nothing(home: Home) -> None:
+    spool = Spool(home)
+    spool.keep(result("a"))
+    spool.forget("a")
+    spool.forget("a")
+    assert spool.load() == ()
+
+
+def test_files_are_for_their_owner_alone(home: Home) -> None:
+    Spool(home).keep(result("a"))
+    (path,) = home.spool.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(home.spool.stat().st_mode) == 0o700
+
+
+def test_half_written_file_of_a_crash_is_not_taken_for_a_result(home: Home) -> None:
+    (home.spool / ".tmp123").write_bytes(b'{"name":"x","taskId"')
+    (home.spool / "torn.json").write_bytes(b'{"name":"torn","taskId"')
+    spool = Spool(home)
+    spool.keep(result("a"))
+    assert [r.name for r in spool.load()] == ["a"]
+    assert [path.name for path in home.evidence.iterdir()] == ["torn.json.unreadable"]
+    assert not (home.spool / ".tmp123").exists()
+
+
+def test_killed_writer_leaves_whole_results_only(home: Home) -> None:
+    """A process is killed while it keeps results as fast as it can: what is there is readable, what it
+    said was kept is there."""
+    code = """
+import sys
+from pathlib import Path
+from understudy.daemon.home import Home
+from understudy.daemon.spool import Spool
+from understudy.worker.results import Result
+spool = Spool(Home(Path(sys.argv[1]), "mini"))
+for n in range(900):
+    spool.keep(Result(name=f"r{n}", task_id="t", token=n, success=True, output="x" * 20_000))
+    print(n, flush=True)
+"""
+    argv = [sys.executable, "-c", code, str(home.data_dir)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, env={**os.environ}) as writer:
+        assert writer.stdout is not None
+        said = [int(writer.stdout.readline()) for _ in range(25)][-1]
+        writer.send_signal(signal.SIGKILL)
+        rest = writer.stdout.read().split()
+    said = int(rest[-1]) if rest else said
+    found = {r.token: r for r in Spool(home).load()}
+    assert set(range(said + 1)) <= found.keys()
+    assert all(len(r.output or "") == 20_000 for r in found.values())
+    assert not list(home.evidence.iterdir())
+
+
+def test_spool_is_bounded(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_module, "FILES_MAX", 2)
+    spool = Spool(home)
+    spool.keep(result("a"))
+    spool.keep(result("b"))
+    with pytest.raises(SpoolFullError):
+        spool.keep(result("c"))
+
+
+def test_evidence_keeps_the_newest(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_module, "EVIDENCE_MAX", 2)
+    spool = Spool(home)
+    for number, name in enumerate("abc"):
+        spool.shelve(result(name), "lease_lost")
+        os.utime(home.evidence / f"{name}.json", (number, number))
+    spool.shelve(result("d"), "lease_lost")
+    assert sorted(path.name for path in home.evidence.iterdir()) == ["c.json", "d.json"]

@@ -1,0 +1,130 @@
+"""Real child processes: bytes in, bytes out, everything dead at the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.waiting import eventually
+from tests.worker.trees import IGNORES_TERM, SLEEP, living, pids_in, stubborn
+from understudy.clock import SystemClock
+from understudy.runtime.children import Child, HeadTail
+from understudy.worker.executors import Ended, Plan, Progress, SignsOfLife, Task
+from understudy.worker.executors.command import Command
+
+ENV = {"PATH": os.environ["PATH"]}
+
+
+def child(*argv: str, stdin: bytes = b"", run_id: str = "c1", **plan: int) -> tuple[Child, threading.Event]:
+    news = threading.Event()
+    env = {**ENV, "UNDERSTUDY_RUN_ID": run_id}
+    return Child(run_id, Plan(argv=argv, env=env, stdin=stdin, **plan), SignsOfLife(), SystemClock(), news.set), news
+
+
+def ended(started: Child) -> Ended:
+    def look() -> Ended | None:
+        news = started.look()
+        return news if isinstance(news, Ended) else None
+
+    return eventually(look, every_s=0.002)
+
+
+def python(code: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", code)
+
+
+@settings(max_examples=40)
+@given(st.text(st.characters(codec=None), max_size=300))
+def test_any_prompt_reaches_stdin_byte_for_byte(prompt: str) -> None:
+    plan = Command(("cat",), ENV).plan(Task(id="t", content=prompt), "c-bytes")
+    started = Child("c-bytes", plan, SignsOfLife(), SystemClock(), lambda: None)
+    result = ended(started)
+    assert (result.code, result.stdout) == (0, prompt.encode("utf-8", "surrogatepass"))
+
+
+def test_prompt_larger_than_a_pipe_does_not_block() -> None:
+    prompt = os.urandom(400_000)
+    assert ended(child("cat", stdin=prompt)[0]).stdout == prompt
+
+
+def test_prompt_that_nobody_reads_is_no_error() -> None:
+    assert ended(child(*python("print('done')"), stdin=b"x" * 400_000)[0]).stdout == b"done\n"
+
+
+def test_head_and_tail_of_a_long_output_are_kept() -> None:
+    code = "import sys; sys.stdout.write('A' * 1000 + 'm' * 1_000_000 + 'Z' * 1000)"
+    result = ended(child(*python(code), output_kept_bytes_max=2_000)[0])
+    assert result.stdout.startswith(b"A" * 1000)
+    assert result.stdout.endswith(b"Z" * 1000)
+    assert result.left_out_bytes == 1_000_000
+    assert b"1000000 bytes left out" in result.stdout
+
+
+def test_output_without_end_is_ended() -> None:
+    result = ended(child("yes", output_bytes_max=1 << 20)[0])
+    assert result.ran_away
+    assert len(result.stdout) < 1 << 20
+
+
+def test_both_pipes_are_read_at_the_same_time() -> None:
+    code = "import sys; sys.stderr.write('e' * 300_000); sys.stdout.write('o' * 300_000)"
+    result = ended(child(*python(code))[0])
+    assert (len(result.stdout), len(result.stderr) > 60_000) == (300_000, True)
+
+
+def test_what_the_root_leaves_running_ends_with_it() -> None:
+    code = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {SLEEP!r}]); print(p.pid)"
+    result = ended(child(*python(code))[0])
+    assert living([int(result.stdout)]) == []
+
+
+def test_stop_with_grace_takes_the_whole_tree(tmp_path: Path) -> None:
+    started, _ = child(*stubborn(tmp_path / "pids"), run_id="c-tree")
+    pids = pids_in(tmp_path / "pids")
+    assert started.end(grace_ms=300).code == -signal.SIGKILL
+    assert living(pids) == []
+
+
+def test_polite_program_may_finish_its_words() -> None:
+    code = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (print('bye'), sys.exit(0))); print('up', flush=True); time.sleep(60)"
+    started, news = child(*python(code))
+    assert news.wait(5)
+    began = time.monotonic()
+    assert started.end(grace_ms=5_000).stdout == b"up\nbye\n"
+    assert time.monotonic() - began < 2
+
+
+def test_output_is_a_sign_of_life() -> None:
+    started, news = child(*python(f"print('up', flush=True); {SLEEP}"))
+    assert news.wait(5)
+    assert isinstance(started.look(), Progress)
+    started.end(0)
+
+
+def test_run_is_nicer_than_its_daemon() -> None:
+    started, news = child(*python(f"{IGNORES_TERM}print('up', flush=True); {SLEEP}"))
+    assert news.wait(5)
+    assert os.getpriority(os.PRIO_PROCESS, started.pid) == 10
+    started.end(0)
+
+
+@given(st.lists(st.binary(max_size=40)), st.integers(2, 30))
+def test_head_and_tail_are_those_of_the_stream(chunks: list[bytes], kept: int) -> None:
+    stream = b"".join(chunks)
+    kept_parts = HeadTail(kept)
+    for chunk in chunks:
+        kept_parts.add(chunk)
+    head = kept // 2
+    if len(stream) <= kept:
+        assert kept_parts.kept() == stream
+    else:
+        assert kept_parts.kept().startswith(stream[:head])
+        assert kept_parts.kept().endswith(stream[len(stream) - (kept - head) :])
+        assert kept_parts.left_out() == len(stream) - kept

@@ -1,0 +1,234 @@
+"""The exercise that every store must pass, written against the seam alone; each backend's test file runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from msgspec import Struct
+from msgspec.structs import fields, replace
+
+from understudy.coordinator.actions import Event
+from understudy.coordinator.nouns import (
+    Attempt,
+    Boot,
+    Daemon,
+    Evidence,
+    Hearing,
+    Incident,
+    Key,
+    Memory,
+    Period,
+    Result,
+    Task,
+    TaskBody,
+)
+from understudy.errors import StoreError
+from understudy.store.base import TABLES, EventFilter, Store, TaskFilter, Transaction
+
+T0 = 1_770_000_000_000
+MACHINE = '["machine"]'
+BIGGEST = (1 << 53) - 1
+
+
+def queued(task_id: str, order: int = 0, **values: object) -> Task:
+    return Task(task_id, order_key=order, queued_at=T0 + order, **values)  # type: ignore[arg-type]
+
+
+def leased(task_id: str, **values: object) -> Task:
+    base = queued(task_id, status="leased", ready=0, token=5, expires_h=T0 + 10)
+    return replace(base, **values)
+
+
+def filled(noun: type[Struct]) -> Struct:
+    """A row with a telling value in each column."""
+    values = {}
+    for n, field in enumerate(fields(noun)):
+        values[field.name] = {str: f"値 {field.name} '\"", int: BIGGEST - n, bytes: b"\x00\xff"}[field.type]
+    fixed = {Task: {"status": "queued", "ready": 0, "waiting_for": "d", "finished_at": 0}, Daemon: {"state": "late"}}
+    fixed[Hearing] = {"id": 1}
+    return noun(**{**values, **fixed.get(noun, {})})
+
+
+class StoreConformance:
+    """Subclasses offer the fixture `store`: an empty store."""
+
+    def save(self, store: Store, *rows: Struct) -> None:
+        store.transaction(lambda tx: tx.save_many(rows))
+
+    @pytest.mark.parametrize("noun", list(TABLES), ids=lambda noun: noun.__name__)
+    def test_every_noun_comes_back_as_it_was_saved(self, store: Store, noun: type[Struct]) -> None:
+        row = filled(noun)
+        self.save(store, row)
+        key = TABLES[noun].key_of(row)
+        assert store.read(lambda tx: tx.load_many(noun, (key,))) == [row]
+
+    def test_saving_again_replaces_and_absent_keys_are_left_out(self, store: Store) -> None:
+        self.save(store, queued("a"), queued("b"))
+        self.save(store, queued("a", note="twice"))
+        found = store.read(lambda tx: tx.load_many(Task, ("a", "b", "nobody")))
+        assert {task.id: task.note for task in found} == {"a": "twice", "b": ""}
+
+    def test_a_transaction_that_raises_keeps_nothing(self, store: Store) -> None:
+        def half(tx: Transaction) -> None:
+            tx.save_many((queued("a"),))
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            store.transaction(half)
+        assert store.read(lambda tx: tx.ready_ids(10)) == []
+
+    @pytest.mark.parametrize(
+        "impossible",
+        [
+            queued("x", status="done"),
+            queued("x", status="leased", ready=1),
+            queued("x", waiting_for="d", ready=1),
+            queued("x", status="leased", ready=0),
+            queued("x", status="sleeping"),
+        ],
+        ids=["done but not finished", "leased but ready", "reserved but ready", "leased without token", "no status"],
+    )
+    def test_impossible_rows_are_refused_by_the_store_too(self, store: Store, impossible: Task) -> None:
+        with pytest.raises(StoreError):
+            self.save(store, impossible)
+
+    def test_claimable_covers_needs_in_the_order_of_the_queue(self, store: Store) -> None:
+        self.save(
+            store,
+            queued("late", 30),
+            queued("early", 10),
+            queued("text", 20, needs="[]"),
+            queued("gpu", 5, needs='["gpu","machine"]'),
+            queued("delayed", 1, ready=0),
+        )
+        find = lambda tags: store.read(lambda tx: [t.id for t in tx.claimable(frozenset(tags), (), 10)])  # noqa: E731
+        assert find(["machine"]) == ["early", "text", "late"]
+        assert find([]) == ["text"]
+        assert find(["machine", "gpu"]) == ["gpu", "early", "text", "late"]
+
+    def test_claimable_has_a_limit_and_finds_many_different_needs(self, store: Store) -> None:
+        self.save(store, *(queued(f"t{n:04}", n, needs=f'["tag{n:04}"]') for n in range(1_200)))
+        provides = frozenset(f"tag{n:04}" for n in range(1_200))
+        found = store.read(lambda tx: tx.claimable(provides, (), 1_150))
+        assert [task.id for task in found] == [f"t{n:04}" for n in range(1_150)]
+
+    def test_a_reserved_task_is_found_only_by_its_daemon(self, store: Store) -> None:
+        self.save(store, queued("kept", ready=0, waiting_for="mini"))
+        machine = frozenset({"machine"})
+        assert store.read(lambda tx: tx.claimable(machine, ("other",), 10)) == []
+        assert [t.id for t in store.read(lambda tx: tx.claimable(machine, ("mini",), 10))] == ["kept"]
+
+    def test_leases_are_found_by_daemon_and_by_request(self, store: Store) -> None:
+        self.save(store, leased("a", daemon_id="d1", request_id="r1"), leased("b", daemon_id="d2"))
+        assert [t.id for t in store.read(lambda tx: tx.held_by(("d1",)))] == ["a"]
+        assert [t.id for t in store.read(lambda tx: tx.claimed_with(("r1", "r9")))] == ["a"]
+
+    def test_due_is_half_open_and_deadlines_are_the_nearest(self, store: Store) -> None:
+        self.save(
+            store,
+            leased("soon", expires_h=T0 + 10),
+            leased("later", expires_h=T0 + 20),
+            queued("waits", ready=0, available_at=T0 + 30),
+            Daemon("d1", deadline_h=T0 + 15),
+            Daemon("quiet", deadline_h=0),
+        )
+        due = store.read(lambda tx: tx.due(T0 + 10, T0 + 29, 10))
+        assert ([t.id for t in due.leases], due.delayed, due.daemons) == (["soon"], [], [])
+        due = store.read(lambda tx: tx.due(T0 + 15, T0 + 30, 10))
+        assert ([t.id for t in due.delayed], [d.id for d in due.daemons]) == (["waits"], ["d1"])
+        nearest = store.read(lambda tx: tx.next_deadlines())
+        assert (nearest.lease_h, nearest.health_h, nearest.available_at) == (T0 + 10, T0 + 15, T0 + 30)
+
+    def test_an_idempotency_key_is_unique_a_submitter(self, store: Store) -> None:
+        self.save(store, queued("a", submitter="k1", dedup_key="x"), queued("b", submitter="k2", dedup_key="x"))
+        assert [t.id for t in store.read(lambda tx: tx.tasks_by_dedup((("k2", "x"),)))] == ["b"]
+        with pytest.raises(StoreError):
+            self.save(store, queued("c", submitter="k1", dedup_key="x"))
+
+    def test_events_get_growing_places_and_are_found_again(self, store: Store) -> None:
+        def event(n: int, level: str = "info") -> Event:
+            return Event(T0 + n, level, f"name.{n}", "Part", f"Message Nr {n} 眠", {"n": n}, task_id=f"t{n % 2}")
+
+        first = store.transaction(lambda tx: tx.append_events([event(1), event(2, "critical")]))
+        second = store.transaction(lambda tx: tx.append_events([event(3)]))
+        places = [stored.id for stored in (*first, *second)]
+        assert places == sorted(set(places))
+
+        def found(**wanted: object) -> list[int]:
+            rows = store.read(lambda tx: tx.list_events(EventFilter(**wanted)))  # type: ignore[arg-type]
+            return [row.event.fields["n"] for row in rows]
+
+        assert found(limit=2) == [2, 3]
+        assert found(after_id=places[0], limit=1) == [2]
+        assert found(before_id=places[2]) == [1, 2]
+        assert found(text="message nr 2") == [2]
+        assert found(text="眠", levels=("critical",)) == [2]
+        assert found(task_id="t1", since_at=T0 + 2) == [3]
+        assert store.read(lambda tx: tx.list_events(EventFilter(limit=1)))[0].event == event(3)
+
+    def test_lists_are_newest_first_and_go_on_after_a_cursor(self, store: Store) -> None:
+        self.save(store, *(queued(f"t{n}", n, source="chat") for n in range(5)), TaskBody("t3", '{"content":"find me"}'))
+        page = store.read(lambda tx: tx.list_tasks(TaskFilter(limit=2)))
+        assert [t.id for t in page] == ["t4", "t3"]
+        after = TaskFilter(before_key=page[-1].queued_at, before_id=page[-1].id, limit=2, source="chat")
+        assert [t.id for t in store.read(lambda tx: tx.list_tasks(after))] == ["t2", "t1"]
+        assert [t.id for t in store.read(lambda tx: tx.list_tasks(TaskFilter(text="find me")))] == ["t3"]
+
+    def test_attempts_boots_incidents_and_memory_are_listed(self, store: Store) -> None:
+        self.save(
+            store,
+            Attempt("a", 2, "w", "d", "b", T0),
+            Attempt("a", 1, "w", "d", "b", T0),
+            Boot("d", "b1", T0),
+            Incident("i1", "d", "late", T0, T0, late_h=50),
+            Incident("i2", "d", "down", T0 + 1, T0, late_h=60),
+            Memory("m1", "u", "slack", "user", "one", "", "", T0),
+            Memory("m2", "u", "line", "user", "two", "", "", T0 + 1),
+        )
+        read = store.read
+        assert [a.token for a in read(lambda tx: tx.attempts_of("a"))] == [1, 2]
+        assert [b.boot_id for b in read(lambda tx: tx.superseded_boots(("d",)))] == ["b1"]
+        assert [i.id for i in read(lambda tx: tx.list_incidents(0, "", 10))] == ["i2", "i1"]
+        assert [i.id for i in read(lambda tx: tx.list_incidents(T0 + 1, "i2", 10))] == ["i1"]
+        assert read(lambda tx: tx.incidents_since(60)) == 1
+        assert [m.id for m in read(lambda tx: tx.messages_of("u", "", 10))] == ["m2", "m1"]
+        assert [m.id for m in read(lambda tx: tx.messages_of("u", "slack", 10))] == ["m1"]
+        assert sorted(read(lambda tx: tx.message_ids("u"))) == ["m1", "m2"]
+
+    def test_counts_are_bounded_or_exact_as_named(self, store: Store) -> None:
+        self.save(store, *(queued(f"t{n}", n) for n in range(7)), leased("x"))
+        assert store.read(lambda tx: tx.ready_count(5)) == 5
+        assert store.read(lambda tx: tx.ready_ids(3)) == ["t0", "t1", "t2"]
+        assert store.read(lambda tx: tx.task_counts()) == {"queued": 7, "leased": 1}
+
+    def test_rows_are_deleted_by_key(self, store: Store) -> None:
+        self.save(store, Key("k", "n", "h", "read", T0), Period("d", T0, "late"), Period("d", T0 + 1, "down"))
+        store.transaction(lambda tx: (tx.delete_many(Key, ("k",)), tx.delete_many(Period, (("d", T0),))))
+        assert store.read(lambda tx: tx.load_all(Key, 10)) == []
+        assert [p.state for p in store.read(lambda tx: tx.load_all(Period, 10))] == ["down"]
+
+    def test_retention_removes_the_oldest_in_bounded_portions_with_all_that_belongs_to_them(self, store: Store) -> None:
+        done = [queued(f"t{n}", n, status="done", ready=0, finished_at=T0 + n, dedup_key=f"k{n}") for n in range(4)]
+        self.save(
+            store,
+            *done,
+            *(TaskBody(t.id, "{}") for t in done),
+            *(Result(t.id, 1) for t in done),
+            queued("alive"),
+            Evidence("e", "t0", 1, "w", T0, "late", "{}"),
+        )
+        purge = lambda what, before, limit: store.transaction(lambda tx: tx.purge(what, before, limit))  # noqa: E731
+        assert purge("dedup", T0 + 1, 10) == 1
+        assert purge("task", T0 + 3, 2) == 2
+        assert purge("task", T0 + 3, 2) == 1
+        assert purge("evidence", T0 + 1, 10) == 1
+        left = store.read(lambda tx: tx.load_all(Task, 10))
+        assert [(t.id, t.dedup_key) for t in left] == [("alive", ""), ("t3", "k3")]
+        assert [b.task_id for b in store.read(lambda tx: tx.load_all(TaskBody, 10))] == ["t3"]
+        self.save(store, *(Memory(f"m{n}", f"u{n % 2}", "c", "user", "x", "", "", T0 + n) for n in range(6)))
+        assert purge("memory_overflow", 2, 10) == 2
+        assert [m.id for m in store.read(lambda tx: tx.messages_of("u0", "", 9))] == ["m4", "m2"]
+        store.transaction(lambda tx: tx.append_events([Event(T0, "info", "n", "c", "m", {}) for _ in range(5)]))
+        assert purge("event_overflow", 3, 10) == 2
+        assert purge("event", T0 + 1, 2) == 2

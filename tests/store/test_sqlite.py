@@ -1,0 +1,131 @@
+"""SQLite passes the conformance exercise, in a file and in memory, and keeps what is its own."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.store.conformance import T0, StoreConformance, queued
+from understudy.coordinator.nouns import Task
+from understudy.errors import StoreError, StoreVersionError
+from understudy.store import migrations
+from understudy.store.base import SCHEMA_VERSION
+from understudy.store.sqlite import SqliteStore
+
+
+class TestFile(StoreConformance):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[SqliteStore]:
+        store = SqliteStore(tmp_path / "hub.db")
+        yield store
+        store.close()
+
+
+class TestMemory(StoreConformance):
+    @pytest.fixture
+    def store(self) -> Iterator[SqliteStore]:
+        store = SqliteStore(None)
+        yield store
+        store.close()
+
+
+def test_commits_are_synced_in_full(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "hub.db")
+    pragma = lambda name: store._writer.execute(f"PRAGMA {name}").fetchone()[0]  # noqa: E731, SLF001
+    assert (pragma("journal_mode"), pragma("synchronous"), pragma("fullfsync")) == ("wal", 2, 1)
+    assert pragma("checkpoint_fullfsync") == 1
+    store.close()
+
+
+def test_a_reader_cannot_write_and_sees_one_moment(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "hub.db")
+    with pytest.raises(StoreError):
+        store.read(lambda tx: tx.save_many((queued("x"),)))  # type: ignore[attr-defined]
+
+    def look(tx: object) -> tuple[int, int]:
+        before = tx.ready_count(10)  # type: ignore[attr-defined]
+        writer = threading.Thread(target=lambda: store.transaction(lambda w: w.save_many((queued("x"),))))
+        writer.start()
+        writer.join()
+        return before, tx.ready_count(10)  # type: ignore[attr-defined]
+
+    assert store.read(look) == (0, 0)
+    assert store.read(lambda tx: tx.ready_count(10)) == 1
+    store.close()
+
+
+def test_a_store_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "hub.db"
+    SqliteStore(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    with pytest.raises(StoreVersionError, match="newer understudy"):
+        SqliteStore(path)
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION + 1
+
+
+def test_a_copy_is_kept_before_a_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "hub.db"
+    store = SqliteStore(path)
+    store.transaction(lambda tx: tx.save_many((queued("kept"),)))
+    store.close()
+    steps: list[int] = []
+    monkeypatch.setattr(migrations, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    monkeypatch.setattr(migrations, "_step", lambda _, number: steps.append(number))
+    SqliteStore(path).close()
+    assert steps == [SCHEMA_VERSION + 1]
+    with sqlite3.connect(tmp_path / f"hub.db.schema{SCHEMA_VERSION}.copy") as copy:
+        assert copy.execute("SELECT id FROM task").fetchall() == [("kept",)]
+
+
+def test_a_file_that_is_no_store_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "hub.db"
+    path.write_bytes(b"this is not a database, but it is long enough to look at" * 100)
+    with pytest.raises(StoreError, match="Store unavailable"):
+        SqliteStore(path)
+
+
+def test_what_was_committed_is_there_after_a_new_start(tmp_path: Path) -> None:
+    path = tmp_path / "hub.db"
+    store = SqliteStore(path)
+    store.transaction(lambda tx: tx.save_many((queued("a"),)))
+    copy = SqliteStore(_as_after_a_crash(path, tmp_path / "crashed"))
+    assert [t.id for t in copy.read(lambda tx: tx.load_all(Task, 9))] == ["a"]
+    copy.close()
+    store.close()
+
+
+def _as_after_a_crash(path: Path, folder: Path) -> Path:
+    """The files as a killed process leaves them: the log not folded in."""
+    folder.mkdir()
+    for part in path.parent.glob("hub.db*"):
+        if not part.name.endswith("-shm"):
+            (folder / part.name).write_bytes(part.read_bytes())
+    return folder / path.name
+
+
+@pytest.mark.parametrize(
+    ("sql", "index"),
+    [
+        ("SELECT min(needs) FROM task WHERE ready = 1 AND needs > 'x'", "task_by_needs"),
+        ("SELECT * FROM task WHERE ready = 1 AND needs = 'x' ORDER BY order_key, id LIMIT 5", "task_by_needs"),
+        ("SELECT id FROM task WHERE ready = 1 ORDER BY order_key, id LIMIT 5", "task_by_order"),
+        ("SELECT * FROM task WHERE status = 'leased' AND expires_h <= 5 ORDER BY expires_h", "task_expiring"),
+        ("SELECT * FROM task WHERE status = 'leased' AND daemon_id IN (SELECT value FROM json_each('[]'))", "task_held"),
+        ("SELECT * FROM daemon WHERE deadline_h > 0 AND deadline_h <= 5 ORDER BY deadline_h", "daemon_due"),
+        ("SELECT * FROM task ORDER BY queued_at DESC, id DESC LIMIT 5", "task_listed"),
+        ("SELECT * FROM event WHERE task_id <> '' AND task_id = 't' ORDER BY id", "event_of_task"),
+    ],
+)
+def test_hot_queries_use_their_index_and_sort_nothing(sql: str, index: str) -> None:
+    store = SqliteStore(None)
+    store.transaction(lambda tx: tx.save_many([queued(f"t{n}", n + T0) for n in range(50)]))
+    plan = " ".join(row[3] for row in store._writer.execute(f"EXPLAIN QUERY PLAN {sql}"))  # noqa: SLF001
+    assert index in plan
+    assert "TEMP B-TREE" not in plan
+    store.close()
