@@ -123,7 +123,10 @@ def test_failures_use_up_attempts_and_losses_do_not() -> None:
 
 def test_a_final_failure_ends_the_task_though_attempts_are_left() -> None:
     task = claimed(Task("t1", max_attempts=5))
-    assert leases.settle(task, result(task, success=False), later(1), is_final=True, outcome="failed").task.status == FAILED
+    assert (
+        leases.settle(task, result(task, success=False), later(1), is_final=True, outcome="failed").task.status
+        == FAILED
+    )
 
 
 def test_the_fifth_loss_is_poison_and_a_late_success_still_counts() -> None:

@@ -38,7 +38,7 @@ class FakeHub:
         self.on_loss = ""  # "": the claim's
         self.next_s = 10.0
         self.boot = ""
-        self.fault: Callable[[str, dict[str, Any]], Fault | None] = lambda path, body: None
+        self.fault: Callable[[str, dict[str, Any]], Fault | None] = lambda *_: None
         self._token = 1000
         self._changed = threading.Condition()
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -179,5 +179,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         """Quiet."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import os
 import re
 import signal
@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from tests.daemon.fake_hub import KEY, FakeHub
-from tests.daemon.live import LiveDaemon, living as daemon_living
+from tests.daemon.live import LiveDaemon
+from tests.daemon.live import living as daemon_living
 from tests.waiting import eventually
 from tests.worker.trees import IGNORES_TERM, SLEEP, living, pids_in, stubborn
 
@@ -55,14 +56,14 @@ def test_killed_daemon_takes_its_tree_along_and_leaves_a_last_will(hub: FakeHub,
     """Issue 2, it must show 3: gone within 1 s, and the task is free for the next."""
     with daemon_living(hub.url, tmp_path, *stubborn(tmp_path / "pids")) as daemon:
         running(hub, daemon)
-        pids = pids_in(tmp_path / "pids")
+        pids, guard = pids_in(tmp_path / "pids"), daemon.guard_pid()
         began = time.monotonic()
         daemon.kill()
         eventually(lambda: not living(pids), within_s=1.0)
         (will,) = eventually(lambda: hub.told("/t1/release"), within_s=2.0)
         assert time.monotonic() - began < 2.0
         assert (will["reason"], will["workerId"]) == ("daemon_gone", "mini")
-        eventually(lambda: not _guards(tmp_path), within_s=3.0)
+        eventually(lambda: not psutil.pid_exists(guard), within_s=3.0)
 
 
 def test_stopped_daemon_cannot_keep_a_requeue_run_beyond_its_lease(hub: FakeHub, tmp_path: Path) -> None:
@@ -103,9 +104,7 @@ def test_killed_guard_is_replaced_and_the_new_one_guards_the_same_run(hub: FakeH
         assert eventually(lambda: hub.told("/t1/release"))[0]["reason"] == "daemon_gone"
 
 
-def test_daemon_and_guard_killed_together_the_next_start_ends_what_was_left(
-    hub: FakeHub, tmp_path: Path
-) -> None:
+def test_daemon_and_guard_killed_together_the_next_start_ends_what_was_left(hub: FakeHub, tmp_path: Path) -> None:
     with daemon_living(hub.url, tmp_path, *stubborn(tmp_path / "pids")) as daemon:
         running(hub, daemon)
         pids = pids_in(tmp_path / "pids")
@@ -113,7 +112,7 @@ def test_daemon_and_guard_killed_together_the_next_start_ends_what_was_left(
         daemon.kill()
     assert living(pids)
     seen = []
-    hub.fault = lambda path, body: seen.append(living(pids)) if path.endswith("heartbeat") else None
+    hub.fault = lambda path, _: seen.append(living(pids)) if path.endswith("heartbeat") else None
     with daemon_living(hub.url, tmp_path, "cat") as daemon:
         eventually(lambda: bool(seen))
         assert seen[0] == [], "dead before the first beat"
@@ -133,9 +132,10 @@ def test_each_start_is_a_new_boot_of_the_same_machine(hub: FakeHub, tmp_path: Pa
 
 
 def test_second_start_of_the_same_name_is_refused(hub: FakeHub, tmp_path: Path) -> None:
-    with daemon_living(hub.url, tmp_path, "cat") as first, daemon_living(hub.url, tmp_path, "cat") as second:
+    with daemon_living(hub.url, tmp_path, "cat") as first:
         eventually(lambda: "Boot " in first.log)
-        assert second.process.wait(10) != 0
+        with daemon_living(hub.url, tmp_path, "cat") as second:
+            assert second.process.wait(10) != 0
         assert "already running here" in second.log
         assert first.process.poll() is None
 
@@ -146,7 +146,7 @@ def test_drain_gives_back_what_it_cannot_finish_and_leaves_no_process(
 ) -> None:
     with daemon_living(hub.url, tmp_path, *python(SLEEP), drain_ms=300) as daemon:
         running(hub, daemon)
-        guard = daemon.guard_pid()
+        guard, runs = daemon.guard_pid(), _runs_of(daemon)
         began = time.monotonic()
         daemon.process.send_signal(number)
         assert daemon.process.wait(10) == 0
@@ -154,7 +154,8 @@ def test_drain_gives_back_what_it_cannot_finish_and_leaves_no_process(
         assert [body["reason"] for body in hub.told("/t1/release")] == ["drain"]
         assert (hub.beats()[-1]["state"], hub.beats()[-1]["running"]) == ("stopping", [])
         assert not psutil.pid_exists(guard)
-        assert _runs_left() == []
+        assert runs
+        assert living(runs) == []
 
 
 def test_idle_daemon_stops_at_once(hub: FakeHub, tmp_path: Path) -> None:
@@ -176,19 +177,17 @@ def test_second_signal_does_not_wait_for_polite_programs(hub: FakeHub, tmp_path:
         assert time.monotonic() - began < 2.5
 
 
-def test_result_is_spooled_while_the_hub_is_away_and_delivered_once_it_is_back(
-    hub: FakeHub, tmp_path: Path
-) -> None:
+def test_result_is_spooled_while_the_hub_is_away_and_delivered_once_it_is_back(hub: FakeHub, tmp_path: Path) -> None:
     with daemon_living(hub.url, tmp_path, *python("import sys; sys.stdin.read(); print('kept')")) as daemon:
         gate = tmp_path / "gate"
-        hub.fault = lambda path, body: "drop" if path.endswith("/results") or gate.exists() else None
+        hub.fault = lambda path, _: "drop" if path.endswith("/results") or gate.exists() else None
         hub.submit("t1")
         spool = tmp_path / "daemons" / "mini" / "spool"
         eventually(lambda: list(spool.glob("*.json")))
         gate.touch()
         daemon.kill()  # the result outlives the daemon
         assert hub.results == {}
-    hub.fault = lambda path, body: None
+    hub.fault = lambda *_: None
     with daemon_living(hub.url, tmp_path, "cat") as daemon:
         assert eventually(lambda: hub.results.get("t1"))["output"] == "kept\n"
         eventually(lambda: not list(spool.glob("*.json")))
@@ -201,7 +200,7 @@ def test_result_is_spooled_while_the_hub_is_away_and_delivered_once_it_is_back(
 
 def test_answer_that_is_lost_repeats_the_result_and_changes_nothing(hub: FakeHub, tmp_path: Path) -> None:
     faults = iter(["cut", "cut"])
-    hub.fault = lambda path, body: next(faults, None) if path == "/api/results" else None
+    hub.fault = lambda path, _: next(faults, None) if path == "/api/results" else None
     with daemon_living(hub.url, tmp_path, "cat") as daemon:
         hub.submit("t1", "x")
         eventually(lambda: len(hub.told("/api/results")) == 3)
@@ -242,7 +241,7 @@ def test_daemon_with_a_taken_name_kills_its_runs_and_stays_idle(hub: FakeHub, tm
     with daemon_living(hub.url, tmp_path, *python(SLEEP), heartbeat_interval_ms=200) as daemon:
         running(hub, daemon)
         (run,) = _runs_of(daemon)
-        hub.fault = lambda path, body: (409, {"error": "x", "code": "superseded"})
+        hub.fault = lambda *_: (409, {"error": "x", "code": "superseded"})
         eventually(lambda: not living([run]), within_s=2.0)
         eventually(lambda: "was started on this machine later" in daemon.log)
         beats = len(hub.beats())
@@ -337,32 +336,14 @@ def test_beats_go_on_while_every_core_is_busy_with_a_run(hub: FakeHub, tmp_path:
         eventually(lambda: time.monotonic() - began > 4)
         times = [seen.at_s for seen in hub.seen if seen.path.endswith("/heartbeat") and seen.at_s > began]
         assert len(times) >= 4
-        assert max(later - earlier for earlier, later in zip(times, times[1:], strict=False)) < 2.0
+        assert max(later - earlier for earlier, later in itertools.pairwise(times)) < 2.0
+        runs = _runs_of(daemon)
         daemon.stop()
-    assert _runs_left() == []
+    assert len(runs) == 8
+    assert living(runs) == []
 
 
 def _runs_of(daemon: LiveDaemon) -> list[int]:
-    children = psutil.Process(daemon.process.pid).children()
-    return [c.pid for c in children if "understudy.worker.guard" not in c.cmdline()]
-
-
-def _runs_left() -> list[int]:
-    return _carrying(b"UNDERSTUDY_RUN_ID=")
-
-
-def _guards(_: Path) -> list[int]:
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if "understudy.worker.guard" in (process.info["cmdline"] or []) and process.ppid() == 1:
-            found.append(process.pid)
-    return found
-
-
-def _carrying(marker: bytes) -> list[int]:
-    found = []
-    for pid in psutil.pids():
-        with contextlib.suppress(psutil.Error):
-            if any(f"{name}=".encode() == marker for name in psutil.Process(pid).environ()):
-                found.append(pid)
-    return found
+    """Everything it has started but its guard."""
+    children = psutil.Process(daemon.process.pid).children(recursive=True)
+    return [child.pid for child in children if "understudy.worker.guard" not in child.cmdline()]

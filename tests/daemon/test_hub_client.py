@@ -56,21 +56,21 @@ def test_answer_is_status_and_body(hub: FakeHub) -> None:
 
 
 def test_refusal_is_an_answer_too(hub: FakeHub) -> None:
-    hub.fault = lambda path, body: (409, {"error": "x", "code": "superseded"})
+    hub.fault = lambda *_: (409, {"error": "x", "code": "superseded"})
     assert client(hub.url).call(beat()) == Answer(409, {"error": "x", "code": "superseded"})
 
 
 @pytest.mark.parametrize("fault", ["drop", "cut"])
 def test_cut_connection_is_a_failure_and_the_next_call_works(hub: FakeHub, fault: str) -> None:
     faults = iter([fault])
-    hub.fault = lambda path, body: next(faults, None)
+    hub.fault = lambda *_: next(faults, None)
     hub_client = client(hub.url)
     assert isinstance(hub_client.call(beat()), Failed)
     assert isinstance(hub_client.call(beat()), Answer)
 
 
 def test_silence_ends_with_the_timeout(hub: FakeHub) -> None:
-    hub.fault = lambda path, body: "hang"
+    hub.fault = lambda *_: "hang"
     began = time.monotonic()
     assert isinstance(client(hub.url).call(beat(300)), Failed)
     assert time.monotonic() - began < 1.5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from tests.worker.rules_hub import RulesHub
@@ -43,7 +45,7 @@ def test_first_beat_is_sent_at_once_and_then_every_interval() -> None:
     hub.stage.run_for(60_000)
     beats = [at for at, call in hub.stage.calls if call.path.endswith("/heartbeat")]
     assert beats[0] - hub.stage.calls[0][0] < 10
-    assert all(9_900 <= later - earlier <= 10_100 for earlier, later in zip(beats, beats[1:], strict=False))
+    assert all(9_900 <= later - earlier <= 10_100 for earlier, later in itertools.pairwise(beats))
 
 
 def test_every_sending_of_a_beat_has_a_new_seq() -> None:
@@ -71,7 +73,7 @@ def test_beats_come_every_third_of_the_shortest_lease() -> None:
     hub.submit("t1")
     hub.stage.run_for(40_000)
     beats = [at for at, call in hub.stage.calls if call.path.endswith("/heartbeat") and call.body["running"]]
-    assert all(later - earlier <= 2_100 for earlier, later in zip(beats, beats[1:], strict=False))
+    assert all(later - earlier <= 2_100 for earlier, later in itertools.pairwise(beats))
     assert hub.stage.living()
 
 

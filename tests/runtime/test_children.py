@@ -93,7 +93,12 @@ def test_stop_with_grace_takes_the_whole_tree(tmp_path: Path) -> None:
 
 
 def test_polite_program_may_finish_its_words() -> None:
-    code = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (print('bye'), sys.exit(0))); print('up', flush=True); time.sleep(60)"
+    code = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (print('bye'), sys.exit(0)))\n"
+        "print('up', flush=True)\n"
+        "time.sleep(60)"
+    )
     started, news = child(*python(code))
     assert news.wait(5)
     began = time.monotonic()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from msgspec import Struct
 from msgspec.structs import fields, replace
@@ -168,7 +166,9 @@ class StoreConformance:
         assert store.read(lambda tx: tx.list_events(EventFilter(limit=1)))[0].event == event(3)
 
     def test_lists_are_newest_first_and_go_on_after_a_cursor(self, store: Store) -> None:
-        self.save(store, *(queued(f"t{n}", n, source="chat") for n in range(5)), TaskBody("t3", '{"content":"find me"}'))
+        self.save(
+            store, *(queued(f"t{n}", n, source="chat") for n in range(5)), TaskBody("t3", '{"content":"find me"}')
+        )
         page = store.read(lambda tx: tx.list_tasks(TaskFilter(limit=2)))
         assert [t.id for t in page] == ["t4", "t3"]
         after = TaskFilter(before_key=page[-1].queued_at, before_id=page[-1].id, limit=2, source="chat")

@@ -35,7 +35,7 @@ class TestMemory(StoreConformance):
 
 def test_commits_are_synced_in_full(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "hub.db")
-    pragma = lambda name: store._writer.execute(f"PRAGMA {name}").fetchone()[0]  # noqa: E731, SLF001
+    pragma = lambda name: store._writer.execute(f"PRAGMA {name}").fetchone()[0]  # noqa: E731
     assert (pragma("journal_mode"), pragma("synchronous"), pragma("fullfsync")) == ("wal", 2, 1)
     assert pragma("checkpoint_fullfsync") == 1
     store.close()
@@ -116,7 +116,10 @@ def _as_after_a_crash(path: Path, folder: Path) -> Path:
         ("SELECT * FROM task WHERE ready = 1 AND needs = 'x' ORDER BY order_key, id LIMIT 5", "task_by_needs"),
         ("SELECT id FROM task WHERE ready = 1 ORDER BY order_key, id LIMIT 5", "task_by_order"),
         ("SELECT * FROM task WHERE status = 'leased' AND expires_h <= 5 ORDER BY expires_h", "task_expiring"),
-        ("SELECT * FROM task WHERE status = 'leased' AND daemon_id IN (SELECT value FROM json_each('[]'))", "task_held"),
+        (
+            "SELECT * FROM task WHERE status = 'leased' AND daemon_id IN (SELECT value FROM json_each('[]'))",
+            "task_held",
+        ),
         ("SELECT * FROM daemon WHERE deadline_h > 0 AND deadline_h <= 5 ORDER BY deadline_h", "daemon_due"),
         ("SELECT * FROM task ORDER BY queued_at DESC, id DESC LIMIT 5", "task_listed"),
         ("SELECT * FROM event WHERE task_id <> '' AND task_id = 't' ORDER BY id", "event_of_task"),
@@ -125,7 +128,7 @@ def _as_after_a_crash(path: Path, folder: Path) -> Path:
 def test_hot_queries_use_their_index_and_sort_nothing(sql: str, index: str) -> None:
     store = SqliteStore(None)
     store.transaction(lambda tx: tx.save_many([queued(f"t{n}", n + T0) for n in range(50)]))
-    plan = " ".join(row[3] for row in store._writer.execute(f"EXPLAIN QUERY PLAN {sql}"))  # noqa: SLF001
+    plan = " ".join(row[3] for row in store._writer.execute(f"EXPLAIN QUERY PLAN {sql}"))
     assert index in plan
     assert "TEMP B-TREE" not in plan
     store.close()

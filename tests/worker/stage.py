@@ -12,6 +12,7 @@ from understudy.ids import IdMaker
 from understudy.worker.effects import (
     Abort,
     Answer,
+    AskGuard,
     AwaitRun,
     Call,
     Ended,
@@ -67,6 +68,7 @@ class Stage:
         self.state = WorkerState(identity, self.clock, ids, {"command": executor}, Duties(**duties))
         self.state.auth = {"command": "ok"}
         self.guard = Guard()
+        self.killed: set[str] = set()  # by the guard
         self.guard_is_alive = False
         self.processes: dict[str, Played] = {}
         self.started: list[str] = []  # task ids, one entry a process
@@ -76,7 +78,7 @@ class Stage:
         self.disk_is_full = False
         self.calls: list[tuple[int, Call]] = []
         self.said: list[str] = []
-        self.play: Callable[[Task], tuple[int, Ended]] = lambda task: (1000, Ended(code=0, stdout=b"answer"))
+        self.play: Callable[[Task], tuple[int, Ended]] = lambda _: (1000, Ended(code=0, stdout=b"answer"))
         self._order = itertools.count()
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._waiting: dict[str, Callable[[Any], None]] = {}
@@ -161,7 +163,7 @@ class Stage:
 
     # ---- effects -------------------------------------------------------------------------------
 
-    def _perform(self, loop: Loop, effect: Any) -> tuple[bool, Any]:
+    def _perform(self, loop: Loop, effect: Any) -> tuple[bool, Any]:  # noqa: C901, PLR0911, PLR0912 - a line per effect
         match effect:
             case Call():
                 self.calls.append((self.now_ms, effect))
@@ -187,6 +189,8 @@ class Stage:
                 if self.guard_is_alive:
                     self._guard_acts(message)
                 return False, self.guard_is_alive
+            case AskGuard(run_id):
+                return False, run_id in self.killed
             case StartGuard():
                 self.guard, self.guard_is_alive = Guard(), True
                 self._guard_acts(Hello("http://hub", "key", "mini"))
@@ -226,6 +230,7 @@ class Stage:
     def _guard_acts(self, message: Any) -> None:
         for action in self.guard.step(self.now_ms, message):
             if isinstance(action, Kill) and action.run.run_id in self.processes:
+                self.killed.add(action.run.run_id)
                 self.processes[action.run.run_id].kill(self.now_ms)
                 self.after(0, lambda run_id=action.run.run_id: self.state.signals.raise_(f"run:{run_id}"))
 

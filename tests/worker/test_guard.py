@@ -87,7 +87,7 @@ def test_tree_is_dead_before_its_lease_is_released(hub: FakeHub, guard: LiveGuar
     guard.tell(spawning("g2", guard))
     root = start((sys.executable, "-c", SLEEP), "g2", ENV)
     alive_at_release = []
-    hub.fault = lambda path, body: alive_at_release.extend(living([root.pid]))
+    hub.fault = lambda *_: alive_at_release.extend(living([root.pid]))
     guard.close()
     guard.process.wait(5)
     root.wait(1)
@@ -143,10 +143,8 @@ def test_finished_run_is_neither_killed_nor_released(hub: FakeHub, guard: LiveGu
     assert hub.told("/release") == []
 
 
-def test_last_will_is_repeated_when_the_hub_fails_and_given_up_in_the_end(
-    hub: FakeHub, guard: LiveGuard
-) -> None:
-    hub.fault = lambda path, body: "drop"
+def test_last_will_is_repeated_when_the_hub_fails_and_given_up_in_the_end(hub: FakeHub, guard: LiveGuard) -> None:
+    hub.fault = lambda *_: "drop"
     guard.tell(spawning("g8", guard))
     guard.close()
     assert guard.process.wait(15) == 0
@@ -174,7 +172,9 @@ def test_guard_is_small_and_knows_no_http_before_its_last_will(guard: LiveGuard)
     eventually(lambda: _ignores(guard.process.pid))
     process = psutil.Process(guard.process.pid)
     assert process.memory_info().rss < 25 * MIB
-    code = "import sys, understudy.worker.guard; print([m for m in ('ssl', 'http.client', 'urllib3') if m in sys.modules])"
+    code = (
+        "import sys, understudy.worker.guard; print([m for m in ('ssl', 'http.client', 'urllib3') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -24,7 +24,8 @@ if os.fork() == 0:                       # double fork in a session of its own, 
         os.execve(sys.executable, [sys.executable, "-c", {SLEEP!r}], dict(os.environ))
     os._exit(0)
 while not os.path.exists(sys.argv[1] + ".orphan"): time.sleep(0.01)
-with open(sys.argv[1] + ".tmp", "w") as file: file.write(f"{{os.getpid()}} {{child.pid}} " + open(sys.argv[1] + ".orphan").read())
+orphan = open(sys.argv[1] + ".orphan").read()
+with open(sys.argv[1] + ".tmp", "w") as file: file.write(f"{{os.getpid()}} {{child.pid}} {{orphan}}")
 os.rename(sys.argv[1] + ".tmp", sys.argv[1])
 time.sleep(60)
 """

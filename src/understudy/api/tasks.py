@@ -68,7 +68,7 @@ def _release(request: Request) -> Operation:
 
 def _steer(verb: Verb) -> Any:
     def make(request: Request) -> Operation:
-        only_of = "" if request.caller.may("admin", "work") or verb != "cancel" else request.caller.key_id
+        only_of = "" if request.caller.may("work") else request.caller.key_id
         return Steer(verb, task_id_of(request), request.caller.key_id, only_of)
 
     return make

@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from understudy.worker.guard_policy import Hello, Message
+from understudy.worker.guard_policy import Hello, Killed, Message
 
+READ_BYTES = 4_096
+WATCH_S = 3_600.0
 EXIT_S_MAX = 8.0  # killing a second, last will a few
 ENV_KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 
@@ -27,6 +29,9 @@ class GuardLink:
         self._died = died
         self._process: subprocess.Popen[bytes] | None = None
         self._replaced: subprocess.Popen[bytes] | None = None
+        self._reading = threading.Lock()
+        self._heard: dict[int, bytes] = {}  # half a line by guard
+        self._killed: set[str] = set()
 
     def start(self) -> None:
         """A fresh guard that knows the hub and no run yet; OSError if it cannot be started."""
@@ -35,7 +40,7 @@ class GuardLink:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "understudy.worker.guard"],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,  # never written to: its end is the guard's death
+            stdout=subprocess.PIPE,  # says whom it killed; its end is the guard's death
             bufsize=0,
             env=self._env,
             start_new_session=True,
@@ -83,11 +88,38 @@ class GuardLink:
         if process is not None:
             process.kill()
 
-    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+    def has_killed(self, run_id: str) -> bool:
+        """Whether a guard said so; what it wrote before the killing is read first."""
+        process = self._process
+        with contextlib.suppress(OSError, ValueError, EOFError):
+            while process is not None and self._listen(process, timeout_s=0):
+                pass
+        with self._reading:
+            return run_id in self._killed
+
+    def _listen(self, process: subprocess.Popen[bytes], timeout_s: float) -> bool:
+        """Read what the guard wrote → whether there was anything; EOFError at its end."""
         assert process.stdout is not None
-        select.select([process.stdout], [], [])
+        if not select.select([process.stdout], [], [], timeout_s)[0]:
+            return False
+        with self._reading:
+            if not select.select([process.stdout], [], [], 0)[0]:
+                return True  # the other reader was faster
+            chunk = os.read(process.stdout.fileno(), READ_BYTES)
+            if not chunk:
+                raise EOFError
+            *lines, self._heard[process.pid] = (self._heard.get(process.pid, b"") + chunk).split(b"\n")
+            self._killed.update(msgspec.json.decode(line, type=Killed).run_id for line in lines)
+        return True
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+        with contextlib.suppress(OSError, ValueError, EOFError):
+            while True:
+                self._listen(process, timeout_s=WATCH_S)
         process.wait()
-        process.stdout.close()
+        self._heard.pop(process.pid, None)
+        if process.stdout is not None:
+            process.stdout.close()
         if process is self._replaced:  # its successor is at work already
             return
         if self._process is process:

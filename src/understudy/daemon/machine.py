@@ -15,6 +15,7 @@ from understudy.runtime.children import Child
 from understudy.runtime.drive import Driver
 from understudy.worker.effects import (
     Abort,
+    AskGuard,
     AwaitRun,
     Call,
     Effect,
@@ -60,6 +61,8 @@ class Machine:
                 return self._await_run(run_id, timeout_ms)
             case TellGuard(message):
                 return self._guard.tell(message)
+            case AskGuard(run_id):
+                return self._guard.has_killed(run_id)
             case Spawn():
                 return self._spawn(effect)
             case StopRun(run_id, grace_ms):

@@ -176,7 +176,7 @@ class Claim(Operation):
     def _task_json(self, work: WorkingSet, task: Task) -> dict[str, Any]:
         body = work.get(TaskBody, task.id)
         fields = task_json(task, body.spec if body else "{}")
-        progress = work.get(Progress, task.id)
+        progress = work.rows[Progress].get(task.id)
         if progress is not None and progress.checkpoint:
             fields["checkpoint"] = msgspec.json.decode(progress.checkpoint)
         if task.user_id and not self.is_old_way:

@@ -58,7 +58,7 @@ class Heartbeat(Operation):
             refusal = ConflictError(_REFUSED[arrival.refused], arrival.refused)
             return Decision(refusal, events=arrival.events)
         rows: list[Any] = list(arrival.save)
-        events: list[Event] = [*arrival.events, *_recorded(daemon, now)]
+        events: list[Event] = [*arrival.events, *_recorded(daemon, now), *self._started(known, arrival, now)]
         ends = self._ends(work, daemon, now, is_new_boot=arrival.is_new_boot)
         renewed, lost, cancelled = self._renewals(work, now, ends)
         for change in (*ends.values(), *renewed):
@@ -77,6 +77,17 @@ class Heartbeat(Operation):
             daemon = stretched.daemon
         answer = self._answer(work, daemon, [c.task for c in renewed], lost, cancelled, now)
         return Decision(answer, tuple(rows), tuple(events))
+
+    def _started(self, known: Daemon | None, arrival: Arrival, now: Now) -> tuple[Event, ...]:
+        """A word about a daemon that was never seen before, or was started anew."""
+        daemon = known or Daemon(self.daemon_id)
+        if known is None:
+            message = f"Daemon {daemon.id} seen for the first time"
+            return (health_event(daemon, now, "daemon.registered", "info", message, version=self.body.version),)
+        if arrival.is_new_boot:
+            message = f"Daemon {daemon.id} was started anew"
+            return (health_event(daemon, now, "daemon.started", "info", message, bootId=self.body.boot_id),)
+        return ()
 
     def _arrival(self, work: WorkingSet, daemon: Daemon, now: Now) -> Arrival:
         old_boots = frozenset(work.boots.get(self.daemon_id, ()))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import insort
+from functools import lru_cache
 from typing import Any, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from understudy.coordinator.actions import Decision, Event
-from understudy.coordinator.nouns import LEASED, Policy, Task
+from understudy.coordinator.nouns import LEASED, Policy, Task, TaskBody
 from understudy.ids import IdMaker
 from understudy.store.base import TABLES, Due, Transaction
 
 N = TypeVar("N", bound=Struct)
+
+MEMORY_READ_MAX = 200
 
 
 class Needs:
@@ -139,17 +144,19 @@ class WorkingSet:
             key = TABLES[noun].key_of(row)
             self.rows[noun][key] = row
             self.dirty[noun, key] = row
-            if noun is Task:
-                self._follow(row)
         for noun, key in decision.delete:
             self.rows[noun][key] = None
             self.dirty[noun, key] = None
         self.events.extend(decision.events)
+        for row in decision.save:
+            if isinstance(row, Task):
+                self._follow(row)
 
-    def _follow(self, task: Any) -> None:
+    def _follow(self, task: Task) -> None:
         if task.dedup_key:
             self.dedups[task.submitter, task.dedup_key] = task.id
         if task.status != LEASED:
+            self._offer(task)
             return
         if task.daemon_id in self.held:
             self.held[task.daemon_id].add(task.id)
@@ -158,5 +165,20 @@ class WorkingSet:
             if task.id not in known:
                 known.append(task.id)
 
+    def _offer(self, task: Task) -> None:
+        """Let the claims of this batch see a task that an earlier request of it made claimable."""
+        if task.id not in self.rows[TaskBody] or not (task.ready or task.waiting_for):
+            return
+        for (provides, names), line in self.candidates.items():
+            fits = task.waiting_for in names if task.waiting_for else provides.issuperset(_tags(task.needs))
+            if fits and task.id not in line:
+                insort(line, task.id, key=self._place)
 
-MEMORY_READ_MAX = 200
+    def _place(self, task_id: str) -> tuple[int, str]:
+        task: Task = self.rows[Task][task_id]
+        return task.order_key, task.id
+
+
+@lru_cache(maxsize=1024)
+def _tags(needs: str) -> tuple[str, ...]:
+    return tuple(msgspec.json.decode(needs))

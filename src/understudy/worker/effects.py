@@ -149,6 +149,12 @@ class TellGuard(msgspec.Struct, frozen=True):
     message: Message
 
 
+class AskGuard(msgspec.Struct, frozen=True):
+    """Whether the guard has killed this run of its own accord (its lease was over) → bool."""
+
+    run_id: str
+
+
 Effect = (
     Call
     | Abort
@@ -165,6 +171,7 @@ Effect = (
     | Shelve
     | StartGuard
     | TellGuard
+    | AskGuard
 )
 Steps = Generator[Effect, Any, T]
 Loop = Steps[None]
@@ -172,6 +179,7 @@ Loop = Steps[None]
 __all__ = [
     "Abort",
     "Answer",
+    "AskGuard",
     "AwaitRun",
     "Call",
     "Effect",

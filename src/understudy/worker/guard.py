@@ -7,6 +7,7 @@ thread and little memory; what speaks HTTP is imported when the last will is spo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -17,7 +18,7 @@ import msgspec
 
 from understudy.clock import Clock, SystemClock
 from understudy.log import Log
-from understudy.worker.guard_policy import Drop, Exit, Gone, Guard, Kill, Message, Watch, Watched, Will
+from understudy.worker.guard_policy import Drop, Exit, Gone, Guard, Kill, Killed, Message, Watch, Watched, Will
 from understudy.worker.process_tree import ProcessTree
 
 READ_BYTES = 65_536
@@ -78,6 +79,8 @@ class GuardProcess:
         return tree
 
     def _kill(self, run: Watched, reason: str) -> None:
+        with contextlib.suppress(OSError):  # nobody may be there to read it
+            os.write(sys.stdout.fileno(), msgspec.json.encode(Killed(run.run_id)) + b"\n")
         left = self._tree(run).kill()
         until_ms = self._clock.mono_ms() + (0 if run.pid else UNROOTED_MS)
         while self._clock.mono_ms() < until_ms:
@@ -97,6 +100,7 @@ def main() -> None:
     """Guard until the pipe ends and everything is dead."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    os.set_blocking(sys.stdout.fileno(), False)  # a stopped daemon does not read
     clock = SystemClock()
     process = GuardProcess(clock, Log(clock))
     lines = _Lines(sys.stdin.fileno())

@@ -62,6 +62,12 @@ class Gone(msgspec.Struct, frozen=True, tag="gone"):
     """The pipe is closed: there is no daemon any more. Never written, only seen."""
 
 
+class Killed(msgspec.Struct, frozen=True):
+    """The guard's only words to its daemon, written before the killing: this end is no failure of the task."""
+
+    run_id: str
+
+
 Message = Hello | Spawning | Rooted | Held | Lost | Done | Gone
 
 Reason = Literal["lease_over", "lost", "daemon_gone"]

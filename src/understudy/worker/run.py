@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from understudy.texts import t
 from understudy.worker.effects import (
+    AskGuard,
     AwaitRun,
     Ended,
     Failed,
@@ -163,10 +164,20 @@ def _settle(state: WorkerState, run: Run, executor: Executor, ended: Ended | Non
     outcome = executor.outcome(ended or Ended(code=None))
     if ended is not None and ended.ran_away:
         outcome = Outcome(success=False, output=outcome.output, error=t("daemon.ran_away"), failure_class=RAN_AWAY)
-    if not outcome.success and (run.stop == "lost" or run.is_lease_over(state.clock.mono_ms())):
+    if not outcome.success and (yield from _was_taken(state, run)):
         yield from _end(state, run, "lost", ended)
         return
     yield from _finish(state, run, outcome)
+
+
+def _was_taken(state: WorkerState, run: Run) -> Steps[bool]:
+    """Whether it failed only because its lease was over: that is a loss, no failure of the task.
+
+    A beat that is accepted right after (the daemon was stopped, say) does not bring it back to life.
+    """
+    if run.stop == "lost" or run.is_lease_over(state.clock.mono_ms()):
+        return True
+    return bool((yield AskGuard(run.id)))
 
 
 def _end(state: WorkerState, run: Run, stop: str, ended: Ended | None) -> Loop:

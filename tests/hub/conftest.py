@@ -1,0 +1,53 @@
+"""A hub without sockets: the engine on a store in memory, with a clock that stands until it is moved."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from understudy.clock import ManualClock
+from understudy.coordinator.nouns import Policy
+from understudy.hub.alarm import Ring
+from understudy.hub.batch import Engine
+from understudy.hub.operation import Operation
+from understudy.ids import IdMaker
+from understudy.store.base import EventFilter
+from understudy.store.sqlite import SqliteStore
+
+
+class Bench:
+    """An engine, its clock, and shortcuts to ask it things."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.store = SqliteStore(None)
+        self.ids = IdMaker(self.clock, random.Random(7).getrandbits)
+        self.engine = Engine(self.store, self.clock, self.ids, Policy())
+
+    def ask(self, *operations: Operation) -> list[Any]:
+        """The answers of one batch; a refusal is its exception."""
+        return list(self.engine.run(operations).answers)
+
+    def pass_time(self, ms: int) -> None:
+        """Let time pass while the hub hears, then ring the alarm until nothing is due."""
+        while ms > 0:
+            step = min(ms, 1_000)
+            self.clock.advance(step)
+            ms -= step
+            while self.ask(Ring())[0]:
+                pass
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The fields of all events of that name."""
+        rows = self.store.read(lambda tx: tx.list_events(EventFilter(limit=1000)))
+        return [row.event.fields for row in rows if row.event.name == name]
+
+
+@pytest.fixture
+def hub() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.store.close()

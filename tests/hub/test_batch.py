@@ -1,0 +1,234 @@
+"""A batch: one commit for all, each sees the ones before, a refusal writes nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.hub.conftest import Bench
+from understudy.coordinator.actions import Decision
+from understudy.coordinator.nouns import Attempt, Hearing, Now, Task
+from understudy.errors import ConflictError, MismatchError, NotFoundError, StoreError
+from understudy.hub.alarm import Ring
+from understudy.hub.claims import Claim
+from understudy.hub.enqueue import Enqueue
+from understudy.hub.heartbeats import Heartbeat
+from understudy.hub.operation import Operation
+from understudy.hub.owners import NoteStatus, Steer
+from understudy.hub.results import Report
+from understudy.hub.working_set import WorkingSet
+from understudy.wire.daemons import HeartbeatBody, RunningBody
+from understudy.wire.tasks import ClaimBody, EnqueueBody, ResultBody
+
+
+def enqueue(task_id: str, **fields: Any) -> Enqueue:
+    return Enqueue([EnqueueBody("do it", id=task_id, **fields)], [task_id], "key")
+
+
+def claim(worker: str = "w1", **fields: Any) -> Claim:
+    return Claim(ClaimBody(worker_id=worker, **fields), worker)
+
+
+def beat(seq: int, running: dict[str, int] | None = None, boot: str = "b1", **fields: Any) -> Heartbeat:
+    runs = [RunningBody(task_id, token) for task_id, token in (running or {}).items()]
+    body = HeartbeatBody(
+        daemon_id="d1", machine_id="m1", boot_id=boot, seq=seq, interval_sec=10, running=runs, **fields
+    )
+    return Heartbeat(body)
+
+
+def test_each_request_of_a_batch_sees_the_ones_before(hub: Bench) -> None:
+    hub.ask(enqueue("a"))
+    first, second, created, again = hub.ask(claim("w1"), claim("w2"), enqueue("b"), enqueue("b"))
+    assert (first["taskId"], second["success"]) == ("a", False)
+    assert (created[0]["created"], again[0]["created"]) == (True, False)
+
+
+def test_a_thousand_tasks_claimed_by_twenty_workers_in_one_batch_are_leased_once_each(hub: Bench) -> None:
+    bodies = [EnqueueBody("x") for _ in range(1000)]
+    hub.ask(Enqueue(bodies, [f"t{n}" for n in range(1000)], "key"))
+    answers = hub.ask(*(claim(f"w{n}", max=60) for n in range(20)))
+    got = Counter(item["task"]["id"] for answer in answers for item in answer["tasks"])
+    assert (len(got), max(got.values())) == (1000, 1)
+    attempts = hub.store.read(lambda tx: tx.load_all(Attempt, 2000))
+    assert len(attempts) == 1000
+
+
+def test_tasks_of_one_batch_are_claimed_in_the_order_they_were_sent(hub: Bench) -> None:
+    hub.ask(Enqueue([EnqueueBody("x") for _ in range(5)], ["e", "d", "c", "b", "a"], "key"))
+    (answer,) = hub.ask(claim(max=5))
+    assert [item["task"]["id"] for item in answer["tasks"]] == ["e", "d", "c", "b", "a"]
+
+
+def test_a_refusal_writes_nothing_and_hinders_nobody(hub: Bench) -> None:
+    hub.ask(enqueue("a", priority="low"))
+    refused, missing, made = hub.ask(enqueue("a", priority="high"), NoteStatus("nobody", "x"), enqueue("b"))
+    assert isinstance(refused, MismatchError)
+    assert isinstance(missing, NotFoundError)
+    assert made[0]["created"]
+    (kept,) = hub.store.read(lambda tx: tx.load_many(Task, ("a",)))
+    assert kept.priority == "low"
+
+
+def test_a_batch_of_tasks_is_all_or_none(hub: Bench) -> None:
+    hub.ask(enqueue("b"))
+    bodies = [EnqueueBody("x", id="new"), EnqueueBody("another body", id="b")]
+    (refused,) = hub.ask(Enqueue(bodies, ["new", "b"], "key"))
+    assert isinstance(refused, MismatchError)
+    assert hub.store.read(lambda tx: tx.load_many(Task, ("new",))) == []
+
+
+class Bug(Operation):
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        raise ZeroDivisionError
+
+
+class Poison(Operation):
+    """Makes the store refuse the save."""
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        return Decision(save=(Task("bad", status="no such status"),))
+
+
+def test_one_requests_bug_fails_that_request_alone(hub: Bench) -> None:
+    made, bug = hub.ask(enqueue("a"), Bug())
+    assert made[0]["created"]
+    assert isinstance(bug, ZeroDivisionError)
+    assert hub.store.read(lambda tx: tx.load_many(Task, ("a",)))
+
+
+def test_when_the_store_refuses_a_batch_each_request_is_replayed_alone(hub: Bench) -> None:
+    first, bad, second = hub.ask(enqueue("a"), Poison(), enqueue("b"))
+    assert (first[0]["created"], second[0]["created"]) == (True, True)
+    assert isinstance(bad, StoreError)
+    assert len(hub.store.read(lambda tx: tx.load_all(Task, 9))) == 2
+
+
+def test_a_failed_commit_answers_everybody_with_store_unavailable(hub: Bench) -> None:
+    def fail() -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    hub.store._before_commit = fail
+    answers = hub.ask(enqueue("a"), enqueue("b"))
+    assert [type(answer) for answer in answers] == [StoreError, StoreError]
+    hub.store._before_commit = None
+    assert hub.store.read(lambda tx: tx.load_all(Task, 9)) == []
+
+
+def test_a_beat_renews_its_runs_and_says_what_is_lost_and_cancelled(hub: Bench) -> None:
+    hub.ask(beat(1), enqueue("keep"), enqueue("drop"))
+    (got,) = hub.ask(claim("d1", daemon_id="d1", boot_id="b1", max=2))
+    tokens = {item["task"]["id"]: item["lease"]["token"] for item in got["tasks"]}
+    hub.ask(beat(2, tokens), Steer("cancel", "drop", "me"))
+    (answer,) = hub.ask(beat(3, {**tokens, "unknown": 5}))
+    assert (answer["lost"], answer["cancel"]) == (["unknown"], ["drop"])
+    assert answer["nextInSec"] == 10
+
+
+def test_a_lease_once_named_and_missing_from_a_newer_beat_is_lost_at_once(hub: Bench) -> None:
+    hub.ask(beat(1), enqueue("a"))
+    (got,) = hub.ask(claim("d1", daemon_id="d1", boot_id="b1", max=1))
+    token = got["lease"]["token"]
+    hub.ask(beat(2))
+    assert not hub.events("lease.lost"), "not named yet: the claim's answer may be on its way"
+    hub.ask(beat(3, {"a": token}))
+    hub.ask(beat(2))
+    assert not hub.events("lease.lost"), "an older beat is no news"
+    hub.ask(beat(4))
+    assert [event["taskId"] for event in hub.events("lease.lost")] == ["a"]
+
+
+def test_a_new_boot_frees_the_old_boots_leases_at_once(hub: Bench) -> None:
+    hub.ask(beat(1), enqueue("a"))
+    (got,) = hub.ask(claim("d1", daemon_id="d1", boot_id="b1", max=1))
+    hub.ask(beat(2, {"a": got["lease"]["token"]}))
+    hub.ask(beat(1, boot="b2"))
+    (free,) = hub.ask(claim("other"))
+    assert free["taskId"] == "a"
+    (refused,) = hub.ask(beat(9, boot="b1"))
+    assert isinstance(refused, ConflictError)
+    assert refused.fields["code"] == "superseded"
+    (unknown,) = hub.ask(claim("d1", daemon_id="d1", boot_id="b1"))
+    assert unknown.fields["code"] == "unknown_boot"
+
+
+def test_the_same_claim_request_gets_the_same_lease_while_it_is_held(hub: Bench) -> None:
+    hub.ask(enqueue("a"), enqueue("b"))
+    (first,) = hub.ask(claim("w", request_id="r1"))
+    (second,) = hub.ask(claim("w", request_id="r1"))
+    assert first["lease"] == second["lease"]
+    (other,) = hub.ask(claim("somebody else", request_id="r1"))
+    assert other["taskId"] == "b"
+
+
+def test_an_expired_lease_is_free_for_the_next_claim_and_its_old_token_is_refused(hub: Bench) -> None:
+    hub.ask(enqueue("a"))
+    (first,) = hub.ask(claim("w1", request_id="r"))
+    hub.pass_time(29_999)
+    assert not hub.ask(claim("w2"))[0]["success"]
+    hub.pass_time(1)
+    (second,) = hub.ask(claim("w2", request_id="s"))
+    assert second["lease"]["token"] > first["lease"]["token"]
+    late = Report("a", ResultBody(success=True, token=first["lease"]["token"]), "e1")
+    (refused,) = hub.ask(late)
+    assert refused.fields == {"code": "lease_lost", "heldBy": "w2"}
+    (ok,) = hub.ask(Report("a", ResultBody(success=True, token=second["lease"]["token"]), "e2"))
+    assert ok == {"success": True}
+
+
+def test_what_was_renewed_in_the_same_batch_is_not_expired(hub: Bench) -> None:
+    hub.ask(beat(1), enqueue("a"))
+    (got,) = hub.ask(claim("d1", daemon_id="d1", boot_id="b1", max=1))
+    for _ in range(29):
+        hub.clock.advance(1_000)
+        hub.ask(Heartbeat(HeartbeatBody()))
+    hub.clock.advance(1_000)
+    hub.ask(beat(2, {"a": got["lease"]["token"]}), Ring())
+    assert not hub.events("lease.expired")
+
+
+def test_the_hubs_own_absence_makes_no_alarm_and_expires_no_lease(hub: Bench) -> None:
+    hub.ask(beat(1), enqueue("a"), claim("d1", daemon_id="d1", boot_id="b1"))
+    hub.pass_time(5_000)
+    hub.clock.advance(3_600_000)
+    hub.pass_time(20_000)
+    assert hub.events("hub.gap")
+    assert not hub.events("daemon.late")
+    assert not hub.events("lease.expired")
+    hub.pass_time(160_000)
+    assert len(hub.events("daemon.late")) == 1
+
+
+def test_three_daemons_falling_silent_together_make_the_hub_suspect_once(hub: Bench) -> None:
+    for n in range(4):
+        hub.ask(Heartbeat(HeartbeatBody(daemon_id=f"d{n}", machine_id=f"m{n}", boot_id="b", seq=1, interval_sec=10)))
+    hub.pass_time(300_000)
+    assert len(hub.events("daemon.late")) == 4
+    assert len(hub.events("daemon.down")) == 4
+    assert len(hub.events("hub.suspect")) == 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_batches_of_any_size_come_to_the_same_end(batch_size: int) -> None:
+    ends = []
+    for size in (batch_size, 1):
+        bench = Bench()
+        work = [enqueue(f"t{n}", max_attempts=1 + n % 2) for n in range(40)]
+        work += [claim(f"w{n}") for n in range(30)]  # type: ignore[list-item]
+        for start in range(0, len(work), size):
+            bench.ask(*work[start : start + size])
+        rows = bench.store.read(lambda tx: tx.load_all(Task, 100))
+        ends.append([(t.id, t.status, t.worker_id) for t in rows])
+        bench.store.close()
+    assert ends[0] == ends[1]
+
+
+def test_the_hearing_row_is_written_only_while_something_is_watched_or_leased(hub: Bench) -> None:
+    hub.ask(enqueue("a"))
+    row = lambda: hub.store.read(lambda tx: tx.load_many(Hearing, (1,)))[0]  # noqa: E731
+    assert row().idle == 1
+    hub.ask(beat(1))
+    assert (row().idle, row().heard_at) == (0, hub.clock.now_ms())
