@@ -294,17 +294,28 @@ def user_data_dir(environ: Mapping[str, str], platform: str = sys.platform) -> P
 
 def load(environ: Mapping[str, str], data_dir: Path, **options: Any) -> Loaded:
     """All settings of this start; `options` are those of the command line, None where not given. ConfigError."""
-    values: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    for name, raw, origin in (*_from_file(environ, data_dir), *_from_environment(environ)):
-        values[table()[name].attribute] = _parsed(table()[name], raw, origin)
-        origins[name] = origin
+    values, origins = read(environ, data_dir)
     for name, value in options.items():
         if value is not None:
-            values[table()[name].attribute] = value
+            values[name] = value
             origins[name] = f"--{name.replace('_', '-')}"
-    settings, notes = related(Settings(**values), origins)
+    settings = Settings(**{table()[name].attribute: value for name, value in values.items()})
+    settings, notes = related(settings, origins)
     return Loaded(settings, origins, (*notes, *unknown_names(environ)))
+
+
+def read(
+    environ: Mapping[str, str], data_dir: Path | None, names: frozenset[str] = frozenset()
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """(values, origins) by name of what is set at all; only `names`, if any are given. ConfigError."""
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    lines = _from_file(environ, data_dir) if data_dir is not None else ()
+    for name, raw, origin in (*lines, *_from_environment(environ)):
+        if not names or name in names:
+            values[name] = _parsed(table()[name], raw, origin)
+            origins[name] = origin
+    return values, origins
 
 
 def environment_keys(settings: Settings) -> dict[str, str]:

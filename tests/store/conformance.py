@@ -100,7 +100,7 @@ class StoreConformance:
             queued("gpu", 5, needs='["gpu","machine"]'),
             queued("delayed", 1, ready=0),
         )
-        find = lambda tags: store.read(lambda tx: [t.id for t in tx.claimable(frozenset(tags), (), 10)])  # noqa: E731
+        find = lambda tags: store.read(lambda tx: [t.id for t in tx.claimable(frozenset(tags), 10)])  # noqa: E731
         assert find(["machine"]) == ["early", "text", "late"]
         assert find([]) == ["text"]
         assert find(["machine", "gpu"]) == ["gpu", "early", "text", "late"]
@@ -108,14 +108,14 @@ class StoreConformance:
     def test_claimable_has_a_limit_and_finds_many_different_needs(self, store: Store) -> None:
         self.save(store, *(queued(f"t{n:04}", n, needs=f'["tag{n:04}"]') for n in range(1_200)))
         provides = frozenset(f"tag{n:04}" for n in range(1_200))
-        found = store.read(lambda tx: tx.claimable(provides, (), 1_150))
+        found = store.read(lambda tx: tx.claimable(provides, 1_150))
         assert [task.id for task in found] == [f"t{n:04}" for n in range(1_150)]
 
     def test_a_reserved_task_is_found_only_by_its_daemon(self, store: Store) -> None:
         self.save(store, queued("kept", ready=0, waiting_for="mini"))
-        machine = frozenset({"machine"})
-        assert store.read(lambda tx: tx.claimable(machine, ("other",), 10)) == []
-        assert [t.id for t in store.read(lambda tx: tx.claimable(machine, ("mini",), 10))] == ["kept"]
+        assert store.read(lambda tx: tx.claimable(frozenset({"machine"}), 10)) == []
+        assert store.read(lambda tx: tx.reserved(("other",), 10)) == []
+        assert [t.id for t in store.read(lambda tx: tx.reserved(("other", "mini"), 10))] == ["kept"]
 
     def test_leases_are_found_by_daemon_and_by_request(self, store: Store) -> None:
         self.save(store, leased("a", daemon_id="d1", request_id="r1"), leased("b", daemon_id="d2"))

@@ -30,6 +30,7 @@ class LiveGuard:
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "understudy.worker.guard"],
             stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
         self.clock = SystemClock()

@@ -13,12 +13,13 @@ from starlette.routing import Route
 
 from understudy.api import daemons, records, tasks
 from understudy.api.context import Api
-from understudy.api.endpoint import Endpoint, Request
+from understudy.api.endpoint import Endpoint, Request, check_path
 from understudy.api.pages import page_routes
 from understudy.api.respond import INTERNAL, ClientGoneError, read_body, respond, respond_error
 from understudy.api.streams import stream_events
 from understudy.errors import ForbiddenError, NotFoundError, UnderstudyError
 from understudy.hub.claims import Claim
+from understudy.hub.keys import KeyChange
 
 ENDPOINTS: tuple[Endpoint, ...] = (*tasks.ENDPOINTS, *daemons.ENDPOINTS, *records.ENDPOINTS)
 QUERY_FIELDS_MAX = 50
@@ -71,6 +72,7 @@ class EndpointApp:
             api.hub.ids,
             _header(scope, b"idempotency-key") if endpoint.method == "POST" else "",
         )
+        check_path(request)
         if endpoint.method != "GET":
             request.body = await read_body(scope, receive, endpoint.body_max)
         return request
@@ -84,7 +86,10 @@ class EndpointApp:
         operation = endpoint.make(request)
         if isinstance(operation, Claim) and operation.body.wait_sec:
             return await self._wait_for_work(operation, receive)
-        return await hub.decide(operation)
+        answer = await hub.decide(operation)
+        if isinstance(operation, KeyChange):  # in force before anybody is told
+            await self.api.load_keys()
+        return answer
 
     async def _wait_for_work(self, claim: Claim, receive: Any) -> Any:
         """Answer the moment a task is there, at the latest after `waitSec`."""

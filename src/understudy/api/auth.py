@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from math import ceil
 
 from understudy.clock import Clock
 from understudy.coordinator.nouns import Key
@@ -66,7 +67,7 @@ class RateLimit:
         level = min(self._burst, level + (now - since) * self._per_ms)
         if level < 1:
             self._buckets[key_id] = (level, now)
-            raise TooManyRequestsError(max(1, round((1 - level) / self._per_ms / 1000)))
+            raise TooManyRequestsError(max(1, ceil((1 - level) / self._per_ms / 1000)))
         self._buckets[key_id] = (level - 1, now)
 
     def wrong_key(self, address: str) -> None:
@@ -79,5 +80,5 @@ class RateLimit:
         while len(self._wrong) > ADDRESSES_MAX:
             self._wrong.popitem(last=False)
         if count >= WRONG_KEYS_A_MINUTE:
-            raise TooManyRequestsError(max(1, (since + MINUTE_MS - now) // 1000))
+            raise TooManyRequestsError(max(1, ceil((since + MINUTE_MS - now) / 1000)))
         raise UnauthorizedError

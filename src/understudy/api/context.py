@@ -7,6 +7,7 @@ from typing import Any
 
 from understudy.api.auth import Keys, RateLimit
 from understudy.coordinator.nouns import Key
+from understudy.errors import UnauthorizedError
 from understudy.hub.keys import KEYS_MAX, Caller
 from understudy.runtime.hub import HubRuntime
 
@@ -19,19 +20,19 @@ class Api:
         self.keys = keys
         self.limit = limit
         self.publishes_docs = publishes_docs
-        hub.writer.after_commit(self._after_commit)
-
-    def _after_commit(self, committed: Any) -> None:
-        if any(stored.event.name.startswith("key.") for stored in committed.events):
-            asyncio.get_running_loop().create_task(self.load_keys())
+        self._loading = asyncio.Lock()
 
     async def load_keys(self) -> None:
-        """Take over the keys of the store."""
-        stored = await self.hub.view(lambda view: view.reader.load_all(Key, KEYS_MAX))
-        self.keys.replace_stored(stored)
+        """Take over the keys of the store; one at a time, so that an older look never replaces a newer one."""
+        async with self._loading:
+            stored = await self.hub.view(lambda view: view.reader.load_all(Key, KEYS_MAX))
+            self.keys.replace_stored(stored)
 
     def caller(self, scope: Any) -> Caller:
-        """Who sends the request; UnauthorizedError, or TooManyRequestsError for too many wrong keys."""
+        """Who sends the request; UnauthorizedError, or TooManyRequestsError for too many wrong keys.
+
+        A missing key is no guess, so it is not counted (CONTRACT 0).
+        """
         secret = ""
         for name, value in scope["headers"]:
             if name == b"x-api-key":
@@ -39,6 +40,8 @@ class Api:
                 break
             if name == b"authorization" and value[:7].lower() == b"bearer ":
                 secret = value[7:].decode("latin-1").strip()
+        if not secret:
+            raise UnauthorizedError
         caller = self.keys.find(secret)
         if caller is None:
             client = scope.get("client")

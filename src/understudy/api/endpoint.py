@@ -72,6 +72,16 @@ def task_id_of(request: Request) -> str:
     return id_of(request, "task_id", "taskId")
 
 
+PATH_IDS = (("task_id", "taskId"), ("key_id", "keyId"), ("incident_id", "incidentId"))
+
+
+def check_path(request: Request) -> None:
+    """The ids of the path, looked at before the body is (CONTRACT, order of checks); BadRequestError."""
+    for name, shown in PATH_IDS:
+        if name in request.path:
+            id_of(request, name, shown)
+
+
 def id_of(request: Request, name: str, shown: str) -> str:
     """An id of the path; BadRequestError if it is none."""
     value = request.path[name]

@@ -97,6 +97,23 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def server_of(api: Api) -> uvicorn.Server:
+    """The HTTP server of a hub; who runs it handles the signals."""
+    return _Server(
+        uvicorn.Config(
+            build_app(api),
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=STOP_WITHIN_S,
+            h11_max_incomplete_event_size=64 * 1024,
+        )
+    )
+
+
 async def _serve(settings: HubSettings, listener: socket.socket) -> int:
     clock = SystemClock()
     secrets = tuple(settings.environment_keys.values())
@@ -110,19 +127,7 @@ async def _serve(settings: HubSettings, listener: socket.socket) -> int:
         RateLimit(clock, settings.rate_per_s, settings.rate_burst),
         publishes_docs=settings.publishes_docs,
     )
-    server = _Server(
-        uvicorn.Config(
-            build_app(api),
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=STOP_WITHIN_S,
-            h11_max_incomplete_event_size=64 * 1024,
-        )
-    )
+    server = server_of(api)
     await hub.start(fingerprint_of(settings), socket.gethostname())
     await api.load_keys()
     loop = asyncio.get_running_loop()

@@ -135,7 +135,7 @@ class Daemon:
         url = urlsplit(settings.hub_url)
         say("info", "Startup", f"Daemon {identity.daemon_id}", version=__version__, pid=os.getpid())
         say("info", "Startup", f"Boot {identity.boot_id}", machineId=identity.machine_id)
-        say("info", "Config", f"Hub {url.scheme}://{url.hostname}:{url.port or url.scheme}")
+        say("info", "Config", f"Hub {url.scheme}://{url.hostname}" + (f":{url.port}" if url.port else ""))
         say("info", "Config", f"Data {settings.data_dir}")
         say("info", "Config", f"Heartbeat every {settings.heartbeat_interval_ms / 1000:g} s")
         say("info", "Config", f"Executors {', '.join(state.executors)}", capacity=state.duties.capacity)

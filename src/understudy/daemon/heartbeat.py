@@ -9,6 +9,7 @@ from understudy.clock import MS_PER_S, iso
 from understudy.texts import t
 from understudy.worker.backoff import Backoff
 from understudy.worker.effects import Answer, Call, Failed, Loop, ResetConnections, Say, Steps, TellGuard, Wait
+from understudy.worker.executors import Progress
 from understudy.worker.guard_policy import Held
 from understudy.worker.results import Result
 from understudy.worker.state import (
@@ -25,6 +26,8 @@ HEARTBEAT = "/api/queue/heartbeat"
 TIMEOUT_MS_MIN, TIMEOUT_MS_MAX = 1_000, 10_000
 SAID_EVERY_MS = 60_000
 LAST_BEATS_MAX = 3
+PROGRESS_CHARS_MAX = 1_000
+CHECKPOINT_CHARS_MAX = 16_000  # in UTF-8 at most the 64 KiB that the hub takes
 NO_LEASE_MS = 600_000  # the longest that there is: nothing is in a hurry
 SLEPT_MS_MIN = 2_000  # clocks differ by less when nobody sleeps
 
@@ -36,6 +39,7 @@ class Beat:
         self.sent_ms = state.clock.mono_ms()
         self.slept_ms = max(0, state.slept_ms() - state.slept_said_ms)
         self.runs: tuple[Run, ...] = tuple(run for run in state.runs.values() if run.stop != "lost")
+        self.progress = tuple((run, run.progress) for run in self.runs)
         running_now = {run.task.id for run in self.runs}
         waiting = (r for r in state.results.values() if r.task_id not in running_now)
         self.results: tuple[Result, ...] = tuple(waiting)[: max(0, RUNNING_NAMED_MAX - len(self.runs))]
@@ -87,7 +91,10 @@ def beat_body(state: WorkerState, beat: Beat) -> dict[str, Any]:
         "seq": state.seq,
         "intervalSec": seconds(state.duties.interval_ms),
         "version": state.identity.version,
-        "running": [*(_named(run) for run in beat.runs), *(_named_result(r) for r in beat.results)],
+        "running": [
+            *(_named(run, progress) for run, progress in beat.progress),
+            *(_named_result(r) for r in beat.results),
+        ],
         "loops": {name: iso(at) for name, at in state.progress.items()},
         "auth": dict(state.auth),
         "capacity": state.duties.capacity,
@@ -99,16 +106,18 @@ def beat_body(state: WorkerState, beat: Beat) -> dict[str, Any]:
     return body
 
 
-def _named(run: Run) -> dict[str, Any]:
+def _named(run: Run, progress: Progress) -> dict[str, Any]:
+    """What is long is said once: a checkpoint may have 64 KiB, a beat 1 MiB."""
     entry: dict[str, Any] = {
         "taskId": run.task.id,
         "token": run.lease.token,
-        "progressAt": iso(run.progress.at),
+        "progressAt": iso(progress.at),
     }
-    if run.progress.text is not None:
-        entry["progress"] = run.progress.text
-    if run.progress.checkpoint is not None:
-        entry["checkpoint"] = run.progress.checkpoint
+    if progress.text is not None and progress.text != run.told.text:
+        entry["progress"] = progress.text[:PROGRESS_CHARS_MAX]
+    checkpoint = progress.checkpoint
+    if checkpoint is not None and checkpoint != run.told.checkpoint and len(checkpoint) <= CHECKPOINT_CHARS_MAX:
+        entry["checkpoint"] = checkpoint
     return entry
 
 
@@ -124,11 +133,11 @@ def _heed(state: WorkerState, beat: Beat, body: dict[str, Any]) -> Loop:
         for signal in ("claim", "register"):
             state.signals.raise_(signal)
     renewed = []
-    for run in beat.runs:
+    for run, progress in beat.progress:
         if run.task.id in lost:
             state.stop_run(run, "lost")
             continue
-        run.is_named = True
+        run.is_named, run.told = True, progress
         run.deadline_ms = max(run.deadline_ms, guard_deadline(beat.sent_ms, run.lease.duration_ms))
         renewed.append(run)
         state.signals.raise_(run.signal)

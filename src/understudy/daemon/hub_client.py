@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from understudy.errors import ConfigError
 from understudy.texts import t
 from understudy.worker.effects import Answer, Call, Failed
 
+logging.getLogger("urllib3").addHandler(logging.NullHandler())  # our log has one voice
 ANSWER_BYTES_MAX = 64 << 20  # a claim may bring several tasks of a MiB
 CONNECT_S_MAX = 5.0
 CONNECTIONS_MAX = 8

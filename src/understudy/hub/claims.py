@@ -54,18 +54,22 @@ class Claim(Operation):
         """Candidates for what the worker provides; only now it is known what its daemon registered."""
         self.provides = self._provides(work)
         needs.claimable(self.provides, self.names, self.count)
-        needs.ready_count_max = PENDING_COUNT_MAX
         name = watch_name(self.worker_id)
         for daemon_id in {self.body.daemon_id or "", name} - {""}:
             need_incident(work, needs, daemon_id)
 
     def details(self, work: WorkingSet, needs: Needs) -> None:
         """What goes out with the tasks that this claim may get."""
-        for task_id in (*work.candidates.get((self.provides, self.names), ()), *self._again(work)):
+        if not work.candidates[self.provides]:
+            needs.ready_count_max = PENDING_COUNT_MAX  # only an empty answer tells how many wait
+        seen = needs.rows.get(TaskBody, ())
+        for task_id in (*work.offered(self.provides, self.names), *self._again(work)):
+            if task_id in seen:  # another claim of this batch looks at the same ones
+                continue
             needs.row(TaskBody, task_id)
             needs.row(Progress, task_id)
             task = work.get(Task, task_id)
-            if task is not None and task.user_id and not self.is_old_way:
+            if task is not None and task.user_id:
                 needs.memories.add((task.user_id, task.channel))
 
     def _provides(self, work: WorkingSet) -> frozenset[str]:
@@ -130,7 +134,7 @@ class Claim(Operation):
 
     def _free(self, work: WorkingSet) -> list[Task]:
         free = []
-        for task_id in work.candidates.get((self.provides, self.names), ()):
+        for task_id in work.offered(self.provides, self.names):
             task = self._task(work, task_id)
             if task.status == QUEUED and (task.ready or task.waiting_for in self.names):
                 free.append(task)

@@ -54,7 +54,11 @@ def key_json(key: Key) -> dict[str, Any]:
     }
 
 
-class CreateKey(Operation):
+class KeyChange(Operation):
+    """Whatever changes which keys are good: the edge takes it over before it answers."""
+
+
+class CreateKey(KeyChange):
     """A new key. The secret is made at the edge, answered once and never stored."""
 
     def __init__(self, body: KeyCreateBody, key_id: str, secret: str, by: str) -> None:
@@ -71,7 +75,7 @@ class CreateKey(Operation):
         return Decision({**key_json(key), "key": self.secret}, (key,), (event,))
 
 
-class RevokeKey(Operation):
+class RevokeKey(KeyChange):
     """From the commit on it is refused; revoking twice changes nothing."""
 
     def __init__(self, key_id: str, by: str) -> None:
@@ -94,7 +98,7 @@ class RevokeKey(Operation):
         return Decision(key_json(revoked), (revoked,), (event,))
 
 
-class RotateKey(Operation):
+class RotateKey(KeyChange):
     """A successor with the same name and scopes; the old one stays valid until it is revoked."""
 
     def __init__(self, key_id: str, new_id: str, secret: str, by: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Iterator
 from functools import lru_cache
+from heapq import merge
 from typing import Any, TypeVar
 
 import msgspec
@@ -24,8 +26,9 @@ class Needs:
 
     def __init__(self) -> None:
         self.rows: dict[type[Struct], set[Any]] = {}
-        self.claims: dict[tuple[frozenset[str], frozenset[str]], int] = {}
+        self.claims: set[frozenset[str]] = set()
         self.claims_total = 0
+        self.claimers: set[str] = set()
         self.held: set[str] = set()
         self.requests: set[str] = set()
         self.dedups: set[tuple[str, str]] = set()
@@ -46,7 +49,8 @@ class Needs:
 
     def claimable(self, provides: frozenset[str], names: frozenset[str], count: int) -> None:
         """`count` tasks for a worker that provides these tags and answers to these names."""
-        self.claims[provides, names] = 0
+        self.claims.add(provides)
+        self.claimers |= names
         self.claims_total += count
 
 
@@ -57,7 +61,8 @@ class WorkingSet:
         self.policy = policy
         self.ids = ids
         self.rows: dict[type[Struct], dict[Any, Any]] = {noun: {} for noun in TABLES}
-        self.candidates: dict[tuple[frozenset[str], frozenset[str]], list[str]] = {}
+        self.candidates: dict[frozenset[str], list[str]] = {}  # ids by what is provided, in queue order
+        self.reserved: dict[str, list[str]] = {}  # ids by the daemon that they wait for
         self.held: dict[str, set[str]] = {}
         self.requests: dict[str, list[str]] = {}
         self.dedups: dict[tuple[str, str], str] = {}
@@ -80,9 +85,8 @@ class WorkingSet:
         """Load everything asked for that is not here yet."""
         for noun, keys in needs.rows.items():
             self._load_rows(tx, noun, keys)
-        for provides, names in needs.claims:
-            tasks = tx.claimable(provides, names, needs.claims_total)
-            self.candidates[provides, names] = [self._keep(task) for task in tasks]
+        if needs.claims:
+            self._load_candidates(tx, needs)
         if needs.held or needs.requests:
             self._load_leases(tx, needs)
         for pair in needs.dedups:
@@ -104,6 +108,12 @@ class WorkingSet:
         key_of = TABLES[noun].key_of
         for row in tx.load_many(noun, missing):
             here[key_of(row)] = row
+
+    def _load_candidates(self, tx: Transaction, needs: Needs) -> None:
+        for provides in needs.claims:
+            self.candidates[provides] = [self._keep(task) for task in tx.claimable(provides, needs.claims_total)]
+        for task in tx.reserved(needs.claimers, needs.claims_total):
+            self.reserved.setdefault(task.waiting_for, []).append(self._keep(task))
 
     def _load_leases(self, tx: Transaction, needs: Needs) -> None:
         for daemon_id in needs.held:
@@ -169,10 +179,21 @@ class WorkingSet:
         """Let the claims of this batch see a task that an earlier request of it made claimable."""
         if task.id not in self.rows[TaskBody] or not (task.ready or task.waiting_for):
             return
-        for (provides, names), line in self.candidates.items():
-            fits = task.waiting_for in names if task.waiting_for else provides.issuperset(_tags(task.needs))
-            if fits and task.id not in line:
+        lines = [
+            line for provides, line in self.candidates.items() if task.ready and provides.issuperset(_tags(task.needs))
+        ]
+        if task.waiting_for:
+            lines.append(self.reserved.setdefault(task.waiting_for, []))
+        for line in lines:
+            if task.id not in line:
                 insort(line, task.id, key=self._place)
+
+    def offered(self, provides: frozenset[str], names: frozenset[str]) -> Iterator[str]:
+        """The ids that a claim may look at, in the order of the queue."""
+        lines = [line for name in names if (line := self.reserved.get(name))]
+        if not lines:
+            return iter(self.candidates.get(provides, ()))
+        return merge(self.candidates.get(provides, ()), *lines, key=self._place)
 
     def _place(self, task_id: str) -> tuple[int, str]:
         task: Task = self.rows[Task][task_id]

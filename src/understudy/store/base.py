@@ -32,13 +32,17 @@ SCHEMA_VERSION = 1
 
 
 class Table:
-    """One noun's table: its columns are the noun's fields, in their order; the first ones are its key."""
+    """One noun's table: its columns are the noun's fields, in their order; the first ones are its key.
 
-    def __init__(self, name: str, noun: type[Struct], keys: int = 1) -> None:
+    `fixed` columns never change once a row is there, so saving it again leaves them (and their indexes) alone.
+    """
+
+    def __init__(self, name: str, noun: type[Struct], keys: int = 1, fixed: tuple[str, ...] = ()) -> None:
         self.name = name
         self.noun = noun
         self.columns = tuple(f.name for f in fields(noun))
         self.keys = self.columns[:keys]
+        self.changing = tuple(c for c in self.columns if c not in self.keys and c not in fixed)
 
     def key_of(self, row: Struct) -> Any:
         """The row's key: a value, or a tuple where several columns make it."""
@@ -47,11 +51,12 @@ class Table:
         return tuple(getattr(row, name) for name in self.keys)
 
 
+TASK_FIXED = ("needs", "order_key", "priority", "source", "submitter", "dedup_key", "body_hash", "queued_at")
 TABLES: dict[type[Struct], Table] = {
     table.noun: table
     for table in (
         Table("hearing", Hearing),
-        Table("task", Task),
+        Table("task", Task, fixed=TASK_FIXED),
         Table("task_body", TaskBody),
         Table("attempt", Attempt, keys=2),
         Table("result", Result),
@@ -126,8 +131,12 @@ class Reader(Protocol):
         """Up to `limit` rows, in key order."""
         ...
 
-    def claimable(self, provides: frozenset[str], names: Collection[str], limit: int) -> list[Task]:
-        """Tasks whose needs are covered, or that wait for one of `names`, in the order of the queue."""
+    def claimable(self, provides: frozenset[str], limit: int) -> list[Task]:
+        """Claimable tasks whose needs are covered, in the order of the queue."""
+        ...
+
+    def reserved(self, names: Collection[str], limit: int) -> list[Task]:
+        """Tasks that wait for one of these daemons, in the order of the queue."""
         ...
 
     def held_by(self, daemon_ids: Collection[str]) -> list[Task]:

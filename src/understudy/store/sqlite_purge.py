@@ -24,7 +24,12 @@ PURGES: dict[str, tuple[str, ...]] = {
             "AND finished_at < :before AND dedup_key <> '' ORDER BY finished_at LIMIT :limit)"
         ),
     ),
-    "event": _by_age("event", "id", "at"),
+    "event": (
+        (
+            "DELETE FROM event WHERE id IN (SELECT id FROM (SELECT id, at FROM event ORDER BY id LIMIT :limit) "
+            "WHERE at < :before)"
+        ),
+    ),
     "event_overflow": (
         (
             "DELETE FROM event WHERE id IN (SELECT id FROM event "

@@ -35,8 +35,7 @@ def _select(noun: type[Struct]) -> str:
 def _upsert(noun: type[Struct]) -> str:
     table = TABLES[noun]
     places = ", ".join("?" * len(table.columns))
-    rest = [name for name in table.columns if name not in table.keys]
-    updates = ", ".join(f"{name} = excluded.{name}" for name in rest)
+    updates = ", ".join(f"{name} = excluded.{name}" for name in table.changing)
     return (
         f"INSERT INTO {table.name} ({_columns(noun)}) VALUES ({places}) "  # noqa: S608
         f"ON CONFLICT ({', '.join(table.keys)}) DO UPDATE SET {updates}"
@@ -111,23 +110,22 @@ class SqliteTransaction:
 
     # ---- the queue
 
-    def claimable(self, provides: frozenset[str], names: Collection[str], limit: int) -> list[Task]:
-        """Tasks whose needs are covered, or that wait for one of `names`, in the order of the queue."""
-        found = (
-            self._rows(
-                Task,
-                "WHERE waiting_for <> '' AND waiting_for IN (SELECT value FROM json_each(?)) "
-                "ORDER BY order_key, id LIMIT ?",
-                _json(names),
-                limit,
-            )
-            if names
-            else []
-        )
-        for needs in self._covered_needs(provides):
+    def claimable(self, provides: frozenset[str], limit: int) -> list[Task]:
+        """Claimable tasks whose needs are covered, in the order of the queue."""
+        found: list[Task] = []
+        covered = self._covered_needs(provides)
+        for needs in covered:
             found += self._rows(Task, "WHERE ready = 1 AND needs = ? ORDER BY order_key, id LIMIT ?", needs, limit)
-        found.sort(key=lambda task: (task.order_key, task.id))
+        if len(covered) > 1:
+            found.sort(key=lambda task: (task.order_key, task.id))
         return found[:limit]
+
+    def reserved(self, names: Collection[str], limit: int) -> list[Task]:
+        """Tasks that wait for one of these daemons, in the order of the queue."""
+        where = (
+            "WHERE waiting_for <> '' AND waiting_for IN (SELECT value FROM json_each(?)) ORDER BY order_key, id LIMIT ?"
+        )
+        return self._rows(Task, where, _json(names), limit)
 
     def _covered_needs(self, provides: frozenset[str]) -> list[str]:
         """Every distinct set of needs in the queue that `provides` covers: one index seek a set."""

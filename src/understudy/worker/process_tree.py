@@ -58,7 +58,6 @@ class ProcessTree:
         now = _processes()
         self._note(now)
         self._note_session(now)
-        self._note_marked(now)
         return sorted(self._living(now.values()), key=lambda process: process.pid != self._root)
 
     def kill(self, limit_ms: int = KILL_MS_MAX) -> int:

@@ -209,7 +209,11 @@ def _finish(state: WorkerState, run: Run, outcome: Outcome) -> Loop:
         yield TellGuard(Done(run.id))
     else:
         yield Say("critical", "Daemon", t("daemon.spool_failed"), {"reason": kept.reason})
-    fields = {"success": outcome.success, "class": outcome.failure_class or None, "error": outcome.error}
+    fields = {
+        "success": outcome.success,
+        "class": outcome.failure_class or None,
+        "error": (outcome.error or "")[:200] or None,
+    }
     yield Say("info", "Daemon", f"Finished {run.task.id}", fields)
 
 

@@ -75,6 +75,7 @@ class Run:
         self.started_ms = 0  # mono
         self.stop = ""  # why it must end: "", "lost", "cancelled", "drain"
         self.progress = Progress(at=now_at)
+        self.told = Progress(at=0)  # what the last accepted beat said of it
 
     @property
     def signal(self) -> str:

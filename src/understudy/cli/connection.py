@@ -1,0 +1,143 @@
+"""Where a client finds its hub and key: environment and settings, `.env` here, or what `up` saved.
+
+A key goes only to an address from a source that is trusted as much: an address out of a `.env` (which may have
+come with somebody's repository) never gets the key of the environment or a saved one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from understudy import config
+from understudy.cli.client import HubClient
+from understudy.cli.exits import RefusedError
+from understudy.cli.saved import Saved, load_saved
+from understudy.cli.terminal import note
+from understudy.errors import ConfigError
+from understudy.texts import t
+
+API_KEYS = ("api_key", "assistant_api_key", "queue_api_key", "workers_api_key")
+ADMIN_KEYS = ("admin_api_key",)
+_NAMES = frozenset({"hub", "ca_file", "port", *API_KEYS, *ADMIN_KEYS})
+DOT_ENV = ".env"
+_DOT_ENV_BYTES_MAX = 64 << 10
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the hub is, with which key, and where each was found."""
+
+    url: str
+    url_from: str
+    key: str = ""
+    key_from: str = ""
+    ca_file: str = ""
+    data: Path | None = None  # of a hub that ran on this machine
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the hub is on this machine."""
+        return urlsplit(self.url).hostname in LOOPBACK
+
+
+def find_place(environ: Mapping[str, str], here: Path, *, admin: bool = False) -> Place:
+    """The hub to speak to. ConfigError if none is known; the key may be missing."""
+    data_dir = config.user_data_dir(environ)
+    values, origins = config.read(environ, data_dir, _NAMES)
+    dot_env, _ = config.read(_dot_env(here / DOT_ENV), None, _NAMES)
+    saved = load_saved(data_dir)
+    order = (*ADMIN_KEYS, *API_KEYS) if admin else (*API_KEYS, *ADMIN_KEYS)
+    key, key_from = next(((values[n], origins[n]) for n in order if values.get(n)), ("", ""))
+    near = next(((dot_env[n], DOT_ENV) for n in order if dot_env.get(n)), ("", ""))
+    ca_file = str(values.get("ca_file", ""))
+    if values.get("hub"):
+        url = checked_url(values["hub"], origins["hub"])
+        kept = _key_of(saved, url, data_dir, admin=admin)
+        found = next((pair for pair in ((key, key_from), near, kept) if pair[0]), ("", ""))
+        return Place(url, origins["hub"], *found, ca_file, _data_of(saved, url))
+    if dot_env.get("hub"):
+        url = checked_url(dot_env["hub"], DOT_ENV)
+        found = near if near[0] else _key_of(saved, url, data_dir, admin=admin)
+        if not found[0] and key:
+            raise RefusedError(t("cli.connection.mixed", url=url, key_from=key_from))
+        note(t("cli.connection.in_use", url=url, origin=here / DOT_ENV))
+        return Place(url, DOT_ENV, *found, ca_file, _data_of(saved, url))
+    if saved and saved.hub:
+        found = (key, key_from) if key else _key_of(saved, saved.hub, data_dir, admin=admin)
+        return Place(saved.hub, str(data_dir), *found, ca_file, _data_of(saved, saved.hub))
+    if key:
+        url = f"http://127.0.0.1:{values.get('port', config.Settings().port)}"
+        return Place(url, t("cli.connection.default"), key, key_from, ca_file)
+    raise ConfigError(t("cli.connection.none"))
+
+
+def connect(*, admin: bool = False) -> HubClient:
+    """A client of the hub that this shell means. ConfigError, RefusedError if no key is known."""
+    place = find_place(os.environ, Path.cwd(), admin=admin)
+    if not place.key:
+        raise RefusedError(t("cli.connection.no_key", url=place.url, origin=place.url_from))
+    return HubClient(place.url, place.key, ca_file=place.ca_file)
+
+
+def checked_url(url: str, origin: str) -> str:
+    """The address without a slash at its end. ConfigError for what is none, or holds a secret."""
+    parts = urlsplit(url.strip())
+    try:
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise ConfigError(t("cli.connection.bad_url", url=url, origin=origin))
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ConfigError(t("cli.connection.secret_in_url", origin=origin))
+    return url.strip().rstrip("/")
+
+
+def is_same_hub(one: str, other: str) -> bool:
+    """Whether two addresses mean the same place; all names of loopback are one."""
+    return _normal(one) == _normal(other)
+
+
+def _normal(url: str) -> tuple[str, str, int, str]:
+    parts = urlsplit(url)
+    host = "127.0.0.1" if parts.hostname in LOOPBACK else parts.hostname or ""
+    return parts.scheme, host, parts.port or (443 if parts.scheme == "https" else 80), parts.path.rstrip("/")
+
+
+def _key_of(saved: Saved | None, url: str, data_dir: Path, *, admin: bool) -> tuple[str, str]:
+    if saved is None or not is_same_hub(saved.hub, url):
+        return "", ""
+    key = (saved.admin_key or saved.api_key) if admin else (saved.api_key or saved.admin_key)
+    return (key, str(data_dir)) if key else ("", "")
+
+
+def _data_of(saved: Saved | None, url: str) -> Path | None:
+    return Path(saved.data) if saved and saved.data and is_same_hub(saved.hub, url) else None
+
+
+def _dot_env(path: Path) -> dict[str, str]:
+    """Address and keys among its `NAME=value` lines; never `…_FILE`, which could name any secret of the reader."""
+    names = {env for name in ("hub", *API_KEYS, *ADMIN_KEYS) for env in config.table()[name].env}
+    try:
+        with path.open(encoding="utf-8") as file:
+            lines = file.read(_DOT_ENV_BYTES_MAX).splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    found = {}
+    for line in lines:
+        name, is_set, value = line.strip().removeprefix("export ").partition("=")
+        if is_set and name.strip() in names:
+            found[name.strip()] = _unquoted(value.strip())
+    return found
+
+
+def _unquoted(value: str) -> str:
+    for quote in "\"'":
+        if value.startswith(quote) and value.count(quote) > 1:
+            return value[1 : value.index(quote, 1)]
+    return value.partition(" #")[0].strip()

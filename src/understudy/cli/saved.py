@@ -1,0 +1,88 @@
+"""What a hub on this machine leaves for clients on it: keys and address in files that only their owner can read."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from understudy.clock import SystemClock
+from understudy.errors import ConfigError
+from understudy.ids import IdMaker
+from understudy.texts import t
+
+CLIENT_FILE = "client.json"
+API_KEY_FILE = "api-key"
+ADMIN_KEY_FILE = "admin-key"
+_BYTES_MAX = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Address and keys of the hub that ran here last; `data` is its data directory."""
+
+    hub: str
+    api_key: str = ""
+    admin_key: str = ""
+    data: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalKeys:
+    """The two keys a hub without any makes: one for work, one that may do everything."""
+
+    api_key: str
+    admin_key: str
+    are_new: bool = False
+
+
+def load_saved(directory: Path) -> Saved | None:
+    """What was saved in this directory; None if nothing was, or if it is not readable as that."""
+    try:
+        found = json.loads((directory / CLIENT_FILE).read_text("utf-8")[:_BYTES_MAX])
+        return Saved(**{name: str(found.get(name, "")) for name in ("hub", "api_key", "admin_key", "data")})
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def save(directory: Path, saved: Saved) -> Path:
+    """Keep it for later commands → the file."""
+    path = directory / CLIENT_FILE
+    write_private(path, json.dumps(asdict(saved), indent=2) + "\n")
+    return path
+
+
+def load_local_keys(directory: Path) -> LocalKeys | None:
+    """The keys that were made here earlier; None if there are none."""
+    try:
+        keys = [(directory / name).read_text("ascii").strip() for name in (API_KEY_FILE, ADMIN_KEY_FILE)]
+    except (OSError, UnicodeDecodeError):
+        return None
+    return LocalKeys(*keys) if all(keys) else None
+
+
+def local_keys(directory: Path) -> LocalKeys:
+    """The keys of this data directory, made if there are none yet."""
+    known = load_local_keys(directory)
+    if known is not None:
+        return known
+    ids = IdMaker(SystemClock(), random.SystemRandom().getrandbits)
+    made = LocalKeys(ids.secret("usk"), ids.secret("usk"), are_new=True)
+    write_private(directory / API_KEY_FILE, made.api_key + "\n")
+    write_private(directory / ADMIN_KEY_FILE, made.admin_key + "\n")
+    return made
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file for its owner alone, whole or not at all. ConfigError if the place is not ours to write."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise ConfigError(t("cli.cannot_write", path=path, reason=error.strerror or error)) from None

@@ -1,0 +1,135 @@
+"""What a terminal gets: tables, durations, instants and colours, with nothing in it that could steer it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import unicodedata
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TextIO
+
+from understudy.clock import SystemClock, parse_iso
+from understudy.texts import t
+
+COLUMNS_MIN = 40
+_CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "dim": "2", "bold": "1"}
+STATE_COLOURS = {
+    "done": "green", "failed": "red", "claimed": "blue", "cancelled": "dim",
+    "healthy": "green", "late": "yellow", "down": "red", "stuck": "yellow", "recovered": "green",
+    "asleep": "dim", "paused": "dim", "draining": "dim", "stopped": "dim",
+    "warning": "yellow", "critical": "red", "debug": "dim",
+}  # fmt: skip
+_STEPS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000))
+
+
+def is_coloured(stream: TextIO) -> bool:
+    """Colours only on a terminal that has them, and not with NO_COLOR (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
+    """`text` in a colour, if the stream shows any."""
+    code = _CODES.get(colour)
+    return f"\x1b[{code}m{text}\x1b[0m" if code and is_coloured(stream or sys.stdout) else text
+
+
+def painted_state(word: str) -> str:
+    """A state in its colour."""
+    return paint(word, STATE_COLOURS.get(word, ""))
+
+
+def say(text: str = "") -> None:
+    """A line for stdout: what was asked for."""
+    print(text, flush=True)  # noqa: T201 - the one place
+
+
+def note(text: str) -> None:
+    """A line for stderr: what a person should know and a script need not."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one place
+
+
+def say_json(value: Any) -> None:
+    """One JSON document."""
+    import json
+
+    say(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+
+
+def safe(text: Any) -> str:
+    """One line without control characters: what came over the wire must not steer the terminal."""
+    return "".join(" " if char in "\n\t" else char for char in str(text) if char in "\n\t" or _is_plain(char))
+
+
+def safe_lines(text: str) -> str:
+    """The same, with its lines kept."""
+    return "".join(char for char in text if char in "\n\t" or _is_plain(char))
+
+
+def _is_plain(char: str) -> bool:
+    return unicodedata.category(char) not in ("Cc", "Cf", "Cs") or char == "\u200d"
+
+
+def columns(text: str) -> int:
+    """How many columns `text` takes: East Asian characters take two, colours none."""
+    plain, _, rest = text.partition("\x1b[")
+    width = sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in plain)
+    return width + (columns(rest.partition("m")[2]) if rest else 0)
+
+
+def cut(text: str, width: int) -> str:
+    """As much of `text` as fits, with … where something is missing."""
+    if columns(text) <= width:
+        return text
+    kept = ""
+    for char in text:
+        if columns(kept + char) > width - 1:
+            break
+        kept += char
+    return kept + "…"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns side by side; on a terminal the last one is cut to its width."""
+    if not rows:
+        return ""
+    widths = [max(columns(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    room = _room() - sum(widths[:-1]) - 2 * (len(head) - 1) if sys.stdout.isatty() else 10**6
+    lines = []
+    for number, row in enumerate((head, *rows)):
+        cells = [cell + " " * (widths[i] - columns(cell)) for i, cell in enumerate(row[:-1])]
+        last = cut(row[-1], max(room, 10)) if "\x1b" not in row[-1] else row[-1]
+        line = "  ".join((*cells, last)).rstrip()
+        lines.append(paint(line, "dim") if number == 0 else line)
+    return "\n".join(lines)
+
+
+def _room() -> int:
+    return max(shutil.get_terminal_size((100, 24)).columns, COLUMNS_MIN)
+
+
+def span(ms: float) -> str:
+    """A duration for people: `0.3 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`."""
+    if ms < 10_000:
+        return t("cli.span.s", count=f"{max(ms, 0) / 1000:.1f}")
+    parts = []
+    rest = round(ms / 1000) * 1000
+    for unit, size in _STEPS:
+        count, rest = divmod(rest, size)
+        if count or parts:
+            parts.append((unit, count))
+    shown = [t(f"cli.span.{unit}", count=count) for unit, count in parts[:2] if count]
+    return " ".join(shown)
+
+
+def ago(instant: str | None) -> str:
+    """How long ago an instant of the wire was, by this machine's clock; – for none."""
+    if not instant:
+        return "–"
+    return t("cli.ago", span=span(SystemClock().now_ms() - parse_iso(instant)))
+
+
+def clock_time(instant: str) -> str:
+    """An instant of the wire in local time, with milliseconds only where it is a story."""
+    return f"{datetime.fromisoformat(instant).astimezone():%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,24 @@
+"""`python -m understudy.simulation --seeds 1000`, or `--seed 17` to replay one world."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from understudy.simulation.campaign import SEEDS, verify
+from understudy.simulation.mutants import MUTANTS
+from understudy.texts import t
+
+
+def main() -> int:
+    """Read the arguments → exit code."""
+    parser = argparse.ArgumentParser("python -m understudy.simulation", description=t("simulation.help"))
+    parser.add_argument("--seeds", type=int, default=SEEDS, help=t("simulation.help_seeds"))
+    parser.add_argument("--seed", type=int, default=None, help=t("simulation.help_seed"))
+    parser.add_argument("--mutant", choices=sorted(MUTANTS), default="", help=t("simulation.help_mutant"))
+    given = parser.parse_args()
+    return verify(given.seeds, given.seed, sys.stdout, mutant=given.mutant)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""What may go wrong in one world, and how often: chosen from its seed, so that calm worlds exist too."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+
+from understudy.coordinator.nouns import Policy
+
+
+class Weather(msgspec.Struct, frozen=True):
+    """Probabilities for each request, and mean distances (ms, 0: never) of what befalls hub and machines."""
+
+    request_lost: float = 0.0
+    request_late: float = 0.0
+    request_twice: float = 0.0
+    answer_lost: float = 0.0
+    answer_late: float = 0.0
+    late_ms_max: int = 90_000
+    commit_fails: float = 0.0  # the store refuses: nothing of the batch is kept
+    hub_out_ms: int = 0  # between stops, kills and freezes of the hub
+    clock_jump_ms: int = 0
+    machine_trouble_ms: int = 0  # between crashes, freezes, sleeps and cut links, for each machine
+    will_lost: float = 0.0  # the guard dies together with its daemon
+    restart_ms_max: int = 60_000
+    steering_ms: int = 0  # between cancels, retries and moves
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing at all goes wrong and nobody interferes."""
+        return self == Weather(late_ms_max=self.late_ms_max, restart_ms_max=self.restart_ms_max)
+
+
+CALM = Weather()
+CALM_SHARE, HARMLESS_SHARE = 0.08, 0.2
+
+
+def weather_of(chance: random.Random) -> Weather:
+    """The weather of a world."""
+    kind = chance.random()
+    if kind < CALM_SHARE:
+        return CALM
+    rough = chance.choice((0.01, 0.03, 0.08, 0.15))
+    network = Weather(
+        request_lost=_some(chance, rough),
+        request_late=_some(chance, rough),
+        request_twice=_some(chance, rough),
+        answer_lost=_some(chance, rough),
+        answer_late=_some(chance, rough),
+        commit_fails=chance.choice((0.0, 0.0, 0.01)),
+        steering_ms=chance.choice((0, 60_000, 15_000)),
+    )
+    if kind < HARMLESS_SHARE:
+        return network
+    return msgspec.structs.replace(
+        network,
+        hub_out_ms=chance.choice((0, 240_000, 120_000)),
+        clock_jump_ms=chance.choice((0, 0, 300_000)),
+        machine_trouble_ms=chance.choice((0, 120_000, 50_000, 25_000)),
+        will_lost=chance.choice((0.0, 0.3, 1.0)),
+        restart_ms_max=chance.choice((500, 5_000, 60_000, 150_000)),
+    )
+
+
+def policy_of(chance: random.Random) -> Policy:
+    """How the owner of this hub decided; short limits, so that much happens in little time."""
+    late_ms = chance.choice((30_000, 60_000, 180_000))
+    return Policy(
+        lease_ms=chance.choice((10_000, 30_000, 30_000)),
+        late_after_ms=late_ms,
+        down_after_ms=late_ms + chance.choice((30_000, 60_000)),
+        losses_max=chance.choice((2, 5, 5)),
+    )
+
+
+def _some(chance: random.Random, rough: float) -> float:
+    return chance.choice((0.0, rough, rough))

@@ -1,0 +1,202 @@
+"""Hubs for the contract's tests: a real server on a real socket, in this process, with a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from io import StringIO
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+import uvloop
+
+from tests.api.wire import ADMIN, NOTHING, OWNER, Answer, Client
+from understudy.api.app import Api
+from understudy.api.auth import Keys, RateLimit
+from understudy.api.server import server_of
+from understudy.clock import Clock, ManualClock
+from understudy.coordinator.nouns import Policy
+from understudy.ids import IdMaker
+from understudy.log import Log
+from understudy.runtime.hub import HubRuntime
+from understudy.store.base import Store
+from understudy.store.sqlite import SqliteStore
+
+T = TypeVar("T")
+ENVIRONMENT = {"UNDERSTUDY_API_KEY": OWNER, "ADMIN_API_KEY": ADMIN}
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+
+
+class LoopThread:
+    """One event loop for all hubs of a session: starting a thread a test would cost more than the test."""
+
+    def __init__(self) -> None:
+        self.loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="hubs", daemon=True)
+        self._thread.start()
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.begin(work).result(30)
+
+    def close(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(10)
+        self.loop.close()
+
+
+class Hub:
+    """A running hub and a client of it. Time passes only in `advance`, which rings the alarm when it would ring."""
+
+    def __init__(
+        self,
+        thread: LoopThread,
+        *,
+        clock: ManualClock | None = None,
+        path: Path | None = None,
+        wrap: Callable[[Store], Store] = lambda store: store,
+        policy: Policy | None = None,
+        keys: dict[str, str] | None = None,
+        per_s: float = 200,
+        burst: float = 1_000_000,
+        publishes_docs: bool = True,
+    ) -> None:
+        self.thread = thread
+        self.clock = clock or ManualClock()
+        self.store = wrap(SqliteStore(path))
+        self.log = StringIO()
+        self._ids = (f"t{n}" for n in count(1))
+        self._seqs = count(1)
+        self._clients: list[Client] = []
+        self._stopped = asyncio.Event()
+        self.is_stopped = False
+        ticking: Clock = self.clock
+        self.runtime = HubRuntime(
+            self.store, ticking, IdMaker(ticking), policy or Policy(), Log(ticking, self.log, level="debug"), "9.9.9"
+        )
+        self.runtime.alarm.start = lambda: None  # type: ignore[method-assign] - `advance` steps it
+        listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        listener.setblocking(False)
+        self.port: int = listener.getsockname()[1]
+        limit = RateLimit(ticking, per_s, burst)
+        chosen = ENVIRONMENT if keys is None else keys
+        self._serving = thread.run(self._start(listener, Keys(chosen), limit, publishes_docs=publishes_docs))
+        self.client = self.new_client()
+
+    async def _start(
+        self, listener: socket.socket, keys: Keys, limit: RateLimit, *, publishes_docs: bool
+    ) -> asyncio.Task[None]:
+        api = Api(self.runtime, keys, limit, publishes_docs=publishes_docs)
+        server = server_of(api)
+        server.main_loop = self._stopped.wait  # type: ignore[method-assign,assignment] - ends at once, not at a tick
+        await self.runtime.start("fingerprint", "host-of-the-tests")
+        await api.load_keys()
+        return asyncio.get_running_loop().create_task(server.serve(sockets=[listener]))
+
+    def begin_stop(self) -> Future[None]:
+        """Stop in the background; the future says when it is done."""
+        self.is_stopped = True
+        for client in self._clients:
+            client.close()
+        return self.thread.begin(self._stop())
+
+    async def _stop(self) -> None:
+        self.runtime.release_waiters()
+        self._stopped.set()
+        await self._serving
+        await self.runtime.stop()
+
+    # ---- time
+
+    def advance(self, ms: int) -> None:
+        """Let time pass as it does: the alarm sleeps as long as it says, and is woken when it would be."""
+        end = self.clock.mono_ms() + ms
+        alarm = self.runtime.alarm
+        while (left := end - self.clock.mono_ms()) > 0:
+            self.clock.advance(min(left, max(alarm.step(), 1)))
+        alarm.step()
+
+    def freeze(self, ms: int) -> None:
+        """Let time pass while the hub's process stands still (SIGSTOP), then go on."""
+        self.clock.advance(ms)
+        self.runtime.alarm.step()
+
+    def jump(self, ms: int) -> None:
+        """Move the wall clock only."""
+        self.clock.jump(ms)
+        self.runtime.alarm.step()
+
+    @property
+    def now(self) -> int:
+        return self.clock.now_ms()
+
+    # ---- requests
+
+    def new_client(self, key: str | None = OWNER) -> Client:
+        client = Client(self.port, key=key)
+        self._clients.append(client)
+        return client
+
+    def get(self, path: str, **more: Any) -> Answer:
+        return self.client.get(path, **more)
+
+    def post(self, path: str, body: Any = NOTHING, **more: Any) -> Answer:
+        return self.client.post(path, body, **more)
+
+    def enqueue(self, task_id: str = "", **fields: Any) -> str:
+        """A new task; its id."""
+        task_id = task_id or next(self._ids)
+        body = {"id": task_id, "content": f"do {task_id}", **fields}
+        assert self.post("/api/queue", body).of(201)["created"] is True
+        return task_id
+
+    def claim(self, worker_id: str = "w", **fields: Any) -> Any:
+        """A claim by the old way, unless `fields` has any new key; its whole answer."""
+        return self.post("/api/queue/claim", {"workerId": worker_id, **fields}).of(200)
+
+    def lease(self, worker_id: str = "w", **fields: Any) -> Any:
+        """A claim that must be granted: its lease, token-aware unless told otherwise."""
+        answer = self.claim(worker_id, **({"provides": ["machine"]} | fields))
+        assert answer["success"] is True, answer
+        return answer["lease"] | {"taskId": answer["taskId"]}
+
+    def beat(self, daemon_id: str = "mini", boot: str = "b1", machine: str = "m1", **fields: Any) -> Answer:
+        """A heartbeat of a daemon of section 3."""
+        body = {"daemonId": daemon_id, "bootId": boot, "machineId": machine, "seq": next(self._seqs), **fields}
+        return self.post("/api/queue/heartbeat", body)
+
+    def daemon_lease(self, daemon_id: str = "mini", boot: str = "b1", **fields: Any) -> Any:
+        """A lease of a daemon that has sent its first heartbeat."""
+        return self.lease(daemon_id, daemonId=daemon_id, bootId=boot, **fields)
+
+    def result(self, task_id: str, **body: Any) -> Answer:
+        return self.post(f"/api/result/{task_id}", body)
+
+    def task(self, task_id: str) -> Any:
+        """The whole record."""
+        return self.get(f"/api/tasks/{task_id}").of(200)
+
+    def pending(self) -> list[str]:
+        pending: list[str] = self.get("/api/queue").of(200)["pending"]
+        return pending
+
+    def daemon(self, daemon_id: str) -> Any:
+        return self.get(f"/api/daemons/{daemon_id}").of(200)
+
+    def events(self, *names: str, **query: Any) -> list[Any]:
+        """Stored events of these names, oldest first."""
+        asked = "&".join(f"{name}={value}" for name, value in ({"limit": 1000} | query).items())
+        events: list[Any] = self.get(f"/api/events?{asked}").of(200)["events"]
+        return [event for event in events if event["name"] in names]
+
+    def incidents(self) -> list[Any]:
+        incidents: list[Any] = self.get("/api/incidents").of(200)["incidents"]
+        return incidents
+
+
