@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import msgspec
 
 from understudy.api.server import HubSettings, serve
 
 
-def main() -> int:
-    """Serve until SIGTERM; the settings are `HubSettings` as JSON."""
-    settings = msgspec.json.decode(sys.argv[1], type=HubSettings, dec_hook=lambda kind, value: kind(value))
-    assert isinstance(settings.data_dir, Path)
-    return serve(settings)
+def settings_of(text: str) -> HubSettings:
+    """`HubSettings` from JSON; paths are texts there."""
+    return msgspec.json.decode(text, type=HubSettings, dec_hook=lambda kind, value: kind(value))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve(settings_of(sys.argv[1])))

@@ -1,6 +1,7 @@
 -- Claim 50, report 50: two requests for 50 tasks.
 local headers = { ["X-API-Key"] = os.getenv("BENCH_KEY"), ["Content-Type"] = "application/json" }
-local claim = '{"workerId":"worker-bench","provides":["machine"],"max":50}'
+local worker = 0
+local claim = '{"workerId":"worker-%d","provides":["machine"],"max":50}'
 local held, n = {}, 0
 function request()
   if n > 0 then
@@ -8,7 +9,8 @@ function request()
     held[n], n = nil, n - 1
     return wrk.format("POST", "/api/results", headers, body)
   end
-  return wrk.format("POST", "/api/queue/claim", headers, claim)
+  worker = (worker + 1) % 64
+  return wrk.format("POST", "/api/queue/claim", headers, claim:format(worker))
 end
 function response(status, _, body)
   local results = {}

@@ -13,12 +13,12 @@ _RANDOM_BITS = 80
 _RANDOM_CHARS = 16
 
 
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+
+
 def _base32(number: int, chars: int) -> str:
-    digits = []
-    for _ in range(chars):
-        number, rest = divmod(number, 32)
-        digits.append(_ALPHABET[rest])
-    return "".join(reversed(digits))
+    """`number` in an even number of base-32 digits, two at a time."""
+    return "".join(_PAIRS[(number >> shift) & 1023] for shift in range(5 * (chars - 2), -1, -10))
 
 
 class IdMaker:

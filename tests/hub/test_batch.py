@@ -172,10 +172,10 @@ def test_an_expired_lease_is_free_for_the_next_claim_and_its_old_token_is_refuse
     hub.pass_time(1)
     (second,) = hub.ask(claim("w2", request_id="s"))
     assert second["lease"]["token"] > first["lease"]["token"]
-    late = Report("a", ResultBody(success=True, token=first["lease"]["token"]), "e1")
+    late = Report("a", ResultBody(success=True, token=first["lease"]["token"]))
     (refused,) = hub.ask(late)
     assert refused.fields == {"code": "lease_lost", "heldBy": "w2"}
-    (ok,) = hub.ask(Report("a", ResultBody(success=True, token=second["lease"]["token"]), "e2"))
+    (ok,) = hub.ask(Report("a", ResultBody(success=True, token=second["lease"]["token"])))
     assert ok == {"success": True}
 
 

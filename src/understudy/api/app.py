@@ -145,18 +145,37 @@ def build_app(api: Api) -> Any:
 
     app = Starlette(routes=routes, exception_handlers={HTTPException: unknown})
     app.router.redirect_slashes = False
-    straight = {(e.method, e.path): EndpointApp(e, api) for e in ENDPOINTS if "{" not in e.path}
+    straight = {(e.method, *_words(e.path)): EndpointApp(e, api) for e in ENDPOINTS if _is_straight(e)}
 
     async def entry(scope: Any, receive: Any, send: Any) -> None:
-        """The hot paths are plain look-ups; everything else is routed."""
+        """Fixed paths and those of one task are plain look-ups; everything else is routed."""
         if scope["type"] == "http":
-            endpoint = straight.get((scope["method"], scope["path"]))
+            words = _words(scope["path"])
+            endpoint = straight.get((scope["method"], *words))
+            if endpoint is None and len(words) > TASK_ID_AT:
+                named = (*words[:TASK_ID_AT], TASK_ID, *words[TASK_ID_AT + 1 :])
+                endpoint = straight.get((scope["method"], *named))
+                scope["path_params"] = {"task_id": words[TASK_ID_AT]}
             if endpoint is not None:
                 await endpoint(scope, receive, send)
                 return
         await app(scope, receive, send)
 
     return entry
+
+
+TASK_ID = "{task_id}"
+TASK_ID_AT = 3  # "", "api", "queue", id
+
+
+def _words(path: str) -> list[str]:
+    return path.split("/")
+
+
+def _is_straight(endpoint: Endpoint) -> bool:
+    """Whether its path is fixed, but for the id of a task in its one place."""
+    words = _words(endpoint.path)
+    return all("{" not in word for at, word in enumerate(words) if not (at == TASK_ID_AT and word == TASK_ID))
 
 
 class _Unknown:

@@ -15,10 +15,12 @@ from understudy.api.endpoint import Endpoint
 from understudy.api.openapi import openapi_of
 from understudy.clock import iso
 from understudy.errors import UnderstudyError
-from understudy.hub.starts import Listen
+from understudy.hub.starts import Probe
+from understudy.runtime.hub import HubRuntime
 from understudy.texts import t
 
 ALARM_STALE_MS = 65_000
+PROBE_EVERY_MS = 1_000
 
 
 def page_routes(api: Api, endpoints: tuple[Endpoint, ...]) -> list[Route]:
@@ -37,14 +39,33 @@ def _health(api: Api) -> Any:
     return health
 
 
+class _Probe:
+    """Whether the store takes a write, asked at most once a second."""
+
+    def __init__(self, hub: HubRuntime) -> None:
+        self._hub = hub
+        self._asked_mono = -PROBE_EVERY_MS
+        self._is_writable = False
+
+    async def is_writable(self) -> bool:
+        """True after a commit that wrote something."""
+        now = self._hub.clock.mono_ms()
+        if now - self._asked_mono >= PROBE_EVERY_MS:
+            self._asked_mono = now
+            try:
+                await self._hub.decide(Probe())
+                self._is_writable = True
+            except UnderstudyError:
+                self._is_writable = False
+        return self._is_writable
+
+
 def _ready(api: Api) -> Any:
+    probe = _Probe(api.hub)
+
     async def ready(_: Request) -> Response:
         hub = api.hub
-        is_writable = True
-        try:
-            await hub.decide(Listen())
-        except UnderstudyError:
-            is_writable = False
+        is_writable = await probe.is_writable()
         idle_ms = hub.clock.mono_ms() - hub.alarm.last_ring_mono
         is_ready = is_writable and idle_ms < ALARM_STALE_MS
         body = {

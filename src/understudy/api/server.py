@@ -108,6 +108,7 @@ def server_of(api: Api) -> uvicorn.Server:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # else a client on this machine chooses the address that wrong keys count against
             timeout_graceful_shutdown=STOP_WITHIN_S,
             h11_max_incomplete_event_size=64 * 1024,
         )

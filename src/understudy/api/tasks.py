@@ -53,12 +53,11 @@ def _claim(request: Request) -> Operation:
 
 
 def _result(request: Request) -> Operation:
-    return Report(task_id_of(request), request.parsed(ResultBody), request.ids.new("evidence"))
+    return Report(task_id_of(request), request.parsed(ResultBody))
 
 
 def _results(request: Request) -> Operation:
-    items = request.parsed(ResultsBody).results
-    return ReportMany(items, [request.ids.new("evidence") for _ in items])
+    return ReportMany(request.parsed(ResultsBody).results)
 
 
 def _release(request: Request) -> Operation:

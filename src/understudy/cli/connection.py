@@ -76,11 +76,17 @@ def find_place(environ: Mapping[str, str], here: Path, *, admin: bool = False) -
     raise ConfigError(t("cli.connection.none"))
 
 
-def connect(*, admin: bool = False) -> HubClient:
-    """A client of the hub that this shell means. ConfigError, RefusedError if no key is known."""
+def connect_place(*, admin: bool = False) -> Place:
+    """The hub and key that this shell means. ConfigError, RefusedError if no key is known."""
     place = find_place(os.environ, Path.cwd(), admin=admin)
     if not place.key:
         raise RefusedError(t("cli.connection.no_key", url=place.url, origin=place.url_from))
+    return place
+
+
+def connect(*, admin: bool = False) -> HubClient:
+    """A client of that hub."""
+    place = connect_place(admin=admin)
     return HubClient(place.url, place.key, ca_file=place.ca_file)
 
 

@@ -104,7 +104,7 @@ class Heartbeat(Operation):
         is_newer = body.seq is not None and body.seq > (0 if is_new_boot else daemon.seq)
         for task_id in sorted(work.held.get(self.daemon_id, ())):
             task = work.get(Task, task_id)
-            if task is None or task.status != LEASED or task.daemon_id != self.daemon_id or task.is_old_way:
+            if task is None or task.status != LEASED or task.daemon_id != self.daemon_id or not task.boot_id:
                 continue
             named = self.running.get(task_id)
             if named is not None and named.token == task.token:

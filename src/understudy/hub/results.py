@@ -36,10 +36,9 @@ DUPLICATE = {"success": True, "duplicate": True}
 class Report(Operation):
     """`POST /api/result/{id}`: one result."""
 
-    def __init__(self, task_id: str, body: ResultBody, evidence_id: str) -> None:
+    def __init__(self, task_id: str, body: ResultBody) -> None:
         self.task_id = task_id
         self.body = body
-        self.evidence_id = evidence_id
         self.success = success_of(body)
 
     def needs(self, needs: Needs) -> None:
@@ -75,12 +74,12 @@ class Report(Operation):
         if token is None:
             if leases.closes_old_attempt(task, self.body.worker_id or ""):
                 return self._apply(work, task, now, rows, events)
-            return self._keep(task, now, rows, events, DUPLICATE, "no lease of this worker")
+            return self._keep(work, task, now, rows, events, DUPLICATE, "no lease of this worker")
         if leases.counts_still(task, token):
             return self._apply(work, task, now, rows, events)
         if token == task.token and task.status in FINISHED:
-            return self._repeated(task, now, rows, events)
-        return self._keep(task, now, rows, events, lease_lost(task), "an older token")
+            return self._repeated(work, task, now, rows, events)
+        return self._keep(work, task, now, rows, events, lease_lost(task), "an older token")
 
     def _may_touch(self, task: Task) -> bool:
         """A result says that its worker lives, if it names itself or is the one that holds the lease."""
@@ -111,14 +110,17 @@ class Report(Operation):
             at=now.wall,
         )
 
-    def _repeated(self, task: Task, now: Now, rows: tuple[Any, ...], events: tuple[Event, ...]) -> Decision:
+    def _repeated(
+        self, work: WorkingSet, task: Task, now: Now, rows: tuple[Any, ...], events: tuple[Event, ...]
+    ) -> Decision:
         """The same result again, a cancellation confirmed, or a run that finished anyway."""
         if task.status == "cancelled" and self.success:
-            return self._keep(task, now, rows, events, DUPLICATE, "finished anyway")
+            return self._keep(work, task, now, rows, events, DUPLICATE, "finished anyway")
         return Decision(DUPLICATE, rows, events)
 
     def _keep(
         self,
+        work: WorkingSet,
         task: Task,
         now: Now,
         rows: tuple[Any, ...],
@@ -128,7 +130,7 @@ class Report(Operation):
     ) -> Decision:
         worker = self.body.worker_id or ""
         body = msgspec.json.encode(self.body).decode()
-        kept = Evidence(self.evidence_id, task.id, self.body.token or 0, worker, now.wall, reason, body)
+        kept = Evidence(work.ids.new("evidence"), task.id, self.body.token or 0, worker, now.wall, reason, body)
         event = task_event(
             task, now, "result.late", f"A result for {task.id} came too late and is kept as evidence", reason=reason
         )
@@ -138,9 +140,9 @@ class Report(Operation):
 class ReportMany(Operation):
     """`POST /api/results`: up to 100 results, each judged on its own, in one commit."""
 
-    def __init__(self, items: list[ResultItem], evidence_ids: list[str]) -> None:
+    def __init__(self, items: list[ResultItem]) -> None:
         self.weight = len(items)
-        self.parts = [Report(i.task_id, i, made) for i, made in zip(items, evidence_ids, strict=True)]
+        self.parts = [Report(item.task_id, item) for item in items]
 
     def needs(self, needs: Needs) -> None:
         """What each part needs."""

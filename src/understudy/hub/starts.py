@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from understudy.coordinator.actions import Decision, Event
-from understudy.coordinator.nouns import Deployment, Now
+from understudy.coordinator.nouns import Deployment, Hearing, Now
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import WorkingSet
 
@@ -31,6 +31,14 @@ class Listen(Operation):
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Nothing to decide."""
         return Decision()
+
+
+class Probe(Operation):
+    """Write something, to prove that the store can be written."""
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """The hearing row, as it is."""
+        return Decision(save=(work.get(Hearing, 1) or Hearing(),))
 
 
 class Minute(Operation):

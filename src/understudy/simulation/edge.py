@@ -21,6 +21,16 @@ _PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
 Shown = Callable[[View], Any]
 
 
+class Letter(msgspec.Struct, frozen=True, eq=False):
+    """One request on its way: `body` is what was meant, `raw` is what the hub reads."""
+
+    sender: str
+    method: str
+    path: str
+    body: dict[str, Any]
+    raw: bytes
+
+
 class Reply(msgspec.Struct, frozen=True):
     """What goes back over the wire: status, JSON object, and the bytes of it."""
 

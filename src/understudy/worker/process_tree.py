@@ -58,6 +58,7 @@ class ProcessTree:
         now = _processes()
         self._note(now)
         self._note_session(now)
+        self._note_marked(now)
         return sorted(self._living(now.values()), key=lambda process: process.pid != self._root)
 
     def kill(self, limit_ms: int = KILL_MS_MAX) -> int:
@@ -100,7 +101,7 @@ class ProcessTree:
 
     def _note_session(self, now: dict[int, Process]) -> None:
         """Only while the root holds its pid (as a zombie, too), lest a later session be meant."""
-        root = now.get(self._root)
+        root = now.get(self._root) if self._root > 1 else None  # session 0 is the whole machine
         if root is not None and root.birth == self._seen[self._root]:
             self._remember(p for p in now.values() if p.session == self._root)
 
@@ -111,8 +112,9 @@ class ProcessTree:
                 self._remember((process,))
 
     def _remember(self, processes: Iterable[Process]) -> None:
+        """Never ourselves, never the machine's first process."""
         us = os.getpid()
-        self._seen.update((p.pid, p.birth) for p in processes if p.pid != us)
+        self._seen.update((p.pid, p.birth) for p in processes if p.pid not in (0, 1, us))
 
 
 def birth_of(pid: int) -> float:

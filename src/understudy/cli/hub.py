@@ -1,0 +1,127 @@
+"""`understudy hub`: settings and keys, then the server until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+from ipaddress import ip_address
+from pathlib import Path
+
+import click
+
+from understudy import config
+from understudy.cli import parent
+from understudy.cli.commands import Command
+from understudy.cli.options import address_options, data_dir_of, data_option, eof_option, told
+from understudy.cli.saved import ADMIN_KEY_FILE, API_KEY_FILE, Saved, load_local_keys, local_keys, save
+from understudy.cli.terminal import note
+from understudy.errors import ConfigError
+from understudy.texts import t
+
+
+@click.command(
+    "hub", cls=Command, help=t("cli.hub.help"), example="understudy hub --port 9000 --data /var/lib/understudy"
+)
+@address_options
+@data_option
+@eof_option
+def hub(host: str | None, port: int | None, data: Path | None, stop_at_eof: bool) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    data_dir = data_dir_of(data)
+    settings = told(config.load(os.environ, data_dir, host=host, port=port))
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keys = keys_of(settings, data_dir)
+    if stop_at_eof:
+        parent.watch()
+    return _serve(settings, data_dir, keys)
+
+
+def _serve(settings: config.Settings, data_dir: Path, keys: dict[str, str]) -> int:
+    from understudy.api.server import HubSettings, serve
+    from understudy.coordinator.nouns import Policy
+
+    policy = Policy(
+        lease_ms=settings.lease_duration_ms,
+        late_after_ms=settings.late_after_ms,
+        down_after_ms=settings.down_after_ms,
+        losses_max=settings.losses_max,
+        overtime_ms=settings.overtime_ms,
+        timeout_s=settings.task_timeout_ms // 1000,
+        heartbeat_interval_ms=settings.heartbeat_interval_ms,
+        task_kept_ms=settings.task_kept_ms,
+        event_kept_ms=settings.event_kept_ms,
+        events_max=settings.events_max,
+        evidence_kept_ms=settings.evidence_kept_ms,
+        period_kept_ms=settings.period_kept_ms,
+        memory_kept_ms=settings.memory_kept_ms,
+        memory_messages_max=settings.memory_messages_max,
+        dedup_kept_ms=settings.dedup_kept_ms,
+    )
+    return serve(
+        HubSettings(
+            host=settings.host,
+            port=settings.port,
+            data_dir=data_dir,
+            store=settings.store,
+            policy=policy,
+            environment_keys=keys,
+            log_level=settings.log_level,
+            log_form=settings.log_form,
+            rate_per_s=settings.rate_per_s,
+            rate_burst=settings.rate_burst,
+            publishes_docs=settings.docs,
+            fail_point_file=os.environ.get("UNDERSTUDY_FAIL_POINT_FILE", ""),
+        )
+    )
+
+
+def keys_of(settings: config.Settings, data_dir: Path) -> dict[str, str]:
+    """The keys of this start; without any, two are made for loopback, and everything else is refused."""
+    keys = config.environment_keys(settings)
+    if keys:
+        return keys
+    made = load_local_keys(data_dir)
+    if made is None and not is_loopback(settings.host):
+        if _has_stored_key(settings, data_dir):
+            return {}
+        raise ConfigError(t("cli.hub.no_key", host=settings.host))
+    if made is None:
+        made = local_keys(data_dir)
+        note(t("cli.hub.key_made", api=data_dir / API_KEY_FILE, admin=data_dir / ADMIN_KEY_FILE))
+    if settings.port:
+        save(data_dir, Saved(address_of(settings.host, settings.port), made.api_key, made.admin_key, str(data_dir)))
+    return {"UNDERSTUDY_API_KEY": made.api_key, "ADMIN_API_KEY": made.admin_key}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach it."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def address_of(host: str, port: int) -> str:
+    """The address by which clients on this machine reach a hub that listens there."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{shown}:{port}"
+
+
+def _has_stored_key(settings: config.Settings, data_dir: Path) -> bool:
+    """Whether `keys create` made one that is still valid."""
+    from understudy.coordinator.nouns import Key
+    from understudy.runtime.lock import FileLock
+    from understudy.store.sqlite import SqliteStore
+
+    path = Path(settings.store) if settings.store else data_dir / "hub.db"
+    if not path.exists():
+        return False
+    lock = FileLock(data_dir / "hub.lock")
+    lock.take(t("cli.hub.data_dir", path=data_dir))
+    try:
+        store = SqliteStore(path)
+        try:
+            return any(not key.revoked_at for key in store.read(lambda reader: reader.load_all(Key, 1000)))
+        finally:
+            store.close()
+    finally:
+        lock.release()

@@ -1,0 +1,86 @@
+"""Options that several commands share, and what they read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from understudy import config
+from understudy.cli.terminal import note
+from understudy.clock import SystemClock, iso, parse_iso
+from understudy.texts import t
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class DurationType(click.ParamType[int]):
+    """A duration with its unit → ms."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Milliseconds; usage error with the mend."""
+        if isinstance(value, int):
+            return value
+        try:
+            return config.duration_ms(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class SinceType(click.ParamType[str]):
+    """`10m` (so long ago), or an instant with its zone → an instant of the wire."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """ISO 8601 UTC; usage error with the mend."""
+        try:
+            return iso(parse_iso(value))
+        except (ValueError, OverflowError):
+            try:
+                return iso(max(SystemClock().now_ms() - config.duration_ms(value), 0))
+            except ValueError:
+                self.fail(t("cli.since.bad", value=value), param, ctx)
+
+
+def json_option(command: F) -> F:
+    """`--json`: what a script reads."""
+    return click.option("--json", "as_json", is_flag=True, help=t("cli.json.help"))(command)
+
+
+def data_option(command: F) -> F:
+    """`--data DIR`."""
+    return click.option(
+        "--data", "data", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help=t("cli.data.help")
+    )(command)
+
+
+def address_options(command: F) -> F:
+    """`--host` and `--port`."""
+    settings = config.Settings()
+    command = click.option(
+        "--port", type=click.IntRange(0, 65_535), metavar="PORT", help=t("cli.port.help", default=settings.port)
+    )(command)
+    return click.option("--host", metavar="ADDRESS", help=t("cli.host.help", default=settings.host))(command)
+
+
+def eof_option(command: F) -> F:
+    """`--stop-at-eof`: for whoever started us and must not be outlived."""
+    return click.option("--stop-at-eof", is_flag=True, hidden=True)(command)
+
+
+def data_dir_of(chosen: Path | None) -> Path:
+    """The data directory of this start, absolute."""
+    return (chosen or config.user_data_dir(os.environ)).expanduser().absolute()
+
+
+def told(loaded: config.Loaded) -> config.Settings:
+    """The settings, after saying what was adapted."""
+    for sentence in loaded.notes:
+        note(f"understudy: {sentence}")
+    return loaded.settings

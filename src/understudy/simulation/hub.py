@@ -1,0 +1,312 @@
+"""The hub of a simulation: the real engine, endpoints and alarm on a store in memory; killed and stopped at will."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from understudy.coordinator.nouns import Policy, Task
+from understudy.errors import StoreError, UnavailableError, UnderstudyError
+from understudy.hub.batch import Committed, Engine
+from understudy.hub.claims import Claim
+from understudy.hub.operation import Operation
+from understudy.hub.starts import Start
+from understudy.hub.views import View
+from understudy.ids import IdMaker
+from understudy.runtime.alarm import RETRY_AFTER_MS, Alarm
+from understudy.runtime.writer import Writer
+from understudy.simulation.edge import Edge, Letter, Matched, Reply
+from understudy.simulation.oracle import Oracle
+from understudy.simulation.weather import Weather
+from understudy.simulation.world import ViolationError, World
+from understudy.store.sqlite import SqliteStore
+
+KEY = "env:UNDERSTUDY_API_KEY"
+COMMIT_MS_MAX = 12
+Answer = Callable[[Reply | None], None]  # None: the connection broke
+
+
+class HubKilledError(BaseException):
+    """SIGKILL in the middle of a commit: nothing above may catch it as an error of the store."""
+
+
+class Pending(msgspec.Struct, eq=False):
+    """A request that waits for its batch, or for work to come."""
+
+    letter: Letter
+    matched: Matched
+    answer: Answer
+    until_ms: int  # a long poll: how long it may wait
+
+
+class InlineWriter(Writer):
+    """The writer without its thread: the alarm's operations are decided where they are asked."""
+
+    def __init__(self, engine: Engine, decide: Callable[[Operation], Any]) -> None:
+        super().__init__(engine, lambda bug: None)
+        self._decide = decide
+
+    def decide_blocking(self, operation: Operation, timeout_s: float = 30) -> Any:
+        """The operation's answer; raises what it was refused with."""
+        answer = self._decide(operation)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def tell(self, committed: Committed) -> None:
+        """What the event loop does after a commit."""
+        for listener in self._after:
+            listener(committed)
+
+
+class Hub:
+    """One hub and its store; the store survives what the process does not."""
+
+    def __init__(self, world: World, weather: Weather, policy: Policy, oracle: Oracle) -> None:
+        self._world = world
+        self.weather = weather
+        self.policy = policy
+        self._oracle = oracle
+        self.store = SqliteStore(None, before_commit=self._fail_point)
+        self._ids = IdMaker(world.clock, world.random.getrandbits)
+        self._edge = Edge(world.clock, self._ids)
+        self.is_up = False
+        self.is_frozen = False
+        self._life = 0  # which start this is: what was planned in an earlier one does not happen
+        self._silent_since_ms = 0
+        self._doom = ""  # "before" or "after": the next commit is its last
+        self._is_dying = False
+        self._inbox: list[Pending] = []
+        self._waiting: list[Pending] = []
+        self._backlog: list[Callable[[], None]] = []
+        self._is_flushing = False
+        self._alarm_at = -1
+
+    # ---- its process
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._life += 1
+        self.is_up, self.is_frozen, self._doom, self._is_flushing = True, False, "", False
+        self._inbox, self._waiting, self._backlog = [], [], []
+        self._oracle.hears_again(self._silent_since_ms)
+        self._engine = Engine(self.store, self._world.clock, self._ids, self.policy)
+        self._writer = InlineWriter(self._engine, self._decide_one)
+        self._alarm = Alarm(self._writer, lambda trouble: None)
+        self._world.tell("hub starts")
+        version = Start(self._ids.uuid(), "0", "", "simulated")
+        while isinstance(self._guarded(lambda: self._decide_one(version)), StoreError):
+            pass
+        self._set_alarm(0)
+
+    def stop(self, how: str) -> None:
+        """`stop` commits what is queued; `kill` does not; `before` and `after` kill it at its next commit."""
+        if not self.is_up:
+            return
+        if how in ("before", "after"):
+            self._doom = how
+            return
+        if how == "stop" and self._inbox and not self.is_frozen:
+            self._guarded(self._commit)
+        self._die(how)
+
+    def freeze(self) -> None:
+        """SIGSTOP: time passes, requests pile up."""
+        if self.is_up and not self.is_frozen:
+            self.is_frozen = True
+            self._silent_since_ms = self._world.now_ms
+            self._world.tell("hub is frozen")
+
+    def thaw(self) -> None:
+        """SIGCONT: everything that piled up comes at once, in any order."""
+        if not self.is_up or not self.is_frozen:
+            return
+        self.is_frozen = False
+        self._oracle.hears_again(self._silent_since_ms)
+        self._world.tell("hub goes on")
+        backlog, self._backlog = self._backlog, []
+        self._world.random.shuffle(backlog)
+        for step in backlog:
+            self._world.after(self._world.between(0, 20), step)
+
+    def _die(self, how: str) -> None:
+        self._world.tell(f"hub is gone: {how}")
+        self.is_up = False
+        self._life += 1
+        if not self.is_frozen:
+            self._silent_since_ms = self._world.now_ms
+        lost, self._inbox, self._waiting, self._backlog = [*self._inbox, *self._waiting], [], [], []
+        for pending in lost:
+            pending.answer(None)
+
+    def _unless_dead(self, step: Callable[[], None]) -> Callable[[], None]:
+        life = self._life
+
+        def go_on() -> None:
+            if life != self._life:
+                return
+            if self.is_frozen:
+                self._backlog.append(go_on)
+            else:
+                step()
+
+        return go_on
+
+    # ---- requests
+
+    def receive(self, letter: Letter, answer: Answer) -> None:
+        """A request arrives; `answer` is called once, now or later, or never if the hub is frozen for good."""
+        if not self.is_up:
+            answer(None)
+        else:
+            self._unless_dead(lambda: self._take_in(letter, answer))()
+
+    def hang_up(self, letter: Letter) -> None:
+        """The client of a long poll went away, and the hub sees it."""
+        self._waiting = [pending for pending in self._waiting if pending.letter is not letter]
+
+    def _take_in(self, letter: Letter, answer: Answer) -> None:
+        try:
+            matched = self._edge.matched(KEY, letter.method, letter.path, letter.raw)
+            if matched.show is not None:
+                shown = matched.show
+                answer(Edge.reply(matched.endpoint, self.view(shown)))
+                return
+        except UnderstudyError as refusal:
+            self._reply(letter, answer, Edge.reply(None, refusal))
+            return
+        operation = matched.operation
+        wait_s = (operation.body.wait_sec or 0) if isinstance(operation, Claim) else 0
+        self._inbox.append(Pending(letter, matched, answer, self._world.now_ms + round(wait_s * 1000)))
+        self._flush_soon()
+
+    def view(self, show: Callable[[View], Any]) -> Any:
+        """What a view shows."""
+        wall = self._world.clock.now_ms()
+        return self.store.read(lambda reader: show(View(reader, wall, self.policy)))
+
+    def _flush_soon(self) -> None:
+        if not self._is_flushing:
+            self._is_flushing = True
+            self._world.after(self._world.between(0, COMMIT_MS_MAX), self._unless_dead(self._flush))
+
+    def _flush(self) -> None:
+        self._is_flushing = False
+        if self._inbox:
+            self._guarded(self._commit)
+
+    # ---- commits
+
+    def _guarded(self, step: Callable[[], Any]) -> Any:
+        """Do a step that may turn out to be the hub's last."""
+        try:
+            return step()
+        except HubKilledError:
+            self._die("killed in a commit")
+            return None
+
+    def _decide_one(self, operation: Operation) -> Any:
+        """An operation of the alarm: alone, or in one batch with the requests that wait."""
+        if self._inbox and self._world.chance(0.5):
+            return self._commit(operation)
+        inbox, self._inbox = self._inbox, []
+        try:
+            return self._commit(operation)
+        finally:
+            self._inbox = inbox + self._inbox
+
+    def _commit(self, last: Operation | None = None) -> Any:
+        """One batch → the answer to `last`; HubKilledError if the process dies of it."""
+        batch, self._inbox = self._inbox, []
+        operations = [pending.matched.operation for pending in batch if pending.matched.operation is not None]
+        self._is_dying = bool(batch) and self._doom != ""
+        try:
+            committed = self._engine.run([*operations, *([last] if last is not None else [])])
+        except HubKilledError:
+            self._inbox = batch + self._inbox
+            raise
+        self._oracle.hears()
+        self._tell_oracle(batch, committed)
+        if self._is_dying:
+            self._inbox = batch + self._inbox
+            raise HubKilledError
+        for pending, answer in zip(batch, committed.answers, strict=False):
+            self._deliver(pending, answer)
+        self._writer.tell(committed)
+        self._wake(committed.ready)
+        self._set_alarm(self._alarm.pause_ms())
+        return committed.answers[-1] if last is not None else None
+
+    def _fail_point(self) -> None:
+        """Just before each COMMIT."""
+        if self._is_dying and self._doom == "before":
+            raise HubKilledError
+        if self._world.chance(self.weather.commit_fails):
+            raise StoreError("Store unavailable: simulated")
+
+    def _tell_oracle(self, batch: list[Pending], committed: Committed) -> None:
+        """What was decided is the hub's word, whether or not the answers arrive."""
+        for pending, answer in zip(batch, committed.answers, strict=False):
+            self._oracle.saw(pending.letter, self._replied(pending, answer))
+        self._oracle.committed(committed)
+
+    def _replied(self, pending: Pending, answer: Any) -> Reply:
+        try:
+            return Edge.reply(pending.matched.endpoint, answer)
+        except Exception as bug:
+            said = f"{pending.letter.method} {pending.letter.path} ended in {bug!r}"
+            raise ViolationError("no request ends in a defect", said) from bug
+
+    def _deliver(self, pending: Pending, answer: Any) -> None:
+        reply = self._replied(pending, answer)
+        is_waiting = isinstance(answer, dict) and answer.get("success") is False
+        if is_waiting and pending.until_ms > self._world.now_ms:
+            self._waiting.append(pending)
+            self._world.at(pending.until_ms, self._unless_dead(lambda: self._look_again(pending)))
+            return
+        self._reply(pending.letter, pending.answer, reply)
+
+    def _reply(self, letter: Letter, answer: Answer, reply: Reply) -> None:
+        said = f"{letter.sender} {letter.method} {letter.path} {letter.raw[:300].decode()}"
+        self._world.tell(f"{said} -> {reply.status} {reply.raw[:300].decode(errors='replace')}")
+        answer(reply)
+
+    # ---- waiting and time
+
+    def _look_again(self, pending: Pending) -> None:
+        if any(pending is waiting for waiting in self._waiting):
+            self._waiting = [waiting for waiting in self._waiting if waiting is not pending]
+            self._inbox.append(pending)
+            self._flush_soon()
+
+    def _wake(self, ready: tuple[Task, ...]) -> None:
+        for task in ready:
+            for pending in self._waiting:
+                claim = pending.matched.operation
+                assert isinstance(claim, Claim)
+                needs = frozenset(msgspec.json.decode(task.needs))
+                if task.waiting_for in claim.names if task.waiting_for else task.ready and needs <= claim.provides:
+                    self._look_again(pending)
+                    break
+
+    def _set_alarm(self, pause_ms: int) -> None:
+        at_ms = self._world.now_ms + pause_ms + self._world.between(0, 5)
+        if self._world.now_ms < self._alarm_at <= at_ms and pause_ms:
+            return
+        self._alarm_at = at_ms
+        self._world.at(at_ms, self._unless_dead(lambda: self._ring(at_ms)))
+
+    def _ring(self, at_ms: int) -> None:
+        if at_ms != self._alarm_at:
+            return  # an earlier or later one was set meanwhile
+        self._alarm_at = -1
+
+        def step() -> None:
+            try:
+                self._set_alarm(self._alarm.step())
+            except UnavailableError:
+                self._set_alarm(RETRY_AFTER_MS)
+
+        self._guarded(step)
