@@ -13,9 +13,12 @@ function request()
   return wrk.format("POST", "/api/queue/claim", headers, claim:format(worker))
 end
 function response(status, _, body)
-  local results = {}
-  for id, token in body:gmatch('"taskId":"([^"]+)"[^}]-"token":(%d+)') do
-    results[#results + 1] = '{"taskId":"' .. id .. '","token":' .. token .. ',"success":true,"output":"done"}'
+  local results, seen = {}, {}
+  for id, token in body:gmatch('"id":"([^"]+)","status":"claimed".-"token":(%d+)') do
+    if not seen[id] then  -- the first task stands in the answer twice
+      seen[id] = true
+      results[#results + 1] = '{"taskId":"' .. id .. '","token":' .. token .. ',"success":true,"output":"done"}'
+    end
   end
   if #results > 0 then n = n + 1; held[n] = '{"results":[' .. table.concat(results, ",") .. ']}' end
 end
