@@ -149,6 +149,12 @@ class Hub:
     def post(self, path: str, body: Any = NOTHING, **more: Any) -> Answer:
         return self.client.post(path, body, **more)
 
+    def put(self, path: str, body: Any = NOTHING, **more: Any) -> Answer:
+        return self.client.put(path, body, **more)
+
+    def delete(self, path: str, **more: Any) -> Answer:
+        return self.client.delete(path, **more)
+
     def enqueue(self, task_id: str = "", **fields: Any) -> str:
         """A new task; its id."""
         task_id = task_id or next(self._ids)
@@ -176,6 +182,10 @@ class Hub:
         return self.lease(daemon_id, daemonId=daemon_id, bootId=boot, **fields)
 
     def result(self, task_id: str, **body: Any) -> Answer:
+        return self.post(f"/api/result/{task_id}", body)
+
+    def result_of(self, task_id: str, body: Any) -> Answer:
+        """A result with exactly this body."""
         return self.post(f"/api/result/{task_id}", body)
 
     def task(self, task_id: str) -> Any:

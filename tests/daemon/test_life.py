@@ -126,6 +126,23 @@ def test_unnamed_wait_run_ends_with_its_first_lease() -> None:
     assert hub.stage.now_ms < ends_ms
 
 
+@pytest.mark.parametrize(("on_loss", "is_named"), [("requeue", True), ("wait", False)])
+def test_daemon_ends_a_run_with_its_lease_even_if_the_guard_does_not(on_loss: str, *, is_named: bool) -> None:
+    hub = started(RulesHub(on_loss=on_loss))
+    hub.stage.guard_looks = False
+    hub.stage.play = lambda _: (10 * MINUTE_MS, Ended(code=0))
+    hub.stage.run_for(1_000)
+    if not is_named:
+        hub.refuses = {"/heartbeat": Answer(503, {})}
+    hub.submit("t1")
+    assert hub.stage.run_until(lambda: bool(hub.stage.living()))
+    hub.stage.run_for(50)
+    hub.is_away = True
+    ends_ms = hub.ends_ms["t1"]
+    assert hub.stage.run_until(lambda: not hub.stage.living(), end_ms=ends_ms)
+    assert ends_ms - 1_100 < hub.stage.now_ms < ends_ms
+
+
 def test_cut_connections_lose_no_lease() -> None:
     """Issue 2, it must show 3: 50 cuts."""
     hub = started(RulesHub(on_loss="requeue"))

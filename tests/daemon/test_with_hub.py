@@ -101,13 +101,12 @@ def test_restarted_daemon_has_its_old_work_back_within_a_second_of_its_first_bea
 def test_stopped_daemon_is_dead_to_the_world_before_another_has_its_task(hub: RealHub, tmp_path: Path) -> None:
     """SIGSTOP: rescue within lease + 1 s, and the stopped daemon's tree is dead before."""
     options = {"heartbeat_interval_ms": 1_000}
-    alive_then = f"import os; print(os.path.exists('/proc/%s') and open('/proc/%s/stat').read().split()[2] != 'Z')"
+    looks = "import psutil; print(psutil.pid_exists({0}) and psutil.Process({0}).status() != 'zombie')"
     with daemon_living(hub.url, tmp_path / "a", *stubborn(tmp_path / "pids"), **options) as first:
         hub.submit("t1", onLoss="requeue")
         started(hub, "t1")
         pids = pids_in(tmp_path / "pids")
-        look = alive_then % (pids[0], pids[0])
-        with daemon_living(hub.url, tmp_path / "b", *python(look), daemon_id="b"):
+        with daemon_living(hub.url, tmp_path / "b", *python(looks.format(pids[0])), daemon_id="b"):
             first.process.send_signal(signal.SIGSTOP)
             began = time.monotonic()
             result = hub.result("t1", within_s=6.0)

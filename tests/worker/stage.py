@@ -70,6 +70,7 @@ class Stage:
         self.guard = Guard()
         self.killed: set[str] = set()  # by the guard
         self.guard_is_alive = False
+        self.guard_looks = True  # False: it only takes notes
         self.processes: dict[str, Played] = {}
         self.started: list[str] = []  # task ids, one entry a process
         self.spool: dict[str, Result] = {}
@@ -113,10 +114,13 @@ class Stage:
 
     def _move_to(self, at_ms: int) -> None:
         """The guard looks whenever time has passed."""
-        while (due_ms := self.guard.next_due_ms()) is not None and due_ms <= at_ms and self.guard_is_alive:
+        while (due_ms := self.guard.next_due_ms()) is not None and due_ms <= at_ms and self._guard_looks():
             self.clock.advance(max(0, due_ms - self.now_ms))
             self._guard_acts(None)
         self.clock.advance(max(0, at_ms - self.now_ms))
+
+    def _guard_looks(self) -> bool:
+        return self.guard_is_alive and self.guard_looks
 
     # ---- loops ---------------------------------------------------------------------------------
 

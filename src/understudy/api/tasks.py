@@ -52,6 +52,18 @@ def _claim(request: Request) -> Operation:
     return Claim(body, body.worker_id or body.daemon_id or f"worker_{request.now_ms}")
 
 
+def _renew(request: Request) -> Operation:
+    body = request.parsed(RenewBody)
+    if body.worker_id is None and body.token is None:
+        raise BadRequestError("Validation failed", ("workerId: Object missing required field (or token)",))
+    return Renew(task_id_of(request), body)
+
+
+def _status(request: Request) -> Operation:
+    body = request.parsed(StatusBody)
+    return NoteStatus(task_id_of(request), body.status, body.token)
+
+
 def _result(request: Request) -> Operation:
     return Report(task_id_of(request), request.parsed(ResultBody))
 
@@ -119,7 +131,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/api/queue/{task_id}/renew", "Renew a lease", ("work",),
-        make=lambda r: Renew(task_id_of(r), r.parsed(RenewBody)), shape=RenewBody, errors=(403, 404, 409),
+        make=_renew, shape=RenewBody, errors=(403, 404, 409),
         is_limited=False,
     ),
     Endpoint(
@@ -128,7 +140,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/api/queue/{task_id}/status", "Note a status on a task", ("work",),
-        make=lambda r: NoteStatus(task_id_of(r), r.parsed(StatusBody).status), shape=StatusBody, errors=(404,),
+        make=_status, shape=StatusBody, errors=(404, 409),
     ),
     Endpoint("GET", "/api/queue", "The first 1,000 claimable tasks", ("read", "work"), show=lambda _, v: v.queue()),
     Endpoint(

@@ -163,7 +163,7 @@ class HubClient:
             case 403:
                 return RefusedError(t("cli.client.refused", message=message))
             case 404:
-                return AbsentError(t("cli.client.absent", message=message), status=404)
+                return AbsentError(t("cli.client.absent", message=message), said=message)
             case status if status in UNAVAILABLE:
                 retry_after_s = said.get("retryAfter", 0)
                 return UnreachableError(t("cli.client.unavailable", message=message), retry_after_s=retry_after_s)

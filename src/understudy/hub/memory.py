@@ -8,9 +8,11 @@ from typing import Any
 from understudy.clock import iso, parse_iso
 from understudy.coordinator.actions import Decision
 from understudy.coordinator.nouns import Memory, Now
+from understudy.errors import BadRequestError
 from understudy.hub.enqueue import INSTANT_MAX, text_of, user_of
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.limits import MEMORY_CONTENT_BYTES_MAX
 from understudy.wire.memory import MemorySaveBody
 
 CHARS_A_TOKEN = 4
@@ -22,6 +24,8 @@ class SaveMemory(Operation):
     def __init__(self, body: MemorySaveBody, made_id: str) -> None:
         self.body = body
         self.id = body.id or made_id
+        if len(body.content.encode()) > MEMORY_CONTENT_BYTES_MAX:
+            raise BadRequestError("Validation failed", (f"content: Expected at most {MEMORY_CONTENT_BYTES_MAX} bytes",))
 
     def needs(self, needs: Needs) -> None:
         """The message of that id."""

@@ -10,6 +10,7 @@ from understudy.coordinator import tasks
 from understudy.coordinator.actions import Decision
 from understudy.coordinator.nouns import FINISHED, Now, Result, Task
 from understudy.errors import ConflictError, ForbiddenError, NotFoundError
+from understudy.hub.leases import lease_lost
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
 
@@ -56,17 +57,20 @@ class Steer(Operation):
 class NoteStatus(Operation):
     """`POST /api/queue/{id}/status`: recorded as a note, it never takes a task out of the queue."""
 
-    def __init__(self, task_id: str, status: str) -> None:
+    def __init__(self, task_id: str, status: str, token: int | None = None) -> None:
         self.task_id = task_id
         self.status = status
+        self.token = token
 
     def needs(self, needs: Needs) -> None:
         """The task."""
         needs.row(Task, self.task_id)
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
-        """Note it on a task that is not finished."""
+        """Note it on a task that is not finished; an older token changes nothing."""
         task = work.get(Task, self.task_id)
+        if task is not None and self.token is not None and self.token != task.token:
+            raise lease_lost(task)
         if task is None or task.status in FINISHED:
             raise NotFoundError(TASK_UNKNOWN)
         noted = replace(task, note=self.status, updated_at=now.wall)

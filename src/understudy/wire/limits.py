@@ -30,7 +30,8 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-Id = Annotated[str, Meta(pattern=ID_PATTERN)]
+NO_LAST_NEWLINE = r"(?!\n)"  # in Python `$` alone lets one through; other readers of the schema do not need it
+Id = Annotated[str, Meta(pattern=ID_PATTERN + NO_LAST_NEWLINE, extra_json_schema={"pattern": ID_PATTERN})]
 WorkerName = Annotated[str, Meta(max_length=256)]
 DaemonName = Annotated[str, Meta(min_length=1, max_length=256)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]

@@ -10,6 +10,7 @@ from understudy.wire.limits import (
     BATCH_RESULTS_MAX,
     BATCH_TASKS_MAX,
     CLAIM_TASKS_MAX,
+    NO_LAST_NEWLINE,
     Count,
     DaemonName,
     Id,
@@ -24,6 +25,7 @@ from understudy.wire.limits import (
 )
 
 DAY_S = 86_400
+_EXECUTOR = r"^[A-Za-z0-9._-]+$" + NO_LAST_NEWLINE
 OnLoss = Literal["requeue", "wait", "ask"]
 
 
@@ -44,7 +46,7 @@ class EnqueueBody(Struct, rename="camel", frozen=True, omit_defaults=True):
     takeover: Literal["allow", "never"] | None = None
     dedup_key: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     conversation: dict[str, Any] | ShortText | None = None
-    executor: Annotated[str, Meta(min_length=1, max_length=55, pattern="^[A-Za-z0-9._-]+$")] | None = None
+    executor: Annotated[str, Meta(min_length=1, max_length=55, pattern=_EXECUTOR)] | None = None
     workspace: ShortText | None = None
     group: Name | None = None
     reply_to: dict[str, Any] | ShortText | None = None
@@ -92,6 +94,7 @@ class StatusBody(Struct, rename="camel", frozen=True):
     """A note on a task; it never takes a task out of the queue."""
 
     status: Annotated[str, Meta(min_length=1, max_length=256)]
+    token: Token | None = None
 
 
 class FailureBody(Struct, rename={"class_": "class"}, frozen=True):

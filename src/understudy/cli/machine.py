@@ -1,0 +1,30 @@
+"""Whether hub and daemon share one machine: then they share its fate, and that is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from understudy.cli.connection import Place
+
+ALIVE = frozenset({"healthy", "late", "stuck", "draining", "paused"})
+
+
+def shares_machine(place: Place, daemons: list[dict[str, Any]], hub_host: str) -> bool:
+    """Whether every living daemon seems to be where the hub is: same machine id here, or the host's own name."""
+    alive = [row for row in daemons if row.get("state") in ALIVE]
+    here = _machine_id(place.data)
+    return bool(alive) and all(_is_there(row, hub_host, here if place.is_loopback else "") for row in alive)
+
+
+def _is_there(row: dict[str, Any], hub_host: str, machine_id: str) -> bool:
+    if machine_id and row.get("machineId") == machine_id:
+        return True
+    return bool(hub_host) and row.get("daemonId") in (hub_host, hub_host.split(".")[0])
+
+
+def _machine_id(data: Path | None) -> str:
+    try:
+        return (data / "machine-id").read_text("ascii").strip() if data else ""
+    except (OSError, UnicodeDecodeError):
+        return ""

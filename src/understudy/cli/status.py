@@ -1,0 +1,105 @@
+"""`understudy status`: the hub, its daemons, what is queued and what is wrong, on one screen."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import click
+
+from understudy.cli.client import HubClient
+from understudy.cli.commands import Command
+from understudy.cli.connection import Place, connect_place
+from understudy.cli.exits import ClientError, UnreachableError
+from understudy.cli.machine import shares_machine
+from understudy.cli.options import json_option
+from understudy.cli.terminal import ago, note, paint, painted_state, safe, say, say_json, span, table
+from understudy.texts import t
+
+EVERY_S = 2.0
+CLEAR = "\x1b[H\x1b[2J"
+INCIDENTS_SHOWN = 20
+
+
+@click.command("status", cls=Command, help=t("cli.status.help"), example="understudy status --watch")
+@click.option("--watch", is_flag=True, help=t("cli.status.watch"))
+@json_option
+def status(watch: bool, as_json: bool) -> None:
+    """Once, or again and again until Ctrl-C."""
+    place = connect_place()
+    hub = HubClient(place.url, place.key, ca_file=place.ca_file)
+    while True:
+        try:
+            seen = look(hub, place)
+            say_json(seen) if as_json else say((CLEAR if watch and sys.stdout.isatty() else "") + screen(seen))
+        except UnreachableError as error:
+            if not watch:
+                raise
+            note(error.message)
+        if not watch:
+            return
+        time.sleep(EVERY_S)
+
+
+def look(hub: HubClient, place: Place) -> dict[str, Any]:
+    """Everything the screen shows. ClientError."""
+    health = hub.get("/health")
+    _, ready = hub.status_of("/ready")
+    daemons = hub.get("/api/daemons").get("daemons", [])
+    incidents = hub.get("/api/incidents", limit=INCIDENTS_SHOWN).get("incidents", [])
+    return {
+        "hub": {"url": place.url, "version": health.get("version"), "startedAt": health.get("startedAt")},
+        "ready": ready,
+        "claimable": hub.get("/api/queue").get("count", 0),
+        "daemons": daemons,
+        "openIncidents": [row for row in incidents if row.get("state") != "recovered"],
+        "sharesMachine": shares_machine(place, daemons, _host(hub)),
+    }
+
+
+def _host(hub: HubClient) -> str:
+    try:
+        deployments = hub.get("/api/deployments").get("deployments", [])
+    except ClientError:
+        return ""
+    return str(deployments[0].get("host", "")) if deployments else ""
+
+
+def screen(seen: dict[str, Any]) -> str:
+    """The status as text."""
+    hub, ready = seen["hub"], seen["ready"] or {}
+    word = paint(t("cli.status.ready"), "green") if ready.get("ready") else paint(t("cli.status.not_ready"), "red")
+    lines = [
+        f"{t('cli.status.hub')}  {hub['url']}  {word}  understudy {safe(hub['version'])}, "
+        f"{t('cli.status.since', ago=ago(hub['startedAt']))}",
+        f"{t('cli.status.queue')}  {t('cli.status.claimable', count=seen['claimable'])}",
+        "",
+        *_daemons(seen["daemons"]),
+    ]
+    for incident in seen["openIncidents"]:
+        text = t("cli.status.incident", id=safe(incident["id"]), daemon=safe(incident["daemonId"]))
+        lines.append(f"{painted_state(incident['state'])}  {text}, {ago(incident['openedAt'])}")
+    if seen["sharesMachine"]:
+        lines += ["", paint(t("cli.shared_machine"), "yellow")]
+    return "\n".join(lines)
+
+
+def _daemons(daemons: list[dict[str, Any]]) -> list[str]:
+    if not daemons:
+        return [t("cli.status.no_daemon")]
+    heads = ("daemon", "state", "seen", "running", "version", "reason")
+    return table([t(f"cli.column.{head}") for head in heads], [daemon_row(row) for row in daemons]).splitlines()
+
+
+def daemon_row(row: dict[str, Any]) -> tuple[str, ...]:
+    """One daemon as a line of a table."""
+    seen = span(row.get("silentForSec", 0) * 1000) if row.get("lastSeenAt") else None
+    return (
+        safe(row["daemonId"]),
+        painted_state(row["state"]),
+        t("cli.ago", span=seen) if seen else "–",
+        f"{len(row.get('running') or [])}/{row.get('capacity', 1)}",
+        safe(row.get("version") or "–"),
+        safe(row.get("reason") or ""),
+    )

@@ -1,0 +1,110 @@
+"""`understudy tail`: the hub's event log, live; after a break it goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from understudy.cli.client import HubClient
+from understudy.cli.commands import Command
+from understudy.cli.connection import connect
+from understudy.cli.exits import UnreachableError
+from understudy.cli.options import SinceType
+from understudy.cli.terminal import is_coloured, note, safe, say
+from understudy.clock import parse_iso
+from understudy.log import LEVELS, pretty_line
+from understudy.texts import t
+
+LINES_SINCE = 1000
+PAUSE_S_MIN, PAUSE_S_MAX = 0.2, 5.0
+
+
+@click.command(
+    "tail",
+    cls=Command,
+    help=t("cli.tail.help"),
+    example="understudy tail\nunderstudy tail --search heartbeat\nunderstudy tail --level warning --since 2h --format json",
+)
+@click.option("--search", metavar="TEXT", help=t("cli.tail.search"))
+@click.option("--level", type=click.Choice(LEVELS), help=t("cli.tail.level"))
+@click.option("--since", type=SinceType(), metavar="TIME", help=t("cli.tail.since"))
+@click.option("--format", "form", type=click.Choice(("pretty", "json")), default="pretty", help=t("cli.tail.format"))
+@click.option("--lines", type=click.IntRange(1, 1000), metavar="N", help=t("cli.tail.lines"))
+@click.option("--no-follow", is_flag=True, help=t("cli.tail.no_follow"))
+def tail(
+    search: str | None, level: str | None, since: str | None, form: str, lines: int | None, no_follow: bool
+) -> None:
+    """The last lines, then whatever happens."""
+    hub = connect()
+    wanted = {
+        "search": search,
+        "level": level,
+        "since": since,
+        "limit": lines or (LINES_SINCE if since else 50),
+    }
+    if no_follow:
+        for event in hub.get("/api/events", **wanted).get("events", []):
+            say(line_of(event, form))
+        return
+    for event in follow(hub, wanted):
+        say(line_of(event, form))
+
+
+def follow(hub: HubClient, wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Events for ever. ClientError if the hub refuses, or cannot be reached at the very beginning."""
+    last_id = 0
+    pause_s = PAUSE_S_MIN
+    is_away = has_begun = False
+    while True:
+        try:
+            for event in _events(hub.stream("/api/events", last_event_id=str(last_id or ""), follow="1", **wanted)):
+                if is_away:
+                    note(t("cli.tail.back", url=hub.url))
+                has_begun, is_away, pause_s = True, False, PAUSE_S_MIN
+                if event is None or 0 < event.get("id", 0) <= last_id:
+                    continue
+                last_id = max(last_id, event.get("id", 0))
+                yield event
+        except UnreachableError as error:
+            if not has_begun:
+                raise
+            if not is_away:
+                note(t("cli.tail.away", reason=error.message))
+        is_away = True
+        time.sleep(pause_s * random.uniform(0.5, 1.5))
+        pause_s = min(pause_s * 2, PAUSE_S_MAX)
+
+
+def _events(lines: Iterator[bytes]) -> Iterator[dict[str, Any] | None]:
+    """Events of a stream; None for each other sign of life."""
+    data: list[bytes] = []
+    for line in lines:
+        if line.startswith(b"data:"):
+            data.append(line.removeprefix(b"data:").removeprefix(b" "))
+        elif not line and data:
+            yield json.loads(b"\n".join(data))
+            data = []
+        elif not line:
+            yield None
+
+
+def line_of(event: dict[str, Any], form: str) -> str:
+    """One event as one line."""
+    if form == "json":
+        return json.dumps(event, ensure_ascii=False)
+    level = event["level"] if event["level"] in LEVELS else "info"
+    fields = {name: safe(value) if isinstance(value, str) else value for name, value in event["fields"].items()}
+    return pretty_line(
+        parse_iso(event["at"]),
+        level,
+        safe(event["component"]),
+        safe(event["message"]),
+        fields,
+        colour=is_coloured(sys.stdout),
+    )

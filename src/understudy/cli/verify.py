@@ -1,0 +1,20 @@
+"""`understudy verify`: the hub's own proof, on simulated machines, clocks and networks."""
+
+from __future__ import annotations
+
+import click
+
+from understudy.cli.commands import Command
+from understudy.texts import t
+
+
+@click.command("verify", cls=Command, help=t("cli.verify.help"), example="understudy verify --seeds 100\nunderstudy verify --seed 42")
+@click.option("--seeds", type=click.IntRange(1, 1_000_000), metavar="N", help=t("cli.verify.seeds"))
+@click.option("--seed", type=click.IntRange(0), metavar="N", help=t("cli.verify.seed"))
+def verify(seeds: int | None, seed: int | None) -> int:
+    """0 if every world held."""
+    if seeds is not None and seed is not None:
+        raise click.UsageError(t("cli.verify.both"))
+    from understudy.simulation import verify as run
+
+    return int(run(seeds=seeds if seeds is not None else 50, seed=seed))

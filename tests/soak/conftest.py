@@ -1,0 +1,23 @@
+"""Every soak test says what it measured; the figures stand together at the end of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+_FIGURES: list[str] = []
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> Iterator[Callable[[str], None]]:
+    """Keep one sentence for the summary."""
+    yield lambda sentence: _FIGURES.append(f"{request.node.name}: {sentence}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was kept."""
+    if _FIGURES:
+        terminalreporter.section("what the soak measured")
+        for line in _FIGURES:
+            terminalreporter.write_line(line)
