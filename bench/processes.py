@@ -34,7 +34,7 @@ class Process:
     def __init__(self, argv: list[str], log: Path, env: dict[str, str] | None = None) -> None:
         self._argv = argv
         self.log = log
-        self._env = {**os.environ, **(env or {})}
+        self._env = {**os.environ, "PYTHONPATH": str(HERE.parent), **(env or {})}
         self._child: subprocess.Popen[bytes] | None = None
 
     @property

@@ -15,6 +15,7 @@ from tests.waiting import eventually
 
 EARLY = Path(__file__).with_name("early_hub.py")
 HONEST = HERE / "hub_server.py"
+LONG_LEASES = {"lease_ms": 600_000}  # a lease that ends by itself is no broken promise
 IN_THE_PAUSE_S = 0.25  # long enough for answers that leave too early to arrive
 
 
@@ -22,7 +23,7 @@ def kill_at_random_moments(folder: Path, kills: int, seed: int = 1) -> int:
     """Kill a hub under load so many times; how many acknowledgements were checked."""
     rng = random.Random(seed)
     promises, names = Promises(), count(1)
-    hub = Hub(folder)
+    hub = Hub(folder, policy=LONG_LEASES)
     with hub:
         for life in range(kills):
             known = promises.acknowledged
@@ -42,7 +43,7 @@ def kill_in_the_pause(folder: Path, kills: int, script: Path = HONEST) -> tuple[
     fail_point = folder / "pause-before-commit"
     promises, names = Promises(), count(1)
     broken: list[str] = []
-    hub = Hub(folder / "hub", script=script, fail_point_file=str(fail_point))
+    hub = Hub(folder / "hub", script=script, fail_point_file=str(fail_point), policy=LONG_LEASES)
     with hub:
         for life in range(kills):
             known = promises.acknowledged

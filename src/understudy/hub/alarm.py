@@ -65,12 +65,19 @@ class Ring(Operation):
 
 
 class Rest(Operation):
-    """Nothing is watched or leased: from here on nobody needs to be heard."""
+    """If nothing is watched or leased, nobody needs to be heard from here on. The answer says whether it is so."""
+
+    def needs(self, needs: Needs) -> None:
+        """The nearest deadlines, as they are in this very transaction."""
+        needs.deadlines = True
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Stop counting until the next lease or watched daemon."""
+        is_stirred = any(isinstance(row, Task | Daemon) for row in work.dirty.values())
+        if is_stirred or work.deadlines is None or work.deadlines.lease_h or work.deadlines.health_h:
+            return Decision(answer=False)
         hearing = work.get(Hearing, 1) or Hearing()
-        return Decision(save=(replace(hearing, idle=1, heard_at=now.wall),))
+        return Decision(answer=True, save=(replace(hearing, idle=1, heard_at=now.wall),))
 
 
 def _rang(now: Now) -> Event:

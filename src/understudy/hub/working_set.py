@@ -14,7 +14,7 @@ from msgspec import Struct
 from understudy.coordinator.actions import Decision, Event
 from understudy.coordinator.nouns import LEASED, Policy, Task, TaskBody
 from understudy.ids import IdMaker
-from understudy.store.base import TABLES, Due, Transaction
+from understudy.store.base import TABLES, Deadlines, Due, Transaction
 
 N = TypeVar("N", bound=Struct)
 
@@ -38,6 +38,7 @@ class Needs:
         self.purges: list[tuple[str, int, int]] = []
         self.due_limit = 0
         self.ready_count_max = 0
+        self.deadlines = False
 
     def row(self, noun: type[Struct], key: Any) -> None:
         """One row by key."""
@@ -72,6 +73,7 @@ class WorkingSet:
         self.purged: dict[str, int] = {}
         self.due = Due([], [], [])
         self.ready_count = 0
+        self.deadlines: Deadlines | None = None
         self.recent_incidents = 0
         self.dirty: dict[tuple[type[Struct], Any], Struct | None] = {}
         self.events: list[Event] = []
@@ -126,6 +128,8 @@ class WorkingSet:
                 self.requests.setdefault(task.request_id, []).append(self._keep(task))
 
     def _load_rest(self, tx: Transaction, needs: Needs) -> None:
+        if needs.deadlines:
+            self.deadlines = tx.next_deadlines()
         for user_id, channel in needs.memories:
             self.memories[user_id, channel] = tx.messages_of(user_id, channel, MEMORY_READ_MAX)
         for user_id in needs.all_messages_of:

@@ -66,6 +66,9 @@ class Alarm:
         for stored in committed.events:
             if stored.event.name == "heartbeat.recorded" and stored.event.component == "Queue API":
                 self.beats += 1
+        if committed.deadline_h and not self._is_watching:
+            self._is_watching = True
+            self._wake.set()
         if not waits:
             return
         with self._lock:
@@ -76,15 +79,19 @@ class Alarm:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            try:
-                wait_ms = self.step()
-            except (UnderstudyError, TimeoutError) as trouble:
-                if self._writer.is_stopping:
-                    return
-                self._on_trouble(trouble)
-                wait_ms = RETRY_AFTER_MS
+            wait_ms = self.safe_step()
             self._wake.wait(wait_ms / 1000)
             self._wake.clear()
+
+    def safe_step(self) -> int:
+        """`step`, and when the store fails: say so and look at everything again soon."""
+        try:
+            return self.step()
+        except (UnderstudyError, TimeoutError) as trouble:
+            self._next_mono = 0
+            if not self._writer.is_stopping:
+                self._on_trouble(trouble)
+            return RETRY_AFTER_MS
 
     def step(self) -> int:
         """Do what is due; how many ms may pass until the next step."""
@@ -113,9 +120,10 @@ class Alarm:
         self.rings += 1
         self.last_ring_mono = mono
         deadlines, now = self._store.read(lambda reader: (reader.next_deadlines(), self._now(reader)))
-        self._is_watching = bool(deadlines.lease_h or deadlines.health_h)
-        if not self._is_watching:
-            self._writer.decide_blocking(Rest())
+        if not (deadlines.lease_h or deadlines.health_h):
+            self._is_watching = False  # first: a commit from here on that brings a deadline makes it true again
+            if not self._writer.decide_blocking(Rest()):
+                self._is_watching = True
         waits = [h - now.h for h in (deadlines.lease_h, deadlines.health_h) if h]
         if deadlines.available_at:
             waits.append(deadlines.available_at - now.wall)

@@ -8,11 +8,15 @@ from typing import Protocol
 
 import msgspec
 
+from understudy.clock import Clock
+from understudy.simulation.loops import Loops
 from understudy.simulation.network import Network
+from understudy.simulation.oracle import Oracle
 from understudy.simulation.world import World
-from understudy.worker.effects import Answer, Call, Ended, Failed
+from understudy.worker.effects import Answer, Call, Ended, Failed, Result
 from understudy.worker.guard_policy import Action, Gone, Guard, Kill, Message, Watched, Will
 from understudy.worker.release import release_path
+from understudy.worker.state import Duties
 
 KILL_MS_MAX = 400  # DESIGN 3: the whole tree is dead within a second
 NOTICE_MS_MAX = 50
@@ -44,15 +48,20 @@ class Process:
 
 
 class Place(Protocol):
-    """The machine as its guards see it."""
+    """The machine as its daemon and its guards see it."""
 
     world: World
     network: Network
-
-    @property
-    def name(self) -> str:
-        """Its name in the story."""
-        ...
+    oracle: Oracle
+    name: str
+    machine_id: str
+    on_loss: str
+    duties: Duties
+    clock: Clock
+    spool: dict[str, Result]
+    processes: dict[str, Process]
+    disk_fails: float
+    slept_ms: int
 
     @property
     def is_cut(self) -> bool:
@@ -65,6 +74,10 @@ class Place(Protocol):
 
     def end_process(self, run_id: str, code: int | None = None) -> None:
         """A process is dead from here on."""
+        ...
+
+    def over(self, loops: Loops) -> None:
+        """The daemon with these loops ended by itself."""
         ...
 
 

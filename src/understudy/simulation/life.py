@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from understudy.daemon.life import main_loop
 from understudy.ids import IdMaker
-from understudy.simulation.body import PlayedGuard, Process, Work
+from understudy.simulation.body import Place, PlayedGuard, Process, Work
 from understudy.simulation.loops import LATER, GoOn, Loops
 from understudy.simulation.network import Flight
 from understudy.simulation.world import ViolationError
@@ -38,9 +38,6 @@ from understudy.worker.executors import TASK_MARKER
 from understudy.worker.executors.command import Command
 from understudy.worker.state import Identity, WorkerState
 
-if TYPE_CHECKING:
-    from understudy.simulation.machine import Machine
-
 SPAWN_MS_MAX, DISK_MS_MAX, GUARD_MS_MIN, GUARD_MS_MAX = 50, 20, 20, 200
 KILL_MS_MAX = 200
 
@@ -48,7 +45,7 @@ KILL_MS_MAX = 200
 class Life:
     """From a boot to a crash or an orderly end."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Place) -> None:
         self._machine = machine
         self._world = machine.world
         ids = IdMaker(machine.clock, machine.world.random.getrandbits)
@@ -80,7 +77,7 @@ class Life:
         self.loops.kill()
         if self._guard is not None:
             self._guard.bequeath()
-        self._machine.over(self)
+        self._machine.over(self.loops)
 
     def stop(self) -> None:
         """SIGTERM."""

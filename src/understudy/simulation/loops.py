@@ -37,13 +37,11 @@ class Loops:
         """No step more."""
         self.is_alive = False
 
-    def freeze(self) -> None:
-        """No step until thawed."""
-        self.is_frozen = True
-
-    def thaw(self) -> None:
-        """Everything that was held back happens now, in any order."""
-        self.is_frozen = False
+    def hold(self, *, frozen: bool) -> None:
+        """Frozen, no step is made; thawed, everything that was held back happens, in any order."""
+        self.is_frozen = frozen
+        if frozen:
+            return
         held, self._held = self._held, []
         self._world.random.shuffle(held)
         for step in held:

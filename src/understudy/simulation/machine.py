@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from understudy.clock import Clock
 from understudy.simulation.body import Process
 from understudy.simulation.life import Life
+from understudy.simulation.loops import Loops
 from understudy.simulation.network import Network
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.world import World
@@ -43,7 +45,7 @@ class Machine:
         self.machine_id = f"machine-of-{name}"
         self.on_loss = on_loss
         self.duties = duties
-        self.clock = MachineClock(world, world.between(-WALL_SKEW_MS_MAX, WALL_SKEW_MS_MAX))
+        self.clock: Clock = MachineClock(world, world.between(-WALL_SKEW_MS_MAX, WALL_SKEW_MS_MAX))
         self.spool: dict[str, Result] = {}
         self.processes: dict[str, Process] = {}  # by run id; dead ones until their daemon has looked
         self.disk_fails = 0.0
@@ -70,9 +72,9 @@ class Machine:
         self.life = Life(self)
         self.life.begin()
 
-    def over(self, life: Life) -> None:
-        """The daemon ended by itself."""
-        if self.life is life:
+    def over(self, loops: Loops) -> None:
+        """The daemon with these loops ended by itself."""
+        if self.life is not None and self.life.loops is loops:
             self.life = None
             self._end_processes()
 

@@ -19,6 +19,7 @@ CAPABILITIES_MAX = 64  # longer lists are cut, not refused
 TAGS_MAX = 8
 TAG_CHARS_MAX = 64
 WAITING_POLLS_MAX = 4000
+NESTING_MAX = 100  # answers wrap what was sent a few levels deeper; interpreters and parsers give up at about 1,000
 INT_MAX = (1 << 53) - 1  # what a JavaScript number holds exactly
 
 ID_PATTERN = r"^[A-Za-z0-9._:-]{1,128}$"

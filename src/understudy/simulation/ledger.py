@@ -1,0 +1,144 @@
+"""What the oracle remembers: every task, every lease that was granted, every boot; and its own count of time.
+
+Times in the ledger are *heard* ms: elapsed time without the time in which no hub could hear. A hub may count
+less (a jump of its wall clock costs it a moment), never more: so "over" here is the earliest that may be.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from understudy.simulation.world import ViolationError, World
+
+GAP_MIN_MS = 2_000  # DESIGN 3, hearing time: what is not heard for longer is not counted
+OPEN, DONE, FAILED, CANCELLED = "open", "done", "failed", "cancelled"
+WAITS = ("wait", "ask")
+
+
+class Lease:
+    """One grant, as its answer told it."""
+
+    def __init__(self, body: dict[str, Any], told: dict[str, Any], *, expires: int, hard_end: int) -> None:
+        self.is_old = "token" not in told
+        self.token = int(told.get("token", 0))  # of an old client's lease: as the event told it
+        self.worker = str(told["workerId"])
+        self.daemon = str(body.get("daemonId") or "")
+        self.boot = str(body.get("bootId") or "")
+        self.request = str(body.get("requestId") or "")
+        self.on_loss = str(told.get("onLoss", ""))
+        self.duration_ms = round(float(told.get("durationSec", 0)) * 1000)
+        self.expires = expires
+        self.hard_end = hard_end
+        self.is_named = False  # a beat or renewal with its token was accepted
+        self.ended = ""  # "" while held, else expired, lost, released, settled or cancelled
+
+    @property
+    def holder(self) -> str:
+        """Who may have a task back that waits for its machine."""
+        return self.daemon or self.worker
+
+
+class Entry:
+    """One task from its enqueue to its end."""
+
+    def __init__(self, task_id: str, body: dict[str, Any]) -> None:
+        self.id = task_id
+        needs = body.get("needs")
+        self.needs = frozenset(("machine",) if needs is None else needs)
+        self.on_loss = str(body.get("onLoss") or "")
+        self.attempts_max = int(body.get("maxAttempts") or 1)
+        self.timeout_ms = int(body.get("timeoutSec") or 3600) * 1000
+        self.status = OPEN
+        self.is_poisoned = False
+        self.leases: list[Lease] = []
+        self.failures = 0
+        self.losses = 0
+        self.has_begun = False  # somebody started it under `wait`, and nobody has moved it since
+        self.had_begun = False  # the same before the latest lease
+        self.reserved_for = ""
+        self.not_before_at = 0  # hub's wall clock
+        self.output: Any = None
+        self.accepted: set[int] = set()  # tokens whose result was applied
+        self.late = 0  # results that came too late
+        self.grants_since_hand = 0
+        self.hand_ms = -1  # when an owner last retried or moved it
+
+    @property
+    def lease(self) -> Lease | None:
+        """The latest one."""
+        return self.leases[-1] if self.leases else None
+
+
+class Boots:
+    """The starts of one daemon as the hub accepted them."""
+
+    def __init__(self) -> None:
+        self.current = ""
+        self.old: set[str] = set()
+        self.seq = 0
+
+
+class Ledger:
+    """All of it, and the time."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.tasks: dict[str, Entry] = {}
+        self.dedups: dict[str, str] = {}
+        self.requests: dict[str, list[tuple[Entry, Lease]]] = defaultdict(list)
+        self.boots: dict[str, Boots] = defaultdict(Boots)
+        self._deaf_ms = 0
+        self.resumed_ms = 0  # when the hub last began to hear again
+        self.has_jumped = False  # a jump that no batch has seen yet
+        self.may_gap = True
+
+    def heard(self) -> int:
+        """How much the hub can have heard so far."""
+        return self.world.now_ms - self._deaf_ms
+
+    def hears_again(self, since_ms: int) -> None:
+        """The hub was out since then."""
+        passed = self.world.now_ms - since_ms
+        self.may_gap = True
+        if passed > GAP_MIN_MS:
+            self._deaf_ms += passed - (GAP_MIN_MS if self.has_jumped else 0)
+            self.resumed_ms = self.world.now_ms
+
+    def jumped(self) -> None:
+        """The hub's wall clock was moved."""
+        self.has_jumped = self.may_gap = True
+
+    def entry(self, task_id: str) -> Entry:
+        """A task that must be known by now."""
+        if task_id not in self.tasks:
+            raise ViolationError("I5 acknowledged is kept", f"{task_id} was never enqueued", task_id)
+        return self.tasks[task_id]
+
+    def is_live(self, entry: Entry) -> bool:
+        """Whether the task's latest lease is certainly held."""
+        lease = entry.lease
+        return lease is not None and entry.status == OPEN and not lease.ended and self.heard() < lease.expires
+
+    def end(self, entry: Entry, how: str, reason: str = "") -> None:
+        """The latest lease is over without a result."""
+        lease = entry.lease
+        assert lease is not None
+        lease.ended = how
+        if how in ("expired", "lost", "released") and lease.on_loss in WAITS:
+            begun = entry.had_begun if reason == "not_started" else entry.has_begun
+            entry.reserved_for = lease.holder if begun else ""
+
+    def named(self, entry: Entry, expires: int) -> None:
+        """A renewal of the latest lease was accepted."""
+        lease = entry.lease
+        assert lease is not None
+        lease.ended, lease.is_named = "", True
+        lease.expires = min(expires, lease.hard_end)
+        entry.reserved_for = ""
+        entry.has_begun = entry.has_begun or lease.on_loss in WAITS
+
+    def free(self, entry: Entry) -> None:
+        """From here on anybody may have it: nothing of it has begun."""
+        entry.has_begun = entry.had_begun = False
+        entry.reserved_for = ""
