@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Protocol, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from understudy.errors import ConfigError
 from understudy.texts import t
@@ -45,130 +45,80 @@ def duration_text(ms: int) -> str:
     return f"{ms}ms"
 
 
-# ---- kinds of values: `parse` takes text, or what TOML gives; ValueError says what was expected
-
-
-class Kind(Protocol):
-    """How a setting is read, shown and described."""
-
-    def parse(self, raw: Any) -> Any:
-        """The value; ValueError with a sentence if it is none."""
-        ...
-
-    def show(self, value: Any) -> str:
-        """The value as one would write it."""
-        ...
-
-    def expects(self) -> str:
-        """What may be written, for the documentation."""
-        ...
+# ---- kinds of values
 
 
 @dataclass(frozen=True, slots=True)
-class Duration:
+class Kind:
+    """How a setting is read (text, or what TOML gives; ValueError tells what was expected) and shown."""
+
+    parse: Callable[[Any], Any]
+    expects: str = ""  # what may be written, for the documentation
+    show: Callable[[Any], str] = str
+
+
+def duration(least: str, most: str) -> Kind:
     """A duration with its unit, kept in ms."""
 
-    least: str
-    most: str
-
-    def parse(self, raw: Any) -> int:
+    def parse(raw: Any) -> int:
         ms = duration_ms(str(raw))
-        if not duration_ms(self.least) <= ms <= duration_ms(self.most):
-            raise ValueError(t("config.out_of_range", value=raw, least=self.least, most=self.most))
+        if not duration_ms(least) <= ms <= duration_ms(most):
+            raise ValueError(t("config.out_of_range", value=raw, least=least, most=most))
         return ms
 
-    def show(self, value: Any) -> str:
-        return duration_text(value)
-
-    def expects(self) -> str:
-        return f"{self.least} … {self.most}"
+    return Kind(parse, f"{least} … {most}", duration_text)
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+def number(least: int, most: int) -> Kind:
     """A whole number."""
 
-    least: int
-    most: int
-
-    def parse(self, raw: Any) -> int:
+    def parse(raw: Any) -> int:
         text = str(raw).strip()
         if isinstance(raw, bool) or not re.fullmatch(r"-?\d{1,18}", text):
             raise ValueError(t("config.not_a_number", value=raw))
-        if not self.least <= int(text) <= self.most:
-            raise ValueError(t("config.out_of_range", value=text, least=self.least, most=self.most))
+        if not least <= int(text) <= most:
+            raise ValueError(t("config.out_of_range", value=text, least=least, most=most))
         return int(text)
 
-    def show(self, value: Any) -> str:
-        return str(value)
-
-    def expects(self) -> str:
-        return f"{self.least} … {self.most}"
+    return Kind(parse, f"{least} … {most}")
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Any text, or one of some words."""
+def one_of(*words: str) -> Kind:
+    """One of some words."""
 
-    words: tuple[str, ...] = ()
-
-    def parse(self, raw: Any) -> str:
+    def parse(raw: Any) -> str:
         text = str(raw).strip()
-        if self.words and text not in self.words:
-            raise ValueError(t("config.not_one_of", value=raw, words=", ".join(self.words)))
+        if text not in words:
+            raise ValueError(t("config.not_one_of", value=raw, words=", ".join(words)))
         return text
 
-    def show(self, value: Any) -> str:
-        return str(value)
-
-    def expects(self) -> str:
-        return ", ".join(self.words)
+    return Kind(parse, ", ".join(words))
 
 
-class Flag:
-    """Yes or no."""
-
-    def parse(self, raw: Any) -> bool:
-        word = str(raw).strip().lower()
-        if word not in _TRUE | _FALSE:
-            raise ValueError(t("config.not_one_of", value=raw, words="true, false"))
-        return word in _TRUE
-
-    def show(self, value: Any) -> str:
-        return "true" if value else "false"
-
-    def expects(self) -> str:
-        return "true, false"
+def _flag(raw: Any) -> bool:
+    word = str(raw).strip().lower()
+    if word not in _TRUE | _FALSE:
+        raise ValueError(t("config.not_one_of", value=raw, words="true, false"))
+    return word in _TRUE
 
 
-class Words:
-    """Several words: an array in TOML, separated by commas in the environment."""
-
-    def parse(self, raw: Any) -> tuple[str, ...]:
-        parts = raw if isinstance(raw, list) else str(raw).split(",")
-        return tuple(word for part in parts if (word := str(part).strip()))
-
-    def show(self, value: Any) -> str:
-        return ",".join(value)
-
-    def expects(self) -> str:
-        return "a,b,c"
+def _words(raw: Any) -> tuple[str, ...]:
+    parts = raw if isinstance(raw, list) else str(raw).split(",")
+    return tuple(word for part in parts if (word := str(part).strip()))
 
 
-class Secret:
-    """A key: never shown, also readable from a file named by `…_FILE`."""
+def _secret(raw: Any) -> str:
+    """A header must be able to hold it."""
+    text = str(raw).strip()
+    if len(text) > SECRET_CHARS_MAX or not re.fullmatch(r"[\x21-\x7e\xa1-\xff]*", text):
+        raise ValueError(t("config.not_a_key"))
+    return text
 
-    def parse(self, raw: Any) -> str:
-        text = str(raw).strip()
-        if len(text) > SECRET_CHARS_MAX or any(c.isspace() or not c.isprintable() or ord(c) > 255 for c in text):  # noqa: PLR2004 - what a header holds
-            raise ValueError(t("config.not_a_key"))
-        return text
 
-    def show(self, value: Any) -> str:
-        return "…" if value else ""
-
-    def expects(self) -> str:
-        return ""
+TEXT = Kind(lambda raw: str(raw).strip())
+FLAG = Kind(_flag, "true, false", lambda value: "true" if value else "false")
+WORDS = Kind(_words, "a,b,c", ",".join)
+SECRET = Kind(_secret, "", lambda value: "…" if value else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,49 +137,49 @@ class Of:
 class Settings:
     """All settings; durations in ms. `_ms` is no part of a setting's name."""
 
-    host: Annotated[str, Of("hub", Text())] = "127.0.0.1"
-    port: Annotated[int, Of("hub", Number(0, 65_535))] = 8787
-    store: Annotated[str, Of("hub", Text())] = ""
-    docs: Annotated[bool, Of("hub", Flag())] = True
-    rate_per_s: Annotated[int, Of("hub", Number(1, 1_000_000))] = 200
-    rate_burst: Annotated[int, Of("hub", Number(1, 1_000_000))] = 1000
+    host: Annotated[str, Of("hub", TEXT)] = "127.0.0.1"
+    port: Annotated[int, Of("hub", number(0, 65_535))] = 8787
+    store: Annotated[str, Of("hub", TEXT)] = ""
+    docs: Annotated[bool, Of("hub", FLAG)] = True
+    rate_per_s: Annotated[int, Of("hub", number(1, 1_000_000))] = 200
+    rate_burst: Annotated[int, Of("hub", number(1, 1_000_000))] = 1000
 
-    late_after_ms: Annotated[int, Of("health", Duration("100ms", "30d"))] = 180_000
-    down_after_ms: Annotated[int, Of("health", Duration("100ms", "30d"))] = 300_000
-    heartbeat_interval_ms: Annotated[int, Of("health", Duration("100ms", "1d"))] = 10_000
+    late_after_ms: Annotated[int, Of("health", duration("100ms", "30d"))] = 180_000
+    down_after_ms: Annotated[int, Of("health", duration("100ms", "30d"))] = 300_000
+    heartbeat_interval_ms: Annotated[int, Of("health", duration("100ms", "1d"))] = 10_000
 
-    lease_duration_ms: Annotated[int, Of("tasks", Duration("2s", "10m"))] = 30_000
-    task_timeout_ms: Annotated[int, Of("tasks", Duration("1s", "7d"))] = 3_600_000
-    overtime_ms: Annotated[int, Of("tasks", Duration("1s", "1h"))] = 60_000
-    losses_max: Annotated[int, Of("tasks", Number(1, 1000))] = 5
+    lease_duration_ms: Annotated[int, Of("tasks", duration("2s", "10m"))] = 30_000
+    task_timeout_ms: Annotated[int, Of("tasks", duration("1s", "7d"))] = 3_600_000
+    overtime_ms: Annotated[int, Of("tasks", duration("1s", "1h"))] = 60_000
+    losses_max: Annotated[int, Of("tasks", number(1, 1000))] = 5
 
-    task_kept_ms: Annotated[int, Of("retention", Duration("1h", "3650d"))] = 30 * 86_400_000
-    event_kept_ms: Annotated[int, Of("retention", Duration("1h", "3650d"))] = 30 * 86_400_000
-    events_max: Annotated[int, Of("retention", Number(1000, 100_000_000))] = 1_000_000
-    evidence_kept_ms: Annotated[int, Of("retention", Duration("1h", "3650d"))] = 30 * 86_400_000
-    period_kept_ms: Annotated[int, Of("retention", Duration("1d", "3650d"))] = 400 * 86_400_000
-    memory_kept_ms: Annotated[int, Of("retention", Duration("1h", "3650d"))] = 90 * 86_400_000
-    memory_messages_max: Annotated[int, Of("retention", Number(1, 1_000_000))] = 1000
-    dedup_kept_ms: Annotated[int, Of("retention", Duration("1h", "3650d"))] = 7 * 86_400_000
+    task_kept_ms: Annotated[int, Of("retention", duration("1h", "3650d"))] = 30 * 86_400_000
+    event_kept_ms: Annotated[int, Of("retention", duration("1h", "3650d"))] = 30 * 86_400_000
+    events_max: Annotated[int, Of("retention", number(1000, 100_000_000))] = 1_000_000
+    evidence_kept_ms: Annotated[int, Of("retention", duration("1h", "3650d"))] = 30 * 86_400_000
+    period_kept_ms: Annotated[int, Of("retention", duration("1d", "3650d"))] = 400 * 86_400_000
+    memory_kept_ms: Annotated[int, Of("retention", duration("1h", "3650d"))] = 90 * 86_400_000
+    memory_messages_max: Annotated[int, Of("retention", number(1, 1_000_000))] = 1000
+    dedup_kept_ms: Annotated[int, Of("retention", duration("1h", "3650d"))] = 7 * 86_400_000
 
-    hub: Annotated[str, Of("daemon", Text(), ("UNDERSTUDY_HUB", "WORKERS_URL"))] = ""
-    daemon_id: Annotated[str, Of("daemon", Text())] = ""
-    capacity: Annotated[int, Of("daemon", Number(1, 256))] = 1
-    provides: Annotated[tuple[str, ...], Of("daemon", Words())] = ("machine",)
-    poll_wait_ms: Annotated[int, Of("daemon", Duration("0s", "60s"))] = 15_000
-    drain_ms: Annotated[int, Of("daemon", Duration("0s", "1d"))] = 20_000
-    task_cwd: Annotated[str, Of("daemon", Text())] = ""
-    task_env_pass: Annotated[tuple[str, ...], Of("daemon", Words())] = ()
-    ca_file: Annotated[str, Of("daemon", Text())] = ""
+    hub: Annotated[str, Of("daemon", TEXT, ("UNDERSTUDY_HUB", "WORKERS_URL"))] = ""
+    daemon_id: Annotated[str, Of("daemon", TEXT)] = ""
+    capacity: Annotated[int, Of("daemon", number(1, 256))] = 1
+    provides: Annotated[tuple[str, ...], Of("daemon", WORDS)] = ("machine",)
+    poll_wait_ms: Annotated[int, Of("daemon", duration("0s", "60s"))] = 15_000
+    drain_ms: Annotated[int, Of("daemon", duration("0s", "1d"))] = 20_000
+    task_cwd: Annotated[str, Of("daemon", TEXT)] = ""
+    task_env_pass: Annotated[tuple[str, ...], Of("daemon", WORDS)] = ()
+    ca_file: Annotated[str, Of("daemon", TEXT)] = ""
 
-    log_level: Annotated[str, Of("log", Text(("debug", "info", "warning", "critical")))] = "info"
-    log_form: Annotated[str, Of("log", Text(("pretty", "json")))] = "pretty"
+    log_level: Annotated[str, Of("log", one_of("debug", "info", "warning", "critical"))] = "info"
+    log_form: Annotated[str, Of("log", one_of("pretty", "json"))] = "pretty"
 
-    api_key: Annotated[str, Of("keys", Secret())] = field(default="", repr=False)
-    assistant_api_key: Annotated[str, Of("keys", Secret(), ("ASSISTANT_API_KEY",))] = field(default="", repr=False)
-    queue_api_key: Annotated[str, Of("keys", Secret(), ("QUEUE_API_KEY",))] = field(default="", repr=False)
-    workers_api_key: Annotated[str, Of("keys", Secret(), ("WORKERS_API_KEY",))] = field(default="", repr=False)
-    admin_api_key: Annotated[str, Of("keys", Secret(), ("ADMIN_API_KEY",))] = field(default="", repr=False)
+    api_key: Annotated[str, Of("keys", SECRET)] = field(default="", repr=False)
+    assistant_api_key: Annotated[str, Of("keys", SECRET, ("ASSISTANT_API_KEY",))] = field(default="", repr=False)
+    queue_api_key: Annotated[str, Of("keys", SECRET, ("QUEUE_API_KEY",))] = field(default="", repr=False)
+    workers_api_key: Annotated[str, Of("keys", SECRET, ("WORKERS_API_KEY",))] = field(default="", repr=False)
+    admin_api_key: Annotated[str, Of("keys", SECRET, ("ADMIN_API_KEY",))] = field(default="", repr=False)
 
 
 # Read from the environment only: where the file is, and what concerns a terminal rather than a program.
@@ -255,7 +205,7 @@ class Setting:
     @property
     def is_secret(self) -> bool:
         """Whether its value is never shown."""
-        return isinstance(self.of.kind, Secret)
+        return self.of.kind is SECRET
 
 
 @cache

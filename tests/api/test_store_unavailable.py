@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from tests.api.hubs import Hub
 from tests.api.rows import NAMES, ROWS, Row
 from tests.api.wire import ADMIN
+from tests.waiting import eventually
 from understudy.errors import StoreError
 from understudy.store.base import Store
 
@@ -102,11 +104,15 @@ def test_one_request_that_the_store_refuses_fails_alone(start_hub: Callable[...,
     hub = start_hub(path=tmp_path / "hub.db")
     pages = hub.store._writer.execute("PRAGMA page_count").fetchone()[0]
     hub.store._writer.execute(f"PRAGMA max_page_count = {pages + 30}")
-    operations = [
-        ({"id": "small1", "content": "x"}, 201),
-        ({"id": "large", "content": "x" * 900_000}, 503),
-        ({"id": "small2", "content": "x"}, 201),
-    ]
-    for body, status in operations:
-        hub.post("/api/queue", body).of(status)
+    bodies = [{"id": "small1", "content": "x"}, {"id": "large", "content": "x" * 900_000}, {"id": "small2", "content": "x"}]
+    with ThreadPoolExecutor(4) as pool:
+        with hub.store._writing:  # the writer stands in its first transaction: what comes now is its next batch
+            beat = pool.submit(hub.new_client().post, "/api/queue/heartbeat", {})
+            eventually(lambda: hub.runtime.writer._queue.empty())
+            sent = []
+            for n, body in enumerate(bodies):
+                sent.append(pool.submit(hub.new_client().post, "/api/queue", body))
+                eventually(lambda n=n: hub.runtime.writer._queue.qsize() == n + 1)
+        beat.result(10).of(200)
+        assert [answer.result(10).status for answer in sent] == [201, 503, 201]
     assert hub.pending() == ["small1", "small2"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -39,6 +40,7 @@ class FakeHub:
         self.next_s = 10.0
         self.boot = ""
         self.fault: Callable[[str, dict[str, Any]], Fault | None] = lambda *_: None
+        self._scheme = "http"
         self._token = 1000
         self._changed = threading.Condition()
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -48,7 +50,12 @@ class FakeHub:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
+
+    def wrap(self, context: ssl.SSLContext) -> None:
+        """Speak TLS from now on."""
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._scheme = "https"
 
     def close(self) -> None:
         with self._changed:
@@ -134,7 +141,6 @@ class FakeHub:
     def _release(self, task_id: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         if self.leases.get(task_id) != body["token"]:
             return 409, {"error": "Lease lost", "code": "lease_lost"}
-        del self.leases[task_id]
         return 200, {"success": True}
 
 

@@ -294,6 +294,7 @@ def test_diagnostic_needs_no_command(hub: FakeHub, tmp_path: Path) -> None:
 
 def test_log_keeps_the_lines_that_people_grep_for_and_no_key(hub: FakeHub, tmp_path: Path) -> None:
     with daemon_living(hub.url, tmp_path, *python(SLEEP), log_level="info", drain_ms=100) as daemon:
+        eventually(lambda: "[Heartbeat] Waiting" in daemon.log)
         running(hub, daemon)
         daemon.stop()
     lines = daemon.log.splitlines()

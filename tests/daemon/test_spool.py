@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from understudy.daemon import home as home_module
 from understudy.daemon import spool as spool_module
 from understudy.daemon.home import Home
 from understudy.daemon.spool import Spool, SpoolFullError
@@ -63,6 +64,18 @@ def test_half_written_file_of_a_crash_is_not_taken_for_a_result(home: Home) -> N
     assert [r.name for r in spool.load()] == ["a"]
     assert [path.name for path in home.evidence.iterdir()] == ["torn.json.unreadable"]
     assert not (home.spool / ".tmp123").exists()
+
+
+def test_result_is_on_disk_before_it_has_its_name(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a power cut would show: content synced, then renamed, then the directory synced."""
+    steps: list[str] = []
+    named = home.spool / "a.json"
+    monkeypatch.setattr(home_module, "_sync", lambda _: steps.append(f"content, named: {named.exists()}"))
+    monkeypatch.setattr(
+        home_module, "sync_directory", lambda path: steps.append(f"{path.name}, named: {named.exists()}")
+    )
+    Spool(home).keep(result("a"))
+    assert steps == ["content, named: False", "spool, named: True"]
 
 
 def test_killed_writer_leaves_whole_results_only(home: Home) -> None:

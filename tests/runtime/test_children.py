@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.waiting import eventually
-from tests.worker.trees import IGNORES_TERM, SLEEP, living, pids_in, stubborn
+from tests.worker.trees import IGNORES_TERM, SLEEP, fresh, living, pids_in, stubborn
 from understudy.clock import SystemClock
 from understudy.runtime.children import Child, HeadTail
 from understudy.worker.executors import Ended, Plan, Progress, SignsOfLife, Task
@@ -22,8 +22,9 @@ from understudy.worker.executors.command import Command
 ENV = {"PATH": os.environ["PATH"]}
 
 
-def child(*argv: str, stdin: bytes = b"", run_id: str = "c1", **plan: int) -> tuple[Child, threading.Event]:
+def child(*argv: str, stdin: bytes = b"", **plan: int) -> tuple[Child, threading.Event]:
     news = threading.Event()
+    run_id = fresh("c")
     env = {**ENV, "UNDERSTUDY_RUN_ID": run_id}
     return Child(run_id, Plan(argv=argv, env=env, stdin=stdin, **plan), SignsOfLife(), SystemClock(), news.set), news
 
@@ -43,8 +44,9 @@ def python(code: str) -> tuple[str, ...]:
 @settings(max_examples=40)
 @given(st.text(st.characters(codec=None), max_size=300))
 def test_any_prompt_reaches_stdin_byte_for_byte(prompt: str) -> None:
-    plan = Command(("cat",), ENV).plan(Task(id="t", content=prompt), "c-bytes")
-    started = Child("c-bytes", plan, SignsOfLife(), SystemClock(), lambda: None)
+    run_id = fresh("c")
+    plan = Command(("cat",), ENV).plan(Task(id="t", content=prompt), run_id)
+    started = Child(run_id, plan, SignsOfLife(), SystemClock(), lambda: None)
     result = ended(started)
     assert (result.code, result.stdout) == (0, prompt.encode("utf-8", "surrogatepass"))
 
@@ -86,7 +88,7 @@ def test_what_the_root_leaves_running_ends_with_it() -> None:
 
 
 def test_stop_with_grace_takes_the_whole_tree(tmp_path: Path) -> None:
-    started, _ = child(*stubborn(tmp_path / "pids"), run_id="c-tree")
+    started, _ = child(*stubborn(tmp_path / "pids"))
     pids = pids_in(tmp_path / "pids")
     assert started.end(grace_ms=300).code == -signal.SIGKILL
     assert living(pids) == []

@@ -16,13 +16,14 @@ import pytest
 
 from tests.daemon.fake_hub import KEY, FakeHub
 from tests.waiting import eventually
-from tests.worker.trees import SLEEP, living, pids_in, start, stubborn
+from tests.worker.trees import SLEEP, fresh, living, pids_in, start, stubborn
 from understudy.clock import SystemClock
 from understudy.worker.guard_policy import Done, Held, Hello, Lost, Message, Rooted, Spawning
 from understudy.worker.process_tree import birth_of
 
 MIB = 1 << 20
 ENV = dict(os.environ)
+RUN = [fresh(f"g{number}") for number in range(11)]
 
 
 class LiveGuard:
@@ -69,10 +70,10 @@ def spawning(run_id: str, guard: LiveGuard, *, in_ms: int = 60_000, on_loss: str
 def test_end_of_the_daemon_kills_the_tree_within_a_second_and_releases_the_lease(
     hub: FakeHub, guard: LiveGuard, tmp_path: Path
 ) -> None:
-    hub.leases["task-g1"] = 7
-    guard.tell(spawning("g1", guard))
-    root = start(stubborn(tmp_path / "pids"), "g1", ENV)
-    guard.tell(Rooted("g1", root.pid, birth_of(root.pid)))
+    hub.leases[f"task-{RUN[1]}"] = 7
+    guard.tell(spawning(RUN[1], guard))
+    root = start(stubborn(tmp_path / "pids"), RUN[1], ENV)
+    guard.tell(Rooted(RUN[1], root.pid, birth_of(root.pid)))
     pids = pids_in(tmp_path / "pids")
     began = time.monotonic()
     guard.close()
@@ -80,44 +81,44 @@ def test_end_of_the_daemon_kills_the_tree_within_a_second_and_releases_the_lease
     eventually(lambda: not living(pids), within_s=1.0)
     assert time.monotonic() - began < 1.0
     assert guard.process.wait(5) == 0
-    assert hub.told("/task-g1/release") == [{"workerId": "mini", "token": 7, "reason": "daemon_gone"}]
+    assert hub.told(f"/task-{RUN[1]}/release") == [{"workerId": "mini", "token": 7, "reason": "daemon_gone"}]
     assert hub.seen[-1].at_s - began < 1.5
 
 
 def test_tree_is_dead_before_its_lease_is_released(hub: FakeHub, guard: LiveGuard) -> None:
-    guard.tell(spawning("g2", guard))
-    root = start((sys.executable, "-c", SLEEP), "g2", ENV)
+    guard.tell(spawning(RUN[2], guard))
+    root = start((sys.executable, "-c", SLEEP), RUN[2], ENV)
     alive_at_release = []
     hub.fault = lambda *_: alive_at_release.extend(living([root.pid]))
     guard.close()
     guard.process.wait(5)
     root.wait(1)
-    assert hub.told("/task-g2/release")
+    assert hub.told(f"/task-{RUN[2]}/release")
     assert alive_at_release == []
 
 
 def test_lease_deadline_kills_without_a_word_from_the_daemon(guard: LiveGuard) -> None:
-    guard.tell(spawning("g3", guard, in_ms=400))
-    root = start((sys.executable, "-c", SLEEP), "g3", ENV)
-    guard.tell(Rooted("g3", root.pid, birth_of(root.pid)))
+    guard.tell(spawning(RUN[3], guard, in_ms=400))
+    root = start((sys.executable, "-c", SLEEP), RUN[3], ENV)
+    guard.tell(Rooted(RUN[3], root.pid, birth_of(root.pid)))
     began = time.monotonic()
     assert root.wait(3) == -signal.SIGKILL
     assert 0.2 < time.monotonic() - began < 1.0
 
 
 def test_renewed_run_outlives_its_first_deadline(guard: LiveGuard) -> None:
-    guard.tell(spawning("g4", guard, in_ms=400))
-    root = start((sys.executable, "-c", SLEEP), "g4", ENV)
-    guard.tell(Rooted("g4", root.pid, birth_of(root.pid)), Held("g4", guard.clock.mono_ms() + 1_500))
+    guard.tell(spawning(RUN[4], guard, in_ms=400))
+    root = start((sys.executable, "-c", SLEEP), RUN[4], ENV)
+    guard.tell(Rooted(RUN[4], root.pid, birth_of(root.pid)), Held(RUN[4], guard.clock.mono_ms() + 1_500))
     began = time.monotonic()
     assert root.wait(4) == -signal.SIGKILL
     assert 1.2 < time.monotonic() - began < 2.2
 
 
 def test_lost_run_is_killed_and_not_released(hub: FakeHub, guard: LiveGuard) -> None:
-    guard.tell(spawning("g5", guard, on_loss="wait"))
-    root = start((sys.executable, "-c", SLEEP), "g5", ENV)
-    guard.tell(Lost("g5"))
+    guard.tell(spawning(RUN[5], guard, on_loss="wait"))
+    root = start((sys.executable, "-c", SLEEP), RUN[5], ENV)
+    guard.tell(Lost(RUN[5]))
     assert root.wait(3) == -signal.SIGKILL
     guard.close()
     guard.process.wait(5)
@@ -125,17 +126,17 @@ def test_lost_run_is_killed_and_not_released(hub: FakeHub, guard: LiveGuard) -> 
 
 
 def test_process_born_while_its_daemon_died_is_found_by_its_marker(guard: LiveGuard) -> None:
-    guard.tell(spawning("g6", guard))
+    guard.tell(spawning(RUN[6], guard))
     guard.close()
-    root = start((sys.executable, "-c", SLEEP), "g6", ENV)
+    root = start((sys.executable, "-c", SLEEP), RUN[6], ENV)
     assert root.wait(3) == -signal.SIGKILL
     guard.process.wait(5)
 
 
 def test_finished_run_is_neither_killed_nor_released(hub: FakeHub, guard: LiveGuard) -> None:
-    guard.tell(spawning("g7", guard, in_ms=300))
-    root = start((sys.executable, "-c", SLEEP), "g7", ENV)
-    guard.tell(Done("g7"))
+    guard.tell(spawning(RUN[7], guard, in_ms=300))
+    root = start((sys.executable, "-c", SLEEP), RUN[7], ENV)
+    guard.tell(Done(RUN[7]))
     guard.close()
     assert guard.process.wait(5) == 0
     assert root.poll() is None
@@ -146,18 +147,18 @@ def test_finished_run_is_neither_killed_nor_released(hub: FakeHub, guard: LiveGu
 
 def test_last_will_is_repeated_when_the_hub_fails_and_given_up_in_the_end(hub: FakeHub, guard: LiveGuard) -> None:
     hub.fault = lambda *_: "drop"
-    guard.tell(spawning("g8", guard))
+    guard.tell(spawning(RUN[8], guard))
     guard.close()
     assert guard.process.wait(15) == 0
     assert 2 <= len(hub.told("/release")) <= 4
 
 
 def test_signals_of_the_terminal_do_not_end_the_guard(guard: LiveGuard) -> None:
-    guard.tell(spawning("g9", guard))
+    guard.tell(spawning(RUN[9], guard))
     eventually(lambda: _ignores(guard.process.pid), what="the guard's signal settings")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         guard.process.send_signal(number)
-    guard.tell(Done("g9"))
+    guard.tell(Done(RUN[9]))
     assert guard.process.poll() is None
     guard.close()
     assert guard.process.wait(5) == 0
@@ -169,7 +170,7 @@ def _ignores(pid: int) -> bool:
 
 
 def test_guard_is_small_and_knows_no_http_before_its_last_will(guard: LiveGuard) -> None:
-    guard.tell(spawning("g10", guard))
+    guard.tell(spawning(RUN[10], guard))
     eventually(lambda: _ignores(guard.process.pid))
     process = psutil.Process(guard.process.pid)
     assert process.memory_info().rss < 25 * MIB

@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 from tests.waiting import eventually
-from tests.worker.trees import IGNORES_TERM, SLEEP, living, pids_in, start, stubborn
+from tests.worker.trees import IGNORES_TERM, SLEEP, fresh, living, pids_in, start, stubborn
 from understudy.clock import SystemClock
 from understudy.worker.process_tree import ProcessTree, birth_of
 
 ENV = dict(os.environ)
+RUN = {name: fresh(f"run-{name}") for name in "abcdefghi"}
 
 
 def rooted(process: subprocess.Popen[bytes], run_id: str) -> ProcessTree:
@@ -24,9 +25,9 @@ def rooted(process: subprocess.Popen[bytes], run_id: str) -> ProcessTree:
 
 
 def test_kill_leaves_nobody_within_a_second(tmp_path: Path) -> None:
-    process = start(stubborn(tmp_path / "pids"), "run-a", ENV)
+    process = start(stubborn(tmp_path / "pids"), RUN["a"], ENV)
     pids = pids_in(tmp_path / "pids")
-    tree = rooted(process, "run-a")
+    tree = rooted(process, RUN["a"])
     began = time.monotonic()
     assert tree.kill() == 0
     assert time.monotonic() - began < 1.0
@@ -35,35 +36,35 @@ def test_kill_leaves_nobody_within_a_second(tmp_path: Path) -> None:
 
 
 def test_kill_ends_stopped_processes_too(tmp_path: Path) -> None:
-    process = start(stubborn(tmp_path / "pids"), "run-b", ENV)
+    process = start(stubborn(tmp_path / "pids"), RUN["b"], ENV)
     pids = pids_in(tmp_path / "pids")
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
-    assert rooted(process, "run-b").kill() == 0
+    assert rooted(process, RUN["b"]).kill() == 0
     process.wait()
     assert living(pids) == []
 
 
 def test_marker_finds_everybody_when_the_root_is_unknown(tmp_path: Path) -> None:
-    process = start(stubborn(tmp_path / "pids"), "run-c", ENV)
+    process = start(stubborn(tmp_path / "pids"), RUN["c"], ENV)
     pids = pids_in(tmp_path / "pids")
-    assert ProcessTree("run-c", SystemClock()).kill() == 0
+    assert ProcessTree(RUN["c"], SystemClock()).kill() == 0
     process.wait()
     assert living(pids) == []
 
 
 def test_end_asks_first_and_returns_as_soon_as_everybody_has_gone() -> None:
-    process = start((sys.executable, "-c", SLEEP), "run-d", ENV)
+    process = start((sys.executable, "-c", SLEEP), RUN["d"], ENV)
     began = time.monotonic()
-    assert rooted(process, "run-d").end(grace_ms=5_000) == 0
+    assert rooted(process, RUN["d"]).end(grace_ms=5_000) == 0
     assert time.monotonic() - began < 2.0
     assert process.wait() == -signal.SIGTERM
 
 
 def test_end_kills_what_ignores_the_asking(tmp_path: Path) -> None:
-    process = start(stubborn(tmp_path / "pids"), "run-e", ENV)
+    process = start(stubborn(tmp_path / "pids"), RUN["e"], ENV)
     pids = pids_in(tmp_path / "pids")
-    assert rooted(process, "run-e").end(grace_ms=300) == 0
+    assert rooted(process, RUN["e"]).end(grace_ms=300) == 0
     assert process.wait() == -signal.SIGKILL
     assert living(pids) == []
 
@@ -77,9 +78,9 @@ open(sys.argv[1] + ".tmp", "w").write(str(child.pid))
 __import__("os").rename(sys.argv[1] + ".tmp", sys.argv[1])
 time.sleep(60)
 """
-    process = start((sys.executable, "-c", code, str(tmp_path / "pids")), "run-f", ENV)
+    process = start((sys.executable, "-c", code, str(tmp_path / "pids")), RUN["f"], ENV)
     (orphan,) = pids_in(tmp_path / "pids")
-    tree = rooted(process, "run-f")
+    tree = rooted(process, RUN["f"])
     tree.note()
     process.kill()
     process.wait()
@@ -89,10 +90,10 @@ time.sleep(60)
 
 
 def test_other_runs_and_strangers_are_left_alone() -> None:
-    ours = start((sys.executable, "-c", SLEEP), "run-g", ENV)
-    theirs = start((sys.executable, "-c", SLEEP), "run-h", ENV)
+    ours = start((sys.executable, "-c", SLEEP), RUN["g"], ENV)
+    theirs = start((sys.executable, "-c", SLEEP), RUN["h"], ENV)
     try:
-        assert rooted(ours, "run-g").kill() == 0
+        assert rooted(ours, RUN["g"]).kill() == 0
         ours.wait()
         assert theirs.poll() is None
     finally:
@@ -103,7 +104,7 @@ def test_other_runs_and_strangers_are_left_alone() -> None:
 def test_reused_pid_is_not_taken_for_the_root() -> None:
     stranger = subprocess.Popen((sys.executable, "-c", IGNORES_TERM + SLEEP), start_new_session=True)
     try:
-        tree = ProcessTree("run-i", SystemClock())
+        tree = ProcessTree(RUN["i"], SystemClock())
         tree.root(stranger.pid, birth_of(stranger.pid) - 1.0)
         assert tree.kill() == 0
         assert stranger.poll() is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import psutil
@@ -29,6 +30,11 @@ with open(sys.argv[1] + ".tmp", "w") as file: file.write(f"{{os.getpid()}} {{chi
 os.rename(sys.argv[1] + ".tmp", sys.argv[1])
 time.sleep(60)
 """
+
+
+def fresh(name: str) -> str:
+    """A run id of this test alone: whoever carries it is killed, in other test processes too."""
+    return f"{name}-{uuid.uuid4().hex}"
 
 
 def stubborn(path: Path) -> tuple[str, ...]:

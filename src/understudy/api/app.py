@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -14,6 +13,7 @@ from starlette.routing import Route
 from understudy.api import daemons, records, tasks
 from understudy.api.context import Api
 from understudy.api.endpoint import Endpoint, Request, check_path
+from understudy.api.long_poll import wait_for_work
 from understudy.api.pages import page_routes
 from understudy.api.respond import INTERNAL, ClientGoneError, read_body, respond, respond_error
 from understudy.api.streams import stream_events
@@ -85,40 +85,11 @@ class EndpointApp:
         assert endpoint.make is not None
         operation = endpoint.make(request)
         if isinstance(operation, Claim) and operation.body.wait_sec:
-            return await self._wait_for_work(operation, receive)
+            return await wait_for_work(hub, operation, receive)
         answer = await hub.decide(operation)
         if isinstance(operation, KeyChange):  # in force before anybody is told
             await self.api.load_keys()
         return answer
-
-    async def _wait_for_work(self, claim: Claim, receive: Any) -> Any:
-        """Answer the moment a task is there, at the latest after `waitSec`."""
-        hub = self.api.hub
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + (claim.body.wait_sec or 0)
-        gone: asyncio.Task[Any] = loop.create_task(_disconnected(receive))
-        try:
-            while True:
-                answer = await hub.decide(claim)
-                left = ends - loop.time()
-                if answer["success"] or left <= 0:
-                    return answer
-                waiter = hub.waiting.join(claim.provides, claim.names)
-                try:
-                    await asyncio.wait((waiter, gone), timeout=left, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    hub.waiting.leave(claim.provides, claim.names, waiter)
-                if gone.done():
-                    if waiter.done():
-                        hub.waiting.pass_on()
-                    raise ClientGoneError
-        finally:
-            gone.cancel()
-
-
-async def _disconnected(receive: Any) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _query(raw: bytes) -> dict[str, str]:

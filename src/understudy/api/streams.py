@@ -56,9 +56,10 @@ def _last_event_id(scope: Any) -> int | None:
 async def _follow(
     hub: HubRuntime, wanted: EventFilter, after: int | None, follower: Follower, receive: Any, send: Any
 ) -> None:
+    page = await _page(hub, wanted, after)  # before the head goes out: a store that fails is a 503
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
     await _write(send, f"retry: {RETRY_MS}\n\n".encode())
-    last = await _catch_up(hub, wanted, after, send)
+    last = await _catch_up(hub, wanted, after, page, send)
     gone = asyncio.get_running_loop().create_task(_disconnected(receive))
     try:
         while not gone.done():
@@ -80,23 +81,25 @@ async def _follow(
             await send({"type": "http.response.body", "body": b""})
 
 
-async def _catch_up(hub: HubRuntime, wanted: EventFilter, after: int | None, send: Any) -> int:
-    """What was missed since `after`, page by page; or the last page. Where it came to is returned."""
-    if after is None:
-        page: list[StoredEvent] = await hub.view(lambda view: view.reader.list_events(wanted))
+async def _catch_up(
+    hub: HubRuntime, wanted: EventFilter, after: int | None, page: list[StoredEvent], send: Any
+) -> int:
+    """Write what was missed since `after`, or the last page; where it came to is returned."""
+    last = after or 0
+    while page:
         for stored in page:
             await _write(send, sse(stored))
-        return page[-1].id if page else 0
-    last = after
-    while True:
-        asked = replace(wanted, after_id=last, before_id=0, since_at=0, limit=PAGE)
-        page = await hub.view(lambda view, asked=asked: view.reader.list_events(asked))  # type: ignore[misc]
-        for stored in page:
-            await _write(send, sse(stored))
-        if page:
-            last = page[-1].id
-        if len(page) < PAGE:
-            return last
+        last = page[-1].id
+        page = await _page(hub, wanted, last) if after is not None and len(page) == PAGE else []
+    return last
+
+
+async def _page(hub: HubRuntime, wanted: EventFilter, after: int | None) -> list[StoredEvent]:
+    """The first events after `after`; the last ones for somebody who has none yet."""
+    if after is not None:
+        wanted = replace(wanted, after_id=after, before_id=0, since_at=0, limit=PAGE)
+    page: list[StoredEvent] = await hub.view(lambda view: view.reader.list_events(wanted))
+    return page
 
 
 def _is_shown(stored: StoredEvent, wanted: EventFilter) -> bool:

@@ -157,7 +157,7 @@ class HubClient:
         message = str(said.get("error") or f"HTTP {response.status}")
         match response.status:
             case 401:
-                return RefusedError(t("cli.client.unauthorized", url=self.url))
+                return RefusedError(t("cli.client.unauthorized", url=self.url), status=401)
             case 403 if said.get("code") == "scope":
                 return RefusedError(t("cli.client.scope"))
             case 403:
@@ -169,9 +169,7 @@ class HubClient:
                 return UnreachableError(t("cli.client.unavailable", message=message), retry_after_s=retry_after_s)
         details = "; ".join(str(detail) for detail in said.get("details") or ())
         shown = f"{message}: {details}" if details else message
-        return RejectedError(
-            t("cli.client.rejected", message=shown), status=response.status, **{"code": said.get("code")}
-        )
+        return RejectedError(t("cli.client.rejected", message=shown), status=response.status, code=said.get("code"))
 
 
 def path_of(*parts: str) -> str:

@@ -20,7 +20,7 @@ TREE: dict[str, dict[str, str]] = {
     "tasks": {
         "submit": "submit:submit",
         "tasks": "tasks:tasks",
-        "task": "task:task",
+        "task": "tasks:task",
         "cancel": "steer:cancel",
         "retry": "steer:retry",
         "move": "steer:move",

@@ -45,35 +45,62 @@ class Place:
         return urlsplit(self.url).hostname in LOOPBACK
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One place to look: the values by setting, and how each is called in a message."""
+
+    values: Mapping[str, str]
+    origins: Mapping[str, str]
+
+    def first(self, names: tuple[str, ...]) -> tuple[str, str]:
+        """(value, origin) of the first of these that is set; ("", "") if none is."""
+        return next(((self.values[n], self.origins[n]) for n in names if self.values.get(n)), ("", ""))
+
+
 def find_place(environ: Mapping[str, str], here: Path, *, admin: bool = False) -> Place:
     """The hub to speak to. ConfigError if none is known; the key may be missing."""
     data_dir = config.user_data_dir(environ)
     values, origins = config.read(environ, data_dir, _NAMES)
-    dot_env, _ = config.read(_dot_env(here / DOT_ENV), None, _NAMES)
-    saved = load_saved(data_dir)
-    order = (*ADMIN_KEYS, *API_KEYS) if admin else (*API_KEYS, *ADMIN_KEYS)
-    key, key_from = next(((values[n], origins[n]) for n in order if values.get(n)), ("", ""))
-    near = next(((dot_env[n], DOT_ENV) for n in order if dot_env.get(n)), ("", ""))
-    ca_file = str(values.get("ca_file", ""))
-    if values.get("hub"):
-        url = checked_url(values["hub"], origins["hub"])
-        kept = _key_of(saved, url, data_dir, admin=admin)
-        found = next((pair for pair in ((key, key_from), near, kept) if pair[0]), ("", ""))
-        return Place(url, origins["hub"], *found, ca_file, _data_of(saved, url))
-    if dot_env.get("hub"):
-        url = checked_url(dot_env["hub"], DOT_ENV)
-        found = near if near[0] else _key_of(saved, url, data_dir, admin=admin)
-        if not found[0] and key:
-            raise RefusedError(t("cli.connection.mixed", url=url, key_from=key_from))
+    near, _ = config.read(_dot_env(here / DOT_ENV), None, _NAMES)
+    kept = load_saved(data_dir)
+    ours, dot_env = Source(values, origins), Source(near, dict.fromkeys(near, DOT_ENV))
+    saved = _saved_source(kept, str(data_dir))
+    url, url_from, sources = _address(ours, dot_env, saved)
+    if not is_same_hub(saved.values.get("hub", ""), url):
+        sources = tuple(source for source in sources if source is not saved)
+    key, key_from = _key(sources, admin=admin)
+    if url_from == DOT_ENV:
+        if not key and (other := ours.first(API_KEYS + ADMIN_KEYS))[0]:
+            raise RefusedError(t("cli.connection.mixed", url=url, key_from=other[1]))
         note(t("cli.connection.in_use", url=url, origin=here / DOT_ENV))
-        return Place(url, DOT_ENV, *found, ca_file, _data_of(saved, url))
-    if saved and saved.hub:
-        found = (key, key_from) if key else _key_of(saved, saved.hub, data_dir, admin=admin)
-        return Place(saved.hub, str(data_dir), *found, ca_file, _data_of(saved, saved.hub))
-    if key:
-        url = f"http://127.0.0.1:{values.get('port', config.Settings().port)}"
-        return Place(url, t("cli.connection.default"), key, key_from, ca_file)
+    data = Path(kept.data) if kept and kept.data and is_same_hub(kept.hub, url) else None
+    return Place(url, url_from, key, key_from, str(values.get("ca_file", "")), data)
+
+
+def _address(ours: Source, dot_env: Source, saved: Source) -> tuple[str, str, tuple[Source, ...]]:
+    """(address, where it is from, whose keys it may be sent), the strongest first."""
+    for source, trusted in ((ours, (ours, dot_env, saved)), (dot_env, (dot_env, saved)), (saved, (ours, saved))):
+        url, origin = source.first(("hub",))
+        if url:
+            return checked_url(url, origin), origin, trusted
+    if ours.first(API_KEYS + ADMIN_KEYS)[0]:
+        port = ours.values.get("port", config.Settings().port)
+        return f"http://127.0.0.1:{port}", t("cli.connection.default"), (ours,)
     raise ConfigError(t("cli.connection.none"))
+
+
+def _key(sources: tuple[Source, ...], *, admin: bool) -> tuple[str, str]:
+    """The right kind of key from the strongest source that has one, else the other kind."""
+    for names in (ADMIN_KEYS, API_KEYS) if admin else (API_KEYS, ADMIN_KEYS):
+        for source in sources:
+            if (found := source.first(names))[0]:
+                return found
+    return "", ""
+
+
+def _saved_source(kept: Saved | None, origin: str) -> Source:
+    values = {"hub": kept.hub, "api_key": kept.api_key, "admin_api_key": kept.admin_key} if kept else {}
+    return Source(values, dict.fromkeys(values, origin))
 
 
 def connect_place(*, admin: bool = False) -> Place:
@@ -113,17 +140,6 @@ def _normal(url: str) -> tuple[str, str, int, str]:
     parts = urlsplit(url)
     host = "127.0.0.1" if parts.hostname in LOOPBACK else parts.hostname or ""
     return parts.scheme, host, parts.port or (443 if parts.scheme == "https" else 80), parts.path.rstrip("/")
-
-
-def _key_of(saved: Saved | None, url: str, data_dir: Path, *, admin: bool) -> tuple[str, str]:
-    if saved is None or not is_same_hub(saved.hub, url):
-        return "", ""
-    key = (saved.admin_key or saved.api_key) if admin else (saved.api_key or saved.admin_key)
-    return (key, str(data_dir)) if key else ("", "")
-
-
-def _data_of(saved: Saved | None, url: str) -> Path | None:
-    return Path(saved.data) if saved and saved.data and is_same_hub(saved.hub, url) else None
 
 
 def _dot_env(path: Path) -> dict[str, str]:

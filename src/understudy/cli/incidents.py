@@ -52,7 +52,9 @@ def ack(incident_id: str, by: str | None, as_json: bool) -> None:
     say_json(answer) if as_json else say(t("cli.incidents.acked", id=incident_id, by=seen_by))
 
 
-@incidents.command("snooze", help=t("cli.incidents.snooze"), example="understudy incidents snooze incident-01J9ZQ4X --for 2h")
+@incidents.command(
+    "snooze", help=t("cli.incidents.snooze"), example="understudy incidents snooze incident-01J9ZQ4X --for 2h"
+)
 @click.argument("incident_id", metavar="ID")
 @click.option("--for", "for_ms", type=DurationType(), required=True, metavar="DURATION", help=t("cli.incidents.for"))
 @json_option

@@ -17,13 +17,17 @@ from understudy.texts import t
 SCOPES = ("submit", "work", "memory", "read", "admin")
 
 
-@click.group("keys", cls=Group, help=t("cli.keys.help"), example="understudy keys create laptop --scope submit --scope read")
+@click.group(
+    "keys", cls=Group, help=t("cli.keys.help"), example="understudy keys create laptop --scope submit --scope read"
+)
 def keys() -> None:
     """See the commands below."""
 
 
 @keys.command(
-    "create", help=t("cli.keys.create"), example="understudy keys create mini --scope work\nunderstudy keys create ci --scope submit --json"
+    "create",
+    help=t("cli.keys.create"),
+    example="understudy keys create mini --scope work\nunderstudy keys create ci --scope submit --json",
 )
 @click.argument("name", metavar="NAME")
 @click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True, help=t("cli.keys.scope"))

@@ -20,7 +20,7 @@ def shares_machine(place: Place, daemons: list[dict[str, Any]], hub_host: str) -
 def _is_there(row: dict[str, Any], hub_host: str, machine_id: str) -> bool:
     if machine_id and row.get("machineId") == machine_id:
         return True
-    return bool(hub_host) and row.get("daemonId") in (hub_host, hub_host.split(".")[0])
+    return bool(hub_host) and row.get("daemonId") in (hub_host, hub_host.partition(".")[0])
 
 
 def _machine_id(data: Path | None) -> str:

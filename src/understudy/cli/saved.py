@@ -58,10 +58,11 @@ def save(directory: Path, saved: Saved) -> Path:
 def load_local_keys(directory: Path) -> LocalKeys | None:
     """The keys that were made here earlier; None if there are none."""
     try:
-        keys = [(directory / name).read_text("ascii").strip() for name in (API_KEY_FILE, ADMIN_KEY_FILE)]
+        api_key = (directory / API_KEY_FILE).read_text("ascii").strip()
+        admin_key = (directory / ADMIN_KEY_FILE).read_text("ascii").strip()
     except (OSError, UnicodeDecodeError):
         return None
-    return LocalKeys(*keys) if all(keys) else None
+    return LocalKeys(api_key, admin_key) if api_key and admin_key else None
 
 
 def local_keys(directory: Path) -> LocalKeys:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -9,6 +10,7 @@ import click
 
 from understudy.cli.commands import root
 from understudy.cli.exits import Exit, exit_code_of
+from understudy.cli.terminal import note
 from understudy.errors import UnderstudyError
 from understudy.texts import language_from, t
 
@@ -28,7 +30,7 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         _forget_stdout()
         return Exit.READER_GONE
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - the outermost place: a sentence instead of a traceback
         if os.environ.get("UNDERSTUDY_DEBUG") == "1" and not isinstance(error, SystemExit):
             import traceback
 
@@ -37,41 +39,34 @@ def run(arguments: list[str]) -> int:
 
 
 def _told(error: BaseException) -> int:
+    """Say what happened, unless it was asked for → exit code."""
     match error:
         case SystemExit():
-            return error.code if isinstance(error.code, int) else Exit.FAILED
+            code = error.code if isinstance(error.code, int) else Exit.FAILED
         case KeyboardInterrupt() | click.Abort():
-            return Exit.INTERRUPTED
+            code = Exit.INTERRUPTED
         case click.exceptions.NoArgsIsHelpError():
-            print(error.format_message(), file=sys.stderr)  # noqa: T201
-            return Exit.USAGE
+            note(error.format_message())
+            code = Exit.USAGE
         case click.UsageError():
-            _say(_usage(error))
-            return Exit.USAGE
+            path = error.ctx.command_path if error.ctx else PROGRAM
+            code = _said(f"{error.format_message()} {t('cli.usage_hint', command=path)}", Exit.USAGE)
         case click.ClickException():
-            _say(error.format_message())
-            return Exit.FAILED
+            code = _said(error.format_message(), Exit.FAILED)
         case UnderstudyError():
-            _say(error.message)
-            return exit_code_of(error)
+            code = _said(error.message, exit_code_of(error))
         case OSError():
-            _say(t("cli.os_error", reason=f"{error.strerror or error}", name=f" ({error.filename})" if error.filename else ""))
-            return Exit.FAILED
+            name = f" ({error.filename})" if error.filename else ""
+            code = _said(t("cli.os_error", reason=f"{error.strerror or error}", name=name), Exit.FAILED)
         case _:
-            _say(t("cli.defect", kind=type(error).__name__, message=error))
-            return Exit.DEFECT
+            code = _said(t("cli.defect", kind=type(error).__name__, message=error), Exit.DEFECT)
+    return code
 
 
-def _usage(error: click.UsageError) -> str:
-    path = error.ctx.command_path if error.ctx else PROGRAM
-    return f"{error.format_message()} {t('cli.usage_hint', command=path)}"
-
-
-def _say(sentence: str) -> None:
-    try:
-        print(f"understudy: {sentence}", file=sys.stderr)  # noqa: T201
-    except OSError:
-        return
+def _said(sentence: str, code: Exit) -> Exit:
+    with contextlib.suppress(OSError):
+        note(f"{PROGRAM}: {sentence}")
+    return code
 
 
 def _forget_stdout() -> None:

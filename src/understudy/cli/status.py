@@ -70,9 +70,9 @@ def screen(seen: dict[str, Any]) -> str:
     """The status as text."""
     hub, ready = seen["hub"], seen["ready"] or {}
     word = paint(t("cli.status.ready"), "green") if ready.get("ready") else paint(t("cli.status.not_ready"), "red")
+    version = f"understudy {safe(hub['version'])}, {t('cli.status.since', ago=ago(hub['startedAt']))}"
     lines = [
-        f"{t('cli.status.hub')}  {hub['url']}  {word}  understudy {safe(hub['version'])}, "
-        f"{t('cli.status.since', ago=ago(hub['startedAt']))}",
+        f"{t('cli.status.hub')}  {hub['url']}  {word}  {version}",
         f"{t('cli.status.queue')}  {t('cli.status.claimable', count=seen['claimable'])}",
         "",
         *_daemons(seen["daemons"]),

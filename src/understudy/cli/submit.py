@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -23,6 +24,7 @@ PAUSE_S_MIN, PAUSE_S_MAX = 0.05, 1.0
 TELL_AFTER_MS = 5_000
 UNREACHABLE_MS_MAX = 120_000
 WAIT_MS_MAX = 8 * 86_400_000  # the longest time limit of a task is 7 d
+NOTHING = "none"  # as `--needs`: text is enough
 PRIORITIES = ("critical", "high", "medium", "low")
 
 
@@ -79,7 +81,7 @@ def enqueue(hub: HubClient, content: str, **given: Any) -> dict[str, Any]:
         "dedupKey": given.get("dedup_key"),
     }
     if given.get("needs") is not None:
-        body["needs"] = [tag for part in given["needs"].split(",") if (tag := part.strip())]
+        body["needs"] = [tag for part in given["needs"].split(",") if (tag := part.strip()) not in ("", NOTHING)]
     if given.get("timeout_ms") is not None:
         body["timeoutSec"] = max(1, -(-given["timeout_ms"] // 1000))
     if given.get("delay_ms") is not None:
@@ -90,14 +92,17 @@ def enqueue(hub: HubClient, content: str, **given: Any) -> dict[str, Any]:
     return hub.post("/api/queue", sent, repeatable=True, headers=headers)
 
 
-def wait_for_result(hub: HubClient, task_id: str) -> dict[str, Any]:
-    """How the task ended, asked for again and again. ClientError if that cannot be learnt."""
+def wait_for_result(
+    hub: HubClient, task_id: str, *, within_ms: int = WAIT_MS_MAX, look: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """How the task ended, asked for again and again, with a `look` around each time. ClientError."""
     clock = SystemClock()
     started = clock.mono_ms()
     heard = started
     pause_s = PAUSE_S_MIN
     is_told = False
-    while clock.mono_ms() - started < WAIT_MS_MAX:
+    while clock.mono_ms() - started < within_ms:
+        look()
         try:
             return hub.get(path_of("result", task_id))
         except AbsentError:
@@ -110,7 +115,7 @@ def wait_for_result(hub: HubClient, task_id: str) -> dict[str, Any]:
             is_told = True
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.5, PAUSE_S_MAX)
-    raise ClientError(t("cli.submit.gave_up", id=task_id, span=span(WAIT_MS_MAX)))
+    raise ClientError(t("cli.submit.gave_up", id=task_id, span=span(within_ms)))
 
 
 def _tell(hub: HubClient, task_id: str) -> None:

@@ -22,6 +22,9 @@ from understudy.log import LEVELS, pretty_line
 from understudy.texts import t
 
 LINES_SINCE = 1000
+EXAMPLE = """understudy tail
+understudy tail --search heartbeat
+understudy tail --level warning --since 2h --format json"""
 PAUSE_S_MIN, PAUSE_S_MAX = 0.2, 5.0
 
 
@@ -29,7 +32,7 @@ PAUSE_S_MIN, PAUSE_S_MAX = 0.2, 5.0
     "tail",
     cls=Command,
     help=t("cli.tail.help"),
-    example="understudy tail\nunderstudy tail --search heartbeat\nunderstudy tail --level warning --since 2h --format json",
+    example=EXAMPLE,
 )
 @click.option("--search", metavar="TEXT", help=t("cli.tail.search"))
 @click.option("--level", type=click.Choice(LEVELS), help=t("cli.tail.level"))
@@ -62,6 +65,7 @@ def follow(hub: HubClient, wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
     pause_s = PAUSE_S_MIN
     is_away = has_begun = False
     while True:
+        reason = t("cli.tail.ended")
         try:
             for event in _events(hub.stream("/api/events", last_event_id=str(last_id or ""), follow="1", **wanted)):
                 if is_away:
@@ -74,8 +78,9 @@ def follow(hub: HubClient, wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
         except UnreachableError as error:
             if not has_begun:
                 raise
-            if not is_away:
-                note(t("cli.tail.away", reason=error.message))
+            reason = error.message
+        if not is_away:
+            note(t("cli.tail.away", reason=reason))
         is_away = True
         time.sleep(pause_s * random.uniform(0.5, 1.5))
         pause_s = min(pause_s * 2, PAUSE_S_MAX)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from understudy.clock import SystemClock, parse_iso
 from understudy.texts import t
 
 COLUMNS_MIN = 40
+TENTHS_BELOW_MS = 10_000
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "dim": "2", "bold": "1"}
 STATE_COLOURS = {
     "done": "green", "failed": "red", "claimed": "blue", "cancelled": "dim",
@@ -106,14 +106,16 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _room() -> int:
+    import shutil
+
     return max(shutil.get_terminal_size((100, 24)).columns, COLUMNS_MIN)
 
 
 def span(ms: float) -> str:
     """A duration for people: `0.3 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`."""
-    if ms < 10_000:
+    if ms < TENTHS_BELOW_MS:
         return t("cli.span.s", count=f"{max(ms, 0) / 1000:.1f}")
-    parts = []
+    parts: list[tuple[str, int]] = []
     rest = round(ms / 1000) * 1000
     for unit, size in _STEPS:
         count, rest = divmod(rest, size)

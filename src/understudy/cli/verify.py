@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from understudy.cli.commands import Command
 from understudy.texts import t
 
+SEEDS = 50
 
-@click.command("verify", cls=Command, help=t("cli.verify.help"), example="understudy verify --seeds 100\nunderstudy verify --seed 42")
+
+@click.command(
+    "verify",
+    cls=Command,
+    help=t("cli.verify.help"),
+    example="understudy verify --seeds 100\nunderstudy verify --seed 42",
+)
 @click.option("--seeds", type=click.IntRange(1, 1_000_000), metavar="N", help=t("cli.verify.seeds"))
 @click.option("--seed", type=click.IntRange(0), metavar="N", help=t("cli.verify.seed"))
 def verify(seeds: int | None, seed: int | None) -> int:
@@ -17,4 +26,4 @@ def verify(seeds: int | None, seed: int | None) -> int:
         raise click.UsageError(t("cli.verify.both"))
     from understudy.simulation import verify as run
 
-    return int(run(seeds=seeds if seeds is not None else 50, seed=seed))
+    return run(seeds if seeds is not None else SEEDS, seed, sys.stdout)

@@ -16,8 +16,11 @@ from msgspec.structs import replace
 from understudy.clock import iso
 from understudy.coordinator.actions import Event
 from understudy.coordinator.nouns import (
+    BEGUN,
     FAILED,
+    FINISHED,
     LEASED,
+    NAMED,
     QUEUED,
     Attempt,
     Now,
@@ -31,6 +34,8 @@ NO_NEEDS = "[]"
 REQUEUE, WAIT, ASK = "requeue", "wait", "ask"
 # how a lease may have ended so that its token still counts while nobody else has the task
 STILL_COUNTS = frozenset({"expired", "lost", "released", "timed_out"})
+# how an attempt ends by a result: the same result again is a repetition (an alarm's `timed_out` leaves room for a success)
+SETTLED_AS = frozenset({"failed", "blocked", "timed_out"})
 LOST_AS = frozenset({"expired", "lost"})
 OUTCOMES_OF_FAILURE = frozenset({"blocked", "timed_out", "cancelled"})
 BACKOFF_FIRST_MS = 10_000
@@ -74,7 +79,7 @@ def is_held(task: Task, now: Now) -> bool:
 
 
 def waits_for_its_machine(task: Task) -> bool:
-    """Whether losing the current lease reserves the task: only work that has begun does."""
+    """Whether losing the current lease reserves the task: only work that has begun does, under this lease or before."""
     return task.lease_on_loss != REQUEUE and bool(task.is_named)
 
 
@@ -98,7 +103,7 @@ def claim(task: Task, grant: Grant, now: Now, policy: Policy) -> Change:
         request_id=grant.request_id,
         lease_on_loss=on_loss,
         is_old_way=int(grant.is_old_way),
-        is_named=0,
+        is_named=BEGUN if task.waiting_for else 0,
         claimed_at=now.wall,
         renewed_at=0,
         expires_h=min(now.h + first, hard_end),
@@ -132,7 +137,7 @@ def renew(task: Task, now: Now, extend_ms: int = 0) -> Change | None:
         ready=0,
         waiting_for="",
         ended="",
-        is_named=1,
+        is_named=task.is_named | NAMED,
         renewed_at=now.wall,
         updated_at=now.wall if is_taken_up else task.updated_at,
         expires_h=min(now.h + (extend_ms or task.duration_ms), task.hard_end_h),
@@ -147,7 +152,7 @@ def release(task: Task, now: Now, policy: Policy, reason: str) -> Change:
     """The holder gives the task back. A guard's last will is a loss; a drain keeps a reservation."""
     if reason == "daemon_gone":
         return lose(task, now, policy, "lost", "its daemon is gone")
-    reserved = waits_for_its_machine(task) and reason != "not_started"
+    reserved = waits_for_its_machine(task) and (reason != "not_started" or bool(task.is_named & BEGUN))
     released = _back_in_queue(task, now, "released", "release", reserved=reserved)
     event = task_event(
         released,
@@ -230,15 +235,20 @@ def backoff_ms(task_id: str, attempts: int) -> int:
     return round(plain * (1 - BACKOFF_SPREAD + 2 * BACKOFF_SPREAD * dice))
 
 
-def counts_still(task: Task, token: int) -> bool:
-    """Whether a result with this token may be applied (DESIGN 3, Lease)."""
+def counts_still(task: Task, token: int, *, success: bool = True) -> bool:
+    """Whether a result with this token may be applied (DESIGN 3, Lease); one attempt never fails twice."""
     if token != task.token or not token:
         return False
     if task.status == LEASED:
         return True
     if task.status == QUEUED:
-        return task.ended in STILL_COUNTS
+        return task.ended in STILL_COUNTS and (success or task.ended not in SETTLED_AS)
     return task.status == FAILED and task.ended in LOST_AS
+
+
+def is_settled(task: Task, token: int) -> bool:
+    """Whether the attempt of this token, the latest one, has its result already: what comes now repeats it."""
+    return token == task.token and (task.status in FINISHED or (task.status == QUEUED and task.ended in SETTLED_AS))
 
 
 def closes_old_attempt(task: Task, worker_id: str) -> bool:

@@ -10,6 +10,9 @@ from msgspec import Struct
 
 QUEUED, LEASED, DONE, FAILED, CANCELLED = "queued", "leased", "done", "failed", "cancelled"
 FINISHED = frozenset({DONE, FAILED, CANCELLED})
+# bits of Task.is_named: a beat or renewal named this lease's token; the task was reserved when it was claimed,
+# so work on it has begun under an earlier lease
+NAMED, BEGUN = 1, 2
 
 
 class Now(Struct, frozen=True):
@@ -86,7 +89,7 @@ class Task(Struct, frozen=True):
     request_id: str = ""
     lease_on_loss: str = ""
     is_old_way: int = 0
-    is_named: int = 0
+    is_named: int = 0  # NAMED | BEGUN
     claimed_at: int = 0
     renewed_at: int = 0
     expires_h: int = 0

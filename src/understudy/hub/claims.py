@@ -41,6 +41,7 @@ class Claim(Operation):
         self.weight = self.count
         self.provides: frozenset[str] = frozenset()
         self.names = frozenset(name for name in (body.daemon_id, self.worker_id) if name)
+        self.is_barred = False  # after `decide`: its daemon is given no work at all
 
     def needs(self, needs: Needs) -> None:
         """The daemon, and the leases of the same request."""
@@ -93,7 +94,8 @@ class Claim(Operation):
         if again:
             tasks = [self._task(work, task_id) for task_id in again]
             return Decision(self._answer(work, tasks, now), rows, events)  # type: ignore[arg-type]
-        if daemon is not None and (daemon.paused or daemon.state in NO_WORK_IN):
+        self.is_barred = daemon is not None and bool(daemon.paused or daemon.state in NO_WORK_IN)
+        if self.is_barred:
             return Decision(self._nothing(work), rows, events)  # type: ignore[arg-type]
         granted: list[Task] = []
         save: list[Any] = list(rows)

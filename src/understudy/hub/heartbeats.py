@@ -13,9 +13,9 @@ from understudy.coordinator.actions import Decision, Event
 from understudy.coordinator.health import health_event, limits_of
 from understudy.coordinator.identity import LEGACY, Arrival, watch_name
 from understudy.coordinator.leases import Change
-from understudy.coordinator.nouns import CANCELLED, LEASED, Daemon, Now, Task
+from understudy.coordinator.nouns import CANCELLED, LEASED, NAMED, Daemon, Now, Task
 from understudy.errors import ConflictError
-from understudy.hub.leases import progress_of
+from understudy.hub.leases import need_progress, progress_of
 from understudy.hub.life import alive, need_incident
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
@@ -42,8 +42,9 @@ class Heartbeat(Operation):
         if self.body.boot_id:
             needs.boots.add(self.daemon_id)
             needs.held.add(self.daemon_id)
-        for task_id in self.running:
+        for task_id, run in self.running.items():
             needs.row(Task, task_id)
+            need_progress(needs, task_id, run)
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
         """The incident that this beat may close."""
@@ -67,7 +68,7 @@ class Heartbeat(Operation):
         for run in self.running.values():
             task = work.get(Task, run.task_id)
             if task is not None and task.token == run.token:
-                rows += progress_of(task, run.progress, run.checkpoint, now)
+                rows += progress_of(work, task, run, now)
         if arrival.is_sign_of_life:
             said = self._described(daemon, arrival, now)
             stretched = self._stretched(work, said, now)
@@ -111,7 +112,7 @@ class Heartbeat(Operation):
                 continue
             if task.boot_id != body.boot_id:
                 ends[task_id] = leases.lose(task, now, work.policy, "lost", "its daemon was started anew")
-            elif is_newer and body.running is not None and (task.is_named or body.state == "stopping"):
+            elif is_newer and body.running is not None and (task.is_named & NAMED or body.state == "stopping"):
                 ends[task_id] = leases.lose(task, now, work.policy, "lost", "its daemon runs it no more")
         return ends
 

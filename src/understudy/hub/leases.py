@@ -15,6 +15,7 @@ from understudy.hub.claims import lease_json
 from understudy.hub.life import need_incident, need_watched, touch
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.daemons import RunningBody
 from understudy.wire.limits import CHECKPOINT_BYTES_MAX
 from understudy.wire.tasks import ReleaseBody, RenewBody
 
@@ -45,6 +46,7 @@ class Renew(Operation):
     def needs(self, needs: Needs) -> None:
         """The task, and who renews it."""
         needs.row(Task, self.task_id)
+        need_progress(needs, self.task_id, self.body)
         need_watched(needs, self.worker_id)
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
@@ -74,7 +76,7 @@ class Renew(Operation):
         if change is None:
             raise lease_lost(task) if self.body.token is not None else ForbiddenError("Invalid lease or not holder")
         saved: tuple[Any, ...] = (*rows, *change.save)
-        noted = progress_of(task, self.body.progress, self.body.checkpoint, now)
+        noted = progress_of(work, task, self.body, now)
         answer = {"success": True, "lease": lease_json(change.task, now)}
         return Decision(answer, (*saved, *noted), (*events, *change.events))
 
@@ -86,12 +88,23 @@ class Renew(Operation):
             raise ForbiddenError("Invalid lease or not holder")
 
 
-def progress_of(task: Task, progress: Any, checkpoint: Any, now: Now) -> tuple[Progress, ...]:
-    """The row that keeps a run's progress, if it said anything; BadRequestError for a checkpoint too large."""
-    if progress is None and checkpoint is None:
+def need_progress(needs: Needs, task_id: str, run: RenewBody | RunningBody) -> None:
+    """State that what a run said before is needed, if it says something now."""
+    if run.progress is not None or run.checkpoint is not None:
+        needs.row(Progress, task_id)
+
+
+def progress_of(work: WorkingSet, task: Task, run: RenewBody | RunningBody, now: Now) -> tuple[Progress, ...]:
+    """The row that keeps a run's progress, if it said anything; BadRequestError for a checkpoint too large.
+
+    What it says nothing about stays: a checkpoint also for the attempts after it, progress for this one.
+    """
+    if run.progress is None and run.checkpoint is None:
         return ()
-    said = "" if progress is None else msgspec.json.encode(progress).decode()
-    kept = "" if checkpoint is None else msgspec.json.encode(checkpoint).decode()
+    before = work.get(Progress, task.id) or Progress(task.id, task.token, 0)
+    said = before.progress if before.token == task.token else ""
+    said = said if run.progress is None else msgspec.json.encode(run.progress).decode()
+    kept = before.checkpoint if run.checkpoint is None else msgspec.json.encode(run.checkpoint).decode()
     if len(kept.encode()) > CHECKPOINT_BYTES_MAX or len(said.encode()) > CHECKPOINT_BYTES_MAX:
         raise BadRequestError("Validation failed", (f"checkpoint: Expected at most {CHECKPOINT_BYTES_MAX} bytes",))
     return (Progress(task.id, task.token, now.wall, said, kept),)

@@ -76,6 +76,11 @@ class ForgetMemory(Operation):
 
 def context_of(newest_first: Sequence[Memory], tokens_max: int) -> str:
     """The most recent messages that fit (4 characters a token), oldest first, each as `[role] text`."""
+    return "\n".join(reversed(lines_that_fit(newest_first, tokens_max)))
+
+
+def lines_that_fit(newest_first: Sequence[Memory], tokens_max: int) -> list[str]:
+    """The lines of a context, newest first."""
     room = tokens_max * CHARS_A_TOKEN
     lines: list[str] = []
     for message in newest_first:
@@ -84,7 +89,7 @@ def context_of(newest_first: Sequence[Memory], tokens_max: int) -> str:
         if room < 0:
             break
         lines.append(line)
-    return "\n".join(reversed(lines))
+    return lines
 
 
 def message_json(message: Memory) -> dict[str, Any]:

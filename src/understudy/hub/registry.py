@@ -81,7 +81,7 @@ class OldHeartbeat(Operation):
         """healthy and degraded are healthy (with the reason), unhealthy is stuck (CONTRACT 4)."""
         body = self.body
         daemon = work.get(Daemon, body.daemon_id)
-        if daemon is None:
+        if daemon is None or not daemon.registered_at:
             raise NotFoundError(NOT_REGISTERED)
         daemon = replace(
             daemon,

@@ -75,9 +75,9 @@ class Report(Operation):
             if leases.closes_old_attempt(task, self.body.worker_id or ""):
                 return self._apply(work, task, now, rows, events)
             return self._keep(work, task, now, rows, events, DUPLICATE, "no lease of this worker")
-        if leases.counts_still(task, token):
+        if leases.counts_still(task, token, success=self.success):
             return self._apply(work, task, now, rows, events)
-        if token == task.token and task.status in FINISHED:
+        if leases.is_settled(task, token):
             return self._repeated(work, task, now, rows, events)
         return self._keep(work, task, now, rows, events, lease_lost(task), "an older token")
 
@@ -193,7 +193,7 @@ def conversation_rows(work: WorkingSet, task: Task, body: ResultBody, now: Now) 
     asked = work.get(TaskBody, task.id)
     spec = msgspec.json.decode(asked.spec) if asked else {}
     question = Memory(
-        f"{task.id[:120]}:ask",
+        f"{task.id}:ask",
         task.user_id,
         task.channel,
         "user",
@@ -207,7 +207,7 @@ def conversation_rows(work: WorkingSet, task: Task, body: ResultBody, now: Now) 
     answer = body.output if isinstance(body.output, str) else _json(body.output)
     return (
         question,
-        Memory(f"{task.id[:120]}:answer", task.user_id, task.channel, "assistant", _cut(answer), "task", "", now.wall),
+        Memory(f"{task.id}:answer", task.user_id, task.channel, "assistant", _cut(answer), "task", "", now.wall),
     )
 
 

@@ -28,7 +28,7 @@ from understudy.errors import BadRequestError, ForbiddenError, NotFoundError
 from understudy.hub.claims import STATUS_WORDS, lease_json, task_json
 from understudy.hub.incidents import incident_json
 from understudy.hub.keys import KEYS_MAX, Caller, key_json
-from understudy.hub.memory import context_of, message_json
+from understudy.hub.memory import lines_that_fit, message_json
 from understudy.hub.registry import old_status_json, settings_json
 from understudy.hub.working_set import MEMORY_READ_MAX
 from understudy.store.base import EventFilter, Reader, StoredEvent, TaskFilter
@@ -205,8 +205,12 @@ class View:
 
     def context(self, user_id: str, channel: str, tokens_max: int) -> dict[str, Any]:
         """`GET /api/memory/context/{userId}`."""
-        messages = self.reader.messages_of(user_id, channel, MEMORY_READ_MAX)
-        return {"context": context_of(messages, tokens_max), "userId": user_id}
+        limit = MEMORY_READ_MAX
+        lines = lines_that_fit(self.reader.messages_of(user_id, channel, limit), tokens_max)
+        while len(lines) == limit:  # all of them were short: more may fit
+            limit *= 4
+            lines = lines_that_fit(self.reader.messages_of(user_id, channel, limit), tokens_max)
+        return {"context": "\n".join(reversed(lines)), "userId": user_id}
 
     def history(self, user_id: str, channel: str, limit: int) -> dict[str, Any]:
         """`GET /api/memory/history/{userId}`: oldest first."""

@@ -108,6 +108,10 @@ class Alarm:
         if mono >= self._purge_mono:
             self._purge_mono = mono + PURGE_EVERY_MS
             self._purge()
+        return self.pause_ms()
+
+    def pause_ms(self) -> int:
+        """How many ms may pass until the next step, as far as is known now."""
         until = max(min(self._next_mono, self._announced_mono) - self._clock.mono_ms(), 0)
         return min(until, LISTEN_EVERY_MS if self._is_watching else LOOK_EVERY_MS)
 

@@ -8,18 +8,18 @@ from typing import Any
 import msgspec
 
 from understudy.coordinator.nouns import Policy, Task
-from understudy.errors import StoreError, UnavailableError, UnderstudyError
+from understudy.errors import StoreError, UnderstudyError
 from understudy.hub.batch import Committed, Engine
 from understudy.hub.claims import Claim
 from understudy.hub.operation import Operation
 from understudy.hub.starts import Start
 from understudy.hub.views import View
 from understudy.ids import IdMaker
-from understudy.runtime.alarm import RETRY_AFTER_MS, Alarm
+from understudy.runtime.alarm import Alarm
 from understudy.runtime.writer import Writer
 from understudy.simulation.edge import Edge, Letter, Matched, Reply
 from understudy.simulation.oracle import Oracle
-from understudy.simulation.weather import Weather
+from understudy.simulation.weather import CALM, Weather
 from understudy.simulation.world import ViolationError, World
 from understudy.store.sqlite import SqliteStore
 
@@ -76,6 +76,7 @@ class Hub:
         self.is_frozen = False
         self._life = 0  # which start this is: what was planned in an earlier one does not happen
         self._silent_since_ms = 0
+        self._serving_since_ms = 0
         self._doom = ""  # "before" or "after": the next commit is its last
         self._is_dying = False
         self._inbox: list[Pending] = []
@@ -92,6 +93,7 @@ class Hub:
         self.is_up, self.is_frozen, self._doom, self._is_flushing = True, False, "", False
         self._inbox, self._waiting, self._backlog = [], [], []
         self._oracle.hears_again(self._silent_since_ms)
+        self._serving_since_ms = self._world.now_ms
         self._engine = Engine(self.store, self._world.clock, self._ids, self.policy)
         self._writer = InlineWriter(self._engine, self._decide_one)
         self._alarm = Alarm(self._writer, lambda trouble: None)
@@ -125,11 +127,24 @@ class Hub:
             return
         self.is_frozen = False
         self._oracle.hears_again(self._silent_since_ms)
+        self._serving_since_ms = self._world.now_ms
         self._world.tell("hub goes on")
         backlog, self._backlog = self._backlog, []
         self._world.random.shuffle(backlog)
         for step in backlog:
             self._world.after(self._world.between(0, 20), step)
+
+    def recover(self) -> None:
+        """All is well: it serves, and nothing is planned against it."""
+        self._doom = ""
+        self.weather = CALM
+        if not self.is_up:
+            self.start()
+        self.thaw()
+
+    def is_serving_since(self, ms: int) -> bool:
+        """Whether it has served without a pause for so long."""
+        return self.is_up and not self.is_frozen and self._world.now_ms - self._serving_since_ms >= ms
 
     def _die(self, how: str) -> None:
         self._world.tell(f"hub is gone: {how}")
@@ -303,10 +318,4 @@ class Hub:
             return  # an earlier or later one was set meanwhile
         self._alarm_at = -1
 
-        def step() -> None:
-            try:
-                self._set_alarm(self._alarm.step())
-            except UnavailableError:
-                self._set_alarm(RETRY_AFTER_MS)
-
-        self._guarded(step)
+        self._guarded(lambda: self._set_alarm(self._alarm.safe_step()))

@@ -105,8 +105,13 @@ class Ledger:
             self._deaf_ms += passed - (GAP_MIN_MS if self.has_jumped else 0)
             self.resumed_ms = self.world.now_ms
 
-    def jumped(self) -> None:
-        """The hub's wall clock was moved."""
+    def jump(self, ms: int) -> None:
+        """Move the hub's wall clock; what has come due by then stays due."""
+        wall = self.world.clock.now_ms()
+        for entry in self.tasks.values():
+            if wall >= entry.not_before_at:
+                entry.not_before_at = 0
+        self.world.clock.jump(ms)
         self.has_jumped = self.may_gap = True
 
     def entry(self, task_id: str) -> Entry:

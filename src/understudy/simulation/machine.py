@@ -13,7 +13,7 @@ from understudy.simulation.network import Network
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.world import World
 from understudy.worker.effects import Result
-from understudy.worker.state import Duties
+from understudy.worker.state import IDLE, Duties
 
 WALL_SKEW_MS_MAX = 5_000
 
@@ -127,6 +127,19 @@ class Machine:
     def _freeze_or_thaw(self) -> None:
         if self.life is not None:
             self.life.loops.hold(frozen=self.is_asleep or self._is_daemon_stopped)
+
+    def recover(self) -> None:
+        """All is well with it."""
+        self.cut_until_ms, self.disk_fails = 0, 0.0
+        self.wake()
+        self.continue_daemon()
+        self.look_after()
+
+    def look_after(self) -> None:
+        """What an owner does who reads that a daemon stands idle, or sees that there is none: starts it."""
+        if self.life is not None and self.life.state.mode == IDLE:
+            self.crash(with_guard=False)
+        self.boot()
 
     def unless_asleep(self, step: Callable[[], None]) -> None:
         """Do it now, or at the next wake-up."""

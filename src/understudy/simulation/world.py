@@ -9,18 +9,21 @@ import random
 from collections.abc import Callable
 
 from understudy.clock import ManualClock, iso
-from understudy.errors import UnderstudyError
 
 STEPS_TOLD = 30
 
 
-class ViolationError(UnderstudyError):
-    """An invariant does not hold: the proof has failed, or found a bug."""
+class ViolationError(AssertionError):
+    """An invariant does not hold: a bug was found, in the hub, in a loop or in the oracle."""
 
     def __init__(self, invariant: str, what: str, about: str = "") -> None:
-        super().__init__(f"{invariant}: {what}")
+        super().__init__(invariant, what, about)
         self.invariant = invariant
+        self.what = what
         self.about = about  # a task or daemon, to pick its steps out of the story
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.what}"
 
 
 class Story:

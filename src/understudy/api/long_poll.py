@@ -1,0 +1,65 @@
+"""Claims with `waitSec`: answered the moment a task is there, and no wake-up is lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from understudy.api.respond import ClientGoneError
+from understudy.errors import UnderstudyError
+from understudy.hub.claims import Claim
+from understudy.runtime.hub import HubRuntime
+
+Gone = asyncio.Task[None]  # done when the client has hung up
+
+
+async def wait_for_work(hub: HubRuntime, claim: Claim, receive: Any) -> Any:
+    """The claim's answer, at the latest after its `waitSec`; ClientGoneError if nobody waits for it any more."""
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + (claim.body.wait_sec or 0)
+    gone: Gone = loop.create_task(_disconnected(receive))
+    try:
+        answer = await hub.decide(claim)
+        while not answer["success"] and (left := ends - loop.time()) > 0:
+            if claim.is_barred:  # it must not take a wake-up from those who may work
+                await asyncio.wait((gone,), timeout=left)
+            else:
+                answer = await _stand_in_line(hub, claim, gone, ends)
+            if gone.done():
+                raise ClientGoneError
+        return answer
+    finally:
+        gone.cancel()
+
+
+async def _stand_in_line(hub: HubRuntime, claim: Claim, gone: Gone, ends: float) -> Any:
+    """The answer after one wake-up, or at the end of the time. A wake-up of no use here is passed on."""
+    waiter = hub.waiting.join(claim.provides, claim.names)
+    is_woken = False
+    try:
+        answer = await hub.decide(claim)  # again: what was committed before the place in the line woke nobody
+        if not answer["success"] and not claim.is_barred:
+            left = max(ends - asyncio.get_running_loop().time(), 0)
+            await asyncio.wait((waiter, gone), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            is_woken = waiter.done() and not gone.done()
+    finally:
+        hub.waiting.leave(claim.provides, claim.names, waiter)
+        if waiter.done() and not is_woken:
+            hub.waiting.pass_on()
+    return await _look(hub, claim) if is_woken else answer
+
+
+async def _look(hub: HubRuntime, claim: Claim) -> Any:
+    try:
+        return await hub.decide(claim)
+    except UnderstudyError:
+        hub.waiting.pass_on()
+        raise
+    finally:
+        if claim.is_barred:
+            hub.waiting.pass_on()
+
+
+async def _disconnected(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,132 @@
+"""Child processes of `understudy up`: their lines go to a file, the important ones also to the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from understudy.cli.terminal import note, paint, safe
+from understudy.errors import UnderstudyError
+
+LOG_BYTES_MAX = 10 << 20  # at start a longer one becomes .1
+LINES_KEPT = 12
+LINE_CHARS_MAX = 4000
+KILL_S = 5.0
+_NEWS = ("[Daemon] Started", "[Daemon] Finished")
+_BANNER = re.compile(r"^=+$|\(ClaimTask API \+ Lease Management\)")
+_LINE = re.compile(r"\[\d{4}-\d\d-\d\dT(?P<at>\d\d:\d\d:\d\d)\S*\] \[(?P<level>[A-Z]+)\] (?P<rest>.*)")
+
+
+class Child:
+    """One `understudy` command in a session of its own; it ends with us, because it watches our end of its stdin."""
+
+    def __init__(
+        self,
+        name: str,
+        arguments: list[str],
+        env: Mapping[str, str],
+        log: Path,
+        ended: Callable[[], None],
+        command: tuple[str, ...] = (),
+    ) -> None:
+        """Start it. OSError if its log cannot be written."""
+        self.name = name
+        self.log = log
+        self.recent: deque[str] = deque(maxlen=LINES_KEPT)
+        self._ended = ended
+        self.is_talkative = False  # whether the terminal also gets what happens to tasks
+        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
+            log.replace(log.with_name(f"{log.name}.1"))
+        self._file = log.open("a", encoding="utf-8")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "understudy", *arguments, "--stop-at-eof", *(("--", *command) if command else ())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=dict(env),
+            start_new_session=True,  # Ctrl-C is for us alone: we stop them in order
+        )
+        self._reader = threading.Thread(target=self._read, name=name, daemon=True)
+        self._reader.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still runs."""
+        return self.process.poll() is None
+
+    def stop(self, within_s: float) -> bool:
+        """TERM, then KILL → whether it ended by itself. Returns when it is gone."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.terminate()
+        try:
+            self.process.wait(within_s)
+            return True
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return False
+        finally:
+            self._close()
+
+    def kill(self) -> None:
+        """At once, and whatever is left in its session."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(KILL_S)
+
+    def _close(self) -> None:
+        self._reader.join(KILL_S)
+        if self.process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as stream:
+            for raw in iter(lambda: stream.readline(LINE_CHARS_MAX), b""):
+                line = raw.decode("utf-8", "replace").rstrip("\n")
+                self.recent.append(line)
+                with contextlib.suppress(OSError, ValueError):
+                    self._file.write(line + "\n")
+                    self._file.flush()
+                self._show(line)
+        self._ended()
+
+    def _show(self, line: str) -> None:
+        """Warnings, what happens to tasks, and whatever is no line of a log: a sentence for the owner."""
+        found = _LINE.fullmatch(line)
+        if not (self._is_shown(found) if found else line.strip() and not _BANNER.search(line)):
+            return
+        text, colour = line, "yellow"
+        if found:
+            is_news = found["level"] == "INFO"
+            text = f"{found['at']} {found['rest'] if is_news else found['level'] + ' ' + found['rest']}"
+            colour = {"INFO": "dim", "CRITICAL": "red"}.get(found["level"], "yellow")
+        with contextlib.suppress(OSError, ValueError):
+            note(f"{paint(self.name, 'dim', sys.stderr)} │ {paint(safe(text), colour, sys.stderr)}")
+
+    def _is_shown(self, found: re.Match[str]) -> bool:
+        if found["level"] in ("WARNING", "CRITICAL"):
+            return True
+        return self.is_talkative and found["rest"].startswith(_NEWS)
+
+
+def last_words(child: Child) -> str:
+    """The last lines of its log, indented."""
+    return "\n".join(f"    {safe(line)}" for line in child.recent)
+
+
+class EndedError(UnderstudyError):
+    """A child ended that should not have."""
+
+    code = "child_ended"

@@ -1,0 +1,228 @@
+"""`understudy up`: the first five minutes: hub and local daemon in one terminal, and a first task answered."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from understudy import __version__, config
+from understudy.cli.children import Child, EndedError, last_words
+from understudy.cli.client import HubClient
+from understudy.cli.commands import Command
+from understudy.cli.exits import ClientError, Exit, UnreachableError
+from understudy.cli.hub import address_of, is_loopback
+from understudy.cli.options import address_options, data_dir_of, data_option, told
+from understudy.cli.port import check_free, free_port
+from understudy.cli.saved import API_KEY_FILE, Saved, load_local_keys, local_keys, save
+from understudy.cli.submit import enqueue, wait_for_result
+from understudy.cli.terminal import note, paint, safe, safe_lines, say
+from understudy.clock import SystemClock
+from understudy.errors import ConfigError
+from understudy.texts import t
+
+READY_MS_MAX = 30_000
+FIRST_TASK_MS_MAX = 60_000
+ANSWER_LINES_MAX = 16
+HUB_STOP_S = 10.0
+DAEMON_MORE_S = 10.0  # beyond its drain
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@click.command(
+    "up",
+    cls=Command,
+    help=t("cli.up.help"),
+    example="understudy up\nunderstudy up --port 9000 --data ./var\nunderstudy up -- claude -p",
+    context_settings={"allow_interspersed_args": False},
+)
+@address_options
+@data_option
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def up(host: str | None, port: int | None, data: Path | None, command: tuple[str, ...]) -> int:
+    """Until Ctrl-C."""
+    data_dir = data_dir_of(data)
+    settings = told(config.load(os.environ, data_dir, host=host, port=port))
+    chosen = settings.port or free_port(settings.host)
+    url = address_of(settings.host, chosen)
+    check_free(settings.host, chosen, url)
+    keys = config.environment_keys(settings)
+    if not keys and not is_loopback(settings.host) and load_local_keys(data_dir) is None:
+        raise ConfigError(t("cli.hub.no_key", host=settings.host))
+    session = Session(settings, data_dir, chosen, url, keys, command)
+    with signals_as_interrupt():
+        try:
+            session.start()
+            session.wait()
+        except KeyboardInterrupt:
+            return session.stop()
+        except BaseException:
+            session.stop(is_told=False)
+            raise
+    return Exit.FAILED
+
+
+class Session:
+    """One life of `up`: two children and what is said about them."""
+
+    def __init__(
+        self,
+        settings: config.Settings,
+        data_dir: Path,
+        port: int,
+        url: str,
+        keys: dict[str, str],
+        command: tuple[str, ...],
+    ) -> None:
+        self._settings = settings
+        self._data_dir = data_dir
+        self._port = port
+        self._url = url
+        self._environment_keys = keys
+        self._command = command
+        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._children: list[Child] = []
+        self._key = ""
+
+    def start(self) -> None:
+        """Hub, daemon, first task. EndedError, ClientError."""
+        say(f"{paint('understudy', 'bold')} {__version__}")
+        saved_in = self._make_keys()
+        self._spawn("hub", ["hub", "--host", self._settings.host, "--port", str(self._port), *self._data()], {})
+        hub = HubClient(self._url, self._key)
+        self._wait_ready(hub)
+        where = {"UNDERSTUDY_HUB": self._url}
+        self._spawn("daemon", ["daemon", *self._data()], where | self._key_file(), self._command)
+        self._tell(saved_in)
+        self._first_task(hub)
+        for line in ("", t("cli.up.try"), "", paint(t("cli.shared_machine"), "yellow"), "", t("cli.up.end")):
+            say(line)
+        for child in self._children:
+            child.is_talkative = True
+
+    def wait(self) -> None:
+        """Until a child ends: EndedError; Ctrl-C is KeyboardInterrupt."""
+        while True:
+            self._look()
+            self._news.get()
+
+    def stop(self, *, is_told: bool = True) -> int:
+        """The daemon first, so that it can give back what it holds; bounded. A second Ctrl-C does not wait."""
+        if is_told:
+            say("\n" + t("cli.up.stopping"))
+        is_orderly = True
+        patience = {"daemon": self._settings.drain_ms / 1000 + DAEMON_MORE_S, "hub": HUB_STOP_S}
+        for child in reversed(self._children):
+            try:
+                is_orderly &= child.stop(patience[child.name])
+            except KeyboardInterrupt:
+                child.kill()
+        if is_told:
+            say(t("cli.up.stopped", path=self._data_dir) if is_orderly else t("cli.up.killed"))
+        return Exit.OK
+
+    def _make_keys(self) -> Path:
+        """Whichever keys this hub has, clients on this machine find them → where."""
+        home = config.user_data_dir(os.environ).expanduser().absolute()
+        saved = Saved(self._url, data=str(self._data_dir))
+        if self._environment_keys:
+            self._key = next(iter(self._environment_keys.values()))
+        else:
+            keys = local_keys(self._data_dir)
+            self._key = keys.api_key
+            saved = Saved(self._url, keys.api_key, keys.admin_key, str(self._data_dir))
+        if home != self._data_dir:
+            save(self._data_dir, saved)
+        return save(home, saved)
+
+    def _key_file(self) -> dict[str, str]:
+        if self._environment_keys:
+            return {}
+        return {"UNDERSTUDY_API_KEY_FILE": str(self._data_dir / API_KEY_FILE)}
+
+    def _data(self) -> list[str]:
+        return ["--data", str(self._data_dir)]
+
+    def _spawn(self, name: str, arguments: list[str], more: dict[str, str], command: tuple[str, ...] = ()) -> None:
+        env = {n: v for n, v in os.environ.items() if n not in ("UNDERSTUDY_HUB", "WORKERS_URL")}
+        env |= {"UNDERSTUDY_LOG_FORM": "pretty", **more}
+        log = self._data_dir / "logs" / f"{name}.log"
+        self._children.append(Child(name, arguments, env, log, lambda: self._news.put(None), command))
+
+    def _look(self) -> None:
+        """EndedError if a child is gone."""
+        for child in self._children:
+            if not child.is_alive:
+                child.process.wait()
+                words = last_words(child)
+                raise EndedError(
+                    t("cli.up.ended", name=child.name, code=child.process.returncode, log=child.log, words=words)
+                )
+
+    def _wait_ready(self, hub: HubClient) -> None:
+        clock = SystemClock()
+        until = clock.mono_ms() + READY_MS_MAX
+        while clock.mono_ms() < until:
+            self._look()
+            try:
+                if hub.status_of("/ready")[0] == 200:  # noqa: PLR2004
+                    return
+            except UnreachableError:
+                pass
+            time.sleep(0.03)
+        raise UnreachableError(t("cli.up.not_ready", log=self._children[0].log))
+
+    def _tell(self, saved_in: Path) -> None:
+        runs = " ".join(self._command) if self._command else t("cli.up.diagnostic")
+        rows = (
+            (t("cli.up.hub"), paint(self._url, "bold")),
+            (t("cli.up.daemon"), t("cli.up.runs", command=runs)),
+            (t("cli.up.data"), str(self._data_dir)),
+            (t("cli.up.key"), t("cli.up.key_env") if self._environment_keys else str(saved_in)),
+        )
+        for head, text in rows:
+            say(f"  {head}  {text}")
+        say()
+
+    def _first_task(self, hub: HubClient) -> None:
+        clock = SystemClock()
+        started = clock.mono_ms()
+        given: dict[str, Any] = {"executor": "diagnostic", "priority": "critical", "source": "up"}
+        task_id = str(enqueue(hub, t("cli.up.first"), **given)["taskId"])
+        say(t("cli.up.submitted", id=task_id))
+        try:
+            result = wait_for_result(hub, task_id, within_ms=FIRST_TASK_MS_MAX, look=self._look)
+        except ClientError as error:
+            note(error.message)
+            return
+        took = f"{(clock.mono_ms() - started) / 1000:.1f}"
+        if not result.get("success"):
+            note(t("cli.submit.failed", id=task_id, error=safe(result.get("error") or "?")))
+            return
+        say(t("cli.up.answered", seconds=took))
+        lines = safe_lines(str(result.get("output", ""))).splitlines()
+        for line in lines[:ANSWER_LINES_MAX]:
+            say(paint(f"  │ {line}", "dim"))
+
+
+@contextmanager
+def signals_as_interrupt() -> Iterator[None]:
+    """Every way of being told to stop is KeyboardInterrupt in the main thread."""
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,357 @@
+"""The oracle: judges every answer of the hub, in the order in which the hub decided, by what it said before.
+
+It knows the contract, not the code: which lease was granted until when, which token is the newest, what was
+acknowledged. Each rule that breaks is a ViolationError that names the invariant (facts/queues e).
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from understudy.clock import parse_iso
+from understudy.coordinator.nouns import Policy
+from understudy.hub.batch import Committed
+from understudy.simulation.bodies import Bodies
+from understudy.simulation.edge import Letter, Reply
+from understudy.simulation.ledger import CANCELLED, DONE, FAILED, OPEN, Boots, Entry, Lease, Ledger
+from understudy.simulation.verdicts import Verdicts
+from understudy.simulation.watch import Watch
+from understudy.simulation.world import ViolationError, World
+
+OVERTIME_MS = 60_000  # DESIGN 3: past its limit by so much the hub renews no more
+OLD_EXTEND_MS = 300_000
+
+
+class Oracle:
+    """Sees every request with its answer, every event, and every process."""
+
+    def __init__(self, world: World, policy: Policy) -> None:
+        self._world = world
+        self.ledger = Ledger(world)
+        self.verdicts = Verdicts(self.ledger)
+        self.watch = Watch(self.ledger, policy)
+        self.bodies = Bodies(self.ledger)
+        self._policy = policy
+        self._explained: set[str] = set()  # tasks of which this batch accepted a result or an owner's word
+
+    # ---- what happens
+
+    def hears_again(self, since_ms: int) -> None:
+        """The hub was out since then."""
+        self.ledger.hears_again(since_ms)
+
+    def hears(self) -> None:
+        """A batch was committed: from here on it has heard."""
+        self.ledger.has_jumped = False
+
+    def started(self, machine: str, task_id: str, token: int) -> None:
+        """A process was started."""
+        self.bodies.started(machine, task_id, token)
+
+    def stopped(self, machine: str, task_id: str, token: int) -> None:
+        """A process is dead."""
+        self.bodies.stopped(machine, task_id, token)
+
+    def slept(self, machine: str) -> None:
+        """A machine stands still: nobody can end what is on it."""
+        self.bodies.excuse(machine)
+
+    def unguarded(self, machine: str) -> None:
+        """A guard died: nobody ends what its daemon leaves."""
+        self.bodies.excuse(machine)
+
+    # ---- answers
+
+    def saw(self, letter: Letter, reply: Reply) -> None:
+        """One request and what the hub decided on it."""
+        if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR and reply.status != HTTPStatus.SERVICE_UNAVAILABLE:
+            raise ViolationError("no request ends in a defect", f"{letter.method} {letter.path}: {reply.status}")
+        if reply.status == HTTPStatus.SERVICE_UNAVAILABLE or letter.method != "POST":
+            return
+        self.watch.heard_of(letter.sender)
+        parts = letter.path.strip("/").split("/")
+        match parts[1:]:
+            case ["queue"]:
+                self._enqueued(letter.body, reply)
+            case ["queue", "claim"]:
+                self._claimed(letter, reply)
+            case ["queue", "heartbeat"]:
+                self._beat(letter, reply)
+            case ["queue", task_id, "renew"]:
+                self._renewed(letter, task_id, reply)
+            case ["queue", task_id, "release"]:
+                self._released(letter, task_id, reply)
+            case ["result", task_id]:
+                self._explain(self.verdicts.judge(task_id, letter.body, reply.body), task_id)
+            case ["results"]:
+                self._results(letter, reply)
+            case ["tasks", task_id, verb]:
+                self._steered(task_id, verb, reply)
+
+    def _explain(self, was_applied: bool, task_id: str) -> None:  # noqa: FBT001 - an outcome
+        if was_applied:
+            self._explained.add(task_id)
+
+    def _results(self, letter: Letter, reply: Reply) -> None:
+        if reply.status != HTTPStatus.OK:
+            raise ViolationError("results are judged one by one", f"{letter.path}: {reply.status}")
+        for item, told in zip(letter.body["results"], reply.body["results"], strict=True):
+            self._explain(self.verdicts.judge(item["taskId"], item, told), item["taskId"])
+
+    def _enqueued(self, body: dict[str, Any], reply: Reply) -> None:
+        if reply.status not in (HTTPStatus.OK, HTTPStatus.CREATED):
+            return
+        task_id, created = reply.body["taskId"], reply.body["created"]
+        first = self.ledger.dedups.get(body.get("dedupKey", ""), body.get("id") or "")
+        if created == (task_id in self.ledger.tasks) or (first and first != task_id):
+            raise ViolationError("I6 replays are idempotent", f"{task_id} created={created} for {first!r}", task_id)
+        if created:
+            entry = self.ledger.tasks[task_id] = Entry(task_id, body)
+            if body.get("delaySec"):
+                entry.not_before_at = self._world.clock.now_ms() + round(body["delaySec"] * 1000)
+        if body.get("dedupKey"):
+            self.ledger.dedups[body["dedupKey"]] = task_id
+
+    # ---- leases
+
+    def _claimed(self, letter: Letter, reply: Reply) -> None:
+        body = letter.body
+        if reply.status != HTTPStatus.OK:
+            return
+        self.watch.sign(letter.sender)
+        granted = reply.body.get("tasks") or ([reply.body] if reply.body["success"] else [])
+        told = {(item["task"]["id"], item["lease"].get("token", 0)) for item in granted}
+        who = (body.get("workerId"), body.get("daemonId") or "", body.get("bootId") or "")
+        for entry, lease in self.ledger.requests.get(body.get("requestId") or "", ()):
+            is_his = who == (lease.worker, lease.daemon, lease.boot) and entry.lease is lease
+            if is_his and self.ledger.is_live(entry) and (entry.id, lease.token) not in told:
+                raise ViolationError("I6 replays are idempotent", f"{entry.id} {lease.token} not again", entry.id)
+        for item in granted:
+            self._granted(body, item)
+
+    def _granted(self, body: dict[str, Any], item: dict[str, Any]) -> None:
+        entry, told = self.ledger.entry(item["task"]["id"]), item["lease"]
+        latest = entry.lease
+        if latest is not None and "token" in told and told["token"] == latest.token:
+            if latest.request != (body.get("requestId") or "") or not latest.request or latest.ended:
+                raise ViolationError("I3 tokens grow", f"{entry.id} {latest.token} granted twice", entry.id)
+            return
+        now = self.ledger.heard()
+        lasts_ms = parse_iso(told["expiresAt"]) - self._world.clock.now_ms()
+        lease = Lease(body, told, expires=now + lasts_ms, hard_end=now + entry.timeout_ms + OVERTIME_MS)
+        lease.on_loss = self._on_loss(entry, lease, body)
+        self._check_grant(entry, lease, body)
+        entry.had_begun, entry.reserved_for = entry.has_begun, ""
+        entry.leases.append(lease)
+        entry.grants_since_hand += 1
+        if lease.request:
+            self.ledger.requests[lease.request].append((entry, lease))
+
+    def _on_loss(self, entry: Entry, lease: Lease, body: dict[str, Any]) -> str:
+        """DESIGN 3: the task's own field wins, then text only, then the claim's word."""
+        right = entry.on_loss or ("requeue" if not entry.needs else body.get("onLoss") or "requeue")
+        if lease.on_loss not in ("", right):
+            raise ViolationError("onLoss is the task's, else the claim's", f"{entry.id} {lease.on_loss}", entry.id)
+        return right
+
+    def _check_grant(self, entry: Entry, lease: Lease, body: dict[str, Any]) -> None:
+        latest = entry.lease
+        if latest is not None and not lease.is_old and lease.token <= latest.token:
+            raise ViolationError("I3 tokens grow", f"{entry.id} {latest.token} then {lease.token}", entry.id)
+        if entry.status != OPEN:
+            raise ViolationError("I7 no claim after the end", f"{entry.id} is {entry.status}", entry.id)
+        if latest is not None and not latest.ended:
+            if self.ledger.heard() < latest.expires:
+                left = latest.expires - self.ledger.heard()
+                raise ViolationError("I2 one live lease", f"{entry.id} {latest.token} had {left} ms left", entry.id)
+            self.ledger.end(entry, "expired")
+        if entry.reserved_for and entry.reserved_for not in (lease.worker, lease.daemon):
+            said = f"{entry.id} waits for {entry.reserved_for}, granted to {lease.holder}"
+            raise ViolationError("I9 begun work waits for its machine", said, entry.id)
+        if self._world.clock.now_ms() < entry.not_before_at:
+            raise ViolationError("I8 backoff", f"{entry.id} granted before its time", entry.id)
+        provides = frozenset(("machine",) if body.get("provides") is None else body["provides"])
+        if not entry.needs <= provides:
+            raise ViolationError("needs are covered", f"{entry.id} needs {set(entry.needs)}", entry.id)
+        boot = self.ledger.boots[lease.daemon].current if lease.daemon and lease.boot else lease.boot
+        if boot != lease.boot:
+            raise ViolationError("claims are for the current boot", f"{entry.id} {lease.boot}", entry.id)
+
+    def _renewed(self, letter: Letter, task_id: str, reply: Reply) -> None:
+        body, token = letter.body, letter.body.get("token")
+        if reply.status != HTTPStatus.OK:
+            entry = self.ledger.tasks.get(task_id)
+            if entry is not None and self._holds(entry, body.get("workerId"), token) and self.ledger.is_live(entry):
+                raise ViolationError("a holder renews", f"{task_id} {token} refused: {reply.status}", task_id)
+            return
+        entry = self.ledger.entry(task_id)
+        self.watch.sign(letter.sender)
+        if not self._holds(entry, body.get("workerId"), token):
+            raise ViolationError("I4 an old token changes nothing", f"{task_id} {token} renewed", task_id)
+        if reply.body.get("cancel"):
+            self._must_be(entry, CANCELLED)
+            return
+        self._must_be(entry, OPEN)
+        lasts_ms = parse_iso(reply.body["lease"]["expiresAt"]) - self._world.clock.now_ms()
+        self.ledger.named(entry, self.ledger.heard() + lasts_ms)
+
+    @staticmethod
+    def _holds(entry: Entry, worker: str | None, token: int | None) -> bool:
+        lease = entry.lease
+        if lease is None:
+            return False
+        return token == lease.token if token is not None else lease.is_old and worker == lease.worker
+
+    def _released(self, letter: Letter, task_id: str, reply: Reply) -> None:
+        if reply.status != HTTPStatus.OK or "message" in reply.body:
+            return
+        entry, body = self.ledger.entry(task_id), letter.body
+        lease, token, worker = entry.lease, body.get("token"), body.get("workerId")
+        is_old_way = lease is not None and lease.is_old and worker in (None, "", lease.worker)
+        if lease is None or (token != lease.token if token is not None else not is_old_way):
+            raise ViolationError("I4 an old token changes nothing", f"{task_id} {token} released", task_id)
+        self._must_be(entry, OPEN)
+        reason = body.get("reason") or ""
+        self.ledger.end(entry, "lost" if reason == "daemon_gone" else "released", reason)
+
+    @staticmethod
+    def _must_be(entry: Entry, status: str) -> None:
+        if entry.status != status:
+            raise ViolationError("I7 I10 an end is final", f"{entry.id} is {entry.status}, not {status}", entry.id)
+
+    # ---- beats
+
+    def _beat(self, letter: Letter, reply: Reply) -> None:
+        body = letter.body
+        if reply.status != HTTPStatus.OK:
+            return
+        self.watch.beat(letter.sender, body)
+        daemon, boot_id = body.get("daemonId"), body.get("bootId")
+        if not daemon or not boot_id:
+            return
+        boots = self.ledger.boots[daemon]
+        if boot_id in boots.old:
+            raise ViolationError("a superseded boot stays so", f"{daemon} {boot_id}", daemon)
+        if boot_id != boots.current:
+            boots.old.add(boots.current)
+            boots.current, boots.seq = boot_id, 0
+        running = {run["taskId"]: run["token"] for run in body["running"]}
+        self._ends_of_beat(daemon, boots, body, running)
+        boots.seq = max(boots.seq, body["seq"])
+        for task_id, token in running.items():
+            self._named(task_id, token, reply.body)
+
+    def _ends_of_beat(self, daemon: str, boots: Boots, body: dict[str, Any], running: dict[str, int]) -> None:
+        """What an earlier boot held, and what this one once named and names no more, is lost at once."""
+        is_newer = body["seq"] > boots.seq
+        for entry in self.ledger.tasks.values():
+            lease = entry.lease
+            if lease is None or lease.daemon != daemon or lease.ended or entry.status != OPEN or lease.is_old:
+                continue
+            if running.get(entry.id) == lease.token:
+                continue
+            is_dropped = is_newer and (lease.is_named or body["state"] == "stopping")
+            if lease.boot != boots.current or is_dropped:
+                self.ledger.end(entry, "lost")
+
+    def _named(self, task_id: str, token: int, answer: dict[str, Any]) -> None:
+        entry = self.ledger.entry(task_id)
+        lease = entry.lease
+        is_newest = lease is not None and token == lease.token
+        if task_id in answer["lost"]:
+            if is_newest and self.ledger.is_live(entry):
+                raise ViolationError("a holder renews", f"{task_id} {token} called lost", task_id)
+            return
+        if lease is None or not is_newest:
+            raise ViolationError("I4 an old token changes nothing", f"{task_id} {token} renewed", task_id)
+        if task_id in answer["cancel"]:
+            self._must_be(entry, CANCELLED)
+            return
+        self._must_be(entry, OPEN)
+        self.ledger.named(entry, self.ledger.heard() + lease.duration_ms)
+
+    # ---- owners
+
+    def _steered(self, task_id: str, verb: str, reply: Reply) -> None:
+        entry = self.ledger.tasks.get(task_id)
+        if reply.status != HTTPStatus.OK or entry is None:
+            if entry is not None and verb == "cancel" and entry.status == OPEN:
+                raise ViolationError("I10 a cancel is final", f"{task_id} refused: {reply.status}", task_id)
+            return
+        if verb == "cancel":
+            if entry.status in (DONE, FAILED):
+                raise ViolationError("I7 I10 an end is final", f"{task_id} was {entry.status}", task_id)
+            entry.status = CANCELLED
+            if entry.lease is not None and not entry.lease.ended:
+                entry.lease.ended = "cancelled"
+            return
+        self._explained.add(task_id)
+        entry.hand_ms, entry.not_before_at, entry.grants_since_hand = self._world.now_ms, 0, 0
+        if verb == "retry" and entry.status == OPEN:
+            return
+        if verb == "retry":
+            entry.status, entry.failures, entry.losses, entry.is_poisoned = OPEN, 0, 0, False
+        self.ledger.free(entry)
+
+    # ---- events
+
+    def committed(self, committed: Committed) -> None:
+        """The events of a commit, after its answers."""
+        for stored in committed.events:
+            event = stored.event
+            if event.task_id:
+                self._of_task(event.name, event.task_id, event.fields)
+            else:
+                self.watch.told(event.name, event.fields)
+        self._explained.clear()
+        self.ledger.may_gap = False
+
+    def _of_task(self, name: str, task_id: str, fields: dict[str, Any]) -> None:
+        entry = self.ledger.tasks.get(task_id)
+        if entry is None:
+            return
+        if name == "task.claimed":
+            self._token_told(entry, fields["token"])
+        elif name in ("lease.expired", "lease.lost"):
+            self._lost(entry, name, fields["token"])
+        elif name in ("task.failed", "task.retrying") and task_id not in self._explained:
+            if fields.get("outcome") == "poison":
+                self._poisoned(entry)
+            else:
+                self._timed_out(entry)
+
+    @staticmethod
+    def _token_told(entry: Entry, token: int) -> None:
+        """Old clients are not told their token; the event is."""
+        for nth, lease in enumerate(entry.leases):
+            if lease.is_old and not lease.token:
+                lease.token = token
+                if nth and token <= entry.leases[nth - 1].token:
+                    raise ViolationError("I3 tokens grow", f"{entry.id} {token}", entry.id)
+                return
+
+    def _lost(self, entry: Entry, name: str, token: int) -> None:
+        entry.losses += 1
+        lease = entry.lease
+        if lease is None or lease.token != token:
+            return  # it was granted again in the same batch
+        if name == "lease.lost" and lease.ended != "lost":
+            raise ViolationError("a lease is lost for a reason", f"{entry.id} {token} {lease.ended}", entry.id)
+        if name == "lease.expired" and not lease.ended:
+            if self.ledger.heard() < lease.expires:
+                left = lease.expires - self.ledger.heard()
+                raise ViolationError("I2 a lease lasts as told", f"{entry.id} {token} had {left} ms left", entry.id)
+            self.ledger.end(entry, "expired")
+
+    def _poisoned(self, entry: Entry) -> None:
+        if entry.losses != self._policy.losses_max:
+            raise ViolationError("I8 poison is a number of losses", f"{entry.id} lost {entry.losses}", entry.id)
+        entry.status, entry.is_poisoned, entry.reserved_for = FAILED, True, ""
+
+    def _timed_out(self, entry: Entry) -> None:
+        lease = entry.lease
+        if lease is None or self.ledger.heard() < lease.hard_end:
+            raise ViolationError("a failure has a cause", f"{entry.id} failed by itself", entry.id)
+        lease.ended = "settled"
+        self.verdicts.count_failure(entry, is_final=False)

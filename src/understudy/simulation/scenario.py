@@ -1,0 +1,183 @@
+"""One world from its seed: who is in it, what befalls it, how it is brought to rest, and whether all is well then."""
+
+from __future__ import annotations
+
+import msgspec
+
+from understudy.simulation.audit import Audit
+from understudy.simulation.customers import Customers
+from understudy.simulation.hub import Hub
+from understudy.simulation.ledger import OPEN
+from understudy.simulation.machine import Machine
+from understudy.simulation.network import Network
+from understudy.simulation.oracle import Oracle
+from understudy.simulation.scripted import Worker, aware_script, old_script
+from understudy.simulation.trouble import Trouble
+from understudy.simulation.weather import policy_of, weather_of
+from understudy.simulation.world import ViolationError, World
+from understudy.worker.state import Duties
+
+TAGS = ("machine", "gpu", "eu")
+NEEDS: tuple[tuple[str, ...] | None, ...] = (None, None, None, (), (), ("machine", "gpu"), ("eu",))
+CHAOS_MS = ((60_000, 120_000), (120_000, 300_000), (300_000, 600_000))
+REST_MS_MAX = 40 * 60_000
+AUDIT_EVERY_MS = 30_000
+STEADY_MS = 4_000  # the hub has been up for so long: what depends on its alarm must be right
+OWNER_LOOKS_MS = 45_000
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How one world ended."""
+
+    seed: int
+    virtual_ms: int
+    tasks: int
+    grants: int
+    digest: str
+    violation: ViolationError | None = None
+    story: tuple[str, ...] = ()
+
+
+class Scenario:
+    """The world of one seed with everybody in it."""
+
+    def __init__(self, seed: int) -> None:
+        self.world = World(seed)
+        chance = self.world.random
+        self.weather = weather_of(chance)
+        self.policy = policy_of(chance)
+        self.oracle = Oracle(self.world, self.policy)
+        self.hub = Hub(self.world, self.weather, self.policy, self.oracle)
+        self.network = Network(self.world, self.weather, self.hub)
+        self.audit = Audit(self.world, self.hub.store, self.oracle.ledger, self.policy)
+        self.trouble = Trouble(self.world, self.weather, self.hub, self.oracle.ledger)
+        self.machines, self.workers = self._fleet()
+        provided = {tag for m in self.machines for tag in m.duties.provides} | {t for w in self.workers for t in w.provides}
+        needs = tuple(n for n in NEEDS if n is None or provided.issuperset(n))
+        self.customers = Customers(self.world, self.network, self.weather, needs)
+
+    def _fleet(self) -> tuple[list[Machine], list[Worker]]:
+        """One machine alone, a few, or a mixture with scripted workers."""
+        chance = self.world.random
+        kind = chance.choice(("one", "machines", "machines", "aware", "old", "mixed", "mixed"))
+        machines = {"one": 1, "machines": chance.choice((2, 3)), "mixed": chance.choice((1, 2))}.get(kind, 0)
+        aware = {"aware": chance.choice((1, 2, 4)), "mixed": chance.choice((0, 1, 2))}.get(kind, 0)
+        old = {"old": chance.choice((1, 2)), "mixed": chance.choice((0, 1))}.get(kind, 0)
+        return (
+            [self._machine(f"mini-{n}") for n in range(machines)],
+            [Worker(self.world, self.network, f"aware-{n}", aware_script, self._tags()) for n in range(aware)]
+            + [Worker(self.world, self.network, f"daemon_host{n}", old_script, ("machine",)) for n in range(old)],
+        )
+
+    def _tags(self) -> tuple[str, ...]:
+        chance = self.world.random
+        return ("machine", *(tag for tag in TAGS[1:] if chance.random() < 0.5))  # noqa: PLR2004
+
+    def _machine(self, name: str) -> Machine:
+        chance = self.world.random
+        duties = Duties(
+            capacity=chance.choice((1, 1, 2, 4)),
+            provides=self._tags(),
+            interval_ms=chance.choice((5_000, 10_000)),
+            poll_wait_ms=chance.choice((2_000, 15_000)),
+            drain_ms=chance.choice((1_000, 20_000)),
+        )
+        machine = Machine(self.world, self.network, self.oracle, name, chance.choice(("wait", "requeue", "ask")), duties)
+        machine.disk_fails = 0.0 if self.weather.is_calm else chance.choice((0.0, 0.0, 0.01))
+        return machine
+
+    def play(self) -> None:
+        """Live through it; ViolationError if an invariant breaks."""
+        self.world.tell(f"seed {self.world.seed}: {self.weather} {self.policy}")
+        self.hub.start()
+        for someone in (*self.machines, *self.workers):
+            self.world.after(self.world.between(0, 3_000), someone.boot)
+        chaos_ms = self.world.between(*self.world.random.choice(CHAOS_MS))
+        self.customers.begin(self.world.between(2, 25), chaos_ms)
+        self.trouble.begin(self.machines, self.workers)
+        self.world.after(AUDIT_EVERY_MS, self._look)
+        self.world.run_until(chaos_ms)
+        self._put_right()
+        if not self.world.run_until(self.world.now_ms + REST_MS_MAX, self._is_at_rest):
+            left = sorted(e.id for e in self.oracle.ledger.tasks.values() if e.status == OPEN)
+            raise ViolationError("I1 everything comes to an end", f"{left} or unanswered", left[0] if left else "")
+        self.world.run_until(self.world.now_ms + STEADY_MS)
+        self._judge()
+
+    def _look(self) -> None:
+        """The regular audit."""
+        self.world.after(AUDIT_EVERY_MS, self._look)
+        is_steady = self.hub.is_serving_since(STEADY_MS)
+        self.audit.check(steady=is_steady)
+        if is_steady:
+            self.oracle.watch.check()
+
+    def _put_right(self) -> None:
+        """The weather is good again, everybody is awake, and somebody who can do everything has come."""
+        self.world.tell("the weather is good again")
+        self.trouble.is_over = self.customers.has_stopped = True
+        self.network.calm_down()
+        self.hub.recover()
+        sweeper = Machine(
+            self.world, self.network, self.oracle, "sweeper", "requeue", Duties(capacity=8, provides=TAGS)
+        )
+        for machine in self.machines:
+            machine.recover()
+        for worker in self.workers:
+            worker.hold(frozen=False)
+            worker.cut_until_ms = 0
+            worker.boot()
+        sweeper.boot()
+        self.world.after(OWNER_LOOKS_MS, self._owner_looks)
+
+    def _owner_looks(self) -> None:
+        """What waits for a machine that does not come back is moved by its owner; dead daemons are started."""
+        self.world.after(OWNER_LOOKS_MS, self._owner_looks)
+        for machine in self.machines:
+            machine.look_after()
+        for entry in self.oracle.ledger.tasks.values():
+            if entry.reserved_for and entry.reserved_for not in {m.name for m in self.machines}:
+                self.customers.ask(entry.id, "move")
+
+    def _is_at_rest(self) -> bool:
+        tasks = self.oracle.ledger.tasks.values()
+        return not self.customers.unanswered and all(entry.status != OPEN for entry in tasks)
+
+    def _judge(self) -> None:
+        self.audit.check(steady=True)
+        self.audit.check_story()
+        ledger = self.oracle.ledger
+        if not self.customers.acknowledged <= ledger.tasks.keys():
+            raise ViolationError("I5 acknowledged is kept", str(self.customers.acknowledged - ledger.tasks.keys()))
+        for entry in ledger.tasks.values() if self.weather.is_calm else ():
+            ends = [lease.ended for lease in entry.leases]
+            if entry.losses or {"expired", "lost"} & set(ends):
+                raise ViolationError("a healthy task starts once", f"{entry.id} in good weather: {ends}", entry.id)
+
+
+def play(seed: int) -> Outcome:
+    """One world; what it violated is in the outcome."""
+    scenario = Scenario(seed)
+    world, ledger = scenario.world, scenario.oracle.ledger
+    violation: ViolationError | None = None
+    try:
+        scenario.play()
+    except ViolationError as found:
+        violation = found
+    finally:
+        scenario.hub.store.close()
+    return Outcome(
+        seed,
+        world.now_ms,
+        len(ledger.tasks),
+        sum(len(entry.leases) for entry in ledger.tasks.values()),
+        world.story.digest(),
+        violation,
+        tuple(_told(world, violation)) if violation is not None else (),
+    )
+
+
+def _told(world: World, violation: ViolationError) -> list[str]:
+    """The last steps, and before them the last ones of the task or daemon in question."""
+    about = world.story.last(about=violation.about) if violation.about else []
+    return [*about, "…", *world.story.last()] if about else world.story.last()

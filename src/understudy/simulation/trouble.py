@@ -1,0 +1,126 @@
+"""What befalls hub and machines: outages, kills, stalls, sleeps, cut links, jumps of the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from understudy.simulation.hub import Hub
+from understudy.simulation.ledger import Ledger
+from understudy.simulation.machine import Machine
+from understudy.simulation.scripted import Worker
+from understudy.simulation.weather import Weather
+from understudy.simulation.world import World
+
+OUTAGES_MS = ((200, 1_500), (200, 1_500), (3_000, 40_000), (60_000, 200_000))
+STALLS_MS = ((1_000, 8_000), (8_000, 45_000), (45_000, 130_000))
+SLEEPS_MS = ((5_000, 60_000), (60_000, 400_000))
+JUMP_MS_MIN, JUMP_MS_MAX = 5_000, 3_600_000
+
+
+class Trouble:
+    """Plans one misfortune after the other, until it is told to end."""
+
+    def __init__(self, world: World, weather: Weather, hub: Hub, ledger: Ledger) -> None:
+        self._world = world
+        self._weather = weather
+        self._hub = hub
+        self._ledger = ledger
+        self.is_over = False
+
+    def begin(self, machines: list[Machine], workers: list[Worker]) -> None:
+        """From now on anything may happen."""
+        self._again(self._weather.hub_out_ms, self._trouble_hub)
+        self._again(self._weather.clock_jump_ms, self._jump)
+        for machine in machines:
+            self._again(self._weather.machine_trouble_ms, partial(self._trouble_machine, machine))
+        for worker in workers:
+            self._again(self._weather.machine_trouble_ms, partial(self._trouble_worker, worker))
+
+    def _again(self, every_ms: int, misfortune: Callable[[], None]) -> None:
+        if not every_ms:
+            return
+
+        def strike() -> None:
+            if not self.is_over:
+                misfortune()
+                self._again(every_ms, misfortune)
+
+        self._world.after(round(self._world.random.expovariate(1 / every_ms)), strike)
+
+    def _of(self, spans: tuple[tuple[int, int], ...]) -> int:
+        return self._world.between(*self._world.random.choice(spans))
+
+    def _later(self, ms: int, step: Callable[[], None]) -> None:
+        """Afterwards; at the end of all trouble everything is put right anyway."""
+        self._world.after(ms, lambda: None if self.is_over else step())
+
+    # ---- hub
+
+    def _trouble_hub(self) -> None:
+        if not self._hub.is_up or self._hub.is_frozen:
+            return
+        how = self._world.random.choice(("stop", "kill", "before", "after", "freeze"))
+        out_ms = self._of(OUTAGES_MS)
+        if how == "freeze":
+            self._hub.freeze()
+            self._later(out_ms, self._hub.thaw)
+            return
+        self._hub.stop(how)
+        self._later(out_ms, self._revive)
+
+    def _revive(self) -> None:
+        """A hub that was to die at its next commit may still be up."""
+        if not self._hub.is_up:
+            self._hub.start()
+        else:
+            self._later(1_000, self._revive)
+
+    def _jump(self) -> None:
+        if self._hub.is_up and not self._hub.is_frozen:
+            ms = self._world.between(JUMP_MS_MIN, JUMP_MS_MAX) * self._world.random.choice((-1, 1))
+            self._world.tell(f"the hub's wall clock jumps by {ms} ms")
+            self._ledger.jump(ms)
+
+    # ---- machines
+
+    def _trouble_machine(self, machine: Machine) -> None:
+        if machine.life is None or machine.is_asleep:
+            return
+        match self._world.random.choice(("crash", "crash", "power", "stall", "stall", "sleep", "cut", "stop", "guard")):
+            case "crash":
+                machine.crash(with_guard=self._world.chance(self._weather.will_lost))
+                self._restart(machine.boot)
+            case "power":
+                machine.lose_power()
+                self._restart(machine.boot)
+            case "stall":
+                machine.stop_daemon()
+                self._later(self._of(STALLS_MS), machine.continue_daemon)
+            case "sleep":
+                machine.sleep()
+                self._later(self._of(SLEEPS_MS), machine.wake)
+            case "cut":
+                machine.cut_until_ms = self._world.now_ms + self._of(STALLS_MS)
+                self._world.tell(f"{machine.name} is cut off until {machine.cut_until_ms} ms")
+            case "stop":
+                machine.life.stop()
+                self._restart(machine.boot)
+            case "guard":
+                machine.life.lose_guard()
+
+    def _trouble_worker(self, worker: Worker) -> None:
+        match self._world.random.choice(("crash", "stall", "stall", "cut")):
+            case "crash":
+                worker.crash()
+                self._restart(worker.boot)
+            case "stall":
+                worker.hold(frozen=True)
+                self._later(self._of(STALLS_MS), partial(worker.hold, frozen=False))
+            case "cut":
+                worker.cut_until_ms = self._world.now_ms + self._of(STALLS_MS)
+
+    def _restart(self, boot: Callable[[], None]) -> None:
+        after_ms = self._world.between(100, self._weather.restart_ms_max)
+        self._later(after_ms, boot)
+        self._later(after_ms + 60_000, boot)  # it was still draining: then there is nobody to start again before

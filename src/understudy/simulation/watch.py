@@ -1,0 +1,105 @@
+"""The oracle's part about health: no living daemon is reported, every dead one is, in time."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from understudy.coordinator.nouns import Policy
+from understudy.simulation.ledger import Ledger
+from understudy.simulation.world import ViolationError
+
+_START_TIME = re.compile(r"_\d{13}$")  # CONTRACT 1: old daemons put the instant of their start at the end
+GRACE_MS = 30_000  # DESIGN 3: after a gap nobody is judged earlier, unless the limit itself is smaller
+UNKNOWN_INTERVAL_MS = 150_000
+SLACK_MS = 3_000
+NOT_JUDGED = ("draining", "paused", "stopping")
+
+
+class Watched:
+    """One daemon as the hub can know it."""
+
+    def __init__(self) -> None:
+        self.is_bound = False  # to a machine: only its beats are signs of life
+        self.is_judged = True
+        self.interval_ms = 0
+        self.seen_heard = 0  # the last sign that certainly counts
+        self.seen_ms = 0
+        self.maybe_ms = 0  # the last request that may have counted
+        self.told = ""
+
+
+class Watch:
+    """Knows when each daemon was last heard of."""
+
+    def __init__(self, ledger: Ledger, policy: Policy) -> None:
+        self._ledger = ledger
+        self._policy = policy
+        self.watched: dict[str, Watched] = {}
+
+    def heard_of(self, sender: str) -> None:
+        """Any request of it was decided."""
+        known = self.watched.get(_START_TIME.sub("", sender))
+        if known is not None:
+            known.maybe_ms = self._ledger.world.now_ms
+
+    def sign(self, sender: str) -> None:
+        """A claim, renewal or beat was accepted."""
+        known = self.watched.get(_START_TIME.sub("", sender))
+        if known is not None and not known.is_bound:
+            self._seen(known)
+
+    def beat(self, sender: str, body: dict[str, Any]) -> None:
+        """A heartbeat was accepted: from now on it is watched."""
+        known = self.watched.setdefault(body.get("daemonId") or _START_TIME.sub("", sender), Watched())
+        known.is_bound = known.is_bound or bool(body.get("machineId"))
+        known.interval_ms = round(body.get("intervalSec", 0) * 1000)
+        known.is_judged = body.get("state") not in NOT_JUDGED
+        self._seen(known)
+
+    def _seen(self, known: Watched) -> None:
+        world = self._ledger.world
+        known.seen_heard, known.seen_ms, known.maybe_ms = self._ledger.heard(), world.now_ms, world.now_ms
+        known.told = ""
+
+    def told(self, name: str, fields: dict[str, Any]) -> None:
+        """The hub said something about a daemon, or about itself."""
+        world = self._ledger.world
+        if name == "hub.gap":
+            if not self._ledger.may_gap:
+                raise ViolationError("a gap is only what was not heard", str(fields))
+            self._ledger.resumed_ms = world.now_ms
+        if name not in ("daemon.late", "daemon.down"):
+            return
+        known = self.watched.get(fields["daemonId"])
+        if known is None:
+            raise ViolationError("a never-seen daemon makes no alarm", str(fields))
+        limit_ms, grace_ms = self._limits(known)[name.removeprefix("daemon.")]
+        silent_ms = self._ledger.heard() - known.seen_heard
+        is_graced = known.seen_ms < self._ledger.resumed_ms and world.now_ms < self._ledger.resumed_ms + grace_ms
+        if silent_ms < limit_ms or is_graced or not known.is_judged:
+            said = f"{name} after {silent_ms} ms of silence"
+            raise ViolationError("a living daemon is not reported", said, fields["daemonId"])
+        known.told = name.removeprefix("daemon.")
+
+    def _limits(self, known: Watched) -> dict[str, tuple[int, int]]:
+        policy = self._policy
+        late_ms = max(policy.late_after_ms, 2 * known.interval_ms)
+        down_ms = late_ms + policy.down_after_ms - policy.late_after_ms
+        beats_ms = 2 * (known.interval_ms or UNKNOWN_INTERVAL_MS)
+        return {
+            "late": (late_ms, max(beats_ms, min(GRACE_MS, late_ms))),
+            "down": (down_ms, max(beats_ms, min(GRACE_MS, down_ms))),
+        }
+
+    def check(self) -> None:
+        """Whoever has been silent for too long must have been reported by now."""
+        now_ms, resumed_ms = self._ledger.world.now_ms, self._ledger.resumed_ms
+        for name, known in self.watched.items():
+            limit_ms, grace_ms = self._limits(known)["down"]
+            due_ms = known.maybe_ms + limit_ms
+            if known.maybe_ms < resumed_ms:
+                due_ms = max(due_ms, resumed_ms + max(limit_ms, grace_ms))
+            if known.is_judged and now_ms > due_ms + SLACK_MS and known.told != "down":
+                said = f"{name} silent since {known.maybe_ms} ms, told {known.told!r}"
+                raise ViolationError("a dead daemon is reported", said, name)

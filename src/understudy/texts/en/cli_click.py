@@ -1,0 +1,27 @@
+"""Click's own words, exactly as click writes them: the key by which ours are found (cli/click_words)."""
+
+TEXTS = {
+    "cli.click.usage": "Usage:",
+    "cli.click.options": "Options",
+    "cli.click.commands": "Commands",
+    "cli.click.help": "Show this message and exit.",
+    "cli.click.default": "default: {default}",
+    "cli.click.required": "required",
+    "cli.click.missing_command": "Missing command.",
+    "cli.click.missing_argument": "Missing argument",
+    "cli.click.missing_option": "Missing option",
+    "cli.click.no_option": "No such option {name!r}.",
+    "cli.click.no_command": "No such command {name!r}.",
+    "cli.click.mean_one": "Did you mean {possibility}?",
+    "cli.click.mean_many": "(Did you mean one of: {possibilities}?)",
+    "cli.click.invalid": "Invalid value: {message}",
+    "cli.click.invalid_for": "Invalid value for {param_hint}: {message}",
+    "cli.click.extra_one": "Got unexpected extra argument ({args})",
+    "cli.click.extra_many": "Got unexpected extra arguments ({args})",
+    "cli.click.needs_one": "Option {name!r} requires an argument.",
+    "cli.click.takes_none": "Option {name!r} does not take a value.",
+    "cli.click.not_one_of": "{value!r} is not one of {choices}.",
+    "cli.click.not_valid": "{value!r} is not a valid {number_type}.",
+    "cli.click.not_in_range": "{value} is not in the range {range}.",
+    "cli.click.choose": "Choose from:\n\t{choices}",
+}

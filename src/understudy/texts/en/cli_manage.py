@@ -1,0 +1,26 @@
+"""The commands that manage a hub: keys, deployments, verify, completion."""
+
+TEXTS = {
+    "cli.keys.help": "API keys: what a client shows to the hub, and what it may do with it.",
+    "cli.keys.create": "Make a key. It is shown this once and never again.",
+    "cli.keys.scope": "What it may do; several are possible.  [default: submit, work, memory, read]",
+    "cli.keys.created": "The key {id} ({name}) may: {scopes}. This is the only time it is shown:",
+    "cli.keys.list": "List all keys, without their secrets.",
+    "cli.keys.none": "No key was made yet; the hub knows those of its settings.",
+    "cli.keys.revoke": "Revoke a key: from now on it is refused.",
+    "cli.keys.revoked": "The key {id} is revoked.",
+    "cli.keys.rotate": "Make a successor of a key, with the same name and scopes.",
+    "cli.keys.old_stays": "The old key stays valid until `understudy keys revoke {id}`.",
+    "cli.keys.is_revoked": "the key {id} is revoked: make a new one with `understudy keys create`.",
+    "cli.keys.state_valid": "valid",
+    "cli.keys.state_rotated": "rotated",
+    "cli.keys.state_revoked": "revoked",
+    "cli.keys.unknown": "there is no key {id!r}. `understudy keys list` shows all.",
+    "cli.deployments.help": "Deployments: every start of a hub.",
+    "cli.deployments.list": "List the starts of hubs, the newest first.",
+    "cli.verify.help": "Prove the rules by simulation: whole worlds of machines, clocks, networks and faults, each decided by its seed.",
+    "cli.verify.seeds": "How many worlds.  [default: 50]",
+    "cli.verify.seed": "Only this world, to see a failure again.",
+    "cli.verify.both": "Give --seeds or --seed, not both.",
+    "cli.completion.help": "Print what your shell needs to complete understudy's commands and options.",
+}

@@ -1,0 +1,27 @@
+"""Click's own words, in Japanese."""
+
+TEXTS = {
+    "cli.click.usage": "使い方:",
+    "cli.click.options": "オプション",
+    "cli.click.commands": "コマンド",
+    "cli.click.help": "この説明を表示して終了します。",
+    "cli.click.default": "既定値: {default}",
+    "cli.click.required": "必須",
+    "cli.click.missing_command": "コマンドがありません。",
+    "cli.click.missing_argument": "引数がありません",
+    "cli.click.missing_option": "オプションがありません",
+    "cli.click.no_option": "{name!r} というオプションはありません。",
+    "cli.click.no_command": "{name!r} というコマンドはありません。",
+    "cli.click.mean_one": "{possibility} のことですか?",
+    "cli.click.mean_many": "(次のどれかのことですか? {possibilities})",
+    "cli.click.invalid": "値が正しくありません: {message}",
+    "cli.click.invalid_for": "{param_hint} の値が正しくありません: {message}",
+    "cli.click.extra_one": "余分な引数があります({args})",
+    "cli.click.extra_many": "余分な引数があります({args})",
+    "cli.click.needs_one": "オプション {name!r} には値が必要です。",
+    "cli.click.takes_none": "オプション {name!r} は値を取りません。",
+    "cli.click.not_one_of": "{value!r} は {choices} のどれでもありません。",
+    "cli.click.not_valid": "{value!r} は正しい {number_type} ではありません。",
+    "cli.click.not_in_range": "{value} は {range} の範囲外です。",
+    "cli.click.choose": "次から選んでください:\n\t{choices}",
+}

@@ -1,0 +1,26 @@
+"""The commands that manage a hub, in Japanese."""
+
+TEXTS = {
+    "cli.keys.help": "API キー: クライアントがハブに示すものと、それで許されること。",
+    "cli.keys.create": "キーを作ります。表示されるのはこの一度だけです。",
+    "cli.keys.scope": "許すこと(複数可)。 [既定値: submit, work, memory, read]",
+    "cli.keys.created": "キー {id}({name})の権限: {scopes}。表示されるのはこの一度だけです:",
+    "cli.keys.list": "すべてのキーを、秘密の部分なしで一覧します。",
+    "cli.keys.none": "作られたキーはまだありません。ハブは設定にあるキーを認識します。",
+    "cli.keys.revoke": "キーを失効させます。以後は拒否されます。",
+    "cli.keys.revoked": "キー {id} を失効させました。",
+    "cli.keys.rotate": "同じ名前と権限を持つ後継のキーを作ります。",
+    "cli.keys.old_stays": "古いキーは `understudy keys revoke {id}` まで有効です。",
+    "cli.keys.is_revoked": "キー {id} は失効しています。`understudy keys create` で新しく作ってください。",
+    "cli.keys.state_valid": "有効",
+    "cli.keys.state_rotated": "更新済み",
+    "cli.keys.state_revoked": "失効",
+    "cli.keys.unknown": "キー {id!r} はありません。`understudy keys list` で一覧できます。",
+    "cli.deployments.help": "ハブの起動履歴。",
+    "cli.deployments.list": "ハブの起動を新しい順に一覧します。",
+    "cli.verify.help": "シミュレーションで規則を検証します。マシン、時計、ネットワーク、障害からなる世界が、それぞれシードで決まります。",
+    "cli.verify.seeds": "世界の数。 [既定値: 50]",
+    "cli.verify.seed": "この世界だけ(失敗の再現用)。",
+    "cli.verify.both": "--seeds と --seed はどちらか一方だけ指定してください。",
+    "cli.completion.help": "understudy のコマンドとオプションを補完するためにシェルが必要とするものを出力します。",
+}

@@ -1,0 +1,125 @@
+"""Where a client finds its hub and key, and that a key goes only where it may."""
+
+from __future__ import annotations
+
+import pytest
+
+from understudy.cli.connection import find_place
+from understudy.cli.exits import RefusedError
+from understudy.cli.saved import Saved, load_saved, local_keys, save
+from understudy.errors import ConfigError
+
+HUB = "https://hub.example:9443"
+
+
+@pytest.fixture
+def here(tmp_path):
+    (tmp_path / "here").mkdir()
+    return tmp_path / "here"
+
+
+@pytest.fixture
+def home(tmp_path):
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+def place(here, home, *, admin=False, **environ):
+    return find_place({"UNDERSTUDY_DATA": str(home), **environ}, here, admin=admin)
+
+
+def test_nothing_known_says_how_to_begin(here, home):
+    with pytest.raises(ConfigError, match="understudy up"):
+        place(here, home)
+
+
+@pytest.mark.parametrize("hub", ["UNDERSTUDY_HUB", "WORKERS_URL"])
+@pytest.mark.parametrize("key", ["UNDERSTUDY_API_KEY", "ASSISTANT_API_KEY"])
+def test_the_environment_is_taken_first(here, home, hub, key):
+    save(home, Saved("http://127.0.0.1:1", "saved-key"))
+    (here / ".env").write_text("UNDERSTUDY_HUB=http://elsewhere\nUNDERSTUDY_API_KEY=near")
+    found = place(here, home, **{hub: f"{HUB}/", key: "mine"})
+    assert (found.url, found.url_from, found.key, found.key_from) == (HUB, hub, "mine", key)
+
+
+def test_what_up_saved_is_found(here, home):
+    save(home, Saved("http://127.0.0.1:8787", "saved-key", "saved-admin", "/var/x"))
+    assert place(here, home).key == "saved-key"
+    assert place(here, home, admin=True).key == "saved-admin"
+    assert str(place(here, home).data) == "/var/x"
+
+
+def test_a_saved_key_goes_to_the_saved_hub_only(here, home):
+    save(home, Saved("http://127.0.0.1:8787", "saved-key"))
+    assert place(here, home, UNDERSTUDY_HUB="http://localhost:8787").key == "saved-key"
+    assert place(here, home, UNDERSTUDY_HUB="http://127.0.0.1:8788").key == ""
+    assert place(here, home, UNDERSTUDY_HUB=HUB).key == ""
+
+
+def test_a_dot_env_is_used_and_said_on_stderr(here, home, capsys):
+    (here / ".env").write_text(f"# ours\nexport WORKERS_URL=\"{HUB}\"\nASSISTANT_API_KEY='near'  # it\nOTHER=1\n")
+    found = place(here, home)
+    assert (found.url, found.key) == (HUB, "near")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert HUB in said.err
+    assert str(here / ".env") in said.err
+    assert "near" not in said.err
+
+
+def test_an_address_out_of_a_dot_env_never_gets_another_key(here, home):
+    (here / ".env").write_text(f"UNDERSTUDY_HUB={HUB}\n")
+    save(home, Saved("http://127.0.0.1:8787", "saved-key"))
+    with pytest.raises(RefusedError, match="Set UNDERSTUDY_HUB too"):
+        place(here, home, UNDERSTUDY_API_KEY="mine")
+    assert place(here, home).key == ""
+
+
+def test_a_dot_env_cannot_have_files_read(here, home):
+    (home / "secret").write_text("mine")
+    (here / ".env").write_text(f"UNDERSTUDY_HUB={HUB}\nUNDERSTUDY_API_KEY_FILE={home / 'secret'}\n")
+    assert place(here, home).key == ""
+
+
+def test_admin_commands_prefer_the_admin_key_wherever_it_is(here, home):
+    save(home, Saved("http://127.0.0.1:8787", "saved-key", "saved-admin"))
+    environ = {"UNDERSTUDY_HUB": "http://127.0.0.1:8787", "UNDERSTUDY_API_KEY": "mine"}
+    assert place(here, home, **environ).key == "mine"
+    assert place(here, home, admin=True, **environ).key == "saved-admin"
+    assert place(here, home, admin=True, **environ, ADMIN_API_KEY="boss").key == "boss"
+    assert place(here, home, ADMIN_API_KEY="boss", UNDERSTUDY_HUB=HUB).key == "boss"
+
+
+def test_a_key_without_an_address_means_the_hub_of_this_machine(here, home):
+    assert place(here, home, UNDERSTUDY_API_KEY="mine", UNDERSTUDY_PORT="9000").url == "http://127.0.0.1:9000"
+
+
+@pytest.mark.parametrize("url", ["hub.example", "ftp://hub", "http://", "http://hub:99999", "http://hub:0"])
+def test_what_is_no_address_is_refused(here, home, url):
+    with pytest.raises(ConfigError, match="no address of a hub"):
+        place(here, home, UNDERSTUDY_HUB=url)
+
+
+@pytest.mark.parametrize("url", ["http://user:secret@hub", "http://hub/?key=secret", "http://hub/#secret"])
+def test_an_address_with_a_secret_in_it_is_refused_without_showing_it(here, home, url):
+    with pytest.raises(ConfigError) as refused:
+        place(here, home, UNDERSTUDY_HUB=url)
+    assert "secret" not in refused.value.message
+
+
+def test_what_is_saved_is_for_its_owner_alone(tmp_path):
+    path = save(tmp_path / "new", Saved("http://h", "k"))
+    assert path.stat().st_mode & 0o077 == 0
+    made = local_keys(tmp_path / "new")
+    assert made.are_new
+    assert all(file.stat().st_mode & 0o077 == 0 for file in (tmp_path / "new").iterdir())
+    again = local_keys(tmp_path / "new")
+    assert (again.api_key, again.admin_key, again.are_new) == (made.api_key, made.admin_key, False)
+    assert made.api_key != made.admin_key
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"hub": 3}', "\0"])
+def test_a_broken_saved_file_is_as_good_as_none_or_text(tmp_path, content):
+    (tmp_path / "client.json").write_text(content)
+    saved = load_saved(tmp_path)
+    assert saved is None or saved.hub == "3"

@@ -1,0 +1,56 @@
+"""What a terminal gets: nothing that steers it, columns that fit, durations that people read."""
+
+from __future__ import annotations
+
+import pytest
+
+from understudy.cli import terminal
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (-5, "0.0 s"),
+        (300, "0.3 s"),
+        (9_999, "10.0 s"),
+        (10_000, "10 s"),
+        (59_600, "1 min"),
+        (185_000, "3 min 5 s"),
+        (7_800_000, "2 h 10 min"),
+        (273_600_000, "3 d 4 h"),
+        (86_400_000, "1 d"),
+    ],
+)
+def test_a_duration_is_read_by_people(ms, text):
+    assert terminal.span(ms) == text
+
+
+def test_control_characters_never_reach_the_terminal():
+    evil = "a\x1b]0;title\x07b\x9b31mc\r\nd\u202ee"
+    assert terminal.safe(evil) == "a]0;titleb31mc de"
+    assert terminal.safe_lines("x\ty\n\x1b[2Jz") == "x\ty\n[2Jz"
+
+
+def test_wide_characters_take_two_columns():
+    assert terminal.columns("タスク") == 6
+    assert terminal.columns("\x1b[31mab\x1b[0m") == 2
+    assert terminal.cut("タスクを", 5) == "タス…"
+    lines = terminal.table(("A", "B"), [("日本", "x"), ("y", "z")]).splitlines()
+    assert lines == ["A     B", "日本  x", "y     z"]
+
+
+def test_there_are_no_colours_without_a_terminal(capsys):
+    assert terminal.paint("x", "red") == "x"
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_there_are_no_colours_where_none_are_wanted(monkeypatch, name, value):
+    class Terminal:
+        def isatty(self):
+            return True
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert terminal.is_coloured(Terminal())
+    monkeypatch.setenv(name, value)
+    assert not terminal.is_coloured(Terminal())

@@ -1,0 +1,58 @@
+"""Both who speak HTTP with the hub, over TLS with a certificate of one's own."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.fake_hub import KEY, FakeHub
+from understudy.clock import SystemClock
+from understudy.daemon.hub_client import HubClient
+from understudy.log import Log
+from understudy.worker.effects import Answer, Call, Failed
+from understudy.worker.guard_policy import Hello, Watched
+from understudy.worker.last_will import speak
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+BEAT = Call("POST", "/api/queue/heartbeat", {"bootId": "b", "running": []}, 5_000)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tls")
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    files = ["-keyout", str(path / "key.pem"), "-out", str(path / "cert.pem")]
+    subprocess.run([*argv, *names, *files], check=True, capture_output=True)
+    return path
+
+
+@pytest.fixture
+def hub(certificate: Path) -> Iterator[FakeHub]:
+    hub = FakeHub()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    hub.wrap(context)
+    yield hub
+    hub.close()
+
+
+def test_certificate_of_the_owner_is_trusted_and_no_other(hub: FakeHub, certificate: Path) -> None:
+    trusting = HubClient(hub.url, KEY, version="0", ca_file=str(certificate / "cert.pem"))
+    assert isinstance(trusting.call(BEAT), Answer)
+    answer = HubClient(hub.url, KEY, version="0").call(BEAT)
+    assert isinstance(answer, Failed)
+    assert "certificate" in answer.reason.lower()
+
+
+def test_last_will_is_spoken_over_tls(hub: FakeHub, certificate: Path) -> None:
+    hub.leases["t1"] = 7
+    hello = Hello(hub.url, KEY, "mini", str(certificate / "cert.pem"))
+    speak(hello, [Watched("r1", "t1", 7, "requeue", 0)], Log(SystemClock(), StringIO()))
+    assert hub.told("/t1/release") == [{"workerId": "mini", "token": 7, "reason": "daemon_gone"}]

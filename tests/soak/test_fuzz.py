@@ -1,0 +1,105 @@
+"""No input whatever gives a 5xx, hangs the hub or makes it grow: fuzzed on the wire, in a real process."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from bench.processes import KEY, Hub
+from tests.soak.fuzzer import Fuzzer
+
+LINES = 4
+GROWTH_MIB_MAX = 10
+SETTLED_AFTER = 20_000
+
+
+def fuzz(hub: Hub, requests: int, seed: int) -> dict[int, int]:
+    """So many requests over four connections; the answers by status."""
+    document = hub.call("GET", "/openapi.json")[1]
+    fuzzers = [Fuzzer(hub, document, seed * 100 + n, requests // LINES) for n in range(LINES)]
+    for fuzzer in fuzzers:
+        fuzzer.start()
+    for fuzzer in fuzzers:
+        fuzzer.join(3600)
+        assert not fuzzer.is_alive()
+    assert [problem for fuzzer in fuzzers for problem in fuzzer.problems] == [], f"seed {seed}"
+    counted: dict[int, int] = {}
+    for fuzzer in fuzzers:
+        for status, times in fuzzer.by_status.items():
+            counted[status] = counted.get(status, 0) + times
+    assert hub.is_running
+    assert hub.call("GET", "/ready")[0] == 200
+    log = hub.log.read_text("utf-8", "replace")
+    assert "Internal error" not in log, log[-2000:]
+    assert "Traceback" not in log, log[-2000:]
+    return counted
+
+
+def schemathesis_requests(hub: Hub, requests: int, seed: int) -> dict[int, int]:
+    """The same by schemathesis, from the same document; half of them wrong on purpose."""
+    import schemathesis
+    from hypothesis import HealthCheck, Phase, given, settings
+    from hypothesis import seed as seeded
+
+    schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{hub.port}/openapi.json")
+    counted: dict[int, int] = {}
+    operations = [result.ok() for result in schema.get_all_operations()]
+    session_headers = {"X-API-Key": KEY}
+
+    def run_one(strategy: Any, examples: int) -> None:
+        @seeded(seed)
+        @settings(
+            max_examples=examples,
+            deadline=None,
+            database=None,
+            derandomize=False,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=strategy)
+        def send(case: Any) -> None:
+            body = getattr(case, "body", None)
+            if isinstance(body, dict) and isinstance(body.get("waitSec"), int | float) and body["waitSec"] <= 60:
+                body["waitSec"] = 0
+            if isinstance(case.query, dict):
+                case.query.pop("follow", None)
+            answer = case.call(headers=session_headers, timeout=20)
+            counted[answer.status_code] = counted.get(answer.status_code, 0) + 1
+            assert answer.status_code < 500, f"{case.method} {case.formatted_path}: {answer.status_code} {answer.text}"
+
+        send()
+
+    modes = schemathesis.GenerationMode.all() if hasattr(schemathesis.GenerationMode, "all") else []
+    modes = modes or [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
+    each = max(1, requests // (len(operations) * len(modes)))
+    for operation in operations:
+        for mode in modes:
+            run_one(operation.as_strategy(generation_mode=mode), each)
+    return counted
+
+
+def test_1700_fuzzed_requests_give_no_5xx(tmp_path):
+    with Hub(tmp_path) as hub:
+        counted = fuzz(hub, 1_700, seed=1)
+        assert counted.get(200, 0) > 200
+        assert counted.get(400, 0) > 100
+
+
+@pytest.mark.soak
+def test_100_000_fuzzed_requests_give_no_5xx_and_no_growth(tmp_path, report):
+    seed = random.randrange(1 << 20)
+    with Hub(tmp_path) as hub:
+        counted = fuzz(hub, SETTLED_AFTER, seed)
+        settled = hub.rss_mib()
+        grown = []
+        for part in range(1, 5):
+            for status, times in fuzz(hub, 20_000, seed + part).items():
+                counted[status] = counted.get(status, 0) + times
+            grown.append(hub.rss_mib() - settled)
+        report(
+            f"100,000 requests (seed {seed}): by status {dict(sorted(counted.items()))}; resident memory {settled:.0f} MiB "
+            f"after 20,000, then {', '.join(f'{mib:+.1f}' for mib in grown)} MiB after each 20,000 more"
+        )
+        assert max(grown) <= GROWTH_MIB_MAX

@@ -1,0 +1,165 @@
+"""Settings: units are asked for, the stronger source wins, what contradicts itself is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from understudy import config
+from understudy.errors import ConfigError
+
+
+def load(tmp_path, toml="", **environ):
+    if toml:
+        (tmp_path / "understudy.toml").write_text(toml, "utf-8")
+    return config.load(environ, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [("100ms", 100), ("30s", 30_000), ("5m", 300_000), ("2h", 7_200_000), ("1d", 86_400_000), ("1h30m", 5_400_000)],
+)
+def test_a_duration_has_a_unit(text, ms):
+    assert config.duration_ms(text) == ms
+    assert config.duration_ms(config.duration_text(ms)) == ms
+
+
+@pytest.mark.parametrize("text", ["", "s", "5x", "-5s", "5 minutes", "1e3s", "s5"])
+def test_what_is_no_duration_is_refused_with_examples(text):
+    with pytest.raises(ValueError, match="100ms, 30s, 5m"):
+        config.duration_ms(text)
+
+
+def test_a_bare_number_is_refused_with_the_mend(tmp_path):
+    with pytest.raises(ConfigError, match=r"UNDERSTUDY_LATE_AFTER: 180 has no unit: write 180s"):
+        load(tmp_path, UNDERSTUDY_LATE_AFTER="180")
+
+
+def test_defaults_hold_without_any_source(tmp_path):
+    loaded = load(tmp_path)
+    assert loaded.settings == config.Settings()
+    assert loaded.notes == ()
+    assert (loaded.settings.late_after_ms, loaded.settings.down_after_ms) == (180_000, 300_000)
+
+
+def test_the_environment_is_stronger_than_the_file_and_an_option_than_both(tmp_path):
+    toml = 'port = 9001\nlease_duration = "20s"\nprovides = ["machine", "gpu"]\ndocs = false\n'
+    loaded = load(tmp_path, toml, UNDERSTUDY_PORT="9002")
+    assert (loaded.settings.port, loaded.settings.lease_duration_ms) == (9002, 20_000)
+    assert loaded.settings.provides == ("machine", "gpu")
+    assert loaded.settings.docs is False
+    assert loaded.origins["port"] == "UNDERSTUDY_PORT"
+    assert config.load({"UNDERSTUDY_PORT": "9002"}, tmp_path, port=9003).settings.port == 9003
+
+
+def test_an_empty_variable_is_not_set(tmp_path):
+    assert load(tmp_path, UNDERSTUDY_PORT="").settings.port == 8787
+
+
+def test_an_unknown_key_names_the_nearest(tmp_path):
+    with pytest.raises(ConfigError, match=r"no setting 'late_aftr'. Did you mean late_after\?"):
+        load(tmp_path, 'late_aftr = "15s"')
+
+
+def test_an_unknown_variable_is_noted(tmp_path):
+    (note,) = load(tmp_path, UNDERSTUDY_LATE_AFTR="15s").notes
+    assert "Did you mean UNDERSTUDY_LATE_AFTER?" in note
+
+
+@pytest.mark.parametrize(
+    ("toml", "says"),
+    [
+        ("port = 70000", "outside of 0 … 65535"),
+        ("port = true", "no whole number"),
+        ('log_level = "loud"', "none of debug, info, warning, critical"),
+        ('docs = "maybe"', "none of true, false"),
+        ('lease_duration = "1s"', "outside of 2s … 10m"),
+        ("late_after = 180", "write 180s"),
+        ("= 3", "not valid TOML"),
+        ('store = "postgresql://x"', "postgresql is not supported"),
+        ('api_key = "two words"', "this is no key"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_place(tmp_path, toml, says):
+    with pytest.raises(ConfigError, match=says):
+        load(tmp_path, toml)
+
+
+def test_a_config_file_that_was_named_must_exist(tmp_path):
+    with pytest.raises(ConfigError, match="check UNDERSTUDY_CONFIG"):
+        load(tmp_path, UNDERSTUDY_CONFIG=str(tmp_path / "nowhere.toml"))
+
+
+def test_every_secret_can_be_in_a_file(tmp_path):
+    (tmp_path / "key").write_text("usk_secret\n")
+    secrets = [row for row in config.table().values() if row.is_secret]
+    assert len(secrets) == 5
+    for row in secrets:
+        environ = {f"{row.env[0]}_FILE": str(tmp_path / "key")}
+        assert config.environment_keys(config.load(environ, tmp_path).settings) == {row.env[0]: "usk_secret"}
+    (tmp_path / "understudy.toml").write_text(f'admin_api_key_file = "{tmp_path / "key"}"')
+    assert config.load({}, tmp_path).settings.admin_api_key == "usk_secret"
+
+
+def test_a_secret_in_two_places_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="UNDERSTUDY_API_KEY and UNDERSTUDY_API_KEY_FILE are both set"):
+        load(tmp_path, UNDERSTUDY_API_KEY="a", UNDERSTUDY_API_KEY_FILE="b")
+
+
+def test_an_empty_secret_file_is_refused(tmp_path):
+    (tmp_path / "key").write_text(" \n")
+    with pytest.raises(ConfigError, match="empty"):
+        load(tmp_path, UNDERSTUDY_API_KEY_FILE=str(tmp_path / "key"))
+
+
+def test_no_secret_is_in_what_settings_show(tmp_path):
+    settings = load(tmp_path, UNDERSTUDY_API_KEY="usk_secret", ADMIN_API_KEY="usk_other").settings
+    assert "usk_" not in repr(settings)
+
+
+def test_late_is_never_sooner_than_two_beats(tmp_path):
+    loaded = load(tmp_path, UNDERSTUDY_LATE_AFTER="15s")
+    assert loaded.settings.late_after_ms == 20_000
+    assert loaded.notes == (
+        "late_after 15s is shorter than twice the heartbeat interval of 10s: "
+        "healthy daemons would be reported, so 20s is used",
+    )
+    assert load(tmp_path, UNDERSTUDY_LATE_AFTER="20s").notes == ()
+
+
+def test_down_keeps_its_distance_from_a_late_that_was_raised(tmp_path):
+    settings = load(tmp_path, UNDERSTUDY_HEARTBEAT_INTERVAL="5m").settings
+    assert (settings.late_after_ms, settings.down_after_ms) == (600_000, 720_000)
+
+
+def test_of_late_and_down_the_one_that_nobody_set_gives_way(tmp_path):
+    settings = load(tmp_path, UNDERSTUDY_DOWN_AFTER="60s").settings
+    assert (settings.late_after_ms, settings.down_after_ms) == (36_000, 60_000)
+    settings = load(tmp_path, UNDERSTUDY_LATE_AFTER="10m").settings
+    assert (settings.late_after_ms, settings.down_after_ms) == (600_000, 720_000)
+
+
+def test_late_and_down_that_contradict_each_other_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="must be longer than late_after"):
+        load(tmp_path, UNDERSTUDY_LATE_AFTER="60s", UNDERSTUDY_DOWN_AFTER="60s")
+
+
+@pytest.mark.parametrize(
+    ("environ", "platform", "expected"),
+    [
+        ({"HOME": "/h"}, "linux", "/h/.local/share/understudy"),
+        ({"HOME": "/h", "XDG_DATA_HOME": "/x"}, "linux", "/x/understudy"),
+        ({"HOME": "/h", "XDG_DATA_HOME": "relative"}, "linux", "/h/.local/share/understudy"),
+        ({"HOME": "/h", "XDG_DATA_HOME": "/x"}, "darwin", "/h/Library/Application Support/understudy"),
+        ({"HOME": "/h", "UNDERSTUDY_DATA": "/d"}, "darwin", "/d"),
+    ],
+)
+def test_data_is_kept_where_the_platform_keeps_it(environ, platform, expected):
+    assert str(config.user_data_dir(environ, platform)) == expected
+
+
+def test_every_setting_has_its_line_in_the_documentation():
+    from tests.project.tree import documents
+
+    text = documents()["docs/configuration.md"]
+    assert [row.name for row in config.table().values() if f"`{row.name}`" not in text] == []
+    assert [name for row in config.table().values() for name in row.env if f"`{name}`" not in text] == []

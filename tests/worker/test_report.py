@@ -1,0 +1,119 @@
+"""Delivering results: batches, refusals, what is too large."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from understudy.clock import ManualClock
+from understudy.ids import IdMaker
+from understudy.worker.effects import Answer, Call, Failed, Forget, Result, Shelve
+from understudy.worker.executors.command import Command
+from understudy.worker.report import BATCH_BYTES_MAX, BATCH_MAX, deliver, next_batch
+from understudy.worker.state import Duties, Identity, WorkerState
+
+Hub = Callable[[dict[str, Any]], Answer | Failed]
+
+
+def state_with(*results: Result) -> WorkerState:
+    clock = ManualClock()
+    identity = Identity("mini", "machine", "boot", "0")
+    state = WorkerState(identity, clock, IdMaker(clock), {"command": Command(("x",), {})}, Duties())
+    state.results = {result.name: result for result in results}
+    return state
+
+
+def result(name: str, output: str = "") -> Result:
+    return Result(name=name, task_id=f"task-{name}", token=7, success=True, output=output)
+
+
+def delivered(state: WorkerState, hub: Hub) -> tuple[bool, list[Any]]:
+    """Whether anything was settled, and every effect."""
+    loop, effects, value = deliver(state), [], None
+    while True:
+        try:
+            effect = loop.send(value)
+        except StopIteration as end:
+            return bool(end.value), effects
+        effects.append(effect)
+        value = hub(effect.body) if isinstance(effect, Call) else None
+
+
+def accepting(body: dict[str, Any]) -> Answer:
+    return Answer(200, {"results": [{"taskId": r["taskId"], "success": True} for r in body["results"]]})
+
+
+def test_all_that_waits_goes_in_one_request() -> None:
+    state = state_with(result("a"), result("b"))
+    settled, effects = delivered(state, accepting)
+    assert settled
+    assert [r["taskId"] for r in effects[0].body["results"]] == ["task-a", "task-b"]
+    assert [effect.name for effect in effects if isinstance(effect, Forget)] == ["a", "b"]
+    assert state.results == {}
+
+
+def test_batch_has_at_most_a_hundred_results() -> None:
+    state = state_with(*(result(str(number)) for number in range(BATCH_MAX + 1)))
+    assert len(next_batch(state)) == BATCH_MAX
+
+
+def test_batch_stays_below_what_the_hub_takes() -> None:
+    half = "x" * (BATCH_BYTES_MAX // 2)
+    state = state_with(result("a", half), result("b", half), result("c"))
+    assert [r.name for r in next_batch(state)] == ["a"]
+
+
+def test_result_larger_than_a_batch_goes_alone() -> None:
+    state = state_with(result("a", "x" * (BATCH_BYTES_MAX + 1)), result("b"))
+    assert [r.name for r in next_batch(state)] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "answer", [Failed("cut"), Answer(503, {}), Answer(401, {}), Answer(403, {}), Answer(429, {}), Answer(200, {})]
+)
+def test_what_may_pass_keeps_everything(answer: Answer | Failed) -> None:
+    state = state_with(result("a"), result("b"))
+    settled, effects = delivered(state, lambda _: answer)
+    assert not settled
+    assert list(state.results) == ["a", "b"]
+    assert len(effects) == 1
+
+
+def test_each_result_has_its_own_verdict() -> None:
+    state = state_with(result("a"), result("b"))
+    verdicts = [
+        {"taskId": "task-a", "error": "Lease lost", "code": "lease_lost"},
+        {"taskId": "task-b", "success": True},
+    ]
+    settled, effects = delivered(state, lambda _: Answer(200, {"results": verdicts}))
+    assert settled
+    shelved = [(e.result.name, e.reason) for e in effects if isinstance(e, Shelve)]
+    assert shelved == [("a", "lease_lost")]
+    assert state.results == {}
+
+
+def test_one_bad_result_does_not_hold_up_the_others() -> None:
+    def hub(body: dict[str, Any]) -> Answer:
+        is_bad = any(r["taskId"] == "task-b" for r in body["results"])
+        return Answer(400, {"error": "Validation failed"}) if is_bad else accepting(body)
+
+    state = state_with(result("a"), result("b"), result("c"))
+    settled, effects = delivered(state, hub)
+    assert settled
+    assert [e.result.name for e in effects if isinstance(e, Shelve)] == ["b"]
+    assert state.results == {}
+
+
+def test_result_that_is_too_large_is_cut_and_sent_again() -> None:
+    def hub(body: dict[str, Any]) -> Answer:
+        return Answer(413, {"error": "too large"}) if len(body["results"][0]["output"]) > 100_000 else accepting(body)
+
+    state = state_with(result("a", "A" + "m" * 200_000 + "Z"))
+    assert delivered(state, hub)[0]
+    settled, effects = delivered(state, hub)
+    assert settled
+    sent = effects[0].body["results"][0]["output"]
+    assert (sent[0], sent[-1], "characters left out" in sent) == ("A", "Z", True)
+    assert state.results == {}

@@ -1,0 +1,204 @@
+"""One run's loop, effect by effect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from understudy.clock import ManualClock
+from understudy.ids import IdMaker
+from understudy.worker.effects import (
+    Answer,
+    AskGuard,
+    AwaitRun,
+    Call,
+    Effect,
+    Ended,
+    Failed,
+    Keep,
+    Plan,
+    Progress,
+    Shelve,
+    Spawn,
+    Spawned,
+    StopRun,
+    TellGuard,
+)
+from understudy.worker.executors import Task
+from understudy.worker.executors.command import Command
+from understudy.worker.guard_policy import Done, Rooted, Spawning
+from understudy.worker.run import run_loop
+from understudy.worker.state import Duties, Identity, Lease, Run, WorkerState
+
+
+class Scene:
+    """Answers a run's effects by their type and keeps what was asked."""
+
+    def __init__(self, executor: Any = None) -> None:
+        clock = ManualClock()
+        identity = Identity("mini", "machine", "boot", "0")
+        executor = executor or Command(("work",), {})
+        self.state = WorkerState(identity, clock, IdMaker(clock), {"command": executor}, Duties())
+        lease = Lease(token=7, on_loss="requeue", duration_ms=30_000, first_ms=30_000)
+        self.run = Run("r1", Task(id="t1"), lease, clock.mono_ms(), clock.now_ms())
+        self.state.runs["r1"] = self.run
+        self.news: list[Any] = [Ended(code=0, stdout=b"answer")]
+        self.answers: dict[type, Any] = {
+            TellGuard: True,
+            Spawn: Spawned(42, 1.0),
+            AskGuard: False,
+            Call: Answer(200, {}),
+        }
+        self.effects: list[Effect] = []
+
+    def play(self) -> Scene:
+        loop = run_loop(self.state, self.run)
+        value: Any = None
+        while True:
+            try:
+                effect = loop.send(value)
+            except StopIteration:
+                return self
+            self.effects.append(effect)
+            value = self.news.pop(0) if isinstance(effect, AwaitRun) else self.answers.get(type(effect))
+            if isinstance(value, Exception):
+                raise value
+
+    def all(self, kind: type) -> list[Any]:
+        return [effect for effect in self.effects if isinstance(effect, kind)]
+
+    def result(self) -> Any:
+        (kept,) = self.all(Keep)
+        return kept.result
+
+
+def test_guard_knows_the_run_before_there_is_a_process_and_until_its_result_is_kept() -> None:
+    scene = Scene().play()
+    order = [
+        type(effect.message) if isinstance(effect, TellGuard) else type(effect)
+        for effect in scene.effects
+        if isinstance(effect, TellGuard | Spawn | Keep)
+    ]
+    assert order == [Spawning, Spawn, Rooted, Keep, Done]
+    assert (scene.result().success, scene.result().output, scene.result().token) == (True, "answer", 7)
+
+
+def test_run_that_the_guard_killed_is_lost_even_if_its_lease_was_renewed_since() -> None:
+    scene = Scene()
+    scene.news = [Ended(code=-9)]
+    scene.answers[AskGuard] = True
+    scene.play()
+    assert [effect.reason for effect in scene.all(Shelve)] == ["lost"]
+    assert scene.all(Keep) == []
+
+
+def test_run_that_failed_by_itself_is_a_failure_of_its_task() -> None:
+    scene = Scene()
+    scene.news = [Ended(code=3, stderr=b"no")]
+    scene.play()
+    assert (scene.result().success, scene.result().failure_class) == (False, "exit_code")
+
+
+def test_success_counts_even_if_the_lease_was_over_by_then() -> None:
+    """The hub judges by token whether anybody else had the task."""
+    scene = Scene()
+    scene.answers[AskGuard] = True
+    scene.play()
+    assert scene.result().success
+
+
+def test_nothing_is_started_without_a_guard() -> None:
+    scene = Scene()
+    scene.answers[TellGuard] = False
+    clock = scene.state.clock
+    assert isinstance(clock, ManualClock)
+    loop = run_loop(scene.state, scene.run)
+    effect = loop.send(None)
+    while not isinstance(effect, Call):
+        assert not isinstance(effect, Spawn)
+        clock.advance(1_000)
+        effect = loop.send(False)
+    assert (effect.path, effect.body["reason"]) == ("/api/queue/t1/release", "not_started")
+
+
+def test_process_that_cannot_be_started_fails_the_task_with_the_reason() -> None:
+    scene = Scene()
+    scene.answers[Spawn] = Failed("work: No such file or directory")
+    scene.play()
+    assert (scene.result().failure_class, scene.result().error) == (
+        "spawn_failed",
+        "work: No such file or directory",
+    )
+
+
+def test_defect_of_an_executor_leaves_no_process_and_a_result() -> None:
+    class Broken(Command):
+        def outcome(self, ended: Ended) -> Any:
+            raise RuntimeError("defect")
+
+    scene = Scene(Broken(("work",), {})).play()
+    assert scene.all(StopRun)
+    assert scene.result().failure_class == "internal"
+    assert "defect" in scene.result().error
+    assert scene.state.runs == {}
+
+
+def test_task_that_an_executor_cannot_do_is_failed_for_good() -> None:
+    class Picky(Command):
+        def plan(self, task: Task, run_id: str) -> Plan:
+            raise ValueError("no such workspace")
+
+    scene = Scene(Picky(("work",), {})).play()
+    assert (scene.result().failure_class, scene.result().failure_final) == ("not_possible", True)
+
+
+def test_task_for_an_executor_that_is_not_here_is_given_back() -> None:
+    scene = Scene()
+    scene.run.task = Task(id="t1", executor="codex")
+    scene.play()
+    assert [call.body["reason"] for call in scene.all(Call)] == ["no_executor"]
+    assert scene.all(Spawn) == []
+
+
+def test_output_without_end_is_its_own_failure() -> None:
+    scene = Scene()
+    scene.news = [Ended(code=-9, ran_away=True)]
+    scene.play()
+    assert scene.result().failure_class == "output_too_large"
+
+
+def test_progress_is_kept_for_the_beats() -> None:
+    scene = Scene()
+    scene.news = [
+        Progress(at=1, text="reading", checkpoint="session-1"),
+        Progress(at=2),
+        Ended(code=0),
+    ]
+    scene.play()
+    assert scene.run.progress == Progress(at=2, text="reading", checkpoint="session-1")
+
+
+@pytest.mark.parametrize(("why", "grace_ms"), [("lost", 0), ("cancelled", 5_000), ("drain", 5_000)])
+def test_run_is_asked_to_end_unless_it_is_lost(why: str, grace_ms: int) -> None:
+    scene = Scene()
+    scene.answers[StopRun] = Ended(code=-15)
+    run = scene.run
+
+    class AsItStarts(list[Any]):
+        def pop(self, _: Any = 0) -> Any:
+            scene.state.stop_run(run, why)
+
+    scene.news = AsItStarts()
+    scene.play()
+    assert [effect.grace_ms for effect in scene.all(StopRun)] == [grace_ms]
+    assert run.id not in scene.state.runs
+
+
+def test_result_that_cannot_be_kept_stays_the_guards_business() -> None:
+    scene = Scene()
+    scene.answers[Keep] = Failed("disk full")
+    scene.play()
+    assert not any(isinstance(effect.message, Done) for effect in scene.all(TellGuard))
+    assert scene.state.unkept == {"r1"}
+    assert "r1" in scene.state.results
