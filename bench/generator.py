@@ -17,6 +17,7 @@ import uvloop
 
 KEY = os.environ.get("BENCH_KEY", "k")
 DAEMONS = int(os.environ.get("BENCH_DAEMONS", "1000"))
+FROM, SEQ = int(os.environ.get("BENCH_FROM", "0")), int(os.environ.get("BENCH_SEQ", "0"))
 
 
 def post(path: str, body: bytes) -> bytes:
@@ -29,7 +30,7 @@ class Kind:
     """What to send next, given what came back."""
 
     def __init__(self, name: str) -> None:
-        self._n = 0
+        self._n = FROM
         self._worker = 0
         self._ready: deque[bytes] = deque()
         makers: dict[str, Callable[[], bytes]] = {
@@ -68,7 +69,7 @@ class Kind:
 
     def _beat_new(self) -> bytes:
         self._n += 1
-        who, seq = self._n % DAEMONS, self._n // DAEMONS + 1
+        who, seq = self._n % DAEMONS, SEQ + self._n // DAEMONS + 1
         said = {
             "daemonId": f"beat-{who}",
             "machineId": f"machine-{who}",

@@ -1,5 +1,7 @@
 -- Full heartbeats of today's daemon, from 1,000 (BENCH_DAEMONS) daemons in turn; each beat has a higher `seq`.
-local key, n, seq = os.getenv("BENCH_KEY"), 0, 0
+local key = os.getenv("BENCH_KEY")
+local n = tonumber(os.getenv("BENCH_FROM") or "0")
+local seq = tonumber(os.getenv("BENCH_SEQ") or "0")
 local daemons = tonumber(os.getenv("BENCH_DAEMONS") or "1000")
 local headers = { ["X-API-Key"] = key, ["Content-Type"] = "application/json" }
 local form = '{"daemonId":"beat-%d","machineId":"machine-%d","bootId":"boot-%d","seq":%d,"intervalSec":10,'
@@ -7,6 +9,6 @@ local form = '{"daemonId":"beat-%d","machineId":"machine-%d","bootId":"boot-%d",
   .. '"auth":{"claude":"ok"},"capacity":2,"provides":["machine","executor:command"],"state":"running","sleptSec":0}'
 function request()
   n = n + 1
-  if n == daemons then n = 0; seq = seq + 1 end
+  if n >= daemons then n = 0; seq = seq + 1 end
   return wrk.format("POST", "/api/queue/heartbeat", headers, string.format(form, n, n, n, seq + 1, n))
 end

@@ -12,6 +12,7 @@ from tests.api.hubs import Hub
 from tests.api.rows import REGISTER
 from tests.api.wire import ADMIN, Answer, at
 from tests.waiting import eventually
+from understudy.api import long_poll
 from understudy.hub.enqueue import Enqueue
 from understudy.wire.tasks import EnqueueBody
 
@@ -298,7 +299,8 @@ def test_a_poll_is_not_woken_for_what_it_cannot_do(hub: Hub) -> None:
         polls[0].result(10).of(200)
 
 
-def test_a_paused_daemon_takes_no_wake_up_from_others(hub: Hub) -> None:
+def test_a_paused_daemon_takes_no_wake_up_from_others(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_poll, "LOOK_AGAIN_S", 0.05)
     hub.beat().of(200)
     with ThreadPoolExecutor(3) as pool:
         polls = start_polls(hub, pool, {"daemonId": "mini", "bootId": "b1"}, {"workerId": "w"})
@@ -309,8 +311,9 @@ def test_a_paused_daemon_takes_no_wake_up_from_others(hub: Hub) -> None:
         polls += start_polls(hub, pool, {"workerId": "w"})
         second = hub.enqueue()
         assert polls[2].result(10).of(200)["taskId"] == second
-        polls[0].cancel()
-        hub.thread.run(_let_go(hub))
+        third = hub.enqueue()
+        hub.post("/api/daemons/mini/resume", key=ADMIN).of(200)
+        assert polls[0].result(10).of(200)["taskId"] == third
 
 
 def test_a_superseded_daemon_takes_no_wake_up_from_others(hub: Hub) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -61,11 +62,11 @@ def test_a_reader_cannot_write_and_sees_one_moment(tmp_path: Path) -> None:
 def test_a_store_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "hub.db"
     SqliteStore(path).close()
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     with pytest.raises(StoreVersionError, match="newer understudy"):
         SqliteStore(path)
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         assert db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION + 1
 
 
@@ -79,7 +80,7 @@ def test_a_copy_is_kept_before_a_migration(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(migrations, "_step", lambda _, number: steps.append(number))
     SqliteStore(path).close()
     assert steps == [SCHEMA_VERSION + 1]
-    with sqlite3.connect(tmp_path / f"hub.db.schema{SCHEMA_VERSION}.copy") as copy:
+    with closing(sqlite3.connect(tmp_path / f"hub.db.schema{SCHEMA_VERSION}.copy")) as copy, copy:
         assert copy.execute("SELECT id FROM task").fetchall() == [("kept",)]
 
 

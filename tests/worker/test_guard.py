@@ -57,6 +57,7 @@ def hub() -> Iterator[FakeHub]:
 def guard(hub: FakeHub) -> Iterator[LiveGuard]:
     guard = LiveGuard()
     guard.tell(Hello(hub.url, KEY, "mini"))
+    eventually(lambda: _ignores(guard.process.pid), what="a guard at work")
     yield guard
     guard.process.kill()
     guard.process.wait()
@@ -134,7 +135,7 @@ def test_process_born_while_its_daemon_died_is_found_by_its_marker(guard: LiveGu
 
 
 def test_finished_run_is_neither_killed_nor_released(hub: FakeHub, guard: LiveGuard) -> None:
-    guard.tell(spawning(RUN[7], guard, in_ms=300))
+    guard.tell(spawning(RUN[7], guard))
     root = start((sys.executable, "-c", SLEEP), RUN[7], ENV)
     guard.tell(Done(RUN[7]))
     guard.close()
@@ -155,7 +156,6 @@ def test_last_will_is_repeated_when_the_hub_fails_and_given_up_in_the_end(hub: F
 
 def test_signals_of_the_terminal_do_not_end_the_guard(guard: LiveGuard) -> None:
     guard.tell(spawning(RUN[9], guard))
-    eventually(lambda: _ignores(guard.process.pid), what="the guard's signal settings")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         guard.process.send_signal(number)
     guard.tell(Done(RUN[9]))
@@ -171,7 +171,6 @@ def _ignores(pid: int) -> bool:
 
 def test_guard_is_small_and_knows_no_http_before_its_last_will(guard: LiveGuard) -> None:
     guard.tell(spawning(RUN[10], guard))
-    eventually(lambda: _ignores(guard.process.pid))
     process = psutil.Process(guard.process.pid)
     assert process.memory_info().rss < 25 * MIB
     code = (

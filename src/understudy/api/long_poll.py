@@ -10,6 +10,7 @@ from understudy.errors import UnderstudyError
 from understudy.hub.claims import Claim
 from understudy.runtime.hub import HubRuntime
 
+LOOK_AGAIN_S = 2.0  # for a daemon that is given no work: so soon after `resume` it has some
 Gone = asyncio.Task[None]  # done when the client has hung up
 
 
@@ -22,7 +23,8 @@ async def wait_for_work(hub: HubRuntime, claim: Claim, receive: Any) -> Any:
         answer = await hub.decide(claim)
         while not answer["success"] and (left := ends - loop.time()) > 0:
             if claim.is_barred:  # it must not take a wake-up from those who may work
-                await asyncio.wait((gone,), timeout=left)
+                await asyncio.wait((gone,), timeout=min(left, LOOK_AGAIN_S))
+                answer = await hub.decide(claim)
             else:
                 answer = await _stand_in_line(hub, claim, gone, ends)
             if gone.done():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
+import os
 import signal
 import socket
 import sys
@@ -61,6 +62,7 @@ def fingerprint_of(settings: HubSettings) -> str:
 
 def serve(settings: HubSettings) -> int:
     """Serve until SIGTERM or SIGINT; 0 once everything acknowledged is on disk. UnderstudyError if it cannot."""
+    os.umask(0o077)  # tasks, memory and logs are nobody else's
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(settings.data_dir / "hub.lock")
     lock.take(f"The data directory {settings.data_dir}")

@@ -83,8 +83,8 @@ class HubClient:
         """The lines of a Server-Sent Event stream until it ends. ClientError; UnreachableError if it breaks."""
         shown = {name: value for name, value in query.items() if value not in (None, "")}
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_event_id} if last_event_id else {})
-        connection = self._connect()
         try:
+            connection = self._connect()
             connection.request("GET", f"{self._parts.path}{path}?{urlencode(shown)}", headers=self._headers | headers)
             response = connection.getresponse()
             if response.status != http.client.OK:

@@ -61,7 +61,8 @@ class Heartbeat(Operation):
         rows: list[Any] = list(arrival.save)
         events: list[Event] = [*arrival.events, *_recorded(daemon, now), *self._started(known, arrival, now)]
         ends = self._ends(work, daemon, now, is_new_boot=arrival.is_new_boot)
-        renewed, lost, cancelled = self._renewals(work, now, ends)
+        is_overtaken = not arrival.is_new_boot and self._is_overtaken(daemon)
+        renewed, lost, cancelled = ([], [], []) if is_overtaken else self._renewals(work, now, ends)
         for change in (*ends.values(), *renewed):
             rows += change.save
             events += change.events
@@ -93,6 +94,10 @@ class Heartbeat(Operation):
     def _arrival(self, work: WorkingSet, daemon: Daemon, now: Now) -> Arrival:
         old_boots = frozenset(work.boots.get(self.daemon_id, ()))
         return identity.arrive(daemon, self.body.machine_id or "", self.body.boot_id or "", old_boots, now)
+
+    def _is_overtaken(self, daemon: Daemon) -> bool:
+        """Whether a later beat of this boot was heard before: this one is a sign of life, and nothing else."""
+        return self.body.seq is not None and bool(self.body.boot_id) and self.body.seq <= daemon.seq
 
     def _said_state(self) -> str:
         return SAID.get(self.body.state or "", "healthy")

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from understudy.coordinator.actions import Decision, Event
-from understudy.coordinator.nouns import LEASED, Policy, Task, TaskBody
+from understudy.coordinator.nouns import LEASED, Boot, Policy, Task, TaskBody
 from understudy.ids import IdMaker
 from understudy.store.base import TABLES, Deadlines, Due, Transaction
 
@@ -165,6 +165,8 @@ class WorkingSet:
         for row in decision.save:
             if isinstance(row, Task):
                 self._follow(row)
+            elif isinstance(row, Boot):
+                self.boots.setdefault(row.daemon_id, set()).add(row.boot_id)
 
     def _follow(self, task: Task) -> None:
         if task.dedup_key:

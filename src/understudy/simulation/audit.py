@@ -13,6 +13,7 @@ from understudy.simulation.world import ViolationError, World
 from understudy.store.base import EventFilter, Reader, Store
 
 ROWS_MAX = 10_000
+LOOK_MS = 65_000  # DESIGN 3: the alarm sleeps at most 60 s, also when the wall clock has jumped
 STUCK_MS = 3_000  # how late the alarm may be before something is called stuck
 ENDS = frozenset(
     ("lease.expired", "lease.lost", "lease.released", "task.done", "task.failed", "task.retrying", "task.cancelled")
@@ -88,7 +89,8 @@ class Audit:
         if task.status == LEASED and task.expires_h <= now.h - STUCK_MS:
             _wrong("nothing is stuck", task, f"its lease ended {now.h - task.expires_h} ms ago")
         is_delayed = task.status == QUEUED and not task.ready and not task.waiting_for
-        if is_delayed and task.available_at <= now.wall - STUCK_MS:
+        has_looked = self._world.now_ms - self._ledger.jumped_ms > LOOK_MS
+        if is_delayed and has_looked and task.available_at <= now.wall - STUCK_MS:
             _wrong("nothing is stuck", task, f"has been due for {now.wall - task.available_at} ms")
 
     def check_story(self) -> None:

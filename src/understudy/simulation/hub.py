@@ -259,6 +259,7 @@ class Hub:
         if self._is_dying and self._doom == "before":
             raise HubKilledError
         if self._world.chance(self.weather.commit_fails):
+            self._oracle.stumbled()
             raise StoreError("Store unavailable: simulated")
 
     def _tell_oracle(self, batch: list[Pending], committed: Committed) -> None:

@@ -54,6 +54,7 @@ class Entry:
         self.leases: list[Lease] = []
         self.failures = 0
         self.losses = 0
+        self.losses_untold = 0  # leases that were lost, and of which no event has told yet
         self.has_begun = False  # somebody started it under `wait`, and nobody has moved it since
         self.had_begun = False  # the same before the latest lease
         self.reserved_for = ""
@@ -91,6 +92,7 @@ class Ledger:
         self._deaf_ms = 0
         self.resumed_ms = 0  # when the hub last began to hear again
         self.has_jumped = False  # a jump that no batch has seen yet
+        self.jumped_ms = 0
         self.may_gap = True
 
     def heard(self) -> int:
@@ -113,6 +115,7 @@ class Ledger:
                 entry.not_before_at = 0
         self.world.clock.jump(ms)
         self.has_jumped = self.may_gap = True
+        self.jumped_ms = self.world.now_ms
 
     def entry(self, task_id: str) -> Entry:
         """A task that must be known by now."""
@@ -130,6 +133,7 @@ class Ledger:
         lease = entry.lease
         assert lease is not None
         lease.ended = how
+        entry.losses_untold += how == "lost"
         if how in ("expired", "lost", "released") and lease.on_loss in WAITS:
             begun = entry.had_begun if reason == "not_started" else entry.has_begun
             entry.reserved_for = lease.holder if begun else ""

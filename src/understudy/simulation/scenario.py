@@ -138,6 +138,8 @@ class Scenario:
         for entry in self.oracle.ledger.tasks.values():
             if entry.reserved_for and entry.reserved_for not in {m.name for m in self.machines}:
                 self.customers.ask(entry.id, "move")
+            elif entry.status == OPEN and entry.not_before_at > self.world.clock.now_ms() + OWNER_LOOKS_MS:
+                self.customers.ask(entry.id, "retry")  # the clock was set back: it would wait for hours
 
     def _is_at_rest(self) -> bool:
         tasks = self.oracle.ledger.tasks.values()

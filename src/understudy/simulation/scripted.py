@@ -98,16 +98,16 @@ def old_script(worker: Worker) -> Loop:
 def _old_beats(worker: Worker) -> Loop:
     while True:
         yield Wait("beats", OLD_BEAT_MS)
-        yield from _old_post("/api/queue/heartbeat", {"workerId": worker.name})
+        yield from _old_post("/api/queue/heartbeat", {"workerId": worker.name}, "beat again")
 
 
-def _old_post(path: str, body: dict[str, Any]) -> Loop:
+def _old_post(path: str, body: dict[str, Any], signal: str = "again") -> Loop:
     """Three tries on anything but 2xx and 401, seconds apart."""
     for _ in range(OLD_TRIES):
         answer = yield Call("POST", path, body, timeout_ms=OLD_TIMEOUT_MS)
         if isinstance(answer, Answer) and (answer.status < 300 or answer.status == 401):  # noqa: PLR2004
             return
-        yield Wait("again", 2_000)
+        yield Wait(signal, 2_000)
 
 
 def _old_run(worker: Worker, task: dict[str, Any]) -> Loop:

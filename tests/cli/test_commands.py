@@ -1,0 +1,282 @@
+"""The client commands against a real hub and a real daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli.program import PROGRAM, understudy
+from tests.hub_process import ADMIN_KEY, KEY, running_hub
+from tests.waiting import eventually
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    with running_hub(tmp_path_factory.mktemp("commands")) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def daemon(hub, tmp_path_factory):
+    """One that answers in capitals, and fails when told to."""
+    data = tmp_path_factory.mktemp("daemon")
+    code = "import sys; text = sys.stdin.read(); print(text.upper()); sys.exit('fail' in text)"
+    command = [*PROGRAM, "daemon", "--id", "mini", "--data", str(data), "--", sys.executable, "-c", code]
+    with (data / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=hub.env, stdout=log, stderr=log)
+    eventually(lambda: any(d["daemonId"] == "mini" for d in hub.get("/api/daemons")["daemons"]), within_s=20)
+    yield process
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    process.kill()
+
+
+@pytest.fixture
+def cli(hub, tmp_path):
+    """Runs a command as a client of the hub, in an empty directory."""
+
+    def run(*arguments, given="", **more):
+        return understudy(*arguments, env={**hub.env, **more}, cwd=tmp_path, given=given)
+
+    return run
+
+
+@pytest.mark.usefixtures("daemon")
+def test_submit_and_wait_prints_the_answer_alone(cli):
+    done = cli("submit", "what can you do?", "--wait")
+    assert (done.code, done.out, done.err) == (0, "WHAT CAN YOU DO?\n", "")
+
+
+@pytest.mark.usefixtures("daemon")
+def test_a_text_can_come_from_stdin(cli):
+    assert cli("submit", "-", "--wait", given="ein Bär\n").out == "EIN BÄR\n"
+
+
+@pytest.mark.usefixtures("daemon")
+def test_a_failed_task_is_exit_code_1_and_a_sentence(cli):
+    done = cli("submit", "please fail", "--wait")
+    assert (done.code, done.out) == (1, "")
+    assert "the task failed" in done.err
+    assert "understudy task task-" in done.err
+    found = cli("submit", "please fail again", "--wait", "--json")
+    assert found.code == 1
+    assert json.loads(found.out)["success"] is False
+
+
+@pytest.mark.usefixtures("daemon")
+def test_a_task_tells_its_story(cli):
+    task_id = cli("submit", "tell me", "--source", "test").out.strip()
+    eventually(lambda: json.loads(cli("task", task_id, "--json").out)["status"] == "done", within_s=15, every_s=0.2)
+    lines = cli("task", task_id).out.splitlines()
+    assert lines[0] == f"{task_id}  done"
+    assert lines[1].strip() == "tell me"
+    assert "from: test" in lines[2]
+    assert any(line.startswith("1 ") and "mini" in line and line.endswith("done") for line in lines)
+    story = [line for line in lines if "queued" in line or "claimed by" in line or line.endswith(f"{task_id} done")]
+    assert len(story) >= 3
+    assert lines[-1].strip() == "TELL ME"
+
+
+def test_submit_prints_the_id_alone(cli, hub):
+    done = cli("submit", "later", "--needs", "gpu,big", "--priority", "low", "--on-loss", "wait", "--timeout", "2m")
+    assert done.code == 0
+    assert done.err == ""
+    record = hub.get(f"/api/tasks/{done.out.strip()}")
+    shown = {name: record[name] for name in ("needs", "priority", "onLoss", "timeoutSec", "source")}
+    assert shown == {"needs": ["big", "gpu"], "priority": "low", "onLoss": "wait", "timeoutSec": 120, "source": "cli"}
+
+
+def test_text_may_be_enough(cli, hub):
+    task_id = cli("submit", "x", "--needs", "none", "--delay", "1h").out.strip()
+    assert hub.get(f"/api/tasks/{task_id}")["needs"] == []
+
+
+@pytest.mark.parametrize("option", ["--id", "--dedup-key"])
+def test_the_same_name_twice_is_one_task(cli, option):
+    given = ("submit", "once", option, "my-own-name", "--needs", "gpu", "--json")
+    first, second = json.loads(cli(*given).out), json.loads(cli(*given).out)
+    assert first["taskId"] == second["taskId"]
+    assert (first["created"], second["created"]) == (True, False)
+    other = cli("submit", "something else", *given[2:])
+    assert other.code == 1
+    assert "did not accept" in other.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("submit", "  "), "no text"),
+        (("submit", "x", "--timeout", "30"), "30 has no unit: write 30s"),
+        (("submit", "x", "--priority", "urgent"), "'urgent' is not one of"),
+        (("submit", "x", "y"), "unexpected extra argument"),
+        (("tail", "--since", "yesterday"), "'yesterday' is no time"),
+        (("daemons", "set", "mini"), "Name what to set"),
+        (("daemons", "set", "mini", "--expected-sleep", "23-7"), "no window of time"),
+    ],
+)
+def test_wrong_use_is_exit_code_2_and_tells_the_right_one(cli, arguments, says):
+    done = cli(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert says in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("task", "nobody"),
+        ("cancel", "nobody"),
+        ("retry", "nobody"),
+        ("move", "nobody"),
+        ("daemons", "pause", "nobody"),
+        ("daemons", "resume", "nobody"),
+        ("daemons", "forget", "nobody"),
+        ("daemons", "set", "nobody", "--late-after", "5m"),
+        ("incidents", "ack", "nobody"),
+        ("keys", "revoke", "nobody"),
+        ("keys", "rotate", "nobody"),
+    ],
+)
+def test_what_is_not_there_is_exit_code_5(cli, arguments):
+    done = cli(*arguments)
+    assert (done.code, done.out) == (5, "")
+    assert "nobody" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_owners_steer_a_task(cli):
+    task_id = cli("submit", "steer", "--needs", "gpu").out.strip()
+    assert cli("move", task_id).code == 1
+    assert cli("retry", task_id).code == 1
+    assert cli("cancel", task_id).code == 0
+    assert cli("cancel", task_id).code == 0
+    assert cli("retry", task_id).code == 0
+    assert json.loads(cli("task", task_id, "--json").out)["status"] == "pending"
+
+
+def test_tasks_are_listed_and_filtered(cli):
+    cli("submit", "find me, a needle", "--needs", "gpu", "--source", "hay")
+    assert "needle" in cli("tasks", "--source", "hay").out
+    assert json.loads(cli("tasks", "--search", "needle", "--json").out)["tasks"][0]["source"] == "hay"
+    assert cli("tasks", "--source", "nowhere").out == ""
+    assert "shows more" in cli("tasks", "--limit", "1").err
+
+
+@pytest.mark.usefixtures("daemon")
+def test_status_shows_hub_and_daemons(cli, hub):
+    out = cli("status").out
+    assert hub.url in out
+    assert "mini" in out
+    assert "healthy" in out
+    seen = json.loads(cli("status", "--json").out)
+    assert seen["ready"]["ready"] is True
+    assert [row["daemonId"] for row in seen["daemons"]] == ["mini"]
+
+
+@pytest.mark.usefixtures("daemon")
+def test_limits_of_a_daemon_are_set_one_by_one(cli, hub):
+    def settings():
+        return hub.get("/api/daemons/mini")["settings"]
+
+    assert cli("daemons", "set", "mini", "--late-after", "5m").code == 0
+    assert cli("daemons", "set", "mini", "--down-after", "15m", "--expected-sleep", "23:00-07:00@UTC").code == 0
+    window = {"from": "23:00", "to": "07:00", "tz": "UTC"}
+    assert settings() == {"lateAfterSec": 300, "downAfterSec": 900, "expectedSleep": [window]}
+    assert cli("daemons", "set", "mini", "--expected-sleep", "none").code == 0
+    assert settings()["expectedSleep"] == []
+    assert cli("daemons", "set", "mini", "--reset").code == 0
+    assert settings() == {"lateAfterSec": None, "downAfterSec": None, "expectedSleep": []}
+    assert cli("daemons", "set", "mini", "--late-after", "5m", "--down-after", "1m").code == 1
+
+
+@pytest.mark.usefixtures("daemon")
+def test_a_daemon_is_paused_and_resumed(cli):
+    assert cli("daemons", "pause", "mini").code == 0
+    assert "paused" in cli("daemons", "list").out
+    assert cli("daemons", "resume", "mini").code == 0
+    assert json.loads(cli("daemons", "list", "--json").out)["daemons"][0]["state"] == "healthy"
+
+
+def test_a_key_is_shown_once(cli):
+    made = cli("keys", "create", "laptop", "--scope", "read")
+    secret = made.out.strip()
+    assert made.out == f"{secret}\n"
+    assert secret.startswith("usk_")
+    assert secret not in made.err
+    rows = json.loads(cli("keys", "list", "--json").out)["keys"]
+    key_id = next(row["id"] for row in rows if row["name"] == "laptop")
+    assert secret not in cli("keys", "list").out
+    client = {"UNDERSTUDY_API_KEY": secret, "ADMIN_API_KEY": ""}
+    assert eventually(lambda: cli("tasks", **client).code == 0)
+    refused = cli("submit", "x", **client)
+    assert (refused.code, "lacks the scope" in refused.err) == (4, True)
+    rotated = cli("keys", "rotate", key_id)
+    assert rotated.out.startswith("usk_")
+    assert key_id in rotated.err
+    assert cli("keys", "revoke", key_id).code == 0
+    assert eventually(lambda: cli("tasks", **client).code == 4)
+    assert cli("keys", "rotate", key_id).code == 1
+
+
+def test_incidents_have_a_list_and_snooze_is_plainly_missing(cli):
+    assert cli("incidents", "list").code == 0
+    done = cli("incidents", "snooze", "incident-1", "--for", "2h")
+    assert done.code == 1
+    assert "nothing to snooze" in done.err
+
+
+def test_deployments_are_the_starts_of_the_hub(cli):
+    (row,) = json.loads(cli("deployments", "list", "--json").out)["deployments"]
+    assert row["versionId"] in cli("deployments", "list").out
+
+
+def test_a_hub_that_is_not_there_is_exit_code_3_and_asks_the_right_question(cli):
+    done = cli("tasks", UNDERSTUDY_HUB="http://127.0.0.1:9")
+    assert (done.code, done.out) == (3, "")
+    assert "Is it running?" in done.err
+
+
+def test_a_wrong_key_is_exit_code_4(cli):
+    done = cli("tasks", UNDERSTUDY_API_KEY="wrong-key", ADMIN_API_KEY="")
+    assert (done.code, done.out) == (4, "")
+    assert "does not know this key" in done.err
+    assert "wrong-key" not in done.err
+
+
+def test_no_key_is_exit_code_4_and_no_hub_2(cli):
+    assert cli("tasks", UNDERSTUDY_API_KEY="", ADMIN_API_KEY="").code == 4
+    assert cli("tasks", UNDERSTUDY_HUB="", UNDERSTUDY_API_KEY="", ADMIN_API_KEY="").code == 2
+
+
+def test_a_secret_is_never_printed_except_when_made(cli, hub):
+    for words in (("status",), ("keys", "list"), ("doctor",), ("tasks",), ("tail", "--no-follow")):
+        done = cli(*words)
+        assert KEY not in done.out + done.err
+        assert ADMIN_KEY not in done.out + done.err
+    assert KEY not in hub.log
+
+
+def test_a_defect_is_a_sentence_and_with_debug_a_traceback(cli):
+    script = (
+        "import sys\nfrom understudy.cli import start\n"
+        "start.root.main = lambda *_, **__: 1 / 0\nsys.exit(start.run(['x']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (70, "")
+    assert done.stderr.startswith("understudy: this is a defect")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_went_away_ends_the_command_quietly(hub):
+    for number in range(30):
+        hub.post("/api/queue", {"content": "x" * 4000, "id": f"long-{number}", "needs": ["gpu"]})
+    command = [*PROGRAM, "tasks", "--json", "--limit", "1000"]
+    with subprocess.Popen(command, env=hub.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.read(10)
+        process.stdout.close()
+        assert (process.wait(20), process.stderr.read()) == (141, b"")

@@ -1,0 +1,114 @@
+"""`tail`: the last lines, then live ones; after a restart of the hub it goes on, with nothing twice or missing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import threading
+
+import pytest
+
+from tests.cli.program import PROGRAM, understudy
+from tests.hub_process import running_hub
+from tests.waiting import eventually
+
+
+@pytest.fixture
+def hub(tmp_path):
+    with running_hub(tmp_path) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def tailing(hub, *arguments):
+    """Lines of a live tail, as they come."""
+    lines: list[str] = []
+    said: list[str] = []
+    command = [*PROGRAM, "tail", *arguments]
+    process = subprocess.Popen(command, env=hub.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def read(stream, into):
+        for line in stream:
+            into.append(line.rstrip("\n"))
+
+    readers = [
+        threading.Thread(target=read, args=pair, daemon=True)
+        for pair in ((process.stdout, lines), (process.stderr, said))
+    ]
+    for reader in readers:
+        reader.start()
+    try:
+        yield process, lines, said
+    finally:
+        process.kill()
+        process.wait()
+        for reader in readers:
+            reader.join(5)
+        process.stdout.close()
+        process.stderr.close()
+
+
+def enqueue(hub, number):
+    hub.post("/api/queue", {"content": "x", "id": f"task-{number}", "needs": ["gpu"]})
+
+
+def test_the_last_50_come_first_then_what_happens(hub):
+    for number in range(60):
+        enqueue(hub, number)
+    with tailing(hub, "--format", "json") as (_, lines, _):
+        eventually(lambda: len(lines) >= 50, within_s=15)
+        ids = [json.loads(line)["fields"]["taskId"] for line in lines[:50]]
+        assert ids == [f"task-{number}" for number in range(10, 60)]
+        enqueue(hub, 60)
+        eventually(lambda: any('"task-60"' in line for line in lines), within_s=5)
+
+
+def test_a_restarted_hub_is_followed_without_gap_or_repetition(hub):
+    enqueue(hub, 0)
+    with tailing(hub, "--format", "json", "--search", "queued") as (_, lines, said):
+        eventually(lambda: len(lines) == 1, within_s=15)
+        enqueue(hub, 1)
+        eventually(lambda: len(lines) == 2, within_s=5)
+        hub.kill()
+        eventually(lambda: any("Waiting for it" in line for line in said), within_s=10)
+        hub.start()
+        enqueue(hub, 2)
+        eventually(lambda: any("task-2" in line for line in lines), within_s=20)
+        enqueue(hub, 3)
+        eventually(lambda: any("task-3" in line for line in lines), within_s=10)
+        assert [json.loads(line)["fields"]["taskId"] for line in lines] == [f"task-{n}" for n in range(4)]
+        assert sum("Waiting for it" in line for line in said) == 1
+        assert sum("is back" in line for line in said) == 1
+
+
+def test_operators_find_what_they_grep_for(hub):
+    with tailing(hub, "--search", "heartbeat") as (_, lines, _):
+        eventually(lambda: hub.post("/api/queue/heartbeat", {"workerId": "mini"}) and lines, within_s=15, every_s=0.2)
+        assert any("[Queue API] Heartbeat recorded" in line for line in lines)
+    with tailing(hub, "--search", "alarm") as (_, lines, _):
+        eventually(lambda: hub.post("/api/queue/heartbeat", {"workerId": "maxi"}) and lines, within_s=15, every_s=0.2)
+        assert any("[TaskCoordinator] Alarm triggered" in line for line in lines)
+
+
+def test_level_and_since_choose(hub):
+    enqueue(hub, 0)
+    assert understudy("tail", "--no-follow", "--level", "critical", env=hub.env).out == ""
+    assert "hub.started" in understudy("tail", "--no-follow", "--since", "1h", "--format", "json", env=hub.env).out
+    assert understudy("tail", "--no-follow", "--since", "2999-01-01T00:00:00Z", env=hub.env).out == ""
+
+
+def test_a_hub_that_was_never_there_is_no_reason_to_wait(hub):
+    done = understudy("tail", env={**hub.env, "UNDERSTUDY_HUB": "http://127.0.0.1:9"})
+    assert done.code == 3
+    assert understudy("tail", env={**hub.env, "UNDERSTUDY_API_KEY": "wrong", "ADMIN_API_KEY": ""}).code == 4
+
+
+def test_ctrl_c_ends_it_with_130_and_no_word(hub):
+    import signal
+
+    with tailing(hub) as (process, lines, said):
+        eventually(lambda: lines, within_s=15)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert [line for line in said if line] == []  # an empty one after ^C
