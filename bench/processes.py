@@ -35,6 +35,7 @@ class Process:
         self._argv = argv
         self.log = log
         self._env = {**os.environ, "PYTHONPATH": str(HERE.parent), **(env or {})}
+        self._env.pop("PYTHONDONTWRITEBYTECODE", None)  # started as installed programs are: compiled
         self._child: subprocess.Popen[bytes] | None = None
 
     @property

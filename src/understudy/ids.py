@@ -33,6 +33,17 @@ class IdMaker:
         time_part = _base32(self._clock.now_ms(), _TIME_CHARS)
         return f"{prefix}-{time_part}{_base32(self._random_bits(_RANDOM_BITS), _RANDOM_CHARS)}"
 
+    def new_after(self, prefix: str, last: str) -> str:
+        """A fresh id that sorts after `last` even if the clock was set back since; `last` may be empty."""
+        made = self.new(prefix)
+        tail = last.removeprefix(f"{prefix}-")
+        if made > last or set(tail) - set(_ALPHABET):
+            return made
+        number = 0
+        for digit in tail:
+            number = number * 32 + _ALPHABET.index(digit)
+        return f"{prefix}-{_base32(number + 1, len(tail))}"
+
     def uuid(self) -> str:
         """A random UUID (version 4), where a contract asks for one."""
         bits = self._random_bits(128)

@@ -82,13 +82,22 @@ def test_a_restarted_hub_is_followed_without_gap_or_repetition(hub):
         assert sum("is back" in line for line in said) == 1
 
 
-def test_operators_find_what_they_grep_for(hub):
-    with tailing(hub, "--search", "heartbeat") as (_, lines, _):
-        eventually(lambda: hub.post("/api/queue/heartbeat", {"workerId": "mini"}) and lines, within_s=15, every_s=0.2)
-        assert any("[Queue API] Heartbeat recorded" in line for line in lines)
-    with tailing(hub, "--search", "alarm") as (_, lines, _):
-        eventually(lambda: hub.post("/api/queue/heartbeat", {"workerId": "maxi"}) and lines, within_s=15, every_s=0.2)
-        assert any("[TaskCoordinator] Alarm triggered" in line for line in lines)
+@pytest.mark.parametrize(
+    ("search", "line"),
+    [
+        ("heartbeat", "[Queue API] Heartbeat recorded"),
+        ("alarm", "[TaskCoordinator] Alarm triggered"),
+        ("CRITICAL", "[TaskCoordinator] CRITICAL: daemon mini unresponsive"),
+    ],
+)
+def test_operators_find_what_they_grep_for(tmp_path, search, line):
+    with running_hub(tmp_path, heartbeat_interval="100ms", late_after="200ms", down_after="400ms") as hub:
+        with tailing(hub, "--search", search) as (_, lines, _):
+            eventually(
+                lambda: hub.post("/api/queue/heartbeat", {"workerId": "mini"}) and any(line in row for row in lines),
+                within_s=15,
+                every_s=1.0,
+            )
 
 
 def test_level_and_since_choose(hub):

@@ -61,6 +61,7 @@ def set_(
     """Only what is named changes; what the hub keeps is read first, because it takes all of it at once."""
     if not (reset or late_after or down_after or expected_sleep):
         raise click.UsageError(t("cli.daemons.nothing_to_set"))
+    windows = [_window(text) for text in expected_sleep if text != NONE]
     hub = connect(admin=True)
     kept: dict[str, Any] = {} if reset else dict(_known(hub, daemon_id).get("settings") or {})
     if late_after is not None:
@@ -68,7 +69,7 @@ def set_(
     if down_after is not None:
         kept["downAfterSec"] = down_after / 1000
     if expected_sleep:
-        kept["expectedSleep"] = [_window(text) for text in expected_sleep if text != NONE]
+        kept["expectedSleep"] = windows
     try:
         answer = hub.ask("PUT", path_of("daemons", daemon_id, "settings"), kept)
     except AbsentError:

@@ -15,6 +15,7 @@ from understudy.errors import UnderstudyError
 from understudy.texts import language_from, t
 
 PROGRAM = "understudy"
+COMPLETE = "_UNDERSTUDY_COMPLETE"
 
 
 def run(arguments: list[str]) -> int:
@@ -24,9 +25,9 @@ def run(arguments: list[str]) -> int:
 
         speak()
     try:
-        outcome = root.main(arguments, prog_name=PROGRAM, standalone_mode=False)
+        code = _invoked(arguments)
         sys.stdout.flush()
-        return int(outcome) if isinstance(outcome, int) else Exit.OK
+        return code
     except BrokenPipeError:
         _forget_stdout()
         return Exit.READER_GONE
@@ -36,6 +37,20 @@ def run(arguments: list[str]) -> int:
 
             traceback.print_exc()
         return _told(error)
+
+
+def _invoked(arguments: list[str]) -> int:
+    """What click's own `main` does, without its own words and exit codes for Ctrl-C and a broken pipe."""
+    if asked := os.environ.get(COMPLETE):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(root, {}, PROGRAM, COMPLETE, asked)
+    try:
+        with root.make_context(PROGRAM, list(arguments)) as context:
+            outcome = root.invoke(context)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    return int(outcome) if isinstance(outcome, int) else Exit.OK
 
 
 def _told(error: BaseException) -> int:

@@ -12,6 +12,7 @@ from understudy.coordinator.nouns import Boot, Daemon, Now
 
 LEGACY = "legacy"
 _START_TIME = re.compile(r"_\d{13}$")
+_OUR_BOOT = re.compile(r"boot-[0-9A-Z]{26}")  # ids.py; our daemons see to it that later starts sort later
 _MADE_BY_HUB = re.compile(r"^worker_\d{13}$")
 MAY_LOSE_ITS_ID = frozenset({"down", "stopped"})
 
@@ -43,9 +44,14 @@ def arrive(daemon: Daemon, machine_id: str, boot_id: str, old_boots: frozenset[s
         return Arrival(is_new_boot=True, events=(_moved(daemon, machine_id, now),), save=_superseded(daemon, now))
     if not boot_id or boot_id == daemon.boot_id:
         return Arrival()
-    if boot_id in old_boots:
+    if boot_id in old_boots or _is_earlier(boot_id, daemon.boot_id):
         return Arrival("superseded")
     return Arrival(is_new_boot=True, save=_superseded(daemon, now))
+
+
+def _is_earlier(boot_id: str, current: str) -> bool:
+    """Whether a beat that was long on its way comes from a start before the current one."""
+    return bool(_OUR_BOOT.fullmatch(boot_id) and _OUR_BOOT.fullmatch(current)) and boot_id < current
 
 
 def bound(daemon: Daemon, machine_id: str, boot_id: str, *, is_new_boot: bool) -> Daemon:

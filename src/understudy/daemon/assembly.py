@@ -70,7 +70,7 @@ class Daemon:
 
     def _live(self, daemon_id: str, home: Home) -> int:
         machine_id = home.machine_id(self._ids)
-        identity = Identity(daemon_id, machine_id, self._ids.new("boot"), __version__)
+        identity = Identity(daemon_id, machine_id, home.new_boot_id(self._ids), __version__)
         state = self._state(identity)
         self._introduce(state)
         driver = Driver(state.signals, self._clock)

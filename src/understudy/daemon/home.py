@@ -49,6 +49,18 @@ class Home:
             write_durably(path, ids.new("machine").encode())
         return path.read_text().strip()
 
+    def new_boot_id(self, ids: IdMaker) -> str:
+        """A name for this start that sorts after those of all earlier ones.
+
+        By the order the hub knows a beat that a dead start sent and that arrives late: it must not take the
+        place of the start that lives.
+        """
+        path = self.root / "boot-id"
+        last = path.read_text(errors="replace").strip() if path.exists() else ""
+        boot_id = ids.new_after("boot", last)
+        write_durably(path, boot_id.encode())
+        return boot_id
+
 
 class Lock:
     """Held while this daemon lives; the kernel lets go of it however it dies."""

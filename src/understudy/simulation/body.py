@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from understudy.clock import Clock
+from understudy.ids import IdMaker
 from understudy.simulation.loops import Loops
 from understudy.simulation.network import Network
 from understudy.simulation.oracle import Oracle
@@ -66,6 +67,10 @@ class Place(Protocol):
     @property
     def is_cut(self) -> bool:
         """Whether nothing gets through at the moment."""
+        ...
+
+    def new_boot_id(self, ids: IdMaker) -> str:
+        """A name for a start, later than all before."""
         ...
 
     def unless_asleep(self, step: Callable[[], None]) -> None:

@@ -49,7 +49,7 @@ class Life:
         self._machine = machine
         self._world = machine.world
         ids = IdMaker(machine.clock, machine.world.random.getrandbits)
-        self.identity = Identity(machine.name, machine.machine_id, ids.new("boot"), "0")
+        self.identity = Identity(machine.name, machine.machine_id, machine.new_boot_id(ids), "0")
         executor = Command(("work",), {}, on_loss=machine.on_loss)
         self.state = WorkerState(
             self.identity,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from understudy.clock import Clock
+from understudy.ids import IdMaker
 from understudy.simulation.body import Process
 from understudy.simulation.life import Life
 from understudy.simulation.loops import Loops
@@ -53,6 +54,7 @@ class Machine:
         self.is_asleep = False
         self.slept_ms = 0
         self.life: Life | None = None
+        self._last_boot_id = ""
         self._is_daemon_stopped = False
         self._fell_asleep_ms = 0
         self._held: list[Callable[[], None]] = []
@@ -71,6 +73,11 @@ class Machine:
         self._is_daemon_stopped = False
         self.life = Life(self)
         self.life.begin()
+
+    def new_boot_id(self, ids: IdMaker) -> str:
+        """As daemon/home.py makes it, from what the disk keeps."""
+        self._last_boot_id = ids.new_after("boot", self._last_boot_id)
+        return self._last_boot_id
 
     def over(self, loops: Loops) -> None:
         """The daemon with these loops ended by itself."""

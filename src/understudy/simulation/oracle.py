@@ -330,6 +330,8 @@ class Oracle:
     @staticmethod
     def _token_told(entry: Entry, token: int) -> None:
         """Old clients are not told their token; the event is."""
+        if any(lease.token == token for lease in entry.leases):
+            return
         for nth, lease in enumerate(entry.leases):
             if lease.is_old and not lease.token:
                 lease.token = token

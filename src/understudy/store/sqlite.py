@@ -52,9 +52,13 @@ class SqliteStore:
         target = ":memory:" if self._path is None else str(self._path)
         try:
             connection = sqlite3.connect(target, isolation_level=None, check_same_thread=False, cached_statements=256)
+        except sqlite3.Error as error:
+            raise StoreError(f"Store unavailable: {target}: {error}") from error
+        try:
             for pragma in _PRAGMAS:
                 connection.execute(pragma)
         except sqlite3.Error as error:
+            connection.close()
             raise StoreError(f"Store unavailable: {target}: {error}") from error
         return connection
 

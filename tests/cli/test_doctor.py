@@ -1,0 +1,213 @@
+"""`doctor`: each thing that can be wrong is found, with its reason and the command that mends it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import shutil
+import socket
+import threading
+from email.utils import formatdate
+from types import SimpleNamespace
+
+import pytest
+
+from tests.cli.program import understudy
+from tests.hub_process import ADMIN_KEY, KEY, running_hub
+from understudy import __version__
+from understudy.cli import findings
+from understudy.cli.findings import examine
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    with running_hub(
+        tmp_path_factory.mktemp("doctor"), late_after="1s", down_after="2s", heartbeat_interval="500ms"
+    ) as h:
+        yield h
+
+
+def found(here, **environ):
+    environ = {"UNDERSTUDY_DATA": str(here / "data"), **environ}
+    return {finding.name: finding for finding in examine(environ, here)}
+
+
+@contextlib.contextmanager
+def answering(pages, date_offset_s=0):
+    """A server that gives these JSON bodies by path, with a clock of its own."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def answer(self):
+            status, body = pages.get(self.path.partition("?")[0], (400, {"error": "x"}))
+            raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+        do_GET = do_POST = answer
+
+        def date_time_string(self, timestamp=None):
+            import time
+
+            return formatdate(time.time() + date_offset_s, usegmt=True)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+HEALTHY = {"daemonId": "mini", "state": "healthy", "lastSeenAt": "2026-02-04T14:13:28.213Z", "silentForSec": 1}
+PAGES = {
+    "/health": (200, {"status": "ok", "version": __version__, "startedAt": "2026-02-04T14:13:28.213Z"}),
+    "/ready": (200, {"ready": True, "store": {"writable": True, "commitMs": 1}}),
+    "/api/tasks": (200, {"tasks": []}),
+    "/api/daemons": (200, {"daemons": [HEALTHY]}),
+    "/api/deployments": (200, {"deployments": [{"host": "elsewhere"}]}),
+}
+
+
+def examined(tmp_path, pages=None, offset_s=0, **environ):
+    with answering({**PAGES, **(pages or {})}, offset_s) as url:
+        return found(tmp_path, UNDERSTUDY_HUB=url, UNDERSTUDY_API_KEY=KEY, **environ)
+
+
+def test_a_well_hub_has_no_problem(tmp_path):
+    seen = examined(tmp_path)
+    assert {finding.level for finding in seen.values()} == {"ok"}
+    assert set(seen) == {"hub", "clock", "store", "key", "daemon"}
+
+
+def test_no_hub_known(tmp_path):
+    finding = found(tmp_path)["hub"]
+    assert (finding.level, finding.mend) == ("problem", "understudy up")
+
+
+def test_hub_unreachable(tmp_path):
+    finding = found(tmp_path, UNDERSTUDY_HUB="http://127.0.0.1:9", UNDERSTUDY_API_KEY=KEY)["hub"]
+    assert finding.level == "problem"
+    assert "UNDERSTUDY_HUB" in finding.why
+    assert "understudy up" in finding.mend
+
+
+def test_port_taken_by_somebody_else(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen(5)
+        pages = {"/health": (200, b"<html>hello")}
+        finding = examined(tmp_path, pages)["port"]
+        assert finding.level == "problem"
+        assert "--port" in finding.mend
+
+
+def test_key_missing(tmp_path, hub):
+    assert found(tmp_path, UNDERSTUDY_HUB=hub.url)["key"].level == "problem"
+
+
+def test_key_wrong(tmp_path, hub):
+    finding = found(tmp_path, UNDERSTUDY_HUB=hub.url, ASSISTANT_API_KEY="wrong")["key"]
+    assert finding.level == "problem"
+    assert "ASSISTANT_API_KEY" in finding.what
+    assert "understudy keys create" in finding.mend
+
+
+@pytest.mark.parametrize(
+    ("scopes", "level", "lacks"),
+    [
+        (["read"], "notice", "submit, work, memory"),
+        (["submit"], "problem", "read, work, memory"),
+        (["work", "memory", "submit"], "problem", "read"),
+    ],
+)
+def test_key_without_a_scope(tmp_path, hub, scopes, level, lacks):
+    made = hub.post("/api/keys", {"name": "some", "scopes": scopes}, key=ADMIN_KEY)
+    finding = found(tmp_path, UNDERSTUDY_HUB=hub.url, UNDERSTUDY_API_KEY=made["key"])["scope"]
+    assert finding.level == level
+    assert finding.what.endswith(f": {lacks}.")
+
+
+def test_looking_at_scopes_changes_nothing(tmp_path, hub):
+    before = hub.get("/api/tasks")
+    found(tmp_path, UNDERSTUDY_HUB=hub.url, UNDERSTUDY_API_KEY=KEY)
+    assert hub.get("/api/tasks") == before
+
+
+@pytest.mark.parametrize(("offset_s", "word"), [(3600, "behind"), (-3600, "ahead")])
+def test_clock_off(tmp_path, offset_s, word):
+    finding = examined(tmp_path, offset_s=offset_s)["clock"]
+    assert (finding.level, word in finding.what) == ("problem", True)
+    assert "set-ntp" in finding.mend
+
+
+@pytest.mark.parametrize("status", [503, 200])
+def test_store_not_writable(tmp_path, status):
+    pages = {"/ready": (status, {"ready": False, "store": {"writable": False}})}
+    finding = examined(tmp_path, pages)["store"]
+    assert (finding.level, "df -h" in finding.mend) == ("problem", True)
+
+
+def test_alarm_stuck(tmp_path):
+    assert (
+        examined(tmp_path, {"/ready": (503, {"ready": False, "store": {"writable": True}})})["alarm"].level == "problem"
+    )
+
+
+def test_disk_full(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(findings, "shutil", SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=5 << 20)))
+    finding = examined(tmp_path)["disk"]
+    assert (finding.level, "5 MiB" in finding.what) == ("problem", True)
+    assert shutil.disk_usage(tmp_path)
+
+
+def test_nobody_alive(tmp_path, hub):
+    finding = found(tmp_path, UNDERSTUDY_HUB=hub.url, UNDERSTUDY_API_KEY=KEY)["daemons"]
+    assert (finding.level, finding.mend) == ("problem", "understudy daemon")
+
+
+@pytest.mark.parametrize("state", ["late", "down", "stuck"])
+def test_daemon_silent(tmp_path, state):
+    row = {**HEALTHY, "state": state, "silentForSec": 400, "reason": "logged out"}
+    finding = examined(tmp_path, {"/api/daemons": (200, {"daemons": [row]})})["daemon"]
+    assert finding.level == "problem"
+    assert f"mini is {state}, silent for 6 min 40 s (reason: logged out)" in finding.what
+    assert "daemons forget mini" in finding.mend
+
+
+def test_old_version(tmp_path):
+    row = {**HEALTHY, "bootId": "b", "version": "0.0.1"}
+    assert examined(tmp_path, {"/api/daemons": (200, {"daemons": [row]})})["version"].level == "notice"
+    health = {**PAGES["/health"][1], "version": "9.9"}
+    assert "9.9" in examined(tmp_path, {"/health": (200, health)})["version"].why
+
+
+def test_hub_and_daemon_on_one_machine(tmp_path):
+    pages = {"/api/deployments": (200, {"deployments": [{"host": "mini.local"}]})}
+    finding = examined(tmp_path, pages)["machine"]
+    assert (finding.level, "share" in finding.what or "one machine" in finding.what) == ("notice", True)
+
+
+def test_a_setting_that_is_wrong(tmp_path):
+    assert examined(tmp_path, UNDERSTUDY_LATE_AFTER="3")["settings"].level == "problem"
+    assert examined(tmp_path, UNDERSTUDY_LATE_AFTER="15s")["settings"].level == "notice"
+
+
+def test_a_problem_is_exit_code_1_with_what_why_and_mend(tmp_path, hub):
+    done = understudy("doctor", env=hub.env, cwd=tmp_path)
+    assert done.code == 1
+    assert "✗ No daemon is alive." in done.out
+    assert "    → understudy daemon\n" in done.out
+    told = json.loads(understudy("doctor", "--json", env=hub.env, cwd=tmp_path).out)
+    assert told["ok"] is False
+    assert {finding["name"] for finding in told["findings"]} >= {"hub", "store", "clock", "key", "daemons"}

@@ -1,0 +1,112 @@
+"""`understudy hub`: it fails closed, makes keys for loopback only, and ends with whoever started it."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.cli.program import PROGRAM, environ, understudy
+from tests.hub_process import HubProcess, running_hub
+from tests.waiting import eventually
+
+
+class KeylessHub(HubProcess):
+    """One that was given no key."""
+
+    def __init__(self, data_dir, **settings):
+        super().__init__(data_dir, **settings)
+        self._env = {name: value for name, value in self._env.items() if not name.endswith("API_KEY")}
+
+
+@pytest.fixture
+def keyless(tmp_path):
+    process = KeylessHub(tmp_path / "hub")
+    yield process.start()
+    process.close()
+
+
+def test_without_a_key_it_makes_two_and_says_where(keyless):
+    api, admin = ((keyless.data_dir / name).read_text().strip() for name in ("api-key", "admin-key"))
+    assert str(keyless.data_dir / "api-key") in keyless.log
+    assert api not in keyless.log
+    assert keyless.ask("GET", "/api/queue", key="").status == 401
+    assert keyless.ask("GET", "/api/queue", key=api).status == 200
+    assert keyless.ask("GET", "/api/keys", key=api).status == 403
+    assert keyless.ask("GET", "/api/keys", key=admin).status == 200
+
+
+def test_the_same_keys_are_good_after_a_restart(keyless):
+    before = (keyless.data_dir / "api-key").read_text()
+    assert keyless.stop() == 0
+    keyless.start()
+    assert (keyless.data_dir / "api-key").read_text() == before
+    assert keyless.log.count("two were made") == 1
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "hub.example"])
+def test_without_a_key_it_listens_to_this_machine_only(tmp_path, host):
+    done = understudy("hub", "--host", host, "--port", "0", "--data", str(tmp_path), env=environ())
+    assert done.code == 2
+    assert f"listen on {host} without any key" in done.err
+    assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_a_key_that_was_created_is_a_key(keyless, tmp_path):
+    admin = (keyless.data_dir / "admin-key").read_text().strip()
+    keyless.post("/api/keys", {"name": "only", "scopes": ["read"]}, key=admin)
+    keyless.stop()
+    for name in ("admin-key", "api-key"):
+        (keyless.data_dir / name).unlink()
+    command = [*PROGRAM, "hub", "--host", "0.0.0.0", "--port", "0", "--data", str(keyless.data_dir)]
+    log = tmp_path / "open.log"
+    with log.open("wb") as stream, subprocess.Popen(command, stderr=stream) as process:
+        try:
+            eventually(lambda: "Listening on http://0.0.0.0" in log.read_text(), within_s=15)
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+    assert not (keyless.data_dir / "api-key").exists()
+
+
+def test_a_second_hub_on_the_same_data_is_refused(tmp_path):
+    with running_hub(tmp_path) as hub:
+        done = understudy("hub", "--port", "0", "--data", str(hub.data_dir), env=hub.env)
+        assert done.code == 1
+        assert "in use by process" in done.err
+        assert len(done.err.splitlines()) == 1
+
+
+def test_a_port_that_is_taken_is_a_sentence(tmp_path):
+    with running_hub(tmp_path) as hub:
+        done = understudy("hub", "--port", str(hub.port), "--data", str(tmp_path / "other"), env=hub.env)
+        assert done.code == 2
+        assert "Cannot listen on" in done.err
+
+
+def test_a_wrong_setting_is_a_sentence(tmp_path):
+    done = understudy("hub", "--data", str(tmp_path), env=environ(UNDERSTUDY_LATE_AFTER="180"))
+    assert (done.code, done.out) == (2, "")
+    assert "write 180s" in done.err
+
+
+def test_an_adapted_setting_is_said_at_start(tmp_path):
+    with running_hub(tmp_path, late_after="15s") as hub:
+        assert "so 20s is used" in hub.log
+
+
+def test_it_ends_when_its_parent_is_gone(tmp_path):
+    command = [*PROGRAM, "hub", "--port", "0", "--data", str(tmp_path / "hub"), "--stop-at-eof"]
+    log = tmp_path / "log"
+    with log.open("wb") as stream, subprocess.Popen(command, stdin=subprocess.PIPE, stderr=stream) as process:
+        eventually(lambda: "Listening on" in log.read_text(), within_s=15)
+        process.stdin.close()
+        assert process.wait(15) == 0
+    assert "Stopped" in log.read_text()
+
+
+def test_sigterm_leaves_no_lock(tmp_path):
+    with running_hub(tmp_path) as hub:
+        assert (hub.data_dir / "hub.lock").exists()
+        assert hub.stop() == 0
+        assert not (hub.data_dir / "hub.lock").exists()

@@ -1,0 +1,204 @@
+"""`understudy up`, for real: a first task answered, Ctrl-C leaves nothing, whatever dies takes the rest along."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from tests.cli.program import PROGRAM, understudy
+from tests.waiting import eventually
+
+
+class Up:
+    """One run in a terminal of its own (a pipe), with an empty home."""
+
+    def __init__(self, folder, *arguments, **more):
+        self.home, self.data = folder / "home", folder / "var"
+        self.home.mkdir(exist_ok=True)
+        names = {"XDG_DATA_HOME": "data", "XDG_CONFIG_HOME": "config", "XDG_STATE_HOME": "state"}
+        folders = {name: str(self.home / where) for name, where in names.items()}
+        self.env = {**os.environ, **folders, "HOME": str(self.home), **more}
+        self._log = folder / "up.log"
+        self._from = len(self.said) if self._log.exists() else 0
+        command = [*PROGRAM, "up", "--port", "0", "--data", str(self.data), *arguments]
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(command, env=self.env, stdout=log, stderr=log, start_new_session=True)
+
+    @property
+    def said(self):
+        return self._log.read_text()
+
+    def until(self, words, within_s=30.0):
+        def look():
+            assert self.process.poll() is None or words in self.said[self._from :], self.said
+            return words in self.said[self._from :]
+
+        eventually(look, within_s=within_s, what=f"{words!r}")
+
+    def started(self):
+        self.until("Ctrl-C stops")
+        return self
+
+    @property
+    def url(self):
+        return re.findall(r"http://127\.0\.0\.1:\d+", self.said[self._from :])[0]
+
+    def tree(self):
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def child(self, name):
+        return next(p for p in self.tree() if name in p.cmdline()[3:4])
+
+    def stop(self, number=signal.SIGINT, within_s=30):
+        self.process.send_signal(number)
+        return self.process.wait(within_s)
+
+    def client(self, *arguments):
+        return understudy(*arguments, env=self.env, cwd=self.home)
+
+
+@contextlib.contextmanager
+def running_up(folder, *arguments, **more):
+    up = Up(folder, *arguments, **more)
+    known = []
+    try:
+        yield up
+        known = up.tree() if up.process.poll() is None else []
+    finally:
+        if up.process.poll() is None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                known = known or up.tree()
+            up.process.kill()
+            up.process.wait()
+        for process in known:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def are_gone(processes):
+    return not [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_the_first_five_minutes(tmp_path):
+    with running_up(tmp_path) as up:
+        up.started()
+        assert "received: Is anybody there?" in up.said
+        assert "Hub and daemon run on one machine" in up.said
+        assert up.client("submit", "hello", "--wait").out.startswith("received: hello\n")
+        assert up.client("status").code == 0
+        assert up.client("keys", "list").code == 0
+        tree = up.tree()
+        assert len(tree) >= 3
+        for process in tree:
+            assert "usk_" not in " ".join(process.cmdline())
+        assert up.stop() == 0
+        assert are_gone(tree)
+        assert not (up.data / "hub.lock").exists()
+        assert "Stopped." in up.said
+        assert "usk_" not in up.said
+        assert "Traceback" not in up.said
+
+
+def test_a_second_start_goes_on_with_what_is_there(tmp_path):
+    with running_up(tmp_path) as up:
+        up.started()
+        task_id = up.client("submit", "keep me", "--needs", "gpu").out.strip()
+        assert up.stop(signal.SIGTERM) == 0
+    with running_up(tmp_path) as up:
+        up.started()
+        assert "keep me" in up.client("task", task_id).out
+        assert up.stop(signal.SIGHUP) == 0
+
+
+def test_a_command_answers_instead_of_the_report(tmp_path):
+    with running_up(tmp_path, "--", sys.executable, "-c", "print(input()[::-1])") as up:
+        up.started()
+        assert up.client("submit", "abc", "--wait").out == "cba\n"
+        up.until("[Daemon] Finished task-")
+        assert up.stop() == 0
+
+
+def test_ctrl_c_while_it_starts_leaves_nothing(tmp_path):
+    with running_up(tmp_path) as up:
+        eventually(lambda: len(up.tree()) >= 1, within_s=15)
+        tree = up.tree()
+        assert up.stop() == 0
+        assert are_gone(tree)
+
+
+@pytest.mark.parametrize("name", ["hub", "daemon"])
+def test_a_child_that_dies_is_told_with_its_last_words_and_ends_all(tmp_path, name):
+    with running_up(tmp_path) as up:
+        up.started()
+        tree = up.tree()
+        up.child(name).kill()
+        assert up.process.wait(30) == 1
+        assert f"the {name} ended with code -9" in up.said
+        assert str(up.data / "logs" / f"{name}.log") in up.said
+        eventually(lambda: are_gone(tree), within_s=10)
+
+
+def test_killed_itself_it_takes_its_children_along(tmp_path):
+    with running_up(tmp_path) as up:
+        up.started()
+        tree = up.tree()
+        up.process.kill()
+        up.process.wait()
+        eventually(lambda: are_gone(tree), within_s=20)
+    with running_up(tmp_path) as up:
+        up.started()
+        assert up.stop() == 0
+
+
+def test_a_port_of_our_own_hub_is_told_so(tmp_path):
+    with running_up(tmp_path) as up:
+        up.started()
+        port = up.url.rpartition(":")[2]
+        done = understudy("up", "--port", port, "--data", str(tmp_path / "other"), env=up.env)
+        assert done.code == 2
+        assert f"already running at {up.url}" in done.err
+        assert "understudy status" in done.err
+        assert not (tmp_path / "other").exists()
+
+
+def test_a_port_of_somebody_else_is_told_with_the_way_out(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen(1)
+        port = other.getsockname()[1]
+        done = understudy("up", "--port", str(port), "--data", str(tmp_path / "var"))
+    assert done.code == 2
+    assert f"port {port} is taken by process {os.getpid()}" in done.err
+    assert re.search(r"choose another: --port \d+$", done.err.strip())
+
+
+def test_data_that_is_in_use_is_told(tmp_path):
+    with running_up(tmp_path) as up:
+        up.started()
+        done = understudy("up", "--port", "0", "--data", str(up.data), env=up.env)
+        assert done.code == 1
+        assert "in use by process" in done.err
+
+
+def test_settings_of_the_environment_bring_their_own_key(tmp_path):
+    with running_up(tmp_path, UNDERSTUDY_API_KEY="usk_" + "e" * 32) as up:
+        up.started()
+        assert not (up.data / "api-key").exists()
+        saved = (up.home / "data/understudy/client.json").read_text()
+        assert "usk_" not in saved
+        assert up.client("submit", "hello", "--wait").code == 0
+        assert up.stop() == 0
+
+
+def test_nothing_is_opened_to_the_network_without_a_key(tmp_path):
+    done = understudy("up", "--host", "0.0.0.0", "--port", "0", "--data", str(tmp_path / "var"))
+    assert done.code == 2
+    assert "without any key" in done.err
