@@ -20,8 +20,10 @@ from understudy.api.auth import Keys, RateLimit
 from understudy.api.server import server_of
 from understudy.clock import Clock, ManualClock
 from understudy.coordinator.nouns import Policy
+from understudy.errors import StoreError
 from understudy.ids import IdMaker
 from understudy.log import Log
+from understudy.runtime.alarm import RETRY_AFTER_MS
 from understudy.runtime.hub import HubRuntime
 from understudy.store.base import Store
 from understudy.store.sqlite import SqliteStore
@@ -66,6 +68,7 @@ class Hub:
         per_s: float = 200,
         burst: float = 1_000_000,
         publishes_docs: bool = True,
+        port: int = 0,
     ) -> None:
         self.thread = thread
         self.clock = clock or ManualClock()
@@ -81,7 +84,7 @@ class Hub:
             self.store, ticking, IdMaker(ticking), policy or Policy(), Log(ticking, self.log, level="debug"), "9.9.9"
         )
         self.runtime.alarm.start = lambda: None  # type: ignore[method-assign] - `advance` steps it
-        listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        listener = socket.create_server(("127.0.0.1", port), backlog=256)
         listener.setblocking(False)
         self.port: int = listener.getsockname()[1]
         limit = RateLimit(ticking, per_s, burst)
@@ -117,20 +120,26 @@ class Hub:
     def advance(self, ms: int) -> None:
         """Let time pass as it does: the alarm sleeps as long as it says, and is woken when it would be."""
         end = self.clock.mono_ms() + ms
-        alarm = self.runtime.alarm
         while (left := end - self.clock.mono_ms()) > 0:
-            self.clock.advance(min(left, max(alarm.step(), 1)))
-        alarm.step()
+            self.clock.advance(min(left, max(self._ring(), 1)))
+        self._ring()
+
+    def _ring(self) -> int:
+        """One step of the alarm as its thread takes it: ms until the next."""
+        try:
+            return self.runtime.alarm.step()
+        except StoreError:
+            return RETRY_AFTER_MS
 
     def freeze(self, ms: int) -> None:
         """Let time pass while the hub's process stands still (SIGSTOP), then go on."""
         self.clock.advance(ms)
-        self.runtime.alarm.step()
+        self._ring()
 
     def jump(self, ms: int) -> None:
         """Move the wall clock only."""
         self.clock.jump(ms)
-        self.runtime.alarm.step()
+        self._ring()
 
     @property
     def now(self) -> int:

@@ -176,8 +176,19 @@ def test_a_window_in_another_zone_is_another_window(hub: Hub) -> None:
 def test_a_sleeper_that_does_not_come_back_is_missed_when_its_window_is_over(hub: Hub) -> None:
     hub.beat().of(200)
     settle(hub, expectedSleep=[{"from": "02:00", "to": "03:00", "tz": "UTC"}]).of(200)
-    hub.advance(HOUR)
-    assert hub.daemon("mini")["state"] in ("late", "down")
+    wakes_at = at("2026-02-02T03:00:00.000Z")
+    hub.advance(wakes_at + 180_000 - 1 - hub.now)
+    assert hub.daemon("mini")["state"] == "asleep"
+    hub.advance(1)
+    assert hub.daemon("mini")["state"] == "late"
+    (late,) = hub.events("daemon.late")
+    assert at(late["fields"]["deadlineAt"]) == hub.now
+    hub.advance(119_999)
+    assert hub.events("daemon.down") == []
+    hub.advance(1)
+    assert len(hub.events("daemon.down")) == 1
+    hub.beat().of(200)
+    assert hub.incidents()[0]["state"] == "recovered"
 
 
 # ---- forget

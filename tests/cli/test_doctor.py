@@ -46,7 +46,7 @@ def answering(pages, date_offset_s=0):
             self.end_headers()
             self.wfile.write(raw)
 
-        do_GET = do_POST = answer
+        do_GET = do_POST = answer  # noqa: N815
 
         def date_time_string(self, timestamp=None):
             import time
@@ -102,13 +102,18 @@ def test_hub_unreachable(tmp_path):
 
 
 def test_port_taken_by_somebody_else(tmp_path):
+    finding = examined(tmp_path, {"/health": (200, b"<html>hello")})["port"]
+    assert finding.level == "problem"
+    assert "--port" in finding.mend
+
+
+def test_port_taken_by_somebody_silent(tmp_path, monkeypatch):
+    monkeypatch.setattr(findings, "ANSWER_S", 0.2)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen(5)
-        pages = {"/health": (200, b"<html>hello")}
-        finding = examined(tmp_path, pages)["port"]
-        assert finding.level == "problem"
-        assert "--port" in finding.mend
+        url = f"http://127.0.0.1:{other.getsockname()[1]}"
+        assert found(tmp_path, UNDERSTUDY_HUB=url, UNDERSTUDY_API_KEY=KEY)["port"].level == "problem"
 
 
 def test_key_missing(tmp_path, hub):

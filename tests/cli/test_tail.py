@@ -91,13 +91,13 @@ def test_a_restarted_hub_is_followed_without_gap_or_repetition(hub):
     ],
 )
 def test_operators_find_what_they_grep_for(tmp_path, search, line):
-    with running_hub(tmp_path, heartbeat_interval="100ms", late_after="200ms", down_after="400ms") as hub:
-        with tailing(hub, "--search", search) as (_, lines, _):
-            eventually(
-                lambda: hub.post("/api/queue/heartbeat", {"workerId": "mini"}) and any(line in row for row in lines),
-                within_s=15,
-                every_s=1.0,
-            )
+    limits = {"heartbeat_interval": "100ms", "late_after": "200ms", "down_after": "400ms"}
+    with running_hub(tmp_path, **limits) as hub, tailing(hub, "--search", search) as (_, lines, _):
+        eventually(
+            lambda: hub.post("/api/queue/heartbeat", {"workerId": "mini"}) and any(line in row for row in lines),
+            within_s=15,
+            every_s=1.0,
+        )
 
 
 def test_level_and_since_choose(hub):

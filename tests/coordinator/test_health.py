@@ -109,10 +109,11 @@ def test_a_sleep_window_over_midnight_is_half_open_in_its_zone() -> None:
     night = '[{"from":"23:00","to":"07:00","tz":"Asia/Tokyo"}]'
     midnight_utc = 1_770_000_000_000 - 1_770_000_000_000 % 86_400_000
     at = lambda hours, minutes=0: midnight_utc + (hours * 60 + minutes) * 60_000  # noqa: E731 - UTC instants
-    assert health.is_sleep_expected(night, at(14))  # 23:00 in Tokyo
-    assert health.is_sleep_expected(night, at(21, 59))
-    assert not health.is_sleep_expected(night, at(22))  # 07:00
-    assert not health.is_sleep_expected(night, at(13, 59))
+    assert health.sleep_left_ms(night, at(14)) == 8 * 3_600_000  # 23:00 in Tokyo
+    assert health.sleep_left_ms(night, at(21, 59)) == 60_000
+    assert health.sleep_left_ms(night, at(21, 59) + 59_999) == 1
+    assert not health.sleep_left_ms(night, at(22))  # 07:00
+    assert not health.sleep_left_ms(night, at(13, 59))
 
 
 def test_the_ring_of_beats_keeps_the_last_120() -> None:

@@ -215,7 +215,7 @@ def test_cancel_ends_the_tree_and_is_confirmed(hub: FakeHub, tmp_path: Path) -> 
         running(hub, daemon)
         (run,) = _runs_of(daemon)
         hub.cancel.add("t1")
-        eventually(lambda: not living([run]), within_s=2.0)
+        eventually(lambda: not living([run]), within_s=5.0)
         assert eventually(lambda: hub.results.get("t1"))["failure"]["class"] == "cancelled"
 
 
@@ -225,7 +225,7 @@ def test_lost_run_is_killed_without_grace(hub: FakeHub, tmp_path: Path) -> None:
         running(hub, daemon)
         pids = pids_in(tmp_path / "pids")
         hub.lost.add("t1")
-        eventually(lambda: not living(pids), within_s=1.5)
+        eventually(lambda: not living(pids), within_s=4.0)
         eventually(lambda: list((tmp_path / "daemons/mini/evidence").glob("*.json")))
         assert hub.results == {}
 
@@ -242,7 +242,7 @@ def test_daemon_with_a_taken_name_kills_its_runs_and_stays_idle(hub: FakeHub, tm
         running(hub, daemon)
         (run,) = _runs_of(daemon)
         hub.fault = lambda *_: (409, {"error": "x", "code": "superseded"})
-        eventually(lambda: not living([run]), within_s=2.0)
+        eventually(lambda: not living([run]), within_s=5.0)
         eventually(lambda: "was started on this machine later" in daemon.log)
         beats = len(hub.beats())
         time.sleep(1.0)  # silence is what is tested

@@ -126,7 +126,8 @@ def build_app(api: Api) -> Any:
             if endpoint is None and len(words) > TASK_ID_AT:
                 named = (*words[:TASK_ID_AT], TASK_ID, *words[TASK_ID_AT + 1 :])
                 endpoint = straight.get((scope["method"], *named))
-                scope["path_params"] = {"task_id": words[TASK_ID_AT]}
+                if endpoint is not None:
+                    scope["path_params"] = {"task_id": words[TASK_ID_AT]}
             if endpoint is not None:
                 await endpoint(scope, receive, send)
                 return

@@ -32,10 +32,11 @@ Answer = dict[str, Any]
 class HubClient:
     """Speaks with one hub. `get` and whatever may be repeated are tried again, with backoff."""
 
-    def __init__(self, url: str, key: str = "", *, ca_file: str = "") -> None:
+    def __init__(self, url: str, key: str = "", *, ca_file: str = "", answer_s: float = ANSWER_S) -> None:
         self.url = url
         self._parts = urlsplit(url)
         self._ca_file = ca_file
+        self._answer_s = answer_s
         self._headers = {"Accept": "application/json", "User-Agent": f"understudy-cli/{__version__}"}
         if key:
             self._headers["X-API-Key"] = key
@@ -146,7 +147,7 @@ class HubClient:
             else:
                 made = http.client.HTTPConnection(host, port, timeout=CONNECT_S)
             made.connect()
-            made.sock.settimeout(ANSWER_S)
+            made.sock.settimeout(self._answer_s)
             self._connection = made
         return self._connection
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from understudy import __version__
+from understudy.cli.exits import Exit
 from understudy.texts import t
 
 if TYPE_CHECKING:
@@ -90,6 +91,12 @@ class Root(Example, click.Group):
             with formatter.section(t(f"cli.section.{section}")):
                 rows: Sequence[tuple[str, str]] = [(name, t(f"cli.{name}.short")) for name in commands]
                 formatter.write_dl(rows, col_max=12)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The example, and what exit codes mean."""
+        super().format_epilog(ctx, formatter)
+        with formatter.section(t("cli.exits")):
+            formatter.write_dl([(str(code.value), t(f"cli.exit.{code.name.lower()}")) for code in Exit])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

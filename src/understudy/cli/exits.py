@@ -9,7 +9,7 @@ from understudy.errors import ConfigError, UnderstudyError
 
 
 class Exit(IntEnum):
-    """What a script can tell apart; docs/cli.md shows the texts `cli.exit.<name>`."""
+    """What a script can tell apart; `understudy --help` tells them."""
 
     OK = 0
     FAILED = 1

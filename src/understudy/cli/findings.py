@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,8 +16,9 @@ from urllib.parse import urlsplit
 from understudy import __version__, config
 from understudy.cli.client import HubClient
 from understudy.cli.connection import Place, find_place
-from understudy.cli.exits import ClientError, RefusedError, UnreachableError
+from understudy.cli.exits import ClientError, RefusedError, RejectedError, UnreachableError
 from understudy.cli.machine import shares_machine
+from understudy.cli.port import is_health
 from understudy.cli.terminal import span
 from understudy.clock import SystemClock
 from understudy.errors import ConfigError, UnderstudyError
@@ -24,6 +26,7 @@ from understudy.texts import t
 
 OK, NOTICE, PROBLEM = "ok", "notice", "problem"
 CLOCK_OFF_MS_MAX = 5_000  # the Date header has whole seconds, and the answer was under way
+ANSWER_S = 5.0
 DISK_FREE_BYTES_MIN = 512 << 20
 UNHEALTHY = frozenset({"late", "down", "stuck"})
 # A body that no hub accepts shows whether the key has the scope: the key is judged before the body (CONTRACT, head)
@@ -54,17 +57,25 @@ def examine(environ: Mapping[str, str], here: Path) -> list[Finding]:
     except UnderstudyError as error:
         mend = t("cli.doctor.no_hub.mend") if isinstance(error, ConfigError) else t("cli.doctor.key.mend")
         return [*findings, Finding("hub", PROBLEM, error.message, mend=mend)]
-    hub = HubClient(place.url, place.key, ca_file=place.ca_file)
+    hub = HubClient(place.url, place.key, ca_file=place.ca_file, answer_s=ANSWER_S)
+    try:
+        return [*findings, *_with_hub(hub, place, environ)]
+    finally:
+        hub.close()
+
+
+def _with_hub(hub: HubClient, place: Place, environ: Mapping[str, str]) -> Iterator[Finding]:
     reached = _reach(hub, place)
-    findings.append(reached)
+    yield reached
     if reached.level == PROBLEM:
-        return [*findings, *_local(place, environ)]
-    findings += [*_transport(place), *_clock(hub), *_store(hub), *_local(place, environ)]
+        yield from _local(place, environ)
+        return
+    for look in (_transport(place), _clock(hub), _store(hub), _local(place, environ)):
+        yield from look
     key = list(_key(hub, place))
-    findings += key
+    yield from key
     if all(finding.level != PROBLEM for finding in key):
-        findings += _daemons(hub, place)
-    return findings
+        yield from _daemons(hub, place)
 
 
 def _settings(environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -79,22 +90,29 @@ def _settings(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def _reach(hub: HubClient, place: Place) -> Finding:
     try:
-        health = hub.get("/health")
-    except UnreachableError as error:
+        status, health = hub.status_of("/health")
+    except ClientError as error:
         if place.is_loopback and _answers_tcp(place):
-            port = urlsplit(place.url).port or 80
-            what = t("cli.doctor.port_taken.what", port=port)
-            return Finding("port", PROBLEM, what, t("cli.doctor.port_taken.why"), t("cli.doctor.port_taken.mend"))
+            return _no_hub(place)
         mend = t("cli.doctor.unreachable.mend_here") if place.is_loopback else t("cli.doctor.unreachable.mend")
         return Finding("hub", PROBLEM, error.message, t("cli.doctor.unreachable.why", origin=place.url_from), mend)
-    except ClientError as error:
-        return Finding("hub", PROBLEM, error.message, mend=t("cli.doctor.unreachable.mend"))
+    if not is_health(status, health):
+        return _no_hub(place)
     version = str(health.get("version", "?"))
     what = t("cli.doctor.reached.what", url=place.url, version=version, origin=place.url_from)
     if version != __version__:
         why = t("cli.doctor.version.why", theirs=version, ours=__version__)
         return Finding("version", NOTICE, what, why, t("cli.doctor.version.mend"))
     return Finding("hub", OK, what)
+
+
+def _no_hub(place: Place) -> Finding:
+    """Something answers there, but no hub: on this machine its port is taken."""
+    if not place.is_loopback:
+        why = t("cli.doctor.unreachable.why", origin=place.url_from)
+        return Finding("hub", PROBLEM, t("cli.client.no_hub", url=place.url), why, t("cli.doctor.unreachable.mend"))
+    what = t("cli.doctor.port_taken.what", port=urlsplit(place.url).port or 80)
+    return Finding("port", PROBLEM, what, t("cli.doctor.port_taken.why"), t("cli.doctor.port_taken.mend"))
 
 
 def _answers_tcp(place: Place) -> bool:
@@ -167,13 +185,17 @@ def _key(hub: HubClient, place: Place) -> Iterator[Finding]:
         try:
             hub.ask(method, path, None if method == "GET" else {}, repeatable=method == "GET")
         except RefusedError as error:
-            if error.fields.get("status") == 401:  # noqa: PLR2004
+            if error.fields.get("status") == HTTPStatus.UNAUTHORIZED:
                 what = t("cli.doctor.key.wrong", origin=place.key_from)
                 yield Finding("key", PROBLEM, what, t("cli.doctor.key.why"), t("cli.doctor.key.mend"))
                 return
             missing.append(scope)
+        except RejectedError as error:  # for its body: the key has the scope
+            if error.fields.get("status") == HTTPStatus.TOO_MANY_REQUESTS:
+                yield Finding("key", PROBLEM, error.message, t("cli.doctor.key.why"), t("cli.doctor.key.mend"))
+                return
         except ClientError:
-            continue  # refused for its body: the key has the scope
+            continue
     if "read" in missing:
         what = t("cli.doctor.scope.what", scopes=", ".join(missing), origin=place.key_from)
         yield Finding("scope", PROBLEM, what, t("cli.doctor.scope.why"), t("cli.doctor.scope.mend"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+from http import HTTPStatus
 from typing import Any
 
 from understudy.cli.client import HubClient
@@ -13,6 +14,7 @@ from understudy.errors import ConfigError
 from understudy.texts import t
 
 PORTS_TRIED = 50
+HEALTH_S = 3.0
 
 
 def check_free(host: str, port: int, url: str) -> None:
@@ -38,12 +40,19 @@ def free_port(host: str) -> int:
 
 def health_of(url: str) -> dict[str, Any] | None:
     """What `GET /health` says there, if a hub of ours answers; None otherwise."""
+    hub = HubClient(url, answer_s=HEALTH_S)
     try:
-        status, body = HubClient(url).status_of("/health")
+        status, body = hub.status_of("/health")
     except ClientError:
         return None
-    is_ours = status == 200 and isinstance(body, dict) and body.get("status") == "ok" and "startedAt" in body  # noqa: PLR2004
-    return body if is_ours else None
+    finally:
+        hub.close()
+    return body if is_health(status, body) else None
+
+
+def is_health(status: int, body: Any) -> bool:
+    """Whether this answer to `GET /health` is that of a hub of ours."""
+    return status == HTTPStatus.OK and isinstance(body, dict) and body.get("status") == "ok" and "startedAt" in body
 
 
 def owner_of(port: int) -> str:

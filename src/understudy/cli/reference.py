@@ -8,20 +8,18 @@ import click
 
 from understudy import config
 from understudy.cli.commands import root
-from understudy.cli.exits import Exit
 from understudy.texts import t
 
 WIDTH = 100
 
 
 def commands() -> str:
-    """Markdown: exit codes, then the help of every command."""
-    parts = ["| | |", "|---|---|"]
-    parts += [f"| `{code.value}` | {t(f'cli.exit.{code.name.lower()}')} |" for code in Exit]
+    """Markdown: the help of every command, its exit codes included."""
+    parts: list[str] = []
     for path, command, ctx in _walk(root, click.Context(root, info_name="understudy")):
         ctx.max_content_width = ctx.terminal_width = WIDTH
         parts += ["", f"## `{path}`", "", "```text", command.get_help(ctx), "```"]
-    return "\n".join(parts)
+    return "\n".join(parts).strip()
 
 
 def _walk(command: click.Command, ctx: click.Context) -> Iterator[tuple[str, click.Command, click.Context]]:

@@ -33,6 +33,7 @@ BEATS_KEPT = 120
 _BEAT_UNIT_MS = 100
 _BEAT_MAX = 0xFFFF
 MINUTES_A_DAY = 1440
+MINUTE_MS = 60_000
 
 
 class Limits(Struct, frozen=True):
@@ -75,7 +76,7 @@ def down_deadline(daemon: Daemon, limits: Limits, now: Now) -> int:
 
 def _deadline(daemon: Daemon, limit_ms: int, grace_ms: int, now: Now) -> int:
     plain = daemon.last_seen_h + limit_ms
-    return max(plain, now.resumed_h + grace_ms) if daemon.last_seen_h < now.resumed_h else plain
+    return max(plain, now.resumed_h + grace_ms) if daemon.last_seen_h <= now.resumed_h else plain
 
 
 def seen(daemon: Daemon, now: Now, policy: Policy, said: str = "healthy", reason: str = "") -> Health:
@@ -99,22 +100,35 @@ def seen(daemon: Daemon, now: Now, policy: Policy, said: str = "healthy", reason
 
 def rung(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy, incident_id: str) -> Health:
     """The alarm's look when the deadline has come: re-arm it, or say late, then down."""
-    if daemon.state not in JUDGED:
+    if daemon.state not in JUDGED and daemon.state != "asleep":
         return Health(replace(daemon, deadline_h=0))
     limits = limits_of(daemon, policy)
+    if daemon.state == "asleep":
+        return _overslept(daemon, limits, now, incident_id)
     if daemon.state == "late":
-        deadline = down_deadline(daemon, limits, now)
+        deadline = max(down_deadline(daemon, limits, now), daemon.deadline_h)
         if now.h < deadline:
             return Health(replace(daemon, deadline_h=deadline))
         return _down(daemon, incident, now, deadline)
     deadline = late_deadline(daemon, limits, now)
     if now.h < deadline:
         return Health(replace(daemon, deadline_h=deadline))
-    if is_sleep_expected(daemon.expected_sleep, now.wall):
-        rearmed = replace(daemon, state="asleep", deadline_h=0, since_at=now.wall, reason="expected")
+    sleep_left = sleep_left_ms(daemon.expected_sleep, now.wall)
+    if sleep_left:
+        wakes_h = now.h + sleep_left + limits.late_ms
+        rearmed = replace(daemon, state="asleep", deadline_h=wakes_h, since_at=now.wall, reason="expected")
         event = health_event(rearmed, now, "daemon.asleep", "info", f"Daemon {daemon.id} is asleep, as expected")
         return Health(rearmed, _periods(daemon, rearmed, now), (event,))
     return _late(daemon, limits, now, deadline, incident_id)
+
+
+def _overslept(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Health:
+    """It was expected to sleep: from the end of its window on its silence counts as anybody's."""
+    sleep_left = sleep_left_ms(daemon.expected_sleep, now.wall)
+    if sleep_left:
+        return Health(replace(daemon, deadline_h=now.h + sleep_left + limits.late_ms))
+    told = _late(replace(daemon, reason=""), limits, now, daemon.deadline_h, incident_id)
+    return replace(told, daemon=replace(told.daemon, deadline_h=daemon.deadline_h + limits.down_ms - limits.late_ms))
 
 
 def _late(daemon: Daemon, limits: Limits, now: Now, deadline: int, incident_id: str) -> Health:
@@ -201,17 +215,18 @@ def set_state(daemon: Daemon, state: str, now: Now, policy: Policy) -> Health:
     return _changed(replace(daemon, incident_id=""), replace(armed, deadline_h=deadline, incident_id=""), state, now)
 
 
-def is_sleep_expected(windows: str, wall: int) -> bool:
-    """Whether the instant lies in one of the owner's daily sleep windows, `from <= t < to` in its zone."""
+def sleep_left_ms(windows: str, wall: int) -> int:
+    """How long the owner's daily sleep windows (`from <= t < to` in their zones) go on; 0: none is open."""
     if windows == "[]":
-        return False
+        return 0
     at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=wall)
+    left = 0
     for window in json.loads(windows):
         local = at.astimezone(zone_of(window["tz"]))
         minute, start, end = local.hour * 60 + local.minute, _minute(window["from"]), _minute(window["to"])
         if (minute - start) % MINUTES_A_DAY < (end - start) % MINUTES_A_DAY:
-            return True
-    return False
+            left = max(left, (end - minute) % MINUTES_A_DAY * MINUTE_MS - wall % MINUTE_MS)
+    return left
 
 
 def zone_of(name: str) -> ZoneInfo:
