@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.figures import Figure, Plan
 from bench.processes import Hub
 from bench.proxy import Proxy
-from bench.runs import Diary, daemon, end_s, guard_of, submit
+from bench.runs import Diary, daemon, end_s, guard_of, submit, wait_idle
 
 RUN_S = 90.0
 LEASE_S = 6.0  # the default is 30 s: what counts is how much later than the lease it is
@@ -22,16 +22,16 @@ AGES_S = (1.0, 3.0, 5.0)  # of the run when its daemon is lost
 def measure(plan: Plan) -> Iterator[Figure]:
     """Each loss at three ages of the run."""
     ages = AGES_S[: plan.rounds]
-    killed, tree = zip(*(_killed(plan.folder / f"killed-{age}", age) for age in ages), strict=True)
+    killed, tree = zip(*(killed(plan.folder / f"killed-{age}", age) for age in ages), strict=True)
     yield _figure("daemon killed (SIGKILL), another one idle → body starts there", list(killed), 2.0)
     yield _figure("daemon killed (SIGKILL) → its whole process tree is dead", list(tree), 1.0)
-    restarted = [_restarted(plan.folder / f"restarted-{age}", age) for age in ages]
+    restarted = [restarted(plan.folder / f"restarted-{age}", age) for age in ages]
     yield _figure("daemon and guard killed, daemon launched again → body starts (its launch included)", restarted, 1.0)
-    cut_off, tree = zip(*(_cut_off(plan.folder / f"cut-{age}", age) for age in ages), strict=True)
+    cut_off, tree = zip(*(cut_off(plan.folder / f"cut-{age}", age) for age in ages), strict=True)
     limit = LEASE_S + 1
     yield _figure(f"network gone, lease {LEASE_S:g} s → body starts elsewhere", list(cut_off), limit)
     yield _figure(f"network gone, lease {LEASE_S:g} s: tree dead before the other one starts by", list(tree), None)
-    frozen, tree = zip(*(_frozen(plan.folder / f"frozen-{age}", age) for age in ages), strict=True)
+    frozen, tree = zip(*(frozen(plan.folder / f"frozen-{age}", age) for age in ages), strict=True)
     yield _figure(f"daemon frozen (SIGSTOP), lease {LEASE_S:g} s → body starts elsewhere", list(frozen), limit)
     yield _figure(f"daemon frozen, lease {LEASE_S:g} s: tree dead before the other one starts by", list(tree), None)
 
@@ -48,17 +48,17 @@ def _figure(what: str, runs: list[float], limit_s: float | None) -> Figure:
 class Scene:
     """A hub, daemon `first` with a run of a `requeue` task, and an idle daemon `second`."""
 
-    def __init__(self, stack: ExitStack, folder: Path, age_s: float, *, is_proxied: bool = False) -> None:
+    def __init__(self, stack: ExitStack, folder: Path, age_s: float, *, is_proxied: bool = False, on_loss: str = "requeue") -> None:
         self.hub = stack.enter_context(Hub(folder / "hub", policy={"lease_ms": round(LEASE_S * 1000)}))
         self.proxy = stack.enter_context(Proxy(self.hub.port)) if is_proxied else None
         self.diary = Diary(folder / "diary")
         port = self.proxy.port if self.proxy else self.hub.port
         self.first = stack.enter_context(daemon(port, folder, "first", self.diary, RUN_S))
-        self.task_id = submit(self.hub, "the task", onLoss="requeue")
+        self.task_id = submit(self.hub, "the task", onLoss=on_loss)
         self.run = self.diary.wait("the task")
         self.pids = [self.run["pid"], *self.run["strays"]]
         self.second = stack.enter_context(daemon(self.hub.port, folder, "second", self.diary, RUN_S))
-        _wait_idle(self.hub, "second")
+        wait_idle(self.hub, "second")
         time.sleep(max(0.0, self.run["at"] + age_s - time.time()))
 
     def second_start(self, within_s: float = 60) -> float:
@@ -66,16 +66,8 @@ class Scene:
         return float(self.diary.wait("the task", count=2, within_s=within_s)["began"])
 
 
-def _wait_idle(hub: Hub, name: str) -> None:
-    deadline = time.monotonic() + 20
-    while hub.call("GET", f"/api/daemons/{name}")[0] != 200:
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"daemon {name} did not come")
-        time.sleep(0.02)
-    time.sleep(0.3)
-
-
-def _killed(folder: Path, age_s: float) -> tuple[float, float]:
+def killed(folder: Path, age_s: float) -> tuple[float, float]:
+    """Seconds to the start elsewhere, and to the death of the tree."""
     with ExitStack() as stack:
         scene = Scene(stack, folder, age_s)
         killed_at = time.time()
@@ -84,7 +76,7 @@ def _killed(folder: Path, age_s: float) -> tuple[float, float]:
         return scene.second_start() - killed_at, tree_s
 
 
-def _restarted(folder: Path, age_s: float) -> float:
+def restarted(folder: Path, age_s: float) -> float:
     """Without a guard there is no last will: the first beat of the new boot frees the old lease."""
     with ExitStack() as stack:
         scene = Scene(stack, folder, age_s)
@@ -95,7 +87,8 @@ def _restarted(folder: Path, age_s: float) -> float:
         return scene.second_start() - started_at
 
 
-def _cut_off(folder: Path, age_s: float) -> tuple[float, float]:
+def cut_off(folder: Path, age_s: float) -> tuple[float, float]:
+    """Seconds to the start elsewhere, and how long before it the tree was dead."""
     with ExitStack() as stack:
         scene = Scene(stack, folder, age_s, is_proxied=True)
         assert scene.proxy is not None
@@ -107,7 +100,8 @@ def _cut_off(folder: Path, age_s: float) -> tuple[float, float]:
         return began_at - silent_at, began_at - dead_at
 
 
-def _frozen(folder: Path, age_s: float) -> tuple[float, float]:
+def frozen(folder: Path, age_s: float) -> tuple[float, float]:
+    """The same for a daemon that is stopped, not gone."""
     with ExitStack() as stack:
         scene = Scene(stack, folder, age_s)
         frozen_at = time.time()

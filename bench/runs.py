@@ -80,3 +80,13 @@ def daemon(hub_port: int, folder: Path, name: str, diary: Diary, run_s: float, *
     """A daemon whose runs write into the diary."""
     chosen = {"drain_ms": 500, **settings}
     return DaemonProcess(hub_port, folder / name, daemon_id=name, command=diary.command(run_s), **chosen)
+
+
+def wait_idle(hub: Hub, name: str, within_s: float = 20) -> None:
+    """Until the hub knows this daemon, and a moment for its long poll."""
+    deadline = time.monotonic() + within_s
+    while hub.call("GET", f"/api/daemons/{name}")[0] != 200:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"daemon {name} did not come")
+        time.sleep(0.02)
+    time.sleep(0.3)

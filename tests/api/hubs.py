@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from io import StringIO
 from itertools import count
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from tests.api.wire import ADMIN, NOTHING, OWNER, Answer, Client
-from understudy.api.app import Api
+from understudy.api.context import Api
 from understudy.api.auth import Keys, RateLimit
 from understudy.api.server import server_of
 from understudy.clock import Clock, ManualClock
@@ -53,6 +53,46 @@ class LoopThread:
         self.loop.close()
 
 
+class KeptStore:
+    """A store in memory that outlives the hubs on it."""
+
+    def __init__(self) -> None:
+        self._store = SqliteStore(None)
+        self.transaction = self._store.transaction
+        self.read = self._store.read
+        self.close_for_good = self._store.close
+
+    def close(self) -> None:
+        """Not yet: the next hub goes on with it."""
+
+
+class FailingStore:
+    """A store that fails while `is_failing`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.is_failing = False
+
+    def transaction(self, fn: Any) -> Any:
+        if self.is_failing:
+            raise StoreError("Store unavailable: disk I/O error at /secret/path")
+        return self._store.transaction(fn)
+
+    def read(self, fn: Any) -> Any:
+        if self.is_failing:
+            raise StoreError("Store unavailable: disk I/O error at /secret/path")
+        return self._store.read(fn)
+
+    def close(self) -> None:
+        self._store.close()
+
+
+def set_failing(hub: Hub, *, is_failing: bool) -> None:
+    """Let the store of a hub fail, or let it be well again."""
+    assert isinstance(hub.store, FailingStore)
+    hub.store.is_failing = is_failing
+
+
 class Hub:
     """A running hub and a client of it. Time passes only in `advance`, which rings the alarm when it would ring."""
 
@@ -62,6 +102,7 @@ class Hub:
         *,
         clock: ManualClock | None = None,
         path: Path | None = None,
+        store: Store | None = None,
         wrap: Callable[[Store], Store] = lambda store: store,
         policy: Policy | None = None,
         keys: dict[str, str] | None = None,
@@ -72,7 +113,7 @@ class Hub:
     ) -> None:
         self.thread = thread
         self.clock = clock or ManualClock()
-        self.store = wrap(SqliteStore(path))
+        self.store = wrap(store or SqliteStore(path))
         self.log = StringIO()
         self._ids = (f"t{n}" for n in count(1))
         self._seqs = count(1)
@@ -83,7 +124,7 @@ class Hub:
         self.runtime = HubRuntime(
             self.store, ticking, IdMaker(ticking), policy or Policy(), Log(ticking, self.log, level="debug"), "9.9.9"
         )
-        self.runtime.alarm.start = lambda: None  # type: ignore[method-assign] - `advance` steps it
+        self.runtime.alarm.start = lambda: None  # type: ignore[method-assign]  # `advance` steps it
         listener = socket.create_server(("127.0.0.1", port), backlog=256)
         listener.setblocking(False)
         self.port: int = listener.getsockname()[1]
@@ -97,7 +138,7 @@ class Hub:
     ) -> asyncio.Task[None]:
         api = Api(self.runtime, keys, limit, publishes_docs=publishes_docs)
         server = server_of(api)
-        server.main_loop = self._stopped.wait  # type: ignore[method-assign,assignment] - ends at once, not at a tick
+        server.main_loop = self._stopped.wait  # type: ignore[method-assign,assignment]  # at once, not at a tick
         await self.runtime.start("fingerprint", "host-of-the-tests")
         await api.load_keys()
         return asyncio.get_running_loop().create_task(server.serve(sockets=[listener]))
@@ -217,5 +258,3 @@ class Hub:
     def incidents(self) -> list[Any]:
         incidents: list[Any] = self.get("/api/incidents").of(200)["incidents"]
         return incidents
-
-

@@ -43,7 +43,9 @@ def test_a_lease_has_token_attempt_on_loss_and_duration(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize(("asked", "seconds"), [(10, 10), (30, 30), (31, 30), (600, 30), (None, 30)])
-def test_the_hub_chooses_the_duration_and_a_claim_may_only_shorten_it(hub: Hub, asked: int | None, seconds: int) -> None:
+def test_the_hub_chooses_the_duration_and_a_claim_may_only_shorten_it(
+    hub: Hub, asked: int | None, seconds: int
+) -> None:
     hub.enqueue()
     lease = hub.lease(**({"leaseDurationSec": asked} if asked else {}))
     assert lease["durationSec"] == seconds

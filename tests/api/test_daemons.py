@@ -25,7 +25,9 @@ def test_daemons_are_listed_and_shown_alike(hub: Hub) -> None:
     listed = hub.get("/api/daemons").of(200)["daemons"]
     assert [daemon["daemonId"] for daemon in listed] == ["a", "b"]
     assert listed[0] == hub.daemon("a")
-    promised = "daemonId state lastSeenAt silentForSec lateAt downAt intervalSec version bootId capacity provides running"
+    promised = (
+        "daemonId state lastSeenAt silentForSec lateAt downAt intervalSec version bootId capacity provides running"
+    )
     assert set(promised.split()) <= listed[0].keys()
     assert "incidentId" not in listed[0]
     assert "reason" not in listed[0]

@@ -66,7 +66,14 @@ def test_the_same_again_is_the_first_task(hub: Hub, how: str) -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [{"metadata": {"a": 2}}, {"priority": "low"}, {"needs": []}, {"maxAttempts": 2}, {"onLoss": "ask"}, {"source": "s"}],
+    [
+        {"metadata": {"a": 2}},
+        {"priority": "low"},
+        {"needs": []},
+        {"maxAttempts": 2},
+        {"onLoss": "ask"},
+        {"source": "s"},
+    ],
     ids=str,
 )
 def test_any_other_field_makes_another_body(hub: Hub, other: dict[str, Any]) -> None:

@@ -241,11 +241,29 @@ def test_a_stream_shows_frequent_lines_only_to_those_who_ask(hub: Hub, streams: 
 
 # ---- which events there are
 
-STORY = (
-    "daemon.registered daemon.late daemon.down daemon.recovered daemon.stuck daemon.asleep daemon.paused daemon.stopped "
-    "daemon.cloned lease.expired lease.released lease.lost task.queued task.claimed task.done task.failed task.retrying "
-    "task.cancelled task.waiting hub.started hub.gap"
-).split()
+STORY = [
+    "daemon.registered",
+    "daemon.late",
+    "daemon.down",
+    "daemon.recovered",
+    "daemon.stuck",
+    "daemon.asleep",
+    "daemon.paused",
+    "daemon.stopped",
+    "daemon.cloned",
+    "lease.expired",
+    "lease.released",
+    "lease.lost",
+    "task.queued",
+    "task.claimed",
+    "task.done",
+    "task.failed",
+    "task.retrying",
+    "task.cancelled",
+    "task.waiting",
+    "hub.started",
+    "hub.gap",
+]
 
 
 def test_every_promised_event_is_told_when_it_happens(hub: Hub) -> None:

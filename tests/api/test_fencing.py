@@ -65,7 +65,9 @@ def test_an_older_token_changes_nothing(hub: Hub) -> None:
         assert (refused["error"], refused["code"]) == ("Lease lost", LOST)
         assert refused["heldBy"] == "new"
     after = hub.task(task_id)
-    assert len(after.pop("history")) == len(before.pop("history")) + 1  # the late result leaves a trace, and that is all
+    assert (
+        len(after.pop("history")) == len(before.pop("history")) + 1
+    )  # the late result leaves a trace, and that is all
     assert after == before
     hub.result(task_id, token=new, success=True, output="ours").of(200)
     assert hub.get(f"/api/result/{task_id}").of(200)["output"] == "ours"

@@ -90,9 +90,13 @@ def test_a_renewal_with_its_token_lasts_as_long_as_a_beats(hub: Hub) -> None:
     assert renewed["token"] == lease["token"]
 
 
-@pytest.mark.parametrize(("claim", "limit"), [({}, 10), ({"leaseDurationSec": 12}, 4), ({"onLoss": "wait"}, 100)], ids=str)
+@pytest.mark.parametrize(
+    ("claim", "limit"), [({}, 10), ({"leaseDurationSec": 12}, 4), ({"onLoss": "wait"}, 100)], ids=str
+)
 @pytest.mark.parametrize("interval", [5, 10, 600])
-def test_the_next_beat_comes_within_a_third_of_the_shortest_lease(hub: Hub, claim: Any, limit: int, interval: int) -> None:
+def test_the_next_beat_comes_within_a_third_of_the_shortest_lease(
+    hub: Hub, claim: Any, limit: int, interval: int
+) -> None:
     lease = leased(hub, **claim)
     answer = hub.beat(running=running(lease), intervalSec=interval).of(200)
     assert 0 < answer["nextInSec"] <= limit
@@ -119,7 +123,8 @@ def test_what_is_unknown_finished_or_older_is_lost(hub: Hub) -> None:
     hub.result(lease["taskId"], token=lease["token"], success=True).of(200)
     hub.enqueue("second")
     second = hub.daemon_lease()
-    named = running(lease) + [{"taskId": "second", "token": second["token"] - 1}, {"taskId": "unknown", "token": 7}]
+    older = {"taskId": "second", "token": second["token"] - 1}
+    named = [*running(lease), older, {"taskId": "unknown", "token": 7}]
     assert sorted(hub.beat(running=named).of(200)["lost"]) == sorted([lease["taskId"], "second", "unknown"])
 
 

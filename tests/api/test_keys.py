@@ -201,7 +201,13 @@ def test_a_revoked_key_is_not_rotated_to_life(hub: Hub) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"name": "n"}, {"name": "n", "scopes": []}, {"name": "n", "scopes": ["root"]}, {"name": "", "scopes": ["read"]}],
+    [
+        {},
+        {"name": "n"},
+        {"name": "n", "scopes": []},
+        {"name": "n", "scopes": ["root"]},
+        {"name": "", "scopes": ["read"]},
+    ],
     ids=str,
 )
 def test_a_key_without_a_name_or_with_odd_scopes_is_refused(shared_hub: Hub, body: object) -> None:

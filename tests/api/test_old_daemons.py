@@ -21,7 +21,9 @@ def health(hub: Hub) -> Any:
 # ---- heartbeat
 
 
-@pytest.mark.parametrize("body", [NOTHING, b"", {}, b"{", b"hello", b"\xff", {"workerId": FIRST}, {"workerId": ""}], ids=repr)
+@pytest.mark.parametrize(
+    "body", [NOTHING, b"", {}, b"{", b"hello", b"\xff", {"workerId": FIRST}, {"workerId": ""}], ids=repr
+)
 def test_a_heartbeat_with_any_body_or_none_is_fine(hub: Hub, body: Any) -> None:
     answer = hub.post("/api/queue/heartbeat", body).of(200)
     assert answer["success"] is True
@@ -91,7 +93,8 @@ def test_a_report_of_a_daemon_that_never_registered_is_not_found(hub: Hub) -> No
 
 
 @pytest.mark.parametrize(
-    ("said", "state", "has_reason"), [("healthy", "healthy", False), ("degraded", "healthy", True), ("unhealthy", "stuck", True)]
+    ("said", "state", "has_reason"),
+    [("healthy", "healthy", False), ("degraded", "healthy", True), ("unhealthy", "stuck", True)],
 )
 def test_what_an_old_daemon_says_maps_to_a_state(hub: Hub, said: str, state: str, has_reason: bool) -> None:
     hub.post("/api/daemon/register", REGISTER).of(201)

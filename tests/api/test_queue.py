@@ -231,7 +231,7 @@ def test_releasing_what_is_not_leased_is_fine(hub: Hub) -> None:
     assert hub.get(f"/api/result/{task_id}").of(200)["success"] is True
 
 
-# ---- GET /api/queue/{id}
+# ---- one task
 
 
 def test_a_task_is_shown_with_what_it_was_enqueued_with(hub: Hub) -> None:
@@ -258,7 +258,9 @@ def test_an_unknown_or_finished_task_is_not_found(hub: Hub) -> None:
 # ---- status
 
 
-@pytest.mark.parametrize("status", ["processing", "pending", "done", "failed", "cancelled", "\u51e6\u7406\u4e2d", "x" * 256])
+@pytest.mark.parametrize(
+    "status", ["processing", "pending", "done", "failed", "cancelled", "\u51e6\u7406\u4e2d", "x" * 256]
+)
 def test_a_status_is_a_note_and_takes_no_task_out_of_the_queue(hub: Hub, status: str) -> None:
     task_id = hub.enqueue()
     note = hub.post(f"/api/queue/{task_id}/status", {"status": status}).of(200)
@@ -279,7 +281,19 @@ def test_the_status_of_an_unknown_task_is_not_found(hub: Hub) -> None:
 
 # ---- results
 
-OUTPUTS: list[Any] = ["text", "", 5, 0, 1.5, True, False, [], {}, {"deep": [None, {"a": "\u8a9e"}]}, "nul\0 and \U0001f916"]
+OUTPUTS: list[Any] = [
+    "text",
+    "",
+    5,
+    0,
+    1.5,
+    True,
+    False,
+    [],
+    {},
+    {"deep": [None, {"a": "\u8a9e"}]},
+    "nul\0 and \U0001f916",
+]
 
 
 @pytest.mark.parametrize("output", OUTPUTS, ids=ascii)
@@ -330,7 +344,9 @@ def test_a_poison_task_has_a_result_that_says_so(hub: Hub) -> None:
     assert "poison" in result["error"]
 
 
-def test_finished_tasks_keep_their_result_when_the_hub_starts_anew(start_hub: Callable[..., Hub], tmp_path: Any) -> None:
+def test_finished_tasks_keep_their_result_when_the_hub_starts_anew(
+    start_hub: Callable[..., Hub], tmp_path: Any
+) -> None:
     first = start_hub(path=tmp_path / "hub.db")
     task_id = first.enqueue()
     first.claim()

@@ -87,7 +87,7 @@ def test_a_batch_needs_id_token_and_success_of_each(hub: Hub, missing: str) -> N
 
 def test_errors_may_hold_anything_that_a_program_prints(hub: Hub) -> None:
     (lease,) = leases(hub, 1)
-    error = "\x1b[31mred\x1b[0m \0 \u2028 \U0001f4a5 \\ud800 \"quoted\""
+    error = '\x1b[31mred\x1b[0m \0 \u2028 \U0001f4a5 \\ud800 "quoted"'
     report(hub, item(lease, success=False, error=error))
     assert hub.get(f"/api/result/{lease['taskId']}").of(200)["error"] == error
 

@@ -1,14 +1,13 @@
-"""DESIGN 3 on a simulated clock: late, down, recovered; and what a hub's own absence or a jump of its clock does not do."""
+"""DESIGN 3 on a simulated clock: late, down, recovered; what a hub's own absence or a jump of its clock changes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.api.hubs import DAY, HOUR, MINUTE, Hub
+from tests.api.hubs import DAY, HOUR, MINUTE, Hub, KeptStore
 from tests.api.wire import ADMIN, at
 
 LATE, DOWN = 180_000, 300_000
@@ -107,7 +106,7 @@ def test_an_announced_longer_interval_stretches_late_and_down_keeps_its_distance
     hub.advance(2 * HOUR)
     assert told(hub, "daemon.late") == [("mini", beat_at + late_s * 1000)]
     assert told(hub, "daemon.down") == [("mini", beat_at + late_s * 1000 + DOWN - LATE)]
-    said = [event for event in hub.get("/api/events?search=beats%20every").of(200)["events"]]
+    said = hub.get("/api/events?search=beats%20every").of(200)["events"]
     assert len(said) == (1 if late_s > 180 else 0), "said once"
 
 
@@ -137,9 +136,10 @@ def test_three_daemons_falling_silent_together_make_the_hub_suspect_as_well(hub:
 
 
 @pytest.fixture(params=["frozen", "restarted"])
-def be_away(request: pytest.FixtureRequest, start_hub: Callable[..., Hub], tmp_path: Path) -> Any:
-    """A hub on disk, and a way for it to be away."""
-    hub = start_hub(path=tmp_path / "hub.db")
+def be_away(request: pytest.FixtureRequest, start_hub: Callable[..., Hub]) -> Iterator[Any]:
+    """A hub, and a way for it to be away."""
+    store = KeptStore()
+    hub = start_hub(store=store)
 
     def away(ms: int) -> Hub:
         if request.param == "frozen":
@@ -147,12 +147,13 @@ def be_away(request: pytest.FixtureRequest, start_hub: Callable[..., Hub], tmp_p
             return hub
         hub.begin_stop().result(10)
         hub.clock.advance(ms)
-        again = start_hub(path=tmp_path / "hub.db", clock=hub.clock)
+        again = start_hub(store=store, clock=hub.clock)
         again._seqs = hub._seqs
         again.advance(0)
         return again
 
-    return hub, away
+    yield hub, away
+    store.close_for_good()
 
 
 @pytest.mark.parametrize("times", [0.5, 1, 3])

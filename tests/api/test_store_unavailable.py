@@ -4,46 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.api.hubs import Hub
+from tests.api.hubs import FailingStore, Hub, set_failing
 from tests.api.rows import NAMES, ROWS, Row
 from tests.api.wire import ADMIN
 from tests.waiting import eventually
-from understudy.errors import StoreError
-from understudy.store.base import Store
-
-
-class Failing:
-    """A store that fails while `is_failing`."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.is_failing = False
-
-    def transaction(self, fn: Any) -> Any:
-        if self.is_failing:
-            raise StoreError("Store unavailable: disk I/O error at /secret/path")
-        return self._store.transaction(fn)
-
-    def read(self, fn: Any) -> Any:
-        if self.is_failing:
-            raise StoreError("Store unavailable: disk I/O error at /secret/path")
-        return self._store.read(fn)
-
-    def close(self) -> None:
-        self._store.close()
+from understudy.store.sqlite import SqliteStore
 
 
 @pytest.fixture
 def failing(start_hub: Callable[..., Hub]) -> Hub:
     """A hub whose store fails from now on; one task waits in it."""
-    hub = start_hub(wrap=Failing)
+    hub = start_hub(wrap=FailingStore)
     hub.enqueue("x1")
-    hub.store.is_failing = True
+    set_failing(hub, is_failing=True)
     return hub
 
 
@@ -80,7 +59,7 @@ def test_keys_are_still_checked(failing: Hub) -> None:
 
 def test_the_hub_goes_on_when_the_store_is_back(failing: Hub) -> None:
     failing.post("/api/queue", {"id": "x2", "content": "x"}).of(503)
-    failing.store.is_failing = False
+    set_failing(failing, is_failing=False)
     assert failing.pending() == ["x1"]
     failing.post("/api/queue", {"id": "x2", "content": "x"}).of(201)
     assert failing.claim()["taskId"] == "x1"
@@ -89,12 +68,13 @@ def test_the_hub_goes_on_when_the_store_is_back(failing: Hub) -> None:
 def test_a_full_disk_is_unavailable_and_half_of_nothing(start_hub: Callable[..., Hub], tmp_path: Path) -> None:
     hub = start_hub(path=tmp_path / "hub.db")
     hub.enqueue("first")
-    pages = hub.store._writer.execute("PRAGMA page_count").fetchone()[0]
-    hub.store._writer.execute(f"PRAGMA max_page_count = {pages + 20}")
+    store = sqlite_of(hub)
+    pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
+    store._writer.execute(f"PRAGMA max_page_count = {pages + 20}")
     big = {"tasks": [{"id": f"b{n}", "content": "x" * 1000} for n in range(500)]}
     assert hub.post("/api/queue/batch", big).of(503)["error"] == "Store unavailable"
     assert hub.pending() == ["first"]
-    hub.store._writer.execute("PRAGMA max_page_count = 1000000")
+    store._writer.execute("PRAGMA max_page_count = 1000000")
     assert all(task["created"] for task in hub.post("/api/queue/batch", big).of(200)["tasks"])
     assert len(hub.pending()) == 501
 
@@ -102,17 +82,36 @@ def test_a_full_disk_is_unavailable_and_half_of_nothing(start_hub: Callable[...,
 def test_one_request_that_the_store_refuses_fails_alone(start_hub: Callable[..., Hub], tmp_path: Path) -> None:
     """Requests of one batch share a transaction: it is rolled back, and each is tried alone, once."""
     hub = start_hub(path=tmp_path / "hub.db")
-    pages = hub.store._writer.execute("PRAGMA page_count").fetchone()[0]
-    hub.store._writer.execute(f"PRAGMA max_page_count = {pages + 30}")
-    bodies = [{"id": "small1", "content": "x"}, {"id": "large", "content": "x" * 900_000}, {"id": "small2", "content": "x"}]
+    store, writer = sqlite_of(hub), hub.runtime.writer
+    pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
+    store._writer.execute(f"PRAGMA max_page_count = {pages + 30}")
+    contents = {"small1": "x", "large": "x" * 900_000, "small2": "x"}
+    batches: list[int] = []
+    run = writer.engine.run
+
+    def counted(operations: Any) -> Any:
+        batches.append(len(operations))
+        return run(operations)
+
+    writer.engine.run = counted
     with ThreadPoolExecutor(4) as pool:
-        with hub.store._writing:  # the writer stands in its first transaction: what comes now is its next batch
+        with store._writing:  # the writer stands in its first transaction: what comes now is its next batch
             beat = pool.submit(hub.new_client().post, "/api/queue/heartbeat", {})
-            eventually(lambda: hub.runtime.writer._queue.empty())
+            eventually(lambda: batches == [1])
             sent = []
-            for n, body in enumerate(bodies):
-                sent.append(pool.submit(hub.new_client().post, "/api/queue", body))
-                eventually(lambda n=n: hub.runtime.writer._queue.qsize() == n + 1)
+            for task_id, content in contents.items():
+                sent.append(pool.submit(hub.new_client().post, "/api/queue", {"id": task_id, "content": content}))
+                eventually(partial(is_queued, hub, len(sent)))
         beat.result(10).of(200)
         assert [answer.result(10).status for answer in sent] == [201, 503, 201]
+    assert batches == [1, 3]
     assert hub.pending() == ["small1", "small2"]
+
+
+def is_queued(hub: Hub, count: int) -> bool:
+    return hub.runtime.writer._queue.qsize() == count
+
+
+def sqlite_of(hub: Hub) -> SqliteStore:
+    assert isinstance(hub.store, SqliteStore)
+    return hub.store

@@ -11,7 +11,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 OWNER, ADMIN = "owner-key-of-the-tests", "admin-key-of-the-tests"
-NOTHING: Any = object()
+
+
+class _Nothing:
+    def __repr__(self) -> str:
+        return "no body"
+
+
+NOTHING: Any = _Nothing()
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -36,7 +43,13 @@ class Client:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
 
     def call(
-        self, method: str, path: str, body: Any = NOTHING, *, key: Any = NOTHING, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = NOTHING,
+        *,
+        key: Any = NOTHING,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Send JSON, or bytes as they are; `key` None sends none."""
         sent = dict(headers or {})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -177,6 +179,17 @@ def test_status_shows_hub_and_daemons(cli, hub):
     assert [row["daemonId"] for row in seen["daemons"]] == ["mini"]
 
 
+def test_status_is_watched_until_ctrl_c(hub, tmp_path):
+    log = tmp_path / "status.log"
+    with (
+        log.open("wb") as stream,
+        subprocess.Popen([*PROGRAM, "status", "--watch"], env=hub.env, stdout=stream) as watch,
+    ):
+        eventually(lambda: log.read_text().count(hub.url) >= 2, within_s=20)
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait(10) == 130
+
+
 @pytest.mark.usefixtures("daemon")
 def test_limits_of_a_daemon_are_set_one_by_one(cli, hub):
     def settings():
@@ -269,6 +282,11 @@ def test_a_defect_is_a_sentence_and_with_debug_a_traceback(cli):
     assert (done.returncode, done.stdout) == (70, "")
     assert done.stderr.startswith("understudy: this is a defect")
     assert "Traceback" not in done.stderr
+    debug = {**os.environ, "UNDERSTUDY_DEBUG": "1"}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=debug, capture_output=True, text=True, timeout=30, check=False)
+    assert "ZeroDivisionError" in done.stderr
+    assert "Traceback" in done.stderr
 
 
 def test_a_reader_that_went_away_ends_the_command_quietly(hub):

@@ -99,9 +99,12 @@ def test_it_ends_when_its_parent_is_gone(tmp_path):
     command = [*PROGRAM, "hub", "--port", "0", "--data", str(tmp_path / "hub"), "--stop-at-eof"]
     log = tmp_path / "log"
     with log.open("wb") as stream, subprocess.Popen(command, stdin=subprocess.PIPE, stderr=stream) as process:
-        eventually(lambda: "Listening on" in log.read_text(), within_s=15)
-        process.stdin.close()
-        assert process.wait(15) == 0
+        try:
+            eventually(lambda: "Listening on" in log.read_text(), within_s=15)
+            process.stdin.close()
+            assert process.wait(15) == 0
+        finally:
+            process.kill()
     assert "Stopped" in log.read_text()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import threading
 
@@ -66,18 +67,21 @@ def test_the_last_50_come_first_then_what_happens(hub):
 
 def test_a_restarted_hub_is_followed_without_gap_or_repetition(hub):
     enqueue(hub, 0)
-    with tailing(hub, "--format", "json", "--search", "queued") as (_, lines, said):
+    with tailing(hub, "--format", "json", "--search", "queued", "--lines", "2") as (process, lines, said):
         eventually(lambda: len(lines) == 1, within_s=15)
         enqueue(hub, 1)
         eventually(lambda: len(lines) == 2, within_s=5)
         hub.kill()
         eventually(lambda: any("Waiting for it" in line for line in said), within_s=10)
+        process.send_signal(signal.SIGSTOP)
         hub.start()
-        enqueue(hub, 2)
-        eventually(lambda: any("task-2" in line for line in lines), within_s=20)
-        enqueue(hub, 3)
-        eventually(lambda: any("task-3" in line for line in lines), within_s=10)
-        assert [json.loads(line)["fields"]["taskId"] for line in lines] == [f"task-{n}" for n in range(4)]
+        for number in range(2, 6):
+            enqueue(hub, number)
+        process.send_signal(signal.SIGCONT)
+        eventually(lambda: any("task-5" in line for line in lines), within_s=20)
+        enqueue(hub, 6)
+        eventually(lambda: any("task-6" in line for line in lines), within_s=10)
+        assert [json.loads(line)["fields"]["taskId"] for line in lines] == [f"task-{n}" for n in range(7)]
         assert sum("Waiting for it" in line for line in said) == 1
         assert sum("is back" in line for line in said) == 1
 
@@ -114,8 +118,6 @@ def test_a_hub_that_was_never_there_is_no_reason_to_wait(hub):
 
 
 def test_ctrl_c_ends_it_with_130_and_no_word(hub):
-    import signal
-
     with tailing(hub) as (process, lines, said):
         eventually(lambda: lines, within_s=15)
         process.send_signal(signal.SIGINT)

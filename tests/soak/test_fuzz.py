@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from bench.processes import KEY, Hub
 from tests.soak.fuzzer import Fuzzer
+from understudy.clock import ManualClock
+from understudy.coordinator.nouns import Policy
+from understudy.errors import NotFoundError
+from understudy.hub.batch import Engine
+from understudy.hub.owners import Steer
+from understudy.ids import IdMaker
+from understudy.runtime.writer import Writer
+from understudy.store.sqlite import SqliteStore
 
 LINES = 4
 GROWTH_MIB_MAX = 10
@@ -80,11 +91,26 @@ def schemathesis_requests(hub: Hub, requests: int, seed: int) -> dict[int, int]:
     return counted
 
 
-def test_1700_fuzzed_requests_give_no_5xx(tmp_path):
+def test_1900_fuzzed_requests_give_no_5xx(tmp_path):
     with Hub(tmp_path) as hub:
-        counted = fuzz(hub, 1_700, seed=1)
+        counted = fuzz(hub, 1_900, seed=1)
         assert counted.get(200, 0) > 200
         assert counted.get(400, 0) > 100
+
+
+def test_100_requests_of_schemathesis_give_no_5xx(tmp_path):
+    with Hub(tmp_path) as hub:
+        counted = schemathesis_requests(hub, 100, seed=1)
+        assert sum(counted.values()) >= 70
+
+
+@pytest.mark.soak
+def test_2000_requests_of_schemathesis_give_no_5xx(tmp_path, report):
+    seed = random.randrange(1 << 20)
+    with Hub(tmp_path) as hub:
+        counted = schemathesis_requests(hub, 2_000, seed)
+        assert hub.call("GET", "/ready")[0] == 200
+        report(f"{sum(counted.values()):,} requests (seed {seed}): by status {dict(sorted(counted.items()))}")
 
 
 @pytest.mark.soak
@@ -103,3 +129,33 @@ def test_100_000_fuzzed_requests_give_no_5xx_and_no_growth(tmp_path, report):
             f"after 20,000, then {', '.join(f'{mib:+.1f}' for mib in grown)} MiB after each 20,000 more"
         )
         assert max(grown) <= GROWTH_MIB_MAX
+
+
+def test_a_refusal_is_freed_with_its_answer_not_by_the_collector():
+    """A ring of exception, frames and working set for each refused request is how a hub grows (100 KiB each)."""
+
+    async def refuse_many() -> None:
+        clock = ManualClock()
+        ids = IdMaker(clock)
+        writer = Writer(Engine(SqliteStore(None), clock, ids, Policy()), lambda bug: None)
+        writer.start(asyncio.get_running_loop())
+        for n in range(20):
+            with pytest.raises(NotFoundError):
+                await writer.decide(Steer("cancel", f"task-{n}", "key"))
+        writer.stop()
+        writer.engine.store.close()
+
+    asyncio.run(refuse_many())
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        asyncio.run(refuse_many())
+        gc.collect()
+        kept = Counter(type(found).__name__ for found in gc.garbage)
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert not kept["WorkingSet"]
+    assert not kept["NotFoundError"]

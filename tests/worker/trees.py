@@ -48,7 +48,14 @@ def pids_in(path: Path) -> list[int]:
 
 
 def living(pids: list[int]) -> list[int]:
-    return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+    return [pid for pid in pids if _lives(pid)]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def start(argv: tuple[str, ...], run_id: str, env: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from html import escape
 from typing import Any
 
@@ -27,7 +29,7 @@ def page_routes(api: Api, endpoints: tuple[Endpoint, ...]) -> list[Route]:
     """The public routes."""
     routes = [Route("/health", _health(api)), Route("/ready", _ready(api))]
     if api.publishes_docs:
-        document = openapi_of(endpoints, api.hub.version)
+        document = cache(lambda: openapi_of(endpoints, api.hub.version))  # made when it is first asked for
         routes += [Route("/openapi.json", _openapi(document)), Route("/docs", _docs(document))]
     return routes
 
@@ -79,32 +81,34 @@ def _ready(api: Api) -> Any:
     return ready
 
 
-def _openapi(document: dict[str, Any]) -> Any:
+def _openapi(document: Callable[[], dict[str, Any]]) -> Any:
     async def openapi(_: Request) -> Response:
-        return json_response(document)
+        return json_response(document())
 
     return openapi
 
 
-def _docs(document: dict[str, Any]) -> Any:
+def _docs(document: Callable[[], dict[str, Any]]) -> Any:
+    async def docs(_: Request) -> Response:
+        return HTMLResponse(_page(document()))
+
+    return docs
+
+
+def _page(document: dict[str, Any]) -> str:
     rows = "\n".join(
         f"<tr><td><code>{method.upper()}</code></td><td><code>{escape(path)}</code></td>"
         f"<td>{escape(operation['summary'])}</td></tr>"
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     )
-    page = (
+    return (
         "<!doctype html><html lang=en><meta charset=utf-8><title>understudy API</title>"
         "<style>body{font:16px system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem}"
         "td{padding:.3rem .8rem .3rem 0;vertical-align:top}</style>"
         f"<h1>understudy {escape(document['info']['version'])}</h1>"
         f"<p>{escape(t('api.docs_intro'))} <a href=openapi.json>openapi.json</a></p><table>{rows}</table></html>"
     )
-
-    async def docs(_: Request) -> Response:
-        return HTMLResponse(page)
-
-    return docs
 
 
 def json_response(body: Any, status: int = 200) -> Response:

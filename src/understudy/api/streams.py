@@ -81,9 +81,7 @@ async def _follow(
             await send({"type": "http.response.body", "body": b""})
 
 
-async def _catch_up(
-    hub: HubRuntime, wanted: EventFilter, after: int | None, page: list[StoredEvent], send: Any
-) -> int:
+async def _catch_up(hub: HubRuntime, wanted: EventFilter, after: int | None, page: list[StoredEvent], send: Any) -> int:
     """Write what was missed since `after`, or the last page; where it came to is returned."""
     last = after or 0
     while page:

@@ -109,8 +109,9 @@ class Child:
             return
         text, colour = line, "yellow"
         if found:
+            rest = found["rest"]
             is_news = found["level"] == "INFO"
-            text = f"{found['at']} {found['rest'] if is_news else found['level'] + ' ' + found['rest']}"
+            text = f"{found['at']} {rest.partition(' executor=')[0] if is_news else found['level'] + ' ' + rest}"
             colour = {"INFO": "dim", "CRITICAL": "red"}.get(found["level"], "yellow")
         with contextlib.suppress(OSError, ValueError):
             note(f"{paint(self.name, 'dim', sys.stderr)} │ {paint(safe(text), colour, sys.stderr)}")

@@ -71,10 +71,9 @@ def follow(hub: HubClient, wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 if is_away:
                     note(t("cli.tail.back", url=hub.url))
                 has_begun, is_away, pause_s = True, False, PAUSE_S_MIN
-                if event is None or 0 < event.get("id", 0) <= last_id:
-                    continue
-                last_id = max(last_id, event.get("id", 0))
-                yield event
+                if event is not None:
+                    last_id = max(last_id, event.get("id", 0))  # what is live only has none
+                    yield event
         except UnreachableError as error:
             if not has_begun:
                 raise

@@ -7,7 +7,7 @@ import queue
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -117,7 +117,7 @@ class Session:
     def stop(self, *, is_told: bool = True) -> int:
         """The daemon first, so that it can give back what it holds; bounded. A second Ctrl-C does not wait."""
         if is_told:
-            say("\n" + t("cli.up.stopping"))
+            _say_if_possible("\n" + t("cli.up.stopping"))
         is_orderly = True
         patience = {"daemon": self._settings.drain_ms / 1000 + DAEMON_MORE_S, "hub": HUB_STOP_S}
         for child in reversed(self._children):
@@ -126,7 +126,7 @@ class Session:
             except KeyboardInterrupt:
                 child.kill()
         if is_told:
-            say(t("cli.up.stopped", path=self._data_dir) if is_orderly else t("cli.up.killed"))
+            _say_if_possible(t("cli.up.stopped", path=self._data_dir) if is_orderly else t("cli.up.killed"))
         return Exit.OK
 
     def _make_keys(self) -> Path:
@@ -211,6 +211,12 @@ class Session:
         lines = safe_lines(str(result.get("output", ""))).splitlines()
         for line in lines[:ANSWER_LINES_MAX]:
             say(paint(f"  │ {line}", "dim"))
+
+
+def _say_if_possible(text: str) -> None:
+    """A terminal that was closed must not keep us from stopping in order."""
+    with suppress(OSError, ValueError):
+        say(text)
 
 
 @contextmanager

@@ -100,26 +100,36 @@ def seen(daemon: Daemon, now: Now, policy: Policy, said: str = "healthy", reason
 
 def rung(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy, incident_id: str) -> Health:
     """The alarm's look when the deadline has come: re-arm it, or say late, then down."""
-    if daemon.state not in JUDGED and daemon.state != "asleep":
-        return Health(replace(daemon, deadline_h=0))
     limits = limits_of(daemon, policy)
     if daemon.state == "asleep":
         return _overslept(daemon, limits, now, incident_id)
     if daemon.state == "late":
-        deadline = max(down_deadline(daemon, limits, now), daemon.deadline_h)
-        if now.h < deadline:
-            return Health(replace(daemon, deadline_h=deadline))
-        return _down(daemon, incident, now, deadline)
+        return _still_late(daemon, incident, limits, now)
+    if daemon.state in JUDGED:
+        return _silent(daemon, limits, now, incident_id)
+    return Health(replace(daemon, deadline_h=0))
+
+
+def _silent(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Health:
+    """It may be late, or expected to sleep."""
     deadline = late_deadline(daemon, limits, now)
     if now.h < deadline:
         return Health(replace(daemon, deadline_h=deadline))
     sleep_left = sleep_left_ms(daemon.expected_sleep, now.wall)
-    if sleep_left:
-        wakes_h = now.h + sleep_left + limits.late_ms
-        rearmed = replace(daemon, state="asleep", deadline_h=wakes_h, since_at=now.wall, reason="expected")
-        event = health_event(rearmed, now, "daemon.asleep", "info", f"Daemon {daemon.id} is asleep, as expected")
-        return Health(rearmed, _periods(daemon, rearmed, now), (event,))
-    return _late(daemon, limits, now, deadline, incident_id)
+    if not sleep_left:
+        return _late(daemon, limits, now, deadline, incident_id)
+    wakes_h = now.h + sleep_left + limits.late_ms
+    asleep = replace(daemon, state="asleep", deadline_h=wakes_h, since_at=now.wall, reason="expected")
+    event = health_event(asleep, now, "daemon.asleep", "info", f"Daemon {daemon.id} is asleep, as expected")
+    return Health(asleep, _periods(daemon, asleep, now), (event,))
+
+
+def _still_late(daemon: Daemon, incident: Incident | None, limits: Limits, now: Now) -> Health:
+    """It may be down."""
+    deadline = max(down_deadline(daemon, limits, now), daemon.deadline_h)
+    if now.h < deadline:
+        return Health(replace(daemon, deadline_h=deadline))
+    return _down(daemon, incident, now, deadline)
 
 
 def _overslept(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Health:

@@ -26,7 +26,7 @@ def hear(hearing: Hearing, wall: int) -> tuple[Hearing, Now, Event | None]:
     """
     passed = wall - hearing.heard_at
     if hearing.idle or not hearing.heard_at:
-        return hearing, Now(wall, wall - hearing.gaps_ms, hearing.resumed_h), None
+        return _idle(hearing, wall, passed)
     if 0 <= passed <= GAP_MIN_MS:
         after = replace(hearing, heard_at=wall) if passed >= WRITE_EVERY_MS else hearing
         return after, Now(wall, wall - hearing.gaps_ms, hearing.resumed_h), None
@@ -44,6 +44,14 @@ def hear(hearing: Hearing, wall: int) -> tuple[Hearing, Now, Event | None]:
     if abs(passed) <= GAP_MIN_MS:  # a small step back of the wall clock: corrected, not worth a word
         return replace(after, resumed_h=hearing.resumed_h), Now(wall, resumed_h, hearing.resumed_h), None
     return after, Now(wall, resumed_h, resumed_h), event
+
+
+def _idle(hearing: Hearing, wall: int, passed: int) -> tuple[Hearing, Now, Event | None]:
+    """Nobody needs to be heard: nothing is a gap, but the count never goes back, whatever the wall clock does."""
+    back_ms = min(passed, 0) if hearing.heard_at else 0
+    is_written = back_ms or passed >= WRITE_EVERY_MS
+    after = replace(hearing, heard_at=wall, gaps_ms=hearing.gaps_ms + back_ms) if is_written else hearing
+    return after, Now(wall, wall - after.gaps_ms, hearing.resumed_h), None
 
 
 def awake(hearing: Hearing, now: Now) -> Hearing:

@@ -86,7 +86,7 @@ class Engine:
         try:
             decision = operation.decide(work, now)
         except UnderstudyError as refusal:
-            return refusal
+            return refusal.with_traceback(None)  # its frames would keep the whole working set until the next collection
         except Exception as bug:  # noqa: BLE001 - one request's bug must not fail the others; the edge logs it
             return bug
         work.apply(decision)

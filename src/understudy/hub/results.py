@@ -94,7 +94,9 @@ class Report(Operation):
             task, self._row(task, now), now, is_final=bool(failure and failure.final), outcome=outcome
         )
         said = conversation_rows(work, change.task, self.body, now)
-        return Decision({"success": True}, (*rows, *change.save, *said), (*events, *change.events))
+        is_revived = task.status in FINISHED and change.task.status not in FINISHED  # poison, and tried again after all
+        dropped = ((Result, task.id),) if is_revived else ()
+        return Decision({"success": True}, (*rows, *change.save, *said), (*events, *change.events), dropped)
 
     def _row(self, task: Task, now: Now) -> Result:
         body = self.body

@@ -43,7 +43,10 @@ class Writer:
         """The operation's answer, once it is durable; raises what it was refused with."""
         reply = asyncio.get_running_loop().create_future()
         self._put(operation, reply)
-        return await reply
+        try:
+            return await reply
+        finally:
+            del reply  # a refusal's traceback holds this frame: without the name there is no ring to collect
 
     def decide_blocking(self, operation: Operation, timeout_s: float = 30) -> Any:
         """The same for threads."""

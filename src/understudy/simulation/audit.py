@@ -58,7 +58,7 @@ class Audit:
             _wrong("I1 one result for each end", task, f"is {task.status} with result {result}")
         if task.status == QUEUED and task.ready and (task.waiting_for or entry.reserved_for):
             _wrong("status, ready and waiting agree", task, f"is ready and waits for {entry.reserved_for!r}")
-        if task.losses != entry.losses or task.losses > self._policy.losses_max:
+        if task.losses != entry.losses or task.losses > self._policy.losses_max + entry.revived:
             _wrong("I8 losses are counted", task, f"has {task.losses} losses, {entry.losses} were told")
         if task.attempts != entry.failures:
             _wrong("I8 attempts are counted", task, f"has {task.attempts} failures, {entry.failures} were told")

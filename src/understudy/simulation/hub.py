@@ -242,8 +242,9 @@ class Hub:
         except HubKilledError:
             self._inbox = batch + self._inbox
             raise
-        self._oracle.hears()
-        self._tell_oracle(batch, committed)
+        if any(not isinstance(answer, StoreError) for answer in committed.answers):
+            self._oracle.hears()
+            self._tell_oracle(batch, committed)
         if self._is_dying:
             self._inbox = batch + self._inbox
             raise HubKilledError

@@ -51,6 +51,7 @@ class Entry:
         self.timeout_ms = int(body.get("timeoutSec") or 3600) * 1000
         self.status = OPEN
         self.is_poisoned = False
+        self.revived = 0  # poisoned, then a failure of its last lease came after all
         self.leases: list[Lease] = []
         self.failures = 0
         self.losses = 0

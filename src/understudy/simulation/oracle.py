@@ -353,7 +353,7 @@ class Oracle:
             self.ledger.end(entry, "expired")
 
     def _poisoned(self, entry: Entry) -> None:
-        if entry.losses != self._policy.losses_max:
+        if entry.losses != self._policy.losses_max + entry.revived:
             raise ViolationError("I8 poison is a number of losses", f"{entry.id} lost {entry.losses}", entry.id)
         entry.status, entry.is_poisoned, entry.reserved_for = FAILED, True, ""
 

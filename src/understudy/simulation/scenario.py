@@ -135,11 +135,12 @@ class Scenario:
         self.world.after(OWNER_LOOKS_MS, self._owner_looks)
         for machine in self.machines:
             machine.look_after()
-        for entry in self.oracle.ledger.tasks.values():
+        ledger = self.oracle.ledger
+        for entry in ledger.tasks.values():
             if entry.reserved_for and entry.reserved_for not in {m.name for m in self.machines}:
                 self.customers.ask(entry.id, "move")
-            elif entry.status == OPEN and entry.not_before_at > self.world.clock.now_ms() + OWNER_LOOKS_MS:
-                self.customers.ask(entry.id, "retry")  # the clock was set back: it would wait for hours
+            elif ledger.jumped_ms and entry.status == OPEN and not ledger.is_live(entry):
+                self.customers.ask(entry.id, "retry")  # a clock that was set back holds delays for hours
 
     def _is_at_rest(self) -> bool:
         tasks = self.oracle.ledger.tasks.values()

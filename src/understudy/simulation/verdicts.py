@@ -78,6 +78,7 @@ class Verdicts:
         entry.failures += 1
         if entry.failures > entry.attempts_max:
             raise ViolationError("I8 attempts are bounded", f"{entry.id} failed {entry.failures} times", entry.id)
+        entry.revived += entry.is_poisoned
         is_over = is_final or entry.failures == entry.attempts_max
         entry.status, entry.is_poisoned = FAILED if is_over else OPEN, False
         pause_ms = min(BACKOFF_MS_MIN * 2 ** (entry.failures - 1), BACKOFF_MS_MAX)

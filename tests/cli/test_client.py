@@ -1,0 +1,139 @@
+"""The commands' HTTP client: what may be repeated is repeated, what came back is never taken for something else."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import threading
+import time
+
+import pytest
+
+from understudy.cli import client
+from understudy.cli.client import HubClient, path_of
+from understudy.cli.exits import AbsentError, ClientError, Exit, RefusedError, RejectedError, UnreachableError
+from understudy.cli.submit import enqueue
+
+
+@contextlib.contextmanager
+def hub(*answers):
+    """A server that gives one of these after the other, the last one for ever: (status, body) or "cut"."""
+    heard = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self):
+            length = int(self.headers.get("Content-Length") or 0)
+            heard.append((self.command, self.path, dict(self.headers), self.rfile.read(length)))
+            given = answers[min(len(heard), len(answers)) - 1]
+            if given == "cut":
+                self.close_connection = True
+                return
+            raw = given[1] if isinstance(given[1], bytes) else json.dumps(given[1]).encode()
+            self.send_response(given[0])
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+        do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    made = HubClient(f"http://127.0.0.1:{server.server_port}/below", "usk_secret", answer_s=2)
+    try:
+        yield made, heard
+    finally:
+        made.close()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_the_key_is_in_a_header_and_nowhere_else():
+    with hub((200, {})) as (one, heard):
+        one.get("/api/tasks", q="a b&c", limit=5, status=None)
+        one.post("/api/queue", {"content": "ü\ud800"})
+    assert heard[0][1] == "/below/api/tasks?q=a+b%26c&limit=5"
+    assert all(headers["X-API-Key"] == "usk_secret" for _, _, headers, _ in heard)
+    assert "usk_secret" not in heard[0][1] + heard[1][3].decode("utf-8", "replace")
+
+
+def test_what_reads_is_tried_again():
+    with hub("cut", (503, {"error": "Store unavailable"}), (200, {"a": 1})) as (one, heard):
+        assert one.get("/api/queue") == {"a": 1}
+        assert len(heard) == 3
+
+
+def test_the_hub_says_when_to_come_back():
+    with hub((503, {"error": "x", "retryAfter": 1}), (200, {})) as (one, _):
+        started = time.monotonic()
+        one.get("/api/queue")
+        assert time.monotonic() - started >= 1
+
+
+def test_what_may_not_be_repeated_is_sent_once():
+    with hub("cut") as (one, heard):
+        with pytest.raises(UnreachableError):
+            one.post("/api/keys", {"name": "x"})
+        assert len(heard) == 1
+
+
+def test_tries_are_bounded():
+    with hub((503, {"error": "x"})) as (one, heard):
+        with pytest.raises(UnreachableError):
+            one.post("/api/queue", {}, repeatable=True)
+        assert len(heard) == client.TRIES
+
+
+def test_a_task_whose_answer_was_lost_is_handed_in_once():
+    """The same Idempotency-Key both times, another one for the next task, none where the task has a name."""
+    with hub("cut", (201, {"taskId": "t"})) as (one, heard):
+        enqueue(one, "x")
+        enqueue(one, "x")
+        enqueue(one, "x", task_id="mine")
+    keys = [headers.get("Idempotency-Key") for _, _, headers, _ in heard]
+    assert keys[0] == keys[1]
+    assert keys[0] != keys[2]
+    assert keys[3] is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "code"),
+    [
+        (400, {"error": "Validation failed", "details": ["id: bad"]}, RejectedError, Exit.FAILED),
+        (401, {"error": "Unauthorized"}, RefusedError, Exit.REFUSED),
+        (403, {"error": "Forbidden", "code": "scope"}, RefusedError, Exit.REFUSED),
+        (404, {"error": "Task not found"}, AbsentError, Exit.NOT_FOUND),
+        (409, {"error": "Lease lost", "code": "lease_lost"}, RejectedError, Exit.FAILED),
+        (429, {"error": "Too Many Requests"}, RejectedError, Exit.FAILED),
+        (500, b"<html>", RejectedError, Exit.FAILED),
+        (200, b"<html>welcome to the hotel</html>", UnreachableError, Exit.UNREACHABLE),
+        (200, b"[]", UnreachableError, Exit.UNREACHABLE),
+        (204, b"", UnreachableError, Exit.UNREACHABLE),
+    ],
+)
+def test_every_answer_has_its_error_and_is_not_asked_for_again(status, body, error, code):
+    with hub((status, body)) as (one, heard):
+        with pytest.raises(error) as raised:
+            one.get("/api/queue")
+        assert raised.value.exit_code == code
+        assert len(heard) == 1
+        if status == 400:
+            assert "id: bad" in raised.value.message
+
+
+def test_an_endless_answer_is_cut(monkeypatch):
+    monkeypatch.setattr(client, "ANSWER_BYTES_MAX", 1000)
+    with hub((200, {"x": "y" * 2000})) as (one, _), pytest.raises(ClientError, match="--limit"):
+        one.get("/api/tasks")
+
+
+def test_a_part_of_a_path_cannot_change_the_path():
+    assert path_of("tasks", "../keys?x=1#y", "cancel") == "/api/tasks/..%2Fkeys%3Fx%3D1%23y/cancel"
