@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -186,3 +187,16 @@ def test_what_is_no_http_leaves_the_hub_as_it_was(shared_hub: Hub, garbage: byte
         said = raw.recv(4096)
     assert not said.startswith(b"HTTP/1.1 5")
     shared_hub.get("/health").of(200)
+
+
+def test_an_endless_request_head_is_refused(hub):
+    with socket.create_connection(("127.0.0.1", hub.port), timeout=10) as line:
+        line.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: ")
+        with suppress(ConnectionError):
+            for _ in range(64):
+                line.sendall(b"a" * 16_384)
+        answer = b""
+        with suppress(ConnectionError):
+            answer = line.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 400") or answer == b""
+    assert hub.client.call("GET", "/health").status == 200

@@ -23,6 +23,7 @@ import understudy
 from understudy.api.app import build_app
 from understudy.api.auth import Keys, RateLimit
 from understudy.api.context import Api
+from understudy.api.protocol import LimitedProtocol
 from understudy.clock import SystemClock
 from understudy.coordinator.nouns import Policy
 from understudy.errors import ConfigError
@@ -34,6 +35,7 @@ from understudy.runtime.lock import FileLock
 from understudy.store.sqlite import SqliteStore
 
 STOP_WITHIN_S = 5
+KEEP_ALIVE_S = 75  # longer than the distance of two beats, so that a daemon keeps its connection
 SWITCH_INTERVAL_S = 0.001  # the writer and the event loop share one interpreter: short turns keep both prompt
 
 
@@ -104,7 +106,7 @@ def server_of(api: Api) -> uvicorn.Server:
     return _Server(
         uvicorn.Config(
             build_app(api),
-            http="httptools",
+            http=LimitedProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -112,7 +114,7 @@ def server_of(api: Api) -> uvicorn.Server:
             server_header=False,
             proxy_headers=False,  # else a client on this machine chooses the address that wrong keys count against
             timeout_graceful_shutdown=STOP_WITHIN_S,
-            h11_max_incomplete_event_size=64 * 1024,
+            timeout_keep_alive=KEEP_ALIVE_S,
         )
     )
 
