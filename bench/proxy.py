@@ -33,8 +33,8 @@ class Proxy:
         self._is_silent.clear()
         self.cut()
 
-    def cut(self) -> None:
-        """Reset every connection."""
+    def cut(self) -> int:
+        """Reset every connection; how many ends there were."""
         with self._lock:
             lines, self._lines = self._lines, set()
         for line in lines:
@@ -42,6 +42,7 @@ class Proxy:
                 line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
                 line.shutdown(socket.SHUT_RDWR)
             line.close()
+        return len(lines)
 
     def _accept(self) -> None:
         while not self._is_closed:
@@ -76,10 +77,15 @@ class Proxy:
         except OSError:
             pass
         if not self._is_silent.is_set():
-            for line in (source, sink):
-                with contextlib.suppress(OSError):
-                    line.shutdown(socket.SHUT_RDWR)
-                line.close()
+            self._end(source, sink)
+
+    def _end(self, *lines: socket.socket) -> None:
+        for line in lines:
+            with self._lock:
+                self._lines.discard(line)
+            with contextlib.suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+            line.close()
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True, name="proxy").start()

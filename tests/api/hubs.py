@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import uvloop
 
 from tests.api.wire import ADMIN, NOTHING, OWNER, Answer, Client
-from understudy.api.context import Api
 from understudy.api.auth import Keys, RateLimit
+from understudy.api.context import Api
 from understudy.api.server import server_of
 from understudy.clock import Clock, ManualClock
 from understudy.coordinator.nouns import Policy

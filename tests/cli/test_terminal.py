@@ -10,7 +10,8 @@ from understudy.cli import terminal
 @pytest.mark.parametrize(
     ("ms", "text"),
     [
-        (-5, "0.0 s"),
+        (-5, "0 ms"),
+        (99, "99 ms"),
         (300, "0.3 s"),
         (9_999, "10.0 s"),
         (10_000, "10 s"),

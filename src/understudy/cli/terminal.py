@@ -13,6 +13,7 @@ from understudy.clock import SystemClock, parse_iso
 from understudy.texts import t
 
 COLUMNS_MIN = 40
+MS_BELOW_MS = 100
 TENTHS_BELOW_MS = 10_000
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "dim": "2", "bold": "1"}
 STATE_COLOURS = {
@@ -112,9 +113,11 @@ def _room() -> int:
 
 
 def span(ms: float) -> str:
-    """A duration for people: `0.3 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`."""
+    """A duration for people: `12 ms`, `0.3 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`."""
+    if ms < MS_BELOW_MS:
+        return t("cli.span.ms", count=max(round(ms), 0))
     if ms < TENTHS_BELOW_MS:
-        return t("cli.span.s", count=f"{max(ms, 0) / 1000:.1f}")
+        return t("cli.span.s", count=f"{ms / 1000:.1f}")
     parts: list[tuple[str, int]] = []
     rest = round(ms / 1000) * 1000
     for unit, size in _STEPS:

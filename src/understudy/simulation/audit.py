@@ -56,9 +56,12 @@ class Audit:
             _wrong("I5 acknowledged is kept", task, f"is {task.status}, acknowledged as {entry.status}")
         if (task.status in FINISHED) != (result is not None):
             _wrong("I1 one result for each end", task, f"is {task.status} with result {result}")
-        if task.status == QUEUED and task.ready and (task.waiting_for or entry.reserved_for):
-            _wrong("status, ready and waiting agree", task, f"is ready and waits for {entry.reserved_for!r}")
-        if task.losses != entry.losses or task.losses > self._policy.losses_max + entry.revived:
+        if task.waiting_for != entry.reserved_for:
+            _wrong("I9 begun work waits for its machine", task, f"{task.waiting_for!r}, not {entry.reserved_for!r}")
+        is_held = entry.status == OPEN and entry.lease is not None and not entry.lease.ended
+        if (task.status == LEASED) != is_held:
+            _wrong("leases are as they were told", task, f"is {task.status}, {'held' if is_held else 'not held'}")
+        if task.losses != entry.losses or entry.losses_untold or task.losses > self._policy.losses_max + entry.revived:
             _wrong("I8 losses are counted", task, f"has {task.losses} losses, {entry.losses} were told")
         if task.attempts != entry.failures:
             _wrong("I8 attempts are counted", task, f"has {task.attempts} failures, {entry.failures} were told")

@@ -1,8 +1,234 @@
-"""Planted bugs: a checker that does not find them proves nothing (facts/queues e)."""
+"""Planted bugs, one a name: a checker that does not find them proves nothing (facts/queues e).
+
+Each is a context manager that changes product code in place and puts it back. The first three are the ones that
+every queue of this kind had at some time; the others guard what this hub does beyond them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
 
-MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {}
+from msgspec.structs import replace
+
+from understudy.coordinator import identity, leases
+from understudy.coordinator.actions import Decision
+from understudy.coordinator.nouns import LEASED, QUEUED, Hearing, Now, Policy, Task
+from understudy.errors import StoreError
+from understudy.hub import batch
+from understudy.hub.batch import Committed, Engine
+from understudy.hub.enqueue import Enqueue
+from understudy.hub.heartbeats import Heartbeat
+from understudy.hub.leases import Release, Renew
+from understudy.hub.operation import Operation
+from understudy.hub.results import Report
+from understudy.hub.working_set import WorkingSet
+from understudy.store.base import Due
+from understudy.store.sqlite_rows import SqliteTransaction
+from understudy.worker.guard_policy import Action, Guard
+
+EARLY_MS = 5_000
+Change = leases.Change
+
+
+@contextmanager
+def _planted(*changes: tuple[Any, str, Any]) -> Iterator[None]:
+    """Replace attributes, and put them back."""
+    with ExitStack() as undo:
+        for owner, name, value in changes:
+            undo.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, value)
+        yield
+
+
+# ---- whose lease it is
+
+
+def name_for_token() -> AbstractContextManager[None]:
+    """The worker's name is compared instead of the token."""
+
+    def believing(decide: Callable[[Any, WorkingSet, Now], Decision]) -> Any:
+        def believe(self: Any, work: WorkingSet, now: Now) -> Decision:
+            task = work.get(Task, self.task_id)
+            if task is not None and self.body.token is not None and self.body.worker_id == task.worker_id:
+                self.body = replace(self.body, token=task.token)
+            return decide(self, work, now)
+
+        return believe
+
+    return _planted(*((noun, "decide", believing(noun.decide)) for noun in (Renew, Release, Report)))
+
+
+def any_token() -> AbstractContextManager[None]:
+    """A result counts as long as somebody has the task."""
+
+    def counts(task: Task, token: int, *, success: bool = True) -> bool:
+        return task.status == LEASED or original(task, token, success=success)
+
+    original = leases.counts_still
+    return _planted((leases, "counts_still", counts))
+
+
+def token_is_attempt() -> AbstractContextManager[None]:
+    """The number of the attempt is the token: it comes again after a retry by hand."""
+    original = leases.claim
+
+    def claim(task: Task, grant: leases.Grant, now: Now, policy: Policy) -> Change:
+        change = original(task, grant, now, policy)
+        leased = replace(change.task, token=task.attempts + task.losses + 1)
+        events = tuple(replace(e, fields={**e.fields, "token": leased.token}) for e in change.events)
+        return Change(leased, (leased, leases.attempt_of(leased)), events)
+
+    return _planted((leases, "claim", claim))
+
+
+# ---- how long it lasts
+
+
+def lease_end_ignored() -> AbstractContextManager[None]:
+    """A lease never ends by itself."""
+    original = SqliteTransaction.due
+
+    def due(self: SqliteTransaction, h: int, wall: int, limit: int) -> Due:
+        return replace(original(self, h, wall, limit), leases=[])
+
+    return _planted((SqliteTransaction, "due", due))
+
+
+def lease_cut_short() -> AbstractContextManager[None]:
+    """A lease ends five seconds before its time."""
+    original = SqliteTransaction.due
+
+    def due(self: SqliteTransaction, h: int, wall: int, limit: int) -> Due:
+        early = original(self, h + EARLY_MS, wall, limit).leases
+        cut = [replace(task, expires_h=task.expires_h - EARLY_MS) for task in early]
+        return replace(original(self, h, wall, limit), leases=cut)
+
+    return _planted((SqliteTransaction, "due", due))
+
+
+def gaps_are_silence() -> AbstractContextManager[None]:
+    """Time in which no hub could hear is counted against leases and daemons."""
+
+    def hear(hearing: Hearing, wall: int) -> tuple[Hearing, Now, None]:
+        return replace(hearing, heard_at=wall), Now(wall, wall - hearing.gaps_ms, hearing.resumed_h), None
+
+    return _planted((batch, "hear", hear))
+
+
+# ---- what is kept
+
+
+def enqueue_resets() -> AbstractContextManager[None]:
+    """An enqueue that is sent again resets a running task."""
+    original = Enqueue.decide
+
+    def decide(self: Enqueue, work: WorkingSet, now: Now) -> Decision:
+        decision = original(self, work, now)
+        known = [work.get(Task, made["taskId"]) for made in decision.answer if not made["created"]]
+        reset = (replace(t, status=QUEUED, ready=1, worker_id="") for t in known if t and t.status == LEASED)
+        return replace(decision, save=(*decision.save, *reset))
+
+    return _planted((Enqueue, "decide", decide))
+
+
+def answer_before_commit() -> AbstractContextManager[None]:
+    """Answers leave although the store kept nothing."""
+
+    def commit(self: Engine, operations: Sequence[Operation]) -> Committed:
+        decided: list[Committed] = []
+
+        def decide(tx: Any) -> Committed:
+            decided.append(self._decide_all(tx, operations))
+            return decided[-1]
+
+        try:
+            return self.store.transaction(decide)
+        except StoreError:
+            return decided[-1]
+
+    return _planted((Engine, "_commit", commit))
+
+
+def second_result_wins() -> AbstractContextManager[None]:
+    """A result with the right token is applied again and again."""
+
+    def counts(task: Task, token: int, *, success: bool = True) -> bool:
+        return token == task.token and task.status not in ("cancelled", "done")
+
+    return _planted((leases, "counts_still", counts))
+
+
+def late_result_refused() -> AbstractContextManager[None]:
+    """Work is thrown away although nobody else has begun it."""
+    return _planted((leases, "STILL_COUNTS", frozenset()))
+
+
+# ---- whose machine it needs
+
+
+def unnamed_wait_blocks() -> AbstractContextManager[None]:
+    """A claim whose answer was lost reserves its task all the same."""
+    return _planted((leases, "waits_for_its_machine", lambda task: task.lease_on_loss != leases.REQUEUE))
+
+
+def reservation_forgotten() -> AbstractContextManager[None]:
+    """Begun work that its machine claims again is free for all if that claim is lost."""
+    return _planted((leases, "BEGUN", 0))
+
+
+def old_boot_keeps_leases() -> AbstractContextManager[None]:
+    """A restart does not free what the start before it held."""
+    original = Heartbeat._ends
+
+    def ends(self: Heartbeat, *arguments: Any, **named: Any) -> dict[str, Change]:
+        found = original(self, *arguments, **named)
+        return {key: change for key, change in found.items() if change.task.boot_id == self.body.boot_id}
+
+    return _planted((Heartbeat, "_ends", ends))
+
+
+def late_beat_supersedes() -> AbstractContextManager[None]:
+    """The last words of a dead start take the place of the one that lives."""
+    return _planted((identity, "_is_earlier", lambda boot_id, current: False))
+
+
+def overtaken_beat_counts() -> AbstractContextManager[None]:
+    """A beat that a later one has overtaken takes up again what that one gave up."""
+    return _planted((Heartbeat, "_is_overtaken", lambda self, daemon: False))
+
+
+# ---- the far side
+
+
+def guard_forgets_deadlines() -> AbstractContextManager[None]:
+    """A run outlives its lease if its daemon does not end it."""
+
+    def nothing_due(self: Guard, now_ms: int) -> tuple[Action, ...]:
+        return ()
+
+    return _planted((Guard, "_end_what_is_due", nothing_due))
+
+
+MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    plant.__name__: plant
+    for plant in (
+        name_for_token,
+        lease_end_ignored,
+        enqueue_resets,
+        lease_cut_short,
+        any_token,
+        token_is_attempt,
+        gaps_are_silence,
+        answer_before_commit,
+        second_result_wins,
+        late_result_refused,
+        unnamed_wait_blocks,
+        reservation_forgotten,
+        old_boot_keeps_leases,
+        late_beat_supersedes,
+        overtaken_beat_counts,
+        guard_forgets_deadlines,
+    )
+}

@@ -48,6 +48,7 @@ TEXTS = {
     "cli.cannot_write": "{path} cannot be written: {reason}. Choose another directory with --data.",
     "cli.since.bad": "{value!r} is no time: write how long ago (10m, 2h), or an instant such as 2026-02-04T14:13:28Z",
     "cli.ago": "{span} ago",
+    "cli.span.ms": "{count} ms",
     "cli.span.s": "{count} s",
     "cli.span.m": "{count} min",
     "cli.span.h": "{count} h",

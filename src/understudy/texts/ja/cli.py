@@ -48,6 +48,7 @@ TEXTS = {
     "cli.cannot_write": "{path} に書き込めません: {reason}。--data で別のディレクトリを指定してください。",
     "cli.since.bad": "{value!r} は時刻ではありません。どれだけ前か(10m、2h)、または 2026-02-04T14:13:28Z のような時刻を指定してください",
     "cli.ago": "{span}前",
+    "cli.span.ms": "{count} ミリ秒",
     "cli.span.s": "{count} 秒",
     "cli.span.m": "{count} 分",
     "cli.span.h": "{count} 時間",
