@@ -16,7 +16,7 @@ BODY = b'{"success":true,"timestamp":1770000000000}'
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(BODY)).encode())]
 
 
-async def app(scope: Any, receive: Any, send: Any) -> None:
+async def app(_scope: Any, receive: Any, send: Any) -> None:
     """Read the body, answer the constant."""
     while (await receive()).get("more_body"):
         pass
@@ -27,7 +27,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 async def serve(port: int) -> None:
     """Serve until SIGTERM."""
     listener = socket.create_server(("127.0.0.1", port), backlog=2048)
-    listener.setblocking(False)
+    listener.setblocking(False)  # noqa: FBT003
     server = uvicorn.Server(
         uvicorn.Config(
             app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False, server_header=False

@@ -26,7 +26,9 @@ def beat_body(daemon_id: str, seq: int, interval_s: float) -> bytes:
     return msgspec.json.encode(said)
 
 
-def beat_all(hub: Hub, names: list[str], *, within_s: float, seq: int = 1, interval_s: float = 1, lines: int = 8) -> None:
+def beat_all(
+    hub: Hub, names: list[str], *, within_s: float, seq: int = 1, interval_s: float = 1, lines: int = 8
+) -> None:
     """One beat of each daemon, spread evenly over `within_s`; RuntimeError if one was refused."""
     started = time.monotonic()
     trouble: list[str] = []

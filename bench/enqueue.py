@@ -29,8 +29,9 @@ def _beside_fsync(plan: Plan, hub: Hub, tasks: int) -> Iterator[Figure]:
     samples = 100 if plan.is_quick else SAMPLES
     enqueues, fsyncs = [], []
     for _ in range(plan.rounds):
-        fsyncs.append(percentile(_fsync_ms(plan.folder / "fsync", samples), 99))
-        enqueues.append(percentile(_enqueue_ms(hub, samples), 99))
+        pairs = list(_alternating_ms(plan.folder / "fsync", hub, samples))
+        fsyncs.append(percentile([pair[0] for pair in pairs], 99))
+        enqueues.append(percentile([pair[1] for pair in pairs], 99))
     yield Figure("enqueue", "one fsync of 4 KiB on this disk, p99", "ms", fsyncs)
     limit = [2 * fsync + 1 for fsync in fsyncs]
     figure = Figure(
@@ -46,28 +47,29 @@ def _beside_fsync(plan: Plan, hub: Hub, tasks: int) -> Iterator[Figure]:
     yield figure
 
 
-def _fsync_ms(path: Path, samples: int) -> list[float]:
-    taken = []
-    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-    for _ in range(samples):
-        os.write(descriptor, PAGE)
-        started = time.perf_counter()
-        os.fsync(descriptor)
-        taken.append((time.perf_counter() - started) * 1000)
-    os.close(descriptor)
-    return taken
-
-
-def _enqueue_ms(hub: Hub, samples: int) -> list[float]:
-    taken = []
+def _alternating_ms(path: Path, hub: Hub, samples: int) -> Iterator[tuple[float, float]]:
+    """One fsync of an appended page, one enqueue, and so on: both see the same disk."""
     connection = HTTPConnection("127.0.0.1", hub.port, timeout=30)
-    headers = {"X-API-Key": KEY, "Content-Type": "application/json"}
-    for _ in range(samples):
-        started = time.perf_counter()
-        connection.request("POST", "/api/queue", BODY, headers)
-        answer = connection.getresponse()
-        answer.read()
-        taken.append((time.perf_counter() - started) * 1000)
-        assert answer.status == 201, answer.status
-    connection.close()
-    return taken
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    try:
+        for _ in range(samples):
+            yield _fsync_ms(descriptor), _enqueue_ms(connection)
+    finally:
+        os.close(descriptor)
+        connection.close()
+
+
+def _fsync_ms(descriptor: int) -> float:
+    os.write(descriptor, PAGE)
+    started = time.perf_counter()
+    os.fsync(descriptor)
+    return (time.perf_counter() - started) * 1000
+
+
+def _enqueue_ms(connection: HTTPConnection) -> float:
+    started = time.perf_counter()
+    connection.request("POST", "/api/queue", BODY, {"X-API-Key": KEY, "Content-Type": "application/json"})
+    answer = connection.getresponse()
+    answer.read()
+    assert answer.status == 201, answer.status
+    return (time.perf_counter() - started) * 1000

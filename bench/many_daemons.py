@@ -27,7 +27,11 @@ def measure(plan: Plan) -> Iterator[Figure]:
         for round_ in range(plan.rounds):
             bare_rates.append(load(bare, "bare", 64, plan.seconds).rate_per_s)
             for n, hub in hubs.items():
-                env = {"BENCH_DAEMONS": str(n), "BENCH_FROM": str(round_ * n // 3), "BENCH_SEQ": str(10 + round_ * 1000)}
+                env = {
+                    "BENCH_DAEMONS": str(n),
+                    "BENCH_FROM": str(round_ * n // 3),
+                    "BENCH_SEQ": str(10 + round_ * 1000),
+                }
                 rates[n].append(load(hub, "beat_new", 64, plan.seconds, env).rate_per_s)
         rss = hubs[many].rss_mib()
         status, listed = hubs[many].call("GET", "/api/daemons")

@@ -8,17 +8,18 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 STRAY = "import sys,time; time.sleep(float(sys.argv[1]))"
 
 
-def note(diary, task, event, **fields):
+def note(diary: str, task: str, event: str, **fields: object) -> None:
     entry = {"task": task, "event": event, "at": time.time(), "pid": os.getpid(), **fields}
-    with open(diary, "a", encoding="utf-8") as file:
+    with Path(diary).open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")
 
 
-def main():
+def main() -> None:
     diary, seconds = sys.argv[1], float(sys.argv[2])
     began = time.time()
     task = sys.stdin.read().strip()

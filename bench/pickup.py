@@ -1,4 +1,4 @@
-"""From the enqueue that is sent to the task in the hands of an idle, long-polling daemon; and to the start of its body."""
+"""From an enqueue that is sent to its task in the hands of an idle daemon, and to the start of the body."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def measure(plan: Plan) -> Iterator[Figure]:
     yield _figure("daemon killed (SIGKILL), another one idle → body starts there", list(killed), 2.0)
     yield _figure("daemon killed (SIGKILL) → its whole process tree is dead", list(tree), 1.0)
     restarted = [restarted(plan.folder / f"restarted-{age}", age) for age in ages]
-    yield _figure("daemon and guard killed, daemon launched again → body starts (its launch included)", restarted, 1.0)
+    yield _figure("daemon and guard killed, daemon launched again → body starts, launch included", restarted, 1.0)
     cut_off, tree = zip(*(cut_off(plan.folder / f"cut-{age}", age) for age in ages), strict=True)
     limit = LEASE_S + 1
     yield _figure(f"network gone, lease {LEASE_S:g} s → body starts elsewhere", list(cut_off), limit)
@@ -48,7 +48,9 @@ def _figure(what: str, runs: list[float], limit_s: float | None) -> Figure:
 class Scene:
     """A hub, daemon `first` with a run of a `requeue` task, and an idle daemon `second`."""
 
-    def __init__(self, stack: ExitStack, folder: Path, age_s: float, *, is_proxied: bool = False, on_loss: str = "requeue") -> None:
+    def __init__(
+        self, stack: ExitStack, folder: Path, age_s: float, *, is_proxied: bool = False, on_loss: str = "requeue"
+    ) -> None:
         self.hub = stack.enter_context(Hub(folder / "hub", policy={"lease_ms": round(LEASE_S * 1000)}))
         self.proxy = stack.enter_context(Proxy(self.hub.port)) if is_proxied else None
         self.diary = Diary(folder / "diary")

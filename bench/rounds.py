@@ -35,7 +35,7 @@ def stand(plan: Plan, name: str, *, spare_tasks: int = 0) -> Iterator[Stand]:
         yield Stand(bare, *hubs, plan)
 
 
-def compared(
+def compared(  # noqa: PLR0913 - keywords that each say what they are
     plan: Plan,
     servers: Stand,
     kind: str,

@@ -1,4 +1,4 @@
-"""A command for daemons under test: it writes down when it starts and ends, with a child of its own, and takes its time."""
+"""A command for daemons under test that writes down when it starts and ends; and what to ask about its processes."""
 
 from __future__ import annotations
 

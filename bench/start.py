@@ -28,7 +28,9 @@ def measure(plan: Plan) -> Iterator[Figure]:
             killed.append(_start_s(hub))
             hub.stop()
         for runs, how in ((stopped, "after a stop"), (killed, "after a SIGKILL under load")):
-            figure = Figure("start", f"hub start to serving, {tasks:,} tasks, {how}", "s", runs, target=f"≤ {LIMIT_S:g} s")
+            figure = Figure(
+                "start", f"hub start to serving, {tasks:,} tasks, {how}", "s", runs, target=f"≤ {LIMIT_S:g} s"
+            )
             figure.holds = figure.median <= LIMIT_S
             yield figure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from hashlib import sha256
 from pathlib import Path
 
 import understudy
@@ -12,6 +13,7 @@ from understudy.coordinator.nouns import Policy
 from understudy.hub.batch import Engine
 from understudy.hub.enqueue import Enqueue
 from understudy.ids import IdMaker
+from understudy.store import migrations
 from understudy.store.base import SCHEMA_VERSION
 from understudy.store.sqlite import SqliteStore
 from understudy.wire.tasks import EnqueueBody
@@ -54,10 +56,6 @@ def stock(tasks: int, target: Path) -> Path:
 
 
 def _schema_hash() -> str:
-    from hashlib import sha256
-
-    from understudy.store import migrations
-
     digest = sha256()
     for file in sorted(Path(migrations.__file__).parent.rglob("*.sql")):
         digest.update(file.read_bytes())

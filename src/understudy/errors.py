@@ -110,5 +110,9 @@ class StoreError(UnavailableError):
     """The store refused or failed; nothing of the transaction was kept."""
 
 
+class StoreDownError(StoreError):
+    """The store could not even begin or commit: whoever asked meanwhile would fare no better."""
+
+
 class StoreVersionError(UnderstudyError):
     """The store was written by a newer version: it is refused, not guessed at."""

@@ -12,6 +12,8 @@ import pytest
 from tests.api.hubs import HOUR, MINUTE, Hub
 from tests.api.wire import ADMIN, Stream, at
 from tests.waiting import eventually
+from understudy.hub.enqueue import Enqueue
+from understudy.wire.tasks import EnqueueBody
 
 
 def listed(hub: Hub, query: str = "") -> Any:
@@ -193,6 +195,24 @@ def test_a_stream_is_resumed_where_it_was_cut_without_gap_or_repeat(hub: Hub, st
         seen.append((name, event["fields"]["taskId"]))
     assert len(seen) == 701
     assert [int(name) for name, _ in seen] == sorted({int(name) for name, _ in seen})
+
+
+def test_what_is_committed_while_a_stream_begins_is_shown_once(hub: Hub, streams: Callable[..., Stream]) -> None:
+    """The commit falls between the follower's place and the page that it reads first."""
+    view = hub.runtime.view
+
+    async def late_view(show: Any) -> Any:
+        hub.runtime.view = view  # type: ignore[method-assign]
+        enqueue = Enqueue([EnqueueBody(content="x", id="just-now")], ["unused"], "somebody")
+        hub.runtime._after_commit(hub.runtime.writer.engine.run([enqueue]))
+        return await view(show)
+
+    hub.runtime.view = late_view  # type: ignore[method-assign,assignment]
+    stream = streams()
+    stream.until("hub.started")
+    assert stream.next()[1]["fields"]["taskId"] == "just-now"
+    hub.enqueue("after")
+    assert stream.next()[1]["fields"]["taskId"] == "after"
 
 
 def test_a_stream_goes_on_after_a_restart_of_the_hub(start_hub: Callable[..., Hub], tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.api.hubs import HOUR, MINUTE, Hub
+from tests.api.rows import OLD_BEAT, REGISTER
 from tests.api.wire import ADMIN, at
 
 
@@ -291,6 +292,8 @@ def test_a_request_without_a_machine_is_no_sign_of_life_of_a_bound_daemon(hub: H
         hub.post("/api/queue/heartbeat", {"workerId": "mini"}).of(200)
         hub.claim("mini_1738591000000")
         hub.claim("mini")
+        hub.post("/api/daemon/register", REGISTER).of(201)
+        hub.post("/api/daemon/heartbeat", OLD_BEAT).of(200)
     assert hub.daemon("mini")["state"] == "late"
 
 

@@ -313,6 +313,17 @@ def test_a_timed_out_run_with_attempts_left_is_tried_again(hub: Hub) -> None:
     assert hub.pending() == [task_id]
 
 
+def test_an_ended_lease_is_not_taken_up_again_past_its_limit(hub: Hub) -> None:
+    hub.beat().of(200)
+    task_id = hub.enqueue(timeoutSec=10)
+    lease = hub.daemon_lease()
+    hub.advance(70_000)
+    assert hub.pending() == [task_id]
+    assert hub.post(f"/api/queue/{task_id}/renew", {"token": lease["token"]}).of(409)["code"] == "lease_lost"
+    assert hub.beat(running=[{"taskId": task_id, "token": lease["token"]}]).of(200)["lost"] == [task_id]
+    assert hub.pending() == [task_id]
+
+
 def test_an_old_client_is_held_to_the_limit_too(hub: Hub) -> None:
     task_id = hub.enqueue(timeoutSec=120)
     hub.claim("w")

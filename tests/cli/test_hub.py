@@ -9,6 +9,7 @@ import pytest
 from tests.cli.program import PROGRAM, environ, understudy
 from tests.hub_process import HubProcess, running_hub
 from tests.waiting import eventually
+from understudy.runtime.lock import FileLock, LockedError
 
 
 class KeylessHub(HubProcess):
@@ -110,6 +111,9 @@ def test_it_ends_when_its_parent_is_gone(tmp_path):
 
 def test_sigterm_leaves_no_lock(tmp_path):
     with running_hub(tmp_path) as hub:
-        assert (hub.data_dir / "hub.lock").exists()
+        lock = FileLock(hub.data_dir / "hub.lock")
+        with pytest.raises(LockedError):
+            lock.take("The data directory")
         assert hub.stop() == 0
-        assert not (hub.data_dir / "hub.lock").exists()
+        lock.take("The data directory")
+        lock.release()

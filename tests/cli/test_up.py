@@ -15,6 +15,7 @@ import pytest
 
 from tests.cli.program import PROGRAM, understudy
 from tests.waiting import eventually
+from understudy.runtime.lock import FileLock
 
 
 class Up:
@@ -101,7 +102,9 @@ def test_the_first_five_minutes(tmp_path):
             assert "usk_" not in " ".join(process.cmdline())
         assert up.stop() == 0
         assert are_gone(tree)
-        assert not (up.data / "hub.lock").exists()
+        lock = FileLock(up.data / "hub.lock")
+        lock.take("The data directory")
+        lock.release()
         assert "Stopped." in up.said
         assert "usk_" not in up.said
         assert "Traceback" not in up.said

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from understudy.clock import SystemClock
-from understudy.daemon.home import Home, Lock, checked_daemon_id, default_daemon_id
+from understudy.daemon.home import Home, checked_daemon_id, default_daemon_id
 from understudy.errors import ConfigError
 from understudy.ids import IdMaker
 
@@ -24,15 +24,15 @@ def test_machine_id_is_made_once_and_kept(tmp_path: Path) -> None:
 
 def test_second_start_of_the_same_name_is_refused_with_the_process_that_has_it(tmp_path: Path) -> None:
     home = Home(tmp_path, "mini")
-    lock = Lock(home, "mini")
+    lock = home.lock()
     with pytest.raises(ConfigError, match=r"mini is already running here \(process \d+\)"):
-        Lock(home, "mini")
+        home.lock()
     lock.release()
-    Lock(home, "mini").release()
+    home.lock().release()
 
 
 def test_other_names_may_run_beside_it(tmp_path: Path) -> None:
-    locks = [Lock(Home(tmp_path, name), name) for name in ("a", "b")]
+    locks = [Home(tmp_path, name).lock() for name in ("a", "b")]
     for lock in locks:
         lock.release()
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.daemon.fake_hub import KEY, FakeHub
+from tests.daemon.raw_server import raw_server
 from understudy.daemon.hub_client import HubClient
 from understudy.errors import ConfigError
 from understudy.worker.effects import Answer, Call, Failed
@@ -30,23 +31,6 @@ def client(url: str) -> HubClient:
 
 def beat(timeout_ms: int = 5_000) -> Call:
     return Call("POST", "/api/queue/heartbeat", BEAT, timeout_ms)
-
-
-def raw_server(*answers: bytes) -> tuple[str, threading.Thread]:
-    """Answers each connection with the next bytes and closes it."""
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        with server:
-            for answer in answers:
-                connection, _ = server.accept()
-                with connection:
-                    connection.recv(65_536)
-                    connection.sendall(answer)
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    return f"http://127.0.0.1:{server.getsockname()[1]}", thread
 
 
 def test_answer_is_status_and_body(hub: FakeHub) -> None:
@@ -100,9 +84,12 @@ def test_what_is_not_json_of_a_hub_is_no_answer(answer: bytes) -> None:
     thread.join(2)
 
 
-def test_error_page_of_a_proxy_is_a_refusal_without_a_body() -> None:
-    url, thread = raw_server(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 6\r\n\r\n<html>")
-    assert client(url).call(beat()) == Answer(502, {})
+@pytest.mark.parametrize("status", [b"400", b"403", b"404", b"413", b"502"])
+@pytest.mark.parametrize("body", [b"<html>", b"", b'["error"]', b'{"message": "Not here"}'])
+def test_refusal_by_a_proxy_is_no_answer(status: bytes, body: bytes) -> None:
+    """Finished work would be given up for it."""
+    url, thread = raw_server(b"HTTP/1.1 %s No\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body))
+    assert isinstance(client(url).call(beat()), Failed)
     thread.join(2)
 
 

@@ -10,17 +10,18 @@ import pytest
 
 from tests.hub.conftest import Bench
 from understudy.coordinator.actions import Decision
-from understudy.coordinator.nouns import Attempt, Hearing, Now, Task
-from understudy.errors import ConflictError, MismatchError, NotFoundError, StoreError
+from understudy.coordinator.nouns import Attempt, Daemon, Evidence, Hearing, Now, Task
+from understudy.errors import ConflictError, MismatchError, NotFoundError, StoreDownError, StoreError
 from understudy.hub.alarm import Ring
 from understudy.hub.claims import Claim
 from understudy.hub.enqueue import Enqueue
 from understudy.hub.heartbeats import Heartbeat
 from understudy.hub.operation import Operation
 from understudy.hub.owners import NoteStatus, Steer
+from understudy.hub.registry import Configure, Forget
 from understudy.hub.results import Report
-from understudy.hub.working_set import WorkingSet
-from understudy.wire.daemons import HeartbeatBody, RunningBody
+from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.daemons import HeartbeatBody, RunningBody, SettingsBody, SleepWindow
 from understudy.wire.tasks import ClaimBody, EnqueueBody, ResultBody
 
 
@@ -100,6 +101,17 @@ def test_one_requests_bug_fails_that_request_alone(hub: Bench) -> None:
     assert hub.store.read(lambda tx: tx.load_many(Task, ("a",)))
 
 
+class NeedsBug(Bug):
+    def needs(self, needs: Needs) -> None:
+        raise KeyError("a rule forgot a need")
+
+
+def test_a_bug_before_any_decision_fails_that_request_alone_too(hub: Bench) -> None:
+    made, bug = hub.ask(enqueue("a"), NeedsBug())
+    assert made[0]["created"]
+    assert isinstance(bug, KeyError)
+
+
 def test_when_the_store_refuses_a_batch_each_request_is_replayed_alone(hub: Bench) -> None:
     first, bad, second = hub.ask(enqueue("a"), Poison(), enqueue("b"))
     assert (first[0]["created"], second[0]["created"]) == (True, True)
@@ -108,12 +120,16 @@ def test_when_the_store_refuses_a_batch_each_request_is_replayed_alone(hub: Benc
 
 
 def test_a_failed_commit_answers_everybody_with_store_unavailable(hub: Bench) -> None:
+    tries: list[int] = []
+
     def fail() -> None:
+        tries.append(1)
         raise sqlite3.OperationalError("disk I/O error")
 
     hub.store._before_commit = fail
     answers = hub.ask(enqueue("a"), enqueue("b"))
-    assert [type(answer) for answer in answers] == [StoreError, StoreError]
+    assert [type(answer) for answer in answers] == [StoreDownError, StoreDownError]
+    assert len(tries) == 1, "a store that cannot commit is not asked again for each"
     hub.store._before_commit = None
     assert hub.store.read(lambda tx: tx.load_all(Task, 9)) == []
 
@@ -232,3 +248,74 @@ def test_the_hearing_row_is_written_only_while_something_is_watched_or_leased(hu
     assert row().idle == 1
     hub.ask(beat(1))
     assert (row().idle, row().heard_at) == (0, hub.clock.now_ms())
+
+
+def silent_daemon(hub: Bench, **fields: Any) -> None:
+    hub.ask(Heartbeat(HeartbeatBody(daemon_id="d1", machine_id="m1", boot_id="b1", seq=1, **fields)))
+
+
+def test_many_short_stalls_of_the_hub_postpone_an_alarm_by_one_grace_only(hub: Bench) -> None:
+    silent_daemon(hub)  # no interval announced: its grace is 300 s
+    for _ in range(3):
+        hub.pass_time(110_000)
+        hub.clock.advance(3_000)
+    hub.pass_time(160_000)
+    assert hub.events("hub.gap")
+    assert len(hub.events("daemon.late")) == 1
+
+
+def test_settings_of_a_sleeping_daemon_leave_it_watched(hub: Bench) -> None:
+    silent_daemon(hub, interval_sec=10)
+    windows = [SleepWindow("00:00", "23:59")]
+    hub.ask(Configure("d1", SettingsBody(expected_sleep=windows)))
+    hub.pass_time(181_000)
+    assert hub.events("daemon.asleep")
+    hub.ask(Configure("d1", SettingsBody(expected_sleep=[])))
+    hub.pass_time(400_000)
+    assert len(hub.events("daemon.late")) == 1
+
+
+def test_a_beat_without_its_machine_ends_no_lease(hub: Bench) -> None:
+    hub.ask(beat(1), enqueue("a"))
+    (got,) = hub.ask(claim("d1", daemon_id="d1", boot_id="b1", max=1))
+    hub.ask(beat(2, {"a": got["lease"]["token"]}))
+    hub.ask(Heartbeat(HeartbeatBody(daemon_id="d1", boot_id="stranger", seq=1, running=[])))
+    assert not hub.events("lease.lost")
+
+
+def test_forgetting_a_daemon_frees_what_it_held_and_what_waited_for_it(hub: Bench) -> None:
+    hub.ask(beat(1), enqueue("held", on_loss="wait"), enqueue("kept", on_loss="wait"))
+    (got,) = hub.ask(claim("d1", daemon_id="d1", boot_id="b1", max=2))
+    tokens = {item["task"]["id"]: item["lease"]["token"] for item in got["tasks"]}
+    hub.ask(beat(2, tokens))
+    hub.ask(beat(3, {"held": tokens["held"]}))
+    assert [event["taskId"] for event in hub.events("task.waiting")] == ["kept"]
+    hub.ask(Forget("d1"), Ring())
+    (free,) = hub.ask(claim("other", max=5))
+    assert {item["task"]["id"] for item in free["tasks"]} == {"held", "kept"}
+
+
+def test_a_daemon_forgotten_in_the_batch_of_its_alarm_stays_forgotten(hub: Bench) -> None:
+    silent_daemon(hub, interval_sec=10)
+    for _ in range(180):
+        hub.clock.advance(1_000)
+        hub.ask(Heartbeat(HeartbeatBody()))
+    hub.ask(Forget("d1"), Ring())
+    assert not hub.store.read(lambda tx: tx.load_many(Daemon, ("d1",)))
+
+
+def test_a_boot_of_the_machine_that_lost_its_id_does_not_take_it_back(hub: Bench) -> None:
+    hub.ask(beat(1))
+    hub.pass_time(301_000)
+    other = {"daemon_id": "d1", "machine_id": "m2", "boot_id": "c1", "interval_sec": 10}
+    hub.ask(Heartbeat(HeartbeatBody(**other, seq=1)), Heartbeat(HeartbeatBody(**other, seq=2, state="stopping")))
+    (refused,) = hub.ask(beat(9))
+    assert refused.fields["code"] == "superseded"
+
+
+def test_the_same_late_report_again_is_kept_once(hub: Bench) -> None:
+    hub.ask(enqueue("a"), claim("w1"))
+    hub.ask(Report("a", ResultBody(success=True)))
+    late = [Report("a", ResultBody(success=False, error="late")) for _ in range(5)]
+    hub.ask(*late)
+    assert len(hub.store.read(lambda tx: tx.load_all(Evidence, 9))) == 1

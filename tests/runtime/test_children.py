@@ -9,13 +9,16 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.waiting import eventually
 from tests.worker.trees import IGNORES_TERM, SLEEP, fresh, living, pids_in, stubborn
 from understudy.clock import SystemClock
+from understudy.runtime import children
 from understudy.runtime.children import Child, HeadTail
+from understudy.worker import process_tree
 from understudy.worker.executors import Ended, Plan, Progress, SignsOfLife, Task
 from understudy.worker.executors.command import Command
 
@@ -135,3 +138,56 @@ def test_head_and_tail_are_those_of_the_stream(chunks: list[bytes], kept: int) -
         assert kept_parts.kept().startswith(stream[:head])
         assert kept_parts.kept().endswith(stream[len(stream) - (kept - head) :])
         assert kept_parts.left_out() == len(stream) - kept
+
+
+@pytest.mark.parametrize("waits", [pytest.param(True, id="waitid"), pytest.param(False, id="without waitid")])
+def test_what_a_root_that_ended_well_left_in_its_session_ends_too(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without our marker, never noted, descending from nobody: only the session tells whose it is."""
+    if not waits:
+        monkeypatch.delattr(os, "waitid")
+    result = ended(child("sh", "-c", "env -i sleep 60 >/dev/null 2>&1 & echo $!; sleep 0.2")[0])
+    left = living([int(result.stdout)])
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert (result.code, left) == (0, [])
+
+
+def test_grace_is_not_cut_short_by_a_wrapper_that_goes_at_once(tmp_path: Path) -> None:
+    code = (
+        "import signal, sys, time\n"
+        "def bye(*_): time.sleep(0.7); print('bye', flush=True); sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, bye)\n"
+        "print('up', flush=True)\n"
+        "time.sleep(60)"
+    )
+    program = tmp_path / "slow.py"
+    program.write_text(code)
+    started, news = child("sh", "-c", f"{sys.executable} {program} & wait")
+    assert news.wait(10)
+    began = time.monotonic()
+    assert started.end(grace_ms=8_000).stdout == b"up\nbye\n"
+    assert time.monotonic() - began < 6
+
+
+def test_end_without_grace_cuts_a_grace_that_is_under_way(tmp_path: Path) -> None:
+    started, _ = child(*stubborn(tmp_path / "pids"))
+    pids = pids_in(tmp_path / "pids")
+    polite = threading.Thread(target=started.end, args=(30_000,))
+    polite.start()
+    began = time.monotonic()
+    assert started.end(0).survivors == 0
+    polite.join(10)
+    assert not polite.is_alive()
+    assert time.monotonic() - began < 8
+    assert living(pids) == []
+
+
+def test_end_tells_of_those_who_survived_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the kernel held it, or it belonged to somebody else."""
+    monkeypatch.setattr(children, "DRAIN_S", 0.1)
+    started, _ = child(*python(SLEEP))
+    with monkeypatch.context() as patch:
+        patch.setattr(process_tree, "_send", lambda *_: None)
+        assert started.end(0) == Ended(code=None, survivors=1)
+    assert started.end(0).survivors == 0
+    assert living([started.pid]) == []

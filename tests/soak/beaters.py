@@ -56,8 +56,8 @@ class Beaters(threading.Thread):
     async def _beat(self, line: Any, name: str, seq: int) -> None:
         reader, writer = line
         body = beat_body(name, seq, self._interval_s)
-        head = f"POST /api/queue/heartbeat HTTP/1.1\r\nHost: hub\r\nX-API-Key: {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
-        writer.write(head.encode() + body)
+        head = f"POST /api/queue/heartbeat HTTP/1.1\r\nHost: hub\r\nX-API-Key: {KEY}\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         answer = await reader.readuntil(b"\r\n\r\n")
         length = int(answer.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
         said = await reader.readexactly(length)

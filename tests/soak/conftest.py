@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -10,9 +10,9 @@ _FIGURES: list[str] = []
 
 
 @pytest.fixture
-def report(request: pytest.FixtureRequest) -> Iterator[Callable[[str], None]]:
+def report(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Keep one sentence for the summary."""
-    yield lambda sentence: _FIGURES.append(f"{request.node.name}: {sentence}")
+    return lambda sentence: _FIGURES.append(f"{request.node.name}: {sentence}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -24,11 +24,12 @@ HEADS = (
     b"POST /api/queue HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
     b"POST /api/queue HTTP/1.1\r\nHost: h\r\nX-API-Key: \xff\xfe\r\nContent-Length: 2\r\n\r\n{}",
     b"GET /%ff%fe/%00/\xc3\x28 HTTP/1.1\r\nHost: h\r\n\r\n", b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n",
-    b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 3000 + b"\r\n", b"GET / HTTP/1.1\r\nHost: h\r\nX:" + b"z" * 100_000 + b"\r\n\r\n",
+    b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 3000 + b"\r\n",
+    b"GET / HTTP/1.1\r\nHost: h\r\nX:" + b"z" * 100_000 + b"\r\n\r\n",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\x00" * 100,
     b"GET http://elsewhere/ HTTP/1.1\r\nHost: h\r\n\r\n", b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n",
-    b"CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n", b"GET /health HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n"
-    b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    b"CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /health HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
 )  # fmt: skip
 
 
@@ -150,13 +151,17 @@ class Fuzzer(threading.Thread):
         key = KEY if rng.random() < 0.99 else rng.choice(("", "wrong", "x" * 600, "é"))
         head = [f"{method} {target} HTTP/1.1", "Host: hub", f"X-API-Key: {key}"]
         if rng.random() < 0.03:
-            head.append(f"Idempotency-Key: {rng.choice(ODD_TEXTS[4:6] + ('k' * 256, 'k' * 257, 'k1', 'k2'))}")
+            head.append(f"Idempotency-Key: {rng.choice((*ODD_TEXTS[4:6], 'k' * 256, 'k' * 257, 'k1', 'k2'))}")
         if rng.random() < 0.03:
             head.append(f"Content-Type: {rng.choice(('text/plain', 'application/json; charset=utf-16', 'x/y'))}")
         if rng.random() < 0.02 and body:
             cut = rng.randrange(len(body) + 1)
             chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:cut], body[cut:]) if part)
-            return "\r\n".join([*head, "Transfer-Encoding: chunked", "", ""]).encode("latin-1", "replace") + chunks + b"0\r\n\r\n"
+            return (
+                "\r\n".join([*head, "Transfer-Encoding: chunked", "", ""]).encode("latin-1", "replace")
+                + chunks
+                + b"0\r\n\r\n"
+            )
         head.append(f"Content-Length: {len(body)}")
         return "\r\n".join([*head, "", ""]).encode("latin-1", "replace") + body
 
@@ -175,7 +180,9 @@ class Fuzzer(threading.Thread):
             elif step == 1:
                 del hurt[at : at + rng.randint(1, 8)]
             elif step == 2:
-                hurt[at:at] = rng.choice((b"\xff", b'"', b"\x00", b"{", b"[" * 2000, b"\\ud800", b"1e999", b"\xed\xa0\x80"))
+                hurt[at:at] = rng.choice(
+                    (b"\xff", b'"', b"\x00", b"{", b"[" * 2000, b"\\ud800", b"1e999", b"\xed\xa0\x80")
+                )
             else:
                 hurt[at:at] = hurt[max(0, at - 20) : at]
             if not hurt:

@@ -32,7 +32,7 @@ def test_late_and_down_come_within_250_ms_of_their_deadlines(tmp_path, is_loaded
         assert percentile(decided if is_loaded else received, 99) <= LATEST_MS  # load slows the follower too
         report(
             f"{kind}, 1,000 daemons: committed {percentile(decided, 50):.0f} ms p50, {percentile(decided, 99):.0f} ms "
-            f"p99 after the deadline; at a follower {percentile(received, 50):.0f} and {percentile(received, 99):.0f} ms"
+            f"p99 after the deadline; a follower {percentile(received, 50):.0f} and {percentile(received, 99):.0f} ms"
         )
 
 
@@ -74,7 +74,9 @@ def test_a_hub_that_was_away_reports_only_who_died_meanwhile(tmp_path, away, tim
         eventually(
             lambda: len(told(hub, "daemon.down")) >= len(DYING), within_s=DOWN_S + 10, every_s=0.2, what="daemon.down"
         )
-        eventually(lambda: all(beaters.accepted[name] > before[name] for name in LIVE), within_s=10, what="beats of all")
+        eventually(
+            lambda: all(beaters.accepted[name] > before[name] for name in LIVE), within_s=10, what="beats of all"
+        )
         late, down = told(hub, "daemon.late"), told(hub, "daemon.down")
         assert {one["fields"]["daemonId"] for one in late} == set(DYING), "a false alarm"
         assert {one["fields"]["daemonId"] for one in down} == set(DYING), "a false alarm"

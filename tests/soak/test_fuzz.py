@@ -125,8 +125,8 @@ def test_100_000_fuzzed_requests_give_no_5xx_and_no_growth(tmp_path, report):
                 counted[status] = counted.get(status, 0) + times
             grown.append(hub.rss_mib() - settled)
         report(
-            f"100,000 requests (seed {seed}): by status {dict(sorted(counted.items()))}; resident memory {settled:.0f} MiB "
-            f"after 20,000, then {', '.join(f'{mib:+.1f}' for mib in grown)} MiB after each 20,000 more"
+            f"100,000 requests (seed {seed}): by status {dict(sorted(counted.items()))}; resident memory "
+            f"{settled:.0f} MiB after 20,000, then {', '.join(f'{mib:+.1f}' for mib in grown)} MiB after each 20,000"
         )
         assert max(grown) <= GROWTH_MIB_MAX
 
@@ -137,7 +137,7 @@ def test_a_refusal_is_freed_with_its_answer_not_by_the_collector():
     async def refuse_many() -> None:
         clock = ManualClock()
         ids = IdMaker(clock)
-        writer = Writer(Engine(SqliteStore(None), clock, ids, Policy()), lambda bug: None)
+        writer = Writer(Engine(SqliteStore(None), clock, ids, Policy()), lambda _: None)
         writer.start(asyncio.get_running_loop())
         for n in range(20):
             with pytest.raises(NotFoundError):

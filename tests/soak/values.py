@@ -8,8 +8,10 @@ from typing import Any
 
 DEPTH_MAX = 6
 ODD_TEXTS = (
-    "", " ", "\0", "a\0b", "é", "日本語", "🙂", "\u202e", "\ufeff", "a" * 300, "../../etc/passwd", "%00", "'; DROP TABLE task; --",
-    '{"a":1}', "null", "NaN", "\r\nX-Injected: 1", "[object Object]", "task:1.2-3_4", "9" * 40, "daemon_host_1738591000000",
+    "", " ", "\0", "a\0b", "é", "日本語", "🙂", "\u202e", "\ufeff", "a" * 300, "../../etc/passwd", "%00",
+    "'; DROP TABLE task; --",
+    '{"a":1}', "null", "NaN", "\r\nX-Injected: 1", "[object Object]", "task:1.2-3_4", "9" * 40,
+    "daemon_host_1738591000000",
     "worker_1738591000000", "-1", "2026-02-04T14:13:28.213Z", "2026-13-40T99:99:99Z", "0001-01-01T00:00:00Z",
     "9999-12-31T23:59:59.999Z", "2026-02-04T14:13:28", "x" * 5000,
 )  # fmt: skip
@@ -56,10 +58,8 @@ class Values:
         """Any JSON value at all."""
         rng = self._rng
         kind = rng.randrange(9)
-        if kind == 0:
-            return rng.choice(ODD_NUMBERS)
-        if kind == 1:
-            return rng.choice((None, True, False))
+        if kind in (0, 1):
+            return rng.choice((ODD_NUMBERS, (None, True, False))[kind])
         if kind in (2, 3) and depth < 3:
             return [self.odd(depth + 1) for _ in range(rng.randrange(4))]
         if kind in (4, 5) and depth < 3:
@@ -78,10 +78,8 @@ class Values:
         for choice in ("anyOf", "oneOf"):
             if choice in schema:
                 return self.of(rng.choice(schema[choice]), depth)
-        if "enum" in schema:
-            return rng.choice(schema["enum"])
-        if "const" in schema:
-            return schema["const"]
+        if "enum" in schema or "const" in schema:
+            return rng.choice(schema.get("enum") or [schema["const"]])
         kind = schema.get("type")
         makers = {
             "object": self._object, "array": self._array, "string": self._text, "integer": self._integer,

@@ -15,10 +15,14 @@ import psutil
 import pytest
 
 from tests.daemon.fake_hub import KEY, FakeHub
+from tests.daemon.raw_server import raw_server
 from tests.waiting import eventually
 from tests.worker.trees import SLEEP, fresh, living, pids_in, start, stubborn
-from understudy.clock import SystemClock
-from understudy.worker.guard_policy import Done, Held, Hello, Lost, Message, Rooted, Spawning
+from understudy.clock import ManualClock, SystemClock
+from understudy.log import Log
+from understudy.worker import last_will, process_tree
+from understudy.worker.guard import GuardProcess
+from understudy.worker.guard_policy import Done, Gone, Held, Hello, Lost, Message, Rooted, Spawning, Watched
 from understudy.worker.process_tree import birth_of
 
 MIB = 1 << 20
@@ -184,3 +188,51 @@ def test_key_is_in_neither_arguments_nor_environment_of_the_guard(guard: LiveGua
     process = psutil.Process(guard.process.pid)
     assert KEY not in " ".join(process.cmdline())
     assert KEY not in str(process.environ())
+
+
+@pytest.mark.parametrize("answer", [(404, {"message": "no such app"}), (403, {"error": "Forbidden"}), (302, {})])
+def test_last_will_is_repeated_when_somebody_else_answers_for_the_hub(
+    hub: FakeHub, guard: LiveGuard, answer: tuple[int, dict[str, str]]
+) -> None:
+    answers = iter([answer])
+    hub.fault = lambda *_: next(answers, None)
+    run_id = fresh("g")
+    guard.tell(spawning(run_id, guard))
+    guard.close()
+    assert guard.process.wait(15) == 0
+    assert len(hub.told("/release")) == 2
+
+
+def test_last_will_is_repeated_after_the_page_of_a_proxy() -> None:
+    url, thread = raw_server(*[b"HTTP/1.1 404 Not Found\r\nContent-Length: 6\r\n\r\n<html>"] * 2)
+    hello = Hello(url, KEY, "mini")
+    run = Watched("r", "t", 7, "requeue", 0)
+    clock = ManualClock()
+    assert not last_will._released(hello, run, Log(clock))
+    assert not last_will._released(hello, run, Log(clock))
+    thread.join(2)
+
+
+def test_what_survives_the_killing_gets_no_last_will(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As if the kernel held it, or it belonged to somebody else: nobody else may have its task yet."""
+    survivor, mortal = fresh("g"), fresh("g")
+    lives, dies = (start((sys.executable, "-c", SLEEP), run_id, ENV) for run_id in (survivor, mortal))
+    send = process_tree._send
+    monkeypatch.setattr(process_tree, "_send", lambda p, number: p.pid == lives.pid or send(p, number))
+    clock = SystemClock()
+    process = GuardProcess(clock, Log(clock))
+    try:
+        process.take(Hello(hub.url, KEY, "mini"))
+        for run_id, root in ((survivor, lives), (mortal, dies)):
+            process.take(Spawning(run_id, f"task-{run_id}", 7, "requeue", clock.mono_ms() + 60_000))
+            process.take(Rooted(run_id, root.pid, birth_of(root.pid)))
+        process.take(Gone())
+    finally:
+        for root in (lives, dies):
+            root.kill()
+            root.wait()
+    assert process.is_over
+    assert [seen.path for seen in hub.seen] == [f"/api/queue/task-{mortal}/release"]
+    assert f"No last will for task-{survivor}" in capsys.readouterr().err

@@ -9,9 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+import pytest
+
 from tests.waiting import eventually
 from tests.worker.trees import IGNORES_TERM, SLEEP, fresh, living, pids_in, start, stubborn
 from understudy.clock import SystemClock
+from understudy.worker import process_tree
 from understudy.worker.process_tree import ProcessTree, birth_of
 
 ENV = dict(os.environ)
@@ -111,3 +115,59 @@ def test_reused_pid_is_not_taken_for_the_root() -> None:
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def test_birth_elsewhere_does_not_move_with_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """psutil adds each step of the wall clock since its import: daemon and guard would disagree."""
+    before = process_tree._process_elsewhere(os.getpid())
+    now_s = psutil.Process().create_time()
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: now_s + 3_600)
+    assert process_tree._process_elsewhere(os.getpid()) == before
+    assert before.birth > 0
+
+
+def test_birth_elsewhere_is_that_of_psutil_where_it_has_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def old(_: object) -> float:
+        return 42.0
+
+    process = psutil.Process()
+    monkeypatch.setattr(type(process._proc), "create_time", old)
+    monkeypatch.setattr(psutil.Process, "create_time", old)
+    assert process_tree._birth_elsewhere(process) == 42.0
+
+
+def test_zombie_elsewhere_is_known_though_its_session_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS tells nothing of a zombie's group and session; the root as a zombie vouches for its session."""
+
+    def refuse(pid: int) -> int:
+        raise ProcessLookupError(pid)
+
+    process = subprocess.Popen((sys.executable, "-c", ""))
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    monkeypatch.setattr(os, "getsid", refuse)
+    monkeypatch.setattr(os, "getpgid", refuse)
+    seen = process_tree._process(process.pid) if sys.platform != "linux" else None
+    seen = seen or process_tree._process_elsewhere(process.pid)
+    process.wait()
+    assert (seen.pid, seen.parent, seen.lives) == (process.pid, os.getpid(), False)
+
+
+@pytest.mark.parametrize("pid", [1, 0, -1, os.getpid(), os.getppid()])
+def test_no_signal_goes_to_ourselves_our_parent_the_first_process_or_a_group(
+    pid: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *told: sent.append(told))
+    process_tree._send(process_tree.Process(pid, 0, 0, 0, birth_of(pid), lives=True), signal.SIGKILL)
+    assert sent == []
+
+
+def test_signal_goes_to_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[int, int]] = []
+    with subprocess.Popen((sys.executable, "-c", SLEEP)) as process:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "kill", lambda *told: sent.append(told))
+            one = process_tree.Process(process.pid, 0, 0, 0, birth_of(process.pid), lives=True)
+            process_tree._send(one, signal.SIGKILL)
+        process.kill()
+    assert sent == [(process.pid, signal.SIGKILL)]

@@ -71,7 +71,19 @@ def test_result_larger_than_a_batch_goes_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [Failed("cut"), Answer(503, {}), Answer(401, {}), Answer(403, {}), Answer(429, {}), Answer(200, {})]
+    "answer",
+    [
+        Failed("cut"),
+        Answer(200, {}),
+        Answer(503, {"error": "Storage unavailable"}),
+        Answer(401, {"error": "Unauthorized"}),
+        Answer(403, {"error": "Forbidden"}),
+        Answer(429, {"error": "Too many requests"}),
+        Answer(201, {}),  # the rest are not the hub's words
+        Answer(302, {}),
+        Answer(404, {}),
+        Answer(413, {"message": "Request too long"}),
+    ],
 )
 def test_what_may_pass_keeps_everything(answer: Answer | Failed) -> None:
     state = state_with(result("a"), result("b"))

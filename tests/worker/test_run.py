@@ -24,6 +24,7 @@ from understudy.worker.effects import (
     Spawned,
     StopRun,
     TellGuard,
+    Wait,
 )
 from understudy.worker.executors import Task
 from understudy.worker.executors.command import Command
@@ -202,3 +203,74 @@ def test_result_that_cannot_be_kept_stays_the_guards_business() -> None:
     assert not any(isinstance(effect.message, Done) for effect in scene.all(TellGuard))
     assert scene.state.unkept == {"r1"}
     assert "r1" in scene.state.results
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_known"),
+    [
+        (Answer(200, {"success": True}), True),
+        (Answer(409, {"error": "Lease lost", "code": "lease_lost"}), True),
+        (Answer(404, {}), False),
+        (Answer(403, {"error": "Forbidden"}), False),
+        (Answer(302, {}), False),
+        (Failed("status 404, not a JSON object"), False),
+    ],
+)
+def test_only_the_hub_itself_ends_the_guards_care_for_a_lease(answer: Answer | Failed, is_known: bool) -> None:
+    scene = Scene(Command(("work",), {}))
+    scene.run.stop = "drain"
+    scene.answers[Call] = answer
+    scene.play()
+    assert (Done in {type(effect.message) for effect in scene.all(TellGuard)}) == is_known
+
+
+def test_lease_of_what_cannot_be_killed_is_not_given_back_while_it_lives() -> None:
+    """It is killed again, and named in each beat, until it is dead."""
+    scene = Scene()
+    scene.news = [None]
+    stops = iter([Ended(code=None, survivors=1), Ended(code=None, survivors=1), Ended(code=-9)])
+    loop = run_loop(scene.state, scene.run)
+    order: list[str] = []
+    value: Any = None
+    for _ in range(30):
+        try:
+            effect = loop.send(value)
+        except StopIteration:
+            break
+        value = scene.answers.get(type(effect))
+        if isinstance(effect, AwaitRun):
+            scene.state.stop_run(scene.run, "drain")
+            value = None
+        if isinstance(effect, StopRun):
+            value = next(stops)
+            order.append("stop")
+        if isinstance(effect, Call):
+            order.append("release")
+        if isinstance(effect, Wait):
+            assert scene.run.id in scene.state.runs
+    assert order == ["stop", "stop", "stop", "release"]
+
+
+def test_lease_of_what_outlives_its_daemon_ends_by_itself() -> None:
+    scene = Scene()
+    scene.news = [None]
+    scene.answers[StopRun] = Ended(code=None, survivors=1)
+    scene.run.stop = ""
+    loop = run_loop(scene.state, scene.run)
+    value: Any = None
+    waits = 0
+    for _ in range(30):
+        try:
+            effect = loop.send(value)
+        except StopIteration:
+            break
+        assert not isinstance(effect, Call)
+        value = scene.answers.get(type(effect))
+        if isinstance(effect, AwaitRun):
+            scene.state.stop_run(scene.run, "drain")
+            value = None
+        if isinstance(effect, Wait):
+            waits += 1
+            scene.state.is_stopped = waits == 2
+    assert waits == 2
+    assert scene.run.id not in scene.state.runs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -38,7 +40,7 @@ class EndpointApp:
         try:
             request = await self._request(scope, receive)
             if endpoint.follows:
-                await stream_events(self.api.hub, request, scope, receive, send)
+                await stream_events(self.api.hub, request, self._welcome(request), scope, receive, send)
                 return
             answer = await self._answer(request, receive)
             if isinstance(answer, UnderstudyError):  # a refusal that kept something (evidence, an event)
@@ -77,6 +79,10 @@ class EndpointApp:
             request.body = await read_body(scope, receive, endpoint.body_max)
         return request
 
+    def _welcome(self, request: Request) -> Callable[[], bool]:
+        """Whether the caller's key is valid: asked again by whoever waits long."""
+        return partial(self.api.keys.is_valid, request.caller.key_id)
+
     async def _answer(self, request: Request, receive: Any) -> Any:
         endpoint, hub = self.endpoint, self.api.hub
         if endpoint.show is not None:
@@ -85,7 +91,7 @@ class EndpointApp:
         assert endpoint.make is not None
         operation = endpoint.make(request)
         if isinstance(operation, Claim) and operation.body.wait_sec:
-            return await wait_for_work(hub, operation, receive)
+            return await wait_for_work(hub, operation, self._welcome(request), receive)
         answer = await hub.decide(operation)
         if isinstance(operation, KeyChange):  # in force before anybody is told
             await self.api.load_keys()

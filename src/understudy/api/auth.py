@@ -33,12 +33,18 @@ class Keys:
         if admin:
             self._fixed[hash_of(admin)] = Caller(f"env:{ADMIN_KEY_NAME}", SCOPES)
         self._callers: dict[str, Caller] = dict(self._fixed)
+        self._ids = {caller.key_id for caller in self._callers.values()}
         self._cache: dict[str, Caller] = {}
 
     def replace_stored(self, stored: Iterable[Key]) -> None:
         """Take over what the store says now."""
         self._callers = {key.hash: caller_of(key) for key in stored if not key.revoked_at} | self._fixed
+        self._ids = {caller.key_id for caller in self._callers.values()}
         self._cache = {}
+
+    def is_valid(self, key_id: str) -> bool:
+        """Whether a caller that was let in earlier would still be."""
+        return key_id in self._ids
 
     def find(self, secret: str) -> Caller | None:
         """The caller with this secret; hashed once, then remembered until keys change."""

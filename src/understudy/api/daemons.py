@@ -76,24 +76,24 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/api/daemon/health", "Active and stale daemons", ("read",), show=lambda _, v: v.old_health()),
     Endpoint("GET", "/api/daemons", "All daemons", ("read",), show=lambda _, v: v.daemons()),
     Endpoint(
-        "GET", "/api/daemons/{daemon_id}", "One daemon", ("read",),
-        show=lambda r, v: v.daemon(_daemon_id(r)), errors=(404,),
-    ),
-    Endpoint(
-        "POST", "/api/daemons/{daemon_id}/pause", "Give it no work; do not judge its silence", ("admin",),
+        "POST", "/api/daemons/{daemon_id:path}/pause", "Give it no work; do not judge its silence", ("admin",),
         make=_pause(paused=True), shape=PauseBody, errors=(404,),
     ),
     Endpoint(
-        "POST", "/api/daemons/{daemon_id}/resume", "Give it work again", ("admin",), make=_pause(paused=False),
+        "POST", "/api/daemons/{daemon_id:path}/resume", "Give it work again", ("admin",), make=_pause(paused=False),
         shape=PauseBody, errors=(404,),
     ),
     Endpoint(
-        "PUT", "/api/daemons/{daemon_id}/settings", "Its own limits and sleep windows", ("admin",),
+        "PUT", "/api/daemons/{daemon_id:path}/settings", "Its own limits and sleep windows", ("admin",),
         make=lambda r: Configure(_daemon_id(r), r.parsed(SettingsBody)), shape=SettingsBody, errors=(404,),
     ),
     Endpoint(
-        "DELETE", "/api/daemons/{daemon_id}", "Forget a daemon: its id is free again", ("admin",),
+        "DELETE", "/api/daemons/{daemon_id:path}", "Forget a daemon: its id is free again", ("admin",),
         make=lambda r: Forget(_daemon_id(r)), errors=(404,),
+    ),
+    Endpoint(
+        "GET", "/api/daemons/{daemon_id:path}", "One daemon", ("read",),
+        show=lambda r, v: v.daemon(_daemon_id(r)), errors=(404,),
     ),
     Endpoint(
         "GET", "/api/incidents", "Incidents, newest first", ("read",), show=_incidents,

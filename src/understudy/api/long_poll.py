@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from understudy.api.respond import ClientGoneError
-from understudy.errors import UnderstudyError
+from understudy.errors import UnauthorizedError, UnderstudyError
 from understudy.hub.claims import Claim
 from understudy.runtime.hub import HubRuntime
 
@@ -14,19 +15,24 @@ LOOK_AGAIN_S = 2.0  # for a daemon that is given no work: so soon after `resume`
 Gone = asyncio.Task[None]  # done when the client has hung up
 
 
-async def wait_for_work(hub: HubRuntime, claim: Claim, receive: Any) -> Any:
-    """The claim's answer, at the latest after its `waitSec`; ClientGoneError if nobody waits for it any more."""
+async def wait_for_work(hub: HubRuntime, claim: Claim, is_welcome: Callable[[], bool], receive: Any) -> Any:
+    """The claim's answer, at the latest after its `waitSec`; ClientGoneError if nobody waits for it any more.
+
+    UnauthorizedError if the key was revoked while it waited.
+    """
     loop = asyncio.get_running_loop()
     ends = loop.time() + (claim.body.wait_sec or 0)
     gone: Gone = loop.create_task(_disconnected(receive))
     try:
         answer = await hub.decide(claim)
         while not answer["success"] and (left := ends - loop.time()) > 0:
+            if not is_welcome():
+                raise UnauthorizedError
             if claim.is_barred:  # it must not take a wake-up from those who may work
                 await asyncio.wait((gone,), timeout=min(left, LOOK_AGAIN_S))
                 answer = await hub.decide(claim)
             else:
-                answer = await _stand_in_line(hub, claim, gone, ends)
+                answer = await _stand_in_line(hub, claim, is_welcome, gone, ends)
             if gone.done():
                 raise ClientGoneError
         return answer
@@ -34,7 +40,7 @@ async def wait_for_work(hub: HubRuntime, claim: Claim, receive: Any) -> Any:
         gone.cancel()
 
 
-async def _stand_in_line(hub: HubRuntime, claim: Claim, gone: Gone, ends: float) -> Any:
+async def _stand_in_line(hub: HubRuntime, claim: Claim, is_welcome: Callable[[], bool], gone: Gone, ends: float) -> Any:
     """The answer after one wake-up, or at the end of the time. A wake-up of no use here is passed on."""
     waiter = hub.waiting.join(claim.provides, claim.names)
     is_woken = False
@@ -48,6 +54,9 @@ async def _stand_in_line(hub: HubRuntime, claim: Claim, gone: Gone, ends: float)
         hub.waiting.leave(claim.provides, claim.names, waiter)
         if waiter.done() and not is_woken:
             hub.waiting.pass_on()
+    if is_woken and not is_welcome():
+        hub.waiting.pass_on()
+        raise UnauthorizedError
     return await _look(hub, claim) if is_woken else answer
 
 

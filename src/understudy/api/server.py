@@ -6,12 +6,13 @@ import asyncio
 import gc
 import hashlib
 import os
+import resource
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -35,6 +36,9 @@ from understudy.runtime.lock import FileLock
 from understudy.store.sqlite import SqliteStore
 
 STOP_WITHIN_S = 5
+FILES_WANTED = 16_384
+FILES_KEPT = 128  # for the store, logs and readers
+CONNECTIONS_MAX = 12_000  # three times the waiting polls and streams that are allowed
 KEEP_ALIVE_S = 75  # longer than the distance of two beats, so that a daemon keeps its connection
 SWITCH_INTERVAL_S = 0.001  # the writer and the event loop share one interpreter: short turns keep both prompt
 
@@ -64,6 +68,7 @@ def fingerprint_of(settings: HubSettings) -> str:
 
 def serve(settings: HubSettings) -> int:
     """Serve until SIGTERM or SIGINT; 0 once everything acknowledged is on disk. UnderstudyError if it cannot."""
+    connections_max = _raise_file_limit()
     os.umask(0o077)  # tasks, memory and logs are nobody else's
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(settings.data_dir / "hub.lock")
@@ -71,7 +76,7 @@ def serve(settings: HubSettings) -> int:
     try:
         listener = _listen(settings.host, settings.port)
         with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(settings, listener))
+            return runner.run(_serve(settings, listener, connections_max))
     finally:
         lock.release()
 
@@ -101,8 +106,19 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def server_of(api: Api) -> uvicorn.Server:
-    """The HTTP server of a hub; who runs it handles the signals."""
+def _raise_file_limit() -> int:
+    """Ask for as many open files as thousands of waiting polls need; how many connections that allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):  # macOS has a lower limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return CONNECTIONS_MAX if soft == resource.RLIM_INFINITY else min(CONNECTIONS_MAX, soft - FILES_KEPT)
+
+
+def server_of(api: Api, connections_max: int = CONNECTIONS_MAX) -> uvicorn.Server:
+    """The HTTP server of a hub; who runs it handles the signals. Beyond `connections_max` it answers 503."""
     return _Server(
         uvicorn.Config(
             build_app(api),
@@ -115,11 +131,12 @@ def server_of(api: Api) -> uvicorn.Server:
             proxy_headers=False,  # else a client on this machine chooses the address that wrong keys count against
             timeout_graceful_shutdown=STOP_WITHIN_S,
             timeout_keep_alive=KEEP_ALIVE_S,
+            limit_concurrency=connections_max,
         )
     )
 
 
-async def _serve(settings: HubSettings, listener: socket.socket) -> int:
+async def _serve(settings: HubSettings, listener: socket.socket, connections_max: int) -> int:
     clock = SystemClock()
     secrets = tuple(settings.environment_keys.values())
     log = Log(clock, level=settings.log_level, form=settings.log_form, redactor=Redactor(secrets))
@@ -132,7 +149,7 @@ async def _serve(settings: HubSettings, listener: socket.socket) -> int:
         RateLimit(clock, settings.rate_per_s, settings.rate_burst),
         publishes_docs=settings.publishes_docs,
     )
-    server = server_of(api)
+    server = server_of(api, connections_max)
     await hub.start(fingerprint_of(settings), socket.gethostname())
     await api.load_keys()
     loop = asyncio.get_running_loop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from understudy.runtime.hub import HubRuntime
 from understudy.store.base import EventFilter, StoredEvent
 
 KEEP_ALIVE_S = 15
+IsWelcome = Callable[[], bool]  # whether the caller's key is still valid
 PAGE = 500
 RETRY_MS = 1000
 _HEADERS = [
@@ -26,7 +28,9 @@ _HEADERS = [
 ]
 
 
-async def stream_events(hub: HubRuntime, request: Request, scope: Any, receive: Any, send: Any) -> None:
+async def stream_events(
+    hub: HubRuntime, request: Request, is_welcome: IsWelcome, scope: Any, receive: Any, send: Any
+) -> None:
     """`GET /api/events`: a page, or everything from here on until the client goes."""
     wanted = event_filter(request)
     if request.query.get("follow", "") not in ("1", "true"):
@@ -38,7 +42,7 @@ async def stream_events(hub: HubRuntime, request: Request, scope: Any, receive: 
     hub.feed.followers.add(follower)
     hub.waiting.count += 1
     try:
-        await _follow(hub, wanted, _last_event_id(scope), follower, receive, send)
+        await _follow(hub, wanted, _last_event_id(scope), follower, is_welcome, receive, send)
     except OSError:
         return
     finally:
@@ -54,15 +58,24 @@ def _last_event_id(scope: Any) -> int | None:
 
 
 async def _follow(
-    hub: HubRuntime, wanted: EventFilter, after: int | None, follower: Follower, receive: Any, send: Any
+    hub: HubRuntime,
+    wanted: EventFilter,
+    after: int | None,
+    follower: Follower,
+    is_welcome: IsWelcome,
+    receive: Any,
+    send: Any,
 ) -> None:
     page = await _page(hub, wanted, after)  # before the head goes out: a store that fails is a 503
+    if after and not page and after > await _newest(hub):  # from before the store was restored: start anew
+        after = None
+        page = await _page(hub, wanted, after)
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
     await _write(send, f"retry: {RETRY_MS}\n\n".encode())
     last = await _catch_up(hub, wanted, after, page, send)
     gone = asyncio.get_running_loop().create_task(_disconnected(receive))
     try:
-        while not gone.done():
+        while not gone.done() and is_welcome():
             next_event = asyncio.ensure_future(follower.queue.get())
             await asyncio.wait((next_event, gone), timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
             if not next_event.done():
@@ -98,6 +111,11 @@ async def _page(hub: HubRuntime, wanted: EventFilter, after: int | None) -> list
         wanted = replace(wanted, after_id=after, before_id=0, since_at=0, limit=PAGE)
     page: list[StoredEvent] = await hub.view(lambda view: view.reader.list_events(wanted))
     return page
+
+
+async def _newest(hub: HubRuntime) -> int:
+    rows: list[StoredEvent] = await hub.view(lambda view: view.reader.list_events(EventFilter(limit=1)))
+    return rows[-1].id if rows else 0
 
 
 def _is_shown(stored: StoredEvent, wanted: EventFilter) -> bool:

@@ -20,6 +20,7 @@ LOG_BYTES_MAX = 10 << 20  # at start a longer one becomes .1
 LINES_KEPT = 12
 LINE_CHARS_MAX = 4000
 KILL_S = 5.0
+LAST_WORDS_S = 1.0
 _NEWS = ("[Daemon] Started", "[Daemon] Finished")
 _BANNER = re.compile(r"^=+$|\(ClaimTask API \+ Lease Management\)")
 _LINE = re.compile(r"\[\d{4}-\d\d-\d\dT(?P<at>\d\d:\d\d:\d\d)\S*\] \[(?P<level>[A-Z]+)\] (?P<rest>.*)")
@@ -57,6 +58,7 @@ class Child:
         )
         self._reader = threading.Thread(target=self._read, name=name, daemon=True)
         self._reader.start()
+        threading.Thread(target=self._await_end, name=f"{name}:end", daemon=True).start()
 
     @property
     def is_alive(self) -> bool:
@@ -100,6 +102,11 @@ class Child:
                     self._file.write(line + "\n")
                     self._file.flush()
                 self._show(line)
+
+    def _await_end(self) -> None:
+        """Not by the end of its stderr: a guard may hold that open a little longer."""
+        self.process.wait()
+        self._reader.join(LAST_WORDS_S)
         self._ended()
 
     def _show(self, line: str) -> None:

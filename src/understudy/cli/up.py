@@ -57,8 +57,9 @@ def up(host: str | None, port: int | None, data: Path | None, command: tuple[str
     keys = config.environment_keys(settings)
     if not keys and not is_loopback(settings.host) and load_local_keys(data_dir) is None:
         raise ConfigError(t("cli.hub.no_key", host=settings.host))
-    session = Session(settings, data_dir, chosen, url, keys, command)
-    with signals_as_interrupt():
+    interruption = Interruption()
+    session = Session(settings, data_dir, chosen, url, keys, command, interruption)
+    with interruption.heeded():
         try:
             session.start()
             session.wait()
@@ -81,6 +82,7 @@ class Session:
         url: str,
         keys: dict[str, str],
         command: tuple[str, ...],
+        interruption: Interruption,
     ) -> None:
         self._settings = settings
         self._data_dir = data_dir
@@ -88,6 +90,7 @@ class Session:
         self._url = url
         self._environment_keys = keys
         self._command = command
+        self._interruption = interruption
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._children: list[Child] = []
         self._key = ""
@@ -155,13 +158,13 @@ class Session:
         env = {n: v for n, v in os.environ.items() if n not in ("UNDERSTUDY_HUB", "WORKERS_URL")}
         env |= {"UNDERSTUDY_LOG_FORM": "pretty", **more}
         log = self._data_dir / "logs" / f"{name}.log"
-        self._children.append(Child(name, arguments, env, log, lambda: self._news.put(None), command))
+        with self._interruption.held():
+            self._children.append(Child(name, arguments, env, log, lambda: self._news.put(None), command))
 
     def _look(self) -> None:
         """EndedError if a child is gone."""
         for child in self._children:
             if not child.is_alive:
-                child.process.wait()
                 words = last_words(child)
                 raise EndedError(
                     t("cli.up.ended", name=child.name, code=child.process.returncode, log=child.log, words=words)
@@ -219,16 +222,36 @@ def _say_if_possible(text: str) -> None:
         say(text)
 
 
-@contextmanager
-def signals_as_interrupt() -> Iterator[None]:
-    """Every way of being told to stop is KeyboardInterrupt in the main thread."""
+class Interruption:
+    """Every way of being told to stop is KeyboardInterrupt in the main thread, but never in the middle of a spawn."""
 
-    def interrupt(_: int, __: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    def __init__(self) -> None:
+        self._is_held = False
+        self._is_asked = False
 
-    before = {number: signal.signal(number, interrupt) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    @contextmanager
+    def heeded(self) -> Iterator[None]:
+        """Within, our signals interrupt."""
+        before = {number: signal.signal(number, self._told) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within, an interruption waits: a child that nobody knows of yet could not be stopped."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+        if self._is_asked:
+            raise KeyboardInterrupt
+
+    def _told(self, _: int, __: FrameType | None) -> None:
+        if self._is_held:
+            self._is_asked = True
+        else:
+            raise KeyboardInterrupt

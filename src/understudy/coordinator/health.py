@@ -76,7 +76,9 @@ def down_deadline(daemon: Daemon, limits: Limits, now: Now) -> int:
 
 def _deadline(daemon: Daemon, limit_ms: int, grace_ms: int, now: Now) -> int:
     plain = daemon.last_seen_h + limit_ms
-    return max(plain, now.resumed_h + grace_ms) if daemon.last_seen_h <= now.resumed_h else plain
+    if daemon.last_seen_h > now.resumed_h:
+        return plain
+    return max(plain, min(now.resumed_h, plain) + grace_ms)  # however often the hub stalls: one grace, not one each
 
 
 def seen(daemon: Daemon, now: Now, policy: Policy, said: str = "healthy", reason: str = "") -> Health:

@@ -25,7 +25,7 @@ def hear(hearing: Hearing, wall: int) -> tuple[Hearing, Now, Event | None]:
     The same row comes back (`is`) when nothing needs to be written.
     """
     passed = wall - hearing.heard_at
-    if hearing.idle or not hearing.heard_at:
+    if not hearing.heard_at or (hearing.idle and passed >= 0):
         return _idle(hearing, wall, passed)
     if 0 <= passed <= GAP_MIN_MS:
         after = replace(hearing, heard_at=wall) if passed >= WRITE_EVERY_MS else hearing

@@ -41,6 +41,8 @@ def arrive(daemon: Daemon, machine_id: str, boot_id: str, old_boots: frozenset[s
     if daemon.machine_id and machine_id != daemon.machine_id:
         if daemon.state not in MAY_LOSE_ITS_ID:
             return Arrival("id_taken", events=(_cloned(daemon, machine_id, now),))
+        if boot_id in old_boots:
+            return Arrival("superseded")
         return Arrival(is_new_boot=True, events=(_moved(daemon, machine_id, now),), save=_superseded(daemon, now))
     if not boot_id or boot_id == daemon.boot_id:
         return Arrival()

@@ -34,7 +34,8 @@ NO_NEEDS = "[]"
 REQUEUE, WAIT, ASK = "requeue", "wait", "ask"
 # how a lease may have ended so that its token still counts while nobody else has the task
 STILL_COUNTS = frozenset({"expired", "lost", "released", "timed_out"})
-# how an attempt ends by a result: the same result again is a repetition (an alarm's `timed_out` leaves room for a success)
+# how an attempt ends by a result: the same result again is a repetition
+# (an alarm's `timed_out` leaves room for a success)
 SETTLED_AS = frozenset({"failed", "blocked", "timed_out"})
 LOST_AS = frozenset({"expired", "lost"})
 OUTCOMES_OF_FAILURE = frozenset({"blocked", "timed_out", "cancelled"})

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from understudy import __version__
 from understudy.clock import Clock, SystemClock
 from understudy.daemon.guard_link import GuardLink
-from understudy.daemon.home import Home, Lock, checked_daemon_id, default_daemon_id
+from understudy.daemon.home import Home, checked_daemon_id, default_daemon_id
 from understudy.daemon.hub_client import HubClient
 from understudy.daemon.life import main_loop
 from understudy.daemon.machine import Machine
@@ -58,7 +58,7 @@ class Daemon:
         """Live → exit code: 0 after an orderly end. ConfigError if it cannot begin."""
         daemon_id = checked_daemon_id(self._settings.daemon_id or default_daemon_id())
         home = Home(self._settings.data_dir, daemon_id)
-        lock = Lock(home, daemon_id)
+        lock = home.lock()
         try:
             return self._live(daemon_id, home)
         finally:

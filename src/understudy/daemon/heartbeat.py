@@ -5,8 +5,11 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
+
 from understudy.clock import MS_PER_S, iso
 from understudy.texts import t
+from understudy.wire.limits import CHECKPOINT_BYTES_MAX
 from understudy.worker.backoff import Backoff
 from understudy.worker.effects import Answer, Call, Failed, Loop, ResetConnections, Say, Steps, TellGuard, Wait
 from understudy.worker.executors import Progress
@@ -27,7 +30,6 @@ TIMEOUT_MS_MIN, TIMEOUT_MS_MAX = 1_000, 10_000
 SAID_EVERY_MS = 60_000
 LAST_BEATS_MAX = 3
 PROGRESS_CHARS_MAX = 1_000
-CHECKPOINT_CHARS_MAX = 16_000  # in UTF-8 at most the 64 KiB that the hub takes
 NO_LEASE_MS = 600_000  # the longest that there is: nothing is in a hurry
 SLEPT_MS_MIN = 2_000  # clocks differ by less when nobody sleeps
 
@@ -116,9 +118,14 @@ def _named(run: Run, progress: Progress) -> dict[str, Any]:
     if progress.text is not None and progress.text != run.told.text:
         entry["progress"] = progress.text[:PROGRESS_CHARS_MAX]
     checkpoint = progress.checkpoint
-    if checkpoint is not None and checkpoint != run.told.checkpoint and len(checkpoint) <= CHECKPOINT_CHARS_MAX:
+    if checkpoint is not None and checkpoint != run.told.checkpoint and _fits(checkpoint):
         entry["checkpoint"] = checkpoint
     return entry
+
+
+def _fits(checkpoint: str) -> bool:
+    """Whether the hub takes it: it counts the bytes of the JSON, where one character may have six."""
+    return len(msgspec.json.encode(checkpoint)) <= CHECKPOINT_BYTES_MAX
 
 
 def _named_result(result: Result) -> dict[str, Any]:

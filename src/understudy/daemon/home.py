@@ -11,6 +11,7 @@ from pathlib import Path
 
 from understudy.errors import ConfigError
 from understudy.ids import IdMaker
+from understudy.runtime.lock import FileLock, LockedError
 from understudy.texts import t
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -34,6 +35,7 @@ class Home:
     """Paths of one daemon below the data directory; everything in it is for its owner alone."""
 
     def __init__(self, data_dir: Path, daemon_id: str) -> None:
+        self.daemon_id = daemon_id
         self.data_dir = data_dir
         self.root = data_dir / "daemons" / daemon_id
         self.spool = self.root / "spool"
@@ -41,6 +43,16 @@ class Home:
         self.markers = self.root / "runs"
         for path in (self.spool, self.evidence, self.markers):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def lock(self) -> FileLock:
+        """Held while this daemon lives; ConfigError if another process holds it."""
+        lock = FileLock(self.root / "lock")
+        try:
+            lock.take(f"The daemon {self.daemon_id}")
+        except LockedError as error:
+            told = t("daemon.already_running", daemon=self.daemon_id, pid=error.fields["pid"])
+            raise ConfigError(told) from error
+        return lock
 
     def machine_id(self, ids: IdMaker) -> str:
         """This machine's name for the hub, made once and kept."""
@@ -60,27 +72,6 @@ class Home:
         boot_id = ids.new_after("boot", last)
         write_durably(path, boot_id.encode())
         return boot_id
-
-
-class Lock:
-    """Held while this daemon lives; the kernel lets go of it however it dies."""
-
-    def __init__(self, home: Home, daemon_id: str) -> None:
-        """ConfigError if another process holds it."""
-        self._fd = os.open(home.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.read(self._fd, 32).decode("ascii", "replace").strip() or "?"
-            os.close(self._fd)
-            raise ConfigError(t("daemon.already_running", daemon=daemon_id, pid=holder)) from error
-        os.ftruncate(self._fd, 0)
-        os.write(self._fd, f"{os.getpid()}\n".encode())
-
-    def release(self) -> None:
-        """Let another start have the name."""
-        os.ftruncate(self._fd, 0)
-        os.close(self._fd)
 
 
 def write_durably(path: Path, content: bytes) -> None:

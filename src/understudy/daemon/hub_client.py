@@ -109,7 +109,10 @@ def _timeout(timeout_ms: int) -> urllib3.Timeout:
 
 
 def _answer(response: urllib3.BaseHTTPResponse) -> Answer | Failed:
-    """Never let an error look like an answer: what is not a JSON object is `Failed` (a captive portal, say)."""
+    """Never let an error look like an answer: what is not a JSON object is `Failed` (a captive portal, say).
+
+    Nor a proxy's refusal like the hub's, which has an `error`: finished work would be given up for it.
+    """
     try:
         raw = response.read(ANSWER_BYTES_MAX + 1)
     except BaseException:
@@ -123,10 +126,11 @@ def _answer(response: urllib3.BaseHTTPResponse) -> Answer | Failed:
         body = msgspec.json.decode(raw)
     except msgspec.MsgspecError:
         body = None
-    if isinstance(body, dict):
-        return Answer(response.status, body)
-    is_refusal = 400 <= response.status < 600  # noqa: PLR2004 - a proxy's page is still a refusal
-    return Answer(response.status, {}) if is_refusal else Failed(f"status {response.status}, not a JSON object")
+    if not isinstance(body, dict):
+        return Failed(f"status {response.status}, not a JSON object")
+    if response.status >= 300 and "error" not in body:  # noqa: PLR2004 - beyond success
+        return Failed(f"status {response.status}, not in the hub's words")
+    return Answer(response.status, body)
 
 
 def _pool_maker(

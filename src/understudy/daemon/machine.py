@@ -129,7 +129,7 @@ class Machine:
                 news = child.look()
                 break
             child.tree.note()
-        if isinstance(news, Ended):
+        if isinstance(news, Ended) and not news.survivors:
             self._bury(run_id)
         return news
 
@@ -138,7 +138,8 @@ class Machine:
         if child is None:
             return None
         ended = child.end(grace_ms)
-        self._bury(run_id)
+        if not ended.survivors:
+            self._bury(run_id)
         return ended
 
     def _bury(self, run_id: str) -> None:

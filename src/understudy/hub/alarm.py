@@ -47,7 +47,10 @@ class Ring(Operation):
                 save += due.save
         late = 0
         for known in work.due.daemons:
-            looked = self._look(work, known, now)
+            daemon = work.get(Daemon, known.id)
+            if daemon is None:  # forgotten by an earlier request of this batch
+                continue
+            looked = self._look(work, daemon, now)
             save += (looked.daemon, *looked.save)
             events += looked.events
             late += sum(event.name == "daemon.late" for event in looked.events)
@@ -56,8 +59,7 @@ class Ring(Operation):
         return Decision(is_more, (*save, *suspect[0]), (*events, *suspect[1]))
 
     @staticmethod
-    def _look(work: WorkingSet, known: Daemon, now: Now) -> health.Health:
-        daemon = work.get(Daemon, known.id) or known
+    def _look(work: WorkingSet, daemon: Daemon, now: Now) -> health.Health:
         if not daemon.deadline_h or now.h < daemon.deadline_h:
             return health.Health(daemon)
         incident = work.get(Incident, daemon.incident_id) if daemon.incident_id else None

@@ -15,7 +15,7 @@ from understudy.clock import Clock
 from understudy.coordinator.actions import Decision
 from understudy.coordinator.hearing import awake, hear
 from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Hearing, Now, Policy, Task
-from understudy.errors import StoreError, UnderstudyError
+from understudy.errors import StoreDownError, UnderstudyError
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.ids import IdMaker
@@ -45,10 +45,16 @@ class Engine:
         self.policy = policy
 
     def run(self, operations: Sequence[Operation]) -> Committed:
-        """Run one batch durably. Store failures become the answers of those they hit, never a verdict."""
+        """Run one batch durably. Failures become the answers of those they hit, never a verdict.
+
+        A store that cannot begin or commit fails all; what fails in between is one request's doing, so each is
+        replayed alone, once.
+        """
         try:
             return self._commit(operations)
-        except StoreError as error:
+        except StoreDownError as error:
+            return Committed(tuple(error for _ in operations))
+        except Exception as error:  # noqa: BLE001 - one request's bug must not fail the others; the edge logs it
             if len(operations) == 1:
                 return Committed((error,))
         return joined([self.run([operation]) for operation in operations])

@@ -26,6 +26,7 @@ from understudy.wire.tasks import ClaimBody
 PENDING_COUNT_MAX = 1000
 OLD_LEASE_S = 300
 CONTEXT_TOKENS = 2000
+ANSWER_BYTES_MAX = 8 << 20  # about as much as one answer may carry; the rest waits for the next claim
 NO_WORK_IN = frozenset({"paused", "draining", "stopped"})
 _NEW_KEYS = ("daemon_id", "boot_id", "request_id", "max", "wait_sec", "provides", "on_loss")
 
@@ -101,12 +102,15 @@ class Claim(Operation):
         save: list[Any] = list(rows)
         told: list[Event] = list(events)
         grant = self._grant(work, daemon)
+        room = ANSWER_BYTES_MAX
         for task in self._free(work):
             change = leases.claim(task, grant, now, work.policy)
             granted.append(change.task)
             save += change.save
             told += change.events
-            if len(granted) == self.count:
+            body = work.get(TaskBody, task.id)
+            room -= len(body.spec) if body else 0
+            if len(granted) == self.count or room <= 0:
                 break
         if not granted:
             return Decision(self._nothing(work), tuple(save), tuple(told))

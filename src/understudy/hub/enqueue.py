@@ -50,7 +50,7 @@ class Enqueue(Operation):
                     raise MismatchError(f"The id or idempotency key of {known.id} was used with another body")
                 answers.append({"taskId": known.id, "created": False})
                 continue
-            change = tasks.enqueue(task_of(body, task_id, self.submitter, spec, now, nth), now)
+            change = tasks.enqueue(task_of(body, task_id, self.submitter, spec, now, nth, work.policy.timeout_s), now)
             here[task_id] = change.task
             if body.dedup_key:
                 keys[body.dedup_key] = task_id
@@ -81,7 +81,7 @@ def _hash(spec: str) -> str:
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
 
 
-def task_of(body: EnqueueBody, task_id: str, submitter: str, spec: str, now: Now, nth: int) -> Task:
+def task_of(body: EnqueueBody, task_id: str, submitter: str, spec: str, now: Now, nth: int, timeout_s: int) -> Task:
     """The row of a new task; BadRequestError for an instant that is none."""
     priority = body.priority or "medium"
     channel, user_id = conversation_of(body)
@@ -100,7 +100,7 @@ def task_of(body: EnqueueBody, task_id: str, submitter: str, spec: str, now: Now
         on_loss=body.on_loss or "",
         takeover=body.takeover or "allow",
         max_attempts=body.max_attempts or 1,
-        timeout_ms=(body.timeout_sec or 3600) * 1000,
+        timeout_ms=(body.timeout_sec or timeout_s) * 1000,
         channel=channel,
         user_id=user_id,
     )

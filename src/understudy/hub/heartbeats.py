@@ -60,16 +60,17 @@ class Heartbeat(Operation):
             return Decision(refusal, events=arrival.events)
         rows: list[Any] = list(arrival.save)
         events: list[Event] = [*arrival.events, *_recorded(daemon, now), *self._started(known, arrival, now)]
-        ends = self._ends(work, daemon, now, is_new_boot=arrival.is_new_boot)
-        is_overtaken = not arrival.is_new_boot and self._is_overtaken(daemon)
-        renewed, lost, cancelled = ([], [], []) if is_overtaken else self._renewals(work, now, ends)
+        ends = self._ends(work, daemon, now, is_new_boot=arrival.is_new_boot) if arrival.is_sign_of_life else {}
+        renewed, lost, cancelled = self._renewals(work, now, ends)
+        if not arrival.is_sign_of_life or (not arrival.is_new_boot and self._is_overtaken(daemon)):
+            renewed = []
         for change in (*ends.values(), *renewed):
             rows += change.save
             events += change.events
         for run in self.running.values():
             task = work.get(Task, run.task_id)
-            if task is not None and task.token == run.token:
-                rows += progress_of(work, task, run, now)
+            if task is not None and task.token == run.token and arrival.is_sign_of_life:
+                rows += progress_of(work, task, run, now, is_strict=False)
         if arrival.is_sign_of_life:
             said = self._described(daemon, arrival, now)
             stretched = self._stretched(work, said, now)

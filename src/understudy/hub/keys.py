@@ -18,7 +18,7 @@ from understudy.wire.keys import KeyCreateBody
 
 SCOPES = frozenset({"submit", "work", "memory", "read", "admin"})
 OWNER_SCOPES = SCOPES - {"admin"}
-KEYS_MAX = 1000
+KEYS_MAX = 10_000
 
 
 class Caller(Struct, frozen=True):

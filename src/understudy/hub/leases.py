@@ -9,7 +9,7 @@ import msgspec
 from understudy.coordinator import leases
 from understudy.coordinator.actions import Decision
 from understudy.coordinator.identity import watch_name
-from understudy.coordinator.nouns import CANCELLED, FINISHED, LEASED, QUEUED, Daemon, Now, Progress, Task
+from understudy.coordinator.nouns import CANCELLED, FINISHED, LEASED, QUEUED, Now, Progress, Task
 from understudy.errors import BadRequestError, ConflictError, ForbiddenError, NotFoundError
 from understudy.hub.claims import lease_json
 from understudy.hub.life import need_incident, need_watched, touch
@@ -26,13 +26,6 @@ def lease_lost(task: Task) -> ConflictError:
     """The answer to an older token: 409, with the present holder's name if there is one."""
     held_by = {"heldBy": task.worker_id} if task.status == LEASED else {}
     return ConflictError("Lease lost", "lease_lost", **held_by)
-
-
-def need_holder(work: WorkingSet, needs: Needs, task_id: str, worker_id: str) -> None:
-    """State that the daemons behind the caller and behind the task's lease are needed."""
-    task = work.get(Task, task_id)
-    for name in {watch_name(worker_id), watch_name(task.worker_id) if task else ""} - {""}:
-        needs.row(Daemon, name)
 
 
 class Renew(Operation):
@@ -94,8 +87,12 @@ def need_progress(needs: Needs, task_id: str, run: RenewBody | RunningBody) -> N
         needs.row(Progress, task_id)
 
 
-def progress_of(work: WorkingSet, task: Task, run: RenewBody | RunningBody, now: Now) -> tuple[Progress, ...]:
+def progress_of(
+    work: WorkingSet, task: Task, run: RenewBody | RunningBody, now: Now, *, is_strict: bool = True
+) -> tuple[Progress, ...]:
     """The row that keeps a run's progress, if it said anything; BadRequestError for a checkpoint too large.
+
+    Not `is_strict` leaves such a one out: a beat with many runs is not refused for one of them.
 
     What it says nothing about stays: a checkpoint also for the attempts after it, progress for this one.
     """
@@ -106,6 +103,8 @@ def progress_of(work: WorkingSet, task: Task, run: RenewBody | RunningBody, now:
     said = said if run.progress is None else msgspec.json.encode(run.progress).decode()
     kept = before.checkpoint if run.checkpoint is None else msgspec.json.encode(run.checkpoint).decode()
     if len(kept.encode()) > CHECKPOINT_BYTES_MAX or len(said.encode()) > CHECKPOINT_BYTES_MAX:
+        if not is_strict:
+            return ()
         raise BadRequestError("Validation failed", (f"checkpoint: Expected at most {CHECKPOINT_BYTES_MAX} bytes",))
     return (Progress(task.id, task.token, now.wall, said, kept),)
 

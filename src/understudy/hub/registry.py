@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from understudy.clock import iso
-from understudy.coordinator import health, leases
+from understudy.coordinator import health, leases, tasks
 from understudy.coordinator.actions import Decision
 from understudy.coordinator.nouns import LEASED, Daemon, Incident, Now, Task
 from understudy.errors import BadRequestError, NotFoundError
@@ -164,7 +164,7 @@ class Configure(OwnerOperation):
             late_after_ms=round((body.late_after_sec or 0) * 1000),
             down_after_ms=round((body.down_after_sec or 0) * 1000),
             expected_sleep=msgspec.json.encode(windows).decode(),
-            deadline_h=now.h if daemon.state in health.JUDGED else 0,
+            deadline_h=now.h if daemon.state in health.JUDGED or daemon.state == "asleep" else 0,
         )
         return Decision({"success": True, "daemonId": daemon.id, "settings": settings_json(daemon)}, (daemon,))
 
@@ -176,6 +176,7 @@ class Forget(OwnerOperation):
         """The daemon and its leases."""
         super().needs(needs)
         needs.held.add(self.daemon_id)
+        needs.reserved_for.add(self.daemon_id)
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Remove it; its history (incidents, periods, events) stays."""
@@ -183,10 +184,8 @@ class Forget(OwnerOperation):
         rows: list[Any] = []
         event = health.health_event(daemon, now, "daemon.forgotten", "info", f"Daemon {daemon.id} forgotten")
         events = [event]
-        for task_id in sorted(work.held.get(daemon.id, ())):
-            task = work.get(Task, task_id)
-            if task is not None and task.status == LEASED:
-                change = leases.lose(task, now, work.policy, "lost", "its daemon was forgotten")
+        for task_id in sorted({*work.held.get(daemon.id, ()), *work.reserved.get(daemon.id, ())}):
+            for change in self._freed(work, work.get(Task, task_id), now):
                 rows += change.save
                 events += change.events
         incident = work.get(Incident, daemon.incident_id) if daemon.incident_id else None
@@ -194,6 +193,15 @@ class Forget(OwnerOperation):
             rows.append(health.closed(incident, daemon, now))
         answer = {"success": True, "daemonId": daemon.id}
         return Decision(answer, tuple(rows), tuple(events), ((Daemon, daemon.id),))
+
+    def _freed(self, work: WorkingSet, task: Task | None, now: Now) -> list[leases.Change]:
+        """A lease ends; what would then wait for this daemon waits for nobody."""
+        changes: list[leases.Change] = []
+        if task is not None and task.status == LEASED:
+            changes.append(leases.lose(task, now, work.policy, "lost", "its daemon was forgotten"))
+            task = changes[0].task
+        moved = tasks.move(task, now, "forgotten") if task is not None else None
+        return [*changes, moved] if moved else changes
 
 
 def settings_json(daemon: Daemon) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -132,7 +133,7 @@ class Report(Operation):
     ) -> Decision:
         worker = self.body.worker_id or ""
         body = msgspec.json.encode(self.body).decode()
-        kept = Evidence(work.ids.new("evidence"), task.id, self.body.token or 0, worker, now.wall, reason, body)
+        kept = Evidence(_evidence_id(task, body), task.id, self.body.token or 0, worker, now.wall, reason, body)
         event = task_event(
             task, now, "result.late", f"A result for {task.id} came too late and is kept as evidence", reason=reason
         )
@@ -168,7 +169,7 @@ class ReportMany(Operation):
             try:
                 decision = part.decide(work, now)
             except UnderstudyError as refusal:
-                answers.append({"taskId": part.task_id, "error": refusal.message, "code": "not_found"})
+                answers.append({"taskId": part.task_id, "error": refusal.message, **_code(refusal)})
                 continue
             work.apply(decision)
             answer = decision.answer
@@ -177,6 +178,15 @@ class ReportMany(Operation):
             else:
                 answers.append({"taskId": part.task_id, **answer})
         return Decision({"results": answers})
+
+
+def _evidence_id(task: Task, body: str) -> str:
+    """The same late report again is the same piece of evidence: a client that repeats itself fills no disk."""
+    return f"evidence-{sha256(f'{task.id} {body}'.encode()).hexdigest()[:32]}"
+
+
+def _code(refusal: UnderstudyError) -> dict[str, Any]:
+    return {"code": "not_found"} if isinstance(refusal, NotFoundError) else dict(refusal.fields)
 
 
 def success_of(body: ResultBody) -> bool:

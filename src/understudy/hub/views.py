@@ -34,6 +34,7 @@ from understudy.hub.working_set import MEMORY_READ_MAX
 from understudy.store.base import EventFilter, Reader, StoredEvent, TaskFilter
 
 QUEUE_LIST_MAX = 1000
+LIST_BYTES_MAX = 8 << 20  # of one page, whatever its limit in rows
 DAEMONS_MAX = 100_000
 HISTORY_MAX = 500
 DEPLOYMENTS_MAX = 100
@@ -52,7 +53,7 @@ class View:
     # ---- tasks
 
     def queue(self) -> dict[str, Any]:
-        """`GET /api/queue`: claimable tasks, those included whose lease has ended and was not swept yet."""
+        """`GET /api/queue`: claimable tasks; a lease that has ended is swept at its deadline, to the ms."""
         ids = self.reader.ready_ids(QUEUE_LIST_MAX)
         return {"pending": ids, "count": len(ids)}
 
@@ -88,9 +89,17 @@ class View:
     def tasks(self, wanted: TaskFilter) -> dict[str, Any]:
         """`GET /api/tasks`: newest first, with a cursor to go on."""
         rows = self.reader.list_tasks(wanted)
-        shaped = [self._record(task) for task in rows]
-        more = {"next": f"{rows[-1].queued_at}~{rows[-1].id}"} if len(rows) == wanted.limit else {}
-        return {"tasks": shaped, **more}
+        shaped: list[dict[str, Any]] = []
+        room = LIST_BYTES_MAX
+        for task in rows:
+            record = self._record(task)
+            room -= len(msgspec.json.encode(record))
+            if room < 0 and shaped:  # the rest is on the next page
+                break
+            shaped.append(record)
+        is_more = len(rows) == wanted.limit or len(shaped) < len(rows)
+        last = rows[len(shaped) - 1] if shaped else None
+        return {"tasks": shaped, **({"next": f"{last.queued_at}~{last.id}"} if last and is_more else {})}
 
     def _task(self, task_id: str, caller: Caller, unknown: str) -> Task:
         found = self.reader.load_many(Task, (task_id,))

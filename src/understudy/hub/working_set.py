@@ -19,6 +19,7 @@ from understudy.store.base import TABLES, Deadlines, Due, Transaction
 N = TypeVar("N", bound=Struct)
 
 MEMORY_READ_MAX = 200
+RESERVED_MAX = 1000
 
 
 class Needs:
@@ -28,7 +29,7 @@ class Needs:
         self.rows: dict[type[Struct], set[Any]] = {}
         self.claims: set[frozenset[str]] = set()
         self.claims_total = 0
-        self.claimers: set[str] = set()
+        self.reserved_for: set[str] = set()
         self.held: set[str] = set()
         self.requests: set[str] = set()
         self.dedups: set[tuple[str, str]] = set()
@@ -51,7 +52,7 @@ class Needs:
     def claimable(self, provides: frozenset[str], names: frozenset[str], count: int) -> None:
         """`count` tasks for a worker that provides these tags and answers to these names."""
         self.claims.add(provides)
-        self.claimers |= names
+        self.reserved_for |= names
         self.claims_total += count
 
 
@@ -87,7 +88,7 @@ class WorkingSet:
         """Load everything asked for that is not here yet."""
         for noun, keys in needs.rows.items():
             self._load_rows(tx, noun, keys)
-        if needs.claims:
+        if needs.claims or needs.reserved_for:
             self._load_candidates(tx, needs)
         if needs.held or needs.requests:
             self._load_leases(tx, needs)
@@ -114,7 +115,7 @@ class WorkingSet:
     def _load_candidates(self, tx: Transaction, needs: Needs) -> None:
         for provides in needs.claims:
             self.candidates[provides] = [self._keep(task) for task in tx.claimable(provides, needs.claims_total)]
-        for task in tx.reserved(needs.claimers, needs.claims_total):
+        for task in tx.reserved(needs.reserved_for, needs.claims_total or RESERVED_MAX):
             self.reserved.setdefault(task.waiting_for, []).append(self._keep(task))
 
     def _load_leases(self, tx: Transaction, needs: Needs) -> None:
@@ -185,6 +186,8 @@ class WorkingSet:
         """Let the claims of this batch see a task that an earlier request of it made claimable."""
         if task.id not in self.rows[TaskBody] or not (task.ready or task.waiting_for):
             return
+        if task.user_id and (task.user_id, task.channel) not in self.memories:
+            return  # the wake-up after the commit brings it, with its memory
         lines = [
             line for provides, line in self.candidates.items() if task.ready and provides.issuperset(_tags(task.needs))
         ]

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from understudy.coordinator.hearing import hear
 from understudy.coordinator.nouns import Hearing, Now
-from understudy.errors import UnderstudyError
 from understudy.hub.alarm import Rest, Ring
 from understudy.hub.batch import Committed
 from understudy.hub.retention import Purge, purge_plan
@@ -18,7 +17,7 @@ from understudy.store.base import Reader
 LISTEN_EVERY_MS = 1_000
 LOOK_EVERY_MS = 60_000
 PURGE_EVERY_MS = 600_000
-PURGES_IN_A_ROW_MAX = 200
+PURGE_PAUSE_MS = 20
 RETRY_AFTER_MS = 500
 NEVER = 1 << 62
 
@@ -38,6 +37,7 @@ class Alarm:
         self._next_mono = 0
         self._announced_mono = NEVER
         self._purge_mono = 0
+        self._purges: list[tuple[str, int]] = []
         self._minute_mono = self._clock.mono_ms()
         self._is_watching = True
         self.lag_ms = 0
@@ -84,10 +84,10 @@ class Alarm:
             self._wake.clear()
 
     def safe_step(self) -> int:
-        """`step`, and when the store fails: say so and look at everything again soon."""
+        """`step`, and when anything fails: say so and look at everything again soon. This loop never ends by itself."""
         try:
             return self.step()
-        except (UnderstudyError, TimeoutError) as trouble:
+        except Exception as trouble:  # noqa: BLE001 - the outermost place of the alarm
             self._next_mono = 0
             if not self._writer.is_stopping:
                 self._on_trouble(trouble)
@@ -105,10 +105,7 @@ class Alarm:
             beats, self.beats = self.beats, 0
             rings, self.rings = self.rings, 0
             self._writer.decide_blocking(Minute(beats, rings))
-        if mono >= self._purge_mono:
-            self._purge_mono = mono + PURGE_EVERY_MS
-            self._purge()
-        return self.pause_ms()
+        return min(self.pause_ms(), PURGE_PAUSE_MS) if self._purge_a_little(mono) else self.pause_ms()
 
     def pause_ms(self) -> int:
         """How many ms may pass until the next step, as far as is known now."""
@@ -140,8 +137,11 @@ class Alarm:
         (hearing,) = reader.load_many(Hearing, (1,)) or [Hearing()]
         return hear(hearing, self._clock.now_ms())[1]
 
-    def _purge(self) -> None:
-        for what, before in purge_plan(self._writer.engine.policy, self._clock.now_ms()):
-            for _ in range(PURGES_IN_A_ROW_MAX):
-                if self._stopped.is_set() or not self._writer.decide_blocking(Purge(what, before)):
-                    break
+    def _purge_a_little(self, mono: int) -> bool:
+        """One portion of what retention removes, so that no deadline waits for it; whether there is more."""
+        if mono >= self._purge_mono:
+            self._purge_mono = mono + PURGE_EVERY_MS
+            self._purges = purge_plan(self._writer.engine.policy, self._clock.now_ms())
+        if self._purges and not self._writer.decide_blocking(Purge(*self._purges[-1])):
+            self._purges.pop()
+        return bool(self._purges)

@@ -6,15 +6,19 @@ import contextlib
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import IO
 
+import msgspec
+
 from understudy.clock import Clock
 from understudy.worker.executors import Ended, Plan, Progress, Reading
-from understudy.worker.process_tree import ProcessTree, birth_of
+from understudy.worker.process_tree import ProcessTree, birth_of, is_living
 
 READ_BYTES = 65_536
 DRAIN_S = 2.0  # for the pipes after everybody is dead; a survivor may hold them open
+LOOK_S = 0.05  # where the system cannot wait for an end without burying the dead
 PROGRESS_MS = 1_000  # signs of life are passed on at most so often
 
 
@@ -64,6 +68,7 @@ class Child:
         self._ran_away = False
         self._ended: Ended | None = None
         self._is_over = threading.Event()
+        self._grace = threading.Lock()  # held while the tree may end in its own time
         self.tree = ProcessTree(run_id, clock)
         self._process = subprocess.Popen(
             plan.argv,
@@ -95,10 +100,14 @@ class Child:
         return progress
 
     def end(self, grace_ms: int) -> Ended:
-        """End the tree: TERM, grace, KILL. Returns when nothing of it lives."""
-        self.tree.end(grace_ms) if grace_ms else self.tree.kill()
+        """End the tree: TERM, grace, KILL. Returns when nothing of it lives, or says how many survived."""
+        if grace_ms:
+            with self._grace:
+                survivors = self.tree.end(grace_ms)
+        else:
+            survivors = self.tree.kill()
         self._is_over.wait(DRAIN_S * 2)
-        return self._ended or Ended(code=None)
+        return msgspec.structs.replace(self._ended or Ended(code=None), survivors=survivors)
 
     def _thread(self, name: str, target: Callable[[IO[bytes]], None], stream: IO[bytes] | None) -> threading.Thread:
         thread = threading.Thread(target=target, args=(stream,), name=f"{self.pid}:{name}", daemon=True)
@@ -136,9 +145,15 @@ class Child:
             self._news()
 
     def _await_end(self) -> None:
-        """When the root is gone, so must be everything it started; only then is the run over."""
+        """When the root is gone, so must be everything it started; only then is the run over.
+
+        The root is buried last: while it holds its pid, its session can be told from a later one. And if it
+        is a wrapper that TERM ends at once, those it wrapped keep their grace.
+        """
+        self._await_zombie()
+        with self._grace:
+            survivors = self.tree.kill()
         code = self._process.wait()
-        self.tree.kill()
         for reader in self._readers:
             reader.join(DRAIN_S)
         self._ended = Ended(
@@ -147,9 +162,19 @@ class Child:
             stderr=self._stderr.kept(),
             left_out_bytes=self._stdout.left_out(),
             ran_away=self._ran_away,
+            survivors=survivors,
         )
         self._is_over.set()
         self._news()
+
+    def _await_zombie(self) -> None:
+        """Until the root is dead, without taking its pid from it; macOS has no waitid before Python 3.13."""
+        if hasattr(os, "waitid"):
+            with contextlib.suppress(ChildProcessError):  # buried by the system: SIGCHLD is ignored here
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            return
+        while is_living(self.pid, self.birth):
+            time.sleep(LOOK_S)
 
 
 def _chunks(stream: IO[bytes]) -> Iterator[bytes]:

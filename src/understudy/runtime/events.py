@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from msgspec.json import encode
+
 from understudy.hub.batch import Committed
 from understudy.store.base import EventFilter, StoredEvent
 
@@ -72,5 +74,5 @@ def matches(stored: StoredEvent, wanted: EventFilter) -> bool:
         return False
     if wanted.before_id and stored.id >= wanted.before_id:
         return False
-    text = f"{event.name} {event.component} {event.message} {event.fields}".lower()
+    text = f"{event.name} {event.component} {event.message} {encode(event.fields).decode()}".lower()
     return wanted.text.lower() in text

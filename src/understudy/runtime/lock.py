@@ -10,7 +10,7 @@ from understudy.errors import UnderstudyError
 
 
 class LockedError(UnderstudyError):
-    """Somebody else holds the lock; `pid` is who, where it is known."""
+    """Somebody else holds the lock; the field `pid` is who, "?" where it is not known."""
 
     code = "locked"
 
@@ -30,14 +30,19 @@ class FileLock:
         except OSError as error:
             holder = os.read(fd, 32).decode(errors="replace").strip()
             os.close(fd)
-            raise LockedError(f"{what} is in use by process {holder or '?'}: stop it first") from error
+            pid = holder or "?"
+            raise LockedError(f"{what} is in use by process {pid}: stop it first", pid=pid) from error
         os.ftruncate(fd, 0)
         os.write(fd, str(os.getpid()).encode())
         self._fd = fd
 
     def release(self) -> None:
-        """Let go, and leave no file behind."""
+        """Let go. The file stays, empty.
+
+        Were it unlinked, who has opened it just before would lock a file without a name, while the next
+        one makes a new file and locks that: two holders.
+        """
         if self._fd >= 0:
-            self._path.unlink(missing_ok=True)
+            os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = -1

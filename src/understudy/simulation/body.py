@@ -142,7 +142,7 @@ class PlayedGuard:
         call = Call("POST", release_path(run.task_id), body, timeout_ms=WILL_TIMEOUT_MS)
 
         def again(answer: Answer | Failed) -> None:
-            is_heard = isinstance(answer, Answer) and answer.status < 500  # noqa: PLR2004 - as the real one judges
+            is_heard = isinstance(answer, Answer) and answer.is_final
             if not is_heard and tries + 1 < WILL_TRIES:
                 self._after(WILL_PAUSE_MS * 2**tries, partial(self._speak, run, tries + 1))
 

@@ -26,7 +26,9 @@ class Customers:
     name = "customer"
     is_cut = False
 
-    def __init__(self, world: World, network: Network, weather: Weather, needs: tuple[tuple[str, ...] | None, ...]) -> None:
+    def __init__(
+        self, world: World, network: Network, weather: Weather, needs: tuple[tuple[str, ...] | None, ...]
+    ) -> None:
         self._world = world
         self._network = network
         self._weather = weather

@@ -53,7 +53,9 @@ class Edge:
     def __init__(self, clock: Clock, ids: IdMaker) -> None:
         self._clock = clock
         self._ids = ids
-        self._straight = {(e.method, e.path): e for e in ENDPOINTS if "{" not in e.path}
+        self._straight: dict[tuple[str, str], Endpoint] = {
+            (e.method, e.path): e for e in ENDPOINTS if "{" not in e.path
+        }
         self._patterns = [
             (e.method, re.compile(_PARAMETER.sub(r"(?P<\1>[^/]+)", e.path)), e) for e in ENDPOINTS if "{" in e.path
         ]

@@ -16,8 +16,8 @@ from understudy.hub.starts import Start
 from understudy.hub.views import View
 from understudy.ids import IdMaker
 from understudy.runtime.alarm import Alarm
-from understudy.runtime.writer import Writer
-from understudy.simulation.edge import Edge, Letter, Matched, Reply
+from understudy.simulation.edge import Edge, Letter, Reply
+from understudy.simulation.inline import Answer, HubKilledError, InlineWriter, Pending
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.weather import CALM, Weather
 from understudy.simulation.world import ViolationError, World
@@ -25,40 +25,6 @@ from understudy.store.sqlite import SqliteStore
 
 KEY = "env:UNDERSTUDY_API_KEY"
 COMMIT_MS_MAX = 12
-Answer = Callable[[Reply | None], None]  # None: the connection broke
-
-
-class HubKilledError(BaseException):
-    """SIGKILL in the middle of a commit: nothing above may catch it as an error of the store."""
-
-
-class Pending(msgspec.Struct, eq=False):
-    """A request that waits for its batch, or for work to come."""
-
-    letter: Letter
-    matched: Matched
-    answer: Answer
-    until_ms: int  # a long poll: how long it may wait
-
-
-class InlineWriter(Writer):
-    """The writer without its thread: the alarm's operations are decided where they are asked."""
-
-    def __init__(self, engine: Engine, decide: Callable[[Operation], Any]) -> None:
-        super().__init__(engine, lambda bug: None)
-        self._decide = decide
-
-    def decide_blocking(self, operation: Operation, timeout_s: float = 30) -> Any:
-        """The operation's answer; raises what it was refused with."""
-        answer = self._decide(operation)
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
-
-    def tell(self, committed: Committed) -> None:
-        """What the event loop does after a commit."""
-        for listener in self._after:
-            listener(committed)
 
 
 class Hub:
@@ -96,7 +62,7 @@ class Hub:
         self._serving_since_ms = self._world.now_ms
         self._engine = Engine(self.store, self._world.clock, self._ids, self.policy)
         self._writer = InlineWriter(self._engine, self._decide_one)
-        self._alarm = Alarm(self._writer, lambda trouble: None)
+        self._alarm = Alarm(self._writer, _keep_quiet)
         self._world.tell("hub starts")
         version = Start(self._ids.uuid(), "0", "", "simulated")
         while isinstance(self._guarded(lambda: self._decide_one(version)), StoreError):
@@ -321,3 +287,7 @@ class Hub:
         self._alarm_at = -1
 
         self._guarded(lambda: self._set_alarm(self._alarm.safe_step()))
+
+
+def _keep_quiet(_: BaseException) -> None:
+    """The store's troubles are ours: nobody need be told."""

@@ -72,6 +72,12 @@ class Entry:
         return self.leases[-1] if self.leases else None
 
 
+def must_be(entry: Entry, status: str) -> None:
+    """ViolationError unless the task is so: ends are final."""
+    if entry.status != status:
+        raise ViolationError("I7 I10 an end is final", f"{entry.id} is {entry.status}, not {status}", entry.id)
+
+
 class Boots:
     """The starts of one daemon as the hub accepted them."""
 

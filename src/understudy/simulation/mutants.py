@@ -26,7 +26,7 @@ from understudy.hub.results import Report
 from understudy.hub.working_set import WorkingSet
 from understudy.store.base import Due
 from understudy.store.sqlite_rows import SqliteTransaction
-from understudy.worker.guard_policy import Action, Guard
+from understudy.worker.guard_policy import Guard
 
 EARLY_MS = 5_000
 Change = leases.Change
@@ -154,7 +154,7 @@ def answer_before_commit() -> AbstractContextManager[None]:
 def second_result_wins() -> AbstractContextManager[None]:
     """A result with the right token is applied again and again."""
 
-    def counts(task: Task, token: int, *, success: bool = True) -> bool:
+    def counts(task: Task, token: int, **_: bool) -> bool:
         return token == task.token and task.status not in ("cancelled", "done")
 
     return _planted((leases, "counts_still", counts))
@@ -180,7 +180,7 @@ def reservation_forgotten() -> AbstractContextManager[None]:
 
 def old_boot_keeps_leases() -> AbstractContextManager[None]:
     """A restart does not free what the start before it held."""
-    original = Heartbeat._ends
+    original = Heartbeat._ends  # noqa: SLF001 - a plant goes where it hurts
 
     def ends(self: Heartbeat, *arguments: Any, **named: Any) -> dict[str, Change]:
         found = original(self, *arguments, **named)
@@ -191,12 +191,12 @@ def old_boot_keeps_leases() -> AbstractContextManager[None]:
 
 def late_beat_supersedes() -> AbstractContextManager[None]:
     """The last words of a dead start take the place of the one that lives."""
-    return _planted((identity, "_is_earlier", lambda boot_id, current: False))
+    return _planted((identity, "_is_earlier", lambda *_: False))
 
 
 def overtaken_beat_counts() -> AbstractContextManager[None]:
     """A beat that a later one has overtaken takes up again what that one gave up."""
-    return _planted((Heartbeat, "_is_overtaken", lambda self, daemon: False))
+    return _planted((Heartbeat, "_is_overtaken", lambda *_: False))
 
 
 # ---- the far side
@@ -204,11 +204,7 @@ def overtaken_beat_counts() -> AbstractContextManager[None]:
 
 def guard_forgets_deadlines() -> AbstractContextManager[None]:
     """A run outlives its lease if its daemon does not end it."""
-
-    def nothing_due(self: Guard, now_ms: int) -> tuple[Action, ...]:
-        return ()
-
-    return _planted((Guard, "_end_what_is_due", nothing_due))
+    return _planted((Guard, "_end_what_is_due", lambda *_: ()))
 
 
 MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {

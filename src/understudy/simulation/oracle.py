@@ -12,9 +12,11 @@ from typing import Any
 from understudy.clock import parse_iso
 from understudy.coordinator.nouns import Policy
 from understudy.hub.batch import Committed
+from understudy.simulation.beats import Beats
 from understudy.simulation.bodies import Bodies
 from understudy.simulation.edge import Letter, Reply
-from understudy.simulation.ledger import CANCELLED, DONE, FAILED, OPEN, Boots, Entry, Lease, Ledger
+from understudy.simulation.events import Events
+from understudy.simulation.ledger import CANCELLED, DONE, FAILED, OPEN, Entry, Lease, Ledger, must_be
 from understudy.simulation.verdicts import Verdicts
 from understudy.simulation.watch import Watch
 from understudy.simulation.world import ViolationError, World
@@ -32,8 +34,8 @@ class Oracle:
         self.verdicts = Verdicts(self.ledger)
         self.watch = Watch(self.ledger, policy)
         self.bodies = Bodies(self.ledger)
-        self._policy = policy
-        self._explained: set[str] = set()  # tasks of which this batch accepted a result or an owner's word
+        self._beats = Beats(self.ledger, self.watch)
+        self._events = Events(self.ledger, self.verdicts, self.watch, policy)
 
     # ---- what happens
 
@@ -65,9 +67,13 @@ class Oracle:
         """A guard died: nobody ends what its daemon leaves."""
         self.bodies.excuse(machine)
 
+    def committed(self, committed: Committed) -> None:
+        """The events of a commit, after its answers."""
+        self._events.saw(committed)
+
     # ---- answers
 
-    def saw(self, letter: Letter, reply: Reply) -> None:
+    def saw(self, letter: Letter, reply: Reply) -> None:  # noqa: C901 - one case a kind of request
         """One request and what the hub decided on it."""
         if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR and reply.status != HTTPStatus.SERVICE_UNAVAILABLE:
             raise ViolationError("no request ends in a defect", f"{letter.method} {letter.path}: {reply.status}")
@@ -81,7 +87,7 @@ class Oracle:
             case ["queue", "claim"]:
                 self._claimed(letter, reply)
             case ["queue", "heartbeat"]:
-                self._beat(letter, reply)
+                self._beats.saw(letter, reply)
             case ["queue", task_id, "renew"]:
                 self._renewed(letter, task_id, reply)
             case ["queue", task_id, "release"]:
@@ -95,7 +101,7 @@ class Oracle:
 
     def _explain(self, was_applied: bool, task_id: str) -> None:  # noqa: FBT001 - an outcome
         if was_applied:
-            self._explained.add(task_id)
+            self._events.explain(task_id)
 
     def _results(self, letter: Letter, reply: Reply) -> None:
         if reply.status != HTTPStatus.OK:
@@ -194,9 +200,9 @@ class Oracle:
         if not self._holds(entry, body.get("workerId"), token):
             raise ViolationError("I4 an old token changes nothing", f"{task_id} {token} renewed", task_id)
         if reply.body.get("cancel"):
-            self._must_be(entry, CANCELLED)
+            must_be(entry, CANCELLED)
             return
-        self._must_be(entry, OPEN)
+        must_be(entry, OPEN)
         lasts_ms = parse_iso(reply.body["lease"]["expiresAt"]) - self._world.clock.now_ms()
         self.ledger.named(entry, self.ledger.heard() + lasts_ms)
 
@@ -215,67 +221,9 @@ class Oracle:
         is_old_way = lease is not None and lease.is_old and worker in (None, "", lease.worker)
         if lease is None or (token != lease.token if token is not None else not is_old_way):
             raise ViolationError("I4 an old token changes nothing", f"{task_id} {token} released", task_id)
-        self._must_be(entry, OPEN)
+        must_be(entry, OPEN)
         reason = body.get("reason") or ""
         self.ledger.end(entry, "lost" if reason == "daemon_gone" else "released", reason)
-
-    @staticmethod
-    def _must_be(entry: Entry, status: str) -> None:
-        if entry.status != status:
-            raise ViolationError("I7 I10 an end is final", f"{entry.id} is {entry.status}, not {status}", entry.id)
-
-    # ---- beats
-
-    def _beat(self, letter: Letter, reply: Reply) -> None:
-        body = letter.body
-        if reply.status != HTTPStatus.OK:
-            return
-        self.watch.beat(letter.sender, body)
-        daemon, boot_id = body.get("daemonId"), body.get("bootId")
-        if not daemon or not boot_id:
-            return
-        boots = self.ledger.boots[daemon]
-        if boot_id in boots.old:
-            raise ViolationError("a superseded boot stays so", f"{daemon} {boot_id}", daemon)
-        if boot_id != boots.current:
-            boots.old.add(boots.current)
-            boots.current, boots.seq = boot_id, 0
-        running = {run["taskId"]: run["token"] for run in body["running"]}
-        self._ends_of_beat(daemon, boots, body, running)
-        if body["seq"] <= boots.seq:
-            return  # overtaken by a later beat: a sign of life, and nothing else
-        boots.seq = body["seq"]
-        for task_id, token in running.items():
-            self._named(task_id, token, reply.body)
-
-    def _ends_of_beat(self, daemon: str, boots: Boots, body: dict[str, Any], running: dict[str, int]) -> None:
-        """What an earlier boot held, and what this one once named and names no more, is lost at once."""
-        is_newer = body["seq"] > boots.seq
-        for entry in self.ledger.tasks.values():
-            lease = entry.lease
-            if lease is None or lease.daemon != daemon or lease.ended or entry.status != OPEN or lease.is_old:
-                continue
-            if running.get(entry.id) == lease.token:
-                continue
-            is_dropped = is_newer and (lease.is_named or body["state"] == "stopping")
-            if lease.boot != boots.current or is_dropped:
-                self.ledger.end(entry, "lost")
-
-    def _named(self, task_id: str, token: int, answer: dict[str, Any]) -> None:
-        entry = self.ledger.entry(task_id)
-        lease = entry.lease
-        is_newest = lease is not None and token == lease.token
-        if task_id in answer["lost"]:
-            if is_newest and self.ledger.is_live(entry):
-                raise ViolationError("a holder renews", f"{task_id} {token} called lost", task_id)
-            return
-        if lease is None or not is_newest:
-            raise ViolationError("I4 an old token changes nothing", f"{task_id} {token} renewed", task_id)
-        if task_id in answer["cancel"]:
-            self._must_be(entry, CANCELLED)
-            return
-        self._must_be(entry, OPEN)
-        self.ledger.named(entry, self.ledger.heard() + lease.duration_ms)
 
     # ---- owners
 
@@ -292,74 +240,10 @@ class Oracle:
             if entry.lease is not None and not entry.lease.ended:
                 entry.lease.ended = "cancelled"
             return
-        self._explained.add(task_id)
+        self._events.explain(task_id)
         entry.hand_ms, entry.not_before_at, entry.grants_since_hand = self._world.now_ms, 0, 0
         if verb == "retry" and entry.status == OPEN:
             return
         if verb == "retry":
             entry.status, entry.failures, entry.losses, entry.is_poisoned = OPEN, 0, 0, False
         self.ledger.free(entry)
-
-    # ---- events
-
-    def committed(self, committed: Committed) -> None:
-        """The events of a commit, after its answers."""
-        for stored in committed.events:
-            event = stored.event
-            if event.task_id:
-                self._of_task(event.name, event.task_id, event.fields)
-            else:
-                self.watch.told(event.name, event.fields)
-        self._explained.clear()
-        self.ledger.may_gap = False
-
-    def _of_task(self, name: str, task_id: str, fields: dict[str, Any]) -> None:
-        entry = self.ledger.tasks.get(task_id)
-        if entry is None:
-            return
-        if name == "task.claimed":
-            self._token_told(entry, fields["token"])
-        elif name in ("lease.expired", "lease.lost"):
-            self._lost(entry, name, fields["token"])
-        elif name in ("task.failed", "task.retrying") and task_id not in self._explained:
-            if fields.get("outcome") == "poison":
-                self._poisoned(entry)
-            else:
-                self._timed_out(entry)
-
-    @staticmethod
-    def _token_told(entry: Entry, token: int) -> None:
-        """Old clients are not told their token; the event is."""
-        if any(lease.token == token for lease in entry.leases):
-            return
-        for nth, lease in enumerate(entry.leases):
-            if lease.is_old and not lease.token:
-                lease.token = token
-                if nth and token <= entry.leases[nth - 1].token:
-                    raise ViolationError("I3 tokens grow", f"{entry.id} {token}", entry.id)
-                return
-
-    def _lost(self, entry: Entry, name: str, token: int) -> None:
-        entry.losses += 1
-        if name == "lease.lost":
-            entry.losses_untold -= 1
-            if entry.losses_untold < 0:
-                raise ViolationError("a lease is lost for a reason", f"{entry.id} {token}", entry.id)
-        lease = entry.lease
-        if name == "lease.expired" and lease is not None and lease.token == token and not lease.ended:
-            if self.ledger.heard() < lease.expires:
-                left = lease.expires - self.ledger.heard()
-                raise ViolationError("I2 a lease lasts as told", f"{entry.id} {token} had {left} ms left", entry.id)
-            self.ledger.end(entry, "expired")
-
-    def _poisoned(self, entry: Entry) -> None:
-        if entry.losses != self._policy.losses_max + entry.revived:
-            raise ViolationError("I8 poison is a number of losses", f"{entry.id} lost {entry.losses}", entry.id)
-        entry.status, entry.is_poisoned, entry.reserved_for = FAILED, True, ""
-
-    def _timed_out(self, entry: Entry) -> None:
-        lease = entry.lease
-        if lease is None or self.ledger.heard() < lease.hard_end:
-            raise ViolationError("a failure has a cause", f"{entry.id} failed by itself", entry.id)
-        lease.ended = "settled"
-        self.verdicts.count_failure(entry, is_final=False)

@@ -52,7 +52,9 @@ class Scenario:
         self.audit = Audit(self.world, self.hub.store, self.oracle.ledger, self.policy)
         self.trouble = Trouble(self.world, self.weather, self.hub, self.oracle.ledger)
         self.machines, self.workers = self._fleet()
-        provided = {tag for m in self.machines for tag in m.duties.provides} | {t for w in self.workers for t in w.provides}
+        provided = {tag for m in self.machines for tag in m.duties.provides} | {
+            t for w in self.workers for t in w.provides
+        }
         needs = tuple(n for n in NEEDS if n is None or provided.issuperset(n))
         self.customers = Customers(self.world, self.network, self.weather, needs)
 
@@ -82,7 +84,9 @@ class Scenario:
             poll_wait_ms=chance.choice((2_000, 15_000)),
             drain_ms=chance.choice((1_000, 20_000)),
         )
-        machine = Machine(self.world, self.network, self.oracle, name, chance.choice(("wait", "requeue", "ask")), duties)
+        machine = Machine(
+            self.world, self.network, self.oracle, name, chance.choice(("wait", "requeue", "ask")), duties
+        )
         machine.disk_fails = 0.0 if self.weather.is_calm else chance.choice((0.0, 0.0, 0.01))
         return machine
 
@@ -90,8 +94,8 @@ class Scenario:
         """Live through it; ViolationError if an invariant breaks."""
         self.world.tell(f"seed {self.world.seed}: {self.weather} {self.policy}")
         self.hub.start()
-        for someone in (*self.machines, *self.workers):
-            self.world.after(self.world.between(0, 3_000), someone.boot)
+        for boot in [*(machine.boot for machine in self.machines), *(worker.boot for worker in self.workers)]:
+            self.world.after(self.world.between(0, 3_000), boot)
         chaos_ms = self.world.between(*self.world.random.choice(CHAOS_MS))
         self.customers.begin(self.world.between(2, 25), chaos_ms)
         self.trouble.begin(self.machines, self.workers)

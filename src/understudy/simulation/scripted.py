@@ -180,5 +180,3 @@ def _aware_report(worker: Worker, task_id: str, said: dict[str, Any], work: Work
         if isinstance(answer, Answer) and answer.status < 500:  # noqa: PLR2004
             return
         yield Wait("again", worker.world.between(500, 8_000))
-
-

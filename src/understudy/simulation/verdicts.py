@@ -36,9 +36,7 @@ class Verdicts:
             entry.late += 1
         return is_applied
 
-    def _check(
-        self, entry: Entry, token: int, body: dict[str, Any], told: dict[str, Any], *, is_applied: bool
-    ) -> None:
+    def _check(self, entry: Entry, token: int, body: dict[str, Any], told: dict[str, Any], *, is_applied: bool) -> None:
         lease = entry.lease
         is_newest = lease is not None and token == lease.token
         if is_applied and not is_newest:

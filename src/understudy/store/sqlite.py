@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from understudy.errors import StoreError
+from understudy.errors import StoreDownError, StoreError
 from understudy.store.base import Reader, Transaction
 from understudy.store.migrations import migrate
 from understudy.store.sqlite_rows import SqliteTransaction
@@ -66,15 +66,18 @@ class SqliteStore:
         """Run `fn` in one immediate transaction; committed and synced when this returns."""
         with self._writing:
             connection = self._writer
+            failure: type[StoreError] = StoreDownError
             try:
                 connection.execute("BEGIN IMMEDIATE")
+                failure = StoreError
                 answer = fn(SqliteTransaction(connection))
+                failure = StoreDownError
                 if self._before_commit is not None:
                     self._before_commit()
                 connection.execute("COMMIT")
             except sqlite3.Error as error:
                 self._roll_back()
-                raise StoreError(f"Store unavailable: {error}") from error
+                raise failure(f"Store unavailable: {error}") from error
             except BaseException:
                 self._roll_back()
                 raise

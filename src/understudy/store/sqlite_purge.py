@@ -20,8 +20,8 @@ PURGES: dict[str, tuple[str, ...]] = {
     ),
     "dedup": (
         (
-            "UPDATE task SET dedup_key = '' WHERE id IN (SELECT id FROM task WHERE finished_at > 0 "
-            "AND finished_at < :before AND dedup_key <> '' ORDER BY finished_at LIMIT :limit)"
+            "UPDATE task SET dedup_key = '' WHERE id IN (SELECT id FROM task WHERE dedup_key <> '' "
+            "AND finished_at > 0 AND finished_at < :before ORDER BY finished_at LIMIT :limit)"
         ),
     ),
     "event": (
@@ -53,7 +53,8 @@ PURGES: dict[str, tuple[str, ...]] = {
     "memory_overflow": (
         (
             "DELETE FROM memory WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER "
-            "(PARTITION BY user_id ORDER BY created_at DESC, id DESC) AS nth FROM memory) "
+            "(PARTITION BY user_id ORDER BY created_at DESC, id DESC) AS nth FROM memory WHERE user_id IN "
+            "(SELECT user_id FROM memory GROUP BY user_id HAVING count(*) > :before LIMIT 5)) "
             "WHERE nth > :before LIMIT :limit)"
         ),
     ),

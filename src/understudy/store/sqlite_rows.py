@@ -213,7 +213,8 @@ class SqliteTransaction:
 
     def list_tasks(self, wanted: TaskFilter) -> list[Task]:
         """Tasks, newest first."""
-        where, values = ["1"], []
+        where: list[str] = ["1"]
+        values: list[Any] = []
         for column in ("status", "source", "submitter"):
             value = getattr(wanted, column)
             if value:
@@ -232,7 +233,8 @@ class SqliteTransaction:
 
     def list_events(self, wanted: EventFilter) -> list[StoredEvent]:
         """Events in their order: the last `limit` of those wanted, or the first after `after_id`."""
-        where, values = ["1"], []
+        where: list[str] = ["1"]
+        values: list[Any] = []
         for column, value in (("at >= ?", wanted.since_at), ("id > ?", wanted.after_id), ("id < ?", wanted.before_id)):
             if value:
                 where.append(column)
@@ -254,7 +256,9 @@ class SqliteTransaction:
         ).fetchall()
         if not wanted.after_id:
             rows.reverse()
-        return [StoredEvent(r[0], Event(*r[1:6], msgspec.json.decode(r[6]), *r[7:])) for r in rows]
+        return [
+            StoredEvent(r[0], Event(r[1], r[2], r[3], r[4], r[5], msgspec.json.decode(r[6]), r[7], r[8])) for r in rows
+        ]
 
     def attempts_of(self, task_id: str) -> list[Attempt]:
         """All attempts of a task, oldest first."""

@@ -97,7 +97,7 @@ def _converted(value: Any, hint: Any, *, refuses_nul: bool) -> Any:
 
 
 def _integral(value: Any) -> Any:
-    """`value` with integral floats as integers, two levels deep: enough for every numeric field."""
+    """`value` with integral floats as integers, all the way down."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):

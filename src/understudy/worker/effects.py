@@ -7,6 +7,7 @@ yields it runs alone (the runtime holds the one lock), so what it does to the sh
 from __future__ import annotations
 
 from collections.abc import Generator
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,6 +17,7 @@ from understudy.worker.guard_policy import Message
 from understudy.worker.results import Result
 
 T = TypeVar("T")
+NOT_NOW = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)  # a key or a pause mends it
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -32,10 +34,19 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The hub answered: any status, and the JSON object of the body (`{}` if there was none)."""
+    """The hub answered: any status, and the JSON object of the body."""
 
     status: int
     body: dict[str, Any]
+
+    @property
+    def is_final(self) -> bool:
+        """Whether asking again would change nothing: done, or refused by the hub itself.
+
+        Proxies refuse too, with 4xx and a page; only the hub's refusals are objects with an `error`.
+        """
+        is_refused = HTTPStatus.BAD_REQUEST <= self.status < HTTPStatus.INTERNAL_SERVER_ERROR
+        return self.status == HTTPStatus.OK or (is_refused and self.status not in NOT_NOW and "error" in self.body)
 
 
 class Failed(msgspec.Struct, frozen=True):

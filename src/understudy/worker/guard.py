@@ -36,6 +36,7 @@ class GuardProcess:
         self._log = log
         self._rules = Guard()
         self._trees: dict[str, ProcessTree] = {}
+        self._survived: set[str] = set()  # runs of which something lives on after the last KILL
         self._noted_ms = 0
         self.is_over = False
 
@@ -50,8 +51,10 @@ class GuardProcess:
                     self._kill(run, reason)
                 case Drop(run_id):
                     self._trees.pop(run_id, None)
+                    self._survived.discard(run_id)
                 case Will(run):
-                    wills.append(run)
+                    if self._is_dead(run):
+                        wills.append(run)
                 case Exit():
                     self._speak(wills)
                     self.is_over = True
@@ -86,8 +89,16 @@ class GuardProcess:
         while self._clock.mono_ms() < until_ms:
             left = self._tree(run).kill()
             select.select([], [], [], 0.05)
+        (self._survived.add if left else self._survived.discard)(run.run_id)
         level = "critical" if left else "warning"
         self._log.emit(level, "Guard", f"Killed {run.task_id}", reason=reason, left=left or None)
+
+    def _is_dead(self, run: Watched) -> bool:
+        """Whether its lease may be given back; what cannot be killed keeps it, until it ends by itself."""
+        if run.run_id not in self._survived:
+            return True
+        self._log.emit("critical", "Guard", f"No last will for {run.task_id}: it lives, its lease ends by itself")
+        return False
 
     def _speak(self, wills: list[Watched]) -> None:
         if wills and self._rules.hello is not None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import http.client
 import ssl
 import time
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from understudy.log import Log
+from understudy.worker.effects import Answer
 from understudy.worker.guard_policy import Hello, Watched
 
 TRIES_MAX = 4
@@ -35,15 +37,19 @@ def speak(hello: Hello, runs: list[Watched], log: Log) -> None:
 
 def _released(hello: Hello, run: Watched, log: Log) -> bool:
     try:
-        status = _post(hello, run)
-    except (OSError, http.client.HTTPException, ValueError) as error:
+        answer = _post(hello, run)
+    except (OSError, http.client.HTTPException, ValueError, msgspec.MsgspecError) as error:
         log.emit("debug", "Guard", f"Hub not reached: {error}")
         return False
-    log.emit("info", "Guard", f"Last will: released {run.task_id}", status=status)
-    return status < http.client.INTERNAL_SERVER_ERROR
+    if answer.is_final:
+        log.emit("info", "Guard", f"Last will: released {run.task_id}", status=answer.status)
+    else:
+        log.emit("debug", "Guard", "Hub not reached", status=answer.status)
+    return answer.is_final
 
 
-def _post(hello: Hello, run: Watched) -> int:
+def _post(hello: Hello, run: Watched) -> Answer:
+    """The answer; MsgspecError if it is not a JSON object and so not the hub's."""
     url = urlsplit(hello.hub_url)
     path = f"{url.path.rstrip('/')}/api/queue/{quote(run.task_id, safe='')}/release"
     body = {"workerId": hello.worker_id, "token": run.token, "reason": "daemon_gone"}
@@ -52,8 +58,7 @@ def _post(hello: Hello, run: Watched) -> int:
     try:
         connection.request("POST", path, msgspec.json.encode(body), headers)
         answer = connection.getresponse()
-        answer.read(ANSWER_BYTES_MAX)
-        return answer.status
+        return Answer(answer.status, msgspec.json.decode(answer.read(ANSWER_BYTES_MAX), type=dict[str, Any]))
     finally:
         connection.close()
 

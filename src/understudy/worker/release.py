@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-
 from understudy.worker.backoff import Backoff
 from understudy.worker.effects import Answer, Call, Say, Steps, TellGuard, Wait
 from understudy.worker.guard_policy import Done
@@ -28,7 +26,7 @@ def give_back(state: WorkerState, run: Run, reason: str) -> Steps[bool]:
     body = {"workerId": state.identity.worker_id, "token": run.lease.token, "reason": reason}
     for _ in range(TRIES_MAX):
         answer = yield Call("POST", release_path(run.task.id), body, timeout_ms=TIMEOUT_MS)
-        if isinstance(answer, Answer) and answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        if isinstance(answer, Answer) and answer.is_final:
             yield TellGuard(Done(run.id))
             yield Say("info", "Daemon", f"Released {run.task.id}", {"reason": reason, "status": answer.status})
             return True

@@ -59,14 +59,11 @@ def deliver(state: WorkerState) -> Steps[bool]:
     answer: Answer | Failed = yield _post(batch)
     if isinstance(answer, Answer) and answer.status == HTTPStatus.OK:
         return (yield from _heed(state, batch, answer.body.get("results")))
-    if isinstance(answer, Failed) or answer.status in _NOT_NOW or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if isinstance(answer, Failed) or not answer.is_final:
         return False
     if len(batch) > 1:  # one of them is not to the hub's liking: find out which
         return (yield from _one_by_one(state, batch))
     return (yield from _refused(state, batch[0], answer))
-
-
-_NOT_NOW = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 def _post(batch: list[Result]) -> Call:
@@ -92,7 +89,7 @@ def _one_by_one(state: WorkerState, batch: list[Result]) -> Steps[bool]:
         answer: Answer | Failed = yield _post([result])
         if isinstance(answer, Answer) and answer.status == HTTPStatus.OK:
             settled = (yield from _heed(state, [result], answer.body.get("results"))) or settled
-        elif isinstance(answer, Answer) and answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        elif isinstance(answer, Answer) and answer.is_final:
             settled = (yield from _refused(state, result, answer)) or settled
         else:
             return settled
@@ -120,8 +117,6 @@ def _heed(state: WorkerState, batch: list[Result], verdicts: Any) -> Steps[bool]
 
 def _refused(state: WorkerState, result: Result, answer: Answer) -> Steps[bool]:
     """The hub refuses the request of this one result: too large is cut, anything else is kept as evidence."""
-    if answer.status in _NOT_NOW:
-        return False
     if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and len(result.output or "") > REPLACED_OUTPUT_CHARS:
         half = REPLACED_OUTPUT_CHARS // 2
         output = result.output or ""

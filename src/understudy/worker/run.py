@@ -30,6 +30,7 @@ GRACE_MS = 5_000  # facts/assistants b.3: claude needs 1.5 s to take its tools a
 CONFIRM_MS_MAX = 30_000  # how long a claim may wait for a beat that confirms it
 GUARD_MS_MAX = 10_000
 LOOK_MS = 60_000
+KILL_AGAIN_MS = 1_000
 RAN_AWAY = "output_too_large"
 
 
@@ -189,10 +190,27 @@ def _end(state: WorkerState, run: Run, stop: str, ended: Ended | None) -> Loop:
         yield TellGuard(Done(run.id))
         yield Say("warning", "Daemon", t("daemon.run_lost", task=run.task.id), {"token": run.lease.token})
     elif stop == "drain":
-        yield from give_back(state, run, "drain")
+        if (yield from _is_dead(state, run, ended)):
+            yield from give_back(state, run, "drain")
     else:
         error = f"timed out after {run.task.timeout_sec} s" if stop == "timed_out" else "cancelled"
         yield from _finish(state, run, Outcome(success=False, output=said, error=error, failure_class=stop))
+
+
+def _is_dead(state: WorkerState, run: Run, ended: Ended | None) -> Steps[bool]:
+    """Whether its lease may be given back. What cannot be killed is named in each beat, and killed again.
+
+    If it outlives this daemon, its guard tries once more, and leaves no will for it: its lease ends by itself.
+    """
+    if ended is not None and ended.survivors:
+        fields = {"left": ended.survivors}
+        yield Say("critical", "Daemon", t("daemon.run_survived", task=run.task.id), fields)
+    while ended is not None and ended.survivors:
+        if state.is_stopped:
+            return False
+        yield Wait(run.signal, KILL_AGAIN_MS)
+        ended = yield StopRun(run.id, grace_ms=0)
+    return True
 
 
 def _finish(state: WorkerState, run: Run, outcome: Outcome) -> Loop:

@@ -21,6 +21,7 @@ TEXTS = {
     "cli.verify.help": "Prove the rules by simulation: whole worlds of machines, clocks, networks and faults, each decided by its seed.",
     "cli.verify.seeds": "How many worlds.  [default: 50]",
     "cli.verify.seed": "Only this world, to see a failure again.",
+    "cli.verify.mutant": "Plant this bug first: it must be found.",
     "cli.verify.both": "Give --seeds or --seed, not both.",
     "cli.completion.help": "Print what your shell needs to complete understudy's commands and options.",
 }

@@ -16,6 +16,7 @@ TEXTS = {
     "daemon.guard_died": "The guard is gone, starting another: nothing new is claimed until it stands",
     "daemon.run_broke": "Task {task} was ended by a defect of the daemon",
     "daemon.run_lost": "Task {task} is no longer ours: its processes are dead, what it said is kept as evidence",
+    "daemon.run_survived": "Processes of {task} cannot be killed: the task is not given back while they live",
     "daemon.ran_away": "more output than any answer may have",
     "daemon.spool_failed": "A result could not be put on disk: nothing new is claimed until the hub has it",
     "daemon.result_refused": "The hub does not take the result of {task} any more: kept as evidence",

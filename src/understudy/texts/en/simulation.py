@@ -5,6 +5,7 @@ TEXTS = {
     "simulation.help_seeds": "how many worlds to play",
     "simulation.help_seed": "replay this one world",
     "simulation.help_mutant": "plant this bug in the hub first: it must be found",
+    "simulation.no_mutant": "There is no mutant {mutant!r}. Known: {known}",
     "simulation.progress": "{worlds} worlds, {tasks} tasks, {grants} leases: all well so far ({per_s} worlds/s, {speed} virtual seconds a second)",
     "simulation.green": "{worlds} worlds, {tasks} tasks, {grants} leases: no invariant broke ({per_s} worlds/s, {speed} virtual seconds a second)",
     "simulation.digest": "Digest of the story: {digest}",

@@ -16,6 +16,7 @@ TEXTS = {
     "daemon.guard_died": "ガードが終了したため、起動し直します。それまで新しいタスクは受け取りません",
     "daemon.run_broke": "デーモンの不具合により、タスク {task} を終了しました",
     "daemon.run_lost": "タスク {task} はもうこのデーモンのものではありません。プロセスは終了済みで、出力は証跡として保存しました",
+    "daemon.run_survived": "{task} のプロセスを終了できません。生きている間、タスクは返却しません",
     "daemon.ran_away": "出力が上限を超えました",
     "daemon.spool_failed": "結果をディスクに書き込めません。ハブに届くまで新しいタスクは受け取りません",
     "daemon.result_refused": "ハブは {task} の結果をもう受け取りません。証跡として保存しました",

@@ -1,10 +1,11 @@
-"""シミュレーションの文言。"""
+"""シミュレーションの文言."""
 
 TEXTS = {
     "simulation.help": "ハブ、デーモン、依頼者を仮想の時計と不安定なネットワークの上で動かし、失われた仕事、二重の実行、誤った報告がないことを確かめます。",
     "simulation.help_seeds": "試す世界の数",
     "simulation.help_seed": "この番号の世界を再現する",
     "simulation.help_mutant": "先にこの不具合をハブに仕込む(見つかるはずのもの)",
+    "simulation.no_mutant": "不具合 {mutant!r} はありません。指定できるもの: {known}",
     "simulation.progress": "世界 {worlds}、タスク {tasks}、リース {grants}: ここまで異常なし(毎秒 {per_s} 世界、1 秒あたり仮想 {speed} 秒)",
     "simulation.green": "世界 {worlds}、タスク {tasks}、リース {grants}: 不変条件はすべて守られました(毎秒 {per_s} 世界、1 秒あたり仮想 {speed} 秒)",
     "simulation.digest": "記録のダイジェスト: {digest}",

@@ -53,13 +53,14 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """What is left of a process when nothing of its tree lives any more."""
+    """What is left of a process when nothing of its tree lives any more, but for `survivors`."""
 
     code: int | None  # exit code; negative: ended by that signal; None: it could not be learnt
     stdout: bytes = b""
     stderr: bytes = b""
     left_out_bytes: int = 0  # of stdout, between head and tail
     ran_away: bool = False  # more output than `output_bytes_max`
+    survivors: int = 0  # processes that KILL did not end in time (not ours to kill, or stuck in the kernel)
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -36,6 +36,7 @@ CREATE INDEX task_held ON task (daemon_id) WHERE status = 'leased';
 CREATE INDEX task_requested ON task (request_id) WHERE status = 'leased' AND request_id <> '';
 CREATE INDEX task_delayed ON task (available_at) WHERE status = 'queued' AND ready = 0 AND waiting_for = '';
 CREATE UNIQUE INDEX task_dedup ON task (submitter, dedup_key) WHERE dedup_key <> '';
+CREATE INDEX task_dedup_finished ON task (finished_at) WHERE dedup_key <> '' AND finished_at > 0;
 CREATE INDEX task_finished ON task (finished_at) WHERE finished_at > 0;
 CREATE INDEX task_listed ON task (queued_at, id);
 
