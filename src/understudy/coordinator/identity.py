@@ -39,16 +39,20 @@ def arrive(daemon: Daemon, machine_id: str, boot_id: str, old_boots: frozenset[s
     if daemon.machine_id and not machine_id:
         return Arrival(is_sign_of_life=False)
     if daemon.machine_id and machine_id != daemon.machine_id:
-        if daemon.state not in MAY_LOSE_ITS_ID:
-            return Arrival("id_taken", events=(_cloned(daemon, machine_id, now),))
-        if boot_id in old_boots:
-            return Arrival("superseded")
-        return Arrival(is_new_boot=True, events=(_moved(daemon, machine_id, now),), save=_superseded(daemon, now))
+        return _from_elsewhere(daemon, machine_id, boot_id in old_boots, now)
     if not boot_id or boot_id == daemon.boot_id:
         return Arrival()
     if boot_id in old_boots or _is_earlier(boot_id, daemon.boot_id):
         return Arrival("superseded")
     return Arrival(is_new_boot=True, save=_superseded(daemon, now))
+
+
+def _from_elsewhere(daemon: Daemon, machine_id: str, is_old_boot: bool, now: Now) -> Arrival:  # noqa: FBT001
+    if daemon.state not in MAY_LOSE_ITS_ID:
+        return Arrival("id_taken", events=(_cloned(daemon, machine_id, now),))
+    if is_old_boot:
+        return Arrival("superseded")
+    return Arrival(is_new_boot=True, events=(_moved(daemon, machine_id, now),), save=_superseded(daemon, now))
 
 
 def _is_earlier(boot_id: str, current: str) -> bool:

@@ -231,7 +231,7 @@ def settle(task: Task, result: Result, now: Now, *, is_final: bool, outcome: str
 
 def backoff_ms(task_id: str, attempts: int) -> int:
     """10 s × 2ⁿ ± 20 %, at most 10 min; the spread comes from the id, so the rule stays pure."""
-    plain = min(BACKOFF_FIRST_MS * 2 ** (attempts - 1), BACKOFF_MAX_MS)
+    plain = min(BACKOFF_FIRST_MS << (attempts - 1), BACKOFF_MAX_MS)
     dice = zlib.crc32(f"{task_id}/{attempts}".encode()) / 0xFFFFFFFF
     return round(plain * (1 - BACKOFF_SPREAD + 2 * BACKOFF_SPREAD * dice))
 

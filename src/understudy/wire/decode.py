@@ -21,7 +21,7 @@ _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 @cache
-def _decoder(shape: type[T]) -> msgspec.json.Decoder[T]:
+def _decoder(shape: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(shape)
 
 
@@ -38,11 +38,12 @@ def decode(body: bytes, shape: type[T]) -> T:
             body.decode()
         if b"\\u0000" in body:
             return _by_field(msgspec.json.decode(body), shape)
-        return _decoder(shape).decode(body)
+        decoded: T = _decoder(shape).decode(body)
     except msgspec.ValidationError:
         return _by_field(_parsed(body), shape)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequestError(_NOT_JSON) from error
+    return decoded
 
 
 def _nesting(body: bytes) -> int:

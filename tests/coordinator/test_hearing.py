@@ -1,0 +1,31 @@
+"""Hearing time on values: what is a gap, what is not, and that the count never goes back."""
+
+from __future__ import annotations
+
+import pytest
+
+from understudy.coordinator.hearing import GAP_MIN_MS, WRITE_EVERY_MS, awake, hear
+from understudy.coordinator.nouns import Hearing
+from understudy.runtime.alarm import LISTEN_EVERY_MS
+
+T0 = 1_770_000_000_000
+
+
+def test_a_hub_that_listens_each_second_never_makes_a_gap_of_its_own() -> None:
+    lateness_ms = 400
+    assert WRITE_EVERY_MS - 1 + LISTEN_EVERY_MS + lateness_ms <= GAP_MIN_MS
+    hearing, _, gap = hear(Hearing(heard_at=T0, idle=0), T0 + WRITE_EVERY_MS - 1)  # a request: nothing is written
+    assert gap is None
+    _, _, gap = hear(hearing, T0 + WRITE_EVERY_MS - 1 + LISTEN_EVERY_MS + lateness_ms)
+    assert gap is None
+
+
+@pytest.mark.parametrize("jump_ms", [-3_600_000, -1_000, 600_000])
+def test_the_count_of_an_idle_hub_does_not_go_back_when_its_wall_clock_does(jump_ms: int) -> None:
+    hearing, before, _ = hear(Hearing(heard_at=T0, gaps_ms=5_000), T0 + 10_000)
+    hearing, after, gap = hear(hearing, T0 + 10_000 + jump_ms)
+    assert gap is None
+    assert after.h >= before.h
+    hearing = awake(hearing, after)
+    _, later, _ = hear(hearing, T0 + 11_000 + jump_ms)
+    assert later.h == after.h + 1_000
