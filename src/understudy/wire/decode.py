@@ -12,7 +12,7 @@ import msgspec
 from understudy.errors import BadRequestError
 from understudy.wire.limits import NESTING_MAX
 
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 _NOT_JSON = "Invalid JSON in request body"
 _INVALID = "Validation failed"
 _TEXTS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)  # the last one may be cut off
@@ -71,7 +71,7 @@ def _by_field(raw: Any, shape: type[T]) -> T:
         raise BadRequestError(_INVALID, ("body: Expected `object`",))
     problems: list[str] = []
     values: dict[str, Any] = {}
-    for wire_name, field in _fields(shape).items():  # type: ignore[arg-type]
+    for wire_name, field in _fields(shape).items():
         if wire_name not in raw:
             if field.required:
                 problems.append(f"{wire_name}: Object missing required field")
