@@ -132,6 +132,7 @@ class Hub:
         chosen = ENVIRONMENT if keys is None else keys
         self._serving = thread.run(self._start(listener, Keys(chosen), limit, publishes_docs=publishes_docs))
         self.client = self.new_client()
+        self._ring()  # as its thread does at the start: from here on the alarm sleeps until it is woken
 
     async def _start(
         self, listener: socket.socket, keys: Keys, limit: RateLimit, *, publishes_docs: bool

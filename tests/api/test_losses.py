@@ -60,6 +60,8 @@ def test_after_five_losses_a_task_is_poison(hub: Hub) -> None:
     assert hub.claim()["success"] is False
     hub.post(f"/api/tasks/{task_id}/retry").of(200)
     assert hub.lease()["taskId"] == task_id
+    hub.advance(30_000)
+    assert hub.pending() == [task_id], "its losses are counted anew"
 
 
 # ---- wait
@@ -255,6 +257,17 @@ def test_the_pauses_are_spread(hub: Hub) -> None:
         hub.result(task_id, token=hub.lease()["token"], success=False).of(200)
         waits.add(at(hub.task(task_id)["availableAt"]) - hub.now)
     assert len(waits) > 4
+
+
+def test_a_retried_task_has_all_its_attempts_again(hub: Hub) -> None:
+    task_id = hub.enqueue(maxAttempts=2)
+    for _ in range(2):
+        hub.result(task_id, token=hub.lease()["token"], success=False).of(200)
+        hub.advance(15_000)
+    assert hub.task(task_id)["status"] == "failed"
+    hub.post(f"/api/tasks/{task_id}/retry").of(200)
+    hub.result(task_id, token=hub.lease()["token"], success=False).of(200)
+    assert hub.task(task_id)["status"] == "pending"
 
 
 def test_a_final_failure_uses_up_no_more_attempts(hub: Hub) -> None:

@@ -23,8 +23,7 @@ def test_a_hub_that_listens_each_second_never_makes_a_gap_of_its_own() -> None:
 @pytest.mark.parametrize("jump_ms", [-3_600_000, -1_000, 600_000])
 def test_the_count_of_an_idle_hub_does_not_go_back_when_its_wall_clock_does(jump_ms: int) -> None:
     hearing, before, _ = hear(Hearing(heard_at=T0, gaps_ms=5_000), T0 + 10_000)
-    hearing, after, gap = hear(hearing, T0 + 10_000 + jump_ms)
-    assert gap is None
+    hearing, after, _ = hear(hearing, T0 + 10_000 + jump_ms)
     assert after.h >= before.h
     hearing = awake(hearing, after)
     _, later, _ = hear(hearing, T0 + 11_000 + jump_ms)

@@ -93,8 +93,7 @@ class Tally:
 
 def _tell_failure(outcome: Outcome, out: TextIO, mutant: str) -> None:
     out.write(t("simulation.broken", seed=outcome.seed, what=str(outcome.violation)) + "\n")
-    for step in outcome.story:
-        out.write(f"  {step}\n")
+    out.writelines(f"  {step}\n" for step in outcome.story)
     replay = f"--seed {outcome.seed}" + (f" --mutant {mutant}" if mutant else "")
     out.write(t("simulation.replay", seed=outcome.seed, arguments=replay, digest=outcome.digest) + "\n")
     out.flush()

@@ -20,6 +20,7 @@ from understudy.worker.state import Duties
 TAGS = ("machine", "gpu", "eu")
 NEEDS: tuple[tuple[str, ...] | None, ...] = (None, None, None, (), (), ("machine", "gpu"), ("eu",))
 CHAOS_MS = ((60_000, 120_000), (120_000, 300_000), (300_000, 600_000))
+NAMESAKES = 0.4  # two scripted workers that were given one name: only the token tells them apart
 REST_MS_MAX = 40 * 60_000
 AUDIT_EVERY_MS = 30_000
 STEADY_MS = 4_000  # the hub has been up for so long: what depends on its alarm must be right
@@ -65,9 +66,10 @@ class Scenario:
         machines = {"one": 1, "machines": chance.choice((2, 3)), "mixed": chance.choice((1, 2))}.get(kind, 0)
         aware = {"aware": chance.choice((1, 2, 4)), "mixed": chance.choice((0, 1, 2))}.get(kind, 0)
         old = {"old": chance.choice((1, 2)), "mixed": chance.choice((0, 1))}.get(kind, 0)
+        names = [f"aware-{n}" for n in range(aware) for _ in range(1 + (chance.random() < NAMESAKES))]
         return (
             [self._machine(f"mini-{n}") for n in range(machines)],
-            [Worker(self.world, self.network, f"aware-{n}", aware_script, self._tags()) for n in range(aware)]
+            [Worker(self.world, self.network, name, aware_script, self._tags()) for name in names]
             + [Worker(self.world, self.network, f"daemon_host{n}", old_script, ("machine",)) for n in range(old)],
         )
 

@@ -1,0 +1,81 @@
+"""Fifty worlds hold; a planted bug is found; one seed tells one story."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+
+from understudy.errors import ConfigError
+from understudy.simulation import verify
+from understudy.simulation.campaign import play_planted
+from understudy.simulation.mutants import MUTANTS
+from understudy.simulation.scenario import play
+
+TOGETHER = 5
+MUST_BE_FOUND = {"name_for_token": 60, "lease_end_ignored": 30, "enqueue_resets": 30}  # in so many worlds
+
+
+@pytest.mark.parametrize("first", range(1, 51, TOGETHER))
+def test_no_invariant_breaks(first):
+    for seed in range(first, first + TOGETHER):
+        outcome = play(seed)
+        assert outcome.violation is None, f"world {seed}: {outcome.violation}\n" + "\n".join(outcome.story)
+
+
+@pytest.mark.parametrize("mutant", MUST_BE_FOUND)
+def test_a_planted_bug_is_found(mutant):
+    outcomes = (play_planted(mutant, seed) for seed in range(1, MUST_BE_FOUND[mutant] + 1))
+    assert any(outcome.violation is not None for outcome in outcomes)
+
+
+def test_the_same_seed_tells_the_same_story_in_any_process():
+    told = set()
+    for hash_seed in ("1", "2"):
+        command = [sys.executable, "-m", "understudy.simulation", "--seed", "2"]
+        environ = {**os.environ, "PYTHONHASHSEED": hash_seed, "UNDERSTUDY_LANG": "en"}
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=True)
+        told.add(done.stdout.rsplit(maxsplit=1)[-1])
+    assert told == {play(2).digest}
+    assert play(1).digest not in told
+
+
+def test_a_failure_names_its_seed_and_invariant_and_tells_the_last_steps():
+    out = io.StringIO()
+    assert verify(30, None, out, mutant="enqueue_resets") == 1
+    head, *steps, replay = out.getvalue().strip().splitlines()
+    assert "I2 one live lease" in head
+    assert len(steps) >= 30
+    seed = int(replay.split("--seed ")[1].split()[0])
+    assert f"World {seed} " in head
+    assert "--mutant enqueue_resets" in replay
+    again = io.StringIO()
+    assert verify(1, seed, again, mutant="enqueue_resets") == 1
+    assert again.getvalue() == out.getvalue()
+
+
+def test_a_mutant_that_nobody_knows_is_refused():
+    with pytest.raises(ConfigError, match="lease_cut_short"):
+        verify(1, None, io.StringIO(), mutant="nonsense")
+
+
+def test_every_mutant_is_taken_out_again():
+    def code():
+        from understudy.coordinator import identity, leases
+        from understudy.hub import batch, enqueue, heartbeats, results
+        from understudy.hub import leases as renewals
+        from understudy.store.sqlite_rows import SqliteTransaction
+        from understudy.worker.guard_policy import Guard
+
+        owners = [identity, leases, batch, SqliteTransaction, Guard, batch.Engine, enqueue.Enqueue]
+        owners += [heartbeats.Heartbeat, results.Report, renewals.Renew, renewals.Release]
+        return [dict(vars(owner)) for owner in owners]
+
+    before = code()
+    for plant in MUTANTS.values():
+        with plant():
+            assert code() != before
+        assert code() == before
