@@ -51,6 +51,9 @@ def stock(tasks: int, target: Path) -> Path:
         print(f"  making a store with {tasks:,} tasks …", flush=True)
         fill(part, tasks)
         part.rename(kept)
+        for outdated in KEPT_IN.glob(f"stock-*-{tasks}.db"):
+            if outdated != kept:
+                outdated.unlink()
     shutil.copyfile(kept, target)
     return target
 

@@ -158,6 +158,17 @@ def test_a_waiting_task_can_be_moved_or_cancelled(hub: Hub, verb: str) -> None:
     assert hub.claim("other")["success"] is (verb == "move")
 
 
+def test_a_task_that_waits_for_an_old_daemon_is_for_its_next_start_too(hub: Hub) -> None:
+    """Their worker ids end in the time of their start; `waitingFor` names the daemon."""
+    task_id = hub.enqueue(onLoss="wait")
+    hub.claim("daemon_mini_1738591000000")
+    hub.post(f"/api/queue/{task_id}/renew", {"workerId": "daemon_mini_1738591000000"}).of(200)
+    hub.advance(300_000)
+    assert hub.task(task_id)["waitingFor"] == "daemon_mini"
+    assert hub.claim("daemon_other_1738591000000")["success"] is False
+    assert hub.claim("daemon_mini_1738599999999")["taskId"] == task_id
+
+
 def test_only_a_waiting_task_can_be_moved(hub: Hub) -> None:
     task_id = hub.enqueue()
     assert hub.post(f"/api/tasks/{task_id}/move").of(409)["code"]

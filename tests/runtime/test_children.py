@@ -144,7 +144,7 @@ def test_head_and_tail_are_those_of_the_stream(chunks: list[bytes], kept: int) -
 def test_what_a_root_that_ended_well_left_in_its_session_ends_too(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without our marker, never noted, descending from nobody: only the session tells whose it is."""
     if not waits:
-        monkeypatch.delattr(os, "waitid")
+        monkeypatch.delattr(os, "waitid", raising=False)
     result = ended(child("sh", "-c", "env -i sleep 60 >/dev/null 2>&1 & echo $!; sleep 0.2")[0])
     left = living([int(result.stdout)])
     for pid in left:
@@ -154,8 +154,8 @@ def test_what_a_root_that_ended_well_left_in_its_session_ends_too(waits: bool, m
 
 def test_grace_is_not_cut_short_by_a_wrapper_that_goes_at_once(tmp_path: Path) -> None:
     code = (
-        "import signal, sys, time\n"
-        "def bye(*_): time.sleep(0.7); print('bye', flush=True); sys.exit(0)\n"
+        "import os, signal, time\n"
+        "def bye(*_): time.sleep(0.7); os.write(1, b'bye\\n'); os._exit(0)\n"  # print may be interrupted in a print
         "signal.signal(signal.SIGTERM, bye)\n"
         "print('up', flush=True)\n"
         "time.sleep(60)"

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -142,20 +143,19 @@ def test_zombie_elsewhere_is_known_though_its_session_is_not(monkeypatch: pytest
     def refuse(pid: int) -> int:
         raise ProcessLookupError(pid)
 
-    process = subprocess.Popen((sys.executable, "-c", ""))
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    monkeypatch.setattr(os, "getsid", refuse)
-    monkeypatch.setattr(os, "getpgid", refuse)
-    seen = process_tree._process(process.pid) if sys.platform != "linux" else None
-    seen = seen or process_tree._process_elsewhere(process.pid)
-    process.wait()
+    with subprocess.Popen((sys.executable, "-c", "")) as process:
+        eventually(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
+        monkeypatch.setattr(os, "getsid", refuse)
+        monkeypatch.setattr(os, "getpgid", refuse)
+        seen = process_tree._process_elsewhere(process.pid)
     assert (seen.pid, seen.parent, seen.lives) == (process.pid, os.getpid(), False)
 
 
-@pytest.mark.parametrize("pid", [1, 0, -1, os.getpid(), os.getppid()])
+@pytest.mark.parametrize("pid_of", [lambda: 1, lambda: 0, lambda: -1, os.getpid, os.getppid])
 def test_no_signal_goes_to_ourselves_our_parent_the_first_process_or_a_group(
-    pid: int, monkeypatch: pytest.MonkeyPatch
+    pid_of: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pid = pid_of()
     sent: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda *told: sent.append(told))
     process_tree._send(process_tree.Process(pid, 0, 0, 0, birth_of(pid), lives=True), signal.SIGKILL)

@@ -65,6 +65,11 @@ class Child:
         """Whether it still runs."""
         return self.process.poll() is None
 
+    def last_words(self) -> str:
+        """The last lines of one that has ended, indented; waits a little until they are read."""
+        self._reader.join(LAST_WORDS_S)
+        return "\n".join(f"    {safe(line)}" for line in self.recent)
+
     def stop(self, within_s: float) -> bool:
         """TERM, then KILL → whether it ended by itself. Returns when it is gone."""
         with contextlib.suppress(ProcessLookupError):
@@ -106,7 +111,6 @@ class Child:
     def _await_end(self) -> None:
         """Not by the end of its stderr: a guard may hold that open a little longer."""
         self.process.wait()
-        self._reader.join(LAST_WORDS_S)
         self._ended()
 
     def _show(self, line: str) -> None:
@@ -127,11 +131,6 @@ class Child:
         if found["level"] in ("WARNING", "CRITICAL"):
             return True
         return self.is_talkative and found["rest"].startswith(_NEWS)
-
-
-def last_words(child: Child) -> str:
-    """The last lines of its log, indented."""
-    return "\n".join(f"    {safe(line)}" for line in child.recent)
 
 
 class EndedError(UnderstudyError):

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from understudy import __version__, config
-from understudy.cli.children import Child, EndedError, last_words
+from understudy.cli.children import Child, EndedError
 from understudy.cli.client import HubClient
 from understudy.cli.commands import Command
 from understudy.cli.exits import ClientError, Exit, UnreachableError
@@ -165,7 +165,7 @@ class Session:
         """EndedError if a child is gone."""
         for child in self._children:
             if not child.is_alive:
-                words = last_words(child)
+                words = child.last_words()
                 raise EndedError(
                     t("cli.up.ended", name=child.name, code=child.process.returncode, log=child.log, words=words)
                 )

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from understudy.clock import iso
 from understudy.coordinator.actions import Event
+from understudy.coordinator.identity import watch_name
 from understudy.coordinator.nouns import (
     BEGUN,
     FAILED,
@@ -283,7 +284,7 @@ def task_event(task: Task, now: Now, name: str, message: str, level: str = "info
 
 
 def _back_in_queue(task: Task, now: Now, outcome: str, event: str, *, reserved: bool) -> Task:
-    holder = task.daemon_id or task.worker_id
+    holder = task.daemon_id or watch_name(task.worker_id) or task.worker_id  # an old daemon restarts with a new name
     return replace(
         task,
         status=status_after(task.status, event),

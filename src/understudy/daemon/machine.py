@@ -88,12 +88,14 @@ class Machine:
         found = 0
         for path in self._home.markers.iterdir():
             tree = ProcessTree(path.name, self._clock)
+            left = 0
             if tree.alive():
                 found += 1
                 left = tree.kill(limit_ms=5_000)
                 fields = {"task": path.read_text().strip(), "left": left or None}
                 self._log.emit("warning", "Startup", "Killed a run of an earlier life", **fields)
-            path.unlink(missing_ok=True)
+            if not left:  # else the next life tries again
+                path.unlink(missing_ok=True)
         return found
 
     def end_everything(self) -> None:

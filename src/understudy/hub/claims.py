@@ -41,7 +41,8 @@ class Claim(Operation):
         self.count = min(body.max or 1, RUNNING_MAX)
         self.weight = self.count
         self.provides: frozenset[str] = frozenset()
-        self.names = frozenset(name for name in (body.daemon_id, self.worker_id) if name)
+        known_as = (body.daemon_id, self.worker_id, watch_name(self.worker_id))
+        self.names = frozenset(name for name in known_as if name)
         self.is_barred = False  # after `decide`: its daemon is given no work at all
 
     def needs(self, needs: Needs) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from heapq import merge
 from typing import Any, TypeVar
@@ -199,10 +199,14 @@ class WorkingSet:
 
     def offered(self, provides: frozenset[str], names: frozenset[str]) -> Iterator[str]:
         """The ids that a claim may look at, in the order of the queue."""
-        lines = [line for name in names if (line := self.reserved.get(name))]
+        lines = [line for name in names if (line := self._covered(self.reserved.get(name, ()), provides))]
         if not lines:
             return iter(self.candidates.get(provides, ()))
         return merge(self.candidates.get(provides, ()), *lines, key=self._place)
+
+    def _covered(self, line: Sequence[str], provides: frozenset[str]) -> list[str]:
+        """Also what waits for a daemon needs what it provides: it may have been started with less."""
+        return [task_id for task_id in line if provides.issuperset(_tags(self.rows[Task][task_id].needs))]
 
     def _place(self, task_id: str) -> tuple[int, str]:
         task: Task = self.rows[Task][task_id]

@@ -16,7 +16,7 @@ from understudy.worker.effects import Answer, Call, Failed
 TIMEOUT_MS = 8_000
 AGAIN_MS_MAX = 6_000
 SENT_AGAIN = 0.25  # enqueues that are sent again although they were answered
-SHORT_MS, LONG_MS = 4_000, 90_000
+LASTS_MS = (4_000, 25_000, 90_000)
 VERBS = ("cancel", "cancel", "retry", "move")
 
 
@@ -50,7 +50,7 @@ class Customers:
         chance = self._world.random
         self._count += 1
         code = chance.choice((0, 0, 0, 0, 1))
-        ms = self._world.between(50, chance.choice((SHORT_MS, SHORT_MS, LONG_MS)))
+        ms = self._world.between(50, chance.choice(LASTS_MS))
         body: dict[str, Any] = {"content": msgspec.json.encode(Work(ms, code)).decode()}
         body[chance.choice(("id", "dedupKey"))] = f"job-{self._count}"
         needs = chance.choice(self._needs)

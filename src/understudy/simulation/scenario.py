@@ -99,7 +99,7 @@ class Scenario:
         for boot in [*(machine.boot for machine in self.machines), *(worker.boot for worker in self.workers)]:
             self.world.after(self.world.between(0, 3_000), boot)
         chaos_ms = self.world.between(*self.world.random.choice(CHAOS_MS))
-        self.customers.begin(self.world.between(2, 25), chaos_ms)
+        self.customers.begin(self.world.between(4, 30), chaos_ms)
         self.trouble.begin(self.machines, self.workers)
         self.world.after(AUDIT_EVERY_MS, self._look)
         self.world.run_until(chaos_ms)

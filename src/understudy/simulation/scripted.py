@@ -7,6 +7,7 @@ any more under the same name. That is what fencing is for.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ OLD_TIMEOUT_MS = 15_000
 OLD_POLL_MS, OLD_RENEW_MS, OLD_BEAT_MS = 15_000, 120_000, 300_000
 TIMEOUT_MS = 10_000
 RESULT_TRIES = 8
+EPITAPHS, EPITAPH_MS_MAX = 0.7, 90_000
 
 Script = Callable[["Worker"], Loop]
 
@@ -37,6 +39,7 @@ class Worker:
         self.name = name
         self.provides = provides
         self.cut_until_ms = 0
+        self.unreported: tuple[str, dict[str, Any]] | None = None  # what its last life worked on; survives a crash
         self._script = script
         self._loops: Loops | None = None
 
@@ -130,6 +133,8 @@ def _old_run(worker: Worker, task: dict[str, Any]) -> Loop:
 
 def aware_script(worker: Worker) -> Loop:
     """Token-aware, under a stable name: claims are repeated by `requestId`, renewals and results carry the token."""
+    if worker.unreported is not None and worker.world.chance(EPITAPHS):
+        yield Fork("epitaph", partial(_epitaph, worker, *worker.unreported))
     request_id = ""
     while True:
         request_id = request_id or worker.new_id()
@@ -138,7 +143,7 @@ def aware_script(worker: Worker) -> Loop:
             "requestId": request_id,
             "provides": list(worker.provides),
             "waitSec": worker.world.random.choice((0, 5)),
-            "onLoss": worker.world.random.choice(("requeue", "wait", "ask")),
+            "onLoss": worker.world.random.choice(("requeue", "requeue", "wait", "ask")),
         }
         answer = yield Call("POST", "/api/queue/claim", body, timeout_ms=TIMEOUT_MS)
         if isinstance(answer, Failed) or answer.status != 200:  # noqa: PLR2004
@@ -151,10 +156,24 @@ def aware_script(worker: Worker) -> Loop:
             yield Wait("poll", worker.world.between(500, 5_000))
 
 
+def _epitaph(worker: Worker, task_id: str, said: dict[str, Any]) -> Loop:
+    """A supervisor's word about what a crash cut off: late, under the same name, with the token of then."""
+    yield Wait("epitaph", worker.world.between(0, EPITAPH_MS_MAX))
+    path, body = worker.world.random.choice(
+        (
+            (f"/api/result/{task_id}", {"success": False, "error": "crashed"}),
+            (f"/api/queue/{task_id}/release", {"reason": "crashed"}),
+            (f"/api/queue/{task_id}/renew", {}),
+        )
+    )
+    yield Call("POST", path, {**said, **body}, timeout_ms=TIMEOUT_MS)
+
+
 def _aware_run(worker: Worker, granted: dict[str, Any]) -> Loop:
     task_id, lease = granted["task"]["id"], granted["lease"]
     work = msgspec.json.decode(granted["task"]["content"], type=Work)
     said = {"workerId": worker.name, "token": lease["token"]}
+    worker.unreported = (task_id, said)
     is_stubborn = worker.world.chance(0.3)  # goes on although it was told that the lease is lost
     ends_ms = worker.world.now_ms + work.ms
     while worker.world.now_ms < ends_ms:
@@ -178,5 +197,6 @@ def _aware_report(worker: Worker, task_id: str, said: dict[str, Any], work: Work
     for _ in range(RESULT_TRIES):
         answer = yield Call("POST", f"/api/result/{task_id}", body, timeout_ms=TIMEOUT_MS)
         if isinstance(answer, Answer) and answer.status < 500:  # noqa: PLR2004
+            worker.unreported = None
             return
         yield Wait("again", worker.world.between(500, 8_000))

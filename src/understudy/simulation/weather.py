@@ -67,7 +67,7 @@ def policy_of(chance: random.Random) -> Policy:
     """How the owner of this hub decided; short limits, so that much happens in little time."""
     late_ms = chance.choice((30_000, 60_000, 180_000))
     return Policy(
-        lease_ms=chance.choice((10_000, 30_000, 30_000)),
+        lease_ms=chance.choice((10_000, 10_000, 30_000)),
         late_after_ms=late_ms,
         down_after_ms=late_ms + chance.choice((30_000, 60_000)),
         losses_max=chance.choice((2, 5, 5)),

@@ -1,0 +1,88 @@
+"""The real performer: a run is forgotten when nothing of it lives, and not before."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.worker.trees import SLEEP, fresh, living
+from understudy.clock import SystemClock
+from understudy.daemon.home import Home
+from understudy.daemon.machine import Machine
+from understudy.log import Log
+from understudy.runtime import children
+from understudy.runtime.drive import Driver
+from understudy.worker import process_tree
+from understudy.worker.effects import AwaitRun, Spawn, Spawned, StopRun
+from understudy.worker.executors import Ended, Plan, SignsOfLife
+from understudy.worker.state import Signals
+
+UNUSED: Any = None
+
+
+def machine_in(home: Home) -> Machine:
+    clock = SystemClock()
+    return Machine(Driver(Signals(), clock), clock, Log(clock), UNUSED, UNUSED, home)
+
+
+def spawned(machine: Machine, run_id: str, code: str) -> Spawned:
+    env = {"PATH": os.environ["PATH"], "UNDERSTUDY_RUN_ID": run_id}
+    started = machine.perform(Spawn(run_id, Plan(argv=(sys.executable, "-c", code), env=env, stdin=b""), SignsOfLife()))
+    assert isinstance(started, Spawned)
+    return started
+
+
+def test_run_that_was_ended_is_forgotten(tmp_path: Path) -> None:
+    home, run_id = Home(tmp_path, "mini"), fresh("m")
+    machine = machine_in(home)
+    root = spawned(machine, run_id, SLEEP)
+    assert machine.perform(StopRun(run_id, grace_ms=0)).survivors == 0
+    assert machine.perform(StopRun(run_id, grace_ms=0)) is None
+    assert (living([root.pid]), list(home.markers.iterdir())) == ([], [])
+
+
+def test_run_that_survived_its_end_can_be_ended_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "DRAIN_S", 0.1)
+    home, run_id = Home(tmp_path, "mini"), fresh("m")
+    machine = machine_in(home)
+    root = spawned(machine, run_id, SLEEP)
+    with monkeypatch.context() as patch:
+        patch.setattr(process_tree, "_send", lambda *_: None)
+        assert machine.perform(StopRun(run_id, grace_ms=0)).survivors == 1
+    assert [path.name for path in home.markers.iterdir()] == [run_id]
+    assert machine.perform(StopRun(run_id, grace_ms=0)).survivors == 0
+    assert (living([root.pid]), list(home.markers.iterdir())) == ([], [])
+
+
+def test_what_a_run_that_ended_well_left_unkillable_is_killed_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "DRAIN_S", 0.1)
+    home, run_id = Home(tmp_path, "mini"), fresh("m")
+    machine = machine_in(home)
+    code = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {SLEEP!r}]).pid)"
+    with monkeypatch.context() as patch:
+        patch.setattr(process_tree, "_send", lambda *_: None)
+        spawned(machine, run_id, code)
+        while not isinstance(ended := machine.perform(AwaitRun(run_id, timeout_ms=10_000)), Ended):
+            assert ended is not None
+    assert (ended.code, ended.survivors) == (0, 1)
+    machine.end_everything()
+    assert living([int(ended.stdout)]) == []
+
+
+def test_leftover_that_cannot_be_killed_is_left_to_the_next_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, run_id = Home(tmp_path, "mini"), fresh("m")
+    root = spawned(machine_in(home), run_id, SLEEP)
+    with monkeypatch.context() as patch:
+        patch.setattr(process_tree, "_send", lambda *_: None)
+        assert machine_in(home).end_leftovers() == 1
+    assert [path.name for path in home.markers.iterdir()] == [run_id]
+    assert machine_in(home).end_leftovers() == 1
+    assert (living([root.pid]), list(home.markers.iterdir())) == ([], [])
