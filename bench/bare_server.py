@@ -35,7 +35,7 @@ async def serve(port: int) -> None:
     )
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(5_000, 10, 10)
     await server.serve(sockets=[listener])
 
 

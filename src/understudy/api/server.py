@@ -163,7 +163,7 @@ async def _serve(settings: HubSettings, listener: socket.socket, connections_max
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(5_000, 10, 10)  # measured: no dearer than 50,000 on a frozen heap, and rings go sooner
     host, port = listener.getsockname()[:2]
     log.emit("info", "Hub", f"Listening on http://{host}:{port}", version=understudy.__version__)
     try:

@@ -86,7 +86,7 @@ async def _follow(
             if stored is None:
                 break
             is_new = stored.event.live_only or stored.id > last
-            if is_new and matches(stored, wanted) and _is_shown(stored, wanted):
+            if is_new and _is_shown(stored, wanted) and matches(stored, wanted):
                 await _write(send, sse(stored))
     finally:
         gone.cancel()

@@ -74,5 +74,7 @@ def matches(stored: StoredEvent, wanted: EventFilter) -> bool:
         return False
     if wanted.before_id and stored.id >= wanted.before_id:
         return False
+    if not wanted.text:
+        return True
     text = f"{event.name} {event.component} {event.message} {encode(event.fields).decode()}".lower()
     return wanted.text.lower() in text

@@ -236,7 +236,7 @@ class Oracle:
         if verb == "cancel":
             if entry.status in (DONE, FAILED):
                 raise ViolationError("I7 I10 an end is final", f"{task_id} was {entry.status}", task_id)
-            entry.status = CANCELLED
+            entry.status, entry.reserved_for = CANCELLED, ""
             if entry.lease is not None and not entry.lease.ended:
                 entry.lease.ended = "cancelled"
             return

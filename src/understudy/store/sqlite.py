@@ -111,6 +111,7 @@ class SqliteStore:
         except Empty:
             connection = self._open()
             connection.execute("PRAGMA query_only = 1")
+            connection.execute("PRAGMA cache_size = -512")
             return connection
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
