@@ -10,7 +10,7 @@ import pytest
 
 from tests.api.hubs import Hub
 from tests.api.rows import ROWS, Row
-from tests.api.wire import ADMIN
+from tests.api.wire import ADMIN, OWNER
 
 
 def nested(depth: int) -> bytes:
@@ -200,3 +200,21 @@ def test_an_endless_request_head_is_refused(hub):
             answer = line.recv(4096)
     assert answer.startswith(b"HTTP/1.1 400") or answer == b""
     assert hub.client.call("GET", "/health").status == 200
+
+
+def test_a_head_in_pieces_before_a_long_body_is_fine(hub):
+    body = b'{"content": "' + b"x" * 300_000 + b'"}'
+    head = f"POST /api/queue HTTP/1.1\r\nHost: x\r\nX-API-Key: {OWNER}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", hub.port), timeout=10) as line:
+        line.sendall(head[:30])
+        line.sendall(head[30:] + body)
+        assert line.recv(4096).startswith(b"HTTP/1.1 201")
+
+
+def test_endless_trailers_are_refused(hub):
+    with socket.create_connection(("127.0.0.1", hub.port), timeout=10) as line:
+        line.sendall(b"POST /api/queue HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-Long: ")
+        with suppress(ConnectionError):
+            for _ in range(256):
+                line.sendall(b"a" * 16_384)
+            pytest.fail("4 MiB of trailers were taken")

@@ -74,7 +74,8 @@ class EndpointApp:
             api.hub.ids,
             _header(scope, b"idempotency-key") if endpoint.method == "POST" else "",
         )
-        check_path(request)
+        if request.path:
+            check_path(request)
         if endpoint.method != "GET":
             request.body = await read_body(scope, receive, endpoint.body_max)
         return request
