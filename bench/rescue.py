@@ -22,8 +22,8 @@ AGES_S = (1.0, 3.0, 5.0)  # of the run when its daemon is lost
 def measure(plan: Plan) -> Iterator[Figure]:
     """Each loss at three ages of the run."""
     ages = AGES_S[: plan.rounds]
-    killed, tree = zip(*(killed(plan.folder / f"killed-{age}", age) for age in ages), strict=True)
-    yield _figure("daemon killed (SIGKILL), another one idle → body starts there", list(killed), 2.0)
+    rescued, tree = zip(*(killed(plan.folder / f"killed-{age}", age) for age in ages), strict=True)
+    yield _figure("daemon killed (SIGKILL), another one idle → body starts there", list(rescued), 2.0)
     yield _figure("daemon killed (SIGKILL) → its whole process tree is dead", list(tree), 1.0)
     restarted = [restarted(plan.folder / f"restarted-{age}", age) for age in ages]
     yield _figure("daemon and guard killed, daemon launched again → body starts, launch included", restarted, 1.0)

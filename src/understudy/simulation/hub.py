@@ -62,7 +62,7 @@ class Hub:
         self._serving_since_ms = self._world.now_ms
         self._engine = Engine(self.store, self._world.clock, self._ids, self.policy)
         self._writer = InlineWriter(self._engine, self._decide_one)
-        self._alarm = Alarm(self._writer, _keep_quiet)
+        self._alarm = Alarm(self._writer, _only_violations)
         self._world.tell("hub starts")
         version = Start(self._ids.uuid(), "0", "", "simulated")
         while isinstance(self._guarded(lambda: self._decide_one(version)), StoreError):
@@ -289,5 +289,9 @@ class Hub:
         self._guarded(lambda: self._set_alarm(self._alarm.safe_step()))
 
 
-def _keep_quiet(_: BaseException) -> None:
-    """The store's troubles are ours: nobody need be told."""
+def _only_violations(trouble: BaseException) -> None:
+    """The alarm goes on whatever happens; but what the oracle found, and any defect, must be seen."""
+    if isinstance(trouble, ViolationError):
+        raise trouble
+    if not isinstance(trouble, UnderstudyError):
+        raise ViolationError("no request ends in a defect", f"the alarm met {trouble!r}") from trouble
