@@ -213,7 +213,9 @@ def test_a_head_in_pieces_before_a_long_body_is_fine(hub):
 
 def test_endless_trailers_are_refused(hub):
     with socket.create_connection(("127.0.0.1", hub.port), timeout=10) as line:
-        line.sendall(b"POST /api/queue HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-Long: ")
+        line.sendall(
+            b"POST /api/queue HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-Long: "
+        )
         with suppress(ConnectionError):
             for _ in range(256):
                 line.sendall(b"a" * 16_384)
