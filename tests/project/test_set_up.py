@@ -155,8 +155,9 @@ def test_simulations_are_chosen_by_seeds_or_one_seed(machine):
 
 def test_ctrl_c_reaches_the_program_and_make_says_nothing(machine):
     ready(machine)
-    program = f"#!{sys.executable}\nimport signal\nsignal.signal(signal.SIGINT, lambda *_: exit(0))\n"
-    (machine.copy / ".venv/bin/python").write_text(program + 'print("up", flush=True)\nsignal.pause()\n')
+    code = "import signal; signal.signal(signal.SIGINT, lambda *_: exit(0)); print('up', flush=True); signal.pause()"
+    program = f'#!/bin/sh\nexec "{sys.executable}" -c "{code}"\n'  # the path of the interpreter may contain a space
+    (machine.copy / ".venv/bin/python").write_text(program)
     environ = {"PATH": str(machine.tools), "HOME": os.environ["HOME"]}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(["make", "run"], cwd=machine.copy, env=environ, start_new_session=True, **pipes) as make:

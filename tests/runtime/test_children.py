@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -162,7 +163,7 @@ def test_grace_is_not_cut_short_by_a_wrapper_that_goes_at_once(tmp_path: Path) -
     )
     program = tmp_path / "slow.py"
     program.write_text(code)
-    started, news = child("sh", "-c", f"{sys.executable} {program} & wait")
+    started, news = child("sh", "-c", f"{shlex.quote(sys.executable)} {program} & wait")
     assert news.wait(10)
     began = time.monotonic()
     assert started.end(grace_ms=8_000).stdout == b"up\nbye\n"

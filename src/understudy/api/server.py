@@ -33,6 +33,7 @@ from understudy.log import Log
 from understudy.redact import Redactor
 from understudy.runtime.hub import HubRuntime
 from understudy.runtime.lock import FileLock
+from understudy.runtime.memory import give_back_large_blocks
 from understudy.store.sqlite import SqliteStore
 
 STOP_WITHIN_S = 5
@@ -161,6 +162,7 @@ async def _serve(settings: HubSettings, listener: socket.socket, connections_max
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    give_back_large_blocks()
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 10, 10)  # measured: no dearer than 50,000 on a frozen heap, and rings go sooner
