@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,19 +21,20 @@ AGES_S = (1.0, 3.0, 5.0)  # of the run when its daemon is lost
 
 def measure(plan: Plan) -> Iterator[Figure]:
     """Each loss at three ages of the run."""
-    ages = AGES_S[: plan.rounds]
-    rescued, tree = zip(*(killed(plan.folder / f"killed-{age}", age) for age in ages), strict=True)
-    yield _figure("daemon killed (SIGKILL), another one idle → body starts there", list(rescued), 2.0)
-    yield _figure("daemon killed (SIGKILL) → its whole process tree is dead", list(tree), 1.0)
-    restarted = [restarted(plan.folder / f"restarted-{age}", age) for age in ages]
-    yield _figure("daemon and guard killed, daemon launched again → body starts, launch included", restarted, 1.0)
-    cut_off, tree = zip(*(cut_off(plan.folder / f"cut-{age}", age) for age in ages), strict=True)
-    limit = LEASE_S + 1
-    yield _figure(f"network gone, lease {LEASE_S:g} s → body starts elsewhere", list(cut_off), limit)
-    yield _figure(f"network gone, lease {LEASE_S:g} s: tree dead before the other one starts by", list(tree), None)
-    frozen, tree = zip(*(frozen(plan.folder / f"frozen-{age}", age) for age in ages), strict=True)
-    yield _figure(f"daemon frozen (SIGSTOP), lease {LEASE_S:g} s → body starts elsewhere", list(frozen), limit)
-    yield _figure(f"daemon frozen, lease {LEASE_S:g} s: tree dead before the other one starts by", list(tree), None)
+    rescued, tree = _measured(plan, killed)
+    yield _figure("daemon killed (SIGKILL), another one idle → body starts there", rescued, 2.0)
+    yield _figure("daemon killed (SIGKILL) → its whole process tree is dead", tree, 1.0)
+    again = [restarted(plan.folder / f"restarted-{age}", age) for age in AGES_S[: plan.rounds]]
+    yield _figure("daemon and guard killed, daemon launched again → body starts, launch included", again, 1.0)
+    for lose, what in ((cut_off, "network gone"), (frozen, "daemon frozen (SIGSTOP)")):
+        rescued, before = _measured(plan, lose)
+        yield _figure(f"{what}, lease {LEASE_S:g} s → body starts elsewhere", rescued, LEASE_S + 1)
+        yield _figure(f"{what}, lease {LEASE_S:g} s: tree dead before the other one starts by", before, None)
+
+
+def _measured(plan: Plan, lose: Callable[[Path, float], tuple[float, float]]) -> tuple[list[float], list[float]]:
+    pairs = [lose(plan.folder / f"{lose.__name__}-{age}", age) for age in AGES_S[: plan.rounds]]
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
 def _figure(what: str, runs: list[float], limit_s: float | None) -> Figure:

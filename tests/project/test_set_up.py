@@ -155,7 +155,9 @@ def test_simulations_are_chosen_by_seeds_or_one_seed(machine):
 
 def test_ctrl_c_reaches_the_program_and_make_says_nothing(machine):
     ready(machine)
-    code = "import signal; signal.signal(signal.SIGINT, lambda *_: exit(0)); print('up', flush=True); signal.pause()"
+    # it stops as a real program does, not in the same instant: then GNU make may complain of a child it reaped itself
+    stop = "lambda *_: (time.sleep(0.7), exit(0))"
+    code = f"import signal, time; signal.signal(signal.SIGINT, {stop}); print('up', flush=True); signal.pause()"
     program = f'#!/bin/sh\nexec "{sys.executable}" -c "{code}"\n'  # the path of the interpreter may contain a space
     (machine.copy / ".venv/bin/python").write_text(program)
     environ = {"PATH": str(machine.tools), "HOME": os.environ["HOME"]}
