@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import pytest
@@ -41,12 +42,8 @@ def test_the_version_is_written_in_one_place():
 def machine_paths() -> list[str]:
     """Where this copy lies, and the folder of the person who runs the tests: in no file."""
     pwd = pytest.importorskip("pwd")
-    import os
-
-    paths = [str(ROOT), pwd.getpwuid(os.getuid()).pw_dir + "/"]
-    if len(ROOT.parts) > 2 and str(ROOT.parent) not in {"/tmp", "/home", "/Users", "/opt", "/srv"}:
-        paths.append(f"{ROOT.parent}/")
-    return paths
+    home = pwd.getpwuid(os.getuid()).pw_dir
+    return [str(ROOT), *([f"{home}/"] if len(home) > 1 else [])]
 
 
 def test_no_file_names_a_place_on_this_machine():
