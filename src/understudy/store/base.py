@@ -28,7 +28,7 @@ from understudy.coordinator.nouns import (
 
 N = TypeVar("N", bound=Struct)
 T = TypeVar("T")
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 4
 
 
 class Table:

@@ -1,0 +1,116 @@
+"""How the value of a setting is read, checked and shown: durations, numbers, words, secrets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from understudy.texts import t
+
+SECRET_CHARS_MAX = 512  # as the hub takes them
+UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhd]))+")
+_TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
+
+
+def duration_ms(text: str) -> int:
+    """`100ms`, `30s`, `5m`, `2h`, `1d`, `1h30m` in milliseconds; ValueError with the mend for anything else."""
+    compact = text.strip().replace(" ", "")
+    if re.fullmatch(r"\d+(\.\d+)?", compact):
+        raise ValueError(t("config.bare_number", value=compact))
+    if not _DURATION.fullmatch(compact):
+        raise ValueError(t("config.not_a_duration", value=text))
+    return round(sum(float(count) * UNITS_MS[unit] for count, unit in _PART.findall(compact)))
+
+
+def duration_text(ms: int) -> str:
+    """The shortest way to write a duration exactly: `90s`, `3m`, `1d`."""
+    for unit in ("d", "h", "m", "s"):
+        if ms and ms % UNITS_MS[unit] == 0:
+            return f"{ms // UNITS_MS[unit]}{unit}"
+    return f"{ms}ms"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a setting is read (text, or what TOML gives; ValueError tells what was expected) and shown."""
+
+    parse: Callable[[Any], Any]
+    expects: str = ""  # what may be written, for the documentation
+    show: Callable[[Any], str] = str
+
+
+def duration(least: str, most: str) -> Kind:
+    """A duration with its unit, kept in ms."""
+
+    def parse(raw: Any) -> int:
+        ms = duration_ms(str(raw))
+        if not duration_ms(least) <= ms <= duration_ms(most):
+            raise ValueError(t("config.out_of_range", value=raw, least=least, most=most))
+        return ms
+
+    return Kind(parse, f"{least} … {most}", duration_text)
+
+
+def number(least: int, most: int) -> Kind:
+    """A whole number."""
+
+    def parse(raw: Any) -> int:
+        text = str(raw).strip()
+        if isinstance(raw, bool) or not re.fullmatch(r"-?\d{1,18}", text):
+            raise ValueError(t("config.not_a_number", value=raw))
+        if not least <= int(text) <= most:
+            raise ValueError(t("config.out_of_range", value=text, least=least, most=most))
+        return int(text)
+
+    return Kind(parse, f"{least} … {most}")
+
+
+def one_of(*words: str) -> Kind:
+    """One of some words."""
+
+    def parse(raw: Any) -> str:
+        text = str(raw).strip()
+        if text not in words:
+            raise ValueError(t("config.not_one_of", value=raw, words=", ".join(words)))
+        return text
+
+    return Kind(parse, ", ".join(words))
+
+
+def _flag(raw: Any) -> bool:
+    word = str(raw).strip().lower()
+    if word not in _TRUE | _FALSE:
+        raise ValueError(t("config.not_one_of", value=raw, words="true, false"))
+    return word in _TRUE
+
+
+def _words(raw: Any) -> tuple[str, ...]:
+    parts = raw if isinstance(raw, list) else str(raw).split(",")
+    return tuple(word for part in parts if (word := str(part).strip()))
+
+
+def _secret(raw: Any) -> str:
+    """A header must be able to hold it."""
+    text = str(raw).strip()
+    if len(text) > SECRET_CHARS_MAX or not re.fullmatch(r"[\x21-\x7e\xa1-\xff]*", text):
+        raise ValueError(t("config.not_a_key"))
+    return text
+
+
+TEXT = Kind(lambda raw: str(raw).strip())
+FLAG = Kind(_flag, "true, false", lambda value: "true" if value else "false")
+WORDS = Kind(_words, "a,b,c", ",".join)
+SECRET = Kind(_secret, "", lambda value: "…" if value else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Of:
+    """What the table says about a field beside its type and default."""
+
+    section: str
+    kind: Kind
+    env: tuple[str, ...] = ()  # instead of UNDERSTUDY_<NAME>

@@ -1,0 +1,148 @@
+"""Settings read once.
+
+Weaker to stronger: default, `understudy.toml` in the data directory (or `UNDERSTUDY_CONFIG`), the environment, an
+option of the command line.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from understudy.config.relations import related
+from understudy.config.table import ENVIRONMENT_ONLY, INTERNAL, Setting, Settings, table
+from understudy.errors import ConfigError
+from understudy.texts import t
+
+FILE_NAME = "understudy.toml"
+FILE_BYTES_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The settings, where each that is no default came from, and what was adapted or looks wrong."""
+
+    settings: Settings
+    origins: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def user_data_dir(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
+    """`UNDERSTUDY_DATA`, else where this platform keeps a user's data."""
+    if chosen := environ.get("UNDERSTUDY_DATA"):
+        return Path(chosen).expanduser()
+    home = Path(environ.get("HOME") or Path.home())
+    if platform == "darwin":
+        return home / "Library" / "Application Support" / "understudy"
+    shared = environ.get("XDG_DATA_HOME", "")
+    return (Path(shared) if shared.startswith("/") else home / ".local" / "share") / "understudy"
+
+
+def load(environ: Mapping[str, str], data_dir: Path, **options: Any) -> Loaded:
+    """All settings of this start; `options` are those of the command line, None where not given. ConfigError."""
+    values, origins = read(environ, data_dir)
+    for name, value in options.items():
+        if value is not None:
+            values[name] = value
+            origins[name] = f"--{name.replace('_', '-')}"
+    settings = Settings(**{table()[name].attribute: value for name, value in values.items()})
+    settings, notes = related(settings, origins)
+    return Loaded(settings, origins, (*notes, *unknown_names(environ)))
+
+
+def read(
+    environ: Mapping[str, str], data_dir: Path | None, names: frozenset[str] = frozenset()
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """(values, origins) by name of what is set at all; only `names`, if any are given. ConfigError."""
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    lines = _from_file(environ, data_dir) if data_dir is not None else ()
+    for name, raw, origin in (*lines, *_from_environment(environ)):
+        if not names or name in names:
+            values[name] = _parsed(table()[name], raw, origin)
+            origins[name] = origin
+    return values, origins
+
+
+def environment_keys(settings: Settings) -> dict[str, str]:
+    """The keys that are set, by their names in the environment (CONTRACT 0)."""
+    rows = [row for row in table().values() if row.of.section == "keys"]
+    return {row.env[0]: value for row in rows if (value := getattr(settings, row.attribute))}
+
+
+def _parsed(row: Setting, raw: Any, origin: str) -> Any:
+    try:
+        return row.of.kind.parse(raw)
+    except ValueError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+
+
+def _from_file(environ: Mapping[str, str], data_dir: Path) -> Iterator[tuple[str, Any, str]]:
+    """(name, value, origin) of each line of the file, if there is one."""
+    chosen = environ.get("UNDERSTUDY_CONFIG")
+    path = Path(chosen).expanduser() if chosen else data_dir / FILE_NAME
+    if not chosen and not path.exists():
+        return
+    for key, raw in _toml(path).items():
+        row = table().get(key)
+        if row is None and (secret := table().get(key.removesuffix("_file"))) and secret.is_secret:
+            yield secret.name, _file_text(Path(str(raw)).expanduser(), key), f"{path}: {key}"
+        elif row is None:
+            raise ConfigError(t("config.unknown_key", path=path, key=key, mend=_nearest(key, tuple(table()))))
+        else:
+            yield key, raw, f"{path}: {key}"
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - most clients have no such file
+
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise ConfigError(t("config.file_too_large", path=path, limit=FILE_BYTES_MAX))
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(t("config.unreadable", path=path, reason=error.strerror or error)) from None
+    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError
+        raise ConfigError(t("config.not_toml", path=path, reason=error)) from None
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Any, str]]:
+    """(name, value, origin) of each variable that is set; an empty one is not."""
+    for row in table().values():
+        for env in reversed(row.env):  # the first name is the strongest
+            found, origin = environ.get(env, ""), env
+            if row.is_secret and (path := environ.get(f"{env}_FILE")):
+                if found:
+                    raise ConfigError(t("config.both", name=env))
+                found, origin = _file_text(Path(path).expanduser(), f"{env}_FILE"), f"{env}_FILE"
+            if found:
+                yield row.name, found, origin
+
+
+def _file_text(path: Path, name: str) -> str:
+    try:
+        text = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(t("config.secret_unreadable", name=name, path=path, reason=reason)) from None
+    if not text:
+        raise ConfigError(t("config.secret_empty", name=name, path=path))
+    return text
+
+
+def unknown_names(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """A sentence for each `UNDERSTUDY_…` variable that means nothing to us: likely a slip of the keyboard."""
+    known = {env for row in table().values() for env in row.env} | {*ENVIRONMENT_ONLY, *INTERNAL}
+    known |= {f"{row.env[0]}_FILE" for row in table().values() if row.is_secret}
+    strange = sorted(name for name in environ if name.startswith("UNDERSTUDY_") and name not in known)
+    return tuple(t("config.unknown_name", name=name, mend=_nearest(name, tuple(known))) for name in strange)
+
+
+def _nearest(word: str, known: tuple[str, ...]) -> str:
+    import difflib  # noqa: PLC0415 - for mistakes only
+
+    close = difflib.get_close_matches(word, known, 1)
+    return t("config.did_you_mean", name=close[0]) if close else t("config.see_documentation")

@@ -1,0 +1,46 @@
+"""What settings must be to each other (STYLE 17): adapted with a sentence, or refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from understudy.config.kinds import duration_text
+from understudy.config.table import Settings, table
+from understudy.errors import ConfigError
+from understudy.texts import t
+
+
+def related(settings: Settings, origins: Mapping[str, str]) -> tuple[Settings, tuple[str, ...]]:
+    """The settings that hold together, with a sentence for each that was adapted; ConfigError if none would."""
+    notes: list[str] = []
+    if "://" in settings.store:
+        raise ConfigError(t("config.store_unsupported", scheme=settings.store.partition("://")[0]))
+    beats = 2 * settings.heartbeat_interval_ms
+    distance = max(settings.down_after_ms - settings.late_after_ms, 0)
+    if settings.late_after_ms < beats:
+        shown = {"late": settings.late_after_ms, "interval": settings.heartbeat_interval_ms, "used": beats}
+        notes.append(t("config.late_too_short", **{name: duration_text(ms) for name, ms in shown.items()}))
+        down_ms = settings.down_after_ms if settings.down_after_ms > beats else beats + distance
+        settings = dataclasses.replace(settings, late_after_ms=beats, down_after_ms=down_ms)
+    if settings.down_after_ms <= settings.late_after_ms:
+        settings, note = _in_order(settings, origins)
+        notes.append(note)
+    return settings, tuple(notes)
+
+
+def _in_order(settings: Settings, origins: Mapping[str, str]) -> tuple[Settings, str]:
+    """Down comes after late: the one that nobody set gives way; two that were set contradict each other."""
+    late, down = settings.late_after_ms, settings.down_after_ms
+    shown = {"late": duration_text(late), "down": duration_text(down)}
+    if "down_after" not in origins:
+        used = late + table()["down_after"].default - table()["late_after"].default
+        return dataclasses.replace(settings, down_after_ms=used), t(
+            "config.down_follows", **shown, used=duration_text(used)
+        )
+    used = max(down * 3 // 5, 2 * settings.heartbeat_interval_ms)
+    if "late_after" not in origins and used < down:
+        return dataclasses.replace(settings, late_after_ms=used), t(
+            "config.late_follows", **shown, used=duration_text(used)
+        )
+    raise ConfigError(t("config.contradiction", **shown))

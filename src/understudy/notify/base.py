@@ -1,0 +1,72 @@
+"""What every channel is given and gives back: pure values, no sockets, no clock."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
+
+
+class Target(Struct, frozen=True):
+    """One configured receiver. `kind` says which channel speaks to it; `address` and `secret` are never logged."""
+
+    name: str  # as routes and `understudy notify test NAME` call it
+    kind: str  # slack_webhook | slack | discord | telegram | ntfy | email | webhook | apprise
+    address: str = ""  # URL of a webhook or server
+    chat: str = ""  # channel, chat or mail address where there is one beside the URL
+    secret: str = ""  # token, signing secret or password
+    language: str = "en"
+
+
+class Message(Struct, frozen=True):
+    """What to say, already in the receiver's language; each channel shapes it by its own limits."""
+
+    key: str  # stable over retries: the dedupe key
+    kind: str  # notice | progress | answer
+    level: str = "info"  # info | warning | critical | recovered
+    title: str = ""
+    text: str = ""  # plain text, any length
+    facts: tuple[tuple[str, str], ...] = ()  # label, value
+    links: tuple[tuple[str, str], ...] = ()  # label, URL
+    link_full: str = ""  # where the whole answer can be read, when it does not fit
+    chat: str = ""  # instead of the target's, for an answer in the place of origin
+    thread: str = ""  # the thread of origin, or the message to answer
+    edits: str = ""  # the ref of an earlier message to change instead of sending a new one
+
+
+class Sent(Struct, frozen=True):
+    """It is there; `ref` names the message for edits and threads ("" where the service gives none)."""
+
+    ref: str = ""
+
+
+class Later(Struct, frozen=True):
+    """Try again; not before `after_ms` if the service said so (0: it said nothing)."""
+
+    reason: str
+    after_ms: int = 0
+
+
+class Refused(Struct, frozen=True):
+    """Trying the same again is useless. `as_plain`: the formatting was refused, plain text may pass, once."""
+
+    reason: str
+    as_plain: bool = False
+    without_edit: bool = False  # the message to edit is gone: send a new one
+
+
+Outcome = Sent | Later | Refused
+
+
+class Channel(Protocol):
+    """One service. `parts` of a message are sent in order, each until it is `Sent`."""
+
+    def requests_for(self, target: Target, message: Message, *, is_plain: bool = False) -> tuple[HttpRequest, ...]:
+        """The requests that say it, at least one; parts beyond the service's limits are split or cut with a link."""
+        ...
+
+    def outcome_of(self, target: Target, answer: HttpAnswer | NoAnswer) -> Outcome:
+        """What the service's answer means."""
+        ...

@@ -1,0 +1,1 @@
+-- Directives: what an owner asks of a daemon from afar.

@@ -1,0 +1,1 @@
+-- The outbox: notices and answers on their way to people.

@@ -1,0 +1,1 @@
+-- Takeover: budgets, reservations, the circuit.
