@@ -13,7 +13,7 @@ STALE := stale
 endif
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/ready-run ## set up, then hub and daemon in one terminal (ARGS="--port 9000")
 	@exec $(PYTHON_IN_VENV) -m understudy up --data ./var $(ARGS)
@@ -29,6 +29,9 @@ check: ## format, lint, types, floors, docs, tests (ARGS="lint types" for some)
 
 docs: .venv/ready-dev ## write the generated parts of the documentation anew
 	@$(PYTHON_IN_VENV) tests/check.py --write-docs
+
+test-cli: .venv/ready-dev ## the real claude and codex from npm (650 MB in ./var) against a fake of their services
+	@exec $(PYTHON_IN_VENV) -m pytest tests/cli_real -m real_cli -rs $(ARGS)
 
 soak: .venv/ready-dev ## the tests that run long or measure wall-clock time
 	@exec $(PYTHON_IN_VENV) -m pytest tests/soak -m soak -o faulthandler_timeout=3600 --hypothesis-profile=soak $(ARGS)
@@ -51,4 +54,4 @@ clean: ## remove .venv and what the tools left behind (not ./var: your data)
 
 stale:
 
-.PHONY: help run setup test check docs soak bench sim clean stale
+.PHONY: help run setup test check docs test-cli soak bench sim clean stale

@@ -11,7 +11,8 @@ import pytest
 
 from tests.waiting import eventually
 
-OURS = ("UNDERSTUDY_", "WORKERS_", "ASSISTANT_API", "QUEUE_API", "ADMIN_API")
+OURS = ("UNDERSTUDY_", "WORKERS_", "ASSISTANT_API", "QUEUE_API", "ADMIN_API", "ANTHROPIC_")
+OLD_NAMES = ("CODEX_CLI", "WORK_DIR", "EXECUTION_TIMEOUT", "POLL_INTERVAL", "WORKER_ID", "LOG_DIR")
 
 # `make test` tries the same examples every time; `make soak` looks for new ones.
 hypothesis.settings.register_profile("test", derandomize=True, deadline=None, database=None, max_examples=50)
@@ -24,7 +25,7 @@ def a_stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """An empty home, the English language and none of our environment variables, children included."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(OURS):
+            if name.startswith(OURS) or name in OLD_NAMES:
                 patch.delenv(name)
         home = tmp_path_factory.mktemp("home")
         patch.setenv("HOME", str(home))
@@ -36,6 +37,8 @@ def a_stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.setenv(name, str(home / folder))
         for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
             patch.setenv(name, "C.UTF-8")
+        for name in ("UNDERSTUDY_CLAUDE_CLI", "UNDERSTUDY_CODEX_CLI"):  # nobody's own assistant works for a test
+            patch.setenv(name, "not-installed")
         yield
 
 

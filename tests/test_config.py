@@ -92,10 +92,13 @@ def test_a_config_file_that_was_named_must_exist(tmp_path):
 def test_every_secret_can_be_in_a_file(tmp_path):
     (tmp_path / "key").write_text("usk_secret\n")
     secrets = [row for row in config.table().values() if row.is_secret]
-    assert len(secrets) == 5
+    assert len(secrets) >= 5
     for row in secrets:
         environ = {f"{row.env[0]}_FILE": str(tmp_path / "key")}
-        assert config.environment_keys(config.load(environ, tmp_path).settings) == {row.env[0]: "usk_secret"}
+        settings = config.load(environ, tmp_path).settings
+        assert getattr(settings, row.attribute) == "usk_secret"
+        keys = {row.env[0]: "usk_secret"} if row.of.section == "keys" else {}
+        assert config.environment_keys(settings) == keys
     (tmp_path / "understudy.toml").write_text(f'admin_api_key_file = "{tmp_path / "key"}"')
     assert config.load({}, tmp_path).settings.admin_api_key == "usk_secret"
 
@@ -162,3 +165,51 @@ def test_every_setting_has_its_line_in_the_documentation():
     text = documents()["docs/configuration.md"]
     assert [row.name for row in config.table().values() if f"`{row.name}`" not in text] == []
     assert [name for row in config.table().values() for name in row.env if f"`{name}`" not in text] == []
+
+
+def test_names_of_the_first_daemon_are_understood_and_its_bare_numbers_are_milliseconds(tmp_path):
+    old = {
+        "CODEX_CLI": "/opt/codex",
+        "WORK_DIR": "/w",
+        "EXECUTION_TIMEOUT": "300000",
+        "POLL_INTERVAL": "15000",
+        "WORKER_ID": "mini",
+        "LOG_DIR": "/logs",
+    }
+    settings = load(tmp_path, **old).settings
+    assert (settings.codex_cli, settings.task_cwd, settings.daemon_id, settings.log_dir) == (
+        "/opt/codex",
+        "/w",
+        "mini",
+        "/logs",
+    )
+    assert (settings.execution_timeout_ms, settings.poll_wait_ms) == (300_000, 15_000)
+    assert load(tmp_path, **old, UNDERSTUDY_POLL_WAIT="5s").settings.poll_wait_ms == 5_000
+    assert load(tmp_path, EXECUTION_TIMEOUT="5m").settings.execution_timeout_ms == 300_000
+    with pytest.raises(ConfigError, match="has no unit"):
+        load(tmp_path, UNDERSTUDY_POLL_WAIT="15000")
+
+
+def test_every_secret_setting_is_known_by_value(tmp_path):
+    secrets = {row.env[0]: f"value-of-{name}" for name, row in config.table().items() if row.is_secret}
+    assert set(config.secrets_in(load(tmp_path, **secrets).settings)) == set(secrets.values())
+
+
+def test_money_is_counted_in_micro_usd_and_shown_as_written(tmp_path):
+    loaded = load(tmp_path, UNDERSTUDY_TAKEOVER_BUDGET_TASK="0.000001", UNDERSTUDY_TAKEOVER_BUDGET_DAY="$12.5")
+    assert (loaded.settings.takeover_budget_task, loaded.settings.takeover_budget_day) == (1, 12_500_000)
+    kind = config.table()["takeover_budget_day"].of.kind
+    assert (kind.show(12_500_000), kind.show(1), kind.show(10_000_000)) == ("12.5", "0.000001", "10")
+    for wrong in ("-1", "1e3", "0.0000001", "many"):
+        with pytest.raises(ConfigError, match="no amount in USD"):
+            load(tmp_path, UNDERSTUDY_TAKEOVER_BUDGET_DAY=wrong)
+
+
+def test_sources_are_a_table_of_the_file_or_one_line_of_the_environment(tmp_path):
+    in_file = load(tmp_path, '[takeover_sources]\nslack = "answer"\ncron = "off"\n')
+    assert in_file.settings.takeover_sources == (("cron", "off"), ("slack", "answer"))
+    (tmp_path / "understudy.toml").unlink()
+    assert load(tmp_path, UNDERSTUDY_TAKEOVER_SOURCES="mail=notify").settings.takeover_sources == (("mail", "notify"),)
+    for wrong in ("mail", "mail=loud", "=answer"):
+        with pytest.raises(ConfigError, match="none of off, notify, interim, answer"):
+            load(tmp_path, UNDERSTUDY_TAKEOVER_SOURCES=wrong)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, TextIO
+from typing import Any, Protocol
 
 import msgspec
 
@@ -45,13 +45,25 @@ def json_line(at_ms: int, level: str, component: str, message: str, fields: Mapp
     ).decode()
 
 
+class Stream(Protocol):
+    """Where lines go."""
+
+    def write(self, text: str, /) -> Any:
+        """OSError or ValueError if it is closed."""
+        ...
+
+    def flush(self) -> Any:
+        """The same."""
+        ...
+
+
 class Log:
     """Writes events to a stream; keeps the last lines for notices and `doctor`."""
 
     def __init__(
         self,
         clock: Clock,
-        stream: TextIO | None = None,
+        stream: Stream | None = None,
         *,
         level: str = "info",
         form: str = "pretty",
@@ -62,7 +74,7 @@ class Log:
         self._stream = stream if stream is not None else sys.stderr
         self._level = level
         self._form = json_line if form == "json" else pretty_line
-        self._redactor = redactor or Redactor()
+        self.redactor = redactor or Redactor()
         self._listener = listener
         self.recent: deque[str] = deque(maxlen=50)
 
@@ -74,7 +86,7 @@ class Log:
         """Write one event that was decided at `at_ms`."""
         if not is_level_at_least(level, self._level):
             return
-        line = self._redactor.clean(self._form(at_ms, level, component, message, fields))
+        line = self.redactor.clean(self._form(at_ms, level, component, message, fields))
         self.recent.append(line)
         try:
             self._stream.write(line + "\n")

@@ -63,6 +63,7 @@ ROWS = (
     Row("POST", "/api/tasks/x1/move", NOTHING, "admin", "submit work"),
     Row("GET", "/api/daemons", NOTHING, "read"),
     Row("GET", "/api/daemons/mini", NOTHING, "read"),
+    Row("POST", "/api/daemons/mini/directives", {"kind": "drain"}, "admin"),
     Row("POST", "/api/daemons/mini/pause", NOTHING, "admin"),
     Row("POST", "/api/daemons/mini/resume", NOTHING, "admin"),
     Row("PUT", "/api/daemons/mini/settings", SETTINGS, "admin"),
@@ -73,14 +74,17 @@ ROWS = (
     Row("POST", "/api/keys/key-1/rotate", NOTHING, "admin"),
     Row("GET", "/api/incidents", NOTHING, "read"),
     Row("POST", "/api/incidents/incident-1/acknowledge", {"by": "me"}, "admin", "work"),
+    Row("POST", "/api/incidents/incident-1/snooze", {"forSec": 60}, "admin", "work"),
+    Row("GET", "/api/notices", NOTHING, "read"),
+    Row("GET", "/api/notices/n1", NOTHING, "read"),
+    Row("POST", "/api/notices/n1/resend", NOTHING, "admin"),
+    Row("GET", "/api/takeover", NOTHING, "read"),
+    Row("POST", "/api/takeover/pause", NOTHING, "admin"),
+    Row("POST", "/api/takeover/resume", NOTHING, "admin"),
+    Row("GET", "/api/channels", NOTHING, "read"),
+    Row("POST", "/api/channels/test", {}, "admin"),
     Row("GET", "/api/events", NOTHING, "read"),
     Row("GET", "/api/deployments", NOTHING, "read"),
 )
 NAMES = [f"{row.method} {row.path}" for row in ROWS]
-LATER = (
-    ("POST", "/api/daemons/mini/directives"),
-    ("GET", "/api/notices"),
-    ("POST", "/api/notices/n1/resend"),
-    ("POST", "/api/incidents/incident-1/snooze"),
-    ("GET", "/metrics"),
-)
+LATER = (("GET", "/metrics"),)

@@ -39,7 +39,6 @@ def test_every_field_is_kept_and_shown(hub: Hub) -> None:
         "conversation": {"channel": "slack", "user_id": "u"},
         "workspace": "~/w",
         "group": "g",
-        "replyTo": {"url": "https://example.org"},
     }
     enqueue(hub, body).of(201)
     assert body.items() <= hub.get("/api/queue/t").of(200).items()
@@ -47,6 +46,13 @@ def test_every_field_is_kept_and_shown(hub: Hub) -> None:
     for name in ("content", "source", "metadata", "priority", "onLoss"):
         assert record[name] == body[name]
     assert sorted(record["needs"]) == ["gpu", "machine"]
+
+
+def test_an_answer_cannot_go_to_a_channel_that_the_hub_does_not_have(hub: Hub) -> None:
+    for place in ("slack", "slack:C1", {"channel": "slack", "chat": "C1"}, {"url": "https://example.org"}):
+        refused = enqueue(hub, {"content": "x", "replyTo": place}).of(400)
+        assert refused["details"] == ["replyTo.channel: Expected nothing: this hub has no channels"]
+    assert hub.pending() == []
 
 
 @pytest.mark.parametrize("how", ["dedupKey", "Idempotency-Key", "id"])

@@ -13,7 +13,14 @@ from tests.api.hubs import HOUR, Hub
 from tests.api.rows import LATER, NAMES, ROWS, Row
 from tests.api.wire import at
 
-PARAMETERS = {"x1": "task_id", "mini": "daemon_id", "key-1": "key_id", "incident-1": "incident_id", "u1": "user_id"}
+PARAMETERS = {
+    "x1": "task_id",
+    "mini": "daemon_id",
+    "key-1": "key_id",
+    "incident-1": "incident_id",
+    "n1": "notice_id",
+    "u1": "user_id",
+}
 
 
 def document(hub: Hub) -> Any:

@@ -107,3 +107,15 @@ def test_a_failure_after_a_cancellation_confirms_it(hub: Hub) -> None:
     hub.post(f"/api/tasks/{lease['taskId']}/cancel").of(200)
     hub.result(lease["taskId"], token=lease["token"], success=False, error="killed").of(200)
     assert hub.task(lease["taskId"])["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [(185, 0.000185), (0, None), (-1, None), (True, None), ("185", None), (1.5, None), (1 << 60, None)],
+)
+def test_the_cost_that_a_worker_tells_is_shown_in_usd_if_it_can_be_one(
+    hub: Hub, told: Any, shown: float | None
+) -> None:
+    (lease,) = leases(hub, 1)
+    report(hub, item(lease, output="x", usage={"costMicroUsd": told}))
+    assert hub.get(f"/api/tasks/{lease['taskId']}").of(200)["result"].get("costUsd") == shown

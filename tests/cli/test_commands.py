@@ -235,11 +235,17 @@ def test_a_key_is_shown_once(cli):
     assert cli("keys", "rotate", key_id).code == 1
 
 
-def test_incidents_have_a_list_and_snooze_is_plainly_missing(cli):
+def test_incidents_have_a_list_and_an_unknown_one_is_said_to_be_unknown(cli):
     assert cli("incidents", "list").code == 0
-    done = cli("incidents", "snooze", "incident-1", "--for", "2h")
-    assert done.code == 1
-    assert "nothing to snooze" in done.err
+    for done in (cli("incidents", "snooze", "incident-1", "--for", "2h"), cli("incidents", "ack", "incident-1")):
+        assert (done.code, "incident-1" in done.err) == (5, True)
+
+
+def test_notices_and_channels_are_there_without_any(cli):
+    assert json.loads(cli("notices", "--json").out) == {"notices": []}
+    assert cli("notices", "--dead").code == 0
+    assert cli("notices", "--resend", "notice-1").code == 5
+    assert cli("notify", "test").code == 1
 
 
 def test_deployments_are_the_starts_of_the_hub(cli):

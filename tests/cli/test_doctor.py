@@ -68,13 +68,24 @@ def answering(pages, date_offset_s=0):
         thread.join()
 
 
-HEALTHY = {"daemonId": "mini", "state": "healthy", "lastSeenAt": "2026-02-04T14:13:28.213Z", "silentForSec": 1}
+HEALTHY = {
+    "daemonId": "mini",
+    "state": "healthy",
+    "bootId": "boot-1",
+    "version": __version__,
+    "lastSeenAt": "2026-02-04T14:13:28.213Z",
+    "lateAt": "2026-02-04T14:16:28.213Z",
+    "intervalSec": 10,
+    "silentForSec": 1,
+}
 PAGES = {
     "/health": (200, {"status": "ok", "version": __version__, "startedAt": "2026-02-04T14:13:28.213Z"}),
     "/ready": (200, {"ready": True, "store": {"writable": True, "commitMs": 1}}),
     "/api/tasks": (200, {"tasks": []}),
     "/api/daemons": (200, {"daemons": [HEALTHY]}),
     "/api/deployments": (200, {"deployments": [{"host": "elsewhere"}]}),
+    "/api/incidents": (200, {"incidents": []}),
+    "/api/events": (200, {"events": []}),
 }
 
 
@@ -85,8 +96,8 @@ def examined(tmp_path, pages=None, offset_s=0, **environ):
 
 def test_a_well_hub_has_no_problem(tmp_path):
     seen = examined(tmp_path)
-    assert {finding.level for finding in seen.values()} == {"ok"}
-    assert set(seen) == {"hub", "clock", "store", "key", "daemon"}
+    assert {name for name, finding in seen.items() if finding.level != "ok"} <= {"channels", "takeover"}
+    assert set(seen) >= {"hub", "clock", "store", "key", "daemon"}
 
 
 def test_no_hub_known(tmp_path):
@@ -170,7 +181,7 @@ def test_alarm_stuck(tmp_path):
 
 def test_disk_full(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
-    monkeypatch.setattr(findings, "shutil", SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=5 << 20)))
+    monkeypatch.setattr(findings.machine, "shutil", SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=5 << 20)))
     finding = examined(tmp_path)["disk"]
     assert (finding.level, "5 MiB" in finding.what) == ("problem", True)
     assert shutil.disk_usage(tmp_path)
@@ -178,7 +189,8 @@ def test_disk_full(tmp_path, monkeypatch):
 
 def test_nobody_alive(tmp_path, hub):
     finding = found(tmp_path, UNDERSTUDY_HUB=hub.url, UNDERSTUDY_API_KEY=KEY)["daemons"]
-    assert (finding.level, finding.mend) == ("problem", "understudy daemon")
+    assert finding.level == "problem"
+    assert "understudy service install" in finding.mend
 
 
 @pytest.mark.parametrize("state", ["late", "down", "stuck"])
@@ -212,7 +224,80 @@ def test_a_problem_is_exit_code_1_with_what_why_and_mend(tmp_path, hub):
     done = understudy("doctor", env=hub.env, cwd=tmp_path)
     assert done.code == 1
     assert "✗ No daemon is alive." in done.out
-    assert "    → understudy daemon\n" in done.out
+    assert "    → understudy service install (or `understudy daemon` in a terminal)" in done.out
     told = json.loads(understudy("doctor", "--json", env=hub.env, cwd=tmp_path).out)
     assert told["ok"] is False
     assert {finding["name"] for finding in told["findings"]} >= {"hub", "store", "clock", "key", "daemons"}
+
+
+def with_row(tmp_path, **changes):
+    """What is found when this is the only daemon."""
+    return examined(tmp_path, {"/api/daemons": (200, {"daemons": [{**HEALTHY, **changes}]})})
+
+
+@pytest.mark.parametrize(
+    ("executor", "state", "mend"),
+    [
+        ("claude_code", "missing", "npm install -g @anthropic-ai/claude-code"),
+        ("claude_code", "logged_out", "claude setup-token"),
+        ("claude_code", "expired", "claude setup-token"),
+        ("claude_code", "no_credit", "billing"),
+        ("codex", "logged_out", "codex login"),
+        ("my_own", "missing", "log in to my_own"),
+    ],
+)
+def test_an_assistant_that_cannot_work(tmp_path, executor, state, mend):
+    finding = with_row(tmp_path, auth={executor: state, "diagnostic": "ok"})["login"]
+    assert finding.level == "problem"
+    assert executor in finding.what
+    assert mend in finding.mend
+
+
+def test_a_token_that_ends_soon_is_a_notice(tmp_path):
+    finding = with_row(tmp_path, auth={"claude_code": "expiring:2026-12-24"})["login"]
+    assert (finding.level, "2026-12-24" in finding.what) == ("notice", True)
+
+
+@pytest.mark.parametrize("auth", [{}, {"claude_code": "ok"}, {"claude_code": "unknown"}, None])
+def test_assistants_that_work_are_not_mentioned(tmp_path, auth):
+    assert "login" not in with_row(tmp_path, auth=auth)
+
+
+@pytest.mark.parametrize(("interval_s", "is_told"), [(10, False), (60, False), (61, True), (90, True), (300, True)])
+def test_warnings_too_often_because_of_the_interval(tmp_path, interval_s, is_told):
+    """Late after 180 s: three beats of 60 s fit, three of 61 s do not."""
+    seen = with_row(tmp_path, intervalSec=interval_s)
+    assert ("interval" in seen) is is_told
+    if is_told:
+        assert seen["interval"].mend.startswith(f"understudy daemons set mini --late-after {3 * interval_s}s")
+
+
+def test_warnings_too_often_because_of_sleep(tmp_path):
+    from understudy.clock import SystemClock, iso
+
+    now = SystemClock().now_ms()
+    rows = [{"daemonId": "mini", "openedAt": iso(now - 3_600_000 * hour)} for hour in (1, 2, 3, 4, 30)]
+    finding = examined(tmp_path, {"/api/incidents": (200, {"incidents": rows})})["often"]
+    assert "4 times" in finding.what
+    assert "--expected-sleep" in finding.mend
+    assert "often" not in examined(tmp_path, {"/api/incidents": (200, {"incidents": rows[1:]})})
+
+
+def test_a_daemon_that_is_started_again_and_again(tmp_path):
+    event = {"name": "daemon.restarting", "fields": {"daemonId": "mini", "startsLastHour": 12}}
+    finding = examined(tmp_path, {"/api/events": (200, {"events": [event]})})["churn"]
+    assert (finding.level, "12 times" in finding.what) == ("problem", True)
+
+
+def test_a_hub_that_is_started_again_and_again(tmp_path):
+    from understudy.clock import SystemClock, iso
+
+    rows = [{"host": "elsewhere", "createdAt": iso(SystemClock().now_ms() - 60_000)}] * 6
+    finding = examined(tmp_path, {"/api/deployments": (200, {"deployments": rows})})["hub_churn"]
+    assert (finding.level, "6 times" in finding.what) == ("problem", True)
+    seen = examined(tmp_path, {"/api/deployments": (200, {"deployments": rows[1:]})})
+    assert "hub_churn" not in seen
+
+
+def test_a_daemon_of_the_older_kind(tmp_path):
+    assert "forget mini" in with_row(tmp_path, bootId="")["old"].mend

@@ -55,8 +55,9 @@ def test_an_example_is_a_command_that_parses(path):
 
 def test_what_the_issue_names_exists():
     named = {
-        *("up", "hub", "daemon", "submit", "tasks", "task", "cancel", "retry", "move", "status", "daemons"),
-        *("incidents", "tail", "doctor", "keys", "deployments", "verify", "completion"),
+        *("up", "hub", "daemon", "service", "submit", "tasks", "task", "cancel", "retry", "move", "status", "daemons"),
+        *("incidents", "notices", "notify", "takeover", "tail", "doctor", "keys", "deployments", "verify", "drill"),
+        *("completion", "daemon-control"),
     }
     assert named == {path[0] for path in COMMANDS if path}
     subs = {" ".join(path) for path in COMMANDS if len(path) == 2}
@@ -64,7 +65,10 @@ def test_what_the_issue_names_exists():
         *(f"daemons {verb}" for verb in ("list", "set", "forget", "pause", "resume")),
         *(f"incidents {verb}" for verb in ("list", "ack", "snooze")),
         *(f"keys {verb}" for verb in ("create", "list", "revoke", "rotate")),
+        *(f"service {verb}" for verb in ("install", "uninstall", "start", "stop", "restart", "status")),
         "deployments list",
+        "notify test",
+        *(f"takeover {verb}" for verb in ("status", "pause", "resume")),
     }
 
 

@@ -100,9 +100,9 @@ class FakeHub:
                 return 409, {"error": "Unknown boot", "code": "unknown_boot"}
             if body["requestId"] in self.requests:
                 return 200, {"success": True, "tasks": self.requests[body["requestId"]]}
-            while not self.queue:
+            while not self.queue or body["bootId"] != self.boot:
                 left = until - time.monotonic()
-                if left <= 0 or self._server.is_closed:
+                if left <= 0 or self._server.is_closed or body["bootId"] != self.boot:
                     return 200, {"success": False, "message": "No tasks available", "pending": 0, "tasks": []}
                 self._changed.wait(left)
             granted = [self._grant(self.queue.pop(0), body) for _ in range(min(body["max"], len(self.queue)))]

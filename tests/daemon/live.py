@@ -17,6 +17,8 @@ import psutil
 from tests.daemon.fake_hub import KEY
 from tests.waiting import eventually
 from understudy.daemon import DaemonSettings
+from understudy.worker.executors.claude_code import ClaudeOptions
+from understudy.worker.executors.codex import CodexOptions
 
 _START = (
     "import sys, msgspec, understudy.daemon as d;"
@@ -29,7 +31,8 @@ class LiveDaemon:
 
     def __init__(self, hub_url: str, data_dir: Path, *command: str, env: dict[str, str] | None = None, **more: Any):
         values = {"hub_url": hub_url, "api_key": KEY, "data_dir": data_dir, "daemon_id": "mini", "command": command}
-        settings = DaemonSettings(**{"log_level": "debug", **values, **more})
+        nobody = {"claude": ClaudeOptions(cli="not-installed"), "codex": CodexOptions(cli="not-installed")}
+        settings = DaemonSettings(**{"log_level": "debug", **nobody, **values, **more})
         data_dir.mkdir(parents=True, exist_ok=True)
         self._log_path = data_dir / "log.txt"
         with self._log_path.open("a") as log:

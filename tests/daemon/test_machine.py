@@ -11,13 +11,14 @@ import pytest
 
 from tests.worker.trees import SLEEP, fresh, living
 from understudy.clock import SystemClock
+from understudy.daemon.awake import Awake
 from understudy.daemon.home import Home
 from understudy.daemon.machine import Machine
 from understudy.log import Log
 from understudy.runtime import children
 from understudy.runtime.drive import Driver
 from understudy.worker import process_tree
-from understudy.worker.effects import AwaitRun, Spawn, Spawned, StopRun
+from understudy.worker.effects import AwaitRun, Failed, Probe, Spawn, Spawned, StopRun
 from understudy.worker.executors import Ended, Plan, SignsOfLife
 from understudy.worker.state import Signals
 
@@ -26,7 +27,7 @@ UNUSED: Any = None
 
 def machine_in(home: Home) -> Machine:
     clock = SystemClock()
-    return Machine(Driver(Signals(), clock), clock, Log(clock), UNUSED, UNUSED, home)
+    return Machine(Driver(Signals(), clock), clock, Log(clock), UNUSED, UNUSED, home, UNUSED, Awake(()))
 
 
 def spawned(machine: Machine, run_id: str, code: str) -> Spawned:
@@ -86,3 +87,29 @@ def test_leftover_that_cannot_be_killed_is_left_to_the_next_life(
     assert [path.name for path in home.markers.iterdir()] == [run_id]
     assert machine_in(home).end_leftovers() == 1
     assert (living([root.pid]), list(home.markers.iterdir())) == ([], [])
+
+
+def probed(home: Home, code: str, timeout_ms: int = 10_000) -> Ended | Failed:
+    plan = Plan(argv=(sys.executable, "-c", code), env={"PATH": os.environ["PATH"]})
+    return machine_in(home).perform(Probe(plan, timeout_ms))
+
+
+def test_a_probe_is_run_to_its_end_and_leaves_nothing(tmp_path: Path) -> None:
+    home = Home(tmp_path, "mini")
+    ended = probed(home, "import sys; print('in'); sys.exit(1)")
+    assert isinstance(ended, Ended)
+    assert (ended.code, ended.stdout) == (1, b"in\n")
+    assert list(home.markers.iterdir()) == []
+
+
+def test_a_probe_that_hangs_is_ended(tmp_path: Path) -> None:
+    home = Home(tmp_path, "mini")
+    hung = probed(home, SLEEP, timeout_ms=300)
+    assert isinstance(hung, Failed)
+    assert "no answer within 300 ms" in hung.reason
+    assert list(home.markers.iterdir()) == []
+
+
+def test_a_probe_that_cannot_be_started_says_so(tmp_path: Path) -> None:
+    answer = machine_in(Home(tmp_path, "mini")).perform(Probe(Plan(argv=("/no/such",), env={}), 100))
+    assert isinstance(answer, Failed)

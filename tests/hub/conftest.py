@@ -21,11 +21,11 @@ from understudy.store.sqlite import SqliteStore
 class Bench:
     """An engine, its clock, and shortcuts to ask it things."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy | None = None, store: SqliteStore | None = None) -> None:
         self.clock = ManualClock()
-        self.store = SqliteStore(None)
+        self.store = store or SqliteStore(None)
         self.ids = IdMaker(self.clock, random.Random(7).getrandbits)
-        self.engine = Engine(self.store, self.clock, self.ids, Policy())
+        self.engine = Engine(self.store, self.clock, self.ids, policy or Policy())
 
     def ask(self, *operations: Operation) -> list[Any]:
         """The answers of one batch; a refusal is its exception."""

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NOUNS = "alarm|daemon|heartbeat|hub|incident|key|lease|result|task"
-NAME = re.compile(rf'"((?:{NOUNS})\.[a-z]+)"')
-DOCUMENTED = re.compile(rf"`((?:{NOUNS})\.[a-z]+)`")
+NOUNS = "alarm|budget|daemon|directive|heartbeat|hub|incident|key|lease|notice|result|takeover|task"
+NAME = re.compile(rf'"((?:{NOUNS})\.[a-z_]+)"')
+DOCUMENTED = re.compile(rf"`((?:{NOUNS})\.[a-z_]+)`")
 
 
 def test_the_list_of_events_is_complete() -> None:

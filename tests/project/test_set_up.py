@@ -101,7 +101,7 @@ def test_a_python_without_venv_names_the_package(machine):
 
 
 def test_plain_make_lists_every_target(machine):
-    listed = set(re.findall(r"^  make (\w+) ", machine.make().stdout, re.MULTILINE))
+    listed = set(re.findall(r"^  make ([\w-]+) ", machine.make().stdout, re.MULTILINE))
     phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert phony
     assert listed == set(phony[1].split()) - {"stale"}

@@ -136,3 +136,20 @@ def test_after_a_store_failure_everything_is_looked_at_again(stand: Stand) -> No
     stand.store.transaction = real  # type: ignore[method-assign]
     stand.alarm.safe_step()
     assert stand.store.read(lambda tx: tx.ready_count(9)) == 1
+
+
+def test_it_turns_even_if_the_store_fails_and_does_not_once_it_stands_still(stand, monkeypatch):
+    """What a supervisor is told: a full disk is no reason to start a hub anew, a loop that hangs is."""
+
+    def refuse():
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(stand.alarm, "step", refuse)
+    for _ in range(5):
+        stand.clock.advance(60_000)
+        stand.alarm.safe_step()
+        assert stand.alarm.is_turning()
+    stand.clock.advance(2 * 60_000)
+    assert stand.alarm.is_turning()
+    stand.clock.advance(1)
+    assert not stand.alarm.is_turning()

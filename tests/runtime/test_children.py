@@ -136,9 +136,18 @@ def test_head_and_tail_are_those_of_the_stream(chunks: list[bytes], kept: int) -
     if len(stream) <= kept:
         assert kept_parts.kept() == stream
     else:
-        assert kept_parts.kept().startswith(stream[:head])
-        assert kept_parts.kept().endswith(stream[len(stream) - (kept - head) :])
+        first, _, last = kept_parts.kept().partition(b" bytes left out \xe2\x80\xa6\n")
+        first, _, count = first.rpartition(b"\n\xe2\x80\xa6 ")
+        assert stream[:head].startswith(first)
+        assert stream[len(stream) - (kept - head) :].endswith(last)
+        assert int(count) == len(stream) - len(first) - len(last)
         assert kept_parts.left_out() == len(stream) - kept
+
+
+def test_no_word_is_cut_in_two_where_output_is_left_out() -> None:
+    parts = HeadTail(20)
+    parts.add(b"one password=secret1 " + b"x" * 50 + b" token=secret2 end")
+    assert parts.kept() == "one\n… 83 bytes left out …\nend".encode()
 
 
 @pytest.mark.parametrize("waits", [pytest.param(True, id="waitid"), pytest.param(False, id="without waitid")])

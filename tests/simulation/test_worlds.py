@@ -64,14 +64,15 @@ def test_a_mutant_that_nobody_knows_is_refused():
 
 def test_every_mutant_is_taken_out_again():
     def code():
-        from understudy.coordinator import identity, leases
+        from understudy.coordinator import budget, identity, leases, takeover
         from understudy.hub import batch, enqueue, heartbeats, results
         from understudy.hub import leases as renewals
         from understudy.store.sqlite_rows import SqliteTransaction
+        from understudy.store.sqlite_takeover import TakeoverQueries
         from understudy.worker.guard_policy import Guard
 
-        owners = [identity, leases, batch, SqliteTransaction, Guard, batch.Engine, enqueue.Enqueue]
-        owners += [heartbeats.Heartbeat, results.Report, renewals.Renew, renewals.Release]
+        owners = [budget, takeover, identity, leases, batch, SqliteTransaction, Guard, batch.Engine, enqueue.Enqueue]
+        owners += [heartbeats.Heartbeat, results.Report, renewals.Renew, renewals.Release, TakeoverQueries]
         return [dict(vars(owner)) for owner in owners]
 
     before = code()

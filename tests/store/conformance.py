@@ -16,13 +16,15 @@ from understudy.coordinator.nouns import (
     Incident,
     Key,
     Memory,
+    Notice,
     Period,
     Result,
     Task,
     TaskBody,
 )
+from understudy.coordinator.takeover_nouns import Reservation, TakeoverState, TaskTakeover
 from understudy.errors import StoreError
-from understudy.store.base import TABLES, EventFilter, Store, TaskFilter, Transaction
+from understudy.store.base import TABLES, Candidates, EventFilter, Store, TaskFilter, Transaction
 
 T0 = 1_770_000_000_000
 MACHINE = '["machine"]'
@@ -45,6 +47,8 @@ def filled(noun: type[Struct]) -> Struct:
         values[field.name] = {str: f"値 {field.name} '\"", int: BIGGEST - n, bytes: b"\x00\xff"}[field.type]
     fixed = {Task: {"status": "queued", "ready": 0, "waiting_for": "d", "finished_at": 0}, Daemon: {"state": "late"}}
     fixed[Hearing] = {"id": 1}
+    fixed[Notice] = {"state": "sent"}
+    fixed[TakeoverState] = {"id": 1}
     return noun(**{**values, **fixed.get(noun, {})})
 
 
@@ -143,6 +147,59 @@ class StoreConformance:
         assert [t.id for t in store.read(lambda tx: tx.tasks_by_dedup((("k2", "x"),)))] == ["b"]
         with pytest.raises(StoreError):
             self.save(store, queued("c", submitter="k1", dedup_key="x"))
+
+    def test_daemons_are_gathered_by_what_takeover_asks_about(self, store: Store) -> None:
+        self.save(
+            store,
+            Daemon("a", state="down", since_at=5, first_seen_at=1, last_seen_at=3),
+            Daemon("b", state="down", since_at=4, first_seen_at=2, last_seen_at=9),
+            Daemon("c", state="down", paused=1),
+            Daemon("d", state="healthy", provides='["gpu"]', capabilities='["x"]'),
+        )
+        found = store.read(lambda tx: tx.standbys())
+        assert [(row.state, row.paused, row.count, row.daemon_id) for row in found] == [
+            ("down", 0, 2, "a"),
+            ("down", 1, 1, "c"),
+            ("healthy", 0, 1, "d"),
+        ]
+        assert (found[0].since_at, found[0].first_seen_at, found[0].last_seen_at) == (5, 2, 9)
+        assert (found[2].provides, found[2].capabilities) == ('["gpu"]', '["x"]')
+
+    def test_takeover_finds_what_it_may_answer_in_the_order_of_the_queue(self, store: Store) -> None:
+        self.save(
+            store,
+            queued("late", 30, needs="[]", source="slack"),
+            queued("early", 10, needs="[]", source="slack"),
+            queued("never", 5, needs="[]", takeover="never", source="slack"),
+            queued("resting", 6, needs="[]", source="slack"),
+            TaskTakeover("resting", not_before_h=101),
+            queued("other", 7, needs="[]", source="cron"),
+            queued("delayed", 8, needs="[]", ready=0, source="slack"),
+            queued("desk", 9, source="slack"),
+            queued("kept", 3, ready=0, waiting_for="mini", source="slack"),
+            queued("answered", 4, source="slack"),
+            TaskTakeover("answered", provisional_at=1),
+        )
+
+        def found(h: int = 100, **wanted: object) -> list[str]:
+            asked = Candidates(**{"sources": ("slack",), "others": False, "text": True, **wanted})  # type: ignore[arg-type]
+            return store.read(lambda tx: [task.id for task in tx.candidates(asked, h)])
+
+        assert found() == ["early", "late"]
+        assert found(101) == ["resting", "early", "late"]
+        assert found(limit=1) == ["early"]
+        assert found(others=True) == ["other"]
+        assert found(text=False) == ["kept", "desk"]
+
+    def test_the_front_of_the_queue_holds_reserved_tasks_too(self, store: Store) -> None:
+        self.save(store, queued("b", 2), queued("a", 1, ready=0, waiting_for="mini"), queued("c", 3, ready=0))
+        assert store.read(lambda tx: [task.id for task in tx.queue_front(10)]) == ["a", "b"]
+        assert store.read(lambda tx: [task.id for task in tx.queue_front(1)]) == ["a"]
+
+    def test_open_calls_are_those_that_nobody_has_settled(self, store: Store) -> None:
+        call = Reservation("c1", "t", 5, "hub/x", "m", 100, 10, 2)
+        self.save(store, call, replace(call, id="c2", at=1), replace(call, id="c3", settled_at=9, outcome="cut"))
+        assert store.read(lambda tx: [row.id for row in tx.open_calls(10)]) == ["c2", "c1"]
 
     def test_events_get_growing_places_and_are_found_again(self, store: Store) -> None:
         def event(n: int, level: str = "info") -> Event:

@@ -7,6 +7,8 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from understudy.clock import ManualClock
 from understudy.ids import IdMaker
 from understudy.worker.effects import (
@@ -19,9 +21,13 @@ from understudy.worker.effects import (
     Failed,
     Forget,
     Fork,
+    Install,
     Keep,
+    KeepDirectives,
+    LoadDirectives,
     LoadSpool,
     Loop,
+    Remembered,
     Result,
     Say,
     Shelve,
@@ -30,6 +36,7 @@ from understudy.worker.effects import (
     StartGuard,
     StopRun,
     TellGuard,
+    TellOwner,
     Wait,
 )
 from understudy.worker.executors import Plan, Task
@@ -70,6 +77,7 @@ class Stage:
         self.guard = Guard()
         self.killed: set[str] = set()  # by the guard
         self.guard_is_alive = False
+        self.guard_cannot_start = False
         self.guard_looks = True  # False: it only takes notes
         self.processes: dict[str, Played] = {}
         self.started: list[str] = []  # task ids, one entry a process
@@ -77,8 +85,12 @@ class Stage:
         self.evidence: list[tuple[Result, str]] = []
         self.kept: list[Result] = []
         self.disk_is_full = False
+        self.remembered = Remembered()
+        self.has_arrived = False
+        self.install: Callable[[Any], Any] = lambda _: Failed("nothing to install")
         self.calls: list[tuple[int, Call]] = []
         self.said: list[str] = []
+        self.told: list[str] = []
         self.play: Callable[[Task], tuple[int, Ended]] = lambda _: (1000, Ended(code=0, stdout=b"answer"))
         self._order = itertools.count()
         self._due: list[tuple[int, int, Callable[[], None]]] = []
@@ -181,6 +193,8 @@ class Stage:
                 self.after(0, lambda: self.start(factory()))
             case Say(level, component, message):
                 self.said.append(f"{level} {component} {message}")
+            case TellOwner(level, title):
+                self.told.append(f"{level} {title}")
             case Spawn(run_id, plan):
                 return False, self._spawn(run_id, plan)
             case AwaitRun(run_id, timeout_ms):
@@ -195,6 +209,8 @@ class Stage:
                 return False, self.guard_is_alive
             case AskGuard(run_id):
                 return False, run_id in self.killed
+            case StartGuard() if self.guard_cannot_start:
+                return False, Failed("Cannot allocate memory")
             case StartGuard():
                 self.guard, self.guard_is_alive = Guard(), True
                 self._guard_acts(Hello("http://hub", "key", "mini"))
@@ -207,6 +223,15 @@ class Stage:
                 self.spool.pop(name, None)
             case Shelve(result, reason):
                 self.evidence.append((result, reason))
+            case LoadDirectives(has_arrived):
+                self.has_arrived = self.has_arrived or has_arrived
+                return False, self.remembered
+            case KeepDirectives() if self.disk_is_full:
+                return False, Failed("No space left on device")
+            case KeepDirectives(memory):
+                self.remembered = msgspec.structs.replace(self.remembered, memory=memory)
+            case Install():
+                return False, self.install(effect.order)
             case LoadSpool():
                 return False, tuple(self.spool.values())
             case Abort():

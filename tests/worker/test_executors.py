@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from understudy.worker.executors import Ended, Task, child_env, tag
+from understudy.worker.executors import Ended, Task, tag
+from understudy.worker.executors.child_environment import child_env
 from understudy.worker.executors.command import Command
 from understudy.worker.executors.diagnostic import Diagnostic, report
 

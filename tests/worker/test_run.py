@@ -26,7 +26,7 @@ from understudy.worker.effects import (
     TellGuard,
     Wait,
 )
-from understudy.worker.executors import Task
+from understudy.worker.executors import NEW, Start, Task
 from understudy.worker.executors.command import Command
 from understudy.worker.guard_policy import Done, Rooted, Spawning
 from understudy.worker.run import run_loop
@@ -147,7 +147,7 @@ def test_defect_of_an_executor_leaves_no_process_and_a_result() -> None:
 
 def test_task_that_an_executor_cannot_do_is_failed_for_good() -> None:
     class Picky(Command):
-        def plan(self, task: Task, run_id: str) -> Plan:
+        def plan(self, task: Task, run_id: str, start: Start = NEW) -> Plan:
             raise ValueError("no such workspace")
 
     scene = Scene(Picky(("work",), {})).play()
@@ -178,6 +178,21 @@ def test_progress_is_kept_for_the_beats() -> None:
     ]
     scene.play()
     assert scene.run.progress == Progress(at=2, text="reading", checkpoint="session-1")
+
+
+def test_no_secret_leaves_by_progress_checkpoint_or_result() -> None:
+    scene = Scene()
+    secret = "ghp_" + "a1" * 18
+    scene.news = [
+        Progress(at=1, text=f"cloning with {secret}", checkpoint=f'{{"token": "{secret}"}}'),
+        Ended(code=1, stdout=secret.encode(), stderr=f"refused: {secret}".encode()),
+    ]
+    scene.play()
+    assert scene.run.progress.text == "cloning with [REDACTED]"
+    assert scene.run.progress.checkpoint == '{"token": "[REDACTED]"}'
+    assert scene.result().output == "[REDACTED]"
+    assert "[REDACTED]" in (scene.result().error or "")
+    assert secret not in repr(scene.result())
 
 
 @pytest.mark.parametrize(("why", "grace_ms"), [("lost", 0), ("cancelled", 5_000), ("drain", 5_000)])

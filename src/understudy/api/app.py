@@ -12,9 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request as StarletteRequest
 from starlette.routing import Route
 
-from understudy.api import daemons, records, tasks
+from understudy.api import daemons, notices, records, takeover, tasks
 from understudy.api.context import Api
 from understudy.api.endpoint import Endpoint, Request, check_path
+from understudy.api.links import link_routes
 from understudy.api.long_poll import wait_for_work
 from understudy.api.pages import page_routes
 from understudy.api.respond import INTERNAL, ClientGoneError, read_body, respond, respond_error
@@ -23,7 +24,13 @@ from understudy.errors import ForbiddenError, NotFoundError, UnderstudyError
 from understudy.hub.claims import Claim
 from understudy.hub.keys import KeyChange
 
-ENDPOINTS: tuple[Endpoint, ...] = (*tasks.ENDPOINTS, *daemons.ENDPOINTS, *records.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *tasks.ENDPOINTS,
+    *daemons.ENDPOINTS,
+    *notices.ENDPOINTS,
+    *takeover.ENDPOINTS,
+    *records.ENDPOINTS,
+)
 QUERY_FIELDS_MAX = 50
 
 
@@ -73,6 +80,7 @@ class EndpointApp:
             api.hub.clock.now_ms(),
             api.hub.ids,
             _header(scope, b"idempotency-key") if endpoint.method == "POST" else "",
+            api.redactor,
         )
         if request.path:
             check_path(request)
@@ -116,7 +124,7 @@ def _header(scope: Any, wanted: bytes) -> str:
 def build_app(api: Api) -> Any:
     """The whole application."""
     routes = [Route(e.path, EndpointApp(e, api), methods=[e.method]) for e in ENDPOINTS]
-    routes += page_routes(api, ENDPOINTS)
+    routes += [*page_routes(api, ENDPOINTS), *link_routes(api)]
 
     async def unknown(_: StarletteRequest, __: Exception) -> Any:
         return _Unknown(api)

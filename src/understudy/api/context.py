@@ -15,11 +15,20 @@ from understudy.runtime.hub import HubRuntime
 class Api:
     """What every endpoint needs: the running hub, the keys and the limits."""
 
-    def __init__(self, hub: HubRuntime, keys: Keys, limit: RateLimit, *, publishes_docs: bool = True) -> None:
+    def __init__(
+        self,
+        hub: HubRuntime,
+        keys: Keys,
+        limit: RateLimit,
+        *,
+        publishes_docs: bool = True,
+        redacts_results: bool = True,
+    ) -> None:
         self.hub = hub
         self.keys = keys
         self.limit = limit
         self.publishes_docs = publishes_docs
+        self.redactor = hub.log.redactor if redacts_results else hub.log.redactor.by_value_only()
         self._loading = asyncio.Lock()
 
     async def load_keys(self) -> None:

@@ -6,12 +6,20 @@ from typing import Any
 
 from understudy.api.endpoint import STRING, Endpoint, Request, id_of
 from understudy.errors import BadRequestError
+from understudy.hub.directives import Ask
 from understudy.hub.heartbeats import Heartbeat
 from understudy.hub.incidents import Acknowledge
 from understudy.hub.operation import Operation
 from understudy.hub.registry import Configure, Forget, OldHeartbeat, Pause, Register
 from understudy.hub.views import View, cursor_of
-from understudy.wire.daemons import HeartbeatBody, OldHeartbeatBody, PauseBody, RegisterBody, SettingsBody
+from understudy.wire.daemons import (
+    DirectiveBody,
+    HeartbeatBody,
+    OldHeartbeatBody,
+    PauseBody,
+    RegisterBody,
+    SettingsBody,
+)
 from understudy.wire.decode import decode
 from understudy.wire.keys import AcknowledgeBody
 
@@ -44,6 +52,11 @@ def _pause(*, paused: bool) -> Any:
         return Pause(daemon_id, paused=paused)
 
     return make
+
+
+def _ask(request: Request) -> Operation:
+    body = request.parsed(DirectiveBody)
+    return Ask(_daemon_id(request), body, request.ids.new("directive"), request.caller.key_id)
 
 
 def _acknowledge(request: Request) -> Operation:
@@ -82,6 +95,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST", "/api/daemons/{daemon_id:path}/resume", "Give it work again", ("admin",), make=_pause(paused=False),
         shape=PauseBody, errors=(404,),
+    ),
+    Endpoint(
+        "POST", "/api/daemons/{daemon_id:path}/directives", "Tell a daemon to drain, resume, restart or update itself",
+        ("admin",), make=_ask, shape=DirectiveBody, status=lambda a: 201 if a["created"] else 200, errors=(404, 409),
     ),
     Endpoint(
         "PUT", "/api/daemons/{daemon_id:path}/settings", "Its own limits and sleep windows", ("admin",),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from understudy.errors import BadRequestError
 from understudy.hub.keys import Caller
 from understudy.hub.operation import Operation
 from understudy.hub.views import View
 from understudy.ids import IdMaker
+from understudy.redact import Redactor
 from understudy.wire.decode import decode
 from understudy.wire.limits import BODY_BYTES_MAX, is_id
 
@@ -28,6 +29,7 @@ class Request(Struct):
     now_ms: int
     ids: IdMaker
     idempotency_key: str = ""
+    redactor: Redactor = field(default_factory=Redactor)
 
     def parsed(self, shape: type[Any]) -> Any:
         """The body as `shape`; BadRequestError names what is wrong."""
@@ -72,7 +74,7 @@ def task_id_of(request: Request) -> str:
     return id_of(request, "task_id", "taskId")
 
 
-PATH_IDS = (("task_id", "taskId"), ("key_id", "keyId"), ("incident_id", "incidentId"))
+PATH_IDS = (("task_id", "taskId"), ("key_id", "keyId"), ("incident_id", "incidentId"), ("notice_id", "noticeId"))
 
 
 def check_path(request: Request) -> None:

@@ -48,6 +48,7 @@ class _Probe:
         self._hub = hub
         self._asked_mono = -PROBE_EVERY_MS
         self._is_writable = False
+        self.oldest_s = 0.0  # how long the oldest notice that is due waits already
 
     async def is_writable(self) -> bool:
         """True after a commit that wrote something."""
@@ -57,6 +58,7 @@ class _Probe:
             try:
                 await self._hub.decide(Probe())
                 self._is_writable = True
+                self.oldest_s = await self._hub.view(lambda view: view.outbox_oldest_s())
             except UnderstudyError:
                 self._is_writable = False
         return self._is_writable
@@ -74,7 +76,7 @@ def _ready(api: Api) -> Any:
             "ready": is_ready,
             "store": {"writable": is_writable, "commitMs": hub.writer.commit_ms},
             "alarm": {"lagMs": hub.alarm.lag_ms, "nextAt": iso(hub.alarm.next_at)},
-            "outbox": {"oldestSec": 0},
+            "outbox": {"oldestSec": probe.oldest_s},
         }
         return json_response(body, 200 if is_ready else 503)
 

@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,16 +28,21 @@ from understudy.api.context import Api
 from understudy.api.protocol import LimitedProtocol
 from understudy.clock import SystemClock
 from understudy.coordinator.nouns import Policy
+from understudy.daemon.log_file import log_places
 from understudy.errors import ConfigError
 from understudy.ids import IdMaker
 from understudy.log import Log
+from understudy.notify.base import Target
 from understudy.redact import Redactor
-from understudy.runtime.hub import HubRuntime
+from understudy.runtime.hub import HubRuntime, Outside
 from understudy.runtime.lock import FileLock
 from understudy.runtime.memory import give_back_large_blocks
+from understudy.runtime.supervisor import Watchdog
 from understudy.store.sqlite import SqliteStore
+from understudy.worker.executors.claude_api import ClaudeApi
 
 STOP_WITHIN_S = 5
+TURN_WITHIN_S = 5.0
 FILES_WANTED = 16_384
 FILES_KEPT = 128  # for the store, logs and readers
 CONNECTIONS_MAX = 12_000  # three times the waiting polls and streams that are allowed
@@ -53,11 +59,21 @@ class HubSettings(Struct, frozen=True):
     store: str = ""  # a path; "" is hub.db in the data directory
     policy: Policy = Policy()
     environment_keys: dict[str, str] = {}
+    secrets: tuple[str, ...] = ()  # values that no line, event, notice or result may contain, besides those above
+    redacts_results: bool = True  # those of daemons that do not clean them themselves: by form too
     log_level: str = "info"
     log_form: str = "pretty"
+    log_dir: str = ""
+    log_stderr: bool = True
     rate_per_s: float = 200
     rate_burst: float = 1000
     publishes_docs: bool = True
+    targets: tuple[Target, ...] = ()
+    ca_file: str = ""
+    watchdog_url: str = ""
+    watchdog_interval_ms: int = 60_000
+    claude: ClaudeApi = ClaudeApi("")
+    probe_url: str = ""
     fail_point_file: str = ""  # crash tests: pause before COMMIT while this file exists
 
 
@@ -139,23 +155,39 @@ def server_of(api: Api, connections_max: int = CONNECTIONS_MAX) -> uvicorn.Serve
 
 async def _serve(settings: HubSettings, listener: socket.socket, connections_max: int) -> int:
     clock = SystemClock()
-    secrets = tuple(settings.environment_keys.values())
-    log = Log(clock, level=settings.log_level, form=settings.log_form, redactor=Redactor(secrets))
+    hidden = tuple(part for target in settings.targets for part in (target.address, target.secret))
+    secrets = (*settings.environment_keys.values(), *hidden, settings.watchdog_url, *settings.secrets)
+    places = log_places(settings.log_dir, "hub", is_on_stderr=settings.log_stderr)
+    redactor = Redactor(secrets)
+    log = Log(clock, level=settings.log_level, form=settings.log_form, redactor=redactor, **places)
     path = Path(settings.store) if settings.store else settings.data_dir / "hub.db"
     store = SqliteStore(path, _fail_point(settings.fail_point_file))
-    hub = HubRuntime(store, clock, IdMaker(clock), settings.policy, log, understudy.__version__)
+    outside = Outside(
+        settings.targets,
+        settings.ca_file,
+        settings.watchdog_url,
+        settings.watchdog_interval_ms,
+        redactor.clean,
+        settings.claude,
+        settings.probe_url,
+    )
+    hub = HubRuntime(store, clock, IdMaker(clock), settings.policy, log, understudy.__version__, outside)
     api = Api(
         hub,
         Keys(settings.environment_keys),
         RateLimit(clock, settings.rate_per_s, settings.rate_burst),
         publishes_docs=settings.publishes_docs,
+        redacts_results=settings.redacts_results,
     )
     server = server_of(api, connections_max)
     await hub.start(fingerprint_of(settings), socket.gethostname())
     await api.load_keys()
     loop = asyncio.get_running_loop()
 
+    watchdog = Watchdog(os.environ, lambda: _turns(loop) and hub.alarm.is_turning())
+
     def stop() -> None:
+        watchdog.stopping()
         hub.release_waiters()
         server.should_exit = True
 
@@ -168,12 +200,22 @@ async def _serve(settings: HubSettings, listener: socket.socket, connections_max
     gc.set_threshold(5_000, 10, 10)  # measured: no dearer than 50,000 on a frozen heap, and rings go sooner
     host, port = listener.getsockname()[:2]
     log.emit("info", "Hub", f"Listening on http://{host}:{port}", version=understudy.__version__)
+    watchdog.ready()
     try:
         await server.serve(sockets=[listener])
     finally:
+        watchdog.close()
         await hub.stop()
         log.emit("info", "Hub", "Stopped")
     return 0
+
+
+def _turns(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the event loop gets to new work; asked from the watchdog's thread."""
+    turned = threading.Event()
+    with suppress(RuntimeError):  # it is closed: the end has come
+        loop.call_soon_threadsafe(turned.set)
+    return turned.wait(TURN_WITHIN_S)
 
 
 def _fail_point(path: str) -> Callable[[], None] | None:

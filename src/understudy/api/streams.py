@@ -13,6 +13,7 @@ from understudy.api.endpoint import Request
 from understudy.api.records import event_filter
 from understudy.api.respond import respond
 from understudy.hub.views import event_json
+from understudy.redact import Redactor
 from understudy.runtime.events import Follower, matches
 from understudy.runtime.hub import HubRuntime
 from understudy.store.base import EventFilter, StoredEvent
@@ -87,7 +88,7 @@ async def _follow(
                 break
             is_new = stored.event.live_only or stored.id > last
             if is_new and _is_shown(stored, wanted) and matches(stored, wanted):
-                await _write(send, sse(stored))
+                await _write(send, sse(stored, hub.log.redactor))
     finally:
         gone.cancel()
         if not gone.done():
@@ -99,7 +100,7 @@ async def _catch_up(hub: HubRuntime, wanted: EventFilter, after: int | None, pag
     last = after or 0
     while page:
         for stored in page:
-            await _write(send, sse(stored))
+            await _write(send, sse(stored, hub.log.redactor))
         last = page[-1].id
         page = await _page(hub, wanted, last) if after is not None and len(page) == PAGE else []
     return last
@@ -123,9 +124,9 @@ def _is_shown(stored: StoredEvent, wanted: EventFilter) -> bool:
     return not stored.event.live_only or bool(wanted.text) or "debug" in wanted.levels
 
 
-def sse(stored: StoredEvent) -> bytes:
+def sse(stored: StoredEvent, redactor: Redactor) -> bytes:
     """One event as a Server-Sent Event; what is live only has no id, so it is not resumed from."""
-    data = msgspec.json.encode(event_json(stored))
+    data = msgspec.json.encode(event_json(stored, redactor))
     head = b"" if stored.event.live_only else b"id: %d\n" % stored.id
     return head + b"event: " + stored.event.name.encode() + b"\ndata: " + data + b"\n\n"
 

@@ -1,4 +1,4 @@
-"""Child processes of `understudy up`: their lines go to a file, the important ones also to the terminal."""
+"""Child processes of `understudy up` and `drill`: their lines go to a file, the important ones also to the terminal."""
 
 from __future__ import annotations
 
@@ -37,12 +37,15 @@ class Child:
         log: Path,
         ended: Callable[[], None],
         command: tuple[str, ...] = (),
+        *,
+        is_quiet: bool = False,
     ) -> None:
-        """Start it. OSError if its log cannot be written."""
+        """Start it; a quiet one writes its log only. OSError if that cannot be written."""
         self.name = name
         self.log = log
         self.recent: deque[str] = deque(maxlen=LINES_KEPT)
         self._ended = ended
+        self._is_quiet = is_quiet
         self.is_talkative = False  # whether the terminal also gets what happens to tasks
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
@@ -116,7 +119,7 @@ class Child:
     def _show(self, line: str) -> None:
         """Warnings, what happens to tasks, and whatever is no line of a log: a sentence for the owner."""
         found = _LINE.fullmatch(line)
-        if not (self._is_shown(found) if found else line.strip() and not _BANNER.search(line)):
+        if self._is_quiet or not (self._is_shown(found) if found else line.strip() and not _BANNER.search(line)):
             return
         text, colour = line, "yellow"
         if found:

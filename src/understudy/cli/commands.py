@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # section → command → module:attribute; the order is that of `--help`
 TREE: dict[str, dict[str, str]] = {
-    "run": {"up": "up:up", "hub": "hub:hub", "daemon": "daemon:daemon"},
+    "run": {"up": "up:up", "hub": "hub:hub", "daemon": "daemon:daemon", "service": "service:service"},
     "tasks": {
         "submit": "submit:submit",
         "tasks": "tasks:tasks",
@@ -30,13 +30,18 @@ TREE: dict[str, dict[str, str]] = {
         "status": "status:status",
         "daemons": "daemons:daemons",
         "incidents": "incidents:incidents",
+        "notices": "notices:notices",
+        "notify": "notify:notify",
         "tail": "tail:tail",
         "doctor": "doctor:doctor",
     },
     "manage": {
         "keys": "keys:keys",
+        "takeover": "takeover:takeover",
+        "daemon-control": "daemon_control:daemon_control",
         "deployments": "deployments:deployments",
         "verify": "verify:verify",
+        "drill": "drill.command:drill",
         "completion": "completion:completion",
     },
 }

@@ -11,7 +11,10 @@ from understudy import config
 from understudy.cli import parent
 from understudy.cli.commands import Command
 from understudy.cli.options import data_dir_of, data_option, eof_option, told
+from understudy.clock import parse_iso
 from understudy.texts import t
+
+TOKEN_LASTS_MS = 365 * 86_400_000  # facts/assistants f: `claude setup-token`
 
 EXAMPLE = """understudy daemon
 understudy daemon --id mini -- claude -p"""
@@ -30,9 +33,12 @@ understudy daemon --id mini -- claude -p"""
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def daemon(daemon_id: str | None, data: Path | None, stop_at_eof: bool, command: tuple[str, ...]) -> int:
     """Live until SIGTERM or SIGINT."""
+    from understudy.cli.assistants import absolute, claude_options, codex_options
     from understudy.cli.connection import connect_place
+    from understudy.cli.env_file import read_env_file
     from understudy.daemon import DaemonSettings, run
 
+    os.environ.update(read_env_file(os.environ))
     data_dir = data_dir_of(data)
     settings = told(config.load(os.environ, data_dir, daemon_id=daemon_id))
     place = connect_place()
@@ -45,17 +51,36 @@ def daemon(daemon_id: str | None, data: Path | None, stop_at_eof: bool, command:
             api_key=place.key,
             data_dir=data_dir,
             daemon_id=settings.daemon_id,
+            executor=settings.executor,
             command=command,
-            command_cwd=settings.task_cwd or None,
+            command_cwd=absolute(settings.task_cwd) or None,
+            workspaces=absolute(settings.workspaces),
+            claude=claude_options(settings),
+            codex=codex_options(settings),
+            run_ms_max=settings.execution_timeout_ms,
             capacity=settings.capacity,
+            hub_away_ms=settings.hub_away_after_ms,
+            channels=config.channels_of(settings, os.environ, data_dir).channels,
             provides=settings.provides,
             heartbeat_interval_ms=settings.heartbeat_interval_ms,
             poll_wait_ms=settings.poll_wait_ms,
             drain_ms=settings.drain_ms,
+            token_ends_at=token_end(settings.token_issued_at),
+            may_update=settings.allow_update and not stop_at_eof,  # `up` updates itself by starting anew
+            update_confirm_ms=settings.update_confirm_ms,
+            caffeinate=settings.caffeinate,
             ca_file=place.ca_file,
             env_pass=settings.task_env_pass,
-            secrets=tuple(config.environment_keys(settings).values()),
+            secrets=config.secrets_in(settings),
+            redacts_results=settings.redact_results,
             log_level=settings.log_level,
             log_form=settings.log_form,
+            log_dir=absolute(settings.log_dir),
+            log_stderr=settings.log_stderr,
         )
     )
+
+
+def token_end(issued_at: str) -> int:
+    """When a token that was made on that day ends, in ms since the epoch; 0 if nobody knows."""
+    return parse_iso(f"{issued_at}T00:00:00Z") + TOKEN_LASTS_MS if issued_at else 0

@@ -34,7 +34,7 @@ def list_(as_json: bool) -> None:
         say_json(found)
         return
     rows = [daemon_row(row) for row in found.get("daemons", [])]
-    heads = ("daemon", "state", "seen", "running", "version", "reason")
+    heads = ("daemon", "state", "seen", "running", "executor", "version", "reason")
     say(table([t(f"cli.column.{head}") for head in heads], rows)) if rows else note(t("cli.status.no_daemon"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,27 +11,73 @@ import click
 
 from understudy.cli.commands import Command
 from understudy.cli.exits import Exit
-from understudy.cli.findings import NOTICE, OK, PROBLEM, Finding, examine
+from understudy.cli.findings import NOTICE, OK, PROBLEM, Finding, Here, Remedy, look_around
 from understudy.cli.options import json_option
 from understudy.cli.terminal import paint, safe, say, say_json
+from understudy.errors import UnderstudyError
 from understudy.texts import t
 
 _MARKS = {OK: ("✓", "green"), NOTICE: ("!", "yellow"), PROBLEM: ("✗", "red")}
 
 
-@click.command("doctor", cls=Command, help=t("cli.doctor.help"), example="understudy doctor\nunderstudy doctor --json")
+EXAMPLE = """understudy doctor
+understudy doctor --fix
+understudy doctor --json"""
+
+
+@click.command("doctor", cls=Command, help=t("cli.doctor.help"), example=EXAMPLE)
+@click.option("--fix", is_flag=True, help=t("cli.doctor.fix"))
 @json_option
-def doctor(as_json: bool) -> int:
+def doctor(fix: bool, as_json: bool) -> int:
     """1 if something is wrong; notices do not count."""
-    findings = examine(os.environ, Path.cwd())
+    here = Here(os.environ, Path.cwd())
+    findings = look_around(here)
+    fixes = list(fixes_of(findings, here)) if fix else []
+    if fixes:
+        findings = look_around(here)
     is_well = all(finding.level != PROBLEM for finding in findings)
     if as_json:
-        say_json({"ok": is_well, "findings": [asdict(finding) for finding in findings]})
-    else:
-        for finding in findings:
-            say(shown(finding))
-        say("\n" + (t("cli.doctor.well") if is_well else t("cli.doctor.unwell")))
+        shown_fixes = {
+            "fixes": [{"name": f.name, "what": f.what, "done": done, "told": told} for f, done, told in fixes]
+        }
+        say_json({"ok": is_well, **(shown_fixes if fix else {}), "findings": [asdict(finding) for finding in findings]})
+        return Exit.OK if is_well else Exit.FAILED
+    for finding, is_done, told in fixes:
+        say(t("cli.fix.done" if is_done else "cli.fix.not_done", what=safe(finding.what), told=safe(told)))
+    if fix:
+        _say_rest(fixes, findings)
+    for finding in findings:
+        say(shown(finding))
+    say("\n" + (t("cli.doctor.well") if is_well else t("cli.doctor.unwell")))
     return Exit.OK if is_well else Exit.FAILED
+
+
+def fixes_of(findings: list[Finding], here: Here) -> Iterator[tuple[Finding, bool, str]]:
+    """Each remedy once: the finding, whether it was done, and what came of it."""
+    from understudy.cli.remedies import apply
+
+    applied: set[Remedy] = set()
+    for finding in findings:
+        remedy = finding.remedy
+        if finding.level == OK or remedy is None or remedy in applied:
+            continue
+        applied.add(remedy)
+        try:
+            yield finding, True, apply(remedy, here)
+        except UnderstudyError as error:
+            yield finding, False, error.message
+        except OSError as error:
+            yield finding, False, f"{error.strerror or error}"
+
+
+def _say_rest(fixes: list[tuple[Finding, bool, str]], findings: list[Finding]) -> None:
+    """That nothing was done is said too, and what is left to a person."""
+    if not fixes:
+        say(t("cli.fix.nothing"))
+    left = sum(finding.level != OK for finding in findings)
+    if left:
+        say(t("cli.fix.left", count=left))
+    say()
 
 
 def shown(finding: Finding) -> str:

@@ -37,8 +37,13 @@ def hub(host: str | None, port: int | None, data: Path | None, stop_at_eof: bool
 
 def _serve(settings: config.Settings, data_dir: Path, keys: dict[str, str]) -> int:
     from understudy.api.server import HubSettings, serve
+    from understudy.cli.notifying import notifying
+    from understudy.cli.taking_over import taking_over
     from understudy.coordinator.nouns import Policy
+    from understudy.redact import secrets_of
 
+    targets, routes = notifying(settings, os.environ, data_dir)
+    takeover, claude = taking_over(settings)
     policy = Policy(
         lease_ms=settings.lease_duration_ms,
         late_after_ms=settings.late_after_ms,
@@ -55,6 +60,9 @@ def _serve(settings: config.Settings, data_dir: Path, keys: dict[str, str]) -> i
         memory_kept_ms=settings.memory_kept_ms,
         memory_messages_max=settings.memory_messages_max,
         dedup_kept_ms=settings.dedup_kept_ms,
+        notice_kept_ms=settings.notice_kept_ms,
+        routes=routes,
+        takeover=takeover,
     )
     return serve(
         HubSettings(
@@ -64,11 +72,21 @@ def _serve(settings: config.Settings, data_dir: Path, keys: dict[str, str]) -> i
             store=settings.store,
             policy=policy,
             environment_keys=keys,
+            secrets=(*config.secrets_in(settings), *secrets_of(os.environ)),
+            redacts_results=settings.redact_results,
             log_level=settings.log_level,
             log_form=settings.log_form,
+            log_dir=settings.log_dir and str(Path(settings.log_dir).expanduser().absolute()),
+            log_stderr=settings.log_stderr,
             rate_per_s=settings.rate_per_s,
             rate_burst=settings.rate_burst,
             publishes_docs=settings.docs,
+            targets=targets,
+            ca_file=settings.ca_file,
+            watchdog_url=settings.watchdog_url,
+            watchdog_interval_ms=settings.watchdog_interval_ms,
+            claude=claude,
+            probe_url=settings.probe_url,
             fail_point_file=os.environ.get("UNDERSTUDY_FAIL_POINT_FILE", ""),
         )
     )

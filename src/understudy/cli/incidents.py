@@ -10,12 +10,10 @@ import click
 from understudy.cli.client import path_of
 from understudy.cli.commands import Group
 from understudy.cli.connection import connect
-from understudy.cli.exits import AbsentError, ClientError
+from understudy.cli.exits import AbsentError
 from understudy.cli.options import DurationType, json_option
 from understudy.cli.terminal import clock_time, note, painted_state, safe, say, say_json, span, table
 from understudy.texts import t
-
-NO_ROUTE = "Not found"  # how a hub answers what it does not have (CONTRACT 0)
 
 
 @click.group("incidents", cls=Group, help=t("cli.incidents.help"), example="understudy incidents list")
@@ -59,13 +57,11 @@ def ack(incident_id: str, by: str | None, as_json: bool) -> None:
 @click.option("--for", "for_ms", type=DurationType(), required=True, metavar="DURATION", help=t("cli.incidents.for"))
 @json_option
 def snooze(incident_id: str, for_ms: int, as_json: bool) -> None:
-    """Reminders pause; hubs of this version have none yet."""
+    """Reminders, and what still waits to be told of it, pause."""
     path = path_of("incidents", incident_id, "snooze")
     try:
         answer = connect().post(path, {"forSec": for_ms / 1000}, repeatable=True)
-    except AbsentError as error:
-        if error.fields.get("said") == NO_ROUTE:
-            raise ClientError(t("cli.incidents.no_snooze")) from None
+    except AbsentError:
         raise AbsentError(t("cli.incidents.unknown", id=incident_id)) from None
     say_json(answer) if as_json else say(t("cli.incidents.snoozed", id=incident_id, span=span(for_ms)))
 

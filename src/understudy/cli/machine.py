@@ -1,11 +1,15 @@
-"""Whether hub and daemon share one machine: then they share its fate, and that is said."""
+"""What matters of the machine here: whether hub and daemon share it, and whether it lets services live."""
 
 from __future__ import annotations
 
+import getpass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from understudy.cli.connection import Place
+
+if TYPE_CHECKING:
+    from understudy.daemon.service import Run
 
 ALIVE = frozenset({"healthy", "late", "stuck", "draining", "paused"})
 
@@ -28,3 +32,9 @@ def _machine_id(data: Path | None) -> str:
         return (data / "machine-id").read_text("ascii").strip() if data else ""
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def is_lingering(run: Run) -> bool | None:
+    """Whether systemd keeps this user's services without a session; None where nobody says."""
+    ran = run(("loginctl", "show-user", getpass.getuser(), "--property=Linger"))
+    return {"Linger=yes": True, "Linger=no": False}.get(ran.out.strip())

@@ -11,9 +11,10 @@ import click
 from understudy.cli.client import HubClient
 from understudy.cli.commands import Command
 from understudy.cli.connection import Place, connect_place
-from understudy.cli.exits import ClientError, UnreachableError
+from understudy.cli.exits import AbsentError, ClientError, UnreachableError
 from understudy.cli.machine import shares_machine
 from understudy.cli.options import json_option
+from understudy.cli.takeover import line_of
 from understudy.cli.terminal import ago, note, paint, painted_state, safe, say, say_json, span, table
 from understudy.texts import t
 
@@ -53,9 +54,19 @@ def look(hub: HubClient, place: Place) -> dict[str, Any]:
         "ready": ready,
         "claimable": hub.get("/api/queue").get("count", 0),
         "daemons": daemons,
+        "takeover": _takeover(hub),
+        "channels": hub.get("/api/channels").get("channels", []),
         "openIncidents": [row for row in incidents if row.get("state") != "recovered"],
         "sharesMachine": shares_machine(place, daemons, _host(hub)),
     }
+
+
+def _takeover(hub: HubClient) -> dict[str, Any]:
+    """How takeover stands; nothing where the hub is older than it."""
+    try:
+        return dict(hub.get("/api/takeover"))
+    except AbsentError:
+        return {}
 
 
 def _host(hub: HubClient) -> str:
@@ -80,16 +91,45 @@ def screen(seen: dict[str, Any]) -> str:
     for incident in seen["openIncidents"]:
         text = t("cli.status.incident", id=safe(incident["id"]), daemon=safe(incident["daemonId"]))
         lines.append(f"{painted_state(incident['state'])}  {text}, {ago(incident['openedAt'])}")
+    lines += [_channel(row) for row in seen["channels"] if row.get("lastError") or row.get("dead")]
+    if seen["takeover"]:
+        lines += ["", line_of(seen["takeover"])]
     if seen["sharesMachine"]:
         lines += ["", paint(t("cli.shared_machine"), "yellow")]
     return "\n".join(lines)
 
 
+def _channel(row: dict[str, Any]) -> str:
+    waiting = span(float(row.get("oldestSec") or 0) * 1000)
+    text = t("cli.status.channel", name=safe(row["name"]), waiting=row["waiting"], span=waiting, dead=row["dead"])
+    return paint(f"{text}: {safe(row.get('lastError') or '')}", "yellow")
+
+
 def _daemons(daemons: list[dict[str, Any]]) -> list[str]:
     if not daemons:
         return [t("cli.status.no_daemon")]
-    heads = ("daemon", "state", "seen", "running", "version", "reason")
+    heads = ("daemon", "state", "seen", "running", "executor", "version", "reason")
     return table([t(f"cli.column.{head}") for head in heads], [daemon_row(row) for row in daemons]).splitlines()
+
+
+def reason_of(row: dict[str, Any]) -> str:
+    """Why a daemon is as it is, in the reader's language, with the mend where there is one."""
+    stuck = row.get("stuck")
+    if not isinstance(stuck, dict):
+        return str(row.get("reason") or "")
+    reason = t(
+        f"liveness.{stuck['code']}",
+        what=stuck["what"],
+        state=stuck.get("state", ""),
+        limit=f"{stuck.get('limitSec', 0):g}",
+    )
+    return t("liveness.mend", reason=reason, mend=stuck["mend"]) if stuck.get("mend") else reason
+
+
+def executor_of(row: dict[str, Any]) -> str:
+    """Which executor takes the tasks that name none: a daemon tells of that one first."""
+    tags = (str(tag) for tag in row.get("provides") or ())
+    return next((tag.removeprefix("executor:") for tag in tags if tag.startswith("executor:")), "")
 
 
 def daemon_row(row: dict[str, Any]) -> tuple[str, ...]:
@@ -100,6 +140,7 @@ def daemon_row(row: dict[str, Any]) -> tuple[str, ...]:
         painted_state(row["state"]),
         t("cli.ago", span=seen) if seen else "–",
         f"{len(row.get('running') or [])}/{row.get('capacity', 1)}",
+        safe(executor_of(row) or "–"),
         safe(row.get("version") or "–"),
-        safe(row.get("reason") or ""),
+        safe(reason_of(row)),
     )

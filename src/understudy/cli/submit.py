@@ -44,6 +44,8 @@ PRIORITIES = ("critical", "high", "medium", "low")
 @click.option("--delay", "delay_ms", type=DurationType(), metavar="DURATION", help=t("cli.submit.delay"))
 @click.option("--max-attempts", type=click.IntRange(1, 100), metavar="N", help=t("cli.submit.max_attempts"))
 @click.option("--executor", metavar="NAME", help=t("cli.submit.executor"))
+@click.option("--workspace", metavar="NAME", help=t("cli.submit.workspace"))
+@click.option("--conversation", metavar="CHANNEL:USER", help=t("cli.submit.conversation"))
 @click.option("--source", metavar="NAME", default="cli", help=t("cli.submit.source"))
 @click.option("--dedup-key", metavar="KEY", help=t("cli.submit.dedup_key"))
 @json_option
@@ -78,6 +80,8 @@ def enqueue(hub: HubClient, content: str, **given: Any) -> dict[str, Any]:
         "onLoss": given.get("on_loss"),
         "maxAttempts": given.get("max_attempts"),
         "executor": given.get("executor"),
+        "workspace": given.get("workspace"),
+        "conversation": given.get("conversation"),
         "dedupKey": given.get("dedup_key"),
     }
     if given.get("needs") is not None:

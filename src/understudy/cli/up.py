@@ -250,6 +250,12 @@ class Interruption:
         if self._is_asked:
             raise KeyboardInterrupt
 
+    @contextmanager
+    def ignored(self) -> Iterator[None]:
+        """Within, an interruption is only remembered: for a cleaning up that is short."""
+        self._is_held = True
+        yield
+
     def _told(self, _: int, __: FrameType | None) -> None:
         if self._is_held:
             self._is_asked = True

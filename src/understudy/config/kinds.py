@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from understudy.texts import t
 
+MICRO_PER_USD = 1_000_000
 SECRET_CHARS_MAX = 512  # as the hub takes them
 UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
@@ -93,6 +95,14 @@ def _words(raw: Any) -> tuple[str, ...]:
     return tuple(word for part in parts if (word := str(part).strip()))
 
 
+def _date(raw: Any) -> str:
+    """A day, as TOML or ISO 8601 write it."""
+    try:
+        return date.fromisoformat(str(raw).strip()).isoformat()
+    except ValueError:
+        raise ValueError(t("config.not_a_date", value=str(raw))) from None
+
+
 def _secret(raw: Any) -> str:
     """A header must be able to hold it."""
     text = str(raw).strip()
@@ -101,9 +111,39 @@ def _secret(raw: Any) -> str:
     return text
 
 
+def _micro_usd(raw: Any) -> int:
+    """An amount of money, kept in micro-USD; nothing finer."""
+    text = str(raw).strip().removeprefix("$")
+    if isinstance(raw, bool) or not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text):
+        raise ValueError(t("config.not_usd", value=raw))
+    whole, _, part = text.partition(".")
+    return int(whole) * MICRO_PER_USD + int(part.ljust(6, "0"))
+
+
+def _usd_text(micro_usd: int) -> str:
+    text = f"{micro_usd // MICRO_PER_USD}.{micro_usd % MICRO_PER_USD:06d}"
+    return text.rstrip("0").rstrip(".")
+
+
+def choices(*words: str) -> Kind:
+    """One of some words for each name: a TOML table, or `name=word,name=word`; kept as sorted pairs."""
+
+    def parse(raw: Any) -> tuple[tuple[str, str], ...]:
+        pairs = raw.items() if isinstance(raw, dict) else (part.partition("=")[::2] for part in _words(raw))
+        chosen = {str(name).strip(): str(word).strip() for name, word in pairs}
+        for name, word in chosen.items():
+            if not name or word not in words:
+                raise ValueError(t("config.not_one_of", value=f"{name}={word}", words=", ".join(words)))
+        return tuple(sorted(chosen.items()))
+
+    return Kind(parse, f"name={words[-1]},…", lambda pairs: ",".join(f"{name}={word}" for name, word in pairs))
+
+
 TEXT = Kind(lambda raw: str(raw).strip())
 FLAG = Kind(_flag, "true, false", lambda value: "true" if value else "false")
+DATE = Kind(_date, "YYYY-MM-DD")
 WORDS = Kind(_words, "a,b,c", ",".join)
+USD = Kind(_micro_usd, "0 … 999999", _usd_text)
 SECRET = Kind(_secret, "", lambda value: "…" if value else "")
 
 

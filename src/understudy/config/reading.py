@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from understudy.config.relations import related
-from understudy.config.table import ENVIRONMENT_ONLY, INTERNAL, Setting, Settings, table
+from understudy.config.table import ENVIRONMENT_ONLY, INTERNAL, OLD_IN_MS, Setting, Settings, table
 from understudy.errors import ConfigError
 from understudy.texts import t
 
 FILE_NAME = "understudy.toml"
 FILE_BYTES_MAX = 1 << 20
+TABLES = frozenset({"channels", "groups", "routes", "maintenance"})  # no settings: config/channels.py reads them
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,11 @@ def environment_keys(settings: Settings) -> dict[str, str]:
     return {row.env[0]: value for row in rows if (value := getattr(settings, row.attribute))}
 
 
+def secrets_in(settings: Settings) -> tuple[str, ...]:
+    """The value of every setting that is a secret."""
+    return tuple(value for row in table().values() if row.is_secret and (value := getattr(settings, row.attribute)))
+
+
 def _parsed(row: Setting, raw: Any, origin: str) -> Any:
     try:
         return row.of.kind.parse(raw)
@@ -80,16 +86,28 @@ def _parsed(row: Setting, raw: Any, origin: str) -> Any:
         raise ConfigError(f"{origin}: {error}") from None
 
 
-def _from_file(environ: Mapping[str, str], data_dir: Path) -> Iterator[tuple[str, Any, str]]:
-    """(name, value, origin) of each line of the file, if there is one."""
+def tables_of(environ: Mapping[str, str], data_dir: Path) -> tuple[dict[str, Any], str]:
+    """The file's tables, which are no settings, and how to call the file in a message. ConfigError."""
+    path = _path(environ, data_dir)
+    found = _toml(path) if path else {}
+    return {key: value for key, value in found.items() if key in TABLES}, str(path or FILE_NAME)
+
+
+def _path(environ: Mapping[str, str], data_dir: Path) -> Path | None:
     chosen = environ.get("UNDERSTUDY_CONFIG")
     path = Path(chosen).expanduser() if chosen else data_dir / FILE_NAME
-    if not chosen and not path.exists():
-        return
-    for key, raw in _toml(path).items():
+    return path if chosen or path.exists() else None
+
+
+def _from_file(environ: Mapping[str, str], data_dir: Path) -> Iterator[tuple[str, Any, str]]:
+    """(name, value, origin) of each line of the file, if there is one."""
+    path = _path(environ, data_dir)
+    for key, raw in _toml(path).items() if path else ():
         row = table().get(key)
+        if key in TABLES:
+            continue
         if row is None and (secret := table().get(key.removesuffix("_file"))) and secret.is_secret:
-            yield secret.name, _file_text(Path(str(raw)).expanduser(), key), f"{path}: {key}"
+            yield secret.name, secret_text(Path(str(raw)).expanduser(), key), f"{path}: {key}"
         elif row is None:
             raise ConfigError(t("config.unknown_key", path=path, key=key, mend=_nearest(key, tuple(table()))))
         else:
@@ -117,12 +135,15 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Any, st
             if row.is_secret and (path := environ.get(f"{env}_FILE")):
                 if found:
                     raise ConfigError(t("config.both", name=env))
-                found, origin = _file_text(Path(path).expanduser(), f"{env}_FILE"), f"{env}_FILE"
+                found, origin = secret_text(Path(path).expanduser(), f"{env}_FILE"), f"{env}_FILE"
+            if env in OLD_IN_MS and found.strip().isdecimal():
+                found = f"{found.strip()}ms"
             if found:
                 yield row.name, found, origin
 
 
-def _file_text(path: Path, name: str) -> str:
+def secret_text(path: Path, name: str) -> str:
+    """What a file of a secret holds. ConfigError names who asked for it."""
     try:
         text = path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

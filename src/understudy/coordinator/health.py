@@ -81,8 +81,11 @@ def _deadline(daemon: Daemon, limit_ms: int, grace_ms: int, now: Now) -> int:
     return max(plain, min(now.resumed_h, plain) + grace_ms)  # however often the hub stalls: one grace, not one each
 
 
-def seen(daemon: Daemon, now: Now, policy: Policy, said: str = "healthy", reason: str = "") -> Health:
-    """A sign of life: whatever it was before, it is now what it says; recovery is told once."""
+def seen(daemon: Daemon, now: Now, policy: Policy, said: str = "healthy", reason: str = "", **why: object) -> Health:
+    """A sign of life: whatever it was before, it is now what it says; recovery is told once.
+
+    `why` goes into the event of a daemon that says it is stuck; another reason is another event.
+    """
     since_last = now.wall - daemon.last_seen_at if daemon.last_seen_at else 0
     alive = replace(
         daemon,
@@ -93,11 +96,17 @@ def seen(daemon: Daemon, now: Now, policy: Policy, said: str = "healthy", reason
     )
     state = "paused" if daemon.paused else said
     if state == daemon.state:
+        told = (_stuck(alive, now, why),) if state == "stuck" and reason != daemon.reason else ()
         if daemon.deadline_h or state not in JUDGED:
-            return Health(alive)
-        return Health(replace(alive, deadline_h=late_deadline(alive, limits_of(alive, policy), now)))
+            return Health(alive, events=told)
+        return Health(replace(alive, deadline_h=late_deadline(alive, limits_of(alive, policy), now)), events=told)
     armed = late_deadline(alive, limits_of(alive, policy), now) if state in JUDGED else 0
-    return _changed(daemon, replace(alive, deadline_h=armed), state, now)
+    return _changed(daemon, replace(alive, deadline_h=armed), state, now, why)
+
+
+def _stuck(daemon: Daemon, now: Now, why: dict[str, object]) -> Event:
+    message = f"Daemon {daemon.id} is stuck: {daemon.reason}" if daemon.reason else f"Daemon {daemon.id} is stuck"
+    return health_event(daemon, now, "daemon.stuck", "warning", message, reason=daemon.reason or None, **why)
 
 
 def rung(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy, incident_id: str) -> Health:
@@ -186,7 +195,7 @@ def closed(incident: Incident, daemon: Daemon, now: Now) -> Incident:
     )
 
 
-def _changed(before: Daemon, after: Daemon, state: str, now: Now) -> Health:
+def _changed(before: Daemon, after: Daemon, state: str, now: Now, why: dict[str, object] | None = None) -> Health:
     changed = replace(after, state=state, since_at=now.wall)
     rows = _periods(before, changed, now)
     if before.state in SILENT:
@@ -203,7 +212,9 @@ def _changed(before: Daemon, after: Daemon, state: str, now: Now) -> Health:
             incidentId=before.incident_id or None,
             sleptSec=after.slept_ms / 1000 or None,
         )
-        return Health(changed, rows, (event,))
+        return Health(changed, rows, (event, _stuck(changed, now, why or {})) if state == "stuck" else (event,))
+    if state == "stuck":
+        return Health(changed, rows, (_stuck(changed, now, why or {}),))
     name, level = _NAMES.get(state, ("daemon.recovered", "info"))
     if before.state == "new" and state == "healthy":
         return Health(changed, rows)
@@ -212,7 +223,6 @@ def _changed(before: Daemon, after: Daemon, state: str, now: Now) -> Health:
 
 
 _NAMES = {
-    "stuck": ("daemon.stuck", "warning"),
     "paused": ("daemon.paused", "info"),
     "draining": ("daemon.draining", "info"),
     "stopped": ("daemon.stopped", "info"),

@@ -56,6 +56,7 @@ class Grant(Struct, frozen=True):
     duration_ms: int = 0  # asked for; 0: the hub's choice
     is_old_way: bool = False
     down_after_ms: int = 0  # of the claiming daemon
+    exactly_ms: int = 0  # the hub's own calls: as long as one may take, never renewed, free again when it is lost
 
 
 class Change(Struct, frozen=True):
@@ -88,9 +89,9 @@ def waits_for_its_machine(task: Task) -> bool:
 def claim(task: Task, grant: Grant, now: Now, policy: Policy) -> Change:
     """Lease a claimable task; a `wait` lease starts as short as any until its token is first named."""
     token = max(task.token + 1, now.wall)
-    on_loss = on_loss_of(task, grant.on_loss)
+    on_loss = REQUEUE if grant.exactly_ms else on_loss_of(task, grant.on_loss)
     duration = grant.duration_ms if grant.is_old_way else duration_of(on_loss, grant, policy)
-    first = duration if grant.is_old_way else min(duration, policy.lease_ms)
+    first = duration if grant.is_old_way or grant.exactly_ms else min(duration, policy.lease_ms)
     hard_end = now.h + task.timeout_ms + policy.overtime_ms
     leased = replace(
         task,
@@ -121,6 +122,8 @@ def claim(task: Task, grant: Grant, now: Now, policy: Policy) -> Change:
 
 def duration_of(on_loss: str, grant: Grant, policy: Policy) -> int:
     """The hub's choice for token-aware claims; the claim may only shorten it."""
+    if grant.exactly_ms:
+        return grant.exactly_ms
     chosen = policy.lease_ms if on_loss == REQUEUE else (grant.down_after_ms or policy.down_after_ms)
     return min(chosen, grant.duration_ms) if grant.duration_ms else chosen
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from understudy.coordinator.routes import Routes
+from understudy.coordinator.takeover_nouns import TakeoverPolicy
+
 QUEUED, LEASED, DONE, FAILED, CANCELLED = "queued", "leased", "done", "failed", "cancelled"
 FINISHED = frozenset({DONE, FAILED, CANCELLED})
 # bits of Task.is_named: a beat or renewal named this lease's token; the task was reserved when it was claimed,
@@ -41,6 +44,9 @@ class Policy(Struct, frozen=True):
     memory_kept_ms: int = 90 * 86_400_000
     memory_messages_max: int = 1000
     dedup_kept_ms: int = 7 * 86_400_000
+    notice_kept_ms: int = 30 * 86_400_000
+    routes: Routes = Routes()
+    takeover: TakeoverPolicy = TakeoverPolicy()
 
 
 class Hearing(Struct, frozen=True):
@@ -96,6 +102,7 @@ class Task(Struct, frozen=True):
     duration_ms: int = 0
     hard_end_h: int = 0
     ended: str = ""  # "" while held, else how it ended: an outcome of Attempt
+    reply_to: str = ""  # where its answer goes: JSON with channel, chat, thread
 
 
 class TaskBody(Struct, frozen=True):
@@ -194,6 +201,24 @@ class Daemon(Struct, frozen=True):
     slept_ms: int = 0
     interval_told: int = 0
     beats: bytes = b""  # the last 120 distances, 16 bits each, tenths of a second
+    open_directives: int = 0  # so that a beat of a daemon without any loads none
+    restarting_at: int = 0  # when it was last said that it is started too often
+
+
+class Directive(Struct, frozen=True):
+    """What an owner asks of one daemon from afar (coordinator/directives.py)."""
+
+    id: str
+    daemon_id: str
+    kind: str
+    arguments: str = "{}"  # what the daemon needs to do it, as JSON: version, wheel, sha256
+    state: str = "asked"
+    detail: str = ""  # how it ended, in words
+    asked_by: str = ""
+    asked_at: int = 0
+    expires_h: int = 0  # 0 once it has ended
+    boot_id: str = ""  # the start that was told to
+    ended_at: int = 0
 
 
 class Boot(Struct, frozen=True):
@@ -266,3 +291,41 @@ class Deployment(Struct, frozen=True):
     package_version: str
     config_fingerprint: str
     host: str
+
+
+class Notice(Struct, frozen=True):
+    """One message on its way to one channel, committed with what it tells (the outbox)."""
+
+    id: str  # made of cause and channel, so it is also the key by which a receiver knows a repetition
+    target: str  # the channel's name
+    kind: str  # notice | progress | answer | test
+    cause: str  # the name of the event that it tells
+    level: str = "info"  # info | warning | critical | recovered
+    incident_id: str = ""
+    task_id: str = ""
+    daemon_id: str = ""
+    facts: str = "{}"
+    chat: str = ""  # instead of the channel's own, for an answer
+    thread: str = ""
+    state: str = "waiting"  # waiting | sent | dead | folded: told by another one, or not worth telling any more
+    attempts: int = 0
+    next_at: int = 0
+    due_at: int = 0  # when it was first to be sent
+    taken_until: int = 0  # a hub is sending it
+    part: int = 0  # how many parts of it have arrived
+    ref: str = ""  # of the message at the service, for edits and threads
+    last_error: str = ""
+    folded_into: str = ""
+    created_at: int = 0
+    sent_at: int = 0
+
+
+class Link(Struct, frozen=True):
+    """A link that acts; the secret in it is never stored, only its SHA-256."""
+
+    hash: str
+    purpose: str  # acknowledge | snooze | read
+    subject: str
+    created_at: int
+    expires_at: int
+    used_at: int = 0

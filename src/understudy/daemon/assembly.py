@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import select
@@ -13,24 +14,32 @@ from urllib.parse import urlsplit
 
 from understudy import __version__
 from understudy.clock import Clock, SystemClock
+from understudy.coordinator.liveness import EXPIRING, mend_of, word_of
+from understudy.daemon.awake import Awake, caffeinate
+from understudy.daemon.executors import executors_of, workspaces_of
 from understudy.daemon.guard_link import GuardLink
 from understudy.daemon.home import Home, checked_daemon_id, default_daemon_id
 from understudy.daemon.hub_client import HubClient
 from understudy.daemon.life import main_loop
+from understudy.daemon.log_file import log_places
 from understudy.daemon.machine import Machine
+from understudy.daemon.pulse import Pulse
+from understudy.daemon.remembered import DirectiveFile
 from understudy.daemon.settings import DaemonSettings
-from understudy.daemon.sleep import SleepMeter
-from understudy.errors import ConfigError
+from understudy.daemon.sleep import SleepMeter, SleepWatch
+from understudy.daemon.succession import Succession
 from understudy.ids import IdMaker
 from understudy.log import Log
-from understudy.redact import Redactor
+from understudy.notify.base import Target
+from understudy.redact import Redactor, secrets_of
 from understudy.runtime.drive import Driver
+from understudy.runtime.local_notice import LocalNotices
+from understudy.runtime.supervisor import Watchdog
+from understudy.runtime.transport import Transport
 from understudy.texts import t
 from understudy.worker.effects import Loop
-from understudy.worker.executors import Executor, child_env
-from understudy.worker.executors.command import Command
-from understudy.worker.executors.diagnostic import Diagnostic
 from understudy.worker.guard_policy import Hello
+from understudy.worker.orders import STARTED
 from understudy.worker.state import Duties, Identity, WorkerState
 
 RULE = "=" * 60
@@ -49,10 +58,17 @@ class Daemon:
         self._clock = clock or SystemClock()
         self._ambient = dict(os.environ if ambient is None else ambient)
         self._ids = IdMaker(self._clock)
+        self.succession: Succession | None = None  # after `run`: what this process is to become
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
-        secrets = (settings.api_key, *settings.secrets)
-        self._log = Log(self._clock, level=settings.log_level, form=settings.log_form, redactor=Redactor(secrets))
+        self._redactor = Redactor((settings.api_key, *settings.secrets, *secrets_of(self._ambient)))
+        self._log = Log(
+            self._clock,
+            level=settings.log_level,
+            form=settings.log_form,
+            redactor=self._redactor,
+            **log_places(settings.log_dir, "daemon", is_on_stderr=settings.log_stderr),
+        )
 
     def run(self) -> int:
         """Live → exit code: 0 after an orderly end. ConfigError if it cannot begin."""
@@ -73,7 +89,8 @@ class Daemon:
         identity = Identity(daemon_id, machine_id, home.new_boot_id(self._ids), __version__)
         state = self._state(identity)
         self._introduce(state)
-        driver = Driver(state.signals, self._clock)
+        state.starts_last_hour = home.count_start(self._clock.now_ms())
+        driver = Driver(state.signals, self._clock, SleepWatch(state.slept_ms).has_slept)
         hub = HubClient(
             self._settings.hub_url,
             self._settings.api_key,
@@ -81,41 +98,67 @@ class Daemon:
             ca_file=self._settings.ca_file,
         )
         guard = GuardLink(self._hello(identity), self._ambient, lambda: driver.raise_signal("guard"))
-        machine = Machine(driver, self._clock, self._log, hub, guard, home)
+        directives = DirectiveFile(home, identity.boot_id)
+        machine = Machine(driver, self._clock, self._log, hub, guard, home, directives, self._awake())
+        machine.owner = self._owner()
         driver.use(machine)
+        state.sessions = machine.sessions.load()
         machine.end_leftovers()
         try:
             is_orderly = self._drive(driver, state)
         finally:
             machine.end_everything()
             guard.close()
+        self.succession = self._succession(state, home)
         return 0 if is_orderly and state.is_stopped else EXIT_UNCLEAN
 
     def _state(self, identity: Identity) -> WorkerState:
-        executors = self._executors()
         settings = self._settings
+        executors = executors_of(settings, self._ambient)
         duties = Duties(
             capacity=settings.capacity,
             provides=settings.provides,
             interval_ms=settings.heartbeat_interval_ms,
             poll_wait_ms=settings.poll_wait_ms,
             drain_ms=settings.drain_ms,
+            run_ms_max=settings.run_ms_max,
+            token_ends_at=settings.token_ends_at,
+            may_update=settings.may_update,
+            hub_away_ms=settings.hub_away_ms,
         )
         jitter, meter = random.SystemRandom().random, SleepMeter(self._clock)
-        state = WorkerState(identity, self._clock, self._ids, executors, duties, jitter=jitter, slept_ms=meter.slept_ms)
+        state = WorkerState(
+            identity,
+            self._clock,
+            self._ids,
+            executors,
+            duties,
+            jitter=jitter,
+            slept_ms=meter.slept_ms,
+        )
+        state.redactor = self._redactor if settings.redacts_results else self._redactor.by_value_only()
+        state.workspaces = workspaces_of(settings)
         state.auth = {name: executor.readiness(None) for name, executor in executors.items()}
-        if self._settings.command and state.auth["command"] != "ok":
-            raise ConfigError(t("daemon.command_missing", command=self._settings.command[0]))
         return state
 
-    def _executors(self) -> dict[str, Executor]:
-        """The first of them takes the tasks that name none."""
-        secrets = (self._settings.api_key, *self._settings.secrets)
-        env = child_env(self._ambient, self._settings.env_pass, secrets)
-        executors: list[Executor] = [Diagnostic(_with_package_path(env, self._ambient))]
-        if self._settings.command:
-            executors.insert(0, Command(self._settings.command, env, cwd=self._settings.command_cwd))
-        return {executor.name: executor for executor in executors}
+    def _owner(self) -> LocalNotices:
+        """Channels of this machine's own, for when the hub is out of reach."""
+        targets = tuple(Target(**dataclasses.asdict(channel)) for channel in self._settings.channels)
+        transport = Transport(ca_file=self._settings.ca_file, user_agent=f"understudy/{__version__}")
+        return LocalNotices(targets, transport, self._clock, self._log, self._log.redactor.clean)
+
+    def _awake(self) -> Awake:
+        return Awake(caffeinate(self._settings.caffeinate))
+
+    def _succession(self, state: WorkerState, home: Home) -> Succession | None:
+        """What this life ended for, if it was another one."""
+        if not state.successor or not state.is_stopped:
+            return None
+        if state.successor == "restart":
+            return Succession(home, state.identity.boot_id)
+        (record,) = [r for r in state.records.values() if r.state == STARTED and r.environment == state.successor]
+        confirm_ms = self._settings.update_confirm_ms
+        return Succession(home, state.identity.boot_id, record.id, record.environment, confirm_ms)
 
     def _hello(self, identity: Identity) -> Hello:
         return Hello(
@@ -140,11 +183,18 @@ class Daemon:
         say("info", "Config", f"Heartbeat every {settings.heartbeat_interval_ms / 1000:g} s")
         say("info", "Config", f"Executors {', '.join(state.executors)}", capacity=state.duties.capacity)
         say("info", "Config", f"Provides {', '.join(state.provides)}")
+        for executor, word in state.logins().items():
+            if word_of(word) == EXPIRING:
+                date, mend = word.partition(":")[2], mend_of(executor, word)
+                say("warning", "Auth", t("liveness.token_expiring", executor=executor, date=date, mend=mend))
 
     def _drive(self, driver: Driver, state: WorkerState) -> bool:
         """Start the loops and wait for their end → whether it was waited for."""
         old = self._install_signals()
+        pulse = Pulse(state)
+        watchdog = Watchdog(self._ambient, lambda: driver.ask(pulse.is_well))
         driver.start("main", lambda: self._main(state), again=False)
+        watchdog.ready()
         asked = 0
         try:
             while asked < TOO_MANY_SIGNALS:
@@ -153,9 +203,11 @@ class Daemon:
                     if told == ord("e"):
                         return True
                     asked += 1
+                    watchdog.stopping()
                     driver.change(state.ask_to_stop)
             return False
         finally:
+            watchdog.close()
             for number, handler in old.items():
                 signal.signal(number, handler)
             if old:
@@ -173,9 +225,3 @@ class Daemon:
             return {}
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         return {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
-
-
-def _with_package_path(env: dict[str, str], ambient: Mapping[str, str]) -> dict[str, str]:
-    """Our own child must find this package even where it is not installed."""
-    path = ambient.get("PYTHONPATH")
-    return {**env, "PYTHONPATH": path} if path else env

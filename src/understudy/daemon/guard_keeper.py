@@ -12,17 +12,19 @@ from understudy.worker.state import WorkerState
 STEADY_MS = 10_000  # a guard that lived so long was not broken from the start
 FAILURES_MAX = 3
 LOOK_MS = 10_000
+LIMIT_MS = 60_000  # without a living guard nothing is started
 
 
 def guard_loop(state: WorkerState) -> Loop:
     """Start it, wait for its death, start another; say so when that goes on."""
     backoff = Backoff(100, 30_000, state.jitter)
     failures = 0
+    state.liveness.begin("guard", LIMIT_MS)
     while not state.is_stopped:
-        state.mark("guard")
         started_ms = state.clock.mono_ms()
         failed: Failed | None = yield StartGuard()
         if failed is None:
+            state.mark("guard")
             yield from _tell_all(state)
             yield from _until_it_dies(state)
         if state.is_stopped:

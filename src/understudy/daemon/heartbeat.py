@@ -8,12 +8,15 @@ from typing import Any
 import msgspec
 
 from understudy.clock import MS_PER_S, iso
+from understudy.daemon.directives import take_orders
+from understudy.daemon.hub_away import HubAway
 from understudy.texts import t
 from understudy.wire.limits import CHECKPOINT_BYTES_MAX
 from understudy.worker.backoff import Backoff
-from understudy.worker.effects import Answer, Call, Failed, Loop, ResetConnections, Say, Steps, TellGuard, Wait
+from understudy.worker.effects import Abort, Answer, Call, Failed, Loop, ResetConnections, Say, Steps, TellGuard, Wait
 from understudy.worker.executors import Progress
 from understudy.worker.guard_policy import Held
+from understudy.worker.orders import REPORTS_MAX, Record, report_of
 from understudy.worker.results import Result
 from understudy.worker.state import (
     IDLE,
@@ -31,6 +34,8 @@ SAID_EVERY_MS = 60_000
 LAST_BEATS_MAX = 3
 PROGRESS_CHARS_MAX = 1_000
 NO_LEASE_MS = 600_000  # the longest that there is: nothing is in a hurry
+CONTACT_BEATS = 2  # between two accepted beats no more than so many intervals count as contact
+ENDING_MS = 60_000  # how long ending a run may take (TERM, KILL, verdict)
 SLEPT_MS_MIN = 2_000  # clocks differ by less when nobody sleeps
 
 
@@ -45,6 +50,8 @@ class Beat:
         running_now = {run.task.id for run in self.runs}
         waiting = (r for r in state.results.values() if r.task_id not in running_now)
         self.results: tuple[Result, ...] = tuple(waiting)[: max(0, RUNNING_NAMED_MAX - len(self.runs))]
+        untold = (record for record in state.records.values() if not record.is_told)
+        self.records: tuple[Record, ...] = tuple(untold)[:REPORTS_MAX]
 
 
 def heartbeat_loop(state: WorkerState) -> Loop:
@@ -54,8 +61,8 @@ def heartbeat_loop(state: WorkerState) -> Loop:
     last_beats = 0
     skew_ms = state.clock.now_ms() - state.clock.mono_ms()
     said_ms: int | None = None
+    away = HubAway(state.duties.hub_away_ms, state.identity.daemon_id, state.clock.mono_ms())
     while state.mode != IDLE:
-        state.mark("heartbeat")
         beat = Beat(state)
         skew_ms = yield from _wake_up(state, beat, skew_ms)
         is_last = state.mode == STOPPING
@@ -65,6 +72,10 @@ def heartbeat_loop(state: WorkerState) -> Loop:
             failures.reset()
             refusals.reset()
             state.slept_said_ms += beat.slept_ms
+            state.must_ask = False
+            state.liveness.heard(state.clock.mono_ms(), CONTACT_BEATS * state.duties.interval_ms)
+            state.mark("heartbeat")
+            yield from away.heard(state.clock.mono_ms())
             yield from _heed(state, beat, answer.body)
             said_ms = yield from _say_sent(state, said_ms)
             if is_last:
@@ -75,6 +86,9 @@ def heartbeat_loop(state: WorkerState) -> Loop:
         if last_beats >= LAST_BEATS_MAX:
             break
         yield from _say_failed(state, answer)
+        if beat.slept_ms >= SLEPT_MS_MIN:
+            away.woke_up(state.clock.mono_ms())
+        yield from away.missed(state.clock.mono_ms())
         if state.mode != IDLE:
             is_refused = isinstance(answer, Answer) and answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
             pause_ms = refusals.next_ms() if is_refused else failures.next_ms()
@@ -94,18 +108,34 @@ def beat_body(state: WorkerState, beat: Beat) -> dict[str, Any]:
         "intervalSec": seconds(state.duties.interval_ms),
         "version": state.identity.version,
         "running": [
-            *(_named(run, progress) for run, progress in beat.progress),
+            *(_named(run, progress) | _quiet(state, run, progress) for run, progress in beat.progress),
             *(_named_result(r) for r in beat.results),
         ],
-        "loops": {name: iso(at) for name, at in state.progress.items()},
-        "auth": dict(state.auth),
+        "loops": state.liveness.told(),
         "capacity": state.duties.capacity,
         "provides": list(state.provides),
         "state": state.mode,
     }
+    if logins := state.logins():
+        body["auth"] = logins
     if beat.slept_ms >= SLEPT_MS_MIN:
         body["sleptSec"] = seconds(beat.slept_ms)
+    if beat.records:
+        body["directives"] = [report_of(record) for record in beat.records]
+    if not state.is_known and state.starts_last_hour:
+        body["startsLastHour"] = state.starts_last_hour
     return body
+
+
+def _quiet(state: WorkerState, run: Run, progress: Progress) -> dict[str, Any]:
+    """For how long a run that should show signs of life has shown none, and when it should have been ended."""
+    idle_ms_max = run.plan.idle_ms_max if run.plan is not None else None
+    if progress is not run.quiet[0]:
+        run.quiet = (progress, state.liveness.contact_ms)
+    if idle_ms_max is None:
+        return {}
+    idle_ms = state.liveness.contact_ms - run.quiet[1]
+    return {"idleSec": seconds(idle_ms), "idleLimitSec": seconds(idle_ms_max + ENDING_MS)}
 
 
 def _named(run: Run, progress: Progress) -> dict[str, Any]:
@@ -137,8 +167,9 @@ def _heed(state: WorkerState, beat: Beat, body: dict[str, Any]) -> Loop:
     lost, cancel = _ids(body.get("lost")), _ids(body.get("cancel"))
     if not state.is_known:
         state.is_known = True
-        for signal in ("claim", "register"):
+        for signal in ("claim", "register", "directives"):
             state.signals.raise_(signal)
+    take_orders(state, body.get("directives"), beat.records)
     renewed = []
     for run, progress in beat.progress:
         if run.task.id in lost:
@@ -180,7 +211,9 @@ def _wake_up(state: WorkerState, beat: Beat, skew_ms: int) -> Steps[int]:
     now_skew_ms = state.clock.now_ms() - state.clock.mono_ms()
     if beat.slept_ms >= SLEPT_MS_MIN:
         yield Say("info", "Daemon", "Machine slept", {"sleptSec": seconds(beat.slept_ms)})
+        state.must_ask = True
         yield ResetConnections()
+        yield Abort("claim")  # its connection died meanwhile, and would not say so for long
     elif abs(now_skew_ms - skew_ms) >= SLEPT_MS_MIN:
         yield Say("warning", "Daemon", "Wall clock jumped", {"bySec": seconds(now_skew_ms - skew_ms)})
         yield ResetConnections()

@@ -15,6 +15,8 @@ from understudy.runtime.lock import FileLock, LockedError
 from understudy.texts import t
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+HOUR_MS = 3_600_000
+STARTS_MAX = 1_000
 _NOT_ID = re.compile(r"[^A-Za-z0-9._:-]+")
 
 
@@ -41,6 +43,10 @@ class Home:
         self.spool = self.root / "spool"
         self.evidence = self.root / "evidence"
         self.markers = self.root / "runs"
+        self.outputs = self.root / "outputs"
+        self.directives = self.root / "directives.json"
+        self.arrived = self.root / "arrived"  # the last life of which a beat was accepted
+        self.verdict = self.root / "verdict.json"  # why an update was taken back
         for path in (self.spool, self.evidence, self.markers):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -72,6 +78,15 @@ class Home:
         boot_id = ids.new_after("boot", last)
         write_durably(path, boot_id.encode())
         return boot_id
+
+    def count_start(self, now_ms: int) -> int:
+        """Note this start → how many there were within the last hour, this one included."""
+        path = self.root / "starts"
+        said = path.read_text(errors="replace").split() if path.exists() else []
+        starts = [int(at) for at in said if at.isdecimal() and now_ms - HOUR_MS < int(at) <= now_ms]
+        starts = [*starts, now_ms][-STARTS_MAX:]
+        path.write_text(" ".join(map(str, starts)))
+        return len(starts)
 
 
 def write_durably(path: Path, content: bytes) -> None:

@@ -7,9 +7,11 @@ from functools import partial
 from http import HTTPStatus
 
 from understudy.clock import iso
+from understudy.daemon.directives import directive_loop, load_directives
 from understudy.daemon.guard_keeper import guard_loop
 from understudy.daemon.heartbeat import heartbeat_loop
 from understudy.texts import t
+from understudy.worker.auth import auth_loop, to_ask
 from understudy.worker.backoff import Backoff
 from understudy.worker.claim import claim_loop
 from understudy.worker.effects import Abort, Answer, Call, Fork, Loop, Say, Steps, Wait
@@ -21,18 +23,23 @@ DELIVER_FIRST_MS = 10_000
 CUT_MS = 15_000  # TERM, 5 s, KILL, and a few tries to release
 DELIVER_LAST_MS, DELIVER_LAST_HURRY_MS = 5_000, 1_000
 LAST_BEAT_MS = 5_000
+ENDING_MS = 60_000
 LOOK_MS = 500
 
 
 def main_loop(state: WorkerState) -> Loop:
     """Deliver what an earlier life left, then beat, claim and report until asked to stop; then drain."""
     yield from load_spool(state)
+    yield from load_directives(state)
     yield Fork("guard", partial(guard_loop, state))
+    if to_ask(state):
+        yield Fork("auth", partial(auth_loop, state))
     yield from deliver_first(state, DELIVER_FIRST_MS)
     yield Fork("heartbeat", partial(heartbeat_loop, state))
     yield Fork("report", partial(report_loop, state))
     yield Fork("register", partial(register_loop, state), again=False)
     yield Fork("claim", partial(claim_loop, state))
+    yield Fork("directives", partial(directive_loop, state))
     yield Say("info", "Daemon", "Poll loop started")
     said_idle = False
     while not state.is_stop_asked:
@@ -52,7 +59,7 @@ def drain(state: WorkerState) -> Loop:
     for name in ("beat", "claim"):
         state.signals.raise_(name)
     yield Abort("claim")
-    yield from _until(state, lambda: not state.runs or state.is_in_a_hurry, state.duties.drain_ms)
+    yield from _until(state, lambda: not state.runs or state.is_in_a_hurry, _drain_ms(state))
     for run in state.runs.values():
         state.stop_run(run, "drain")
     yield from _until(state, lambda: not state.runs, CUT_MS)
@@ -60,10 +67,16 @@ def drain(state: WorkerState) -> Loop:
     yield from _until(state, lambda: not state.results, limit_ms)
     yield from _say_goodbye(state)
     state.is_stopped = True
-    for name in ("report", "guard"):
+    for name in ("report", "guard", "auth", "directives"):
         state.signals.raise_(name)
     left = {"undelivered": len(state.results) or None, "running": len(state.runs) or None}
     yield Say("info", "Daemon", "Stopped", left)
+
+
+def _drain_ms(state: WorkerState) -> int:
+    """How long runs may go on: whoever asked for a restart gave it that much time, all but what an end may take."""
+    left_ms = state.drain_until_ms - ENDING_MS - state.clock.mono_ms()
+    return max(state.duties.drain_ms, left_ms if state.drain_until_ms else 0)
 
 
 def _say_goodbye(state: WorkerState) -> Loop:

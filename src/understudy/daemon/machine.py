@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import Any
+from uuid import uuid4
+
+import msgspec
 
 from understudy.clock import Clock
+from understudy.daemon.awake import Awake
 from understudy.daemon.guard_link import GuardLink
 from understudy.daemon.home import Home
 from understudy.daemon.hub_client import HubClient
+from understudy.daemon.installation import InstallError
+from understudy.daemon.outputs import Outputs
+from understudy.daemon.remembered import DirectiveFile
+from understudy.daemon.sessions import SessionFile
 from understudy.daemon.spool import Spool
 from understudy.log import Log
 from understudy.runtime.children import Child
 from understudy.runtime.drive import Driver
+from understudy.runtime.local_notice import LocalNotices
 from understudy.worker.effects import (
     Abort,
     AskGuard,
@@ -21,8 +31,15 @@ from understudy.worker.effects import (
     Effect,
     Failed,
     Forget,
+    Install,
+    Installed,
     Keep,
+    KeepDirectives,
+    KeepSessions,
+    LoadDirectives,
     LoadSpool,
+    Plan,
+    Probe,
     ResetConnections,
     Say,
     Shelve,
@@ -31,8 +48,10 @@ from understudy.worker.effects import (
     StartGuard,
     StopRun,
     TellGuard,
+    TellOwner,
 )
-from understudy.worker.executors import Ended, Progress
+from understudy.worker.executors import MARKER, Ended, Progress, SignsOfLife
+from understudy.worker.orders import Order
 from understudy.worker.process_tree import ProcessTree
 
 NOTE_MS = 3_000  # how often the processes of a run are noted (facts/assistants b.3)
@@ -41,14 +60,29 @@ NOTE_MS = 3_000  # how often the processes of a run are noted (facts/assistants 
 class Machine:
     """The performer of a real daemon."""
 
-    def __init__(self, driver: Driver, clock: Clock, log: Log, hub: HubClient, guard: GuardLink, home: Home) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        clock: Clock,
+        log: Log,
+        hub: HubClient,
+        guard: GuardLink,
+        home: Home,
+        directives: DirectiveFile,
+        awake: Awake,
+    ) -> None:
         self._driver = driver
         self._clock = clock
         self._log = log
         self._hub = hub
         self._guard = guard
         self._home = home
+        self._directives = directives
+        self._awake = awake
+        self.owner: LocalNotices | None = None  # by which this machine's owner is told, past the hub
         self._spool = Spool(home)
+        self._outputs = Outputs(home.outputs)
+        self.sessions = SessionFile(home.root / "sessions.json")
         self._children: dict[str, Child] = {}
 
     def perform(self, effect: Effect) -> Any:  # noqa: C901, PLR0911, PLR0912 - one line per effect
@@ -57,6 +91,8 @@ class Machine:
                 return self._hub.call(effect)
             case Say(level, component, message, fields):
                 return self._log.emit(level, component, message, **fields)
+            case TellOwner(level, title, text):
+                return self.owner.tell(level, title, text) if self.owner is not None else None
             case AwaitRun(run_id, timeout_ms):
                 return self._await_run(run_id, timeout_ms)
             case TellGuard(message):
@@ -67,6 +103,16 @@ class Machine:
                 return self._spawn(effect)
             case StopRun(run_id, grace_ms):
                 return self._stop(run_id, grace_ms)
+            case Probe(plan, timeout_ms):
+                return self._probe(plan, timeout_ms)
+            case KeepSessions(sessions):
+                return self.sessions.save(sessions)
+            case LoadDirectives(has_arrived):
+                return self._directives.load(has_arrived=has_arrived)
+            case KeepDirectives(memory):
+                return self._directives.save(memory)
+            case Install(order, timeout_ms):
+                return self._install(order, timeout_ms)
             case Keep(result):
                 return _or_failed(lambda: self._spool.keep(result))
             case Forget(name):
@@ -100,6 +146,9 @@ class Machine:
 
     def end_everything(self) -> None:
         """The last resort of an orderly end: no child outlives it."""
+        self._directives.installation.stop()
+        if self.owner is not None:
+            self.owner.stop()
         for child in list(self._children.values()):
             child.end(0)
 
@@ -113,12 +162,41 @@ class Machine:
                 effect.reading,
                 self._clock,
                 lambda: self._driver.raise_signal(f"run:{effect.run_id}"),
+                self._outputs.begin(effect.run_id),
             )
         except (OSError, ValueError) as error:
             marker.unlink(missing_ok=True)
             return Failed(f"{effect.plan.argv[0]}: {error}")
         self._children[effect.run_id] = child
+        self._awake.hold(effect.run_id)
         return Spawned(child.pid, child.birth)
+
+    def _probe(self, plan: Plan, timeout_ms: int) -> Ended | Failed:
+        """A run of its own, short and unguarded: it does nothing but look."""
+        run_id = f"probe-{uuid4()}"
+        plan = msgspec.structs.replace(plan, env={**plan.env, MARKER: run_id})
+        is_over = threading.Event()
+        marker = self._home.markers / run_id
+        try:
+            marker.write_text("")
+            child = Child(run_id, plan, SignsOfLife(), self._clock, is_over.set)
+        except (OSError, ValueError) as error:
+            marker.unlink(missing_ok=True)
+            return Failed(f"{plan.argv[0]}: {error}")
+        ended = self._await_probe(child, is_over, timeout_ms)
+        marker.unlink(missing_ok=True)
+        return ended or Failed(f"{plan.argv[0]}: no answer within {timeout_ms} ms")
+
+    def _await_probe(self, child: Child, is_over: threading.Event, timeout_ms: int) -> Ended | None:
+        until_ms = self._clock.mono_ms() + timeout_ms
+        while not isinstance(news := child.look(), Ended):
+            left_s = (until_ms - self._clock.mono_ms()) / 1000
+            if left_s <= 0:
+                child.end(0)
+                return None
+            is_over.wait(left_s)
+            is_over.clear()
+        return news
 
     def _await_run(self, run_id: str, timeout_ms: int) -> Ended | Progress | None:
         child = self._children.get(run_id)
@@ -144,8 +222,16 @@ class Machine:
             self._bury(run_id)
         return ended
 
+    def _install(self, order: Order, timeout_ms: int) -> Installed | Failed:
+        try:
+            environment, version = self._directives.installation.install(order, timeout_ms)
+        except InstallError as error:
+            return Failed(error.message)
+        return Installed(environment, version)
+
     def _bury(self, run_id: str) -> None:
         self._children.pop(run_id, None)
+        self._awake.let_go(run_id)
         with contextlib.suppress(OSError):
             (self._home.markers / run_id).unlink(missing_ok=True)
 

@@ -6,10 +6,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from understudy.coordinator import health, leases, tasks
+from understudy.coordinator import directives, health, leases, takeover, tasks
 from understudy.coordinator.actions import Decision, Event
-from understudy.coordinator.nouns import LEASED, Daemon, Hearing, Incident, Now, Task
+from understudy.coordinator.nouns import LEASED, Daemon, Directive, Hearing, Incident, Now, Task
+from understudy.coordinator.takeover_nouns import TakeoverState
 from understudy.hub.operation import Operation
+from understudy.hub.scene import STATE_ID, state_of
 from understudy.hub.working_set import Needs, WorkingSet
 
 DUE_MAX = 500
@@ -29,6 +31,10 @@ class Ring(Operation):
         for daemon in work.due.daemons:
             if daemon.incident_id:
                 needs.row(Incident, daemon.incident_id)
+        for directive in work.due.directives:
+            needs.row(Daemon, directive.daemon_id)
+        if work.due.daemons:
+            needs.row(TakeoverState, STATE_ID)
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Each is judged as it stands now: what was renewed in this very batch is not expired."""
@@ -52,11 +58,13 @@ class Ring(Operation):
                 continue
             looked = self._look(work, daemon, now)
             save += (looked.daemon, *looked.save)
-            events += looked.events
+            events += (_with_takeover(event, work) for event in looked.events)
             late += sum(event.name == "daemon.late" for event in looked.events)
         suspect = _suspect(work, late, now)
-        is_more = any(len(part) == DUE_MAX for part in (work.due.leases, work.due.delayed, work.due.daemons))
-        return Decision(is_more, (*save, *suspect[0]), (*events, *suspect[1]))
+        ended = _end_directives(work, {row.id: row for row in save if isinstance(row, Daemon)}, now)
+        found_due = (work.due.leases, work.due.delayed, work.due.daemons, work.due.directives)
+        is_more = any(len(part) == DUE_MAX for part in found_due)
+        return Decision(is_more, (*save, *suspect[0], *ended[0]), (*events, *suspect[1], *ended[1]))
 
     @staticmethod
     def _look(work: WorkingSet, daemon: Daemon, now: Now) -> health.Health:
@@ -75,15 +83,44 @@ class Rest(Operation):
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Stop counting until the next lease or watched daemon."""
-        is_stirred = any(isinstance(row, Task | Daemon) for row in work.dirty.values())
-        if is_stirred or work.deadlines is None or work.deadlines.lease_h or work.deadlines.health_h:
+        is_stirred = any(isinstance(row, Task | Daemon | Directive) for row in work.dirty.values())
+        nearest = work.deadlines
+        if is_stirred or nearest is None or nearest.lease_h or nearest.health_h or nearest.directive_h:
             return Decision(answer=False)
         hearing = work.get(Hearing, 1) or Hearing()
         return Decision(answer=True, save=(replace(hearing, idle=1, heard_at=now.wall),))
 
 
+def _with_takeover(event: Event, work: WorkingSet) -> Event:
+    """Whoever reads that a daemon is down also reads what is done for those who wait for it."""
+    if event.name != "daemon.down":
+        return event
+    word = takeover.doing(work.policy.takeover, state_of(work))
+    return replace(event, fields={**event.fields, "takeover": word})
+
+
 def _rang(now: Now) -> Event:
     return Event(now.wall, "debug", "alarm.triggered", "TaskCoordinator", "Alarm triggered", {}, live_only=True)
+
+
+def _end_directives(
+    work: WorkingSet, looked: dict[str, Daemon], now: Now
+) -> tuple[tuple[Directive | Daemon, ...], tuple[Event, ...]]:
+    """Directives whose time is over, and their daemons with that many fewer; `looked` is how those stand now."""
+    rows: list[Directive | Daemon] = []
+    events: list[Event] = []
+    for found in work.due.directives:
+        known = work.get(Directive, found.id)
+        step = directives.rung(known, now) if known is not None else None
+        if known is None or step is None or step.directive is known:
+            continue
+        rows.append(step.directive)
+        events += step.events
+        daemon = looked.get(known.daemon_id) or work.get(Daemon, known.daemon_id)
+        if daemon is not None:
+            looked[daemon.id] = replace(daemon, open_directives=max(daemon.open_directives - 1, 0))
+            rows.append(looked[daemon.id])
+    return tuple(rows), tuple(events)
 
 
 def _suspect(work: WorkingSet, late: int, now: Now) -> tuple[tuple[Any, ...], tuple[Event, ...]]:

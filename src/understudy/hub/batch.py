@@ -14,9 +14,10 @@ from msgspec import Struct
 from understudy.clock import Clock
 from understudy.coordinator.actions import Decision
 from understudy.coordinator.hearing import awake, hear
-from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Hearing, Now, Policy, Task
+from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Directive, Hearing, Notice, Now, Policy, Task
 from understudy.errors import StoreDownError, UnderstudyError
 from understudy.hub.operation import Operation
+from understudy.hub.outbox import outbox_rows
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.ids import IdMaker
 from understudy.store.base import Store, StoredEvent, Transaction
@@ -33,6 +34,7 @@ class Committed(Struct, frozen=True):
     deadline_h: int = 0  # the nearest new deadline, 0: none
     available_at: int = 0
     now: Now = Now(0, 0)
+    due: tuple[str, ...] = ()  # channels that have something waiting which they had not before
 
 
 class Engine:
@@ -71,6 +73,7 @@ class Engine:
         work.load(tx, needs)
         hearing = work.get(Hearing, hearing_key) or Hearing()
         heard, now, gap = hear(hearing, self.clock.now_ms())
+        work.now = now
         if gap is not None:
             work.events.append(gap)
         if heard is not hearing:
@@ -78,6 +81,8 @@ class Engine:
         if needs.due_limit:
             work.load_due(tx.due(now.h, now.wall, needs.due_limit))
             work.recent_incidents = tx.incidents_since(now.h - SUSPECT_WINDOW_MS) if work.due.daemons else 0
+        if needs.outboxes:
+            work.load_outboxes(tx, needs.outboxes, now.wall)
         more, details = Needs(), Needs()
         for operation in operations:
             operation.more(work, more)
@@ -100,6 +105,9 @@ class Engine:
 
     def _save(self, tx: Transaction, work: WorkingSet, now: Now, answers: tuple[Any, ...]) -> Committed:
         _stay_awake(work, now)
+        told = outbox_rows(tx, work, now)
+        if told:
+            work.apply(Decision(save=told))
         rows = [row for row in work.dirty.values() if row is not None]
         tx.save_many(rows)
         for (noun, key), row in work.dirty.items():
@@ -115,6 +123,7 @@ class Engine:
             _nearest(_deadline_h(row) for row in rows),
             _nearest(row.available_at for row in rows if isinstance(row, Task) and _is_delayed(row)),
             now,
+            _channels(rows) if self.policy.routes.targets else (),
         )
 
 
@@ -131,7 +140,13 @@ def _stay_awake(work: WorkingSet, now: Now) -> None:
 def _deadline_h(row: Struct | None) -> int:
     if isinstance(row, Task):
         return row.expires_h if row.status == LEASED else 0
+    if isinstance(row, Directive):
+        return row.expires_h
     return row.deadline_h if isinstance(row, Daemon) else 0
+
+
+def _channels(rows: Sequence[Struct]) -> tuple[str, ...]:
+    return tuple({row.target for row in rows if isinstance(row, Notice) and row.state == "waiting"})
 
 
 def _is_delayed(task: Task) -> bool:
@@ -151,4 +166,5 @@ def joined(parts: Sequence[Committed]) -> Committed:
         _nearest(part.deadline_h for part in parts),
         _nearest(part.available_at for part in parts),
         parts[-1].now,
+        tuple({target for part in parts for target in part.due}),
     )

@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from understudy.clock import parse_iso
 from understudy.coordinator import tasks
@@ -13,6 +14,7 @@ from understudy.coordinator.actions import Decision, Event
 from understudy.coordinator.nouns import Now, Task, TaskBody
 from understudy.errors import BadRequestError, MismatchError
 from understudy.hub.operation import Operation
+from understudy.hub.reply import reply_of
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.tasks import EnqueueBody
 
@@ -50,7 +52,9 @@ class Enqueue(Operation):
                     raise MismatchError(f"The id or idempotency key of {known.id} was used with another body")
                 answers.append({"taskId": known.id, "created": False})
                 continue
-            change = tasks.enqueue(task_of(body, task_id, self.submitter, spec, now, nth, work.policy.timeout_s), now)
+            task = task_of(body, task_id, self.submitter, spec, now, nth, work.policy.timeout_s)
+            reply_to = reply_of(body.reply_to, work.policy.routes.targets)
+            change = tasks.enqueue(replace(task, reply_to=reply_to) if reply_to else task, now)
             here[task_id] = change.task
             if body.dedup_key:
                 keys[body.dedup_key] = task_id

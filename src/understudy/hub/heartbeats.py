@@ -8,19 +8,22 @@ import msgspec
 from msgspec.structs import replace
 
 from understudy.clock import iso
-from understudy.coordinator import identity, leases
+from understudy.coordinator import identity, leases, liveness
 from understudy.coordinator.actions import Decision, Event
 from understudy.coordinator.health import health_event, limits_of
 from understudy.coordinator.identity import LEGACY, Arrival, watch_name
 from understudy.coordinator.leases import Change
-from understudy.coordinator.nouns import CANCELLED, LEASED, NAMED, Daemon, Now, Task
+from understudy.coordinator.nouns import CANCELLED, LEASED, NAMED, Daemon, Directive, Now, Task
 from understudy.errors import ConflictError
+from understudy.hub.directives import directive_order, offer
 from understudy.hub.leases import need_progress, progress_of
 from understudy.hub.life import alive, need_incident
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.daemons import HeartbeatBody, RunningBody
 
+STARTS_MAX = 5  # within an hour, before it is told
+HOUR_MS = 3_600_000
 SAID = {"draining": "draining", "paused": "paused", "stopping": "stopped"}
 _REFUSED = {
     "id_taken": "This id belongs to another machine: choose another --id, or forget the daemon",
@@ -47,8 +50,11 @@ class Heartbeat(Operation):
             need_progress(needs, task_id, run)
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
-        """The incident that this beat may close."""
+        """The incident that this beat may close, and the directives that wait for it."""
         need_incident(work, needs, self.daemon_id)
+        daemon = work.get(Daemon, self.daemon_id)
+        if daemon is not None and daemon.open_directives and self.body.boot_id:
+            needs.directives.add(self.daemon_id)
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Judge who beats, settle what its boot and its `running` say, renew, answer."""
@@ -71,15 +77,50 @@ class Heartbeat(Operation):
             task = work.get(Task, run.task_id)
             if task is not None and task.token == run.token and arrival.is_sign_of_life:
                 rows += progress_of(work, task, run, now, is_strict=False)
+        offered: list[Directive] = []
         if arrival.is_sign_of_life:
+            events += self._logins(daemon, now)
             said = self._described(daemon, arrival, now)
             stretched = self._stretched(work, said, now)
-            after, told = alive(work, stretched.daemon, now, self._said_state(), "")
-            rows += after
-            events += [*stretched.events, *told]
-            daemon = stretched.daemon
+            heard = offer(work, stretched.daemon, self.body, now)
+            restless = self._restless(heard.daemon, arrival, now)
+            after, told = self._alive(work, restless.daemon, now, comes_back=heard.comes_back)
+            rows += [*heard.save, *after]
+            events += [*stretched.events, *heard.events, *restless.events, *told]
+            daemon, offered = restless.daemon, heard.offered
         answer = self._answer(work, daemon, [c.task for c in renewed], lost, cancelled, now)
+        if self.body.daemon_id is not None:
+            answer["directives"] = [directive_order(directive, now) for directive in offered]
         return Decision(answer, tuple(rows), tuple(events))
+
+    def _alive(
+        self, work: WorkingSet, daemon: Daemon, now: Now, *, comes_back: bool
+    ) -> tuple[tuple[object, ...], tuple[Event, ...]]:
+        """It is as it says, unless what it says of its parts shows that it is stuck."""
+        body, state = self.body, SAID.get(self.body.state or "", "healthy")
+        if state == "stopped" and comes_back:
+            state = "healthy"
+        if state == "healthy" and (body.loops or body.auth or body.running):
+            running = [(run.task_id, run.idle_sec, run.idle_limit_sec) for run in body.running or ()]
+            trouble = liveness.trouble_of(body.loops or {}, liveness.auth_of(daemon, body.auth), running)
+            if trouble is not None:
+                why = {"code": trouble.code, "what": trouble.what, "mend": trouble.mend or None}
+                return alive(work, daemon, now, "stuck", trouble.reason, **why)
+        return alive(work, daemon, now, state, "")
+
+    def _logins(self, daemon: Daemon, now: Now) -> tuple[Event, ...]:
+        """A word about each login that is not as it was."""
+        auth = self.body.auth
+        return liveness.auth_told(daemon, auth, now) if auth and _json(auth) != daemon.auth else ()
+
+    def _restless(self, daemon: Daemon, arrival: Arrival, now: Now) -> _Told:
+        """A word, at most once an hour, about a daemon that is started again and again."""
+        starts = self.body.starts_last_hour or 0
+        if not arrival.is_new_boot or starts <= STARTS_MAX or now.wall - daemon.restarting_at < HOUR_MS:
+            return _Told(daemon, ())
+        message = f"Daemon {daemon.id} was started {starts} times within an hour"
+        event = health_event(daemon, now, "daemon.restarting", "warning", message, startsLastHour=starts)
+        return _Told(replace(daemon, restarting_at=now.wall), (event,))
 
     def _started(self, known: Daemon | None, arrival: Arrival, now: Now) -> tuple[Event, ...]:
         """A word about a daemon that was never seen before, or was started anew."""
@@ -99,9 +140,6 @@ class Heartbeat(Operation):
     def _is_overtaken(self, daemon: Daemon) -> bool:
         """Whether a later beat of this boot was heard before: this one is a sign of life, and nothing else."""
         return self.body.seq is not None and bool(self.body.boot_id) and self.body.seq <= daemon.seq
-
-    def _said_state(self) -> str:
-        return SAID.get(self.body.state or "", "healthy")
 
     def _ends(self, work: WorkingSet, daemon: Daemon, now: Now, *, is_new_boot: bool) -> dict[str, Change]:
         """Leases that this beat ends: those of an older boot, and those it once named and names no more."""
@@ -166,9 +204,11 @@ class Heartbeat(Operation):
 
     def _stretched(self, work: WorkingSet, daemon: Daemon, now: Now) -> _Told:
         """A daemon that announces an interval too long for its limits is judged by longer ones; said once."""
+        if daemon.interval_ms == daemon.interval_told:
+            return _Told(daemon, ())
         limits = limits_of(daemon, work.policy)
         plain = daemon.late_after_ms or work.policy.late_after_ms
-        if daemon.interval_ms == daemon.interval_told or limits.late_ms == plain:
+        if limits.late_ms == plain:
             return _Told(daemon, ())
         message = (
             f"Daemon {daemon.id} beats every {daemon.interval_ms / 1000:g} s: "
@@ -191,7 +231,6 @@ class Heartbeat(Operation):
             "nextInSec": interval_ms / 1000,
             "lost": lost,
             "cancel": cancelled,
-            "directives": [],
         }
 
 
@@ -211,8 +250,12 @@ def _recorded(daemon: Daemon, now: Now) -> tuple[Event, Event]:
 
 
 def _run_json(run: RunningBody) -> dict[str, Any]:
-    said = {"taskId": run.task_id, "token": run.token}
-    return said | ({"progressAt": run.progress_at} if run.progress_at else {})
+    said: dict[str, Any] = {"taskId": run.task_id, "token": run.token}
+    if run.progress_at:
+        said["progressAt"] = run.progress_at
+    if run.idle_limit_sec:
+        said |= {"idleSec": run.idle_sec, "idleLimitSec": run.idle_limit_sec}
+    return said
 
 
 def _json(value: Any) -> str:

@@ -41,6 +41,33 @@ class Acknowledge(Operation):
         return Decision({"success": True, "incident": incident_json(seen)}, (seen,), (event,))
 
 
+class Snooze(Operation):
+    """Reminders, and whatever still waits to be told of it, pause for a while."""
+
+    def __init__(self, incident_id: str, for_ms: int, by: str) -> None:
+        self.incident_id = incident_id
+        self.for_ms = for_ms
+        self.by = by
+
+    def needs(self, needs: Needs) -> None:
+        """The incident."""
+        needs.row(Incident, self.incident_id)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Until then; a later word counts, also to end it."""
+        incident = work.get(Incident, self.incident_id)
+        if incident is None:
+            raise NotFoundError("Incident not found")
+        until = now.wall + self.for_ms
+        quiet = replace(incident, snoozed_until=until)
+        fields = {"incidentId": incident.id, "daemonId": incident.daemon_id, "by": self.by, "until": iso(until)}
+        message = f"Incident of {incident.daemon_id} snoozed"
+        event = Event(
+            now.wall, "info", "incident.snoozed", "TaskCoordinator", message, fields, daemon_id=incident.daemon_id
+        )
+        return Decision({"success": True, "incident": incident_json(quiet)}, (quiet,), (event,))
+
+
 def incident_json(incident: Incident) -> dict[str, Any]:
     """An incident as the contract shapes it."""
     shaped: dict[str, Any] = {
@@ -60,4 +87,6 @@ def incident_json(incident: Incident) -> dict[str, Any]:
     if incident.acknowledged_by:
         shaped["acknowledgedBy"] = incident.acknowledged_by
         shaped["acknowledgedAt"] = iso(incident.acknowledged_at)
+    if incident.snoozed_until:
+        shaped["snoozedUntil"] = iso(incident.snoozed_until)
     return shaped

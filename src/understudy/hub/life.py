@@ -41,10 +41,10 @@ def touch(work: WorkingSet, worker_id: str, now: Now) -> tuple[tuple[object, ...
 
 
 def alive(
-    work: WorkingSet, daemon: Daemon, now: Now, said: str, reason: str
+    work: WorkingSet, daemon: Daemon, now: Now, said: str, reason: str, **why: object
 ) -> tuple[tuple[object, ...], tuple[Event, ...]]:
     """Rows and events of a daemon that is alive and says how it is; closes its incident."""
-    after = health.seen(daemon, now, work.policy, said, reason)
+    after = health.seen(daemon, now, work.policy, said, reason, **why)
     rows: tuple[object, ...] = (after.daemon, *after.save)
     if daemon.incident_id and not after.daemon.incident_id:
         incident = work.get(Incident, daemon.incident_id)

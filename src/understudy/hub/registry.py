@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from understudy.clock import iso
-from understudy.coordinator import health, leases, tasks
+from understudy.coordinator import directives, health, leases, tasks
 from understudy.coordinator.actions import Decision
 from understudy.coordinator.nouns import LEASED, Daemon, Incident, Now, Task
 from understudy.errors import BadRequestError, NotFoundError
@@ -99,6 +99,14 @@ class OldHeartbeat(Operation):
         return Decision({"success": True}, rows, events)  # type: ignore[arg-type]
 
 
+def known_daemon(work: WorkingSet, daemon_id: str) -> Daemon:
+    """The daemon; NotFoundError if there is none."""
+    daemon = work.get(Daemon, daemon_id)
+    if daemon is None:
+        raise NotFoundError(UNKNOWN)
+    return daemon
+
+
 class OwnerOperation(Operation):
     """What an owner does with one known daemon."""
 
@@ -115,10 +123,7 @@ class OwnerOperation(Operation):
 
     def known(self, work: WorkingSet) -> Daemon:
         """The daemon; NotFoundError if there is none."""
-        daemon = work.get(Daemon, self.daemon_id)
-        if daemon is None:
-            raise NotFoundError(UNKNOWN)
-        return daemon
+        return known_daemon(work, self.daemon_id)
 
 
 class Pause(OwnerOperation):
@@ -177,6 +182,7 @@ class Forget(OwnerOperation):
         super().needs(needs)
         needs.held.add(self.daemon_id)
         needs.reserved_for.add(self.daemon_id)
+        needs.directives.add(self.daemon_id)
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Remove it; its history (incidents, periods, events) stays."""
@@ -188,6 +194,10 @@ class Forget(OwnerOperation):
             for change in self._freed(work, work.get(Task, task_id), now):
                 rows += change.save
                 events += change.events
+        for directive in work.open_directives(daemon.id):
+            step = directives.dropped(directive, now)
+            rows.append(step.directive)
+            events += step.events
         incident = work.get(Incident, daemon.incident_id) if daemon.incident_id else None
         if incident is not None:
             rows.append(health.closed(incident, daemon, now))

@@ -28,7 +28,7 @@ from understudy.hub.leases import lease_lost
 from understudy.hub.life import touch
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
-from understudy.wire.limits import MEMORY_CONTENT_BYTES_MAX
+from understudy.wire.limits import INT_MAX, MEMORY_CONTENT_BYTES_MAX
 from understudy.wire.tasks import ResultBody, ResultItem
 
 DUPLICATE = {"success": True, "duplicate": True}
@@ -109,6 +109,7 @@ class Report(Operation):
             "" if body.failure is None else msgspec.json.encode(body.failure).decode(),
             "" if body.usage is None else msgspec.json.encode(body.usage).decode(),
             body.duration_ms or 0,
+            cost_micro_usd=_cost_of(body.usage),
             token=task.token,
             at=now.wall,
         )
@@ -178,6 +179,12 @@ class ReportMany(Operation):
             else:
                 answers.append({"taskId": part.task_id, **answer})
         return Decision({"results": answers})
+
+
+def _cost_of(usage: dict[str, Any] | None) -> int:
+    """What the worker says that its run has cost, in micro-USD; 0 if it says nothing that can be."""
+    told = (usage or {}).get("costMicroUsd")
+    return told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= INT_MAX else 0
 
 
 def _evidence_id(task: Task, body: str) -> str:

@@ -21,6 +21,10 @@ def purge_plan(policy: Policy, wall: int) -> list[tuple[str, int]]:
         ("evidence", wall - policy.evidence_kept_ms),
         ("period", wall - policy.period_kept_ms),
         ("boot", wall - BOOTS_KEPT_MS),
+        ("reservation", wall - policy.period_kept_ms),
+        ("directive", wall - policy.event_kept_ms),
+        ("notice", wall - policy.notice_kept_ms),
+        ("link", wall),
         ("memory", wall - policy.memory_kept_ms),
         ("memory_overflow", policy.memory_messages_max),
     ]

@@ -9,6 +9,7 @@ import msgspec
 from understudy.clock import iso
 from understudy.coordinator.health import down_deadline, late_deadline, limits_of
 from understudy.coordinator.hearing import at_wall, hear
+from understudy.coordinator.liveness import trouble_said
 from understudy.coordinator.nouns import (
     FINISHED,
     LEASED,
@@ -17,6 +18,7 @@ from understudy.coordinator.nouns import (
     Deployment,
     Hearing,
     Key,
+    Notice,
     Now,
     Policy,
     Progress,
@@ -24,29 +26,36 @@ from understudy.coordinator.nouns import (
     Task,
     TaskBody,
 )
+from understudy.coordinator.takeover import EXECUTOR
+from understudy.coordinator.takeover_nouns import TaskTakeover
 from understudy.errors import BadRequestError, ForbiddenError, NotFoundError
 from understudy.hub.claims import STATUS_WORDS, lease_json, task_json
+from understudy.hub.directives import directive_json
 from understudy.hub.incidents import incident_json
 from understudy.hub.keys import KEYS_MAX, Caller, key_json
 from understudy.hub.memory import lines_that_fit, message_json
+from understudy.hub.outbox import notice_json
 from understudy.hub.registry import old_status_json, settings_json
 from understudy.hub.working_set import MEMORY_READ_MAX
-from understudy.store.base import EventFilter, Reader, StoredEvent, TaskFilter
+from understudy.redact import Redactor
+from understudy.store.base import Backlog, EventFilter, Reader, StoredEvent, TaskFilter
 
 QUEUE_LIST_MAX = 1000
 LIST_BYTES_MAX = 8 << 20  # of one page, whatever its limit in rows
 DAEMONS_MAX = 100_000
 HISTORY_MAX = 500
 DEPLOYMENTS_MAX = 100
+DIRECTIVES_SHOWN = 20
 _INTERNAL = {word: status for status, word in STATUS_WORDS.items()}
 
 
 class View:
     """A reader with the time and policy of this moment."""
 
-    def __init__(self, reader: Reader, wall: int, policy: Policy) -> None:
+    def __init__(self, reader: Reader, wall: int, policy: Policy, redactor: Redactor | None = None) -> None:
         self.reader = reader
         self.policy = policy
+        self.redactor = redactor or Redactor()
         (hearing,) = reader.load_many(Hearing, (1,)) or [Hearing()]
         _, self.now, _ = hear(hearing, wall)
 
@@ -77,11 +86,15 @@ class View:
         shaped = self._record(task)
         shaped["attempts"] = [attempt_json(attempt) for attempt in self.reader.attempts_of(task_id)]
         events = self.reader.list_events(EventFilter(task_id=task_id, limit=HISTORY_MAX))
-        shaped["history"] = [event_json(event) for event in events]
+        shaped["history"] = [event_json(event, self.redactor) for event in events]
         for progress in self.reader.load_many(Progress, (task_id,)):
             if progress.progress:
                 shaped["progress"] = msgspec.json.decode(progress.progress)
                 shaped["progressAt"] = iso(progress.at)
+        for done in self.reader.load_many(TaskTakeover, (task_id,)):
+            if done.provisional:
+                answer = {"output": msgspec.json.decode(done.provisional), "executor": EXECUTOR, "degraded": True}
+                shaped["provisional"] = answer | {"at": iso(done.provisional_at)}
         if task.status == LEASED:
             shaped["lease"] = lease_json(task, self.now)
         return shaped
@@ -149,7 +162,9 @@ class View:
         found = self.reader.load_many(Daemon, (daemon_id,))
         if not found:
             raise NotFoundError("Daemon not found")
-        return self._daemon(found[0])
+        shown = self._daemon(found[0])
+        directives = self.reader.directives_of(daemon_id, DIRECTIVES_SHOWN)
+        return shown | ({"directives": [directive_json(row) for row in directives]} if directives else {})
 
     def _daemon(self, daemon: Daemon) -> dict[str, Any]:
         limits = limits_of(daemon, self.policy)
@@ -174,6 +189,11 @@ class View:
         }
         if daemon.reason:
             shaped["reason"] = daemon.reason
+        trouble = trouble_said(daemon) if daemon.state == "stuck" else None
+        if trouble is not None:
+            shaped["stuck"] = {"code": trouble.code, "what": trouble.what}
+            said = {"state": trouble.word, "limitSec": trouble.limit_s, "mend": trouble.mend}
+            shaped["stuck"] |= {name: value for name, value in said.items() if value}
         if daemon.incident_id:
             shaped["incidentId"] = daemon.incident_id
         return shaped
@@ -195,13 +215,47 @@ class View:
         if wanted.after_id:
             mixed = stored
         more = {"next": str(stored[0].id)} if stored and len(stored) == wanted.limit else {}
-        return {"events": [event_json(event) for event in mixed], **more}
+        return {"events": [event_json(event, self.redactor) for event in mixed], **more}
 
     def incidents(self, before_at: int, before_id: str, limit: int) -> dict[str, Any]:
         """`GET /api/incidents`: newest first."""
         rows = self.reader.list_incidents(before_at, before_id, limit)
         more = {"next": f"{rows[-1].opened_at}~{rows[-1].id}"} if len(rows) == limit else {}
         return {"incidents": [incident_json(row) for row in rows], **more}
+
+    # ---- notices
+
+    def notices(self, state: str, before_at: int, before_id: str, limit: int) -> dict[str, Any]:
+        """`GET /api/notices`: newest first."""
+        rows = self.reader.list_notices(state, before_at, before_id, limit)
+        more = {"next": f"{rows[-1].created_at}~{rows[-1].id}"} if len(rows) == limit else {}
+        return {"notices": [notice_json(row) for row in rows], **more}
+
+    def notice(self, notice_id: str) -> dict[str, Any]:
+        """`GET /api/notices/{id}`."""
+        found = self.reader.load_many(Notice, (notice_id,))
+        if not found:
+            raise NotFoundError("Notice not found")
+        return notice_json(found[0])
+
+    def channels(self) -> dict[str, Any]:
+        """`GET /api/channels`: those that are configured, and those that still have something to send or dead."""
+        backlogs = {backlog.target: backlog for backlog in self.reader.backlogs(self.now.wall)}
+        names = [*self.policy.routes.targets, *sorted(set(backlogs) - set(self.policy.routes.targets))]
+        return {"channels": [self._channel(name, backlogs.get(name)) for name in names]}
+
+    def _channel(self, name: str, backlog: Backlog | None) -> dict[str, Any]:
+        shaped: dict[str, Any] = {"name": name, "configured": name in self.policy.routes.targets}
+        if backlog is None:
+            return shaped | {"waiting": 0, "oldestSec": 0, "dead": 0}
+        oldest_s = max(self.now.wall - backlog.oldest_at, 0) / 1000 if backlog.oldest_at else 0
+        shaped |= {"waiting": backlog.waiting, "oldestSec": oldest_s, "dead": backlog.dead}
+        return shaped | ({"lastError": backlog.last_error} if backlog.last_error else {})
+
+    def outbox_oldest_s(self) -> float:
+        """How long the oldest notice that is due waits already; 0: none does."""
+        at = self.reader.oldest_notice_at(self.now.wall)
+        return max(self.now.wall - at, 0) / 1000 if at else 0
 
     def deployments(self) -> dict[str, Any]:
         """`GET /api/deployments`: every start of a hub, newest first."""
@@ -259,17 +313,21 @@ def _result_items(row: Result) -> list[tuple[str, Any]]:
     return items
 
 
-def event_json(stored: StoredEvent) -> dict[str, Any]:
-    """An event as the contract shapes it."""
+def event_json(stored: StoredEvent, redactor: Redactor) -> dict[str, Any]:
+    """An event as the contract shapes it, without secrets that somebody's error or reason brought along."""
     event = stored.event
+    message, fields = event.message, event.fields
+    told = msgspec.json.encode((message, fields)).decode()
+    if redactor.clean(told) != told:  # one look at the whole is the rule, a walk through it the exception
+        message, fields = redactor.clean(message), redactor.clean_value(fields)
     shaped: dict[str, Any] = {
         "id": stored.id,
         "at": iso(event.at),
         "level": event.level,
         "name": event.name,
         "component": event.component,
-        "message": event.message,
-        "fields": event.fields,
+        "message": message,
+        "fields": fields,
     }
     return shaped | ({"live": True} if event.live_only else {})
 

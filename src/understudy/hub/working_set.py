@@ -12,14 +12,27 @@ import msgspec
 from msgspec import Struct
 
 from understudy.coordinator.actions import Decision, Event
-from understudy.coordinator.nouns import LEASED, Boot, Policy, Task, TaskBody
+from understudy.coordinator.nouns import LEASED, Boot, Directive, Notice, Now, Policy, Task, TaskBody
+from understudy.coordinator.outbox import STORM_MESSAGES_MAX, STORM_WINDOW_MS
+from understudy.coordinator.takeover_nouns import Reservation, Standbys
 from understudy.ids import IdMaker
-from understudy.store.base import TABLES, Deadlines, Due, Transaction
+from understudy.store.base import TABLES, Candidates, Deadlines, Due, Transaction
 
 N = TypeVar("N", bound=Struct)
 
 MEMORY_READ_MAX = 200
+CALLS_READ_MAX = 1000
 RESERVED_MAX = 1000
+OUTBOX_DUE_MAX = 200
+ASTRAY_MAX = 500
+
+
+class SceneNeeds:
+    """What takeover looks at beside single rows: all daemons, open calls, tasks that it may answer or keep."""
+
+    def __init__(self) -> None:
+        self.candidates: set[Candidates] = set()
+        self.front = 0
 
 
 class Needs:
@@ -34,12 +47,18 @@ class Needs:
         self.requests: set[str] = set()
         self.dedups: set[tuple[str, str]] = set()
         self.boots: set[str] = set()
+        self.directives: set[str] = set()
         self.memories: set[tuple[str, str]] = set()
         self.all_messages_of: set[str] = set()
         self.purges: list[tuple[str, int, int]] = []
+        self.scene: SceneNeeds | None = None
         self.due_limit = 0
         self.ready_count_max = 0
         self.deadlines = False
+        self.outboxes: set[str] = set()
+        self.stories: set[tuple[str, str]] = set()
+        self.storms: set[str] = set()
+        self.astray = False
 
     def row(self, noun: type[Struct], key: Any) -> None:
         """One row by key."""
@@ -49,11 +68,24 @@ class Needs:
         else:
             wanted.add(key)
 
+    def see(self, candidates: Sequence[Candidates] = (), front: int = 0) -> None:
+        """What takeover looks at."""
+        self.scene = self.scene or SceneNeeds()
+        self.scene.candidates.update(candidates)
+        self.scene.front = max(self.scene.front, front)
+
     def claimable(self, provides: frozenset[str], names: frozenset[str], count: int) -> None:
         """`count` tasks for a worker that provides these tags and answers to these names."""
         self.claims.add(provides)
         self.reserved_for |= names
         self.claims_total += count
+
+
+class DueOutbox(Struct, frozen=True):
+    """What a channel should be sent, and what it got of late, oldest first."""
+
+    due: list[Notice]
+    recent: list[Notice]
 
 
 class WorkingSet:
@@ -69,13 +101,21 @@ class WorkingSet:
         self.requests: dict[str, list[str]] = {}
         self.dedups: dict[tuple[str, str], str] = {}
         self.boots: dict[str, set[str]] = {}
+        self.directives: dict[str, list[str]] = {}  # the ids of those not ended, by daemon, oldest first
         self.memories: dict[tuple[str, str], list[Any]] = {}
         self.message_ids: dict[str, list[str]] = {}
         self.purged: dict[str, int] = {}
+        self.standbys: list[Standbys] = []
+        self.found: dict[Candidates, list[str]] = {}
+        self.front: list[str] = []
+        self.now = Now(0, 0)  # from the second round on
         self.due = Due([], [], [])
         self.ready_count = 0
         self.deadlines: Deadlines | None = None
         self.recent_incidents = 0
+        self.outboxes: dict[str, DueOutbox] = {}
+        self.members: dict[str, list[Notice]] = {}
+        self.astray: list[Notice] = []
         self.dirty: dict[tuple[type[Struct], Any], Struct | None] = {}
         self.events: list[Event] = []
 
@@ -98,8 +138,11 @@ class WorkingSet:
         if needs.boots:
             for boot in tx.superseded_boots(needs.boots):
                 self.boots.setdefault(boot.daemon_id, set()).add(boot.boot_id)
+        if needs.directives:
+            self._load_directives(tx, needs.directives)
         if needs.ready_count_max:
             self.ready_count = tx.ready_count(needs.ready_count_max)
+        self._load_notices(tx, needs)
         self._load_rest(tx, needs)
 
     def _load_rows(self, tx: Transaction, noun: type[Struct], keys: set[Any]) -> None:
@@ -128,15 +171,52 @@ class WorkingSet:
             for task in tx.claimed_with(needs.requests):
                 self.requests.setdefault(task.request_id, []).append(self._keep(task))
 
+    def _load_directives(self, tx: Transaction, daemon_ids: set[str]) -> None:
+        for daemon_id in daemon_ids:
+            self.directives.setdefault(daemon_id, [])
+        for directive in tx.open_directives(daemon_ids):
+            self.rows[Directive].setdefault(directive.id, directive)
+            if directive.id not in self.directives[directive.daemon_id]:
+                self.directives[directive.daemon_id].append(directive.id)
+
+    def open_directives(self, daemon_id: str) -> list[Directive]:
+        """Those of a daemon that were open when this batch began or were asked in it, as they stand now."""
+        found = (self.rows[Directive][key] for key in self.directives.get(daemon_id, ()))
+        return [directive for directive in found if directive is not None]
+
+    def _load_notices(self, tx: Transaction, needs: Needs) -> None:
+        if needs.stories:
+            incidents, tasks = ({ids[n] for ids in needs.stories} - {""} for n in (0, 1))
+            for notice in tx.notices_about(incidents, tasks, ()):
+                self.rows[Notice].setdefault(notice.id, notice)
+        if needs.storms:
+            self.members |= {storm: [] for storm in needs.storms}
+            for notice in tx.notices_folded_into(needs.storms):
+                self.members[notice.folded_into].append(notice)
+        if needs.astray:
+            self.astray = tx.notices_astray(self.policy.routes.targets, ASTRAY_MAX)
+
     def _load_rest(self, tx: Transaction, needs: Needs) -> None:
         if needs.deadlines:
             self.deadlines = tx.next_deadlines()
+        if needs.scene is not None:
+            self._load_scene(tx, needs.scene)
         for user_id, channel in needs.memories:
             self.memories[user_id, channel] = tx.messages_of(user_id, channel, MEMORY_READ_MAX)
         for user_id in needs.all_messages_of:
             self.message_ids[user_id] = tx.message_ids(user_id)
         for what, before, limit in needs.purges:
             self.purged[what] = tx.purge(what, before, limit)
+
+    def _load_scene(self, tx: Transaction, scene: SceneNeeds) -> None:
+        if not self.standbys:
+            self.standbys = tx.standbys()
+            for call in tx.open_calls(CALLS_READ_MAX):
+                self.rows[Reservation].setdefault(call.id, call)
+        for wanted in scene.candidates:
+            self.found[wanted] = [self._keep(task) for task in tx.candidates(wanted, self.now.h)]
+        if scene.front:
+            self.front = [self._keep(task) for task in tx.queue_front(scene.front)]
 
     def _keep(self, task: Task) -> str:
         self.rows[Task].setdefault(task.id, task)
@@ -151,6 +231,17 @@ class WorkingSet:
             self._keep(task)
         for daemon in due.daemons:
             self.rows[type(daemon)].setdefault(daemon.id, daemon)
+        for directive in due.directives:
+            self.rows[Directive].setdefault(directive.id, directive)
+
+    def load_outboxes(self, tx: Transaction, targets: set[str], wall: int) -> None:
+        """What is due to be sent: rows that are here already stay as they are."""
+        for target in targets:
+            due = tx.notices_due(target, wall, OUTBOX_DUE_MAX)
+            recent = tx.notices_sent(target, wall - STORM_WINDOW_MS, STORM_MESSAGES_MAX) if due else []
+            self.outboxes[target] = DueOutbox(due, recent)
+            for notice in due:
+                self.rows[Notice].setdefault(notice.id, notice)
 
     def apply(self, decision: Decision) -> None:
         """Let the next decisions see this one."""
@@ -168,6 +259,10 @@ class WorkingSet:
                 self._follow(row)
             elif isinstance(row, Boot):
                 self.boots.setdefault(row.daemon_id, set()).add(row.boot_id)
+            elif isinstance(row, Directive) and row.daemon_id in self.directives:
+                line = self.directives[row.daemon_id]
+                if row.id not in line:
+                    line.append(row.id)
 
     def _follow(self, task: Task) -> None:
         if task.dedup_key:

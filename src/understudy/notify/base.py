@@ -6,7 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
+from understudy.wire.outbound import OutboundAnswer, OutboundRequest
 
 
 class Target(Struct, frozen=True):
@@ -17,6 +17,8 @@ class Target(Struct, frozen=True):
     address: str = ""  # URL of a webhook or server
     chat: str = ""  # channel, chat or mail address where there is one beside the URL
     secret: str = ""  # token, signing secret or password
+    sender: str = ""  # mail only: the address that it comes from
+    format: str = "plain"  # webhook only: plain | pagerduty | teams | alertmanager
     language: str = "en"
 
 
@@ -34,10 +36,12 @@ class Message(Struct, frozen=True):
     chat: str = ""  # instead of the target's, for an answer in the place of origin
     thread: str = ""  # the thread of origin, or the message to answer
     edits: str = ""  # the ref of an earlier message to change instead of sending a new one
+    about: str = ""  # the incident or task: the same in all that is said about it, so that receivers can join them
+    at: int = 0  # when this try is made, epoch ms: for dates and signatures; there is no clock down here
 
 
 class Sent(Struct, frozen=True):
-    """It is there; `ref` names the message for edits and threads ("" where the service gives none)."""
+    """It is there; `ref` names the message for edits and threads ("": the service gave none, keep what you had)."""
 
     ref: str = ""
 
@@ -54,7 +58,7 @@ class Refused(Struct, frozen=True):
 
     reason: str
     as_plain: bool = False
-    without_edit: bool = False  # the message to edit is gone: send a new one
+    without_edit: bool = False  # what `edits`, else `thread`, names is gone: send it anew without that
 
 
 Outcome = Sent | Later | Refused
@@ -63,10 +67,10 @@ Outcome = Sent | Later | Refused
 class Channel(Protocol):
     """One service. `parts` of a message are sent in order, each until it is `Sent`."""
 
-    def requests_for(self, target: Target, message: Message, *, is_plain: bool = False) -> tuple[HttpRequest, ...]:
+    def requests_for(self, target: Target, message: Message, *, is_plain: bool = False) -> tuple[OutboundRequest, ...]:
         """The requests that say it, at least one; parts beyond the service's limits are split or cut with a link."""
         ...
 
-    def outcome_of(self, target: Target, answer: HttpAnswer | NoAnswer) -> Outcome:
+    def outcome_of(self, target: Target, answer: OutboundAnswer) -> Outcome:
         """What the service's answer means."""
         ...

@@ -43,6 +43,7 @@ class Alarm:
         self.lag_ms = 0
         self.next_at = 0
         self.last_ring_mono = 0
+        self.last_step_mono = self._clock.mono_ms()
         self.beats = 0
         self.rings = 0
         writer.after_commit(self.look_at)
@@ -85,6 +86,7 @@ class Alarm:
 
     def safe_step(self) -> int:
         """`step`, and when anything fails: say so and look at everything again soon. This loop never ends by itself."""
+        self.last_step_mono = self._clock.mono_ms()
         try:
             return self.step()
         except Exception as trouble:  # noqa: BLE001 - the outermost place of the alarm
@@ -107,6 +109,10 @@ class Alarm:
             self._writer.decide_blocking(Minute(beats, rings))
         return min(self.pause_ms(), PURGE_PAUSE_MS) if self._purge_a_little(mono) else self.pause_ms()
 
+    def is_turning(self) -> bool:
+        """Whether its loop goes on, even if the store fails: that is what a supervisor can mend."""
+        return self._clock.mono_ms() - self.last_step_mono <= 2 * LOOK_EVERY_MS
+
     def pause_ms(self) -> int:
         """How many ms may pass until the next step, as far as is known now."""
         until = max(min(self._next_mono, self._announced_mono) - self._clock.mono_ms(), 0)
@@ -121,11 +127,11 @@ class Alarm:
         self.rings += 1
         self.last_ring_mono = mono
         deadlines, now = self._store.read(lambda reader: (reader.next_deadlines(), self._now(reader)))
-        if not (deadlines.lease_h or deadlines.health_h):
+        if not (deadlines.lease_h or deadlines.health_h or deadlines.directive_h):
             self._is_watching = False  # first: a commit from here on that brings a deadline makes it true again
             if not self._writer.decide_blocking(Rest()):
                 self._is_watching = True
-        waits = [h - now.h for h in (deadlines.lease_h, deadlines.health_h) if h]
+        waits = [h - now.h for h in (deadlines.lease_h, deadlines.health_h, deadlines.directive_h) if h]
         if deadlines.available_at:
             waits.append(deadlines.available_at - now.wall)
         with self._lock:

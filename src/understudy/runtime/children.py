@@ -8,11 +8,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import IO
 
 import msgspec
 
 from understudy.clock import Clock
+from understudy.runtime.whole_file import WholeFile
 from understudy.worker.executors import Ended, Plan, Progress, Reading
 from understudy.worker.process_tree import ProcessTree, birth_of, is_living
 
@@ -47,16 +49,27 @@ class HeadTail:
 
     def kept(self) -> bytes:
         """Head and tail, with a line in between that says what is missing."""
-        missing = self.left_out()
-        gap = f"\n… {missing} bytes left out …\n".encode() if missing else b""
-        return bytes(self._head) + gap + bytes(self._tail[-self._tail_max :])
+        head, tail = bytes(self._head), bytes(self._tail[-self._tail_max :])
+        if not self.left_out():
+            return head + tail
+        words, end = head.rsplit(None, 1), tail.split(None, 1)  # half a secret would not be recognised as one
+        head, tail = (words[0] if len(words) > 1 else head), (end[1] if len(end) > 1 else tail)
+        return head + f"\n… {self.total - len(head) - len(tail)} bytes left out …\n".encode() + tail
 
 
 class Child:
     """One process tree with its pipes; `news` is called from other threads whenever there is some."""
 
-    def __init__(self, run_id: str, plan: Plan, reading: Reading, clock: Clock, news: Callable[[], None]) -> None:
-        """Start it; OSError or ValueError if that is not possible."""
+    def __init__(
+        self,
+        run_id: str,
+        plan: Plan,
+        reading: Reading,
+        clock: Clock,
+        news: Callable[[], None],
+        whole: Path | None = None,
+    ) -> None:
+        """Start it, all of stdout into the file `whole`; OSError or ValueError if that is not possible."""
         self._plan = plan
         self._reading = reading
         self._clock = clock
@@ -80,6 +93,7 @@ class Child:
             cwd=plan.cwd,
             start_new_session=True,
         )
+        self._whole = WholeFile(whole)
         self.pid = self._process.pid
         self.birth = birth_of(self.pid)
         self.tree.root(self.pid, self.birth)
@@ -125,6 +139,7 @@ class Child:
     def _read_stdout(self, stream: IO[bytes]) -> None:
         for chunk in _chunks(stream):
             self._stdout.add(chunk)
+            self._whole.add(chunk)
             if self._stdout.total > self._plan.output_bytes_max:
                 self._ran_away = True
                 self.tree.kill()
@@ -156,6 +171,7 @@ class Child:
         code = self._process.wait()
         for reader in self._readers:
             reader.join(DRAIN_S)
+        self._whole.close()
         self._ended = Ended(
             code=code,
             stdout=self._stdout.kept(),

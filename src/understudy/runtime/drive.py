@@ -28,9 +28,10 @@ class Performer(Protocol):
 class Driver:
     """Owns the threads and the one lock of a daemon's loops."""
 
-    def __init__(self, signals: Signals, clock: Clock) -> None:
+    def __init__(self, signals: Signals, clock: Clock, has_slept: Callable[[], bool] = lambda: False) -> None:
         self._signals = signals
         self._clock = clock
+        self._has_slept = has_slept
         self._changed = threading.Condition()
         self._performer: Performer | None = None
         self.threads: dict[str, threading.Thread] = {}
@@ -58,6 +59,11 @@ class Driver:
             step()
             self._changed.notify_all()
 
+    def ask(self, question: Callable[[], bool]) -> bool:
+        """The answer of something that reads the shared state, from outside a loop."""
+        with self._changed:
+            return question()
+
     def wait(self, name: str, timeout_ms: int) -> bool:
         """Block until the signal is raised or the time (sleep of the machine included) is over."""
         until_ms = self._clock.mono_ms() + timeout_ms
@@ -67,6 +73,9 @@ class Driver:
                 if left_s <= 0:
                     return False
                 self._changed.wait(min(left_s, WAIT_SLICE_S))
+                if self._has_slept():
+                    self._signals.raise_("beat")
+                    self._changed.notify_all()
             return True
 
     def _live(self, name: str, factory: Callable[[], Loop], again: bool) -> None:  # noqa: FBT001

@@ -7,21 +7,47 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from msgspec import Struct
+
 from understudy.clock import Clock
 from understudy.coordinator.nouns import Policy
+from understudy.coordinator.takeover import is_switched_on
 from understudy.hub.batch import Committed, Engine
+from understudy.hub.calls import CutCalls
+from understudy.hub.delivery import Delivery
 from understudy.hub.operation import Operation
 from understudy.hub.starts import Start
 from understudy.hub.views import View
 from understudy.ids import IdMaker
 from understudy.log import Log
+from understudy.notify.base import Target
+from understudy.notify.channels import CHANNELS
 from understudy.runtime.alarm import Alarm
+from understudy.runtime.delivery import Deliverers
 from understudy.runtime.events import EventFeed
+from understudy.runtime.ping import Ping, Proofs
+from understudy.runtime.takeover import TakeoverThreads
+from understudy.runtime.transport import Transport
 from understudy.runtime.waiting import Waiting
 from understudy.runtime.writer import Writer
 from understudy.store.base import Store
+from understudy.worker.executors.claude_api import ClaudeApi
 
 T = TypeVar("T")
+
+
+class Outside(Struct, frozen=True):
+    """What a hub needs to speak to others: channels with their secrets, and who watches it."""
+
+    targets: tuple[Target, ...] = ()
+    ca_file: str = ""
+    watchdog_url: str = ""
+    watchdog_interval_ms: int = 60_000
+    clean: Callable[[str], str] = str  # takes known secrets out of a text
+    claude: ClaudeApi = ClaudeApi("")
+    probe_url: str = ""
+
+
 READERS = 2
 QUIET_COMPONENTS = frozenset({"TaskQueue"})  # each task's story is in the event log; the process log keeps health
 
@@ -29,7 +55,16 @@ QUIET_COMPONENTS = frozenset({"TaskQueue"})  # each task's story is in the event
 class HubRuntime:
     """Everything that runs while a hub serves."""
 
-    def __init__(self, store: Store, clock: Clock, ids: IdMaker, policy: Policy, log: Log, version: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        ids: IdMaker,
+        policy: Policy,
+        log: Log,
+        version: str,
+        outside: Outside | None = None,
+    ) -> None:
         self.clock = clock
         self.ids = ids
         self.policy = policy
@@ -41,6 +76,17 @@ class HubRuntime:
         self.alarm = Alarm(self.writer, self._on_trouble)
         self.waiting = Waiting()
         self.feed = EventFeed()
+        outside = outside or Outside()
+        self._outside = outside
+        self._transport = transport = Transport(ca_file=outside.ca_file, user_agent=f"understudy/{version}")
+        deliveries = [
+            Delivery(target, CHANNELS[target.kind], policy.routes, clock.now_ms, outside.clean)
+            for target in outside.targets
+        ]
+        self.deliverers = Deliverers(deliveries, self.writer, transport, self._on_channel_trouble)
+        proofs = Proofs(self.writer, self.alarm, self.deliverers)
+        self.ping = Ping(outside.watchdog_url, outside.watchdog_interval_ms, proofs, transport, log)
+        self.takeover: TakeoverThreads | None = None
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
 
     async def start(self, fingerprint: str, host: str) -> None:
@@ -48,7 +94,25 @@ class HubRuntime:
         self.writer.start(asyncio.get_running_loop())
         self.writer.after_commit(self._after_commit)
         await self.writer.decide(Start(self.ids.uuid(), self.version, fingerprint, host))
+        await asyncio.get_running_loop().run_in_executor(None, self.deliverers.start)
         self.alarm.start()
+        self.ping.start()
+        await self._start_takeover(f"hub/{host}")
+
+    async def _start_takeover(self, worker_id: str) -> None:
+        """What an earlier life called is settled in any case; the loop runs only if an owner switched it on."""
+        await self.writer.decide(CutCalls(worker_id))
+        if is_switched_on(self.policy.takeover):
+            self.takeover = TakeoverThreads(
+                self.writer,
+                self._outside.claude,
+                self._transport,
+                self._on_takeover_trouble,
+                worker_id=worker_id,
+                probe_url=self._outside.probe_url,
+                clean=self._outside.clean,
+            )
+            self.takeover.start()
 
     async def decide(self, operation: Operation) -> Any:
         """The operation's answer, durable."""
@@ -61,7 +125,7 @@ class HubRuntime:
 
     def _show(self, show: Callable[[View], T]) -> T:
         wall = self.clock.now_ms()
-        return self.store.read(lambda reader: show(View(reader, wall, self.policy)))
+        return self.store.read(lambda reader: show(View(reader, wall, self.policy, self.log.redactor)))
 
     def _after_commit(self, committed: Committed) -> None:
         if committed.ready:
@@ -83,7 +147,11 @@ class HubRuntime:
         """Commit what is queued, end the threads, close the store."""
         self.release_waiters()
         loop = asyncio.get_running_loop()
+        self.ping.stop()
+        if self.takeover is not None:
+            await loop.run_in_executor(None, self.takeover.stop)
         await loop.run_in_executor(None, self.alarm.stop)
+        await loop.run_in_executor(None, self.deliverers.stop)
         await loop.run_in_executor(None, self.writer.stop)
         self._readers.shutdown(wait=True)
         self.store.close()
@@ -93,3 +161,9 @@ class HubRuntime:
 
     def _on_trouble(self, trouble: BaseException) -> None:
         self.log.emit("critical", "TaskCoordinator", f"Alarm could not ring: {trouble}")
+
+    def _on_takeover_trouble(self, trouble: BaseException) -> None:
+        self.log.emit("critical", "Takeover", f"Takeover met {type(trouble).__name__}: {trouble}")
+
+    def _on_channel_trouble(self, name: str, trouble: BaseException) -> None:
+        self.log.emit("critical", "Outbox", f"Channel {name} could not be served: {trouble}")

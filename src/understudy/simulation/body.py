@@ -14,8 +14,9 @@ from understudy.simulation.loops import Loops
 from understudy.simulation.network import Network
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.world import World
-from understudy.worker.effects import Answer, Call, Ended, Failed, Result
+from understudy.worker.effects import Answer, Call, Ended, Failed, Remembered, Result
 from understudy.worker.guard_policy import Action, Gone, Guard, Kill, Message, Watched, Will
+from understudy.worker.orders import Memory
 from understudy.worker.release import release_path
 from understudy.worker.state import Duties
 
@@ -63,10 +64,23 @@ class Place(Protocol):
     processes: dict[str, Process]
     disk_fails: float
     slept_ms: int
+    directives: Memory
 
     @property
     def is_cut(self) -> bool:
         """Whether nothing gets through at the moment."""
+        ...
+
+    def remembered(self) -> Remembered:
+        """What its disk says about directives and updates."""
+        ...
+
+    def come_back(self, successor: str) -> None:
+        """Its daemon has ended for another life: the same version, or the one in that environment."""
+        ...
+
+    def remember(self, memory: Memory) -> None:
+        """What was told to its daemon is on its disk."""
         ...
 
     def new_boot_id(self, ids: IdMaker) -> str:

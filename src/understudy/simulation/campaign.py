@@ -11,7 +11,7 @@ from functools import partial
 from typing import TextIO
 
 from understudy.errors import ConfigError
-from understudy.simulation.mutants import MUTANTS
+from understudy.simulation.mutants import ABOUT_TAKEOVER, MUTANTS
 from understudy.simulation.scenario import Outcome, play
 from understudy.texts import t
 
@@ -64,7 +64,7 @@ def _worlds(seeds: Iterable[int], mutant: str) -> Iterator[Iterator[Outcome]]:
 def play_planted(mutant: str, seed: int) -> Outcome:
     """One world, with a bug planted if one is named."""
     with MUTANTS[mutant]() if mutant else nullcontext():
-        return play(seed)
+        return play(seed, takeover=mutant in ABOUT_TAKEOVER)
 
 
 class Tally:

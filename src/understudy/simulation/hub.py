@@ -8,29 +8,38 @@ from typing import Any
 import msgspec
 
 from understudy.coordinator.nouns import Policy, Task
+from understudy.coordinator.takeover import Called
 from understudy.errors import StoreError, UnderstudyError
 from understudy.hub.batch import Committed, Engine
+from understudy.hub.calls import CutCalls, Job
 from understudy.hub.claims import Claim
 from understudy.hub.operation import Operation
 from understudy.hub.starts import Start
 from understudy.hub.views import View
 from understudy.ids import IdMaker
 from understudy.runtime.alarm import Alarm
+from understudy.runtime.takeover import PAUSE_MS_MIN, Takeover
 from understudy.simulation.edge import Edge, Letter, Reply
 from understudy.simulation.inline import Answer, HubKilledError, InlineWriter, Pending
 from understudy.simulation.oracle import Oracle
+from understudy.simulation.service import Service
+from understudy.simulation.stand_in import HUB_WORKER, StandIn
 from understudy.simulation.weather import CALM, Weather
 from understudy.simulation.world import ViolationError, World
 from understudy.store.sqlite import SqliteStore
+from understudy.worker.executors.claude_api import ClaudeApi
 
 KEY = "env:UNDERSTUDY_API_KEY"
 COMMIT_MS_MAX = 12
+PROBES_WELL = 0.7
 
 
 class Hub:
     """One hub and its store; the store survives what the process does not."""
 
-    def __init__(self, world: World, weather: Weather, policy: Policy, oracle: Oracle) -> None:
+    def __init__(
+        self, world: World, weather: Weather, policy: Policy, oracle: Oracle, service: Service | None = None
+    ) -> None:
         self._world = world
         self.weather = weather
         self.policy = policy
@@ -50,6 +59,9 @@ class Hub:
         self._backlog: list[Callable[[], None]] = []
         self._is_flushing = False
         self._alarm_at = -1
+        self._service = service
+        self.stand_in = StandIn(world, oracle, policy, service) if service is not None else None
+        self._takeover_at = -1
 
     # ---- its process
 
@@ -68,6 +80,8 @@ class Hub:
         while isinstance(self._guarded(lambda: self._decide_one(version)), StoreError):
             pass
         self._set_alarm(0)
+        if self._service is not None:
+            self._start_takeover()
 
     def stop(self, how: str) -> None:
         """`stop` commits what is queued; `kill` does not; `before` and `after` kill it at its next commit."""
@@ -210,7 +224,7 @@ class Hub:
             raise
         if any(not isinstance(answer, StoreError) for answer in committed.answers):
             self._oracle.hears()
-            self._tell_oracle(batch, committed)
+            self._tell_oracle(batch, committed, last)
         if self._is_dying:
             self._inbox = batch + self._inbox
             raise HubKilledError
@@ -229,11 +243,15 @@ class Hub:
             self._oracle.stumbled()
             raise StoreError("Store unavailable: simulated")
 
-    def _tell_oracle(self, batch: list[Pending], committed: Committed) -> None:
+    def _tell_oracle(self, batch: list[Pending], committed: Committed, last: Operation | None) -> None:
         """What was decided is the hub's word, whether or not the answers arrive."""
         for pending, answer in zip(batch, committed.answers, strict=False):
             self._oracle.saw(pending.letter, self._replied(pending, answer))
+        if self.stand_in is not None and last is not None and not isinstance(committed.answers[-1], StoreError):
+            self.stand_in.saw(last, committed.answers[-1])
         self._oracle.committed(committed)
+        if self.stand_in is not None:
+            self.stand_in.committed(committed)
 
     def _replied(self, pending: Pending, answer: Any) -> Reply:
         try:
@@ -287,6 +305,56 @@ class Hub:
         self._alarm_at = -1
 
         self._guarded(lambda: self._set_alarm(self._alarm.safe_step()))
+
+    # ---- takeover
+
+    def _start_takeover(self) -> None:
+        cut = CutCalls(HUB_WORKER)
+        while isinstance(self._guarded(lambda: self._decide_one(cut)), StoreError):
+            pass
+        self._takeover = Takeover(
+            self._writer, HUB_WORKER, start_call=self._start_call, probe=lambda: self._world.chance(PROBES_WELL)
+        )
+        self._takeover.on_wake = lambda: self._set_takeover(0)
+        self._takeover_at = -1
+        self._set_takeover(0)
+
+    def _set_takeover(self, pause_ms: int) -> None:
+        at_ms = self._world.now_ms + max(pause_ms, PAUSE_MS_MIN) + self._world.between(0, 50)
+        if self._world.now_ms < self._takeover_at <= at_ms:
+            return
+        self._takeover_at = at_ms
+        self._world.at(at_ms, self._unless_dead(lambda: self._turn_takeover(at_ms)))
+
+    def _turn_takeover(self, at_ms: int) -> None:
+        if at_ms != self._takeover_at:
+            return
+        self._takeover_at = -1
+        pause_ms = self._guarded(self._step_takeover)
+        if pause_ms is not None:
+            self._set_takeover(pause_ms)
+
+    def _step_takeover(self) -> int:
+        try:
+            return self._takeover.step()
+        except StoreError:
+            return 1_000
+
+    def _start_call(self, job: Job) -> None:
+        assert self._service is not None
+        took_ms, answer = self._service.call(job)
+        self._world.after(took_ms, self._unless_dead(lambda: self._end_call(job, ClaudeApi.outcome_of(answer))))
+
+    def _end_call(self, job: Job, called: Called) -> None:
+        def end() -> None:
+            try:
+                self._takeover.settle(job, called)
+            except StoreError:
+                self._world.after(500, self._unless_dead(lambda: self._end_call(job, called)))
+            except UnderstudyError:  # fencing: the task is somebody else's
+                self._takeover.on_wake()
+
+        self._guarded(end)
 
 
 def _only_violations(trouble: BaseException) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from understudy.coordinator.directives import COMES_BACK
 from understudy.daemon.life import main_loop
 from understudy.ids import IdMaker
 from understudy.simulation.body import Place, PlayedGuard, Process, Work
@@ -22,7 +23,11 @@ from understudy.worker.effects import (
     Ended,
     Failed,
     Forget,
+    Install,
+    Installed,
     Keep,
+    KeepDirectives,
+    LoadDirectives,
     LoadSpool,
     Loop,
     Result,
@@ -33,13 +38,16 @@ from understudy.worker.effects import (
     StartGuard,
     StopRun,
     TellGuard,
+    TellOwner,
 )
 from understudy.worker.executors import TASK_MARKER
 from understudy.worker.executors.command import Command
+from understudy.worker.orders import STARTED
 from understudy.worker.state import Identity, WorkerState
 
 SPAWN_MS_MAX, DISK_MS_MAX, GUARD_MS_MIN, GUARD_MS_MAX = 50, 20, 20, 200
 KILL_MS_MAX = 200
+INSTALL_MS_MAX = 30_000
 
 
 class Life:
@@ -78,6 +86,20 @@ class Life:
         if self._guard is not None:
             self._guard.bequeath()
         self._machine.over(self.loops)
+        if self.state.successor:
+            self._give_way()
+
+    def _give_way(self) -> None:
+        """Another life follows; a directive brings it about once."""
+        for record in self.state.records.values():
+            if record.state == STARTED and record.boot_id == self.identity.boot_id and record.kind in COMES_BACK:
+                self._machine.oracle.watch.gave_way(self._machine.name, record.id)
+        self._machine.come_back(self.state.successor)
+
+    def _installed(self, install: Install) -> Installed | Failed:
+        if self._world.chance(0.3):
+            return Failed("no such version")
+        return Installed(f"env-{install.order.version}", str(install.order.version))
 
     def stop(self) -> None:
         """SIGTERM."""
@@ -111,6 +133,8 @@ class Life:
                 return self._call(effect, go_on)
             case Say():
                 return self._say(effect)
+            case TellOwner():
+                return None
             case TellGuard(message):
                 return self._guard is not None and self._guard.tell(message)
             case AwaitRun(run_id, timeout_ms):
@@ -126,6 +150,12 @@ class Life:
             case Shelve(result, reason):
                 self._world.tell(f"{self._machine.name} shelves {result.task_id} {result.token}: {reason}")
                 return self._later(DISK_MS_MAX, None, go_on)
+            case LoadDirectives():
+                return self._later(DISK_MS_MAX, self._machine.remembered(), go_on)
+            case KeepDirectives(memory):
+                return self._on_disk(lambda: self._machine.remember(memory), go_on)
+            case Install():
+                return self._later(INSTALL_MS_MAX, self._installed(effect), go_on)
             case LoadSpool():
                 return self._later(DISK_MS_MAX, tuple(self._machine.spool.values()), go_on)
             case StartGuard():

@@ -13,10 +13,13 @@ from understudy.simulation.loops import Loops
 from understudy.simulation.network import Network
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.world import World
-from understudy.worker.effects import Result
+from understudy.worker.effects import Remembered, Result
+from understudy.worker.orders import Memory
 from understudy.worker.state import IDLE, Duties
 
 WALL_SKEW_MS_MAX = 5_000
+TAKEN_BACK = 0.4  # of all updates
+COMES_BACK_MS = (200, 1_500)
 
 
 class MachineClock:
@@ -53,6 +56,9 @@ class Machine:
         self.cut_until_ms = 0
         self.is_asleep = False
         self.slept_ms = 0
+        self.directives = Memory()
+        self.environment = ""  # of the version that runs
+        self.verdicts: dict[str, str] = {}
         self.life: Life | None = None
         self._last_boot_id = ""
         self._is_daemon_stopped = False
@@ -78,6 +84,23 @@ class Machine:
         """As daemon/home.py makes it, from what the disk keeps."""
         self._last_boot_id = ids.new_after("boot", self._last_boot_id)
         return self._last_boot_id
+
+    def remembered(self) -> Remembered:
+        """What its disk says about directives and updates."""
+        return Remembered(self.directives, dict(self.verdicts), self.environment)
+
+    def come_back(self, successor: str) -> None:
+        """Its daemon has ended for another life; a new version may turn out to be none."""
+        if successor != "restart" and self.world.chance(TAKEN_BACK):
+            told = {r.id: "taken back" for r in self.directives.records if r.environment == successor}
+            self.verdicts.update(told)
+        elif successor != "restart":
+            self.environment = successor
+        self.world.after(self.world.between(*COMES_BACK_MS), self.boot)
+
+    def remember(self, memory: Memory) -> None:
+        """What was told to its daemon is on its disk."""
+        self.directives = memory
 
     def over(self, loops: Loops) -> None:
         """The daemon with these loops ended by itself."""

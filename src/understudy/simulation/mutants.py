@@ -12,9 +12,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from understudy.coordinator import identity, leases
+from understudy.coordinator import budget, identity, leases, takeover
 from understudy.coordinator.actions import Decision
 from understudy.coordinator.nouns import LEASED, QUEUED, Hearing, Now, Policy, Task
+from understudy.coordinator.takeover import Called
+from understudy.coordinator.takeover_nouns import Reservation, TakeoverPolicy
 from understudy.errors import StoreError
 from understudy.hub import batch
 from understudy.hub.batch import Committed, Engine
@@ -24,8 +26,9 @@ from understudy.hub.leases import Release, Renew
 from understudy.hub.operation import Operation
 from understudy.hub.results import Report
 from understudy.hub.working_set import WorkingSet
-from understudy.store.base import Due
+from understudy.store.base import Candidates, Due
 from understudy.store.sqlite_rows import SqliteTransaction
+from understudy.store.sqlite_takeover import TakeoverQueries
 from understudy.worker.guard_policy import Guard
 
 EARLY_MS = 5_000
@@ -207,6 +210,35 @@ def guard_forgets_deadlines() -> AbstractContextManager[None]:
     return _planted((Guard, "_end_what_is_due", lambda *_: ()))
 
 
+# ---- takeover
+
+
+def takeover_too_soon() -> AbstractContextManager[None]:
+    """The hub steps in for a daemon that is only late."""
+    return _planted((takeover, "AWAY_AT_ONCE", takeover.AWAY_AT_ONCE | {"late", "healthy"}))
+
+
+def cut_calls_are_free() -> AbstractContextManager[None]:
+    """A call whose answer never came is not counted, although it may be billed."""
+    original = budget.cost_of
+
+    def cost_of(call: Reservation, called: Called, policy: TakeoverPolicy) -> int:
+        return 0 if called.billed == "unknown" else original(call, called, policy)
+
+    return _planted((budget, "cost_of", cost_of))
+
+
+def hub_closes_machine_tasks() -> AbstractContextManager[None]:
+    """Every task counts as one that words can answer."""
+    original = TakeoverQueries.candidates
+
+    def candidates(self: TakeoverQueries, wanted: Candidates, h: int) -> list[Task]:
+        return original(self, replace(wanted, text=True), h) + original(self, replace(wanted, text=False), h)
+
+    return _planted((takeover, "is_for_machine", lambda _: False), (TakeoverQueries, "candidates", candidates))
+
+
+ABOUT_TAKEOVER = frozenset({"takeover_too_soon", "cut_calls_are_free", "hub_closes_machine_tasks"})
 MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     plant.__name__: plant
     for plant in (
@@ -226,5 +258,8 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
         late_beat_supersedes,
         overtaken_beat_counts,
         guard_forgets_deadlines,
+        takeover_too_soon,
+        cut_calls_are_free,
+        hub_closes_machine_tasks,
     )
 }

@@ -161,6 +161,8 @@ class Oracle:
     def _on_loss(self, entry: Entry, lease: Lease, body: dict[str, Any]) -> str:
         """DESIGN 3: the task's own field wins, then text only, then the claim's word."""
         right = entry.on_loss or ("requeue" if not entry.needs else body.get("onLoss") or "requeue")
+        if lease.worker.startswith("hub/"):
+            right = "requeue"  # a call of the hub touches no machine
         if lease.on_loss not in ("", right):
             raise ViolationError("onLoss is the task's, else the claim's", f"{entry.id} {lease.on_loss}", entry.id)
         return right

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import msgspec
 
 from understudy.simulation.audit import Audit
@@ -11,10 +13,13 @@ from understudy.simulation.ledger import OPEN
 from understudy.simulation.machine import Machine
 from understudy.simulation.network import Network
 from understudy.simulation.oracle import Oracle
+from understudy.simulation.owner import Owner
 from understudy.simulation.scripted import Worker, aware_script, old_script
+from understudy.simulation.service import Service
 from understudy.simulation.trouble import Trouble
-from understudy.simulation.weather import policy_of, weather_of
+from understudy.simulation.weather import policy_of, takeover_of, weather_of
 from understudy.simulation.world import ViolationError, World
+from understudy.worker.effects import Call
 from understudy.worker.state import Duties
 
 TAGS = ("machine", "gpu", "eu")
@@ -23,6 +28,7 @@ CHAOS_MS = ((60_000, 120_000), (120_000, 300_000), (300_000, 600_000))
 NAMESAKES = 0.4  # two scripted workers that were given one name: only the token tells them apart
 REST_MS_MAX = 40 * 60_000
 AUDIT_EVERY_MS = 30_000
+TAKEOVER_SHARE, ABOUT_TAKEOVER_SHARE = 0.3, 0.1
 STEADY_MS = 4_000  # the hub has been up for so long: what depends on its alarm must be right
 OWNER_LOOKS_MS = 45_000
 
@@ -37,18 +43,23 @@ class Outcome(msgspec.Struct, frozen=True):
     digest: str
     violation: ViolationError | None = None
     story: tuple[str, ...] = ()
+    answered: int = 0  # by the hub itself
+    blows: int = 0  # daemons stopped, killed or frozen
 
 
 class Scenario:
     """The world of one seed with everybody in it."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, takeover: bool = False) -> None:
         self.world = World(seed)
         chance = self.world.random
         self.weather = weather_of(chance)
         self.policy = policy_of(chance)
+        self.is_about_takeover = takeover or random.Random(f"about {seed}").random() < ABOUT_TAKEOVER_SHARE
+        self.service = self._take_over(seed)
         self.oracle = Oracle(self.world, self.policy)
-        self.hub = Hub(self.world, self.weather, self.policy, self.oracle)
+        self.oracle.watch.is_calm = self.weather.is_calm
+        self.hub = Hub(self.world, self.weather, self.policy, self.oracle, self.service)
         self.network = Network(self.world, self.weather, self.hub)
         self.audit = Audit(self.world, self.hub.store, self.oracle.ledger, self.policy)
         self.trouble = Trouble(self.world, self.weather, self.hub, self.oracle.ledger)
@@ -57,12 +68,29 @@ class Scenario:
             t for w in self.workers for t in w.provides
         }
         needs = tuple(n for n in NEEDS if n is None or provided.issuperset(n))
+        needs += ((),) * 6 if self.is_about_takeover else ()
         self.customers = Customers(self.world, self.network, self.weather, needs)
+        self.owner = Owner(self.world, self.network, self.weather, self.machines)
+
+    def _take_over(self, seed: int) -> Service | None:
+        """Some worlds have a hub that takes over; those about takeover have machines that are away for long."""
+        chance = random.Random(f"takeover {seed}")
+        if not self.is_about_takeover and chance.random() >= TAKEOVER_SHARE:
+            return None
+        self.policy = msgspec.structs.replace(self.policy, takeover=takeover_of(chance))
+        if self.is_about_takeover:
+            self.policy = msgspec.structs.replace(self.policy, late_after_ms=30_000, down_after_ms=60_000)
+            self.weather = msgspec.structs.replace(
+                self.weather, machine_trouble_ms=chance.choice((30_000, 90_000)), restart_ms_max=400_000
+            )
+        return Service(self.world)
 
     def _fleet(self) -> tuple[list[Machine], list[Worker]]:
         """One machine alone, a few, or a mixture with scripted workers."""
         chance = self.world.random
         kind = chance.choice(("one", "machines", "machines", "aware", "old", "mixed", "mixed"))
+        if self.is_about_takeover:
+            kind = chance.choice(("one", "one", "machines", "mixed"))
         machines = {"one": 1, "machines": chance.choice((2, 3)), "mixed": chance.choice((1, 2))}.get(kind, 0)
         aware = {"aware": chance.choice((1, 2, 4)), "mixed": chance.choice((0, 1, 2))}.get(kind, 0)
         old = {"old": chance.choice((1, 2)), "mixed": chance.choice((0, 1))}.get(kind, 0)
@@ -98,10 +126,13 @@ class Scenario:
         self.hub.start()
         for boot in [*(machine.boot for machine in self.machines), *(worker.boot for worker in self.workers)]:
             self.world.after(self.world.between(0, 3_000), boot)
-        chaos_ms = self.world.between(*self.world.random.choice(CHAOS_MS))
+        chaos_ms = self.world.between(*self.world.random.choice(CHAOS_MS[-1:] if self.is_about_takeover else CHAOS_MS))
         self.customers.begin(self.world.between(4, 30), chaos_ms)
         self.trouble.begin(self.machines, self.workers)
+        self.owner.begin()
         self.world.after(AUDIT_EVERY_MS, self._look)
+        if self.service is not None:
+            self.world.after(OWNER_LOOKS_MS, self._owner_resumes)
         self.world.run_until(chaos_ms)
         self._put_right()
         if not self.world.run_until(self.world.now_ms + REST_MS_MAX, self._is_at_rest):
@@ -115,13 +146,15 @@ class Scenario:
         self.world.after(AUDIT_EVERY_MS, self._look)
         is_steady = self.hub.is_serving_since(STEADY_MS)
         self.audit.check(steady=is_steady)
+        if self.hub.stand_in is not None:
+            self.hub.stand_in.check(self.hub.store)
         if is_steady:
             self.oracle.watch.check()
 
     def _put_right(self) -> None:
         """The weather is good again, everybody is awake, and somebody who can do everything has come."""
         self.world.tell("the weather is good again")
-        self.trouble.is_over = self.customers.has_stopped = True
+        self.trouble.is_over = self.customers.has_stopped = self.owner.has_stopped = True
         self.network.calm_down()
         self.hub.recover()
         sweeper = Machine(
@@ -139,6 +172,7 @@ class Scenario:
     def _owner_looks(self) -> None:
         """What waits for a machine that does not come back is moved by its owner; dead daemons are started."""
         self.world.after(OWNER_LOOKS_MS, self._owner_looks)
+        self.owner.look_after()
         for machine in self.machines:
             machine.look_after()
         ledger = self.oracle.ledger
@@ -148,6 +182,12 @@ class Scenario:
             elif ledger.jumped_ms and entry.status == OPEN and not ledger.is_live(entry):
                 self.customers.ask(entry.id, "retry")  # a clock that was set back holds delays for hours
 
+    def _owner_resumes(self) -> None:
+        """Somebody mends the key, and says so."""
+        self.world.after(OWNER_LOOKS_MS, self._owner_resumes)
+        if not self.customers.has_stopped:
+            self.network.send(self.customers, Call("POST", "/api/takeover/resume", {}, 8_000), lambda _: None)
+
     def _is_at_rest(self) -> bool:
         tasks = self.oracle.ledger.tasks.values()
         return not self.customers.unanswered and all(entry.status != OPEN for entry in tasks)
@@ -155,6 +195,8 @@ class Scenario:
     def _judge(self) -> None:
         self.audit.check(steady=True)
         self.audit.check_story()
+        if self.hub.stand_in is not None:
+            self.hub.stand_in.check(self.hub.store)
         ledger = self.oracle.ledger
         if not self.customers.acknowledged <= ledger.tasks.keys():
             raise ViolationError("I5 acknowledged is kept", str(self.customers.acknowledged - ledger.tasks.keys()))
@@ -164,9 +206,9 @@ class Scenario:
                 raise ViolationError("a healthy task starts once", f"{entry.id} in good weather: {ends}", entry.id)
 
 
-def play(seed: int) -> Outcome:
-    """One world; what it violated is in the outcome."""
-    scenario = Scenario(seed)
+def play(seed: int, *, takeover: bool = False) -> Outcome:
+    """One world; what it violated is in the outcome. With `takeover`, one whose hub answers for absent machines."""
+    scenario = Scenario(seed, takeover=takeover)
     world, ledger = scenario.world, scenario.oracle.ledger
     violation: ViolationError | None = None
     try:
@@ -183,6 +225,8 @@ def play(seed: int) -> Outcome:
         world.story.digest(),
         violation,
         tuple(_told(world, violation)) if violation is not None else (),
+        scenario.hub.stand_in.answered if scenario.hub.stand_in is not None else 0,
+        scenario.trouble.blows,
     )
 
 

@@ -15,6 +15,8 @@ from understudy.simulation.world import World
 OUTAGES_MS = ((200, 1_500), (200, 1_500), (3_000, 40_000), (60_000, 200_000))
 STALLS_MS = ((1_000, 8_000), (8_000, 45_000), (45_000, 130_000))
 SLEEPS_MS = ((5_000, 60_000), (60_000, 400_000))
+DEAD_MS, ALIVE_MS = (50, 500), (600, 2_500)
+MISFORTUNES = ("crash", "crash", "flap", "flap", "power", "stall", "stall", "sleep", "cut", "stop", "guard")
 JUMP_MS_MIN, JUMP_MS_MAX = 5_000, 3_600_000
 
 
@@ -27,6 +29,7 @@ class Trouble:
         self._hub = hub
         self._ledger = ledger
         self.is_over = False
+        self.blows = 0  # against daemons and workers
 
     def begin(self, machines: list[Machine], workers: list[Worker]) -> None:
         """From now on anything may happen."""
@@ -87,10 +90,13 @@ class Trouble:
     def _trouble_machine(self, machine: Machine) -> None:
         if machine.life is None or machine.is_asleep:
             return
-        match self._world.random.choice(("crash", "crash", "power", "stall", "stall", "sleep", "cut", "stop", "guard")):
+        self.blows += 1
+        match self._world.random.choice(MISFORTUNES):
             case "crash":
                 machine.crash(with_guard=self._world.chance(self._weather.will_lost))
                 self._restart(machine.boot)
+            case "flap":
+                self._flap(machine, self._world.between(1, 4))
             case "power":
                 machine.lose_power()
                 self._restart(machine.boot)
@@ -109,7 +115,15 @@ class Trouble:
             case "guard":
                 machine.life.lose_guard()
 
+    def _flap(self, machine: Machine, times: int) -> None:
+        """A service manager starts it again and again, and it dies each time after a moment."""
+        machine.crash(with_guard=self._world.chance(self._weather.will_lost))
+        self._later(self._world.between(*DEAD_MS), machine.boot)
+        if times:
+            self._later(self._world.between(*ALIVE_MS), partial(self._flap, machine, times - 1))
+
     def _trouble_worker(self, worker: Worker) -> None:
+        self.blows += 1
         match self._world.random.choice(("crash", "stall", "stall", "cut")):
             case "crash":
                 worker.crash()

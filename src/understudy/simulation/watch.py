@@ -13,6 +13,7 @@ _START_TIME = re.compile(r"_\d{13}$")  # CONTRACT 1: old daemons put the instant
 GRACE_MS = 30_000  # DESIGN 3: after a gap nobody is judged earlier, unless the limit itself is smaller
 UNKNOWN_INTERVAL_MS = 150_000
 SLACK_MS = 3_000
+DEAF = ("claim", "report")  # loops that are measured by answers, which bad weather keeps from them
 NOT_JUDGED = ("draining", "paused", "stopping")
 
 
@@ -22,6 +23,8 @@ class Watched:
     def __init__(self) -> None:
         self.is_bound = False  # to a machine: only its beats are signs of life
         self.is_judged = True
+        self.may_return = False  # it was told to restart: when it stops, its silence may be judged
+        self.is_leaving = False
         self.interval_ms = 0
         self.seen_heard = 0  # the last sign that certainly counts
         self.seen_ms = 0
@@ -35,7 +38,10 @@ class Watch:
     def __init__(self, ledger: Ledger, policy: Policy) -> None:
         self._ledger = ledger
         self._policy = policy
+        self.is_calm = False  # whether every request is answered
         self.watched: dict[str, Watched] = {}
+        self._gave_way: set[str] = set()  # directives that ended a life
+        self._ended: set[str] = set()  # directives
 
     def heard_of(self, sender: str) -> None:
         """Any request of it was decided."""
@@ -55,6 +61,8 @@ class Watch:
         known.is_bound = known.is_bound or bool(body.get("machineId"))
         known.interval_ms = round(body.get("intervalSec", 0) * 1000)
         known.is_judged = body.get("state") not in NOT_JUDGED
+        known.may_return = known.may_return or any(r["state"] == "started" for r in body.get("directives", ()))
+        known.is_leaving = known.may_return and body.get("state") == "stopping"
         self._seen(known)
 
     def _seen(self, known: Watched) -> None:
@@ -69,6 +77,10 @@ class Watch:
             if not self._ledger.may_gap:
                 raise ViolationError("a gap is only what was not heard", str(fields))
             self._ledger.resumed_ms = world.now_ms
+        if name == "daemon.stuck" and (self.is_calm or fields.get("what") not in DEAF):
+            raise ViolationError("a working daemon is not called stuck", str(fields), fields["daemonId"])
+        if name in ("directive.done", "directive.failed", "directive.expired"):
+            self._directive_ended(fields["directiveId"], fields["daemonId"])
         if name not in ("daemon.late", "daemon.down"):
             return
         known = self.watched.get(fields["daemonId"])
@@ -79,10 +91,21 @@ class Watch:
         resumed_ms = self._ledger.resumed_ms
         is_graced = known.seen_ms < resumed_ms and world.now_ms < resumed_ms + grace_ms
         is_graced = is_graced and silent_ms < limit_ms + grace_ms  # one grace a silence, however often the hub stalls
-        if silent_ms < limit_ms or is_graced or not known.is_judged:
+        if silent_ms < limit_ms or is_graced or not (known.is_judged or known.is_leaving):
             said = f"{name} after {silent_ms} ms of silence"
             raise ViolationError("a living daemon is not reported", said, fields["daemonId"])
         known.told = name.removeprefix("daemon.")
+
+    def gave_way(self, daemon: str, directive_id: str) -> None:
+        """A life ended because of a directive."""
+        if directive_id in self._gave_way:
+            raise ViolationError("a directive is done once", f"{daemon} {directive_id}", daemon)
+        self._gave_way.add(directive_id)
+
+    def _directive_ended(self, directive_id: str, daemon: str) -> None:
+        if directive_id in self._ended:
+            raise ViolationError("a directive ends once", f"{daemon} {directive_id}", daemon)
+        self._ended.add(directive_id)
 
     def _limits(self, known: Watched) -> dict[str, tuple[int, int]]:
         policy = self._policy

@@ -7,6 +7,8 @@ import random
 import msgspec
 
 from understudy.coordinator.nouns import Policy
+from understudy.coordinator.takeover_nouns import TakeoverPolicy
+from understudy.simulation.service import PRICES
 
 
 class Weather(msgspec.Struct, frozen=True):
@@ -71,6 +73,27 @@ def policy_of(chance: random.Random) -> Policy:
         late_after_ms=late_ms,
         down_after_ms=late_ms + chance.choice((30_000, 60_000)),
         losses_max=chance.choice((2, 5, 5)),
+    )
+
+
+def takeover_of(chance: random.Random) -> TakeoverPolicy:
+    """How the owner of this hub decided about takeover."""
+    return TakeoverPolicy(
+        mode=chance.choice(("answer", "answer", "interim", "notify")),
+        has_key=True,
+        access="simulated",
+        model="simulated",
+        price=PRICES["simulated"],
+        fallback_model="in its stead",
+        fallback_price=PRICES["in its stead"],
+        answer_tokens_max=200,
+        timeout_ms=chance.choice((10_000, 60_000)),
+        after_ms=60_000,
+        task_micro_usd=chance.choice((5_000, 50_000)),
+        day_micro_usd=chance.choice((15_000, 1_000_000)),
+        calls_a_minute=chance.choice((2, 20)),
+        calls_at_once=chance.choice((1, 2, 4)),
+        probes=chance.random() < 0.3,  # noqa: PLR2004
     )
 
 

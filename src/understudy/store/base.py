@@ -14,17 +14,21 @@ from understudy.coordinator.nouns import (
     Boot,
     Daemon,
     Deployment,
+    Directive,
     Evidence,
     Hearing,
     Incident,
     Key,
+    Link,
     Memory,
+    Notice,
     Period,
     Progress,
     Result,
     Task,
     TaskBody,
 )
+from understudy.coordinator.takeover_nouns import Budget, Reservation, Standbys, TakeoverState, TaskTakeover
 
 N = TypeVar("N", bound=Struct)
 T = TypeVar("T")
@@ -51,7 +55,18 @@ class Table:
         return tuple(getattr(row, name) for name in self.keys)
 
 
-TASK_FIXED = ("needs", "order_key", "priority", "source", "submitter", "dedup_key", "body_hash", "queued_at")
+TASK_FIXED = (
+    "needs",
+    "order_key",
+    "priority",
+    "source",
+    "submitter",
+    "dedup_key",
+    "body_hash",
+    "queued_at",
+    "reply_to",
+)
+NOTICE_FIXED = ("target", "kind", "incident_id", "task_id", "daemon_id", "chat", "thread", "created_at")
 TABLES: dict[type[Struct], Table] = {
     table.noun: table
     for table in (
@@ -69,6 +84,13 @@ TABLES: dict[type[Struct], Table] = {
         Table("api_key", Key),
         Table("memory", Memory),
         Table("deployment", Deployment),
+        Table("directive", Directive, fixed=("daemon_id", "kind", "arguments", "asked_by", "asked_at")),
+        Table("notice", Notice, fixed=NOTICE_FIXED),
+        Table("link", Link),
+        Table("takeover_state", TakeoverState),
+        Table("task_takeover", TaskTakeover),
+        Table("budget", Budget),
+        Table("reservation", Reservation, fixed=("task_id", "token", "worker_id", "model", "reserved_micro_usd", "at")),
     )
 }
 
@@ -86,6 +108,7 @@ class Due(Struct, frozen=True):
     leases: list[Task]
     delayed: list[Task]
     daemons: list[Daemon]
+    directives: list[Directive] = []
 
 
 class Deadlines(Struct, frozen=True):
@@ -94,6 +117,26 @@ class Deadlines(Struct, frozen=True):
     lease_h: int
     health_h: int
     available_at: int
+    directive_h: int = 0
+
+
+class Backlog(Struct, frozen=True):
+    """How the outbox of one channel stands."""
+
+    target: str
+    waiting: int  # that should have been sent by now
+    oldest_at: int  # when the oldest of them was first to be sent; 0: none
+    dead: int
+    last_error: str  # of what has failed and waits or is dead; "": nothing
+
+
+class Candidates(Struct, frozen=True):
+    """Which tasks takeover may answer: those that need text only, or those that wait for a machine."""
+
+    sources: tuple[str, ...]
+    others: bool  # every source but these
+    text: bool
+    limit: int = 8
 
 
 class TaskFilter(Struct, frozen=True):
@@ -155,6 +198,14 @@ class Reader(Protocol):
         """Boots that never become current again."""
         ...
 
+    def open_directives(self, daemon_ids: Collection[str]) -> list[Directive]:
+        """Directives of these daemons that have not ended, oldest first."""
+        ...
+
+    def directives_of(self, daemon_id: str, limit: int) -> list[Directive]:
+        """Directives of a daemon, newest first."""
+        ...
+
     def due(self, h: int, wall: int, limit: int) -> Due:
         """What a deadline has come for."""
         ...
@@ -205,6 +256,68 @@ class Reader(Protocol):
 
     def task_counts(self) -> dict[str, int]:
         """How many tasks there are by status (counted, so not for hot paths)."""
+        ...
+
+    def notices_due(self, target: str, wall: int, limit: int) -> list[Notice]:
+        """What a channel should be sent now and nobody is sending, the longest due first."""
+        ...
+
+    def next_notice_at(self, target: str) -> int:
+        """When the next notice of a channel is due; 0: none waits."""
+        ...
+
+    def oldest_notice_at(self, wall: int) -> int:
+        """Since when the oldest notice that should have been sent by now is due; 0: none."""
+        ...
+
+    def notices_sent(self, target: str, since_at: int, limit: int) -> list[Notice]:
+        """Notices (not answers) that a channel got as messages of their own since then, oldest first."""
+        ...
+
+    def notices_about(
+        self, incident_ids: Collection[str], task_ids: Collection[str], daemon_ids: Collection[str]
+    ) -> list[Notice]:
+        """Everything told about these incidents and tasks, and what waits or was told of late of these daemons."""
+        ...
+
+    def notices_folded_into(self, ids: Collection[str]) -> list[Notice]:
+        """Those that these tell in their place."""
+        ...
+
+    def notices_astray(self, targets: Collection[str], limit: int) -> list[Notice]:
+        """Waiting ones that somebody had taken, or whose channel is none of these."""
+        ...
+
+    def list_notices(self, state: str, before_at: int, before_id: str, limit: int) -> list[Notice]:
+        """Notices, newest first, after the cursor if there is one; "" for any state."""
+        ...
+
+    def backlogs(self, wall: int) -> list[Backlog]:
+        """Each channel that has anything waiting or dead."""
+        ...
+
+    def incidents_of(self, daemon_id: str, since_at: int) -> list[Incident]:
+        """A daemon's incidents that began since then, oldest first."""
+        ...
+
+    def last_events_of(self, daemon_id: str, limit: int) -> list[StoredEvent]:
+        """The last events of a daemon's story, oldest first, if they are not long past."""
+        ...
+
+    def standbys(self) -> list[Standbys]:
+        """All daemons, gathered (read whole, so not for hot paths)."""
+        ...
+
+    def candidates(self, wanted: Candidates, h: int) -> list[Task]:
+        """Tasks that takeover may answer at this hearing instant, in the order of the queue."""
+        ...
+
+    def queue_front(self, limit: int) -> list[Task]:
+        """The first tasks that wait for a worker, reserved ones included, in the order of the queue."""
+        ...
+
+    def open_calls(self, limit: int) -> list[Reservation]:
+        """Calls that are not settled, oldest first."""
         ...
 
 

@@ -14,7 +14,7 @@ PURGES: dict[str, tuple[str, ...]] = {
     "task": (
         *(
             f"DELETE FROM {table} WHERE task_id IN ({_OLD_TASKS})"  # noqa: S608
-            for table in ("task_body", "attempt", "result", "progress")
+            for table in ("task_body", "attempt", "result", "progress", "task_takeover")
         ),
         f"DELETE FROM task WHERE id IN ({_OLD_TASKS})",  # noqa: S608
     ),
@@ -37,6 +37,7 @@ PURGES: dict[str, tuple[str, ...]] = {
         ),
     ),
     "evidence": _by_age("evidence", "id", "at"),
+    "reservation": _by_age("reservation", "id", "settled_at"),
     "period": (
         (
             "DELETE FROM period WHERE (daemon_id, from_at) IN (SELECT daemon_id, from_at FROM period "
@@ -49,6 +50,14 @@ PURGES: dict[str, tuple[str, ...]] = {
             "WHERE superseded_at < :before ORDER BY superseded_at LIMIT :limit)"
         ),
     ),
+    "directive": _by_age("directive", "id", "ended_at"),
+    "notice": (
+        (
+            "DELETE FROM notice WHERE id IN (SELECT id FROM notice WHERE created_at < :before "
+            "AND state <> 'waiting' ORDER BY created_at LIMIT :limit)"
+        ),
+    ),
+    "link": _by_age("link", "hash", "expires_at"),
     "memory": _by_age("memory", "id", "created_at"),
     "memory_overflow": (
         (

@@ -6,6 +6,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,12 +14,15 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from understudy.coordinator.actions import Event
-from understudy.coordinator.nouns import Attempt, Boot, Daemon, Deployment, Incident, Memory, Task
+from understudy.coordinator.nouns import Attempt, Boot, Daemon, Deployment, Directive, Incident, Memory, Task
 from understudy.store.base import TABLES, Deadlines, Due, EventFilter, StoredEvent, TaskFilter
+from understudy.store.sqlite_outbox import OutboxQueries
 from understudy.store.sqlite_purge import PURGES
+from understudy.store.sqlite_takeover import TakeoverQueries
 
 N = TypeVar("N", bound=Struct)
 NEEDS_A_PAGE = 1000
+ROWS_A_STEP_MAX = 64
 _encode = msgspec.json.encode
 
 
@@ -32,9 +36,10 @@ def _select(noun: type[Struct]) -> str:
 
 
 @cache
-def _upsert(noun: type[Struct]) -> str:
+def _upsert(noun: type[Struct], rows: int) -> str:
+    """Many rows in one step: each step gives up the interpreter, and getting it back costs while others want it."""
     table = TABLES[noun]
-    places = ", ".join("?" * len(table.columns))
+    places = "), (".join([", ".join("?" * len(table.columns))] * rows)
     updates = ", ".join(f"{name} = excluded.{name}" for name in table.changing)
     return (
         f"INSERT INTO {table.name} ({_columns(noun)}) VALUES ({places}) "  # noqa: S608
@@ -46,7 +51,7 @@ def _json(values: Iterable[Any]) -> str:
     return _encode(list(values)).decode()
 
 
-class SqliteTransaction:
+class SqliteTransaction(OutboxQueries, TakeoverQueries):
     """The seam's Transaction on an open SQLite transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -78,12 +83,19 @@ class SqliteTransaction:
         return self._rows(noun, f"ORDER BY {', '.join(TABLES[noun].keys)} LIMIT ?", limit)
 
     def save_many(self, rows: Sequence[Struct]) -> None:
-        """Insert or replace rows; one prepared statement a noun."""
+        """Insert or replace rows, many in a statement."""
         by_noun: dict[type[Struct], list[tuple[Any, ...]]] = defaultdict(list)
         for row in rows:
             by_noun[type(row)].append(astuple(row))
         for noun, values in by_noun.items():
-            self._db.executemany(_upsert(noun), values)
+            self._upsert(noun, values)
+
+    def _upsert(self, noun: type[Struct], values: list[tuple[Any, ...]]) -> None:
+        start = 0
+        while start < len(values):
+            count = min(ROWS_A_STEP_MAX, 1 << (len(values) - start).bit_length() - 1)  # few different statements
+            self._db.execute(_upsert(noun, count), [*chain.from_iterable(values[start : start + count])])
+            start += count
 
     def delete_many(self, noun: type[Struct], keys: Collection[Any]) -> None:
         """Remove rows by key."""
@@ -170,6 +182,15 @@ class SqliteTransaction:
         """Boots that never become current again."""
         return self._rows(Boot, "WHERE daemon_id IN (SELECT value FROM json_each(?))", _json(daemon_ids))
 
+    def open_directives(self, daemon_ids: Collection[str]) -> list[Directive]:
+        """Directives of these daemons that have not ended, oldest first."""
+        where = "WHERE ended_at = 0 AND daemon_id IN (SELECT value FROM json_each(?)) ORDER BY asked_at, id"
+        return self._rows(Directive, where, _json(daemon_ids))
+
+    def directives_of(self, daemon_id: str, limit: int) -> list[Directive]:
+        """Directives of a daemon, newest first."""
+        return self._rows(Directive, "WHERE daemon_id = ? ORDER BY asked_at DESC, id DESC LIMIT ?", daemon_id, limit)
+
     def ready_ids(self, limit: int) -> list[str]:
         """The ids of claimable tasks in the order of the queue."""
         rows = self._db.execute("SELECT id FROM task WHERE ready = 1 ORDER BY order_key, id LIMIT ?", (limit,))
@@ -194,6 +215,7 @@ class SqliteTransaction:
                 limit,
             ),
             self._rows(Daemon, "WHERE deadline_h > 0 AND deadline_h <= ? ORDER BY deadline_h LIMIT ?", h, limit),
+            self._rows(Directive, "WHERE expires_h > 0 AND expires_h <= ? ORDER BY expires_h LIMIT ?", h, limit),
         )
 
     def next_deadlines(self) -> Deadlines:
@@ -201,7 +223,8 @@ class SqliteTransaction:
         row = self._db.execute(
             "SELECT (SELECT min(expires_h) FROM task WHERE status = 'leased'),"
             " (SELECT min(deadline_h) FROM daemon WHERE deadline_h > 0),"
-            " (SELECT min(available_at) FROM task WHERE status = 'queued' AND ready = 0 AND waiting_for = '')"
+            " (SELECT min(available_at) FROM task WHERE status = 'queued' AND ready = 0 AND waiting_for = ''),"
+            " (SELECT min(expires_h) FROM directive WHERE expires_h > 0)"
         ).fetchone()
         return Deadlines(*(value or 0 for value in row))
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from understudy.wire.limits import (
+    DIRECTIVES_MAX,
     RUNNING_MAX,
     Count,
     DaemonName,
@@ -19,6 +20,7 @@ from understudy.wire.limits import (
 )
 
 Instant = Annotated[str, Meta(min_length=1, max_length=40)]
+Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 Provides = Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=256)]
 
 
@@ -48,8 +50,18 @@ class RunningBody(Struct, rename="camel", frozen=True):
     task_id: Id
     token: Token
     progress_at: Instant | None = None
+    idle_sec: Seconds | None = None  # since its last sign, counted by the daemon while it was awake and heard
+    idle_limit_sec: Seconds | None = None  # beyond that the run should have been ended
     progress: Any = None
     checkpoint: Any = None
+
+
+class DirectiveReport(Struct, rename="camel", frozen=True):
+    """What became of a directive, repeated in each beat until one is accepted."""
+
+    id: Id
+    state: Literal["started", "done", "failed"]
+    detail: Text | None = None
 
 
 class HeartbeatBody(Struct, rename="camel", frozen=True):
@@ -68,7 +80,9 @@ class HeartbeatBody(Struct, rename="camel", frozen=True):
     capacity: Annotated[int, Meta(ge=0, le=1000)] | None = None
     provides: Provides | None = None
     state: Literal["running", "draining", "paused", "stopping"] | None = None
-    slept_sec: Annotated[float, Meta(ge=0, le=1e9)] | None = None
+    slept_sec: Seconds | None = None
+    directives: Annotated[list[DirectiveReport], Meta(max_length=DIRECTIVES_MAX)] | None = None
+    starts_last_hour: Count | None = None
 
 
 class SleepWindow(Struct, rename={"from_": "from"}, frozen=True):
@@ -85,6 +99,16 @@ class SettingsBody(Struct, rename="camel", frozen=True):
     late_after_sec: Annotated[float, Meta(ge=1, le=30 * 86_400)] | None = None
     down_after_sec: Annotated[float, Meta(ge=1, le=30 * 86_400)] | None = None
     expected_sleep: Annotated[list[SleepWindow], Meta(max_length=16)] | None = None
+
+
+class DirectiveBody(Struct, rename="camel", frozen=True):
+    """`POST /api/daemons/{id}/directives`: what one daemon shall do, once. An update names a version or a wheel."""
+
+    kind: Literal["drain", "resume", "restart", "update"]
+    version: Annotated[str, Meta(pattern=r"^[0-9A-Za-z][0-9A-Za-z.!+_-]{0,63}$")] | None = None
+    wheel: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None  # an http(s) URL, or a path on its machine
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
+    expires_sec: Annotated[float, Meta(ge=10, le=86_400)] = 600
 
 
 class PauseBody(Struct, rename="camel", frozen=True):

@@ -15,6 +15,7 @@ BATCH_TASKS_MAX = 1000
 BATCH_RESULTS_MAX = 100
 CLAIM_TASKS_MAX = 100
 RUNNING_MAX = 256
+DIRECTIVES_MAX = 16  # reports in one beat
 CAPABILITIES_MAX = 64  # longer lists are cut, not refused
 TAGS_MAX = 8
 TAG_CHARS_MAX = 64

@@ -1,4 +1,4 @@
-"""HTTP that the hub itself asks for: pure values, made by channels and the Claude executor, sent by one transport."""
+"""What the hub itself sends: pure values, made by channels and the Claude executor, sent by one transport."""
 
 from __future__ import annotations
 
@@ -23,7 +23,50 @@ class HttpAnswer(Struct, frozen=True):
     body: bytes = b""
 
 
+class MailRequest(Struct, frozen=True):
+    """One mail for one SMTP conversation; `password` is never logged."""
+
+    host: str
+    port: int
+    security: str  # tls (from the first byte) | starttls (required, or nothing is sent) | none
+    user: str  # "": no AUTH
+    password: str
+    sender: str  # of the envelope, a bare address
+    recipients: tuple[str, ...]
+    content: bytes  # the whole message, RFC 5322, lines end in CRLF
+    timeout_ms: int = 30_000  # for the whole conversation
+
+
+class MailAnswer(Struct, frozen=True):
+    """The reply that decided: 250 after DATA, else the first one that refused; `text` is the server's own."""
+
+    code: int
+    text: str = ""
+
+
+class AppriseRequest(Struct, frozen=True):
+    """One call of the Apprise library; `url` holds secrets and is never logged."""
+
+    url: str
+    title: str
+    body: str
+    level: str  # info | warning | failure | success
+    timeout_ms: int = 30_000
+
+
+class AppriseAnswer(Struct, frozen=True):
+    """What Apprise said: it gives no message id and no word of when to come back. `reason` holds no URL."""
+
+    ok: bool
+    reason: str = ""
+
+
 class NoAnswer(Struct, frozen=True):
-    """Nothing came back: refused, cut, or too slow. It may have arrived all the same."""
+    """Nothing came back: refused, cut, or too slow. It may have arrived all the same, unless it was never sent."""
 
     reason: str
+    was_sent: bool = True
+
+
+OutboundRequest = HttpRequest | MailRequest | AppriseRequest
+OutboundAnswer = HttpAnswer | MailAnswer | AppriseAnswer | NoAnswer

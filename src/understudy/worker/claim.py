@@ -22,6 +22,7 @@ FULL_LOOK_MS = 5_000  # a full or waiting daemon looks this often by itself; sig
 FAILED_PAUSE_MS_MAX = 30_000
 EMPTY_PAUSE_MS_MAX = 2_000  # a hub that does not wait when asked to is not asked in a frenzy
 TASKS_MAX = 100
+LIMIT_MS_MIN = 300_000  # without an answered claim while beats get through: this loop is deaf
 
 
 def claim_loop(state: WorkerState) -> Loop:
@@ -29,9 +30,10 @@ def claim_loop(state: WorkerState) -> Loop:
     failures = Backoff(500, FAILED_PAUSE_MS_MAX, state.jitter)
     empties = Backoff(50, EMPTY_PAUSE_MS_MAX, state.jitter)
     request_id, sent_ms = "", 0
+    state.liveness.begin("claim", max(LIMIT_MS_MIN, 3 * (state.duties.poll_wait_ms + ANSWER_SLACK_MS)))
     while state.mode not in (IDLE, STOPPING):
-        state.mark("claim")
         if not state.free_slots() or not state.may_claim():
+            state.mark("claim")
             yield Wait("claim", FULL_LOOK_MS)
             continue
         if not request_id:  # what is granted was granted after the first sending of this id, not before
@@ -42,6 +44,7 @@ def claim_loop(state: WorkerState) -> Loop:
             yield from _refused(state, answer)
             yield Wait("claim", failures.next_ms())
             continue
+        state.mark("claim")
         request_id = ""
         failures.reset()
         granted = _granted(answer.body)
@@ -71,7 +74,7 @@ def claim_body(state: WorkerState, request_id: str) -> dict[str, Any]:
         "requestId": request_id,
         "max": min(state.free_slots(), TASKS_MAX),
         "waitSec": seconds(state.duties.poll_wait_ms),
-        "provides": list(state.provides),
+        "provides": list(state.offers()),
         "onLoss": state.claims_with(),
     }
 

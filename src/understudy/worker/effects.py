@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from understudy.worker.executors import Ended, Plan, Progress
+from understudy.worker.executors import Ended, Plan, Progress, Session
 from understudy.worker.guard_policy import Message
+from understudy.worker.orders import Memory, Order
 from understudy.worker.results import Result
 
 T = TypeVar("T")
@@ -92,6 +93,14 @@ class Say(msgspec.Struct, frozen=True):
     fields: dict[str, Any] = {}
 
 
+class TellOwner(msgspec.Struct, frozen=True):
+    """Tell this machine's owner by a channel of its own, past the hub → None, at once."""
+
+    level: str
+    title: str
+    text: str
+
+
 class Spawn(msgspec.Struct, frozen=True):
     """Start a run's process → `Spawned` or `Failed`. Raises the signal `run:<id>` when there is news."""
 
@@ -122,6 +131,56 @@ class StopRun(msgspec.Struct, frozen=True):
 
     run_id: str
     grace_ms: int
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """Run a small process to its end → `Ended`, or `Failed` if it cannot be started or does not end in time."""
+
+    plan: Plan
+    timeout_ms: int
+
+
+class KeepSessions(msgspec.Struct, frozen=True):
+    """Put the sessions of all conversations on disk, best effort → None."""
+
+    sessions: dict[str, Session]
+
+
+class LoadDirectives(msgspec.Struct, frozen=True):
+    """What earlier lives were told → `Remembered`.
+
+    `has_arrived`: a beat of this life was accepted, which whoever watches over an update waits for.
+    """
+
+    has_arrived: bool = False
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """`verdicts`: why an update was taken back, by directive; `environment`: the one this life runs in, or ""."""
+
+    memory: Memory = Memory()
+    verdicts: dict[str, str] = {}
+    environment: str = ""
+
+
+class KeepDirectives(msgspec.Struct, frozen=True):
+    """Put what was told on disk → None, or `Failed`."""
+
+    memory: Memory
+
+
+class Install(msgspec.Struct, frozen=True):
+    """Install a version into an environment of its own, beside this one → `Installed` or `Failed`."""
+
+    order: Order
+    timeout_ms: int
+
+
+class Installed(msgspec.Struct, frozen=True):
+    """Where a version is, ready to be started."""
+
+    environment: str
+    version: str
 
 
 class LoadSpool(msgspec.Struct, frozen=True):
@@ -173,9 +232,15 @@ Effect = (
     | Wait
     | Fork
     | Say
+    | TellOwner
     | Spawn
     | AwaitRun
     | StopRun
+    | Probe
+    | KeepSessions
+    | LoadDirectives
+    | KeepDirectives
+    | Install
     | LoadSpool
     | Keep
     | Forget
@@ -198,11 +263,18 @@ __all__ = [
     "Failed",
     "Forget",
     "Fork",
+    "Install",
+    "Installed",
     "Keep",
+    "KeepDirectives",
+    "KeepSessions",
+    "LoadDirectives",
     "LoadSpool",
     "Loop",
     "Plan",
+    "Probe",
     "Progress",
+    "Remembered",
     "ResetConnections",
     "Result",
     "Say",
@@ -213,5 +285,6 @@ __all__ = [
     "Steps",
     "StopRun",
     "TellGuard",
+    "TellOwner",
     "Wait",
 ]

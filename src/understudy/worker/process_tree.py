@@ -78,13 +78,19 @@ class ProcessTree:
         return 0
 
     def end(self, grace_ms: int) -> int:
-        """TERM to the root's group, `grace_ms` for everybody to go, then KILL → how many survived that (0)."""
+        """TERM to the root's group, `grace_ms` for everybody to go, then KILL → how many survived that (0).
+
+        Assistants end their tools themselves; tools that outlive them are sent a TERM of their own.
+        """
         self.note()
-        for process in self._living(_looked_at(tuple(self._seen))):
-            if process.group == self._root:
-                _send(process, signal.SIGTERM)
         until_ms = self._clock.mono_ms() + grace_ms
-        while self._living(_looked_at(tuple(self._seen))) and self._clock.mono_ms() < until_ms:
+        told: set[int] = set()
+        while (left := self._living(_looked_at(tuple(self._seen)))) and self._clock.mono_ms() < until_ms:
+            group = [process for process in left if process.group == self._root]
+            for process in group or left:
+                if process.pid not in told:
+                    told.add(process.pid)
+                    _send(process, signal.SIGTERM)
             time.sleep(0.02)
         return self.kill()
 

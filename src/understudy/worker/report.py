@@ -20,6 +20,7 @@ BATCH_BYTES_MAX = 6 << 20  # the hub takes 8 MiB
 TIMEOUT_MS = 15_000
 PAUSE_MS_MAX = 30_000
 LOOK_MS = 10_000
+LIMIT_MS = 300_000  # without anything delivered while beats get through
 REPLACED_OUTPUT_CHARS = 64 * 1024
 
 
@@ -43,11 +44,13 @@ def deliver_first(state: WorkerState, limit_ms: int) -> Loop:
 def report_loop(state: WorkerState) -> Loop:
     """Deliver whenever there is something, for ever but ever slower."""
     backoff = Backoff(250, PAUSE_MS_MAX, state.jitter)
+    state.liveness.begin("report", LIMIT_MS)
     while not state.is_stopped:
-        state.mark("report")
         if not state.results:
+            state.mark("report")
             yield Wait("report", LOOK_MS)
         elif (yield from deliver(state)):
+            state.mark("report")
             backoff.reset()
         else:
             yield Wait("report", backoff.next_ms())

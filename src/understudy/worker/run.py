@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from understudy.clock import MS_PER_S
 from understudy.texts import t
+from understudy.worker.auth import say_auth
+from understudy.worker.begin import forget, pass_on, remember, start_of, turn
 from understudy.worker.effects import (
     AskGuard,
     AwaitRun,
@@ -21,21 +24,25 @@ from understudy.worker.effects import (
     TellGuard,
     Wait,
 )
-from understudy.worker.executors import Executor, Outcome, Plan
+from understudy.worker.executors import OK, Executor, Outcome, Plan
 from understudy.worker.guard_policy import Done, Lost, Rooted, Spawning
 from understudy.worker.release import give_back
-from understudy.worker.state import Run, WorkerState
+from understudy.worker.state import Run, WorkerState, seconds
 
 GRACE_MS = 5_000  # facts/assistants b.3: claude needs 1.5 s to take its tools along; 2 s is too near
 CONFIRM_MS_MAX = 30_000  # how long a claim may wait for a beat that confirms it
 GUARD_MS_MAX = 10_000
 LOOK_MS = 60_000
 KILL_AGAIN_MS = 1_000
+LIMIT_MS = 180_000  # a look, or a start, or an end: nothing in here takes longer by itself
 RAN_AWAY = "output_too_large"
+STARTS_MAX = 2  # once more without the session, or after a start that came to nothing
+SLOW_START, IDLE_RUN, TIMED_OUT = "slow_start", "idle", "timed_out"
 
 
 def run_loop(state: WorkerState, run: Run) -> Loop:
     """Carry one run through; whatever happens, nothing of it lives afterwards and its slot is free."""
+    state.liveness.begin(run.signal, LIMIT_MS)
     try:
         yield from _carry(state, run)
     except Exception as error:  # noqa: BLE001 - an outermost loop: a defect must not leave a process behind
@@ -47,28 +54,49 @@ def run_loop(state: WorkerState, run: Run) -> Loop:
         else:
             yield from give_back(state, run, "not_started")
     finally:
+        state.liveness.end(run.signal)
         state.runs.pop(run.id, None)
+        pass_on(state, run)
         for signal in ("claim", "main"):
             state.signals.raise_(signal)
 
 
 def _carry(state: WorkerState, run: Run) -> Loop:
-    if not (yield from _is_ours(state, run)) or not (yield from _is_guarded(state, run)):
-        yield from give_back(state, run, "not_started")
-        return
     executor = state.executor_for(run.task)
     if executor is None:
         yield from give_back(state, run, "no_executor")
         return
-    started = yield from _start(state, run, executor)
-    if isinstance(started, Outcome):
-        yield from _finish(state, run, started)
+    is_wanted = yield from turn(state, run)
+    if not (is_wanted and (yield from _is_ours(state, run)) and (yield from _is_guarded(state, run))):
+        yield from give_back(state, run, "not_started")
         return
-    stop, ended = yield from _watch(state, run)
-    if stop == "":
-        yield from _settle(state, run, executor, ended)
+    again, stop = "", ""
+    outcome: Outcome | None = None
+    ended: Ended | None = None
+    for nth in range(STARTS_MAX):
+        failed = yield from _start(state, run, executor, nth, has_session=again != "session")
+        if failed is not None:
+            yield from _finish(state, run, failed)
+            return
+        stop, ended = yield from _watch(state, run)
+        outcome = executor.outcome(ended or Ended(code=None), run.reading) if stop == "" else None
+        again = SLOW_START if stop == SLOW_START else outcome.again if outcome else ""
+        if not again or nth + 1 == STARTS_MAX or (yield from _was_taken(state, run)):
+            break
+        yield from _say_again(state, run, executor, again)
+    yield from remember(state, run, executor)
+    if outcome is not None:
+        yield from _settle(state, run, executor, outcome, ended)
     else:
         yield from _end(state, run, stop, ended)
+
+
+def _say_again(state: WorkerState, run: Run, executor: Executor, again: str) -> Loop:
+    if again == SLOW_START:
+        yield Say("warning", "Daemon", _slow_start(run))
+        return
+    yield from forget(state, run, executor)
+    yield Say("warning", "Daemon", t("executors.session_lost", task=run.task.id))
 
 
 def _is_ours(state: WorkerState, run: Run) -> Steps[bool]:
@@ -79,7 +107,8 @@ def _is_ours(state: WorkerState, run: Run) -> Steps[bool]:
     until_ms = state.clock.mono_ms() + CONFIRM_MS_MAX
     while not run.stop:
         now_ms = state.clock.mono_ms()
-        if not run.is_mortal or run.deadline_ms - now_ms >= run.lease.first_ms // 3:
+        is_long = not run.is_mortal or run.deadline_ms - now_ms >= run.lease.first_ms // 3
+        if is_long and not state.must_ask:
             return True
         if now_ms >= until_ms:
             return False
@@ -113,14 +142,17 @@ def spawning(run: Run) -> Spawning:
     )
 
 
-def _start(state: WorkerState, run: Run, executor: Executor) -> Steps[Outcome | None]:
+def _start(state: WorkerState, run: Run, executor: Executor, nth: int, *, has_session: bool) -> Steps[Outcome | None]:
+    """Start its process → None, or why there is none."""
     try:
-        plan: Plan = executor.plan(run.task, run.id)
+        start = start_of(state, run, executor, nth, has_session=has_session)
+        plan: Plan = executor.plan(run.task, run.id, start)
     except ValueError as error:
         return Outcome(success=False, error=str(error), failure_class="not_possible", failure_final=True)
-    run.started_ms = state.clock.mono_ms()
+    run.started_ms = run.started_ms if run.has_process else state.clock.mono_ms()
     run.has_process = True
-    spawned: Spawned | Failed = yield Spawn(run.id, plan, executor.reading())
+    run.plan, run.reading, run.heard_ms = plan, executor.reading(start), None
+    spawned: Spawned | Failed = yield Spawn(run.id, plan, run.reading)
     if isinstance(spawned, Failed):
         return Outcome(success=False, error=spawned.reason, failure_class="spawn_failed")
     run.pid, run.birth = spawned.pid, spawned.birth
@@ -131,25 +163,46 @@ def _start(state: WorkerState, run: Run, executor: Executor) -> Steps[Outcome | 
 
 
 def _watch(state: WorkerState, run: Run) -> Steps[tuple[str, Ended | None]]:
-    """Until it ends by itself ("") or must be ended: lost, cancelled, drain, timed_out."""
-    limit_ms = run.started_ms + run.task.timeout_sec * 1000
+    """Until it ends by itself ("") or must be ended: lost, cancelled, drain, timed_out, slow_start, idle."""
+    limit_ms = run.started_ms + _longest_ms(state, run)
+    began_ms = state.awake_ms()
     while True:
+        state.mark(run.signal)
         now_ms = state.clock.mono_ms()
+        silent_ms = _silence_left_ms(state, run, began_ms)
         stop = _reason_to_stop(run, now_ms, limit_ms)
+        if not stop and silent_ms is not None and silent_ms <= 0:
+            stop = SLOW_START if run.heard_ms is None else IDLE_RUN
         if stop:
-            at_once = stop == "lost" or state.is_in_a_hurry
+            at_once = stop in ("lost", SLOW_START) or state.is_in_a_hurry
             ended = yield StopRun(run.id, grace_ms=0 if at_once else GRACE_MS)
             return stop, ended
         until_ms = min(limit_ms, run.deadline_ms if run.is_mortal else limit_ms, now_ms + LOOK_MS)
+        until_ms = min(until_ms, now_ms + (LOOK_MS if silent_ms is None else silent_ms))
         news: Ended | Progress | None = yield AwaitRun(run.id, timeout_ms=max(1, until_ms - now_ms))
         if isinstance(news, Ended):
             return "", news
         if isinstance(news, Progress):
+            run.heard_ms = state.awake_ms()
             run.progress = Progress(
                 at=news.at,
-                text=news.text or run.progress.text,
-                checkpoint=news.checkpoint or run.progress.checkpoint,
+                text=_clean(state, news.text) or run.progress.text,
+                checkpoint=_clean(state, news.checkpoint) or run.progress.checkpoint,
             )
+
+
+def _longest_ms(state: WorkerState, run: Run) -> int:
+    asked_ms = run.task.timeout_sec * MS_PER_S
+    return min(asked_ms, state.duties.run_ms_max) if state.duties.run_ms_max else asked_ms
+
+
+def _silence_left_ms(state: WorkerState, run: Run, began_ms: int) -> int | None:
+    """How long it may still be silent; None: for ever."""
+    if run.plan is None:
+        return None
+    limit_ms = run.plan.start_ms_max if run.heard_ms is None else run.plan.idle_ms_max
+    since_ms = began_ms if run.heard_ms is None else run.heard_ms
+    return None if limit_ms is None else since_ms + limit_ms - state.awake_ms()
 
 
 def _reason_to_stop(run: Run, now_ms: int, limit_ms: int) -> str:
@@ -157,18 +210,34 @@ def _reason_to_stop(run: Run, now_ms: int, limit_ms: int) -> str:
         return "lost"
     if run.stop:
         return run.stop
-    return "timed_out" if now_ms >= limit_ms else ""
+    return TIMED_OUT if now_ms >= limit_ms else ""
 
 
-def _settle(state: WorkerState, run: Run, executor: Executor, ended: Ended | None) -> Loop:
+def _settle(state: WorkerState, run: Run, executor: Executor, outcome: Outcome, ended: Ended | None) -> Loop:
     """It ended by itself, or somebody killed it: the guard does so when the lease is over."""
-    outcome = executor.outcome(ended or Ended(code=None))
     if ended is not None and ended.ran_away:
         outcome = Outcome(success=False, output=outcome.output, error=t("daemon.ran_away"), failure_class=RAN_AWAY)
     if not outcome.success and (yield from _was_taken(state, run)):
         yield from _end(state, run, "lost", ended)
         return
-    yield from _finish(state, run, outcome)
+    yield from _heed_auth(state, executor, outcome)
+    if outcome.is_untouched:
+        told = t("executors.given_back", task=run.task.id, reason=outcome.error)
+        yield Say("warning", "Daemon", told)
+        yield from give_back(state, run, "not_started")
+    else:
+        yield from _finish(state, run, outcome)
+
+
+def _heed_auth(state: WorkerState, executor: Executor, outcome: Outcome) -> Loop:
+    """What a run shows about the login counts for more than any probe."""
+    word = outcome.auth or (OK if outcome.success and executor.probe() is not None else "")
+    if not word:
+        return
+    before = state.auth.get(executor.name, "")
+    state.set_auth(executor.name, word, is_shown_by_run=True)
+    if word != before:
+        yield from say_auth(executor.name, word, before)
 
 
 def _was_taken(state: WorkerState, run: Run) -> Steps[bool]:
@@ -183,7 +252,7 @@ def _was_taken(state: WorkerState, run: Run) -> Steps[bool]:
 
 def _end(state: WorkerState, run: Run, stop: str, ended: Ended | None) -> Loop:
     """It was ended on purpose: what that means depends on why."""
-    said = ended.stdout.decode("utf-8", "replace") if ended is not None and ended.stdout else None
+    said = run.reading.said(ended) if run.reading is not None and ended is not None else None
     if stop == "lost":
         yield TellGuard(Lost(run.id))
         yield Shelve(_result(state, run, Outcome(success=False, output=said, error="lost")), "lost")
@@ -193,8 +262,28 @@ def _end(state: WorkerState, run: Run, stop: str, ended: Ended | None) -> Loop:
         if (yield from _is_dead(state, run, ended)):
             yield from give_back(state, run, "drain")
     else:
-        error = f"timed out after {run.task.timeout_sec} s" if stop == "timed_out" else "cancelled"
-        yield from _finish(state, run, Outcome(success=False, output=said, error=error, failure_class=stop))
+        usage = run.reading.usage() if run.reading is not None else None
+        error, name = _why(state, run, stop)
+        yield from _finish(
+            state, run, Outcome(success=False, output=said, error=error, failure_class=name, usage=usage)
+        )
+
+
+def _why(state: WorkerState, run: Run, stop: str) -> tuple[str, str]:
+    """The sentence and the class of a run that was ended."""
+    if stop == TIMED_OUT:
+        return t("executors.timed_out", seconds=_longest_ms(state, run) // MS_PER_S), TIMED_OUT
+    if stop == IDLE_RUN:
+        idle_ms = run.plan.idle_ms_max if run.plan is not None else 0
+        return t("executors.idle", seconds=seconds(idle_ms or 0)), TIMED_OUT
+    if stop == SLOW_START:
+        return _slow_start(run), "no_output"
+    return stop, stop
+
+
+def _slow_start(run: Run) -> str:
+    start_ms = run.plan.start_ms_max if run.plan is not None else 0
+    return t("executors.slow_start", task=run.task.id, seconds=seconds(start_ms or 0))
 
 
 def _is_dead(state: WorkerState, run: Run, ended: Ended | None) -> Steps[bool]:
@@ -230,7 +319,7 @@ def _finish(state: WorkerState, run: Run, outcome: Outcome) -> Loop:
     fields = {
         "success": outcome.success,
         "class": outcome.failure_class or None,
-        "error": (outcome.error or "")[:200] or None,
+        "error": (result.error or "")[:200] or None,
     }
     yield Say("info", "Daemon", f"Finished {run.task.id}", fields)
 
@@ -244,9 +333,14 @@ def _result(state: WorkerState, run: Run, outcome: Outcome) -> Result:
         success=outcome.success,
         finished_at=state.clock.now_ms(),
         duration_ms=max(0, ran_ms),
-        output=outcome.output,
-        error=outcome.error,
+        output=_clean(state, outcome.output),
+        error=_clean(state, outcome.error),
         failure_class=outcome.failure_class,
         failure_final=outcome.failure_final,
         usage=outcome.usage,
     )
+
+
+def _clean(state: WorkerState, text: str | None) -> str | None:
+    """Whole texts only: a secret that was cut in two is not recognised."""
+    return text and state.redactor.clean(text)

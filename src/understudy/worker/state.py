@@ -6,13 +6,20 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from understudy.clock import MS_PER_S, Clock
+from understudy.clock import MS_PER_S, Clock, iso
 from understudy.ids import IdMaker
-from understudy.worker.executors import Executor, Progress, Task, tag
+from understudy.redact import Redactor
+from understudy.worker.executors import OK, Executor, Plan, Progress, Reading, Session, Task, tag
+from understudy.worker.liveness import Liveness
+from understudy.worker.orders import Order, Record
 from understudy.worker.results import Result
+from understudy.worker.workspaces import Workspaces
 
 RUNNING, DRAINING, STOPPING, IDLE = "running", "draining", "stopping", "idle"
 REQUEUE = "requeue"
+NO_LOGIN = "diagnostic"  # can always work, and answers nobody's question
+HAS_TOKEN = "claude_code"  # noqa: S105 - an executor: its token lasts a year (facts/assistants f)
+TOKEN_WARNED_MS = 30 * 86_400_000
 GUARD_MARGIN_MS = 1000  # DESIGN 3, Guard: the lease is over for us a second before it is for the hub
 RUNNING_NAMED_MAX = 256  # what a beat may name (wire limits)
 UNDELIVERED_MAX = 200  # results waiting for the hub: beyond that nothing new is claimed
@@ -40,6 +47,10 @@ class Duties(msgspec.Struct, frozen=True):
     interval_ms: int = 10_000  # between heartbeats
     poll_wait_ms: int = 15_000  # how long the hub may hold a claim that finds nothing
     drain_ms: int = 20_000  # how long runs may go on after a SIGTERM
+    token_ends_at: int = 0  # wall clock, of the assistant's token; 0: nobody knows
+    may_update: bool = True  # whether the directive `update` is heeded
+    run_ms_max: int = 0  # no run is longer, whatever its task says; 0: the task alone decides
+    hub_away_ms: int = 300_000  # the owner is told when the hub was out of reach for so long; 0: never
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -72,10 +83,14 @@ class Run:
         self.has_process = False
         self.pid = 0
         self.birth = 0.0  # of the root process: tells its pid from a reused one
+        self.plan: Plan | None = None  # of its process
+        self.reading: Reading | None = None
         self.started_ms = 0  # mono
+        self.heard_ms: int | None = None  # awake time of its last sign of life
         self.stop = ""  # why it must end: "", "lost", "cancelled", "drain"
         self.progress = Progress(at=now_at)
         self.told = Progress(at=0)  # what the last accepted beat said of it
+        self.quiet: tuple[Progress | None, int] = (None, 0)  # its last sign, and the contact time of that
 
     @property
     def signal(self) -> str:
@@ -135,15 +150,27 @@ class WorkerState:
         self.slept_ms = slept_ms  # how long the machine has slept since it was started
         tags = (t for e in executors.values() for t in (*e.provides(), tag(e)))
         self.provides = tuple(dict.fromkeys((*duties.provides, *tags)))
-        self.auth: dict[str, str] = {}  # executor → readiness
+        self.workspaces = Workspaces()
+        self.redactor = Redactor()  # for what leaves this machine: results, progress, checkpoints
+        self.auth: dict[str, str] = {}  # executor → readiness; the first one is that of unnamed tasks
+        self.auth_shown: dict[str, str] = {}  # what runs have shown of it since the auth loop last looked
+        self.sessions: dict[str, Session] = {}  # by conversation, the one used last at the end
         self.signals = Signals()
         self.runs: dict[str, Run] = {}  # claimed and not yet ended, by run id
         self.results: dict[str, Result] = {}  # ended and not yet accepted, by run id, oldest first
         self.unkept: set[str] = set()  # of those: not on disk
-        self.progress: dict[str, int] = {}  # loop → wall clock of its last step
+        self.auth_asked: set[str] = set()  # executors whose readiness was looked at in this life
+        self.liveness = Liveness()
+        self.orders: dict[str, Order] = {}  # directives as the hub offers them, by id, oldest first
+        self.records: dict[str, Record] = {}  # what became of directives, kept across lives
+        self.is_held = False  # drained by a directive: claims nothing until `resume`
+        self.drain_until_ms = 0  # mono, instead of the usual time for a drain
+        self.successor = ""  # what this life ends for: "", "restart" or the environment of an update
         self.mode = RUNNING
         self.idle_reason = ""  # superseded or id_taken
         self.is_known = False  # a beat of this boot was accepted
+        self.must_ask = False  # the machine slept: what is ours is not known until a beat is accepted
+        self.starts_last_hour = 0
         self.is_guarded = False
         self.is_stop_asked = False
         self.is_in_a_hurry = False  # asked a second time
@@ -153,8 +180,8 @@ class WorkerState:
         self.slept_said_ms = 0
 
     def mark(self, loop: str) -> None:
-        """A loop made a step: its instant goes into each beat, so a dead loop is seen from outside."""
-        self.progress[loop] = self.clock.now_ms()
+        """A loop succeeded, or has nothing to do: goes into each beat, so a dead or deaf loop is seen from outside."""
+        self.liveness.mark(loop)
 
     def free_slots(self) -> int:
         """How many more tasks may be claimed now."""
@@ -165,11 +192,60 @@ class WorkerState:
         return (
             self.mode == RUNNING
             and self.is_known
+            and not self.must_ask
             and self.is_guarded
             and not self.unkept
             and len(self.results) < UNDELIVERED_MAX
-            and any(state == "ok" for state in self.auth.values())
+            and self.is_ready()
         )
+
+    def is_ready(self) -> bool:
+        """Whether the executor of tasks that name none can work: without it every claim may bring what fails."""
+        return self.auth.get(next(iter(self.executors))) == OK
+
+    def offers(self) -> tuple[str, ...]:
+        """What a claim may ask for: the tags of executors that cannot work are left out."""
+        idle = {tag(executor) for name, executor in self.executors.items() if self.auth.get(name) != OK}
+        return tuple(t for t in self.provides if t not in idle)
+
+    def set_auth(self, name: str, word: str, *, is_shown_by_run: bool = False) -> None:
+        """Whether an executor can work: goes into the next beat, which is sent at once if that is news."""
+        is_news = self.auth.get(name) != word
+        self.auth[name] = word
+        self.auth_asked.add(name)
+        if is_shown_by_run:
+            self.auth_shown[name] = word
+            self.signals.raise_("auth")
+        if is_news:
+            for signal in ("beat", "claim"):
+                self.signals.raise_(signal)
+
+    def logins(self) -> dict[str, str]:
+        """How each executor is, for a beat; the first takes tasks that name none. Nothing before that one was asked."""
+        first = next(iter(self.executors))
+        if first not in self.auth_asked and self.auth.get(first) != OK:
+            return {}
+        return {
+            name: self.token_word(name, word)
+            for name, word in self.auth.items()
+            if (name in self.auth_asked or word == OK) and (name == first or name != NO_LOGIN)
+        }
+
+    def token_word(self, name: str, word: str) -> str:
+        """A login that is well, but whose token ends soon, says so."""
+        ends_at = self.duties.token_ends_at
+        if word != OK or name != HAS_TOKEN or not ends_at or self.clock.now_ms() < ends_at - TOKEN_WARNED_MS:
+            return word
+        return f"expiring:{iso(ends_at)[:10]}"
+
+    def turns(self, task: Task) -> frozenset[str]:
+        """What this task must have for itself while it runs."""
+        executor = self.executor_for(task)
+        return self.workspaces.turns(task, executor.name) if executor is not None else frozenset()
+
+    def awake_ms(self) -> int:
+        """Elapsed time without the sleep of the machine, in which nobody can be expected to do anything."""
+        return self.clock.mono_ms() - self.slept_ms()
 
     def executor_for(self, task: Task) -> Executor | None:
         """Who works on it: the one it names, else the first; None if it names one we do not have."""
@@ -183,9 +259,19 @@ class WorkerState:
         return next(word for word in ("ask", "wait", REQUEUE) if word in words)
 
     def ask_to_stop(self) -> None:
-        """Somebody wants this life to end: the first time with a drain, the second time at once."""
+        """Somebody wants this life to end for good: the first time with a drain, the second time at once."""
         self.is_in_a_hurry = self.is_stop_asked
         self.is_stop_asked = True
+        self.successor = ""
+        for name in ("main", "report"):
+            self.signals.raise_(name)
+
+    def give_way(self, successor: str) -> None:
+        """End this life, with a drain, for another start of this daemon."""
+        if self.is_stop_asked:
+            return
+        self.is_stop_asked = True
+        self.successor = successor
         for name in ("main", "report"):
             self.signals.raise_(name)
 

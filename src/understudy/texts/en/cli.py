@@ -67,6 +67,7 @@ TEXTS = {
     "cli.column.daemon": "DAEMON",
     "cli.column.seen": "LAST SEEN",
     "cli.column.running": "RUNS",
+    "cli.column.executor": "RUNS WITH",
     "cli.column.version": "VERSION",
     "cli.column.reason": "REASON",
     "cli.column.opened": "SINCE",

@@ -11,6 +11,8 @@ TEXTS = {
     "cli.submit.delay": "Not before so much time has passed.",
     "cli.submit.max_attempts": "How often it is tried if it fails.",
     "cli.submit.executor": "Only by this executor (command, diagnostic).",
+    "cli.submit.workspace": "The workspace that the daemon works in: a directory that its owner made.",
+    "cli.submit.conversation": "The conversation that the task goes on with: its memory, and the assistant's session.",
     "cli.submit.source": "Where it comes from, for lists.",
     "cli.submit.dedup_key": "The same key twice is one task.",
     "cli.submit.empty": "There is no text to hand in.",

@@ -37,7 +37,6 @@ TEXTS = {
     "cli.incidents.snooze": "Silence the reminders of an incident for a while.",
     "cli.incidents.for": "For how long (30m, 2h).",
     "cli.incidents.snoozed": "The incident {id} is silent for {span}.",
-    "cli.incidents.no_snooze": "this version of the hub sends no reminders, so there is nothing to snooze. `understudy incidents ack` notes who has seen an incident.",
     "cli.incidents.unknown": "there is no incident {id!r}. `understudy incidents list` shows all.",
     "cli.tail.help": "Show the event log, live: the last 50 lines first, then whatever happens. Goes on after a restart of the hub. Lines too frequent to be kept (each heartbeat, each alarm) are shown when searched for, or at --level debug.",
     "cli.tail.search": "Only lines with this text in them.",

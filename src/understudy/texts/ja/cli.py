@@ -67,6 +67,7 @@ TEXTS = {
     "cli.column.daemon": "デーモン",
     "cli.column.seen": "最終確認",
     "cli.column.running": "実行",
+    "cli.column.executor": "実行方法",
     "cli.column.version": "バージョン",
     "cli.column.reason": "理由",
     "cli.column.opened": "発生",

@@ -11,6 +11,8 @@ TEXTS = {
     "cli.submit.delay": "これだけの時間が過ぎるまで始めません。",
     "cli.submit.max_attempts": "失敗したときに試みる回数。",
     "cli.submit.executor": "この実行方法だけで実行します(command、diagnostic)。",
+    "cli.submit.workspace": "デーモンが作業するワークスペース (所有者が用意したディレクトリ)。",
+    "cli.submit.conversation": "タスクが続ける会話。その記憶とアシスタントのセッションを使います。",
     "cli.submit.source": "投入元(一覧用)。",
     "cli.submit.dedup_key": "同じキーは 1 つのタスクになります。",
     "cli.submit.empty": "投入する文がありません。",

@@ -37,7 +37,6 @@ TEXTS = {
     "cli.incidents.snooze": "インシデントの再通知をしばらく止めます。",
     "cli.incidents.for": "止める時間(30m、2h)。",
     "cli.incidents.snoozed": "インシデント {id} の再通知を {span} 止めました。",
-    "cli.incidents.no_snooze": "このバージョンのハブは再通知をしないため、止めるものがありません。確認した人は `understudy incidents ack` で記録できます。",
     "cli.incidents.unknown": "インシデント {id!r} はありません。`understudy incidents list` で一覧できます。",
     "cli.tail.help": "イベントログをリアルタイムで表示します。まず直近の 50 行、その後は起きるたびに。ハブが再起動しても続きから表示します。保存されないほど頻繁な行(各ハートビート、各アラーム)は、検索したときか --level debug で表示します。",
     "cli.tail.search": "この文字列を含む行だけ。",

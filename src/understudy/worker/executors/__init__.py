@@ -1,20 +1,20 @@
 """What an executor is: a pure plan before the run and a pure verdict after it; the runtime runs the process.
 
 An executor knows one assistant (or command): how to ask it (`plan`), how to read what it says meanwhile
-(`reading`), and whether what came back is an answer (`outcome`). It starts nothing itself.
+(`reading`), and whether what came back is an answer (`outcome`). It starts nothing and keeps nothing itself:
+what it remembers of a conversation is a `Session`, given to it at the start and handed back with the outcome.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
 
 KIB = 1024
-ENV_KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR")  # and LC_*; facts/assistants b.4
 MARKER = "UNDERSTUDY_RUN_ID"
 TASK_MARKER = "UNDERSTUDY_TASK_ID"
+OK = "ok"  # the word of an executor that can work
 
 
 class Task(msgspec.Struct, frozen=True, rename="camel"):
@@ -29,6 +29,28 @@ class Task(msgspec.Struct, frozen=True, rename="camel"):
     context: Any = None  # memory of its conversation
     checkpoint: Any = None  # what the attempt before left behind (a session id, say)
     metadata: Any = None
+    source: Any = None
+
+
+class Session(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an assistant remembers of a conversation, on this machine only."""
+
+    id: str
+    counters: dict[str, int] = {}  # usage so far, where the assistant counts by session (facts/assistants b.2)
+    used_at: int = 0  # wall clock, epoch ms
+
+
+class Start(msgspec.Struct, frozen=True):
+    """The circumstances of one start of a run."""
+
+    session: Session | None = None  # to go on with; None: begin anew, with the memory as context
+    cwd: str | None = None
+    machine: str = ""  # the id of this machine: a session is good for nothing on another
+    nth: int = 0  # 1: it was started before, and that came to nothing
+    did: tuple[str, ...] = ()  # what the attempt before has done, as its checkpoint tells
+
+
+NEW = Start()
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -42,6 +64,8 @@ class Plan(msgspec.Struct, frozen=True):
     output_kept_bytes_max: int = 512 * KIB  # head and tail of stdout
     errors_kept_bytes_max: int = 64 * KIB  # of stderr
     output_bytes_max: int = 256 * KIB * KIB  # beyond that it is running away and is ended
+    start_ms_max: int | None = None  # until its first sign of life; None: it need not give any
+    idle_ms_max: int | None = None  # between two signs of life
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -72,7 +96,9 @@ class Outcome(msgspec.Struct, frozen=True):
     failure_class: str = ""
     failure_final: bool = False
     usage: dict[str, Any] | None = None
-    checkpoint: str | None = None
+    again: str = ""  # why starting once more, without the session, is worth it: nothing was done yet
+    auth: str = ""  # what it showed about the login, as a word of `readiness`
+    is_untouched: bool = False  # it failed before it could do anything: the task may simply be given back
 
 
 class Reading(Protocol):
@@ -82,12 +108,33 @@ class Reading(Protocol):
         """Look at the next bytes of stdout, read at `at` (epoch ms); what they tell, if anything."""
         ...
 
+    def said(self, ended: Ended) -> str | None:
+        """What a run that was cut short had to say so far."""
+        ...
+
+    def usage(self) -> dict[str, Any] | None:
+        """What it has used so far, as far as it can be told."""
+        ...
+
+    def session(self) -> Session | None:
+        """How the conversation can go on here."""
+        ...
+
 
 class SignsOfLife:
     """The plainest reading: any output shows that the run is alive."""
 
     def feed(self, chunk: bytes, at: int) -> Progress | None:
         return Progress(at=at) if chunk else None
+
+    def said(self, ended: Ended) -> str | None:
+        return ended.stdout.decode("utf-8", "replace") or None
+
+    def usage(self) -> dict[str, Any] | None:
+        return None
+
+    def session(self) -> Session | None:
+        return None
 
 
 class Executor(Protocol):
@@ -115,25 +162,17 @@ class Executor(Protocol):
         """`ok`, or one word for what is wrong (`missing`, `logged_out`, …): goes into each beat as `auth`."""
         ...
 
-    def plan(self, task: Task, run_id: str) -> Plan:
+    def plan(self, task: Task, run_id: str, start: Start = NEW) -> Plan:
         """How to start it for this task; ValueError if the task asks for something it cannot do."""
         ...
 
-    def reading(self) -> Reading:
-        """A fresh reader for one run."""
+    def reading(self, start: Start = NEW) -> Reading:
+        """A fresh reader for one start of a run."""
         ...
 
-    def outcome(self, ended: Ended) -> Outcome:
-        """Whether what came back is an answer."""
+    def outcome(self, ended: Ended, reading: Reading | None = None) -> Outcome:
+        """Whether what came back is an answer; `reading` is the one that was fed with it."""
         ...
-
-
-def child_env(ambient: Mapping[str, str], passed: tuple[str, ...], secrets: tuple[str, ...]) -> dict[str, str]:
-    """The environment a run may see: an allowlist, and never a value that is (or holds) one of our secrets."""
-    kept = {
-        name: value for name, value in ambient.items() if name in ENV_KEPT or name.startswith("LC_") or name in passed
-    }
-    return {n: v for n, v in kept.items() if not any(secret in v for secret in secrets if secret)}
 
 
 def markers(task: Task, run_id: str) -> dict[str, str]:

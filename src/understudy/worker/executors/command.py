@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 
-from understudy.worker.executors import Ended, Outcome, Plan, Reading, SignsOfLife, Task, markers
+from understudy.worker.executors import NEW, Ended, Outcome, Plan, Reading, SignsOfLife, Start, Task, markers
+from understudy.worker.executors.prompt import prompt_of
 
 _ERROR_TAIL_CHARS = 2000
 
@@ -14,12 +15,9 @@ class Command:
 
     name = "command"
 
-    def __init__(
-        self, argv: tuple[str, ...], env: dict[str, str], *, cwd: str | None = None, on_loss: str = "wait"
-    ) -> None:
+    def __init__(self, argv: tuple[str, ...], env: dict[str, str], *, on_loss: str = "wait") -> None:
         self._argv = argv
         self._env = env
-        self._cwd = cwd
         self.on_loss = on_loss
 
     def provides(self) -> tuple[str, ...]:
@@ -31,18 +29,18 @@ class Command:
     def readiness(self, probed: Ended | None) -> str:
         return "ok" if shutil.which(self._argv[0], path=self._env.get("PATH")) else "missing"
 
-    def plan(self, task: Task, run_id: str) -> Plan:
+    def plan(self, task: Task, run_id: str, start: Start = NEW) -> Plan:
         return Plan(
             argv=self._argv,
             env={**self._env, **markers(task, run_id)},
-            stdin=task.content.encode("utf-8", "surrogatepass"),
-            cwd=self._cwd,
+            stdin=prompt_of(task),
+            cwd=start.cwd,
         )
 
-    def reading(self) -> Reading:
+    def reading(self, start: Start = NEW) -> Reading:
         return SignsOfLife()
 
-    def outcome(self, ended: Ended) -> Outcome:
+    def outcome(self, ended: Ended, reading: Reading | None = None) -> Outcome:
         output = text_of(ended.stdout)
         if ended.code == 0:
             return Outcome(success=True, output=output)
@@ -62,5 +60,12 @@ def exit_error(ended: Ended) -> str:
         head = f"ended by signal {-ended.code}"
     else:
         head = f"exit code {ended.code}"
-    tail = text_of(ended.stderr).strip()[-_ERROR_TAIL_CHARS:]
+    tail = end_of(text_of(ended.stderr).strip())
     return f"{head}: {tail}" if tail else head
+
+
+def end_of(said: str) -> str:
+    """The last words, from the beginning of one: half a secret would not be recognised as one."""
+    if len(said) <= _ERROR_TAIL_CHARS:
+        return said
+    return said[-_ERROR_TAIL_CHARS:].split(maxsplit=1)[-1]

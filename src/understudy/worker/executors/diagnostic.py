@@ -12,7 +12,18 @@ import shutil
 import sys
 
 from understudy.clock import SystemClock, iso
-from understudy.worker.executors import TASK_MARKER, Ended, Outcome, Plan, Reading, SignsOfLife, Task, markers
+from understudy.worker.executors import (
+    NEW,
+    TASK_MARKER,
+    Ended,
+    Outcome,
+    Plan,
+    Reading,
+    SignsOfLife,
+    Start,
+    Task,
+    markers,
+)
 from understudy.worker.executors.command import exit_error, text_of
 
 _RECEIVED_CHARS_MAX = 2000
@@ -37,17 +48,17 @@ class Diagnostic:
     def readiness(self, probed: Ended | None) -> str:
         return "ok"
 
-    def plan(self, task: Task, run_id: str) -> Plan:
+    def plan(self, task: Task, run_id: str, start: Start = NEW) -> Plan:
         return Plan(
             argv=(self._python, "-P", "-m", "understudy.worker.executors.diagnostic"),
             env={**self._env, **markers(task, run_id)},
             stdin=task.content.encode("utf-8", "surrogatepass"),
         )
 
-    def reading(self) -> Reading:
+    def reading(self, start: Start = NEW) -> Reading:
         return SignsOfLife()
 
-    def outcome(self, ended: Ended) -> Outcome:
+    def outcome(self, ended: Ended, reading: Reading | None = None) -> Outcome:
         if ended.code == 0:
             return Outcome(success=True, output=text_of(ended.stdout))
         return Outcome(success=False, error=exit_error(ended), failure_class="exit_code")

@@ -1,0 +1,29 @@
+"""The endpoints about takeover."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from understudy.api.endpoint import Endpoint, Request
+from understudy.hub.operation import Operation
+from understudy.hub.takeover import SteerTakeover
+from understudy.hub.takeover_view import takeover_json
+
+
+def _steer(verb: Literal["pause", "resume"]) -> Any:
+    def make(request: Request) -> Operation:
+        return SteerTakeover(verb, request.caller.key_id)
+
+    return make
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "GET", "/api/takeover", "How takeover stands and what it has spent", ("read",),
+        show=lambda _, view: takeover_json(view),
+    ),
+    Endpoint("POST", "/api/takeover/pause", "Make no more calls", ("admin",), make=_steer("pause")),
+    Endpoint(
+        "POST", "/api/takeover/resume", "Make calls again; closes the circuit", ("admin",), make=_steer("resume"),
+    ),
+)  # fmt: skip

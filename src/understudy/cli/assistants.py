@@ -1,0 +1,62 @@
+"""From settings to the options of the two assistants; money and paths are checked here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from understudy import config
+from understudy.coordinator.prices import Price, prices_from
+from understudy.errors import ConfigError
+from understudy.texts import t
+from understudy.worker.executors.claude_code import ClaudeOptions
+from understudy.worker.executors.codex import CodexOptions
+
+
+def claude_options(settings: config.Settings) -> ClaudeOptions:
+    """ConfigError for prices or a budget that are none."""
+    return ClaudeOptions(
+        cli=settings.claude_cli,
+        permission_mode=settings.claude_permission_mode,
+        allowed_tools=settings.claude_allowed_tools,
+        model=settings.claude_model,
+        budget_usd=_amount(settings.claude_budget_usd),
+        has_owner_settings=settings.owner_settings,
+        start_ms_max=settings.execution_start_ms,
+        idle_ms_max=settings.execution_idle_ms,
+        prices=_prices(settings),
+    )
+
+
+def codex_options(settings: config.Settings) -> CodexOptions:
+    """ConfigError for prices that are none."""
+    return CodexOptions(
+        cli=settings.codex_cli,
+        sandbox=settings.codex_sandbox,
+        model=settings.codex_model,
+        has_owner_settings=settings.owner_settings,
+        start_ms_max=settings.execution_start_ms,
+        idle_ms_max=settings.execution_idle_ms,
+        prices=_prices(settings),
+    )
+
+
+def absolute(path: str) -> str:
+    """Of a directory that a setting names; "" stays empty."""
+    return str(Path(path).expanduser().absolute()) if path else ""
+
+
+def _prices(settings: config.Settings) -> dict[str, Price]:
+    try:
+        return prices_from(settings.prices)
+    except ValueError as error:
+        raise ConfigError(f"prices: {error}") from None
+
+
+def _amount(text: str) -> str:
+    try:
+        is_amount = not text or float(text) > 0
+    except ValueError:
+        is_amount = False
+    if not is_amount:
+        raise ConfigError(t("executors.bad_budget", value=text))
+    return text

@@ -1,0 +1,68 @@
+"""What `doctor` looks at, in an order in which one finding may explain the next. Nothing is changed by looking."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from understudy import config
+from understudy.cli.client import HubClient
+from understudy.cli.connection import Place, find_place
+from understudy.cli.findings import channels, daemons, hub, key, machine, service, takeover
+from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, Here, Remedy
+from understudy.errors import ConfigError, UnderstudyError
+from understudy.texts import t
+
+__all__ = ["NOTICE", "OK", "PROBLEM", "Finding", "Here", "Remedy", "examine", "look_around"]
+
+ANSWER_S = 5.0
+
+
+def examine(environ: Mapping[str, str], cwd: Path) -> list[Finding]:
+    """All findings, of this machine and of the hub."""
+    return look_around(Here(environ, cwd))
+
+
+def look_around(here: Here) -> list[Finding]:
+    """All findings."""
+    findings = list(_settings(here.environ))
+    place: Place | None = None
+    try:
+        place = find_place(here.environ, here.cwd)
+    except UnderstudyError as error:
+        mend = t("cli.doctor.no_hub.mend") if isinstance(error, ConfigError) else t("cli.doctor.key.mend")
+        findings.append(Finding("hub", PROBLEM, error.message, mend=mend))
+    services = service.services_of(here)
+    if place is not None:
+        client = HubClient(place.url, place.key, ca_file=place.ca_file, answer_s=ANSWER_S)
+        with contextlib.closing(client):
+            findings += _of_the_hub(client, here, place, services)
+    findings += service.look(here, place, services)
+    findings += machine.look(here, place, services)
+    return findings
+
+
+def _of_the_hub(client: HubClient, here: Here, place: Place, services: service.Services) -> Iterator[Finding]:
+    reached = hub.reach(client, place, services)
+    yield reached
+    if reached.level == PROBLEM:
+        return
+    for look in (hub.transport(place), hub.clock(client), hub.store(client)):
+        yield from look
+    found = list(key.look(client, place))
+    yield from found
+    if all(finding.level != PROBLEM for finding in found):
+        yield from daemons.look(client, place, services)
+        yield from takeover.look(client, here, place)
+        yield from channels.look(client)
+
+
+def _settings(environ: Mapping[str, str]) -> Iterator[Finding]:
+    try:
+        loaded = config.load(environ, config.user_data_dir(environ))
+    except ConfigError as error:
+        yield Finding("settings", PROBLEM, error.message, mend=t("cli.doctor.settings.mend"))
+        return
+    for sentence in loaded.notes:
+        yield Finding("settings", NOTICE, sentence, mend=t("cli.doctor.settings.mend"))

@@ -1,0 +1,153 @@
+"""What the hub knows of its daemons: who is silent, who is deaf, who is warned about too often, and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from understudy import __version__
+from understudy.cli.client import HubClient
+from understudy.cli.connection import Place
+from understudy.cli.exits import ClientError
+from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding
+from understudy.cli.findings.service import Services
+from understudy.cli.machine import shares_machine
+from understudy.cli.status import reason_of
+from understudy.cli.terminal import span
+from understudy.clock import SystemClock, iso, parse_iso
+from understudy.coordinator.liveness import EXPIRING, WORKS, mend_of, word_of
+from understudy.texts import t
+
+UNHEALTHY = frozenset({"late", "down", "stuck"})
+UNKNOWN = "unknown"  # not asked yet
+AT_WORK = frozenset({"healthy", "draining", "paused"})
+BEATS_IN_TIME = 3  # so many beats should fit before a warning: one that is lost is ordinary
+BEATS_TO_DOWN = 5
+DAY_MS, HOUR_MS = 86_400_000, 3_600_000
+INCIDENTS_A_DAY_MAX = 3
+HUB_STARTS_AN_HOUR_MAX = 5
+LISTED_MAX = 200
+
+
+def look(hub: HubClient, place: Place, services: Services) -> Iterator[Finding]:
+    """Needs a key that may read."""
+    try:
+        daemons = hub.get("/api/daemons").get("daemons", [])
+        starts = hub.get("/api/deployments").get("deployments", [])
+        yield from _nobody(daemons, services)
+        for row in daemons:
+            yield from _daemon(row, services)
+        yield from _hub_starts(starts)
+        if shares_machine(place, daemons, str(starts[0].get("host", "")) if starts else ""):
+            what, why = t("cli.doctor.shared.what"), t("cli.doctor.shared.why")
+            yield Finding("machine", NOTICE, what, why, t("cli.doctor.shared.mend"))
+        yield from _falling_silent(hub)
+        yield from _restarting(hub)
+        yield from _cloned(hub)
+    except ClientError as error:
+        yield Finding("daemons", PROBLEM, error.message)
+
+
+def _nobody(daemons: list[dict[str, Any]], services: Services) -> Iterator[Finding]:
+    if any(row.get("state") in AT_WORK for row in daemons):
+        return
+    mend = "understudy service start" if "daemon" in services else t("cli.doctor.nobody.mend")
+    yield Finding("daemons", PROBLEM, t("cli.doctor.nobody.what"), t("cli.doctor.nobody.why"), mend)
+
+
+def _daemon(row: dict[str, Any], services: Services) -> Iterator[Finding]:
+    name, state = str(row.get("daemonId")), str(row.get("state"))
+    if state in UNHEALTHY:
+        silent = span(float(row.get("silentForSec") or 0) * 1000)
+        what = t("cli.doctor.daemon.what", id=name, state=state, span=silent, reason=reason_of(row) or "–")
+        yield Finding("daemon", PROBLEM, what, t("cli.doctor.daemon.why"), _mend(name, services))
+    elif state == "healthy":
+        yield Finding("daemon", OK, t("cli.doctor.daemon.ok", id=name))
+    yield from _logins(row, name)
+    yield from _thresholds(row, name)
+    version = str(row.get("version") or "")
+    if row.get("bootId") and version and version != __version__:
+        why = t("cli.doctor.version.why", theirs=version, ours=__version__)
+        yield Finding("version", NOTICE, t("cli.doctor.version.daemon", id=name), why, t("cli.doctor.version.mend"))
+    elif not row.get("bootId") and state != "new":
+        what = t("cli.doctor.old_client.what", id=name)
+        mend = t("cli.doctor.old_client.mend", id=name)
+        yield Finding("old", NOTICE, what, t("cli.doctor.old_client.why"), mend)
+
+
+def _mend(name: str, services: Services) -> str:
+    """On the daemon's own machine there is more to do than to go there."""
+    if name != services.daemon_id:
+        return t("cli.doctor.daemon.mend", id=name)
+    return "understudy service restart" if "daemon" in services else t("cli.doctor.daemon.mend_here")
+
+
+def _logins(row: dict[str, Any], name: str) -> Iterator[Finding]:
+    """A CLI that is missing, logged out or without credit: the machine is well, and no task succeeds."""
+    auth = row.get("auth")
+    for executor, state in auth.items() if isinstance(auth, dict) else ():
+        word = word_of(state)
+        if word not in WORKS | {UNKNOWN}:
+            what = t("cli.doctor.login.what", executor=executor, id=name, state=word)
+            mend = mend_of(executor, state) or t("cli.doctor.login.mend", executor=executor)
+            yield Finding("login", PROBLEM, what, t("cli.doctor.login.why"), t("cli.doctor.login.there", mend=mend))
+        elif word == EXPIRING:
+            what = t("cli.doctor.login.expiring", executor=executor, id=name, date=str(state).partition(":")[2])
+            mend = t("cli.doctor.login.there", mend=mend_of(executor, state))
+            yield Finding("login", NOTICE, what, t("cli.doctor.login.why"), mend)
+
+
+def _thresholds(row: dict[str, Any], name: str) -> Iterator[Finding]:
+    """Warnings too often: one late beat is enough for one."""
+    interval_s = row.get("intervalSec")
+    if not interval_s or not row.get("lastSeenAt") or row.get("state") not in ("healthy", "late"):
+        return
+    late_s = (parse_iso(row["lateAt"]) - parse_iso(row["lastSeenAt"])) / 1000
+    if late_s >= BEATS_IN_TIME * interval_s - 1:  # instants are whole milliseconds, and taken one after the other
+        return
+    what = t("cli.doctor.interval.what", id=name, interval=span(interval_s * 1000), late=span(late_s * 1000))
+    late, down = (f"{round(beats * interval_s) or 1}s" for beats in (BEATS_IN_TIME, BEATS_TO_DOWN))
+    mend = t("cli.doctor.interval.mend", id=name, late=late, down=down)
+    yield Finding("interval", NOTICE, what, t("cli.doctor.interval.why"), mend)
+
+
+def _falling_silent(hub: HubClient) -> Iterator[Finding]:
+    """Who fell silent again and again: sleep, a weak network, or limits that are too tight."""
+    since = SystemClock().now_ms() - DAY_MS
+    rows = hub.get("/api/incidents", limit=LISTED_MAX).get("incidents", [])
+    often = Counter(str(row["daemonId"]) for row in rows if parse_iso(row["openedAt"]) >= since)
+    for name, count in often.items():
+        if count > INCIDENTS_A_DAY_MAX:
+            what = t("cli.doctor.often.what", id=name, count=count)
+            mend = t("cli.doctor.often.mend", id=name)
+            yield Finding("often", NOTICE, what, t("cli.doctor.often.why"), mend)
+
+
+def _last_hour(hub: HubClient, event: str) -> dict[str, dict[str, Any]]:
+    """The fields of the last event of that name by daemon."""
+    since = iso(SystemClock().now_ms() - HOUR_MS)
+    events = hub.get("/api/events", search=event, since=since, limit=LISTED_MAX).get("events", [])
+    return {str(row["fields"].get("daemonId")): row["fields"] for row in events if row.get("name") == event}
+
+
+def _restarting(hub: HubClient) -> Iterator[Finding]:
+    """Who starts again and again (the hub says so once an hour)."""
+    for name, fields in _last_hour(hub, "daemon.restarting").items():
+        what = t("cli.doctor.churn.what", id=name, count=fields.get("startsLastHour", "?"))
+        yield Finding("churn", PROBLEM, what, t("cli.doctor.churn.why"), t("cli.doctor.churn.mend"))
+
+
+def _cloned(hub: HubClient) -> Iterator[Finding]:
+    """Two machines with one name: the second stands idle and sends nothing."""
+    for name in _last_hour(hub, "daemon.cloned"):
+        mend = t("cli.doctor.cloned.mend", id=name)
+        yield Finding("cloned", PROBLEM, t("cli.doctor.cloned.what", id=name), t("cli.doctor.cloned.why"), mend)
+
+
+def _hub_starts(starts: list[dict[str, Any]]) -> Iterator[Finding]:
+    since = SystemClock().now_ms() - HOUR_MS
+    count = sum(parse_iso(row["createdAt"]) >= since for row in starts if row.get("createdAt"))
+    if count > HUB_STARTS_AN_HOUR_MAX:
+        mend = t("cli.doctor.hub_churn.mend")
+        yield Finding("hub_churn", PROBLEM, t("cli.doctor.hub_churn.what", count=count), mend=mend)

@@ -1,0 +1,106 @@
+"""Whether the hub is there, keeps good time and can write: what makes heartbeats arrive."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+from understudy import __version__
+from understudy.cli.client import HubClient
+from understudy.cli.connection import Place
+from understudy.cli.exits import ClientError, UnreachableError
+from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, Remedy
+from understudy.cli.findings.service import Services
+from understudy.cli.port import is_health
+from understudy.cli.terminal import span
+from understudy.clock import SystemClock
+from understudy.texts import t
+
+CLOCK_OFF_MS_MAX = 5_000  # the Date header has whole seconds, and the answer was under way
+
+
+def reach(hub: HubClient, place: Place, services: Services) -> Finding:
+    """Whether a hub answers there."""
+    try:
+        status, health = hub.status_of("/health")
+    except ClientError as error:
+        if place.is_loopback and _answers_tcp(place):
+            return _no_hub(place)
+        why = t("cli.doctor.unreachable.why", origin=place.url_from)
+        if place.is_loopback and "hub" in services:
+            remedy = Remedy("start_service", "hub")
+            return Finding("hub", PROBLEM, error.message, why, "understudy service start hub", remedy)
+        mend = t("cli.doctor.unreachable.mend_here") if place.is_loopback else t("cli.doctor.unreachable.mend")
+        return Finding("hub", PROBLEM, error.message, why, mend)
+    if not is_health(status, health):
+        return _no_hub(place)
+    version = str(health.get("version", "?"))
+    what = t("cli.doctor.reached.what", url=place.url, version=version, origin=place.url_from)
+    if version != __version__:
+        why = t("cli.doctor.version.why", theirs=version, ours=__version__)
+        return Finding("version", NOTICE, what, why, t("cli.doctor.version.mend"))
+    return Finding("hub", OK, what)
+
+
+def _no_hub(place: Place) -> Finding:
+    """Something answers there, but no hub: on this machine its port is taken."""
+    if not place.is_loopback:
+        why = t("cli.doctor.unreachable.why", origin=place.url_from)
+        return Finding("hub", PROBLEM, t("cli.client.no_hub", url=place.url), why, t("cli.doctor.unreachable.mend"))
+    what = t("cli.doctor.port_taken.what", port=urlsplit(place.url).port or 80)
+    return Finding("port", PROBLEM, what, t("cli.doctor.port_taken.why"), t("cli.doctor.port_taken.mend"))
+
+
+def _answers_tcp(place: Place) -> bool:
+    parts = urlsplit(place.url)
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 80), 1.0):
+            return True
+    except OSError:
+        return False
+
+
+def transport(place: Place) -> Iterator[Finding]:
+    """Whether the key travels hidden."""
+    if place.url.startswith("http://") and not place.is_loopback:
+        yield Finding(
+            "transport", NOTICE, t("cli.doctor.plain.what"), t("cli.doctor.plain.why"), t("cli.doctor.plain.mend")
+        )
+
+
+def clock(hub: HubClient) -> Iterator[Finding]:
+    """Whether both clocks agree."""
+    try:
+        theirs_ms = int(parsedate_to_datetime(hub.date).timestamp() * 1000)
+    except (TypeError, ValueError):
+        return
+    off_ms = SystemClock().now_ms() - theirs_ms
+    if abs(off_ms) > CLOCK_OFF_MS_MAX:
+        key = "cli.doctor.clock.ahead" if off_ms > 0 else "cli.doctor.clock.behind"
+        shown = t(key, span=span(abs(off_ms)))
+        yield Finding("clock", PROBLEM, shown, t("cli.doctor.clock.why"), t("cli.doctor.clock.mend"))
+    else:
+        yield Finding("clock", OK, t("cli.doctor.clock.ok"))
+
+
+def store(hub: HubClient) -> Iterator[Finding]:
+    """Whether the hub can write, and its alarm rings."""
+    try:
+        _, ready = hub.status_of("/ready")
+    except UnreachableError as error:
+        yield Finding("store", PROBLEM, error.message)
+        return
+    if not isinstance(ready, dict) or "store" not in ready:
+        yield Finding("store", PROBLEM, t("cli.doctor.ready.none"), mend=t("cli.doctor.unreachable.mend"))
+    elif not ready["store"].get("writable"):
+        yield Finding(
+            "store", PROBLEM, t("cli.doctor.store.what"), t("cli.doctor.store.why"), t("cli.doctor.store.mend")
+        )
+    elif not ready.get("ready"):
+        yield Finding(
+            "alarm", PROBLEM, t("cli.doctor.alarm.what"), t("cli.doctor.alarm.why"), t("cli.doctor.alarm.mend")
+        )
+    else:
+        yield Finding("store", OK, t("cli.doctor.store.ok", ms=ready["store"].get("commitMs")))

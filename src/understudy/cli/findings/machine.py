@@ -1,0 +1,77 @@
+"""What the machine itself does to a daemon: full disks, sleep, sessions that end, nobody who is logged in."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from understudy import config
+from understudy.cli.connection import Place
+from understudy.cli.findings.finding import NOTICE, PROBLEM, Finding, Here, Remedy
+from understudy.cli.findings.service import Services
+from understudy.cli.machine import is_lingering
+from understudy.texts import t
+
+DISK_FREE_BYTES_MIN = 512 << 20
+NO_SLEEP = "sudo pmset -a sleep 0 disksleep 0 powernap 0"
+_PMSET = re.compile(r"^ ?(?P<name>[a-z]+)\s+(?P<value>\d+)", re.MULTILINE)
+
+
+def look(here: Here, place: Place | None, services: Services) -> Iterator[Finding]:
+    """Only what can be seen on the hub's or daemon's own machine."""
+    yield from _disk(here, place, services)
+    if not services.found:
+        return
+    if here.is_darwin:
+        yield from _sleep(here)
+        yield from _login(here)
+    else:
+        yield from _linger(here)
+
+
+def _disk(here: Here, place: Place | None, services: Services) -> Iterator[Finding]:
+    chosen = {
+        Path(state.env["UNDERSTUDY_DATA"]) for _, state in services.found.values() if "UNDERSTUDY_DATA" in state.env
+    }
+    for path in sorted(chosen):
+        if not path.exists():
+            what, remedy = t("cli.doctor.data.missing", path=path), Remedy("make_directory", str(path))
+            yield Finding("data", PROBLEM, what, t("cli.doctor.data.why"), f"mkdir -p '{path}'", remedy)
+        elif not os.access(path, os.W_OK | os.X_OK):
+            mend = f"sudo chown -R $USER '{path}'"
+            yield Finding("data", PROBLEM, t("cli.doctor.data.read_only", path=path), t("cli.doctor.data.why"), mend)
+    more = {config.user_data_dir(here.environ), *((place.data,) if place and place.data else ())}
+    for path in sorted(path for path in chosen | more if path.exists()):
+        free = shutil.disk_usage(path).free
+        if free < DISK_FREE_BYTES_MIN:
+            what = t("cli.doctor.disk.what", path=path, free=free >> 20)
+            yield Finding("disk", PROBLEM, what, t("cli.doctor.disk.why"), t("cli.doctor.disk.mend", path=path))
+
+
+def _linger(here: Here) -> Iterator[Finding]:
+    if is_lingering(here.run) is False:
+        what, why = t("cli.doctor.linger.what"), t("cli.doctor.linger.why")
+        yield Finding("linger", PROBLEM, what, why, "loginctl enable-linger", Remedy("let_linger"))
+
+
+def _sleep(here: Here) -> Iterator[Finding]:
+    """A Mac that sleeps is silent; Power Nap wakes it for seconds, which looks like flapping (facts/assistants f)."""
+    ran = here.run(("pmset", "-g"))
+    values = {found["name"]: int(found["value"]) for found in _PMSET.finditer(ran.out)}
+    asleep = [name for name in ("sleep", "powernap") if values.get(name)]
+    if asleep:
+        shown = ", ".join(f"{name} {values[name]}" for name in asleep)
+        yield Finding("sleep", NOTICE, t("cli.doctor.sleep.what", settings=shown), t("cli.doctor.sleep.why"), NO_SLEEP)
+
+
+def _login(here: Here) -> Iterator[Finding]:
+    """A user agent runs only while its user is logged in at the screen."""
+    auto = here.run(("defaults", "read", "/Library/Preferences/com.apple.loginwindow", "autoLoginUser"))
+    if auto.code == 0 and auto.out.strip():
+        return
+    is_locked = "FileVault is On" in here.run(("fdesetup", "status")).out
+    why = t("cli.doctor.autologin.filevault") if is_locked else t("cli.doctor.autologin.why")
+    yield Finding("autologin", NOTICE, t("cli.doctor.autologin.what"), why, t("cli.doctor.autologin.mend"))

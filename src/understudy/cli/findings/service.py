@@ -1,0 +1,142 @@
+"""The services of this machine, and whatever else keeps a daemon from beating: why heartbeats are not sent."""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from understudy import config
+from understudy.cli.connection import Place, is_same_hub
+from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, Here, Remedy
+from understudy.cli.service_program import DAEMON, HUB
+from understudy.errors import UnderstudyError
+from understudy.texts import t
+
+if TYPE_CHECKING:
+    from understudy.daemon.service import State, Supervisor
+
+KEY_FILES = ("api-key", "admin-key", "client.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The installed ones by role, and the name of this machine's daemon."""
+
+    found: Mapping[str, tuple[Supervisor, State]]
+    daemon_id: str
+
+    def __contains__(self, role: str) -> bool:
+        return role in self.found
+
+
+def services_of(here: Here) -> Services:
+    """What is installed for this user."""
+    from understudy.daemon.home import default_daemon_id
+    from understudy.daemon.service import supervisor_of
+
+    found = {}
+    for role in (DAEMON, HUB):
+        supervisor = supervisor_of(role, here.environ, platform=here.platform, runner=here.run)
+        state = supervisor.state()
+        if state.is_installed:
+            found[role] = (supervisor, state)
+    env = found[DAEMON][1].env if DAEMON in found else here.environ
+    with contextlib.suppress(UnderstudyError):
+        from understudy.cli.service_proof import daemon_id_of
+
+        return Services(found, daemon_id_of(env))
+    return Services(found, default_daemon_id())
+
+
+def look(here: Here, place: Place | None, services: Services) -> Iterator[Finding]:
+    """Services, their keys, and what runs beside them."""
+    for role, (supervisor, state) in services.found.items():
+        yield _running(role, supervisor, state)
+        yield from _program(role, state)
+        yield from _keys(role, state)
+    if place is not None and DAEMON in services:
+        yield from _same_hub(place, services.found[DAEMON][1])
+    yield from _private(here)
+    yield from _older(here)
+
+
+def _running(role: str, supervisor: Supervisor, state: State) -> Finding:
+    remedy = Remedy("start_service", role)
+    start = f"understudy service start {role}"
+    match state.word:
+        case "running":
+            return Finding("service", OK, t(f"cli.doctor.service.{role}.ok", pid=state.pid))
+        case "parked":
+            what = t(f"cli.doctor.service.{role}.parked", why=state.parked)
+            return Finding("parked", PROBLEM, what, t("cli.doctor.service.parked.why"), start, remedy)
+        case _ if state.last_exit:
+            what = t(f"cli.doctor.service.{role}.ended", exit=state.last_exit, starts=state.starts)
+            return Finding("crash", PROBLEM, what, t("cli.doctor.service.ended.why"), supervisor.log_hint(), remedy)
+        case _:
+            what = t(f"cli.doctor.service.{role}.stopped")
+            return Finding("service", PROBLEM, what, t(f"cli.doctor.service.{role}.why"), start, remedy)
+
+
+def _program(role: str, state: State) -> Iterator[Finding]:
+    """A virtual environment was moved or removed: the service starts nothing."""
+    if state.program and not Path(state.program).exists():
+        what = t("cli.doctor.program.what", path=state.program)
+        yield Finding("program", PROBLEM, what, mend=f"understudy service install {role}")
+
+
+def _keys(role: str, state: State) -> Iterator[Finding]:
+    """The files that the service takes its secrets from."""
+    for name, path in state.env.items():
+        if not name.endswith("_FILE"):
+            continue
+        file = Path(path)
+        try:
+            is_empty = not file.read_text("utf-8", errors="replace").strip()
+        except OSError as error:
+            reason = error.strerror or error
+            yield _no_key(role, t("cli.doctor.key_file.missing", name=name, path=path, reason=reason))
+            continue
+        if is_empty:
+            yield _no_key(role, t("cli.doctor.key_file.empty", name=name, path=path))
+        yield from _open_to_others(file)
+
+
+def _no_key(role: str, what: str) -> Finding:
+    mend = t("cli.doctor.key_file.mend", role=role)
+    return Finding("key_file", PROBLEM, what, t("cli.doctor.key_file.why"), mend)
+
+
+def _private(here: Here) -> Iterator[Finding]:
+    """Keys that a hub here made."""
+    for name in KEY_FILES:
+        yield from _open_to_others(config.user_data_dir(here.environ) / name)
+
+
+def _open_to_others(path: Path) -> Iterator[Finding]:
+    with contextlib.suppress(OSError):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            what = t("cli.doctor.mode.what", path=path, mode=f"{mode:o}")
+            remedy = Remedy("make_private", str(path))
+            yield Finding("mode", PROBLEM, what, t("cli.doctor.mode.why"), f"chmod 600 '{path}'", remedy)
+
+
+def _same_hub(place: Place, state: State) -> Iterator[Finding]:
+    theirs = state.env.get("UNDERSTUDY_HUB", "")
+    if theirs and not is_same_hub(theirs, place.url):
+        what = t("cli.doctor.other_hub.what", theirs=theirs, ours=place.url, origin=place.url_from)
+        mend = t("cli.doctor.other_hub.mend")
+        yield Finding("other_hub", NOTICE, what, t("cli.doctor.other_hub.why"), mend)
+
+
+def _older(here: Here) -> Iterator[Finding]:
+    from understudy.cli.service import told_older
+    from understudy.daemon.service import find_older
+
+    for one in find_older(here.run, home=here.home, uid=here.uid, is_darwin=here.is_darwin):
+        what = t("cli.doctor.older.what", found=told_older(one))
+        yield Finding("older", PROBLEM, what, t("cli.doctor.older.why"), " && ".join(one.stop))

@@ -1,0 +1,89 @@
+"""Whether the hub could answer while nobody is there: key, price, budget and service, long before the bad day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from understudy import config
+from understudy.cli.client import HubClient
+from understudy.cli.connection import Place
+from understudy.cli.exits import AbsentError, ClientError
+from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, Here
+from understudy.errors import ConfigError
+from understudy.texts import t
+
+PING_TIMEOUT_MS = 15_000
+NAME = "takeover"
+
+
+def look(client: HubClient, here: Here, place: Place) -> Iterator[Finding]:
+    """How takeover stands; the service itself is asked only where its key is at hand."""
+    try:
+        seen = client.get("/api/takeover")
+    except AbsentError:  # an older hub
+        return
+    except ClientError as error:
+        yield Finding(NAME, NOTICE, error.message)
+        return
+    found = list(_of_hub(seen))
+    yield from found
+    if all(finding.level == OK for finding in found) and seen.get("on") and seen.get("mode") != "notify":
+        yield from _of_service(here, place)
+
+
+def _of_hub(seen: dict[str, Any]) -> Iterator[Finding]:
+    lacks = seen.get("lacks")
+    circuit = seen.get("circuit")
+    if lacks == "off":
+        yield Finding(NAME, OK, t("cli.doctor.takeover.off"))
+    elif lacks:
+        what = t(f"cli.doctor.takeover.{lacks}.what", model=seen.get("model", ""))
+        mend = t(f"cli.doctor.takeover.{lacks}.mend", model=seen.get("model", ""))
+        yield Finding(NAME, PROBLEM, what, t("cli.doctor.takeover.why"), mend)
+    elif circuit:
+        yield _refused(str(circuit["reason"]), t("cli.doctor.takeover.circuit", reason=circuit["reason"]))
+    elif seen.get("paused"):
+        what, mend = t("cli.doctor.takeover.paused"), "understudy takeover resume"
+        yield Finding(NAME, NOTICE, what, t("cli.doctor.takeover.why"), mend)
+    elif _is_too_dear(seen):
+        what = t("cli.doctor.takeover.dear.what", limit=f"{seen['budget']['taskUsd']:.6g}")
+        yield Finding(NAME, PROBLEM, what, t("cli.doctor.takeover.why"), t("cli.doctor.takeover.dear.mend"))
+    else:
+        yield Finding(NAME, OK, t("cli.doctor.takeover.ok", model=seen.get("model", "")))
+
+
+def _is_too_dear(seen: dict[str, Any]) -> bool:
+    """Whether the longest answer alone costs more than one task may."""
+    price = seen.get("priceUsdPerMTok") or {"output": 0}
+    return bool(price["output"] * seen.get("answerTokensMax", 0) / 1e6 > seen["budget"]["taskUsd"])
+
+
+def _of_service(here: Here, place: Place) -> Iterator[Finding]:
+    """One question with an answer of a token, if this machine's settings hold the key."""
+    from understudy.cli.taking_over import taking_over
+    from understudy.coordinator.prompts import prompt_of
+    from understudy.runtime.transport import Transport
+
+    try:
+        settings = config.load(here.environ, place.data or config.user_data_dir(here.environ)).settings
+        policy, api = taking_over(settings)
+    except ConfigError:
+        return  # said already
+    if not policy.has_key:
+        yield Finding(NAME, OK, t("cli.doctor.takeover.elsewhere"))
+        return
+    transport = Transport(ca_file=settings.ca_file)
+    called = api.outcome_of(transport.http(api.request_for(prompt_of("ping", (), policy.model, 1), PING_TIMEOUT_MS)))
+    if called.kind in ("stop", "failed") and called.reason != "refused":
+        yield _refused(called.reason, t("cli.doctor.takeover.refused", reason=called.said or called.reason))
+    elif called.kind == "again" and called.reason not in ("empty", "cut"):
+        what = t("cli.doctor.takeover.silent", reason=called.said or called.reason)
+        yield Finding(NAME, NOTICE, what, t("cli.doctor.takeover.why"), t("cli.doctor.takeover.silent.mend"))
+    else:
+        yield Finding(NAME, OK, t("cli.doctor.takeover.pinged", model=policy.model))
+
+
+def _refused(reason: str, what: str) -> Finding:
+    mend = t(f"cli.doctor.takeover.mend.{reason}")
+    return Finding(NAME, PROBLEM, what, t("cli.doctor.takeover.why"), f"{mend} {t('cli.doctor.takeover.resume')}")

@@ -1,0 +1,114 @@
+"""What a service runs: this program with the settings of this shell; secrets go to files, never into a unit."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from understudy import config
+from understudy.cli.connection import Place
+from understudy.cli.env_file import ENV_FILE
+from understudy.cli.saved import write_private
+from understudy.daemon.service import Program, service_dir
+from understudy.daemon.service.base import STOP_MORE_S
+from understudy.errors import ConfigError
+from understudy.texts import t
+
+HUB, DAEMON = "hub", "daemon"
+# Paths may be given relative to the directory of this shell; a service has another one.
+PATHS = frozenset({"store", "ca_file", "task_cwd", "work_dir", "log_dir"})
+DAEMON_SECTIONS = frozenset({"daemon", "health", "log", "executors"})
+SYSTEM = ("PATH", "HOME", "USER", "LANG")  # launchd gives a bare PATH, and the keychain needs USER
+# what the assistants' own programs are let in with; never in a unit either
+CREDENTIALS = ("ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "OPENAI_API_KEY", "CODEX_API_KEY")
+
+
+def program_of(
+    role: str, environ: Mapping[str, str], data_dir: Path, launcher: tuple[str, ...], options: tuple[str, ...]
+) -> Program:
+    """The program with its environment, every secret left out. ConfigError for settings that are wrong."""
+    loaded = config.load(environ, data_dir)
+    argv = (*launcher, role, *options)
+    _refuse_secrets(argv, environ)
+    env = dict(_system(environ)) | dict(_plain(role, environ)) | {"UNDERSTUDY_DATA": str(data_dir)}
+    if sys.platform == "darwin":  # launchd keeps no log: ours must rotate
+        env.setdefault("UNDERSTUDY_LOG_DIR", str(data_dir / "logs"))
+        env["UNDERSTUDY_LOG_STDERR"] = "false"
+    drain_s = loaded.settings.drain_ms // 1000 if role == DAEMON else 0
+    return Program(role=role, argv=argv, env=env, data_dir=data_dir, stop_s=drain_s + STOP_MORE_S)
+
+
+def with_hub(program: Program, place: Place) -> Program:
+    """The daemon's program with the hub it speaks to."""
+    env = {name: value for name, value in program.env.items() if name != "WORKERS_URL"}
+    env["UNDERSTUDY_HUB"] = place.url
+    if place.ca_file:
+        env["UNDERSTUDY_CA_FILE"] = str(Path(place.ca_file).expanduser().absolute())
+    return Program(role=program.role, argv=program.argv, env=env, data_dir=program.data_dir, stop_s=program.stop_s)
+
+
+def secrets_of(
+    role: str, environ: Mapping[str, str], data_dir: Path, place: Place | None
+) -> dict[str, tuple[Path, str]]:
+    """(file, value) by the variable that names the file; the value is "" where the file is the owner's own."""
+    folder = service_dir(data_dir) / role
+    found: dict[str, tuple[Path, str]] = {}
+    for row in config.table().values():
+        if not row.is_secret or (role == DAEMON and row.of.section not in DAEMON_SECTIONS):
+            continue
+        for env in row.env:
+            if given := environ.get(f"{env}_FILE"):
+                found[f"{env}_FILE"] = (Path(given).expanduser().absolute(), "")
+            elif environ.get(env):
+                found[f"{env}_FILE"] = (folder / env.lower().replace("_", "-"), environ[env])
+    if place is not None:
+        own = environ.get(place.key_from, "") if place.key_from.endswith("_FILE") else ""
+        path = Path(own).expanduser().absolute() if own else folder / "api-key"
+        found["UNDERSTUDY_API_KEY_FILE"] = (path, "" if own else place.key)
+    if role == DAEMON and (lines := _task_secrets(environ, data_dir)):
+        found[ENV_FILE] = (folder / "env", lines)
+    return found
+
+
+def write_secrets(secrets: Mapping[str, tuple[Path, str]]) -> None:
+    """The files, each for its owner alone."""
+    for path, value in secrets.values():
+        if value:
+            write_private(path, value.rstrip("\n") + "\n")
+
+
+def _system(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for name in SYSTEM:
+        if value := environ.get(name) or (getpass.getuser() if name == "USER" else ""):
+            yield name, value
+
+
+def _plain(role: str, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Every setting of this shell that is no secret."""
+    for row in config.table().values():
+        if row.is_secret or (role == DAEMON and row.of.section not in DAEMON_SECTIONS):
+            continue
+        for env in row.env:
+            if value := environ.get(env):
+                is_path = row.name in PATHS and "://" not in value
+                yield env, str(Path(value).expanduser().absolute()) if is_path else value
+    for env in ("UNDERSTUDY_LANG", "UNDERSTUDY_CONFIG"):
+        if value := environ.get(env):
+            yield env, str(Path(value).expanduser().absolute()) if env == "UNDERSTUDY_CONFIG" else value
+
+
+def _task_secrets(environ: Mapping[str, str], data_dir: Path) -> str:
+    """Lines with what the owner lets through to runs, as this shell has it."""
+    passed = config.load(environ, data_dir).settings.task_env_pass
+    names = dict.fromkeys((*passed, *CREDENTIALS))
+    return "\n".join(f"{name}={environ[name]}" for name in names if environ.get(name) and "\n" not in environ[name])
+
+
+def _refuse_secrets(argv: tuple[str, ...], environ: Mapping[str, str]) -> None:
+    """A key in an argument would be in the unit and in `ps`."""
+    names = [env for row in config.table().values() if row.is_secret for env in row.env]
+    values = [value for name in (*names, *CREDENTIALS) if (value := environ.get(name, ""))]
+    if any(value in word for value in values for word in argv):
+        raise ConfigError(t("service.secret_in_argv"))

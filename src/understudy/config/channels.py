@@ -1,0 +1,274 @@
+"""Channels, routes, groups and maintenance: tables of `understudy.toml`, and the names that people have already.
+
+```toml
+[channels.ops]            # the name, as routes and `understudy notify test ops` call it
+kind = "slack"            # slack_webhook, slack, discord, telegram, ntfy, email, webhook, apprise
+secret_file = "/etc/understudy/slack-token"
+chat = "C0123456789"
+language = "ja"
+
+[groups]
+home = ["mini", "macbook-*"]
+
+[[routes]]
+channels = ["ops"]
+level = "critical"
+groups = ["home"]
+delay = "2m"
+remind = "1h"
+quiet = "22:00-07:00@Asia/Tokyo"
+
+[[maintenance]]
+daemons = ["mini"]
+window = "03:00-03:30@Asia/Tokyo"
+```
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from understudy.config.kinds import duration_ms
+from understudy.config.reading import secret_text, tables_of
+from understudy.config.table import Settings
+from understudy.errors import ConfigError
+from understudy.texts import language_from, t
+
+KINDS = ("slack_webhook", "slack", "discord", "telegram", "ntfy", "email", "webhook", "apprise")
+FORMATS = ("plain", "pagerduty", "teams", "alertmanager")
+LEVELS = ("info", "warning", "critical")
+CHANNELS_MAX = 32
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_WINDOW = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d)-((?:[01]\d|2[0-3]):[0-5]\d)(?:@(\S+))?")
+_IN_CHANNEL = ("kind", "address", "chat", "secret", "sender", "format", "language")
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelTable:
+    """One receiver; `address` and `secret` are never shown."""
+
+    name: str
+    kind: str
+    address: str = ""
+    chat: str = ""
+    secret: str = ""
+    sender: str = ""
+    format: str = "plain"
+    language: str = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTable:
+    """Which notices go where, and when; `quiet` is JSON."""
+
+    channels: tuple[str, ...]
+    level: str = "warning"
+    daemons: tuple[str, ...] = ()
+    delay_ms: int = 0
+    remind_ms: int = 0
+    quiet: str = "[]"
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceTable:
+    """A time in which silence is expected; `windows` is JSON."""
+
+    daemons: tuple[str, ...] = ()
+    windows: str = "[]"
+    from_at: int = 0
+    to_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """All of it."""
+
+    channels: tuple[ChannelTable, ...] = ()
+    routes: tuple[RouteTable, ...] = ()
+    maintenance: tuple[MaintenanceTable, ...] = ()
+
+
+def channels_of(settings: Settings, environ: Mapping[str, str], data_dir: Path) -> Channels:
+    """What is configured by name in the environment and in the file's tables. ConfigError names what is wrong."""
+    tables, path = tables_of(environ, data_dir)
+    language = language_from(dict(environ))
+    try:
+        found = {channel.name: channel for channel in _known_names(settings, language)}
+        for name, table in _section(tables, "channels").items():
+            found[name] = _channel(name, table, language)
+        found = _chosen(found, settings.notification_type)
+        groups = {name: _names(value, f"groups.{name}") for name, value in _section(tables, "groups").items()}
+        routes = tuple(_route(table, tuple(found), groups, settings) for table in _list(tables, "routes"))
+        default = RouteTable(
+            tuple(found), remind_ms=settings.remind_after_ms, quiet=_windows(settings.quiet_hours, settings.time_zone)
+        )
+        windows = tuple(_maintenance(table, groups, settings) for table in _list(tables, "maintenance"))
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return Channels(tuple(found.values()), routes or ((default,) if found else ()), windows)
+
+
+def _known_names(s: Settings, language: str) -> list[ChannelTable]:
+    """Channels that the plain settings make; each is called by its kind."""
+    found = []
+    if s.slack_bot_token and s.slack_channel_id:
+        found.append(ChannelTable("slack", "slack", chat=s.slack_channel_id, secret=s.slack_bot_token))
+    elif s.slack_webhook_url:
+        found.append(ChannelTable("slack", "slack_webhook", s.slack_webhook_url))
+    if s.discord_webhook_url:
+        found.append(ChannelTable("discord", "discord", s.discord_webhook_url))
+    if s.telegram_bot_token and s.telegram_chat_id:
+        found.append(ChannelTable("telegram", "telegram", chat=s.telegram_chat_id, secret=s.telegram_bot_token))
+    if s.ntfy_url:
+        server, _, topic = s.ntfy_url.rstrip("/").rpartition("/")
+        found.append(ChannelTable("ntfy", "ntfy", server if "://" in server else "", topic, s.ntfy_token))
+    if s.smtp_url and s.smtp_to:
+        found.append(ChannelTable("email", "email", s.smtp_url, s.smtp_to, s.smtp_password, s.smtp_from))
+    if s.webhook_url:
+        found.append(
+            ChannelTable("webhook", "webhook", s.webhook_url, secret=s.webhook_secret, format=s.webhook_format)
+        )
+    for nth, url in enumerate(url for url in s.apprise_urls.split(",") if url):
+        found.append(ChannelTable(f"apprise{nth + 1 if nth else ''}", "apprise", url))
+    return [replace(channel, language=language) for channel in found]
+
+
+def _chosen(found: dict[str, ChannelTable], wanted: tuple[str, ...]) -> dict[str, ChannelTable]:
+    """Those that `NOTIFICATION_TYPE` names, if it names any: by name or kind; `none` is none."""
+    if len(found) > CHANNELS_MAX:
+        raise ValueError(t("config.channels.too_many", limit=CHANNELS_MAX))
+    words = {word.lower() for word in wanted} - {"all", "auto"}
+    if not words or "all" in {word.lower() for word in wanted}:
+        return found
+    unknown = words - {"none"} - set(found) - {c.kind for c in found.values()} - set(KINDS)
+    if unknown:
+        raise ValueError(
+            t("config.channels.no_channel", name=", ".join(sorted(unknown)), known=", ".join(found) or "–")
+        )
+    return {name: c for name, c in found.items() if name in words or c.kind in words}
+
+
+def _channel(name: str, table: Any, language: str) -> ChannelTable:
+    where = f"channels.{name}"
+    if not isinstance(table, dict) or not _NAME.fullmatch(name):
+        raise ValueError(t("config.channels.bad_name", name=name))
+    values = {key: value for key, value in table.items() if not key.endswith("_file")}
+    for key in ("address", "secret"):
+        if path := table.get(f"{key}_file"):
+            values[key] = secret_text(Path(str(path)).expanduser(), f"{where}.{key}_file")
+    values.setdefault("address", values.pop("url", ""))
+    values.setdefault("sender", values.pop("from", ""))
+    _only(values, _IN_CHANNEL, where)
+    texts = {key: str(value) for key, value in values.items() if value != ""}
+    made = ChannelTable(name, **{"language": language, "kind": name, **texts})
+    _one_of(made.kind, KINDS, f"{where}.kind")
+    _one_of(made.format, FORMATS, f"{where}.format")
+    _one_of(made.language, ("en", "ja"), f"{where}.language")
+    return made
+
+
+def _route(table: Any, known: tuple[str, ...], groups: dict[str, tuple[str, ...]], settings: Settings) -> RouteTable:
+    _only(table, ("channels", "level", "daemons", "groups", "delay", "remind", "quiet"), "routes")
+    channels = _names(table.get("channels", list(known)), "routes.channels")
+    for channel in channels:
+        _one_of(channel, known, "routes.channels")
+    level = str(table.get("level", "warning"))
+    _one_of(level, LEVELS, "routes.level")
+    remind = table.get("remind")
+    return RouteTable(
+        channels,
+        level,
+        _daemons(table, groups),
+        duration_ms(str(table.get("delay", "0s"))),
+        settings.remind_after_ms if remind is None else duration_ms(str(remind)),
+        _windows(table.get("quiet", settings.quiet_hours), settings.time_zone),
+    )
+
+
+def _maintenance(table: Any, groups: dict[str, tuple[str, ...]], settings: Settings) -> MaintenanceTable:
+    _only(table, ("daemons", "groups", "window", "from", "to"), "maintenance")
+    windows = _windows(table.get("window", ""), settings.time_zone)
+    from_at, to_at = (_instant(table.get(name), f"maintenance.{name}") for name in ("from", "to"))
+    if (from_at == 0) != (to_at == 0) or (windows == "[]" and not to_at):
+        raise ValueError(t("config.channels.no_window"))
+    return MaintenanceTable(_daemons(table, groups), windows, from_at, to_at)
+
+
+def _daemons(table: dict[str, Any], groups: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Its patterns, with those of its groups in their place."""
+    named = _names(table.get("daemons", []), "daemons")
+    for group in _names(table.get("groups", []), "groups"):
+        _one_of(group, tuple(groups), "groups")
+        named += groups[group]
+    return named
+
+
+def _windows(value: Any, zone: str) -> str:
+    """`22:00-07:00@Asia/Tokyo`, or several, as the JSON that rules read."""
+    windows = []
+    for text in value if isinstance(value, list) else [value] if value else []:
+        found = _WINDOW.fullmatch(str(text).strip())
+        if not found:
+            raise ValueError(t("config.channels.bad_window", value=text))
+        windows.append({"from": found[1], "to": found[2], "tz": checked_zone(found[3] or zone or "UTC")})
+    return json.dumps(windows)
+
+
+def checked_zone(name: str) -> str:
+    """The name of a time zone that this machine knows. ValueError."""
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - most commands need none
+
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(t("config.channels.bad_zone", value=name)) from None
+    return name
+
+
+def _instant(value: Any, where: str) -> int:
+    if value is None:
+        return 0
+    try:
+        at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError(t("config.channels.bad_instant", where=where, value=value)) from None
+    if at.tzinfo is None:
+        raise ValueError(t("config.channels.bad_instant", where=where, value=value))
+    return round(at.timestamp() * 1000)
+
+
+def _section(tables: dict[str, Any], name: str) -> dict[str, Any]:
+    found = tables.get(name, {})
+    if not isinstance(found, dict):
+        raise ValueError(t("config.channels.bad_table", name=name))  # noqa: TRY004 - a ConfigError in the end
+    return found
+
+
+def _list(tables: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    found = tables.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise ValueError(t("config.channels.bad_table", name=name))
+    return found
+
+
+def _names(value: Any, where: str) -> tuple[str, ...]:
+    names = value if isinstance(value, list) else [value]
+    if not all(isinstance(name, str) and name for name in names):
+        raise ValueError(t("config.channels.bad_table", name=where))
+    return tuple(names)
+
+
+def _only(table: dict[str, Any], keys: tuple[str, ...], where: str) -> None:
+    for key in table:
+        _one_of(key, keys, where)
+
+
+def _one_of(value: str, words: tuple[str, ...], where: str) -> None:
+    if value not in words:
+        raise ValueError(t("config.channels.not_one_of", where=where, value=value, words=", ".join(words) or "–"))

@@ -1,0 +1,139 @@
+"""What whoever asked is told of a task: begun, how far it is, the answer or why there is none.
+
+One status message a task (begun, progress), changed at most every few seconds; and one answer, once. Both are rows of
+the outbox, in the place of origin (`replyTo`) or the default one. Takeover adds to it by events of its own: a task's
+event named in ASIDES is told as a message of its own, once a name and token.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from understudy.coordinator.actions import Event
+from understudy.coordinator.notices import Outbox, facts_of, notice_id
+from understudy.coordinator.nouns import Notice, Progress, Task
+
+STATES = {
+    "task.claimed": "started",
+    "task.retrying": "retrying",
+    "task.waiting": "waiting",
+    "task.done": "done",
+    "task.failed": "failed",
+    "task.cancelled": "cancelled",
+}
+FINAL = frozenset({"task.done", "task.failed", "task.cancelled"})
+ASIDES = frozenset({"takeover.kept", "takeover.interim"})
+TOLD = frozenset({*STATES, *ASIDES})
+STARTED_AFTER_MS = 1_500  # what is answered sooner needs no word that it has begun
+CHANGED_EVERY_MS = 3_000
+CLOSED_AFTER_MS = 500  # the answer first
+PROGRESS_CHARS_MAX = 500
+
+
+class Place(Struct, frozen=True):
+    """Where an answer goes: a channel by its name, there a chat and a thread ("" where it has its own)."""
+
+    channel: str
+    chat: str = ""
+    thread: str = ""
+
+
+def place_of(task: Task, default: str) -> Place | None:
+    """The place of a task's answer, if it has one."""
+    text = task.reply_to or default
+    return msgspec.json.decode(text, type=Place) if text else None
+
+
+def tell_answer(outbox: Outbox, event: Event, task: Task) -> None:
+    """Add what a task's event brings about for whoever asked."""
+    place = place_of(task, outbox.routes.reply_to)
+    if place is None:
+        return
+    if event.name in ASIDES:
+        key = (event.name, task.id, str(task.token), place.channel)
+        outbox.add(_row(outbox, task, place, "answer", notice_id(*key), event.name, facts_of(**event.fields)))
+        return
+    facts = facts_of(state=STATES[event.name], **event.fields)
+    if event.name not in FINAL:
+        _status(outbox, task, place, event.name, facts, STARTED_AFTER_MS)
+        return
+    _close_status(outbox, task, place, event.name, facts)
+    final = _row(outbox, task, place, "answer", _final_id(task, place), event.name, facts)
+    known = outbox.rows.get(final.id)
+    if known is None:
+        outbox.put(final)
+    elif known.cause != event.name:  # failed as lost, then its result came after all
+        outbox.put(replace(final, ref=known.ref, created_at=known.created_at))
+
+
+def tell_progress(outbox: Outbox, progress: Progress, task: Task) -> None:
+    """The status message says how far it is."""
+    place = place_of(task, outbox.routes.reply_to)
+    if place is not None and progress.progress:
+        said: Any = msgspec.json.decode(progress.progress)
+        text = said if isinstance(said, str) else progress.progress
+        facts = facts_of(state="running", text=text[:PROGRESS_CHARS_MAX])
+        _status(outbox, task, place, "progress", facts, STARTED_AFTER_MS)
+
+
+def _final_id(task: Task, place: Place) -> str:
+    return notice_id("final", task.id, str(task.token), place.channel)
+
+
+def _status_id(task: Task, place: Place) -> str:
+    return notice_id("status", task.id, place.channel)
+
+
+def _status(outbox: Outbox, task: Task, place: Place, cause: str, facts: str, after_ms: int) -> None:
+    known = outbox.rows.get(_status_id(task, place))
+    if known is None:
+        row = _row(outbox, task, place, "progress", _status_id(task, place), cause, facts)
+        outbox.put(replace(row, next_at=row.next_at + after_ms, due_at=row.due_at + after_ms))
+    elif known.state == "waiting":
+        outbox.put(replace(known, cause=cause, facts=facts))
+    elif known.state == "sent" and known.facts != facts:
+        outbox.put(changed_again(known, cause, facts, outbox.now.wall))
+
+
+def changed_again(known: Notice, cause: str, facts: str, wall: int) -> Notice:
+    """A status message that is there already, to be changed: not sooner than some seconds after the last time."""
+    at = max(wall, known.sent_at + CHANGED_EVERY_MS)
+    return replace(known, cause=cause, facts=facts, state="waiting", attempts=0, next_at=at, due_at=at, part=0)
+
+
+def _close_status(outbox: Outbox, task: Task, place: Place, cause: str, facts: str) -> None:
+    known = outbox.rows.get(_status_id(task, place))
+    if known is None or known.state not in ("waiting", "sent"):
+        return
+    wall = outbox.now.wall
+    if not known.sent_at and not known.taken_until:
+        outbox.fold(known, "answered before it was due")
+    elif known.state == "waiting":
+        outbox.put(replace(known, cause=cause, facts=facts, next_at=max(wall + CLOSED_AFTER_MS, known.taken_until)))
+    else:
+        at = wall + CLOSED_AFTER_MS
+        outbox.put(replace(changed_again(known, cause, facts, wall), next_at=at, due_at=at))
+
+
+def _row(outbox: Outbox, task: Task, place: Place, kind: str, key: str, cause: str, facts: str) -> Notice:
+    wall = outbox.now.wall
+    level = "warning" if cause == "task.failed" else "info"
+    return Notice(
+        key,
+        place.channel,
+        kind,
+        cause,
+        level,
+        task_id=task.id,
+        daemon_id=task.daemon_id,
+        facts=facts,
+        chat=place.chat,
+        thread=place.thread,
+        next_at=wall,
+        due_at=wall,
+        created_at=wall,
+    )

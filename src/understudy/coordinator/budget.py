@@ -1,0 +1,108 @@
+"""What takeover may spend: integer micro-USD, reserved before each call and settled after it.
+
+At every instant `spent + reserved ≤ limit` for each task, day and month (UTC). A call that was cut counts as
+spent to its last reserved micro-USD, because nobody knows what it cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from understudy.coordinator.actions import Event
+from understudy.coordinator.calendar import DAY, MONTH
+from understudy.coordinator.nouns import Now
+from understudy.coordinator.prices import Tokens, cost_micro_usd
+from understudy.coordinator.takeover import Called, price_for, takeover_event
+from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverPolicy
+
+SHARES = ((100, "budget.spent", "critical"), (80, "budget.most", "warning"), (50, "budget.half", "warning"))
+MICRO = 1_000_000
+
+
+class Spent(Struct, frozen=True):
+    """Budgets after a change, with what there is to tell about it."""
+
+    budgets: tuple[Budget, ...]
+    events: tuple[Event, ...] = ()
+
+
+def limit_of(kind: str, policy: TakeoverPolicy) -> int:
+    """Micro-USD for a day or a month."""
+    return policy.day_micro_usd if kind == DAY else policy.month_micro_usd
+
+
+def reserved(calls: Iterable[Reservation]) -> int:
+    """What open calls may still cost; it counts in whatever day they end."""
+    return sum(call.reserved_micro_usd for call in calls if not call.settled_at)
+
+
+def lacking(budgets: Mapping[str, Budget], open_micro_usd: int, worst: int, policy: TakeoverPolicy) -> str:
+    """Which of day and month cannot bear a call of this worst case; "" if both can."""
+    for kind in (MONTH, DAY):
+        if budgets[kind].spent_micro_usd + open_micro_usd + worst > limit_of(kind, policy):
+            return kind
+    return ""
+
+
+def cost_of(call: Reservation, called: Called, policy: TakeoverPolicy) -> int:
+    """What a call cost, in micro-USD: all that was reserved where nobody can know."""
+    if called.billed == "nothing":
+        return 0
+    price = price_for(policy, call.model)
+    if called.billed == "unknown" or price is None:
+        return call.reserved_micro_usd
+    return cost_micro_usd(price, Tokens(called.tokens_in, called.tokens_out))
+
+
+def settled(call: Reservation, spent: int, outcome: str, now: Now) -> Reservation:
+    """The call with its cost; for good."""
+    return replace(call, settled_at=now.wall, spent_micro_usd=spent, outcome=outcome)
+
+
+def spend(budgets: Mapping[str, Budget], micro_usd: int, calls: int, now: Now, policy: TakeoverPolicy) -> Spent:
+    """The budgets after so much was spent on so many calls; half, most and all of it are told once each."""
+    after = [
+        replace(row, spent_micro_usd=row.spent_micro_usd + micro_usd, calls=row.calls + calls)
+        for row in budgets.values()
+    ]
+    told = [tell(row, _share(row, policy), now, policy) for row in after]
+    return Spent(tuple(one.budgets[0] for one in told), tuple(event for one in told for event in one.events))
+
+
+def exhausted(row: Budget, now: Now, policy: TakeoverPolicy) -> Spent:
+    """A call was refused because of this budget: it is spent, although a few micro-USD may be left."""
+    return tell(row, 100, now, policy)
+
+
+def _share(row: Budget, policy: TakeoverPolicy) -> int:
+    limit = limit_of(row.kind, policy)
+    return row.spent_micro_usd * 100 // limit if limit else 100
+
+
+def tell(row: Budget, share: int, now: Now, policy: TakeoverPolicy) -> Spent:
+    """The row, and one event for the highest mark that was passed and not told yet in this period."""
+    for mark, name, level in SHARES:
+        if share >= mark > row.told:
+            limit = limit_of(row.kind, policy)
+            event = takeover_event(
+                now,
+                name,
+                f"Takeover has spent {usd(row.spent_micro_usd)} of {usd(limit)} USD this {row.kind}",
+                level,
+                period=row.kind,
+                of=row.period,
+                spentUsd=row.spent_micro_usd / MICRO,
+                limitUsd=limit / MICRO,
+                share=mark,
+            )
+            return Spent((replace(row, told=mark),), (event,))
+    return Spent((row,))
+
+
+def usd(micro_usd: int) -> str:
+    """Micro-USD as USD, without needless zeros: `0.05`."""
+    whole, part = divmod(micro_usd, MICRO)
+    return f"{whole}.{part:06d}".rstrip("0").rstrip(".")

@@ -1,0 +1,118 @@
+"""Directives: what an owner asks of a daemon from afar; each is done once, or expires, and everybody can read which.
+
+```
+asked ──beat answered──> delivered ──beat says──> started ──beat says──> done | failed
+  └──────── expires_h ───────┴─> expired               └── expires_h ──> failed
+```
+It is offered with every answer until a beat names it. `restart` and `update` are done only by word of another boot
+than the one that was told to: that it came back is the proof.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from understudy.coordinator.actions import Event
+from understudy.coordinator.nouns import Directive, Now
+
+KINDS = ("drain", "resume", "restart", "update")
+COMES_BACK = frozenset({"restart", "update"})
+FINAL = frozenset({"done", "failed", "expired"})
+OPEN_MAX = 8  # of one daemon
+_ENDS = {
+    "done": ("directive.done", "info"),
+    "failed": ("directive.failed", "warning"),
+    "expired": ("directive.expired", "warning"),
+}
+STARTED_MS_MAX = 900_000  # after the last word of a started one: longer than any install and its confirmation
+
+
+class Step(Struct, frozen=True):
+    """A directive after what happened to it, and the word about it."""
+
+    directive: Directive
+    events: tuple[Event, ...] = ()
+
+
+def asked(directive: Directive, now: Now) -> Step:
+    """Somebody wants it."""
+    return Step(directive, (_event(directive, now, "directive.asked", "info"),))
+
+
+def is_offered(directive: Directive, now: Now) -> bool:
+    """Whether the next answer to a beat brings it."""
+    return directive.state in ("asked", "delivered") and now.h < directive.expires_h
+
+
+def delivered(directive: Directive, boot_id: str, now: Now) -> Step:
+    """It goes out with an answer; the first time is told."""
+    after = replace(directive, state="delivered", boot_id=boot_id)
+    if directive.state == "delivered":
+        return Step(after)
+    return Step(after, (_event(after, now, "directive.delivered", "info"),))
+
+
+def reported(directive: Directive, state: str, detail: str, boot_id: str, now: Now) -> Step:
+    """A beat names it: `started`, `done` or `failed`; what is final stays as it is."""
+    if directive.state in FINAL or (state == "started" and directive.state == "started"):
+        return Step(directive)
+    if state == "started":
+        return Step(replace(directive, state=state, expires_h=now.h + STARTED_MS_MAX))
+    if state == "done" and directive.kind in COMES_BACK and boot_id == directive.boot_id:
+        return Step(directive)
+    return _ended(directive, state, detail, now, bootId=boot_id)
+
+
+def rung(directive: Directive, now: Now) -> Step:
+    """Its time is over: nobody took it, or whoever did has fallen silent about it."""
+    if directive.state in FINAL or now.h < directive.expires_h:
+        return Step(directive)
+    if directive.state == "started":
+        return _ended(directive, "failed", "the daemon said nothing more about it", now)
+    return _ended(directive, "expired", "the daemon did not take it in time", now)
+
+
+def dropped(directive: Directive, now: Now) -> Step:
+    """Its daemon was forgotten."""
+    return _ended(directive, "expired", "its daemon was forgotten", now)
+
+
+def shown(directive: Directive) -> dict[str, str]:
+    """What it names, for everybody to read: a signed URL without its signature."""
+    named: dict[str, str] = msgspec.json.decode(directive.arguments)
+    return {name: value.partition("?")[0] if name == "wheel" else value for name, value in named.items()}
+
+
+def open_ones(directives: list[Directive]) -> int:
+    """How many of them are still to be delivered or heard of."""
+    return sum(directive.state not in FINAL for directive in directives)
+
+
+def comes_back(directives: list[Directive]) -> bool:
+    """Whether a daemon that goes away does so because it was told to come back: then its silence is judged."""
+    return any(directive.kind in COMES_BACK and directive.state == "started" for directive in directives)
+
+
+def _ended(directive: Directive, state: str, detail: str, now: Now, **fields: Any) -> Step:
+    after = replace(directive, state=state, detail=detail, ended_at=now.wall, expires_h=0)
+    name, level = _ENDS[state]
+    return Step(after, (_event(after, now, name, level, detail=detail or None, **fields),))
+
+
+def _event(directive: Directive, now: Now, name: str, level: str, **fields: Any) -> Event:
+    said = {
+        "directiveId": directive.id,
+        "daemonId": directive.daemon_id,
+        "kind": directive.kind,
+        "by": directive.asked_by,
+        **shown(directive),
+        **fields,
+    }
+    kept = {key: value for key, value in said.items() if value is not None}
+    word = name.partition(".")[2]
+    message = f"Directive {directive.kind} for {directive.daemon_id}: {word}"
+    return Event(now.wall, level, name, "TaskCoordinator", message, kept, daemon_id=directive.daemon_id)

@@ -1,0 +1,130 @@
+"""Alive is not enough: what a beat says of loops, runs and logins decides whether its daemon is stuck.
+
+Nothing here compares clocks. A loop comes with the seconds since its last success and its own limit, a run with the
+seconds since its last sign and its limit; both are counted by the daemon in time during which it was awake and in
+touch with the hub, so neither a sleep nor an outage of the hub makes a loop look dead (daemon/heartbeat.py).
+A login is `word` or `word:detail`. The first one named is that of tasks that name no executor: while it cannot work its
+daemon claims nothing, so it is stuck, whatever the others say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from understudy.coordinator.actions import Event
+from understudy.coordinator.health import health_event
+from understudy.coordinator.nouns import Daemon, Now
+
+OK, EXPIRING = "ok", "expiring"
+WORKS = frozenset({OK, EXPIRING})
+DETAIL_CHARS_MAX = 200
+# executor → word → the command that mends it; "" for any other word (facts/assistants f, g 4)
+MENDS = {
+    "claude_code": {
+        "missing": "npm install -g @anthropic-ai/claude-code",
+        "no_credit": "open https://console.anthropic.com/settings/billing",
+        "": "claude setup-token",
+    },
+    "codex": {
+        "missing": "npm install -g @openai/codex",
+        "no_credit": "open https://platform.openai.com/settings/organization/billing",
+        "": "codex login",
+    },
+}
+
+
+class Trouble(Struct, frozen=True):
+    """Why a daemon that beats does no work: `code` for programs, `reason` for people."""
+
+    code: str  # auth_failed | loop_stopped | task_stalled
+    what: str  # the executor, loop or task
+    word: str = ""  # how the login is
+    limit_s: float = 0
+    mend: str = ""
+
+    @property
+    def reason(self) -> str:
+        """A sentence that stays the same while the trouble does."""
+        match self.code:
+            case "auth_failed":
+                return f"{self.what} cannot work: {self.word}" + (f"; mend it with `{self.mend}`" if self.mend else "")
+            case "loop_stopped":
+                return f"its {self.what} loop made no progress for more than {self.limit_s:g} s"
+            case _:
+                return f"task {self.what} showed no progress for more than {self.limit_s:g} s"
+
+
+def trouble_of(loops: dict[str, Any], auth: dict[str, Any], running: Iterable[tuple[str, Any, Any]]) -> Trouble | None:
+    """The first trouble that a beat tells of, the most mendable one first; `running`: task, idle for, limit (seconds).
+
+    What is no number or text tells nothing.
+    """
+    executor, state = next(iter(auth.items()), ("", OK))
+    if word_of(state) not in WORKS:
+        return Trouble("auth_failed", executor, word_of(state), mend=mend_of(executor, state))
+    for name, said in loops.items():
+        if isinstance(said, dict) and _is_over(said.get("agoSec"), said.get("limitSec")):
+            return Trouble("loop_stopped", name, limit_s=said["limitSec"])
+    for task_id, idle_s, limit_s in running:
+        if _is_over(idle_s, limit_s):
+            return Trouble("task_stalled", task_id, limit_s=limit_s)
+    return None
+
+
+def trouble_said(daemon: Daemon) -> Trouble | None:
+    """The trouble that its last beat told of."""
+    decode = msgspec.json.decode
+    running = [(run["taskId"], run.get("idleSec"), run.get("idleLimitSec")) for run in decode(daemon.running)]
+    return trouble_of(decode(daemon.loops), decode(daemon.auth), running)
+
+
+def auth_of(daemon: Daemon, said: dict[str, Any] | None) -> dict[str, Any]:
+    """How its logins are: as it says, or as it last said; a daemon that was just started has not asked them yet."""
+    if said is not None or daemon.auth == "{}":
+        return said or {}
+    known: dict[str, Any] = msgspec.json.decode(daemon.auth)
+    return known
+
+
+def _is_over(value: Any, limit: Any) -> bool:
+    return isinstance(value, int | float) and isinstance(limit, int | float) and 0 < limit < value
+
+
+def word_of(state: Any) -> str:
+    """How a login is, without its detail."""
+    return state.partition(":")[0] if isinstance(state, str) else OK
+
+
+def mend_of(executor: str, state: Any) -> str:
+    """The command that mends a login; "" where we know none."""
+    known = MENDS.get(executor, {})
+    return known.get(word_of(state), known.get("", ""))
+
+
+def auth_told(daemon: Daemon, auth: dict[str, Any], now: Now) -> tuple[Event, ...]:
+    """What has changed about its logins since its last beat: each change is told once."""
+    before = msgspec.json.decode(daemon.auth)
+    told = (_auth_event(daemon, now, name, before.get(name, OK), state) for name, state in auth.items())
+    return tuple(event for event in told if event is not None)
+
+
+def _auth_event(daemon: Daemon, now: Now, executor: str, before: Any, state: Any) -> Event | None:
+    was, word = word_of(before), word_of(state)
+    if was == word:
+        return None
+    detail = str(state).partition(":")[2][:DETAIL_CHARS_MAX] or None
+    fields = {"executor": executor, "state": word, "detail": detail, "mend": mend_of(executor, state) or None}
+    if word == EXPIRING:
+        message = f"The token of {executor} on {daemon.id} ends on {detail}"
+        return health_event(daemon, now, "daemon.token_expiring", "warning", message, **fields)
+    if word != OK:
+        message = f"{executor} on {daemon.id} cannot work: {word}"
+        return health_event(daemon, now, "daemon.auth_failed", "critical", message, **fields)
+    if was in WORKS:
+        return None
+    message = f"{executor} on {daemon.id} can work again"
+    return health_event(daemon, now, "daemon.auth_restored", "info", message, executor=executor)

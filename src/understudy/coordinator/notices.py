@@ -1,0 +1,274 @@
+"""Which events people are told of, by which channels and when: rows of the outbox, saved with the change itself.
+
+One WARNING, one CRITICAL, one RECOVERED an incident and channel. Whatever has to wait (a route's delay, quiet hours,
+maintenance, a reminder, a digest) is a row with its instant, so nothing lives in memory only.
+
+An event is told if its name is in STORY (incidents), or if its level is warning or critical and its name is not in
+UNTOLD. An error about sending is never told: nothing called `notice.…` makes a notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from understudy.coordinator.actions import Event
+from understudy.coordinator.health import sleep_left_ms
+from understudy.coordinator.nouns import Notice, Now
+from understudy.coordinator.routes import LEVEL_RANKS, Route, Routes
+
+LATE, DOWN, RECOVERED, STUCK = "daemon.late", "daemon.down", "daemon.recovered", "daemon.stuck"
+STORY = frozenset({LATE, DOWN, RECOVERED, STUCK})
+LOUD = frozenset({"warning", "critical"})
+# told to routes of level info, which the default one is not
+INFORMED = frozenset(
+    {
+        "takeover.opened",
+        "takeover.closed",
+        "takeover.circuit_closed",
+        "daemon.auth_restored",
+        "incident.acknowledged",
+    }
+)
+AUTH_FAILED = "daemon.auth_failed"
+UNTOLD = frozenset({"lease.expired", "lease.lost", "task.failed", "hub.gap", "daemon.stretched", "notice.dead"})
+REMINDER, DIGEST, FLAPPING = "reminder", "digest", "flapping"
+FLAPS = 4  # so many incidents of a daemon ...
+FLAP_WINDOW_MS = 3_600_000  # ... within an hour are flapping: one notice, then a digest
+CALM_MS = 1_800_000  # a digest is sent after so long without another incident
+DIGEST_WITHIN_MS = 6 * 3_600_000  # at the latest
+FACTS_BYTES_MAX = 65_536
+CUT_CHARS = 4_000
+
+
+def is_told(event: Event) -> bool:
+    """Whether people may be told of an event: cheap, it is asked for each one."""
+    if event.name in STORY or event.name in INFORMED:
+        return True
+    if event.level not in LOUD or event.live_only:
+        return False
+    return event.name not in UNTOLD or event.fields.get("outcome") == "poison"
+
+
+def notice_id(*parts: str) -> str:
+    """The id of what is told, made of its cause and channel: the same cause never makes a second row."""
+    return f"notice-{sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"
+
+
+def facts_of(**facts: object) -> str:
+    """Facts as JSON text, bounded: where there is too much of it, long texts are cut."""
+    kept = {name: value for name, value in facts.items() if value is not None}
+    text = msgspec.json.encode(kept)
+    if len(text) > FACTS_BYTES_MAX:
+        cut = {name: f"{value[:CUT_CHARS]}…" for name, value in kept.items() if isinstance(value, str)}
+        text = msgspec.json.encode(cut)
+    return text.decode()
+
+
+def read_facts(notice: Notice) -> dict[str, Any]:
+    """Its facts."""
+    facts: dict[str, Any] = msgspec.json.decode(notice.facts)
+    return facts
+
+
+def is_held(notice: Notice, now: Now) -> bool:
+    """Whether it waits for an instant that its route set, and nobody was sent it so far."""
+    return notice.state == "waiting" and not notice.attempts and not notice.taken_until and notice.next_at > now.wall
+
+
+def once_each(events: Iterable[Event]) -> list[Event]:
+    """A daemon whose assistant is logged out is stuck for that reason: that is one thing to tell, and critical."""
+    events = list(events)
+    why = {e.daemon_id for e in events if e.name == STUCK and e.fields.get("code") == "auth_failed"}
+    if not why:
+        return events
+    graver = [replace(e, level="critical") if e.name == STUCK and e.daemon_id in why else e for e in events]
+    return [e for e in graver if not (e.name == AUTH_FAILED and e.daemon_id in why)]
+
+
+class Outbox:
+    """The rows that a batch of events adds to or changes in the outbox; `known` is what was told of them before."""
+
+    def __init__(self, routes: Routes, now: Now, known: Iterable[Notice], flaps: Mapping[str, int]) -> None:
+        self.routes = routes
+        self.now = now
+        self.rows = {notice.id: notice for notice in known}
+        self.changed: dict[str, Notice] = {}
+        self._flaps = flaps
+
+    def put(self, notice: Notice) -> None:
+        """Add or change a row."""
+        self.rows[notice.id] = notice
+        self.changed[notice.id] = notice
+
+    def add(self, notice: Notice) -> None:
+        """Add a row, unless this cause has been told already."""
+        if notice.id not in self.rows:
+            self.put(notice)
+
+    def fold(self, notice: Notice, why: str) -> None:
+        """It is not worth telling any more."""
+        self.put(replace(notice, state="folded", last_error=why))
+
+    def tell(self, event: Event) -> None:
+        """Add what an event brings about."""
+        match event.name:
+            case "daemon.late":
+                self._late(event)
+            case "daemon.down":
+                self._down(event)
+            case "daemon.recovered":
+                self._recovered(event)
+            case _:
+                self._plain(event)
+
+    # ---- incidents
+
+    def _late(self, event: Event) -> None:
+        for target, route in self._routes_for("warning", event.daemon_id):
+            digest = self._digest(event.daemon_id, target)
+            if digest is not None:
+                until = min(self.now.wall + CALM_MS, digest.created_at + DIGEST_WITHIN_MS)
+                self.put(replace(digest, next_at=until, due_at=until))
+            elif self._flaps.get(event.daemon_id, 0) >= FLAPS:
+                self._flapping(event, target, route)
+            else:
+                self.add(self._row(event, target, route, event.level))
+
+    def _flapping(self, event: Event, target: str, route: Route) -> None:
+        count = self._flaps[event.daemon_id]
+        told = self._row(event, target, route, "warning")
+        incident = told.incident_id
+        self.add(replace(told, id=notice_id(FLAPPING, incident, target), cause=FLAPPING, facts=facts_of(count=count)))
+        until = self.now.wall + CALM_MS
+        later = replace(told, id=notice_id(DIGEST, incident, target), cause=DIGEST, level="info", incident_id="")
+        self.add(replace(later, facts="{}", next_at=until, due_at=until))
+
+    def _down(self, event: Event) -> None:
+        incident = str(event.fields.get("incidentId", ""))
+        for target, route in self._routes_for("critical", event.daemon_id):
+            critical = self._row(event, target, route, "critical")
+            for earlier in self._of_incident(incident, target):
+                if is_held(earlier, self.now) and critical.next_at <= earlier.next_at:
+                    self.fold(earlier, "told as critical")
+            self.add(critical)
+            self._remind(critical, route)
+
+    def _remind(self, critical: Notice, route: Route) -> None:
+        if route.remind_ms and critical.incident_id:
+            self.add(reminder_after(critical, 1, route.remind_ms, critical.next_at))
+
+    def _recovered(self, event: Event) -> None:
+        incident = str(event.fields.get("incidentId", ""))
+        for target in self.routes.targets:
+            story = incident or self._stuck(event.daemon_id, target)
+            told = [row for row in self._of_incident(story, target) if row.level != "recovered"] if story else []
+            held = [row for row in told if row.state == "waiting" and (row.cause == REMINDER or is_held(row, self.now))]
+            for row in held:
+                self.fold(row, "recovered before it was due")
+            reached = [row for row in told if row not in held and (row.state != "folded" or row.folded_into)]
+            if not reached or self._digest(event.daemon_id, target) is not None:
+                continue  # nobody there was told of it, or a digest will
+            route = self._route_of(target, event.daemon_id)
+            row = self._row(event, target, replace(route, delay_ms=0), "recovered")
+            self.add(replace(row, id=notice_id(RECOVERED, story, target), incident_id=story))
+
+    def _plain(self, event: Event) -> None:
+        for target, route in self._routes_for(event.level, event.daemon_id):
+            self.add(self._row(event, target, route, event.level))
+
+    # ---- what was told before
+
+    def _of_incident(self, incident_id: str, target: str) -> list[Notice]:
+        return [row for row in self.rows.values() if row.incident_id == incident_id and row.target == target]
+
+    def _stuck(self, daemon_id: str, target: str) -> str:
+        """The story of the last time that it was stuck; "" if it never was."""
+        found = [r for r in self.rows.values() if (r.daemon_id, r.target, r.cause) == (daemon_id, target, STUCK)]
+        return max(found, key=lambda row: row.created_at).incident_id if found else ""
+
+    def _digest(self, daemon_id: str, target: str) -> Notice | None:
+        for row in self.rows.values():
+            if (row.cause, row.daemon_id, row.target, row.state) == (DIGEST, daemon_id, target, "waiting"):
+                return row
+        return None
+
+    # ---- routes
+
+    def _routes_for(self, level: str, daemon_id: str) -> Iterator[tuple[str, Route]]:
+        """Each channel that is told, with the first route that says so."""
+        seen = set()
+        for route in self.routes.routes:
+            if LEVEL_RANKS[level] < LEVEL_RANKS[route.level] or not is_of(daemon_id, route.daemons):
+                continue
+            for target in route.channels:
+                if target not in seen:
+                    seen.add(target)
+                    yield target, route
+
+    def _route_of(self, target: str, daemon_id: str) -> Route:
+        return next(
+            (r for r in self.routes.routes if target in r.channels and is_of(daemon_id, r.daemons)), Route((target,))
+        )
+
+    def _hold_ms(self, route: Route, level: str, daemon_id: str) -> int:
+        """How long it has to wait: the route's delay, quiet hours, maintenance."""
+        wall = self.now.wall
+        quiet_ms = 0 if level == "critical" else sleep_left_ms(route.quiet, wall)
+        hold_ms = max(route.delay_ms, quiet_ms)
+        for window in self.routes.maintenance:
+            if not is_of(daemon_id, window.daemons):
+                continue
+            once_ms = window.to_at - wall if window.from_at <= wall < window.to_at else 0
+            hold_ms = max(hold_ms, once_ms, sleep_left_ms(window.windows, wall))
+        return hold_ms
+
+    def _row(self, event: Event, target: str, route: Route, level: str) -> Notice:
+        due_at = self.now.wall + self._hold_ms(route, level, event.daemon_id)
+        facts = facts_of(message=event.message, **event.fields)
+        incident = str(event.fields.get("incidentId", ""))
+        if event.name == STUCK and not incident:
+            incident = f"stuck:{event.daemon_id}:{event.at}"
+        story = (incident,) if incident else (event.daemon_id, event.task_id, str(event.at), facts)
+        return Notice(
+            notice_id(event.name, *story, target),
+            target,
+            "notice",
+            event.name,
+            level,
+            incident_id=incident,
+            task_id=event.task_id,
+            daemon_id=event.daemon_id,
+            facts=facts,
+            next_at=due_at,
+            due_at=due_at,
+            created_at=self.now.wall,
+        )
+
+
+def is_of(daemon_id: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a route or window is about this daemon; what is about none is about all."""
+    return not patterns or any(fnmatchcase(daemon_id, pattern) for pattern in patterns)
+
+
+def reminder_after(told: Notice, nth: int, every_ms: int, at: int) -> Notice:
+    """The next reminder of an incident that goes on; `told` is the critical notice or the reminder before."""
+    due_at = at + every_ms
+    return Notice(
+        notice_id(REMINDER, told.incident_id, told.target, str(nth)),
+        told.target,
+        "notice",
+        REMINDER,
+        "critical",
+        incident_id=told.incident_id,
+        daemon_id=told.daemon_id,
+        facts=facts_of(nth=nth, everyMs=every_ms),
+        next_at=due_at,
+        due_at=due_at,
+        created_at=at,
+    )

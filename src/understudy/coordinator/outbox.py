@@ -1,0 +1,195 @@
+"""What is to be sent to one channel now, in which place, and what becomes of it afterwards.
+
+```
+waiting ──sent──> sent        ──refused, or tried for 36 h──> dead ──resend──> waiting
+   │ └──try again later──> waiting
+   └──recovered, acknowledged, or told by another one──> folded
+```
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from understudy.coordinator.answers import changed_again
+from understudy.coordinator.notices import LOUD, REMINDER, notice_id, read_facts, reminder_after
+from understudy.coordinator.nouns import Incident, Notice, Now
+from understudy.coordinator.routes import LEVEL_RANKS
+
+STORM = "storm"
+STORM_MESSAGES_MAX = 5  # in
+STORM_WINDOW_MS = 30_000
+TAKEN_MS = 60_000  # longer than any one request may take; each part begins it anew
+RETRY_FIRST_MS = 1_000
+RETRY_MAX_MS = 300_000
+RETRY_SPREAD = 0.2
+RETRY_AFTER_MAX_MS = 3_600_000  # a service may ask for longer; it is asked again all the same
+GIVE_UP_AFTER_MS = 36 * 3_600_000
+
+
+class Chosen(Struct, frozen=True):
+    """What to send now, and the rows that this changes."""
+
+    notice: Notice | None = None
+    edits: str = ""  # the message to change
+    thread: str = ""
+    members: tuple[Notice, ...] = ()  # of a storm
+    save: tuple[Notice, ...] = ()
+
+
+class About(Struct, frozen=True):
+    """What is known about the rows that are due: others of their stories, and their incidents."""
+
+    siblings: Sequence[Notice]
+    incidents: Mapping[str, Incident]
+    recent: Sequence[Notice]  # messages of their own that the channel got within the window, oldest first
+
+
+def choose(due: Iterable[Notice], about: About, now: Now) -> Chosen:
+    """The next message: what is not worth telling any more is folded, a storm becomes one message."""
+    save: dict[str, Notice] = {}
+    ready: list[tuple[Notice, str, str]] = []
+    for row in due:
+        judged = _judged(row, about, now)
+        if judged is not row:
+            save[row.id] = judged
+        if judged.state == "waiting" and judged.next_at <= now.wall:
+            ready.append((judged, *_place(judged, about.siblings)))
+    loud = [row for row, edits, _ in ready if _is_loud(row, edits)]
+    room = STORM_MESSAGES_MAX - len(about.recent)
+    if len(loud) > room > 0:
+        return _storm(loud, save, now)
+    if len(loud) > room:
+        until = about.recent[0].sent_at + STORM_WINDOW_MS + 1
+        save |= {row.id: replace(row, next_at=until) for row in loud}
+        ready = [found for found in ready if found[0].id not in save]
+    if not ready:
+        return Chosen(save=tuple(save.values()))
+    row, edits, thread = ready[0]
+    taken = _taken(row, now)
+    save[row.id] = taken
+    return Chosen(taken, edits, thread, save=tuple(save.values()))
+
+
+def _is_loud(row: Notice, edits: str) -> bool:
+    """Whether it counts for a storm: a notice that is a message of its own."""
+    return row.kind == "notice" and row.cause != STORM and not edits
+
+
+def _storm(loud: Sequence[Notice], save: dict[str, Notice], now: Now) -> Chosen:
+    target = loud[0].target
+    key = notice_id(STORM, target, *sorted(row.id for row in loud))
+    level = max((row.level for row in loud), key=lambda level: LEVEL_RANKS[level])
+    due_at = min(row.due_at for row in loud)
+    storm = Notice(key, target, "notice", STORM, level, next_at=now.wall, due_at=due_at, created_at=now.wall)
+    members = tuple(replace(row, state="folded", folded_into=key, taken_until=0) for row in loud)
+    taken = _taken(storm, now)
+    save |= {row.id: row for row in (*members, taken)}
+    return Chosen(taken, members=members, save=tuple(save.values()))
+
+
+def _taken(row: Notice, now: Now) -> Notice:
+    return replace(row, taken_until=now.wall + TAKEN_MS)
+
+
+def _judged(row: Notice, about: About, now: Now) -> Notice:
+    """The row, or what it has become: folded, put off, or done with."""
+    if row.kind == "progress" and row.sent_at and not row.ref:
+        return replace(row, state="sent")  # this service cannot change a message
+    incident = about.incidents.get(row.incident_id)
+    was_held = not row.attempts and row.due_at > row.created_at and row.level in LOUD
+    if row.cause == REMINDER or (was_held and incident is not None):
+        if incident is None or incident.state == "recovered" or incident.acknowledged_by:
+            return replace(row, state="folded", last_error="acknowledged or recovered before it was due")
+        if incident.snoozed_until > now.wall:
+            return replace(row, next_at=incident.snoozed_until, due_at=incident.snoozed_until)
+    first = _earlier(row, about.siblings)
+    if first is not None:
+        return replace(row, next_at=max(first.next_at, first.taken_until, now.wall) + 1)
+    return row
+
+
+def _earlier(row: Notice, siblings: Iterable[Notice]) -> Notice | None:
+    """What must be there first: nobody hears that it is over before that it began, nor the end of an answer first."""
+    if row.level != "recovered" and row.kind != "answer":
+        return None
+    for other in siblings:
+        is_same = (other.target, other.incident_id, other.task_id) == (row.target, row.incident_id, row.task_id)
+        if row.kind == "answer":
+            is_first = other.kind == "answer" and other.created_at < row.created_at
+        else:
+            is_first = other.level != "recovered" and other.cause != REMINDER
+        if other.id != row.id and is_same and other.state == "waiting" and is_first:
+            return other
+    return None
+
+
+def _place(row: Notice, siblings: Iterable[Notice]) -> tuple[str, str]:
+    """(the message to change, the thread): a recovery changes the alarm that it ends, or answers it."""
+    if row.kind != "notice":
+        return row.ref, row.thread
+    if row.level != "recovered":
+        return "", ""
+    told = [s for s in siblings if s.target == row.target and s.incident_id == row.incident_id and s.ref]
+    told = [s for s in told if s.id != row.id and s.state == "sent"]
+    if not told:
+        return "", ""
+    first = max(told, key=lambda s: (LEVEL_RANKS[s.level], -s.created_at))
+    return ("" if first.folded_into else first.ref), first.ref
+
+
+# ---- afterwards
+
+
+def part_sent(row: Notice, ref: str, now: Now) -> Notice:
+    """One part of it has arrived; the rest follows."""
+    return replace(row, part=row.part + 1, ref=row.ref or ref, taken_until=now.wall + TAKEN_MS)
+
+
+def sent(row: Notice, taken: Notice, ref: str, now: Now) -> tuple[Notice, ...]:
+    """It has arrived as a whole; a status that has changed meanwhile is sent again, a reminder has a next one."""
+    there = replace(
+        row,
+        state="sent",
+        attempts=row.attempts + 1,
+        ref=row.ref if row.part else (ref or row.ref),
+        taken_until=0,
+        last_error="",
+        sent_at=now.wall,
+    )
+    if row.facts != taken.facts:
+        return (changed_again(there, row.cause, row.facts, now.wall),)
+    if row.cause == REMINDER:
+        facts = read_facts(row)
+        return there, reminder_after(row, int(facts["nth"]) + 1, int(facts["everyMs"]), now.wall)
+    return (there,)
+
+
+def put_off(row: Notice, reason: str, after_ms: int, now: Now) -> Notice:
+    """It did not arrive, or nobody knows: again later, until it has been tried for too long."""
+    attempts = row.attempts + 1
+    wait_ms = max(retry_ms(row.id, attempts), min(after_ms, RETRY_AFTER_MAX_MS))
+    if row.kind == "test" or now.wall + wait_ms - row.due_at > GIVE_UP_AFTER_MS:
+        return dead(row, reason)
+    return replace(row, attempts=attempts, next_at=now.wall + wait_ms, taken_until=0, last_error=reason)
+
+
+def dead(row: Notice, reason: str) -> Notice:
+    """Trying again is useless, as far as is known: somebody has to look, and may send it again."""
+    return replace(row, state="dead", attempts=row.attempts + 1, taken_until=0, last_error=reason)
+
+
+def again(row: Notice, now: Now) -> Notice:
+    """An owner sends it once more."""
+    return replace(row, state="waiting", attempts=0, next_at=now.wall, due_at=now.wall, taken_until=0, last_error="")
+
+
+def retry_ms(key: str, attempts: int) -> int:
+    """1 s × 2ⁿ ± 20 %, at most 5 min; the spread comes from the id, so the rule stays pure."""
+    plain = min(RETRY_FIRST_MS << min(attempts - 1, 20), RETRY_MAX_MS)
+    dice = zlib.crc32(f"{key}/{attempts}".encode()) / 0xFFFFFFFF
+    return round(plain * (1 - RETRY_SPREAD + 2 * RETRY_SPREAD * dice))

@@ -1,0 +1,38 @@
+"""Who is told what: channels, routes, quiet hours and maintenance, as the owner of a hub chose them once."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+LEVEL_RANKS = {"info": 0, "recovered": 0, "warning": 1, "critical": 2}
+
+
+class Route(Struct, frozen=True):
+    """Which notices go to which channels, and when."""
+
+    channels: tuple[str, ...]
+    level: str = "warning"  # at least
+    daemons: tuple[str, ...] = ()  # names, `*` stands for anything; none: all
+    delay_ms: int = 0  # what ends before that is not told
+    remind_ms: int = 0  # of what is critical, until somebody acknowledges it; 0: never
+    quiet: str = "[]"  # daily windows as in Daemon.expected_sleep: they hold whatever is not critical
+
+
+class Maintenance(Struct, frozen=True):
+    """A time in which silence is expected: it is told when the time is over, if it is still true then."""
+
+    daemons: tuple[str, ...] = ()
+    windows: str = "[]"  # daily, or
+    from_at: int = 0  # once
+    to_at: int = 0
+
+
+class Routes(Struct, frozen=True):
+    """All of it. Without a target nothing is told, and nothing costs anything."""
+
+    targets: tuple[str, ...] = ()
+    routes: tuple[Route, ...] = ()
+    maintenance: tuple[Maintenance, ...] = ()
+    reply_to: str = ""  # where answers go whose task names no place: JSON as in Task.reply_to
+    public_url: str = ""  # for links; "": none are made
+    zone: str = ""  # of instants in texts: an IANA name; "" is UTC

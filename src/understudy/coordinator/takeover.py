@@ -1,0 +1,225 @@
+"""Takeover as rules: whose tasks the hub answers, when it may, and what stops it (DESIGN 3, Takeover).
+
+```
+every daemon that covers the needs is away ──(a fresh probe, if one is configured)──> open
+one of them is back, paused, or was never away ──────────────────────────────────────> shut
+```
+Open is a matter of needs: a task without any can be done by every daemon, so it is open for those only when all
+are away. A daemon that is down or stuck is away at once; asleep, stopped or draining, after a while.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from understudy.coordinator.actions import Event
+from understudy.coordinator.calendar import MONTH, next_period_at
+from understudy.coordinator.hearing import at_wall
+from understudy.coordinator.nouns import Now, Policy
+from understudy.coordinator.prices import Price
+from understudy.coordinator.takeover_nouns import ANSWER, INTERIM, NOTIFY, OFF, Standbys, TakeoverPolicy, TakeoverState
+
+EXECUTOR = "hub/claude-api"
+MACHINE = "machine"
+AWAY_AT_ONCE = frozenset({"down", "stuck"})
+AWAY_AFTER_A_WHILE = frozenset({"asleep", "stopped", "draining"})
+RESUME_GRACE_MS = 30_000  # after a gap the daemons are given this long to be heard again
+PROBE_FRESH_MS = 60_000
+TRIES_MAX = 3  # of one task, then it rests
+TASK_RESTS_MS = 600_000
+BACKOFF_FIRST_MS, BACKOFF_MAX_MS = 10_000, 600_000
+OVERLOAD_FIRST_MS, OVERLOAD_MAX_MS = 5_000, 60_000
+# why no call is made any more: somebody must mend it
+CIRCUITS = frozenset({"authentication", "permission", "credit", "spend_limit", "model", "request"})
+
+
+class Opening(Struct, frozen=True):
+    """When takeover opens for some needs: `at` (wall) may be past; None as long as nothing changes."""
+
+    at: int | None = None
+    daemon_id: str = ""
+    count: int = 0
+    last_seen_at: int = 0  # the last sign of life of any daemon that could do it
+
+
+class Called(Struct, frozen=True):
+    """What came of one call."""
+
+    kind: str  # answered | failed (for good) | again | stop (opens the circuit)
+    reason: str = ""  # a stable word: refused, too_large, overloaded, cut, authentication, …
+    text: str = ""
+    is_truncated: bool = False
+    said: str = ""  # the service's own words about an error, for the owner
+    wait_ms: int = 0  # not before, says the service
+    tokens_in: int = 0
+    tokens_out: int = 0
+    billed: str = "nothing"  # nothing | tokens (as counted) | unknown (counts as all that was reserved)
+
+
+def mode_of(policy: TakeoverPolicy, source: str) -> str:
+    """How tasks of this source are treated."""
+    if policy.mode == OFF:
+        return OFF
+    return dict(policy.sources).get(source, policy.mode or OFF)
+
+
+def modes(policy: TakeoverPolicy) -> frozenset[str]:
+    """All modes that any source may have."""
+    if policy.mode == OFF:
+        return frozenset({OFF})
+    return frozenset({policy.mode or OFF, *(mode for _, mode in policy.sources)})
+
+
+def is_switched_on(policy: TakeoverPolicy) -> bool:
+    """Whether the hub does anything for anybody."""
+    return bool(modes(policy) & {NOTIFY, INTERIM, ANSWER})
+
+
+def sources_in(policy: TakeoverPolicy, wanted: frozenset[str]) -> tuple[tuple[str, ...], bool]:
+    """The sources in one of these modes as (names, whether they are the exceptions)."""
+    is_default = (policy.mode or OFF) in wanted
+    named = tuple(sorted(source for source, mode in policy.sources if (mode in wanted) != is_default))
+    return named, is_default
+
+
+def lacks(policy: TakeoverPolicy) -> str:
+    """What keeps the hub from answering at all: `off`, `no_key`, `no_price`; "" if nothing does.
+
+    Telling senders needs neither key nor price.
+    """
+    if not is_switched_on(policy):
+        return "off"
+    if not modes(policy) & {INTERIM, ANSWER}:
+        return ""
+    if not policy.has_key:
+        return "no_key"
+    return "" if policy.price is not None else "no_price"
+
+
+def stopped_by(policy: TakeoverPolicy, state: TakeoverState) -> str:
+    """Why no call may be made now, as a stable word; "" if one may."""
+    if not modes(policy) & {INTERIM, ANSWER}:
+        return NOTIFY
+    return lacks(policy) or ("paused" if state.paused else "") or state.circuit
+
+
+def doing(policy: TakeoverPolicy, state: TakeoverState) -> str:
+    """What takeover does for those who wait, in one word for people: a mode, or why nothing is done."""
+    if lacking := lacks(policy):
+        return lacking
+    if modes(policy) & {INTERIM, ANSWER} and (state.paused or state.circuit):
+        return "paused" if state.paused else "circuit"
+    return policy.mode or "sources"
+
+
+# ---- when it is open
+
+
+def tags_of(provides: str, capabilities: str) -> frozenset[str]:
+    """What a daemon covers: old ones name capabilities, and always offer their machine."""
+    tags = frozenset(json.loads(provides)) | frozenset(json.loads(capabilities))
+    return tags | {MACHINE} if provides == '["machine"]' else tags
+
+
+def opening(daemons: Iterable[Standbys], needs: frozenset[str], now: Now, policy: Policy) -> Opening:
+    """When takeover opens for these needs: once every daemon that covers them is away; never without any."""
+    able = [daemon for daemon in daemons if needs <= tags_of(daemon.provides, daemon.capabilities)]
+    instants = [_away_at(daemon, now, policy) for daemon in able]
+    if not able or None in instants:
+        return Opening()
+    grace_ms = min(RESUME_GRACE_MS, policy.down_after_ms)
+    at = max(at for at in (*instants, _resumed_at(now) + grace_ms) if at is not None)
+    last = max(able, key=lambda daemon: daemon.last_seen_at)
+    return Opening(at, last.daemon_id, sum(daemon.count for daemon in able), last.last_seen_at)
+
+
+def _away_at(daemon: Standbys, now: Now, policy: Policy) -> int | None:
+    """From when on these daemons count as away; None while they are here, or their owner says `paused`."""
+    if daemon.paused:
+        return None
+    if daemon.state in AWAY_AT_ONCE:
+        return daemon.since_at
+    if daemon.state in AWAY_AFTER_A_WHILE:
+        return max(daemon.since_at, _resumed_at(now)) + policy.takeover.after_ms
+    if daemon.state == "new":
+        return daemon.first_seen_at + policy.down_after_ms
+    return None
+
+
+def _resumed_at(now: Now) -> int:
+    return at_wall(now, now.resumed_h) if now.resumed_h else 0
+
+
+def is_open(found: Opening, state: TakeoverState, now: Now, policy: TakeoverPolicy) -> bool:
+    """Whether the hub may step in: the time has come, and the fault is not the hub's own line."""
+    return found.at is not None and found.at <= now.wall and not wants_probe(state, now, policy)
+
+
+def wants_probe(state: TakeoverState, now: Now, policy: TakeoverPolicy) -> bool:
+    """Whether the hub must first see that it reaches the world; asked once an opening."""
+    return policy.probes and not state.is_open and (not state.probed_h or now.h - state.probed_h > PROBE_FRESH_MS)
+
+
+def is_for_machine(needs: str) -> bool:
+    """Whether a task waits for a machine: no answer of the hub closes it."""
+    return needs != "[]"
+
+
+# ---- what stops and delays calls
+
+
+def after_call(state: TakeoverState, called: Called, call_id: str, now: Now, policy: TakeoverPolicy) -> TakeoverState:
+    """How takeover stands after a call: rested, resting, or with its circuit open."""
+    if called.kind == "stop":
+        until = next_period_at(MONTH, now.wall) if called.reason == "spend_limit" else 0
+        return replace(state, circuit=called.reason, circuit_at=now.wall, circuit_until_at=until, access=policy.access)
+    if called.kind != "again":
+        return replace(state, failures=0, failure="", resting_until_h=0)
+    wait_ms = max(called.wait_ms, backoff_ms(called.reason, state.failures, call_id))
+    resting = max(state.resting_until_h, now.h + wait_ms)
+    return replace(state, failures=state.failures + 1, failure=called.reason, resting_until_h=resting)
+
+
+def model_for(policy: TakeoverPolicy, state: TakeoverState) -> str:
+    """The model of the next call: the other one while the first is overloaded, if its price is known."""
+    if state.failure == "overloaded" and policy.fallback_model and policy.fallback_price is not None:
+        return policy.fallback_model
+    return policy.model
+
+
+def price_for(policy: TakeoverPolicy, model: str) -> Price | None:
+    """What a call of one of the two models costs."""
+    return policy.price if model == policy.model else policy.fallback_price
+
+
+def backoff_ms(reason: str, failures: int, call_id: str) -> int:
+    """How long after so many failures: 10 s × 2ⁿ up to 10 min; overload 5 s up to 60 s; less up to a fifth."""
+    first, most = (OVERLOAD_FIRST_MS, OVERLOAD_MAX_MS) if reason == "overloaded" else (BACKOFF_FIRST_MS, BACKOFF_MAX_MS)
+    dice = zlib.crc32(call_id.encode()) / 0xFFFFFFFF
+    return round(min(most, first << min(failures, 16)) * (1 - dice / 5))
+
+
+def circuit_after(state: TakeoverState, now: Now, policy: TakeoverPolicy) -> TakeoverState:
+    """The same with its circuit closed, if its time is over or key, address or model are others now."""
+    is_over = bool(state.circuit_until_at) and now.wall >= state.circuit_until_at
+    if state.circuit and (is_over or state.access != policy.access):
+        return closed(state)
+    return state
+
+
+def closed(state: TakeoverState) -> TakeoverState:
+    """Calls may be made again."""
+    return replace(
+        state, circuit="", circuit_at=0, circuit_until_at=0, access="", failures=0, failure="", resting_until_h=0
+    )
+
+
+def takeover_event(now: Now, name: str, message: str, level: str = "info", **fields: object) -> Event:
+    """An event of takeover's story, or of a task's if `taskId` is among the fields."""
+    kept = {key: value for key, value in fields.items() if value is not None}
+    return Event(now.wall, level, name, "Takeover", message, kept, task_id=str(kept.get("taskId", "")))

@@ -1,0 +1,43 @@
+"""The daemon says by itself that its hub is out of reach: nobody else may be left to say it."""
+
+from __future__ import annotations
+
+from understudy.clock import MS_PER_S
+from understudy.texts import t
+from understudy.worker.effects import Loop, Say, TellOwner
+
+MINUTE_MS = 60_000
+
+
+class HubAway:
+    """Told once when no beat was accepted for so long, and once when one is again; a machine's sleep does not count."""
+
+    def __init__(self, after_ms: int, daemon_id: str, now_ms: int) -> None:
+        self._after_ms = after_ms
+        self._daemon = daemon_id
+        self._heard_ms = now_ms
+        self._is_told = False
+
+    def woke_up(self, now_ms: int) -> None:
+        """The machine slept: it could not have heard anything."""
+        self._heard_ms = now_ms
+
+    def missed(self, now_ms: int) -> Loop:
+        """A beat was not accepted."""
+        away_ms = now_ms - self._heard_ms
+        if self._is_told or not self._after_ms or away_ms < self._after_ms:
+            return
+        self._is_told = True
+        minutes = f"{away_ms / MINUTE_MS:.0f}" if away_ms >= MINUTE_MS else f"{away_ms / MINUTE_MS:.1f}"
+        text = t("daemon.hub_away.text", daemon=self._daemon, minutes=minutes)
+        yield Say("critical", "Heartbeat", "Hub out of reach", {"forSec": away_ms / MS_PER_S})
+        yield TellOwner("critical", t("daemon.hub_away.title", daemon=self._daemon), text)
+
+    def heard(self, now_ms: int) -> Loop:
+        """A beat was accepted."""
+        self._heard_ms = now_ms
+        if self._is_told:
+            self._is_told = False
+            yield Say("info", "Heartbeat", "Hub in reach again")
+            title = t("daemon.hub_back.title", daemon=self._daemon)
+            yield TellOwner("recovered", title, t("daemon.hub_back.text"))

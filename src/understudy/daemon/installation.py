@@ -1,0 +1,250 @@
+"""Versions of this program on a daemon's machine: each in an environment of its own, one of them current.
+
+```
+<data>/daemon/environments/<version>-<id>/  a virtual environment made by an update; `original/` starts what was first
+<data>/daemon/current -> environments/…     what a service starts: `current/bin/understudy`
+```
+An update is code from afar: a wheel must have the SHA-256 that the directive names, before anything of it is run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from understudy.errors import UnderstudyError
+from understudy.worker.orders import Order
+
+PACKAGE = "understudy"
+ORIGINAL = "original"
+KEPT = 2  # environments besides the original: the current one, and the one to go back to
+WHEEL_BYTES_MAX = 64 << 20
+CHUNK_BYTES = 1 << 16
+SAID_CHARS_MAX = 500
+_WHEEL = re.compile(r"[A-Za-z0-9_.+-]{1,200}\.whl")
+_VERSION = re.compile(rf"^{PACKAGE} (\S+)$", re.MULTILINE)
+# what an installer needs to know of its surroundings, and nothing that is secret
+ENV_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+ENV_KEPT_LIKE = ("PIP_", "LC_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+
+
+class InstallError(UnderstudyError):
+    """A version could not be installed; nothing has changed."""
+
+    code = "install"
+
+
+def launcher(data_dir: Path) -> Path:
+    """What starts the current version, for services: the path stays the same, what is behind it changes."""
+    return Installation(data_dir).launcher()
+
+
+class Installation:
+    """The environments below one data directory."""
+
+    def __init__(self, data_dir: Path, ambient: Mapping[str, str] | None = None) -> None:
+        self.root = data_dir.absolute() / "daemon"
+        self.environments = self.root / "environments"
+        self.current = self.root / "current"
+        ambient = os.environ if ambient is None else ambient
+        self._env = {k: v for k, v in ambient.items() if k in ENV_KEPT or k.startswith(ENV_KEPT_LIKE)}
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_stopped = False
+
+    def launcher(self) -> Path:
+        """`current/bin/understudy`, made for the program that runs now if there is no current one."""
+        if not (self.current / "bin" / PACKAGE).exists():
+            self._make_original()
+            self.switch(self.environments / ORIGINAL)
+        return self.current / "bin" / PACKAGE
+
+    def switch(self, environment: Path) -> str:
+        """Make an environment the current one, in one step → the name of the one before ("" if there was none)."""
+        before = self.current.readlink().name if self.current.is_symlink() else ""
+        fresh = self.root / f".current-{os.getpid()}"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(Path("environments") / environment.name)
+        fresh.replace(self.current)
+        return before
+
+    def running(self) -> str:
+        """The name of the environment that this process runs in; "" if no update made it."""
+        prefix = Path(sys.prefix).absolute()
+        return prefix.name if prefix.parent == self.environments else ""
+
+    def prune(self, kept: str, taken_back: Iterable[str] = ()) -> None:
+        """Remove what updates with these ids made and old environments: all but `kept`, the original, the newest."""
+        if not self.environments.is_dir():
+            return
+        for path in self.environments.iterdir():
+            if path.name != kept and any(path.name.endswith(_tail(directive_id)) for directive_id in taken_back):
+                shutil.rmtree(path, ignore_errors=True)
+        made = sorted((p for p in self.environments.iterdir() if p.name != ORIGINAL), key=lambda p: p.stat().st_mtime)
+        for path in [p for p in made if p.name != kept][: max(0, len(made) - KEPT)]:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def install(self, order: Order, timeout_ms: int) -> tuple[str, str]:
+        """Install what an order names → (environment, version). InstallError if that does not work out in time."""
+        until_s = time.monotonic() + timeout_ms / 1000
+        self._make_room()
+        environment = self.environments / f"{order.version or 'wheel'}{_tail(order.id)}"
+        shutil.rmtree(environment, ignore_errors=True)
+        try:
+            with tempfile.TemporaryDirectory(dir=self.root, prefix=".incoming-") as folder:
+                wheel = self._wheel(order, Path(folder), until_s)
+                self._make(environment, wheel, until_s)
+                return environment.name, self._proven(environment, order, until_s)
+        except (InstallError, OSError) as error:
+            shutil.rmtree(environment, ignore_errors=True)
+            raise (
+                error if isinstance(error, InstallError) else InstallError(f"it could not be installed: {error}")
+            ) from error
+
+    def stop(self) -> None:
+        """End what is being installed: this life is over."""
+        with self._lock:
+            self._is_stopped = True
+            if self._process is not None:
+                _end(self._process)
+
+    def _make_room(self) -> None:
+        for path in (self.root, self.environments):
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def _make_original(self) -> None:
+        """A script that starts this very program, as long as no update has been made."""
+        self._make_room()
+        path = self.environments / ORIGINAL / "bin" / PACKAGE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {PACKAGE} "$@"\n')
+        path.chmod(0o700)
+
+    def _wheel(self, order: Order, folder: Path, until_s: float) -> Path:
+        if order.wheel is None:
+            requirement = f"{PACKAGE}=={order.version}"
+            self._run(
+                [*_pip(), "download", "--no-deps", "--only-binary", ":all:", "-d", str(folder), requirement], until_s
+            )
+            wheel = next(folder.glob("*.whl"))
+        else:
+            wheel = folder / _name_of(order.wheel)
+            _fetch(order.wheel, wheel, until_s)
+        if order.sha256 is not None and _sha256(wheel) != order.sha256.lower():
+            raise InstallError("the wheel is not the one that was asked for: its SHA-256 is another")
+        return wheel
+
+    def _make(self, environment: Path, wheel: Path, until_s: float) -> None:
+        python = str(environment / "bin" / "python")
+        has_pip = importlib.util.find_spec("pip") is not None
+        self._run(
+            [sys.executable, "-P", "-m", "venv", *(["--without-pip"] if has_pip else []), str(environment)], until_s
+        )
+        pip = [*_pip(), "--python", python] if has_pip else [python, "-m", "pip"]
+        self._run([*pip, "install", "--no-input", "--no-compile", "--disable-pip-version-check", str(wheel)], until_s)
+
+    def _proven(self, environment: Path, order: Order, until_s: float) -> str:
+        """The version that it says it is, once it was started."""
+        said = self._run([str(environment / "bin" / PACKAGE), "--version"], until_s)
+        found = _VERSION.search(said)
+        if found is None:
+            raise InstallError(f"what was installed does not start: {said[-SAID_CHARS_MAX:]}")
+        if order.version is not None and found[1] != order.version:
+            raise InstallError(f"version {order.version} was asked for, {found[1]} was installed")
+        return found[1]
+
+    def _run(self, argv: Sequence[str], until_s: float) -> str:
+        """Run one step to its end → what it said. InstallError, with its whole tree killed, if it is not in time."""
+        with self._lock:
+            if self._is_stopped:
+                raise InstallError("the daemon was stopped meanwhile")
+            process = self._process = subprocess.Popen(
+                list(argv),
+                env=self._env,
+                cwd=self.root,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            said = process.communicate(timeout=max(0.1, until_s - time.monotonic()))[0].decode("utf-8", "replace")
+        except subprocess.TimeoutExpired:
+            raise InstallError("it did not get ready in time") from None
+        finally:
+            with self._lock:
+                self._process = None
+            _end(process)
+            if process.stdout is not None:
+                process.stdout.close()
+        if process.returncode:
+            raise InstallError(f"{Path(argv[0]).name} failed: {said.strip()[-SAID_CHARS_MAX:]}")
+        return said
+
+
+def _tail(directive_id: str) -> str:
+    """What tells the environments of two updates apart."""
+    return f"-{directive_id[-12:]}"
+
+
+def _pip() -> list[str]:
+    return [sys.executable, "-P", "-m", "pip"]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _name_of(wheel: str) -> str:
+    """The name of the file, which tells an installer what is in it; InstallError for any other."""
+    name = unquote(urlsplit(wheel).path if "://" in wheel else wheel).rpartition("/")[2]
+    if not _WHEEL.fullmatch(name):
+        raise InstallError(f"{name!r} is no name of a wheel")
+    return name
+
+
+def _fetch(source: str, target: Path, until_s: float) -> None:
+    """Bring the wheel here, from a path or a URL, at most so large."""
+    if not source.startswith(("http://", "https://")):
+        if Path(source).stat().st_size > WHEEL_BYTES_MAX:
+            raise InstallError(f"the wheel is larger than {WHEEL_BYTES_MAX} bytes")
+        shutil.copyfile(source, target)
+        return
+    import urllib3  # noqa: PLC0415 - commands that only want the launcher need not read it
+
+    timeout = urllib3.Timeout(connect=10, read=30)
+    try:
+        with (
+            urllib3.PoolManager(num_pools=2) as pool,
+            pool.request("GET", source, preload_content=False, timeout=timeout, retries=2) as answer,
+            target.open("wb") as file,
+        ):
+            if answer.status != 200:  # noqa: PLR2004
+                raise InstallError(f"the wheel could not be fetched: HTTP {answer.status}")
+            for chunk in answer.stream(CHUNK_BYTES):
+                file.write(chunk)
+                if file.tell() > WHEEL_BYTES_MAX or time.monotonic() > until_s:
+                    raise InstallError("the wheel is too large, or too slow to come")
+    except urllib3.exceptions.HTTPError as error:
+        raise InstallError(f"the wheel could not be fetched: {type(error).__name__}") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

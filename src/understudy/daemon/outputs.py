@@ -1,0 +1,32 @@
+"""The whole output of runs, one file each, for whoever wants to know more than head and tail; the oldest give way."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+FILES_MAX = 200
+BYTES_MAX = 1 << 30  # in all, before a new one is begun
+SUFFIX = ".out"
+
+
+class Outputs:
+    """A directory of `<run id>.out`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def begin(self, run_id: str) -> Path:
+        """Where this run's output goes; makes room for it."""
+        with contextlib.suppress(OSError):
+            self._make_room()
+        return self._directory / f"{run_id}{SUFFIX}"
+
+    def _make_room(self) -> None:
+        aged = sorted(((path.stat(), path) for path in self._directory.glob(f"*{SUFFIX}")), key=lambda f: f[0].st_mtime)
+        total = sum(stat.st_size for stat, _ in aged)
+        while aged and (len(aged) >= FILES_MAX or total > BYTES_MAX):
+            stat, oldest = aged.pop(0)
+            oldest.unlink(missing_ok=True)
+            total -= stat.st_size

@@ -1,0 +1,27 @@
+"""Whether this daemon makes progress, for the supervisor that starts it anew if not."""
+
+from __future__ import annotations
+
+from understudy.worker.state import IDLE, STOPPING, WorkerState
+
+BEAT_MORE_MS = 60_000  # beyond the interval: an attempt may last 10 s, a refusal pauses 30 s
+
+
+class Pulse:
+    """Attempts count, not successes: an absent hub is no reason to start anew, a loop that stands still is."""
+
+    def __init__(self, state: WorkerState) -> None:
+        self._state = state
+        self._seq = -1
+        self._moved_ms = 0  # awake
+
+    def is_well(self) -> bool:
+        """Beats are attempted; and unless runs would die with it, no loop is beyond its limit."""
+        state = self._state
+        now_ms = state.awake_ms()
+        if state.seq != self._seq:
+            self._seq, self._moved_ms = state.seq, now_ms
+        if state.is_stop_asked or state.mode in (IDLE, STOPPING):
+            return True
+        is_beating = now_ms - self._moved_ms <= state.duties.interval_ms + BEAT_MORE_MS
+        return is_beating and (bool(state.runs) or not state.liveness.stopped())

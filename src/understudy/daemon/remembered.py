@@ -1,0 +1,49 @@
+"""What a daemon's disk keeps of directives: which were done, whether it is drained, how updates ended."""
+
+from __future__ import annotations
+
+import contextlib
+
+import msgspec
+
+from understudy.daemon.home import Home, write_durably
+from understudy.daemon.installation import Installation
+from understudy.worker.effects import Failed, Remembered
+from understudy.worker.orders import Memory
+
+
+class DirectiveFile:
+    """Read at the start of a life and when it has arrived at the hub; written with each change."""
+
+    def __init__(self, home: Home, boot_id: str) -> None:
+        self._home = home
+        self._boot_id = boot_id
+        self.installation = Installation(home.data_dir)
+
+    def load(self, *, has_arrived: bool) -> Remembered:
+        """What earlier lives were told; an arrival is written down, for whoever watches over an update."""
+        if has_arrived:
+            with contextlib.suppress(OSError):
+                write_durably(self._home.arrived, self._boot_id.encode())
+            self.installation.prune(self.installation.running(), self._verdicts())
+        return Remembered(self._memory(), self._verdicts(), self.installation.running())
+
+    def save(self, memory: Memory) -> Failed | None:
+        """On disk when this returns."""
+        try:
+            write_durably(self._home.directives, msgspec.json.encode(memory))
+        except OSError as error:
+            return Failed(str(error))
+        return None
+
+    def _memory(self) -> Memory:
+        try:
+            return msgspec.json.decode(self._home.directives.read_bytes(), type=Memory)
+        except (OSError, msgspec.MsgspecError):
+            return Memory()
+
+    def _verdicts(self) -> dict[str, str]:
+        try:
+            return msgspec.json.decode(self._home.verdict.read_bytes(), type=dict[str, str])
+        except (OSError, msgspec.MsgspecError):
+            return {}

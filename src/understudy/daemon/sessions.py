@@ -1,0 +1,35 @@
+"""The sessions of conversations on disk: which one to resume survives a restart; losing the file costs context only."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import msgspec
+
+from understudy.daemon.home import write_durably
+from understudy.worker.executors import Session
+
+FILE_BYTES_MAX = 8 << 20
+
+
+class SessionFile:
+    """One small JSON file, written whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> dict[str, Session]:
+        """By conversation, the one used last at the end; nothing if the file cannot be read."""
+        try:
+            if self._path.stat().st_size > FILE_BYTES_MAX:
+                return {}
+            found = msgspec.json.decode(self._path.read_bytes(), type=dict[str, Session])
+        except (OSError, msgspec.MsgspecError, ValueError):
+            return {}
+        return dict(sorted(found.items(), key=lambda item: item[1].used_at))
+
+    def save(self, sessions: dict[str, Session]) -> None:
+        """Best effort: a full disk must not fail a task that is done."""
+        with contextlib.suppress(OSError):
+            write_durably(self._path, msgspec.json.encode(sessions))

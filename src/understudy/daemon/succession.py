@@ -1,0 +1,86 @@
+"""The end of a life for another one: this process becomes the next start, of the same or of a new version, in place.
+
+In place, because a service manager, a terminal or `understudy up` keep watching the same process, whichever started
+it; `launchctl` and `systemctl` are not asked for anything (facts/assistants f: restart from inside).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from understudy.daemon.home import Home, write_durably
+from understudy.daemon.installation import PACKAGE, Installation
+from understudy.daemon.updater import Plan
+from understudy.worker.process_tree import birth_of
+
+DETACH_S = 20.0
+OF_THIS_PYTHON = frozenset({"PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__"})
+
+
+class Succession(msgspec.Struct, frozen=True):
+    """What comes after this life."""
+
+    home: Home
+    boot_id: str
+    directive_id: str = ""  # of an update
+    environment: str = ""  # "": the same version again
+    confirm_ms: int = 60_000
+
+    def begin(self) -> None:
+        """Become it; OSError if not even the same version can be started again."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        old = (sys.executable, *sys.orig_argv[1:])
+        if self.environment:
+            try:
+                self._begin_update(old)
+            except (OSError, subprocess.SubprocessError) as error:
+                verdict = {self.directive_id: f"the new version could not be started: {error}"}
+                write_durably(self.home.verdict, msgspec.json.encode(verdict))
+        os.execv(old[0], old)  # noqa: S606 - the command that started this process
+
+    def _begin_update(self, old: tuple[str, ...]) -> None:
+        """Never returns if it works: `current` is the new one from here on, and somebody watches over it."""
+        installation = Installation(self.home.data_dir)
+        new = installation.environments / self.environment / "bin" / PACKAGE
+        if not os.access(new, os.X_OK):
+            raise FileNotFoundError(new)
+        if not installation.running():
+            installation.launcher()  # what there is to go back to
+        before = installation.switch(installation.environments / self.environment)
+        try:
+            self._watched(old, installation, before)
+            env = {name: value for name, value in os.environ.items() if name not in OF_THIS_PYTHON}
+            os.execve(new, (str(new), *sys.argv[1:]), env)  # noqa: S606 - installed and proven before
+        except BaseException:
+            if before:
+                installation.switch(installation.environments / before)
+            raise
+
+    def _watched(self, old: tuple[str, ...], installation: Installation, before: str) -> None:
+        plan = Plan(
+            directive_id=self.directive_id,
+            boot_id=self.boot_id,
+            pid=os.getpid(),
+            birth=birth_of(os.getpid()),
+            lock=str(self.home.root / "lock"),
+            arrived=str(self.home.arrived),
+            verdict=str(self.home.verdict),
+            current=str(installation.current),
+            before=before,
+            old=old,
+            cwd=str(Path.cwd()),
+            confirm_ms=self.confirm_ms,
+        )
+        subprocess.run(
+            [sys.executable, "-P", "-m", "understudy.daemon.updater"],
+            input=msgspec.json.encode(plan),
+            start_new_session=True,
+            timeout=DETACH_S,
+            check=True,
+        )

@@ -1,0 +1,118 @@
+"""Watches over an update from outside: if the new version does not come to be heard, the old one is started again.
+
+A process of its own, of the old version, because neither version can vouch for itself. The daemon's process becomes
+the new version in place (same pid, so a service manager sees nothing); this one waits until that has had a beat
+accepted, and otherwise ends it, turns the pointer back and starts the old version, unless a service manager does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from understudy.runtime.lock import holder_of
+from understudy.worker.process_tree import birth_of, is_living
+
+CONFIRM_MS = 60_000
+LOOK_S = 0.1
+TERM_S, KILL_S = 5.0, 5.0
+SERVICE_S = 45.0  # how long a service manager may take to start it anew (launchd throttles for 30 s)
+# set by systemd and launchd; launchd sets it for what a terminal starts as well, which only costs a pause
+SERVICE_SIGNS = ("INVOCATION_ID", "XPC_SERVICE_NAME")
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """All that is needed to judge a new version and to go back."""
+
+    directive_id: str
+    boot_id: str  # of the old version's last life
+    pid: int
+    birth: float
+    lock: str  # of this daemon's name: whoever lives holds it
+    arrived: str  # here a life writes its boot id once a beat of it was accepted
+    verdict: str  # here stands why an update was taken back
+    current: str
+    before: str  # what `current` pointed at
+    old: tuple[str, ...]  # the command that starts the old version
+    cwd: str
+    confirm_ms: int = CONFIRM_MS
+
+
+def main() -> None:
+    """Read the plan from stdin, leave the daemon's family, watch."""
+    plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
+    if os.fork():
+        os._exit(0)
+    with contextlib.suppress(OSError):
+        os.chdir("/")
+    reason = wait_for(plan)
+    if reason:
+        go_back(plan, reason)
+        start_old(plan)
+
+
+def wait_for(plan: Plan) -> str:
+    """Wait until the new version was heard → "", or why it will not be."""
+    until_s = time.monotonic() + plan.confirm_ms / 1000
+    while time.monotonic() < until_s:
+        if _read(plan.arrived) not in ("", plan.boot_id):
+            return ""
+        if not is_living(plan.pid, plan.birth):
+            return "the new version ended before the hub had heard of it"
+        time.sleep(LOOK_S)
+    return f"the hub accepted no heartbeat of the new version within {plan.confirm_ms / 1000:g} s"
+
+
+def go_back(plan: Plan, reason: str) -> None:
+    """The pointer first, the verdict next, then the end of the new version: whoever is started from here is the old."""
+    current = Path(plan.current)
+    fresh = current.with_name(f".current-{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    if plan.before:
+        fresh.symlink_to(Path("environments") / plan.before)
+        fresh.replace(current)
+    else:
+        current.unlink(missing_ok=True)
+    Path(plan.verdict).write_bytes(msgspec.json.encode({plan.directive_id: reason}))
+    for pid in {plan.pid if is_living(plan.pid, plan.birth) else 0, holder_of(Path(plan.lock))} - {0, os.getpid()}:
+        _end(pid)
+
+
+def start_old(plan: Plan) -> None:
+    """Become the old version, unless somebody else starts it."""
+    until_s = time.monotonic() + (SERVICE_S if any(os.environ.get(sign) for sign in SERVICE_SIGNS) else 0)
+    while time.monotonic() < until_s:
+        if holder_of(Path(plan.lock)):
+            return
+        time.sleep(LOOK_S)
+    os.chdir(plan.cwd)
+    os.execv(plan.old[0], plan.old)  # noqa: S606 - the command that started the daemon
+
+
+def _end(pid: int) -> None:
+    """TERM, then KILL; its guard ends its runs. A zombie is dead, whoever does not bury it."""
+    birth = birth_of(pid)
+    for number, within_s in ((signal.SIGTERM, TERM_S), (signal.SIGKILL, KILL_S)):
+        if is_living(pid, birth):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        until_s = time.monotonic() + within_s
+        while is_living(pid, birth) and time.monotonic() < until_s:
+            time.sleep(LOOK_S)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+if __name__ == "__main__":
+    main()

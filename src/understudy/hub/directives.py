@@ -1,0 +1,159 @@
+"""Directives on their way: asked by an owner, offered with the answers to beats, ended by what beats say of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from understudy.clock import iso
+from understudy.coordinator import directives
+from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.nouns import Daemon, Directive, Now
+from understudy.errors import BadRequestError, ConflictError
+from understudy.hub.operation import Operation
+from understudy.hub.registry import known_daemon
+from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.daemons import DirectiveBody, HeartbeatBody
+
+_NOT_ABLE = "This daemon takes no directives: it has never sent a heartbeat with machineId and bootId"
+_TOO_MANY = "There are too many open directives for this daemon: wait until they are done or expire"
+
+
+class Ask(Operation):
+    """`POST /api/daemons/{id}/directives`: asking for what is already on its way changes nothing."""
+
+    def __init__(self, daemon_id: str, body: DirectiveBody, directive_id: str, by: str) -> None:
+        check_order(body)
+        self.daemon_id = daemon_id
+        self.body = body
+        self.directive_id = directive_id
+        self.by = by
+
+    def needs(self, needs: Needs) -> None:
+        """The daemon and its open directives."""
+        needs.row(Daemon, self.daemon_id)
+        needs.row(Directive, self.directive_id)
+        needs.directives.add(self.daemon_id)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Write it down for its next beat."""
+        daemon = known_daemon(work, self.daemon_id)
+        if not daemon.boot_id:
+            raise ConflictError(_NOT_ABLE, "not_able")
+        arguments = _json({k: v for k, v in self._arguments().items() if v is not None})
+        open_ones = work.open_directives(daemon.id)
+        for other in open_ones:
+            if (other.kind, other.arguments) == (self.body.kind, arguments) and other.state not in directives.FINAL:
+                return Decision(directive_json(other) | {"success": True, "created": False})
+        if directives.open_ones(open_ones) >= directives.OPEN_MAX:
+            raise ConflictError(_TOO_MANY, "too_many")
+        step = directives.asked(
+            Directive(
+                self.directive_id,
+                daemon.id,
+                self.body.kind,
+                arguments,
+                asked_by=self.by,
+                asked_at=now.wall,
+                expires_h=now.h + round(self.body.expires_sec * 1000),
+            ),
+            now,
+        )
+        counted = replace(daemon, open_directives=daemon.open_directives + 1)
+        answer = directive_json(step.directive) | {"success": True, "created": True}
+        return Decision(answer, (step.directive, counted), step.events)
+
+    def _arguments(self) -> dict[str, str | None]:
+        sha256 = self.body.sha256.lower() if self.body.sha256 else None
+        return {"version": self.body.version, "wheel": self.body.wheel, "sha256": sha256}
+
+
+def check_order(body: DirectiveBody) -> None:
+    """An update names a version, or a wheel with its hash; nothing else names either. BadRequestError."""
+    wrong: list[str] = []
+    if body.kind != "update":
+        named = (("version", body.version), ("wheel", body.wheel), ("sha256", body.sha256))
+        wrong += [f"{name}: Expected only with kind update" for name, value in named if value is not None]
+    elif (body.version is None) == (body.wheel is None):
+        wrong.append("version: Expected either version or wheel")
+    elif body.wheel is not None:
+        if body.sha256 is None:
+            wrong.append("sha256: Expected the SHA-256 of the wheel")
+        if not body.wheel.startswith(("http://", "https://", "/")):
+            wrong.append("wheel: Expected an http or https URL, or an absolute path on the daemon's machine")
+        elif "@" in body.wheel.partition("//")[2].partition("/")[0]:
+            wrong.append("wheel: Expected a URL without user name and password")
+    if wrong:
+        raise BadRequestError("Validation failed", tuple(wrong))
+
+
+class Heard(Struct, frozen=True):
+    """A daemon after what its beat said of its directives, and those that go out with the answer."""
+
+    daemon: Daemon
+    save: tuple[Directive, ...] = ()
+    events: tuple[Event, ...] = ()
+    offered: list[Directive] = []
+    comes_back: bool = False  # it was told to go away and to come back: its silence is judged
+
+
+def offer(work: WorkingSet, daemon: Daemon, body: HeartbeatBody, now: Now) -> Heard:
+    """Judge the reports of a beat, then offer what no beat has named yet."""
+    if daemon.id not in work.directives:
+        return Heard(daemon)
+    boot_id = body.boot_id or ""
+    reports = {report.id: report for report in body.directives or ()}
+    save: list[Directive] = []
+    events: list[Event] = []
+    offered: list[Directive] = []
+    after: list[Directive] = []
+    for known in work.open_directives(daemon.id):
+        report = reports.get(known.id)
+        if report is not None:
+            step = directives.reported(known, report.state, report.detail or "", boot_id, now)
+        elif directives.is_offered(known, now):
+            step = directives.delivered(known, boot_id, now)
+            offered.append(step.directive)
+        else:
+            step = directives.Step(known)
+        if step.directive != known:
+            save.append(step.directive)
+        events += step.events
+        after.append(step.directive)
+    counted = replace(daemon, open_directives=directives.open_ones(after))
+    return Heard(counted, tuple(save), tuple(events), offered, directives.comes_back(after))
+
+
+def directive_order(directive: Directive, now: Now) -> dict[str, Any]:
+    """A directive as its daemon gets it: a duration, no instant."""
+    return {
+        "id": directive.id,
+        "kind": directive.kind,
+        **msgspec.json.decode(directive.arguments),
+        "expiresInSec": (directive.expires_h - now.h) / 1000,
+    }
+
+
+def directive_json(directive: Directive) -> dict[str, Any]:
+    """A directive as an owner sees it."""
+    shown: dict[str, Any] = {
+        "id": directive.id,
+        "daemonId": directive.daemon_id,
+        "kind": directive.kind,
+        "state": directive.state,
+        "askedBy": directive.asked_by,
+        "askedAt": iso(directive.asked_at),
+        **directives.shown(directive),
+    }
+    if directive.detail:
+        shown["detail"] = directive.detail
+    if directive.ended_at:
+        shown["endedAt"] = iso(directive.ended_at)
+    return shown
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,86 @@
+"""Links that act: one purpose, expiring, known by the hash of their secret. Looking shows; only acting acts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from understudy.coordinator.actions import Decision
+from understudy.coordinator.nouns import Incident, Link, Now, Result, Task
+from understudy.errors import NotFoundError
+from understudy.hub.incidents import Acknowledge, Snooze
+from understudy.hub.messages import text_of
+from understudy.hub.operation import Operation
+from understudy.hub.outbox import hash_of_link
+from understudy.hub.working_set import Needs, WorkingSet
+from understudy.store.base import Reader
+
+SNOOZE_MS = 3_600_000
+BY = "link"
+GONE = "This link is unknown or has expired"
+
+
+class Shown(Struct, frozen=True):
+    """What a link is about, for its page."""
+
+    purpose: str
+    subject: str
+    daemon_id: str = ""
+    state: str = ""
+    text: str = ""
+    degraded: bool = False
+
+
+def shown_by(reader: Reader, secret: str, wall: int) -> Shown:
+    """What the link shows; NotFoundError once it has expired."""
+    found = reader.load_many(Link, (hash_of_link(secret),))
+    if not found or found[0].expires_at <= wall:
+        raise NotFoundError(GONE)
+    link = found[0]
+    if link.purpose != "read":
+        incidents = reader.load_many(Incident, (link.subject,))
+        if not incidents:
+            raise NotFoundError(GONE)
+        return Shown(link.purpose, link.subject, incidents[0].daemon_id, incidents[0].state)
+    tasks, results = reader.load_many(Task, (link.subject,)), reader.load_many(Result, (link.subject,))
+    if not tasks or not results:
+        raise NotFoundError(GONE)
+    text = text_of(results[0].output) or text_of(results[0].error)
+    return Shown(link.purpose, link.subject, tasks[0].daemon_id, tasks[0].status, text, bool(results[0].degraded))
+
+
+class FollowLink(Operation):
+    """`POST` of a link: does what it is for; doing it twice does nothing the second time."""
+
+    def __init__(self, secret: str) -> None:
+        self.hash = hash_of_link(secret)
+        self.act: Operation | None = None
+
+    def needs(self, needs: Needs) -> None:
+        """The link."""
+        needs.row(Link, self.hash)
+
+    def more(self, work: WorkingSet, needs: Needs) -> None:
+        """What it acts on."""
+        link = work.get(Link, self.hash)
+        if link is None:
+            return
+        if link.purpose == "acknowledge":
+            self.act = Acknowledge(link.subject, BY)
+        elif link.purpose == "snooze":
+            self.act = Snooze(link.subject, SNOOZE_MS, BY)
+        if self.act is not None:
+            self.act.needs(needs)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Act; NotFoundError once it has expired."""
+        link = work.get(Link, self.hash)
+        if link is None or self.act is None or link.expires_at <= now.wall:
+            raise NotFoundError(GONE)
+        if link.used_at:
+            answer: Any = {"success": True}
+            return Decision(answer)
+        decision = self.act.decide(work, now)
+        return replace(decision, save=(*decision.save, replace(link, used_at=now.wall)))

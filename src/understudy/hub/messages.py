@@ -1,0 +1,295 @@
+"""What a notice says, in the receiver's language: everything that its reader needs to decide what to do now."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from understudy.clock import parse_iso
+from understudy.coordinator import outbox
+from understudy.coordinator.health import zone_of
+from understudy.coordinator.notices import DIGEST, FLAP_WINDOW_MS, FLAPPING, REMINDER, STUCK, read_facts
+from understudy.coordinator.nouns import Daemon, Incident, Notice, Result, Task, TaskBody
+from understudy.coordinator.routes import Routes
+from understudy.hub.outbox import Parcel
+from understudy.notify.base import Message, Target
+from understudy.notify.channels import ANSWERABLE, EDITABLE
+from understudy.store.base import Reader, StoredEvent
+from understudy.texts import catalogue, t
+
+LOG_LINES = 8
+DEPTH_MAX = 1000
+RUNNING_MAX = 5
+ASKED_CHARS_MAX = 80
+LINK_PATH = "/l/"
+ABOUT_A_DAEMON = frozenset({"daemon.late", "daemon.down", "daemon.recovered", STUCK, REMINDER, FLAPPING, DIGEST})
+# fields of events that the texts of notices may name
+_SAID = (
+    "executor",
+    "state",
+    "mend",
+    "detail",
+    "kind",
+    "period",
+    "spentUsd",
+    "limitUsd",
+    "said",
+    "by",
+    "startsLastHour",
+)
+Facts = tuple[tuple[str, str], ...]
+
+
+class Story(Struct, frozen=True):
+    """What the store knows at this moment about a notice that is to be sent."""
+
+    daemon: Daemon | None = None
+    incident: Incident | None = None
+    flaps: int = 0  # incidents since the digest was begun
+    events: tuple[StoredEvent, ...] = ()
+    running: tuple[str, ...] = ()
+    queued: int = 0
+    task: Task | None = None
+    asked: str = ""
+    result: Result | None = None
+
+
+def story_of(reader: Reader, notice: Notice) -> Story:
+    """Read it, each part only where it is told."""
+    daemon = _one(reader, Daemon, notice.daemon_id)
+    task = _one(reader, Task, notice.task_id)
+    if notice.kind in ("answer", "progress"):
+        body = _one(reader, TaskBody, notice.task_id)
+        asked = msgspec.json.decode(body.spec).get("content", "") if body else ""
+        return Story(daemon, task=task, asked=asked, result=_one(reader, Result, notice.task_id))
+    if notice.cause not in ABOUT_A_DAEMON or not notice.daemon_id:
+        return Story(daemon, task=task)
+    since_at = notice.created_at - FLAP_WINDOW_MS
+    return Story(
+        daemon,
+        _one(reader, Incident, notice.incident_id),
+        len(reader.incidents_of(notice.daemon_id, since_at)) if notice.cause == DIGEST else 0,
+        tuple(reader.last_events_of(notice.daemon_id, LOG_LINES)),
+        tuple(task.id for task in reader.held_by((notice.daemon_id,))),
+        reader.ready_count(DEPTH_MAX),
+    )
+
+
+def _one(reader: Reader, noun: type[Any], key: str) -> Any:
+    found = reader.load_many(noun, (key,)) if key else []
+    return found[0] if found else None
+
+
+def message_of(parcel: Parcel, story: Story, target: Target, routes: Routes, wall: int) -> Message:
+    """The message, not yet redacted."""
+    words = _Words(parcel, story, target.language, routes, wall)
+    notice = parcel.notice
+    title, text = words.answer() if notice.kind in ("answer", "progress") else words.notice()
+    secrets = dict(parcel.links)
+    return Message(
+        notice.id,
+        "notice" if notice.kind == "test" else notice.kind,
+        notice.level,
+        title,
+        text,
+        words.facts() if notice.kind == "notice" else (),
+        words.links(secrets),
+        link_full=f"{routes.public_url}{LINK_PATH}{secrets['read']}" if "read" in secrets else "",
+        chat=notice.chat,
+        thread=parcel.thread if notice.thread or target.kind in ANSWERABLE else "",
+        edits=parcel.edits if target.kind in EDITABLE else "",
+        about=notice.incident_id or notice.task_id,
+        at=wall,
+    )
+
+
+class _Words:
+    """One message in one language."""
+
+    def __init__(self, parcel: Parcel, story: Story, language: str, routes: Routes, wall: int) -> None:
+        self.parcel = parcel
+        self.notice_row = parcel.notice
+        self.story = story
+        self.language = language
+        self.routes = routes
+        self.wall = wall
+        self.said = read_facts(parcel.notice)
+
+    def _t(self, key: str, **values: object) -> str:
+        return t(key, self.language, **values)
+
+    # ---- notices
+
+    def notice(self) -> tuple[str, str]:
+        """(title, text) of a notice."""
+        row = self.notice_row
+        if row.cause == outbox.STORM:
+            return self._t("notices.storm", count=len(self.parcel.members)), "\n".join(self._member_lines())
+        key = f"notices.title.{row.cause}"
+        if key not in catalogue(self.language):
+            return self._t("notices.title.other", name=row.cause), str(self.said.get("message", ""))
+        title = self._t(key, **self._values())
+        return title, "\n\n".join(
+            part for part in (self._t(f"notices.text.{row.cause}", **self._values()), self._log()) if part
+        )
+
+    def _member_lines(self) -> list[str]:
+        return [self._member_line(row) for row in self.parcel.members]
+
+    def _member_line(self, row: Notice) -> str:
+        level = self._t(f"notices.level.{row.level}")
+        key = f"notices.title.{row.cause}"
+        facts = read_facts(row)
+        if key in catalogue(self.language):
+            return f"{level}: {self._t(key, **_values(row, facts, self.language))}"
+        return f"{level}: {facts.get('message') or row.cause}"
+
+    def _values(self) -> dict[str, object]:
+        values = _values(self.notice_row, self.said, self.language)
+        incident = self.story.incident
+        if incident is not None:
+            values |= {"length": span_text(incident.length_ms, self.language), "missed": incident.missed_beats}
+        return values | {"flaps": self.story.flaps}
+
+    def _log(self) -> str:
+        """The last lines of its story, as `understudy tail` shows them."""
+        lines = [f"{self._clock(e.event.at)} {e.event.message}" for e in self.story.events]
+        return "\n".join((self._t("notices.log"), *lines)) if lines else ""
+
+    def facts(self) -> Facts:
+        """What is known of the daemon and its work."""
+        said, daemon = self.said, self.story.daemon
+        found: list[tuple[str, object]] = []
+        if daemon is not None and daemon.last_seen_at and self.notice_row.cause in ABOUT_A_DAEMON:
+            ago = span_text(self.wall - daemon.last_seen_at, self.language)
+            shown = self._t("notices.ago", at=self._clock(daemon.last_seen_at), span=ago)
+            found.append(("last_seen", shown))
+            running = self.story.running[:RUNNING_MAX]
+            if self.notice_row.level != "recovered":
+                found.append(("running", ", ".join(running) or self._t("notices.nothing")))
+        if self.story.incident is not None and self.notice_row.level == "recovered":
+            found.append(("length", span_text(self.story.incident.length_ms, self.language)))
+            found.append(("missed", self.story.incident.missed_beats))
+        if self.notice_row.cause in ABOUT_A_DAEMON:
+            found.append(("queued", self.story.queued if self.story.queued < DEPTH_MAX else f"{DEPTH_MAX}+"))
+        if said.get("takeover"):
+            found.append(("takeover", self._t(f"takeover.doing.{said['takeover']}")))
+        if said.get("reason"):
+            found.append(("reason", _reason(said, self.language)))
+        if self.notice_row.task_id:
+            found.append(("task", self.notice_row.task_id))
+        return tuple((self._t(f"notices.fact.{name}"), str(value)) for name, value in found)
+
+    def links(self, secrets: dict[str, str]) -> tuple[tuple[str, str], ...]:
+        """Where to look, and what to do with one click."""
+        url = self.routes.public_url
+        if not url or self.notice_row.kind != "notice":
+            return ()
+        acts = tuple(
+            (self._t(f"notices.link.{purpose}"), f"{url}{LINK_PATH}{secrets[purpose]}")
+            for purpose in ("acknowledge", "snooze")
+            if purpose in secrets
+        )
+        return ((self._t("notices.link.open"), url), *acts)
+
+    def _clock(self, at: int) -> str:
+        return instant_text(at, self.routes.zone)
+
+    # ---- answers
+
+    def answer(self) -> tuple[str, str]:
+        """(title, text) for whoever asked: a title only where the place does not show what was asked."""
+        row, result = self.notice_row, self.story.result
+        asked = " ".join(self.story.asked.split())[:ASKED_CHARS_MAX]
+        title = "" if row.thread else asked
+        if row.kind == "progress":
+            return title, self._status()
+        if row.cause not in ("task.done", "task.failed", "task.cancelled"):
+            key = f"answers.{row.cause}"
+            values = {
+                "text": self.said.get("text", ""),
+                "position": self.said.get("position", ""),
+                "since": self._since(),
+            }
+            return title, self._t(key, **values) if key in catalogue(self.language) else str(self.said.get("text", ""))
+        if row.cause == "task.cancelled":
+            return title, self._t("answers.cancelled")
+        if result is None:
+            return title, self._t("answers.gone")
+        if not result.success:
+            return title, self._t("answers.failed", reason=text_of(result.error) or self.said.get("outcome", ""))
+        said = text_of(result.output) or self._t("answers.empty")
+        return title, f"{self._t('answers.degraded')}\n\n{said}" if result.degraded else said
+
+    def _status(self) -> str:
+        state = str(self.said.get("state", "started"))
+        text = self._t(f"answers.state.{state}", daemon=self.said.get("workerId") or self.notice_row.daemon_id)
+        return f"{text}\n{self.said['text']}" if self.said.get("text") else text
+
+    def _since(self) -> str:
+        since = self.said.get("since")
+        try:
+            return self._clock(parse_iso(since)) if isinstance(since, str) else ""
+        except ValueError:
+            return str(since)
+
+
+def _values(row: Notice, facts: dict[str, Any], language: str) -> dict[str, object]:
+    """What the texts of notices may name."""
+    elapsed_ms = round(float(facts.get("elapsedSec") or facts.get("lengthSec") or 0) * 1000)
+    return {
+        "daemon": row.daemon_id or facts.get("daemonId", ""),
+        "task": row.task_id,
+        "elapsed": span_text(elapsed_ms, language),
+        "length": span_text(elapsed_ms, language),
+        "missed": "–",
+        "reason": _reason(facts, language),
+        "count": facts.get("count") or facts.get("daemons") or 0,
+        "nth": facts.get("nth", 0),
+        "message": facts.get("message", ""),
+        **{name: facts.get(name, "–") for name in _SAID},
+    }
+
+
+def _reason(facts: dict[str, Any], language: str) -> str:
+    """Why a daemon is stuck, in the reader's language where that is known."""
+    key = f"liveness.{facts.get('code')}"
+    if key not in catalogue(language):
+        return str(facts.get("reason") or "")
+    reason = t(key, language, what=facts.get("what"), state=facts.get("state"), limit=facts.get("limitSec"))
+    mend = facts.get("mend")
+    return t("liveness.mend", language, reason=reason, mend=mend) if mend else reason
+
+
+def text_of(value: str) -> str:
+    """JSON text of a result as words: a string as it is, `text` or `result` of an object, else the JSON itself."""
+    if not value:
+        return ""
+    said = msgspec.json.decode(value)
+    if isinstance(said, dict):
+        said = next(
+            (said[name] for name in ("text", "result", "answer", "message") if isinstance(said.get(name), str)), said
+        )
+    return said if isinstance(said, str) else msgspec.json.format(msgspec.json.encode(said), indent=2).decode()
+
+
+def span_text(ms: int, language: str) -> str:
+    """A span in the two largest units that matter: `3 min 20 s`."""
+    seconds = max(ms, 0) // 1000
+    for unit, size, smaller, smaller_size in (("d", 86_400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
+        if seconds >= size:
+            count, rest = divmod(seconds, size)
+            first = t(f"notices.span.{unit}", language, count=count)
+            second = rest // smaller_size
+            return f"{first} {t(f'notices.span.{smaller}', language, count=second)}" if second else first
+    return t("notices.span.s", language, count=seconds)
+
+
+def instant_text(at: int, zone: str) -> str:
+    """The instant in the owner's zone, to the second, with the zone's name."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at)
+    local = moment.astimezone(zone_of(zone)) if zone else moment
+    return f"{local:%Y-%m-%d %H:%M:%S} {local:%Z}"

@@ -1,0 +1,278 @@
+"""The outbox's part of a batch, and its operations: take what is due, settle it, send it again."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from understudy.clock import iso
+from understudy.coordinator import answers, outbox
+from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.notices import FLAP_WINDOW_MS, LATE, LOUD, STORY, Outbox, is_told, once_each
+from understudy.coordinator.nouns import Incident, Link, Notice, Now, Progress, Task
+from understudy.errors import BadRequestError, ConflictError, NotFoundError
+from understudy.hub.operation import Operation
+from understudy.hub.working_set import ASTRAY_MAX, Needs, WorkingSet
+from understudy.notify.base import Later, Outcome, Refused, Sent
+from understudy.store.base import Transaction
+
+LINK_KEPT_MS = 7 * 86_400_000
+LINK_PREFIX = "usl"
+REASON_CHARS_MAX = 300
+
+
+def outbox_rows(tx: Transaction, work: WorkingSet, now: Now) -> tuple[Notice, ...]:
+    """What the events of a batch add to the outbox: asked in each batch, so it is quick where there is nothing."""
+    routes = work.policy.routes
+    if not routes.targets:
+        return ()
+    told: list[Event] = []
+    asked: list[tuple[Event, Task]] = []
+    for event in work.events:
+        if event.name in answers.TOLD:
+            task = work.rows[Task].get(event.task_id)
+            if task is not None and (task.reply_to or routes.reply_to):
+                asked.append((event, task))
+        if is_told(event):
+            told.append(event)
+    said = [(progress, task) for progress in _progressed(work) if (task := work.rows[Task].get(progress.task_id))]
+    said = [(progress, task) for progress, task in said if task.reply_to or routes.reply_to]
+    if not (told or asked or said):
+        return ()
+    box = Outbox(routes, now, _known(tx, work, told, {task.id for _, task in (*asked, *said)}), _flaps(tx, told, now))
+    for progress, task in said:
+        answers.tell_progress(box, progress, task)
+    for event, task in asked:
+        answers.tell_answer(box, event, task)
+    for event in once_each(told):
+        box.tell(event)
+    return tuple(box.changed.values())
+
+
+def _progressed(work: WorkingSet) -> list[Progress]:
+    rows = work.rows[Progress]
+    return [row for key, row in rows.items() if row is not None and (Progress, key) in work.dirty] if rows else []
+
+
+def _known(tx: Transaction, work: WorkingSet, told: list[Event], task_ids: set[str]) -> list[Notice]:
+    """What was told before about the same, with the changes of this very batch."""
+    incidents = {str(event.fields["incidentId"]) for event in told if "incidentId" in event.fields}
+    daemons = {event.daemon_id for event in told if event.name in STORY and event.daemon_id}
+    rows = {row.id: row for row in tx.notices_about(incidents, task_ids, daemons)}
+    rows |= {row.id: row for row in work.dirty.values() if isinstance(row, Notice)}
+    return list(rows.values())
+
+
+def _flaps(tx: Transaction, told: list[Event], now: Now) -> dict[str, int]:
+    """How many incidents each daemon had of late, the one that begins with this batch included."""
+    late = {event.daemon_id for event in told if event.name == LATE}
+    return {daemon_id: len(tx.incidents_of(daemon_id, now.wall - FLAP_WINDOW_MS)) + 1 for daemon_id in late}
+
+
+class Parcel(Struct, frozen=True):
+    """What a channel is to be sent now; `links` are (purpose, secret)."""
+
+    notice: Notice
+    edits: str = ""
+    thread: str = ""
+    members: tuple[Notice, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+
+
+class Take(Operation):
+    """Take the next message of a channel, so that no other hub sends it meanwhile. The answer: a Parcel or None."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+
+    def needs(self, needs: Needs) -> None:
+        """What is due."""
+        needs.outboxes.add(self.target)
+
+    def more(self, work: WorkingSet, needs: Needs) -> None:
+        """The stories of what is due."""
+        for row in work.outboxes[self.target].due:
+            if row.incident_id:
+                needs.row(Incident, row.incident_id)
+            needs.stories.add((row.incident_id, row.task_id))
+            if row.cause == outbox.STORM:
+                needs.storms.add(row.id)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Choose, note that it is taken, and make its links."""
+        found = work.outboxes[self.target]
+        due = [row for row in (work.rows[Notice].get(r.id, r) for r in found.due) if row and row.state == "waiting"]
+        siblings = [row for row in work.rows[Notice].values() if row is not None]
+        incidents = {row.id: row for row in work.rows[Incident].values() if row is not None}
+        chosen = outbox.choose(due, outbox.About(siblings, incidents, found.recent), now)
+        if chosen.notice is None:
+            return Decision(save=chosen.save)
+        links, rows = self._links(work, chosen.notice, now)
+        members = chosen.members or tuple(work.members.get(chosen.notice.id, ()))
+        parcel = Parcel(chosen.notice, chosen.edits, chosen.thread, members, links)
+        return Decision(parcel, (*chosen.save, *rows))
+
+    @staticmethod
+    def _links(work: WorkingSet, notice: Notice, now: Now) -> tuple[tuple[tuple[str, str], ...], tuple[Link, ...]]:
+        if not work.policy.routes.public_url:
+            return (), ()
+        subjects: tuple[tuple[str, str], ...] = ()
+        if notice.kind == "answer":
+            subjects = (("read", notice.task_id),)
+        elif notice.level in LOUD and notice.incident_id.startswith("incident-"):
+            subjects = (("acknowledge", notice.incident_id), ("snooze", notice.incident_id))
+        secrets = tuple((purpose, work.ids.secret(LINK_PREFIX)) for purpose, _ in subjects)
+        rows = tuple(
+            Link(hash_of_link(secret), purpose, subject, now.wall, now.wall + LINK_KEPT_MS)
+            for (purpose, subject), (_, secret) in zip(subjects, secrets, strict=True)
+        )
+        return secrets, rows
+
+
+def hash_of_link(secret: str) -> str:
+    """What is stored of a link: its secret is random, so nothing slower is needed."""
+    return sha256(secret.encode()).hexdigest()
+
+
+class Settle(Operation):
+    """What came of one part of a message. The answer: the row as it stands."""
+
+    def __init__(self, taken: Notice, outcome: Outcome, parts: int = 1) -> None:
+        self.taken = taken
+        self.outcome = outcome
+        self.parts = parts
+
+    def needs(self, needs: Needs) -> None:
+        """The row, and those that it tells in their place."""
+        needs.row(Notice, self.taken.id)
+        if self.taken.cause == outbox.STORM:
+            needs.storms.add(self.taken.id)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Sent is sent; anything else counts only for whoever has it taken."""
+        row = work.get(Notice, self.taken.id)
+        if row is None or row.state != "waiting":
+            return Decision(row)
+        if isinstance(self.outcome, Sent):
+            return self._sent(work, row, self.outcome.ref, now)
+        if row.taken_until != self.taken.taken_until:
+            return Decision(row)
+        reason = self.outcome.reason[:REASON_CHARS_MAX]
+        after_ms = self.outcome.after_ms if isinstance(self.outcome, Later) else 0
+        is_refused = isinstance(self.outcome, Refused)
+        after = outbox.dead(row, reason) if is_refused else outbox.put_off(row, reason, after_ms, now)
+        events = (dead_event(after, now),) if after.state == "dead" else ()
+        return Decision(after, (after,), events)
+
+    def _sent(self, work: WorkingSet, row: Notice, ref: str, now: Now) -> Decision:
+        if row.part + 1 < self.parts:
+            part = outbox.part_sent(row, ref, now)
+            return Decision(part, (part,))
+        rows = outbox.sent(row, self.taken, ref, now)
+        members = [replace(m, state="sent", sent_at=now.wall, ref=rows[0].ref) for m in work.members.get(row.id, ())]
+        return Decision(rows[0], (*rows, *members))
+
+
+def dead_event(notice: Notice, now: Now) -> Event:
+    """That it could not be sent: for the log; an error about sending never makes a notice."""
+    fields = {"noticeId": notice.id, "channel": notice.target, "cause": notice.cause, "reason": notice.last_error}
+    message = f"A notice to {notice.target} could not be sent"
+    return Event(now.wall, "warning", "notice.dead", "Outbox", message, fields, notice.task_id, notice.daemon_id)
+
+
+class Reclaim(Operation):
+    """At the start of the only hub: nobody is sending anything; what goes to a channel that is no more is dead."""
+
+    def needs(self, needs: Needs) -> None:
+        """What was taken, or has no channel."""
+        needs.astray = True
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Free it. The answer says whether there may be more."""
+        targets = work.policy.routes.targets
+        save, events = [], []
+        for row in work.astray:
+            if row.target in targets:
+                save.append(replace(row, taken_until=0))
+            else:
+                buried = outbox.dead(row, f"there is no channel {row.target}")
+                save.append(buried)
+                events.append(dead_event(buried, now))
+        return Decision(len(save) >= ASTRAY_MAX, tuple(save), tuple(events))
+
+
+class Resend(Operation):
+    """An owner sends a dead letter again, or hurries a waiting one."""
+
+    def __init__(self, notice_id: str, by: str) -> None:
+        self.notice_id = notice_id
+        self.by = by
+
+    def needs(self, needs: Needs) -> None:
+        """The row."""
+        needs.row(Notice, self.notice_id)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Due at once."""
+        row = work.get(Notice, self.notice_id)
+        if row is None:
+            raise NotFoundError("Notice not found")
+        if row.state not in ("dead", "waiting"):
+            raise ConflictError(f"Notice is {row.state}: there is nothing to send again", "not_resendable")
+        if row.target not in work.policy.routes.targets:
+            raise ConflictError(f"There is no channel {row.target} any more", "no_channel")
+        waiting = outbox.again(row, now) if not row.taken_until or row.state == "dead" else row
+        fields = {"noticeId": row.id, "channel": row.target, "by": self.by}
+        event = Event(now.wall, "info", "notice.resent", "Outbox", f"A notice to {row.target} is sent again", fields)
+        return Decision({"success": True, "notice": notice_json(waiting)}, (waiting,), (event,))
+
+
+class SendTest(Operation):
+    """One message to a channel, or to each, to see whether it arrives. It is tried once."""
+
+    def __init__(self, channel: str) -> None:
+        self.channel = channel
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """A row each."""
+        known = work.policy.routes.targets
+        names = (self.channel,) if self.channel else known
+        if not known:
+            raise ConflictError("No channel is configured", "no_channel")
+        if not set(names) <= set(known):
+            raise BadRequestError("Validation failed", (f"channel: Expected one of {', '.join(known)}",))
+        rows = tuple(
+            Notice(work.ids.new("notice"), name, "test", "test", next_at=now.wall, due_at=now.wall, created_at=now.wall)
+            for name in names
+        )
+        return Decision({"notices": [notice_json(row) for row in rows]}, rows)
+
+
+def notice_json(notice: Notice) -> dict[str, Any]:
+    """A notice as the contract shapes it."""
+    shaped: dict[str, Any] = {
+        "id": notice.id,
+        "channel": notice.target,
+        "kind": notice.kind,
+        "cause": notice.cause,
+        "level": notice.level,
+        "state": notice.state,
+        "attempts": notice.attempts,
+        "createdAt": iso(notice.created_at),
+        "dueAt": iso(notice.due_at),
+    }
+    if notice.state == "waiting":
+        shaped["nextAt"] = iso(max(notice.next_at, notice.taken_until))
+    if notice.sent_at:
+        shaped["sentAt"] = iso(notice.sent_at)
+    named = (
+        ("incidentId", notice.incident_id),
+        ("taskId", notice.task_id),
+        ("daemonId", notice.daemon_id),
+        ("lastError", notice.last_error),
+        ("foldedInto", notice.folded_into),
+    )
+    return shaped | {name: value for name, value in named if value}

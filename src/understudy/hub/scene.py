@@ -1,0 +1,89 @@
+"""What every operation of takeover looks at: its state, budgets, open calls, and who is away."""
+
+from __future__ import annotations
+
+import msgspec
+
+from understudy.coordinator import takeover
+from understudy.coordinator.calendar import DAY, MONTH, period_of
+from understudy.coordinator.nouns import Daemon, Now, Task
+from understudy.coordinator.takeover import Opening
+from understudy.coordinator.takeover_nouns import (
+    ANSWER,
+    INTERIM,
+    Budget,
+    Reservation,
+    Standbys,
+    TakeoverPolicy,
+    TakeoverState,
+)
+from understudy.hub.working_set import Needs, WorkingSet
+from understudy.store.base import Candidates
+
+STATE_ID = 1
+TEXT: frozenset[str] = frozenset()
+
+
+def need_scene(needs: Needs, *, front: int = 0, candidates: tuple[Candidates, ...] = ()) -> None:
+    """State that takeover's rows are needed."""
+    needs.row(TakeoverState, STATE_ID)
+    needs.see(candidates, front)
+
+
+def need_budgets(work: WorkingSet, needs: Needs) -> None:
+    """State that the budgets of this day and month are needed: their names are known once the time is."""
+    for kind in (DAY, MONTH):
+        needs.row(Budget, period_of(kind, work.now.wall))
+
+
+def state_of(work: WorkingSet) -> TakeoverState:
+    """How it stands, as it does now in this batch."""
+    return work.get(TakeoverState, STATE_ID) or TakeoverState()
+
+
+def budgets_of(work: WorkingSet, now: Now) -> dict[str, Budget]:
+    """Day and month, as they stand now."""
+    periods = {kind: period_of(kind, now.wall) for kind in (DAY, MONTH)}
+    return {kind: work.get(Budget, period) or Budget(period, kind) for kind, period in periods.items()}
+
+
+def open_calls(work: WorkingSet) -> list[Reservation]:
+    """Calls that are not settled, those of this batch included."""
+    return [call for call in work.rows[Reservation].values() if call is not None and not call.settled_at]
+
+
+def opening_for(work: WorkingSet, needs: frozenset[str], now: Now) -> Opening:
+    """When takeover opens for these needs; a daemon that an earlier request of this batch heard of keeps it shut."""
+    heard = (row for row in work.dirty.values() if isinstance(row, Daemon) and row.state in ("healthy", "paused"))
+    return takeover.opening((*work.standbys, *(_standby(row) for row in heard)), needs, now, work.policy)
+
+
+def needs_of(task: Task) -> frozenset[str]:
+    """The tags that a task asks for."""
+    return frozenset(msgspec.json.decode(task.needs))
+
+
+def text_candidates(policy: TakeoverPolicy) -> Candidates:
+    """Tasks that the hub may answer for good."""
+    names, others = takeover.sources_in(policy, frozenset({INTERIM, ANSWER}))
+    return Candidates(names, others, text=True)
+
+
+def machine_candidates(policy: TakeoverPolicy) -> Candidates:
+    """Tasks that the hub may answer meanwhile."""
+    names, others = takeover.sources_in(policy, frozenset({INTERIM}))
+    return Candidates(names, others, text=False)
+
+
+def _standby(row: Daemon) -> Standbys:
+    return Standbys(
+        row.state,
+        row.provides,
+        row.capabilities,
+        row.paused,
+        1,
+        row.id,
+        row.since_at,
+        row.first_seen_at,
+        row.last_seen_at,
+    )

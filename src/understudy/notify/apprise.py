@@ -1,0 +1,67 @@
+"""Apprise, for every service that has no channel of its own here: an extra, imported only when it is used.
+
+It gives no ids (so no edits, no threads) and no word of when to come back. It splits by the limits that it knows.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import Any
+
+from understudy.notify.base import Message, Outcome, Refused, Sent, Target
+from understudy.notify.limits import utf8
+from understudy.notify.outcomes import later, no_answer
+from understudy.notify.plain import level_of, lines, paragraphs, parts_of, ready
+from understudy.texts import t
+from understudy.wire.outbound import AppriseAnswer, AppriseRequest, OutboundAnswer
+
+TEXT_MAX = 20_000  # bytes
+MISSING, BAD_URL, FAILED = "missing", "bad_url", "failed"
+
+
+def requests_for(target: Target, message: Message, *, is_plain: bool = False) -> tuple[AppriseRequest, ...]:
+    """One call; Apprise splits it where its service needs that."""
+    message = ready(message, target)
+    text = paragraphs(message.text, lines(message.facts), lines(message.links))
+    body = parts_of(text, message, target, TEXT_MAX, utf8, parts_max=1)[0]
+    return (AppriseRequest(target.address, message.title, body, level_of(message).apprise),)
+
+
+def outcome_of(target: Target, answer: OutboundAnswer) -> Outcome:
+    """Why it failed is not said in a form that programs understand, so a failure is tried again."""
+    if not isinstance(answer, AppriseAnswer):
+        return no_answer(target, answer)
+    if answer.ok:
+        return Sent()
+    if answer.reason in {MISSING, BAD_URL}:
+        return Refused(t(f"channel.apprise_{answer.reason}", target.language))
+    return later("channel.apprise_failed", target, answer.reason)
+
+
+def call_apprise(request: AppriseRequest) -> AppriseAnswer:
+    """Blocks until Apprise has tried, within the request's timeout; for a thread of the transport."""
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # its lines may hold addresses, and so secrets
+    try:
+        return _call(importlib.import_module("apprise"), request)
+    except ImportError:
+        return AppriseAnswer(ok=False, reason=MISSING)
+    except Exception as error:  # noqa: BLE001 - what 170 plug-ins may raise is nowhere written down
+        return AppriseAnswer(ok=False, reason=type(error).__name__)
+
+
+def _call(apprise: Any, request: AppriseRequest) -> AppriseAnswer:
+    asset = apprise.AppriseAsset(
+        app_id="understudy", app_desc="understudy", app_url="", image_url_mask="", image_url_logo=""
+    )
+    caller = apprise.Apprise(asset=asset)
+    if not caller.add(request.url + ("&" if "?" in request.url else "?") + "overflow=split"):
+        return AppriseAnswer(ok=False, reason=BAD_URL)
+    done = caller.notify(
+        request.body,
+        title=request.title,
+        notify_type=request.level,
+        body_format="text",
+        timeout=request.timeout_ms / 1000,
+    )
+    return AppriseAnswer(ok=bool(done), reason="" if done else FAILED)

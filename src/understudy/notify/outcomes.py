@@ -1,0 +1,116 @@
+"""What an answer means whichever service gave it: later, or refused, with a reason for people.
+
+Reasons never hold an address or a secret: what a service says is shown short and without URLs.
+"""
+
+from __future__ import annotations
+
+import re
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import msgspec
+
+from understudy.notify.base import Later, Refused, Target
+from understudy.notify.limits import clean, cut, one_line
+from understudy.texts import t
+from understudy.wire.outbound import HttpAnswer, NoAnswer, OutboundAnswer
+
+WAIT_MS_MAX = 86_400_000
+_SAID_CHARS_MAX = 160
+_ADDRESS = re.compile(r"\S*://\S*|\S*bot\d+:\S*")
+_BUSY = frozenset({408, 425, 429})
+_REASONS = {
+    401: "channel.unauthorized",
+    403: "channel.forbidden",
+    404: "channel.not_found",
+    410: "channel.not_found",
+    413: "channel.too_large",
+}
+
+
+def by_status(target: Target, answer: HttpAnswer, said: str = "", *, after_ms: int = 0) -> Later | Refused:
+    """The meaning of a status that is no success; 400 and 422 are perhaps a matter of formatting."""
+    said = f"{answer.status} {said}"
+    if answer.status in _BUSY:
+        return later("channel.busy", target, said, after_ms or retry_after_ms(answer))
+    if answer.status >= 500:
+        return later("channel.broken", target, said, after_ms or retry_after_ms(answer))
+    if 300 <= answer.status < 400:
+        return refused("channel.redirected", target, said)
+    key = _REASONS.get(answer.status, "channel.refused")
+    return refused(key, target, said, as_plain=answer.status in {400, 422})
+
+
+def no_answer(target: Target, answer: OutboundAnswer) -> Later:
+    """Nothing came back: it may have arrived, so the next try carries the same key."""
+    said = answer.reason if isinstance(answer, NoAnswer) else type(answer).__name__
+    return later("channel.unanswered", target, said)
+
+
+def unexpected(target: Target, answer: HttpAnswer) -> Later:
+    """A success in the wrong shape, as a proxy's page: an error must never look like an answer."""
+    return later("channel.unexpected", target, str(answer.status))
+
+
+def later(key: str, target: Target, said: str, after_ms: int = 0) -> Later:
+    """`Later` with a sentence in the receiver's language."""
+    return Later(t(key, target.language, said=shown(target, said)), after_ms)
+
+
+def refused(key: str, target: Target, said: str, *, as_plain: bool = False, without_edit: bool = False) -> Refused:
+    """`Refused` with a sentence in the receiver's language."""
+    return Refused(t(key, target.language, said=shown(target, said)), as_plain=as_plain, without_edit=without_edit)
+
+
+def shown(target: Target, said: str) -> str:
+    """What a service said, fit to be shown: one short line, no address, no secret of ours."""
+    for secret in (target.secret, target.address):
+        said = said.replace(secret, "…") if secret else said
+    return cut(_ADDRESS.sub("…", one_line(clean(said))), _SAID_CHARS_MAX)
+
+
+def is_ok(answer: HttpAnswer) -> bool:
+    """Whether the status is a success."""
+    return 200 <= answer.status < 300
+
+
+def retry_after_ms(answer: HttpAnswer) -> int:
+    """`Retry-After` in seconds or as a date (beside the answer's own `Date`); 0 if there is none to understand."""
+    value = answer.headers.get("retry-after", "")
+    try:
+        return wait_ms(float(value))
+    except ValueError:
+        pass
+    try:
+        until, now = parsedate_to_datetime(value), parsedate_to_datetime(answer.headers.get("date", ""))
+        return wait_ms((until - now).total_seconds())
+    except (ValueError, TypeError):
+        return 0
+
+
+def wait_ms(seconds: Any) -> int:
+    """Seconds of a service as ms, within a day; 0 for anything that is no such number."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
+        return 0
+    return int(min(seconds * 1000, WAIT_MS_MAX))
+
+
+def object_in(answer: HttpAnswer) -> dict[str, Any]:
+    """The JSON object in a body; empty if there is none."""
+    try:
+        body = msgspec.json.decode(answer.body)
+    except ValueError:  # msgspec's own and broken UTF-8
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def text_in(answer: HttpAnswer) -> str:
+    """The beginning of a body that is neither JSON nor a web page."""
+    text = answer.body[:200].decode("utf-8", "replace").strip()
+    return "" if text.startswith(("<", "{", "[")) else text
+
+
+def is_page(answer: HttpAnswer) -> bool:
+    """Whether a body is a web page, as proxies and log-in screens send it."""
+    return answer.body[:200].lstrip().startswith(b"<")

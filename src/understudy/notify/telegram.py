@@ -1,0 +1,93 @@
+"""Telegram: a bot's messages, plain text with a bold title by entities (no Markdown that output could break).
+
+The bot's token stands in the URL, as this API wants it: URLs are secret here and appear in no error. The ref is a
+message id; `thread` is the id of a message to answer, or `topic:ID`. Limit: 4096 UTF-16 units.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from understudy.notify.base import Message, Outcome, Refused, Sent, Target
+from understudy.notify.limits import cost_of, utf16
+from understudy.notify.outcomes import by_status, is_ok, no_answer, object_in, refused, unexpected, wait_ms
+from understudy.notify.plain import headline, parts_of, ready, whole
+from understudy.texts import t
+from understudy.wire.outbound import HttpAnswer, HttpRequest, OutboundAnswer
+
+API = "https://api.telegram.org"
+TEXT_MAX = 4096
+PARTS_MAX = 6
+# What Telegram says in words only, and what it means for us.
+_UNCHANGED = "message is not modified"
+_GONE = (
+    "message to edit not found",
+    "message can't be edited",
+    "message_id_invalid",
+    "message thread not found",
+    "message to be replied not found",
+    "message to reply not found",
+    "topic_closed",
+    "topic_deleted",
+)
+_FORMAT = ("can't parse entities", "entity", "entities")
+
+
+def requests_for(target: Target, message: Message, *, is_plain: bool = False) -> tuple[HttpRequest, ...]:
+    """Text in parts; the title of the first one is bold unless that was refused."""
+    message = ready(message, target)
+    parts = parts_of(whole(message, target), message, target, TEXT_MAX, utf16, parts_max=PARTS_MAX, is_fenced=False)
+    bodies: list[dict[str, Any]] = [{"text": part} for part in parts]
+    if message.title and not is_plain:
+        bodies[0]["entities"] = [{"type": "bold", "offset": 0, "length": cost_of(headline(message), utf16)}]
+    return tuple(_request(target, message, body, is_first=at == 0) for at, body in enumerate(bodies))
+
+
+def outcome_of(target: Target, answer: OutboundAnswer) -> Outcome:
+    """`ok` and the message, or a description in words, with the seconds to wait or the chat's new id beside it."""
+    if not isinstance(answer, HttpAnswer):
+        return no_answer(target, answer)
+    body = object_in(answer)
+    if is_ok(answer):
+        result = body.get("result")
+        message = result.get("message_id") if isinstance(result, dict) else None
+        return Sent(str(message)) if body.get("ok") is True and message else unexpected(target, answer)
+    given = body.get("parameters")
+    parameters = given if isinstance(given, dict) else {}
+    if "migrate_to_chat_id" in parameters:
+        return Refused(t("channel.moved", target.language, chat=parameters["migrate_to_chat_id"]))
+    said = str(body.get("description", ""))
+    return _meaning(target, answer, said, wait_ms(parameters.get("retry_after")))
+
+
+def _meaning(target: Target, answer: HttpAnswer, said: str, after_ms: int) -> Outcome:
+    words = said.lower()
+    if _UNCHANGED in words:
+        return Sent()
+    if any(gone in words for gone in _GONE):
+        return refused("channel.not_found", target, said, without_edit=True)
+    if answer.status == 400:
+        key = "channel.not_found" if "chat not found" in words else "channel.refused"
+        return refused(key, target, said, as_plain=any(part in words for part in _FORMAT))
+    if answer.status == 404:  # a token that no bot has
+        return refused("channel.unauthorized", target, f"404 {said}")
+    return by_status(target, answer, said, after_ms=after_ms)
+
+
+def _request(target: Target, message: Message, body: dict[str, Any], *, is_first: bool) -> HttpRequest:
+    body |= {"chat_id": message.chat or target.chat, "link_preview_options": {"is_disabled": True}}
+    method = "sendMessage"
+    if is_first and message.edits.isdecimal():
+        method = "editMessageText"
+        body["message_id"] = int(message.edits)
+    else:
+        body["disable_notification"] = message.kind == "progress"
+        kind, _, number = message.thread.rpartition(":")
+        if number.isdecimal() and kind == "topic":
+            body["message_thread_id"] = int(number)
+        elif number.isdecimal():
+            body["reply_parameters"] = {"message_id": int(number), "allow_sending_without_reply": True}
+    url = f"{(target.address or API).rstrip('/')}/bot{target.secret}/{method}"
+    return HttpRequest("POST", url, (("content-type", "application/json"),), msgspec.json.encode(body))

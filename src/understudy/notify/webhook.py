@@ -1,0 +1,144 @@
+"""Any other receiver: a JSON POST, signed, in our own shape or in that of PagerDuty, Teams or Alertmanager.
+
+`X-Understudy-Signature: v0=<hex>` is HMAC-SHA256 under the target's secret of `v0:<timestamp>:<body>`, with the
+timestamp (s) in `X-Understudy-Timestamp`; `X-Understudy-Delivery` is the key to drop repetitions by.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+
+import msgspec
+
+from understudy.clock import iso
+from understudy.notify.base import Message, Outcome, Sent, Target
+from understudy.notify.limits import cut, utf8
+from understudy.notify.outcomes import by_status, is_ok, is_page, no_answer, object_in, text_in, unexpected
+from understudy.notify.plain import headline, level_of, lines, paragraphs, parts_of, ready, whole
+from understudy.wire.outbound import HttpAnswer, HttpRequest, OutboundAnswer
+
+PAGERDUTY = "https://events.pagerduty.com/v2/enqueue"
+SUMMARY_MAX = 1024  # PagerDuty's, and enough of a summary for the others
+DETAILS_MAX = 100_000  # bytes; PagerDuty takes an event of 512 KB
+CARD_TEXT_MAX = 16_000  # bytes; Teams takes a card of 28 KB: title and links have their share
+LINE_COST = 80
+ALERT_LASTS_MS = 7 * 86_400_000  # until then Alertmanager does not call it resolved by itself
+
+Body = Any  # what becomes JSON
+
+
+def requests_for(target: Target, message: Message, *, is_plain: bool = False) -> tuple[HttpRequest, ...]:
+    """One request."""
+    message = ready(message, target)
+    url, body = FORMATS[target.format](target, message)
+    raw = msgspec.json.encode(body)
+    headers = [("content-type", "application/json"), ("x-understudy-delivery", message.key)]
+    if target.format == "alertmanager" and target.secret:
+        headers.append(("authorization", f"Bearer {target.secret}"))
+    elif target.format != "pagerduty" and target.secret:
+        timestamp = str(message.at // 1000)
+        headers.append(("x-understudy-timestamp", timestamp))
+        headers.append(("x-understudy-signature", signature(target.secret, timestamp, raw)))
+    return (HttpRequest("POST", url, tuple(headers), raw),)
+
+
+def outcome_of(target: Target, answer: OutboundAnswer) -> Outcome:
+    """Any success but a web page, or Teams telling of a failure in a 200."""
+    if not isinstance(answer, HttpAnswer):
+        return no_answer(target, answer)
+    if is_ok(answer):
+        is_lie = is_page(answer) or (target.format == "teams" and "error" in text_in(answer).lower())
+        return unexpected(target, answer) if is_lie else Sent()
+    body = object_in(answer)
+    return by_status(target, answer, str(body.get("message") or body.get("error") or text_in(answer)))
+
+
+def signature(secret: str, timestamp: str, body: bytes) -> str:
+    """`v0=` and the HMAC-SHA256 of `v0:timestamp:body`, as Slack signs what it sends."""
+    return "v0=" + hmac.new(secret.encode(), f"v0:{timestamp}:".encode() + body, "sha256").hexdigest()
+
+
+def _plain(target: Target, message: Message) -> tuple[str, Body]:
+    return target.address, {
+        "key": message.key,
+        "kind": message.kind,
+        "level": message.level,
+        "about": message.about,
+        "title": message.title,
+        "text": message.text,
+        "facts": [{"label": label, "value": value} for label, value in message.facts],
+        "links": [{"label": label, "url": url} for label, url in message.links],
+        "linkFull": message.link_full,
+        "chat": message.chat or target.chat,
+        "thread": message.thread,
+    }
+
+
+def _pagerduty(target: Target, message: Message) -> tuple[str, Body]:
+    details = parts_of(message.text, message, target, DETAILS_MAX, utf8, parts_max=1, is_fenced=False)[0]
+    return target.address or PAGERDUTY, {
+        "routing_key": target.secret,
+        "event_action": "resolve" if message.level == "recovered" else "trigger",
+        "dedup_key": (message.about or message.key)[:255],
+        "client": "understudy",
+        "payload": {
+            "summary": _summary(target, message),
+            "source": message.about or "understudy",
+            "severity": level_of(message).severity,
+            "custom_details": dict(message.facts) | ({"text": details} if message.text.strip() else {}),
+        },
+        "links": [{"href": url, "text": label} for label, url in message.links],
+    }
+
+
+def _teams(target: Target, message: Message) -> tuple[str, Body]:
+    """Text runs, not text blocks: these would read Markdown, and links with it, in what a task wrote."""
+    text = paragraphs(message.text, lines(message.facts))
+    said = parts_of(text, message, target, CARD_TEXT_MAX, _card_cost, parts_max=1, is_fenced=False)[0]
+    card = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "body": [
+            _run(_summary(target, message), weight="Bolder"),
+            *(_run(line) for line in said.split("\n") if line.strip()),
+        ],
+        "actions": [{"type": "Action.OpenUrl", "title": label, "url": url} for label, url in message.links],
+    }
+    attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
+    return target.address, {"type": "message", "attachments": [attachment]}
+
+
+def _alertmanager(target: Target, message: Message) -> tuple[str, Body]:
+    """One alert for each severity; a recovery ends both, since labels are what makes an alert the same."""
+    is_over = message.level == "recovered"
+    alert = {
+        "annotations": {
+            "summary": _summary(target, message),
+            "description": paragraphs(message.text, lines(message.facts)) or "-",
+        },
+        "endsAt": iso(message.at if is_over else message.at + ALERT_LASTS_MS),
+        "generatorURL": message.links[0][1] if message.links else "",
+    }
+    labels = {"alertname": "understudy", "about": message.about or message.key}
+    severities = ("warning", "critical") if is_over else (level_of(message).severity,)
+    url = target.address.rstrip("/")
+    alerts = [alert | {"labels": labels | {"severity": severity}} for severity in severities]
+    return url if url.endswith("/alerts") else f"{url}/api/v2/alerts", alerts
+
+
+def _summary(target: Target, message: Message) -> str:
+    return cut(headline(message) or " ".join(whole(message, target).split()), SUMMARY_MAX)
+
+
+def _run(text: str, **style: str) -> dict[str, Any]:
+    return {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text} | style]}
+
+
+def _card_cost(char: str) -> int:
+    """Bytes in a card, in which each line is a block."""
+    return LINE_COST if char == "\n" else utf8(char) + (char in '"\\\t')
+
+
+FORMATS = {"plain": _plain, "pagerduty": _pagerduty, "teams": _teams, "alertmanager": _alertmanager}

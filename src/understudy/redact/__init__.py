@@ -1,0 +1,12 @@
+"""Secrets out of whatever is shown, kept or sent: by value, by form, by place. docs/redaction.md lists what goes.
+
+Absent from here: files, environment, time. What is secret is given to a `Redactor`; it is pure and safe to share.
+"""
+
+from __future__ import annotations
+
+from understudy.redact.redactor import Redactor
+from understudy.redact.rules import MASK
+from understudy.redact.values import secrets_of
+
+__all__ = ["MASK", "Redactor", "secrets_of"]

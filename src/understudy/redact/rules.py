@@ -1,0 +1,51 @@
+"""What a rule of redaction is, and what keeps all of them linear.
+
+Every line of every log passes through here, and what strangers wrote. So a rule is tried only where one of its hints
+occurs (a plain search), and its pattern may look at a character only a bounded number of times: repeats are
+possessive, or end after a few hundred characters. `tests/redact/test_linear.py` reads that from the parsed patterns.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import msgspec
+
+MASK = "[REDACTED]"
+KEPT = r"\1[REDACTED]"  # for rules whose first group is what stands before the secret
+
+# Where a word may begin although a letter stands before it: after an escape of JSON, of a URL or of a terminal.
+_AFTER_ESCAPE = re.compile(r"(?:\\[bfnrt]|%[0-9A-Fa-f]{2}|\x1b\[[0-9;]{0,8}m)\Z")
+_ESCAPE_CHARS_MAX = 12
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """One kind of secret: where to look for it, its form, and what is left of it."""
+
+    kind: str
+    hints: tuple[str, ...]  # in lower case; at least one of them is in every match
+    pattern: str
+    left: str = MASK
+    is_word: bool = False  # it begins only where no word is going on
+
+    def clean(self, text: str) -> str:
+        """`text` without secrets of this kind."""
+        return compiled(self.pattern).sub(self._replaced if self.is_word else self.left, text)
+
+    def _replaced(self, found: re.Match[str]) -> str:
+        return found.expand(self.left) if may_begin(found.string, found.start()) else found[0]
+
+
+def may_begin(text: str, at: int) -> bool:
+    """Whether a word begins there: the character before belongs to none, or to an escape."""
+    before = text[at - 1 : at]
+    if not (before == "_" or before.isalnum()):
+        return True
+    return _AFTER_ESCAPE.search(text, max(0, at - _ESCAPE_CHARS_MAX), at) is not None
+
+
+@cache
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Compiled when first needed: most programs never meet most kinds."""
+    return re.compile(pattern)

@@ -1,0 +1,69 @@
+"""Notices that a daemon sends itself, past a hub that is out of reach: a few tries, then only the log."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from understudy.clock import Clock
+from understudy.ids import IdMaker
+from understudy.log import Log
+from understudy.notify.base import Later, Message, Outcome, Sent, Target
+from understudy.notify.channels import CHANNELS
+from understudy.runtime.transport import Transport
+
+PAUSES_S = (1.0, 4.0, 15.0, 60.0, 240.0)
+
+
+class LocalNotices:
+    """The channels of this machine."""
+
+    def __init__(
+        self, targets: tuple[Target, ...], transport: Transport, clock: Clock, log: Log, clean: Callable[[str], str]
+    ) -> None:
+        self._targets = targets
+        self._transport = transport
+        self._clock = clock
+        self._ids = IdMaker(clock)
+        self._log = log
+        self._clean = clean
+        self._stopped = threading.Event()
+        self._busy: dict[str, threading.Thread] = {}
+
+    def tell(self, level: str, title: str, text: str) -> None:
+        """Send it by every channel; a channel that is still busy with the last one is left alone."""
+        message = Message(self._ids.new("notice"), "notice", level, self._clean(title), self._clean(text))
+        for target in self._targets:
+            busy = self._busy.get(target.name)
+            if busy is None or not busy.is_alive():
+                thread = threading.Thread(target=self._send, args=(target, message), name="local notice", daemon=True)
+                self._busy[target.name] = thread
+                thread.start()
+
+    def stop(self) -> None:
+        """Try no more."""
+        self._stopped.set()
+
+    def _send(self, target: Target, message: Message) -> None:
+        reason = ""
+        for pause_s in PAUSES_S:
+            outcome = self._once(target, replace(message, at=self._clock.now_ms()))
+            if isinstance(outcome, Sent):
+                return
+            reason = outcome.reason
+            if not isinstance(outcome, Later):
+                break
+            if self._stopped.wait(max(pause_s, min(outcome.after_ms / 1000, PAUSES_S[-1]))):
+                return
+        self._log.emit("warning", "Daemon", f"Nobody was told by {target.name}: {reason}")
+
+    def _once(self, target: Target, message: Message) -> Outcome:
+        channel = CHANNELS[target.kind]
+        outcome: Outcome = Sent()
+        for request in channel.requests_for(target, message):
+            outcome = channel.outcome_of(target, self._transport.send(request))
+            if not isinstance(outcome, Sent):
+                return outcome
+        return outcome

@@ -1,0 +1,62 @@
+"""Tells systemd that this process is ready, makes progress, or stops; nothing happens under any other parent.
+
+sd_notify(3) is one datagram, so there is no library for it here (measured equal to sdnotify's, facts/assistants f).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Mapping
+
+READY, STOPPING, ALIVE = "READY=1", "STOPPING=1", "WATCHDOG=1"
+FEEDS_PER_INTERVAL = 4
+
+
+def tell_supervisor(words: str, environ: Mapping[str, str]) -> bool:
+    """Send it, if there is a supervisor → whether it was sent."""
+    address = environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return False
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
+        to.sendto(words.encode(), "\0" + address[1:] if address.startswith("@") else address)
+        return True
+    return False
+
+
+def watchdog_s(environ: Mapping[str, str], pid: int) -> float:
+    """How often at least it wants to hear that we are alive; 0 for never."""
+    given, meant = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
+    is_ours = given.isdecimal() and meant in ("", str(pid))
+    return int(given) / 1_000_000 if is_ours else 0.0
+
+
+class Watchdog:
+    """Feeds systemd's watchdog while `is_well`; a program that is wedged is then killed and started anew."""
+
+    def __init__(self, environ: Mapping[str, str], is_well: Callable[[], bool], pid: int | None = None) -> None:
+        self._environ = environ
+        self._is_well = is_well
+        self._pause_s = watchdog_s(environ, os.getpid() if pid is None else pid) / FEEDS_PER_INTERVAL
+        self._is_over = threading.Event()
+
+    def ready(self) -> None:
+        """The work has begun: from now on silence means trouble."""
+        tell_supervisor(READY, self._environ)
+        if self._pause_s:
+            threading.Thread(target=self._feed, name="watchdog", daemon=True).start()
+
+    def stopping(self) -> None:
+        """The end has begun; it may take as long as the unit allows."""
+        tell_supervisor(STOPPING, self._environ)
+
+    def close(self) -> None:
+        """Feed no more."""
+        self._is_over.set()
+
+    def _feed(self) -> None:
+        while not self._is_over.wait(self._pause_s):
+            if self._is_well():
+                tell_supervisor(ALIVE, self._environ)

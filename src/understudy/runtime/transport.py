@@ -1,0 +1,207 @@
+"""Sends what the hub itself wants to say to other servers: HTTP, mail, Apprise; every exchange ends at its deadline.
+
+Nothing raises: whatever goes wrong on the way is `NoAnswer`. Redirects are not followed: a key goes nowhere else.
+No secret is in a reason: it names the kind of trouble, never the address.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import smtplib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from http.client import HTTPException
+from urllib.parse import urlsplit
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from understudy.notify.apprise import call_apprise
+from understudy.wire.outbound import (
+    AppriseRequest,
+    HttpAnswer,
+    HttpRequest,
+    MailAnswer,
+    MailRequest,
+    NoAnswer,
+    OutboundAnswer,
+    OutboundRequest,
+)
+
+CONNECT_S_MAX = 5.0
+ANSWER_BYTES_MAX = 8 << 20
+CHUNK_BYTES = 64 << 10
+DATA_OK = 250
+
+
+class Transport:
+    """Threads may share it; each exchange has its own connection."""
+
+    def __init__(self, *, ca_file: str = "", user_agent: str = "understudy") -> None:
+        self._ca_file = ca_file
+        self._user_agent = user_agent
+        self._tls: ssl.SSLContext | None = None
+        self._lock = threading.Lock()
+
+    def send(self, request: OutboundRequest) -> OutboundAnswer:
+        """The answer, or why there is none, at the latest when `timeout_ms` is over (but for a slow resolver)."""
+        match request:
+            case HttpRequest():
+                return self.http(request)
+            case MailRequest():
+                return self._mail(request)
+            case AppriseRequest():
+                return call_apprise(request)
+
+    def http(self, request: HttpRequest) -> HttpAnswer | NoAnswer:
+        """One HTTP exchange."""
+        with _deadline(request.timeout_ms) as watch:
+            try:
+                return self._exchange(request, watch)
+            except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError, AttributeError) as error:
+                return NoAnswer(watch.reason(error), was_sent=watch.was_sent)
+
+    def _exchange(self, request: HttpRequest, watch: Watch) -> HttpAnswer:
+        parts = urlsplit(request.url)
+        timeout_s = request.timeout_ms / 1000
+        connection = self._connection(parts.scheme, parts.hostname or "", parts.port, min(CONNECT_S_MAX, timeout_s))
+        try:
+            connection.connect()
+            watch.guard(connection.sock)
+            connection.sock.settimeout(timeout_s)
+            watch.was_sent = True
+            path = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+            headers = {"User-Agent": self._user_agent, **dict(request.headers)}
+            connection.request(
+                request.method, path, request.body or None, headers, preload_content=False, decode_content=True
+            )
+            response = connection.getresponse()
+            body = b""
+            for chunk in response.stream(CHUNK_BYTES, decode_content=True):
+                body += chunk
+                if len(body) > ANSWER_BYTES_MAX:
+                    body = body[:ANSWER_BYTES_MAX]
+                    break
+            watch.check()
+            return HttpAnswer(response.status, {name.lower(): value for name, value in response.headers.items()}, body)
+        finally:
+            connection.close()
+
+    def _connection(self, scheme: str, host: str, port: int | None, connect_s: float) -> HTTPConnection:
+        if scheme == "https":
+            return HTTPSConnection(host, port, timeout=connect_s, ssl_context=self._context())
+        if scheme != "http" or not host:
+            raise ValueError("no http address")
+        return HTTPConnection(host, port, timeout=connect_s)
+
+    def _context(self) -> ssl.SSLContext:
+        with self._lock:
+            if self._tls is None:
+                self._tls = ssl.create_default_context(cafile=self._ca_file or None)
+            return self._tls
+
+    def _mail(self, request: MailRequest) -> MailAnswer | NoAnswer:
+        """One SMTP conversation: all recipients or none."""
+        with _deadline(request.timeout_ms) as watch:
+            try:
+                return self._converse(request, watch)
+            except smtplib.SMTPResponseException as error:
+                return MailAnswer(error.smtp_code, _text(error.smtp_error))
+            except smtplib.SMTPRecipientsRefused as error:
+                code, text = next(iter(error.recipients.values()))
+                return MailAnswer(code, _text(text))
+            except (smtplib.SMTPException, OSError, ValueError, AttributeError) as error:
+                return NoAnswer(watch.reason(error))
+
+    def _converse(self, request: MailRequest, watch: Watch) -> MailAnswer:
+        timeout_s = request.timeout_ms / 1000
+        if request.security == "tls":
+            smtp: smtplib.SMTP = smtplib.SMTP_SSL(context=self._context(), timeout=timeout_s)
+        else:
+            smtp = smtplib.SMTP(timeout=timeout_s)
+        try:
+            # the name that TLS checks; smtplib knows it only if its constructor connects, beyond our deadline
+            smtp._host = request.host  # type: ignore[attr-defined] # noqa: SLF001
+            smtp.connect(request.host, request.port)
+            watch.guard(smtp.sock)
+            smtp.ehlo_or_helo_if_needed()
+            if request.security == "starttls":
+                smtp.starttls(context=self._context())
+                watch.guard(smtp.sock)
+                smtp.ehlo()
+            if request.user:
+                smtp.login(request.user, request.password)
+            return self._hand_over(smtp, request)
+        finally:
+            smtp.close()
+
+    @staticmethod
+    def _hand_over(smtp: smtplib.SMTP, request: MailRequest) -> MailAnswer:
+        code, text = smtp.mail(request.sender)
+        for recipient in request.recipients if code == DATA_OK else ():
+            code, text = smtp.rcpt(recipient)
+            if code not in (250, 251):
+                break
+        if code in (250, 251):
+            code, text = smtp.data(request.content)
+            with contextlib.suppress(smtplib.SMTPException, OSError):
+                smtp.quit()
+        return MailAnswer(code, _text(text))
+
+
+class Watch:
+    """Cuts the connection when the time is over, however slowly the other side goes on."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self.is_over = False
+        self.was_sent = False  # a byte of the request may have left
+
+    def guard(self, connected: socket.socket | None) -> None:
+        """This connection."""
+        with self._lock:
+            self._socket = connected
+            if self.is_over:
+                self._cut()
+
+    def end(self) -> None:
+        """The time is over."""
+        with self._lock:
+            self.is_over = True
+            self._cut()
+
+    def _cut(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # past TLS: the other thread then reads an end
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def check(self) -> None:
+        """TimeoutError if the time was over: what was read until then may be only a part."""
+        if self.is_over:
+            raise TimeoutError
+
+    def reason(self, error: Exception) -> str:
+        """Why there is no answer, without any address."""
+        if self.is_over or isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
+            return "too slow"
+        cause = getattr(error, "reason", None) or error.__cause__ or error
+        return (getattr(cause, "strerror", None) or type(cause).__name__)[:200]
+
+
+@contextlib.contextmanager
+def _deadline(timeout_ms: int) -> Iterator[Watch]:
+    watch = Watch()
+    timer = threading.Timer(timeout_ms / 1000, watch.end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield watch
+    finally:
+        timer.cancel()
+
+
+def _text(said: bytes | str) -> str:
+    return (said.decode("utf-8", "replace") if isinstance(said, bytes) else said)[:300]

@@ -1,0 +1,119 @@
+"""The named queries of the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from understudy.coordinator.actions import Event
+from understudy.coordinator.nouns import Incident, Notice
+from understudy.store.base import Backlog, StoredEvent
+
+N = TypeVar("N", bound=Struct)
+ABOUT_DAEMON_MAX = 200
+EVENTS_BACK_MAX = 20_000  # how far back a daemon's last words are looked for: there is no index that costs each event
+_AMONG = "IN (SELECT value FROM json_each(?))"
+
+
+class OutboxQueries:
+    """Mixed into the transaction of a backend."""
+
+    _db: Any
+
+    def _rows(self, noun: type[N], where: str, *values: Any) -> list[N]:
+        raise NotImplementedError
+
+    def notices_due(self, target: str, wall: int, limit: int) -> list[Notice]:
+        """What a channel should be sent now and nobody is sending, the longest due first."""
+        where = "WHERE state = 'waiting' AND target = ? AND next_at <= ? AND taken_until <= ? ORDER BY next_at, id"
+        return self._rows(Notice, f"{where} LIMIT ?", target, wall, wall, limit)
+
+    def next_notice_at(self, target: str) -> int:
+        """When the next notice of a channel is due; 0: none waits."""
+        found = self._db.execute(
+            "SELECT min(max(next_at, taken_until)) FROM (SELECT next_at, taken_until FROM notice "
+            "WHERE state = 'waiting' AND target = ? ORDER BY next_at LIMIT 10)",
+            (target,),
+        ).fetchone()[0]
+        return int(found or 0)
+
+    def oldest_notice_at(self, wall: int) -> int:
+        """Since when the oldest notice that should have been sent by now is due; 0: none."""
+        oldest = "SELECT min(due_at) FROM notice WHERE state = 'waiting' AND due_at <= ?"
+        return int(self._db.execute(oldest, (wall,)).fetchone()[0] or 0)
+
+    def notices_sent(self, target: str, since_at: int, limit: int) -> list[Notice]:
+        """Notices (not answers) that a channel got as messages of their own since then, oldest first."""
+        where = "WHERE kind = 'notice' AND sent_at > 0 AND target = ? AND sent_at > ? AND folded_into = ''"
+        return self._rows(Notice, f"{where} AND level <> 'recovered' ORDER BY sent_at LIMIT ?", target, since_at, limit)
+
+    def notices_about(
+        self, incident_ids: Collection[str], task_ids: Collection[str], daemon_ids: Collection[str]
+    ) -> list[Notice]:
+        """Everything told about these incidents and tasks, and what waits or was told of late of these daemons."""
+        found: dict[str, Notice] = {}
+        for column, keys in (("incident_id", incident_ids), ("task_id", task_ids)):
+            if keys:
+                rows = self._rows(Notice, f"WHERE {column} <> '' AND {column} {_AMONG}", _json(keys))
+                found |= {row.id: row for row in rows}
+        for daemon_id in daemon_ids:
+            where = "WHERE daemon_id <> '' AND daemon_id = ? ORDER BY created_at DESC LIMIT ?"
+            found |= {row.id: row for row in self._rows(Notice, where, daemon_id, ABOUT_DAEMON_MAX)}
+        return list(found.values())
+
+    def notices_folded_into(self, ids: Collection[str]) -> list[Notice]:
+        """Those that these tell in their place."""
+        return self._rows(Notice, f"WHERE folded_into <> '' AND folded_into {_AMONG} ORDER BY id", _json(ids))
+
+    def notices_astray(self, targets: Collection[str], limit: int) -> list[Notice]:
+        """Waiting ones that somebody had taken, or whose channel is none of these."""
+        where = f"WHERE state = 'waiting' AND (taken_until > 0 OR NOT target {_AMONG}) ORDER BY id LIMIT ?"
+        return self._rows(Notice, where, _json(targets), limit)
+
+    def list_notices(self, state: str, before_at: int, before_id: str, limit: int) -> list[Notice]:
+        """Notices, newest first, after the cursor if there is one; "" for any state."""
+        where, values = ["1"], list[Any]()
+        if state:
+            where.append("state = ?")
+            values.append(state)
+        if before_id:
+            where.append("(created_at, id) < (?, ?)")
+            values += [before_at, before_id]
+        text = f"WHERE {' AND '.join(where)} ORDER BY created_at DESC, id DESC LIMIT ?"
+        return self._rows(Notice, text, *values, limit)
+
+    def backlogs(self, wall: int) -> list[Backlog]:
+        """Each channel that has anything waiting or dead."""
+        rows = self._db.execute(
+            "SELECT target, sum(state = 'waiting' AND due_at <= :wall),"
+            " min(CASE WHEN state = 'waiting' AND due_at <= :wall THEN due_at END), sum(state = 'dead'),"
+            " (SELECT e.last_error FROM notice e WHERE e.target = n.target AND e.last_error <> ''"
+            "  AND (e.state = 'waiting' OR e.state = 'dead') ORDER BY e.created_at DESC LIMIT 1) "
+            "FROM notice n WHERE state = 'waiting' OR state = 'dead' GROUP BY target ORDER BY target",
+            {"wall": wall},
+        )
+        return [Backlog(name, waiting or 0, at or 0, dead or 0, error or "") for name, waiting, at, dead, error in rows]
+
+    def incidents_of(self, daemon_id: str, since_at: int) -> list[Incident]:
+        """A daemon's incidents that began since then, oldest first."""
+        where = "WHERE daemon_id = ? AND opened_at >= ? ORDER BY opened_at LIMIT ?"
+        return self._rows(Incident, where, daemon_id, since_at, ABOUT_DAEMON_MAX)
+
+    def last_events_of(self, daemon_id: str, limit: int) -> list[StoredEvent]:
+        """The last events of a daemon's story, oldest first, if they are not long past."""
+        rows = self._db.execute(
+            "SELECT id, at, level, name, component, message, fields, task_id, daemon_id FROM event "
+            "WHERE id > (SELECT max(id) FROM event) - ? AND daemon_id = ? ORDER BY id DESC LIMIT ?",
+            (EVENTS_BACK_MAX, daemon_id, limit),
+        ).fetchall()
+        return [
+            StoredEvent(r[0], Event(r[1], r[2], r[3], r[4], r[5], msgspec.json.decode(r[6]), r[7], r[8]))
+            for r in reversed(rows)
+        ]
+
+
+def _json(values: Collection[str]) -> str:
+    return msgspec.json.encode(list(values)).decode()

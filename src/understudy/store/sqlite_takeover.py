@@ -1,0 +1,59 @@
+"""The queries of takeover; each is asked only while takeover is switched on."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from understudy.coordinator.nouns import Task
+from understudy.coordinator.takeover_nouns import Reservation, Standbys
+from understudy.store.base import Candidates
+
+N = TypeVar("N", bound=Struct)
+
+_STANDBYS = (
+    "SELECT state, provides, capabilities, paused, count(*), min(id), max(since_at), max(first_seen_at),"
+    " max(last_seen_at) FROM daemon GROUP BY state, provides, capabilities, paused ORDER BY 1, 2, 3, 4"
+)
+_FREE = " AND NOT EXISTS (SELECT 1 FROM task_takeover x WHERE x.task_id = task.id AND {})"
+_ORDER = " ORDER BY order_key, id LIMIT ?"
+
+
+class TakeoverQueries:
+    """Mixed into the transaction of a backend."""
+
+    _db: Any
+
+    def _rows(self, noun: type[N], where: str, *values: Any) -> list[N]:
+        raise NotImplementedError
+
+    def standbys(self) -> list[Standbys]:
+        """All daemons, gathered."""
+        return [Standbys(*row) for row in self._db.execute(_STANDBYS)]
+
+    def candidates(self, wanted: Candidates, h: int) -> list[Task]:
+        """Tasks that takeover may answer at this hearing instant, in the order of the queue."""
+        among = "NOT IN" if wanted.others else "IN"
+        rest = f" AND takeover = 'allow' AND source {among} (SELECT value FROM json_each(?))"  # noqa: S608 - one of two words
+        values = (msgspec.json.encode(wanted.sources).decode(), h, wanted.limit)
+        if wanted.text:
+            rest += _FREE.format("x.not_before_h > ?") + _ORDER
+            return self._rows(Task, "WHERE ready = 1 AND needs = '[]'" + rest, *values)
+        rest += " AND needs <> '[]'" + _FREE.format("(x.not_before_h > ? OR x.provisional_at > 0)") + _ORDER
+        ready = self._rows(Task, "WHERE ready = 1" + rest, *values)
+        return _merged(ready, self._rows(Task, "WHERE waiting_for <> ''" + rest, *values), wanted.limit)
+
+    def queue_front(self, limit: int) -> list[Task]:
+        """The first tasks that wait for a worker, reserved ones included, in the order of the queue."""
+        ready = self._rows(Task, "WHERE ready = 1" + _ORDER, limit)
+        return _merged(ready, self._rows(Task, "WHERE waiting_for <> ''" + _ORDER, limit), limit)
+
+    def open_calls(self, limit: int) -> list[Reservation]:
+        """Calls that are not settled, oldest first."""
+        return self._rows(Reservation, "WHERE settled_at = 0 ORDER BY at, id LIMIT ?", limit)
+
+
+def _merged(ready: list[Task], waiting: list[Task], limit: int) -> list[Task]:
+    return sorted((*ready, *waiting), key=lambda task: (task.order_key, task.id))[:limit]

@@ -1,0 +1,26 @@
+"""What a channel adds to a message, and why a service refused one, in English."""
+
+TEXTS = {
+    "channel.level.warning": "WARNING",
+    "channel.level.critical": "CRITICAL",
+    "channel.level.recovered": "RECOVERED",
+    "channel.more": "… {count} more characters",
+    "channel.more_at": "… {count} more characters: {url}",
+    "channel.empty": "(no text)",
+    "channel.busy": "The service asks to wait ({said})",
+    "channel.broken": "The service is in trouble ({said})",
+    "channel.unanswered": "No answer: {said}",
+    "channel.unexpected": "An answer that this service never gives ({said}): is the address right?",
+    "channel.unauthorized": "The key, token or password was refused ({said})",
+    "channel.forbidden": "The service does not allow it ({said}): check the permissions and that the chat still takes messages",
+    "channel.not_found": "No such address, chat or topic ({said})",
+    "channel.redirected": "The address leads elsewhere ({said}): use the final one",
+    "channel.too_large": "Too large for the service ({said})",
+    "channel.refused": "The service refused the message ({said})",
+    "channel.moved": "The chat is now called {chat}: use that in the settings",
+    "channel.bad_target": "The settings of channel {name} are not complete, or its address is none of that kind",
+    "channel.password_in_address": "Channel {name}: the password belongs into a setting of its own, not into the address",
+    "channel.apprise_missing": "Apprise is not installed: pip install 'understudy[apprise]'",
+    "channel.apprise_bad_url": "Apprise does not know this kind of address",
+    "channel.apprise_failed": "Apprise could not deliver it ({said})",
+}

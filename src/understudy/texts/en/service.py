@@ -1,0 +1,13 @@
+"""What launchd and systemd did not do, and what mends it."""
+
+TEXTS = {
+    "service.absent": "the service is not installed ({path} is not there). `understudy service install` does that.",
+    "service.secret_in_argv": "the command of the service contains a key or token: it would stand in a file and in every list of processes. Pass it by UNDERSTUDY_TASK_ENV_PASS or a file instead.",
+    "service.launchd.not_gone": "launchd does not let go of {target} ({said}). Log out and in again, or restart the machine; then try again.",
+    "service.launchd.bootstrap": "launchd refuses to load {target}: {said}. `launchctl print {target}` tells more.",
+    "service.launchd.no_gui": "launchd has no session for you ({said}): a user agent needs somebody who is logged in at the screen. Log in there (or switch on automatic login), then run this again.",
+    "service.launchd.parked": "launchd has parked {target} ({why}) and starts it no more, not even when kicked. Switch off Low Power Mode, log out and in again; the log: {log}",
+    "service.launchd.not_running": "launchd has loaded {target}, but it does not run (last exit code: {why}). The log: {log}",
+    "service.systemd.no_manager": "there is no systemd of yours to speak to ({said}). Log in on this machine itself or by ssh (not by su), or run `sudo loginctl enable-linger $USER` and log in anew. Without systemd, run `understudy daemon` under your own supervisor.",
+    "service.systemd.failed": "systemd could not {verb} {unit}: {said}. What it wrote: `{log}`",
+}

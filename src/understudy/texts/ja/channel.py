@@ -1,0 +1,26 @@
+"""What a channel adds to a message, and why a service refused one, in Japanese."""
+
+TEXTS = {
+    "channel.level.warning": "警告",
+    "channel.level.critical": "重大",
+    "channel.level.recovered": "復旧",
+    "channel.more": "… 残り {count} 文字",
+    "channel.more_at": "… 残り {count} 文字: {url}",
+    "channel.empty": "(本文なし)",
+    "channel.busy": "サービスから待つように指示がありました ({said})",
+    "channel.broken": "サービス側で障害が起きています ({said})",
+    "channel.unanswered": "応答がありません: {said}",
+    "channel.unexpected": "このサービスが返すはずのない応答です ({said})。アドレスを確認してください",
+    "channel.unauthorized": "キー、トークン、またはパスワードが拒否されました ({said})",
+    "channel.forbidden": "サービスが許可していません ({said})。権限と、チャットがメッセージを受け取れる状態かを確認してください",
+    "channel.not_found": "そのアドレス、チャット、またはトピックはありません ({said})",
+    "channel.redirected": "アドレスが別の場所に転送されています ({said})。転送先のアドレスを指定してください",
+    "channel.too_large": "サービスの上限より大きすぎます ({said})",
+    "channel.refused": "サービスがメッセージを拒否しました ({said})",
+    "channel.moved": "チャットの ID が {chat} に変わりました。設定を変更してください",
+    "channel.bad_target": "チャンネル {name} の設定が不足しているか、アドレスの形式が正しくありません",
+    "channel.password_in_address": "チャンネル {name}: パスワードはアドレスに書かず、専用の設定に入れてください",
+    "channel.apprise_missing": "Apprise がインストールされていません: pip install 'understudy[apprise]'",
+    "channel.apprise_bad_url": "この種類のアドレスに Apprise は対応していません",
+    "channel.apprise_failed": "Apprise で送信できませんでした ({said})",
+}

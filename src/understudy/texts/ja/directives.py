@@ -1,0 +1,22 @@
+"""What is said about directives: drain, resume, restart, update."""
+
+TEXTS = {
+    "directives.taken": "ハブからの指示: {kind}",
+    "directives.still_held": "このデーモンは指示により停止準備中で、タスクを取得しません。`understudy daemon-control ID resume` で再開します。",
+    "directives.installed": "バージョン {version} を導入しました。実行中のものが終わり次第、起動します",
+    "directives.done": "{kind} が完了しました",
+    "directives.failed": "{kind} に失敗しました",
+    "cli.daemon-control.short": "デーモンを遠隔で停止準備、再開、再起動、更新する",
+    "directives.help": "デーモンに 1 回だけ指示します: drain（実行中のものを終え、取得しない）、resume（再開）、restart（再起動）、update（指定のバージョンまたは wheel に更新）。更新後に応答がなければ元に戻します。管理者キーが必要です。",
+    "directives.version": "update: パッケージインデックスから導入するバージョン。",
+    "directives.wheel": "update: 導入する wheel の URL、またはデーモンのマシン上のパス。--sha256 が必要です。",
+    "directives.sha256": "update: wheel の SHA-256。",
+    "directives.expires": "この時間内に始まらなければ行いません。再起動の前に実行中のものが続けられる時間でもあります。  [既定値: 10m]",
+    "directives.wait": "終わるまで待ちます。終了コードで結果が分かります。",
+    "directives.asked": "{id} に {kind} を依頼しました。次のハートビートで伝わります。",
+    "directives.ended": "{id} の {kind} は{word}。{detail}",
+    "directives.word_done": "完了しました",
+    "directives.word_failed": "失敗しました",
+    "directives.word_expired": "時間内に始まりませんでした",
+    "directives.no_end": "終了の知らせがありません。`understudy tail --search directive` で経過を確認できます。",
+}

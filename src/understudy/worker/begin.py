@@ -1,0 +1,98 @@
+"""How a run begins: when it is its turn, in which directory, with which session."""
+
+from __future__ import annotations
+
+import msgspec
+
+from understudy.texts import t
+from understudy.worker.effects import KeepSessions, Loop, Steps, Wait
+from understudy.worker.executors import Executor, Progress, Session, Start, Task
+from understudy.worker.executors.assistant import Checkpoint
+from understudy.worker.executors.prompt import conversation_of
+from understudy.worker.state import Run, WorkerState
+
+TURN_MS_MAX = 600_000  # then the task is given back: its time limit at the hub runs meanwhile
+LOOK_MS = 5_000
+SESSIONS_MAX = 1_000
+
+
+def turn(state: WorkerState, run: Run) -> Steps[bool]:
+    """Wait until no run that was here before has the same workspace or conversation → whether it is our turn."""
+    until_ms = state.clock.mono_ms() + TURN_MS_MAX
+    while not run.stop and not _is_first(state, run):
+        if state.clock.mono_ms() >= until_ms:
+            return False
+        state.mark(run.signal)
+        run.progress = Progress(at=state.clock.now_ms(), text=t("executors.waits"))
+        yield Wait(run.signal, LOOK_MS)
+    return not run.stop
+
+
+def _is_first(state: WorkerState, run: Run) -> bool:
+    mine = state.turns(run.task)
+    if not mine:
+        return True
+    for other in state.runs.values():
+        if other is run:
+            return True
+        if mine & state.turns(other.task):
+            return False
+    return True
+
+
+def pass_on(state: WorkerState, run: Run) -> None:
+    """It is over: wake those that wait for their turn."""
+    mine = state.turns(run.task)
+    for other in state.runs.values():
+        if mine and mine & state.turns(other.task):
+            state.signals.raise_(other.signal)
+
+
+def start_of(state: WorkerState, run: Run, executor: Executor, nth: int, *, has_session: bool) -> Start:
+    """The circumstances of this start; ValueError for a workspace that is not here."""
+    machine = state.identity.machine_id
+    left = _left_behind(run.task, executor)
+    session = None
+    if has_session and left.session and left.machine == machine:
+        session = Session(left.session, left.counters)
+    elif has_session:
+        session = state.sessions.get(_key(run.task, executor))
+    cwd = state.workspaces.directory(run.task, executor.name)
+    return Start(session=session, cwd=cwd, machine=machine, nth=nth, did=left.did)
+
+
+def remember(state: WorkerState, run: Run, executor: Executor) -> Loop:
+    """Keep the session of its conversation, however the run ended; the ones used longest ago give way."""
+    session = run.reading.session() if run.reading is not None else None
+    key = _key(run.task, executor)
+    if session is None or not key:
+        return
+    state.sessions.pop(key, None)
+    state.sessions[key] = msgspec.structs.replace(session, used_at=state.clock.now_ms())
+    for oldest in list(state.sessions)[:-SESSIONS_MAX]:
+        del state.sessions[oldest]
+    yield KeepSessions(dict(state.sessions))
+
+
+def forget(state: WorkerState, run: Run, executor: Executor) -> Loop:
+    """The assistant does not know the session any more."""
+    if state.sessions.pop(_key(run.task, executor), None) is not None:
+        yield KeepSessions(dict(state.sessions))
+
+
+def _key(task: Task, executor: Executor) -> str:
+    conversation = conversation_of(task)
+    return f"{executor.name} {conversation}" if conversation else ""
+
+
+def _left_behind(task: Task, executor: Executor) -> Checkpoint:
+    """The checkpoint of the attempt before, as far as this executor understands it."""
+    nothing = Checkpoint(executor.name)
+    try:
+        if isinstance(task.checkpoint, str):
+            found = msgspec.json.decode(task.checkpoint, type=Checkpoint)
+        else:
+            found = msgspec.convert(task.checkpoint, Checkpoint)
+    except (msgspec.MsgspecError, ValueError):
+        return nothing
+    return found if found.executor == executor.name else nothing

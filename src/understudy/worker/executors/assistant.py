@@ -1,0 +1,125 @@
+"""What `claude_code` and `codex` have in common: one prompt, events as they come, progress, a checkpoint."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import msgspec
+
+from understudy.texts import t
+from understudy.worker.executors import KIB, Ended, Progress, Session, Start, Task
+from understudy.worker.executors.events import Events
+from understudy.worker.executors.prompt import prompt_of
+
+ANSWER_BYTES_MAX = 512 * KIB  # head and tail of what is longer
+DID_MAX = 50  # things done that a checkpoint keeps
+DID_CHARS_MAX = 200
+PROBE_ERRORS = 2_000
+
+
+class Checkpoint(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a run leaves to the next attempt, as JSON text: a session, good on its machine only, and what was done."""
+
+    executor: str
+    machine: str = ""
+    session: str = ""
+    counters: dict[str, int] = {}
+    did: tuple[str, ...] = ()
+
+
+def checked_prompt(task: Task, start: Start) -> bytes:
+    """The prompt for an assistant; ValueError for one that it cannot take."""
+    if not task.content.strip():
+        raise ValueError(t("executors.empty_prompt"))
+    if "\0" in task.content:
+        raise ValueError(t("executors.nul_in_prompt"))
+    return prompt_of(task, with_context=start.session is None, did=start.did)
+
+
+class AssistantReading(ABC):
+    """Reads one start of an assistant; the subclass knows its events."""
+
+    executor = ""
+
+    def __init__(self, start: Start) -> None:
+        self.start = start
+        self.session_id = ""
+        self.text = ""  # the last thing it said
+        self.did: list[str] = [*start.did]
+        self.has_acted = False  # a tool was used
+        self._events = Events()
+        self._began_at = 0
+        self._progress = ""
+        self._told: tuple[str, int] = ("", 0)
+
+    @abstractmethod
+    def heed(self, event: dict[str, Any]) -> None:
+        """Take one event in."""
+
+    @abstractmethod
+    def counters(self) -> dict[str, int]:
+        """Usage by session so far, where the assistant counts so."""
+
+    @abstractmethod
+    def usage(self) -> dict[str, Any] | None:
+        """What this run has used so far."""
+
+    def feed(self, chunk: bytes, at: int) -> Progress | None:
+        """Only whole events are signs of life: a run that spits bytes without end is not alive."""
+        self._began_at = self._began_at or at
+        seen = 0
+        for event in self._events.feed(chunk):
+            seen += 1
+            self.heed(event)
+        if not seen:
+            return None
+        return Progress(at=at, text=self._words(at), checkpoint=self._new_checkpoint())
+
+    def finish(self) -> None:
+        """The process is gone: what it said last counts too."""
+        for event in self._events.end():
+            self.heed(event)
+
+    def tool(self, name: str, what: str) -> None:
+        """It uses a tool."""
+        self.has_acted = True
+        line = " ".join(f"{name}: {what}".split())[:DID_CHARS_MAX]
+        self.did = [*self.did, line][-DID_MAX:]
+        self._progress = line
+
+    def note(self, words: str) -> None:
+        """Something else that is worth showing meanwhile."""
+        self._progress = words
+
+    def said(self, ended: Ended) -> str | None:
+        self.finish()
+        return self.text or None
+
+    def session(self) -> Session | None:
+        return Session(self.session_id, self.counters()) if self.session_id else None
+
+    def checkpoint(self) -> str:
+        """As the next attempt gets it."""
+        kept = Checkpoint(self.executor, self.start.machine, self.session_id, self.counters(), tuple(self.did))
+        return msgspec.json.encode(kept).decode()
+
+    def _words(self, at: int) -> str | None:
+        return f"{self._progress} · {(at - self._began_at) // 1000} s" if self._progress else None
+
+    def _new_checkpoint(self) -> str | None:
+        now = (self.session_id, len(self.did) + (hash(self.did[-1]) if self.did else 0))
+        if now == self._told or not self.session_id:
+            return None
+        self._told = now
+        return self.checkpoint()
+
+
+def answer_of(text: str) -> str:
+    """An answer as it is kept: what is too long loses its middle."""
+    raw = text.encode("utf-8", "replace")
+    if len(raw) <= ANSWER_BYTES_MAX:
+        return text
+    half = ANSWER_BYTES_MAX // 2
+    head, tail = raw[:half].decode("utf-8", "ignore"), raw[-half:].decode("utf-8", "ignore")
+    return f"{head}\n… {len(raw) - 2 * half} bytes left out …\n{tail}"

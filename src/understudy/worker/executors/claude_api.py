@@ -1,0 +1,185 @@
+"""The Claude Messages API as an executor: a prompt becomes one request, an answer one verdict; nothing is sent here.
+
+The request has no tools. It is not streamed, but a streamed answer (some gateways give one) is read all the same.
+What each error means is the table of docs/takeover.md.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from understudy.coordinator.prompts import Prompt
+from understudy.coordinator.takeover import Called
+from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
+
+BASE_URL = "https://api.anthropic.com"
+VERSION = "2023-06-01"
+OVERLOADED = 529
+SAID_CHARS_MAX = 300
+RETRY_AFTER_S_MAX = 3600
+ANSWER_CHARS_MAX = 200_000
+# by status: (kind, reason) of errors that mean the same whatever their words
+_BY_STATUS = {
+    HTTPStatus.UNAUTHORIZED: ("stop", "authentication"),
+    HTTPStatus.PAYMENT_REQUIRED: ("stop", "credit"),
+    HTTPStatus.FORBIDDEN: ("stop", "permission"),
+    HTTPStatus.NOT_FOUND: ("stop", "model"),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("failed", "too_large"),
+    HTTPStatus.TOO_MANY_REQUESTS: ("again", "rate_limited"),
+    OVERLOADED: ("again", "overloaded"),
+}
+_BY_TYPE = {
+    "authentication_error": ("stop", "authentication"),
+    "billing_error": ("stop", "credit"),
+    "permission_error": ("stop", "permission"),
+    "not_found_error": ("stop", "model"),
+    "request_too_large": ("failed", "too_large"),
+    "rate_limit_error": ("again", "rate_limited"),
+    "overloaded_error": ("again", "overloaded"),
+    "api_error": ("again", "server"),
+    "timeout_error": ("again", "server"),
+}
+# a 400 has one type for many things: (words in its message, kind, reason)
+_BY_WORDS = (
+    ("credit balance", "stop", "credit"),
+    ("usage limits", "stop", "spend_limit"),
+    ("spend limit", "stop", "spend_limit"),
+    ("prompt is too long", "failed", "too_large"),
+)
+_TRUNCATED = frozenset({"max_tokens", "model_context_window_exceeded"})
+_COMPLETE = frozenset({"end_turn", "stop_sequence"})
+
+
+class ClaudeApi(Struct, frozen=True):
+    """How to reach the service; `key` is never logged."""
+
+    key: str
+    base_url: str = BASE_URL
+
+    def request_for(self, prompt: Prompt, timeout_ms: int) -> HttpRequest:
+        """One call of the Messages API."""
+        body = {
+            "model": prompt.model,
+            "max_tokens": prompt.answer_tokens_max,
+            "system": prompt.system,
+            "messages": prompt.messages,
+        }
+        headers = (
+            ("content-type", "application/json"),
+            ("anthropic-version", VERSION),
+            ("x-api-key", self.key),
+        )
+        url = f"{self.base_url.rstrip('/')}/v1/messages"
+        return HttpRequest("POST", url, headers, msgspec.json.encode(body), timeout_ms)
+
+    @staticmethod
+    def outcome_of(answer: HttpAnswer | NoAnswer) -> Called:
+        """What an answer means. Where nobody can know whether it is billed, it counts as billed."""
+        if isinstance(answer, NoAnswer):
+            billed = "unknown" if answer.was_sent else "nothing"
+            return Called("again", "no_answer", said=answer.reason[:SAID_CHARS_MAX], billed=billed)
+        if answer.status != HTTPStatus.OK:
+            return _refused(answer)
+        if "event-stream" in answer.headers.get("content-type", ""):
+            return _read(_gathered(answer.body))
+        return _read(_object(answer.body))
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        decoded = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+    return decoded if isinstance(decoded, dict) else {}
+
+
+def _refused(answer: HttpAnswer) -> Called:
+    """An error status; it is not billed."""
+    body = _object(answer.body)
+    error = body.get("error")
+    error = error if isinstance(error, dict) else {}
+    said = str(error.get("message", ""))[:SAID_CHARS_MAX]
+    details = error.get("details")
+    if isinstance(details, dict) and details.get("error_code") == "enforced_spend_limit_reached":
+        return Called("stop", "spend_limit", said=said)
+    for words, kind, reason in _BY_WORDS:
+        if answer.status == HTTPStatus.BAD_REQUEST and words in said.lower():
+            return Called(kind, reason, said=said)
+    if answer.status in _BY_STATUS:
+        kind, reason = _BY_STATUS[answer.status]
+        return Called(kind, reason, said=said, wait_ms=_retry_after_ms(answer))
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status == HTTPStatus.REQUEST_TIMEOUT:
+        return Called("again", "server", said=said, wait_ms=_retry_after_ms(answer))
+    return Called("stop", "request", said=said or f"HTTP {answer.status}")
+
+
+def _retry_after_ms(answer: HttpAnswer) -> int:
+    text = answer.headers.get("retry-after", "")
+    try:
+        seconds = float(text)
+    except ValueError:
+        return 0
+    return round(min(seconds, RETRY_AFTER_S_MAX) * 1000) if seconds > 0 else 0
+
+
+def _read(message: dict[str, Any]) -> Called:
+    """A message as it came with status 200: an error in it, cut short, refused, or an answer."""
+    error = message.get("error")
+    if isinstance(error, dict):
+        kind, reason = _BY_TYPE.get(str(error.get("type")), ("again", "server"))
+        return Called(kind, reason, said=str(error.get("message", ""))[:SAID_CHARS_MAX], billed="unknown")
+    tokens = _tokens(message.get("usage"))
+    stop = message.get("stop_reason")
+    text = _text(message.get("content"))
+    if tokens is None or not (stop == "refusal" or stop in _COMPLETE | _TRUNCATED):
+        return Called("again", "cut", said=f"stop_reason {stop}", billed="unknown")
+    counted = Called("answered", tokens_in=tokens[0], tokens_out=tokens[1], billed="tokens")
+    if stop == "refusal":
+        return replace(counted, kind="failed", reason="refused", said="The model refused to answer")
+    if not text.strip():
+        return replace(counted, kind="again", reason="empty", said=f"no text, stop_reason {stop}")
+    return replace(counted, text=text[:ANSWER_CHARS_MAX], is_truncated=stop in _TRUNCATED)
+
+
+def _text(content: Any) -> str:
+    """The text blocks; what the model thought is left out."""
+    blocks = content if isinstance(content, list) else []
+    return "".join(str(b.get("text", "")) for b in blocks if isinstance(b, dict) and b.get("type") == "text")
+
+
+def _tokens(usage: Any) -> tuple[int, int] | None:
+    """(in, out) as billed; None if the service did not say."""
+    if not isinstance(usage, dict):
+        return None
+    names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+    counts = [usage.get(name) or 0 for name in (*names, "output_tokens")]
+    if "output_tokens" not in usage or any(not isinstance(count, int) or count < 0 for count in counts):
+        return None
+    return sum(counts[:-1]), counts[-1]
+
+
+def _gathered(raw: bytes) -> dict[str, Any]:
+    """A stream put together; without its last event it has no stop reason, and so counts as cut."""
+    message: dict[str, Any] = {}
+    texts: list[str] = []
+    is_complete = False
+    for line in raw.split(b"\n"):
+        event = _object(line[5:]) if line.startswith(b"data:") else {}
+        kind = event.get("type")
+        if kind == "error":
+            return {"error": event.get("error") or {}}
+        if kind == "message_start" and isinstance(event.get("message"), dict):
+            message = dict(event["message"])
+        elif kind == "content_block_delta" and isinstance(event.get("delta"), dict):
+            texts.append(str(event["delta"].get("text", "")))
+        elif kind == "message_delta":
+            delta, usage = event.get("delta") or {}, event.get("usage") or {}
+            message |= {"stop_reason": delta.get("stop_reason"), "usage": {**(message.get("usage") or {}), **usage}}
+        is_complete = is_complete or kind == "message_stop"
+    message["content"] = [{"type": "text", "text": "".join(texts)}]
+    return message if is_complete else message | {"stop_reason": None}

@@ -1,0 +1,100 @@
+"""What `claude -p --output-format stream-json` says while it works."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from understudy.coordinator.prices import Price, Tokens
+from understudy.worker.executors import Start
+from understudy.worker.executors.assistant import AssistantReading
+from understudy.worker.executors.events import list_in, number_in, text_in, value_in
+from understudy.worker.executors.usage import usage_json
+
+_TOLD_BY = ("command", "file_path", "path", "pattern", "url", "query", "description", "prompt")
+
+
+class ClaudeReading(AssistantReading):
+    """Keeps the session, the last words, what was done, and the result line."""
+
+    executor = "claude_code"
+
+    def __init__(self, start: Start, prices: Mapping[str, Price]) -> None:
+        super().__init__(start)
+        self.result: dict[str, Any] | None = None
+        self.has_begun = False
+        self.model = ""
+        self.retry: dict[str, Any] = {}  # the last try of the API that failed
+        self._prices = prices
+        self._used: dict[str, Tokens] = {}  # by message: each is told several times
+
+    def heed(self, event: dict[str, Any]) -> None:
+        """One event; unknown ones are passed over."""
+        self.session_id = text_in(event, "session_id") or self.session_id
+        match event.get("type"):
+            case "system" if event.get("subtype") == "init":
+                self.has_begun = True
+                self.model = text_in(event, "model")
+                self.note("thinking")
+            case "system" if event.get("subtype") == "api_retry":
+                self.retry = event
+                self.note(f"API try {number_in(event, 'attempt')} failed ({number_in(event, 'error_status') or '–'})")
+            case "assistant":
+                self._heed_message(event)
+            case "result":
+                self.result = event
+
+    def _heed_message(self, event: dict[str, Any]) -> None:
+        message = value_in(event, "message")
+        used = value_in(message, "usage")
+        if isinstance(used, dict):
+            self._used[text_in(message, "id")] = tokens_of(used)
+        for part in list_in(message, "content"):
+            if text_in(part, "type") == "text":
+                self.text = text_in(part, "text") or self.text
+            elif text_in(part, "type") == "tool_use":
+                self.tool(text_in(part, "name"), told_by(value_in(part, "input")))
+
+    def counters(self) -> dict[str, int]:
+        """None: its `usage` is of one run, and its `total_cost_usd` is not to be trusted (facts/assistants b.1)."""
+        return {}
+
+    def usage(self) -> dict[str, Any] | None:
+        """Of the result line, else the sum of what the messages told."""
+        told = value_in(self.result, "usage")
+        used = tokens_of(told) if isinstance(told, dict) else _sum(self._used.values())
+        return usage_json(self._model(), used, self._prices)
+
+    def _model(self) -> str:
+        """The one that did most of the work, where several did."""
+        by_model = value_in(self.result, "modelUsage")
+        if self.model or not isinstance(by_model, dict) or not by_model:
+            return self.model
+        return str(max(by_model, key=lambda name: number_in(by_model[name], "outputTokens")))
+
+
+def tokens_of(used: dict[str, Any]) -> Tokens:
+    """Anthropic's names; its input tokens leave the cached ones out."""
+    return Tokens(
+        number_in(used, "input_tokens"),
+        number_in(used, "output_tokens"),
+        number_in(used, "cache_read_input_tokens"),
+        number_in(used, "cache_creation_input_tokens"),
+    )
+
+
+def told_by(given: Any) -> str:
+    """The one argument of a tool that tells most."""
+    return next((text for name in _TOLD_BY if (text := text_in(given, name))), "")
+
+
+def _sum(parts: Any) -> Tokens:
+    total = Tokens()
+    for part in parts:
+        total = Tokens(
+            total.input + part.input,
+            total.output + part.output,
+            total.cache_read + part.cache_read,
+            total.cache_write + part.cache_write,
+        )
+    return total

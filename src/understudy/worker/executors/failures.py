@@ -1,0 +1,78 @@
+"""Why an assistant failed: one table from what it says to a stable class, and what that shows about its login."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import NamedTuple
+
+from understudy.texts import t
+from understudy.worker.executors import Outcome
+
+REASON_CHARS_MAX = 1_000
+OVERLOADED = 529  # of Anthropic's API (facts/assistants b.1)
+
+
+class Failure(NamedTuple):
+    """A class; whether trying again is useless; what it shows about the login; whether nothing was done yet."""
+
+    name: str
+    is_final: bool = False
+    auth: str = ""
+
+
+_LOGGED_OUT = (
+    r"not logged in|please run /login|log ?in again|codex login|invalid.*api.?key|missing bearer|unauthorized"
+    r"|authentication|\b401\b"
+)
+_NO_CREDIT = r"credit balance|insufficient.?quota|exceeded your current quota|billing|usage limit|spend.?limit"
+# By what is said, first match wins; both assistants use the words of their APIs.
+_BY_WORDS = (
+    (r"keychain.*lock|lock.*keychain|keychain.*interaction", Failure("auth", auth="keychain_locked")),
+    (
+        r"(token|login|session|credential)s? (has |have |is |was )?expired|expired.*token",
+        Failure("auth", auth="expired"),
+    ),
+    (_LOGGED_OUT, Failure("auth", auth="logged_out")),
+    (_NO_CREDIT, Failure("credit", auth="no_credit")),
+    (r"rate.?limit|too many requests|\b429\b", Failure("rate_limited")),
+    (r"overloaded|at capacity|\b529\b|\b503\b", Failure("overloaded")),
+    (r"context window|prompt is too long|maximum context", Failure("too_long", is_final=True)),
+    (r"refus", Failure("refused", is_final=True)),
+)
+_BY_STATUS = {
+    401: Failure("auth", auth="logged_out"),
+    402: Failure("credit", auth="no_credit"),
+    403: Failure("auth", auth="logged_out"),
+    429: Failure("rate_limited"),
+    503: Failure("overloaded"),
+    529: Failure("overloaded"),  # Anthropic's own (facts/assistants b.1)
+}
+
+
+def api_failure(status: int, words: str) -> Failure:
+    """The class of an error of the API behind an assistant; `status` 0 if it is not known.
+
+    The status decides, but words tell more about a login; and a limit on spending comes as 429 too, which no
+    waiting mends.
+    """
+    said = next((f for pattern, f in _BY_WORDS if re.search(pattern, words, re.IGNORECASE | re.DOTALL)), None)
+    known = _BY_STATUS.get(status)
+    if known is None:
+        is_refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+        return said or Failure("api_error", is_final=is_refused)
+    return said if said is not None and said.auth and (known.auth or said.name == "credit") else known
+
+
+def failed(failure: Failure, cli: str, reason: str, *, is_untouched: bool = False) -> Outcome:
+    """The outcome, with a sentence for people: what it is, in the assistant's own words, and the mend."""
+    words = reason.strip()[:REASON_CHARS_MAX]
+    key = f"executors.{failure.name}"
+    return Outcome(
+        success=False,
+        error=t(key, cli=cli, reason=words or "–"),
+        failure_class=failure.name,
+        failure_final=failure.is_final,
+        auth=failure.auth,
+        is_untouched=is_untouched and bool(failure.auth),
+    )

@@ -1,0 +1,49 @@
+"""Directives as a daemon has them: what the hub offers, and what is remembered so that each is done once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+RECORDS_MAX = 32
+REPORTS_MAX = 16  # in one beat (wire limits)
+DETAIL_CHARS_MAX = 1_000
+STARTED, DONE, FAILED = "started", "done", "failed"
+
+
+class Order(msgspec.Struct, frozen=True, rename="camel"):
+    """A directive as the answer to a beat brings it; `until_ms` is elapsed time here, made from its duration."""
+
+    id: str
+    kind: str
+    version: str | None = None
+    wheel: str | None = None
+    sha256: str | None = None
+    expires_in_sec: float = 600
+    until_ms: int = 0
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What became of a directive; kept on disk."""
+
+    id: str
+    kind: str
+    state: str  # started | done | failed
+    boot_id: str  # the life that took it up
+    detail: str = ""
+    environment: str = ""  # of an update: where its version was installed
+    is_told: bool = False  # a beat that named this state was accepted
+
+
+def report_of(record: Record) -> dict[str, Any]:
+    """As a beat says it."""
+    said = {"id": record.id, "state": record.state}
+    return said | ({"detail": record.detail[:DETAIL_CHARS_MAX]} if record.detail else {})
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """What the disk keeps of directives across lives."""
+
+    records: tuple[Record, ...] = ()
+    is_held: bool = False

@@ -1,0 +1,45 @@
+"""Where a run works: the directory that its task names, and whose turn it is in it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from understudy.texts import t
+from understudy.worker.executors import Task
+from understudy.worker.executors.prompt import conversation_of
+
+ASSISTANTS = ("claude_code", "codex")  # they change files and keep sessions: one at a time
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+
+
+class Workspaces(msgspec.Struct, frozen=True):
+    """Directories; "" is none. A workspace is a directory right below `root`, made by the owner."""
+
+    root: str = ""
+    assistants: str = ""  # where an assistant works if its task names no workspace
+    commands: str = ""  # where the command works then; none: the daemon's own
+
+    def directory(self, task: Task, executor: str) -> str | None:
+        """Where this task is to be worked on; ValueError with the mend."""
+        if not task.workspace:
+            return (self.assistants if executor in ASSISTANTS else self.commands) or None
+        if not _NAME.fullmatch(task.workspace):
+            raise ValueError(t("executors.bad_workspace", name=task.workspace[:80]))
+        if not self.root:
+            raise ValueError(t("executors.no_workspaces", name=task.workspace))
+        path = Path(self.root) / task.workspace
+        if not path.is_dir():
+            raise ValueError(t("executors.no_workspace", name=task.workspace, path=path))
+        return str(path)
+
+    def turns(self, task: Task, executor: str) -> frozenset[str]:
+        """What only one run at a time may have: its workspace, and its conversation where there is a session."""
+        names = set()
+        if task.workspace or executor in ASSISTANTS:
+            names.add(f"workspace {task.workspace or ''}")
+        if executor in ASSISTANTS and (conversation := conversation_of(task)):
+            names.add(f"conversation {conversation}")
+        return frozenset(names)

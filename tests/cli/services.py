@@ -1,0 +1,78 @@
+"""A machine whose launchd or systemd is played, with real hubs and daemons on it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.cli.program import Done, understudy
+from tests.fakes.launchd import FakeLaunchd
+from tests.fakes.systemd import FakeSystemd
+
+# Read by Python before anything else: our own commands believe to be on a Mac, libraries and daemons do not.
+DARWIN = """
+import sys
+if {"service", "doctor"} & set(sys.orig_argv[2:5]):
+    import psutil, sysconfig
+    sysconfig.get_config_vars()
+    sys.platform = "darwin"
+"""
+
+
+class ServicedMachine:
+    """One person's machine: HOME, PATH with the played commands, and a shell in which `understudy` is typed."""
+
+    def __init__(self, folder: Path, system: FakeSystemd | FakeLaunchd, **environ: str) -> None:
+        self.folder = folder
+        self.system = system
+        self.home = folder / "home"
+        self.data = folder / "data"
+        self.home.mkdir(exist_ok=True)
+        self.environ = {
+            **os.environ,
+            "HOME": str(self.home),
+            "PATH": system.path,
+            "UNDERSTUDY_DATA": str(self.data),
+            "UNDERSTUDY_HEARTBEAT_INTERVAL": "500ms",
+            "UNDERSTUDY_DRAIN": "1s",
+            "UNDERSTUDY_DAEMON_ID": "mini",
+            **environ,
+        }
+        for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+            self.environ.pop(name, None)
+
+    def __call__(self, *words: str, within_s: float = 90, **environ: str) -> Done:
+        """`understudy` with these words."""
+        return understudy(*words, env={**self.environ, **environ}, cwd=self.folder, within_s=within_s)
+
+    @property
+    def unit(self) -> Path:
+        return self.home / ".config/systemd/user/understudy-daemon.service"
+
+    @property
+    def plist(self) -> Path:
+        return self.home / "Library/LaunchAgents/org.understudy.daemon.plist"
+
+
+@contextlib.contextmanager
+def on_linux(folder: Path, **environ: str) -> Iterator[ServicedMachine]:
+    """A machine with a user's systemd."""
+    with FakeSystemd(folder / "systemd", folder / "home/.config/systemd/user") as fake:
+        yield ServicedMachine(folder, fake, **environ)
+
+
+@contextlib.contextmanager
+def on_a_mac(folder: Path, **environ: str) -> Iterator[ServicedMachine]:
+    """A machine with launchd, as far as it is played: the rest of it is this one."""
+    place = folder / "darwin"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text(DARWIN)
+    with FakeLaunchd(folder / "launchd") as fake:
+        yield ServicedMachine(
+            folder,
+            fake,
+            PYTHONPATH=os.pathsep.join(filter(None, [str(place), os.environ.get("PYTHONPATH")])),
+            **environ,
+        )

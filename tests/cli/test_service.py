@@ -1,0 +1,207 @@
+"""`understudy service`: real daemons and hubs, kept by a played systemd or launchd, and seen at a real hub."""
+
+from __future__ import annotations
+
+import json
+import os
+import plistlib
+import stat
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from tests.cli.services import on_a_mac, on_linux
+from tests.hub_process import KEY, running_hub
+from tests.waiting import eventually
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    with running_hub(tmp_path_factory.mktemp("service")) as h:
+        yield h
+
+
+@pytest.fixture
+def linux(tmp_path, hub):
+    with on_linux(tmp_path, UNDERSTUDY_HUB=hub.url, UNDERSTUDY_API_KEY=KEY) as machine:
+        yield machine
+
+
+@pytest.fixture
+def mac(tmp_path, hub):
+    with on_a_mac(tmp_path, UNDERSTUDY_HUB=hub.url, UNDERSTUDY_API_KEY=KEY) as machine:
+        yield machine
+
+
+@pytest.fixture(params=["linux", "mac"])
+def machine(request):
+    return request.getfixturevalue(request.param)
+
+
+def boot_id(hub):
+    return hub.get("/api/daemons/mini")["bootId"]
+
+
+def test_a_daemon_from_install_to_uninstall(machine, hub):
+    done = machine("service", "install", "--json")
+    assert done.code == 0, done.err
+    state = json.loads(done.out)
+    assert (state["role"], state["state"]) == ("daemon", "running")
+    first = boot_id(hub)
+    assert hub.get("/api/daemons/mini")["state"] == "healthy"
+
+    assert machine("service", "status").code == 0
+    assert machine("service", "restart").code == 0
+    second = boot_id(hub)
+    assert second > first, "success is said only after a heartbeat with a new bootId"
+
+    assert machine("service", "stop").code == 0
+    assert machine("service", "status").code == 1
+    assert machine("service", "start").code == 0
+    assert boot_id(hub) > second
+
+    pid = json.loads(machine("service", "status", "--json").out)["pid"]
+    assert machine("service", "uninstall").code == 0
+    assert "not installed" in machine("service", "status").out
+    eventually(lambda: not psutil.pid_exists(pid), what="the daemon's end")
+
+
+def test_no_secret_is_in_any_file_of_the_service_or_in_ps(machine):
+    machine.environ["UNDERSTUDY_TASK_ENV_PASS"] = "GITHUB_TOKEN"
+    machine.environ["GITHUB_TOKEN"] = "ghp_0123456789abcdef"
+    done = machine("service", "install", "--json")
+    assert done.code == 0, done.err
+    state = json.loads(done.out)
+    file = machine.unit if machine.unit.exists() else machine.plist
+    for secret in (KEY, "ghp_0123456789abcdef"):
+        assert secret not in file.read_text()
+        assert secret not in " ".join(psutil.Process(state["pid"]).cmdline())
+        assert secret not in done.out + done.err
+    kept = [path for path in (machine.data / "service").rglob("*") if path.is_file()]
+    assert {path.name for path in kept} == {"api-key", "env"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o600}
+    assert KEY not in json.dumps(psutil.Process(state["pid"]).environ())
+
+
+def test_what_the_owner_lets_through_reaches_the_task(linux, hub):
+    linux.environ["UNDERSTUDY_TASK_ENV_PASS"] = "GITHUB_TOKEN"
+    linux.environ["GITHUB_TOKEN"] = "a-token-of-the-owner"
+    code = "import os; print(len(os.environ['GITHUB_TOKEN']), 'characters')"
+    assert linux("service", "install", "daemon", "--", sys.executable, "-c", code).code == 0
+    told = linux("submit", "go", "--wait")
+    assert told.out.strip() == "20 characters", told.err
+
+
+def test_dry_run_shows_it_and_does_nothing(machine):
+    done = machine("service", "install", "--dry-run")
+    assert done.code == 0
+    assert KEY not in done.out
+    assert "api-key" in done.out
+    if machine.system.names == ("launchctl",):
+        text = done.out.split("\n", 1)[1]
+        assert plistlib.loads(text[: text.index("</plist>") + 8].encode())["Label"] == "org.understudy.daemon"
+    else:
+        assert "WatchdogSec=60" in done.out
+    assert not machine.data.exists()
+    assert not machine.system.asked
+    assert not machine.unit.exists()
+    assert not machine.plist.exists()
+
+
+def test_a_key_in_the_command_is_refused(linux):
+    done = linux("service", "install", "daemon", "--", "assistant", "--key", KEY)
+    assert done.code == 2
+    assert "list of processes" in done.err
+    assert KEY not in done.err
+
+
+def test_success_is_not_said_without_a_heartbeat(tmp_path, monkeypatch):
+    """The hub is not there: the service runs, and the command says what it knows."""
+    monkeypatch.setenv("UNDERSTUDY_TEST", "1")
+    with on_linux(tmp_path, UNDERSTUDY_HUB="http://127.0.0.1:9", UNDERSTUDY_API_KEY=KEY) as machine:
+        from understudy.cli import service_proof
+
+        done = machine("service", "install", "--no-verify")
+        assert done.code == 0, done.err
+        env = json.loads(machine("service", "status", "--json").out)["env"]
+        monkeypatch.setattr(service_proof, "WITHIN_S", 0.3)
+        proof = service_proof.proof_of("daemon", env)
+        from understudy.cli.exits import ClientError
+        from understudy.daemon.service import supervisor_of
+
+        for name in ("HOME", "PATH"):
+            monkeypatch.setenv(name, machine.environ[name])
+        monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+        with pytest.raises(ClientError, match=r"no heartbeat of this start of mini.*doctor"):
+            proof.wait(supervisor_of("daemon", machine.environ))
+
+
+def test_a_daemon_that_cannot_start_is_told_with_its_log(linux):
+    done = linux("service", "install", "daemon", "--", "/nowhere/assistant")
+    assert done.code == 1
+    assert "journalctl --user -u understudy-daemon.service" in done.err
+
+
+def test_a_daemon_started_by_hand_is_named(linux):
+    with subprocess.Popen(
+        [sys.executable, "-m", "understudy", "daemon"], env=linux.environ, stderr=subprocess.PIPE
+    ) as p:
+        try:
+            lock = linux.data / "daemons/mini/lock"
+            eventually(lambda: lock.exists() and lock.read_text() == str(p.pid), what="its lock")
+            done = linux("service", "install")
+            assert done.code == 2
+            assert f"kill {p.pid}" in done.err
+        finally:
+            p.terminate()
+            p.communicate(timeout=15)
+
+
+def test_a_service_is_not_stopped_from_inside(linux, hub):
+    script = f"{sys.executable} -m understudy service restart 2>&1; true"
+    allowed = ",".join(name for name in linux.environ if name.startswith("UNDERSTUDY_") and "KEY" not in name)
+    linux.environ["UNDERSTUDY_TASK_ENV_PASS"] = f"{allowed},PYTHONPATH"
+    assert linux("service", "install", "daemon", "--", "sh", "-c", script).code == 0
+    before = boot_id(hub)
+    told = linux("submit", "go", "--wait")
+    assert "from another terminal" in told.out + told.err
+    assert boot_id(hub) == before
+
+
+def test_a_hub_as_a_service(tmp_path):
+    from tests.project.test_console import free_port
+
+    port = str(free_port())
+    with on_linux(tmp_path, UNDERSTUDY_PORT=port, ADMIN_API_KEY=KEY, UNDERSTUDY_API_KEY="usk_" + "b" * 32) as machine:
+        done = machine("service", "install", "hub", "--json")
+        assert done.code == 0, done.err
+        url = f"http://127.0.0.1:{port}"
+        shown = machine("deployments", "list", "--json", UNDERSTUDY_HUB=url)
+        assert len(json.loads(shown.out)["deployments"]) == 1
+        assert machine("service", "restart", "hub").code == 0
+        shown = machine("deployments", "list", "--json", UNDERSTUDY_HUB=url)
+        assert len(json.loads(shown.out)["deployments"]) == 2
+        kept = sorted(path.name for path in (machine.data / "service").rglob("*") if path.is_file())
+        assert kept == ["admin-api-key", "understudy-api-key"]
+        assert machine("service", "uninstall", "hub").code == 0
+        assert {"READY=1", "STOPPING=1"} <= set(machine.system.told)
+
+
+def test_a_machine_without_user_services_is_told(linux):
+    linux.system.is_there = False
+    done = linux("service", "install")
+    assert done.code == 1
+    assert "enable-linger" in done.err
+
+
+def test_a_service_that_ends_with_the_session_is_told(linux):
+    linux.system.lingers = False
+    assert "loginctl enable-linger" in linux("service", "install").err
+
+
+def test_japanese(linux):
+    done = linux("service", "status", UNDERSTUDY_LANG="ja")
+    assert "インストールされていません" in done.out
+    assert os.environ.get("UNDERSTUDY_LANG") is None

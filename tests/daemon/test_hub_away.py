@@ -1,0 +1,69 @@
+"""A daemon whose hub is out of reach says so itself, once, and once more when it is back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.live import living
+from tests.fakes.ntfy import FakeNtfy
+from tests.fakes.server import Answer, FakeServer, Received
+from tests.waiting import eventually
+from understudy.config.channels import ChannelTable
+from understudy.daemon.hub_away import HubAway
+from understudy.worker.effects import Loop, TellOwner
+
+MINUTE = 60_000
+
+
+def told(steps: Loop) -> list[str]:
+    return [effect.level for effect in steps if isinstance(effect, TellOwner)]
+
+
+@pytest.fixture
+def away() -> HubAway:
+    return HubAway(5 * MINUTE, "mini", 0)
+
+
+def test_it_is_told_once_at_the_limit_and_once_when_it_is_over(away: HubAway) -> None:
+    assert told(away.missed(5 * MINUTE - 1)) == []
+    assert told(away.missed(5 * MINUTE)) == ["critical"]
+    assert told(away.missed(50 * MINUTE)) == []
+    assert told(away.heard(51 * MINUTE)) == ["recovered"]
+    assert told(away.heard(52 * MINUTE)) == []
+    assert told(away.missed(57 * MINUTE)) == ["critical"]
+
+
+def test_a_machine_that_slept_could_not_have_heard(away: HubAway) -> None:
+    away.woke_up(600 * MINUTE)
+    assert told(away.missed(600 * MINUTE)) == []
+    assert told(away.missed(605 * MINUTE)) == ["critical"]
+
+
+def test_nothing_is_told_where_nobody_wants_it() -> None:
+    assert told(HubAway(0, "mini", 0).missed(500 * MINUTE)) == []
+
+
+class BareHub(FakeServer):
+    """Accepts every beat and has no work."""
+
+    def answer(self, request: Received) -> Answer:
+        return Answer(body={"success": True, "nextInSec": 0.1, "lost": [], "cancel": [], "directives": []})
+
+
+def test_its_own_channel_is_used_past_the_hub(tmp_path: Path) -> None:
+    with BareHub() as hub, FakeNtfy() as ntfy:
+        url = hub.url
+        hub.off()
+        ntfy.plan([503])
+        channel = ChannelTable("ntfy", "ntfy", ntfy.url, "topic", ntfy.token)
+        more = {"hub_away_ms": 400, "heartbeat_interval_ms": 100, "channels": (channel,)}
+        with living(url, tmp_path, **more) as daemon:
+            eventually(lambda: len(ntfy.messages) == 1, what="that the hub is away")
+            assert "Hub out of reach" in daemon.log
+            hub.on()
+            eventually(lambda: len(ntfy.messages) == 2, what="that it is back")
+            assert ntfy.problems == []
+            assert ntfy.token not in daemon.log
+        assert ["out of reach" in ntfy.messages[0]["title"], "back" in ntfy.messages[1]["title"]] == [True, True]

@@ -1,0 +1,170 @@
+"""Versions beside each other: what is fetched is checked before it is run, and what goes wrong changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.waiting import eventually
+from understudy import __version__
+from understudy.daemon import installation as module
+from understudy.daemon.installation import Installation, InstallError, launcher
+from understudy.worker.orders import Order
+
+NAME = "understudy-9.9.9-py3-none-any.whl"
+CONTENT = b"not really a wheel"
+SHA = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """A web server on loopback with one wheel → its URL."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / NAME).write_bytes(CONTENT)
+    handler = partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/{NAME}"
+        server.shutdown()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        """Quiet."""
+
+
+def order(wheel: str | None = None, sha256: str | None = SHA, version: str | None = None) -> Order:
+    return Order("directive-0123456789", "update", wheel=wheel, sha256=sha256, version=version)
+
+
+def refused(data: Path, wanted: Order, timeout_ms: int = 20_000, env: dict[str, str] | None = None) -> str:
+    """Why it is not installed; nothing of it is left."""
+    made = Installation(data, env if env is not None else dict(os.environ))
+    with pytest.raises(InstallError) as error:
+        made.install(wanted, timeout_ms)
+    assert list(made.environments.iterdir()) == []
+    assert [path.name for path in made.root.iterdir()] == ["environments"]
+    return error.value.message
+
+
+def test_a_wheel_from_afar_is_fetched_and_checked(served: str, tmp_path: Path) -> None:
+    assert "SHA-256" in refused(tmp_path / "data", order(served, "00" * 32))
+    right = refused(tmp_path / "data", order(served))
+    assert "SHA-256" not in right  # pip then finds that it is no zip
+    assert "pip" in right or "python" in right
+
+
+def test_a_wheel_that_is_not_there_is_said(served: str, tmp_path: Path) -> None:
+    assert "404" in refused(tmp_path / "data", order(served.replace("9.9.9", "9.9.8")))
+    assert "No such file" in refused(tmp_path / "data", order(str(tmp_path / NAME)))
+
+
+@pytest.mark.parametrize("name", ["evil.sh", "a/../../b.whl;rm", "", "x.whl%00"])
+def test_only_names_of_wheels_are_taken(tmp_path: Path, name: str) -> None:
+    assert "no name of a wheel" in refused(tmp_path / "data", order(f"http://127.0.0.1:9/{name}"))
+
+
+def test_a_wheel_has_a_limit(served: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WHEEL_BYTES_MAX", len(CONTENT) - 1)
+    assert "too large" in refused(tmp_path / "data", order(served))
+    path = tmp_path / NAME
+    path.write_bytes(CONTENT)
+    assert "larger" in refused(tmp_path / "data", order(str(path)))
+
+
+def test_a_version_that_no_index_has_is_said(tmp_path: Path) -> None:
+    env = {**os.environ, "PIP_NO_INDEX": "1"}
+    assert "failed" in refused(tmp_path / "data", order(version="99.0"), env=env)
+
+
+def test_what_takes_too_long_is_killed_with_all_that_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker = f"sleep {time.monotonic_ns()}"
+    slow = [sys.executable, "-c", f"import subprocess; subprocess.run(['sh', '-c', '{marker}; :'])"]
+    monkeypatch.setattr(module, "_pip", lambda: slow)
+    assert "in time" in refused(tmp_path / "data", order(version="1"), timeout_ms=700)
+    eventually(lambda: not any(marker in " ".join(_argv(p)) for p in psutil.process_iter()), within_s=5)
+
+
+def _argv(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def test_an_installer_sees_no_secret_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tmp_path / "told"
+    monkeypatch.setattr(module, "_pip", lambda: ["/bin/sh", "-c", f"env > {told}; exit 1"])
+    env = {**os.environ, "UNDERSTUDY_API_KEY": "usk_secret", "PIP_INDEX_URL": "https://index.example"}
+    refused(tmp_path / "data", order(version="1"), env=env)
+    assert "usk_secret" not in told.read_text()
+    assert "PIP_INDEX_URL=https://index.example" in told.read_text()
+
+
+def test_nothing_is_installed_once_the_daemon_is_stopped(tmp_path: Path) -> None:
+    made = Installation(tmp_path)
+    made.stop()
+    with pytest.raises(InstallError, match="stopped"):
+        made.install(order(version="1"), 5_000)
+
+
+# ---- what a service starts
+
+
+def test_the_launcher_starts_what_is_installed_as_long_as_there_was_no_update(tmp_path: Path) -> None:
+    path = launcher(tmp_path)
+    assert path == tmp_path / "daemon/current/bin/understudy"
+    assert subprocess.check_output([path, "--version"], text=True) == f"understudy {__version__}\n"
+    assert launcher(tmp_path) == path
+    assert stat.S_IMODE((tmp_path / "daemon/environments").stat().st_mode) == 0o700
+
+
+def test_the_launcher_is_mended_if_what_it_names_is_gone(tmp_path: Path) -> None:
+    made = Installation(tmp_path)
+    made.launcher()
+    environment(made, "gone")
+    made.switch(made.environments / "gone")
+    (made.environments / "gone/bin/understudy").unlink()
+    assert made.launcher().exists()
+
+
+def environment(made: Installation, name: str, age_s: float = 0) -> None:
+    path = made.environments / name / "bin" / "understudy"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    os.utime(path.parents[1], (1_700_000_000 - age_s,) * 2)
+
+
+def test_switching_tells_what_was_current(tmp_path: Path) -> None:
+    made = Installation(tmp_path)
+    made.launcher()
+    environment(made, "new")
+    assert made.switch(made.environments / "new") == "original"
+    assert made.switch(made.environments / "original") == "new"
+
+
+def test_two_environments_are_kept_and_none_that_was_taken_back(tmp_path: Path) -> None:
+    made = Installation(tmp_path)
+    made.launcher()
+    for name, age_s in (("a", 50), ("b", 40), ("c", 30), ("d", 20)):
+        environment(made, name, age_s)
+    environment(made, "9.9.9-0123456789AB")
+    made.prune("a", ["directive-0123456789AB"])
+    assert {path.name for path in made.environments.iterdir()} == {"original", "a", "d"}
+    made.prune("d")
+    assert {path.name for path in made.environments.iterdir()} == {"original", "a", "d"}

@@ -1,0 +1,250 @@
+"""What whoever asked is told: begun, how far it is, one answer; in the place of origin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests.hub.desk import Desk, beat, bench_with, live, rows
+from understudy.coordinator.actions import Event
+from understudy.coordinator.answers import tell_answer
+from understudy.coordinator.notices import Outbox
+from understudy.coordinator.nouns import Now, Task
+from understudy.coordinator.routes import Routes
+from understudy.errors import BadRequestError
+from understudy.hub.claims import Claim
+from understudy.hub.enqueue import Enqueue
+from understudy.hub.leases import Renew
+from understudy.hub.outbox import Settle, Take
+from understudy.hub.owners import Steer
+from understudy.hub.results import Report
+from understudy.notify.base import Sent
+from understudy.wire.tasks import ClaimBody, EnqueueBody, FailureBody, RenewBody, ResultBody
+
+PLACE = {"channel": "ops", "chat": "C1", "thread": "17.5"}
+
+
+class Asker:
+    """Somebody who asks one thing, and a worker that does it."""
+
+    def __init__(self, reply_to: Any = PLACE, content: str = "How are you?", default: str = "", **more: Any) -> None:
+        self.bench = bench_with(reply_to=default, **more)
+        self.desk = Desk(self.bench)
+        self.token = 0
+        (answer,) = self.bench.ask(Enqueue([EnqueueBody(content, reply_to=reply_to)], ["t1"], "key"))
+        assert not isinstance(answer, BaseException), answer
+
+    def claim(self) -> None:
+        beat(self.bench)
+        (answer,) = self.bench.ask(Claim(ClaimBody(worker_id="mini", daemon_id="mini", boot_id="b1"), "mini"))
+        self.token = answer["lease"]["token"]
+
+    def progress(self, text: str) -> None:
+        self.bench.ask(Renew("t1", RenewBody(worker_id="mini", token=self.token, progress=text)))
+
+    def report(self, success: bool = True, output: Any = "Fine.", **more: Any) -> Any:
+        body = ResultBody(success=success, token=self.token, worker_id="mini", output=output, **more)
+        return self.bench.ask(Report("t1", body))[0]
+
+    def wait(self, ms: int) -> None:
+        live(self.bench, ms, self.desk)
+
+    @property
+    def said(self) -> list[tuple[str, str]]:
+        return [(message.kind, message.text) for message in self.desk.got if message.kind != "notice"]
+
+
+def test_a_quick_task_is_one_answer_in_the_thread_of_origin():
+    asker = Asker()
+    asker.claim()
+    asker.report()
+    asker.wait(8_000)
+    (message,) = asker.desk.got
+    assert (message.kind, message.text, message.chat, message.thread) == ("answer", "Fine.", "C1", "17.5")
+    assert message.title == ""  # the thread shows what was asked
+
+
+def test_a_longer_task_has_one_message_that_changes_and_then_an_answer():
+    asker = Asker()
+    asker.claim()
+    asker.wait(2_000)
+    asker.progress("reading")
+    asker.wait(1_000)
+    asker.progress("writing")
+    asker.wait(3_000)
+    asker.report()
+    asker.wait(4_000)
+    assert asker.said == [
+        ("progress", "Working on it (mini) …"),
+        ("progress", "Working on it …\nwriting"),
+        ("answer", "Fine."),
+        ("progress", "Done."),
+    ]
+    assert [message.edits for message in asker.desk.got] == ["", "ref-1", "", "ref-1"]
+
+
+def test_progress_changes_its_message_at_most_every_three_seconds():
+    asker = Asker()
+    asker.claim()
+    for step in range(30):
+        asker.progress(f"step {step}")
+        asker.wait(1_000)
+    assert 9 <= len(asker.desk.got) <= 11
+
+
+def test_where_a_message_cannot_be_changed_only_its_first_and_the_answer_are_sent():
+    asker = Asker()
+    asker.desk.says.append(Sent(""))
+    asker.claim()
+    asker.wait(2_000)
+    asker.progress("reading")
+    asker.wait(5_000)
+    asker.report()
+    asker.wait(5_000)
+    assert [kind for kind, _ in asker.said] == ["progress", "answer"]
+    assert {row.state for row in rows(asker.bench)} == {"sent"}
+
+
+def test_a_failure_is_told_with_its_reason():
+    asker = Asker()
+    asker.claim()
+    asker.report(success=False, output=None, error="the tests are red", failure=FailureBody("failed", final=True))
+    asker.wait(1_000)
+    assert asker.said == [("answer", "This did not work: the tests are red")]
+    assert asker.desk.got[0].level == "warning"
+
+
+def test_a_cancelled_task_is_told():
+    asker = Asker()
+    asker.bench.ask(Steer("cancel", "t1", "me"))
+    asker.wait(1_000)
+    assert asker.said == [("answer", "This was cancelled.")]
+
+
+def test_the_answer_is_told_once_however_often_its_result_comes():
+    asker = Asker()
+    asker.claim()
+    for _ in range(3):
+        asker.report()
+    asker.wait(1_000)
+    asker.report()
+    asker.wait(10_000)
+    assert [text for kind, text in asker.said if kind == "answer"] == ["Fine."]
+
+
+def test_a_retry_has_its_own_answer():
+    asker = Asker()
+    asker.bench.ask(Steer("cancel", "t1", "me"))
+    asker.wait(1_000)
+    asker.bench.ask(Steer("retry", "t1", "me"))
+    asker.claim()
+    asker.report()
+    asker.wait(1_000)
+    assert [text for _, text in asker.said] == ["This was cancelled.", "Fine."]
+
+
+def test_what_was_given_up_and_finished_after_all_changes_its_answer():
+    asker = Asker()
+    for _ in range(5):  # lost each time: the daemon is started anew
+        asker.claim()
+        asker.wait(31_000)
+    assert [text for _, text in asker.said][-1] == "Failed."
+    given_up = next(message for message in asker.desk.got if message.kind == "answer")
+    asker.report()
+    asker.wait(5_000)
+    answers = [message for message in asker.desk.got if message.kind == "answer"]
+    assert [message.text for message in answers] == [
+        "This did not work: poison: lost 5 times without a result",
+        "Fine.",
+    ]
+    assert answers[1].edits
+    assert given_up.key == answers[1].key
+
+
+def test_the_answer_of_a_default_place_says_what_was_asked():
+    asker = Asker(None, default='{"channel":"ops"}')
+    asker.claim()
+    asker.report()
+    asker.wait(1_000)
+    (message,) = asker.desk.got
+    assert (message.title, message.text, message.chat) == ("How are you?", "Fine.", "")
+
+
+def test_a_task_without_a_place_is_told_nowhere():
+    asker = Asker(None)
+    asker.claim()
+    asker.progress("x")
+    asker.report()
+    asker.wait(5_000)
+    assert rows(asker.bench) == []
+
+
+@pytest.mark.parametrize(
+    ("output", "text"),
+    [
+        ("", "Done, without any words."),
+        (None, "Done, without any words."),
+        ({"text": "from an object"}, "from an object"),
+        (["a", 1], '[\n  "a",\n  1\n]'),
+    ],
+)
+def test_any_output_is_told_as_text(output, text):
+    asker = Asker()
+    asker.claim()
+    asker.report(output=output)
+    asker.wait(1_000)
+    assert asker.said == [("answer", text)]
+
+
+def test_a_long_answer_has_a_link_to_the_whole():
+    asker = Asker(public_url="https://hub.example")
+    asker.claim()
+    asker.report(output="x" * 100_000)
+    asker.wait(1_000)
+    (message,) = asker.desk.got
+    assert message.link_full.startswith("https://hub.example/l/usl_")
+    assert len(message.text) == 100_000  # each channel cuts by its own limits
+
+
+@pytest.mark.parametrize("reply_to", ["ops", "ops:C1", "ops:C1:17.5", {"channel": "ops", "chat": 7}])
+def test_a_place_may_be_written_shortly(reply_to):
+    asker = Asker(reply_to)
+    asker.claim()
+    asker.report()
+    asker.wait(1_000)
+    assert len(asker.desk.got) == 1
+
+
+@pytest.mark.parametrize(
+    "reply_to", ["slack", "slack:C1", {"chat": "C1"}, {"channel": "ops", "chat": ["x"]}, {"channel": "x" * 300}]
+)
+def test_a_place_that_this_hub_does_not_have_is_refused(reply_to):
+    bench = bench_with()
+    (refused,) = bench.ask(Enqueue([EnqueueBody("x", reply_to=reply_to)], ["t1"], "key"))
+    assert isinstance(refused, BadRequestError)
+    assert refused.fields["details"][0].startswith("replyTo.")
+
+
+def test_progress_that_comes_while_its_message_is_sent_is_not_lost():
+    asker = Asker()
+    asker.claim()
+    asker.bench.pass_time(2_000)
+    (parcel,) = asker.bench.ask(Take("ops"))
+    asker.progress("half way")
+    asker.bench.ask(Settle(parcel.notice, Sent("ref")))
+    asker.wait(4_000)
+    assert asker.said == [("progress", "Working on it …\nhalf way")]
+    assert asker.desk.got[0].edits == "ref"
+
+
+def test_the_same_event_again_adds_nothing():
+    box = Outbox(Routes(("ops",)), Now(1, 1), (), {})
+    task = Task("t1", reply_to='{"channel":"ops"}', token=5)
+    event = Event(1, "info", "task.done", "TaskQueue", "m", {"taskId": "t1"}, "t1")
+    tell_answer(box, event, task)
+    (row,) = box.changed.values()
+    later = Outbox(Routes(("ops",)), Now(9, 9), (replace(row, state="sent"),), {})
+    tell_answer(later, event, task)
+    assert later.changed == {}

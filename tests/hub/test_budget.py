@@ -1,0 +1,250 @@
+"""What takeover spends is reserved before and settled after each call: never over, and what is left is exact."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+
+import pytest
+
+from tests.hub.standing_in import StandIn
+from understudy.coordinator.prices import Price
+from understudy.coordinator.takeover import Called
+from understudy.hub.alarm import Ring
+from understudy.hub.calls import CutCalls, Job, Nothing, Reserve
+from understudy.hub.memory import SaveMemory
+from understudy.store.sqlite import SqliteStore
+from understudy.wire.memory import MemorySaveBody
+
+CUT = Called("again", "no_answer", billed="unknown")
+WORST = 6_000  # about what one call of these tests reserves
+
+
+@pytest.fixture
+def standing_in():
+    with contextlib.ExitStack() as stack:
+
+        def make(**decided):
+            bench = StandIn(**decided)
+            stack.callback(bench.store.close)
+            return bench
+
+        yield make
+
+
+def reserved(hub):
+    return [call.reserved_micro_usd for call in hub.calls() if not call.settled_at]
+
+
+def test_a_call_reserves_its_worst_case_and_settles_what_it_cost(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.lose_daemon()
+    job = hub.job()
+    (worst,) = reserved(hub)
+    sent = sum(len(m["content"][0]["text"]) for m in job.prompt.messages) + len(job.prompt.system)
+    assert worst == sent + 16 + 64 + 1000 * 5  # a token a byte, and 1,000 of the answer at 5
+    hub.settle(job)
+    assert (reserved(hub), hub.spent("day"), hub.spent("month"), hub.done().spent_micro_usd) == ([], 150, 150, 150)
+
+
+@pytest.mark.parametrize(("limit", "kind"), [("day_micro_usd", "day"), ("month_micro_usd", "month")])
+def test_no_call_is_made_that_the_budget_could_not_bear(standing_in, limit, kind):
+    hub = standing_in(**{limit: 2 * 7_000})
+    for n in range(4):
+        hub.enqueue(f"t{n}")
+    hub.lose_daemon()
+    hub.job()
+    hub.settle(hub.job(), CUT)  # the first is still open: what it may cost counts
+    hub.pass_time(11_000)
+    assert hub.reserve() == Nothing("budget")
+    assert hub.spent(kind) + sum(reserved(hub)) <= 14_000
+    (told,) = hub.events("budget.spent")
+    assert (told["period"], told["limitUsd"]) == (kind, 0.014)
+    assert {kept["reason"] for kept in hub.events("takeover.kept")} <= {"budget"}
+    hub.look()
+    assert "budget" in {kept["reason"] for kept in hub.events("takeover.kept")}
+
+
+def test_the_budget_of_one_task_is_its_own(standing_in):
+    hub = standing_in(task_micro_usd=13_000)
+    hub.enqueue("a")
+    hub.lose_daemon()
+    hub.settle(hub.job(), CUT)
+    hub.pass_time(11_000)
+    hub.settle(hub.job(), CUT)
+    hub.pass_time(21_000)
+    hub.enqueue("b")
+    assert hub.job().task_id == "b"
+    (refused,) = hub.events("takeover.refused")
+    assert (refused["taskId"], refused["reason"]) == ("a", "too_dear")
+
+
+def test_a_long_conversation_is_cut_to_what_the_task_may_cost_and_the_question_never(standing_in):
+    hub = standing_in(task_micro_usd=10_000)
+    for n in range(20):
+        hub.ask(SaveMemory(MemorySaveBody(user_id="u", channel="c", role="user", content="x" * 3_000), f"m{n}"))
+        hub.clock.advance(10)
+    question = "y" * 2_000
+    hub.enqueue(content=question, conversation={"channel": "c", "user_id": "u"})
+    hub.lose_daemon()
+    job = hub.job()
+    texts = [block["text"] for message in job.prompt.messages for block in message["content"]]
+    assert texts[-1] == question
+    assert sum(reserved(hub)) <= 10_000
+
+
+def test_half_most_and_all_are_told_once_a_period(standing_in):
+    hub = standing_in(day_micro_usd=60_000, month_micro_usd=10_000_000)
+    hub.lose_daemon()
+    for n in range(70):
+        hub.enqueue(f"t{n}")
+        job = hub.reserve()
+        if not isinstance(job, Job):
+            break
+        hub.settle(job, Called("answered", text="x", tokens_in=0, tokens_out=200, billed="tokens"))
+    told = [name for name in hub.names() if name.startswith("budget.")]
+    assert told == ["budget.half", "budget.most", "budget.spent"]
+    hub.pass_time(3_600_000)
+    assert hub.reserve() == Nothing("budget")
+    assert [name for name in hub.names() if name.startswith("budget.")] == told
+
+
+def test_a_new_day_begins_with_nothing_spent(standing_in):
+    hub = standing_in(day_micro_usd=7_000)
+    hub.enqueue("a")
+    hub.enqueue("b")
+    hub.lose_daemon()
+    hub.settle(hub.job(), CUT)
+    hub.pass_time(11_000)
+    assert hub.reserve() == Nothing("budget")
+    month = hub.spent("month")
+    hub.clock.advance(86_400_000)
+    hub.pass_time(31_000)
+    hub.settle(hub.job())
+    assert (hub.spent("day"), hub.spent("month")) == (150, month + 150)
+
+
+def test_calls_a_minute_and_at_once_are_bounded(standing_in):
+    hub = standing_in(calls_a_minute=3, calls_at_once=2)
+    for n in range(6):
+        hub.enqueue(f"t{n}")
+    hub.lose_daemon()
+    jobs = [hub.job(), hub.job()]
+    assert hub.reserve() == Nothing("busy")
+    for job in jobs:
+        hub.settle(job)
+    hub.settle(hub.job())
+    paced = hub.reserve()
+    assert (paced.reason, 0 < paced.pause_ms <= 60_000) == ("pace", True)
+    hub.pass_time(paced.pause_ms)
+    assert isinstance(hub.reserve(), Job)
+
+
+def test_two_reservations_of_one_batch_see_each_other(standing_in):
+    hub = standing_in(day_micro_usd=7_000)
+    hub.enqueue("a")
+    hub.enqueue("b")
+    hub.lose_daemon()
+    hub.look()
+    first, second = hub.ask(Reserve("hub/test"), Reserve("hub/test"))
+    assert (first.task_id, second) == ("a", Nothing("budget"))
+
+
+def test_a_free_price_costs_nothing(standing_in):
+    hub = standing_in(price=Price(0, 0), day_micro_usd=0, month_micro_usd=0, task_micro_usd=0)
+    hub.enqueue()
+    hub.lose_daemon()
+    hub.settle(hub.job())
+    assert (hub.spent(), hub.result().success) == (0, 1)
+
+
+class Service:
+    """What the calls of a campaign really cost, on the other side."""
+
+    def __init__(self, seed):
+        self.chance = random.Random(seed)
+        self.billed = 0
+
+    def call(self, job):
+        """Answer it somehow; the bill is written whether or not the answer arrives."""
+        tokens_in = self.chance.randint(1, job.prompt.worst_tokens.input)
+        tokens_out = self.chance.randint(1, job.prompt.answer_tokens_max)
+        kind = self.chance.random()
+        if kind < 0.1:
+            return Called("again", "overloaded")
+        self.billed += tokens_in + 5 * tokens_out
+        if kind < 0.2:
+            return CUT
+        return Called("answered", text="x", tokens_in=tokens_in, tokens_out=tokens_out, billed="tokens")
+
+
+def test_a_thousand_tasks_with_crashes_in_the_middle_never_exceed_a_small_budget(tmp_path):
+    """A real file; each crash drops everything but the file: calls on their way are lost, or lost only to us."""
+    limit, path = 2_000_000, tmp_path / "hub.db"
+    decided = {"day_micro_usd": limit, "month_micro_usd": 10 * limit, "task_micro_usd": 20_000, "calls_at_once": 3}
+    service = Service(4)
+    hub = StandIn(SqliteStore(path), **decided)
+    for n in range(1_000):
+        hub.enqueue(f"t{n:04}")
+    hub.lose_daemon()
+    crashes = 0
+    for _turn in range(3_000):
+        under_way = []
+        while isinstance(job := hub.reserve(tells=False), Job):
+            under_way.append((job, service.call(job)))
+        _check(hub, limit)
+        if isinstance(job, Nothing) and job.reason == "budget" and not under_way:
+            break
+        if service.chance.random() < 0.05 and under_way:
+            crashes += 1
+            hub = _crashed(hub, path, decided)
+        else:
+            for job, called in under_way:
+                hub.settle(job, called)
+        for _ in range(3):  # less than a gap each
+            hub.clock.advance(1_900)
+            hub.ask(Ring())
+    assert crashes >= 5
+    assert reserved(hub) == []
+    calls = hub.calls()
+    assert hub.spent("day") == sum(call.spent_micro_usd for call in calls if call.settled_at)
+    assert service.billed <= hub.spent("day") <= limit
+    assert limit - hub.spent("day") < WORST + 1_000  # it went on until not one call more could be borne
+    answered = sum(call.outcome == "answered" for call in calls)
+    done = hub.store.read(lambda tx: tx.task_counts())["done"]
+    assert answered == done > 100
+    hub.store.close()
+
+
+def _check(hub, limit):
+    assert hub.spent("day") + sum(reserved(hub)) <= limit
+
+
+def _crashed(hub, path, decided):
+    clock, seq = hub.clock, hub._seq
+    hub.store.close()
+    again = StandIn(SqliteStore(path), **decided)
+    again.clock = again.engine.clock = clock
+    again.ids._clock = clock
+    again.ids._random_bits = hub.ids._random_bits
+    again._seq = seq
+    again.ask(CutCalls("hub/test"))
+    return again
+
+
+def test_a_clock_that_goes_back_to_yesterday_finds_what_was_spent_then(standing_in):
+    hub = standing_in()
+    hub.enqueue("a")
+    hub.enqueue("b")
+    hub.lose_daemon()
+    hub.settle(hub.job())
+    hub.clock.jump(86_400_000)
+    hub.pass_time(31_000)
+    hub.settle(hub.job())
+    assert hub.spent("day") == 150
+    hub.clock.jump(-86_400_000)
+    hub.enqueue("c")
+    hub.pass_time(31_000)
+    hub.settle(hub.job())
+    assert (hub.spent("day"), hub.spent("month")) == (300, 450)

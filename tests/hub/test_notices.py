@@ -1,0 +1,324 @@
+"""Which notices an incident makes, when they are sent, and when they are not worth sending any more."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tests.hub.desk import DOWN_MS, LATE_MS, Desk, beat, bench_with, live, rows
+from understudy.coordinator.actions import Event
+from understudy.coordinator.notices import LOUD, STORY, UNTOLD, is_told
+from understudy.coordinator.routes import Maintenance, Route
+from understudy.hub.alarm import Ring
+from understudy.hub.incidents import Acknowledge, Snooze
+from understudy.hub.registry import Forget, Pause
+from understudy.notify.base import Refused
+
+HOUR = 3_600_000
+
+
+def daily(start: str, end: str, zone: str = "UTC") -> str:
+    return msgspec.json.encode([{"from": start, "to": end, "tz": zone}]).decode()
+
+
+def test_an_incident_is_one_warning_one_critical_and_one_recovered():
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, 60_000, desk)
+    assert [(m.level, m.title) for m in desk.got] == [("warning", "mini is late"), ("critical", "mini is down")]
+    beat(bench)
+    live(bench, 5_000, desk, daemons=("mini",))
+    assert [(m.level, m.title) for m in desk.got[2:]] == [("recovered", "mini is back")]
+    assert desk.got[2].edits == "ref-2"  # the critical message becomes the recovered one
+    assert dict(desk.got[2].facts)["Length"] == "1 min"
+    assert dict(desk.got[2].facts)["Missed heartbeats"] == "59"
+    live(bench, 60_000, desk, daemons=("mini",))
+    assert len(desk.got) == 3
+
+
+def test_a_notice_is_committed_with_the_change_that_caused_it():
+    bench = bench_with()
+    beat(bench)
+    bench.pass_time(LATE_MS - 1)
+    assert rows(bench) == []
+    bench.clock.advance(1)
+    bench.ask(Ring())
+    assert [(row.cause, row.state, row.next_at) for row in rows(bench)] == [
+        ("daemon.late", "waiting", bench.clock.now_ms())
+    ]
+
+
+def test_a_hub_without_channels_keeps_no_notices(hub):
+    beat(hub)
+    hub.pass_time(600_000)
+    assert [event["daemonId"] for event in hub.events("daemon.down")] == ["mini"]
+    assert rows(hub) == []
+
+
+def test_a_notice_tells_what_its_reader_needs():
+    bench = bench_with(public_url="https://hub.example", zone="Asia/Tokyo")
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, DOWN_MS, desk)
+    critical = desk.got[1]
+    facts = dict(critical.facts)
+    assert facts["Last sign of life"].endswith("JST (20 s ago)")
+    assert facts["Running"] == "nothing"
+    assert facts["Waiting in the queue"] == "0"
+    assert "CRITICAL: daemon mini unresponsive" in critical.text  # the last events of its story
+    assert critical.about.startswith("incident-")
+    assert [url.partition("/l/")[0] for _, url in critical.links] == ["https://hub.example"] * 3
+
+
+def test_notices_are_written_in_the_language_of_their_channel():
+    bench = bench_with(targets=("ops", "家"))
+    desks = Desk(bench), Desk(bench, "家", "ja")
+    beat(bench)
+    live(bench, LATE_MS, *desks)
+    assert [desk.titles for desk in desks] == [["mini is late"], ["mini の応答が遅れています"]]
+
+
+# ---- routes
+
+
+def test_routes_choose_by_level_and_daemon():
+    bench = bench_with(
+        Route(("pager",), "critical"),
+        Route(("home",), daemons=("mini", "mac*")),
+        Route(("office",), daemons=("rack-*",)),
+        targets=("pager", "home", "office"),
+    )
+    for daemon in ("mini", "rack-1"):
+        beat(bench, daemon)
+    bench.pass_time(DOWN_MS)
+    told = {(row.target, row.daemon_id, row.level) for row in rows(bench)}
+    assert told == {
+        ("home", "mini", "warning"),
+        ("home", "mini", "critical"),
+        ("office", "rack-1", "warning"),
+        ("office", "rack-1", "critical"),
+        ("pager", "mini", "critical"),
+        ("pager", "rack-1", "critical"),
+    }
+
+
+def test_what_ends_within_the_delay_is_not_told():
+    bench = bench_with(Route(("ops",), delay_ms=60_000))
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, DOWN_MS + 30_000, desk)
+    beat(bench)
+    live(bench, 120_000, desk, daemons=("mini",))
+    assert desk.got == []
+    assert {row.state for row in rows(bench)} == {"folded"}
+    live(bench, DOWN_MS + 60_000, desk)
+    assert desk.titles == ["mini is late", "mini is down"]  # both lasted long enough
+
+
+def test_quiet_hours_hold_what_is_not_critical_in_the_owners_zone():
+    # the clock of these tests begins at 02:40 UTC, which is 11:40 in Tokyo
+    bench = bench_with(Route(("ops",), quiet=daily("11:00", "12:00", "Asia/Tokyo")))
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, LATE_MS, desk)
+    held = rows(bench)[0]
+    assert (desk.got, held.state, held.next_at % HOUR) == ([], "waiting", 0)
+    live(bench, DOWN_MS - LATE_MS, desk)
+    assert desk.titles == ["mini is down"]
+    assert rows(bench)[0].state == "folded"  # the critical message says it all
+
+
+def test_maintenance_holds_everything_until_it_is_over():
+    bench = bench_with(maintenance=(Maintenance(("mini",), daily("02:00", "02:41")),))
+    desk = Desk(bench)
+    beat(bench)
+    beat(bench, "other")
+    live(bench, DOWN_MS, desk)
+    assert [m.title for m in desk.got] == ["other is late", "other is down"]
+    live(bench, 60_000, desk)
+    assert desk.titles[2:] == ["mini is down"]
+
+
+# ---- reminders, acknowledge, snooze
+
+
+def reminded() -> tuple:
+    bench = bench_with(Route(("ops",), remind_ms=60_000))
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, DOWN_MS, desk)
+    (incident,) = {row.incident_id for row in rows(bench)}
+    return bench, desk, incident
+
+
+def test_reminders_come_until_somebody_acknowledges():
+    bench, desk, incident = reminded()
+    live(bench, 120_000, desk)
+    assert desk.titles[2:] == ["mini is still down", "mini is still down"]
+    bench.ask(Acknowledge(incident, "me"))
+    live(bench, 120_000, desk)
+    assert len(desk.got) == 4
+    beat(bench)
+    live(bench, 1_000, desk)
+    assert desk.titles[4:] == ["mini is back"]
+    assert desk.got[4].edits == "ref-2"
+
+
+def test_a_snoozed_incident_is_silent_for_as_long():
+    bench, desk, incident = reminded()
+    bench.ask(Snooze(incident, 180_000, "me"))
+    live(bench, 179_000, desk)
+    assert len(desk.got) == 2
+    live(bench, 2_000, desk)
+    assert desk.titles[2:] == ["mini is still down"]
+
+
+def test_nobody_is_reminded_of_what_is_over():
+    bench, desk, _ = reminded()
+    beat(bench)
+    live(bench, 120_000, desk, daemons=("mini",))
+    assert desk.titles[2:] == ["mini is back"]
+
+
+# ---- storms and flapping
+
+
+def test_more_than_five_at_once_are_one_message_that_names_each():
+    bench = bench_with()
+    desk = Desk(bench)
+    names = [f"mini-{n}" for n in range(8)]
+    for name in names:
+        beat(bench, name)
+    live(bench, LATE_MS, desk)
+    (storm,) = desk.got
+    assert storm.title == "9 notices at once"  # the eight, and that the network is suspect
+    assert all(f"WARNING: {name} is late" in storm.text for name in names)
+    members = [row for row in rows(bench) if row.cause == "daemon.late"]
+    assert {(row.state, row.folded_into, row.ref) for row in members} == {("sent", storm.key, "ref-1")}
+    for name in names:
+        beat(bench, name)
+    live(bench, 40_000, desk, daemons=tuple(names))
+    assert [m.title for m in desk.got[1:]] == ["8 notices at once"]
+    assert desk.got[1].level == "recovered"
+
+
+def test_five_are_five_messages_and_the_sixth_waits_for_the_end_of_the_window():
+    bench = bench_with(targets=("ops",))
+    desk = Desk(bench)
+    for n in range(2):
+        beat(bench, f"mini-{n}")
+    live(bench, 8_000, desk)
+    beat(bench, "third")  # not three within 30 s of each other at first
+    live(bench, DOWN_MS - 8_000, desk)
+    assert len(desk.got) == 5 if rows(bench, cause="hub.suspect") else 4
+    live(bench, 8_000, desk)
+    late = [m for m in desk.got if "third" in m.text or "third" in m.title]
+    assert len(desk.got) == 5
+    live(bench, 30_000, desk)
+    assert any("third is down" in f"{m.title} {m.text}" for m in desk.got)
+    assert late
+
+
+def test_flapping_is_told_once_with_a_digest_when_it_is_calm():
+    bench = bench_with()
+    desk = Desk(bench)
+    for _ in range(6):
+        beat(bench)
+        live(bench, LATE_MS + 2_000, desk)
+        beat(bench)
+        live(bench, 60_000, desk, daemons=("mini",))
+    assert desk.titles == ["mini is late", "mini is back"] * 3 + ["mini comes and goes"]
+    live(bench, 1_900_000, desk, daemons=("mini",))
+    assert desk.titles[7:] == ["mini has been calm again"]
+    assert "6 times" in desk.got[7].text
+    live(bench, DOWN_MS, desk)
+    assert desk.got[8].level == "warning"
+
+
+def test_a_flapping_daemon_that_is_down_is_told_all_the_same():
+    bench = bench_with()
+    desk = Desk(bench)
+    for _ in range(4):
+        beat(bench)
+        live(bench, LATE_MS + 2_000, desk)
+        beat(bench)
+        live(bench, 60_000, desk, daemons=("mini",))
+    live(bench, DOWN_MS, desk)
+    assert desk.titles[-1] == "mini is down"
+
+
+# ---- other events
+
+
+@pytest.mark.parametrize("name", ["directive.failed", "takeover.stopped", "budget.warning", "daemon.auth_failed"])
+@pytest.mark.parametrize("level", sorted(LOUD))
+def test_whatever_is_loud_reaches_a_person(name, level):
+    assert is_told(Event(0, level, name, "c", "m", {}))
+    assert not is_told(Event(0, "info", name, "c", "m", {}))
+
+
+def test_an_error_about_sending_is_never_told():
+    assert "notice.dead" in UNTOLD
+    assert not any(name.startswith("notice.") for name in STORY)
+    bench = bench_with()
+    desk = Desk(bench)
+    desk.always = Refused("no such channel")
+    beat(bench)
+    live(bench, 60_000, desk)
+    assert len(bench.events("notice.dead")) == 2
+    assert {row.cause for row in rows(bench)} == {"daemon.late", "daemon.down"}
+
+
+def test_an_event_about_sending_is_a_word_to_the_log_and_nothing_else():
+    for name in ("lease.expired", "lease.lost", "hub.gap", "notice.dead"):
+        assert not is_told(Event(0, "warning", name, "Outbox", "m", {}))
+    assert is_told(Event(0, "warning", "task.failed", "TaskQueue", "m", {"outcome": "poison"}))
+    assert not is_told(Event(0, "warning", "task.failed", "TaskQueue", "m", {"outcome": "failed"}))
+
+
+def test_what_is_restarted_in_the_middle_is_told_no_second_time(tmp_path):
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, LATE_MS, desk)
+    again = bench_with(store=bench.store)
+    again.clock.advance(bench.clock.now_ms() - again.clock.now_ms())
+    other = Desk(again)
+    live(again, 5_000, other)
+    assert (len(desk.got), other.got) == (1, [])
+
+
+def test_a_storm_counts_as_one_message_for_what_comes_after_it():
+    bench = bench_with()
+    desk = Desk(bench)
+    for n in range(8):
+        beat(bench, f"mini-{n}")
+    live(bench, LATE_MS - 2_000, desk)
+    beat(bench, "later")
+    live(bench, LATE_MS, desk)
+    assert desk.titles == ["9 notices at once", "later is late"]
+
+
+@pytest.mark.parametrize("how", ["forget", "pause"])
+def test_nobody_is_reminded_of_a_daemon_that_its_owner_took_away(how):
+    bench, desk, _ = reminded()
+    bench.ask(Forget("mini") if how == "forget" else Pause("mini", paused=True))
+    live(bench, 300_000, desk)
+    assert len(desk.got) == 2
+
+
+def test_a_daemon_whose_assistant_is_logged_out_is_told_once():
+    bench = bench_with(public_url="https://hub.example")
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, 1_000, desk)
+    beat(bench, auth={"claude_code": "expired"})
+    desk.run()
+    (told,) = desk.got
+    assert (told.level, told.title) == ("critical", "mini is stuck")
+    assert "claude_code cannot work: expired" in told.text
+    live(bench, 1_000, desk)
+    beat(bench, auth={"claude_code": "ok"})
+    desk.run()
+    assert [(m.level, m.edits) for m in desk.got[1:]] == [("recovered", "ref-1")]

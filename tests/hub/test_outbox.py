@@ -1,0 +1,242 @@
+"""Delivery: at least once, the same key each time, no channel waiting for another, dead letters kept."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from tests.hub.desk import LATE_MS, Desk, beat, bench_with, live, rows
+from understudy.coordinator.outbox import GIVE_UP_AFTER_MS, RETRY_MAX_MS, TAKEN_MS, retry_ms
+from understudy.errors import ConflictError, NotFoundError
+from understudy.hub.outbox import Parcel, Reclaim, Resend, SendTest, Settle, Take
+from understudy.notify.base import Later, Refused, Sent
+
+
+def tested(*desks: Desk) -> None:
+    """A notice for each channel that counts for no storm."""
+    for desk in desks:
+        desk.bench.ask(SendTest(desk.delivery.target.name))
+
+
+def late(count: int = 1, **more):
+    """A hub of which so many daemons have just fallen silent, each told by a row of its own."""
+    bench = bench_with(**more)
+    for n in range(count):
+        beat(bench, f"mini-{n}")
+    bench.pass_time(LATE_MS)
+    return bench, Desk(bench)
+
+
+def test_a_receiver_that_is_down_for_eight_seconds_gets_every_notice():
+    bench, desk = late(2)
+    desk.always = Later("unavailable")
+    live(bench, 8_000, desk)
+    assert desk.got == []
+    desk.always = None
+    live(bench, 30_000, desk)
+    assert sorted(desk.titles) == ["mini-0 is down", "mini-0 is late", "mini-1 is down", "mini-1 is late"]
+    assert {row.state for row in rows(bench)} == {"sent"}
+    keys = [said.message.key for said in desk.tried]
+    assert len(set(keys)) == 4 < len(keys)  # each try of one notice has the same key
+
+
+def test_tries_are_further_and_further_apart_and_none_is_forgotten():
+    pauses = [retry_ms("notice-1", n) for n in range(1, 30)]
+    assert 800 <= pauses[0] <= 1200
+    assert all(later >= 1.3 * sooner for sooner, later in pairwise(pauses[:8]))
+    assert max(pauses) <= 1.2 * RETRY_MAX_MS
+    assert {retry_ms(f"notice-{n}", 1) for n in range(20)} != {1000}  # not all at the same moment
+
+
+def test_a_notice_is_tried_for_a_day_and_a_half_then_it_is_dead():
+    bench, desk = late()
+    desk.always = Later("unavailable")
+    bench.clock.advance(1)
+    started = bench.clock.now_ms()
+    while rows(bench, state="waiting"):
+        bench.clock.advance(max(desk.run(), 1))
+    age = bench.clock.now_ms() - started
+    assert GIVE_UP_AFTER_MS - 2 * RETRY_MAX_MS < age <= GIVE_UP_AFTER_MS
+    assert len(desk.tried) < 700
+    (dead,) = rows(bench, state="dead")
+    assert dead.last_error == "unavailable"
+
+
+def test_a_service_that_asks_for_a_pause_gets_it_for_the_whole_channel():
+    bench, desk = late(2)
+    desk.says.append(Later("slow down", after_ms=30_000))
+    desk.run()
+    live(bench, 29_000, desk)
+    assert len(desk.tried) == 1
+    live(bench, 3_000, desk)
+    assert len(desk.got) >= 2
+
+
+def test_a_refused_notice_is_dead_at_once_visible_and_can_be_sent_again():
+    bench, desk = late()
+    desk.says.append(Refused("channel_not_found"))
+    desk.run()
+    (dead,) = rows(bench)
+    assert (dead.state, dead.attempts, dead.last_error) == ("dead", 1, "channel_not_found")
+    (backlog,) = bench.store.read(lambda reader: reader.backlogs(bench.clock.now_ms()))
+    assert (backlog.target, backlog.dead, backlog.last_error) == ("ops", 1, "channel_not_found")
+    bench.ask(Resend(dead.id, "me"))
+    desk.run()
+    assert [message.key for message in desk.got] == [dead.id]
+    (refused,) = bench.ask(Resend(dead.id, "me"))
+    assert isinstance(refused, ConflictError)
+    assert isinstance(bench.ask(Resend("notice-none", "me"))[0], NotFoundError)
+
+
+def test_one_channel_never_waits_for_another():
+    bench = bench_with(targets=("slow", "quick"))
+    slow, quick = Desk(bench, "slow"), Desk(bench, "quick")
+    slow.always = Later("too slow")
+    beat(bench)
+    live(bench, LATE_MS, slow, quick)
+    assert (len(slow.got), quick.titles) == (0, ["mini is late"])
+
+
+def test_what_one_hub_is_sending_no_other_sends():
+    bench, desk = late()
+    (parcel,) = bench.ask(Take("ops"))
+    assert isinstance(parcel, Parcel)
+    assert bench.ask(Take("ops")) == [None]
+    desk.run()
+    assert desk.tried == []
+    bench.clock.advance(TAKEN_MS)
+    desk.run()
+    assert [message.key for message in desk.got] == [parcel.notice.id]
+
+
+def test_a_hub_that_died_while_sending_sends_again_with_the_same_key():
+    bench, _ = late(4)
+    (parcel,) = bench.ask(Take("ops"))  # and now it is killed, perhaps after the receiver has taken it
+    again = bench_with(store=bench.store)
+    again.clock.advance(bench.clock.now_ms() - again.clock.now_ms())
+    desk = Desk(again)
+    while again.ask(Reclaim())[0]:
+        pass
+    live(again, 1_000, desk)
+    assert any(message.key == parcel.notice.id for message in desk.got)
+    assert {row.state for row in rows(again, cause="daemon.late")} == {"sent"}
+
+
+def test_a_word_that_comes_too_late_changes_nothing_unless_it_says_that_it_arrived():
+    bench, desk = late()
+    (parcel,) = bench.ask(Take("ops"))
+    bench.clock.advance(TAKEN_MS)
+    (second,) = bench.ask(Take("ops"))
+    bench.ask(Settle(parcel.notice, Refused("old news")))
+    assert rows(bench)[0].state == "waiting"
+    bench.ask(Settle(parcel.notice, Sent("ref")))
+    assert rows(bench)[0].state == "sent"
+    bench.ask(Settle(second.notice, Refused("no")))
+    assert rows(bench)[0].state == "sent"
+    assert desk.run() > 0
+
+
+def test_a_message_of_several_parts_goes_on_where_it_stopped():
+    bench, desk = late()
+    desk.parts = 3
+    desk.says.extend((Sent("first"), Later("busy")))
+    desk.run()
+    live(bench, 3_000, desk)
+    assert [said.part for said in desk.tried] == [0, 1, 1, 2]
+    (row,) = rows(bench)
+    assert (row.state, row.ref) == ("sent", "first")
+
+
+def test_formatting_that_is_refused_is_sent_as_plain_text_once():
+    bench, desk = late()
+    desk.says.append(Refused("can't parse entities", as_plain=True))
+    desk.run()
+    assert [said.is_plain for said in desk.tried] == [False, True]
+    assert rows(bench)[0].state == "sent"
+    desk.says.extend([Refused("can't parse entities", as_plain=True)] * 5)
+    live(bench, LATE_MS, desk)
+    assert [row.state for row in rows(bench)] == ["sent", "dead"]
+    assert len(desk.tried) == 4
+
+
+def test_a_recovery_whose_message_is_gone_is_sent_as_a_new_one():
+    bench, desk = late()
+    live(bench, LATE_MS, desk)
+    beat(bench, "mini-0")
+    desk.says.extend((Refused("message_not_found", without_edit=True), Refused("no thread", without_edit=True)))
+    desk.run()
+    edits = [(said.message.edits, said.message.thread) for said in desk.tried[2:]]
+    assert edits == [("ref-2", "ref-2"), ("", "ref-2"), ("", "")]
+    assert desk.titles[-1] == "mini-0 is back"
+
+
+def test_nobody_hears_that_it_is_over_before_that_it_began():
+    bench, desk = late()
+    desk.always = Later("unavailable")
+    live(bench, 5_000, desk)
+    beat(bench, "mini-0")
+    live(bench, 3_000, desk, daemons=("mini-0",))
+    desk.always = None
+    live(bench, 30_000, desk, daemons=("mini-0",))
+    assert desk.titles == ["mini-0 is late", "mini-0 is back"]
+
+
+def test_a_message_that_cannot_be_written_does_not_stop_those_after_it(monkeypatch):
+    bench, desk = late(2)
+    whole, broken = desk.requests_for, [True]
+
+    def requests_for(target, message, *, is_plain=False):
+        if broken and broken.pop():
+            raise ZeroDivisionError
+        return whole(target, message, is_plain=is_plain)
+
+    monkeypatch.setattr(desk, "requests_for", requests_for)
+    desk.run()
+    assert sorted(row.state for row in rows(bench)) == ["dead", "sent"]
+
+
+def test_what_goes_to_a_channel_that_is_no_more_is_dead_and_comes_back_with_it():
+    bench, _ = late()
+    other = bench_with(targets=("new",), store=bench.store)
+    while other.ask(Reclaim())[0]:
+        pass
+    (dead,) = rows(other)
+    assert (dead.state, dead.last_error) == ("dead", "there is no channel ops")
+    assert isinstance(other.ask(Resend(dead.id, "me"))[0], ConflictError)
+    assert bench.ask(Resend(dead.id, "me"))[0]["success"]
+
+
+def test_a_channel_that_fails_is_left_alone_for_a_while():
+    bench = bench_with()
+    desk = Desk(bench)
+    for _ in range(40):
+        tested(desk)
+    desk.always = Later("unavailable")
+    desk.run()
+    assert len(desk.tried) == 3
+    live(bench, 60_000, desk)
+    assert len(desk.tried) < 12
+    desk.always = None
+    live(bench, 61_000, desk)
+    assert len(desk.got) > 20
+
+
+def test_a_test_is_tried_once():
+    bench = bench_with()
+    desk = Desk(bench)
+    tested(desk)
+    desk.says.append(Later("connection refused"))
+    desk.run()
+    assert [(row.kind, row.state, row.last_error) for row in rows(bench)] == [("test", "dead", "connection refused")]
+
+
+def test_a_recovery_waits_for_a_warning_that_is_on_its_way():
+    bench, desk = late()
+    (parcel,) = bench.ask(Take("ops"))
+    beat(bench, "mini-0")
+    desk.run()
+    assert desk.tried == []
+    bench.ask(Settle(parcel.notice, Later("busy", after_ms=20_000)))
+    live(bench, 10_000, desk, daemons=("mini-0",))
+    assert desk.tried == []
+    live(bench, 60_000, desk, daemons=("mini-0",))
+    assert desk.titles == ["mini-0 is late", "mini-0 is back"]

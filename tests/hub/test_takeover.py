@@ -1,0 +1,442 @@
+"""Takeover opens when every daemon is away, answers what needs no machine, and gives way to whoever comes back."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.hub.standing_in import StandIn
+from understudy.coordinator.prices import Price
+from understudy.coordinator.takeover import Called
+from understudy.hub.calls import CutCalls, Job, Nothing, Reserve
+from understudy.hub.claims import Claim
+from understudy.hub.heartbeats import Heartbeat
+from understudy.hub.memory import SaveMemory
+from understudy.hub.owners import Steer
+from understudy.hub.registry import Pause
+from understudy.hub.results import Report
+from understudy.hub.takeover import Probed, SteerTakeover
+from understudy.wire.daemons import HeartbeatBody
+from understudy.wire.memory import MemorySaveBody
+from understudy.wire.tasks import ClaimBody, ResultBody
+
+AGAIN = Called("again", "overloaded")
+
+
+@pytest.fixture
+def standing_in():
+    benches = []
+
+    def make(**decided):
+        benches.append(StandIn(**decided))
+        return benches[-1]
+
+    yield make
+    for bench in benches:
+        bench.store.close()
+
+
+def test_a_text_task_is_answered_under_a_lease_and_labelled(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.lose_daemon()
+    job = hub.job()
+    assert hub.task().status == "leased"
+    assert hub.settle(job) == {"success": True}
+    result = hub.result()
+    assert (result.success, result.output, result.executor, result.degraded) == (1, '"four"', "hub/claude-api", 1)
+    assert result.cost_micro_usd == 150
+    assert hub.names() == ["takeover.opened", "takeover.answered"]
+
+
+def test_nothing_is_answered_while_a_daemon_is_there(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.beat()
+    assert hub.reserve() == Nothing("no_task")
+    hub.pass_time(200_000)  # late
+    assert isinstance(hub.reserve(), Nothing)
+
+
+def test_nothing_is_answered_where_there_never_was_a_daemon(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.pass_time(3_600_000)
+    assert isinstance(hub.reserve(), Nothing)
+
+
+def test_a_living_standby_is_preferred(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.beat("mini")
+    for _ in range(35):
+        hub.pass_time(10_000)
+        hub.beat("other")
+    assert isinstance(hub.reserve(), Nothing)
+
+
+@pytest.mark.parametrize(("said", "opens_after_ms"), [("draining", 900_000), ("stopping", 900_000)])
+def test_a_daemon_that_left_in_good_order_is_away_after_a_while(standing_in, said, opens_after_ms):
+    hub = standing_in()
+    hub.enqueue()
+    hub.beat(state=said)
+    hub.pass_time(opens_after_ms - 1_000)
+    assert isinstance(hub.reserve(), Nothing)
+    hub.pass_time(2_000)
+    assert isinstance(hub.reserve(), Job)
+
+
+def test_a_paused_daemon_keeps_it_shut(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.beat()
+    hub.ask(Pause("mini", paused=True))
+    hub.pass_time(3_600_000)
+    assert isinstance(hub.reserve(), Nothing)
+
+
+def test_a_probe_must_succeed_first_where_one_is_configured(standing_in):
+    hub = standing_in(probes=True)
+    hub.enqueue()
+    hub.lose_daemon()
+    verdict = hub.look()
+    assert (verdict.wants_probe, verdict.is_open) == (True, False)
+    assert isinstance(hub.reserve(), Nothing)
+    hub.ask(Probed())
+    assert hub.look().is_open
+    assert isinstance(hub.reserve(), Job)
+
+
+def test_after_a_gap_daemons_are_given_time_to_be_heard_again(standing_in):
+    hub = standing_in()
+    hub.lose_daemon()
+    hub.enqueue()
+    hub.clock.advance(3_600_000)  # no hub ran
+    assert isinstance(hub.reserve(), Nothing)
+    hub.pass_time(31_000)
+    assert isinstance(hub.reserve(), Job)
+
+
+def test_a_machine_task_is_never_closed_by_the_hub(standing_in):
+    hub = standing_in()
+    hub.enqueue(needs=None)
+    hub.lose_daemon()
+    assert hub.reserve() == Nothing("no_task")
+    assert hub.task().status == "queued"
+    (kept,) = hub.events("takeover.kept")
+    assert (kept["position"], kept["reason"], kept["daemonId"]) == (1, "machine", "mini")
+    hub.look()
+    assert len(hub.events("takeover.kept")) == 1
+
+
+def test_interim_answers_a_machine_task_meanwhile_and_leaves_it_queued(standing_in):
+    hub = standing_in(mode="interim")
+    hub.enqueue(needs=None)
+    hub.lose_daemon()
+    job = hub.job()
+    assert job.token == 0
+    assert "provisional" in job.prompt.system
+    assert isinstance(hub.reserve(), Nothing)  # one call at a time for one task
+    hub.settle(job)
+    assert (hub.task().status, hub.result(), hub.done().provisional) == ("queued", None, '"four"')
+    assert hub.events("takeover.interim")[0]["text"] == "four"
+    assert isinstance(hub.reserve(), Nothing)  # once
+
+
+def test_a_provisional_answer_that_comes_after_the_machine_is_not_given(standing_in):
+    hub = standing_in(mode="interim")
+    hub.enqueue(needs=None)
+    hub.lose_daemon()
+    job = hub.job()
+    hub.beat()
+    hub.ask(Claim(ClaimBody(daemon_id="mini", boot_id="b", provides=["machine"]), "mini"))
+    hub.settle(job)
+    assert hub.done().provisional == ""
+    assert hub.events("takeover.interim") == []
+    assert hub.spent() == 150
+
+
+def test_notify_tells_senders_and_calls_nobody(standing_in):
+    hub = standing_in(mode="notify", has_key=False, price=None)
+    hub.enqueue("a")
+    hub.enqueue("b", needs=None)
+    hub.lose_daemon()
+    assert hub.reserve() == Nothing("notify")
+    assert [(k["taskId"], k["position"]) for k in hub.events("takeover.kept")] == [("a", 1), ("b", 2)]
+
+
+def test_without_a_key_or_a_price_it_is_off(standing_in):
+    for lack, why in (({"has_key": False}, "no_key"), ({"price": None}, "no_price")):
+        hub = standing_in(**lack)
+        hub.enqueue()
+        hub.lose_daemon()
+        assert hub.reserve() == Nothing(why)
+        assert hub.events("takeover.kept") == []
+
+
+def test_modes_are_chosen_by_source(standing_in):
+    hub = standing_in(mode="", sources=(("slack", "answer"), ("mail", "notify")))
+    for source in ("cron", "mail", "slack"):
+        hub.enqueue(source, source=source)
+    hub.lose_daemon()
+    assert hub.job().task_id == "slack"
+    assert hub.reserve() == Nothing("no_task")
+    assert [k["taskId"] for k in hub.events("takeover.kept")] == ["mail"]
+
+
+def test_off_outweighs_every_source(standing_in):
+    hub = standing_in(mode="off", sources=(("slack", "answer"),))
+    hub.enqueue(source="slack")
+    hub.lose_daemon()
+    assert hub.reserve() == Nothing("notify")
+    assert not hub.look().is_open
+    assert hub.names() == []
+
+
+def test_a_task_that_forbids_it_is_left_alone(standing_in):
+    hub = standing_in()
+    hub.enqueue(takeover="never")
+    hub.lose_daemon()
+    assert isinstance(hub.reserve(), Nothing)
+    assert hub.events("takeover.kept") == []
+
+
+def test_a_daemon_that_returns_shuts_it_and_gets_what_is_left(standing_in):
+    hub = standing_in()
+    hub.enqueue("a")
+    hub.enqueue("b")
+    hub.lose_daemon()
+    job = hub.job()
+    hub.beat()
+    assert isinstance(hub.reserve(), Nothing)
+    (claimed,) = hub.ask(Claim(ClaimBody(daemon_id="mini", boot_id="b"), "mini"))
+    assert claimed["taskId"] == "b"
+    assert hub.settle(job) == {"success": True}  # what runs is finished
+    assert hub.task("a").status == "done"
+    assert hub.names() == ["takeover.opened", "takeover.closed", "takeover.answered"]
+
+
+def test_a_result_of_a_daemon_that_wakes_after_takeover_changes_nothing(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.beat()
+    (claimed,) = hub.ask(Claim(ClaimBody(daemon_id="mini", boot_id="b"), "mini"))
+    hub.pass_time(301_000)
+    job = hub.job()
+    late = ResultBody(success=True, token=claimed["lease"]["token"], output="from the grave")
+    assert hub.ask(Report("t", late))[0].status == 409
+    hub.settle(job)
+    assert hub.ask(Report("t", late))[0].status == 409
+    assert hub.result().output == '"four"'
+
+
+def test_an_answer_that_comes_after_the_daemon_has_the_task_changes_nothing(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.lose_daemon()
+    job = hub.job()
+    hub.pass_time(91_000)  # its lease is over
+    hub.beat()
+    (claimed,) = hub.ask(Claim(ClaimBody(daemon_id="mini", boot_id="b"), "mini"))
+    assert hub.settle(job).status == 409
+    assert (hub.task().status, hub.task().token) == ("leased", claimed["lease"]["token"])
+    assert hub.events("takeover.answered") == []
+
+
+def test_a_daemon_that_is_heard_in_the_same_batch_keeps_it_shut(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.lose_daemon()
+    hub.look()
+    beat = Heartbeat(HeartbeatBody(daemon_id="mini", machine_id="m-mini", boot_id="b", seq=99))
+    assert isinstance(hub.ask(beat, Reserve("hub/test"))[1], Nothing)
+
+
+def test_a_failed_call_gives_the_task_back_and_takeover_rests(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.lose_daemon()
+    hub.settle(hub.job(), AGAIN)
+    assert (hub.task().status, hub.task().ready) == ("queued", 1)
+    resting = hub.reserve()
+    assert (resting.reason, 4_000 <= resting.pause_ms <= 5_000) == ("resting", True)
+    hub.pass_time(6_000)
+    assert hub.job().task_id == "t"
+
+
+def test_a_service_that_says_when_to_come_back_is_obeyed(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.lose_daemon()
+    hub.settle(hub.job(), Called("again", "rate_limited", wait_ms=120_000))
+    assert hub.reserve() == Nothing("resting", 120_000)
+
+
+def test_a_task_rests_after_three_tries_and_others_go_on(standing_in):
+    hub = standing_in()
+    hub.enqueue("a")
+    hub.lose_daemon()
+    for _ in range(3):
+        hub.settle(hub.job(), AGAIN)
+        hub.pass_time(61_000)
+    hub.enqueue("b")
+    assert hub.job().task_id == "b"
+    assert hub.task("a").losses == 0
+    hub.pass_time(600_000)
+    assert hub.job().task_id == "a"
+
+
+def test_another_model_answers_while_the_first_is_overloaded(standing_in):
+    hub = standing_in(fallback_model="other", fallback_price=Price(2, 10))
+    hub.enqueue("a")
+    hub.enqueue("b")
+    hub.lose_daemon()
+    hub.settle(hub.job(), AGAIN)
+    hub.pass_time(6_000)
+    job = hub.job()
+    assert (job.prompt.model, hub.calls()[-1].model) == ("other", "other")
+    hub.settle(job)
+    assert hub.result("a").cost_micro_usd == 300
+    assert hub.job().prompt.model == "m"
+
+
+def test_another_model_of_unknown_price_is_not_asked(standing_in):
+    hub = standing_in(fallback_model="other")
+    hub.enqueue()
+    hub.lose_daemon()
+    hub.settle(hub.job(), AGAIN)
+    hub.pass_time(6_000)
+    assert hub.job().prompt.model == "m"
+
+
+@pytest.mark.parametrize("reason", ["authentication", "permission", "credit", "model", "request"])
+def test_the_circuit_opens_with_one_event_and_tasks_stay_queued(standing_in, reason):
+    hub = standing_in()
+    hub.enqueue("a")
+    hub.enqueue("b")
+    hub.lose_daemon()
+    jobs = (hub.job(), hub.job())
+    for job in jobs:
+        hub.settle(job, Called("stop", reason, said="no"))
+    assert [event["reason"] for event in hub.events("takeover.circuit_open")] == [reason]
+    assert {hub.task("a").status, hub.task("b").status} == {"queued"}
+    assert hub.reserve() == Nothing(reason)
+    assert {kept["reason"] for kept in hub.events("takeover.kept")} == {reason}
+    hub.pass_time(3_600_000)
+    assert hub.reserve() == Nothing(reason)
+    hub.ask(SteerTakeover("resume", "owner"))
+    assert isinstance(hub.reserve(), Job)
+
+
+def test_the_circuit_closes_when_the_key_is_another_one(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.lose_daemon()
+    hub.settle(hub.job(), Called("stop", "authentication"))
+    hub.decide(access="b")
+    assert isinstance(hub.reserve(), Job)
+    assert hub.events("takeover.circuit_closed") == [{"why": "changed"}]
+
+
+def test_an_enforced_spend_limit_holds_until_the_next_month(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.lose_daemon()
+    hub.settle(hub.job(), Called("stop", "spend_limit"))
+    until = hub.state().circuit_until_at
+    assert until == 1_772_323_200_000  # 2026-03-01T00:00Z
+    hub.clock.advance(until - hub.clock.now_ms() - 1)
+    assert isinstance(hub.reserve(), Nothing)
+    hub.pass_time(40_000)
+    assert isinstance(hub.reserve(), Job)
+
+
+def test_an_owner_may_pause_it(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.lose_daemon()
+    hub.ask(SteerTakeover("pause", "owner"))
+    hub.ask(SteerTakeover("pause", "owner"))
+    assert hub.reserve() == Nothing("paused")
+    assert hub.names().count("takeover.paused") == 1
+
+
+def test_a_refusal_ends_the_task(standing_in):
+    hub = standing_in()
+    hub.enqueue(max_attempts=3)
+    hub.lose_daemon()
+    hub.settle(hub.job(), Called("failed", "refused", tokens_in=50, tokens_out=1, billed="tokens"))
+    assert hub.task().status == "failed"
+    assert '"refused"' in hub.result().failure
+    assert hub.result().degraded == 1
+
+
+def test_a_truncated_answer_says_so(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.lose_daemon()
+    hub.settle(hub.job(), Called("answered", text="fo", is_truncated=True, tokens_in=5, tokens_out=5, billed="tokens"))
+    assert '"truncated":true' in hub.result().usage
+    assert hub.events("takeover.answered")[0]["truncated"]
+
+
+def test_a_task_that_was_cancelled_meanwhile_stays_cancelled(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.lose_daemon()
+    job = hub.job()
+    hub.ask(Steer("cancel", "t", "key"))
+    hub.settle(job)
+    assert (hub.task().status, hub.result().success) == ("cancelled", 0)
+    assert hub.spent() == 150
+
+
+def test_settling_twice_changes_nothing_the_second_time(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.lose_daemon()
+    job = hub.job()
+    hub.settle(job)
+    before = (hub.spent(), hub.task(), hub.result(), hub.done())
+    hub.settle(job)
+    assert (hub.spent(), hub.task(), hub.result(), hub.done()) == before
+
+
+def test_a_call_that_a_crash_cut_is_spent_and_its_task_is_free(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.lose_daemon()
+    job = hub.job()
+    (call,) = hub.calls()
+    hub.ask(CutCalls("hub/test"))
+    assert hub.spent() == call.reserved_micro_usd
+    assert (hub.task().status, hub.task().losses) == ("queued", 1)
+    again = hub.job()
+    assert again.token > job.token
+    assert hub.settle(job).status == 409  # the dead call's answer, if it came
+
+
+def test_a_call_that_nobody_settles_is_spent_when_its_lease_is_over(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.lose_daemon()
+    hub.job()
+    (call,) = hub.calls()
+    hub.pass_time(91_000)
+    hub.look()
+    assert hub.spent() == call.reserved_micro_usd
+    assert hub.calls()[0].outcome == "cut"
+
+
+def test_the_conversation_is_given_and_the_answer_is_remembered(standing_in):
+    hub = standing_in()
+    for n, (role, text) in enumerate((("user", "I am Ada"), ("assistant", "Hello Ada"))):
+        hub.ask(SaveMemory(MemorySaveBody(user_id="u", channel="slack", role=role, content=text), f"m{n}"))
+        hub.clock.advance(10)
+    hub.enqueue(content="Who am I?", conversation={"channel": "slack", "user_id": "u"})
+    hub.lose_daemon()
+    job = hub.job()
+    said = [(m["role"], m["content"][0]["text"]) for m in job.prompt.messages]
+    assert said == [("user", "I am Ada"), ("assistant", "Hello Ada"), ("user", "Who am I?")]
+    hub.settle(job)
+    kept = hub.store.read(lambda tx: tx.messages_of("u", "slack", 10))
+    assert {m.content for m in kept} == {"four", "Who am I?", "Hello Ada", "I am Ada"}

@@ -1,0 +1,337 @@
+"""Any message at all becomes requests that the service takes, loses nothing, pings nobody and names no secret."""
+
+from __future__ import annotations
+
+import html
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.notify.messages import messages
+from tests.notify.targets import AT, NAMES, REFS, judge, offline
+from tests.notify.test_limits import bare
+from understudy.config.channels import FORMATS, KINDS
+from understudy.errors import ConfigError
+from understudy.notify.base import Message, Target
+from understudy.notify.channels import CHANNELS, EDITABLE, check
+from understudy.notify.email import requests_for as mail_for
+from understudy.notify.limits import clean
+from understudy.notify.webhook import FORMATS as WEBHOOK_FORMATS
+from understudy.wire.outbound import HttpRequest, MailRequest
+
+RISE_AND_FALL = ("warning", "critical", "recovered")
+PIECES = [
+    *[
+        "word ",
+        "\n",
+        "\n\n",
+        "日本語。",
+        "🔴",
+        "👨‍👩‍👧",
+        "```",
+        "```py\n",
+        "`",
+        "&",
+        "](",
+        "(",
+        '"',
+        "\\",
+        "    x",
+        "_*~|",
+    ],
+    *["<!channel>", "<@U1>", "@everyone", "[click](http://evil.example)", "\x00", "\ud800", "\r\n"],
+    *["x" * 500, "あ" * 700, "<&>" * 300],
+]
+anything = st.one_of(
+    st.text(alphabet=st.characters(), max_size=200),
+    st.lists(st.sampled_from(PIECES), max_size=60).map("".join),
+)
+pairs = st.lists(st.tuples(anything, anything), max_size=30).map(tuple)
+links = st.lists(
+    st.tuples(anything, st.one_of(anything, st.just("https://hub.example.org/?a=1&b=(2)"))), max_size=8
+).map(tuple)
+any_message = st.builds(
+    Message,
+    key=st.from_regex(r"[a-z0-9:.-]{1,80}", fullmatch=True),
+    kind=st.sampled_from(["notice", "progress", "answer"]),
+    level=st.sampled_from(["info", "warning", "critical", "recovered", "other"]),
+    title=anything,
+    text=anything,
+    facts=pairs,
+    links=links,
+    link_full=st.sampled_from(["", "https://hub.example.org/l/" + "s" * 40, "https://x.example/" + "y" * 1900]),
+    about=st.sampled_from(["", "inc-01J9"]),
+    at=st.just(AT),
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(message=any_message, is_plain=st.booleans(), language=st.sampled_from(["en", "ja"]))
+def test_the_service_takes_any_message(name, message, is_plain, language):
+    fake, target = offline(name, language)
+    requests = CHANNELS[target.kind].requests_for(target, message, is_plain=is_plain)
+    assert 1 <= len(requests) <= 8
+    assert message.kind != "progress" or len(requests) == 1
+    assert judge(fake, requests) == []
+
+
+def said(name: str, request) -> str:
+    """What a person reads of one request, for the channels that split."""
+    body = json.loads(request.body)
+    text = body.get("content") or body.get("message") or body.get("text")
+    return html.unescape(text) if name.startswith("slack") else text
+
+
+@pytest.mark.parametrize("name", ["slack", "slack_webhook", "discord", "telegram", "ntfy"])
+@given(text=anything)
+def test_an_answer_that_fits_its_parts_loses_nothing(name, text):
+    _, target = offline(name)
+    requests = CHANNELS[target.kind].requests_for(target, Message("k", "answer", text=text))
+    shown = "".join(said(name, request) for request in requests)
+    if bare(clean(text)) and "more characters" not in shown:
+        assert bare(shown) == bare(clean(text))
+
+
+@pytest.mark.parametrize("name", ["slack", "slack_webhook", "discord", "telegram", "ntfy"])
+def test_a_very_long_answer_ends_with_a_link_to_all_of_it(name):
+    _, target = offline(name)
+    message = Message("k", "answer", text="日本語 " * 40_000, link_full="https://hub.example.org/l/s")
+    last = CHANNELS[target.kind].requests_for(target, message)[-1]
+    assert "more characters: https://hub.example.org/l/s" in said(name, last)
+
+
+@pytest.mark.parametrize(
+    ("name", "char", "count"),
+    [
+        ("slack", "x", 3000),
+        ("slack", "&", 600),
+        ("slack", "🔴", 1500),
+        ("discord", "x", 2000),
+        ("discord", "🔴", 1000),
+        ("telegram", "x", 4096),
+        ("telegram", "🔴", 2048),
+        ("ntfy", "x", 4096),
+        ("ntfy", "あ", 1365),
+    ],
+)
+def test_the_limit_itself_is_one_part_and_one_more_makes_two(name, char, count):
+    fake, target = offline(name)
+    for more in (0, 1):
+        requests = CHANNELS[name].requests_for(target, Message("k", "answer", text=char * (count + more)))
+        assert len(requests) == 1 + more
+        assert judge(fake, requests) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_many_facts_are_said_in_fields_or_in_the_text(name):
+    fake, target = offline(name)
+    facts = tuple((f"fact {n:02}", f"{n:02}-" + "v" * 300) for n in range(40))
+    requests = CHANNELS[target.kind].requests_for(target, Message("k", "notice", "critical", "t", "x", facts, at=AT))
+    assert judge(fake, requests) == []
+    said = " ".join(str(getattr(request, "body", "") or request.content) for request in requests).replace("=\\r\\n", "")
+    assert [value for _, value in facts if value not in said] == []
+
+
+def test_a_card_of_many_lines_stays_within_what_teams_takes():
+    fake, target = offline("webhook-teams")
+    (request,) = CHANNELS["webhook"].requests_for(target, Message("k", "answer", text="x\n" * 9000, at=AT))
+    assert judge(fake, (request,)) == []
+    assert "more characters" in request.body.decode()
+
+
+def test_pagerduty_resolves_what_was_triggered():
+    _, target = offline("webhook-pagerduty")
+    said = {
+        name: json.loads(CHANNELS["webhook"].requests_for(target, messages("en")[name])[0].body)
+        for name in RISE_AND_FALL
+    }
+    assert [said[name]["event_action"] for name in RISE_AND_FALL] == ["trigger", "trigger", "resolve"]
+    assert {body["dedup_key"] for body in said.values()} == {"inc-01J9"}
+
+
+def test_alertmanager_is_told_the_end_of_every_alert_that_began():
+    _, target = offline("webhook-alertmanager")
+    open_alerts: dict[str, str] = {}
+    for name in RISE_AND_FALL:
+        assert all(ends_at > "2026-11-28" for ends_at in open_alerts.values())
+        for alert in json.loads(CHANNELS["webhook"].requests_for(target, messages("en")[name])[0].body):
+            open_alerts[json.dumps(alert["labels"])] = alert["endsAt"]
+    assert set(open_alerts.values()) == {"2026-11-22T16:00:00.000Z"}
+    assert len(open_alerts) == 2
+
+
+def test_a_storm_of_three_hundred_names_each_daemon():
+    names = [f"office-{n:03}" for n in range(300)]
+    message = Message(
+        "k", "notice", "critical", "300 notices", "\n".join(f"CRITICAL: {name} is down" for name in names)
+    )
+    for name in ("slack", "discord", "telegram", "ntfy"):
+        _, target = offline(name)
+        whole = " ".join(request.body.decode() for request in CHANNELS[name].requests_for(target, message))
+        assert [missing for missing in names if missing not in whole] == [], name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nobody_is_pinged_by_what_a_task_wrote(name):
+    _, target = offline(name)
+    bad = "<!channel> <@U1> <https://evil.example|hub> @everyone [hub](https://evil.example)"
+    for kind in ("notice", "answer"):
+        message = Message("k", kind, "critical", bad, bad, facts=((bad, bad),), at=AT)
+        for request in CHANNELS[target.kind].requests_for(target, message):
+            if name.startswith("slack"):
+                header, others = json.loads(request.body).pop("blocks", [{}])[0], request.body.decode()
+                assert header.get("text", {}).get("type", "plain_text") == "plain_text"  # read by nothing
+                assert "<" not in others.replace(json.dumps(header.get("text", {}).get("text"), ensure_ascii=False), "")
+            if name == "discord":
+                assert json.loads(request.body)["allowed_mentions"] == {"parse": []}
+                assert "](https://evil" not in request.body.decode()
+            if name == "telegram":
+                assert "parse_mode" not in json.loads(request.body)
+
+
+def test_links_in_code_stay_as_they_are_on_discord():
+    _, target = offline("discord")
+    (request,) = CHANNELS["discord"].requests_for(
+        target, Message("k", "answer", text="`a[0](x)` [a](b)\n```\nc[1](y)\n```")
+    )
+    assert json.loads(request.body)["content"] == "`a[0](x)` [a] (b)\n```\nc[1](y)\n```"
+
+
+@pytest.mark.parametrize("name", sorted(EDITABLE))
+def test_only_the_first_part_is_an_edit_and_the_rest_follow_in_the_thread(name):
+    fake, target = offline(name)
+    thread = {"slack": "1795363200.000001", "discord": "", "telegram": "1"}[name]
+    message = Message("k", "answer", text="word " * 2000, edits=REFS[name], thread=thread)
+    requests = CHANNELS[name].requests_for(target, message)
+    assert len(requests) > 1
+    assert judge(fake, requests) == []
+    edits = [r.method == "PATCH" or r.url.endswith(("chat.update", "editMessageText")) for r in requests]
+    assert edits == [True] + [False] * (len(requests) - 1)
+    if name == "slack":
+        assert json.loads(requests[1].body)["thread_ts"] == thread
+    if name == "telegram":
+        assert json.loads(requests[1].body)["reply_parameters"]["message_id"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "thread", "found"),
+    [
+        ("slack", "1795.1", {"thread_ts": "1795.1", "channel": "C1"}),
+        ("slack", "C2/1795.1", {"thread_ts": "1795.1", "channel": "C2"}),
+        ("slack_webhook", "1795.1", {"thread_ts": "1795.1"}),
+        ("telegram", "topic:7", {"message_thread_id": 7}),
+        ("telegram", "99", {"reply_parameters": {"message_id": 99, "allow_sending_without_reply": True}}),
+        ("discord", "500", {}),
+    ],
+)
+def test_an_answer_goes_into_its_thread(name, thread, found):
+    _, target = offline(name)
+    (request,) = CHANNELS[name].requests_for(target, Message("k", "answer", text="yes", thread=thread))
+    body = json.loads(request.body)
+    assert {key: body[key] for key in found} == found
+    if name == "discord":
+        assert "thread_id=500" in request.url
+
+
+def test_a_message_in_a_discord_thread_is_changed_there():
+    _, target = offline("discord")
+    (request,) = CHANNELS["discord"].requests_for(
+        target, Message("k", "progress", text="on", thread="500", edits="1001")
+    )
+    assert request.url.endswith("/messages/1001?thread_id=500")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_secret_is_where_it_belongs_and_nowhere_else(name):
+    _, target = offline(name)
+    for request in CHANNELS[target.kind].requests_for(target, messages("en")["critical"]):
+        if isinstance(request, HttpRequest) and target.secret:
+            assert (target.secret in request.url) == (name == "telegram")
+            assert (target.secret.encode() in request.body) == (name == "webhook-pagerduty")
+
+
+def test_a_repeated_delivery_is_the_same_request():
+    for name in NAMES:
+        _, target = offline(name)
+        channel, message = CHANNELS[target.kind], messages("en")["critical"]
+        assert channel.requests_for(target, message) == channel.requests_for(target, message)
+
+
+def test_mails_about_one_incident_are_one_thread():
+    _, target = offline("email")
+    said = [
+        mail_for(target, message)[0]
+        for name, message in messages("en").items()
+        if name in {"warning", "critical", "recovered"}
+    ]
+    roots = {line for mail in said for line in mail.content.decode().split("\r\n") if line.startswith("References:")}
+    ids = {line for mail in said for line in mail.content.decode().split("\r\n") if line.startswith("Message-ID:")}
+    assert (len(roots), len(ids)) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("smtps://me%40x.org@mail.x.org", ("mail.x.org", 465, "tls", "me@x.org")),
+        ("smtp://me%40x.org@mail.x.org:2525", ("mail.x.org", 2525, "starttls", "me@x.org")),
+        ("smtp+plain://localhost", ("localhost", 25, "none", "")),
+    ],
+)
+def test_mail_addresses_say_how_to_connect(address, expected):
+    target = Target("m", "email", address, "you@x.org", sender="Hub <hub@x.org>")
+    (mail,) = mail_for(target, Message("k", "answer", text="x"))
+    assert isinstance(mail, MailRequest)
+    assert (mail.host, mail.port, mail.security, mail.user) == expected
+    assert (mail.sender, mail.recipients) == ("hub@x.org", ("you@x.org",))
+
+
+def test_mail_goes_to_the_owners_addresses_whatever_a_task_asks_for():
+    _, target = offline("email")
+    (mail,) = mail_for(target, Message("k", "answer", text="buy", chat="everybody@example.com"))
+    assert mail.recipients == ("owner@example.org",)
+    assert b"everybody" not in mail.content
+
+
+def test_a_mail_header_cannot_be_injected():
+    target = Target("m", "email", "smtp+plain://localhost", "you@x.org", sender="hub@x.org")
+    (mail,) = mail_for(target, Message("k\r\nBcc: all@x.org", "notice", title="x\r\nBcc: all@x.org", text="y"))
+    assert b"\r\nBcc:" not in mail.content
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        Target("x", "fax"),
+        Target("x", "slack", secret="t"),
+        Target("x", "slack", chat="C1"),
+        Target("x", "slack_webhook", "hooks.slack.com/services/1"),
+        Target("x", "discord"),
+        Target("x", "telegram", chat="1"),
+        Target("x", "ntfy", "https://ntfy.sh"),
+        Target("x", "email", "mail.x.org", "you@x.org", sender="me@x.org"),
+        Target("x", "email", "smtp://mail.x.org:port", "you@x.org", sender="me@x.org"),
+        Target("x", "email", "smtp://mail.x.org", "you@x.org"),
+        Target("x", "email", "smtp://me:password@mail.x.org", "you@x.org", sender="me@x.org"),
+        Target("x", "webhook"),
+        Target("x", "webhook", format="pagerduty"),
+        Target("x", "webhook", "https://x.example", format="morse"),
+        Target("x", "discord", "https://[bad"),
+        Target("x", "apprise"),
+    ],
+)
+def test_a_target_that_cannot_work_is_found_before_it_is_needed(target):
+    with pytest.raises(ConfigError, match="x"):
+        check(target)
+
+
+def test_good_targets_pass_the_check():
+    for name in NAMES:
+        check(offline(name)[1])
+    check(Target("p", "webhook", secret="routing-key", format="pagerduty"))
+
+
+def test_settings_know_the_same_kinds_and_formats():
+    assert set(KINDS) == set(CHANNELS)
+    assert set(FORMATS) == set(WEBHOOK_FORMATS)

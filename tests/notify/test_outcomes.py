@@ -1,0 +1,184 @@
+"""What each answer of each service means: there, later, or never, with a reason for people that tells no secret."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.notify.targets import NAMES, offline
+from understudy.notify.base import Later, Refused, Sent
+from understudy.notify.channels import CHANNELS
+from understudy.wire.outbound import AppriseAnswer, HttpAnswer, MailAnswer, NoAnswer
+
+HTTP = [name for name in NAMES if name not in {"email", "apprise"}]
+PLAIN, WITHOUT_EDIT = {"as_plain": True}, {"without_edit": True}
+
+
+def outcome(name, answer):
+    _, target = offline(name)
+    return CHANNELS[target.kind].outcome_of(target, answer)
+
+
+def http(status, body=b"", **headers):
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return HttpAnswer(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_answer_is_for_later(name):
+    found = outcome(name, NoAnswer("too slow"))
+    assert found == Later("No answer: too slow")
+
+
+@pytest.mark.parametrize("name", HTTP)
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 408])
+def test_trouble_at_the_service_is_for_later(name, status):
+    assert isinstance(outcome(name, http(status)), Later)
+
+
+@pytest.mark.parametrize("name", HTTP)
+def test_retry_after_is_honoured_in_seconds_and_as_a_date(name):
+    assert outcome(name, http(429, retry_after="7")).after_ms == 7000
+    assert outcome(name, http(503, retry_after="0.5")).after_ms == 500
+    date = {"retry_after": "Sun, 22 Nov 2026 16:01:30 GMT", "date": "Sun, 22 Nov 2026 16:00:00 GMT"}
+    assert outcome(name, http(429, **date)).after_ms == 90_000
+
+
+@pytest.mark.parametrize("name", HTTP)
+@pytest.mark.parametrize("value", ["", "soon", "-5", "nan", "inf", "1e99", "Sun, 22 Nov 2026 16:01:30 GMT", "9" * 5000])
+def test_an_odd_retry_after_is_no_trouble(name, value):
+    found = outcome(name, http(429, retry_after=value))
+    assert 0 <= found.after_ms <= 86_400_000
+
+
+@pytest.mark.parametrize("name", HTTP)
+@pytest.mark.parametrize("status", [401, 403, 404, 410, 413, 301, 302, 405, 418])
+def test_what_will_never_pass_is_refused(name, status):
+    found = outcome(name, http(status))
+    assert isinstance(found, Refused)
+    assert not found.as_plain
+
+
+@pytest.mark.parametrize("name", HTTP)
+@pytest.mark.parametrize("status", [200, 400, 401, 429, 500])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>log in</html>",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'"text"',
+        b'{"ok":1,"id":null,"result":[]}',
+        b'{"code":[],"error":{},"parameters":5,"retry_after":"x"}',
+    ],
+)
+def test_odd_bodies_are_no_trouble(name, status, body):
+    found = outcome(name, http(status, body))
+    assert isinstance(found, Later | Refused | Sent)
+    if body.startswith(b"<"):
+        assert not isinstance(found, Sent)
+
+
+@pytest.mark.parametrize("name", ["slack", "discord", "telegram", "ntfy"])
+def test_a_success_that_names_no_message_is_none(name):
+    assert isinstance(outcome(name, http(200, {})), Later)
+
+
+SERVICES = [
+    ("slack", http(200, {"ok": True, "channel": "C1", "ts": "1.2"}), Sent("C1/1.2"), {}),
+    ("slack", http(200, {"ok": False, "error": "invalid_auth"}), Refused, {}),
+    ("slack", http(200, {"ok": False, "error": "channel_not_found"}), Refused, {}),
+    ("slack", http(200, {"ok": False, "error": "not_in_channel"}), Refused, {}),
+    ("slack", http(200, {"ok": False, "error": "missing_scope", "needed": "chat:write"}), Refused, {}),
+    ("slack", http(200, {"ok": False, "error": "a_new_error"}), Refused, {}),
+    ("slack", http(200, {"ok": False, "error": "invalid_blocks"}), Refused, PLAIN),
+    ("slack", http(200, {"ok": False, "error": "message_not_found"}), Refused, WITHOUT_EDIT),
+    ("slack", http(200, {"ok": False, "error": "edit_window_closed"}), Refused, WITHOUT_EDIT),
+    ("slack", http(200, {"ok": False, "error": "thread_not_found"}), Refused, WITHOUT_EDIT),
+    ("slack", http(200, {"ok": False, "error": "ratelimited"}, retry_after="3"), Later, {"after_ms": 3000}),
+    ("slack", http(200, {"ok": False, "error": "fatal_error"}), Later, {}),
+    ("slack", http(200, {"ok": False}), Later, {}),
+    ("slack_webhook", http(200, b"ok"), Sent(), {}),
+    ("slack_webhook", http(400, b"invalid_payload"), Refused, PLAIN),
+    ("slack_webhook", http(400, b"no_text"), Refused, PLAIN),
+    ("slack_webhook", http(403, b"action_prohibited"), Refused, {}),
+    ("slack_webhook", http(404, b"no_service"), Refused, {}),
+    ("slack_webhook", http(410, b"channel_is_archived"), Refused, {}),
+    ("slack_webhook", http(500, b"rollup_error"), Later, {}),
+    ("discord", http(200, {"id": "1001"}), Sent("1001"), {}),
+    ("discord", http(429, {"retry_after": 0.25, "global": False}), Later, {"after_ms": 250}),
+    ("discord", http(400, {"code": 50035, "message": "Invalid Form Body"}), Refused, PLAIN),
+    ("discord", http(404, {"code": 10008, "message": "Unknown Message"}), Refused, WITHOUT_EDIT),
+    ("discord", http(404, {"code": 10003, "message": "Unknown Channel"}), Refused, WITHOUT_EDIT),
+    ("discord", http(404, {"code": 10015, "message": "Unknown Webhook"}), Refused, {}),
+    ("telegram", http(200, {"ok": True, "result": {"message_id": 5}}), Sent("5"), {}),
+    ("telegram", http(400, {"ok": False, "description": "Bad Request: message is not modified"}), Sent(), {}),
+    ("telegram", http(400, {"description": "Bad Request: message to edit not found"}), Refused, WITHOUT_EDIT),
+    ("telegram", http(400, {"description": "Bad Request: message thread not found"}), Refused, WITHOUT_EDIT),
+    ("telegram", http(400, {"ok": False, "description": "Bad Request: can't parse entities"}), Refused, PLAIN),
+    ("telegram", http(400, {"ok": False, "description": "Bad Request: chat not found"}), Refused, {}),
+    ("telegram", http(403, {"ok": False, "description": "Forbidden: bot was blocked by the user"}), Refused, {}),
+    ("telegram", http(429, {"ok": False, "parameters": {"retry_after": 11}}), Later, {"after_ms": 11_000}),
+    ("ntfy", http(200, {"id": "abc", "event": "message"}), Sent(), {}),
+    ("ntfy", http(429, {"code": 42901, "error": "limit reached: too many requests"}), Later, {}),
+    ("ntfy", http(507, {"code": 50701}), Later, {}),
+    ("webhook-plain", http(204), Sent(), {}),
+    ("webhook-plain", http(201, {"id": 1}), Sent(), {}),
+    ("webhook-pagerduty", http(202, {"status": "success"}), Sent(), {}),
+    ("webhook-teams", http(202), Sent(), {}),
+    ("webhook-teams", http(200, b"Webhook message delivery failed with error: HTTP error 429"), Later, {}),
+    ("email", MailAnswer(250, "Ok"), Sent(), {}),
+    ("email", MailAnswer(451, "greylisted"), Later, {}),
+    ("email", MailAnswer(535, "wrong password"), Refused, {}),
+    ("email", MailAnswer(550, "no such person"), Refused, {}),
+    ("apprise", AppriseAnswer(ok=True), Sent(), {}),
+    ("apprise", AppriseAnswer(ok=False, reason="failed"), Later, {}),
+    ("apprise", AppriseAnswer(ok=False, reason="missing"), Refused, {}),
+    ("apprise", AppriseAnswer(ok=False, reason="bad_url"), Refused, {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "answer", "expected", "flags"), SERVICES)
+def test_answers_of_the_services(name, answer, expected, flags):
+    found = outcome(name, answer)
+    if isinstance(expected, Sent):
+        assert found == expected
+        return
+    assert isinstance(found, expected)
+    defaults = {"as_plain": False, "without_edit": False} if expected is Refused else {"after_ms": 0}
+    assert {flag: getattr(found, flag) for flag in defaults} == defaults | flags
+    assert found.reason
+
+
+def test_a_group_that_moved_says_where_to():
+    body = {"ok": False, "description": "group chat was upgraded", "parameters": {"migrate_to_chat_id": -100200}}
+    assert "-100200" in outcome("telegram", http(400, body)).reason
+
+
+@pytest.mark.parametrize("name", HTTP)
+def test_reasons_tell_no_address_and_no_secret(name):
+    _, target = offline(name)
+    said = (
+        f"cannot POST {target.address} https://x.example/bot1:AA/send bot1234567:fake-bot-token {target.secret} "
+        + "y" * 900
+    )
+    for answer in (
+        http(400, {"message": said, "error": said, "description": said}),
+        http(500, said.encode()),
+        NoAnswer(said),
+    ):
+        reason = CHANNELS[target.kind].outcome_of(target, answer).reason
+        assert "://" not in reason
+        assert target.address not in reason
+        assert not target.secret or target.secret not in reason
+        assert len(reason) < 300
+
+
+def test_reasons_are_in_the_receivers_language():
+    _, target = offline("slack", "ja")
+    found = CHANNELS["slack"].outcome_of(target, http(200, {"ok": False, "error": "invalid_auth"}))
+    assert found.reason == "キー、トークン、またはパスワードが拒否されました (200 invalid_auth)"

@@ -1,0 +1,177 @@
+"""Channels, routes, groups and maintenance from the environment and the file of settings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from understudy import config
+from understudy.cli.notifying import notifying
+from understudy.config.channels import Channels, ChannelTable
+from understudy.errors import ConfigError
+
+SLACK = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_CHANNEL_ID": "C1"}
+HOUR = 3_600_000
+
+
+def read(tmp_path: Path, toml: str = "", **environ: str) -> Channels:
+    (tmp_path / "understudy.toml").write_text(toml)
+    env = {"UNDERSTUDY_LANG": "en", **environ}
+    return config.channels_of(config.load(env, tmp_path).settings, env, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("environ", "channel"),
+    [
+        (SLACK, ChannelTable("slack", "slack", chat="C1", secret="xoxb-1")),
+        ({"SLACK_WEBHOOK_URL": "https://h/1"}, ChannelTable("slack", "slack_webhook", "https://h/1")),
+        ({"DISCORD_WEBHOOK_URL": "https://d/1"}, ChannelTable("discord", "discord", "https://d/1")),
+        (
+            {"TELEGRAM_BOT_TOKEN": "1:x", "TELEGRAM_CHAT_ID": "-5"},
+            ChannelTable("telegram", "telegram", chat="-5", secret="1:x"),
+        ),
+        (
+            {"NTFY_URL": "https://ntfy.example/top", "NTFY_TOKEN": "tk"},
+            ChannelTable("ntfy", "ntfy", "https://ntfy.example", "top", "tk"),
+        ),
+        ({"NTFY_URL": "top"}, ChannelTable("ntfy", "ntfy", "", "top")),
+        (
+            {"SMTP_URL": "smtps://me@host", "SMTP_PASSWORD": "p", "SMTP_TO": "a@x,b@x", "SMTP_FROM": "f@x"},
+            ChannelTable("email", "email", "smtps://me@host", "a@x,b@x", "p", "f@x"),
+        ),
+        (
+            {"UNDERSTUDY_WEBHOOK_URL": "https://w", "UNDERSTUDY_WEBHOOK_SECRET": "s"},
+            ChannelTable("webhook", "webhook", "https://w", secret="s"),
+        ),
+        ({"APPRISE_URL": "json://h"}, ChannelTable("apprise", "apprise", "json://h")),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_the_names_that_people_have_already_make_a_channel(tmp_path, environ, channel):
+    assert read(tmp_path, **environ).channels == (channel,)
+
+
+def test_without_routes_every_channel_is_told_of_warnings_with_reminders(tmp_path):
+    found = read(tmp_path, **SLACK, NTFY_URL="top")
+    (route,) = found.routes
+    assert (route.channels, route.level, route.remind_ms) == (("slack", "ntfy"), "warning", 6 * HOUR)
+    assert read(tmp_path) == Channels()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        ("slack", ["slack"]),
+        ("ntfy,slack", ["slack", "ntfy"]),
+        ("all", ["slack", "ntfy"]),
+        ("none", []),
+        ("discord", []),
+    ],
+)
+def test_notification_type_chooses_among_them(tmp_path, wanted, names):
+    found = read(tmp_path, **SLACK, NTFY_URL="top", NOTIFICATION_TYPE=wanted)
+    assert [channel.name for channel in found.channels] == names
+
+
+def test_the_file_names_channels_groups_routes_and_maintenance(tmp_path):
+    (tmp_path / "token").write_text("xoxb-2\n")
+    found = read(
+        tmp_path,
+        f"""
+        [channels.ops]
+        kind = "slack"
+        secret_file = "{tmp_path / "token"}"
+        chat = "C9"
+        language = "ja"
+        [channels.pager]
+        kind = "webhook"
+        url = "https://events.pagerduty.example"
+        secret = "routing-key"
+        format = "pagerduty"
+        [groups]
+        home = ["mini", "mac*"]
+        [[routes]]
+        channels = ["pager"]
+        level = "critical"
+        groups = ["home"]
+        delay = "2m"
+        remind = "0s"
+        [[routes]]
+        channels = ["ops"]
+        daemons = ["rack-1"]
+        quiet = ["22:00-07:00@Asia/Tokyo", "12:00-13:00"]
+        [[maintenance]]
+        groups = ["home"]
+        window = "03:00-03:30"
+        [[maintenance]]
+        from = "2026-12-01T02:00:00+09:00"
+        to = 2026-12-01T03:00:00+09:00
+        """,
+        UNDERSTUDY_TIME_ZONE="Europe/Berlin",
+    )
+    ops, pager = found.channels
+    assert (ops.secret, ops.chat, ops.language) == ("xoxb-2", "C9", "ja")
+    assert (pager.address, pager.format) == ("https://events.pagerduty.example", "pagerduty")
+    first, second = found.routes
+    assert (first.daemons, first.delay_ms, first.remind_ms) == (("mini", "mac*"), 120_000, 0)
+    assert json.loads(second.quiet) == [
+        {"from": "22:00", "to": "07:00", "tz": "Asia/Tokyo"},
+        {"from": "12:00", "to": "13:00", "tz": "Europe/Berlin"},
+    ]
+    daily, once = found.maintenance
+    assert (daily.daemons, json.loads(daily.windows)[0]["tz"]) == (("mini", "mac*"), "Europe/Berlin")
+    assert (once.from_at, once.to_at - once.from_at) == (1_796_058_000_000, HOUR)
+
+
+@pytest.mark.parametrize(
+    ("toml", "word"),
+    [
+        ('[channels.ops]\nkind = "fax"', "fax"),
+        ('[channels."a b"]\nkind = "slack"', "a b"),
+        ('[channels.ops]\nkind = "slack"\ncolour = "red"', "colour"),
+        ('[channels.slack]\nlanguage = "fr"', "fr"),
+        ('[channels.slack]\n[[routes]]\nchannels = ["nobody"]', "nobody"),
+        ('[channels.slack]\n[[routes]]\nlevel = "loud"', "loud"),
+        ('[channels.slack]\n[[routes]]\ngroups = ["home"]', "home"),
+        ('[channels.slack]\n[[routes]]\ndelay = "90"', "90s"),
+        ('[channels.slack]\n[[routes]]\nquiet = "22-7"', "22-7"),
+        ('[channels.slack]\n[[routes]]\nquiet = "22:00-07:00@Mars/Crater"', "Mars/Crater"),
+        ("[[maintenance]]\ndaemons = []", "window"),
+        ('[[maintenance]]\nfrom = "2026-12-01T02:00:00+09:00"', "window"),
+        ('[[maintenance]]\nfrom = "2026-12-01T02:00:00"\nto = "x"', "2026-12-01T02:00:00"),
+        ("channels = 3", "channels"),
+        ("[routes]\nlevel = 1", "routes"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_file(tmp_path, toml, word):
+    with pytest.raises(ConfigError) as refused:
+        read(tmp_path, toml)
+    assert word in refused.value.message
+    assert "understudy.toml" in refused.value.message
+
+
+def test_a_channel_that_is_not_set_up_is_no_channel(tmp_path):
+    with pytest.raises(ConfigError, match="fax"):
+        read(tmp_path, NOTIFICATION_TYPE="fax", **SLACK)
+
+
+def test_the_hub_is_given_targets_and_routes_without_secrets(tmp_path):
+    env = {**SLACK, "UNDERSTUDY_REPLY_TO": "slack:C2", "UNDERSTUDY_PUBLIC_URL": "https://hub.example/"}
+    targets, routes = notifying(config.load(env, tmp_path).settings, env, tmp_path)
+    assert [target.name for target in targets] == ["slack"]
+    assert (routes.targets, routes.public_url) == (("slack",), "https://hub.example")
+    assert json.loads(routes.reply_to) == {"channel": "slack", "chat": "C2", "thread": ""}
+    assert "xoxb-1" not in repr(routes)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{"UNDERSTUDY_REPLY_TO": "fax"}, {"UNDERSTUDY_PUBLIC_URL": "hub.example"}],
+    ids=["reply_to", "public_url"],
+)
+def test_what_cannot_be_is_refused_at_the_start(tmp_path, environ):
+    env = {**SLACK, **environ}
+    with pytest.raises(ConfigError):
+        notifying(config.load(env, tmp_path).settings, env, tmp_path)

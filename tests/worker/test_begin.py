@@ -1,0 +1,137 @@
+"""How a run begins: whose turn it is, what it takes up from before, and what is remembered of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.worker.stage import Stage
+from understudy.worker import begin
+from understudy.worker.effects import KeepSessions, Wait
+from understudy.worker.executors import Session, SignsOfLife, Task
+from understudy.worker.executors.claude_code import ClaudeCode, ClaudeOptions
+from understudy.worker.state import Lease, Run
+
+TALK = {"channel": "slack", "user_id": "U1"}
+CLAUDE = ClaudeCode(ClaudeOptions(), {})
+
+
+class Spoke(SignsOfLife):
+    """A reading that has seen a session."""
+
+    def session(self) -> Session | None:
+        return Session("s-9", {"input_tokens": 3})
+
+
+@pytest.fixture
+def stage() -> Stage:
+    stage = Stage(lambda _: (0, None))  # type: ignore[arg-type,return-value]
+    stage.state.executors = {"claude_code": CLAUDE}
+    return stage
+
+
+def add(stage: Stage, run_id: str, **task: Any) -> Run:
+    lease = Lease(token=7, on_loss="wait", duration_ms=30_000, first_ms=30_000)
+    run = Run(run_id, Task(id=run_id, content="x", **task), lease, stage.now_ms, 0)
+    stage.state.runs[run_id] = run
+    return run
+
+
+def waits(stage: Stage, run: Run, *, ends: Run | None = None) -> tuple[bool, int]:
+    """Whether its turn came, and after how long; `ends` is over after the first look."""
+    loop, began_ms = begin.turn(stage.state, run), stage.now_ms
+    while True:
+        try:
+            effect = next(loop)
+        except StopIteration as done:
+            return done.value, stage.now_ms - began_ms
+        assert isinstance(effect, Wait)
+        stage.clock.advance(effect.timeout_ms)
+        if ends is not None:
+            stage.state.runs.pop(ends.id, None)
+
+
+def test_the_first_in_a_workspace_begins_and_the_next_waits_for_its_end(stage: Stage) -> None:
+    first, second, beside = add(stage, "r1"), add(stage, "r2"), add(stage, "r3", workspace="other")
+    assert waits(stage, first) == (True, 0)
+    assert waits(stage, beside) == (True, 0)
+    assert waits(stage, second, ends=first) == (True, begin.LOOK_MS)
+
+
+def test_one_conversation_is_worked_on_by_one_run_also_in_two_workspaces(stage: Stage) -> None:
+    first = add(stage, "r1", workspace="a", conversation=TALK)
+    second = add(stage, "r2", workspace="b", conversation="slack:U1")
+    assert waits(stage, second, ends=first) == (True, begin.LOOK_MS)
+
+
+def test_who_waits_too_long_is_given_back_and_who_is_stopped_goes_at_once(stage: Stage) -> None:
+    add(stage, "r1")
+    second, third = add(stage, "r2"), add(stage, "r3")
+    assert waits(stage, second) == (False, begin.TURN_MS_MAX)
+    third.stop = "cancelled"
+    assert waits(stage, third) == (False, 0)
+
+
+def test_the_end_of_a_run_wakes_those_who_wait_for_it(stage: Stage) -> None:
+    first, second, beside = add(stage, "r1"), add(stage, "r2"), add(stage, "r3", workspace="other")
+    del stage.state.runs["r1"]
+    begin.pass_on(stage.state, first)
+    assert stage.state.signals.take(second.signal)
+    assert not stage.state.signals.take(beside.signal)
+
+
+def start(stage: Stage, run: Run, **how: Any) -> Any:
+    return begin.start_of(stage.state, run, CLAUDE, 0, **{"has_session": True, **how})
+
+
+def test_a_checkpoint_is_taken_up_with_its_session_only_on_its_machine(stage: Stage) -> None:
+    left = {"executor": "claude_code", "machine": "machine-1", "session": "s-1", "did": ["Bash: make"]}
+    here = start(stage, add(stage, "r1", checkpoint=json.dumps(left)))
+    assert (here.session, here.did, here.machine) == (Session("s-1"), ("Bash: make",), "machine-1")
+    elsewhere = start(stage, add(stage, "r2", checkpoint={**left, "machine": "m-2"}))
+    assert (elsewhere.session, elsewhere.did) == (None, ("Bash: make",))
+    anew = start(stage, add(stage, "r3", checkpoint=left), has_session=False)
+    assert (anew.session, anew.did) == (None, ("Bash: make",))
+
+
+@pytest.mark.parametrize("left", [None, "", "no json", "[1]", 7, {"executor": "codex", "session": "s"}, {"x": 1}])
+def test_a_checkpoint_of_somebody_else_is_none(stage: Stage, left: Any) -> None:
+    begun = start(stage, add(stage, "r1", checkpoint=left))
+    assert (begun.session, begun.did) == (None, ())
+
+
+def kept(stage: Stage, loop: Any) -> dict[str, Session]:
+    sessions: dict[str, Session] = {}
+    for effect in loop:
+        assert isinstance(effect, KeepSessions)
+        sessions = effect.sessions
+    return sessions
+
+
+def test_a_session_is_remembered_for_its_conversation_and_forgotten_when_it_is_lost(stage: Stage) -> None:
+    run = add(stage, "r1", conversation=TALK)
+    run.reading = Spoke()
+    assert list(kept(stage, begin.remember(stage.state, run, CLAUDE))) == ["claude_code slack:U1"]
+    again = start(stage, add(stage, "r2", conversation="SLACK:U1"))
+    assert again.session is not None
+    assert (again.session.id, again.session.counters) == ("s-9", {"input_tokens": 3})
+    kept(stage, begin.forget(stage.state, run, CLAUDE))
+    assert start(stage, run).session is None
+
+
+def test_without_a_conversation_nothing_is_remembered(stage: Stage) -> None:
+    run = add(stage, "r1")
+    run.reading = Spoke()
+    assert kept(stage, begin.remember(stage.state, run, CLAUDE)) == {}
+    assert stage.state.sessions == {}
+
+
+def test_only_the_sessions_used_last_are_kept(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(begin, "SESSIONS_MAX", 2)
+    for n in (1, 2, 3, 2):
+        run = add(stage, f"r{n}", conversation=f"slack:U{n}")
+        run.reading = Spoke()
+        sessions = kept(stage, begin.remember(stage.state, run, CLAUDE))
+    assert list(sessions) == ["claude_code slack:U3", "claude_code slack:U2"]
