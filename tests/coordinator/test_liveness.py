@@ -108,6 +108,10 @@ def test_each_change_of_a_login_is_told_once() -> None:
         ("daemon.token_expiring", "warning")
     ]
     assert names('{"claude_code":"expiring:2026-03-01"}', {"claude_code": "ok"}) == []
+    assert names('{"claude_code":"expired"}', {"claude_code": "expiring:2026-03-01"}) == [
+        ("daemon.auth_restored", "info"),
+        ("daemon.token_expiring", "warning"),
+    ]
 
 
 def test_a_failed_login_is_told_with_its_mend() -> None:

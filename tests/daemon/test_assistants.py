@@ -294,7 +294,7 @@ def test_children_run_at_a_lower_priority(hub: FakeHub, tmp_path: Path) -> None:
     stub = Stub(tmp_path / "cli", "claude", "own_session")
     with daemon_with(hub, tmp_path, stub) as daemon:
         pids = begun(hub, stub)
-        assert {psutil.Process(pid).nice() for pid in pids} == {psutil.Process(daemon.process.pid).nice() + 10}
+        assert {psutil.Process(pid).nice() for pid in pids} == {min(19, psutil.Process(daemon.process.pid).nice() + 10)}
         began = time.monotonic()
         daemon.stop()
         assert time.monotonic() - began < 10

@@ -72,7 +72,7 @@ def test_what_a_run_that_ended_well_left_unkillable_is_killed_at_the_end(
         while not isinstance(ended := machine.perform(AwaitRun(run_id, timeout_ms=10_000)), Ended):
             assert ended is not None
     assert (ended.code, ended.survivors) == (0, 1)
-    machine.end_everything()
+    machine.end_children()
     assert living([int(ended.stdout)]) == []
 
 

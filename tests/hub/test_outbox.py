@@ -7,8 +7,11 @@ from itertools import pairwise
 from tests.hub.desk import LATE_MS, Desk, beat, bench_with, live, rows
 from understudy.coordinator.outbox import GIVE_UP_AFTER_MS, RETRY_MAX_MS, TAKEN_MS, retry_ms
 from understudy.errors import ConflictError, NotFoundError
+from understudy.hub.enqueue import Enqueue
 from understudy.hub.outbox import Parcel, Reclaim, Resend, SendTest, Settle, Take
+from understudy.hub.owners import Steer
 from understudy.notify.base import Later, Refused, Sent
+from understudy.wire.tasks import EnqueueBody
 
 
 def tested(*desks: Desk) -> None:
@@ -240,3 +243,19 @@ def test_a_recovery_waits_for_a_warning_that_is_on_its_way():
     assert desk.tried == []
     live(bench, 60_000, desk, daemons=("mini-0",))
     assert desk.titles == ["mini-0 is late", "mini-0 is back"]
+
+
+def test_notices_go_before_answers_of_the_same_channel():
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench)
+    desk.always = Later("busy")
+    live(bench, LATE_MS - 1_000, desk)
+    bodies = [EnqueueBody("?", reply_to="ops") for _ in range(20)]
+    bench.ask(Enqueue(bodies, [f"t{n}" for n in range(20)], "key"))
+    for n in range(20):
+        bench.ask(Steer("cancel", f"t{n}", "me"))
+    live(bench, 1_000)
+    desk.always = None
+    desk.step()
+    assert [message.kind for message in desk.got] == ["notice"]

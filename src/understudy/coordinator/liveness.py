@@ -9,7 +9,7 @@ daemon claims nothing, so it is stuck, whatever the others say.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -108,23 +108,23 @@ def mend_of(executor: str, state: Any) -> str:
 def auth_told(daemon: Daemon, auth: dict[str, Any], now: Now) -> tuple[Event, ...]:
     """What has changed about its logins since its last beat: each change is told once."""
     before = msgspec.json.decode(daemon.auth)
-    told = (_auth_event(daemon, now, name, before.get(name, OK), state) for name, state in auth.items())
-    return tuple(event for event in told if event is not None)
+    return tuple(
+        event for name, state in auth.items() for event in _auth_events(daemon, now, name, before.get(name, OK), state)
+    )
 
 
-def _auth_event(daemon: Daemon, now: Now, executor: str, before: Any, state: Any) -> Event | None:
+def _auth_events(daemon: Daemon, now: Now, executor: str, before: Any, state: Any) -> Iterator[Event]:
     was, word = word_of(before), word_of(state)
     if was == word:
-        return None
+        return
+    if was not in WORKS and word in WORKS:
+        message = f"{executor} on {daemon.id} can work again"
+        yield health_event(daemon, now, "daemon.auth_restored", "info", message, executor=executor)
     detail = str(state).partition(":")[2][:DETAIL_CHARS_MAX] or None
     fields = {"executor": executor, "state": word, "detail": detail, "mend": mend_of(executor, state) or None}
     if word == EXPIRING:
         message = f"The token of {executor} on {daemon.id} ends on {detail}"
-        return health_event(daemon, now, "daemon.token_expiring", "warning", message, **fields)
-    if word != OK:
+        yield health_event(daemon, now, "daemon.token_expiring", "warning", message, **fields)
+    elif word != OK:
         message = f"{executor} on {daemon.id} cannot work: {word}"
-        return health_event(daemon, now, "daemon.auth_failed", "critical", message, **fields)
-    if was in WORKS:
-        return None
-    message = f"{executor} on {daemon.id} can work again"
-    return health_event(daemon, now, "daemon.auth_restored", "info", message, executor=executor)
+        yield health_event(daemon, now, "daemon.auth_failed", "critical", message, **fields)

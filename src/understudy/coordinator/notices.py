@@ -252,7 +252,7 @@ class Outbox:
 
 
 def is_of(daemon_id: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a route or window is about this daemon; what is about none is about all."""
+    """Whether a route or window is about this daemon: patterns name some, none name all (and what is about none)."""
     return not patterns or any(fnmatchcase(daemon_id, pattern) for pattern in patterns)
 
 

@@ -24,6 +24,7 @@ STORM = "storm"
 STORM_MESSAGES_MAX = 5  # in
 STORM_WINDOW_MS = 30_000
 TAKEN_MS = 60_000  # longer than any one request may take; each part begins it anew
+KINDS_FIRST = ("notice", "test", "answer", "progress")  # of what is due
 RETRY_FIRST_MS = 1_000
 RETRY_MAX_MS = 300_000
 RETRY_SPREAD = 0.2
@@ -69,7 +70,7 @@ def choose(due: Iterable[Notice], about: About, now: Now) -> Chosen:
         ready = [found for found in ready if found[0].id not in save]
     if not ready:
         return Chosen(save=tuple(save.values()))
-    row, edits, thread = ready[0]
+    row, edits, thread = min(ready, key=lambda found: KINDS_FIRST.index(found[0].kind))  # the oldest of its kind
     taken = _taken(row, now)
     save[row.id] = taken
     return Chosen(taken, edits, thread, save=tuple(save.values()))

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from understudy import __version__
 from understudy.clock import Clock, SystemClock
-from understudy.coordinator.liveness import EXPIRING, mend_of, word_of
+from understudy.coordinator.liveness import mend_of
 from understudy.daemon.awake import Awake, caffeinate
 from understudy.daemon.executors import executors_of, workspaces_of
 from understudy.daemon.guard_link import GuardLink
@@ -38,9 +38,10 @@ from understudy.runtime.supervisor import Watchdog
 from understudy.runtime.transport import Transport
 from understudy.texts import t
 from understudy.worker.effects import Loop
+from understudy.worker.executors import OK
 from understudy.worker.guard_policy import Hello
 from understudy.worker.orders import STARTED
-from understudy.worker.state import Duties, Identity, WorkerState
+from understudy.worker.state import HAS_TOKEN, Duties, Identity, WorkerState
 
 RULE = "=" * 60
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -183,10 +184,10 @@ class Daemon:
         say("info", "Config", f"Heartbeat every {settings.heartbeat_interval_ms / 1000:g} s")
         say("info", "Config", f"Executors {', '.join(state.executors)}", capacity=state.duties.capacity)
         say("info", "Config", f"Provides {', '.join(state.provides)}")
-        for executor, word in state.logins().items():
-            if word_of(word) == EXPIRING:
-                date, mend = word.partition(":")[2], mend_of(executor, word)
-                say("warning", "Auth", t("liveness.token_expiring", executor=executor, date=date, mend=mend))
+        word = state.token_word(HAS_TOKEN, OK)
+        if HAS_TOKEN in state.executors and word != OK:
+            date, mend = word.partition(":")[2], mend_of(HAS_TOKEN, word)
+            say("warning", "Auth", t("liveness.token_expiring", executor=HAS_TOKEN, date=date, mend=mend))
 
     def _drive(self, driver: Driver, state: WorkerState) -> bool:
         """Start the loops and wait for their end → whether it was waited for."""

@@ -149,6 +149,10 @@ class Machine:
         self._directives.installation.stop()
         if self.owner is not None:
             self.owner.stop()
+        self.end_children()
+
+    def end_children(self) -> None:
+        """Every run that is left."""
         for child in list(self._children.values()):
             child.end(0)
 

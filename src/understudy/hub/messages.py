@@ -226,7 +226,10 @@ class _Words:
 
     def _status(self) -> str:
         state = str(self.said.get("state", "started"))
-        text = self._t(f"answers.state.{state}", daemon=self.said.get("workerId") or self.notice_row.daemon_id)
+        text = self._t(
+            f"answers.state.{state}",
+            daemon=self.said.get("waitingFor") or self.said.get("workerId") or self.notice_row.daemon_id,
+        )
         return f"{text}\n{self.said['text']}" if self.said.get("text") else text
 
     def _since(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from understudy.hub.batch import Committed
 from understudy.hub.delivery import Delivery, Look, Steps
 from understudy.hub.operation import Operation
-from understudy.hub.outbox import Reclaim
+from understudy.hub.outbox import Reclaim, Settle
 from understudy.runtime.transport import Transport
 from understudy.runtime.writer import Writer
 
@@ -73,8 +73,8 @@ class Deliverer:
                 effect = steps.send(answer)
             except StopIteration as end:
                 return int(end.value or 0)
-            if self._stopped.is_set():
-                return 0
+            if self._stopped.is_set() and not isinstance(effect, Settle):
+                return 0  # what was sent is still settled, so that it is not sent again at the next start
             match effect:
                 case Operation():
                     answer = self._writer.decide_blocking(effect)
@@ -101,9 +101,8 @@ class Deliverers:
 
     def start(self) -> None:
         """Free what a hub that died had taken, then send."""
-        if self.by_name:
-            while self._writer.decide_blocking(Reclaim()):
-                pass
+        while self._writer.decide_blocking(Reclaim()):
+            pass
         for deliverer in self.by_name.values():
             deliverer.start()
 
@@ -118,8 +117,10 @@ class Deliverers:
         """Send no more."""
         for deliverer in self.by_name.values():
             deliverer.stop()
+        clock = self._writer.engine.clock
+        until = clock.mono_ms() + round(STOP_WITHIN_S * 1000)
         for deliverer in self.by_name.values():
-            deliverer.join(STOP_WITHIN_S / len(self.by_name))
+            deliverer.join(max(until - clock.mono_ms(), 0) / 1000)
 
     def longest_pause_ms(self) -> int:
         """How long ago the channel that has been quiet for longest made its last step."""

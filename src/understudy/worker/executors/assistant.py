@@ -15,7 +15,6 @@ from understudy.worker.executors.prompt import prompt_of
 ANSWER_BYTES_MAX = 512 * KIB  # head and tail of what is longer
 DID_MAX = 50  # things done that a checkpoint keeps
 DID_CHARS_MAX = 200
-PROBE_ERRORS = 2_000
 
 
 class Checkpoint(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -47,11 +46,16 @@ class AssistantReading(ABC):
         self.session_id = ""
         self.text = ""  # the last thing it said
         self.did: list[str] = [*start.did]
-        self.has_acted = False  # a tool was used
+        self.acts = 0  # how often a tool was used
         self._events = Events()
         self._began_at = 0
         self._progress = ""
-        self._told: tuple[str, int] = ("", 0)
+        self._told = ("", 0)
+
+    @property
+    def has_acted(self) -> bool:
+        """Whether it may have changed anything."""
+        return self.acts > 0
 
     @abstractmethod
     def heed(self, event: dict[str, Any]) -> None:
@@ -83,7 +87,7 @@ class AssistantReading(ABC):
 
     def tool(self, name: str, what: str) -> None:
         """It uses a tool."""
-        self.has_acted = True
+        self.acts += 1
         line = " ".join(f"{name}: {what}".split())[:DID_CHARS_MAX]
         self.did = [*self.did, line][-DID_MAX:]
         self._progress = line
@@ -108,7 +112,7 @@ class AssistantReading(ABC):
         return f"{self._progress} · {(at - self._began_at) // 1000} s" if self._progress else None
 
     def _new_checkpoint(self) -> str | None:
-        now = (self.session_id, len(self.did) + (hash(self.did[-1]) if self.did else 0))
+        now = (self.session_id, self.acts)
         if now == self._told or not self.session_id:
             return None
         self._told = now

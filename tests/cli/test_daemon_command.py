@@ -1,0 +1,93 @@
+"""`understudy daemon` as its owner starts it: settings of today and names of yesterday reach the assistant."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.fake_hub import KEY, FakeHub
+from tests.waiting import eventually
+from tests.worker.stubs import Stub
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeHub]:
+    hub = FakeHub()
+    hub.next_s = 0.2
+    yield hub
+    hub.close()
+
+
+@contextlib.contextmanager
+def daemon(hub: FakeHub, data: Path, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+    data.mkdir()
+    environ = {**os.environ, "UNDERSTUDY_HUB": hub.url, "UNDERSTUDY_API_KEY": KEY, "UNDERSTUDY_DATA": str(data), **env}
+    with (data / "stderr").open("wb") as stderr:
+        process = subprocess.Popen([sys.executable, "-m", "understudy", "daemon"], stderr=stderr, env=environ)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_old_names_choose_the_assistant_its_directory_its_limits_and_the_log(hub: FakeHub, tmp_path: Path) -> None:
+    stub = Stub(tmp_path / "cli", "codex", "ok")
+    (tmp_path / "work").mkdir()
+    old = {
+        "UNDERSTUDY_CODEX_CLI": "",
+        "CODEX_CLI": str(stub.cli),
+        "WORK_DIR": str(tmp_path / "work"),
+        "EXECUTION_TIMEOUT": "300000",
+    }
+    old |= {"POLL_INTERVAL": "1000", "WORKER_ID": "mini-7", "LOG_DIR": str(tmp_path / "logs")}
+    with daemon(hub, tmp_path / "data", **old):
+        hub.submit("t1", "what is it?")
+        result = eventually(lambda: hub.results.get("t1"))
+        assert result["output"] == "answer"
+        beat = hub.beats()[-1]
+        assert beat["daemonId"] == "mini-7"
+        assert next(tag for tag in beat["provides"] if tag.startswith("executor:")) == "executor:codex"
+        assert {body["waitSec"] for body in hub.told("/claim")} == {1}
+    (call,) = stub.calls()
+    assert call["cwd"] == str(tmp_path / "work")
+    assert "Started t1" in (tmp_path / "logs/daemon.log").read_text()
+    assert KEY not in (tmp_path / "logs/daemon.log").read_text()
+
+
+def test_which_assistant_runs_when_both_are_there_is_a_setting(hub: FakeHub, tmp_path: Path) -> None:
+    both = {kind: Stub(tmp_path / kind, kind, "ok") for kind in ("claude", "codex")}
+    clis = {f"UNDERSTUDY_{kind.upper()}_CLI": str(stub.cli) for kind, stub in both.items()}
+    with daemon(hub, tmp_path / "auto", **clis):
+        hub.submit("t1", "what is it?")
+        hub.submit("t2", "what is it?", executor="codex")
+        eventually(lambda: {"t1", "t2"} <= set(hub.results))
+    assert [len(both[kind].calls()) for kind in ("claude", "codex")] == [1, 1]
+    with daemon(hub, tmp_path / "chosen", **clis, UNDERSTUDY_EXECUTOR="codex", UNDERSTUDY_CODEX_SANDBOX="read-only"):
+        boot = hub.boot
+        eventually(lambda: hub.boot != boot)
+        hub.submit("t3", "what is it?")
+        eventually(lambda: "t3" in hub.results)
+    assert "read-only" in both["codex"].calls()[-1]["argv"]
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"UNDERSTUDY_EXECUTOR": "gpt"}, "none of auto, claude_code"),
+        ({"UNDERSTUDY_EXECUTOR": "command"}, "there is no command"),
+        ({"UNDERSTUDY_PRICES": "x"}, "model=input/output"),
+        ({"UNDERSTUDY_CLAUDE_BUDGET_USD": "much"}, "no amount of money"),
+        ({"UNDERSTUDY_CODEX_SANDBOX": "none"}, "read-only"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_at_the_start(hub: FakeHub, tmp_path: Path, env, said: str) -> None:
+    with daemon(hub, tmp_path / "data", **env) as process:
+        assert process.wait(20) != 0
+    assert said in (tmp_path / "data/stderr").read_text()
