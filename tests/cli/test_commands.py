@@ -84,6 +84,13 @@ def test_a_task_tells_its_story(cli):
     assert lines[-1].strip() == "TELL ME"
 
 
+def test_submit_says_where_the_answer_goes_and_who_may_give_it(cli, hub):
+    unknown = cli("submit", "hi", "--reply-to", "nowhere:C1")
+    assert (unknown.code, "replyTo.channel" in unknown.err) == (1, True)
+    done = cli("submit", "hi", "--needs", "nobody-has-this", "--takeover", "never")
+    assert hub.get(f"/api/tasks/{done.out.strip()}")["takeover"] == "never"
+
+
 def test_submit_prints_the_id_alone(cli, hub):
     done = cli("submit", "later", "--needs", "gpu,big", "--priority", "low", "--on-loss", "wait", "--timeout", "2m")
     assert done.code == 0
@@ -245,7 +252,8 @@ def test_notices_and_channels_are_there_without_any(cli):
     assert json.loads(cli("notices", "--json").out) == {"notices": []}
     assert cli("notices", "--dead").code == 0
     assert cli("notices", "--resend", "notice-1").code == 5
-    assert cli("notify", "test").code == 1
+    told = cli("notify", "test")
+    assert (told.code, "SLACK_WEBHOOK_URL" in told.err) == (1, True)
 
 
 def test_deployments_are_the_starts_of_the_hub(cli):

@@ -84,8 +84,10 @@ def test_a_failure_is_an_exit_code(cli):
     [
         (("nobody", "drain"), 5),
         (("mini", "explode"), 2),
-        (("mini", "update"), 1),
-        (("mini", "update", "--wheel", "/x-1-py3-none-any.whl"), 1),
+        (("mini", "update"), 2),
+        (("mini", "update", "--version", "1", "--wheel", "/x-1-py3-none-any.whl", "--sha256", "0" * 64), 2),
+        (("mini", "update", "--wheel", "/x-1-py3-none-any.whl"), 2),
+        (("mini", "update", "--wheel", "/x-1-py3-none-any.whl", "--sha256", "zz"), 2),
         (("mini", "drain", "--expires", "600"), 2),
     ],
     ids=str,

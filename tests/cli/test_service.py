@@ -110,6 +110,16 @@ def test_dry_run_shows_it_and_does_nothing(machine):
     assert not machine.plist.exists()
 
 
+def test_a_daemon_keeps_its_own_channels(linux):
+    """With them it tells by itself that the hub is out of reach."""
+    linux.environ |= {"SLACK_BOT_TOKEN": "xoxb-1-secret", "SLACK_CHANNEL_ID": "C1", "PIP_INDEX_URL": "https://u:pw@i"}
+    plan = json.loads(linux("service", "install", "--dry-run", "--json").out)
+    assert {path.rpartition("/")[2] for path in plan["keyFiles"]} == {"api-key", "slack-bot-token", "env"}
+    assert "SLACK_CHANNEL_ID=C1" in plan["content"]
+    assert "secret" not in plan["content"]
+    assert "PIP_" not in plan["content"]
+
+
 def test_a_key_in_the_command_is_refused(linux):
     done = linux("service", "install", "daemon", "--", "assistant", "--key", KEY)
     assert done.code == 2

@@ -9,12 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.cli.program import PROGRAM, understudy
 from tests.waiting import eventually
+from understudy.cli.up import command_here
 from understudy.runtime.lock import FileLock
 
 
@@ -108,6 +110,14 @@ def test_the_first_five_minutes(tmp_path):
         assert "Stopped." in up.said
         assert "usk_" not in up.said
         assert "Traceback" not in up.said
+
+
+def test_what_to_type_next_is_what_the_shell_would_find(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(Path(sys.executable).parent.parent)
+    assert command_here() == f"{Path(sys.executable).relative_to(Path.cwd())} -m understudy"
+    (tmp_path / "understudy").touch(0o755)
+    assert command_here() == "understudy"
 
 
 def test_a_second_start_goes_on_with_what_is_there(tmp_path):

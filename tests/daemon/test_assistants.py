@@ -19,6 +19,7 @@ from tests.worker.trees import living
 from understudy.worker.executors.claude_code import ClaudeOptions
 from understudy.worker.executors.codex import CodexOptions
 
+SLOW_S = 30.0  # children run at a lower priority: on a busy machine they take their time
 TALK = {"conversation": {"channel": "Slack", "user_id": "U1"}}
 
 
@@ -41,7 +42,7 @@ def daemon_with(hub: FakeHub, folder: Path, stub: Stub, *, limits: dict[str, int
 
 def done(hub: FakeHub, task_id: str = "t1", **fields: Any) -> dict[str, Any]:
     hub.submit(task_id, "what is it?", **fields)
-    return eventually(lambda: hub.results.get(task_id), what=f"a result of {task_id}")
+    return eventually(lambda: hub.results.get(task_id), within_s=SLOW_S, what=f"a result of {task_id}")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -141,7 +142,7 @@ def test_nothing_of_a_run_survives_its_end(hub: FakeHub, tmp_path: Path, kind: s
         hub.lease_s, hub.on_loss = 4.0, "requeue"
     stub = Stub(tmp_path / "cli", kind, "own_session")
     with daemon_with(hub, tmp_path, stub) as daemon:
-        pids = begun(hub, stub, timeoutSec=1 if end is wait else 60)
+        pids = begun(hub, stub, timeoutSec=3 if end is wait else 60)
         end(hub, daemon)
         eventually(lambda: not living(pids), within_s=10.0, what="the end of the run")
         if end in (cancel, wait):

@@ -20,7 +20,7 @@ import pytest
 from tests.waiting import eventually
 from understudy import __version__
 from understudy.daemon import installation as module
-from understudy.daemon.installation import Installation, InstallError, launcher
+from understudy.daemon.installation import OWN_INDEX, Installation, InstallError, launcher
 from understudy.worker.orders import Order
 
 NAME = "understudy-9.9.9-py3-none-any.whl"
@@ -83,6 +83,14 @@ def test_a_wheel_has_a_limit(served: str, tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / NAME
     path.write_bytes(CONTENT)
     assert "larger" in refused(tmp_path / "data", order(str(path)))
+
+
+def test_a_version_comes_from_an_index_of_the_owner_or_with_its_hash(tmp_path: Path) -> None:
+    """On the public index the name belongs to somebody else, whose program would be run."""
+    env = {k: v for k, v in os.environ.items() if k not in OWN_INDEX}
+    assert "PIP_INDEX_URL" in refused(tmp_path / "data", order(version="99.0", sha256=None), env=env)
+    env["PIP_NO_INDEX"] = "1"
+    assert "No matching distribution" in refused(tmp_path / "data", order(version="99.0", sha256=None), env=env)
 
 
 def test_a_version_that_no_index_has_is_said(tmp_path: Path) -> None:

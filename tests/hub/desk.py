@@ -44,7 +44,7 @@ class Desk:
         self.tried: list[Said] = []
         self.got: list[Message] = []  # what it took
         target = Target(name, "slack", language=language)
-        self.delivery = Delivery(target, self, bench.engine.policy.routes, bench.clock.now_ms, str)  # type: ignore[arg-type]
+        self.delivery = Delivery(target, self, bench.engine.policy.routes, bench.clock, str)  # type: ignore[arg-type]
 
     # ---- the channel
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from tests.hub.conftest import Bench
 from tests.hub.desk import DOWN_MS, LATE_MS, Desk, beat, bench_with, live, rows
 from understudy.coordinator.actions import Event
 from understudy.coordinator.notices import LOUD, STORY, UNTOLD, is_told
-from understudy.coordinator.routes import Maintenance, Route
+from understudy.coordinator.nouns import Policy
+from understudy.coordinator.outbox import CRITICAL_WAIT_MS
+from understudy.coordinator.routes import Maintenance, Route, Routes
 from understudy.hub.alarm import Ring
 from understudy.hub.incidents import Acknowledge, Snooze
 from understudy.hub.registry import Forget, Pause
-from understudy.notify.base import Refused
+from understudy.notify.base import Later, Refused
 
 HOUR = 3_600_000
 
@@ -69,6 +72,9 @@ def test_a_notice_tells_what_its_reader_needs():
     assert "CRITICAL: daemon mini unresponsive" in critical.text  # the last events of its story
     assert critical.about.startswith("incident-")
     assert [url.partition("/l/")[0] for _, url in critical.links] == ["https://hub.example"] * 3
+    beat(bench)
+    desk.run()
+    assert [url for _, url in desk.got[2].links] == ["https://hub.example"]  # there is nothing left to be acknowledged
 
 
 def test_notices_are_written_in_the_language_of_their_channel():
@@ -203,21 +209,84 @@ def test_more_than_five_at_once_are_one_message_that_names_each():
     assert desk.got[1].level == "recovered"
 
 
-def test_five_are_five_messages_and_the_sixth_waits_for_the_end_of_the_window():
-    bench = bench_with(targets=("ops",))
+def falling_silent(count: int, down_ms: int, every_ms: int = 1_000) -> tuple[Bench, Desk]:
+    """A hub that hears so many daemons once, one after the other, until the first of them is late."""
+    routes = Routes(("ops",), (Route(("ops",)),))
+    bench = Bench(Policy(late_after_ms=LATE_MS, down_after_ms=down_ms, routes=routes))
     desk = Desk(bench)
-    for n in range(2):
+    for n in range(count):
         beat(bench, f"mini-{n}")
-    live(bench, 8_000, desk)
-    beat(bench, "third")  # not three within 30 s of each other at first
-    live(bench, DOWN_MS - 8_000, desk)
-    assert len(desk.got) == 5 if rows(bench, cause="hub.suspect") else 4
-    live(bench, 8_000, desk)
-    late = [m for m in desk.got if "third" in m.text or "third" in m.title]
+        live(bench, every_ms, desk)
+    live(bench, LATE_MS - count * every_ms, desk)
+    return bench, desk
+
+
+def test_five_are_five_messages_and_further_warnings_wait_for_the_end_of_the_window():
+    bench, desk = falling_silent(6, down_ms=600_000)
+    live(bench, 29_000, desk)
     assert len(desk.got) == 5
-    live(bench, 30_000, desk)
-    assert any("third is down" in f"{m.title} {m.text}" for m in desk.got)
-    assert late
+    live(bench, 3_000, desk)
+    assert desk.titles[5:] == ["mini-4 is late", "mini-5 is late"]
+
+
+def test_a_warning_that_waits_for_its_turn_is_told_although_it_is_over_by_then():
+    bench, desk = falling_silent(6, down_ms=600_000)
+    live(bench, 10_000, desk)
+    beat(bench, "mini-5")
+    live(bench, 60_000, desk, daemons=("mini-5",))
+    assert [(row.cause, row.state) for row in rows(bench, daemon_id="mini-5")] == [
+        ("daemon.late", "sent"),
+        ("daemon.recovered", "sent"),
+    ]
+    told = [f"{m.title} {m.text}" for m in desk.got]
+    late, back = (next(n for n, said in enumerate(told) if f"mini-5 is {how}" in said) for how in ("late", "back"))
+    assert late < back
+
+
+def test_what_is_critical_never_waits_for_the_window():
+    bench, desk = falling_silent(6, down_ms=DOWN_MS)
+    waits = dict.fromkeys(range(6), 0)
+    for at_ms in range(0, 30_000, 100):
+        bench.pass_time(100)
+        desk.run()
+        told = " ".join(f"{m.title} {m.text}" for m in desk.got)
+        for n in range(6):
+            if at_ms + 100 >= LATE_MS + n * 1_000 and f"mini-{n} is down" not in told:
+                waits[n] += 100
+    assert waits[0] == 0  # the first message beyond the five
+    assert max(waits.values()) <= CRITICAL_WAIT_MS
+    assert len(desk.got) <= 5 + 1 + 30_000 // CRITICAL_WAIT_MS
+
+
+def test_a_recovery_is_never_told_before_the_storm_that_told_its_alarm():
+    bench = bench_with()
+    desk = Desk(bench)
+    for n in range(8):
+        beat(bench, f"mini-{n}")
+    live(bench, LATE_MS - 1_000, desk)
+    desk.says.append(Later("busy"))
+    bench.pass_time(1_000)
+    desk.run()
+    beat(bench, "mini-0")
+    desk.run()
+    assert desk.titles == []
+    live(bench, 3_000, desk, daemons=("mini-0",))
+    assert desk.titles == ["9 notices at once", "mini-0 is back"]
+
+
+def test_an_alarm_of_a_flapping_daemon_is_taken_back():
+    bench = bench_with()
+    desk = Desk(bench)
+    for _ in range(4):
+        beat(bench)
+        live(bench, LATE_MS + 2_000, desk)
+        beat(bench)
+        live(bench, 60_000, desk, daemons=("mini",))
+    live(bench, DOWN_MS, desk)
+    beat(bench)
+    live(bench, 5_000, desk, daemons=("mini",))
+    assert desk.titles[-2:] == ["mini is down", "mini is back"]
+    assert desk.got[-1].edits == f"ref-{len(desk.got) - 1}"
 
 
 def test_flapping_is_told_once_with_a_digest_when_it_is_calm():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from tests.hub.desk import LATE_MS, Desk, beat, bench_with, live, rows
-from understudy.coordinator.outbox import GIVE_UP_AFTER_MS, RETRY_MAX_MS, TAKEN_MS, retry_ms
+from tests.hub.desk import LATE_MS, Desk, Said, beat, bench_with, live, rows
+from understudy.coordinator.outbox import GIVE_UP_AFTER_MS, RETRY_AFTER_MAX_MS, RETRY_MAX_MS, TAKEN_MS, retry_ms
 from understudy.errors import ConflictError, NotFoundError
 from understudy.hub.enqueue import Enqueue
 from understudy.hub.outbox import Parcel, Reclaim, Resend, SendTest, Settle, Take
@@ -159,6 +159,44 @@ def test_formatting_that_is_refused_is_sent_as_plain_text_once():
     live(bench, LATE_MS, desk)
     assert [row.state for row in rows(bench)] == ["sent", "dead"]
     assert len(desk.tried) == 4
+
+
+class SplitDesk(Desk):
+    """A service whose plain text takes more parts than its formatted one."""
+
+    def requests_for(self, _, message, *, is_plain=False):
+        return tuple(Said(message, part, is_plain) for part in range(4 if is_plain else 2))
+
+
+def test_what_was_refused_in_one_part_is_plain_in_all_that_follow_however_often_they_are_tried():
+    bench, _ = late()
+    desk = SplitDesk(bench, parts=4)
+    desk.says.extend((Refused("can't parse entities", as_plain=True), Sent("ref"), Later("busy")))
+    live(bench, 3_000, desk)
+    assert [(said.is_plain, said.part) for said in desk.tried] == [
+        (False, 0),
+        *((True, part) for part in (0, 1, 1, 2, 3)),
+    ]
+    assert len(desk.got) == 1
+
+
+def test_what_lay_in_the_outbox_of_a_hub_that_was_off_for_days_is_tried_more_than_once():
+    bench, desk = late()
+    bench.clock.advance(2 * GIVE_UP_AFTER_MS)
+    desk.says.append(Later("unavailable"))
+    live(bench, 3_000, desk)
+    assert "mini-0 is late" in desk.titles
+
+
+def test_a_clock_that_is_set_back_and_a_service_that_asks_for_a_day_silence_no_channel_for_longer_than_an_hour():
+    bench, desk = late()
+    desk.says.append(Later("slow down", after_ms=86_400_000))
+    desk.run()
+    bench.clock.jump(-7_200_000)
+    tested(desk)
+    bench.clock.advance(RETRY_AFTER_MAX_MS)
+    desk.step()
+    assert [message.kind for message in desk.got] == ["notice"]
 
 
 def test_a_recovery_whose_message_is_gone_is_sent_as_a_new_one():

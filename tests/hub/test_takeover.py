@@ -106,6 +106,17 @@ def test_a_probe_must_succeed_first_where_one_is_configured(standing_in):
     assert isinstance(hub.reserve(), Job)
 
 
+def test_what_only_an_absent_machine_can_do_is_probed_for_as_well_while_others_live(standing_in):
+    hub = standing_in(probes=True, mode="interim")
+    hub.enqueue(needs=None)
+    hub.lose_daemon()
+    hub.beat("other", provides=["text"])
+    assert hub.look().wants_probe
+    hub.ask(Probed())
+    assert not hub.look().wants_probe
+    assert hub.job().token == 0
+
+
 def test_after_a_gap_daemons_are_given_time_to_be_heard_again(standing_in):
     hub = standing_in()
     hub.lose_daemon()

@@ -15,7 +15,7 @@ import pytest
 from tests.cli.program import understudy
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.ntfy import FakeNtfy
-from tests.fakes.server import FakeServer
+from tests.fakes.server import FakeServer, Step
 from tests.fakes.slack import FakeSlack
 from tests.fakes.smtp import FakeSmtp
 from tests.fakes.telegram import FakeTelegram
@@ -132,6 +132,18 @@ def test_a_hub_that_is_killed_while_it_sends_sends_again_with_the_same_key(tmp_p
             eventually(lambda: all(len(fake.received) > 1 for fake in hooks.values()), what="four of four again")
             assert [fake.keys[1] for fake in hooks.values()] == first
             eventually(lambda: hub.get("/api/notices?state=waiting")["notices"] == [], what="all settled")
+
+
+def test_what_arrives_while_a_hub_is_stopped_is_not_sent_again_by_the_next(tmp_path, hook):
+    configured(tmp_path, hook=webhook(hook))
+    with running_hub(tmp_path) as hub:
+        hook.plan([Step(word="slow", seconds=1.0)])
+        answered(hub, "t1", "hook")
+        hook.wait_for(1)
+        assert hub.stop() == 0
+        hub.start()
+        (answer,) = [n for n in hub.get("/api/notices")["notices"] if n["kind"] == "answer"]
+        assert (answer["state"], len(hook.received)) == ("sent", 1)
 
 
 def test_a_receiver_that_hangs_delays_no_other_channel_and_not_the_alarm(tmp_path, hook):

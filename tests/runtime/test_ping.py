@@ -62,6 +62,18 @@ def test_a_store_that_takes_no_write_is_not_well(stage: Stage) -> None:
     assert "[CRITICAL]" in stage.log.getvalue()
 
 
+def test_an_error_that_nobody_expected_ends_one_look_and_not_all_that_follow(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(stage.ping._proofs.writer, "decide_blocking", broken)
+    stage.ping.step()
+    assert stage.asked == []
+    assert "ZeroDivisionError" in stage.log.getvalue()
+
+
 @pytest.mark.parametrize(("late_ms", "pings"), [(0, 1), (1, 0)])
 def test_an_alarm_that_has_not_rung_is_not_well(stage: Stage, late_ms: int, pings: int) -> None:
     stage.clock.advance(ALARM_STALE_MS + late_ms)

@@ -114,6 +114,22 @@ def test_a_hub_that_is_killed_in_a_call_counts_it_as_spent_and_answers_once(stan
     assert [attempt["outcome"] for attempt in record["attempts"]] == ["lost", "done"]
 
 
+def test_a_hub_that_is_stopped_in_a_call_waits_for_no_answer_counts_it_as_spent_and_answers_once(standing_in, api):
+    hub = standing_in()
+    api.plan(["hang"])
+    beat(hub)
+    task = ask(hub, "2 + 2?")
+    api.wait_for(1)
+    reserved = takeover(hub)["budget"]["day"]["reservedUsd"]
+    assert hub.stop(within_s=10) == 0
+    assert "Takeover met" not in hub.log
+    hub.start()
+    budget = takeover(hub)["budget"]["day"]
+    assert budget["spentUsd"] == pytest.approx(reserved)
+    assert result(hub, task, within_s=15)["output"] == "Answer to: 2 + 2?"
+    assert [attempt["outcome"] for attempt in hub.get(f"/api/tasks/{task}")["attempts"]] == ["lost", "done"]
+
+
 def test_a_probe_that_fails_keeps_it_shut(standing_in, api, tmp_path):
     hub = standing_in(probe_url="http://127.0.0.1:1/")
     beat(hub)

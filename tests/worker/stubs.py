@@ -49,7 +49,8 @@ class Stub:
 
     def pids(self) -> list[int]:
         path = self.folder / "pids"
-        return [int(pid) for pid in eventually(lambda: path.exists() and path.read_text(), what="pids").split()]
+        noted = eventually(lambda: path.exists() and path.read_text(), within_s=30, what="pids")
+        return [int(pid) for pid in noted.split()]
 
     def executor(self, **options: Any) -> ClaudeCode | Codex:
         env = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder)}

@@ -135,3 +135,10 @@ def test_only_the_sessions_used_last_are_kept(stage: Stage, monkeypatch: pytest.
         run.reading = Spoke()
         sessions = kept(stage, begin.remember(stage.state, run, CLAUDE))
     assert list(sessions) == ["claude_code slack:U3", "claude_code slack:U2"]
+
+
+@pytest.mark.parametrize("name", ["--dangerously-skip-permissions", "-c", "", "a b", "x" * 200, "s\n"])
+def test_a_session_that_looks_like_an_option_is_not_resumed_whoever_left_it(stage: Stage, name: str) -> None:
+    left = {"executor": "claude_code", "machine": stage.state.identity.machine_id, "session": name}
+    run = add(stage, "r1", checkpoint=json.dumps(left))
+    assert begin.start_of(stage.state, run, CLAUDE, 0, has_session=True).session is None

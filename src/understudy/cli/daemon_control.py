@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -18,6 +19,7 @@ from understudy.texts import t
 LOOK_S = 0.5
 GRACE_S = 60.0  # beyond the directive's own time: a daemon that started in time may still be busy with it
 STARTED_S_MAX = 900.0
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 FINAL = frozenset({"done", "failed", "expired"})
 
 
@@ -50,6 +52,10 @@ def daemon_control(
     as_json: bool,
 ) -> int:
     """Ask, and wait for the end if wanted → 0 only if it is on its way, or done."""
+    if kind == "update" and bool(version) == bool(wheel):
+        raise click.UsageError(t("directives.one_of"))
+    if wheel and not SHA256.fullmatch(sha256 or ""):
+        raise click.UsageError(t("directives.needs_hash"))
     hub = connect(admin=True)
     named = {"version": version, "wheel": wheel, "sha256": sha256}
     order = {"kind": kind, "expiresSec": expires / 1000} | {k: v for k, v in named.items() if v}

@@ -10,7 +10,7 @@ import click
 from understudy.cli.client import HubClient, path_of
 from understudy.cli.commands import Group
 from understudy.cli.connection import connect
-from understudy.cli.exits import Exit
+from understudy.cli.exits import ClientError, Exit, RejectedError
 from understudy.cli.options import json_option
 from understudy.cli.terminal import paint, safe, say, say_json
 from understudy.clock import SystemClock
@@ -31,7 +31,12 @@ def notify() -> None:
 def test(channel: str | None, as_json: bool) -> int:
     """0 if each arrived."""
     hub = connect(admin=True)
-    asked = hub.post("/api/channels/test", {"channel": channel} if channel else {})
+    try:
+        asked = hub.post("/api/channels/test", {"channel": channel} if channel else {})
+    except RejectedError as error:
+        if error.fields.get("code") != "no_channel":
+            raise
+        raise ClientError(t("cli.notify.none")) from None
     seen = _wait(hub, [row["id"] for row in asked.get("notices", [])])
     if as_json:
         say_json({"notices": seen})

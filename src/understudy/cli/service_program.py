@@ -19,10 +19,17 @@ from understudy.texts import t
 HUB, DAEMON = "hub", "daemon"
 # Paths may be given relative to the directory of this shell; a service has another one.
 PATHS = frozenset({"store", "ca_file", "task_cwd", "work_dir", "log_dir"})
-DAEMON_SECTIONS = frozenset({"daemon", "health", "log", "executors"})
+DAEMON_SECTIONS = frozenset({"daemon", "health", "log", "executors", "notices"})  # it may have channels of its own
 SYSTEM = ("PATH", "HOME", "USER", "LANG")  # launchd gives a bare PATH, and the keychain needs USER
 # what the assistants' own programs are let in with; never in a unit either
 CREDENTIALS = ("ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "OPENAI_API_KEY", "CODEX_API_KEY")
+INSTALLER = (
+    "PIP_INDEX_URL",
+    "PIP_NO_INDEX",
+    "PIP_FIND_LINKS",
+    "PIP_CONFIG_FILE",
+    "PIP_CERT",
+)  # for updates; may hold a key
 
 
 def program_of(
@@ -100,9 +107,9 @@ def _plain(role: str, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _task_secrets(environ: Mapping[str, str], data_dir: Path) -> str:
-    """Lines with what the owner lets through to runs, as this shell has it."""
+    """Lines with what the owner lets through to runs, and where updates come from, as this shell has it."""
     passed = config.load(environ, data_dir).settings.task_env_pass
-    names = dict.fromkeys((*passed, *CREDENTIALS))
+    names = dict.fromkeys((*passed, *CREDENTIALS, *INSTALLER))
     return "\n".join(f"{name}={environ[name]}" for name in names if environ.get(name) and "\n" not in environ[name])
 
 

@@ -65,7 +65,9 @@ def _told(error: BaseException) -> int:
             code = Exit.USAGE
         case click.UsageError():
             path = error.ctx.command_path if error.ctx else PROGRAM
-            code = _said(f"{error.format_message()} {t('cli.usage_hint', command=path)}", Exit.USAGE)
+            said = error.format_message().rstrip()
+            end = "" if said.endswith((".", "?", "!", "。")) else t("cli.full_stop")
+            code = _said(f"{said}{end} {t('cli.usage_hint', command=path)}", Exit.USAGE)
         case click.ClickException():
             code = _said(error.format_message(), Exit.FAILED)
         case UnderstudyError():

@@ -100,8 +100,10 @@ def screen(seen: dict[str, Any]) -> str:
 
 
 def _channel(row: dict[str, Any]) -> str:
-    waiting = span(float(row.get("oldestSec") or 0) * 1000)
-    text = t("cli.status.channel", name=safe(row["name"]), waiting=row["waiting"], span=waiting, dead=row["dead"])
+    told = {"name": safe(row["name"]), "waiting": row["waiting"], "dead": row["dead"]}
+    text = t("cli.status.channel", **told, span=span(float(row.get("oldestSec") or 0) * 1000))
+    if not row["waiting"]:
+        text = t("cli.status.channel_dead", **told)
     return paint(f"{text}: {safe(row.get('lastError') or '')}", "yellow")
 
 

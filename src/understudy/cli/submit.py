@@ -46,6 +46,8 @@ PRIORITIES = ("critical", "high", "medium", "low")
 @click.option("--executor", metavar="NAME", help=t("cli.submit.executor"))
 @click.option("--workspace", metavar="NAME", help=t("cli.submit.workspace"))
 @click.option("--conversation", metavar="CHANNEL:USER", help=t("cli.submit.conversation"))
+@click.option("--reply-to", metavar="CHANNEL[:CHAT[:THREAD]]", help=t("cli.submit.reply_to"))
+@click.option("--takeover", type=click.Choice(("allow", "never")), help=t("cli.submit.takeover"))
 @click.option("--source", metavar="NAME", default="cli", help=t("cli.submit.source"))
 @click.option("--dedup-key", metavar="KEY", help=t("cli.submit.dedup_key"))
 @json_option
@@ -82,6 +84,8 @@ def enqueue(hub: HubClient, content: str, **given: Any) -> dict[str, Any]:
         "executor": given.get("executor"),
         "workspace": given.get("workspace"),
         "conversation": given.get("conversation"),
+        "replyTo": given.get("reply_to"),
+        "takeover": given.get("takeover"),
         "dedupKey": given.get("dedup_key"),
     }
     if given.get("needs") is not None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import queue
+import shlex
+import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -106,7 +109,14 @@ class Session:
         self._spawn("daemon", ["daemon", *self._data()], where | self._key_file(), self._command)
         self._tell(saved_in)
         self._first_task(hub)
-        for line in ("", t("cli.up.try"), "", paint(t("cli.shared_machine"), "yellow"), "", t("cli.up.end")):
+        for line in (
+            "",
+            t("cli.up.try", command=command_here()),
+            "",
+            paint(t("cli.shared_machine"), "yellow"),
+            "",
+            t("cli.up.end"),
+        ):
             say(line)
         for child in self._children:
             child.is_talkative = True
@@ -261,3 +271,12 @@ class Interruption:
             self._is_asked = True
         else:
             raise KeyboardInterrupt
+
+
+def command_here() -> str:
+    """What a person types to call this program: its name only where the shell would find it."""
+    if shutil.which("understudy"):
+        return "understudy"
+    python, folder = Path(sys.executable), Path.cwd()
+    shown = python.relative_to(folder) if python.is_relative_to(folder) else python
+    return f"{shlex.quote(str(shown))} -m understudy"

@@ -148,9 +148,8 @@ def _chosen(found: dict[str, ChannelTable], wanted: tuple[str, ...]) -> dict[str
         return found
     unknown = words - {"none"} - set(found) - {c.kind for c in found.values()} - set(KINDS)
     if unknown:
-        raise ValueError(
-            t("config.channels.no_channel", name=", ".join(sorted(unknown)), known=", ".join(found) or "–")
-        )
+        names = ", ".join(sorted(unknown))
+        raise ConfigError(t("config.channels.no_channel", name=names, known=", ".join(found) or "–"))
     return {name: c for name, c in found.items() if name in words or c.kind in words}
 
 

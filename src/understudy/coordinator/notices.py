@@ -76,9 +76,14 @@ def read_facts(notice: Notice) -> dict[str, Any]:
     return facts
 
 
+def is_untried(notice: Notice) -> bool:
+    """Whether nobody was sent it so far."""
+    return notice.state == "waiting" and not notice.attempts and not notice.taken_until
+
+
 def is_held(notice: Notice, now: Now) -> bool:
-    """Whether it waits for an instant that its route set, and nobody was sent it so far."""
-    return notice.state == "waiting" and not notice.attempts and not notice.taken_until and notice.next_at > now.wall
+    """Whether it waits for an instant that its route set, not only for its turn, and nobody was sent it so far."""
+    return is_untried(notice) and notice.due_at > now.wall
 
 
 def once_each(events: Iterable[Event]) -> list[Event]:
@@ -154,7 +159,7 @@ class Outbox:
         for target, route in self._routes_for("critical", event.daemon_id):
             critical = self._row(event, target, route, "critical")
             for earlier in self._of_incident(incident, target):
-                if is_held(earlier, self.now) and critical.next_at <= earlier.next_at:
+                if is_untried(earlier) and max(critical.next_at, self.now.wall + 1) <= earlier.next_at:
                     self.fold(earlier, "told as critical")
             self.add(critical)
             self._remind(critical, route)
@@ -172,8 +177,9 @@ class Outbox:
             for row in held:
                 self.fold(row, "recovered before it was due")
             reached = [row for row in told if row not in held and (row.state != "folded" or row.folded_into)]
-            if not reached or self._digest(event.daemon_id, target) is not None:
-                continue  # nobody there was told of it, or a digest will
+            is_digested = self._digest(event.daemon_id, target) is not None
+            if not reached or (is_digested and all(row.level != "critical" for row in reached)):
+                continue  # nobody there was told of it, or a digest will; an alarm is always taken back
             route = self._route_of(target, event.daemon_id)
             row = self._row(event, target, replace(route, delay_ms=0), "recovered")
             self.add(replace(row, id=notice_id(RECOVERED, story, target), incident_id=story))

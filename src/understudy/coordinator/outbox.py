@@ -23,6 +23,10 @@ from understudy.coordinator.routes import LEVEL_RANKS
 STORM = "storm"
 STORM_MESSAGES_MAX = 5  # in
 STORM_WINDOW_MS = 30_000
+# What is critical does not wait for the window: the first message beyond it goes at once, then one each 5 s with
+# whatever has gathered; that is still less than 20 a minute, which is all that Telegram allows a group
+CRITICAL_WAIT_MS = 5_000
+RECENT_MAX = STORM_MESSAGES_MAX + 1
 TAKEN_MS = 60_000  # longer than any one request may take; each part begins it anew
 KINDS_FIRST = ("notice", "test", "answer", "progress")  # of what is due
 RETRY_FIRST_MS = 1_000
@@ -30,6 +34,7 @@ RETRY_MAX_MS = 300_000
 RETRY_SPREAD = 0.2
 RETRY_AFTER_MAX_MS = 3_600_000  # a service may ask for longer; it is asked again all the same
 GIVE_UP_AFTER_MS = 36 * 3_600_000
+TRIES_MIN = 10  # before it is given up: a hub that was off for days has not tried for days
 
 
 class Chosen(Struct, frozen=True):
@@ -47,7 +52,7 @@ class About(Struct, frozen=True):
 
     siblings: Sequence[Notice]
     incidents: Mapping[str, Incident]
-    recent: Sequence[Notice]  # messages of their own that the channel got within the window, oldest first
+    recent: Sequence[Notice]  # the last messages of their own that the channel got within the window, oldest first
 
 
 def choose(due: Iterable[Notice], about: About, now: Now) -> Chosen:
@@ -62,18 +67,28 @@ def choose(due: Iterable[Notice], about: About, now: Now) -> Chosen:
             ready.append((judged, *_place(judged, about.siblings)))
     loud = [row for row, edits, _ in ready if _is_loud(row, edits)]
     room = STORM_MESSAGES_MAX - len(about.recent)
-    if len(loud) > room > 0:
-        return _storm(loud, save, now)
-    if len(loud) > room:
-        until = about.recent[0].sent_at + STORM_WINDOW_MS + 1
+    until = _room_at(loud, about.recent) if len(loud) > room else 0
+    if until > now.wall:
         save |= {row.id: replace(row, next_at=until) for row in loud}
         ready = [found for found in ready if found[0].id not in save]
+    elif len(loud) > max(room, 1):
+        return _storm(loud, save, now)
     if not ready:
         return Chosen(save=tuple(save.values()))
     row, edits, thread = min(ready, key=lambda found: KINDS_FIRST.index(found[0].kind))  # the oldest of its kind
     taken = _taken(row, now)
     save[row.id] = taken
     return Chosen(taken, edits, thread, save=tuple(save.values()))
+
+
+def _room_at(loud: Sequence[Notice], recent: Sequence[Notice]) -> int:
+    """When the channel may have what is more than it takes; 0: at once."""
+    if len(recent) < STORM_MESSAGES_MAX:
+        return 0
+    until = recent[-STORM_MESSAGES_MAX].sent_at + STORM_WINDOW_MS + 1
+    if all(row.level != "critical" for row in loud):
+        return until
+    return min(until, recent[-1].sent_at + CRITICAL_WAIT_MS) if len(recent) > STORM_MESSAGES_MAX else 0
 
 
 def _is_loud(row: Notice, edits: str) -> bool:
@@ -118,14 +133,17 @@ def _earlier(row: Notice, siblings: Iterable[Notice]) -> Notice | None:
     """What must be there first: nobody hears that it is over before that it began, nor the end of an answer first."""
     if row.level != "recovered" and row.kind != "answer":
         return None
+    siblings = list(siblings)
+    storms = {other.id: other for other in siblings if other.cause == STORM}
     for other in siblings:
         is_same = (other.target, other.incident_id, other.task_id) == (row.target, row.incident_id, row.task_id)
         if row.kind == "answer":
             is_first = other.kind == "answer" and other.created_at < row.created_at
         else:
             is_first = other.level != "recovered" and other.cause != REMINDER
-        if other.id != row.id and is_same and other.state == "waiting" and is_first:
-            return other
+        told_by = storms.get(other.folded_into, other)
+        if other.id != row.id and is_same and told_by.state == "waiting" and is_first:
+            return told_by
     return None
 
 
@@ -174,7 +192,8 @@ def put_off(row: Notice, reason: str, after_ms: int, now: Now) -> Notice:
     """It did not arrive, or nobody knows: again later, until it has been tried for too long."""
     attempts = row.attempts + 1
     wait_ms = max(retry_ms(row.id, attempts), min(after_ms, RETRY_AFTER_MAX_MS))
-    if row.kind == "test" or now.wall + wait_ms - row.due_at > GIVE_UP_AFTER_MS:
+    is_too_old = now.wall + wait_ms - row.due_at > GIVE_UP_AFTER_MS
+    if row.kind == "test" or (is_too_old and attempts >= TRIES_MIN):
         return dead(row, reason)
     return replace(row, attempts=attempts, next_at=now.wall + wait_ms, taken_until=0, last_error=reason)
 

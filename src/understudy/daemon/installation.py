@@ -39,6 +39,8 @@ _WHEEL = re.compile(r"[A-Za-z0-9_.+-]{1,200}\.whl")
 _VERSION = re.compile(rf"^{PACKAGE} (\S+)$", re.MULTILINE)
 # what an installer needs to know of its surroundings, and nothing that is secret
 ENV_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+# says that the owner has chosen where versions come from; the public index has a stranger's program of our name
+OWN_INDEX = ("PIP_INDEX_URL", "PIP_NO_INDEX", "PIP_CONFIG_FILE")
 ENV_KEPT_LIKE = ("PIP_", "LC_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
 
@@ -61,7 +63,8 @@ class Installation:
         self.environments = self.root / "environments"
         self.current = self.root / "current"
         ambient = os.environ if ambient is None else ambient
-        self._env = {k: v for k, v in ambient.items() if k in ENV_KEPT or k.startswith(ENV_KEPT_LIKE)}
+        kept = {k: v for k, v in ambient.items() if k in ENV_KEPT or k.startswith(ENV_KEPT_LIKE)}
+        self._env = {**kept, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._is_stopped = False
@@ -136,6 +139,11 @@ class Installation:
 
     def _wheel(self, order: Order, folder: Path, until_s: float) -> Path:
         if order.wheel is None:
+            if order.sha256 is None and not any(self._env.get(name) for name in OWN_INDEX):
+                raise InstallError(
+                    f"the public index has another program called {PACKAGE}: give the wheel's SHA-256 as well, "
+                    "or name an index of yours in PIP_INDEX_URL on the daemon's machine"
+                )
             requirement = f"{PACKAGE}=={order.version}"
             self._run(
                 [*_pip(), "download", "--no-deps", "--only-binary", ":all:", "-d", str(folder), requirement], until_s
@@ -192,8 +200,14 @@ class Installation:
             if process.stdout is not None:
                 process.stdout.close()
         if process.returncode:
-            raise InstallError(f"{Path(argv[0]).name} failed: {said.strip()[-SAID_CHARS_MAX:]}")
+            raise InstallError(f"{Path(argv[0]).name} failed: {_last_words(said)}")
         return said
+
+
+def _last_words(said: str) -> str:
+    """The end of what a step said, whole lines of it."""
+    end = said.strip()[-SAID_CHARS_MAX:]
+    return end if len(end) == len(said.strip()) else end[end.find("\n") + 1 :]
 
 
 def _tail(directive_id: str) -> str:

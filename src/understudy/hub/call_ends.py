@@ -38,6 +38,8 @@ class _Answer(Report):
 class Settle(Operation):
     """What came of a call: its cost, the result under its token, and what it means for the next ones."""
 
+    is_last_word = True
+
     def __init__(self, job: Job, called: Called, worker_id: str) -> None:
         self.job = job
         self.called = called

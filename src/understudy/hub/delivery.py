@@ -12,7 +12,9 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from understudy.clock import Clock
 from understudy.coordinator.nouns import Notice
+from understudy.coordinator.outbox import RETRY_AFTER_MAX_MS
 from understudy.coordinator.routes import Routes
 from understudy.hub.messages import Story, message_of, story_of
 from understudy.hub.operation import Operation
@@ -45,37 +47,53 @@ class Circuit:
 
     def __init__(self) -> None:
         self.failures = 0
-        self.open_until = 0
+        self.open_until = 0  # monotonic: a clock that is set back must not silence a channel
 
     def note(self, outcome: Outcome, now_ms: int) -> None:
-        """What came of a request."""
+        """What came of a request; `now_ms` is monotonic."""
         if not isinstance(outcome, Later):
             self.failures = 0
             return
         self.failures += 1
         doubled = CIRCUIT_FIRST_MS << min(max(self.failures - FAILURES_MAX, 0), 10)
         pause_ms = min(doubled, CIRCUIT_MAX_MS) if self.failures >= FAILURES_MAX else 0
-        self.open_until = max(self.open_until, now_ms + max(pause_ms, outcome.after_ms))
+        asked_ms = min(outcome.after_ms, RETRY_AFTER_MAX_MS)
+        self.open_until = max(self.open_until, now_ms + max(pause_ms, asked_ms))
+
+
+class Letter(Struct, frozen=True):
+    """A message in the form that its service takes: what it refused for one part is not tried with the next."""
+
+    message: Message
+    requests: tuple[OutboundRequest, ...]
+    is_plain: bool = False
+
+    @property
+    def parts(self) -> int:
+        """How many requests it takes."""
+        return min(len(self.requests), PARTS_MAX)
 
 
 class Delivery:
     """One channel: `step` does what is due and returns how many ms may pass until the next one."""
 
     def __init__(
-        self, target: Target, channel: Channel, routes: Routes, now_ms: Callable[[], int], clean: Callable[[str], str]
+        self, target: Target, channel: Channel, routes: Routes, clock: Clock, clean: Callable[[str], str]
     ) -> None:
         self.target = target
         self.channel = channel
         self.routes = routes
         self.circuit = Circuit()
-        self._now_ms = now_ms
+        self._clock = clock
         self._clean = clean
+        self._plain_id = ""  # the last one that went out as plain text: what is left of it does so too
 
     def step(self) -> Steps:
         """One message at most."""
-        now_ms = self._now_ms()
-        if now_ms < self.circuit.open_until:
-            return min(self.circuit.open_until - now_ms, LOOK_EVERY_MS)
+        closed_ms = self.circuit.open_until - self._clock.mono_ms()
+        if closed_ms > 0:
+            return min(closed_ms, LOOK_EVERY_MS)
+        now_ms = self._clock.now_ms()
         next_at = yield Look(lambda reader: reader.next_notice_at(self.target.name))
         if not next_at or next_at > now_ms:
             return min(next_at - now_ms, LOOK_EVERY_MS) if next_at else LOOK_EVERY_MS
@@ -89,34 +107,39 @@ class Delivery:
         story: Story = yield Look(lambda reader: story_of(reader, parcel.notice))
         row: Notice | None = parcel.notice
         try:
-            message = self._cleaned(message_of(parcel, story, self.target, self.routes, self._now_ms()))
-            requests = self.channel.requests_for(self.target, message)
+            message = self._cleaned(message_of(parcel, story, self.target, self.routes, self._clock.now_ms()))
+            letter = self._letter(message, is_plain=parcel.notice.id == self._plain_id)
         except Exception as bug:  # noqa: BLE001 - a message that cannot be written must not stop those after it
             yield Settle(parcel.notice, Refused(f"it cannot be written: {type(bug).__name__}: {bug}"))
             return
-        parts = min(len(requests), PARTS_MAX)
-        for part in range(min(parcel.notice.part, parts - 1), parts):
-            outcome = yield from self._send(message, requests[part], part)
-            self.circuit.note(outcome, self._now_ms())
-            row = yield Settle(row or parcel.notice, outcome, parts)
-            if not isinstance(outcome, Sent) or row is None:
+        part = parcel.notice.part
+        while row is not None:
+            outcome, letter = yield from self._send(letter, min(part, letter.parts - 1))
+            self.circuit.note(outcome, self._clock.mono_ms())
+            row = yield Settle(row, outcome, letter.parts)
+            part += 1
+            if part >= letter.parts or not isinstance(outcome, Sent):
                 return
 
-    def _send(self, message: Message, request: OutboundRequest, part: int) -> Generator[Effect, Any, Outcome]:
+    def _letter(self, message: Message, *, is_plain: bool) -> Letter:
+        return Letter(message, self.channel.requests_for(self.target, message, is_plain=is_plain), is_plain)
+
+    def _send(self, letter: Letter, part: int) -> Generator[Effect, Any, tuple[Outcome, Letter]]:
         """One part; what a service refuses for its form is changed and sent anew, each change once."""
-        is_plain = False
         outcome: Outcome = Refused("")
         for _ in range(CHANGES_MAX + 1):
+            message = letter.message
+            request = letter.requests[min(part, letter.parts - 1)]
             outcome = self.channel.outcome_of(self.target, (yield request))
-            if isinstance(outcome, Refused) and outcome.as_plain and not is_plain:
-                is_plain = True
+            if isinstance(outcome, Refused) and outcome.as_plain and not letter.is_plain:
+                self._plain_id = message.key
+                letter = self._letter(message, is_plain=True)
             elif isinstance(outcome, Refused) and outcome.without_edit and (message.edits or message.thread):
                 message = replace(message, edits="", thread=message.thread if message.edits else "")
+                letter = self._letter(message, is_plain=letter.is_plain)
             else:
-                return outcome
-            requests = self.channel.requests_for(self.target, message, is_plain=is_plain)
-            request = requests[min(part, len(requests) - 1)]
-        return outcome
+                break
+        return outcome, letter
 
     def _cleaned(self, message: Message) -> Message:
         """No secret that is known here leaves by any text."""

@@ -10,6 +10,7 @@ from understudy.hub.working_set import Needs, WorkingSet
 class Operation:
     """The base of all operations; each overrides the rounds that it needs, and `decide`."""
 
+    is_last_word = False  # it says how something ended out there: a hub that is stopping takes it all the same
     weight = 1  # how much of a batch it fills: about the number of tasks that it touches
 
     def needs(self, needs: Needs) -> None:

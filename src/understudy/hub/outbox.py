@@ -101,6 +101,12 @@ class Take(Operation):
             if row.cause == outbox.STORM:
                 needs.storms.add(row.id)
 
+    def details(self, work: WorkingSet, needs: Needs) -> None:
+        """The storms that tell some of these stories and are still on their way."""
+        for row in work.rows[Notice].values():
+            if row is not None and row.folded_into and not row.sent_at:
+                needs.row(Notice, row.folded_into)
+
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Choose, note that it is taken, and make its links."""
         found = work.outboxes[self.target]
@@ -139,6 +145,8 @@ def hash_of_link(secret: str) -> str:
 
 class Settle(Operation):
     """What came of one part of a message. The answer: the row as it stands."""
+
+    is_last_word = True
 
     def __init__(self, taken: Notice, outcome: Outcome, parts: int = 1) -> None:
         self.taken = taken

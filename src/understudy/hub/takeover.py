@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
 from msgspec import Struct
@@ -83,7 +84,9 @@ class Look(Operation):
             events.append(_turned(policy, state, found, now))
         kept = self._kept(work, state, now) if self.tells else ([], [])
         saved = (state,) if state != before else ()
-        verdict = replace(self._verdict(found, state, now, policy, is_open=is_open), lost=cut.answer)
+        wants_probe = takeover.wants_probe(state, now, policy) and _is_due(work, found, now)
+        verdict = self._verdict(found, state, now, policy, is_open=is_open)
+        verdict = replace(verdict, wants_probe=wants_probe, lost=cut.answer)
         return Decision(verdict, (*cut.save, *saved, *kept[0]), (*events, *kept[1]))
 
     @staticmethod
@@ -96,11 +99,9 @@ class Look(Operation):
         if state.circuit_until_at > now.wall:
             waits.append(state.circuit_until_at - now.wall)
         stopped = takeover.stopped_by(policy, state)
-        is_due = found.at is not None and found.at <= now.wall
         return Verdict(
             is_open,
             may_call=not stopped and now.h >= state.resting_until_h and (is_open or INTERIM in takeover.modes(policy)),
-            wants_probe=is_due and takeover.wants_probe(state, now, policy),
             pause_ms=min(waits),
         )
 
@@ -124,6 +125,14 @@ class Look(Operation):
             rows.append(replace(done or TaskTakeover(task_id), kept_at=now.wall))
             events.append(_kept_event(task, place, why, found, now))
         return rows, events
+
+
+def _is_due(work: WorkingSet, found: Opening, now: Now) -> bool:
+    """Whether the hub may have to step in for anybody: for tasks without needs, or for one that waits."""
+    waiting = (work.get(Task, task_id) for task_id in work.front)
+    needs = {task.needs for task in waiting if task is not None and task.status == QUEUED}
+    openings = (found, *(opening_for(work, frozenset(json.loads(tags)), now) for tags in needs))
+    return any(opening.at is not None and opening.at <= now.wall for opening in openings)
 
 
 def _why_kept(work: WorkingSet, task: Task, state: TakeoverState, now: Now) -> str:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from understudy.coordinator.actions import Decision, Event
 from understudy.coordinator.nouns import LEASED, Boot, Directive, Notice, Now, Policy, Task, TaskBody
-from understudy.coordinator.outbox import STORM_MESSAGES_MAX, STORM_WINDOW_MS
+from understudy.coordinator.outbox import RECENT_MAX, STORM_WINDOW_MS
 from understudy.coordinator.takeover_nouns import Reservation, Standbys
 from understudy.ids import IdMaker
 from understudy.store.base import TABLES, Candidates, Deadlines, Due, Transaction
@@ -238,7 +238,7 @@ class WorkingSet:
         """What is due to be sent: rows that are here already stay as they are."""
         for target in targets:
             due = tx.notices_due(target, wall, OUTBOX_DUE_MAX)
-            recent = tx.notices_sent(target, wall - STORM_WINDOW_MS, STORM_MESSAGES_MAX) if due else []
+            recent = tx.notices_sent(target, wall - STORM_WINDOW_MS, RECENT_MAX) if due else []
             self.outboxes[target] = DueOutbox(due, recent)
             for notice in due:
                 self.rows[Notice].setdefault(notice.id, notice)

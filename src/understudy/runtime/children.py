@@ -21,6 +21,7 @@ from understudy.worker.process_tree import ProcessTree, birth_of, is_living
 READ_BYTES = 65_536
 DRAIN_S = 2.0  # for the pipes after everybody is dead; a survivor may hold them open
 LOOK_S = 0.05  # where the system cannot wait for an end without burying the dead
+NICE_MAX = 19
 PROGRESS_MS = 1_000  # signs of life are passed on at most so often
 
 
@@ -98,7 +99,7 @@ class Child:
         self.birth = birth_of(self.pid)
         self.tree.root(self.pid, self.birth)
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, self.pid, plan.nice)
+            os.setpriority(os.PRIO_PROCESS, self.pid, min(NICE_MAX, os.getpriority(os.PRIO_PROCESS, 0) + plan.nice))
         self._readers = [
             self._thread("stdout", self._read_stdout, self._process.stdout),
             self._thread("stderr", self._read_stderr, self._process.stderr),

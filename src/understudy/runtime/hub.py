@@ -80,8 +80,7 @@ class HubRuntime:
         self._outside = outside
         self._transport = transport = Transport(ca_file=outside.ca_file, user_agent=f"understudy/{version}")
         deliveries = [
-            Delivery(target, CHANNELS[target.kind], policy.routes, clock.now_ms, outside.clean)
-            for target in outside.targets
+            Delivery(target, CHANNELS[target.kind], policy.routes, clock, outside.clean) for target in outside.targets
         ]
         self.deliverers = Deliverers(deliveries, self.writer, transport, self._on_channel_trouble)
         proofs = Proofs(self.writer, self.alarm, self.deliverers)

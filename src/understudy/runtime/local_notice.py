@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -14,6 +15,7 @@ from understudy.notify.base import Later, Message, Outcome, Sent, Target
 from understudy.notify.channels import CHANNELS
 from understudy.runtime.transport import Transport
 
+WAITING_MAX = 2  # for a channel; the oldest gives way
 PAUSES_S = (1.0, 4.0, 15.0, 60.0, 240.0)
 
 
@@ -30,21 +32,40 @@ class LocalNotices:
         self._log = log
         self._clean = clean
         self._stopped = threading.Event()
-        self._busy: dict[str, threading.Thread] = {}
+        self._lock = threading.Lock()
+        self._lines: dict[str, deque[Message]] = {}  # by channel; there as long as somebody sends what is in it
 
     def tell(self, level: str, title: str, text: str) -> None:
-        """Send it by every channel; a channel that is still busy with the last one is left alone."""
+        """Send it by every channel; one that is still busy with an earlier one gets it next.
+
+        A network that is away takes the hub and the channel with it: an alarm that gets through at last must not
+        stay without the word that it is over.
+        """
         message = Message(self._ids.new("notice"), "notice", level, self._clean(title), self._clean(text))
         for target in self._targets:
-            busy = self._busy.get(target.name)
-            if busy is None or not busy.is_alive():
-                thread = threading.Thread(target=self._send, args=(target, message), name="local notice", daemon=True)
-                self._busy[target.name] = thread
-                thread.start()
+            with self._lock:
+                is_busy = target.name in self._lines
+                line = self._lines.setdefault(target.name, deque(maxlen=WAITING_MAX))
+                line.append(message)
+            if not is_busy:
+                threading.Thread(target=self._send_all, args=(target, line), name="local notice", daemon=True).start()
 
     def stop(self) -> None:
         """Try no more."""
         self._stopped.set()
+
+    def _send_all(self, target: Target, line: deque[Message]) -> None:
+        while True:
+            with self._lock:
+                if not line or self._stopped.is_set():
+                    del self._lines[target.name]
+                    return
+                message = line.popleft()
+            try:
+                self._send(target, message)
+            except Exception as bug:  # noqa: BLE001 - a message that cannot be written must not stop the next one
+                why = f"Nobody was told by {target.name}: {type(bug).__name__}: {bug}"
+                self._log.emit("critical", "Daemon", why)
 
     def _send(self, target: Target, message: Message) -> None:
         reason = ""

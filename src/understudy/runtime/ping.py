@@ -61,7 +61,10 @@ class Ping:
 
     def step(self) -> None:
         """Look, and tell if all is well."""
-        trouble = self.trouble()
+        try:
+            trouble = self.trouble()
+        except Exception as error:  # noqa: BLE001 - one look that fails must not end all that follow
+            trouble = f"{type(error).__name__}: {error}"
         if self._stopped.is_set():
             return
         if trouble:

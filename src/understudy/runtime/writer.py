@@ -34,6 +34,7 @@ class Writer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self.is_stopping = False
+        self._is_closed = False
         self.commit_ms = 0.0
         self._last_size = 0
 
@@ -62,13 +63,14 @@ class Writer:
         return reply.result(timeout_s)
 
     def _put(self, operation: Operation, reply: _Reply) -> None:
-        if self.is_stopping or self._queue.qsize() >= QUEUED_MAX:
-            raise UnavailableError("The hub is stopping" if self.is_stopping else "The hub is overloaded")
+        is_refused = self._is_closed or (self.is_stopping and not operation.is_last_word)
+        if is_refused or self._queue.qsize() >= QUEUED_MAX:
+            raise UnavailableError("The hub is stopping" if is_refused else "The hub is overloaded")
         self._queue.put((operation, reply))
 
     def stop(self) -> None:
         """Refuse what comes from now on, commit what is queued, end."""
-        self.is_stopping = True
+        self.is_stopping = self._is_closed = True
         self._queue.put(None)
         if self._thread.is_alive():
             self._thread.join(timeout=30)

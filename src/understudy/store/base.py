@@ -271,7 +271,7 @@ class Reader(Protocol):
         ...
 
     def notices_sent(self, target: str, since_at: int, limit: int) -> list[Notice]:
-        """Notices (not answers) that a channel got as messages of their own since then, oldest first."""
+        """The last notices (not answers) that a channel got as messages of their own since then, oldest first."""
         ...
 
     def notices_about(

@@ -46,9 +46,10 @@ class OutboxQueries:
         return int(self._db.execute(oldest, (wall,)).fetchone()[0] or 0)
 
     def notices_sent(self, target: str, since_at: int, limit: int) -> list[Notice]:
-        """Notices (not answers) that a channel got as messages of their own since then, oldest first."""
+        """The last notices (not answers) that a channel got as messages of their own since then, oldest first."""
         where = "WHERE kind = 'notice' AND sent_at > 0 AND target = ? AND sent_at > ? AND folded_into = ''"
-        return self._rows(Notice, f"{where} AND level <> 'recovered' ORDER BY sent_at LIMIT ?", target, since_at, limit)
+        order = "AND level <> 'recovered' ORDER BY sent_at DESC, id LIMIT ?"
+        return self._rows(Notice, f"{where} {order}", target, since_at, limit)[::-1]
 
     def notices_about(
         self, incident_ids: Collection[str], task_ids: Collection[str], daemon_ids: Collection[str]

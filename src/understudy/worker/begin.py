@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from understudy.texts import t
@@ -14,6 +16,7 @@ from understudy.worker.state import Run, WorkerState
 TURN_MS_MAX = 600_000  # then the task is given back: its time limit at the hub runs meanwhile
 LOOK_MS = 5_000
 SESSIONS_MAX = 1_000
+_SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")  # it becomes an argument: never an option
 
 
 def turn(state: WorkerState, run: Run) -> Steps[bool]:
@@ -57,6 +60,8 @@ def start_of(state: WorkerState, run: Run, executor: Executor, nth: int, *, has_
         session = Session(left.session, left.counters)
     elif has_session:
         session = state.sessions.get(_key(run.task, executor))
+    if session is not None and not _SESSION.fullmatch(session.id):
+        session = None
     cwd = state.workspaces.directory(run.task, executor.name)
     return Start(session=session, cwd=cwd, machine=machine, nth=nth, did=left.did)
 

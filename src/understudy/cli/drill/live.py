@@ -18,9 +18,9 @@ from understudy import __version__
 from understudy.cli.client import HubClient, path_of
 from understudy.cli.connection import connect
 from understudy.cli.drill.narrator import Narrator
-from understudy.cli.drill.steps import Values, play, require, until, wanted
+from understudy.cli.drill.steps import NotSeenError, Values, play, require, until, wanted
 from understudy.cli.exits import AbsentError, ClientError, Exit, RejectedError
-from understudy.cli.terminal import note, say
+from understudy.cli.terminal import note, safe, say
 from understudy.clock import SystemClock
 from understudy.errors import ConfigError
 from understudy.ids import IdMaker
@@ -64,6 +64,10 @@ class MadeUp:
         found = self.hub.get("/api/events", search=self.id, limit=1000)["events"]
         mine = (e for e in found if e["name"] == name and e["fields"].get("daemonId") == self.id)
         return next(mine, {})
+
+    def be_quiet(self) -> None:
+        """The hub's own limits again, so that looking for the notices makes no second incident. ClientError."""
+        self.hub.ask("PUT", path_of("daemons", self.id, "settings"), {})
 
     def forget(self) -> None:
         """Nothing of it is left but its story in the event log. ClientError."""
@@ -134,11 +138,12 @@ def _alarmed(made_up: MadeUp, name: str, limit_s: int) -> Values:
 def _returned(made_up: MadeUp) -> Values:
     made_up.beat()
     until(lambda: made_up.event("daemon.recovered"), "daemon.recovered")
+    made_up.be_quiet()
     return {}
 
 
 def _delivered(made_up: MadeUp) -> Values:
-    """Each notice of this story was sent, or became part of one that was."""
+    """Each notice of this story was sent, or became part of one that was. NotSeenError."""
     channels = [row["name"] for row in made_up.hub.get("/api/channels")["channels"] if row["configured"]]
     if not channels:
         return {"count": 0, "channels": t("drill.no_channel")}
@@ -146,6 +151,10 @@ def _delivered(made_up: MadeUp) -> Values:
     def sent() -> list[dict[str, Any]]:
         rows = made_up.hub.get("/api/notices", limit=1000)["notices"]
         mine = [row for row in rows if row.get("daemonId") == made_up.id and row["cause"] in TOLD]
+        for row in mine:
+            if row["state"] == "dead":
+                reason = safe(row.get("lastError") or "–")
+                raise NotSeenError(t("drill.not_delivered", channel=safe(row["channel"]), reason=reason))
         return mine if mine and all(row["state"] in ("sent", "folded") for row in mine) else []
 
     rows = until(sent, "/api/notices: sent", TOLD_MS)

@@ -52,7 +52,8 @@ class Systemd:
         return unit(program).encode()
 
     def install(self, program: Program) -> None:
-        """Write it, and have it run now and after each start of the machine."""
+        """Write it, and have it run now and after each start of the machine; nothing is written without a systemd."""
+        self._must("daemon-reload")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_durably(self.path, self.file(program))
         self._must("daemon-reload")

@@ -20,7 +20,7 @@ TEXTS = {
     "channel.moved": "The chat is now called {chat}: use that in the settings",
     "channel.bad_target": "The settings of channel {name} are not complete, or its address is none of that kind",
     "channel.password_in_address": "Channel {name}: the password belongs into a setting of its own, not into the address",
-    "channel.apprise_missing": "Apprise is not installed: pip install 'understudy[apprise]'",
+    "channel.apprise_missing": "Apprise is not installed: pip install apprise into the hub's environment",
     "channel.apprise_bad_url": "Apprise does not know this kind of address",
     "channel.apprise_failed": "Apprise could not deliver it ({said})",
 }

@@ -103,7 +103,7 @@ TEXTS = {
     "config.help.UNDERSTUDY_DEBUG": "`1` shows where in the program an error arose.",
     "config.section.notices": "Notices and answers",
     "config.channels.too_many": "there are more than {limit} channels",
-    "config.channels.no_channel": "NOTIFICATION_TYPE names {name}, but the channels are {known}",
+    "config.channels.no_channel": "NOTIFICATION_TYPE names {name}, which is no channel; set up: {known}",
     "config.channels.bad_name": "channels.{name} is no channel: write a table such as [channels.ops], its name of letters, digits, . _ -",
     "config.channels.bad_table": "{name} has the wrong shape: docs/notices.md shows what is expected",
     "config.channels.bad_window": "{value!r} is no window of time: write it like 22:00-07:00@Asia/Tokyo",

@@ -10,6 +10,7 @@ TEXTS = {
     "drill.happened": "Every one of {count} steps happened, in {seconds} s.",
     "drill.kept_in": "Data and logs are kept in {folder}.",
     "drill.failed": "the drill stopped at step `{step}`: {reason}",
+    "drill.not_delivered": "the channel {channel} could not be told: {reason}. `understudy notify test {channel}` tries it again.",
     "drill.not_seen": "not seen within {seconds} s: {what}",
     "drill.wrong": "this is not as it should be: {what}",
     "drill.hub.begin": "starting a hub …",

@@ -20,7 +20,7 @@ TEXTS = {
     "channel.moved": "チャットの ID が {chat} に変わりました。設定を変更してください",
     "channel.bad_target": "チャンネル {name} の設定が不足しているか、アドレスの形式が正しくありません",
     "channel.password_in_address": "チャンネル {name}: パスワードはアドレスに書かず、専用の設定に入れてください",
-    "channel.apprise_missing": "Apprise がインストールされていません: pip install 'understudy[apprise]'",
+    "channel.apprise_missing": "Apprise がインストールされていません: ハブの環境で pip install apprise を実行してください",
     "channel.apprise_bad_url": "この種類のアドレスに Apprise は対応していません",
     "channel.apprise_failed": "Apprise で送信できませんでした ({said})",
 }

@@ -18,7 +18,7 @@ TEXTS = {
     "cli.up.first": "誰かいますか?",
     "cli.up.submitted": "最初のタスクを投入しました: {id}",
     "cli.up.answered": "{seconds} 秒後の答え:",
-    "cli.up.try": '別の端末で:\n  understudy submit "何ができますか?" --wait\n  understudy status\n  understudy tail',
+    "cli.up.try": '別の端末で:\n  {command} submit "何ができますか?" --wait\n  {command} status\n  {command} tail',
     "cli.up.end": "Ctrl-C でハブとデーモンを停止します。",
     "cli.up.stopping": "停止しています …",
     "cli.up.stopped": "停止しました。投入されたものはすべて {path} に保存されています。",

@@ -103,7 +103,7 @@ TEXTS = {
     "config.help.UNDERSTUDY_DEBUG": "`1` なら、エラーがプログラムのどこで起きたかを表示します。",
     "config.section.notices": "通知と回答",
     "config.channels.too_many": "チャンネルが {limit} 件を超えています",
-    "config.channels.no_channel": "NOTIFICATION_TYPE に {name} がありますが、設定済みのチャンネルは {known} です",
+    "config.channels.no_channel": "NOTIFICATION_TYPE の {name} というチャンネルはありません。設定済み: {known}",
     "config.channels.bad_name": "channels.{name} はチャンネルの設定ではありません。[channels.ops] のような表で、名前は英数字と . _ - にしてください",
     "config.channels.bad_table": "{name} の書き方が違います。docs/notices.md の例を参照してください",
     "config.channels.bad_window": "{value!r} は時間帯ではありません。22:00-07:00@Asia/Tokyo のように書いてください",

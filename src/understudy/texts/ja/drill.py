@@ -10,6 +10,7 @@ TEXTS = {
     "drill.happened": "{count} 段階がすべて起きました ({seconds} 秒)。",
     "drill.kept_in": "データとログは {folder} に残してあります。",
     "drill.failed": "訓練は段階 `{step}` で止まりました: {reason}",
+    "drill.not_delivered": "チャンネル {channel} に届きませんでした: {reason}。`understudy notify test {channel}` で再度試せます。",
     "drill.not_seen": "{seconds} 秒以内に見られませんでした: {what}",
     "drill.wrong": "あるべき姿と違います: {what}",
     "drill.hub.begin": "ハブを起動しています …",

@@ -60,7 +60,7 @@ class Plan(msgspec.Struct, frozen=True):
     env: dict[str, str]
     stdin: bytes = b""
     cwd: str | None = None
-    nice: int = 10  # so that a busy build cannot starve the heartbeat (facts/assistants R6)
+    nice: int = 10  # levels below the daemon, so that a busy build cannot starve the heartbeat (facts/assistants R6)
     output_kept_bytes_max: int = 512 * KIB  # head and tail of stdout
     errors_kept_bytes_max: int = 64 * KIB  # of stderr
     output_bytes_max: int = 256 * KIB * KIB  # beyond that it is running away and is ended

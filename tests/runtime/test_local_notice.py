@@ -1,0 +1,43 @@
+"""What a daemon tells its owner past the hub: in order, also where the network was away with the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.fakes.ntfy import FakeNtfy
+from tests.waiting import eventually
+from understudy.clock import SystemClock
+from understudy.log import Log
+from understudy.notify.base import Target
+from understudy.runtime import local_notice
+from understudy.runtime.local_notice import LocalNotices
+from understudy.runtime.transport import Transport
+
+
+@pytest.fixture
+def owner(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeNtfy], LocalNotices]:
+    monkeypatch.setattr(local_notice, "PAUSES_S", (0.2, 0.2))
+
+    def of(fake: FakeNtfy) -> LocalNotices:
+        target = Target("phone", "ntfy", address=fake.url, chat="topic", secret=fake.token)
+        clock = SystemClock()
+        return LocalNotices((target,), Transport(), clock, Log(clock, level="critical"), str)
+
+    return of
+
+
+def test_what_comes_while_the_last_one_is_still_tried_is_told_after_it(
+    owner: Callable[[FakeNtfy], LocalNotices],
+) -> None:
+    with FakeNtfy() as ntfy:
+        ntfy.plan([503])
+        notices = owner(ntfy)
+        notices.tell("critical", "Hub out of reach", "for 5 minutes")
+        notices.tell("recovered", "Hub back", "it is in reach again")
+        eventually(lambda: len(ntfy.messages) == 2, what="both")
+        assert [message["message"] for message in ntfy.messages] == ["for 5 minutes", "it is in reach again"]
+        notices.tell("critical", "Hub out of reach", "once more")
+        eventually(lambda: len(ntfy.messages) == 3, what="the third")
+        notices.stop()
