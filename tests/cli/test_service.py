@@ -204,6 +204,14 @@ def test_a_machine_without_user_services_is_told(linux):
     done = linux("service", "install")
     assert done.code == 1
     assert "enable-linger" in done.err
+    assert not linux.unit.exists()
+
+
+def test_a_channel_that_is_wrong_is_told_before_anything_is_written(linux):
+    linux.environ |= {"SMTP_URL": "smtp://me:a-secret@127.0.0.1:25", "SMTP_FROM": "a@b", "SMTP_TO": "c@d"}
+    done = linux("service", "install", "hub", "--dry-run")
+    assert (done.code, "password" in done.err) == (2, True)
+    assert "a-secret" not in done.out + done.err
 
 
 def test_a_service_that_ends_with_the_session_is_told(linux):

@@ -114,6 +114,15 @@ def test_each_change_of_a_login_is_told_once() -> None:
     ]
 
 
+def test_a_daemon_that_lies_without_end_is_told_of_shortly() -> None:
+    told = auth_told(Daemon("mini"), {f"{n}{'x' * 9_999}": "y" * 9_999 for n in range(1_000)}, NOW)
+    assert len(told) <= 16
+    assert all(len(event.message) < 1_000 and len(str(event.fields)) < 2_000 for event in told)
+    trouble = trouble_of({}, {"x" * 9_999: "y" * 9_999}, ())
+    assert trouble is not None
+    assert len(trouble.reason) < 1_000
+
+
 def test_a_failed_login_is_told_with_its_mend() -> None:
     (event,) = auth_told(Daemon("mini"), {"claude_code": "keychain_locked:the login keychain"}, NOW)
     assert event.fields == {

@@ -119,10 +119,34 @@ def test_output_is_a_sign_of_life() -> None:
     started.end(0)
 
 
+class Telling(SignsOfLife):
+    """Leaves a checkpoint with its first words only."""
+
+    def __init__(self) -> None:
+        self.fed = 0
+
+    def feed(self, chunk: bytes, at: int) -> Progress | None:
+        self.fed += 1
+        return Progress(at=at, text="begun", checkpoint="{}") if self.fed == 1 else Progress(at=at)
+
+
+def test_a_checkpoint_that_nobody_looked_at_in_time_is_not_lost_to_the_next_sign_of_life() -> None:
+    reading = Telling()
+    code = "import time; print(1, flush=True); time.sleep(0.2); print(2, flush=True); time.sleep(60)"
+    run_id = fresh("c")
+    plan = Plan(argv=python(code), env={**ENV, "UNDERSTUDY_RUN_ID": run_id})
+    started = Child(run_id, plan, reading, SystemClock(), lambda: None)
+    eventually(lambda: reading.fed == 2, what="both lines")
+    news = started.look()
+    assert isinstance(news, Progress)
+    assert (news.text, news.checkpoint) == ("begun", "{}")
+    started.end(0)
+
+
 def test_run_is_nicer_than_its_daemon() -> None:
     started, news = child(*python(f"{IGNORES_TERM}print('up', flush=True); {SLEEP}"))
     assert news.wait(5)
-    assert os.getpriority(os.PRIO_PROCESS, started.pid) == 10
+    assert os.getpriority(os.PRIO_PROCESS, started.pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
     started.end(0)
 
 

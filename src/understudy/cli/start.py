@@ -66,7 +66,7 @@ def _told(error: BaseException) -> int:
         case click.UsageError():
             path = error.ctx.command_path if error.ctx else PROGRAM
             said = error.format_message().rstrip()
-            end = "" if said.endswith((".", "?", "!", "。")) else t("cli.full_stop")
+            end = "" if said.endswith((".", "?", "!", "。")) else "."
             code = _said(f"{said}{end} {t('cli.usage_hint', command=path)}", Exit.USAGE)
         case click.ClickException():
             code = _said(error.format_message(), Exit.FAILED)

@@ -48,7 +48,7 @@ def _steer(verb: str, *, as_json: bool) -> None:
 def line_of(seen: dict[str, Any]) -> str:
     """Takeover in one line, for `status`."""
     text = t("cli.takeover.line", doing=t(f"takeover.doing.{doing_of(seen)}"))
-    if seen.get("open"):
+    if seen.get("open") and not (seen.get("lacks") or seen.get("circuit") or seen.get("paused")):
         return paint(f"{text}  {t('cli.takeover.open', ago=ago(seen['since']))}", "yellow")
     return paint(text, "yellow") if seen.get("on") and (seen.get("lacks") or seen.get("circuit")) else text
 

@@ -10,6 +10,7 @@ daemon claims nothing, so it is stuck, whatever the others say.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -21,7 +22,8 @@ from understudy.coordinator.nouns import Daemon, Now
 
 OK, EXPIRING = "ok", "expiring"
 WORKS = frozenset({OK, EXPIRING})
-DETAIL_CHARS_MAX = 200
+DETAIL_CHARS_MAX = 200  # also of a name, or of a word
+LOGINS_MAX = 16  # of one daemon; what more is said of is shown, not told
 # executor → word → the command that mends it; "" for any other word (facts/assistants f, g 4)
 MENDS = {
     "claude_code": {
@@ -65,10 +67,10 @@ def trouble_of(loops: dict[str, Any], auth: dict[str, Any], running: Iterable[tu
     """
     executor, state = next(iter(auth.items()), ("", OK))
     if word_of(state) not in WORKS:
-        return Trouble("auth_failed", executor, word_of(state), mend=mend_of(executor, state))
+        return Trouble("auth_failed", executor[:DETAIL_CHARS_MAX], word_of(state), mend=mend_of(executor, state))
     for name, said in loops.items():
         if isinstance(said, dict) and _is_over(said.get("agoSec"), said.get("limitSec")):
-            return Trouble("loop_stopped", name, limit_s=said["limitSec"])
+            return Trouble("loop_stopped", name[:DETAIL_CHARS_MAX], limit_s=said["limitSec"])
     for task_id, idle_s, limit_s in running:
         if _is_over(idle_s, limit_s):
             return Trouble("task_stalled", task_id, limit_s=limit_s)
@@ -96,7 +98,7 @@ def _is_over(value: Any, limit: Any) -> bool:
 
 def word_of(state: Any) -> str:
     """How a login is, without its detail."""
-    return state.partition(":")[0] if isinstance(state, str) else OK
+    return state.partition(":")[0][:DETAIL_CHARS_MAX] if isinstance(state, str) else OK
 
 
 def mend_of(executor: str, state: Any) -> str:
@@ -109,7 +111,9 @@ def auth_told(daemon: Daemon, auth: dict[str, Any], now: Now) -> tuple[Event, ..
     """What has changed about its logins since its last beat: each change is told once."""
     before = msgspec.json.decode(daemon.auth)
     return tuple(
-        event for name, state in auth.items() for event in _auth_events(daemon, now, name, before.get(name, OK), state)
+        event
+        for name, state in islice(auth.items(), LOGINS_MAX)
+        for event in _auth_events(daemon, now, name[:DETAIL_CHARS_MAX], before.get(name, OK), state)
     )
 
 

@@ -75,7 +75,8 @@ class Child:
         self._reading = reading
         self._clock = clock
         self._news = news
-        self._progress: Progress | None = None
+        self._told = threading.Lock()
+        self._progress: Progress | None = None  # since the last look
         self._passed_on_ms = -PROGRESS_MS
         self._stdout = HeadTail(plan.output_kept_bytes_max)
         self._stderr = HeadTail(plan.errors_kept_bytes_max)
@@ -111,7 +112,8 @@ class Child:
         """News since the last look."""
         if self._ended is not None:
             return self._ended
-        progress, self._progress = self._progress, None
+        with self._told:
+            progress, self._progress = self._progress, None
         return progress
 
     def end(self, grace_ms: int) -> Ended:
@@ -154,7 +156,10 @@ class Child:
     def _pass_on(self, progress: Progress | None) -> None:
         if progress is None:
             return
-        self._progress = progress
+        with self._told:
+            before = self._progress or progress
+            text, checkpoint = progress.text or before.text, progress.checkpoint or before.checkpoint
+            self._progress = Progress(progress.at, text, checkpoint)
         now_ms = self._clock.mono_ms()
         if progress.text or progress.checkpoint or now_ms - self._passed_on_ms >= PROGRESS_MS:
             self._passed_on_ms = now_ms

@@ -40,7 +40,6 @@ TEXTS = {
     "cli.exit.defect": "a defect of understudy",
     "cli.exit.interrupted": "ended by Ctrl-C (`up`, `hub` and `daemon` end with 0)",
     "cli.exit.reader_gone": "whoever read the output has gone",
-    "cli.full_stop": ".",
     "cli.usage_hint": "`{command} --help` shows how.",
     "cli.no_such_command": "There is no command {name!r}. {mend}",
     "cli.did_you_mean": "Did you mean {name!r}?",

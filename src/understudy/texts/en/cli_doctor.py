@@ -51,7 +51,7 @@ TEXTS = {
     "cli.doctor.daemon.mend_here": "understudy service install (or `understudy daemon` in a terminal)",
     "cli.doctor.version.daemon": "The daemon {id} has another version than this program.",
     "cli.doctor.version.why": "There {theirs}, here {ours}.",
-    "cli.doctor.version.mend": "update the older one",
+    "cli.doctor.version.mend": "update the older one; a daemon from afar: `understudy daemon-control ID update --wheel URL --sha256 HASH`",
     "cli.doctor.shared.what": "Hub and daemon run on one machine.",
     "cli.doctor.shared.why": "If it goes, both go, and nobody tells you.",
     "cli.doctor.shared.mend": "run `understudy hub` on another machine and point UNDERSTUDY_HUB there",

@@ -40,7 +40,6 @@ TEXTS = {
     "cli.exit.defect": "understudy の不具合",
     "cli.exit.interrupted": "Ctrl-C で終了(`up`、`hub`、`daemon` は 0 で終了)",
     "cli.exit.reader_gone": "出力の読み手がいなくなった",
-    "cli.full_stop": "。",
     "cli.usage_hint": "使い方は `{command} --help` で確認できます。",
     "cli.no_such_command": "{name!r} というコマンドはありません。{mend}",
     "cli.did_you_mean": "{name!r} のことですか?",

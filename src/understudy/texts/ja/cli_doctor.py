@@ -51,7 +51,7 @@ TEXTS = {
     "cli.doctor.daemon.mend_here": "understudy service install を実行してください(ターミナルなら `understudy daemon`)",
     "cli.doctor.version.daemon": "デーモン {id} のバージョンがこのプログラムと異なります。",
     "cli.doctor.version.why": "あちらは {theirs}、こちらは {ours} です。",
-    "cli.doctor.version.mend": "古い方を更新してください",
+    "cli.doctor.version.mend": "古い方を更新してください。デーモンは遠隔から: `understudy daemon-control ID update --wheel URL --sha256 HASH`",
     "cli.doctor.shared.what": "ハブとデーモンが同じマシンで動いています。",
     "cli.doctor.shared.why": "このマシンが止まれば両方とも止まり、誰も知らせません。",
     "cli.doctor.shared.mend": "`understudy hub` を別のマシンで動かし、UNDERSTUDY_HUB をそこに向けてください",
