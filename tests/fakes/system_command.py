@@ -6,6 +6,7 @@ Run as `python system_command.py SOCKET NAME ARGUMENTS…`; scripts of that NAME
 from __future__ import annotations
 
 import json
+import shlex
 import socket
 import sys
 from pathlib import Path
@@ -19,7 +20,8 @@ def put_on_path(folder: Path, name: str, address: Path) -> None:
     """A command `name` in `folder` that asks whoever listens at `address`."""
     folder.mkdir(parents=True, exist_ok=True)
     script = folder / name
-    script.write_text(CLIENT.format(python=sys.executable, file=__file__, socket=address, name=name))
+    words = {"python": sys.executable, "file": __file__, "socket": str(address), "name": name}
+    script.write_text(CLIENT.format(**{key: shlex.quote(word) for key, word in words.items()}))
     script.chmod(0o755)
 
 

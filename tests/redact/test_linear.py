@@ -51,10 +51,11 @@ def of_item(item) -> Cost:
     op, args = item
     if op in REPEATS:
         return of_repeat(op, *args)
-    if op is c.SUBPATTERN:
-        return of_sequence(args[-1])
-    if op is c.ATOMIC_GROUP:
-        return of_sequence(args)
+    if op is c.ATOMIC_GROUP and len(args) == 1 and args[0][0] is c.MAX_REPEAT:
+        # as good as a possessive one, which Python before 3.11.5 gets wrong for groups
+        return of_repeat(c.POSSESSIVE_REPEAT, *args[0][1])
+    if op in (c.SUBPATTERN, c.ATOMIC_GROUP):
+        return of_sequence(args[-1] if op is c.SUBPATTERN else args)
     if op is c.BRANCH:
         costs = [of_sequence(branch) for branch in args[1]]
         return Cost(

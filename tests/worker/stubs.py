@@ -28,7 +28,9 @@ class Stub:
         folder.mkdir(parents=True, exist_ok=True)
         self.cli = folder / kind
         source = Path(stub_cli.__file__).read_text("utf-8")
-        self.cli.write_text(f"#!{sys.executable} -S\n{source}", "utf-8")
+        # the path of the interpreter may contain a space: no `#!` can name it then
+        head = f"#!/bin/sh\n'''exec' \"{sys.executable}\" -S \"$0\" \"$@\"\n' '''\n"
+        self.cli.write_text(head + source.replace("from __future__ import annotations\n", ""), "utf-8")
         self.cli.chmod(0o700)
         self.does(*modes)
 

@@ -37,9 +37,9 @@ _NO_COUNT = r"(?![0-9.]{1,20}+(?![A-Za-z0-9_.-]))"  # nor a fencing token
 
 # The end of another string is not the beginning of this one.
 _NO_BLANK_IN_QUOTES = rf"(?!{_BLANK}\\{{0,7}}[\"']|[\s,;:)}}\]])"
-_IN_DOUBLE = r"(?:[^\"\\\r\n]|\\.)++"
-_IN_SINGLE = r"(?:[^'\\\r\n]|\\.)++"
-_IN_NESTED = r"(?:[^\"\\\r\n]++|(?!\2\")\\++[\"nrtbfu/]?)++"  # a string in a string; group 2: how it is escaped
+_IN_DOUBLE = r"(?>(?:[^\"\\\r\n]|\\.)+)"
+_IN_SINGLE = r"(?>(?:[^'\\\r\n]|\\.)+)"
+_IN_NESTED = r"(?>(?:[^\"\\\r\n]++|(?!\2\")\\++[\"nrtbfu/]?)+)"  # a string in a string; group 2: how it is escaped
 _LIKE_TOKEN = r"(?=[^\"'\s\\]{8})(?:(?=[A-Za-z./_-]{0,100}+[0-9])|(?=[^\"'\s\\]{16}))"  # noqa: S105 - a pattern
 
 

@@ -13,6 +13,7 @@ from understudy.redact.rules import KEPT, Rule
 _ALNUM = "[A-Za-z0-9]"
 _WORD = "[A-Za-z0-9_-]"
 _HEX = "[0-9a-f]"
+# Groups repeat inside `(?>…)`, not with `*+`: Python before 3.11.5 loses its place in a possessive group (gh-106052).
 _GAP = r"(?:\s|\\{1,2}+[nr])"  # between the lines of a key, also inside a JSON string
 
 
@@ -107,10 +108,10 @@ ANY_SERVICE: tuple[Rule, ...] = (
         "private key",
         ("private key",),
         r"-----BEGIN (?:[A-Z0-9]{1,12}+ ){0,3}?PRIVATE KEY(?: BLOCK)?-----"
-        rf"(?:{_GAP}{{0,8}}+(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash):[^\r\n\\]{{0,200}}+){{0,6}}+"
-        rf"(?:{_GAP}{{1,8}}+[A-Za-z0-9+/=]{{16,}}+)*+"
-        rf"(?:{_GAP}{{1,8}}+[A-Za-z0-9+/=]{{1,15}}+)?+"
-        rf"(?:{_GAP}{{0,8}}+-----END (?:[A-Z0-9]{{1,12}}+ ){{0,3}}?PRIVATE KEY(?: BLOCK)?-----)?+",
+        rf"(?>(?:(?>{_GAP}{{0,8}})(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash):[^\r\n\\]{{0,200}}+){{0,6}})"
+        rf"(?>(?:(?>{_GAP}{{1,8}})[A-Za-z0-9+/=]{{16,}}+)*)"
+        rf"(?>(?:(?>{_GAP}{{1,8}})[A-Za-z0-9+/=]{{1,15}}+)?)"
+        rf"(?>(?:(?>{_GAP}{{0,8}})-----END (?:[A-Z0-9]{{1,12}}+ ){{0,3}}?PRIVATE KEY(?: BLOCK)?-----)?)",
     ),
     Rule("age key", ("age-secret-key-",), r"AGE-SECRET-KEY-(?:PQ-)?1[0-9A-Z]{20,}+"),
     _form("JWT", "eyj", r"eyJ[A-Za-z0-9_-]{8,2000}+\.eyJ[A-Za-z0-9_-]{2,}+(?:\.[A-Za-z0-9_-]*+){0,3}+"),
