@@ -170,7 +170,7 @@ def test_a_daemon_started_by_hand_is_named(linux):
 
 
 def test_a_service_is_not_stopped_from_inside(linux, hub):
-    script = f"{sys.executable} -m understudy service restart 2>&1; true"
+    script = f'"{sys.executable}" -m understudy service restart 2>&1; true'
     allowed = ",".join(name for name in linux.environ if name.startswith("UNDERSTUDY_") and "KEY" not in name)
     linux.environ["UNDERSTUDY_TASK_ENV_PASS"] = f"{allowed},PYTHONPATH"
     assert linux("service", "install", "daemon", "--", "sh", "-c", script).code == 0
