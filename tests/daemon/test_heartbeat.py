@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from understudy.daemon.heartbeat import _named
+from understudy.daemon.heartbeat import _detail
 from understudy.wire.limits import CHECKPOINT_BYTES_MAX
 from understudy.worker.executors import Progress, Task
 from understudy.worker.state import Lease, Run
@@ -26,6 +26,6 @@ QUOTES = 2
 )
 def test_checkpoint_is_named_if_the_hub_takes_it(checkpoint: str, is_named: bool) -> None:
     run = Run("r1", Task(id="t1"), Lease(token=7, on_loss="wait", duration_ms=30_000, first_ms=30_000), 0, 0)
-    entry = _named(run, Progress(at=1, checkpoint=checkpoint))
+    entry = _detail(run, Progress(at=1, checkpoint=checkpoint))
     assert ("checkpoint" in entry) == is_named
     assert len(msgspec.json.encode(entry.get("checkpoint", ""))) <= CHECKPOINT_BYTES_MAX

@@ -13,7 +13,7 @@ from tests.daemon.fake_hub import KEY, FakeHub
 from tests.daemon.raw_server import raw_server
 from understudy.daemon.hub_client import HubClient
 from understudy.errors import ConfigError
-from understudy.worker.effects import Answer, Call, Failed
+from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Answer, Call, Failed
 
 BEAT = {"bootId": "b", "running": []}
 
@@ -84,13 +84,23 @@ def test_what_is_not_json_of_a_hub_is_no_answer(answer: bytes) -> None:
     thread.join(2)
 
 
-@pytest.mark.parametrize("status", [b"400", b"403", b"404", b"413", b"502"])
+@pytest.mark.parametrize("status", [b"400", b"403", b"404", b"502"])
 @pytest.mark.parametrize("body", [b"<html>", b"", b'["error"]', b'{"message": "Not here"}'])
 def test_refusal_by_a_proxy_is_no_answer(status: bytes, body: bytes) -> None:
     """Finished work would be given up for it."""
     url, thread = raw_server(b"HTTP/1.1 %s No\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body))
     assert isinstance(client(url).call(beat()), Failed)
     thread.join(2)
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", b'["error"]', b'{"message": "Not here"}'])
+def test_too_large_for_a_proxy_is_told_as_that(body: bytes) -> None:
+    """Sent again as it is, it would be refused for ever."""
+    url, thread = raw_server(b"HTTP/1.1 413 No\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    answer = client(url).call(beat())
+    assert isinstance(answer, Answer)
+    assert (answer.status, answer.body["code"]) == (413, TOO_LARGE_ON_THE_WAY)
+    thread.join(5)
 
 
 def test_abort_cuts_the_named_call_short(hub: FakeHub) -> None:

@@ -21,6 +21,7 @@ from understudy.hub.owners import NoteStatus, Steer
 from understudy.hub.registry import Configure, Forget
 from understudy.hub.results import Report
 from understudy.hub.working_set import Needs, WorkingSet
+from understudy.store.base import EventFilter
 from understudy.wire.daemons import HeartbeatBody, RunningBody, SettingsBody, SleepWindow
 from understudy.wire.tasks import ClaimBody, EnqueueBody, ResultBody
 
@@ -319,3 +320,12 @@ def test_the_same_late_report_again_is_kept_once(hub: Bench) -> None:
     late = [Report("a", ResultBody(success=False, error="late")) for _ in range(5)]
     hub.ask(*late)
     assert len(hub.store.read(lambda tx: tx.load_all(Evidence, 9))) == 1
+
+
+def test_loops_and_logins_without_end_are_cut_before_they_are_kept_or_told(hub: Bench) -> None:
+    many: dict[str, Any] = {f"part{n}": "ok" for n in range(10_000)}
+    hub.ask(beat(1, loops={"long": "x" * 100_000} | many, auth={"n" * 100_000: "ok"} | many))
+    (daemon,) = hub.store.read(lambda tx: tx.load_many(Daemon, ("d1",)))
+    assert len(daemon.loops) + len(daemon.auth) < 2_000
+    hub.ask(beat(2, auth=dict.fromkeys(many, "expired")))
+    assert hub.store.read(lambda tx: len(tx.list_events(EventFilter(limit=1000)))) < 100

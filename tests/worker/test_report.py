@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from understudy.clock import ManualClock
 from understudy.ids import IdMaker
-from understudy.worker.effects import Answer, Call, Failed, Forget, Result, Shelve
+from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Answer, Call, Failed, Forget, Result, Shelve
 from understudy.worker.executors.command import Command
 from understudy.worker.report import BATCH_BYTES_MAX, BATCH_MAX, deliver, next_batch
 from understudy.worker.state import Duties, Identity, WorkerState
@@ -118,14 +119,48 @@ def test_one_bad_result_does_not_hold_up_the_others() -> None:
     assert state.results == {}
 
 
-def test_result_that_is_too_large_is_cut_and_sent_again() -> None:
-    def hub(body: dict[str, Any]) -> Answer:
-        return Answer(413, {"error": "too large"}) if len(body["results"][0]["output"]) > 100_000 else accepting(body)
+def taking(chars_max: int, answer: Answer) -> Hub:
+    """A hub, or a proxy before it, that finds longer texts too large."""
 
-    state = state_with(result("a", "A" + "m" * 200_000 + "Z"))
-    assert delivered(state, hub)[0]
-    settled, effects = delivered(state, hub)
-    assert settled
-    sent = effects[0].body["results"][0]["output"]
-    assert (sent[0], sent[-1], "characters left out" in sent) == ("A", "Z", True)
+    def hub(body: dict[str, Any]) -> Answer:
+        longest = max(len(str(r.get(name) or "")) for r in body["results"] for name in ("output", "error", "usage"))
+        return answer if longest > chars_max else accepting(body)
+
+    return hub
+
+
+HUB_413 = Answer(413, {"error": "Request body too large", "limitBytes": 8 << 20})
+PROXY_413 = Answer(413, {"error": "Request body too large", "code": TOO_LARGE_ON_THE_WAY})
+
+
+@pytest.mark.parametrize("refusal", [HUB_413, PROXY_413], ids=["the hub", "a proxy"])
+@pytest.mark.parametrize("field", ["output", "error"])
+def test_result_that_is_too_large_is_halved_until_it_is_taken(refusal: Answer, field: str) -> None:
+    whole = msgspec.structs.replace(result("a"), **{field: "A" + "m" * 900_000 + "Z"})
+    state, hub, shelved = state_with(whole), taking(100_000, refusal), []
+    for _ in range(20):
+        settled, effects = delivered(state, hub)
+        assert settled
+        shelved += [effect.result for effect in effects if isinstance(effect, Shelve)]
+        if not state.results:
+            break
+    sent = effects[0].body["results"][0][field]
+    assert (sent[0], sent[-1], len(sent) > 50_000) == ("A", "Z", True)
+    left_out = int(sent.partition("… ")[2].partition(" ")[0])
+    assert left_out + sent.count("m") + 2 == 900_002
+    assert shelved == [whole], "the whole is kept on this machine, once"
+    assert state.results == {}
+    assert state.shortened == set()
+
+
+def test_small_result_that_a_proxy_finds_too_large_is_never_given_up() -> None:
+    state = state_with(result("a", "small"))
+    assert delivered(state, taking(0, PROXY_413))[0] is False
+    assert list(state.results) == ["a"]
+
+
+def test_usage_without_end_is_left_out_of_what_is_too_large() -> None:
+    state = state_with(msgspec.structs.replace(result("a"), usage={"x": "y" * 200_000}))
+    assert delivered(state, taking(100_000, HUB_413))[0]
+    assert delivered(state, taking(100_000, HUB_413))[0]
     assert state.results == {}

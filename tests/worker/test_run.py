@@ -289,3 +289,10 @@ def test_lease_of_what_outlives_its_daemon_ends_by_itself() -> None:
             scene.state.is_stopped = waits == 2
     assert waits == 2
     assert scene.run.id not in scene.state.runs
+
+
+def test_nothing_of_a_run_that_has_ended_is_kept_in_memory() -> None:
+    scene = Scene()
+    scene.state.stop_run(scene.run, "cancelled")
+    scene.play()
+    assert not any(name.startswith("run:") for name in scene.state.signals._raised)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from understudy.clock import MS_PER_S, iso
+from understudy.daemon.beat_budget import BeatBudget
 from understudy.daemon.directives import take_orders
 from understudy.daemon.hub_away import HubAway
 from understudy.texts import t
@@ -37,6 +38,8 @@ NO_LEASE_MS = 600_000  # the longest that there is: nothing is in a hurry
 CONTACT_BEATS = 2  # between two accepted beats no more than so many intervals count as contact
 ENDING_MS = 60_000  # how long ending a run may take (TERM, KILL, verdict)
 SLEPT_MS_MIN = 2_000  # clocks differ by less when nobody sleeps
+REST_MS = 1_000  # after a beat that had no room for all that there is to say
+CUT_MS = 250  # after a beat that was too large
 
 
 class Beat:
@@ -52,12 +55,14 @@ class Beat:
         self.results: tuple[Result, ...] = tuple(waiting)[: max(0, RUNNING_NAMED_MAX - len(self.runs))]
         untold = (record for record in state.records.values() if not record.is_told)
         self.records: tuple[Record, ...] = tuple(untold)[:REPORTS_MAX]
+        self.left: frozenset[int] = frozenset()  # places of runs whose details had no room
 
 
 def heartbeat_loop(state: WorkerState) -> Loop:
     """Beat at once, then as often as the hub asks; a beat that failed is repeated soon, as a new one."""
     failures = Backoff(250, max(500, state.duties.interval_ms // 2), state.jitter)
     refusals = Backoff(2_000, 30_000, state.jitter)
+    budget = BeatBudget()
     last_beats = 0
     skew_ms = state.clock.now_ms() - state.clock.mono_ms()
     said_ms: int | None = None
@@ -67,10 +72,11 @@ def heartbeat_loop(state: WorkerState) -> Loop:
         skew_ms = yield from _wake_up(state, beat, skew_ms)
         is_last = state.mode == STOPPING
         state.seq += 1
-        answer: Answer | Failed = yield Call("POST", HEARTBEAT, beat_body(state, beat), _timeout_ms(state))
+        answer: Answer | Failed = yield Call("POST", HEARTBEAT, beat_body(state, beat, budget), _timeout_ms(state))
         if isinstance(answer, Answer) and answer.status == HTTPStatus.OK and answer.body.get("success"):
             failures.reset()
             refusals.reset()
+            budget.accepted(state.clock.mono_ms())
             state.slept_said_ms += beat.slept_ms
             state.must_ask = False
             state.liveness.heard(state.clock.mono_ms(), CONTACT_BEATS * state.duties.interval_ms)
@@ -89,7 +95,9 @@ def heartbeat_loop(state: WorkerState) -> Loop:
         if beat.slept_ms >= SLEPT_MS_MIN:
             away.woke_up(state.clock.mono_ms())
         yield from away.missed(state.clock.mono_ms())
-        if state.mode != IDLE:
+        if isinstance(answer, Answer) and budget.cut(answer, state.clock.mono_ms()):
+            yield Wait("beat", CUT_MS)
+        elif state.mode != IDLE:
             is_refused = isinstance(answer, Answer) and answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
             pause_ms = refusals.next_ms() if is_refused else failures.next_ms()
             yield Wait("beat", min(pause_ms, max(100, _shortest_lease_ms(state) // 15)))
@@ -97,8 +105,8 @@ def heartbeat_loop(state: WorkerState) -> Loop:
     state.signals.raise_("main")
 
 
-def beat_body(state: WorkerState, beat: Beat) -> dict[str, Any]:
-    """All that a beat says (CONTRACT 3); each sending has its own `seq`."""
+def beat_body(state: WorkerState, beat: Beat, budget: BeatBudget) -> dict[str, Any]:
+    """All that a beat says (CONTRACT 3) within its budget; each sending has its own `seq`."""
     body: dict[str, Any] = {
         "workerId": state.identity.worker_id,
         "daemonId": state.identity.daemon_id,
@@ -111,11 +119,13 @@ def beat_body(state: WorkerState, beat: Beat) -> dict[str, Any]:
             *(_named(run, progress) | _quiet(state, run, progress) for run, progress in beat.progress),
             *(_named_result(r) for r in beat.results),
         ],
-        "loops": state.liveness.told(),
         "capacity": state.duties.capacity,
-        "provides": list(state.provides),
         "state": state.mode,
     }
+    if budget.is_bare:
+        beat.records = ()
+        return body
+    body |= {"loops": state.liveness.told(), "provides": list(state.provides)}
     if logins := state.logins():
         body["auth"] = logins
     if beat.slept_ms >= SLEPT_MS_MIN:
@@ -124,7 +134,14 @@ def beat_body(state: WorkerState, beat: Beat) -> dict[str, Any]:
         body["directives"] = [report_of(record) for record in beat.records]
     if not state.is_known and state.starts_last_hour:
         body["startsLastHour"] = state.starts_last_hour
+    beat.left = budget.fitted(body, _details(beat))
     return body
+
+
+def _details(beat: Beat) -> list[tuple[int, dict[str, Any]]]:
+    """What is long, by the place of its run: first of those that were heard of longest ago."""
+    places = sorted(range(len(beat.progress)), key=lambda place: beat.progress[place][0].told.at)
+    return [(place, _detail(*beat.progress[place])) for place in places]
 
 
 def _quiet(state: WorkerState, run: Run, progress: Progress) -> dict[str, Any]:
@@ -139,18 +156,22 @@ def _quiet(state: WorkerState, run: Run, progress: Progress) -> dict[str, Any]:
 
 
 def _named(run: Run, progress: Progress) -> dict[str, Any]:
-    """What is long is said once: a checkpoint may have 64 KiB, a beat 1 MiB."""
-    entry: dict[str, Any] = {
+    return {
         "taskId": run.task.id,
         "token": run.lease.token,
         "progressAt": iso(progress.at),
     }
+
+
+def _detail(run: Run, progress: Progress) -> dict[str, Any]:
+    """What is long is said once: a checkpoint may have 64 KiB, a beat 1 MiB."""
+    said: dict[str, Any] = {}
     if progress.text is not None and progress.text != run.told.text:
-        entry["progress"] = progress.text[:PROGRESS_CHARS_MAX]
+        said["progress"] = progress.text[:PROGRESS_CHARS_MAX]
     checkpoint = progress.checkpoint
     if checkpoint is not None and checkpoint != run.told.checkpoint and _fits(checkpoint):
-        entry["checkpoint"] = checkpoint
-    return entry
+        said["checkpoint"] = checkpoint
+    return said
 
 
 def _fits(checkpoint: str) -> bool:
@@ -171,14 +192,17 @@ def _heed(state: WorkerState, beat: Beat, body: dict[str, Any]) -> Loop:
             state.signals.raise_(signal)
     take_orders(state, body.get("directives"), beat.records)
     renewed = []
-    for run, progress in beat.progress:
+    for place, (run, progress) in enumerate(beat.progress):
         if run.task.id in lost:
             state.stop_run(run, "lost")
             continue
-        run.is_named, run.told = True, progress
+        run.is_named = True
+        if place not in beat.left:
+            run.told = progress
         run.deadline_ms = max(run.deadline_ms, guard_deadline(beat.sent_ms, run.lease.duration_ms))
         renewed.append(run)
-        state.signals.raise_(run.signal)
+        if run.id in state.runs:
+            state.signals.raise_(run.signal)
         if run.task.id in cancel:
             state.stop_run(run, "cancelled")
     for run in renewed:
@@ -194,6 +218,7 @@ def _pause_ms(state: WorkerState, beat: Beat, body: dict[str, Any]) -> int:
     asked = body.get("nextInSec")
     pause_ms = int(asked * MS_PER_S) if isinstance(asked, int | float) and asked > 0 else state.duties.interval_ms
     pause_ms = min(pause_ms, state.duties.interval_ms, _shortest_lease_ms(state) // 3)
+    pause_ms = min(pause_ms, REST_MS) if beat.left else pause_ms
     return max(50, beat.sent_ms + pause_ms - state.clock.mono_ms())
 
 

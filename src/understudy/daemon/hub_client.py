@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from understudy.errors import ConfigError
 from understudy.texts import t
-from understudy.worker.effects import Answer, Call, Failed
+from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Answer, Call, Failed
 
 logging.getLogger("urllib3").addHandler(logging.NullHandler())  # our log has one voice
 ANSWER_BYTES_MAX = 64 << 20  # a claim may bring several tasks of a MiB
@@ -111,7 +112,8 @@ def _timeout(timeout_ms: int) -> urllib3.Timeout:
 def _answer(response: urllib3.BaseHTTPResponse) -> Answer | Failed:
     """Never let an error look like an answer: what is not a JSON object is `Failed` (a captive portal, say).
 
-    Nor a proxy's refusal like the hub's, which has an `error`: finished work would be given up for it.
+    Nor a proxy's refusal like the hub's, which has an `error`: finished work would be given up for it. Only that a
+    request is too large is the same from either: what is sent next must be smaller.
     """
     try:
         raw = response.read(ANSWER_BYTES_MAX + 1)
@@ -126,6 +128,8 @@ def _answer(response: urllib3.BaseHTTPResponse) -> Answer | Failed:
         body = msgspec.json.decode(raw)
     except msgspec.MsgspecError:
         body = None
+    if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and not (isinstance(body, dict) and "error" in body):
+        return Answer(response.status, {"error": "Request body too large", "code": TOO_LARGE_ON_THE_WAY})
     if not isinstance(body, dict):
         return Failed(f"status {response.status}, not a JSON object")
     if response.status >= 300 and "error" not in body:  # noqa: PLR2004 - beyond success

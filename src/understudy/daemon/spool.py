@@ -13,6 +13,7 @@ from understudy.worker.results import Result
 FILES_MAX = 1_000
 BYTES_MAX = 512 << 20
 EVIDENCE_MAX = 200
+EVIDENCE_BYTES_MAX = 256 << 20
 SUFFIX = ".json"
 
 
@@ -59,9 +60,12 @@ class Spool:
         entry = {"reason": reason, "result": result}
         with contextlib.suppress(OSError):
             write_durably(self._evidence / f"{result.name}{SUFFIX}", msgspec.json.encode(entry))
-            kept = sorted(self._evidence.iterdir(), key=lambda path: path.stat().st_mtime)
-            for path in kept[:-EVIDENCE_MAX]:
-                path.unlink(missing_ok=True)
+            room = EVIDENCE_BYTES_MAX
+            newest_first = sorted(self._evidence.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+            for nth, path in enumerate(newest_first):
+                room -= path.stat().st_size
+                if nth >= EVIDENCE_MAX or room < 0:
+                    path.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
         return self._dir / f"{name}{SUFFIX}"

@@ -20,7 +20,7 @@ from understudy.hub.leases import need_progress, progress_of
 from understudy.hub.life import alive, need_incident
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
-from understudy.wire.daemons import HeartbeatBody, RunningBody
+from understudy.wire.daemons import HeartbeatBody, RunningBody, cut_parts
 
 STARTS_MAX = 5  # within an hour, before it is told
 HOUR_MS = 3_600_000
@@ -35,7 +35,7 @@ class Heartbeat(Operation):
     """`POST /api/queue/heartbeat`, old and new."""
 
     def __init__(self, body: HeartbeatBody) -> None:
-        self.body = body
+        self.body = body = replace(body, loops=cut_parts(body.loops), auth=cut_parts(body.auth))
         self.daemon_id = body.daemon_id or watch_name(body.worker_id or "") or LEGACY
         self.running = {run.task_id: run for run in body.running or ()}
 

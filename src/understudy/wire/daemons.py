@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from understudy.wire.limits import (
     DIRECTIVES_MAX,
+    PART_BYTES_MAX,
+    PARTS_MAX,
     RUNNING_MAX,
+    TAG_CHARS_MAX,
     Count,
     DaemonName,
     Id,
@@ -83,6 +87,18 @@ class HeartbeatBody(Struct, rename="camel", frozen=True):
     slept_sec: Seconds | None = None
     directives: Annotated[list[DirectiveReport], Meta(max_length=DIRECTIVES_MAX)] | None = None
     starts_last_hour: Count | None = None
+
+
+def cut_parts(parts: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Loops or logins as they are kept: the first 32, without what is far longer than any daemon of ours says."""
+    if not parts:
+        return parts
+    first = list(parts.items())[:PARTS_MAX]
+    return {
+        name: said
+        for name, said in first
+        if len(name) <= TAG_CHARS_MAX and len(msgspec.json.encode(said)) <= PART_BYTES_MAX
+    }
 
 
 class SleepWindow(Struct, rename={"from_": "from"}, frozen=True):

@@ -20,6 +20,8 @@ from understudy.worker.results import Result
 T = TypeVar("T")
 NOT_NOW = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)  # a key or a pause mends it
 
+TOO_LARGE_ON_THE_WAY = "too_large_on_the_way"  # a proxy's 413: the hub itself was not asked
+
 
 class Call(msgspec.Struct, frozen=True):
     """Send one request to the hub → `Answer` or `Failed`.
@@ -253,6 +255,7 @@ Steps = Generator[Effect, Any, T]
 Loop = Steps[None]
 
 __all__ = [
+    "TOO_LARGE_ON_THE_WAY",
     "Abort",
     "Answer",
     "AskGuard",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -9,7 +10,20 @@ import msgspec
 
 from understudy.texts import t
 from understudy.worker.backoff import Backoff
-from understudy.worker.effects import Answer, Call, Failed, Forget, LoadSpool, Loop, Say, Shelve, Steps, TellGuard, Wait
+from understudy.worker.effects import (
+    TOO_LARGE_ON_THE_WAY,
+    Answer,
+    Call,
+    Failed,
+    Forget,
+    LoadSpool,
+    Loop,
+    Say,
+    Shelve,
+    Steps,
+    TellGuard,
+    Wait,
+)
 from understudy.worker.guard_policy import Done
 from understudy.worker.results import Result, wire_form
 from understudy.worker.state import WorkerState
@@ -21,7 +35,10 @@ TIMEOUT_MS = 15_000
 PAUSE_MS_MAX = 30_000
 LOOK_MS = 10_000
 LIMIT_MS = 300_000  # without anything delivered while beats get through
-REPLACED_OUTPUT_CHARS = 64 * 1024
+TEXT_CHARS_MIN = 16 * 1024  # output or error of a result that is too large: halved as long as it is longer
+
+
+_LEFT_OUT = re.compile(r"\n… (\d{1,12}) characters left out …\n")
 
 
 def load_spool(state: WorkerState) -> Loop:
@@ -119,15 +136,42 @@ def _heed(state: WorkerState, batch: list[Result], verdicts: Any) -> Steps[bool]
 
 
 def _refused(state: WorkerState, result: Result, answer: Answer) -> Steps[bool]:
-    """The hub refuses the request of this one result: too large is cut, anything else is kept as evidence."""
-    if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and len(result.output or "") > REPLACED_OUTPUT_CHARS:
-        half = REPLACED_OUTPUT_CHARS // 2
-        output = result.output or ""
-        cut = f"{output[:half]}\n… {len(output) - 2 * half} characters left out …\n{output[-half:]}"
-        state.results[result.name] = msgspec.structs.replace(result, output=cut)
-        return True
+    """The hub refuses the request of this one result: too large is cut, anything else is kept as evidence.
+
+    What a proxy finds too large though it is small stays here: its owner can mend that, and then it is delivered.
+    """
+    if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        smaller = smaller_than(result)
+        if smaller is not None:
+            if result.name not in state.shortened:
+                state.shortened.add(result.name)
+                yield Shelve(result, "too large for the hub: the end and the beginning were delivered")
+            state.results[result.name] = smaller
+            return True
+        if answer.body.get("code") == TOO_LARGE_ON_THE_WAY:
+            return False
     yield from _shelve(state, result, f"{answer.status} {answer.body.get('error', '')}"[:200])
     return True
+
+
+def smaller_than(result: Result) -> Result | None:
+    """The result with half of its longest text, then without its usage; None if nothing is left to cut."""
+    output, error = result.output or "", result.error or ""
+    if max(len(output), len(error)) > TEXT_CHARS_MIN:
+        if len(output) >= len(error):
+            return msgspec.structs.replace(result, output=_halved(output))
+        return msgspec.structs.replace(result, error=_halved(error))
+    return msgspec.structs.replace(result, usage=None) if result.usage else None
+
+
+def _halved(text: str) -> str:
+    """Its beginning and its end; one that was cut before is cut around the same place."""
+    kept = len(text) // 4
+    left_out = len(text) - 2 * kept
+    found = _LEFT_OUT.search(text)
+    if found:
+        left_out += int(found[1]) - len(found[0])
+    return f"{text[:kept]}\n… {left_out} characters left out …\n{text[-kept:]}"
 
 
 def _shelve(state: WorkerState, result: Result, reason: str) -> Loop:
@@ -140,6 +184,7 @@ def _settled(state: WorkerState, result: Result) -> Loop:
     """First off the disk, then out of the beats: a crash in between sends it once more, which changes nothing."""
     yield Forget(result.name)
     state.results.pop(result.name, None)
+    state.shortened.discard(result.name)
     if result.name in state.unkept:
         state.unkept.discard(result.name)
         yield TellGuard(Done(result.name))

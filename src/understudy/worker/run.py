@@ -57,6 +57,7 @@ def run_loop(state: WorkerState, run: Run) -> Loop:
         state.liveness.end(run.signal)
         state.runs.pop(run.id, None)
         pass_on(state, run)
+        state.signals.forget(run.signal)
         for signal in ("claim", "main"):
             state.signals.raise_(signal)
 

@@ -9,6 +9,7 @@ import msgspec
 from understudy.clock import MS_PER_S, Clock, iso
 from understudy.ids import IdMaker
 from understudy.redact import Redactor
+from understudy.wire.limits import TAG_CHARS_MAX
 from understudy.worker.executors import OK, Executor, Plan, Progress, Reading, Session, Task, tag
 from understudy.worker.liveness import Liveness
 from understudy.worker.orders import Order, Record
@@ -22,6 +23,7 @@ HAS_TOKEN = "claude_code"  # noqa: S105 - an executor: its token lasts a year (f
 TOKEN_WARNED_MS = 30 * 86_400_000
 GUARD_MARGIN_MS = 1000  # DESIGN 3, Guard: the lease is over for us a second before it is for the hub
 RUNNING_NAMED_MAX = 256  # what a beat may name (wire limits)
+PROVIDES_MAX = 256  # what a claim or beat may name (wire limits); a longer list would refuse the whole of it
 UNDELIVERED_MAX = 200  # results waiting for the hub: beyond that nothing new is claimed
 
 
@@ -126,6 +128,10 @@ class Signals:
             return True
         return False
 
+    def forget(self, name: str) -> None:
+        """Nobody will ever wait for it again."""
+        self._raised.discard(name)
+
 
 class WorkerState:
     """The daemon as its loops see it."""
@@ -149,7 +155,8 @@ class WorkerState:
         self.jitter = jitter
         self.slept_ms = slept_ms  # how long the machine has slept since it was started
         tags = (t for e in executors.values() for t in (*e.provides(), tag(e)))
-        self.provides = tuple(dict.fromkeys((*duties.provides, *tags)))
+        fitting = (t for t in (*duties.provides, *tags) if len(t) <= TAG_CHARS_MAX)
+        self.provides = tuple(dict.fromkeys(fitting))[:PROVIDES_MAX]
         self.workspaces = Workspaces()
         self.redactor = Redactor()  # for what leaves this machine: results, progress, checkpoints
         self.auth: dict[str, str] = {}  # executor → readiness; the first one is that of unnamed tasks
@@ -159,6 +166,7 @@ class WorkerState:
         self.runs: dict[str, Run] = {}  # claimed and not yet ended, by run id
         self.results: dict[str, Result] = {}  # ended and not yet accepted, by run id, oldest first
         self.unkept: set[str] = set()  # of those: not on disk
+        self.shortened: set[str] = set()  # of those: too large for the hub, the whole is evidence
         self.auth_asked: set[str] = set()  # executors whose readiness was looked at in this life
         self.liveness = Liveness()
         self.orders: dict[str, Order] = {}  # directives as the hub offers them, by id, oldest first
