@@ -16,7 +16,7 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/ready-run ## set up, then hub and daemon in one terminal (ARGS="--port 9000")
-	@exec $(PYTHON_IN_VENV) -m understudy up --data ./var $(ARGS)
+	@exec $(PYTHON_IN_VENV) -P -m understudy up --data ./var $(ARGS)
 
 setup: .venv/ready-dev ## set up .venv for development
 
@@ -40,7 +40,7 @@ bench: .venv/ready-dev ## the table of speeds beside a bare ASGI application
 	@exec $(PYTHON_IN_VENV) bench/run.py $(ARGS)
 
 sim: .venv/ready-run ## simulate: SEEDS=1000 worlds, or replay one by SEED=n
-	@exec $(PYTHON_IN_VENV) -m understudy verify $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
+	@exec $(PYTHON_IN_VENV) -P -m understudy verify $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
 
 clean: ## remove .venv and what the tools left behind (not ./var: your data)
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .grimp_cache .hypothesis

@@ -115,7 +115,7 @@ def test_the_first_five_minutes(tmp_path):
 def test_what_to_type_next_is_what_the_shell_would_find(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.chdir(Path(sys.executable).parent.parent)
-    assert command_here() == f"{Path(sys.executable).relative_to(Path.cwd())} -m understudy"
+    assert command_here() == f"{Path(sys.executable).relative_to(Path.cwd())} -P -m understudy"
     (tmp_path / "understudy").touch(0o755)
     assert command_here() == "understudy"
 

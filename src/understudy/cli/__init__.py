@@ -5,6 +5,7 @@ client command 300 ms; errors leave it as one sentence with the mend and a docum
 as a traceback; no secret is printed, put into an address or into the arguments of a process.
 """
 
+import contextlib
 import sys
 from typing import NoReturn
 
@@ -13,6 +14,9 @@ __all__ = ["main"]
 
 def main() -> NoReturn:
     """The console script."""
+    from understudy.cli.code_path import without_current_directory
     from understudy.cli.start import run
 
+    with contextlib.suppress(OSError):  # the current directory is gone
+        without_current_directory()
     sys.exit(run(sys.argv[1:]))

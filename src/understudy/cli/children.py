@@ -52,7 +52,15 @@ class Child:
             log.replace(log.with_name(f"{log.name}.1"))
         self._file = log.open("a", encoding="utf-8")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "understudy", *arguments, "--stop-at-eof", *(("--", *command) if command else ())],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "understudy",
+                *arguments,
+                "--stop-at-eof",
+                *(("--", *command) if command else ()),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -154,7 +154,7 @@ def status(role: str, as_json: bool) -> int:
 def launcher(role: str, data_dir: Path) -> tuple[str, ...]:
     """What starts this program: of a daemon, whatever version is current then, because it is updated from afar."""
     if role == HUB:
-        return (sys.executable, "-m", "understudy")
+        return (sys.executable, "-P", "-m", "understudy")
     from understudy.daemon.installation import PACKAGE, Installation
 
     return (str(Installation(data_dir).current / "bin" / PACKAGE),)

@@ -279,4 +279,4 @@ def command_here() -> str:
         return "understudy"
     python, folder = Path(sys.executable), Path.cwd()
     shown = python.relative_to(folder) if python.is_relative_to(folder) else python
-    return f"{shlex.quote(str(shown))} -m understudy"
+    return f"{shlex.quote(str(shown))} -P -m understudy"

@@ -71,9 +71,12 @@ class Installation:
 
     def launcher(self) -> Path:
         """`current/bin/understudy`, made for the program that runs now if there is no current one."""
+        script = self.environments / ORIGINAL / "bin" / PACKAGE
         if not (self.current / "bin" / PACKAGE).exists():
-            self._make_original()
+            self._make_original(script)
             self.switch(self.environments / ORIGINAL)
+        elif script.exists() and " -P " not in script.read_text(errors="replace"):
+            self._make_original(script)  # of a version that took code from the current directory
         return self.current / "bin" / PACKAGE
 
     def switch(self, environment: Path) -> str:
@@ -129,12 +132,11 @@ class Installation:
         for path in (self.root, self.environments):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def _make_original(self) -> None:
+    def _make_original(self, path: Path) -> None:
         """A script that starts this very program, as long as no update has been made."""
         self._make_room()
-        path = self.environments / ORIGINAL / "bin" / PACKAGE
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {PACKAGE} "$@"\n')
+        path.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m {PACKAGE} "$@"\n')
         path.chmod(0o700)
 
     def _wheel(self, order: Order, folder: Path, until_s: float) -> Path:
@@ -162,7 +164,7 @@ class Installation:
         self._run(
             [sys.executable, "-P", "-m", "venv", *(["--without-pip"] if has_pip else []), str(environment)], until_s
         )
-        pip = [*_pip(), "--python", python] if has_pip else [python, "-m", "pip"]
+        pip = [*_pip(), "--python", python] if has_pip else [python, "-P", "-m", "pip"]
         self._run([*pip, "install", "--no-input", "--no-compile", "--disable-pip-version-check", str(wheel)], until_s)
 
     def _proven(self, environment: Path, order: Order, until_s: float) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,11 @@ from understudy.worker.process_tree import birth_of
 
 DETACH_S = 20.0
 OF_THIS_PYTHON = frozenset({"PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__"})
+
+
+def same_again(python: str, argv: Sequence[str]) -> tuple[str, ...]:
+    """The command that started this process, without the current directory as a place for code (`-P`)."""
+    return (python, *(() if sys.flags.safe_path else ("-P",)), *argv[1:])
 
 
 class Succession(msgspec.Struct, frozen=True):
@@ -35,7 +41,7 @@ class Succession(msgspec.Struct, frozen=True):
         """Become it; OSError if not even the same version can be started again."""
         sys.stdout.flush()
         sys.stderr.flush()
-        old = (sys.executable, *sys.orig_argv[1:])
+        old = same_again(sys.executable, sys.orig_argv)
         if self.environment:
             try:
                 self._begin_update(old)

@@ -1,4 +1,4 @@
-"""The assistant of the drill's daemon, a program that can be held up: `python -m understudy.cli.drill.assistant GATE`.
+"""The assistant of the drill's daemon, held up at will: `python -P -m understudy.cli.drill.assistant GATE`.
 
 It answers in capitals. A prompt that begins with `wait` is answered once the file GATE is there; while it waits, its
 process id stands in `GATE.pid`. On the standard library alone: it starts with each task.

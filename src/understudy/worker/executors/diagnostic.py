@@ -1,7 +1,7 @@
 """Executor `diagnostic`: answers with what it received and facts of the machine; needs no assistant at all.
 
 It runs as a child process like every other, so that cancel, time limit and guard are proven by it too:
-`python -m understudy.worker.executors.diagnostic` is that child.
+`python -P -m understudy.worker.executors.diagnostic` is that child.
 """
 
 from __future__ import annotations

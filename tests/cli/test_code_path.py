@@ -1,0 +1,124 @@
+"""No code comes from the current directory, wherever our own Python is started."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from tests.cli.program import understudy
+from tests.project.tree import SOURCES
+from understudy.cli.children import Child
+from understudy.cli.code_path import NAME, drop_empty
+from understudy.daemon.installation import Installation
+from understudy.daemon.succession import same_again
+
+TRAP = 'import os\nopen(os.environ["TRAP"], "w").close()\nraise SystemExit("a stranger\'s code was run")\n'
+# a module of the standard library, one of a dependency, and our own name
+TRAPS = ("queue.py", "click.py", "msgspec.py", "understudy/__init__.py", "understudy/__main__.py")
+
+
+@pytest.fixture
+def trapped(tmp_path, monkeypatch):
+    """A directory full of a stranger's modules, in which we are → the file that shows that one was run."""
+    folder = tmp_path / "cloned"
+    for name in TRAPS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(TRAP)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("TRAP", str(tmp_path / "sprung"))
+    return tmp_path / "sprung"
+
+
+def places():
+    """(file, line, words) of every list of words in our sources that starts a Python."""
+    for path in SOURCES.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.List | ast.Tuple):
+                words = [ast.unparse(word) for word in node.elts]
+                if "sys.executable" in words or "'-m'" in words:
+                    yield path.relative_to(SOURCES), node.lineno, words
+
+
+def test_every_place_that_starts_python_keeps_the_current_directory_out():
+    found = list(places())
+    assert len(found) >= 8
+    for path, line, words in found:
+        if path.name == "codex.py":  # there it names a model
+            continue
+        module = words.index("'-m'") if "'-m'" in words else len(words)
+        assert "'-P'" in words[:module], f"{path}:{line}: {' '.join(words)}"
+
+
+def test_every_written_command_keeps_the_current_directory_out():
+    """Scripts and hints that hold `-m understudy`."""
+    for path in SOURCES.rglob("*.py"):
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            if "-m {PACKAGE}" in line or "-m understudy" in line.replace("understudy.simulation", ""):
+                assert "-P -m" in line, f"{path}:{number}"
+
+
+def test_children_of_up_and_drill_take_no_code_from_here(trapped, tmp_path):
+    ended = threading.Event()
+    child = Child("hub", ["--version"], os.environ, tmp_path / "logs" / "hub.log", ended.set, is_quiet=True)
+    assert ended.wait(30)
+    child.stop(1)
+    assert "stranger" not in child.last_words()
+    assert not trapped.exists()
+
+
+def test_the_program_itself_takes_no_code_from_here(trapped):
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "understudy", "doctor", "--help"], capture_output=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert not trapped.exists()
+
+
+def test_without_p_only_our_own_name_can_be_taken(trapped, tmp_path):
+    """`python -m understudy`: Python looks into the current directory for the package itself, and nothing after it."""
+    for name in TRAPS[3:]:
+        (tmp_path / "cloned" / name).unlink()
+    (tmp_path / "cloned" / "understudy").rmdir()
+    done = understudy("doctor", "--help")
+    assert done.code == 0, done.err
+    assert not trapped.exists()
+
+
+def test_what_a_service_starts_takes_no_code_from_here(trapped, tmp_path):
+    launcher = Installation(tmp_path / "data", os.environ).launcher()
+    done = subprocess.run([launcher, "--version"], capture_output=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not trapped.exists()
+
+
+def test_a_script_of_an_older_version_is_written_anew(tmp_path):
+    made = Installation(tmp_path, os.environ)
+    script = made.launcher().resolve()
+    script.write_text("#!/bin/sh\nexec python3 -m understudy\n")
+    made.launcher()
+    assert " -P -m understudy" in script.read_text()
+
+
+def test_a_restart_in_place_keeps_the_current_directory_out():
+    command = same_again(sys.executable, ["python", "-m", "understudy", "daemon"])
+    assert sys.flags.safe_path or command[1:4] == ("-P", "-m", "understudy")
+
+
+@pytest.mark.parametrize(("given", "kept"), [(":/x", "/x"), ("/x:", "/x"), ("/x::/y", "/x:/y"), (":", "")])
+def test_an_empty_part_of_pythonpath_is_not_the_current_directory(given, kept):
+    environ = {NAME: given}
+    assert drop_empty(environ)
+    assert environ[NAME] == kept
+
+
+def test_a_named_directory_stays(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    environ = {NAME: "src"}
+    assert not drop_empty(environ)
+    assert environ[NAME] == str(tmp_path / "src")
+    assert not drop_empty({})
