@@ -16,6 +16,7 @@ import uvloop
 
 from tests.api.wire import ADMIN, NOTHING, OWNER, Answer, Client
 from understudy.api.auth import Keys, RateLimit
+from understudy.api.connections import Connections
 from understudy.api.context import Api
 from understudy.api.server import server_of
 from understudy.clock import Clock, ManualClock
@@ -139,10 +140,15 @@ class Hub:
     ) -> asyncio.Task[None]:
         api = Api(self.runtime, keys, limit, publishes_docs=publishes_docs)
         server = server_of(api)
+        self.crowd: Connections = server.config.http.args[0]  # type: ignore[union-attr]
         server.main_loop = self._stopped.wait  # type: ignore[method-assign,assignment]  # at once, not at a tick
         await self.runtime.start("fingerprint", "host-of-the-tests")
         await api.load_keys()
         return asyncio.get_running_loop().create_task(server.serve(sockets=[listener]))
+
+    def connections(self) -> int:
+        """How many are open, of whomever."""
+        return len(self.crowd)
 
     def begin_stop(self) -> Future[None]:
         """Stop in the background; the future says when it is done."""

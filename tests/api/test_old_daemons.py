@@ -389,3 +389,31 @@ def test_messages_are_ordered_by_when_they_were_said(hub: Hub) -> None:
     save(hub, content="second", created_at="2026-02-02T00:00:00.000Z")
     save(hub, content="first", created_at="2026-02-01T00:00:00.000Z")
     assert context(hub, "U1") == "[user] first\n[user] second"
+
+
+def test_a_register_with_an_empty_version_is_accepted(hub: Hub) -> None:
+    hub.post("/api/daemon/register", REGISTER | {"version": ""}).of(201)
+    (shown,) = health(hub)["activeDaemons"]
+    assert shown["version"] == ""
+
+
+def test_a_last_slash_changes_nothing_as_in_the_old_hub(hub: Hub) -> None:
+    hub.post("/api/queue/", {"id": "t1", "content": "x"}).of(201)
+    assert hub.get("/api/queue/").of(200) == {"pending": ["t1"], "count": 1}
+    assert hub.get("/api/queue/t1/").of(200)["id"] == "t1"
+    assert hub.post("/api/queue/claim/", {"workerId": "w"}).of(200)["taskId"] == "t1"
+    hub.post("/api/queue/t1/renew/", {"workerId": "w"}).of(200)
+    hub.post("/api/result/t1/", {"success": True}).of(200)
+    hub.post("/api/queue/heartbeat/", {"workerId": "w"}).of(200)
+    hub.post("/api/daemon/register/", REGISTER).of(201)
+    hub.get("/api/memory/history/u/?limit=5").of(200)
+    for path in ("/api/daemons/", "/api/tasks/", "/api/tasks/t1/", "/api/events/", "/health/", "/api/daemon/health/"):
+        hub.get(path).of(200)
+    for path in ("/api/", "/", "//"):
+        hub.get(path).of(404)
+
+
+def test_the_last_slash_of_a_name_is_part_of_it(hub: Hub) -> None:
+    hub.beat("a/").of(200)
+    assert hub.get("/api/daemons/a%2F").of(200)["daemonId"] == "a/"
+    hub.get("/api/daemons/a").of(404)

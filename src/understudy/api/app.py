@@ -13,6 +13,7 @@ from starlette.requests import Request as StarletteRequest
 from starlette.routing import Route
 
 from understudy.api import daemons, notices, records, takeover, tasks
+from understudy.api.connections import BodyRoom
 from understudy.api.context import Api
 from understudy.api.endpoint import Endpoint, Request, check_path
 from understudy.api.links import link_routes
@@ -23,6 +24,7 @@ from understudy.api.streams import stream_events
 from understudy.errors import ForbiddenError, NotFoundError, UnderstudyError
 from understudy.hub.claims import Claim
 from understudy.hub.keys import KeyChange
+from understudy.hub.messages import LINK_PATH
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *tasks.ENDPOINTS,
@@ -32,6 +34,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *records.ENDPOINTS,
 )
 QUERY_FIELDS_MAX = 50
+UNAVAILABLE_STATUS = 503
 
 
 class EndpointApp:
@@ -44,8 +47,9 @@ class EndpointApp:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request; every error of ours becomes its response here and nowhere else."""
         endpoint = self.endpoint
+        room = BodyRoom(scope.get("connection"))
         try:
-            request = await self._request(scope, receive)
+            request = await self._request(scope, receive, room)
             if endpoint.follows:
                 await stream_events(self.api.hub, request, self._welcome(request), scope, receive, send)
                 return
@@ -56,17 +60,26 @@ class EndpointApp:
             shown = endpoint.answer(answer) if endpoint.answer is not None else answer
             await respond(send, endpoint.status_of(shown), shown)
         except UnderstudyError as error:
+            self._note(error.status)
             await respond_error(send, error)
         except ClientGoneError:
             return
         except Exception as bug:  # noqa: BLE001 - the outermost place of a request
             self.api.hub.log.emit("critical", "API", f"Internal error in {endpoint.method} {endpoint.path}: {bug!r}")
             await respond(send, 500, INTERNAL)
+        finally:
+            room.give_back()
 
-    async def _request(self, scope: Any, receive: Any) -> Request:
+    def _note(self, status: int) -> None:
+        """A sign of life that this hub could not take: it is the hub that was deaf, not the daemon that was silent."""
+        if status == UNAVAILABLE_STATUS and not (self.endpoint.is_limited or self.endpoint.waits):
+            self.api.hub.missed_a_sign()
+
+    async def _request(self, scope: Any, receive: Any, room: BodyRoom) -> Request:
         """Key, then rate limit, then path id, then body: the first that fails answers."""
         endpoint, api = self.endpoint, self.api
         caller = api.caller(scope)
+        room.establish(caller.key_id)
         if not caller.may(*endpoint.scopes):
             raise ForbiddenError(code="scope")
         if endpoint.is_limited:
@@ -85,7 +98,7 @@ class EndpointApp:
         if request.path:
             check_path(request)
         if endpoint.method != "GET":
-            request.body = await read_body(scope, receive, endpoint.body_max)
+            request.body = await read_body(scope, receive, endpoint.body_max, room)
         return request
 
     def _welcome(self, request: Request) -> Callable[[], bool]:
@@ -137,6 +150,8 @@ def build_app(api: Api) -> Any:
         """Fixed paths and those of one task are plain look-ups; everything else is routed."""
         if scope["type"] == "http":
             words = _words(scope["path"])
+            if not words[-1]:  # `/api/queue/` is `/api/queue`, as in hubs before this one
+                words = _without_last_slash(scope, words)
             endpoint = straight.get((scope["method"], *words))
             if endpoint is None and len(words) > TASK_ID_AT:
                 named = (*words[:TASK_ID_AT], TASK_ID, *words[TASK_ID_AT + 1 :])
@@ -155,8 +170,19 @@ TASK_ID = "{task_id}"
 TASK_ID_AT = 3  # "", "api", "queue", id
 
 
+SLASHED = frozenset((daemons.DAEMONS_PATH, LINK_PATH))  # below these a last slash may be part of a name
+
+
 def _words(path: str) -> list[str]:
     return path.split("/")
+
+
+def _without_last_slash(scope: Any, words: list[str]) -> list[str]:
+    path = scope["path"]
+    if len(words) <= 2 or (any(path.startswith(name) for name in SLASHED) and path not in SLASHED):  # noqa: PLR2004
+        return words
+    scope["path"] = path[:-1]
+    return words[:-1]
 
 
 def _is_straight(endpoint: Endpoint) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from understudy.api.auth import Keys, RateLimit
+from understudy.api.connections import address_of
 from understudy.coordinator.nouns import Key
 from understudy.errors import UnauthorizedError
 from understudy.hub.keys import KEYS_MAX, Caller
@@ -53,7 +54,6 @@ class Api:
             raise UnauthorizedError
         caller = self.keys.find(secret)
         if caller is None:
-            client = scope.get("client")
-            self.limit.wrong_key(client[0] if client else "")
+            self.limit.wrong_key(address_of(scope.get("client")))
         assert caller is not None
         return caller

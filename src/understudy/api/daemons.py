@@ -24,6 +24,7 @@ from understudy.wire.decode import decode
 from understudy.wire.keys import AcknowledgeBody
 
 DAEMON_ID_CHARS_MAX = 256
+DAEMONS_PATH = "/api/daemons/"
 
 
 def _heartbeat(request: Request) -> Operation:

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from understudy.api.connections import address_of
 from understudy.api.context import Api
 from understudy.errors import NotFoundError, TooManyRequestsError, UnauthorizedError, UnderstudyError
 from understudy.hub.links import FollowLink, Shown, shown_by
@@ -53,7 +54,7 @@ def _guarded(api: Api, page: Page) -> Callable[[Request], Awaitable[Response]]:
 def _refused(api: Api, request: Request, language: str) -> Response:
     """Guessing counts as guessing keys does."""
     try:
-        api.limit.wrong_key(request.client.host if request.client else "")
+        api.limit.wrong_key(address_of(request.client))
     except TooManyRequestsError:
         return _page(t("links.too_many", language), language, 429)
     except UnauthorizedError:

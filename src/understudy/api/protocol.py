@@ -1,72 +1,334 @@
-"""uvicorn's HTTP protocol with limits on what it keeps before our own code sees a request."""
+"""uvicorn's HTTP protocol with limits on what it keeps, and no way out of a request but its end.
+
+A parser can leave a request in other ways than by its end: a switch to another protocol, CONNECT, an error in the
+middle, trailers, a last message. Whatever follows then is never read as another request (request smuggling): an offer
+to switch is an ordinary request whose body counts, and its connection is closed after it (RFC 9110, 7.8: a server may
+ignore Upgrade).
+"""
 
 from __future__ import annotations
 
 from asyncio import TimerHandle
+from collections.abc import Callable
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from understudy.api.connections import Connections, address_of
+
 HEAD_BYTES_MAX = 64 * 1024  # request line and headers, or trailers; and a slice more
+HEADERS_MAX = 256
 HEAD_WITHIN_S = 30
-SLICE = 32 * 1024
+BODY_WITHIN_S = 30  # and a second more for each SLOWEST_BYTES_A_S
+ANSWER_WITHIN_S = 30  # the same for reading an answer
+SLOWEST_BYTES_A_S = 16 * 1024
+IGNORED_BYTES_MAX = 16 << 20  # of a body that was answered before it had arrived
+AHEAD_BYTES_MAX = 1 << 20  # of requests that were sent ahead of the answers to others
+SLICE = 8 * 1024  # what is parsed at once holds the loop: some 400 of the smallest requests, 10 ms
+NOT_HANDED_ON = frozenset((b"connection", b"upgrade", b"http2-settings", b"proxy-connection"))
+INVALID = "Invalid HTTP request received."
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """Refuses heads and trailers beyond 64 KiB, and a first head that is not whole after 30 s (CONTRACT 0).
+    """One connection. Heads and trailers beyond 64 KiB are refused; heads, bodies and unread answers have deadlines.
 
     Bytes are fed in slices. A slice that neither completes a head nor brings body is kept by the parser: those in
     a row are counted. (Counting each header instead cost a tenth of a small request.)
     """
 
+    address = ""
     _kept = 0
     _is_heard = False
+    _in_head = False  # its first byte has come, its end has not
+    _in_body = False
+    _is_offering = False  # the request offers to switch to another protocol
+    _is_over = False  # nothing that comes from here on is read
+    _refusal = ""  # sent once the requests before it are answered
+    _body_bytes = 0
+    _rest = b""  # came with a request that must be answered first
     _timer: TimerHandle | None = None
+    _watch: TimerHandle | None = None
+    _body_since = 0.0
+
+    def __init__(self, crowd: Connections, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.crowd = crowd
+        self._answer = self.app
+        self.app = self._answer_when_read
+        self._before = self._running = self.cycle
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=False)
+
+    # ---- the connection
 
     def connection_made(self, transport: Any) -> None:
         """Wait for the first head, but not for ever."""
         super().connection_made(transport)
-        self._timer = self.loop.call_later(HEAD_WITHIN_S, self._give_up)
+        self.address = address_of(self.client)
+        self._wait(HEAD_WITHIN_S, self._give_up)
+        self.crowd.join(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing to wait for any more."""
+        self._is_over = True
+        self._rest = b""
         self._stop_timer()
+        self._unset_keepalive_if_required()
+        self._stop_watching()
+        self.crowd.leave(self)
+        if self._running is not None and self._running is not self.cycle:  # it waits; another came after it
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
+    def drop(self) -> None:
+        """Close now, whatever is unread."""
+        self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """The answer to what is no request, and the end of the connection."""
+        super().send_400_response(msg)
+        self._wait(ANSWER_WITHIN_S, self.drop)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing more was asked for a while."""
+        self._give_up()
+
+    @property
+    def _is_answered(self) -> bool:
+        """Whether no request waits for its answer."""
+        newest: Any = self.cycle  # None before the first request, whatever its type says
+        return newest is None or newest.response_complete
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is between two requests."""
+        return self._is_answered and not (self._in_head or self._in_body or self.pipeline)
+
+    @property
+    def unread_bytes(self) -> int:
+        """How much of the answers waits in memory to be read."""
+        return int(self.transport.get_write_buffer_size())
+
+    # ---- what comes in
+
     def data_received(self, data: bytes) -> None:
-        """Feed what came in slices, and stop when the parser keeps too much."""
-        if len(data) <= SLICE:
-            self._feed(data)
+        """Feed what came in slices; stop when the parser keeps too much, or when an answer must go out first."""
+        if self._rest:
+            self._keep(self._rest + data)
             return
         for start in range(0, len(data), SLICE):
-            self._feed(data[start : start + SLICE])
-            if self.transport.is_closing():
+            if self._is_over or self.transport.is_closing():
                 return
+            if self.pipeline:
+                self._keep(data[start:])
+                return
+            self._feed(data[start : start + SLICE])
+
+    def _keep(self, rest: bytes) -> None:
+        """Requests were sent ahead of answers: what is not parsed yet waits for these."""
+        self._rest = rest
+        self.flow.pause_reading()
+        if len(rest) > AHEAD_BYTES_MAX:
+            self._rest = b""
+            self._refuse("Too many requests ahead of their answers.")
 
     def _feed(self, part: bytes) -> None:
         self._is_heard = False
-        super().data_received(part)
-        if self._is_heard:
+        self._parse(part)
+        if self._is_heard or self._is_over:
             self._kept = 0
+        else:
+            self._kept += len(part)
+            if self._kept > HEAD_BYTES_MAX:
+                self._refuse("Request head too large.")
+        if self._timer is None and not self._is_over:
+            self._set_deadline()
+
+    def _parse(self, part: bytes) -> None:
+        try:
+            self.parser.feed_data(part)
+        except httptools.HttpParserUpgrade as left:
+            if not self._is_over:
+                self._stay(part[left.args[0] :])
+        except httptools.HttpParserError:
+            if not self._is_over:
+                self._refuse(INVALID)
+
+    def _stay(self, rest: bytes) -> None:
+        """Read the request again without its offer to switch, so that its body is a body; it is the last one."""
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] not in NOT_HANDED_ON]
+        self._is_offering = False
+        self.parser = httptools.HttpRequestParser(self)
+        self._parse(b"\r\n".join([*lines, b"connection: close", b"", b""]))
+        if rest and not self._is_over:
+            self._parse(rest)
+
+    def _refuse(self, why: str) -> None:
+        """400 and the end, once the requests before it are answered; a request that was broken off does nothing."""
+        self._is_over = True
+        self._stop_timer()
+        if self._in_body:
+            self._break_off(why)
+        elif self._is_answered:
+            self.send_400_response(why)
+        else:
+            self._refusal = why
+
+    def _break_off(self, why: str) -> None:
+        """The body of a request turned out wrong."""
+        self._in_body = False
+        cycle = self.cycle
+        if self.pipeline and self.pipeline[0][0] is cycle:  # it has not begun, and will not
+            self.pipeline.popleft()
+            self.cycle = self._before
+            self._refusal = why
             return
-        self._kept += len(part)
-        if self._kept > HEAD_BYTES_MAX and not self.transport.is_closing():
-            self.send_400_response("Request head too large.")
+        cycle.disconnected = True
+        cycle.message_event.set()
+        if cycle.response_started:  # it has its answer: a second one would be taken for that of another request
+            self._give_up()
+        else:
+            self.send_400_response(why)
+
+    # ---- what the parser says
+
+    def on_message_begin(self) -> None:
+        """The first byte of a head."""
+        self._unset_keepalive_if_required()
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; trailers come after the head and are none (RFC 9110, 6.5.1: they may be ignored)."""
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
-        if self._timer is not None:
-            self._stop_timer()
+        self._stop_timer()
         self._is_heard = True
+        self._in_head = False
+        if self.parser.get_method() == b"CONNECT" or len(self.headers) > HEADERS_MAX:
+            self._refuse(INVALID)
+            return
+        self._is_offering = self.parser.should_upgrade()
+        if self._is_over or self._is_offering:
+            return
+        self._before = self.cycle
         super().on_headers_complete()
+        self.scope["connection"] = self  # type: ignore[typeddict-unknown-key]
+        self._in_body = True
+        self._body_bytes = 0
+        if self.expect_100_continue:  # whether its body comes after a refusal is anybody's guess: it is the last one
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Body is not kept here: it is read, and limited, by who answers."""
         self._is_heard = True
+        if self._is_over or not self._in_body:
+            return
+        self._body_bytes += len(body)
         super().on_body(body)
+        if self.cycle.response_complete and self._body_bytes > IGNORED_BYTES_MAX:
+            self._give_up()
+
+    def on_message_complete(self) -> None:
+        """The request is whole. After the last one nothing is read."""
+        if self._is_offering or self._is_over or not self._in_body:
+            return
+        self._in_body = False
+        self._stop_timer()
+        self._is_over = not self.cycle.keep_alive
+        self.cycle.waiting_for_100_continue = False
+        super().on_message_complete()
+
+    # ---- what goes out
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    async def _answer_when_read(self, scope: Any, receive: Any, send: Any) -> None:
+        """No answer is made while the one before is not read: else both stand in memory."""
+        if self.flow.write_paused:
+            await self.flow.drain()
+        await self._answer(scope, receive, send)
+
+    def on_response_complete(self) -> None:
+        """Go on with what came meanwhile."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._wait(ANSWER_WITHIN_S, self.drop)
+        elif self._rest:
+            self._go_on()
+        elif self._refusal and self._is_answered:
+            self.send_400_response(self._refusal)
+
+    def _go_on(self) -> None:
+        """Read on when only one request is left; its body may be in what waits."""
+        if self.pipeline:
+            self.flow.pause_reading()
+            return
+        rest, self._rest = self._rest, b""
+        self.data_received(rest)
+
+    def pause_writing(self) -> None:
+        """What was answered is not being read."""
+        super().pause_writing()
+        self._watch_reader(self.unread_bytes)
+        self.crowd.note_unread(self)
+
+    def resume_writing(self) -> None:
+        """It was read."""
+        super().resume_writing()
+        self.crowd.note_read(self)
+        self._stop_watching()
+
+    def _watch_reader(self, unread: int) -> None:
+        self._watch = self.loop.call_later(ANSWER_WITHIN_S, self._judge_reader, unread)
+
+    def _judge_reader(self, unread_before: int) -> None:
+        unread = self.unread_bytes
+        if unread_before - unread < min(ANSWER_WITHIN_S * SLOWEST_BYTES_A_S, unread_before // 2):
+            self.drop()
+        else:
+            self._watch_reader(unread)
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    # ---- deadlines
+
+    def _set_deadline(self) -> None:
+        if self._in_head:
+            self._wait(HEAD_WITHIN_S, self._give_up)
+        elif self._in_body:
+            self._body_since = self.loop.time()
+            self._wait(BODY_WITHIN_S, self._judge_body)
+
+    def _judge_body(self) -> None:
+        """30 s, and a second more for each 16 KiB; while we do not read nobody is slow."""
+        allowed_s = BODY_WITHIN_S + self._body_bytes / SLOWEST_BYTES_A_S
+        left_s = self._body_since + allowed_s - self.loop.time()
+        if left_s > 0 or self.flow.read_paused:
+            self._wait(max(left_s, 1.0), self._judge_body)
+        else:
+            self._give_up()
+
+    def _wait(self, seconds: float, then: Callable[[], None]) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(seconds, then)
 
     def _give_up(self) -> None:
+        """Close; what was answered may still be read, for a while."""
+        self._is_over = True
         self.transport.close()
+        self._wait(ANSWER_WITHIN_S, self.drop)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

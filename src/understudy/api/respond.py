@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from understudy.api.connections import SMALL_BYTES, BodyRoom
 from understudy.errors import TooLargeError, UnderstudyError
 
 Send = Any
@@ -47,27 +48,27 @@ async def respond_error(send: Send, error: UnderstudyError) -> None:
     await respond(send, error.status, {"error": message, **error.fields}, headers)
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The whole body; TooLargeError beyond `limit` bytes, ClientGoneError if it never arrives whole."""
+async def read_body(scope: Scope, receive: Receive, limit: int, room: BodyRoom) -> bytes:
+    """The whole body; TooLargeError beyond `limit` bytes, ClientGoneError if it never arrives whole.
+
+    UnavailableError while too much of other large bodies is in memory.
+    """
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value) > limit:
             raise TooLargeError(limit)
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise ClientGoneError
-    if not message.get("more_body"):
-        body: bytes = message.get("body", b"")
-        if len(body) > limit:
-            raise TooLargeError(limit)
-        return body
-    parts, size = [message.get("body", b"")], len(message.get("body", b""))
-    while message.get("more_body"):
+    parts: list[bytes] = []
+    size = 0
+    while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGoneError
-        part = message.get("body", b"")
-        parts.append(part)
+        part: bytes = message.get("body", b"")
         size += len(part)
         if size > limit:
             raise TooLargeError(limit)
-    return b"".join(parts)
+        if not message.get("more_body") and not parts and size <= SMALL_BYTES:
+            return part
+        parts.append(part)
+        room.take(len(part))
+        if not message.get("more_body"):
+            return b"".join(parts)

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -24,6 +25,7 @@ from msgspec import Struct
 import understudy
 from understudy.api.app import build_app
 from understudy.api.auth import Keys, RateLimit
+from understudy.api.connections import Connections
 from understudy.api.context import Api
 from understudy.api.protocol import LimitedProtocol
 from understudy.clock import SystemClock
@@ -123,6 +125,11 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def url_of(host: str, port: int) -> str:
+    """The address as a URL: an IPv6 address needs brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def _raise_file_limit() -> int:
     """Ask for as many open files as thousands of waiting polls need; how many connections that allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -135,11 +142,12 @@ def _raise_file_limit() -> int:
 
 
 def server_of(api: Api, connections_max: int = CONNECTIONS_MAX) -> uvicorn.Server:
-    """The HTTP server of a hub; who runs it handles the signals. Beyond `connections_max` it answers 503."""
+    """The HTTP server of a hub; who runs it handles the signals. It keeps at most `connections_max` connections."""
+    crowd = Connections(connections_max, api.hub.missed_a_sign)
     return _Server(
         uvicorn.Config(
             build_app(api),
-            http=LimitedProtocol,
+            http=partial(LimitedProtocol, crowd),  # type: ignore[arg-type]  # it is only called
             ws="none",
             lifespan="off",
             log_config=None,
@@ -148,7 +156,6 @@ def server_of(api: Api, connections_max: int = CONNECTIONS_MAX) -> uvicorn.Serve
             proxy_headers=False,  # else a client on this machine chooses the address that wrong keys count against
             timeout_graceful_shutdown=STOP_WITHIN_S,
             timeout_keep_alive=KEEP_ALIVE_S,
-            limit_concurrency=connections_max,
         )
     )
 
@@ -199,7 +206,7 @@ async def _serve(settings: HubSettings, listener: socket.socket, connections_max
     gc.freeze()
     gc.set_threshold(5_000, 10, 10)  # measured: no dearer than 50,000 on a frozen heap, and rings go sooner
     host, port = listener.getsockname()[:2]
-    log.emit("info", "Hub", f"Listening on http://{host}:{port}", version=understudy.__version__)
+    log.emit("info", "Hub", f"Listening on {url_of(host, port)}", version=understudy.__version__)
     watchdog.ready()
     try:
         await server.serve(sockets=[listener])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from understudy.api.records import event_filter
 from understudy.api.respond import respond
 from understudy.hub.views import event_json
 from understudy.redact import Redactor
-from understudy.runtime.events import Follower, matches
+from understudy.runtime.events import Follower
 from understudy.runtime.hub import HubRuntime
 from understudy.store.base import EventFilter, StoredEvent
 
@@ -39,8 +40,7 @@ async def stream_events(
         await respond(send, 200, await hub.view(lambda view: view.events(wanted, live)))
         return
     hub.waiting.check_room()
-    follower = Follower()
-    hub.feed.followers.add(follower)
+    follower = hub.feed.join(request.caller.key_id)
     hub.waiting.count += 1
     try:
         await _follow(hub, wanted, _last_event_id(scope), follower, is_welcome, receive, send)
@@ -48,7 +48,7 @@ async def stream_events(
         return
     finally:
         hub.waiting.count -= 1
-        hub.feed.followers.discard(follower)
+        hub.feed.leave(follower)
 
 
 def _last_event_id(scope: Any) -> int | None:
@@ -74,21 +74,16 @@ async def _follow(
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
     await _write(send, f"retry: {RETRY_MS}\n\n".encode())
     last = await _catch_up(hub, wanted, after, page, send)
-    gone = asyncio.get_running_loop().create_task(_disconnected(receive))
+    gone = asyncio.get_running_loop().create_task(_disconnected(receive, follower))
     try:
-        while not gone.done() and is_welcome():
-            next_event = asyncio.ensure_future(follower.queue.get())
-            await asyncio.wait((next_event, gone), timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
-            if not next_event.done():
-                next_event.cancel()
-                await _write(send, b": still here\n\n")
-                continue
-            stored = next_event.result()
-            if stored is None:
-                break
-            is_new = stored.event.live_only or stored.id > last
-            if is_new and _is_shown(stored, wanted) and matches(stored, wanted):
-                await _write(send, sse(stored, hub.log.redactor))
+        while is_welcome() and (news := await follower.next(KEEP_ALIVE_S)) is not None:
+            chunk = b"".join(
+                told.encoded(partial(sse, redactor=hub.log.redactor))
+                for told in news
+                if _is_new(told.stored, last, wanted) and told.is_wanted(wanted)
+            )
+            if chunk or not news:
+                await _write(send, chunk or b": still here\n\n")
     finally:
         gone.cancel()
         if not gone.done():
@@ -119,9 +114,11 @@ async def _newest(hub: HubRuntime) -> int:
     return rows[-1].id if rows else 0
 
 
-def _is_shown(stored: StoredEvent, wanted: EventFilter) -> bool:
-    """Live-only lines are for those who search, or ask for level debug."""
-    return not stored.event.live_only or bool(wanted.text) or "debug" in wanted.levels
+def _is_new(stored: StoredEvent, last: int, wanted: EventFilter) -> bool:
+    """Whether it was not written yet. Live-only lines are for those who search, or ask for level debug."""
+    if stored.event.live_only:
+        return bool(wanted.text) or "debug" in wanted.levels
+    return stored.id > last
 
 
 def sse(stored: StoredEvent, redactor: Redactor) -> bytes:
@@ -135,6 +132,7 @@ async def _write(send: Any, chunk: bytes) -> None:
     await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
-async def _disconnected(receive: Any) -> None:
+async def _disconnected(receive: Any, follower: Follower) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+    follower.end()

@@ -46,6 +46,16 @@ def hear(hearing: Hearing, wall: int) -> tuple[Hearing, Now, Event | None]:
     return after, Now(wall, resumed_h, resumed_h), event
 
 
+def deaf(hearing: Hearing, wall: int) -> tuple[Hearing, Now]:
+    """The same while the hub refuses signs of life by its own fault: all that passes is a gap."""
+    passed = wall - hearing.heard_at
+    if not hearing.heard_at or hearing.idle or not 0 <= passed <= GAP_MIN_MS:
+        return hear(hearing, wall)[:2]
+    gaps_ms = hearing.gaps_ms + passed
+    resumed_h = wall - gaps_ms
+    return replace(hearing, heard_at=wall, gaps_ms=gaps_ms, resumed_h=resumed_h), Now(wall, resumed_h, resumed_h)
+
+
 def _idle(hearing: Hearing, wall: int, passed: int) -> tuple[Hearing, Now, Event | None]:
     """Nobody needs to be heard: nothing is a gap, but the count never goes back, whatever the wall clock does."""
     back_ms = min(passed, 0) if hearing.heard_at else 0

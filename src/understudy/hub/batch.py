@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from understudy.clock import Clock
 from understudy.coordinator.actions import Decision
-from understudy.coordinator.hearing import awake, hear
+from understudy.coordinator.hearing import awake, deaf, hear
 from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Directive, Hearing, Notice, Now, Policy, Task
 from understudy.errors import StoreDownError, UnderstudyError
 from understudy.hub.operation import Operation
@@ -23,6 +23,8 @@ from understudy.ids import IdMaker
 from understudy.store.base import Store, StoredEvent, Transaction
 
 BATCH_MAX = 256
+DEAF_FOR_S = 30  # after a refusal; a daemon comes again within its interval, 10 s unless told otherwise
+DEAF_MOST_S = 600  # without an end: then silence counts again, because a true alarm must not wait for ever
 
 
 class Committed(Struct, frozen=True):
@@ -45,6 +47,24 @@ class Engine:
         self.clock = clock
         self.ids = ids
         self.policy = policy
+        self._deaf_since_mono = self._deaf_until_mono = 0
+
+    def go_deaf(self) -> bool:
+        """A sign of life was refused by our own fault: from now on all time is a gap, until it can have come again.
+
+        Whether this is news. Called from any thread.
+        """
+        now, was_deaf = self.clock.mono_ms(), self.is_deaf
+        if now >= self._deaf_until_mono:
+            self._deaf_since_mono = now
+        self._deaf_until_mono = now + DEAF_FOR_S * 1000
+        return self.is_deaf and not was_deaf
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether silence does not count now."""
+        now = self.clock.mono_ms()
+        return now < self._deaf_until_mono and now - self._deaf_since_mono < DEAF_MOST_S * 1000
 
     def run(self, operations: Sequence[Operation]) -> Committed:
         """Run one batch durably. Failures become the answers of those they hit, never a verdict.
@@ -73,6 +93,8 @@ class Engine:
         work.load(tx, needs)
         hearing = work.get(Hearing, hearing_key) or Hearing()
         heard, now, gap = hear(hearing, self.clock.now_ms())
+        if self.is_deaf and gap is None:
+            heard, now = deaf(hearing, self.clock.now_ms())
         work.now = now
         if gap is not None:
             work.events.append(gap)

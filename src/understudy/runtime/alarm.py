@@ -134,6 +134,8 @@ class Alarm:
         waits = [h - now.h for h in (deadlines.lease_h, deadlines.health_h, deadlines.directive_h) if h]
         if deadlines.available_at:
             waits.append(deadlines.available_at - now.wall)
+        if self._writer.engine.is_deaf:  # deadlines stand still: to look at them without a pause would not bring them
+            waits = [max(wait, LISTEN_EVERY_MS) for wait in waits]
         with self._lock:
             self._next_mono = self._clock.mono_ms() + max(min([*waits, LOOK_EVERY_MS]), 0)
         self.next_at = now.wall + max(min([*waits, LOOK_EVERY_MS]), 0)

@@ -3,30 +3,81 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import suppress
 
 from msgspec.json import encode
 
+from understudy.errors import TooManyRequestsError
 from understudy.hub.batch import Committed
 from understudy.store.base import EventFilter, StoredEvent
 
 LIVE_KEPT = 1_000
 FOLLOWER_QUEUED_MAX = 2_000
+FOLLOWERS_OF_KEY_MAX = 100  # each costs the loop some 20 µs an event; people and dashboards need a handful
+COME_AGAIN_S = 5
+
+
+class Told:
+    """One event as it is handed to everybody who follows: what all of them need of it is worked out once."""
+
+    def __init__(self, stored: StoredEvent) -> None:
+        self.stored = stored
+        self._bytes: bytes | None = None
+        self._text: str | None = None
+
+    def encoded(self, encode_event: Callable[[StoredEvent], bytes]) -> bytes:
+        """Its bytes on the wire; the same for all who follow."""
+        if self._bytes is None:
+            self._bytes = encode_event(self.stored)
+        return self._bytes
+
+    def is_wanted(self, wanted: EventFilter) -> bool:
+        """Whether it is one of those wanted."""
+        if not _is_in_range(self.stored, wanted):
+            return False
+        if not wanted.text:
+            return True
+        if self._text is None:
+            self._text = text_of(self.stored)
+        return wanted.text.lower() in self._text
 
 
 class Follower:
     """One reader of the live log; one that is too slow is told to start again from where it was."""
 
-    def __init__(self) -> None:
-        self.queue: asyncio.Queue[StoredEvent | None] = asyncio.Queue(FOLLOWER_QUEUED_MAX)
+    def __init__(self, key_id: str = "") -> None:
+        self.key_id = key_id
+        self._queue: deque[Told] = deque()
+        self._is_over = False
+        self._news = asyncio.Event()
 
-    def tell(self, stored: StoredEvent | None) -> bool:
+    def tell(self, told: Told) -> bool:
         """Hand over an event; False if there is no room."""
-        try:
-            self.queue.put_nowait(stored)
-        except asyncio.QueueFull:
+        if len(self._queue) >= FOLLOWER_QUEUED_MAX:
             return False
+        self._queue.append(told)
+        self._news.set()
         return True
+
+    def end(self) -> None:
+        """Nothing more comes; what is queued is thrown away."""
+        self._queue.clear()
+        self._is_over = True
+        self._news.set()
+
+    async def next(self, within_s: float) -> list[Told] | None:
+        """All that has come, at the latest after a while; None at the end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._news.wait()
+        self._news.clear()
+        if self._is_over:
+            return None
+        told = list(self._queue)
+        self._queue.clear()
+        return told
 
 
 class EventFeed:
@@ -35,25 +86,41 @@ class EventFeed:
     def __init__(self) -> None:
         self.live: deque[StoredEvent] = deque(maxlen=LIVE_KEPT)
         self.followers: set[Follower] = set()
+        self._of_key: Counter[str] = Counter()
         self.last_id = 0
+
+    def join(self, key_id: str) -> Follower:
+        """One more reader; TooManyRequestsError when its key has as many as a key may have."""
+        if self._of_key[key_id] >= FOLLOWERS_OF_KEY_MAX:
+            raise TooManyRequestsError(COME_AGAIN_S)
+        follower = Follower(key_id)
+        self.followers.add(follower)
+        self._of_key[key_id] += 1
+        return follower
+
+    def leave(self, follower: Follower) -> None:
+        """It reads no more."""
+        self.followers.discard(follower)
+        self._of_key[follower.key_id] -= 1
+        if not self._of_key[follower.key_id]:
+            del self._of_key[follower.key_id]
 
     def publish(self, committed: Committed) -> None:
         """After a commit: keep what is live only, tell the followers."""
-        for told in committed.events:
-            stored = StoredEvent(self.last_id, told.event) if told.event.live_only else told
-            if told.event.live_only:
+        for found in committed.events:
+            stored = StoredEvent(self.last_id, found.event) if found.event.live_only else found
+            if found.event.live_only:
                 self.live.append(stored)
             self.last_id = stored.id
+            told = Told(stored)
             for follower in tuple(self.followers):
-                if not follower.tell(stored):
+                if not follower.tell(told):
                     self._drop(follower)
 
     def _drop(self, follower: Follower) -> None:
-        """Too slow: what is queued is thrown away, and the stream ends, to be resumed by Last-Event-ID."""
+        """Too slow: its stream ends, to be resumed by Last-Event-ID."""
         self.followers.discard(follower)
-        while not follower.queue.empty():
-            follower.queue.get_nowait()
-        follower.tell(None)
+        follower.end()
 
     def live_matching(self, wanted: EventFilter) -> list[StoredEvent]:
         """What is live only, for somebody who searches or asks for level debug."""
@@ -69,12 +136,17 @@ class EventFeed:
 
 def matches(stored: StoredEvent, wanted: EventFilter) -> bool:
     """Whether an event is one of those wanted: the same rule as the store's, for events in memory."""
+    return Told(stored).is_wanted(wanted)
+
+
+def _is_in_range(stored: StoredEvent, wanted: EventFilter) -> bool:
     event = stored.event
     if event.at < wanted.since_at or (wanted.levels and event.level not in wanted.levels):
         return False
-    if wanted.before_id and stored.id >= wanted.before_id:
-        return False
-    if not wanted.text:
-        return True
-    text = f"{event.name} {event.component} {event.message} {encode(event.fields).decode()}".lower()
-    return wanted.text.lower() in text
+    return not wanted.before_id or stored.id < wanted.before_id
+
+
+def text_of(stored: StoredEvent) -> str:
+    """What a search looks into, in lower case."""
+    event = stored.event
+    return f"{event.name} {event.component} {event.message} {encode(event.fields).decode()}".lower()

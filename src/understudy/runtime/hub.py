@@ -12,7 +12,7 @@ from msgspec import Struct
 from understudy.clock import Clock
 from understudy.coordinator.nouns import Policy
 from understudy.coordinator.takeover import is_switched_on
-from understudy.hub.batch import Committed, Engine
+from understudy.hub.batch import DEAF_FOR_S, Committed, Engine
 from understudy.hub.calls import CutCalls
 from understudy.hub.delivery import Delivery
 from understudy.hub.operation import Operation
@@ -116,6 +116,11 @@ class HubRuntime:
     async def decide(self, operation: Operation) -> Any:
         """The operation's answer, durable."""
         return await self.writer.decide(operation)
+
+    def missed_a_sign(self) -> None:
+        """A sign of life could not be taken by this hub's own fault: for a while nobody's silence counts."""
+        if self.writer.engine.go_deaf():
+            self.log.emit("warning", "Hub", f"A sign of life was refused: silence does not count for {DEAF_FOR_S} s")
 
     async def view(self, show: Callable[[View], T]) -> T:
         """What a view shows, read off the event loop."""

@@ -1,0 +1,177 @@
+"""Who is connected, who has shown a valid key, and how much of their traffic is in memory: every count has a bound.
+
+A connection without a valid key is *unknown*: of these few are kept, and a new one pushes the oldest of the busiest
+address out. An established connection, one that has shown a valid key, is never closed for somebody unknown.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
+from typing import Any, Protocol
+
+from understudy.errors import UnavailableError
+
+UNKNOWN_PART = 8  # of all connections so many parts are for the unknown, and half of that for one address
+BODIES_BYTES_MAX = 128 << 20  # request bodies that are not decided yet, over all connections
+BODIES_OF_KEY_MAX = BODIES_BYTES_MAX // 2  # of one key, so that no key takes the room of another
+SMALL_BYTES = 32 << 10  # a beat, a renewal, a claim: always read, whatever the others hold
+UNREAD_BYTES_MAX = 128 << 20  # answers that wait to be read, over all connections
+
+
+class Line(Protocol):
+    """One connection, as far as this room is concerned."""
+
+    address: str
+    crowd: Connections
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is between two requests."""
+
+    @property
+    def unread_bytes(self) -> int:
+        """How much of its answers waits in memory."""
+
+    def drop(self) -> None:
+        """Close it now."""
+
+
+def address_of(client: Any) -> str:
+    """What counts as one address: an IPv4 in IPv6 is the IPv4, an IPv6 is its /64 (one customer has all of it)."""
+    host = str(client[0]) if client else ""
+    try:
+        found = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(found) if found.is_loopback else f"{IPv6Address(int(found) >> 64 << 64)}/64"
+
+
+class Connections:
+    """Every open connection; used on the event loop only."""
+
+    def __init__(self, most: int, on_refusal: Callable[[], None] = lambda: None) -> None:
+        self._most = most
+        self._unknown_most = max(most // UNKNOWN_PART, 2)
+        self._on_refusal = on_refusal
+        self._unknown: dict[str, OrderedDict[Line, None]] = {}
+        self._unknown_count = 0
+        self._known: OrderedDict[Line, None] = OrderedDict()
+        self._unread: dict[Line, None] = {}
+        self._bodies: dict[str, int] = {}
+        self.bodies_bytes = 0
+
+    def __len__(self) -> int:
+        return self._unknown_count + len(self._known)
+
+    def join(self, line: Line) -> None:
+        """A new connection, of somebody unknown; what it pushes out is closed."""
+        of_address = self._unknown.setdefault(line.address, OrderedDict())
+        of_address[line] = None
+        self._unknown_count += 1
+        if len(of_address) > self._unknown_most // 2:
+            self._push_out(of_address)
+        elif self._unknown_count > self._unknown_most or (len(self) > self._most and self._unknown_count > 1):
+            self._push_out(max(self._unknown.values(), key=len))
+        elif len(self) > self._most and not self._push_out_idle():
+            self._on_refusal()
+            line.drop()
+
+    def leave(self, line: Line) -> None:
+        """It is closed."""
+        self._unread.pop(line, None)
+        if line in self._known:
+            del self._known[line]
+            return
+        of_address = self._unknown.get(line.address, OrderedDict())
+        if line in of_address:
+            del of_address[line]
+            self._unknown_count -= 1
+        if not of_address:
+            self._unknown.pop(line.address, None)
+
+    def establish(self, line: Line) -> None:
+        """It has shown a valid key: from here on it is not closed for others."""
+        if line in self._known:
+            self._known.move_to_end(line)
+            return
+        of_address = self._unknown.get(line.address, OrderedDict())
+        if line in of_address:
+            self.leave(line)
+            self._known[line] = None
+
+    def _push_out(self, lines: OrderedDict[Line, None]) -> None:
+        oldest = next(iter(lines))
+        self.leave(oldest)
+        oldest.drop()
+
+    def _push_out_idle(self) -> bool:
+        """Close the connection that was idle longest: between two requests that is allowed, and clients come again."""
+        idle = next((line for line in self._known if line.is_idle), None)
+        if idle is None:
+            return False
+        self.leave(idle)
+        idle.drop()
+        return True
+
+    # ---- bytes in memory
+
+    def take_body(self, key_id: str, size: int, *, is_small: bool) -> None:
+        """Room for `size` more bytes of a body; UnavailableError when there is none, which a small body never meets."""
+        held = self._bodies.get(key_id, 0)
+        is_full = self.bodies_bytes + size > BODIES_BYTES_MAX or held + size > BODIES_OF_KEY_MAX
+        if is_full and not is_small:
+            raise UnavailableError("Too many large requests at once")
+        self._bodies[key_id] = held + size
+        self.bodies_bytes += size
+
+    def give_back_body(self, key_id: str, size: int) -> None:
+        """A body was decided, or will never be."""
+        left = self._bodies.pop(key_id, 0) - size
+        if left > 0:
+            self._bodies[key_id] = left
+        self.bodies_bytes -= size
+
+    def note_unread(self, line: Line) -> None:
+        """An answer waits in memory to be read. When too much does, whoever holds most is cut off."""
+        self._unread[line] = None
+        while self._unread and sum(one.unread_bytes for one in self._unread) > UNREAD_BYTES_MAX:
+            slowest = max(self._unread, key=lambda one: one.unread_bytes)
+            del self._unread[slowest]
+            slowest.drop()
+
+    def note_read(self, line: Line) -> None:
+        """It was read."""
+        self._unread.pop(line, None)
+
+
+class BodyRoom:
+    """What one request holds of the room for bodies, from its first part until it is answered."""
+
+    def __init__(self, line: Line | None) -> None:
+        self._line = line
+        self._key_id = ""
+        self._held = 0
+
+    def establish(self, key_id: str) -> None:
+        """The request has shown a valid key."""
+        self._key_id = key_id
+        if self._line is not None:
+            self._line.crowd.establish(self._line)
+
+    def take(self, size: int) -> None:
+        """Room for `size` more bytes; UnavailableError when there is none."""
+        if self._line is not None:
+            self._line.crowd.take_body(self._key_id, size, is_small=self._held + size <= SMALL_BYTES)
+            self._held += size
+
+    def give_back(self) -> None:
+        """It is answered."""
+        if self._held and self._line is not None:
+            self._line.crowd.give_back_body(self._key_id, self._held)
+            self._held = 0

@@ -1,0 +1,285 @@
+"""Many connections, slow ones and large ones: what a stranger can hold is bounded, and no daemon pays for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.api.hubs import MINUTE, FailingStore, Hub, set_failing
+from tests.api.raw_line import RawLine
+from tests.api.wire import OWNER, Stream
+from tests.waiting import eventually
+from understudy.api import connections, protocol
+from understudy.api.connections import Connections, address_of
+from understudy.errors import TooManyRequestsError, UnavailableError
+from understudy.hub.batch import DEAF_FOR_S, DEAF_MOST_S
+from understudy.runtime.events import FOLLOWERS_OF_KEY_MAX, EventFeed
+from understudy.store.base import EventFilter
+
+BODY = b'{"id":"t1","content":"x"}'
+
+
+class FakeLine:
+    """A connection without a socket."""
+
+    def __init__(self, crowd: Connections, address: str = "10.0.0.1", unread_bytes: int = 0) -> None:
+        self.crowd, self.address, self.unread_bytes = crowd, address, unread_bytes
+        self.is_idle, self.is_dropped = True, False
+        crowd.join(self)
+
+    def drop(self) -> None:
+        self.is_dropped = True
+
+
+def established(crowd: Connections, address: str = "10.0.0.9") -> FakeLine:
+    line = FakeLine(crowd, address)
+    crowd.establish(line)
+    return line
+
+
+# ---- how many
+
+
+def test_strangers_push_out_strangers_and_never_the_established() -> None:
+    crowd = Connections(80)  # 10 unknown, 5 of one address
+    known = [established(crowd) for _ in range(60)]
+    silent = [FakeLine(crowd, f"10.0.1.{n}") for n in range(1000)]
+    assert not any(line.is_dropped for line in known)
+    assert [line.is_dropped for line in silent] == [True] * 990 + [False] * 10
+
+
+def test_one_address_pushes_out_its_own() -> None:
+    crowd = Connections(80)
+    other = FakeLine(crowd, "10.0.0.2")
+    silent = [FakeLine(crowd) for _ in range(1000)]
+    assert not other.is_dropped
+    assert sum(not line.is_dropped for line in silent) == 5
+
+
+def test_what_is_closed_makes_room() -> None:
+    crowd = Connections(80)
+    for _ in range(1000):
+        crowd.leave(FakeLine(crowd))
+        crowd.leave(established(crowd))
+    assert len(crowd) == 0
+
+
+def test_a_full_hub_closes_what_is_idle_and_otherwise_says_that_it_is_deaf() -> None:
+    refused: list[int] = []
+    crowd = Connections(16, lambda: refused.append(1))
+    known = [established(crowd) for _ in range(16)]
+    for line in known[1:]:
+        line.is_idle = False
+    newcomer = established(crowd)
+    assert [line.is_dropped for line in (*known, newcomer)] == [True] + [False] * 16
+    assert not refused
+    newcomer.is_idle = False
+    assert FakeLine(crowd).is_dropped
+    assert refused == [1]
+
+
+@pytest.mark.parametrize(
+    ("client", "address"),
+    [
+        (("10.1.2.3", 5), "10.1.2.3"), (("::ffff:10.1.2.3", 5), "10.1.2.3"), (("::1", 5), "::1"),
+        (("2001:db8:1:2:3:4:5:6", 5), "2001:db8:1:2::/64"), (("2001:db8:1:2:ffff::", 5), "2001:db8:1:2::/64"),
+        (("fe80::1%eth0", 5), "fe80::/64"), (("name", 1), "name"), (None, ""),
+    ],
+)  # fmt: skip
+def test_an_address_is_what_one_customer_has(client: Any, address: str) -> None:
+    assert address_of(client) == address
+
+
+# ---- how long
+
+
+@pytest.fixture
+def line(hub: Hub) -> Iterator[Callable[[], RawLine]]:
+    opened: list[RawLine] = []
+
+    def open_one() -> RawLine:
+        opened.append(RawLine(hub))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.close()
+
+
+HEAD = f"POST /api/queue HTTP/1.1\r\nHost: h\r\nX-API-Key: {OWNER}\r\nContent-Length: {len(BODY)}\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [(b"",), (b"GET /health HT",), (b"\r\n", b"\r\n"), (HEAD,), (HEAD + BODY[:-1],), (HEAD[:-3] + b"\nTransfer-",)],
+    ids=["nothing", "half a head", "line ends", "no body", "half a body", "half a header"],
+)
+@pytest.mark.parametrize("is_first", [True, False], ids=["first", "second"])
+def test_what_does_not_become_whole_ends(line, monkeypatch, sent, is_first) -> None:
+    for name in ("HEAD_WITHIN_S", "BODY_WITHIN_S"):
+        monkeypatch.setattr(protocol, name, 0.3)
+    raw = line()
+    if not is_first:
+        raw.send(HEAD + BODY)
+        assert raw.answer().status == 201
+        if sent in ((b"",), (b"\r\n", b"\r\n")):
+            return  # an idle connection: that is the keep-alive's time
+    assert raw.send(*(part for part in sent if part)).is_closed()
+
+
+def test_a_body_that_trickles_is_given_up_and_one_that_flows_is_not(hub, line, monkeypatch) -> None:
+    monkeypatch.setattr(protocol, "BODY_WITHIN_S", 0.2)
+    monkeypatch.setattr(protocol, "SLOWEST_BYTES_A_S", 100)
+    raw = line().send(HEAD.replace(b"Length: 25", b"Length: 525"), b" " * 500)  # five seconds more
+    raw.send(BODY)
+    assert raw.answer().status == 201
+
+
+def test_an_answer_that_nobody_reads_ends(hub, line, monkeypatch) -> None:
+    hub.enqueue("big", content="x" * 900_000)
+    monkeypatch.setattr(protocol, "ANSWER_WITHIN_S", 0.2)
+    raw = line()
+    ask = f"GET /api/queue/big HTTP/1.1\r\nHost: h\r\nX-API-Key: {OWNER}\r\n\r\n".encode()
+    raw.socket.sendall(ask * 20)
+    eventually(lambda: hub.connections() == 1, what="only the connection of the test's own client")
+
+
+# ---- how much
+
+
+def test_bodies_in_memory_are_bounded_over_all_connections_and_small_ones_pass(monkeypatch) -> None:
+    monkeypatch.setattr(connections, "BODIES_BYTES_MAX", 100)
+    monkeypatch.setattr(connections, "BODIES_OF_KEY_MAX", 60)
+    crowd = Connections(10)
+    crowd.take_body("a", 60, is_small=False)
+    with pytest.raises(UnavailableError):
+        crowd.take_body("a", 1, is_small=False)
+    crowd.take_body("b", 40, is_small=False)
+    with pytest.raises(UnavailableError):
+        crowd.take_body("b", 1, is_small=False)
+    crowd.take_body("b", 1, is_small=True)
+    crowd.give_back_body("a", 60)
+    crowd.take_body("b", 19, is_small=False)
+    crowd.give_back_body("b", 60)
+    assert crowd.bodies_bytes == 0
+
+
+def test_unfinished_bodies_leave_room_for_beats_and_are_forgotten_with_their_connection(hub, line, monkeypatch) -> None:
+    monkeypatch.setattr(connections, "BODIES_OF_KEY_MAX", 300_000)
+    head = f"POST /api/results HTTP/1.1\r\nHost: h\r\nX-API-Key: {OWNER}\r\nContent-Length: 8000000\r\n\r\n".encode()
+    held = line().send(head + b" " * 200_000)
+    eventually(lambda: hub.crowd.bodies_bytes >= 200_000)
+    refused = hub.post("/api/queue", b'{"content":"' + b"x" * 150_000 + b'"}').of(503)
+    assert refused["retryAfter"] == 1
+    hub.beat().of(200)
+    held.close()
+    eventually(lambda: hub.crowd.bodies_bytes == 0)
+    hub.post("/api/queue", b'{"content":"' + b"x" * 150_000 + b'"}').of(201)
+    assert hub.crowd.bodies_bytes == 0
+
+
+def test_whoever_lets_most_wait_unread_is_cut_off_first(monkeypatch) -> None:
+    monkeypatch.setattr(connections, "UNREAD_BYTES_MAX", 100)
+    crowd = Connections(50)
+    lines = [FakeLine(crowd, unread_bytes=size) for size in (40, 50, 20)]
+    for one in lines:
+        crowd.note_unread(one)
+    assert [one.is_dropped for one in lines] == [False, True, False]
+
+
+# ---- streams
+
+
+def test_an_event_is_encoded_once_for_all_who_follow() -> None:
+    async def follow() -> None:
+        feed = EventFeed()
+        followers = [feed.join(f"key-{n}") for n in range(50)]
+        stored = _stored_event()
+        feed.publish(_Committed((stored,)))
+        encoded: list[Any] = []
+        for follower in followers:
+            (told,) = await follower.next(5) or ()
+            assert told.is_wanted(EventFilter(text="queued"))
+            told.encoded(lambda one: encoded.append(one) or b"x")  # type: ignore[func-returns-value]
+        assert encoded == [stored]
+
+    asyncio.run(follow())
+
+
+class _Committed:
+    def __init__(self, events: Any) -> None:
+        self.events = events
+
+
+def _stored_event() -> Any:
+    from understudy.coordinator.actions import Event
+    from understudy.store.base import StoredEvent
+
+    return StoredEvent(7, Event(1, "info", "task.queued", "TaskQueue", "Queued", {}))
+
+
+def test_a_key_has_a_hundred_streams_and_not_one_more() -> None:
+    async def follow() -> None:
+        feed = EventFeed()
+        followers = [feed.join("a") for _ in range(FOLLOWERS_OF_KEY_MAX)]
+        with pytest.raises(TooManyRequestsError):
+            feed.join("a")
+        feed.join("b")
+        feed.leave(followers[0])
+        feed.join("a")
+
+    asyncio.run(follow())
+
+
+def test_a_stream_too_many_is_429(hub, monkeypatch) -> None:
+    monkeypatch.setattr("understudy.runtime.events.FOLLOWERS_OF_KEY_MAX", 1)
+    stream = Stream(hub.port, "/api/events?follow=1")
+    stream.response.readline()
+    assert hub.get("/api/events?follow=1").of(429)["retryAfter"] >= 1
+    stream.close()
+    eventually(lambda: not hub.runtime.feed.followers)
+    again = Stream(hub.port, "/api/events?follow=1")
+    assert again.response.status == 200
+    again.close()
+
+
+# ---- the hub's own deafness
+
+
+def test_a_beat_that_the_hub_refuses_is_no_silence_of_its_daemon(start_hub: Callable[..., Hub], monkeypatch) -> None:
+    hub = start_hub()
+    hub.beat(intervalSec=10).of(200)
+
+    def overloaded(*_: Any) -> None:
+        raise UnavailableError("The hub is overloaded")
+
+    kept = hub.runtime.decide
+    monkeypatch.setattr(hub.runtime, "decide", overloaded)
+    for _ in range(9 * 6):  # nine minutes
+        hub.beat().of(503)
+        hub.advance(10_000)
+    monkeypatch.setattr(hub.runtime, "decide", kept)
+    assert hub.incidents() == []
+    assert hub.daemon("mini")["state"] == "healthy"
+    hub.advance(DEAF_FOR_S * 1000 + 6 * MINUTE)
+    assert [incident["state"] for incident in hub.incidents()] == ["down"]
+
+
+def test_deafness_hides_no_alarm_for_ever(hub: Hub, monkeypatch) -> None:
+    hub.beat(intervalSec=10).of(200)
+    for _ in range((DEAF_MOST_S + 400) // 10):
+        hub.runtime.missed_a_sign()
+        hub.advance(10_000)
+    assert [incident["state"] for incident in hub.incidents()] == ["down"]
+
+
+def test_a_read_that_is_refused_makes_nobody_deaf(start_hub: Callable[..., Hub]) -> None:
+    hub = start_hub(wrap=FailingStore)
+    set_failing(hub, is_failing=True)
+    hub.get("/api/queue").of(503)
+    assert not hub.runtime.writer.engine.is_deaf
+    hub.beat().of(503)
+    assert hub.runtime.writer.engine.is_deaf
