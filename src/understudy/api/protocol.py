@@ -56,7 +56,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self.crowd = crowd
         self._answer = self.app
         self.app = self._answer_when_read
-        self._before = self._running = self.cycle
+        self._before = self.cycle
+        self._running: Any = None
         self.parser.set_dangerous_leniencies(lenient_data_after_close=False)
 
     # ---- the connection
