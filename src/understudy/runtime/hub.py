@@ -12,6 +12,7 @@ from msgspec import Struct
 from understudy.clock import Clock
 from understudy.coordinator.nouns import Policy
 from understudy.coordinator.takeover import is_switched_on
+from understudy.errors import StoreError
 from understudy.hub.batch import DEAF_FOR_S, Committed, Engine
 from understudy.hub.calls import CutCalls
 from understudy.hub.delivery import Delivery
@@ -26,11 +27,12 @@ from understudy.runtime.alarm import Alarm
 from understudy.runtime.delivery import Deliverers
 from understudy.runtime.events import EventFeed
 from understudy.runtime.ping import Ping, Proofs
+from understudy.runtime.store_watch import StoreVoice, StoreWatch
 from understudy.runtime.takeover import TakeoverThreads
 from understudy.runtime.transport import Transport
 from understudy.runtime.waiting import Waiting
 from understudy.runtime.writer import Writer
-from understudy.store.base import Store
+from understudy.store.base import Store, Watched
 from understudy.worker.executors.claude_api import ClaudeApi
 
 T = TypeVar("T")
@@ -72,6 +74,8 @@ class HubRuntime:
         self.version = version
         self.started_at = clock.now_ms()
         self.store = store
+        self._voice = StoreVoice(clock, log)
+        self._watch = StoreWatch(store, clock, log)
         self.writer = Writer(Engine(store, clock, ids, policy), self._on_bug)
         self.alarm = Alarm(self.writer, self._on_trouble)
         self.waiting = Waiting()
@@ -95,6 +99,7 @@ class HubRuntime:
         await self.writer.decide(Start(self.ids.uuid(), self.version, fingerprint, host))
         await asyncio.get_running_loop().run_in_executor(None, self.deliverers.start)
         self.alarm.start()
+        self._watch.start()
         self.ping.start()
         await self._start_takeover(f"hub/{host}")
 
@@ -129,9 +134,18 @@ class HubRuntime:
 
     def _show(self, show: Callable[[View], T]) -> T:
         wall = self.clock.now_ms()
-        return self.store.read(lambda reader: show(View(reader, wall, self.policy, self.log.redactor)))
+        try:
+            return self.store.read(lambda reader: show(View(reader, wall, self.policy, self.log.redactor)))
+        except StoreError as error:
+            self._store_failed(error)
+            raise
 
     def _after_commit(self, committed: Committed) -> None:
+        failed = next((answer for answer in committed.answers if isinstance(answer, StoreError)), None)
+        if failed is None:
+            self._voice.works()
+        else:
+            self._store_failed(failed)
         if committed.ready:
             self.waiting.wake(committed.ready)
         if committed.events:
@@ -152,6 +166,7 @@ class HubRuntime:
         self.release_waiters()
         loop = asyncio.get_running_loop()
         self.ping.stop()
+        await loop.run_in_executor(None, self._watch.stop)
         if self.takeover is not None:
             await loop.run_in_executor(None, self.takeover.stop)
         await loop.run_in_executor(None, self.alarm.stop)
@@ -163,11 +178,25 @@ class HubRuntime:
     def _on_bug(self, bug: BaseException) -> None:
         self.log.emit("critical", "Hub", f"Internal error: {type(bug).__name__}: {bug}")
 
+    def _store_failed(self, error: BaseException) -> None:
+        """Said once, and not beside the watch, which knows more of lost and damaged files."""
+        if not (isinstance(self.store, Watched) and self.store.trouble()):
+            self._voice.failed(error)
+
     def _on_trouble(self, trouble: BaseException) -> None:
+        if isinstance(trouble, StoreError):  # one voice is enough
+            self._store_failed(trouble)
+            return
         self.log.emit("critical", "TaskCoordinator", f"Alarm could not ring: {trouble}")
 
     def _on_takeover_trouble(self, trouble: BaseException) -> None:
+        if isinstance(trouble, StoreError):
+            self._store_failed(trouble)
+            return
         self.log.emit("critical", "Takeover", f"Takeover met {type(trouble).__name__}: {trouble}")
 
     def _on_channel_trouble(self, name: str, trouble: BaseException) -> None:
+        if isinstance(trouble, StoreError):
+            self._store_failed(trouble)
+            return
         self.log.emit("critical", "Outbox", f"Channel {name} could not be served: {trouble}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
 from msgspec.structs import fields
@@ -354,4 +355,25 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of every connection."""
+        ...
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A store on files that others can delete, replace or damage."""
+
+    def look(self) -> str:
+        """What makes everything be refused; "" for nothing. Cheap."""
+        ...
+
+    def check(self) -> str:
+        """Read the whole store → what is wrong; "" if it is proven well, and used again from here on."""
+        ...
+
+    def trouble(self) -> str:
+        """What makes everything be refused, without another look at what is inside."""
+        ...
+
+    def rescue(self, now_ms: int) -> Path:
+        """Save what was committed beside files that were lost; OSError or StoreError if that is not possible."""
         ...

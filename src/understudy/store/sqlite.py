@@ -12,10 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TypeVar
+from urllib.parse import quote
 
 from understudy.errors import StoreDownError, StoreError
 from understudy.store.base import Reader, Transaction
 from understudy.store.migrations import migrate
+from understudy.store.sqlite_files import StoreFiles, is_damage, rescue, rescued
 from understudy.store.sqlite_rows import SqliteTransaction
 
 T = TypeVar("T")
@@ -39,32 +41,111 @@ class SqliteStore:
     def __init__(self, path: Path | None, before_commit: Callable[[], None] | None = None) -> None:
         self._path = path
         self._before_commit = before_commit  # a fail point for crash tests
-        self._writer = self._open()
+        self._damage = ""  # what SQLite found wrong with the file; all is refused until a check finds it well
+        self._suspected = ""
+        self._files: StoreFiles | None = None
+        self._refuse_to_begin_anew()
+        self._writer = self._open(creates=True)
         self._writing = threading.Lock()
         self._readers: SimpleQueue[sqlite3.Connection] = SimpleQueue()
         try:
             migrate(self._writer, path)
+            if path is not None:
+                self._writer.execute("BEGIN IMMEDIATE").execute("COMMIT")  # from here on all its files are there
+                self._files = StoreFiles(path)
         except BaseException:
             self._writer.close()
             raise
 
-    def _open(self) -> sqlite3.Connection:
-        target = ":memory:" if self._path is None else str(self._path)
+    def _refuse_to_begin_anew(self) -> None:
+        """An empty store in the place of one that was lost would hide what can still be had."""
+        path = self._path
+        if path is not None and not path.exists() and (copies := rescued(path)):
+            raise StoreError(
+                f"Store unavailable: {path} is missing, and {copies[-1].name} beside it holds what was in it: "
+                f"mv '{copies[-1]}' '{path}', or move it away to begin with an empty store"
+            )
+
+    def _open(self, *, creates: bool = False) -> sqlite3.Connection:
+        target = ":memory:"
+        if self._path is not None:
+            target = f"file:{quote(str(self._path.absolute()))}?mode={'rwc' if creates else 'rw'}"
         try:
-            connection = sqlite3.connect(target, isolation_level=None, check_same_thread=False, cached_statements=256)
+            connection = sqlite3.connect(
+                target, isolation_level=None, check_same_thread=False, cached_statements=256, uri=True
+            )
         except sqlite3.Error as error:
-            raise StoreError(f"Store unavailable: {target}: {error}") from error
+            raise StoreError(f"Store unavailable: {self._path}: {error}") from error
         try:
             for pragma in _PRAGMAS:
                 connection.execute(pragma)
         except sqlite3.Error as error:
+            self._heed(error)
             connection.close()
-            raise StoreError(f"Store unavailable: {target}: {error}") from error
+            raise StoreError(f"Store unavailable: {self._path}: {error}") from error
         return connection
+
+    # ---- whether it is what it was
+
+    def trouble(self) -> str:
+        """What makes everything be refused; "" for nothing. Cheap: a few looks at names."""
+        return (self._files.trouble() if self._files is not None else "") or self._damage
+
+    def look(self) -> str:
+        """As `trouble`, after a look at the head of the file: what is wrong twice, between two commits, is wrong."""
+        if self._files is not None and not self._damage:
+            with self._writing:  # a checkpoint of ours writes the head before the end
+                found = self._files.header_trouble()
+            self._damage = found if found == self._suspected else ""
+            self._suspected = found
+        return self.trouble()
+
+    def check(self) -> str:
+        """Read the whole store and take the damage back if there is none → what is wrong; "" for nothing."""
+        if self._files is None or (lost := self._files.trouble()):
+            return self.trouble()
+        lost = self._files.header_trouble() or self._checked()
+        if not lost:
+            with self._writing:
+                self._writer.execute("PRAGMA shrink_memory")  # pages that were read while it was not well
+                self._drop_readers()
+        self._damage = lost
+        return self.trouble()
+
+    def _checked(self) -> str:
+        try:
+            connection = self._open()
+            try:
+                said = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            finally:
+                connection.close()
+        except (sqlite3.Error, StoreError) as error:
+            return str(error)
+        return "" if said == "ok" else str(said)
+
+    def rescue(self, now_ms: int) -> Path:
+        """Save what was committed when its files are lost; OSError or StoreError if that is not possible."""
+        if self._path is None:
+            raise StoreError("Store unavailable: it is in memory")
+        with self._writing:
+            try:
+                return rescue(self._writer, self._path, now_ms)
+            except sqlite3.Error as error:
+                raise StoreError(f"Store unavailable: {error}") from error
+
+    def _refuse_if_lost(self) -> None:
+        trouble = self.trouble()
+        if trouble:
+            raise StoreDownError(f"Store unavailable: {trouble}")
+
+    def _heed(self, error: sqlite3.Error) -> None:
+        if is_damage(error) and not self._damage:
+            self._damage = f"{self._path} is damaged: {error}"
 
     def transaction(self, fn: Callable[[Transaction], T]) -> T:
         """Run `fn` in one immediate transaction; committed and synced when this returns."""
         with self._writing:
+            self._refuse_if_lost()
             connection = self._writer
             failure: type[StoreError] = StoreDownError
             try:
@@ -76,11 +157,13 @@ class SqliteStore:
                     self._before_commit()
                 connection.execute("COMMIT")
             except sqlite3.Error as error:
+                self._heed(error)
                 self._roll_back()
                 raise failure(f"Store unavailable: {error}") from error
             except BaseException:
                 self._roll_back()
                 raise
+            self._refuse_if_lost()  # committed, but to files that nobody finds: never to be acknowledged
             return answer
 
     def _roll_back(self) -> None:
@@ -96,11 +179,13 @@ class SqliteStore:
         if self._path is None:
             with self._writing:
                 return fn(SqliteTransaction(self._writer))
+        self._refuse_if_lost()
         connection = self._reader()
         try:
             connection.execute("BEGIN")
             return fn(SqliteTransaction(connection))
         except sqlite3.Error as error:
+            self._heed(error)
             raise StoreError(f"Store unavailable: {error}") from error
         finally:
             self._give_back(connection)
@@ -129,9 +214,14 @@ class SqliteStore:
     def close(self) -> None:
         """Close every connection; the WAL is folded into the file."""
         with self._writing:
-            while True:
-                try:
-                    self._readers.get_nowait().close()
-                except Empty:
-                    break
+            self._drop_readers()
             self._writer.close()
+            if self._files is not None:
+                self._files.close()
+
+    def _drop_readers(self) -> None:
+        while True:
+            try:
+                self._readers.get_nowait().close()
+            except Empty:
+                return

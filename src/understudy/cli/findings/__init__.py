@@ -9,7 +9,7 @@ from pathlib import Path
 from understudy import config
 from understudy.cli.client import HubClient
 from understudy.cli.connection import Place, find_place
-from understudy.cli.findings import channels, daemons, hub, key, machine, service, takeover
+from understudy.cli.findings import channels, daemons, hub, key, machine, service, store_file, takeover
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, Here, Remedy
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.texts import t
@@ -40,6 +40,7 @@ def look_around(here: Here) -> list[Finding]:
             findings += _of_the_hub(client, here, place, services)
     findings += service.look(here, place, services)
     findings += machine.look(here, place, services)
+    findings += store_file.look(machine.data_dirs(here, place, services))
     return findings
 
 

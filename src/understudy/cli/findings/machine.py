@@ -32,6 +32,13 @@ def look(here: Here, place: Place | None, services: Services) -> Iterator[Findin
         yield from _linger(here)
 
 
+def data_dirs(here: Here, place: Place | None, services: Services) -> list[Path]:
+    """Where hubs and daemons of this machine may keep their files."""
+    chosen = {state.env["UNDERSTUDY_DATA"] for _, state in services.found.values() if "UNDERSTUDY_DATA" in state.env}
+    more = {config.user_data_dir(here.environ), *((place.data,) if place and place.data else ())}
+    return sorted(path for path in {*map(Path, chosen), *more} if path.exists())
+
+
 def _disk(here: Here, place: Place | None, services: Services) -> Iterator[Finding]:
     chosen = {
         Path(state.env["UNDERSTUDY_DATA"]) for _, state in services.found.values() if "UNDERSTUDY_DATA" in state.env
@@ -43,8 +50,7 @@ def _disk(here: Here, place: Place | None, services: Services) -> Iterator[Findi
         elif not os.access(path, os.W_OK | os.X_OK):
             mend = f"sudo chown -R $USER '{path}'"
             yield Finding("data", PROBLEM, t("cli.doctor.data.read_only", path=path), t("cli.doctor.data.why"), mend)
-    more = {config.user_data_dir(here.environ), *((place.data,) if place and place.data else ())}
-    for path in sorted(path for path in chosen | more if path.exists()):
+    for path in data_dirs(here, place, services):
         free = shutil.disk_usage(path).free
         if free < DISK_FREE_BYTES_MIN:
             what = t("cli.doctor.disk.what", path=path, free=free >> 20)

@@ -1,0 +1,42 @@
+"""Whether the store of a hub on this machine is whole, and whether copies were saved from one that was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding
+from understudy.texts import t
+
+CHECK_S = 10.0  # a store of some GB needs longer: then what was read is what is known
+NAME = "hub.db"
+
+
+def look(data_dirs: Sequence[Path]) -> Iterator[Finding]:
+    """Each store found there."""
+    for directory in data_dirs:
+        path = directory / NAME
+        yield from _copies(path)
+        if path.is_file():
+            yield _file(path)
+
+
+def _file(path: Path) -> Finding:
+    from understudy.store.sqlite_files import check_file
+
+    found = check_file(path, CHECK_S)
+    if found is None:
+        return Finding("store_file", OK, t("cli.doctor.store_file.part", path=path, seconds=round(CHECK_S)))
+    if not found:
+        return Finding("store_file", OK, t("cli.doctor.store_file.ok", path=path))
+    what = t("cli.doctor.store_file.what", path=path, found=found)
+    mend = t("cli.doctor.store_file.mend", path=path)
+    return Finding("store_file", PROBLEM, what, t("cli.doctor.store_file.why"), mend)
+
+
+def _copies(path: Path) -> Iterator[Finding]:
+    from understudy.store.sqlite_files import rescued
+
+    for copy in rescued(path):
+        what, why = t("cli.doctor.store_copy.what", path=copy), t("cli.doctor.store_copy.why")
+        yield Finding("store_copy", NOTICE, what, why, t("cli.doctor.store_copy.mend", copy=copy, path=path))

@@ -1,0 +1,128 @@
+"""The files of an open store: whether what is committed still lands in the files that people find under its name.
+
+SQLite holds files, not names: when `hub.db`, its `-wal` or its `-shm` is deleted or replaced, it goes on with files
+that nobody will ever see again, and every commit succeeds. So each commit is answered only if the names still
+lead to them.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+SUFFIXES = ("", "-wal", "-shm")
+RESCUED_MAX = 3  # copies beside the store
+STEPS_A_LOOK = 50_000  # of SQLite's machine: a few ms
+HEADER = b"SQLite format 3\0"
+PAGES_AT, PAGE_SIZE_AT = slice(28, 32), slice(16, 18)
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_SHORT_READ = 522  # SQLITE_IOERR_SHORT_READ: the file ends before its last page
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the error says that the file itself is not what it should be."""
+    code = getattr(error, "sqlite_errorcode", 0) or 0
+    return code & 0xFF in _DAMAGE or code == _SHORT_READ
+
+
+class StoreFiles:
+    """Which files were opened. One descriptor is kept: closing one would drop SQLite's locks on that file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._known: dict[str, tuple[int, int]] = {}
+        self.note()
+
+    def note(self) -> None:
+        """Remember the files that are there and were not yet known."""
+        for suffix in SUFFIXES:
+            if suffix not in self._known:
+                found = self._identity(suffix)
+                if found is not None:
+                    self._known[suffix] = found
+
+    def trouble(self) -> str:
+        """Which file was deleted or replaced; "" if all are the ones that were opened."""
+        for suffix, known in self._known.items():
+            found = self._identity(suffix)
+            if found != known:
+                return f"{self._path}{suffix} was {'deleted' if found is None else 'replaced'} while the hub runs"
+        return ""
+
+    def header_trouble(self) -> str:
+        """What is wrong with the first page on disk, or with the length of the file; "" for nothing."""
+        head = os.pread(self._fd, 100, 0)
+        if not head:
+            return f"{self._path} was emptied"
+        if head[:16] != HEADER:
+            return f"{self._path} is overwritten: it does not begin as a store does"
+        size = int.from_bytes(head[PAGE_SIZE_AT], "big")
+        wanted = int.from_bytes(head[PAGES_AT], "big") * (65_536 if size == 1 else size)
+        if os.fstat(self._fd).st_size < wanted:
+            return f"{self._path} was cut: it is shorter than it says itself"
+        return ""
+
+    def _identity(self, suffix: str) -> tuple[int, int] | None:
+        try:
+            found = os.stat(f"{self._path}{suffix}")  # noqa: PTH116 - six times a commit: a Path costs more than the call
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def close(self) -> None:
+        """After the last connection was closed; again is nothing."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def rescued(path: Path) -> list[Path]:
+    """Copies that were saved when the files of this store were lost, oldest first."""
+    return sorted(path.parent.glob(f"{path.name}.rescued-*"))
+
+
+def rescue(connection: sqlite3.Connection, path: Path, now_ms: int) -> Path:
+    """Copy everything that was committed to a file beside the store, from the files that have lost their names.
+
+    OSError or sqlite3.Error if that is not possible.
+    """
+    if len(rescued(path)) >= RESCUED_MAX:
+        raise FileExistsError(f"{RESCUED_MAX} rescued copies are here already")
+    target = path.with_name(f"{path.name}.rescued-{now_ms}")
+    unfinished = target.with_name(f".{target.name}")
+    os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        copy = sqlite3.connect(unfinished)
+        try:
+            connection.backup(copy)
+        finally:
+            copy.close()
+        unfinished.replace(target)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    return target
+
+
+def check_file(path: Path, within_s: float) -> str | None:
+    """What SQLite finds wrong with a store that a hub may be using; "" for nothing, None if there was no time for all.
+
+    Nothing is written, and no other program is held up by it.
+    """
+    until_s = time.monotonic() + within_s
+    try:
+        connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)
+        try:
+            connection.set_progress_handler(lambda: int(time.monotonic() > until_s), STEPS_A_LOOK)
+            said = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        finally:
+            connection.close()
+    except sqlite3.OperationalError as error:
+        return None if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT else str(error)
+    except sqlite3.Error as error:
+        return str(error)
+    return "" if said == "ok" else str(said)

@@ -1,0 +1,176 @@
+"""A store whose files are deleted, replaced or damaged acknowledges nothing until it is proven well."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.store.conformance import queued
+from understudy.coordinator.nouns import Task
+from understudy.errors import StoreDownError, StoreError
+from understudy.store.sqlite import SqliteStore
+from understudy.store.sqlite_files import RESCUED_MAX, SUFFIXES, rescued
+
+Save = Callable[[str], None]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "a folder").mkdir()
+    return tmp_path / "a folder" / "hub?.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(path)
+    save(store, "before")
+    yield store
+    store.close()
+
+
+def save(store: SqliteStore, name: str) -> None:
+    store.transaction(lambda tx: tx.save_many((queued(name),)))
+
+
+def names(path: Path) -> set[str]:
+    store = SqliteStore(path)
+    try:
+        return {task.id for task in store.read(lambda tx: tx.load_all(Task, 100))}
+    finally:
+        store.close()
+
+
+def assert_refuses_all(store: SqliteStore) -> None:
+    with pytest.raises(StoreDownError):
+        save(store, "never")
+    with pytest.raises(StoreError):
+        store.read(lambda tx: tx.ready_count(1))
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def replace(path: Path) -> None:
+    shutil.copy(path, path.with_name("other"))
+    path.with_name("other").replace(path)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES, ids=["the store", "its WAL", "its index"])
+@pytest.mark.parametrize("harm", [delete, replace])
+def test_nothing_is_acknowledged_when_a_file_is_gone_or_another(
+    store: SqliteStore, path: Path, suffix: str, harm: Callable[[Path], None]
+) -> None:
+    file = path.with_name(path.name + suffix)
+    harm(file)
+    assert store.trouble().startswith(str(file))
+    assert_refuses_all(store)
+    if suffix == "" and harm is delete:
+        assert not path.exists(), "an empty store in its place would be taken for the one that was lost"
+    assert store.check() != "", "a whole file is no proof: it is not the one that was promised to"
+    assert_refuses_all(store)
+
+
+def test_commit_that_lands_in_a_file_without_a_name_is_not_acknowledged(path: Path) -> None:
+    is_armed = False
+
+    def harm() -> None:
+        if is_armed:
+            path.unlink()
+
+    store = SqliteStore(path, harm)
+    is_armed = True
+    with pytest.raises(StoreDownError, match="deleted"):
+        save(store, "in between")
+    store.close()
+
+
+def test_store_that_is_moved_back_is_the_one_it_was(store: SqliteStore, path: Path) -> None:
+    path.rename(path.with_name("away"))
+    assert_refuses_all(store)
+    path.with_name("away").rename(path)
+    save(store, "after")
+    assert store.read(lambda tx: tx.ready_count(9)) == 2
+
+
+def test_all_that_was_acknowledged_can_be_saved_from_lost_files(store: SqliteStore, path: Path) -> None:
+    for suffix in SUFFIXES:
+        path.with_name(path.name + suffix).unlink()
+    copy = store.rescue(7)
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    store.close()
+    with pytest.raises(StoreError, match="mv "):
+        SqliteStore(path)
+    assert rescued(path) == [copy]
+    copy.rename(path)
+    assert names(path) == {"before"}
+
+
+def test_rescued_copies_are_few(store: SqliteStore, path: Path) -> None:
+    for nth in range(RESCUED_MAX):
+        store.rescue(nth)
+    with pytest.raises(OSError, match="already"):
+        store.rescue(99)
+    assert len(list(path.parent.glob("*rescued*"))) == RESCUED_MAX
+
+
+@pytest.mark.parametrize("harm", ["emptied", "cut", "overwritten"])
+def test_damage_to_the_file_is_found_by_looking_and_mended_only_by_proof(
+    store: SqliteStore, path: Path, harm: str
+) -> None:
+    for nth in range(50):
+        save(store, f"t{nth}")
+    store._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    whole = path.read_bytes()
+    damaged = {"emptied": b"", "cut": whole[: len(whole) // 2], "overwritten": os.urandom(len(whole))}[harm]
+    path.write_bytes(damaged)
+    assert store.look() == "", "what is seen once may be a checkpoint under way"
+    assert str(path) in store.look()
+    assert_refuses_all(store)
+    assert store.check() != ""
+    assert_refuses_all(store)
+    path.write_bytes(whole)
+    assert store.check() == ""
+    save(store, "after")
+    assert store.read(lambda tx: tx.ready_count(100)) == 52
+
+
+def test_damage_that_a_request_meets_refuses_all_that_follow(store: SqliteStore, path: Path) -> None:
+    for nth in range(200):
+        save(store, f"t{nth}")
+    store._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store._writer.execute("PRAGMA shrink_memory")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\x55" * (len(whole) - 4096))
+    with pytest.raises(StoreError):
+        store.read(lambda tx: tx.load_all(Task, 1000))
+    assert "damaged" in store.trouble()
+    assert_refuses_all(store)
+    path.write_bytes(whole)
+    assert store.check() == ""
+    save(store, "after")
+
+
+def test_ordinary_failures_are_no_damage(store: SqliteStore) -> None:
+    with pytest.raises(StoreError):
+        store.read(lambda tx: tx._db.execute("SELECT * FROM nothing"))  # type: ignore[attr-defined]
+    assert store.trouble() == ""
+    save(store, "after")
+
+
+def test_checkpoint_and_backup_by_other_programs_are_no_trouble(store: SqliteStore, path: Path) -> None:
+    other = sqlite3.connect(path)
+    other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    backup = sqlite3.connect(path.with_name("backup"))
+    other.backup(backup)
+    backup.close()
+    other.execute("VACUUM")
+    other.close()
+    assert (store.look(), store.look()) == ("", "")
+    save(store, "after")
