@@ -58,7 +58,7 @@ class Up:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def child(self, name):
-        return next(p for p in self.tree() if name in p.cmdline()[3:4])
+        return next(p for p in self.tree() if name in p.cmdline()[4:5])
 
     def stop(self, number=signal.SIGINT, within_s=30):
         self.process.send_signal(number)

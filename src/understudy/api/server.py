@@ -35,6 +35,7 @@ from understudy.errors import ConfigError
 from understudy.ids import IdMaker
 from understudy.log import Log
 from understudy.notify.base import Target
+from understudy.private import make_directory
 from understudy.redact import Redactor
 from understudy.runtime.hub import HubRuntime, Outside
 from understudy.runtime.lock import FileLock
@@ -89,7 +90,7 @@ def serve(settings: HubSettings) -> int:
     """Serve until SIGTERM or SIGINT; 0 once everything acknowledged is on disk. UnderstudyError if it cannot."""
     connections_max = _raise_file_limit()
     os.umask(0o077)  # tasks, memory and logs are nobody else's
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    make_directory(settings.data_dir)
     lock = FileLock(settings.data_dir / "hub.lock")
     lock.take(f"The data directory {settings.data_dir}")
     try:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from understudy.cli.terminal import note, paint, safe
 from understudy.errors import UnderstudyError
+from understudy.private import open_private, own_directory
 
 LOG_BYTES_MAX = 10 << 20  # at start a longer one becomes .1
 LINES_KEPT = 12
@@ -47,10 +48,10 @@ class Child:
         self._ended = ended
         self._is_quiet = is_quiet
         self.is_talkative = False  # whether the terminal also gets what happens to tasks
-        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        own_directory(log.parent)
         if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
             log.replace(log.with_name(f"{log.name}.1"))
-        self._file = log.open("a", encoding="utf-8")
+        self._file = open_private(log)
         self.process = subprocess.Popen(
             [
                 sys.executable,
@@ -115,7 +116,7 @@ class Child:
                 line = raw.decode("utf-8", "replace").rstrip("\n")
                 self.recent.append(line)
                 with contextlib.suppress(OSError, ValueError):
-                    self._file.write(line + "\n")
+                    self._file.write(line.encode() + b"\n")
                     self._file.flush()
                 self._show(line)
 

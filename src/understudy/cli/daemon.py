@@ -10,7 +10,7 @@ import click
 from understudy import config
 from understudy.cli import parent
 from understudy.cli.commands import Command
-from understudy.cli.options import data_dir_of, data_option, eof_option, told
+from understudy.cli.options import data_dir_of, data_option, eof_option, own_data_dir, told
 from understudy.clock import parse_iso
 from understudy.texts import t
 
@@ -42,7 +42,7 @@ def daemon(daemon_id: str | None, data: Path | None, stop_at_eof: bool, command:
     data_dir = data_dir_of(data)
     settings = told(config.load(os.environ, data_dir, daemon_id=daemon_id))
     place = connect_place()
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    own_data_dir(data_dir)
     if stop_at_eof:
         parent.watch()
     return run(

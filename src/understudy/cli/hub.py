@@ -11,7 +11,7 @@ import click
 from understudy import config
 from understudy.cli import parent
 from understudy.cli.commands import Command
-from understudy.cli.options import address_options, data_dir_of, data_option, eof_option, told
+from understudy.cli.options import address_options, data_dir_of, data_option, eof_option, own_data_dir, told
 from understudy.cli.saved import ADMIN_KEY_FILE, API_KEY_FILE, Saved, load_local_keys, local_keys, save
 from understudy.cli.terminal import note
 from understudy.errors import ConfigError
@@ -28,7 +28,7 @@ def hub(host: str | None, port: int | None, data: Path | None, stop_at_eof: bool
     """Serve until SIGTERM or SIGINT."""
     data_dir = data_dir_of(data)
     settings = told(config.load(os.environ, data_dir, host=host, port=port))
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    own_data_dir(data_dir)
     keys = keys_of(settings, data_dir)
     if stop_at_eof:
         parent.watch()

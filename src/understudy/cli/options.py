@@ -12,6 +12,7 @@ import click
 from understudy import config
 from understudy.cli.terminal import note
 from understudy.clock import SystemClock, iso, parse_iso
+from understudy.private import make_directory, tighten
 from understudy.texts import t
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -77,6 +78,12 @@ def eof_option(command: F) -> F:
 def data_dir_of(chosen: Path | None) -> Path:
     """The data directory of this start, absolute."""
     return (chosen or config.user_data_dir(os.environ)).expanduser().absolute()
+
+
+def own_data_dir(data_dir: Path) -> None:
+    """Make it if it is not there, and take from others what they could read in it. OSError."""
+    make_directory(data_dir)
+    tighten(data_dir)
 
 
 def told(loaded: config.Loaded) -> config.Settings:

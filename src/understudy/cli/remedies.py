@@ -7,6 +7,7 @@ from pathlib import Path
 
 from understudy.cli.findings import Here, Remedy
 from understudy.daemon.service import ServiceError, supervisor_of
+from understudy.private import make_directory
 from understudy.texts import t
 
 
@@ -16,7 +17,7 @@ def apply(remedy: Remedy, here: Here) -> str:
 
 
 def _make_directory(target: str, _: Here) -> str:
-    Path(target).mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_directory(Path(target))
     return t("cli.fix.directory", path=target)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from understudy.clock import SystemClock
 from understudy.errors import ConfigError
 from understudy.ids import IdMaker
+from understudy.private import make_directory
 from understudy.texts import t
 
 CLIENT_FILE = "client.json"
@@ -80,7 +81,7 @@ def local_keys(directory: Path) -> LocalKeys:
 def write_private(path: Path, text: str) -> None:
     """Write a file for its owner alone, whole or not at all. ConfigError if the place is not ours to write."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(path.parent)
         fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600
         with os.fdopen(fd, "w", encoding="utf-8") as file:
             file.write(text)

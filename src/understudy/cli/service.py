@@ -15,7 +15,7 @@ import click
 from understudy.cli.commands import Group
 from understudy.cli.connection import connect_place
 from understudy.cli.exits import Exit
-from understudy.cli.options import data_dir_of, data_option, json_option
+from understudy.cli.options import data_dir_of, data_option, json_option, own_data_dir
 from understudy.cli.service_program import DAEMON, HUB, program_of, secrets_of, with_hub, write_secrets
 from understudy.cli.terminal import columns, note, paint, safe, say, say_json
 from understudy.errors import ConfigError
@@ -80,7 +80,7 @@ def install(
         return
     if role == DAEMON and not force:
         refuse_others(supervisor, data_dir, program.env)
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    own_data_dir(data_dir)
     write_secrets(secrets)
     if role == DAEMON:
         from understudy.daemon.installation import launcher as make_launcher

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from understudy.daemon.settings import DaemonSettings
 from understudy.errors import ConfigError
+from understudy.private import own_directory
 from understudy.texts import t
 from understudy.worker.executors import OK, Executor, codex
 from understudy.worker.executors import claude_code as claude
@@ -48,7 +49,7 @@ def workspaces_of(settings: DaemonSettings) -> Workspaces:
     commands = settings.command_cwd or ""
     assistants = commands or str(settings.data_dir.absolute() / "workspace")
     if not commands:
-        Path(assistants).mkdir(parents=True, exist_ok=True, mode=0o700)
+        own_directory(Path(assistants))
     return Workspaces(settings.workspaces, assistants, commands)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from understudy.errors import ConfigError
 from understudy.ids import IdMaker
+from understudy.private import own_directory, tighten, write_private
 from understudy.runtime.lock import FileLock, LockedError
 from understudy.texts import t
 
@@ -48,7 +49,8 @@ class Home:
         self.arrived = self.root / "arrived"  # the last life of which a beat was accepted
         self.verdict = self.root / "verdict.json"  # why an update was taken back
         for path in (self.spool, self.evidence, self.markers):
-            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            own_directory(path)
+        tighten(data_dir)
 
     def lock(self) -> FileLock:
         """Held while this daemon lives; ConfigError if another process holds it."""
@@ -85,7 +87,7 @@ class Home:
         said = path.read_text(errors="replace").split() if path.exists() else []
         starts = [int(at) for at in said if at.isdecimal() and now_ms - HOUR_MS < int(at) <= now_ms]
         starts = [*starts, now_ms][-STARTS_MAX:]
-        path.write_text(" ".join(map(str, starts)))
+        write_private(path, " ".join(map(str, starts)).encode())
         return len(starts)
 
 

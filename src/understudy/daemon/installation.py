@@ -27,6 +27,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from understudy.errors import UnderstudyError
+from understudy.private import OTHERS, open_private, own_directory, write_private
 from understudy.worker.orders import Order
 
 PACKAGE = "understudy"
@@ -130,14 +131,15 @@ class Installation:
 
     def _make_room(self) -> None:
         for path in (self.root, self.environments):
-            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            own_directory(path)
 
     def _make_original(self, path: Path) -> None:
         """A script that starts this very program, as long as no update has been made."""
         self._make_room()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m {PACKAGE} "$@"\n')
-        path.chmod(0o700)
+        own_directory(path.parent.parent)
+        own_directory(path.parent)
+        script = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m {PACKAGE} "$@"\n'
+        write_private(path, os.fsencode(script), executable=True)
 
     def _wheel(self, order: Order, folder: Path, until_s: float) -> Path:
         if order.wheel is None:
@@ -190,6 +192,7 @@ class Installation:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=OTHERS,
             )
         try:
             said = process.communicate(timeout=max(0.1, until_s - time.monotonic()))[0].decode("utf-8", "replace")
@@ -240,7 +243,8 @@ def _fetch(source: str, target: Path, until_s: float) -> None:
     if not source.startswith(("http://", "https://")):
         if Path(source).stat().st_size > WHEEL_BYTES_MAX:
             raise InstallError(f"the wheel is larger than {WHEEL_BYTES_MAX} bytes")
-        shutil.copyfile(source, target)
+        with Path(source).open("rb") as given, open_private(target, "wb") as file:
+            shutil.copyfileobj(given, file)
         return
     import urllib3  # noqa: PLC0415 - commands that only want the launcher need not read it
 
@@ -249,7 +253,7 @@ def _fetch(source: str, target: Path, until_s: float) -> None:
         with (
             urllib3.PoolManager(num_pools=2) as pool,
             pool.request("GET", source, preload_content=False, timeout=timeout, retries=2) as answer,
-            target.open("wb") as file,
+            open_private(target, "wb") as file,
         ):
             if answer.status != 200:  # noqa: PLR2004
                 raise InstallError(f"the wheel could not be fetched: HTTP {answer.status}")

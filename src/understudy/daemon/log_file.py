@@ -6,6 +6,8 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from understudy.private import make_directory, open_private
+
 BYTES_MAX = 10 << 20  # then it becomes `.1`
 
 
@@ -15,7 +17,7 @@ class LogFile:
     def __init__(self, directory: Path, role: str = "daemon") -> None:
         self._path = directory / f"{role}.log"
         with contextlib.suppress(OSError):
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_directory(directory)
 
     def add(self, line: str) -> None:
         """One line that was said."""
@@ -26,8 +28,8 @@ class LogFile:
         with contextlib.suppress(OSError):
             if self._path.exists() and self._path.stat().st_size > BYTES_MAX:
                 self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(text)
+            with open_private(self._path) as file:
+                file.write(text.encode("utf-8", "replace"))
 
     def flush(self) -> None:
         """Nothing is held back."""

@@ -20,6 +20,7 @@ from understudy.daemon.remembered import DirectiveFile
 from understudy.daemon.sessions import SessionFile
 from understudy.daemon.spool import Spool
 from understudy.log import Log
+from understudy.private import write_private
 from understudy.runtime.children import Child
 from understudy.runtime.drive import Driver
 from understudy.runtime.local_notice import LocalNotices
@@ -159,7 +160,7 @@ class Machine:
     def _spawn(self, effect: Spawn) -> Spawned | Failed:
         marker = self._home.markers / effect.run_id
         try:
-            marker.write_text(effect.plan.env.get("UNDERSTUDY_TASK_ID", ""))
+            write_private(marker, effect.plan.env.get("UNDERSTUDY_TASK_ID", "").encode("utf-8", "replace"))
             child = Child(
                 effect.run_id,
                 effect.plan,
@@ -182,7 +183,7 @@ class Machine:
         is_over = threading.Event()
         marker = self._home.markers / run_id
         try:
-            marker.write_text("")
+            write_private(marker, b"")
             child = Child(run_id, plan, SignsOfLife(), self._clock, is_over.set)
         except (OSError, ValueError) as error:
             marker.unlink(missing_ok=True)

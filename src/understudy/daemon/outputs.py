@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from understudy.private import own_directory
+
 FILES_MAX = 200
 BYTES_MAX = 1 << 30  # in all, before a new one is begun
 SUFFIX = ".out"
@@ -15,7 +17,7 @@ class Outputs:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        own_directory(directory)
 
     def begin(self, run_id: str) -> Path:
         """Where this run's output goes; makes room for it."""

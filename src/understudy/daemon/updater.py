@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from understudy.private import write_private
 from understudy.runtime.lock import holder_of
 from understudy.worker.process_tree import birth_of, is_living
 
@@ -79,7 +80,7 @@ def go_back(plan: Plan, reason: str) -> None:
         fresh.replace(current)
     else:
         current.unlink(missing_ok=True)
-    Path(plan.verdict).write_bytes(msgspec.json.encode({plan.directive_id: reason}))
+    write_private(Path(plan.verdict), msgspec.json.encode({plan.directive_id: reason}))
     for pid in {plan.pid if is_living(plan.pid, plan.birth) else 0, holder_of(Path(plan.lock))} - {0, os.getpid()}:
         _end(pid)
 

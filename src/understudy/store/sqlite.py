@@ -6,6 +6,7 @@ does nothing elsewhere). One process owns the file; a second hub is kept out by 
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from understudy.errors import StoreDownError, StoreError
+from understudy.private import close, open_private
 from understudy.store.base import Reader, Transaction
 from understudy.store.migrations import migrate
 from understudy.store.sqlite_files import StoreFiles, is_damage, rescue, rescued
@@ -35,11 +37,21 @@ _PRAGMAS = (
 )
 
 
+def _close_to_others(path: Path) -> None:
+    """The store is for its owner alone; SQLite gives its log and index the mode that the store has."""
+    with contextlib.suppress(OSError):  # SQLite says it better
+        open_private(path).close()
+        for part in (*path.parent.glob(f"{path.name}-*"), *path.parent.glob(f"{path.name}.schema*")):
+            close(part)
+
+
 class SqliteStore:
     """One SQLite file, or one in memory (`path` None) for simulations."""
 
     def __init__(self, path: Path | None, before_commit: Callable[[], None] | None = None) -> None:
         self._path = path
+        if path is not None:
+            _close_to_others(path)
         self._before_commit = before_commit  # a fail point for crash tests
         self._damage = ""  # what SQLite found wrong with the file; all is refused until a check finds it well
         self._suspected = ""

@@ -19,6 +19,7 @@ def main(gate: Path) -> int:
     """Answer what comes on stdin → exit code."""
     prompt = sys.stdin.read()
     if prompt.startswith(WAITS):
+        os.umask(0o077)
         gate.with_suffix(".pid").write_text(str(os.getpid()))
         until = time.monotonic() + WAIT_S_MAX
         while not gate.exists():

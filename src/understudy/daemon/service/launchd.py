@@ -14,6 +14,7 @@ from understudy.clock import Clock
 from understudy.daemon.home import write_durably
 from understudy.daemon.service.base import Program, ServiceError, State, log_file
 from understudy.daemon.service.commands import Ran, Run
+from understudy.private import own_directory
 from understudy.texts import t
 
 LABEL = "org.understudy.{role}"
@@ -52,7 +53,7 @@ class Launchd:
         """Write it, forget the old job, load the new one, see it run."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         output = log_file(program.data_dir, program.role)
-        output.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        own_directory(output.parent)
         write_durably(self.path, self.file(program))
         self.restart()
 

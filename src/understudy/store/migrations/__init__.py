@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from importlib.resources import files
 from pathlib import Path
 
 from understudy.errors import StoreError, StoreVersionError
+from understudy.private import open_private
 from understudy.store.base import SCHEMA_VERSION
 
 
@@ -38,7 +40,10 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _keep_copy(connection: sqlite3.Connection, path: Path, version: int) -> None:
-    copy = sqlite3.connect(path.with_name(f"{path.name}.schema{version}.copy"))
+    target = path.with_name(f"{path.name}.schema{version}.copy")
+    with contextlib.suppress(OSError):  # SQLite says it better
+        open_private(target).close()
+    copy = sqlite3.connect(target)
     try:
         connection.backup(copy)
     finally:
