@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import hypothesis
@@ -13,6 +14,12 @@ from tests.waiting import eventually
 
 OURS = ("UNDERSTUDY_", "WORKERS_", "ASSISTANT_API", "QUEUE_API", "ADMIN_API", "ANTHROPIC_")
 OLD_NAMES = ("CODEX_CLI", "WORK_DIR", "EXECUTION_TIMEOUT", "POLL_INTERVAL", "WORKER_ID", "LOG_DIR")
+
+# A suite that was started with signals ignored (`nohup make test &`, many CI runners) would hand that down to every
+# program it starts; a handler that does nothing ignores them here and is the default again in a new program.
+for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 # `make test` tries the same examples every time; `make soak` looks for new ones.
 hypothesis.settings.register_profile("test", derandomize=True, deadline=None, database=None, max_examples=50)

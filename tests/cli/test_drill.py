@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
+import tempfile
 
 import psutil
 import pytest
@@ -14,7 +16,8 @@ import pytest
 from tests.cli.program import PROGRAM, environ, understudy
 from tests.hub_process import running_hub
 from tests.waiting import eventually
-from understudy.cli.drill import steps
+from understudy.cli.children import Child
+from understudy.cli.drill import command, stage, steps
 from understudy.cli.drill.narrator import Narrator
 from understudy.cli.drill.stage import Limits, Stage
 from understudy.cli.drill.steps import NotSeenError, play
@@ -83,6 +86,22 @@ def test_ctrl_c_leaves_nothing(tmp_path):
     eventually(lambda: not alive(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["hub", "daemon"])
+def test_an_interruption_while_a_process_starts_leaves_neither_process_nor_folder(tmp_path, monkeypatch, name):
+    class Interrupted(Child):
+        def __init__(self, started, *arguments, **more):
+            super().__init__(started, *arguments, **more)
+            if started == name:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(stage, "Child", Interrupted)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        command._play(is_kept=False, as_json=True)
+    assert folders(tmp_path) == []
+    eventually(lambda: not alive(tmp_path))
+
+
 class Impatient(Narrator):
     """From one step on there is no margin."""
 
@@ -99,13 +118,29 @@ class Impatient(Narrator):
 def test_an_alarm_that_never_comes_is_named(tmp_path, monkeypatch):
     step, setting = "warning", {"UNDERSTUDY_LATE_AFTER": "1h", "UNDERSTUDY_DOWN_AFTER": "2h"}
     narrator = Impatient(step, monkeypatch)
-    stage = Stage(tmp_path, Limits(), setting)
+    scene = Stage(tmp_path, Limits(), setting)
     try:
         with pytest.raises(NotSeenError, match=f"stopped at step `{step}`: not seen within"):
-            play(STEPS, Story(stage), narrator)
+            play(STEPS, Story(scene), narrator)
     finally:
-        stage.close()
+        scene.close()
     assert [told["ok"] for told in narrator.steps][-1] is False
+
+
+def test_a_live_drill_that_is_ended_forgets_its_made_up_daemon(tmp_path):
+    """Left behind, it would be a real CRITICAL five minutes later."""
+    with running_hub(tmp_path) as hub:
+        hub.post("/api/queue/heartbeat", {"daemonId": "real", "intervalSec": 600})
+        drill = subprocess.Popen([*PROGRAM, "drill", "--live", "--yes"], env=hub.env, stdout=subprocess.DEVNULL)
+        ids = lambda: [row["daemonId"] for row in hub.get("/api/daemons")["daemons"]]  # noqa: E731
+        try:
+            eventually(lambda: len(ids()) == 2, within_s=30, what="a made-up daemon")
+            drill.terminate()
+            assert drill.wait(30) == 130
+        finally:
+            drill.kill()
+            drill.wait()
+        assert ids() == ["real"]
 
 
 def test_live_uses_a_made_up_daemon_and_forgets_it(tmp_path):
@@ -114,8 +149,8 @@ def test_live_uses_a_made_up_daemon_and_forgets_it(tmp_path):
         assert (refused.code, "no daemon of this hub is healthy" in refused.err) == (1, True)
         unasked = understudy("drill", "--live", env=hub.env)
         assert (unasked.code, "--yes" in unasked.err) == (2, True)
-        command = [*PROGRAM, "daemon", "--id", "real", "--data", str(tmp_path / "real"), "--", "cat"]
-        real = subprocess.Popen(command, env=hub.env, stderr=subprocess.DEVNULL)
+        daemon = [*PROGRAM, "daemon", "--id", "real", "--data", str(tmp_path / "real"), "--", "cat"]
+        real = subprocess.Popen(daemon, env=hub.env, stderr=subprocess.DEVNULL)
         try:
             eventually(lambda: any(d["state"] == "healthy" for d in hub.get("/api/daemons")["daemons"]))
             task_id = hub.post("/api/queue", {"content": "work goes on", "needs": []})["taskId"]

@@ -39,12 +39,15 @@ def _play(*, is_kept: bool, as_json: bool) -> int:
     from understudy.cli.drill.story import STEPS, Story
     from understudy.cli.up import Interruption
 
-    folder = Path(tempfile.mkdtemp(prefix="understudy-drill-"))
+    folder: Path | None = None
+    stage: Stage | None = None
     narrator = Narrator(as_json=as_json)
     interruption = Interruption()
     with interruption.heeded():
-        stage = Stage(folder, Limits())
         try:
+            with interruption.held():
+                folder = Path(tempfile.mkdtemp(prefix="understudy-drill-"))
+                stage = Stage(folder, Limits(), held=interruption.held)
             narrator.say(t("drill.intro", folder=folder))
             play(STEPS, Story(stage), narrator)
         except ClientError:
@@ -52,9 +55,11 @@ def _play(*, is_kept: bool, as_json: bool) -> int:
             raise
         finally:
             with interruption.ignored():
-                stage.close()
-                narrator.end(folder=str(folder) if is_kept else None)
-                _leave(folder, is_kept=is_kept)
+                if stage is not None:
+                    stage.close()
+                narrator.end(folder=str(folder) if is_kept and folder else None)
+                if folder is not None:
+                    _leave(folder, is_kept=is_kept)
     seconds = f"{narrator.elapsed_ms / 1000:.1f}"
     narrator.say(t("drill.happened", count=len(narrator.steps), seconds=seconds))
     return Exit.OK

@@ -21,6 +21,7 @@ from understudy.cli.drill.narrator import Narrator
 from understudy.cli.drill.steps import NotSeenError, Values, play, require, until, wanted
 from understudy.cli.exits import AbsentError, ClientError, Exit, RejectedError
 from understudy.cli.terminal import note, safe, say
+from understudy.cli.up import Interruption
 from understudy.clock import SystemClock
 from understudy.errors import ConfigError
 from understudy.ids import IdMaker
@@ -85,11 +86,14 @@ def play_live(*, is_agreed: bool, as_json: bool) -> int:
             raise ConfigError(t("drill.not_agreed"))
         click.confirm(t("drill.agree"), abort=True)
     narrator = Narrator(as_json=as_json)
-    try:
-        play(STEPS, made_up, narrator)
-    finally:
-        narrator.end(daemon=made_up.id)
-        _clean_up(made_up)
+    interruption = Interruption()
+    with interruption.heeded():
+        try:
+            play(STEPS, made_up, narrator)
+        finally:
+            with interruption.ignored():  # a made-up daemon that stays would raise a real alarm
+                narrator.end(daemon=made_up.id)
+                _clean_up(made_up)
     narrator.say(t("drill.happened", count=len(narrator.steps), seconds=f"{narrator.elapsed_ms / 1000:.1f}"))
     return Exit.OK
 

@@ -6,6 +6,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,8 +41,17 @@ class Limits(msgspec.Struct, frozen=True):
 class Stage:
     """Processes and doubles of one drill; `close` leaves nothing of them."""
 
-    def __init__(self, folder: Path, limits: Limits, more: Mapping[str, str] | None = None) -> None:
-        """Doubles are up afterwards, processes are not. `more` is put into the hub's environment."""
+    def __init__(
+        self,
+        folder: Path,
+        limits: Limits,
+        more: Mapping[str, str] | None = None,
+        held: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """Doubles are up afterwards, processes are not. `more` is put into the hub's environment.
+
+        A process is started within `held()`: no interruption may come before `close` knows of the process.
+        """
         self.folder = folder
         self.limits = limits
         self.clock = SystemClock()
@@ -55,6 +65,7 @@ class Stage:
         self._keys = {"UNDERSTUDY_API_KEY": ids.secret("usk"), "ADMIN_API_KEY": ids.secret("usk")}
         self._port = free_port(HOST)
         self._more = dict(more or {})
+        self._held = held
         self.client = HubClient(self.url, self._keys["ADMIN_API_KEY"])
 
     @property
@@ -77,7 +88,8 @@ class Stage:
             "ANTHROPIC_BASE_URL": self.claude.url,
         }
         arguments = ["hub", "--host", HOST, "--port", str(self._port), "--data", str(self.folder / "hub")]
-        self.hub = self._child("hub", arguments, env | self._keys | self._more)
+        with self._held():
+            self.hub = self._child("hub", arguments, env | self._keys | self._more)
 
     def start_daemon(self) -> None:
         """Start it, with an assistant that can be held up."""
@@ -94,7 +106,8 @@ class Stage:
         }
         command = (sys.executable, "-P", "-m", "understudy.cli.drill.assistant", str(self.gate))
         arguments = ["daemon", "--id", self.daemon_id, "--data", str(self.folder / "daemon")]
-        self.daemon = self._child("daemon", arguments, env, command)
+        with self._held():
+            self.daemon = self._child("daemon", arguments, env, command)
 
     def kill_daemon(self) -> None:
         """SIGKILL: it says nothing and gives nothing back."""

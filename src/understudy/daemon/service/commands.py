@@ -49,7 +49,15 @@ def run(argv: Sequence[str], within_s: float = WITHIN_S) -> Ran:
         out, err = process.communicate(timeout=within_s)
         return Ran(process.returncode, out, err)
     except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        _kill(process)
         return Ran(TIMED_OUT, err=f"{argv[0]}: no end after {within_s:g} s")
+    except BaseException:  # Ctrl-C reaches us alone, since the command has a session of its own
+        _kill(process)
+        raise
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """End it with all that it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
