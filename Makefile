@@ -4,6 +4,8 @@
 PYTHON_IN_VENV := .venv/bin/python
 ARGS ?=
 SEEDS ?= 50
+RUNS ?= 20
+WAYS ?=
 SEED ?=
 
 # A repository that was moved, or whose interpreter has gone, is set up again.
@@ -34,7 +36,10 @@ test-cli: .venv/ready-dev ## the real claude and codex from npm (650 MB in ./var
 	@exec $(PYTHON_IN_VENV) -m pytest tests/cli_real -m real_cli -rs $(ARGS)
 
 soak: .venv/ready-dev ## the tests that run long or measure wall-clock time
-	@exec $(PYTHON_IN_VENV) -m pytest tests/soak -m soak -o faulthandler_timeout=3600 --hypothesis-profile=soak $(ARGS)
+	@TESTS_TIMED=1 exec $(PYTHON_IN_VENV) -m pytest tests -m soak -o faulthandler_timeout=3600 --hypothesis-profile=soak $(ARGS)
+
+repeat: .venv/ready-dev ## the suite RUNS=20 times: beside load, as an ordinary user, in a path with spaces, … (WAYS="load user")
+	@exec $(PYTHON_IN_VENV) tests/repeat.py --runs $(RUNS) $(if $(WAYS),--ways $(WAYS)) $(ARGS)
 
 bench: .venv/ready-dev ## the table of speeds beside a bare ASGI application
 	@exec $(PYTHON_IN_VENV) bench/run.py $(ARGS)
@@ -54,4 +59,4 @@ clean: ## remove .venv and what the tools left behind (not ./var: your data)
 
 stale:
 
-.PHONY: help run setup test check docs test-cli soak bench sim clean stale
+.PHONY: help run setup test check docs test-cli soak repeat bench sim clean stale

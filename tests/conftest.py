@@ -10,6 +10,7 @@ import hypothesis
 import psutil
 import pytest
 
+from tests.seeds import SEED, header
 from tests.waiting import eventually
 
 OURS = ("UNDERSTUDY_", "WORKERS_", "ASSISTANT_API", "QUEUE_API", "ADMIN_API", "ANTHROPIC_")
@@ -21,10 +22,22 @@ for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
 
-# `make test` tries the same examples every time; `make soak` looks for new ones.
-hypothesis.settings.register_profile("test", derandomize=True, deadline=None, database=None, max_examples=50)
+# `make test` tries the same examples every time, unless it is given a seed; `make soak` looks for new ones.
+hypothesis.settings.register_profile("test", derandomize=SEED == 0, deadline=None, database=None, max_examples=50)
 hypothesis.settings.register_profile("soak", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile("test")
+if SEED:
+    hypothesis.core.global_force_seed = SEED  # what `--hypothesis-seed` sets
+
+
+def pytest_report_header() -> str:
+    """The seed, at the head of every run."""
+    return header()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The seed once more beside the failures, because `-q` prints no head."""
+    terminalreporter.write_line(header())
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -56,6 +69,6 @@ def no_process_left() -> Iterator[None]:
     yield
     eventually(
         lambda: not [p for p in psutil.Process().children(recursive=True) if p.pid not in before],
-        within_s=3.0,
+        within_s=10.0,
         what="the end of every process that a test started",
     )

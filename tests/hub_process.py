@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 
+from tests.ports import free_port
 from tests.waiting import eventually
 
 KEY = "usk_" + "k" * 32
@@ -50,7 +51,7 @@ class HubProcess:
 
     def __init__(self, data_dir: Path, **settings: Any) -> None:
         self.data_dir = data_dir
-        self.port = 0
+        self.port = free_port()  # the same after each start
         self._env = {"UNDERSTUDY_API_KEY": KEY, "ADMIN_API_KEY": ADMIN_KEY}
         self._env |= {f"UNDERSTUDY_{name.upper()}": str(value) for name, value in settings.items()}
         self._log_path = data_dir.with_name(f"{data_dir.name}.log")
@@ -98,7 +99,7 @@ class HubProcess:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, within_s: float = 15.0) -> int:
+    def stop(self, within_s: float = 60.0) -> int:
         """SIGTERM → its exit code."""
         assert self.process is not None
         self.process.terminate()
@@ -111,7 +112,7 @@ class HubProcess:
             self.process.kill()
             self.process.wait()
 
-    def ask(self, method: str, path: str, body: Any = None, *, key: str = KEY, timeout_s: float = 15) -> Answer:
+    def ask(self, method: str, path: str, body: Any = None, *, key: str = KEY, timeout_s: float = 60) -> Answer:
         """One exchange, whatever its status. OSError if there is no answer."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, method=method)

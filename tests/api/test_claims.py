@@ -11,7 +11,7 @@ import pytest
 from tests.api.hubs import Hub
 from tests.api.rows import REGISTER
 from tests.api.wire import ADMIN, Answer, at
-from tests.waiting import eventually
+from tests.waiting import allowed_s, eventually
 from understudy.api import long_poll
 from understudy.hub.enqueue import Enqueue
 from understudy.wire.tasks import EnqueueBody
@@ -227,8 +227,8 @@ def test_a_long_poll_is_answered_by_the_commit_that_queues_its_task(hub: Hub) ->
         (poll,) = start_polls(hub, pool, {"workerId": "w"})
         started = time.monotonic()
         task_id = hub.enqueue()
-        assert poll.result(10).of(200)["taskId"] == task_id
-        assert time.monotonic() - started < 2
+        assert poll.result(60).of(200)["taskId"] == task_id
+        assert time.monotonic() - started < allowed_s(2)
 
 
 @pytest.mark.parametrize("cause", ["release", "expiry", "delay", "retry", "move", "failed attempt", "batch"])
@@ -265,7 +265,7 @@ def test_a_long_poll_is_answered_by_whatever_makes_a_task_claimable(hub: Hub, ca
         else:
             made = hub.post("/api/queue/batch", {"tasks": [{"content": "x"}]}).of(200)["tasks"]
             task_id = made[0]["taskId"]
-        assert poll.result(10).of(200)["taskId"] == task_id
+        assert poll.result(60).of(200)["taskId"] == task_id
 
 
 def test_a_task_that_waits_for_its_daemon_wakes_the_poll_of_that_daemon_only(hub: Hub) -> None:
@@ -277,17 +277,17 @@ def test_a_task_that_waits_for_its_daemon_wakes_the_poll_of_that_daemon_only(hub
     with ThreadPoolExecutor(2) as pool:
         polls = start_polls(hub, pool, *({"daemonId": name, "bootId": "b1"} for name in ("other", "mini")))
         hub.beat("mini", running=[]).of(200)
-        assert polls[1].result(10).of(200)["taskId"] == task_id
+        assert polls[1].result(60).of(200)["taskId"] == task_id
         assert not polls[0].done()
         hub.enqueue()
-        assert polls[0].result(10).of(200)["success"] is True
+        assert polls[0].result(60).of(200)["success"] is True
 
 
 def test_each_of_several_tasks_wakes_one_of_several_polls(hub: Hub) -> None:
     with ThreadPoolExecutor(4) as pool:
         polls = start_polls(hub, pool, *({"workerId": f"w{n}"} for n in range(4)))
         made = hub.post("/api/queue/batch", {"tasks": [{"content": "x"}] * 4}).of(200)["tasks"]
-        taken = [poll.result(10).of(200)["taskId"] for poll in polls]
+        taken = [poll.result(60).of(200)["taskId"] for poll in polls]
     assert sorted(taken) == sorted(entry["taskId"] for entry in made)
 
 
@@ -295,10 +295,10 @@ def test_a_poll_is_not_woken_for_what_it_cannot_do(hub: Hub) -> None:
     with ThreadPoolExecutor(2) as pool:
         polls = start_polls(hub, pool, {"provides": ["machine"]}, {"provides": ["gpu"]})
         task_id = hub.enqueue(needs=["gpu"])
-        assert polls[1].result(10).of(200)["taskId"] == task_id
+        assert polls[1].result(60).of(200)["taskId"] == task_id
         assert not polls[0].done()
         hub.enqueue()
-        polls[0].result(10).of(200)
+        polls[0].result(60).of(200)
 
 
 def test_a_paused_daemon_takes_no_wake_up_from_others(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,14 +308,14 @@ def test_a_paused_daemon_takes_no_wake_up_from_others(hub: Hub, monkeypatch: pyt
         polls = start_polls(hub, pool, {"daemonId": "mini", "bootId": "b1"}, {"workerId": "w"})
         hub.post("/api/daemons/mini/pause", key=ADMIN).of(200)
         first = hub.enqueue()
-        assert polls[1].result(10).of(200)["taskId"] == first
+        assert polls[1].result(60).of(200)["taskId"] == first
         assert not polls[0].done()
         polls += start_polls(hub, pool, {"workerId": "w"})
         second = hub.enqueue()
-        assert polls[2].result(10).of(200)["taskId"] == second
+        assert polls[2].result(60).of(200)["taskId"] == second
         third = hub.enqueue()
         hub.post("/api/daemons/mini/resume", key=ADMIN).of(200)
-        assert polls[0].result(10).of(200)["taskId"] == third
+        assert polls[0].result(60).of(200)["taskId"] == third
 
 
 def test_a_superseded_daemon_takes_no_wake_up_from_others(hub: Hub) -> None:
@@ -324,8 +324,8 @@ def test_a_superseded_daemon_takes_no_wake_up_from_others(hub: Hub) -> None:
         polls = start_polls(hub, pool, {"daemonId": "mini", "bootId": "b1"}, {"workerId": "w"})
         hub.beat(boot="b2").of(200)
         task_id = hub.enqueue()
-        assert polls[1].result(10).of(200)["taskId"] == task_id
-        assert polls[0].result(10).status == 409
+        assert polls[1].result(60).of(200)["taskId"] == task_id
+        assert polls[0].result(60).status == 409
 
 
 def test_a_poll_that_went_away_takes_no_task_with_it(hub: Hub) -> None:
@@ -335,7 +335,7 @@ def test_a_poll_that_went_away_takes_no_task_with_it(hub: Hub) -> None:
         eventually(lambda: hub.runtime.waiting.count == 1)
         client._connection.sock.shutdown(2)
         with pytest.raises(OSError):  # noqa: PT011 - whichever way a cut connection shows
-            gone.result(10)
+            gone.result(60)
         eventually(lambda: hub.runtime.waiting.count == 0)
     task_id = hub.enqueue()
     assert hub.pending() == [task_id]
@@ -356,13 +356,13 @@ def test_a_task_committed_while_a_poll_begins_to_wait_is_not_missed(hub: Hub) ->
     started = time.monotonic()
     answer = hub.claim("w", waitSec=WAIT_S)
     assert answer["taskId"] == "just-now"
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < allowed_s(5)
 
 
 def test_a_poll_without_luck_ends_after_its_time(hub: Hub) -> None:
     started = time.monotonic()
     answer = hub.claim("w", waitSec=0.3)
-    assert 0.3 <= time.monotonic() - started < 3
+    assert 0.3 <= time.monotonic() - started < allowed_s(3)
     assert answer == {"success": False, "message": "No tasks available", "pending": 0}
 
 
@@ -371,8 +371,8 @@ def test_polls_are_let_go_when_the_hub_stops(hub: Hub) -> None:
         (poll,) = start_polls(hub, pool, {"workerId": "w"})
         started = time.monotonic()
         hub.thread.run(_let_go(hub))
-        assert poll.result(10).status in (200, 503)
-        assert time.monotonic() - started < 5
+        assert poll.result(60).status in (200, 503)
+        assert time.monotonic() - started < allowed_s(5)
 
 
 async def _let_go(hub: Hub) -> None:

@@ -141,7 +141,7 @@ def test_such_lines_have_a_summary_each_once_a_minute(hub: Hub) -> None:
 def test_such_lines_are_not_in_the_next_hubs_log(start_hub: Callable[..., Hub], tmp_path: Path) -> None:
     first = start_hub(path=tmp_path / "hub.db")
     first.beat().of(200)
-    first.begin_stop().result(10)
+    first.begin_stop().result(60)
     second = start_hub(path=tmp_path / "hub.db", clock=first.clock)
     assert "heartbeat.recorded" not in names(second, "?search=heartbeat")
     assert names(second).count("hub.started") == 2
@@ -220,7 +220,7 @@ def test_a_stream_goes_on_after_a_restart_of_the_hub(start_hub: Callable[..., Hu
     stream = Stream(hub.port, "/api/events?follow=1")
     hub.enqueue("before")
     event_id, _ = stream.until("task.queued")
-    hub.begin_stop().result(10)
+    hub.begin_stop().result(60)
     with pytest.raises(EOFError):
         stream.until("nothing")
     stream.close()
@@ -359,7 +359,7 @@ def test_every_start_of_a_hub_is_a_deployment(start_hub: Callable[..., Hub], tmp
         clock = hub.clock
         started_at = hub.now
         shown = hub.get("/api/deployments").of(200)["deployments"]
-        hub.begin_stop().result(10)
+        hub.begin_stop().result(60)
         clock.advance(1000)
     assert len(shown) == 3
     assert len({uuid.UUID(row["versionId"]) for row in shown}) == 3

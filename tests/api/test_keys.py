@@ -218,7 +218,7 @@ def test_no_secret_is_on_disk(start_hub: Callable[..., Hub], tmp_path: Path) -> 
     hub = start_hub(path=tmp_path / "hub.db")
     made = hub.post("/api/keys", {"name": "n", "scopes": ["read"]}, key=ADMIN).of(201)
     hub.get("/api/queue", key=made["key"]).of(200)
-    hub.begin_stop().result(10)
+    hub.begin_stop().result(60)
     written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert made["id"].encode() in written
     for secret in (made["key"], OWNER, ADMIN):
@@ -230,7 +230,7 @@ def test_keys_outlive_the_hub(start_hub: Callable[..., Hub], tmp_path: Path) -> 
     first = start_hub(path=tmp_path / "hub.db")
     good, bad = (first.post("/api/keys", {"name": "n", "scopes": ["read"]}, key=ADMIN).of(201) for _ in range(2))
     first.post(f"/api/keys/{bad['id']}/revoke", key=ADMIN).of(200)
-    first.begin_stop().result(10)
+    first.begin_stop().result(60)
     second = start_hub(path=tmp_path / "hub.db")
     second.get("/api/queue", key=good["key"]).of(200)
     second.get("/api/queue", key=bad["key"]).of(401)

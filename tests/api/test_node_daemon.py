@@ -109,7 +109,7 @@ def test_hours_of_work_with_restarts_and_outages(
 
     def stop_hub(ms: int) -> None:
         """The hub is gone: nobody listens."""
-        world.hub.begin_stop().result(10)
+        world.hub.begin_stop().result(60)
         world.at(ms, start_again)
 
     def start_again() -> None:

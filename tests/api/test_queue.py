@@ -351,7 +351,7 @@ def test_finished_tasks_keep_their_result_when_the_hub_starts_anew(
     task_id = first.enqueue()
     first.claim()
     first.result(task_id, success=True, output="kept").of(200)
-    first.begin_stop().result(10)
+    first.begin_stop().result(60)
     second = start_hub(path=tmp_path / "hub.db", clock=first.clock)
     second.advance(HOUR)
     assert second.get(f"/api/result/{task_id}").of(200) == {"success": True, "output": "kept"}

@@ -97,5 +97,5 @@ def test_beyond_the_limit_of_waiting_requests_a_poll_is_refused(hub: Hub, monkey
         stream.close()
         for _ in polls:
             hub.enqueue()
-        assert all(poll.result(10).of(200)["success"] for poll in polls)
+        assert all(poll.result(60).of(200)["success"] for poll in polls)
     eventually(lambda: hub.runtime.waiting.count == 0)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.api.wire import Client, Stream, at
 from tests.hub_process import ADMIN_KEY, KEY, HubProcess, running_hub
-from tests.waiting import eventually
+from tests.waiting import allowed_s, eventually
 
 
 @pytest.fixture
@@ -36,12 +36,12 @@ def test_deadlines_are_kept_by_the_alarm_of_a_real_hub(process: HubProcess, clie
     assert lease["durationSec"] == 2
     again = client.post("/api/queue/claim", {"waitSec": 10, "max": 1}).of(200)
     assert again["taskId"] == task_id, "the end of the lease answers the long poll"
-    assert 0 <= at(again["lease"]["claimedAt"]) - at(lease["expiresAt"]) < 500
+    assert 0 <= at(again["lease"]["claimedAt"]) - at(lease["expiresAt"]) < allowed_s(0.5) * 1000
     down = eventually(lambda: client.get("/api/events?search=daemon.down").of(200)["events"])
     (late,) = client.get("/api/events?search=daemon.late").of(200)["events"]
     for event, limit_s in ((late, 1), (down[0], 2)):
         assert event["fields"]["elapsedSec"] == limit_s
-        assert 0 <= at(event["at"]) - at(event["fields"]["deadlineAt"]) < 500
+        assert 0 <= at(event["at"]) - at(event["fields"]["deadlineAt"]) < allowed_s(0.5) * 1000
 
 
 def test_a_hub_that_is_told_to_stop_lets_everybody_go_and_forgets_nothing(process: HubProcess, client: Client) -> None:
@@ -54,8 +54,8 @@ def test_a_hub_that_is_told_to_stop_lets_everybody_go_and_forgets_nothing(proces
         eventually(lambda: client.get("/ready").status == 200)
         started = time.monotonic()
         assert process.stop() == 0
-        assert time.monotonic() - started < 5
-        assert poll.result(5).status in (200, 503)
+        assert time.monotonic() - started < allowed_s(5)
+        assert poll.result(60).status in (200, 503)
         waiting.close()
     with pytest.raises(EOFError):
         stream.until("nothing")

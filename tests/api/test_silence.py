@@ -145,7 +145,7 @@ def be_away(request: pytest.FixtureRequest, start_hub: Callable[..., Hub]) -> It
         if request.param == "frozen":
             hub.freeze(ms)
             return hub
-        hub.begin_stop().result(10)
+        hub.begin_stop().result(60)
         hub.clock.advance(ms)
         again = start_hub(store=store, clock=hub.clock)
         again._seqs = hub._seqs

@@ -25,7 +25,7 @@ def understudy(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     given: str = "",
-    within_s: float = 30,
+    within_s: float = 120,
 ) -> Done:
     """One command from start to end."""
     done = subprocess.run(

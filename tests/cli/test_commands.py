@@ -34,7 +34,7 @@ def daemon(hub, tmp_path_factory):
     yield process
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(10)
+        process.wait(60)
     process.kill()
 
 
@@ -194,7 +194,7 @@ def test_status_is_watched_until_ctrl_c(hub, tmp_path):
     ):
         eventually(lambda: log.read_text().count(hub.url) >= 2, within_s=20)
         watch.send_signal(signal.SIGINT)
-        assert watch.wait(10) == 130
+        assert watch.wait(60) == 130
 
 
 @pytest.mark.usefixtures("daemon")
@@ -292,13 +292,13 @@ def test_a_defect_is_a_sentence_and_with_debug_a_traceback(cli):
         "import sys\nfrom understudy.cli import start\n"
         "start.root.invoke = lambda *_, **__: 1 / 0\nsys.exit(start.run(['tasks']))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (70, "")
     assert done.stderr.startswith("understudy: this is a defect")
     assert "Traceback" not in done.stderr
     debug = {**os.environ, "UNDERSTUDY_DEBUG": "1"}
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, env=debug, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, env=debug, capture_output=True, text=True, timeout=60, check=False)
     assert "ZeroDivisionError" in done.stderr
     assert "Traceback" in done.stderr
 
@@ -310,4 +310,4 @@ def test_a_reader_that_went_away_ends_the_command_quietly(hub):
     with subprocess.Popen(command, env=hub.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.read(10)
         process.stdout.close()
-        assert (process.wait(20), process.stderr.read()) == (141, b"")
+        assert (process.wait(60), process.stderr.read()) == (141, b"")

@@ -34,7 +34,7 @@ def daemon(hub: FakeHub, data: Path, **env: str) -> Iterator[subprocess.Popen[by
         yield process
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def test_old_names_choose_the_assistant_its_directory_its_limits_and_the_log(hub: FakeHub, tmp_path: Path) -> None:
@@ -89,5 +89,5 @@ def test_which_assistant_runs_when_both_are_there_is_a_setting(hub: FakeHub, tmp
 )
 def test_a_setting_that_cannot_be_is_refused_at_the_start(hub: FakeHub, tmp_path: Path, env, said: str) -> None:
     with daemon(hub, tmp_path / "data", **env) as process:
-        assert process.wait(20) != 0
+        assert process.wait(60) != 0
     assert said in (tmp_path / "data/stderr").read_text()

@@ -30,9 +30,9 @@ def daemon(hub, tmp_path_factory):
     yield process
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(10)
+        process.wait(60)
     process.kill()
-    process.wait(5)
+    process.wait(60)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 from tests.cli.services import on_a_mac, on_linux
 from tests.fakes.launchd import FakeLaunchd
 from tests.hub_process import KEY, running_hub
+from tests.ports import free_port
 from tests.waiting import eventually
 from understudy.cli.doctor import fixes_of
 from understudy.cli.findings import OK, Here, look_around
@@ -199,8 +200,6 @@ def test_a_service_that_ends_again_and_again(tmp_path, hub):
 
 
 def test_a_hub_service_that_is_stopped_is_started(tmp_path):
-    from tests.project.test_console import free_port
-
     port = str(free_port())
     with on_linux(tmp_path, UNDERSTUDY_PORT=port, UNDERSTUDY_API_KEY=KEY) as machine:
         assert machine("service", "install", "hub").code == 0

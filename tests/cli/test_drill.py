@@ -160,7 +160,7 @@ def test_live_uses_a_made_up_daemon_and_forgets_it(tmp_path):
             events = hub.get("/api/events?search=daemon.&limit=1000")["events"]
         finally:
             real.terminate()
-            real.wait(20)
+            real.wait(60)
     assert done.code == 0, done
     made_up = re.search(r"a made-up daemon (drill-\w+)", done.out)[1]
     story = [e["name"] for e in events if e["fields"].get("daemonId") == made_up]

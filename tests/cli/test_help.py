@@ -127,7 +127,7 @@ def test_help_imports_nothing_heavy(words):
     )
     heavy = ",".join(m for m in HEAVY if m != "http.client" or words[0] != "up")
     done = subprocess.run(
-        [sys.executable, "-c", script, heavy, *words], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", script, heavy, *words], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stderr.strip() == "0 []"
 
@@ -140,7 +140,7 @@ def test_a_client_command_imports_no_server_and_no_pool():
     heavy = "uvicorn,starlette,urllib3,msgspec,asyncio,psutil,ssl_,understudy.daemon,understudy.api"
     env = environ(UNDERSTUDY_HUB="http://127.0.0.1:9", UNDERSTUDY_API_KEY="k" * 20)
     done = subprocess.run(
-        [sys.executable, "-c", script, heavy], env=env, capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", script, heavy], env=env, capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip() == "3 []"
 

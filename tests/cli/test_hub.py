@@ -103,7 +103,7 @@ def test_it_ends_when_its_parent_is_gone(tmp_path):
         try:
             eventually(lambda: "Listening on" in log.read_text(), within_s=15)
             process.stdin.close()
-            assert process.wait(15) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
     assert "Stopped" in log.read_text()

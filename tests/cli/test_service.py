@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli.services import on_a_mac, on_linux
 from tests.hub_process import KEY, running_hub
+from tests.ports import free_port
 from tests.waiting import eventually
 
 
@@ -166,7 +167,7 @@ def test_a_daemon_started_by_hand_is_named(linux):
             assert f"kill {p.pid}" in done.err
         finally:
             p.terminate()
-            p.communicate(timeout=15)
+            p.communicate(timeout=60)
 
 
 def test_a_service_is_not_stopped_from_inside(linux, hub):
@@ -181,8 +182,6 @@ def test_a_service_is_not_stopped_from_inside(linux, hub):
 
 
 def test_a_hub_as_a_service(tmp_path):
-    from tests.project.test_console import free_port
-
     port = str(free_port())
     with on_linux(tmp_path, UNDERSTUDY_PORT=port, ADMIN_API_KEY=KEY, UNDERSTUDY_API_KEY="usk_" + "b" * 32) as machine:
         done = machine("service", "install", "hub", "--json")

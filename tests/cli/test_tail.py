@@ -45,7 +45,7 @@ def tailing(hub, *arguments):
         process.kill()
         process.wait()
         for reader in readers:
-            reader.join(5)
+            reader.join(60)
         process.stdout.close()
         process.stderr.close()
 
@@ -121,5 +121,5 @@ def test_ctrl_c_ends_it_with_130_and_no_word(hub):
     with tailing(hub) as (process, lines, said):
         eventually(lambda: lines, within_s=15)
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(60) == 130
         assert [line for line in said if line] == []  # an empty one after ^C

@@ -60,7 +60,7 @@ class LiveDaemon:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, within_s: float = 15.0) -> int:
+    def stop(self, within_s: float = 60.0) -> int:
         self.process.terminate()
         return self.process.wait(within_s)
 

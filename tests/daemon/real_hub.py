@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.daemon.fake_hub import KEY
+from tests.ports import free_port
 from tests.waiting import eventually
 
 _START = """
@@ -36,7 +37,7 @@ class RealHub:
     def __init__(self, data_dir: Path, **policy: Any) -> None:
         self._data_dir = data_dir
         self._policy = policy
-        self.port = 0
+        self.port = free_port()
         self.start()
 
     def start(self) -> None:
@@ -69,13 +70,13 @@ class RealHub:
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(10)
+            self.process.wait(60)
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, {"X-API-Key": KEY, "Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return json.loads(answer.read())
         except urllib.error.HTTPError as refusal:
             with refusal:

@@ -18,7 +18,7 @@ import pytest
 from tests.daemon.fake_hub import KEY, FakeHub
 from tests.daemon.live import LiveDaemon
 from tests.daemon.live import living as daemon_living
-from tests.waiting import eventually
+from tests.waiting import allowed_s, eventually
 from tests.worker.trees import IGNORES_TERM, SLEEP, living, pids_in, stubborn
 
 MIB = 1 << 20
@@ -61,7 +61,7 @@ def test_killed_daemon_takes_its_tree_along_and_leaves_a_last_will(hub: FakeHub,
         daemon.kill()
         eventually(lambda: not living(pids), within_s=1.0)
         (will,) = eventually(lambda: hub.told("/t1/release"), within_s=2.0)
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < allowed_s(2.0)
         assert (will["reason"], will["workerId"]) == ("daemon_gone", "mini")
         eventually(lambda: not psutil.pid_exists(guard), within_s=3.0)
 
@@ -74,7 +74,7 @@ def test_stopped_daemon_cannot_keep_a_requeue_run_beyond_its_lease(hub: FakeHub,
         daemon.process.send_signal(signal.SIGSTOP)
         last_beat_s = hub.seen[-1].at_s
         eventually(lambda: not living(pids), within_s=hub.lease_s)
-        assert time.monotonic() - last_beat_s < hub.lease_s
+        assert time.monotonic() - last_beat_s < allowed_s(hub.lease_s)
         daemon.process.send_signal(signal.SIGCONT)
         eventually(lambda: "t1" in daemon.log and "no longer ours" in daemon.log)
         assert hub.results == {}, "a run killed for its lease is no failure of the task"
@@ -135,7 +135,7 @@ def test_second_start_of_the_same_name_is_refused(hub: FakeHub, tmp_path: Path) 
     with daemon_living(hub.url, tmp_path, "cat") as first:
         eventually(lambda: "Boot " in first.log)
         with daemon_living(hub.url, tmp_path, "cat") as second:
-            assert second.process.wait(10) != 0
+            assert second.process.wait(60) != 0
         assert "already running here" in second.log
         assert first.process.poll() is None
 
@@ -149,8 +149,8 @@ def test_drain_gives_back_what_it_cannot_finish_and_leaves_no_process(
         guard, runs = daemon.guard_pid(), _runs_of(daemon)
         began = time.monotonic()
         daemon.process.send_signal(number)
-        assert daemon.process.wait(10) == 0
-        assert time.monotonic() - began < 3.0
+        assert daemon.process.wait(60) == 0
+        assert time.monotonic() - began < allowed_s(3.0)
         assert [body["reason"] for body in hub.told("/t1/release")] == ["drain"]
         assert (hub.beats()[-1]["state"], hub.beats()[-1]["running"]) == ("stopping", [])
         assert not psutil.pid_exists(guard)
@@ -163,7 +163,7 @@ def test_idle_daemon_stops_at_once(hub: FakeHub, tmp_path: Path) -> None:
         eventually(lambda: hub.told("/claim"))
         began = time.monotonic()
         assert daemon.stop() == 0
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < allowed_s(1.5)
 
 
 def test_second_signal_does_not_wait_for_polite_programs(hub: FakeHub, tmp_path: Path) -> None:
@@ -173,8 +173,8 @@ def test_second_signal_does_not_wait_for_polite_programs(hub: FakeHub, tmp_path:
         eventually(lambda: "Draining" in daemon.log)
         began = time.monotonic()
         daemon.process.terminate()
-        assert daemon.process.wait(10) == 0
-        assert time.monotonic() - began < 2.5
+        assert daemon.process.wait(60) == 0
+        assert time.monotonic() - began < allowed_s(2.5)
 
 
 def test_result_is_spooled_while_the_hub_is_away_and_delivered_once_it_is_back(hub: FakeHub, tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_command_that_vanished_fails_its_task_with_a_reason(hub: FakeHub, tmp_pa
 
 def test_missing_command_refuses_to_start(hub: FakeHub, tmp_path: Path) -> None:
     with daemon_living(hub.url, tmp_path, "no-such-command") as daemon:
-        assert daemon.process.wait(10) != 0
+        assert daemon.process.wait(60) != 0
         assert "'no-such-command' was not found" in daemon.log
         assert hub.seen == []
 
@@ -337,7 +337,7 @@ def test_beats_go_on_while_every_core_is_busy_with_a_run(hub: FakeHub, tmp_path:
         eventually(lambda: time.monotonic() - began > 4)
         times = [seen.at_s for seen in hub.seen if seen.path.endswith("/heartbeat") and seen.at_s > began]
         assert len(times) >= 4
-        assert max(later - earlier for earlier, later in itertools.pairwise(times)) < 2.0
+        assert max(later - earlier for earlier, later in itertools.pairwise(times)) < allowed_s(2.0)
         runs = _runs_of(daemon)
         daemon.stop()
     assert len(runs) == 8

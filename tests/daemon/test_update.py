@@ -63,7 +63,7 @@ class Updatable:
         for pid in {self.process.pid, holder_of(self.lock)} - {0}:
             with contextlib.suppress(psutil.Error, ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 @pytest.fixture(scope="module")

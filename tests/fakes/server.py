@@ -28,6 +28,7 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
+from tests.ports import free_port
 from tests.waiting import eventually
 
 BODY_SIZE_BYTES_MAX = 4 << 20
@@ -100,7 +101,7 @@ class FakeServer:
         self._always: Step | None = None
         self._closing = threading.Event()
         self._connections: set[socket.socket] = set()
-        self._port = 0
+        self._port = free_port()  # it may be switched off and on again
         self._server: _Server | None = None
 
     @property

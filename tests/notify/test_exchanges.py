@@ -15,6 +15,7 @@ from tests.fakes.server import Step
 from tests.fakes.smtp import FakeSmtp
 from tests.notify.messages import messages
 from tests.notify.targets import AT, NAMES, fake_for, target_of
+from tests.waiting import allowed_s
 from understudy.notify.apprise import call_apprise
 from understudy.notify.base import Later, Message, Refused, Sent, Target
 from understudy.notify.channels import CHANNELS, EDITABLE
@@ -72,7 +73,7 @@ def test_a_receiver_that_hangs_or_drips_is_left_in_time(served, transport):
         started = time.monotonic()
         (outcome,) = outcomes(transport, target, CRITICAL, timeout_ms=200)
         assert isinstance(outcome, Later)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < allowed_s(2)
 
 
 def test_a_slow_answer_is_an_answer(served, transport):
@@ -143,7 +144,7 @@ def test_a_receiver_that_hangs_delays_no_other(transport):
         hangs.wait_for(1)
         assert isinstance(outcomes(transport, target_of("discord", quick), CRITICAL)[0], Sent)
         hangs.off()
-        slow.join(10)
+        slow.join(60)
         assert not slow.is_alive()
 
 

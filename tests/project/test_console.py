@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from functools import cache
 from pathlib import Path
 
@@ -28,7 +25,7 @@ SHOWN = [
 @cache
 def help_of(words: tuple[str, ...]) -> str:
     command = [sys.executable, "-m", "understudy", *words, "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.stdout if done.returncode == 0 else ""
 
 
@@ -61,37 +58,22 @@ def shell(tmp_path):
     return {**os.environ, **folders, "HOME": str(home), "PATH": f"{program.parent}:{os.environ['PATH']}"}
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def is_ready(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/ready", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
 @pytest.fixture
 def up(request, shell, tmp_path):
     """`understudy up` beside the block, if it is marked so; ended by Ctrl-C."""
     if "up" not in request.getfixturevalue("block").marks:
         yield
         return
-    port = free_port()
-    shell["UNDERSTUDY_HUB"] = f"http://127.0.0.1:{port}"
-    command = ["understudy", "up", "--port", str(port), "--data", str(tmp_path / "var")]
-    with (tmp_path / "up.log").open("wb") as log:
+    command = ["understudy", "up", "--port", "0", "--data", str(tmp_path / "var")]  # its clients know where it is
+    said = tmp_path / "up.log"
+    with said.open("wb") as log:
         running = subprocess.Popen(command, env=shell, stdout=log, stderr=log, cwd=tmp_path)
     try:
-        eventually(lambda: is_ready(shell["UNDERSTUDY_HUB"]), within_s=20, what="the hub's readiness")
+        eventually(lambda: "Ctrl-C stops" in said.read_text(), within_s=60, what="hub and daemon at work")
         yield
     finally:
         running.send_signal(signal.SIGINT)
-        running.wait(20)
+        running.wait(60)
 
 
 @pytest.mark.parametrize("block", RUN, ids=[block.where for block in RUN])

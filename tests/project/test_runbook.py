@@ -14,8 +14,8 @@ import pytest
 
 from tests.cli.services import ServicedMachine, on_linux
 from tests.hub_process import ADMIN_KEY, KEY
+from tests.ports import free_port
 from tests.project.console import Block, Exchange, blocks, is_as_shown
-from tests.project.test_console import free_port
 from tests.project.tree import SOURCES, documents
 from tests.waiting import eventually
 
@@ -66,7 +66,7 @@ def watched(machine: ServicedMachine, exchange: Exchange, where: str) -> None:
             assert process.poll() is None
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(20)
+            process.wait(60)
 
 
 def run_blocks(name: str) -> list[Block]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.project.tree import ROOT, files
+from tests.waiting import allowed_s
 
 TOOLS = ("sh", "make", "awk", "cat", "sort", "dirname", "uname", "rm")
 OLD = '#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.6" && exit 0\nexit 1\n'
@@ -41,7 +42,7 @@ class Machine:
         (self.tools / name).write_text(script)
         (self.tools / name).chmod(0o755)
 
-    def make(self, *arguments: str, timeout_s: float = 20) -> subprocess.CompletedProcess[str]:
+    def make(self, *arguments: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         environ = {"PATH": str(self.tools), "HOME": os.environ["HOME"], "LANG": "C.UTF-8"}
         command = ["make", *arguments]
         return subprocess.run(
@@ -131,7 +132,7 @@ def test_a_second_start_costs_less_than_100_ms(machine):
         started = time.perf_counter()
         machine.make("run")
         costs_s.append(time.perf_counter() - started)
-    assert min(costs_s) < 0.1
+    assert min(costs_s) < allowed_s(0.1)
 
 
 def test_a_clone_that_was_moved_is_set_up_again(machine):
@@ -165,5 +166,5 @@ def test_ctrl_c_reaches_the_program_and_make_says_nothing(machine):
     with subprocess.Popen(["make", "run"], cwd=machine.copy, env=environ, start_new_session=True, **pipes) as make:
         assert make.stdout.readline() == "up\n"
         os.killpg(make.pid, signal.SIGINT)
-        said = make.communicate(timeout=10)
+        said = make.communicate(timeout=60)
     assert said == ("", "")

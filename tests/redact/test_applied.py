@@ -42,7 +42,7 @@ def test_a_run_that_says_secrets(tmp_path, redacts, left):
             shown = [str(hub.get(path)) for path in ("/api/events?level=debug&limit=1000", f"/api/tasks/{failed}")]
         finally:
             daemon.terminate()
-            daemon.wait(20)
+            daemon.wait(60)
         log = (tmp_path / "daemon.log").read_text()
         hub.stop()
         stored = b"".join(path.read_bytes() for path in hub.data_dir.glob("hub.db*"))

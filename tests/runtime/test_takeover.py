@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 
 import pytest
 
-from tests.fakes.claude import FakeClaude
+from tests.fakes.claude import FakeClaude, last_question
 from tests.hub_process import ADMIN_KEY, HubProcess
 from tests.waiting import eventually
 
@@ -56,6 +57,20 @@ def takeover(hub):
     return hub.get("/api/takeover")
 
 
+@pytest.fixture
+def held_back(api):
+    """Every answer waits until this is set: a hub that is started again may call at once."""
+    gate = threading.Event()
+
+    def reply(body):
+        gate.wait(60)
+        return f"Answer to: {last_question(body)}"
+
+    api.reply = reply
+    yield gate
+    gate.set()
+
+
 def is_open(hub):
     return takeover(hub)["open"]
 
@@ -98,7 +113,7 @@ def test_a_wrong_key_opens_the_circuit_once_and_an_owner_closes_it(standing_in, 
     assert result(hub, task)["output"] == "Answer to: 2 + 2?"
 
 
-def test_a_hub_that_is_killed_in_a_call_counts_it_as_spent_and_answers_once(standing_in, api):
+def test_a_hub_that_is_killed_in_a_call_counts_it_as_spent_and_answers_once(standing_in, api, held_back):
     hub = standing_in()
     api.plan(["hang"])
     beat(hub)
@@ -109,12 +124,15 @@ def test_a_hub_that_is_killed_in_a_call_counts_it_as_spent_and_answers_once(stan
     hub.kill()
     hub.start()
     assert takeover(hub)["budget"]["day"]["spentUsd"] == pytest.approx(reserved)
+    held_back.set()
     assert result(hub, task, within_s=15)["output"] == "Answer to: 2 + 2?"
     record = hub.get(f"/api/tasks/{task}")
     assert [attempt["outcome"] for attempt in record["attempts"]] == ["lost", "done"]
 
 
-def test_a_hub_that_is_stopped_in_a_call_waits_for_no_answer_counts_it_as_spent_and_answers_once(standing_in, api):
+def test_a_hub_that_is_stopped_in_a_call_waits_for_no_answer_counts_it_as_spent_and_answers_once(
+    standing_in, api, held_back
+):
     hub = standing_in()
     api.plan(["hang"])
     beat(hub)
@@ -126,6 +144,7 @@ def test_a_hub_that_is_stopped_in_a_call_waits_for_no_answer_counts_it_as_spent_
     hub.start()
     budget = takeover(hub)["budget"]["day"]
     assert budget["spentUsd"] == pytest.approx(reserved)
+    held_back.set()
     assert result(hub, task, within_s=15)["output"] == "Answer to: 2 + 2?"
     assert [attempt["outcome"] for attempt in hub.get(f"/api/tasks/{task}")["attempts"]] == ["lost", "done"]
 

@@ -66,7 +66,7 @@ class Stub:
         begun = start if session is None else Start(session=session)
         plan, reading = executor.plan(task, "run-1", begun), executor.reading(begun)
         done = subprocess.run(
-            plan.argv, input=plan.stdin, env=plan.env, cwd=plan.cwd, capture_output=True, check=False, timeout=30
+            plan.argv, input=plan.stdin, env=plan.env, cwd=plan.cwd, capture_output=True, check=False, timeout=60
         )
         for at in range(0, len(done.stdout), 60_000):
             reading.feed(done.stdout[at : at + 60_000], at)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.daemon.fake_hub import KEY, FakeHub
 from tests.daemon.raw_server import raw_server
-from tests.waiting import eventually
+from tests.waiting import allowed_s, eventually
 from tests.worker.trees import SLEEP, fresh, living, pids_in, start, stubborn
 from understudy.clock import ManualClock, SystemClock
 from understudy.log import Log
@@ -82,12 +82,12 @@ def test_end_of_the_daemon_kills_the_tree_within_a_second_and_releases_the_lease
     pids = pids_in(tmp_path / "pids")
     began = time.monotonic()
     guard.close()
-    root.wait(2)
+    root.wait(60)
     eventually(lambda: not living(pids), within_s=1.0)
-    assert time.monotonic() - began < 1.0
-    assert guard.process.wait(5) == 0
+    assert time.monotonic() - began < allowed_s(1.0)
+    assert guard.process.wait(60) == 0
     assert hub.told(f"/task-{RUN[1]}/release") == [{"workerId": "mini", "token": 7, "reason": "daemon_gone"}]
-    assert hub.seen[-1].at_s - began < 1.5
+    assert hub.seen[-1].at_s - began < allowed_s(1.5)
 
 
 def test_tree_is_dead_before_its_lease_is_released(hub: FakeHub, guard: LiveGuard) -> None:
@@ -96,37 +96,37 @@ def test_tree_is_dead_before_its_lease_is_released(hub: FakeHub, guard: LiveGuar
     alive_at_release = []
     hub.fault = lambda *_: alive_at_release.extend(living([root.pid]))
     guard.close()
-    guard.process.wait(5)
-    root.wait(1)
+    guard.process.wait(60)
+    root.wait(60)
     assert hub.told(f"/task-{RUN[2]}/release")
     assert alive_at_release == []
 
 
 def test_lease_deadline_kills_without_a_word_from_the_daemon(guard: LiveGuard) -> None:
+    began = time.monotonic()
     guard.tell(spawning(RUN[3], guard, in_ms=400))
     root = start((sys.executable, "-c", SLEEP), RUN[3], ENV)
     guard.tell(Rooted(RUN[3], root.pid, birth_of(root.pid)))
-    began = time.monotonic()
-    assert root.wait(3) == -signal.SIGKILL
-    assert 0.2 < time.monotonic() - began < 1.0
+    assert root.wait(60) == -signal.SIGKILL
+    assert 0.4 <= time.monotonic() - began < allowed_s(1.0)
 
 
 def test_renewed_run_outlives_its_first_deadline(guard: LiveGuard) -> None:
-    guard.tell(spawning(RUN[4], guard, in_ms=400))
-    root = start((sys.executable, "-c", SLEEP), RUN[4], ENV)
-    guard.tell(Rooted(RUN[4], root.pid, birth_of(root.pid)), Held(RUN[4], guard.clock.mono_ms() + 1_500))
     began = time.monotonic()
-    assert root.wait(4) == -signal.SIGKILL
-    assert 1.2 < time.monotonic() - began < 2.2
+    guard.tell(spawning(RUN[4], guard, in_ms=1_500))
+    root = start((sys.executable, "-c", SLEEP), RUN[4], ENV)
+    guard.tell(Rooted(RUN[4], root.pid, birth_of(root.pid)), Held(RUN[4], guard.clock.mono_ms() + 2_000))
+    assert root.wait(60) == -signal.SIGKILL
+    assert 2.0 <= time.monotonic() - began < allowed_s(3.0)
 
 
 def test_lost_run_is_killed_and_not_released(hub: FakeHub, guard: LiveGuard) -> None:
     guard.tell(spawning(RUN[5], guard, on_loss="wait"))
     root = start((sys.executable, "-c", SLEEP), RUN[5], ENV)
     guard.tell(Lost(RUN[5]))
-    assert root.wait(3) == -signal.SIGKILL
+    assert root.wait(60) == -signal.SIGKILL
     guard.close()
-    guard.process.wait(5)
+    guard.process.wait(60)
     assert hub.told("/release") == []
 
 
@@ -134,8 +134,8 @@ def test_process_born_while_its_daemon_died_is_found_by_its_marker(guard: LiveGu
     guard.tell(spawning(RUN[6], guard))
     guard.close()
     root = start((sys.executable, "-c", SLEEP), RUN[6], ENV)
-    assert root.wait(3) == -signal.SIGKILL
-    guard.process.wait(5)
+    assert root.wait(60) == -signal.SIGKILL
+    guard.process.wait(60)
 
 
 def test_finished_run_is_neither_killed_nor_released(hub: FakeHub, guard: LiveGuard) -> None:
@@ -143,7 +143,7 @@ def test_finished_run_is_neither_killed_nor_released(hub: FakeHub, guard: LiveGu
     root = start((sys.executable, "-c", SLEEP), RUN[7], ENV)
     guard.tell(Done(RUN[7]))
     guard.close()
-    assert guard.process.wait(5) == 0
+    assert guard.process.wait(60) == 0
     assert root.poll() is None
     root.kill()
     root.wait()
@@ -154,7 +154,7 @@ def test_last_will_is_repeated_when_the_hub_fails_and_given_up_in_the_end(hub: F
     hub.fault = lambda *_: "drop"
     guard.tell(spawning(RUN[8], guard))
     guard.close()
-    assert guard.process.wait(15) == 0
+    assert guard.process.wait(60) == 0
     assert 2 <= len(hub.told("/release")) <= 4
 
 
@@ -165,7 +165,7 @@ def test_signals_of_the_terminal_do_not_end_the_guard(guard: LiveGuard) -> None:
     guard.tell(Done(RUN[9]))
     assert guard.process.poll() is None
     guard.close()
-    assert guard.process.wait(5) == 0
+    assert guard.process.wait(60) == 0
 
 
 def _ignores(pid: int) -> bool:
@@ -199,7 +199,7 @@ def test_last_will_is_repeated_when_somebody_else_answers_for_the_hub(
     run_id = fresh("g")
     guard.tell(spawning(run_id, guard))
     guard.close()
-    assert guard.process.wait(15) == 0
+    assert guard.process.wait(60) == 0
     assert len(hub.told("/release")) == 2
 
 
@@ -210,7 +210,7 @@ def test_last_will_is_repeated_after_the_page_of_a_proxy() -> None:
     clock = ManualClock()
     assert not last_will._released(hello, run, Log(clock))
     assert not last_will._released(hello, run, Log(clock))
-    thread.join(2)
+    thread.join(60)
 
 
 def test_what_survives_the_killing_gets_no_last_will(
