@@ -57,7 +57,7 @@ def _play(*, is_kept: bool, as_json: bool) -> int:
             with interruption.ignored():
                 if stage is not None:
                     stage.close()
-                narrator.end(folder=str(folder) if is_kept and folder else None)
+                narrator.end(folder=str(folder) if is_kept and folder is not None else None)
                 if folder is not None:
                     _leave(folder, is_kept=is_kept)
     seconds = f"{narrator.elapsed_ms / 1000:.1f}"
