@@ -9,6 +9,7 @@ import pytest
 from tests.api.hubs import HOUR, MINUTE, Hub
 from tests.api.rows import OLD_BEAT, REGISTER
 from tests.api.wire import ADMIN, at
+from understudy.clock import iso
 
 
 def running(*leases: Any, **more: Any) -> list[dict[str, Any]]:
@@ -308,17 +309,79 @@ def test_the_moved_ids_old_leases_are_free(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize(("said", "state"), [("draining", "draining"), ("paused", "paused"), ("stopping", "stopped")])
-def test_a_daemon_says_how_it_is_and_its_silence_is_not_judged_then(hub: Hub, said: str, state: str) -> None:
+def test_a_daemon_says_how_it_is_and_its_silence_is_judged_like_any_other(hub: Hub, said: str, state: str) -> None:
     hub.beat().of(200)
     hub.beat(state=said).of(200)
     assert hub.daemon("mini")["state"] == state
     assert [event["fields"]["daemonId"] for event in hub.events(f"daemon.{state}")] == ["mini"]
-    hub.advance(HOUR)
-    assert hub.events("daemon.late", "daemon.down") == []
+    hub.advance(180_000)
+    assert [event["name"] for event in hub.events("daemon.late", "daemon.down")] == ["daemon.late"]
+    hub.advance(120_000)
+    assert [event["name"] for event in hub.events("daemon.late", "daemon.down")] == ["daemon.late", "daemon.down"]
     hub.beat(state="running").of(200)
     assert hub.daemon("mini")["state"] == "healthy"
+
+
+def test_a_restart_that_comes_back_in_time_says_nothing(hub: Hub) -> None:
+    hub.beat().of(200)
+    hub.beat(state="draining").of(200)
+    hub.beat(state="stopping").of(200)
+    hub.advance(170_000)
+    hub.beat(boot="b2").of(200)
+    assert hub.events("daemon.late", "daemon.down") == []
+    assert hub.incidents() == []
+
+
+def test_a_planned_stop_is_quiet_and_ends(hub: Hub) -> None:
+    hub.beat().of(200)
+    hub.beat(state="stopping", plannedForSec=7200).of(200)
+    shown = hub.daemon("mini")
+    assert (shown["state"], shown["reason"]) == ("stopped", "planned")
+    assert shown["quietUntil"] == iso(hub.now + 7_200_000 + 180_000)
+    hub.advance(7_200_000 + 179_000)
+    assert hub.events("daemon.late", "daemon.down") == []
+    hub.advance(1_000)
+    assert [event["name"] for event in hub.events("daemon.late")] == ["daemon.late"]
+    hub.advance(120_000)
+    assert len(hub.events("daemon.down")) == 1
+
+
+def test_new_settings_leave_the_end_of_a_planned_stop_alone(hub: Hub) -> None:
+    hub.beat().of(200)
+    hub.beat(state="stopping", plannedForSec=7200).of(200)
+    until = hub.daemon("mini")["quietUntil"]
+    hub.put("/api/daemons/mini/settings", {"lateAfterSec": 60}, key=ADMIN).of(200)
+    assert hub.daemon("mini")["quietUntil"] == until
+    hub.advance(HOUR)
+    assert hub.events("daemon.late") == []
+
+
+def test_resume_takes_a_planned_stop_back(hub: Hub) -> None:
+    hub.beat().of(200)
+    hub.beat(state="stopping", plannedForSec=0).of(200)
+    hub.advance(HOUR)
+    hub.post("/api/daemons/mini/resume", key=ADMIN).of(200)
     hub.advance(180_000)
     assert len(hub.events("daemon.late")) == 1
+
+
+def test_a_pause_may_have_an_end_and_a_new_one(hub: Hub) -> None:
+    hub.beat().of(200)
+    hub.post("/api/daemons/mini/pause", {"forSec": 600}, key=ADMIN).of(200)
+    hub.post("/api/daemons/mini/pause", {"forSec": 7200}, key=ADMIN).of(200)
+    hub.advance(HOUR)
+    assert hub.daemon("mini")["state"] == "paused"
+    hub.advance(HOUR + 180_000)
+    assert len(hub.events("daemon.late")) == 1
+
+
+def test_the_id_of_a_daemon_that_was_stopped_and_is_late_may_move(hub: Hub) -> None:
+    hub.beat().of(200)
+    hub.beat(state="stopping").of(200)
+    hub.advance(200_000)
+    assert hub.daemon("mini")["state"] == "late"
+    hub.beat(machine="m2", boot="b2").of(200)
+    assert len(hub.events("daemon.moved")) == 1
 
 
 def test_a_stopping_daemon_gives_back_what_it_has_not_begun(hub: Hub) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from understudy.clock import iso
 from understudy.coordinator import health
 from understudy.coordinator.hearing import at_wall, awake, hear
 from understudy.coordinator.identity import arrive, watch_name
@@ -88,11 +89,65 @@ def test_after_a_gap_an_old_client_has_two_of_its_renewals() -> None:
     assert deadline == resumed + 300_000
 
 
-def test_states_that_somebody_chose_make_no_alarm() -> None:
-    for said in ("draining", "paused", "stopped"):
-        quiet = health.seen(beating(), later(1), POLICY, said).daemon
-        assert quiet.deadline_h == 0
-        assert not rung(replace(quiet, deadline_h=1), later(9_000_000)).events
+@pytest.mark.parametrize("said", ["draining", "paused", "stopped"])
+def test_what_a_daemon_says_of_itself_does_not_make_its_silence_quiet(said: str) -> None:
+    left = health.seen(beating(), later(1), POLICY, said).daemon
+    assert not rung(left, later(180_000)).events
+    late = rung(left, later(180_001))
+    assert [e.name for e in late.events] == ["daemon.late"]
+    assert [e.name for e in rung(late.daemon, later(300_001)).events] == ["daemon.down"]
+
+
+def test_a_daemon_whose_last_word_was_its_stop_is_told_as_such() -> None:
+    left = health.seen(beating(), later(1_000), POLICY, "stopped").daemon
+    late = rung(left, later(181_000))
+    down = rung(late.daemon, later(301_000))
+    told = [event.fields["stoppedAt"] for event in (*late.events, *down.events)]
+    assert told == [iso(START.wall + 1_000)] * 2
+    assert (late.daemon.reason, down.daemon.reason) == ("stopped", "stopped")
+    back = health.seen(down.daemon, later(400_000), POLICY)
+    assert (back.daemon.reason, [e.name for e in back.events]) == ("", ["daemon.recovered"])
+
+
+def test_a_planned_stop_without_an_end_is_quiet_until_the_next_start() -> None:
+    left = health.stopped_as_planned(beating(), later(1), POLICY, 0).daemon
+    assert (left.state, left.reason, left.deadline_h) == ("stopped", "planned", 0)
+    again = health.stopped_as_planned(left, later(2), POLICY, 0).daemon
+    assert again.deadline_h == 0
+    back = health.seen(again, later(9_000_000), POLICY)
+    assert (back.daemon.reason, bool(back.daemon.deadline_h)) == ("", True)
+
+
+def test_after_a_planned_stop_of_two_hours_silence_counts() -> None:
+    left = health.stopped_as_planned(beating(), later(0), POLICY, 7_200_000).daemon
+    assert not rung(left, later(7_379_999)).events
+    late = rung(left, later(7_380_000))
+    assert [e.name for e in late.events] == ["daemon.late"]
+    assert "stoppedAt" in late.events[0].fields
+    assert not rung(late.daemon, later(7_499_999)).events
+    assert [e.name for e in rung(late.daemon, later(7_500_000)).events] == ["daemon.down"]
+
+
+def test_a_planned_stop_that_ended_while_the_hub_was_away_has_the_grace_of_a_gap() -> None:
+    left = health.stopped_as_planned(beating(), later(0), POLICY, 60_000).daemon
+    resumed = left.deadline_h - 1
+    assert not rung(left, Now(T0, left.deadline_h, resumed)).events
+    assert rung(left, Now(T0, resumed + 30_000, resumed)).events
+
+
+def test_a_pause_for_a_time_ends_by_itself_and_silence_counts_from_there() -> None:
+    paused = health.set_state(replace(beating(), paused=1), "paused", later(0), POLICY, 3_600_000).daemon
+    assert paused.deadline_h == START.h + 3_600_000
+    assert health.seen(paused, later(10_000), POLICY).daemon.deadline_h == paused.deadline_h
+    over = rung(paused, later(3_600_000)).daemon
+    assert (over.paused, over.state) == (0, "healthy")
+    assert [e.name for e in rung(over, later(3_780_000)).events] == ["daemon.late"]
+
+
+def test_a_paused_daemon_makes_no_alarm() -> None:
+    paused = health.set_state(replace(beating(), paused=1), "paused", later(1), POLICY).daemon
+    assert paused.deadline_h == 0
+    assert health.seen(paused, later(2), POLICY, "stopped").daemon.deadline_h == 0
 
 
 def test_a_never_seen_daemon_makes_no_alarm() -> None:

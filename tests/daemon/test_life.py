@@ -330,6 +330,17 @@ def test_drain_lets_a_run_finish_and_says_goodbye() -> None:
     assert any(beat["state"] == "draining" for beat in beats)
 
 
+@pytest.mark.parametrize(("planned_ms", "said"), [(None, None), (0, 0), (7_200_000, 7_200)])
+def test_the_last_beat_says_whether_its_owner_announced_the_stop(planned_ms: int | None, said: int | None) -> None:
+    hub = started(RulesHub())
+    assert hub.stage.run_until(lambda: hub.stage.state.is_known)
+    hub.stage.state.ask_to_stop(planned_ms)
+    assert hub.stage.run_until(lambda: hub.stage.state.is_stopped, within_ms=30_000)
+    beats = [call.body for _, call in hub.stage.calls if call.path.endswith("/heartbeat")]
+    assert (beats[-1]["state"], beats[-1].get("plannedForSec")) == ("stopping", said)
+    assert all("plannedForSec" not in beat for beat in beats[:-1])
+
+
 def test_drain_cuts_what_does_not_finish_and_gives_it_back() -> None:
     hub = started(RulesHub())
     hub.stage.play = lambda _: (10 * MINUTE_MS, Ended(code=0))

@@ -85,6 +85,16 @@ def test_notices_are_written_in_the_language_of_their_channel():
     assert [desk.titles for desk in desks] == [["mini is late"], ["mini の応答が遅れています"]]
 
 
+def test_a_daemon_that_was_stopped_is_told_as_such_and_has_not_come_back():
+    bench = bench_with(targets=("ops", "家"))
+    desks = Desk(bench), Desk(bench, "家", "ja")
+    beat(bench, state="stopping")
+    live(bench, DOWN_MS, *desks)
+    assert [message.text.splitlines()[0].startswith("It was stopped at ") for message in desks[0].got] == [True, True]
+    assert all("has not come back" in message.text for message in desks[0].got)
+    assert all("停止したまま" in message.text for message in desks[1].got)
+
+
 # ---- routes
 
 

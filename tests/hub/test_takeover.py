@@ -74,14 +74,33 @@ def test_a_living_standby_is_preferred(standing_in):
     assert isinstance(hub.reserve(), Nothing)
 
 
-@pytest.mark.parametrize(("said", "opens_after_ms"), [("draining", 900_000), ("stopping", 900_000)])
-def test_a_daemon_that_left_in_good_order_is_away_after_a_while(standing_in, said, opens_after_ms):
+def test_a_daemon_that_stopped_as_planned_is_away_after_a_while(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.beat(state="stopping", planned_for_sec=0)
+    hub.pass_time(899_000)
+    assert isinstance(hub.reserve(), Nothing)
+    hub.pass_time(2_000)
+    assert isinstance(hub.reserve(), Job)
+
+
+@pytest.mark.parametrize("said", ["stopping", "draining"])
+def test_a_daemon_that_stopped_and_has_not_come_back_is_away_once_it_is_down(standing_in, said):
     hub = standing_in()
     hub.enqueue()
     hub.beat(state=said)
-    hub.pass_time(opens_after_ms - 1_000)
+    hub.pass_time(299_000)
     assert isinstance(hub.reserve(), Nothing)
     hub.pass_time(2_000)
+    assert isinstance(hub.reserve(), Job)
+
+
+def test_a_daemon_that_goes_on_draining_is_away_after_a_while(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    for _ in range(90):
+        hub.beat(state="draining")
+        hub.pass_time(10_000)
     assert isinstance(hub.reserve(), Job)
 
 

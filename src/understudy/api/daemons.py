@@ -48,9 +48,8 @@ def _daemon_id(request: Request) -> str:
 def _pause(*, paused: bool) -> Any:
     def make(request: Request) -> Operation:
         daemon_id = _daemon_id(request)
-        if request.body.strip():
-            request.parsed(PauseBody)
-        return Pause(daemon_id, paused=paused)
+        body = request.parsed(PauseBody) if request.body.strip() else PauseBody()
+        return Pause(daemon_id, paused=paused, for_ms=round((body.for_sec or 0) * 1000))
 
     return make
 
@@ -94,7 +93,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         make=_pause(paused=True), shape=PauseBody, errors=(404,),
     ),
     Endpoint(
-        "POST", "/api/daemons/{daemon_id:path}/resume", "Give it work again", ("admin",), make=_pause(paused=False),
+        "POST", "/api/daemons/{daemon_id:path}/resume", "Give it work again; judge its silence", ("admin",),
+        make=_pause(paused=False),
         shape=PauseBody, errors=(404,),
     ),
     Endpoint(

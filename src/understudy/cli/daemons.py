@@ -85,12 +85,18 @@ def forget(daemon_id: str, as_json: bool) -> None:
     _say(daemon_id, "forget", "DELETE", path_of("daemons", daemon_id), as_json=as_json)
 
 
-@daemons.command("pause", help=t("cli.daemons.pause"), example="understudy daemons pause mini")
+@daemons.command(
+    "pause",
+    help=t("cli.daemons.pause"),
+    example="understudy daemons pause mini\nunderstudy daemons pause mini --for 2h",
+)
 @click.argument("daemon_id", metavar="ID")
+@click.option("--for", "for_ms", type=DurationType(), metavar="DURATION", help=t("cli.daemons.pause_for"))
 @json_option
-def pause(daemon_id: str, as_json: bool) -> None:
+def pause(daemon_id: str, for_ms: int | None, as_json: bool) -> None:
     """No work for it, no judgement of its silence."""
-    _say(daemon_id, "pause", "POST", path_of("daemons", daemon_id, "pause"), as_json=as_json)
+    body = {"forSec": for_ms / 1000} if for_ms else None
+    _say(daemon_id, "pause", "POST", path_of("daemons", daemon_id, "pause"), body, as_json=as_json)
 
 
 @daemons.command("resume", help=t("cli.daemons.resume"), example="understudy daemons resume mini")
@@ -101,9 +107,11 @@ def resume(daemon_id: str, as_json: bool) -> None:
     _say(daemon_id, "resume", "POST", path_of("daemons", daemon_id, "resume"), as_json=as_json)
 
 
-def _say(daemon_id: str, verb: str, method: str, path: str, *, as_json: bool) -> None:
+def _say(
+    daemon_id: str, verb: str, method: str, path: str, body: dict[str, Any] | None = None, *, as_json: bool
+) -> None:
     try:
-        answer = connect(admin=True).ask(method, path)
+        answer = connect(admin=True).ask(method, path, body)
     except AbsentError:
         raise _unknown(daemon_id) from None
     say_json(answer) if as_json else say(t(f"cli.daemons.{verb}_done", id=daemon_id))

@@ -15,7 +15,7 @@ import click
 from understudy.cli.commands import Group
 from understudy.cli.connection import connect_place
 from understudy.cli.exits import Exit
-from understudy.cli.options import data_dir_of, data_option, json_option, own_data_dir
+from understudy.cli.options import DurationType, data_dir_of, data_option, json_option, own_data_dir
 from understudy.cli.service_program import DAEMON, HUB, program_of, secrets_of, with_hub, write_secrets
 from understudy.cli.terminal import columns, note, paint, safe, say, say_json
 from understudy.errors import ConfigError
@@ -116,14 +116,27 @@ def start(role: str, no_verify: bool, as_json: bool) -> None:
     _tell(role, supervisor, as_json=as_json)
 
 
-@service.command("stop", help=t("cli.service.stop"), example="understudy service stop")
+@service.command(
+    "stop",
+    help=t("cli.service.stop"),
+    example="understudy service stop\nunderstudy service stop --planned --for 2h",
+)
 @role_argument
+@click.option("--planned", is_flag=True, help=t("cli.service.planned"))
+@click.option("--for", "for_ms", type=DurationType(), metavar="DURATION", help=t("cli.service.planned_for"))
 @json_option
-def stop(role: str, as_json: bool) -> None:
+def stop(role: str, planned: bool, for_ms: int | None, as_json: bool) -> None:
     """Until it is started, or the owner logs in again."""
+    if for_ms and not planned:
+        raise click.UsageError(t("cli.service.for_needs_planned"))
+    if planned and role != DAEMON:
+        raise click.UsageError(t("cli.service.planned_daemon_only"))
     supervisor = _supervisor(role)
     _refuse_suicide(supervisor)
-    supervisor.stop()
+    if planned:
+        stop_as_planned(supervisor, for_ms or 0)
+    else:
+        supervisor.stop()
     _tell(role, supervisor, as_json=as_json)
 
 
@@ -149,6 +162,27 @@ def status(role: str, as_json: bool) -> int:
     supervisor = _supervisor(role)
     state = _tell(role, supervisor, as_json=as_json)
     return Exit.OK if state.pid else Exit.FAILED
+
+
+def stop_as_planned(supervisor: Supervisor, for_ms: int) -> None:
+    """The daemon tells the hub with its last beat, so it must live to be asked."""
+    from understudy.cli.service_proof import daemon_id_of
+    from understudy.clock import SystemClock
+    from understudy.daemon.home import Home
+    from understudy.daemon.planned_stop import announce, withdraw
+
+    state = supervisor.state()
+    daemon_id = daemon_id_of(state.env)
+    if not state.pid:
+        supervisor.stop()
+        note(t("cli.service.not_announced", id=daemon_id))
+        return
+    home = Home(Path(state.env.get("UNDERSTUDY_DATA") or data_dir_of(None)), daemon_id)
+    announce(home, for_ms, SystemClock().now_ms())
+    try:
+        supervisor.stop()
+    finally:
+        withdraw(home)
 
 
 def launcher(role: str, data_dir: Path) -> tuple[str, ...]:

@@ -118,7 +118,8 @@ def reason_of(row: dict[str, Any]) -> str:
     """Why a daemon is as it is, in the reader's language, with the mend where there is one."""
     stuck = row.get("stuck")
     if not isinstance(stuck, dict):
-        return str(row.get("reason") or "")
+        reason = str(row.get("reason") or "")
+        return t(f"liveness.reason.{reason}") if reason in ("planned", "stopped") else reason
     reason = t(
         f"liveness.{stuck['code']}",
         what=stuck["what"],

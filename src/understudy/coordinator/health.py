@@ -6,8 +6,9 @@ new/healthy ──silent for late_after──> late ──silent for down_after�
      └──────────── a sign of life: recovered, once, with its length ────┘
 ```
 A deadline is half-open: a daemon is late when `now.h >= deadline`. A health deadline is re-armed when it
-rings, not rewritten with each beat. States that an owner or the daemon itself chose (paused, draining,
-stopped) and never-seen daemons make no alarm.
+rings, not rewritten with each beat. A daemon that stopped or was draining is judged like any other: a machine
+that shuts down says goodbye too. Quiet is only what an owner announced: a pause, or a stop as planned; both may
+have an end, from which on silence counts. Never-seen daemons make no alarm.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from understudy.coordinator.hearing import at_wall
 from understudy.coordinator.nouns import Daemon, Incident, Now, Period, Policy
 from understudy.errors import BadRequestError
 
-JUDGED = frozenset({"healthy", "late", "stuck"})  # whose silence has a next deadline
+JUDGED = frozenset({"healthy", "late", "stuck", "draining", "stopped", "paused"})  # unless announced: is_judged
+PLANNED = "planned"  # the reason of a stop that an owner announced
+STOPPED = "stopped"  # a state, and the reason of a late or down daemon whose last word was its stop
 SILENT = frozenset({"late", "down", "asleep"})
 GRACE_MS = 30_000  # after a gap, unless the configured limit is smaller
 UNKNOWN_INTERVAL_MS = 150_000  # a client that announced none: old daemons renew every 120 s
@@ -64,18 +67,27 @@ def limits_of(daemon: Daemon, policy: Policy) -> Limits:
     )
 
 
+def is_planned(daemon: Daemon) -> bool:
+    """Whether it stopped as an owner had announced."""
+    return daemon.state == STOPPED and daemon.reason == PLANNED
+
+
+def is_judged(daemon: Daemon) -> bool:
+    """Whether its silence has a next deadline: not while its owner has announced it."""
+    return daemon.state in JUDGED and not daemon.paused and not is_planned(daemon)
+
+
 def late_deadline(daemon: Daemon, limits: Limits, now: Now) -> int:
     """When it becomes late if it stays silent: after a gap not before resume + grace."""
-    return _deadline(daemon, limits.late_ms, limits.grace_late_ms, now)
+    return _deadline(daemon, daemon.last_seen_h + limits.late_ms, limits.grace_late_ms, now)
 
 
 def down_deadline(daemon: Daemon, limits: Limits, now: Now) -> int:
     """When it becomes down if it stays silent."""
-    return _deadline(daemon, limits.down_ms, limits.grace_down_ms, now)
+    return _deadline(daemon, daemon.last_seen_h + limits.down_ms, limits.grace_down_ms, now)
 
 
-def _deadline(daemon: Daemon, limit_ms: int, grace_ms: int, now: Now) -> int:
-    plain = daemon.last_seen_h + limit_ms
+def _deadline(daemon: Daemon, plain: int, grace_ms: int, now: Now) -> int:
     if daemon.last_seen_h > now.resumed_h:
         return plain
     return max(plain, min(now.resumed_h, plain) + grace_ms)  # however often the hub stalls: one grace, not one each
@@ -97,11 +109,27 @@ def seen(daemon: Daemon, now: Now, policy: Policy, said: str = "healthy", reason
     state = "paused" if daemon.paused else said
     if state == daemon.state:
         told = (_stuck(alive, now, why),) if state == "stuck" and reason != daemon.reason else ()
-        if daemon.deadline_h or state not in JUDGED:
+        if daemon.deadline_h or not is_judged(alive):
             return Health(alive, events=told)
         return Health(replace(alive, deadline_h=late_deadline(alive, limits_of(alive, policy), now)), events=told)
-    armed = late_deadline(alive, limits_of(alive, policy), now) if state in JUDGED else 0
+    is_armed = is_judged(replace(alive, state=state))
+    armed = late_deadline(alive, limits_of(alive, policy), now) if is_armed else 0
     return _changed(daemon, replace(alive, deadline_h=armed), state, now, why)
+
+
+def stopped_as_planned(daemon: Daemon, now: Now, policy: Policy, for_ms: int) -> Health:
+    """Its last word, as announced: quiet for so long, from then on silence counts; 0: until it is started again."""
+    after = seen(daemon, now, policy, STOPPED, PLANNED)
+    if not is_planned(after.daemon):
+        return after
+    ends_h = now.h + for_ms + limits_of(daemon, policy).late_ms if for_ms else 0
+    return replace(after, daemon=replace(after.daemon, deadline_h=ends_h))
+
+
+def plan_ended(daemon: Daemon, now: Now, policy: Policy) -> Health:
+    """The owner takes a planned stop back: silence counts from now."""
+    judged = replace(daemon, reason="", last_seen_h=max(daemon.last_seen_h, now.h))
+    return Health(replace(judged, deadline_h=late_deadline(judged, limits_of(judged, policy), now)))
 
 
 def _stuck(daemon: Daemon, now: Now, why: dict[str, object]) -> Event:
@@ -114,9 +142,13 @@ def rung(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy, in
     limits = limits_of(daemon, policy)
     if daemon.state == "asleep":
         return _overslept(daemon, limits, now, incident_id)
+    if daemon.paused:  # for a time, which is over
+        return set_state(replace(daemon, paused=0), "healthy", now, policy)
+    if is_planned(daemon):
+        return _not_back(daemon, limits, now, incident_id)
     if daemon.state == "late":
         return _still_late(daemon, incident, limits, now)
-    if daemon.state in JUDGED:
+    if is_judged(daemon):
         return _silent(daemon, limits, now, incident_id)
     return Health(replace(daemon, deadline_h=0))
 
@@ -148,14 +180,23 @@ def _overslept(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> He
     sleep_left = sleep_left_ms(daemon.expected_sleep, now.wall)
     if sleep_left:
         return Health(replace(daemon, deadline_h=now.h + sleep_left + limits.late_ms))
-    told = _late(replace(daemon, reason=""), limits, now, daemon.deadline_h, incident_id)
-    return replace(told, daemon=replace(told.daemon, deadline_h=daemon.deadline_h + limits.down_ms - limits.late_ms))
+    return _not_back(replace(daemon, reason=""), limits, now, incident_id)
+
+
+def _not_back(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Health:
+    """The time for which it was expected to be silent is over, and the usual limit too."""
+    deadline = _deadline(daemon, daemon.deadline_h, limits.grace_late_ms, now)
+    if now.h < deadline:
+        return Health(replace(daemon, deadline_h=deadline))
+    told = _late(daemon, limits, now, deadline, incident_id)
+    return replace(told, daemon=replace(told.daemon, deadline_h=deadline + limits.down_ms - limits.late_ms))
 
 
 def _late(daemon: Daemon, limits: Limits, now: Now, deadline: int, incident_id: str) -> Health:
     late = replace(
         daemon,
         state="late",
+        reason=STOPPED if daemon.state == STOPPED else daemon.reason,
         since_at=now.wall,
         incident_id=incident_id,
         deadline_h=down_deadline(daemon, limits, now),
@@ -230,10 +271,12 @@ _NAMES = {
 }
 
 
-def set_state(daemon: Daemon, state: str, now: Now, policy: Policy) -> Health:
-    """An owner's word (pause, resume): judged again from now on where it is judged at all."""
-    armed = replace(daemon, last_seen_h=max(daemon.last_seen_h, now.h)) if state in JUDGED else daemon
-    deadline = late_deadline(armed, limits_of(armed, policy), now) if state in JUDGED else 0
+def set_state(daemon: Daemon, state: str, now: Now, policy: Policy, for_ms: int = 0) -> Health:
+    """An owner's word (pause, resume): judged again from now on, or after so long where it is not; 0: never."""
+    judged = is_judged(replace(daemon, state=state, reason=""))
+    armed = replace(daemon, last_seen_h=max(daemon.last_seen_h, now.h)) if judged else daemon
+    quiet = now.h + for_ms if for_ms else 0
+    deadline = late_deadline(armed, limits_of(armed, policy), now) if judged else quiet
     return _changed(replace(daemon, incident_id=""), replace(armed, deadline_h=deadline, incident_id=""), state, now)
 
 
@@ -286,6 +329,7 @@ def _silence_event(daemon: Daemon, now: Now, deadline: int, name: str, level: st
         lastHeartbeat=iso(daemon.last_seen_at),
         elapsedSec=round((now.h - daemon.last_seen_h) / 1000),
         deadlineAt=iso(at_wall(now, deadline)),
+        stoppedAt=iso(daemon.last_seen_at) if daemon.reason == STOPPED else None,
         incidentId=daemon.incident_id or None,
     )
 

@@ -8,13 +8,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.coordinator.actions import Event
+from understudy.coordinator.health import STOPPED
 from understudy.coordinator.nouns import Boot, Daemon, Now
 
 LEGACY = "legacy"
 _START_TIME = re.compile(r"_\d{13}$")
 _OUR_BOOT = re.compile(r"boot-[0-9A-Z]{26}")  # ids.py; our daemons see to it that later starts sort later
 _MADE_BY_HUB = re.compile(r"^worker_\d{13}$")
-MAY_LOSE_ITS_ID = frozenset({"down", "stopped"})
+MAY_LOSE_ITS_ID = frozenset({"down", STOPPED})
 
 
 def watch_name(worker_id: str) -> str:
@@ -48,7 +49,7 @@ def arrive(daemon: Daemon, machine_id: str, boot_id: str, old_boots: frozenset[s
 
 
 def _from_elsewhere(daemon: Daemon, machine_id: str, is_old_boot: bool, now: Now) -> Arrival:  # noqa: FBT001
-    if daemon.state not in MAY_LOSE_ITS_ID:
+    if daemon.state not in MAY_LOSE_ITS_ID and daemon.reason != STOPPED:
         return Arrival("id_taken", events=(_cloned(daemon, machine_id, now),))
     if is_old_boot:
         return Arrival("superseded")

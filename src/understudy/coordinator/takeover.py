@@ -5,7 +5,8 @@ every daemon that covers the needs is away ──(a fresh probe, if one is confi
 one of them is back, paused, or was never away ──────────────────────────────────────> shut
 ```
 Open is a matter of needs: a task without any can be done by every daemon, so it is open for those only when all
-are away. A daemon that is down or stuck is away at once; asleep, stopped or draining, after a while.
+are away. A daemon that is down or stuck is away at once; asleep, stopped as planned or draining, after a while; one
+that just stopped may be back at once, and is down soon if it is not.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from msgspec.structs import replace
 
 from understudy.coordinator.actions import Event
 from understudy.coordinator.calendar import MONTH, next_period_at
+from understudy.coordinator.health import PLANNED
 from understudy.coordinator.hearing import at_wall
 from understudy.coordinator.nouns import Now, Policy
 from understudy.coordinator.prices import Price
@@ -27,7 +29,7 @@ from understudy.coordinator.takeover_nouns import ANSWER, INTERIM, NOTIFY, OFF, 
 EXECUTOR = "hub/claude-api"
 MACHINE = "machine"
 AWAY_AT_ONCE = frozenset({"down", "stuck"})
-AWAY_AFTER_A_WHILE = frozenset({"asleep", "stopped", "draining"})
+AWAY_AFTER_A_WHILE = frozenset({"asleep", PLANNED, "draining"})
 RESUME_GRACE_MS = 30_000  # after a gap the daemons are given this long to be heard again
 PROBE_FRESH_MS = 60_000
 TRIES_MAX = 3  # of one task, then it rests

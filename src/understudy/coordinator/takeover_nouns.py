@@ -26,7 +26,7 @@ class TakeoverPolicy(Struct, frozen=True):
     fallback_price: Price | None = None
     answer_tokens_max: int = 4096
     timeout_ms: int = 60_000  # of one call
-    after_ms: int = 900_000  # how long asleep, stopped or draining
+    after_ms: int = 900_000  # how long asleep, draining or stopped as planned
     task_micro_usd: int = 50_000
     day_micro_usd: int = 1_000_000
     month_micro_usd: int = 10_000_000
@@ -95,7 +95,7 @@ class Reservation(Struct, frozen=True):
 class Standbys(Struct, frozen=True):
     """Daemons that are alike in what takeover asks about; instants are the latest among them."""
 
-    state: str
+    state: str  # of health; "planned": stopped as announced
     provides: str
     capabilities: str
     paused: int

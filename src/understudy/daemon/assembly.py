@@ -9,6 +9,7 @@ import select
 import signal
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from understudy.daemon.hub_client import HubClient
 from understudy.daemon.life import main_loop
 from understudy.daemon.log_file import log_places
 from understudy.daemon.machine import Machine
+from understudy.daemon.planned_stop import announced_ms, withdraw
 from understudy.daemon.pulse import Pulse
 from understudy.daemon.remembered import DirectiveFile
 from understudy.daemon.settings import DaemonSettings
@@ -91,6 +93,7 @@ class Daemon:
         state = self._state(identity)
         self._introduce(state)
         state.starts_last_hour = home.count_start(self._clock.now_ms())
+        withdraw(home)
         driver = Driver(state.signals, self._clock, SleepWatch(state.slept_ms).has_slept)
         hub = HubClient(
             self._settings.hub_url,
@@ -106,7 +109,7 @@ class Daemon:
         state.sessions = machine.sessions.load()
         machine.end_leftovers()
         try:
-            is_orderly = self._drive(driver, state)
+            is_orderly = self._drive(driver, state, home)
         finally:
             machine.end_everything()
             guard.close()
@@ -189,7 +192,7 @@ class Daemon:
             date, mend = word.partition(":")[2], mend_of(HAS_TOKEN, word)
             say("warning", "Auth", t("liveness.token_expiring", executor=HAS_TOKEN, date=date, mend=mend))
 
-    def _drive(self, driver: Driver, state: WorkerState) -> bool:
+    def _drive(self, driver: Driver, state: WorkerState, home: Home) -> bool:
         """Start the loops and wait for their end → whether it was waited for."""
         old = self._install_signals()
         pulse = Pulse(state)
@@ -205,7 +208,8 @@ class Daemon:
                         return True
                     asked += 1
                     watchdog.stopping()
-                    driver.change(state.ask_to_stop)
+                    planned_ms = announced_ms(home, self._clock.now_ms())
+                    driver.change(partial(state.ask_to_stop, planned_ms))
             return False
         finally:
             watchdog.close()

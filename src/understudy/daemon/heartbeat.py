@@ -122,6 +122,8 @@ def beat_body(state: WorkerState, beat: Beat, budget: BeatBudget) -> dict[str, A
         "capacity": state.duties.capacity,
         "state": state.mode,
     }
+    if state.mode == STOPPING and state.planned_for_ms is not None:
+        body["plannedForSec"] = seconds(state.planned_for_ms)
     if budget.is_bare:
         beat.records = ()
         return body

@@ -47,6 +47,7 @@ class Home:
         self.outputs = self.root / "outputs"
         self.directives = self.root / "directives.json"
         self.arrived = self.root / "arrived"  # the last life of which a beat was accepted
+        self.planned = self.root / "planned.json"  # an owner announced the stop that comes next
         self.verdict = self.root / "verdict.json"  # why an update was taken back
         for path in (self.spool, self.evidence, self.markers):
             own_directory(path)

@@ -17,7 +17,7 @@ from understudy.coordinator.nouns import CANCELLED, LEASED, NAMED, Daemon, Direc
 from understudy.errors import ConflictError
 from understudy.hub.directives import directive_order, offer
 from understudy.hub.leases import need_progress, progress_of
-from understudy.hub.life import alive, need_incident
+from understudy.hub.life import alive, need_incident, stopped_as_planned
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.daemons import HeartbeatBody, RunningBody, cut_parts
@@ -98,6 +98,8 @@ class Heartbeat(Operation):
     ) -> tuple[tuple[object, ...], tuple[Event, ...]]:
         """It is as it says, unless what it says of its parts shows that it is stuck."""
         body, state = self.body, SAID.get(self.body.state or "", "healthy")
+        if state == "stopped" and body.planned_for_sec is not None:
+            return stopped_as_planned(work, daemon, now, round(body.planned_for_sec * 1000))
         if state == "stopped" and comes_back:
             state = "healthy"
         if state == "healthy" and (body.loops or body.auth or body.running):

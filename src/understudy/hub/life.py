@@ -44,7 +44,19 @@ def alive(
     work: WorkingSet, daemon: Daemon, now: Now, said: str, reason: str, **why: object
 ) -> tuple[tuple[object, ...], tuple[Event, ...]]:
     """Rows and events of a daemon that is alive and says how it is; closes its incident."""
-    after = health.seen(daemon, now, work.policy, said, reason, **why)
+    return _with_incident(work, daemon, now, health.seen(daemon, now, work.policy, said, reason, **why))
+
+
+def stopped_as_planned(
+    work: WorkingSet, daemon: Daemon, now: Now, for_ms: int
+) -> tuple[tuple[object, ...], tuple[Event, ...]]:
+    """Rows and events of its last word before a stop that its owner announced."""
+    return _with_incident(work, daemon, now, health.stopped_as_planned(daemon, now, work.policy, for_ms))
+
+
+def _with_incident(
+    work: WorkingSet, daemon: Daemon, now: Now, after: health.Health
+) -> tuple[tuple[object, ...], tuple[Event, ...]]:
     rows: tuple[object, ...] = (after.daemon, *after.save)
     if daemon.incident_id and not after.daemon.incident_id:
         incident = work.get(Incident, daemon.incident_id)

@@ -132,9 +132,12 @@ class _Words:
         if key not in catalogue(self.language):
             return self._t("notices.title.other", name=row.cause), str(self.said.get("message", ""))
         title = self._t(key, **self._values())
-        return title, "\n\n".join(
-            part for part in (self._t(f"notices.text.{row.cause}", **self._values()), self._log()) if part
-        )
+        text = self._t(f"notices.text.{self._cause()}", **self._values())
+        return title, "\n\n".join(part for part in (text, self._log()) if part)
+
+    def _cause(self) -> str:
+        """What it tells; a daemon whose last word was its stop is told as such."""
+        return f"{self.notice_row.cause}.stopped" if self.said.get("stoppedAt") else self.notice_row.cause
 
     def _member_lines(self) -> list[str]:
         return [self._member_line(row) for row in self.parcel.members]
@@ -152,6 +155,8 @@ class _Words:
         incident = self.story.incident
         if incident is not None:
             values |= {"length": span_text(incident.length_ms, self.language), "missed": incident.missed_beats}
+        stopped_at = self.said.get("stoppedAt")
+        values |= {"stopped": self._clock(parse_iso(stopped_at))} if stopped_at else {}
         return values | {"flaps": self.story.flaps}
 
     def _log(self) -> str:

@@ -127,25 +127,34 @@ class OwnerOperation(Operation):
 
 
 class Pause(OwnerOperation):
-    """Given no work, its silence not judged; or judged again, from now."""
+    """Given no work, its silence not judged, for so long or (0) until resumed; or judged again, from now."""
 
-    def __init__(self, daemon_id: str, *, paused: bool) -> None:
+    def __init__(self, daemon_id: str, *, paused: bool, for_ms: int = 0) -> None:
         super().__init__(daemon_id)
         self.paused = paused
+        self.for_ms = for_ms
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Doing it twice changes nothing the second time."""
         daemon = self.known(work)
         answer: dict[str, Any] = {"success": True, "daemonId": daemon.id}
+        if not self.paused and health.is_planned(daemon):
+            return Decision(answer, (health.plan_ended(daemon, now, work.policy).daemon,))
         if bool(daemon.paused) == self.paused:
-            return Decision(answer)
+            return Decision(answer, self._paused_anew(daemon, now))
         asked = replace(daemon, paused=int(self.paused))
-        after = health.set_state(asked, "paused" if self.paused else "healthy", now, work.policy)
+        after = health.set_state(asked, "paused" if self.paused else "healthy", now, work.policy, self.for_ms)
         rows: tuple[Any, ...] = (after.daemon, *after.save)
         incident = work.get(Incident, daemon.incident_id) if daemon.incident_id else None
         if incident is not None:
             rows = (*rows, health.closed(incident, daemon, now))
         return Decision(answer, rows, after.events)
+
+    def _paused_anew(self, daemon: Daemon, now: Now) -> tuple[Daemon, ...]:
+        """A pause that goes on gets the end that is asked for now."""
+        if not self.paused or not (self.for_ms or daemon.deadline_h):
+            return ()
+        return (replace(daemon, deadline_h=now.h + self.for_ms if self.for_ms else 0),)
 
 
 class Configure(OwnerOperation):
@@ -169,7 +178,7 @@ class Configure(OwnerOperation):
             late_after_ms=round((body.late_after_sec or 0) * 1000),
             down_after_ms=round((body.down_after_sec or 0) * 1000),
             expected_sleep=msgspec.json.encode(windows).decode(),
-            deadline_h=now.h if daemon.state in health.JUDGED or daemon.state == "asleep" else 0,
+            deadline_h=now.h if health.is_judged(daemon) or daemon.state == "asleep" else daemon.deadline_h,
         )
         return Decision({"success": True, "daemonId": daemon.id, "settings": settings_json(daemon)}, (daemon,))
 

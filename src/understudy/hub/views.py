@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from understudy.clock import iso
-from understudy.coordinator.health import down_deadline, late_deadline, limits_of
+from understudy.coordinator.health import down_deadline, is_planned, late_deadline, limits_of
 from understudy.coordinator.hearing import at_wall, hear
 from understudy.coordinator.liveness import trouble_said
 from understudy.coordinator.nouns import (
@@ -189,6 +189,8 @@ class View:
         }
         if daemon.reason:
             shaped["reason"] = daemon.reason
+        if daemon.deadline_h and (daemon.paused or is_planned(daemon)):
+            shaped["quietUntil"] = iso(at_wall(self.now, daemon.deadline_h))
         trouble = trouble_said(daemon) if daemon.state == "stuck" else None
         if trouble is not None:
             shaped["stuck"] = {"code": trouble.code, "what": trouble.what}

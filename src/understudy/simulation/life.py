@@ -101,10 +101,10 @@ class Life:
             return Failed("no such version")
         return Installed(f"env-{install.order.version}", str(install.order.version))
 
-    def stop(self) -> None:
-        """SIGTERM."""
-        self._world.tell(f"{self._machine.name} is asked to stop")
-        self.state.ask_to_stop()
+    def stop(self, planned_for_ms: int | None = None) -> None:
+        """SIGTERM; `planned_for_ms` as its owner announced it."""
+        self._world.tell(f"{self._machine.name} is asked to stop, planned: {planned_for_ms}")
+        self.state.ask_to_stop(planned_for_ms)
         self.loops.raise_signal("main")
 
     def die(self, *, with_guard: bool) -> None:

@@ -29,7 +29,7 @@ HUB_WORKER = "hub/simulated"
 ROWS_MAX = 10_000
 SLACK_MS = 3_000
 OK = 200
-AWAY_AT_ONCE, AWAY_AFTER_A_WHILE = ("down", "stuck"), ("asleep", "draining", "stopped")
+AWAY_AT_ONCE, AWAY_AFTER_A_WHILE = ("down", "stuck"), ("asleep", "draining", "planned")
 STATES = ("late", "down", "stuck", "asleep", "paused", "draining", "stopped", "recovered", "registered")
 
 
@@ -102,6 +102,7 @@ class StandIn:
                 continue  # introduced again; how it is was said otherwise
             if noun == "daemon" and word in STATES:
                 state = "healthy" if word in ("recovered", "registered") else word
+                state = "planned" if stored.event.fields.get("reason") == "planned" else state
                 self._states[stored.event.daemon_id] = (state, self._world.now_ms)
             elif stored.event.name == "daemon.forgotten":
                 self._states.pop(stored.event.daemon_id, None)

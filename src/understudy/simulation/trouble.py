@@ -17,6 +17,7 @@ STALLS_MS = ((1_000, 8_000), (8_000, 45_000), (45_000, 130_000))
 SLEEPS_MS = ((5_000, 60_000), (60_000, 400_000))
 DEAD_MS, ALIVE_MS = (50, 500), (600, 2_500)
 MISFORTUNES = ("crash", "crash", "flap", "flap", "power", "stall", "stall", "sleep", "cut", "stop", "guard")
+PLANNED_MS = (None, None, None, 0, 30_000, 600_000)  # of a stop: not announced, without an end, for so long
 JUMP_MS_MIN, JUMP_MS_MAX = 5_000, 3_600_000
 
 
@@ -110,7 +111,7 @@ class Trouble:
                 machine.cut_until_ms = self._world.now_ms + self._of(STALLS_MS)
                 self._world.tell(f"{machine.name} is cut off until {machine.cut_until_ms} ms")
             case "stop":
-                machine.life.stop()
+                machine.life.stop(self._world.random.choice(PLANNED_MS))
                 self._restart(machine.boot)
             case "guard":
                 machine.life.lose_guard()

@@ -14,7 +14,6 @@ GRACE_MS = 30_000  # DESIGN 3: after a gap nobody is judged earlier, unless the 
 UNKNOWN_INTERVAL_MS = 150_000
 SLACK_MS = 3_000
 DEAF = ("claim", "report")  # loops that are measured by answers, which bad weather keeps from them
-NOT_JUDGED = ("draining", "paused", "stopping")
 
 
 class Watched:
@@ -22,9 +21,8 @@ class Watched:
 
     def __init__(self) -> None:
         self.is_bound = False  # to a machine: only its beats are signs of life
-        self.is_judged = True
-        self.may_return = False  # it was told to restart: when it stops, its silence may be judged
-        self.is_leaving = False
+        self.is_away = False  # its stop was announced, without an end
+        self.quiet_ms = 0  # its stop was announced: for so long
         self.interval_ms = 0
         self.seen_heard = 0  # the last sign that certainly counts
         self.seen_ms = 0
@@ -60,9 +58,9 @@ class Watch:
         known = self.watched.setdefault(body.get("daemonId") or _START_TIME.sub("", sender), Watched())
         known.is_bound = known.is_bound or bool(body.get("machineId"))
         known.interval_ms = round(body.get("intervalSec", 0) * 1000)
-        known.is_judged = body.get("state") not in NOT_JUDGED
-        known.may_return = known.may_return or any(r["state"] == "started" for r in body.get("directives", ()))
-        known.is_leaving = known.may_return and body.get("state") == "stopping"
+        planned = body.get("plannedForSec") if body.get("state") == "stopping" else None
+        known.is_away = planned == 0
+        known.quiet_ms = round((planned or 0) * 1000)
         self._seen(known)
 
     def _seen(self, known: Watched) -> None:
@@ -87,11 +85,11 @@ class Watch:
         if known is None:
             raise ViolationError("a never-seen daemon makes no alarm", str(fields))
         limit_ms, grace_ms = self._limits(known)[name.removeprefix("daemon.")]
-        silent_ms = self._ledger.heard() - known.seen_heard
+        silent_ms = self._ledger.heard() - known.seen_heard - known.quiet_ms
         resumed_ms = self._ledger.resumed_ms
         is_graced = known.seen_ms < resumed_ms and world.now_ms < resumed_ms + grace_ms
         is_graced = is_graced and silent_ms < limit_ms + grace_ms  # one grace a silence, however often the hub stalls
-        if silent_ms < limit_ms or is_graced or not (known.is_judged or known.is_leaving):
+        if silent_ms < limit_ms or is_graced or known.is_away:
             said = f"{name} after {silent_ms} ms of silence"
             raise ViolationError("a living daemon is not reported", said, fields["daemonId"])
         known.told = name.removeprefix("daemon.")
@@ -122,9 +120,9 @@ class Watch:
         now_ms, resumed_ms = self._ledger.world.now_ms, self._ledger.resumed_ms
         for name, known in self.watched.items():
             limit_ms, grace_ms = self._limits(known)["down"]
-            due_ms = known.maybe_ms + limit_ms
+            due_ms = known.maybe_ms + known.quiet_ms + limit_ms
             if known.maybe_ms < resumed_ms:
-                due_ms = max(due_ms, resumed_ms + max(limit_ms, grace_ms))
-            if known.is_judged and now_ms > due_ms + SLACK_MS and known.told != "down":
+                due_ms = max(due_ms, resumed_ms + known.quiet_ms + max(limit_ms, grace_ms))
+            if not known.is_away and now_ms > due_ms + SLACK_MS and known.told != "down":
                 said = f"{name} silent since {known.maybe_ms} ms, told {known.told!r}"
                 raise ViolationError("a dead daemon is reported", said, name)

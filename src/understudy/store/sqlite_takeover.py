@@ -14,8 +14,9 @@ from understudy.store.base import Candidates
 N = TypeVar("N", bound=Struct)
 
 _STANDBYS = (
-    "SELECT state, provides, capabilities, paused, count(*), min(id), max(since_at), max(first_seen_at),"
-    " max(last_seen_at) FROM daemon GROUP BY state, provides, capabilities, paused ORDER BY 1, 2, 3, 4"
+    "SELECT CASE WHEN state = 'stopped' AND reason = 'planned' THEN reason ELSE state END,"
+    " provides, capabilities, paused, count(*), min(id), max(since_at), max(first_seen_at),"
+    " max(last_seen_at) FROM daemon GROUP BY 1, provides, capabilities, paused ORDER BY 1, 2, 3, 4"
 )
 _FREE = " AND NOT EXISTS (SELECT 1 FROM task_takeover x WHERE x.task_id = task.id AND {})"
 _ORDER = " ORDER BY order_key, id LIMIT ?"

@@ -84,6 +84,7 @@ class HeartbeatBody(Struct, rename="camel", frozen=True):
     capacity: Annotated[int, Meta(ge=0, le=1000)] | None = None
     provides: Provides | None = None
     state: Literal["running", "draining", "paused", "stopping"] | None = None
+    planned_for_sec: Seconds | None = None  # with `stopping`: its owner announced it; 0: until it is started again
     slept_sec: Seconds | None = None
     directives: Annotated[list[DirectiveReport], Meta(max_length=DIRECTIVES_MAX)] | None = None
     starts_last_hour: Count | None = None
@@ -128,6 +129,7 @@ class DirectiveBody(Struct, rename="camel", frozen=True):
 
 
 class PauseBody(Struct, rename="camel", frozen=True):
-    """Why a daemon is paused or resumed."""
+    """Why a daemon is paused or resumed, and for how long it is paused: absent until resumed."""
 
     reason: ShortText | None = None
+    for_sec: Annotated[float, Meta(ge=1, le=400 * 86_400)] | None = None

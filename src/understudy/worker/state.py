@@ -182,6 +182,7 @@ class WorkerState:
         self.is_guarded = False
         self.is_stop_asked = False
         self.is_in_a_hurry = False  # asked a second time
+        self.planned_for_ms: int | None = None  # its owner announced this end: how long it lasts; 0: until a start
         self.has_stopped_beating = False
         self.is_stopped = False  # nothing is left to do in this life
         self.seq = 0
@@ -266,8 +267,9 @@ class WorkerState:
         words = {executor.on_loss for executor in self.executors.values()}
         return next(word for word in ("ask", "wait", REQUEUE) if word in words)
 
-    def ask_to_stop(self) -> None:
+    def ask_to_stop(self, planned_for_ms: int | None = None) -> None:
         """Somebody wants this life to end for good: the first time with a drain, the second time at once."""
+        self.planned_for_ms = planned_for_ms
         self.is_in_a_hurry = self.is_stop_asked
         self.is_stop_asked = True
         self.successor = ""

@@ -4,6 +4,8 @@ TEXTS = {
     "liveness.auth_failed": "{what} cannot work: {state}",
     "liveness.loop_stopped": "its {what} loop made no progress for more than {limit} s",
     "liveness.task_stalled": "task {what} showed no progress for more than {limit} s",
+    "liveness.reason.planned": "stopped as planned",
+    "liveness.reason.stopped": "was stopped and has not come back",
     "liveness.mend": "{reason}. Mend it on that machine: {mend}",
     "liveness.token_expiring": "The token of {executor} ends on {date}: make a new one with `{mend}`.",
 }

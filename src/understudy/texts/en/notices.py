@@ -11,6 +11,8 @@ TEXTS = {
     "notices.text.daemon.late": "No sign of life for {elapsed}. It may be back at once; if not, it counts as down soon.",
     "notices.title.daemon.down": "{daemon} is down",
     "notices.text.daemon.down": "No sign of life for {elapsed}. Look at the machine: is it on, is the network there, does `understudy doctor` find anything?",
+    "notices.text.daemon.late.stopped": "It was stopped at {stopped} and has not come back. If that is meant, announce it the next time (`understudy service stop --planned --for 2h`), or pause it now: `understudy daemons pause {daemon}`.",
+    "notices.text.daemon.down.stopped": "It was stopped at {stopped} and has not come back, for {elapsed}. Start it again: switch the machine on, or `understudy service start` there. If it is meant to stay away: `understudy daemons pause {daemon}`, or `understudy daemons forget {daemon}`.",
     "notices.title.daemon.recovered": "{daemon} is back",
     "notices.text.daemon.recovered": "It was silent for {length}; heartbeats missed: {missed}.",
     "notices.title.daemon.stuck": "{daemon} is stuck",

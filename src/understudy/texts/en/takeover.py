@@ -61,7 +61,7 @@ TEXTS = {
     "config.help.takeover_fallback_model": "The model that answers while the other one is overloaded. Empty: none.",
     "config.help.takeover_answer_tokens_max": "How long an answer may be, in tokens (what a model thinks counts too).",
     "config.help.takeover_timeout": "How long one call may take.",
-    "config.help.takeover_after": "How long daemons must be asleep, stopped or draining before the hub steps in. Down and stuck count at once.",
+    "config.help.takeover_after": "How long daemons must be asleep, draining or stopped as planned before the hub steps in. Down and stuck count at once.",
     "config.help.takeover_budget_task": "What the calls for one task may cost, in USD.",
     "config.help.takeover_budget_day": "What all calls of a day (UTC) may cost, in USD.",
     "config.help.takeover_budget_month": "What all calls of a month (UTC) may cost, in USD.",

@@ -11,6 +11,8 @@ TEXTS = {
     "notices.text.daemon.late": "{elapsed}の間、生存の知らせがありません。すぐに戻ることもありますが、戻らなければまもなくダウンと判断します。",
     "notices.title.daemon.down": "{daemon} がダウンしました",
     "notices.text.daemon.down": "{elapsed}の間、生存の知らせがありません。マシンの電源とネットワークを確認し、`understudy doctor` を実行してください。",
+    "notices.text.daemon.late.stopped": "{stopped} に停止したまま、まだ戻っていません。意図した停止であれば、次回は予告してください(`understudy service stop --planned --for 2h`)。今すぐ通知を止めるには `understudy daemons pause {daemon}` を使います。",
+    "notices.text.daemon.down.stopped": "{stopped} に停止したまま、{elapsed}のあいだ戻っていません。マシンの電源を入れるか、そのマシンで `understudy service start` を実行してください。しばらく使わない場合は `understudy daemons pause {daemon}`、もう使わない場合は `understudy daemons forget {daemon}` を実行してください。",
     "notices.title.daemon.recovered": "{daemon} が復旧しました",
     "notices.text.daemon.recovered": "沈黙していた時間: {length}、届かなかったハートビート: {missed}。",
     "notices.title.daemon.stuck": "{daemon} の処理が進んでいません",

@@ -61,7 +61,7 @@ TEXTS = {
     "config.help.takeover_fallback_model": "上のモデルが混雑している間に回答するモデル。空なら使いません。",
     "config.help.takeover_answer_tokens_max": "回答の長さの上限(トークン数。モデルの思考も含みます)。",
     "config.help.takeover_timeout": "1 回の呼び出しにかけてよい時間。",
-    "config.help.takeover_after": "デーモンがスリープ、停止済み、停止準備の状態になってから、ハブが代行を始めるまでの時間。停止と異常はすぐに対象になります。",
+    "config.help.takeover_after": "デーモンがスリープ、停止準備、予告した停止の状態になってから、ハブが代行を始めるまでの時間。停止と異常はすぐに対象になります。",
     "config.help.takeover_budget_task": "1 つのタスクの呼び出しに使ってよい金額(米ドル)。",
     "config.help.takeover_budget_day": "1 日(UTC)の呼び出し全体に使ってよい金額(米ドル)。",
     "config.help.takeover_budget_month": "1 か月(UTC)の呼び出し全体に使ってよい金額(米ドル)。",

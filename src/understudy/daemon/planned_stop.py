@@ -1,0 +1,44 @@
+"""A stop that an owner announced: a note beside the daemon, written before the signal that ends it.
+
+The daemon says it with its last beat, so the hub keeps quiet about the silence that follows (DESIGN 3, Health).
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import msgspec
+from msgspec import Struct
+
+from understudy.daemon.home import Home, write_durably
+
+FRESH_MS = 600_000  # a note is about the stop that comes next, not about one that never came
+NOTE_BYTES_MAX = 1_024
+
+
+class PlannedStop(Struct, frozen=True):
+    """How long a stop may last (0: until the next start), and when that was said."""
+
+    for_ms: int
+    at: int
+
+
+def announce(home: Home, for_ms: int, now_ms: int) -> None:
+    """Leave the note for the daemon that is about to be stopped."""
+    write_durably(home.planned, msgspec.json.encode(PlannedStop(for_ms, now_ms)))
+
+
+def announced_ms(home: Home, now_ms: int) -> int | None:
+    """How long the stop that was just asked for may last; None if nobody announced one. Never an error."""
+    try:
+        with home.planned.open("rb") as file:
+            note = msgspec.json.decode(file.read(NOTE_BYTES_MAX), type=PlannedStop)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    return note.for_ms if note.for_ms >= 0 and abs(now_ms - note.at) <= FRESH_MS else None
+
+
+def withdraw(home: Home) -> None:
+    """The note has done its work, or is an old one."""
+    with contextlib.suppress(OSError):
+        home.planned.unlink(missing_ok=True)
