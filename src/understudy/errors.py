@@ -106,6 +106,16 @@ class UnavailableError(UnderstudyError):
         super().__init__(message, retryAfter=retry_after_s)
 
 
+class SlowReadError(UnavailableError):
+    """A read took longer than any may (503): others wait for their turn."""
+
+    code = "too_slow"
+
+    def __init__(self) -> None:
+        super().__init__("This took too long, narrow it (status, source, since, a smaller limit)", 5)
+        self.fields["code"] = self.code
+
+
 class StoreError(UnavailableError):
     """The store refused or failed; nothing of the transaction was kept."""
 

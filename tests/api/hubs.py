@@ -79,10 +79,10 @@ class FailingStore:
             raise StoreError("Store unavailable: disk I/O error at /secret/path")
         return self._store.transaction(fn)
 
-    def read(self, fn: Any) -> Any:
+    def read(self, fn: Any, within_ms: int = 0) -> Any:
         if self.is_failing:
             raise StoreError("Store unavailable: disk I/O error at /secret/path")
-        return self._store.read(fn)
+        return self._store.read(fn, within_ms)
 
     def close(self) -> None:
         self._store.close()

@@ -109,6 +109,8 @@ class EndpointApp:
         endpoint, hub = self.endpoint, self.api.hub
         if endpoint.show is not None:
             show = endpoint.show
+            if endpoint.searches is not None and endpoint.searches(request):
+                return await hub.search(request.caller.key_id, lambda view: show(request, view))
             return await hub.view(lambda view: show(request, view))
         assert endpoint.make is not None
         operation = endpoint.make(request)

@@ -63,6 +63,7 @@ class Endpoint(Struct, frozen=True):
     query: tuple[tuple[str, dict[str, Any]], ...] = ()
     waits: bool = False  # a long poll
     follows: bool = False  # may be a stream
+    searches: Callable[[Request], bool] | None = None  # whether a request may have to read everything
 
     def status_of(self, answer: Any) -> int:
         """The HTTP status of an answer."""

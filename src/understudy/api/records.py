@@ -58,6 +58,11 @@ def event_filter(request: Request) -> EventFilter:
     )
 
 
+def is_search(wanted: EventFilter) -> bool:
+    """Whether events are looked at that may not be shown."""
+    return bool(wanted.text or wanted.levels or wanted.since_at)
+
+
 def _create_key(request: Request) -> Operation:
     body = request.parsed(KeyCreateBody)
     return CreateKey(body, request.ids.new("key"), request.ids.secret("usk"), request.caller.key_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -11,15 +11,16 @@ import msgspec
 from msgspec.structs import replace
 
 from understudy.api.endpoint import Request
-from understudy.api.records import event_filter
+from understudy.api.records import event_filter, is_search
 from understudy.api.respond import respond
-from understudy.hub.views import event_json
+from understudy.hub.views import View, event_json
 from understudy.redact import Redactor
 from understudy.runtime.events import Follower
 from understudy.runtime.hub import HubRuntime
 from understudy.store.base import EventFilter, StoredEvent
 
 KEEP_ALIVE_S = 15
+Read = Callable[[Callable[[View], Any]], Awaitable[Any]]
 IsWelcome = Callable[[], bool]  # whether the caller's key is still valid
 PAGE = 500
 RETRY_MS = 1000
@@ -35,15 +36,18 @@ async def stream_events(
 ) -> None:
     """`GET /api/events`: a page, or everything from here on until the client goes."""
     wanted = event_filter(request)
+    read: Read = partial(hub.search, request.caller.key_id) if is_search(wanted) else hub.view
     if request.query.get("follow", "") not in ("1", "true"):
         live = hub.feed.live_matching(wanted)
-        await respond(send, 200, await hub.view(lambda view: view.events(wanted, live)))
+        await respond(send, 200, await read(lambda view: view.events(wanted, live)))
         return
     hub.waiting.check_room()
     follower = hub.feed.join(request.caller.key_id)
     hub.waiting.count += 1
     try:
-        await _follow(hub, wanted, _last_event_id(scope), follower, is_welcome, receive, send)
+        await _follow(
+            hub, read if wanted.text else hub.view, wanted, _last_event_id(scope), follower, is_welcome, receive, send
+        )
     except OSError:
         return
     finally:
@@ -60,6 +64,7 @@ def _last_event_id(scope: Any) -> int | None:
 
 async def _follow(
     hub: HubRuntime,
+    read: Read,
     wanted: EventFilter,
     after: int | None,
     follower: Follower,
@@ -67,13 +72,13 @@ async def _follow(
     receive: Any,
     send: Any,
 ) -> None:
-    page = await _page(hub, wanted, after)  # before the head goes out: a store that fails is a 503
+    page = await _page(read, wanted, after)  # before the head goes out: a store that fails is a 503
     if after and not page and after > await _newest(hub):  # from before the store was restored: start anew
         after = None
-        page = await _page(hub, wanted, after)
+        page = await _page(read, wanted, after)
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
     await _write(send, f"retry: {RETRY_MS}\n\n".encode())
-    last = await _catch_up(hub, wanted, after, page, send)
+    last = await _catch_up(hub, read, wanted, after, page, send)
     gone = asyncio.get_running_loop().create_task(_disconnected(receive, follower))
     try:
         while is_welcome() and (news := await follower.next(KEEP_ALIVE_S)) is not None:
@@ -90,22 +95,24 @@ async def _follow(
             await send({"type": "http.response.body", "body": b""})
 
 
-async def _catch_up(hub: HubRuntime, wanted: EventFilter, after: int | None, page: list[StoredEvent], send: Any) -> int:
+async def _catch_up(
+    hub: HubRuntime, read: Read, wanted: EventFilter, after: int | None, page: list[StoredEvent], send: Any
+) -> int:
     """Write what was missed since `after`, or the last page; where it came to is returned."""
     last = after or 0
     while page:
         for stored in page:
             await _write(send, sse(stored, hub.log.redactor))
         last = page[-1].id
-        page = await _page(hub, wanted, last) if after is not None and len(page) == PAGE else []
+        page = await _page(read, wanted, last) if after is not None and len(page) == PAGE else []
     return last
 
 
-async def _page(hub: HubRuntime, wanted: EventFilter, after: int | None) -> list[StoredEvent]:
+async def _page(read: Read, wanted: EventFilter, after: int | None) -> list[StoredEvent]:
     """The first events after `after`; the last ones for somebody who has none yet."""
     if after is not None:
         wanted = replace(wanted, after_id=after, before_id=0, since_at=0, limit=PAGE)
-    page: list[StoredEvent] = await hub.view(lambda view: view.reader.list_events(wanted))
+    page: list[StoredEvent] = await read(lambda view: view.reader.list_events(wanted))
     return page
 
 

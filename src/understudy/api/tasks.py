@@ -105,6 +105,11 @@ def _list_tasks(request: Request, view: View) -> Any:
     )
 
 
+def _is_search(request: Request) -> bool:
+    """Whether rows are looked at that may not be shown."""
+    return any(request.query.get(name) for name in ("q", "status", "source"))
+
+
 def _created(answer: Any) -> int:
     return 201 if answer["created"] else 200
 
@@ -156,7 +161,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         show=lambda r, v: v.result(task_id_of(r), r.caller), errors=(404,),
     ),
     Endpoint(
-        "GET", "/api/tasks", "Tasks, newest first", ("read",), show=_list_tasks,
+        "GET", "/api/tasks", "Tasks, newest first", ("read",), show=_list_tasks, searches=_is_search,
         query=(
             ("status", {"type": "string", "enum": ["pending", "claimed", "done", "failed", "cancelled"]}),
             ("source", STRING), ("q", STRING), ("cursor", STRING),

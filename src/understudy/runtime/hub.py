@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -27,6 +27,7 @@ from understudy.runtime.alarm import Alarm
 from understudy.runtime.delivery import Deliverers
 from understudy.runtime.events import EventFeed
 from understudy.runtime.ping import Ping, Proofs
+from understudy.runtime.reading import Reading
 from understudy.runtime.store_watch import StoreVoice, StoreWatch
 from understudy.runtime.takeover import TakeoverThreads
 from understudy.runtime.transport import Transport
@@ -50,7 +51,6 @@ class Outside(Struct, frozen=True):
     probe_url: str = ""
 
 
-READERS = 2
 QUIET_COMPONENTS = frozenset({"TaskQueue"})  # each task's story is in the event log; the process log keeps health
 
 
@@ -90,7 +90,7 @@ class HubRuntime:
         proofs = Proofs(self.writer, self.alarm, self.deliverers)
         self.ping = Ping(outside.watchdog_url, outside.watchdog_interval_ms, proofs, transport, log)
         self.takeover: TakeoverThreads | None = None
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        self._reading = Reading(clock)
 
     async def start(self, fingerprint: str, host: str) -> None:
         """Start the threads and write this start down; StoreError if the store cannot be written."""
@@ -129,13 +129,16 @@ class HubRuntime:
 
     async def view(self, show: Callable[[View], T]) -> T:
         """What a view shows, read off the event loop."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self._show, show)
+        return await self._reading.look(partial(self._show, show))
 
-    def _show(self, show: Callable[[View], T]) -> T:
+    async def search(self, key_id: str, show: Callable[[View], T]) -> T:
+        """What a view shows that may have to read everything, in the line of searches."""
+        return await self._reading.search(key_id, partial(self._show, show))
+
+    def _show(self, show: Callable[[View], T], within_ms: int) -> T:
         wall = self.clock.now_ms()
         try:
-            return self.store.read(lambda reader: show(View(reader, wall, self.policy, self.log.redactor)))
+            return self.store.read(lambda reader: show(View(reader, wall, self.policy, self.log.redactor)), within_ms)
         except StoreError as error:
             self._store_failed(error)
             raise
@@ -172,7 +175,7 @@ class HubRuntime:
         await loop.run_in_executor(None, self.alarm.stop)
         await loop.run_in_executor(None, self.deliverers.stop)
         await loop.run_in_executor(None, self.writer.stop)
-        self._readers.shutdown(wait=True)
+        await loop.run_in_executor(None, self._reading.close)
         self.store.close()
 
     def _on_bug(self, bug: BaseException) -> None:

@@ -349,8 +349,8 @@ class Store(Protocol):
         """Run `fn` and commit durably, or keep nothing and raise StoreError."""
         ...
 
-    def read(self, fn: Callable[[Reader], T]) -> T:
-        """Run `fn` on a consistent snapshot that cannot write."""
+    def read(self, fn: Callable[[Reader], T], within_ms: int = 0) -> T:
+        """Run `fn` on a consistent snapshot that cannot write; SlowReadError when it takes longer, 0: without end."""
         ...
 
     def close(self) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 from urllib.parse import quote
 
-from understudy.errors import StoreDownError, StoreError
+from understudy.errors import SlowReadError, StoreDownError, StoreError
 from understudy.private import close, open_private
 from understudy.store.base import Reader, Transaction
 from understudy.store.migrations import migrate
@@ -24,6 +25,7 @@ from understudy.store.sqlite_rows import SqliteTransaction
 
 T = TypeVar("T")
 READERS_MAX = 4
+STEPS_A_LOOK = 20_000  # of SQLite's machine, between two looks at the deadline of a read: about a ms
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
@@ -186,7 +188,7 @@ class SqliteStore:
             self._writer.close()
             self._writer = self._open()
 
-    def read(self, fn: Callable[[Reader], T]) -> T:
+    def read(self, fn: Callable[[Reader], T], within_ms: int = 0) -> T:
         """Run `fn` on a snapshot; in memory there is one connection, so the writer lends it."""
         if self._path is None:
             with self._writing:
@@ -194,12 +196,18 @@ class SqliteStore:
         self._refuse_if_lost()
         connection = self._reader()
         try:
+            if within_ms:
+                until_s = time.monotonic() + within_ms / 1000
+                connection.set_progress_handler(lambda: int(time.monotonic() > until_s), STEPS_A_LOOK)
             connection.execute("BEGIN")
             return fn(SqliteTransaction(connection))
         except sqlite3.Error as error:
             self._heed(error)
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+                raise SlowReadError from error
             raise StoreError(f"Store unavailable: {error}") from error
         finally:
+            connection.set_progress_handler(None, 0)
             self._give_back(connection)
 
     def _reader(self) -> sqlite3.Connection:
