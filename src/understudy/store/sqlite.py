@@ -52,13 +52,13 @@ class SqliteStore:
 
     def __init__(self, path: Path | None, before_commit: Callable[[], None] | None = None) -> None:
         self._path = path
+        self._refuse_to_begin_anew()
         if path is not None:
             _close_to_others(path)
         self._before_commit = before_commit  # a fail point for crash tests
         self._damage = ""  # what SQLite found wrong with the file; all is refused until a check finds it well
         self._suspected = ""
         self._files: StoreFiles | None = None
-        self._refuse_to_begin_anew()
         self._writer = self._open(creates=True)
         self._writing = threading.Lock()
         self._readers: SimpleQueue[sqlite3.Connection] = SimpleQueue()
