@@ -78,10 +78,25 @@ def busy_loops(count: int) -> Iterator[None]:
             loop.wait()
 
 
-def clone(folder: Path) -> Path:
+def interpreter_for(way: Way) -> str:
+    """Ours, or the system's of the same version where the ordinary user may not run ours (it is in root's home)."""
+    if not is_other_user(way):
+        return sys.executable
+    named = shutil.which(f"python3.{sys.version_info.minor}", path="/usr/local/bin:/usr/bin:/opt/homebrew/bin")
+    for python in filter(None, (sys.executable, named)):
+        try:
+            command = [os.path.realpath(python), "-c", "import venv"]
+            if subprocess.run(command, check=False, capture_output=True, cwd="/", **identity_of(way)).returncode == 0:
+                return python
+        except PermissionError:
+            continue
+    raise SystemExit(f"{ORDINARY_USER} can run no python3.{sys.version_info.minor} on this machine")
+
+
+def clone(folder: Path, python: str) -> Path:
     """What is committed, with an interpreter that knows its sources and our installed packages → its interpreter."""
     subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(folder)], check=True)
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / ".venv")], check=True)
+    subprocess.run([python, "-m", "venv", "--without-pip", str(folder / ".venv")], check=True)
     (packages,) = (folder / ".venv/lib").glob("python*/site-packages")
     ours = next(path for path in sys.path if path.endswith("site-packages"))
     (packages / "clone.pth").write_text(f"{folder / 'src'}\n{ours}\n", "utf-8")
@@ -101,11 +116,15 @@ def options_of(way: Way) -> dict[str, Any]:
     def prepare() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN if way.ignores_sigint else signal.SIG_DFL)
 
-    options: dict[str, Any] = {"preexec_fn": prepare, "start_new_session": True}
-    if is_other_user(way):
-        entry = pwd.getpwnam(ORDINARY_USER)
-        options |= {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-    return options
+    return {"preexec_fn": prepare, "start_new_session": True, **identity_of(way)}
+
+
+def identity_of(way: Way) -> dict[str, Any]:
+    """As whom `Popen` shall run it."""
+    if not is_other_user(way):
+        return {}
+    entry = pwd.getpwnam(ORDINARY_USER)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
 def is_other_user(way: Way) -> bool:
@@ -131,7 +150,7 @@ def run_once(way: Way, seed: int, log: Path, workers: int) -> Outcome:
     place = scratch / ("a clone with spaces" if way.has_spaces else "clone")
     mark = uuid.uuid4().hex
     try:
-        python = clone(place)
+        python = clone(place, interpreter_for(way))
         (scratch / "home").mkdir()
         (scratch / "tmp").mkdir()
         if is_other_user(way):
