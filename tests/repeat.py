@@ -98,15 +98,18 @@ def clone(folder: Path, python: str) -> Path:
     subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(folder)], check=True)
     subprocess.run([python, "-m", "venv", "--without-pip", str(folder / ".venv")], check=True)
     (packages,) = (folder / ".venv/lib").glob("python*/site-packages")
-    ours = next(path for path in sys.path if path.endswith("site-packages"))
-    (packages / "clone.pth").write_text(f"{folder / 'src'}\n{ours}\n", "utf-8")
+    ours = Path(next(path for path in sys.path if path.endswith("site-packages")))
+    for entry in ours.iterdir():  # one by one, as if installed: an update takes its dependencies from there
+        if "understudy" not in entry.name or entry.name.endswith(".dist-info"):
+            (packages / entry.name).symlink_to(entry)
+    (packages / "clone.pth").write_text(f"{folder / 'src'}\n", "utf-8")
     return folder / ".venv/bin/python"
 
 
 def belonging_to(user: str, folder: Path) -> None:
     """Give the folder with all that is in it to this user."""
     entry = pwd.getpwnam(user)
-    for path in (folder, *folder.rglob("*")):
+    for path in (folder, *folder.rglob("*")):  # links are not followed
         os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
 
 
@@ -146,17 +149,17 @@ def left_over(mark: str) -> list[psutil.Process]:
 
 def run_once(way: Way, seed: int, log: Path, workers: int) -> Outcome:
     """One suite in a folder of its own, which is gone afterwards."""
-    scratch = Path(tempfile.mkdtemp(prefix="understudy-repeat-"))
+    scratch = Path(tempfile.mkdtemp(prefix="us-"))
     place = scratch / ("a clone with spaces" if way.has_spaces else "clone")
     mark = uuid.uuid4().hex
     try:
         python = clone(place, interpreter_for(way))
         (scratch / "home").mkdir()
-        (scratch / "tmp").mkdir()
+        (scratch / "t").mkdir()  # short, because the names of sockets below it have at most 107 bytes
         if is_other_user(way):
             belonging_to(ORDINARY_USER, scratch)
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "PYTEST_"))}
-        environ |= {"HOME": str(scratch / "home"), "TMPDIR": str(scratch / "tmp"), MARK: mark}
+        environ |= {"HOME": str(scratch / "home"), "TMPDIR": str(scratch / "t"), MARK: mark}
         environ |= {"TESTS_SEED": str(seed), "PYTHONHASHSEED": str(seed), **dict(way.environ)}
         command = [str(python), "-m", "pytest", "-n", str(workers), "--dist", "worksteal"]
         with log.open("wb") as out, busy_loops(BUSY_LOOPS if way.is_loaded else 0):

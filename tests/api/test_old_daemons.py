@@ -342,7 +342,7 @@ def test_the_context_holds_the_most_recent_messages_that_fit(hub: Hub, tokens: i
     for n in range(100):
         save(hub, content=f"{n:03d}" + "x" * 190)
         hub.clock.advance(10)
-    text = context(hub, "U1", f"?maxTokens={tokens}")
+    text = context(hub, "U1", f"?maxTokens={tokens}&maxChars=16000")
     lines = text.split("\n")
     assert len(text) <= 4 * tokens
     assert len(text) + 201 > 4 * tokens, "one more would have fitted"
@@ -353,15 +353,79 @@ def test_many_short_messages_fit_too(hub: Hub) -> None:
     for n in range(300):
         save(hub, content=str(n))
         hub.clock.advance(10)
-    assert context(hub, "U1").split("\n") == [f"[user] {n}" for n in range(300)]
+    assert context(hub, "U1", "?maxChars=16000").split("\n") == [f"[user] {n}" for n in range(300)]
 
 
 def test_the_default_budget_is_two_thousand_tokens(hub: Hub) -> None:
     for _ in range(30):
         save(hub, content="x" * 993)
         hub.clock.advance(10)
-    assert context(hub, "U1") == context(hub, "U1", "?maxTokens=2000")
-    assert 6000 < len(context(hub, "U1")) <= 8000
+    assert context(hub, "U1", "?maxChars=16000") == context(hub, "U1", "?maxTokens=2000&maxChars=16000")
+    assert 6000 < len(context(hub, "U1", "?maxChars=16000")) <= 8000
+
+
+@pytest.mark.parametrize("query", ["", "?maxTokens=2000", "?channel=SLACK&maxTokens=4000"])
+def test_the_context_of_an_old_daemon_leaves_room_for_the_question(hub: Hub, query: str) -> None:
+    """It cuts context and question together at 4,000 characters."""
+    for n in range(60):
+        save(hub, content=f"{n:02d}" + "x" * 90)  # 100 characters a line with its break
+        hub.clock.advance(10)
+    assert len(context(hub, "U1", query)) == 29 * 100 + 99
+    assert context(hub, "U1", "?maxChars=500").startswith("[user] 55x")
+    assert hub.get("/api/memory/context/U1?maxChars=99").status == 400
+
+
+@pytest.mark.parametrize("char", ["x", "あ"])
+def test_a_long_answer_is_kept_as_far_as_it_fits(hub: Hub, char: str) -> None:
+    save(hub, role="assistant", content=char * 70_000)
+    kept = hub.get("/api/memory/history/U1").of(200)["history"][0]["content"]
+    assert (64 << 10) - 3 < len(kept.encode()) <= 64 << 10
+    assert set(kept) == {char}
+
+
+@pytest.mark.parametrize("said_at", ["2026-02-04 14:13:28", "2026-02-04T14:13:28", "2026-02-04 14:13:28Z"])
+def test_an_instant_with_a_blank_is_read(hub: Hub, said_at: str) -> None:
+    save(hub, created_at=said_at)
+    assert hub.get("/api/memory/history/U1").of(200)["history"][0]["created_at"] == "2026-02-04T14:13:28.000Z"
+
+
+EXTRA = {"type": "research", "delegationHints": {"model": "opus", "tools": ["bash"]}, "未知": [1, None]}
+
+
+@pytest.mark.parametrize("way", ["one", "batch"])
+def test_fields_that_we_do_not_know_come_back_with_the_claim(hub: Hub, way: str) -> None:
+    body = {"id": "t1", "content": "x", **EXTRA, "checkpoint": "forged", "context": "forged", "status": "done"}
+    path, sent = ("/api/queue", body) if way == "one" else ("/api/queue/batch", {"tasks": [{"content": "y"}, body]})
+    assert hub.post(path, sent).status in (200, 201)
+    claimed = hub.post("/api/queue/claim", {"workerId": "w", "max": 2}).of(200)["tasks"]
+    (task,) = [item["task"] for item in claimed if item["task"]["id"] == "t1"]
+    assert {name: task[name] for name in EXTRA} == EXTRA
+    assert task["status"] == "claimed"
+    assert not {"checkpoint", "context"} & set(task)
+    other = [item["task"] for item in claimed if item["task"]["id"] != "t1"]
+    assert not [name for task in other for name in EXTRA if name in task]
+
+
+def test_fields_that_we_do_not_know_are_bounded_and_tell_no_tasks_apart(hub: Hub) -> None:
+    body = {
+        "id": "t1",
+        "content": "x",
+        "type": "a",
+        "huge": "y" * 20_000,
+        "nul": "\0",
+        **{f"f{n}": n for n in range(99)},
+    }
+    hub.post("/api/queue", body).of(201)
+    assert hub.post("/api/queue", body | {"type": "b"}).of(200)["created"] is False
+    task = hub.claim()["task"]
+    assert task["type"] == "a"
+    assert not {"huge", "nul"} & set(task)
+    assert sum(name.startswith("f") and name[1:].isdigit() for name in task) < 32
+
+
+def test_a_watchdog_of_the_old_hub_finds_its_word(hub: Hub) -> None:
+    assert hub.get("/health?detailed=true").of(200)["status"] == "healthy"
+    assert hub.get("/health").of(200)["status"] == "ok"
 
 
 def test_the_history_shows_the_latest_twenty_unless_asked(hub: Hub) -> None:

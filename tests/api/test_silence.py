@@ -156,6 +156,21 @@ def be_away(request: pytest.FixtureRequest, start_hub: Callable[..., Hub]) -> It
     store.close_for_good()
 
 
+@pytest.mark.parametrize("beats_after", [0, 10_000])
+def test_the_grace_after_a_gap_ends_with_the_next_sign_of_life(be_away: Any, beats_after: int) -> None:
+    """An old daemon announces no interval, so its grace is 300 s; once it was heard its WARNING comes after 180 s."""
+    hub, away = be_away
+    hub.post("/api/queue/heartbeat", {"workerId": "old"}).of(200)
+    hub.advance(LATE - 5_000)
+    hub = away(HOUR)
+    hub.advance(beats_after)
+    hub.post("/api/queue/heartbeat", {"workerId": "old"}).of(200)
+    heard_at = hub.now
+    hub.advance(LATE + 5_000)
+    ((who, late_at),) = told(hub, "daemon.late")
+    assert (who, late_at - heard_at in (LATE, LATE + 1)) == ("old", True)
+
+
 @pytest.mark.parametrize("times", [0.5, 1, 3])
 def test_a_hub_that_was_away_makes_no_false_alarm_and_finds_who_died(be_away: Any, times: float) -> None:
     hub, away = be_away

@@ -101,7 +101,7 @@ class FakeServer:
         self._always: Step | None = None
         self._closing = threading.Event()
         self._connections: set[socket.socket] = set()
-        self._port = free_port()  # it may be switched off and on again
+        self._port = 0
         self._server: _Server | None = None
 
     @property
@@ -145,6 +145,7 @@ class FakeServer:
         """Listen, on the same port as before."""
         assert self._server is None
         self._closing.clear()
+        self._port = self._port or free_port()
         server = _Server(("127.0.0.1", self._port), type("Handler", (self.handler,), {"owner": self}))
         server.owner = self
         self._port = server.server_address[1]

@@ -47,7 +47,7 @@ def test_the_same_seed_tells_the_same_story_in_any_process():
 def test_a_failure_names_its_seed_and_invariant_and_tells_the_last_steps():
     out = io.StringIO()
     assert verify(30, None, out, mutant="enqueue_resets") == 1
-    head, *steps, replay = out.getvalue().strip().splitlines()
+    head, *steps, replay = _without_progress(out)
     assert "I2 one live lease" in head
     assert len(steps) >= 30
     seed = int(replay.split("--seed ")[1].split()[0])
@@ -55,7 +55,12 @@ def test_a_failure_names_its_seed_and_invariant_and_tells_the_last_steps():
     assert "--mutant enqueue_resets" in replay
     again = io.StringIO()
     assert verify(1, seed, again, mutant="enqueue_resets") == 1
-    assert again.getvalue() == out.getvalue()
+    assert _without_progress(again) == _without_progress(out)
+
+
+def _without_progress(out):
+    """What it told in the end: on a slow machine it also says every few seconds how far it is."""
+    return [line for line in out.getvalue().strip().splitlines() if "all well so far" not in line]
 
 
 def test_a_mutant_that_nobody_knows_is_refused():

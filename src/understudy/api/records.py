@@ -8,7 +8,7 @@ from understudy.api.endpoint import STRING, Endpoint, Request, id_of
 from understudy.errors import BadRequestError
 from understudy.hub.enqueue import instant
 from understudy.hub.keys import CreateKey, RevokeKey, RotateKey
-from understudy.hub.memory import ForgetMemory, SaveMemory
+from understudy.hub.memory import CHARS_A_TOKEN, CONTEXT_CHARS, ForgetMemory, SaveMemory
 from understudy.hub.operation import Operation
 from understudy.hub.views import View
 from understudy.log import LEVELS, is_level_at_least
@@ -32,7 +32,9 @@ def _channel(request: Request) -> str:
 
 
 def _context(request: Request, view: View) -> Any:
-    return view.context(_user(request), _channel(request), request.number("maxTokens", 100, 4000, 2000))
+    tokens = request.number("maxTokens", 100, 4000, 2000)
+    chars = request.number("maxChars", 100, 4000 * CHARS_A_TOKEN, CONTEXT_CHARS)
+    return view.context(_user(request), _channel(request), tokens, chars)
 
 
 def _history(request: Request, view: View) -> Any:

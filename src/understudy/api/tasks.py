@@ -26,6 +26,7 @@ from understudy.wire.tasks import (
     ResultBody,
     ResultsBody,
     StatusBody,
+    extra_fields,
 )
 
 DEDUP_CHARS_MAX = 256
@@ -39,12 +40,13 @@ def _enqueue(request: Request) -> Operation:
                 "Validation failed", (f"Idempotency-Key: Expected at most {DEDUP_CHARS_MAX} characters",)
             )
         body = replace(body, dedup_key=request.idempotency_key)
-    return Enqueue([body], [request.ids.new("task")], request.caller.key_id)
+    return Enqueue([body], [request.ids.new("task")], request.caller.key_id, extra_fields(request.body))
 
 
 def _enqueue_batch(request: Request) -> Operation:
     bodies = request.parsed(EnqueueBatchBody).tasks
-    return Enqueue(bodies, [request.ids.new("task") for _ in bodies], request.caller.key_id)
+    extras = extra_fields(request.body, is_batch=True)
+    return Enqueue(bodies, [request.ids.new("task") for _ in bodies], request.caller.key_id, extras)
 
 
 def _claim(request: Request) -> Operation:

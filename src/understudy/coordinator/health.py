@@ -102,14 +102,15 @@ def seen(daemon: Daemon, now: Now, policy: Policy, said: str = "healthy", reason
     alive = replace(
         daemon,
         last_seen_at=now.wall,
-        last_seen_h=now.h,
+        last_seen_h=now.h + (now.h == now.resumed_h),  # a word in the very ms of the resumption comes after the gap
         beats=_with_beat(daemon.beats, since_last),
         reason=reason,
     )
     state = "paused" if daemon.paused else said
     if state == daemon.state:
         told = (_stuck(alive, now, why),) if state == "stuck" and reason != daemon.reason else ()
-        if daemon.deadline_h or not is_judged(alive):
+        is_armed = daemon.deadline_h and daemon.last_seen_h > now.resumed_h  # else the deadline may hold a grace
+        if is_armed or not is_judged(alive):
             return Health(alive, events=told)
         return Health(replace(alive, deadline_h=late_deadline(alive, limits_of(alive, policy), now)), events=told)
     is_armed = is_judged(replace(alive, state=state))

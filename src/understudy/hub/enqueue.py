@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -24,12 +25,16 @@ MACHINE = "machine"
 class Enqueue(Operation):
     """One task or many. `ids` are made at the edge, so that a replay makes the same rows."""
 
-    def __init__(self, bodies: list[EnqueueBody], ids: list[str], submitter: str) -> None:
+    def __init__(
+        self, bodies: list[EnqueueBody], ids: list[str], submitter: str, extras: Sequence[dict[str, Any]] = ()
+    ) -> None:
+        """`extras` are the fields of each that are only kept; none of them tells two tasks apart."""
         self.bodies = bodies
         self.weight = len(bodies)
         self.ids = [body.id or made for body, made in zip(bodies, ids, strict=True)]
         self.submitter = submitter
         self.specs = [spec_of(body) for body in bodies]
+        self.extras = extras if len(extras) == len(bodies) else [{} for _ in bodies]
 
     def needs(self, needs: Needs) -> None:
         """The tasks of these ids, and those of these idempotency keys."""
@@ -58,7 +63,7 @@ class Enqueue(Operation):
             here[task_id] = change.task
             if body.dedup_key:
                 keys[body.dedup_key] = task_id
-            save += [change.task, TaskBody(task_id, spec)]
+            save += [change.task, TaskBody(task_id, _with(self.extras[nth], spec))]
             events += change.events
             answers.append({"taskId": task_id, "created": True})
         return Decision(answers, tuple(save), tuple(events))
@@ -76,6 +81,11 @@ class Enqueue(Operation):
 def spec_of(body: EnqueueBody) -> str:
     """The fields it was enqueued with, as JSON text."""
     return msgspec.json.encode(body).decode()
+
+
+def _with(extra: dict[str, Any], spec: str) -> str:
+    """The spec with the fields that are only kept before those that we know."""
+    return msgspec.json.encode(extra | msgspec.json.decode(spec)).decode() if extra else spec
 
 
 def _hash(spec: str) -> str:

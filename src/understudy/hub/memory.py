@@ -8,7 +8,6 @@ from typing import Any
 from understudy.clock import iso, parse_iso
 from understudy.coordinator.actions import Decision
 from understudy.coordinator.nouns import Memory, Now
-from understudy.errors import BadRequestError
 from understudy.hub.enqueue import INSTANT_MAX, text_of, user_of
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
@@ -16,6 +15,7 @@ from understudy.wire.limits import MEMORY_CONTENT_BYTES_MAX
 from understudy.wire.memory import MemorySaveBody
 
 CHARS_A_TOKEN = 4
+CONTEXT_CHARS = 3_000  # old daemons cut context, header and question together at 4,000: the question must have room
 
 
 class SaveMemory(Operation):
@@ -24,8 +24,7 @@ class SaveMemory(Operation):
     def __init__(self, body: MemorySaveBody, made_id: str) -> None:
         self.body = body
         self.id = body.id or made_id
-        if len(body.content.encode()) > MEMORY_CONTENT_BYTES_MAX:
-            raise BadRequestError("Validation failed", (f"content: Expected at most {MEMORY_CONTENT_BYTES_MAX} bytes",))
+        self.content = cut(body.content)
 
     def needs(self, needs: Needs) -> None:
         """The message of that id."""
@@ -41,7 +40,7 @@ class SaveMemory(Operation):
             user_of(body.user_id)[:256],
             body.channel.lower(),
             body.role,
-            body.content,
+            self.content,
             body.source or "",
             "" if body.metadata is None else text_of(body.metadata),
             _created_at(body.created_at, now),
@@ -52,10 +51,24 @@ class SaveMemory(Operation):
 def _created_at(given: str | float | None, now: Now) -> int:
     """The instant that the client names, as text or epoch ms; now where it makes no sense."""
     try:
-        at = parse_iso(given) if isinstance(given, str) else int(given or 0)
+        at = _instant(given) if isinstance(given, str) else int(given or 0)
     except (ValueError, OverflowError, OSError):
         return now.wall
     return at if 0 < at <= INSTANT_MAX else now.wall
+
+
+def _instant(text: str) -> int:
+    """Milliseconds; what names no zone is UTC: SQLite writes `2026-02-04 14:13:28`. ValueError if it is no instant."""
+    try:
+        return parse_iso(text)
+    except ValueError:
+        return parse_iso(f"{text}Z")
+
+
+def cut(content: str) -> str:
+    """At most `MEMORY_CONTENT_BYTES_MAX` bytes of it, whole characters: a long answer must not be lost altogether."""
+    raw = content.encode()
+    return content if len(raw) <= MEMORY_CONTENT_BYTES_MAX else raw[:MEMORY_CONTENT_BYTES_MAX].decode(errors="ignore")
 
 
 class ForgetMemory(Operation):
@@ -79,9 +92,11 @@ def context_of(newest_first: Sequence[Memory], tokens_max: int) -> str:
     return "\n".join(reversed(lines_that_fit(newest_first, tokens_max)))
 
 
-def lines_that_fit(newest_first: Sequence[Memory], tokens_max: int) -> list[str]:
+def lines_that_fit(newest_first: Sequence[Memory], tokens_max: int, chars_max: int | None = None) -> list[str]:
     """The lines of a context, newest first."""
     room = tokens_max * CHARS_A_TOKEN
+    if chars_max is not None:
+        room = min(room, chars_max + 1)  # no line break follows the last line
     lines: list[str] = []
     for message in newest_first:
         line = f"[{message.role}] {message.content}"

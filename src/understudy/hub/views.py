@@ -268,13 +268,13 @@ class View:
         """`GET /api/keys`: without their secrets."""
         return {"keys": [key_json(key) for key in self.reader.load_all(Key, KEYS_MAX)]}
 
-    def context(self, user_id: str, channel: str, tokens_max: int) -> dict[str, Any]:
+    def context(self, user_id: str, channel: str, tokens_max: int, chars_max: int) -> dict[str, Any]:
         """`GET /api/memory/context/{userId}`."""
         limit = MEMORY_READ_MAX
-        lines = lines_that_fit(self.reader.messages_of(user_id, channel, limit), tokens_max)
+        lines = lines_that_fit(self.reader.messages_of(user_id, channel, limit), tokens_max, chars_max)
         while len(lines) == limit:  # all of them were short: more may fit
             limit *= 4
-            lines = lines_that_fit(self.reader.messages_of(user_id, channel, limit), tokens_max)
+            lines = lines_that_fit(self.reader.messages_of(user_id, channel, limit), tokens_max, chars_max)
         return {"context": "\n".join(reversed(lines)), "userId": user_id}
 
     def history(self, user_id: str, channel: str, limit: int) -> dict[str, Any]:

@@ -185,7 +185,8 @@ class Watch:
 
     def reason(self, error: Exception) -> str:
         """Why there is no answer, without any address."""
-        if self.is_over or isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
+        slow = TimeoutError | urllib3.exceptions.TimeoutError
+        if self.is_over or isinstance(error, slow) or isinstance(error.__context__, slow):  # smtplib wraps it
             return "too slow"
         cause = getattr(error, "reason", None) or error.__cause__ or error
         return (getattr(cause, "strerror", None) or type(cause).__name__)[:200]

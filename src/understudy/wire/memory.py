@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from understudy.wire.limits import Id
+from understudy.wire.limits import Id, LongText
 
 
 class MemorySaveBody(Struct, frozen=True):
@@ -15,7 +15,7 @@ class MemorySaveBody(Struct, frozen=True):
     user_id: str | int | dict[str, Any]
     channel: Annotated[str, Meta(max_length=128)]
     role: Literal["user", "assistant", "system"]
-    content: Annotated[str, Meta(max_length=65_536)]
+    content: LongText
     id: Id | None = None
     source: Annotated[str, Meta(max_length=128)] | None = None
     metadata: Any = None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import Meta, Struct
+import msgspec
+from msgspec import Meta, Raw, Struct
 
 from understudy.wire.limits import (
     BATCH_RESULTS_MAX,
@@ -50,6 +52,46 @@ class EnqueueBody(Struct, rename="camel", frozen=True, omit_defaults=True):
     workspace: ShortText | None = None
     group: Name | None = None
     reply_to: dict[str, Any] | ShortText | None = None
+
+
+EXTRA_FIELDS_MAX = 32
+EXTRA_BYTES_MAX = 16 << 10
+# what an answer about a task may say: a field of that name would be taken for the hub's own word
+_SAID_BY_THE_HUB = frozenset(
+    {"approval", "attempt", "attempts", "cancel", "checkpoint", "context", "created", "finishedAt", "lease", "losses"}
+    | {"lost", "note", "position", "progress", "provisional", "queuedAt", "result", "status", "stillRuns"}
+    | {"submitter", "success", "taskId", "token", "updatedAt", "waitingFor"}
+)
+_Fields = dict[str, Raw]
+
+
+class _Batch(Struct):
+    tasks: list[_Fields] = []
+
+
+def extra_fields(body: bytes, *, is_batch: bool = False) -> list[dict[str, Any]]:
+    """Fields of each task that we do not know, such as the old hub's `type`: they come back when it is claimed.
+
+    `body` was decoded before. What is too much, or no JSON that could be kept, is left out.
+    """
+    try:
+        read = msgspec.json.decode(body, type=_Batch).tasks if is_batch else [msgspec.json.decode(body, type=_Fields)]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return []
+    known = {field.encode_name for field in msgspec.structs.fields(EnqueueBody)} | _SAID_BY_THE_HUB
+    return [_kept({name: raw for name, raw in fields.items() if name not in known}) for fields in read]
+
+
+def _kept(fields: _Fields) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    room = EXTRA_BYTES_MAX
+    for name, raw in list(fields.items())[:EXTRA_FIELDS_MAX]:
+        room -= len(name) + len(bytes(raw))
+        if room < 0 or "\0" in name or b"\\u0000" in bytes(raw):
+            continue
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            kept[name] = msgspec.json.decode(raw)
+    return kept
 
 
 class EnqueueBatchBody(Struct, rename="camel", frozen=True):
