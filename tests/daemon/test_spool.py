@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from understudy.clock import SystemClock
 from understudy.daemon import home as home_module
 from understudy.daemon import spool as spool_module
 from understudy.daemon.home import Home
 from understudy.daemon.spool import Spool, SpoolFullError
+from understudy.ids import IdMaker
 from understudy.worker.results import Result
 
 
@@ -103,6 +106,52 @@ for n in range(900):
     assert set(range(said + 1)) <= found.keys()
     assert all(len(r.output or "") == 20_000 for r in found.values())
     assert not list(home.evidence.iterdir())
+
+
+def test_a_file_that_the_report_loop_removes_meanwhile_keeps_no_result_off_the_disk(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(home)
+    spool.keep(result("a"))
+    found = list(home.spool.glob("*.json"))
+    monkeypatch.setattr(Path, "glob", lambda *_: iter([*found, home.spool / "gone.json"]))
+    spool.keep(result("b"))
+    monkeypatch.undo()
+    assert [kept.name for kept in Spool(home).load()] == ["a", "b"]
+
+
+def test_a_start_on_a_full_disk_finds_what_is_spooled(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    Spool(home).keep(result("a"))
+    ids = IdMaker(SystemClock())
+    home.machine_id(ids)
+    first = home.new_boot_id(ids)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(home_module, "write_durably", full)
+    monkeypatch.setattr(home_module, "write_private", full)
+    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "ftruncate", full)
+    lock = home.lock()
+    assert home.new_boot_id(ids) > first
+    assert home.count_start(1) == 1
+    assert [kept.name for kept in Spool(home).load()] == ["a"]
+    lock.release()
+
+
+def test_a_result_that_cannot_be_read_at_this_moment_stays_in_the_spool(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Spool(home).keep(result("a"))
+
+    def no_descriptor(_: Path) -> bytes:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(Path, "read_bytes", no_descriptor)
+    assert Spool(home).load() == ()
+    monkeypatch.undo()
+    assert [kept.name for kept in Spool(home).load()] == ["a"]
 
 
 def test_spool_is_bounded(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

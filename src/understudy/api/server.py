@@ -40,6 +40,7 @@ from understudy.redact import Redactor
 from understudy.runtime.hub import HubRuntime, Outside
 from understudy.runtime.lock import FileLock
 from understudy.runtime.memory import give_back_large_blocks
+from understudy.runtime.signals import heeded
 from understudy.runtime.supervisor import Watchdog
 from understudy.store.sqlite import SqliteStore
 from understudy.worker.executors.claude_api import ClaudeApi
@@ -199,7 +200,7 @@ async def _serve(settings: HubSettings, listener: socket.socket, connections_max
         hub.release_waiters()
         server.should_exit = True
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in heeded((signal.SIGTERM, signal.SIGINT)):
         loop.add_signal_handler(number, stop)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     give_back_large_blocks()

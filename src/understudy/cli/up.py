@@ -30,6 +30,7 @@ from understudy.cli.submit import enqueue, wait_for_result
 from understudy.cli.terminal import note, paint, safe, safe_lines, say
 from understudy.clock import SystemClock
 from understudy.errors import ConfigError
+from understudy.runtime.signals import heeded
 from understudy.texts import t
 
 READY_MS_MAX = 30_000
@@ -242,7 +243,7 @@ class Interruption:
     @contextmanager
     def heeded(self) -> Iterator[None]:
         """Within, our signals interrupt."""
-        before = {number: signal.signal(number, self._told) for number in SIGNALS}
+        before = {number: signal.signal(number, self._told) for number in heeded(SIGNALS)}
         try:
             yield
         finally:

@@ -36,6 +36,7 @@ from understudy.notify.base import Target
 from understudy.redact import Redactor, secrets_of
 from understudy.runtime.drive import Driver
 from understudy.runtime.local_notice import LocalNotices
+from understudy.runtime.signals import heeded
 from understudy.runtime.supervisor import Watchdog
 from understudy.runtime.transport import Transport
 from understudy.texts import t
@@ -225,8 +226,8 @@ class Daemon:
             os.write(self._wake_write, b"e")
 
     def _install_signals(self) -> dict[int, Any]:
-        """Signals become bytes in our pipe; only the main thread may have it so."""
+        """Signals become bytes in our pipe, but for those that we were started to ignore; only in the main thread."""
         if threading.current_thread() is not threading.main_thread():
             return {}
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        return {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
+        return {number: signal.signal(number, lambda *_: None) for number in heeded(SIGNALS)}

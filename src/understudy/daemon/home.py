@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import platform
@@ -79,7 +80,8 @@ class Home:
         path = self.root / "boot-id"
         last = path.read_text(errors="replace").strip() if path.exists() else ""
         boot_id = ids.new_after("boot", last)
-        write_durably(path, boot_id.encode())
+        with contextlib.suppress(OSError):  # a full disk: what is spooled must be delivered all the same
+            write_durably(path, boot_id.encode())
         return boot_id
 
     def count_start(self, now_ms: int) -> int:
@@ -88,7 +90,8 @@ class Home:
         said = path.read_text(errors="replace").split() if path.exists() else []
         starts = [int(at) for at in said if at.isdecimal() and now_ms - HOUR_MS < int(at) <= now_ms]
         starts = [*starts, now_ms][-STARTS_MAX:]
-        write_private(path, " ".join(map(str, starts)).encode())
+        with contextlib.suppress(OSError):  # only a count: no reason not to start
+            write_private(path, " ".join(map(str, starts)).encode())
         return len(starts)
 
 

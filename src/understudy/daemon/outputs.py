@@ -17,7 +17,8 @@ class Outputs:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        own_directory(directory)
+        with contextlib.suppress(OSError):  # without it, only the copy of the whole output is missing
+            own_directory(directory)
 
     def begin(self, run_id: str) -> Path:
         """Where this run's output goes; makes room for it."""

@@ -17,6 +17,15 @@ EVIDENCE_BYTES_MAX = 256 << 20
 SUFFIX = ".json"
 
 
+def sizes_in(directory: Path) -> list[int]:
+    """The sizes of its files; one that another loop removes meanwhile is none of them."""
+    sizes = []
+    for path in directory.glob(f"*{SUFFIX}"):
+        with contextlib.suppress(FileNotFoundError):
+            sizes.append(path.stat().st_size)
+    return sizes
+
+
 class SpoolFullError(OSError):
     """More results are waiting than may be kept."""
 
@@ -28,15 +37,18 @@ class Spool:
         self._dir = home.spool
         self._evidence = home.evidence
         for leftover in self._dir.glob(".*"):
-            leftover.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                leftover.unlink(missing_ok=True)
 
     def load(self) -> tuple[Result, ...]:
-        """All that is waiting, oldest first. A file that cannot be read becomes evidence."""
+        """All that is waiting, oldest first. A file that holds no result becomes evidence."""
         results = []
         for path in self._dir.glob(f"*{SUFFIX}"):
             try:
                 results.append(msgspec.json.decode(path.read_bytes(), type=Result))
-            except (msgspec.MsgspecError, OSError):
+            except OSError:
+                continue  # of this machine, at this moment: it stays where it is, for the next life
+            except msgspec.MsgspecError:
                 with contextlib.suppress(OSError):
                     path.replace(self._evidence / f"{path.name}.unreadable")
         return tuple(sorted(results, key=lambda result: (result.finished_at, result.name)))
@@ -44,7 +56,7 @@ class Spool:
     def keep(self, result: Result) -> None:
         """Put it on disk; OSError if that is not possible."""
         content = msgspec.json.encode(result)
-        sizes = [path.stat().st_size for path in self._dir.glob(f"*{SUFFIX}")]
+        sizes = sizes_in(self._dir)
         if len(sizes) >= FILES_MAX or sum(sizes) + len(content) > BYTES_MAX:
             raise SpoolFullError(f"the spool {self._dir} is full")
         write_durably(self._path(result.name), content)

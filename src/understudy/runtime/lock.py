@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -48,8 +49,9 @@ class FileLock:
             os.close(fd)
             pid = holder or "?"
             raise LockedError(f"{what} is in use by process {pid}: stop it first", pid=pid) from error
-        os.ftruncate(fd, 0)
-        os.write(fd, str(os.getpid()).encode())
+        with contextlib.suppress(OSError):  # on a full disk it is held all the same, only without a name
+            os.ftruncate(fd, 0)
+            os.write(fd, str(os.getpid()).encode())
         self._fd = fd
 
     def release(self) -> None:
@@ -59,6 +61,7 @@ class FileLock:
         one makes a new file and locks that: two holders.
         """
         if self._fd >= 0:
-            os.ftruncate(self._fd, 0)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = -1
