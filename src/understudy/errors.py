@@ -106,6 +106,16 @@ class UnavailableError(UnderstudyError):
         super().__init__(message, retryAfter=retry_after_s)
 
 
+class StoreFullError(UnderstudyError):
+    """There is no room for more (507): what keeps daemons alive and brings results is still taken."""
+
+    code = "store_full"
+    status = 507
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message, code=code or self.code, retryAfter=60)
+
+
 class SlowReadError(UnavailableError):
     """A read took longer than any may (503): others wait for their turn."""
 

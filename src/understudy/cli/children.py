@@ -17,7 +17,7 @@ from understudy.cli.terminal import note, paint, safe
 from understudy.errors import UnderstudyError
 from understudy.private import open_private, own_directory
 
-LOG_BYTES_MAX = 10 << 20  # at start a longer one becomes .1
+LOG_BYTES_MAX = 10 << 20  # a longer one becomes .1
 LINES_KEPT = 12
 LINE_CHARS_MAX = 4000
 KILL_S = 5.0
@@ -118,7 +118,15 @@ class Child:
                 with contextlib.suppress(OSError, ValueError):
                     self._file.write(line.encode() + b"\n")
                     self._file.flush()
+                    self._turn_over()
                 self._show(line)
+
+    def _turn_over(self) -> None:
+        """A log that has become too long makes way for a new one; the one before is kept."""
+        if self._file.tell() > LOG_BYTES_MAX:
+            self._file.close()
+            self.log.replace(self.log.with_name(f"{self.log.name}.1"))
+            self._file = open_private(self.log)
 
     def _await_end(self) -> None:
         """Not by the end of its stderr: a guard may hold that open a little longer."""

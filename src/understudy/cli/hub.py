@@ -55,6 +55,8 @@ def _serve(settings: config.Settings, data_dir: Path, keys: dict[str, str]) -> i
         task_kept_ms=settings.task_kept_ms,
         event_kept_ms=settings.event_kept_ms,
         events_max=settings.events_max,
+        store_bytes_max=settings.store_mb_max << 20,
+        disk_free_bytes_min=settings.disk_free_mb_min << 20,
         evidence_kept_ms=settings.evidence_kept_ms,
         period_kept_ms=settings.period_kept_ms,
         memory_kept_ms=settings.memory_kept_ms,

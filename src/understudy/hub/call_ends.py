@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from understudy.coordinator import budget, leases, takeover
 from understudy.coordinator.actions import Decision, Event
-from understudy.coordinator.nouns import LEASED, QUEUED, Now, Result, Task, TaskBody
+from understudy.coordinator.nouns import LEASED, QUEUED, Attempt, Now, Result, Task, TaskBody
 from understudy.coordinator.takeover import EXECUTOR, Called, takeover_event
 from understudy.coordinator.takeover_nouns import Reservation, TakeoverState, TaskTakeover
 from understudy.errors import UnderstudyError
@@ -51,6 +51,7 @@ class Settle(Operation):
         needs.row(Reservation, self.job.call_id)
         needs.row(Task, self.job.task_id)
         needs.row(TaskBody, self.job.task_id)
+        needs.row(Attempt, (self.job.task_id, self.job.token))
         needs.row(TaskTakeover, self.job.task_id)
 
     def more(self, work: WorkingSet, needs: Needs) -> None:

@@ -13,13 +13,14 @@ from understudy.clock import parse_iso
 from understudy.coordinator import tasks
 from understudy.coordinator.actions import Decision, Event
 from understudy.coordinator.nouns import Now, Task, TaskBody
-from understudy.errors import BadRequestError, MismatchError
+from understudy.errors import BadRequestError, MismatchError, StoreFullError
 from understudy.hub.operation import Operation
 from understudy.hub.reply import reply_of
-from understudy.hub.working_set import Needs, WorkingSet
+from understudy.hub.working_set import NEEDS_SETS_MAX, Needs, WorkingSet
 from understudy.wire.tasks import EnqueueBody
 
 MACHINE = "machine"
+TASK_BYTES = 1_000  # of a task's rows, indexes and events beside its body
 
 
 class Enqueue(Operation):
@@ -38,6 +39,8 @@ class Enqueue(Operation):
 
     def needs(self, needs: Needs) -> None:
         """The tasks of these ids, and those of these idempotency keys."""
+        needs.room = True
+        needs.new_needs.update(needs_of(body) for body in self.bodies)
         for task_id, body in zip(self.ids, self.bodies, strict=True):
             needs.row(Task, task_id)
             if body.dedup_key:
@@ -60,6 +63,9 @@ class Enqueue(Operation):
             task = task_of(body, task_id, self.submitter, spec, now, nth, work.policy.timeout_s)
             reply_to = reply_of(body.reply_to, work.policy.routes.targets)
             change = tasks.enqueue(replace(task, reply_to=reply_to) if reply_to else task, now)
+            work.take_room(len(spec) + TASK_BYTES)
+            if work.needs_sets >= NEEDS_SETS_MAX:
+                raise StoreFullError(f"More than {NEEDS_SETS_MAX} different sets of needs wait", "too_many_needs")
             here[task_id] = change.task
             if body.dedup_key:
                 keys[body.dedup_key] = task_id

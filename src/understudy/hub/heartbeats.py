@@ -17,7 +17,7 @@ from understudy.coordinator.nouns import CANCELLED, LEASED, NAMED, Daemon, Direc
 from understudy.errors import ConflictError
 from understudy.hub.directives import directive_order, offer
 from understudy.hub.leases import need_progress, progress_of
-from understudy.hub.life import alive, need_incident, stopped_as_planned
+from understudy.hub.life import alive, need_incident, refuse_beyond_bound, stopped_as_planned
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.daemons import HeartbeatBody, RunningBody, cut_parts
@@ -53,12 +53,14 @@ class Heartbeat(Operation):
         """The incident that this beat may close, and the directives that wait for it."""
         need_incident(work, needs, self.daemon_id)
         daemon = work.get(Daemon, self.daemon_id)
+        needs.daemon_count = needs.daemon_count or daemon is None
         if daemon is not None and daemon.open_directives and self.body.boot_id:
             needs.directives.add(self.daemon_id)
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Judge who beats, settle what its boot and its `running` say, renew, answer."""
         known = work.get(Daemon, self.daemon_id)
+        refuse_beyond_bound(work, known)
         daemon = known or Daemon(self.daemon_id, first_seen_at=now.wall, since_at=now.wall)
         arrival = self._arrival(work, daemon, now)
         if arrival.refused:

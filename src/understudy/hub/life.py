@@ -8,7 +8,8 @@ from understudy.coordinator import health
 from understudy.coordinator.actions import Event
 from understudy.coordinator.identity import watch_name
 from understudy.coordinator.nouns import Daemon, Incident, Now
-from understudy.hub.working_set import Needs, WorkingSet
+from understudy.errors import StoreFullError
+from understudy.hub.working_set import DAEMONS_MAX, Needs, WorkingSet
 
 
 def need_watched(needs: Needs, worker_id: str) -> None:
@@ -23,6 +24,12 @@ def need_incident(work: WorkingSet, needs: Needs, daemon_id: str) -> None:
     daemon = work.get(Daemon, daemon_id)
     if daemon is not None and daemon.incident_id:
         needs.row(Incident, daemon.incident_id)
+
+
+def refuse_beyond_bound(work: WorkingSet, known: Daemon | None) -> None:
+    """StoreFullError for one more daemon than a hub knows at once; those that it knows are always heard."""
+    if known is None and work.daemons >= DAEMONS_MAX:
+        raise StoreFullError(f"This hub knows {DAEMONS_MAX} daemons: forget some", "too_many_daemons")
 
 
 def touch(work: WorkingSet, worker_id: str, now: Now) -> tuple[tuple[object, ...], tuple[Event, ...]]:

@@ -29,12 +29,14 @@ class SaveMemory(Operation):
     def needs(self, needs: Needs) -> None:
         """The message of that id."""
         needs.row(Memory, self.id)
+        needs.room = True
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Keep it unless it is here already."""
         if work.get(Memory, self.id) is not None:
             return Decision({"success": True})
         body = self.body
+        work.take_room(len(body.content.encode()))
         message = Memory(
             self.id,
             user_of(body.user_id)[:256],

@@ -13,7 +13,7 @@ from understudy.coordinator.actions import Decision
 from understudy.coordinator.nouns import LEASED, Daemon, Incident, Now, Task
 from understudy.errors import BadRequestError, NotFoundError
 from understudy.hub.enqueue import instant
-from understudy.hub.life import alive, need_incident
+from understudy.hub.life import alive, need_incident, refuse_beyond_bound
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.daemons import OldHeartbeatBody, RegisterBody, SettingsBody
@@ -37,11 +37,13 @@ class Register(Operation):
     def more(self, work: WorkingSet, needs: Needs) -> None:
         """The incident that this sign of life may close."""
         need_incident(work, needs, self.body.daemon_id)
+        needs.daemon_count = needs.daemon_count or work.get(Daemon, self.body.daemon_id) is None
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Write it down; a machine-bound daemon is not brought to life by a request without its machine."""
         body = self.body
         known = work.get(Daemon, body.daemon_id)
+        refuse_beyond_bound(work, known)
         daemon = known or Daemon(body.daemon_id, first_seen_at=now.wall, since_at=now.wall)
         capabilities = [tag[:TAG_CHARS_MAX] for tag in body.capabilities[:CAPABILITIES_MAX]]
         daemon = replace(

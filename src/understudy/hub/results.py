@@ -14,6 +14,7 @@ from understudy.coordinator.leases import OUTCOMES_OF_FAILURE, task_event
 from understudy.coordinator.nouns import (
     FINISHED,
     LEASED,
+    Attempt,
     Daemon,
     Evidence,
     Incident,
@@ -46,6 +47,8 @@ class Report(Operation):
         """The task, what was asked, and the worker if it gives its name."""
         needs.row(Task, self.task_id)
         needs.row(TaskBody, self.task_id)
+        if self.body.token is not None:
+            needs.row(Attempt, (self.task_id, self.body.token))
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
         """The daemon that holds the lease: a result is a sign of its life."""
@@ -132,9 +135,13 @@ class Report(Operation):
         answer: dict[str, Any] | UnderstudyError,
         reason: str,
     ) -> Decision:
+        if self.body.token is not None and work.get(Attempt, (self.task_id, self.body.token)) is None:
+            return Decision(answer, rows, events)  # no such lease was ever granted: there is nothing to keep
         worker = self.body.worker_id or ""
         body = msgspec.json.encode(self.body).decode()
-        kept = Evidence(_evidence_id(task, body), task.id, self.body.token or 0, worker, now.wall, reason, body)
+        kept = Evidence(
+            _evidence_id(task, self.body.token), task.id, self.body.token or 0, worker, now.wall, reason, body
+        )
         event = task_event(
             task, now, "result.late", f"A result for {task.id} came too late and is kept as evidence", reason=reason
         )
@@ -187,9 +194,9 @@ def _cost_of(usage: dict[str, Any] | None) -> int:
     return told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= INT_MAX else 0
 
 
-def _evidence_id(task: Task, body: str) -> str:
-    """The same late report again is the same piece of evidence: a client that repeats itself fills no disk."""
-    return f"evidence-{sha256(f'{task.id} {body}'.encode()).hexdigest()[:32]}"
+def _evidence_id(task: Task, token: int | None) -> str:
+    """One piece of evidence a lease, and one a task without a token: whoever repeats or invents fills no disk."""
+    return f"evidence-{sha256(f'{task.id} {token}'.encode()).hexdigest()[:32]}"
 
 
 def _code(refusal: UnderstudyError) -> dict[str, Any]:

@@ -9,6 +9,13 @@ from understudy.hub.working_set import Needs, WorkingSet
 
 ROWS_A_COMMIT = 500
 BOOTS_KEPT_MS = 400 * 86_400_000
+EVIDENCE_MAX = 10_000
+INCIDENTS_MAX = 100_000
+DEPLOYMENTS_MAX = 1_000
+NOTICES_MAX = 200_000
+BUDGETS_MAX = 1_000
+PERIODS_MAX = 500_000
+BOOTS_MAX = 100_000
 
 
 def purge_plan(policy: Policy, wall: int) -> list[tuple[str, int]]:
@@ -25,6 +32,14 @@ def purge_plan(policy: Policy, wall: int) -> list[tuple[str, int]]:
         ("directive", wall - policy.event_kept_ms),
         ("notice", wall - policy.notice_kept_ms),
         ("link", wall),
+        ("evidence_overflow", EVIDENCE_MAX),
+        ("incident", wall - policy.period_kept_ms),
+        ("incident_overflow", INCIDENTS_MAX),
+        ("deployment_overflow", DEPLOYMENTS_MAX),
+        ("notice_overflow", NOTICES_MAX),
+        ("budget_overflow", BUDGETS_MAX),
+        ("period_overflow", PERIODS_MAX),
+        ("boot_overflow", BOOTS_MAX),
         ("memory", wall - policy.memory_kept_ms),
         ("memory_overflow", policy.memory_messages_max),
     ]

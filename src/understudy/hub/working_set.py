@@ -12,15 +12,18 @@ import msgspec
 from msgspec import Struct
 
 from understudy.coordinator.actions import Decision, Event
-from understudy.coordinator.nouns import LEASED, Boot, Directive, Notice, Now, Policy, Task, TaskBody
+from understudy.coordinator.nouns import LEASED, Boot, Daemon, Directive, Notice, Now, Policy, Task, TaskBody
 from understudy.coordinator.outbox import RECENT_MAX, STORM_WINDOW_MS
 from understudy.coordinator.takeover_nouns import Reservation, Standbys
+from understudy.errors import StoreFullError
 from understudy.ids import IdMaker
-from understudy.store.base import TABLES, Candidates, Deadlines, Due, Transaction
+from understudy.store.base import TABLES, Candidates, Deadlines, Due, Room, Transaction
 
 N = TypeVar("N", bound=Struct)
 
 MEMORY_READ_MAX = 200
+DAEMONS_MAX = 10_000  # that a hub knows at once
+NEEDS_SETS_MAX = 1_000  # different ones among claimable tasks: each claim looks at each
 CALLS_READ_MAX = 1000
 RESERVED_MAX = 1000
 OUTBOX_DUE_MAX = 1000
@@ -52,6 +55,9 @@ class Needs:
         self.all_messages_of: set[str] = set()
         self.purges: list[tuple[str, int, int]] = []
         self.scene: SceneNeeds | None = None
+        self.room = False
+        self.daemon_count = False
+        self.new_needs: set[str] = set()
         self.due_limit = 0
         self.ready_count_max = 0
         self.deadlines = False
@@ -113,6 +119,10 @@ class WorkingSet:
         self.ready_count = 0
         self.deadlines: Deadlines | None = None
         self.recent_incidents = 0
+        self.room = Room(0, 1 << 62)
+        self.daemons = 0
+        self.needs_sets = 0
+        self._taken_bytes = 0
         self.outboxes: dict[str, DueOutbox] = {}
         self.members: dict[str, list[Notice]] = {}
         self.astray: list[Notice] = []
@@ -142,8 +152,18 @@ class WorkingSet:
             self._load_directives(tx, needs.directives)
         if needs.ready_count_max:
             self.ready_count = tx.ready_count(needs.ready_count_max)
+        self._load_bounds(tx, needs)
         self._load_notices(tx, needs)
         self._load_rest(tx, needs)
+
+    def _load_bounds(self, tx: Transaction, needs: Needs) -> None:
+        """How much of what is bounded there is already."""
+        if needs.room:
+            self.room = tx.room()
+        if needs.daemon_count:
+            self.daemons = tx.count(Daemon, DAEMONS_MAX)
+        if needs.new_needs:
+            self.needs_sets = tx.new_needs(needs.new_needs, NEEDS_SETS_MAX)
 
     def _load_rows(self, tx: Transaction, noun: type[Struct], keys: set[Any]) -> None:
         here = self.rows[noun]
@@ -207,6 +227,14 @@ class WorkingSet:
             self.message_ids[user_id] = tx.message_ids(user_id)
         for what, before, limit in needs.purges:
             self.purged[what] = tx.purge(what, before, limit)
+
+    def take_room(self, size_bytes: int) -> None:
+        """Room for a growing row, counted over the whole batch; StoreFullError when there is none."""
+        self._taken_bytes += size_bytes
+        if self.room.used_bytes + self._taken_bytes > self.policy.store_bytes_max:
+            raise StoreFullError("The store is full: wait for retention, or allow it more (store_mb_max)")
+        if self.room.free_bytes - self._taken_bytes < self.policy.disk_free_bytes_min:
+            raise StoreFullError("The hub's disk is nearly full: free some of it", "disk_full")
 
     def _load_scene(self, tx: Transaction, scene: SceneNeeds) -> None:
         if not self.standbys:

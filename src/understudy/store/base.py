@@ -103,6 +103,13 @@ class StoredEvent(Struct, frozen=True):
     event: Event
 
 
+class Room(Struct, frozen=True):
+    """How much a store holds, and how much its disk could still take."""
+
+    used_bytes: int
+    free_bytes: int
+
+
 class Due(Struct, frozen=True):
     """What the alarm must look at now, each list bounded by the limit asked for."""
 
@@ -205,6 +212,18 @@ class Reader(Protocol):
 
     def directives_of(self, daemon_id: str, limit: int) -> list[Directive]:
         """Directives of a daemon, newest first."""
+        ...
+
+    def room(self) -> Room:
+        """How much is in use and how much is free; cheap."""
+        ...
+
+    def count(self, noun: type[Struct], limit: int) -> int:
+        """How many rows there are, counted up to `limit`."""
+        ...
+
+    def new_needs(self, needs: Collection[str], limit: int) -> int:
+        """How many sets of needs are among the claimable tasks, counted up to `limit`; 0 if all of these are."""
         ...
 
     def due(self, h: int, wall: int, limit: int) -> Due:

@@ -10,6 +10,13 @@ def _by_age(table: str, key: str, column: str) -> tuple[str, ...]:
     return (f"DELETE FROM {table} WHERE {key} IN ({chosen})",)  # noqa: S608
 
 
+def _beyond(table: str, column: str, condition: str = "1", key: str = "id") -> tuple[str, ...]:
+    """The oldest of those that are more than `:before` rows."""
+    surplus = f"min(:limit, max(0, (SELECT count(*) FROM {table}) - :before))"  # noqa: S608
+    chosen = f"SELECT {key} FROM {table} WHERE {condition} ORDER BY {column} LIMIT {surplus}"  # noqa: S608
+    return (f"DELETE FROM {table} WHERE {key} IN ({chosen})",)  # noqa: S608
+
+
 PURGES: dict[str, tuple[str, ...]] = {
     "task": (
         *(
@@ -34,6 +41,29 @@ PURGES: dict[str, tuple[str, ...]] = {
         (
             "DELETE FROM event WHERE id IN (SELECT id FROM event "
             "WHERE id <= (SELECT max(id) FROM event) - :before ORDER BY id LIMIT :limit)"
+        ),
+    ),
+    "evidence_overflow": _beyond("evidence", "at"),
+    "incident": (
+        (
+            "DELETE FROM incident WHERE id IN (SELECT id FROM incident WHERE opened_at < :before "
+            "AND recovered_at > 0 ORDER BY opened_at LIMIT :limit)"
+        ),
+    ),
+    "incident_overflow": _beyond("incident", "opened_at", "recovered_at > 0"),
+    "deployment_overflow": _beyond("deployment", "created_at", key="version_id"),
+    "notice_overflow": _beyond("notice", "created_at", "state <> 'waiting'"),
+    "budget_overflow": _beyond("budget", "period", key="period"),
+    "period_overflow": (
+        (
+            "DELETE FROM period WHERE (daemon_id, from_at) IN (SELECT daemon_id, from_at FROM period WHERE to_at > 0 "
+            "ORDER BY to_at LIMIT min(:limit, max(0, (SELECT count(*) FROM period) - :before)))"
+        ),
+    ),
+    "boot_overflow": (
+        (
+            "DELETE FROM boot WHERE (daemon_id, boot_id) IN (SELECT daemon_id, boot_id FROM boot "
+            "ORDER BY superseded_at LIMIT min(:limit, max(0, (SELECT count(*) FROM boot) - :before)))"
         ),
     ),
     "evidence": _by_age("evidence", "id", "at"),

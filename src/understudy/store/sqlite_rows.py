@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from itertools import chain
+from pathlib import Path
+from shutil import disk_usage
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,7 +17,7 @@ from msgspec.structs import astuple
 
 from understudy.coordinator.actions import Event
 from understudy.coordinator.nouns import Attempt, Boot, Daemon, Deployment, Directive, Incident, Memory, Task
-from understudy.store.base import TABLES, Deadlines, Due, EventFilter, StoredEvent, TaskFilter
+from understudy.store.base import TABLES, Deadlines, Due, EventFilter, Room, StoredEvent, TaskFilter
 from understudy.store.sqlite_outbox import OutboxQueries
 from understudy.store.sqlite_purge import PURGES
 from understudy.store.sqlite_takeover import TakeoverQueries
@@ -199,6 +201,33 @@ class SqliteTransaction(OutboxQueries, TakeoverQueries):
     def ready_count(self, limit: int) -> int:
         """How many tasks are claimable, counted up to `limit`."""
         counted = "SELECT count(*) FROM (SELECT 1 FROM task WHERE ready = 1 LIMIT ?)"
+        return int(self._db.execute(counted, (limit,)).fetchone()[0])
+
+    # ---- room
+
+    def room(self) -> Room:
+        """How much is in use and how much is free."""
+        page, pages, free = (
+            self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
+        )
+        path = self._db.execute("PRAGMA database_list").fetchone()[2]
+        return Room(page * (pages - free), disk_usage(Path(path).parent).free if path else 1 << 62)
+
+    def count(self, noun: type[Struct], limit: int) -> int:
+        """How many rows there are, counted up to `limit`."""
+        counted = f"SELECT count(*) FROM (SELECT 1 FROM {TABLES[noun].name} LIMIT ?)"  # noqa: S608 - our own name
+        return int(self._db.execute(counted, (limit,)).fetchone()[0])
+
+    def new_needs(self, needs: Collection[str], limit: int) -> int:
+        """How many sets of needs are among the claimable tasks, counted up to `limit`; 0 if all of these are."""
+        known = "SELECT 1 FROM task WHERE ready = 1 AND needs = ? LIMIT 1"
+        if all(self._db.execute(known, (one,)).fetchone() for one in needs):
+            return 0
+        counted = (
+            "WITH RECURSIVE n(needs) AS (SELECT (SELECT min(needs) FROM task WHERE ready = 1)"
+            " UNION ALL SELECT (SELECT min(needs) FROM task WHERE ready = 1 AND needs > n.needs)"
+            " FROM n WHERE n.needs IS NOT NULL LIMIT ?) SELECT count(needs) FROM n"
+        )
         return int(self._db.execute(counted, (limit,)).fetchone()[0])
 
     # ---- time

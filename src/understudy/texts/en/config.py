@@ -52,6 +52,8 @@ TEXTS = {
     "config.help.losses_max": "A task that was lost so often fails as poison.",
     "config.help.task_kept": "Finished tasks.",
     "config.help.event_kept": "Events.",
+    "config.help.store_mb_max": "MiB that the store may hold; beyond it new tasks and messages are refused (507).",
+    "config.help.disk_free_mb_min": "MiB that must stay free on the hub's disk; below it likewise.",
     "config.help.events_max": "The number of events at most.",
     "config.help.evidence_kept": "Results that came too late to count.",
     "config.help.period_kept": "Periods of each daemon's health.",

@@ -52,6 +52,8 @@ TEXTS = {
     "config.help.losses_max": "この回数だけ失われたタスクは、危険なタスクとして失敗になります。",
     "config.help.task_kept": "終了したタスク。",
     "config.help.event_kept": "イベント。",
+    "config.help.store_mb_max": "ストアの最大サイズ(MiB)。超えると新しいタスクとメッセージを拒否します(507)。",
+    "config.help.disk_free_mb_min": "ハブのディスクに残す空き容量(MiB)。下回った場合も同様に拒否します。",
     "config.help.events_max": "イベントの最大件数。",
     "config.help.evidence_kept": "遅すぎて採用されなかった結果の記録。",
     "config.help.period_kept": "各デーモンの健全性の期間。",

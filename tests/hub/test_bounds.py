@@ -1,0 +1,124 @@
+"""Nothing that comes from outside grows without end: each table has a purge or a bound, each refusal says why."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.hub.conftest import Bench
+from tests.hub.test_batch import beat, claim, enqueue
+from understudy.coordinator.nouns import Daemon, Deployment, Evidence, Policy
+from understudy.errors import StoreFullError
+from understudy.hub import enqueue as enqueue_module
+from understudy.hub import life, working_set
+from understudy.hub.memory import SaveMemory
+from understudy.hub.results import Report
+from understudy.hub.retention import Purge, purge_plan
+from understudy.store.sqlite_purge import PURGES
+from understudy.wire.memory import MemorySaveBody
+from understudy.wire.tasks import ResultBody
+
+# tables that no purge of their own removes from, and what bounds each
+BOUNDED = {
+    "hearing": "one row",
+    "takeover_state": "one row",
+    "daemon": "DAEMONS_MAX, owners forget them",
+    "api_key": "made by admins, one at a time",
+    "sqlite_sequence": "SQLite's own: a row a table",
+}
+
+
+def test_every_table_has_a_purge_or_a_bound(hub: Bench) -> None:
+    db = hub.store._writer
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    statements = " ".join(statement for purge in PURGES.values() for statement in purge)
+    purged = set(re.findall(r"DELETE FROM (\w+)", statements))
+    assert tables - purged == set(BOUNDED) & tables
+    assert not purged & set(BOUNDED)
+
+
+def test_every_purge_is_planned_and_runs(hub: Bench) -> None:
+    plan = purge_plan(Policy(), hub.clock.now_ms())
+    assert {what for what, _ in plan} == set(PURGES)
+    assert hub.ask(*(Purge(what, before) for what, before in plan)) == [False] * len(plan)
+
+
+def test_more_starts_than_are_kept_go_oldest_first(hub: Bench) -> None:
+    hub.store.transaction(lambda tx: tx.save_many([Deployment(f"v{n}", n + 1, "1", "f", "h") for n in range(30)]))
+    hub.ask(Purge("deployment_overflow", 10))
+    left = hub.store.read(lambda tx: tx.load_all(Deployment, 100))
+    assert {row.created_at for row in left} == set(range(21, 31))
+
+
+def evidence(hub: Bench) -> list[Any]:
+    return hub.store.read(lambda tx: tx.load_all(Evidence, 1000))
+
+
+def test_results_with_invented_tokens_leave_nothing_behind(hub: Bench) -> None:
+    hub.ask(enqueue("a"))
+    for token in range(1, 50):
+        (answer,) = hub.ask(Report("a", ResultBody(success=True, token=token, output="x" * 10_000)))
+        assert answer.fields["code"] == "lease_lost"
+    assert evidence(hub) == []
+
+
+def test_one_lost_lease_leaves_one_piece_of_evidence(hub: Bench) -> None:
+    hub.ask(enqueue("a"))
+    (first,) = hub.ask(claim("w1", on_loss="requeue"))
+    hub.pass_time(40_000)
+    hub.ask(claim("w2", on_loss="requeue"))
+    for nth in range(20):
+        hub.ask(Report("a", ResultBody(success=True, token=first["lease"]["token"], output=f"late {nth}")))
+        hub.ask(Report("a", ResultBody(success=True, worker_id="w9", output=f"nobody's {nth}")))
+    assert len(evidence(hub)) == 2
+
+
+@pytest.fixture
+def full() -> Any:
+    bench = Bench(Policy(store_bytes_max=400_000))
+    bench.ask(enqueue("first"))
+    yield bench
+    bench.store.close()
+
+
+def test_full_store_refuses_tasks_and_messages_but_hears_claims_beats_and_results(full: Bench) -> None:
+    big = "x" * 50_000
+    answers = full.ask(*(enqueue(f"t{n}", metadata={"x": big}) for n in range(20)))
+    assert any(isinstance(answer, StoreFullError) and answer.status == 507 for answer in answers)
+    while not isinstance(full.ask(enqueue("", metadata={"x": big}))[0], StoreFullError):
+        pass
+    (refused,) = full.ask(SaveMemory(MemorySaveBody("u", "slack", "user", big), "m1"))
+    assert refused.fields["code"] == "store_full"
+    (claimed,) = full.ask(claim("w1", on_loss="requeue"))
+    token, task_id = claimed["lease"]["token"], claimed["taskId"]
+    assert full.ask(beat(1))[0]["success"] is True
+    assert full.ask(Report(task_id, ResultBody(success=True, token=token, output=big)))[0] == {"success": True}
+
+
+def test_nearly_full_disk_refuses_new_tasks(hub: Bench) -> None:
+    hub.engine.policy = Policy(disk_free_bytes_min=1 << 63)
+    (refused,) = hub.ask(enqueue("a"))
+    assert (refused.status, refused.fields["code"]) == (507, "disk_full")
+
+
+def test_sets_of_needs_are_few(hub: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(working_set, "NEEDS_SETS_MAX", 5)
+    monkeypatch.setattr(enqueue_module, "NEEDS_SETS_MAX", 5)
+    for nth in range(5):
+        assert not isinstance(hub.ask(enqueue(f"t{nth}", needs=[f"tag{nth}"]))[0], StoreFullError)
+    (refused,) = hub.ask(enqueue("t9", needs=["tag9"]))
+    assert refused.fields["code"] == "too_many_needs"
+    assert hub.ask(enqueue("t10", needs=["tag1"]))[0][0]["created"], "a set that waits already is no new one"
+
+
+def test_daemons_beyond_the_bound_are_refused_and_known_ones_heard(hub: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.ask(beat(1))
+    for module in (working_set, life):
+        monkeypatch.setattr(module, "DAEMONS_MAX", 1)
+    body = beat(1).body
+    stranger = type(beat(1))(type(body)(daemon_id="d2", boot_id="b", machine_id="m"))
+    assert hub.ask(stranger)[0].fields["code"] == "too_many_daemons"
+    assert hub.ask(beat(2))[0]["success"] is True
+    assert hub.store.read(lambda tx: tx.count(Daemon, 10)) == 1
