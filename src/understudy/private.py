@@ -27,6 +27,7 @@ OURS = (
     "daemons",
     "hub.db*",
     "hub.lock",
+    "known-hubs",
     "logs",
     "machine-id",
     "service",

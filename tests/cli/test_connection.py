@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import pytest
 
-from understudy.cli.connection import find_place
+from understudy.cli.connection import find_place, place_to_serve
 from understudy.cli.exits import RefusedError
 from understudy.cli.saved import Saved, load_saved, local_keys, save
 from understudy.errors import ConfigError
@@ -69,7 +72,6 @@ def test_a_dot_env_is_used_and_said_on_stderr(here, home, capsys):
 
 def test_an_address_out_of_a_dot_env_never_gets_another_key(here, home):
     (here / ".env").write_text(f"UNDERSTUDY_HUB={HUB}\n")
-    save(home, Saved("http://127.0.0.1:8787", "saved-key"))
     with pytest.raises(RefusedError, match="Set UNDERSTUDY_HUB too"):
         place(here, home, UNDERSTUDY_API_KEY="mine")
     assert place(here, home).key == ""
@@ -123,3 +125,90 @@ def test_a_broken_saved_file_is_as_good_as_none_or_text(tmp_path, content):
     (tmp_path / "client.json").write_text(content)
     saved = load_saved(tmp_path)
     assert saved is None or saved.hub == "3"
+
+
+def test_a_dot_env_never_beats_the_saved_hub(here, home, capsys):
+    save(home, Saved("http://127.0.0.1:8787", "saved-key"))
+    (here / ".env").write_text(f"UNDERSTUDY_HUB={HUB}\nUNDERSTUDY_API_KEY=near\n")
+    found = place(here, home)
+    assert (found.url, found.key) == ("http://127.0.0.1:8787", "saved-key")
+    said = capsys.readouterr().err
+    assert HUB in said
+    assert "near" not in said
+
+
+def test_daemon_and_service_do_not_look_into_a_dot_env(here, home, monkeypatch):
+    (here / ".env").write_text(f"UNDERSTUDY_HUB={HUB}\nUNDERSTUDY_API_KEY=near\n")
+    monkeypatch.chdir(here)
+    with pytest.raises(ConfigError, match="no hub is known"):
+        place_to_serve({"UNDERSTUDY_DATA": str(home)}, home, is_agreed=False)
+
+
+@pytest.mark.parametrize("raw", [b"# caf\xe9\n", "UNDERSTUDY_HUB=http://x\n".encode("utf-16-le")])
+def test_a_dot_env_that_cannot_be_read_stops_only_who_needs_it(here, home, capsys, raw):
+    (here / ".env").write_bytes(raw)
+    with pytest.raises(ConfigError, match="line 1"):
+        place(here, home)
+    save(home, Saved("http://127.0.0.1:8787", "saved-key"))
+    assert place(here, home).key == "saved-key"
+    assert "line 1" in capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    """A person at a keyboard."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Answers from a keyboard → the terminal that the question was put to."""
+
+    def answers(text):
+        monkeypatch.setattr("sys.stdin", Terminal(text))
+        monkeypatch.setattr("sys.stderr", Terminal())
+        return sys.stderr
+
+    return answers
+
+
+ENVIRON = {"UNDERSTUDY_HUB": HUB, "UNDERSTUDY_API_KEY": "mine"}
+
+
+def serve(home, *, is_agreed=False):
+    return place_to_serve({"UNDERSTUDY_DATA": str(home), **ENVIRON}, home, is_agreed=is_agreed).url
+
+
+def test_a_hub_that_is_new_is_said_once(home, capsys):
+    assert serve(home) == HUB
+    assert f"{HUB} (from UNDERSTUDY_HUB) was never used" in capsys.readouterr().err
+    assert serve(home) == HUB
+    assert capsys.readouterr().err == ""
+    assert (home / "known-hubs").stat().st_mode & 0o077 == 0
+
+
+def test_on_a_terminal_a_new_hub_is_asked_about(home, asked):
+    terminal = asked("n\ny\n")
+    with pytest.raises(RefusedError, match="not used"):
+        serve(home)
+    assert "Use it?" in terminal.getvalue()
+    assert serve(home) == HUB
+    asked("n\n")
+    assert serve(home) == HUB
+
+
+def test_yes_is_an_answer_given_before(home, asked):
+    asked("n\n")
+    assert serve(home, is_agreed=True) == HUB
+
+
+def test_the_saved_hub_is_known(home, capsys):
+    save(home, Saved(HUB, "mine"))
+    assert serve(home) == HUB
+    assert capsys.readouterr().err == ""
+
+
+def test_a_directory_that_cannot_be_written_only_means_being_told_again(home):
+    (home / "known-hubs").mkdir()
+    assert serve(home) == HUB

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import plistlib
@@ -243,3 +244,65 @@ def test_japanese(linux):
     done = linux("service", "status", UNDERSTUDY_LANG="ja")
     assert "インストールされていません" in done.out
     assert os.environ.get("UNDERSTUDY_LANG") is None
+
+
+@pytest.mark.parametrize("before", [(), ("--id", "daemon"), ("--id=mini", "--json"), ("daemon",)])
+def test_a_command_alone_is_the_daemons(linux, before):
+    done = linux("service", "install", *before, "--dry-run", "--", "cat", "--", "hub")
+    assert done.code == 0, done.err
+    assert '"daemon" "--" "cat" "--" "hub"' in done.out.replace('\\"', '"')
+
+
+def test_a_hub_runs_no_command(linux):
+    done = linux("service", "install", "hub", "--", "cat")
+    assert done.code == 2
+    assert "only a daemon" in done.err
+
+
+def test_relative_names_mean_the_same_in_the_shell_and_under_the_service(linux, hub):
+    """The service runs in another directory than the shell that installed it."""
+    (linux.folder / "my-assistant").write_text('#!/bin/sh\necho "$(cat "$1")"\n')
+    (linux.folder / "my-assistant").chmod(0o755)
+    (linux.folder / "words.txt").write_text("from a file beside it")
+    linux.environ |= {"UNDERSTUDY_WORKSPACES": "ws", "UNDERSTUDY_CLAUDE_CLI": "./claude"}
+    linux.environ["PATH"] = f":bin:{linux.environ['PATH']}"
+    (linux.folder / "ws").mkdir()
+    assert linux("service", "install", "--", "./my-assistant", "words.txt").code == 0
+    assert linux("submit", "go", "--wait").out.strip() == "from a file beside it"
+    unit = linux.unit.read_text()
+    assert f"UNDERSTUDY_WORKSPACES={linux.folder / 'ws'}" in unit
+    assert f"UNDERSTUDY_CLAUDE_CLI={linux.folder / 'claude'}" in unit
+    assert f"PATH={linux.folder / 'bin'}:" in unit
+
+
+def test_secrets_of_several_lines_reach_the_task(linux, hub):
+    secret = "-----BEGIN KEY-----\r\n'\"$HOME` \\n #\n-----END KEY-----\n"
+    linux.environ |= {"UNDERSTUDY_TASK_ENV_PASS": "PEM", "PEM": secret}
+    code = "import os, hashlib; print(hashlib.sha256(os.environb[b'PEM']).hexdigest())"
+    assert linux("service", "install", "--", sys.executable, "-c", code).code == 0
+    assert linux("submit", "go", "--wait").out.strip() == hashlib.sha256(secret.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("word", ["a\x1bb", b"caf\xe9"])
+def test_what_no_unit_can_hold_is_refused(linux, word):
+    done = linux("service", "install", "--dry-run", "--", "cat", word)
+    assert done.code == 2, done.err
+    assert "UTF-8" in done.err
+
+
+def test_a_dot_env_of_the_directory_installs_nothing(linux, tmp_path):
+    """It may have come with somebody's repository."""
+    for name in ("UNDERSTUDY_HUB", "UNDERSTUDY_API_KEY"):
+        linux.environ.pop(name)
+    (linux.folder / ".env").write_text("UNDERSTUDY_HUB=http://stranger.example\nUNDERSTUDY_API_KEY=k\n")
+    for words in (("service", "install", "--dry-run"), ("daemon",)):
+        done = linux(*words)
+        assert done.code == 2
+        assert "no hub is known" in done.err
+    done = linux("service", "install", "--dry-run", "--env-file", ".env")
+    assert "UNDERSTUDY_HUB=http://stranger.example" in done.out
+
+
+def test_install_says_that_a_hub_is_new(linux, hub):
+    assert "was never used" in linux("service", "install").err
+    assert "was never used" not in linux("service", "install").err

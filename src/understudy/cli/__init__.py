@@ -16,7 +16,10 @@ def main() -> NoReturn:
     """The console script."""
     from understudy.cli.code_path import without_current_directory
     from understudy.cli.start import run
+    from understudy.cli.streams import open_streams, show_what_can_be_shown
 
+    closed = open_streams()
+    show_what_can_be_shown()
     with contextlib.suppress(OSError):  # the current directory is gone
         without_current_directory()
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run(sys.argv[1:], closed))

@@ -1,4 +1,7 @@
-"""Where a client finds its hub and key: environment and settings, `.env` here, or what `up` saved.
+"""Where a client finds its hub and key: environment and settings, what `up` saved, or else a `.env` here.
+
+Daemon and services never look into a `.env` of whatever directory they were started in: it may have come with
+somebody's repository, and they would work for that somebody.
 
 A key goes only to an address from a source that is trusted as much: an address out of a `.env` (which may have
 come with somebody's repository) never gets the key of the environment or a saved one.
@@ -15,8 +18,9 @@ from urllib.parse import urlsplit
 from understudy import config
 from understudy.cli.client import HubClient
 from understudy.cli.exits import RefusedError
+from understudy.cli.known_hubs import agree
 from understudy.cli.saved import Saved, load_saved
-from understudy.cli.terminal import note
+from understudy.cli.terminal import note, safe
 from understudy.errors import ConfigError
 from understudy.texts import t
 
@@ -24,7 +28,6 @@ API_KEYS = ("api_key", "assistant_api_key", "queue_api_key", "workers_api_key")
 ADMIN_KEYS = ("admin_api_key",)
 _NAMES = frozenset({"hub", "ca_file", "port", *API_KEYS, *ADMIN_KEYS})
 DOT_ENV = ".env"
-_DOT_ENV_BYTES_MAX = 64 << 10
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -57,29 +60,42 @@ class Source:
         return next(((self.values[n], self.origins[n]) for n in names if self.values.get(n)), ("", ""))
 
 
-def find_place(environ: Mapping[str, str], here: Path, *, admin: bool = False) -> Place:
-    """The hub to speak to. ConfigError if none is known; the key may be missing."""
+def find_place(environ: Mapping[str, str], here: Path | None, *, admin: bool = False) -> Place:
+    """The hub to speak to; with `here` also by a `.env` there. ConfigError if none is known; the key may be missing."""
     data_dir = config.user_data_dir(environ)
     values, origins = config.read(environ, data_dir, _NAMES)
-    near, _ = config.read(_dot_env(here / DOT_ENV), None, _NAMES)
     kept = load_saved(data_dir)
+    near = _near(here, is_needed=not (values.get("hub") or kept))
     ours, dot_env = Source(values, origins), Source(near, dict.fromkeys(near, DOT_ENV))
     saved = _saved_source(kept, str(data_dir))
     url, url_from, sources = _address(ours, dot_env, saved)
     if not is_same_hub(saved.values.get("hub", ""), url):
         sources = tuple(source for source in sources if source is not saved)
     key, key_from = _key(sources, admin=admin)
-    if url_from == DOT_ENV:
+    if here and url_from == DOT_ENV:
         if not key and (other := ours.first(API_KEYS + ADMIN_KEYS))[0]:
             raise RefusedError(t("cli.connection.mixed", url=url, key_from=other[1]))
         note(t("cli.connection.in_use", url=url, origin=here / DOT_ENV))
+    elif here and (stranger := near.get("hub")) and not is_same_hub(str(stranger), url):
+        note(t("cli.connection.not_in_use", other=safe(stranger), path=here / DOT_ENV, url=url, origin=url_from))
     data = Path(kept.data) if kept and kept.data and is_same_hub(kept.hub, url) else None
     return Place(url, url_from, key, key_from, str(values.get("ca_file", "")), data)
 
 
+def _near(here: Path | None, *, is_needed: bool) -> dict[str, str]:
+    """What a `.env` here says. One that cannot be read stops only a command that knows no other hub. ConfigError."""
+    try:
+        return config.read(_dot_env(here / DOT_ENV) if here else {}, None, _NAMES)[0]
+    except ConfigError as error:
+        if is_needed:
+            raise
+        note(f"understudy: {error.message}")
+        return {}
+
+
 def _address(ours: Source, dot_env: Source, saved: Source) -> tuple[str, str, tuple[Source, ...]]:
     """(address, where it is from, whose keys it may be sent), the strongest first."""
-    for source, trusted in ((ours, (ours, dot_env, saved)), (dot_env, (dot_env, saved)), (saved, (ours, saved))):
+    for source, trusted in ((ours, (ours, dot_env, saved)), (saved, (ours, saved)), (dot_env, (dot_env, saved))):
         url, origin = source.first(("hub",))
         if url:
             return checked_url(url, origin), origin, trusted
@@ -105,10 +121,34 @@ def _saved_source(kept: Saved | None, origin: str) -> Source:
 
 def connect_place(*, admin: bool = False) -> Place:
     """The hub and key that this shell means. ConfigError, RefusedError if no key is known."""
-    place = find_place(os.environ, Path.cwd(), admin=admin)
+    place = with_key(find_place(os.environ, here(), admin=admin))
+    if place.url_from == DOT_ENV:
+        agree(place.url, DOT_ENV, config.user_data_dir(os.environ))
+    return place
+
+
+def place_to_serve(environ: Mapping[str, str], data_dir: Path, *, is_agreed: bool) -> Place:
+    """The hub whose tasks a daemon will run: never one of a `.env`. ConfigError, RefusedError (key, consent)."""
+    place = with_key(find_place(environ, None))
+    saved = load_saved(config.user_data_dir(environ))
+    if not (saved and is_same_hub(saved.hub, place.url)):
+        agree(place.url, place.url_from, data_dir, is_agreed=is_agreed)
+    return place
+
+
+def with_key(place: Place) -> Place:
+    """The place itself. RefusedError if no key is known for it."""
     if not place.key:
         raise RefusedError(t("cli.connection.no_key", url=place.url, origin=place.url_from))
     return place
+
+
+def here() -> Path | None:
+    """The current directory; None if it is gone."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return None
 
 
 def connect(*, admin: bool = False) -> HubClient:
@@ -146,20 +186,7 @@ def _dot_env(path: Path) -> dict[str, str]:
     """Address and keys among its `NAME=value` lines; never `…_FILE`, which could name any secret of the reader."""
     names = {env for name in ("hub", *API_KEYS, *ADMIN_KEYS) for env in config.table()[name].env}
     try:
-        with path.open(encoding="utf-8") as file:
-            lines = file.read(_DOT_ENV_BYTES_MAX).splitlines()
-    except (OSError, UnicodeDecodeError):
+        text = config.read_given(path, str(path))
+    except OSError:
         return {}
-    found = {}
-    for line in lines:
-        name, is_set, value = line.strip().removeprefix("export ").partition("=")
-        if is_set and name.strip() in names:
-            found[name.strip()] = _unquoted(value.strip())
-    return found
-
-
-def _unquoted(value: str) -> str:
-    for quote in "\"'":
-        if value.startswith(quote) and value.count(quote) > 1:
-            return value[1 : value.index(quote, 1)]
-    return value.partition(" #")[0].strip()
+    return config.assignments(text, str(path), names)

@@ -10,7 +10,7 @@ import click
 from understudy import config
 from understudy.cli import parent
 from understudy.cli.commands import Command
-from understudy.cli.options import data_dir_of, data_option, eof_option, own_data_dir, told
+from understudy.cli.options import data_dir_of, data_option, eof_option, hub_options, own_data_dir, told
 from understudy.clock import parse_iso
 from understudy.texts import t
 
@@ -29,19 +29,27 @@ understudy daemon --id mini -- claude -p"""
 )
 @click.option("--id", "daemon_id", metavar="ID", help=t("cli.daemon.id"))
 @data_option
+@hub_options
 @eof_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-def daemon(daemon_id: str | None, data: Path | None, stop_at_eof: bool, command: tuple[str, ...]) -> int:
+def daemon(
+    daemon_id: str | None,
+    data: Path | None,
+    env_file: str | None,
+    is_agreed: bool,
+    stop_at_eof: bool,
+    command: tuple[str, ...],
+) -> int:
     """Live until SIGTERM or SIGINT."""
-    from understudy.cli.assistants import absolute, claude_options, codex_options
-    from understudy.cli.connection import connect_place
-    from understudy.cli.env_file import read_env_file
+    from understudy.cli.assistants import absolute, absolute_command, claude_options, codex_options
+    from understudy.cli.connection import place_to_serve
+    from understudy.cli.env_file import with_env_file
     from understudy.daemon import DaemonSettings, run
 
-    os.environ.update(read_env_file(os.environ))
+    os.environ.update(with_env_file(os.environ, env_file))
     data_dir = data_dir_of(data)
     settings = told(config.load(os.environ, data_dir, daemon_id=daemon_id))
-    place = connect_place()
+    place = place_to_serve(os.environ, data_dir, is_agreed=is_agreed)
     own_data_dir(data_dir)
     if stop_at_eof:
         parent.watch()
@@ -52,7 +60,7 @@ def daemon(daemon_id: str | None, data: Path | None, stop_at_eof: bool, command:
             data_dir=data_dir,
             daemon_id=settings.daemon_id,
             executor=settings.executor,
-            command=command,
+            command=absolute_command(command),
             command_cwd=absolute(settings.task_cwd) or None,
             workspaces=absolute(settings.workspaces),
             claude=claude_options(settings),

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from understudy.config import assignments, read_given
 from understudy.errors import ConfigError
 from understudy.texts import t
 
 ENV_FILE = "UNDERSTUDY_ENV_FILE"
+
+
+def with_env_file(environ: Mapping[str, str], chosen: str | None) -> dict[str, str]:
+    """The environment together with the file that `--env-file` or UNDERSTUDY_ENV_FILE names. ConfigError."""
+    named = {**environ, **({ENV_FILE: str(Path(chosen).absolute())} if chosen else {})}
+    return {**named, **read_env_file(named)}
 
 
 def read_env_file(environ: Mapping[str, str]) -> dict[str, str]:
@@ -17,9 +24,8 @@ def read_env_file(environ: Mapping[str, str]) -> dict[str, str]:
     if not path:
         return {}
     try:
-        lines = Path(path).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        text = read_given(Path(path).expanduser(), path)
+    except OSError as error:
+        reason = error.strerror or error
         raise ConfigError(t("config.secret_unreadable", name=ENV_FILE, path=path, reason=reason)) from None
-    pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
-    return {name.strip(): value for name, _, value in pairs if name.strip() not in environ}
+    return {name: value for name, value in assignments(text, path).items() if name not in environ}

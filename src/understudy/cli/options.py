@@ -70,6 +70,14 @@ def address_options(command: F) -> F:
     return click.option("--host", metavar="ADDRESS", help=t("cli.host.help", default=settings.host))(command)
 
 
+def hub_options(command: F) -> F:
+    """`--env-file FILE` and `--yes`: of what runs tasks, and looks into no `.env` by itself."""
+    command = click.option("--yes", "is_agreed", is_flag=True, help=t("cli.known_hubs.yes"))(command)
+    return click.option(
+        "--env-file", type=click.Path(dir_okay=False), metavar="FILE", help=t("cli.known_hubs.env_file")
+    )(command)
+
+
 def eof_option(command: F) -> F:
     """`--stop-at-eof`: for whoever started us and must not be outlived."""
     return click.option("--stop-at-eof", is_flag=True, hidden=True)(command)
@@ -77,7 +85,9 @@ def eof_option(command: F) -> F:
 
 def data_dir_of(chosen: Path | None) -> Path:
     """The data directory of this start, absolute."""
-    return (chosen or config.user_data_dir(os.environ)).expanduser().absolute()
+    data_dir = (chosen or config.user_data_dir(os.environ)).expanduser().absolute()
+    str(data_dir).encode()  # UnicodeEncodeError becomes a sentence in `start`: neither store nor unit could hold it
+    return data_dir
 
 
 def own_data_dir(data_dir: Path) -> None:

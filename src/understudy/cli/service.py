@@ -8,14 +8,16 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from understudy.cli.commands import Group
-from understudy.cli.connection import connect_place
+from understudy.cli.assistants import absolute_command
+from understudy.cli.commands import Command, Group
+from understudy.cli.connection import Place, find_place, place_to_serve, with_key
+from understudy.cli.env_file import with_env_file
 from understudy.cli.exits import Exit
-from understudy.cli.options import DurationType, data_dir_of, data_option, json_option, own_data_dir
+from understudy.cli.options import DurationType, data_dir_of, data_option, hub_options, json_option, own_data_dir
 from understudy.cli.service_program import DAEMON, HUB, program_of, secrets_of, with_hub, write_secrets
 from understudy.cli.terminal import columns, note, paint, safe, say, say_json
 from understudy.errors import ConfigError
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
 
 COLOURS = {"running": "green", "starting": "yellow", "parked": "red", "stopped": "red", "absent": "dim"}
 EXAMPLE = """understudy service install
-understudy service install daemon --id mini -- my-assistant --stdin
+understudy service install --id mini -- my-assistant --stdin
 understudy service status hub"""
+WITH_VALUE = ("--id", "--data", "--env-file")  # options of `install` whose next word is no role
 role_argument = click.argument("role", type=click.Choice((DAEMON, HUB)), default=DAEMON)
 no_verify_option = click.option("--no-verify", is_flag=True, help=t("cli.service.no_verify"))
 
@@ -37,18 +40,33 @@ def service() -> None:
     """See the commands below."""
 
 
+class Install(Command):
+    """`install -- COMMAND` is `install daemon -- COMMAND`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the default role in front of the command."""
+        if "--" in args:
+            at = args.index("--")
+            values = [word for before, word in zip(["", *args], args[:at], strict=False) if before not in WITH_VALUE]
+            if not {DAEMON, HUB} & {*values}:
+                args = [*args[:at], DAEMON, *args[at:]]
+        return super().parse_args(ctx, args)
+
+
 @service.command(
     "install",
+    cls=Install,
     help=t("cli.service.install"),
     example="understudy service install\n"
     "understudy service install hub --dry-run\n"
-    "understudy service install daemon --id mini -- my-assistant --stdin",
+    "understudy service install --id mini -- my-assistant --stdin",
     context_settings={"allow_interspersed_args": True},
 )
 @role_argument
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--id", "daemon_id", metavar="ID", help=t("cli.daemon.id"))
 @data_option
+@hub_options
 @click.option("--force", is_flag=True, help=t("cli.service.force"))
 @no_verify_option
 @click.option("--dry-run", is_flag=True, help=t("cli.service.dry_run"))
@@ -62,16 +80,19 @@ def install(
     no_verify: bool,
     dry_run: bool,
     as_json: bool,
+    **hub: Any,
 ) -> None:
     """Write plist or unit and the files with keys, start it, see it work."""
     data_dir = data_dir_of(data)
     if role == HUB and (command or daemon_id):
         raise click.UsageError(t("cli.service.daemon_only"))
     supervisor = _supervisor(role)
-    place = connect_place() if role == DAEMON else None
+    environ = with_env_file(os.environ, hub["env_file"])
+    place = _hub_of(environ, data_dir, is_agreed=hub["is_agreed"], is_dry=dry_run) if role == DAEMON else None
     chosen = {"UNDERSTUDY_DAEMON_ID": daemon_id} if daemon_id else {}
-    environ = {**os.environ, "UNDERSTUDY_DATA": str(data_dir), **chosen}
-    program = program_of(role, environ, data_dir, launcher(role, data_dir), ("--", *command) if command else ())
+    environ |= {"UNDERSTUDY_DATA": str(data_dir), **chosen}
+    words = ("--", *absolute_command(command)) if command else ()
+    program = program_of(role, environ, data_dir, launcher(role, data_dir), words)
     secrets = secrets_of(role, environ, data_dir, place)
     program = with_hub(program, place) if place else program
     program = replace(program, env={**program.env, **{name: str(path) for name, (path, _) in secrets.items()}})
@@ -88,6 +109,13 @@ def install(
         make_launcher(data_dir)
     _proven(role, supervisor, lambda: supervisor.install(program), program.env, verify=not no_verify)
     _tell(role, supervisor, as_json=as_json)
+
+
+def _hub_of(environ: Mapping[str, str], data_dir: Path, *, is_agreed: bool, is_dry: bool) -> Place:
+    """The hub that the daemon will work for. ConfigError, RefusedError."""
+    if is_dry:
+        return with_key(find_place(environ, None))
+    return place_to_serve(environ, data_dir, is_agreed=is_agreed)
 
 
 @service.command("uninstall", help=t("cli.service.uninstall"), example="understudy service uninstall")

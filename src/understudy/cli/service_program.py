@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,7 +20,8 @@ from understudy.texts import t
 
 HUB, DAEMON = "hub", "daemon"
 # Paths may be given relative to the directory of this shell; a service has another one.
-PATHS = frozenset({"store", "ca_file", "task_cwd", "work_dir", "log_dir"})
+PATHS = frozenset({"store", "ca_file", "task_cwd", "workspaces", "log_dir"})
+PROGRAMS = frozenset({"claude_cli", "codex_cli"})
 DAEMON_SECTIONS = frozenset({"daemon", "health", "log", "executors", "notices"})  # it may have channels of its own
 SYSTEM = ("PATH", "HOME", "USER", "LANG")  # launchd gives a bare PATH, and the keychain needs USER
 # what the assistants' own programs are let in with; never in a unit either
@@ -46,6 +48,7 @@ def program_of(
         env.setdefault("UNDERSTUDY_LOG_DIR", str(data_dir / "logs"))
         env["UNDERSTUDY_LOG_STDERR"] = "false"
     drain_s = loaded.settings.drain_ms // 1000 if role == DAEMON else 0
+    _refuse_unwritable((*argv, *env.values(), str(data_dir)))
     return Program(role=role, argv=argv, env=env, data_dir=data_dir, stop_s=drain_s + STOP_MORE_S)
 
 
@@ -85,13 +88,25 @@ def write_secrets(secrets: Mapping[str, tuple[Path, str]]) -> None:
     """The files, each for its owner alone."""
     for path, value in secrets.values():
         if value:
-            write_private(path, value.rstrip("\n") + "\n")
+            write_private(path, value if value.endswith("\n") else f"{value}\n")
 
 
 def _system(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name in SYSTEM:
-        if value := environ.get(name) or (getpass.getuser() if name == "USER" else ""):
-            yield name, value
+        if value := environ.get(name) or (_user() if name == "USER" else ""):
+            yield name, os.pathsep.join(_absolute_parts(value)) if name == "PATH" else value
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name: a container
+        return ""
+
+
+def _absolute_parts(path: str) -> Iterator[str]:
+    """Directories of PATH; an empty one means the current directory, which is another one for a service."""
+    return (str(Path(part).expanduser().absolute()) for part in path.split(os.pathsep) if part)
 
 
 def _plain(role: str, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -101,7 +116,7 @@ def _plain(role: str, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             continue
         for env in row.env:
             if value := environ.get(env):
-                is_path = row.name in PATHS and "://" not in value
+                is_path = (row.name in PATHS and "://" not in value) or (row.name in PROGRAMS and "/" in value)
                 yield env, str(Path(value).expanduser().absolute()) if is_path else value
     for env in ("UNDERSTUDY_LANG", "UNDERSTUDY_CONFIG"):
         if value := environ.get(env):
@@ -112,7 +127,14 @@ def _task_secrets(environ: Mapping[str, str], data_dir: Path) -> str:
     """Lines with what the owner lets through to runs, and where updates come from, as this shell has it."""
     passed = config.load(environ, data_dir).settings.task_env_pass
     names = dict.fromkeys((*passed, *CREDENTIALS, *INSTALLER))
-    return "\n".join(f"{name}={environ[name]}" for name in names if environ.get(name) and "\n" not in environ[name])
+    return "\n".join(config.assignment(name, environ[name]) for name in names if environ.get(name))
+
+
+def _refuse_unwritable(words: tuple[str, ...]) -> None:
+    """A unit or plist holds UTF-8 without control characters, but for tabs and line ends. ConfigError."""
+    for word in words:
+        if any((char < " " and char not in "\n\t") or "\ud800" <= char <= "\udfff" or char == "\x7f" for char in word):
+            raise ConfigError(t("service.unwritable", word=ascii(word)))
 
 
 def _refuse_secrets(argv: tuple[str, ...], environ: Mapping[str, str]) -> None:

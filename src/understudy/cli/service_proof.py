@@ -6,7 +6,6 @@ import os
 import random
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from understudy import config
@@ -92,10 +91,10 @@ def _settings(env: Mapping[str, str]) -> config.Settings:
 
 def _hubs(env: Mapping[str, str]) -> Iterator[HubClient]:
     """The service's hub with the service's key, then with the key of this shell, if that means the same hub."""
-    place = find_place(env, Path(os.devnull))
+    place = find_place(env, None)
     yield _client(place)
     try:
-        ours = find_place(os.environ, Path.cwd(), admin=True)
+        ours = find_place(os.environ, None, admin=True)
     except UnderstudyError:
         return
     if ours.key and ours.key != place.key and is_same_hub(ours.url, place.url):

@@ -15,18 +15,22 @@ from understudy.errors import UnderstudyError
 from understudy.texts import language_from, t
 
 PROGRAM = "understudy"
+PLACE_CHARS_MAX = 200
 COMPLETE = "_UNDERSTUDY_COMPLETE"
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: list[str], closed: tuple[str, ...] = ()) -> int:
     """Run → exit code. With UNDERSTUDY_DEBUG=1 errors show where they arose."""
     if language_from(os.environ) != "en":
         from understudy.cli.click_words import speak
 
         speak()
     try:
+        _refuse_other_encodings(arguments)
         code = _invoked(arguments)
         sys.stdout.flush()
+        if "stdout" in closed:
+            note(f"{PROGRAM}: {t('cli.stdout_closed')}")
         return code
     except BrokenPipeError:
         _forget_stdout()
@@ -37,6 +41,22 @@ def run(arguments: list[str]) -> int:
 
             traceback.print_exc()
         return _told(error)
+
+
+def _refuse_other_encodings(arguments: list[str]) -> None:
+    """Bytes that are not UTF-8 reach Python as halves of surrogate pairs, which no file, unit or hub takes."""
+    for argument in arguments:
+        if not is_text(argument):
+            raise click.UsageError(t("cli.not_text", place=ascii(argument)))
+
+
+def is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _invoked(arguments: list[str]) -> int:
@@ -72,18 +92,47 @@ def _told(error: BaseException) -> int:
             code = _said(error.format_message(), Exit.FAILED)
         case UnderstudyError():
             code = _said(error.message, exit_code_of(error))
-        case OSError():
-            name = f" ({error.filename})" if error.filename else ""
-            code = _said(t("cli.os_error", reason=f"{error.strerror or error}", name=name), Exit.FAILED)
         case _:
-            code = _said(t("cli.defect", kind=type(error).__name__, message=error), Exit.DEFECT)
+            code = _said(*_of_surroundings(error))
     return code
+
+
+def _of_surroundings(error: BaseException) -> tuple[str, Exit]:
+    """(sentence, exit code) for what this machine or this shell lacks; anything else is a defect of ours."""
+    match error:
+        case FileNotFoundError() if not error.filename and _is_directory_gone():
+            return t("cli.directory_gone"), Exit.FAILED
+        case UnicodeEncodeError():  # of a path or a variable
+            return t("cli.not_text", place=ascii(error.object[:PLACE_CHARS_MAX])), Exit.USAGE
+        case RuntimeError() if "home directory" in str(error):  # of pathlib, for ~nobody
+            return t("config.no_home"), Exit.USAGE
+        case OSError():
+            _forget_stdout_if_stuck()
+            name = f" ({error.filename})" if error.filename else ""
+            return t("cli.os_error", reason=f"{error.strerror or error}", name=name), Exit.FAILED
+    return t("cli.defect", kind=type(error).__name__, message=error), Exit.DEFECT
 
 
 def _said(sentence: str, code: Exit) -> Exit:
     with contextlib.suppress(OSError):
         note(f"{PROGRAM}: {sentence}")
     return code
+
+
+def _is_directory_gone() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib asks the same
+    except OSError:
+        return True
+    return False
+
+
+def _forget_stdout_if_stuck() -> None:
+    """A full disk behind stdout would be told again at exit, with another exit code."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _forget_stdout()
 
 
 def _forget_stdout() -> None:

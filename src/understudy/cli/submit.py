@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from understudy import config
 from understudy.cli.client import HubClient, path_of
 from understudy.cli.commands import Command
 from understudy.cli.connection import connect
@@ -17,6 +18,7 @@ from understudy.cli.exits import AbsentError, ClientError, Exit, UnreachableErro
 from understudy.cli.options import DurationType, json_option
 from understudy.cli.terminal import note, safe, safe_lines, say, say_json, span
 from understudy.clock import SystemClock
+from understudy.errors import ConfigError
 from understudy.texts import t
 
 CONTENT_BYTES_MAX = 1 << 20  # as the hub takes it
@@ -165,4 +167,7 @@ def _stdin() -> str:
     raw = sys.stdin.buffer.read(CONTENT_BYTES_MAX + 1)
     if len(raw) > CONTENT_BYTES_MAX:
         raise click.UsageError(t("cli.submit.too_long", limit="1 MiB"))
-    return raw.decode("utf-8", "replace")
+    try:
+        return config.decoded_as_is(raw, t("cli.submit.stdin"))
+    except ConfigError as error:
+        raise click.UsageError(error.message) from None

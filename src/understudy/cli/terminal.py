@@ -55,7 +55,8 @@ def say_json(value: Any) -> None:
     """One JSON document."""
     import json
 
-    say(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    say(json.dumps(value, ensure_ascii=not is_utf8, indent=2 if sys.stdout.isatty() else None))
 
 
 def safe(text: Any) -> str:

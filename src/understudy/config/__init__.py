@@ -1,6 +1,7 @@
 """Settings: read once, given downwards as values."""
 
 from understudy.config.channels import Channels, channels_of
+from understudy.config.given_text import assignment, assignments, decoded_as_is, read_given
 from understudy.config.kinds import duration_ms, duration_text
 from understudy.config.reading import FILE_NAME, Loaded, environment_keys, load, read, secrets_in, user_data_dir
 from understudy.config.table import ENVIRONMENT_ONLY, Setting, Settings, table
@@ -12,12 +13,16 @@ __all__ = [
     "Loaded",
     "Setting",
     "Settings",
+    "assignment",
+    "assignments",
     "channels_of",
+    "decoded_as_is",
     "duration_ms",
     "duration_text",
     "environment_keys",
     "load",
     "read",
+    "read_given",
     "secrets_in",
     "table",
     "user_data_dir",

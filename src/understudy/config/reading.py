@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from understudy.config.given_text import read_given
 from understudy.config.relations import related
 from understudy.config.table import ENVIRONMENT_ONLY, INTERNAL, OLD_IN_MS, Setting, Settings, table
 from understudy.errors import ConfigError
 from understudy.texts import t
 
 FILE_NAME = "understudy.toml"
-FILE_BYTES_MAX = 1 << 20
 TABLES = frozenset({"channels", "groups", "routes", "maintenance"})  # no settings: config/channels.py reads them
 
 
@@ -35,7 +35,10 @@ def user_data_dir(environ: Mapping[str, str], platform: str = sys.platform) -> P
     """`UNDERSTUDY_DATA`, else where this platform keeps a user's data."""
     if chosen := environ.get("UNDERSTUDY_DATA"):
         return Path(chosen).expanduser()
-    home = Path(environ.get("HOME") or Path.home())
+    try:
+        home = Path(environ.get("HOME") or Path.home())
+    except RuntimeError:  # no HOME, and no user of this number: a container
+        raise ConfigError(t("config.no_home")) from None
     if platform == "darwin":
         return home / "Library" / "Application Support" / "understudy"
     shared = environ.get("XDG_DATA_HOME", "")
@@ -118,12 +121,10 @@ def _toml(path: Path) -> dict[str, Any]:
     import tomllib  # noqa: PLC0415 - most clients have no such file
 
     try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise ConfigError(t("config.file_too_large", path=path, limit=FILE_BYTES_MAX))
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(read_given(path, str(path)))
     except OSError as error:
         raise ConfigError(t("config.unreadable", path=path, reason=error.strerror or error)) from None
-    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError
+    except ValueError as error:  # TOMLDecodeError names the line
         raise ConfigError(t("config.not_toml", path=path, reason=error)) from None
 
 
@@ -136,18 +137,25 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Any, st
                 if found:
                     raise ConfigError(t("config.both", name=env))
                 found, origin = secret_text(Path(path).expanduser(), f"{env}_FILE"), f"{env}_FILE"
+            _must_be_text(found, origin)
             if env in OLD_IN_MS and found.strip().isdecimal():
                 found = f"{found.strip()}ms"
             if found:
                 yield row.name, found, origin
 
 
+def _must_be_text(value: str, name: str) -> None:
+    """ConfigError for bytes of another encoding in a variable; Python shows them as halves of surrogate pairs."""
+    if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+        raise ConfigError(t("config.not_text", place=name, line=1))
+
+
 def secret_text(path: Path, name: str) -> str:
     """What a file of a secret holds. ConfigError names who asked for it."""
     try:
-        text = path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        text = read_given(path, f"{path} ({name})").strip()
+    except OSError as error:
+        reason = error.strerror or error
         raise ConfigError(t("config.secret_unreadable", name=name, path=path, reason=reason)) from None
     if not text:
         raise ConfigError(t("config.secret_empty", name=name, path=path))

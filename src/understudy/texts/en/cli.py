@@ -96,4 +96,13 @@ TEXTS = {
     "cli.client.absent": "the hub says: {message}. Check the id, and that the hub is not older than this program.",
     "cli.client.rejected": "the hub did not accept this: {message}.",
     "cli.client.too_much": "the hub's answer is larger than 64 MiB. Ask for less with --limit.",
+    "cli.connection.not_in_use": "understudy: the hub {other} of {path} is not used, but {url} (from {origin}). Set UNDERSTUDY_HUB to use another one.",
+    "cli.known_hubs.new": "understudy: the hub {url} (from {origin}) was never used from here before",
+    "cli.known_hubs.ask": "Who runs it reads what is handed in, and a daemon runs its tasks. Use it?",
+    "cli.known_hubs.refused": "the hub {url} is not used. Set UNDERSTUDY_HUB to the right one.",
+    "cli.known_hubs.yes": "Do not ask about a hub that was never used before.",
+    "cli.known_hubs.env_file": "A file of NAME=value lines that are added to the environment. A `.env` of the current directory is read only if it is named here.",
+    "cli.not_text": "this text is not UTF-8, and cannot be passed on: {place}. Write it in UTF-8.",
+    "cli.directory_gone": "the current directory is gone. Change to another one (`cd`), then run this again.",
+    "cli.stdout_closed": "stdout is closed: what was to be shown is lost",
 }

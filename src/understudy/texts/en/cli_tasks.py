@@ -17,6 +17,7 @@ TEXTS = {
     "cli.submit.takeover": "`never`: the hub itself leaves it alone, whatever its takeover is set to.",
     "cli.submit.source": "Where it comes from, for lists.",
     "cli.submit.dedup_key": "The same key twice is one task.",
+    "cli.submit.stdin": "standard input",
     "cli.submit.empty": "There is no text to hand in.",
     "cli.submit.too_long": "The text is longer than {limit}.",
     "cli.submit.next": "`understudy task {id}` tells how it goes.",

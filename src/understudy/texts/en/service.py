@@ -10,4 +10,5 @@ TEXTS = {
     "service.launchd.not_running": "launchd has loaded {target}, but it does not run (last exit code: {why}). The log: {log}",
     "service.systemd.no_manager": "there is no systemd of yours to speak to ({said}). Log in on this machine itself or by ssh (not by su), or run `sudo loginctl enable-linger $USER` and log in anew. Without systemd, run `understudy daemon` under your own supervisor.",
     "service.systemd.failed": "systemd could not {verb} {unit}: {said}. What it wrote: `{log}`",
+    "service.unwritable": "{word} holds a control character, or is not UTF-8: no unit or plist can hold it. Put it into a script, and name that.",
 }

@@ -96,4 +96,13 @@ TEXTS = {
     "cli.client.absent": "ハブの応答: {message}。ID と、ハブがこのプログラムより古くないことを確認してください。",
     "cli.client.rejected": "ハブは受け付けませんでした: {message}。",
     "cli.client.too_much": "ハブの応答が 64 MiB を超えています。--limit で減らしてください。",
+    "cli.connection.not_in_use": "understudy: {path} のハブ {other} は使わず、{url}({origin} より)を使います。別のハブを使うには UNDERSTUDY_HUB を設定してください。",
+    "cli.known_hubs.new": "understudy: ハブ {url}({origin} より)をここから使うのは初めてです",
+    "cli.known_hubs.ask": "送った内容はハブの運営者が読めます。デーモンはそのハブのタスクを実行します。使いますか?",
+    "cli.known_hubs.refused": "ハブ {url} は使いません。正しいハブを UNDERSTUDY_HUB に設定してください。",
+    "cli.known_hubs.yes": "初めて使うハブについて確認しません。",
+    "cli.known_hubs.env_file": "環境変数に加える NAME=value の行が並んだファイル。カレントディレクトリの `.env` は、ここで指定したときだけ読みます。",
+    "cli.not_text": "UTF-8 ではないため渡せません: {place}。UTF-8 で書いてください。",
+    "cli.directory_gone": "カレントディレクトリがなくなっています。別のディレクトリに移動して(`cd`)から、もう一度実行してください。",
+    "cli.stdout_closed": "標準出力が閉じているため、表示する内容は失われました",
 }

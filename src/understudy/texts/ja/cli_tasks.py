@@ -17,6 +17,7 @@ TEXTS = {
     "cli.submit.takeover": "`never` なら、代行の設定にかかわらずハブ自身は手を付けません。",
     "cli.submit.source": "投入元(一覧用)。",
     "cli.submit.dedup_key": "同じキーは 1 つのタスクになります。",
+    "cli.submit.stdin": "標準入力",
     "cli.submit.empty": "投入する文がありません。",
     "cli.submit.too_long": "文が {limit} を超えています。",
     "cli.submit.next": "経過は `understudy task {id}` で分かります。",

@@ -10,4 +10,5 @@ TEXTS = {
     "service.launchd.not_running": "launchd は {target} を読み込みましたが、動いていません(最後の終了コード: {why})。ログ: {log}",
     "service.systemd.no_manager": "あなたの systemd に接続できません({said})。このマシンに直接または ssh でログインする(su ではなく)か、`sudo loginctl enable-linger $USER` を実行してログインし直してください。systemd がない場合は、`understudy daemon` を別の監視プログラムの下で動かしてください。",
     "service.systemd.failed": "systemd は {unit} を {verb} できませんでした: {said}。出力は `{log}` で見られます",
+    "service.unwritable": "{word} には制御文字が含まれているか、UTF-8 ではないため、unit や plist に書けません。スクリプトに入れて、そのスクリプトを指定してください。",
 }

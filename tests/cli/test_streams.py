@@ -1,0 +1,104 @@
+"""Whatever a shell hands over, the answer is a sentence: closed streams, other encodings, no home, a gone directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.hub_process import KEY, running_hub
+
+COMMANDS = ("tasks", "submit -", "doctor")
+CLOSED = ("<&-", ">&-", "2>&-", "<&- >&- 2>&-")
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    with running_hub(tmp_path_factory.mktemp("streams")) as h:
+        yield h
+
+
+@pytest.fixture
+def shell(tmp_path, hub):
+    """A line of a shell in which the hub is known."""
+
+    def run(line, cwd=tmp_path, **more):
+        environ = {**os.environ, "HOME": str(tmp_path), "UNDERSTUDY_HUB": hub.url, "UNDERSTUDY_API_KEY": KEY, **more}
+        environ = {name: value for name, value in environ.items() if value is not None}
+        program = f'"{sys.executable}" -P -m understudy'
+        command = line.replace("understudy", program, 1)
+        return subprocess.run(["sh", "-c", command], cwd=cwd, env=environ, capture_output=True, timeout=60, check=False)
+
+    return run
+
+
+def is_sentence(done):
+    said = done.stdout + done.stderr
+    return done.returncode in range(6) and b"Traceback" not in said and b"defect" not in said
+
+
+@pytest.mark.parametrize("closed", CLOSED)
+@pytest.mark.parametrize("words", COMMANDS)
+def test_closed_streams(shell, words, closed):
+    assert is_sentence(shell(f"understudy {words} {closed}"))
+
+
+def test_a_closed_stdout_is_said(shell):
+    done = shell("understudy tasks >&-")
+    assert b"stdout is closed" in done.stderr
+
+
+def test_a_full_disk_behind_stdout_is_a_sentence(shell):
+    done = shell("understudy tasks --json >/dev/full")
+    assert (done.returncode, b"No space left" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "more", [{"LANG": "C", "LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}]
+)
+def test_other_encodings_of_the_terminal(shell, hub, more):
+    assert is_sentence(shell("understudy submit ハブ", **{**more, "PYTHONIOENCODING": "utf-8"}))
+    assert is_sentence(shell("understudy tasks", **more))
+    assert is_sentence(shell("understudy doctor", **more))
+    listed = shell("understudy tasks --json", **more)
+    assert "ハブ" in {task["content"] for task in json.loads(listed.stdout)["tasks"]}
+
+
+@pytest.mark.parametrize("words", [("submit", b"caf\xe9"), ("tail", "--data", b"\xe9"), ("hub", "--data", b"\xff")])
+def test_arguments_that_are_not_utf_8(shell, words):
+    line = b" ".join(word if isinstance(word, bytes) else word.encode() for word in words)
+    done = shell(f"understudy {os.fsdecode(line)}")
+    assert (done.returncode, b"UTF-8" in done.stderr) == (2, True), done.stderr
+
+
+def test_standard_input_that_is_not_utf_8(shell):
+    done = shell("printf 'a\\ncaf\\351' | understudy submit -".replace("understudy", "understudy", 1))
+    assert (done.returncode, b"standard input, line 2" in done.stderr) == (2, True), done.stderr
+    assert shell("printf '\\357\\273\\277hi' | understudy submit -").returncode == 0
+
+
+@pytest.mark.parametrize("words", ["tasks", "doctor", "daemon", "hub --data x"])
+def test_a_directory_that_is_gone(shell, tmp_path, words):
+    (tmp_path / "gone").mkdir()
+    environ = {"UNDERSTUDY_HUB": None} if words == "daemon" else {}
+    done = shell(f"rmdir ../gone; exec understudy {words}", cwd=tmp_path / "gone", **environ, UNDERSTUDY_API_KEY=None)
+    assert is_sentence(done), done.stderr
+
+
+@pytest.mark.parametrize("words", ["hub", "up", "service status", "doctor"])
+def test_a_home_that_is_not_utf_8(shell, tmp_path, words):
+    place = os.fsdecode(os.fsencode(str(tmp_path)) + b"/caf\xe9")
+    Path(place).mkdir()
+    done = shell(f"understudy {words}", HOME=place, UNDERSTUDY_DATA=None, XDG_DATA_HOME=None)
+    assert is_sentence(done), done.stderr
+
+
+@pytest.mark.parametrize("words", ["status", "hub --data ~nobody-of-this-name/x", "doctor"])
+def test_no_home(shell, words):
+    done = shell(f"understudy {shlex.join(words.split())}", HOME="", UNDERSTUDY_HUB=None, UNDERSTUDY_API_KEY=None)
+    assert is_sentence(done), done.stderr
