@@ -220,3 +220,26 @@ def test_endless_trailers_are_refused(hub):
             for _ in range(4096):  # more than the buffers of both sockets hold
                 line.sendall(b"a" * 16_384)
             pytest.fail("64 MiB of trailers were taken")
+
+            pytest.fail("4 MiB of trailers were taken")
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b'{"content":' + b"[" * 101 + b"]" * 101 + b"}", "body: Expected at most 100 levels of nesting"),
+        (b"[" * 900_000, "body: Expected at most 100 levels of nesting"),
+        (b'{"content":"x","metadata":[' + b"{}," * 200_000 + b"1]}", "body: Expected at most 200,000 values"),
+        (b'{"content":"x","metadata":[' + b"1," * 400_001 + b"1]}", "body: Expected at most 200,000 values"),
+        (b'{"content":"\\\\","metadata":' + b"[" * 101, "body: Expected at most 100 levels of nesting"),
+    ],
+    ids=["one level too many", "only brackets", "objects", "numbers", "after an escaped backslash"],
+)
+def test_a_body_too_deep_or_too_manifold_is_refused_before_it_is_parsed(hub: Hub, body: bytes, detail: str) -> None:
+    assert hub.post("/api/queue", body).of(400)["details"] == [detail]
+
+
+def test_brackets_and_commas_in_texts_are_neither_levels_nor_values(hub: Hub) -> None:
+    for text in ("[{," * 300_000, '\\"[' * 150_000, "\\" * 400_000 + "[" * 100_000):
+        hub.post("/api/queue", {"content": text}).of(201)
+    hub.post("/api/queue", b'{"content":"x","metadata":{"a":' + b"[" * 97 + b"]" * 97 + b"}}").of(201)

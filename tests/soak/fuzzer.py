@@ -15,6 +15,7 @@ from bench.processes import KEY, Hub
 from tests.soak.values import ODD_TEXTS, Values
 
 ANSWER_WITHIN_S = 20.0  # nothing that is asked for here may take longer: else the hub hangs
+HALVES_MAX = 50
 WAIT_S_MAX = 0.02  # long polls are cut to this
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "QUERY", "get")
 HEADS = (
@@ -30,7 +31,34 @@ HEADS = (
     b"GET http://elsewhere/ HTTP/1.1\r\nHost: h\r\n\r\n", b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n",
     b"CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n",
     b"GET /health HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    b"POST /api/queue HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 9\r\n\r\nGET / HTT",
+    b"POST /api/queue HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 9000000\r\n\r\n",
+    b"POST /api/queue HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"T: t\r\n" * 9000 + b"\r\n",
+    b"GET / HTTP/1.1\r\n\r\n" * 20_000, b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n" * 10_000,
 )  # fmt: skip
+
+
+OFFERS = (
+    "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA",
+    "Connection: Upgrade, Content-Length\r\nUpgrade: h2c", "Connection: upgrade\r\nUpgrade: websocket",
+)  # fmt: skip
+MIB = 1 << 20
+
+
+def _hard(rng: random.Random) -> bytes:
+    """JSON that costs much for its size: deep, long, or many of something; halves of surrogate pairs; long words."""
+    size = rng.choice((1_000, 60_000, 300_000, MIB - 200))
+    return rng.choice((
+        lambda: b"[" * size, lambda: b"[" * (size // 2) + b"]" * (size // 2), lambda: b'{"a":' * (size // 5),
+        lambda: b"[" + b"{}," * (size // 3) + b"1]", lambda: b"[" + b"1," * (size // 2) + b"1]",
+        lambda: b"9" * size, lambda: b"-1." + b"3" * size, lambda: b"1e" + b"9" * size,
+        lambda: b'"' + b"x" * size + b'"', lambda: b'"' + b"word " * (size // 5) + b'"',
+        lambda: b'"' + b"\\ud83d" * (size // 6) + b'"', lambda: b'"' + b"\\u0000" * (size // 6) + b'"',
+        lambda: b'"' + b'\\"' * (size // 2) + b'"', lambda: b'"' + "\u202e\u00e9".encode() * (size // 5) + b'"',
+        lambda: b'"' + b"-----BEGIN " * (size // 11) + b'"', lambda: b'"' + b"a@" * (size // 2) + b'"',
+        lambda: b'"' + b"sk-" * (size // 3) + b'"', lambda: b'"' + b"\\n" * (size // 2) + b'"',
+        lambda: b"{" + b",".join(b'"k%d":%d' % (n, n) for n in range(size // 14)) + b"}",
+    ))()  # fmt: skip
 
 
 class Sent(Struct):
@@ -57,6 +85,7 @@ class Fuzzer(threading.Thread):
         ]
         self._left = requests
         self._line: socket.socket | None = None
+        self._halves: list[socket.socket] = []
         self.done = 0
         self.by_status: dict[int, int] = {}
         self.problems: list[str] = []
@@ -70,13 +99,18 @@ class Fuzzer(threading.Thread):
             self.problems.append(f"no connection: {trouble}")
         finally:
             self._hang_up()
+            for half in self._halves:
+                half.close()
 
     def _one(self) -> None:
         roll = self._rng.random()
         if roll < 0.04:
             self._garbage()
             return
-        sent = self._request() if roll < 0.94 else self._damaged(self._request())
+        if roll < 0.05:
+            self._half()
+            return
+        sent = self._request() if roll < 0.92 else self._damaged(self._request()) if roll < 0.98 else self._costly()
         try:
             answer = self._exchange(sent)
         except TimeoutError:
@@ -153,6 +187,8 @@ class Fuzzer(threading.Thread):
         if rng.random() < 0.03:
             head.append(f"Idempotency-Key: {rng.choice((*ODD_TEXTS[4:6], 'k' * 256, 'k' * 257, 'k1', 'k2'))}")
         if rng.random() < 0.03:
+            head.append(rng.choice(OFFERS))
+        if rng.random() < 0.03:
             head.append(f"Content-Type: {rng.choice(('text/plain', 'application/json; charset=utf-16', 'x/y'))}")
         if rng.random() < 0.02 and body:
             cut = rng.randrange(len(body) + 1)
@@ -190,6 +226,35 @@ class Fuzzer(threading.Thread):
         lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length")]
         raw = b"\r\n".join([*lines, b"Content-Length: %d" % len(hurt), b"", b""]) + bytes(hurt)
         return Sent(raw, f"damaged {sent.name}", sent.is_head)
+
+    def _costly(self) -> Sent:
+        """A request of which one field, or the whole body, costs much."""
+        rng = self._rng
+        sent = self._request()
+        head, _, body = sent.raw.partition(b"\r\n\r\n")
+        hard = _hard(rng)
+        try:
+            fields = msgspec.json.decode(body)
+        except msgspec.DecodeError:
+            fields = None
+        if isinstance(fields, dict) and fields:
+            fields = {name: msgspec.Raw(encoded(value)) for name, value in fields.items()}
+            fields[rng.choice(tuple(fields))] = msgspec.Raw(hard)
+            hard = b"{" + b",".join(encoded(name) + b":" + bytes(value) for name, value in fields.items()) + b"}"
+        if b"POST" not in head[:5]:
+            head = head.replace(head.split(b" ")[0], b"POST", 1)
+        lines = [line for line in head.split(b"\r\n") if not line.lower().startswith((b"content-length", b"transfer"))]
+        raw = b"\r\n".join([*lines, b"Content-Length: %d" % len(hard), b"", b""]) + hard
+        return Sent(raw, f"costly {sent.name}")
+
+    def _half(self) -> None:
+        """A request that stops in the middle and is left open beside the others, as by a client that has died."""
+        whole = self._request().raw
+        line = socket.create_connection(("127.0.0.1", self._hub.port), timeout=ANSWER_WITHIN_S)
+        line.sendall(whole[: self._rng.randrange(len(whole))])
+        self._halves.append(line)
+        if len(self._halves) > HALVES_MAX:
+            self._halves.pop(self._rng.randrange(HALVES_MAX)).close()
 
     def _garbage(self) -> None:
         """Bytes that are no HTTP, or that stop in the middle, on a connection of their own."""

@@ -13,6 +13,7 @@ import pytest
 from bench.processes import KEY, Hub
 from tests.seeds import SEED
 from tests.soak.fuzzer import Fuzzer
+from tests.soak.watched import WatchedHub
 from understudy.clock import ManualClock
 from understudy.coordinator.nouns import Policy
 from understudy.errors import NotFoundError
@@ -117,7 +118,7 @@ def test_2000_requests_of_schemathesis_give_no_5xx(tmp_path, report):
 @pytest.mark.soak
 def test_100_000_fuzzed_requests_give_no_5xx_and_no_growth(tmp_path, report):
     seed = random.randrange(1 << 20)
-    with Hub(tmp_path) as hub:
+    with WatchedHub(tmp_path) as hub:
         counted = fuzz(hub, SETTLED_AFTER, seed)
         settled = hub.rss_mib()
         grown = []
@@ -127,7 +128,8 @@ def test_100_000_fuzzed_requests_give_no_5xx_and_no_growth(tmp_path, report):
             grown.append(hub.rss_mib() - settled)
         report(
             f"100,000 requests (seed {seed}): by status {dict(sorted(counted.items()))}; resident memory "
-            f"{settled:.0f} MiB after 20,000, then {', '.join(f'{mib:+.1f}' for mib in grown)} MiB after each 20,000"
+            f"{settled:.0f} MiB after 20,000, then {', '.join(f'{mib:+.1f}' for mib in grown)} MiB after each 20,000; "
+            f"the loop was held {hub.assert_turns():.0f} ms at most"
         )
         assert max(grown) <= GROWTH_MIB_MAX
 

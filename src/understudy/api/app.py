@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -35,6 +36,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 )
 QUERY_FIELDS_MAX = 50
 UNAVAILABLE_STATUS = 503
+READ_AT_ONCE_BYTES = 32 << 10
 
 
 class EndpointApp:
@@ -113,7 +115,10 @@ class EndpointApp:
                 return await hub.search(request.caller.key_id, lambda view: show(request, view))
             return await hub.view(lambda view: show(request, view))
         assert endpoint.make is not None
-        operation = endpoint.make(request)
+        if len(request.body) <= READ_AT_ONCE_BYTES:
+            operation = endpoint.make(request)
+        else:  # checking, parsing and cleaning it takes long: nobody else waits for it
+            operation = await asyncio.get_running_loop().run_in_executor(None, endpoint.make, request)
         if isinstance(operation, Claim) and operation.body.wait_sec:
             return await wait_for_work(hub, operation, self._welcome(request), receive)
         answer = await hub.decide(operation)

@@ -25,7 +25,7 @@ ANSWER_WITHIN_S = 30  # the same for reading an answer
 SLOWEST_BYTES_A_S = 16 * 1024
 IGNORED_BYTES_MAX = 16 << 20  # of a body that was answered before it had arrived
 AHEAD_BYTES_MAX = 1 << 20  # of requests that were sent ahead of the answers to others
-SLICE = 8 * 1024  # what is parsed at once holds the loop: some 400 of the smallest requests, 10 ms
+SLICE = 4 * 1024  # what is parsed at once holds the loop: some 200 of the smallest requests, 10 ms
 NOT_HANDED_ON = frozenset((b"connection", b"upgrade", b"http2-settings", b"proxy-connection"))
 INVALID = "Invalid HTTP request received."
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
-from itertools import accumulate
 from typing import Any, TypeVar
 
 import msgspec
 
 from understudy.errors import BadRequestError
-from understudy.wire.limits import NESTING_MAX
+from understudy.wire.nesting import check_nesting
 
 T = TypeVar("T", bound=msgspec.Struct)
 _NOT_JSON = "Invalid JSON in request body"
 _INVALID = "Validation failed"
-_TEXTS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)  # the last one may be cut off
-_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
-_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 @cache
@@ -31,8 +26,7 @@ def decode(body: bytes, shape: type[T]) -> T:
     Integral floats such as 60.0 pass as integers; unknown keys are ignored; NUL is refused in every text,
     because not every store can hold it.
     """
-    if body.count(b"{") + body.count(b"[") > NESTING_MAX and _nesting(body) > NESTING_MAX:
-        raise BadRequestError(_INVALID, (f"body: Expected at most {NESTING_MAX} levels of nesting",))
+    check_nesting(body)
     try:
         if not body.isascii():
             body.decode()
@@ -44,12 +38,6 @@ def decode(body: bytes, shape: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequestError(_NOT_JSON) from error
     return decoded
-
-
-def _nesting(body: bytes) -> int:
-    """How deep lists and objects are nested; texts are not looked into."""
-    brackets = _TEXTS.sub(b"", body).translate(None, _NO_BRACKETS)
-    return max(accumulate(_STEP[byte] for byte in brackets), default=0)
 
 
 @cache

@@ -23,6 +23,7 @@ TAGS_MAX = 8
 TAG_CHARS_MAX = 64
 WAITING_POLLS_MAX = 4000
 NESTING_MAX = 100  # answers wrap what was sent a few levels deeper; interpreters and parsers give up at about 1,000
+VALUES_MAX = 200_000  # in one body, besides its texts: a parser takes some 20 ms for so many
 INT_MAX = (1 << 53) - 1  # what a JavaScript number holds exactly
 
 ID_PATTERN = r"^[A-Za-z0-9._:-]{1,128}$"
