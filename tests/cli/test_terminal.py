@@ -55,3 +55,21 @@ def test_there_are_no_colours_where_none_are_wanted(monkeypatch, name, value):
     assert terminal.is_coloured(Terminal())
     monkeypatch.setenv(name, value)
     assert not terminal.is_coloured(Terminal())
+
+
+def test_a_table_in_a_pipe_has_no_endless_lines():
+    from understudy.cli.terminal import PIPED_COLUMNS, table
+
+    shown = table(["ID", "CONTENT"], [["task-1", "x" * 5000]])
+    assert max(map(len, shown.splitlines())) == PIPED_COLUMNS
+    assert shown.endswith("…")
+
+
+def test_doctor_does_not_advise_to_run_doctor():
+    from understudy.cli.exits import UnreachableError
+    from understudy.cli.findings.finding import said
+    from understudy.texts import t
+
+    error = UnreachableError(t("cli.client.unreachable", url="http://h", reason="refused"))
+    assert said(error) == "the hub http://h does not answer (refused)."
+    assert "`understudy doctor`" not in said(UnreachableError(t("cli.client.unavailable", message="full")))

@@ -6,6 +6,7 @@ as a traceback; no secret is printed, put into an address or into the arguments 
 """
 
 import contextlib
+import os
 import sys
 from typing import NoReturn
 
@@ -19,6 +20,10 @@ def main() -> NoReturn:
     from understudy.cli.streams import open_streams, show_what_can_be_shown
 
     closed = open_streams()
+    if os.getpid() == 1:
+        from understudy.cli.first_process import give_way
+
+        give_way()
     show_what_can_be_shown()
     with contextlib.suppress(OSError):  # the current directory is gone
         without_current_directory()

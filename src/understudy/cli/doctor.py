@@ -48,7 +48,9 @@ def doctor(fix: bool, as_json: bool) -> int:
         _say_rest(fixes, findings)
     for finding in findings:
         say(shown(finding))
-    say("\n" + (t("cli.doctor.well") if is_well else t("cli.doctor.unwell")))
+    notices = sum(finding.level == NOTICE for finding in findings)
+    well = t("cli.doctor.notices", count=notices) if notices else t("cli.doctor.well")
+    say("\n" + (well if is_well else t("cli.doctor.unwell")))
     return Exit.OK if is_well else Exit.FAILED
 
 

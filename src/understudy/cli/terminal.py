@@ -13,6 +13,7 @@ from understudy.clock import SystemClock, parse_iso
 from understudy.texts import t
 
 COLUMNS_MIN = 40
+PIPED_COLUMNS = 240  # of a table that goes to a file or a program; `--json` has all of it
 MS_BELOW_MS = 100
 TENTHS_BELOW_MS = 10_000
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "dim": "2", "bold": "1"}
@@ -93,11 +94,11 @@ def cut(text: str, width: int) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns side by side; on a terminal the last one is cut to its width."""
+    """Columns side by side; the last one is cut: to the terminal's width, or to PIPED_COLUMNS."""
     if not rows:
         return ""
     widths = [max(columns(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    room = _room() - sum(widths[:-1]) - 2 * (len(head) - 1) if sys.stdout.isatty() else 10**6
+    room = (_room() if sys.stdout.isatty() else PIPED_COLUMNS) - sum(widths[:-1]) - 2 * (len(head) - 1)
     lines = []
     for number, row in enumerate((head, *rows)):
         cells = [cell + " " * (widths[i] - columns(cell)) for i, cell in enumerate(row[:-1])]

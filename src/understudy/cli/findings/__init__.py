@@ -10,7 +10,7 @@ from understudy import config
 from understudy.cli.client import HubClient
 from understudy.cli.connection import Place, find_place
 from understudy.cli.findings import channels, daemons, hub, key, machine, service, store_file, takeover
-from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, Here, Remedy
+from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, Here, Remedy, said
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.texts import t
 
@@ -32,7 +32,7 @@ def look_around(here: Here) -> list[Finding]:
         place = find_place(here.environ, here.cwd)
     except UnderstudyError as error:
         mend = t("cli.doctor.no_hub.mend") if isinstance(error, ConfigError) else t("cli.doctor.key.mend")
-        findings.append(Finding("hub", PROBLEM, error.message, mend=mend))
+        findings.append(Finding("hub", PROBLEM, said(error), mend=mend))
     services = service.services_of(here)
     if place is not None:
         client = HubClient(place.url, place.key, ca_file=place.ca_file, answer_s=ANSWER_S)

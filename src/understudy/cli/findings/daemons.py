@@ -10,7 +10,7 @@ from understudy import __version__
 from understudy.cli.client import HubClient
 from understudy.cli.connection import Place
 from understudy.cli.exits import ClientError
-from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding
+from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, said
 from understudy.cli.findings.service import Services
 from understudy.cli.machine import shares_machine
 from understudy.cli.status import reason_of
@@ -46,7 +46,7 @@ def look(hub: HubClient, place: Place, services: Services) -> Iterator[Finding]:
         yield from _restarting(hub)
         yield from _cloned(hub)
     except ClientError as error:
-        yield Finding("daemons", PROBLEM, error.message)
+        yield Finding("daemons", PROBLEM, said(error))
 
 
 def _nobody(daemons: list[dict[str, Any]], services: Services) -> Iterator[Finding]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from understudy.errors import UnderstudyError
+
 if TYPE_CHECKING:
     from understudy.daemon.service import Run
 
@@ -60,3 +62,9 @@ class Here:
     def is_darwin(self) -> bool:
         """Whether this is a Mac."""
         return self.platform == "darwin"
+
+
+def said(error: UnderstudyError) -> str:
+    """What an error says, without its advice to run `doctor`: that is what runs."""
+    before, advice, _ = error.message.partition("`understudy doctor`")
+    return before[: max(before.rfind(end) for end in ".。") + 1] if advice else before

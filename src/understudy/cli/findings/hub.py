@@ -11,7 +11,7 @@ from understudy import __version__
 from understudy.cli.client import HubClient
 from understudy.cli.connection import Place
 from understudy.cli.exits import ClientError, UnreachableError
-from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, Remedy
+from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, Remedy, said
 from understudy.cli.findings.service import Services
 from understudy.cli.port import is_health
 from understudy.cli.terminal import span
@@ -31,9 +31,9 @@ def reach(hub: HubClient, place: Place, services: Services) -> Finding:
         why = t("cli.doctor.unreachable.why", origin=place.url_from)
         if place.is_loopback and "hub" in services:
             remedy = Remedy("start_service", "hub")
-            return Finding("hub", PROBLEM, error.message, why, "understudy service start hub", remedy)
+            return Finding("hub", PROBLEM, said(error), why, "understudy service start hub", remedy)
         mend = t("cli.doctor.unreachable.mend_here") if place.is_loopback else t("cli.doctor.unreachable.mend")
-        return Finding("hub", PROBLEM, error.message, why, mend)
+        return Finding("hub", PROBLEM, said(error), why, mend)
     if not is_health(status, health):
         return _no_hub(place)
     version = str(health.get("version", "?"))
@@ -90,7 +90,7 @@ def store(hub: HubClient) -> Iterator[Finding]:
     try:
         _, ready = hub.status_of("/ready")
     except UnreachableError as error:
-        yield Finding("store", PROBLEM, error.message)
+        yield Finding("store", PROBLEM, said(error))
         return
     if not isinstance(ready, dict) or "store" not in ready:
         yield Finding("store", PROBLEM, t("cli.doctor.ready.none"), mend=t("cli.doctor.unreachable.mend"))

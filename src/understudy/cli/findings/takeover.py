@@ -9,7 +9,7 @@ from understudy import config
 from understudy.cli.client import HubClient
 from understudy.cli.connection import Place
 from understudy.cli.exits import AbsentError, ClientError
-from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, Here
+from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, Here, said
 from understudy.errors import ConfigError
 from understudy.texts import t
 
@@ -24,7 +24,7 @@ def look(client: HubClient, here: Here, place: Place) -> Iterator[Finding]:
     except AbsentError:  # an older hub
         return
     except ClientError as error:
-        yield Finding(NAME, NOTICE, error.message)
+        yield Finding(NAME, NOTICE, said(error))
         return
     found = list(_of_hub(seen))
     yield from found

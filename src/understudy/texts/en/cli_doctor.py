@@ -3,6 +3,7 @@
 TEXTS = {
     "cli.doctor.help": "Look for what is wrong, and name the command that mends it. Exit code 1 if something is.",
     "cli.doctor.well": "Everything that was looked at is well.",
+    "cli.doctor.notices": "Nothing is broken, but what is marked ! above wants a look ({count}).",
     "cli.doctor.unwell": "Something is wrong: see ✗ above.",
     "cli.doctor.settings.mend": "change or unset it; docs/configuration.md lists all settings",
     "cli.doctor.no_hub.mend": "understudy up",
@@ -101,7 +102,7 @@ TEXTS = {
     "cli.doctor.interval.mend": "understudy daemons set {id} --late-after {late} --down-after {down} (or a shorter UNDERSTUDY_HEARTBEAT_INTERVAL on its machine)",
     "cli.doctor.often.what": "{id} fell silent {count} times within 24 hours.",
     "cli.doctor.often.why": "Mostly a machine that sleeps, or a network that comes and goes.",
-    "cli.doctor.often.mend": "run `understudy doctor` on its machine; if it sleeps on purpose: `understudy daemons set {id} --expected-sleep 23:00-07:00`",
+    "cli.doctor.often.mend": "look at its sleep settings and its network; if it sleeps on purpose: `understudy daemons set {id} --expected-sleep 23:00-07:00`",
     "cli.doctor.churn.what": "{id} was started {count} times within an hour.",
     "cli.doctor.churn.why": "Something ends it again and again; each time, what it ran is lost.",
     "cli.doctor.churn.mend": "on its machine `understudy service status` shows the last exit and its log",

@@ -3,6 +3,7 @@
 TEXTS = {
     "cli.doctor.help": "問題点を探し、それを直すコマンドを示します。問題があれば終了コードは 1 です。",
     "cli.doctor.well": "調べたものはすべて正常です。",
+    "cli.doctor.notices": "壊れているところはありませんが、上の ! の項目({count} 件)を確認してください。",
     "cli.doctor.unwell": "問題があります。上の ✗ を見てください。",
     "cli.doctor.settings.mend": "設定を変えるか外してください。すべての設定は docs/configuration.md にあります",
     "cli.doctor.no_hub.mend": "understudy up を実行してください",
@@ -101,7 +102,7 @@ TEXTS = {
     "cli.doctor.interval.mend": "understudy daemons set {id} --late-after {late} --down-after {down}(または、そのマシンの UNDERSTUDY_HEARTBEAT_INTERVAL を短くしてください)",
     "cli.doctor.often.what": "{id} は 24 時間に {count} 回沈黙しました。",
     "cli.doctor.often.why": "多くの場合、スリープするマシンか、途切れるネットワークが原因です。",
-    "cli.doctor.often.mend": "そのマシンで `understudy doctor` を実行してください。意図したスリープなら: `understudy daemons set {id} --expected-sleep 23:00-07:00`",
+    "cli.doctor.often.mend": "そのマシンのスリープ設定とネットワークを確認してください。意図したスリープなら: `understudy daemons set {id} --expected-sleep 23:00-07:00`",
     "cli.doctor.churn.what": "{id} は 1 時間に {count} 回起動されました。",
     "cli.doctor.churn.why": "何かが繰り返し終了させています。そのたびに実行中のものが失われます。",
     "cli.doctor.churn.mend": "そのマシンで `understudy service status` を実行すると、最後の終了とログが分かります",
