@@ -40,13 +40,14 @@ def _enqueue(request: Request) -> Operation:
                 "Validation failed", (f"Idempotency-Key: Expected at most {DEDUP_CHARS_MAX} characters",)
             )
         body = replace(body, dedup_key=request.idempotency_key)
-    return Enqueue([body], [request.ids.new("task")], request.caller.key_id, extra_fields(request.body))
+    caller = request.caller
+    return Enqueue([body], [request.ids.new("task")], caller.owner, extra_fields(request.body), caller.memory_of)
 
 
 def _enqueue_batch(request: Request) -> Operation:
     bodies = request.parsed(EnqueueBatchBody).tasks
-    extras = extra_fields(request.body, is_batch=True)
-    return Enqueue(bodies, [request.ids.new("task") for _ in bodies], request.caller.key_id, extras)
+    caller, ids = request.caller, [request.ids.new("task") for _ in bodies]
+    return Enqueue(bodies, ids, caller.owner, extra_fields(request.body, is_batch=True), caller.memory_of)
 
 
 def _claim(request: Request) -> Operation:
@@ -85,7 +86,7 @@ def _release(request: Request) -> Operation:
 
 def _steer(verb: Verb) -> Any:
     def make(request: Request) -> Operation:
-        only_of = "" if request.caller.may("work") else request.caller.key_id
+        only_of = "" if request.caller.may("work") else request.caller.owner
         return Steer(verb, task_id_of(request), request.caller.key_id, only_of)
 
     return make

@@ -105,6 +105,12 @@ class Task(Struct, frozen=True):
     hard_end_h: int = 0
     ended: str = ""  # "" while held, else how it ended: an outcome of Attempt
     reply_to: str = ""  # where its answer goes: JSON with channel, chat, thread
+    memory_of: str = ""  # whose memory its conversation is in: the submitter's own, or "" for the one that all share
+
+    @property
+    def conversation(self) -> tuple[str, str, str]:
+        """(owner, user, channel): under this its memory is kept."""
+        return self.memory_of, self.user_id, self.channel
 
 
 class TaskBody(Struct, frozen=True):
@@ -270,6 +276,7 @@ class Key(Struct, frozen=True):
     created_at: int
     revoked_at: int = 0
     rotated_to: str = ""
+    lineage: str = ""  # the first key that this one descends from by rotation: tasks and conversations are its
 
 
 class Memory(Struct, frozen=True):
@@ -283,6 +290,7 @@ class Memory(Struct, frozen=True):
     source: str
     metadata: str
     created_at: int
+    owner: str = ""  # the lineage of keys that has it for itself; "" for all that may use memory
 
 
 class Deployment(Struct, frozen=True):

@@ -79,7 +79,7 @@ class Reserve(Operation):
             needs.row(TaskTakeover, task_id)
             task = work.get(Task, task_id)
             if task is not None and task.user_id:
-                needs.memories.add((task.user_id, task.channel))
+                needs.memories.add(task.conversation)
 
     @staticmethod
     def _candidates(work: WorkingSet) -> list[str]:
@@ -135,7 +135,7 @@ class Reserve(Operation):
         question = str(msgspec.json.decode(body.spec).get("content", "")) if body is not None else ""
         if price is None or not question.strip():
             return None
-        said = work.memories.get((task.user_id, task.channel), []) if task.user_id else []
+        said = work.memories.get(task.conversation, []) if task.user_id else []
         return affordable(
             question,
             said,

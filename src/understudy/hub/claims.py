@@ -15,7 +15,7 @@ from understudy.coordinator.identity import watch_name
 from understudy.coordinator.leases import Grant
 from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Memory, Now, Progress, Task, TaskBody
 from understudy.errors import ConflictError
-from understudy.hub.enqueue import MACHINE
+from understudy.hub.enqueue import MACHINE, user_of
 from understudy.hub.life import need_incident, need_watched, touch
 from understudy.hub.memory import context_of
 from understudy.hub.operation import Operation
@@ -73,7 +73,7 @@ class Claim(Operation):
             needs.row(Progress, task_id)
             task = work.get(Task, task_id)
             if task is not None and task.user_id:
-                needs.memories.add((task.user_id, task.channel))
+                needs.memories.add(task.conversation)
 
     def _provides(self, work: WorkingSet) -> frozenset[str]:
         if self.body.provides is not None:
@@ -187,13 +187,30 @@ class Claim(Operation):
     def _task_json(self, work: WorkingSet, task: Task) -> dict[str, Any]:
         body = work.get(TaskBody, task.id)
         fields = task_json(task, body.spec if body else "{}")
+        if task.memory_of:
+            fields |= own_conversation(task, fields.get("metadata"), is_old_way=self.is_old_way)
         progress = work.rows[Progress].get(task.id)
         if progress is not None and progress.checkpoint:
             fields["checkpoint"] = msgspec.json.decode(progress.checkpoint)
         if task.user_id and not self.is_old_way:
-            messages: list[Memory] = work.memories.get((task.user_id, task.channel), [])
+            messages: list[Memory] = work.memories.get(task.conversation, [])
             fields["context"] = context_of(messages, CONTEXT_TOKENS)
         return fields
+
+
+def own_conversation(task: Task, metadata: Any, *, is_old_way: bool) -> dict[str, Any]:
+    """Names for a conversation that belongs to one key, as its worker shall know it: nobody else's can be equal.
+
+    Daemons keep a session by conversation; old ones also keep memory themselves, by the user in the metadata.
+    Owners are ids made by the hub, so none has a slash.
+    """
+    fields: dict[str, Any] = {}
+    if task.user_id:
+        fields["conversation"] = {"channel": task.channel, "user_id": f"{task.memory_of}/{task.user_id}"}
+    if is_old_way and isinstance(metadata, dict):
+        users = {name: metadata[name] for name in ("user_id", "userId") if metadata.get(name)}
+        fields["metadata"] = metadata | {name: f"{task.memory_of}/{user_of(user)}" for name, user in users.items()}
+    return fields
 
 
 STATUS_WORDS = {"queued": "pending", "leased": "claimed"}

@@ -24,16 +24,25 @@ TASK_BYTES = 1_000  # of a task's rows, indexes and events beside its body
 
 
 class Enqueue(Operation):
-    """One task or many. `ids` are made at the edge, so that a replay makes the same rows."""
+    """One task or many. `ids` are made at the edge, so that a replay makes the same rows.
+
+    `submitter` owns them; `memory_of` is its own memory if it may not use the one that all share.
+    """
 
     def __init__(
-        self, bodies: list[EnqueueBody], ids: list[str], submitter: str, extras: Sequence[dict[str, Any]] = ()
+        self,
+        bodies: list[EnqueueBody],
+        ids: list[str],
+        submitter: str,
+        extras: Sequence[dict[str, Any]] = (),
+        memory_of: str = "",
     ) -> None:
         """`extras` are the fields of each that are only kept; none of them tells two tasks apart."""
         self.bodies = bodies
         self.weight = len(bodies)
         self.ids = [body.id or made for body, made in zip(bodies, ids, strict=True)]
         self.submitter = submitter
+        self.memory_of = memory_of
         self.specs = [spec_of(body) for body in bodies]
         self.extras = extras if len(extras) == len(bodies) else [{} for _ in bodies]
 
@@ -56,13 +65,13 @@ class Enqueue(Operation):
         for nth, (task_id, body, spec) in enumerate(zip(self.ids, self.bodies, self.specs, strict=True)):
             known = self._known(work, task_id, body, here, keys)
             if known is not None:
-                if known.body_hash != _hash(spec):
+                if known.body_hash != _hash(spec) or not self._may_know(known):
                     raise MismatchError(f"The id or idempotency key of {known.id} was used with another body")
                 answers.append({"taskId": known.id, "created": False})
                 continue
             task = task_of(body, task_id, self.submitter, spec, now, nth, work.policy.timeout_s)
             reply_to = reply_of(body.reply_to, work.policy.routes.targets)
-            change = tasks.enqueue(replace(task, reply_to=reply_to) if reply_to else task, now)
+            change = tasks.enqueue(replace(task, reply_to=reply_to, memory_of=self.memory_of), now)
             work.take_room(len(spec) + TASK_BYTES)
             if work.needs_sets >= NEEDS_SETS_MAX:
                 raise StoreFullError(f"More than {NEEDS_SETS_MAX} different sets of needs wait", "too_many_needs")
@@ -73,6 +82,10 @@ class Enqueue(Operation):
             events += change.events
             answers.append({"taskId": task_id, "created": True})
         return Decision(answers, tuple(save), tuple(events))
+
+    def _may_know(self, known: Task) -> bool:
+        """A key that sees its own tasks only is not told whether somebody else's is the same."""
+        return not self.memory_of or known.submitter == self.submitter
 
     def _known(
         self, work: WorkingSet, task_id: str, body: EnqueueBody, here: dict[str, Task], keys: dict[str, str]

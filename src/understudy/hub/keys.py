@@ -26,10 +26,21 @@ class Caller(Struct, frozen=True):
 
     key_id: str
     scopes: frozenset[str]
+    lineage: str = ""
 
     def may(self, *wanted: str) -> bool:
         """Whether it has any of these scopes; admin may do everything."""
         return "admin" in self.scopes or not self.scopes.isdisjoint(wanted)
+
+    @property
+    def owner(self) -> str:
+        """What its tasks and conversations belong to: the same for a key and all that it is rotated to."""
+        return self.lineage or self.key_id
+
+    @property
+    def memory_of(self) -> str:
+        """Whose memory its conversations are in: the one that all share ("") with the memory scope, else its own."""
+        return "" if self.may("memory") else self.owner
 
 
 def hash_of(secret: str) -> str:
@@ -39,7 +50,7 @@ def hash_of(secret: str) -> str:
 
 def caller_of(key: Key) -> Caller:
     """The caller that a stored key stands for."""
-    return Caller(key.id, frozenset(key.scopes.split()))
+    return Caller(key.id, frozenset(key.scopes.split()), key.lineage)
 
 
 def key_json(key: Key) -> dict[str, Any]:
@@ -99,7 +110,10 @@ class RevokeKey(KeyChange):
 
 
 class RotateKey(KeyChange):
-    """A successor with the same name and scopes; the old one stays valid until it is revoked."""
+    """A successor with the same name and scopes; the old one stays valid until it is revoked.
+
+    What the old one submitted is the successor's as well.
+    """
 
     def __init__(self, key_id: str, new_id: str, secret: str, by: str) -> None:
         self.key_id = key_id
@@ -118,7 +132,8 @@ class RotateKey(KeyChange):
             raise NotFoundError("Key not found")
         if key.revoked_at:
             raise ConflictError("Key is revoked: create a new one", "revoked")
-        successor = Key(self.new_id, key.name, hash_of(self.secret), key.scopes, now.wall)
+        lineage = key.lineage or key.id
+        successor = Key(self.new_id, key.name, hash_of(self.secret), key.scopes, now.wall, lineage=lineage)
         old = replace(key, rotated_to=successor.id)
         event = _key_event(now, "key.rotated", f"Key {key.name} rotated", successor, self.by)
         answer = {**key_json(successor), "key": self.secret, "replaces": key.id}

@@ -218,23 +218,17 @@ def conversation_rows(work: WorkingSet, task: Task, body: ResultBody, now: Now) 
         return ()
     asked = work.get(TaskBody, task.id)
     spec = msgspec.json.decode(asked.spec) if asked else {}
-    question = Memory(
-        f"{task.id}:ask",
-        task.user_id,
-        task.channel,
-        "user",
-        _cut(spec.get("content", "")),
-        "task",
-        "",
-        task.queued_at,
-    )
+    question = _message(task, "ask", "user", spec.get("content", ""), task.queued_at)
     if task.status != "done":
         return (question,)
     answer = body.output if isinstance(body.output, str) else _json(body.output)
-    return (
-        question,
-        Memory(f"{task.id}:answer", task.user_id, task.channel, "assistant", _cut(answer), "task", "", now.wall),
-    )
+    return question, _message(task, "answer", "assistant", answer, now.wall)
+
+
+def _message(task: Task, part: str, role: str, text: str, at: int) -> Memory:
+    """One side of it. Ids of tasks are chosen outside and may come again: the instant keeps other messages safe."""
+    message_id = f"{task.id}:{task.queued_at}:{part}"
+    return Memory(message_id, task.user_id, task.channel, role, _cut(text), "task", "", at, task.memory_of)
 
 
 def _cut(text: str) -> str:

@@ -118,7 +118,7 @@ class View:
         found = self.reader.load_many(Task, (task_id,))
         if not found:
             raise NotFoundError(unknown)
-        if not caller.may("read", "work") and found[0].submitter != caller.key_id:
+        if not caller.may("read", "work") and found[0].submitter != caller.owner:
             raise ForbiddenError(code="scope")
         return found[0]
 

@@ -51,7 +51,7 @@ class Needs:
         self.dedups: set[tuple[str, str]] = set()
         self.boots: set[str] = set()
         self.directives: set[str] = set()
-        self.memories: set[tuple[str, str]] = set()
+        self.memories: set[tuple[str, str, str]] = set()
         self.all_messages_of: set[str] = set()
         self.purges: list[tuple[str, int, int]] = []
         self.scene: SceneNeeds | None = None
@@ -108,7 +108,7 @@ class WorkingSet:
         self.dedups: dict[tuple[str, str], str] = {}
         self.boots: dict[str, set[str]] = {}
         self.directives: dict[str, list[str]] = {}  # the ids of those not ended, by daemon, oldest first
-        self.memories: dict[tuple[str, str], list[Any]] = {}
+        self.memories: dict[tuple[str, str, str], list[Any]] = {}
         self.message_ids: dict[str, list[str]] = {}
         self.purged: dict[str, int] = {}
         self.standbys: list[Standbys] = []
@@ -221,8 +221,8 @@ class WorkingSet:
             self.deadlines = tx.next_deadlines()
         if needs.scene is not None:
             self._load_scene(tx, needs.scene)
-        for user_id, channel in needs.memories:
-            self.memories[user_id, channel] = tx.messages_of(user_id, channel, MEMORY_READ_MAX)
+        for owner, user_id, channel in needs.memories:
+            self.memories[owner, user_id, channel] = tx.messages_of(user_id, channel, MEMORY_READ_MAX, owner)
         for user_id in needs.all_messages_of:
             self.message_ids[user_id] = tx.message_ids(user_id)
         for what, before, limit in needs.purges:
@@ -309,7 +309,7 @@ class WorkingSet:
         """Let the claims of this batch see a task that an earlier request of it made claimable."""
         if task.id not in self.rows[TaskBody] or not (task.ready or task.waiting_for):
             return
-        if task.user_id and (task.user_id, task.channel) not in self.memories:
+        if task.user_id and task.conversation not in self.memories:
             return  # the wake-up after the commit brings it, with its memory
         lines = [
             line for provides, line in self.candidates.items() if task.ready and provides.issuperset(_tags(task.needs))

@@ -33,7 +33,7 @@ from understudy.coordinator.takeover_nouns import Budget, Reservation, Standbys,
 
 N = TypeVar("N", bound=Struct)
 T = TypeVar("T")
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 class Table:
@@ -66,6 +66,7 @@ TASK_FIXED = (
     "body_hash",
     "queued_at",
     "reply_to",
+    "memory_of",
 )
 NOTICE_FIXED = ("target", "kind", "incident_id", "task_id", "daemon_id", "chat", "thread", "created_at")
 TABLES: dict[type[Struct], Table] = {
@@ -266,12 +267,12 @@ class Reader(Protocol):
         """Starts of hubs, newest first."""
         ...
 
-    def messages_of(self, user_id: str, channel: str, limit: int) -> list[Memory]:
-        """A user's messages, newest first; "" for any channel."""
+    def messages_of(self, user_id: str, channel: str, limit: int, owner: str = "") -> list[Memory]:
+        """A user's messages in the memory that all share, or in an owner's; newest first; "" for any channel."""
         ...
 
     def message_ids(self, user_id: str) -> list[str]:
-        """The ids of all messages of a user."""
+        """The ids of all messages of a user, whoever owns them."""
         ...
 
     def task_counts(self) -> dict[str, int]:

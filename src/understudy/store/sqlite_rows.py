@@ -327,13 +327,13 @@ class SqliteTransaction(OutboxQueries, TakeoverQueries):
         """Starts of hubs, newest first."""
         return self._rows(Deployment, "ORDER BY created_at DESC, version_id DESC LIMIT ?", limit)
 
-    def messages_of(self, user_id: str, channel: str, limit: int) -> list[Memory]:
-        """A user's messages, newest first; "" for any channel."""
-        where = "WHERE user_id = ? AND (? = '' OR channel = ?) ORDER BY created_at DESC, id DESC LIMIT ?"
-        return self._rows(Memory, where, user_id, channel, channel, limit)
+    def messages_of(self, user_id: str, channel: str, limit: int, owner: str = "") -> list[Memory]:
+        """A user's messages in the memory that all share, or in an owner's; newest first; "" for any channel."""
+        where = "WHERE user_id = ? AND owner = ? AND (? = '' OR channel = ?) ORDER BY created_at DESC, id DESC LIMIT ?"
+        return self._rows(Memory, where, user_id, owner, channel, channel, limit)
 
     def message_ids(self, user_id: str) -> list[str]:
-        """The ids of all messages of a user."""
+        """The ids of all messages of a user, whoever owns them."""
         return [key for (key,) in self._db.execute("SELECT id FROM memory WHERE user_id = ?", (user_id,))]
 
     def task_counts(self) -> dict[str, int]:
