@@ -130,10 +130,10 @@ def test_keys_tasks_and_messages_of_an_older_store_get_their_owners(
     with closing(sqlite3.connect(path)) as db, db:
         for key, scopes, to in (("k1", "submit", "k2"), ("k2", "submit", ""), ("m", "memory submit", "")):
             db.execute("INSERT INTO api_key VALUES (?, 'n', ?, ?, 1, 0, ?)", (key, f"hash of {key}", scopes, to))
-        columns = [row[1] for row in db.execute("PRAGMA table_info(task)")]
+        columns = [row[1:3] for row in db.execute("PRAGMA table_info(task)")]
         for task, submitter in (("t1", "k1"), ("t2", "k2"), ("t3", "m"), ("t4", "env:UNDERSTUDY_API_KEY")):
-            values = {"id": task, "submitter": submitter, "user_id": "U1", "status": "done"}
-            row = [values.get(name, 0 if name.endswith(("_at", "_ms", "_h")) else "") for name in columns]
+            values = {"id": task, "submitter": submitter, "user_id": "U1", "status": "queued"}
+            row = [values.get(name, 0 if kind == "INTEGER" else "") for name, kind in columns]
             db.execute(f"INSERT INTO task VALUES ({', '.join('?' * len(row))})", row)
             message = (f"{task}:ask", "U1", "slack", "user", task, "task", "", 1)
             db.execute("INSERT INTO memory VALUES (?, ?, ?, ?, ?, ?, ?, ?)", message)

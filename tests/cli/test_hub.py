@@ -117,3 +117,33 @@ def test_sigterm_leaves_no_lock(tmp_path):
         assert hub.stop() == 0
         lock.take("The data directory")
         lock.release()
+
+
+@pytest.mark.parametrize(
+    "where", [("--host", "0.0.0.0"), ("--host", "::"), ("--host", "127.0.0.1", "public")], ids=["all", "all6", "proxy"]
+)
+@pytest.mark.parametrize(("name", "key"), [("UNDERSTUDY_API_KEY", "hub"), ("ADMIN_API_KEY", "x" * 40)])
+def test_keys_that_can_be_guessed_are_refused_where_others_can_ask(tmp_path, where, name, key):
+    public = {"UNDERSTUDY_PUBLIC_URL": "https://hub.example"} if "public" in where else {}
+    env = environ(**{name: key}, **public)
+    done = understudy("hub", *where[:2], "--port", "0", "--data", str(tmp_path), env=env)
+    assert done.code == 2
+    assert f"{name}: too easy to guess" in done.err
+    assert "openssl rand -hex 32" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+class WeakHub(HubProcess):
+    """One whose key is easy to guess."""
+
+    def __init__(self, data_dir, **settings):
+        super().__init__(data_dir, **settings)
+        self._env |= {"UNDERSTUDY_API_KEY": "hub"}
+
+
+def test_a_weak_key_is_taken_on_loopback(tmp_path):
+    process = WeakHub(tmp_path / "hub")
+    try:
+        assert process.start().ask("GET", "/api/queue", key="hub").status == 200
+    finally:
+        process.close()

@@ -20,7 +20,8 @@ import pytest
 from tests.waiting import eventually
 from understudy import __version__
 from understudy.daemon import installation as module
-from understudy.daemon.installation import OWN_INDEX, Installation, InstallError, launcher
+from understudy.daemon.index import OWN_INDEX, has_own_index
+from understudy.daemon.installation import Installation, InstallError, launcher
 from understudy.worker.orders import Order
 
 NAME = "understudy-9.9.9-py3-none-any.whl"
@@ -176,3 +177,78 @@ def test_two_environments_are_kept_and_none_that_was_taken_back(tmp_path: Path) 
     assert {path.name for path in made.environments.iterdir()} == {"original", "a", "d"}
     made.prune("d")
     assert {path.name for path in made.environments.iterdir()} == {"original", "a", "d"}
+
+
+@pytest.mark.parametrize(
+    "version", ["../../..", "..", "/etc", "1/../..", "", "-1", "1 2", "1\n", "1" * 65, "9.9.9;rm", "é"]
+)
+def test_a_version_that_is_none_reaches_no_path(tmp_path: Path, version: str) -> None:
+    precious = tmp_path / "precious-0123456789"
+    precious.mkdir()
+    for wheel, sha256 in ((None, SHA), (None, None)):
+        with pytest.raises(InstallError):
+            Installation(tmp_path / "data", {"PIP_NO_INDEX": "1"}).install(order(wheel, sha256, version), 1_000)
+    assert precious.is_dir()
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("directive_id", ["", "../../../x", "a/b", "x" * 200, "a\n", "é"])
+def test_an_id_that_is_none_reaches_no_path(tmp_path: Path, directive_id: str) -> None:
+    precious = tmp_path / "data" / "precious"
+    precious.mkdir(parents=True)
+    wanted = Order(directive_id, "update", version="1.0", sha256=SHA)
+    with pytest.raises(InstallError, match="no valid id"):
+        Installation(tmp_path / "data", {}).install(wanted, 1_000)
+    made = Installation(tmp_path / "data", {})
+    (made.environments / "1.0-kept").mkdir(parents=True)
+    made.prune("", (directive_id,))
+    assert precious.is_dir()
+    assert (made.environments / "1.0-kept").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("sha256", "words"), [(None, "needs its SHA-256"), ("", "64 hexadecimal"), ("zz" * 32, "64 hexadecimal")]
+)
+def test_no_wheel_without_its_hash(served: str, tmp_path: Path, sha256: str | None, words: str) -> None:
+    """The hub asks for it too, but it is this machine's to insist."""
+    with pytest.raises(InstallError, match=words):
+        Installation(tmp_path / "data", {}).install(order(served, sha256), 1_000)
+
+
+def test_a_pipe_is_no_wheel(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / NAME)
+    assert "no file" in refused(tmp_path / "data", order(str(tmp_path / NAME)))
+
+
+@pytest.mark.parametrize("url", ["http://[/x.whl", "http://[::1/understudy-1-py3-none-any.whl"])
+def test_an_address_that_is_none_is_said(tmp_path: Path, url: str) -> None:
+    assert "no name of a wheel" in refused(tmp_path / "data", order(url))
+
+
+@pytest.mark.parametrize(
+    ("env", "is_own"),
+    [
+        ({}, False),
+        ({"PIP_CONFIG_FILE": "/dev/null"}, False),
+        ({"PIP_CONFIG_FILE": "/nowhere/pip.conf"}, False),
+        ({"PIP_CONFIG_FILE": "{file}"}, True),
+        ({"PIP_CONFIG_FILE": "{empty}"}, False),
+        ({"PIP_CONFIG_FILE": "{file}", "PIP_INDEX_URL": "https://pypi.org/simple"}, False),
+        ({"PIP_NO_INDEX": "1"}, True),
+        ({"PIP_NO_INDEX": "false"}, False),
+        ({"PIP_NO_INDEX": "0"}, False),
+        ({"PIP_INDEX_URL": "https://packages.example/simple"}, True),
+        ({"PIP_INDEX_URL": "https://PyPI.org./simple"}, False),
+        ({"PIP_INDEX_URL": "https://user:word@test.pypi.org/simple"}, False),
+        ({"PIP_INDEX_URL": "file:///srv/wheels"}, True),
+        ({"PIP_INDEX_URL": "https://[broken"}, False),
+        ({"PIP_INDEX_URL": "https://packages.example", "PIP_EXTRA_INDEX_URL": "https://pypi.org/simple"}, False),
+        ({"PIP_INDEX_URL": "   "}, False),
+    ],
+    ids=str,
+)
+def test_which_index_is_the_owners(tmp_path: Path, env: dict[str, str], is_own: bool) -> None:
+    (tmp_path / "pip.conf").write_text("[global]\nindex-url = https://packages.example/simple\n")
+    (tmp_path / "empty.conf").write_text("[global]\ntimeout = 3\n")
+    names = {"file": tmp_path / "pip.conf", "empty": tmp_path / "empty.conf"}
+    assert has_own_index({name: value.format(**names) for name, value in env.items()}) is is_own

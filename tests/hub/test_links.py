@@ -80,3 +80,11 @@ def test_without_an_address_of_its_own_a_hub_makes_no_links():
     bench.pass_time(LATE_MS)
     (parcel,) = bench.ask(Take("ops"))
     assert parcel.links == ()
+
+
+def test_a_link_that_was_used_says_so(taken):
+    bench, links = taken
+    assert not shown(bench, links["snooze"]).is_used
+    bench.ask(FollowLink(links["snooze"]))
+    assert shown(bench, links["snooze"]).is_used
+    assert not shown(bench, links["acknowledge"]).is_used

@@ -63,6 +63,7 @@ class EndpointApp:
             await respond(send, endpoint.status_of(shown), shown)
         except UnderstudyError as error:
             self._note(error.status)
+            await self.api.hold(error)
             await respond_error(send, error)
         except ClientGoneError:
             return
@@ -211,4 +212,5 @@ class _Unknown:
             self._api.caller(scope)
         except UnderstudyError as refused:
             error = refused
+        await self._api.hold(error)
         await respond_error(send, error)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 
 from understudy.clock import Clock
 from understudy.coordinator.nouns import Key
-from understudy.errors import TooManyRequestsError, UnauthorizedError
+from understudy.errors import TooManyRequestsError, UnauthorizedError, UnderstudyError
 from understudy.hub.keys import OWNER_SCOPES, SCOPES, Caller, caller_of, hash_of
 
 WRONG_KEYS_A_MINUTE = 20
 ADDRESSES_MAX = 10_000
+HOLD_MS = 1_000  # how long the answer to one more wrong key is kept back
+HELD_MAX = 256  # answers at a time: beyond that they go out at once, so that guessing costs the hub nothing
+IPV6_NETWORK = 64  # bits that a provider gives to one customer: the rest of an address is the guesser's to choose
 MINUTE_MS = 60_000
 SECRET_CHARS_MAX = 512
 
@@ -77,8 +82,8 @@ class RateLimit:
         self._buckets[key_id] = (level - 1, now)
 
     def wrong_key(self, address: str) -> None:
-        """Count a wrong key; UnauthorizedError, or TooManyRequestsError beyond 20 a minute."""
-        now = self._clock.mono_ms()
+        """Count a wrong key; UnauthorizedError, or GuessingError beyond 20 a minute."""
+        now, address = self._clock.mono_ms(), network_of(address)
         count, since = self._wrong.pop(address, (0, now))
         if now - since >= MINUTE_MS:
             count, since = 0, now
@@ -86,5 +91,39 @@ class RateLimit:
         while len(self._wrong) > ADDRESSES_MAX:
             self._wrong.popitem(last=False)
         if count >= WRONG_KEYS_A_MINUTE:
-            raise TooManyRequestsError(max(1, ceil((since + MINUTE_MS - now) / 1000)))
+            raise GuessingError(max(1, ceil((since + MINUTE_MS - now) / 1000)))
         raise UnauthorizedError
+
+
+class GuessingError(TooManyRequestsError):
+    """One more wrong key from an address that has sent too many."""
+
+
+class Patience:
+    """Keeps back answers to guesses, a bounded number at a time; a right key never waits."""
+
+    def __init__(self) -> None:
+        self._held = 0
+
+    async def hold(self, error: UnderstudyError) -> None:
+        """Wait if `error` answers a guess."""
+        if not isinstance(error, GuessingError) or self._held >= HELD_MAX:
+            return
+        self._held += 1
+        try:
+            await asyncio.sleep(HOLD_MS / 1000)
+        finally:
+            self._held -= 1
+
+
+def network_of(address: str) -> str:
+    """Whose address it is: an IPv4 address itself, the network of an IPv6 one."""
+    if ":" not in address:
+        return address
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, IPv6Address) and found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(ip_network((found, IPV6_NETWORK), strict=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from understudy.api.auth import Keys, RateLimit
+from understudy.api.auth import Keys, Patience, RateLimit
 from understudy.api.connections import address_of
 from understudy.coordinator.nouns import Key
 from understudy.errors import UnauthorizedError
@@ -30,6 +30,7 @@ class Api:
         self.limit = limit
         self.publishes_docs = publishes_docs
         self.redactor = hub.log.redactor if redacts_results else hub.log.redactor.by_value_only()
+        self.hold = Patience().hold
         self._loading = asyncio.Lock()
 
     async def load_keys(self) -> None:

@@ -44,18 +44,19 @@ def _guarded(api: Api, page: Page) -> Callable[[Request], Awaitable[Response]]:
         try:
             return await page(api, secret, language)
         except NotFoundError:
-            return _refused(api, request, language)
+            return await _refused(api, request, language)
         except UnderstudyError as error:
             return _page(t("links.trouble", language), language, error.status)
 
     return guarded
 
 
-def _refused(api: Api, request: Request, language: str) -> Response:
-    """Guessing counts as guessing keys does."""
+async def _refused(api: Api, request: Request, language: str) -> Response:
+    """Guessing counts as guessing keys does, and is held up as long."""
     try:
         api.limit.wrong_key(address_of(request.client))
-    except TooManyRequestsError:
+    except TooManyRequestsError as error:
+        await api.hold(error)
         return _page(t("links.too_many", language), language, 429)
     except UnauthorizedError:
         pass
@@ -67,6 +68,8 @@ async def _look(api: Api, secret: str, language: str) -> Response:
     shown = await api.hub.view(lambda view: shown_by(view.reader, secret, wall))
     if shown.purpose == "read":
         return _page(_answer(shown, language), language, is_html=True)
+    if shown.is_used:
+        return _page(t("links.used", language), language)
     asked = t(f"links.{shown.purpose}.ask", language, daemon=shown.daemon_id)
     button = t(f"links.{shown.purpose}.button", language)
     form = f"<p>{escape(asked)}</p><form method=post><button>{escape(button)}</button></form>"
@@ -76,6 +79,8 @@ async def _look(api: Api, secret: str, language: str) -> Response:
 async def _act(api: Api, secret: str, language: str) -> Response:
     wall = api.hub.clock.now_ms()
     shown = await api.hub.view(lambda view: shown_by(view.reader, secret, wall))
+    if shown.is_used:
+        return _page(t("links.used", language), language)
     await api.hub.decide(FollowLink(secret))
     return _page(t(f"links.{shown.purpose}.done", language, daemon=shown.daemon_id), language)
 

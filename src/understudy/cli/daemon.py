@@ -13,6 +13,7 @@ from understudy.cli.commands import Command
 from understudy.cli.options import data_dir_of, data_option, eof_option, hub_options, own_data_dir, told
 from understudy.clock import parse_iso
 from understudy.texts import t
+from understudy.worker.hidden import hide
 
 TOKEN_LASTS_MS = 365 * 86_400_000  # facts/assistants f: `claude setup-token`
 
@@ -41,12 +42,14 @@ def daemon(
     command: tuple[str, ...],
 ) -> int:
     """Live until SIGTERM or SIGINT."""
+    hide()
     from understudy.cli.assistants import absolute, absolute_command, claude_options, codex_options
     from understudy.cli.connection import place_to_serve
     from understudy.cli.env_file import with_env_file
     from understudy.daemon import DaemonSettings, run
 
     os.environ.update(with_env_file(os.environ, env_file))
+    hide()  # of what came with the file, too
     data_dir = data_dir_of(data)
     settings = told(config.load(os.environ, data_dir, daemon_id=daemon_id))
     place = place_to_serve(os.environ, data_dir, is_agreed=is_agreed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
@@ -14,8 +15,10 @@ from understudy.cli.commands import Command
 from understudy.cli.options import address_options, data_dir_of, data_option, eof_option, own_data_dir, told
 from understudy.cli.saved import ADMIN_KEY_FILE, API_KEY_FILE, Saved, load_local_keys, local_keys, save
 from understudy.cli.terminal import note
+from understudy.config.strength import is_easy_to_guess
 from understudy.errors import ConfigError
 from understudy.texts import t
+from understudy.worker.hidden import hide
 
 
 @click.command(
@@ -26,6 +29,7 @@ from understudy.texts import t
 @eof_option
 def hub(host: str | None, port: int | None, data: Path | None, stop_at_eof: bool) -> int:
     """Serve until SIGTERM or SIGINT."""
+    hide()
     data_dir = data_dir_of(data)
     settings = told(config.load(os.environ, data_dir, host=host, port=port))
     own_data_dir(data_dir)
@@ -98,6 +102,7 @@ def keys_of(settings: config.Settings, data_dir: Path) -> dict[str, str]:
     """The keys of this start; without any, two are made for loopback, and everything else is refused."""
     keys = config.environment_keys(settings)
     if keys:
+        check_strength(keys, settings)
         return keys
     made = load_local_keys(data_dir)
     if made is None and not is_loopback(settings.host):
@@ -110,6 +115,16 @@ def keys_of(settings: config.Settings, data_dir: Path) -> dict[str, str]:
     if settings.port:
         save(data_dir, Saved(address_of(settings.host, settings.port), made.api_key, made.admin_key, str(data_dir)))
     return {"UNDERSTUDY_API_KEY": made.api_key, "ADMIN_API_KEY": made.admin_key}
+
+
+def check_strength(keys: dict[str, str], settings: config.Settings) -> None:
+    """ConfigError for keys that can be guessed where others can ask: no hub stops them for long enough."""
+    reached_at = settings.public_url or settings.host
+    if is_loopback(settings.host) and is_loopback(urlsplit(settings.public_url).hostname or "localhost"):
+        return
+    weak = [name for name, secret in keys.items() if is_easy_to_guess(secret)]
+    if weak:
+        raise ConfigError(t("cli.hub.weak_key", names=", ".join(weak), host=reached_at))
 
 
 def is_loopback(host: str) -> bool:

@@ -22,7 +22,7 @@ from understudy.cli.children import Child, EndedError
 from understudy.cli.client import HubClient
 from understudy.cli.commands import Command
 from understudy.cli.exits import ClientError, Exit, UnreachableError
-from understudy.cli.hub import address_of, is_loopback
+from understudy.cli.hub import address_of, check_strength, is_loopback
 from understudy.cli.options import address_options, data_dir_of, data_option, told
 from understudy.cli.port import check_free, free_port
 from understudy.cli.saved import API_KEY_FILE, Saved, load_local_keys, local_keys, save
@@ -32,6 +32,7 @@ from understudy.clock import SystemClock
 from understudy.errors import ConfigError
 from understudy.runtime.signals import heeded
 from understudy.texts import t
+from understudy.worker.hidden import hide
 
 READY_MS_MAX = 30_000
 FIRST_TASK_MS_MAX = 60_000
@@ -53,12 +54,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def up(host: str | None, port: int | None, data: Path | None, command: tuple[str, ...]) -> int:
     """Until Ctrl-C."""
+    hide()
     data_dir = data_dir_of(data)
     settings = told(config.load(os.environ, data_dir, host=host, port=port))
     chosen = settings.port or free_port(settings.host)
     url = address_of(settings.host, chosen)
     check_free(settings.host, chosen, url)
     keys = config.environment_keys(settings)
+    check_strength(keys, settings)
     if not keys and not is_loopback(settings.host) and load_local_keys(data_dir) is None:
         raise ConfigError(t("cli.hub.no_key", host=settings.host))
     interruption = Interruption()

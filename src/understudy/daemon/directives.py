@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from understudy.clock import MS_PER_S
 from understudy.texts import t
+from understudy.wire.limits import is_id
 from understudy.worker.effects import (
     Abort,
     Failed,
@@ -42,6 +43,8 @@ def take_orders(state: WorkerState, offered: Any, told: tuple[Record, ...]) -> N
             order = msgspec.convert(entry, Order)
         except msgspec.ValidationError:
             continue  # of a kind that this version does not know: it expires at the hub
+        if not is_id(order.id):
+            continue  # a beat that named it would be refused
         if known := state.records.get(order.id):
             state.records[order.id] = replace(known, is_told=False)
         elif order.id not in state.orders:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from understudy.worker.guard_policy import Hello, Killed, Message
+from understudy.worker.guard_policy import Hello, Killed, Message, Ready, Word
 
 READ_BYTES = 4_096
 WATCH_S = 3_600.0
@@ -32,9 +32,13 @@ class GuardLink:
         self._reading = threading.Lock()
         self._heard: dict[int, bytes] = {}  # half a line by guard
         self._killed: set[str] = set()
+        self._is_first = True
 
     def start(self) -> None:
-        """A fresh guard that knows the hub and no run yet; OSError if it cannot be started."""
+        """A fresh guard that knows no run yet; OSError if it cannot be started.
+
+        One that replaces another is sent the key once it says that it is hidden: until then a run could read its pipe.
+        """
         self._replaced = self._process
         self._put_down()
         process = subprocess.Popen(
@@ -47,7 +51,9 @@ class GuardLink:
         )
         assert process.stdin is not None
         os.set_blocking(process.stdin.fileno(), False)
-        process.stdin.write(msgspec.json.encode(self._hello) + b"\n")
+        if self._is_first:  # no run is there yet that could read its pipe
+            process.stdin.write(msgspec.json.encode(self._hello) + b"\n")
+            self._is_first = False
         self._process = process
         threading.Thread(target=self._watch, args=(process,), name="guard:watch", daemon=True).start()
 
@@ -109,8 +115,17 @@ class GuardLink:
             if not chunk:
                 raise EOFError
             *lines, self._heard[process.pid] = (self._heard.get(process.pid, b"") + chunk).split(b"\n")
-            self._killed.update(msgspec.json.decode(line, type=Killed).run_id for line in lines)
+            for line in lines:
+                self._heed(process, msgspec.json.decode(line, type=Word))
         return True
+
+    def _heed(self, process: subprocess.Popen[bytes], word: Word) -> None:
+        match word:
+            case Killed(run_id):
+                self._killed.add(run_id)
+            case Ready() if process.stdin is not None and not process.stdin.closed:
+                with contextlib.suppress(OSError, ValueError):  # it is dead: its end is noticed
+                    process.stdin.write(msgspec.json.encode(self._hello) + b"\n")
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(OSError, ValueError, EOFError):

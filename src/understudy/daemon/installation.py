@@ -26,8 +26,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from understudy.daemon.index import has_own_index
 from understudy.errors import UnderstudyError
 from understudy.private import OTHERS, open_private, own_directory, write_private
+from understudy.wire.limits import is_id
 from understudy.worker.orders import Order
 
 PACKAGE = "understudy"
@@ -37,11 +39,11 @@ WHEEL_BYTES_MAX = 64 << 20
 CHUNK_BYTES = 1 << 16
 SAID_CHARS_MAX = 500
 _WHEEL = re.compile(r"[A-Za-z0-9_.+-]{1,200}\.whl")
+_ASKED = re.compile(r"[0-9A-Za-z][0-9A-Za-z.!+_-]{0,63}")  # a version, as it becomes the name of a directory
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _VERSION = re.compile(rf"^{PACKAGE} (\S+)$", re.MULTILINE)
 # what an installer needs to know of its surroundings, and nothing that is secret
 ENV_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-# says that the owner has chosen where versions come from; the public index has a stranger's program of our name
-OWN_INDEX = ("PIP_INDEX_URL", "PIP_NO_INDEX", "PIP_CONFIG_FILE")
 ENV_KEPT_LIKE = ("PIP_", "LC_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
 
@@ -99,7 +101,7 @@ class Installation:
         if not self.environments.is_dir():
             return
         for path in self.environments.iterdir():
-            if path.name != kept and any(path.name.endswith(_tail(directive_id)) for directive_id in taken_back):
+            if path.name != kept and any(path.name.endswith(_tail(taken)) for taken in taken_back if is_id(taken)):
                 shutil.rmtree(path, ignore_errors=True)
         made = sorted((p for p in self.environments.iterdir() if p.name != ORIGINAL), key=lambda p: p.stat().st_mtime)
         for path in [p for p in made if p.name != kept][: max(0, len(made) - KEPT)]:
@@ -107,6 +109,7 @@ class Installation:
 
     def install(self, order: Order, timeout_ms: int) -> tuple[str, str]:
         """Install what an order names → (environment, version). InstallError if that does not work out in time."""
+        check_order(order)
         until_s = time.monotonic() + timeout_ms / 1000
         self._make_room()
         environment = self.environments / f"{order.version or 'wheel'}{_tail(order.id)}"
@@ -143,7 +146,7 @@ class Installation:
 
     def _wheel(self, order: Order, folder: Path, until_s: float) -> Path:
         if order.wheel is None:
-            if order.sha256 is None and not any(self._env.get(name) for name in OWN_INDEX):
+            if order.sha256 is None and not has_own_index(self._env):
                 raise InstallError(
                     f"the public index has another program called {PACKAGE}: give the wheel's SHA-256 as well, "
                     "or name an index of yours in PIP_INDEX_URL on the daemon's machine"
@@ -209,6 +212,23 @@ class Installation:
         return said
 
 
+def check_order(order: Order) -> None:
+    """InstallError for what no path may be built from, and for a wheel that nothing vouches for.
+
+    The hub checks the same; this machine does not rely on it.
+    """
+    if not is_id(order.id):
+        raise InstallError("the directive has no valid id")
+    if order.version is not None and not _ASKED.fullmatch(order.version):
+        raise InstallError(f"{order.version[:80]!r} is no version")
+    if order.sha256 is not None and not _SHA256.fullmatch(order.sha256):
+        raise InstallError("the SHA-256 is none: it has 64 hexadecimal digits")
+    if (order.version is None) == (order.wheel is None):
+        raise InstallError("it names neither a version nor a wheel, or both")
+    if order.wheel is not None and order.sha256 is None:
+        raise InstallError("a wheel needs its SHA-256")
+
+
 def _last_words(said: str) -> str:
     """The end of what a step said, whole lines of it."""
     end = said.strip()[-SAID_CHARS_MAX:]
@@ -232,7 +252,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _name_of(wheel: str) -> str:
     """The name of the file, which tells an installer what is in it; InstallError for any other."""
-    name = unquote(urlsplit(wheel).path if "://" in wheel else wheel).rpartition("/")[2]
+    try:
+        name = unquote(urlsplit(wheel).path if "://" in wheel else wheel).rpartition("/")[2]
+    except ValueError:
+        name = wheel[:80]
     if not _WHEEL.fullmatch(name):
         raise InstallError(f"{name!r} is no name of a wheel")
     return name
@@ -243,6 +266,8 @@ def _fetch(source: str, target: Path, until_s: float) -> None:
     if not source.startswith(("http://", "https://")):
         if Path(source).stat().st_size > WHEEL_BYTES_MAX:
             raise InstallError(f"the wheel is larger than {WHEEL_BYTES_MAX} bytes")
+        if not Path(source).is_file():  # a pipe would be waited for without end
+            raise InstallError("the wheel is no file")
         with Path(source).open("rb") as given, open_private(target, "wb") as file:
             shutil.copyfileobj(given, file)
         return

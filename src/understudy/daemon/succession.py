@@ -48,7 +48,7 @@ class Succession(msgspec.Struct, frozen=True):
             except (OSError, subprocess.SubprocessError) as error:
                 verdict = {self.directive_id: f"the new version could not be started: {error}"}
                 write_durably(self.home.verdict, msgspec.json.encode(verdict))
-        os.execv(old[0], old)  # noqa: S606 - the command that started this process
+        os.execve(old[0], old, os.environ)  # noqa: S606 - the command that started this process
 
     def _begin_update(self, old: tuple[str, ...]) -> None:
         """Never returns if it works: `current` is the new one from here on, and somebody watches over it."""
@@ -86,6 +86,7 @@ class Succession(msgspec.Struct, frozen=True):
         subprocess.run(
             [sys.executable, "-P", "-m", "understudy.daemon.updater"],
             input=msgspec.json.encode(plan),
+            env=dict(os.environ),  # what it starts again needs the keys
             start_new_session=True,
             timeout=DETACH_S,
             check=True,

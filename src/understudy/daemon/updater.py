@@ -18,6 +18,7 @@ import msgspec
 
 from understudy.private import write_private
 from understudy.runtime.lock import holder_of
+from understudy.worker.hidden import hide
 from understudy.worker.process_tree import birth_of, is_living
 
 CONFIRM_MS = 60_000
@@ -47,6 +48,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 def main() -> None:
     """Read the plan from stdin, leave the daemon's family, watch."""
+    hide()
     plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
     if os.fork():
         os._exit(0)
@@ -93,7 +95,7 @@ def start_old(plan: Plan) -> None:
             return
         time.sleep(LOOK_S)
     os.chdir(plan.cwd)
-    os.execv(plan.old[0], plan.old)  # noqa: S606 - the command that started the daemon
+    os.execve(plan.old[0], plan.old, os.environ)  # noqa: S606 - the command that started the daemon
 
 
 def _end(pid: int) -> None:

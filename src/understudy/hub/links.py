@@ -31,6 +31,7 @@ class Shown(Struct, frozen=True):
     state: str = ""
     text: str = ""
     degraded: bool = False
+    is_used: bool = False
 
 
 def shown_by(reader: Reader, secret: str, wall: int) -> Shown:
@@ -43,7 +44,8 @@ def shown_by(reader: Reader, secret: str, wall: int) -> Shown:
         incidents = reader.load_many(Incident, (link.subject,))
         if not incidents:
             raise NotFoundError(GONE)
-        return Shown(link.purpose, link.subject, incidents[0].daemon_id, incidents[0].state)
+        shown = Shown(link.purpose, link.subject, incidents[0].daemon_id, incidents[0].state)
+        return replace(shown, is_used=bool(link.used_at))
     tasks, results = reader.load_many(Task, (link.subject,)), reader.load_many(Result, (link.subject,))
     if not tasks or not results:
         raise NotFoundError(GONE)

@@ -7,6 +7,6 @@ from __future__ import annotations
 
 from understudy.redact.redactor import Redactor
 from understudy.redact.rules import MASK
-from understudy.redact.values import secrets_of
+from understudy.redact.values import secret_names, secrets_of
 
-__all__ = ["MASK", "Redactor", "secrets_of"]
+__all__ = ["MASK", "Redactor", "secret_names", "secrets_of"]

@@ -49,6 +49,11 @@ def _in_base64(raw: bytes) -> Iterable[str]:
             yield from (core, core.replace("+", "-").replace("/", "_"))
 
 
+def secret_names(environ: Mapping[str, str]) -> frozenset[str]:
+    """The variables of an environment that hold secrets, judged by their names."""
+    return frozenset(name for name in environ if name.upper().endswith(_NAME_ENDS))
+
+
 def secrets_of(environ: Mapping[str, str]) -> tuple[str, ...]:
     """What is secret in an environment, judged by its names; the path of a file is none."""
     return tuple(

@@ -92,8 +92,9 @@ PURGES: dict[str, tuple[str, ...]] = {
     "memory_overflow": (
         (
             "DELETE FROM memory WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER "
-            "(PARTITION BY user_id, owner ORDER BY created_at DESC, id DESC) AS nth FROM memory WHERE (user_id, owner) IN "
-            "(SELECT user_id, owner FROM memory GROUP BY user_id, owner HAVING count(*) > :before LIMIT 5)) "
+            "(PARTITION BY user_id, owner ORDER BY created_at DESC, id DESC) AS nth FROM memory "
+            "WHERE (user_id, owner) IN (SELECT user_id, owner FROM memory GROUP BY user_id, owner "
+            "HAVING count(*) > :before LIMIT 5)) "
             "WHERE nth > :before LIMIT :limit)"
         ),
     ),

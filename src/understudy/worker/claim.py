@@ -10,6 +10,7 @@ import msgspec
 
 from understudy.clock import MS_PER_S, parse_iso
 from understudy.texts import t
+from understudy.wire.limits import is_id
 from understudy.worker.backoff import Backoff
 from understudy.worker.effects import Answer, Call, Failed, Fork, Loop, Say, Steps, Wait
 from understudy.worker.executors import Task
@@ -105,6 +106,8 @@ def _run_of(state: WorkerState, entry: Any, sent_ms: int) -> Run | None:
         lease = lease_of(entry["lease"])
     except (msgspec.ValidationError, KeyError, TypeError, ValueError):
         return None
+    if not is_id(task.id):
+        return None  # a beat that named it would be refused, and with it all others
     return Run(state.ids.uuid(), task, lease, sent_ms, state.clock.now_ms())
 
 

@@ -18,7 +18,8 @@ import msgspec
 
 from understudy.clock import Clock, SystemClock
 from understudy.log import Log
-from understudy.worker.guard_policy import Drop, Exit, Gone, Guard, Kill, Killed, Message, Watch, Watched, Will
+from understudy.worker.guard_policy import Drop, Exit, Gone, Guard, Kill, Killed, Message, Ready, Watch, Watched, Will
+from understudy.worker.hidden import hide
 from understudy.worker.process_tree import ProcessTree
 
 READ_BYTES = 65_536
@@ -111,7 +112,10 @@ def main() -> None:
     """Guard until the pipe ends and everything is dead."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    hide()
     os.set_blocking(sys.stdout.fileno(), False)  # a stopped daemon does not read
+    with contextlib.suppress(OSError):
+        os.write(sys.stdout.fileno(), msgspec.json.encode(Ready()) + b"\n")
     clock = SystemClock()
     process = GuardProcess(clock, Log(clock))
     lines = _Lines(sys.stdin.fileno())

@@ -62,12 +62,17 @@ class Gone(msgspec.Struct, frozen=True, tag="gone"):
     """The pipe is closed: there is no daemon any more. Never written, only seen."""
 
 
-class Killed(msgspec.Struct, frozen=True):
-    """The guard's only words to its daemon, written before the killing: this end is no failure of the task."""
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The guard's first word: it is hidden from other processes, so it may be told the key."""
+
+
+class Killed(msgspec.Struct, frozen=True, tag="killed"):
+    """Written before the killing: this end is no failure of the task."""
 
     run_id: str
 
 
+Word = Ready | Killed
 Message = Hello | Spawning | Rooted | Held | Lost | Done | Gone
 
 Reason = Literal["lease_over", "lost", "daemon_gone"]

@@ -13,6 +13,7 @@ from understudy.cli.exits import ClientError, Exit
 from understudy.cli.options import json_option
 from understudy.cli.terminal import note
 from understudy.texts import t
+from understudy.worker.hidden import hide
 
 EXAMPLE = """understudy drill
 understudy drill --live --yes"""
@@ -25,6 +26,7 @@ understudy drill --live --yes"""
 @json_option
 def drill(live: bool, yes: bool, keep: bool, as_json: bool) -> int:
     """0 if every step happened."""
+    hide()
     if live:
         from understudy.cli.drill.live import play_live
 

@@ -9,6 +9,8 @@ import subprocess
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from understudy.worker.hidden import without_secrets
+
 ABSENT = 127  # as a shell says it
 TIMED_OUT = 124  # as timeout(1) says it
 WITHIN_S = 15.0
@@ -40,7 +42,7 @@ def run(argv: Sequence[str], within_s: float = WITHIN_S) -> Ran:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            env={**os.environ, "LC_ALL": "C"},
+            env={**without_secrets(os.environ), "LC_ALL": "C"},
             start_new_session=True,
         )
     except OSError as error:

@@ -3,6 +3,7 @@
 TEXTS = {
     "cli.hub.help": "Run the hub until it is told to stop (Ctrl-C, SIGTERM). Without any key it listens on loopback only, and makes one.",
     "cli.hub.no_key": "the hub would listen on {host} without any key. Set UNDERSTUDY_API_KEY and ADMIN_API_KEY (or …_FILE), or leave out --host to listen on this machine only.",
+    "cli.hub.weak_key": "{names}: too easy to guess for a hub that others can reach ({host}). Make a better one with `openssl rand -hex 32`, or leave out --host (and UNDERSTUDY_PUBLIC_URL) to be reached from this machine only.",
     "cli.hub.key_made": "understudy: no key was set, so two were made: one for tasks and daemons in {api}, one that may do everything in {admin}.",
     "cli.hub.data_dir": "The data directory {path}",
     "cli.daemon.help": "Run the daemon of this machine until it is told to stop. It gives each task to COMMAND: the text on its stdin, its stdout is the answer. Without COMMAND it answers with a diagnostic report.",

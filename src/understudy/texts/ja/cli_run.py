@@ -3,6 +3,7 @@
 TEXTS = {
     "cli.hub.help": "停止を指示されるまで(Ctrl-C、SIGTERM)ハブを動かします。キーがなければループバックだけで待ち受け、キーを作ります。",
     "cli.hub.no_key": "ハブがキーなしで {host} で待ち受けることになります。UNDERSTUDY_API_KEY と ADMIN_API_KEY(または …_FILE)を設定するか、--host を外してこのマシンだけで待ち受けてください。",
+    "cli.hub.weak_key": "{names}: 他のマシンから届くハブ({host})には推測されやすすぎるキーです。`openssl rand -hex 32` で作り直すか、--host(と UNDERSTUDY_PUBLIC_URL)を外してこのマシンだけから使ってください。",
     "cli.hub.key_made": "understudy: キーが設定されていないため 2 つ作りました。タスクとデーモン用は {api}、すべてを許されたものは {admin} にあります。",
     "cli.hub.data_dir": "データディレクトリ {path}",
     "cli.daemon.help": "停止を指示されるまで、このマシンのデーモンを動かします。各タスクを COMMAND に渡し、標準入力に依頼文、標準出力が答えになります。COMMAND がなければ診断レポートで答えます。",

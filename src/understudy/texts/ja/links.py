@@ -2,6 +2,7 @@
 
 TEXTS = {
     "links.gone": "このリンクは無効か、期限切れです。`understudy incidents list` で状況を確認できます。",
+    "links.used": "このリンクは使用済みです(一度だけ有効です)。`understudy incidents list` で状況を確認できます。",
     "links.too_many": "無効なリンクへのアクセスが多すぎます。1 分ほど待ってください。",
     "links.trouble": "ハブが今は処理できません。しばらくしてからやり直してください。",
     "links.acknowledge.ask": "{daemon} の沈黙を確認しましたか？ 以後の再通知は止まります。復旧は引き続き通知します。",

@@ -27,6 +27,11 @@ def child_env(ambient: Mapping[str, str], passed: tuple[str, ...], secrets: Iter
     }
 
 
+def is_ours(name: str) -> bool:
+    """Whether a variable of this name is a secret of ours."""
+    return bool(_OURS.match(name) and _SECRET.search(name)) and not name.endswith("_FILE")
+
+
 def our_secrets(ambient: Mapping[str, str], secrets: Iterable[str] = ()) -> tuple[str, ...]:
     """Every value that no run may see: those we were told, and those of variables that are ours by name."""
     named = (value for name, value in ambient.items() if _OURS.match(name) and _SECRET.search(name))
