@@ -27,7 +27,7 @@ def hide() -> bool:
     import ctypes  # noqa: PLC0415 - commands that only ask the hub need not read it
 
     libc = ctypes.CDLL(None)
-    is_hidden = libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0
+    is_hidden = bool(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0)
     for name in _secret_names(os.environ):
         libc.getenv.restype = ctypes.c_void_p
         place = libc.getenv(os.fsencode(name))
