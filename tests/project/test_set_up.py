@@ -121,7 +121,7 @@ def ready(machine: Machine) -> None:
 def test_arguments_reach_the_program_below_a_path_with_spaces(machine):
     ready(machine)
     done = machine.make("run", 'ARGS=--port 9000 --data "a b"')
-    assert done.stdout == "<-m><understudy><up><--data><./var><--port><9000><--data><a b>"
+    assert done.stdout == "<-P><-m><understudy><up><--data><./var><--port><9000><--data><a b>"
     assert done.stderr == ""
 
 
@@ -150,8 +150,8 @@ def test_a_changed_pin_is_set_up_again(machine):
 
 def test_simulations_are_chosen_by_seeds_or_one_seed(machine):
     ready(machine)
-    assert machine.make("sim", "SEEDS=7").stdout == "<-m><understudy><verify><--seeds><7>"
-    assert machine.make("sim", "SEED=42").stdout == "<-m><understudy><verify><--seed><42>"
+    assert machine.make("sim", "SEEDS=7").stdout == "<-P><-m><understudy><verify><--seeds><7>"
+    assert machine.make("sim", "SEED=42").stdout == "<-P><-m><understudy><verify><--seed><42>"
 
 
 def test_ctrl_c_reaches_the_program_and_make_says_nothing(machine):
