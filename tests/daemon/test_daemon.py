@@ -260,7 +260,7 @@ def test_daemon_with_a_taken_name_kills_its_runs_and_stays_idle(hub: FakeHub, tm
         assert daemon.stop() == 0
 
 
-def test_command_that_vanished_fails_its_task_with_a_reason(hub: FakeHub, tmp_path: Path) -> None:
+def test_command_that_vanished_gives_its_task_back_and_claims_no_more(hub: FakeHub, tmp_path: Path) -> None:
     tool = tmp_path / "tool"
     tool.write_text("#!/bin/sh\n")
     tool.chmod(0o700)
@@ -268,9 +268,10 @@ def test_command_that_vanished_fails_its_task_with_a_reason(hub: FakeHub, tmp_pa
         eventually(hub.beats)
         tool.unlink()
         hub.submit("t1")
-        result = eventually(lambda: hub.results.get("t1"))
-        assert result["failure"]["class"] == "spawn_failed"
-        assert str(tool) in result["error"]
+        told = eventually(lambda: hub.told("/t1/release"))
+        assert [body["reason"] for body in told] == ["not_started"]
+        assert "t1" not in hub.results
+        eventually(lambda: hub.beats()[-1].get("auth") == {"command": "missing"})
 
 
 def test_missing_command_refuses_to_start(hub: FakeHub, tmp_path: Path) -> None:

@@ -330,6 +330,21 @@ def test_drain_lets_a_run_finish_and_says_goodbye() -> None:
     assert any(beat["state"] == "draining" for beat in beats)
 
 
+def test_a_machine_that_cannot_start_processes_fails_no_task_and_works_again_when_it_can() -> None:
+    hub = started(RulesHub())
+    assert hub.stage.run_until(lambda: hub.stage.state.is_known)
+    hub.stage.cannot_start = Failed("sh: No space left on device", "disk_full")
+    hub.stage.state.executors["command"].readiness = lambda _: "ok"  # type: ignore[union-attr]
+    for nth in range(5):
+        hub.submit(f"t{nth}")
+    hub.stage.run_for(60_000)
+    assert hub.results == {}
+    assert hub.released == [("t0", "not_started")]  # the played hub does not offer it again
+    assert hub.stage.state.auth["command"] == "disk_full"
+    hub.stage.cannot_start = None
+    assert hub.stage.run_until(lambda: len(hub.results) == 4, within_ms=900_000)
+
+
 @pytest.mark.parametrize(("planned_ms", "said"), [(None, None), (0, 0), (7_200_000, 7_200)])
 def test_the_last_beat_says_whether_its_owner_announced_the_stop(planned_ms: int | None, said: int | None) -> None:
     hub = started(RulesHub())

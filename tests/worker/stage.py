@@ -27,6 +27,7 @@ from understudy.worker.effects import (
     LoadDirectives,
     LoadSpool,
     Loop,
+    Probe,
     Remembered,
     Result,
     Say,
@@ -97,6 +98,8 @@ class Stage:
         self._waiting: dict[str, Callable[[Any], None]] = {}
 
     # ---- time ----------------------------------------------------------------------------------
+
+    cannot_start: Failed | None = None  # what comes instead of every process
 
     @property
     def now_ms(self) -> int:
@@ -195,6 +198,8 @@ class Stage:
                 self.said.append(f"{level} {component} {message}")
             case TellOwner(level, title):
                 self.told.append(f"{level} {title}")
+            case Spawn() | Probe() if self.cannot_start is not None:
+                return False, self.cannot_start
             case Spawn(run_id, plan):
                 return False, self._spawn(run_id, plan)
             case AwaitRun(run_id, timeout_ms):

@@ -39,6 +39,18 @@ MENDS = {
 }
 
 
+# word of a machine that cannot start processes → where to look first (worker/start_faults.py)
+START_MENDS = {
+    "disk_full": "df -h",
+    "no_descriptors": "ulimit -n",
+    "no_memory": "top",
+    "no_processes": "ulimit -u",
+    "no_directory": "understudy doctor",
+    "not_runnable": "understudy doctor",
+    "cannot_start": "understudy doctor",
+}
+
+
 class Trouble(Struct, frozen=True):
     """Why a daemon that beats does no work: `code` for programs, `reason` for people."""
 
@@ -103,6 +115,8 @@ def word_of(state: Any) -> str:
 
 def mend_of(executor: str, state: Any) -> str:
     """The command that mends a login; "" where we know none."""
+    if word_of(state) in START_MENDS:
+        return START_MENDS[word_of(state)]
     known = MENDS.get(executor, {})
     return known.get(word_of(state), known.get("", ""))
 

@@ -11,7 +11,7 @@ from understudy.daemon.directives import directive_loop, load_directives
 from understudy.daemon.guard_keeper import guard_loop
 from understudy.daemon.heartbeat import heartbeat_loop
 from understudy.texts import t
-from understudy.worker.auth import auth_loop, to_ask
+from understudy.worker.auth import auth_loop
 from understudy.worker.backoff import Backoff
 from understudy.worker.claim import claim_loop
 from understudy.worker.effects import Abort, Answer, Call, Fork, Loop, Say, Steps, Wait
@@ -32,8 +32,7 @@ def main_loop(state: WorkerState) -> Loop:
     yield from load_spool(state)
     yield from load_directives(state)
     yield Fork("guard", partial(guard_loop, state))
-    if to_ask(state):
-        yield Fork("auth", partial(auth_loop, state))
+    yield Fork("auth", partial(auth_loop, state))
     yield from deliver_first(state, DELIVER_FIRST_MS)
     yield Fork("heartbeat", partial(heartbeat_loop, state))
     yield Fork("report", partial(report_loop, state))

@@ -54,6 +54,7 @@ from understudy.worker.effects import (
 from understudy.worker.executors import MARKER, Ended, Progress, SignsOfLife
 from understudy.worker.orders import Order
 from understudy.worker.process_tree import ProcessTree
+from understudy.worker.start_faults import not_started
 
 NOTE_MS = 3_000  # how often the processes of a run are noted (facts/assistants b.3)
 
@@ -170,8 +171,9 @@ class Machine:
                 self._outputs.begin(effect.run_id),
             )
         except (OSError, ValueError) as error:
-            marker.unlink(missing_ok=True)
-            return Failed(f"{effect.plan.argv[0]}: {error}")
+            with contextlib.suppress(OSError):
+                marker.unlink(missing_ok=True)
+            return not_started(effect.plan, error)
         self._children[effect.run_id] = child
         self._awake.hold(effect.run_id)
         return Spawned(child.pid, child.birth)
@@ -183,11 +185,12 @@ class Machine:
         is_over = threading.Event()
         marker = self._home.markers / run_id
         try:
-            write_private(marker, b"")
+            write_private(marker, b"probe")
             child = Child(run_id, plan, SignsOfLife(), self._clock, is_over.set)
         except (OSError, ValueError) as error:
-            marker.unlink(missing_ok=True)
-            return Failed(f"{plan.argv[0]}: {error}")
+            with contextlib.suppress(OSError):
+                marker.unlink(missing_ok=True)
+            return not_started(plan, error)
         ended = self._await_probe(child, is_over, timeout_ms)
         marker.unlink(missing_ok=True)
         return ended or Failed(f"{plan.argv[0]}: no answer within {timeout_ms} ms")

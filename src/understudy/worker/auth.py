@@ -7,13 +7,17 @@ after it the assistant is believed again only after a pause that grows with each
 from __future__ import annotations
 
 from understudy.texts import t
+from understudy.worker import start_faults
 from understudy.worker.backoff import Backoff
 from understudy.worker.effects import Ended, Failed, Loop, Probe, Say, Wait
-from understudy.worker.executors import OK, Executor
+from understudy.worker.executors import OK, Executor, Plan
 from understudy.worker.state import WorkerState
 
 EVERY_MS = 300_000
 HOLD_MS_FIRST, HOLD_MS_MAX = 60_000, 1_800_000
+START_MS_FIRST, START_MS_MAX = 15_000, 300_000  # until it is tried whether this machine starts processes again
+NEVER_MS = 1 << 62
+TRIAL = ("/bin/sh", "-c", ":")
 PROBE_MS_MAX = 20_000
 _MENDS = {"claude_code": "executors.mend.claude_code", "codex": "executors.mend.codex"}
 
@@ -29,8 +33,9 @@ def to_ask(state: WorkerState) -> dict[str, Executor]:
 
 def auth_loop(state: WorkerState) -> Loop:
     """Ask each at once, then now and then; sooner after a run was refused."""
-    executors = to_ask(state)
-    due_ms = dict.fromkeys(executors, 0)
+    executors, asked = state.executors, to_ask(state)
+    due_ms = {name: 0 if name in asked else NEVER_MS for name in executors}
+    starts = {name: Backoff(START_MS_FIRST, START_MS_MAX, state.jitter) for name in executors}
     holds = {name: Backoff(HOLD_MS_FIRST, HOLD_MS_MAX, state.jitter) for name in executors}
     while not state.is_stopped:
         state.mark("auth")
@@ -38,27 +43,37 @@ def auth_loop(state: WorkerState) -> Loop:
             shown = state.auth_shown.pop(name, "")
             if shown == OK:
                 holds[name].reset()
+                starts[name].reset()
+                state.start_faults.pop(name, None)
             elif shown:
-                due_ms[name] = state.clock.mono_ms() + holds[name].next_ms()
+                pauses = starts if shown in start_faults.WORDS else holds
+                due_ms[name] = state.clock.mono_ms() + pauses[name].next_ms()
             if state.clock.mono_ms() >= due_ms[name]:
                 yield from _ask(state, name, executor)
-                due_ms[name] = state.clock.mono_ms() + (EVERY_MS if state.auth[name] == OK else holds[name].next_ms())
+                pauses = starts if state.auth[name] in start_faults.WORDS else holds
+                due_ms[name] = state.clock.mono_ms() + (EVERY_MS if state.auth[name] == OK else pauses[name].next_ms())
         pause_ms = min(due_ms.values()) - state.clock.mono_ms()
         yield Wait("auth", max(1, min(pause_ms, EVERY_MS)))
 
 
 def _ask(state: WorkerState, name: str, executor: Executor) -> Loop:
-    plan = executor.probe()
+    plan = executor.probe() or _trial(state, name)
     probed: Ended | Failed | None = None
     if plan is not None:
         probed = yield Probe(plan, PROBE_MS_MAX)
     if name in state.auth_shown:  # a run knew better meanwhile
         return
     before = state.auth.get(name)
-    word = executor.readiness(Ended(code=None) if isinstance(probed, Failed) else probed)
+    lacking = probed.word if isinstance(probed, Failed) else ""
+    word = lacking or executor.readiness(Ended(code=None) if isinstance(probed, Failed) else probed)
     state.set_auth(name, word)
     if word != before:
         yield from say_auth(name, word, before or "")
+
+
+def _trial(state: WorkerState, name: str) -> Plan | None:
+    """Whether anything can be started again where a start failed, for an executor that has nothing to ask."""
+    return Plan(TRIAL, {}, cwd=state.start_faults[name]) if name in state.start_faults else None
 
 
 def say_auth(name: str, word: str, before: str) -> Loop:
@@ -66,6 +81,11 @@ def say_auth(name: str, word: str, before: str) -> Loop:
     if word == OK:
         level = "debug" if before in ("", "unknown") else "info"
         yield Say(level, "Auth", t("executors.auth_back", executor=name))
+        return
+    if word in start_faults.WORDS and word != "missing":
+        yield Say(
+            "critical", "Auth", t("executors.auth_lost", executor=name, word=word, mend=t("executors.mend.start"))
+        )
         return
     mend = t(_MENDS[name]) if name in _MENDS and word != "missing" else t("executors.mend.other")
     yield Say("critical", "Auth", t("executors.auth_lost", executor=name, word=word, mend=mend))

@@ -56,6 +56,7 @@ class Failed(msgspec.Struct, frozen=True):
     """Nothing usable came back: the request may or may not have been carried out."""
 
     reason: str
+    word: str = ""  # of a start: what this machine lacks (worker/start_faults.py)
 
 
 class Abort(msgspec.Struct, frozen=True):

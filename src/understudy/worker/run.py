@@ -77,7 +77,7 @@ def _carry(state: WorkerState, run: Run) -> Loop:
     for nth in range(STARTS_MAX):
         failed = yield from _start(state, run, executor, nth, has_session=again != "session")
         if failed is not None:
-            yield from _finish(state, run, failed)
+            yield from _settle(state, run, executor, failed, None)
             return
         stop, ended = yield from _watch(state, run)
         outcome = executor.outcome(ended or Ended(code=None), run.reading) if stop == "" else None
@@ -155,7 +155,12 @@ def _start(state: WorkerState, run: Run, executor: Executor, nth: int, *, has_se
     run.plan, run.reading, run.heard_ms = plan, executor.reading(start), None
     spawned: Spawned | Failed = yield Spawn(run.id, plan, run.reading)
     if isinstance(spawned, Failed):
-        return Outcome(success=False, error=spawned.reason, failure_class="spawn_failed")
+        word = spawned.word
+        if word:
+            state.start_faults[executor.name] = plan.cwd
+        return Outcome(
+            success=False, error=spawned.reason, failure_class="spawn_failed", auth=word, is_untouched=bool(word)
+        )
     run.pid, run.birth = spawned.pid, spawned.birth
     yield TellGuard(Rooted(run.id, spawned.pid, spawned.birth))
     fields = {"executor": executor.name, "pid": spawned.pid, "token": run.lease.token}
@@ -232,7 +237,8 @@ def _settle(state: WorkerState, run: Run, executor: Executor, outcome: Outcome, 
 
 def _heed_auth(state: WorkerState, executor: Executor, outcome: Outcome) -> Loop:
     """What a run shows about the login counts for more than any probe."""
-    word = outcome.auth or (OK if outcome.success and executor.probe() is not None else "")
+    is_shown = executor.probe() is not None or executor.name in state.start_faults
+    word = outcome.auth or (OK if outcome.success and is_shown else "")
     if not word:
         return
     before = state.auth.get(executor.name, "")

@@ -167,6 +167,7 @@ class WorkerState:
         self.results: dict[str, Result] = {}  # ended and not yet accepted, by run id, oldest first
         self.unkept: set[str] = set()  # of those: not on disk
         self.shortened: set[str] = set()  # of those: too large for the hub, the whole is evidence
+        self.start_faults: dict[str, str | None] = {}  # executors that this machine could not start, and where
         self.auth_asked: set[str] = set()  # executors whose readiness was looked at in this life
         self.liveness = Liveness()
         self.orders: dict[str, Order] = {}  # directives as the hub offers them, by id, oldest first

@@ -16,6 +16,7 @@ TEXTS = {
     "executors.auth_back": "{executor} is ready again",
     "executors.mend.claude_code": "Run `claude` on this machine and /login, or `claude setup-token` and give the daemon CLAUDE_CODE_OAUTH_TOKEN.",
     "executors.mend.codex": "Run `codex login` on this machine.",
+    "executors.mend.start": "This machine cannot start programs: look at its disk (`df -h`), memory, limits (`ulimit -a`) and the working directory. It is tried again by itself.",
     "executors.mend.other": "Check its name and PATH.",
     "executors.timed_out": "timed out after {seconds} s",
     "executors.idle": "timed out: no event for {seconds} s",

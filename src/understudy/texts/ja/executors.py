@@ -16,6 +16,7 @@ TEXTS = {
     "executors.auth_back": "{executor} は再び準備完了です",
     "executors.mend.claude_code": "このマシンで `claude` を起動して /login するか、`claude setup-token` の値を CLAUDE_CODE_OAUTH_TOKEN としてデーモンに渡してください。",
     "executors.mend.codex": "このマシンで `codex login` を実行してください。",
+    "executors.mend.start": "このマシンではプログラムを起動できません。ディスク(`df -h`)、メモリー、上限(`ulimit -a`)、作業ディレクトリを確認してください。自動で再び試します。",
     "executors.mend.other": "名前と PATH を確認してください。",
     "executors.timed_out": "{seconds} 秒で時間切れになりました",
     "executors.idle": "時間切れ: {seconds} 秒間イベントがありませんでした",
