@@ -77,6 +77,36 @@ def test_nothing_is_acknowledged_when_a_file_is_gone_or_another(
     assert_refuses_all(store)
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES, ids=["the store", "its WAL", "its index"])
+def test_a_new_file_never_passes_for_the_one_that_was_deleted(store: SqliteStore, path: Path, suffix: str) -> None:
+    """Numbers of files (inodes) are given again once nobody holds the file open."""
+    file = path.with_name(path.name + suffix)
+    for _ in range(50):
+        file.unlink()
+        file.write_bytes(b"")
+        assert store.trouble() == f"{file} was replaced while the hub runs"
+
+
+def test_a_writer_that_must_be_opened_again_loses_no_file(store: SqliteStore) -> None:
+    class Broken:
+        in_transaction = True
+        closed = store._writer
+
+        def execute(self, statement: str) -> None:
+            raise sqlite3.OperationalError(statement)
+
+        def close(self) -> None:
+            self.closed.rollback()
+            self.closed.close()
+
+    store._writer = Broken()  # type: ignore[assignment]
+    with pytest.raises(StoreDownError):
+        save(store, "never")
+    assert store.trouble() == "", "SQLite removes the WAL with the last connection"
+    save(store, "after")
+    assert store.read(lambda tx: tx.ready_count(9)) == 2
+
+
 def test_commit_that_lands_in_a_file_without_a_name_is_not_acknowledged(path: Path) -> None:
     is_armed = False
 

@@ -185,8 +185,8 @@ class SqliteStore:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
         except sqlite3.Error:
-            self._writer.close()
-            self._writer = self._open()
+            broken, self._writer = self._writer, self._open()  # in this order: the last to close removes WAL and index
+            broken.close()
 
     def read(self, fn: Callable[[Reader], T], within_ms: int = 0) -> T:
         """Run `fn` on a snapshot; in memory there is one connection, so the writer lends it."""

@@ -2,7 +2,8 @@
 
 SQLite holds files, not names: when `hub.db`, its `-wal` or its `-shm` is deleted or replaced, it goes on with files
 that nobody will ever see again, and every commit succeeds. So each commit is answered only if the names still
-lead to them.
+lead to them. A number of a deleted file (inode) may be given to the next one; not while somebody holds the file open,
+as this module does for the store and the writing connection does for its `-wal` and `-shm`.
 """
 
 from __future__ import annotations
