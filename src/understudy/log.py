@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from understudy import legible
 from understudy.clock import Clock, iso
 from understudy.redact import Redactor
 
@@ -26,23 +28,34 @@ def pretty_line(
     at_ms: int, level: str, component: str, message: str, fields: Mapping[str, Any], *, colour: bool = False
 ) -> str:
     """`[2026-02-04T14:13:28.213Z] [INFO] [Heartbeat] Sent successfully key=value`."""
-    tail = "".join(f" {name}={_value(value)}" for name, value in fields.items() if value is not None)
-    line = f"[{iso(at_ms)}] [{_WORDS[level]}] [{component}] {message}{tail}"
+    tail = "".join(f" {legible.line(name)}={_value(value)}" for name, value in fields.items() if value is not None)
+    line = f"[{iso(at_ms)}] [{_WORDS[level]}] [{legible.line(component)}] {legible.line(message)}{tail}"
     paint = _COLOURS.get(level) if colour else None
     return f"{paint}{line}\x1b[0m" if paint else line
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, str) and value and not any(c.isspace() or c in '"=' for c in value):
-        return value
-    return msgspec.json.encode(value).decode()
+    """A value that is one printable word as it is, everything else as JSON."""
+    if isinstance(value, str):
+        word = value = legible.whole_characters(legible.without_sequences(value))
+        if word and word.isprintable() and not any(c in ' "=' for c in word):
+            return word
+    return legible.json(_encoded(value))
 
 
 def json_line(at_ms: int, level: str, component: str, message: str, fields: Mapping[str, Any]) -> str:
-    """The same event as one JSON object."""
-    return msgspec.json.encode(
-        {"at": iso(at_ms), "level": level, "component": component, "message": message, "fields": fields}
-    ).decode()
+    """The same event as one JSON object, in which nothing steers a terminal; nothing is lost from it."""
+    return legible.json(
+        _encoded({"at": iso(at_ms), "level": level, "component": component, "message": message, "fields": fields})
+    )
+
+
+def _encoded(value: Any) -> str:
+    """`value` as JSON, even if texts in it hold half a surrogate pair, as paths may that are no UTF-8."""
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 class Stream(Protocol):

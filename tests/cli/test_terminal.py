@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
+import sys
+
 import pytest
 
 from understudy.cli import terminal
@@ -27,9 +31,43 @@ def test_a_duration_is_read_by_people(ms, text):
 
 
 def test_control_characters_never_reach_the_terminal():
-    evil = "a\x1b]0;title\x07b\x9b31mc\r\nd\u202ee"
-    assert terminal.safe(evil) == "a]0;titleb31mc de"
-    assert terminal.safe_lines("x\ty\n\x1b[2Jz") == "x\ty\n[2Jz"
+    evil = "a\x1b]0;title\x07b\x9b31mc\r\nd\u202ee\x85\ud83d"
+    assert terminal.safe(evil) == r"abc d\u202ee\x85" + "\ufffd"
+    assert terminal.safe_lines("x\ty\n\x1b[2Jz") == "x\ty\nz"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_gets_our_codes_and_no_others(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    terminal.say("\x1b[H\x1b[2J\x1b[31;1mred\x1b[0m \x1b[5mblink\x1b]0;t\x07 \x9b2J\u202e")
+    assert sys.stdout.getvalue() == "\x1b[H\x1b[2J\x1b[31;1mred\x1b[0m blink " + r"\u202e" + "\n"
+
+
+def test_a_pipe_gets_bytes_as_they_are_but_no_half_characters(capsys):
+    terminal.say("\x1b[5m raw \x9b \ud83d")
+    assert capsys.readouterr().out == "\x1b[5m raw \x9b \ufffd\n"
+
+
+def test_json_says_the_same_and_steers_nothing(capsys):
+    value = {"daemonId": "m\x9b2J\x1b[31m\u202e\u2066\u200f\x7f\x85\n😀"}
+    terminal.say_json(value)
+    said = capsys.readouterr().out
+    assert json.loads(said) == value
+    assert said.strip().isprintable()
+
+
+def test_widths_of_a_million_columns_take_a_moment():
+    """They were counted anew for each character, and by recursion for each colour."""
+    for text in ("a" * 10**6, "あ" * 10**6, "\x1b[31m" * 10**5, "\x1b[" * 10**5, "\u0301" * 10**5):
+        terminal.columns(text)
+        terminal.cut(text, 80)
+    assert terminal.table(("A", "B"), [("x" * 10**6, "y" * 10**6)])
+    assert terminal.cut("あい", 3) == "あ…"
+    assert (terminal.cut("abc", 3), terminal.cut("abcd", 3)) == ("abc", "ab…")
 
 
 def test_wide_characters_take_two_columns():

@@ -134,5 +134,6 @@ def test_clean_text_is_unicode_that_every_service_takes(text):
 
 
 def test_clean_keeps_what_matters():
-    assert clean("a\r\nb\rc\td\x00\x1b[31m\ud83d\ude00\ud800") == "a\nb\nc\td[31m😀�"
+    assert clean("a\r\nb\rc\td\x00\x1b[31m\ud83d\ude00\ud800") == "a\nb\nc\td\\x00😀�"
+    assert clean("\x1b[1;32mPASS\x1b[0m \x1b(B\x1b[m\x1b]8;;http://a\x1b\\link\x1b]8;;\x07") == "PASS link"
     assert one_line(" a\n b\t c ") == "a b c"

@@ -10,7 +10,7 @@ import msgspec
 from understudy.api.endpoint import Endpoint
 from understudy.wire.limits import ID_PATTERN
 
-_PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
+_PARAMETER = re.compile(r"\{(\w{1,40})(?::path)?\}")
 _WORDS = {
     400: "The body or a parameter is wrong; `details` names each field",
     401: "No key, or a wrong one",

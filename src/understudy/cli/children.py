@@ -23,8 +23,8 @@ LINE_CHARS_MAX = 4000
 KILL_S = 5.0
 LAST_WORDS_S = 1.0
 _NEWS = ("[Daemon] Started", "[Daemon] Finished")
-_BANNER = re.compile(r"^=+$|\(ClaimTask API \+ Lease Management\)")
-_LINE = re.compile(r"\[\d{4}-\d\d-\d\dT(?P<at>\d\d:\d\d:\d\d)\S*\] \[(?P<level>[A-Z]+)\] (?P<rest>.*)")
+_BANNER = re.compile(r"^={1,200}$|\(ClaimTask API \+ Lease Management\)")
+_LINE = re.compile(r"\[\d{4}-\d\d-\d\dT(?P<at>\d\d:\d\d:\d\d)\S{0,16}\] \[(?P<level>[A-Z]{1,10})\] (?P<rest>.*+)")
 
 
 class Child:

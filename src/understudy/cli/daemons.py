@@ -16,7 +16,7 @@ from understudy.cli.status import daemon_row
 from understudy.cli.terminal import note, say, say_json, table
 from understudy.texts import t
 
-_WINDOW = re.compile(r"(\d\d:\d\d)-(\d\d:\d\d)(?:@(\S+))?")
+_WINDOW = re.compile(r"(\d\d:\d\d)-(\d\d:\d\d)(?:@(\S{1,64}))?")
 NONE = "none"
 
 

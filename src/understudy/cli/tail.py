@@ -16,7 +16,7 @@ from understudy.cli.commands import Command
 from understudy.cli.connection import connect
 from understudy.cli.exits import UnreachableError
 from understudy.cli.options import SinceType
-from understudy.cli.terminal import is_coloured, note, safe, say
+from understudy.cli.terminal import is_coloured, json_of, note, safe, say
 from understudy.clock import parse_iso
 from understudy.log import LEVELS, pretty_line
 from understudy.texts import t
@@ -101,14 +101,13 @@ def _events(lines: Iterator[bytes]) -> Iterator[dict[str, Any] | None]:
 def line_of(event: dict[str, Any], form: str) -> str:
     """One event as one line."""
     if form == "json":
-        return json.dumps(event, ensure_ascii=False)
+        return json_of(event)
     level = event["level"] if event["level"] in LEVELS else "info"
-    fields = {name: safe(value) if isinstance(value, str) else value for name, value in event["fields"].items()}
     return pretty_line(
         parse_iso(event["at"]),
         level,
         safe(event["component"]),
         safe(event["message"]),
-        fields,
+        event["fields"],
         colour=is_coloured(sys.stdout),
     )

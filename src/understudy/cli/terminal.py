@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TextIO
 
+from understudy import legible
 from understudy.clock import SystemClock, parse_iso
 from understudy.texts import t
 
@@ -23,6 +25,8 @@ STATE_COLOURS = {
     "asleep": "dim", "paused": "dim", "draining": "dim", "stopped": "dim",
     "warning": "yellow", "critical": "red", "debug": "dim",
 }  # fmt: skip
+_COLOUR = re.compile(r"\x1b\[[0-9;]{0,16}m")
+_OUR_CODES = re.compile(r"(\x1b\[(?:(?:[012]|3[1-4]|31;1)m|H\x1b\[2J))")  # of `paint` and `status --watch`
 _STEPS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000))
 
 
@@ -44,53 +48,66 @@ def painted_state(word: str) -> str:
 
 def say(text: str = "") -> None:
     """A line for stdout: what was asked for."""
-    print(text, flush=True)  # noqa: T201 - the one place
+    print(_printable(text, sys.stdout), flush=True)  # noqa: T201 - the one place
 
 
 def note(text: str) -> None:
     """A line for stderr: what a person should know and a script need not."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one place
+    print(_printable(text, sys.stderr), file=sys.stderr, flush=True)  # noqa: T201 - the one place
+
+
+def _printable(text: str, stream: TextIO) -> str:
+    """The last guard, for what nobody made safe before: a terminal gets our own codes, and no others."""
+    if text.isprintable():
+        return text
+    if not stream.isatty():
+        return legible.whole_characters(text)
+    return "".join(part if at % 2 else legible.text(part) for at, part in enumerate(_OUR_CODES.split(text)))
+
+
+def json_of(value: Any, *, indent: int | None = None, is_ascii: bool = False) -> str:
+    """`value` as JSON that no terminal obeys."""
+    import json
+
+    return legible.json(json.dumps(value, ensure_ascii=is_ascii, indent=indent))
 
 
 def say_json(value: Any) -> None:
     """One JSON document."""
-    import json
-
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    say(json.dumps(value, ensure_ascii=not is_utf8, indent=2 if sys.stdout.isatty() else None))
+    say(json_of(value, indent=2 if sys.stdout.isatty() else None, is_ascii=not is_utf8))
 
 
 def safe(text: Any) -> str:
-    """One line without control characters: what came over the wire must not steer the terminal."""
-    return "".join(" " if char in "\n\t" else char for char in str(text) if char in "\n\t" or _is_plain(char))
+    """One line that does not steer the terminal: for what came over the wire."""
+    return legible.line(str(text).replace("\r\n", " ").replace("\n", " ").replace("\t", " "))
 
 
 def safe_lines(text: str) -> str:
     """The same, with its lines kept."""
-    return "".join(char for char in text if char in "\n\t" or _is_plain(char))
-
-
-def _is_plain(char: str) -> bool:
-    return unicodedata.category(char) not in ("Cc", "Cf", "Cs") or char == "\u200d"
+    return legible.text(text)
 
 
 def columns(text: str) -> int:
-    """How many columns `text` takes: East Asian characters take two, colours none."""
-    plain, _, rest = text.partition("\x1b[")
-    width = sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in plain)
-    return width + (columns(rest.partition("m")[2]) if rest else 0)
+    """How many columns `text` takes: East Asian characters take two, colours none; linear."""
+    plain = _COLOUR.sub("", text) if "\x1b" in text else text
+    return len(plain) if plain.isascii() else sum(map(_width, plain))
+
+
+def _width(char: str) -> int:
+    return 2 if unicodedata.east_asian_width(char) in "WF" else int(not unicodedata.combining(char))
 
 
 def cut(text: str, width: int) -> str:
-    """As much of `text` as fits, with … where something is missing."""
-    if columns(text) <= width:
-        return text
-    kept = ""
-    for char in text:
-        if columns(kept + char) > width - 1:
-            break
-        kept += char
-    return kept + "…"
+    """As much of `text` as fits, with … where something is missing; linear in what fits, not in the text."""
+    taken = 0
+    fits = 0  # characters that leave room for the …
+    for at, char in enumerate(text):
+        taken += _width(char)
+        if taken > width:
+            return text[:fits] + "…"
+        fits = at + 1 if taken < width else fits
+    return text
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

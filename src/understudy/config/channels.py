@@ -45,7 +45,7 @@ FORMATS = ("plain", "pagerduty", "teams", "alertmanager")
 LEVELS = ("info", "warning", "critical")
 CHANNELS_MAX = 32
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_WINDOW = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d)-((?:[01]\d|2[0-3]):[0-5]\d)(?:@(\S+))?")
+_WINDOW = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d)-((?:[01]\d|2[0-3]):[0-5]\d)(?:@(\S{1,64}))?")
 _IN_CHANNEL = ("kind", "address", "chat", "secret", "sender", "format", "language")
 
 

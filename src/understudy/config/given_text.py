@@ -16,7 +16,7 @@ from understudy.texts import t
 
 BYTES_MAX = 1 << 20
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-_HEAD = re.compile(r"[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*")
+_HEAD = re.compile(r"[ \t]{0,99}+(?:export[ \t]{1,99}+)?(?P<name>[A-Za-z_][A-Za-z0-9_]{0,255}+)[ \t]{0,99}+=[ \t]*+")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 _PLAIN = '\\"$`'
 

@@ -13,15 +13,15 @@ from understudy.texts import t
 MICRO_PER_USD = 1_000_000
 SECRET_CHARS_MAX = 512  # as the hub takes them
 UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhd]))+")
+_PART = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ms|[smhd])")
+_DURATION = re.compile(r"(?:\d{1,15}(?:\.\d{1,9})?(?:ms|[smhd])){1,6}")
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 
 
 def duration_ms(text: str) -> int:
     """`100ms`, `30s`, `5m`, `2h`, `1d`, `1h30m` in milliseconds; ValueError with the mend for anything else."""
     compact = text.strip().replace(" ", "")
-    if re.fullmatch(r"\d+(\.\d+)?", compact):
+    if re.fullmatch(r"\d{1,15}(\.\d{1,9})?", compact):
         raise ValueError(t("config.bare_number", value=compact))
     if not _DURATION.fullmatch(compact):
         raise ValueError(t("config.not_a_duration", value=text))
@@ -106,7 +106,7 @@ def _date(raw: Any) -> str:
 def _secret(raw: Any) -> str:
     """A header must be able to hold it."""
     text = str(raw).strip()
-    if len(text) > SECRET_CHARS_MAX or not re.fullmatch(r"[\x21-\x7e\xa1-\xff]*", text):
+    if len(text) > SECRET_CHARS_MAX or not re.fullmatch(r"[\x21-\x7e\xa1-\xff]*+", text):
         raise ValueError(t("config.not_a_key"))
     return text
 

@@ -52,7 +52,7 @@ PRICES = {
     "gpt-5-codex": Price(1.25, 10, cache_read=0.125, cache_write=1.25),
     "gpt-5-mini": Price(0.25, 2, cache_read=0.025, cache_write=0.25),
 }
-_MORE = re.compile(r"(-\d{8}|-\d{4}-\d\d-\d\d|-latest)?(\[\w+\])?$")  # a date, and `[1m]` for a long context
+_MORE = re.compile(r"(-\d{8}|-\d{4}-\d\d-\d\d|-latest)?(\[\w{1,16}\])?$")  # a date, and `[1m]` for a long context
 
 
 def price_of(model: str, own: Mapping[str, Price]) -> Price | None:

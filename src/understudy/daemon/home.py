@@ -19,7 +19,7 @@ from understudy.texts import t
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 HOUR_MS = 3_600_000
 STARTS_MAX = 1_000
-_NOT_ID = re.compile(r"[^A-Za-z0-9._:-]+")
+_NOT_ID = re.compile(r"[^A-Za-z0-9._:-]++")
 
 
 def default_daemon_id() -> str:

@@ -17,6 +17,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from understudy.errors import ConfigError
 from understudy.texts import t
+from understudy.wire.foreign import parsed
 from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Answer, Call, Failed
 
 logging.getLogger("urllib3").addHandler(logging.NullHandler())  # our log has one voice
@@ -125,8 +126,8 @@ def _answer(response: urllib3.BaseHTTPResponse) -> Answer | Failed:
         return Failed("answer too large")
     response.release_conn()
     try:
-        body = msgspec.json.decode(raw)
-    except msgspec.MsgspecError:
+        body = parsed(raw)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         body = None
     if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and not (isinstance(body, dict) and "error" in body):
         return Answer(response.status, {"error": "Request body too large", "code": TOO_LARGE_ON_THE_WAY})

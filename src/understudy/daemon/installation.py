@@ -41,7 +41,7 @@ SAID_CHARS_MAX = 500
 _WHEEL = re.compile(r"[A-Za-z0-9_.+-]{1,200}\.whl")
 _ASKED = re.compile(r"[0-9A-Za-z][0-9A-Za-z.!+_-]{0,63}")  # a version, as it becomes the name of a directory
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
-_VERSION = re.compile(rf"^{PACKAGE} (\S+)$", re.MULTILINE)
+_VERSION = re.compile(rf"^{PACKAGE} (\S{{1,100}})$", re.MULTILINE)
 # what an installer needs to know of its surroundings, and nothing that is secret
 ENV_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 ENV_KEPT_LIKE = ("PIP_", "LC_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")

@@ -8,6 +8,7 @@ import msgspec
 
 from understudy.daemon.home import Home, write_durably
 from understudy.daemon.installation import Installation
+from understudy.wire.foreign import parsed
 from understudy.worker.effects import Failed, Remembered
 from understudy.worker.orders import Memory
 
@@ -38,12 +39,14 @@ class DirectiveFile:
 
     def _memory(self) -> Memory:
         try:
-            return msgspec.json.decode(self._home.directives.read_bytes(), type=Memory)
-        except (OSError, msgspec.MsgspecError):
+            memory: Memory = parsed(self._home.directives.read_bytes(), Memory)
+        except (OSError, msgspec.MsgspecError, ValueError):
             return Memory()
+        return memory
 
     def _verdicts(self) -> dict[str, str]:
         try:
-            return msgspec.json.decode(self._home.verdict.read_bytes(), type=dict[str, str])
-        except (OSError, msgspec.MsgspecError):
+            verdicts: dict[str, str] = parsed(self._home.verdict.read_bytes(), dict[str, str])
+        except (OSError, msgspec.MsgspecError, ValueError):
             return {}
+        return verdicts

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from understudy.daemon.home import write_durably
+from understudy.wire.foreign import parsed
 from understudy.worker.executors import Session
 
 FILE_BYTES_MAX = 8 << 20
@@ -24,7 +25,7 @@ class SessionFile:
         try:
             if self._path.stat().st_size > FILE_BYTES_MAX:
                 return {}
-            found = msgspec.json.decode(self._path.read_bytes(), type=dict[str, Session])
+            found = parsed(self._path.read_bytes(), dict[str, Session])
         except (OSError, msgspec.MsgspecError, ValueError):
             return {}
         return dict(sorted(found.items(), key=lambda item: item[1].used_at))

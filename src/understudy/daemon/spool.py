@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from understudy.daemon.home import Home, sync_directory, write_durably
+from understudy.wire.foreign import parsed
 from understudy.worker.results import Result
 
 FILES_MAX = 1_000
@@ -45,10 +46,10 @@ class Spool:
         results = []
         for path in self._dir.glob(f"*{SUFFIX}"):
             try:
-                results.append(msgspec.json.decode(path.read_bytes(), type=Result))
+                results.append(parsed(path.read_bytes(), Result))
             except OSError:
                 continue  # of this machine, at this moment: it stays where it is, for the next life
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, ValueError, RecursionError):
                 with contextlib.suppress(OSError):
                     path.replace(self._evidence / f"{path.name}.unreadable")
         return tuple(sorted(results, key=lambda result: (result.finished_at, result.name)))

@@ -24,7 +24,7 @@ PARTS_MAX = 8
 INLINE_MAX = 40  # a short value stands beside others
 SUPPRESS_EMBEDS = 4
 _GONE = (10003, 10008, 50005)  # unknown channel (a thread) and message, a message of somebody else
-_CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
+_CODE = re.compile(r"(```(?>(?:[^`]|`(?!``))*)(?:```)?|`[^`\n]*+`)")
 
 
 def requests_for(target: Target, message: Message, *, is_plain: bool = False) -> tuple[HttpRequest, ...]:

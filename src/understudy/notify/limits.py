@@ -1,7 +1,7 @@
 """Text into a service's limits: split or cut at the best border, never inside a code point, with nothing lost unsaid.
 
 What a limit counts differs, so every function takes the cost of a character. What is trimmed: white space at the
-borders of parts, control characters, and what is told by the note at a cut.
+borders of parts, terminal sequences, and what is told by the note at a cut.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from understudy import legible
+
 Cost = Callable[[str], int]
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\u2028\u2029]")
 _FENCE = "```"
 _CLOSING = "\n```"
 _OPENED = re.compile(r"```([\w+#.-]{0,20})\n")
@@ -34,9 +35,8 @@ def cost_of(text: str, cost: Cost) -> int:
 
 
 def clean(text: str) -> str:
-    """`text` without what JSON, mail or a service chokes on: control characters and halves of surrogate pairs."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return _CONTROL.sub("", text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    """`text` without terminals' sequences, and with what else steers, or what a service chokes on, escaped."""
+    return legible.text(text)
 
 
 def one_line(text: str) -> str:

@@ -9,16 +9,17 @@ import re
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import msgspec
-
 from understudy.notify.base import Later, Refused, Target
-from understudy.notify.limits import clean, cut, one_line
+from understudy.notify.limits import clean, cut
 from understudy.texts import t
+from understudy.wire.foreign import parsed
 from understudy.wire.outbound import HttpAnswer, NoAnswer, OutboundAnswer
 
 WAIT_MS_MAX = 86_400_000
 _SAID_CHARS_MAX = 160
-_ADDRESS = re.compile(r"\S*://\S*|\S*bot\d+:\S*")
+_DATE_CHARS_MAX = 64
+_HEARD_CHARS_MAX = 2_000  # of what is said, the most that is looked at
+_TOKEN = re.compile(r"bot\d{1,20}:")
 _BUSY = frozenset({408, 425, 429})
 _REASONS = {
     401: "channel.unauthorized",
@@ -64,10 +65,13 @@ def refused(key: str, target: Target, said: str, *, as_plain: bool = False, with
 
 
 def shown(target: Target, said: str) -> str:
-    """What a service said, fit to be shown: one short line, no address, no secret of ours."""
+    """What a service said, fit to be shown: one short line, no address, no secret of ours; however much it said."""
     for secret in (target.secret, target.address):
         said = said.replace(secret, "…") if secret else said
-    return cut(_ADDRESS.sub("…", one_line(clean(said))), _SAID_CHARS_MAX)
+    if len(said) > _HEARD_CHARS_MAX:  # half an address would not be recognised: the word that is cut goes
+        said = said[:_HEARD_CHARS_MAX].rpartition(" ")[0] + " …"
+    words = ("…" if "://" in word or _TOKEN.search(word) else word for word in clean(said).split())
+    return cut(" ".join(words), _SAID_CHARS_MAX)
 
 
 def is_ok(answer: HttpAnswer) -> bool:
@@ -77,13 +81,16 @@ def is_ok(answer: HttpAnswer) -> bool:
 
 def retry_after_ms(answer: HttpAnswer) -> int:
     """`Retry-After` in seconds or as a date (beside the answer's own `Date`); 0 if there is none to understand."""
-    value = answer.headers.get("retry-after", "")
+    value = answer.headers.get("retry-after", "")[:_DATE_CHARS_MAX]
     try:
         return wait_ms(float(value))
     except ValueError:
         pass
     try:
-        until, now = parsedate_to_datetime(value), parsedate_to_datetime(answer.headers.get("date", ""))
+        until, now = (
+            parsedate_to_datetime(value),
+            parsedate_to_datetime(answer.headers.get("date", "")[:_DATE_CHARS_MAX]),
+        )
         return wait_ms((until - now).total_seconds())
     except (ValueError, TypeError):
         return 0
@@ -99,8 +106,8 @@ def wait_ms(seconds: Any) -> int:
 def object_in(answer: HttpAnswer) -> dict[str, Any]:
     """The JSON object in a body; empty if there is none."""
     try:
-        body = msgspec.json.decode(answer.body)
-    except ValueError:  # msgspec's own and broken UTF-8
+        body = parsed(answer.body)
+    except (ValueError, RecursionError):  # msgspec's own and broken UTF-8
         return {}
     return body if isinstance(body, dict) else {}
 

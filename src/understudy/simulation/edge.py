@@ -17,7 +17,7 @@ from understudy.hub.operation import Operation
 from understudy.hub.views import View
 from understudy.ids import IdMaker
 
-_PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
+_PARAMETER = re.compile(r"\{(\w{1,40})(?::path)?\}")
 Shown = Callable[[View], Any]
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from understudy.errors import BadRequestError
+from understudy.wire.foreign import whole
 from understudy.wire.nesting import check_nesting
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -24,9 +25,19 @@ def decode(body: bytes, shape: type[T]) -> T:
     """`body` as `shape`; BadRequestError names every field that does not fit (CONTRACT 0).
 
     Integral floats such as 60.0 pass as integers; unknown keys are ignored; NUL is refused in every text,
-    because not every store can hold it.
+    because not every store can hold it. Half a surrogate pair becomes U+FFFD.
     """
     check_nesting(body)
+    try:
+        return _decoded(body, shape)
+    except BadRequestError:
+        healed = whole(body)
+        if healed == body:
+            raise
+    return _decoded(healed, shape)
+
+
+def _decoded(body: bytes, shape: type[T]) -> T:
     try:
         if not body.isascii():
             body.decode()

@@ -27,7 +27,7 @@ from understudy.wire.limits import (
 )
 
 DAY_S = 86_400
-_EXECUTOR = r"^[A-Za-z0-9._-]+$" + NO_LAST_NEWLINE
+_EXECUTOR = r"^[A-Za-z0-9._-]{1,55}$" + NO_LAST_NEWLINE
 OnLoss = Literal["requeue", "wait", "ask"]
 
 

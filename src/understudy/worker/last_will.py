@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from understudy.log import Log
+from understudy.wire.foreign import parsed
 from understudy.worker.effects import Answer
 from understudy.worker.guard_policy import Hello, Watched
 
@@ -58,7 +59,7 @@ def _post(hello: Hello, run: Watched) -> Answer:
     try:
         connection.request("POST", path, msgspec.json.encode(body), headers)
         answer = connection.getresponse()
-        return Answer(answer.status, msgspec.json.decode(answer.read(ANSWER_BYTES_MAX), type=dict[str, Any]))
+        return Answer(answer.status, parsed(answer.read(ANSWER_BYTES_MAX), dict[str, Any]))
     finally:
         connection.close()
 

@@ -17,7 +17,7 @@ from understudy.texts import t
 
 DISK_FREE_BYTES_MIN = 512 << 20
 NO_SLEEP = "sudo pmset -a sleep 0 disksleep 0 powernap 0"
-_PMSET = re.compile(r"^ ?(?P<name>[a-z]+)\s+(?P<value>\d+)", re.MULTILINE)
+_PMSET = re.compile(r"^ ?(?P<name>[a-z]{1,40})\s{1,40}+(?P<value>\d{1,18})", re.MULTILINE)
 
 
 def look(here: Here, place: Place | None, services: Services) -> Iterator[Finding]:

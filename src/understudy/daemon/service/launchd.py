@@ -26,7 +26,7 @@ PENDED_S = 2.0  # by then a job of a healthy launchd runs
 SPAWN_S = 10.0
 NO_GUI = 125  # "Domain does not support specified action": nobody is logged in at the screen
 RACES = frozenset({errno.EIO, 37})  # 5 Input/output error; 37 Operation already in progress (EALREADY of Darwin)
-_LINE = re.compile(r"^\t(?P<name>[^\t=]+?) = (?P<value>.*)$", re.MULTILINE)  # one tab: the job's own, no nested block
+_LINE = re.compile(r"^\t(?P<name>[^\t=\n]{1,80}?) = (?P<value>.*+)", re.MULTILINE)  # one tab: no nested block
 
 
 class Launchd:

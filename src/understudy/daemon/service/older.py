@@ -22,7 +22,7 @@ from understudy.daemon.service.commands import Run
 LABEL = "com.assistant.daemon"
 SCRIPT = "assistant-daemon.js"
 RUNTIMES = frozenset({"node", "nodejs", "bun", "deno"})
-_PID = re.compile(r"^\tpid = (\d+)$", re.MULTILINE)
+_PID = re.compile(r"^\tpid = (\d{1,10})$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

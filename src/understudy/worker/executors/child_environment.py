@@ -9,7 +9,7 @@ KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR")  # a
 # Names that stay with us even if the owner asks for them to be passed on.
 _OURS = re.compile(
     r"(UNDERSTUDY|ASSISTANT|WORKERS|QUEUE|ADMIN)_|(SLACK|DISCORD|TELEGRAM|WHATSAPP|NTFY|SMTP)_"
-    r"|(DATABASE|POSTGRES\w*)_UR[IL](_|$)|PGPASSWORD|CLAUDECODE$|CLAUDE_CODE_"
+    r"|(DATABASE|POSTGRES\w{0,64})_UR[IL](_|$)|PGPASSWORD|CLAUDECODE$|CLAUDE_CODE_"
 )
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|WEBHOOK|DATABASE|POSTGRES")
 _VALUE_LENGTH_MIN = 8  # shorter values are no secrets; they would be found everywhere

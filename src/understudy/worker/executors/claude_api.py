@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from understudy.coordinator.prompts import Prompt
 from understudy.coordinator.takeover import Called
+from understudy.wire.foreign import parsed
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
 
 BASE_URL = "https://api.anthropic.com"
@@ -92,8 +93,8 @@ class ClaudeApi(Struct, frozen=True):
 
 def _object(raw: bytes) -> dict[str, Any]:
     try:
-        decoded = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+        decoded = parsed(raw)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return {}
     return decoded if isinstance(decoded, dict) else {}
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from understudy.wire.foreign import parsed
+
 LINE_BYTES_MAX = 8 << 20  # a longer one is no event that we need
 
 
@@ -51,7 +53,7 @@ class Events:
 
 def _object_of(raw: bytes) -> dict[str, Any] | None:
     try:
-        found = msgspec.json.decode(raw.decode("utf-8", "replace"))
+        found = parsed(raw)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

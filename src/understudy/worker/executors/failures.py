@@ -10,6 +10,7 @@ from understudy.texts import t
 from understudy.worker.executors import Outcome
 
 REASON_CHARS_MAX = 1_000
+WORDS_CHARS_MAX = 8_000  # of what is looked at, from each end: an answer may be megabytes long
 OVERLOADED = 529  # of Anthropic's API (facts/assistants b.1)
 
 
@@ -22,15 +23,15 @@ class Failure(NamedTuple):
 
 
 _LOGGED_OUT = (
-    r"not logged in|please run /login|log ?in again|codex login|invalid.*api.?key|missing bearer|unauthorized"
+    r"not logged in|please run /login|log ?in again|codex login|invalid.{0,80}api.?key|missing bearer|unauthorized"
     r"|authentication|\b401\b"
 )
 _NO_CREDIT = r"credit balance|insufficient.?quota|exceeded your current quota|billing|usage limit|spend.?limit"
 # By what is said, first match wins; both assistants use the words of their APIs.
 _BY_WORDS = (
-    (r"keychain.*lock|lock.*keychain|keychain.*interaction", Failure("auth", auth="keychain_locked")),
+    (r"keychain.{0,200}(lock|interaction)|lock.{0,200}keychain", Failure("auth", auth="keychain_locked")),
     (
-        r"(token|login|session|credential)s? (has |have |is |was )?expired|expired.*token",
+        r"(token|login|session|credential)s? (has |have |is |was )?expired|expired.{0,80}token",
         Failure("auth", auth="expired"),
     ),
     (_LOGGED_OUT, Failure("auth", auth="logged_out")),
@@ -56,6 +57,8 @@ def api_failure(status: int, words: str) -> Failure:
     The status decides, but words tell more about a login; and a limit on spending comes as 429 too, which no
     waiting mends.
     """
+    if len(words) > 2 * WORDS_CHARS_MAX:
+        words = f"{words[:WORDS_CHARS_MAX]}\n{words[-WORDS_CHARS_MAX:]}"
     said = next((f for pattern, f in _BY_WORDS if re.search(pattern, words, re.IGNORECASE | re.DOTALL)), None)
     known = _BY_STATUS.get(status)
     if known is None:

@@ -1,0 +1,48 @@
+r"""JSON that others wrote: half a character in it is replaced, and never spoils the rest.
+
+Node's clients cut texts inside a surrogate pair (`"\ud83d"`), and msgspec then refuses the whole document. What is no
+JSON for another reason is refused as ever. A document without such halves is parsed once, as it came.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+_REPLACEMENT = rb"\ufffd"  # as long as what it replaces
+_HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_LONE_ESCAPE = re.compile(rb"%(high)b(?!%(low)b)|(?<!%(high)b)%(low)b" % {b"high": _HIGH, b"low": _LOW})
+_LONE_BYTES = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")  # the same as bytes, which are no UTF-8
+_HIDDEN = b"\0\0"  # in place of an escaped backslash while we look; in JSON no NUL stands for itself
+
+
+def whole(raw: bytes) -> bytes:
+    """`raw` with U+FFFD in place of each half of a surrogate pair that stands alone; linear."""
+    if b"\xed" in raw:
+        raw = _LONE_BYTES.sub("\ufffd".encode(), raw)
+    if (b"\\ud" not in raw and b"\\uD" not in raw) or b"\0" in raw:
+        return raw
+    hidden = raw.replace(b"\\\\", _HIDDEN)
+    healed = bytearray(hidden)
+    for half in _LONE_ESCAPE.finditer(hidden):  # a loop, so that other threads get their turn in between
+        healed[half.start() : half.end()] = _REPLACEMENT
+    return bytes(healed.replace(_HIDDEN, b"\\\\"))
+
+
+def parsed(raw: bytes, shape: Any = Any, *, is_strict: bool = False) -> Any:
+    """`raw` as `shape`: msgspec.MsgspecError, UnicodeDecodeError or RecursionError if it is none.
+
+    Bytes that are no UTF-8 are replaced too, unless `is_strict`.
+    """
+    try:
+        return msgspec.json.decode(raw, type=shape)
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        healed = whole(raw)
+        healed = healed if is_strict else healed.decode("utf-8", "replace").encode()
+        if healed == raw:
+            raise
+        return msgspec.json.decode(healed, type=shape)

@@ -1,0 +1,72 @@
+"""Half a surrogate pair in JSON from outside costs one character, never the whole document."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from understudy.daemon.home import Home
+from understudy.daemon.spool import Spool
+from understudy.errors import BadRequestError
+from understudy.notify.outcomes import object_in
+from understudy.wire.decode import decode
+from understudy.wire.foreign import parsed, whole
+from understudy.wire.outbound import HttpAnswer
+from understudy.wire.tasks import ResultBody
+from understudy.worker.executors.claude_api import _object
+from understudy.worker.executors.events import Events
+from understudy.worker.results import Result
+
+HALVES = [rb"\ud83d", rb"\uDE00", b"\xed\xa0\xbd", rb"\ud83d\ud83d\ude00"]
+pieces = st.sampled_from([rb"\\", rb"\ud83d", rb"\ude00", rb"\n", b"a", rb"\u0041", rb"\"", rb"\uDBFF", "あ".encode()])
+
+
+@given(st.lists(pieces, max_size=8))
+def test_every_text_is_what_a_lenient_reader_makes_of_it(parts):
+    raw = b'"' + b"".join(parts) + b'"'
+    expected = json.loads(raw).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    assert parsed(raw) == expected
+    assert json.loads(whole(raw)) == expected
+
+
+def test_what_is_whole_stays_as_it_came():
+    for raw in (b'{"a":"\\\\ud83d"}', b'"\\ud83d\\ude00"', b'"\0\\ud83d"', '"한국어"'.encode(), b"{}"):
+        assert whole(raw) == raw
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_a_result_of_a_request_is_taken(half):
+    body = decode(b'{"workerId":"w","success":true,"output":"done ' + half + b' ok"}', ResultBody)
+    assert body.output.startswith("done \ufffd")
+    assert body.output.endswith(" ok")
+
+
+def test_other_rubbish_is_refused_as_ever():
+    for body in (b'{"workerId":"w","output":"\xff"}', b'{"workerId":"\\ud83d', b'{"workerId":"\\ud8'):
+        with pytest.raises(BadRequestError):
+            decode(body, ResultBody)
+    with pytest.raises(BadRequestError, match="Validation failed"):
+        decode(b'{"workerId":7,"success":true,"output":"\\ud83d"}', ResultBody)
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_assistants_services_and_the_spool_are_read_too(half, tmp_path):
+    line = b'{"type":"result","result":"x ' + half + b'"}'
+    (event,) = Events().feed(line + b"\n")
+    assert event["result"].startswith("x \ufffd")
+    assert object_in(HttpAnswer(200, {}, line))["type"] == "result"
+    assert _object(line)["type"] == "result"
+    home = Home(tmp_path, "mini")
+    kept = msgspec.json.encode(Result("a", "t1", 1, success=True, finished_at=1, output="XX"))
+    (home.spool / "a.json").write_bytes(kept.replace(b"XX", half))
+    (result,) = Spool(home).load()
+    assert result.output.startswith("\ufffd")
+
+
+@pytest.mark.parametrize("piece", [rb"\ud83d", b"\xed\xa0\xbd", rb"\\", rb"\ud83d\ude00"])
+def test_a_megabyte_of_the_worst_is_read_in_one_go(piece):
+    parsed(b'"' + piece * ((1 << 20) // len(piece)) + b'\\ud83d"')
