@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from understudy.clock import iso
-from understudy.coordinator import health
+from understudy.coordinator import health, windows
 from understudy.coordinator.hearing import at_wall, awake, hear
 from understudy.coordinator.identity import arrive, watch_name
 from understudy.coordinator.nouns import Daemon, Hearing, Incident, Now, Policy
@@ -155,8 +155,8 @@ def test_a_never_seen_daemon_makes_no_alarm() -> None:
 
 
 def test_expected_sleep_is_asleep_and_not_late() -> None:
-    windows = '[{"from":"00:00","to":"23:59","tz":"UTC"}]'
-    looked = rung(replace(beating(), expected_sleep=windows), later(180_000))
+    sleep = '[{"from":"00:00","to":"23:59","tz":"UTC"}]'
+    looked = rung(replace(beating(), expected_sleep=sleep), later(180_000))
     assert (looked.daemon.state, [e.name for e in looked.events]) == ("asleep", ["daemon.asleep"])
 
 
@@ -164,11 +164,11 @@ def test_a_sleep_window_over_midnight_is_half_open_in_its_zone() -> None:
     night = '[{"from":"23:00","to":"07:00","tz":"Asia/Tokyo"}]'
     midnight_utc = 1_770_000_000_000 - 1_770_000_000_000 % 86_400_000
     at = lambda hours, minutes=0: midnight_utc + (hours * 60 + minutes) * 60_000  # noqa: E731 - UTC instants
-    assert health.sleep_left_ms(night, at(14)) == 8 * 3_600_000  # 23:00 in Tokyo
-    assert health.sleep_left_ms(night, at(21, 59)) == 60_000
-    assert health.sleep_left_ms(night, at(21, 59) + 59_999) == 1
-    assert not health.sleep_left_ms(night, at(22))  # 07:00
-    assert not health.sleep_left_ms(night, at(13, 59))
+    assert windows.left_ms(night, at(14)) == 8 * 3_600_000  # 23:00 in Tokyo
+    assert windows.left_ms(night, at(21, 59)) == 60_000
+    assert windows.left_ms(night, at(21, 59) + 59_999) == 1
+    assert not windows.left_ms(night, at(22))  # 07:00
+    assert not windows.left_ms(night, at(13, 59))
 
 
 def test_the_ring_of_beats_keeps_the_last_120() -> None:

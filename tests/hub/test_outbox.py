@@ -221,7 +221,7 @@ def test_nobody_hears_that_it_is_over_before_that_it_began():
     assert desk.titles == ["mini-0 is late", "mini-0 is back"]
 
 
-def test_a_message_that_cannot_be_written_does_not_stop_those_after_it(monkeypatch):
+def test_a_message_whose_best_form_cannot_be_written_is_sent_in_a_plainer_one(monkeypatch):
     bench, desk = late(2)
     whole, broken = desk.requests_for, [True]
 
@@ -232,7 +232,8 @@ def test_a_message_that_cannot_be_written_does_not_stop_those_after_it(monkeypat
 
     monkeypatch.setattr(desk, "requests_for", requests_for)
     desk.run()
-    assert sorted(row.state for row in rows(bench)) == ["dead", "sent"]
+    assert [row.state for row in rows(bench)] == ["sent", "sent"]
+    assert [said.is_plain for said in desk.tried] == [True, False]
 
 
 def test_what_goes_to_a_channel_that_is_no_more_is_dead_and_comes_back_with_it():

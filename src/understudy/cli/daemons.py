@@ -132,4 +132,6 @@ def _window(text: str) -> dict[str, str]:
     found = _WINDOW.fullmatch(text)
     if not found:
         raise click.UsageError(t("cli.daemons.bad_window", value=text))
+    if found[1] == found[2]:
+        raise click.UsageError(t("config.channels.empty_window", value=text))
     return {"from": found[1], "to": found[2], "tz": found[3] or "UTC"}

@@ -34,7 +34,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from understudy.config.kinds import duration_ms
+from understudy.config.kinds import duration_ms, zone_name
 from understudy.config.reading import secret_text, tables_of
 from understudy.config.table import Settings
 from understudy.errors import ConfigError
@@ -146,11 +146,11 @@ def _chosen(found: dict[str, ChannelTable], wanted: tuple[str, ...]) -> dict[str
     words = {word.lower() for word in wanted} - {"all", "auto"}
     if not words or "all" in {word.lower() for word in wanted}:
         return found
-    unknown = words - {"none"} - set(found) - {c.kind for c in found.values()} - set(KINDS)
+    unknown = words - {"none"} - {name.lower() for name in found} - {c.kind for c in found.values()} - set(KINDS)
     if unknown:
         names = ", ".join(sorted(unknown))
         raise ConfigError(t("config.channels.no_channel", name=names, known=", ".join(found) or "–"))
-    return {name: c for name, c in found.items() if name in words or c.kind in words}
+    return {name: c for name, c in found.items() if name.lower() in words or c.kind in words}
 
 
 def _channel(name: str, table: Any, language: str) -> ChannelTable:
@@ -194,6 +194,8 @@ def _maintenance(table: Any, groups: dict[str, tuple[str, ...]], settings: Setti
     _only(table, ("daemons", "groups", "window", "from", "to"), "maintenance")
     windows = _windows(table.get("window", ""), settings.time_zone)
     from_at, to_at = (_instant(table.get(name), f"maintenance.{name}") for name in ("from", "to"))
+    if to_at and to_at <= from_at:
+        raise ValueError(t("config.channels.empty_window", value=f"{table['from']} … {table['to']}"))
     if (from_at == 0) != (to_at == 0) or (windows == "[]" and not to_at):
         raise ValueError(t("config.channels.no_window"))
     return MaintenanceTable(_daemons(table, groups), windows, from_at, to_at)
@@ -215,19 +217,10 @@ def _windows(value: Any, zone: str) -> str:
         found = _WINDOW.fullmatch(str(text).strip())
         if not found:
             raise ValueError(t("config.channels.bad_window", value=text))
-        windows.append({"from": found[1], "to": found[2], "tz": checked_zone(found[3] or zone or "UTC")})
+        if found[1] == found[2]:
+            raise ValueError(t("config.channels.empty_window", value=text))
+        windows.append({"from": found[1], "to": found[2], "tz": zone_name(found[3] or zone or "UTC")})
     return json.dumps(windows)
-
-
-def checked_zone(name: str) -> str:
-    """The name of a time zone that this machine knows. ValueError."""
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 - most commands need none
-
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(t("config.channels.bad_zone", value=name)) from None
-    return name
 
 
 def _instant(value: Any, where: str) -> int:

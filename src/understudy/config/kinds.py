@@ -125,6 +125,24 @@ def _usd_text(micro_usd: int) -> str:
     return text.rstrip("0").rstrip(".")
 
 
+def zone_name(raw: Any) -> str:
+    """The name of a time zone that this machine knows. ValueError names the nearest that it does."""
+    from zoneinfo import ZoneInfo, available_timezones  # noqa: PLC0415 - most commands need none
+
+    name = str(raw).strip()
+    try:
+        if name:
+            ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        known = available_timezones()
+        if not known:
+            raise ValueError(t("config.no_zones", value=name)) from None
+        ending = "/" + name.lower().replace(" ", "_")
+        near = sorted(zone for zone in known if zone.lower().endswith(ending) or zone.lower() == ending[1:])
+        raise ValueError(t("config.bad_zone", value=name, example=near[0] if near else "Asia/Tokyo")) from None
+    return name
+
+
 def choices(*words: str) -> Kind:
     """One of some words for each name: a TOML table, or `name=word,name=word`; kept as sorted pairs."""
 
@@ -141,6 +159,7 @@ def choices(*words: str) -> Kind:
 
 TEXT = Kind(lambda raw: str(raw).strip())
 FLAG = Kind(_flag, "true, false", lambda value: "true" if value else "false")
+ZONE = Kind(zone_name, "Asia/Tokyo")
 DATE = Kind(_date, "YYYY-MM-DD")
 WORDS = Kind(_words, "a,b,c", ",".join)
 USD = Kind(_micro_usd, "0 … 999999", _usd_text)

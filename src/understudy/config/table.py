@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, get_type_hints
 
-from understudy.config.kinds import DATE, FLAG, SECRET, TEXT, USD, WORDS, Of, choices, duration, number, one_of
+from understudy.config.kinds import DATE, FLAG, SECRET, TEXT, USD, WORDS, ZONE, Of, choices, duration, number, one_of
 
 PERMISSION_MODES = ("acceptEdits", "dontAsk", "auto", "plan", "bypassPermissions")  # of `claude`
 SANDBOXES = ("read-only", "workspace-write", "danger-full-access")  # of `codex`
@@ -104,7 +104,7 @@ class Settings:
     apprise_urls: Annotated[str, Of("notices", SECRET, ("APPRISE_URL", "APPRISE_URLS"))] = field(default="", repr=False)
     reply_to: Annotated[str, Of("notices", TEXT)] = ""
     public_url: Annotated[str, Of("notices", TEXT)] = ""
-    time_zone: Annotated[str, Of("notices", TEXT)] = ""
+    time_zone: Annotated[str, Of("notices", ZONE)] = ""
     quiet_hours: Annotated[str, Of("notices", TEXT)] = ""
     remind_after_ms: Annotated[int, Of("notices", duration("0s", "30d"))] = 6 * 3_600_000
     watchdog_url: Annotated[str, Of("notices", SECRET)] = field(default="", repr=False)

@@ -44,8 +44,12 @@ class Place(Struct, frozen=True):
 
 def place_of(task: Task, default: str) -> Place | None:
     """The place of a task's answer, if it has one."""
-    text = task.reply_to or default
-    return msgspec.json.decode(text, type=Place) if text else None
+    for text in (task.reply_to, default):
+        try:
+            return msgspec.json.decode(text, type=Place)
+        except ValueError:  # none, or one that cannot be read
+            continue
+    return None
 
 
 def tell_answer(outbox: Outbox, event: Event, task: Task) -> None:
@@ -74,10 +78,17 @@ def tell_progress(outbox: Outbox, progress: Progress, task: Task) -> None:
     """The status message says how far it is."""
     place = place_of(task, outbox.routes.reply_to)
     if place is not None and progress.progress:
-        said: Any = msgspec.json.decode(progress.progress)
+        said = _decoded(progress.progress)
         text = said if isinstance(said, str) else progress.progress
         facts = facts_of(state="running", text=text[:PROGRESS_CHARS_MAX])
         _status(outbox, task, place, "progress", facts, STARTED_AFTER_MS)
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except ValueError:
+        return None
 
 
 def _final_id(task: Task, place: Place) -> str:
@@ -101,7 +112,7 @@ def _status(outbox: Outbox, task: Task, place: Place, cause: str, facts: str, af
 
 def changed_again(known: Notice, cause: str, facts: str, wall: int) -> Notice:
     """A status message that is there already, to be changed: not sooner than some seconds after the last time."""
-    at = max(wall, known.sent_at + CHANGED_EVERY_MS)
+    at = max(wall, min(known.sent_at, wall) + CHANGED_EVERY_MS)
     return replace(known, cause=cause, facts=facts, state="waiting", attempts=0, next_at=at, due_at=at, part=0)
 
 

@@ -13,18 +13,14 @@ have an end, from which on silence counts. Never-seen daemons make no alarm.
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
 from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.clock import iso
+from understudy.coordinator import windows
 from understudy.coordinator.actions import Event
 from understudy.coordinator.hearing import at_wall
 from understudy.coordinator.nouns import Daemon, Incident, Now, Period, Policy
-from understudy.errors import BadRequestError
 
 JUDGED = frozenset({"healthy", "late", "stuck", "draining", "stopped", "paused"})  # unless announced: is_judged
 PLANNED = "planned"  # the reason of a stop that an owner announced
@@ -35,8 +31,6 @@ UNKNOWN_INTERVAL_MS = 150_000  # a client that announced none: old daemons renew
 BEATS_KEPT = 120
 _BEAT_UNIT_MS = 100
 _BEAT_MAX = 0xFFFF
-MINUTES_A_DAY = 1440
-MINUTE_MS = 60_000
 
 
 class Limits(Struct, frozen=True):
@@ -159,7 +153,7 @@ def _silent(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Healt
     deadline = late_deadline(daemon, limits, now)
     if now.h < deadline:
         return Health(replace(daemon, deadline_h=deadline))
-    sleep_left = sleep_left_ms(daemon.expected_sleep, now.wall)
+    sleep_left = windows.left_ms(daemon.expected_sleep, now.wall)
     if not sleep_left:
         return _late(daemon, limits, now, deadline, incident_id)
     wakes_h = now.h + sleep_left + limits.late_ms
@@ -178,7 +172,7 @@ def _still_late(daemon: Daemon, incident: Incident | None, limits: Limits, now: 
 
 def _overslept(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Health:
     """It was expected to sleep: from the end of its window on its silence counts as anybody's."""
-    sleep_left = sleep_left_ms(daemon.expected_sleep, now.wall)
+    sleep_left = windows.left_ms(daemon.expected_sleep, now.wall)
     if sleep_left:
         return Health(replace(daemon, deadline_h=now.h + sleep_left + limits.late_ms))
     return _not_back(replace(daemon, reason=""), limits, now, incident_id)
@@ -223,9 +217,14 @@ def _down(daemon: Daemon, incident: Incident | None, now: Now, deadline: int) ->
     return Health(down, (*rows, *_periods(daemon, down, now)), (event,))
 
 
+def silence_ms(last_seen_at: int, last_seen_h: int, now: Now) -> int:
+    """How long it was silent by the wall clock; by what was heard, if that clock was set back meanwhile."""
+    return max(now.wall - last_seen_at, now.h - last_seen_h, 0)
+
+
 def closed(incident: Incident, daemon: Daemon, now: Now) -> Incident:
     """The incident at its end: its length from the last sign of life, and how many beats were missed."""
-    length = now.wall - incident.last_seen_at
+    length = silence_ms(incident.last_seen_at, daemon.last_seen_h, now)
     interval = daemon.interval_ms or UNKNOWN_INTERVAL_MS
     return replace(
         incident,
@@ -242,7 +241,7 @@ def _changed(before: Daemon, after: Daemon, state: str, now: Now, why: dict[str,
     rows = _periods(before, changed, now)
     if before.state in SILENT:
         changed = replace(changed, incident_id="")
-        silent_ms = now.wall - before.last_seen_at
+        silent_ms = silence_ms(before.last_seen_at, before.last_seen_h, now)
         event = health_event(
             changed,
             now,
@@ -279,33 +278,6 @@ def set_state(daemon: Daemon, state: str, now: Now, policy: Policy, for_ms: int 
     quiet = now.h + for_ms if for_ms else 0
     deadline = late_deadline(armed, limits_of(armed, policy), now) if judged else quiet
     return _changed(replace(daemon, incident_id=""), replace(armed, deadline_h=deadline, incident_id=""), state, now)
-
-
-def sleep_left_ms(windows: str, wall: int) -> int:
-    """How long the owner's daily sleep windows (`from <= t < to` in their zones) go on; 0: none is open."""
-    if windows == "[]":
-        return 0
-    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=wall)
-    left = 0
-    for window in json.loads(windows):
-        local = at.astimezone(zone_of(window["tz"]))
-        minute, start, end = local.hour * 60 + local.minute, _minute(window["from"]), _minute(window["to"])
-        if (minute - start) % MINUTES_A_DAY < (end - start) % MINUTES_A_DAY:
-            left = max(left, (end - minute) % MINUTES_A_DAY * MINUTE_MS - wall % MINUTE_MS)
-    return left
-
-
-def zone_of(name: str) -> ZoneInfo:
-    """The time zone of an IANA name; BadRequestError if there is none of that name."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise BadRequestError("Validation failed", (f"expectedSleep: no time zone {name!r}",)) from error
-
-
-def _minute(text: str) -> int:
-    hours, minutes = text.split(":")
-    return int(hours) * 60 + int(minutes)
 
 
 def _with_beat(beats: bytes, since_last_ms: int) -> bytes:

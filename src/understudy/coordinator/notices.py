@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from understudy.coordinator import windows
 from understudy.coordinator.actions import Event
-from understudy.coordinator.health import sleep_left_ms
 from understudy.coordinator.nouns import Notice, Now
 from understudy.coordinator.routes import LEVEL_RANKS, Route, Routes
 
@@ -71,9 +71,12 @@ def facts_of(**facts: object) -> str:
 
 
 def read_facts(notice: Notice) -> dict[str, Any]:
-    """Its facts."""
-    facts: dict[str, Any] = msgspec.json.decode(notice.facts)
-    return facts
+    """Its facts; none where they cannot be read."""
+    try:
+        facts = msgspec.json.decode(notice.facts)
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def is_untried(notice: Notice) -> bool:
@@ -132,6 +135,15 @@ class Outbox:
             case _:
                 self._plain(event)
 
+    def tell_plainly(self, event: Event) -> None:
+        """The same where its facts are what cannot be told: what happened, to everybody who would have been told."""
+        for target, _ in self._routes_for(event.level, event.daemon_id):
+            wall = self.now.wall
+            key = notice_id(event.name, event.daemon_id, event.task_id, str(event.at), target)
+            facts = facts_of(message=str(event.message))
+            row = Notice(key, target, "notice", event.name, event.level, facts=facts, next_at=wall, due_at=wall)
+            self.add(replace(row, task_id=event.task_id, daemon_id=event.daemon_id, created_at=wall))
+
     # ---- incidents
 
     def _late(self, event: Event) -> None:
@@ -180,7 +192,7 @@ class Outbox:
             is_digested = self._digest(event.daemon_id, target) is not None
             if not reached or (is_digested and all(row.level != "critical" for row in reached)):
                 continue  # nobody there was told of it, or a digest will; an alarm is always taken back
-            route = self._route_of(target, event.daemon_id)
+            route = route_of(self.routes, target, event.daemon_id)
             row = self._row(event, target, replace(route, delay_ms=0), "recovered")
             self.add(replace(row, id=notice_id(RECOVERED, story, target), incident_id=story))
 
@@ -210,32 +222,16 @@ class Outbox:
         """Each channel that is told, with the first route that says so."""
         seen = set()
         for route in self.routes.routes:
-            if LEVEL_RANKS[level] < LEVEL_RANKS[route.level] or not is_of(daemon_id, route.daemons):
+            if LEVEL_RANKS.get(level, 1) < LEVEL_RANKS[route.level] or not is_of(daemon_id, route.daemons):
                 continue
             for target in route.channels:
                 if target not in seen:
                     seen.add(target)
                     yield target, route
 
-    def _route_of(self, target: str, daemon_id: str) -> Route:
-        return next(
-            (r for r in self.routes.routes if target in r.channels and is_of(daemon_id, r.daemons)), Route((target,))
-        )
-
-    def _hold_ms(self, route: Route, level: str, daemon_id: str) -> int:
-        """How long it has to wait: the route's delay, quiet hours, maintenance."""
-        wall = self.now.wall
-        quiet_ms = 0 if level == "critical" else sleep_left_ms(route.quiet, wall)
-        hold_ms = max(route.delay_ms, quiet_ms)
-        for window in self.routes.maintenance:
-            if not is_of(daemon_id, window.daemons):
-                continue
-            once_ms = window.to_at - wall if window.from_at <= wall < window.to_at else 0
-            hold_ms = max(hold_ms, once_ms, sleep_left_ms(window.windows, wall))
-        return hold_ms
-
     def _row(self, event: Event, target: str, route: Route, level: str) -> Notice:
-        due_at = self.now.wall + self._hold_ms(route, level, event.daemon_id)
+        held_ms = held_by_windows_ms(self.routes, route, level, event.daemon_id, self.now.wall)
+        due_at = self.now.wall + max(route.delay_ms, held_ms)
         facts = facts_of(message=event.message, **event.fields)
         incident = str(event.fields.get("incidentId", ""))
         if event.name == STUCK and not incident:
@@ -260,6 +256,28 @@ class Outbox:
 def is_of(daemon_id: str, patterns: tuple[str, ...]) -> bool:
     """Whether a route or window is about this daemon: patterns name some, none name all (and what is about none)."""
     return not patterns or any(fnmatchcase(daemon_id, pattern) for pattern in patterns)
+
+
+def route_of(routes: Routes, target: str, daemon_id: str, level: str = "") -> Route:
+    """The first route that tells this channel of this daemon, of those for this level if there are any."""
+    found = [route for route in routes.routes if target in route.channels and is_of(daemon_id, route.daemons)]
+    rank = LEVEL_RANKS.get(level, 0)
+    return next((r for r in found if rank >= LEVEL_RANKS[r.level]), found[0] if found else Route((target,)))
+
+
+def held_by_windows_ms(routes: Routes, route: Route, level: str, daemon_id: str, wall: int) -> int:
+    """How long quiet hours and maintenance go on for a notice, those that follow one another included; 0: not now."""
+    at, latest = wall, wall + windows.DAYS_MAX * 86_400_000
+    while at < latest:
+        left = 0 if level == "critical" else windows.left_ms(route.quiet, at)
+        for window in routes.maintenance:
+            if is_of(daemon_id, window.daemons):
+                once_ms = window.to_at - at if window.from_at <= at < window.to_at else 0
+                left = max(left, once_ms, windows.left_ms(window.windows, at))
+        if not left:
+            break
+        at += left
+    return at - wall
 
 
 def reminder_after(told: Notice, nth: int, every_ms: int, at: int) -> Notice:

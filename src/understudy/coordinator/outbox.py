@@ -16,9 +16,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.coordinator.answers import changed_again
-from understudy.coordinator.notices import LOUD, REMINDER, notice_id, read_facts, reminder_after
+from understudy.coordinator.notices import (
+    LOUD,
+    REMINDER,
+    held_by_windows_ms,
+    notice_id,
+    read_facts,
+    reminder_after,
+    route_of,
+)
 from understudy.coordinator.nouns import Incident, Notice, Now
-from understudy.coordinator.routes import LEVEL_RANKS
+from understudy.coordinator.routes import LEVEL_RANKS, Routes
 
 STORM = "storm"
 STORM_MESSAGES_MAX = 5  # in
@@ -48,11 +56,12 @@ class Chosen(Struct, frozen=True):
 
 
 class About(Struct, frozen=True):
-    """What is known about the rows that are due: others of their stories, and their incidents."""
+    """What is known about the rows that are due: others of their stories, their incidents, and the owner's windows."""
 
     siblings: Sequence[Notice]
     incidents: Mapping[str, Incident]
     recent: Sequence[Notice]  # the last messages of their own that the channel got within the window, oldest first
+    routes: Routes = Routes()
 
 
 def choose(due: Iterable[Notice], about: About, now: Now) -> Chosen:
@@ -60,14 +69,18 @@ def choose(due: Iterable[Notice], about: About, now: Now) -> Chosen:
     save: dict[str, Notice] = {}
     ready: list[tuple[Notice, str, str]] = []
     for row in due:
-        judged = _judged(row, about, now)
+        try:
+            judged = _judged(row, about, now)
+            place = _place(judged, about.siblings)
+        except Exception:  # noqa: BLE001 - what cannot be judged is told as it is rather than stops those after it
+            judged, place = row, ("", "")
         if judged is not row:
             save[row.id] = judged
         if judged.state == "waiting" and judged.next_at <= now.wall:
-            ready.append((judged, *_place(judged, about.siblings)))
+            ready.append((judged, *place))
     loud = [row for row, edits, _ in ready if _is_loud(row, edits)]
     room = STORM_MESSAGES_MAX - len(about.recent)
-    until = _room_at(loud, about.recent) if len(loud) > room else 0
+    until = _room_at(loud, about.recent, now) if len(loud) > room else 0
     if until > now.wall:
         save |= {row.id: replace(row, next_at=until) for row in loud}
         ready = [found for found in ready if found[0].id not in save]
@@ -75,20 +88,25 @@ def choose(due: Iterable[Notice], about: About, now: Now) -> Chosen:
         return _storm(loud, save, now)
     if not ready:
         return Chosen(save=tuple(save.values()))
-    row, edits, thread = min(ready, key=lambda found: KINDS_FIRST.index(found[0].kind))  # the oldest of its kind
+    row, edits, thread = min(ready, key=lambda found: _rank(found[0]))  # the oldest of its kind
     taken = _taken(row, now)
     save[row.id] = taken
     return Chosen(taken, edits, thread, save=tuple(save.values()))
 
 
-def _room_at(loud: Sequence[Notice], recent: Sequence[Notice]) -> int:
+def _rank(row: Notice) -> int:
+    return KINDS_FIRST.index(row.kind) if row.kind in KINDS_FIRST else len(KINDS_FIRST)
+
+
+def _room_at(loud: Sequence[Notice], recent: Sequence[Notice], now: Now) -> int:
     """When the channel may have what is more than it takes; 0: at once."""
     if len(recent) < STORM_MESSAGES_MAX:
         return 0
-    until = recent[-STORM_MESSAGES_MAX].sent_at + STORM_WINDOW_MS + 1
+    until = min(recent[-STORM_MESSAGES_MAX].sent_at, now.wall) + STORM_WINDOW_MS + 1
     if all(row.level != "critical" for row in loud):
         return until
-    return min(until, recent[-1].sent_at + CRITICAL_WAIT_MS) if len(recent) > STORM_MESSAGES_MAX else 0
+    soon = min(recent[-1].sent_at, now.wall) + CRITICAL_WAIT_MS
+    return min(until, soon) if len(recent) > STORM_MESSAGES_MAX else 0
 
 
 def _is_loud(row: Notice, edits: str) -> bool:
@@ -99,7 +117,7 @@ def _is_loud(row: Notice, edits: str) -> bool:
 def _storm(loud: Sequence[Notice], save: dict[str, Notice], now: Now) -> Chosen:
     target = loud[0].target
     key = notice_id(STORM, target, *sorted(row.id for row in loud))
-    level = max((row.level for row in loud), key=lambda level: LEVEL_RANKS[level])
+    level = max((row.level for row in loud), key=lambda level: LEVEL_RANKS.get(level, 1))
     due_at = min(row.due_at for row in loud)
     storm = Notice(key, target, "notice", STORM, level, next_at=now.wall, due_at=due_at, created_at=now.wall)
     members = tuple(replace(row, state="folded", folded_into=key, taken_until=0) for row in loud)
@@ -123,6 +141,12 @@ def _judged(row: Notice, about: About, now: Now) -> Notice:
             return replace(row, state="folded", last_error="acknowledged or recovered before it was due")
         if incident.snoozed_until > now.wall:
             return replace(row, next_at=incident.snoozed_until, due_at=incident.snoozed_until)
+    if row.kind == "notice" and not row.part and row.cause != STORM and row.state == "waiting":
+        route = route_of(about.routes, row.target, row.daemon_id, row.level)
+        held_ms = held_by_windows_ms(about.routes, route, row.level, row.daemon_id, now.wall)
+        if held_ms:  # judged again: it was put off until now, or tried before the window began
+            until = now.wall + held_ms
+            return replace(row, next_at=until, due_at=row.due_at if row.attempts else until)
     first = _earlier(row, about.siblings)
     if first is not None:
         return replace(row, next_at=max(first.next_at, first.taken_until, now.wall) + 1)
@@ -157,7 +181,7 @@ def _place(row: Notice, siblings: Iterable[Notice]) -> tuple[str, str]:
     told = [s for s in told if s.id != row.id and s.state == "sent"]
     if not told:
         return "", ""
-    first = max(told, key=lambda s: (LEVEL_RANKS[s.level], -s.created_at))
+    first = max(told, key=lambda s: (LEVEL_RANKS.get(s.level, 1), -s.created_at))
     return ("" if first.folded_into else first.ref), first.ref
 
 
@@ -184,7 +208,9 @@ def sent(row: Notice, taken: Notice, ref: str, now: Now) -> tuple[Notice, ...]:
         return (changed_again(there, row.cause, row.facts, now.wall),)
     if row.cause == REMINDER:
         facts = read_facts(row)
-        return there, reminder_after(row, int(facts["nth"]) + 1, int(facts["everyMs"]), now.wall)
+        nth, every_ms = facts.get("nth"), facts.get("everyMs")
+        if isinstance(nth, int) and isinstance(every_ms, int) and every_ms > 0:
+            return there, reminder_after(row, nth + 1, every_ms, now.wall)
     return (there,)
 
 

@@ -124,7 +124,10 @@ def doing(policy: TakeoverPolicy, state: TakeoverState) -> str:
 
 def tags_of(provides: str, capabilities: str) -> frozenset[str]:
     """What a daemon covers: old ones name capabilities, and always offer their machine."""
-    tags = frozenset(json.loads(provides)) | frozenset(json.loads(capabilities))
+    try:
+        tags = frozenset(json.loads(provides)) | frozenset(json.loads(capabilities))
+    except (ValueError, TypeError):  # what cannot be read covers no more than its machine
+        return frozenset({MACHINE})
     return tags | {MACHINE} if provides == '["machine"]' else tags
 
 
@@ -145,12 +148,17 @@ def _away_at(daemon: Standbys, now: Now, policy: Policy) -> int | None:
     if daemon.paused:
         return None
     if daemon.state in AWAY_AT_ONCE:
-        return daemon.since_at
+        return min(daemon.since_at, now.wall)
     if daemon.state in AWAY_AFTER_A_WHILE:
-        return max(daemon.since_at, _resumed_at(now)) + policy.takeover.after_ms
+        return max(_past(daemon.since_at, now), _resumed_at(now)) + policy.takeover.after_ms
     if daemon.state == "new":
-        return daemon.first_seen_at + policy.down_after_ms
+        return max(_past(daemon.first_seen_at, now), _resumed_at(now) - policy.down_after_ms) + policy.down_after_ms
     return None
+
+
+def _past(at: int, now: Now) -> int:
+    """An instant; 0 if the clock was set back to before it: the time since is counted from that change."""
+    return at if at <= now.wall else 0
 
 
 def _resumed_at(now: Now) -> int:
@@ -208,6 +216,9 @@ def backoff_ms(reason: str, failures: int, call_id: str) -> int:
 
 def circuit_after(state: TakeoverState, now: Now, policy: TakeoverPolicy) -> TakeoverState:
     """The same with its circuit closed, if its time is over or key, address or model are others now."""
+    if state.circuit_until_at:  # a clock that was ahead may have named a later month
+        next_at = next_period_at(MONTH, now.wall)
+        state = replace(state, circuit_until_at=next_at) if state.circuit_until_at > next_at else state
     is_over = bool(state.circuit_until_at) and now.wall >= state.circuit_until_at
     if state.circuit and (is_over or state.access != policy.access):
         return closed(state)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
 
-from understudy.coordinator import directives, health, leases, takeover, tasks
+from understudy.coordinator import directives, health, leases, takeover, tasks, windows
 from understudy.coordinator.actions import Decision, Event
 from understudy.coordinator.nouns import LEASED, Daemon, Directive, Hearing, Incident, Now, Task
 from understudy.coordinator.takeover_nouns import TakeoverState
 from understudy.hub.operation import Operation
 from understudy.hub.scene import STATE_ID, state_of
+from understudy.hub.unjudged import Change, each, tell_once
 from understudy.hub.working_set import Needs, WorkingSet
 
 DUE_MAX = 500
@@ -40,38 +43,49 @@ class Ring(Operation):
         """Each is judged as it stands now: what was renewed in this very batch is not expired."""
         save: list[Any] = []
         events: list[Event] = [_rang(now)]
-        for found in work.due.leases:
-            task = work.get(Task, found.id)
-            if task is not None and task.status == LEASED and now.h >= task.expires_h:
-                change = leases.expire(task, now, work.policy)
-                save += change.save
-                events += change.events
-        for found in work.due.delayed:
-            task = work.get(Task, found.id)
-            due = tasks.come_due(task) if task is not None and task.available_at <= now.wall else None
-            if due is not None:
-                save += due.save
-        late = 0
-        for known in work.due.daemons:
-            daemon = work.get(Daemon, known.id)
-            if daemon is None:  # forgotten by an earlier request of this batch
-                continue
-            looked = self._look(work, daemon, now)
-            save += (looked.daemon, *looked.save)
-            events += (_with_takeover(event, work) for event in looked.events)
-            late += sum(event.name == "daemon.late" for event in looked.events)
+        looks: list[Callable[[], Change]] = []
+        due: list[Task | Daemon] = [*work.due.leases, *work.due.delayed, *work.due.daemons]
+        looks += [partial(_expire, work, task, now) for task in work.due.leases]
+        looks += [partial(_come_due, work, task, now) for task in work.due.delayed]
+        looks += [partial(_look, work, daemon, now) for daemon in work.due.daemons]
+        for row, look in zip(due, looks, strict=True):
+            changed = each(work, row, look, now)
+            save += changed[0]
+            events += changed[1]
+        late = sum(event.name == "daemon.late" for event in events)
         suspect = _suspect(work, late, now)
         ended = _end_directives(work, {row.id: row for row in save if isinstance(row, Daemon)}, now)
         found_due = (work.due.leases, work.due.delayed, work.due.daemons, work.due.directives)
         is_more = any(len(part) == DUE_MAX for part in found_due)
         return Decision(is_more, (*save, *suspect[0], *ended[0]), (*events, *suspect[1], *ended[1]))
 
-    @staticmethod
-    def _look(work: WorkingSet, daemon: Daemon, now: Now) -> health.Health:
-        if not daemon.deadline_h or now.h < daemon.deadline_h:
-            return health.Health(daemon)
-        incident = work.get(Incident, daemon.incident_id) if daemon.incident_id else None
-        return health.rung(daemon, incident, now, work.policy, work.ids.new("incident"))
+
+def _expire(work: WorkingSet, found: Task, now: Now) -> Change:
+    task = work.get(Task, found.id)
+    if task is None or task.status != LEASED or now.h < task.expires_h:
+        return (), ()
+    change = leases.expire(task, now, work.policy)
+    return tuple(change.save), tuple(change.events)
+
+
+def _come_due(work: WorkingSet, found: Task, now: Now) -> Change:
+    task = work.get(Task, found.id)
+    due = tasks.come_due(task) if task is not None and task.available_at <= now.wall else None
+    return (tuple(due.save), ()) if due is not None else ((), ())
+
+
+def _look(work: WorkingSet, known: Daemon, now: Now) -> Change:
+    """Its health; windows of sleep that cannot be read are left out, so that its silence is told all the same."""
+    daemon = work.get(Daemon, known.id)
+    if daemon is None:  # forgotten by an earlier request of this batch
+        return (), ()
+    if not daemon.deadline_h or now.h < daemon.deadline_h:
+        return (daemon,), ()
+    incident = work.get(Incident, daemon.incident_id) if daemon.incident_id else None
+    looked = health.rung(daemon, incident, now, work.policy, work.ids.new("incident"))
+    wrong = windows.unreadable(daemon.expected_sleep)
+    told = tell_once(work, daemon, f"expectedSleep: {wrong}", now) if wrong else ()
+    return (looked.daemon, *looked.save), (*(_with_takeover(event, work) for event in looked.events), *told)
 
 
 class Rest(Operation):
@@ -110,17 +124,22 @@ def _end_directives(
     rows: list[Directive | Daemon] = []
     events: list[Event] = []
     for found in work.due.directives:
-        known = work.get(Directive, found.id)
-        step = directives.rung(known, now) if known is not None else None
-        if known is None or step is None or step.directive is known:
-            continue
-        rows.append(step.directive)
-        events += step.events
-        daemon = looked.get(known.daemon_id) or work.get(Daemon, known.daemon_id)
-        if daemon is not None:
-            looked[daemon.id] = replace(daemon, open_directives=max(daemon.open_directives - 1, 0))
-            rows.append(looked[daemon.id])
+        changed = each(work, found, partial(_end_directive, work, found, looked, now), now)
+        rows += changed[0]
+        events += changed[1]
     return tuple(rows), tuple(events)
+
+
+def _end_directive(work: WorkingSet, found: Directive, looked: dict[str, Daemon], now: Now) -> Change:
+    known = work.get(Directive, found.id)
+    step = directives.rung(known, now) if known is not None else None
+    if known is None or step is None or step.directive is known:
+        return (), ()
+    daemon = looked.get(known.daemon_id) or work.get(Daemon, known.daemon_id)
+    if daemon is None:
+        return (step.directive,), tuple(step.events)
+    looked[daemon.id] = replace(daemon, open_directives=max(daemon.open_directives - 1, 0))
+    return (step.directive, looked[daemon.id]), tuple(step.events)
 
 
 def _suspect(work: WorkingSet, late: int, now: Now) -> tuple[tuple[Any, ...], tuple[Event, ...]]:

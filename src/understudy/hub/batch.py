@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from understudy.clock import Clock
 from understudy.coordinator.actions import Decision
 from understudy.coordinator.hearing import awake, deaf, hear
+from understudy.coordinator.jumps import Clocks, jump_ms
 from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Directive, Hearing, Notice, Now, Policy, Task
 from understudy.errors import StoreDownError, UnderstudyError
 from understudy.hub.operation import Operation
@@ -25,6 +27,8 @@ from understudy.store.base import Store, StoredEvent, Transaction
 BATCH_MAX = 256
 DEAF_FOR_S = 30  # after a refusal; a daemon comes again within its interval, 10 s unless told otherwise
 DEAF_MOST_S = 600  # without an end: then silence counts again, because a true alarm must not wait for ever
+TOLD_MAX = 10_000  # rows that cannot be judged; beyond that they are told again and again rather than never
+AHEAD_BY_FAR_MS = 3_600_000
 
 
 class Committed(Struct, frozen=True):
@@ -48,6 +52,10 @@ class Engine:
         self.ids = ids
         self.policy = policy
         self._deaf_since_mono = self._deaf_until_mono = 0
+        self.moved_ahead_mono = 0  # when the wall clock was last set ahead by far, on the clock that never jumps
+        self._clocks: Clocks | None = None  # at the last batch
+        self._decided: tuple[Clocks, WorkingSet, int]  # of the batch that is about to be committed
+        self._told: set[str] = set()  # rows that could not be judged and were told
 
     def go_deaf(self) -> bool:
         """A sign of life was refused by our own fault: from now on all time is a gap, until it can have come again.
@@ -66,6 +74,9 @@ class Engine:
         now = self.clock.mono_ms()
         return now < self._deaf_until_mono and now - self._deaf_since_mono < DEAF_MOST_S * 1000
 
+    def _read_clocks(self) -> Clocks:
+        return Clocks(self.clock.now_ms(), self.clock.mono_ms())
+
     def run(self, operations: Sequence[Operation]) -> Committed:
         """Run one batch durably. Failures become the answers of those they hit, never a verdict.
 
@@ -82,19 +93,31 @@ class Engine:
         return joined([self.run([operation]) for operation in operations])
 
     def _commit(self, operations: Sequence[Operation]) -> Committed:
-        return self.store.transaction(lambda tx: self._decide_all(tx, operations))
+        committed = self.store.transaction(lambda tx: self._decide_all(tx, operations))
+        self._clocks, work, moved_ms = self._decided  # not before the commit: what was rolled back has moved nothing
+        if moved_ms > AHEAD_BY_FAR_MS:
+            self.moved_ahead_mono = self._clocks.mono
+        if len(self._told) < TOLD_MAX:
+            self._told |= work.told_now
+        return committed
 
     def _decide_all(self, tx: Transaction, operations: Sequence[Operation]) -> Committed:
         work = WorkingSet(self.policy, self.ids)
+        work.told_before = self._told
         needs, hearing_key = Needs(), 1
         needs.row(Hearing, hearing_key)
         for operation in operations:
             operation.needs(needs)
         work.load(tx, needs)
         hearing = work.get(Hearing, hearing_key) or Hearing()
-        heard, now, gap = hear(hearing, self.clock.now_ms())
+        clocks = self._read_clocks()
+        moved_ms = jump_ms(self._clocks, clocks, hearing)
+        if moved_ms:  # before any row that it concerns is loaded, but for rows that requests named
+            tx.move_pauses(moved_ms, clocks.wall - moved_ms)
+            work.reload(tx, needs)
+        heard, now, gap = hear(hearing, clocks.wall)
         if self.is_deaf and gap is None:
-            heard, now = deaf(hearing, self.clock.now_ms())
+            heard, now = deaf(hearing, clocks.wall)
         work.now = now
         if gap is not None:
             work.events.append(gap)
@@ -113,7 +136,9 @@ class Engine:
             operation.details(work, details)
         work.load(tx, details)
         answers = tuple(self._decide(operation, work, now) for operation in operations)
-        return self._save(tx, work, now, answers)
+        committed = self._save(tx, work, now, answers)
+        self._decided = clocks, work, moved_ms
+        return woken(committed, self.policy.routes.targets) if moved_ms else committed
 
     def _decide(self, operation: Operation, work: WorkingSet, now: Now) -> Any:
         try:
@@ -177,6 +202,11 @@ def _is_delayed(task: Task) -> bool:
 
 def _nearest(deadlines: Any) -> int:
     return min((deadline for deadline in deadlines if deadline), default=0)
+
+
+def woken(committed: Committed, targets: tuple[str, ...]) -> Committed:
+    """After a jump of the clock whatever sleeps until an instant has to look at it anew."""
+    return replace(committed, available_at=committed.now.wall, due=targets)
 
 
 def joined(parts: Sequence[Committed]) -> Committed:

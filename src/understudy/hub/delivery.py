@@ -13,15 +13,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.clock import Clock
-from understudy.coordinator.nouns import Notice
+from understudy.coordinator.jumps import Clocks, jump_ms
+from understudy.coordinator.nouns import Hearing, Notice
 from understudy.coordinator.outbox import RETRY_AFTER_MAX_MS
 from understudy.coordinator.routes import Routes
-from understudy.hub.messages import Story, message_of, story_of
+from understudy.errors import StoreError
+from understudy.hub.messages import Story, message_of, plain_message_of, story_of
 from understudy.hub.operation import Operation
 from understudy.hub.outbox import Parcel, Settle, Take
+from understudy.hub.starts import Listen
 from understudy.notify.base import Channel, Later, Message, Outcome, Refused, Sent, Target
+from understudy.notify.letters import letters_of
 from understudy.store.base import Reader
-from understudy.wire.outbound import OutboundRequest
+from understudy.wire.outbound import OutboundAnswer, OutboundRequest
 
 LOOK_EVERY_MS = 30_000
 AGAIN_MS = 50  # nothing could be taken though something seemed due: another hub was faster
@@ -40,6 +44,16 @@ class Look(Struct, frozen=True):
 
 Effect = Operation | Look | OutboundRequest
 Steps = Generator[Effect, Any, Any]
+
+
+def _story_of(reader: Reader, notice: Notice) -> Story | None:
+    """What the store knows of it; None if something there cannot be read."""
+    try:
+        return story_of(reader, notice)
+    except StoreError:
+        raise
+    except Exception:  # noqa: BLE001 - the notice itself is told all the same
+        return None
 
 
 class Circuit:
@@ -86,6 +100,7 @@ class Delivery:
         self.circuit = Circuit()
         self._clock = clock
         self._clean = clean
+        self._clocks: Clocks | None = None  # at the last look
         self._plain_id = ""  # the last one that went out as plain text: what is left of it does so too
 
     def step(self) -> Steps:
@@ -93,8 +108,11 @@ class Delivery:
         closed_ms = self.circuit.open_until - self._clock.mono_ms()
         if closed_ms > 0:
             return min(closed_ms, LOOK_EVERY_MS)
-        now_ms = self._clock.now_ms()
         next_at = yield Look(lambda reader: reader.next_notice_at(self.target.name))
+        if self._has_jumped() and next_at:
+            yield Listen()  # its batch moves what waits with the clock
+            next_at = yield Look(lambda reader: reader.next_notice_at(self.target.name))
+        now_ms = self._clock.now_ms()
         if not next_at or next_at > now_ms:
             return min(next_at - now_ms, LOOK_EVERY_MS) if next_at else LOOK_EVERY_MS
         parcel: Parcel | None = yield Take(self.target.name)
@@ -103,14 +121,18 @@ class Delivery:
         yield from self._deliver(parcel)
         return 0
 
+    def _has_jumped(self) -> bool:
+        """Whether the wall clock was moved since the last look, or may have been before the first one."""
+        before, self._clocks = self._clocks, Clocks(self._clock.now_ms(), self._clock.mono_ms())
+        return before is None or jump_ms(before, self._clocks, Hearing()) != 0
+
     def _deliver(self, parcel: Parcel) -> Steps:
-        story: Story = yield Look(lambda reader: story_of(reader, parcel.notice))
+        story: Story | None = yield Look(lambda reader: _story_of(reader, parcel.notice))
         row: Notice | None = parcel.notice
         try:
-            message = self._cleaned(message_of(parcel, story, self.target, self.routes, self._clock.now_ms()))
-            letter = self._letter(message, is_plain=parcel.notice.id == self._plain_id)
+            letter = self._letter(self._message(parcel, story), is_plain=parcel.notice.id == self._plain_id)
         except Exception as bug:  # noqa: BLE001 - a message that cannot be written must not stop those after it
-            yield Settle(parcel.notice, Refused(f"it cannot be written: {type(bug).__name__}: {bug}"))
+            yield Settle(parcel.notice, Later(f"it cannot be written: {type(bug).__name__}: {bug}"))
             return
         part = parcel.notice.part
         while row is not None:
@@ -121,8 +143,23 @@ class Delivery:
             if part >= letter.parts or not isinstance(outcome, Sent):
                 return
 
+    def _message(self, parcel: Parcel, story: Story | None) -> Message:
+        """What it says; where that cannot be worked out, the little that the row itself tells."""
+        wall = self._clock.now_ms()
+        try:
+            return self._cleaned(message_of(parcel, story or Story(), self.target, self.routes, wall))
+        except Exception:  # noqa: BLE001 - a zone that is gone, facts that cannot be read: it is told all the same
+            return self._cleaned(plain_message_of(parcel, self.target.language, wall))
+
     def _letter(self, message: Message, *, is_plain: bool) -> Letter:
-        return Letter(message, self.channel.requests_for(self.target, message, is_plain=is_plain), is_plain)
+        requests, is_plain = letters_of(self.channel, self.target, message, is_plain=is_plain)
+        return Letter(message, requests, is_plain)
+
+    def _outcome(self, answer: OutboundAnswer) -> Outcome:
+        try:
+            return self.channel.outcome_of(self.target, answer)
+        except Exception as bug:  # noqa: BLE001 - an answer that nobody understands
+            return Later(f"its answer cannot be read: {type(bug).__name__}")
 
     def _send(self, letter: Letter, part: int) -> Generator[Effect, Any, tuple[Outcome, Letter]]:
         """One part; what a service refuses for its form is changed and sent anew, each change once."""
@@ -130,7 +167,7 @@ class Delivery:
         for _ in range(CHANGES_MAX + 1):
             message = letter.message
             request = letter.requests[min(part, letter.parts - 1)]
-            outcome = self.channel.outcome_of(self.target, (yield request))
+            outcome = self._outcome((yield request))
             if isinstance(outcome, Refused) and outcome.as_plain and not letter.is_plain:
                 self._plain_id = message.key
                 letter = self._letter(message, is_plain=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Struct
 
 from understudy.clock import parse_iso
-from understudy.coordinator import outbox
-from understudy.coordinator.health import zone_of
+from understudy.coordinator import outbox, windows
 from understudy.coordinator.notices import DIGEST, FLAP_WINDOW_MS, FLAPPING, REMINDER, STUCK, read_facts
 from understudy.coordinator.nouns import Daemon, Incident, Notice, Result, Task, TaskBody
 from understudy.coordinator.routes import Routes
@@ -21,6 +21,7 @@ from understudy.store.base import Reader, StoredEvent
 from understudy.texts import catalogue, t
 
 LOG_LINES = 8
+LEVELS = frozenset({"info", "warning", "critical", "recovered"})
 DEPTH_MAX = 1000
 RUNNING_MAX = 5
 ASKED_CHARS_MAX = 80
@@ -103,6 +104,20 @@ def message_of(parcel: Parcel, story: Story, target: Target, routes: Routes, wal
         edits=parcel.edits if target.kind in EDITABLE else "",
         about=notice.incident_id or notice.task_id,
         at=wall,
+    )
+
+
+def plain_message_of(parcel: Parcel, language: str, wall: int) -> Message:
+    """The same from the row alone, for when the rest cannot be told: what happened, how grave it is, to whom."""
+    row = parcel.notice
+    subject = row.daemon_id or row.task_id
+    words = [t(f"notices.level.{row.level}", language) if row.level in LEVELS else row.level, row.cause]
+    title = " · ".join([*words, *([subject] if subject else [])])
+    listed = [f"{member.level}: {member.cause} {member.daemon_id or member.task_id}" for member in parcel.members]
+    text = "\n".join([str(read_facts(row).get("message", "")), *listed]).strip()
+    kind = "notice" if row.kind == "test" else row.kind
+    return Message(
+        row.id, kind, row.level, title, text, chat=row.chat, about=row.incident_id or row.task_id, at=max(wall, 0)
     )
 
 
@@ -297,7 +312,7 @@ def span_text(ms: int, language: str) -> str:
 
 
 def instant_text(at: int, zone: str) -> str:
-    """The instant in the owner's zone, to the second, with the zone's name."""
+    """The instant in the owner's zone, to the second, with the zone's name; in UTC if that zone is unknown here."""
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at)
-    local = moment.astimezone(zone_of(zone)) if zone else moment
+    local = moment.astimezone(ZoneInfo(zone)) if zone and windows.is_zone(zone) else moment
     return f"{local:%Y-%m-%d %H:%M:%S} {local:%Z}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
@@ -44,12 +45,22 @@ def outbox_rows(tx: Transaction, work: WorkingSet, now: Now) -> tuple[Notice, ..
         return ()
     box = Outbox(routes, now, _known(tx, work, told, {task.id for _, task in (*asked, *said)}), _flaps(tx, told, now))
     for progress, task in said:
-        answers.tell_progress(box, progress, task)
+        with suppress(Exception):  # of one that cannot be told nothing is said; the next one is
+            answers.tell_progress(box, progress, task)
     for event, task in asked:
-        answers.tell_answer(box, event, task)
+        with suppress(Exception):
+            answers.tell_answer(box, event, task)
     for event in once_each(told):
-        box.tell(event)
+        _tell(box, event)
     return tuple(box.changed.values())
+
+
+def _tell(box: Outbox, event: Event) -> None:
+    """A change is never undone, and no notice dropped, because of what is to be said about it."""
+    try:
+        box.tell(event)
+    except Exception:  # noqa: BLE001 - whatever it is: people are told that it happened
+        box.tell_plainly(event)
 
 
 def _progressed(work: WorkingSet) -> list[Progress]:
@@ -113,7 +124,7 @@ class Take(Operation):
         due = [row for row in (work.rows[Notice].get(r.id, r) for r in found.due) if row and row.state == "waiting"]
         siblings = [row for row in work.rows[Notice].values() if row is not None]
         incidents = {row.id: row for row in work.rows[Incident].values() if row is not None}
-        chosen = outbox.choose(due, outbox.About(siblings, incidents, found.recent), now)
+        chosen = outbox.choose(due, outbox.About(siblings, incidents, found.recent, work.policy.routes), now)
         if chosen.notice is None:
             return Decision(save=chosen.save)
         links, rows = self._links(work, chosen.notice, now)

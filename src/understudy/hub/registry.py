@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from understudy.clock import iso
-from understudy.coordinator import directives, health, leases, tasks
+from understudy.coordinator import directives, health, leases, tasks, windows
 from understudy.coordinator.actions import Decision
 from understudy.coordinator.nouns import LEASED, Daemon, Incident, Now, Task
 from understudy.errors import BadRequestError, NotFoundError
@@ -169,17 +169,21 @@ class Configure(OwnerOperation):
         if late is not None and down is not None and down < late:
             raise BadRequestError("Validation failed", ("downAfterSec: Expected at least lateAfterSec",))
         for window in body.expected_sleep or ():
-            health.zone_of(window.tz)
+            if not windows.is_zone(window.tz):
+                raise BadRequestError("Validation failed", (f"expectedSleep: no time zone {window.tz!r}",))
+            if window.from_ == window.to:
+                why = f"expectedSleep: {window.from_}-{window.to} covers no time; for a whole day write two windows"
+                raise BadRequestError("Validation failed", (f"{why}, 00:00-12:00 and 12:00-00:00",))
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Keep the settings and look at its health anew at once."""
         daemon, body = self.known(work), self.body
-        windows = [msgspec.to_builtins(window) for window in body.expected_sleep or ()]
+        sleep = [msgspec.to_builtins(window) for window in body.expected_sleep or ()]
         daemon = replace(
             daemon,
             late_after_ms=round((body.late_after_sec or 0) * 1000),
             down_after_ms=round((body.down_after_sec or 0) * 1000),
-            expected_sleep=msgspec.json.encode(windows).decode(),
+            expected_sleep=msgspec.json.encode(sleep).decode(),
             deadline_h=now.h if health.is_judged(daemon) or daemon.state == "asleep" else daemon.deadline_h,
         )
         return Decision({"success": True, "daemonId": daemon.id, "settings": settings_json(daemon)}, (daemon,))

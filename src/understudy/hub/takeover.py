@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
 from msgspec import Struct
@@ -35,7 +34,8 @@ from understudy.hub.scene import (
     opening_for,
     state_of,
 )
-from understudy.hub.working_set import Needs, WorkingSet
+from understudy.hub.unjudged import said_of, tell_once
+from understudy.hub.working_set import Needs, WorkingSet, tags_in
 
 FRONT_MAX = 1000  # senders are told while their task is among the first so many
 LOOK_EVERY_MS = 60_000
@@ -118,7 +118,11 @@ class Look(Operation):
             if not why:
                 continue
             if task.needs not in openings:
-                openings[task.needs] = opening_for(work, needs_of(task), now)
+                try:
+                    openings[task.needs] = opening_for(work, needs_of(task), now)
+                except (ValueError, TypeError) as bug:  # one row that cannot be read must not stop takeover for all
+                    events += tell_once(work, task, said_of(bug), now)
+                    continue
             found = openings[task.needs]
             if not takeover.is_open(found, state, now, work.policy.takeover):
                 continue
@@ -130,8 +134,8 @@ class Look(Operation):
 def _is_due(work: WorkingSet, found: Opening, now: Now) -> bool:
     """Whether the hub may have to step in for anybody: for tasks without needs, or for one that waits."""
     waiting = (work.get(Task, task_id) for task_id in work.front)
-    needs = {task.needs for task in waiting if task is not None and task.status == QUEUED}
-    openings = (found, *(opening_for(work, frozenset(json.loads(tags)), now) for tags in needs))
+    needs = {tags_in(task.needs) for task in waiting if task is not None and task.status == QUEUED}
+    openings = (found, *(opening_for(work, frozenset(tags), now) for tags in needs))
     return any(opening.at is not None and opening.at <= now.wall for opening in openings)
 
 

@@ -28,6 +28,7 @@ CALLS_READ_MAX = 1000
 RESERVED_MAX = 1000
 OUTBOX_DUE_MAX = 1000
 ASTRAY_MAX = 500
+UNREADABLE = ("\0",)  # a tag that nobody provides
 
 
 class SceneNeeds:
@@ -128,6 +129,8 @@ class WorkingSet:
         self.astray: list[Notice] = []
         self.dirty: dict[tuple[type[Struct], Any], Struct | None] = {}
         self.events: list[Event] = []
+        self.told_before: frozenset[str] | set[str] = frozenset()  # rows that could not be judged (hub/unjudged.py)
+        self.told_now: set[str] = set()
 
     def get(self, noun: type[N], key: Any) -> N | None:
         """The row as it stands now, or None; a key that nobody asked for is a KeyError: a rule forgot a need."""
@@ -164,6 +167,12 @@ class WorkingSet:
             self.daemons = tx.count(Daemon, DAEMONS_MAX)
         if needs.new_needs:
             self.needs_sets = tx.new_needs(needs.new_needs, NEEDS_SETS_MAX)
+
+    def reload(self, tx: Transaction, needs: Needs) -> None:
+        """The same rows once more, after they were moved in the store."""
+        for noun, keys in needs.rows.items():
+            self.rows[noun] = {}
+            self._load_rows(tx, noun, keys)
 
     def _load_rows(self, tx: Transaction, noun: type[Struct], keys: set[Any]) -> None:
         here = self.rows[noun]
@@ -312,7 +321,9 @@ class WorkingSet:
         if task.user_id and task.conversation not in self.memories:
             return  # the wake-up after the commit brings it, with its memory
         lines = [
-            line for provides, line in self.candidates.items() if task.ready and provides.issuperset(_tags(task.needs))
+            line
+            for provides, line in self.candidates.items()
+            if task.ready and provides.issuperset(tags_in(task.needs))
         ]
         if task.waiting_for:
             lines.append(self.reserved.setdefault(task.waiting_for, []))
@@ -329,7 +340,7 @@ class WorkingSet:
 
     def _covered(self, line: Sequence[str], provides: frozenset[str]) -> list[str]:
         """Also what waits for a daemon needs what it provides: it may have been started with less."""
-        return [task_id for task_id in line if provides.issuperset(_tags(self.rows[Task][task_id].needs))]
+        return [task_id for task_id in line if provides.issuperset(tags_in(self.rows[Task][task_id].needs))]
 
     def _place(self, task_id: str) -> tuple[int, str]:
         task: Task = self.rows[Task][task_id]
@@ -337,5 +348,9 @@ class WorkingSet:
 
 
 @lru_cache(maxsize=1024)
-def _tags(needs: str) -> tuple[str, ...]:
-    return tuple(msgspec.json.decode(needs))
+def tags_in(needs: str) -> tuple[str, ...]:
+    """The tags that a task asks for; where they cannot be read, one that nobody provides."""
+    try:
+        return tuple(msgspec.json.decode(needs))
+    except (ValueError, TypeError):
+        return UNREADABLE

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from understudy.coordinator.hearing import hear
 from understudy.coordinator.nouns import Hearing, Now
+from understudy.errors import UnavailableError
 from understudy.hub.alarm import Rest, Ring
 from understudy.hub.batch import Committed
 from understudy.hub.retention import Purge, purge_plan
@@ -18,6 +19,7 @@ LISTEN_EVERY_MS = 1_000
 LOOK_EVERY_MS = 60_000
 PURGE_EVERY_MS = 600_000
 PURGE_PAUSE_MS = 20
+SURE_AFTER_MS = 86_400_000
 RETRY_AFTER_MS = 500
 NEVER = 1 << 62
 
@@ -150,6 +152,20 @@ class Alarm:
         if mono >= self._purge_mono:
             self._purge_mono = mono + PURGE_EVERY_MS
             self._purges = purge_plan(self._writer.engine.policy, self._clock.now_ms())
-        if self._purges and not self._writer.decide_blocking(Purge(*self._purges[-1])):
-            self._purges.pop()
-        return bool(self._purges)
+        if self._purges and self._is_sure_of_the_time(mono):
+            try:
+                is_more = self._writer.decide_blocking(Purge(*self._purges[-1]))
+            except UnavailableError:
+                raise
+            except Exception as trouble:  # noqa: BLE001 - what cannot be removed must not keep the rest for ever
+                self._on_trouble(trouble)
+                is_more = False
+            if not is_more:
+                self._purges.pop()
+            return bool(self._purges)
+        return False
+
+    def _is_sure_of_the_time(self, mono: int) -> bool:
+        """Not for a day after the clock was set ahead by far: if that was wrong, everything would be too old."""
+        ahead = self._writer.engine.moved_ahead_mono
+        return not ahead or mono - ahead > SURE_AFTER_MS

@@ -13,6 +13,7 @@ from understudy.ids import IdMaker
 from understudy.log import Log
 from understudy.notify.base import Later, Message, Outcome, Sent, Target
 from understudy.notify.channels import CHANNELS
+from understudy.notify.letters import letters_of
 from understudy.runtime.transport import Transport
 
 WAITING_MAX = 2  # for a channel; the oldest gives way
@@ -83,7 +84,7 @@ class LocalNotices:
     def _once(self, target: Target, message: Message) -> Outcome:
         channel = CHANNELS[target.kind]
         outcome: Outcome = Sent()
-        for request in channel.requests_for(target, message):
+        for request in letters_of(channel, target, message)[0]:
             outcome = channel.outcome_of(target, self._transport.send(request))
             if not isinstance(outcome, Sent):
                 return outcome

@@ -115,11 +115,16 @@ class Ledger:
             self.resumed_ms = self.world.now_ms
 
     def jump(self, ms: int) -> None:
-        """Move the hub's wall clock; what has come due by then stays due."""
+        """Move the hub's wall clock; what has come due by then stays due, and pauses move with a clock set back.
+
+        Of a clock set ahead a hub that was off cannot know, so then pauses may end early.
+        """
         wall = self.world.clock.now_ms()
         for entry in self.tasks.values():
             if wall >= entry.not_before_at:
                 entry.not_before_at = 0
+            else:
+                entry.not_before_at += min(ms, 0)
         self.world.clock.jump(ms)
         self.has_jumped = self.may_gap = True
         self.jumped_ms = self.world.now_ms

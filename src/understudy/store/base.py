@@ -357,6 +357,13 @@ class Transaction(Reader, Protocol):
         """Remove rows by key."""
         ...
 
+    def move_pauses(self, by_ms: int, before: int) -> None:
+        """Move whatever waits for a while (not for an instant that somebody named) with the wall clock.
+
+        `before` is what the clock would show now had it not been moved.
+        """
+        ...
+
     def purge(self, what: str, before: int, limit: int) -> int:
         """Remove up to `limit` rows of one kind older than `before`; how many were removed."""
         ...

@@ -19,6 +19,7 @@ from understudy.coordinator.actions import Event
 from understudy.coordinator.nouns import Attempt, Boot, Daemon, Deployment, Directive, Incident, Memory, Task
 from understudy.store.base import TABLES, Deadlines, Due, EventFilter, Room, StoredEvent, TaskFilter
 from understudy.store.sqlite_outbox import OutboxQueries
+from understudy.store.sqlite_pauses import PAUSES, RECENT_MS
 from understudy.store.sqlite_purge import PURGES
 from understudy.store.sqlite_takeover import TakeoverQueries
 
@@ -51,6 +52,14 @@ def _upsert(noun: type[Struct], rows: int) -> str:
 
 def _json(values: Iterable[Any]) -> str:
     return _encode(list(values)).decode()
+
+
+def _covers(provides: frozenset[str], needs: str) -> bool:
+    """Whether these tags are all provided; of what cannot be read nobody knows, so nobody gets it."""
+    try:
+        return provides.issuperset(msgspec.json.decode(needs))
+    except (ValueError, TypeError):
+        return False
 
 
 class SqliteTransaction(OutboxQueries, TakeoverQueries):
@@ -153,7 +162,7 @@ class SqliteTransaction(OutboxQueries, TakeoverQueries):
                 "SELECT needs FROM n WHERE needs IS NOT NULL LIMIT ?",
                 (last, NEEDS_A_PAGE),
             ).fetchall()
-            covered += [needs for (needs,) in page if provides.issuperset(msgspec.json.decode(needs))]
+            covered += [needs for (needs,) in page if _covers(provides, needs)]
             if len(page) < NEEDS_A_PAGE:
                 return covered
             last = page[-1][0]
@@ -339,6 +348,11 @@ class SqliteTransaction(OutboxQueries, TakeoverQueries):
     def task_counts(self) -> dict[str, int]:
         """How many tasks there are by status."""
         return dict(self._db.execute("SELECT status, count(*) FROM task GROUP BY status").fetchall())
+
+    def move_pauses(self, by_ms: int, before: int) -> None:
+        """Move whatever waits for a while with the wall clock."""
+        for statement in PAUSES:
+            self._db.execute(statement, {"by": by_ms, "before": before, "recent": RECENT_MS})
 
     # ---- removal
 

@@ -25,6 +25,8 @@ TEXTS = {
     "notices.text.reminder": "Reminder {nth}. Nobody has acknowledged it so far.",
     "notices.title.hub.suspect": "Hub or network suspect",
     "notices.text.hub.suspect": "{count} daemons fell silent within 30 s: more likely the hub or the network than each machine.",
+    "notices.title.hub.unjudged": "Something in the store cannot be judged",
+    "notices.text.hub.unjudged": "{message}. Everything else goes on; `understudy doctor` and the hub's log may say more.",
     "notices.title.daemon.cloned": "{daemon} exists twice",
     "notices.text.daemon.cloned": "Another machine beats under this name and is refused. Give it another one, or forget the daemon with `understudy daemons forget`.",
     "notices.title.daemon.moved": "{daemon} moved to another machine",

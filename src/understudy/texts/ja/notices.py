@@ -25,6 +25,8 @@ TEXTS = {
     "notices.text.reminder": "{nth} 回目の再通知です。まだ誰も確認していません。",
     "notices.title.hub.suspect": "ハブまたはネットワークの障害の疑い",
     "notices.text.hub.suspect": "30 秒以内に {count} 台のデーモンが沈黙しました。各マシンよりも、ハブまたはネットワークの障害が疑われます。",
+    "notices.title.hub.unjudged": "判定できないデータがあります",
+    "notices.text.hub.unjudged": "{message}。ほかの処理は続いています。詳しくは `understudy doctor` とハブのログをご覧ください。",
     "notices.title.daemon.cloned": "{daemon} が二重に存在します",
     "notices.text.daemon.cloned": "別のマシンが同じ名前でハートビートを送っており、拒否しています。別の名前を付けるか、`understudy daemons forget` で登録を消してください。",
     "notices.title.daemon.moved": "{daemon} が別のマシンに移りました",

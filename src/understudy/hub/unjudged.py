@@ -1,0 +1,67 @@
+"""Rows that a loop over rows cannot judge: told once, left out, and looked at again later. Nothing else waits for them.
+
+What a row holds was readable when it was written; a later version, a smaller machine (no time zones) or a damaged
+file may not be able to read it. An alarm that fails for one row would fail for all of them, for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from understudy.coordinator.actions import Event
+from understudy.coordinator.nouns import Daemon, Directive, Now, Task
+from understudy.errors import StoreError
+from understudy.hub.working_set import WorkingSet
+
+AGAIN_MS = 60_000
+WHY_CHARS_MAX = 200
+
+Change = tuple[tuple[Any, ...], tuple[Event, ...]]  # rows to save, events
+
+
+def each(work: WorkingSet, row: Struct, judge: Callable[[], Change], now: Now) -> Change:
+    """What `judge` makes of this row; if it cannot, the row is put off and that is told once."""
+    try:
+        return judge()
+    except StoreError:
+        raise
+    except Exception as bug:  # noqa: BLE001 - whatever is wrong with one row must not stop those after it
+        later = put_off(row, now)
+        return (later,) if later is not None else (), tell_once(work, row, said_of(bug), now)
+
+
+def said_of(bug: Exception) -> str:
+    """The error in one short line."""
+    return f"{type(bug).__name__}: {bug}"[:WHY_CHARS_MAX]
+
+
+def put_off(row: Struct, now: Now) -> Struct | None:
+    """The row with its deadline a minute from now, so that the alarm does not ring for it all the time."""
+    match row:
+        case Task(status="leased"):
+            return replace(row, expires_h=now.h + AGAIN_MS)
+        case Task():
+            return replace(row, available_at=now.wall + AGAIN_MS)
+        case Daemon():
+            return replace(row, deadline_h=now.h + AGAIN_MS)
+        case Directive():
+            return replace(row, expires_h=now.h + AGAIN_MS)
+    return None
+
+
+def tell_once(work: WorkingSet, row: Struct, why: str, now: Now) -> tuple[Event, ...]:
+    """An event about this row, unless this hub has told it before since it was started."""
+    noun, key = type(row).__name__.lower(), str(getattr(row, "id", "") or getattr(row, "task_id", ""))
+    name = f"unjudged:{noun}:{key}"
+    if name in work.told_before or name in work.told_now:
+        return ()
+    work.told_now.add(name)
+    message = f"{noun.capitalize()} {key} cannot be judged and is left out: {why}"
+    fields = {"row": noun, "id": key, "reason": why, "incidentId": name}  # a story of its own: people are told once
+    daemon_id = key if isinstance(row, Daemon) else str(getattr(row, "daemon_id", ""))
+    task_id = key if isinstance(row, Task) else str(getattr(row, "task_id", ""))
+    return (Event(now.wall, "warning", "hub.unjudged", "TaskCoordinator", message, fields, task_id, daemon_id),)

@@ -1,0 +1,60 @@
+"""Daily windows as local clocks show them: over changes of summer time, and as a union."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+import pytest
+
+from understudy.coordinator import windows
+
+HOUR = 3_600_000
+BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
+
+
+def at(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def daily(*parts: tuple[str, str, str]) -> str:
+    return json.dumps([{"from": start, "to": end, "tz": zone} for start, end, zone in parts])
+
+
+@pytest.mark.parametrize(
+    ("parts", "instant", "hours"),
+    [
+        ((("22:00", "07:00", BERLIN),), "2026-03-28T23:00+01:00", 7),  # the clock skips 02:00 to 03:00
+        ((("22:00", "07:00", BERLIN),), "2026-10-24T23:00+02:00", 9),  # and shows it twice
+        ((("22:00", "07:00", NEW_YORK),), "2026-11-01T00:30-04:00", 7.5),
+        ((("22:00", "02:30", BERLIN),), "2026-03-28T23:00+01:00", 3),  # 02:30 never comes: until the change
+        ((("02:30", "04:00", BERLIN),), "2026-03-29T03:00+02:00", 1),
+        ((("02:15", "04:00", BERLIN),), "2026-03-29T01:59+01:00", 0),
+        ((("01:00", "02:30", BERLIN),), "2026-10-25T02:40+02:00", 50 / 60),  # until it shows 02:30 for the last time
+        ((("02:30", "04:00", BERLIN),), "2026-10-25T02:45+02:00", 2.25),
+        ((("22:00", "00:00", BERLIN), ("00:00", "07:00", BERLIN)), "2026-01-10T23:00+01:00", 8),  # they meet
+        ((("22:00", "03:00", BERLIN), ("01:00", "07:00", BERLIN)), "2026-01-10T23:00+01:00", 8),  # they overlap
+        ((("22:00", "00:00", "UTC"), ("00:30", "07:00", "UTC")), "2026-01-10T23:00+00:00", 1),  # they do not
+        ((("05:00", "05:00", BERLIN),), "2026-01-10T05:00+01:00", 0),
+        ((("22:00", "07:00", "Mars/Base"), ("22:00", "01:00", "UTC")), "2026-01-10T23:00+00:00", 2),
+        ((("22:00", "25:99x", "UTC"), ("22:00", "01:00", "UTC")), "2026-01-10T23:00+00:00", 2),
+    ],
+)
+def test_a_window_lasts_until_its_own_clock_shows_its_end(parts, instant, hours) -> None:
+    assert windows.left_ms(daily(*parts), at(instant)) == hours * HOUR
+
+
+def test_windows_of_a_whole_day_are_looked_at_again() -> None:
+    whole = daily(("00:00", "12:00", BERLIN), ("12:00", "00:00", BERLIN))
+    assert windows.left_ms(whole, at("2026-10-20T02:40+02:00")) >= windows.DAYS_MAX * 24 * HOUR
+
+
+@pytest.mark.parametrize("text", ["", "nothing", "{}", "[1]", '[{"from":"x","to":"y"}]', '[{"tz":"UTC"}]'])
+def test_what_cannot_be_read_holds_nothing_and_is_named(text: str) -> None:
+    assert windows.left_ms(text, 1_770_000_000_000) == 0
+    assert windows.unreadable(text) == "not readable"
+
+
+def test_zones_that_are_unknown_here_are_named() -> None:
+    assert windows.unreadable(daily(("22:00", "07:00", "Mars/Base"))) == "no time zone 'Mars/Base'"
+    assert windows.unreadable(daily(("22:00", "07:00", BERLIN))) == ""

@@ -1,0 +1,144 @@
+"""A wall clock that somebody sets: pauses go on for what was left of them, whichever way it was moved."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.hub.desk import DOWN_MS, LATE_MS, Desk, beat, bench_with, live, rows
+from tests.hub.test_batch import claim, enqueue
+from understudy.coordinator.jumps import Clocks, jump_ms
+from understudy.coordinator.nouns import Hearing, Incident, Task
+from understudy.coordinator.routes import Route
+from understudy.hub.alarm import Ring
+from understudy.hub.incidents import Snooze
+from understudy.hub.outbox import SendTest, Take
+from understudy.notify.base import Later
+
+HOUR = 3_600_000
+JUMPS = pytest.mark.parametrize("jump", [-HOUR, HOUR, -400 * 24 * HOUR, 48 * HOUR])
+
+
+@JUMPS
+def test_a_notice_that_is_tried_again_is_tried_when_it_would_have_been(jump: int) -> None:
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, DOWN_MS, desk)
+    desk.got.clear()
+    bench.ask(SendTest("ops"))
+    beat(bench)
+    live(bench, LATE_MS - 1_000)
+    desk.run()
+    desk.always = Later("unavailable")
+    live(bench, 4_000, desk)
+    (waiting,) = rows(bench, state="waiting")
+    left = waiting.next_at - bench.clock.now_ms()
+    bench.clock.jump(jump)
+    desk.always = None
+    desk.run()
+    bench.clock.advance(max(left, 1_000) + 1_000)
+    desk.run()
+    assert "mini is late" in desk.titles
+    assert rows(bench, state="dead") == []
+
+
+@JUMPS
+def test_a_message_that_somebody_took_and_lost_is_free_after_its_minute(jump: int) -> None:
+    bench = bench_with()
+    beat(bench)
+    bench.pass_time(LATE_MS)
+    assert bench.ask(Take("ops"))[0] is not None
+    bench.clock.jump(jump)
+    desk = Desk(bench)
+    desk.run()
+    assert desk.got == []
+    bench.clock.advance(61_000)
+    desk.run()
+    assert desk.titles == ["mini is late"]
+
+
+@JUMPS
+def test_a_channel_that_got_much_before_the_jump_gets_the_next_in_time(jump: int) -> None:
+    bench = bench_with()
+    desk = Desk(bench)
+    for n in range(6):
+        beat(bench, f"mini-{n}")
+        live(bench, 1_000, desk, daemons=tuple(f"mini-{k}" for k in range(n + 1)))
+    live(bench, LATE_MS + 1_000, desk)
+    assert desk.got
+    bench.clock.jump(jump)
+    live(bench, 61_000, desk)
+    assert rows(bench, state="waiting") == []
+
+
+@JUMPS
+def test_a_delay_lasts_as_long_as_it_was_asked_for(jump: int) -> None:
+    bench = bench_with()
+    bench.ask(enqueue("a", delay_sec=100))
+    bench.pass_time(40_000)
+    bench.clock.jump(jump)
+    bench.pass_time(50_000)
+    assert not bench.ask(claim("w", max=1))[0]["success"]
+    bench.pass_time(12_000)
+    assert bench.ask(claim("w", max=1))[0]["success"]
+
+
+def test_an_instant_that_somebody_named_stays_that_instant() -> None:
+    bench = bench_with()
+    bench.ask(enqueue("a", available_at="2026-02-02T03:40:00Z"))
+    (before,) = bench.store.read(lambda r: r.load_many(Task, ["a"]))
+    bench.clock.jump(-HOUR)
+    bench.ask(Ring())
+    (after,) = bench.store.read(lambda r: r.load_many(Task, ["a"]))
+    assert after.available_at == before.available_at
+
+
+@JUMPS
+def test_a_snooze_lasts_as_long_as_it_was_asked_for(jump: int) -> None:
+    bench = bench_with(Route(("ops",), remind_ms=60_000))
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, DOWN_MS, desk)
+    (incident,) = {row.incident_id for row in rows(bench)}
+    bench.ask(Snooze(incident, 200_000, "me"))
+    bench.clock.jump(jump)
+    count = len(desk.got)
+    live(bench, 190_000, desk)
+    assert len(desk.got) == count
+    live(bench, 80_000, desk)
+    assert set(desk.titles[count:]) == {"mini is still down"}
+    (row,) = bench.store.read(lambda r: r.load_many(Incident, [incident]))
+    assert row.snoozed_until < bench.clock.now_ms()
+
+
+def test_a_hub_that_starts_with_a_clock_that_was_set_back_waits_no_longer_than_it_would_have() -> None:
+    bench = bench_with()
+    desk = Desk(bench)
+    desk.always = Later("unavailable")
+    beat(bench)
+    live(bench, LATE_MS + 3_000, desk)
+    again = bench_with(store=bench.store)
+    again.clock.jump(bench.clock.now_ms() - again.clock.now_ms() - HOUR)
+    again.ask(Ring())
+    fresh = Desk(again)
+    live(again, 10_000, fresh)
+    assert "mini is late" in fresh.titles
+
+
+def test_an_incident_that_ends_after_the_clock_was_set_back_has_no_negative_length() -> None:
+    bench = bench_with()
+    beat(bench)
+    bench.pass_time(DOWN_MS)
+    bench.clock.jump(-HOUR)
+    beat(bench)
+    (told,) = bench.events("daemon.recovered")
+    assert DOWN_MS / 1000 - 1 <= told["lengthSec"] <= DOWN_MS / 1000 + 2
+
+
+def test_what_counts_as_a_jump() -> None:
+    before = Clocks(1_000_000, 5_000)
+    assert jump_ms(before, Clocks(1_060_000, 65_000), Hearing()) == 0  # it stood still for a minute
+    assert jump_ms(before, Clocks(1_061_900, 65_000), Hearing()) == 0  # corrected a little
+    assert jump_ms(before, Clocks(1_000_000 - HOUR, 5_000), Hearing()) == -HOUR
+    assert jump_ms(None, Clocks(1_000_000, 0), Hearing(heard_at=1_000_000 + HOUR)) == -HOUR
+    assert jump_ms(None, Clocks(1_000_000 + HOUR, 0), Hearing(heard_at=1_000_000)) == 0  # it may have been off

@@ -1,0 +1,173 @@
+"""One bad row, or one bad detail, stops nothing: no alarm, no notice, no claim, no purge."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests.hub.desk import DOWN_MS, LATE_MS, Desk, beat, bench_with, live, rows
+from tests.hub.test_batch import claim, enqueue
+from understudy.coordinator import health, leases
+from understudy.coordinator.nouns import Daemon, Notice, Task
+from understudy.coordinator.routes import Maintenance, Route
+from understudy.hub.outbox import SendTest
+from understudy.hub.owners import Steer
+from understudy.notify.base import Message
+
+UNKNOWN_ZONE = '[{"from":"00:00","to":"12:00","tz":"Mars/Base"}]'
+
+
+def damage(bench: Any, noun: type, key: str, **fields: Any) -> None:
+    def spoil(tx: Any) -> None:
+        (row,) = tx.load_many(noun, [key])
+        tx.save_many([replace(row, **fields)])
+
+    bench.store.transaction(spoil)
+
+
+@pytest.mark.parametrize("sleep", [UNKNOWN_ZONE, "no json", '[{"from":1}]'])
+def test_a_daemon_whose_sleep_cannot_be_judged_is_alarmed_of_and_so_are_the_others(sleep) -> None:
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench, "bad")
+    beat(bench, "good")
+    damage(bench, Daemon, "bad", expected_sleep=sleep)
+    live(bench, DOWN_MS + 60_000, desk)
+    assert {"bad is late", "bad is down", "good is late", "good is down"} <= set(desk.titles)
+    assert len(bench.events("hub.unjudged")) == 1
+    assert sum("cannot be judged" in title for title in desk.titles) == 1
+
+
+def test_a_row_that_fails_while_it_is_judged_is_told_once_and_the_others_are_judged(monkeypatch) -> None:
+    bench = bench_with()
+    desk = Desk(bench)
+    for daemon in ("bad", "good"):
+        beat(bench, daemon)
+    real = health.rung
+
+    def rung(daemon, *more):
+        if daemon.id == "bad":
+            raise ZeroDivisionError("of a later version")
+        return real(daemon, *more)
+
+    monkeypatch.setattr(health, "rung", rung)
+    live(bench, 5 * 60_000, desk)
+    assert {"good is late", "good is down"} <= set(desk.titles)
+    (told,) = bench.events("hub.unjudged")
+    assert (told["id"], told["row"]) == ("bad", "daemon")
+    monkeypatch.undo()
+    live(bench, 2 * 60_000, desk)
+    assert "bad is late" in desk.titles  # it was looked at again
+
+
+def test_a_lease_that_cannot_be_expired_keeps_no_other_from_it(monkeypatch) -> None:
+    bench = bench_with()
+    bench.ask(enqueue("a"), enqueue("b"))
+    bench.ask(claim("w", max=2))
+    real = leases.expire
+
+    def expire(task, *more):
+        if task.id == "a":
+            raise KeyError("a")
+        return real(task, *more)
+
+    monkeypatch.setattr(leases, "expire", expire)
+    bench.pass_time(700_000)
+    found = {row.id: row.status for row in bench.store.read(lambda r: r.load_many(Task, ["a", "b"]))}
+    assert found == {"a": "leased", "b": "queued"}
+    assert len(bench.events("hub.unjudged")) == 1
+
+
+def test_needs_that_cannot_be_read_keep_nobody_from_the_rest_of_the_queue() -> None:
+    bench = bench_with()
+    bench.ask(enqueue("bad"), enqueue("good"))
+    bench.store.transaction(lambda tx: tx._db.execute("UPDATE task SET needs = 'no json' WHERE id = 'bad'"))
+    (got,) = bench.ask(claim("w", max=5))
+    assert [item["task"]["id"] for item in got["tasks"]] == ["good"]
+
+
+def test_an_unknown_zone_of_the_owner_drops_no_notice() -> None:
+    bench = bench_with(zone="Tokyo")
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, DOWN_MS, desk)
+    assert desk.titles == ["mini is late", "mini is down"]
+    assert "UTC" in dict(desk.got[0].facts)["Last sign of life"]
+
+
+@pytest.mark.parametrize("broken", ["message_of", "story_of"])
+def test_what_cannot_be_written_is_told_in_the_words_of_its_row(monkeypatch, broken) -> None:
+    def fail(*_: object) -> Message:
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr(f"understudy.hub.delivery.{broken}", fail)
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, DOWN_MS, desk)
+    assert {row.state for row in rows(bench)} == {"sent"}
+    if broken == "message_of":
+        assert desk.titles == ["WARNING · daemon.late · mini", "CRITICAL · daemon.down · mini"]
+        assert "unresponsive" in desk.got[1].text
+    bench.ask(SendTest("ops"))
+    desk.run()
+    assert len(desk.got) == 3
+
+
+def test_a_service_that_no_form_can_be_made_for_is_tried_again_and_loses_nothing(monkeypatch) -> None:
+    bench = bench_with()
+    desk = Desk(bench)
+
+    def fail(*_: object, **__: object) -> tuple[Any, ...]:
+        raise OverflowError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk, "requests_for", fail)
+        beat(bench)
+        live(bench, LATE_MS, desk)
+        assert [row.state for row in rows(bench)] == ["waiting"]
+    live(bench, 5_000, desk)
+    assert desk.titles == ["mini is late"]
+
+
+def test_notices_with_fields_that_cannot_be_read_are_told_and_hold_up_nothing() -> None:
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench)
+    bench.pass_time(LATE_MS)
+    (late,) = rows(bench)
+    damage(bench, Notice, late.id, facts="no json", level="shrill", kind="strange")
+    live(bench, DOWN_MS, desk)
+    assert "mini is down" in desk.titles
+    assert {row.state for row in rows(bench)} <= {"sent", "folded"}
+
+
+def test_windows_of_routes_that_cannot_be_judged_hold_nothing() -> None:
+    bench = bench_with(Route(("ops",), quiet=UNKNOWN_ZONE), maintenance=(Maintenance((), UNKNOWN_ZONE),))
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, DOWN_MS, desk)
+    assert desk.titles == ["mini is late", "mini is down"]
+
+
+def test_an_event_that_cannot_be_told_properly_is_told_plainly(monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("understudy.coordinator.notices.Outbox._late", fail)
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, DOWN_MS, desk)
+    assert desk.titles == ["mini is late", "mini is down"]
+
+
+def test_a_place_of_an_answer_that_cannot_be_read_loses_no_task() -> None:
+    bench = bench_with(reply_to=json.dumps({"channel": "ops"}))
+    bench.ask(enqueue("t"))
+    bench.store.transaction(lambda tx: tx._db.execute("UPDATE task SET reply_to = 'no json' WHERE id = 't'"))
+    (answer,) = bench.ask(Steer("cancel", "t", "me"))
+    assert answer["success"]
