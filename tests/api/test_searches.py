@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.api.hubs import Hub
-from tests.api.wire import ADMIN, Answer
+from tests.api.wire import ADMIN, OWNER, Answer, Stream
 from tests.waiting import eventually
 from understudy.errors import SlowReadError
 from understudy.runtime import reading
@@ -126,3 +128,43 @@ def test_a_search_that_takes_too_long_is_told_to_be_narrower(
     refused = hub.get(SEARCHES[0]).of(503)
     assert refused["code"] == "too_slow"
     assert "Store unavailable" not in hub.log.getvalue()
+
+
+class ShyStore:
+    """A store in which every search after the first ones is refused."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.transaction = store.transaction
+        self.close = store.close
+        self.left = 1000
+
+    def read(self, fn: Callable[[Reader], Any], within_ms: int = 0) -> Any:
+        if threading.current_thread().name.startswith("searcher"):
+            self.left -= 1
+            if self.left < 0:
+                raise SlowReadError
+        return self._store.read(fn, within_ms)
+
+
+def test_a_stream_whose_later_page_is_refused_ends_whole_and_goes_on_where_it_was(
+    start_hub: Callable[..., Hub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("understudy.api.streams.PAGE", 2)
+    hub = start_hub(wrap=ShyStore)
+    store: Any = hub.store
+    ids = [hub.enqueue() for _ in range(5)]
+    store.left = 2
+    path = "/api/events?follow=1&search=task.queued"
+    head = f"GET {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: {OWNER}\r\nLast-Event-ID: 1\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", hub.port), 10) as line:
+        line.sendall(head.encode())
+        said = b"".join(iter(lambda: line.recv(65536), b""))
+    assert said.endswith(b"\r\n0\r\n\r\n"), "a body that ends as it should is no fault to a proxy or client"
+    last = re.findall(rb"^id: (\d+)", said, re.MULTILINE)[-1].decode()
+    store.left = 1000
+    stream = Stream(hub.port, path, last_id=last)
+    rest = [stream.next()[1]["fields"]["taskId"] for _ in range(len(ids) - said.count(b"\nid: "))]
+    stream.close()
+    assert rest == ids[-len(rest) :]
+    assert said.count(b"\nid: ") == 4

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from understudy.api.endpoint import Request
 from understudy.api.records import event_filter, is_search
 from understudy.api.respond import respond
+from understudy.errors import UnderstudyError
 from understudy.hub.views import View, event_json
 from understudy.redact import Redactor
 from understudy.runtime.events import Follower
@@ -78,7 +79,11 @@ async def _follow(
         page = await _page(read, wanted, after)
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
     await _write(send, f"retry: {RETRY_MS}\n\n".encode())
-    last = await _catch_up(hub, read, wanted, after, page, send)
+    try:
+        last = await _catch_up(hub, read, wanted, after, page, send)
+    except UnderstudyError:  # the head is out: the client goes on from the last event that it has
+        await send({"type": "http.response.body", "body": b""})
+        return
     gone = asyncio.get_running_loop().create_task(_disconnected(receive, follower))
     try:
         while is_welcome() and (news := await follower.next(KEEP_ALIVE_S)) is not None:
