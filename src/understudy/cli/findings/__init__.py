@@ -40,7 +40,7 @@ def look_around(here: Here) -> list[Finding]:
             findings += _of_the_hub(client, here, place, services)
     findings += service.look(here, place, services)
     findings += machine.look(here, place, services)
-    findings += store_file.look(machine.data_dirs(here, place, services))
+    findings += store_file.look(machine.stores(here, place, services))
     return findings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -13,9 +14,11 @@ from understudy.cli.connection import Place
 from understudy.cli.findings.finding import NOTICE, PROBLEM, Finding, Here, Remedy
 from understudy.cli.findings.service import Services
 from understudy.cli.machine import is_lingering
+from understudy.errors import ConfigError
 from understudy.texts import t
 
 DISK_FREE_BYTES_MIN = 512 << 20
+STORE = "hub.db"  # in a data directory, unless the setting `store` names another file
 NO_SLEEP = "sudo pmset -a sleep 0 disksleep 0 powernap 0"
 _PMSET = re.compile(r"^ ?(?P<name>[a-z]{1,40})\s{1,40}+(?P<value>\d{1,18})", re.MULTILINE)
 
@@ -39,6 +42,19 @@ def data_dirs(here: Here, place: Place | None, services: Services) -> list[Path]
     return sorted(path for path in {*map(Path, chosen), *more} if path.exists())
 
 
+def stores(here: Here, place: Place | None, services: Services) -> list[Path]:
+    """The files that hubs of this machine may keep everything in: the usual ones and those that a setting names."""
+    directories = data_dirs(here, place, services)
+    found = {directory / STORE for directory in directories}
+    environs = (here.environ, *(state.env for _, state in services.found.values()))
+    named = (({}, directory) for directory in directories)
+    for environ, directory in (*((environ, None) for environ in environs), *named):
+        with contextlib.suppress(ConfigError):  # said by the look at settings
+            chosen = config.read(environ, directory, frozenset({"store"}))[0].get("store", "")
+            found |= {here.cwd / Path(chosen).expanduser()} if chosen else set()
+    return sorted(found)
+
+
 def _disk(here: Here, place: Place | None, services: Services) -> Iterator[Finding]:
     chosen = {
         Path(state.env["UNDERSTUDY_DATA"]) for _, state in services.found.values() if "UNDERSTUDY_DATA" in state.env
@@ -50,7 +66,8 @@ def _disk(here: Here, place: Place | None, services: Services) -> Iterator[Findi
         elif not os.access(path, os.W_OK | os.X_OK):
             mend = f"sudo chown -R $USER '{path}'"
             yield Finding("data", PROBLEM, t("cli.doctor.data.read_only", path=path), t("cli.doctor.data.why"), mend)
-    for path in data_dirs(here, place, services):
+    beside = {store.parent for store in stores(here, place, services) if store.exists()}
+    for path in sorted({*data_dirs(here, place, services), *beside}):
         free = shutil.disk_usage(path).free
         if free < DISK_FREE_BYTES_MIN:
             what = t("cli.doctor.disk.what", path=path, free=free >> 20)

@@ -9,13 +9,11 @@ from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding
 from understudy.texts import t
 
 CHECK_S = 10.0  # a store of some GB needs longer: then what was read is what is known
-NAME = "hub.db"
 
 
-def look(data_dirs: Sequence[Path]) -> Iterator[Finding]:
-    """Each store found there."""
-    for directory in data_dirs:
-        path = directory / NAME
+def look(stores: Sequence[Path]) -> Iterator[Finding]:
+    """Each of them that is there."""
+    for path in stores:
         yield from _copies(path)
         if path.is_file():
             yield _file(path)
