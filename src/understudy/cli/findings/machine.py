@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from understudy import config
@@ -46,9 +46,9 @@ def stores(here: Here, place: Place | None, services: Services) -> list[Path]:
     """The files that hubs of this machine may keep everything in: the usual ones and those that a setting names."""
     directories = data_dirs(here, place, services)
     found = {directory / STORE for directory in directories}
-    environs = (here.environ, *(state.env for _, state in services.found.values()))
-    named = (({}, directory) for directory in directories)
-    for environ, directory in (*((environ, None) for environ in environs), *named):
+    places: list[tuple[Mapping[str, str], Path | None]] = [({}, directory) for directory in directories]
+    places += [(here.environ, None), *((state.env, None) for _, state in services.found.values())]
+    for environ, directory in places:
         with contextlib.suppress(ConfigError):  # said by the look at settings
             chosen = config.read(environ, directory, frozenset({"store"}))[0].get("store", "")
             found |= {here.cwd / Path(chosen).expanduser()} if chosen else set()
