@@ -201,7 +201,7 @@ def test_what_is_committed_while_a_stream_begins_is_shown_once(hub: Hub, streams
     """The commit falls between the follower's place and the page that it reads first."""
     view = hub.runtime.view
 
-    async def late_view(show: Any) -> Any:
+    async def late_view(show: Any, *line: Any, **more: Any) -> Any:
         hub.runtime.view = view  # type: ignore[method-assign]
         enqueue = Enqueue([EnqueueBody(content="x", id="just-now")], ["unused"], "somebody")
         hub.runtime._after_commit(hub.runtime.writer.engine.run([enqueue]))

@@ -20,7 +20,7 @@ from understudy.api.endpoint import Endpoint, Request, check_path
 from understudy.api.links import link_routes
 from understudy.api.long_poll import wait_for_work
 from understudy.api.pages import page_routes
-from understudy.api.respond import INTERNAL, ClientGoneError, read_body, respond, respond_error
+from understudy.api.respond import INTERNAL, ClientGoneError, encoded, read_body, respond, respond_error
 from understudy.api.streams import stream_events
 from understudy.errors import ForbiddenError, NotFoundError, UnderstudyError
 from understudy.hub.claims import Claim
@@ -113,8 +113,8 @@ class EndpointApp:
         if endpoint.show is not None:
             show = endpoint.show
             if endpoint.searches is not None and endpoint.searches(request):
-                return await hub.search(request.caller.key_id, lambda view: show(request, view))
-            return await hub.view(lambda view: show(request, view))
+                return await hub.search(request.caller.key_id, lambda view: encoded(show(request, view)))
+            return await hub.view(lambda view: encoded(show(request, view)), request.caller.key_id)
         assert endpoint.make is not None
         if len(request.body) <= READ_AT_ONCE_BYTES:
             operation = endpoint.make(request)

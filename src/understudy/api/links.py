@@ -24,6 +24,7 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
 }
 SECRET_CHARS_MAX = 128
+LINE = "links"  # a line of reads of their own: strangers open them
 
 
 def link_routes(api: Api) -> list[Route]:
@@ -65,7 +66,7 @@ async def _refused(api: Api, request: Request, language: str) -> Response:
 
 async def _look(api: Api, secret: str, language: str) -> Response:
     wall = api.hub.clock.now_ms()
-    shown = await api.hub.view(lambda view: shown_by(view.reader, secret, wall))
+    shown = await api.hub.view(lambda view: shown_by(view.reader, secret, wall), LINE)
     if shown.purpose == "read":
         return _page(_answer(shown, language), language, is_html=True)
     if shown.is_used:
@@ -78,7 +79,7 @@ async def _look(api: Api, secret: str, language: str) -> Response:
 
 async def _act(api: Api, secret: str, language: str) -> Response:
     wall = api.hub.clock.now_ms()
-    shown = await api.hub.view(lambda view: shown_by(view.reader, secret, wall))
+    shown = await api.hub.view(lambda view: shown_by(view.reader, secret, wall), LINE)
     if shown.is_used:
         return _page(t("links.used", language), language)
     await api.hub.decide(FollowLink(secret))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec import Raw, Struct
 
 from understudy.api.connections import SMALL_BYTES, BodyRoom
 from understudy.errors import TooLargeError, UnderstudyError
@@ -13,6 +14,7 @@ Send = Any
 Receive = Any
 Scope = Any
 _encode = msgspec.json.Encoder().encode
+PARTS_MAX = 10_000  # of a list; more of them are small
 INTERNAL = {"error": "Internal error"}
 
 
@@ -20,9 +22,26 @@ class ClientGoneError(Exception):
     """Nobody is there any more to answer."""
 
 
+class Encoded(Struct, frozen=True):
+    """A body that is JSON already: a large one was made so by the thread that read it, not by the event loop."""
+
+    payload: bytes
+
+
+def encoded(body: Any) -> Encoded:
+    """The body as JSON. The items of a long list are encoded one by one: in between other threads get their turn."""
+    if isinstance(body, dict):
+        body = {key: _one_by_one(value) for key, value in body.items()}
+    return Encoded(_encode(body))
+
+
+def _one_by_one(value: Any) -> Any:
+    return [Raw(_encode(item)) for item in value] if isinstance(value, list) and len(value) < PARTS_MAX else value
+
+
 async def respond(send: Send, status: int, body: Any, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
-    """Send `body` as JSON."""
-    payload = _encode(body)
+    """Send `body` as JSON; what may be large is encoded elsewhere, see `Encoded`."""
+    payload = body.payload if isinstance(body, Encoded) else _encode(body)
     await send(
         {
             "type": "http.response.start",

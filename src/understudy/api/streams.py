@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from understudy.api.endpoint import Request
 from understudy.api.records import event_filter, is_search
-from understudy.api.respond import respond
+from understudy.api.respond import encoded, respond
 from understudy.errors import UnderstudyError
 from understudy.hub.views import View, event_json
 from understudy.redact import Redactor
@@ -37,17 +37,18 @@ async def stream_events(
 ) -> None:
     """`GET /api/events`: a page, or everything from here on until the client goes."""
     wanted = event_filter(request)
-    read: Read = partial(hub.search, request.caller.key_id) if is_search(wanted) else hub.view
+    view: Read = partial(hub.view, key_id=request.caller.key_id)
+    read: Read = partial(hub.search, request.caller.key_id) if is_search(wanted) else view
     if request.query.get("follow", "") not in ("1", "true"):
         live = hub.feed.live_matching(wanted)
-        await respond(send, 200, await read(lambda view: view.events(wanted, live)))
+        await respond(send, 200, await read(lambda shown: encoded(shown.events(wanted, live))))
         return
     hub.waiting.check_room()
     follower = hub.feed.join(request.caller.key_id)
     hub.waiting.count += 1
     try:
         await _follow(
-            hub, read if wanted.text else hub.view, wanted, _last_event_id(scope), follower, is_welcome, receive, send
+            hub, read if wanted.text else view, wanted, _last_event_id(scope), follower, is_welcome, receive, send
         )
     except OSError:
         return

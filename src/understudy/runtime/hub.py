@@ -127,9 +127,9 @@ class HubRuntime:
         if self.writer.engine.go_deaf():
             self.log.emit("warning", "Hub", f"A sign of life was refused: silence does not count for {DEAF_FOR_S} s")
 
-    async def view(self, show: Callable[[View], T]) -> T:
-        """What a view shows, read off the event loop."""
-        return await self._reading.look(partial(self._show, show))
+    async def view(self, show: Callable[[View], T], key_id: str = "") -> T:
+        """What a view shows, read off the event loop, in the line of this key; "" is the hub itself."""
+        return await self._reading.look(key_id, partial(self._show, show))
 
     async def search(self, key_id: str, show: Callable[[View], T]) -> T:
         """What a view shows that may have to read everything, in the line of searches."""

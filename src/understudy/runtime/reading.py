@@ -1,12 +1,13 @@
 """Two lines for whoever reads: short looks, and searches that may have to read everything.
 
-A search never stands before a look: it has a thread, a line and a deadline of its own.
+A search never stands before a look: it has a thread, a line and a deadline of its own. Nor does a key stand before
+another: it has at most two looks under way, which leaves a thread for the others; the rest waits in a line of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -15,9 +16,11 @@ from understudy.clock import Clock
 from understudy.errors import TooManyRequestsError, UnavailableError
 
 T = TypeVar("T")
-LOOKERS = 2
+LOOKERS = 3
+LOOKS_A_KEY_AT_ONCE = 2
 SEARCHERS = 1
 LOOKS_MAX = 4_000  # waiting or under way
+LOOKS_A_KEY_MAX = 1_000
 SEARCHES_MAX = 16
 SEARCHES_A_KEY_MAX = 4
 LOOK_WITHIN_MS = 10_000
@@ -32,18 +35,52 @@ class Reading:
         self._clock = clock
         self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="reader")
         self._searchers = ThreadPoolExecutor(SEARCHERS, thread_name_prefix="searcher")
-        self._looks = 0
+        self._looks: Counter[str] = Counter()
+        self._under_way: Counter[str] = Counter()
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._searches: Counter[str] = Counter()
 
-    async def look(self, read: Callable[[int], T]) -> T:
-        """What a short read finds; UnavailableError when too many wait."""
-        if self._looks >= LOOKS_MAX:
+    async def look(self, key_id: str, read: Callable[[int], T]) -> T:
+        """What a short read finds; TooManyRequestsError for a key with very many, UnavailableError for all."""
+        if self._looks[key_id] >= LOOKS_A_KEY_MAX:
+            raise TooManyRequestsError(1)
+        if self._looks.total() >= LOOKS_MAX:
             raise UnavailableError("The hub is overloaded")
-        self._looks += 1
+        self._looks[key_id] += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._lookers, read, LOOK_WITHIN_MS)
+            await self._stand_in_line(key_id)
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._lookers, read, LOOK_WITHIN_MS)
+            finally:
+                self._next_of(key_id)
         finally:
-            self._looks -= 1
+            _take_one(self._looks, key_id)
+
+    async def _stand_in_line(self, key_id: str) -> None:
+        """Until fewer than two looks of this key are under way; then it counts as one of them."""
+        if self._under_way[key_id] < LOOKS_A_KEY_AT_ONCE:
+            self._under_way[key_id] += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(key_id, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._next_of(key_id)
+            raise
+
+    def _next_of(self, key_id: str) -> None:
+        """One of this key is done: its place goes to the first that still waits."""
+        line = self._waiting.get(key_id, deque())
+        while line:
+            turn = line.popleft()
+            if not line:
+                del self._waiting[key_id]
+            if not turn.done():
+                turn.set_result(None)
+                return
+        _take_one(self._under_way, key_id)
 
     async def search(self, key_id: str, read: Callable[[int], T]) -> T:
         """What a search finds; TooManyRequestsError for a key that has several under way, UnavailableError for all."""
@@ -56,9 +93,7 @@ class Reading:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._searchers, self._in_time, read, until)
         finally:
-            self._searches[key_id] -= 1
-            if not self._searches[key_id]:
-                del self._searches[key_id]
+            _take_one(self._searches, key_id)
 
     def _in_time(self, read: Callable[[int], T], until: int) -> T:
         if self._clock.mono_ms() > until:
@@ -69,3 +104,9 @@ class Reading:
         """Wait for those under way; those in line are not begun."""
         for pool in (self._lookers, self._searchers):
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _take_one(counted: Counter[str], key_id: str) -> None:
+    counted[key_id] -= 1
+    if not counted[key_id]:
+        del counted[key_id]
