@@ -118,6 +118,14 @@ def test_port_taken_by_somebody_else(tmp_path):
     assert "--port" in finding.mend
 
 
+@pytest.mark.parametrize("health", [{"status": "ok", "uptime": 3}, {"status": "healthy", "queue": {}}])
+def test_a_hub_that_is_not_understudy_or_too_old(tmp_path, health):
+    finding = examined(tmp_path, {"/health": (200, health)})["foreign_hub"]
+    assert finding.level == "problem"
+    assert "not understudy, or one that is too old" in finding.what
+    assert "UNDERSTUDY_HUB" in finding.mend
+
+
 def test_port_taken_by_somebody_silent(tmp_path, monkeypatch):
     monkeypatch.setattr(findings, "ANSWER_S", 0.2)
     with socket.socket() as other:

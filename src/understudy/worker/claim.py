@@ -14,6 +14,7 @@ from understudy.wire.limits import is_id
 from understudy.worker.backoff import Backoff
 from understudy.worker.effects import Answer, Call, Failed, Fork, Loop, Say, Steps, Wait
 from understudy.worker.executors import Task
+from understudy.worker.foreign import ForeignHub, lacks_token
 from understudy.worker.run import run_loop
 from understudy.worker.state import IDLE, RUNNING, STOPPING, Lease, Run, WorkerState, seconds
 
@@ -31,9 +32,10 @@ def claim_loop(state: WorkerState) -> Loop:
     failures = Backoff(500, FAILED_PAUSE_MS_MAX, state.jitter)
     empties = Backoff(50, EMPTY_PAUSE_MS_MAX, state.jitter)
     request_id, sent_ms = "", 0
+    foreign = ForeignHub(state)
     state.liveness.begin("claim", max(LIMIT_MS_MIN, 3 * (state.duties.poll_wait_ms + ANSWER_SLACK_MS)))
     while state.mode not in (IDLE, STOPPING):
-        if not state.free_slots() or not state.may_claim():
+        if not state.free_slots() or not state.may_claim() or foreign.is_resting():
             state.mark("claim")
             yield Wait("claim", FULL_LOOK_MS)
             continue
@@ -49,7 +51,7 @@ def claim_loop(state: WorkerState) -> Loop:
         request_id = ""
         failures.reset()
         granted = _granted(answer.body)
-        yield from _take(state, granted, sent_ms)
+        yield from _take(state, foreign, granted, sent_ms)
         if granted or state.clock.mono_ms() - asked_ms >= state.duties.poll_wait_ms // 2:
             empties.reset()
         else:
@@ -73,7 +75,7 @@ def claim_body(state: WorkerState, request_id: str) -> dict[str, Any]:
         "daemonId": state.identity.daemon_id,
         "bootId": state.identity.boot_id,
         "requestId": request_id,
-        "max": min(state.free_slots(), TASKS_MAX),
+        "max": 1 if state.is_hub_foreign else min(state.free_slots(), TASKS_MAX),
         "waitSec": seconds(state.duties.poll_wait_ms),
         "provides": list(state.offers()),
         "onLoss": state.claims_with(),
@@ -87,17 +89,23 @@ def _granted(body: dict[str, Any]) -> list[Any]:
     return tasks if isinstance(tasks, list) else [body]
 
 
-def _take(state: WorkerState, granted: list[Any], sent_ms: int) -> Loop:
-    for entry in granted:
-        run = _run_of(state, entry, sent_ms)
-        if run is None:
-            yield Say("warning", "Daemon", t("daemon.claim_unreadable"))
-        elif not _is_here(state, run):
+def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: int) -> Loop:
+    runs = [(entry, _run_of(state, entry, sent_ms)) for entry in granted]
+    for _, run in runs:
+        if run is not None and not _is_here(state, run):
             _lose_older(state, run)
             run.stop = "" if state.mode == RUNNING else "drain"  # its loop gives it back, not started
             state.runs[run.id] = run
             state.signals.raise_("beat")  # names the token: from then on the task may wait for this machine
             yield Fork(f"run:{run.id}", partial(run_loop, state, run), again=False)
+    unreadable = [entry for entry, run in runs if run is None]
+    without = [entry for entry in unreadable if lacks_token(entry)]
+    if without:
+        yield from foreign.gave(without)
+    elif unreadable:
+        yield Say("warning", "Daemon", t("daemon.claim_unreadable"))
+    elif runs:
+        yield from foreign.spoke_well()
 
 
 def _run_of(state: WorkerState, entry: Any, sent_ms: int) -> Run | None:

@@ -178,6 +178,7 @@ class WorkerState:
         self.mode = RUNNING
         self.idle_reason = ""  # superseded or id_taken
         self.is_known = False  # a beat of this boot was accepted
+        self.is_hub_foreign = False  # its leases cannot be held (worker/foreign.py)
         self.must_ask = False  # the machine slept: what is ours is not known until a beat is accepted
         self.starts_last_hour = 0
         self.is_guarded = False

@@ -35,13 +35,20 @@ def reach(hub: HubClient, place: Place, services: Services) -> Finding:
         mend = t("cli.doctor.unreachable.mend_here") if place.is_loopback else t("cli.doctor.unreachable.mend")
         return Finding("hub", PROBLEM, said(error), why, mend)
     if not is_health(status, health):
-        return _no_hub(place)
+        return _foreign(place) if isinstance(health, dict) and "status" in health else _no_hub(place)
     version = str(health.get("version", "?"))
     what = t("cli.doctor.reached.what", url=place.url, version=version, origin=place.url_from)
     if version != __version__:
         why = t("cli.doctor.version.why", theirs=version, ours=__version__)
         return Finding("version", NOTICE, what, why, t("cli.doctor.version.mend"))
     return Finding("hub", OK, what)
+
+
+def _foreign(place: Place) -> Finding:
+    """It speaks of its health as hubs do, but it is none of ours: its leases have no tokens."""
+    mend = t("cli.doctor.foreign.mend", version=__version__, origin=place.url_from)
+    what = t("cli.doctor.foreign.what", url=place.url)
+    return Finding("foreign_hub", PROBLEM, what, t("cli.doctor.foreign.why"), mend)
 
 
 def _no_hub(place: Place) -> Finding:

@@ -1,0 +1,95 @@
+"""Leases in a form that this daemon cannot hold, from a hub without tokens: given back at once, and no more claimed.
+
+A lease without a token cannot be renewed by a beat nor fenced, so nothing that it allows may be started. The hub may
+be upgraded at any time: after a pause that grows, one task is asked for again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from understudy.texts import t
+from understudy.wire.limits import is_id
+from understudy.worker.backoff import Backoff
+from understudy.worker.effects import Answer, Call, Loop, Say, Steps, TellOwner, Wait
+from understudy.worker.release import TIMEOUT_MS, TRIES_MAX, release_path
+from understudy.worker.state import WorkerState
+
+PAUSE_MS_FIRST, PAUSE_MS_MAX = 60_000, 1_800_000
+REASON = "not_started"
+
+
+def lacks_token(entry: Any) -> bool:
+    """Whether this grant cannot be held by anybody, instead of holding a task that only we cannot read."""
+    lease = entry.get("lease") if isinstance(entry, dict) else None
+    return not (isinstance(lease, dict) and isinstance(lease.get("token"), int))
+
+
+class ForeignHub:
+    """What the claim loop knows of a hub whose leases it cannot hold."""
+
+    def __init__(self, state: WorkerState) -> None:
+        self._state = state
+        self._pauses = Backoff(PAUSE_MS_FIRST, PAUSE_MS_MAX, state.jitter)
+        self._until_ms = 0  # mono
+
+    def is_resting(self) -> bool:
+        """Whether nothing is to be claimed now."""
+        return self._state.is_hub_foreign and self._state.clock.mono_ms() < self._until_ms
+
+    def gave(self, entries: list[Any]) -> Loop:
+        """Grants of the last claim that cannot be held: give them back, say so, claim no more for a while."""
+        state, is_news = self._state, not self._state.is_hub_foreign
+        state.is_hub_foreign = True
+        pause_ms = self._pauses.next_ms()
+        self._until_ms = state.clock.mono_ms() + pause_ms
+        given_back = 0
+        for entry in entries:
+            state.mark("claim")
+            given_back += yield from _give_back(state, entry)
+        fields = {"tasks": len(entries), "givenBack": given_back, "againInSec": pause_ms // 1000}
+        yield Say("critical" if is_news else "warning", "Daemon", t("daemon.hub_foreign"), fields)
+        if is_news:
+            title = t("daemon.hub_foreign.title", daemon=state.identity.daemon_id)
+            yield TellOwner("critical", title, t("daemon.hub_foreign"))
+
+    def spoke_well(self) -> Loop:
+        """It granted leases with tokens: it is a hub of today."""
+        if not self._state.is_hub_foreign:
+            return
+        self._state.is_hub_foreign = False
+        self._pauses.reset()
+        yield Say("info", "Daemon", t("daemon.hub_known"))
+        title = t("daemon.hub_known.title", daemon=self._state.identity.daemon_id)
+        yield TellOwner("recovered", title, t("daemon.hub_known"))
+
+
+def _give_back(state: WorkerState, entry: Any) -> Steps[bool]:
+    """Release one by the name of its holder → whether the hub took it; what has no id cannot be given back."""
+    task_id = _task_id(entry)
+    if not task_id:
+        return False
+    backoff = Backoff(250, 2_000, state.jitter)
+    for nth in range(TRIES_MAX):
+        answer = yield Call("POST", release_path(task_id), _body(state, entry), timeout_ms=TIMEOUT_MS)
+        if isinstance(answer, Answer) and answer.is_final:
+            return True
+        if nth + 1 < TRIES_MAX:
+            yield Wait("release", backoff.next_ms())
+    return False
+
+
+def _task_id(entry: Any) -> str:
+    """The id of what was granted, wherever that hub puts it; "" if it has none that may go into a path."""
+    if not isinstance(entry, dict):
+        return ""
+    task = entry.get("task")
+    named = (task.get("id") if isinstance(task, dict) else None, entry.get("taskId"), entry.get("id"))
+    return next((name for name in named if isinstance(name, str) and is_id(name)), "")
+
+
+def _body(state: WorkerState, entry: dict[str, Any]) -> dict[str, Any]:
+    lease = entry.get("lease")
+    lease = lease if isinstance(lease, dict) else {}
+    holder = lease.get("workerId")
+    return {"workerId": holder if isinstance(holder, str) and holder else state.identity.worker_id, "reason": REASON}
