@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from understudy.cli.service_program import write_secrets
 from understudy.config import assignment, assignments, decoded_as_is, read_given, secrets_in
 from understudy.config.given_text import BYTES_MAX, decoded
 from understudy.config.reading import load, secret_text
@@ -26,6 +27,36 @@ def test_keys_are_read_in_every_marked_encoding(tmp_path, encoding, end):
     assert secret_text(tmp_path / "key", "X") == "usk_secret"
     environ = {"UNDERSTUDY_API_KEY_FILE": str(tmp_path / "key")}
     assert secrets_in(load(environ, tmp_path / "none").settings) == ("usk_secret",)
+
+
+ODD = " p w€ü\t"
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+@pytest.mark.parametrize("secret", [ODD, "two\r\nlines", "ends in one\n\n", "\n first"])
+def test_a_password_is_kept_byte_for_byte(tmp_path, secret, end):
+    (tmp_path / "password").write_bytes(f"{secret}{end or chr(10)}".encode())
+    for name in ("SMTP_PASSWORD", "NTFY_TOKEN", "UNDERSTUDY_WEBHOOK_SECRET"):
+        environ = {f"{name}_FILE": str(tmp_path / "password")}
+        assert secrets_in(load(environ, tmp_path / "none").settings) == (secret,)
+        assert secrets_in(load({name: secret}, tmp_path / "none").settings) == (secret,)
+
+
+def test_a_password_in_the_service_s_file_is_the_same(tmp_path):
+    write_secrets({"SMTP_PASSWORD_FILE": (tmp_path / "it", "a \n")})
+    assert secret_text(tmp_path / "it", "X") == "a \n"
+
+
+def test_a_password_has_a_limit_and_no_nul(tmp_path):
+    for raw in ("x" * 513, "a\0b"):
+        with pytest.raises(ConfigError, match="SMTP_PASSWORD"):
+            load({"SMTP_PASSWORD": raw}, tmp_path)
+
+
+def test_a_file_of_white_space_is_no_secret(tmp_path):
+    (tmp_path / "it").write_text(" \n")
+    with pytest.raises(ConfigError, match="SMTP_PASSWORD_FILE"):
+        load({"SMTP_PASSWORD_FILE": str(tmp_path / "it")}, tmp_path)
 
 
 @pytest.mark.parametrize("raw", [b"a\nb\ncaf\xe9 secret", "a\nb\ncafé secret".encode("utf-16-le"), b"a\nb\n\0"])

@@ -64,7 +64,9 @@ def test_silence_ends_with_the_timeout(hub: FakeHub) -> None:
 def test_nobody_there_is_a_failure() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    assert isinstance(client(f"http://127.0.0.1:{port}").call(beat()), Failed)
+    for scheme in ("http", "https"):
+        assert client(f"{scheme}://127.0.0.1:{port}").call(beat()) == Failed("connection refused")
+    assert client("http://no-such-host.invalid").call(beat()).reason in ("unknown host", "no name server answers")
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.fake_hub import KEY, FakeHub
+from understudy.cli.client import HubClient as CommandClient
+from understudy.cli.exits import UnreachableError
 from understudy.clock import SystemClock
 from understudy.daemon.hub_client import HubClient
 from understudy.log import Log
+from understudy.runtime.transport import Transport
+from understudy.wire.causes import cause_of
+from understudy.wire.outbound import HttpRequest, MailRequest, NoAnswer
 from understudy.worker.effects import Answer, Call, Failed
 from understudy.worker.guard_policy import Hello, Watched
 from understudy.worker.last_will import speak
@@ -48,7 +53,22 @@ def test_certificate_of_the_owner_is_trusted_and_no_other(hub: FakeHub, certific
     assert isinstance(trusting.call(BEAT), Answer)
     answer = HubClient(hub.url, KEY, version="0").call(BEAT)
     assert isinstance(answer, Failed)
-    assert "certificate" in answer.reason.lower()
+    assert answer.reason == "certificate not trusted: self-signed certificate"
+
+
+def test_every_way_to_the_hub_names_a_certificate_that_is_not_trusted(hub: FakeHub) -> None:
+    named = "certificate not trusted: self-signed certificate"
+    assert Transport().send(HttpRequest("GET", hub.url)) == NoAnswer(named, was_sent=False)
+    with pytest.raises(UnreachableError, match=named):
+        CommandClient(hub.url).post("/api/x")
+    mail = MailRequest("127.0.0.1", int(hub.url.rpartition(":")[2]), "tls", "", "", "a@x", ("b@x",), b"")
+    assert Transport().send(mail) == NoAnswer(named)
+
+
+def test_a_certificate_of_another_name_is_told_without_the_name() -> None:
+    error = ssl.SSLCertVerificationError(1, "CERTIFICATE_VERIFY_FAILED")
+    error.verify_message = "Hostname mismatch, certificate is not valid for 'secret.example'."
+    assert cause_of(error) == "certificate not trusted: Hostname mismatch"
 
 
 def test_last_will_is_spoken_over_tls(hub: FakeHub, certificate: Path) -> None:

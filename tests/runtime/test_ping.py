@@ -94,4 +94,5 @@ def test_a_ping_that_is_not_taken_is_a_line_of_the_log_without_its_address(
     stage.answer = answer
     stage.ping.step()
     assert "[WARNING]" in stage.log.getvalue()
+    assert ("too slow" if isinstance(answer, NoAnswer) else "500") in stage.log.getvalue()
     assert "secret" not in stage.log.getvalue()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from msgspec.structs import replace
 
 from tests.fakes.server import Answer, FakeServer, Received
 from tests.fakes.smtp import FakeSmtp
@@ -17,6 +18,7 @@ from understudy.notify import email
 from understudy.notify.base import Message, Target
 from understudy.runtime import transport
 from understudy.runtime.transport import Transport
+from understudy.wire import causes
 from understudy.wire.outbound import HttpAnswer, HttpRequest, MailAnswer, MailRequest, NoAnswer
 
 SECRET = "fake-secret-in-a-url"
@@ -150,3 +152,66 @@ def test_a_mail_server_that_is_silent_ends_at_the_deadline() -> None:
         started = time.monotonic()
         assert Transport().send(mail) == NoAnswer("too slow")
         assert time.monotonic() - started < allowed_s(1.5)
+
+
+@pytest.mark.parametrize("password", ["plain", " p w ", "€ ü 山"])
+@pytest.mark.parametrize("user", ["me@x.org", "mü@x.org"])
+def test_a_password_may_hold_anything(user: str, password: str) -> None:
+    with FakeSmtp(user=user, password=password) as server:
+        target = Target("mail", "email", server.address, "b@x.org", password, "a@x.org")
+        (mail,) = email.requests_for(target, Message("n", "notice", text="hello", at=1))
+        assert Transport().send(mail) == MailAnswer(250, "2.0.0 Ok: queued")
+        assert isinstance(Transport().send(replace(mail, password=password + " ")), MailAnswer)
+        assert len(server.mails) == 1
+
+
+def test_every_cause_has_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+
+    def nobody(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    mail = MailRequest("127.0.0.1", port, "none", "", "", "a@x.org", ("b@x.org",), b"", 5_000)
+    for url in (f"http://127.0.0.1:{port}/", f"https://127.0.0.1:{port}/"):
+        assert ask(url) == NoAnswer(causes.REFUSED, was_sent=False)
+    assert Transport().send(mail) == NoAnswer(causes.REFUSED)
+    assert Transport().send(replace(mail, security="tls")) == NoAnswer(causes.REFUSED)
+    with serving(lambda c: c.sendall(b"not TLS at all\r\n")) as url:
+        assert ask(url.replace("http:", "https:")).reason.startswith(causes.NO_TLS)  # type: ignore[union-attr]
+        assert ask(url).reason == causes.NO_HTTP  # type: ignore[union-attr]
+    with serving(lambda _: None) as url:
+        assert ask(url) == NoAnswer(causes.CUT)
+    with FakeSmtp() as plain:
+        port = int(plain.url.rpartition(":")[2])
+        assert Transport().send(replace(mail, port=port, security="starttls")) == NoAnswer(causes.NO_STARTTLS)
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    assert ask("https://host.example/") == NoAnswer(causes.UNKNOWN_HOST, was_sent=False)
+    assert Transport().send(replace(mail, host="host.example")) == NoAnswer(causes.UNKNOWN_HOST)
+
+
+@pytest.mark.parametrize("headers", [(("authorization", "Bearer €"),), (("x", "a\nb"),), (("x", None),)])
+def test_what_cannot_be_written_is_no_trouble_of_the_network(headers: tuple[tuple[str, str], ...]) -> None:
+    with FakeServer() as server:
+        answer = ask(server.url, headers=headers)
+    assert isinstance(answer, NoAnswer)
+    assert answer.is_local
+    assert answer.reason.startswith(causes.UNSENDABLE)
+
+
+def test_a_mail_that_cannot_be_written_is_no_trouble_of_the_network() -> None:
+    with FakeSmtp() as server:
+        port = int(server.url.rpartition(":")[2])
+        mail = MailRequest("127.0.0.1", port, "none", "", "", "a@x.org", ("ü@x.org",), b"")
+        answer = Transport().send(mail)
+    assert answer == NoAnswer(f"{causes.UNSENDABLE}: UnicodeEncodeError", is_local=True)
+
+
+def test_a_path_may_hold_other_than_ascii() -> None:
+    class Server(FakeServer):
+        def answer(self, request: Received) -> Answer:
+            return Answer(204)
+
+    with Server() as server:
+        assert isinstance(ask(f"{server.url}/für mich/%20?q=ü"), HttpAnswer)
+        assert server.received[0].path in ("/f%C3%BCr%20mich/%20", "/für mich/ ")

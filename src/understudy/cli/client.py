@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from understudy import __version__
 from understudy.cli.exits import AbsentError, ClientError, RefusedError, RejectedError, UnreachableError
 from understudy.texts import t
+from understudy.wire.causes import cause_of
 
 CONNECT_S = 5.0
 ANSWER_S = 15.0
@@ -95,7 +96,7 @@ class HubClient:
             while line := response.readline(ANSWER_BYTES_MAX):
                 yield line.rstrip(b"\r\n")
         except (OSError, http.client.HTTPException) as error:
-            raise UnreachableError(t("cli.client.unreachable", url=self.url, reason=_reason(error))) from None
+            raise UnreachableError(t("cli.client.unreachable", url=self.url, reason=cause_of(error))) from None
         finally:
             self.close()
 
@@ -126,7 +127,7 @@ class HubClient:
             raw = response.read(ANSWER_BYTES_MAX + 1)
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise UnreachableError(t("cli.client.unreachable", url=self.url, reason=_reason(error))) from None
+            raise UnreachableError(t("cli.client.unreachable", url=self.url, reason=cause_of(error))) from None
         self.date = response.headers.get("Date", "")
         if response.will_close or len(raw) > ANSWER_BYTES_MAX:
             self.close()
@@ -183,7 +184,3 @@ def _decoded(raw: bytes) -> Any:
         return json.loads(raw)
     except ValueError:
         return None
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

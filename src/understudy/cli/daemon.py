@@ -46,6 +46,7 @@ def daemon(
     from understudy.cli.assistants import absolute, absolute_command, claude_options, codex_options
     from understudy.cli.connection import place_to_serve
     from understudy.cli.env_file import with_env_file
+    from understudy.cli.notifying import channels_of
     from understudy.daemon import DaemonSettings, run
 
     os.environ.update(with_env_file(os.environ, env_file))
@@ -71,7 +72,7 @@ def daemon(
             run_ms_max=settings.execution_timeout_ms,
             capacity=settings.capacity,
             hub_away_ms=settings.hub_away_after_ms,
-            channels=config.channels_of(settings, os.environ, data_dir).channels,
+            channels=channels_of(settings, os.environ, data_dir),
             provides=settings.provides,
             heartbeat_interval_ms=settings.heartbeat_interval_ms,
             poll_wait_ms=settings.poll_wait_ms,

@@ -10,12 +10,21 @@ from urllib.parse import urlsplit
 import msgspec
 
 from understudy import config
+from understudy.config.channels import ChannelTable
 from understudy.coordinator.answers import Place
 from understudy.coordinator.routes import Maintenance, Route, Routes
 from understudy.errors import ConfigError
 from understudy.notify.base import Target
 from understudy.notify.channels import check
 from understudy.texts import t
+
+
+def channels_of(settings: config.Settings, environ: Mapping[str, str], data_dir: Path) -> tuple[ChannelTable, ...]:
+    """The channels of a machine that only tells its own troubles, each able to work. ConfigError."""
+    found = config.channels_of(settings, environ, data_dir).channels
+    for channel in found:
+        check(Target(**asdict(channel)))
+    return found
 
 
 def notifying(

@@ -88,7 +88,7 @@ def write_secrets(secrets: Mapping[str, tuple[Path, str]]) -> None:
     """The files, each for its owner alone."""
     for path, value in secrets.values():
         if value:
-            write_private(path, value if value.endswith("\n") else f"{value}\n")
+            write_private(path, f"{value}\n")  # one line end is taken off again
 
 
 def _system(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -21,13 +21,16 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 _PLAIN = '\\"$`'
 
 
-def read_given(path: Path, place: str) -> str:
-    """The text of a file. OSError if it cannot be opened, ConfigError for what cannot be read; `place` names it."""
+def read_given(path: Path, place: str, *, as_is: bool = False) -> str:
+    """The text of a file, `as_is` with its line ends; `place` names it in ConfigError.
+
+    OSError if it cannot be opened, ConfigError for what cannot be read.
+    """
     with path.open("rb") as file:
         raw = file.read(BYTES_MAX + 1)
     if len(raw) > BYTES_MAX:
         raise ConfigError(t("config.file_too_large", path=path, limit=BYTES_MAX))
-    return decoded(raw, place)
+    return decoded_as_is(raw, place) if as_is else decoded(raw, place)
 
 
 def decoded(raw: bytes, place: str) -> str:
@@ -47,6 +50,11 @@ def decoded_as_is(raw: bytes, place: str) -> str:
     if "\0" in text:
         raise ConfigError(t("config.not_text", place=place, line=text[: text.index("\0")].count("\n") + 1))
     return text
+
+
+def without_line_end(text: str) -> str:
+    """Without the one line end that editors and `echo` put behind a secret; all else may belong to it."""
+    return next((text[: -len(end)] for end in ("\r\n", "\n", "\r") if text.endswith(end)), text)
 
 
 def assignments(text: str, place: str, only: Collection[str] = ()) -> dict[str, str]:

@@ -111,6 +111,14 @@ def _secret(raw: Any) -> str:
     return text
 
 
+def _password(raw: Any) -> str:
+    """Any characters, each kept: blanks at its ends too."""
+    text = str(raw)
+    if len(text) > SECRET_CHARS_MAX or "\0" in text:
+        raise ValueError(t("config.not_a_password", limit=SECRET_CHARS_MAX))
+    return text
+
+
 def _micro_usd(raw: Any) -> int:
     """An amount of money, kept in micro-USD; nothing finer."""
     text = str(raw).strip().removeprefix("$")
@@ -164,6 +172,7 @@ DATE = Kind(_date, "YYYY-MM-DD")
 WORDS = Kind(_words, "a,b,c", ",".join)
 USD = Kind(_micro_usd, "0 … 999999", _usd_text)
 SECRET = Kind(_secret, "", lambda value: "…" if value else "")
+PASSWORD = Kind(_password, "", SECRET.show)  # for what is no header
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from understudy.config.given_text import read_given
+from understudy.config.given_text import read_given, without_line_end
 from understudy.config.relations import related
 from understudy.config.table import ENVIRONMENT_ONLY, INTERNAL, OLD_IN_MS, Setting, Settings, table
 from understudy.errors import ConfigError
@@ -151,13 +151,13 @@ def _must_be_text(value: str, name: str) -> None:
 
 
 def secret_text(path: Path, name: str) -> str:
-    """What a file of a secret holds. ConfigError names who asked for it."""
+    """What a file of a secret holds, without one line end at its end. ConfigError names who asked for it."""
     try:
-        text = read_given(path, f"{path} ({name})").strip()
+        text = without_line_end(read_given(path, f"{path} ({name})", as_is=True))
     except OSError as error:
         reason = error.strerror or error
         raise ConfigError(t("config.secret_unreadable", name=name, path=path, reason=reason)) from None
-    if not text:
+    if not text.strip():
         raise ConfigError(t("config.secret_empty", name=name, path=path))
     return text
 

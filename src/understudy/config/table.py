@@ -10,7 +10,21 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, get_type_hints
 
-from understudy.config.kinds import DATE, FLAG, SECRET, TEXT, USD, WORDS, ZONE, Of, choices, duration, number, one_of
+from understudy.config.kinds import (
+    DATE,
+    FLAG,
+    PASSWORD,
+    SECRET,
+    TEXT,
+    USD,
+    WORDS,
+    ZONE,
+    Of,
+    choices,
+    duration,
+    number,
+    one_of,
+)
 
 PERMISSION_MODES = ("acceptEdits", "dontAsk", "auto", "plan", "bypassPermissions")  # of `claude`
 SANDBOXES = ("read-only", "workspace-write", "danger-full-access")  # of `codex`
@@ -93,13 +107,13 @@ class Settings:
     telegram_bot_token: Annotated[str, Of("notices", SECRET, ("TELEGRAM_BOT_TOKEN",))] = field(default="", repr=False)
     telegram_chat_id: Annotated[str, Of("notices", TEXT, ("TELEGRAM_CHAT_ID",))] = ""
     ntfy_url: Annotated[str, Of("notices", TEXT, ("NTFY_URL",))] = ""
-    ntfy_token: Annotated[str, Of("notices", SECRET, ("NTFY_TOKEN",))] = field(default="", repr=False)
+    ntfy_token: Annotated[str, Of("notices", PASSWORD, ("NTFY_TOKEN",))] = field(default="", repr=False)
     smtp_url: Annotated[str, Of("notices", TEXT, ("SMTP_URL",))] = ""
-    smtp_password: Annotated[str, Of("notices", SECRET, ("SMTP_PASSWORD",))] = field(default="", repr=False)
+    smtp_password: Annotated[str, Of("notices", PASSWORD, ("SMTP_PASSWORD",))] = field(default="", repr=False)
     smtp_from: Annotated[str, Of("notices", TEXT, ("SMTP_FROM",))] = ""
     smtp_to: Annotated[str, Of("notices", TEXT, ("SMTP_TO",))] = ""
     webhook_url: Annotated[str, Of("notices", SECRET)] = field(default="", repr=False)
-    webhook_secret: Annotated[str, Of("notices", SECRET)] = field(default="", repr=False)
+    webhook_secret: Annotated[str, Of("notices", PASSWORD)] = field(default="", repr=False)
     webhook_format: Annotated[str, Of("notices", one_of("plain", "pagerduty", "teams", "alertmanager"))] = "plain"
     apprise_urls: Annotated[str, Of("notices", SECRET, ("APPRISE_URL", "APPRISE_URLS"))] = field(default="", repr=False)
     reply_to: Annotated[str, Of("notices", TEXT)] = ""
@@ -168,7 +182,7 @@ class Setting:
     @property
     def is_secret(self) -> bool:
         """Whether its value is never shown."""
-        return self.of.kind is SECRET
+        return self.of.kind in (SECRET, PASSWORD)
 
 
 @cache

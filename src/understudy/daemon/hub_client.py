@@ -17,6 +17,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from understudy.errors import ConfigError
 from understudy.texts import t
+from understudy.wire.causes import cause_of
 from understudy.wire.foreign import parsed
 from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Answer, Call, Failed
 
@@ -24,7 +25,6 @@ logging.getLogger("urllib3").addHandler(logging.NullHandler())  # our log has on
 ANSWER_BYTES_MAX = 64 << 20  # a claim may bring several tasks of a MiB
 CONNECT_S_MAX = 5.0
 CONNECTIONS_MAX = 8
-REASON_CHARS_MAX = 200
 
 
 class HubClient:
@@ -60,8 +60,8 @@ class HubClient:
                     preload_content=False,
                 )
                 return _answer(response)
-        except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
-            return Failed(f"{type(error).__name__}: {error}"[:REASON_CHARS_MAX])
+        except (urllib3.exceptions.HTTPError, OSError, ValueError, TypeError, AttributeError) as error:
+            return Failed(cause_of(error))
 
     def abort(self, name: str) -> None:
         """Cut the call of that name, if one is on its way."""

@@ -29,6 +29,7 @@ from urllib.parse import unquote, urlsplit
 from understudy.daemon.index import has_own_index
 from understudy.errors import UnderstudyError
 from understudy.private import OTHERS, open_private, own_directory, write_private
+from understudy.wire.causes import cause_of
 from understudy.wire.limits import is_id
 from understudy.worker.orders import Order
 
@@ -287,7 +288,7 @@ def _fetch(source: str, target: Path, until_s: float) -> None:
                 if file.tell() > WHEEL_BYTES_MAX or time.monotonic() > until_s:
                     raise InstallError("the wheel is too large, or too slow to come")
     except urllib3.exceptions.HTTPError as error:
-        raise InstallError(f"the wheel could not be fetched: {type(error).__name__}") from error
+        raise InstallError(f"the wheel could not be fetched: {cause_of(error)}") from error
 
 
 def _sha256(path: Path) -> str:

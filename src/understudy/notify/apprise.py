@@ -14,7 +14,8 @@ from understudy.notify.limits import utf8
 from understudy.notify.outcomes import later, no_answer
 from understudy.notify.plain import level_of, lines, paragraphs, parts_of, ready
 from understudy.texts import t
-from understudy.wire.outbound import AppriseAnswer, AppriseRequest, OutboundAnswer
+from understudy.wire.causes import cause_of, is_local
+from understudy.wire.outbound import AppriseAnswer, AppriseRequest, NoAnswer, OutboundAnswer
 
 TEXT_MAX = 20_000  # bytes
 MISSING, BAD_URL, FAILED = "missing", "bad_url", "failed"
@@ -36,6 +37,8 @@ def outcome_of(target: Target, answer: OutboundAnswer) -> Outcome:
         return Sent()
     if answer.reason in {MISSING, BAD_URL}:
         return Refused(t(f"channel.apprise_{answer.reason}", target.language))
+    if answer.is_local:
+        return no_answer(target, NoAnswer(answer.reason, was_sent=False, is_local=True))
     return later("channel.apprise_failed", target, answer.reason)
 
 
@@ -47,7 +50,7 @@ def call_apprise(request: AppriseRequest) -> AppriseAnswer:
     except ImportError:
         return AppriseAnswer(ok=False, reason=MISSING)
     except Exception as error:  # noqa: BLE001 - what 170 plug-ins may raise is nowhere written down
-        return AppriseAnswer(ok=False, reason=type(error).__name__)
+        return AppriseAnswer(ok=False, reason=cause_of(error), is_local=is_local(error))
 
 
 def _call(apprise: Any, request: AppriseRequest) -> AppriseAnswer:

@@ -16,10 +16,14 @@ A channel is a module with the pair of `base.Channel`. What a `Target` of each k
 
 from __future__ import annotations
 
+import re
+from urllib.parse import urlsplit
+
 from understudy.errors import ConfigError
 from understudy.notify import apprise, discord, email, ntfy, slack, telegram, webhook
 from understudy.notify.base import Channel, Message, Target
 from understudy.texts import t
+from understudy.wire.outbound import HttpRequest
 
 CHANNELS: dict[str, Channel] = {
     "slack_webhook": slack,
@@ -32,6 +36,7 @@ CHANNELS: dict[str, Channel] = {
     "apprise": apprise,
 }
 
+_HEADER = re.compile(r"[\x20-\x7e\xa0-\xff]*")
 # A message sent can be changed: progress is one message. Elsewhere only its first and last word are worth sending.
 EDITABLE = frozenset({"slack", "discord", "telegram"})
 # `thread` may be the ref of any message sent before: what follows can stand under it.
@@ -55,6 +60,14 @@ def check(target: Target) -> None:
     if not all(needs) or has_bad_address or target.format not in webhook.FORMATS:
         raise ConfigError(t("channel.bad_target", target.language, name=target.name))
     try:
-        CHANNELS[target.kind].requests_for(target, Message(key="check", kind="notice"))
+        requests = CHANNELS[target.kind].requests_for(target, Message(key="check", kind="notice"))
+        if not all(_can_be_sent(request) for request in requests if isinstance(request, HttpRequest)):
+            raise ConfigError(t("channel.bad_header", target.language, name=target.name))
     except ValueError:  # an address that is no URL
         raise ConfigError(t("channel.bad_target", target.language, name=target.name)) from None
+
+
+def _can_be_sent(request: HttpRequest) -> bool:
+    """Whether each header can hold its value, such as a token, and the address has a host."""
+    values = (value for _, value in request.headers)
+    return bool(urlsplit(request.url).hostname) and all(_HEADER.fullmatch(value) for value in values)

@@ -6,6 +6,8 @@ about one incident or task refers to the same root, which is how readers put it 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -21,6 +23,12 @@ from understudy.notify.plain import headline, lines, paragraphs, ready
 from understudy.texts import t
 from understudy.wire.outbound import MailAnswer, MailRequest, OutboundAnswer
 
+RECIPIENTS_MAX = 100
+ADDRESS_CHARS_MAX = 254  # RFC 5321
+# RFC 5322, without quoted names and without blanks
+_ADDRESS = re.compile(
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Za-z:.]+\])"
+)
 _PORTS = {"tls": 465, "starttls": 587, "none": 25}
 _SECURITY = {"smtps": "tls", "smtp": "starttls", "smtp+plain": "none"}
 _KEY_REFUSED = frozenset({530, 534, 535, 538})
@@ -31,12 +39,12 @@ def requests_for(target: Target, message: Message, *, is_plain: bool = False) ->
     message = ready(message, target)
     host, port, security, user = _server(target)
     # never `message.chat`: who may submit a task must not be able to send mail to anybody in the owner's name
-    recipients = tuple(address for _, address in map(parseaddr, target.chat.split(",")) if address)
-    sender = parseaddr(target.sender or user)[1]
-    if not recipients or "@" not in sender:
+    recipients = _addresses(target, target.chat)
+    sender = _addresses(target, target.sender or user)
+    if not recipients or len(sender) != 1 or len(recipients) > RECIPIENTS_MAX:
         raise ConfigError(t("channel.bad_target", target.language, name=target.name))
-    content = _content(target, message, sender, recipients)
-    return (MailRequest(host, port, security, user, target.secret, sender, recipients, content),)
+    content = _content(target, message, sender[0], recipients)
+    return (MailRequest(host, port, security, user, target.secret, sender[0], recipients, content),)
 
 
 def outcome_of(target: Target, answer: OutboundAnswer) -> Outcome:
@@ -49,6 +57,42 @@ def outcome_of(target: Target, answer: OutboundAnswer) -> Outcome:
     if answer.code < 500:
         return later("channel.busy", target, said)
     return refused("channel.unauthorized" if answer.code in _KEY_REFUSED else "channel.refused", target, said)
+
+
+def _addresses(target: Target, text: str) -> tuple[str, ...]:
+    """The bare addresses of `"Doe, Jane" <jane@x>, b@y; c@z`, each once. ConfigError names one that cannot be read."""
+    found: dict[str, None] = {}
+    for part in _parts(text):
+        if not part.strip():
+            continue
+        address = parseaddr(part.strip())[1]
+        name, _, host = address.rpartition("@")
+        try:
+            address = f"{name}@{host if host.startswith('[') else host.encode('idna').decode('ascii')}"
+        except UnicodeError:
+            address = ""
+        if not _ADDRESS.fullmatch(address) or len(address) > ADDRESS_CHARS_MAX or part.count("@") > 1 + ("<" in part):
+            raise ConfigError(t("channel.bad_address", target.language, name=target.name, value=one_line(part.strip())))
+        found[address] = None
+    return tuple(found)
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Its pieces between commas, semicolons and line ends; none within quotes, brackets or a comment."""
+    begin, is_quoted, depth, is_escaped = 0, False, 0, False
+    for at, char in enumerate(text):
+        if is_escaped or (char == "\\" and (is_quoted or depth)):
+            is_escaped = not is_escaped
+        elif char == '"':
+            is_quoted = not is_quoted
+        elif not is_quoted and char in "<(":
+            depth += 1
+        elif not is_quoted and char in ">)":
+            depth -= 1
+        elif char in ",;\n" and not is_quoted and depth <= 0:
+            yield text[begin:at]
+            begin = at + 1
+    yield text[begin:]
 
 
 def _server(target: Target) -> tuple[str, int, str, str]:

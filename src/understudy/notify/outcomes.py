@@ -12,6 +12,7 @@ from typing import Any
 from understudy.notify.base import Later, Refused, Target
 from understudy.notify.limits import clean, cut
 from understudy.texts import t
+from understudy.wire import causes
 from understudy.wire.foreign import parsed
 from understudy.wire.outbound import HttpAnswer, NoAnswer, OutboundAnswer
 
@@ -21,6 +22,7 @@ _DATE_CHARS_MAX = 64
 _HEARD_CHARS_MAX = 2_000  # of what is said, the most that is looked at
 _TOKEN = re.compile(r"bot\d{1,20}:")
 _BUSY = frozenset({408, 425, 429})
+_CAUSES = {word: f"channel.cause.{word.lower().replace(' ', '_').replace('-', '_')}" for word in causes.ALL}
 _REASONS = {
     401: "channel.unauthorized",
     403: "channel.forbidden",
@@ -43,10 +45,15 @@ def by_status(target: Target, answer: HttpAnswer, said: str = "", *, after_ms: i
     return refused(key, target, said, as_plain=answer.status in {400, 422})
 
 
-def no_answer(target: Target, answer: OutboundAnswer) -> Later:
-    """Nothing came back: it may have arrived, so the next try carries the same key."""
-    said = answer.reason if isinstance(answer, NoAnswer) else type(answer).__name__
-    return later("channel.unanswered", target, said)
+def no_answer(target: Target, answer: OutboundAnswer) -> Later | Refused:
+    """Nothing came back: it may have arrived, so the next try carries the same key. What never left stays so."""
+    if not isinstance(answer, NoAnswer):
+        return later("channel.unanswered", target, type(answer).__name__)
+    word, colon, detail = answer.reason.partition(": ")
+    word = t(_CAUSES[word], target.language) if word in _CAUSES else word
+    if answer.is_local:
+        return refused("channel.unsendable", target, detail or word)
+    return later("channel.unanswered", target, f"{word}{colon}{detail}")
 
 
 def unexpected(target: Target, answer: HttpAnswer) -> Later:

@@ -44,11 +44,13 @@ def requests_for(target: Target, message: Message, *, is_plain: bool = False) ->
 
 
 def outcome_of(target: Target, answer: OutboundAnswer) -> Outcome:
-    """Any success but a web page, or Teams telling of a failure in a 200."""
+    """Any success, whatever its body; but PagerDuty never sends a page, and Teams tells of failures in a 200."""
     if not isinstance(answer, HttpAnswer):
         return no_answer(target, answer)
     if is_ok(answer):
-        is_lie = is_page(answer) or (target.format == "teams" and "error" in text_in(answer).lower())
+        is_lie = (target.format == "pagerduty" and is_page(answer)) or (
+            target.format == "teams" and "error" in text_in(answer).lower()
+        )
         return unexpected(target, answer) if is_lie else Sent()
     body = object_in(answer)
     return by_status(target, answer, str(body.get("message") or body.get("error") or text_in(answer)))

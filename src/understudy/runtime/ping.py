@@ -75,7 +75,9 @@ class Ping:
     def _tell(self) -> None:
         answer = self._transport.send(HttpRequest("GET", self._url, timeout_ms=TIMEOUT_MS))
         if not (isinstance(answer, HttpAnswer) and 200 <= answer.status < 300):  # noqa: PLR2004 - any success
-            why = f"status {answer.status}" if isinstance(answer, HttpAnswer) else "no answer"
+            why = (
+                f"status {answer.status}" if isinstance(answer, HttpAnswer) else getattr(answer, "reason", "no answer")
+            )
             self._log.emit("warning", "Watchdog", f"The outside watchdog did not take it: {why}")
 
     def trouble(self) -> str:

@@ -11,14 +11,16 @@ import smtplib
 import socket
 import ssl
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from http.client import HTTPException
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from understudy.notify.apprise import call_apprise
+from understudy.wire.causes import TOO_SLOW, cause_of, is_local
 from understudy.wire.outbound import (
     AppriseRequest,
     HttpAnswer,
@@ -34,6 +36,9 @@ CONNECT_S_MAX = 5.0
 ANSWER_BYTES_MAX = 8 << 20
 CHUNK_BYTES = 64 << 10
 DATA_OK = 250
+GO_ON, LOGGED_IN = 334, 235
+LOCAL = (ValueError, TypeError, AttributeError)  # see causes.is_local
+_AS_IT_IS = "%/:?#[]@!$&'()*+,;=~"  # of a URL; blanks and what is not ASCII is quoted
 
 
 class Transport:
@@ -60,8 +65,8 @@ class Transport:
         with _deadline(request.timeout_ms) as watch:
             try:
                 return self._exchange(request, watch)
-            except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError, AttributeError) as error:
-                return NoAnswer(watch.reason(error), was_sent=watch.was_sent)
+            except (urllib3.exceptions.HTTPError, HTTPException, OSError, *LOCAL) as error:
+                return watch.no_answer(error)
 
     def _exchange(self, request: HttpRequest, watch: Watch) -> HttpAnswer:
         parts = urlsplit(request.url)
@@ -71,12 +76,13 @@ class Transport:
             connection.connect()
             watch.guard(connection.sock)
             connection.sock.settimeout(timeout_s)
+            path = quote(f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}", safe=_AS_IT_IS)
             watch.was_sent = True
-            path = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
             headers = {"User-Agent": self._user_agent, **dict(request.headers)}
             connection.request(
                 request.method, path, request.body or None, headers, preload_content=False, decode_content=True
             )
+            watch.is_heard = True
             response = connection.getresponse()
             body = b""
             for chunk in response.stream(CHUNK_BYTES, decode_content=True):
@@ -105,6 +111,7 @@ class Transport:
     def _mail(self, request: MailRequest) -> MailAnswer | NoAnswer:
         """One SMTP conversation: all recipients or none."""
         with _deadline(request.timeout_ms) as watch:
+            watch.was_sent = True  # whoever is told twice sees the same id
             try:
                 return self._converse(request, watch)
             except smtplib.SMTPResponseException as error:
@@ -112,8 +119,8 @@ class Transport:
             except smtplib.SMTPRecipientsRefused as error:
                 code, text = next(iter(error.recipients.values()))
                 return MailAnswer(code, _text(text))
-            except (smtplib.SMTPException, OSError, ValueError, AttributeError) as error:
-                return NoAnswer(watch.reason(error))
+            except (smtplib.SMTPException, OSError, *LOCAL) as error:
+                return watch.no_answer(error)
 
     def _converse(self, request: MailRequest, watch: Watch) -> MailAnswer:
         timeout_s = request.timeout_ms / 1000
@@ -132,7 +139,7 @@ class Transport:
                 watch.guard(smtp.sock)
                 smtp.ehlo()
             if request.user:
-                smtp.login(request.user, request.password)
+                _log_in(smtp, request.user, request.password)
             return self._hand_over(smtp, request)
         finally:
             smtp.close()
@@ -159,6 +166,7 @@ class Watch:
         self._socket: socket.socket | None = None
         self.is_over = False
         self.was_sent = False  # a byte of the request may have left
+        self.is_heard = False  # it has left: what fails from here on is what came back
 
     def guard(self, connected: socket.socket | None) -> None:
         """This connection."""
@@ -183,13 +191,11 @@ class Watch:
         if self.is_over:
             raise TimeoutError
 
-    def reason(self, error: Exception) -> str:
-        """Why there is no answer, without any address."""
-        slow = TimeoutError | urllib3.exceptions.TimeoutError
-        if self.is_over or isinstance(error, slow) or isinstance(error.__context__, slow):  # smtplib wraps it
-            return "too slow"
-        cause = getattr(error, "reason", None) or error.__cause__ or error
-        return (getattr(cause, "strerror", None) or type(cause).__name__)[:200]
+    def no_answer(self, error: Exception) -> NoAnswer:
+        """Why there is none, without any address."""
+        if self.is_over:
+            return NoAnswer(TOO_SLOW, was_sent=self.was_sent)
+        return NoAnswer(cause_of(error), was_sent=self.was_sent, is_local=not self.is_heard and is_local(error))
 
 
 @contextlib.contextmanager
@@ -202,6 +208,28 @@ def _deadline(timeout_ms: int) -> Iterator[Watch]:
         yield watch
     finally:
         timer.cancel()
+
+
+def _log_in(smtp: smtplib.SMTP, user: str, password: str) -> None:
+    """As smtplib does, but with any characters (RFC 4616: UTF-8). SMTPException."""
+    if user.isascii() and password.isascii():
+        smtp.login(user, password)
+        return
+    offered = smtp.esmtp_features.get("auth", "").upper().split()
+    if "PLAIN" in offered:
+        code, text = smtp.docmd("AUTH", f"PLAIN {_base64(f'{chr(0)}{user}{chr(0)}{password}')}")
+    elif "LOGIN" in offered:
+        code, text = smtp.docmd("AUTH", f"LOGIN {_base64(user)}")
+        if code == GO_ON:
+            code, text = smtp.docmd(_base64(password))
+    else:
+        raise smtplib.SMTPNotSupportedError("no log-in for other than ASCII")
+    if code not in (LOGGED_IN, 503):
+        raise smtplib.SMTPAuthenticationError(code, text)
+
+
+def _base64(text: str) -> str:
+    return b64encode(text.encode()).decode("ascii")
 
 
 def _text(said: bytes | str) -> str:

@@ -59,13 +59,15 @@ class AppriseAnswer(Struct, frozen=True):
 
     ok: bool
     reason: str = ""
+    is_local: bool = False  # as of `NoAnswer`
 
 
 class NoAnswer(Struct, frozen=True):
     """Nothing came back: refused, cut, or too slow. It may have arrived all the same, unless it was never sent."""
 
-    reason: str
+    reason: str  # as wire/causes names it
     was_sent: bool = True
+    is_local: bool = False  # no matter of the network: it could not be written, and trying again is useless
 
 
 OutboundRequest = HttpRequest | MailRequest | AppriseRequest

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from understudy.log import Log
+from understudy.wire.causes import cause_of
 from understudy.wire.foreign import parsed
 from understudy.worker.effects import Answer
 from understudy.worker.guard_policy import Hello, Watched
@@ -40,7 +41,7 @@ def _released(hello: Hello, run: Watched, log: Log) -> bool:
     try:
         answer = _post(hello, run)
     except (OSError, http.client.HTTPException, ValueError, msgspec.MsgspecError) as error:
-        log.emit("debug", "Guard", f"Hub not reached: {error}")
+        log.emit("debug", "Guard", f"Hub not reached: {cause_of(error)}")
         return False
     if answer.is_final:
         log.emit("info", "Guard", f"Last will: released {run.task_id}", status=answer.status)

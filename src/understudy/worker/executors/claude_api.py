@@ -81,6 +81,8 @@ class ClaudeApi(Struct, frozen=True):
     @staticmethod
     def outcome_of(answer: HttpAnswer | NoAnswer) -> Called:
         """What an answer means. Where nobody can know whether it is billed, it counts as billed."""
+        if isinstance(answer, NoAnswer) and answer.is_local:
+            return Called("stop", "request", said=answer.reason[:SAID_CHARS_MAX])
         if isinstance(answer, NoAnswer):
             billed = "unknown" if answer.was_sent else "nothing"
             return Called("again", "no_answer", said=answer.reason[:SAID_CHARS_MAX], billed=billed)
