@@ -87,6 +87,7 @@ def test_a_full_hub_closes_what_is_idle_and_otherwise_says_that_it_is_deaf() -> 
         (("10.1.2.3", 5), "10.1.2.3"), (("::ffff:10.1.2.3", 5), "10.1.2.3"), (("::1", 5), "::1"),
         (("2001:db8:1:2:3:4:5:6", 5), "2001:db8:1:2::/64"), (("2001:db8:1:2:ffff::", 5), "2001:db8:1:2::/64"),
         (("fe80::1%eth0", 5), "fe80::/64"), (("name", 1), "name"), (None, ""),
+        (("odd:thing", 1), "odd:thing"), (("", 0), ""),
     ],
 )  # fmt: skip
 def test_an_address_is_what_one_customer_has(client: Any, address: str) -> None:
@@ -268,12 +269,25 @@ def test_a_beat_that_the_hub_refuses_is_no_silence_of_its_daemon(start_hub: Call
     assert [incident["state"] for incident in hub.incidents()] == ["down"]
 
 
-def test_deafness_hides_no_alarm_for_ever(hub: Hub, monkeypatch) -> None:
+@pytest.mark.parametrize("pause_s", [0, 31, 300], ids=lambda s: f"{s} s of pause")
+def test_refusals_that_somebody_provokes_hide_no_alarm_for_ever(hub: Hub, pause_s: int) -> None:
+    """Down after 5 minutes: at most 10 minutes later, and a tenth, however the refusals are spread."""
     hub.beat(intervalSec=10).of(200)
-    for _ in range((DEAF_MOST_S + 400) // 10):
-        hub.runtime.missed_a_sign()
+    until_s = (DEAF_MOST_S + 300) * 10 // 9 + 2 * DEAF_FOR_S
+    for second in range(0, until_s, 10):
+        if second % (DEAF_MOST_S + pause_s) < DEAF_MOST_S:
+            hub.runtime.missed_a_sign()
         hub.advance(10_000)
     assert [incident["state"] for incident in hub.incidents()] == ["down"]
+
+
+def test_refusals_for_a_day_are_deafness_for_a_tenth_of_it(hub: Hub) -> None:
+    engine, deaf_s = hub.runtime.writer.engine, 0
+    for _ in range(86_400):
+        engine.go_deaf()
+        hub.clock.advance(1_000)
+        deaf_s += engine.is_deaf
+    assert deaf_s <= 86_400 // 10 + DEAF_MOST_S + DEAF_FOR_S
 
 
 def test_a_read_that_is_refused_makes_nobody_deaf(start_hub: Callable[..., Hub]) -> None:

@@ -10,7 +10,8 @@ import pytest
 from tests.api.hubs import Hub
 from tests.api.wire import OWNER
 from understudy.api import auth
-from understudy.api.auth import HELD_MAX, GuessingError, Patience, RateLimit, network_of
+from understudy.api.auth import HELD_MAX, GuessingError, Patience, RateLimit
+from understudy.api.connections import address_of
 from understudy.clock import ManualClock
 from understudy.errors import TooManyRequestsError, UnauthorizedError
 
@@ -78,22 +79,8 @@ def test_whoever_has_a_network_has_one_address() -> None:
     limit = RateLimit(ManualClock(), 1, 1)
     for number in range(20):
         with pytest.raises(UnauthorizedError):
-            limit.wrong_key(f"2001:db8:1:2::{number:x}")
+            limit.wrong_key(address_of((f"2001:db8:1:2::{number:x}", 1)))
     with pytest.raises(GuessingError):
-        limit.wrong_key("2001:db8:1:2:ffff::1")
+        limit.wrong_key(address_of(("2001:db8:1:2:ffff::1", 1)))
     with pytest.raises(UnauthorizedError):
-        limit.wrong_key("2001:db8:1:3::1")
-
-
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("", ""),
-        ("odd:thing", "odd:thing"),
-    ],
-)
-def test_the_network_of_an_address(address: str, network: str) -> None:
-    assert network_of(address) == network
+        limit.wrong_key(address_of(("2001:db8:1:3::1", 1)))

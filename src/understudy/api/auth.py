@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 
 from understudy.clock import Clock
@@ -17,7 +16,6 @@ WRONG_KEYS_A_MINUTE = 20
 ADDRESSES_MAX = 10_000
 HOLD_MS = 1_000  # how long the answer to one more wrong key is kept back
 HELD_MAX = 256  # answers at a time: beyond that they go out at once, so that guessing costs the hub nothing
-IPV6_NETWORK = 64  # bits that a provider gives to one customer: the rest of an address is the guesser's to choose
 MINUTE_MS = 60_000
 SECRET_CHARS_MAX = 512
 
@@ -82,8 +80,8 @@ class RateLimit:
         self._buckets[key_id] = (level - 1, now)
 
     def wrong_key(self, address: str) -> None:
-        """Count a wrong key; UnauthorizedError, or GuessingError beyond 20 a minute."""
-        now, address = self._clock.mono_ms(), network_of(address)
+        """Count a wrong key of one customer's address; UnauthorizedError, or GuessingError beyond 20 a minute."""
+        now = self._clock.mono_ms()
         count, since = self._wrong.pop(address, (0, now))
         if now - since >= MINUTE_MS:
             count, since = 0, now
@@ -114,16 +112,3 @@ class Patience:
             await asyncio.sleep(HOLD_MS / 1000)
         finally:
             self._held -= 1
-
-
-def network_of(address: str) -> str:
-    """Whose address it is: an IPv4 address itself, the network of an IPv6 one."""
-    if ":" not in address:
-        return address
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(found, IPv6Address) and found.ipv4_mapped:
-        return str(found.ipv4_mapped)
-    return str(ip_network((found, IPV6_NETWORK), strict=False))

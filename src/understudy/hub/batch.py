@@ -26,7 +26,8 @@ from understudy.store.base import Store, StoredEvent, Transaction
 
 BATCH_MAX = 256
 DEAF_FOR_S = 30  # after a refusal; a daemon comes again within its interval, 10 s unless told otherwise
-DEAF_MOST_S = 600  # without an end: then silence counts again, because a true alarm must not wait for ever
+DEAF_MOST_S = 600  # in a row: then silence counts again, because a true alarm must not wait for ever
+DEAF_PART = 10  # over time every tenth second, so that refusals which somebody provokes silence no alarm
 TOLD_MAX = 10_000  # rows that cannot be judged; beyond that they are told again and again rather than never
 AHEAD_BY_FAR_MS = 3_600_000
 
@@ -51,7 +52,8 @@ class Engine:
         self.clock = clock
         self.ids = ids
         self.policy = policy
-        self._deaf_since_mono = self._deaf_until_mono = 0
+        self._deaf_until_mono = self._deaf_counted_mono = 0
+        self._deaf_ms = 0.0  # granted; a tenth of the time that passes is taken off
         self.moved_ahead_mono = 0  # when the wall clock was last set ahead by far, on the clock that never jumps
         self._clocks: Clocks | None = None  # at the last batch
         self._decided: tuple[Clocks, WorkingSet, int]  # of the batch that is about to be committed
@@ -60,19 +62,21 @@ class Engine:
     def go_deaf(self) -> bool:
         """A sign of life was refused by our own fault: from now on all time is a gap, until it can have come again.
 
-        Whether this is news. Called from any thread.
+        At most 600 s in a row, and a tenth of the time. Whether this is news. Called from any thread.
         """
         now, was_deaf = self.clock.mono_ms(), self.is_deaf
-        if now >= self._deaf_until_mono:
-            self._deaf_since_mono = now
-        self._deaf_until_mono = now + DEAF_FOR_S * 1000
+        self._deaf_ms = max(0.0, self._deaf_ms - (now - self._deaf_counted_mono) / DEAF_PART)
+        self._deaf_counted_mono = now
+        more_ms = now + DEAF_FOR_S * 1000 - max(now, self._deaf_until_mono)
+        if self._deaf_ms + more_ms <= DEAF_MOST_S * 1000:
+            self._deaf_ms += more_ms
+            self._deaf_until_mono = now + DEAF_FOR_S * 1000
         return self.is_deaf and not was_deaf
 
     @property
     def is_deaf(self) -> bool:
         """Whether silence does not count now."""
-        now = self.clock.mono_ms()
-        return now < self._deaf_until_mono and now - self._deaf_since_mono < DEAF_MOST_S * 1000
+        return self.clock.mono_ms() < self._deaf_until_mono
 
     def _read_clocks(self) -> Clocks:
         return Clocks(self.clock.now_ms(), self.clock.mono_ms())
