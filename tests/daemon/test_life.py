@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.worker.stage import Hub
 from understudy.daemon.life import main_loop
 from understudy.worker.effects import Answer, Call, Ended, Failed
 from understudy.worker.results import Result
+from understudy.worker.workspaces import Workspaces
 
 MINUTE_MS = 60_000
 
@@ -456,3 +458,58 @@ def test_sent_successfully_is_said_aloud_once_a_minute() -> None:
     hub.stage.run_for(5 * MINUTE_MS - 5_000)
     assert hub.stage.said.count("info Heartbeat Sent successfully") == 5
     assert hub.stage.said.count("info Heartbeat Waiting") == 5
+
+
+def test_a_run_for_which_there_is_no_thread_is_given_back_and_its_executor_is_not_ready() -> None:
+    hub = started(RulesHub())
+    assert hub.stage.run_until(lambda: hub.stage.state.is_known)
+    hub.stage.state.executors["command"].readiness = lambda _: "ok"  # type: ignore[union-attr]
+    hub.stage.has_no_threads = True
+    hub.stage.cannot_start = Failed("sh: can't start new thread", "no_processes")
+    for nth in range(5):
+        hub.submit(f"t{nth}")
+    hub.stage.run_for(60_000)
+    assert hub.released == [("t0", "not_started")]
+    assert (hub.stage.state.runs, hub.results) == ({}, {})
+    assert hub.stage.state.auth["command"] == "no_processes"
+    hub.stage.has_no_threads, hub.stage.cannot_start = False, None
+    assert hub.stage.run_until(lambda: len(hub.results) == 4, within_ms=900_000)
+
+
+def in_workspaces(hub: RulesHub, root: Path) -> None:
+    hub.stage.state.workspaces = Workspaces(root=str(root))
+    hub.stage.state.executors["command"].readiness = lambda _: "ok"  # type: ignore[union-attr]
+    for name in ("here", "gone"):
+        (root / name).mkdir(parents=True)
+    assert hub.stage.run_until(lambda: hub.stage.state.is_known)
+
+
+def test_a_workspace_that_vanishes_while_a_task_starts_in_it_ends_that_task_alone(tmp_path: Path) -> None:
+    hub = started(RulesHub())
+    in_workspaces(hub, tmp_path)
+    hub.stage.cannot_start = Failed("no such directory", "no_directory")
+    hub.submit("t1", workspace="gone")
+    assert hub.stage.run_until(lambda: "t1" in hub.results, within_ms=60_000)
+    hub.stage.cannot_start = None
+    assert hub.stage.state.auth["command"] == "ok"
+    hub.submit("t2", workspace="here")
+    hub.submit("t3")
+    assert hub.stage.run_until(lambda: {"t2", "t3"} <= hub.results.keys(), within_ms=60_000)
+    assert [hub.results[task]["success"] for task in ("t1", "t2", "t3")] == [False, True, True]
+
+
+def test_without_the_directory_of_all_workspaces_no_task_fails(tmp_path: Path) -> None:
+    hub = started(RulesHub())
+    root, elsewhere = tmp_path / "root", tmp_path / "unmounted"
+    in_workspaces(hub, root)
+    root.rename(elsewhere)
+    hub.stage.cannot_start = Failed("no such directory", "no_directory")
+    for nth in range(4):
+        hub.submit(f"t{nth}", workspace="here")
+    hub.stage.run_for(60_000)
+    assert (hub.results, hub.released) == ({}, [("t0", "not_started")])
+    assert hub.stage.state.auth["command"] == "no_directory"
+    assert hub.stage.state.start_faults["command"] == str(root)
+    elsewhere.rename(root)
+    hub.stage.cannot_start = None
+    assert hub.stage.run_until(lambda: len(hub.results) == 3, within_ms=900_000)

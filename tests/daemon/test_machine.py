@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +115,44 @@ def test_a_probe_that_hangs_is_ended(tmp_path: Path) -> None:
 def test_a_probe_that_cannot_be_started_says_so(tmp_path: Path) -> None:
     answer = machine_in(Home(tmp_path, "mini")).perform(Probe(Plan(argv=("/no/such",), env={}), 100))
     assert isinstance(answer, Failed)
+
+
+def test_without_a_thread_nothing_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ "can't start new thread" is known before there is a process that could do half of a task."""
+    home, proof = Home(tmp_path, "mini"), tmp_path / "it ran"
+    machine = machine_in(home)
+    started: list[str] = []
+    start = threading.Thread.start
+
+    def scarce(thread: threading.Thread) -> None:
+        started.append(thread.name)
+        if len(started) == 4:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    env = {"PATH": os.environ["PATH"]}
+    plan = Plan(argv=("/bin/sh", "-c", 'echo yes > "$1"', "sh", str(proof)), env=env)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", scarce)
+        failed = machine.perform(Spawn(fresh("m"), plan, SignsOfLife()))
+    assert isinstance(failed, Failed)
+    assert failed.word == "no_processes"
+    assert (proof.exists(), list(home.markers.iterdir()), len(started)) == (False, [], 4)
+
+
+def test_leftovers_that_cannot_be_looked_at_are_no_reason_not_to_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path, "mini")
+    machine = machine_in(home)
+    for name in ("probe-1", "probe-2"):
+        (home.markers / name).write_bytes(b"\xff")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refused)
+        assert machine.end_leftovers() == 0
+        patch.setattr(Path, "iterdir", refused)
+        assert machine.end_leftovers() == 0
+
+
+def refused(*_: object, **__: object) -> None:
+    raise OSError(errno.EROFS, "Read-only file system")

@@ -16,6 +16,7 @@ from understudy.hub.alarm import Ring
 from understudy.hub.incidents import Acknowledge, Snooze
 from understudy.hub.registry import Forget, Pause
 from understudy.notify.base import Later, Refused
+from understudy.worker import start_faults
 
 HOUR = 3_600_000
 
@@ -377,6 +378,23 @@ def test_a_storm_counts_as_one_message_for_what_comes_after_it():
     beat(bench, "later")
     live(bench, LATE_MS, desk)
     assert desk.titles == ["9 notices at once", "later is late"]
+
+
+@pytest.mark.parametrize("word", sorted(start_faults.WORDS))
+def test_a_machine_that_cannot_start_processes_is_shown_as_stuck_with_the_reason(word):
+    bench = bench_with(public_url="https://hub.example")
+    desk = Desk(bench)
+    beat(bench, auth={"command": "ok"})
+    live(bench, 1_000, desk)
+    beat(bench, auth={"command": word})
+    desk.run()
+    (told,) = desk.got
+    assert (told.level, told.title) == ("critical", "mini is stuck")
+    assert f"command cannot work: {word}" in told.text
+    live(bench, 1_000, desk)
+    beat(bench, auth={"command": "ok"})
+    desk.run()
+    assert [m.level for m in desk.got[1:]] == ["recovered"]
 
 
 @pytest.mark.parametrize("how", ["forget", "pause"])

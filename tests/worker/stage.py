@@ -99,6 +99,7 @@ class Stage:
 
     # ---- time ----------------------------------------------------------------------------------
 
+    has_no_threads = False  # for runs
     cannot_start: Failed | None = None  # what comes instead of every process
 
     @property
@@ -148,7 +149,11 @@ class Stage:
                 effect = resume()
             except StopIteration:
                 return
-            later, value = self._perform(loop, effect)
+            try:
+                later, value = self._perform(loop, effect)
+            except RuntimeError as error:  # as the real driver does
+                resume = lambda error=error: loop.throw(error)  # noqa: E731
+                continue
             if later:
                 return
             resume = lambda value=value: loop.send(value)  # noqa: E731
@@ -192,6 +197,8 @@ class Stage:
                 return self._later(loop, delay_ms, lambda: answer)
             case Wait(signal, timeout_ms):
                 return self._wait(loop, signal, timeout_ms, lambda raised: raised)
+            case Fork(name) if self.has_no_threads and name.startswith("run:"):
+                raise RuntimeError("can't start new thread")
             case Fork(_, factory):
                 self.after(0, lambda: self.start(factory()))
             case Say(level, component, message):

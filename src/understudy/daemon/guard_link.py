@@ -35,7 +35,7 @@ class GuardLink:
         self._is_first = True
 
     def start(self) -> None:
-        """A fresh guard that knows no run yet; OSError if it cannot be started.
+        """A fresh guard that knows no run yet; OSError or RuntimeError (no thread) if it cannot be started.
 
         One that replaces another is sent the key once it says that it is hidden: until then a run could read its pipe.
         """
@@ -55,7 +55,11 @@ class GuardLink:
             process.stdin.write(msgspec.json.encode(self._hello) + b"\n")
             self._is_first = False
         self._process = process
-        threading.Thread(target=self._watch, args=(process,), name="guard:watch", daemon=True).start()
+        try:
+            threading.Thread(target=self._watch, args=(process,), name="guard:watch", daemon=True).start()
+        except RuntimeError:  # its death would not be seen
+            self._put_down()
+            raise
 
     @property
     def pid(self) -> int:

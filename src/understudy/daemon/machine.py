@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -134,16 +135,17 @@ class Machine:
     def end_leftovers(self) -> int:
         """Kill what earlier lives of this daemon left running → how many runs that were."""
         found = 0
-        for path in self._home.markers.iterdir():
+        for path in _files_in(self._home.markers):
             tree = ProcessTree(path.name, self._clock)
             left = 0
             if tree.alive():
                 found += 1
                 left = tree.kill(limit_ms=5_000)
-                fields = {"task": path.read_text().strip(), "left": left or None}
+                fields = {"task": _said_in(path), "left": left or None}
                 self._log.emit("warning", "Startup", "Killed a run of an earlier life", **fields)
             if not left:  # else the next life tries again
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
         return found
 
     def end_everything(self) -> None:
@@ -247,6 +249,21 @@ class Machine:
 def _or_failed(action: Any) -> Failed | None:
     try:
         action()
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: "can't start new thread"
         return Failed(str(error))
     return None
+
+
+def _files_in(directory: Path) -> list[Path]:
+    """Nothing where it cannot be read: no reason not to start."""
+    try:
+        return list(directory.iterdir())
+    except OSError:
+        return []
+
+
+def _said_in(marker: Path) -> str:
+    try:
+        return marker.read_text("utf-8", errors="replace").strip()
+    except OSError:
+        return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 import threading
@@ -85,7 +86,21 @@ class Child:
         self._is_over = threading.Event()
         self._grace = threading.Lock()  # held while the tree may end in its own time
         self.tree = ProcessTree(run_id, clock)
-        self._process = subprocess.Popen(
+        self._process: subprocess.Popen[bytes] | None = None
+        self._begun = threading.Event()
+        try:
+            readers = (("stdout", self._read_stdout), ("stderr", self._read_stderr))
+            self._readers = [self._thread(f"{run_id}:{name}", target) for name, target in readers]
+            self._thread(f"{run_id}:stdin", self._write)
+            self._thread(f"{run_id}:end", self._await_end)
+            self._start(plan, whole)
+        except RuntimeError as error:  # "can't start new thread": known before there is a process
+            raise OSError(errno.EAGAIN, str(error)) from error
+        finally:
+            self._begun.set()
+
+    def _start(self, plan: Plan, whole: Path | None) -> None:
+        process = subprocess.Popen(
             plan.argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -96,17 +111,12 @@ class Child:
             start_new_session=True,
         )
         self._whole = WholeFile(whole)
-        self.pid = self._process.pid
+        self.pid = process.pid
         self.birth = birth_of(self.pid)
         self.tree.root(self.pid, self.birth)
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, self.pid, min(NICE_MAX, os.getpriority(os.PRIO_PROCESS, 0) + plan.nice))
-        self._readers = [
-            self._thread("stdout", self._read_stdout, self._process.stdout),
-            self._thread("stderr", self._read_stderr, self._process.stderr),
-        ]
-        self._thread("stdin", self._write, self._process.stdin)
-        threading.Thread(target=self._await_end, name=f"{run_id}:end", daemon=True).start()
+        self._process = process
 
     def look(self) -> Ended | Progress | None:
         """News since the last look."""
@@ -126,12 +136,20 @@ class Child:
         self._is_over.wait(DRAIN_S * 2)
         return msgspec.structs.replace(self._ended or Ended(code=None), survivors=survivors)
 
-    def _thread(self, name: str, target: Callable[[IO[bytes]], None], stream: IO[bytes] | None) -> threading.Thread:
-        thread = threading.Thread(target=target, args=(stream,), name=f"{self.pid}:{name}", daemon=True)
+    def _thread(self, name: str, target: Callable[[subprocess.Popen[bytes]], None]) -> threading.Thread:
+        """It waits for the process; without one it ends. RuntimeError if the machine has no thread to give."""
+
+        def work() -> None:
+            self._begun.wait()
+            if self._process is not None:
+                target(self._process)
+
+        thread = threading.Thread(target=work, name=name, daemon=True)
         thread.start()
         return thread
 
-    def _write(self, stream: IO[bytes]) -> None:
+    def _write(self, process: subprocess.Popen[bytes]) -> None:
+        stream = _pipe(process.stdin)
         with contextlib.suppress(OSError, ValueError):  # it need not read its prompt
             view = memoryview(self._plan.stdin)
             while view:
@@ -139,8 +157,8 @@ class Child:
         with contextlib.suppress(OSError, ValueError):
             stream.close()
 
-    def _read_stdout(self, stream: IO[bytes]) -> None:
-        for chunk in _chunks(stream):
+    def _read_stdout(self, process: subprocess.Popen[bytes]) -> None:
+        for chunk in _chunks(_pipe(process.stdout)):
             self._stdout.add(chunk)
             self._whole.add(chunk)
             if self._stdout.total > self._plan.output_bytes_max:
@@ -149,8 +167,8 @@ class Child:
                 return
             self._pass_on(self._reading.feed(chunk, self._clock.now_ms()))
 
-    def _read_stderr(self, stream: IO[bytes]) -> None:
-        for chunk in _chunks(stream):
+    def _read_stderr(self, process: subprocess.Popen[bytes]) -> None:
+        for chunk in _chunks(_pipe(process.stderr)):
             self._stderr.add(chunk)
 
     def _pass_on(self, progress: Progress | None) -> None:
@@ -165,7 +183,7 @@ class Child:
             self._passed_on_ms = now_ms
             self._news()
 
-    def _await_end(self) -> None:
+    def _await_end(self, process: subprocess.Popen[bytes]) -> None:
         """When the root is gone, so must be everything it started; only then is the run over.
 
         The root is buried last: while it holds its pid, its session can be told from a later one. And if it
@@ -174,7 +192,7 @@ class Child:
         self._await_zombie()
         with self._grace:
             survivors = self.tree.kill()
-        code = self._process.wait()
+        code = process.wait()
         for reader in self._readers:
             reader.join(DRAIN_S)
         self._whole.close()
@@ -203,3 +221,8 @@ def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
     with contextlib.suppress(OSError, ValueError), stream:
         while chunk := stream.read(READ_BYTES):
             yield chunk
+
+
+def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    assert stream is not None
+    return stream

@@ -41,10 +41,18 @@ class Driver:
         self._performer = performer
 
     def start(self, name: str, factory: Callable[[], Loop], *, again: bool = True) -> threading.Thread:
-        """Run a loop in a thread of its own."""
+        """Run a loop in a thread of its own; RuntimeError if the machine has none to give."""
         thread = threading.Thread(target=partial(self._live, name, factory, again), name=name, daemon=True)
+        before = self.threads.get(name)
         self.threads[name] = thread
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            if before is None:
+                del self.threads[name]
+            else:
+                self.threads[name] = before
+            raise
         return thread
 
     def raise_signal(self, name: str) -> None:

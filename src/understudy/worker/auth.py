@@ -76,6 +76,15 @@ def _trial(state: WorkerState, name: str) -> Plan | None:
     return Plan(TRIAL, {}, cwd=state.start_faults[name]) if name in state.start_faults else None
 
 
+def no_start(state: WorkerState, executor: Executor, word: str, cwd: str | None = None) -> Loop:
+    """This machine could not start it (there): it is not ready until a trial shows that it can again."""
+    state.start_faults[executor.name] = cwd
+    before = state.auth.get(executor.name, "")
+    state.set_auth(executor.name, word, is_shown_by_run=True)
+    if word != before:
+        yield from say_auth(executor.name, word, before)
+
+
 def say_auth(name: str, word: str, before: str) -> Loop:
     """Tell the owner once what changed, and how it is mended."""
     if word == OK:

@@ -11,11 +11,15 @@ import msgspec
 from understudy.clock import MS_PER_S, parse_iso
 from understudy.texts import t
 from understudy.wire.limits import is_id
+from understudy.worker.auth import no_start
 from understudy.worker.backoff import Backoff
+from understudy.worker.begin import pass_on
 from understudy.worker.effects import Answer, Call, Failed, Fork, Loop, Say, Steps, Wait
 from understudy.worker.executors import Task
 from understudy.worker.foreign import ForeignHub, lacks_token
+from understudy.worker.release import give_back
 from understudy.worker.run import run_loop
+from understudy.worker.start_faults import NO_PROCESSES
 from understudy.worker.state import IDLE, RUNNING, STOPPING, Lease, Run, WorkerState, seconds
 
 CLAIM = "/api/queue/claim"
@@ -97,7 +101,10 @@ def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: 
             run.stop = "" if state.mode == RUNNING else "drain"  # its loop gives it back, not started
             state.runs[run.id] = run
             state.signals.raise_("beat")  # names the token: from then on the task may wait for this machine
-            yield Fork(f"run:{run.id}", partial(run_loop, state, run), again=False)
+            try:
+                yield Fork(f"run:{run.id}", partial(run_loop, state, run), again=False)
+            except RuntimeError as error:  # "can't start new thread"
+                yield from _without_loop(state, run, str(error))
     unreadable = [entry for entry, run in runs if run is None]
     without = [entry for entry in unreadable if lacks_token(entry)]
     if without:
@@ -106,6 +113,17 @@ def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: 
         yield Say("warning", "Daemon", t("daemon.claim_unreadable"))
     elif runs:
         yield from foreign.spoke_well()
+
+
+def _without_loop(state: WorkerState, run: Run, reason: str) -> Loop:
+    """This machine has no thread for it: it is given back untouched, and its executor is not ready."""
+    state.runs.pop(run.id, None)
+    pass_on(state, run)
+    yield Say("warning", "Daemon", t("executors.given_back", task=run.task.id, reason=reason))
+    executor = state.executor_for(run.task)
+    if executor is not None:
+        yield from no_start(state, executor, NO_PROCESSES)
+    yield from give_back(state, run, "not_started")
 
 
 def _run_of(state: WorkerState, entry: Any, sent_ms: int) -> Run | None:

@@ -27,6 +27,7 @@ from understudy.worker.effects import (
 from understudy.worker.executors import OK, Executor, Outcome, Plan
 from understudy.worker.guard_policy import Done, Lost, Rooted, Spawning
 from understudy.worker.release import give_back
+from understudy.worker.start_faults import NO_DIRECTORY
 from understudy.worker.state import Run, WorkerState, seconds
 
 GRACE_MS = 5_000  # facts/assistants b.3: claude needs 1.5 s to take its tools along; 2 s is too near
@@ -145,6 +146,8 @@ def spawning(run: Run) -> Spawning:
 
 def _start(state: WorkerState, run: Run, executor: Executor, nth: int, *, has_session: bool) -> Steps[Outcome | None]:
     """Start its process → None, or why there is none."""
+    if run.task.workspace and state.workspaces.is_root_gone():
+        return _not_started(state, run, executor, Failed(f"{state.workspaces.root}: gone", NO_DIRECTORY))
     try:
         start = start_of(state, run, executor, nth, has_session=has_session)
         plan: Plan = executor.plan(run.task, run.id, start)
@@ -155,17 +158,31 @@ def _start(state: WorkerState, run: Run, executor: Executor, nth: int, *, has_se
     run.plan, run.reading, run.heard_ms = plan, executor.reading(start), None
     spawned: Spawned | Failed = yield Spawn(run.id, plan, run.reading)
     if isinstance(spawned, Failed):
-        word = spawned.word
-        if word:
-            state.start_faults[executor.name] = plan.cwd
-        return Outcome(
-            success=False, error=spawned.reason, failure_class="spawn_failed", auth=word, is_untouched=bool(word)
-        )
+        return _not_started(state, run, executor, spawned)
     run.pid, run.birth = spawned.pid, spawned.birth
     yield TellGuard(Rooted(run.id, spawned.pid, spawned.birth))
     fields = {"executor": executor.name, "pid": spawned.pid, "token": run.lease.token}
     yield Say("info", "Daemon", f"Started {run.task.id}", fields)
     return None
+
+
+def _not_started(state: WorkerState, run: Run, executor: Executor, failed: Failed) -> Outcome:
+    """What this machine lacks leaves the task untouched; a workspace that is gone ends the tasks that name it alone."""
+    workspaces, cwd = state.workspaces, run.plan.cwd if run.plan is not None else None
+    if failed.word == NO_DIRECTORY and run.task.workspace and not workspaces.is_root_gone():
+        error = t("executors.no_workspace", name=run.task.workspace, path=cwd)
+        return Outcome(success=False, error=error, failure_class="not_possible", failure_final=True)
+    if failed.word:
+        state.start_faults[executor.name] = (
+            workspaces.root if run.task.workspace and failed.word == NO_DIRECTORY else cwd
+        )
+    return Outcome(
+        success=False,
+        error=failed.reason,
+        failure_class="spawn_failed",
+        auth=failed.word,
+        is_untouched=bool(failed.word),
+    )
 
 
 def _watch(state: WorkerState, run: Run) -> Steps[tuple[str, Ended | None]]:

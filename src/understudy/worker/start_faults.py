@@ -6,6 +6,7 @@ import errno
 
 from understudy.worker.effects import Failed, Plan
 
+NO_PROCESSES = "no_processes"  # nor threads: the system counts both alike (setrlimit(2), RLIMIT_NPROC)
 _WORDS = {
     errno.ENOENT: "missing",
     errno.ENOTDIR: "missing",
@@ -14,7 +15,7 @@ _WORDS = {
     errno.EMFILE: "no_descriptors",
     errno.ENFILE: "no_descriptors",
     errno.ENOMEM: "no_memory",
-    errno.EAGAIN: "no_processes",
+    errno.EAGAIN: NO_PROCESSES,
     errno.EACCES: "not_runnable",
     errno.ENOEXEC: "not_runnable",
     errno.EPERM: "not_runnable",

@@ -35,6 +35,10 @@ class Workspaces(msgspec.Struct, frozen=True):
             raise ValueError(t("executors.no_workspace", name=task.workspace, path=path))
         return str(path)
 
+    def is_root_gone(self) -> bool:
+        """Whether the directory of all workspaces is not there (not mounted, say): no task's fault."""
+        return bool(self.root) and not Path(self.root).is_dir()
+
     def turns(self, task: Task, executor: str) -> frozenset[str]:
         """What only one run at a time may have: its workspace, and its conversation where there is a session."""
         names = set()
