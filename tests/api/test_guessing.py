@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,7 +19,7 @@ from understudy.errors import TooManyRequestsError, UnauthorizedError
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long answers were kept back, without waiting for it."""
+    """How long answers were kept back, without waiting for it. Only there: other hubs of this process sleep, too."""
     kept: list[float] = []
     real = asyncio.sleep
 
@@ -26,7 +27,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         kept.append(delay_s)
         await real(0)
 
-    monkeypatch.setattr(auth.asyncio, "sleep", sleep)
+    monkeypatch.setattr(auth, "asyncio", SimpleNamespace(sleep=sleep))
     return kept
 
 
@@ -52,7 +53,7 @@ def test_only_so_many_answers_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
         async def sleep(_: float) -> None:
             await gate.wait()
 
-        monkeypatch.setattr(auth.asyncio, "sleep", sleep)
+        monkeypatch.setattr(auth, "asyncio", SimpleNamespace(sleep=sleep))
         held = [asyncio.ensure_future(patience.hold(GuessingError(1))) for _ in range(HELD_MAX + 50)]
         for _ in range(3):
             await asyncio.wait(held, timeout=0)

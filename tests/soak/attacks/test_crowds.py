@@ -51,7 +51,7 @@ def silent_clients(port: int, beginning: bytes) -> Iterator[None]:
     finally:
         for child in children:
             child.kill()
-            child.wait()
+            child.communicate()
 
 
 class Beater:
@@ -76,11 +76,13 @@ class Beater:
         self.statuses.append(answer.status)
         self.slowest_s = max(self.slowest_s, time.monotonic() - began)
 
-
-def beat_on(beater: Beater, is_over: threading.Event) -> None:
-    """A daemon's life: a beat a second, until the end."""
-    while not is_over.wait(1):
-        beater.beat()
+    def beat_on(self, is_over: threading.Event) -> None:
+        """A daemon's life: a beat a second, until the end."""
+        try:
+            while not is_over.wait(1):
+                self.beat()
+        finally:
+            self._line.close()
 
 
 @pytest.mark.parametrize("name", BEGINNINGS)
@@ -88,7 +90,7 @@ def test_12_100_silent_clients_refuse_no_beat_and_alarm_nobody(name: str, tmp_pa
     with WatchedHub(tmp_path, policy=POLICY) as hub:
         beaters = [Beater(hub.port, f"d{n}", keeps=n % 2 == 0) for n in range(6)]
         is_over = threading.Event()
-        beating = [threading.Thread(target=beat_on, args=(beater, is_over)) for beater in beaters]
+        beating = [threading.Thread(target=beater.beat_on, args=(is_over,)) for beater in beaters]
         for thread in beating:
             thread.start()
         try:
