@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import stat
 from pathlib import Path
@@ -9,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from understudy.clock import SystemClock
-from understudy.daemon.home import Home, checked_daemon_id, default_daemon_id
+from understudy.daemon.home import Home, aged_files, checked_daemon_id, default_daemon_id
+from understudy.daemon.outputs import FILES_MAX, Outputs
+from understudy.daemon.spool import EVIDENCE_MAX, Spool
 from understudy.errors import ConfigError
 from understudy.ids import IdMaker
+from understudy.worker.results import Result
 
 IDS = IdMaker(SystemClock())
 
@@ -45,3 +49,40 @@ def test_name_that_could_be_a_path_or_no_id_is_refused(daemon_id: str) -> None:
 
 def test_default_name_is_an_id() -> None:
     assert re.fullmatch(r"[A-Za-z0-9._:-]{1,64}", default_daemon_id())
+
+
+@pytest.mark.parametrize("what", ["machine_id", "lock", "home"])
+def test_a_first_start_that_cannot_keep_anything_says_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path))
+
+    made = Home(tmp_path, "mini")
+    monkeypatch.setattr("understudy.daemon.home.write_durably", full)
+    monkeypatch.setattr("understudy.daemon.home.own_directory", full)
+    monkeypatch.setattr("understudy.runtime.lock.FileLock.take", full)
+    with pytest.raises(ConfigError, match=r"No space left on device.*df -h"):
+        {"machine_id": lambda: made.machine_id(IDS), "lock": made.lock, "home": lambda: Home(tmp_path, "mini")}[what]()
+
+
+def test_a_file_that_is_removed_while_it_is_looked_at_is_none(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.write_bytes(b"12")
+    assert [(stat.st_size, path) for stat, path in aged_files([tmp_path / "gone", there])] == [(2, there)]
+
+
+def test_evidence_and_outputs_keep_their_bounds_while_files_vanish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`stat` of a file that another loop has just removed ended the making of room."""
+    home, outputs = Home(tmp_path, "mini"), tmp_path / "outputs"
+    outputs.mkdir()
+    for directory, suffix in ((home.evidence, ".json"), (outputs, ".out")):
+        for nth in range(250):
+            (directory / f"{nth}{suffix}").write_bytes(b"1")
+        (directory / f"gone{suffix}").symlink_to(tmp_path / "nothing")
+    Spool(home).shelve(Result("r", "t", 1, True, 0, 0), "lost")
+    Outputs(outputs).begin("next")
+    assert len(aged_files(home.evidence.iterdir())) == EVIDENCE_MAX
+    assert len(aged_files(outputs.iterdir())) == FILES_MAX - 1

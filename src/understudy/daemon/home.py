@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from understudy.errors import ConfigError
@@ -50,26 +51,32 @@ class Home:
         self.arrived = self.root / "arrived"  # the last life of which a beat was accepted
         self.planned = self.root / "planned.json"  # an owner announced the stop that comes next
         self.verdict = self.root / "verdict.json"  # why an update was taken back
-        for path in (self.spool, self.evidence, self.markers):
-            own_directory(path)
+        with _kept_in(data_dir):
+            for path in (self.spool, self.evidence, self.markers):
+                own_directory(path)
         tighten(data_dir)
 
     def lock(self) -> FileLock:
         """Held while this daemon lives; ConfigError if another process holds it."""
         lock = FileLock(self.root / "lock")
         try:
-            lock.take(f"The daemon {self.daemon_id}")
+            with _kept_in(self.data_dir):
+                lock.take(f"The daemon {self.daemon_id}")
         except LockedError as error:
             told = t("daemon.already_running", daemon=self.daemon_id, pid=error.fields["pid"])
             raise ConfigError(told) from error
         return lock
 
     def machine_id(self, ids: IdMaker) -> str:
-        """This machine's name for the hub, made once and kept."""
+        """This machine's name for the hub, made once and kept; ConfigError if it cannot be kept.
+
+        One that is not kept would make the next start another machine, which the hub refuses (`id_taken`).
+        """
         path = self.data_dir / "machine-id"
-        if not path.exists():
-            write_durably(path, ids.new("machine").encode())
-        return path.read_text().strip()
+        with _kept_in(self.data_dir):
+            if not path.exists():
+                write_durably(path, ids.new("machine").encode())
+            return path.read_text().strip()
 
     def new_boot_id(self, ids: IdMaker) -> str:
         """A name for this start that sorts after those of all earlier ones.
@@ -93,6 +100,16 @@ class Home:
         with contextlib.suppress(OSError):  # only a count: no reason not to start
             write_private(path, " ".join(map(str, starts)).encode())
         return len(starts)
+
+
+@contextlib.contextmanager
+def _kept_in(data_dir: Path) -> Iterator[None]:
+    """What a first start must put on disk; ConfigError says which directory and why."""
+    try:
+        yield
+    except OSError as error:
+        told = t("daemon.no_place", path=error.filename or data_dir, reason=error.strerror or error, data=data_dir)
+        raise ConfigError(told) from error
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -125,3 +142,12 @@ def _sync(fd: int) -> None:
         fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
     else:
         os.fsync(fd)
+
+
+def aged_files(paths: Iterable[Path]) -> list[tuple[os.stat_result, Path]]:
+    """Each with its stat; one that another loop removes meanwhile is none of them."""
+    found = []
+    for path in paths:
+        with contextlib.suppress(OSError):
+            found.append((path.stat(), path))
+    return found

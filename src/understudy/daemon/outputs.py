@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from understudy.daemon.home import aged_files
 from understudy.private import own_directory
 
 FILES_MAX = 200
@@ -27,9 +28,10 @@ class Outputs:
         return self._directory / f"{run_id}{SUFFIX}"
 
     def _make_room(self) -> None:
-        aged = sorted(((path.stat(), path) for path in self._directory.glob(f"*{SUFFIX}")), key=lambda f: f[0].st_mtime)
+        aged = sorted(aged_files(self._directory.glob(f"*{SUFFIX}")), key=lambda found: found[0].st_mtime)
         total = sum(stat.st_size for stat, _ in aged)
         while aged and (len(aged) >= FILES_MAX or total > BYTES_MAX):
             stat, oldest = aged.pop(0)
-            oldest.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # one that cannot be removed keeps no other
+                oldest.unlink(missing_ok=True)
             total -= stat.st_size

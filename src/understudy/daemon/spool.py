@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from understudy.daemon.home import Home, sync_directory, write_durably
+from understudy.daemon.home import Home, aged_files, sync_directory, write_durably
 from understudy.wire.foreign import parsed
 from understudy.worker.results import Result
 
@@ -20,11 +20,7 @@ SUFFIX = ".json"
 
 def sizes_in(directory: Path) -> list[int]:
     """The sizes of its files; one that another loop removes meanwhile is none of them."""
-    sizes = []
-    for path in directory.glob(f"*{SUFFIX}"):
-        with contextlib.suppress(FileNotFoundError):
-            sizes.append(path.stat().st_size)
-    return sizes
+    return [stat.st_size for stat, _ in aged_files(directory.glob(f"*{SUFFIX}"))]
 
 
 class SpoolFullError(OSError):
@@ -73,11 +69,17 @@ class Spool:
         entry = {"reason": reason, "result": result}
         with contextlib.suppress(OSError):
             write_durably(self._evidence / f"{result.name}{SUFFIX}", msgspec.json.encode(entry))
-            room = EVIDENCE_BYTES_MAX
-            newest_first = sorted(self._evidence.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-            for nth, path in enumerate(newest_first):
-                room -= path.stat().st_size
-                if nth >= EVIDENCE_MAX or room < 0:
+        with contextlib.suppress(OSError):
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """The oldest evidence gives way."""
+        room = EVIDENCE_BYTES_MAX
+        newest_first = sorted(aged_files(self._evidence.iterdir()), key=lambda found: found[0].st_mtime, reverse=True)
+        for nth, (stat, path) in enumerate(newest_first):
+            room -= stat.st_size
+            if nth >= EVIDENCE_MAX or room < 0:
+                with contextlib.suppress(OSError):  # one that cannot be removed keeps no other
                     path.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
