@@ -18,6 +18,7 @@ from understudy import __version__
 from understudy.cli.exits import AbsentError, ClientError, RefusedError, RejectedError, UnreachableError
 from understudy.texts import t
 from understudy.wire.causes import cause_of
+from understudy.wire.proxies import proxy_for, tunnel_host
 
 CONNECT_S = 5.0
 ANSWER_S = 15.0
@@ -36,6 +37,7 @@ class HubClient:
     def __init__(self, url: str, key: str = "", *, ca_file: str = "", answer_s: float = ANSWER_S) -> None:
         self.url = url
         self._parts = urlsplit(url)
+        self._prefix = self._parts.path
         self._ca_file = ca_file
         self._answer_s = answer_s
         self._headers = {"Accept": "application/json", "User-Agent": f"understudy-cli/{__version__}"}
@@ -87,7 +89,7 @@ class HubClient:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_event_id} if last_event_id else {})
         try:
             connection = self._connect()
-            connection.request("GET", f"{self._parts.path}{path}?{urlencode(shown)}", headers=self._headers | headers)
+            connection.request("GET", f"{self._prefix}{path}?{urlencode(shown)}", headers=self._headers | headers)
             response = connection.getresponse()
             if response.status != http.client.OK:
                 raise self._error(response, response.read(ANSWER_BYTES_MAX))
@@ -119,10 +121,11 @@ class HubClient:
         self, method: str, path: str, body: Any, headers: Mapping[str, str]
     ) -> tuple[http.client.HTTPResponse, bytes]:
         payload = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        sent = self._headers | ({"Content-Type": "application/json"} if payload is not None else {}) | dict(headers)
+        more = {"Content-Type": "application/json"} if payload is not None else {}
         try:
             connection = self._connect()
-            connection.request(method, self._parts.path + path, payload, sent)
+            sent = self._headers | more | dict(headers)
+            connection.request(method, self._prefix + path, payload, sent)
             response = connection.getresponse()
             raw = response.read(ANSWER_BYTES_MAX + 1)
         except (OSError, http.client.HTTPException) as error:
@@ -138,15 +141,20 @@ class HubClient:
     def _connect(self) -> http.client.HTTPConnection:
         if self._connection is None:
             host, port = self._parts.hostname or "", self._parts.port
+            proxy = proxy_for(self.url)
+            at = (host, port) if proxy is None else (proxy.host, proxy.port)
             if self._parts.scheme == "https":
                 import ssl
 
                 trusted = ssl.create_default_context(cafile=self._ca_file or None)
-                made: http.client.HTTPConnection = http.client.HTTPSConnection(
-                    host, port, timeout=CONNECT_S, context=trusted
-                )
+                made: http.client.HTTPConnection = http.client.HTTPSConnection(*at, timeout=CONNECT_S, context=trusted)
+                if proxy is not None:
+                    made.set_tunnel(tunnel_host(host), port or http.client.HTTPS_PORT, proxy.headers)
             else:
-                made = http.client.HTTPConnection(host, port, timeout=CONNECT_S)
+                made = http.client.HTTPConnection(*at, timeout=CONNECT_S)
+                if proxy is not None:
+                    self._headers |= proxy.headers
+                    self._prefix = f"http://{self._parts.netloc.rpartition('@')[2]}{self._parts.path}"
             made.connect()
             made.sock.settimeout(self._answer_s)
             self._connection = made

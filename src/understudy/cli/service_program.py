@@ -17,6 +17,7 @@ from understudy.daemon.service import Program, service_dir
 from understudy.daemon.service.base import STOP_MORE_S
 from understudy.errors import ConfigError
 from understudy.texts import t
+from understudy.wire.proxies import NAMES as PROXIES
 
 HUB, DAEMON = "hub", "daemon"
 # Paths may be given relative to the directory of this shell; a service has another one.
@@ -95,6 +96,7 @@ def _system(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name in SYSTEM:
         if value := environ.get(name) or (_user() if name == "USER" else ""):
             yield name, os.pathsep.join(_absolute_parts(value)) if name == "PATH" else value
+    yield from ((name, value) for name, value in environ.items() if name.lower() in PROXIES and "@" not in value)
 
 
 def _user() -> str:
@@ -126,7 +128,8 @@ def _plain(role: str, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 def _task_secrets(environ: Mapping[str, str], data_dir: Path) -> str:
     """Lines with what the owner lets through to runs, and where updates come from, as this shell has it."""
     passed = config.load(environ, data_dir).settings.task_env_pass
-    names = dict.fromkeys((*passed, *CREDENTIALS, *INSTALLER))
+    proxies = (name for name, value in environ.items() if name.lower() in PROXIES and "@" in value)
+    names = dict.fromkeys((*passed, *CREDENTIALS, *INSTALLER, *proxies))
     return "\n".join(config.assignment(name, environ[name]) for name in names if environ.get(name))
 
 

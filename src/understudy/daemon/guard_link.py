@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from understudy.wire.proxies import NAMES as PROXIES
 from understudy.worker.guard_policy import Hello, Killed, Message, Ready, Word
 
 READ_BYTES = 4_096
@@ -25,7 +26,7 @@ class GuardLink:
 
     def __init__(self, hello: Hello, ambient: Mapping[str, str], died: Callable[[], None]) -> None:
         self._hello = hello
-        self._env = {name: ambient[name] for name in ENV_KEPT if name in ambient}
+        self._env = {name: value for name, value in ambient.items() if name in ENV_KEPT or name.lower() in PROXIES}
         self._died = died
         self._process: subprocess.Popen[bytes] | None = None
         self._replaced: subprocess.Popen[bytes] | None = None

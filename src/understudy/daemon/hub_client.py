@@ -9,16 +9,18 @@ import threading
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util import Url
 
 from understudy.errors import ConfigError
 from understudy.texts import t
 from understudy.wire.causes import cause_of
 from understudy.wire.foreign import parsed
+from understudy.wire.proxies import Proxy, ProxyUnusableError, proxy_for
 from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Answer, Call, Failed
 
 logging.getLogger("urllib3").addHandler(logging.NullHandler())  # our log has one voice
@@ -42,7 +44,13 @@ class HubClient:
             "User-Agent": f"understudy-daemon/{version}",
         }
         self._abortable = _Abortable()
-        self._make = _pool_maker(url.scheme, url.hostname, url.port, ca_file, self._abortable)
+        try:
+            proxy = proxy_for(hub_url)
+        except ProxyUnusableError as error:
+            raise ConfigError(t("daemon.bad_proxy", reason=error.strerror)) from None
+        if proxy is not None and url.scheme == "http":
+            self._prefix = f"http://{url.netloc.rpartition('@')[2]}{self._prefix}"
+        self._make = _pool_maker(url, proxy, ca_file, self._abortable)
         self._pool = self._make()
 
     def call(self, call: Call) -> Answer | Failed:
@@ -56,6 +64,7 @@ class HubClient:
                     headers=self._headers,
                     timeout=_timeout(call.timeout_ms),
                     retries=False,
+                    assert_same_host=False,  # a proxy is asked for a whole address
                     redirect=False,  # the key goes nowhere else
                     preload_content=False,
                 )
@@ -139,7 +148,7 @@ def _answer(response: urllib3.BaseHTTPResponse) -> Answer | Failed:
 
 
 def _pool_maker(
-    scheme: str, host: str, port: int | None, ca_file: str, abortable: _Abortable
+    url: SplitResult, proxy: Proxy | None, ca_file: str, abortable: _Abortable
 ) -> Callable[[], urllib3.HTTPConnectionPool]:
     class Plain(HTTPConnection):
         def request(self, *args: Any, **kwargs: Any) -> None:
@@ -155,14 +164,22 @@ def _pool_maker(
             abortable.sending(self.sock)
             super().request(*args, **kwargs)
 
+    through: dict[str, Any] = {}
+    if proxy is not None:
+        address = Url("http", host=proxy.host, port=proxy.port)
+        through = {"_proxy": address, "_proxy_headers": proxy.headers}
+
     def plain() -> urllib3.HTTPConnectionPool:
-        pool = urllib3.HTTPConnectionPool(host, port, maxsize=CONNECTIONS_MAX)
+        at = (url.hostname or "", url.port) if proxy is None else (proxy.host, proxy.port)
+        pool = urllib3.HTTPConnectionPool(*at, maxsize=CONNECTIONS_MAX, **through)
         pool.ConnectionCls = Plain
         return pool
 
     def secure() -> urllib3.HTTPConnectionPool:
-        pool = urllib3.HTTPSConnectionPool(host, port, maxsize=CONNECTIONS_MAX, ca_certs=ca_file or None)
+        pool = urllib3.HTTPSConnectionPool(
+            url.hostname or "", url.port, maxsize=CONNECTIONS_MAX, ca_certs=ca_file or None, **through
+        )
         pool.ConnectionCls = Secure
         return pool
 
-    return secure if scheme == "https" else plain
+    return secure if url.scheme == "https" else plain

@@ -31,6 +31,7 @@ from understudy.errors import UnderstudyError
 from understudy.private import OTHERS, open_private, own_directory, write_private
 from understudy.wire.causes import cause_of
 from understudy.wire.limits import is_id
+from understudy.wire.proxies import ProxyUnusableError, proxy_for
 from understudy.worker.orders import Order
 
 PACKAGE = "understudy"
@@ -45,7 +46,8 @@ _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _VERSION = re.compile(rf"^{PACKAGE} (\S{{1,100}})$", re.MULTILINE)
 # what an installer needs to know of its surroundings, and nothing that is secret
 ENV_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-ENV_KEPT_LIKE = ("PIP_", "LC_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+_LOWER = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+ENV_KEPT_LIKE = ("PIP_", "LC_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", *_LOWER)
 
 
 class InstallError(UnderstudyError):
@@ -276,8 +278,13 @@ def _fetch(source: str, target: Path, until_s: float) -> None:
 
     timeout = urllib3.Timeout(connect=10, read=30)
     try:
+        proxy = proxy_for(source)
         with (
-            urllib3.PoolManager(num_pools=2) as pool,
+            (
+                urllib3.PoolManager(num_pools=2)
+                if proxy is None
+                else urllib3.ProxyManager(proxy.url, num_pools=2, proxy_headers=proxy.headers)
+            ) as pool,
             pool.request("GET", source, preload_content=False, timeout=timeout, retries=2) as answer,
             open_private(target, "wb") as file,
         ):
@@ -287,7 +294,7 @@ def _fetch(source: str, target: Path, until_s: float) -> None:
                 file.write(chunk)
                 if file.tell() > WHEEL_BYTES_MAX or time.monotonic() > until_s:
                     raise InstallError("the wheel is too large, or too slow to come")
-    except urllib3.exceptions.HTTPError as error:
+    except (urllib3.exceptions.HTTPError, ProxyUnusableError) as error:
         raise InstallError(f"the wheel could not be fetched: {cause_of(error)}") from error
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from binascii import b2a_base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import unquote
 
 import msgspec
 
@@ -55,9 +56,18 @@ def secret_names(environ: Mapping[str, str]) -> frozenset[str]:
 
 
 def secrets_of(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """What is secret in an environment, judged by its names; the path of a file is none."""
-    return tuple(
+    """What is secret in an environment, judged by its names; the path of a file is none. Passwords of proxies too."""
+    named = (
         value
         for name, value in environ.items()
         if name.upper().endswith(_NAME_ENDS) and not value.startswith(_LOCATIONS)
     )
+    return (*named, *_of_proxies(environ))
+
+
+def _of_proxies(environ: Mapping[str, str]) -> Iterator[str]:
+    """As they stand in the address, and as they are meant."""
+    for name, value in environ.items():
+        if name.upper().endswith("_PROXY") and "@" in value:
+            given = value.rpartition("@")[0].rpartition("//")[2].partition(":")[2]
+            yield from {given, unquote(given)} - {""}

@@ -14,13 +14,13 @@ import threading
 from base64 import b64encode
 from collections.abc import Iterator
 from http.client import HTTPException
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from understudy.notify.apprise import call_apprise
-from understudy.wire.causes import TOO_SLOW, cause_of, is_local
+from understudy.wire.causes import PROXY, TOO_SLOW, cause_of, is_local
 from understudy.wire.outbound import (
     AppriseRequest,
     HttpAnswer,
@@ -31,11 +31,14 @@ from understudy.wire.outbound import (
     OutboundAnswer,
     OutboundRequest,
 )
+from understudy.wire.proxies import Proxy, proxy_for, tunnel_host
 
 CONNECT_S_MAX = 5.0
 ANSWER_BYTES_MAX = 8 << 20
 CHUNK_BYTES = 64 << 10
 DATA_OK = 250
+HTTPS_PORT = 443
+PROXY_WANTS_LOG_IN = 407
 GO_ON, LOGGED_IN = 334, 235
 LOCAL = (ValueError, TypeError, AttributeError)  # see causes.is_local
 _AS_IT_IS = "%/:?#[]@!$&'()*+,;=~"  # of a URL; blanks and what is not ASCII is quoted
@@ -68,10 +71,11 @@ class Transport:
             except (urllib3.exceptions.HTTPError, HTTPException, OSError, *LOCAL) as error:
                 return watch.no_answer(error)
 
-    def _exchange(self, request: HttpRequest, watch: Watch) -> HttpAnswer:
+    def _exchange(self, request: HttpRequest, watch: Watch) -> HttpAnswer | NoAnswer:
         parts = urlsplit(request.url)
         timeout_s = request.timeout_ms / 1000
-        connection = self._connection(parts.scheme, parts.hostname or "", parts.port, min(CONNECT_S_MAX, timeout_s))
+        proxy = proxy_for(request.url)
+        connection = self._connection(parts, proxy, min(CONNECT_S_MAX, timeout_s))
         try:
             connection.connect()
             watch.guard(connection.sock)
@@ -79,6 +83,8 @@ class Transport:
             path = quote(f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}", safe=_AS_IT_IS)
             watch.was_sent = True
             headers = {"User-Agent": self._user_agent, **dict(request.headers)}
+            if proxy is not None and parts.scheme == "http":
+                path, headers = f"http://{parts.netloc.rpartition('@')[2]}{path}", headers | proxy.headers
             connection.request(
                 request.method, path, request.body or None, headers, preload_content=False, decode_content=True
             )
@@ -91,16 +97,23 @@ class Transport:
                     body = body[:ANSWER_BYTES_MAX]
                     break
             watch.check()
+            if proxy is not None and response.status == PROXY_WANTS_LOG_IN:
+                return NoAnswer(f"{PROXY}: {response.status}", was_sent=False)
             return HttpAnswer(response.status, {name.lower(): value for name, value in response.headers.items()}, body)
         finally:
             connection.close()
 
-    def _connection(self, scheme: str, host: str, port: int | None, connect_s: float) -> HTTPConnection:
-        if scheme == "https":
-            return HTTPSConnection(host, port, timeout=connect_s, ssl_context=self._context())
-        if scheme != "http" or not host:
+    def _connection(self, parts: SplitResult, proxy: Proxy | None, connect_s: float) -> HTTPConnection:
+        host, port = parts.hostname or "", parts.port
+        if parts.scheme not in ("http", "https") or not host:
             raise ValueError("no http address")
-        return HTTPConnection(host, port, timeout=connect_s)
+        at = (host, port) if proxy is None else (proxy.host, proxy.port)
+        if parts.scheme == "http":
+            return HTTPConnection(*at, timeout=connect_s)
+        made = HTTPSConnection(*at, timeout=connect_s, ssl_context=self._context())
+        if proxy is not None:
+            made.set_tunnel(tunnel_host(host), port or HTTPS_PORT, proxy.headers)
+        return made
 
     def _context(self) -> ssl.SSLContext:
         with self._lock:

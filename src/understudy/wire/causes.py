@@ -21,6 +21,7 @@ NO_TLS = "no TLS"
 CUT = "connection cut"
 NO_HTTP = "not HTTP"
 UNSENDABLE = "cannot be sent"
+PROXY = "proxy refused"
 NO_STARTTLS = "no STARTTLS or log-in offered"
 ALL = (
     TOO_SLOW,
@@ -33,8 +34,10 @@ ALL = (
     CUT,
     NO_HTTP,
     UNSENDABLE,
+    PROXY,
     NO_STARTTLS,
 )
+_NO_TUNNEL = "Tunnel connection failed: "  # of http.client
 CHAIN_MAX = 12
 CAUSE_CHARS_MAX = 200
 _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL})
@@ -74,6 +77,7 @@ def _named(error: BaseException) -> str:
         (isinstance(error, ConnectionError) or number in _CUT, CUT),
         (isinstance(error, IncompleteRead) or type(error).__name__ == "SMTPServerDisconnected", CUT),
         (isinstance(error, (BadStatusLine, LineTooLong)), NO_HTTP),
+        (str(error).startswith(_NO_TUNNEL), f"{PROXY}: {str(error).removeprefix(_NO_TUNNEL)}"),
         (type(error).__name__ == "SMTPNotSupportedError", NO_STARTTLS),
     )
     return next((word for is_it, word in kinds if is_it), "")

@@ -16,6 +16,7 @@ import msgspec
 from understudy.log import Log
 from understudy.wire.causes import cause_of
 from understudy.wire.foreign import parsed
+from understudy.wire.proxies import proxy_for, tunnel_host
 from understudy.worker.effects import Answer
 from understudy.worker.guard_policy import Hello, Watched
 
@@ -57,6 +58,9 @@ def _post(hello: Hello, run: Watched) -> Answer:
     body = {"workerId": hello.worker_id, "token": run.token, "reason": "daemon_gone"}
     headers = {"X-API-Key": hello.api_key, "Content-Type": "application/json"}
     connection = _connection(hello)
+    proxy = proxy_for(hello.hub_url)
+    if proxy is not None and url.scheme == "http":
+        path, headers = f"http://{url.netloc.rpartition('@')[2]}{path}", headers | proxy.headers
     try:
         connection.request("POST", path, msgspec.json.encode(body), headers)
         answer = connection.getresponse()
@@ -69,7 +73,12 @@ def _connection(hello: Hello) -> http.client.HTTPConnection:
     url = urlsplit(hello.hub_url)
     if url.hostname is None:
         raise ValueError(f"no host in {hello.hub_url!r}")
+    proxy = proxy_for(hello.hub_url)
+    at = (url.hostname, url.port) if proxy is None else (proxy.host, proxy.port)
     if url.scheme == "https":
         context = ssl.create_default_context(cafile=hello.ca_file or None)
-        return http.client.HTTPSConnection(url.hostname, url.port, timeout=TIMEOUT_S, context=context)
-    return http.client.HTTPConnection(url.hostname, url.port, timeout=TIMEOUT_S)
+        made = http.client.HTTPSConnection(*at, timeout=TIMEOUT_S, context=context)
+        if proxy is not None:
+            made.set_tunnel(tunnel_host(url.hostname), url.port or http.client.HTTPS_PORT, proxy.headers)
+        return made
+    return http.client.HTTPConnection(*at, timeout=TIMEOUT_S)

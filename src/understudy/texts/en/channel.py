@@ -37,4 +37,5 @@ TEXTS = {
     "channel.cause.not_http": "not HTTP",
     "channel.cause.cannot_be_sent": "cannot be sent",
     "channel.cause.no_starttls_or_log_in_offered": "no STARTTLS or log-in offered",
+    "channel.cause.proxy_refused": "proxy refused",
 }

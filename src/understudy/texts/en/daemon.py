@@ -4,6 +4,7 @@ TEXTS = {
     "daemon.already_running": "A daemon called {daemon} is already running here (process {pid}). Stop it first, or give this one another name with --id.",
     "daemon.bad_id": "{daemon!r} cannot be a daemon's id: use 1 to 128 of the characters A-Z a-z 0-9 . _ : -",
     "daemon.no_place": "This daemon cannot keep what it needs in {path}: {reason}. Make room there (`df -h {data}`) or choose another directory with UNDERSTUDY_DATA, then start it again.",
+    "daemon.bad_proxy": "The proxy of the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) cannot be used: {reason}",
     "daemon.bad_hub_url": "{url!r} is no address of a hub: write it like http://127.0.0.1:8787",
     "daemon.command_missing": "The command {command!r} was not found: check its name and PATH.",
     "daemon.superseded": "Another daemon called {daemon} was started on this machine later than this one. This one has ended its runs and does nothing more: stop it.",

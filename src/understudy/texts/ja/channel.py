@@ -37,4 +37,5 @@ TEXTS = {
     "channel.cause.not_http": "HTTP の応答ではありません",
     "channel.cause.cannot_be_sent": "送信できません",
     "channel.cause.no_starttls_or_log_in_offered": "STARTTLS またはログインに対応していません",
+    "channel.cause.proxy_refused": "プロキシに拒否されました",
 }

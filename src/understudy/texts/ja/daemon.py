@@ -4,6 +4,7 @@ TEXTS = {
     "daemon.already_running": "デーモン {daemon} はすでにこのマシンで動いています(プロセス {pid})。先に停止するか、--id で別の名前を付けてください。",
     "daemon.bad_id": "{daemon!r} はデーモンの ID に使えません。A-Z a-z 0-9 . _ : - を 1〜128 文字で指定してください。",
     "daemon.no_place": "デーモンに必要なファイルを {path} に保存できません({reason})。空きを作るか(`df -h {data}` で確認できます)、UNDERSTUDY_DATA で別のディレクトリを指定して、もう一度起動してください。",
+    "daemon.bad_proxy": "環境変数のプロキシ (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) を使えません: {reason}",
     "daemon.bad_hub_url": "{url!r} はハブのアドレスではありません。http://127.0.0.1:8787 のように指定してください。",
     "daemon.command_missing": "コマンド {command!r} が見つかりません。名前と PATH を確認してください。",
     "daemon.superseded": "同じ名前のデーモン {daemon} が、このマシンで後から起動されました。こちらは実行を終了し、何もしません。停止してください。",

@@ -24,7 +24,12 @@ ENV_KEPT = (
     "CLAUDE_CONFIG_DIR",
     "HTTPS_PROXY",
     "HTTP_PROXY",
+    "ALL_PROXY",
     "NO_PROXY",
+    "https_proxy",
+    "http_proxy",
+    "all_proxy",
+    "no_proxy",
     "NODE_EXTRA_CA_CERTS",
     "SSL_CERT_FILE",
 )

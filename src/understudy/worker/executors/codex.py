@@ -23,7 +23,12 @@ ENV_KEPT = (
     "OPENAI_BASE_URL",
     "HTTPS_PROXY",
     "HTTP_PROXY",
+    "ALL_PROXY",
     "NO_PROXY",
+    "https_proxy",
+    "http_proxy",
+    "all_proxy",
+    "no_proxy",
     "SSL_CERT_FILE",
 )
 ENV_SET = {"NO_COLOR": "1"}

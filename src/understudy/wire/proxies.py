@@ -1,0 +1,85 @@
+"""The proxy of the environment: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in both cases, for all that we send.
+
+By the rules of the standard library (`urllib.request`), lower case first; loopback is never sent through one.
+"""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+from ipaddress import ip_address
+from urllib.parse import unquote, urlsplit
+
+from msgspec import Struct
+
+PORT = 80
+NAMES = frozenset({"https_proxy", "http_proxy", "all_proxy", "no_proxy"})  # in both cases
+
+
+class Proxy(Struct, frozen=True):
+    """Where it listens; `headers` may hold its password and are never logged."""
+
+    host: str
+    port: int
+    headers: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        """Its address without the password."""
+        return f"http://{tunnel_host(self.host)}:{self.port}"
+
+
+class ProxyUnusableError(OSError):
+    """The environment names a proxy that we cannot use; nothing is sent past it."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(0, why)
+
+
+def proxy_for(url: str) -> Proxy | None:
+    """The one that an exchange with `url` goes through, if any. ProxyUnusableError."""
+    if not any(name[-6:].lower() == "_proxy" for name in os.environ):
+        return None
+    from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined] # noqa: PLC0415
+
+    parts, found = urlsplit(url), getproxies_environment()
+    chosen = found.get(parts.scheme) or found.get("all")
+    host = parts.hostname or ""
+    if not chosen or is_loopback(host):
+        return None
+    at = f"[{host}]" if ":" in host else host
+    if proxy_bypass_environment(f"{at}:{parts.port}" if parts.port else at, found):
+        return None
+    return _read(chosen)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this machine speaks with itself."""
+    if host.lower().rstrip(".") == "localhost" or host.lower().endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def tunnel_host(host: str) -> str:
+    """As CONNECT names it."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _read(text: str) -> Proxy:
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        port = parts.port or PORT
+    except ValueError:
+        raise ProxyUnusableError("the proxy of the environment is no address") from None
+    if parts.scheme != "http":
+        raise ProxyUnusableError(f"a proxy of kind {parts.scheme[:16]} is not supported, only http")
+    if not parts.hostname:
+        raise ProxyUnusableError("the proxy of the environment is no address")
+    headers = {}
+    if parts.username is not None:
+        known = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Proxy-Authorization"] = f"Basic {b64encode(known.encode()).decode('ascii')}"
+    return Proxy(parts.hostname, port, headers)
