@@ -27,8 +27,8 @@ import pytest
 from tests.ports import free_port
 from tests.waiting import eventually
 
-KEY = "usk_" + "k" * 32
-ADMIN_KEY = "usk_" + "a" * 32
+KEY = "usk_tests7QmZ2vKx9LrB4nWc8HdYp3Ft"
+ADMIN_KEY = "usk_admin5RjX8sNe2GkV6tMb9CwZq4Lh"
 LISTENING = re.compile(r"Listening on (http://127\.0\.0\.1:(\d+))")
 READY_WITHIN_S = 20.0
 

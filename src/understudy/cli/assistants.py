@@ -66,8 +66,16 @@ def _in_full(word: str, here: Path, *, is_program: bool) -> str:
     if word.startswith(("/", "-")) or (is_program and "/" not in word):
         return word
     path = here / word
-    is_here = is_program or (len(word) < WORD_CHARS_MAX and path.is_file())
+    is_here = is_program or (len(word) < WORD_CHARS_MAX and _is_file(path))
     return os.path.normpath(path) if is_here else word
+
+
+def _is_file(path: Path) -> bool:
+    """False also for what no file can be called: long code after `-c`, a NUL."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _prices(settings: config.Settings) -> dict[str, Price]:

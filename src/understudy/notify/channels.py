@@ -36,7 +36,7 @@ CHANNELS: dict[str, Channel] = {
     "apprise": apprise,
 }
 
-_HEADER = re.compile(r"[\x20-\x7e\xa0-\xff]*")
+_HEADER = re.compile(r"[\x20-\x7e\xa0-\xff]{0,4096}")
 # A message sent can be changed: progress is one message. Elsewhere only its first and last word are worth sending.
 EDITABLE = frozenset({"slack", "discord", "telegram"})
 # `thread` may be the ref of any message sent before: what follows can stand under it.

@@ -27,7 +27,7 @@ RECIPIENTS_MAX = 100
 ADDRESS_CHARS_MAX = 254  # RFC 5321
 # RFC 5322, without quoted names and without blanks
 _ADDRESS = re.compile(
-    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Za-z:.]+\])"
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,250}[A-Za-z0-9])?|\[[0-9A-Za-z:.]{1,100}\])"
 )
 _PORTS = {"tls": 465, "starttls": 587, "none": 25}
 _SECURITY = {"smtps": "tls", "smtp": "starttls", "smtp+plain": "none"}

@@ -147,8 +147,9 @@ class Ledger:
         lease.ended = how
         entry.losses_untold += how == "lost"
         if how in ("expired", "lost", "released") and lease.on_loss in WAITS:
-            begun = entry.had_begun if reason == "not_started" else entry.has_begun
-            entry.reserved_for = lease.holder if begun else ""
+            if reason == "not_started":  # a beat may have named it already: its process could not be started
+                entry.has_begun = entry.had_begun
+            entry.reserved_for = lease.holder if entry.has_begun else ""
 
     def named(self, entry: Entry, expires: int) -> None:
         """A renewal of the latest lease was accepted."""

@@ -8,15 +8,14 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 from ipaddress import ip_address
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
-
-from msgspec import Struct
 
 PORT = 80
 NAMES = frozenset({"https_proxy", "http_proxy", "all_proxy", "no_proxy"})  # in both cases
 
 
-class Proxy(Struct, frozen=True):
+class Proxy(NamedTuple):
     """Where it listens; `headers` may hold its password and are never logged."""
 
     host: str

@@ -11,9 +11,6 @@ import os
 import sys
 from collections.abc import Mapping
 
-from understudy.redact import secret_names
-from understudy.worker.executors.child_environment import is_ours
-
 PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 
@@ -44,4 +41,7 @@ def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _secret_names(environ: Mapping[str, str]) -> frozenset[str]:
+    from understudy.redact import secret_names  # noqa: PLC0415 - `--help` reads neither
+    from understudy.worker.executors.child_environment import is_ours  # noqa: PLC0415
+
     return frozenset(name for name in environ if is_ours(name)) | secret_names(environ)
