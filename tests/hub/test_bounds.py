@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,14 +12,15 @@ from tests.hub.conftest import Bench
 from tests.hub.test_batch import beat, claim, enqueue
 from understudy.coordinator.nouns import Daemon, Deployment, Evidence, Policy
 from understudy.errors import StoreFullError
-from understudy.hub import enqueue as enqueue_module
 from understudy.hub import life, working_set
+from understudy.hub.enqueue import Enqueue
 from understudy.hub.memory import SaveMemory
+from understudy.hub.owners import Steer
 from understudy.hub.results import Report
 from understudy.hub.retention import Purge, purge_plan
 from understudy.store.sqlite_purge import PURGES
 from understudy.wire.memory import MemorySaveBody
-from understudy.wire.tasks import ResultBody
+from understudy.wire.tasks import EnqueueBody, ResultBody
 
 # tables that no purge of their own removes from, and what bounds each
 BOUNDED = {
@@ -97,20 +99,72 @@ def test_full_store_refuses_tasks_and_messages_but_hears_claims_beats_and_result
     assert full.ask(Report(task_id, ResultBody(success=True, token=token, output=big)))[0] == {"success": True}
 
 
+def test_room_is_counted_in_bytes_over_all_that_is_kept(hub: Bench) -> None:
+    hub.ask(enqueue("first"))
+    text, room = "\N{HIRAGANA LETTER A}" * 10_000, hub.store.read(lambda tx: tx.room())
+    hub.engine.policy = Policy(store_bytes_max=room.used_bytes + 20_000)
+    asked = [
+        enqueue("t1", metadata={"x": text}),
+        Enqueue([EnqueueBody(content="x")], ["t2"], "key", [{"type": text}]),
+        SaveMemory(MemorySaveBody("u", "slack", "user", text), "m1"),
+        SaveMemory(MemorySaveBody("u", "slack", "user", "x", metadata={"x": text}), "m2"),
+    ]
+    assert codes(hub.ask(*asked, enqueue("t3"))) == ["store_full"] * 4 + [""]
+
+
 def test_nearly_full_disk_refuses_new_tasks(hub: Bench) -> None:
     hub.engine.policy = Policy(disk_free_bytes_min=1 << 63)
     (refused,) = hub.ask(enqueue("a"))
     assert (refused.status, refused.fields["code"]) == (507, "disk_full")
 
 
-def test_sets_of_needs_are_few(hub: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def few_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(working_set, "NEEDS_SETS_MAX", 5)
-    monkeypatch.setattr(enqueue_module, "NEEDS_SETS_MAX", 5)
-    for nth in range(5):
-        assert not isinstance(hub.ask(enqueue(f"t{nth}", needs=[f"tag{nth}"]))[0], StoreFullError)
-    (refused,) = hub.ask(enqueue("t9", needs=["tag9"]))
-    assert refused.fields["code"] == "too_many_needs"
+
+
+def codes(answers: Sequence[Any]) -> list[str]:
+    return [str(answer.fields["code"]) if isinstance(answer, StoreFullError) else "" for answer in answers]
+
+
+FULL = "too_many_needs"
+
+
+@pytest.mark.usefixtures("few_sets")
+@pytest.mark.parametrize("delay_sec", [0, 60])
+@pytest.mark.parametrize("is_together", [True, False])
+def test_sets_of_needs_are_few(hub: Bench, delay_sec: int, *, is_together: bool) -> None:
+    asked = [enqueue(f"t{nth}", needs=[f"tag{nth}"], delay_sec=delay_sec) for nth in range(7)]
+    answers = hub.ask(*asked) if is_together else [hub.ask(one)[0] for one in asked]
+    assert codes(answers) == [""] * 5 + [FULL] * 2
+    hub.pass_time(61_000)
+    assert codes(hub.ask(enqueue("t9", needs=["tag9"]))) == [FULL]
     assert hub.ask(enqueue("t10", needs=["tag1"]))[0][0]["created"], "a set that waits already is no new one"
+
+
+@pytest.mark.usefixtures("few_sets")
+def test_sets_of_one_request_are_counted_too(hub: Bench) -> None:
+    bodies = [EnqueueBody(content="x", needs=[f"tag{nth}"]) for nth in range(6)]
+    assert codes(hub.ask(Enqueue(bodies, [f"t{nth}" for nth in range(6)], "key"))) == [FULL]
+    assert hub.ask(Enqueue(bodies[:5], [f"t{nth}" for nth in range(5)], "key"))[0][4]["created"]
+
+
+@pytest.mark.usefixtures("few_sets")
+def test_a_refused_request_takes_no_place_of_others(hub: Bench) -> None:
+    bodies = [EnqueueBody(content="x", needs=[f"tag{nth}"]) for nth in range(6)]
+    refused = Enqueue(bodies, [f"t{nth}" for nth in range(6)], "key")
+    others = [enqueue(f"o{nth}", needs=[f"other{nth}"]) for nth in range(6)]
+    assert codes(hub.ask(refused, *others)) == [FULL, "", "", "", "", "", FULL]
+
+
+@pytest.mark.usefixtures("few_sets")
+def test_sets_of_what_is_tried_again_are_counted_too(hub: Bench) -> None:
+    for nth in range(5):
+        hub.ask(enqueue(f"old{nth}", needs=[f"old{nth}"]))
+        hub.ask(Steer("cancel", f"old{nth}", "me"))
+    for nth in range(3):
+        hub.ask(enqueue(f"t{nth}", needs=[f"tag{nth}"]))
+    assert codes(hub.ask(*(Steer("retry", f"old{nth}", "me") for nth in range(5)))) == ["", "", FULL, FULL, FULL]
 
 
 def test_daemons_beyond_the_bound_are_refused_and_known_ones_heard(hub: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,25 @@ class StoreConformance:
         found = store.read(lambda tx: tx.claimable(provides, 1_150))
         assert [task.id for task in found] == [f"t{n:04}" for n in range(1_150)]
 
+    def test_claimable_keeps_the_order_across_sets_of_needs(self, store: Store) -> None:
+        sets = ["[]", '["a"]', '["a"]', '["a"]', '["b"]', '["hidden"]']
+        self.save(store, *(queued(f"t{n:03}", n, needs=sets[n * n % 11 % 6]) for n in range(120)))
+        wanted = [f"t{n:03}" for n in range(120) if sets[n * n % 11 % 6] != '["hidden"]']
+        for limit in (1, 7, 60, 120):
+            found = store.read(lambda tx, limit=limit: tx.claimable(frozenset({"a", "b"}), limit))
+            assert [task.id for task in found] == wanted[:limit]
+
+    def test_needs_are_new_that_no_unfinished_task_has(self, store: Store) -> None:
+        self.save(
+            store,
+            queued("q", needs='["q"]', ready=0),
+            leased("l", needs='["l"]'),
+            queued("f", needs='["f"]', status="done", ready=0, finished_at=1),
+        )
+        asked = {'["q"]', '["l"]', '["f"]', '["n"]'}
+        assert store.read(lambda tx: tx.new_needs(asked, 9)) == ({'["f"]', '["n"]'}, 2)
+        assert store.read(lambda tx: tx.new_needs({'["q"]'}, 9)) == (set(), 0)
+
     def test_a_reserved_task_is_found_only_by_its_daemon(self, store: Store) -> None:
         self.save(store, queued("kept", ready=0, waiting_for="mini"))
         assert store.read(lambda tx: tx.claimable(frozenset({"machine"}), 10)) == []

@@ -13,10 +13,10 @@ from understudy.clock import parse_iso
 from understudy.coordinator import tasks
 from understudy.coordinator.actions import Decision, Event
 from understudy.coordinator.nouns import Now, Task, TaskBody
-from understudy.errors import BadRequestError, MismatchError, StoreFullError
+from understudy.errors import BadRequestError, MismatchError
 from understudy.hub.operation import Operation
 from understudy.hub.reply import reply_of
-from understudy.hub.working_set import NEEDS_SETS_MAX, Needs, WorkingSet
+from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.tasks import EnqueueBody
 
 MACHINE = "machine"
@@ -62,6 +62,7 @@ class Enqueue(Operation):
         answers: list[dict[str, Any]] = []
         here: dict[str, Task] = {}
         keys: dict[str, str] = {}
+        size_bytes = 0
         for nth, (task_id, body, spec) in enumerate(zip(self.ids, self.bodies, self.specs, strict=True)):
             known = self._known(work, task_id, body, here, keys)
             if known is not None:
@@ -72,15 +73,16 @@ class Enqueue(Operation):
             task = task_of(body, task_id, self.submitter, spec, now, nth, work.policy.timeout_s)
             reply_to = reply_of(body.reply_to, work.policy.routes.targets)
             change = tasks.enqueue(replace(task, reply_to=reply_to, memory_of=self.memory_of), now)
-            work.take_room(len(spec) + TASK_BYTES)
-            if work.needs_sets >= NEEDS_SETS_MAX:
-                raise StoreFullError(f"More than {NEEDS_SETS_MAX} different sets of needs wait", "too_many_needs")
+            stored = _with(self.extras[nth], spec)
+            size_bytes += len(stored.encode()) + TASK_BYTES
             here[task_id] = change.task
             if body.dedup_key:
                 keys[body.dedup_key] = task_id
-            save += [change.task, TaskBody(task_id, _with(self.extras[nth], spec))]
+            save += [change.task, TaskBody(task_id, stored)]
             events += change.events
             answers.append({"taskId": task_id, "created": True})
+        if here:
+            work.take_room(size_bytes, tuple(here.values()))
         return Decision(answers, tuple(save), tuple(events))
 
     def _may_know(self, known: Task) -> bool:

@@ -36,7 +36,8 @@ class SaveMemory(Operation):
         if work.get(Memory, self.id) is not None:
             return Decision({"success": True})
         body = self.body
-        work.take_room(len(body.content.encode()))
+        metadata = "" if body.metadata is None else text_of(body.metadata)
+        work.take_room(len(self.content.encode()) + len(metadata.encode()))
         message = Memory(
             self.id,
             user_of(body.user_id)[:256],
@@ -44,7 +45,7 @@ class SaveMemory(Operation):
             body.role,
             self.content,
             body.source or "",
-            "" if body.metadata is None else text_of(body.metadata),
+            metadata,
             _created_at(body.created_at, now),
         )
         return Decision({"success": True}, (message,))

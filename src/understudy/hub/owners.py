@@ -36,6 +36,12 @@ class Steer(Operation):
         """The task."""
         needs.row(Task, self.task_id)
 
+    def details(self, work: WorkingSet, needs: Needs) -> None:
+        """What it needs, if it may be finished: it waits anew."""
+        task = work.get(Task, self.task_id)
+        if self.verb == "retry" and task is not None:
+            needs.new_needs.add(task.needs)
+
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Apply the verb's rule; repeating it does nothing the second time."""
         task = work.get(Task, self.task_id)
@@ -51,6 +57,8 @@ class Steer(Operation):
             message, code = _REFUSALS[self.verb]
             raise ConflictError(message, code, status=task.status)
         starts_anew = self.verb == "retry" and task.status in FINISHED
+        if starts_anew:
+            work.take_needs((task,))
         return Decision(answer, change.save, change.events, ((Result, task.id),) if starts_anew else ())
 
 

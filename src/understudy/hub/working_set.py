@@ -23,7 +23,7 @@ N = TypeVar("N", bound=Struct)
 
 MEMORY_READ_MAX = 200
 DAEMONS_MAX = 10_000  # that a hub knows at once
-NEEDS_SETS_MAX = 1_000  # different ones among claimable tasks: each claim looks at each
+NEEDS_SETS_MAX = 1_000  # different ones among unfinished tasks: each claim looks at each that is claimable
 CALLS_READ_MAX = 1000
 RESERVED_MAX = 1000
 OUTBOX_DUE_MAX = 1000
@@ -122,7 +122,8 @@ class WorkingSet:
         self.recent_incidents = 0
         self.room = Room(0, 1 << 62)
         self.daemons = 0
-        self.needs_sets = 0
+        self._new_needs: set[str] = set()
+        self._needs_sets = 0
         self._taken_bytes = 0
         self.outboxes: dict[str, DueOutbox] = {}
         self.members: dict[str, list[Notice]] = {}
@@ -166,7 +167,7 @@ class WorkingSet:
         if needs.daemon_count:
             self.daemons = tx.count(Daemon, DAEMONS_MAX)
         if needs.new_needs:
-            self.needs_sets = tx.new_needs(needs.new_needs, NEEDS_SETS_MAX)
+            self._new_needs, self._needs_sets = tx.new_needs(needs.new_needs, NEEDS_SETS_MAX)
 
     def reload(self, tx: Transaction, needs: Needs) -> None:
         """The same rows once more, after they were moved in the store."""
@@ -237,13 +238,26 @@ class WorkingSet:
         for what, before, limit in needs.purges:
             self.purged[what] = tx.purge(what, before, limit)
 
-    def take_room(self, size_bytes: int) -> None:
-        """Room for a growing row, counted over the whole batch; StoreFullError when there is none."""
-        self._taken_bytes += size_bytes
-        if self.room.used_bytes + self._taken_bytes > self.policy.store_bytes_max:
+    def take_room(self, size_bytes: int, tasks: Sequence[Task] = ()) -> None:
+        """Room for growing rows and for what these tasks need, counted over the whole batch.
+
+        StoreFullError when there is none; then nothing is taken.
+        """
+        taken = self._taken_bytes + size_bytes
+        if self.room.used_bytes + taken > self.policy.store_bytes_max:
             raise StoreFullError("The store is full: wait for retention, or allow it more (store_mb_max)")
-        if self.room.free_bytes - self._taken_bytes < self.policy.disk_free_bytes_min:
+        if self.room.free_bytes - taken < self.policy.disk_free_bytes_min:
             raise StoreFullError("The hub's disk is nearly full: free some of it", "disk_full")
+        self.take_needs(tasks)
+        self._taken_bytes = taken
+
+    def take_needs(self, tasks: Sequence[Task]) -> None:
+        """Places for the sets of needs of these tasks; StoreFullError when there are too few, then none is taken."""
+        new = self._new_needs.intersection(task.needs for task in tasks)
+        if self._needs_sets + len(new) > NEEDS_SETS_MAX:
+            raise StoreFullError(f"More than {NEEDS_SETS_MAX} different sets of needs wait", "too_many_needs")
+        self._new_needs -= new
+        self._needs_sets += len(new)
 
     def _load_scene(self, tx: Transaction, scene: SceneNeeds) -> None:
         if not self.standbys:

@@ -33,7 +33,7 @@ from understudy.coordinator.takeover_nouns import Budget, Reservation, Standbys,
 
 N = TypeVar("N", bound=Struct)
 T = TypeVar("T")
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 
 class Table:
@@ -223,8 +223,8 @@ class Reader(Protocol):
         """How many rows there are, counted up to `limit`."""
         ...
 
-    def new_needs(self, needs: Collection[str], limit: int) -> int:
-        """How many sets of needs are among the claimable tasks, counted up to `limit`; 0 if all of these are."""
+    def new_needs(self, needs: Collection[str], limit: int) -> tuple[set[str], int]:
+        """Those that no unfinished task has, and, if there are any, how many sets these have, counted up to `limit`."""
         ...
 
     def due(self, h: int, wall: int, limit: int) -> Due:

@@ -18,13 +18,13 @@ from msgspec.structs import astuple
 from understudy.coordinator.actions import Event
 from understudy.coordinator.nouns import Attempt, Boot, Daemon, Deployment, Directive, Incident, Memory, Task
 from understudy.store.base import TABLES, Deadlines, Due, EventFilter, Room, StoredEvent, TaskFilter
+from understudy.store.sqlite_needs import NeedsQueries
 from understudy.store.sqlite_outbox import OutboxQueries
 from understudy.store.sqlite_pauses import PAUSES, RECENT_MS
 from understudy.store.sqlite_purge import PURGES
 from understudy.store.sqlite_takeover import TakeoverQueries
 
 N = TypeVar("N", bound=Struct)
-NEEDS_A_PAGE = 1000
 ROWS_A_STEP_MAX = 64
 _encode = msgspec.json.encode
 
@@ -54,15 +54,7 @@ def _json(values: Iterable[Any]) -> str:
     return _encode(list(values)).decode()
 
 
-def _covers(provides: frozenset[str], needs: str) -> bool:
-    """Whether these tags are all provided; of what cannot be read nobody knows, so nobody gets it."""
-    try:
-        return provides.issuperset(msgspec.json.decode(needs))
-    except (ValueError, TypeError):
-        return False
-
-
-class SqliteTransaction(OutboxQueries, TakeoverQueries):
+class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
     """The seam's Transaction on an open SQLite transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -133,39 +125,12 @@ class SqliteTransaction(OutboxQueries, TakeoverQueries):
 
     # ---- the queue
 
-    def claimable(self, provides: frozenset[str], limit: int) -> list[Task]:
-        """Claimable tasks whose needs are covered, in the order of the queue."""
-        found: list[Task] = []
-        covered = self._covered_needs(provides)
-        for needs in covered:
-            found += self._rows(Task, "WHERE ready = 1 AND needs = ? ORDER BY order_key, id LIMIT ?", needs, limit)
-        if len(covered) > 1:
-            found.sort(key=lambda task: (task.order_key, task.id))
-        return found[:limit]
-
     def reserved(self, names: Collection[str], limit: int) -> list[Task]:
         """Tasks that wait for one of these daemons, in the order of the queue."""
         where = (
             "WHERE waiting_for <> '' AND waiting_for IN (SELECT value FROM json_each(?)) ORDER BY order_key, id LIMIT ?"
         )
         return self._rows(Task, where, _json(names), limit)
-
-    def _covered_needs(self, provides: frozenset[str]) -> list[str]:
-        """Every distinct set of needs in the queue that `provides` covers: one index seek a set."""
-        covered, last = [], ""
-        while True:
-            page = self._db.execute(
-                "WITH RECURSIVE n(needs) AS ("
-                " SELECT (SELECT min(needs) FROM task WHERE ready = 1 AND needs > ?)"
-                " UNION ALL SELECT (SELECT min(needs) FROM task WHERE ready = 1 AND needs > n.needs)"
-                " FROM n WHERE n.needs IS NOT NULL) "
-                "SELECT needs FROM n WHERE needs IS NOT NULL LIMIT ?",
-                (last, NEEDS_A_PAGE),
-            ).fetchall()
-            covered += [needs for (needs,) in page if _covers(provides, needs)]
-            if len(page) < NEEDS_A_PAGE:
-                return covered
-            last = page[-1][0]
 
     def held_by(self, daemon_ids: Collection[str]) -> list[Task]:
         """Tasks leased to these daemons."""
@@ -225,18 +190,6 @@ class SqliteTransaction(OutboxQueries, TakeoverQueries):
     def count(self, noun: type[Struct], limit: int) -> int:
         """How many rows there are, counted up to `limit`."""
         counted = f"SELECT count(*) FROM (SELECT 1 FROM {TABLES[noun].name} LIMIT ?)"  # noqa: S608 - our own name
-        return int(self._db.execute(counted, (limit,)).fetchone()[0])
-
-    def new_needs(self, needs: Collection[str], limit: int) -> int:
-        """How many sets of needs are among the claimable tasks, counted up to `limit`; 0 if all of these are."""
-        known = "SELECT 1 FROM task WHERE ready = 1 AND needs = ? LIMIT 1"
-        if all(self._db.execute(known, (one,)).fetchone() for one in needs):
-            return 0
-        counted = (
-            "WITH RECURSIVE n(needs) AS (SELECT (SELECT min(needs) FROM task WHERE ready = 1)"
-            " UNION ALL SELECT (SELECT min(needs) FROM task WHERE ready = 1 AND needs > n.needs)"
-            " FROM n WHERE n.needs IS NOT NULL LIMIT ?) SELECT count(needs) FROM n"
-        )
         return int(self._db.execute(counted, (limit,)).fetchone()[0])
 
     # ---- time

@@ -1,0 +1,101 @@
+"""Claimable tasks by what they need: a few index seeks a set of needs, and few rows beside those that are found."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection
+from functools import lru_cache
+from heapq import heapify, heappop, heappush
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from understudy.coordinator.nouns import Task
+
+N = TypeVar("N", bound=Struct)
+NEEDS_A_PAGE = 1000
+Place = tuple[int, str]  # in the order of the queue
+
+_SETS = (
+    "WITH RECURSIVE n(needs) AS ("
+    " SELECT (SELECT min(needs) FROM task WHERE {which} AND needs > :after)"
+    " UNION ALL SELECT (SELECT min(needs) FROM task WHERE {which} AND needs > n.needs)"
+    " FROM n WHERE n.needs IS NOT NULL) "
+    "SELECT needs FROM n WHERE needs IS NOT NULL LIMIT :limit"
+)
+_READY_SETS = _SETS.format(which="ready = 1")
+_OPEN = "status IN ('queued', 'leased')"  # as the index has it
+_OPEN_SETS = _SETS.format(which=_OPEN)
+_HEADS = (
+    "SELECT t.order_key, t.id, t.needs FROM json_each(?) s JOIN task t ON t.id ="
+    " (SELECT id FROM task WHERE ready = 1 AND needs = s.value ORDER BY order_key, id LIMIT 1)"
+)
+_NEXT = (
+    "SELECT order_key, id FROM task WHERE ready = 1 AND needs = ? AND (order_key, id) > (?, ?)"
+    " ORDER BY order_key, id LIMIT ?"
+)
+
+
+@lru_cache(maxsize=4_096)
+def _tags(needs: str) -> frozenset[str]:
+    """The tags of a set; where they cannot be read, one that nobody provides."""
+    try:
+        return frozenset(msgspec.json.decode(needs))
+    except (ValueError, TypeError):
+        return frozenset({"\0"})
+
+
+class NeedsQueries:
+    """Mixed into the transaction of a backend."""
+
+    _db: Any
+
+    def _rows(self, noun: type[N], where: str, *values: Any) -> list[N]:
+        raise NotImplementedError
+
+    def load_many(self, noun: type[N], keys: Collection[Any]) -> list[N]:
+        """The rows of these keys that exist."""
+        raise NotImplementedError
+
+    def claimable(self, provides: frozenset[str], limit: int) -> list[Task]:
+        """Claimable tasks whose needs are covered, in the order of the queue."""
+        covered = self._covered_needs(provides)
+        if len(covered) == 1:
+            return self._rows(Task, "WHERE ready = 1 AND needs = ? ORDER BY order_key, id LIMIT ?", *covered, limit)
+        found = self.load_many(Task, self._first(covered, limit))
+        return sorted(found, key=lambda task: (task.order_key, task.id))
+
+    def _first(self, covered: list[str], limit: int) -> list[str]:
+        """The ids of the first tasks of all these sets: one line a set, read in pages that grow with what is used."""
+        heads = self._db.execute(_HEADS, (msgspec.json.encode(covered).decode(),)).fetchall() if covered else []
+        heapify(heads)
+        lines: dict[str, deque[Place]] = {}
+        size = dict.fromkeys(covered, 1)
+        found: list[str] = []
+        while heads and len(found) < limit:
+            order_key, task_id, needs = heappop(heads)
+            found.append(task_id)
+            line = lines.get(needs)
+            if not line:
+                size[needs] = min(2 * size[needs], limit)
+                line = lines[needs] = deque(self._db.execute(_NEXT, (needs, order_key, task_id, size[needs])))
+            if line:
+                heappush(heads, (*line.popleft(), needs))
+        return found
+
+    def _covered_needs(self, provides: frozenset[str]) -> list[str]:
+        """Every distinct set of needs in the queue that `provides` covers: one index seek a set."""
+        covered, last = [], ""
+        while True:
+            page = self._db.execute(_READY_SETS, {"after": last, "limit": NEEDS_A_PAGE}).fetchall()
+            covered += [needs for (needs,) in page if provides.issuperset(_tags(needs))]
+            if len(page) < NEEDS_A_PAGE:
+                return covered
+            last = page[-1][0]
+
+    def new_needs(self, needs: Collection[str], limit: int) -> tuple[set[str], int]:
+        """Those that no unfinished task has, and, if there are any, how many sets these have, counted up to `limit`."""
+        known = f"SELECT 1 FROM task WHERE {_OPEN} AND needs = ? LIMIT 1"  # noqa: S608 - words of our own
+        new = {one for one in needs if self._db.execute(known, (one,)).fetchone() is None}
+        return new, len(self._db.execute(_OPEN_SETS, {"after": "", "limit": limit}).fetchall()) if new else 0
