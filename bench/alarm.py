@@ -12,7 +12,7 @@ from bench.load import start_load
 from bench.processes import Hub
 from bench.stock import stock
 
-IDLE_MS, LOADED_MS = 50, 250  # DESIGN 4, for 10,000 daemons
+IDLE_MS, LOADED_MS = 50, 250  # docs/performance.md, for 10,000 daemons
 LOAD_CONNECTIONS = 64
 
 

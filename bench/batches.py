@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bench.figures import Figure, Plan
 from bench.rounds import compared, stand
 
-LEAST_PER_S = 10_000  # DESIGN 4
+LEAST_PER_S = 10_000  # docs/performance.md
 TASKS_A_REQUEST = 25  # a claim and a report, 50 tasks
 TASKS_A_SECOND_MOST = 25_000
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.figures import Figure, Plan
 from bench.processes import KEY, Hub
 
-HELP_MS, COMMAND_MS = 150, 300  # DESIGN 4
+HELP_MS, COMMAND_MS = 150, 300  # docs/performance.md
 TIMES = 15
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bench.figures import Figure, Plan
 from bench.rounds import compared, stand
 
-LEAST = 0.08  # DESIGN 4
+LEAST = 0.08  # docs/performance.md
 CYCLES_A_SECOND_MOST = 10_000
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bench.figures import Figure, Plan
 from bench.rounds import compared, stand
 
-LEAST = 0.3  # DESIGN 4
+LEAST = 0.3  # docs/performance.md
 
 
 def measure(plan: Plan) -> Iterator[Figure]:

@@ -11,7 +11,7 @@ from bench.figures import Figure, Plan
 from bench.pickup import result_of
 from bench.processes import DaemonProcess, Hub
 
-HUB_MIB, DAEMON_MIB = 70, 50  # DESIGN 4
+HUB_MIB, DAEMON_MIB = 70, 50  # docs/performance.md
 SETTLE_S = 3.0
 
 

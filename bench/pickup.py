@@ -17,7 +17,7 @@ from bench.rounds import TASKS_FEW
 from bench.stock import stock
 
 SAMPLES = 200
-LIMIT_MS = 20  # DESIGN 4
+LIMIT_MS = 20  # docs/performance.md
 SHY = ["machine", "pickup"]  # the tasks measured need a tag of their own: the queue behind stays as it is
 STAMP = "import sys,time; sys.stdin.read(); print(time.time_ns())"
 

@@ -11,7 +11,7 @@ from bench.processes import Bare, Hub
 from bench.stock import stock
 
 TASKS_FEW = 1_000
-COSTS_AS_WITH_FEW = 1.5  # DESIGN 4
+COSTS_AS_WITH_FEW = 1.5  # docs/performance.md
 
 
 class Stand:

@@ -11,7 +11,7 @@ from bench.processes import Hub
 from bench.rounds import TASKS_FEW
 from bench.stock import stock
 
-LIMIT_S = 1.0  # DESIGN 4
+LIMIT_S = 1.0  # docs/performance.md
 
 
 def measure(plan: Plan) -> Iterator[Figure]:

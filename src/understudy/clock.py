@@ -27,7 +27,7 @@ def _elapsed_ns() -> int:
     """Nanoseconds on a clock that goes on while the machine sleeps.
 
     Linux: CLOCK_BOOTTIME. Darwin: CLOCK_MONOTONIC counts sleep there, while Python's own
-    `time.monotonic` (mach_absolute_time) does not (facts/queues b.5; not verified on a Mac).
+    `time.monotonic` (mach_absolute_time) does not (docs/measured.md, Sleep and clocks; not verified on a Mac).
     """
     if sys.platform == "linux":
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -74,7 +74,7 @@ class ManualClock:
 
 
 def iso(at_ms: int) -> str:
-    """The instant as ISO 8601 UTC with milliseconds and `Z` (CONTRACT, head)."""
+    """The instant as ISO 8601 UTC with milliseconds and `Z` (docs/contract.md, section 1)."""
     seconds, millis = divmod(at_ms, MS_PER_S)
     return f"{_second(seconds)}{millis:03d}Z"
 

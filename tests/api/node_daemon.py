@@ -1,4 +1,4 @@
-"""A client that behaves as the existing Node programs do (CONTRACT 1): times simulated, requests and bodies real."""
+"""A client that behaves as the old Node programs do (docs/contract.md, section 2); its clock is simulated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Section 3 and DESIGN 3: what becomes of started work when its worker falls silent; attempts, backoff, poison."""
+"""What becomes of started work when its worker falls silent; attempts, backoff, poison."""
 
 from __future__ import annotations
 

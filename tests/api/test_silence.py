@@ -1,4 +1,4 @@
-"""DESIGN 3 on a simulated clock: late, down, recovered; what a hub's own absence or a jump of its clock changes."""
+"""On a simulated clock: late, down, recovered; what a hub's own absence or a jump of its clock changes."""
 
 from __future__ import annotations
 

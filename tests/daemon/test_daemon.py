@@ -329,7 +329,7 @@ def test_processing_is_said_with_the_task(hub: FakeHub, tmp_path: Path) -> None:
 
 
 def test_idle_daemon_is_small(hub: FakeHub, tmp_path: Path) -> None:
-    """DESIGN 4: 50 MiB; the guard beside it is counted for itself."""
+    """At most 50 MiB; the guard beside it is counted for itself."""
     with daemon_living(hub.url, tmp_path, "cat") as daemon:
         hub.submit("t1", "x")
         eventually(lambda: "t1" in hub.results)
@@ -338,7 +338,7 @@ def test_idle_daemon_is_small(hub: FakeHub, tmp_path: Path) -> None:
 
 
 def test_beats_go_on_while_every_core_is_busy_with_a_run(hub: FakeHub, tmp_path: Path) -> None:
-    """facts/assistants R6: heartbeat jitter below 2 s."""
+    """The jitter of heartbeats stays below 2 s (docs/measured.md, Process trees)."""
     burn = "import os\n" + "for _ in range(3): os.fork()\n" + "while True: pass"
     hub.next_s = 0.5
     with daemon_living(hub.url, tmp_path, *python(burn), heartbeat_interval_ms=500, drain_ms=0) as daemon:

@@ -116,7 +116,7 @@ def test_requeue_run_is_dead_before_its_lease_ends_at_a_silent_hub() -> None:
 
 
 def test_unnamed_wait_run_ends_with_its_first_lease() -> None:
-    """A claim whose beat never got through blocks nothing (DESIGN 3, onLoss)."""
+    """A claim whose beat never got through blocks nothing (onLoss)."""
     hub = started(RulesHub())
     hub.stage.play = lambda _: (10 * MINUTE_MS, Ended(code=0))
     hub.stage.run_for(1_000)

@@ -56,3 +56,29 @@ def test_a_decision_tells_its_price_and_its_alarm(decision):
 
 def test_decisions_are_numbered_without_gaps():
     assert [int(path.stem[:4]) for path in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+
+
+CITED = re.compile(r"\b(?:docs|bench|tools)/[\w./-]+\.(?:md|py|sh)\b")
+ABSENT = re.compile(r"\b(?:DESIGN|CONTRACT|STYLE)\b|\bfacts/\w+")  # papers that a reader has not
+PROSE = sorted(
+    path.relative_to(ROOT).as_posix()
+    for folder, kind in (("src", "*.py"), ("bench", "*.py"), ("tests", "*.py"), ("docs", "*.md"))
+    for path in (ROOT / folder).rglob(kind)
+    if path.name != "test_documents.py"
+)
+
+
+def absent_in(text: str) -> list[str]:
+    """Documents that a text cites and that are not in the repository."""
+    gone = [cited for cited in CITED.findall(text) if not (ROOT / cited).exists()]
+    return gone + ABSENT.findall(text)
+
+
+def test_what_is_cited_is_in_the_repository():
+    found = {name: absent_in((ROOT / name).read_text("utf-8")) for name in PROSE}
+    assert {name: cited for name, cited in found.items() if cited} == {}
+
+
+@pytest.mark.parametrize("sin", ["as DESIGN 3 says", "(CONTRACT 0)", "STYLE 17", "facts/queues e", "docs/nothing.md"])
+def test_a_citation_of_an_absent_document_is_found(sin):
+    assert absent_in(f'"""A rule ({sin})."""')

@@ -15,7 +15,7 @@ from tests.waiting import eventually
 from understudy.clock import parse_iso
 
 LATE_MS = 3_000
-LATEST_MS = 300  # DESIGN 4; Healthchecks 0.9 to 2.2 s, Uptime Kuma 1.0 s (facts)
+LATEST_MS = 300  # Healthchecks takes 0.9 to 2.2 s, Uptime Kuma 1.0 s
 CHANNELS, DAEMONS_EACH = 30, 5  # a sixth notice within 30 s would wait for the others
 
 

@@ -12,7 +12,7 @@ RTT_MS = 4
 
 
 class RulesHub:
-    """Leases by the rules of DESIGN 3, as far as one daemon can see them."""
+    """Leases by the hub's rules, as far as one daemon can see them."""
 
     def __init__(self, *, lease_ms: int = 30_000, wait_ms: int = 300_000, **stage: Any) -> None:
         self.stage = Stage(self.call, **stage)

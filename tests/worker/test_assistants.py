@@ -11,7 +11,7 @@ from tests.worker.stubs import KINDS, TASK, Stub
 from understudy.worker.executors import Ended, Session, Start, Task
 
 OK = ("done", False, "")
-# mode → (class, final, what it shows about the login); facts/assistants b.1 and b.2
+# mode → (class, final, what it shows about the login); docs/measured.md
 ROWS = {
     "no_login": ("auth", False, "logged_out"),
     "credit": ("credit", False, "no_credit"),

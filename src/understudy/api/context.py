@@ -42,7 +42,7 @@ class Api:
     def caller(self, scope: Any) -> Caller:
         """Who sends the request; UnauthorizedError, or TooManyRequestsError for too many wrong keys.
 
-        A missing key is no guess, so it is not counted (CONTRACT 0).
+        A missing key is no guess, so it is not counted (docs/contract.md, section 1).
         """
         secret = ""
         for name, value in scope["headers"]:

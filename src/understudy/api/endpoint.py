@@ -79,7 +79,7 @@ PATH_IDS = (("task_id", "taskId"), ("key_id", "keyId"), ("incident_id", "inciden
 
 
 def check_path(request: Request) -> None:
-    """The ids of the path, looked at before the body is (CONTRACT, order of checks); BadRequestError."""
+    """The ids of the path, looked at before the body is (docs/contract.md, section 1); BadRequestError."""
     for name, shown in PATH_IDS:
         if name in request.path:
             id_of(request, name, shown)

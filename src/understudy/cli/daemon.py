@@ -15,7 +15,7 @@ from understudy.clock import parse_iso
 from understudy.texts import t
 from understudy.worker.hidden import hide
 
-TOKEN_LASTS_MS = 365 * 86_400_000  # facts/assistants f: `claude setup-token`
+TOKEN_LASTS_MS = 365 * 86_400_000  # `claude setup-token`: docs/measured.md, Logins
 
 EXAMPLE = """understudy daemon
 understudy daemon --id mini -- claude -p"""

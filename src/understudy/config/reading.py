@@ -72,7 +72,7 @@ def read(
 
 
 def environment_keys(settings: Settings) -> dict[str, str]:
-    """The keys that are set, by their names in the environment (CONTRACT 0)."""
+    """The keys that are set, by their names in the environment (docs/contract.md, section 1)."""
     rows = [row for row in table().values() if row.of.section == "keys"]
     return {row.env[0]: value for row in rows if (value := getattr(settings, row.attribute))}
 

@@ -1,4 +1,4 @@
-"""What settings must be to each other (STYLE 17): adapted with a sentence, or refused."""
+"""What settings must be to each other: adapted with a sentence, or refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The health of a daemon: deadlines, incidents, and that only changes speak (DESIGN 3, Health).
+"""The health of a daemon: deadlines, incidents, and that only changes speak.
 
 ```
 new/healthy ──silent for late_after──> late ──silent for down_after──> down

@@ -1,4 +1,4 @@
-"""Hearing time: silence and leases are counted only while a hub could hear (DESIGN 3).
+"""Hearing time: silence and leases are counted only while a hub could hear (docs/adr/0006-hearing-time.md).
 
 `h = wall − gaps_ms`. One row says when a hub last heard; whatever is missing since then by more than
 2 s (no hub running, stopped, frozen, or the wall clock moved) is a gap and is taken out of the count.

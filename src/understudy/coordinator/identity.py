@@ -1,4 +1,4 @@
-"""Who a request comes from: watch names, machines, boots (DESIGN 3, Identity)."""
+"""Who a request comes from: watch names, machines, boots (docs/contract.md, section 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leases and their fencing tokens: claim, renew, release, lose, settle (DESIGN 3, CONTRACT 2).
+"""Leases and their fencing tokens: claim, renew, release, lose, settle (docs/contract.md, section 3).
 
 A lease is held while `now.h < expires_h`. Its token only grows for a task: `max(previous + 1, now in ms)`,
 so it survives retries, id reuse and restored backups. Two live leases on one task are impossible; an older
@@ -241,7 +241,7 @@ def backoff_ms(task_id: str, attempts: int) -> int:
 
 
 def counts_still(task: Task, token: int, *, success: bool = True) -> bool:
-    """Whether a result with this token may be applied (DESIGN 3, Lease); one attempt never fails twice."""
+    """Whether a result with this token may be applied; one attempt never fails twice."""
     if token != task.token or not token:
         return False
     if task.status == LEASED:
@@ -257,7 +257,7 @@ def is_settled(task: Task, token: int) -> bool:
 
 
 def closes_old_attempt(task: Task, worker_id: str) -> bool:
-    """Whether a result without a token may be applied: only by the rules for old clients (CONTRACT 2)."""
+    """True if a result without a token may be applied: by the rules for old clients (docs/contract.md, section 3)."""
     if not task.is_old_way or (worker_id and worker_id != task.worker_id):
         return False
     return task.status == LEASED or (task.status == QUEUED and task.ended in ("released", "expired"))

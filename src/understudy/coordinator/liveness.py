@@ -24,7 +24,7 @@ OK, EXPIRING = "ok", "expiring"
 WORKS = frozenset({OK, EXPIRING})
 DETAIL_CHARS_MAX = 200  # also of a name, or of a word
 LOGINS_MAX = 16  # of one daemon; what more is said of is shown, not told
-# executor → word → the command that mends it; "" for any other word (facts/assistants f, g 4)
+# executor → word → the command that mends it; "" for any other word (docs/measured.md, Logins)
 MENDS = {
     "claude_code": {
         "missing": "npm install -g @anthropic-ai/claude-code",

@@ -27,7 +27,7 @@ class Now(Struct, frozen=True):
 
 
 class Policy(Struct, frozen=True):
-    """What the owner of a hub decides once for all (DESIGN 3)."""
+    """What the owner of a hub decides once for all (docs/configuration.md)."""
 
     lease_ms: int = 30_000
     late_after_ms: int = 180_000
@@ -52,7 +52,7 @@ class Policy(Struct, frozen=True):
 
 
 class Hearing(Struct, frozen=True):
-    """How much of the past a hub could hear: one row (DESIGN 3, hearing time)."""
+    """How much of the past a hub could hear: one row (docs/adr/0006-hearing-time.md)."""
 
     id: int = 1
     heard_at: int = 0

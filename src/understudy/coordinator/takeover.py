@@ -1,4 +1,4 @@
-"""Takeover as rules: whose tasks the hub answers, when it may, and what stops it (DESIGN 3, Takeover).
+"""Takeover as rules: whose tasks the hub answers, when it may, and what stops it (docs/takeover.md).
 
 ```
 every daemon that covers the needs is away ──(a fresh probe, if one is configured)──> open

@@ -1,4 +1,4 @@
-"""Keeps a Mac awake while a task runs, if its owner wants that (facts/assistants f: Sleep)."""
+"""Keeps a Mac awake while a task runs, if its owner wants that (docs/measured.md, Sleep and clocks)."""
 
 from __future__ import annotations
 

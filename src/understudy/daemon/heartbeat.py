@@ -106,7 +106,7 @@ def heartbeat_loop(state: WorkerState) -> Loop:
 
 
 def beat_body(state: WorkerState, beat: Beat, budget: BeatBudget) -> dict[str, Any]:
-    """All that a beat says (CONTRACT 3) within its budget; each sending has its own `seq`."""
+    """All that a beat says (docs/contract.md, section 4) within its budget; each sending has its own `seq`."""
     body: dict[str, Any] = {
         "workerId": state.identity.worker_id,
         "daemonId": state.identity.daemon_id,

@@ -137,7 +137,7 @@ def sync_directory(path: Path) -> None:
 
 
 def _sync(fd: int) -> None:
-    """On macOS only F_FULLFSYNC reaches the disk (facts/queues 0.4)."""
+    """On macOS only F_FULLFSYNC reaches the disk (docs/measured.md, Disks)."""
     if hasattr(fcntl, "F_FULLFSYNC"):
         fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
     else:

@@ -57,7 +57,7 @@ from understudy.worker.orders import Order
 from understudy.worker.process_tree import ProcessTree
 from understudy.worker.start_faults import not_started
 
-NOTE_MS = 3_000  # how often the processes of a run are noted (facts/assistants b.3)
+NOTE_MS = 3_000  # how often the processes of a run are noted (docs/measured.md, Process trees)
 
 
 class Machine:

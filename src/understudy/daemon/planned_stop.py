@@ -1,6 +1,6 @@
 """A stop that an owner announced: a note beside the daemon, written before the signal that ends it.
 
-The daemon says it with its last beat, so the hub keeps quiet about the silence that follows (DESIGN 3, Health).
+The daemon says it with its last beat, so the hub keeps quiet about the silence that follows.
 """
 
 from __future__ import annotations

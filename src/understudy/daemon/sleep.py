@@ -11,7 +11,7 @@ NOTICED_MS_MIN = 2_000  # clocks differ by less when nobody sleeps
 
 
 class SleepMeter:
-    """Compares the clock that counts sleep with Python's, which stands still meanwhile (facts/assistants f)."""
+    """Compares the clock that counts sleep with Python's, which stands still meanwhile (docs/measured.md)."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

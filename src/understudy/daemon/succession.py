@@ -1,7 +1,7 @@
 """The end of a life for another one: this process becomes the next start, of the same or of a new version, in place.
 
 In place, because a service manager, a terminal or `understudy up` keep watching the same process, whichever started
-it; `launchctl` and `systemctl` are not asked for anything (facts/assistants f: restart from inside).
+it; `launchctl` and `systemctl` are not asked for anything (docs/measured.md, Services).
 """
 
 from __future__ import annotations

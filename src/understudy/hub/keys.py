@@ -44,7 +44,7 @@ class Caller(Struct, frozen=True):
 
 
 def hash_of(secret: str) -> str:
-    """SHA-256: keys are random, so nothing slower is needed (CONTRACT 0)."""
+    """SHA-256: keys are random, so nothing slower is needed."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

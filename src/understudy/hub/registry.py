@@ -80,7 +80,7 @@ class OldHeartbeat(Operation):
         need_incident(work, needs, self.body.daemon_id)
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
-        """healthy and degraded are healthy (with the reason), unhealthy is stuck (CONTRACT 4)."""
+        """healthy and degraded are healthy (with the reason), unhealthy is stuck (docs/contract.md, section 2)."""
         body = self.body
         daemon = work.get(Daemon, body.daemon_id)
         if daemon is None or not daemon.registered_at:

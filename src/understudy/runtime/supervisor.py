@@ -1,6 +1,6 @@
 """Tells systemd that this process is ready, makes progress, or stops; nothing happens under any other parent.
 
-sd_notify(3) is one datagram, so there is no library for it here (measured equal to sdnotify's, facts/assistants f).
+sd_notify(3) is one datagram, so there is no library for it here (docs/measured.md, Services).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from understudy.simulation.world import ViolationError, World
 from understudy.store.base import EventFilter, Reader, Store
 
 ROWS_MAX = 10_000
-LOOK_MS = 65_000  # DESIGN 3: the alarm sleeps at most 60 s, also when the wall clock has jumped
+LOOK_MS = 65_000  # the alarm sleeps at most 60 s, also when the wall clock has jumped
 STUCK_MS = 3_000  # how late the alarm may be before something is called stuck
 ENDS = frozenset(
     ("lease.expired", "lease.lost", "lease.released", "task.done", "task.failed", "task.retrying", "task.cancelled")

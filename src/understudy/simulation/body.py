@@ -20,7 +20,7 @@ from understudy.worker.orders import Memory
 from understudy.worker.release import release_path
 from understudy.worker.state import Duties
 
-KILL_MS_MAX = 400  # DESIGN 3: the whole tree is dead within a second
+KILL_MS_MAX = 400  # the whole tree is dead within a second
 NOTICE_MS_MAX = 50
 WILL_TRIES, WILL_TIMEOUT_MS, WILL_PAUSE_MS = 4, 3_000, 250
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from understudy.simulation.world import ViolationError, World
 
-GAP_MIN_MS = 2_000  # DESIGN 3, hearing time: what is not heard for longer is not counted
+GAP_MIN_MS = 2_000  # hearing time: what is not heard for longer is not counted
 OPEN, DONE, FAILED, CANCELLED = "open", "done", "failed", "cancelled"
 WAITS = ("wait", "ask")
 

@@ -1,4 +1,4 @@
-"""Planted bugs, one a name: a checker that does not find them proves nothing (facts/queues e).
+"""Planted bugs, one a name: a checker that does not find them proves nothing (docs/measured.md, Proof by simulation).
 
 Each is a context manager that changes product code in place and puts it back. The first three are the ones that
 every queue of this kind had at some time; the others guard what this hub does beyond them.

@@ -1,7 +1,7 @@
 """The oracle: judges every answer of the hub, in the order in which the hub decided, by what it said before.
 
 It knows the contract, not the code: which lease was granted until when, which token is the newest, what was
-acknowledged. Each rule that breaks is a ViolationError that names the invariant (facts/queues e).
+acknowledged. Each rule that breaks is a ViolationError that names the invariant.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from understudy.simulation.verdicts import Verdicts
 from understudy.simulation.watch import Watch
 from understudy.simulation.world import ViolationError, World
 
-OVERTIME_MS = 60_000  # DESIGN 3: past its limit by so much the hub renews no more
+OVERTIME_MS = 60_000  # past its limit by so much the hub renews no more
 OLD_EXTEND_MS = 300_000
 
 
@@ -159,7 +159,7 @@ class Oracle:
             self.ledger.requests[lease.request].append((entry, lease))
 
     def _on_loss(self, entry: Entry, lease: Lease, body: dict[str, Any]) -> str:
-        """DESIGN 3: the task's own field wins, then text only, then the claim's word."""
+        """The task's own field wins, then text only, then the claim's word."""
         right = entry.on_loss or ("requeue" if not entry.needs else body.get("onLoss") or "requeue")
         if lease.worker.startswith("hub/"):
             right = "requeue"  # a call of the hub touches no machine

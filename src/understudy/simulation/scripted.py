@@ -82,7 +82,7 @@ class Worker:
 
 
 def old_script(worker: Worker) -> Loop:
-    """A Node program of CONTRACT 1: no token, no boot, polls every 15 s, beats every 5 min."""
+    """An old Node program (docs/contract.md, section 2): no token, no boot, polls every 15 s, beats every 5 min."""
     yield Fork("beats", lambda: _old_beats(worker))
     lease_s = worker.world.random.choice((150, 300))
     while True:

@@ -7,8 +7,8 @@ from typing import Any
 from understudy.simulation.ledger import CANCELLED, DONE, FAILED, OPEN, Entry, Ledger
 from understudy.simulation.world import ViolationError
 
-STILL_COUNTS = ("", "expired", "lost", "released")  # DESIGN 3: while nobody else has the task
-BACKOFF_MS_MIN, BACKOFF_MS_MAX = 8_000, 480_000  # DESIGN 3: 10 s × 2ⁿ, at most 10 min, less a fifth
+STILL_COUNTS = ("", "expired", "lost", "released")  # while nobody else has the task
+BACKOFF_MS_MIN, BACKOFF_MS_MAX = 8_000, 480_000  # 10 s × 2ⁿ, at most 10 min, less a fifth
 
 
 class Verdicts:
@@ -85,5 +85,5 @@ class Verdicts:
 
 
 def _is_success(body: dict[str, Any]) -> bool:
-    """CONTRACT 1: old daemons say it by `status`."""
+    """Old daemons say it by `status`."""
     return bool(body["success"]) if "success" in body else body.get("status") == "completed"

@@ -9,8 +9,8 @@ from understudy.coordinator.nouns import Policy
 from understudy.simulation.ledger import Ledger
 from understudy.simulation.world import ViolationError
 
-_START_TIME = re.compile(r"_\d{13}$")  # CONTRACT 1: old daemons put the instant of their start at the end
-GRACE_MS = 30_000  # DESIGN 3: after a gap nobody is judged earlier, unless the limit itself is smaller
+_START_TIME = re.compile(r"_\d{13}$")  # old daemons put the instant of their start at the end
+GRACE_MS = 30_000  # after a gap nobody is judged earlier, unless the limit itself is smaller
 UNKNOWN_INTERVAL_MS = 150_000
 SLACK_MS = 3_000
 DEAF = ("claim", "report")  # loops that are measured by answers, which bad weather keeps from them

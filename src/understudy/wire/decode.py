@@ -22,7 +22,7 @@ def _decoder(shape: Any) -> msgspec.json.Decoder[Any]:
 
 
 def decode(body: bytes, shape: type[T]) -> T:
-    """`body` as `shape`; BadRequestError names every field that does not fit (CONTRACT 0).
+    """`body` as `shape`; BadRequestError names every field that does not fit (docs/contract.md, section 1).
 
     Integral floats such as 60.0 pass as integers; unknown keys are ignored; NUL is refused in every text,
     because not every store can hold it. Half a surrogate pair becomes U+FFFD.

@@ -1,4 +1,4 @@
-"""Every limit on what comes from outside, in one place (CONTRACT 0)."""
+"""Every limit on what comes from outside, in one place (docs/contract.md, section 1)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 def is_id(text: str) -> bool:
-    """Whether `text` is an id as CONTRACT 0 defines it."""
+    """Whether `text` is an id (docs/contract.md, section 1)."""
     return _ID.fullmatch(text) is not None
 
 

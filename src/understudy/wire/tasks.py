@@ -32,7 +32,7 @@ OnLoss = Literal["requeue", "wait", "ask"]
 
 
 class EnqueueBody(Struct, rename="camel", frozen=True, omit_defaults=True):
-    """A task that somebody wants done (CONTRACT 3)."""
+    """A task that somebody wants done (docs/contract.md, section 2)."""
 
     content: LongText
     id: Id | None = None
@@ -101,7 +101,7 @@ class EnqueueBatchBody(Struct, rename="camel", frozen=True):
 
 
 class ClaimBody(Struct, rename="camel", frozen=True):
-    """A worker asks for work; any key after `leaseDurationSec` makes it token-aware (CONTRACT 2)."""
+    """A worker asks for work; any key after `leaseDurationSec` makes it token-aware (docs/contract.md, section 3)."""
 
     worker_id: WorkerName | None = None
     lease_duration_sec: LeaseSec | None = None
@@ -147,7 +147,7 @@ class FailureBody(Struct, rename={"class_": "class"}, frozen=True):
 
 
 class ResultBody(Struct, rename="camel", frozen=True):
-    """What a run came to. Old daemons send `status` instead of `success` (CONTRACT 1)."""
+    """What a run came to. Old daemons send `status` instead of `success` (docs/contract.md, section 2)."""
 
     allows_nul: ClassVar[tuple[str, ...]] = ("output", "error")
     success: bool | None = None

@@ -1,6 +1,6 @@
 """The auth loop: whether each assistant is logged in, asked of itself every few minutes, and shown by its runs.
 
-`auth status` may call an expired token good (facts/assistants g.4), so a run that was refused counts for more:
+`auth status` may call an expired token good (docs/measured.md, Logins), so a run that was refused counts for more:
 after it the assistant is believed again only after a pause that grows with each refusal.
 """
 

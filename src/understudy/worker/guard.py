@@ -24,7 +24,7 @@ from understudy.worker.process_tree import ProcessTree
 
 READ_BYTES = 65_536
 LOOK_MS = 1_000  # select does not count sleep; deadlines do
-NOTE_MS = 3_000  # facts/assistants b.3: snapshot every few seconds
+NOTE_MS = 3_000  # docs/measured.md, Process trees: noted every few seconds
 UNROOTED_MS = 400  # a process that was being born when its daemon died has no marker before its exec
 LINE_BYTES_MAX = 1 << 20
 

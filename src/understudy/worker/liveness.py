@@ -2,7 +2,7 @@
 
 Counted in contact: time during which the daemon was awake and its beats were accepted. A sleeping machine, a stopped
 process or an absent hub stop this clock, so they make no loop look dead; a claim that fails for minutes while beats
-get through does (facts/assistants g 1: alive but deaf).
+get through does (docs/measured.md, Logins).
 """
 
 from __future__ import annotations

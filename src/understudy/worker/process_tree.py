@@ -1,7 +1,7 @@
 """Everything that one run has started, found again whatever it did to hide: descent, marker, session.
 
 Assistants start their tools in sessions of their own, so killing the group of the root leaves orphans
-(measured, facts/assistants b.3). A process is told from a later one with the same pid by its birth.
+(docs/measured.md, Process trees). A process is told from a later one with the same pid by its birth.
 """
 
 from __future__ import annotations

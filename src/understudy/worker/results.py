@@ -24,7 +24,7 @@ class Result(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 def wire_form(result: Result) -> dict[str, Any]:
-    """The entry for `POST /api/results` (CONTRACT 3)."""
+    """The entry for `POST /api/results` (docs/contract.md, section 2)."""
     body: dict[str, Any] = {
         "taskId": result.task_id,
         "token": result.token,

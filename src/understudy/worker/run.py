@@ -30,7 +30,7 @@ from understudy.worker.release import give_back
 from understudy.worker.start_faults import NO_DIRECTORY
 from understudy.worker.state import Run, WorkerState, seconds
 
-GRACE_MS = 5_000  # facts/assistants b.3: claude needs 1.5 s to take its tools along; 2 s is too near
+GRACE_MS = 5_000  # docs/measured.md, Process trees: claude needs 1.5 s to take its tools along; 2 s is too near
 CONFIRM_MS_MAX = 30_000  # how long a claim may wait for a beat that confirms it
 GUARD_MS_MAX = 10_000
 LOOK_MS = 60_000

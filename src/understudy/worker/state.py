@@ -19,9 +19,9 @@ from understudy.worker.workspaces import Workspaces
 RUNNING, DRAINING, STOPPING, IDLE = "running", "draining", "stopping", "idle"
 REQUEUE = "requeue"
 NO_LOGIN = "diagnostic"  # can always work, and answers nobody's question
-HAS_TOKEN = "claude_code"  # noqa: S105 - an executor: its token lasts a year (facts/assistants f)
+HAS_TOKEN = "claude_code"  # noqa: S105 - an executor: its token lasts a year (docs/measured.md, Logins)
 TOKEN_WARNED_MS = 30 * 86_400_000
-GUARD_MARGIN_MS = 1000  # DESIGN 3, Guard: the lease is over for us a second before it is for the hub
+GUARD_MARGIN_MS = 1000  # docs/adr/0005-guard-process.md: the lease is over for us a second before it is for the hub
 RUNNING_NAMED_MAX = 256  # what a beat may name (wire limits)
 PROVIDES_MAX = 256  # what a claim or beat may name (wire limits); a longer list would refuse the whole of it
 UNDELIVERED_MAX = 200  # results waiting for the hub: beyond that nothing new is claimed
@@ -294,7 +294,7 @@ class WorkerState:
             self.signals.raise_(run.signal)
 
     def stand_down(self, reason: str) -> None:
-        """Another life or machine has this name: end all runs and beat no more (DESIGN 3, Identity)."""
+        """Another life or machine has this name: end all runs and beat no more."""
         if self.mode == IDLE:
             return
         self.mode = IDLE

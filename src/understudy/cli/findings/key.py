@@ -11,7 +11,7 @@ from understudy.cli.exits import ClientError, RefusedError, RejectedError
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding
 from understudy.texts import t
 
-# A body that no hub accepts shows whether the key has the scope: the key is judged before the body (CONTRACT, head)
+# A body that no hub accepts shows whether the key has the scope: the key is judged before the body
 SCOPES = {
     "read": ("GET", "/api/tasks?limit=1"),
     "submit": ("POST", "/api/queue"),

@@ -81,7 +81,7 @@ def _linger(here: Here) -> Iterator[Finding]:
 
 
 def _sleep(here: Here) -> Iterator[Finding]:
-    """A Mac that sleeps is silent; Power Nap wakes it for seconds, which looks like flapping (facts/assistants f)."""
+    """A Mac that sleeps is silent; Power Nap wakes it for seconds, which looks like flapping."""
     ran = here.run(("pmset", "-g"))
     values = {found["name"]: int(found["value"]) for found in _PMSET.finditer(ran.out)}
     asleep = [name for name in ("sleep", "powernap") if values.get(name)]

@@ -133,7 +133,7 @@ class Launchd:
         raise ServiceError(t(key, target=self._target, said=ran.said))
 
     def _see_it_run(self) -> None:
-        """A pended spawn never happens by itself; `kickstart` cures it (facts/assistants f)."""
+        """A pended spawn never happens by itself; `kickstart` cures it (docs/measured.md, Services)."""
         if not self._until(lambda: bool(self.state().pid or self.state().parked), PENDED_S) or self.state().parked:
             self._launchctl("kickstart", self._target)
         if not self._until(lambda: bool(self.state().pid), SPAWN_S):
@@ -168,7 +168,7 @@ class Launchd:
 
 
 def plist(label: str, program: Program) -> bytes:
-    """The property list of a user agent (launchd.plist(5); each key by facts/assistants f)."""
+    """The property list of a user agent (launchd.plist(5); docs/measured.md, Services)."""
     output = str(log_file(program.data_dir, program.role))
     return plistlib.dumps(
         {

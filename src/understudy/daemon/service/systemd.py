@@ -145,7 +145,7 @@ class Systemd:
 
 
 def unit(program: Program) -> str:
-    """The unit file (systemd.service(5)); each line by facts/assistants f."""
+    """The unit file (systemd.service(5); docs/measured.md, Services)."""
     environment = "\n".join(f"Environment={quoted(f'{name}={value}')}" for name, value in program.env.items())
     command = " ".join(quoted(word).replace("$", "$$") for word in program.argv)
     return f"""\

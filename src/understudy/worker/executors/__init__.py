@@ -36,7 +36,7 @@ class Session(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an assistant remembers of a conversation, on this machine only."""
 
     id: str
-    counters: dict[str, int] = {}  # usage so far, where the assistant counts by session (facts/assistants b.2)
+    counters: dict[str, int] = {}  # usage so far, where the assistant counts by session (docs/measured.md, codex)
     used_at: int = 0  # wall clock, epoch ms
 
 
@@ -60,7 +60,7 @@ class Plan(msgspec.Struct, frozen=True):
     env: dict[str, str]
     stdin: bytes = b""
     cwd: str | None = None
-    nice: int = 10  # levels below the daemon, so that a busy build cannot starve the heartbeat (facts/assistants R6)
+    nice: int = 10  # levels below the daemon, so that a busy build cannot starve the heartbeat (docs/measured.md)
     output_kept_bytes_max: int = 512 * KIB  # head and tail of stdout
     errors_kept_bytes_max: int = 64 * KIB  # of stderr
     output_bytes_max: int = 256 * KIB * KIB  # beyond that it is running away and is ended

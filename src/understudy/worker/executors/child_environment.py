@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR")  # and LC_*; facts/assistants b.4
+KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR")  # and LC_*; docs/measured.md, Environments
 # Names that stay with us even if the owner asks for them to be passed on.
 _OURS = re.compile(
     r"(UNDERSTUDY|ASSISTANT|WORKERS|QUEUE|ADMIN)_|(SLACK|DISCORD|TELEGRAM|WHATSAPP|NTFY|SMTP)_"

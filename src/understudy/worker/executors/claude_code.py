@@ -1,6 +1,6 @@
 """Executor `claude_code`: `claude -p`, the prompt on stdin, its permissions on every start, one session a conversation.
 
-The contract was measured (facts/assistants b.1): neither the exit code nor `subtype` tells whether it worked.
+The contract was measured (docs/measured.md, claude): neither the exit code nor `subtype` tells whether it worked.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class ClaudeReading(AssistantReading):
                 self.tool(text_in(part, "name"), told_by(value_in(part, "input")))
 
     def counters(self) -> dict[str, int]:
-        """None: its `usage` is of one run, and its `total_cost_usd` is not to be trusted (facts/assistants b.1)."""
+        """None: its `usage` is of one run, and its `total_cost_usd` is not to be trusted (docs/measured.md)."""
         return {}
 
     def usage(self) -> dict[str, Any] | None:

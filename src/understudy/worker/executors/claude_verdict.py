@@ -1,4 +1,4 @@
-"""Whether a run of claude was a success: by the full rule, and by nothing less (facts/assistants b.1)."""
+"""Whether a run of claude was a success: by the full rule, and by nothing less (docs/measured.md, claude)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Executor `codex`: `codex exec --json`, the prompt on stdin, its sandbox on every start, one thread a conversation.
 
-The contract was measured (facts/assistants b.2): a resumed thread forgets its sandbox, and usage counts by thread.
+The contract was measured (docs/measured.md, codex): a resumed thread forgets its sandbox, and usage counts by thread.
 """
 
 from __future__ import annotations

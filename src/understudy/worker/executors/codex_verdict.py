@@ -20,7 +20,7 @@ _SESSION_WORDS = ("no rollout", "not found", "no saved session", "unknown thread
 
 
 def verdict(ended: Ended, seen: CodexReading) -> Outcome:
-    """Exit code 0 alone proves nothing: a refused command ends so too (facts/assistants b.2)."""
+    """Exit code 0 alone proves nothing: a refused command ends so too (docs/measured.md, codex)."""
     seen.finish()
     outcome = _judged(ended, seen)
     return msgspec.structs.replace(outcome, output=answer_of(seen.text) or None, usage=seen.usage())

@@ -11,7 +11,7 @@ from understudy.worker.executors import Outcome
 
 REASON_CHARS_MAX = 1_000
 WORDS_CHARS_MAX = 8_000  # of what is looked at, from each end: an answer may be megabytes long
-OVERLOADED = 529  # of Anthropic's API (facts/assistants b.1)
+OVERLOADED = 529  # of Anthropic's API (docs/measured.md, claude)
 
 
 class Failure(NamedTuple):
@@ -47,7 +47,7 @@ _BY_STATUS = {
     403: Failure("auth", auth="logged_out"),
     429: Failure("rate_limited"),
     503: Failure("overloaded"),
-    529: Failure("overloaded"),  # Anthropic's own (facts/assistants b.1)
+    529: Failure("overloaded"),  # Anthropic's own (docs/measured.md, claude)
 }
 
 
