@@ -19,8 +19,6 @@ HELD_MAX = 256  # answers at a time: beyond that they go out at once, so that gu
 MINUTE_MS = 60_000
 SECRET_CHARS_MAX = 512
 
-# keys that people already have in their environment (docs/contract.md, section 1)
-OWNER_KEY_NAMES = ("UNDERSTUDY_API_KEY", "ASSISTANT_API_KEY", "QUEUE_API_KEY", "WORKERS_API_KEY")
 ADMIN_KEY_NAME = "ADMIN_API_KEY"
 
 

@@ -95,5 +95,4 @@ def id_of(request: Request, name: str, shown: str) -> str:
     return value
 
 
-INTEGER = {"type": "integer"}
 STRING = {"type": "string"}

@@ -36,8 +36,6 @@ TRIES_MAX = 3  # of one task, then it rests
 TASK_RESTS_MS = 600_000
 BACKOFF_FIRST_MS, BACKOFF_MAX_MS = 10_000, 600_000
 OVERLOAD_FIRST_MS, OVERLOAD_MAX_MS = 5_000, 60_000
-# why no call is made any more: somebody must mend it
-CIRCUITS = frozenset({"authentication", "permission", "credit", "spend_limit", "model", "request"})
 
 
 class Opening(Struct, frozen=True):

@@ -10,7 +10,6 @@ from msgspec import Struct
 from understudy.coordinator.prices import Price
 
 OFF, NOTIFY, INTERIM, ANSWER = "off", "notify", "interim", "answer"
-MODES = (OFF, NOTIFY, INTERIM, ANSWER)
 
 
 class TakeoverPolicy(Struct, frozen=True):

@@ -62,7 +62,7 @@ class Ring(Operation):
 
 def _expire(work: WorkingSet, found: Task, now: Now) -> Change:
     task = work.get(Task, found.id)
-    if task is None or task.status != LEASED or now.h < task.expires_h:
+    if task is None or task.status != LEASED or leases.is_held(task, now):
         return (), ()
     change = leases.expire(task, now, work.policy)
     return tuple(change.save), tuple(change.events)

@@ -63,7 +63,6 @@ class Entry:
         self.output: Any = None
         self.accepted: set[int] = set()  # tokens whose result was applied
         self.late = 0  # results that came too late
-        self.grants_since_hand = 0
         self.hand_ms = -1  # when an owner last retried or moved it
 
     @property

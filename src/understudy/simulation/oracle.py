@@ -22,7 +22,6 @@ from understudy.simulation.watch import Watch
 from understudy.simulation.world import ViolationError, World
 
 OVERTIME_MS = 60_000  # past its limit by so much the hub renews no more
-OLD_EXTEND_MS = 300_000
 
 
 class Oracle:
@@ -154,7 +153,6 @@ class Oracle:
         self._check_grant(entry, lease, body)
         entry.had_begun, entry.reserved_for = entry.has_begun, ""
         entry.leases.append(lease)
-        entry.grants_since_hand += 1
         if lease.request:
             self.ledger.requests[lease.request].append((entry, lease))
 
@@ -243,7 +241,7 @@ class Oracle:
                 entry.lease.ended = "cancelled"
             return
         self._events.explain(task_id)
-        entry.hand_ms, entry.not_before_at, entry.grants_since_hand = self._world.now_ms, 0, 0
+        entry.hand_ms, entry.not_before_at = self._world.now_ms, 0
         if verb == "retry" and entry.status == OPEN:
             return
         if verb == "retry":

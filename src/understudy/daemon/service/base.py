@@ -93,10 +93,6 @@ class Supervisor(Protocol):
         """The command that shows what it wrote."""
         ...
 
-    def stop_commands(self) -> tuple[str, ...]:
-        """What a person types to stop it without us."""
-        ...
-
 
 def service_dir(data_dir: Path) -> Path:
     """Where secrets and what else a service needs are kept; for its owner alone."""

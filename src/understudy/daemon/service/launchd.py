@@ -114,10 +114,6 @@ class Launchd:
         folder = _env_of(self.path).get("UNDERSTUDY_LOG_DIR", "")
         return f"tail -n 50 '{folder}'/*" if folder else f"launchctl print {self._target}"
 
-    def stop_commands(self) -> tuple[str, ...]:
-        """Without us."""
-        return (f"launchctl bootout {self._target}", f"rm '{self.path}'")
-
     def _bootstrap(self) -> None:
         """Bounded tries: error 5 is mostly the job before, not quite gone (openclaw#136453)."""
         self._launchctl("enable", self._target)  # one that was disabled once is refused with 119

@@ -108,10 +108,6 @@ class Systemd:
         """Its journal."""
         return f"journalctl --user -u {self.name} -n 50"
 
-    def stop_commands(self) -> tuple[str, ...]:
-        """Without us."""
-        return (f"systemctl --user disable --now {self.name}",)
-
     def _begin(self, verb: str) -> None:
         self._must_be_installed()
         self._systemctl("reset-failed", self.name)

@@ -47,7 +47,7 @@ _BY_STATUS = {
     403: Failure("auth", auth="logged_out"),
     429: Failure("rate_limited"),
     503: Failure("overloaded"),
-    529: Failure("overloaded"),  # Anthropic's own (docs/measured.md, claude)
+    OVERLOADED: Failure("overloaded"),
 }
 
 
