@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -474,6 +475,29 @@ def test_a_run_for_which_there_is_no_thread_is_given_back_and_its_executor_is_no
     assert hub.stage.state.auth["command"] == "no_processes"
     hub.stage.has_no_threads, hub.stage.cannot_start = False, None
     assert hub.stage.run_until(lambda: len(hub.results) == 4, within_ms=900_000)
+
+
+LOOPS = ("guard", "auth", "heartbeat", "report", "register", "claim", "directives")
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_loop_for_which_there_is_no_thread_yet_is_started_when_there_is(loop: str) -> None:
+    hub = RulesHub()
+    hub.stage.missing_threads = Counter({loop: 3})
+    started(hub)
+    hub.submit("t1")
+    assert hub.stage.run_until(lambda: "t1" in hub.results, within_ms=60_000)
+    assert sum("no thread" in line for line in hub.stage.said) == 3
+    assert not hub.stage.missing_threads[loop]
+
+
+def test_a_daemon_that_waits_for_a_thread_can_be_stopped() -> None:
+    hub = RulesHub()
+    hub.stage.missing_threads = Counter({"heartbeat": 1_000_000})
+    started(hub)
+    hub.stage.run_for(60_000)
+    hub.stage.state.ask_to_stop()
+    assert hub.stage.run_until(lambda: hub.stage.state.is_stopped, within_ms=30_000)
 
 
 def in_workspaces(hub: RulesHub, root: Path) -> None:

@@ -16,11 +16,12 @@ from understudy.clock import SystemClock
 from understudy.daemon.awake import Awake
 from understudy.daemon.home import Home
 from understudy.daemon.machine import Machine
+from understudy.daemon.remembered import DirectiveFile
 from understudy.log import Log
 from understudy.runtime import children
 from understudy.runtime.drive import Driver
 from understudy.worker import process_tree
-from understudy.worker.effects import AwaitRun, Failed, Probe, Spawn, Spawned, StopRun
+from understudy.worker.effects import AwaitRun, Failed, Install, Probe, Spawn, Spawned, StopRun
 from understudy.worker.executors import Ended, Plan, SignsOfLife
 from understudy.worker.state import Signals
 
@@ -152,6 +153,40 @@ def test_leftovers_that_cannot_be_looked_at_are_no_reason_not_to_start(
         assert machine.end_leftovers() == 0
         patch.setattr(Path, "iterdir", refused)
         assert machine.end_leftovers() == 0
+
+
+def test_leftovers_that_this_machine_cannot_look_at_are_left_to_the_next_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, run_id = Home(tmp_path, "mini"), fresh("m")
+    (home.markers / run_id).write_bytes(b"t1")
+    with monkeypatch.context() as patch:
+        patch.setattr(process_tree, "_looking", refused)
+        patch.setattr(process_tree, "_LACKS", {errno.EROFS})
+        patch.setattr(process_tree.ProcessTree, "kill", lambda *_, **__: 1)
+        assert machine_in(home).end_leftovers() == 1
+    assert [path.name for path in home.markers.iterdir()] == [run_id]
+
+
+def test_a_child_that_cannot_be_told_from_others_is_not_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, run_id = Home(tmp_path, "mini"), fresh("m")
+    monkeypatch.setattr(children, "birth_of", refused)
+    plan = Plan(argv=(sys.executable, "-c", SLEEP), env={"PATH": os.environ["PATH"], "UNDERSTUDY_RUN_ID": run_id})
+    failed = machine_in(home).perform(Spawn(run_id, plan, SignsOfLife()))
+    assert isinstance(failed, Failed)
+    assert failed.word == "cannot_start"
+    assert (process_tree.ProcessTree(run_id, SystemClock()).alive(), list(home.markers.iterdir())) == ([], [])
+
+
+def test_an_update_that_cannot_start_a_process_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(tmp_path, "mini")
+    directives = DirectiveFile(home, "boot")
+    monkeypatch.setattr(directives.installation, "install", refused)
+    clock = SystemClock()
+    machine = Machine(Driver(Signals(), clock), clock, Log(clock), UNUSED, UNUSED, home, directives, Awake(()))
+    assert machine.perform(Install(UNUSED, 1_000)) == Failed("[Errno 30] Read-only file system")
 
 
 def refused(*_: object, **__: object) -> None:

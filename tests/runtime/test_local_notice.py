@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -40,4 +41,21 @@ def test_what_comes_while_the_last_one_is_still_tried_is_told_after_it(
         assert [message["message"] for message in ntfy.messages] == ["for 5 minutes", "it is in reach again"]
         notices.tell("critical", "Hub out of reach", "once more")
         eventually(lambda: len(ntfy.messages) == 3, what="the third")
+        notices.stop()
+
+
+def test_a_machine_that_has_no_thread_left_is_told_all_the_same(
+    owner: Callable[[FakeNtfy], LocalNotices], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeNtfy() as ntfy:
+        notices = owner(ntfy)
+
+        def scarce(thread: threading.Thread) -> None:
+            assert thread.name != "local notice"
+            start(thread)
+
+        start = threading.Thread.start
+        monkeypatch.setattr(threading.Thread, "start", scarce)
+        notices.tell("critical", "Hub out of reach", "for 5 minutes")
+        eventually(lambda: ntfy.messages, what="the notice")
         notices.stop()

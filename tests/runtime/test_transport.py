@@ -215,3 +215,17 @@ def test_a_path_may_hold_other_than_ascii() -> None:
     with Server() as server:
         assert isinstance(ask(f"{server.url}/für mich/%20?q=ü"), HttpAnswer)
         assert server.received[0].path in ("/f%C3%BCr%20mich/%20", "/für mich/ ")
+
+
+def test_without_a_thread_to_count_the_time_it_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an error of the network, not of the message: an alarm must not be given up for it."""
+
+    def scarce(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+    mail = MailRequest("127.0.0.1", 9, "none", "", "", "a@x", ("b@x",), b"")
+    for request in (HttpRequest("POST", "http://127.0.0.1:9/", timeout_ms=1_000), mail):
+        answer = Transport().send(request)
+        assert isinstance(answer, NoAnswer)
+        assert not answer.is_local

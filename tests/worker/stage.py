@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -94,6 +95,7 @@ class Stage:
         self.told: list[str] = []
         self.play: Callable[[Task], tuple[int, Ended]] = lambda _: (1000, Ended(code=0, stdout=b"answer"))
         self._order = itertools.count()
+        self.missing_threads: Counter[str] = Counter()  # by loop: how often there is none yet
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._waiting: dict[str, Callable[[Any], None]] = {}
 
@@ -198,6 +200,9 @@ class Stage:
             case Wait(signal, timeout_ms):
                 return self._wait(loop, signal, timeout_ms, lambda raised: raised)
             case Fork(name) if self.has_no_threads and name.startswith("run:"):
+                raise RuntimeError("can't start new thread")
+            case Fork(name) if self.missing_threads[name] > 0:
+                self.missing_threads[name] -= 1
                 raise RuntimeError("can't start new thread")
             case Fork(_, factory):
                 self.after(0, lambda: self.start(factory()))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -17,7 +20,7 @@ from tests.waiting import allowed_s, eventually
 from tests.worker.trees import IGNORES_TERM, SLEEP, fresh, living, pids_in, start, stubborn
 from understudy.clock import SystemClock
 from understudy.worker import process_tree
-from understudy.worker.process_tree import ProcessTree, birth_of
+from understudy.worker.process_tree import ProcessTree, birth_of, is_living
 
 ENV = dict(os.environ)
 RUN = {name: fresh(f"run-{name}") for name in "abcdefghi"}
@@ -171,3 +174,56 @@ def test_signal_goes_to_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
             process_tree._send(one, signal.SIGKILL)
         process.kill()
     assert sent == [(process.pid, signal.SIGKILL)]
+
+
+def cannot_look(*_: object) -> None:
+    raise OSError(errno.ENFILE, "Too many open files in system")
+
+
+def test_what_this_machine_cannot_look_at_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reported as dead, its task would be given back, and run twice."""
+    with start((sys.executable, "-c", SLEEP), fresh("run"), ENV) as process:
+        tree = rooted(process, fresh("run"))
+        birth = birth_of(process.pid)
+        with monkeypatch.context() as patch:
+            patch.setattr(process_tree, "_looking", cannot_look)
+            tree.note()
+            assert (tree.kill(limit_ms=0), tree.end(grace_ms=0)) == (1, 1)
+            assert is_living(process.pid, birth)
+            with pytest.raises(OSError, match="in system"):
+                birth_of(process.pid)
+        assert tree.kill() == 0
+        assert not is_living(process.pid, birth)
+
+
+@contextlib.contextmanager
+def no_descriptor() -> Iterator[None]:
+    """Within, this process can open nothing more."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    first = os.open(os.devnull, os.O_RDONLY)
+    taken = [first]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(taken[0], highest_descriptor()) + 1, before[1]))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for number in taken:
+            os.close(number)
+
+
+def highest_descriptor() -> int:
+    return max(int(path.name) for path in Path("/dev/fd").iterdir())
+
+
+def test_a_tree_is_killed_when_this_process_has_no_descriptor_left() -> None:
+    with start((sys.executable, "-c", SLEEP), run_id := fresh("run"), ENV) as process:
+        tree = rooted(process, run_id)
+        with no_descriptor():
+            with pytest.raises(OSError, match="Too many open files"):
+                os.open(os.devnull, os.O_RDONLY)
+            tree.note()
+            assert tree.kill() == 0
+        assert process.wait() == -signal.SIGKILL

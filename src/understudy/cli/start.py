@@ -106,6 +106,8 @@ def _of_surroundings(error: BaseException) -> tuple[str, Exit]:
             return t("cli.not_text", place=ascii(error.object[:PLACE_CHARS_MAX])), Exit.USAGE
         case RuntimeError() if "home directory" in str(error):  # of pathlib, for ~nobody
             return t("config.no_home"), Exit.USAGE
+        case RuntimeError() if "new thread" in str(error):  # of threading
+            return t("cli.no_thread", reason=error), Exit.FAILED
         case OSError():
             _forget_stdout_if_stuck()
             name = f" ({error.filename})" if error.filename else ""

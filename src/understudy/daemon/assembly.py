@@ -50,6 +50,7 @@ RULE = "=" * 60
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 TOO_MANY_SIGNALS = 3
 EXIT_UNCLEAN = 1
+NO_THREAD_S = 5.0
 
 
 class Daemon:
@@ -198,10 +199,10 @@ class Daemon:
         old = self._install_signals()
         pulse = Pulse(state)
         watchdog = Watchdog(self._ambient, lambda: driver.ask(pulse.is_well))
-        driver.start("main", lambda: self._main(state), again=False)
-        watchdog.ready()
         asked = 0
         try:
+            self._start_main(driver, state)
+            watchdog.ready()
             while asked < TOO_MANY_SIGNALS:
                 select.select([self._wake_read], [], [])
                 for told in os.read(self._wake_read, 64):
@@ -218,6 +219,18 @@ class Daemon:
                 signal.signal(number, handler)
             if old:
                 signal.set_wakeup_fd(-1)
+
+    def _start_main(self, driver: Driver, state: WorkerState) -> None:
+        """Once this machine has a thread for it. A signal is not lost meanwhile: its byte waits in our pipe."""
+        while True:
+            try:
+                driver.start("main", lambda: self._main(state), again=False)
+            except RuntimeError as error:
+                self._log.emit("critical", "Daemon", t("daemon.no_thread", loop="main"), reason=str(error))
+                if not select.select([self._wake_read], [], [], NO_THREAD_S)[0]:
+                    continue
+                raise
+            return
 
     def _main(self, state: WorkerState) -> Loop:
         try:

@@ -25,20 +25,21 @@ DELIVER_LAST_MS, DELIVER_LAST_HURRY_MS = 5_000, 1_000
 LAST_BEAT_MS = 5_000
 ENDING_MS = 60_000
 LOOK_MS = 500
+NO_THREAD_MS_MAX = 10_000
 
 
 def main_loop(state: WorkerState) -> Loop:
     """Deliver what an earlier life left, then beat, claim and report until asked to stop; then drain."""
     yield from load_spool(state)
     yield from load_directives(state)
-    yield Fork("guard", partial(guard_loop, state))
-    yield Fork("auth", partial(auth_loop, state))
+    yield from _begin(state, Fork("guard", partial(guard_loop, state)))
+    yield from _begin(state, Fork("auth", partial(auth_loop, state)))
     yield from deliver_first(state, DELIVER_FIRST_MS)
-    yield Fork("heartbeat", partial(heartbeat_loop, state))
-    yield Fork("report", partial(report_loop, state))
-    yield Fork("register", partial(register_loop, state), again=False)
-    yield Fork("claim", partial(claim_loop, state))
-    yield Fork("directives", partial(directive_loop, state))
+    yield from _begin(state, Fork("heartbeat", partial(heartbeat_loop, state)))
+    yield from _begin(state, Fork("report", partial(report_loop, state)))
+    yield from _begin(state, Fork("register", partial(register_loop, state), again=False))
+    yield from _begin(state, Fork("claim", partial(claim_loop, state)))
+    yield from _begin(state, Fork("directives", partial(directive_loop, state)))
     yield Say("info", "Daemon", "Poll loop started")
     said_idle = False
     while not state.is_stop_asked:
@@ -48,6 +49,19 @@ def main_loop(state: WorkerState) -> Loop:
             yield Say("critical", "Daemon", t(f"daemon.{state.idle_reason}", daemon=state.identity.daemon_id))
         yield Wait("main", 60_000)
     yield from drain(state)
+
+
+def _begin(state: WorkerState, fork: Fork) -> Loop:
+    """Start a loop; a machine that has no thread for it is asked until it has."""
+    pauses = Backoff(500, NO_THREAD_MS_MAX, state.jitter)
+    while not state.is_stop_asked:
+        try:
+            yield fork
+        except RuntimeError as error:  # "can't start new thread"
+            yield Say("critical", "Daemon", t("daemon.no_thread", loop=fork.name), {"reason": str(error)})
+        else:
+            return
+        yield Wait("main", pauses.next_ms())
 
 
 def drain(state: WorkerState) -> Loop:

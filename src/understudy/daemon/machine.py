@@ -138,7 +138,7 @@ class Machine:
         for path in _files_in(self._home.markers):
             tree = ProcessTree(path.name, self._clock)
             left = 0
-            if tree.alive():
+            if _may_live(tree):
                 found += 1
                 left = tree.kill(limit_ms=5_000)
                 fields = {"task": _said_in(path), "left": left or None}
@@ -237,6 +237,8 @@ class Machine:
             environment, version = self._directives.installation.install(order, timeout_ms)
         except InstallError as error:
             return Failed(error.message)
+        except OSError as error:  # no descriptor, no process, no room on the disk
+            return Failed(str(error))
         return Installed(environment, version)
 
     def _bury(self, run_id: str) -> None:
@@ -244,6 +246,14 @@ class Machine:
         self._awake.let_go(run_id)
         with contextlib.suppress(OSError):
             (self._home.markers / run_id).unlink(missing_ok=True)
+
+
+def _may_live(tree: ProcessTree) -> bool:
+    """Also if this machine cannot look."""
+    try:
+        return bool(tree.alive())
+    except OSError:
+        return True
 
 
 def _or_failed(action: Any) -> Failed | None:

@@ -6,6 +6,7 @@ it; `launchctl` and `systemctl` are not asked for anything (docs/measured.md, Se
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -39,15 +40,17 @@ class Succession(msgspec.Struct, frozen=True):
 
     def begin(self) -> None:
         """Become it; OSError if not even the same version can be started again."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):  # the disk behind it is full
+                stream.flush()
         old = same_again(sys.executable, sys.orig_argv)
         if self.environment:
             try:
                 self._begin_update(old)
             except (OSError, subprocess.SubprocessError) as error:
                 verdict = {self.directive_id: f"the new version could not be started: {error}"}
-                write_durably(self.home.verdict, msgspec.json.encode(verdict))
+                with contextlib.suppress(OSError):  # a full disk keeps the reason, not the daemon
+                    write_durably(self.home.verdict, msgspec.json.encode(verdict))
         os.execve(old[0], old, os.environ)  # noqa: S606 - the command that started this process
 
     def _begin_update(self, old: tuple[str, ...]) -> None:

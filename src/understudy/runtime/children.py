@@ -112,7 +112,13 @@ class Child:
         )
         self._whole = WholeFile(whole)
         self.pid = process.pid
-        self.birth = birth_of(self.pid)
+        try:
+            self.birth = birth_of(self.pid)
+        except OSError:  # it could not be told from others, so not be ended
+            with process:
+                process.kill()
+            self._whole.close()
+            raise
         self.tree.root(self.pid, self.birth)
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, self.pid, min(NICE_MAX, os.getpriority(os.PRIO_PROCESS, 0) + plan.nice))

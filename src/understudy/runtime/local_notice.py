@@ -26,15 +26,16 @@ class LocalNotices:
     def __init__(
         self, targets: tuple[Target, ...], transport: Transport, clock: Clock, log: Log, clean: Callable[[str], str]
     ) -> None:
-        self._targets = targets
         self._transport = transport
         self._clock = clock
         self._ids = IdMaker(clock)
         self._log = log
         self._clean = clean
         self._stopped = threading.Event()
-        self._lock = threading.Lock()
-        self._lines: dict[str, deque[Message]] = {}  # by channel; there as long as somebody sends what is in it
+        self._changed = threading.Condition()
+        self._lines: dict[str, deque[Message]] = {target.name: deque(maxlen=WAITING_MAX) for target in targets}
+        for target in targets:  # now: when there is something to tell, the machine may have no thread to give
+            threading.Thread(target=self._serve, args=(target,), name="local notice", daemon=True).start()
 
     def tell(self, level: str, title: str, text: str) -> None:
         """Send it by every channel; one that is still busy with an earlier one gets it next.
@@ -43,30 +44,31 @@ class LocalNotices:
         stay without the word that it is over.
         """
         message = Message(self._ids.new("notice"), "notice", level, self._clean(title), self._clean(text))
-        for target in self._targets:
-            with self._lock:
-                is_busy = target.name in self._lines
-                line = self._lines.setdefault(target.name, deque(maxlen=WAITING_MAX))
+        with self._changed:
+            for line in self._lines.values():
                 line.append(message)
-            if not is_busy:
-                threading.Thread(target=self._send_all, args=(target, line), name="local notice", daemon=True).start()
+            self._changed.notify_all()
 
     def stop(self) -> None:
         """Try no more."""
         self._stopped.set()
+        with self._changed:
+            self._changed.notify_all()
 
-    def _send_all(self, target: Target, line: deque[Message]) -> None:
-        while True:
-            with self._lock:
-                if not line or self._stopped.is_set():
-                    del self._lines[target.name]
-                    return
-                message = line.popleft()
+    def _serve(self, target: Target) -> None:
+        while (message := self._next(target)) is not None:
             try:
                 self._send(target, message)
             except Exception as bug:  # noqa: BLE001 - a message that cannot be written must not stop the next one
                 why = f"Nobody was told by {target.name}: {type(bug).__name__}: {bug}"
                 self._log.emit("critical", "Daemon", why)
+
+    def _next(self, target: Target) -> Message | None:
+        """What is to be told next, as soon as there is something; None at the end."""
+        with self._changed:
+            line = self._lines[target.name]
+            self._changed.wait_for(lambda: line or self._stopped.is_set())
+            return None if self._stopped.is_set() else line.popleft()
 
     def _send(self, target: Target, message: Message) -> None:
         reason = ""

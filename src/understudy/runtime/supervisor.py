@@ -43,10 +43,11 @@ class Watchdog:
         self._is_over = threading.Event()
 
     def ready(self) -> None:
-        """The work has begun: from now on silence means trouble."""
+        """The work has begun: from now on silence means trouble, also if this machine has no thread to break it."""
         tell_supervisor(READY, self._environ)
         if self._pause_s:
-            threading.Thread(target=self._feed, name="watchdog", daemon=True).start()
+            with contextlib.suppress(RuntimeError):
+                threading.Thread(target=self._feed, name="watchdog", daemon=True).start()
 
     def stopping(self) -> None:
         """The end has begun; it may take as long as the unit allows."""

@@ -7,6 +7,7 @@ No secret is in a reason: it names the kind of trouble, never the address.
 from __future__ import annotations
 
 import contextlib
+import errno
 import smtplib
 import socket
 import ssl
@@ -65,11 +66,12 @@ class Transport:
 
     def http(self, request: HttpRequest) -> HttpAnswer | NoAnswer:
         """One HTTP exchange."""
-        with _deadline(request.timeout_ms) as watch:
-            try:
+        watch = Watch()
+        try:
+            with _deadline(watch, request.timeout_ms):
                 return self._exchange(request, watch)
-            except (urllib3.exceptions.HTTPError, HTTPException, OSError, *LOCAL) as error:
-                return watch.no_answer(error)
+        except (urllib3.exceptions.HTTPError, HTTPException, OSError, *LOCAL) as error:
+            return watch.no_answer(error)
 
     def _exchange(self, request: HttpRequest, watch: Watch) -> HttpAnswer | NoAnswer:
         parts = urlsplit(request.url)
@@ -123,17 +125,18 @@ class Transport:
 
     def _mail(self, request: MailRequest) -> MailAnswer | NoAnswer:
         """One SMTP conversation: all recipients or none."""
-        with _deadline(request.timeout_ms) as watch:
-            watch.was_sent = True  # whoever is told twice sees the same id
-            try:
+        watch = Watch()
+        watch.was_sent = True  # whoever is told twice sees the same id
+        try:
+            with _deadline(watch, request.timeout_ms):
                 return self._converse(request, watch)
-            except smtplib.SMTPResponseException as error:
-                return MailAnswer(error.smtp_code, _text(error.smtp_error))
-            except smtplib.SMTPRecipientsRefused as error:
-                code, text = next(iter(error.recipients.values()))
-                return MailAnswer(code, _text(text))
-            except (smtplib.SMTPException, OSError, *LOCAL) as error:
-                return watch.no_answer(error)
+        except smtplib.SMTPResponseException as error:
+            return MailAnswer(error.smtp_code, _text(error.smtp_error))
+        except smtplib.SMTPRecipientsRefused as error:
+            code, text = next(iter(error.recipients.values()))
+            return MailAnswer(code, _text(text))
+        except (smtplib.SMTPException, OSError, *LOCAL) as error:
+            return watch.no_answer(error)
 
     def _converse(self, request: MailRequest, watch: Watch) -> MailAnswer:
         timeout_s = request.timeout_ms / 1000
@@ -212,13 +215,16 @@ class Watch:
 
 
 @contextlib.contextmanager
-def _deadline(timeout_ms: int) -> Iterator[Watch]:
-    watch = Watch()
+def _deadline(watch: Watch, timeout_ms: int) -> Iterator[None]:
+    """Within, the time runs; OSError if this machine has no thread to count it: tried again later, like a network."""
     timer = threading.Timer(timeout_ms / 1000, watch.end)
     timer.daemon = True
-    timer.start()
     try:
-        yield watch
+        timer.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from error
+    try:
+        yield
     finally:
         timer.cancel()
 

@@ -2,18 +2,21 @@
 
 Assistants start their tools in sessions of their own, so killing the group of the root leaves orphans
 (docs/measured.md, Process trees). A process is told from a later one with the same pid by its birth.
+What cannot be looked at, for want of descriptors or memory, is not gone: it counts as living.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import psutil  # type: ignore[import-untyped]
 
@@ -22,6 +25,8 @@ from understudy.worker.executors import MARKER
 
 KILL_MS_MAX = 1_000
 _GONE = (psutil.Error, OSError)
+_LACKS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})  # of this machine: they say nothing of a process
+T = TypeVar("T")
 
 
 class Process(NamedTuple):
@@ -43,6 +48,7 @@ class ProcessTree:
         self._clock = clock
         self._root = 0
         self._seen: dict[int, float] = {}  # pid → birth
+        _SPARE.hold()
 
     def root(self, pid: int, birth: float) -> None:
         """The process that everything else descends from; leader of its session."""
@@ -51,10 +57,11 @@ class ProcessTree:
 
     def note(self) -> None:
         """Remember who descends from us now: an orphan's descent cannot be asked for later."""
-        self._note(_processes())
+        with contextlib.suppress(OSError):  # the next look may be luckier
+            self._note(_processes())
 
     def alive(self) -> list[Process]:
-        """Everybody of this run who lives, the root first."""
+        """Everybody of this run who lives, the root first; OSError if this machine cannot look."""
         now = _processes()
         self._note(now)
         self._note_session(now)
@@ -68,14 +75,22 @@ class ProcessTree:
         """
         until_ms = self._clock.mono_ms() + limit_ms
         pause_s = 0.002
-        while left := self.alive():
-            for process in left:
-                _send(process, signal.SIGKILL)
+        while left := self._kill_once():
             if self._clock.mono_ms() >= until_ms:
-                return len(left)
+                return left
             time.sleep(pause_s)
             pause_s = min(0.05, pause_s * 2)
         return 0
+
+    def _kill_once(self) -> int:
+        """KILL everybody → how many that were; whom this machine cannot look at counts as one."""
+        try:
+            left = self.alive()
+        except OSError:
+            return 1
+        for process in left:
+            _send(process, signal.SIGKILL)
+        return len(left)
 
     def end(self, grace_ms: int) -> int:
         """TERM to the root's group, `grace_ms` for everybody to go, then KILL → how many survived that (0).
@@ -85,13 +100,14 @@ class ProcessTree:
         self.note()
         until_ms = self._clock.mono_ms() + grace_ms
         told: set[int] = set()
-        while (left := self._living(_looked_at(tuple(self._seen)))) and self._clock.mono_ms() < until_ms:
-            group = [process for process in left if process.group == self._root]
-            for process in group or left:
-                if process.pid not in told:
-                    told.add(process.pid)
-                    _send(process, signal.SIGTERM)
-            time.sleep(0.02)
+        with contextlib.suppress(OSError):  # nobody can be looked at: `kill` tries for longer
+            while (left := self._living(_looked_at(tuple(self._seen)))) and self._clock.mono_ms() < until_ms:
+                group = [process for process in left if process.group == self._root]
+                for process in group or left:
+                    if process.pid not in told:
+                        told.add(process.pid)
+                        _send(process, signal.SIGTERM)
+                time.sleep(0.02)
         return self.kill()
 
     def _living(self, processes: Iterable[Process]) -> list[Process]:
@@ -124,14 +140,17 @@ class ProcessTree:
 
 
 def birth_of(pid: int) -> float:
-    """The stamp of its start, 0.0 if it is gone."""
+    """The stamp of its start, 0.0 if it is gone; OSError if this machine cannot look."""
     process = _process(pid)
     return process.birth if process is not None else 0.0
 
 
 def is_living(pid: int, birth: float) -> bool:
-    """Whether this very process is there and no zombie."""
-    process = _process(pid)
+    """Whether this very process is there and no zombie, or may be."""
+    try:
+        process = _process(pid)
+    except OSError:
+        return True
     return process is not None and process.lives and process.birth == birth
 
 
@@ -149,14 +168,68 @@ def _looked_at(pids: Iterable[int]) -> list[Process]:
 
 
 def _processes() -> dict[int, Process]:
-    return {process.pid: process for process in _looked_at(psutil.pids())}
+    return {process.pid: process for process in _looked_at(_looking(psutil.pids))}
 
 
 def _process(pid: int) -> Process | None:
+    """None if it is gone; OSError if this machine cannot look."""
+    look = _process_linux if sys.platform == "linux" else _process_elsewhere
+    with _unless_gone():
+        return _looking(lambda: look(pid))
+    return None
+
+
+@contextlib.contextmanager
+def _unless_gone() -> Iterator[None]:
+    """Within, a process that is gone is no error; that this machine cannot look is one."""
     try:
-        return _process_linux(pid) if sys.platform == "linux" else _process_elsewhere(pid)
-    except _GONE:
-        return None
+        yield
+    except _GONE as error:
+        if isinstance(error, OSError) and error.errno in _LACKS:
+            raise
+
+
+class _Spare:
+    """One descriptor kept back, so that processes can be looked at, and killed, when there is no other left."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._fd = -1
+
+    def hold(self) -> None:
+        """Have one, if there is one."""
+        with self._lock:
+            self._open()
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """Within, there is one descriptor more, for whoever is fastest."""
+        with self._lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+            try:
+                yield
+            finally:
+                self._open()
+
+    def _open(self) -> None:
+        if self._fd < 0:
+            with contextlib.suppress(OSError):
+                self._fd = os.open(os.devnull, os.O_RDONLY)
+
+
+_SPARE = _Spare()
+
+
+def _looking(look: Callable[[], T]) -> T:
+    try:
+        return look()
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+    with _SPARE.lent():
+        return look()
 
 
 def _process_linux(pid: int) -> Process:
@@ -188,8 +261,8 @@ def _birth_elsewhere(process: psutil.Process) -> float:
 
 def _environ(pid: int) -> bytes:
     """Its environment as it was when its program started; empty if it is not ours to read."""
-    with contextlib.suppress(*_GONE):
+    with _unless_gone():
         if sys.platform == "linux":
-            return Path(f"/proc/{pid}/environ").read_bytes()
+            return _looking(Path(f"/proc/{pid}/environ").read_bytes)
         return "\0".join(f"{n}={v}" for n, v in psutil.Process(pid).environ().items()).encode()
     return b""

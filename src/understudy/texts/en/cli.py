@@ -103,6 +103,7 @@ TEXTS = {
     "cli.known_hubs.yes": "Do not ask about a hub that was never used before.",
     "cli.known_hubs.env_file": "A file of NAME=value lines that are added to the environment. A `.env` of the current directory is read only if it is named here.",
     "cli.not_text": "this text is not UTF-8, and cannot be passed on: {place}. Write it in UTF-8.",
+    "cli.no_thread": "this machine has no thread or process left for it ({reason}). Look at `ulimit -u` and at what else runs, then run this again.",
     "cli.directory_gone": "the current directory is gone. Change to another one (`cd`), then run this again.",
     "cli.stdout_closed": "stdout is closed: what was to be shown is lost",
 }

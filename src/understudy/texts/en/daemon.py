@@ -20,6 +20,7 @@ TEXTS = {
     "daemon.hub_known": "The hub grants tasks with tokens now: this daemon works for it again.",
     "daemon.hub_known.title": "{daemon}: works for the hub again",
     "daemon.guard_died": "The guard is gone, starting another: nothing new is claimed until it stands",
+    "daemon.no_thread": "This machine has no thread left for the {loop} loop: it is tried again until it has (`ulimit -u`)",
     "daemon.run_broke": "Task {task} was ended by a defect of the daemon",
     "daemon.run_lost": "Task {task} is no longer ours: its processes are dead, what it said is kept as evidence",
     "daemon.run_survived": "Processes of {task} cannot be killed: the task is not given back while they live",
