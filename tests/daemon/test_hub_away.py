@@ -60,10 +60,10 @@ def test_its_own_channel_is_used_past_the_hub(tmp_path: Path) -> None:
         channel = ChannelTable("ntfy", "ntfy", ntfy.url, "topic", ntfy.token)
         more = {"hub_away_ms": 400, "heartbeat_interval_ms": 100, "channels": (channel,)}
         with living(url, tmp_path, **more) as daemon:
-            eventually(lambda: len(ntfy.messages) == 1, what="that the hub is away")
+            eventually(lambda: ntfy.messages, what="that the hub is away")
             assert "Hub out of reach" in daemon.log
             hub.on()
-            eventually(lambda: len(ntfy.messages) == 2, what="that it is back")
+            eventually(lambda: len(ntfy.messages) >= 2, what="that it is back")
             assert ntfy.problems == []
             assert ntfy.token not in daemon.log
         assert ["out of reach" in ntfy.messages[0]["title"], "back" in ntfy.messages[1]["title"]] == [True, True]
