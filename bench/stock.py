@@ -33,7 +33,7 @@ def fill(path: Path, tasks: int) -> None:
     for start in range(0, tasks, BATCH):
         count = min(BATCH, tasks - start)
         bodies = [EnqueueBody(content=CONTENT, source="bench") for _ in range(count)]
-        made = engine.run([Enqueue(bodies, [ids.new("task") for _ in bodies], "bench")])
+        made = engine.run([Enqueue(bodies, [ids.new("task") for _ in bodies], "bench", is_bounded=False)])
         failed = [answer for answer in made.answers if isinstance(answer, BaseException)]
         if failed:
             raise failed[0]

@@ -12,7 +12,7 @@ from tests.hub.conftest import Bench
 from tests.hub.test_batch import beat, claim, enqueue
 from understudy.coordinator.nouns import Daemon, Deployment, Evidence, Policy
 from understudy.errors import StoreFullError
-from understudy.hub import life, working_set
+from understudy.hub import bounds, life
 from understudy.hub.enqueue import Enqueue
 from understudy.hub.memory import SaveMemory
 from understudy.hub.owners import Steer
@@ -27,6 +27,7 @@ BOUNDED = {
     "hearing": "one row",
     "takeover_state": "one row",
     "daemon": "DAEMONS_MAX, owners forget them",
+    "usage": "a row a key that has submitted something",
     "api_key": "made by admins, one at a time",
     "sqlite_sequence": "SQLite's own: a row a table",
 }
@@ -120,7 +121,7 @@ def test_nearly_full_disk_refuses_new_tasks(hub: Bench) -> None:
 
 @pytest.fixture
 def few_sets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(working_set, "NEEDS_SETS_MAX", 5)
+    monkeypatch.setattr(bounds, "NEEDS_SETS_MAX", 5)
 
 
 def codes(answers: Sequence[Any]) -> list[str]:
@@ -169,7 +170,7 @@ def test_sets_of_what_is_tried_again_are_counted_too(hub: Bench) -> None:
 
 def test_daemons_beyond_the_bound_are_refused_and_known_ones_heard(hub: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.ask(beat(1))
-    for module in (working_set, life):
+    for module in (bounds, life):
         monkeypatch.setattr(module, "DAEMONS_MAX", 1)
     body = beat(1).body
     stranger = type(beat(1))(type(body)(daemon_id="d2", boot_id="b", machine_id="m"))

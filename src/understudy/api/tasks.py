@@ -41,13 +41,15 @@ def _enqueue(request: Request) -> Operation:
             )
         body = replace(body, dedup_key=request.idempotency_key)
     caller = request.caller
-    return Enqueue([body], [request.ids.new("task")], caller.owner, extra_fields(request.body), caller.memory_of)
+    extras, is_bounded = extra_fields(request.body), not caller.is_admin
+    return Enqueue([body], [request.ids.new("task")], caller.owner, extras, caller.memory_of, is_bounded=is_bounded)
 
 
 def _enqueue_batch(request: Request) -> Operation:
     bodies = request.parsed(EnqueueBatchBody).tasks
     caller, ids = request.caller, [request.ids.new("task") for _ in bodies]
-    return Enqueue(bodies, ids, caller.owner, extra_fields(request.body, is_batch=True), caller.memory_of)
+    extras, is_bounded = extra_fields(request.body, is_batch=True), not caller.is_admin
+    return Enqueue(bodies, ids, caller.owner, extras, caller.memory_of, is_bounded=is_bounded)
 
 
 def _claim(request: Request) -> Operation:

@@ -60,6 +60,8 @@ def _serve(settings: config.Settings, data_dir: Path, keys: dict[str, str]) -> i
         event_kept_ms=settings.event_kept_ms,
         events_max=settings.events_max,
         store_bytes_max=settings.store_mb_max << 20,
+        key_tasks_max=settings.key_tasks_max,
+        key_bytes_max=(settings.store_mb_max << 20) * settings.key_store_percent // 100,
         disk_free_bytes_min=settings.disk_free_mb_min << 20,
         evidence_kept_ms=settings.evidence_kept_ms,
         period_kept_ms=settings.period_kept_ms,

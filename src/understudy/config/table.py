@@ -56,6 +56,8 @@ class Settings:
     event_kept_ms: Annotated[int, Of("retention", duration("1h", "3650d"))] = 30 * 86_400_000
     store_mb_max: Annotated[int, Of("retention", number(16, 100_000_000))] = 4096
     disk_free_mb_min: Annotated[int, Of("retention", number(0, 1_000_000))] = 256
+    key_tasks_max: Annotated[int, Of("retention", number(1, 100_000_000))] = 50_000
+    key_store_percent: Annotated[int, Of("retention", number(1, 100))] = 50
     events_max: Annotated[int, Of("retention", number(1000, 100_000_000))] = 1_000_000
     evidence_kept_ms: Annotated[int, Of("retention", duration("1h", "3650d"))] = 30 * 86_400_000
     period_kept_ms: Annotated[int, Of("retention", duration("1d", "3650d"))] = 400 * 86_400_000

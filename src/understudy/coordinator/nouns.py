@@ -41,6 +41,8 @@ class Policy(Struct, frozen=True):
     events_max: int = 1_000_000
     store_bytes_max: int = 4 << 30  # beyond it no new tasks and messages are taken
     disk_free_bytes_min: int = 256 << 20  # nor when the disk has less
+    key_tasks_max: int = 50_000  # unfinished ones of one key that is not an admin's
+    key_bytes_max: int = 2 << 30  # that the tasks of one such key take, finished ones included
     evidence_kept_ms: int = 30 * 86_400_000
     period_kept_ms: int = 400 * 86_400_000
     memory_kept_ms: int = 90 * 86_400_000
@@ -106,11 +108,20 @@ class Task(Struct, frozen=True):
     ended: str = ""  # "" while held, else how it ended: an outcome of Attempt
     reply_to: str = ""  # where its answer goes: JSON with channel, chat, thread
     memory_of: str = ""  # whose memory its conversation is in: the submitter's own, or "" for the one that all share
+    size_bytes: int = 0  # what it takes of its key's share
 
     @property
     def conversation(self) -> tuple[str, str, str]:
         """(owner, user, channel): under this its memory is kept."""
         return self.memory_of, self.user_id, self.channel
+
+
+class Usage(Struct, frozen=True):
+    """What a key has used of its share; each batch adds to it what it changes."""
+
+    submitter: str
+    open_tasks: int = 0  # queued or leased
+    size_bytes: int = 0  # of all its tasks that are kept
 
 
 class TaskBody(Struct, frozen=True):

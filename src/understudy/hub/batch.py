@@ -161,6 +161,7 @@ class Engine:
             work.apply(Decision(save=told))
         rows = [row for row in work.dirty.values() if row is not None]
         tx.save_many(rows)
+        tx.add_usage(work.bounds.grown())
         for (noun, key), row in work.dirty.items():
             if row is None:
                 tx.delete_many(noun, (key,))

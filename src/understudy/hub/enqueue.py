@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from understudy.clock import parse_iso
 from understudy.coordinator import tasks
 from understudy.coordinator.actions import Decision, Event
-from understudy.coordinator.nouns import Now, Task, TaskBody
+from understudy.coordinator.nouns import Now, Task, TaskBody, Usage
 from understudy.errors import BadRequestError, MismatchError
 from understudy.hub.operation import Operation
 from understudy.hub.reply import reply_of
@@ -36,19 +36,26 @@ class Enqueue(Operation):
         submitter: str,
         extras: Sequence[dict[str, Any]] = (),
         memory_of: str = "",
+        *,
+        is_bounded: bool = True,
     ) -> None:
-        """`extras` are the fields of each that are only kept; none of them tells two tasks apart."""
+        """`extras` are the fields of each that are only kept; none of them tells two tasks apart.
+
+        `is_bounded`: all that the submitter has here must not be more than its share.
+        """
         self.bodies = bodies
         self.weight = len(bodies)
         self.ids = [body.id or made for body, made in zip(bodies, ids, strict=True)]
         self.submitter = submitter
         self.memory_of = memory_of
+        self.is_bounded = is_bounded
         self.specs = [spec_of(body) for body in bodies]
         self.extras = extras if len(extras) == len(bodies) else [{} for _ in bodies]
 
     def needs(self, needs: Needs) -> None:
         """The tasks of these ids, and those of these idempotency keys."""
         needs.room = True
+        needs.row(Usage, self.submitter)
         needs.new_needs.update(needs_of(body) for body in self.bodies)
         for task_id, body in zip(self.ids, self.bodies, strict=True):
             needs.row(Task, task_id)
@@ -62,7 +69,6 @@ class Enqueue(Operation):
         answers: list[dict[str, Any]] = []
         here: dict[str, Task] = {}
         keys: dict[str, str] = {}
-        size_bytes = 0
         for nth, (task_id, body, spec) in enumerate(zip(self.ids, self.bodies, self.specs, strict=True)):
             known = self._known(work, task_id, body, here, keys)
             if known is not None:
@@ -72,9 +78,9 @@ class Enqueue(Operation):
                 continue
             task = task_of(body, task_id, self.submitter, spec, now, nth, work.policy.timeout_s)
             reply_to = reply_of(body.reply_to, work.policy.routes.targets)
-            change = tasks.enqueue(replace(task, reply_to=reply_to, memory_of=self.memory_of), now)
             stored = _with(self.extras[nth], spec)
-            size_bytes += len(stored.encode()) + TASK_BYTES
+            task = replace(task, reply_to=reply_to, memory_of=self.memory_of, size_bytes=_size_of(stored))
+            change = tasks.enqueue(task, now)
             here[task_id] = change.task
             if body.dedup_key:
                 keys[body.dedup_key] = task_id
@@ -82,7 +88,8 @@ class Enqueue(Operation):
             events += change.events
             answers.append({"taskId": task_id, "created": True})
         if here:
-            work.take_room(size_bytes, tuple(here.values()))
+            share = share_of(work, self.submitter) if self.is_bounded else None
+            work.bounds.take(sum(task.size_bytes for task in here.values()), tuple(here.values()), share)
         return Decision(answers, tuple(save), tuple(events))
 
     def _may_know(self, known: Task) -> bool:
@@ -107,6 +114,15 @@ def spec_of(body: EnqueueBody) -> str:
 def _with(extra: dict[str, Any], spec: str) -> str:
     """The spec with the fields that are only kept before those that we know."""
     return msgspec.json.encode(extra | msgspec.json.decode(spec)).decode() if extra else spec
+
+
+def _size_of(stored: str) -> int:
+    return len(stored.encode()) + TASK_BYTES
+
+
+def share_of(work: WorkingSet, submitter: str) -> Usage:
+    """What a key has used of its share before this batch."""
+    return work.get(Usage, submitter) or Usage(submitter)
 
 
 def _hash(spec: str) -> str:

@@ -33,6 +33,11 @@ class Caller(Struct, frozen=True):
         return "admin" in self.scopes or not self.scopes.isdisjoint(wanted)
 
     @property
+    def is_admin(self) -> bool:
+        """Whether it may do everything."""
+        return "admin" in self.scopes
+
+    @property
     def owner(self) -> str:
         """What its tasks and conversations belong to: the same for a key and all that it is rotated to."""
         return self.lineage or self.key_id

@@ -9,7 +9,8 @@ from understudy.coordinator.actions import Event
 from understudy.coordinator.identity import watch_name
 from understudy.coordinator.nouns import Daemon, Incident, Now
 from understudy.errors import StoreFullError
-from understudy.hub.working_set import DAEMONS_MAX, Needs, WorkingSet
+from understudy.hub.bounds import DAEMONS_MAX
+from understudy.hub.working_set import Needs, WorkingSet
 
 
 def need_watched(needs: Needs, worker_id: str) -> None:
@@ -28,7 +29,7 @@ def need_incident(work: WorkingSet, needs: Needs, daemon_id: str) -> None:
 
 def refuse_beyond_bound(work: WorkingSet, known: Daemon | None) -> None:
     """StoreFullError for one more daemon than a hub knows at once; those that it knows are always heard."""
-    if known is None and work.daemons >= DAEMONS_MAX:
+    if known is None and work.bounds.daemons >= DAEMONS_MAX:
         raise StoreFullError(f"This hub knows {DAEMONS_MAX} daemons: forget some", "too_many_daemons")
 
 

@@ -37,7 +37,7 @@ class SaveMemory(Operation):
             return Decision({"success": True})
         body = self.body
         metadata = "" if body.metadata is None else text_of(body.metadata)
-        work.take_room(len(self.content.encode()) + len(metadata.encode()))
+        work.bounds.take(len(self.content.encode()) + len(metadata.encode()))
         message = Memory(
             self.id,
             user_of(body.user_id)[:256],

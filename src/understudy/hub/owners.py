@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from understudy.coordinator import tasks
 from understudy.coordinator.actions import Decision
-from understudy.coordinator.nouns import FINISHED, Now, Result, Task
+from understudy.coordinator.nouns import FINISHED, Now, Result, Task, Usage
 from understudy.errors import ConflictError, ForbiddenError, NotFoundError
+from understudy.hub.enqueue import share_of
 from understudy.hub.leases import lease_lost
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
@@ -37,10 +38,14 @@ class Steer(Operation):
         needs.row(Task, self.task_id)
 
     def details(self, work: WorkingSet, needs: Needs) -> None:
-        """What it needs, if it may be finished: it waits anew."""
+        """What it needs and what its key has used, if it may be finished: it waits anew."""
         task = work.get(Task, self.task_id)
         if self.verb == "retry" and task is not None:
             needs.new_needs.add(task.needs)
+            needs.row(Usage, task.submitter)
+
+    def _share(self, work: WorkingSet, task: Task) -> Usage | None:
+        return share_of(work, task.submitter) if self.only_of else None
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Apply the verb's rule; repeating it does nothing the second time."""
@@ -58,7 +63,7 @@ class Steer(Operation):
             raise ConflictError(message, code, status=task.status)
         starts_anew = self.verb == "retry" and task.status in FINISHED
         if starts_anew:
-            work.take_needs((task,))
+            work.bounds.take(0, (task,), self._share(work, task))
         return Decision(answer, change.save, change.events, ((Result, task.id),) if starts_anew else ())
 
 

@@ -12,18 +12,16 @@ import msgspec
 from msgspec import Struct
 
 from understudy.coordinator.actions import Decision, Event
-from understudy.coordinator.nouns import LEASED, Boot, Daemon, Directive, Notice, Now, Policy, Task, TaskBody
+from understudy.coordinator.nouns import LEASED, Boot, Directive, Notice, Now, Policy, Task, TaskBody
 from understudy.coordinator.outbox import RECENT_MAX, STORM_WINDOW_MS
 from understudy.coordinator.takeover_nouns import Reservation, Standbys
-from understudy.errors import StoreFullError
+from understudy.hub.bounds import BoundNeeds, Bounds
 from understudy.ids import IdMaker
-from understudy.store.base import TABLES, Candidates, Deadlines, Due, Room, Transaction
+from understudy.store.base import TABLES, Candidates, Deadlines, Due, Transaction
 
 N = TypeVar("N", bound=Struct)
 
 MEMORY_READ_MAX = 200
-DAEMONS_MAX = 10_000  # that a hub knows at once
-NEEDS_SETS_MAX = 1_000  # different ones among unfinished tasks: each claim looks at each that is claimable
 CALLS_READ_MAX = 1000
 RESERVED_MAX = 1000
 OUTBOX_DUE_MAX = 1000
@@ -39,10 +37,11 @@ class SceneNeeds:
         self.front = 0
 
 
-class Needs:
+class Needs(BoundNeeds):
     """What the requests of a batch ask the store for, all at once."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.rows: dict[type[Struct], set[Any]] = {}
         self.claims: set[frozenset[str]] = set()
         self.claims_total = 0
@@ -56,9 +55,6 @@ class Needs:
         self.all_messages_of: set[str] = set()
         self.purges: list[tuple[str, int, int]] = []
         self.scene: SceneNeeds | None = None
-        self.room = False
-        self.daemon_count = False
-        self.new_needs: set[str] = set()
         self.due_limit = 0
         self.ready_count_max = 0
         self.deadlines = False
@@ -120,11 +116,7 @@ class WorkingSet:
         self.ready_count = 0
         self.deadlines: Deadlines | None = None
         self.recent_incidents = 0
-        self.room = Room(0, 1 << 62)
-        self.daemons = 0
-        self._new_needs: set[str] = set()
-        self._needs_sets = 0
-        self._taken_bytes = 0
+        self.bounds = Bounds(policy)
         self.outboxes: dict[str, DueOutbox] = {}
         self.members: dict[str, list[Notice]] = {}
         self.astray: list[Notice] = []
@@ -156,18 +148,9 @@ class WorkingSet:
             self._load_directives(tx, needs.directives)
         if needs.ready_count_max:
             self.ready_count = tx.ready_count(needs.ready_count_max)
-        self._load_bounds(tx, needs)
+        self.bounds.load(tx, needs)
         self._load_notices(tx, needs)
         self._load_rest(tx, needs)
-
-    def _load_bounds(self, tx: Transaction, needs: Needs) -> None:
-        """How much of what is bounded there is already."""
-        if needs.room:
-            self.room = tx.room()
-        if needs.daemon_count:
-            self.daemons = tx.count(Daemon, DAEMONS_MAX)
-        if needs.new_needs:
-            self._new_needs, self._needs_sets = tx.new_needs(needs.new_needs, NEEDS_SETS_MAX)
 
     def reload(self, tx: Transaction, needs: Needs) -> None:
         """The same rows once more, after they were moved in the store."""
@@ -238,27 +221,6 @@ class WorkingSet:
         for what, before, limit in needs.purges:
             self.purged[what] = tx.purge(what, before, limit)
 
-    def take_room(self, size_bytes: int, tasks: Sequence[Task] = ()) -> None:
-        """Room for growing rows and for what these tasks need, counted over the whole batch.
-
-        StoreFullError when there is none; then nothing is taken.
-        """
-        taken = self._taken_bytes + size_bytes
-        if self.room.used_bytes + taken > self.policy.store_bytes_max:
-            raise StoreFullError("The store is full: wait for retention, or allow it more (store_mb_max)")
-        if self.room.free_bytes - taken < self.policy.disk_free_bytes_min:
-            raise StoreFullError("The hub's disk is nearly full: free some of it", "disk_full")
-        self.take_needs(tasks)
-        self._taken_bytes = taken
-
-    def take_needs(self, tasks: Sequence[Task]) -> None:
-        """Places for the sets of needs of these tasks; StoreFullError when there are too few, then none is taken."""
-        new = self._new_needs.intersection(task.needs for task in tasks)
-        if self._needs_sets + len(new) > NEEDS_SETS_MAX:
-            raise StoreFullError(f"More than {NEEDS_SETS_MAX} different sets of needs wait", "too_many_needs")
-        self._new_needs -= new
-        self._needs_sets += len(new)
-
     def _load_scene(self, tx: Transaction, scene: SceneNeeds) -> None:
         if not self.standbys:
             self.standbys = tx.standbys()
@@ -299,6 +261,8 @@ class WorkingSet:
         for row in decision.save:
             noun = type(row)
             key = TABLES[noun].key_of(row)
+            if isinstance(row, Task):
+                self.bounds.follow(self.rows[noun].get(key), row)
             self.rows[noun][key] = row
             self.dirty[noun, key] = row
         for noun, key in decision.delete:

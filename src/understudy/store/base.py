@@ -28,12 +28,13 @@ from understudy.coordinator.nouns import (
     Result,
     Task,
     TaskBody,
+    Usage,
 )
 from understudy.coordinator.takeover_nouns import Budget, Reservation, Standbys, TakeoverState, TaskTakeover
 
 N = TypeVar("N", bound=Struct)
 T = TypeVar("T")
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 
 class Table:
@@ -67,6 +68,7 @@ TASK_FIXED = (
     "queued_at",
     "reply_to",
     "memory_of",
+    "size_bytes",
 )
 NOTICE_FIXED = ("target", "kind", "incident_id", "task_id", "daemon_id", "chat", "thread", "created_at")
 TABLES: dict[type[Struct], Table] = {
@@ -74,6 +76,7 @@ TABLES: dict[type[Struct], Table] = {
     for table in (
         Table("hearing", Hearing),
         Table("task", Task, fixed=TASK_FIXED),
+        Table("usage", Usage),
         Table("task_body", TaskBody),
         Table("attempt", Attempt, keys=2),
         Table("result", Result),
@@ -347,6 +350,10 @@ class Transaction(Reader, Protocol):
 
     def save_many(self, rows: Sequence[Struct]) -> None:
         """Insert or replace rows, of one noun or several."""
+        ...
+
+    def add_usage(self, more: Sequence[Usage]) -> None:
+        """Add to what keys have used; a task that is removed takes its own part away by itself."""
         ...
 
     def append_events(self, events: Sequence[Event]) -> list[StoredEvent]:

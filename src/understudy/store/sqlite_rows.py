@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from understudy.coordinator.actions import Event
-from understudy.coordinator.nouns import Attempt, Boot, Daemon, Deployment, Directive, Incident, Memory, Task
+from understudy.coordinator.nouns import Attempt, Boot, Daemon, Deployment, Directive, Incident, Memory, Task, Usage
 from understudy.store.base import TABLES, Deadlines, Due, EventFilter, Room, StoredEvent, TaskFilter
 from understudy.store.sqlite_needs import NeedsQueries
 from understudy.store.sqlite_outbox import OutboxQueries
@@ -99,6 +99,14 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
             count = min(ROWS_A_STEP_MAX, 1 << (len(values) - start).bit_length() - 1)  # few different statements
             self._db.execute(_upsert(noun, count), [*chain.from_iterable(values[start : start + count])])
             start += count
+
+    def add_usage(self, more: Sequence[Usage]) -> None:
+        """Add to what keys have used."""
+        added = (
+            "INSERT INTO usage VALUES (?, ?, ?) ON CONFLICT (submitter) DO UPDATE SET"
+            " open_tasks = open_tasks + excluded.open_tasks, size_bytes = size_bytes + excluded.size_bytes"
+        )
+        self._db.executemany(added, [astuple(row) for row in more])
 
     def delete_many(self, noun: type[Struct], keys: Collection[Any]) -> None:
         """Remove rows by key."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub_process import running_hub
+from tests.hub_process import ADMIN_KEY, running_hub
 
 pytestmark = pytest.mark.soak
 MIB = 1 << 20
@@ -34,7 +34,13 @@ def test_invented_tokens_leave_nothing_behind(tmp_path: Path, report: Callable[[
 def test_invented_tasks_end_at_the_bound_and_work_goes_on(tmp_path: Path, report: Callable[[str], None]) -> None:
     with running_hub(tmp_path, store_mb_max=64, rate_per_s=10_000) as hub:
         hub.post("/api/queue", {"id": "real", "content": "x", "priority": "critical"})
-        answers = [hub.ask("POST", "/api/queue", {"content": "x" * (MIB - 1000)}).status for _ in range(120)]
+        large = {"content": "x" * (MIB - 1000)}
+        refused = [
+            answer for answer in (hub.ask("POST", "/api/queue", large) for _ in range(60)) if answer.status != 201
+        ]
+        assert {(answer.status, answer.body["code"]) for answer in refused} == {(507, "key_full")}
+        assert hub.ask("POST", "/api/queue", large, key=ADMIN_KEY).status == 201, "others have what is left"
+        answers = [hub.ask("POST", "/api/queue", large, key=ADMIN_KEY).status for _ in range(60)]
         assert set(answers) == {201, 507}
         report(f"{answers.count(201)} tasks of 1 MiB were taken, the store has {size_of(hub.data_dir) / MIB:.0f} MiB")
         assert hub.ask("POST", "/api/queue/heartbeat", {"workerId": "w"}).status == 200

@@ -59,6 +59,8 @@ TEXTS = {
     "config.help.event_kept": "Events.",
     "config.help.store_mb_max": "MiB that the store may hold; beyond it new tasks and messages are refused (507).",
     "config.help.disk_free_mb_min": "MiB that must stay free on the hub's disk; below it likewise.",
+    "config.help.key_tasks_max": "Unfinished tasks that one key may have (an admin's key may have any number).",
+    "config.help.key_store_percent": "Part of `store_mb_max`, in percent, that the tasks of one key may take (an admin's key: all).",
     "config.help.events_max": "The number of events at most.",
     "config.help.evidence_kept": "Results that came too late to count.",
     "config.help.period_kept": "Periods of each daemon's health.",

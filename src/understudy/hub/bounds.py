@@ -1,0 +1,92 @@
+"""What a hub takes at most: bytes, sets of needs, daemons, and the share of each key; counted over a whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from understudy.coordinator.nouns import Daemon, Policy, Task, Usage
+from understudy.errors import StoreFullError
+from understudy.store.base import Room, Transaction
+
+DAEMONS_MAX = 10_000  # that a hub knows at once
+NEEDS_SETS_MAX = 1_000  # different ones among unfinished tasks: each claim looks at each that is claimable
+MIB = 1 << 20
+
+
+class BoundNeeds:
+    """What must be counted for the requests of a batch."""
+
+    def __init__(self) -> None:
+        self.room = False
+        self.daemon_count = False
+        self.new_needs: set[str] = set()
+
+
+class Bounds:
+    """How much there is already, and what the requests of this batch have taken of the rest."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._room = Room(0, 1 << 62)
+        self._taken_bytes = 0
+        self.daemons = 0
+        self._new_needs: set[str] = set()
+        self._needs_sets = 0
+        self._grown: dict[str, tuple[int, int]] = {}  # unfinished tasks and bytes by key: what this batch changes
+
+    def load(self, tx: Transaction, needs: BoundNeeds) -> None:
+        """Count what is asked for."""
+        if needs.room:
+            self._room = tx.room()
+        if needs.daemon_count:
+            self.daemons = tx.count(Daemon, DAEMONS_MAX)
+        if needs.new_needs:
+            self._new_needs, self._needs_sets = tx.new_needs(needs.new_needs, NEEDS_SETS_MAX)
+
+    def take(self, size_bytes: int, tasks: Sequence[Task] = (), share: Usage | None = None) -> None:
+        """Room for what grows by so much and for tasks that are unfinished from now on.
+
+        `share` is what their key has used before this batch, None where it may have all.
+        StoreFullError when there is too little; then nothing is taken.
+        """
+        if size_bytes:
+            self._look_for_room(self._taken_bytes + size_bytes)
+        if share is not None:
+            self._look_for_share(share, len(tasks), size_bytes)
+        if self._new_needs:
+            self._take_sets({task.needs for task in tasks} & self._new_needs)
+        self._taken_bytes += size_bytes
+
+    def _look_for_room(self, size_bytes: int) -> None:
+        if self._room.used_bytes + size_bytes > self._policy.store_bytes_max:
+            raise StoreFullError("The store is full: wait for retention, or allow it more (store_mb_max)")
+        if self._room.free_bytes - size_bytes < self._policy.disk_free_bytes_min:
+            raise StoreFullError("The hub's disk is nearly full: free some of it", "disk_full")
+
+    def _take_sets(self, new: set[str]) -> None:
+        if self._needs_sets + len(new) > NEEDS_SETS_MAX:
+            raise StoreFullError(f"More than {NEEDS_SETS_MAX} different sets of needs wait", "too_many_needs")
+        self._new_needs -= new
+        self._needs_sets += len(new)
+
+    def _look_for_share(self, share: Usage, tasks: int, size_bytes: int) -> None:
+        grown_tasks, grown_bytes = self._grown.get(share.submitter, (0, 0))
+        if share.open_tasks + grown_tasks + tasks > (most := self._policy.key_tasks_max):
+            message = f"More than {most} tasks of this key are unfinished: wait for them, cancel some,"
+            raise StoreFullError(f"{message} or allow a key more (key_tasks_max)", "key_tasks")
+        if share.size_bytes + grown_bytes + size_bytes > (most := self._policy.key_bytes_max):
+            message = f"Tasks of this key fill its share of the store ({most // MIB} MiB): wait for retention,"
+            raise StoreFullError(f"{message} or allow a key more (key_store_percent)", "key_full")
+
+    def follow(self, old: Task | None, new: Task) -> None:
+        """A task is there, has ended or begins anew."""
+        was_open = 0 if old is None or old.finished_at else 1
+        tasks = (0 if new.finished_at else 1) - was_open
+        size_bytes = new.size_bytes if old is None else 0
+        if tasks or size_bytes:
+            grown_tasks, grown_bytes = self._grown.get(new.submitter, (0, 0))
+            self._grown[new.submitter] = grown_tasks + tasks, grown_bytes + size_bytes
+
+    def grown(self) -> list[Usage]:
+        """What this batch adds to the use of each key."""
+        return [Usage(submitter, *more) for submitter, more in self._grown.items() if any(more)]
