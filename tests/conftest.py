@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
+import sys
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import hypothesis
 import psutil
@@ -12,9 +16,15 @@ import pytest
 
 from tests.seeds import SEED, header
 from tests.waiting import eventually
+from understudy.store import migrations, sqlite
 
 OURS = ("UNDERSTUDY_", "WORKERS_", "ASSISTANT_API", "QUEUE_API", "ADMIN_API", "ANTHROPIC_")
 OLD_NAMES = ("CODEX_CLI", "WORK_DIR", "EXECUTION_TIMEOUT", "POLL_INTERVAL", "WORKER_ID", "LOG_DIR")
+
+# Byte code is kept, whatever the environment says: without it each of the programs that the tests start compiles the
+# whole of understudy anew (half a second of a core), and pytest rewrites each test file at each run.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A suite that was started with signals ignored (`nohup make test &`, many CI runners) would hand that down to every
 # program it starts; a handler that does nothing ignores them here and is the default again in a new program.
@@ -59,6 +69,22 @@ def a_stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.setenv(name, "C.UTF-8")
         for name in ("UNDERSTUDY_CLAUDE_CLI", "UNDERSTUDY_CODEX_CLI"):  # nobody's own assistant works for a test
             patch.setenv(name, "not-installed")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stores_begin_as_copies() -> Iterator[None]:
+    """A new store is the copy of one that was migrated once a session; tests/store tries the migrations themselves."""
+    with closing(sqlite3.connect(":memory:", check_same_thread=False)) as ready, pytest.MonkeyPatch.context() as patch:
+        migrations.migrate(ready, None)
+
+        def copy_or_migrate(connection: sqlite3.Connection, path: Path | None) -> None:
+            is_new = (
+                not migrations._version(connection) and not connection.execute("PRAGMA schema_version").fetchone()[0]
+            )
+            ready.backup(connection) if is_new else migrations.migrate(connection, path)
+
+        patch.setattr(sqlite, "migrate", copy_or_migrate)
         yield
 
 
