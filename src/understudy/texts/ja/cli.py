@@ -1,7 +1,7 @@
 """What all commands of the command line share, in Japanese."""
 
 TEXTS = {
-    "cli.help": "AI アシスタントのマシンが止まっても、応答を続けさせます。",
+    "cli.help": "AI アシスタントのマシンが止まっても、応答を続けます。",
     "cli.section.run": "起動",
     "cli.section.tasks": "タスク",
     "cli.section.watch": "監視",

@@ -1,7 +1,7 @@
 """The commands about notices, and what status and doctor say of channels."""
 
 TEXTS = {
-    "cli.notices.short": "通知と回答の一覧（送信済み・待機中・不達）。",
+    "cli.notices.short": "通知と回答の一覧(送信済み・待機中・不達)。",
     "cli.notices.help": "ハブが伝えたこと、送信待ちのもの、送れなかったものを表示します。",
     "cli.notices.dead": "送れなかったものだけ。",
     "cli.notices.waiting": "送信待ちのものだけ。",
@@ -25,7 +25,7 @@ TEXTS = {
     "cli.doctor.channel.ok": "チャンネル {name} は通知を受け取っています。",
     "cli.doctor.channel.none.what": "チャンネルが設定されていません。",
     "cli.doctor.channel.none.why": "デーモンが沈黙しても、誰にも知らされません。",
-    "cli.doctor.channel.none.mend": "ハブに SLACK_WEBHOOK_URL や NTFY_URL などを設定してください（docs/notices.md）",
+    "cli.doctor.channel.none.mend": "ハブに SLACK_WEBHOOK_URL や NTFY_URL などを設定してください(docs/notices.md)",
     "cli.doctor.channel.what": "チャンネル {name} に待機 {waiting} 件、不達 {dead} 件があります: {reason}",
     "cli.doctor.channel.why": "このチャンネルに頼る人に障害が伝わりません。",
     "cli.doctor.channel.mend": "understudy notify test {name} を実行し、`understudy notices --dead` と `understudy notices --resend ID` で再送してください",

@@ -7,7 +7,7 @@ TEXTS = {
     "directives.done": "{kind} が完了しました",
     "directives.failed": "{kind} に失敗しました",
     "cli.daemon-control.short": "デーモンを遠隔で停止準備、再開、再起動、更新します。",
-    "directives.help": "デーモンに 1 回だけ指示します: drain（実行中のものを終え、取得しない）、resume（再開）、restart（再起動）、update（指定のバージョンまたは wheel に更新）。更新後に応答がなければ元に戻します。管理者キーが必要です。",
+    "directives.help": "デーモンに 1 回だけ指示します: drain(実行中のものを終え、取得しない)、resume(再開)、restart(再起動)、update(指定のバージョンまたは wheel に更新)。更新後に応答がなければ元に戻します。管理者キーが必要です。",
     "directives.version": "update: パッケージインデックスから導入するバージョン。",
     "directives.wheel": "update: 導入する wheel の URL、またはデーモンのマシン上のパス。--sha256 が必要です。",
     "directives.sha256": "update: wheel の SHA-256。",
