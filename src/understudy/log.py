@@ -28,10 +28,15 @@ def pretty_line(
     at_ms: int, level: str, component: str, message: str, fields: Mapping[str, Any], *, colour: bool = False
 ) -> str:
     """`[2026-02-04T14:13:28.213Z] [INFO] [Heartbeat] Sent successfully key=value`."""
-    tail = "".join(f" {legible.line(name)}={_value(value)}" for name, value in fields.items() if value is not None)
+    tail = "".join(f" {pretty_field(name, value)}" for name, value in fields.items() if value is not None)
     line = f"[{iso(at_ms)}] [{_WORDS[level]}] [{legible.line(component)}] {legible.line(message)}{tail}"
     paint = _COLOURS.get(level) if colour else None
     return f"{paint}{line}\x1b[0m" if paint else line
+
+
+def pretty_field(name: str, value: Any) -> str:
+    """`key=value` as a line shows it."""
+    return f"{legible.line(name)}={_value(value)}"
 
 
 def _value(value: Any) -> str:

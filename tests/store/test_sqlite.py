@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.store.conformance import T0, StoreConformance, queued
+from tests.store.searches import SearchExercise
 from understudy.coordinator.nouns import Task
 from understudy.errors import StoreError, StoreVersionError
 from understudy.store import migrations
@@ -18,7 +19,7 @@ from understudy.store.base import SCHEMA_VERSION
 from understudy.store.sqlite import SqliteStore
 
 
-class TestFile(StoreConformance):
+class TestFile(StoreConformance, SearchExercise):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[SqliteStore]:
         store = SqliteStore(tmp_path / "hub.db")
@@ -26,7 +27,7 @@ class TestFile(StoreConformance):
         store.close()
 
 
-class TestMemory(StoreConformance):
+class TestMemory(StoreConformance, SearchExercise):
     @pytest.fixture
     def store(self) -> Iterator[SqliteStore]:
         store = SqliteStore(None)

@@ -7,11 +7,10 @@ from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from msgspec.json import encode
-
 from understudy.errors import TooManyRequestsError
 from understudy.hub.batch import Committed
 from understudy.store.base import EventFilter, StoredEvent
+from understudy.store.search import event_text, folded
 
 LIVE_KEPT = 1_000
 FOLLOWER_QUEUED_MAX = 2_000
@@ -34,14 +33,15 @@ class Told:
         return self._bytes
 
     def is_wanted(self, wanted: EventFilter) -> bool:
-        """Whether it is one of those wanted."""
+        """Whether it is one of those wanted: the same rule as the store's, for events in memory."""
         if not _is_in_range(self.stored, wanted):
             return False
         if not wanted.text:
             return True
         if self._text is None:
-            self._text = text_of(self.stored)
-        return wanted.text.lower() in self._text
+            event = self.stored.event
+            self._text = event_text(event.name, event.component, event.message, event.fields)
+        return folded(wanted.text) in self._text
 
 
 class Follower:
@@ -84,7 +84,7 @@ class EventFeed:
     """Fans committed events out; used on the event loop only."""
 
     def __init__(self) -> None:
-        self.live: deque[StoredEvent] = deque(maxlen=LIVE_KEPT)
+        self.live: deque[Told] = deque(maxlen=LIVE_KEPT)
         self.followers: set[Follower] = set()
         self._of_key: Counter[str] = Counter()
         self.last_id = 0
@@ -109,10 +109,10 @@ class EventFeed:
         """After a commit: keep what is live only, tell the followers."""
         for found in committed.events:
             stored = StoredEvent(self.last_id, found.event) if found.event.live_only else found
-            if found.event.live_only:
-                self.live.append(stored)
-            self.last_id = stored.id
             told = Told(stored)
+            if found.event.live_only:
+                self.live.append(told)
+            self.last_id = stored.id
             for follower in tuple(self.followers):
                 if not follower.tell(told):
                     self._drop(follower)
@@ -126,7 +126,7 @@ class EventFeed:
         """What is live only, for somebody who searches or asks for level debug."""
         if wanted.after_id or not (wanted.text or "debug" in wanted.levels):
             return []
-        return [s for s in self.live if matches(s, wanted)][-wanted.limit :]
+        return [told.stored for told in self.live if told.is_wanted(wanted)][-wanted.limit :]
 
     def close(self) -> None:
         """End every stream (the hub is stopping)."""
@@ -134,19 +134,8 @@ class EventFeed:
             self._drop(follower)
 
 
-def matches(stored: StoredEvent, wanted: EventFilter) -> bool:
-    """Whether an event is one of those wanted: the same rule as the store's, for events in memory."""
-    return Told(stored).is_wanted(wanted)
-
-
 def _is_in_range(stored: StoredEvent, wanted: EventFilter) -> bool:
     event = stored.event
     if event.at < wanted.since_at or (wanted.levels and event.level not in wanted.levels):
         return False
     return not wanted.before_id or stored.id < wanted.before_id
-
-
-def text_of(stored: StoredEvent) -> str:
-    """What a search looks into, in lower case."""
-    event = stored.event
-    return f"{event.name} {event.component} {event.message} {encode(event.fields).decode()}".lower()

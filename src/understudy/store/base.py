@@ -251,11 +251,14 @@ class Reader(Protocol):
         ...
 
     def list_tasks(self, wanted: TaskFilter) -> list[Task]:
-        """Tasks, newest first."""
+        """Tasks, newest first; with a text, those that `search.task_text` finds it in (folded)."""
         ...
 
     def list_events(self, wanted: EventFilter) -> list[StoredEvent]:
-        """Events in their order: the last `limit` of those wanted, or the first after `after_id`."""
+        """Events in their order: the last `limit` of those wanted, or the first after `after_id`.
+
+        With a text, those that `search.event_text` finds it in (folded).
+        """
         ...
 
     def attempts_of(self, task_id: str) -> list[Attempt]:

@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TypeVar
@@ -22,10 +23,12 @@ from understudy.store.base import Reader, Transaction
 from understudy.store.migrations import migrate
 from understudy.store.sqlite_files import StoreFiles, is_damage, rescue, rescued
 from understudy.store.sqlite_rows import SqliteTransaction
+from understudy.store.sqlite_search import Connection
 
 T = TypeVar("T")
 READERS_MAX = 4
 STEPS_A_LOOK = 20_000  # of SQLite's machine, between two looks at the deadline of a read: about a ms
+_CUT_SHORT = (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_ERROR)  # by SQLite's look at the deadline, by ours
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
@@ -61,7 +64,7 @@ class SqliteStore:
         self._files: StoreFiles | None = None
         self._writer = self._open(creates=True)
         self._writing = threading.Lock()
-        self._readers: SimpleQueue[sqlite3.Connection] = SimpleQueue()
+        self._readers: SimpleQueue[Connection] = SimpleQueue()
         try:
             migrate(self._writer, path)
             if path is not None:
@@ -80,13 +83,18 @@ class SqliteStore:
                 f"mv '{copies[-1]}' '{path}', or move it away to begin with an empty store"
             )
 
-    def _open(self, *, creates: bool = False) -> sqlite3.Connection:
+    def _open(self, *, creates: bool = False) -> Connection:
         target = ":memory:"
         if self._path is not None:
             target = f"file:{quote(str(self._path.absolute()))}?mode={'rwc' if creates else 'rw'}"
         try:
             connection = sqlite3.connect(
-                target, isolation_level=None, check_same_thread=False, cached_statements=256, uri=True
+                target,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=256,
+                uri=True,
+                factory=Connection,
             )
         except sqlite3.Error as error:
             raise StoreError(f"Store unavailable: {self._path}: {error}") from error
@@ -197,20 +205,21 @@ class SqliteStore:
         connection = self._reader()
         try:
             if within_ms:
-                until_s = time.monotonic() + within_ms / 1000
-                connection.set_progress_handler(lambda: int(time.monotonic() > until_s), STEPS_A_LOOK)
+                connection.deadline.until_s = time.monotonic() + within_ms / 1000
+                connection.set_progress_handler(connection.deadline.is_over, STEPS_A_LOOK)
             connection.execute("BEGIN")
             return fn(SqliteTransaction(connection))
         except sqlite3.Error as error:
             self._heed(error)
-            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+            if connection.deadline.is_over() and getattr(error, "sqlite_errorcode", 0) in _CUT_SHORT:
                 raise SlowReadError from error
             raise StoreError(f"Store unavailable: {error}") from error
         finally:
+            connection.deadline.until_s = inf
             connection.set_progress_handler(None, 0)
             self._give_back(connection)
 
-    def _reader(self) -> sqlite3.Connection:
+    def _reader(self) -> Connection:
         try:
             return self._readers.get_nowait()
         except Empty:
@@ -219,7 +228,7 @@ class SqliteStore:
             connection.execute("PRAGMA cache_size = -512")
             return connection
 
-    def _give_back(self, connection: sqlite3.Connection) -> None:
+    def _give_back(self, connection: Connection) -> None:
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

@@ -22,6 +22,7 @@ from understudy.store.sqlite_needs import NeedsQueries
 from understudy.store.sqlite_outbox import OutboxQueries
 from understudy.store.sqlite_pauses import PAUSES, RECENT_MS
 from understudy.store.sqlite_purge import PURGES
+from understudy.store.sqlite_search import event_condition, task_condition
 from understudy.store.sqlite_takeover import TakeoverQueries
 
 N = TypeVar("N", bound=Struct)
@@ -243,10 +244,9 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
                 where.append(f"{column} = ?")
                 values.append(value)
         if wanted.text:
-            where.append(
-                "(instr(id, ?) OR EXISTS (SELECT 1 FROM task_body b WHERE b.task_id = task.id AND instr(b.spec, ?)))"
-            )
-            values += [wanted.text, wanted.text]
+            condition, needles = task_condition(wanted.text)
+            where.append(condition)
+            values += needles
         if wanted.before_id:
             where.append("(queued_at, id) < (?, ?)")
             values += [wanted.before_key, wanted.before_id]
@@ -268,8 +268,9 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
             where.append("level IN (SELECT value FROM json_each(?))")
             values.append(_json(wanted.levels))
         if wanted.text:
-            where.append("instr(lower(name || ' ' || component || ' ' || message || ' ' || fields), lower(?))")
-            values.append(wanted.text)
+            condition, needles = event_condition(wanted.text)
+            where.append(condition)
+            values += needles
         order = "ASC" if wanted.after_id else "DESC"
         rows = self._db.execute(
             "SELECT id, at, level, name, component, message, fields, task_id, daemon_id FROM event "  # noqa: S608

@@ -1,0 +1,85 @@
+"""A connection to SQLite that knows the rule of searches, and ends one whose time is over."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from math import inf
+from typing import Any
+
+import msgspec
+
+from understudy.store.search import event_text, folded, plain_part, task_text, telling_characters
+
+_TASK_RAW = "(task.id || task.source || b.spec)"
+_EVENT_RAW = "(name || component || message || fields)"
+
+
+def task_condition(text: str) -> tuple[str, list[str]]:
+    """The condition, and its values, of tasks with a text in them."""
+    condition, values = _condition(_TASK_RAW, "task_has(?, task.id, task.source, b.spec)", folded(text))
+    return f"EXISTS (SELECT 1 FROM task_body b WHERE b.task_id = task.id AND {condition})", values  # noqa: S608 - ours
+
+
+def event_condition(text: str) -> tuple[str, list[str]]:
+    """The same for events."""
+    return _condition(_EVENT_RAW, "event_has(?, name, component, message, fields)", folded(text))
+
+
+def _condition(raw: str, has: str, needle: str) -> tuple[str, list[str]]:
+    """Python is asked only about rows that may match: the rest is quick, and needs no interpreter.
+
+    JSON escapes control characters, so a word may be interrupted by the colours of a terminal.
+    """
+    conditions, values = [], []
+    if word := plain_part(needle):
+        is_ascii = f"length({raw}) = length(CAST({raw} AS BLOB))"
+        conditions.append(f"NOT ({is_ascii} AND NOT instr(lower({raw}), ?) AND NOT instr({raw}, '\\u00'))")
+        values.append(word)
+    for chars in telling_characters(needle):
+        conditions.append(f"({' OR '.join([f'instr({raw}, ?)'] * len(chars))})")
+        values += chars
+    return " AND ".join((*conditions, has)), [*values, needle]
+
+
+class Deadline:
+    """Until when a connection may read; SQLite's own look at it is too coarse when each row takes long."""
+
+    def __init__(self) -> None:
+        self.until_s = inf
+
+    def is_over(self) -> bool:
+        """Whether what is read takes too long."""
+        return time.monotonic() > self.until_s
+
+    def look(self) -> None:
+        """TimeoutError if it is over; SQLite makes it an error of the statement."""
+        if self.is_over():
+            raise TimeoutError
+
+
+class Connection(sqlite3.Connection):
+    """With `task_has` and `event_has`."""
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.deadline = deadline = Deadline()
+
+        def task_has(needle: str, task_id: str, source: str, spec: str) -> bool:
+            deadline.look()
+            return needle in task_text(task_id, source, spec)
+
+        def event_has(needle: str, name: str, component: str, message: str, fields: str) -> bool:
+            deadline.look()
+            return needle in event_text(name, component, message, _fields(fields))
+
+        self.create_function("task_has", 4, task_has)
+        self.create_function("event_has", 5, event_has)
+
+
+def _fields(encoded: str) -> dict[str, Any]:
+    """Those of an event; of a row that cannot be read the rest is still found."""
+    try:
+        return msgspec.json.decode(encoded, type=dict[str, Any])
+    except (ValueError, RecursionError):
+        return {}
