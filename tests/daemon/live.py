@@ -29,7 +29,16 @@ _START = (
 class LiveDaemon:
     """One process with everything that it starts; `log` is what it said so far."""
 
-    def __init__(self, hub_url: str, data_dir: Path, *command: str, env: dict[str, str] | None = None, **more: Any):
+    def __init__(
+        self,
+        hub_url: str,
+        data_dir: Path,
+        *command: str,
+        env: dict[str, str] | None = None,
+        start: tuple[str, ...] = (),  # what starts it in turn
+        python: str = sys.executable,
+        **more: Any,
+    ):
         values = {"hub_url": hub_url, "api_key": KEY, "data_dir": data_dir, "daemon_id": "mini", "command": command}
         nobody = {"claude": ClaudeOptions(cli="not-installed"), "codex": CodexOptions(cli="not-installed")}
         settings = DaemonSettings(**{"log_level": "debug", **nobody, **values, **more})
@@ -37,7 +46,7 @@ class LiveDaemon:
         self._log_path = data_dir / "log.txt"
         with self._log_path.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _START, msgspec.json.encode(settings, enc_hook=str).decode()],
+                [*start, python, "-P", "-c", _START, msgspec.json.encode(settings, enc_hook=str).decode()],
                 stderr=log,
                 env={**os.environ, **(env or {})},
             )
