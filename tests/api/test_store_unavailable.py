@@ -79,6 +79,22 @@ def test_a_full_disk_is_unavailable_and_half_of_nothing(start_hub: Callable[...,
     assert len(hub.pending()) == 501
 
 
+def test_a_result_that_no_disk_takes_is_taken_later(start_hub: Callable[..., Hub], tmp_path: Path) -> None:
+    """Until then its task stays leased; a daemon keeps it in its spool and sends it again."""
+    hub = start_hub(path=tmp_path / "hub.db")
+    hub.enqueue("first")
+    token = hub.claim("w", max=1)["lease"]["token"]
+    store = sqlite_of(hub)
+    pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
+    store._writer.execute(f"PRAGMA max_page_count = {pages + 20}")
+    result = {"token": token, "success": True, "output": "x" * 500_000}
+    assert hub.result("first", **result).of(503)["retryAfter"] == 1
+    assert hub.get("/api/queue/first").of(200)["status"] == "claimed"
+    store._writer.execute("PRAGMA max_page_count = 1000000")
+    assert hub.result("first", **result).of(200) == {"success": True}
+    assert hub.get("/api/result/first").of(200)["output"] == result["output"]
+
+
 def test_one_request_that_the_store_refuses_fails_alone(start_hub: Callable[..., Hub], tmp_path: Path) -> None:
     """Requests of one batch share a transaction: it is rolled back, and each is tried alone, once."""
     hub = start_hub(path=tmp_path / "hub.db")

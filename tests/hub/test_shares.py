@@ -117,10 +117,9 @@ def test_what_was_counted_is_what_a_count_finds(hub: Bench) -> None:
 
 def test_tasks_of_an_older_store_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "hub.db"
-    with monkeypatch.context() as old:
+    with closing(sqlite3.connect(path)) as db, db, monkeypatch.context() as old:
         old.setattr(migrations, "SCHEMA_VERSION", 6)
-        SqliteStore(path).close()
-    with closing(sqlite3.connect(path)) as db, db:
+        migrations.migrate(db, None)
         columns = [row[1:3] for row in db.execute("PRAGMA table_info(task)")]
         for task, status, key in (("a", "queued", "k1"), ("b", "done", "k1"), ("c", "cancelled", "k2")):
             values = {"id": task, "submitter": key, "status": status, "finished_at": int(status != "queued")}

@@ -107,6 +107,15 @@ def test_each_result_has_its_own_verdict() -> None:
     assert state.results == {}
 
 
+def test_what_a_full_hub_has_cut_stays_whole_on_this_machine() -> None:
+    state = state_with(result("a"), result("b"))
+    verdicts = [{"taskId": "task-a", "success": True, "cut": True}, {"taskId": "task-b", "success": True}]
+    settled, effects = delivered(state, lambda _: Answer(200, {"results": verdicts}))
+    assert settled
+    assert [e.result for e in effects if isinstance(e, Shelve)] == [result("a")]
+    assert state.results == {}
+
+
 def test_one_bad_result_does_not_hold_up_the_others() -> None:
     def hub(body: dict[str, Any]) -> Answer:
         is_bad = any(r["taskId"] == "task-b" for r in body["results"])

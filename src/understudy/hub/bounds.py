@@ -50,17 +50,31 @@ class Bounds:
         StoreFullError when there is too little; then nothing is taken.
         """
         if size_bytes:
-            self._look_for_room(self._taken_bytes + size_bytes)
+            self._look_for_room(size_bytes)
         if share is not None:
             self._look_for_share(share, len(tasks), size_bytes)
         if self._new_needs:
             self._take_sets({task.needs for task in tasks} & self._new_needs)
         self._taken_bytes += size_bytes
 
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether so much more is within the bounds of store and disk."""
+        return self._fits_store(size_bytes) and self._fits_disk(size_bytes)
+
+    def add(self, size_bytes: int) -> None:
+        """Count what is taken in any case."""
+        self._taken_bytes += size_bytes
+
+    def _fits_store(self, size_bytes: int) -> bool:
+        return self._room.used_bytes + self._taken_bytes + size_bytes <= self._policy.store_bytes_max
+
+    def _fits_disk(self, size_bytes: int) -> bool:
+        return self._room.free_bytes - self._taken_bytes - size_bytes >= self._policy.disk_free_bytes_min
+
     def _look_for_room(self, size_bytes: int) -> None:
-        if self._room.used_bytes + size_bytes > self._policy.store_bytes_max:
+        if not self._fits_store(size_bytes):
             raise StoreFullError("The store is full: wait for retention, or allow it more (store_mb_max)")
-        if self._room.free_bytes - size_bytes < self._policy.disk_free_bytes_min:
+        if not self._fits_disk(size_bytes):
             raise StoreFullError("The hub's disk is nearly full: free some of it", "disk_full")
 
     def _take_sets(self, new: set[str]) -> None:

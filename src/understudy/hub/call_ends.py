@@ -30,8 +30,8 @@ class _Answer(Report):
         super().__init__(task_id, body)
         self.cost_micro_usd = cost_micro_usd
 
-    def _row(self, task: Task, now: Now) -> Result:
-        row = super()._row(task, now)
+    def _row(self, task: Task, now: Now, body: ResultBody) -> Result:
+        row = super()._row(task, now, body)
         return replace(row, executor=EXECUTOR, degraded=1, cost_micro_usd=self.cost_micro_usd)
 
 
@@ -48,6 +48,7 @@ class Settle(Operation):
     def needs(self, needs: Needs) -> None:
         """The call and the task."""
         need_scene(needs)
+        needs.room = True
         needs.row(Reservation, self.job.call_id)
         needs.row(Task, self.job.task_id)
         needs.row(TaskBody, self.job.task_id)

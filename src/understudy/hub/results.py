@@ -28,6 +28,7 @@ from understudy.errors import BadRequestError, NotFoundError, UnderstudyError
 from understudy.hub.leases import lease_lost
 from understudy.hub.life import touch
 from understudy.hub.operation import Operation
+from understudy.hub.tight import TIGHT_BYTES, tight
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.limits import INT_MAX, MEMORY_CONTENT_BYTES_MAX
 from understudy.wire.tasks import ResultBody, ResultItem
@@ -47,6 +48,7 @@ class Report(Operation):
         """The task, what was asked, and the worker if it gives its name."""
         needs.row(Task, self.task_id)
         needs.row(TaskBody, self.task_id)
+        needs.room = True
         if self.body.token is not None:
             needs.row(Attempt, (self.task_id, self.body.token))
 
@@ -94,16 +96,27 @@ class Report(Operation):
     ) -> Decision:
         failure = self.body.failure
         outcome = failure.class_ if failure and failure.class_ in OUTCOMES_OF_FAILURE else "failed"
-        change = leases.settle(
-            task, self._row(task, now), now, is_final=bool(failure and failure.final), outcome=outcome
-        )
-        said = conversation_rows(work, change.task, self.body, now)
+        kept = self._kept(work)
+        row = self._row(task, now, kept)
+        change = leases.settle(task, row, now, is_final=bool(failure and failure.final), outcome=outcome)
+        said = conversation_rows(work, change.task, kept, now, self._text_max(kept))
+        answer = {"success": True, "cut": True} if kept != self.body else {"success": True}
         is_revived = task.status in FINISHED and change.task.status not in FINISHED  # poison, and tried again after all
         dropped = ((Result, task.id),) if is_revived else ()
-        return Decision({"success": True}, (*rows, *change.save, *said), (*events, *change.events), dropped)
+        return Decision(answer, (*rows, *change.save, *said), (*events, *change.events), dropped)
 
-    def _row(self, task: Task, now: Now) -> Result:
-        body = self.body
+    def _kept(self, work: WorkingSet) -> ResultBody:
+        """What of it is stored: all, or what a full store takes in any case."""
+        size_bytes = len(msgspec.json.encode(self.body))
+        if not work.bounds.has_room(size_bytes):
+            return tight(self.body)
+        work.bounds.add(size_bytes)
+        return self.body
+
+    def _text_max(self, kept: ResultBody) -> int:
+        return MEMORY_CONTENT_BYTES_MAX if kept is self.body else TIGHT_BYTES
+
+    def _row(self, task: Task, now: Now, body: ResultBody) -> Result:
         return Result(
             task.id,
             int(self.success),
@@ -138,7 +151,7 @@ class Report(Operation):
         if self.body.token is not None and work.get(Attempt, (self.task_id, self.body.token)) is None:
             return Decision(answer, rows, events)  # no such lease was ever granted: there is nothing to keep
         worker = self.body.worker_id or ""
-        body = msgspec.json.encode(self.body).decode()
+        body = msgspec.json.encode(self._kept(work)).decode()
         kept = Evidence(
             _evidence_id(task, self.body.token), task.id, self.body.token or 0, worker, now.wall, reason, body
         )
@@ -212,28 +225,31 @@ def success_of(body: ResultBody) -> bool:
     raise BadRequestError("Validation failed", ("success: Expected `bool`",))
 
 
-def conversation_rows(work: WorkingSet, task: Task, body: ResultBody, now: Now) -> tuple[Memory, ...]:
+def conversation_rows(
+    work: WorkingSet, task: Task, body: ResultBody, now: Now, text_bytes_max: int = MEMORY_CONTENT_BYTES_MAX
+) -> tuple[Memory, ...]:
     """Question and final answer of a finished task, for clients that do not keep memory themselves."""
     if not task.user_id or task.is_old_way or task.status not in FINISHED:
         return ()
     asked = work.get(TaskBody, task.id)
     spec = msgspec.json.decode(asked.spec) if asked else {}
-    question = _message(task, "ask", "user", spec.get("content", ""), task.queued_at)
+    content = _cut(spec.get("content", ""), text_bytes_max)
+    question = _message(task, "ask", "user", content, task.queued_at)
     if task.status != "done":
         return (question,)
     answer = body.output if isinstance(body.output, str) else _json(body.output)
-    return question, _message(task, "answer", "assistant", answer, now.wall)
+    return question, _message(task, "answer", "assistant", _cut(answer, text_bytes_max), now.wall)
 
 
 def _message(task: Task, part: str, role: str, text: str, at: int) -> Memory:
     """One side of it. Ids of tasks are chosen outside and may come again: the instant keeps other messages safe."""
     message_id = f"{task.id}:{task.queued_at}:{part}"
-    return Memory(message_id, task.user_id, task.channel, role, _cut(text), "task", "", at, task.memory_of)
+    return Memory(message_id, task.user_id, task.channel, role, text, "task", "", at, task.memory_of)
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, bytes_max: int) -> str:
     clean = text.replace("\0", "\ufffd")
-    return clean.encode()[:MEMORY_CONTENT_BYTES_MAX].decode(errors="ignore")
+    return clean.encode()[:bytes_max].decode(errors="ignore")
 
 
 def _json(value: Any) -> str:

@@ -125,6 +125,8 @@ def _heed(state: WorkerState, batch: list[Result], verdicts: Any) -> Steps[bool]
         if not isinstance(verdict, dict):
             continue
         if verdict.get("success"):
+            if verdict.get("cut"):
+                yield Shelve(result, "the hub's store is full: it has the beginning and the end")
             yield from _settled(state, result)
             yield Say("debug", "Daemon", f"Delivered {result.task_id}")
         elif "error" in verdict:

@@ -46,7 +46,11 @@ def test_invented_tasks_end_at_the_bound_and_work_goes_on(tmp_path: Path, report
         assert hub.ask("POST", "/api/queue/heartbeat", {"workerId": "w"}).status == 200
         claimed = hub.post("/api/queue/claim", {"workerId": "w", "provides": ["machine"]})
         assert claimed["taskId"] == "real"
-        hub.post("/api/result/real", {"success": True, "token": claimed["lease"]["token"], "output": "y" * 100_000})
+        result = {"success": True, "token": claimed["lease"]["token"], "output": "y" * (8 * MIB - 1000)}
+        before = size_of(hub.data_dir)
+        assert hub.post("/api/result/real", result) == {"success": True, "cut": True}
+        assert "bytes left out" in hub.get("/api/result/real")["output"]
+        assert size_of(hub.data_dir) - before < MIB
 
 
 def test_reads_do_not_wait_for_searches(tmp_path: Path, report: Callable[[str], None]) -> None:
