@@ -79,8 +79,8 @@ def test_the_program_itself_takes_no_code_from_here(trapped):
     assert not trapped.exists()
 
 
-def test_without_p_only_our_own_name_can_be_taken(trapped, tmp_path):
-    """`python -m understudy`: Python looks into the current directory for the package itself, and nothing after it."""
+def test_without_p_nothing_is_taken_once_this_program_has_begun(trapped, tmp_path):
+    """`python -m understudy`: Python looks there for the package and for what it needs itself, and nobody after it."""
     for name in TRAPS[3:]:
         (tmp_path / "cloned" / name).unlink()
     (tmp_path / "cloned" / "understudy").rmdir()

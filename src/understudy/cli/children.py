@@ -124,9 +124,10 @@ class Child:
     def _turn_over(self) -> None:
         """A log that has become too long makes way for a new one; the one before is kept."""
         if self._file.tell() > LOG_BYTES_MAX:
-            self._file.close()
-            self.log.replace(self.log.with_name(f"{self.log.name}.1"))
-            self._file = open_private(self.log)
+            with contextlib.suppress(FileNotFoundError):  # moved already, but then no new one could be opened
+                self.log.replace(self.log.with_name(f"{self.log.name}.1"))
+            full, self._file = self._file, open_private(self.log)
+            full.close()
 
     def _await_end(self) -> None:
         """Not by the end of its stderr: a guard may hold that open a little longer."""
