@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Protocol
 
 MS_PER_S = 1000
+AT_MIN_MS, AT_MAX_MS = -62_135_500_000_000, 253_402_200_000_000  # the years that a date can have, but for a day
 
 
 class Clock(Protocol):
@@ -73,8 +74,15 @@ class ManualClock:
         self._now_ms += ms
 
 
+def moment(at_ms: int) -> datetime:
+    """The instant in UTC; beyond the years that a date can have, with room for every zone, the nearest one."""
+    return datetime.fromtimestamp(min(max(at_ms, AT_MIN_MS), AT_MAX_MS) / MS_PER_S, UTC)
+
+
 def iso(at_ms: int) -> str:
     """The instant as ISO 8601 UTC with milliseconds and `Z` (docs/contract.md, section 1)."""
+    if not AT_MIN_MS <= at_ms <= AT_MAX_MS:
+        at_ms = min(max(at_ms, AT_MIN_MS), AT_MAX_MS)
     seconds, millis = divmod(at_ms, MS_PER_S)
     return f"{_second(seconds)}{millis:03d}Z"
 

@@ -174,6 +174,14 @@ def test_clock_off(tmp_path, offset_s, word):
     assert "set-ntp" in finding.mend
 
 
+def test_rows_that_cannot_be_read_are_counted(tmp_path):
+    pages = {"/ready": (200, {"ready": True, "store": {"writable": True, "commitMs": 1, "unreadable": 3}})}
+    found = examined(tmp_path, pages)["unreadable"]
+    assert found.level == "notice"
+    assert "3" in found.what
+    assert "tail --search hub.unjudged" in found.mend
+
+
 @pytest.mark.parametrize("status", [503, 200])
 def test_store_not_writable(tmp_path, status):
     pages = {"/ready": (status, {"ready": False, "store": {"writable": False}})}

@@ -13,8 +13,10 @@ from tests.hub.test_batch import claim, enqueue
 from understudy.coordinator import health, leases
 from understudy.coordinator.nouns import Daemon, Notice, Task
 from understudy.coordinator.routes import Maintenance, Route
+from understudy.hub.alarm import Ring
 from understudy.hub.outbox import SendTest
 from understudy.hub.owners import Steer
+from understudy.hub.unjudged import SET_ASIDE_MS
 from understudy.notify.base import Message
 
 UNKNOWN_ZONE = '[{"from":"00:00","to":"12:00","tz":"Mars/Base"}]'
@@ -87,6 +89,46 @@ def test_needs_that_cannot_be_read_keep_nobody_from_the_rest_of_the_queue() -> N
     bench.store.transaction(lambda tx: tx._db.execute("UPDATE task SET needs = 'no json' WHERE id = 'bad'"))
     (got,) = bench.ask(claim("w", max=5))
     assert [item["task"]["id"] for item in got["tasks"]] == ["good"]
+
+
+def an_hour_later(bench: Any) -> None:
+    bench.clock.advance(SET_ASIDE_MS)
+    bench.ask(Ring())
+
+
+@pytest.mark.parametrize("name", ["", "mini"])
+def test_tasks_whose_content_cannot_be_read_stand_before_nobody_and_are_told_once(name) -> None:
+    bench = bench_with()
+    desk = Desk(bench)
+    bench.ask(enqueue("bad"), enqueue("good"))
+    bench.store.transaction(lambda tx: tx._db.execute("UPDATE task_body SET spec = 'no json' WHERE task_id = 'bad'"))
+    if name:
+        waits = "UPDATE task SET ready = 0, waiting_for = 'w' WHERE id = 'bad'"
+        bench.store.transaction(lambda tx: tx._db.execute(waits))
+    (first,) = bench.ask(claim("w", max=1))
+    (then,) = bench.ask(claim("w", max=1))
+    assert [answer.get("taskId") for answer in (first, then)] == [None, "good"]
+    for _ in range(2):
+        an_hour_later(bench)
+        (later,) = bench.ask(claim("w", max=5))
+        assert "bad" not in [item["task"]["id"] for item in later["tasks"]]
+        desk.run()
+    (told,) = bench.events("hub.unjudged")
+    assert (told["row"], told["id"]) == ("taskbody", "bad")
+    assert len(bench.store.read(lambda tx: tx.unreadable.found)) == 1
+    bench.store.transaction(lambda tx: tx._db.execute("UPDATE task_body SET spec = '{}' WHERE task_id = 'bad'"))
+    an_hour_later(bench)
+    (mended,) = bench.ask(claim("w", max=5))
+    assert "bad" in [item["task"]["id"] for item in mended["tasks"]]
+
+
+def test_a_deadline_that_is_none_has_come_and_is_mended() -> None:
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench, "bad")
+    bench.store.transaction(lambda tx: tx._db.execute("UPDATE daemon SET deadline_h = 'soon' WHERE id = 'bad'"))
+    live(bench, DOWN_MS, desk)
+    assert {"bad is late", "bad is down"} <= set(desk.titles)
 
 
 def test_an_unknown_zone_of_the_owner_drops_no_notice() -> None:

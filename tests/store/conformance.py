@@ -25,6 +25,7 @@ from understudy.coordinator.nouns import (
 from understudy.coordinator.takeover_nouns import Reservation, TakeoverState, TaskTakeover
 from understudy.errors import StoreError
 from understudy.store.base import TABLES, Candidates, EventFilter, Store, TaskFilter, Transaction
+from understudy.store.reading import JSON
 
 T0 = 1_770_000_000_000
 MACHINE = '["machine"]'
@@ -49,7 +50,10 @@ def filled(noun: type[Struct]) -> Struct:
     fixed[Hearing] = {"id": 1}
     fixed[Notice] = {"state": "sent"}
     fixed[TakeoverState] = {"id": 1}
-    return noun(**{**values, **fixed.get(noun, {})})
+    fixed[Incident] = {"state": "late"}
+    fixed[Notice]["level"] = "info"
+    named = {name: stand_in for name, (_, stand_in) in JSON.get(noun, {}).items()}  # what is JSON has to be JSON
+    return noun(**{**values, **named, **fixed.get(noun, {})})
 
 
 class StoreConformance:

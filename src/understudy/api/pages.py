@@ -50,6 +50,7 @@ class _Probe:
         self._hub = hub
         self._asked_mono = -PROBE_EVERY_MS
         self._is_writable = False
+        self.unreadable = 0  # rows of the store that could not be read whole
         self.oldest_s = 0.0  # how long the oldest notice that is due waits already
 
     async def is_writable(self) -> bool:
@@ -60,7 +61,9 @@ class _Probe:
             try:
                 await self._hub.decide(Probe())
                 self._is_writable = True
-                self.oldest_s = await self._hub.view(lambda view: view.outbox_oldest_s())
+                self.oldest_s, self.unreadable = await self._hub.view(
+                    lambda view: (view.outbox_oldest_s(), len(view.reader.unreadable.found))
+                )
             except UnderstudyError:
                 self._is_writable = False
         return self._is_writable
@@ -76,7 +79,7 @@ def _ready(api: Api) -> Any:
         is_ready = is_writable and idle_ms < ALARM_STALE_MS
         body = {
             "ready": is_ready,
-            "store": {"writable": is_writable, "commitMs": hub.writer.commit_ms},
+            "store": {"writable": is_writable, "commitMs": hub.writer.commit_ms, "unreadable": probe.unreadable},
             "alarm": {"lagMs": hub.alarm.lag_ms, "nextAt": iso(hub.alarm.next_at)},
             "outbox": {"oldestSec": probe.oldest_s},
         }

@@ -20,6 +20,7 @@ from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Directive, Hear
 from understudy.errors import StoreDownError, UnderstudyError
 from understudy.hub.operation import Operation
 from understudy.hub.outbox import outbox_rows
+from understudy.hub.unjudged import tell_unreadable
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.ids import IdMaker
 from understudy.store.base import Store, StoredEvent, Transaction
@@ -58,6 +59,7 @@ class Engine:
         self._clocks: Clocks | None = None  # at the last batch
         self._decided: tuple[Clocks, WorkingSet, int]  # of the batch that is about to be committed
         self._told: set[str] = set()  # rows that could not be judged and were told
+        self._unreadable_told = self._unreadable_seen = 0  # of the store's unreadable rows: committed, in this batch
 
     def go_deaf(self) -> bool:
         """A sign of life was refused by our own fault: from now on all time is a gap, until it can have come again.
@@ -101,6 +103,7 @@ class Engine:
         self._clocks, work, moved_ms = self._decided  # not before the commit: what was rolled back has moved nothing
         if moved_ms > AHEAD_BY_FAR_MS:
             self.moved_ahead_mono = self._clocks.mono
+        self._unreadable_told = self._unreadable_seen
         if len(self._told) < TOLD_MAX:
             self._told |= work.told_now
         return committed
@@ -156,6 +159,10 @@ class Engine:
 
     def _save(self, tx: Transaction, work: WorkingSet, now: Now, answers: tuple[Any, ...]) -> Committed:
         _stay_awake(work, now)
+        found = tx.unreadable.found
+        self._unreadable_seen = len(found)
+        if self._unreadable_seen > self._unreadable_told:
+            work.events += tell_unreadable(work, found[self._unreadable_told : self._unreadable_seen], now)
         told = outbox_rows(tx, work, now)
         if told:
             work.apply(Decision(save=told))

@@ -19,7 +19,9 @@ from understudy.hub.enqueue import MACHINE, user_of
 from understudy.hub.life import need_incident, need_watched, touch
 from understudy.hub.memory import context_of
 from understudy.hub.operation import Operation
+from understudy.hub.unjudged import set_aside
 from understudy.hub.working_set import Needs, WorkingSet
+from understudy.store.base import UNREADABLE_SPEC
 from understudy.wire.limits import RUNNING_MAX
 from understudy.wire.tasks import ClaimBody
 
@@ -105,11 +107,14 @@ class Claim(Operation):
         grant = self._grant(work, daemon)
         room = ANSWER_BYTES_MAX
         for task in self._free(work):
+            body = work.get(TaskBody, task.id)
+            if body is not None and body.spec == UNREADABLE_SPEC:
+                save.append(set_aside(task, now))
+                continue
             change = leases.claim(task, grant, now, work.policy)
             granted.append(change.task)
             save += change.save
             told += change.events
-            body = work.get(TaskBody, task.id)
             room -= len(body.spec) if body else 0
             if len(granted) == self.count or room <= 0:
                 break

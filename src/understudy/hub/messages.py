@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Struct
 
-from understudy.clock import parse_iso
+from understudy.clock import moment, parse_iso
 from understudy.coordinator import outbox, windows
 from understudy.coordinator.notices import DIGEST, FLAP_WINDOW_MS, FLAPPING, REMINDER, STUCK, read_facts
 from understudy.coordinator.nouns import Daemon, Incident, Notice, Result, Task, TaskBody
@@ -313,6 +312,6 @@ def span_text(ms: int, language: str) -> str:
 
 def instant_text(at: int, zone: str) -> str:
     """The instant in the owner's zone, to the second, with the zone's name; in UTC if that zone is unknown here."""
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at)
-    local = moment.astimezone(ZoneInfo(zone)) if zone and windows.is_zone(zone) else moment
+    utc = moment(at)
+    local = utc.astimezone(ZoneInfo(zone)) if zone and windows.is_zone(zone) else utc
     return f"{local:%Y-%m-%d %H:%M:%S} {local:%Z}"

@@ -6,7 +6,7 @@ file may not be able to read it. An alarm that fails for one row would fail for 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -16,8 +16,10 @@ from understudy.coordinator.actions import Event
 from understudy.coordinator.nouns import Daemon, Directive, Now, Task
 from understudy.errors import StoreError
 from understudy.hub.working_set import WorkingSet
+from understudy.store.base import Found
 
 AGAIN_MS = 60_000
+SET_ASIDE_MS = 3_600_000
 WHY_CHARS_MAX = 200
 
 Change = tuple[tuple[Any, ...], tuple[Event, ...]]  # rows to save, events
@@ -39,6 +41,13 @@ def said_of(bug: Exception) -> str:
     return f"{type(bug).__name__}: {bug}"[:WHY_CHARS_MAX]
 
 
+def set_aside(task: Task, now: Now) -> Task:
+    """A waiting task that nobody can be given as it stands, out of the way of those behind it."""
+    return replace(
+        task, ready=0, waiting_for="", available_at=now.wall + SET_ASIDE_MS, note="its content cannot be read"
+    )
+
+
 def put_off(row: Struct, now: Now) -> Struct | None:
     """The row with its deadline a minute from now, so that the alarm does not ring for it all the time."""
     match row:
@@ -53,15 +62,26 @@ def put_off(row: Struct, now: Now) -> Struct | None:
     return None
 
 
+def tell_unreadable(work: WorkingSet, found: Sequence[Found], now: Now) -> tuple[Event, ...]:
+    """An event about each row that the store could not read whole."""
+    return tuple(event for one in found for event in _told(work, one.noun.__name__.lower(), one.key, one.why, now))
+
+
 def tell_once(work: WorkingSet, row: Struct, why: str, now: Now) -> tuple[Event, ...]:
     """An event about this row, unless this hub has told it before since it was started."""
     noun, key = type(row).__name__.lower(), str(getattr(row, "id", "") or getattr(row, "task_id", ""))
+    daemon_id = key if isinstance(row, Daemon) else str(getattr(row, "daemon_id", ""))
+    task_id = key if isinstance(row, Task) else str(getattr(row, "task_id", ""))
+    return _told(work, noun, key, why, now, task_id, daemon_id)
+
+
+def _told(
+    work: WorkingSet, noun: str, key: str, why: str, now: Now, task_id: str = "", daemon_id: str = ""
+) -> tuple[Event, ...]:
     name = f"unjudged:{noun}:{key}"
     if name in work.told_before or name in work.told_now:
         return ()
     work.told_now.add(name)
     message = f"{noun.capitalize()} {key} cannot be judged and is left out: {why}"
     fields = {"row": noun, "id": key, "reason": why, "incidentId": name}  # a story of its own: people are told once
-    daemon_id = key if isinstance(row, Daemon) else str(getattr(row, "daemon_id", ""))
-    task_id = key if isinstance(row, Task) else str(getattr(row, "task_id", ""))
     return (Event(now.wall, "warning", "hub.unjudged", "TaskCoordinator", message, fields, task_id, daemon_id),)

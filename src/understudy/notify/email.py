@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 from hashlib import sha256
 from urllib.parse import unquote, urlsplit
 
+from understudy.clock import moment
 from understudy.errors import ConfigError
 from understudy.notify.base import Message, Outcome, Sent, Target
 from understudy.notify.limits import one_line
@@ -112,7 +112,7 @@ def _content(target: Target, message: Message, sender: str, recipients: tuple[st
     mail["From"] = one_line(target.sender) or sender
     mail["To"] = ", ".join(recipients)
     mail["Subject"] = headline(message) or one_line(message.text)[:70] or t("channel.empty", target.language)
-    mail["Date"] = format_datetime(datetime.fromtimestamp(message.at / 1000, UTC))
+    mail["Date"] = format_datetime(moment(message.at))
     host = sender.rpartition("@")[2]
     mail["Message-ID"] = _id(message.key, host)
     root = message.thread if message.thread.startswith("<") else message.about and _id(message.about, host)

@@ -42,6 +42,7 @@ class Alarm:
         self._purges: list[tuple[str, int]] = []
         self._minute_mono = self._clock.mono_ms()
         self._is_watching = True
+        self._is_left = False  # whether a deadline was still there after the last ring
         self.lag_ms = 0
         self.next_at = 0
         self.last_ring_mono = 0
@@ -136,7 +137,9 @@ class Alarm:
         waits = [h - now.h for h in (deadlines.lease_h, deadlines.health_h, deadlines.directive_h) if h]
         if deadlines.available_at:
             waits.append(deadlines.available_at - now.wall)
-        if self._writer.engine.is_deaf:  # deadlines stand still: to look at them without a pause would not bring them
+        is_left = any(wait <= 0 for wait in waits)  # it came meanwhile; twice: of a row that nobody can judge
+        was_left, self._is_left = self._is_left, is_left
+        if self._writer.engine.is_deaf or (is_left and was_left):  # to look again without a pause would bring nothing
             waits = [max(wait, LISTEN_EVERY_MS) for wait in waits]
         with self._lock:
             self._next_mono = self._clock.mono_ms() + max(min([*waits, LOOK_EVERY_MS]), 0)

@@ -35,6 +35,8 @@ from understudy.coordinator.takeover_nouns import Budget, Reservation, Standbys,
 N = TypeVar("N", bound=Struct)
 T = TypeVar("T")
 SCHEMA_VERSION = 7
+UNREADABLE_SPEC = '{"unreadable":true}'  # stands for a task's content that is lost: nobody is given it
+UNREADABLE_MAX = 1_000  # rows that are remembered as unreadable
 
 
 class Table:
@@ -175,8 +177,32 @@ class EventFilter(Struct, frozen=True):
     limit: int = 100
 
 
+class Found(Struct, frozen=True):
+    """A row with something that cannot be read."""
+
+    noun: type[Struct]
+    key: str
+    why: str
+
+
+class Unreadable:
+    """The rows of a store that could not be read whole since it was opened; bounded. Used from every thread."""
+
+    def __init__(self) -> None:
+        self.found: list[Found] = []
+        self._known: set[tuple[type[Struct], str]] = set()
+
+    def note(self, noun: type[Struct], key: str, why: str) -> None:
+        """Remember it, once."""
+        if (noun, key) not in self._known and len(self.found) < UNREADABLE_MAX:
+            self._known.add((noun, key))
+            self.found.append(Found(noun, key, why))
+
+
 class Reader(Protocol):
     """A consistent view of the store; every list it returns is bounded by its caller."""
+
+    unreadable: Unreadable
 
     def load_many(self, noun: type[N], keys: Collection[Any]) -> list[N]:
         """The rows of these keys that exist, in no order (a tuple is a key of several columns)."""

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from understudy.errors import SlowReadError, StoreDownError, StoreError
 from understudy.private import close, open_private
-from understudy.store.base import Reader, Transaction
+from understudy.store.base import Reader, Transaction, Unreadable
 from understudy.store.migrations import migrate
 from understudy.store.sqlite_files import StoreFiles, is_damage, rescue, rescued
 from understudy.store.sqlite_rows import SqliteTransaction
@@ -62,6 +62,7 @@ class SqliteStore:
         self._damage = ""  # what SQLite found wrong with the file; all is refused until a check finds it well
         self._suspected = ""
         self._files: StoreFiles | None = None
+        self._unreadable = Unreadable()
         self._writer = self._open(creates=True)
         self._writing = threading.Lock()
         self._readers: SimpleQueue[Connection] = SimpleQueue()
@@ -173,7 +174,7 @@ class SqliteStore:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 failure = StoreError
-                answer = fn(SqliteTransaction(connection))
+                answer = fn(SqliteTransaction(connection, self._unreadable))
                 failure = StoreDownError
                 if self._before_commit is not None:
                     self._before_commit()
@@ -200,7 +201,7 @@ class SqliteStore:
         """Run `fn` on a snapshot; in memory there is one connection, so the writer lends it."""
         if self._path is None:
             with self._writing:
-                return fn(SqliteTransaction(self._writer))
+                return fn(SqliteTransaction(self._writer, self._unreadable))
         self._refuse_if_lost()
         connection = self._reader()
         try:
@@ -208,7 +209,7 @@ class SqliteStore:
                 connection.deadline.until_s = time.monotonic() + within_ms / 1000
                 connection.set_progress_handler(connection.deadline.is_over, STEPS_A_LOOK)
             connection.execute("BEGIN")
-            return fn(SqliteTransaction(connection))
+            return fn(SqliteTransaction(connection, self._unreadable))
         except sqlite3.Error as error:
             self._heed(error)
             if connection.deadline.is_over() and getattr(error, "sqlite_errorcode", 0) in _CUT_SHORT:

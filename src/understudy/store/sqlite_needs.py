@@ -51,6 +51,9 @@ class NeedsQueries:
 
     _db: Any
 
+    def _fetch(self, query: str, values: Any = ()) -> list[Any]:
+        raise NotImplementedError
+
     def _rows(self, noun: type[N], where: str, *values: Any) -> list[N]:
         raise NotImplementedError
 
@@ -68,7 +71,7 @@ class NeedsQueries:
 
     def _first(self, covered: list[str], limit: int) -> list[str]:
         """The ids of the first tasks of all these sets: one line a set, read in pages that grow with what is used."""
-        heads = self._db.execute(_HEADS, (msgspec.json.encode(covered).decode(),)).fetchall() if covered else []
+        heads = self._in_order(_HEADS, (msgspec.json.encode(covered).decode(),)) if covered else []
         heapify(heads)
         lines: dict[str, deque[Place]] = {}
         size = dict.fromkeys(covered, 1)
@@ -79,16 +82,22 @@ class NeedsQueries:
             line = lines.get(needs)
             if not line:
                 size[needs] = min(2 * size[needs], limit)
-                line = lines[needs] = deque(self._db.execute(_NEXT, (needs, order_key, task_id, size[needs])))
+                line = lines[needs] = deque(self._in_order(_NEXT, (needs, order_key, task_id, size[needs])))
             if line:
                 heappush(heads, (*line.popleft(), needs))
         return found
+
+    def _in_order(self, query: str, values: tuple[Any, ...]) -> list[Any]:
+        """Places in the queue; what is none is behind all others in its set, and left out."""
+        return [
+            row for row in self._fetch(query, values) if isinstance(row[0], int | float) and isinstance(row[1], str)
+        ]
 
     def _covered_needs(self, provides: frozenset[str]) -> list[str]:
         """Every distinct set of needs in the queue that `provides` covers: one index seek a set."""
         covered, last = [], ""
         while True:
-            page = self._db.execute(_READY_SETS, {"after": last, "limit": NEEDS_A_PAGE}).fetchall()
+            page = self._fetch(_READY_SETS, {"after": last, "limit": NEEDS_A_PAGE})
             covered += [needs for (needs,) in page if provides.issuperset(_tags(needs))]
             if len(page) < NEEDS_A_PAGE:
                 return covered
@@ -98,4 +107,4 @@ class NeedsQueries:
         """Those that no unfinished task has, and, if there are any, how many sets these have, counted up to `limit`."""
         known = f"SELECT 1 FROM task WHERE {_OPEN} AND needs = ? LIMIT 1"  # noqa: S608 - words of our own
         new = {one for one in needs if self._db.execute(known, (one,)).fetchone() is None}
-        return new, len(self._db.execute(_OPEN_SETS, {"after": "", "limit": limit}).fetchall()) if new else 0
+        return new, len(self._fetch(_OPEN_SETS, {"after": "", "limit": limit})) if new else 0

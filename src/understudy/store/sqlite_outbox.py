@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from understudy.coordinator.actions import Event
 from understudy.coordinator.nouns import Incident, Notice
-from understudy.store.base import Backlog, StoredEvent
+from understudy.store.base import Backlog, StoredEvent, Unreadable
+from understudy.store.reading import NUMBER_MAX, event_of, number_of, shown
 
 N = TypeVar("N", bound=Struct)
 ABOUT_DAEMON_MAX = 200
@@ -22,14 +22,21 @@ class OutboxQueries:
     """Mixed into the transaction of a backend."""
 
     _db: Any
+    unreadable: Unreadable
+
+    def _fetch(self, query: str, values: Any = ()) -> list[Any]:
+        raise NotImplementedError
 
     def _rows(self, noun: type[N], where: str, *values: Any) -> list[N]:
         raise NotImplementedError
 
     def notices_due(self, target: str, wall: int, limit: int) -> list[Notice]:
         """What a channel should be sent now and nobody is sending, the longest due first."""
-        where = "WHERE state = 'waiting' AND target = ? AND next_at <= ? AND taken_until <= ? ORDER BY next_at, id"
-        return self._rows(Notice, f"{where} LIMIT ?", target, wall, wall, limit)
+        where = (
+            "WHERE state = 'waiting' AND target = ? AND next_at {} ? AND taken_until <= ? ORDER BY next_at, id LIMIT ?"
+        )
+        found = self._rows(Notice, where.format("<="), target, wall, wall, limit)
+        return found + self._rows(Notice, where.format(">"), target, NUMBER_MAX, wall, limit - len(found))
 
     def next_notice_at(self, target: str) -> int:
         """When the next notice of a channel is due; 0: none waits."""
@@ -38,12 +45,12 @@ class OutboxQueries:
             "WHERE state = 'waiting' AND target = ? ORDER BY next_at LIMIT 10)",
             (target,),
         ).fetchone()[0]
-        return int(found or 0)
+        return number_of(found) if number_of(found) or not found else 1  # what is no instant is due now
 
     def oldest_notice_at(self, wall: int) -> int:
         """Since when the oldest notice that should have been sent by now is due; 0: none."""
         oldest = "SELECT min(due_at) FROM notice WHERE state = 'waiting' AND due_at <= ?"
-        return int(self._db.execute(oldest, (wall,)).fetchone()[0] or 0)
+        return number_of(self._db.execute(oldest, (wall,)).fetchone()[0])
 
     def notices_sent(self, target: str, since_at: int, limit: int) -> list[Notice]:
         """The last notices (not answers) that a channel got as messages of their own since then, oldest first."""
@@ -88,7 +95,7 @@ class OutboxQueries:
 
     def backlogs(self, wall: int) -> list[Backlog]:
         """Each channel that has anything waiting or dead."""
-        rows = self._db.execute(
+        rows = self._fetch(
             "SELECT target, sum(state = 'waiting' AND due_at <= :wall),"
             " min(CASE WHEN state = 'waiting' AND due_at <= :wall THEN due_at END), sum(state = 'dead'),"
             " (SELECT e.last_error FROM notice e WHERE e.target = n.target AND e.last_error <> ''"
@@ -96,7 +103,10 @@ class OutboxQueries:
             "FROM notice n WHERE state = 'waiting' OR state = 'dead' GROUP BY target ORDER BY target",
             {"wall": wall},
         )
-        return [Backlog(name, waiting or 0, at or 0, dead or 0, error or "") for name, waiting, at, dead, error in rows]
+        return [
+            Backlog(shown(name), waiting or 0, number_of(at), dead or 0, shown(error or ""))
+            for name, waiting, at, dead, error in rows
+        ]
 
     def incidents_of(self, daemon_id: str, since_at: int) -> list[Incident]:
         """A daemon's incidents that began since then, oldest first."""
@@ -105,15 +115,12 @@ class OutboxQueries:
 
     def last_events_of(self, daemon_id: str, limit: int) -> list[StoredEvent]:
         """The last events of a daemon's story, oldest first, if they are not long past."""
-        rows = self._db.execute(
+        rows = self._fetch(
             "SELECT id, at, level, name, component, message, fields, task_id, daemon_id FROM event "
             "WHERE id > (SELECT max(id) FROM event) - ? AND daemon_id = ? ORDER BY id DESC LIMIT ?",
             (EVENTS_BACK_MAX, daemon_id, limit),
-        ).fetchall()
-        return [
-            StoredEvent(r[0], Event(r[1], r[2], r[3], r[4], r[5], msgspec.json.decode(r[6]), r[7], r[8]))
-            for r in reversed(rows)
-        ]
+        )
+        return [event_of(row, self.unreadable) for row in reversed(rows)]
 
 
 def _json(values: Collection[str]) -> str:

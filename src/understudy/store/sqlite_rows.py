@@ -17,7 +17,8 @@ from msgspec.structs import astuple
 
 from understudy.coordinator.actions import Event
 from understudy.coordinator.nouns import Attempt, Boot, Daemon, Deployment, Directive, Incident, Memory, Task, Usage
-from understudy.store.base import TABLES, Deadlines, Due, EventFilter, Room, StoredEvent, TaskFilter
+from understudy.store.base import TABLES, Deadlines, Due, EventFilter, Room, StoredEvent, TaskFilter, Unreadable
+from understudy.store.reading import NUMBER_MAX, event_of, is_sound, lenient, number_of, row_of, shown
 from understudy.store.sqlite_needs import NeedsQueries
 from understudy.store.sqlite_outbox import OutboxQueries
 from understudy.store.sqlite_pauses import PAUSES, RECENT_MS
@@ -58,13 +59,33 @@ def _json(values: Iterable[Any]) -> str:
 class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
     """The seam's Transaction on an open SQLite transaction."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, unreadable: Unreadable) -> None:
         self._db = connection
+        self.unreadable = unreadable
 
     # ---- generic
 
     def _rows(self, noun: type[N], where: str, *values: Any) -> list[N]:
-        return [noun(*row) for row in self._db.execute(f"{_select(noun)} {where}", values)]
+        found = self._fetch(f"{_select(noun)} {where}", values)
+        if all(map(is_sound(noun), found)):
+            return [noun(*row) for row in found]
+        return [read for row in found if (read := row_of(noun, row, self.unreadable)) is not None]
+
+    def _fetch(self, query: str, values: Any = ()) -> list[Any]:
+        """The rows of a query, also when a text of them is not UTF-8."""
+        try:
+            found: list[Any] = self._db.execute(query, values).fetchall()
+        except sqlite3.OperationalError as error:
+            if "UTF-8" not in str(error):
+                raise
+        else:
+            return found
+        self._db.text_factory = lenient
+        try:
+            found = self._db.execute(query, values).fetchall()
+        finally:
+            self._db.text_factory = str
+        return found
 
     def load_many(self, noun: type[N], keys: Collection[Any]) -> list[N]:
         """The rows of these keys that exist."""
@@ -178,8 +199,8 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
 
     def ready_ids(self, limit: int) -> list[str]:
         """The ids of claimable tasks in the order of the queue."""
-        rows = self._db.execute("SELECT id FROM task WHERE ready = 1 ORDER BY order_key, id LIMIT ?", (limit,))
-        return [task_id for (task_id,) in rows]
+        rows = self._fetch("SELECT id FROM task WHERE ready = 1 ORDER BY order_key, id LIMIT ?", (limit,))
+        return [shown(task_id) for (task_id,) in rows]
 
     def ready_count(self, limit: int) -> int:
         """How many tasks are claimable, counted up to `limit`."""
@@ -206,17 +227,17 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
     def due(self, h: int, wall: int, limit: int) -> Due:
         """What a deadline has come for."""
         return Due(
-            self._rows(Task, "WHERE status = 'leased' AND expires_h <= ? ORDER BY expires_h LIMIT ?", h, limit),
-            self._rows(
-                Task,
-                "WHERE status = 'queued' AND ready = 0 AND waiting_for = '' AND available_at <= ? "
-                "ORDER BY available_at LIMIT ?",
-                wall,
-                limit,
-            ),
-            self._rows(Daemon, "WHERE deadline_h > 0 AND deadline_h <= ? ORDER BY deadline_h LIMIT ?", h, limit),
-            self._rows(Directive, "WHERE expires_h > 0 AND expires_h <= ? ORDER BY expires_h LIMIT ?", h, limit),
+            self._due(Task, "status = 'leased'", "expires_h", h, limit),
+            self._due(Task, "status = 'queued' AND ready = 0 AND waiting_for = ''", "available_at", wall, limit),
+            self._due(Daemon, "deadline_h > 0", "deadline_h", h, limit),
+            self._due(Directive, "expires_h > 0", "expires_h", h, limit),
         )
+
+    def _due(self, noun: type[N], condition: str, column: str, until: int, limit: int) -> list[N]:
+        """Rows whose deadline has come, and those whose deadline is no number that one can wait for."""
+        where = f"WHERE {condition} AND {column} {{}} ? ORDER BY {column} LIMIT ?"
+        found = self._rows(noun, where.format("<="), until, limit)
+        return found + self._rows(noun, where.format(">"), NUMBER_MAX, limit - len(found))
 
     def next_deadlines(self) -> Deadlines:
         """The nearest deadlines of each kind."""
@@ -226,7 +247,7 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
             " (SELECT min(available_at) FROM task WHERE status = 'queued' AND ready = 0 AND waiting_for = ''),"
             " (SELECT min(expires_h) FROM directive WHERE expires_h > 0)"
         ).fetchone()
-        return Deadlines(*(value or 0 for value in row))
+        return Deadlines(*(number_of(value) for value in row))
 
     def incidents_since(self, late_h: int) -> int:
         """How many incidents began at or after this hearing instant."""
@@ -272,16 +293,14 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
             where.append(condition)
             values += needles
         order = "ASC" if wanted.after_id else "DESC"
-        rows = self._db.execute(
+        rows = self._fetch(
             "SELECT id, at, level, name, component, message, fields, task_id, daemon_id FROM event "  # noqa: S608
             f"WHERE {' AND '.join(where)} ORDER BY id {order} LIMIT ?",
             (*values, wanted.limit),
-        ).fetchall()
+        )
         if not wanted.after_id:
             rows.reverse()
-        return [
-            StoredEvent(r[0], Event(r[1], r[2], r[3], r[4], r[5], msgspec.json.decode(r[6]), r[7], r[8])) for r in rows
-        ]
+        return [event_of(row, self.unreadable) for row in rows]
 
     def attempts_of(self, task_id: str) -> list[Attempt]:
         """All attempts of a task, oldest first."""
@@ -305,11 +324,12 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
 
     def message_ids(self, user_id: str) -> list[str]:
         """The ids of all messages of a user, whoever owns them."""
-        return [key for (key,) in self._db.execute("SELECT id FROM memory WHERE user_id = ?", (user_id,))]
+        return [key for (key,) in self._fetch("SELECT id FROM memory WHERE user_id = ?", (user_id,))]
 
     def task_counts(self) -> dict[str, int]:
         """How many tasks there are by status."""
-        return dict(self._db.execute("SELECT status, count(*) FROM task GROUP BY status").fetchall())
+        counted = self._fetch("SELECT status, count(*) FROM task GROUP BY status")
+        return {shown(status): count for status, count in counted}
 
     def move_pauses(self, by_ms: int, before: int) -> None:
         """Move whatever waits for a while with the wall clock."""

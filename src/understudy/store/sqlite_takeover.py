@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from understudy.coordinator.nouns import Task
 from understudy.coordinator.takeover_nouns import Reservation, Standbys
-from understudy.store.base import Candidates
+from understudy.store.base import Candidates, Unreadable
+from understudy.store.reading import row_of
 
 N = TypeVar("N", bound=Struct)
 
@@ -25,14 +26,18 @@ _ORDER = " ORDER BY order_key, id LIMIT ?"
 class TakeoverQueries:
     """Mixed into the transaction of a backend."""
 
-    _db: Any
+    def _fetch(self, query: str, values: Any = ()) -> list[Any]:
+        raise NotImplementedError
 
     def _rows(self, noun: type[N], where: str, *values: Any) -> list[N]:
         raise NotImplementedError
 
     def standbys(self) -> list[Standbys]:
-        """All daemons, gathered."""
-        return [Standbys(*row) for row in self._db.execute(_STANDBYS)]
+        """All daemons, gathered; what cannot be read of one is noted where it is read by itself."""
+        found = (
+            row_of(Standbys, row, Unreadable()) for row in self._fetch(_STANDBYS)
+        )  # daemons are noted by themselves
+        return [read for read in found if read is not None]
 
     def candidates(self, wanted: Candidates, h: int) -> list[Task]:
         """Tasks that takeover may answer at this hearing instant, in the order of the queue."""

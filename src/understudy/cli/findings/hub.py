@@ -110,4 +110,7 @@ def store(hub: HubClient) -> Iterator[Finding]:
             "alarm", PROBLEM, t("cli.doctor.alarm.what"), t("cli.doctor.alarm.why"), t("cli.doctor.alarm.mend")
         )
     else:
+        if count := ready["store"].get("unreadable"):
+            what = t("cli.doctor.unreadable.what", count=count)
+            yield Finding("unreadable", NOTICE, what, t("cli.doctor.unreadable.why"), t("cli.doctor.unreadable.mend"))
         yield Finding("store", OK, t("cli.doctor.store.ok", ms=ready["store"].get("commitMs")))
