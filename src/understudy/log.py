@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
 
 from understudy import legible
 from understudy.clock import Clock, iso
+from understudy.line_queue import LineQueue
 from understudy.redact import Redactor
 
 LEVELS = ("debug", "info", "warning", "critical")
@@ -76,7 +78,10 @@ class Stream(Protocol):
 
 
 class Log:
-    """Writes events to a stream; keeps the last lines for notices and `doctor`."""
+    """Writes events to a stream, and to a copy if there is one; keeps the last lines for notices and `doctor`.
+
+    One that has a queue never waits, and gets a line about those that are missing.
+    """
 
     def __init__(
         self,
@@ -86,15 +91,19 @@ class Log:
         level: str = "info",
         form: str = "pretty",
         redactor: Redactor | None = None,
-        listener: Callable[[str], None] | None = None,
+        copy: Stream | None = None,
     ) -> None:
         self._clock = clock
         self._stream = stream if stream is not None else sys.stderr
         self._level = level
         self._form = json_line if form == "json" else pretty_line
         self.redactor = redactor or Redactor()
-        self._listener = listener
+        self._copy = copy
         self.recent: deque[str] = deque(maxlen=50)
+        for place in (self._stream, copy):
+            queue = getattr(place, "queue", None)
+            if isinstance(queue, LineQueue):
+                queue.missing_line = self._missing_line
 
     def emit(self, level: str, component: str, message: str, /, **fields: Any) -> None:
         """Write one event that happens now, if its level is asked for."""
@@ -106,18 +115,20 @@ class Log:
             return
         line = self.redactor.clean(self._form(at_ms, level, component, message, fields))
         self.recent.append(line)
-        try:
-            self._stream.write(line + "\n")
-            self._stream.flush()
-        except (OSError, ValueError):  # a closed terminal must not stop the work
-            return
-        if self._listener is not None:
-            self._listener(line)
+        self.write(line)
+        if self._copy is not None:
+            _put(line, self._copy)
 
     def write(self, line: str) -> None:
-        """Write a bare line (the banner)."""
-        try:
-            self._stream.write(line + "\n")
-            self._stream.flush()
-        except (OSError, ValueError):
-            return
+        """Write a bare line (the banner), to the stream only."""
+        _put(line, self._stream)
+
+    def _missing_line(self, count: int) -> str:
+        said = "Lines are missing here: they could not be written"
+        return self._form(self._clock.now_ms(), "warning", "Log", said, {"lines": count})
+
+
+def _put(line: str, stream: Stream) -> None:
+    with contextlib.suppress(OSError, ValueError):  # a closed terminal must not stop the work
+        stream.write(line + "\n")
+        stream.flush()

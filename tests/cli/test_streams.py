@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.hub_process import KEY, running_hub
+from tests.unread import unread
+from tests.waiting import allowed_s
 
 COMMANDS = ("tasks", "submit -", "doctor")
 CLOSED = ("<&-", ">&-", "2>&-", "<&- >&- 2>&-")
@@ -46,6 +48,22 @@ def is_sentence(done):
 @pytest.mark.parametrize("words", COMMANDS)
 def test_closed_streams(shell, words, closed):
     assert is_sentence(shell(f"understudy {words} {closed}"))
+
+
+def test_a_program_that_runs_for_long_does_not_wait_for_the_reader_of_its_stderr(tmp_path):
+    """Not even to say why it cannot start: all of these waited for ever."""
+    environ = {**os.environ, "HOME": str(tmp_path), "UNDERSTUDY_LATE_AFTER": "nonsense"}
+    with unread() as pipe:
+        programs = [
+            subprocess.Popen([sys.executable, "-m", "understudy", name], env=environ, stderr=pipe.end)
+            for name in ("hub", "daemon", "up")
+        ]
+        try:
+            assert [program.wait(allowed_s(30)) for program in programs] == [2, 2, 2]
+        finally:
+            for program in programs:
+                program.kill()
+                program.wait()
 
 
 def test_a_closed_stdout_is_said(shell):

@@ -62,6 +62,7 @@ def test_the_copy_of_the_log_is_bounded(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(log_file, "BYTES_MAX", 20)
     log = LogFile(tmp_path / "logs")
     for n in range(6):
-        log.add(f"line {n} 質問")
+        log.write(f"line {n} 質問\n")
+    assert log.queue.drain(60)
     assert sorted(p.name for p in (tmp_path / "logs").iterdir()) == ["daemon.log", "daemon.log.1"]
     assert (tmp_path / "logs/daemon.log").read_text().endswith("line 5 質問\n")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.hub_process import running_hub
+from understudy.runtime import supervisor
 from understudy.runtime.supervisor import Watchdog, tell_supervisor, watchdog_s
 
 
@@ -41,6 +42,11 @@ def test_an_abstract_socket_is_reached():
         listener.settimeout(5)
         assert tell_supervisor("READY=1", {"NOTIFY_SOCKET": f"@understudy-{os.getpid()}"})
         assert listener.recv(100) == b"READY=1"
+
+
+def test_one_that_does_not_read_is_not_waited_for(ears, monkeypatch):
+    monkeypatch.setattr(supervisor, "TELL_WITHIN_S", 0)
+    assert not all(tell_supervisor("READY=1", ears[1]) for _ in range(100_000))
 
 
 @pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "/nowhere/at/all"}])

@@ -16,6 +16,7 @@ import pytest
 
 from tests.daemon.fake_hub import KEY, FakeHub
 from tests.daemon.raw_server import raw_server
+from tests.unread import unread
 from tests.waiting import allowed_s, eventually
 from tests.worker.trees import SLEEP, fresh, living, pids_in, start, stubborn
 from understudy.clock import ManualClock, SystemClock
@@ -31,11 +32,12 @@ RUN = [fresh(f"g{number}") for number in range(11)]
 
 
 class LiveGuard:
-    def __init__(self) -> None:
+    def __init__(self, stderr: int | None = None) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "understudy.worker.guard"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
+            stderr=stderr,
             start_new_session=True,
         )
         self.clock = SystemClock()
@@ -201,6 +203,25 @@ def test_last_will_is_repeated_when_somebody_else_answers_for_the_hub(
     guard.close()
     assert guard.process.wait(60) == 0
     assert len(hub.told("/release")) == 2
+
+
+def test_kills_and_releases_while_its_stderr_takes_nothing(hub: FakeHub) -> None:
+    run_id = fresh("g")
+    hub.leases[f"task-{run_id}"] = 7
+    root = start((sys.executable, "-c", SLEEP), run_id, ENV)
+    with unread() as pipe:
+        guard = LiveGuard(pipe.end)
+        try:
+            guard.tell(
+                Hello(hub.url, KEY, "mini"), spawning(run_id, guard), Rooted(run_id, root.pid, birth_of(root.pid))
+            )
+            guard.close()
+            assert root.wait(60) == -signal.SIGKILL
+            eventually(lambda: hub.told("/release"), what="a last will")
+            pipe.read_until(f"released task-{run_id}")
+        finally:
+            guard.process.kill()
+            guard.process.wait()
 
 
 def test_last_will_is_repeated_after_the_page_of_a_proxy() -> None:

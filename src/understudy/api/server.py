@@ -33,6 +33,7 @@ from understudy.coordinator.nouns import Policy
 from understudy.daemon.log_file import log_places
 from understudy.errors import ConfigError
 from understudy.ids import IdMaker
+from understudy.line_queue import queue_streams
 from understudy.log import Log
 from understudy.notify.base import Target
 from understudy.private import make_directory
@@ -89,6 +90,7 @@ def fingerprint_of(settings: HubSettings) -> str:
 
 def serve(settings: HubSettings) -> int:
     """Serve until SIGTERM or SIGINT; 0 once everything acknowledged is on disk. UnderstudyError if it cannot."""
+    queue_streams("stderr")
     connections_max = _raise_file_limit()
     os.umask(0o077)  # tasks, memory and logs are nobody else's
     make_directory(settings.data_dir)

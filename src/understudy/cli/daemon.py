@@ -12,6 +12,7 @@ from understudy.cli import parent
 from understudy.cli.commands import Command
 from understudy.cli.options import data_dir_of, data_option, eof_option, hub_options, own_data_dir, told
 from understudy.clock import parse_iso
+from understudy.line_queue import queue_streams
 from understudy.texts import t
 from understudy.worker.hidden import hide
 
@@ -43,6 +44,7 @@ def daemon(
 ) -> int:
     """Live until SIGTERM or SIGINT."""
     hide()
+    queue_streams("stderr")
     from understudy.cli.assistants import absolute, absolute_command, claude_options, codex_options
     from understudy.cli.connection import place_to_serve
     from understudy.cli.env_file import with_env_file

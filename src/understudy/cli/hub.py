@@ -17,6 +17,7 @@ from understudy.cli.saved import ADMIN_KEY_FILE, API_KEY_FILE, Saved, load_local
 from understudy.cli.terminal import note
 from understudy.config.strength import is_easy_to_guess
 from understudy.errors import ConfigError
+from understudy.line_queue import queue_streams
 from understudy.texts import t
 from understudy.worker.hidden import hide
 
@@ -30,6 +31,7 @@ from understudy.worker.hidden import hide
 def hub(host: str | None, port: int | None, data: Path | None, stop_at_eof: bool) -> int:
     """Serve until SIGTERM or SIGINT."""
     hide()
+    queue_streams("stderr")
     data_dir = data_dir_of(data)
     settings = told(config.load(os.environ, data_dir, host=host, port=port))
     own_data_dir(data_dir)

@@ -48,12 +48,12 @@ def painted_state(word: str) -> str:
 
 def say(text: str = "") -> None:
     """A line for stdout: what was asked for."""
-    print(_printable(text, sys.stdout), flush=True)  # noqa: T201 - the one place
+    print(f"{_printable(text, sys.stdout)}\n", end="", flush=True)  # noqa: T201 - in one piece: threads speak, too
 
 
 def note(text: str) -> None:
     """A line for stderr: what a person should know and a script need not."""
-    print(_printable(text, sys.stderr), file=sys.stderr, flush=True)  # noqa: T201 - the one place
+    print(f"{_printable(text, sys.stderr)}\n", end="", file=sys.stderr, flush=True)  # noqa: T201 - the one place
 
 
 def _printable(text: str, stream: TextIO) -> str:

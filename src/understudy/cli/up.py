@@ -30,6 +30,7 @@ from understudy.cli.submit import enqueue, wait_for_result
 from understudy.cli.terminal import note, paint, safe, safe_lines, say
 from understudy.clock import SystemClock
 from understudy.errors import ConfigError
+from understudy.line_queue import QueuedStream, queue_streams
 from understudy.runtime.signals import heeded
 from understudy.texts import t
 from understudy.worker.hidden import hide
@@ -55,6 +56,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def up(host: str | None, port: int | None, data: Path | None, command: tuple[str, ...]) -> int:
     """Until Ctrl-C."""
     hide()
+    _wait_for_no_terminal()
     data_dir = data_dir_of(data)
     settings = told(config.load(os.environ, data_dir, host=host, port=port))
     chosen = settings.port or free_port(settings.host)
@@ -228,6 +230,14 @@ class Session:
         lines = safe_lines(str(result.get("output", ""))).splitlines()
         for line in lines[:ANSWER_LINES_MAX]:
             say(paint(f"  │ {line}", "dim"))
+
+
+def _wait_for_no_terminal() -> None:
+    """A terminal that was stopped by Ctrl-S, or a pipe that is not read, stops neither our children nor their end."""
+    queue_streams("stdout", "stderr")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, QueuedStream):
+            stream.queue.missing_line = lambda count: t("cli.up.missing", count=count)
 
 
 def _say_if_possible(text: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from understudy.daemon.settings import DaemonSettings
+from understudy.line_queue import queue_streams
 
 if TYPE_CHECKING:
     from understudy.daemon.assembly import Daemon
@@ -24,6 +25,7 @@ def run(settings: DaemonSettings) -> int:
     """
     from understudy.daemon.assembly import Daemon  # noqa: PLC0415 - see above
 
+    queue_streams("stderr")
     daemon = Daemon(settings)
     code = daemon.run()
     if daemon.succession is not None:

@@ -18,6 +18,7 @@ import msgspec
 from understudy.daemon.home import Home, write_durably
 from understudy.daemon.installation import PACKAGE, Installation
 from understudy.daemon.updater import Plan
+from understudy.line_queue import drain
 from understudy.worker.process_tree import birth_of
 
 DETACH_S = 20.0
@@ -43,6 +44,7 @@ class Succession(msgspec.Struct, frozen=True):
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError):  # the disk behind it is full
                 stream.flush()
+        drain()
         old = same_again(sys.executable, sys.orig_argv)
         if self.environment:
             try:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 READY, STOPPING, ALIVE = "READY=1", "STOPPING=1", "WATCHDOG=1"
 FEEDS_PER_INTERVAL = 4
+TELL_WITHIN_S = 1.0
 
 
 def tell_supervisor(words: str, environ: Mapping[str, str]) -> bool:
@@ -21,6 +22,7 @@ def tell_supervisor(words: str, environ: Mapping[str, str]) -> bool:
     if not address:
         return False
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
+        to.settimeout(TELL_WITHIN_S)  # one that does not read must not stop us
         to.sendto(words.encode(), "\0" + address[1:] if address.startswith("@") else address)
         return True
     return False

@@ -1,8 +1,8 @@
 """The guard: a process beside the daemon that kills what must not go on, even when the daemon cannot.
 
 Started as `python -P -m understudy.worker.guard` in a session of its own, told by JSON lines on stdin
-(`guard_policy.Message`). The end of that pipe is the end of its daemon, whatever the cause. It holds no
-thread and little memory; what speaks HTTP is imported when the last will is spoken.
+(`guard_policy.Message`). The end of that pipe is the end of its daemon, whatever the cause. It holds little
+memory, and no thread until it has something to log; what speaks HTTP is imported when the last will is spoken.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 import msgspec
 
 from understudy.clock import Clock, SystemClock
+from understudy.line_queue import queue_streams
 from understudy.log import Log
 from understudy.worker.guard_policy import Drop, Exit, Gone, Guard, Kill, Killed, Message, Ready, Watch, Watched, Will
 from understudy.worker.hidden import hide
@@ -116,6 +117,7 @@ def main() -> None:
     os.set_blocking(sys.stdout.fileno(), False)  # a stopped daemon does not read
     with contextlib.suppress(OSError):
         os.write(sys.stdout.fileno(), msgspec.json.encode(Ready()) + b"\n")
+    queue_streams("stderr")
     clock = SystemClock()
     process = GuardProcess(clock, Log(clock))
     lines = _Lines(sys.stdin.fileno())

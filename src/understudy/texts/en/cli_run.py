@@ -23,6 +23,7 @@ TEXTS = {
     "cli.up.end": "Ctrl-C stops hub and daemon.",
     "cli.up.stopping": "Stopping …",
     "cli.up.stopped": "Stopped. Everything that was handed in is kept in {path}.",
+    "cli.up.missing": "… {count} lines are missing here: the terminal did not take them in time.",
     "cli.up.killed": "Stopped; something did not end by itself and was killed.",
     "cli.up.not_ready": "the hub did not become ready within 30 s. Its log is {log}.",
     "cli.up.ended": "the {name} ended with code {code}. Its log is {log}; the last lines:\n{words}",

@@ -23,6 +23,7 @@ TEXTS = {
     "cli.up.end": "Ctrl-C でハブとデーモンを停止します。",
     "cli.up.stopping": "停止しています …",
     "cli.up.stopped": "停止しました。投入されたものはすべて {path} に保存されています。",
+    "cli.up.missing": "… 端末への出力が間に合わず、ここで {count} 行が抜けています。",
     "cli.up.killed": "停止しました。自分で終わらなかったものは強制終了しました。",
     "cli.up.not_ready": "ハブが 30 秒以内に準備できませんでした。ログは {log} です。",
     "cli.up.ended": "{name} がコード {code} で終了しました。ログは {log}、最後の行:\n{words}",
