@@ -56,7 +56,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def up(host: str | None, port: int | None, data: Path | None, command: tuple[str, ...]) -> int:
     """Until Ctrl-C."""
     hide()
-    _wait_for_no_terminal()
+    wait_for_no_terminal()
     data_dir = data_dir_of(data)
     settings = told(config.load(os.environ, data_dir, host=host, port=port))
     chosen = settings.port or free_port(settings.host)
@@ -232,7 +232,7 @@ class Session:
             say(paint(f"  │ {line}", "dim"))
 
 
-def _wait_for_no_terminal() -> None:
+def wait_for_no_terminal() -> None:
     """A terminal that was stopped by Ctrl-S, or a pipe that is not read, stops neither our children nor their end."""
     queue_streams("stdout", "stderr")
     for stream in (sys.stdout, sys.stderr):

@@ -123,14 +123,14 @@ CTRL_S, CTRL_Q = b"\x13", b"\x11"
 
 
 class Terminal:
-    """A terminal in which `up` runs; its owner stops and continues it."""
+    """A terminal in which a command runs; its owner stops and continues it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *words: str) -> None:
         self.data = folder / "var"
         names = {"XDG_DATA_HOME": "data", "XDG_CONFIG_HOME": "config", "XDG_STATE_HOME": "state"}
         self.env = {**os.environ, "HOME": str(folder), "NO_COLOR": "1"} | {n: str(folder / d) for n, d in names.items()}
         self._keys, screen = pty.openpty()
-        command = [*PROGRAM, "up", "--port", "0", "--data", str(self.data)]
+        command = [*PROGRAM, *words, *(("--port", "0", "--data", str(self.data)) if words == ("up",) else ())]
         options: dict[str, Any] = {"stdin": screen, "stdout": screen, "stderr": screen, "start_new_session": True}
         self.process = subprocess.Popen(command, env=self.env, **options)
         os.close(screen)
@@ -152,12 +152,20 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    terminal = Terminal(tmp_path)
+def terminal(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Terminal]:
+    terminal = Terminal(tmp_path, request.param)
     yield terminal
     terminal.close()
 
 
+@pytest.mark.parametrize("terminal", ["drill"], indirect=True)
+def test_a_stopped_terminal_does_not_stop_a_drill(terminal: Terminal) -> None:
+    terminal.read_until("drill")
+    terminal.press(CTRL_S)
+    assert terminal.process.wait(WITHIN_S * 2) == 0
+
+
+@pytest.mark.parametrize("terminal", ["up"], indirect=True)
 def test_a_stopped_terminal_stops_neither_up_nor_its_children_nor_their_end(
     terminal: Terminal, report: Callable[[str], None]
 ) -> None:

@@ -39,8 +39,9 @@ def _play(*, is_kept: bool, as_json: bool) -> int:
     from understudy.cli.drill.stage import Limits, Stage
     from understudy.cli.drill.steps import play
     from understudy.cli.drill.story import STEPS, Story
-    from understudy.cli.up import Interruption
+    from understudy.cli.up import Interruption, wait_for_no_terminal
 
+    wait_for_no_terminal()
     folder: Path | None = None
     stage: Stage | None = None
     narrator = Narrator(as_json=as_json)
