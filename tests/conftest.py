@@ -17,6 +17,7 @@ import pytest
 from tests.seeds import SEED, header
 from tests.waiting import eventually
 from understudy.store import migrations, sqlite
+from understudy.store.base import SCHEMA_VERSION
 
 OURS = ("UNDERSTUDY_", "WORKERS_", "ASSISTANT_API", "QUEUE_API", "ADMIN_API", "ANTHROPIC_")
 OLD_NAMES = ("CODEX_CLI", "WORK_DIR", "EXECUTION_TIMEOUT", "POLL_INTERVAL", "WORKER_ID", "LOG_DIR")
@@ -80,7 +81,9 @@ def stores_begin_as_copies() -> Iterator[None]:
 
         def copy_or_migrate(connection: sqlite3.Connection, path: Path | None) -> None:
             is_new = (
-                not migrations._version(connection) and not connection.execute("PRAGMA schema_version").fetchone()[0]
+                migrations.SCHEMA_VERSION == SCHEMA_VERSION
+                and not migrations._version(connection)
+                and not connection.execute("PRAGMA schema_version").fetchone()[0]
             )
             ready.backup(connection) if is_new else migrations.migrate(connection, path)
 

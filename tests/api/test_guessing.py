@@ -85,3 +85,13 @@ def test_whoever_has_a_network_has_one_address() -> None:
         limit.wrong_key(address_of(("2001:db8:1:2:ffff::1", 1)))
     with pytest.raises(UnauthorizedError):
         limit.wrong_key(address_of(("2001:db8:1:3::1", 1)))
+
+
+def test_buckets_of_many_keys_are_forgotten_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "KEYS_MAX", 10)
+    limit = RateLimit(ManualClock(), 1, 1)
+    for nth in range(100):
+        limit.take(f"key-{nth}")
+    assert len(limit._buckets) <= 11
+    with pytest.raises(TooManyRequestsError):
+        limit.take("key-99")

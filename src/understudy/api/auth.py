@@ -10,7 +10,7 @@ from math import ceil
 from understudy.clock import Clock
 from understudy.coordinator.nouns import Key
 from understudy.errors import TooManyRequestsError, UnauthorizedError, UnderstudyError
-from understudy.hub.keys import OWNER_SCOPES, SCOPES, Caller, caller_of, hash_of
+from understudy.hub.keys import KEYS_MAX, OWNER_SCOPES, SCOPES, Caller, caller_of, hash_of
 
 WRONG_KEYS_A_MINUTE = 20
 ADDRESSES_MAX = 10_000
@@ -64,13 +64,15 @@ class RateLimit:
         self._clock = clock
         self._per_ms = per_s / 1000
         self._burst = burst
-        self._buckets: dict[str, tuple[float, int]] = {}
+        self._buckets: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._wrong: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def take(self, key_id: str) -> None:
         """Take one from the key's bucket; TooManyRequestsError says when to come back."""
         now = self._clock.mono_ms()
-        level, since = self._buckets.get(key_id, (self._burst, now))
+        level, since = self._buckets.pop(key_id, (self._burst, now))
+        while len(self._buckets) >= KEYS_MAX:
+            self._buckets.popitem(last=False)  # the one that was not used for longest
         level = min(self._burst, level + (now - since) * self._per_ms)
         if level < 1:
             self._buckets[key_id] = (level, now)

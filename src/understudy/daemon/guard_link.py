@@ -17,6 +17,7 @@ from understudy.worker.guard_policy import Hello, Killed, Message, Ready, Word
 
 READ_BYTES = 4_096
 WATCH_S = 3_600.0
+KILLED_MAX = 1_000  # runs that are remembered: each is asked about as soon as it has ended
 EXIT_S_MAX = 8.0  # killing a second, last will a few
 ENV_KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 
@@ -32,7 +33,7 @@ class GuardLink:
         self._replaced: subprocess.Popen[bytes] | None = None
         self._reading = threading.Lock()
         self._heard: dict[int, bytes] = {}  # half a line by guard
-        self._killed: set[str] = set()
+        self._killed: dict[str, None] = {}  # the runs of late, oldest first
         self._is_first = True
 
     def start(self) -> None:
@@ -127,7 +128,9 @@ class GuardLink:
     def _heed(self, process: subprocess.Popen[bytes], word: Word) -> None:
         match word:
             case Killed(run_id):
-                self._killed.add(run_id)
+                self._killed[run_id] = None
+                for oldest in list(self._killed)[:-KILLED_MAX]:
+                    del self._killed[oldest]
             case Ready() if process.stdin is not None and not process.stdin.closed:
                 with contextlib.suppress(OSError, ValueError):  # it is dead: its end is noticed
                     process.stdin.write(msgspec.json.encode(self._hello) + b"\n")

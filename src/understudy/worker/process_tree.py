@@ -24,6 +24,7 @@ from understudy.clock import Clock
 from understudy.worker.executors import MARKER
 
 KILL_MS_MAX = 1_000
+SEEN_MAX = 10_000  # processes that are remembered; beyond it those that are gone are forgotten
 _GONE = (psutil.Error, OSError)
 _LACKS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})  # of this machine: they say nothing of a process
 T = TypeVar("T")
@@ -120,6 +121,8 @@ class ProcessTree:
             newest = {p.pid for p in now.values() if p.parent in newest and p.pid not in known}
             known |= newest
         self._remember(now[pid] for pid in known)
+        if len(self._seen) > SEEN_MAX:
+            self._seen = {pid: birth for pid, birth in self._seen.items() if pid in now or pid == self._root}
 
     def _note_session(self, now: dict[int, Process]) -> None:
         """Only while the root holds its pid (as a zombie, too), lest a later session be meant."""

@@ -11,6 +11,7 @@ from understudy.worker.executors.assistant import AssistantReading
 from understudy.worker.executors.events import list_in, number_in, text_in, value_in
 from understudy.worker.executors.usage import usage_json
 
+MESSAGES_MAX = 100  # whose use is kept apart: a message is told again before many others are
 _TOLD_BY = ("command", "file_path", "path", "pattern", "url", "query", "description", "prompt")
 
 
@@ -26,7 +27,8 @@ class ClaudeReading(AssistantReading):
         self.model = ""
         self.retry: dict[str, Any] = {}  # the last try of the API that failed
         self._prices = prices
-        self._used: dict[str, Tokens] = {}  # by message: each is told several times
+        self._used: dict[str, Tokens] = {}  # by message: each is told several times in a row
+        self._used_before = Tokens()  # of older messages
 
     def heed(self, event: dict[str, Any]) -> None:
         """One event; unknown ones are passed over."""
@@ -49,6 +51,9 @@ class ClaudeReading(AssistantReading):
         used = value_in(message, "usage")
         if isinstance(used, dict):
             self._used[text_in(message, "id")] = tokens_of(used)
+            if len(self._used) > MESSAGES_MAX:
+                oldest = self._used.pop(next(iter(self._used)))
+                self._used_before = _sum((self._used_before, oldest))
         for part in list_in(message, "content"):
             if text_in(part, "type") == "text":
                 self.text = text_in(part, "text") or self.text
@@ -62,7 +67,7 @@ class ClaudeReading(AssistantReading):
     def usage(self) -> dict[str, Any] | None:
         """Of the result line, else the sum of what the messages told."""
         told = value_in(self.result, "usage")
-        used = tokens_of(told) if isinstance(told, dict) else _sum(self._used.values())
+        used = tokens_of(told) if isinstance(told, dict) else _sum((self._used_before, *self._used.values()))
         return usage_json(self._model(), used, self._prices)
 
     def _model(self) -> str:

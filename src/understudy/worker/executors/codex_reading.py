@@ -11,6 +11,7 @@ from understudy.worker.executors.assistant import AssistantReading
 from understudy.worker.executors.events import list_in, number_in, text_in, value_in
 from understudy.worker.executors.usage import usage_json
 
+DECLINED_MAX = 20  # that an error names; its text is cut to 1,000 characters
 _COUNTED = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_output_tokens")
 _SILENT_ITEMS = ("agent_message", "reasoning", "error", "")  # what is no tool
 
@@ -59,7 +60,7 @@ class CodexReading(AssistantReading):
             self.tool(kind, what)
         elif kind not in _SILENT_ITEMS and (line := f"{kind}: {what}") not in self.did[-1:]:
             self.tool(kind, what) if kind == "file_change" else self.note(line[:200])
-        if text_in(item, "status") == "declined":
+        if text_in(item, "status") == "declined" and len(self.declined) < DECLINED_MAX:
             self.declined.append(f"{kind}({what[:200]})")
 
     def counters(self) -> dict[str, int]:

@@ -1,0 +1,131 @@
+"""Every collection that an object keeps and can grow is known here with its bound (docs/limits.md)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import understudy
+
+ROOT = Path(understudy.__file__).parent
+ROOMS = ("api", "daemon", "hub", "notify", "runtime", "store", "wire", "worker")
+COLLECTIONS = {"dict", "list", "set", "deque", "defaultdict", "OrderedDict", "Counter", "Queue", "SimpleQueue"}
+OF_A_BATCH = {"BoundNeeds", "Bounds", "Needs", "SceneNeeds", "WorkingSet"}  # they live for one, which is bounded
+KEYS = "keys that are valid: KEYS_MAX"
+LINES = "open connections, and what each may hold"
+RUNS = "runs: the daemon's capacity"
+CODE = "names in our own code"
+
+BOUNDED = {
+    "api/auth Keys._callers": KEYS,
+    "api/auth Keys._cache": KEYS,
+    "api/auth RateLimit._buckets": "KEYS_MAX",
+    "api/auth RateLimit._wrong": "ADDRESSES_MAX",
+    "api/connections Connections._unknown": LINES,
+    "api/connections Connections._known": LINES,
+    "api/connections Connections._unread": LINES,
+    "api/connections Connections._bodies": "keys with a body under way",
+    "daemon/assembly Daemon._ambient": "the daemon's own environment",
+    "daemon/awake Awake._running": RUNS,
+    "daemon/guard_link GuardLink._heard": "a guard and the one before, half a line each",
+    "daemon/guard_link GuardLink._killed": "KILLED_MAX",
+    "daemon/hub_client _Abortable._sockets": CODE,
+    "daemon/machine Machine._children": RUNS,
+    "hub/batch Engine._told": "TOLD_MAX",
+    "runtime/alarm Alarm._purges": "kinds of what is removed",
+    "runtime/drive Driver.threads": CODE,
+    "runtime/events EventFeed._of_key": "streams: WAITING_POLLS_MAX",
+    "runtime/events EventFeed.followers": "streams: WAITING_POLLS_MAX, FOLLOWERS_OF_KEY_MAX",
+    "runtime/events EventFeed.live": "LIVE_KEPT",
+    "runtime/events Follower._queue": "FOLLOWER_QUEUED_MAX",
+    "runtime/reading Reading._looks": "LOOKS_MAX",
+    "runtime/reading Reading._searches": "SEARCHES_MAX",
+    "runtime/reading Reading._under_way": "LOOKS_MAX",
+    "runtime/reading Reading._waiting": "LOOKS_MAX",
+    "runtime/waiting Waiting._groups": "WAITING_POLLS_MAX",
+    "runtime/writer Writer._after": CODE,
+    "runtime/writer Writer._queue": "QUEUED_MAX",
+    "store/base Unreadable._known": "UNREADABLE_MAX",
+    "store/base Unreadable.found": "UNREADABLE_MAX",
+    "store/sqlite SqliteStore._readers": "READERS_MAX",
+    "store/sqlite_files StoreFiles._known": CODE,
+    "worker/executors/claude_reading ClaudeReading._used": "MESSAGES_MAX",
+    "worker/executors/claude_reading ClaudeReading.retry": "one event",
+    "worker/executors/codex_reading CodexReading._counted": CODE,
+    "worker/executors/codex_reading CodexReading.declined": "DECLINED_MAX",
+    "worker/guard GuardProcess._survived": RUNS,
+    "worker/guard GuardProcess._trees": RUNS,
+    "worker/guard_policy Guard.runs": RUNS,
+    "worker/liveness Liveness._marks": CODE,
+    "worker/process_tree ProcessTree._seen": "SEEN_MAX and what lives",
+    "worker/state Signals._raised": "loops and runs: forgotten with the run",
+    "worker/state WorkerState.auth": "executors",
+    "worker/state WorkerState.auth_asked": "executors",
+    "worker/state WorkerState.auth_shown": "executors",
+    "worker/state WorkerState.orders": "OPEN_MAX directives that the hub keeps open",
+    "worker/state WorkerState.records": "RECORDS_MAX",
+    "worker/state WorkerState.results": "UNDELIVERED_MAX and the runs",
+    "worker/state WorkerState.runs": RUNS,
+    "worker/state WorkerState.sessions": "SESSIONS_MAX",
+    "worker/state WorkerState.shortened": "results",
+    "worker/state WorkerState.start_faults": "executors",
+    "worker/state WorkerState.unkept": "results",
+}
+CACHED = {  # without a bound of their own
+    "store/reading _checked": "types of columns",
+    "store/reading _shape": CODE,
+    "store/reading is_sound": CODE,
+    "store/search _other_forms": "the characters of Unicode, once",
+    "store/sqlite_rows _select": CODE,
+    "store/sqlite_rows _upsert": "tables and seven sizes",
+    "wire/decode _decoder": CODE,
+    "wire/decode _fields": CODE,
+}
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for room in ROOMS:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            yield path.relative_to(ROOT).with_suffix("").as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def begins_empty_or_copied(value: ast.expr | None) -> bool:
+    if isinstance(value, ast.Dict | ast.List | ast.Set):
+        return not ast.unparse(value).strip("{}[]")
+    return isinstance(value, ast.Call) and ast.unparse(value.func).split(".")[-1] in COLLECTIONS
+
+
+def kept_by(made: ast.ClassDef) -> Iterator[str]:
+    """Attributes that are given a collection when the object is made."""
+    for node in ast.walk(made):
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            for step in ast.walk(node):
+                if isinstance(step, ast.Assign | ast.AnnAssign) and begins_empty_or_copied(step.value):
+                    target = step.targets[0] if isinstance(step, ast.Assign) else step.target
+                    if isinstance(target, ast.Attribute):
+                        yield target.attr
+
+
+def test_every_collection_has_a_bound() -> None:
+    found = {
+        f"{module} {node.name}.{name}"
+        for module, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and node.name not in OF_A_BATCH
+        for name in kept_by(node)
+    }
+    assert found - set(BOUNDED) == set(), "say what bounds it, and in docs/limits.md if it grows with what comes in"
+    assert set(BOUNDED) - found == set(), "it is gone"
+
+
+def test_no_cache_grows_for_ever() -> None:
+    found = {
+        f"{module} {node.name}"
+        for module, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        for decorator in node.decorator_list
+        if ast.unparse(decorator) in ("cache", "functools.cache", "lru_cache(None)", "lru_cache(maxsize=None)")
+    }
+    assert found == set(CACHED)
