@@ -138,6 +138,11 @@ def test_the_file_names_channels_groups_routes_and_maintenance(tmp_path):
         ('[channels.slack]\n[[routes]]\ndelay = "90"', "90s"),
         ('[channels.slack]\n[[routes]]\nquiet = "22-7"', "22-7"),
         ('[channels.slack]\n[[routes]]\nquiet = "22:00-07:00@Mars/Crater"', "Mars/Crater"),
+        ('[channels.slack]\n[[routes]]\nquiet = ["12:00-13:00", "22:00-22:00"]', "22:00-22:00"),
+        ('[[maintenance]]\nwindow = "03:00-03:00"', "03:00-03:00"),
+        ('[[maintenance]]\nwindow = "03:00-03:30@Mars/Crater"', "Mars/Crater"),
+        ('[[maintenance]]\nfrom = 2026-12-01T02:00:00Z\nto = "2026-12-01T11:00:00+09:00"', "2026-12-01"),
+        ("[[maintenance]]\nfrom = 2026-12-01T02:00:00Z\nto = 2026-12-01T01:00:00Z", "2026-12-01"),
         ("[[maintenance]]\ndaemons = []", "window"),
         ('[[maintenance]]\nfrom = "2026-12-01T02:00:00+09:00"', "window"),
         ('[[maintenance]]\nfrom = "2026-12-01T02:00:00"\nto = "x"', "2026-12-01T02:00:00"),
@@ -175,3 +180,28 @@ def test_what_cannot_be_is_refused_at_the_start(tmp_path, environ):
     env = {**SLACK, **environ}
     with pytest.raises(ConfigError):
         notifying(config.load(env, tmp_path).settings, env, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("UNDERSTUDY_TIME_ZONE", "Tokyo"),
+        ("UNDERSTUDY_TIME_ZONE", "../../etc/passwd"),
+        ("UNDERSTUDY_QUIET_HOURS", "22:00-07:00@Tokyo"),
+        ("UNDERSTUDY_QUIET_HOURS", "22:00-22:00"),
+        ("UNDERSTUDY_QUIET_HOURS", "22-7"),
+    ],
+)
+def test_zones_and_windows_of_the_environment_are_refused_at_the_start(tmp_path, name, value):
+    with pytest.raises(ConfigError) as refused:
+        read(tmp_path, **SLACK, **{name: value})
+    assert name in refused.value.message
+    assert value.rpartition("@")[2] in refused.value.message
+
+
+@pytest.mark.parametrize("wanted", ["Ops-Team", "ops-team", "OPS-TEAM"])
+def test_a_name_with_capitals_is_chosen_however_it_is_written(tmp_path, wanted):
+    toml = '[channels.Ops-Team]\nkind = "slack_webhook"\nurl = "https://h/1"\n[[routes]]\nchannels = ["Ops-Team"]'
+    found = read(tmp_path, toml, NOTIFICATION_TYPE=wanted, UNDERSTUDY_REPLY_TO="Ops-Team")
+    assert [channel.name for channel in found.channels] == ["Ops-Team"]
+    assert found.routes[0].channels == ("Ops-Team",)

@@ -275,3 +275,21 @@ def test_an_unknown_incident_is_not_found(hub: Hub) -> None:
     hub.post("/api/incidents/unknown/acknowledge", key=ADMIN).of(404)
     refused = hub.post("/api/incidents/not%20an%20id/acknowledge", key=ADMIN).of(400)
     assert refused["details"]
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"from": "22:00", "to": "22:00", "tz": "UTC"},
+        {"from": "22:00", "to": "07:00", "tz": "Tokyo"},
+        {"from": "22:00", "to": "07:00", "tz": "../UTC"},
+        {"from": "22", "to": "07:00", "tz": "UTC"},
+        {"from": "24:00", "to": "07:00", "tz": "UTC"},
+        {"from": "23:00", "to": "07:60", "tz": "UTC"},
+    ],
+)
+def test_windows_that_mean_nothing_are_refused(hub: Hub, window: dict[str, str]) -> None:
+    hub.beat("mini")
+    refused = settle(hub, expectedSleep=[window]).of(400)
+    assert any("expectedSleep" in detail for detail in refused["details"])
+    assert hub.daemon("mini")["settings"]["expectedSleep"] == []

@@ -211,6 +211,10 @@ def test_limits_of_a_daemon_are_set_one_by_one(cli, hub):
     assert cli("daemons", "set", "mini", "--reset").code == 0
     assert settings() == {"lateAfterSec": None, "downAfterSec": None, "expectedSleep": []}
     assert cli("daemons", "set", "mini", "--late-after", "5m", "--down-after", "1m").code == 1
+    for window in ("22:00-22:00@UTC", "22:00-07:00@Tokyo", "22-7"):
+        refused = cli("daemons", "set", "mini", "--expected-sleep", window)
+        assert refused.code in (1, 2), refused
+        assert settings()["expectedSleep"] == []
 
 
 @pytest.mark.usefixtures("daemon")

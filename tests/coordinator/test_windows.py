@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from zoneinfo import ZoneInfoNotFoundError
 
 import pytest
 
+from understudy.config.kinds import zone_name
 from understudy.coordinator import windows
 
 HOUR = 3_600_000
@@ -58,3 +60,18 @@ def test_what_cannot_be_read_holds_nothing_and_is_named(text: str) -> None:
 def test_zones_that_are_unknown_here_are_named() -> None:
     assert windows.unreadable(daily(("22:00", "07:00", "Mars/Base"))) == "no time zone 'Mars/Base'"
     assert windows.unreadable(daily(("22:00", "07:00", BERLIN))) == ""
+
+
+def test_utc_needs_no_zones_of_the_machine(monkeypatch):
+    def gone(name: str) -> None:
+        raise ZoneInfoNotFoundError(name)
+
+    monkeypatch.setattr(windows, "ZoneInfo", gone)
+    monkeypatch.setattr("zoneinfo.ZoneInfo", gone)
+    monkeypatch.setattr("zoneinfo.available_timezones", set)
+    noon = '[{"from":"12:00","to":"13:00","tz":"UTC"}]'
+    assert windows.left_ms(noon, 43_200_000) == 3_600_000
+    assert windows.unreadable(noon) == ""
+    assert zone_name("UTC") == "UTC"
+    with pytest.raises(ValueError, match="tzdata"):
+        zone_name("Asia/Tokyo")

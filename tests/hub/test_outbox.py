@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from tests.hub.desk import LATE_MS, Desk, Said, beat, bench_with, live, rows
+from tests.hub.desk import DOWN_MS, LATE_MS, Desk, Said, beat, bench_with, live, rows
 from understudy.coordinator.outbox import GIVE_UP_AFTER_MS, RETRY_AFTER_MAX_MS, RETRY_MAX_MS, TAKEN_MS, retry_ms
 from understudy.errors import ConflictError, NotFoundError
 from understudy.hub.enqueue import Enqueue
@@ -298,3 +298,14 @@ def test_notices_go_before_answers_of_the_same_channel():
     desk.always = None
     desk.step()
     assert [message.kind for message in desk.got] == ["notice"]
+
+
+def test_a_channel_with_capitals_is_tested_told_and_answered() -> None:
+    bench = bench_with(targets=("Ops-Team",))
+    desk = Desk(bench, "Ops-Team")
+    (asked,) = bench.ask(SendTest("Ops-Team"))
+    assert not isinstance(asked, BaseException)
+    desk.run()
+    beat(bench)
+    live(bench, DOWN_MS, desk)
+    assert len(desk.got) == 3

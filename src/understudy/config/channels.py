@@ -99,15 +99,17 @@ def channels_of(settings: Settings, environ: Mapping[str, str], data_dir: Path) 
     tables, path = tables_of(environ, data_dir)
     language = language_from(dict(environ))
     try:
+        quiet = _windows(settings.quiet_hours, settings.time_zone)
+    except ValueError as error:
+        raise ConfigError(f"quiet_hours (UNDERSTUDY_QUIET_HOURS): {error}") from None
+    try:
         found = {channel.name: channel for channel in _known_names(settings, language)}
         for name, table in _section(tables, "channels").items():
             found[name] = _channel(name, table, language)
         found = _chosen(found, settings.notification_type)
         groups = {name: _names(value, f"groups.{name}") for name, value in _section(tables, "groups").items()}
         routes = tuple(_route(table, tuple(found), groups, settings) for table in _list(tables, "routes"))
-        default = RouteTable(
-            tuple(found), remind_ms=settings.remind_after_ms, quiet=_windows(settings.quiet_hours, settings.time_zone)
-        )
+        default = RouteTable(tuple(found), remind_ms=settings.remind_after_ms, quiet=quiet)
         windows = tuple(_maintenance(table, groups, settings) for table in _list(tables, "maintenance"))
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None

@@ -134,12 +134,12 @@ def _usd_text(micro_usd: int) -> str:
 
 
 def zone_name(raw: Any) -> str:
-    """The name of a time zone that this machine knows. ValueError names the nearest that it does."""
+    """The name of a time zone that this machine knows, UTC in any case. ValueError names the nearest that it does."""
     from zoneinfo import ZoneInfo, available_timezones  # noqa: PLC0415 - most commands need none
 
     name = str(raw).strip()
     try:
-        if name:
+        if name not in ("", "UTC"):
             ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         known = available_timezones()

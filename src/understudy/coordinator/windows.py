@@ -9,7 +9,7 @@ is left out: it holds nothing back.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -78,10 +78,15 @@ def _one(raw: msgspec.Raw) -> Window | None:
     return window
 
 
+def zone_of(name: str) -> tzinfo:
+    """The time zone of that name; UTC is known on machines without time zones, too."""
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
 def is_zone(name: str) -> bool:
     """Whether this machine knows a time zone of that name."""
     try:
-        ZoneInfo(name)
+        zone_of(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return False
     return True
@@ -89,14 +94,14 @@ def is_zone(name: str) -> bool:
 
 def _around(window: Window, at: datetime) -> Iterator[tuple[datetime, datetime]]:
     """The window of yesterday, today and tomorrow: a zone may be a day away from another."""
-    zone = ZoneInfo(window.tz)
+    zone = zone_of(window.tz)
     start, end = _minutes(window.start), _minutes(window.end)
     today = at.astimezone(zone).date()
     for day in (today - DAY, today, today + DAY):
         yield _instant(day, start, zone, fold=0), _instant(day if end > start else day + DAY, end, zone, fold=1)
 
 
-def _instant(day: date, minutes: timedelta, zone: ZoneInfo, *, fold: int) -> datetime:
+def _instant(day: date, minutes: timedelta, zone: tzinfo, *, fold: int) -> datetime:
     """When the clock shows this time; the first time it does with fold 0, the last with fold 1."""
     shown = datetime.combine(day, datetime.min.time()) + minutes
     at = shown.replace(tzinfo=zone, fold=fold).astimezone(UTC)
@@ -106,7 +111,7 @@ def _instant(day: date, minutes: timedelta, zone: ZoneInfo, *, fold: int) -> dat
     return _change_between(before, after, zone)
 
 
-def _change_between(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
+def _change_between(before: datetime, after: datetime, zone: tzinfo) -> datetime:
     """The second in which the zone's offset changed."""
     offset = before.astimezone(zone).utcoffset()
     while after - before > timedelta(seconds=1):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Struct
@@ -313,5 +312,5 @@ def span_text(ms: int, language: str) -> str:
 def instant_text(at: int, zone: str) -> str:
     """The instant in the owner's zone, to the second, with the zone's name; in UTC if that zone is unknown here."""
     utc = moment(at)
-    local = utc.astimezone(ZoneInfo(zone)) if zone and windows.is_zone(zone) else utc
+    local = utc.astimezone(windows.zone_of(zone)) if zone and windows.is_zone(zone) else utc
     return f"{local:%Y-%m-%d %H:%M:%S} {local:%Z}"
