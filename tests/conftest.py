@@ -14,6 +14,7 @@ import hypothesis
 import psutil
 import pytest
 
+from tests import prepared
 from tests.seeds import SEED, header
 from tests.waiting import eventually
 from understudy.store import migrations, sqlite
@@ -96,6 +97,7 @@ def no_process_left() -> Iterator[None]:
     """What a test starts, it ends: at the end of the session no child is left."""
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     yield
+    prepared.close()
     eventually(
         lambda: not [p for p in psutil.Process().children(recursive=True) if p.pid not in before],
         within_s=10.0,

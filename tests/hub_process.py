@@ -1,6 +1,6 @@
 """A real hub in a process of its own, for any test: `with running_hub(tmp_path) as hub: hub.get("/api/queue")`.
 
-`python -m understudy hub` on a free port of loopback with its own data directory, waited for until `/ready`.
+`understudy hub` on a free port of loopback with its own data directory, waited for until `/ready`.
 It is given the keys `KEY` (submit, work, memory, read) and `ADMIN_KEY` by environment; further settings as keywords:
 `running_hub(tmp_path, late_after="1s", lease_duration="2s")`. `hub.kill()` is SIGKILL, `hub.stop()` is SIGTERM,
 `hub.start()` starts it again on the same port and data; `hub.log` is what it wrote so far, `hub.env` an environment
@@ -14,8 +14,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -24,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from tests import prepared
 from tests.ports import free_port
 from tests.waiting import eventually
 
@@ -56,7 +55,7 @@ class HubProcess:
         self._env |= {f"UNDERSTUDY_{name.upper()}": str(value) for name, value in settings.items()}
         self._log_path = data_dir.with_name(f"{data_dir.name}.log")
         self._log_from = 0
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: prepared.Program | None = None
 
     @property
     def url(self) -> str:
@@ -75,9 +74,9 @@ class HubProcess:
         """Start it, and wait until it is ready."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._log_from = len(self.log)
-        command = [sys.executable, "-m", "understudy", "hub", "--port", str(self.port), "--data", str(self.data_dir)]
+        command = ["hub", "--port", str(self.port), "--data", str(self.data_dir)]
         with self._log_path.open("ab") as log:
-            self.process = subprocess.Popen(command, env={**os.environ, **self._env}, stdout=log, stderr=log)
+            self.process = prepared.start(command, env={**os.environ, **self._env}, stdout=log, stderr=log)
         self.port = eventually(self._listening_port, within_s=READY_WITHIN_S, what="a listening hub")
         eventually(self.is_ready, within_s=READY_WITHIN_S, what="the hub's readiness")
         return self

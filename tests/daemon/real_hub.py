@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import socket
-import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
@@ -16,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests import prepared
 from tests.daemon.fake_hub import KEY
 from tests.ports import free_port
 from tests.waiting import eventually
@@ -51,9 +49,7 @@ class RealHub:
         path = self._data_dir / "log.txt"
         before = path.stat().st_size if path.exists() else 0
         with path.open("a") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _START, json.dumps(settings)], stderr=log, env={**os.environ}
-            )
+            self.process = prepared.start([json.dumps(settings)], code=_START, stderr=log)
         listening = eventually(
             lambda: re.search(r"Listening on http://[\d.]+:(\d+)", path.read_text()[before:]), what="a hub"
         )

@@ -1,0 +1,196 @@
+"""Programs that start at once: one process a session has imported everything, and each program is a fork of it.
+
+An interpreter that imports a hub takes a second of a core, a fork a few milliseconds. What follows is the same: the
+program has a process, an environment, a directory and files of its own, and ends by itself or by a signal. Where the
+start is what a test is about (arguments that others can see, the environment before the first line, encodings,
+directories of code), it starts an interpreter instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+IMPORTED = ("api.server", "cli.notifying", "cli.taking_over", "cli.start", "cli.terminal")
+COMMANDS = (
+    *("by_hand", "client", "daemon_control", "daemons", "deployments", "doctor", "hub", "incidents", "keys", "notices"),
+    *("notify", "options", "status", "steer", "submit", "tail", "takeover", "tasks"),
+)
+READ_AT_THE_START = ("LANG", "LC_", "UNDERSTUDY_LANG", "PYTHON", "COLUMNS", "TZ")
+File = int | IO[Any]
+
+
+class Program:
+    """As `subprocess.Popen`, as far as the tests need it."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+        self.returncode: int | None = None
+        self.pid = int(self._told(60))
+
+    def _told(self, within_s: float) -> bytes:
+        self._line.settimeout(within_s)
+        return self._line.recv(32)
+
+    def poll(self) -> int | None:
+        with contextlib.suppress(BlockingIOError, subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            try:
+                self._line.settimeout(timeout)
+                self.returncode = int(self._line.recv(32))
+            except TimeoutError:
+                raise subprocess.TimeoutExpired("a prepared program", timeout or 0) from None
+            self._line.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class _Maker:
+    """The process that is forked, started when the first program is wanted."""
+
+    def __init__(self) -> None:
+        self._line: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def ask(self, request: dict[str, Any], files: list[int]) -> None:
+        if self._line is None:
+            self._line, theirs = socket.socketpair()
+            with theirs:
+                command = [sys.executable, "-P", "-m", "tests.prepared", str(theirs.fileno())]
+                env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+                self._process = subprocess.Popen(command, env=env, pass_fds=[theirs.fileno()])
+        with tempfile.TemporaryFile() as written:
+            written.write(json.dumps(request).encode())
+            written.flush()
+            socket.send_fds(self._line, [b"."], [written.fileno(), *files])
+
+    def close(self) -> None:
+        if self._line is not None and self._process is not None:
+            self._line.close()
+            self._process.wait(30)
+            self._line = None
+
+
+_maker = _Maker()
+close = _maker.close
+
+
+def can_be(env: Mapping[str, str]) -> bool:
+    """Whether nothing of this environment works before the first line of a program."""
+
+    def early(environ: Mapping[str, str]) -> dict[str, str]:
+        return {name: value for name, value in environ.items() if name.startswith(READ_AT_THE_START)}
+
+    return early(env) == early(os.environ)
+
+
+def start(
+    argv: list[str],
+    *,
+    code: str = "",
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: File = subprocess.DEVNULL,
+    stdout: File = 1,
+    stderr: File = 2,
+) -> Program:
+    """Run `understudy` with these arguments; or `code`, which finds them in `sys.argv[1:]`."""
+    environ = dict(os.environ if env is None else env)
+    request = {"argv": argv, "code": code, "env": environ, "cwd": str(cwd or Path.cwd())}
+    ours, theirs = socket.socketpair()
+    with theirs, open(os.devnull, "rb") as nothing:  # noqa: PTH123
+        streams = [nothing if stream == subprocess.DEVNULL else stream for stream in (stdin, stdout, stderr)]
+        numbers = [stream if isinstance(stream, int) else stream.fileno() for stream in streams]
+        _maker.ask(request, [*numbers, theirs.fileno()])
+    return Program(ours)
+
+
+# ---- on the other side
+
+
+def _serve(line: socket.socket) -> dict[str, Any]:
+    """Fork for each request; returns in the new program only."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the keepers need nobody who waits for them
+    while True:
+        said, files, _, _ = socket.recv_fds(line, 1, 5)
+        if not said:
+            os._exit(0)
+        if not os.fork():
+            line.close()
+            return _keep(files)
+        for number in files:
+            os.close(number)
+
+
+def _keep(files: list[int]) -> dict[str, Any]:
+    """Start the program, and tell its number and its end; returns in the program."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    written, *streams, told = files
+    if pid := os.fork():
+        for number in (written, *streams):
+            os.close(number)
+        with contextlib.suppress(OSError):  # the test may be over
+            os.write(told, str(pid).encode())
+        _, status = os.waitpid(pid, 0)
+        with contextlib.suppress(OSError):
+            os.write(told, str(os.waitstatus_to_exitcode(status)).encode())
+        os._exit(0)
+    os.close(told)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    with open(written, "rb") as file:  # noqa: PTH123
+        file.seek(0)
+        request: dict[str, Any] = json.load(file)
+    return request
+
+
+def _become(request: dict[str, Any]) -> None:
+    """What an interpreter does before the first line."""
+    os.environ.clear()
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
+    sys.argv = ["understudy", *request["argv"]]
+    sys.orig_argv = [sys.executable, "-m", *sys.argv]
+    time.tzset()
+
+
+if __name__ == "__main__":
+    import gc
+    import importlib
+
+    for name in (*IMPORTED, *(f"cli.{command}" for command in COMMANDS)):
+        importlib.import_module(f"understudy.{name}")
+    gc.freeze()
+    request = _serve(socket.socket(fileno=int(sys.argv[1])))
+    _become(request)
+    if request["code"]:
+        exec(request["code"])
+    else:
+        from understudy.cli import main
+
+        main()
