@@ -1,0 +1,38 @@
+"""A prepared program is a program: its own environment, directory, files, number and end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+import psutil
+import pytest
+
+from tests import prepared
+from tests.waiting import eventually
+
+
+def test_it_has_what_it_was_given_and_tells_its_end(tmp_path):
+    code = "import os, sys; print(os.environ.get('A'), os.environ.get('B'), os.getcwd(), sys.argv[1:]); sys.exit(7)"
+    with (tmp_path / "out").open("wb") as out:
+        program = prepared.start(["x"], code=code, env={"A": "1"}, cwd=tmp_path, stdout=out)
+        assert program.wait(60) == 7
+    assert (tmp_path / "out").read_text() == f"1 None {os.path.realpath(tmp_path)} ['x']\n"
+    assert program.pid != os.getpid()
+
+
+def test_a_signal_ends_it_as_any_other(tmp_path):
+    program = prepared.start([], code="import time; time.sleep(600)")
+    assert program.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        program.wait(0.01)
+    program.kill()
+    assert program.wait(60) == -signal.SIGKILL
+    eventually(lambda: not psutil.pid_exists(program.pid), what="the end of the program")
+
+
+def test_what_is_read_before_the_first_line_needs_an_interpreter():
+    assert prepared.can_be({**os.environ, "UNDERSTUDY_HUB": "x"})
+    assert not prepared.can_be({**os.environ, "PYTHONPATH": "/x"})
+    assert not prepared.can_be({**os.environ, "LANG": "ja_JP.UTF-8"})
