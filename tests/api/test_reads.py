@@ -164,3 +164,19 @@ def test_the_parts_of_a_long_list_make_the_same_json() -> None:
     body = {"tasks": [{"id": "a", "x": None}, "text", 5, []], "next": "5~a", "none": []}
     assert encoded(body).payload == b'{"tasks":[{"id":"a","x":null},"text",5,[]],"next":"5~a","none":[]}'
     assert encoded([1]).payload == b"[1]"
+
+
+def test_without_a_thread_to_read_with_it_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """503: to be asked again, no defect."""
+
+    def scarce(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def both() -> None:
+        reading = Reading(ManualClock())
+        for read in (reading.look, reading.search):
+            with pytest.raises(UnavailableError, match="no thread"):
+                await read("key", lambda _: None)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+    asyncio.run(both())

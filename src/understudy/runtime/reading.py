@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from understudy.clock import Clock
 from understudy.errors import TooManyRequestsError, UnavailableError
@@ -50,7 +50,7 @@ class Reading:
         try:
             await self._stand_in_line(key_id)
             try:
-                return await asyncio.get_running_loop().run_in_executor(self._lookers, read, LOOK_WITHIN_MS)
+                return await _begun(self._lookers, read, LOOK_WITHIN_MS)
             finally:
                 self._next_of(key_id)
         finally:
@@ -91,7 +91,7 @@ class Reading:
         self._searches[key_id] += 1
         until = self._clock.mono_ms() + WAIT_WITHIN_MS
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._searchers, self._in_time, read, until)
+            return await _begun(self._searchers, self._in_time, read, until)
         finally:
             _take_one(self._searches, key_id)
 
@@ -104,6 +104,14 @@ class Reading:
         """Wait for those under way; those in line are not begun."""
         for pool in (self._lookers, self._searchers):
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begun(pool: ThreadPoolExecutor, read: Callable[..., T], *given: Any) -> asyncio.Future[T]:
+    """A read in one of these threads; UnavailableError if this machine has none to give."""
+    try:
+        return asyncio.get_running_loop().run_in_executor(pool, read, *given)
+    except RuntimeError as error:
+        raise UnavailableError("The hub has no thread left to read with") from error
 
 
 def _take_one(counted: Counter[str], key_id: str) -> None:

@@ -155,7 +155,10 @@ class TakeoverThreads:
 
     def _start(self, job: Job) -> None:
         """As many at once as reservations allow. No thread pool: the interpreter would wait for its threads at exit."""
-        threading.Thread(target=self._call, args=(job,), name=f"call {job.task_id}", daemon=True).start()
+        try:
+            threading.Thread(target=self._call, args=(job,), name=f"call {job.task_id}", daemon=True).start()
+        except RuntimeError as error:  # "can't start new thread": nothing was asked, so nothing is spent
+            self._settled(job, self._api.outcome_of(NoAnswer(str(error), was_sent=False)))
 
     def _call(self, job: Job) -> None:
         """One call and its end; a store that cannot take the end is asked again until its lease is over anyway."""
