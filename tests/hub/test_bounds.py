@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.hub.conftest import Bench
@@ -75,7 +76,8 @@ def test_one_lost_lease_leaves_one_piece_of_evidence(hub: Bench) -> None:
     for nth in range(20):
         hub.ask(Report("a", ResultBody(success=True, token=first["lease"]["token"], output=f"late {nth}")))
         hub.ask(Report("a", ResultBody(success=True, worker_id="w9", output=f"nobody's {nth}")))
-    assert len(evidence(hub)) == 2
+    assert [msgspec.json.decode(kept.body)["output"][-2:] for kept in evidence(hub)] == [" 0", " 0"], "the first stays"
+    assert len(hub.events("result.late")) == 2
 
 
 @pytest.fixture

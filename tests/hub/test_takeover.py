@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from tests.hub.standing_in import StandIn
+from tests.hub.standing_in import ANSWERED, StandIn
 from understudy.coordinator.prices import Price
 from understudy.coordinator.takeover import Called
 from understudy.hub.calls import CutCalls, Job, Nothing, Reserve
@@ -45,6 +46,17 @@ def test_a_text_task_is_answered_under_a_lease_and_labelled(standing_in):
     result = hub.result()
     assert (result.success, result.output, result.executor, result.degraded) == (1, '"four"', "hub/claude-api", 1)
     assert result.cost_micro_usd == 150
+    assert hub.names() == ["takeover.opened", "takeover.answered"]
+
+
+def test_an_answer_that_a_full_store_cuts_is_an_answer(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.lose_daemon()
+    job = hub.job()
+    hub.engine.policy = replace(hub.engine.policy, store_bytes_max=1)
+    assert hub.settle(job, replace(ANSWERED, text="four" * 10_000)) == {"success": True, "cut": True}
+    assert "bytes left out" in hub.result().output
     assert hub.names() == ["takeover.opened", "takeover.answered"]
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -83,6 +84,67 @@ def test_a_copy_is_kept_before_a_migration(tmp_path: Path, monkeypatch: pytest.M
     assert steps == [SCHEMA_VERSION + 1]
     with closing(sqlite3.connect(tmp_path / f"hub.db.schema{SCHEMA_VERSION}.copy")) as copy, copy:
         assert copy.execute("SELECT id FROM task").fetchall() == [("kept",)]
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    """A store of the first schema with a deployment in it."""
+    path = tmp_path / "hub.db"
+    with closing(sqlite3.connect(path)) as db, db, pytest.MonkeyPatch.context() as old:
+        old.setattr(migrations, "SCHEMA_VERSION", 1)
+        migrations.migrate(db, None)
+        db.execute("INSERT INTO deployment VALUES ('v', 1, '1', 'f', 'h')")
+    return path
+
+
+def version_of(path: Path) -> tuple[int, list[str]]:
+    with closing(sqlite3.connect(path)) as db:
+        kept = [name for (name,) in db.execute("SELECT version_id FROM deployment")]
+        return db.execute("PRAGMA user_version").fetchone()[0], kept
+
+
+def test_without_room_for_its_copy_nothing_is_migrated(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as full:
+        full.setattr(migrations, "disk_usage", lambda _: SimpleNamespace(free=2 * older.stat().st_size - 1))
+        with pytest.raises(StoreError, match=r"from schema 1 to \d+, .* must be free .* nothing was changed"):
+            SqliteStore(older)
+    assert version_of(older) == (1, ["v"])
+    assert list(older.parent.glob("*.copy")) == []
+    monkeypatch.setattr(migrations, "disk_usage", lambda _: SimpleNamespace(free=2 * older.stat().st_size))
+    SqliteStore(older).close()
+    assert version_of(older) == (SCHEMA_VERSION, ["v"])
+
+
+def test_a_disk_that_fills_in_the_middle_leaves_the_store_as_it_was(
+    older: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def filled(connection: sqlite3.Connection, number: int) -> None:
+        connection.execute(f"PRAGMA max_page_count = {connection.execute('PRAGMA page_count').fetchone()[0]}")
+        step(connection, number)
+
+    step = migrations._step
+    with monkeypatch.context() as full:
+        full.setattr(migrations, "_step", filled)
+        with pytest.raises(StoreError, match=r"cannot be brought to schema .*full"):
+            SqliteStore(older)
+    assert version_of(older) == (1, ["v"])
+    SqliteStore(older).close()
+    assert version_of(older) == (SCHEMA_VERSION, ["v"])
+
+
+def test_half_a_copy_is_removed(older: Path) -> None:
+    with closing(Interrupted(older)) as db, pytest.raises(StoreError, match="full"):
+        migrations.migrate(db, older)
+    assert list(older.parent.glob("*.copy")) == []
+    assert version_of(older) == (1, ["v"])
+
+
+class Interrupted(sqlite3.Connection):
+    """One whose disk is full while it is copied."""
+
+    def backup(self, target: sqlite3.Connection, **_: object) -> None:
+        target.execute("CREATE TABLE half (x)")
+        raise sqlite3.OperationalError("database or disk is full")
 
 
 def test_a_file_that_is_no_store_is_refused_with_a_sentence(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from understudy.coordinator import budget, leases, takeover
 from understudy.coordinator.actions import Decision, Event
-from understudy.coordinator.nouns import LEASED, QUEUED, Attempt, Now, Result, Task, TaskBody
+from understudy.coordinator.nouns import LEASED, QUEUED, Now, Result, Task
 from understudy.coordinator.takeover import EXECUTOR, Called, takeover_event
 from understudy.coordinator.takeover_nouns import Reservation, TakeoverState, TaskTakeover
 from understudy.errors import UnderstudyError
@@ -48,11 +48,8 @@ class Settle(Operation):
     def needs(self, needs: Needs) -> None:
         """The call and the task."""
         need_scene(needs)
-        needs.room = True
         needs.row(Reservation, self.job.call_id)
-        needs.row(Task, self.job.task_id)
-        needs.row(TaskBody, self.job.task_id)
-        needs.row(Attempt, (self.job.task_id, self.job.token))
+        self._report(0).needs(needs)
         needs.row(TaskTakeover, self.job.task_id)
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
@@ -120,7 +117,7 @@ class Settle(Operation):
             decided = self._report(cost).decide(work, now)
         except UnderstudyError as refusal:
             return Decision(refusal, (done,))
-        is_applied = decided.answer == {"success": True}
+        is_applied = isinstance(decided.answer, dict) and "duplicate" not in decided.answer
         told = (_answered(task, self.called, cost, now),) if is_applied and self.called.kind == "answered" else ()
         return replace(decided, save=(done, *decided.save), events=(*decided.events, *told))
 

@@ -48,6 +48,7 @@ class Report(Operation):
         """The task, what was asked, and the worker if it gives its name."""
         needs.row(Task, self.task_id)
         needs.row(TaskBody, self.task_id)
+        needs.row(Evidence, _evidence_id(self.task_id, self.body.token))
         needs.room = True
         if self.body.token is not None:
             needs.row(Attempt, (self.task_id, self.body.token))
@@ -150,11 +151,12 @@ class Report(Operation):
     ) -> Decision:
         if self.body.token is not None and work.get(Attempt, (self.task_id, self.body.token)) is None:
             return Decision(answer, rows, events)  # no such lease was ever granted: there is nothing to keep
+        evidence_id = _evidence_id(task.id, self.body.token)
+        if work.get(Evidence, evidence_id) is not None:
+            return Decision(answer, rows, events)  # the first word of a lease stays: a later one may be anybody's
         worker = self.body.worker_id or ""
         body = msgspec.json.encode(self._kept(work)).decode()
-        kept = Evidence(
-            _evidence_id(task, self.body.token), task.id, self.body.token or 0, worker, now.wall, reason, body
-        )
+        kept = Evidence(evidence_id, task.id, self.body.token or 0, worker, now.wall, reason, body)
         event = task_event(
             task, now, "result.late", f"A result for {task.id} came too late and is kept as evidence", reason=reason
         )
@@ -207,9 +209,9 @@ def _cost_of(usage: dict[str, Any] | None) -> int:
     return told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= INT_MAX else 0
 
 
-def _evidence_id(task: Task, token: int | None) -> str:
+def _evidence_id(task_id: str, token: int | None) -> str:
     """One piece of evidence a lease, and one a task without a token: whoever repeats or invents fills no disk."""
-    return f"evidence-{sha256(f'{task.id} {token}'.encode()).hexdigest()[:32]}"
+    return f"evidence-{sha256(f'{task_id} {token}'.encode()).hexdigest()[:32]}"
 
 
 def _code(refusal: UnderstudyError) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 from importlib.resources import files
 from pathlib import Path
+from shutil import disk_usage
 
 from understudy.errors import StoreError, StoreVersionError
 from understudy.private import open_private
@@ -16,7 +17,7 @@ def migrate(connection: sqlite3.Connection, path: Path | None) -> None:
     """Bring the store to SCHEMA_VERSION, each step in a transaction of its own.
 
     StoreVersionError if a newer understudy wrote it. Before the first step on a store that holds something,
-    a copy is kept beside it.
+    a copy is kept beside it; StoreError if the disk has no room for that, then nothing was changed.
     """
     found = _version(connection)
     if found > SCHEMA_VERSION:
@@ -26,10 +27,29 @@ def migrate(connection: sqlite3.Connection, path: Path | None) -> None:
         )
     if found == SCHEMA_VERSION:
         return
-    if found > 0 and path is not None:
-        _keep_copy(connection, path, found)
-    for number in range(found + 1, SCHEMA_VERSION + 1):
-        _step(connection, number)
+    try:
+        if found > 0 and path is not None:
+            _look_for_room(connection, path, found)
+            _keep_copy(connection, path, found)
+        for number in range(found + 1, SCHEMA_VERSION + 1):
+            _step(connection, number)
+    except sqlite3.Error as error:
+        raise StoreError(f"Store unavailable: it cannot be brought to schema {SCHEMA_VERSION} ({error})") from error
+
+
+def _look_for_room(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    """StoreError if the disk cannot take a copy of the store and as much again, for steps that rewrite all of it."""
+    page, pages = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count"))
+    needed, free = 2 * page * pages, disk_usage(path.parent).free
+    if free < needed:
+        raise StoreError(
+            f"Store unavailable: to bring {path} from schema {version} to {SCHEMA_VERSION}, {_mib(needed)} must be "
+            f"free on its disk and {_mib(free)} are; nothing was changed: free some of it and start again"
+        )
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / (1 << 20):.1f} MiB"
 
 
 def _version(connection: sqlite3.Connection) -> int:
@@ -46,6 +66,9 @@ def _keep_copy(connection: sqlite3.Connection, path: Path, version: int) -> None
     copy = sqlite3.connect(target)
     try:
         connection.backup(copy)
+    except sqlite3.Error:
+        target.unlink(missing_ok=True)  # half a copy is none
+        raise
     finally:
         copy.close()
 
