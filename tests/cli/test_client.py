@@ -135,5 +135,14 @@ def test_an_endless_answer_is_cut(monkeypatch):
         one.get("/api/tasks")
 
 
+def test_what_a_hub_says_of_a_refusal_is_cut():
+    said = {"error": "e" * 10**5, "details": ["d" * 10**5]}
+    for status in (400, 403, 503):
+        with hub((status, said)) as (one, _), pytest.raises(ClientError) as raised:
+            one.post("/api/queue")
+        assert "e" * 100 in raised.value.message
+        assert len(raised.value.message) < client.ERROR_CHARS_MAX + 500
+
+
 def test_a_part_of_a_path_cannot_change_the_path():
     assert path_of("tasks", "../keys?x=1#y", "cancel") == "/api/tasks/..%2Fkeys%3Fx%3D1%23y/cancel"

@@ -65,6 +65,7 @@ def test_widths_of_a_million_columns_take_a_moment():
     for text in ("a" * 10**6, "あ" * 10**6, "\x1b[31m" * 10**5, "\x1b[" * 10**5, "\u0301" * 10**5):
         terminal.columns(text)
         terminal.cut(text, 80)
+        terminal.wrapped(text)
     assert terminal.table(("A", "B"), [("x" * 10**6, "y" * 10**6)])
     assert terminal.cut("あい", 3) == "あ…"
     assert (terminal.cut("abc", 3), terminal.cut("abcd", 3)) == ("abc", "ab…")
@@ -101,6 +102,50 @@ def test_a_table_in_a_pipe_has_no_endless_lines():
     shown = table(["ID", "CONTENT"], [["task-1", "x" * 5000]])
     assert max(map(len, shown.splitlines())) == PIPED_COLUMNS
     assert shown.endswith("…")
+
+
+def test_no_column_makes_a_line_of_a_table_endless():
+    shown = terminal.table(["ID", "B", "C"], [["i" * 5000, "あ" * 5000, "x" * 5000]])
+    assert max(map(terminal.columns, shown.splitlines())) <= 2 * terminal.CELL_COLUMNS_MAX + terminal.PIPED_COLUMNS
+    assert "i" * 255 + "…" in shown
+
+
+def test_a_pipe_gets_long_lines_in_pieces_with_all_of_them_and_a_terminal_as_they_are(capsys, monkeypatch):
+    lines = ["  " + "x" * 5000, "あ" * 121, "", "y" * 240, "  short"]
+    terminal.say_lines(lines)
+    said = capsys.readouterr().out.splitlines()
+    assert max(map(terminal.columns, said)) == terminal.PIPED_COLUMNS
+    assert all(line.startswith("  x") for line in said[:22])
+    assert "".join(line.strip() for line in said) == "".join(line.strip() for line in lines)
+    assert said[-5:] == ["あ" * 120, "あ", *lines[2:]]
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    terminal.say_lines(lines)
+    assert sys.stdout.getvalue() == "\n".join(lines) + "\n"
+
+
+def test_a_task_of_a_megabyte_is_shown_in_lines_that_people_read(capsys, monkeypatch):
+    """Its text is begun, its answer is whole; no line is longer than a table's."""
+    from understudy.cli import tasks
+
+    record = {
+        "id": "t1", "status": "done", "content": "c" * 10**6 + "\nd" * 30, "note": "n" * 5000,
+        "progress": {"text": "p" * 5000},
+        "needs": [], "onLoss": None, "result": {"success": True, "output": "r" * 10**5},
+        "history": [{"at": "2026-01-01T00:00:00Z", "level": "info", "message": "h" * 5000}],
+    }  # fmt: skip
+
+    class Hub:
+        def get(self, path):
+            return record
+
+    monkeypatch.setattr(tasks, "connect", Hub)
+    tasks.task.callback("t1", as_json=False)
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= terminal.PIPED_COLUMNS
+    assert (said.count("r"), said.count("c")) >= (10**5, tasks.CONTENT_COLUMNS - 1)
+    assert len(said) < 140_000
+    tasks.task.callback("t1", as_json=True)
+    assert json.loads(capsys.readouterr().out) == record
 
 
 def test_doctor_does_not_advise_to_run_doctor():

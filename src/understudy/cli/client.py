@@ -26,6 +26,7 @@ TRIES = 4
 BACKOFF_S = 0.15  # doubled each time, ± 50 %
 RETRY_AFTER_S_MAX = 5.0
 ANSWER_BYTES_MAX = 64 << 20
+ERROR_CHARS_MAX = 2_000  # of why the hub refuses: a person reads that
 QUIET_S = 45.0  # a stream says something every 15 s (api/streams)
 UNAVAILABLE = frozenset({502, 503, 504})
 Answer = dict[str, Any]
@@ -164,7 +165,7 @@ class HubClient:
         """What a refusal means for whoever typed the command."""
         body = _decoded(raw)
         said = body if isinstance(body, dict) else {}
-        message = str(said.get("error") or f"HTTP {response.status}")
+        message = str(said.get("error") or f"HTTP {response.status}")[:ERROR_CHARS_MAX]
         match response.status:
             case 401:
                 return RefusedError(t("cli.client.unauthorized", url=self.url), status=401)
@@ -178,7 +179,7 @@ class HubClient:
                 retry_after_s = said.get("retryAfter", 0)
                 return UnreachableError(t("cli.client.unavailable", message=message), retry_after_s=retry_after_s)
         details = "; ".join(str(detail) for detail in said.get("details") or ())
-        shown = f"{message}: {details}" if details else message
+        shown = (f"{message}: {details}" if details else message)[:ERROR_CHARS_MAX]
         return RejectedError(t("cli.client.rejected", message=shown), status=response.status, code=said.get("code"))
 
 

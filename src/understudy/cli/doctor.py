@@ -13,7 +13,7 @@ from understudy.cli.commands import Command
 from understudy.cli.exits import Exit
 from understudy.cli.findings import NOTICE, OK, PROBLEM, Finding, Here, Remedy, look_around
 from understudy.cli.options import json_option
-from understudy.cli.terminal import paint, safe, say, say_json
+from understudy.cli.terminal import paint, safe, say, say_json, say_lines
 from understudy.errors import UnderstudyError
 from understudy.texts import t
 
@@ -47,7 +47,7 @@ def doctor(fix: bool, as_json: bool) -> int:
     if fix:
         _say_rest(fixes, findings)
     for finding in findings:
-        say(shown(finding))
+        say_lines(shown(finding).split("\n"))
     notices = sum(finding.level == NOTICE for finding in findings)
     well = t("cli.doctor.notices", count=notices) if notices else t("cli.doctor.well")
     say("\n" + (well if is_well else t("cli.doctor.unwell")))

@@ -15,7 +15,7 @@ from understudy.cli.exits import AbsentError, ClientError, UnreachableError
 from understudy.cli.machine import shares_machine
 from understudy.cli.options import json_option
 from understudy.cli.takeover import line_of
-from understudy.cli.terminal import ago, note, paint, painted_state, safe, say, say_json, span, table
+from understudy.cli.terminal import ago, note, paint, painted_state, safe, say_json, say_lines, span, table
 from understudy.texts import t
 
 EVERY_S = 2.0
@@ -33,7 +33,8 @@ def status(watch: bool, as_json: bool) -> None:
     while True:
         try:
             seen = look(hub, place)
-            say_json(seen) if as_json else say((CLEAR if watch and sys.stdout.isatty() else "") + screen(seen))
+            clear = CLEAR if watch and sys.stdout.isatty() else ""
+            say_json(seen) if as_json else say_lines((clear + screen(seen)).split("\n"))
         except UnreachableError as error:
             if not watch:
                 raise

@@ -14,6 +14,8 @@ from understudy.cli.options import json_option
 from understudy.cli.terminal import (
     ago,
     clock_time,
+    cut,
+    json_of,
     note,
     paint,
     painted_state,
@@ -21,6 +23,7 @@ from understudy.cli.terminal import (
     safe_lines,
     say,
     say_json,
+    say_lines,
     span,
     table,
 )
@@ -29,6 +32,8 @@ from understudy.texts import t
 
 STATUSES = ("pending", "claimed", "done", "failed", "cancelled")
 INDENT = "  "
+CONTENT_LINES = 20  # of what was asked; `--json` has all of it
+CONTENT_COLUMNS = 2400  # of each of them
 
 
 @click.command(
@@ -78,12 +83,12 @@ def task(task_id: str, as_json: bool) -> None:
         return
     for part in (_head(record), _attempts(record), _history(record), _result(record)):
         if part:
-            say("\n".join(part))
+            say_lines(part)
 
 
 def _head(record: dict[str, Any]) -> list[str]:
     lines = [f"{paint(safe(record['id']), 'bold')}  {painted_state(record['status'])}"]
-    lines += [INDENT + line for line in safe_lines(str(record.get("content", ""))).splitlines()[:20]]
+    lines += [INDENT + line for line in _beginning(safe_lines(str(record.get("content", ""))).splitlines())]
     facts = {
         "source": record.get("source"),
         "priority": record.get("priority"),
@@ -97,6 +102,11 @@ def _head(record: dict[str, Any]) -> list[str]:
     }
     shown = [f"{t(f'cli.fact.{name}')}: {safe(value)}" for name, value in facts.items() if value not in (None, "")]
     return [*lines, paint(INDENT + " · ".join(shown), "dim")]
+
+
+def _beginning(lines: list[str]) -> list[str]:
+    """The first lines, and of each the first columns, with … where something is missing."""
+    return [cut(line, CONTENT_COLUMNS) for line in lines[:CONTENT_LINES]] + ["…"] * (len(lines) > CONTENT_LINES)
 
 
 def _attempts(record: dict[str, Any]) -> list[str]:
@@ -129,5 +139,5 @@ def _result(record: dict[str, Any]) -> list[str]:
     if not result:
         return []
     said = result.get("output") if result.get("success") else result.get("error")
-    text = said if isinstance(said, str) else ("" if said is None else str(said))
+    text = said if isinstance(said, str) else ("" if said is None else json_of(said))
     return ["", paint(t("cli.task.result"), "dim"), *(INDENT + line for line in safe_lines(text).splitlines())]

@@ -6,8 +6,9 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any, TextIO
 
 from understudy import legible
@@ -15,7 +16,8 @@ from understudy.clock import SystemClock, parse_iso
 from understudy.texts import t
 
 COLUMNS_MIN = 40
-PIPED_COLUMNS = 240  # of a table that goes to a file or a program; `--json` has all of it
+PIPED_COLUMNS = 240  # of a line that goes to a file or a program; `--json` has all of it
+CELL_COLUMNS_MAX = 256  # of a column before the last: names and ids are shorter
 MS_BELOW_MS = 100
 TENTHS_BELOW_MS = 10_000
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "dim": "2", "bold": "1"}
@@ -49,6 +51,11 @@ def painted_state(word: str) -> str:
 def say(text: str = "") -> None:
     """A line for stdout: what was asked for."""
     print(f"{_printable(text, sys.stdout)}\n", end="", flush=True)  # noqa: T201 - in one piece: threads speak, too
+
+
+def say_lines(lines: Iterable[str]) -> None:
+    """Lines for people: a terminal wraps long ones by itself, for everything else it is done here; nothing is lost."""
+    say("\n".join(lines if sys.stdout.isatty() else chain.from_iterable(map(wrapped, lines))))
 
 
 def note(text: str) -> None:
@@ -110,10 +117,25 @@ def cut(text: str, width: int) -> str:
     return text
 
 
+def wrapped(line: str) -> list[str]:
+    """A line in pieces of at most PIPED_COLUMNS, each as far in as the line itself; linear."""
+    indent = " " * min(len(line) - len(line.lstrip(" ")), COLUMNS_MIN)
+    pieces = []
+    start = taken = 0
+    for at, char in enumerate(line):
+        taken += _width(char)
+        if taken > PIPED_COLUMNS:
+            pieces.append(line[start:at])
+            start, taken = at, len(indent) + _width(char)
+    pieces.append(line[start:])
+    return [pieces[0], *(indent + piece for piece in pieces[1:])]
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns side by side; the last one is cut: to the terminal's width, or to PIPED_COLUMNS."""
     if not rows:
         return ""
+    rows = [[*(cell if "\x1b" in cell else cut(cell, CELL_COLUMNS_MAX) for cell in row[:-1]), row[-1]] for row in rows]
     widths = [max(columns(row[i]) for row in (head, *rows)) for i in range(len(head))]
     room = (_room() if sys.stdout.isatty() else PIPED_COLUMNS) - sum(widths[:-1]) - 2 * (len(head) - 1)
     lines = []
