@@ -6,8 +6,6 @@ Whatever stands there is masked if it looks like a value; a word of prose, a typ
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
 from understudy.redact.rules import MASK, compiled
@@ -43,6 +41,10 @@ _IN_NESTED = r"(?>(?:[^\"\\\r\n]++|(?!\2\")\\++[\"nrtbfu/]?)+)"  # a string in a
 _LIKE_TOKEN = r"(?=[^\"'\s\\]{8})(?:(?=[A-Za-z./_-]{0,100}+[0-9])|(?=[^\"'\s\\]{16}))"  # noqa: S105 - a pattern
 
 
+# What stands between a name and its value, whatever the form; `finditer` passes over all other places by itself.
+_LEADS_ON = rf"(?=(?:\\{{1,7}}+\"|[\"']?\]?){_IS})"
+
+
 def _forms(quoted: str, bare: str) -> tuple[str, ...]:
     """What may follow a name; group 1 is what stands before the secret."""
     return (
@@ -64,15 +66,16 @@ class Named(msgspec.Struct, frozen=True):
     def clean(self, text: str) -> str:
         """`text` without secrets of this kind."""
         pieces, read = [], 0
+        forms = [compiled(form).match for form in self.forms]
         for name in compiled(self.pattern).finditer(folded(text)):
-            value = self._value_at(text, name.end()) if name.start() >= read else None
-            if value is not None:
-                pieces += [text[read : value.end(1)], MASK]
-                read = value.end()
+            if name.start() < read:
+                continue
+            for match in forms:
+                if value := match(text, name.end()):
+                    pieces += [text[read : value.end(1)], MASK]
+                    read = value.end()
+                    break
         return "".join((*pieces, text[read:])) if pieces else text
-
-    def _value_at(self, text: str, at: int) -> re.Match[str] | None:
-        return next((found for form in self.forms if (found := compiled(form).match(text, at))), None)
 
 
 def folded(text: str) -> str:
@@ -84,13 +87,13 @@ NAMES: tuple[Named, ...] = (
     Named(
         "secret behind its name",
         ("passw", "passphrase", "secret", "key", "credential", "パスワード", "秘密鍵"),
-        rf"pass(?:wo?r?d|phrase)|secret|credentials?|パスワード|秘密鍵|key(?:{_KEY})",
+        rf"(?:pass(?:wo?r?d|phrase)|secret|credentials?|パスワード|秘密鍵|key(?:{_KEY})){_LEADS_ON}",
         _forms("", rf"{ODD}{BARE}{{4,}}+"),
     ),
     Named(
         "token behind its name",
         ("token", "jwt"),
-        r"token(?<!publickeytoken)|jwt",
+        rf"(?:token(?<!publickeytoken)|jwt){_LEADS_ON}",
         _forms(_NO_COUNT + _LIKE_TOKEN, rf"{_NO_COUNT}{ODD}{BARE}{{8,}}+"),
     ),
 )

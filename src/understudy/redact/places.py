@@ -15,13 +15,13 @@ COMMANDS: tuple[Rule, ...] = (
     Rule(
         "secret as an option",
         ("--",),
-        rf"(--[a-z0-9-]{{0,30}}?(?:password|passphrase|secret|token|api-key)\s{{1,2}}+[\"']?){NO_BLANK}{ODD}{BARE}{{4,}}+",
+        rf"(--(?:(?!--)[a-z0-9-]){{0,30}}?(?:password|passphrase|secret|token|api-key)\s{{1,2}}+[\"']?){NO_BLANK}{ODD}{BARE}{{4,}}+",
         KEPT,
     ),
     Rule(
         "curl user",
-        ("curl",),
-        r"(curl\s[^\r\n]{0,200}?\s(?:-u|--user)[ =][\"']?[^\s:\"'\\]{1,64}+:)[^\s\"'\\]{1,}+",
+        ("-u",),
+        r"(curl\s(?:(?!curl\s)[^\r\n]){0,200}?\s(?:-u|--user)[ =][\"']?[^\s:\"'\\]{1,64}+:)[^\s\"'\\]{1,}+",
         KEPT,
     ),
     Rule("netrc", ("login",), r"(login\s{1,3}+[^\s\"'\\]{1,80}+\s{1,3}+password\s{1,3}+)[^\s\"'\\]{1,}+", KEPT),
@@ -47,7 +47,7 @@ HEADERS: tuple[Rule, ...] = (
     Rule(
         "header with a key",
         ("x-api", "-token", "-secret", "auth-key"),
-        rf"((?i:x-[a-z-]{{0,30}}?(?:api-key|token|secret|auth-key)){_HEADER_IS}){NO_BLANK}{BARE}{{8,}}+",
+        rf"((?i:x-(?:(?!x-)[a-z-]){{0,30}}?(?:api-key|token|secret|auth-key)){_HEADER_IS}){NO_BLANK}{BARE}{{8,}}+",
         KEPT,
     ),
     Rule(

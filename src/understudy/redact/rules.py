@@ -34,7 +34,8 @@ class Rule(msgspec.Struct, frozen=True):
         return compiled(self.pattern).sub(self._replaced if self.is_word else self.left, text)
 
     def _replaced(self, found: re.Match[str]) -> str:
-        return found.expand(self.left) if may_begin(found.string, found.start()) else found[0]
+        is_none = found.re.groups > 0 and found.lastindex is None  # it was only read over, for it has no end
+        return found.expand(self.left) if not is_none and may_begin(found.string, found.start()) else found[0]
 
 
 def may_begin(text: str, at: int) -> bool:
@@ -43,6 +44,12 @@ def may_begin(text: str, at: int) -> bool:
     if not (before == "_" or before.isalnum()):
         return True
     return _AFTER_ESCAPE.search(text, max(0, at - _ESCAPE_CHARS_MAX), at) is not None
+
+
+def beginning_word(prefix: str) -> str:
+    """The pattern of a prefix where `may_begin` is true, for what goes on without end and may be read only once."""
+    colours = "|".join(rf"(?<=\x1b\[[0-9;]{{{count}}}m{prefix})" for count in range(9))
+    return rf"{prefix}(?:(?<!\w{prefix})|(?<=\\[bfnrt]{prefix})|(?<=%[0-9A-Fa-f]{{2}}{prefix})|{colours})"
 
 
 @cache

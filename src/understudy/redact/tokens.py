@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from understudy.redact.rules import KEPT, Rule
+from understudy.redact.rules import KEPT, Rule, beginning_word
 
 _ALNUM = "[A-Za-z0-9]"
 _WORD = "[A-Za-z0-9_-]"
@@ -114,7 +114,12 @@ ANY_SERVICE: tuple[Rule, ...] = (
         rf"(?>(?:(?>{_GAP}{{0,8}})-----END (?:[A-Z0-9]{{1,12}}+ ){{0,3}}?PRIVATE KEY(?: BLOCK)?-----)?)",
     ),
     Rule("age key", ("age-secret-key-",), r"AGE-SECRET-KEY-(?:PQ-)?1[0-9A-Z]{20,}+"),
-    _form("JWT", "eyj", r"eyJ[A-Za-z0-9_-]{8,2000}+\.eyJ[A-Za-z0-9_-]{2,}+(?:\.[A-Za-z0-9_-]*+){0,3}+"),
+    # A head is read over once, whether or not a body follows: it may be most of the text.
+    _form(
+        "JWT",
+        ".eyj",
+        rf"{beginning_word('eyJ')}[A-Za-z0-9_-]{{8,}}+(?>(\.eyJ[A-Za-z0-9_-]{{2,}}+(?:\.[A-Za-z0-9_-]*+){{0,3}}+)?)",
+    ),
 )
 
 TOKENS = (*OURS, *MODELS, *CHAT, *CODE, *CLOUDS, *MONEY_AND_MAIL, *ANY_SERVICE)
