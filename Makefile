@@ -6,6 +6,7 @@ ARGS ?=
 SEEDS ?= 50
 RUNS ?= 20
 WAYS ?=
+LANES ?= 1
 SEED ?=
 
 # A repository that was moved, or whose interpreter has gone, is set up again.
@@ -38,8 +39,8 @@ test-cli: .venv/ready-dev ## the real claude and codex from npm (650 MB in ./var
 soak: .venv/ready-dev ## the tests that run long or measure wall-clock time
 	@TESTS_TIMED=1 exec $(PYTHON_IN_VENV) -m pytest tests -m soak -o faulthandler_timeout=3600 --hypothesis-profile=soak $(ARGS)
 
-repeat: .venv/ready-dev ## the suite RUNS=20 times: beside load, as an ordinary user, in a path with spaces, … (WAYS="load user")
-	@exec $(PYTHON_IN_VENV) tests/repeat.py --runs $(RUNS) $(if $(WAYS),--ways $(WAYS)) $(ARGS)
+repeat: .venv/ready-dev ## the suite RUNS=20 times: beside load, as an ordinary user, in a path with spaces, … (WAYS="load user" LANES=2)
+	@exec $(PYTHON_IN_VENV) tests/repeat.py --runs $(RUNS) --lanes $(LANES) $(if $(WAYS),--ways $(WAYS)) $(ARGS)
 
 bench: .venv/ready-dev ## the table of speeds beside a bare ASGI application
 	@exec $(PYTHON_IN_VENV) bench/run.py $(ARGS)

@@ -1,8 +1,9 @@
 """`make repeat RUNS=20`: the suite again and again, in the ways in which suites fail; each run in a fresh clone.
 
-Ways, one after the other (WAYS="load space" chooses): as it is; beside two busy loops; as an ordinary user (where root
-runs this); in a path with spaces; with SIGINT ignored; in Tokyo; with LANG=C; all of that at once. Each run has a seed
-of its own (the first is 0, which is `make test`), is told with what failed, and may leave no process.
+Ways in turn (WAYS="load space" chooses; LANES=2 makes two runs at once): as it is; beside two busy loops; as an
+ordinary user (where root runs this); in a path with spaces; with SIGINT ignored; in Tokyo; with LANG=C; all of that at
+once. Each run has a seed of its own (the first is 0, which is `make test`), is told with what failed, and may leave no
+process.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -193,23 +195,28 @@ def tell(line: str) -> None:
     print(line, flush=True)
 
 
-def repeat(runs: int, names: list[str], logs: Path, workers: int, run: Callable[..., Outcome] = run_once) -> int:
-    """All runs, told one by one; 0 if every one passed."""
+def repeat(
+    runs: int, names: list[str], logs: Path, workers: int, lanes: int = 1, run: Callable[..., Outcome] = run_once
+) -> int:
+    """All runs, as many at once as there are lanes, each reported when it ends; 0 if every one passed."""
     logs.mkdir(parents=True, exist_ok=True)
-    bad = 0
-    for number in range(runs):
+
+    def one(number: int) -> bool:
         name = names[number % len(names)]
         log = logs / f"{number + 1:02}-{name}.log"
         started = time.monotonic()
         outcome = run(WAYS[name], number, log, workers)
-        bad += not outcome.is_passed
         verdict = "passed" if outcome.is_passed else "FAILED"
         took = f"{time.monotonic() - started:.0f} s"
-        tell(f"{number + 1:>3}/{runs} {name:<7} seed {number:<3} {verdict} in {took}: {outcome.summary}")
-        for line in (*outcome.failed, *(f"left running: {process}" for process in outcome.left)):
-            tell(f"        {line}")
-    tell(f"{runs - bad} of {runs} runs passed; logs are in {logs}")
-    return 1 if bad else 0
+        named = (*outcome.failed, *(f"left running: {process}" for process in outcome.left))
+        first = f"{number + 1:>3}/{runs} {name:<7} seed {number:<3} {verdict} in {took}: {outcome.summary}"
+        tell("\n".join((first, *(f"        {line}" for line in named))))
+        return outcome.is_passed
+
+    with ThreadPoolExecutor(lanes) as pool:
+        passed = sum(pool.map(one, range(runs)))
+    tell(f"{passed} of {runs} runs passed; logs are in {logs}")
+    return 0 if passed == runs else 1
 
 
 def main(arguments: list[str]) -> int:
@@ -219,8 +226,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--ways", nargs="*", choices=WAYS, default=[], metavar="WAY", help=f"of {', '.join(WAYS)}")
     parser.add_argument("--logs", type=Path, default=ROOT / "var/repeat")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--lanes", type=int, default=1, help="runs at once, each a load for the others")
     told = parser.parse_args(arguments)
-    return repeat(told.runs, told.ways or list(WAYS), told.logs, told.workers)
+    return repeat(told.runs, told.ways or list(WAYS), told.logs, told.workers, told.lanes)
 
 
 if __name__ == "__main__":

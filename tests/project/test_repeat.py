@@ -17,7 +17,7 @@ def test_each_run_has_a_way_and_a_seed_and_failures_are_told(tmp_path, capsys):
         is_passed = seed != 1
         return repeat.Outcome(is_passed, "3 passed", () if is_passed else ("tests/x.py::test_y",), ())
 
-    assert repeat.repeat(3, ["plain", "load"], tmp_path, 2, run) == 1
+    assert repeat.repeat(3, ["plain", "load"], tmp_path, 2, run=run) == 1
     assert seen == [(repeat.WAYS["plain"], 0, 2), (repeat.WAYS["load"], 1, 2), (repeat.WAYS["plain"], 2, 2)]
     told = capsys.readouterr().out
     assert "2/3 load    seed 1   FAILED" in told
