@@ -14,8 +14,8 @@ from understudy.hub.batch import Engine
 from understudy.hub.enqueue import Enqueue
 from understudy.ids import IdMaker
 from understudy.store import migrations
-from understudy.store.base import SCHEMA_VERSION
 from understudy.store.sqlite import SqliteStore
+from understudy.store.tables import SCHEMA_VERSION
 from understudy.wire.tasks import EnqueueBody
 
 BATCH = 1000

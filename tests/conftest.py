@@ -18,7 +18,7 @@ from tests import prepared
 from tests.seeds import SEED, header
 from tests.waiting import eventually
 from understudy.store import migrations, sqlite
-from understudy.store.base import SCHEMA_VERSION
+from understudy.store.tables import SCHEMA_VERSION
 
 OURS = ("UNDERSTUDY_", "WORKERS_", "ASSISTANT_API", "QUEUE_API", "ADMIN_API", "ANTHROPIC_")
 OLD_NAMES = ("CODEX_CLI", "WORK_DIR", "EXECUTION_TIMEOUT", "POLL_INTERVAL", "WORKER_ID", "LOG_DIR")

@@ -19,9 +19,9 @@ from understudy.api.app import ENDPOINTS
 from understudy.coordinator.nouns import Policy, Task
 from understudy.coordinator.routes import Route, Routes
 from understudy.coordinator.takeover_nouns import TakeoverPolicy
-from understudy.store.base import TABLES
 from understudy.store.reading import WORDS
 from understudy.store.sqlite import SqliteStore
+from understudy.store.tables import TABLES
 
 NOT_UTF8 = "CAST(x'ff41' AS TEXT)"
 DAMAGE = {  # what a column may hold instead, by its declared type

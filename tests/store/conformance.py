@@ -24,8 +24,9 @@ from understudy.coordinator.nouns import (
 )
 from understudy.coordinator.takeover_nouns import Reservation, TakeoverState, TaskTakeover
 from understudy.errors import StoreError
-from understudy.store.base import TABLES, Candidates, EventFilter, Store, TaskFilter, Transaction
+from understudy.store.base import Candidates, EventFilter, Store, TaskFilter, Transaction
 from understudy.store.reading import JSON
+from understudy.store.tables import TABLES
 
 T0 = 1_770_000_000_000
 MACHINE = '["machine"]'

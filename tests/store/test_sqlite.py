@@ -16,8 +16,8 @@ from tests.store.searches import SearchExercise
 from understudy.coordinator.nouns import Task
 from understudy.errors import StoreError, StoreVersionError
 from understudy.store import migrations
-from understudy.store.base import SCHEMA_VERSION
 from understudy.store.sqlite import SqliteStore
+from understudy.store.tables import SCHEMA_VERSION
 
 
 class TestFile(StoreConformance, SearchExercise):

@@ -17,7 +17,8 @@ from understudy.coordinator.outbox import RECENT_MAX, STORM_WINDOW_MS
 from understudy.coordinator.takeover_nouns import Reservation, Standbys
 from understudy.hub.bounds import BoundNeeds, Bounds
 from understudy.ids import IdMaker
-from understudy.store.base import TABLES, Candidates, Deadlines, Due, Transaction
+from understudy.store.base import Candidates, Deadlines, Due, Transaction
+from understudy.store.tables import TABLES
 
 N = TypeVar("N", bound=Struct)
 

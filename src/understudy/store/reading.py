@@ -31,7 +31,8 @@ from understudy.coordinator.nouns import (
     TaskBody,
 )
 from understudy.coordinator.takeover_nouns import Reservation, Standbys, TaskTakeover
-from understudy.store.base import TABLES, UNREADABLE_SPEC, StoredEvent, Unreadable
+from understudy.store.base import UNREADABLE_SPEC, StoredEvent, Unreadable
+from understudy.store.tables import TABLES
 
 N = TypeVar("N", bound=Struct)
 NUMBER_MAX = (1 << 53) - 1

@@ -17,7 +17,7 @@ from msgspec.structs import astuple
 
 from understudy.coordinator.actions import Event
 from understudy.coordinator.nouns import Attempt, Boot, Daemon, Deployment, Directive, Incident, Memory, Task, Usage
-from understudy.store.base import TABLES, Deadlines, Due, EventFilter, Room, StoredEvent, TaskFilter, Unreadable
+from understudy.store.base import Deadlines, Due, EventFilter, Room, StoredEvent, TaskFilter, Unreadable
 from understudy.store.reading import NUMBER_MAX, event_of, is_sound, lenient, number_of, row_of, shown
 from understudy.store.sqlite_needs import NeedsQueries
 from understudy.store.sqlite_outbox import OutboxQueries
@@ -25,6 +25,7 @@ from understudy.store.sqlite_pauses import PAUSES, RECENT_MS
 from understudy.store.sqlite_purge import PURGES
 from understudy.store.sqlite_search import event_condition, task_condition
 from understudy.store.sqlite_takeover import TakeoverQueries
+from understudy.store.tables import TABLES
 
 N = TypeVar("N", bound=Struct)
 ROWS_A_STEP_MAX = 64

@@ -10,7 +10,7 @@ from shutil import disk_usage
 
 from understudy.errors import StoreError, StoreVersionError
 from understudy.private import open_private
-from understudy.store.base import SCHEMA_VERSION
+from understudy.store.tables import SCHEMA_VERSION
 
 
 def migrate(connection: sqlite3.Connection, path: Path | None) -> None:

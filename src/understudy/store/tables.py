@@ -1,0 +1,95 @@
+"""Tables, declared once: each has the fields of a noun as its columns; what is stored is changed here first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import fields
+
+from understudy.coordinator.nouns import (
+    Attempt,
+    Boot,
+    Daemon,
+    Deployment,
+    Directive,
+    Evidence,
+    Hearing,
+    Incident,
+    Key,
+    Link,
+    Memory,
+    Notice,
+    Period,
+    Progress,
+    Result,
+    Task,
+    TaskBody,
+    Usage,
+)
+from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverState, TaskTakeover
+
+SCHEMA_VERSION = 7  # the number of the last migration
+
+
+class Table:
+    """One noun's table: its columns are the noun's fields, in their order; the first ones are its key.
+
+    `fixed` columns never change once a row is there, so saving it again leaves them (and their indexes) alone.
+    """
+
+    def __init__(self, name: str, noun: type[Struct], keys: int = 1, fixed: tuple[str, ...] = ()) -> None:
+        self.name = name
+        self.noun = noun
+        self.columns = tuple(f.name for f in fields(noun))
+        self.keys = self.columns[:keys]
+        self.changing = tuple(c for c in self.columns if c not in self.keys and c not in fixed)
+
+    def key_of(self, row: Struct) -> Any:
+        """The row's key: a value, or a tuple where several columns make it."""
+        if len(self.keys) == 1:
+            return getattr(row, self.keys[0])
+        return tuple(getattr(row, name) for name in self.keys)
+
+
+TASK_FIXED = (
+    "needs",
+    "order_key",
+    "priority",
+    "source",
+    "submitter",
+    "dedup_key",
+    "body_hash",
+    "queued_at",
+    "reply_to",
+    "memory_of",
+    "size_bytes",
+)
+NOTICE_FIXED = ("target", "kind", "incident_id", "task_id", "daemon_id", "chat", "thread", "created_at")
+TABLES: dict[type[Struct], Table] = {
+    table.noun: table
+    for table in (
+        Table("hearing", Hearing),
+        Table("task", Task, fixed=TASK_FIXED),
+        Table("usage", Usage),
+        Table("task_body", TaskBody),
+        Table("attempt", Attempt, keys=2),
+        Table("result", Result),
+        Table("progress", Progress),
+        Table("evidence", Evidence),
+        Table("daemon", Daemon),
+        Table("boot", Boot, keys=2),
+        Table("incident", Incident),
+        Table("period", Period, keys=2),
+        Table("api_key", Key),
+        Table("memory", Memory),
+        Table("deployment", Deployment),
+        Table("directive", Directive, fixed=("daemon_id", "kind", "arguments", "asked_by", "asked_at")),
+        Table("notice", Notice, fixed=NOTICE_FIXED),
+        Table("link", Link),
+        Table("takeover_state", TakeoverState),
+        Table("task_takeover", TaskTakeover),
+        Table("budget", Budget),
+        Table("reservation", Reservation, fixed=("task_id", "token", "worker_id", "model", "reserved_micro_usd", "at")),
+    )
+}
