@@ -11,6 +11,7 @@ import pytest
 from tests.api.hubs import Hub, LoopThread
 from tests.api.rows import LATER, NAMES, ROWS, SCOPES, Row
 from tests.api.wire import ADMIN, OWNER
+from understudy.api import auth
 
 OWNER_NAMES = ("UNDERSTUDY_API_KEY", "ASSISTANT_API_KEY", "QUEUE_API_KEY", "WORKERS_API_KEY")
 
@@ -93,6 +94,12 @@ def test_one_value_for_two_environment_keys_has_the_rights_of_both(start_hub: Ca
     hub = start_hub(keys=dict.fromkeys(names, "the-same-secret"))
     hub.get("/api/keys", key="the-same-secret").of(200)
     hub.post("/api/queue", {"content": "x"}, key="the-same-secret").of(201)
+
+
+@pytest.fixture(autouse=True)
+def _no_answer_is_kept_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second each for more than forty answers; test_guessing shows that they are kept back."""
+    monkeypatch.setattr(auth, "HOLD_MS", 0)
 
 
 def test_beyond_twenty_wrong_keys_a_minute_an_address_waits(hub: Hub) -> None:
