@@ -21,12 +21,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-IMPORTED = ("api.server", "cli.notifying", "cli.taking_over", "cli.start", "cli.terminal")
+IMPORTED = ("api.server", "daemon", "daemon.assembly", "cli.notifying", "cli.taking_over", "cli.start", "cli.terminal")
 COMMANDS = (
     *("by_hand", "client", "daemon_control", "daemons", "deployments", "doctor", "hub", "incidents", "keys", "notices"),
     *("notify", "options", "status", "steer", "submit", "tail", "takeover", "tasks"),
 )
 READ_AT_THE_START = ("LANG", "LC_", "UNDERSTUDY_LANG", "PYTHON", "COLUMNS", "TZ")
+INHERITED = (
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGTERM,
+)  # ignored by whoever starts a program, they are by the program
 File = int | IO[Any]
 
 
@@ -100,12 +105,13 @@ close = _maker.close
 
 
 def can_be(env: Mapping[str, str]) -> bool:
-    """Whether nothing of this environment works before the first line of a program."""
+    """Whether nothing works before the first line of a program: this environment, and signals that are ignored."""
 
     def early(environ: Mapping[str, str]) -> dict[str, str]:
         return {name: value for name, value in environ.items() if name.startswith(READ_AT_THE_START)}
 
-    return early(env) == early(os.environ)
+    is_ignored = any(signal.getsignal(number) is signal.SIG_IGN for number in INHERITED)
+    return early(env) == early(os.environ) and not is_ignored
 
 
 def start(
@@ -175,7 +181,10 @@ def _become(request: dict[str, Any]) -> None:
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
     sys.argv = ["understudy", *request["argv"]]
-    sys.orig_argv = [sys.executable, "-m", *sys.argv]
+    sys.orig_argv = [
+        sys.executable,
+        *(("-c", request["code"], *request["argv"]) if request["code"] else ("-m", *sys.argv)),
+    ]
     time.tzset()
 
 

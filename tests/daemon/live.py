@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import psutil
 
+from tests import prepared
 from tests.daemon.fake_hub import KEY
 from tests.waiting import eventually
 from understudy.daemon import DaemonSettings
@@ -44,12 +45,15 @@ class LiveDaemon:
         settings = DaemonSettings(**{"log_level": "debug", **nobody, **values, **more})
         data_dir.mkdir(parents=True, exist_ok=True)
         self._log_path = data_dir / "log.txt"
+        said = msgspec.json.encode(settings, enc_hook=str).decode()
+        environ = {**os.environ, **(env or {})}
+        self.process: subprocess.Popen[bytes] | prepared.Program
         with self._log_path.open("a") as log:
-            self.process = subprocess.Popen(
-                [*start, python, "-P", "-c", _START, msgspec.json.encode(settings, enc_hook=str).decode()],
-                stderr=log,
-                env={**os.environ, **(env or {})},
-            )
+            if start or python != sys.executable or not prepared.can_be(environ):
+                command = [*start, python, "-P", "-c", _START, said]
+                self.process = subprocess.Popen(command, stderr=log, env=environ)
+            else:
+                self.process = prepared.start([said], code=_START, stderr=log, env=environ)
 
     @property
     def log(self) -> str:

@@ -196,10 +196,12 @@ def test_result_is_spooled_while_the_hub_is_away_and_delivered_once_it_is_back(h
         gate.touch()
         daemon.kill()  # the result outlives the daemon
         assert hub.results == {}
+    first_boot = hub.beats()[-1]["bootId"]
     hub.fault = lambda *_: None
     with daemon_living(hub.url, tmp_path, "cat") as daemon:
         assert eventually(lambda: hub.results.get("t1"))["output"] == "kept\n"
         eventually(lambda: not list(spool.glob("*.json")))
+        eventually(lambda: hub.beats()[-1]["bootId"] != first_boot, what="a beat of the second life")
         paths = [seen.path for seen in hub.seen]
         assert daemon.stop() == 0
     last_boot = hub.beats()[-1]["bootId"]
