@@ -151,15 +151,14 @@ class Report(Operation):
     ) -> Decision:
         if self.body.token is not None and work.get(Attempt, (self.task_id, self.body.token)) is None:
             return Decision(answer, rows, events)  # no such lease was ever granted: there is nothing to keep
-        evidence_id = _evidence_id(task.id, self.body.token)
-        if work.get(Evidence, evidence_id) is not None:
-            return Decision(answer, rows, events)  # the first word of a lease stays: a later one may be anybody's
-        worker = self.body.worker_id or ""
-        body = msgspec.json.encode(self._kept(work)).decode()
-        kept = Evidence(evidence_id, task.id, self.body.token or 0, worker, now.wall, reason, body)
         event = task_event(
             task, now, "result.late", f"A result for {task.id} came too late and is kept as evidence", reason=reason
         )
+        evidence_id = _evidence_id(task.id, self.body.token)
+        if work.get(Evidence, evidence_id) is not None:
+            return Decision(answer, rows, (*events, event))  # the first word of a lease stays
+        worker, body = self.body.worker_id or "", msgspec.json.encode(self._kept(work)).decode()
+        kept = Evidence(evidence_id, task.id, self.body.token or 0, worker, now.wall, reason, body)
         return Decision(answer, (*rows, kept), (*events, event))
 
 
