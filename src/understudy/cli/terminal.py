@@ -17,6 +17,7 @@ from understudy.texts import t
 
 COLUMNS_MIN = 40
 PIPED_COLUMNS = 240  # of a line that goes to a file or a program; `--json` has all of it
+ONE_PIECE_CHARS = 1_024  # PIPE_BUF is 4,096 bytes, a character has at most 4
 CELL_COLUMNS_MAX = 256  # of a column before the last: names and ids are shorter
 MS_BELOW_MS = 100
 TENTHS_BELOW_MS = 10_000
@@ -50,7 +51,7 @@ def painted_state(word: str) -> str:
 
 def say(text: str = "") -> None:
     """A line for stdout: what was asked for."""
-    print(f"{_printable(text, sys.stdout)}\n", end="", flush=True)  # noqa: T201 - in one piece: threads speak, too
+    _put(text, sys.stdout)
 
 
 def say_lines(lines: Iterable[str]) -> None:
@@ -60,7 +61,19 @@ def say_lines(lines: Iterable[str]) -> None:
 
 def note(text: str) -> None:
     """A line for stderr: what a person should know and a script need not."""
-    print(f"{_printable(text, sys.stderr)}\n", end="", file=sys.stderr, flush=True)  # noqa: T201 - the one place
+    _put(text, sys.stderr)
+
+
+def _put(text: str, stream: TextIO) -> None:
+    """In one piece where a pipe takes it as one, because threads speak too.
+
+    A longer text is written without its end first: Python 3.11 forgets a BrokenPipeError of one long write.
+    """
+    shown = _printable(text, stream)
+    end = "\n"
+    if len(shown) < ONE_PIECE_CHARS:
+        shown, end = f"{shown}\n", ""
+    print(shown, end=end, file=stream, flush=True)
 
 
 def _printable(text: str, stream: TextIO) -> str:
