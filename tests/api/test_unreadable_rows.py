@@ -134,6 +134,15 @@ def test_every_page_is_answered_beside_rows_that_cannot_be_read(hub: Hub, spoilt
     assert not said_wrong(hub)
 
 
+@pytest.mark.parametrize("text", ["e", "é", "no such text"])
+def test_every_search_is_answered_beside_rows_that_cannot_be_read(hub: Hub, text: str) -> None:
+    found = hub.get(f"/api/tasks?q={quote(text)}", key=ADMIN)
+    assert found.status == 200, found.text
+    events = hub.get(f"/api/events?search={quote(text)}", key=ADMIN)
+    assert events.status == 200, events.text
+    assert not said_wrong(hub)
+
+
 def test_every_change_of_a_row_that_cannot_be_read_is_answered(hub: Hub, spoilt: Any) -> None:
     changes = [row for row in ROWS if row.method != "GET" and any(name in row.path for name in STANDS_FOR)]
     for row in changes:

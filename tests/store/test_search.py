@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -76,4 +77,20 @@ def test_a_search_of_few_but_slow_rows_ends_at_its_deadline(
     assert store.trouble() == ""
     assert store.read(read) == []
     assert len(looked) == 26
+    store.close()
+
+
+def test_what_is_not_utf_8_is_found_by_the_rest_of_it(tmp_path: Path) -> None:
+    """Neither rule of a search, the quick one or Python's, fails for such a row or for those beside it."""
+    store = SqliteStore(tmp_path / "hub.db")
+    rows = [row for name in ("odd", "good") for row in (queued(name, 1), TaskBody(name, f'{{"content":"{name} é x"}}'))]
+    store.transaction(lambda tx: tx.save_many(rows))
+    store.transaction(lambda tx: tx.append_events([Event(n, "info", "n", "P", "é x", {}) for n in range(2)]))
+    with sqlite3.connect(tmp_path / "hub.db") as db:
+        db.execute("UPDATE task_body SET spec = CAST(replace(spec, 'odd', x'ff') AS TEXT) WHERE task_id = 'odd'")
+        db.execute("UPDATE event SET message = CAST(x'ff' || message AS TEXT) WHERE id = 1")
+    db.close()
+    for text in ("x", "é", "É X"):
+        assert len(store.read(lambda tx, text=text: tx.list_tasks(TaskFilter(text=text)))) == 2
+        assert len(store.read(lambda tx, text=text: tx.list_events(EventFilter(text=text)))) == 2
     store.close()

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from understudy.store.reading import shown
 from understudy.store.search import event_text, folded, plain_part, task_text, telling_characters
 
 _TASK_RAW = "(task.id || task.source || b.spec)"
@@ -17,13 +18,18 @@ _EVENT_RAW = "(name || component || message || fields)"
 
 def task_condition(text: str) -> tuple[str, list[str]]:
     """The condition, and its values, of tasks with a text in them."""
-    condition, values = _condition(_TASK_RAW, "task_has(?, task.id, task.source, b.spec)", folded(text))
+    condition, values = _condition(_TASK_RAW, _has("task", "task.id", "task.source", "b.spec"), folded(text))
     return f"EXISTS (SELECT 1 FROM task_body b WHERE b.task_id = task.id AND {condition})", values  # noqa: S608 - ours
 
 
 def event_condition(text: str) -> tuple[str, list[str]]:
     """The same for events."""
-    return _condition(_EVENT_RAW, "event_has(?, name, component, message, fields)", folded(text))
+    return _condition(_EVENT_RAW, _has("event", "name", "component", "message", "fields"), folded(text))
+
+
+def _has(kind: str, *columns: str) -> str:
+    """Columns are handed over as bytes: one that is not UTF-8 would fail the whole search."""
+    return f"{kind}_has(?, {', '.join(f'CAST({column} AS BLOB)' for column in columns)})"
 
 
 def _condition(raw: str, has: str, needle: str) -> tuple[str, list[str]]:
@@ -65,12 +71,13 @@ class Connection(sqlite3.Connection):
         super().__init__(*args, **named)
         self.deadline = deadline = Deadline()
 
-        def task_has(needle: str, task_id: str, source: str, spec: str) -> bool:
+        def task_has(needle: str, *columns: bytes) -> bool:
             deadline.look()
-            return needle in task_text(task_id, source, spec)
+            return needle in task_text(*map(shown, columns))
 
-        def event_has(needle: str, name: str, component: str, message: str, fields: str) -> bool:
+        def event_has(needle: str, *columns: bytes) -> bool:
             deadline.look()
+            name, component, message, fields = map(shown, columns)
             return needle in event_text(name, component, message, _fields(fields))
 
         self.create_function("task_has", 4, task_has)
