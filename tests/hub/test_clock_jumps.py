@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.hub.conftest import Bench
 from tests.hub.desk import DOWN_MS, LATE_MS, Desk, beat, bench_with, live, rows
+from tests.hub.test_batch import beat as beat_of
 from tests.hub.test_batch import claim, enqueue
 from understudy.coordinator.jumps import Clocks, jump_ms
 from understudy.coordinator.nouns import Hearing, Incident, Task
@@ -148,3 +150,14 @@ def test_what_counts_as_a_jump() -> None:
     assert jump_ms(before, Clocks(1_000_000 - HOUR, 5_000), Hearing()) == -HOUR
     assert jump_ms(None, Clocks(1_000_000, 0), Hearing(heard_at=1_000_000 + HOUR)) == -HOUR
     assert jump_ms(None, Clocks(1_000_000 + HOUR, 0), Hearing(heard_at=1_000_000)) == 0  # it may have been off
+
+
+@JUMPS
+def test_a_beat_right_after_the_jump_knows_the_leases_that_it_does_not_name(jump: int, hub: Bench) -> None:
+    """They are loaded with the daemon, not by their ids: found in a simulated world."""
+    hub.ask(beat_of(1), enqueue("a"))
+    (got,) = hub.ask(claim("d1", daemon_id="d1", boot_id="b1", max=1))
+    assert got["taskId"] == "a"
+    hub.clock.jump(jump)
+    (answer,) = hub.ask(beat_of(2, {"another": 5}))
+    assert answer["lost"] == ["another"]

@@ -121,7 +121,7 @@ class Engine:
         moved_ms = jump_ms(self._clocks, clocks, hearing)
         if moved_ms:  # before any row that it concerns is loaded, but for rows that requests named
             tx.move_pauses(moved_ms, clocks.wall - moved_ms)
-            work.reload(tx, needs)
+            work.reload(tx)
         heard, now, gap = hear(hearing, clocks.wall)
         if self.is_deaf and gap is None:
             heard, now = deaf(hearing, clocks.wall)

@@ -153,11 +153,11 @@ class WorkingSet:
         self._load_notices(tx, needs)
         self._load_rest(tx, needs)
 
-    def reload(self, tx: Transaction, needs: Needs) -> None:
-        """The same rows once more, after they were moved in the store."""
-        for noun, keys in needs.rows.items():
+    def reload(self, tx: Transaction) -> None:
+        """All rows that are here once more, after they were moved in the store."""
+        for noun, here in self.rows.items():
             self.rows[noun] = {}
-            self._load_rows(tx, noun, keys)
+            self._load_rows(tx, noun, set(here))
 
     def _load_rows(self, tx: Transaction, noun: type[Struct], keys: set[Any]) -> None:
         here = self.rows[noun]
