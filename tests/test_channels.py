@@ -67,7 +67,6 @@ def test_without_routes_every_channel_is_told_of_warnings_with_reminders(tmp_pat
         ("ntfy,slack", ["slack", "ntfy"]),
         ("all", ["slack", "ntfy"]),
         ("none", []),
-        ("discord", []),
     ],
 )
 def test_notification_type_chooses_among_them(tmp_path, wanted, names):
@@ -143,9 +142,18 @@ def test_the_file_names_channels_groups_routes_and_maintenance(tmp_path):
         ('[[maintenance]]\nwindow = "03:00-03:30@Mars/Crater"', "Mars/Crater"),
         ('[[maintenance]]\nfrom = 2026-12-01T02:00:00Z\nto = "2026-12-01T11:00:00+09:00"', "2026-12-01"),
         ("[[maintenance]]\nfrom = 2026-12-01T02:00:00Z\nto = 2026-12-01T01:00:00Z", "2026-12-01"),
-        ("[[maintenance]]\ndaemons = []", "window"),
+        ('[[maintenance]]\ndaemons = ["mini"]', "window"),
         ('[[maintenance]]\nfrom = "2026-12-01T02:00:00+09:00"', "window"),
         ('[[maintenance]]\nfrom = "2026-12-01T02:00:00"\nto = "x"', "2026-12-01T02:00:00"),
+        (
+            '[channels.slack]\n[groups]\nhome = []\n[[maintenance]]\ngroups = ["home"]\nwindow = "03:00-03:30"',
+            "groups.home",
+        ),
+        ('[[maintenance]]\ndaemons = []\nwindow = "03:00-03:30"', "daemons is empty"),
+        ("[channels.slack]\n[[routes]]\nchannels = []", "routes.channels is empty"),
+        ("[channels.slack]\n[[routes]]\ngroups = []", "groups is empty"),
+        ('[channels.slack]\n[[routes]]\ndelay = "999999999999999d"', "999999999999999d"),
+        ('[channels.slack]\n[[routes]]\nremind = "31d"', "31d"),
         ("channels = 3", "channels"),
         ("[routes]\nlevel = 1", "routes"),
     ],
@@ -160,6 +168,27 @@ def test_what_is_wrong_is_said_with_its_file(tmp_path, toml, word):
 def test_a_channel_that_is_not_set_up_is_no_channel(tmp_path):
     with pytest.raises(ConfigError, match="fax"):
         read(tmp_path, NOTIFICATION_TYPE="fax", **SLACK)
+
+
+def test_a_choice_that_leaves_nobody_to_tell_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="telegram"):
+        read(tmp_path, NOTIFICATION_TYPE="telegram", **SLACK)
+    assert not read(tmp_path, NOTIFICATION_TYPE="none", **SLACK).channels
+    assert not read(tmp_path, NOTIFICATION_TYPE="telegram").channels  # none is set up here at all
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"SLACK_BOT_TOKEN": "xoxb-1"}, "SLACK_CHANNEL_ID"),
+        ({"TELEGRAM_CHAT_ID": "-5"}, "TELEGRAM_BOT_TOKEN"),
+        ({"SMTP_URL": "smtps://me@host"}, "SMTP_TO"),
+    ],
+)
+def test_half_a_channel_is_named_at_the_start(tmp_path, given, missing):
+    notes = config.load({"UNDERSTUDY_LANG": "en", **given}, tmp_path).notes
+    assert [missing in note and next(iter(given)) in note for note in notes] == [True]
+    assert config.load({**SLACK}, tmp_path).notes == ()
 
 
 def test_the_hub_is_given_targets_and_routes_without_secrets(tmp_path):

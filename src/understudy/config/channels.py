@@ -34,7 +34,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from understudy.config.kinds import duration_ms, zone_name
+from understudy.config.kinds import duration, zone_name
 from understudy.config.reading import secret_text, tables_of
 from understudy.config.table import Settings
 from understudy.errors import ConfigError
@@ -44,6 +44,7 @@ KINDS = ("slack_webhook", "slack", "discord", "telegram", "ntfy", "email", "webh
 FORMATS = ("plain", "pagerduty", "teams", "alertmanager")
 LEVELS = ("info", "warning", "critical")
 CHANNELS_MAX = 32
+_PAUSE = duration("0s", "30d")  # as UNDERSTUDY_REMIND_AFTER
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _WINDOW = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d)-((?:[01]\d|2[0-3]):[0-5]\d)(?:@(\S{1,64}))?")
 _IN_CHANNEL = ("kind", "address", "chat", "secret", "sender", "format", "language")
@@ -152,7 +153,11 @@ def _chosen(found: dict[str, ChannelTable], wanted: tuple[str, ...]) -> dict[str
     if unknown:
         names = ", ".join(sorted(unknown))
         raise ConfigError(t("config.channels.no_channel", name=names, known=", ".join(found) or "–"))
-    return {name: c for name, c in found.items() if name.lower() in words or c.kind in words}
+    chosen = {name: c for name, c in found.items() if name.lower() in words or c.kind in words}
+    if found and not chosen and "none" not in words:  # nobody would be told of anything
+        names = ", ".join(sorted(words))
+        raise ConfigError(t("config.channels.no_channel", name=names, known=", ".join(found)))
+    return chosen
 
 
 def _channel(name: str, table: Any, language: str) -> ChannelTable:
@@ -176,7 +181,7 @@ def _channel(name: str, table: Any, language: str) -> ChannelTable:
 
 def _route(table: Any, known: tuple[str, ...], groups: dict[str, tuple[str, ...]], settings: Settings) -> RouteTable:
     _only(table, ("channels", "level", "daemons", "groups", "delay", "remind", "quiet"), "routes")
-    channels = _names(table.get("channels", list(known)), "routes.channels")
+    channels = _names(table["channels"], "routes.channels") if "channels" in table else known
     for channel in channels:
         _one_of(channel, known, "routes.channels")
     level = str(table.get("level", "warning"))
@@ -186,8 +191,8 @@ def _route(table: Any, known: tuple[str, ...], groups: dict[str, tuple[str, ...]
         channels,
         level,
         _daemons(table, groups),
-        duration_ms(str(table.get("delay", "0s"))),
-        settings.remind_after_ms if remind is None else duration_ms(str(remind)),
+        _PAUSE.parse(table.get("delay", "0s")),
+        settings.remind_after_ms if remind is None else _PAUSE.parse(remind),
         _windows(table.get("quiet", settings.quiet_hours), settings.time_zone),
     )
 
@@ -204,9 +209,9 @@ def _maintenance(table: Any, groups: dict[str, tuple[str, ...]], settings: Setti
 
 
 def _daemons(table: dict[str, Any], groups: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Its patterns, with those of its groups in their place."""
-    named = _names(table.get("daemons", []), "daemons")
-    for group in _names(table.get("groups", []), "groups"):
+    """Its patterns, with those of its groups in their place; none for all daemons, which only absence says."""
+    named = _names(table["daemons"], "daemons") if "daemons" in table else ()
+    for group in _names(table["groups"], "groups") if "groups" in table else ():
         _one_of(group, tuple(groups), "groups")
         named += groups[group]
     return named
@@ -252,7 +257,10 @@ def _list(tables: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def _names(value: Any, where: str) -> tuple[str, ...]:
+    """ValueError for a list of nobody, too: it would be taken for everybody, or tell nobody."""
     names = value if isinstance(value, list) else [value]
+    if not names:
+        raise ValueError(t("config.channels.empty_list", name=where))
     if not all(isinstance(name, str) and name for name in names):
         raise ValueError(t("config.channels.bad_table", name=where))
     return tuple(names)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from understudy.config.kinds import duration_text
 from understudy.config.table import Settings, table
 from understudy.errors import ConfigError
 from understudy.texts import t
+
+_PAIRS = (("slack_bot_token", "slack_channel_id"), ("telegram_bot_token", "telegram_chat_id"), ("smtp_url", "smtp_to"))
 
 
 def related(settings: Settings, origins: Mapping[str, str]) -> tuple[Settings, tuple[str, ...]]:
@@ -26,7 +28,16 @@ def related(settings: Settings, origins: Mapping[str, str]) -> tuple[Settings, t
     if settings.down_after_ms <= settings.late_after_ms:
         settings, note = _in_order(settings, origins)
         notes.append(note)
-    return settings, tuple(notes)
+    return settings, (*notes, *_half_channels(settings))
+
+
+def _half_channels(settings: Settings) -> Iterator[str]:
+    """A sentence for each channel that lacks half of what it needs: nobody would be told by it."""
+    for one, other in _PAIRS:
+        given, missing = (one, other) if getattr(settings, one) else (other, one)
+        if getattr(settings, given) and not getattr(settings, missing):
+            rows = table()
+            yield t("config.half_channel", name=rows[given].env[0], missing=rows[missing].env[0])
 
 
 def _in_order(settings: Settings, origins: Mapping[str, str]) -> tuple[Settings, str]:
