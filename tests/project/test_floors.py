@@ -65,4 +65,4 @@ def names_from_clock(file: Path) -> set[str]:
 def test_the_core_takes_only_the_writing_of_instants_from_the_clock(room):
     given = {"Clock"} if room == "hub" else set()  # a type: the clock itself is passed in
     taken = {name for file in (SOURCES / room).rglob("*.py") for name in names_from_clock(file)}
-    assert taken <= {"iso", "parse_iso", *given}
+    assert taken <= {"iso", "moment", "parse_iso", *given}
