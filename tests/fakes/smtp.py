@@ -54,6 +54,7 @@ class FakeSmtp(FakeServer):
         self.password = password
         self.security = security
         self.context = context
+        self.gone: set[str] = set()  # addresses that have no mailbox here
         self.mails: list[EmailMessage] = []
 
     @property
@@ -156,9 +157,10 @@ class Conversation(BaseRequestHandler):
         return "250 Ok"
 
     def _rcpt(self, rest: str) -> str:
-        if self.step.word == "rcpt":
-            return f"{self.step.status} no such person"
-        self.recipients.append(rest.partition("<")[2].partition(">")[0])
+        address = rest.partition("<")[2].partition(">")[0]
+        if self.step.word == "rcpt" or address in self.smtp.gone:
+            return f"{self.step.status if self.step.word == 'rcpt' else 550} no such person"
+        self.recipients.append(address)
         return "250 Ok"
 
     def _auth(self, rest: str) -> str:

@@ -42,6 +42,15 @@ def test_a_receiver_that_is_down_for_eight_seconds_gets_every_notice():
     assert len(set(keys)) == 4 < len(keys)  # each try of one notice has the same key
 
 
+def test_an_alarm_that_not_everybody_got_is_sent_and_a_test_of_it_has_failed():
+    bench, desk = late()
+    desk.always = Sent(remark="550 no such person")
+    tested(desk)
+    live(bench, 1_000, desk)
+    assert [(row.state, row.last_error) for row in rows(bench, kind="notice")] == [("sent", "550 no such person")]
+    assert [(row.state, row.last_error) for row in rows(bench, kind="test")] == [("dead", "550 no such person")]
+
+
 def test_tries_are_further_and_further_apart_and_none_is_forgotten():
     pauses = [retry_ms("notice-1", n) for n in range(1, 30)]
     assert 800 <= pauses[0] <= 1200

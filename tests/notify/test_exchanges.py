@@ -99,6 +99,18 @@ def test_what_the_service_refuses_is_refused(served, transport):
         assert target.address not in outcome.reason
 
 
+def test_a_mailbox_that_is_no_more_keeps_no_alarm_from_the_others(transport):
+    with FakeSmtp() as smtp:
+        target = Target("mail", "email", smtp.address, "left@x.org, you@x.org", sender="hub@x.org")
+        smtp.gone = {"left@x.org"}
+        (sent,) = outcomes(transport, target, CRITICAL)
+        assert isinstance(sent, Sent)
+        assert "550 no such person" in sent.remark
+        assert [mail.recipients for mail in smtp.received] == [["you@x.org"]]
+        smtp.gone.add("you@x.org")
+        assert isinstance(outcomes(transport, target, CRITICAL)[0], Refused)
+
+
 @pytest.mark.parametrize("name", sorted(EDITABLE))
 def test_a_message_is_changed_by_its_ref_and_gone_it_is_sent_anew(name, transport):
     with fake_for(name) as fake:

@@ -176,7 +176,7 @@ class Settle(Operation):
         if row is None or row.state != "waiting":
             return Decision(row)
         if isinstance(self.outcome, Sent):
-            return self._sent(work, row, self.outcome.ref, now)
+            return self._sent(work, row, self.outcome, now)
         if row.taken_until != self.taken.taken_until:
             return Decision(row)
         reason = self.outcome.reason[:REASON_CHARS_MAX]
@@ -186,11 +186,16 @@ class Settle(Operation):
         events = (dead_event(after, now),) if after.state == "dead" else ()
         return Decision(after, (after,), events)
 
-    def _sent(self, work: WorkingSet, row: Notice, ref: str, now: Now) -> Decision:
+    def _sent(self, work: WorkingSet, row: Notice, outcome: Sent, now: Now) -> Decision:
+        remark = outcome.remark[:REASON_CHARS_MAX]
         if row.part + 1 < self.parts:
-            part = outbox.part_sent(row, ref, now)
+            part = outbox.part_sent(row, outcome.ref, now)
             return Decision(part, (part,))
-        rows = outbox.sent(row, self.taken, ref, now)
+        if remark and row.kind == "test":  # its owner asked whether it arrives
+            failed = outbox.dead(row, remark)
+            return Decision(failed, (failed,), (dead_event(failed, now),))
+        there, *more = outbox.sent(row, self.taken, outcome.ref, now)
+        rows = (replace(there, last_error=remark), *more)
         members = [replace(m, state="sent", sent_at=now.wall, ref=rows[0].ref) for m in work.members.get(row.id, ())]
         return Decision(rows[0], (*rows, *members))
 

@@ -44,6 +44,7 @@ class Sent(Struct, frozen=True):
     """It is there; `ref` names the message for edits and threads ("": the service gave none, keep what you had)."""
 
     ref: str = ""
+    remark: str = ""  # what was wrong all the same: somebody of several did not get it
 
 
 class Later(Struct, frozen=True):

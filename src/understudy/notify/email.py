@@ -53,7 +53,7 @@ def outcome_of(target: Target, answer: OutboundAnswer) -> Outcome:
         return no_answer(target, answer)
     said = f"{answer.code} {answer.text}"
     if 200 <= answer.code < 300:
-        return Sent()
+        return Sent(remark=refused("channel.refused", target, answer.refused).reason if answer.refused else "")
     if answer.code < 500:
         return later("channel.busy", target, said)
     return refused("channel.unauthorized" if answer.code in _KEY_REFUSED else "channel.refused", target, said)

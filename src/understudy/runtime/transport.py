@@ -38,6 +38,7 @@ CONNECT_S_MAX = 5.0
 ANSWER_BYTES_MAX = 8 << 20
 CHUNK_BYTES = 64 << 10
 DATA_OK = 250
+TAKEN = (250, 251)
 HTTPS_PORT = 443
 PROXY_WANTS_LOG_IN = 407
 GO_ON, LOGGED_IN = 334, 235
@@ -124,7 +125,7 @@ class Transport:
             return self._tls
 
     def _mail(self, request: MailRequest) -> MailAnswer | NoAnswer:
-        """One SMTP conversation: all recipients or none."""
+        """One SMTP conversation."""
         watch = Watch()
         watch.was_sent = True  # whoever is told twice sees the same id
         try:
@@ -162,16 +163,17 @@ class Transport:
 
     @staticmethod
     def _hand_over(smtp: smtplib.SMTP, request: MailRequest) -> MailAnswer:
+        """To all who are taken: one address that is no more must not keep an alarm from the others."""
         code, text = smtp.mail(request.sender)
-        for recipient in request.recipients if code == DATA_OK else ():
-            code, text = smtp.rcpt(recipient)
-            if code not in (250, 251):
-                break
-        if code in (250, 251):
-            code, text = smtp.data(request.content)
+        refused: list[tuple[int, bytes]] = []
+        if code == DATA_OK:
+            replies = [smtp.rcpt(recipient) for recipient in request.recipients]
+            refused = sorted(reply for reply in replies if reply[0] not in TAKEN)  # what may pass later comes first
+            code, text = refused[0] if len(refused) == len(replies) else smtp.data(request.content)
+        if code == DATA_OK:
             with contextlib.suppress(smtplib.SMTPException, OSError):
                 smtp.quit()
-        return MailAnswer(code, _text(text))
+        return MailAnswer(code, _text(text), " ".join(f"{reply[0]} {_text(reply[1])}" for reply in refused[:1]))
 
 
 class Watch:

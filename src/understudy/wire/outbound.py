@@ -42,6 +42,7 @@ class MailAnswer(Struct, frozen=True):
 
     code: int
     text: str = ""
+    refused: str = ""  # what was said of a recipient who did not get it, though others did
 
 
 class AppriseRequest(Struct, frozen=True):
