@@ -166,6 +166,7 @@ def test_json_that_is_no_object_has_the_wrong_shape(shared_hub: Hub, row: Row) -
         ("POST /api/results", {"results": [{"taskId": "a", "token": 1, "success": True}] * 101}),
         ("PUT /api/daemons/mini/settings", {"lateAfterSec": -1, "downAfterSec": "x", "expectedSleep": "nights"}),
         ("PUT /api/daemons/mini/settings", {"expectedSleep": [{"from": "23:00", "to": "07:00", "tz": "Mars/Base"}]}),
+        ("PUT /api/daemons/mini/settings", {"expectedSleep": [{"from": "23:00\n", "to": "07:00", "tz": "UTC"}]}),
     ],
     ids=lambda value: value if isinstance(value, str) else "+".join(value),
 )

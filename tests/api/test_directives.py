@@ -191,6 +191,8 @@ def test_forgetting_a_daemon_ends_its_directives(hub: Hub) -> None:
         ({"kind": "update", "wheel": "/x.whl", "sha256": "abc"}, "sha256"),
         ({"kind": "update", "wheel": "https://me:secret@example.org/x.whl", "sha256": SHA}, "wheel"),
         ({"kind": "update", "version": "--pre"}, "version"),
+        ({"kind": "update", "version": "1.0\n"}, "version"),
+        ({"kind": "update", "wheel": "/x.whl", "sha256": SHA + "\n"}, "sha256"),
         ({"kind": "drain", "version": "1"}, "version"),
         ({"kind": "drain", "expiresSec": 9}, "expiresSec"),
         ({"kind": "drain", "expiresSec": 86_401}, "expiresSec"),

@@ -14,6 +14,9 @@ import pytest
 from tests.cli.program import understudy
 from tests.ordinary_user import folder_of_theirs, ordinary_user
 from tests.waiting import eventually
+from understudy.cli import status, submit, tail
+from understudy.cli.commands import root
+from understudy.cli.connection import Place
 
 KEY = "usk_0123456789abcdefghjkmnpqrstvwxyz"
 # what a task does that was talked into it: look at every process of its user that is ours
@@ -70,3 +73,21 @@ def test_a_run_can_read_nothing_of_hub_daemon_guard_and_up():
     seen, theirs = done.out.strip().split("} ")
     assert json.loads(seen + "}") == {"hub": [], "daemon": [], "guard": [], "up": []}
     assert theirs == "{}"
+
+
+@pytest.mark.parametrize(
+    ("module", "command"), [(tail, ["tail"]), (status, ["status", "--watch"]), (submit, ["submit", "go", "--wait"])]
+)
+def test_a_command_that_lasts_hides_its_key_from_runs(module, command, monkeypatch):
+    class HiddenError(Exception):
+        """It was asked for."""
+
+    def hide():
+        raise HiddenError
+
+    monkeypatch.setattr(module, "hide", hide)
+    monkeypatch.setattr(module, "connect", lambda: None, raising=False)
+    monkeypatch.setattr(module, "connect_place", lambda: Place("http://127.0.0.1:1", "test"), raising=False)
+    monkeypatch.setattr(module, "enqueue", lambda *_, **__: {"taskId": "t1"}, raising=False)
+    with pytest.raises(HiddenError):
+        root.main(command, "understudy", standalone_mode=False)

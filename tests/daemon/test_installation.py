@@ -245,6 +245,10 @@ def test_an_address_that_is_none_is_said(tmp_path: Path, url: str) -> None:
         ({"PIP_INDEX_URL": "https://[broken"}, False),
         ({"PIP_INDEX_URL": "https://packages.example", "PIP_EXTRA_INDEX_URL": f"https://pypi.org/{SIMPLE}"}, False),
         ({"PIP_INDEX_URL": "   "}, False),
+        ({"HOME": "{home}"}, True),
+        ({"HOME": "{home}", "PIP_CONFIG_FILE": "/dev/null"}, False),
+        ({"HOME": "{mixed}", "PIP_INDEX_URL": "https://packages.example/simple"}, False),
+        ({"HOME": "{mixed}", "PIP_CONFIG_FILE": "{file}"}, False),
     ],
     ids=str,
 )
@@ -252,4 +256,12 @@ def test_which_index_is_the_owners(tmp_path: Path, env: dict[str, str], is_own: 
     (tmp_path / "pip.conf").write_text("[global]\nindex-url = https://packages.example/simple\n")
     (tmp_path / "empty.conf").write_text("[global]\ntimeout = 3\n")
     names = {"file": tmp_path / "pip.conf", "empty": tmp_path / "empty.conf"}
+    homes = {
+        "home": "index-url = https://packages.example/simple",
+        "mixed": "extra-index-url = https://pypi.org/simple",
+    }
+    for name, line in homes.items():
+        names[name] = tmp_path / name
+        (names[name] / ".config/pip").mkdir(parents=True)
+        (names[name] / ".config/pip/pip.conf").write_text(f"[global]\n{line}\n")
     assert has_own_index({name: value.format(**names) for name, value in env.items()}) is is_own

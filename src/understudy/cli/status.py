@@ -17,6 +17,7 @@ from understudy.cli.options import json_option
 from understudy.cli.takeover import line_of
 from understudy.cli.terminal import ago, note, paint, painted_state, safe, say_json, say_lines, span, table
 from understudy.texts import t
+from understudy.worker.hidden import hide
 
 EVERY_S = 2.0
 CLEAR = "\x1b[H\x1b[2J"
@@ -30,6 +31,8 @@ def status(watch: bool, as_json: bool) -> None:
     """Once, or again and again until Ctrl-C."""
     place = connect_place()
     hub = HubClient(place.url, place.key, ca_file=place.ca_file)
+    if watch:
+        hide()  # from runs of this user: it lasts
     while True:
         try:
             seen = look(hub, place)

@@ -20,6 +20,7 @@ from understudy.cli.terminal import note, safe, safe_lines, say, say_json, span
 from understudy.clock import SystemClock
 from understudy.errors import ConfigError
 from understudy.texts import t
+from understudy.worker.hidden import hide
 
 CONTENT_BYTES_MAX = 1 << 20  # as the hub takes it
 PAUSE_S_MIN, PAUSE_S_MAX = 0.05, 1.0
@@ -66,6 +67,7 @@ def submit(text: str, wait: bool, as_json: bool, **given: Any) -> int:
         if not as_json and sys.stdout.isatty():
             note(t("cli.submit.next", id=task_id))
         return Exit.OK
+    hide()  # from the run that it waits for
     try:
         result = wait_for_result(hub, task_id)
     except KeyboardInterrupt:

@@ -20,6 +20,7 @@ from understudy.cli.terminal import is_coloured, json_of, note, safe, say
 from understudy.clock import parse_iso
 from understudy.log import LEVELS, pretty_line
 from understudy.texts import t
+from understudy.worker.hidden import hide
 
 LINES_SINCE = 1000
 EXAMPLE = """understudy tail
@@ -55,6 +56,7 @@ def tail(
         for event in hub.get("/api/events", **wanted).get("events", []):
             say(line_of(event, form))
         return
+    hide()  # from runs of this user: it lasts
     for event in follow(hub, wanted):
         say(line_of(event, form))
 

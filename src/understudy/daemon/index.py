@@ -1,4 +1,4 @@
-"""Whether the owner of this machine has chosen where versions come from.
+"""Whether the owner of this machine has chosen where versions come from: in the environment or a file of pip's.
 
 The public index has a stranger's program of our name, so it is no choice, whichever way it is named.
 """
@@ -6,6 +6,8 @@ The public index has a stranger's program of our name, so it is no choice, which
 from __future__ import annotations
 
 import configparser
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,11 +21,30 @@ _SECTIONS = ("global", "install", "download")
 
 def has_own_index(env: Mapping[str, str]) -> bool:
     """Whether pip, with this environment, looks at an index of the owner's and not at the public one."""
-    said = {**dict(_from_file(env.get("PIP_CONFIG_FILE", ""))), **dict(_from_environment(env))}
+    said: dict[str, str] = {}
+    for path in _files(env):
+        said |= dict(_from_file(path))
+    said |= dict(_from_environment(env))
     if said.get("no-index", "").strip().lower() in _YES:
         return True
     named = said.get("index-url", "").split()
     return bool(named) and not any(_is_public(url) for url in (*named, *said.get("extra-index-url", "").split()))
+
+
+def _files(env: Mapping[str, str]) -> Iterator[Path]:
+    """The files that pip reads, the weakest first (pip's documentation, Configuration); the null device is none."""
+    named = env.get("PIP_CONFIG_FILE", "")
+    if named == os.devnull:
+        return
+    support = "Library/Application Support" if sys.platform == "darwin" else ""
+    yield from (Path("/", support or "etc/xdg", "pip/pip.conf"), Path("/etc/pip.conf"))
+    if home := env.get("HOME"):
+        yield from (Path(home, ".pip/pip.conf"), Path(home, ".config/pip/pip.conf"))
+        if support:
+            yield Path(home, support, "pip/pip.conf")
+    yield Path(sys.prefix, "pip.conf")
+    if named:
+        yield Path(named)
 
 
 def _from_environment(env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -33,13 +54,13 @@ def _from_environment(env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield name, value
 
 
-def _from_file(path: str) -> Iterator[tuple[str, str]]:
-    if not path or not Path(path).is_file() or Path(path).stat().st_size > FILE_BYTES_MAX:
-        return
+def _from_file(path: Path) -> Iterator[tuple[str, str]]:
     parser = configparser.RawConfigParser()
     try:
-        parser.read_string(Path(path).read_text("utf-8", "replace"))
-    except configparser.Error:
+        if not path.is_file() or path.stat().st_size > FILE_BYTES_MAX:
+            return
+        parser.read_string(path.read_text("utf-8", "replace"))
+    except (OSError, configparser.Error):
         return
     for section in _SECTIONS:
         if parser.has_section(section):

@@ -21,6 +21,7 @@ from understudy.wire.limits import (
     Text,
     Token,
     WorkerName,
+    whole,
 )
 
 Instant = Annotated[str, Meta(min_length=1, max_length=40)]
@@ -105,8 +106,8 @@ def cut_parts(parts: dict[str, Any] | None) -> dict[str, Any] | None:
 class SleepWindow(Struct, rename={"from_": "from"}, frozen=True):
     """A daily window in which silence is expected, in the named time zone."""
 
-    from_: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-    to: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+    from_: Annotated[str, whole(r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+    to: Annotated[str, whole(r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
     tz: Annotated[str, Meta(max_length=64)] = "UTC"
 
 
@@ -122,9 +123,9 @@ class DirectiveBody(Struct, rename="camel", frozen=True):
     """`POST /api/daemons/{id}/directives`: what one daemon shall do, once. An update names a version or a wheel."""
 
     kind: Literal["drain", "resume", "restart", "update"]
-    version: Annotated[str, Meta(pattern=r"^[0-9A-Za-z][0-9A-Za-z.!+_-]{0,63}$")] | None = None
+    version: Annotated[str, whole(r"^[0-9A-Za-z][0-9A-Za-z.!+_-]{0,63}$")] | None = None
     wheel: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None  # an http(s) URL, or a path on its machine
-    sha256: Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
+    sha256: Annotated[str, whole(r"^[0-9a-fA-F]{64}$")] | None = None
     expires_sec: Annotated[float, Meta(ge=10, le=86_400)] = 600
 
 

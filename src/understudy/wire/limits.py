@@ -36,7 +36,14 @@ def is_id(text: str) -> bool:
 
 
 NO_LAST_NEWLINE = r"(?!\n)"  # in Python `$` alone lets one through; other readers of the schema do not need it
-Id = Annotated[str, Meta(pattern=ID_PATTERN + NO_LAST_NEWLINE, extra_json_schema={"pattern": ID_PATTERN})]
+
+
+def whole(pattern: str) -> Meta:
+    """A text that is all of a pattern `^…$`."""
+    return Meta(pattern=pattern + NO_LAST_NEWLINE, extra_json_schema={"pattern": pattern})
+
+
+Id = Annotated[str, whole(ID_PATTERN)]
 WorkerName = Annotated[str, Meta(max_length=256)]
 DaemonName = Annotated[str, Meta(min_length=1, max_length=256)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]

@@ -12,7 +12,6 @@ from understudy.wire.limits import (
     BATCH_RESULTS_MAX,
     BATCH_TASKS_MAX,
     CLAIM_TASKS_MAX,
-    NO_LAST_NEWLINE,
     Count,
     DaemonName,
     Id,
@@ -24,10 +23,11 @@ from understudy.wire.limits import (
     Text,
     Token,
     WorkerName,
+    whole,
 )
 
 DAY_S = 86_400
-_EXECUTOR = r"^[A-Za-z0-9._-]{1,55}$" + NO_LAST_NEWLINE
+_EXECUTOR = whole(r"^[A-Za-z0-9._-]{1,55}$")
 OnLoss = Literal["requeue", "wait", "ask"]
 
 
@@ -48,7 +48,7 @@ class EnqueueBody(Struct, rename="camel", frozen=True, omit_defaults=True):
     takeover: Literal["allow", "never"] | None = None
     dedup_key: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     conversation: dict[str, Any] | ShortText | None = None
-    executor: Annotated[str, Meta(min_length=1, max_length=55, pattern=_EXECUTOR)] | None = None
+    executor: Annotated[str, _EXECUTOR] | None = None
     workspace: ShortText | None = None
     group: Name | None = None
     reply_to: dict[str, Any] | ShortText | None = None
