@@ -10,16 +10,16 @@ import threading
 
 import pytest
 
-from tests.cli.program import understudy
 from tests.project.tree import SOURCES
+from tests.waiting import allowed_s
 from understudy.cli.children import Child
 from understudy.cli.code_path import NAME, drop_empty
 from understudy.daemon.installation import Installation
 from understudy.daemon.succession import same_again
 
 TRAP = 'import os\nopen(os.environ["TRAP"], "w").close()\nraise SystemExit("a stranger\'s code was run")\n'
-# a module of the standard library, one of a dependency, and our own name
-TRAPS = ("queue.py", "click.py", "msgspec.py", "understudy/__init__.py", "understudy/__main__.py")
+# modules of the standard library and of dependencies, and our own name
+TRAPS = ("pathlib.py", "queue.py", "click.py", "msgspec.py", "understudy/__init__.py", "understudy/__main__.py")
 
 
 @pytest.fixture
@@ -71,21 +71,18 @@ def test_children_of_up_and_drill_take_no_code_from_here(trapped, tmp_path):
     assert not trapped.exists()
 
 
-def test_the_program_itself_takes_no_code_from_here(trapped):
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "understudy", "doctor", "--help"], capture_output=True, timeout=30, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert not trapped.exists()
-
-
-def test_without_p_nothing_is_taken_once_this_program_has_begun(trapped, tmp_path):
-    """`python -m understudy`: Python looks there for the package and for what it needs itself, and nobody after it."""
-    for name in TRAPS[3:]:
+@pytest.mark.parametrize(
+    ("words", "path"), [((), ""), (("-P",), os.pathsep)], ids=["without -P", "an empty part of PYTHONPATH"]
+)
+def test_nothing_is_taken_once_this_program_has_begun(trapped, tmp_path, words, path):
+    """Python looks there for the package and for what it needs itself, and nobody after it."""
+    for name in TRAPS[-2:]:
         (tmp_path / "cloned" / name).unlink()
     (tmp_path / "cloned" / "understudy").rmdir()
-    done = understudy("doctor", "--help")
-    assert done.code == 0, done.err
+    command = [sys.executable, *words, "-m", "understudy", "doctor", "--help"]
+    environ = {**os.environ, NAME: path + os.environ.get(NAME, "")}
+    done = subprocess.run(command, env=environ, capture_output=True, timeout=allowed_s(30), check=False)
+    assert done.returncode == 0, done.stderr
     assert not trapped.exists()
 
 

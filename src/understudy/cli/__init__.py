@@ -5,17 +5,17 @@ client command 300 ms; errors leave it as one sentence with the mend and a docum
 as a traceback; no secret is printed, put into an address or into the arguments of a process.
 """
 
-import contextlib
 import os
 import sys
-from typing import NoReturn
 
 __all__ = ["main"]
 
 
-def main() -> NoReturn:
+def main() -> None:
     """The console script."""
     from understudy.cli.code_path import without_current_directory
+
+    without_current_directory()
     from understudy.cli.start import run
     from understudy.cli.streams import open_streams, show_what_can_be_shown
 
@@ -25,6 +25,4 @@ def main() -> NoReturn:
 
         give_way()
     show_what_can_be_shown()
-    with contextlib.suppress(OSError):  # the current directory is gone
-        without_current_directory()
     sys.exit(run(sys.argv[1:], closed))

@@ -1,20 +1,25 @@
-"""Where Python looks for code, here and in what we start: never in whatever directory a shell happens to be in."""
+"""Where Python looks for code, here and in what we start: never in whatever directory a shell happens to be in.
+
+It runs before anything else is imported, so it imports nothing that Python has not read already.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import MutableMapping
-from pathlib import Path
 
 NAME = "PYTHONPATH"
 
 
 def without_current_directory() -> None:
     """Empty parts of PYTHONPATH mean the current directory (`export PYTHONPATH=$PYTHONPATH:/x`): they are dropped."""
+    try:
+        here = os.getcwd()  # noqa: PTH109 - pathlib would be looked for there
+    except OSError:  # it is gone
+        return
     if drop_empty(os.environ):
-        here = str(Path.cwd())
-        kept = os.environ.get(NAME, "").split(os.pathsep)
+        kept = [folder for folder in os.environ[NAME].split(os.pathsep) if folder]
         sys.path[:] = [folder for folder in sys.path if folder not in ("", here) or folder in kept]
 
 
@@ -23,6 +28,6 @@ def drop_empty(environ: MutableMapping[str, str]) -> bool:
     parts = environ.get(NAME, "").split(os.pathsep)
     if parts == [""]:
         return False
-    named = [str(Path(part).absolute()) for part in parts if part]
+    named = [os.path.abspath(part) for part in parts if part]  # noqa: PTH100 - the same
     environ[NAME] = os.pathsep.join(named)
     return len(named) < len(parts)
