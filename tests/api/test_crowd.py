@@ -10,6 +10,7 @@ import pytest
 
 from tests.api.hubs import MINUTE, FailingStore, Hub, set_failing
 from tests.api.raw_line import RawLine
+from tests.api.virtual_line import VirtualLine
 from tests.api.wire import OWNER, Stream
 from tests.waiting import eventually
 from understudy.api import connections, protocol
@@ -131,21 +132,76 @@ def test_what_does_not_become_whole_ends(line, monkeypatch, sent, is_first) -> N
     assert raw.send(*(part for part in sent if part)).is_closed()
 
 
-def test_a_body_that_trickles_is_given_up_and_one_that_flows_is_not(hub, line, monkeypatch) -> None:
-    monkeypatch.setattr(protocol, "BODY_WITHIN_S", 0.2)
-    monkeypatch.setattr(protocol, "SLOWEST_BYTES_A_S", 100)
-    raw = line().send(HEAD.replace(b"Length: 25", b"Length: 525"), b" " * 500)  # five seconds more
-    raw.send(BODY)
-    assert raw.answer().status == 201
+FLOW = protocol.SLOWEST_BYTES_A_S
 
 
-def test_an_answer_that_nobody_reads_ends(hub, line, monkeypatch) -> None:
-    hub.enqueue("big", content="x" * 900_000)
-    monkeypatch.setattr(protocol, "ANSWER_WITHIN_S", 0.2)
-    raw = line()
-    ask = f"GET /api/queue/big HTTP/1.1\r\nHost: h\r\nX-API-Key: {OWNER}\r\n\r\n".encode()
-    raw.socket.sendall(ask * 20)
-    eventually(lambda: hub.connections() == 1, what="only the connection of the test's own client")
+def upload(body_bytes: int) -> bytes:
+    return HEAD.replace(b"Length: %d" % len(BODY), b"Length: %d" % body_bytes)
+
+
+@pytest.mark.parametrize(("bytes_a_s", "ends_after_s"), [(0, 30), (1, 30), (FLOW // 2, 60), (FLOW - 1, 601)])
+def test_a_body_that_trickles_is_given_up_and_one_that_flows_is_not(bytes_a_s, ends_after_s) -> None:
+    """30 s, and one more for each 16 KiB that came: half of that flow ends after 60 s, nearly all of it not in 600."""
+    line, lived_s = VirtualLine(), 0
+    line.send(upload(64 << 20))
+    while not line.ended and lived_s <= 600:
+        line.loop.pass_time(1)
+        line.send(b" " * bytes_a_s)
+        lived_s += 1
+    assert ends_after_s <= lived_s <= ends_after_s + 2
+
+
+def test_a_body_that_we_do_not_read_is_not_slow() -> None:
+    line = VirtualLine()
+    line.send(upload(8 << 20))
+    line.protocol.flow.pause_reading()
+    line.loop.pass_time(600)
+    assert line.ended == ""
+    line.protocol.flow.resume_reading()
+    line.loop.pass_time(2)
+    assert line.ended == "closed"
+
+
+def test_a_body_that_is_whole_has_no_deadline() -> None:
+    line = VirtualLine()
+    line.send(HEAD)
+    line.send(BODY)
+    line.loop.pass_time(600)
+    assert line.ended == ""
+
+
+@pytest.mark.parametrize(("unread", "read_bytes_a_s", "ended"), [
+    (1 << 20, 0, "dropped"), (1 << 20, 1, "dropped"), (64 << 20, FLOW - 1, "dropped"), (64 << 20, FLOW, ""),
+    (1000, 16, "dropped"), (1000, 17, ""),
+])  # fmt: skip
+def test_an_answer_that_nobody_reads_ends(unread, read_bytes_a_s, ended) -> None:
+    """In 30 s 16 KiB a second must be read, or half of what is left."""
+    line = VirtualLine()
+    line.leave_unread(unread)
+    line.loop.pass_time(29)
+    assert line.ended == ""
+    line.read(30 * read_bytes_a_s)
+    line.loop.pass_time(1)
+    assert line.ended == ended
+
+
+def test_reading_is_judged_again_and_again_until_all_is_read() -> None:
+    line = VirtualLine()
+    line.leave_unread(64 << 20)
+    for _ in range(10):
+        line.read(30 * FLOW)
+        line.loop.pass_time(30)
+        assert line.ended == ""
+    line.loop.pass_time(30)
+    assert line.ended == "dropped"
+
+
+def test_an_answer_that_was_read_has_no_deadline() -> None:
+    line = VirtualLine()
+    line.leave_unread(1 << 20)
+    line.protocol.resume_writing()
+    line.loop.pass_time(600)
+    assert line.ended == ""
 
 
 # ---- how much

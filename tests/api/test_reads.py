@@ -13,13 +13,15 @@ import pytest
 from tests.api.hubs import Hub
 from tests.api.wire import ADMIN, OWNER
 from tests.waiting import eventually
-from understudy.api import app, streams
+from understudy.api import app, endpoint, streams
+from understudy.api.app import READ_AT_ONCE_BYTES
 from understudy.api.respond import encoded
 from understudy.clock import ManualClock
 from understudy.errors import UnavailableError
 from understudy.runtime import reading
 from understudy.runtime.reading import LOOKS_A_KEY_AT_ONCE, Reading
 from understudy.store.base import Reader
+from understudy.wire.decode import decode
 
 
 class SlowStore:
@@ -158,6 +160,24 @@ def test_what_was_read_is_encoded_by_the_thread_that_read_it(hub: Hub, monkeypat
         monkeypatch.setattr(module, "encoded", noted)
     hub.get(path).of(200)
     assert [name.partition("_")[0] for name in names] in (["reader"], ["searcher"])
+
+
+@pytest.mark.parametrize(("chars", "is_aside"), [(100, False), (READ_AT_ONCE_BYTES, True)], ids=["small", "large"])
+@pytest.mark.parametrize("path", ["/api/queue", "/api/memory/save"])
+def test_a_large_body_is_parsed_beside_the_event_loop(hub: Hub, monkeypatch, path: str, chars: int, is_aside) -> None:
+    threads: list[threading.Thread] = []
+
+    def noted(body: bytes, shape: type[Any]) -> Any:
+        threads.append(threading.current_thread())
+        return decode(body, shape)
+
+    monkeypatch.setattr(endpoint, "decode", noted)
+    body = {
+        "content": "x" * chars,
+        **({} if path == "/api/queue" else {"user_id": "u", "channel": "c", "role": "user"}),
+    }
+    assert hub.post(path, body).status in (200, 201)
+    assert [thread.name != "hubs" for thread in threads] == [is_aside]
 
 
 def test_the_parts_of_a_long_list_make_the_same_json() -> None:
