@@ -17,6 +17,8 @@ from understudy.ids import IdMaker
 from understudy.store.base import EventFilter
 from understudy.store.sqlite import SqliteStore
 
+ROUNDS_MAX = 50  # one takes hundreds of rows
+
 
 class Bench:
     """An engine, its clock, and shortcuts to ask it things."""
@@ -37,8 +39,17 @@ class Bench:
             step = min(ms, 1_000)
             self.clock.advance(step)
             ms -= step
-            while self.ask(Ring())[0]:
-                pass
+            self.finish(Ring)
+
+    def finish(self, operation: type[Operation]) -> None:
+        """Ask it again while it says that there is more. AssertionError if it never ends; its exception if it fails."""
+        for _ in range(ROUNDS_MAX):
+            (answer,) = self.ask(operation())
+            if isinstance(answer, BaseException):
+                raise answer
+            if not answer:
+                return
+        raise AssertionError(f"there is still more to do after {ROUNDS_MAX} rounds of {operation.__name__}")
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The fields of all events of that name."""

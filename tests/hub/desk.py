@@ -17,6 +17,7 @@ from understudy.notify.base import Message, Outcome, Sent, Target
 from understudy.wire.daemons import HeartbeatBody, RunningBody
 
 LATE_MS, DOWN_MS = 10_000, 20_000
+STEPS_MAX = 1_000  # of the outbox, at one instant
 
 
 def bench_with(*routes: Route, targets: tuple[str, ...] = ("ops",), store: Any = None, **more: Any) -> Bench:
@@ -67,9 +68,10 @@ class Desk:
 
     def run(self) -> int:
         """Deliver what is due; how many ms may pass until the next look."""
-        while not (wait_ms := self.step()):
-            pass
-        return wait_ms
+        for _ in range(STEPS_MAX):
+            if wait_ms := self.step():
+                return wait_ms
+        raise AssertionError(f"the outbox has still something to deliver after {STEPS_MAX} steps")
 
     def step(self) -> int:
         steps, answer = self.delivery.step(), None

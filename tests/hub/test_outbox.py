@@ -126,8 +126,7 @@ def test_a_hub_that_died_while_sending_sends_again_with_the_same_key():
     again = bench_with(store=bench.store)
     again.clock.advance(bench.clock.now_ms() - again.clock.now_ms())
     desk = Desk(again)
-    while again.ask(Reclaim())[0]:
-        pass
+    again.finish(Reclaim)
     live(again, 1_000, desk)
     assert any(message.key == parcel.notice.id for message in desk.got)
     assert {row.state for row in rows(again, cause="daemon.late")} == {"sent"}
@@ -248,8 +247,7 @@ def test_a_message_whose_best_form_cannot_be_written_is_sent_in_a_plainer_one(mo
 def test_what_goes_to_a_channel_that_is_no_more_is_dead_and_comes_back_with_it():
     bench, _ = late()
     other = bench_with(targets=("new",), store=bench.store)
-    while other.ask(Reclaim())[0]:
-        pass
+    other.finish(Reclaim)
     (dead,) = rows(other)
     assert (dead.state, dead.last_error) == ("dead", "there is no channel ops")
     assert isinstance(other.ask(Resend(dead.id, "me"))[0], ConflictError)
