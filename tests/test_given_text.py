@@ -10,20 +10,26 @@ from understudy.config.given_text import BYTES_MAX, decoded
 from understudy.config.reading import load, secret_text
 from understudy.errors import ConfigError
 
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be"]
 TEXT = "port = 9000\nhost = '127.0.0.1' # ハブ\n"
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def marked(text, encoding):
+    """As editors write it: UTF-16 with a byte order mark."""
+    return (f"\ufeff{text}" if "16" in encoding else text).encode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_settings_are_read_in_every_marked_encoding_with_any_line_end(tmp_path, encoding, end):
-    (tmp_path / "understudy.toml").write_bytes(TEXT.replace("\n", end).encode(encoding))
+    (tmp_path / "understudy.toml").write_bytes(marked(TEXT.replace("\n", end), encoding))
     assert load({}, tmp_path).settings.port == 9000
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_keys_are_read_in_every_marked_encoding(tmp_path, encoding, end):
-    (tmp_path / "key").write_bytes(f"usk_secret{end}".encode(encoding))
+    (tmp_path / "key").write_bytes(marked(f"usk_secret{end}", encoding))
     assert secret_text(tmp_path / "key", "X") == "usk_secret"
     environ = {"UNDERSTUDY_API_KEY_FILE": str(tmp_path / "key")}
     assert secrets_in(load(environ, tmp_path / "none").settings) == ("usk_secret",)
@@ -117,8 +123,8 @@ def test_quotes_that_are_not_closed_are_refused_with_their_line(line):
 
 @pytest.mark.parametrize("line", ["A", "2A=b", "A-B=c", "=b", "{"])
 def test_what_is_no_assignment_is_refused_with_its_line(line):
-    with pytest.raises(ConfigError, match="x, line 3"):
-        assignments(f"\n# z\n{line}", "x")
+    with pytest.raises(ConfigError, match="x, line 5"):
+        assignments(f"\n# z\nY='1\n2'\n{line}", "x")
 
 
 def test_lines_of_other_programs_are_no_matter_of_ours():

@@ -112,7 +112,7 @@ def test_directories_on_the_way_are_closed_too(tmp_path, open_umask):
     assert mode_of(own_directory(tmp_path / "open")) == 0o700
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):
-        make_directory(tmp_path / "file" / "x")
+        make_directory(tmp_path / "file")
 
 
 def test_a_file_that_was_open_is_closed_before_more_is_written(tmp_path, open_umask):

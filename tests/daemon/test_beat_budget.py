@@ -58,6 +58,17 @@ def test_all_that_runs_have_to_say_arrives_in_as_many_beats_as_it_needs(runs: in
     assert not any("checkpoint" in entry for entry in accepted[-1]["running"]), "what was told is told once"
 
 
+@pytest.mark.parametrize("runs", [48, RUNNING_NAMED_MAX])
+def test_no_beat_is_refused_even_where_a_megabyte_is_a_million_bytes(runs: int) -> None:
+    """Some proxies count so; what is refused has already cost a renewal."""
+    stage, accepted = stage_with(runs, 1_000_000)
+    stage.start(heartbeat_loop(stage.state))
+    assert stage.run_until(lambda: len(accepted) == 5, within_ms=60_000)
+    assert [beat["seq"] for beat in accepted] == [1, 2, 3, 4, 5]
+    largest = max(len(msgspec.json.encode(beat)) for beat in accepted)
+    assert BEAT_BYTES_MAX - CHECKPOINT_BYTES_MAX < largest <= BEAT_BYTES_MAX
+
+
 def test_beat_whose_content_is_refused_is_followed_by_a_bare_one() -> None:
     """A hub of another version may not understand a part: leases and liveness do not depend on it."""
     stage, accepted = stage_with(2, 1_000, Answer(400, {"error": "Validation failed", "details": ["loops: no"]}))

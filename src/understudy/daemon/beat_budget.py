@@ -14,7 +14,7 @@ import msgspec
 from understudy.wire.limits import BODY_BYTES_MAX
 from understudy.worker.effects import Answer
 
-BEAT_BYTES_MAX = BODY_BYTES_MAX - (256 << 10)  # 256 names of runs and all the rest need about 100 KiB
+BEAT_BYTES_MAX = BODY_BYTES_MAX - (256 << 10)  # fits also where a proxy's megabyte is a million bytes
 BEAT_BYTES_MIN = 16 << 10  # below it nothing long is said at all
 GROWS_AFTER_MS = 3_600_000  # a hub or proxy that was changed is tried again with the whole size
 
