@@ -30,6 +30,13 @@ NOT_HANDED_ON = frozenset((b"connection", b"upgrade", b"http2-settings", b"proxy
 INVALID = "Invalid HTTP request received."
 
 
+class _Trailers(list[tuple[bytes, bytes]]):
+    """Takes what comes after the head and keeps nothing: trailers may be ignored (RFC 9110, 6.5.1)."""
+
+    def append(self, _: tuple[bytes, bytes]) -> None:
+        """Forget it."""
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """One connection. Heads and trailers beyond 64 KiB are refused; heads, bodies and unread answers have deadlines.
 
@@ -202,11 +209,6 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_head = True
         super().on_message_begin()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; trailers come after the head and are none (RFC 9110, 6.5.1: they may be ignored)."""
-        if self._in_head:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         """The head is whole."""
         self._stop_timer()
@@ -220,6 +222,7 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         self._before = self.cycle
         super().on_headers_complete()
+        self.headers = _Trailers()  # the request keeps its own
         self.scope["connection"] = self  # type: ignore[typeddict-unknown-key]
         self._in_body = True
         self._body_bytes = 0

@@ -135,13 +135,7 @@ class Engine:
             work.recent_incidents = tx.incidents_since(now.h - SUSPECT_WINDOW_MS) if work.due.daemons else 0
         if needs.outboxes:
             work.load_outboxes(tx, needs.outboxes, now.wall)
-        more, details = Needs(), Needs()
-        for operation in operations:
-            operation.more(work, more)
-        work.load(tx, more)
-        for operation in operations:
-            operation.details(work, details)
-        work.load(tx, details)
+        _load_the_rest(tx, work, operations)
         answers = tuple(self._decide(operation, work, now) for operation in operations)
         committed = self._save(tx, work, now, answers)
         self._decided = clocks, work, moved_ms
@@ -187,6 +181,20 @@ class Engine:
 
 
 SUSPECT_WINDOW_MS = 30_000
+
+
+def _load_the_rest(tx: Transaction, work: WorkingSet, operations: Sequence[Operation]) -> None:
+    """The second round of needs, and the third of those operations that have one."""
+    more, details = Needs(), None
+    for operation in operations:
+        operation.more(work, more)
+    work.load(tx, more)
+    for operation in operations:
+        if type(operation).details is not Operation.details:
+            details = details or Needs()
+            operation.details(work, details)
+    if details is not None:
+        work.load(tx, details)
 
 
 def _stay_awake(work: WorkingSet, now: Now) -> None:
