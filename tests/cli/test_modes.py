@@ -63,6 +63,7 @@ def test_the_copy_before_a_migration_is_closed(tmp_path, open_umask):
     SqliteStore(path).close()
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 1")
+    (tmp_path / "hub.db.schema0.copy").touch(0o644)  # of an earlier version
     connection.close()
     path.chmod(0o644)
     with pytest.raises(Exception, match=r"already exists|duplicate"):
@@ -79,20 +80,29 @@ def test_a_directory_with_files_of_others_keeps_its_mode(tmp_path, open_umask):
     assert [mode_of(tmp_path / "project" / name) for name in (".", "README", "hub.db")] == [0o755, 0o644, 0o600]
 
 
-def test_what_assistants_made_in_the_workspace_keeps_its_mode(tmp_path, open_umask):
-    (tmp_path / "workspace").mkdir(mode=0o755)
-    (tmp_path / "workspace" / "page.html").touch(0o644)
+@pytest.mark.parametrize("name", ["workspace", "daemon/environments"])
+def test_what_assistants_and_installers_made_keeps_its_mode(tmp_path, open_umask, name):
+    (tmp_path / name).mkdir(mode=0o755, parents=True)
+    (tmp_path / name / "page.html").touch(0o644)
     tighten(tmp_path)
-    assert mode_of(tmp_path / "workspace") == 0o700
-    assert mode_of(tmp_path / "workspace" / "page.html") == 0o644
+    assert mode_of(tmp_path / name) == 0o700
+    assert mode_of(tmp_path / name / "page.html") == 0o644
+
+
+def test_what_is_another_s_stays_as_it_is(tmp_path, open_umask, monkeypatch):
+    (tmp_path / "hub.db").touch(0o644)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    tighten(tmp_path)
+    assert mode_of(tmp_path / "hub.db") == 0o644
 
 
 def test_a_link_is_not_followed(tmp_path, open_umask):
     (tmp_path / "elsewhere").mkdir(mode=0o755)
+    (tmp_path / "elsewhere" / "page").touch(0o644)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "logs").symlink_to(tmp_path / "elsewhere")
     tighten(tmp_path / "data")
-    assert mode_of(tmp_path / "elsewhere") == 0o755
+    assert [mode_of(tmp_path / "elsewhere" / name) for name in (".", "page")] == [0o755, 0o644]
 
 
 def test_looking_is_bounded(tmp_path, monkeypatch, open_umask):
@@ -122,6 +132,12 @@ def test_a_file_that_was_open_is_closed_before_more_is_written(tmp_path, open_um
         assert mode_of(tmp_path / "log") == 0o600
     write_private(tmp_path / "log", b"anew")
     assert (tmp_path / "log").read_bytes() == b"anew"
+
+
+def test_a_new_file_is_closed_from_its_first_moment(tmp_path, open_umask, monkeypatch):
+    monkeypatch.setattr(os, "fchmod", lambda *_: None)
+    write_private(tmp_path / "new", b"x")
+    assert mode_of(tmp_path / "new") == 0o600
 
 
 def writes(node):

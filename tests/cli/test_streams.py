@@ -83,6 +83,7 @@ def test_other_encodings_of_the_terminal(shell, hub, more):
     assert is_sentence(shell("understudy submit ハブ", **{**more, "PYTHONIOENCODING": "utf-8"}))
     assert is_sentence(shell("understudy tasks", **more))
     assert is_sentence(shell("understudy doctor", **more))
+    assert shell("understudy --help", **more, UNDERSTUDY_LANG="ja").returncode == 0
     listed = shell("understudy tasks --json", **more)
     assert "ハブ" in {task["content"] for task in json.loads(listed.stdout)["tasks"]}
 
@@ -97,15 +98,30 @@ def test_arguments_that_are_not_utf_8(shell, words):
 def test_standard_input_that_is_not_utf_8(shell):
     done = shell("printf 'a\\ncaf\\351' | understudy submit -".replace("understudy", "understudy", 1))
     assert (done.returncode, b"standard input, line 2" in done.stderr) == (2, True), done.stderr
-    assert shell("printf '\\357\\273\\277hi' | understudy submit -").returncode == 0
+    assert shell("printf '\\357\\273\\277after a mark' | understudy submit -").returncode == 0
+    assert b'"after a mark"' in shell("understudy tasks --json").stdout
 
 
-@pytest.mark.parametrize("words", ["tasks", "doctor", "daemon", "hub --data x"])
-def test_a_directory_that_is_gone(shell, tmp_path, words):
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("tasks", b"no key is known"),
+        ("doctor", b"the current directory is gone"),
+        ("daemon", b"no hub is known"),
+        ("hub --data x", b"the current directory is gone"),
+    ],
+)
+def test_a_directory_that_is_gone(shell, tmp_path, words, said):
     (tmp_path / "gone").mkdir()
     environ = {"UNDERSTUDY_HUB": None} if words == "daemon" else {}
     done = shell(f"rmdir ../gone; exec understudy {words}", cwd=tmp_path / "gone", **environ, UNDERSTUDY_API_KEY=None)
-    assert is_sentence(done), done.stderr
+    assert (is_sentence(done), said in done.stderr) == (True, True), done.stderr
+
+
+def test_a_command_that_needs_no_directory_works_in_one_that_is_gone(shell, tmp_path):
+    (tmp_path / "gone").mkdir()
+    done = shell("rmdir ../gone; exec understudy tasks", cwd=tmp_path / "gone")
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("words", ["hub", "up", "service status", "doctor"])

@@ -113,8 +113,12 @@ def test_a_version_that_never_beats_is_taken_back(daemon: Updatable, tmp_path: P
     assert daemon.shown()["version"] == __version__
     holder = holder_of(daemon.lock)
     assert holder not in (0, daemon.process.pid)
+    eventually(lambda: daemon.process.poll() is not None, within_s=WITHIN_S, what="the end of the one that hangs")
     task = daemon.hub.post("/api/queue", {"content": "diagnose"})["taskId"]  # and it works again
-    eventually(lambda: daemon.hub.ask("GET", f"/api/result/{task}").status == 200, within_s=WITHIN_S)
+    done = eventually(
+        lambda: (a := daemon.hub.ask("GET", f"/api/result/{task}")).status == 200 and a, within_s=WITHIN_S
+    )
+    assert done.body["success"] is True, done.body
 
 
 def test_a_restart_is_confirmed_by_a_later_boot_of_the_same_process(daemon: Updatable) -> None:
