@@ -69,6 +69,13 @@ def test_no_beat_is_refused_even_where_a_megabyte_is_a_million_bytes(runs: int) 
     assert BEAT_BYTES_MAX - CHECKPOINT_BYTES_MAX < largest <= BEAT_BYTES_MAX
 
 
+def test_names_count_in_the_budget_and_all_of_it_is_used() -> None:
+    body = {"running": [{"taskId": "i" * 128} for _ in range(RUNNING_NAMED_MAX)]}
+    details = [(place, {"checkpoint": "x" * 4_000}) for place in range(RUNNING_NAMED_MAX)]
+    assert BeatBudget().fitted(body, details)
+    assert BEAT_BYTES_MAX - 5_000 < len(msgspec.json.encode(body)) <= BEAT_BYTES_MAX
+
+
 def test_beat_whose_content_is_refused_is_followed_by_a_bare_one() -> None:
     """A hub of another version may not understand a part: leases and liveness do not depend on it."""
     stage, accepted = stage_with(2, 1_000, Answer(400, {"error": "Validation failed", "details": ["loops: no"]}))
