@@ -37,6 +37,7 @@ def read(tmp_path: Path, toml: str = "", **environ: str) -> Channels:
             ChannelTable("ntfy", "ntfy", "https://ntfy.example", "top", "tk"),
         ),
         ({"NTFY_URL": "top"}, ChannelTable("ntfy", "ntfy", "", "top")),
+        ({"NTFY_URL": "ntfy.example/top"}, ChannelTable("ntfy", "ntfy", "https://ntfy.example", "top")),
         (
             {"SMTP_URL": "smtps://me@host", "SMTP_PASSWORD": "p", "SMTP_TO": "a@x,b@x", "SMTP_FROM": "f@x"},
             ChannelTable("email", "email", "smtps://me@host", "a@x,b@x", "p", "f@x"),
@@ -234,3 +235,16 @@ def test_a_name_with_capitals_is_chosen_however_it_is_written(tmp_path, wanted):
     found = read(tmp_path, toml, NOTIFICATION_TYPE=wanted, UNDERSTUDY_REPLY_TO="Ops-Team")
     assert [channel.name for channel in found.channels] == ["Ops-Team"]
     assert found.routes[0].channels == ("Ops-Team",)
+
+
+def test_a_server_without_a_topic_is_no_topic_of_the_public_server(tmp_path):
+    loaded = config.load({"NTFY_URL": "https://ntfy.private.example/"}, tmp_path)
+    with pytest.raises(ConfigError, match="ntfy"):
+        notifying(loaded.settings, {}, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["SLACK_WEBHOOK_URL", "DISCORD_WEBHOOK_URL", "UNDERSTUDY_WEBHOOK_URL", "NTFY_URL"])
+@pytest.mark.parametrize("host", ["[::1", "a..b", "a" * 64, "h:99999"])
+def test_an_address_that_nobody_can_call_is_refused_at_the_start(tmp_path, name, host):
+    with pytest.raises(ConfigError):
+        notifying(config.load({name: f"https://{host}/x"}, tmp_path).settings, {}, tmp_path)

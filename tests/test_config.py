@@ -213,3 +213,11 @@ def test_sources_are_a_table_of_the_file_or_one_line_of_the_environment(tmp_path
     for wrong in ("mail", "mail=loud", "=answer"):
         with pytest.raises(ConfigError, match="none of off, notify, interim, answer"):
             load(tmp_path, UNDERSTUDY_TAKEOVER_SOURCES=wrong)
+
+
+@pytest.mark.parametrize("name", ["UNDERSTUDY_PROBE_URL", "UNDERSTUDY_PUBLIC_URL", "ANTHROPIC_BASE_URL"])
+@pytest.mark.parametrize("url", ["http://[::1", "http://a..b/", "http://h:99999", "h", "http://h/a b", "http://"])
+def test_what_is_no_address_is_refused_with_its_name(tmp_path, name, url):
+    with pytest.raises(ConfigError, match=f"^{name}: this is no address") as refused:
+        load(tmp_path, **{name: url})
+    assert refused.value.message.endswith("write it like https://example.com/path")

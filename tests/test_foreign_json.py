@@ -13,10 +13,12 @@ from understudy.daemon.home import Home
 from understudy.daemon.spool import Spool
 from understudy.errors import BadRequestError
 from understudy.notify.outcomes import object_in
+from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.decode import decode
 from understudy.wire.foreign import parsed, whole
+from understudy.wire.memory import MemorySaveBody
 from understudy.wire.outbound import HttpAnswer
-from understudy.wire.tasks import ResultBody
+from understudy.wire.tasks import ReleaseBody, RenewBody, ResultBody, StatusBody
 from understudy.worker.executors.claude_api import _object
 from understudy.worker.executors.events import Events
 from understudy.worker.results import Result
@@ -70,3 +72,23 @@ def test_assistants_services_and_the_spool_are_read_too(half, tmp_path):
 @pytest.mark.parametrize("piece", [rb"\ud83d", b"\xed\xa0\xbd", rb"\\", rb"\ud83d\ude00"])
 def test_a_megabyte_of_the_worst_is_read_in_one_go(piece):
     parsed(b'"' + piece * ((1 << 20) // len(piece)) + b'\\ud83d"')
+
+
+@pytest.mark.parametrize("shape", [HeartbeatBody, RenewBody, ReleaseBody, StatusBody, MemorySaveBody])
+def test_a_nul_costs_one_character_and_no_sign_of_life(shape):
+    body = {
+        "workerId": "w",
+        "reason": "a\0b",
+        "progress": "a\0b",
+        "loops": {"a\0b": {"x": "a\0b"}},
+        "token": 1,
+        "running": [{"taskId": "t", "token": 1, "progress": "a\0b", "checkpoint": ["a\0b"]}],
+        "status": "a\0b",
+        "user_id": {"id": "u\0"},
+        "channel": "c\0",
+        "role": "user",
+        "content": "a\0b",
+    }
+    read = msgspec.json.encode(decode(msgspec.json.encode(body), shape)).decode()
+    assert "\ufffd" in read
+    assert "\\u0000" not in read

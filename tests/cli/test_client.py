@@ -144,5 +144,10 @@ def test_what_a_hub_says_of_a_refusal_is_cut():
         assert len(raised.value.message) < client.ERROR_CHARS_MAX + 500
 
 
+def test_an_empty_id_is_nobody_and_never_the_whole_list():
+    with pytest.raises(AbsentError):
+        path_of("tasks", "")
+
+
 def test_a_part_of_a_path_cannot_change_the_path():
     assert path_of("tasks", "../keys?x=1#y", "cancel") == "/api/tasks/..%2Fkeys%3Fx%3D1%23y/cancel"

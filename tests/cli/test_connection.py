@@ -96,7 +96,20 @@ def test_a_key_without_an_address_means_the_hub_of_this_machine(here, home):
     assert place(here, home, UNDERSTUDY_API_KEY="mine", UNDERSTUDY_PORT="9000").url == "http://127.0.0.1:9000"
 
 
-@pytest.mark.parametrize("url", ["hub.example", "ftp://hub", "http://", "http://hub:99999", "http://hub:0"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("hub.example", "ftp://hub", "http://", "http://hub:99999", "http://hub:0"),
+        *(
+            "http://[::1",
+            "http://a..b",
+            f"http://{'a' * 64}.example",
+            "http://hub :1",
+            "http://hub/\x01",
+            "http://hub/ü",
+        ),
+    ],
+)
 def test_what_is_no_address_is_refused(here, home, url):
     with pytest.raises(ConfigError, match="no address of a hub"):
         place(here, home, UNDERSTUDY_HUB=url)
@@ -212,3 +225,8 @@ def test_the_saved_hub_is_known(home, capsys):
 def test_a_directory_that_cannot_be_written_only_means_being_told_again(home):
     (home / "known-hubs").mkdir()
     assert serve(home) == HUB
+
+
+def test_a_saved_address_that_is_none_hides_no_other(here, home):
+    save(home, Saved("http://[::1", "saved-key"))
+    assert place(here, home, UNDERSTUDY_HUB=HUB, UNDERSTUDY_API_KEY="mine").key == "mine"

@@ -9,6 +9,7 @@ import pytest
 from tests.cli.program import PROGRAM, environ, understudy
 from tests.hub_process import HubProcess, running_hub
 from tests.waiting import eventually
+from understudy.cli.saved import Saved, load_saved, local_keys, save
 from understudy.runtime.lock import FileLock, LockedError
 
 
@@ -78,11 +79,29 @@ def test_a_second_hub_on_the_same_data_is_refused(tmp_path):
         assert len(done.err.splitlines()) == 1
 
 
+def test_a_second_hub_does_not_hide_the_first_from_commands(tmp_path):
+    keys = local_keys(tmp_path)
+    running = Saved("http://127.0.0.1:8787", keys.api_key, keys.admin_key, str(tmp_path))
+    save(tmp_path, running)
+    lock = FileLock(tmp_path / "hub.lock")
+    lock.take("The data directory")
+    assert understudy("hub", "--port", "9000", "--data", str(tmp_path)).code == 1
+    lock.release()
+    assert load_saved(tmp_path) == running
+
+
 def test_a_port_that_is_taken_is_a_sentence(tmp_path):
     with running_hub(tmp_path) as hub:
         done = understudy("hub", "--port", str(hub.port), "--data", str(tmp_path / "other"), env=hub.env)
         assert done.code == 2
         assert "Cannot listen on" in done.err
+
+
+def test_a_watchdog_that_nobody_can_call_is_refused_without_showing_it(tmp_path):
+    done = understudy("hub", "--data", str(tmp_path), env=environ(UNDERSTUDY_WATCHDOG_URL="https://[secret"))
+    assert (done.code, done.out) == (2, "")
+    assert "UNDERSTUDY_WATCHDOG_URL: this is no address" in done.err
+    assert "secret" not in done.err
 
 
 def test_a_wrong_setting_is_a_sentence(tmp_path):

@@ -88,6 +88,7 @@ def test_a_stop_is_quiet_only_if_it_was_announced(machine, hub):
 
 def test_only_the_stop_of_a_daemon_is_announced(machine):
     assert machine("service", "stop", "--for", "2h").code == 2
+    assert machine("service", "stop", "--planned", "--for", "12000d").code == 2  # no beat could say it
     assert machine("service", "stop", "hub", "--planned").code == 2
 
 

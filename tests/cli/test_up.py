@@ -199,6 +199,7 @@ def test_data_that_is_in_use_is_told(tmp_path):
         done = understudy("up", "--port", "0", "--data", str(up.data), env=up.env)
         assert done.code == 1
         assert "in use by process" in done.err
+        assert up.client("status").code == 0  # it is still found
 
 
 def test_settings_of_the_environment_bring_their_own_key(tmp_path):

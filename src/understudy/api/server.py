@@ -88,8 +88,11 @@ def fingerprint_of(settings: HubSettings) -> str:
     return hashlib.sha256(msgspec.json.encode(shown)).hexdigest()[:12]
 
 
-def serve(settings: HubSettings) -> int:
-    """Serve until SIGTERM or SIGINT; 0 once everything acknowledged is on disk. UnderstudyError if it cannot."""
+def serve(settings: HubSettings, is_ours: Callable[[], None] = lambda: None) -> int:
+    """Serve until SIGTERM or SIGINT; 0 once everything acknowledged is on disk. UnderstudyError if it cannot.
+
+    `is_ours` is called once the data directory and the port belong to this hub.
+    """
     queue_streams("stderr")
     connections_max = _raise_file_limit()
     os.umask(0o077)  # tasks, memory and logs are nobody else's
@@ -98,6 +101,7 @@ def serve(settings: HubSettings) -> int:
     lock.take(f"The data directory {settings.data_dir}")
     try:
         listener = _listen(settings.host, settings.port)
+        is_ours()
         with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(settings, listener, connections_max))
     finally:

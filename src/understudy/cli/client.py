@@ -184,7 +184,9 @@ class HubClient:
 
 
 def path_of(*parts: str) -> str:
-    """A path of the API with each part quoted."""
+    """A path of the API with each part quoted. AbsentError for an empty one: it would name the whole list."""
+    if not all(parts):
+        raise AbsentError(t("cli.client.absent", message="Not found"), said="Not found")
     return "/api/" + "/".join(quote(part, safe="") for part in parts)
 
 

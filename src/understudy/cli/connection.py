@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from understudy import config
+from understudy.addresses import is_web_address
 from understudy.cli.client import HubClient
 from understudy.cli.exits import RefusedError
 from understudy.cli.known_hubs import agree
@@ -159,20 +160,19 @@ def connect(*, admin: bool = False) -> HubClient:
 
 def checked_url(url: str, origin: str) -> str:
     """The address without a slash at its end. ConfigError for what is none, or holds a secret."""
-    parts = urlsplit(url.strip())
-    try:
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_address = False
-    if not is_address:
+    url = url.strip()
+    parts = urlsplit(url if is_web_address(url) else "")
+    if not parts.hostname or parts.port == 0 or not parts.path.isascii():
         raise ConfigError(t("cli.connection.bad_url", url=url, origin=origin))
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ConfigError(t("cli.connection.secret_in_url", origin=origin))
-    return url.strip().rstrip("/")
+    return url.rstrip("/")
 
 
 def is_same_hub(one: str, other: str) -> bool:
     """Whether two addresses mean the same place; all names of loopback are one."""
+    if not (is_web_address(one) and is_web_address(other)):
+        return one == other
     return _normal(one) == _normal(other)
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 from understudy import config
+from understudy.addresses import is_web_address
 from understudy.cli import parent
 from understudy.cli.commands import Command
 from understudy.cli.options import address_options, data_dir_of, data_option, eof_option, own_data_dir, told
@@ -48,6 +49,8 @@ def _serve(settings: config.Settings, data_dir: Path, keys: dict[str, str]) -> i
     from understudy.coordinator.nouns import Policy
     from understudy.redact import secrets_of
 
+    if settings.watchdog_url and not is_web_address(settings.watchdog_url):
+        raise ConfigError(f"UNDERSTUDY_WATCHDOG_URL: {t('config.not_an_address')}")
     targets, routes = notifying(settings, os.environ, data_dir)
     takeover, claude = taking_over(settings)
     policy = Policy(
@@ -98,8 +101,16 @@ def _serve(settings: config.Settings, data_dir: Path, keys: dict[str, str]) -> i
             claude=claude,
             probe_url=settings.probe_url,
             fail_point_file=os.environ.get("UNDERSTUDY_FAIL_POINT_FILE", ""),
-        )
+        ),
+        lambda: _leave_for_clients(settings, data_dir),
     )
+
+
+def _leave_for_clients(settings: config.Settings, data_dir: Path) -> None:
+    """Where commands find this hub, once directory and port are its own: else the one that has them stays known."""
+    made = None if config.environment_keys(settings) else load_local_keys(data_dir)
+    if made and settings.port:
+        save(data_dir, Saved(address_of(settings.host, settings.port), made.api_key, made.admin_key, str(data_dir)))
 
 
 def keys_of(settings: config.Settings, data_dir: Path) -> dict[str, str]:
@@ -116,8 +127,6 @@ def keys_of(settings: config.Settings, data_dir: Path) -> dict[str, str]:
     if made is None:
         made = local_keys(data_dir)
         note(t("cli.hub.key_made", api=data_dir / API_KEY_FILE, admin=data_dir / ADMIN_KEY_FILE))
-    if settings.port:
-        save(data_dir, Saved(address_of(settings.host, settings.port), made.api_key, made.admin_key, str(data_dir)))
     return {"UNDERSTUDY_API_KEY": made.api_key, "ADMIN_API_KEY": made.admin_key}
 
 

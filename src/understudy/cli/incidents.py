@@ -54,7 +54,9 @@ def ack(incident_id: str, by: str | None, as_json: bool) -> None:
     "snooze", help=t("cli.incidents.snooze"), example="understudy incidents snooze incident-01J9ZQ4X --for 2h"
 )
 @click.argument("incident_id", metavar="ID")
-@click.option("--for", "for_ms", type=DurationType(), required=True, metavar="DURATION", help=t("cli.incidents.for"))
+@click.option(
+    "--for", "for_ms", type=DurationType("30d"), required=True, metavar="DURATION", help=t("cli.incidents.for")
+)
 @json_option
 def snooze(incident_id: str, for_ms: int, as_json: bool) -> None:
     """Reminders, and what still waits to be told of it, pause."""

@@ -19,16 +19,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class DurationType(click.ParamType[int]):
-    """A duration with its unit → ms."""
+    """A duration with its unit → ms; `most` is what the hub takes."""
 
     name = "duration"
+
+    def __init__(self, most: str) -> None:
+        self._parse = config.duration("0s", most).parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Milliseconds; usage error with the mend."""
         if isinstance(value, int):
             return value
         try:
-            return config.duration_ms(value)
+            return int(self._parse(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 

@@ -107,10 +107,11 @@ class Session:
     def start(self) -> None:
         """Hub, daemon, first task. EndedError, ClientError."""
         say(f"{paint('understudy', 'bold')} {__version__}")
-        saved_in = self._make_keys()
+        made = self._make_keys()
         self._spawn("hub", ["hub", "--host", self._settings.host, "--port", str(self._port), *self._data()], {})
         hub = HubClient(self._url, self._key)
         self._wait_ready(hub)
+        saved_in = self._leave_for_clients(made)
         where = {"UNDERSTUDY_HUB": self._url}
         self._spawn("daemon", ["daemon", *self._data()], where | self._key_file(), self._command)
         self._tell(saved_in)
@@ -148,16 +149,18 @@ class Session:
             _say_if_possible(t("cli.up.stopped", path=self._data_dir) if is_orderly else t("cli.up.killed"))
         return Exit.OK
 
-    def _make_keys(self) -> Path:
-        """Whichever keys this hub has, clients on this machine find them → where."""
-        home = config.user_data_dir(os.environ).expanduser().absolute()
-        saved = Saved(self._url, data=str(self._data_dir))
+    def _make_keys(self) -> Saved:
+        """Whichever keys this hub has → what clients on this machine will need."""
         if self._environment_keys:
             self._key = next(iter(self._environment_keys.values()))
-        else:
-            keys = local_keys(self._data_dir)
-            self._key = keys.api_key
-            saved = Saved(self._url, keys.api_key, keys.admin_key, str(self._data_dir))
+            return Saved(self._url, data=str(self._data_dir))
+        keys = local_keys(self._data_dir)
+        self._key = keys.api_key
+        return Saved(self._url, keys.api_key, keys.admin_key, str(self._data_dir))
+
+    def _leave_for_clients(self, saved: Saved) -> Path:
+        """Once the hub runs: one that did not start must not hide the one that does → where."""
+        home = config.user_data_dir(os.environ).expanduser().absolute()
         if home != self._data_dir:
             save(self._data_dir, saved)
         return save(home, saved)

@@ -2,7 +2,7 @@
 
 from understudy.config.channels import Channels, channels_of
 from understudy.config.given_text import assignment, assignments, decoded_as_is, read_given
-from understudy.config.kinds import duration_ms, duration_text
+from understudy.config.kinds import duration, duration_ms, duration_text
 from understudy.config.reading import FILE_NAME, Loaded, environment_keys, load, read, secrets_in, user_data_dir
 from understudy.config.table import ENVIRONMENT_ONLY, Setting, Settings, table
 
@@ -17,6 +17,7 @@ __all__ = [
     "assignments",
     "channels_of",
     "decoded_as_is",
+    "duration",
     "duration_ms",
     "duration_text",
     "environment_keys",

@@ -129,8 +129,10 @@ def _known_names(s: Settings, language: str) -> list[ChannelTable]:
     if s.telegram_bot_token and s.telegram_chat_id:
         found.append(ChannelTable("telegram", "telegram", chat=s.telegram_chat_id, secret=s.telegram_bot_token))
     if s.ntfy_url:
-        server, _, topic = s.ntfy_url.rstrip("/").rpartition("/")
-        found.append(ChannelTable("ntfy", "ntfy", server if "://" in server else "", topic, s.ntfy_token))
+        scheme, _, place = s.ntfy_url.rpartition("://")
+        server, _, topic = place.rstrip("/").rpartition("/")  # of a server alone: no topic, which is refused
+        address = f"{scheme or 'https'}://{server}" if server else ""
+        found.append(ChannelTable("ntfy", "ntfy", address, topic if server or not scheme else "", s.ntfy_token))
     if s.smtp_url and s.smtp_to:
         found.append(ChannelTable("email", "email", s.smtp_url, s.smtp_to, s.smtp_password, s.smtp_from))
     if s.webhook_url:

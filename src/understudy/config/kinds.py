@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from understudy.addresses import is_web_address
 from understudy.texts import t
 
 MICRO_PER_USD = 1_000_000
@@ -119,6 +120,14 @@ def _password(raw: Any) -> str:
     return text
 
 
+def _web(raw: Any) -> str:
+    """An address to call, or none."""
+    text = str(raw).strip()
+    if text and not is_web_address(text):
+        raise ValueError(t("config.not_an_address"))
+    return text
+
+
 def _micro_usd(raw: Any) -> int:
     """An amount of money, kept in micro-USD; nothing finer."""
     text = str(raw).strip().removeprefix("$")
@@ -172,6 +181,7 @@ DATE = Kind(_date, "YYYY-MM-DD")
 WORDS = Kind(_words, "a,b,c", ",".join)
 USD = Kind(_micro_usd, "0 … 999999", _usd_text)
 SECRET = Kind(_secret, "", lambda value: "…" if value else "")
+WEB = Kind(_web)
 PASSWORD = Kind(_password, "", SECRET.show)  # for what is no header
 
 

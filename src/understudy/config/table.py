@@ -17,6 +17,7 @@ from understudy.config.kinds import (
     SECRET,
     TEXT,
     USD,
+    WEB,
     WORDS,
     ZONE,
     Of,
@@ -119,7 +120,7 @@ class Settings:
     webhook_format: Annotated[str, Of("notices", one_of("plain", "pagerduty", "teams", "alertmanager"))] = "plain"
     apprise_urls: Annotated[str, Of("notices", SECRET, ("APPRISE_URL", "APPRISE_URLS"))] = field(default="", repr=False)
     reply_to: Annotated[str, Of("notices", TEXT)] = ""
-    public_url: Annotated[str, Of("notices", TEXT)] = ""
+    public_url: Annotated[str, Of("notices", WEB)] = ""
     time_zone: Annotated[str, Of("notices", ZONE)] = ""
     quiet_hours: Annotated[str, Of("notices", TEXT)] = ""
     remind_after_ms: Annotated[int, Of("notices", duration("0s", "30d"))] = 6 * 3_600_000
@@ -129,7 +130,7 @@ class Settings:
     takeover: Annotated[str, Of("takeover", one_of(*TAKEOVER_MODES))] = ""
     takeover_sources: Annotated[tuple[tuple[str, str], ...], Of("takeover", choices(*TAKEOVER_MODES))] = ()
     anthropic_api_key: Annotated[str, Of("takeover", SECRET, ("ANTHROPIC_API_KEY",))] = field(default="", repr=False)
-    anthropic_base_url: Annotated[str, Of("takeover", TEXT, ("ANTHROPIC_BASE_URL",))] = "https://api.anthropic.com"
+    anthropic_base_url: Annotated[str, Of("takeover", WEB, ("ANTHROPIC_BASE_URL",))] = "https://api.anthropic.com"
     takeover_model: Annotated[str, Of("takeover", TEXT)] = "claude-haiku-5-5"
     takeover_fallback_model: Annotated[str, Of("takeover", TEXT)] = ""
     takeover_answer_tokens_max: Annotated[int, Of("takeover", number(1, 8192))] = 4096
@@ -140,7 +141,7 @@ class Settings:
     takeover_budget_month: Annotated[int, Of("takeover", USD)] = 10_000_000
     takeover_calls_a_minute: Annotated[int, Of("takeover", number(1, 1000))] = 10
     takeover_calls_at_once: Annotated[int, Of("takeover", number(1, 16))] = 2
-    probe_url: Annotated[str, Of("takeover", TEXT)] = ""
+    probe_url: Annotated[str, Of("takeover", WEB)] = ""
 
     log_level: Annotated[str, Of("log", one_of("debug", "info", "warning", "critical"))] = "info"
     log_form: Annotated[str, Of("log", one_of("pretty", "json"))] = "pretty"

@@ -17,8 +17,8 @@ A channel is a module with the pair of `base.Channel`. What a `Target` of each k
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
 
+from understudy.addresses import is_web_address
 from understudy.errors import ConfigError
 from understudy.notify import apprise, discord, email, ntfy, slack, telegram, webhook
 from understudy.notify.base import Channel, Message, Target
@@ -70,4 +70,4 @@ def check(target: Target) -> None:
 def _can_be_sent(request: HttpRequest) -> bool:
     """Whether each header can hold its value, such as a token, and the address has a host."""
     values = (value for _, value in request.headers)
-    return bool(urlsplit(request.url).hostname) and all(_HEADER.fullmatch(value) for value in values)
+    return is_web_address(request.url) and all(_HEADER.fullmatch(value) for value in values)

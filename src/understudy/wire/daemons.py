@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -32,6 +32,7 @@ Provides = Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=
 class RegisterBody(Struct, rename="camel", frozen=True):
     """An old daemon introduces itself; a longer capability list is cut, not refused."""
 
+    heals_nul: ClassVar[bool] = True
     daemon_id: DaemonName
     version: Annotated[str, Meta(max_length=128)]
     capabilities: Annotated[list[str], Meta(min_length=1)]
@@ -42,6 +43,7 @@ class RegisterBody(Struct, rename="camel", frozen=True):
 class OldHeartbeatBody(Struct, rename="camel", frozen=True):
     """`POST /api/daemon/heartbeat` as old daemons send it."""
 
+    heals_nul: ClassVar[bool] = True
     daemon_id: DaemonName
     status: Literal["healthy", "degraded", "unhealthy"]
     tasks_processed: Count
@@ -72,6 +74,7 @@ class DirectiveReport(Struct, rename="camel", frozen=True):
 class HeartbeatBody(Struct, rename="camel", frozen=True):
     """`POST /api/queue/heartbeat`: everything is optional, because old daemons send `{workerId}` only."""
 
+    heals_nul: ClassVar[bool] = True
     worker_id: WorkerName | None = None
     daemon_id: DaemonName | None = None
     machine_id: Name | None = None

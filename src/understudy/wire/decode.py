@@ -25,7 +25,8 @@ def decode(body: bytes, shape: type[T]) -> T:
     """`body` as `shape`; BadRequestError names every field that does not fit (docs/contract.md, section 1).
 
     Integral floats such as 60.0 pass as integers; unknown keys are ignored; NUL is refused in every text,
-    because not every store can hold it. Half a surrogate pair becomes U+FFFD.
+    because not every store can hold it, but becomes U+FFFD in what a daemon says of itself (`heals_nul`): for a detail
+    no sign of life is refused. Half a surrogate pair becomes U+FFFD.
     """
     check_nesting(body)
     try:
@@ -42,7 +43,8 @@ def _decoded(body: bytes, shape: type[T]) -> T:
         if not body.isascii():
             body.decode()
         if b"\\u0000" in body:
-            return _by_field(msgspec.json.decode(body), shape)
+            raw = msgspec.json.decode(body)
+            return _by_field(_without_nul(raw) if getattr(shape, "heals_nul", False) else raw, shape)
         decoded: T = _decoder(shape).decode(body)
     except msgspec.ValidationError:
         return _by_field(_parsed(body), shape)
@@ -104,6 +106,16 @@ def _integral(value: Any) -> Any:
         return [_integral(item) for item in value]
     if isinstance(value, dict):
         return {key: _integral(item) for key, item in value.items()}
+    return value
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, list):
+        return [_without_nul(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
     return value
 
 

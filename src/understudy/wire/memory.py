@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
@@ -12,6 +12,7 @@ from understudy.wire.limits import Id, LongText
 class MemorySaveBody(Struct, frozen=True):
     """One message. Old daemons send snake_case, upper-case channels and whole user objects."""
 
+    heals_nul: ClassVar[bool] = True
     user_id: str | int | dict[str, Any]
     channel: Annotated[str, Meta(max_length=128)]
     role: Literal["user", "assistant", "system"]

@@ -103,6 +103,7 @@ class EnqueueBatchBody(Struct, rename="camel", frozen=True):
 class ClaimBody(Struct, rename="camel", frozen=True):
     """A worker asks for work; any key after `leaseDurationSec` makes it token-aware (docs/contract.md, section 3)."""
 
+    heals_nul: ClassVar[bool] = True
     worker_id: WorkerName | None = None
     lease_duration_sec: LeaseSec | None = None
     daemon_id: DaemonName | None = None
@@ -117,6 +118,7 @@ class ClaimBody(Struct, rename="camel", frozen=True):
 class RenewBody(Struct, rename="camel", frozen=True):
     """A worker goes on with a task."""
 
+    heals_nul: ClassVar[bool] = True
     worker_id: WorkerName | None = None
     extend_sec: LeaseSec | None = None
     token: Token | None = None
@@ -127,6 +129,7 @@ class RenewBody(Struct, rename="camel", frozen=True):
 class ReleaseBody(Struct, rename="camel", frozen=True):
     """A worker gives a task back, or its guard does after its death (`daemon_gone`)."""
 
+    heals_nul: ClassVar[bool] = True
     worker_id: WorkerName | None = None
     reason: Text | None = None
     token: Token | None = None
@@ -135,6 +138,7 @@ class ReleaseBody(Struct, rename="camel", frozen=True):
 class StatusBody(Struct, rename="camel", frozen=True):
     """A note on a task; it never takes a task out of the queue."""
 
+    heals_nul: ClassVar[bool] = True
     status: Annotated[str, Meta(min_length=1, max_length=256)]
     token: Token | None = None
 

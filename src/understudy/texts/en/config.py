@@ -8,6 +8,7 @@ TEXTS = {
     "config.out_of_range": "{value} is outside of {least} … {most}",
     "config.not_one_of": "{value!r} is none of {words}",
     "config.not_a_password": "at most {limit} characters, and no NUL",
+    "config.not_an_address": "this is no address: write it like https://example.com/path",
     "config.not_a_key": "this is no key: a key has at most 512 characters, none of them a space or a line break",
     "config.unknown_key": "{path}: there is no setting {key!r}. {mend}",
     "config.unknown_name": "{name} is set, but understudy has no such setting and ignores it. {mend}",

@@ -8,6 +8,7 @@ TEXTS = {
     "config.out_of_range": "{value} は {least} … {most} の範囲外です",
     "config.not_one_of": "{value!r} は {words} のどれでもありません",
     "config.not_a_password": "{limit} 文字以内で、NUL を含まない値にしてください",
+    "config.not_an_address": "これはアドレスではありません。https://example.com/path のように書いてください",
     "config.not_a_key": "これはキーではありません。キーは 512 文字以内で、空白や改行を含みません",
     "config.unknown_key": "{path}: {key!r} という設定はありません。{mend}",
     "config.unknown_name": "{name} が設定されていますが、understudy にその設定はないため無視します。{mend}",
