@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+import threading
 
 import pytest
 
+from tests.waiting import allowed_s
 from understudy.cli.connection import find_place, place_to_serve
 from understudy.cli.exits import RefusedError
 from understudy.cli.saved import Saved, load_saved, local_keys, save
@@ -230,3 +233,13 @@ def test_a_directory_that_cannot_be_written_only_means_being_told_again(home):
 def test_a_saved_address_that_is_none_hides_no_other(here, home):
     save(home, Saved("http://[::1", "saved-key"))
     assert place(here, home, UNDERSTUDY_HUB=HUB, UNDERSTUDY_API_KEY="mine").key == "mine"
+
+
+def test_a_pipe_is_no_dot_env(here, home):
+    """Nobody writes into it: who opened it would wait for ever, in every directory of that somebody."""
+    os.mkfifo(here / ".env")
+    found = []
+    looking = threading.Thread(target=lambda: found.append(place(here, home, UNDERSTUDY_HUB=HUB)), daemon=True)
+    looking.start()
+    looking.join(allowed_s(5))
+    assert [one.url for one in found] == [HUB]

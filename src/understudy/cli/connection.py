@@ -185,6 +185,8 @@ def _normal(url: str) -> tuple[str, str, int, str]:
 def _dot_env(path: Path) -> dict[str, str]:
     """Address and keys among its `NAME=value` lines; never `…_FILE`, which could name any secret of the reader."""
     names = {env for name in ("hub", *API_KEYS, *ADMIN_KEYS) for env in config.table()[name].env}
+    if not path.is_file():  # a pipe would be waited for without end
+        return {}
     try:
         text = config.read_given(path, str(path))
     except OSError:

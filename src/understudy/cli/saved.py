@@ -43,7 +43,8 @@ class LocalKeys:
 def load_saved(directory: Path) -> Saved | None:
     """What was saved in this directory; None if nothing was, or if it is not readable as that."""
     try:
-        found = json.loads((directory / CLIENT_FILE).read_text("utf-8")[:_BYTES_MAX])
+        with (directory / CLIENT_FILE).open("rb") as file:
+            found = json.loads(file.read(_BYTES_MAX))
         return Saved(**{name: str(found.get(name, "")) for name in ("hub", "api_key", "admin_key", "data")})
     except (OSError, ValueError, AttributeError):
         return None
