@@ -100,3 +100,30 @@ def test_a_single_task_that_only_we_cannot_read_does_not_stop_the_claiming() -> 
     hub.stage.start(main_loop(hub.stage.state))
     assert hub.stage.run_until(lambda: "t1" in hub.results, within_ms=60_000)
     assert not hub.stage.state.is_hub_foreign
+
+
+ODD_LEASE = {"token": 1, "durationSec": 30, "claimedAt": iso(0), "expiresAt": iso(30_000)}
+
+
+@pytest.mark.parametrize("odd", [{"durationSec": 1e308}, {"token": 1e308}, {"token": -1}, {"expiresAt": 5}], ids=str)
+def test_numbers_that_no_hub_means_end_neither_beats_nor_claims(odd: dict[str, Any]) -> None:
+    hub = RulesHub()
+
+    def call(call: Call) -> tuple[int, Answer | Failed]:
+        if call.path.endswith("/claim"):
+            entry = {"taskId": "t1", "task": {"id": "t1", "content": "?"}, "lease": ODD_LEASE | odd}
+            return 4, Answer(200, {"success": True, "tasks": [entry]})
+        if call.path.endswith("/heartbeat"):
+            order = {"id": "d1", "kind": "drain", "expiresInSec": 1e308}
+            return 4, Answer(200, {"success": True, "nextInSec": 1e308, "directives": [order]})
+        if call.path.endswith("/release"):
+            return 4, Answer(200, {"success": True})
+        return hub.call(call)
+
+    hub.stage.hub = call
+    hub.stage.start(main_loop(hub.stage.state))
+    hub.stage.run_for(60_000)
+    beats = [call for _, call in hub.stage.calls if call.path.endswith("/heartbeat")]
+    assert len(beats) >= 5
+    assert not any(beat.body["running"] for beat in beats)
+    assert hub.stage.started == []

@@ -218,8 +218,8 @@ def _ids(value: Any) -> frozenset[str]:
 def _pause_ms(state: WorkerState, beat: Beat, body: dict[str, Any]) -> int:
     """Until the next beat: as the hub says, never more than a third of the shortest lease, and from its sending."""
     asked = body.get("nextInSec")
-    pause_ms = int(asked * MS_PER_S) if isinstance(asked, int | float) and asked > 0 else state.duties.interval_ms
-    pause_ms = min(pause_ms, state.duties.interval_ms, _shortest_lease_ms(state) // 3)
+    asked_ms = asked * MS_PER_S if isinstance(asked, int | float) and asked > 0 else state.duties.interval_ms
+    pause_ms = int(min(asked_ms, state.duties.interval_ms, _shortest_lease_ms(state) // 3))
     pause_ms = min(pause_ms, REST_MS) if beat.left else pause_ms
     return max(50, beat.sent_ms + pause_ms - state.clock.mono_ms())
 

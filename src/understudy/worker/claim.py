@@ -10,7 +10,7 @@ import msgspec
 
 from understudy.clock import MS_PER_S, parse_iso
 from understudy.texts import t
-from understudy.wire.limits import is_id
+from understudy.wire.limits import INT_MAX, is_id
 from understudy.worker.auth import no_start
 from understudy.worker.backoff import Backoff
 from understudy.worker.begin import pass_on
@@ -130,9 +130,9 @@ def _run_of(state: WorkerState, entry: Any, sent_ms: int) -> Run | None:
     try:
         task = msgspec.convert(entry["task"], Task, strict=False)
         lease = lease_of(entry["lease"])
-    except (msgspec.ValidationError, KeyError, TypeError, ValueError):
+    except (msgspec.ValidationError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
-    if not is_id(task.id):
+    if not is_id(task.id) or not 0 <= lease.token <= INT_MAX:
         return None  # a beat that named it would be refused, and with it all others
     return Run(state.ids.uuid(), task, lease, sent_ms, state.clock.now_ms())
 

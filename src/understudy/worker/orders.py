@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 RECORDS_MAX = 32
 REPORTS_MAX = 16  # in one beat (wire limits)
 DETAIL_CHARS_MAX = 1_000
+EXPIRES_SEC_MAX = 1e9
 STARTED, DONE, FAILED = "started", "done", "failed"
 
 
@@ -20,7 +21,7 @@ class Order(msgspec.Struct, frozen=True, rename="camel"):
     version: str | None = None
     wheel: str | None = None
     sha256: str | None = None
-    expires_in_sec: float = 600
+    expires_in_sec: Annotated[float, msgspec.Meta(ge=0, le=EXPIRES_SEC_MAX)] = 600
     until_ms: int = 0
 
 
