@@ -99,6 +99,19 @@ def test_an_answer_that_is_cut_is_none() -> None:
         assert isinstance(ask(url), NoAnswer)
 
 
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [((), "Basic bWUgMTpw4oKs"), ((("authorization", "Bearer x"),), "Bearer x")],
+    ids=["of the address", "of the channel"],
+)
+def test_a_name_and_password_in_an_address_are_sent(headers: tuple[tuple[str, str], ...], expected: str) -> None:
+    with FakeServer() as fake:
+        url = fake.url.replace("//", "//me%201:p%E2%82%AC@")
+        Transport().http(HttpRequest("POST", url, headers, b"{}"))
+        assert fake.received[0].headers["authorization"] == expected
+        assert "@" not in fake.received[0].headers["host"]
+
+
 def test_a_redirect_is_an_answer_and_not_followed() -> None:
     with FakeServer() as elsewhere:
         head = f"HTTP/1.1 307 Elsewhere\r\nlocation: {elsewhere.url}/x\r\ncontent-length: 0\r\n\r\n"

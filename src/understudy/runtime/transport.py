@@ -15,7 +15,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Iterator
 from http.client import HTTPException
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -85,7 +85,7 @@ class Transport:
             connection.sock.settimeout(timeout_s)
             path = quote(f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}", safe=_AS_IT_IS)
             watch.was_sent = True
-            headers = {"User-Agent": self._user_agent, **dict(request.headers)}
+            headers = {"User-Agent": self._user_agent, **_log_in_of(parts), **dict(request.headers)}
             if proxy is not None and parts.scheme == "http":
                 path, headers = f"http://{parts.netloc.rpartition('@')[2]}{path}", headers | proxy.headers
             connection.request(
@@ -229,6 +229,14 @@ def _deadline(watch: Watch, timeout_ms: int) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def _log_in_of(parts: SplitResult) -> dict[str, str]:
+    """The header for a name and password in an address, which HTTP does not send by itself."""
+    if parts.username is None:
+        return {}
+    known = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"authorization": f"Basic {_base64(known)}"}
 
 
 def _log_in(smtp: smtplib.SMTP, user: str, password: str) -> None:
