@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import IO, Any
 IMPORTED = ("api.server", "daemon", "daemon.assembly", "cli.notifying", "cli.taking_over", "cli.start", "cli.terminal")
 COMMANDS = (
     *("by_hand", "client", "daemon_control", "daemons", "deployments", "doctor", "hub", "incidents", "keys", "notices"),
-    *("notify", "options", "status", "steer", "submit", "tail", "takeover", "tasks"),
+    *("notify", "options", "service", "status", "steer", "submit", "tail", "takeover", "tasks"),
 )
 READ_AT_THE_START = ("LANG", "LC_", "UNDERSTUDY_LANG", "PYTHON", "COLUMNS", "TZ")
 INHERITED = (
@@ -80,18 +81,25 @@ class _Maker:
     def __init__(self) -> None:
         self._line: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def _started(self) -> socket.socket:
+        with self._lock:
+            if self._line is None:
+                line, theirs = socket.socketpair()
+                with theirs:
+                    command = [sys.executable, "-P", "-m", "tests.prepared", str(theirs.fileno())]
+                    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+                    self._process = subprocess.Popen(command, env=env, pass_fds=[theirs.fileno()])
+                self._line = line
+            return self._line
 
     def ask(self, request: dict[str, Any], files: list[int]) -> None:
-        if self._line is None:
-            self._line, theirs = socket.socketpair()
-            with theirs:
-                command = [sys.executable, "-P", "-m", "tests.prepared", str(theirs.fileno())]
-                env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-                self._process = subprocess.Popen(command, env=env, pass_fds=[theirs.fileno()])
+        line = self._started()
         with tempfile.TemporaryFile() as written:
             written.write(json.dumps(request).encode())
             written.flush()
-            socket.send_fds(self._line, [b"."], [written.fileno(), *files])
+            socket.send_fds(line, [b"."], [written.fileno(), *files])
 
     def close(self) -> None:
         if self._line is not None and self._process is not None:
@@ -123,10 +131,12 @@ def start(
     stdin: File = subprocess.DEVNULL,
     stdout: File = 1,
     stderr: File = 2,
+    has_session: bool = False,
 ) -> Program:
     """Run `understudy` with these arguments; or `code`, which finds them in `sys.argv[1:]`."""
     environ = dict(os.environ if env is None else env)
     request = {"argv": argv, "code": code, "env": environ, "cwd": str(cwd or Path.cwd())}
+    request["has_session"] = has_session
     ours, theirs = socket.socketpair()
     with theirs, open(os.devnull, "rb") as nothing:  # noqa: PTH123
         streams = [nothing if stream == subprocess.DEVNULL else stream for stream in (stdin, stdout, stderr)]
@@ -180,6 +190,8 @@ def _become(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
+    if request["has_session"]:
+        os.setsid()
     sys.argv = ["understudy", *request["argv"]]
     sys.orig_argv = [
         sys.executable,

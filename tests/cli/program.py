@@ -38,7 +38,7 @@ def understudy(
     """One command from start to end: prepared, where neither the command nor the environment is about the start."""
     chosen = dict(os.environ if env is None else env)
     if arguments[:1] and arguments[0] in ASKING and prepared.can_be(chosen) and not given:
-        return _prepared(arguments, chosen, cwd, within_s)
+        return prepared_one(arguments, chosen, cwd, within_s)
     done = subprocess.run(
         [*PROGRAM, *arguments],
         env=chosen,
@@ -52,9 +52,12 @@ def understudy(
     return Done(done.returncode, done.stdout, done.stderr)
 
 
-def _prepared(arguments: tuple[str, ...], env: dict[str, str], cwd: Path | None, within_s: float) -> Done:
+def prepared_one(
+    arguments: tuple[str, ...], env: Mapping[str, str], cwd: Path | None, within_s: float, code: str = ""
+) -> Done:
+    """One command as a fork of the prepared process; `code` instead of the program, as `prepared.start` takes it."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        program = prepared.start(list(arguments), env=env, cwd=cwd, stdout=out, stderr=err)
+        program = prepared.start(list(arguments), code=code, env=env, cwd=cwd, stdout=out, stderr=err)
         try:
             code = program.wait(within_s)
         except BaseException:

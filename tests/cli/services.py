@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.cli.program import Done, understudy
+from tests import prepared
+from tests.cli.program import Done, prepared_one, understudy
 from tests.fakes.launchd import FakeLaunchd
 from tests.fakes.systemd import FakeSystemd
 
@@ -20,6 +21,14 @@ if {"service", "doctor"} & set(sys.orig_argv[2:5]):
     sys.platform = "darwin"
 """
 
+AS_DARWIN = """
+import sys
+from understudy.cli import main
+from understudy.daemon.service import supervisor_of
+sys.platform = supervisor_of.__kwdefaults__["platform"] = "darwin"
+main()
+"""
+
 
 class ServicedMachine:
     """One person's machine: HOME, PATH with the played commands, and a shell in which `understudy` is typed."""
@@ -30,6 +39,7 @@ class ServicedMachine:
         self.home = folder / "home"
         self.data = folder / "data"
         self.home.mkdir(exist_ok=True)
+        self.is_prepared = True  # its commands, daemons and hubs; else each is an interpreter of its own
         self.environ = {
             **os.environ,
             "HOME": str(self.home),
@@ -45,7 +55,15 @@ class ServicedMachine:
 
     def __call__(self, *words: str, within_s: float = 90, **environ: str) -> Done:
         """`understudy` with these words."""
-        return understudy(*words, env={**self.environ, **environ}, cwd=self.folder, within_s=within_s)
+        self.system.is_prepared = self.is_prepared
+        chosen = {**self.environ, **environ}
+        plain = {name: value for name, value in chosen.items() if name != "PYTHONPATH"}  # on a Mac, of DARWIN alone
+        own = {name: value for name, value in os.environ.items() if name == "PYTHONPATH"}
+        is_text = all(isinstance(word, str) for word in words)
+        if self.is_prepared and words[0] in ("service", "doctor") and is_text and prepared.can_be(plain | own):
+            code = AS_DARWIN if isinstance(self.system, FakeLaunchd) else ""
+            return prepared_one(words, chosen, self.folder, within_s, code)
+        return understudy(*words, env=chosen, cwd=self.folder, within_s=within_s)
 
     @property
     def unit(self) -> Path:

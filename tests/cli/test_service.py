@@ -93,6 +93,7 @@ def test_only_the_stop_of_a_daemon_is_announced(machine):
 
 
 def test_no_secret_is_in_any_file_of_the_service_or_in_ps(machine):
+    machine.is_prepared = False  # the unit's own command line and environment, as others see them
     machine.environ["UNDERSTUDY_TASK_ENV_PASS"] = "GITHUB_TOKEN"
     machine.environ["GITHUB_TOKEN"] = "ghp_0123456789abcdef"
     done = machine("service", "install", "--json")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -16,10 +18,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests import prepared
 from tests.fakes.system_command import put_on_path
 from tests.waiting import eventually
 from understudy.daemon.service import Ran
 
+Process = subprocess.Popen[bytes] | prepared.Program
 Said = tuple[int, str, str]  # exit code, stdout, stderr
 
 
@@ -36,9 +40,10 @@ class Keeper:
         self.nook = Path(tempfile.mkdtemp(prefix="kept-"))  # names of sockets must be short
         self._address = self.nook / "commands"
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[Process] = []
         self.is_over = False
         self.closing: list[socket.socket] = []
+        self.is_prepared = True  # where it can be, a daemon or hub is the fork of a prepared process
 
     def __enter__(self) -> Any:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -90,16 +95,22 @@ class Keeper:
     def spawn(self, argv: list[str], env: Mapping[str, str], output: Path | None, cwd: str | None = None):
         """A real process with nothing of the test's own environment but what it needs to be measured."""
         given = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+        words = words_of(argv) if self.is_prepared and prepared.can_be(os.environ) else None
+        process: Process
         with (output or Path(os.devnull)).open("ab") as log:
-            process = subprocess.Popen(
-                argv,
-                env={**given, **env},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=cwd,
-                start_new_session=True,
-            )
+            if words is None:
+                process = subprocess.Popen(
+                    argv,
+                    env={**given, **env},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=cwd,
+                    start_new_session=True,
+                )
+            else:
+                at = Path(cwd) if cwd else None
+                process = prepared.start(words, env={**given, **env}, cwd=at, stdout=log, stderr=log, has_session=True)
         self._processes.append(process)
         return process
 
@@ -135,6 +146,18 @@ class Keeper:
             there.sendall(json.dumps(said).encode())
 
 
-def gone(process: subprocess.Popen[bytes], within_s: float = 10) -> None:
+def words_of(argv: Sequence[str]) -> list[str] | None:
+    """What `understudy` is given by a command line that this interpreter runs, by our script too; None if other."""
+    ours = [sys.executable, "-P", "-m", "understudy"]
+    if list(argv[:4]) == ours:
+        return list(argv[4:])
+    script = Path(argv[0])
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if script.read_text() == f'#!/bin/sh\nexec {shlex.quote(ours[0])} {shlex.join(ours[1:])} "$@"\n':
+            return list(argv[1:])
+    return None
+
+
+def gone(process: Process, within_s: float = 10) -> None:
     """Until it has ended."""
     eventually(lambda: process.poll() is not None, within_s=within_s, what="the end of the process")

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import plistlib
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.keeper import Keeper, Said
+from tests.fakes.keeper import Keeper, Process, Said
 
 UID_DOMAIN = re.compile(r"gui/\d+|user/\d+|system")
 NOT_FOUND = 113
@@ -26,7 +25,7 @@ class Job:
         self.target = target
         self.path = path
         self.plist = plist
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         self.runs = 0
         self.pended = ""
         self.is_leaving = False

@@ -6,11 +6,10 @@ import itertools
 import os
 import re
 import socket
-import subprocess
 import threading
 from pathlib import Path
 
-from tests.fakes.keeper import Keeper, Said, gone
+from tests.fakes.keeper import Keeper, Process, Said, gone
 from tests.waiting import eventually
 from understudy.daemon.service.systemd import environment_of
 
@@ -30,7 +29,7 @@ class FakeSystemd(Keeper):
         self.lingers = True
         self.may_linger = True
         self.enabled: set[str] = set()
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.running: dict[str, Process] = {}
         self.restarts: dict[str, int] = {}
         self.results: dict[str, tuple[str, int]] = {}  # Result and ExecMainStatus of what ended badly
         self.told: list[str] = []  # everything that came by NOTIFY_SOCKET
@@ -125,7 +124,7 @@ class FakeSystemd(Keeper):
         self._watch(unit, process)
         return 0, "", ""
 
-    def _listen(self, ears: socket.socket, process: subprocess.Popen[bytes], is_ready: threading.Event) -> None:
+    def _listen(self, ears: socket.socket, process: Process, is_ready: threading.Event) -> None:
         ears.settimeout(0.05)
         with ears:
             while not self.is_over and process.poll() is None:
@@ -139,7 +138,7 @@ class FakeSystemd(Keeper):
                 if words == "READY=1":
                     is_ready.set()
 
-    def _watch(self, unit: str, process: subprocess.Popen[bytes]) -> None:
+    def _watch(self, unit: str, process: Process) -> None:
         """Restart=always."""
         if process.poll() is None:
             self.after(0.02, lambda: self._watch(unit, process))

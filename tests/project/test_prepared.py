@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
+import sys
 
 import psutil
 import pytest
 
 from tests import prepared
+from tests.fakes.keeper import words_of
 from tests.waiting import eventually
 
 
@@ -36,3 +39,15 @@ def test_what_is_read_before_the_first_line_needs_an_interpreter():
     assert prepared.can_be({**os.environ, "UNDERSTUDY_HUB": "x"})
     assert not prepared.can_be({**os.environ, "PYTHONPATH": "/x"})
     assert not prepared.can_be({**os.environ, "LANG": "ja_JP.UTF-8"})
+
+
+def test_only_what_this_interpreter_would_run_is_prepared(tmp_path):
+    """A unit whose command line is any other is started as it stands."""
+    ours = [sys.executable, "-P", "-m", "understudy"]
+    script = tmp_path / "understudy"
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(ours)} "$@"\n')
+    assert words_of([*ours, "hub"]) == ["hub"]
+    assert words_of([str(script), "daemon", "--id", "x"]) == ["daemon", "--id", "x"]
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m understudy "$@"\n')
+    for other in ([str(script), "daemon"], [sys.executable, "-m", "understudy", "hub"], ["/nowhere/understudy"]):
+        assert words_of(other) is None
