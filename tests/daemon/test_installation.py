@@ -258,7 +258,7 @@ def test_which_index_is_the_owners(tmp_path: Path, env: dict[str, str], is_own: 
     names = {"file": tmp_path / "pip.conf", "empty": tmp_path / "empty.conf"}
     homes = {
         "home": "index-url = https://packages.example/simple",
-        "mixed": "extra-index-url = https://pypi.org/simple",
+        "mixed": "extra-index-url = https://pypi.org",
     }
     for name, line in homes.items():
         names[name] = tmp_path / name

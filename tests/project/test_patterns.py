@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import understudy.wire
 from tests.project.patterns import FUNCTIONS, Place, cost, modules, pattern_at, places
 from understudy.redact.redactor import RULES
+from understudy.wire import limits
 from understudy.worker.executors import failures
 
+WIRE = Path(understudy.wire.__path__[0])
+WHOLE = [found for file in WIRE.glob("*.py") for found in re.findall(r'whole\(r"([^"]+)"\)', file.read_text("utf-8"))]
 STEPS_MAX = 200_000  # a try; nearly all stay below 3,000
 # Where a variable stands for the pattern: everything that it can be.
 BY_VARIABLE = {
     ("understudy.redact.rules", "pattern"): [p for r in RULES for p in (r.pattern, *getattr(r, "forms", ()))],
     ("understudy.worker.executors.failures", "pattern"): [pattern for pattern, _ in failures._BY_WORDS],
+    ("understudy.wire.limits", "pattern + NO_LAST_NEWLINE"): [
+        pattern + limits.NO_LAST_NEWLINE for pattern in (*WHOLE, limits.ID_PATTERN)
+    ],
     ("understudy.simulation.edge", r"_PARAMETER.sub('(?P<\\1>[^/]+)', e.path)"): [],  # of a simulation's own paths
 }
 FOUND = tuple(places())
