@@ -248,3 +248,10 @@ def test_a_server_without_a_topic_is_no_topic_of_the_public_server(tmp_path):
 def test_an_address_that_nobody_can_call_is_refused_at_the_start(tmp_path, name, host):
     with pytest.raises(ConfigError):
         notifying(config.load({name: f"https://{host}/x"}, tmp_path).settings, {}, tmp_path)
+
+
+def test_a_secret_file_of_a_channel_is_seen_from_the_file_of_settings(tmp_path, monkeypatch):
+    (tmp_path / "token").write_text("s3cret\n")
+    monkeypatch.chdir("/")
+    (channel,) = read(tmp_path, '[channels.w]\nkind = "webhook"\nurl = "https://w"\nsecret_file = "token"').channels
+    assert channel.secret == "s3cret"

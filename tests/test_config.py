@@ -195,6 +195,22 @@ def test_every_secret_setting_is_known_by_value(tmp_path):
     assert set(config.secrets_in(load(tmp_path, **secrets).settings)) == set(secrets.values())
 
 
+def test_a_path_in_the_file_is_seen_from_the_file_as_the_service_sees_it(tmp_path, monkeypatch):
+    (tmp_path / "key").write_text("usk_secret\n")
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    toml = 'workspaces = "ws"\nlog_dir = "/var/log"\nclaude_cli = "./bin/claude"\ncodex_cli = "codex"\n'
+    found = load(tmp_path, toml + 'api_key_file = "key"').settings
+    assert (found.workspaces, found.log_dir) == (str(tmp_path / "ws"), "/var/log")
+    assert (found.claude_cli, found.codex_cli) == (str(tmp_path / "bin/claude"), "codex")
+    assert found.api_key == "usk_secret"
+
+
+def test_a_file_of_endless_brackets_is_no_toml(tmp_path):
+    with pytest.raises(ConfigError, match="is not valid TOML"):
+        load(tmp_path, "a = " + "[" * 5_000 + "]" * 5_000)
+
+
 def test_money_is_counted_in_micro_usd_and_shown_as_written(tmp_path):
     loaded = load(tmp_path, UNDERSTUDY_TAKEOVER_BUDGET_TASK="0.000001", UNDERSTUDY_TAKEOVER_BUDGET_DAY="$12.5")
     assert (loaded.settings.takeover_budget_task, loaded.settings.takeover_budget_day) == (1, 12_500_000)

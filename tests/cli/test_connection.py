@@ -136,7 +136,7 @@ def test_what_is_saved_is_for_its_owner_alone(tmp_path):
     assert made.api_key != made.admin_key
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"hub": 3}', "\0"])
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"hub": 3}', "\0", "[" * 20_000])
 def test_a_broken_saved_file_is_as_good_as_none_or_text(tmp_path, content):
     (tmp_path / "client.json").write_text(content)
     saved = load_saved(tmp_path)

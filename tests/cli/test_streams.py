@@ -136,3 +136,10 @@ def test_a_home_that_is_not_utf_8(shell, tmp_path, words):
 def test_no_home(shell, words):
     done = shell(f"understudy {shlex.join(words.split())}", HOME="", UNDERSTUDY_HUB=None, UNDERSTUDY_API_KEY=None)
     assert is_sentence(done), done.stderr
+
+
+def test_utf8_is_read_in_a_locale_that_knows_nothing_of_it(shell):
+    handed = shell("understudy submit '日本語 ✓' --json", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert handed.returncode == 0, handed.stderr
+    shown = shell(f"understudy task {json.loads(handed.stdout)['taskId']} --json")
+    assert json.loads(shown.stdout)["content"] == "日本語 ✓"

@@ -22,7 +22,7 @@ from understudy.log import Log
 from understudy.redact import secrets_of
 from understudy.runtime.transport import Transport
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
-from understudy.wire.proxies import proxy_for
+from understudy.wire.proxies import ProxyUnusableError, proxy_for
 from understudy.worker.effects import Answer, Call, Failed
 from understudy.worker.guard_policy import Hello, Watched
 from understudy.worker.last_will import speak
@@ -124,6 +124,18 @@ def test_no_proxy_is_read_as_python_reads_it(monkeypatch, no_proxy: str, url: st
     assert (found is None) == is_past
     if found is not None:
         assert (found.host, found.headers) == ("proxy.example", {})
+
+
+@pytest.mark.parametrize("proxy", ["http://a..b:1", "http://[::1", f"http://{'x' * 64}", "h:99999", "h :1", "//h"])
+def test_a_proxy_that_is_no_address_is_said_and_nothing_is_sent_past_it(monkeypatch, proxy: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(ProxyUnusableError, match="no address"):
+        proxy_for("https://hub.example/")
+
+
+def test_a_blank_proxy_is_none(monkeypatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "  ")
+    assert proxy_for("https://hub.example/") is None
 
 
 def test_lower_case_is_the_stronger(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -193,5 +193,5 @@ def path_of(*parts: str) -> str:
 def _decoded(raw: bytes) -> Any:
     try:
         return json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

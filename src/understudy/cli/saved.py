@@ -46,7 +46,7 @@ def load_saved(directory: Path) -> Saved | None:
         with (directory / CLIENT_FILE).open("rb") as file:
             found = json.loads(file.read(_BYTES_MAX))
         return Saved(**{name: str(found.get(name, "")) for name in ("hub", "api_key", "admin_key", "data")})
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
 
 

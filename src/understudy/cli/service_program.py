@@ -13,6 +13,7 @@ from understudy.cli.connection import Place
 from understudy.cli.env_file import ENV_FILE
 from understudy.cli.notifying import notifying
 from understudy.cli.saved import write_private
+from understudy.config.reading import beside
 from understudy.daemon.service import Program, service_dir
 from understudy.daemon.service.base import STOP_MORE_S
 from understudy.errors import ConfigError
@@ -20,9 +21,6 @@ from understudy.texts import t
 from understudy.wire.proxies import NAMES as PROXIES
 
 HUB, DAEMON = "hub", "daemon"
-# Paths may be given relative to the directory of this shell; a service has another one.
-PATHS = frozenset({"store", "ca_file", "task_cwd", "workspaces", "log_dir"})
-PROGRAMS = frozenset({"claude_cli", "codex_cli"})
 DAEMON_SECTIONS = frozenset({"daemon", "health", "log", "executors", "notices"})  # it may have channels of its own
 SYSTEM = ("PATH", "HOME", "USER", "LANG")  # launchd gives a bare PATH, and the keychain needs USER
 # what the assistants' own programs are let in with; never in a unit either
@@ -118,8 +116,7 @@ def _plain(role: str, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             continue
         for env in row.env:
             if value := environ.get(env):
-                is_path = (row.name in PATHS and "://" not in value) or (row.name in PROGRAMS and "/" in value)
-                yield env, str(Path(value).expanduser().absolute()) if is_path else value
+                yield env, beside(Path(), row, value)  # a service has another directory than this shell
     for env in ("UNDERSTUDY_LANG", "UNDERSTUDY_CONFIG"):
         if value := environ.get(env):
             yield env, str(Path(value).expanduser().absolute()) if env == "UNDERSTUDY_CONFIG" else value

@@ -26,6 +26,7 @@ def run(arguments: list[str], closed: tuple[str, ...] = ()) -> int:
 
         speak()
     try:
+        arguments = [_as_written(argument) for argument in arguments]
         _refuse_other_encodings(arguments)
         code = _invoked(arguments)
         sys.stdout.flush()
@@ -48,6 +49,14 @@ def _refuse_other_encodings(arguments: list[str]) -> None:
     for argument in arguments:
         if not is_text(argument):
             raise click.UsageError(t("cli.not_text", place=ascii(argument)))
+
+
+def _as_written(argument: str) -> str:
+    """UTF-8 that Python took for something else, in a locale that knows nothing of it (`LC_ALL=C`)."""
+    try:
+        return os.fsencode(argument).decode()
+    except ValueError:
+        return argument
 
 
 def is_text(value: str) -> bool:

@@ -19,6 +19,8 @@ from understudy.errors import ConfigError
 from understudy.texts import t
 
 FILE_NAME = "understudy.toml"
+PATHS = frozenset({"store", "ca_file", "task_cwd", "workspaces", "log_dir"})
+PROGRAMS = frozenset({"claude_cli", "codex_cli"})  # paths if there is a / in them
 TABLES = frozenset({"channels", "groups", "routes", "maintenance"})  # no settings: config/channels.py reads them
 
 
@@ -92,8 +94,26 @@ def _parsed(row: Setting, raw: Any, origin: str) -> Any:
 def tables_of(environ: Mapping[str, str], data_dir: Path) -> tuple[dict[str, Any], str]:
     """The file's tables, which are no settings, and how to call the file in a message. ConfigError."""
     path = _path(environ, data_dir)
-    found = _toml(path) if path else {}
-    return {key: value for key, value in found.items() if key in TABLES}, str(path or FILE_NAME)
+    if path is None:
+        return {}, FILE_NAME
+    found = _toml(path)
+    channels = found.get("channels")
+    for channel in channels.values() if isinstance(channels, dict) else ():
+        for key in [key for key in channel if key.endswith("_file")] if isinstance(channel, dict) else ():
+            channel[key] = channel[key] and str(_in_folder(path, channel[key]))
+    return {key: value for key, value in found.items() if key in TABLES}, str(path)
+
+
+def beside(folder: Path, row: Setting, value: Any) -> Any:
+    """A path in full, if this setting is one: a service has another directory than the shell of its owner."""
+    text = str(value).strip()
+    is_path = (row.name in PATHS and "://" not in text) or (row.name in PROGRAMS and "/" in text)
+    return str((folder / Path(text).expanduser()).absolute()) if text and is_path else value
+
+
+def _in_folder(file: Path, path: Any) -> Path:
+    """What a file of settings names, as seen from where that file is."""
+    return file.absolute().parent / Path(str(path)).expanduser()
 
 
 def _path(environ: Mapping[str, str], data_dir: Path) -> Path | None:
@@ -105,16 +125,18 @@ def _path(environ: Mapping[str, str], data_dir: Path) -> Path | None:
 def _from_file(environ: Mapping[str, str], data_dir: Path) -> Iterator[tuple[str, Any, str]]:
     """(name, value, origin) of each line of the file, if there is one."""
     path = _path(environ, data_dir)
-    for key, raw in _toml(path).items() if path else ():
+    if path is None:
+        return
+    for key, raw in _toml(path).items():
         row = table().get(key)
         if key in TABLES:
             continue
         if row is None and (secret := table().get(key.removesuffix("_file"))) and secret.is_secret:
-            yield secret.name, secret_text(Path(str(raw)).expanduser(), key), f"{path}: {key}"
+            yield secret.name, secret_text(_in_folder(path, raw), key), f"{path}: {key}"
         elif row is None:
             raise ConfigError(t("config.unknown_key", path=path, key=key, mend=_nearest(key, tuple(table()))))
         else:
-            yield key, raw, f"{path}: {key}"
+            yield key, beside(path.absolute().parent, row, raw), f"{path}: {key}"
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -124,7 +146,7 @@ def _toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(read_given(path, str(path)))
     except OSError as error:
         raise ConfigError(t("config.unreadable", path=path, reason=error.strerror or error)) from None
-    except ValueError as error:  # TOMLDecodeError names the line
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError names the line
         raise ConfigError(t("config.not_toml", path=path, reason=error)) from None
 
 

@@ -11,6 +11,8 @@ from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from understudy.addresses import is_web_address
+
 PORT = 80
 NAMES = frozenset({"https_proxy", "http_proxy", "all_proxy", "no_proxy"})  # in both cases
 
@@ -42,7 +44,7 @@ def proxy_for(url: str) -> Proxy | None:
     from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined] # noqa: PLC0415
 
     parts, found = urlsplit(url), getproxies_environment()
-    chosen = found.get(parts.scheme) or found.get("all")
+    chosen = (found.get(parts.scheme) or found.get("all") or "").strip()
     host = parts.hostname or ""
     if not chosen or is_loopback(host):
         return None
@@ -68,17 +70,15 @@ def tunnel_host(host: str) -> str:
 
 
 def _read(text: str) -> Proxy:
-    try:
-        parts = urlsplit(text if "://" in text else f"http://{text}")
-        port = parts.port or PORT
-    except ValueError:
-        raise ProxyUnusableError("the proxy of the environment is no address") from None
-    if parts.scheme != "http":
-        raise ProxyUnusableError(f"a proxy of kind {parts.scheme[:16]} is not supported, only http")
-    if not parts.hostname:
+    url = text if "://" in text else f"http://{text}"
+    kind = url.partition("://")[0].lower()
+    if kind != "http":
+        raise ProxyUnusableError(f"a proxy of kind {kind[:16]} is not supported, only http")
+    if not is_web_address(url):
         raise ProxyUnusableError("the proxy of the environment is no address")
+    parts = urlsplit(url)
     headers = {}
     if parts.username is not None:
         known = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Proxy-Authorization"] = f"Basic {b64encode(known.encode()).decode('ascii')}"
-    return Proxy(parts.hostname, port, headers)
+    return Proxy(parts.hostname or "", parts.port or PORT, headers)
