@@ -174,6 +174,15 @@ def test_damage_to_the_file_is_found_by_looking_and_mended_only_by_proof(
     assert store.read(lambda tx: tx.ready_count(100)) == 52
 
 
+@pytest.mark.parametrize("left", [0, 32, -1], ids=["emptied", "its head alone", "a byte less"])
+def test_a_log_that_is_cut_in_place_takes_nothing_more(store: SqliteStore, path: Path, left: int) -> None:
+    """It has the same name and number, and every commit would succeed: into a store that nobody can open again."""
+    log = path.with_name(f"{path.name}-wal")
+    os.truncate(log, left if left >= 0 else log.stat().st_size + left)
+    assert_refuses_all(store)
+    assert "-wal was emptied or cut" in store.look()
+
+
 def test_damage_that_a_request_meets_refuses_all_that_follow(store: SqliteStore, path: Path) -> None:
     for nth in range(200):
         save(store, f"t{nth}")

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,6 +21,8 @@ RESCUED_MAX = 3  # copies beside the store
 STEPS_A_LOOK = 50_000  # of SQLite's machine: a few ms
 HEADER = b"SQLite format 3\0"
 PAGES_AT, PAGE_SIZE_AT = slice(28, 32), slice(16, 18)
+INDEX_HEAD_BYTES, LOG_PAGE_AT, FRAMES_AT = 20, slice(14, 16), slice(16, 20)  # of -shm (SQLite, WAL-index format)
+LOG_HEAD_BYTES, FRAME_HEAD_BYTES = 32, 24  # of -wal
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _SHORT_READ = 522  # SQLITE_IOERR_SHORT_READ: the file ends before its last page
 
@@ -30,11 +34,14 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 
 class StoreFiles:
-    """Which files were opened. One descriptor is kept: closing one would drop SQLite's locks on that file."""
+    """Which files were opened. Descriptors are kept: closing one would drop SQLite's locks on that file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._index_fd = -1
+        with suppress(FileNotFoundError):  # a store without a log
+            self._index_fd = os.open(f"{path}-shm", os.O_RDONLY | os.O_CLOEXEC)
         self._known: dict[str, tuple[int, int]] = {}
         self.note()
 
@@ -47,11 +54,24 @@ class StoreFiles:
                     self._known[suffix] = found
 
     def trouble(self) -> str:
-        """Which file was deleted or replaced; "" if all are the ones that were opened."""
+        """Which file was deleted, replaced or cut; "" if all are the ones that were opened."""
         for suffix, known in self._known.items():
             found = self._identity(suffix)
             if found != known:
                 return f"{self._path}{suffix} was {'deleted' if found is None else 'replaced'} while the hub runs"
+        return self._log_trouble()
+
+    def _log_trouble(self) -> str:
+        """Whether the log lacks frames that its index names; asked again, for a checkpoint empties both."""
+        if self._index_fd < 0:
+            return ""
+        head = os.pread(self._index_fd, INDEX_HEAD_BYTES, 0)
+        page, frames = (int.from_bytes(head[place], sys.byteorder) for place in (LOG_PAGE_AT, FRAMES_AT))
+        wanted = LOG_HEAD_BYTES + frames * ((65_536 if page == 1 else page) + FRAME_HEAD_BYTES) if frames else 0
+        with suppress(OSError):  # deleted: the next look says so
+            size = os.stat(f"{self._path}-wal").st_size  # noqa: PTH116 - as below
+            if size < wanted and os.pread(self._index_fd, INDEX_HEAD_BYTES, 0) == head:
+                return f"{self._path}-wal was emptied or cut"
         return ""
 
     def header_trouble(self) -> str:
@@ -76,9 +96,10 @@ class StoreFiles:
 
     def close(self) -> None:
         """After the last connection was closed; again is nothing."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        for fd in (self._fd, self._index_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._index_fd = -1
 
 
 def rescued(path: Path) -> list[Path]:
