@@ -1,4 +1,4 @@
-"""Fifty worlds hold; a planted bug is found; one seed tells one story."""
+"""Twenty worlds hold (`make sim` plays thousands); a planted bug is found; one seed tells one story."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from understudy.simulation.campaign import play_planted
 from understudy.simulation.mutants import MUTANTS
 from understudy.simulation.scenario import play
 
+WORLDS = 20
 TOGETHER = 5
-MUST_BE_FOUND = {"name_for_token": 60, "lease_end_ignored": 30, "enqueue_resets": 30}  # in so many worlds
+# In these worlds, beginning shortly before the first that is known to find it.
+MUST_BE_FOUND = {"name_for_token": range(9, 61), "lease_end_ignored": range(2, 31), "enqueue_resets": range(1, 31)}
 
 
-@pytest.mark.parametrize("first", range(1 + 50 * SEED, 51 + 50 * SEED, TOGETHER))
+@pytest.mark.parametrize("first", range(1 + WORLDS * SEED, 1 + WORLDS * (SEED + 1), TOGETHER))
 def test_no_invariant_breaks(first):
     for seed in range(first, first + TOGETHER):
         outcome = play(seed)
@@ -29,19 +31,18 @@ def test_no_invariant_breaks(first):
 
 @pytest.mark.parametrize("mutant", MUST_BE_FOUND)
 def test_a_planted_bug_is_found(mutant):
-    outcomes = (play_planted(mutant, seed) for seed in range(1, MUST_BE_FOUND[mutant] + 1))
+    outcomes = (play_planted(mutant, seed) for seed in MUST_BE_FOUND[mutant])
     assert any(outcome.violation is not None for outcome in outcomes)
 
 
 def test_the_same_seed_tells_the_same_story_in_any_process():
-    told = set()
-    for hash_seed in ("1", "2"):
-        command = [sys.executable, "-m", "understudy.simulation", "--seed", "2"]
-        environ = {**os.environ, "PYTHONHASHSEED": hash_seed, "UNDERSTUDY_LANG": "en"}
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=True)
-        told.add(done.stdout.rsplit(maxsplit=1)[-1])
-    assert told == {play(2).digest}
-    assert play(1).digest not in told
+    hash_seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"  # another than this process has
+    command = [sys.executable, "-m", "understudy.simulation", "--seed", "8"]
+    environ = {**os.environ, "PYTHONHASHSEED": hash_seed, "UNDERSTUDY_LANG": "en"}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=True)
+    told = done.stdout.rsplit(maxsplit=1)[-1]
+    assert told == play(8).digest
+    assert told != play(9).digest
 
 
 def test_a_failure_names_its_seed_and_invariant_and_tells_the_last_steps():
