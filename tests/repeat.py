@@ -71,7 +71,8 @@ class Outcome(NamedTuple):
 @contextmanager
 def busy_loops(count: int) -> Iterator[None]:
     """So many processes that do nothing but use a core."""
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    loop = f"import os\nwhile os.getppid() == {os.getpid()}: pass"  # ends with us, also when we are killed
+    loops = [subprocess.Popen([sys.executable, "-c", loop]) for _ in range(count)]
     try:
         yield
     finally:
