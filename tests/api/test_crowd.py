@@ -272,7 +272,7 @@ class _Committed:
 
 
 def _stored_event() -> Any:
-    from understudy.coordinator.actions import Event
+    from understudy.coordinator.changes import Event
     from understudy.store.base import StoredEvent
 
     return StoredEvent(7, Event(1, "info", "task.queued", "TaskQueue", "Queued", {}))

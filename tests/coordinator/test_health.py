@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from understudy.clock import iso
 from understudy.coordinator import health, windows
+from understudy.coordinator.changes import Change
 from understudy.coordinator.hearing import at_wall, awake, hear
 from understudy.coordinator.identity import arrive, watch_name
 from understudy.coordinator.nouns import Daemon, Hearing, Incident, Now, Policy
@@ -22,23 +23,23 @@ def later(ms: int, start: Now = START) -> Now:
 
 def beating(interval_ms: int = 10_000, **fields: object) -> Daemon:
     daemon = Daemon("d1", interval_ms=interval_ms, first_seen_at=T0, since_at=T0, **fields)  # type: ignore[arg-type]
-    return health.seen(daemon, START, POLICY).daemon
+    return health.seen(daemon, START, POLICY).noun
 
 
-def rung(daemon: Daemon, now: Now, incident: Incident | None = None) -> health.Health:
+def rung(daemon: Daemon, now: Now, incident: Incident | None = None) -> Change[Daemon]:
     return health.rung(daemon, incident, now, POLICY, "incident-1")
 
 
 def test_late_and_down_come_at_their_deadline_and_not_a_millisecond_before() -> None:
     daemon = beating()
     assert daemon.deadline_h == START.h + 180_000
-    assert rung(daemon, later(179_999)).daemon.state == "healthy"
+    assert rung(daemon, later(179_999)).noun.state == "healthy"
     late = rung(daemon, later(180_000))
-    assert late.daemon.state == "late"
+    assert late.noun.state == "late"
     (incident,) = (row for row in late.save if isinstance(row, Incident))
-    assert rung(late.daemon, later(299_999), incident).daemon.state == "late"
-    down = rung(late.daemon, later(300_000), incident)
-    assert down.daemon.state == "down"
+    assert rung(late.noun, later(299_999), incident).noun.state == "late"
+    down = rung(late.noun, later(300_000), incident)
+    assert down.noun.state == "down"
     assert [e.message for e in (*late.events, *down.events)] == [
         "Warning: Daemon heartbeat delayed",
         "CRITICAL: daemon d1 unresponsive",
@@ -48,19 +49,19 @@ def test_late_and_down_come_at_their_deadline_and_not_a_millisecond_before() -> 
 
 def test_a_deadline_is_rearmed_when_it_rings_not_with_each_beat() -> None:
     daemon = beating()
-    again = health.seen(daemon, later(100_000), POLICY).daemon
+    again = health.seen(daemon, later(100_000), POLICY).noun
     assert again.deadline_h == daemon.deadline_h
     looked = rung(again, later(180_000))
-    assert (looked.daemon.state, looked.daemon.deadline_h) == ("healthy", START.h + 280_000)
+    assert (looked.noun.state, looked.noun.deadline_h) == ("healthy", START.h + 280_000)
     assert not looked.events
 
 
 def test_recovery_is_told_once_with_its_length() -> None:
-    late = rung(beating(), later(180_000)).daemon
+    late = rung(beating(), later(180_000)).noun
     back = health.seen(late, later(200_000), POLICY)
     assert [event.name for event in back.events] == ["daemon.recovered"]
     assert back.events[0].fields["lengthSec"] == 200
-    assert not health.seen(back.daemon, later(210_000), POLICY).events
+    assert not health.seen(back.noun, later(210_000), POLICY).events
 
 
 def test_a_longer_announced_interval_stretches_late_and_down_keeps_its_distance() -> None:
@@ -91,63 +92,63 @@ def test_after_a_gap_an_old_client_has_two_of_its_renewals() -> None:
 
 @pytest.mark.parametrize("said", ["draining", "paused", "stopped"])
 def test_what_a_daemon_says_of_itself_does_not_make_its_silence_quiet(said: str) -> None:
-    left = health.seen(beating(), later(1), POLICY, said).daemon
+    left = health.seen(beating(), later(1), POLICY, said).noun
     assert not rung(left, later(180_000)).events
     late = rung(left, later(180_001))
     assert [e.name for e in late.events] == ["daemon.late"]
-    assert [e.name for e in rung(late.daemon, later(300_001)).events] == ["daemon.down"]
+    assert [e.name for e in rung(late.noun, later(300_001)).events] == ["daemon.down"]
 
 
 def test_a_daemon_whose_last_word_was_its_stop_is_told_as_such() -> None:
-    left = health.seen(beating(), later(1_000), POLICY, "stopped").daemon
+    left = health.seen(beating(), later(1_000), POLICY, "stopped").noun
     late = rung(left, later(181_000))
-    down = rung(late.daemon, later(301_000))
+    down = rung(late.noun, later(301_000))
     told = [event.fields["stoppedAt"] for event in (*late.events, *down.events)]
     assert told == [iso(START.wall + 1_000)] * 2
-    assert (late.daemon.reason, down.daemon.reason) == ("stopped", "stopped")
-    back = health.seen(down.daemon, later(400_000), POLICY)
-    assert (back.daemon.reason, [e.name for e in back.events]) == ("", ["daemon.recovered"])
+    assert (late.noun.reason, down.noun.reason) == ("stopped", "stopped")
+    back = health.seen(down.noun, later(400_000), POLICY)
+    assert (back.noun.reason, [e.name for e in back.events]) == ("", ["daemon.recovered"])
 
 
 def test_a_planned_stop_without_an_end_is_quiet_until_the_next_start() -> None:
-    left = health.stopped_as_planned(beating(), later(1), POLICY, 0).daemon
+    left = health.stopped_as_planned(beating(), later(1), POLICY, 0).noun
     assert (left.state, left.reason, left.deadline_h) == ("stopped", "planned", 0)
-    again = health.stopped_as_planned(left, later(2), POLICY, 0).daemon
+    again = health.stopped_as_planned(left, later(2), POLICY, 0).noun
     assert again.deadline_h == 0
     back = health.seen(again, later(9_000_000), POLICY)
-    assert (back.daemon.reason, bool(back.daemon.deadline_h)) == ("", True)
+    assert (back.noun.reason, bool(back.noun.deadline_h)) == ("", True)
 
 
 def test_after_a_planned_stop_of_two_hours_silence_counts() -> None:
-    left = health.stopped_as_planned(beating(), later(0), POLICY, 7_200_000).daemon
+    left = health.stopped_as_planned(beating(), later(0), POLICY, 7_200_000).noun
     assert not rung(left, later(7_379_999)).events
     late = rung(left, later(7_380_000))
     assert [e.name for e in late.events] == ["daemon.late"]
     assert "stoppedAt" in late.events[0].fields
-    assert not rung(late.daemon, later(7_499_999)).events
-    assert [e.name for e in rung(late.daemon, later(7_500_000)).events] == ["daemon.down"]
+    assert not rung(late.noun, later(7_499_999)).events
+    assert [e.name for e in rung(late.noun, later(7_500_000)).events] == ["daemon.down"]
 
 
 def test_a_planned_stop_that_ended_while_the_hub_was_away_has_the_grace_of_a_gap() -> None:
-    left = health.stopped_as_planned(beating(), later(0), POLICY, 60_000).daemon
+    left = health.stopped_as_planned(beating(), later(0), POLICY, 60_000).noun
     resumed = left.deadline_h - 1
     assert not rung(left, Now(T0, left.deadline_h, resumed)).events
     assert rung(left, Now(T0, resumed + 30_000, resumed)).events
 
 
 def test_a_pause_for_a_time_ends_by_itself_and_silence_counts_from_there() -> None:
-    paused = health.set_state(replace(beating(), paused=1), "paused", later(0), POLICY, 3_600_000).daemon
+    paused = health.set_state(replace(beating(), paused=1), "paused", later(0), POLICY, 3_600_000).noun
     assert paused.deadline_h == START.h + 3_600_000
-    assert health.seen(paused, later(10_000), POLICY).daemon.deadline_h == paused.deadline_h
-    over = rung(paused, later(3_600_000)).daemon
+    assert health.seen(paused, later(10_000), POLICY).noun.deadline_h == paused.deadline_h
+    over = rung(paused, later(3_600_000)).noun
     assert (over.paused, over.state) == (0, "healthy")
     assert [e.name for e in rung(over, later(3_780_000)).events] == ["daemon.late"]
 
 
 def test_a_paused_daemon_makes_no_alarm() -> None:
-    paused = health.set_state(replace(beating(), paused=1), "paused", later(1), POLICY).daemon
+    paused = health.set_state(replace(beating(), paused=1), "paused", later(1), POLICY).noun
     assert paused.deadline_h == 0
-    assert health.seen(paused, later(2), POLICY, "stopped").daemon.deadline_h == 0
+    assert health.seen(paused, later(2), POLICY, "stopped").noun.deadline_h == 0
 
 
 def test_a_never_seen_daemon_makes_no_alarm() -> None:
@@ -157,7 +158,7 @@ def test_a_never_seen_daemon_makes_no_alarm() -> None:
 def test_expected_sleep_is_asleep_and_not_late() -> None:
     sleep = '[{"from":"00:00","to":"23:59","tz":"UTC"}]'
     looked = rung(replace(beating(), expected_sleep=sleep), later(180_000))
-    assert (looked.daemon.state, [e.name for e in looked.events]) == ("asleep", ["daemon.asleep"])
+    assert (looked.noun.state, [e.name for e in looked.events]) == ("asleep", ["daemon.asleep"])
 
 
 def test_a_sleep_window_over_midnight_is_half_open_in_its_zone() -> None:
@@ -174,7 +175,7 @@ def test_a_sleep_window_over_midnight_is_half_open_in_its_zone() -> None:
 def test_the_ring_of_beats_keeps_the_last_120() -> None:
     daemon = beating()
     for n in range(1, 200):
-        daemon = health.seen(daemon, later(10_000 * n), POLICY).daemon
+        daemon = health.seen(daemon, later(10_000 * n), POLICY).noun
     assert len(daemon.beats) == 240
     assert daemon.beats[-2:] == (100).to_bytes(2, "big")
 

@@ -21,7 +21,7 @@ def later(ms: int, start: Now = START) -> Now:
 
 def claimed(task: Task | None = None, **terms: object) -> Task:
     grant = Grant("w1", "d1", "b1", **terms)  # type: ignore[arg-type]
-    return leases.claim(task or Task("t1"), grant, START, POLICY).task
+    return leases.claim(task or Task("t1"), grant, START, POLICY).noun
 
 
 def result(task: Task, *, success: bool = True) -> Result:
@@ -37,8 +37,8 @@ def test_a_lease_is_held_until_just_before_its_end() -> None:
 
 def test_tokens_only_grow_even_when_the_clock_goes_back() -> None:
     first = claimed()
-    lost = leases.lose(first, later(10), POLICY, "lost", "gone").task
-    again = leases.claim(lost, Grant("w2"), Now(T0 - 3_600_000, T0 + 20), POLICY).task
+    lost = leases.lose(first, later(10), POLICY, "lost", "gone").noun
+    again = leases.claim(lost, Grant("w2"), Now(T0 - 3_600_000, T0 + 20), POLICY).noun
     assert first.token == T0
     assert again.token == first.token + 1
 
@@ -64,17 +64,17 @@ def test_a_wait_lease_is_short_until_its_token_is_named_and_long_after() -> None
     assert (task.expires_h, task.duration_ms) == (START.h + 30_000, 300_000)
     renewed = leases.renew(task, later(5_000))
     assert renewed is not None
-    assert renewed.task.expires_h == START.h + 305_000
+    assert renewed.noun.expires_h == START.h + 305_000
 
 
 def test_an_unnamed_wait_lease_ends_like_requeue_and_a_named_one_reserves_the_task() -> None:
     unnamed = claimed(on_loss="wait")
-    freed = leases.lose(unnamed, later(1), POLICY, "expired", "silence").task
+    freed = leases.lose(unnamed, later(1), POLICY, "expired", "silence").noun
     assert (freed.ready, freed.waiting_for) == (1, "")
     named = leases.renew(unnamed, later(1))
     assert named is not None
-    kept = leases.lose(named.task, later(2), POLICY, "expired", "silence")
-    assert (kept.task.ready, kept.task.waiting_for) == (0, "d1")
+    kept = leases.lose(named.noun, later(2), POLICY, "expired", "silence")
+    assert (kept.noun.ready, kept.noun.waiting_for) == (0, "d1")
     assert [event.name for event in kept.events] == ["lease.expired", "task.waiting"]
 
 
@@ -86,17 +86,17 @@ def test_a_claim_may_shorten_its_lease_and_never_lengthen_it() -> None:
 
 def test_a_lost_lease_is_taken_up_again_by_its_token_until_somebody_else_has_the_task() -> None:
     task = claimed()
-    lost = leases.lose(task, later(30_000), POLICY, "expired", "silence").task
+    lost = leases.lose(task, later(30_000), POLICY, "expired", "silence").noun
     assert leases.counts_still(lost, task.token)
     taken_up = leases.renew(lost, later(31_000))
     assert taken_up is not None
-    assert (taken_up.task.status, taken_up.task.ready) == (LEASED, 0)
-    other = leases.claim(lost, Grant("w2"), later(32_000), POLICY).task
+    assert (taken_up.noun.status, taken_up.noun.ready) == (LEASED, 0)
+    other = leases.claim(lost, Grant("w2"), later(32_000), POLICY).noun
     assert not leases.counts_still(other, task.token)
 
 
 def test_a_released_task_is_not_taken_up_by_a_late_renewal() -> None:
-    released = leases.release(claimed(), later(1), POLICY, "").task
+    released = leases.release(claimed(), later(1), POLICY, "").noun
     assert leases.renew(released, later(2)) is None
 
 
@@ -106,25 +106,25 @@ def test_a_run_past_its_limit_and_a_minute_is_a_failed_attempt_and_renewed_no_mo
     assert leases.renew(task, later(end - 1)) is not None
     assert leases.renew(task, later(end)) is None
     ended = leases.expire(replace(task, expires_h=task.hard_end_h), later(end), POLICY)
-    assert (ended.task.status, ended.task.ended, ended.task.losses) == (FAILED, "timed_out", 0)
+    assert (ended.noun.status, ended.noun.ended, ended.noun.losses) == (FAILED, "timed_out", 0)
 
 
 def test_failures_use_up_attempts_and_losses_do_not() -> None:
     task = claimed(Task("t1", max_attempts=2))
-    again = leases.settle(task, result(task, success=False), later(1), is_final=False, outcome="failed").task
+    again = leases.settle(task, result(task, success=False), later(1), is_final=False, outcome="failed").noun
     assert (again.status, again.attempts, again.ready) == (QUEUED, 1, 0)
     assert 8_000 <= again.available_at - (T0 + 1) <= 12_000
     second = claimed(again)
-    failed = leases.settle(second, result(second, success=False), later(2), is_final=False, outcome="failed").task
+    failed = leases.settle(second, result(second, success=False), later(2), is_final=False, outcome="failed").noun
     assert failed.status == FAILED
-    lost = leases.lose(claimed(), later(1), POLICY, "lost", "gone").task
+    lost = leases.lose(claimed(), later(1), POLICY, "lost", "gone").noun
     assert (lost.attempts, lost.losses) == (0, 1)
 
 
 def test_a_final_failure_ends_the_task_though_attempts_are_left() -> None:
     task = claimed(Task("t1", max_attempts=5))
     assert (
-        leases.settle(task, result(task, success=False), later(1), is_final=True, outcome="failed").task.status
+        leases.settle(task, result(task, success=False), later(1), is_final=True, outcome="failed").noun.status
         == FAILED
     )
 
@@ -132,10 +132,10 @@ def test_a_final_failure_ends_the_task_though_attempts_are_left() -> None:
 def test_the_fifth_loss_is_poison_and_a_late_success_still_counts() -> None:
     task = Task("t1")
     for _ in range(5):
-        task = leases.lose(claimed(task), later(1), POLICY, "lost", "gone").task
+        task = leases.lose(claimed(task), later(1), POLICY, "lost", "gone").noun
     assert (task.status, task.losses) == (FAILED, 5)
     assert leases.counts_still(task, task.token)
-    done = leases.settle(task, result(task), later(2), is_final=False, outcome="failed").task
+    done = leases.settle(task, result(task), later(2), is_final=False, outcome="failed").noun
     assert done.status == DONE
 
 
@@ -148,33 +148,33 @@ def test_backoff_doubles_spreads_and_is_bounded() -> None:
 def test_a_guards_last_will_is_a_loss_and_a_drain_keeps_the_reservation() -> None:
     named = leases.renew(claimed(on_loss="wait"), later(1))
     assert named is not None
-    will = leases.release(named.task, later(2), POLICY, "daemon_gone").task
+    will = leases.release(named.noun, later(2), POLICY, "daemon_gone").noun
     assert (will.losses, will.waiting_for) == (1, "d1")
-    drained = leases.release(named.task, later(2), POLICY, "drain").task
+    drained = leases.release(named.noun, later(2), POLICY, "drain").noun
     assert (drained.losses, drained.waiting_for) == (0, "d1")
-    unstarted = leases.release(named.task, later(2), POLICY, "not_started").task
+    unstarted = leases.release(named.noun, later(2), POLICY, "not_started").noun
     assert (unstarted.ready, unstarted.waiting_for) == (1, "")
 
 
 def test_cancel_is_final_at_once_and_retry_starts_anew() -> None:
     cancelled = tasks.cancel(claimed(), later(1), "me")
     assert cancelled is not None
-    assert cancelled.task.status == "cancelled"
-    assert tasks.cancel(cancelled.task, later(2), "me") is None
-    again = tasks.retry(cancelled.task, later(3), "me")
+    assert cancelled.noun.status == "cancelled"
+    assert tasks.cancel(cancelled.noun, later(2), "me") is None
+    again = tasks.retry(cancelled.noun, later(3), "me")
     assert again is not None
-    assert (again.task.status, again.task.ready, again.task.finished_at) == (QUEUED, 1, 0)
-    assert not leases.counts_still(again.task, cancelled.task.token)
+    assert (again.noun.status, again.noun.ready, again.noun.finished_at) == (QUEUED, 1, 0)
+    assert not leases.counts_still(again.noun, cancelled.noun.token)
 
 
 def test_moving_frees_a_reserved_task_and_nothing_else() -> None:
     named = leases.renew(claimed(on_loss="wait"), later(1))
     assert named is not None
-    kept = leases.lose(named.task, later(2), POLICY, "lost", "gone").task
+    kept = leases.lose(named.noun, later(2), POLICY, "lost", "gone").noun
     moved = tasks.move(kept, later(3), "me")
     assert moved is not None
-    assert (moved.task.ready, moved.task.waiting_for) == (1, "")
-    assert tasks.move(moved.task, later(4), "me") is None
+    assert (moved.noun.ready, moved.noun.waiting_for) == (1, "")
+    assert tasks.move(moved.noun, later(4), "me") is None
 
 
 def test_priority_orders_without_starvation() -> None:

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from tests.hub.desk import Desk, beat, bench_with, live, rows
-from understudy.coordinator.actions import Event
 from understudy.coordinator.answers import tell_answer
+from understudy.coordinator.changes import Event
 from understudy.coordinator.notices import Outbox
 from understudy.coordinator.nouns import Now, Task
 from understudy.coordinator.routes import Routes

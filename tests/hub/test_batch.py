@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.hub.conftest import Bench
-from understudy.coordinator.actions import Decision
+from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import Attempt, Daemon, Evidence, Hearing, Now, Task
 from understudy.errors import ConflictError, MismatchError, NotFoundError, StoreDownError, StoreError
 from understudy.hub.alarm import Ring

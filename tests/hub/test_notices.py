@@ -7,7 +7,7 @@ import pytest
 
 from tests.hub.conftest import Bench
 from tests.hub.desk import DOWN_MS, LATE_MS, Desk, beat, bench_with, live, rows
-from understudy.coordinator.actions import Event
+from understudy.coordinator.changes import Event
 from understudy.coordinator.notices import LOUD, STORY, UNTOLD, is_told
 from understudy.coordinator.nouns import Policy
 from understudy.coordinator.outbox import CRITICAL_WAIT_MS

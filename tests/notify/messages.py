@@ -6,7 +6,7 @@ import msgspec
 
 from tests.notify.targets import AT
 from understudy.coordinator import outbox
-from understudy.coordinator.actions import Event
+from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import Daemon, Incident, Notice, Result, Task
 from understudy.coordinator.routes import Routes
 from understudy.hub.messages import Story, message_of

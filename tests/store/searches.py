@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.store.conformance import T0, queued
-from understudy.coordinator.actions import Event
+from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import TaskBody
 from understudy.store.base import EventFilter, Store, TaskFilter
 from understudy.store.search import event_text, folded, task_text

@@ -11,7 +11,7 @@ from unicodedata import normalize
 import pytest
 
 from tests.store.conformance import queued
-from understudy.coordinator.actions import Event
+from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import TaskBody
 from understudy.errors import SlowReadError
 from understudy.store import search, sqlite_search

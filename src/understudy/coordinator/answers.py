@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from understudy.coordinator.actions import Event
+from understudy.coordinator.changes import Event
 from understudy.coordinator.notices import Outbox, facts_of, notice_id
 from understudy.coordinator.nouns import Notice, Progress, Task
 

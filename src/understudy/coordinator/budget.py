@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from understudy.coordinator.actions import Event
 from understudy.coordinator.calendar import DAY, MONTH
+from understudy.coordinator.changes import Change
 from understudy.coordinator.nouns import Now
 from understudy.coordinator.prices import Tokens, cost_micro_usd
 from understudy.coordinator.takeover import Called, price_for, takeover_event
@@ -20,13 +19,6 @@ from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverP
 
 SHARES = ((100, "budget.spent", "critical"), (80, "budget.most", "warning"), (50, "budget.half", "warning"))
 MICRO = 1_000_000
-
-
-class Spent(Struct, frozen=True):
-    """Budgets after a change, with what there is to tell about it."""
-
-    budgets: tuple[Budget, ...]
-    events: tuple[Event, ...] = ()
 
 
 def limit_of(kind: str, policy: TakeoverPolicy) -> int:
@@ -62,17 +54,18 @@ def settled(call: Reservation, spent: int, outcome: str, now: Now) -> Reservatio
     return replace(call, settled_at=now.wall, spent_micro_usd=spent, outcome=outcome)
 
 
-def spend(budgets: Mapping[str, Budget], micro_usd: int, calls: int, now: Now, policy: TakeoverPolicy) -> Spent:
+def spend(
+    budgets: Mapping[str, Budget], micro_usd: int, calls: int, now: Now, policy: TakeoverPolicy
+) -> tuple[Change[Budget], ...]:
     """The budgets after so much was spent on so many calls; half, most and all of it are told once each."""
     after = [
         replace(row, spent_micro_usd=row.spent_micro_usd + micro_usd, calls=row.calls + calls)
         for row in budgets.values()
     ]
-    told = [tell(row, _share(row, policy), now, policy) for row in after]
-    return Spent(tuple(one.budgets[0] for one in told), tuple(event for one in told for event in one.events))
+    return tuple(tell(row, _share(row, policy), now, policy) for row in after)
 
 
-def exhausted(row: Budget, now: Now, policy: TakeoverPolicy) -> Spent:
+def exhausted(row: Budget, now: Now, policy: TakeoverPolicy) -> Change[Budget]:
     """A call was refused because of this budget: it is spent, although a few micro-USD may be left."""
     return tell(row, 100, now, policy)
 
@@ -82,7 +75,7 @@ def _share(row: Budget, policy: TakeoverPolicy) -> int:
     return row.spent_micro_usd * 100 // limit if limit else 100
 
 
-def tell(row: Budget, share: int, now: Now, policy: TakeoverPolicy) -> Spent:
+def tell(row: Budget, share: int, now: Now, policy: TakeoverPolicy) -> Change[Budget]:
     """The row, and one event for the highest mark that was passed and not told yet in this period."""
     for mark, name, level in SHARES:
         if share >= mark > row.told:
@@ -98,8 +91,8 @@ def tell(row: Budget, share: int, now: Now, policy: TakeoverPolicy) -> Spent:
                 limitUsd=limit / MICRO,
                 share=mark,
             )
-            return Spent((replace(row, told=mark),), (event,))
-    return Spent((row,))
+            return Change(replace(row, told=mark), (), (event,))
+    return Change(row)
 
 
 def usd(micro_usd: int) -> str:

@@ -13,10 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
-from understudy.coordinator.actions import Event
+from understudy.coordinator.changes import Change, Event
 from understudy.coordinator.nouns import Directive, Now
 
 KINDS = ("drain", "resume", "restart", "update")
@@ -31,16 +30,9 @@ _ENDS = {
 STARTED_MS_MAX = 900_000  # after the last word of a started one: longer than any install and its confirmation
 
 
-class Step(Struct, frozen=True):
-    """A directive after what happened to it, and the word about it."""
-
-    directive: Directive
-    events: tuple[Event, ...] = ()
-
-
-def asked(directive: Directive, now: Now) -> Step:
+def asked(directive: Directive, now: Now) -> Change[Directive]:
     """Somebody wants it."""
-    return Step(directive, (_event(directive, now, "directive.asked", "info"),))
+    return Change(directive, (), (_event(directive, now, "directive.asked", "info"),))
 
 
 def is_offered(directive: Directive, now: Now) -> bool:
@@ -48,35 +40,35 @@ def is_offered(directive: Directive, now: Now) -> bool:
     return directive.state in ("asked", "delivered") and now.h < directive.expires_h
 
 
-def delivered(directive: Directive, boot_id: str, now: Now) -> Step:
+def delivered(directive: Directive, boot_id: str, now: Now) -> Change[Directive]:
     """It goes out with an answer; the first time is told."""
     after = replace(directive, state="delivered", boot_id=boot_id)
     if directive.state == "delivered":
-        return Step(after)
-    return Step(after, (_event(after, now, "directive.delivered", "info"),))
+        return Change(after)
+    return Change(after, (), (_event(after, now, "directive.delivered", "info"),))
 
 
-def reported(directive: Directive, state: str, detail: str, boot_id: str, now: Now) -> Step:
+def reported(directive: Directive, state: str, detail: str, boot_id: str, now: Now) -> Change[Directive]:
     """A beat names it: `started`, `done` or `failed`; what is final stays as it is."""
     if directive.state in FINAL or (state == "started" and directive.state == "started"):
-        return Step(directive)
+        return Change(directive)
     if state == "started":
-        return Step(replace(directive, state=state, expires_h=now.h + STARTED_MS_MAX))
+        return Change(replace(directive, state=state, expires_h=now.h + STARTED_MS_MAX))
     if state == "done" and directive.kind in COMES_BACK and boot_id == directive.boot_id:
-        return Step(directive)
+        return Change(directive)
     return _ended(directive, state, detail, now, bootId=boot_id)
 
 
-def rung(directive: Directive, now: Now) -> Step:
+def rung(directive: Directive, now: Now) -> Change[Directive]:
     """Its time is over: nobody took it, or whoever did has fallen silent about it."""
     if directive.state in FINAL or now.h < directive.expires_h:
-        return Step(directive)
+        return Change(directive)
     if directive.state == "started":
         return _ended(directive, "failed", "the daemon said nothing more about it", now)
     return _ended(directive, "expired", "the daemon did not take it in time", now)
 
 
-def dropped(directive: Directive, now: Now) -> Step:
+def dropped(directive: Directive, now: Now) -> Change[Directive]:
     """Its daemon was forgotten."""
     return _ended(directive, "expired", "its daemon was forgotten", now)
 
@@ -97,10 +89,10 @@ def comes_back(directives: list[Directive]) -> bool:
     return any(directive.kind in COMES_BACK and directive.state == "started" for directive in directives)
 
 
-def _ended(directive: Directive, state: str, detail: str, now: Now, **fields: Any) -> Step:
+def _ended(directive: Directive, state: str, detail: str, now: Now, **fields: Any) -> Change[Directive]:
     after = replace(directive, state=state, detail=detail, ended_at=now.wall, expires_h=0)
     name, level = _ENDS[state]
-    return Step(after, (_event(after, now, name, level, detail=detail or None, **fields),))
+    return Change(after, (), (_event(after, now, name, level, detail=detail or None, **fields),))
 
 
 def _event(directive: Directive, now: Now, name: str, level: str, **fields: Any) -> Event:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from understudy.clock import iso
 from understudy.coordinator import windows
-from understudy.coordinator.actions import Event
+from understudy.coordinator.changes import Change, Event
 from understudy.coordinator.hearing import at_wall
 from understudy.coordinator.nouns import Daemon, Incident, Now, Period, Policy
 
@@ -40,14 +40,6 @@ class Limits(Struct, frozen=True):
     down_ms: int
     grace_late_ms: int
     grace_down_ms: int
-
-
-class Health(Struct, frozen=True):
-    """A daemon after a look at its health, with the rows and events that go with it."""
-
-    daemon: Daemon
-    save: tuple[Struct, ...] = ()
-    events: tuple[Event, ...] = ()
 
 
 def limits_of(daemon: Daemon, policy: Policy) -> Limits:
@@ -87,7 +79,9 @@ def _deadline(daemon: Daemon, plain: int, grace_ms: int, now: Now) -> int:
     return max(plain, min(now.resumed_h, plain) + grace_ms)  # however often the hub stalls: one grace, not one each
 
 
-def seen(daemon: Daemon, now: Now, policy: Policy, said: str = "healthy", reason: str = "", **why: object) -> Health:
+def seen(
+    daemon: Daemon, now: Now, policy: Policy, said: str = "healthy", reason: str = "", **why: object
+) -> Change[Daemon]:
     """A sign of life: whatever it was before, it is now what it says; recovery is told once.
 
     `why` goes into the event of a daemon that says it is stuck; another reason is another event.
@@ -105,26 +99,26 @@ def seen(daemon: Daemon, now: Now, policy: Policy, said: str = "healthy", reason
         told = (_stuck(alive, now, why),) if state == "stuck" and reason != daemon.reason else ()
         is_armed = daemon.deadline_h and daemon.last_seen_h > now.resumed_h  # else the deadline may hold a grace
         if is_armed or not is_judged(alive):
-            return Health(alive, events=told)
-        return Health(replace(alive, deadline_h=late_deadline(alive, limits_of(alive, policy), now)), events=told)
+            return Change(alive, events=told)
+        return Change(replace(alive, deadline_h=late_deadline(alive, limits_of(alive, policy), now)), events=told)
     is_armed = is_judged(replace(alive, state=state))
     armed = late_deadline(alive, limits_of(alive, policy), now) if is_armed else 0
     return _changed(daemon, replace(alive, deadline_h=armed), state, now, why)
 
 
-def stopped_as_planned(daemon: Daemon, now: Now, policy: Policy, for_ms: int) -> Health:
+def stopped_as_planned(daemon: Daemon, now: Now, policy: Policy, for_ms: int) -> Change[Daemon]:
     """Its last word, as announced: quiet for so long, from then on silence counts; 0: until it is started again."""
     after = seen(daemon, now, policy, STOPPED, PLANNED)
-    if not is_planned(after.daemon):
+    if not is_planned(after.noun):
         return after
     ends_h = now.h + for_ms + limits_of(daemon, policy).late_ms if for_ms else 0
-    return replace(after, daemon=replace(after.daemon, deadline_h=ends_h))
+    return replace(after, noun=replace(after.noun, deadline_h=ends_h))
 
 
-def plan_ended(daemon: Daemon, now: Now, policy: Policy) -> Health:
+def plan_ended(daemon: Daemon, now: Now, policy: Policy) -> Change[Daemon]:
     """The owner takes a planned stop back: silence counts from now."""
     judged = replace(daemon, reason="", last_seen_h=max(daemon.last_seen_h, now.h))
-    return Health(replace(judged, deadline_h=late_deadline(judged, limits_of(judged, policy), now)))
+    return Change(replace(judged, deadline_h=late_deadline(judged, limits_of(judged, policy), now)))
 
 
 def _stuck(daemon: Daemon, now: Now, why: dict[str, object]) -> Event:
@@ -132,7 +126,7 @@ def _stuck(daemon: Daemon, now: Now, why: dict[str, object]) -> Event:
     return health_event(daemon, now, "daemon.stuck", "warning", message, reason=daemon.reason or None, **why)
 
 
-def rung(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy, incident_id: str) -> Health:
+def rung(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy, incident_id: str) -> Change[Daemon]:
     """The alarm's look when the deadline has come: re-arm it, or say late, then down."""
     limits = limits_of(daemon, policy)
     if daemon.state == "asleep":
@@ -145,49 +139,49 @@ def rung(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy, in
         return _still_late(daemon, incident, limits, now)
     if is_judged(daemon):
         return _silent(daemon, limits, now, incident_id)
-    return Health(replace(daemon, deadline_h=0))
+    return Change(replace(daemon, deadline_h=0))
 
 
-def _silent(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Health:
+def _silent(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Change[Daemon]:
     """It may be late, or expected to sleep."""
     deadline = late_deadline(daemon, limits, now)
     if now.h < deadline:
-        return Health(replace(daemon, deadline_h=deadline))
+        return Change(replace(daemon, deadline_h=deadline))
     sleep_left = windows.left_ms(daemon.expected_sleep, now.wall)
     if not sleep_left:
         return _late(daemon, limits, now, deadline, incident_id)
     wakes_h = now.h + sleep_left + limits.late_ms
     asleep = replace(daemon, state="asleep", deadline_h=wakes_h, since_at=now.wall, reason="expected")
     event = health_event(asleep, now, "daemon.asleep", "info", f"Daemon {daemon.id} is asleep, as expected")
-    return Health(asleep, _periods(daemon, asleep, now), (event,))
+    return Change(asleep, _periods(daemon, asleep, now), (event,))
 
 
-def _still_late(daemon: Daemon, incident: Incident | None, limits: Limits, now: Now) -> Health:
+def _still_late(daemon: Daemon, incident: Incident | None, limits: Limits, now: Now) -> Change[Daemon]:
     """It may be down."""
     deadline = max(down_deadline(daemon, limits, now), daemon.deadline_h)
     if now.h < deadline:
-        return Health(replace(daemon, deadline_h=deadline))
+        return Change(replace(daemon, deadline_h=deadline))
     return _down(daemon, incident, now, deadline)
 
 
-def _overslept(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Health:
+def _overslept(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Change[Daemon]:
     """It was expected to sleep: from the end of its window on its silence counts as anybody's."""
     sleep_left = windows.left_ms(daemon.expected_sleep, now.wall)
     if sleep_left:
-        return Health(replace(daemon, deadline_h=now.h + sleep_left + limits.late_ms))
+        return Change(replace(daemon, deadline_h=now.h + sleep_left + limits.late_ms))
     return _not_back(replace(daemon, reason=""), limits, now, incident_id)
 
 
-def _not_back(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Health:
+def _not_back(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Change[Daemon]:
     """The time for which it was expected to be silent is over, and the usual limit too."""
     deadline = _deadline(daemon, daemon.deadline_h, limits.grace_late_ms, now)
     if now.h < deadline:
-        return Health(replace(daemon, deadline_h=deadline))
+        return Change(replace(daemon, deadline_h=deadline))
     told = _late(daemon, limits, now, deadline, incident_id)
-    return replace(told, daemon=replace(told.daemon, deadline_h=deadline + limits.down_ms - limits.late_ms))
+    return replace(told, noun=replace(told.noun, deadline_h=deadline + limits.down_ms - limits.late_ms))
 
 
-def _late(daemon: Daemon, limits: Limits, now: Now, deadline: int, incident_id: str) -> Health:
+def _late(daemon: Daemon, limits: Limits, now: Now, deadline: int, incident_id: str) -> Change[Daemon]:
     late = replace(
         daemon,
         state="late",
@@ -206,15 +200,15 @@ def _late(daemon: Daemon, limits: Limits, now: Now, deadline: int, incident_id: 
         last_seen_at=daemon.last_seen_at,
     )
     event = _silence_event(late, now, deadline, "daemon.late", "warning", "Warning: Daemon heartbeat delayed")
-    return Health(late, (incident, *_periods(daemon, late, now)), (event,))
+    return Change(late, (incident, *_periods(daemon, late, now)), (event,))
 
 
-def _down(daemon: Daemon, incident: Incident | None, now: Now, deadline: int) -> Health:
+def _down(daemon: Daemon, incident: Incident | None, now: Now, deadline: int) -> Change[Daemon]:
     down = replace(daemon, state="down", since_at=now.wall, deadline_h=0)
     rows = (replace(incident, state="down", down_at=at_wall(now, deadline)),) if incident else ()
     message = f"CRITICAL: daemon {daemon.id} unresponsive"
     event = _silence_event(down, now, deadline, "daemon.down", "critical", message)
-    return Health(down, (*rows, *_periods(daemon, down, now)), (event,))
+    return Change(down, (*rows, *_periods(daemon, down, now)), (event,))
 
 
 def silence_ms(last_seen_at: int, last_seen_h: int, now: Now) -> int:
@@ -236,7 +230,9 @@ def closed(incident: Incident, daemon: Daemon, now: Now) -> Incident:
     )
 
 
-def _changed(before: Daemon, after: Daemon, state: str, now: Now, why: dict[str, object] | None = None) -> Health:
+def _changed(
+    before: Daemon, after: Daemon, state: str, now: Now, why: dict[str, object] | None = None
+) -> Change[Daemon]:
     changed = replace(after, state=state, since_at=now.wall)
     rows = _periods(before, changed, now)
     if before.state in SILENT:
@@ -253,14 +249,14 @@ def _changed(before: Daemon, after: Daemon, state: str, now: Now, why: dict[str,
             incidentId=before.incident_id or None,
             sleptSec=after.slept_ms / 1000 or None,
         )
-        return Health(changed, rows, (event, _stuck(changed, now, why or {})) if state == "stuck" else (event,))
+        return Change(changed, rows, (event, _stuck(changed, now, why or {})) if state == "stuck" else (event,))
     if state == "stuck":
-        return Health(changed, rows, (_stuck(changed, now, why or {}),))
+        return Change(changed, rows, (_stuck(changed, now, why or {}),))
     name, level = _NAMES.get(state, ("daemon.recovered", "info"))
     if before.state == "new" and state == "healthy":
-        return Health(changed, rows)
+        return Change(changed, rows)
     event = health_event(changed, now, name, level, f"Daemon {after.id} is {state}", reason=after.reason or None)
-    return Health(changed, rows, (event,))
+    return Change(changed, rows, (event,))
 
 
 _NAMES = {
@@ -271,7 +267,7 @@ _NAMES = {
 }
 
 
-def set_state(daemon: Daemon, state: str, now: Now, policy: Policy, for_ms: int = 0) -> Health:
+def set_state(daemon: Daemon, state: str, now: Now, policy: Policy, for_ms: int = 0) -> Change[Daemon]:
     """An owner's word (pause, resume): judged again from now on, or after so long where it is not; 0: never."""
     judged = is_judged(replace(daemon, state=state, reason=""))
     armed = replace(daemon, last_seen_h=max(daemon.last_seen_h, now.h)) if judged else daemon

@@ -10,7 +10,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from understudy.clock import iso
-from understudy.coordinator.actions import Event
+from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import Hearing, Now
 
 GAP_MIN_MS = 2_000

@@ -7,7 +7,7 @@ import re
 from msgspec import Struct
 from msgspec.structs import replace
 
-from understudy.coordinator.actions import Event
+from understudy.coordinator.changes import Event
 from understudy.coordinator.health import STOPPED
 from understudy.coordinator.nouns import Boot, Daemon, Now
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.clock import iso
-from understudy.coordinator.actions import Event
+from understudy.coordinator.changes import Change, Event
 from understudy.coordinator.identity import watch_name
 from understudy.coordinator.nouns import (
     BEGUN,
@@ -59,14 +59,6 @@ class Grant(Struct, frozen=True):
     exactly_ms: int = 0  # the hub's own calls: as long as one may take, never renewed, free again when it is lost
 
 
-class Change(Struct, frozen=True):
-    """A task after a rule, with the rows and events that go with it."""
-
-    task: Task
-    save: tuple[Struct, ...]
-    events: tuple[Event, ...]
-
-
 def on_loss_of(task: Task, claimed_with: str) -> str:
     """What becomes of the work if its worker falls silent: task's word, then text-only, then the claim's."""
     if task.on_loss:
@@ -86,7 +78,7 @@ def waits_for_its_machine(task: Task) -> bool:
     return task.lease_on_loss != REQUEUE and bool(task.is_named)
 
 
-def claim(task: Task, grant: Grant, now: Now, policy: Policy) -> Change:
+def claim(task: Task, grant: Grant, now: Now, policy: Policy) -> Change[Task]:
     """Lease a claimable task; a `wait` lease starts as short as any until its token is first named."""
     token = max(task.token + 1, now.wall)
     on_loss = REQUEUE if grant.exactly_ms else on_loss_of(task, grant.on_loss)
@@ -117,7 +109,7 @@ def claim(task: Task, grant: Grant, now: Now, policy: Policy) -> Change:
     event = task_event(
         leased, now, "task.claimed", f"Task {task.id} claimed by {grant.worker_id}", workerId=grant.worker_id
     )
-    return Change(leased, (leased, attempt_of(leased)), (event,))
+    return Change(leased, (attempt_of(leased),), (event,))
 
 
 def duration_of(on_loss: str, grant: Grant, policy: Policy) -> int:
@@ -128,7 +120,7 @@ def duration_of(on_loss: str, grant: Grant, policy: Policy) -> int:
     return min(chosen, grant.duration_ms) if grant.duration_ms else chosen
 
 
-def renew(task: Task, now: Now, extend_ms: int = 0) -> Change | None:
+def renew(task: Task, now: Now, extend_ms: int = 0) -> Change[Task] | None:
     """Go on with a lease whose holder is already proven; None where it cannot be renewed any more.
 
     An ended lease that nobody took is taken up again. Past the run's hard end nothing is renewed.
@@ -148,12 +140,12 @@ def renew(task: Task, now: Now, extend_ms: int = 0) -> Change | None:
         expires_h=min(now.h + (extend_ms or task.duration_ms), task.hard_end_h),
     )
     if not is_taken_up:
-        return Change(renewed, (renewed,), ())
+        return Change(renewed, (), ())
     event = task_event(renewed, now, "task.claimed", f"Lease of {task.id} taken up again", workerId=task.worker_id)
-    return Change(renewed, (renewed, attempt_of(renewed)), (event,))
+    return Change(renewed, (attempt_of(renewed),), (event,))
 
 
-def release(task: Task, now: Now, policy: Policy, reason: str) -> Change:
+def release(task: Task, now: Now, policy: Policy, reason: str) -> Change[Task]:
     """The holder gives the task back. A guard's last will is a loss; a drain keeps a reservation."""
     if reason == "daemon_gone":
         return lose(task, now, policy, "lost", "its daemon is gone")
@@ -167,10 +159,10 @@ def release(task: Task, now: Now, policy: Policy, reason: str) -> Change:
         workerId=task.worker_id,
         reason=reason or None,
     )
-    return Change(released, (released, attempt_of(released)), (event, *_waiting_event(released, now)))
+    return Change(released, (attempt_of(released),), (event, *_waiting_event(released, now)))
 
 
-def lose(task: Task, now: Now, policy: Policy, how: str, why: str) -> Change:
+def lose(task: Task, now: Now, policy: Policy, how: str, why: str) -> Change[Task]:
     """A lease ended without a word of its holder (`expired`) or for certain (`lost`): no strike against it."""
     losses = task.losses + 1
     name = "lease.expired" if how == "expired" else "lease.lost"
@@ -180,10 +172,10 @@ def lose(task: Task, now: Now, policy: Policy, how: str, why: str) -> Change:
     if losses >= policy.losses_max:
         return _poisoned(task, now, how, losses, told)
     lost = _back_in_queue(replace(task, losses=losses), now, how, "lose", reserved=waits_for_its_machine(task))
-    return Change(lost, (lost, attempt_of(lost)), (told, *_waiting_event(lost, now)))
+    return Change(lost, (attempt_of(lost),), (told, *_waiting_event(lost, now)))
 
 
-def expire(task: Task, now: Now, policy: Policy) -> Change:
+def expire(task: Task, now: Now, policy: Policy) -> Change[Task]:
     """The alarm's look at a lease whose time is over: outlived its limit, or its worker fell silent."""
     if now.h >= task.hard_end_h:
         result = Result(task.id, 0, error='"timed out: the run outlived its limit"', failure='{"class":"timed_out"}')
@@ -191,12 +183,12 @@ def expire(task: Task, now: Now, policy: Policy) -> Change:
     return lose(task, now, policy, "expired", "no renewal in time")
 
 
-def settle(task: Task, result: Result, now: Now, *, is_final: bool, outcome: str) -> Change:
+def settle(task: Task, result: Result, now: Now, *, is_final: bool, outcome: str) -> Change[Task]:
     """Apply a result by the current token: done, failed for good, or queued again after a backoff."""
     if result.success:
         done = _finished(task, now, "succeed", "done")
         event = task_event(done, now, "task.done", f"Task {task.id} done", workerId=task.worker_id)
-        return Change(done, (done, attempt_of(done), result), (event,))
+        return Change(done, (attempt_of(done), result), (event,))
     attempts = task.attempts + 1
     counted = replace(task, attempts=attempts)
     if is_final or attempts >= task.max_attempts:
@@ -210,7 +202,7 @@ def settle(task: Task, result: Result, now: Now, *, is_final: bool, outcome: str
             workerId=task.worker_id,
             outcome=outcome,
         )
-        return Change(failed, (failed, attempt_of(failed), result), (event,))
+        return Change(failed, (attempt_of(failed), result), (event,))
     wait_ms = backoff_ms(task.id, attempts)
     again = replace(
         counted,
@@ -230,7 +222,7 @@ def settle(task: Task, result: Result, now: Now, *, is_final: bool, outcome: str
         workerId=task.worker_id,
         inSec=wait_ms / 1000,
     )
-    return Change(again, (again, attempt_of(again)), (event,))
+    return Change(again, (attempt_of(again),), (event,))
 
 
 def backoff_ms(task_id: str, attempts: int) -> int:
@@ -310,12 +302,12 @@ def _finished(task: Task, now: Now, event: str, outcome: str) -> Task:
     )
 
 
-def _poisoned(task: Task, now: Now, how: str, losses: int, told: Event) -> Change:
+def _poisoned(task: Task, now: Now, how: str, losses: int, told: Event) -> Change[Task]:
     failed = replace(_finished(task, now, "poison", how), losses=losses)
     error = f"poison: lost {losses} times without a result"
     result = Result(task.id, 0, error=json.dumps(error), failure='{"class":"poison"}', token=task.token, at=now.wall)
     event = task_event(failed, now, "task.failed", f"Task {task.id} failed: {error}", level="warning", outcome="poison")
-    return Change(failed, (failed, attempt_of(failed), result), (told, event))
+    return Change(failed, (attempt_of(failed), result), (told, event))
 
 
 def _waiting_event(task: Task, now: Now) -> tuple[Event, ...]:

@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from understudy.coordinator import windows
-from understudy.coordinator.actions import Event
+from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import Notice, Now
 from understudy.coordinator.routes import LEVEL_RANKS, Route, Routes
 

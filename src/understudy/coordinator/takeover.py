@@ -18,8 +18,8 @@ from collections.abc import Iterable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from understudy.coordinator.actions import Event
 from understudy.coordinator.calendar import MONTH, next_period_at
+from understudy.coordinator.changes import Event
 from understudy.coordinator.health import PLANNED
 from understudy.coordinator.hearing import at_wall
 from understudy.coordinator.nouns import Now, Policy

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from understudy.coordinator.leases import Change, attempt_of, task_event
+from understudy.coordinator.changes import Change
+from understudy.coordinator.leases import attempt_of, task_event
 from understudy.coordinator.nouns import CANCELLED, FAILED, FINISHED, LEASED, QUEUED, Now, Result, Task
 from understudy.coordinator.transitions import status_after
 
@@ -19,23 +20,23 @@ def order_key(priority: str, queued_at: int, nth: int) -> int:
     return (queued_at + PRIORITY_OFFSET_MS.get(priority, 0)) * ORDER_STEP + nth % ORDER_STEP
 
 
-def enqueue(task: Task, now: Now) -> Change:
+def enqueue(task: Task, now: Now) -> Change[Task]:
     """A new task: claimable at once, or when its time comes."""
     is_ready = task.available_at <= now.wall
     queued = replace(task, ready=int(is_ready))
     event = task_event(queued, now, "task.queued", f"Task {task.id} queued", source=task.source or None)
-    return Change(queued, (queued,), (event,))
+    return Change(queued, (), (event,))
 
 
-def come_due(task: Task) -> Change | None:
+def come_due(task: Task) -> Change[Task] | None:
     """A delayed task whose instant has come; None if it needs no such thing."""
     if task.status != QUEUED or task.ready or task.waiting_for:
         return None
     ready = replace(task, ready=1)
-    return Change(ready, (ready,), ())
+    return Change(ready, (), ())
 
 
-def cancel(task: Task, now: Now, by: str) -> Change | None:
+def cancel(task: Task, now: Now, by: str) -> Change[Task] | None:
     """Final at once; a worker that runs it learns it with its next renewal or beat. None: already finished."""
     if task.status in FINISHED:
         return None
@@ -55,7 +56,7 @@ def cancel(task: Task, now: Now, by: str) -> Change | None:
     return Change(cancelled, rows, (event,))
 
 
-def retry(task: Task, now: Now, by: str) -> Change | None:
+def retry(task: Task, now: Now, by: str) -> Change[Task] | None:
     """Failed or cancelled work starts anew with fresh counters; waiting out a backoff ends at once."""
     if task.status in (FAILED, CANCELLED):
         fresh = replace(task, attempts=0, losses=0, finished_at=0)
@@ -65,16 +66,16 @@ def retry(task: Task, now: Now, by: str) -> Change | None:
     else:
         return None
     event = task_event(queued, now, "task.retrying", f"Task {task.id} tried again", by=by)
-    return Change(queued, (queued,), (event,))
+    return Change(queued, (), (event,))
 
 
-def move(task: Task, now: Now, by: str) -> Change | None:
+def move(task: Task, now: Now, by: str) -> Change[Task] | None:
     """Let a task that waits for its machine run elsewhere; None if it waits for none."""
     if task.status != QUEUED or not task.waiting_for:
         return None
     moved = _claimable(task, now, "move")
     event = task_event(moved, now, "task.queued", f"Task {task.id} may run elsewhere", by=by, was=task.waiting_for)
-    return Change(moved, (moved,), (event,))
+    return Change(moved, (), (event,))
 
 
 def _claimable(task: Task, now: Now, event: str) -> Task:

@@ -9,12 +9,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from understudy.coordinator import directives, health, leases, takeover, tasks, windows
-from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.changes import Decision, Event
 from understudy.coordinator.nouns import LEASED, Daemon, Directive, Hearing, Incident, Now, Task
 from understudy.coordinator.takeover_nouns import TakeoverState
 from understudy.hub.operation import Operation
 from understudy.hub.scene import STATE_ID, state_of
-from understudy.hub.unjudged import Change, each, tell_once
+from understudy.hub.unjudged import Judged, each, tell_once
 from understudy.hub.working_set import Needs, WorkingSet
 
 DUE_MAX = 500
@@ -43,7 +43,7 @@ class Ring(Operation):
         """Each is judged as it stands now: what was renewed in this very batch is not expired."""
         save: list[Any] = []
         events: list[Event] = [_rang(now)]
-        looks: list[Callable[[], Change]] = []
+        looks: list[Callable[[], Judged]] = []
         due: list[Task | Daemon] = [*work.due.leases, *work.due.delayed, *work.due.daemons]
         looks += [partial(_expire, work, task, now) for task in work.due.leases]
         looks += [partial(_come_due, work, task, now) for task in work.due.delayed]
@@ -60,21 +60,21 @@ class Ring(Operation):
         return Decision(is_more, (*save, *suspect[0], *ended[0]), (*events, *suspect[1], *ended[1]))
 
 
-def _expire(work: WorkingSet, found: Task, now: Now) -> Change:
+def _expire(work: WorkingSet, found: Task, now: Now) -> Judged:
     task = work.get(Task, found.id)
     if task is None or task.status != LEASED or leases.is_held(task, now):
         return (), ()
     change = leases.expire(task, now, work.policy)
-    return tuple(change.save), tuple(change.events)
+    return change.rows, change.events
 
 
-def _come_due(work: WorkingSet, found: Task, now: Now) -> Change:
+def _come_due(work: WorkingSet, found: Task, now: Now) -> Judged:
     task = work.get(Task, found.id)
     due = tasks.come_due(task) if task is not None and task.available_at <= now.wall else None
-    return (tuple(due.save), ()) if due is not None else ((), ())
+    return (due.rows, ()) if due is not None else ((), ())
 
 
-def _look(work: WorkingSet, known: Daemon, now: Now) -> Change:
+def _look(work: WorkingSet, known: Daemon, now: Now) -> Judged:
     """Its health; windows of sleep that cannot be read are left out, so that its silence is told all the same."""
     daemon = work.get(Daemon, known.id)
     if daemon is None:  # forgotten by an earlier request of this batch
@@ -85,7 +85,7 @@ def _look(work: WorkingSet, known: Daemon, now: Now) -> Change:
     looked = health.rung(daemon, incident, now, work.policy, work.ids.new("incident"))
     wrong = windows.unreadable(daemon.expected_sleep)
     told = tell_once(work, daemon, f"expectedSleep: {wrong}", now) if wrong else ()
-    return (looked.daemon, *looked.save), (*(_with_takeover(event, work) for event in looked.events), *told)
+    return looked.rows, (*(_with_takeover(event, work) for event in looked.events), *told)
 
 
 class Rest(Operation):
@@ -130,16 +130,16 @@ def _end_directives(
     return tuple(rows), tuple(events)
 
 
-def _end_directive(work: WorkingSet, found: Directive, looked: dict[str, Daemon], now: Now) -> Change:
+def _end_directive(work: WorkingSet, found: Directive, looked: dict[str, Daemon], now: Now) -> Judged:
     known = work.get(Directive, found.id)
     step = directives.rung(known, now) if known is not None else None
-    if known is None or step is None or step.directive is known:
+    if known is None or step is None or step.noun is known:
         return (), ()
     daemon = looked.get(known.daemon_id) or work.get(Daemon, known.daemon_id)
     if daemon is None:
-        return (step.directive,), tuple(step.events)
+        return (step.noun,), step.events
     looked[daemon.id] = replace(daemon, open_directives=max(daemon.open_directives - 1, 0))
-    return (step.directive, looked[daemon.id]), tuple(step.events)
+    return (step.noun, looked[daemon.id]), step.events
 
 
 def _suspect(work: WorkingSet, late: int, now: Now) -> tuple[tuple[Any, ...], tuple[Event, ...]]:

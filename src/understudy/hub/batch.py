@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.clock import Clock
-from understudy.coordinator.actions import Decision
+from understudy.coordinator.changes import Decision
 from understudy.coordinator.hearing import awake, deaf, hear
 from understudy.coordinator.jumps import Clocks, jump_ms
 from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Directive, Hearing, Notice, Now, Policy, Task

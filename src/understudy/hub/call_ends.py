@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from understudy.coordinator import budget, leases, takeover
-from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.changes import Decision, Event
 from understudy.coordinator.nouns import LEASED, QUEUED, Now, Result, Task
 from understudy.coordinator.takeover import EXECUTOR, Called, takeover_event
 from understudy.coordinator.takeover_nouns import Reservation, TakeoverState, TaskTakeover
@@ -75,8 +75,8 @@ class Settle(Operation):
             spent = budget.spend(budgets_of(work, now), cost, 1, now, policy)
             after = takeover.after_call(state_of(work), self.called, call.id, now, policy)
             done = replace(done, spent_micro_usd=done.spent_micro_usd + cost)
-            save += [budget.settled(call, cost, outcome, now), *spent.budgets, after]
-            events += spent.events
+            save += [budget.settled(call, cost, outcome, now), *(one.noun for one in spent), after]
+            events += [event for one in spent for event in one.events]
             if self.called.kind == "stop" and not state_of(work).circuit:
                 events.append(_circuit_opened(self.called, after, now))
         elif call is not None:
@@ -107,7 +107,7 @@ class Settle(Operation):
         if not self._holds(task):
             return Decision({"released": False}, (done,))
         change = leases.release(task, now, work.policy, self.called.reason or "takeover")
-        return Decision({"released": True}, (done, *change.save), change.events)
+        return Decision({"released": True}, (done, *change.rows), change.events)
 
     def _holds(self, task: Task) -> bool:
         return bool(self.job.token) and task.token == self.job.token and task.status == LEASED

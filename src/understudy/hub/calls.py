@@ -10,8 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.coordinator import budget, leases, takeover
-from understudy.coordinator.actions import Decision, Event
 from understudy.coordinator.calendar import MINUTE_MS
+from understudy.coordinator.changes import Decision, Event
 from understudy.coordinator.leases import Grant
 from understudy.coordinator.nouns import LEASED, QUEUED, Now, Task, TaskBody
 from understudy.coordinator.prompts import Prompt, affordable
@@ -108,7 +108,7 @@ class Reserve(Operation):
             short = budget.lacking(budgets, budget.reserved(open_calls(work)), worst, work.policy.takeover)
             if short:
                 told = budget.exhausted(budgets[short], now, work.policy.takeover)
-                return Decision(Nothing("budget"), (*refused, *told.budgets), (*events, *told.events))
+                return Decision(Nothing("budget"), (*refused, *told.rows), (*events, *told.events))
             return self._reserved(work, task, prompt, worst, now, (refused, events))
         return Decision(Nothing("no_task"), tuple(refused), tuple(events))
 
@@ -158,8 +158,8 @@ class Reserve(Operation):
         if not takeover.is_for_machine(task.needs):
             grant = Grant(self.worker_id, request_id=call_id, exactly_ms=lasts_ms)
             change = leases.claim(task, grant, now, work.policy)
-            save, events = [*save, *change.save], [*events, *change.events]
-            token, lease = change.task.token, lease_json(change.task, now)
+            save, events = [*save, *change.rows], [*events, *change.events]
+            token, lease = change.noun.token, lease_json(change.noun, now)
         call = Reservation(call_id, task.id, token, self.worker_id, prompt.model, worst, now.h + lasts_ms, now.wall)
         job = Job(call_id, task.id, token, prompt, timeout_ms, lease)
         return Decision(job, (*save, call, _paced(state_of(work), now)), tuple(events))
@@ -245,7 +245,7 @@ def cut_calls(work: WorkingSet, calls: Iterable[Reservation], now: Now) -> Decis
         if task is not None and call.token and task.token == call.token and task.status == LEASED:
             lost.append((call.task_id, call.token))
             change = leases.lose(task, now, work.policy, "lost", "the hub's call was cut")
-            save += change.save
+            save += change.rows
             events += change.events
     if not spent:
         return Decision(())
@@ -253,5 +253,7 @@ def cut_calls(work: WorkingSet, calls: Iterable[Reservation], now: Now) -> Decis
         done = work.get(TaskTakeover, task_id) or TaskTakeover(task_id)
         save.append(replace(done, spent_micro_usd=done.spent_micro_usd + micro_usd))
     budgets: dict[str, Budget] = budgets_of(work, now)
-    after = budget.spend(budgets, sum(spent.values()), len(spent), now, work.policy.takeover)
-    return Decision(tuple(lost), (*save, *after.budgets), (*events, *after.events))
+    for spending in budget.spend(budgets, sum(spent.values()), len(spent), now, work.policy.takeover):
+        save += spending.rows
+        events += spending.events
+    return Decision(tuple(lost), tuple(save), tuple(events))

@@ -8,7 +8,7 @@ import msgspec
 
 from understudy.clock import iso
 from understudy.coordinator import leases
-from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.changes import Decision, Event
 from understudy.coordinator.health import limits_of
 from understudy.coordinator.hearing import at_wall
 from understudy.coordinator.identity import watch_name
@@ -112,8 +112,8 @@ class Claim(Operation):
                 save.append(set_aside(task, now))
                 continue
             change = leases.claim(task, grant, now, work.policy)
-            granted.append(change.task)
-            save += change.save
+            granted.append(change.noun)
+            save += change.rows
             told += change.events
             room -= len(body.spec) if body else 0
             if len(granted) == self.count or room <= 0:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from understudy.clock import iso
 from understudy.coordinator import directives
-from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.changes import Change, Decision, Event
 from understudy.coordinator.nouns import Daemon, Directive, Now
 from understudy.errors import BadRequestError, ConflictError
 from understudy.hub.operation import Operation
@@ -63,8 +63,8 @@ class Ask(Operation):
             now,
         )
         counted = replace(daemon, open_directives=daemon.open_directives + 1)
-        answer = directive_json(step.directive) | {"success": True, "created": True}
-        return Decision(answer, (step.directive, counted), step.events)
+        answer = directive_json(step.noun) | {"success": True, "created": True}
+        return Decision(answer, (step.noun, counted), step.events)
 
     def _arguments(self) -> dict[str, str | None]:
         sha256 = self.body.sha256.lower() if self.body.sha256 else None
@@ -116,13 +116,13 @@ def offer(work: WorkingSet, daemon: Daemon, body: HeartbeatBody, now: Now) -> He
             step = directives.reported(known, report.state, report.detail or "", boot_id, now)
         elif directives.is_offered(known, now):
             step = directives.delivered(known, boot_id, now)
-            offered.append(step.directive)
+            offered.append(step.noun)
         else:
-            step = directives.Step(known)
-        if step.directive != known:
-            save.append(step.directive)
+            step = Change(known)
+        if step.noun != known:
+            save.append(step.noun)
         events += step.events
-        after.append(step.directive)
+        after.append(step.noun)
     counted = replace(daemon, open_directives=directives.open_ones(after))
     return Heard(counted, tuple(save), tuple(events), offered, directives.comes_back(after))
 

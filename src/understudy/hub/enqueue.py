@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from understudy.clock import parse_iso
 from understudy.coordinator import tasks
-from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.changes import Decision, Event
 from understudy.coordinator.nouns import Now, Task, TaskBody, Usage
 from understudy.errors import BadRequestError, MismatchError
 from understudy.hub.operation import Operation
@@ -81,10 +81,10 @@ class Enqueue(Operation):
             stored = _with(self.extras[nth], spec)
             task = replace(task, reply_to=reply_to, memory_of=self.memory_of, size_bytes=_size_of(stored))
             change = tasks.enqueue(task, now)
-            here[task_id] = change.task
+            here[task_id] = change.noun
             if body.dedup_key:
                 keys[body.dedup_key] = task_id
-            save += [change.task, TaskBody(task_id, stored)]
+            save += [change.noun, TaskBody(task_id, stored)]
             events += change.events
             answers.append({"taskId": task_id, "created": True})
         if here:

@@ -9,10 +9,9 @@ from msgspec.structs import replace
 
 from understudy.clock import iso
 from understudy.coordinator import identity, leases, liveness
-from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.changes import Change, Decision, Event
 from understudy.coordinator.health import health_event, limits_of
 from understudy.coordinator.identity import LEGACY, Arrival, watch_name
-from understudy.coordinator.leases import Change
 from understudy.coordinator.nouns import CANCELLED, LEASED, NAMED, Daemon, Directive, Now, Task
 from understudy.errors import ConflictError
 from understudy.hub.directives import directive_order, offer
@@ -73,7 +72,7 @@ class Heartbeat(Operation):
         if not arrival.is_sign_of_life or (not arrival.is_new_boot and self._is_overtaken(daemon)):
             renewed = []
         for change in (*ends.values(), *renewed):
-            rows += change.save
+            rows += change.rows
             events += change.events
         for run in self.running.values():
             task = work.get(Task, run.task_id)
@@ -84,13 +83,13 @@ class Heartbeat(Operation):
             events += self._logins(daemon, now)
             said = self._described(daemon, arrival, now)
             stretched = self._stretched(work, said, now)
-            heard = offer(work, stretched.daemon, self.body, now)
+            heard = offer(work, stretched.noun, self.body, now)
             restless = self._restless(heard.daemon, arrival, now)
-            after, told = self._alive(work, restless.daemon, now, comes_back=heard.comes_back)
+            after, told = self._alive(work, restless.noun, now, comes_back=heard.comes_back)
             rows += [*heard.save, *after]
             events += [*stretched.events, *heard.events, *restless.events, *told]
-            daemon, offered = restless.daemon, heard.offered
-        answer = self._answer(work, daemon, [c.task for c in renewed], lost, cancelled, now)
+            daemon, offered = restless.noun, heard.offered
+        answer = self._answer(work, daemon, [c.noun for c in renewed], lost, cancelled, now)
         if self.body.daemon_id is not None:
             answer["directives"] = [directive_order(directive, now) for directive in offered]
         return Decision(answer, tuple(rows), tuple(events))
@@ -117,14 +116,14 @@ class Heartbeat(Operation):
         auth = self.body.auth
         return liveness.auth_told(daemon, auth, now) if auth and _json(auth) != daemon.auth else ()
 
-    def _restless(self, daemon: Daemon, arrival: Arrival, now: Now) -> _Told:
+    def _restless(self, daemon: Daemon, arrival: Arrival, now: Now) -> Change[Daemon]:
         """A word, at most once an hour, about a daemon that is started again and again."""
         starts = self.body.starts_last_hour or 0
         if not arrival.is_new_boot or starts <= STARTS_MAX or now.wall - daemon.restarting_at < HOUR_MS:
-            return _Told(daemon, ())
+            return Change(daemon)
         message = f"Daemon {daemon.id} was started {starts} times within an hour"
         event = health_event(daemon, now, "daemon.restarting", "warning", message, startsLastHour=starts)
-        return _Told(replace(daemon, restarting_at=now.wall), (event,))
+        return Change(replace(daemon, restarting_at=now.wall), (), (event,))
 
     def _started(self, known: Daemon | None, arrival: Arrival, now: Now) -> tuple[Event, ...]:
         """A word about a daemon that was never seen before, or was started anew."""
@@ -145,7 +144,7 @@ class Heartbeat(Operation):
         """Whether a later beat of this boot was heard before: this one is a sign of life, and nothing else."""
         return self.body.seq is not None and bool(self.body.boot_id) and self.body.seq <= daemon.seq
 
-    def _ends(self, work: WorkingSet, daemon: Daemon, now: Now, *, is_new_boot: bool) -> dict[str, Change]:
+    def _ends(self, work: WorkingSet, daemon: Daemon, now: Now, *, is_new_boot: bool) -> dict[str, Change[Task]]:
         """Leases that this beat ends: those of an older boot, and those it once named and names no more."""
         body, ends = self.body, {}
         if not body.boot_id:
@@ -165,8 +164,8 @@ class Heartbeat(Operation):
         return ends
 
     def _renewals(
-        self, work: WorkingSet, now: Now, ends: dict[str, Change]
-    ) -> tuple[list[Change], list[str], list[str]]:
+        self, work: WorkingSet, now: Now, ends: dict[str, Change[Task]]
+    ) -> tuple[list[Change[Task]], list[str], list[str]]:
         renewed, lost, cancelled = [], [], []
         for task_id, run in self.running.items():
             task = work.get(Task, task_id)
@@ -206,20 +205,20 @@ class Heartbeat(Operation):
         said["slept_ms"] = round((body.slept_sec or 0) * 1000)
         return replace(daemon, **said)
 
-    def _stretched(self, work: WorkingSet, daemon: Daemon, now: Now) -> _Told:
+    def _stretched(self, work: WorkingSet, daemon: Daemon, now: Now) -> Change[Daemon]:
         """A daemon that announces an interval too long for its limits is judged by longer ones; said once."""
         if daemon.interval_ms == daemon.interval_told:
-            return _Told(daemon, ())
+            return Change(daemon)
         limits = limits_of(daemon, work.policy)
         plain = daemon.late_after_ms or work.policy.late_after_ms
         if limits.late_ms == plain:
-            return _Told(daemon, ())
+            return Change(daemon)
         message = (
             f"Daemon {daemon.id} beats every {daemon.interval_ms / 1000:g} s: "
             f"it is late after {limits.late_ms / 1000:g} s, not {plain / 1000:g} s"
         )
         event = health_event(daemon, now, "daemon.stretched", "warning", message, lateAfterSec=limits.late_ms / 1000)
-        return _Told(replace(daemon, interval_told=daemon.interval_ms), (event,))
+        return Change(replace(daemon, interval_told=daemon.interval_ms), (), (event,))
 
     def _answer(
         self, work: WorkingSet, daemon: Daemon, renewed: list[Task], lost: list[str], cancelled: list[str], now: Now

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from understudy.clock import iso
-from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.changes import Decision, Event
 from understudy.coordinator.nouns import Incident, Now
 from understudy.errors import NotFoundError
 from understudy.hub.operation import Operation

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.clock import iso
-from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.changes import Decision, Event
 from understudy.coordinator.nouns import Key, Now
 from understudy.errors import ConflictError, NotFoundError
 from understudy.hub.operation import Operation

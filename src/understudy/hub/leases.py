@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from understudy.coordinator import leases
-from understudy.coordinator.actions import Decision
+from understudy.coordinator.changes import Decision
 from understudy.coordinator.identity import watch_name
 from understudy.coordinator.nouns import CANCELLED, FINISHED, LEASED, QUEUED, Now, Progress, Task
 from understudy.errors import BadRequestError, ConflictError, ForbiddenError, NotFoundError
@@ -68,9 +68,9 @@ class Renew(Operation):
         change = leases.renew(task, now, extend_ms)
         if change is None:
             raise lease_lost(task) if self.body.token is not None else ForbiddenError("Invalid lease or not holder")
-        saved: tuple[Any, ...] = (*rows, *change.save)
+        saved: tuple[Any, ...] = (*rows, *change.rows)
         noted = progress_of(work, task, self.body, now)
-        answer = {"success": True, "lease": lease_json(change.task, now)}
+        answer = {"success": True, "lease": lease_json(change.noun, now)}
         return Decision(answer, (*saved, *noted), (*events, *change.events))
 
     def _check_old_holder(self, task: Task) -> None:
@@ -132,7 +132,7 @@ class Release(Operation):
         if self.body.token is None and not self._is_old_holder(task):
             raise ForbiddenError("Not lease holder")
         change = leases.release(task, now, work.policy, self.body.reason or "")
-        return Decision({"success": True}, change.save, change.events)
+        return Decision({"success": True}, change.rows, change.events)
 
     def _is_old_holder(self, task: Task) -> bool:
         worker_id = self.body.worker_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from understudy.coordinator import health
-from understudy.coordinator.actions import Event
+from understudy.coordinator.changes import Change, Event
 from understudy.coordinator.identity import watch_name
 from understudy.coordinator.nouns import Daemon, Incident, Now
 from understudy.errors import StoreFullError
@@ -63,11 +63,11 @@ def stopped_as_planned(
 
 
 def _with_incident(
-    work: WorkingSet, daemon: Daemon, now: Now, after: health.Health
+    work: WorkingSet, daemon: Daemon, now: Now, after: Change[Daemon]
 ) -> tuple[tuple[object, ...], tuple[Event, ...]]:
-    rows: tuple[object, ...] = (after.daemon, *after.save)
-    if daemon.incident_id and not after.daemon.incident_id:
+    rows: tuple[object, ...] = after.rows
+    if daemon.incident_id and not after.noun.incident_id:
         incident = work.get(Incident, daemon.incident_id)
         if incident is not None:
-            rows = (*rows, health.closed(incident, replace(after.daemon, interval_ms=daemon.interval_ms), now))
+            rows = (*rows, health.closed(incident, replace(after.noun, interval_ms=daemon.interval_ms), now))
     return rows, after.events

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from understudy.coordinator.actions import Decision
+from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import Incident, Link, Now, Result, Task
 from understudy.errors import NotFoundError
 from understudy.hub.incidents import Acknowledge, Snooze

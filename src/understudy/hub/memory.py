@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from understudy.clock import iso, parse_iso
-from understudy.coordinator.actions import Decision
+from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import Memory, Now
 from understudy.hub.enqueue import INSTANT_MAX, text_of, user_of
 from understudy.hub.operation import Operation

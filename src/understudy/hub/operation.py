@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from understudy.coordinator.actions import Decision
+from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import Now
 from understudy.hub.working_set import Needs, WorkingSet
 

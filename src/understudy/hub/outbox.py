@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from understudy.clock import iso
 from understudy.coordinator import answers, outbox
-from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.changes import Decision, Event
 from understudy.coordinator.notices import FLAP_WINDOW_MS, LATE, LOUD, STORY, Outbox, is_told, once_each
 from understudy.coordinator.nouns import Incident, Link, Notice, Now, Progress, Task
 from understudy.errors import BadRequestError, ConflictError, NotFoundError

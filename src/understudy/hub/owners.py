@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from understudy.coordinator import tasks
-from understudy.coordinator.actions import Decision
+from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import FINISHED, Now, Result, Task, Usage
 from understudy.errors import ConflictError, ForbiddenError, NotFoundError
 from understudy.hub.enqueue import share_of
@@ -64,7 +64,7 @@ class Steer(Operation):
         starts_anew = self.verb == "retry" and task.status in FINISHED
         if starts_anew:
             work.bounds.take(0, (task,), self._share(work, task))
-        return Decision(answer, change.save, change.events, ((Result, task.id),) if starts_anew else ())
+        return Decision(answer, change.rows, change.events, ((Result, task.id),) if starts_anew else ())
 
 
 class NoteStatus(Operation):

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from understudy.clock import iso
 from understudy.coordinator import directives, health, leases, tasks, windows
-from understudy.coordinator.actions import Decision
+from understudy.coordinator.changes import Change, Decision
 from understudy.coordinator.nouns import LEASED, Daemon, Incident, Now, Task
 from understudy.errors import BadRequestError, NotFoundError
 from understudy.hub.enqueue import instant
@@ -141,12 +141,12 @@ class Pause(OwnerOperation):
         daemon = self.known(work)
         answer: dict[str, Any] = {"success": True, "daemonId": daemon.id}
         if not self.paused and health.is_planned(daemon):
-            return Decision(answer, (health.plan_ended(daemon, now, work.policy).daemon,))
+            return Decision(answer, (health.plan_ended(daemon, now, work.policy).noun,))
         if bool(daemon.paused) == self.paused:
             return Decision(answer, self._paused_anew(daemon, now))
         asked = replace(daemon, paused=int(self.paused))
         after = health.set_state(asked, "paused" if self.paused else "healthy", now, work.policy, self.for_ms)
-        rows: tuple[Any, ...] = (after.daemon, *after.save)
+        rows = after.rows
         incident = work.get(Incident, daemon.incident_id) if daemon.incident_id else None
         if incident is not None:
             rows = (*rows, health.closed(incident, daemon, now))
@@ -207,11 +207,11 @@ class Forget(OwnerOperation):
         events = [event]
         for task_id in sorted({*work.held.get(daemon.id, ()), *work.reserved.get(daemon.id, ())}):
             for change in self._freed(work, work.get(Task, task_id), now):
-                rows += change.save
+                rows += change.rows
                 events += change.events
         for directive in work.open_directives(daemon.id):
             step = directives.dropped(directive, now)
-            rows.append(step.directive)
+            rows.append(step.noun)
             events += step.events
         incident = work.get(Incident, daemon.incident_id) if daemon.incident_id else None
         if incident is not None:
@@ -219,12 +219,12 @@ class Forget(OwnerOperation):
         answer = {"success": True, "daemonId": daemon.id}
         return Decision(answer, tuple(rows), tuple(events), ((Daemon, daemon.id),))
 
-    def _freed(self, work: WorkingSet, task: Task | None, now: Now) -> list[leases.Change]:
+    def _freed(self, work: WorkingSet, task: Task | None, now: Now) -> list[Change[Task]]:
         """A lease ends; what would then wait for this daemon waits for nobody."""
-        changes: list[leases.Change] = []
+        changes: list[Change[Task]] = []
         if task is not None and task.status == LEASED:
             changes.append(leases.lose(task, now, work.policy, "lost", "its daemon was forgotten"))
-            task = changes[0].task
+            task = changes[0].noun
         moved = tasks.move(task, now, "forgotten") if task is not None else None
         return [*changes, moved] if moved else changes
 

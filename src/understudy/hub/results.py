@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from understudy.coordinator import leases
-from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.changes import Decision, Event
 from understudy.coordinator.identity import watch_name
 from understudy.coordinator.leases import OUTCOMES_OF_FAILURE, task_event
 from understudy.coordinator.nouns import (
@@ -100,11 +100,11 @@ class Report(Operation):
         kept = self._kept(work)
         row = self._row(task, now, kept)
         change = leases.settle(task, row, now, is_final=bool(failure and failure.final), outcome=outcome)
-        said = conversation_rows(work, change.task, kept, now, self._text_max(kept))
+        said = conversation_rows(work, change.noun, kept, now, self._text_max(kept))
         answer = {"success": True, "cut": True} if kept != self.body else {"success": True}
-        is_revived = task.status in FINISHED and change.task.status not in FINISHED  # poison, and tried again after all
+        is_revived = task.status in FINISHED and change.noun.status not in FINISHED  # poison, and tried again after all
         dropped = ((Result, task.id),) if is_revived else ()
-        return Decision(answer, (*rows, *change.save, *said), (*events, *change.events), dropped)
+        return Decision(answer, (*rows, *change.rows, *said), (*events, *change.events), dropped)
 
     def _kept(self, work: WorkingSet) -> ResultBody:
         """What of it is stored: all, or what a full store takes in any case."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.changes import Decision, Event
 from understudy.coordinator.nouns import Deployment, Hearing, Now
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import WorkingSet

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from understudy.clock import iso
 from understudy.coordinator import takeover
-from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.changes import Decision, Event
 from understudy.coordinator.nouns import QUEUED, Now, Task
 from understudy.coordinator.takeover import Opening, takeover_event
 from understudy.coordinator.takeover_nouns import (

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from understudy.coordinator.actions import Event
+from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import Daemon, Directive, Now, Task
 from understudy.errors import StoreError
 from understudy.hub.working_set import WorkingSet
@@ -22,10 +22,10 @@ AGAIN_MS = 60_000
 SET_ASIDE_MS = 3_600_000
 WHY_CHARS_MAX = 200
 
-Change = tuple[tuple[Any, ...], tuple[Event, ...]]  # rows to save, events
+Judged = tuple[tuple[Any, ...], tuple[Event, ...]]  # rows to save, events
 
 
-def each(work: WorkingSet, row: Struct, judge: Callable[[], Change], now: Now) -> Change:
+def each(work: WorkingSet, row: Struct, judge: Callable[[], Judged], now: Now) -> Judged:
     """What `judge` makes of this row; if it cannot, the row is put off and that is told once."""
     try:
         return judge()

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from understudy.coordinator.actions import Decision, Event
+from understudy.coordinator.changes import Decision, Event
 from understudy.coordinator.nouns import LEASED, Boot, Directive, Notice, Now, Policy, Task, TaskBody
 from understudy.coordinator.outbox import RECENT_MAX, STORM_WINDOW_MS
 from understudy.coordinator.takeover_nouns import Reservation, Standbys

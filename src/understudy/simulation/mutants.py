@@ -13,7 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from understudy.coordinator import budget, identity, leases, takeover
-from understudy.coordinator.actions import Decision
+from understudy.coordinator.changes import Change, Decision
 from understudy.coordinator.nouns import LEASED, QUEUED, Hearing, Now, Policy, Task
 from understudy.coordinator.takeover import Called
 from understudy.coordinator.takeover_nouns import Reservation, TakeoverPolicy
@@ -32,7 +32,6 @@ from understudy.store.sqlite_takeover import TakeoverQueries
 from understudy.worker.guard_policy import Guard
 
 EARLY_MS = 5_000
-Change = leases.Change
 
 
 @contextmanager
@@ -77,11 +76,11 @@ def token_is_attempt() -> AbstractContextManager[None]:
     """The number of the attempt is the token: it comes again after a retry by hand."""
     original = leases.claim
 
-    def claim(task: Task, grant: leases.Grant, now: Now, policy: Policy) -> Change:
+    def claim(task: Task, grant: leases.Grant, now: Now, policy: Policy) -> Change[Task]:
         change = original(task, grant, now, policy)
-        leased = replace(change.task, token=task.attempts + task.losses + 1)
+        leased = replace(change.noun, token=task.attempts + task.losses + 1)
         events = tuple(replace(e, fields={**e.fields, "token": leased.token}) for e in change.events)
-        return Change(leased, (leased, leases.attempt_of(leased)), events)
+        return Change(leased, (leases.attempt_of(leased),), events)
 
     return _planted((leases, "claim", claim))
 
@@ -185,9 +184,9 @@ def old_boot_keeps_leases() -> AbstractContextManager[None]:
     """A restart does not free what the start before it held."""
     original = Heartbeat._ends  # noqa: SLF001 - a plant goes where it hurts
 
-    def ends(self: Heartbeat, *arguments: Any, **named: Any) -> dict[str, Change]:
+    def ends(self: Heartbeat, *arguments: Any, **named: Any) -> dict[str, Change[Task]]:
         found = original(self, *arguments, **named)
-        return {key: change for key, change in found.items() if change.task.boot_id == self.body.boot_id}
+        return {key: change for key, change in found.items() if change.noun.boot_id == self.body.boot_id}
 
     return _planted((Heartbeat, "_ends", ends))
 

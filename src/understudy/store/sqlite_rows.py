@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from understudy.coordinator.actions import Event
+from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import Attempt, Boot, Daemon, Deployment, Directive, Incident, Memory, Task, Usage
 from understudy.store.base import Deadlines, Due, EventFilter, Room, StoredEvent, TaskFilter, Unreadable
 from understudy.store.reading import NUMBER_MAX, event_of, is_sound, lenient, number_of, row_of, shown

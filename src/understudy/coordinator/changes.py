@@ -1,0 +1,81 @@
+"""What a rule decides, as data: the noun as it stands, rows to save, events to append, an answer."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
+
+from understudy.coordinator.nouns import Now
+
+N = TypeVar("N")
+
+
+class Event(Struct, frozen=True):
+    """A change that people and programs may read later; `task_id` and `daemon_id` say whose story it is."""
+
+    at: int
+    level: str
+    name: str
+    component: str
+    message: str
+    fields: dict[str, Any]
+    task_id: str = ""
+    daemon_id: str = ""
+    live_only: bool = False  # too frequent to keep: shown to whoever follows, never stored
+
+
+def event(
+    now: Now,
+    name: str,
+    message: str,
+    fields: dict[str, Any],
+    *,
+    level: str = "info",
+    component: str = "TaskCoordinator",
+    task_id: str = "",
+    daemon_id: str = "",
+) -> Event:
+    """An event of this instant; fields that are None are left out."""
+    kept = {key: value for key, value in fields.items() if value is not None}
+    return Event(now.wall, level, name, component, message, kept, task_id, daemon_id)
+
+
+class Change(Struct, Generic[N], frozen=True):
+    """The outcome of a rule: its noun as it stands afterwards, other rows to save, and events."""
+
+    noun: N
+    save: tuple[Struct, ...] = ()  # beside the noun
+    events: tuple[Event, ...] = ()
+
+    @property
+    def rows(self) -> tuple[Any, ...]:
+        """All that is saved, the noun first."""
+        return (self.noun, *self.save)
+
+
+class Decision(Struct, frozen=True):
+    """The outcome of an operation: rows to save, events to append, rows to drop, and the answer."""
+
+    answer: Any = None
+    save: tuple[Struct, ...] = ()
+    events: tuple[Event, ...] = ()
+    delete: tuple[tuple[type[Struct], str], ...] = ()
+
+
+class Draft:
+    """What an operation gathers while it decides; the only place where rows and events are put together."""
+
+    def __init__(self) -> None:
+        self.save: list[Struct] = []
+        self.events: list[Event] = []
+
+    def take(self, change: Change[N]) -> N:
+        """Note the rows and events of a change → its noun as it stands now."""
+        self.save += change.rows
+        self.events += change.events
+        return change.noun
+
+    def decision(self, answer: Any) -> Decision:
+        """All of it, with this answer."""
+        return Decision(answer, tuple(self.save), tuple(self.events))
