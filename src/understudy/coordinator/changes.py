@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
@@ -64,7 +65,7 @@ class Decision(Struct, frozen=True):
 
 
 class Draft:
-    """What an operation gathers while it decides; the only place where rows and events are put together."""
+    """What an operation gathers while it decides: rows to save and events, in their order."""
 
     def __init__(self) -> None:
         self.save: list[Struct] = []
@@ -76,6 +77,16 @@ class Draft:
         self.events += change.events
         return change.noun
 
-    def decision(self, answer: Any) -> Decision:
+    def pass_on(self, change: Change[N]) -> N:
+        """Note all of a change but its noun, which goes into a later one → the noun."""
+        self.add(change.save, change.events)
+        return change.noun
+
+    def add(self, save: Iterable[Struct] = (), events: Iterable[Event] = ()) -> None:
+        """Note rows and events that are no change of a noun."""
+        self.save += save
+        self.events += events
+
+    def decision(self, answer: Any, delete: tuple[tuple[type[Struct], str], ...] = ()) -> Decision:
         """All of it, with this answer."""
-        return Decision(answer, tuple(self.save), tuple(self.events))
+        return Decision(answer, tuple(self.save), tuple(self.events), delete)

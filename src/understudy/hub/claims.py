@@ -8,7 +8,7 @@ import msgspec
 
 from understudy.clock import iso
 from understudy.coordinator import leases
-from understudy.coordinator.changes import Decision, Event
+from understudy.coordinator.changes import Decision
 from understudy.coordinator.health import limits_of
 from understudy.coordinator.hearing import at_wall
 from understudy.coordinator.identity import watch_name
@@ -93,34 +93,27 @@ class Claim(Operation):
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Lease up to `max` tasks, or say how many wait."""
         daemon = self._checked_daemon(work)
-        rows, events = touch(work, self.worker_id, now)
+        draft = touch(work, self.worker_id, now)
         again = self._again(work)
         if again:
             tasks = [self._task(work, task_id) for task_id in again]
-            return Decision(self._answer(work, tasks, now), rows, events)  # type: ignore[arg-type]
+            return draft.decision(self._answer(work, tasks, now))
         self.is_barred = daemon is not None and bool(daemon.paused or daemon.state in NO_WORK_IN)
         if self.is_barred:
-            return Decision(self._nothing(work), rows, events)  # type: ignore[arg-type]
+            return draft.decision(self._nothing(work))
         granted: list[Task] = []
-        save: list[Any] = list(rows)
-        told: list[Event] = list(events)
         grant = self._grant(work, daemon)
         room = ANSWER_BYTES_MAX
         for task in self._free(work):
             body = work.get(TaskBody, task.id)
             if body is not None and body.spec == UNREADABLE_SPEC:
-                save.append(set_aside(task, now))
+                draft.add((set_aside(task, now),))
                 continue
-            change = leases.claim(task, grant, now, work.policy)
-            granted.append(change.noun)
-            save += change.rows
-            told += change.events
+            granted.append(draft.take(leases.claim(task, grant, now, work.policy)))
             room -= len(body.spec) if body else 0
             if len(granted) == self.count or room <= 0:
                 break
-        if not granted:
-            return Decision(self._nothing(work), tuple(save), tuple(told))
-        return Decision(self._answer(work, granted, now), tuple(save), tuple(told))
+        return draft.decision(self._answer(work, granted, now) if granted else self._nothing(work))
 
     def _checked_daemon(self, work: WorkingSet) -> Daemon | None:
         """Only a heartbeat makes a boot current: claims with any other are refused."""

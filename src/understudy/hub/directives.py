@@ -93,9 +93,7 @@ def check_order(body: DirectiveBody) -> None:
 class Heard(Struct, frozen=True):
     """A daemon after what its beat said of its directives, and those that go out with the answer."""
 
-    daemon: Daemon
-    save: tuple[Directive, ...] = ()
-    events: tuple[Event, ...] = ()
+    change: Change[Daemon]
     offered: list[Directive] = []
     comes_back: bool = False  # it was told to go away and to come back: its silence is judged
 
@@ -103,7 +101,7 @@ class Heard(Struct, frozen=True):
 def offer(work: WorkingSet, daemon: Daemon, body: HeartbeatBody, now: Now) -> Heard:
     """Judge the reports of a beat, then offer what no beat has named yet."""
     if daemon.id not in work.directives:
-        return Heard(daemon)
+        return Heard(Change(daemon))
     boot_id = body.boot_id or ""
     reports = {report.id: report for report in body.directives or ()}
     save: list[Directive] = []
@@ -124,7 +122,7 @@ def offer(work: WorkingSet, daemon: Daemon, body: HeartbeatBody, now: Now) -> He
         events += step.events
         after.append(step.noun)
     counted = replace(daemon, open_directives=directives.open_ones(after))
-    return Heard(counted, tuple(save), tuple(events), offered, directives.comes_back(after))
+    return Heard(Change(counted, tuple(save), tuple(events)), offered, directives.comes_back(after))
 
 
 def directive_order(directive: Directive, now: Now) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from understudy.clock import iso
 from understudy.coordinator import identity, leases, liveness
-from understudy.coordinator.changes import Change, Decision, Event
+from understudy.coordinator.changes import Change, Decision, Draft, Event
 from understudy.coordinator.health import health_event, limits_of
 from understudy.coordinator.identity import LEGACY, Arrival, watch_name
 from understudy.coordinator.nouns import CANCELLED, LEASED, NAMED, Daemon, Directive, Now, Task
@@ -65,38 +65,33 @@ class Heartbeat(Operation):
         if arrival.refused:
             refusal = ConflictError(_REFUSED[arrival.refused], arrival.refused)
             return Decision(refusal, events=arrival.events)
-        rows: list[Any] = list(arrival.save)
-        events: list[Event] = [*arrival.events, *_recorded(daemon, now), *self._started(known, arrival, now)]
+        draft = Draft()
+        draft.add(arrival.save, (*arrival.events, *_recorded(daemon, now), *self._started(known, arrival, now)))
         ends = self._ends(work, daemon, now, is_new_boot=arrival.is_new_boot) if arrival.is_sign_of_life else {}
         renewed, lost, cancelled = self._renewals(work, now, ends)
         if not arrival.is_sign_of_life or (not arrival.is_new_boot and self._is_overtaken(daemon)):
             renewed = []
         for change in (*ends.values(), *renewed):
-            rows += change.rows
-            events += change.events
+            draft.take(change)
         for run in self.running.values():
             task = work.get(Task, run.task_id)
             if task is not None and task.token == run.token and arrival.is_sign_of_life:
-                rows += progress_of(work, task, run, now, is_strict=False)
+                draft.add(progress_of(work, task, run, now, is_strict=False))
         offered: list[Directive] = []
         if arrival.is_sign_of_life:
-            events += self._logins(daemon, now)
-            said = self._described(daemon, arrival, now)
-            stretched = self._stretched(work, said, now)
-            heard = offer(work, stretched.noun, self.body, now)
-            restless = self._restless(heard.daemon, arrival, now)
-            after, told = self._alive(work, restless.noun, now, comes_back=heard.comes_back)
-            rows += [*heard.save, *after]
-            events += [*stretched.events, *heard.events, *restless.events, *told]
-            daemon, offered = restless.noun, heard.offered
+            draft.add(events=self._logins(daemon, now))
+            daemon = self._described(daemon, arrival, now)
+            daemon = draft.pass_on(self._stretched(work, daemon, now))
+            heard = offer(work, daemon, self.body, now)
+            daemon, offered = draft.pass_on(heard.change), heard.offered
+            daemon = draft.pass_on(self._restless(daemon, arrival, now))
+            draft.take(self._alive(work, daemon, now, comes_back=heard.comes_back))
         answer = self._answer(work, daemon, [c.noun for c in renewed], lost, cancelled, now)
         if self.body.daemon_id is not None:
             answer["directives"] = [directive_order(directive, now) for directive in offered]
-        return Decision(answer, tuple(rows), tuple(events))
+        return draft.decision(answer)
 
-    def _alive(
-        self, work: WorkingSet, daemon: Daemon, now: Now, *, comes_back: bool
-    ) -> tuple[tuple[object, ...], tuple[Event, ...]]:
+    def _alive(self, work: WorkingSet, daemon: Daemon, now: Now, *, comes_back: bool) -> Change[Daemon]:
         """It is as it says, unless what it says of its parts shows that it is stuck."""
         body, state = self.body, SAID.get(self.body.state or "", "healthy")
         if state == "stopped" and body.planned_for_sec is not None:
@@ -235,11 +230,6 @@ class Heartbeat(Operation):
             "lost": lost,
             "cancel": cancelled,
         }
-
-
-class _Told(msgspec.Struct, frozen=True):
-    daemon: Daemon
-    events: tuple[Event, ...]
 
 
 def _recorded(daemon: Daemon, now: Now) -> tuple[Event, Event]:

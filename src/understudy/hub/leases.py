@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from understudy.coordinator import leases
@@ -53,7 +51,7 @@ class Renew(Operation):
         task = work.get(Task, self.task_id)
         if task is None:
             raise NotFoundError("No active lease")
-        rows, events = touch(work, self.worker_id, now)
+        draft = touch(work, self.worker_id, now)
         if self.body.token is None:
             self._check_old_holder(task)
             extend_ms = (self.body.extend_sec or OLD_EXTEND_S) * 1000
@@ -61,17 +59,16 @@ class Renew(Operation):
             if self.body.token != task.token:
                 raise lease_lost(task)
             if task.status == CANCELLED:
-                return Decision({"success": True, "cancel": True}, rows, events)  # type: ignore[arg-type]
+                return draft.decision({"success": True, "cancel": True})
             extend_ms = (self.body.extend_sec or 0) * 1000
         if task.status in FINISHED:
             raise NotFoundError("No active lease")
         change = leases.renew(task, now, extend_ms)
         if change is None:
             raise lease_lost(task) if self.body.token is not None else ForbiddenError("Invalid lease or not holder")
-        saved: tuple[Any, ...] = (*rows, *change.rows)
-        noted = progress_of(work, task, self.body, now)
-        answer = {"success": True, "lease": lease_json(change.noun, now)}
-        return Decision(answer, (*saved, *noted), (*events, *change.events))
+        renewed = draft.take(change)
+        draft.add(progress_of(work, task, self.body, now))
+        return draft.decision({"success": True, "lease": lease_json(renewed, now)})
 
     def _check_old_holder(self, task: Task) -> None:
         if task.status in FINISHED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from understudy.coordinator import health
-from understudy.coordinator.changes import Change, Event
+from understudy.coordinator.changes import Change, Draft
 from understudy.coordinator.identity import watch_name
 from understudy.coordinator.nouns import Daemon, Incident, Now
 from understudy.errors import StoreFullError
@@ -33,41 +33,33 @@ def refuse_beyond_bound(work: WorkingSet, known: Daemon | None) -> None:
         raise StoreFullError(f"This hub knows {DAEMONS_MAX} daemons: forget some", "too_many_daemons")
 
 
-def touch(work: WorkingSet, worker_id: str, now: Now) -> tuple[tuple[object, ...], tuple[Event, ...]]:
-    """Rows and events of a sign of life by a worker's name.
+def touch(work: WorkingSet, worker_id: str, now: Now) -> Draft:
+    """A draft that begins with a sign of life by a worker's name.
 
-    Nothing for daemons that are not watched, nor for machine-bound ones: their beats name the machine.
+    Empty for daemons that are not watched, and for machine-bound ones: their beats name the machine.
     """
+    draft = Draft()
     name = watch_name(worker_id)
-    if not name:
-        return (), ()
-    daemon = work.get(Daemon, name)
-    if daemon is None or daemon.machine_id:
-        return (), ()
-    said = daemon.state if daemon.state in ("stuck", "draining") else "healthy"
-    return alive(work, daemon, now, said, daemon.reason if said == "stuck" else "")
+    daemon = work.get(Daemon, name) if name else None
+    if daemon is not None and not daemon.machine_id:
+        said = daemon.state if daemon.state in ("stuck", "draining") else "healthy"
+        draft.take(alive(work, daemon, now, said, daemon.reason if said == "stuck" else ""))
+    return draft
 
 
-def alive(
-    work: WorkingSet, daemon: Daemon, now: Now, said: str, reason: str, **why: object
-) -> tuple[tuple[object, ...], tuple[Event, ...]]:
-    """Rows and events of a daemon that is alive and says how it is; closes its incident."""
+def alive(work: WorkingSet, daemon: Daemon, now: Now, said: str, reason: str, **why: object) -> Change[Daemon]:
+    """A daemon that is alive and says how it is; its incident ends."""
     return _with_incident(work, daemon, now, health.seen(daemon, now, work.policy, said, reason, **why))
 
 
-def stopped_as_planned(
-    work: WorkingSet, daemon: Daemon, now: Now, for_ms: int
-) -> tuple[tuple[object, ...], tuple[Event, ...]]:
-    """Rows and events of its last word before a stop that its owner announced."""
+def stopped_as_planned(work: WorkingSet, daemon: Daemon, now: Now, for_ms: int) -> Change[Daemon]:
+    """A daemon with its last word before a stop that its owner announced."""
     return _with_incident(work, daemon, now, health.stopped_as_planned(daemon, now, work.policy, for_ms))
 
 
-def _with_incident(
-    work: WorkingSet, daemon: Daemon, now: Now, after: Change[Daemon]
-) -> tuple[tuple[object, ...], tuple[Event, ...]]:
-    rows: tuple[object, ...] = after.rows
-    if daemon.incident_id and not after.noun.incident_id:
-        incident = work.get(Incident, daemon.incident_id)
-        if incident is not None:
-            rows = (*rows, health.closed(incident, replace(after.noun, interval_ms=daemon.interval_ms), now))
-    return rows, after.events
+def _with_incident(work: WorkingSet, daemon: Daemon, now: Now, after: Change[Daemon]) -> Change[Daemon]:
+    incident = work.get(Incident, daemon.incident_id) if daemon.incident_id else None
+    if incident is None or after.noun.incident_id:
+        return after
+    ended = health.closed(incident, replace(after.noun, interval_ms=daemon.interval_ms), now)
+    return replace(after, save=(*after.save, ended))

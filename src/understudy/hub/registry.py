@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from understudy.clock import iso
 from understudy.coordinator import directives, health, leases, tasks, windows
-from understudy.coordinator.changes import Change, Decision
+from understudy.coordinator.changes import Change, Decision, Draft
 from understudy.coordinator.nouns import LEASED, Daemon, Incident, Now, Task
 from understudy.errors import BadRequestError, NotFoundError
 from understudy.hub.enqueue import instant
@@ -60,8 +60,8 @@ class Register(Operation):
         )
         if daemon.machine_id:
             return Decision(answer, (daemon,), (event,))
-        rows, events = alive(work, daemon, now, "healthy", "")
-        return Decision(answer, rows, (event, *events))  # type: ignore[arg-type]
+        seen = alive(work, daemon, now, "healthy", "")
+        return Decision(answer, seen.rows, (event, *seen.events))
 
 
 class OldHeartbeat(Operation):
@@ -97,8 +97,8 @@ class OldHeartbeat(Operation):
         said, reason = {"healthy": ("healthy", ""), "degraded": ("healthy", "degraded")}.get(
             body.status, ("stuck", "the daemon says that it is unhealthy")
         )
-        rows, events = alive(work, daemon, now, said, reason)
-        return Decision({"success": True}, rows, events)  # type: ignore[arg-type]
+        seen = alive(work, daemon, now, said, reason)
+        return Decision({"success": True}, seen.rows, seen.events)
 
 
 def known_daemon(work: WorkingSet, daemon_id: str) -> Daemon:
@@ -202,22 +202,18 @@ class Forget(OwnerOperation):
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Remove it; its history (incidents, periods, events) stays."""
         daemon = self.known(work)
-        rows: list[Any] = []
+        draft = Draft()
         event = health.health_event(daemon, now, "daemon.forgotten", "info", f"Daemon {daemon.id} forgotten")
-        events = [event]
+        draft.add(events=(event,))
         for task_id in sorted({*work.held.get(daemon.id, ()), *work.reserved.get(daemon.id, ())}):
             for change in self._freed(work, work.get(Task, task_id), now):
-                rows += change.rows
-                events += change.events
+                draft.take(change)
         for directive in work.open_directives(daemon.id):
-            step = directives.dropped(directive, now)
-            rows.append(step.noun)
-            events += step.events
+            draft.take(directives.dropped(directive, now))
         incident = work.get(Incident, daemon.incident_id) if daemon.incident_id else None
         if incident is not None:
-            rows.append(health.closed(incident, daemon, now))
-        answer = {"success": True, "daemonId": daemon.id}
-        return Decision(answer, tuple(rows), tuple(events), ((Daemon, daemon.id),))
+            draft.add((health.closed(incident, daemon, now),))
+        return draft.decision({"success": True, "daemonId": daemon.id}, ((Daemon, daemon.id),))
 
     def _freed(self, work: WorkingSet, task: Task | None, now: Now) -> list[Change[Task]]:
         """A lease ends; what would then wait for this daemon waits for nobody."""

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from understudy.coordinator import leases
-from understudy.coordinator.changes import Decision, Event
+from understudy.coordinator.changes import Decision, Draft
 from understudy.coordinator.identity import watch_name
 from understudy.coordinator.leases import OUTCOMES_OF_FAILURE, task_event
 from understudy.coordinator.nouns import (
@@ -76,35 +76,33 @@ class Report(Operation):
         if task is None:
             raise NotFoundError("Task not found")
         worker = self.body.worker_id or task.worker_id
-        rows, events = touch(work, worker, now) if self._may_touch(task) else ((), ())
+        draft = touch(work, worker, now) if self._may_touch(task) else Draft()
         token = self.body.token
         if token is None:
             if leases.closes_old_attempt(task, self.body.worker_id or ""):
-                return self._apply(work, task, now, rows, events)
-            return self._keep(work, task, now, rows, events, DUPLICATE, "no lease of this worker")
+                return self._apply(work, task, now, draft)
+            return self._keep(work, task, now, draft, DUPLICATE, "no lease of this worker")
         if leases.counts_still(task, token, success=self.success):
-            return self._apply(work, task, now, rows, events)
+            return self._apply(work, task, now, draft)
         if leases.is_settled(task, token):
-            return self._repeated(work, task, now, rows, events)
-        return self._keep(work, task, now, rows, events, lease_lost(task), "an older token")
+            return self._repeated(work, task, now, draft)
+        return self._keep(work, task, now, draft, lease_lost(task), "an older token")
 
     def _may_touch(self, task: Task) -> bool:
         """A result says that its worker lives, if it names itself or is the one that holds the lease."""
         return bool(self.body.worker_id) or (task.status == LEASED and bool(task.is_old_way))
 
-    def _apply(
-        self, work: WorkingSet, task: Task, now: Now, rows: tuple[Any, ...], events: tuple[Event, ...]
-    ) -> Decision:
+    def _apply(self, work: WorkingSet, task: Task, now: Now, draft: Draft) -> Decision:
         failure = self.body.failure
         outcome = failure.class_ if failure and failure.class_ in OUTCOMES_OF_FAILURE else "failed"
         kept = self._kept(work)
         row = self._row(task, now, kept)
-        change = leases.settle(task, row, now, is_final=bool(failure and failure.final), outcome=outcome)
-        said = conversation_rows(work, change.noun, kept, now, self._text_max(kept))
+        after = draft.take(leases.settle(task, row, now, is_final=bool(failure and failure.final), outcome=outcome))
+        draft.add(conversation_rows(work, after, kept, now, self._text_max(kept)))
         answer = {"success": True, "cut": True} if kept != self.body else {"success": True}
-        is_revived = task.status in FINISHED and change.noun.status not in FINISHED  # poison, and tried again after all
+        is_revived = task.status in FINISHED and after.status not in FINISHED  # poison, and tried again after all
         dropped = ((Result, task.id),) if is_revived else ()
-        return Decision(answer, (*rows, *change.rows, *said), (*events, *change.events), dropped)
+        return draft.decision(answer, dropped)
 
     def _kept(self, work: WorkingSet) -> ResultBody:
         """What of it is stored: all, or what a full store takes in any case."""
@@ -131,35 +129,34 @@ class Report(Operation):
             at=now.wall,
         )
 
-    def _repeated(
-        self, work: WorkingSet, task: Task, now: Now, rows: tuple[Any, ...], events: tuple[Event, ...]
-    ) -> Decision:
+    def _repeated(self, work: WorkingSet, task: Task, now: Now, draft: Draft) -> Decision:
         """The same result again, a cancellation confirmed, or a run that finished anyway."""
         if task.status == "cancelled" and self.success:
-            return self._keep(work, task, now, rows, events, DUPLICATE, "finished anyway")
-        return Decision(DUPLICATE, rows, events)
+            return self._keep(work, task, now, draft, DUPLICATE, "finished anyway")
+        return draft.decision(DUPLICATE)
 
     def _keep(
         self,
         work: WorkingSet,
         task: Task,
         now: Now,
-        rows: tuple[Any, ...],
-        events: tuple[Event, ...],
+        draft: Draft,
         answer: dict[str, Any] | UnderstudyError,
         reason: str,
     ) -> Decision:
         if self.body.token is not None and work.get(Attempt, (self.task_id, self.body.token)) is None:
-            return Decision(answer, rows, events)  # no such lease was ever granted: there is nothing to keep
+            return draft.decision(answer)  # no such lease was ever granted: there is nothing to keep
         event = task_event(
             task, now, "result.late", f"A result for {task.id} came too late and is kept as evidence", reason=reason
         )
+        draft.add(events=(event,))
         evidence_id = _evidence_id(task.id, self.body.token)
         if work.get(Evidence, evidence_id) is not None:
-            return Decision(answer, rows, (*events, event))  # the first word of a lease stays
+            return draft.decision(answer)  # the first word of a lease stays
         worker, body = self.body.worker_id or "", msgspec.json.encode(self._kept(work)).decode()
         kept = Evidence(evidence_id, task.id, self.body.token or 0, worker, now.wall, reason, body)
-        return Decision(answer, (*rows, kept), (*events, event))
+        draft.add((kept,))
+        return draft.decision(answer)
 
 
 class ReportMany(Operation):
