@@ -26,7 +26,7 @@ class Event(Struct, frozen=True):
     live_only: bool = False  # too frequent to keep: shown to whoever follows, never stored
 
 
-def event(
+def make_event(
     now: Now,
     name: str,
     message: str,

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from understudy.coordinator.changes import Change, Event
+from understudy.coordinator.changes import Change, Event, make_event
 from understudy.coordinator.nouns import Directive, Now
 
 KINDS = ("drain", "resume", "restart", "update")
@@ -104,7 +104,6 @@ def _event(directive: Directive, now: Now, name: str, level: str, **fields: Any)
         **shown(directive),
         **fields,
     }
-    kept = {key: value for key, value in said.items() if value is not None}
     word = name.partition(".")[2]
     message = f"Directive {directive.kind} for {directive.daemon_id}: {word}"
-    return Event(now.wall, level, name, "TaskCoordinator", message, kept, daemon_id=directive.daemon_id)
+    return make_event(now, name, message, said, level=level, daemon_id=directive.daemon_id)

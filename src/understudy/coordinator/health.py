@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from understudy.clock import iso
 from understudy.coordinator import windows
-from understudy.coordinator.changes import Change, Event
+from understudy.coordinator.changes import Change, Event, make_event
 from understudy.coordinator.hearing import at_wall
 from understudy.coordinator.nouns import Daemon, Incident, Now, Period, Policy
 
@@ -305,6 +305,4 @@ def _silence_event(daemon: Daemon, now: Now, deadline: int, name: str, level: st
 
 def health_event(daemon: Daemon, now: Now, name: str, level: str, message: str, **fields: object) -> Event:
     """An event of the daemon's story."""
-    fields = {"daemonId": daemon.id, **fields}
-    kept = {key: value for key, value in fields.items() if value is not None}
-    return Event(now.wall, level, name, "TaskCoordinator", message, kept, daemon_id=daemon.id)
+    return make_event(now, name, message, {"daemonId": daemon.id, **fields}, level=level, daemon_id=daemon.id)

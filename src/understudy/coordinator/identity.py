@@ -7,7 +7,7 @@ import re
 from msgspec import Struct
 from msgspec.structs import replace
 
-from understudy.coordinator.changes import Event
+from understudy.coordinator.changes import Event, make_event
 from understudy.coordinator.health import STOPPED
 from understudy.coordinator.nouns import Boot, Daemon, Now
 
@@ -77,10 +77,10 @@ def _superseded(daemon: Daemon, now: Now) -> tuple[Boot, ...]:
 def _cloned(daemon: Daemon, machine_id: str, now: Now) -> Event:
     fields = {"daemonId": daemon.id, "machineId": machine_id, "boundTo": daemon.machine_id}
     message = f"Another machine beats as {daemon.id}: refused"
-    return Event(now.wall, "warning", "daemon.cloned", "TaskCoordinator", message, fields, daemon_id=daemon.id)
+    return make_event(now, "daemon.cloned", message, fields, level="warning", daemon_id=daemon.id)
 
 
 def _moved(daemon: Daemon, machine_id: str, now: Now) -> Event:
     fields = {"daemonId": daemon.id, "machineId": machine_id, "was": daemon.machine_id}
     message = f"The id {daemon.id} moves to another machine"
-    return Event(now.wall, "warning", "daemon.moved", "TaskCoordinator", message, fields, daemon_id=daemon.id)
+    return make_event(now, "daemon.moved", message, fields, level="warning", daemon_id=daemon.id)

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.clock import iso
-from understudy.coordinator.changes import Change, Event
+from understudy.coordinator.changes import Change, Event, make_event
 from understudy.coordinator.identity import watch_name
 from understudy.coordinator.nouns import (
     BEGUN,
@@ -266,16 +266,8 @@ def attempt_of(task: Task) -> Attempt:
 def task_event(task: Task, now: Now, name: str, message: str, level: str = "info", **fields: object) -> Event:
     """An event of the task's story."""
     fields = {"taskId": task.id, "token": task.token or None, **fields}
-    return Event(
-        now.wall,
-        level,
-        name,
-        "TaskQueue",
-        message,
-        {key: value for key, value in fields.items() if value is not None},
-        task_id=task.id,
-        daemon_id=task.daemon_id,
-    )
+    story = {"task_id": task.id, "daemon_id": task.daemon_id}
+    return make_event(now, name, message, fields, level=level, component="TaskQueue", **story)
 
 
 def _back_in_queue(task: Task, now: Now, outcome: str, event: str, *, reserved: bool) -> Task:

@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.coordinator.calendar import MONTH, next_period_at
-from understudy.coordinator.changes import Event
+from understudy.coordinator.changes import Event, make_event
 from understudy.coordinator.health import PLANNED
 from understudy.coordinator.hearing import at_wall
 from understudy.coordinator.nouns import Now, Policy
@@ -232,5 +232,5 @@ def closed(state: TakeoverState) -> TakeoverState:
 
 def takeover_event(now: Now, name: str, message: str, level: str = "info", **fields: object) -> Event:
     """An event of takeover's story, or of a task's if `taskId` is among the fields."""
-    kept = {key: value for key, value in fields.items() if value is not None}
-    return Event(now.wall, level, name, "Takeover", message, kept, task_id=str(kept.get("taskId", "")))
+    task_id = str(fields.get("taskId") or "")
+    return make_event(now, name, message, fields, level=level, component="Takeover", task_id=task_id)

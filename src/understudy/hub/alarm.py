@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from understudy.coordinator import directives, health, leases, takeover, tasks, windows
-from understudy.coordinator.changes import Decision, Event
+from understudy.coordinator.changes import Decision, Event, make_event
 from understudy.coordinator.nouns import LEASED, Daemon, Directive, Hearing, Incident, Now, Task
 from understudy.coordinator.takeover_nouns import TakeoverState
 from understudy.hub.operation import Operation
@@ -148,12 +148,6 @@ def _suspect(work: WorkingSet, late: int, now: Now) -> tuple[tuple[Any, ...], tu
     silent = work.recent_incidents + late
     if not late or silent < SUSPECT_DAEMONS or now.h - hearing.suspect_h < SUSPECT_AGAIN_MS:
         return (), ()
-    event = Event(
-        now.wall,
-        "warning",
-        "hub.suspect",
-        "TaskCoordinator",
-        f"{silent} daemons fell silent within 30 s: hub or network suspect",
-        {"daemons": silent},
-    )
+    message = f"{silent} daemons fell silent within 30 s: hub or network suspect"
+    event = make_event(now, "hub.suspect", message, {"daemons": silent}, level="warning")
     return (replace(hearing, suspect_h=now.h),), (event,)

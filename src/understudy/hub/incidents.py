@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from understudy.clock import iso
-from understudy.coordinator.changes import Decision, Event
+from understudy.coordinator.changes import Decision, make_event
 from understudy.coordinator.nouns import Incident, Now
 from understudy.errors import NotFoundError
 from understudy.hub.operation import Operation
@@ -35,9 +35,7 @@ class Acknowledge(Operation):
         seen = replace(incident, acknowledged_by=self.by, acknowledged_at=now.wall)
         fields = {"incidentId": incident.id, "daemonId": incident.daemon_id, "by": self.by}
         message = f"Incident of {incident.daemon_id} acknowledged"
-        event = Event(
-            now.wall, "info", "incident.acknowledged", "TaskCoordinator", message, fields, daemon_id=incident.daemon_id
-        )
+        event = make_event(now, "incident.acknowledged", message, fields, daemon_id=incident.daemon_id)
         return Decision({"success": True, "incident": incident_json(seen)}, (seen,), (event,))
 
 
@@ -62,9 +60,7 @@ class Snooze(Operation):
         quiet = replace(incident, snoozed_until=until)
         fields = {"incidentId": incident.id, "daemonId": incident.daemon_id, "by": self.by, "until": iso(until)}
         message = f"Incident of {incident.daemon_id} snoozed"
-        event = Event(
-            now.wall, "info", "incident.snoozed", "TaskCoordinator", message, fields, daemon_id=incident.daemon_id
-        )
+        event = make_event(now, "incident.snoozed", message, fields, daemon_id=incident.daemon_id)
         return Decision({"success": True, "incident": incident_json(quiet)}, (quiet,), (event,))
 
 

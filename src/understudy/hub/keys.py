@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.clock import iso
-from understudy.coordinator.changes import Decision, Event
+from understudy.coordinator.changes import Decision, Event, make_event
 from understudy.coordinator.nouns import Key, Now
 from understudy.errors import ConflictError, NotFoundError
 from understudy.hub.operation import Operation
@@ -146,4 +146,4 @@ class RotateKey(KeyChange):
 
 
 def _key_event(now: Now, name: str, message: str, key: Key, by: str) -> Event:
-    return Event(now.wall, "info", name, "Keys", message, {"keyId": key.id, "scopes": key.scopes, "by": by})
+    return make_event(now, name, message, {"keyId": key.id, "scopes": key.scopes, "by": by}, component="Keys")

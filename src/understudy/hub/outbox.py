@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from understudy.clock import iso
 from understudy.coordinator import answers, outbox
-from understudy.coordinator.changes import Decision, Event
+from understudy.coordinator.changes import Decision, Event, make_event
 from understudy.coordinator.notices import FLAP_WINDOW_MS, LATE, LOUD, STORY, Outbox, is_told, once_each
 from understudy.coordinator.nouns import Incident, Link, Notice, Now, Progress, Task
 from understudy.errors import BadRequestError, ConflictError, NotFoundError
@@ -204,7 +204,8 @@ def dead_event(notice: Notice, now: Now) -> Event:
     """That it could not be sent: for the log; an error about sending never makes a notice."""
     fields = {"noticeId": notice.id, "channel": notice.target, "cause": notice.cause, "reason": notice.last_error}
     message = f"A notice to {notice.target} could not be sent"
-    return Event(now.wall, "warning", "notice.dead", "Outbox", message, fields, notice.task_id, notice.daemon_id)
+    story = {"task_id": notice.task_id, "daemon_id": notice.daemon_id}
+    return make_event(now, "notice.dead", message, fields, level="warning", component="Outbox", **story)
 
 
 class Reclaim(Operation):
@@ -250,7 +251,8 @@ class Resend(Operation):
             raise ConflictError(f"There is no channel {row.target} any more", "no_channel")
         waiting = outbox.again(row, now) if not row.taken_until or row.state == "dead" else row
         fields = {"noticeId": row.id, "channel": row.target, "by": self.by}
-        event = Event(now.wall, "info", "notice.resent", "Outbox", f"A notice to {row.target} is sent again", fields)
+        message = f"A notice to {row.target} is sent again"
+        event = make_event(now, "notice.resent", message, fields, component="Outbox")
         return Decision({"success": True, "notice": notice_json(waiting)}, (waiting,), (event,))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from understudy.coordinator.changes import Decision, Event
+from understudy.coordinator.changes import Decision, make_event
 from understudy.coordinator.nouns import Deployment, Hearing, Now
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import WorkingSet
@@ -21,7 +21,7 @@ class Start(Operation):
         """Keep the start."""
         row = Deployment(self.version_id, now.wall, self.package_version, self.config_fingerprint, self.host)
         fields = {"version": self.package_version, "host": self.host, "versionId": self.version_id}
-        event = Event(now.wall, "info", "hub.started", "Hub", f"Hub {self.package_version} started", fields)
+        event = make_event(now, "hub.started", f"Hub {self.package_version} started", fields, component="Hub")
         return Decision(row.version_id, (row,), (event,))
 
 
@@ -53,8 +53,6 @@ class Minute(Operation):
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """An event for each kind that happened at all."""
         events = tuple(
-            Event(now.wall, "info", name, "TaskCoordinator", message, {"timesLastMinute": count})
-            for name, message, count in self.counts
-            if count
+            make_event(now, name, message, {"timesLastMinute": count}) for name, message, count in self.counts if count
         )
         return Decision(events=events)

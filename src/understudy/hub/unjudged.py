@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from understudy.coordinator.changes import Event
+from understudy.coordinator.changes import Event, make_event
 from understudy.coordinator.nouns import Daemon, Directive, Now, Task
 from understudy.errors import StoreError
 from understudy.hub.working_set import WorkingSet
@@ -84,4 +84,4 @@ def _told(
     work.told_now.add(name)
     message = f"{noun.capitalize()} {key} cannot be judged and is left out: {why}"
     fields = {"row": noun, "id": key, "reason": why, "incidentId": name}  # a story of its own: people are told once
-    return (Event(now.wall, "warning", "hub.unjudged", "TaskCoordinator", message, fields, task_id, daemon_id),)
+    return (make_event(now, "hub.unjudged", message, fields, level="warning", task_id=task_id, daemon_id=daemon_id),)
