@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import prepared
+from tests.cli.program import prepared_one, understudy
 from tests.project.console import Block, Exchange, blocks, exchanges, is_as_shown, our_commands
 from tests.project.tree import documents
 from tests.waiting import eventually
@@ -24,9 +26,10 @@ SHOWN = [
 
 @cache
 def help_of(words: tuple[str, ...]) -> str:
-    command = [sys.executable, "-m", "understudy", *words, "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    return done.stdout if done.returncode == 0 else ""
+    given = (*words, "--help")
+    can_be = prepared.can_be(os.environ)
+    done = prepared_one(given, os.environ, None, 60) if can_be else understudy(*given, within_s=60)
+    return done.out if done.code == 0 else ""
 
 
 def sub_command(words: list[str]) -> tuple[str, ...]:
