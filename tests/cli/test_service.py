@@ -70,26 +70,26 @@ def test_a_daemon_from_install_to_uninstall(machine, hub):
     eventually(lambda: not psutil.pid_exists(pid), what="the daemon's end")
 
 
-def test_a_stop_is_quiet_only_if_it_was_announced(machine, hub):
-    assert machine("service", "install").code == 0
-    assert machine("service", "stop", "--planned", "--for", "2h").code == 0
+def test_a_stop_is_quiet_only_if_it_was_announced(linux, hub):
+    assert linux("service", "install").code == 0
+    assert linux("service", "stop", "--planned", "--for", "2h").code == 0
     shown = hub.get("/api/daemons/mini")
     assert (shown["state"], shown["reason"], "quietUntil" in shown) == ("stopped", "planned", True)
 
-    assert machine("service", "start").code == 0
+    assert linux("service", "start").code == 0
     assert "reason" not in hub.get("/api/daemons/mini")
-    assert machine("service", "stop").code == 0
+    assert linux("service", "stop").code == 0
     shown = hub.get("/api/daemons/mini")
     assert (shown["state"], "reason" in shown) == ("stopped", False)
 
-    told = machine("service", "stop", "--planned")
+    told = linux("service", "stop", "--planned")
     assert "understudy daemons pause mini" in told.err
 
 
-def test_only_the_stop_of_a_daemon_is_announced(machine):
-    assert machine("service", "stop", "--for", "2h").code == 2
-    assert machine("service", "stop", "--planned", "--for", "12000d").code == 2  # no beat could say it
-    assert machine("service", "stop", "hub", "--planned").code == 2
+def test_only_the_stop_of_a_daemon_is_announced(linux):
+    assert linux("service", "stop", "--for", "2h").code == 2
+    assert linux("service", "stop", "--planned", "--for", "12000d").code == 2  # no beat could say it
+    assert linux("service", "stop", "hub", "--planned").code == 2
 
 
 def test_no_secret_is_in_any_file_of_the_service_or_in_ps(machine):
