@@ -243,3 +243,13 @@ def test_a_pipe_is_no_dot_env(here, home):
     looking.start()
     looking.join(allowed_s(5))
     assert [one.url for one in found] == [HUB]
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"\0" * 36, b"\xff"], ids=str)
+def test_keys_that_a_crash_has_spoilt_are_made_anew(home, spoilt):
+    before = local_keys(home)
+    (home / "api-key").write_bytes(spoilt)
+    made = local_keys(home)
+    assert made.are_new
+    assert made.api_key.startswith("usk_")
+    assert made.api_key != before.api_key

@@ -26,6 +26,14 @@ def test_machine_id_is_made_once_and_kept(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "machine-id").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("spoilt", [b"", b"\xff\xfe{", b"\0" * 40, b"m" * 129], ids=str)
+def test_a_machine_id_that_no_hub_takes_is_made_anew(tmp_path: Path, spoilt: bytes) -> None:
+    (tmp_path / "machine-id").write_bytes(spoilt)
+    made = Home(tmp_path, "mini").machine_id(IDS)
+    assert made.startswith("machine-")
+    assert Home(tmp_path, "mini").machine_id(IDS) == made
+
+
 def test_second_start_of_the_same_name_is_refused_with_the_process_that_has_it(tmp_path: Path) -> None:
     home = Home(tmp_path, "mini")
     lock = home.lock()

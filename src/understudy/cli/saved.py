@@ -58,13 +58,14 @@ def save(directory: Path, saved: Saved) -> Path:
 
 
 def load_local_keys(directory: Path) -> LocalKeys | None:
-    """The keys that were made here earlier; None if there are none."""
+    """The keys that were made here earlier; None if there are none, or if a crash has spoilt them."""
     try:
         api_key = (directory / API_KEY_FILE).read_text("ascii").strip()
         admin_key = (directory / ADMIN_KEY_FILE).read_text("ascii").strip()
     except (OSError, UnicodeDecodeError):
         return None
-    return LocalKeys(api_key, admin_key) if api_key and admin_key else None
+    is_whole = api_key and admin_key and (api_key + admin_key).isprintable()
+    return LocalKeys(api_key, admin_key) if is_whole else None
 
 
 def local_keys(directory: Path) -> LocalKeys:

@@ -19,6 +19,7 @@ from understudy.texts import t
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 HOUR_MS = 3_600_000
+MACHINE_ID_CHARS_MAX = 128  # as the hub takes it
 STARTS_MAX = 1_000
 _NOT_ID = re.compile(r"[^A-Za-z0-9._:-]++")
 
@@ -70,13 +71,16 @@ class Home:
     def machine_id(self, ids: IdMaker) -> str:
         """This machine's name for the hub, made once and kept; ConfigError if it cannot be kept.
 
-        One that is not kept would make the next start another machine, which the hub refuses (`id_taken`).
+        One that is not kept would make the next start another machine, which the hub refuses (`id_taken`). One that
+        a crash has spoilt is made anew: with it no beat would be accepted, or no start succeed.
         """
         path = self.data_dir / "machine-id"
         with _kept_in(self.data_dir):
-            if not path.exists():
-                write_durably(path, ids.new("machine").encode())
-            return path.read_text().strip()
+            known = path.read_text("utf-8", errors="replace").strip() if path.exists() else ""
+            if not known.isprintable() or "\ufffd" in known or not 0 < len(known) <= MACHINE_ID_CHARS_MAX:
+                known = ids.new("machine")
+                write_durably(path, known.encode())
+            return known
 
     def new_boot_id(self, ids: IdMaker) -> str:
         """A name for this start that sorts after those of all earlier ones.

@@ -112,7 +112,7 @@ def _end(pid: int) -> None:
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text().strip()
+        return Path(path).read_text("utf-8", errors="replace").strip()
     except OSError:
         return ""
 
