@@ -38,7 +38,9 @@ FINAL = frozenset({"done", "failed", "expired"})
 @click.option("--version", metavar="VERSION", help=t("directives.version"))
 @click.option("--wheel", metavar="URL|PATH", help=t("directives.wheel"))
 @click.option("--sha256", metavar="HASH", help=t("directives.sha256"))
-@click.option("--expires", type=DurationType("1d"), default="10m", metavar="DURATION", help=t("directives.expires"))
+@click.option(
+    "--expires", type=DurationType("1d", "10s"), default="10m", metavar="DURATION", help=t("directives.expires")
+)
 @click.option("--wait", is_flag=True, help=t("directives.wait"))
 @json_option
 def daemon_control(

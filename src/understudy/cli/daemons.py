@@ -45,8 +45,8 @@ def list_(as_json: bool) -> None:
     "understudy daemons set mini --expected-sleep 23:00-07:00@Europe/Berlin",
 )
 @click.argument("daemon_id", metavar="ID")
-@click.option("--late-after", type=DurationType("30d"), metavar="DURATION", help=t("cli.daemons.late_after"))
-@click.option("--down-after", type=DurationType("30d"), metavar="DURATION", help=t("cli.daemons.down_after"))
+@click.option("--late-after", type=DurationType("30d", "1s"), metavar="DURATION", help=t("cli.daemons.late_after"))
+@click.option("--down-after", type=DurationType("30d", "1s"), metavar="DURATION", help=t("cli.daemons.down_after"))
 @click.option("--expected-sleep", multiple=True, metavar="HH:MM-HH:MM[@ZONE]", help=t("cli.daemons.expected_sleep"))
 @click.option("--reset", is_flag=True, help=t("cli.daemons.reset"))
 @json_option
@@ -91,7 +91,7 @@ def forget(daemon_id: str, as_json: bool) -> None:
     example="understudy daemons pause mini\nunderstudy daemons pause mini --for 2h",
 )
 @click.argument("daemon_id", metavar="ID")
-@click.option("--for", "for_ms", type=DurationType("400d"), metavar="DURATION", help=t("cli.daemons.pause_for"))
+@click.option("--for", "for_ms", type=DurationType("400d", "1s"), metavar="DURATION", help=t("cli.daemons.pause_for"))
 @json_option
 def pause(daemon_id: str, for_ms: int | None, as_json: bool) -> None:
     """No work for it, no judgement of its silence."""

@@ -19,12 +19,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class DurationType(click.ParamType[int]):
-    """A duration with its unit → ms; `most` is what the hub takes."""
+    """A duration with its unit → ms; `least` and `most` are what the hub takes."""
 
     name = "duration"
 
-    def __init__(self, most: str) -> None:
-        self._parse = config.duration("0s", most).parse
+    def __init__(self, most: str, least: str = "0s") -> None:
+        self._parse = config.duration(least, most).parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Milliseconds; usage error with the mend."""

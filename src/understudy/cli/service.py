@@ -151,7 +151,7 @@ def start(role: str, no_verify: bool, as_json: bool) -> None:
 )
 @role_argument
 @click.option("--planned", is_flag=True, help=t("cli.service.planned"))
-@click.option("--for", "for_ms", type=DurationType("400d"), metavar="DURATION", help=t("cli.service.planned_for"))
+@click.option("--for", "for_ms", type=DurationType("400d", "1s"), metavar="DURATION", help=t("cli.service.planned_for"))
 @json_option
 def stop(role: str, planned: bool, for_ms: int | None, as_json: bool) -> None:
     """Until it is started, or the owner logs in again."""
