@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.processes import HERE, Hub
+from bench.processes import HERE
+from tests.soak.prepared_hub import PreparedHub as Hub
 from tests.soak.witness import Crowd, Promises, broken_promises
 from tests.waiting import eventually
 
