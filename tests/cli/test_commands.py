@@ -218,6 +218,10 @@ def test_limits_of_a_daemon_are_set_one_by_one(cli, hub):
 
 
 @pytest.mark.usefixtures("daemon")
+def test_a_pause_of_no_length_is_none_without_end(cli):
+    assert cli("daemons", "pause", "mini", "--for", "0s").code == 2
+
+
 def test_a_daemon_is_paused_and_resumed(cli):
     assert cli("daemons", "pause", "mini").code == 0
     assert "paused" in cli("daemons", "list").out

@@ -89,6 +89,7 @@ def test_a_stop_is_quiet_only_if_it_was_announced(linux, hub):
 def test_only_the_stop_of_a_daemon_is_announced(linux):
     assert linux("service", "stop", "--for", "2h").code == 2
     assert linux("service", "stop", "--planned", "--for", "12000d").code == 2  # no beat could say it
+    assert linux("service", "stop", "--planned", "--for", "0s").code == 2  # 0 would be for ever
     assert linux("service", "stop", "hub", "--planned").code == 2
 
 
