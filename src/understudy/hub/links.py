@@ -58,7 +58,6 @@ class FollowLink(Operation):
 
     def __init__(self, secret: str) -> None:
         self.hash = hash_of_link(secret)
-        self.act: Operation | None = None
 
     def needs(self, needs: Needs) -> None:
         """The link."""
@@ -67,22 +66,27 @@ class FollowLink(Operation):
     def more(self, work: WorkingSet, needs: Needs) -> None:
         """What it acts on."""
         link = work.get(Link, self.hash)
-        if link is None:
-            return
-        if link.purpose == "acknowledge":
-            self.act = Acknowledge(link.subject, BY)
-        elif link.purpose == "snooze":
-            self.act = Snooze(link.subject, SNOOZE_MS, BY)
-        if self.act is not None:
-            self.act.needs(needs)
+        act = _act_of(link)
+        if act is not None:
+            act.needs(needs)
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Act; NotFoundError once it has expired."""
         link = work.get(Link, self.hash)
-        if link is None or self.act is None or link.expires_at <= now.wall:
+        act = _act_of(link)
+        if link is None or act is None or link.expires_at <= now.wall:
             raise NotFoundError(GONE)
         if link.used_at:
             answer: Any = {"success": True}
             return Decision(answer)
-        decision = self.act.decide(work, now)
+        decision = act.decide(work, now)
         return replace(decision, save=(*decision.save, replace(link, used_at=now.wall)))
+
+
+def _act_of(link: Link | None) -> Operation | None:
+    """The operation that a link stands for."""
+    if link is None:
+        return None
+    if link.purpose == "acknowledge":
+        return Acknowledge(link.subject, BY)
+    return Snooze(link.subject, SNOOZE_MS, BY) if link.purpose == "snooze" else None
