@@ -13,6 +13,7 @@ import tempfile
 import psutil
 import pytest
 
+from tests import prepared
 from tests.cli.program import PROGRAM, environ, understudy
 from tests.hub_process import running_hub
 from tests.waiting import eventually
@@ -149,8 +150,9 @@ def test_live_uses_a_made_up_daemon_and_forgets_it(tmp_path):
         assert (refused.code, "no daemon of this hub is healthy" in refused.err) == (1, True)
         unasked = understudy("drill", "--live", env=hub.env)
         assert (unasked.code, "--yes" in unasked.err) == (2, True)
-        daemon = [*PROGRAM, "daemon", "--id", "real", "--data", str(tmp_path / "real"), "--", "cat"]
-        real = subprocess.Popen(daemon, env=hub.env, stderr=subprocess.DEVNULL)
+        daemon = ["daemon", "--id", "real", "--data", str(tmp_path / "real"), "--", "cat"]
+        with (tmp_path / "real.log").open("wb") as log:
+            real = prepared.start(daemon, env=hub.env, stderr=log)
         try:
             eventually(lambda: any(d["state"] == "healthy" for d in hub.get("/api/daemons")["daemons"]))
             task_id = hub.post("/api/queue", {"content": "work goes on", "needs": []})["taskId"]
