@@ -161,6 +161,11 @@ class SqliteStore:
         if trouble:
             raise StoreDownError(f"Store unavailable: {trouble}")
 
+    def _refuse_to_acknowledge(self) -> None:
+        """What was committed to files that nobody finds is never acknowledged; a log that was cut shows only before."""
+        if self._damage or (self._files is not None and self._files.name_trouble()):
+            self._refuse_if_lost()
+
     def _heed(self, error: sqlite3.Error) -> None:
         if is_damage(error) and not self._damage:
             self._damage = f"{self._path} is damaged: {error}"
@@ -186,7 +191,7 @@ class SqliteStore:
             except BaseException:
                 self._roll_back()
                 raise
-            self._refuse_if_lost()  # committed, but to files that nobody finds: never to be acknowledged
+            self._refuse_to_acknowledge()
             return answer
 
     def _roll_back(self) -> None:

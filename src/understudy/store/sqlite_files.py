@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from struct import Struct
 from urllib.parse import quote
 
 SUFFIXES = ("", "-wal", "-shm")
@@ -21,7 +21,7 @@ RESCUED_MAX = 3  # copies beside the store
 STEPS_A_LOOK = 50_000  # of SQLite's machine: a few ms
 HEADER = b"SQLite format 3\0"
 PAGES_AT, PAGE_SIZE_AT = slice(28, 32), slice(16, 18)
-INDEX_HEAD_BYTES, LOG_PAGE_AT, FRAMES_AT = 20, slice(14, 16), slice(16, 20)  # of -shm (SQLite, WAL-index format)
+INDEX_HEAD_BYTES, _LOG_SIZE = 20, Struct("=14xHI")  # of -shm: page size, frames (SQLite, WAL-index format)
 LOG_HEAD_BYTES, FRAME_HEAD_BYTES = 32, 24  # of -wal
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _SHORT_READ = 522  # SQLITE_IOERR_SHORT_READ: the file ends before its last page
@@ -38,6 +38,8 @@ class StoreFiles:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._names = {suffix: f"{path}{suffix}" for suffix in SUFFIXES}
+        self._log_name = self._names["-wal"]
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._index_fd = -1
         with suppress(FileNotFoundError):  # a store without a log
@@ -55,23 +57,30 @@ class StoreFiles:
 
     def trouble(self) -> str:
         """Which file was deleted, replaced or cut; "" if all are the ones that were opened."""
+        return self.name_trouble() or self.log_trouble()
+
+    def name_trouble(self) -> str:
+        """Which name leads no more to the file that was opened."""
         for suffix, known in self._known.items():
             found = self._identity(suffix)
             if found != known:
                 return f"{self._path}{suffix} was {'deleted' if found is None else 'replaced'} while the hub runs"
-        return self._log_trouble()
+        return ""
 
-    def _log_trouble(self) -> str:
-        """Whether the log lacks frames that its index names; asked again, for a checkpoint empties both."""
+    def log_trouble(self) -> str:
+        """Whether the log lacks frames that its index names; asked again, for a checkpoint empties both.
+
+        The next commit writes a log that looks whole, so this shows only before it.
+        """
         if self._index_fd < 0:
             return ""
         head = os.pread(self._index_fd, INDEX_HEAD_BYTES, 0)
-        page, frames = (int.from_bytes(head[place], sys.byteorder) for place in (LOG_PAGE_AT, FRAMES_AT))
+        page, frames = _LOG_SIZE.unpack_from(head) if len(head) == INDEX_HEAD_BYTES else (0, 0)
         wanted = LOG_HEAD_BYTES + frames * ((65_536 if page == 1 else page) + FRAME_HEAD_BYTES) if frames else 0
-        with suppress(OSError):  # deleted: the next look says so
-            size = os.stat(f"{self._path}-wal").st_size  # noqa: PTH116 - as below
+        with suppress(OSError):  # deleted: its name says so
+            size = os.stat(self._log_name).st_size  # noqa: PTH116 - as below
             if size < wanted and os.pread(self._index_fd, INDEX_HEAD_BYTES, 0) == head:
-                return f"{self._path}-wal was emptied or cut"
+                return f"{self._log_name} was emptied or cut"
         return ""
 
     def header_trouble(self) -> str:
@@ -89,7 +98,7 @@ class StoreFiles:
 
     def _identity(self, suffix: str) -> tuple[int, int] | None:
         try:
-            found = os.stat(f"{self._path}{suffix}")  # noqa: PTH116 - six times a commit: a Path costs more than the call
+            found = os.stat(self._names[suffix])  # noqa: PTH116 - thrice a commit: a Path costs more than the call
         except OSError:
             return None
         return found.st_dev, found.st_ino
