@@ -16,6 +16,7 @@ import pytest
 
 from tests.daemon.fake_hub import KEY, FakeHub
 from tests.daemon.raw_server import raw_server
+from tests.environment import environment_seen_of
 from tests.unread import unread
 from tests.waiting import allowed_s, eventually
 from tests.worker.trees import SLEEP, fresh, living, pids_in, start, stubborn
@@ -189,7 +190,7 @@ def test_guard_is_small_and_knows_no_http_before_its_last_will(guard: LiveGuard)
 def test_key_is_in_neither_arguments_nor_environment_of_the_guard(guard: LiveGuard) -> None:
     process = psutil.Process(guard.process.pid)
     assert KEY not in " ".join(process.cmdline())
-    assert KEY not in str(process.environ())
+    assert KEY not in str(environment_seen_of(process))
 
 
 @pytest.mark.parametrize("answer", [(404, {"message": "no such app"}), (403, {"error": "Forbidden"}), (302, {})])

@@ -27,8 +27,8 @@ pid = sys.argv[1]
 seen = []
 for name in ("environ", "mem", "maps", "fd/0"):
     try:
-        with open(f"/proc/{pid}/{name}", "rb") as file:
-            seen.append(name + "=" + file.read(1 if name == "mem" else 65536).decode("latin-1"))
+        file = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_NONBLOCK)
+        seen.append(name + "=" + os.read(file, 1 if name == "mem" else 65536).decode("latin-1"))
     except PermissionError:
         pass
     except OSError:
