@@ -298,7 +298,9 @@ def test_a_dot_env_of_the_directory_installs_nothing(linux, tmp_path):
     """It may have come with somebody's repository."""
     for name in ("UNDERSTUDY_HUB", "UNDERSTUDY_API_KEY"):
         linux.environ.pop(name)
-    (linux.folder / ".env").write_text("UNDERSTUDY_HUB=http://stranger.example\nUNDERSTUDY_API_KEY=k\n")
+    (linux.folder / ".env").write_text(
+        "UNDERSTUDY_HUB=http://stranger.example\nUNDERSTUDY_API_KEY=a-strangers-key-0123456789\n"
+    )
     for words in (("service", "install", "--dry-run"), ("daemon",)):
         done = linux(*words)
         assert done.code == 2

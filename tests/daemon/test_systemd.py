@@ -52,9 +52,9 @@ def verified(folder, name):
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
 
 
-def about_ours(said):
+def about(name, said):
     """Without what systemd finds wrong with units of the distribution, such as sockets below a long HOME."""
-    return [line for line in said.splitlines() if not line.startswith(("/usr/lib/systemd/", "/lib/systemd/"))]
+    return [line for line in said.splitlines() if name in line]
 
 
 @pytest.mark.parametrize("role", ["daemon", "hub"])
@@ -67,7 +67,7 @@ def test_systemd_itself_finds_nothing_wrong_with_the_unit(tmp_path, role):
     path = tmp_path / f"understudy-{role}.service"
     path.write_text(unit(made))
     done = verified(tmp_path, path.name)
-    assert (done.returncode, about_ours(done.stdout + done.stderr)) == (0, [])
+    assert (done.returncode, about(path.name, done.stdout + done.stderr)) == (0, [])
 
 
 def test_systemd_would_have_complained(tmp_path):
