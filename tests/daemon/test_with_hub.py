@@ -88,9 +88,9 @@ def test_restarted_daemon_has_its_old_work_back_within_a_second_of_its_first_bea
     with daemon_living(hub.url, tmp_path / "a", *stubborn(tmp_path / "pids")) as first:
         hub.submit("t1", "once more")
         started(hub, "t1")
+        pids = pids_in(tmp_path / "pids")  # a lease is there before its run is
         os.kill(first.guard_pid(), signal.SIGKILL)
         first.kill()
-    pids = pids_in(tmp_path / "pids")
     assert living(pids)
     with daemon_living(hub.url, tmp_path / "a", "cat") as second:
         eventually(lambda: "Killed a run of an earlier life" in second.log)
