@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
-import subprocess
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 
 import pytest
 
+from tests.certificates import self_signed
 from tests.daemon.fake_hub import KEY, FakeHub
 from tests.fakes.proxy import FakeProxy
 from understudy.cli.client import HubClient as CommandClient
@@ -41,14 +40,7 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("openssl") is None:
-        pytest.skip("needs openssl to make a certificate")
-    path = tmp_path_factory.mktemp("tls")
-    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=hub.example"]
-    names = ["-addext", "subjectAltName=DNS:hub.example"]
-    files = ["-keyout", str(path / "key.pem"), "-out", str(path / "cert.pem")]
-    subprocess.run([*argv, *names, *files], check=True, capture_output=True)
-    return path
+    return self_signed(tmp_path_factory.mktemp("tls"), "hub.example", "DNS:hub.example")
 
 
 @pytest.fixture(params=["http", "https"])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import ssl
-import subprocess
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 
 import pytest
 
+from tests.certificates import self_signed
 from tests.daemon.fake_hub import KEY, FakeHub
 from understudy.cli.client import HubClient as CommandClient
 from understudy.cli.exits import UnreachableError
@@ -30,12 +30,7 @@ BEAT = Call("POST", "/api/queue/heartbeat", {"bootId": "b", "running": []}, 5_00
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tls")
-    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    files = ["-keyout", str(path / "key.pem"), "-out", str(path / "cert.pem")]
-    subprocess.run([*argv, *names, *files], check=True, capture_output=True)
-    return path
+    return self_signed(tmp_path_factory.mktemp("tls"), "localhost", "DNS:localhost", "IP:127.0.0.1")
 
 
 @pytest.fixture

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
-import subprocess
 import threading
 import time
 
 import msgspec
 import pytest
 
+from tests.certificates import self_signed
 from tests.fakes.server import Step
 from tests.fakes.smtp import FakeSmtp
 from tests.notify.messages import messages
@@ -171,12 +170,9 @@ def test_a_wrong_signature_and_a_stale_one_are_noticed_by_the_fake(transport):
         assert [problem.rpartition(": ")[2] for problem in fake.problems] == ["stale timestamp", "wrong signature"]
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
 @pytest.mark.parametrize("security", ["starttls", "tls"])
 def test_mail_goes_over_tls_with_a_password_and_only_then(security, tmp_path):
-    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"]
-    subprocess.run([*argv, *files], check=True, capture_output=True)
+    self_signed(tmp_path, "localhost", "IP:127.0.0.1")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
     with FakeSmtp("me@example.org", "p/w: %", security, context) as fake:
