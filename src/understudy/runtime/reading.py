@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from understudy.clock import Clock
@@ -42,19 +43,12 @@ class Reading:
 
     async def look(self, key_id: str, read: Callable[[int], T]) -> T:
         """What a short read finds; TooManyRequestsError for a key with very many, UnavailableError for all."""
-        if self._looks[key_id] >= LOOKS_A_KEY_MAX:
-            raise TooManyRequestsError(1)
-        if self._looks.total() >= LOOKS_MAX:
-            raise UnavailableError("The hub is overloaded")
-        self._looks[key_id] += 1
-        try:
+        with _admitted(self._looks, key_id, LOOKS_A_KEY_MAX, LOOKS_MAX, "The hub is overloaded"):
             await self._stand_in_line(key_id)
             try:
                 return await _begun(self._lookers, read, LOOK_WITHIN_MS)
             finally:
                 self._next_of(key_id)
-        finally:
-            _take_one(self._looks, key_id)
 
     async def _stand_in_line(self, key_id: str) -> None:
         """Until fewer than two looks of this key are under way; then it counts as one of them."""
@@ -84,16 +78,9 @@ class Reading:
 
     async def search(self, key_id: str, read: Callable[[int], T]) -> T:
         """What a search finds; TooManyRequestsError for a key that has several under way, UnavailableError for all."""
-        if self._searches[key_id] >= SEARCHES_A_KEY_MAX:
-            raise TooManyRequestsError(1)
-        if self._searches.total() >= SEARCHES_MAX:
-            raise UnavailableError("Too many searches")
-        self._searches[key_id] += 1
-        until = self._clock.mono_ms() + WAIT_WITHIN_MS
-        try:
+        with _admitted(self._searches, key_id, SEARCHES_A_KEY_MAX, SEARCHES_MAX, "Too many searches"):
+            until = self._clock.mono_ms() + WAIT_WITHIN_MS
             return await _begun(self._searchers, self._in_time, read, until)
-        finally:
-            _take_one(self._searches, key_id)
 
     def _in_time(self, read: Callable[[int], T], until: int) -> T:
         if self._clock.mono_ms() > until:
@@ -112,6 +99,20 @@ def _begun(pool: ThreadPoolExecutor, read: Callable[..., T], *given: Any) -> asy
         return asyncio.get_running_loop().run_in_executor(pool, read, *given)
     except RuntimeError as error:
         raise UnavailableError("The hub has no thread left to read with") from error
+
+
+@contextmanager
+def _admitted(counted: Counter[str], key_id: str, key_max: int, all_max: int, words: str) -> Iterator[None]:
+    """One more of this key, until the end; TooManyRequestsError or UnavailableError beyond the bounds."""
+    if counted[key_id] >= key_max:
+        raise TooManyRequestsError(1)
+    if counted.total() >= all_max:
+        raise UnavailableError(words)
+    counted[key_id] += 1
+    try:
+        yield
+    finally:
+        _take_one(counted, key_id)
 
 
 def _take_one(counted: Counter[str], key_id: str) -> None:
