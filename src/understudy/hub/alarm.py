@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from msgspec.structs import replace
 
 from understudy.coordinator import directives, health, leases, takeover, tasks, windows
-from understudy.coordinator.changes import Decision, Event, make_event
+from understudy.coordinator.changes import Decision, Draft, Event, make_event
 from understudy.coordinator.nouns import LEASED, Daemon, Directive, Hearing, Incident, Now, Task
 from understudy.coordinator.takeover_nouns import TakeoverState
 from understudy.hub.operation import Operation
@@ -41,23 +40,23 @@ class Ring(Operation):
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Each is judged as it stands now: what was renewed in this very batch is not expired."""
-        save: list[Any] = []
-        events: list[Event] = [_rang(now)]
+        draft = Draft()
+        draft.add(events=(_rang(now),))
         looks: list[Callable[[], Judged]] = []
         due: list[Task | Daemon] = [*work.due.leases, *work.due.delayed, *work.due.daemons]
         looks += [partial(_expire, work, task, now) for task in work.due.leases]
         looks += [partial(_come_due, work, task, now) for task in work.due.delayed]
         looks += [partial(_look, work, daemon, now) for daemon in work.due.daemons]
         for row, look in zip(due, looks, strict=True):
-            changed = each(work, row, look, now)
-            save += changed[0]
-            events += changed[1]
-        late = sum(event.name == "daemon.late" for event in events)
-        suspect = _suspect(work, late, now)
-        ended = _end_directives(work, {row.id: row for row in save if isinstance(row, Daemon)}, now)
+            draft.add(*each(work, row, look, now))
+        late = sum(event.name == "daemon.late" for event in draft.events)
+        looked = {row.id: row for row in draft.save if isinstance(row, Daemon)}
+        draft.add(*_suspect(work, late, now))
+        for found in work.due.directives:
+            draft.add(*each(work, found, partial(_end_directive, work, found, looked, now), now))
         found_due = (work.due.leases, work.due.delayed, work.due.daemons, work.due.directives)
         is_more = any(len(part) == DUE_MAX for part in found_due)
-        return Decision(is_more, (*save, *suspect[0], *ended[0]), (*events, *suspect[1], *ended[1]))
+        return draft.decision(is_more)
 
 
 def _expire(work: WorkingSet, found: Task, now: Now) -> Judged:
@@ -117,20 +116,8 @@ def _rang(now: Now) -> Event:
     return Event(now.wall, "debug", "alarm.triggered", "TaskCoordinator", "Alarm triggered", {}, live_only=True)
 
 
-def _end_directives(
-    work: WorkingSet, looked: dict[str, Daemon], now: Now
-) -> tuple[tuple[Directive | Daemon, ...], tuple[Event, ...]]:
-    """Directives whose time is over, and their daemons with that many fewer; `looked` is how those stand now."""
-    rows: list[Directive | Daemon] = []
-    events: list[Event] = []
-    for found in work.due.directives:
-        changed = each(work, found, partial(_end_directive, work, found, looked, now), now)
-        rows += changed[0]
-        events += changed[1]
-    return tuple(rows), tuple(events)
-
-
 def _end_directive(work: WorkingSet, found: Directive, looked: dict[str, Daemon], now: Now) -> Judged:
+    """A directive whose time is over, and its daemon with one fewer; `looked` is how daemons stand now."""
     known = work.get(Directive, found.id)
     step = directives.rung(known, now) if known is not None else None
     if known is None or step is None or step.noun is known:
@@ -142,7 +129,7 @@ def _end_directive(work: WorkingSet, found: Directive, looked: dict[str, Daemon]
     return (step.noun, looked[daemon.id]), step.events
 
 
-def _suspect(work: WorkingSet, late: int, now: Now) -> tuple[tuple[Any, ...], tuple[Event, ...]]:
+def _suspect(work: WorkingSet, late: int, now: Now) -> Judged:
     """Three or more falling silent within 30 s: an additional word; it replaces none."""
     hearing = work.get(Hearing, 1) or Hearing()
     silent = work.recent_incidents + late
