@@ -27,7 +27,6 @@ CALLS_READ_MAX = 1000
 RESERVED_MAX = 1000
 OUTBOX_DUE_MAX = 1000
 ASTRAY_MAX = 500
-UNREADABLE = ("\0",)  # a tag that nobody provides
 
 
 class SceneNeeds:
@@ -328,8 +327,5 @@ class WorkingSet:
 
 @lru_cache(maxsize=1024)
 def tags_in(needs: str) -> tuple[str, ...]:
-    """The tags that a task asks for; where they cannot be read, one that nobody provides."""
-    try:
-        return tuple(msgspec.json.decode(needs))
-    except (ValueError, TypeError):
-        return UNREADABLE
+    """The tags that a task asks for; what cannot be read has its stand-in already (store/reading.py)."""
+    return tuple(msgspec.json.decode(needs))
