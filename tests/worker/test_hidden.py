@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.ordinary_user import ordinary_user
 from understudy.worker.hidden import without_secrets
 
 SECRET = "usk_0123456789abcdef"
@@ -36,42 +36,21 @@ for name in ("environ", "mem", "maps", "fd/0"):
 print(len(seen), "usk_" in "".join(seen))
 """
 linux = pytest.mark.skipif(sys.platform != "linux", reason="macOS has nothing like it")
-NOBODY = 65_534
-
-
-def as_ordinary_user(argv: list[str]) -> list[str]:
-    """The command as a user without privileges: root may read everything."""
-    if os.geteuid() != 0:
-        return argv
-    if shutil.which("setpriv") is None:
-        pytest.skip("needs setpriv to stop being root")
-    user = [
-        "setpriv",
-        f"--reuid={NOBODY}",
-        f"--regid={NOBODY}",
-        "--clear-groups",
-        "--bounding-set=-all",
-        "--inh-caps=-all",
-    ]
-    probe = subprocess.run(
-        [*user, sys.executable, "-c", "import understudy"], capture_output=True, check=False, cwd="/"
-    )
-    if probe.returncode:
-        pytest.skip("an ordinary user cannot start this interpreter here")
-    return [*user, *argv]
 
 
 def spied(call: str) -> tuple[str, str]:
     """(what the victim says of itself and its children, what another process of its user saw)."""
-    env = {"UNDERSTUDY_API_KEY": SECRET, "PATH": os.environ["PATH"]}
-    victim = as_ordinary_user([sys.executable, "-P", "-c", VICTIM.format(hide=call)])
+    user = ordinary_user()  # root may read everything
+    env = {"UNDERSTUDY_API_KEY": SECRET, "PATH": os.environ["PATH"], **user.env}
+    program = [*user.start, user.python, "-P", "-c"]
+    victim = [*program, VICTIM.format(hide=call)]
     with subprocess.Popen(
         victim, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd="/"
     ) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         said = process.stdout.readline().strip()
-        spy = as_ordinary_user([sys.executable, "-P", "-c", SPY, str(process.pid)])
+        spy = [*program, SPY, str(process.pid)]
         seen = subprocess.run(spy, capture_output=True, text=True, check=True, cwd="/", stdin=subprocess.DEVNULL)
         process.stdin.close()
     return said, seen.stdout.strip()
