@@ -6,7 +6,7 @@ import sys
 
 import msgspec
 
-from understudy.api.server import HubSettings, serve
+from understudy.runtime.server import HubSettings, serve
 
 
 def settings_of(text: str) -> HubSettings:

@@ -22,7 +22,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-IMPORTED = ("api.server", "daemon", "daemon.assembly", "cli.notifying", "cli.taking_over", "cli.start", "cli.terminal")
+IMPORTED = (
+    "runtime.server",
+    "daemon",
+    "daemon.assembly",
+    "cli.notifying",
+    "cli.taking_over",
+    "cli.start",
+    "cli.terminal",
+)
 COMMANDS = (
     *("by_hand", "client", "daemon_control", "daemons", "deployments", "doctor", "hub", "incidents", "keys", "notices"),
     *("notify", "options", "service", "status", "steer", "submit", "tail", "takeover", "tasks"),

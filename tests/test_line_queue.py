@@ -19,9 +19,9 @@ from understudy import line_queue
 from understudy.clock import ManualClock
 from understudy.daemon import succession
 from understudy.daemon.home import Home
-from understudy.daemon.log_file import LogFile
 from understudy.line_queue import LineQueue, QueuedStream, _Descriptor
 from understudy.log import Log
+from understudy.log_file import LogFile
 
 
 class Gate:

@@ -18,7 +18,6 @@ from tests.api.wire import ADMIN, NOTHING, OWNER, Answer, Client
 from understudy.api.auth import Keys, RateLimit
 from understudy.api.connections import Connections
 from understudy.api.context import Api
-from understudy.api.server import server_of
 from understudy.clock import Clock, ManualClock
 from understudy.coordinator.nouns import Policy
 from understudy.errors import StoreError
@@ -26,6 +25,7 @@ from understudy.ids import IdMaker
 from understudy.log import Log
 from understudy.runtime.alarm import RETRY_AFTER_MS
 from understudy.runtime.hub import HubRuntime
+from understudy.runtime.server import server_of
 from understudy.store.base import Store
 from understudy.store.sqlite import SqliteStore
 

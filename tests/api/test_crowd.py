@@ -15,9 +15,9 @@ from tests.api.wire import OWNER, Stream
 from tests.waiting import eventually
 from understudy.api import connections, protocol
 from understudy.api.connections import Connections, address_of
+from understudy.api.event_feed import FOLLOWERS_OF_KEY_MAX, EventFeed
 from understudy.errors import TooManyRequestsError, UnavailableError
 from understudy.hub.batch import DEAF_FOR_S, DEAF_MOST_S
-from understudy.runtime.events import FOLLOWERS_OF_KEY_MAX, EventFeed
 from understudy.store.base import EventFilter
 
 BODY = b'{"id":"t1","content":"x"}'
@@ -292,7 +292,7 @@ def test_a_key_has_a_hundred_streams_and_not_one_more() -> None:
 
 
 def test_a_stream_too_many_is_429(hub, monkeypatch) -> None:
-    monkeypatch.setattr("understudy.runtime.events.FOLLOWERS_OF_KEY_MAX", 1)
+    monkeypatch.setattr("understudy.api.event_feed.FOLLOWERS_OF_KEY_MAX", 1)
     stream = Stream(hub.port, "/api/events?follow=1")
     stream.response.readline()
     assert hub.get("/api/events?follow=1").of(429)["retryAfter"] >= 1

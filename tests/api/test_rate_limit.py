@@ -11,7 +11,7 @@ from tests.api.hubs import Hub
 from tests.api.rows import MESSAGE
 from tests.api.wire import ADMIN, Stream
 from tests.waiting import eventually
-from understudy.runtime import waiting
+from understudy.api import waiting
 
 
 def test_beyond_the_burst_requests_wait(start_hub: Callable[..., Hub]) -> None:

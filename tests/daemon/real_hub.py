@@ -21,7 +21,7 @@ from tests.waiting import eventually
 _START = """
 import sys, msgspec
 from pathlib import Path
-from understudy.api.server import HubSettings, serve
+from understudy.runtime.server import HubSettings, serve
 from understudy.coordinator.nouns import Policy
 given = msgspec.json.decode(sys.argv[1])
 policy = Policy(**given.pop("policy"))

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from understudy.daemon import log_file, outputs
-from understudy.daemon.log_file import LogFile
+from understudy import log_file
+from understudy.daemon import outputs
 from understudy.daemon.outputs import Outputs
 from understudy.daemon.sessions import SessionFile
+from understudy.log_file import LogFile
 from understudy.runtime.whole_file import WholeFile
 from understudy.worker.executors import Session
 

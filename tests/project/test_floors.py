@@ -20,6 +20,7 @@ PLANTED = {
     "the hub speaks SQL": ("hub/planted.py", "import sqlite3"),
     "the store looks up": ("store/planted.py", "import understudy.hub"),
     "the wire knows the store": ("wire/planted.py", "import understudy.store"),
+    "the API knows its host": ("api/planted.py", "import understudy.runtime.hub"),
     "the daemon knows the store": ("daemon/planted.py", "import understudy.store"),
     "the worker knows the hub": ("worker/planted.py", "import understudy.hub"),
     "a loop starts a thread": ("worker/claim.py", "import threading"),

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from bench.hub_server import settings_of
-from understudy.api.server import serve
+from understudy.runtime.server import serve
 from understudy.runtime.writer import Writer
 
 real_commit = Writer._commit

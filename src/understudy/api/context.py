@@ -7,10 +7,10 @@ from typing import Any
 
 from understudy.api.auth import Keys, Patience, RateLimit
 from understudy.api.connections import address_of
+from understudy.api.hub import Hub
 from understudy.coordinator.nouns import Key
 from understudy.errors import UnauthorizedError
 from understudy.hub.keys import KEYS_MAX, Caller
-from understudy.runtime.hub import HubRuntime
 
 
 class Api:
@@ -18,7 +18,7 @@ class Api:
 
     def __init__(
         self,
-        hub: HubRuntime,
+        hub: Hub,
         keys: Keys,
         limit: RateLimit,
         *,

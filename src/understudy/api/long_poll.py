@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from understudy.api.hub import Hub
 from understudy.api.respond import ClientGoneError
 from understudy.errors import UnauthorizedError, UnderstudyError
 from understudy.hub.claims import Claim
-from understudy.runtime.hub import HubRuntime
 
 LOOK_AGAIN_S = 2.0  # for a daemon that is given no work: so soon after `resume` it has some
 Gone = asyncio.Task[None]  # done when the client has hung up
 
 
-async def wait_for_work(hub: HubRuntime, claim: Claim, is_welcome: Callable[[], bool], receive: Any) -> Any:
+async def wait_for_work(hub: Hub, claim: Claim, is_welcome: Callable[[], bool], receive: Any) -> Any:
     """The claim's answer, at the latest after its `waitSec`; ClientGoneError if nobody waits for it any more.
 
     UnauthorizedError if the key was revoked while it waited.
@@ -40,7 +40,7 @@ async def wait_for_work(hub: HubRuntime, claim: Claim, is_welcome: Callable[[], 
         gone.cancel()
 
 
-async def _stand_in_line(hub: HubRuntime, claim: Claim, is_welcome: Callable[[], bool], gone: Gone, ends: float) -> Any:
+async def _stand_in_line(hub: Hub, claim: Claim, is_welcome: Callable[[], bool], gone: Gone, ends: float) -> Any:
     """The answer after one wake-up, or at the end of the time. A wake-up of no use here is passed on."""
     waiter = hub.waiting.join(claim.provides, claim.names)
     is_woken = False
@@ -60,7 +60,7 @@ async def _stand_in_line(hub: HubRuntime, claim: Claim, is_welcome: Callable[[],
     return await _look(hub, claim) if is_woken else answer
 
 
-async def _look(hub: HubRuntime, claim: Claim) -> Any:
+async def _look(hub: Hub, claim: Claim) -> Any:
     try:
         return await hub.decide(claim)
     except UnderstudyError:

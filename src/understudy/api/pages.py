@@ -14,11 +14,11 @@ from starlette.routing import Route
 
 from understudy.api.context import Api
 from understudy.api.endpoint import Endpoint
+from understudy.api.hub import Hub
 from understudy.api.openapi import openapi_of
 from understudy.clock import iso
 from understudy.errors import UnderstudyError
 from understudy.hub.starts import Probe
-from understudy.runtime.hub import HubRuntime
 from understudy.texts import t
 
 ALARM_STALE_MS = 65_000
@@ -46,7 +46,7 @@ def _health(api: Api) -> Any:
 class _Probe:
     """Whether the store takes a write, asked at most once a second."""
 
-    def __init__(self, hub: HubRuntime) -> None:
+    def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._asked_mono = -PROBE_EVERY_MS
         self._is_writable = False
@@ -75,12 +75,12 @@ def _ready(api: Api) -> Any:
     async def ready(_: Request) -> Response:
         hub = api.hub
         is_writable = await probe.is_writable()
-        idle_ms = hub.clock.mono_ms() - hub.alarm.last_ring_mono
-        is_ready = is_writable and idle_ms < ALARM_STALE_MS
+        pulse = hub.pulse()
+        is_ready = is_writable and pulse.since_ring_ms < ALARM_STALE_MS
         body = {
             "ready": is_ready,
-            "store": {"writable": is_writable, "commitMs": hub.writer.commit_ms, "unreadable": probe.unreadable},
-            "alarm": {"lagMs": hub.alarm.lag_ms, "nextAt": iso(hub.alarm.next_at)},
+            "store": {"writable": is_writable, "commitMs": pulse.commit_ms, "unreadable": probe.unreadable},
+            "alarm": {"lagMs": pulse.lag_ms, "nextAt": iso(pulse.next_ring_at)},
             "outbox": {"oldestSec": probe.oldest_s},
         }
         return json_response(body, 200 if is_ready else 503)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -11,13 +12,13 @@ import msgspec
 from msgspec.structs import replace
 
 from understudy.api.endpoint import Request
+from understudy.api.event_feed import Follower
+from understudy.api.hub import Hub
 from understudy.api.records import event_filter, is_search
 from understudy.api.respond import encoded, respond
 from understudy.errors import UnderstudyError
 from understudy.hub.views import View, event_json
 from understudy.redact import Redactor
-from understudy.runtime.events import Follower
-from understudy.runtime.hub import HubRuntime
 from understudy.store.base import EventFilter, StoredEvent
 
 KEEP_ALIVE_S = 15
@@ -32,9 +33,7 @@ _HEADERS = [
 ]
 
 
-async def stream_events(
-    hub: HubRuntime, request: Request, is_welcome: IsWelcome, scope: Any, receive: Any, send: Any
-) -> None:
+async def stream_events(hub: Hub, request: Request, is_welcome: IsWelcome, scope: Any, receive: Any, send: Any) -> None:
     """`GET /api/events`: a page, or everything from here on until the client goes."""
     wanted = event_filter(request)
     view: Read = partial(hub.view, key_id=request.caller.key_id)
@@ -43,18 +42,10 @@ async def stream_events(
         live = hub.feed.live_matching(wanted)
         await respond(send, 200, await read(lambda shown: encoded(shown.events(wanted, live))))
         return
-    hub.waiting.check_room()
-    follower = hub.feed.join(request.caller.key_id)
-    hub.waiting.count += 1
-    try:
+    with hub.waiting.place(), hub.feed.joined(request.caller.key_id) as follower, suppress(OSError):
         await _follow(
             hub, read if wanted.text else view, wanted, _last_event_id(scope), follower, is_welcome, receive, send
         )
-    except OSError:
-        return
-    finally:
-        hub.waiting.count -= 1
-        hub.feed.leave(follower)
 
 
 def _last_event_id(scope: Any) -> int | None:
@@ -65,7 +56,7 @@ def _last_event_id(scope: Any) -> int | None:
 
 
 async def _follow(
-    hub: HubRuntime,
+    hub: Hub,
     read: Read,
     wanted: EventFilter,
     after: int | None,
@@ -102,7 +93,7 @@ async def _follow(
 
 
 async def _catch_up(
-    hub: HubRuntime, read: Read, wanted: EventFilter, after: int | None, page: list[StoredEvent], send: Any
+    hub: Hub, read: Read, wanted: EventFilter, after: int | None, page: list[StoredEvent], send: Any
 ) -> int:
     """Write what was missed since `after`, or the last page; where it came to is returned."""
     last = after or 0
@@ -122,7 +113,7 @@ async def _page(read: Read, wanted: EventFilter, after: int | None) -> list[Stor
     return page
 
 
-async def _newest(hub: HubRuntime) -> int:
+async def _newest(hub: Hub) -> int:
     rows: list[StoredEvent] = await hub.view(lambda view: view.reader.list_events(EventFilter(limit=1)))
     return rows[-1].id if rows else 0
 

@@ -43,11 +43,11 @@ def hub(host: str | None, port: int | None, data: Path | None, stop_at_eof: bool
 
 
 def _serve(settings: config.Settings, data_dir: Path, keys: dict[str, str]) -> int:
-    from understudy.api.server import HubSettings, serve
     from understudy.cli.notifying import notifying
     from understudy.cli.taking_over import taking_over
     from understudy.coordinator.nouns import Policy
     from understudy.redact import secrets_of
+    from understudy.runtime.server import HubSettings, serve
 
     if settings.watchdog_url and not is_web_address(settings.watchdog_url):
         raise ConfigError(f"UNDERSTUDY_WATCHDOG_URL: {t('config.not_an_address')}")

@@ -22,7 +22,6 @@ from understudy.daemon.guard_link import GuardLink
 from understudy.daemon.home import Home, checked_daemon_id, default_daemon_id
 from understudy.daemon.hub_client import HubClient
 from understudy.daemon.life import main_loop
-from understudy.daemon.log_file import log_places
 from understudy.daemon.machine import Machine
 from understudy.daemon.planned_stop import announced_ms, withdraw
 from understudy.daemon.pulse import Pulse
@@ -32,6 +31,7 @@ from understudy.daemon.sleep import SleepMeter, SleepWatch
 from understudy.daemon.succession import Succession
 from understudy.ids import IdMaker
 from understudy.log import Log
+from understudy.log_file import log_places
 from understudy.notify.base import Target
 from understudy.redact import Redactor, secrets_of
 from understudy.runtime.drive import Driver

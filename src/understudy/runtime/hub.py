@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
+from understudy.api.event_feed import EventFeed
+from understudy.api.hub import Pulse
+from understudy.api.waiting import Waiting
 from understudy.clock import Clock
 from understudy.coordinator.nouns import Policy
 from understudy.coordinator.takeover import is_switched_on
@@ -25,13 +28,11 @@ from understudy.notify.base import Target
 from understudy.notify.channels import CHANNELS
 from understudy.runtime.alarm import Alarm
 from understudy.runtime.delivery import Deliverers
-from understudy.runtime.events import EventFeed
 from understudy.runtime.ping import Ping, Proofs
 from understudy.runtime.reading import Reading
 from understudy.runtime.store_watch import StoreVoice, StoreWatch
 from understudy.runtime.takeover import TakeoverThreads
 from understudy.runtime.transport import Transport
-from understudy.runtime.waiting import Waiting
 from understudy.runtime.writer import Writer
 from understudy.store.base import Store, Watched
 from understudy.worker.executors.claude_api import ClaudeApi
@@ -157,6 +158,12 @@ class HubRuntime:
                 event = stored.event
                 level = "debug" if event.level == "info" and event.component in QUIET_COMPONENTS else event.level
                 self.log.emit_at(event.at, level, event.component, event.message, event.fields)
+
+    def pulse(self) -> Pulse:
+        """How its alarm and its commits are at this moment."""
+        alarm = self.alarm
+        since_ring_ms = self.clock.mono_ms() - alarm.last_ring_mono
+        return Pulse(self.writer.commit_ms, since_ring_ms, alarm.lag_ms, alarm.next_at)
 
     def release_waiters(self) -> None:
         """Let every long poll and stream end, so that the server can stop."""

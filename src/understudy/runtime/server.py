@@ -30,11 +30,11 @@ from understudy.api.context import Api
 from understudy.api.protocol import LimitedProtocol
 from understudy.clock import SystemClock
 from understudy.coordinator.nouns import Policy
-from understudy.daemon.log_file import log_places
 from understudy.errors import ConfigError
 from understudy.ids import IdMaker
 from understudy.line_queue import queue_streams
 from understudy.log import Log
+from understudy.log_file import log_places
 from understudy.notify.base import Target
 from understudy.private import make_directory
 from understudy.redact import Redactor

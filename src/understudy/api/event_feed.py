@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from understudy.errors import TooManyRequestsError
 from understudy.hub.batch import Committed
@@ -88,6 +88,15 @@ class EventFeed:
         self.followers: set[Follower] = set()
         self._of_key: Counter[str] = Counter()
         self.last_id = 0
+
+    @contextmanager
+    def joined(self, key_id: str) -> Iterator[Follower]:
+        """One more reader as long as the context lasts; TooManyRequestsError as by `join`."""
+        follower = self.join(key_id)
+        try:
+            yield follower
+        finally:
+            self.leave(follower)
 
     def join(self, key_id: str) -> Follower:
         """One more reader; TooManyRequestsError when its key has as many as a key may have."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 import msgspec
 
@@ -25,14 +25,23 @@ class Waiting:
 
     def join(self, provides: frozenset[str], names: frozenset[str]) -> asyncio.Future[None]:
         """A future that is done when there may be a task; UnavailableError when too many wait."""
-        self.check_room()
+        self._check_room()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._groups.setdefault((provides, names), deque()).append(waiter)
         self.count += 1
         return waiter
 
-    def check_room(self) -> None:
-        """UnavailableError when too many wait."""
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A stream, counted among those who wait; UnavailableError when too many do."""
+        self._check_room()
+        self.count += 1
+        try:
+            yield
+        finally:
+            self.count -= 1
+
+    def _check_room(self) -> None:
         if self.count >= WAITING_POLLS_MAX:
             raise UnavailableError("Too many waiting requests")
 

@@ -1,0 +1,62 @@
+"""The hub as the API sees it: a runtime implements this on threads, the simulator in one thread of virtual time.
+
+Nothing here says where a commit runs or which store keeps it, so another host needs these few methods and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from msgspec import Struct
+
+from understudy.api.event_feed import EventFeed
+from understudy.api.waiting import Waiting
+from understudy.clock import Clock
+from understudy.hub.operation import Operation
+from understudy.hub.views import View
+from understudy.ids import IdMaker
+from understudy.log import Log
+
+T = TypeVar("T")
+
+
+class Pulse(Struct, frozen=True):
+    """What `/ready` shows of a hub's own life."""
+
+    commit_ms: float  # how long the last commit took
+    since_ring_ms: int  # since the alarm looked at all deadlines
+    lag_ms: int  # how late it was then
+    next_ring_at: int  # when it will ring again
+
+
+class Hub(Protocol):
+    """A running hub; used on the event loop only."""
+
+    clock: Clock
+    ids: IdMaker
+    log: Log
+    version: str
+    started_at: int
+    waiting: Waiting
+    feed: EventFeed
+
+    async def decide(self, operation: Operation) -> Any:
+        """The operation's answer, durable; raises what it was refused with."""
+        ...
+
+    async def view(self, show: Callable[[View], T], key_id: str = "") -> T:
+        """What a short read shows, in the line of this key; "" is the hub itself."""
+        ...
+
+    async def search(self, key_id: str, show: Callable[[View], T]) -> T:
+        """What a read shows that may have to look at everything."""
+        ...
+
+    def missed_a_sign(self) -> None:
+        """A sign of life could not be taken by this hub's own fault: for a while nobody's silence counts."""
+        ...
+
+    def pulse(self) -> Pulse:
+        """How its alarm and its commits are at this moment."""
+        ...
