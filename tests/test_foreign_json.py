@@ -13,13 +13,13 @@ from understudy.daemon.home import Home
 from understudy.daemon.spool import Spool
 from understudy.errors import BadRequestError
 from understudy.notify.outcomes import object_in
+from understudy.services.claude import _object
 from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.decode import decode
 from understudy.wire.foreign import parsed, whole
 from understudy.wire.memory import MemorySaveBody
 from understudy.wire.outbound import HttpAnswer
 from understudy.wire.tasks import ReleaseBody, RenewBody, ResultBody, StatusBody
-from understudy.worker.executors.claude_api import _object
 from understudy.worker.executors.events import Events
 from understudy.worker.results import Result
 

@@ -13,7 +13,7 @@ from tests.hub_process import ADMIN_KEY, HubProcess
 from tests.waiting import eventually
 from understudy.clock import ManualClock
 from understudy.runtime.takeover import TakeoverThreads
-from understudy.worker.executors.claude_api import ClaudeApi
+from understudy.services.claude import ClaudeApi
 
 QUICK = {"late_after": "400ms", "down_after": "800ms", "heartbeat_interval": "200ms", "lease_duration": "2s"}
 

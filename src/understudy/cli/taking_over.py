@@ -8,7 +8,7 @@ from understudy import config
 from understudy.coordinator.prices import price_of, prices_from
 from understudy.coordinator.takeover_nouns import TakeoverPolicy
 from understudy.errors import ConfigError
-from understudy.worker.executors.claude_api import ClaudeApi
+from understudy.services.claude import ClaudeApi
 
 
 def taking_over(settings: config.Settings) -> tuple[TakeoverPolicy, ClaudeApi]:

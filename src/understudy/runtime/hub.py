@@ -34,8 +34,8 @@ from understudy.runtime.store_watch import StoreVoice, StoreWatch
 from understudy.runtime.takeover import TakeoverThreads
 from understudy.runtime.transport import Transport
 from understudy.runtime.writer import Writer
+from understudy.services.claude import ClaudeApi
 from understudy.store.base import Store, Watched
-from understudy.worker.executors.claude_api import ClaudeApi
 
 T = TypeVar("T")
 

@@ -43,8 +43,8 @@ from understudy.runtime.lock import FileLock
 from understudy.runtime.memory import give_back_large_blocks
 from understudy.runtime.signals import heeded
 from understudy.runtime.supervisor import Watchdog
+from understudy.services.claude import ClaudeApi
 from understudy.store.sqlite import SqliteStore
-from understudy.worker.executors.claude_api import ClaudeApi
 
 STOP_WITHIN_S = 5
 TURN_WITHIN_S = 5.0

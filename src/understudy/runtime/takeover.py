@@ -21,8 +21,8 @@ from understudy.hub.calls import Job, Nothing, Reserve
 from understudy.hub.takeover import LOOK_EVERY_MS, Look, Probed, Verdict
 from understudy.runtime.transport import Transport
 from understudy.runtime.writer import Writer
+from understudy.services.claude import ClaudeApi
 from understudy.wire.outbound import HttpRequest, NoAnswer
-from understudy.worker.executors.claude_api import ClaudeApi
 
 TELL_EVERY_MS = 2_000
 PAUSE_MS_MIN = 200  # between two turns, however much happens

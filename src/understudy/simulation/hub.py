@@ -19,6 +19,7 @@ from understudy.hub.views import View
 from understudy.ids import IdMaker
 from understudy.runtime.alarm import Alarm
 from understudy.runtime.takeover import PAUSE_MS_MIN, Takeover
+from understudy.services.claude import ClaudeApi
 from understudy.simulation.edge import Edge, Letter, Reply
 from understudy.simulation.inline import Answer, HubKilledError, InlineWriter, Pending
 from understudy.simulation.oracle import Oracle
@@ -27,7 +28,6 @@ from understudy.simulation.stand_in import HUB_WORKER, StandIn
 from understudy.simulation.weather import CALM, Weather
 from understudy.simulation.world import ViolationError, World
 from understudy.store.sqlite import SqliteStore
-from understudy.worker.executors.claude_api import ClaudeApi
 
 KEY = "env:UNDERSTUDY_API_KEY"
 COMMIT_MS_MAX = 12

@@ -1,4 +1,4 @@
-"""The Claude Messages API as an executor: a prompt becomes one request, an answer one verdict; nothing is sent here.
+"""The Claude Messages API: a prompt becomes one request, an answer one verdict; nothing is sent here.
 
 The request has no tools. It is not streamed, but a streamed answer (some gateways give one) is read all the same.
 What each error means is the table of docs/takeover.md.

@@ -1,4 +1,4 @@
-"""The Claude API executor: each error that the service knows means one thing; the request holds no tools."""
+"""The Claude API: each error that the service knows means one thing; the request holds no tools."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from understudy.coordinator.nouns import Memory
 from understudy.coordinator.prices import Price, cost_micro_usd
 from understudy.coordinator.prompts import CONTEXT_BYTES_MAX, affordable, prompt_of
 from understudy.runtime.transport import Transport
+from understudy.services.claude import ClaudeApi
 from understudy.wire.outbound import HttpAnswer, NoAnswer
 from understudy.worker.executors.child_environment import child_env
-from understudy.worker.executors.claude_api import ClaudeApi
 
 MODEL = "claude-haiku-5-5"
 

@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.claude import FakeClaude
 from understudy.coordinator.prompts import prompt_of
 from understudy.runtime.transport import Transport
-from understudy.worker.executors.claude_api import ClaudeApi
+from understudy.services.claude import ClaudeApi
 
 MODEL = "claude-haiku-5-5"
 PROMPT = prompt_of("2 + 2?", (), MODEL, 100)

@@ -1,0 +1,1 @@
+"""Services that are asked for an answer: each is a pure pair, `request_for` and `outcome_of`; others send."""
