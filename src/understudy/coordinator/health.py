@@ -1,14 +1,32 @@
-"""The health of a daemon: deadlines, incidents, and that only changes speak.
+"""The health of a daemon: deadlines, incidents, and events for changes only.
 
 ```
 new/healthy ──silent for late_after──> late ──silent for down_after──> down
      ^                                  │                               │
      └──────────── a sign of life: recovered, once, with its length ────┘
 ```
-A deadline is half-open: a daemon is late when `now.h >= deadline`. A health deadline is re-armed when it
-rings, not rewritten with each beat. A daemon that stopped or was draining is judged like any other: a machine
-that shuts down says goodbye too. Quiet is only what an owner announced: a pause, or a stop as planned; both may
-have an end, from which on silence counts. Never-seen daemons make no alarm.
+Theory of operation
+-------------------
+1. One deadline. A daemon has one deadline in hearing time, `deadline_h`, with an index. A heartbeat moves `last_seen_h`
+   and leaves the deadline alone. When the deadline has come, the alarm works out the true one from `last_seen_h`:
+   either it arms that, or the silence was long enough. So a heartbeat writes no index, and a healthy daemon costs one
+   look of the alarm each `late_after`. Deadlines are half-open: late when `now.h >= deadline`.
+2. Changes speak. An event, a period and perhaps an incident are written when the state changes and never in between.
+   The incident opens with late, grows to down and closes with the recovery; stuck and asleep have none.
+3. Who is judged (`is_judged`). A daemon that stopped or was draining is judged like any other: a machine that shuts
+   down says goodbye too. Only an announcement of the owner silences the alarm: a pause, a planned stop, or a daily time
+   of expected sleep. Each may have an end, from which on silence counts. A daemon that is registered but was never seen
+   has no deadline.
+4. After a gap of the hub nobody is late before a grace period has passed since the hub resumed (`_deadline`): two
+   heartbeats or GRACE_MS (the limit, if that is smaller), whichever is longer. There is one grace period for a silence,
+   however many gaps it had. It is worked out at the look, so a gap rewrites one row and not one for each daemon.
+5. Longer intervals. A daemon that announces an interval too long for its limits is judged by longer ones: late after
+   two intervals at least, and down as long after late as before.
+
+Doubts. The state is spread over `state`, `reason`, `paused` and `incident_id`: a planned stop is `stopped` with the
+reason `planned`, and a pause hides what the daemon was before. Windows of expected sleep are wall time while silence is
+hearing time; a clock that is set during the window ends it too early or too late, once. A daemon that announces an
+interval of a day is late after two days: its own word postpones its alarm, with one event to say so.
 """
 
 from __future__ import annotations

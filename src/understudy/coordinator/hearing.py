@@ -1,8 +1,27 @@
 """Hearing time: silence and leases are counted only while a hub could hear (docs/adr/0006-hearing-time.md).
 
-`h = wall − gaps_ms`. One row says when a hub last heard; whatever is missing since then by more than
-2 s (no hub running, stopped, frozen, or the wall clock moved) is a gap and is taken out of the count.
-So a hub's own absence, and any jump of its clock, makes no false alarm and loses no deadline.
+Theory of operation
+-------------------
+`h = wall − gaps_ms`. One row of the store says when a hub last heard (`heard_at`) and how much is not counted
+(`gaps_ms`). Each transaction compares the wall clock with the row before any rule sees the time:
+
+1. Up to 2 s have passed: the hub was there. The row is written again at most every WRITE_EVERY_MS; the alarm listens
+   once a second while anything is watched or leased, so that a hub without requests is no gap.
+2. More than 2 s have passed: no hub ran, or it was stopped or frozen, or the clock was set ahead. All of it is a gap:
+   `h` stands where it stood, and `resumed_h` says from when on a grace period counts (health.py).
+3. The clock was set back: the difference is taken out in the same way, so `h` never goes back. Up to 2 s this is done
+   without an event and without a grace period.
+4. Nothing is watched or leased (`idle`): nobody needs to be heard, nothing is a gap and nothing has to be written. The
+   first lease or watched daemon ends this (`awake`).
+5. The hub refuses signs of life by its own fault, as with a full disk: it is deaf, and what passes is a gap (`deaf`).
+   The batch bounds this, because a true alarm must not wait for ever.
+
+So the hub's own absence, and any jump of its clock, makes no false alarm and loses no deadline. Deadlines of leases and
+health are stored in `h`; for people `at_wall` turns them into wall time, and daemons get durations.
+
+Doubts. A step of the clock by less than 2 s ahead cannot be told from time that passed: it counts as silence. A hub
+that is busy for 1 to 2 s may or may not have counted that as silence. The row belongs to the store and not to a hub: of
+two hubs on one store, the one that hears nothing for lack of a network still counts time for both.
 """
 
 from __future__ import annotations

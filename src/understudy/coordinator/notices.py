@@ -1,10 +1,31 @@
-"""Which events people are told of, by which channels and when: rows of the outbox, saved with the change itself.
+"""From events to notices: which channels get one, and when. The rows are saved in the transaction of the change itself.
 
-One WARNING, one CRITICAL, one RECOVERED an incident and channel. Whatever has to wait (a route's delay, quiet hours,
-maintenance, a reminder, a digest) is a row with its instant, so nothing lives in memory only.
+Theory of operation
+-------------------
+1. Notices are derived from events (docs/adr/0011-notices-are-derived-from-events.md): no rule sends anything. An event
+   makes notices if its name is in STORY (incidents) or INFORMED, or if its level is warning or critical and its name is
+   not in UNTOLD. Nothing called `notice.…` makes a notice, so a failure to send cannot feed itself.
+2. Once. The id of a notice is a hash of its cause and its channel. The same cause makes the same id, so a rule that
+   decides twice, a replayed batch or a second hub adds no second row: one WARNING, one CRITICAL and one RECOVERED for
+   each incident and channel.
+3. Waiting is a row. A route's delay, quiet hours, maintenance, a reminder and a digest are rows whose `due_at` lies in
+   the future. Nothing lives in memory, so a restart loses none of it.
+4. An incident, channel by channel:
+   - late: a WARNING. If the daemon is flapping (FLAPS incidents within FLAP_WINDOW_MS) it is one notice about that, and
+     a digest that each further incident puts off.
+   - down: a CRITICAL, and the first reminder. A WARNING that would arrive later than the CRITICAL is folded into it.
+   - recovered: rows that are still held back are folded; a RECOVERED goes where the alarm has gone or is on its way,
+     without the route's delay. Where a digest will report it, only a CRITICAL is taken back.
+5. The last resort. If a rule fails on the facts of an event, `tell_plainly` makes a notice of the bare message: no
+   change is undone and no notice is dropped because of what is to be said about it.
 
-An event is told if its name is in STORY (incidents), or if its level is warning or critical and its name is not in
-UNTOLD. An error about sending is never told: nothing called `notice.…` makes a notice.
+When a row is sent, and in which form, is decided later and once more (outbox.py); `known` are the rows about the same
+incidents, tasks and daemons, with the changes of the very batch.
+
+Doubts. A channel whose alarm was refused (dead) still gets the RECOVERED, as if it had seen the alarm. Incidents are
+counted for each daemon and not for each channel, so a channel may read that a daemon is flapping without having had the
+earlier warnings. A change of the routes between alarm and recovery is judged by the new routes alone. The code reads
+the rows of an incident several times over (`_of_incident`); with thousands of rows it would be slow.
 """
 
 from __future__ import annotations

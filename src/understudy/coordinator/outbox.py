@@ -1,10 +1,34 @@
-"""What is to be sent to one channel now, in which place, and what becomes of it afterwards.
+"""The next message of one channel: which row, in which place, and what becomes of the row afterwards.
 
 ```
 waiting ──sent──> sent        ──refused, or tried for 36 h──> dead ──resend──> waiting
    │ └──try again later──> waiting
    └──recovered, acknowledged, or told by another one──> folded
 ```
+Theory of operation
+-------------------
+Each channel has one loop (hub/delivery.py), which takes one message, sends it and settles it; taking and settling are a
+transaction each. What is taken carries `taken_until`: another hub leaves it alone until then, and may send it after.
+
+`choose` decides on the rows that are due, in this order:
+1. Judge each row (`_judged`). A reminder of an incident that is over or acknowledged is folded, of a snoozed one put
+   off; so is an alarm that a route held back. A window (quiet hours, maintenance) that has begun since puts it off.
+2. Keep the order. A recovery waits for its alarm and an answer for the one before it (`_earlier`), also if a storm
+   carries the earlier one. It waits 1 ms longer than the other, however often that one is put off.
+3. Find the place (`_place`). A recovery changes the message of its alarm, or answers it in a thread where the alarm
+   came with others. A message that changes another one is quiet and counts for no storm.
+4. Mind the storm. More than STORM_MESSAGES_MAX notices within STORM_WINDOW_MS become one message: its members are
+   folded into a new row. Warnings wait for the window; with a critical one among them it goes CRITICAL_WAIT_MS after
+   the last message.
+5. Take the oldest of the most important kind: notices, tests, answers, progress.
+
+Afterwards `sent`, `put_off` or `dead`. A status message whose facts changed while it was sent is due again; a reminder
+that was sent makes the next one. A message is given up after GIVE_UP_AFTER_MS, but never before TRIES_MIN tries: a hub
+that was off for days has not tried for days.
+
+Doubts. Delivery is at least once: a hub that dies between the service's answer and its own commit sends again, and only
+channels with an idempotency key hide that. Two hubs that send to one channel may exceed the storm's count by what both
+have taken and not settled. A row that cannot be judged is sent as it stands, because silence would be worse.
 """
 
 from __future__ import annotations

@@ -4,9 +4,29 @@
 every daemon that covers the needs is away ──(a fresh probe, if one is configured)──> open
 one of them is back, paused, or was never away ──────────────────────────────────────> shut
 ```
-Open is a matter of needs: a task without any can be done by every daemon, so it is open for those only when all
-are away. A daemon that is down or stuck is away at once; asleep, stopped as planned or draining, after a while; one
-that just stopped may be back at once, and is down soon if it is not.
+Theory of operation
+-------------------
+1. Open is a matter of needs. Takeover is open for a set of tags once every daemon that covers them is away. A task
+   without needs can be done by every daemon, so it is open for those only when all are away; if no daemon ever covered
+   the tags it never opens. TakeoverState keeps `is_open` for tasks without needs alone, because that is what events and
+   `status` show; for others it is worked out from the daemons at each look.
+2. Away. A daemon that is down or stuck is away at once; asleep, stopped as planned or draining, after `after_ms`. One
+   that just stopped may be back at once, and is down soon if it is not. A paused one is not away: its owner took it out
+   on purpose. After a gap the daemons have RESUME_GRACE_MS to be heard again.
+3. Modes by source: `off`; `notify`: senders read that their task is kept; `answer`: also, a task without needs is
+   answered for good; `interim`: also, a task with needs gets an interim answer and stays queued for its machine.
+4. A call is made under a lease like any worker's, with a token. The transaction that claims the task reserves the worst
+   case of the cost; the transaction that takes the answer settles it. A call that nobody settled until its reservation
+   ends counts as spent to the last micro-USD (budget.py). An interim answer has a reservation and no lease.
+5. What stops calls, from the widest to the narrowest: no key or no price (`lacks`), the owner's pause, the circuit (the
+   service refuses us: key, credit, model), a budget, a rest after failures in a row, the number of calls at once and in
+   a minute, and a task's own tries (TRIES_MAX, then it rests). A circuit closes when the owner resumes, when key,
+   address or model change, or at its month's end.
+
+Doubts. The hub trusts its own view: if its line is cut, all daemons look away. Only `probe_url` tells the difference,
+and it is asked once for each opening. Daemons are grouped by equal tags (Standbys), and instants are the latest of a
+group, which errs towards waiting longer. A late result of the machine and an answer of the hub race for a task without
+needs; the token decides, and the loser is kept as evidence.
 """
 
 from __future__ import annotations

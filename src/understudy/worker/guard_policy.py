@@ -2,6 +2,30 @@
 
 Law: a run is dead before anybody else may have its task. `requeue` runs (and those no accepted beat has
 named yet) end with their lease; named `wait` and `ask` runs end only when they are lost or their daemon is gone.
+
+Theory of operation
+-------------------
+1. Why a second process. A lease fences what the hub stores; the guard fences the world. A daemon that was killed,
+   stopped or is stuck cannot end its own runs. macOS has no kernel feature for that, and those of Linux do not cover a
+   daemon that is stopped but not dead (docs/adr/0005-guard-process.md).
+2. One pipe. The daemon writes a line for each event of a run: Spawning before there is a process, Rooted with its pid,
+   Held with each accepted renewal, Lost, Done. The end of the pipe is the end of the daemon, whatever the cause.
+3. Deadlines. `deadline_ms` is counted from the sending of the last accepted renewal, less a margin, on a monotonic
+   clock that goes on during sleep. So it lies before the hub's own end of the lease, by however long the request took.
+   It only moves forward.
+4. Killing. KILL to the whole tree, found by its root's pid and start time and by the marker in its environment. A run
+   that was killed before its root was known is killed again as soon as it is. `Killed` is written before the signal, so
+   that the daemon does not take this end for a failure of the task.
+5. The last will. When the pipe ends, all runs are killed, and then the lease of each one that is certainly dead is
+   released. A run that the hub called lost leaves no will: its lease is somebody else's by now. A run that survives
+   KILL leaves none either: its lease ends by itself.
+6. A new guard knows nothing. The daemon starts one when the old one dies and repeats Spawning, Rooted and Held for
+   every run; until then it starts no new run.
+
+Doubts. If daemon and guard are killed together, nothing ends the runs before the next start of the daemon, which finds
+them by their marker; until then only the lease fences them. A process that leaves its parent and clears its environment
+between two notes of the tree escapes. Between fork and exec a child has no marker yet; the guard waits UNROOTED_MS for
+it (guard.py), which is measured and not proven.
 """
 
 from __future__ import annotations
