@@ -13,8 +13,8 @@ from understudy.coordinator.takeover_nouns import TakeoverPolicy
 
 QUEUED, LEASED, DONE, FAILED, CANCELLED = "queued", "leased", "done", "failed", "cancelled"
 FINISHED = frozenset({DONE, FAILED, CANCELLED})
-# bits of Task.is_named: a beat or renewal named this lease's token; the task was reserved when it was claimed,
-# so work on it has begun under an earlier lease
+# Flags of a lease. NAMED: the daemon has confirmed it (a heartbeat or renewal carried its token).
+# BEGUN: the task was reserved for a machine when it was claimed, so an earlier attempt had started.
 NAMED, BEGUN = 1, 2
 
 
@@ -67,48 +67,48 @@ class Hearing(Struct, frozen=True):
 class Task(Struct, frozen=True):
     """A task and its latest lease: the narrow row that every rule works on."""
 
-    id: str
-    status: str = QUEUED
-    ready: int = 1  # claimable by whoever covers its needs, now
-    waiting_for: str = ""  # the only daemon that may claim it
-    needs: str = '["machine"]'  # sorted JSON, so that equal sets are equal texts
-    order_key: int = 0  # microseconds: order_at × 1000 + a counter, so that equal instants keep their order
-    priority: str = "medium"
-    source: str = ""
-    submitter: str = ""
-    dedup_key: str = ""
-    body_hash: str = ""
-    queued_at: int = 0
-    updated_at: int = 0
-    available_at: int = 0
-    finished_at: int = 0
-    on_loss: str = ""
-    takeover: str = "allow"
-    max_attempts: int = 1
-    timeout_ms: int = 3_600_000
-    attempts: int = 0
-    losses: int = 0
-    note: str = ""
-    channel: str = ""
-    user_id: str = ""
-    # the latest lease; it stays readable after its end, because a late result is judged by it
-    token: int = 0
-    worker_id: str = ""
-    daemon_id: str = ""
-    boot_id: str = ""
-    request_id: str = ""
-    lease_on_loss: str = ""
-    is_old_way: int = 0
-    is_named: int = 0  # NAMED | BEGUN
-    claimed_at: int = 0
-    renewed_at: int = 0
-    expires_h: int = 0
-    duration_ms: int = 0
-    hard_end_h: int = 0
-    ended: str = ""  # "" while held, else how it ended: an outcome of Attempt
-    reply_to: str = ""  # where its answer goes: JSON with channel, chat, thread
+    id: str  # chosen by the submitter, or made by the hub
+    status: str = QUEUED  # queued, leased, done, failed or cancelled
+    ready: int = 1  # 1: claimable now by a worker that covers its needs; 0: leased, finished, delayed or reserved
+    waiting_for: str = ""  # the only daemon that may claim it; "": any
+    needs: str = '["machine"]'  # tags as sorted JSON, so that equal sets are equal texts; "[]": any worker can do it
+    order_key: int = 0  # place in the queue, in µs: 1000 × (queued_at − a head start by priority) + a counter
+    priority: str = "medium"  # critical, high, medium or low
+    source: str = ""  # the kind of place it comes from, as its submitter names it; "": not given
+    submitter: str = ""  # name of the key it was submitted with
+    dedup_key: str = ""  # a second task with it and the same submitter is this one; "": none
+    body_hash: str = ""  # SHA-256 of what was submitted, hex: tells a repetition from another task with the same id
+    queued_at: int = 0  # wall
+    updated_at: int = 0  # wall, of its last change; a renewal is none
+    available_at: int = 0  # wall: not claimable before; a delay or a backoff
+    finished_at: int = 0  # wall; 0: not finished
+    on_loss: str = ""  # requeue, wait or ask, as submitted; "": as the claim says
+    takeover: str = "allow"  # allow: the hub may answer it; never: it may not
+    max_attempts: int = 1  # results without success after which it fails
+    timeout_ms: int = 3_600_000  # how long one run may take
+    attempts: int = 0  # results without success so far
+    losses: int = 0  # leases that ended without a result so far
+    note: str = ""  # status text set by a legacy client, or by the hub; "": none
+    channel: str = ""  # of its conversation, not of notices; "": it belongs to none
+    user_id: str = ""  # of its conversation; "": it belongs to none
+    # The latest lease. It stays readable after its end, because a late result is judged by it.
+    token: int = 0  # fencing token of the latest lease; 0: never leased
+    worker_id: str = ""  # who holds or held it; "": never leased
+    daemon_id: str = ""  # the daemon of that worker; "": a legacy client, or the hub itself
+    boot_id: str = ""  # the boot that claimed it; "": a legacy client, or the hub itself
+    request_id: str = ""  # of the claim, so that a repeated claim gets the same lease; "": none
+    lease_on_loss: str = ""  # requeue, wait or ask, as decided when it was claimed
+    is_old_way: int = 0  # 1: claimed without a token, by a legacy client (docs/contract.md, section 3)
+    is_named: int = 0  # flags of the lease: NAMED | BEGUN
+    claimed_at: int = 0  # wall; 0: never
+    renewed_at: int = 0  # wall; 0: not renewed since it was claimed
+    expires_h: int = 0  # the lease is held while now.h is less
+    duration_ms: int = 0  # what each renewal gives
+    hard_end_h: int = 0  # no renewal goes beyond: claim + timeout_ms + overtime
+    ended: str = ""  # "" while held or never leased, else an outcome of Attempt
+    reply_to: str = ""  # where its answer goes, as JSON: channel, chat, thread; "": the default place
     memory_of: str = ""  # whose memory its conversation is in: the submitter's own, or "" for the one that all share
-    size_bytes: int = 0  # what it takes of its key's share
+    size_bytes: int = 0  # what it takes of the share of its key
 
     @property
     def conversation(self) -> tuple[str, str, str]:
@@ -186,42 +186,42 @@ class Evidence(Struct, frozen=True):
 class Daemon(Struct, frozen=True):
     """A watched machine: who it is, what it last said, how it is."""
 
-    id: str
-    state: str = "new"
-    reason: str = ""
-    machine_id: str = ""
-    boot_id: str = ""
-    seq: int = 0
-    version: str = ""
-    interval_ms: int = 0  # announced; 0: it never said
-    capacity: int = 1
-    capabilities: str = "[]"
-    provides: str = '["machine"]'
-    running: str = "[]"
-    loops: str = "{}"
-    auth: str = "{}"
-    poll_interval_ms: int = 0
-    registered_at: int = 0
-    registered_as: str = ""  # the instant that an old daemon itself named
-    said_status: str = ""
-    tasks_processed: int = 0
-    current_task: str = ""
-    last_heartbeat: str = ""
-    first_seen_at: int = 0
-    last_seen_at: int = 0
-    last_seen_h: int = 0
-    since_at: int = 0  # in this state
+    id: str  # chosen by its owner
+    state: str = "new"  # new, healthy, late, down, stuck, asleep, paused, draining or stopped
+    reason: str = ""  # why it is in this state, in words or as `planned`, `stopped`, `expected`; "": nothing to add
+    machine_id: str = ""  # the machine that the id is bound to; "": a legacy client names none
+    boot_id: str = ""  # its current start; "": a legacy client names none
+    seq: int = 0  # number of the latest heartbeat of this boot: a smaller one came late and renews nothing
+    version: str = ""  # of its program, as it says; "": not said
+    interval_ms: int = 0  # between its heartbeats, as it announces; 0: not said
+    capacity: int = 1  # runs at once
+    capabilities: str = "[]"  # tags as JSON, of a legacy client
+    provides: str = '["machine"]'  # tags as JSON
+    running: str = "[]"  # its runs as JSON, as the last heartbeat named them
+    loops: str = "{}"  # its loops as JSON: how long ago each made progress, and its limit
+    auth: str = "{}"  # its executors as JSON: name → state of the login
+    poll_interval_ms: int = 0  # of a legacy client; 0: none
+    registered_at: int = 0  # wall, of a legacy registration; 0: never registered, it only sends heartbeats
+    registered_as: str = ""  # the instant that a legacy client itself named, ISO 8601
+    said_status: str = ""  # healthy, degraded or unhealthy, as a legacy client reports it
+    tasks_processed: int = 0  # as a legacy client reports it
+    current_task: str = ""  # as a legacy client reports it; "": none
+    last_heartbeat: str = ""  # ISO 8601: of a legacy client as it says, else when it was received
+    first_seen_at: int = 0  # wall
+    last_seen_at: int = 0  # wall, of its last sign of life; 0: never
+    last_seen_h: int = 0  # the same in hearing time: silence is counted from here
+    since_at: int = 0  # wall, of its last change of state
     deadline_h: int = 0  # the next look at its health; 0: none
-    late_after_ms: int = 0  # 0: the hub's
-    down_after_ms: int = 0
-    expected_sleep: str = "[]"
-    paused: int = 0
-    incident_id: str = ""
-    slept_ms: int = 0
-    interval_told: int = 0
-    beats: bytes = b""  # the last 120 distances, 16 bits each, tenths of a second
-    open_directives: int = 0  # so that a beat of a daemon without any loads none
-    restarting_at: int = 0  # when it was last said that it is started too often
+    late_after_ms: int = 0  # its own limit of silence; 0: the hub's
+    down_after_ms: int = 0  # its own limit of silence; 0: the hub's
+    expected_sleep: str = "[]"  # daily windows as JSON in which it may sleep
+    paused: int = 0  # 1: its owner takes it out of work and of judgement
+    incident_id: str = ""  # of its silence; "": it is not silent
+    slept_ms: int = 0  # how long its machine slept between its last two heartbeats
+    interval_told: int = 0  # the interval in ms that `daemon.stretched` was reported for; 0: never
+    beats: bytes = b""  # the last 120 distances between signs of life, 16 bits each, in tenths of a second
+    open_directives: int = 0  # how many; a heartbeat of a daemon without any loads none
+    restarting_at: int = 0  # wall, of the last `daemon.restarting`; 0: never
 
 
 class Directive(Struct, frozen=True):
@@ -317,28 +317,28 @@ class Deployment(Struct, frozen=True):
 class Notice(Struct, frozen=True):
     """One message on its way to one channel, committed with what it tells (the outbox)."""
 
-    id: str  # made of cause and channel, so it is also the key by which a receiver knows a repetition
+    id: str  # a hash of its cause and channel; a receiver knows a repetition by it
     target: str  # the channel's name
-    kind: str  # notice | progress | answer | test
-    cause: str  # the name of the event that it tells
-    level: str = "info"  # info | warning | critical | recovered
-    incident_id: str = ""
-    task_id: str = ""
-    daemon_id: str = ""
-    facts: str = "{}"
-    chat: str = ""  # instead of the channel's own, for an answer
-    thread: str = ""
-    state: str = "waiting"  # waiting | sent | dead | folded: told by another one, or not worth telling any more
-    attempts: int = 0
-    next_at: int = 0
-    due_at: int = 0  # when it was first to be sent
-    taken_until: int = 0  # a hub is sending it
-    part: int = 0  # how many parts of it have arrived
-    ref: str = ""  # of the message at the service, for edits and threads
-    last_error: str = ""
-    folded_into: str = ""
-    created_at: int = 0
-    sent_at: int = 0
+    kind: str  # notice, progress, answer or test
+    cause: str  # the name of its event, or reminder, digest, flapping, storm, progress, test
+    level: str = "info"  # info, warning, critical or recovered
+    incident_id: str = ""  # of the silence that it is about, or `stuck:…`; "": none
+    task_id: str = ""  # of the task that it is about; "": none
+    daemon_id: str = ""  # of the daemon that it is about; "": none
+    facts: str = "{}"  # what its text is made of, as JSON
+    chat: str = ""  # of an answer: in place of the channel's own; "": the channel's own
+    thread: str = ""  # of an answer: the thread it goes into; "": none
+    state: str = "waiting"  # waiting, sent, dead (given up) or folded (said by another one, or over)
+    attempts: int = 0  # tries so far
+    next_at: int = 0  # wall: not sent before
+    due_at: int = 0  # wall: when it was first to be sent; given up 36 h later
+    taken_until: int = 0  # wall: a hub is sending it until then; 0: none is
+    part: int = 0  # how many of its parts have arrived
+    ref: str = ""  # of the message at the service, for edits and threads; "": not sent, or the service gives none
+    last_error: str = ""  # why the last try failed, or why it was folded; "": it did not
+    folded_into: str = ""  # the notice that says it as well; "": none
+    created_at: int = 0  # wall
+    sent_at: int = 0  # wall; 0: not sent
 
 
 class Link(Struct, frozen=True):
