@@ -238,8 +238,8 @@ def test_another_machine_gets_the_id_only_of_one_that_is_down_or_stopped() -> No
     bound = replace(beating(), machine_id="m1", boot_id="b1")
     assert arrive(bound, "m2", "b9", frozenset(), START).refused == "id_taken"
     moved = arrive(replace(bound, state="down"), "m2", "b9", frozenset(), START)
-    assert (moved.refused, [e.name for e in moved.events]) == ("", ["daemon.moved"])
-    assert [boot.boot_id for boot in moved.save] == ["b1"]
+    assert (moved.refused, [e.name for e in moved.change.events]) == ("", ["daemon.moved"])
+    assert [boot.boot_id for boot in moved.change.save] == ["b1"]
 
 
 def test_a_superseded_boot_never_becomes_current_again() -> None:

@@ -15,11 +15,13 @@ from understudy.coordinator.nouns import Daemon, Deployment, Evidence, Policy
 from understudy.errors import StoreFullError
 from understudy.hub import bounds, life
 from understudy.hub.enqueue import Enqueue
+from understudy.hub.heartbeats import Heartbeat
 from understudy.hub.memory import SaveMemory
 from understudy.hub.owners import Steer
 from understudy.hub.results import Report
 from understudy.hub.retention import Purge, purge_plan
 from understudy.store.sqlite_purge import PURGES
+from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.memory import MemorySaveBody
 from understudy.wire.tasks import EnqueueBody, ResultBody
 
@@ -174,8 +176,7 @@ def test_daemons_beyond_the_bound_are_refused_and_known_ones_heard(hub: Bench, m
     hub.ask(beat(1))
     for module in (bounds, life):
         monkeypatch.setattr(module, "DAEMONS_MAX", 1)
-    body = beat(1).body
-    stranger = type(beat(1))(type(body)(daemon_id="d2", boot_id="b", machine_id="m"))
+    stranger = Heartbeat(HeartbeatBody(daemon_id="d2", boot_id="b", machine_id="m"))
     assert hub.ask(stranger)[0].fields["code"] == "too_many_daemons"
     assert hub.ask(beat(2))[0]["success"] is True
     assert hub.store.read(lambda tx: tx.count(Daemon, 10)) == 1

@@ -71,15 +71,26 @@ def test_a_mutant_that_nobody_knows_is_refused():
 
 def test_every_mutant_is_taken_out_again():
     def code():
-        from understudy.coordinator import budget, identity, leases, takeover
-        from understudy.hub import batch, enqueue, heartbeats, results
-        from understudy.hub import leases as renewals
+        from understudy.coordinator import budget, identity, leases, renewals, takeover
+        from understudy.hub import batch, enqueue, results
+        from understudy.hub.leases import Release, Renew
         from understudy.store.sqlite_rows import SqliteTransaction
         from understudy.store.sqlite_takeover import TakeoverQueries
         from understudy.worker.guard_policy import Guard
 
-        owners = [budget, takeover, identity, leases, batch, SqliteTransaction, Guard, batch.Engine, enqueue.Enqueue]
-        owners += [heartbeats.Heartbeat, results.Report, renewals.Renew, renewals.Release, TakeoverQueries]
+        owners = [
+            budget,
+            takeover,
+            identity,
+            leases,
+            renewals,
+            batch,
+            SqliteTransaction,
+            Guard,
+            batch.Engine,
+            enqueue.Enqueue,
+        ]
+        owners += [results.Report, Renew, Release, TakeoverQueries]
         return [dict(vars(owner)) for owner in owners]
 
     before = code()

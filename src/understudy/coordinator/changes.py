@@ -87,6 +87,10 @@ class Draft:
         self.save += save
         self.events += events
 
+    def change(self, noun: N) -> Change[N]:
+        """All of it, as the change of this noun."""
+        return Change(noun, tuple(self.save), tuple(self.events))
+
     def decision(self, answer: Any, delete: tuple[tuple[type[Struct], str], ...] = ()) -> Decision:
         """All of it, with this answer."""
         return Decision(answer, tuple(self.save), tuple(self.events), delete)

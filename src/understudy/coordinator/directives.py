@@ -10,13 +10,15 @@ than the one that was told to: that it came back is the proof.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
-from understudy.coordinator.changes import Change, Event, make_event
-from understudy.coordinator.nouns import Directive, Now
+from understudy.coordinator.changes import Change, Draft, Event, make_event
+from understudy.coordinator.nouns import Daemon, Directive, Now
 
 KINDS = ("drain", "resume", "restart", "update")
 COMES_BACK = frozenset({"restart", "update"})
@@ -28,6 +30,33 @@ _ENDS = {
     "expired": ("directive.expired", "warning"),
 }
 STARTED_MS_MAX = 900_000  # after the last word of a started one: longer than any install and its confirmation
+
+
+class Offer(Struct, frozen=True):
+    """A daemon after what its beat says of its directives, and those that go out with the answer."""
+
+    change: Change[Daemon]
+    offered: list[Directive] = []
+    comes_back: bool = False  # it goes away because it was told to, and to come back: its silence is judged
+
+
+def offer(
+    daemon: Daemon, open_ones: Sequence[Directive], reports: Mapping[str, tuple[str, str]], boot_id: str, now: Now
+) -> Offer:
+    """Judge what a beat reports, as (state, detail) by directive; offer what no beat has named yet."""
+    draft, after = Draft(), []
+    offered: list[Directive] = []
+    for known in open_ones:
+        if known.id in reports:
+            change = reported(known, *reports[known.id], boot_id, now)
+        elif is_offered(known, now):
+            change = delivered(known, boot_id, now)
+            offered.append(change.noun)
+        else:
+            change = Change(known)
+        after.append(draft.take(change) if change.noun != known else known)
+    counted = replace(daemon, open_directives=open_count(after))
+    return Offer(draft.change(counted), offered, comes_back(after))
 
 
 def asked(directive: Directive, now: Now) -> Change[Directive]:
@@ -79,12 +108,12 @@ def shown(directive: Directive) -> dict[str, str]:
     return {name: value.partition("?")[0] if name == "wheel" else value for name, value in named.items()}
 
 
-def open_ones(directives: list[Directive]) -> int:
+def open_count(directives: Sequence[Directive]) -> int:
     """How many of them are still to be delivered or heard of."""
     return sum(directive.state not in FINAL for directive in directives)
 
 
-def comes_back(directives: list[Directive]) -> bool:
+def comes_back(directives: Sequence[Directive]) -> bool:
     """Whether a daemon that goes away does so because it was told to come back: then its silence is judged."""
     return any(directive.kind in COMES_BACK and directive.state == "started" for directive in directives)
 

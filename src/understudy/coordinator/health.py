@@ -124,6 +124,38 @@ def seen(
     return _changed(daemon, replace(alive, deadline_h=armed), state, now, why)
 
 
+def with_incident(alive: Change[Daemon], incident: Incident | None, now: Now) -> Change[Daemon]:
+    """A sign of life, and the end of the incident that was open until then."""
+    if incident is None or alive.noun.incident_id:
+        return alive
+    return replace(alive, save=(*alive.save, closed(incident, alive.noun, now)))
+
+
+def touched(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy) -> Change[Daemon] | None:
+    """A sign of life by the name of a worker; None for a daemon that is bound to a machine: its beats name that."""
+    if daemon.machine_id:
+        return None
+    said = daemon.state if daemon.state in ("stuck", "draining") else "healthy"
+    reason = daemon.reason if said == "stuck" else ""
+    return with_incident(seen(daemon, now, policy, said, reason), incident, now)
+
+
+def stretched(daemon: Daemon, now: Now, policy: Policy) -> Change[Daemon]:
+    """A daemon that announces an interval too long for its limits is judged by longer ones: one event an interval."""
+    if daemon.interval_ms == daemon.interval_told:
+        return Change(daemon)
+    limits = limits_of(daemon, policy)
+    plain = daemon.late_after_ms or policy.late_after_ms
+    if limits.late_ms == plain:
+        return Change(daemon)
+    message = (
+        f"Daemon {daemon.id} beats every {daemon.interval_ms / 1000:g} s: "
+        f"it is late after {limits.late_ms / 1000:g} s, not {plain / 1000:g} s"
+    )
+    event = health_event(daemon, now, "daemon.stretched", "warning", message, lateAfterSec=limits.late_ms / 1000)
+    return Change(replace(daemon, interval_told=daemon.interval_ms), (), (event,))
+
+
 def stopped_as_planned(daemon: Daemon, now: Now, policy: Policy, for_ms: int) -> Change[Daemon]:
     """Its last word, as announced: quiet for so long, from then on silence counts; 0: until it is started again."""
     after = seen(daemon, now, policy, STOPPED, PLANNED)

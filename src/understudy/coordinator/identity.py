@@ -7,7 +7,7 @@ import re
 from msgspec import Struct
 from msgspec.structs import replace
 
-from understudy.coordinator.changes import Event, make_event
+from understudy.coordinator.changes import Change, Event, make_event
 from understudy.coordinator.health import STOPPED
 from understudy.coordinator.nouns import Boot, Daemon, Now
 
@@ -26,52 +26,45 @@ def watch_name(worker_id: str) -> str:
 
 
 class Arrival(Struct, frozen=True):
-    """What a beat's machine and boot mean for the daemon of that name."""
+    """What a beat's machine and boot mean: its daemon bound to both, or why it is refused."""
 
+    change: Change[Daemon]
     refused: str = ""  # "", "id_taken" or "superseded"
     is_new_boot: bool = False
     is_sign_of_life: bool = True
-    events: tuple[Event, ...] = ()
-    save: tuple[Boot, ...] = ()
 
 
 def arrive(daemon: Daemon, machine_id: str, boot_id: str, old_boots: frozenset[str], now: Now) -> Arrival:
     """Judge a beat: another machine may take the id only of one that is down or stopped."""
     if daemon.machine_id and not machine_id:
-        return Arrival(is_sign_of_life=False)
+        return Arrival(Change(daemon), is_sign_of_life=False)
     if daemon.machine_id and machine_id != daemon.machine_id:
-        return _from_elsewhere(daemon, machine_id, boot_id in old_boots, now)
+        return _from_elsewhere(daemon, machine_id, boot_id, old_boots, now)
     if not boot_id or boot_id == daemon.boot_id:
-        return Arrival()
+        return Arrival(Change(replace(daemon, machine_id=machine_id or daemon.machine_id)))
     if boot_id in old_boots or _is_earlier(boot_id, daemon.boot_id):
-        return Arrival("superseded")
-    return Arrival(is_new_boot=True, save=_superseded(daemon, now))
+        return Arrival(Change(daemon), "superseded")
+    return Arrival(_started(daemon, machine_id, boot_id, now), is_new_boot=True)
 
 
-def _from_elsewhere(daemon: Daemon, machine_id: str, is_old_boot: bool, now: Now) -> Arrival:  # noqa: FBT001
+def _from_elsewhere(daemon: Daemon, machine_id: str, boot_id: str, old_boots: frozenset[str], now: Now) -> Arrival:
     if daemon.state not in MAY_LOSE_ITS_ID and daemon.reason != STOPPED:
-        return Arrival("id_taken", events=(_cloned(daemon, machine_id, now),))
-    if is_old_boot:
-        return Arrival("superseded")
-    return Arrival(is_new_boot=True, events=(_moved(daemon, machine_id, now),), save=_superseded(daemon, now))
+        return Arrival(Change(daemon, events=(_cloned(daemon, machine_id, now),)), "id_taken")
+    if boot_id in old_boots:
+        return Arrival(Change(daemon), "superseded")
+    return Arrival(_started(daemon, machine_id, boot_id, now, _moved(daemon, machine_id, now)), is_new_boot=True)
+
+
+def _started(daemon: Daemon, machine_id: str, boot_id: str, now: Now, *events: Event) -> Change[Daemon]:
+    """The daemon with a new boot, which no beat of an older one may take the place of."""
+    old = (Boot(daemon.id, daemon.boot_id, now.wall),) if daemon.boot_id else ()
+    new = replace(daemon, machine_id=machine_id or daemon.machine_id, boot_id=boot_id, seq=0, running="[]")
+    return Change(new, old, events)
 
 
 def _is_earlier(boot_id: str, current: str) -> bool:
     """Whether a beat that was long on its way comes from a start before the current one."""
     return bool(_OUR_BOOT.fullmatch(boot_id) and _OUR_BOOT.fullmatch(current)) and boot_id < current
-
-
-def bound(daemon: Daemon, machine_id: str, boot_id: str, *, is_new_boot: bool) -> Daemon:
-    """The daemon bound to this machine and boot."""
-    if is_new_boot:
-        return replace(daemon, machine_id=machine_id or daemon.machine_id, boot_id=boot_id, seq=0, running="[]")
-    if machine_id and not daemon.machine_id:
-        return replace(daemon, machine_id=machine_id)
-    return daemon
-
-
-def _superseded(daemon: Daemon, now: Now) -> tuple[Boot, ...]:
-    return (Boot(daemon.id, daemon.boot_id, now.wall),) if daemon.boot_id else ()
 
 
 def _cloned(daemon: Daemon, machine_id: str, now: Now) -> Event:

@@ -19,6 +19,7 @@ from msgspec import Struct
 from understudy.coordinator.changes import Event
 from understudy.coordinator.health import health_event
 from understudy.coordinator.nouns import Daemon, Now
+from understudy.coordinator.renewals import Run
 
 OK, EXPIRING = "ok", "expiring"
 WORKS = frozenset({OK, EXPIRING})
@@ -87,6 +88,16 @@ def trouble_of(loops: dict[str, Any], auth: dict[str, Any], running: Iterable[tu
         if _is_over(idle_s, limit_s):
             return Trouble("task_stalled", task_id, limit_s=limit_s)
     return None
+
+
+def trouble_in(
+    daemon: Daemon, loops: dict[str, Any] | None, auth: dict[str, Any] | None, runs: Iterable[Run]
+) -> Trouble | None:
+    """The trouble that a beat tells of; the logins are as it says, or as an earlier beat said."""
+    running = [(run.task_id, run.idle_s, run.idle_limit_s) for run in runs]
+    if not (loops or auth or running):
+        return None
+    return trouble_of(loops or {}, auth_of(daemon, auth), running)
 
 
 def trouble_said(daemon: Daemon) -> Trouble | None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.clock import iso
 from understudy.coordinator import directives
-from understudy.coordinator.changes import Change, Decision, Event
+from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import Daemon, Directive, Now
 from understudy.errors import BadRequestError, ConflictError
 from understudy.hub.operation import Operation
 from understudy.hub.registry import known_daemon
 from understudy.hub.working_set import Needs, WorkingSet
-from understudy.wire.daemons import DirectiveBody, HeartbeatBody
+from understudy.wire.daemons import DirectiveBody
 
 _NOT_ABLE = "This daemon takes no directives: it has never sent a heartbeat with machineId and bootId"
 _TOO_MANY = "There are too many open directives for this daemon: wait until they are done or expire"
@@ -48,7 +47,7 @@ class Ask(Operation):
         for other in open_ones:
             if (other.kind, other.arguments) == (self.body.kind, arguments) and other.state not in directives.FINAL:
                 return Decision(directive_json(other) | {"success": True, "created": False})
-        if directives.open_ones(open_ones) >= directives.OPEN_MAX:
+        if directives.open_count(open_ones) >= directives.OPEN_MAX:
             raise ConflictError(_TOO_MANY, "too_many")
         step = directives.asked(
             Directive(
@@ -88,41 +87,6 @@ def check_order(body: DirectiveBody) -> None:
             wrong.append("wheel: Expected a URL without user name and password")
     if wrong:
         raise BadRequestError("Validation failed", tuple(wrong))
-
-
-class Heard(Struct, frozen=True):
-    """A daemon after what its beat said of its directives, and those that go out with the answer."""
-
-    change: Change[Daemon]
-    offered: list[Directive] = []
-    comes_back: bool = False  # it was told to go away and to come back: its silence is judged
-
-
-def offer(work: WorkingSet, daemon: Daemon, body: HeartbeatBody, now: Now) -> Heard:
-    """Judge the reports of a beat, then offer what no beat has named yet."""
-    if daemon.id not in work.directives:
-        return Heard(Change(daemon))
-    boot_id = body.boot_id or ""
-    reports = {report.id: report for report in body.directives or ()}
-    save: list[Directive] = []
-    events: list[Event] = []
-    offered: list[Directive] = []
-    after: list[Directive] = []
-    for known in work.open_directives(daemon.id):
-        report = reports.get(known.id)
-        if report is not None:
-            step = directives.reported(known, report.state, report.detail or "", boot_id, now)
-        elif directives.is_offered(known, now):
-            step = directives.delivered(known, boot_id, now)
-            offered.append(step.noun)
-        else:
-            step = Change(known)
-        if step.noun != known:
-            save.append(step.noun)
-        events += step.events
-        after.append(step.noun)
-    counted = replace(daemon, open_directives=directives.open_ones(after))
-    return Heard(Change(counted, tuple(save), tuple(events)), offered, directives.comes_back(after))
 
 
 def directive_order(directive: Directive, now: Now) -> dict[str, Any]:

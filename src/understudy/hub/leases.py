@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from understudy.coordinator import leases
+from understudy.coordinator import leases, renewals
 from understudy.coordinator.changes import Decision
 from understudy.coordinator.identity import watch_name
 from understudy.coordinator.nouns import CANCELLED, FINISHED, LEASED, QUEUED, Now, Progress, Task
+from understudy.coordinator.renewals import Run
 from understudy.errors import BadRequestError, ConflictError, ForbiddenError, NotFoundError
 from understudy.hub.claims import lease_json
 from understudy.hub.life import need_incident, need_watched, touch
@@ -67,8 +68,16 @@ class Renew(Operation):
         if change is None:
             raise lease_lost(task) if self.body.token is not None else ForbiddenError("Invalid lease or not holder")
         renewed = draft.take(change)
-        draft.add(progress_of(work, task, self.body, now))
+        draft.add(self._progress(work, task, now))
         return draft.decision({"success": True, "lease": lease_json(renewed, now)})
+
+    def _progress(self, work: WorkingSet, task: Task, now: Now) -> list[Progress]:
+        texts = texts_of(self.body)
+        if texts is None:
+            raise BadRequestError("Validation failed", (f"checkpoint: Expected at most {CHECKPOINT_BYTES_MAX} bytes",))
+        run = Run(task.id, task.token, progress=texts[0], checkpoint=texts[1])
+        before = work.rows[Progress].get(task.id)
+        return renewals.progress_of((run,), {task.id: task}, {task.id: before} if before else {}, now)
 
     def _check_old_holder(self, task: Task) -> None:
         if task.status in FINISHED:
@@ -78,32 +87,21 @@ class Renew(Operation):
             raise ForbiddenError("Invalid lease or not holder")
 
 
-def need_progress(needs: Needs, task_id: str, run: RenewBody | RunningBody) -> None:
+def need_progress(needs: Needs, task_id: str, said: RenewBody | Run) -> None:
     """State that what a run said before is needed, if it says something now."""
-    if run.progress is not None or run.checkpoint is not None:
+    if said.progress is not None or said.checkpoint is not None:
         needs.row(Progress, task_id)
 
 
-def progress_of(
-    work: WorkingSet, task: Task, run: RenewBody | RunningBody, now: Now, *, is_strict: bool = True
-) -> tuple[Progress, ...]:
-    """The row that keeps a run's progress, if it said anything; BadRequestError for a checkpoint too large.
+def texts_of(said: RenewBody | RunningBody) -> tuple[str | None, str | None] | None:
+    """The JSON of progress and checkpoint; None if one of them is too large to be kept."""
+    progress, checkpoint = (None if value is None else _json(value) for value in (said.progress, said.checkpoint))
+    is_too_large = any(len(text.encode()) > CHECKPOINT_BYTES_MAX for text in (progress, checkpoint) if text)
+    return None if is_too_large else (progress, checkpoint)
 
-    Not `is_strict` leaves such a one out: a beat with many runs is not refused for one of them.
 
-    What it says nothing about stays: a checkpoint also for the attempts after it, progress for this one.
-    """
-    if run.progress is None and run.checkpoint is None:
-        return ()
-    before = work.get(Progress, task.id) or Progress(task.id, task.token, 0)
-    said = before.progress if before.token == task.token else ""
-    said = said if run.progress is None else msgspec.json.encode(run.progress).decode()
-    kept = before.checkpoint if run.checkpoint is None else msgspec.json.encode(run.checkpoint).decode()
-    if len(kept.encode()) > CHECKPOINT_BYTES_MAX or len(said.encode()) > CHECKPOINT_BYTES_MAX:
-        if not is_strict:
-            return ()
-        raise BadRequestError("Validation failed", (f"checkpoint: Expected at most {CHECKPOINT_BYTES_MAX} bytes",))
-    return (Progress(task.id, task.token, now.wall, said, kept),)
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 class Release(Operation):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
 from understudy.coordinator import health
 from understudy.coordinator.changes import Change, Draft
 from understudy.coordinator.identity import watch_name
@@ -41,25 +39,18 @@ def touch(work: WorkingSet, worker_id: str, now: Now) -> Draft:
     draft = Draft()
     name = watch_name(worker_id)
     daemon = work.get(Daemon, name) if name else None
-    if daemon is not None and not daemon.machine_id:
-        said = daemon.state if daemon.state in ("stuck", "draining") else "healthy"
-        draft.take(alive(work, daemon, now, said, daemon.reason if said == "stuck" else ""))
+    seen = health.touched(daemon, incident_of(work, daemon), now, work.policy) if daemon is not None else None
+    if seen is not None:
+        draft.take(seen)
     return draft
 
 
-def alive(work: WorkingSet, daemon: Daemon, now: Now, said: str, reason: str, **why: object) -> Change[Daemon]:
+def incident_of(work: WorkingSet, daemon: Daemon | None) -> Incident | None:
+    """The open incident of a daemon."""
+    return work.get(Incident, daemon.incident_id) if daemon is not None and daemon.incident_id else None
+
+
+def alive(work: WorkingSet, daemon: Daemon, now: Now, said: str, reason: str) -> Change[Daemon]:
     """A daemon that is alive and says how it is; its incident ends."""
-    return _with_incident(work, daemon, now, health.seen(daemon, now, work.policy, said, reason, **why))
-
-
-def stopped_as_planned(work: WorkingSet, daemon: Daemon, now: Now, for_ms: int) -> Change[Daemon]:
-    """A daemon with its last word before a stop that its owner announced."""
-    return _with_incident(work, daemon, now, health.stopped_as_planned(daemon, now, work.policy, for_ms))
-
-
-def _with_incident(work: WorkingSet, daemon: Daemon, now: Now, after: Change[Daemon]) -> Change[Daemon]:
-    incident = work.get(Incident, daemon.incident_id) if daemon.incident_id else None
-    if incident is None or after.noun.incident_id:
-        return after
-    ended = health.closed(incident, replace(after.noun, interval_ms=daemon.interval_ms), now)
-    return replace(after, save=(*after.save, ended))
+    seen = health.seen(daemon, now, work.policy, said, reason)
+    return health.with_incident(seen, incident_of(work, daemon), now)

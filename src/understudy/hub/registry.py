@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from understudy.clock import iso
 from understudy.coordinator import directives, health, leases, tasks, windows
 from understudy.coordinator.changes import Change, Decision, Draft
-from understudy.coordinator.nouns import LEASED, Daemon, Incident, Now, Task
+from understudy.coordinator.nouns import LEASED, Daemon, Now, Task
 from understudy.errors import BadRequestError, NotFoundError
 from understudy.hub.enqueue import instant
-from understudy.hub.life import alive, need_incident, refuse_beyond_bound
+from understudy.hub.life import alive, incident_of, need_incident, refuse_beyond_bound
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.daemons import OldHeartbeatBody, RegisterBody, SettingsBody
@@ -147,7 +147,7 @@ class Pause(OwnerOperation):
         asked = replace(daemon, paused=int(self.paused))
         after = health.set_state(asked, "paused" if self.paused else "healthy", now, work.policy, self.for_ms)
         rows = after.rows
-        incident = work.get(Incident, daemon.incident_id) if daemon.incident_id else None
+        incident = incident_of(work, daemon)
         if incident is not None:
             rows = (*rows, health.closed(incident, daemon, now))
         return Decision(answer, rows, after.events)
@@ -210,7 +210,7 @@ class Forget(OwnerOperation):
                 draft.take(change)
         for directive in work.open_directives(daemon.id):
             draft.take(directives.dropped(directive, now))
-        incident = work.get(Incident, daemon.incident_id) if daemon.incident_id else None
+        incident = incident_of(work, daemon)
         if incident is not None:
             draft.add((health.closed(incident, daemon, now),))
         return draft.decision({"success": True, "daemonId": daemon.id}, ((Daemon, daemon.id),))

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from understudy.coordinator import budget, identity, leases, takeover
+from understudy.coordinator import budget, identity, leases, renewals, takeover
 from understudy.coordinator.changes import Change, Decision
 from understudy.coordinator.nouns import LEASED, QUEUED, Hearing, Now, Policy, Task
 from understudy.coordinator.takeover import Called
@@ -21,7 +21,6 @@ from understudy.errors import StoreError
 from understudy.hub import batch
 from understudy.hub.batch import Committed, Engine
 from understudy.hub.enqueue import Enqueue
-from understudy.hub.heartbeats import Heartbeat
 from understudy.hub.leases import Release, Renew
 from understudy.hub.operation import Operation
 from understudy.hub.results import Report
@@ -182,13 +181,12 @@ def reservation_forgotten() -> AbstractContextManager[None]:
 
 def old_boot_keeps_leases() -> AbstractContextManager[None]:
     """A restart does not free what the start before it held."""
-    original = Heartbeat._ends  # noqa: SLF001 - a plant goes where it hurts
+    original = renewals.ended_by
 
-    def ends(self: Heartbeat, *arguments: Any, **named: Any) -> dict[str, Change[Task]]:
-        found = original(self, *arguments, **named)
-        return {key: change for key, change in found.items() if change.noun.boot_id == self.body.boot_id}
+    def ended_by(speaker: renewals.Speaker, task: Task, *arguments: Any) -> Change[Task] | None:
+        return original(speaker, task, *arguments) if task.boot_id == speaker.boot_id else None
 
-    return _planted((Heartbeat, "_ends", ends))
+    return _planted((renewals, "ended_by", ended_by))
 
 
 def late_beat_supersedes() -> AbstractContextManager[None]:
@@ -198,7 +196,11 @@ def late_beat_supersedes() -> AbstractContextManager[None]:
 
 def overtaken_beat_counts() -> AbstractContextManager[None]:
     """A beat that a later one has overtaken takes up again what that one gave up."""
-    return _planted((Heartbeat, "_is_overtaken", lambda *_: False))
+    return _planted((renewals, "judge", _never_overtaken(renewals.judge)))
+
+
+def _never_overtaken(judge: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda speaker, *arguments: judge(replace(speaker, is_overtaken=False), *arguments)
 
 
 # ---- the far side
