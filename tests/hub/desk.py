@@ -10,9 +10,10 @@ from msgspec import Struct
 from tests.hub.conftest import Bench
 from understudy.coordinator.nouns import Notice, Policy
 from understudy.coordinator.routes import Route, Routes
-from understudy.hub.delivery import Delivery, Look
+from understudy.hub.delivery import Delivery
 from understudy.hub.heartbeats import Heartbeat
 from understudy.hub.operation import Operation
+from understudy.hub.steps import Read
 from understudy.notify.base import Message, Outcome, Sent, Target
 from understudy.wire.daemons import HeartbeatBody, RunningBody
 
@@ -85,7 +86,7 @@ class Desk:
                     (answer,) = self.bench.ask(effect)
                     if isinstance(answer, BaseException):
                         raise answer
-                case Look():
+                case Read():
                     answer = self.bench.store.read(effect.show)
                 case _:
                     answer = self._take(effect)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from types import SimpleNamespace
 
 import pytest
 
 from tests.fakes.claude import FakeClaude, last_question
 from tests.hub_process import ADMIN_KEY, HubProcess
 from tests.waiting import eventually
-from understudy.clock import ManualClock
-from understudy.runtime.takeover import TakeoverThreads
-from understudy.services.claude import ClaudeApi
 
 QUICK = {"late_after": "400ms", "down_after": "800ms", "heartbeat_interval": "200ms", "lease_duration": "2s"}
 
@@ -193,19 +189,3 @@ def test_interim_shows_a_provisional_answer_on_a_task_that_stays_queued(standing
     record = hub.get(f"/api/tasks/{task}")
     assert (record["result"]["output"], record["result"].get("degraded")) == ("tidy", None)
     assert len(api.questions) == 1
-
-
-def test_a_call_for_which_there_is_no_thread_is_made_later_and_costs_nothing(monkeypatch):
-    ended = []
-    engine = SimpleNamespace(clock=ManualClock())
-    writer = SimpleNamespace(engine=engine, after_commit=lambda _: None)
-    threads = TakeoverThreads(writer, ClaudeApi("key", "http://127.0.0.1:9"), None, None, worker_id="hub")
-    threads.loop.settle = lambda job, called: ended.append((job, called.kind, called.billed))
-
-    def scarce(_):
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", scarce)
-    job = SimpleNamespace(task_id="t1")
-    threads._start(job)
-    assert ended == [(job, "again", "nothing")]

@@ -19,9 +19,9 @@ from understudy.coordinator.outbox import RETRY_AFTER_MAX_MS
 from understudy.coordinator.routes import Routes
 from understudy.errors import StoreError
 from understudy.hub.messages import Story, message_of, plain_message_of, story_of
-from understudy.hub.operation import Operation
 from understudy.hub.outbox import Parcel, Settle, Take
 from understudy.hub.starts import Listen
+from understudy.hub.steps import Effect, Read, Steps
 from understudy.notify.base import Channel, Later, Message, Outcome, Refused, Sent, Target
 from understudy.notify.letters import letters_of
 from understudy.store.base import Reader
@@ -34,16 +34,6 @@ CIRCUIT_FIRST_MS = 1_000
 CIRCUIT_MAX_MS = 60_000
 PARTS_MAX = 50
 CHANGES_MAX = 3  # of one message: plain text, without edit, without thread
-
-
-class Look(Struct, frozen=True):
-    """Read something from the store, beside the writer."""
-
-    show: Callable[[Reader], Any]
-
-
-Effect = Operation | Look | OutboundRequest
-Steps = Generator[Effect, Any, Any]
 
 
 def _story_of(reader: Reader, notice: Notice) -> Story | None:
@@ -108,10 +98,10 @@ class Delivery:
         closed_ms = self.circuit.open_until - self._clock.mono_ms()
         if closed_ms > 0:
             return min(closed_ms, LOOK_EVERY_MS)
-        next_at = yield Look(lambda reader: reader.next_notice_at(self.target.name))
+        next_at = yield Read(lambda reader: reader.next_notice_at(self.target.name))
         if self._has_jumped() and next_at:
             yield Listen()  # its batch moves what waits with the clock
-            next_at = yield Look(lambda reader: reader.next_notice_at(self.target.name))
+            next_at = yield Read(lambda reader: reader.next_notice_at(self.target.name))
         now_ms = self._clock.now_ms()
         if not next_at or next_at > now_ms:
             return min(next_at - now_ms, LOOK_EVERY_MS) if next_at else LOOK_EVERY_MS
@@ -126,8 +116,8 @@ class Delivery:
         before, self._clocks = self._clocks, Clocks(self._clock.now_ms(), self._clock.mono_ms())
         return before is None or jump_ms(before, self._clocks, Hearing()) != 0
 
-    def _deliver(self, parcel: Parcel) -> Steps:
-        story: Story | None = yield Look(lambda reader: _story_of(reader, parcel.notice))
+    def _deliver(self, parcel: Parcel) -> Generator[Effect, Any, None]:
+        story: Story | None = yield Read(lambda reader: _story_of(reader, parcel.notice))
         row: Notice | None = parcel.notice
         try:
             letter = self._letter(self._message(parcel, story), is_plain=parcel.notice.id == self._plain_id)

@@ -21,17 +21,17 @@ from understudy.hub.calls import CutCalls
 from understudy.hub.delivery import Delivery
 from understudy.hub.operation import Operation
 from understudy.hub.starts import Start
+from understudy.hub.takeover_loop import TakeoverLoop
 from understudy.hub.views import View
+from understudy.hub.watchdog import OutsideWatchdog, SignsOfLife
 from understudy.ids import IdMaker
 from understudy.log import Log
 from understudy.notify.base import Target
 from understudy.notify.channels import CHANNELS
 from understudy.runtime.alarm import Alarm
-from understudy.runtime.delivery import Deliverers
-from understudy.runtime.ping import Ping, Proofs
+from understudy.runtime.hub_loops import STOP_WITHIN_S, Deliverers, HubLoop
 from understudy.runtime.reading import Reading
 from understudy.runtime.store_watch import StoreVoice, StoreWatch
-from understudy.runtime.takeover import TakeoverThreads
 from understudy.runtime.transport import Transport
 from understudy.runtime.writer import Writer
 from understudy.services.claude import ClaudeApi
@@ -74,6 +74,7 @@ class HubRuntime:
         self.log = log
         self.version = version
         self.started_at = clock.now_ms()
+        self._started_mono = clock.mono_ms()
         self.store = store
         self._voice = StoreVoice(clock, log)
         self._watch = StoreWatch(store, clock, log)
@@ -88,9 +89,10 @@ class HubRuntime:
             Delivery(target, CHANNELS[target.kind], policy.routes, clock, outside.clean) for target in outside.targets
         ]
         self.deliverers = Deliverers(deliveries, self.writer, transport, self._on_channel_trouble)
-        proofs = Proofs(self.writer, self.alarm, self.deliverers)
-        self.ping = Ping(outside.watchdog_url, outside.watchdog_interval_ms, proofs, transport, log)
-        self.takeover: TakeoverThreads | None = None
+        signs = SignsOfLife(self._alarm_is_silent_for_ms, self.deliverers.longest_pause_ms)
+        watchdog = OutsideWatchdog(outside.watchdog_url, outside.watchdog_interval_ms, signs, log)
+        self._ping = HubLoop("ping", watchdog.step, self.writer, transport, self._on_bug)
+        self._takeover: HubLoop | None = None
         self._reading = Reading(clock)
 
     async def start(self, fingerprint: str, host: str) -> None:
@@ -101,23 +103,21 @@ class HubRuntime:
         await asyncio.get_running_loop().run_in_executor(None, self.deliverers.start)
         self.alarm.start()
         self._watch.start()
-        self.ping.start()
+        if self._outside.watchdog_url:
+            self._ping.start()
         await self._start_takeover(f"hub/{host}")
 
     async def _start_takeover(self, worker_id: str) -> None:
         """What an earlier life called is settled in any case; the loop runs only if an owner switched it on."""
         await self.writer.decide(CutCalls(worker_id))
-        if is_switched_on(self.policy.takeover):
-            self.takeover = TakeoverThreads(
-                self.writer,
-                self._outside.claude,
-                self._transport,
-                self._on_takeover_trouble,
-                worker_id=worker_id,
-                probe_url=self._outside.probe_url,
-                clean=self._outside.clean,
-            )
-            self.takeover.start()
+        if not is_switched_on(self.policy.takeover):
+            return
+        outside = self._outside
+        loop = TakeoverLoop(worker_id, outside.claude, self.clock, probe_url=outside.probe_url, clean=outside.clean)
+        thread = HubLoop("takeover", loop.step, self.writer, self._transport, self._on_takeover_trouble)
+        self.writer.after_commit(lambda committed: thread.wake() if loop.is_concerned(committed) else None)
+        self._takeover = thread
+        thread.start()
 
     async def decide(self, operation: Operation) -> Any:
         """The operation's answer, durable."""
@@ -161,9 +161,14 @@ class HubRuntime:
 
     def pulse(self) -> Pulse:
         """How its alarm and its commits are at this moment."""
-        alarm = self.alarm
-        since_ring_ms = self.clock.mono_ms() - alarm.last_ring_mono
-        return Pulse(self.writer.commit_ms, since_ring_ms, alarm.lag_ms, alarm.next_at)
+        return Pulse(self.writer.commit_ms, self._since_ring_ms(), self.alarm.lag_ms, self.alarm.next_at)
+
+    def _since_ring_ms(self) -> int:
+        return self.clock.mono_ms() - self.alarm.last_ring_mono
+
+    def _alarm_is_silent_for_ms(self) -> int:
+        """As above; at the start of a hub it has some time to ring for the first time."""
+        return min(self._since_ring_ms(), self.clock.mono_ms() - self._started_mono)
 
     def release_waiters(self) -> None:
         """Let every long poll and stream end, so that the server can stop."""
@@ -175,10 +180,11 @@ class HubRuntime:
         """Commit what is queued, end the threads, close the store."""
         self.release_waiters()
         loop = asyncio.get_running_loop()
-        self.ping.stop()
+        self._ping.stop()
         await loop.run_in_executor(None, self._watch.stop)
-        if self.takeover is not None:
-            await loop.run_in_executor(None, self.takeover.stop)
+        if self._takeover is not None:
+            self._takeover.stop()
+            await loop.run_in_executor(None, self._takeover.join, STOP_WITHIN_S)
         await loop.run_in_executor(None, self.alarm.stop)
         await loop.run_in_executor(None, self.deliverers.stop)
         await loop.run_in_executor(None, self.writer.stop)
@@ -205,8 +211,11 @@ class HubRuntime:
             return
         self.log.emit("critical", "Takeover", f"Takeover met {type(trouble).__name__}: {trouble}")
 
-    def _on_channel_trouble(self, name: str, trouble: BaseException) -> None:
-        if isinstance(trouble, StoreError):
-            self._store_failed(trouble)
-            return
-        self.log.emit("critical", "Outbox", f"Channel {name} could not be served: {trouble}")
+    def _on_channel_trouble(self, name: str) -> Callable[[BaseException], None]:
+        def tell(trouble: BaseException) -> None:
+            if isinstance(trouble, StoreError):
+                self._store_failed(trouble)
+                return
+            self.log.emit("critical", "Outbox", f"Channel {name} could not be served: {trouble}")
+
+        return tell

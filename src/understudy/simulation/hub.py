@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from understudy.coordinator.nouns import Policy, Task
-from understudy.coordinator.takeover import Called
 from understudy.errors import StoreError, UnderstudyError
 from understudy.hub.batch import Committed, Engine
-from understudy.hub.calls import CutCalls, Job
+from understudy.hub.calls import CutCalls
 from understudy.hub.claims import Claim
 from understudy.hub.operation import Operation
 from understudy.hub.starts import Start
+from understudy.hub.steps import Beside, Effect, Read, Sleep, Steps
+from understudy.hub.takeover_loop import TakeoverLoop
 from understudy.hub.views import View
 from understudy.ids import IdMaker
 from understudy.runtime.alarm import Alarm
-from understudy.runtime.takeover import PAUSE_MS_MIN, Takeover
-from understudy.services.claude import ClaudeApi
+from understudy.runtime.stepper import RETRY_MS_FIRST
 from understudy.simulation.edge import Edge, Letter, Reply
 from understudy.simulation.inline import Answer, HubKilledError, InlineWriter, Pending
 from understudy.simulation.oracle import Oracle
@@ -31,7 +32,7 @@ from understudy.store.sqlite import SqliteStore
 
 KEY = "env:UNDERSTUDY_API_KEY"
 COMMIT_MS_MAX = 12
-PROBES_WELL = 0.7
+PROBE_URL = "http://probe.simulated/"
 
 
 class Hub:
@@ -62,6 +63,7 @@ class Hub:
         self._service = service
         self.stand_in = StandIn(world, oracle, policy, service) if service is not None else None
         self._takeover_at = -1
+        self._is_in_turn = self._is_woken = False
 
     # ---- its process
 
@@ -81,7 +83,7 @@ class Hub:
             pass
         self._set_alarm(0)
         if self._service is not None:
-            self._start_takeover()
+            self._start_takeover(self._service)
 
     def stop(self, how: str) -> None:
         """`stop` commits what is queued; `kill` does not; `before` and `after` kill it at its next commit."""
@@ -308,53 +310,64 @@ class Hub:
 
     # ---- takeover
 
-    def _start_takeover(self) -> None:
+    def _start_takeover(self, service: Service) -> None:
         cut = CutCalls(HUB_WORKER)
         while isinstance(self._guarded(lambda: self._decide_one(cut)), StoreError):
             pass
-        self._takeover = Takeover(
-            self._writer, HUB_WORKER, start_call=self._start_call, probe=lambda: self._world.chance(PROBES_WELL)
-        )
-        self._takeover.on_wake = lambda: self._set_takeover(0)
-        self._takeover_at = -1
+        self._takeover = TakeoverLoop(HUB_WORKER, service.api, self._world.clock, probe_url=PROBE_URL)
+        self._writer.after_commit(self._wake_takeover)
+        self._takeover_at, self._is_in_turn = -1, False
         self._set_takeover(0)
 
+    def _wake_takeover(self, committed: Committed) -> None:
+        if self._takeover.is_concerned(committed):
+            self._set_takeover(0)
+
     def _set_takeover(self, pause_ms: int) -> None:
-        at_ms = self._world.now_ms + max(pause_ms, PAUSE_MS_MIN) + self._world.between(0, 50)
-        if self._world.now_ms < self._takeover_at <= at_ms:
-            return
-        self._takeover_at = at_ms
-        self._world.at(at_ms, self._unless_dead(lambda: self._turn_takeover(at_ms)))
+        """Make the next turn then, or earlier if an earlier one was planned; during a turn none is planned."""
+        at_ms = self._world.now_ms + pause_ms + self._world.between(0, 50)
+        if self._is_in_turn:
+            self._is_woken = self._is_woken or not pause_ms
+        elif not self._world.now_ms < self._takeover_at <= at_ms:
+            self._takeover_at = at_ms
+            self._world.at(at_ms, self._unless_dead(lambda: self._turn_takeover(at_ms)))
 
     def _turn_takeover(self, at_ms: int) -> None:
-        if at_ms != self._takeover_at:
-            return
-        self._takeover_at = -1
-        pause_ms = self._guarded(self._step_takeover)
-        if pause_ms is not None:
-            self._set_takeover(pause_ms)
+        if at_ms == self._takeover_at:
+            self._takeover_at, self._is_in_turn, self._is_woken = -1, True, False
+            self._drive(self._takeover.step(), self._end_turn)
 
-    def _step_takeover(self) -> int:
+    def _end_turn(self, pause_ms: int) -> None:
+        self._is_in_turn = False
+        self._set_takeover(0 if self._is_woken else pause_ms)
+
+    def _drive(self, steps: Steps, done: Callable[[int], None], answer: Any = None) -> None:
+        """Carry out what a loop of the hub asks for, each effect in its time; `done` gets what the steps return."""
+        go_on = partial(self._drive, steps, done)
         try:
-            return self._takeover.step()
+            effect = steps.throw(answer) if isinstance(answer, Exception) else steps.send(answer)
+        except StopIteration as end:
+            done(end.value or 0)
         except StoreError:
-            return 1_000
+            self._world.after(RETRY_MS_FIRST, self._unless_dead(lambda: done(0)))
+        else:
+            self._guarded(lambda: self._perform(effect, go_on))
 
-    def _start_call(self, job: Job) -> None:
-        assert self._service is not None
-        took_ms, answer = self._service.call(job)
-        self._world.after(took_ms, self._unless_dead(lambda: self._end_call(job, ClaudeApi.outcome_of(answer))))
-
-    def _end_call(self, job: Job, called: Called) -> None:
-        def end() -> None:
-            try:
-                self._takeover.settle(job, called)
-            except StoreError:
-                self._world.after(500, self._unless_dead(lambda: self._end_call(job, called)))
-            except UnderstudyError:  # fencing: the task is somebody else's
-                self._takeover.on_wake()
-
-        self._guarded(end)
+    def _perform(self, effect: Effect, go_on: Callable[[Any], None]) -> None:
+        match effect:
+            case Operation():
+                go_on(self._decide_one(effect))
+            case Read():
+                go_on(self.store.read(effect.show))
+            case Sleep():
+                self._world.after(effect.ms, self._unless_dead(lambda: go_on(None)))
+            case Beside():
+                self._drive(effect.steps, lambda _: self._set_takeover(0))
+                go_on("")
+            case _:
+                assert self._service is not None
+                took_ms, answer = self._service.asked(effect)
+                self._world.after(took_ms, self._unless_dead(lambda: go_on(answer)))
 
 
 def _only_violations(trouble: BaseException) -> None:

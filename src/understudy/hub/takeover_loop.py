@@ -1,0 +1,114 @@
+"""Takeover's loop: looks whether the hub must step in, probes, and begins calls while it may.
+
+What a turn decides is decided in transactions: a turn that comes twice, late or on two hubs does no harm. A call that
+is cut off in the middle is settled as spent when the hub starts the next time (`CutCalls`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+from msgspec.structs import replace
+
+from understudy.clock import Clock
+from understudy.coordinator.takeover import Called
+from understudy.errors import UnavailableError, UnderstudyError
+from understudy.hub.batch import Committed
+from understudy.hub.call_ends import Settle
+from understudy.hub.calls import Job, Nothing, Reserve
+from understudy.hub.steps import Beside, Effect, Sleep, Steps
+from understudy.hub.takeover import Look, Probed, Verdict
+from understudy.services.claude import ClaudeApi
+from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
+
+TELL_EVERY_MS = 2_000
+PAUSE_MS_MIN = 200  # between two turns, however much happens
+PAUSES_A_TURN = 20  # a look reads all daemons: with very many of them it is taken less often
+PAUSE_MS_LEAST_MAX = 5_000
+PROBE_EVERY_MS = 5_000
+PROBE_TIMEOUT_MS = 5_000
+SETTLE_TRIES_MS = 500
+BROKEN_STATUS = 500  # from here on a server speaks of trouble of its own
+
+
+class TakeoverLoop:
+    """The hub's own worker."""
+
+    def __init__(
+        self, worker_id: str, api: ClaudeApi, clock: Clock, *, probe_url: str = "", clean: Callable[[str], str] = str
+    ) -> None:
+        self.worker_id = worker_id
+        self._api = api
+        self._clock = clock
+        self._probe_url = probe_url
+        self._clean = clean
+        self._tell_mono = 0
+        self.is_open = False
+
+    def is_concerned(self, committed: Committed) -> bool:
+        """Whether a turn is due after this commit: a daemon came or went, or there is a task to take over."""
+        return bool(committed.ready and self.is_open) or any(_concerns(e.event.name) for e in committed.events)
+
+    def step(self) -> Steps:
+        """One turn, and the pause that must follow it."""
+        began_mono = self._clock.mono_ms()
+        pause_ms = yield from self._turn()
+        took_ms = self._clock.mono_ms() - began_mono
+        least_ms = min(max(PAUSE_MS_MIN, PAUSES_A_TURN * took_ms), PAUSE_MS_LEAST_MAX)
+        yield Sleep(least_ms)
+        return max(pause_ms - least_ms, 0)
+
+    def _turn(self) -> Steps:
+        verdict = yield from self._look()
+        if verdict.wants_probe:
+            if not _reaches_world((yield HttpRequest("GET", self._probe_url, timeout_ms=PROBE_TIMEOUT_MS))):
+                return PROBE_EVERY_MS
+            yield Probed()
+            verdict = yield from self._look()
+        pause_ms = min(verdict.pause_ms, self._tell_mono - self._clock.mono_ms()) if self.is_open else verdict.pause_ms
+        while verdict.may_call:
+            job: Job | Nothing = yield Reserve(self.worker_id)
+            if isinstance(job, Nothing):
+                return min(pause_ms, job.pause_ms)
+            why_not = yield Beside(f"call {job.task_id}", self.call(job))
+            if why_not:  # no thread is left: nothing was asked, so nothing is spent
+                yield from self._settle(job, self._api.outcome_of(NoAnswer(why_not, was_sent=False)))
+        return pause_ms
+
+    def _look(self) -> Generator[Effect, Any, Verdict]:
+        mono = self._clock.mono_ms()
+        tells = mono >= self._tell_mono or not self.is_open
+        verdict: Verdict = yield Look(tells=tells)
+        if tells:
+            self._tell_mono = mono + TELL_EVERY_MS
+        self.is_open = verdict.is_open
+        return verdict
+
+    def call(self, job: Job) -> Steps:
+        """One call and its end; a store that cannot take the end is asked again until its lease is over anyway."""
+        called = self._api.outcome_of((yield self._api.request_for(job.prompt, job.timeout_ms)))
+        called = replace(called, text=self._clean(called.text), said=self._clean(called.said))
+        until_mono = self._clock.mono_ms() + job.timeout_ms
+        while not (yield from self._settle(job, called)) and self._clock.mono_ms() < until_mono:
+            yield Sleep(SETTLE_TRIES_MS)
+        return 0
+
+    def _settle(self, job: Job, called: Called) -> Generator[Effect, Any, bool]:
+        """Settle a call; False if the store cannot take it now."""
+        try:
+            yield Settle(job, called, self.worker_id)
+        except UnavailableError:
+            return False
+        except UnderstudyError:  # fencing: the task is somebody else's, and the cost is settled
+            return True
+        return True
+
+
+def _concerns(name: str) -> bool:
+    return name.startswith("daemon.") or name in ("task.waiting", "takeover.resumed")
+
+
+def _reaches_world(answer: HttpAnswer | NoAnswer) -> bool:
+    """Whether there is a way to the world: whatever it answered, but for a server that says it is broken."""
+    return not isinstance(answer, NoAnswer) and answer.status < BROKEN_STATUS

@@ -1,0 +1,137 @@
+"""The hub's own loops in threads: each carries out what its steps ask for, see hub/steps.py."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from understudy.hub.batch import Committed
+from understudy.hub.delivery import Delivery
+from understudy.hub.operation import Operation
+from understudy.hub.outbox import Reclaim
+from understudy.hub.steps import Beside, Effect, Read, Sleep, Steps
+from understudy.runtime.stepper import Stepper
+from understudy.runtime.transport import Transport
+from understudy.runtime.writer import Writer
+
+STOP_WITHIN_S = 2.0  # a request on its way may take longer: it is not waited for
+
+
+class HubLoop(Stepper):
+    """One loop of the hub in a thread of its own."""
+
+    def __init__(
+        self,
+        name: str,
+        steps: Callable[[], Steps],
+        writer: Writer,
+        transport: Transport,
+        on_trouble: Callable[[Exception], None],
+    ) -> None:
+        super().__init__(name, lambda: self.perform(steps()), writer.engine.clock, on_trouble)
+        self._writer = writer
+        self._transport = transport
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the loop was stopped, or the hub takes nothing more from it."""
+        return super().is_over or self._writer.is_stopping
+
+    def perform(self, steps: Steps) -> int:
+        """Carry out what the steps ask for, until they are over → what they returned.
+
+        Once it is over, only what something outside came to is still written down: so it is not done again at the
+        next start.
+        """
+        answer: Any = None
+        error: Exception | None = None
+        while True:
+            try:
+                effect = steps.send(answer) if error is None else steps.throw(error)
+            except StopIteration as end:
+                return int(end.value or 0)
+            if self.is_over and not (isinstance(effect, Operation) and effect.is_last_word):
+                steps.close()
+                return 0
+            answer, error = None, None
+            try:
+                answer = self._perform(effect)
+            except Exception as raised:  # noqa: BLE001 - the steps that asked decide
+                error = raised
+
+    def _perform(self, effect: Effect) -> Any:
+        match effect:
+            case Operation():
+                return self._writer.decide_blocking(effect)
+            case Read():
+                return self._writer.engine.store.read(effect.show)
+            case Sleep():
+                return self.sleep(effect.ms)
+            case Beside():
+                return self._begin_beside(effect)
+            case _:
+                return self._transport.send(effect)
+
+    def _begin_beside(self, effect: Beside) -> str:
+        """No thread pool: the interpreter would wait for its threads at exit."""
+
+        def run() -> None:
+            try:
+                self.perform(effect.steps)
+            except Exception as trouble:  # noqa: BLE001 - the outermost place of a thread
+                if not self.is_over:
+                    self._on_trouble(trouble)
+            self.wake()
+
+        try:
+            threading.Thread(target=run, name=effect.name, daemon=True).start()
+        except RuntimeError as error:  # "can't start new thread"
+            return str(error)
+        return ""
+
+
+class Deliverers:
+    """A loop for each channel of a hub, woken by the commit that brought it something."""
+
+    def __init__(
+        self,
+        deliveries: Sequence[Delivery],
+        writer: Writer,
+        transport: Transport,
+        on_trouble: Callable[[str], Callable[[Exception], None]],
+    ) -> None:
+        self._writer = writer
+        self._by_name = {
+            name: HubLoop(f"to {name}", delivery.step, writer, transport, on_trouble(name))
+            for name, delivery in ((delivery.target.name, delivery) for delivery in deliveries)
+        }
+        if self._by_name:
+            writer.after_commit(self.look_at)
+
+    def start(self) -> None:
+        """Free what a hub that died had taken, then send."""
+        while self._writer.decide_blocking(Reclaim()):
+            pass
+        for loop in self._by_name.values():
+            loop.start()
+
+    def look_at(self, committed: Committed) -> None:
+        """After a commit: wake those whose channel has something."""
+        for name in committed.due:
+            if name in self._by_name:
+                self._by_name[name].wake()
+
+    def stop(self) -> None:
+        """Send no more; what is on its way may still arrive, and is then sent again at the next start."""
+        clock = self._writer.engine.clock
+        until_mono = clock.mono_ms() + round(STOP_WITHIN_S * 1000)
+        for loop in self._by_name.values():
+            loop.stop()
+        for loop in self._by_name.values():
+            loop.join(max(until_mono - clock.mono_ms(), 0) / 1000)
+
+    def longest_pause_ms(self) -> int:
+        """How long ago the channel that has been quiet for longest made its last step."""
+        mono = self._writer.engine.clock.mono_ms()
+        return max((mono - loop.last_step_mono for loop in self._by_name.values()), default=0)
