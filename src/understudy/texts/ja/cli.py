@@ -1,7 +1,7 @@
 """What all commands of the command line share, in Japanese."""
 
 TEXTS = {
-    "cli.help": "AI アシスタントのマシンが止まっても、応答を続けます。",
+    "cli.help": "AI アシスタントのマシンが止まっても、回答を続けます。",
     "cli.section.run": "起動",
     "cli.section.tasks": "タスク",
     "cli.section.watch": "監視",
@@ -9,7 +9,7 @@ TEXTS = {
     "cli.up.short": "ハブとローカルのデーモンを 1 つの端末で起動します。まずはここから。",
     "cli.hub.short": "ハブを起動します。",
     "cli.daemon.short": "このマシンのデーモンを起動します。",
-    "cli.submit.short": "タスクを投入し、必要なら答えを待ちます。",
+    "cli.submit.short": "タスクを投入し、必要なら回答を待ちます。",
     "cli.tasks.short": "タスクを一覧します。",
     "cli.task.short": "1 つのタスクの経過を示します。",
     "cli.cancel.short": "タスクを取り消します。",
@@ -17,7 +17,7 @@ TEXTS = {
     "cli.move.short": "マシンを待つタスクを別の場所で実行させます。",
     "cli.status.short": "ハブ、デーモン、問題点を示します。",
     "cli.daemons.short": "デーモンの一覧、限度の設定、一時停止、削除。",
-    "cli.incidents.short": "何が沈黙し、いつ戻ったか。",
+    "cli.incidents.short": "応答が途絶えたデーモンと、復旧した時刻。",
     "cli.tail.short": "イベントログをリアルタイムで表示します。",
     "cli.doctor.short": "問題点と、それを直すコマンドを示します。",
     "cli.keys.short": "キーの作成、一覧、失効、更新。",
@@ -79,7 +79,7 @@ TEXTS = {
     "cli.column.name": "名前",
     "cli.column.created": "作成",
     "cli.column.scopes": "権限",
-    "cli.shared_machine": "ハブとデーモンが同じマシンで動いています。このマシンが止まれば両方とも止まり、誰も知らせてくれません。頼りにする前に、ハブを別の場所に置いてください。",
+    "cli.shared_machine": "ハブとデーモンが同じマシンで動いています。このマシンが止まれば両方とも止まり、通知も届きません。本番で使う前に、ハブを別のマシンに置いてください。",
     "cli.connection.none": "ハブが分かりません。`understudy up` でここに起動できます。別のハブを使うには UNDERSTUDY_HUB(アドレス)と UNDERSTUDY_API_KEY を設定してください。",
     "cli.connection.no_key": "ハブ {url}({origin} より)のキーが分かりません。UNDERSTUDY_API_KEY を設定するか、管理キーのある場所で `understudy keys create` を実行して作成してください。",
     "cli.connection.in_use": "understudy: {origin} のハブ {url} を使います",

@@ -7,7 +7,7 @@ TEXTS = {
     "daemon.bad_proxy": "環境変数のプロキシ (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) を使えません: {reason}",
     "daemon.bad_hub_url": "{url!r} はハブのアドレスではありません。http://127.0.0.1:8787 のように指定してください。",
     "daemon.command_missing": "コマンド {command!r} が見つかりません。名前と PATH を確認してください。",
-    "daemon.superseded": "同じ名前のデーモン {daemon} が、このマシンで後から起動されました。こちらは実行を終了し、何もしません。停止してください。",
+    "daemon.superseded": "同じ名前のデーモン {daemon} が、このマシンで後から起動されました。こちらは実行中のタスクを終了し、以後は何もしません。停止してください。",
     "daemon.id_taken": "名前 {daemon} は、稼働中の別のマシンのものです。こちらは何もしません。別の --id で起動するか、`understudy daemons forget {daemon}` で名前を解放してください。",
     "daemon.unauthorized": "ハブがこのキーを認識しません (401)。UNDERSTUDY_API_KEY を確認するか、`understudy keys create` で作り直してください。実行中のタスクは続行します。",
     "daemon.forbidden": "このキーではこのデーモンの作業ができません (403)。スコープ `work` が必要で、別のデーモンに結び付いたキーは使えません。実行中のタスクは続行します。",
@@ -28,7 +28,7 @@ TEXTS = {
     "daemon.spool_failed": "結果をディスクに書き込めません。ハブに届くまで新しいタスクは受け取りません",
     "daemon.result_refused": "ハブは {task} の結果をもう受け取りません。証跡として保存しました",
     "daemon.hub_away.title": "{daemon}: ハブに届きません",
-    "daemon.hub_away.text": "ハブが {minutes} 分間応答していません。実行中のタスクは続き、結果は保管されますが、その間は {daemon} の異常に誰も気付けません。ハブとネットワークを確認してください。",
-    "daemon.hub_back.title": "{daemon}: ハブが復帰しました",
+    "daemon.hub_away.text": "ハブが {minutes} 分間応答していません。実行中のタスクは続き、結果は保管されますが、その間に {daemon} に異常があっても、誰も気付けません。ハブとネットワークを確認してください。",
+    "daemon.hub_back.title": "{daemon}: ハブに再び接続しました",
     "daemon.hub_back.text": "ハブが再び応答しています。",
 }
