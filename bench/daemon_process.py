@@ -1,4 +1,4 @@
-"""Runs one daemon from the settings given as JSON in argv, without the command line."""
+"""Runs one daemon from its inputs as JSON in argv, without the command line."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import sys
 import msgspec
 
 from understudy.daemon.assembly import Daemon
-from understudy.daemon.settings import DaemonSettings
+from understudy.daemon.inputs import DaemonInputs
 
 
 def main() -> int:
     """Live until SIGTERM."""
-    settings = msgspec.json.decode(sys.argv[1], type=DaemonSettings, dec_hook=lambda kind, value: kind(value))
-    return Daemon(settings).run()
+    given = msgspec.json.decode(sys.argv[1], type=DaemonInputs, dec_hook=lambda kind, value: kind(value))
+    return Daemon(given).run()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs one hub from the settings given as JSON in argv: the bare `serve()`, without the command line."""
+"""Runs one hub from its inputs as JSON in argv: the bare `serve()`, without the command line."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import sys
 
 import msgspec
 
-from understudy.runtime.server import HubSettings, serve
+from understudy.config.policy import HubInputs
+from understudy.runtime.server import serve
 
 
-def settings_of(text: str) -> HubSettings:
-    """`HubSettings` from JSON; paths are texts there."""
-    return msgspec.json.decode(text, type=HubSettings, dec_hook=lambda kind, value: kind(value))
+def inputs_of(text: str) -> HubInputs:
+    """`HubInputs` from JSON; paths are texts there."""
+    return msgspec.json.decode(text, type=HubInputs, dec_hook=lambda kind, value: kind(value))
 
 
 if __name__ == "__main__":
-    sys.exit(serve(settings_of(sys.argv[1])))
+    sys.exit(serve(inputs_of(sys.argv[1])))

@@ -152,22 +152,25 @@ class Server(Process):
 
 
 class Hub(Server):
-    """A hub in a data directory; `settings` are fields of HubSettings."""
+    """A hub in a data directory; `more` are fields of HubInputs."""
 
     def __init__(
-        self, data_dir: Path, *, script: Path = HERE / "hub_server.py", port: int = 0, **settings: Any
+        self, data_dir: Path, *, script: Path = HERE / "hub_server.py", port: int = 0, settings: Any = None, **more: Any
     ) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         self.data_dir = data_dir
         self.port = port or free_port()
         chosen = {
-            "port": self.port,
+            "settings": {
+                "port": self.port,
+                "rate_per_s": 1_000_000_000,
+                "rate_burst": 1_000_000_000,
+                "log_level": "warning",
+                **(settings or {}),
+            },
             "data_dir": str(data_dir),
             "environment_keys": {"ADMIN_API_KEY": KEY},
-            "rate_per_s": 1e9,
-            "rate_burst": 1e9,
-            "log_level": "warning",
-            **settings,
+            **more,
         }
         super().__init__([sys.executable, str(script), msgspec.json.encode(chosen).decode()], data_dir / "hub.log")
 
@@ -183,15 +186,16 @@ class Bare(Server):
 
 
 class DaemonProcess(Process):
-    """A daemon of a hub; `settings` are fields of DaemonSettings."""
+    """A daemon of a hub; `settings` are fields of Settings."""
 
-    def __init__(self, hub_port: int, data_dir: Path, **settings: Any) -> None:
+    def __init__(self, hub_port: int, data_dir: Path, command: tuple[str, ...] = (), **settings: Any) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         chosen = {
             "hub_url": f"http://127.0.0.1:{hub_port}",
             "api_key": KEY,
             "data_dir": str(data_dir),
-            **settings,
+            "command": command,
+            "settings": settings,
         }
         argv = [sys.executable, str(HERE / "daemon_process.py"), msgspec.json.encode(chosen).decode()]
         super().__init__(argv, data_dir / "daemon.log")

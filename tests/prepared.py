@@ -26,8 +26,7 @@ IMPORTED = (
     "runtime.server",
     "daemon",
     "daemon.assembly",
-    "cli.notifying",
-    "cli.taking_over",
+    "config.policy",
     "cli.start",
     "cli.terminal",
 )

@@ -8,57 +8,57 @@ from pathlib import Path
 import pytest
 
 from understudy import config
-from understudy.cli.notifying import notifying
-from understudy.config.channels import Channels, ChannelTable
+from understudy.config.channels import notices_of
+from understudy.coordinator.routes import Routes
 from understudy.errors import ConfigError
+from understudy.notify.base import Target
 
 SLACK = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_CHANNEL_ID": "C1"}
 HOUR = 3_600_000
 
 
-def read(tmp_path: Path, toml: str = "", **environ: str) -> Channels:
+def read(tmp_path: Path, toml: str = "", **environ: str) -> tuple[tuple[Target, ...], Routes]:
     (tmp_path / "understudy.toml").write_text(toml)
     env = {"UNDERSTUDY_LANG": "en", **environ}
-    return config.channels_of(config.load(env, tmp_path).settings, env, tmp_path)
+    return notices_of(config.load(env, tmp_path).settings, env, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("environ", "channel"),
     [
-        (SLACK, ChannelTable("slack", "slack", chat="C1", secret="xoxb-1")),
-        ({"SLACK_WEBHOOK_URL": "https://h/1"}, ChannelTable("slack", "slack_webhook", "https://h/1")),
-        ({"DISCORD_WEBHOOK_URL": "https://d/1"}, ChannelTable("discord", "discord", "https://d/1")),
+        (SLACK, Target("slack", "slack", chat="C1", secret="xoxb-1")),
+        ({"SLACK_WEBHOOK_URL": "https://h/1"}, Target("slack", "slack_webhook", "https://h/1")),
+        ({"DISCORD_WEBHOOK_URL": "https://d/1"}, Target("discord", "discord", "https://d/1")),
         (
             {"TELEGRAM_BOT_TOKEN": "1:x", "TELEGRAM_CHAT_ID": "-5"},
-            ChannelTable("telegram", "telegram", chat="-5", secret="1:x"),
+            Target("telegram", "telegram", chat="-5", secret="1:x"),
         ),
         (
             {"NTFY_URL": "https://ntfy.example/top", "NTFY_TOKEN": "tk"},
-            ChannelTable("ntfy", "ntfy", "https://ntfy.example", "top", "tk"),
+            Target("ntfy", "ntfy", "https://ntfy.example", "top", "tk"),
         ),
-        ({"NTFY_URL": "top"}, ChannelTable("ntfy", "ntfy", "", "top")),
-        ({"NTFY_URL": "ntfy.example/top"}, ChannelTable("ntfy", "ntfy", "https://ntfy.example", "top")),
+        ({"NTFY_URL": "top"}, Target("ntfy", "ntfy", "", "top")),
+        ({"NTFY_URL": "ntfy.example/top"}, Target("ntfy", "ntfy", "https://ntfy.example", "top")),
         (
             {"SMTP_URL": "smtps://me@host", "SMTP_PASSWORD": "p", "SMTP_TO": "a@x,b@x", "SMTP_FROM": "f@x"},
-            ChannelTable("email", "email", "smtps://me@host", "a@x,b@x", "p", "f@x"),
+            Target("email", "email", "smtps://me@host", "a@x,b@x", "p", "f@x"),
         ),
         (
             {"UNDERSTUDY_WEBHOOK_URL": "https://w", "UNDERSTUDY_WEBHOOK_SECRET": "s"},
-            ChannelTable("webhook", "webhook", "https://w", secret="s"),
+            Target("webhook", "webhook", "https://w", secret="s"),
         ),
-        ({"APPRISE_URL": "json://h"}, ChannelTable("apprise", "apprise", "json://h")),
+        ({"APPRISE_URL": "json://h"}, Target("apprise", "apprise", "json://h")),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_the_names_that_people_have_already_make_a_channel(tmp_path, environ, channel):
-    assert read(tmp_path, **environ).channels == (channel,)
+    assert read(tmp_path, **environ)[0] == (channel,)
 
 
 def test_without_routes_every_channel_is_told_of_warnings_with_reminders(tmp_path):
-    found = read(tmp_path, **SLACK, NTFY_URL="top")
-    (route,) = found.routes
+    (route,) = read(tmp_path, **SLACK, NTFY_URL="top")[1].routes
     assert (route.channels, route.level, route.remind_ms) == (("slack", "ntfy"), "warning", 6 * HOUR)
-    assert read(tmp_path) == Channels()
+    assert read(tmp_path) == ((), Routes())
 
 
 @pytest.mark.parametrize(
@@ -71,13 +71,13 @@ def test_without_routes_every_channel_is_told_of_warnings_with_reminders(tmp_pat
     ],
 )
 def test_notification_type_chooses_among_them(tmp_path, wanted, names):
-    found = read(tmp_path, **SLACK, NTFY_URL="top", NOTIFICATION_TYPE=wanted)
-    assert [channel.name for channel in found.channels] == names
+    found = read(tmp_path, **SLACK, NTFY_URL="top", NOTIFICATION_TYPE=wanted)[0]
+    assert [target.name for target in found] == names
 
 
 def test_the_file_names_channels_groups_routes_and_maintenance(tmp_path):
     (tmp_path / "token").write_text("xoxb-2\n")
-    found = read(
+    targets, routes = read(
         tmp_path,
         f"""
         [channels.ops]
@@ -111,16 +111,16 @@ def test_the_file_names_channels_groups_routes_and_maintenance(tmp_path):
         """,
         UNDERSTUDY_TIME_ZONE="Europe/Berlin",
     )
-    ops, pager = found.channels
+    ops, pager = targets
     assert (ops.secret, ops.chat, ops.language) == ("xoxb-2", "C9", "ja")
     assert (pager.address, pager.format) == ("https://events.pagerduty.example", "pagerduty")
-    first, second = found.routes
+    first, second = routes.routes
     assert (first.daemons, first.delay_ms, first.remind_ms) == (("mini", "mac*"), 120_000, 0)
     assert json.loads(second.quiet) == [
         {"from": "22:00", "to": "07:00", "tz": "Asia/Tokyo"},
         {"from": "12:00", "to": "13:00", "tz": "Europe/Berlin"},
     ]
-    daily, once = found.maintenance
+    daily, once = routes.maintenance
     assert (daily.daemons, json.loads(daily.windows)[0]["tz"]) == (("mini", "mac*"), "Europe/Berlin")
     assert (once.from_at, once.to_at - once.from_at) == (1_796_058_000_000, HOUR)
 
@@ -174,8 +174,8 @@ def test_a_channel_that_is_not_set_up_is_no_channel(tmp_path):
 def test_a_choice_that_leaves_nobody_to_tell_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="telegram"):
         read(tmp_path, NOTIFICATION_TYPE="telegram", **SLACK)
-    assert not read(tmp_path, NOTIFICATION_TYPE="none", **SLACK).channels
-    assert not read(tmp_path, NOTIFICATION_TYPE="telegram").channels  # none is set up here at all
+    assert not read(tmp_path, NOTIFICATION_TYPE="none", **SLACK)[0]
+    assert not read(tmp_path, NOTIFICATION_TYPE="telegram")[0]  # none is set up here at all
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_half_a_channel_is_named_at_the_start(tmp_path, given, missing):
 
 def test_the_hub_is_given_targets_and_routes_without_secrets(tmp_path):
     env = {**SLACK, "UNDERSTUDY_REPLY_TO": "slack:C2", "UNDERSTUDY_PUBLIC_URL": "https://hub.example/"}
-    targets, routes = notifying(config.load(env, tmp_path).settings, env, tmp_path)
+    targets, routes = notices_of(config.load(env, tmp_path).settings, env, tmp_path)
     assert [target.name for target in targets] == ["slack"]
     assert (routes.targets, routes.public_url) == (("slack",), "https://hub.example")
     assert json.loads(routes.reply_to) == {"channel": "slack", "chat": "C2", "thread": ""}
@@ -209,7 +209,7 @@ def test_the_hub_is_given_targets_and_routes_without_secrets(tmp_path):
 def test_what_cannot_be_is_refused_at_the_start(tmp_path, environ):
     env = {**SLACK, **environ}
     with pytest.raises(ConfigError):
-        notifying(config.load(env, tmp_path).settings, env, tmp_path)
+        notices_of(config.load(env, tmp_path).settings, env, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -232,26 +232,26 @@ def test_zones_and_windows_of_the_environment_are_refused_at_the_start(tmp_path,
 @pytest.mark.parametrize("wanted", ["Ops-Team", "ops-team", "OPS-TEAM"])
 def test_a_name_with_capitals_is_chosen_however_it_is_written(tmp_path, wanted):
     toml = '[channels.Ops-Team]\nkind = "slack_webhook"\nurl = "https://h/1"\n[[routes]]\nchannels = ["Ops-Team"]'
-    found = read(tmp_path, toml, NOTIFICATION_TYPE=wanted, UNDERSTUDY_REPLY_TO="Ops-Team")
-    assert [channel.name for channel in found.channels] == ["Ops-Team"]
-    assert found.routes[0].channels == ("Ops-Team",)
+    targets, routes = read(tmp_path, toml, NOTIFICATION_TYPE=wanted, UNDERSTUDY_REPLY_TO="Ops-Team")
+    assert [target.name for target in targets] == ["Ops-Team"]
+    assert routes.routes[0].channels == ("Ops-Team",)
 
 
 def test_a_server_without_a_topic_is_no_topic_of_the_public_server(tmp_path):
     loaded = config.load({"NTFY_URL": "https://ntfy.private.example/"}, tmp_path)
     with pytest.raises(ConfigError, match="ntfy"):
-        notifying(loaded.settings, {}, tmp_path)
+        notices_of(loaded.settings, {}, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["SLACK_WEBHOOK_URL", "DISCORD_WEBHOOK_URL", "UNDERSTUDY_WEBHOOK_URL", "NTFY_URL"])
 @pytest.mark.parametrize("host", ["[::1", "a..b", "a" * 64, "h:99999"])
 def test_an_address_that_nobody_can_call_is_refused_at_the_start(tmp_path, name, host):
     with pytest.raises(ConfigError):
-        notifying(config.load({name: f"https://{host}/x"}, tmp_path).settings, {}, tmp_path)
+        notices_of(config.load({name: f"https://{host}/x"}, tmp_path).settings, {}, tmp_path)
 
 
 def test_a_secret_file_of_a_channel_is_seen_from_the_file_of_settings(tmp_path, monkeypatch):
     (tmp_path / "token").write_text("s3cret\n")
     monkeypatch.chdir("/")
-    (channel,) = read(tmp_path, '[channels.w]\nkind = "webhook"\nurl = "https://w"\nsecret_file = "token"').channels
+    (channel,) = read(tmp_path, '[channels.w]\nkind = "webhook"\nurl = "https://w"\nsecret_file = "token"')[0]
     assert channel.secret == "s3cret"

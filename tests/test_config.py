@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from understudy import config
@@ -204,6 +206,14 @@ def test_a_path_in_the_file_is_seen_from_the_file_as_the_service_sees_it(tmp_pat
     assert (found.workspaces, found.log_dir) == (str(tmp_path / "ws"), "/var/log")
     assert (found.claude_cli, found.codex_cli) == (str(tmp_path / "bin/claude"), "codex")
     assert found.api_key == "usk_secret"
+
+
+def test_a_path_in_the_environment_is_seen_from_the_directory_of_the_start(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = {"WORK_DIR": "here", "UNDERSTUDY_LOG_DIR": "~/logs", "CODEX_CLI": "./codex", "UNDERSTUDY_CLAUDE_CLI": "cl"}
+    found = load(tmp_path, **given).settings
+    assert (found.task_cwd, found.log_dir) == (str(tmp_path / "here"), str(Path("~/logs").expanduser()))
+    assert (found.codex_cli, found.claude_cli) == (str(tmp_path / "codex"), "cl")
 
 
 def test_a_file_of_endless_brackets_is_no_toml(tmp_path):

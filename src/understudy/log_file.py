@@ -40,5 +40,5 @@ def log_places(directory: str, role: str, *, is_on_stderr: bool) -> dict[str, An
     """Where a log goes: to stderr, to a file, or to both."""
     if not directory:
         return {}
-    file = LogFile(Path(directory), role)
+    file = LogFile(Path(directory).expanduser().absolute(), role)
     return {"copy": file} if is_on_stderr else {"stream": file}

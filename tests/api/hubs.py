@@ -19,6 +19,7 @@ from understudy.api.auth import Keys, RateLimit
 from understudy.api.connections import Connections
 from understudy.api.context import Api
 from understudy.clock import Clock, ManualClock
+from understudy.config.policy import HubInputs
 from understudy.coordinator.nouns import Policy
 from understudy.errors import StoreError
 from understudy.ids import IdMaker
@@ -122,8 +123,9 @@ class Hub:
         self._stopped = asyncio.Event()
         self.is_stopped = False
         ticking: Clock = self.clock
+        given = HubInputs(policy=policy or Policy())
         self.runtime = HubRuntime(
-            self.store, ticking, IdMaker(ticking), policy or Policy(), Log(ticking, self.log, level="debug"), "9.9.9"
+            self.store, ticking, IdMaker(ticking), Log(ticking, self.log, level="debug"), "9.9.9", given
         )
         self.runtime.alarm.start = lambda: None  # type: ignore[method-assign]  # `advance` steps it
         listener = socket.create_server(("127.0.0.1", port), backlog=256)

@@ -17,8 +17,6 @@ from tests.daemon.live import living as daemon_living
 from tests.daemon.real_hub import RealHub, real_hub
 from tests.waiting import eventually
 from tests.worker.trees import living
-from understudy.worker.executors.claude_code import ClaudeOptions
-from understudy.worker.executors.codex import CodexOptions
 
 pytestmark = pytest.mark.real_cli
 TALK = {"conversation": {"channel": "slack", "user_id": "U1"}}
@@ -57,9 +55,8 @@ def daemon_with(kind: str, programs: Path, api: ModelApi, hub: RealHub, folder: 
     (home / "codex/config.toml").write_text(CODEX_CONFIG.format(url=api.url))
     env = {"HOME": str(home), "ANTHROPIC_BASE_URL": api.url, "ANTHROPIC_API_KEY": "sk-ant-fake-0001"}
     env |= {"CODEX_HOME": str(home / "codex"), "OPENAI_API_KEY": "sk-fake-00000001"}
-    claude = ClaudeOptions(cli=str(programs / "claude"), allowed_tools=more.pop("allowed_tools", ""))
-    codex = CodexOptions(cli=str(programs / "codex"), sandbox=more.pop("sandbox", "workspace-write"))
-    settings = {"executor": kind, "claude": claude, "codex": codex, "heartbeat_interval_ms": 500, **more}
+    own = {"claude_cli": str(programs / "claude"), "codex_cli": str(programs / "codex")}
+    settings = {"executor": kind, "heartbeat_interval_ms": 500, **own, **more}
     with daemon_living(hub.url, folder / "data", env=env, **settings) as daemon:
         yield daemon
 
@@ -93,7 +90,7 @@ def test_a_tool_is_used_in_the_workspace_and_told_in_the_beats(
     kind: str, programs: Path, api: ModelApi, hub: RealHub, tmp_path: Path
 ) -> None:
     (tmp_path / "spaces/site").mkdir(parents=True)
-    options = {"allowed_tools": "Bash", "workspaces": str(tmp_path / "spaces")}
+    options = {"claude_allowed_tools": "Bash", "workspaces": str(tmp_path / "spaces")}
     with daemon_with(kind, programs, api, hub, tmp_path, **options):
         hub.submit("t1", "TOOL echo made > made.txt; env > env.txt; sleep 1", workspace="site")
         assert result_of(hub, "t1")["output"] == ANSWER
@@ -140,7 +137,7 @@ def test_nothing_survives_a_cancel_in_the_middle_of_a_tool(
 def test_nothing_survives_the_killing_of_the_daemon_in_the_middle_of_a_tool(
     kind: str, sandbox: str, programs: Path, api: ModelApi, hub: RealHub, tmp_path: Path
 ) -> None:
-    options = {"allowed_tools": "Bash", "sandbox": sandbox}
+    options = {"claude_allowed_tools": "Bash", "codex_sandbox": sandbox}
     with daemon_with(kind, programs, api, hub, tmp_path, **options) as daemon:
         pids = _in_a_tool(hub, daemon)
         daemon.kill()

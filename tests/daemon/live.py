@@ -17,13 +17,12 @@ import psutil
 from tests import prepared
 from tests.daemon.fake_hub import KEY
 from tests.waiting import eventually
-from understudy.daemon import DaemonSettings
-from understudy.worker.executors.claude_code import ClaudeOptions
-from understudy.worker.executors.codex import CodexOptions
+from understudy.config import Settings
+from understudy.daemon import DaemonInputs
 
 _START = (
     "import sys, msgspec, understudy.daemon as d;"
-    "sys.exit(d.run(msgspec.json.decode(sys.argv[1], type=d.DaemonSettings, dec_hook=lambda t, v: t(v))))"
+    "sys.exit(d.run(msgspec.json.decode(sys.argv[1], type=d.DaemonInputs, dec_hook=lambda t, v: t(v))))"
 )
 
 
@@ -38,14 +37,16 @@ class LiveDaemon:
         env: dict[str, str] | None = None,
         start: tuple[str, ...] = (),  # what starts it in turn
         python: str = sys.executable,
-        **more: Any,
+        **more: Any,  # of DaemonInputs or Settings
     ):
-        values = {"hub_url": hub_url, "api_key": KEY, "data_dir": data_dir, "daemon_id": "mini", "command": command}
-        nobody = {"claude": ClaudeOptions(cli="not-installed"), "codex": CodexOptions(cli="not-installed")}
-        settings = DaemonSettings(**{"log_level": "debug", **nobody, **values, **more})
+        values = {"hub_url": hub_url, "api_key": KEY, "data_dir": data_dir, "command": command}
+        values |= {name: more.pop(name) for name in DaemonInputs.__struct_fields__ if name in more}
+        nobody = {"claude_cli": "not-installed", "codex_cli": "not-installed"}
+        settings = Settings(**{"log_level": "debug", "daemon_id": "mini", **nobody, **more})
+        given = DaemonInputs(settings=settings, **values)
         data_dir.mkdir(parents=True, exist_ok=True)
         self._log_path = data_dir / "log.txt"
-        said = msgspec.json.encode(settings, enc_hook=str).decode()
+        said = msgspec.json.encode(given, enc_hook=str).decode()
         environ = {**os.environ, **(env or {})}
         self.process: subprocess.Popen[bytes] | prepared.Program
         with self._log_path.open("a") as log:

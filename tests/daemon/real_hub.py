@@ -20,12 +20,9 @@ from tests.waiting import eventually
 
 _START = """
 import sys, msgspec
-from pathlib import Path
-from understudy.runtime.server import HubSettings, serve
-from understudy.coordinator.nouns import Policy
-given = msgspec.json.decode(sys.argv[1])
-policy = Policy(**given.pop("policy"))
-sys.exit(serve(HubSettings(policy=policy, data_dir=Path(given.pop("data_dir")), **given)))
+from understudy.config.policy import HubInputs
+from understudy.runtime.server import serve
+sys.exit(serve(msgspec.json.decode(sys.argv[1], type=HubInputs, dec_hook=lambda kind, value: kind(value))))
 """
 
 
@@ -42,7 +39,7 @@ class RealHub:
         self._data_dir.mkdir(parents=True, exist_ok=True)
         settings = {
             "data_dir": str(self._data_dir),
-            "port": self.port,
+            "settings": {"port": self.port},
             "policy": self._policy,
             "environment_keys": {"UNDERSTUDY_API_KEY": KEY, "ADMIN_API_KEY": KEY},
         }

@@ -16,8 +16,6 @@ from tests.daemon.live import living as daemon_living
 from tests.waiting import allowed_s, eventually
 from tests.worker.stubs import KINDS, Stub
 from tests.worker.trees import living
-from understudy.worker.executors.claude_code import ClaudeOptions
-from understudy.worker.executors.codex import CodexOptions
 
 SLOW_S = 30.0  # children run at a lower priority: on a busy machine they take their time
 TALK = {"conversation": {"channel": "Slack", "user_id": "U1"}}
@@ -33,10 +31,9 @@ def hub() -> Iterator[FakeHub]:
 
 def daemon_with(hub: FakeHub, folder: Path, stub: Stub, *, limits: dict[str, int] | None = None, **more: Any) -> Any:
     """A daemon whose default executor is the stub."""
-    cli = {"cli": str(stub.cli), **(limits or {})}
-    options = {"claude": ClaudeOptions(**cli)} if stub.kind == "claude" else {"codex": CodexOptions(**cli)}
     name = "claude_code" if stub.kind == "claude" else "codex"
-    settings = {"executor": name, "heartbeat_interval_ms": 200, "drain_ms": 0, **options, **more}
+    own = {"executor": name, f"{stub.kind}_cli": str(stub.cli), **(limits or {})}
+    settings = {"heartbeat_interval_ms": 200, "drain_ms": 0, **own, **more}
     return daemon_living(hub.url, folder / "data", **settings)
 
 
@@ -84,7 +81,7 @@ def test_a_session_that_is_lost_is_begun_anew_once_with_the_memory(hub: FakeHub,
 
 def test_a_start_that_shows_no_life_is_tried_once_more(hub: FakeHub, tmp_path: Path) -> None:
     stub = Stub(tmp_path / "cli", "claude", "slow_start", "ok", "slow_start")
-    with daemon_with(hub, tmp_path, stub, limits={"start_ms_max": 700}) as daemon:
+    with daemon_with(hub, tmp_path, stub, limits={"execution_start_ms": 700}) as daemon:
         assert done(hub, "t1")["success"]
         failed = done(hub, "t2")
         assert (failed["success"], failed["failure"]["class"]) == (False, "no_output")
@@ -95,7 +92,7 @@ def test_a_start_that_shows_no_life_is_tried_once_more(hub: FakeHub, tmp_path: P
 
 def test_a_run_without_events_is_ended(hub: FakeHub, tmp_path: Path) -> None:
     stub = Stub(tmp_path / "cli", "claude", "hang")
-    with daemon_with(hub, tmp_path, stub, limits={"idle_ms_max": 500}):
+    with daemon_with(hub, tmp_path, stub, limits={"execution_idle_ms": 500}):
         result = done(hub)
         assert (result["failure"]["class"], result["error"]) == ("timed_out", "timed out: no event for 0.5 s")
 
@@ -180,7 +177,7 @@ def test_no_secret_of_ours_and_no_prompt_is_seen_in_or_around_the_child(
     }
     stub = Stub(tmp_path / "cli", kind, "ok")
     passed = ("GITHUB_TOKEN", "SMUGGLED", "SLACK_BOT_TOKEN", "UNDERSTUDY_API_KEY", "DATABASE_URL")
-    with daemon_with(hub, tmp_path, stub, env=ambient, env_pass=passed):
+    with daemon_with(hub, tmp_path, stub, env=ambient, task_env_pass=passed):
         assert done(hub)["success"]
     (call,) = stub.calls()
     env, own = call["env"], "CLAUDE_CODE_OAUTH_TOKEN" if kind == "claude" else "OPENAI_API_KEY"

@@ -285,7 +285,7 @@ def test_missing_command_refuses_to_start(hub: FakeHub, tmp_path: Path) -> None:
 
 def test_run_sees_no_key_and_carries_its_markers(hub: FakeHub, tmp_path: Path) -> None:
     env = {"UNDERSTUDY_API_KEY": KEY, "SLACK_BOT_TOKEN": "xoxb-secret", "MY_TOOL": "yes"}
-    with daemon_living(hub.url, tmp_path, *python(ENV_SHOWN), env=env, env_pass=("MY_TOOL",)):
+    with daemon_living(hub.url, tmp_path, *python(ENV_SHOWN), env=env, task_env_pass=("MY_TOOL",)):
         hub.submit("t1")
         output = eventually(lambda: hub.results.get("t1"))["output"]
     assert KEY not in output

@@ -21,9 +21,9 @@ from understudy import __version__
 from understudy.runtime.lock import holder_of
 
 WITHIN_S = 60.0
-PLANTED = """from understudy.daemon.settings import DaemonSettings
+PLANTED = """from understudy.daemon.inputs import DaemonInputs
 
-def run(settings):
+def run(given):
     import time
 """
 HANGS, BREAKS = f"{PLANTED}    time.sleep(600)\n", f"{PLANTED}    raise SystemExit(3)\n"

@@ -18,7 +18,7 @@ from typing import TextIO
 
 import uvloop
 
-from bench.hub_server import settings_of
+from bench.hub_server import inputs_of
 from understudy.runtime.server import serve
 
 TURN_S = 0.005
@@ -67,9 +67,9 @@ class Watch:
 
 def main() -> int:
     """Serve until a signal."""
-    settings = settings_of(sys.argv[1])
-    holds = (settings.data_dir / "holds.tsv").open("a")
-    stacks = (settings.data_dir / "holds.txt").open("a")
+    given = inputs_of(sys.argv[1])
+    holds = (given.data_dir / "holds.tsv").open("a")
+    stacks = (given.data_dir / "holds.txt").open("a")
     made = uvloop.new_event_loop
 
     def watched() -> asyncio.AbstractEventLoop:
@@ -78,7 +78,7 @@ def main() -> int:
         return loop
 
     uvloop.new_event_loop = watched  # type: ignore[assignment]
-    return serve(settings)
+    return serve(given)
 
 
 if __name__ == "__main__":

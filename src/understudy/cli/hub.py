@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 import click
 
 from understudy import config
-from understudy.addresses import is_web_address
 from understudy.cli import parent
 from understudy.cli.commands import Command
 from understudy.cli.options import address_options, data_dir_of, data_option, eof_option, own_data_dir, told
@@ -39,71 +38,10 @@ def hub(host: str | None, port: int | None, data: Path | None, stop_at_eof: bool
     keys = keys_of(settings, data_dir)
     if stop_at_eof:
         parent.watch()
-    return _serve(settings, data_dir, keys)
+    from understudy.config.policy import hub_inputs
+    from understudy.runtime.server import serve
 
-
-def _serve(settings: config.Settings, data_dir: Path, keys: dict[str, str]) -> int:
-    from understudy.cli.notifying import notifying
-    from understudy.cli.taking_over import taking_over
-    from understudy.coordinator.nouns import Policy
-    from understudy.redact import secrets_of
-    from understudy.runtime.server import HubSettings, serve
-
-    if settings.watchdog_url and not is_web_address(settings.watchdog_url):
-        raise ConfigError(f"UNDERSTUDY_WATCHDOG_URL: {t('config.not_an_address')}")
-    targets, routes = notifying(settings, os.environ, data_dir)
-    takeover, claude = taking_over(settings)
-    policy = Policy(
-        lease_ms=settings.lease_duration_ms,
-        late_after_ms=settings.late_after_ms,
-        down_after_ms=settings.down_after_ms,
-        losses_max=settings.losses_max,
-        overtime_ms=settings.overtime_ms,
-        timeout_s=settings.task_timeout_ms // 1000,
-        heartbeat_interval_ms=settings.heartbeat_interval_ms,
-        task_kept_ms=settings.task_kept_ms,
-        event_kept_ms=settings.event_kept_ms,
-        events_max=settings.events_max,
-        store_bytes_max=settings.store_mb_max << 20,
-        key_tasks_max=settings.key_tasks_max,
-        key_bytes_max=(settings.store_mb_max << 20) * settings.key_store_percent // 100,
-        disk_free_bytes_min=settings.disk_free_mb_min << 20,
-        evidence_kept_ms=settings.evidence_kept_ms,
-        period_kept_ms=settings.period_kept_ms,
-        memory_kept_ms=settings.memory_kept_ms,
-        memory_messages_max=settings.memory_messages_max,
-        dedup_kept_ms=settings.dedup_kept_ms,
-        notice_kept_ms=settings.notice_kept_ms,
-        routes=routes,
-        takeover=takeover,
-    )
-    return serve(
-        HubSettings(
-            host=settings.host,
-            port=settings.port,
-            data_dir=data_dir,
-            store=settings.store,
-            policy=policy,
-            environment_keys=keys,
-            secrets=(*config.secrets_in(settings), *secrets_of(os.environ)),
-            redacts_results=settings.redact_results,
-            log_level=settings.log_level,
-            log_form=settings.log_form,
-            log_dir=settings.log_dir and str(Path(settings.log_dir).expanduser().absolute()),
-            log_stderr=settings.log_stderr,
-            rate_per_s=settings.rate_per_s,
-            rate_burst=settings.rate_burst,
-            publishes_docs=settings.docs,
-            targets=targets,
-            ca_file=settings.ca_file,
-            watchdog_url=settings.watchdog_url,
-            watchdog_interval_ms=settings.watchdog_interval_ms,
-            claude=claude,
-            probe_url=settings.probe_url,
-            fail_point_file=os.environ.get("UNDERSTUDY_FAIL_POINT_FILE", ""),
-        ),
-        lambda: _leave_for_clients(settings, data_dir),
-    )
+    return serve(hub_inputs(settings, os.environ, data_dir, keys), lambda: _leave_for_clients(settings, data_dir))
 
 
 def _leave_for_clients(settings: config.Settings, data_dir: Path) -> None:

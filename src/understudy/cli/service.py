@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from understudy.cli.assistants import absolute_command
 from understudy.cli.commands import Command, Group
 from understudy.cli.connection import Place, find_place, place_to_serve, with_key
 from understudy.cli.env_file import with_env_file
 from understudy.cli.exits import Exit
+from understudy.cli.given_command import absolute_command
 from understudy.cli.options import DurationType, data_dir_of, data_option, hub_options, json_option, own_data_dir
 from understudy.cli.service_program import DAEMON, HUB, program_of, secrets_of, with_hub, write_secrets
 from understudy.cli.terminal import columns, note, paint, safe, say, say_json

@@ -11,8 +11,8 @@ from pathlib import Path
 from understudy import config
 from understudy.cli.connection import Place
 from understudy.cli.env_file import ENV_FILE
-from understudy.cli.notifying import notifying
 from understudy.cli.saved import write_private
+from understudy.config.channels import notices_of
 from understudy.config.reading import beside
 from understudy.daemon.service import Program, service_dir
 from understudy.daemon.service.base import STOP_MORE_S
@@ -39,7 +39,7 @@ def program_of(
 ) -> Program:
     """The program with its environment, every secret left out. ConfigError for settings that are wrong."""
     loaded = config.load(environ, data_dir)
-    notifying(loaded.settings, environ, data_dir)
+    notices_of(loaded.settings, environ, data_dir)
     argv = (*launcher, role, *options)
     _refuse_secrets(argv, environ)
     env = dict(_system(environ)) | dict(_plain(role, environ)) | {"UNDERSTUDY_DATA": str(data_dir)}

@@ -1,6 +1,8 @@
-"""Settings: read once, given downwards as values."""
+"""Settings: read once, given downwards as values.
 
-from understudy.config.channels import Channels, channels_of
+`policy` and `channels` shape them for a hub and a daemon. Commands of 300 ms read neither: they load msgspec.
+"""
+
 from understudy.config.given_text import assignment, assignments, decoded_as_is, read_given
 from understudy.config.kinds import duration, duration_ms, duration_text
 from understudy.config.reading import FILE_NAME, Loaded, environment_keys, load, read, secrets_in, user_data_dir
@@ -9,13 +11,11 @@ from understudy.config.table import ENVIRONMENT_ONLY, Setting, Settings, table
 __all__ = [
     "ENVIRONMENT_ONLY",
     "FILE_NAME",
-    "Channels",
     "Loaded",
     "Setting",
     "Settings",
     "assignment",
     "assignments",
-    "channels_of",
     "decoded_as_is",
     "duration",
     "duration_ms",

@@ -29,19 +29,26 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec.structs import replace
 
 from understudy.config.kinds import duration, zone_name
 from understudy.config.reading import secret_text, tables_of
 from understudy.config.table import Settings
+from understudy.coordinator.answers import Place
+from understudy.coordinator.routes import Maintenance, Route, Routes
 from understudy.errors import ConfigError
+from understudy.notify import webhook
+from understudy.notify.base import Target
+from understudy.notify.channels import CHANNELS, check
 from understudy.texts import language_from, t
 
-KINDS = ("slack_webhook", "slack", "discord", "telegram", "ntfy", "email", "webhook", "apprise")
-FORMATS = ("plain", "pagerduty", "teams", "alertmanager")
+KINDS, FORMATS = tuple(CHANNELS), tuple(webhook.FORMATS)
 LEVELS = ("info", "warning", "critical")
 CHANNELS_MAX = 32
 _PAUSE = duration("0s", "30d")  # as UNDERSTUDY_REMIND_AFTER
@@ -50,52 +57,22 @@ _WINDOW = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d)-((?:[01]\d|2[0-3]):[0-5]\d)(?
 _IN_CHANNEL = ("kind", "address", "chat", "secret", "sender", "format", "language")
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelTable:
-    """One receiver; `address` and `secret` are never shown."""
-
-    name: str
-    kind: str
-    address: str = ""
-    chat: str = ""
-    secret: str = ""
-    sender: str = ""
-    format: str = "plain"
-    language: str = "en"
+def targets_of(settings: Settings, environ: Mapping[str, str], data_dir: Path) -> tuple[Target, ...]:
+    """The channels, each able to work: all that a machine needs which only tells its own troubles. ConfigError."""
+    return _read(settings, environ, data_dir)[0]
 
 
-@dataclass(frozen=True, slots=True)
-class RouteTable:
-    """Which notices go where, and when; `quiet` is JSON."""
-
-    channels: tuple[str, ...]
-    level: str = "warning"
-    daemons: tuple[str, ...] = ()
-    delay_ms: int = 0
-    remind_ms: int = 0
-    quiet: str = "[]"
+def notices_of(settings: Settings, environ: Mapping[str, str], data_dir: Path) -> tuple[tuple[Target, ...], Routes]:
+    """The channels, and who is told what; no secret is in the routes. ConfigError."""
+    targets, routes, maintenance = _read(settings, environ, data_dir)
+    names = tuple(target.name for target in targets)
+    reply_to, public_url = _reply_to(settings.reply_to, names), _public_url(settings.public_url)
+    return targets, Routes(names, routes, maintenance, reply_to, public_url, settings.time_zone)
 
 
-@dataclass(frozen=True, slots=True)
-class MaintenanceTable:
-    """A time in which silence is expected; `windows` is JSON."""
-
-    daemons: tuple[str, ...] = ()
-    windows: str = "[]"
-    from_at: int = 0
-    to_at: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Channels:
-    """All of it."""
-
-    channels: tuple[ChannelTable, ...] = ()
-    routes: tuple[RouteTable, ...] = ()
-    maintenance: tuple[MaintenanceTable, ...] = ()
-
-
-def channels_of(settings: Settings, environ: Mapping[str, str], data_dir: Path) -> Channels:
+def _read(
+    settings: Settings, environ: Mapping[str, str], data_dir: Path
+) -> tuple[tuple[Target, ...], tuple[Route, ...], tuple[Maintenance, ...]]:
     """What is configured by name in the environment and in the file's tables. ConfigError names what is wrong."""
     tables, path = tables_of(environ, data_dir)
     language = language_from(dict(environ))
@@ -104,47 +81,63 @@ def channels_of(settings: Settings, environ: Mapping[str, str], data_dir: Path) 
     except ValueError as error:
         raise ConfigError(f"quiet_hours (UNDERSTUDY_QUIET_HOURS): {error}") from None
     try:
-        found = {channel.name: channel for channel in _known_names(settings, language)}
+        found = {target.name: target for target in _known_names(settings, language)}
         for name, table in _section(tables, "channels").items():
-            found[name] = _channel(name, table, language)
+            found[name] = _target(name, table, language)
         found = _chosen(found, settings.notification_type)
         groups = {name: _names(value, f"groups.{name}") for name, value in _section(tables, "groups").items()}
         routes = tuple(_route(table, tuple(found), groups, settings) for table in _list(tables, "routes"))
-        default = RouteTable(tuple(found), remind_ms=settings.remind_after_ms, quiet=quiet)
-        windows = tuple(_maintenance(table, groups, settings) for table in _list(tables, "maintenance"))
+        default = Route(tuple(found), remind_ms=settings.remind_after_ms, quiet=quiet)
+        maintenance = tuple(_maintenance(table, groups, settings) for table in _list(tables, "maintenance"))
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
-    return Channels(tuple(found.values()), routes or ((default,) if found else ()), windows)
+    for target in found.values():
+        check(target)
+    return tuple(found.values()), routes or ((default,) if found else ()), maintenance
 
 
-def _known_names(s: Settings, language: str) -> list[ChannelTable]:
+def _reply_to(text: str, names: tuple[str, ...]) -> str:
+    if not text:
+        return ""
+    channel, _, chat = text.partition(":")
+    if channel not in names:
+        raise ConfigError(t("config.channels.bad_reply_to", name=channel, known=", ".join(names) or "–"))
+    return msgspec.json.encode(Place(channel, chat)).decode()
+
+
+def _public_url(url: str) -> str:
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or "@" in parts.netloc):
+        raise ConfigError(t("config.channels.bad_public_url", value=url))
+    return url.rstrip("/")
+
+
+def _known_names(s: Settings, language: str) -> list[Target]:
     """Channels that the plain settings make; each is called by its kind."""
     found = []
     if s.slack_bot_token and s.slack_channel_id:
-        found.append(ChannelTable("slack", "slack", chat=s.slack_channel_id, secret=s.slack_bot_token))
+        found.append(Target("slack", "slack", chat=s.slack_channel_id, secret=s.slack_bot_token))
     elif s.slack_webhook_url:
-        found.append(ChannelTable("slack", "slack_webhook", s.slack_webhook_url))
+        found.append(Target("slack", "slack_webhook", s.slack_webhook_url))
     if s.discord_webhook_url:
-        found.append(ChannelTable("discord", "discord", s.discord_webhook_url))
+        found.append(Target("discord", "discord", s.discord_webhook_url))
     if s.telegram_bot_token and s.telegram_chat_id:
-        found.append(ChannelTable("telegram", "telegram", chat=s.telegram_chat_id, secret=s.telegram_bot_token))
+        found.append(Target("telegram", "telegram", chat=s.telegram_chat_id, secret=s.telegram_bot_token))
     if s.ntfy_url:
         scheme, _, place = s.ntfy_url.rpartition("://")
         server, _, topic = place.rstrip("/").rpartition("/")  # of a server alone: no topic, which is refused
         address = f"{scheme or 'https'}://{server}" if server else ""
-        found.append(ChannelTable("ntfy", "ntfy", address, topic if server or not scheme else "", s.ntfy_token))
+        found.append(Target("ntfy", "ntfy", address, topic if server or not scheme else "", s.ntfy_token))
     if s.smtp_url and s.smtp_to:
-        found.append(ChannelTable("email", "email", s.smtp_url, s.smtp_to, s.smtp_password, s.smtp_from))
+        found.append(Target("email", "email", s.smtp_url, s.smtp_to, s.smtp_password, s.smtp_from))
     if s.webhook_url:
-        found.append(
-            ChannelTable("webhook", "webhook", s.webhook_url, secret=s.webhook_secret, format=s.webhook_format)
-        )
+        found.append(Target("webhook", "webhook", s.webhook_url, secret=s.webhook_secret, format=s.webhook_format))
     for nth, url in enumerate(url for url in s.apprise_urls.split(",") if url):
-        found.append(ChannelTable(f"apprise{nth + 1 if nth else ''}", "apprise", url))
+        found.append(Target(f"apprise{nth + 1 if nth else ''}", "apprise", url))
     return [replace(channel, language=language) for channel in found]
 
 
-def _chosen(found: dict[str, ChannelTable], wanted: tuple[str, ...]) -> dict[str, ChannelTable]:
+def _chosen(found: dict[str, Target], wanted: tuple[str, ...]) -> dict[str, Target]:
     """Those that `NOTIFICATION_TYPE` names, if it names any: by name or kind; `none` is none."""
     if len(found) > CHANNELS_MAX:
         raise ValueError(t("config.channels.too_many", limit=CHANNELS_MAX))
@@ -162,7 +155,7 @@ def _chosen(found: dict[str, ChannelTable], wanted: tuple[str, ...]) -> dict[str
     return chosen
 
 
-def _channel(name: str, table: Any, language: str) -> ChannelTable:
+def _target(name: str, table: Any, language: str) -> Target:
     where = f"channels.{name}"
     if not isinstance(table, dict) or not _NAME.fullmatch(name):
         raise ValueError(t("config.channels.bad_name", name=name))
@@ -174,14 +167,14 @@ def _channel(name: str, table: Any, language: str) -> ChannelTable:
     values.setdefault("sender", values.pop("from", ""))
     _only(values, _IN_CHANNEL, where)
     texts = {key: str(value) for key, value in values.items() if value != ""}
-    made = ChannelTable(name, **{"language": language, "kind": name, **texts})
+    made = Target(name, **{"language": language, "kind": name, **texts})
     _one_of(made.kind, KINDS, f"{where}.kind")
     _one_of(made.format, FORMATS, f"{where}.format")
     _one_of(made.language, ("en", "ja"), f"{where}.language")
     return made
 
 
-def _route(table: Any, known: tuple[str, ...], groups: dict[str, tuple[str, ...]], settings: Settings) -> RouteTable:
+def _route(table: Any, known: tuple[str, ...], groups: dict[str, tuple[str, ...]], settings: Settings) -> Route:
     _only(table, ("channels", "level", "daemons", "groups", "delay", "remind", "quiet"), "routes")
     channels = _names(table["channels"], "routes.channels") if "channels" in table else known
     for channel in channels:
@@ -189,7 +182,7 @@ def _route(table: Any, known: tuple[str, ...], groups: dict[str, tuple[str, ...]
     level = str(table.get("level", "warning"))
     _one_of(level, LEVELS, "routes.level")
     remind = table.get("remind")
-    return RouteTable(
+    return Route(
         channels,
         level,
         _daemons(table, groups),
@@ -199,7 +192,7 @@ def _route(table: Any, known: tuple[str, ...], groups: dict[str, tuple[str, ...]
     )
 
 
-def _maintenance(table: Any, groups: dict[str, tuple[str, ...]], settings: Settings) -> MaintenanceTable:
+def _maintenance(table: Any, groups: dict[str, tuple[str, ...]], settings: Settings) -> Maintenance:
     _only(table, ("daemons", "groups", "window", "from", "to"), "maintenance")
     windows = _windows(table.get("window", ""), settings.time_zone)
     from_at, to_at = (_instant(table.get(name), f"maintenance.{name}") for name in ("from", "to"))
@@ -207,7 +200,7 @@ def _maintenance(table: Any, groups: dict[str, tuple[str, ...]], settings: Setti
         raise ValueError(t("config.channels.empty_window", value=f"{table['from']} … {table['to']}"))
     if (from_at == 0) != (to_at == 0) or (windows == "[]" and not to_at):
         raise ValueError(t("config.channels.no_window"))
-    return MaintenanceTable(_daemons(table, groups), windows, from_at, to_at)
+    return Maintenance(_daemons(table, groups), windows, from_at, to_at)
 
 
 def _daemons(table: dict[str, Any], groups: dict[str, tuple[str, ...]]) -> tuple[str, ...]:

@@ -48,13 +48,17 @@ def user_data_dir(environ: Mapping[str, str], platform: str = sys.platform) -> P
 
 
 def load(environ: Mapping[str, str], data_dir: Path, **options: Any) -> Loaded:
-    """All settings of this start; `options` are those of the command line, None where not given. ConfigError."""
+    """All settings of this start, paths in full; `options` are those of the command line, None where not given.
+
+    ConfigError.
+    """
     values, origins = read(environ, data_dir)
     for name, value in options.items():
         if value is not None:
             values[name] = value
             origins[name] = f"--{name.replace('_', '-')}"
-    settings = Settings(**{table()[name].attribute: value for name, value in values.items()})
+    rows = table()
+    settings = Settings(**{rows[name].attribute: beside(Path(), rows[name], value) for name, value in values.items()})
     settings, notes = related(settings, origins)
     return Loaded(settings, origins, (*notes, *unknown_names(environ)))
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from understudy.daemon.settings import DaemonSettings
+from understudy.daemon.inputs import DaemonInputs
 from understudy.line_queue import queue_streams
 
 if TYPE_CHECKING:
     from understudy.daemon.assembly import Daemon
 
-__all__ = ["Daemon", "DaemonSettings", "run"]
+__all__ = ["Daemon", "DaemonInputs", "run"]
 
 
-def run(settings: DaemonSettings) -> int:
+def run(given: DaemonInputs) -> int:
     """Live one life of a daemon in this process → its exit code. ConfigError if it cannot begin.
 
     If it ends for another life, this process becomes that one, and this never returns.
@@ -26,7 +26,7 @@ def run(settings: DaemonSettings) -> int:
     from understudy.daemon.assembly import Daemon  # noqa: PLC0415 - see above
 
     queue_streams("stderr")
-    daemon = Daemon(settings)
+    daemon = Daemon(given)
     code = daemon.run()
     if daemon.succession is not None:
         daemon.succession.begin()

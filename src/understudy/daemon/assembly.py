@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import random
 import select
@@ -17,22 +16,22 @@ from understudy import __version__
 from understudy.clock import Clock, SystemClock
 from understudy.coordinator.liveness import mend_of
 from understudy.daemon.awake import Awake, caffeinate
+from understudy.daemon.duties import duties_of
 from understudy.daemon.executors import executors_of, workspaces_of
 from understudy.daemon.guard_link import GuardLink
 from understudy.daemon.home import Home, checked_daemon_id, default_daemon_id
 from understudy.daemon.hub_client import HubClient
+from understudy.daemon.inputs import DaemonInputs
 from understudy.daemon.life import main_loop
 from understudy.daemon.machine import Machine
 from understudy.daemon.planned_stop import announced_ms, withdraw
 from understudy.daemon.pulse import Pulse
 from understudy.daemon.remembered import DirectiveFile
-from understudy.daemon.settings import DaemonSettings
 from understudy.daemon.sleep import SleepMeter, SleepWatch
 from understudy.daemon.succession import Succession
 from understudy.ids import IdMaker
 from understudy.log import Log
 from understudy.log_file import log_places
-from understudy.notify.base import Target
 from understudy.redact import Redactor, secrets_of
 from understudy.runtime.drive import Driver
 from understudy.runtime.local_notice import LocalNotices
@@ -44,7 +43,7 @@ from understudy.worker.effects import Loop
 from understudy.worker.executors import OK
 from understudy.worker.guard_policy import Hello
 from understudy.worker.orders import STARTED
-from understudy.worker.state import HAS_TOKEN, Duties, Identity, WorkerState
+from understudy.worker.state import HAS_TOKEN, Identity, WorkerState
 
 RULE = "=" * 60
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -57,16 +56,17 @@ class Daemon:
     """One life of a daemon. `run` returns when it is over; `stop` ends it from another thread."""
 
     def __init__(
-        self, settings: DaemonSettings, *, clock: Clock | None = None, ambient: Mapping[str, str] | None = None
+        self, given: DaemonInputs, *, clock: Clock | None = None, ambient: Mapping[str, str] | None = None
     ) -> None:
-        self._settings = settings
+        self._given = given
+        self._settings = settings = given.settings
         self._clock = clock or SystemClock()
         self._ambient = dict(os.environ if ambient is None else ambient)
         self._ids = IdMaker(self._clock)
         self.succession: Succession | None = None  # after `run`: what this process is to become
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
-        self._redactor = Redactor((settings.api_key, *settings.secrets, *secrets_of(self._ambient)))
+        self._redactor = Redactor((*given.secrets, *secrets_of(self._ambient)))
         self._log = Log(
             self._clock,
             level=settings.log_level,
@@ -78,7 +78,7 @@ class Daemon:
     def run(self) -> int:
         """Live → exit code: 0 after an orderly end. ConfigError if it cannot begin."""
         daemon_id = checked_daemon_id(self._settings.daemon_id or default_daemon_id())
-        home = Home(self._settings.data_dir, daemon_id)
+        home = Home(self._given.data_dir, daemon_id)
         lock = home.lock()
         try:
             return self._live(daemon_id, home)
@@ -97,12 +97,8 @@ class Daemon:
         state.starts_last_hour = home.count_start(self._clock.now_ms())
         withdraw(home)
         driver = Driver(state.signals, self._clock, SleepWatch(state.slept_ms).has_slept)
-        hub = HubClient(
-            self._settings.hub_url,
-            self._settings.api_key,
-            version=__version__,
-            ca_file=self._settings.ca_file,
-        )
+        given = self._given
+        hub = HubClient(given.hub_url, given.api_key, version=__version__, ca_file=given.ca_file)
         guard = GuardLink(self._hello(identity), self._ambient, lambda: driver.raise_signal("guard"))
         directives = DirectiveFile(home, identity.boot_id)
         machine = Machine(driver, self._clock, self._log, hub, guard, home, directives, self._awake())
@@ -119,39 +115,26 @@ class Daemon:
         return 0 if is_orderly and state.is_stopped else EXIT_UNCLEAN
 
     def _state(self, identity: Identity) -> WorkerState:
-        settings = self._settings
-        executors = executors_of(settings, self._ambient)
-        duties = Duties(
-            capacity=settings.capacity,
-            provides=settings.provides,
-            interval_ms=settings.heartbeat_interval_ms,
-            poll_wait_ms=settings.poll_wait_ms,
-            drain_ms=settings.drain_ms,
-            run_ms_max=settings.run_ms_max,
-            token_ends_at=settings.token_ends_at,
-            may_update=settings.may_update,
-            hub_away_ms=settings.hub_away_ms,
-        )
+        executors = executors_of(self._given, self._ambient)
         jitter, meter = random.SystemRandom().random, SleepMeter(self._clock)
         state = WorkerState(
             identity,
             self._clock,
             self._ids,
             executors,
-            duties,
+            duties_of(self._given),
             jitter=jitter,
             slept_ms=meter.slept_ms,
         )
-        state.redactor = self._redactor if settings.redacts_results else self._redactor.by_value_only()
-        state.workspaces = workspaces_of(settings)
+        state.redactor = self._redactor if self._settings.redact_results else self._redactor.by_value_only()
+        state.workspaces = workspaces_of(self._given)
         state.auth = {name: executor.readiness(None) for name, executor in executors.items()}
         return state
 
     def _owner(self) -> LocalNotices:
         """Channels of this machine's own, for when the hub is out of reach."""
-        targets = tuple(Target(**dataclasses.asdict(channel)) for channel in self._settings.channels)
-        transport = Transport(ca_file=self._settings.ca_file, user_agent=f"understudy/{__version__}")
-        return LocalNotices(targets, transport, self._clock, self._log, self._log.redactor.clean)
+        transport = Transport(ca_file=self._given.ca_file, user_agent=f"understudy/{__version__}")
+        return LocalNotices(self._given.targets, transport, self._clock, self._log, self._log.redactor.clean)
 
     def _awake(self) -> Awake:
         return Awake(caffeinate(self._settings.caffeinate))
@@ -168,10 +151,10 @@ class Daemon:
 
     def _hello(self, identity: Identity) -> Hello:
         return Hello(
-            hub_url=self._settings.hub_url,
-            api_key=self._settings.api_key,
+            hub_url=self._given.hub_url,
+            api_key=self._given.api_key,
             worker_id=identity.worker_id,
-            ca_file=self._settings.ca_file,
+            ca_file=self._given.ca_file,
         )
 
     def _introduce(self, state: WorkerState) -> None:
@@ -181,11 +164,11 @@ class Daemon:
             for line in (RULE, f" understudy daemon v{__version__} (ClaimTask API + Lease Management)", RULE):
                 self._log.write(line)
         say = self._log.emit
-        url = urlsplit(settings.hub_url)
+        url = urlsplit(self._given.hub_url)
         say("info", "Startup", f"Daemon {identity.daemon_id}", version=__version__, pid=os.getpid())
         say("info", "Startup", f"Boot {identity.boot_id}", machineId=identity.machine_id)
         say("info", "Config", f"Hub {url.scheme}://{url.hostname}" + (f":{url.port}" if url.port else ""))
-        say("info", "Config", f"Data {settings.data_dir}")
+        say("info", "Config", f"Data {self._given.data_dir}")
         say("info", "Config", f"Heartbeat every {settings.heartbeat_interval_ms / 1000:g} s")
         say("info", "Config", f"Executors {', '.join(state.executors)}", capacity=state.duties.capacity)
         say("info", "Config", f"Provides {', '.join(state.provides)}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from understudy.daemon.settings import DaemonSettings
+from understudy.config import Settings
+from understudy.config.policy import prices_of
+from understudy.daemon.inputs import DaemonInputs
 from understudy.errors import ConfigError
 from understudy.private import own_directory
 from understudy.texts import t
@@ -20,22 +22,25 @@ AUTO = "auto"
 ORDER = ("command", "claude_code", "codex", "diagnostic")  # a command was asked for, an assistant was only found
 
 
-def executors_of(settings: DaemonSettings, ambient: Mapping[str, str]) -> dict[str, Executor]:
+def executors_of(given: DaemonInputs, ambient: Mapping[str, str]) -> dict[str, Executor]:
     """By name, the default first. An assistant that is not installed is left out, unless it is the chosen one.
 
     ConfigError if the command, or one that is chosen, cannot be.
     """
-    env = child_env(ambient, settings.env_pass, (settings.api_key, *settings.secrets))
+    settings = given.settings
+    env = child_env(ambient, settings.task_env_pass, given.secrets)
     have: dict[str, Executor] = {
-        "claude_code": claude.ClaudeCode(settings.claude, _with(env, ambient, claude.ENV_KEPT, claude.CREDENTIALS)),
-        "codex": codex.Codex(settings.codex, _with(env, ambient, codex.ENV_KEPT, codex.CREDENTIALS)),
+        "claude_code": claude.ClaudeCode(
+            claude_options(settings), _with(env, ambient, claude.ENV_KEPT, claude.CREDENTIALS)
+        ),
+        "codex": codex.Codex(codex_options(settings), _with(env, ambient, codex.ENV_KEPT, codex.CREDENTIALS)),
         "diagnostic": Diagnostic(_with(env, ambient, ("PYTHONPATH",), ())),  # our package, where it is not installed
     }
-    if settings.command:
-        have["command"] = _command(settings, env)
-    elif settings.executor == "command":
-        raise ConfigError(t("executors.no_command"))
     chosen = settings.executor
+    if given.command:
+        have["command"] = _command(given.command, env)
+    elif chosen == "command":
+        raise ConfigError(t("executors.no_command"))
     names = (chosen, *ORDER) if chosen != AUTO else ORDER
     return {
         name: have[name]
@@ -44,19 +49,57 @@ def executors_of(settings: DaemonSettings, ambient: Mapping[str, str]) -> dict[s
     }
 
 
-def workspaces_of(settings: DaemonSettings) -> Workspaces:
+def workspaces_of(given: DaemonInputs) -> Workspaces:
     """Where runs work. An assistant never works wherever the daemon happens to have been started."""
-    commands = settings.command_cwd or ""
-    assistants = commands or str(settings.data_dir.absolute() / "workspace")
+    commands = given.settings.task_cwd
+    assistants = commands or str(given.data_dir.absolute() / "workspace")
     if not commands:
         own_directory(Path(assistants))
-    return Workspaces(settings.workspaces, assistants, commands)
+    return Workspaces(given.settings.workspaces, assistants, commands)
 
 
-def _command(settings: DaemonSettings, env: Mapping[str, str]) -> Command:
-    command = Command(settings.command, dict(env))
+def claude_options(settings: Settings) -> claude.ClaudeOptions:
+    """How the owner wants `claude` run. ConfigError for malformed prices or a malformed budget."""
+    return claude.ClaudeOptions(
+        cli=settings.claude_cli,
+        permission_mode=settings.claude_permission_mode,
+        allowed_tools=settings.claude_allowed_tools,
+        model=settings.claude_model,
+        budget_usd=_amount(settings.claude_budget_usd),
+        has_owner_settings=settings.owner_settings,
+        start_ms_max=settings.execution_start_ms,
+        idle_ms_max=settings.execution_idle_ms,
+        prices=prices_of(settings),
+    )
+
+
+def codex_options(settings: Settings) -> codex.CodexOptions:
+    """How the owner wants `codex` run. ConfigError for malformed prices."""
+    return codex.CodexOptions(
+        cli=settings.codex_cli,
+        sandbox=settings.codex_sandbox,
+        model=settings.codex_model,
+        has_owner_settings=settings.owner_settings,
+        start_ms_max=settings.execution_start_ms,
+        idle_ms_max=settings.execution_idle_ms,
+        prices=prices_of(settings),
+    )
+
+
+def _amount(text: str) -> str:
+    try:
+        is_amount = not text or float(text) > 0
+    except ValueError:
+        is_amount = False
+    if not is_amount:
+        raise ConfigError(t("executors.bad_budget", value=text))
+    return text
+
+
+def _command(argv: tuple[str, ...], env: Mapping[str, str]) -> Command:
+    command = Command(argv, dict(env))
     if command.readiness(None) != OK:
-        raise ConfigError(t("daemon.command_missing", command=settings.command[0]))
+        raise ConfigError(t("daemon.command_missing", command=argv[0]))
     return command
 
 

@@ -7,13 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from msgspec import Struct
-
 from understudy.api.event_feed import EventFeed
 from understudy.api.hub import Pulse
 from understudy.api.waiting import Waiting
 from understudy.clock import Clock
-from understudy.coordinator.nouns import Policy
+from understudy.config.policy import HubInputs
 from understudy.coordinator.takeover import is_switched_on
 from understudy.errors import StoreError
 from understudy.hub.batch import DEAF_FOR_S, Committed, Engine
@@ -26,7 +24,6 @@ from understudy.hub.views import View
 from understudy.hub.watchdog import OutsideWatchdog, SignsOfLife
 from understudy.ids import IdMaker
 from understudy.log import Log
-from understudy.notify.base import Target
 from understudy.notify.channels import CHANNELS
 from understudy.runtime.alarm import Alarm
 from understudy.runtime.hub_loops import STOP_WITHIN_S, Deliverers, HubLoop
@@ -34,22 +31,9 @@ from understudy.runtime.reading import Reading
 from understudy.runtime.store_watch import StoreVoice, StoreWatch
 from understudy.runtime.transport import Transport
 from understudy.runtime.writer import Writer
-from understudy.services.claude import ClaudeApi
 from understudy.store.base import Store, Watched
 
 T = TypeVar("T")
-
-
-class Outside(Struct, frozen=True):
-    """What a hub needs to speak to others: channels with their secrets, and who watches it."""
-
-    targets: tuple[Target, ...] = ()
-    ca_file: str = ""
-    watchdog_url: str = ""
-    watchdog_interval_ms: int = 60_000
-    clean: Callable[[str], str] = str  # takes known secrets out of a text
-    claude: ClaudeApi = ClaudeApi("")
-    probe_url: str = ""
 
 
 QUIET_COMPONENTS = frozenset({"TaskQueue"})  # each task's story is in the event log; the process log keeps health
@@ -63,14 +47,13 @@ class HubRuntime:
         store: Store,
         clock: Clock,
         ids: IdMaker,
-        policy: Policy,
         log: Log,
         version: str,
-        outside: Outside | None = None,
+        given: HubInputs,
     ) -> None:
         self.clock = clock
         self.ids = ids
-        self.policy = policy
+        self.policy = policy = given.policy
         self.log = log
         self.version = version
         self.started_at = clock.now_ms()
@@ -82,15 +65,14 @@ class HubRuntime:
         self.alarm = Alarm(self.writer, self._on_trouble)
         self.waiting = Waiting()
         self.feed = EventFeed()
-        outside = outside or Outside()
-        self._outside = outside
-        self._transport = transport = Transport(ca_file=outside.ca_file, user_agent=f"understudy/{version}")
-        deliveries = [
-            Delivery(target, CHANNELS[target.kind], policy.routes, clock, outside.clean) for target in outside.targets
-        ]
+        self._given = given
+        settings = given.settings
+        self._transport = transport = Transport(ca_file=settings.ca_file, user_agent=f"understudy/{version}")
+        clean = log.redactor.clean
+        deliveries = [Delivery(target, CHANNELS[target.kind], policy.routes, clock, clean) for target in given.targets]
         self.deliverers = Deliverers(deliveries, self.writer, transport, self._on_channel_trouble)
         signs = SignsOfLife(self._alarm_is_silent_for_ms, self.deliverers.longest_pause_ms)
-        watchdog = OutsideWatchdog(outside.watchdog_url, outside.watchdog_interval_ms, signs, log)
+        watchdog = OutsideWatchdog(settings.watchdog_url, settings.watchdog_interval_ms, signs, log)
         self._ping = HubLoop("ping", watchdog.step, self.writer, transport, self._on_bug)
         self._takeover: HubLoop | None = None
         self._reading = Reading(clock)
@@ -103,7 +85,7 @@ class HubRuntime:
         await asyncio.get_running_loop().run_in_executor(None, self.deliverers.start)
         self.alarm.start()
         self._watch.start()
-        if self._outside.watchdog_url:
+        if self._given.settings.watchdog_url:
             self._ping.start()
         await self._start_takeover(f"hub/{host}")
 
@@ -112,8 +94,8 @@ class HubRuntime:
         await self.writer.decide(CutCalls(worker_id))
         if not is_switched_on(self.policy.takeover):
             return
-        outside = self._outside
-        loop = TakeoverLoop(worker_id, outside.claude, self.clock, probe_url=outside.probe_url, clean=outside.clean)
+        claude, probe_url, clean = self._given.claude, self._given.settings.probe_url, self.log.redactor.clean
+        loop = TakeoverLoop(worker_id, claude, self.clock, probe_url=probe_url, clean=clean)
         thread = HubLoop("takeover", loop.step, self.writer, self._transport, self._on_takeover_trouble)
         self.writer.after_commit(lambda committed: thread.wake() if loop.is_concerned(committed) else None)
         self._takeover = thread

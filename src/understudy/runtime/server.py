@@ -20,7 +20,6 @@ from pathlib import Path
 import msgspec
 import uvicorn
 import uvloop
-from msgspec import Struct
 
 import understudy
 from understudy.api.app import build_app
@@ -29,21 +28,19 @@ from understudy.api.connections import Connections
 from understudy.api.context import Api
 from understudy.api.protocol import LimitedProtocol
 from understudy.clock import SystemClock
-from understudy.coordinator.nouns import Policy
+from understudy.config.policy import HubInputs
 from understudy.errors import ConfigError
 from understudy.ids import IdMaker
 from understudy.line_queue import queue_streams
 from understudy.log import Log
 from understudy.log_file import log_places
-from understudy.notify.base import Target
 from understudy.private import make_directory
 from understudy.redact import Redactor
-from understudy.runtime.hub import HubRuntime, Outside
+from understudy.runtime.hub import HubRuntime
 from understudy.runtime.lock import FileLock
 from understudy.runtime.memory import give_back_large_blocks
 from understudy.runtime.signals import heeded
 from understudy.runtime.supervisor import Watchdog
-from understudy.services.claude import ClaudeApi
 from understudy.store.sqlite import SqliteStore
 
 STOP_WITHIN_S = 5
@@ -55,40 +52,14 @@ KEEP_ALIVE_S = 75  # longer than the distance of two beats, so that a daemon kee
 SWITCH_INTERVAL_S = 0.001  # the writer and the event loop share one interpreter: short turns keep both prompt
 
 
-class HubSettings(Struct, frozen=True):
-    """Everything a hub is given; nothing in here is read from the environment later."""
-
-    host: str = "127.0.0.1"
-    port: int = 8787
-    data_dir: Path = Path()
-    store: str = ""  # a path; "" is hub.db in the data directory
-    policy: Policy = Policy()
-    environment_keys: dict[str, str] = {}
-    secrets: tuple[str, ...] = ()  # values that no line, event, notice or result may contain, besides those above
-    redacts_results: bool = True  # those of daemons that do not clean them themselves: by form too
-    log_level: str = "info"
-    log_form: str = "pretty"
-    log_dir: str = ""
-    log_stderr: bool = True
-    rate_per_s: float = 200
-    rate_burst: float = 1000
-    publishes_docs: bool = True
-    targets: tuple[Target, ...] = ()
-    ca_file: str = ""
-    watchdog_url: str = ""
-    watchdog_interval_ms: int = 60_000
-    claude: ClaudeApi = ClaudeApi("")
-    probe_url: str = ""
-    fail_point_file: str = ""  # crash tests: pause before COMMIT while this file exists
-
-
-def fingerprint_of(settings: HubSettings) -> str:
+def fingerprint_of(given: HubInputs) -> str:
     """A short hash of what decides this hub's behaviour, without any secret."""
-    shown = (settings.policy, settings.rate_per_s, settings.rate_burst, settings.store, understudy.__version__)
+    own = given.settings
+    shown = (given.policy, own.rate_per_s, own.rate_burst, own.store, understudy.__version__)
     return hashlib.sha256(msgspec.json.encode(shown)).hexdigest()[:12]
 
 
-def serve(settings: HubSettings, is_ours: Callable[[], None] = lambda: None) -> int:
+def serve(given: HubInputs, is_ours: Callable[[], None] = lambda: None) -> int:
     """Serve until SIGTERM or SIGINT; 0 once everything acknowledged is on disk. UnderstudyError if it cannot.
 
     `is_ours` is called once the data directory and the port belong to this hub.
@@ -96,14 +67,14 @@ def serve(settings: HubSettings, is_ours: Callable[[], None] = lambda: None) -> 
     queue_streams("stderr")
     connections_max = _raise_file_limit()
     os.umask(0o077)  # tasks, memory and logs are nobody else's
-    make_directory(settings.data_dir)
-    lock = FileLock(settings.data_dir / "hub.lock")
-    lock.take(f"The data directory {settings.data_dir}")
+    make_directory(given.data_dir)
+    lock = FileLock(given.data_dir / "hub.lock")
+    lock.take(f"The data directory {given.data_dir}")
     try:
-        listener = _listen(settings.host, settings.port)
+        listener = _listen(given.settings.host, given.settings.port)
         is_ours()
         with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(settings, listener, connections_max))
+            return runner.run(_serve(given, listener, connections_max))
     finally:
         lock.release()
 
@@ -168,34 +139,23 @@ def server_of(api: Api, connections_max: int = CONNECTIONS_MAX) -> uvicorn.Serve
     )
 
 
-async def _serve(settings: HubSettings, listener: socket.socket, connections_max: int) -> int:
-    clock = SystemClock()
-    hidden = tuple(part for target in settings.targets for part in (target.address, target.secret))
-    secrets = (*settings.environment_keys.values(), *hidden, settings.watchdog_url, *settings.secrets)
+async def _serve(given: HubInputs, listener: socket.socket, connections_max: int) -> int:
+    settings, clock = given.settings, SystemClock()
     places = log_places(settings.log_dir, "hub", is_on_stderr=settings.log_stderr)
-    redactor = Redactor(secrets)
+    redactor = Redactor(given.secrets)
     log = Log(clock, level=settings.log_level, form=settings.log_form, redactor=redactor, **places)
-    path = Path(settings.store) if settings.store else settings.data_dir / "hub.db"
-    store = SqliteStore(path, _fail_point(settings.fail_point_file))
-    outside = Outside(
-        settings.targets,
-        settings.ca_file,
-        settings.watchdog_url,
-        settings.watchdog_interval_ms,
-        redactor.clean,
-        settings.claude,
-        settings.probe_url,
-    )
-    hub = HubRuntime(store, clock, IdMaker(clock), settings.policy, log, understudy.__version__, outside)
+    path = Path(settings.store) if settings.store else given.data_dir / "hub.db"
+    store = SqliteStore(path, _fail_point(given.fail_point_file))
+    hub = HubRuntime(store, clock, IdMaker(clock), log, understudy.__version__, given)
     api = Api(
         hub,
-        Keys(settings.environment_keys),
+        Keys(given.environment_keys),
         RateLimit(clock, settings.rate_per_s, settings.rate_burst),
-        publishes_docs=settings.publishes_docs,
-        redacts_results=settings.redacts_results,
+        publishes_docs=settings.docs,
+        redacts_results=settings.redact_results,
     )
     server = server_of(api, connections_max)
-    await hub.start(fingerprint_of(settings), socket.gethostname())
+    await hub.start(fingerprint_of(given), socket.gethostname())
     await api.load_keys()
     loop = asyncio.get_running_loop()
 

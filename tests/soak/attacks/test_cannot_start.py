@@ -78,7 +78,7 @@ def test_a_command_or_directory_that_is_gone(tmp_path: Path, what: str) -> None:
     place = tmp_path / "place"
     place.mkdir()
     lost = work if what == "command" else place
-    more = {} if what == "command" else {"command_cwd": str(place)}
+    more = {} if what == "command" else {"task_cwd": str(place)}
     with (
         hub_with_tasks() as hub,
         living(hub.url, tmp_path / "data", str(work), heartbeat_interval_ms=1_000, **more) as daemon,

@@ -45,7 +45,7 @@ def test_an_event_goes_to_2200_followers_of_one_key_without_holding_the_loop(tmp
 
 
 def test_unread_answers_do_not_pile_up(tmp_path: Path, report) -> None:
-    with WatchedHub(tmp_path, rate_per_s=200, rate_burst=1000) as hub:
+    with WatchedHub(tmp_path, settings={"rate_per_s": 200, "rate_burst": 1000}) as hub:
         assert hub.call("POST", "/api/queue", {"id": "big", "content": "x" * 1_000_000})[0] == 201
         before = hub.rss_mib()
         ask = f"GET /api/queue/big HTTP/1.1\r\n{HEAD}\r\n".encode()

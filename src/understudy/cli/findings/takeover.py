@@ -61,13 +61,13 @@ def _is_too_dear(seen: dict[str, Any]) -> bool:
 
 def _of_service(here: Here, place: Place) -> Iterator[Finding]:
     """One question with an answer of a token, if this machine's settings hold the key."""
-    from understudy.cli.taking_over import taking_over
+    from understudy.config.policy import claude_of, takeover_of
     from understudy.coordinator.prompts import prompt_of
     from understudy.runtime.transport import Transport
 
     try:
         settings = config.load(here.environ, place.data or config.user_data_dir(here.environ)).settings
-        policy, api = taking_over(settings)
+        policy, api = takeover_of(settings), claude_of(settings)
     except ConfigError:
         return  # said already
     if not policy.has_key:

@@ -1,0 +1,33 @@
+"""The command after `--`, fit for another directory than the one it was typed in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+WORD_CHARS_MAX = 1000  # a longer one names no file
+
+
+def absolute_command(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The command with every file of this directory that it names in full: a service runs in another directory.
+
+    The program, if a / is in its name; further words, if a file of that name is here.
+    """
+    here = Path.cwd() if words else Path()
+    return tuple(_in_full(word, here, is_program=not at) for at, word in enumerate(words))
+
+
+def _in_full(word: str, here: Path, *, is_program: bool) -> str:
+    if word.startswith(("/", "-")) or (is_program and "/" not in word):
+        return word
+    path = here / word
+    is_here = is_program or (len(word) < WORD_CHARS_MAX and _is_file(path))
+    return os.path.normpath(path) if is_here else word
+
+
+def _is_file(path: Path) -> bool:
+    """False also for what no file can be called: long code after `-c`, a NUL."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,130 @@
+"""From settings to what a hub is given: the rules' policy, its channels, the service that takes over.
+
+Nothing here needs the command line: any host of a hub begins with `hub_inputs`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from understudy.addresses import is_web_address
+from understudy.config.channels import notices_of
+from understudy.config.reading import secrets_in
+from understudy.config.table import Settings
+from understudy.coordinator.nouns import Policy
+from understudy.coordinator.prices import Price, price_of, prices_from
+from understudy.coordinator.routes import Routes
+from understudy.coordinator.takeover_nouns import TakeoverPolicy
+from understudy.errors import ConfigError
+from understudy.notify.base import Target
+from understudy.redact import secrets_of
+from understudy.services.claude import ClaudeApi
+from understudy.texts import t
+
+
+class HubInputs(Struct, frozen=True):
+    """Everything that a hub is given; it reads neither environment nor files of settings later."""
+
+    settings: Settings = Settings()
+    data_dir: Path = Path()
+    environment_keys: dict[str, str] = {}
+    policy: Policy = Policy()
+    targets: tuple[Target, ...] = ()
+    claude: ClaudeApi = ClaudeApi("")
+    secrets: tuple[str, ...] = ()  # values that no line, event, notice or result may contain
+    fail_point_file: str = ""  # crash tests: pause before COMMIT while this file exists
+
+
+def hub_inputs(
+    settings: Settings, environ: Mapping[str, str], data_dir: Path, environment_keys: dict[str, str]
+) -> HubInputs:
+    """What these settings mean for a hub. ConfigError for what cannot be."""
+    if settings.watchdog_url and not is_web_address(settings.watchdog_url):
+        raise ConfigError(f"UNDERSTUDY_WATCHDOG_URL: {t('config.not_an_address')}")
+    targets, routes = notices_of(settings, environ, data_dir)
+    hidden = (part for target in targets for part in (target.address, target.secret))
+    return HubInputs(
+        settings,
+        data_dir,
+        environment_keys,
+        policy_of(settings, routes),
+        targets,
+        claude_of(settings),
+        (*environment_keys.values(), *hidden, *secrets_in(settings), *secrets_of(environ)),
+        environ.get("UNDERSTUDY_FAIL_POINT_FILE", ""),
+    )
+
+
+def policy_of(settings: Settings, routes: Routes) -> Policy:
+    """What the rules go by; no secret is in here. ConfigError for a malformed price."""
+    return Policy(
+        lease_ms=settings.lease_duration_ms,
+        late_after_ms=settings.late_after_ms,
+        down_after_ms=settings.down_after_ms,
+        losses_max=settings.losses_max,
+        overtime_ms=settings.overtime_ms,
+        timeout_s=settings.task_timeout_ms // 1000,
+        heartbeat_interval_ms=settings.heartbeat_interval_ms,
+        task_kept_ms=settings.task_kept_ms,
+        event_kept_ms=settings.event_kept_ms,
+        events_max=settings.events_max,
+        store_bytes_max=settings.store_mb_max << 20,
+        key_tasks_max=settings.key_tasks_max,
+        key_bytes_max=(settings.store_mb_max << 20) * settings.key_store_percent // 100,
+        disk_free_bytes_min=settings.disk_free_mb_min << 20,
+        evidence_kept_ms=settings.evidence_kept_ms,
+        period_kept_ms=settings.period_kept_ms,
+        memory_kept_ms=settings.memory_kept_ms,
+        memory_messages_max=settings.memory_messages_max,
+        dedup_kept_ms=settings.dedup_kept_ms,
+        notice_kept_ms=settings.notice_kept_ms,
+        routes=routes,
+        takeover=takeover_of(settings),
+    )
+
+
+def takeover_of(settings: Settings) -> TakeoverPolicy:
+    """What the owner decides about takeover; no secret is in here. ConfigError for a malformed price."""
+    own = prices_of(settings)
+    return TakeoverPolicy(
+        mode=settings.takeover,
+        sources=settings.takeover_sources,
+        has_key=bool(settings.anthropic_api_key),
+        access=_access(settings),
+        model=settings.takeover_model,
+        price=price_of(settings.takeover_model, own),
+        fallback_model=settings.takeover_fallback_model,
+        fallback_price=price_of(settings.takeover_fallback_model, own),
+        answer_tokens_max=settings.takeover_answer_tokens_max,
+        timeout_ms=settings.takeover_timeout_ms,
+        after_ms=settings.takeover_after_ms,
+        task_micro_usd=settings.takeover_budget_task,
+        day_micro_usd=settings.takeover_budget_day,
+        month_micro_usd=settings.takeover_budget_month,
+        calls_a_minute=settings.takeover_calls_a_minute,
+        calls_at_once=settings.takeover_calls_at_once,
+        probes=bool(settings.probe_url),
+    )
+
+
+def prices_of(settings: Settings) -> dict[str, Price]:
+    """By model, those of the owner before ours. ConfigError for one that is malformed."""
+    try:
+        return prices_from(settings.prices)
+    except ValueError as error:
+        raise ConfigError(f"prices: {error}") from None
+
+
+def claude_of(settings: Settings) -> ClaudeApi:
+    """The service that takes over, with its key."""
+    return ClaudeApi(settings.anthropic_api_key, settings.anthropic_base_url)
+
+
+def _access(settings: Settings) -> str:
+    """A short hash of what a service might refuse: when it changes, calls are tried again."""
+    parts = (settings.anthropic_api_key, settings.anthropic_base_url, settings.takeover_model)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]

@@ -1,0 +1,30 @@
+"""From settings to what the loops of a daemon go by."""
+
+from __future__ import annotations
+
+from understudy.clock import parse_iso
+from understudy.daemon.inputs import DaemonInputs
+from understudy.worker.state import Duties
+
+TOKEN_LASTS_MS = 365 * 86_400_000  # `claude setup-token`: docs/measured.md, Logins
+
+
+def duties_of(given: DaemonInputs) -> Duties:
+    """How much this daemon does, and how often."""
+    settings = given.settings
+    return Duties(
+        capacity=settings.capacity,
+        provides=settings.provides,
+        interval_ms=settings.heartbeat_interval_ms,
+        poll_wait_ms=settings.poll_wait_ms,
+        drain_ms=settings.drain_ms,
+        token_ends_at=token_end(settings.token_issued_at),
+        may_update=settings.allow_update and given.can_update,
+        run_ms_max=settings.execution_timeout_ms,
+        hub_away_ms=settings.hub_away_after_ms,
+    )
+
+
+def token_end(issued_at: str) -> int:
+    """When a token that was made on that day ends, in ms since the epoch; 0 if nobody knows."""
+    return parse_iso(f"{issued_at}T00:00:00Z") + TOKEN_LASTS_MS if issued_at else 0

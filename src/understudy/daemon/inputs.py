@@ -1,0 +1,28 @@
+"""What a daemon is given at its start; it reads no files of settings later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from understudy.config import Settings, secrets_in
+from understudy.notify.base import Target
+
+
+class DaemonInputs(msgspec.Struct, frozen=True, kw_only=True):
+    """Its settings, and what a host finds out besides: the hub with its key, channels, the command to run."""
+
+    hub_url: str
+    api_key: str
+    data_dir: Path
+    settings: Settings = Settings()
+    ca_file: str = ""  # CA certificates for https; empty: the system's
+    command: tuple[str, ...] = ()  # argv of the executor `command`; empty: there is none
+    targets: tuple[Target, ...] = ()  # channels of this machine, for when the hub is out of reach
+    can_update: bool = True  # False: whoever started it brings the new version
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values that no run and no log line may contain."""
+        return (self.api_key, *secrets_in(self.settings))
