@@ -13,10 +13,10 @@ from tests.hub.test_batch import claim, enqueue
 from understudy.coordinator import health, leases
 from understudy.coordinator.nouns import Daemon, Notice, Task
 from understudy.coordinator.routes import Maintenance, Route
+from understudy.coordinator.tasks import SET_ASIDE_MS
 from understudy.hub.alarm import Ring
 from understudy.hub.outbox import SendTest
 from understudy.hub.owners import Steer
-from understudy.hub.unjudged import SET_ASIDE_MS
 from understudy.notify.base import Message
 
 UNKNOWN_ZONE = '[{"from":"00:00","to":"12:00","tz":"Mars/Base"}]'
@@ -109,7 +109,7 @@ def test_tasks_whose_content_cannot_be_read_stand_before_nobody_and_are_told_onc
         bench.store.transaction(lambda tx: tx._db.execute(waits))
     (first,) = bench.ask(claim("w", max=1))
     (then,) = bench.ask(claim("w", max=1))
-    assert [answer.get("taskId") for answer in (first, then)] == [None, "good"]
+    assert [found for answer in (first, then) if (found := answer.get("taskId"))] == ["good"]
     for _ in range(2):
         an_hour_later(bench)
         (later,) = bench.ask(claim("w", max=5))

@@ -9,7 +9,7 @@ from typing import Any
 from understudy.api.hub import Hub
 from understudy.api.respond import ClientGoneError
 from understudy.errors import UnauthorizedError, UnderstudyError
-from understudy.hub.claims import Claim
+from understudy.hub.claims import Claim, NothingYet
 
 LOOK_AGAIN_S = 2.0  # for a daemon that is given no work: so soon after `resume` it has some
 Gone = asyncio.Task[None]  # done when the client has hung up
@@ -25,33 +25,35 @@ async def wait_for_work(hub: Hub, claim: Claim, is_welcome: Callable[[], bool], 
     gone: Gone = loop.create_task(_disconnected(receive))
     try:
         answer = await hub.decide(claim)
-        while not answer["success"] and (left := ends - loop.time()) > 0:
+        while isinstance(answer, NothingYet) and (left := ends - loop.time()) > 0:
             if not is_welcome():
                 raise UnauthorizedError
-            if claim.is_barred:  # it must not take a wake-up from those who may work
+            if answer.is_barred:  # it must not take a wake-up from those who may work
                 await asyncio.wait((gone,), timeout=min(left, LOOK_AGAIN_S))
                 answer = await hub.decide(claim)
             else:
-                answer = await _stand_in_line(hub, claim, is_welcome, gone, ends)
+                answer = await _stand_in_line(hub, claim, answer.provides, is_welcome, gone, ends)
             if gone.done():
                 raise ClientGoneError
-        return answer
+        return answer.answer if isinstance(answer, NothingYet) else answer
     finally:
         gone.cancel()
 
 
-async def _stand_in_line(hub: Hub, claim: Claim, is_welcome: Callable[[], bool], gone: Gone, ends: float) -> Any:
+async def _stand_in_line(
+    hub: Hub, claim: Claim, provides: frozenset[str], is_welcome: Callable[[], bool], gone: Gone, ends: float
+) -> Any:
     """The answer after one wake-up, or at the end of the time. A wake-up of no use here is passed on."""
-    waiter = hub.waiting.join(claim.provides, claim.names)
+    waiter = hub.waiting.join(provides, claim.names)
     is_woken = False
     try:
         answer = await hub.decide(claim)  # again: what was committed before the place in the line woke nobody
-        if not answer["success"] and not claim.is_barred:
+        if isinstance(answer, NothingYet) and not answer.is_barred and answer.provides == provides:
             left = max(ends - asyncio.get_running_loop().time(), 0)
             await asyncio.wait((waiter, gone), timeout=left, return_when=asyncio.FIRST_COMPLETED)
             is_woken = waiter.done() and not gone.done()
     finally:
-        hub.waiting.leave(claim.provides, claim.names, waiter)
+        hub.waiting.leave(provides, claim.names, waiter)
         if waiter.done() and not is_woken:
             hub.waiting.pass_on()
     if is_woken and not is_welcome():
@@ -62,13 +64,13 @@ async def _stand_in_line(hub: Hub, claim: Claim, is_welcome: Callable[[], bool],
 
 async def _look(hub: Hub, claim: Claim) -> Any:
     try:
-        return await hub.decide(claim)
+        answer = await hub.decide(claim)
     except UnderstudyError:
         hub.waiting.pass_on()
         raise
-    finally:
-        if claim.is_barred:
-            hub.waiting.pass_on()
+    if isinstance(answer, NothingYet) and answer.is_barred:
+        hub.waiting.pass_on()
+    return answer
 
 
 async def _disconnected(receive: Any) -> None:

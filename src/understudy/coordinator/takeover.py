@@ -31,7 +31,6 @@ needs; the token decides, and the loser is kept as evidence.
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Iterable
 
@@ -40,6 +39,7 @@ from msgspec.structs import replace
 
 from understudy.coordinator.calendar import MONTH, next_period_at
 from understudy.coordinator.changes import Event, make_event
+from understudy.coordinator.claims import tags_of
 from understudy.coordinator.health import PLANNED
 from understudy.coordinator.hearing import at_wall
 from understudy.coordinator.nouns import Now, Policy
@@ -47,7 +47,6 @@ from understudy.coordinator.prices import Price
 from understudy.coordinator.takeover_nouns import ANSWER, INTERIM, NOTIFY, OFF, Standbys, TakeoverPolicy, TakeoverState
 
 EXECUTOR = "hub/claude-api"
-MACHINE = "machine"
 AWAY_AT_ONCE = frozenset({"down", "stuck"})
 AWAY_AFTER_A_WHILE = frozenset({"asleep", PLANNED, "draining"})
 RESUME_GRACE_MS = 30_000  # after a gap the daemons are given this long to be heard again
@@ -138,15 +137,6 @@ def doing(policy: TakeoverPolicy, state: TakeoverState) -> str:
 
 
 # ---- when it is open
-
-
-def tags_of(provides: str, capabilities: str) -> frozenset[str]:
-    """What a daemon covers: old ones name capabilities, and always offer their machine."""
-    try:
-        tags = frozenset(json.loads(provides)) | frozenset(json.loads(capabilities))
-    except (ValueError, TypeError):  # what cannot be read covers no more than its machine
-        return frozenset({MACHINE})
-    return tags | {MACHINE} if provides == '["machine"]' else tags
 
 
 def opening(daemons: Iterable[Standbys], needs: frozenset[str], now: Now, policy: Policy) -> Opening:

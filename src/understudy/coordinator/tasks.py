@@ -12,6 +12,7 @@ from understudy.coordinator.transitions import status_after
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 PRIORITY_OFFSET_MS = {"critical": -DAY_MS, "high": -HOUR_MS, "medium": 0, "low": HOUR_MS}
+SET_ASIDE_MS = 3_600_000
 ORDER_STEP = 1000  # order keys of one instant
 
 
@@ -34,6 +35,12 @@ def come_due(task: Task) -> Change[Task] | None:
         return None
     ready = replace(task, ready=1)
     return Change(ready, (), ())
+
+
+def set_aside(task: Task, now: Now) -> Change[Task]:
+    """A waiting task that nobody can be given as it stands, out of the way of those behind it."""
+    note = "its content cannot be read"
+    return Change(replace(task, ready=0, waiting_for="", available_at=now.wall + SET_ASIDE_MS, note=note))
 
 
 def cancel(task: Task, now: Now, by: str) -> Change[Task] | None:

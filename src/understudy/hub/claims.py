@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from understudy.clock import iso
-from understudy.coordinator import leases
+from understudy.coordinator import claims
 from understudy.coordinator.changes import Decision
+from understudy.coordinator.claims import MACHINE, Candidate
 from understudy.coordinator.health import limits_of
 from understudy.coordinator.hearing import at_wall
 from understudy.coordinator.identity import watch_name
 from understudy.coordinator.leases import Grant
-from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Memory, Now, Progress, Task, TaskBody
+from understudy.coordinator.nouns import LEASED, Daemon, Memory, Now, Progress, Task, TaskBody
 from understudy.errors import ConflictError
-from understudy.hub.enqueue import MACHINE, user_of
+from understudy.hub.enqueue import user_of
 from understudy.hub.life import need_incident, need_watched, touch
 from understudy.hub.memory import context_of
 from understudy.hub.operation import Operation
-from understudy.hub.unjudged import set_aside
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.store.base import UNREADABLE_SPEC
 from understudy.wire.limits import RUNNING_MAX
@@ -28,9 +30,15 @@ from understudy.wire.tasks import ClaimBody
 PENDING_COUNT_MAX = 1000
 OLD_LEASE_S = 300
 CONTEXT_TOKENS = 2000
-ANSWER_BYTES_MAX = 8 << 20  # about as much as one answer may carry; the rest waits for the next claim
-NO_WORK_IN = frozenset({"paused", "draining", "stopped"})
 _NEW_KEYS = ("daemon_id", "boot_id", "request_id", "max", "wait_sec", "provides", "on_loss")
+
+
+class NothingYet(Struct, frozen=True):
+    """The answer to a claim that may wait: what to say in the end, and which tasks would be for it until then."""
+
+    answer: dict[str, Any]
+    provides: frozenset[str]
+    is_barred: bool  # its daemon gets no work at all
 
 
 class Claim(Operation):
@@ -42,10 +50,8 @@ class Claim(Operation):
         self.is_old_way = all(getattr(body, name) is None for name in _NEW_KEYS)
         self.count = min(body.max or 1, RUNNING_MAX)
         self.weight = self.count
-        self.provides: frozenset[str] = frozenset()
         known_as = (body.daemon_id, self.worker_id, watch_name(self.worker_id))
         self.names = frozenset(name for name in known_as if name)
-        self.is_barred = False  # after `decide`: its daemon is given no work at all
 
     def needs(self, needs: Needs) -> None:
         """The daemon, and the leases of the same request."""
@@ -57,18 +63,18 @@ class Claim(Operation):
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
         """Candidates for what the worker provides; only now it is known what its daemon registered."""
-        self.provides = self._provides(work)
-        needs.claimable(self.provides, self.names, self.count)
+        needs.claimable(self._provides(work), self.names, self.count)
         name = watch_name(self.worker_id)
         for daemon_id in {self.body.daemon_id or "", name} - {""}:
             need_incident(work, needs, daemon_id)
 
     def details(self, work: WorkingSet, needs: Needs) -> None:
         """What goes out with the tasks that this claim may get."""
-        if not work.candidates[self.provides]:
+        provides = self._provides(work)
+        if not work.candidates[provides]:
             needs.ready_count_max = PENDING_COUNT_MAX  # only an empty answer tells how many wait
         seen = needs.rows.get(TaskBody, ())
-        for task_id in (*work.offered(self.provides, self.names), *self._again(work)):
+        for task_id in (*work.offered(provides, self.names), *work.requests.get(self.body.request_id or "", ())):
             if task_id in seen:  # another claim of this batch looks at the same ones
                 continue
             needs.row(TaskBody, task_id)
@@ -80,47 +86,33 @@ class Claim(Operation):
     def _provides(self, work: WorkingSet) -> frozenset[str]:
         if self.body.provides is not None:
             return frozenset(self.body.provides)
-        daemon = work.get(Daemon, self.body.daemon_id) if self.body.daemon_id else self._watched(work)
-        if daemon is None:
-            return frozenset((MACHINE,))
-        tags = msgspec.json.decode(daemon.provides) + msgspec.json.decode(daemon.capabilities)
-        return frozenset((MACHINE, *tags)) if daemon.provides == '["machine"]' else frozenset(tags)
+        daemon = self._daemon(work)
+        return claims.tags_of(daemon.provides, daemon.capabilities) if daemon is not None else frozenset((MACHINE,))
 
-    def _watched(self, work: WorkingSet) -> Daemon | None:
-        name = watch_name(self.worker_id)
+    def _daemon(self, work: WorkingSet) -> Daemon | None:
+        name = self.body.daemon_id or watch_name(self.worker_id)
         return work.get(Daemon, name) if name else None
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Lease up to `max` tasks, or say how many wait."""
         daemon = self._checked_daemon(work)
         draft = touch(work, self.worker_id, now)
-        again = self._again(work)
-        if again:
-            tasks = [self._task(work, task_id) for task_id in again]
-            return draft.decision(self._answer(work, tasks, now))
-        self.is_barred = daemon is not None and bool(daemon.paused or daemon.state in NO_WORK_IN)
-        if self.is_barred:
-            return draft.decision(self._nothing(work))
-        granted: list[Task] = []
         grant = self._grant(work, daemon)
-        room = ANSWER_BYTES_MAX
-        for task in self._free(work):
-            body = work.get(TaskBody, task.id)
-            if body is not None and body.spec == UNREADABLE_SPEC:
-                draft.add((set_aside(task, now),))
-                continue
-            granted.append(draft.take(leases.claim(task, grant, now, work.policy)))
-            room -= len(body.spec) if body else 0
-            if len(granted) == self.count or room <= 0:
-                break
-        return draft.decision(self._answer(work, granted, now) if granted else self._nothing(work))
+        again = [task for task in self._of_request(work) if claims.is_granted(task, grant)]
+        if again:
+            return draft.decision(self._answer(work, again, now))
+        provides, is_barred = self._provides(work), daemon is not None and claims.is_barred(daemon)
+        if is_barred:
+            return draft.decision(self._nothing(work, provides, is_barred=True))
+        for change in claims.lease(self._offered(work, provides), grant, self.names, self.count, now, work.policy):
+            draft.take(change)
+        granted = [row for row in draft.save if isinstance(row, Task) and row.status == LEASED]
+        return draft.decision(self._answer(work, granted, now) if granted else self._nothing(work, provides))
 
     def _checked_daemon(self, work: WorkingSet) -> Daemon | None:
         """Only a heartbeat makes a boot current: claims with any other are refused."""
-        if not self.body.daemon_id:
-            return self._watched(work)
-        daemon = work.get(Daemon, self.body.daemon_id)
-        if self.body.boot_id and (daemon is None or daemon.boot_id != self.body.boot_id):
+        daemon = self._daemon(work)
+        if self.body.daemon_id and self.body.boot_id and (daemon is None or daemon.boot_id != self.body.boot_id):
             raise ConflictError("This boot is not the current one: send a heartbeat first", "unknown_boot")
         return daemon
 
@@ -137,43 +129,23 @@ class Claim(Operation):
             limits_of(daemon, work.policy).down_ms if daemon is not None else 0,
         )
 
-    def _free(self, work: WorkingSet) -> list[Task]:
-        free = []
-        for task_id in work.offered(self.provides, self.names):
-            task = self._task(work, task_id)
-            if task.status == QUEUED and (task.ready or task.waiting_for in self.names):
-                free.append(task)
-                if len(free) == self.count:
-                    break
-        return free
+    def _offered(self, work: WorkingSet, provides: frozenset[str]) -> Iterator[Candidate]:
+        for task_id in work.offered(provides, self.names):
+            task, body = work.get(Task, task_id), work.get(TaskBody, task_id)
+            spec = body.spec if body is not None else ""
+            if task is not None:
+                yield Candidate(task, len(spec), is_readable=spec != UNREADABLE_SPEC)
 
-    def _again(self, work: WorkingSet) -> list[str]:
-        """The tasks that this very request was granted, still held by this very worker and boot."""
-        if not self.body.request_id:
-            return []
-        found = []
-        for task_id in work.requests.get(self.body.request_id, ()):
-            task = self._task(work, task_id)
-            mine = (task.worker_id, task.daemon_id, task.boot_id) == (
-                self.worker_id,
-                self.body.daemon_id or "",
-                self.body.boot_id or "",
-            )
-            if mine and task.status == LEASED and task.request_id == self.body.request_id:
-                found.append(task_id)
-        return found
+    def _of_request(self, work: WorkingSet) -> list[Task]:
+        """The tasks that were ever granted to a request of this id."""
+        found = (work.get(Task, task_id) for task_id in work.requests.get(self.body.request_id or "", ()))
+        return [task for task in found if task is not None]
 
-    @staticmethod
-    def _task(work: WorkingSet, task_id: str) -> Task:
-        task = work.get(Task, task_id)
-        assert task is not None
-        return task
-
-    def _nothing(self, work: WorkingSet) -> dict[str, Any]:
+    def _nothing(self, work: WorkingSet, provides: frozenset[str], *, is_barred: bool = False) -> Any:
         answer: dict[str, Any] = {"success": False, "message": "No tasks available", "pending": work.ready_count}
         if self.body.max is not None:
             answer["tasks"] = []
-        return answer
+        return NothingYet(answer, provides, is_barred) if self.body.wait_sec else answer
 
     def _answer(self, work: WorkingSet, tasks: list[Task], now: Now) -> dict[str, Any]:
         items = [{"task": self._task_json(work, t), "lease": lease_json(t, now)} for t in tasks]

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from understudy.clock import parse_iso
 from understudy.coordinator import tasks
 from understudy.coordinator.changes import Decision, Event
+from understudy.coordinator.claims import MACHINE
 from understudy.coordinator.nouns import Now, Task, TaskBody, Usage
 from understudy.errors import BadRequestError, MismatchError
 from understudy.hub.operation import Operation
@@ -19,7 +20,6 @@ from understudy.hub.reply import reply_of
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.tasks import EnqueueBody
 
-MACHINE = "machine"
 TASK_BYTES = 1_000  # of a task's rows, indexes and events beside its body
 
 

@@ -19,7 +19,6 @@ from understudy.hub.working_set import WorkingSet
 from understudy.store.base import Found
 
 AGAIN_MS = 60_000
-SET_ASIDE_MS = 3_600_000
 WHY_CHARS_MAX = 200
 
 Judged = tuple[tuple[Any, ...], tuple[Event, ...]]  # rows to save, events
@@ -39,13 +38,6 @@ def each(work: WorkingSet, row: Struct, judge: Callable[[], Judged], now: Now) -
 def said_of(bug: Exception) -> str:
     """The error in one short line."""
     return f"{type(bug).__name__}: {bug}"[:WHY_CHARS_MAX]
-
-
-def set_aside(task: Task, now: Now) -> Task:
-    """A waiting task that nobody can be given as it stands, out of the way of those behind it."""
-    return replace(
-        task, ready=0, waiting_for="", available_at=now.wall + SET_ASIDE_MS, note="its content cannot be read"
-    )
 
 
 def put_off(row: Struct, now: Now) -> Struct | None:

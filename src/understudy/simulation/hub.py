@@ -12,7 +12,7 @@ from understudy.coordinator.nouns import Policy, Task
 from understudy.errors import StoreError, UnderstudyError
 from understudy.hub.batch import Committed, Engine
 from understudy.hub.calls import CutCalls
-from understudy.hub.claims import Claim
+from understudy.hub.claims import Claim, NothingYet
 from understudy.hub.operation import Operation
 from understudy.hub.starts import Start
 from understudy.hub.steps import Beside, Effect, Read, Sleep, Steps
@@ -257,15 +257,15 @@ class Hub:
 
     def _replied(self, pending: Pending, answer: Any) -> Reply:
         try:
-            return Edge.reply(pending.matched.endpoint, answer)
+            return Edge.reply(pending.matched.endpoint, answer.answer if isinstance(answer, NothingYet) else answer)
         except Exception as bug:
             said = f"{pending.letter.method} {pending.letter.path} ended in {bug!r}"
             raise ViolationError("no request ends in a defect", said) from bug
 
     def _deliver(self, pending: Pending, answer: Any) -> None:
         reply = self._replied(pending, answer)
-        is_waiting = isinstance(answer, dict) and answer.get("success") is False
-        if is_waiting and pending.until_ms > self._world.now_ms:
+        if isinstance(answer, NothingYet) and pending.until_ms > self._world.now_ms:
+            pending.provides = answer.provides
             self._waiting.append(pending)
             self._world.at(pending.until_ms, self._unless_dead(lambda: self._look_again(pending)))
             return
@@ -290,7 +290,7 @@ class Hub:
                 claim = pending.matched.operation
                 assert isinstance(claim, Claim)
                 needs = frozenset(msgspec.json.decode(task.needs))
-                if task.waiting_for in claim.names if task.waiting_for else task.ready and needs <= claim.provides:
+                if task.waiting_for in claim.names if task.waiting_for else task.ready and needs <= pending.provides:
                     self._look_again(pending)
                     break
 

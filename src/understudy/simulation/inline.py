@@ -26,6 +26,7 @@ class Pending(msgspec.Struct, eq=False):
     matched: Matched
     answer: Answer
     until_ms: int  # a long poll: how long it may wait
+    provides: frozenset[str] = frozenset()  # of its worker, once it waits
 
 
 class InlineWriter(Writer):
