@@ -24,9 +24,9 @@ from understudy.coordinator.nouns import Policy
 from understudy.errors import StoreError
 from understudy.ids import IdMaker
 from understudy.log import Log
-from understudy.runtime.alarm import RETRY_AFTER_MS
 from understudy.runtime.hub import HubRuntime
 from understudy.runtime.server import server_of
+from understudy.runtime.stepper import RETRY_MS_FIRST
 from understudy.store.base import Store
 from understudy.store.sqlite import SqliteStore
 
@@ -127,7 +127,7 @@ class Hub:
         self.runtime = HubRuntime(
             self.store, ticking, IdMaker(ticking), Log(ticking, self.log, level="debug"), "9.9.9", given
         )
-        self.runtime.alarm.start = lambda: None  # type: ignore[method-assign]  # `advance` steps it
+        self.runtime.alarm_loop.start = lambda: None  # type: ignore[method-assign]  # `advance` steps it
         listener = socket.create_server(("127.0.0.1", port), backlog=256)
         listener.setblocking(False)
         self.port: int = listener.getsockname()[1]
@@ -177,9 +177,9 @@ class Hub:
     def _ring(self) -> int:
         """One step of the alarm as its thread takes it: ms until the next."""
         try:
-            return self.runtime.alarm.step()
+            return self.runtime.alarm_loop.perform(self.runtime.alarm.step())
         except StoreError:
-            return RETRY_AFTER_MS
+            return RETRY_MS_FIRST
 
     def freeze(self, ms: int) -> None:
         """Let time pass while the hub's process stands still (SIGSTOP), then go on."""

@@ -6,7 +6,7 @@ import pytest
 
 from understudy.coordinator.hearing import GAP_MIN_MS, WRITE_EVERY_MS, awake, hear
 from understudy.coordinator.nouns import Hearing
-from understudy.runtime.alarm import LISTEN_EVERY_MS
+from understudy.hub.alarm_loop import LISTEN_EVERY_MS
 
 T0 = 1_770_000_000_000
 

@@ -38,7 +38,7 @@ BOUNDED = {
     "daemon/hub_client _Abortable._sockets": CODE,
     "daemon/machine Machine._children": RUNS,
     "hub/batch Engine._told": "TOLD_MAX",
-    "runtime/alarm Alarm._purges": "kinds of what is removed",
+    "hub/alarm_loop Alarm._purges": "kinds of what is removed",
     "runtime/drive Driver.threads": CODE,
     "runtime/reading Reading._looks": "LOOKS_MAX",
     "runtime/reading Reading._searches": "SEARCHES_MAX",

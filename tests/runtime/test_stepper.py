@@ -94,3 +94,16 @@ def test_it_is_not_waited_for_longer_than_asked() -> None:
     assert stepper._thread.is_alive()
     gate.set()
     stepper.join(10)
+
+
+def test_it_goes_on_even_if_each_step_fails_and_shows_when_one_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a supervisor is told: a full disk is no reason to start a hub anew, a loop that hangs is."""
+    clock = ManualClock()
+    stepper = Stepper("steps", lambda: 1 // 0, clock, lambda _: None)
+    monkeypatch.setattr(stepper, "sleep", lambda _: None)
+    for _ in range(5):
+        clock.advance(60_000)
+        stepper.safe_step()
+        assert stepper.since_step_ms() == 0
+    clock.advance(1)
+    assert stepper.since_step_ms() == 1

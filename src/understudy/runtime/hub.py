@@ -14,6 +14,7 @@ from understudy.clock import Clock
 from understudy.config.policy import HubInputs
 from understudy.coordinator.takeover import is_switched_on
 from understudy.errors import StoreError
+from understudy.hub.alarm_loop import LOOK_EVERY_MS, Alarm
 from understudy.hub.batch import DEAF_FOR_S, Committed, Engine
 from understudy.hub.calls import CutCalls
 from understudy.hub.delivery import Delivery
@@ -25,7 +26,6 @@ from understudy.hub.watchdog import OutsideWatchdog, SignsOfLife
 from understudy.ids import IdMaker
 from understudy.log import Log
 from understudy.notify.channels import CHANNELS
-from understudy.runtime.alarm import Alarm
 from understudy.runtime.hub_loops import STOP_WITHIN_S, Deliverers, HubLoop
 from understudy.runtime.reading import Reading
 from understudy.runtime.store_watch import StoreVoice, StoreWatch
@@ -34,6 +34,7 @@ from understudy.runtime.writer import Writer
 from understudy.store.base import Store, Watched
 
 T = TypeVar("T")
+ALARM_STOP_WITHIN_S = 10.0
 
 
 QUIET_COMPONENTS = frozenset({"TaskQueue"})  # each task's story is in the event log; the process log keeps health
@@ -61,13 +62,15 @@ class HubRuntime:
         self.store = store
         self._voice = StoreVoice(clock, log)
         self._watch = StoreWatch(store, clock, log)
-        self.writer = Writer(Engine(store, clock, ids, policy), self._on_bug)
-        self.alarm = Alarm(self.writer, self._on_trouble)
+        engine = Engine(store, clock, ids, policy)
+        self.writer = Writer(engine, self._on_bug)
+        self.alarm = Alarm(engine, self._on_trouble)
         self.waiting = Waiting()
         self.feed = EventFeed()
         self._given = given
         settings = given.settings
         self._transport = transport = Transport(ca_file=settings.ca_file, user_agent=f"understudy/{version}")
+        self.alarm_loop = HubLoop("alarm", self.alarm.step, self.writer, transport, self._on_trouble)
         clean = log.redactor.clean
         deliveries = [Delivery(target, CHANNELS[target.kind], policy.routes, clock, clean) for target in given.targets]
         self.deliverers = Deliverers(deliveries, self.writer, transport, self._on_channel_trouble)
@@ -83,7 +86,7 @@ class HubRuntime:
         self.writer.after_commit(self._after_commit)
         await self.writer.decide(Start(self.ids.uuid(), self.version, fingerprint, host))
         await asyncio.get_running_loop().run_in_executor(None, self.deliverers.start)
-        self.alarm.start()
+        self.alarm_loop.start()
         self._watch.start()
         if self._given.settings.watchdog_url:
             self._ping.start()
@@ -132,6 +135,8 @@ class HubRuntime:
             self._voice.works()
         else:
             self._store_failed(failed)
+        if self.alarm.look_at(committed):
+            self.alarm_loop.wake()
         if committed.ready:
             self.waiting.wake(committed.ready)
         if committed.events:
@@ -144,6 +149,10 @@ class HubRuntime:
     def pulse(self) -> Pulse:
         """How its alarm and its commits are at this moment."""
         return Pulse(self.writer.commit_ms, self._since_ring_ms(), self.alarm.lag_ms, self.alarm.next_at)
+
+    def is_turning(self) -> bool:
+        """Whether the alarm goes on, even if the store fails: a restart by a supervisor helps only if it does not."""
+        return self.alarm_loop.since_step_ms() <= 2 * LOOK_EVERY_MS
 
     def _since_ring_ms(self) -> int:
         return self.clock.mono_ms() - self.alarm.last_ring_mono
@@ -167,7 +176,8 @@ class HubRuntime:
         if self._takeover is not None:
             self._takeover.stop()
             await loop.run_in_executor(None, self._takeover.join, STOP_WITHIN_S)
-        await loop.run_in_executor(None, self.alarm.stop)
+        self.alarm_loop.stop()
+        await loop.run_in_executor(None, self.alarm_loop.join, ALARM_STOP_WITHIN_S)
         await loop.run_in_executor(None, self.deliverers.stop)
         await loop.run_in_executor(None, self.writer.stop)
         await loop.run_in_executor(None, self._reading.close)

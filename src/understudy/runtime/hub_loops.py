@@ -133,5 +133,4 @@ class Deliverers:
 
     def longest_pause_ms(self) -> int:
         """How long ago the channel that has been quiet for longest made its last step."""
-        mono = self._writer.engine.clock.mono_ms()
-        return max((mono - loop.last_step_mono for loop in self._by_name.values()), default=0)
+        return max((loop.since_step_ms() for loop in self._by_name.values()), default=0)

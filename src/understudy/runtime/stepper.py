@@ -15,8 +15,7 @@ RETRY_MS_FIRST, RETRY_MS_MAX = 500, 2_000  # after a step that failed
 class Stepper:
     """`step` does what is due and returns how many ms may pass until the next one.
 
-    A step that raises is told to `on_trouble` and made again after a short while, longer each time. `last_step_mono`
-    shows whoever watches that the thread has not got stuck in a step.
+    A step that raises is told to `on_trouble` and made again after a short while, longer each time.
     """
 
     def __init__(
@@ -29,7 +28,7 @@ class Stepper:
         self._woken = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self.last_step_mono = clock.mono_ms()
+        self._last_step_mono = clock.mono_ms()
 
     @property
     def is_over(self) -> bool:
@@ -54,6 +53,10 @@ class Stepper:
         if self._thread.is_alive():
             self._thread.join(within_s)
 
+    def since_step_ms(self) -> int:
+        """How long ago a step last began or ended: a thread that is stuck in one shows by it."""
+        return self._clock.mono_ms() - self._last_step_mono
+
     def sleep(self, ms: int) -> None:
         """Let time pass within a step, until it is over or the thread is stopped."""
         self._stopped.wait(ms / 1000)
@@ -62,12 +65,12 @@ class Stepper:
         while not self.is_over:
             self._woken.clear()
             pause_ms = self.safe_step()
-            self.last_step_mono = self._clock.mono_ms()
+            self._last_step_mono = self._clock.mono_ms()
             self._woken.wait(max(pause_ms, 0) / 1000)
 
     def safe_step(self) -> int:
         """One step; if it fails, the pause after which it is tried again."""
-        self.last_step_mono = self._clock.mono_ms()
+        self._last_step_mono = self._clock.mono_ms()
         try:
             pause_ms = self._step()
         except Exception as trouble:  # noqa: BLE001 - the outermost place of a thread that must not end by itself

@@ -10,6 +10,7 @@ import msgspec
 
 from understudy.coordinator.nouns import Policy, Task
 from understudy.errors import StoreError, UnderstudyError
+from understudy.hub.alarm_loop import Alarm
 from understudy.hub.batch import Committed, Engine
 from understudy.hub.calls import CutCalls
 from understudy.hub.claims import Claim, NothingYet
@@ -19,10 +20,9 @@ from understudy.hub.steps import Beside, Effect, Read, Sleep, Steps
 from understudy.hub.takeover_loop import TakeoverLoop
 from understudy.hub.views import View
 from understudy.ids import IdMaker
-from understudy.runtime.alarm import Alarm
 from understudy.runtime.stepper import RETRY_MS_FIRST
 from understudy.simulation.edge import Edge, Letter, Reply
-from understudy.simulation.inline import Answer, HubKilledError, InlineWriter, Pending
+from understudy.simulation.inline import Answer, HubKilledError, Pending
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.service import Service
 from understudy.simulation.stand_in import HUB_WORKER, StandIn
@@ -74,9 +74,9 @@ class Hub:
         self._inbox, self._waiting, self._backlog = [], [], []
         self._oracle.hears_again(self._silent_since_ms)
         self._serving_since_ms = self._world.now_ms
+        self._takeover: TakeoverLoop | None = None
         self._engine = Engine(self.store, self._world.clock, self._ids, self.policy)
-        self._writer = InlineWriter(self._engine, self._decide_one)
-        self._alarm = Alarm(self._writer, _only_violations)
+        self._alarm = Alarm(self._engine, _only_violations)
         self._world.tell("hub starts")
         version = Start(self._ids.uuid(), "0", "", "simulated")
         while isinstance(self._guarded(lambda: self._decide_one(version)), StoreError):
@@ -232,9 +232,11 @@ class Hub:
             raise HubKilledError
         for pending, answer in zip(batch, committed.answers, strict=False):
             self._deliver(pending, answer)
-        self._writer.tell(committed)
         self._wake(committed.ready)
+        self._alarm.look_at(committed)
         self._set_alarm(self._alarm.pause_ms())
+        if self._takeover is not None and self._takeover.is_concerned(committed):
+            self._set_takeover(0)
         return committed.answers[-1] if last is not None else None
 
     def _fail_point(self) -> None:
@@ -305,8 +307,7 @@ class Hub:
         if at_ms != self._alarm_at:
             return  # an earlier or later one was set meanwhile
         self._alarm_at = -1
-
-        self._guarded(lambda: self._set_alarm(self._alarm.safe_step()))
+        self._drive(self._alarm.step(), self._set_alarm)
 
     # ---- takeover
 
@@ -315,13 +316,8 @@ class Hub:
         while isinstance(self._guarded(lambda: self._decide_one(cut)), StoreError):
             pass
         self._takeover = TakeoverLoop(HUB_WORKER, service.api, self._world.clock, probe_url=PROBE_URL)
-        self._writer.after_commit(self._wake_takeover)
         self._takeover_at, self._is_in_turn = -1, False
         self._set_takeover(0)
-
-    def _wake_takeover(self, committed: Committed) -> None:
-        if self._takeover.is_concerned(committed):
-            self._set_takeover(0)
 
     def _set_takeover(self, pause_ms: int) -> None:
         """Make the next turn then, or earlier if an earlier one was planned; during a turn none is planned."""
@@ -333,7 +329,7 @@ class Hub:
             self._world.at(at_ms, self._unless_dead(lambda: self._turn_takeover(at_ms)))
 
     def _turn_takeover(self, at_ms: int) -> None:
-        if at_ms == self._takeover_at:
+        if self._takeover is not None and at_ms == self._takeover_at:
             self._takeover_at, self._is_in_turn, self._is_woken = -1, True, False
             self._drive(self._takeover.step(), self._end_turn)
 
@@ -350,6 +346,8 @@ class Hub:
             done(end.value or 0)
         except StoreError:
             self._world.after(RETRY_MS_FIRST, self._unless_dead(lambda: done(0)))
+        except Exception as bug:
+            raise ViolationError("a loop never breaks", f"a loop of the hub: {bug!r}") from bug
         else:
             self._guarded(lambda: self._perform(effect, go_on))
 

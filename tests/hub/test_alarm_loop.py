@@ -11,12 +11,12 @@ import pytest
 from understudy.clock import ManualClock
 from understudy.coordinator.nouns import Hearing, Policy
 from understudy.errors import StoreError
+from understudy.hub.alarm_loop import PURGE_PAUSE_MS, Alarm
 from understudy.hub.batch import Engine
 from understudy.hub.enqueue import Enqueue
 from understudy.hub.heartbeats import Heartbeat
+from understudy.hub.steps import Read
 from understudy.ids import IdMaker
-from understudy.runtime.alarm import PURGE_PAUSE_MS, Alarm
-from understudy.runtime.writer import Writer
 from understudy.store.base import EventFilter
 from understudy.store.sqlite import SqliteStore
 from understudy.wire.daemons import HeartbeatBody
@@ -24,24 +24,42 @@ from understudy.wire.tasks import EnqueueBody
 
 
 class Stand:
-    """A writer thread and an alarm whose steps the test takes itself."""
+    """An alarm whose steps the test takes itself."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.store = SqliteStore(None)
         ids = IdMaker(self.clock, random.Random(1).getrandbits)
-        self.writer = Writer(Engine(self.store, self.clock, ids, Policy()), lambda _: None)
-        self.alarm = Alarm(self.writer, lambda _: None)
-        self.writer.start(None)
+        self.engine = Engine(self.store, self.clock, ids, Policy())
+        self.alarm = Alarm(self.engine, lambda _: None)
+        self.woken = 0
 
     def step(self) -> int:
         """One step, and the portions of retention that follow it."""
-        while (pause_ms := self.alarm.step()) == PURGE_PAUSE_MS:
+        while (pause_ms := self.take()) == PURGE_PAUSE_MS:
             pass
         return pause_ms
 
+    def take(self) -> int:
+        """One step, its effects carried out at once; what fails in it is raised in it."""
+        steps, answer = self.alarm.step(), None
+        while True:
+            try:
+                effect = steps.send(answer)
+            except StopIteration as end:
+                return int(end.value)
+            try:
+                answer = self.store.read(effect.show) if isinstance(effect, Read) else self.ask(effect)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the loop hears of it
+                steps.throw(error)
+
     def ask(self, operation: Any) -> Any:
-        return self.writer.decide_blocking(operation)
+        committed = self.engine.run([operation])
+        self.woken += self.alarm.look_at(committed)
+        (answer,) = committed.answers
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def hearing(self) -> Hearing:
         return self.store.read(lambda tx: tx.load_many(Hearing, (1,)))[0]
@@ -54,7 +72,6 @@ class Stand:
 def stand() -> Iterator[Stand]:
     stand = Stand()
     yield stand
-    stand.writer.stop()
     stand.store.close()
 
 
@@ -115,13 +132,6 @@ def test_a_deadline_that_appears_while_it_looks_is_not_overslept(stand: Stand) -
     assert stand.step() == 1_000
 
 
-def test_a_bug_in_another_request_does_not_end_the_alarm(stand: Stand) -> None:
-    stand.step()
-    stand.writer.engine.run = lambda _: 1 / 0  # type: ignore[method-assign, assignment, return-value]
-    stand.clock.advance(60_000)
-    assert stand.alarm.safe_step() == 500
-
-
 def test_after_a_store_failure_everything_is_looked_at_again(stand: Stand) -> None:
     stand.step()
     stand.ask(Enqueue([EnqueueBody("soon", delay_sec=1)], ["t"], "k"))
@@ -132,24 +142,8 @@ def test_after_a_store_failure_everything_is_looked_at_again(stand: Stand) -> No
         raise StoreError("disk full")
 
     stand.store.transaction = fail  # type: ignore[method-assign]
-    assert stand.alarm.safe_step() == 500
+    with pytest.raises(StoreError):
+        stand.take()
     stand.store.transaction = real  # type: ignore[method-assign]
-    stand.alarm.safe_step()
+    stand.take()
     assert stand.store.read(lambda tx: tx.ready_count(9)) == 1
-
-
-def test_it_turns_even_if_the_store_fails_and_does_not_once_it_stands_still(stand, monkeypatch):
-    """What a supervisor is told: a full disk is no reason to start a hub anew, a loop that hangs is."""
-
-    def refuse():
-        raise StoreError("the disk is full")
-
-    monkeypatch.setattr(stand.alarm, "step", refuse)
-    for _ in range(5):
-        stand.clock.advance(60_000)
-        stand.alarm.safe_step()
-        assert stand.alarm.is_turning()
-    stand.clock.advance(2 * 60_000)
-    assert stand.alarm.is_turning()
-    stand.clock.advance(1)
-    assert not stand.alarm.is_turning()
