@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from msgspec import UNSET, Raw, UnsetType
 
 from tests.api.hubs import Hub
 from tests.api.wire import ADMIN, OWNER
@@ -21,6 +22,7 @@ from understudy.errors import UnavailableError
 from understudy.runtime import reading
 from understudy.runtime.reading import LOOKS_A_KEY_AT_ONCE, Reading
 from understudy.store.base import Reader
+from understudy.wire.answers.base import Answer
 from understudy.wire.decode import decode
 
 
@@ -180,10 +182,17 @@ def test_a_large_body_is_parsed_beside_the_event_loop(hub: Hub, monkeypatch, pat
     assert [thread.name != "hubs" for thread in threads] == [is_aside]
 
 
+class Parts(Answer, frozen=True):
+    many_tasks: list[Any]
+    next: str
+    none: list[Any]
+    more: int | UnsetType = UNSET
+
+
 def test_the_parts_of_a_long_list_make_the_same_json() -> None:
-    body = {"tasks": [{"id": "a", "x": None}, "text", 5, []], "next": "5~a", "none": []}
-    assert encoded(body).payload == b'{"tasks":[{"id":"a","x":null},"text",5,[]],"next":"5~a","none":[]}'
-    assert encoded([1]).payload == b"[1]"
+    body = Parts([{"id": "a", "x": None}, "text", 5, []], "5~a", [])
+    assert encoded(body).payload == b'{"manyTasks":[{"id":"a","x":null},"text",5,[]],"next":"5~a","none":[]}'
+    assert encoded(Raw(b"[1]")).payload == b"[1]"
 
 
 def test_without_a_thread_to_read_with_it_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:

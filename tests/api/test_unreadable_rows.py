@@ -113,7 +113,9 @@ def hub(spoilt: tuple[Path, dict[str, list[str]]], start_hub: Callable[..., Hub]
     copy = tmp_path / "hub.db"
     copy.write_bytes(spoilt[0].read_bytes())
     routes = Routes(("ops",), (Route(("ops",)),))
-    return start_hub(path=copy, policy=Policy(routes=routes, takeover=TakeoverPolicy(mode="answer")))
+    started = start_hub(path=copy, policy=Policy(routes=routes, takeover=TakeoverPolicy(mode="answer")))
+    started.client.is_spoilt = True
+    return started
 
 
 def said_wrong(hub: Hub) -> list[str]:

@@ -1,4 +1,4 @@
-"""A tiny client: real sockets, nothing hidden, and one rule that holds for every answer of a hub."""
+"""A tiny client: real sockets, nothing hidden, and two rules that hold for every answer of a hub."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
+
+from tests.api.schemas import check_answer
 
 OWNER, ADMIN = "owner-key-of-the-tests", "admin-key-of-the-tests"
 
@@ -40,6 +42,7 @@ class Client:
 
     def __init__(self, port: int, *, key: str | None = OWNER, timeout_s: float = 30) -> None:
         self.key = key
+        self.is_spoilt = False  # whether somebody has spoilt rows of the hub's store
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
 
     def call(
@@ -69,6 +72,8 @@ class Client:
         answer = Answer(response.status, _json(response, text), _Headers(response.getheaders()), text)
         if answer.status >= 400:
             check_error(answer)
+        elif answer.body is not None and path.startswith("/api/"):
+            check_answer(method, path, answer.status, answer.body, is_spoilt=self.is_spoilt)
         return answer
 
     def get(self, path: str, **more: Any) -> Answer:

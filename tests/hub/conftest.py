@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from understudy.clock import ManualClock
@@ -16,6 +17,7 @@ from understudy.hub.operation import Operation
 from understudy.ids import IdMaker
 from understudy.store.base import EventFilter
 from understudy.store.sqlite import SqliteStore
+from understudy.wire.answers.base import Answer
 
 ROUNDS_MAX = 50  # one takes hundreds of rows
 
@@ -30,8 +32,8 @@ class Bench:
         self.engine = Engine(self.store, self.clock, self.ids, policy or Policy())
 
     def ask(self, *operations: Operation) -> list[Any]:
-        """The answers of one batch; a refusal is its exception."""
-        return list(self.engine.run(operations).answers)
+        """The answers of one batch, those to clients as they read them; a refusal is its exception."""
+        return [as_read(answer) for answer in self.engine.run(operations).answers]
 
     def pass_time(self, ms: int) -> None:
         """Let time pass while the hub hears, then ring the alarm until nothing is due."""
@@ -55,6 +57,13 @@ class Bench:
         """The fields of all events of that name."""
         rows = self.store.read(lambda tx: tx.list_events(EventFilter(limit=1000)))
         return [row.event.fields for row in rows if row.event.name == name]
+
+
+def as_read(answer: Any) -> Any:
+    """An answer to a client as the client reads it; anything else as it is."""
+    if isinstance(answer, list):
+        return [as_read(part) for part in answer]
+    return msgspec.json.decode(msgspec.json.encode(answer)) if isinstance(answer, Answer) else answer
 
 
 @pytest.fixture

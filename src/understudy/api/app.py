@@ -59,7 +59,7 @@ class EndpointApp:
             if isinstance(answer, UnderstudyError):  # a refusal that kept something (evidence, an event)
                 await respond_error(send, answer)
                 return
-            shown = endpoint.answer(answer) if endpoint.answer is not None else answer
+            shown = endpoint.shown(answer)
             await respond(send, endpoint.status_of(shown), shown)
         except UnderstudyError as error:
             self._note(error.status)

@@ -12,6 +12,17 @@ from understudy.hub.incidents import Acknowledge
 from understudy.hub.operation import Operation
 from understudy.hub.registry import Configure, Forget, OldHeartbeat, Pause, Register
 from understudy.hub.views import View, cursor_of
+from understudy.wire.answers.base import Done
+from understudy.wire.answers.daemons import (
+    DaemonChanged,
+    DaemonJson,
+    DaemonsAnswer,
+    DirectiveAsked,
+    OldHealthAnswer,
+    Registered,
+    SettingsChanged,
+)
+from understudy.wire.answers.events import IncidentChanged, IncidentsAnswer
 from understudy.wire.daemons import (
     DirectiveBody,
     HeartbeatBody,
@@ -79,46 +90,53 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     HEARTBEAT,
     Endpoint(
         "POST", "/api/daemon/register", "Register a daemon", ("work",),
-        make=lambda r: Register(r.parsed(RegisterBody)), shape=RegisterBody, status=201, is_limited=False,
+        make=lambda r: Register(r.parsed(RegisterBody)), shape=RegisterBody, answer=(Registered,),
+        status=201, is_limited=False,
     ),
     Endpoint(
         "POST", "/api/daemon/heartbeat", "A registered daemon's own health report", ("work",),
-        make=lambda r: OldHeartbeat(r.parsed(OldHeartbeatBody)), shape=OldHeartbeatBody, errors=(404,),
-        is_limited=False,
+        make=lambda r: OldHeartbeat(r.parsed(OldHeartbeatBody)), shape=OldHeartbeatBody,
+        answer=(Done,), errors=(404,), is_limited=False,
     ),
-    Endpoint("GET", "/api/daemon/health", "Active and stale daemons", ("read",), show=lambda _, v: v.old_health()),
-    Endpoint("GET", "/api/daemons", "All daemons", ("read",), show=lambda _, v: v.daemons()),
+    Endpoint(
+        "GET", "/api/daemon/health", "Active and stale daemons", ("read",),
+        show=lambda _, v: v.old_health(), answer=(OldHealthAnswer,),
+    ),
+    Endpoint(
+        "GET", "/api/daemons", "All daemons", ("read",), show=lambda _, v: v.daemons(), answer=(DaemonsAnswer,),
+    ),
     Endpoint(
         "POST", "/api/daemons/{daemon_id:path}/pause", "Give it no work; do not judge its silence", ("admin",),
-        make=_pause(paused=True), shape=PauseBody, errors=(404,),
+        make=_pause(paused=True), shape=PauseBody, answer=(DaemonChanged,), errors=(404,),
     ),
     Endpoint(
         "POST", "/api/daemons/{daemon_id:path}/resume", "Give it work again; judge its silence", ("admin",),
-        make=_pause(paused=False),
-        shape=PauseBody, errors=(404,),
+        make=_pause(paused=False), shape=PauseBody, answer=(DaemonChanged,), errors=(404,),
     ),
     Endpoint(
         "POST", "/api/daemons/{daemon_id:path}/directives", "Tell a daemon to drain, resume, restart or update itself",
-        ("admin",), make=_ask, shape=DirectiveBody, status=lambda a: 201 if a["created"] else 200, errors=(404, 409),
+        ("admin",), make=_ask, shape=DirectiveBody, answer=(DirectiveAsked,),
+        status=lambda a: 201 if a.created else 200, errors=(404, 409),
     ),
     Endpoint(
         "PUT", "/api/daemons/{daemon_id:path}/settings", "Its own limits and sleep windows", ("admin",),
-        make=lambda r: Configure(_daemon_id(r), r.parsed(SettingsBody)), shape=SettingsBody, errors=(404,),
+        make=lambda r: Configure(_daemon_id(r), r.parsed(SettingsBody)), shape=SettingsBody,
+        answer=(SettingsChanged,), errors=(404,),
     ),
     Endpoint(
         "DELETE", "/api/daemons/{daemon_id:path}", "Forget a daemon: its id is free again", ("admin",),
-        make=lambda r: Forget(_daemon_id(r)), errors=(404,),
+        make=lambda r: Forget(_daemon_id(r)), answer=(DaemonChanged,), errors=(404,),
     ),
     Endpoint(
         "GET", "/api/daemons/{daemon_id:path}", "One daemon", ("read",),
-        show=lambda r, v: v.daemon(_daemon_id(r)), errors=(404,),
+        show=lambda r, v: v.daemon(_daemon_id(r)), answer=(DaemonJson,), errors=(404,),
     ),
     Endpoint(
-        "GET", "/api/incidents", "Incidents, newest first", ("read",), show=_incidents,
+        "GET", "/api/incidents", "Incidents, newest first", ("read",), show=_incidents, answer=(IncidentsAnswer,),
         query=(("cursor", STRING), ("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50})),
     ),
     Endpoint(
         "POST", "/api/incidents/{incident_id}/acknowledge", "Say that somebody has seen it", ("admin", "work"),
-        make=_acknowledge, shape=AcknowledgeBody, errors=(404,),
+        make=_acknowledge, shape=AcknowledgeBody, answer=(IncidentChanged,), errors=(404,),
     ),
 )  # fmt: skip

@@ -56,7 +56,8 @@ class Endpoint(Struct, frozen=True):
     show: Callable[[Request, View], Any] | None = None
     shape: type[Any] | None = None  # of the body, for OpenAPI
     status: Callable[[Any], int] | int = 200
-    answer: Callable[[Any], Any] | None = None  # from the operation's answer to the body
+    answer: tuple[type[Any], ...] = ()  # the shapes that it may have, for OpenAPI
+    body_of: Callable[[Any], Any] | None = None  # from the operation's answer to that of the endpoint
     errors: tuple[int, ...] = ()
     body_max: int = BODY_BYTES_MAX
     is_limited: bool = True  # counts against the rate limit of its key
@@ -64,6 +65,10 @@ class Endpoint(Struct, frozen=True):
     waits: bool = False  # a long poll
     follows: bool = False  # may be a stream
     searches: Callable[[Request], bool] | None = None  # whether a request may have to read everything
+
+    def shown(self, answer: Any) -> Any:
+        """What goes out for an operation's answer."""
+        return self.body_of(answer) if self.body_of is not None else answer
 
     def status_of(self, answer: Any) -> int:
         """The HTTP status of an answer."""

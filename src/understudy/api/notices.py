@@ -10,6 +10,8 @@ from understudy.hub.incidents import Snooze
 from understudy.hub.operation import Operation
 from understudy.hub.outbox import Resend, SendTest
 from understudy.hub.views import View, cursor_of
+from understudy.wire.answers.events import IncidentChanged
+from understudy.wire.answers.notices import ChannelsAnswer, NoticeChanged, NoticeJson, NoticesAnswer
 from understudy.wire.notices import SnoozeBody, TestBody
 
 STATES = ("waiting", "sent", "dead", "folded")
@@ -36,6 +38,7 @@ def _snooze(request: Request) -> Operation:
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "GET", "/api/notices", "What was told, is to be told, or could not be; newest first", ("read",), show=_notices,
+        answer=(NoticesAnswer,),
         query=(
             ("state", {"type": "string", "enum": list(STATES)}),
             ("cursor", STRING),
@@ -44,21 +47,23 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "GET", "/api/notices/{notice_id}", "One of them", ("read",),
-        show=lambda r, v: v.notice(id_of(r, "notice_id", "noticeId")), errors=(404,),
+        show=lambda r, v: v.notice(id_of(r, "notice_id", "noticeId")), answer=(NoticeJson,), errors=(404,),
     ),
     Endpoint(
         "POST", "/api/notices/{notice_id}/resend", "Send a dead letter again", ("admin",),
-        make=lambda r: Resend(id_of(r, "notice_id", "noticeId"), r.caller.key_id), errors=(404, 409),
+        make=lambda r: Resend(id_of(r, "notice_id", "noticeId"), r.caller.key_id), answer=(NoticeChanged,),
+        errors=(404, 409),
     ),
     Endpoint(
-        "GET", "/api/channels", "Each channel and how its outbox stands", ("read",), show=lambda _, v: v.channels(),
+        "GET", "/api/channels", "Each channel and how its outbox stands", ("read",),
+        show=lambda _, v: v.channels(), answer=(ChannelsAnswer,),
     ),
     Endpoint(
         "POST", "/api/channels/test", "Send a test to one channel or all", ("admin",), make=_test, shape=TestBody,
-        errors=(409,),
+        answer=(NoticesAnswer,), errors=(409,),
     ),
     Endpoint(
         "POST", "/api/incidents/{incident_id}/snooze", "No reminders for a while", ("admin", "work"), make=_snooze,
-        shape=SnoozeBody, errors=(404,),
+        shape=SnoozeBody, answer=(IncidentChanged,), errors=(404,),
     ),
 )  # fmt: skip

@@ -35,8 +35,10 @@ _ERROR = {
 
 def openapi_of(endpoints: tuple[Endpoint, ...], version: str) -> dict[str, Any]:
     """The document that `/openapi.json` shows."""
-    shapes = [e.shape for e in endpoints if e.shape is not None]
-    _, components = msgspec.json.schema_components(shapes, ref_template="#/components/schemas/{name}")
+    shapes = {shape for e in endpoints for shape in (e.shape, *e.answer) if shape is not None}
+    _, components = msgspec.json.schema_components(
+        sorted(shapes, key=_name), ref_template="#/components/schemas/{name}"
+    )
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         paths.setdefault(_PARAMETER.sub(r"{\1}", endpoint.path), {})[endpoint.method.lower()] = _operation(endpoint)
@@ -64,8 +66,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         "responses": _responses(endpoint),
     }
     if endpoint.shape is not None:
-        schema = {"$ref": f"#/components/schemas/{endpoint.shape.__name__}"}
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        operation["requestBody"] = {"required": True, "content": _json_of((endpoint.shape,))}
     return operation
 
 
@@ -87,12 +88,23 @@ def _query_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
 
 def _responses(endpoint: Endpoint) -> dict[str, Any]:
     statuses = (200, 201) if callable(endpoint.status) else (endpoint.status,)
-    kind = "application/json"
-    responses: dict[str, Any] = {
-        str(status): {"description": "Done", "content": {kind: {"schema": {"type": "object"}}}} for status in statuses
-    }
+    content = _json_of(endpoint.answer) | ({"text/event-stream": {}} if endpoint.follows else {})
+    responses: dict[str, Any] = {str(status): {"description": "Done", "content": content} for status in statuses}
     failures = {400, 401, 403, 413, 429, 503, *endpoint.errors}
     for status in sorted(failures):
-        schema = {"$ref": "#/components/schemas/Error"}
-        responses[str(status)] = {"description": _WORDS[status], "content": {kind: {"schema": schema}}}
+        responses[str(status)] = {"description": _WORDS[status], "content": _json_as("Error")}
     return responses
+
+
+def _json_of(shapes: tuple[type[Any], ...]) -> dict[str, Any]:
+    return _json_as(*map(_name, shapes)) if shapes else {"application/json": {"schema": {"type": "object"}}}
+
+
+def _json_as(*names: str) -> dict[str, Any]:
+    """JSON that is like one of these components."""
+    references = [{"$ref": f"#/components/schemas/{name}"} for name in names]
+    return {"application/json": {"schema": references[0] if len(references) == 1 else {"oneOf": references}}}
+
+
+def _name(shape: type[Any]) -> str:
+    return shape.__name__

@@ -13,6 +13,10 @@ from understudy.hub.operation import Operation
 from understudy.hub.views import View
 from understudy.log import LEVELS, is_level_at_least
 from understudy.store.base import EventFilter
+from understudy.wire.answers.base import Done
+from understudy.wire.answers.events import DeploymentsAnswer, EventsAnswer
+from understudy.wire.answers.keys import KeyJson, KeysAnswer
+from understudy.wire.answers.memory import ContextAnswer, Forgotten, HistoryAnswer
 from understudy.wire.keys import KeyCreateBody
 from understudy.wire.memory import MemorySaveBody
 
@@ -78,6 +82,7 @@ def _rotate_key(request: Request) -> Operation:
 _LIMIT = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
 EVENTS = Endpoint(
     "GET", "/api/events", "The event log; with follow=1 as Server-Sent Events", ("read",), follows=True,
+    answer=(EventsAnswer,),
     query=(
         ("search", {"type": "string", "maxLength": SEARCH_CHARS_MAX}),
         ("level", {"type": "string", "enum": list(LEVELS)}),
@@ -91,9 +96,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST", "/api/memory/save", "Keep one message", ("memory",),
         make=lambda r: SaveMemory(r.parsed(MemorySaveBody), r.ids.new("memory")), shape=MemorySaveBody,
+        answer=(Done,),
     ),
     Endpoint(
         "GET", "/api/memory/context/{user_id:path}", "The most recent messages that fit", ("memory",), show=_context,
+        answer=(ContextAnswer,),
         query=(
             ("channel", STRING),
             ("maxTokens", {"type": "integer", "minimum": 100, "maximum": 4000, "default": 2000}),
@@ -101,6 +108,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "GET", "/api/memory/history/{user_id:path}", "A user's messages, oldest first", ("memory",), show=_history,
+        answer=(HistoryAnswer,),
         query=(
             ("channel", STRING),
             ("limit", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}),
@@ -108,21 +116,27 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "DELETE", "/api/memory/{user_id:path}", "Forget a user", ("memory",),
-        make=lambda r: ForgetMemory(_user(r)),
+        make=lambda r: ForgetMemory(_user(r)), answer=(Forgotten,),
     ),
     EVENTS,
-    Endpoint("GET", "/api/deployments", "Every start of a hub", ("read",), show=lambda _, v: v.deployments()),
-    Endpoint("GET", "/api/keys", "All keys, without their secrets", ("admin",), show=lambda _, v: v.keys()),
+    Endpoint(
+        "GET", "/api/deployments", "Every start of a hub", ("read",),
+        show=lambda _, v: v.deployments(), answer=(DeploymentsAnswer,),
+    ),
+    Endpoint(
+        "GET", "/api/keys", "All keys, without their secrets", ("admin",),
+        show=lambda _, v: v.keys(), answer=(KeysAnswer,),
+    ),
     Endpoint(
         "POST", "/api/keys", "Create a key; its secret is shown this once", ("admin",), make=_create_key,
-        shape=KeyCreateBody, status=201,
+        shape=KeyCreateBody, answer=(KeyJson,), status=201,
     ),
     Endpoint(
         "POST", "/api/keys/{key_id}/revoke", "Revoke a key", ("admin",),
-        make=lambda r: RevokeKey(id_of(r, "key_id", "keyId"), r.caller.key_id), errors=(404,),
+        make=lambda r: RevokeKey(id_of(r, "key_id", "keyId"), r.caller.key_id), answer=(KeyJson,), errors=(404,),
     ),
     Endpoint(
         "POST", "/api/keys/{key_id}/rotate", "Make a successor of a key", ("admin",), make=_rotate_key,
-        status=201, errors=(404, 409),
+        answer=(KeyJson,), status=201, errors=(404, 409),
     ),
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from understudy.api.connections import SMALL_BYTES, BodyRoom
 from understudy.errors import TooLargeError, UnderstudyError
@@ -28,15 +28,16 @@ class Encoded(Struct, frozen=True):
     payload: bytes
 
 
-def encoded(body: Any) -> Encoded:
+def encoded(body: Struct | Raw) -> Encoded:
     """The body as JSON. The items of a long list are encoded one by one: in between other threads get their turn."""
-    if isinstance(body, dict):
-        body = {key: _one_by_one(value) for key, value in body.items()}
-    return Encoded(_encode(body))
+    if isinstance(body, Raw):
+        return Encoded(bytes(body))
+    lists = {name: value for name, value in structs.asdict(body).items() if isinstance(value, list)}
+    return Encoded(_encode(structs.replace(body, **{name: _one_by_one(items) for name, items in lists.items()})))
 
 
-def _one_by_one(value: Any) -> Any:
-    return [Raw(_encode(item)) for item in value] if isinstance(value, list) and len(value) < PARTS_MAX else value
+def _one_by_one(items: list[Any]) -> list[Any]:
+    return [Raw(_encode(item)) for item in items] if len(items) < PARTS_MAX else items
 
 
 async def respond(send: Send, status: int, body: Any, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:

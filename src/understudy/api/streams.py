@@ -17,9 +17,10 @@ from understudy.api.hub import Hub
 from understudy.api.records import event_filter, is_search
 from understudy.api.respond import encoded, respond
 from understudy.errors import UnderstudyError
-from understudy.hub.views import View, event_json
+from understudy.hub.views import View
 from understudy.redact import Redactor
 from understudy.store.base import EventFilter, StoredEvent
+from understudy.wire.answers.events import event_json
 
 KEEP_ALIVE_S = 15
 Read = Callable[[Callable[[View], Any]], Awaitable[Any]]
@@ -127,7 +128,7 @@ def _is_new(stored: StoredEvent, last: int, wanted: EventFilter) -> bool:
 
 def sse(stored: StoredEvent, redactor: Redactor) -> bytes:
     """One event as a Server-Sent Event; what is live only has no id, so it is not resumed from."""
-    data = msgspec.json.encode(event_json(stored, redactor))
+    data = msgspec.json.encode(event_json(stored.id, stored.event, redactor))
     head = b"" if stored.event.live_only else b"id: %d\n" % stored.id
     return head + b"event: " + stored.event.name.encode() + b"\ndata: " + data + b"\n\n"
 

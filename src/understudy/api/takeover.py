@@ -7,7 +7,9 @@ from typing import Any, Literal
 from understudy.api.endpoint import Endpoint, Request
 from understudy.hub.operation import Operation
 from understudy.hub.takeover import SteerTakeover
-from understudy.hub.takeover_view import takeover_json
+from understudy.hub.takeover_view import takeover_answer
+from understudy.wire.answers.base import Done
+from understudy.wire.answers.takeover import TakeoverAnswer
 
 
 def _steer(verb: Literal["pause", "resume"]) -> Any:
@@ -20,10 +22,11 @@ def _steer(verb: Literal["pause", "resume"]) -> Any:
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "GET", "/api/takeover", "How takeover stands and what it has spent", ("read",),
-        show=lambda _, view: takeover_json(view),
+        show=lambda _, view: takeover_answer(view), answer=(TakeoverAnswer,),
     ),
-    Endpoint("POST", "/api/takeover/pause", "Make no more calls", ("admin",), make=_steer("pause")),
+    Endpoint("POST", "/api/takeover/pause", "Make no more calls", ("admin",), make=_steer("pause"), answer=(Done,)),
     Endpoint(
         "POST", "/api/takeover/resume", "Make calls again; closes the circuit", ("admin",), make=_steer("resume"),
+        answer=(Done,),
     ),
 )  # fmt: skip

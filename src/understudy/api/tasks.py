@@ -16,6 +16,15 @@ from understudy.hub.owners import NoteStatus, Steer, Verb
 from understudy.hub.results import Report, ReportMany
 from understudy.hub.views import View, cursor_of, internal_status
 from understudy.store.base import TaskFilter
+from understudy.wire.answers.tasks import (
+    Noted,
+    QueueAnswer,
+    ResultJson,
+    TaskChanged,
+    TaskJson,
+    TaskRecord,
+    TasksAnswer,
+)
 from understudy.wire.limits import RESULT_BYTES_MAX
 from understudy.wire.tasks import (
     ClaimBody,
@@ -137,11 +146,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/api/queue", "Enqueue a task", ("submit",), make=_enqueue, shape=EnqueueBody,
-        status=_created, answer=lambda made: {"success": True, **made[0]}, errors=(422,),
+        status=_created, body_of=lambda made: {"success": True, **made[0]}, errors=(422,),
     ),
     Endpoint(
         "POST", "/api/queue/batch", "Enqueue up to 1,000 tasks, all or none", ("submit",), make=_enqueue_batch,
-        shape=EnqueueBatchBody, answer=lambda made: {"tasks": made}, errors=(422,),
+        shape=EnqueueBatchBody, body_of=lambda made: {"tasks": made}, errors=(422,),
     ),
     Endpoint(
         "POST", "/api/queue/{task_id}/renew", "Renew a lease", ("work",),
@@ -154,19 +163,23 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/api/queue/{task_id}/status", "Note a status on a task", ("work",),
-        make=_status, shape=StatusBody, errors=(404, 409),
+        make=_status, shape=StatusBody, answer=(Noted,), errors=(404, 409),
     ),
-    Endpoint("GET", "/api/queue", "The first 1,000 claimable tasks", ("read", "work"), show=lambda _, v: v.queue()),
+    Endpoint(
+        "GET", "/api/queue", "The first 1,000 claimable tasks", ("read", "work"),
+        show=lambda _, v: v.queue(), answer=(QueueAnswer,),
+    ),
     Endpoint(
         "GET", "/api/queue/{task_id}", "A task that is not finished", ("read", "work", "submit"),
-        show=lambda r, v: v.task(task_id_of(r), r.caller), errors=(404,),
+        show=lambda r, v: v.task(task_id_of(r), r.caller), answer=(TaskJson,), errors=(404,),
     ),
     Endpoint(
         "GET", "/api/result/{task_id}", "How a task ended", ("read", "work", "submit"),
-        show=lambda r, v: v.result(task_id_of(r), r.caller), errors=(404,),
+        show=lambda r, v: v.result(task_id_of(r), r.caller), answer=(ResultJson,), errors=(404,),
     ),
     Endpoint(
-        "GET", "/api/tasks", "Tasks, newest first", ("read",), show=_list_tasks, searches=_is_search,
+        "GET", "/api/tasks", "Tasks, newest first", ("read",), show=_list_tasks, answer=(TasksAnswer,),
+        searches=_is_search,
         query=(
             ("status", {"type": "string", "enum": ["pending", "claimed", "done", "failed", "cancelled"]}),
             ("source", STRING), ("q", STRING), ("cursor", STRING),
@@ -175,18 +188,18 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "GET", "/api/tasks/{task_id}", "A whole record with attempts and history", ("read", "submit"),
-        show=lambda r, v: v.record(task_id_of(r), r.caller), errors=(404,),
+        show=lambda r, v: v.record(task_id_of(r), r.caller), answer=(TaskRecord,), errors=(404,),
     ),
     Endpoint(
         "POST", "/api/tasks/{task_id}/cancel", "Cancel a task, for good", ("submit", "work"), make=_steer("cancel"),
-        errors=(404, 409),
+        answer=(TaskChanged,), errors=(404, 409),
     ),
     Endpoint(
         "POST", "/api/tasks/{task_id}/retry", "Start a failed or cancelled task anew", ("submit", "work"),
-        make=_steer("retry"), errors=(404, 409),
+        make=_steer("retry"), answer=(TaskChanged,), errors=(404, 409),
     ),
     Endpoint(
         "POST", "/api/tasks/{task_id}/move", "Let a task that waits for its machine run elsewhere",
-        ("submit", "work"), make=_steer("move"), errors=(404, 409),
+        ("submit", "work"), make=_steer("move"), answer=(TaskChanged,), errors=(404, 409),
     ),
 )  # fmt: skip

@@ -24,6 +24,7 @@ from understudy.hub.memory import context_of
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.store.base import UNREADABLE_SPEC
+from understudy.wire.answers.tasks import task_json
 from understudy.wire.limits import RUNNING_MAX
 from understudy.wire.tasks import ClaimBody
 
@@ -156,7 +157,7 @@ class Claim(Operation):
 
     def _task_json(self, work: WorkingSet, task: Task) -> dict[str, Any]:
         body = work.get(TaskBody, task.id)
-        fields = task_json(task, body.spec if body else "{}")
+        fields: dict[str, Any] = msgspec.json.decode(bytes(task_json(task, body.spec if body else "{}")))
         if task.memory_of:
             fields |= own_conversation(task, fields.get("metadata"), is_old_way=self.is_old_way)
         progress = work.rows[Progress].get(task.id)
@@ -180,19 +181,6 @@ def own_conversation(task: Task, metadata: Any, *, is_old_way: bool) -> dict[str
     if is_old_way and isinstance(metadata, dict):
         users = {name: metadata[name] for name in ("user_id", "userId") if metadata.get(name)}
         fields["metadata"] = metadata | {name: f"{task.memory_of}/{user_of(user)}" for name, user in users.items()}
-    return fields
-
-
-STATUS_WORDS = {"queued": "pending", "leased": "claimed"}
-
-
-def task_json(task: Task, spec: str) -> dict[str, Any]:
-    """The task as old clients know it: what it was enqueued with, and where it stands."""
-    fields: dict[str, Any] = msgspec.json.decode(spec)
-    fields["id"] = task.id
-    fields["status"] = STATUS_WORDS.get(task.status, task.status)
-    fields["queuedAt"] = iso(task.queued_at)
-    fields["updatedAt"] = iso(task.updated_at)
     return fields
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from understudy.clock import iso
 from understudy.coordinator import directives
 from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import Daemon, Directive, Now
@@ -15,6 +14,7 @@ from understudy.errors import BadRequestError, ConflictError
 from understudy.hub.operation import Operation
 from understudy.hub.registry import known_daemon
 from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.answers.daemons import directive_asked
 from understudy.wire.daemons import DirectiveBody
 
 _NOT_ABLE = "This daemon takes no directives: it has never sent a heartbeat with machineId and bootId"
@@ -46,7 +46,7 @@ class Ask(Operation):
         open_ones = work.open_directives(daemon.id)
         for other in open_ones:
             if (other.kind, other.arguments) == (self.body.kind, arguments) and other.state not in directives.FINAL:
-                return Decision(directive_json(other) | {"success": True, "created": False})
+                return Decision(directive_asked(other, created=False))
         if directives.open_count(open_ones) >= directives.OPEN_MAX:
             raise ConflictError(_TOO_MANY, "too_many")
         step = directives.asked(
@@ -62,8 +62,7 @@ class Ask(Operation):
             now,
         )
         counted = replace(daemon, open_directives=daemon.open_directives + 1)
-        answer = directive_json(step.noun) | {"success": True, "created": True}
-        return Decision(answer, (step.noun, counted), step.events)
+        return Decision(directive_asked(step.noun, created=True), (step.noun, counted), step.events)
 
     def _arguments(self) -> dict[str, str | None]:
         sha256 = self.body.sha256.lower() if self.body.sha256 else None
@@ -97,24 +96,6 @@ def directive_order(directive: Directive, now: Now) -> dict[str, Any]:
         **msgspec.json.decode(directive.arguments),
         "expiresInSec": (directive.expires_h - now.h) / 1000,
     }
-
-
-def directive_json(directive: Directive) -> dict[str, Any]:
-    """A directive as an owner sees it."""
-    shown: dict[str, Any] = {
-        "id": directive.id,
-        "daemonId": directive.daemon_id,
-        "kind": directive.kind,
-        "state": directive.state,
-        "askedBy": directive.asked_by,
-        "askedAt": iso(directive.asked_at),
-        **directives.shown(directive),
-    }
-    if directive.detail:
-        shown["detail"] = directive.detail
-    if directive.ended_at:
-        shown["endedAt"] = iso(directive.ended_at)
-    return shown
 
 
 def _json(value: Any) -> str:

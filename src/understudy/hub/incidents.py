@@ -1,8 +1,6 @@
-"""Incidents: acknowledging them, and how they look on the wire."""
+"""Incidents: acknowledging and snoozing them."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -12,6 +10,7 @@ from understudy.coordinator.nouns import Incident, Now
 from understudy.errors import NotFoundError
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.answers.events import IncidentChanged, incident_json
 
 
 class Acknowledge(Operation):
@@ -31,12 +30,12 @@ class Acknowledge(Operation):
         if incident is None:
             raise NotFoundError("Incident not found")
         if incident.acknowledged_by:
-            return Decision({"success": True, "incident": incident_json(incident)})
+            return Decision(IncidentChanged(success=True, incident=incident_json(incident)))
         seen = replace(incident, acknowledged_by=self.by, acknowledged_at=now.wall)
         fields = {"incidentId": incident.id, "daemonId": incident.daemon_id, "by": self.by}
         message = f"Incident of {incident.daemon_id} acknowledged"
         event = make_event(now, "incident.acknowledged", message, fields, daemon_id=incident.daemon_id)
-        return Decision({"success": True, "incident": incident_json(seen)}, (seen,), (event,))
+        return Decision(IncidentChanged(success=True, incident=incident_json(seen)), (seen,), (event,))
 
 
 class Snooze(Operation):
@@ -61,28 +60,4 @@ class Snooze(Operation):
         fields = {"incidentId": incident.id, "daemonId": incident.daemon_id, "by": self.by, "until": iso(until)}
         message = f"Incident of {incident.daemon_id} snoozed"
         event = make_event(now, "incident.snoozed", message, fields, daemon_id=incident.daemon_id)
-        return Decision({"success": True, "incident": incident_json(quiet)}, (quiet,), (event,))
-
-
-def incident_json(incident: Incident) -> dict[str, Any]:
-    """An incident as the contract shapes it."""
-    shaped: dict[str, Any] = {
-        "id": incident.id,
-        "daemonId": incident.daemon_id,
-        "state": incident.state,
-        "openedAt": iso(incident.opened_at),
-        "lateAt": iso(incident.late_at),
-        "lastSeenAt": iso(incident.last_seen_at),
-    }
-    if incident.down_at:
-        shaped["downAt"] = iso(incident.down_at)
-    if incident.recovered_at:
-        shaped["recoveredAt"] = iso(incident.recovered_at)
-        shaped["lengthSec"] = incident.length_ms / 1000
-        shaped["missedBeats"] = incident.missed_beats
-    if incident.acknowledged_by:
-        shaped["acknowledgedBy"] = incident.acknowledged_by
-        shaped["acknowledgedAt"] = iso(incident.acknowledged_at)
-    if incident.snoozed_until:
-        shaped["snoozedUntil"] = iso(incident.snoozed_until)
-    return shaped
+        return Decision(IncidentChanged(success=True, incident=incident_json(quiet)), (quiet,), (event,))

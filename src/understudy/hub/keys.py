@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from understudy.clock import iso
 from understudy.coordinator.changes import Decision, Event, make_event
 from understudy.coordinator.nouns import Key, Now
 from understudy.errors import ConflictError, NotFoundError
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.answers.keys import key_json
 from understudy.wire.keys import KeyCreateBody
 
 SCOPES = frozenset({"submit", "work", "memory", "read", "admin"})
@@ -58,18 +57,6 @@ def caller_of(key: Key) -> Caller:
     return Caller(key.id, frozenset(key.scopes.split()), key.lineage)
 
 
-def key_json(key: Key) -> dict[str, Any]:
-    """A key without its secret."""
-    return {
-        "id": key.id,
-        "name": key.name,
-        "scopes": key.scopes.split(),
-        "createdAt": iso(key.created_at),
-        "revokedAt": iso(key.revoked_at) if key.revoked_at else None,
-        "rotatedTo": key.rotated_to or None,
-    }
-
-
 class KeyChange(Operation):
     """Whatever changes which keys are good: the edge takes it over before it answers."""
 
@@ -88,7 +75,7 @@ class CreateKey(KeyChange):
         scopes = " ".join(sorted(set(self.body.scopes)))
         key = Key(self.key_id, self.body.name, hash_of(self.secret), scopes, now.wall)
         event = _key_event(now, "key.created", f"Key {key.name} created", key, self.by)
-        return Decision({**key_json(key), "key": self.secret}, (key,), (event,))
+        return Decision(key_json(key, self.secret), (key,), (event,))
 
 
 class RevokeKey(KeyChange):
@@ -141,8 +128,7 @@ class RotateKey(KeyChange):
         successor = Key(self.new_id, key.name, hash_of(self.secret), key.scopes, now.wall, lineage=lineage)
         old = replace(key, rotated_to=successor.id)
         event = _key_event(now, "key.rotated", f"Key {key.name} rotated", successor, self.by)
-        answer = {**key_json(successor), "key": self.secret, "replaces": key.id}
-        return Decision(answer, (successor, old), (event,))
+        return Decision(key_json(successor, self.secret, key.id), (successor, old), (event,))
 
 
 def _key_event(now: Now, name: str, message: str, key: Key, by: str) -> Event:

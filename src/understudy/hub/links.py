@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -16,6 +14,7 @@ from understudy.hub.operation import Operation
 from understudy.hub.outbox import hash_of_link
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.store.base import Reader
+from understudy.wire.answers.base import DONE
 
 SNOOZE_MS = 3_600_000
 BY = "link"
@@ -77,8 +76,7 @@ class FollowLink(Operation):
         if link is None or act is None or link.expires_at <= now.wall:
             raise NotFoundError(GONE)
         if link.used_at:
-            answer: Any = {"success": True}
-            return Decision(answer)
+            return Decision(DONE)
         decision = act.decide(work, now)
         return replace(decision, save=(*decision.save, replace(link, used_at=now.wall)))
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from understudy.clock import iso, parse_iso
+from understudy.clock import parse_iso
 from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import Memory, Now
 from understudy.hub.enqueue import INSTANT_MAX, text_of, user_of
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.answers.base import DONE
+from understudy.wire.answers.memory import Forgotten
 from understudy.wire.limits import MEMORY_CONTENT_BYTES_MAX
 from understudy.wire.memory import MemorySaveBody
 
@@ -34,7 +35,7 @@ class SaveMemory(Operation):
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Keep it unless it is here already."""
         if work.get(Memory, self.id) is not None:
-            return Decision({"success": True})
+            return Decision(DONE)
         body = self.body
         metadata = "" if body.metadata is None else text_of(body.metadata)
         work.bounds.take(len(self.content.encode()) + len(metadata.encode()))
@@ -48,7 +49,7 @@ class SaveMemory(Operation):
             metadata,
             _created_at(body.created_at, now),
         )
-        return Decision({"success": True}, (message,))
+        return Decision(DONE, (message,))
 
 
 def _created_at(given: str | float | None, now: Now) -> int:
@@ -87,7 +88,7 @@ class ForgetMemory(Operation):
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """They are gone with this commit."""
         ids = work.message_ids[self.user_id]
-        return Decision({"success": True, "deleted": len(ids)}, delete=tuple((Memory, key) for key in ids))
+        return Decision(Forgotten(success=True, deleted=len(ids)), delete=tuple((Memory, key) for key in ids))
 
 
 def context_of(newest_first: Sequence[Memory], tokens_max: int) -> str:
@@ -108,16 +109,3 @@ def lines_that_fit(newest_first: Sequence[Memory], tokens_max: int, chars_max: i
             break
         lines.append(line)
     return lines
-
-
-def message_json(message: Memory) -> dict[str, Any]:
-    """A message as the contract shapes it."""
-    return {
-        "id": message.id,
-        "user_id": message.user_id,
-        "channel": message.channel,
-        "role": message.role,
-        "content": message.content,
-        "source": message.source or None,
-        "created_at": iso(message.created_at),
-    }

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from hashlib import sha256
-from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from understudy.clock import iso
 from understudy.coordinator import answers, outbox
 from understudy.coordinator.changes import Decision, Event, make_event
 from understudy.coordinator.notices import FLAP_WINDOW_MS, LATE, LOUD, STORY, Outbox, is_told, once_each
@@ -19,6 +17,7 @@ from understudy.hub.operation import Operation
 from understudy.hub.working_set import ASTRAY_MAX, Needs, WorkingSet
 from understudy.notify.base import Later, Outcome, Refused, Sent
 from understudy.store.base import Transaction
+from understudy.wire.answers.notices import NoticeChanged, NoticesAnswer, notice_json
 
 LINK_KEPT_MS = 7 * 86_400_000
 LINK_PREFIX = "usl"
@@ -253,7 +252,7 @@ class Resend(Operation):
         fields = {"noticeId": row.id, "channel": row.target, "by": self.by}
         message = f"A notice to {row.target} is sent again"
         event = make_event(now, "notice.resent", message, fields, component="Outbox")
-        return Decision({"success": True, "notice": notice_json(waiting)}, (waiting,), (event,))
+        return Decision(NoticeChanged(success=True, notice=notice_json(waiting)), (waiting,), (event,))
 
 
 class SendTest(Operation):
@@ -274,31 +273,4 @@ class SendTest(Operation):
             Notice(work.ids.new("notice"), name, "test", "test", next_at=now.wall, due_at=now.wall, created_at=now.wall)
             for name in names
         )
-        return Decision({"notices": [notice_json(row) for row in rows]}, rows)
-
-
-def notice_json(notice: Notice) -> dict[str, Any]:
-    """A notice as the contract shapes it."""
-    shaped: dict[str, Any] = {
-        "id": notice.id,
-        "channel": notice.target,
-        "kind": notice.kind,
-        "cause": notice.cause,
-        "level": notice.level,
-        "state": notice.state,
-        "attempts": notice.attempts,
-        "createdAt": iso(notice.created_at),
-        "dueAt": iso(notice.due_at),
-    }
-    if notice.state == "waiting":
-        shaped["nextAt"] = iso(max(notice.next_at, notice.taken_until))
-    if notice.sent_at:
-        shaped["sentAt"] = iso(notice.sent_at)
-    named = (
-        ("incidentId", notice.incident_id),
-        ("taskId", notice.task_id),
-        ("daemonId", notice.daemon_id),
-        ("lastError", notice.last_error),
-        ("foldedInto", notice.folded_into),
-    )
-    return shaped | {name: value for name, value in named if value}
+        return Decision(NoticesAnswer([notice_json(row) for row in rows]), rows)

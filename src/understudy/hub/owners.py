@@ -14,6 +14,7 @@ from understudy.hub.enqueue import share_of
 from understudy.hub.leases import lease_lost
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.answers.tasks import Noted, TaskChanged
 
 Verb = Literal["cancel", "retry", "move"]
 _REFUSALS = {
@@ -54,7 +55,7 @@ class Steer(Operation):
             raise NotFoundError(TASK_UNKNOWN)
         if self.only_of and task.submitter != self.only_of:
             raise ForbiddenError(code="scope")
-        answer = {"success": True, "taskId": task.id}
+        answer = TaskChanged(success=True, task_id=task.id)
         if self.verb == "cancel" and task.status == "cancelled":
             return Decision(answer)
         change = getattr(tasks, self.verb)(task, now, self.by)
@@ -87,4 +88,4 @@ class NoteStatus(Operation):
         if task is None or task.status in FINISHED:
             raise NotFoundError(TASK_UNKNOWN)
         noted = replace(task, note=self.status, updated_at=now.wall)
-        return Decision({"success": True, "status": self.status}, (noted,))
+        return Decision(Noted(success=True, status=self.status), (noted,))

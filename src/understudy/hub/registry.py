@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from msgspec.structs import replace
 
-from understudy.clock import iso
 from understudy.coordinator import directives, health, leases, tasks, windows
 from understudy.coordinator.changes import Change, Decision, Draft
 from understudy.coordinator.nouns import LEASED, Daemon, Now, Task
@@ -16,6 +13,8 @@ from understudy.hub.enqueue import instant
 from understudy.hub.life import alive, incident_of, need_incident, refuse_beyond_bound
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.answers.base import DONE
+from understudy.wire.answers.daemons import DaemonChanged, Registered, SettingsChanged, settings_json
 from understudy.wire.daemons import OldHeartbeatBody, RegisterBody, SettingsBody
 from understudy.wire.limits import CAPABILITIES_MAX, TAG_CHARS_MAX
 
@@ -54,7 +53,7 @@ class Register(Operation):
             registered_at=now.wall,
             registered_as=body.registered_at,
         )
-        answer = {"success": True, "daemonId": daemon.id, "registeredAt": body.registered_at}
+        answer = Registered(success=True, daemon_id=daemon.id, registered_at=body.registered_at)
         event = health.health_event(
             daemon, now, "daemon.registered", "info", f"Daemon {daemon.id} registered", version=body.version
         )
@@ -93,12 +92,12 @@ class OldHeartbeat(Operation):
             last_heartbeat=body.last_heartbeat,
         )
         if daemon.machine_id:
-            return Decision({"success": True}, (daemon,))
+            return Decision(DONE, (daemon,))
         said, reason = {"healthy": ("healthy", ""), "degraded": ("healthy", "degraded")}.get(
             body.status, ("stuck", "the daemon says that it is unhealthy")
         )
         seen = alive(work, daemon, now, said, reason)
-        return Decision({"success": True}, seen.rows, seen.events)
+        return Decision(DONE, seen.rows, seen.events)
 
 
 def known_daemon(work: WorkingSet, daemon_id: str) -> Daemon:
@@ -139,7 +138,7 @@ class Pause(OwnerOperation):
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Doing it twice changes nothing the second time."""
         daemon = self.known(work)
-        answer: dict[str, Any] = {"success": True, "daemonId": daemon.id}
+        answer = DaemonChanged(success=True, daemon_id=daemon.id)
         if not self.paused and health.is_planned(daemon):
             return Decision(answer, (health.plan_ended(daemon, now, work.policy).noun,))
         if bool(daemon.paused) == self.paused:
@@ -186,7 +185,8 @@ class Configure(OwnerOperation):
             expected_sleep=msgspec.json.encode(sleep).decode(),
             deadline_h=now.h if health.is_judged(daemon) or daemon.state == "asleep" else daemon.deadline_h,
         )
-        return Decision({"success": True, "daemonId": daemon.id, "settings": settings_json(daemon)}, (daemon,))
+        answer = SettingsChanged(success=True, daemon_id=daemon.id, settings=settings_json(daemon))
+        return Decision(answer, (daemon,))
 
 
 class Forget(OwnerOperation):
@@ -213,7 +213,7 @@ class Forget(OwnerOperation):
         incident = incident_of(work, daemon)
         if incident is not None:
             draft.add((health.closed(incident, daemon, now),))
-        return draft.decision({"success": True, "daemonId": daemon.id}, ((Daemon, daemon.id),))
+        return draft.decision(DaemonChanged(success=True, daemon_id=daemon.id), ((Daemon, daemon.id),))
 
     def _freed(self, work: WorkingSet, task: Task | None, now: Now) -> list[Change[Task]]:
         """A lease ends; what would then wait for this daemon waits for nobody."""
@@ -223,27 +223,3 @@ class Forget(OwnerOperation):
             task = changes[0].noun
         moved = tasks.move(task, now, "forgotten") if task is not None else None
         return [*changes, moved] if moved else changes
-
-
-def settings_json(daemon: Daemon) -> dict[str, Any]:
-    """What an owner set; null where the hub's default holds."""
-    return {
-        "lateAfterSec": daemon.late_after_ms / 1000 or None,
-        "downAfterSec": daemon.down_after_ms / 1000 or None,
-        "expectedSleep": msgspec.json.decode(daemon.expected_sleep),
-    }
-
-
-def old_status_json(daemon: Daemon) -> dict[str, Any]:
-    """A daemon as `GET /api/daemon/health` shows it."""
-    said = {
-        "daemonId": daemon.id,
-        "version": daemon.version,
-        "capabilities": msgspec.json.decode(daemon.capabilities),
-        "pollInterval": daemon.poll_interval_ms,
-        "registeredAt": daemon.registered_as or iso(daemon.registered_at or daemon.first_seen_at),
-        "lastHeartbeat": iso(daemon.last_seen_at or daemon.first_seen_at),
-        "status": daemon.said_status or ("healthy" if daemon.state == "healthy" else "unhealthy"),
-        "tasksProcessed": daemon.tasks_processed,
-    }
-    return said | ({"currentTask": daemon.current_task} if daemon.current_task else {})

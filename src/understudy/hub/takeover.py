@@ -36,6 +36,7 @@ from understudy.hub.scene import (
 )
 from understudy.hub.unjudged import said_of, tell_once
 from understudy.hub.working_set import Needs, WorkingSet, tags_in
+from understudy.wire.answers.base import DONE
 
 FRONT_MAX = 1000  # senders are told while their task is among the first so many
 LOOK_EVERY_MS = 60_000
@@ -219,7 +220,7 @@ class SteerTakeover(Operation):
         before = state_of(work)
         after = replace(before if self.verb == "pause" else takeover.closed(before), paused=int(self.verb == "pause"))
         if after == before:
-            return Decision({"success": True})
+            return Decision(DONE)
         name = {"pause": "takeover.paused", "resume": "takeover.resumed"}[self.verb]
         event = takeover_event(now, name, f"Takeover {name.partition('.')[2]}", by=self.by)
-        return Decision({"success": True}, (after,), (event,))
+        return Decision(DONE, (after,), (event,))

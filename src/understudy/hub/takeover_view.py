@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from msgspec import UNSET
 
 from understudy.clock import iso
 from understudy.coordinator import budget, takeover
@@ -13,41 +13,41 @@ from understudy.coordinator.takeover_nouns import OFF, Budget, Reservation, Take
 from understudy.hub.scene import STATE_ID, TEXT
 from understudy.hub.views import View
 from understudy.hub.working_set import CALLS_READ_MAX
+from understudy.wire.answers.base import if_any, instant_if_any
+from understudy.wire.answers.takeover import BudgetJson, CircuitJson, PeriodJson, PriceJson, TakeoverAnswer
 
 
-def takeover_json(view: View) -> dict[str, Any]:
-    """All of it; `lacks` says in one word why the hub could not answer even if it had to."""
+def takeover_answer(view: View) -> TakeoverAnswer:
+    """All of it."""
     policy, now = view.policy.takeover, view.now
     (state,) = view.reader.load_many(TakeoverState, (STATE_ID,)) or [TakeoverState()]
     calls = view.reader.open_calls(CALLS_READ_MAX)
     is_on = takeover.is_switched_on(policy)
-    shown: dict[str, Any] = {
-        "mode": policy.mode or OFF,
-        "sources": dict(policy.sources),
-        "on": is_on,
-        "ready": not takeover.lacks(policy),
-        "open": is_on and bool(state.is_open),
-        "model": policy.model,
-        "hasKey": policy.has_key,
-        "priceUsdPerMTok": {"input": policy.price.input, "output": policy.price.output} if policy.price else None,
-        "pricesAt": PRICES_AT,
-        "answerTokensMax": policy.answer_tokens_max,
-        "paused": bool(state.paused),
-        "running": len(calls),
-        "budget": _budgets(view, policy, calls, now),
-        "waitsForProbe": is_on and policy.probes and _waits_for_probe(view, state),
-    }
-    if lacks := takeover.lacks(policy):
-        shown["lacks"] = lacks
-    if shown["open"]:
-        shown["since"] = iso(state.since_at)
-    if stopped := takeover.stopped_by(policy, state):
-        shown["stoppedBy"] = stopped
-    if state.circuit:
-        shown["circuit"] = {"reason": state.circuit, "openedAt": iso(state.circuit_at)}
-        if state.circuit_until_at:
-            shown["circuit"]["untilAt"] = iso(state.circuit_until_at)
-    return shown
+    is_open = is_on and bool(state.is_open)
+    return TakeoverAnswer(
+        mode=policy.mode or OFF,
+        sources=dict(policy.sources),
+        on=is_on,
+        ready=not takeover.lacks(policy),
+        open=is_open,
+        model=policy.model,
+        has_key=policy.has_key,
+        price_usd_per_mtok=PriceJson(policy.price.input, policy.price.output) if policy.price else None,
+        prices_at=PRICES_AT,
+        answer_tokens_max=policy.answer_tokens_max,
+        paused=bool(state.paused),
+        running=len(calls),
+        budget=_budgets(view, policy, calls, now),
+        waits_for_probe=is_on and policy.probes and _waits_for_probe(view, state),
+        lacks=if_any(takeover.lacks(policy)),
+        since=iso(state.since_at) if is_open else UNSET,
+        stopped_by=if_any(takeover.stopped_by(policy, state)),
+        circuit=_circuit(state) if state.circuit else UNSET,
+    )
+
+
+def _circuit(state: TakeoverState) -> CircuitJson:
+    return CircuitJson(state.circuit, iso(state.circuit_at), instant_if_any(state.circuit_until_at))
 
 
 def _waits_for_probe(view: View, state: TakeoverState) -> bool:
@@ -56,21 +56,24 @@ def _waits_for_probe(view: View, state: TakeoverState) -> bool:
     return is_due and takeover.wants_probe(state, view.now, view.policy.takeover)
 
 
-def _budgets(view: View, policy: TakeoverPolicy, calls: list[Reservation], now: Now) -> dict[str, Any]:
+def _budgets(view: View, policy: TakeoverPolicy, calls: list[Reservation], now: Now) -> BudgetJson:
     periods = {kind: period_of(kind, now.wall) for kind in (DAY, MONTH)}
     rows = {row.period: row for row in view.reader.load_many(Budget, tuple(periods.values()))}
     reserved = budget.reserved(calls)
-    shown: dict[str, Any] = {"taskUsd": policy.task_micro_usd / budget.MICRO}
-    for kind, period in periods.items():
-        row = rows.get(period) or Budget(period, kind)
-        limit = budget.limit_of(kind, policy)
-        shown[kind] = {
-            "period": row.period,
-            "limitUsd": limit / budget.MICRO,
-            "spentUsd": row.spent_micro_usd / budget.MICRO,
-            "reservedUsd": reserved / budget.MICRO,
-            "leftUsd": max(limit - row.spent_micro_usd - reserved, 0) / budget.MICRO,
-            "calls": row.calls,
-            "renewsAt": iso(next_period_at(kind, now.wall)),
-        }
-    return shown
+    day, month = (
+        _period(rows.get(period) or Budget(period, kind), reserved, policy, now) for kind, period in periods.items()
+    )
+    return BudgetJson(policy.task_micro_usd / budget.MICRO, day, month)
+
+
+def _period(row: Budget, reserved: int, policy: TakeoverPolicy, now: Now) -> PeriodJson:
+    limit = budget.limit_of(row.kind, policy)
+    return PeriodJson(
+        period=row.period,
+        limit_usd=limit / budget.MICRO,
+        spent_usd=row.spent_micro_usd / budget.MICRO,
+        reserved_usd=reserved / budget.MICRO,
+        left_usd=max(limit - row.spent_micro_usd - reserved, 0) / budget.MICRO,
+        calls=row.calls,
+        renews_at=iso(next_period_at(row.kind, now.wall)),
+    )

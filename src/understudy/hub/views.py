@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
+from msgspec import UNSET, Raw, UnsetType
 
 from understudy.clock import iso
 from understudy.coordinator.health import down_deadline, is_planned, late_deadline, limits_of
@@ -13,9 +13,7 @@ from understudy.coordinator.liveness import trouble_said
 from understudy.coordinator.nouns import (
     FINISHED,
     LEASED,
-    Attempt,
     Daemon,
-    Deployment,
     Hearing,
     Key,
     Notice,
@@ -26,19 +24,48 @@ from understudy.coordinator.nouns import (
     Task,
     TaskBody,
 )
-from understudy.coordinator.takeover import EXECUTOR
 from understudy.coordinator.takeover_nouns import TaskTakeover
 from understudy.errors import BadRequestError, ForbiddenError, NotFoundError
-from understudy.hub.claims import STATUS_WORDS, lease_json, task_json
-from understudy.hub.directives import directive_json
-from understudy.hub.incidents import incident_json
-from understudy.hub.keys import KEYS_MAX, Caller, key_json
-from understudy.hub.memory import lines_that_fit, message_json
-from understudy.hub.outbox import notice_json
-from understudy.hub.registry import old_status_json, settings_json
+from understudy.hub.claims import lease_json
+from understudy.hub.keys import KEYS_MAX, Caller
+from understudy.hub.memory import lines_that_fit
 from understudy.hub.working_set import MEMORY_READ_MAX
 from understudy.redact import Redactor
 from understudy.store.base import Backlog, EventFilter, Reader, StoredEvent, TaskFilter
+from understudy.wire.answers.base import as_stored, if_any
+from understudy.wire.answers.daemons import (
+    DaemonJson,
+    DaemonsAnswer,
+    DirectiveJson,
+    OldHealthAnswer,
+    OldStatusJson,
+    directive_json,
+    old_status_json,
+    settings_json,
+    stuck_json,
+)
+from understudy.wire.answers.events import (
+    DeploymentsAnswer,
+    EventJson,
+    EventsAnswer,
+    IncidentsAnswer,
+    deployment_json,
+    event_json,
+    incident_json,
+)
+from understudy.wire.answers.keys import KeysAnswer, key_json
+from understudy.wire.answers.memory import ContextAnswer, HistoryAnswer, message_json
+from understudy.wire.answers.notices import ChannelJson, ChannelsAnswer, NoticeJson, NoticesAnswer, notice_json
+from understudy.wire.answers.tasks import (
+    STATUS_WORDS,
+    QueueAnswer,
+    ResultJson,
+    TasksAnswer,
+    provisional_json,
+    record_json,
+    result_json,
+    task_json,
+)
 
 QUEUE_LIST_MAX = 1000
 LIST_BYTES_MAX = 8 << 20  # of one page, whatever its limit in rows
@@ -61,58 +88,54 @@ class View:
 
     # ---- tasks
 
-    def queue(self) -> dict[str, Any]:
+    def queue(self) -> QueueAnswer:
         """`GET /api/queue`: claimable tasks; a lease that has ended is swept at its deadline, to the ms."""
         ids = self.reader.ready_ids(QUEUE_LIST_MAX)
-        return {"pending": ids, "count": len(ids)}
+        return QueueAnswer(ids, len(ids))
 
-    def task(self, task_id: str, caller: Caller) -> dict[str, Any]:
+    def task(self, task_id: str, caller: Caller) -> Raw:
         """`GET /api/queue/{id}`: a task that is not finished."""
         task = self._task(task_id, caller, "Task not found")
         if task.status in FINISHED:
             raise NotFoundError("Task not found")
         return task_json(task, self._spec(task_id))
 
-    def result(self, task_id: str, caller: Caller) -> dict[str, Any]:
+    def result(self, task_id: str, caller: Caller) -> ResultJson:
         """`GET /api/result/{id}`: how a finished task ended."""
         task = self._task(task_id, caller, "Result not found")
         if task.status not in FINISHED:
             raise NotFoundError("Result not found")
-        return self._result(task_id) or {"success": False, "error": task.status}
+        return self._result(task_id) or ResultJson(success=False, error=task.status)
 
-    def record(self, task_id: str, caller: Caller) -> dict[str, Any]:
+    def record(self, task_id: str, caller: Caller) -> Raw:
         """`GET /api/tasks/{id}`: the whole record, with attempts and history, also when it is finished."""
         task = self._task(task_id, caller, "Task not found")
-        shaped = self._record(task)
-        shaped["attempts"] = [attempt_json(attempt) for attempt in self.reader.attempts_of(task_id)]
         events = self.reader.list_events(EventFilter(task_id=task_id, limit=HISTORY_MAX))
-        shaped["history"] = [event_json(event, self.redactor) for event in events]
+        more: dict[str, Any] = {"history": [_event(stored, self.redactor) for stored in events]}
         for progress in self.reader.load_many(Progress, (task_id,)):
             if progress.progress:
-                shaped["progress"] = msgspec.json.decode(progress.progress)
-                shaped["progressAt"] = iso(progress.at)
+                more |= {"progress": as_stored(progress.progress), "progress_at": iso(progress.at)}
         for done in self.reader.load_many(TaskTakeover, (task_id,)):
             if done.provisional:
-                answer = {"output": msgspec.json.decode(done.provisional), "executor": EXECUTOR, "degraded": True}
-                shaped["provisional"] = answer | {"at": iso(done.provisional_at)}
+                more["provisional"] = provisional_json(done)
         if task.status == LEASED:
-            shaped["lease"] = lease_json(task, self.now)
-        return shaped
+            more["lease"] = lease_json(task, self.now)
+        return self._record(task, **more)
 
-    def tasks(self, wanted: TaskFilter) -> dict[str, Any]:
+    def tasks(self, wanted: TaskFilter) -> TasksAnswer:
         """`GET /api/tasks`: newest first, with a cursor to go on."""
         rows = self.reader.list_tasks(wanted)
-        shaped: list[dict[str, Any]] = []
+        shaped: list[Any] = []
         room = LIST_BYTES_MAX
         for task in rows:
             record = self._record(task)
-            room -= len(msgspec.json.encode(record))
+            room -= len(bytes(record))
             if room < 0 and shaped:  # the rest is on the next page
                 break
             shaped.append(record)
         is_more = len(rows) == wanted.limit or len(shaped) < len(rows)
         last = rows[len(shaped) - 1] if shaped else None
-        return {"tasks": shaped, **({"next": f"{last.queued_at}~{last.id}"} if last and is_more else {})}
+        return TasksAnswer(shaped, f"{last.queued_at}~{last.id}" if last and is_more else UNSET)
 
     def _task(self, task_id: str, caller: Caller, unknown: str) -> Task:
         found = self.reader.load_many(Task, (task_id,))
@@ -126,162 +149,137 @@ class View:
         bodies = self.reader.load_many(TaskBody, (task_id,))
         return bodies[0].spec if bodies else "{}"
 
-    def _result(self, task_id: str) -> dict[str, Any]:
-        return {key: value for row in self.reader.load_many(Result, (task_id,)) for key, value in _result_items(row)}
+    def _result(self, task_id: str) -> ResultJson | None:
+        rows = self.reader.load_many(Result, (task_id,))
+        return result_json(rows[0]) if rows else None
 
-    def _record(self, task: Task) -> dict[str, Any]:
-        shaped = {"source": "", "metadata": {}, **task_json(task, self._spec(task.id))}
-        shaped |= {
-            "priority": task.priority,
-            "needs": msgspec.json.decode(task.needs),
-            "onLoss": task.on_loss or None,
-            "takeover": task.takeover,
-            "maxAttempts": task.max_attempts,
-            "timeoutSec": task.timeout_ms / 1000,
-            "availableAt": iso(task.available_at),
-            "losses": task.losses,
-            "attempts": [attempt_json(attempt) for attempt in self.reader.attempts_of(task.id)],
-        }
-        if task.waiting_for:
-            shaped["waitingFor"] = task.waiting_for
-        if task.note:
-            shaped["note"] = task.note
+    def _record(self, task: Task, **more: Any) -> Raw:
         if task.finished_at:
-            shaped["finishedAt"] = iso(task.finished_at)
-            shaped["result"] = self._result(task.id)
-        return shaped
+            more["result"] = self._result(task.id) or ResultJson()
+        return record_json(task, self._spec(task.id), self.reader.attempts_of(task.id), **more)
 
     # ---- daemons
 
-    def daemons(self) -> dict[str, Any]:
+    def daemons(self) -> DaemonsAnswer:
         """`GET /api/daemons`."""
-        return {"daemons": [self._daemon(daemon) for daemon in self.reader.load_all(Daemon, DAEMONS_MAX)]}
+        return DaemonsAnswer([self._daemon(daemon) for daemon in self.reader.load_all(Daemon, DAEMONS_MAX)])
 
-    def daemon(self, daemon_id: str) -> dict[str, Any]:
+    def daemon(self, daemon_id: str) -> DaemonJson:
         """`GET /api/daemons/{id}`."""
         found = self.reader.load_many(Daemon, (daemon_id,))
         if not found:
             raise NotFoundError("Daemon not found")
-        shown = self._daemon(found[0])
         directives = self.reader.directives_of(daemon_id, DIRECTIVES_SHOWN)
-        return shown | ({"directives": [directive_json(row) for row in directives]} if directives else {})
+        return self._daemon(found[0], if_any([directive_json(row) for row in directives]))
 
-    def _daemon(self, daemon: Daemon) -> dict[str, Any]:
-        limits = limits_of(daemon, self.policy)
-        shaped: dict[str, Any] = {
-            "daemonId": daemon.id,
-            "state": daemon.state,
-            "lastSeenAt": iso(daemon.last_seen_at) if daemon.last_seen_at else None,
-            "silentForSec": max(self.now.h - daemon.last_seen_h, 0) / 1000,
-            "lateAt": iso(at_wall(self.now, late_deadline(daemon, limits, self.now))),
-            "downAt": iso(at_wall(self.now, down_deadline(daemon, limits, self.now))),
-            "intervalSec": daemon.interval_ms / 1000 or None,
-            "version": daemon.version,
-            "bootId": daemon.boot_id,
-            "machineId": daemon.machine_id,
-            "capacity": daemon.capacity,
-            "provides": msgspec.json.decode(daemon.provides),
-            "running": msgspec.json.decode(daemon.running),
-            "loops": msgspec.json.decode(daemon.loops),
-            "auth": msgspec.json.decode(daemon.auth),
-            "settings": settings_json(daemon),
-            "sinceAt": iso(daemon.since_at),
-        }
-        if daemon.reason:
-            shaped["reason"] = daemon.reason
-        if daemon.deadline_h and (daemon.paused or is_planned(daemon)):
-            shaped["quietUntil"] = iso(at_wall(self.now, daemon.deadline_h))
+    def _daemon(self, daemon: Daemon, directives: list[DirectiveJson] | UnsetType = UNSET) -> DaemonJson:
+        limits, now = limits_of(daemon, self.policy), self.now
+        is_quiet = daemon.deadline_h and (daemon.paused or is_planned(daemon))
         trouble = trouble_said(daemon) if daemon.state == "stuck" else None
-        if trouble is not None:
-            shaped["stuck"] = {"code": trouble.code, "what": trouble.what}
-            said = {"state": trouble.word, "limitSec": trouble.limit_s, "mend": trouble.mend}
-            shaped["stuck"] |= {name: value for name, value in said.items() if value}
-        if daemon.incident_id:
-            shaped["incidentId"] = daemon.incident_id
-        return shaped
+        return DaemonJson(
+            daemon_id=daemon.id,
+            state=daemon.state,
+            last_seen_at=iso(daemon.last_seen_at) if daemon.last_seen_at else None,
+            silent_for_sec=max(now.h - daemon.last_seen_h, 0) / 1000,
+            late_at=iso(at_wall(now, late_deadline(daemon, limits, now))),
+            down_at=iso(at_wall(now, down_deadline(daemon, limits, now))),
+            interval_sec=daemon.interval_ms / 1000 or None,
+            version=daemon.version,
+            boot_id=daemon.boot_id,
+            machine_id=daemon.machine_id,
+            capacity=daemon.capacity,
+            provides=as_stored(daemon.provides),
+            running=as_stored(daemon.running),
+            loops=as_stored(daemon.loops),
+            auth=as_stored(daemon.auth),
+            settings=settings_json(daemon),
+            since_at=iso(daemon.since_at),
+            reason=if_any(daemon.reason),
+            quiet_until=iso(at_wall(now, daemon.deadline_h)) if is_quiet else UNSET,
+            stuck=stuck_json(trouble) if trouble is not None else UNSET,
+            incident_id=if_any(daemon.incident_id),
+            directives=directives,
+        )
 
-    def old_health(self) -> dict[str, Any]:
+    def old_health(self) -> OldHealthAnswer:
         """`GET /api/daemon/health`: reading changes nothing."""
-        active: list[dict[str, Any]] = []
-        stale: list[dict[str, Any]] = []
+        active: list[OldStatusJson] = []
+        stale: list[OldStatusJson] = []
         for daemon in self.reader.load_all(Daemon, DAEMONS_MAX):
             (stale if _is_stale(daemon, self.policy, self.now) else active).append(old_status_json(daemon))
-        return {"activeDaemons": active, "stale": stale, "totalActive": len(active)}
+        return OldHealthAnswer(active, stale, len(active))
 
     # ---- the rest
 
-    def events(self, wanted: EventFilter, live: list[StoredEvent]) -> dict[str, Any]:
+    def events(self, wanted: EventFilter, live: list[StoredEvent]) -> EventsAnswer:
         """`GET /api/events`: stored ones, and live-only ones of the same stretch when asked for."""
         stored = self.reader.list_events(wanted)
         mixed = sorted((*stored, *live), key=lambda e: (e.event.at, e.id))[-wanted.limit :]
         if wanted.after_id:
             mixed = stored
-        more = {"next": str(stored[0].id)} if stored and len(stored) == wanted.limit else {}
-        return {"events": [event_json(event, self.redactor) for event in mixed], **more}
+        is_more = stored and len(stored) == wanted.limit
+        return EventsAnswer([_event(row, self.redactor) for row in mixed], str(stored[0].id) if is_more else UNSET)
 
-    def incidents(self, before_at: int, before_id: str, limit: int) -> dict[str, Any]:
+    def incidents(self, before_at: int, before_id: str, limit: int) -> IncidentsAnswer:
         """`GET /api/incidents`: newest first."""
         rows = self.reader.list_incidents(before_at, before_id, limit)
-        more = {"next": f"{rows[-1].opened_at}~{rows[-1].id}"} if len(rows) == limit else {}
-        return {"incidents": [incident_json(row) for row in rows], **more}
+        more = f"{rows[-1].opened_at}~{rows[-1].id}" if len(rows) == limit else UNSET
+        return IncidentsAnswer([incident_json(row) for row in rows], more)
 
     # ---- notices
 
-    def notices(self, state: str, before_at: int, before_id: str, limit: int) -> dict[str, Any]:
+    def notices(self, state: str, before_at: int, before_id: str, limit: int) -> NoticesAnswer:
         """`GET /api/notices`: newest first."""
         rows = self.reader.list_notices(state, before_at, before_id, limit)
-        more = {"next": f"{rows[-1].created_at}~{rows[-1].id}"} if len(rows) == limit else {}
-        return {"notices": [notice_json(row) for row in rows], **more}
+        more = f"{rows[-1].created_at}~{rows[-1].id}" if len(rows) == limit else UNSET
+        return NoticesAnswer([notice_json(row) for row in rows], more)
 
-    def notice(self, notice_id: str) -> dict[str, Any]:
+    def notice(self, notice_id: str) -> NoticeJson:
         """`GET /api/notices/{id}`."""
         found = self.reader.load_many(Notice, (notice_id,))
         if not found:
             raise NotFoundError("Notice not found")
         return notice_json(found[0])
 
-    def channels(self) -> dict[str, Any]:
+    def channels(self) -> ChannelsAnswer:
         """`GET /api/channels`: those that are configured, and those that still have something to send or dead."""
         backlogs = {backlog.target: backlog for backlog in self.reader.backlogs(self.now.wall)}
         names = [*self.policy.routes.targets, *sorted(set(backlogs) - set(self.policy.routes.targets))]
-        return {"channels": [self._channel(name, backlogs.get(name)) for name in names]}
+        return ChannelsAnswer([self._channel(name, backlogs.get(name)) for name in names])
 
-    def _channel(self, name: str, backlog: Backlog | None) -> dict[str, Any]:
-        shaped: dict[str, Any] = {"name": name, "configured": name in self.policy.routes.targets}
+    def _channel(self, name: str, backlog: Backlog | None) -> ChannelJson:
+        is_configured = name in self.policy.routes.targets
         if backlog is None:
-            return shaped | {"waiting": 0, "oldestSec": 0, "dead": 0}
+            return ChannelJson(name, is_configured, 0, 0, 0)
         oldest_s = max(self.now.wall - backlog.oldest_at, 0) / 1000 if backlog.oldest_at else 0
-        shaped |= {"waiting": backlog.waiting, "oldestSec": oldest_s, "dead": backlog.dead}
-        return shaped | ({"lastError": backlog.last_error} if backlog.last_error else {})
+        return ChannelJson(name, is_configured, backlog.waiting, oldest_s, backlog.dead, if_any(backlog.last_error))
 
     def outbox_oldest_s(self) -> float:
         """How long the oldest notice that is due waits already; 0: none does."""
         at = self.reader.oldest_notice_at(self.now.wall)
         return max(self.now.wall - at, 0) / 1000 if at else 0
 
-    def deployments(self) -> dict[str, Any]:
+    def deployments(self) -> DeploymentsAnswer:
         """`GET /api/deployments`: every start of a hub, newest first."""
-        rows = self.reader.list_deployments(DEPLOYMENTS_MAX)
-        return {"deployments": [deployment_json(row) for row in rows]}
+        return DeploymentsAnswer([deployment_json(row) for row in self.reader.list_deployments(DEPLOYMENTS_MAX)])
 
-    def keys(self) -> dict[str, Any]:
+    def keys(self) -> KeysAnswer:
         """`GET /api/keys`: without their secrets."""
-        return {"keys": [key_json(key) for key in self.reader.load_all(Key, KEYS_MAX)]}
+        return KeysAnswer([key_json(key) for key in self.reader.load_all(Key, KEYS_MAX)])
 
-    def context(self, user_id: str, channel: str, tokens_max: int, chars_max: int) -> dict[str, Any]:
+    def context(self, user_id: str, channel: str, tokens_max: int, chars_max: int) -> ContextAnswer:
         """`GET /api/memory/context/{userId}`."""
         limit = MEMORY_READ_MAX
         lines = lines_that_fit(self.reader.messages_of(user_id, channel, limit), tokens_max, chars_max)
         while len(lines) == limit:  # all of them were short: more may fit
             limit *= 4
             lines = lines_that_fit(self.reader.messages_of(user_id, channel, limit), tokens_max, chars_max)
-        return {"context": "\n".join(reversed(lines)), "userId": user_id}
+        return ContextAnswer("\n".join(reversed(lines)), user_id)
 
-    def history(self, user_id: str, channel: str, limit: int) -> dict[str, Any]:
+    def history(self, user_id: str, channel: str, limit: int) -> HistoryAnswer:
         """`GET /api/memory/history/{userId}`: oldest first."""
         messages = self.reader.messages_of(user_id, channel, limit)
-        shaped = [message_json(message) for message in reversed(messages)]
-        return {"history": shaped, "count": len(shaped)}
+        return HistoryAnswer([message_json(message) for message in reversed(messages)], len(messages))
 
 
 def _is_stale(daemon: Daemon, policy: Policy, now: Now) -> bool:
@@ -289,60 +287,8 @@ def _is_stale(daemon: Daemon, policy: Policy, now: Now) -> bool:
     return daemon.state in ("late", "down", "stopped") or silent
 
 
-def attempt_json(attempt: Attempt) -> dict[str, Any]:
-    """An attempt as the contract shapes it."""
-    shaped: dict[str, Any] = {
-        "token": attempt.token,
-        "workerId": attempt.worker_id,
-        "claimedAt": iso(attempt.claimed_at),
-    }
-    if attempt.ended_at:
-        shaped["endedAt"] = iso(attempt.ended_at)
-        shaped["outcome"] = attempt.outcome
-    return shaped
-
-
-def _result_items(row: Result) -> list[tuple[str, Any]]:
-    items: list[tuple[str, Any]] = [("success", bool(row.success))]
-    texts = (("output", row.output), ("error", row.error), ("failure", row.failure), ("usage", row.usage))
-    items += [(name, msgspec.json.decode(text)) for name, text in texts if text]
-    if row.executor:
-        items.append(("executor", row.executor))
-    if row.degraded:
-        items.append(("degraded", True))
-    if row.cost_micro_usd:
-        items.append(("costUsd", row.cost_micro_usd / 1_000_000))
-    return items
-
-
-def event_json(stored: StoredEvent, redactor: Redactor) -> dict[str, Any]:
-    """An event as the contract shapes it, without secrets that somebody's error or reason brought along."""
-    event = stored.event
-    message, fields = event.message, event.fields
-    told = msgspec.json.encode((message, fields)).decode()
-    if redactor.clean(told) != told:  # one look at the whole is the rule, a walk through it the exception
-        message, fields = redactor.clean(message), redactor.clean_value(fields)
-    shaped: dict[str, Any] = {
-        "id": stored.id,
-        "at": iso(event.at),
-        "level": event.level,
-        "name": event.name,
-        "component": event.component,
-        "message": message,
-        "fields": fields,
-    }
-    return shaped | ({"live": True} if event.live_only else {})
-
-
-def deployment_json(row: Deployment) -> dict[str, Any]:
-    """A start of a hub as the contract shapes it."""
-    return {
-        "versionId": row.version_id,
-        "createdAt": iso(row.created_at),
-        "packageVersion": row.package_version,
-        "configFingerprint": row.config_fingerprint,
-        "host": row.host,
-    }
+def _event(stored: StoredEvent, redactor: Redactor) -> EventJson:
+    return event_json(stored.id, stored.event, redactor)
 
 
 def cursor_of(text: str) -> tuple[int, str]:

@@ -93,7 +93,7 @@ class Edge:
         if isinstance(answer, BaseException):
             raise answer
         assert endpoint is not None
-        shown = endpoint.answer(answer) if endpoint.answer is not None else answer
+        shown = endpoint.shown(answer)
         return _over_the_wire(endpoint.status_of(shown), shown)
 
 

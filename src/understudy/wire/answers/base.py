@@ -1,0 +1,47 @@
+"""The root of all answers, and the words that they share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from understudy.clock import iso
+
+T = TypeVar("T")
+Yes = Annotated[bool, Meta(extra_json_schema={"const": True})]
+No = Annotated[bool, Meta(extra_json_schema={"const": False})]
+Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]  # UTC, to the millisecond
+
+
+class Answer(Struct, rename="camel", frozen=True):
+    """What an operation or a view answers, or a part of it; the only place where names are in camelCase."""
+
+
+class Done(Answer, frozen=True):
+    """It is done; there is no more to say."""
+
+    success: Yes
+
+
+DONE = Done(success=True)
+
+
+def one_of(*words: str) -> Meta:
+    """For the schema: the words that a text can be."""
+    return Meta(extra_json_schema={"enum": list(words)})
+
+
+def if_any(value: T) -> T | UnsetType:
+    """The value; no key where it is empty or 0."""
+    return value or UNSET
+
+
+def instant_if_any(at: int) -> str | UnsetType:
+    """An instant, in ms since the epoch; no key where it is 0."""
+    return iso(at) if at else UNSET
+
+
+def as_stored(text: str) -> Any:
+    """JSON text as the value that it is, unread: its field says which shape it was stored in."""
+    return Raw(text.encode())
