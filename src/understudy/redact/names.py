@@ -6,9 +6,13 @@ Whatever stands there is masked if it looks like a value; a word of prose, a typ
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 import msgspec
 
-from understudy.redact.rules import MASK, compiled
+from understudy.redact.rules import MASK, compiled, open_end
+from understudy.redact.slices import MARGIN, SLICE, Open, Span, by_slices, replaced, spans, whole
 
 _KEYS = (
     "api access secret private account encryption signing auth master license service admin hub session shared routing"
@@ -35,8 +39,8 @@ _NO_COUNT = r"(?![0-9.]{1,20}+(?![A-Za-z0-9_.-]))"  # nor a fencing token
 
 # The end of another string is not the beginning of this one.
 _NO_BLANK_IN_QUOTES = rf"(?!{_BLANK}\\{{0,7}}[\"']|[\s,;:)}}\]])"
-_IN_DOUBLE = r"(?>(?:[^\"\\\r\n]|\\.)+)"
-_IN_SINGLE = r"(?>(?:[^'\\\r\n]|\\.)+)"
+_IN_DOUBLE = r"(?>(?:[^\"\\\r\n]++|\\.)+)"
+_IN_SINGLE = r"(?>(?:[^'\\\r\n]++|\\.)+)"
 _IN_NESTED = r"(?>(?:[^\"\\\r\n]++|(?!\2\")\\++[\"nrtbfu/]?)+)"  # a string in a string; group 2: how it is escaped
 _LIKE_TOKEN = r"(?=[^\"'\s\\]{8})(?:(?=[A-Za-z./_-]{0,100}+[0-9])|(?=[^\"'\s\\]{16}))"  # noqa: S105 - a pattern
 
@@ -55,6 +59,11 @@ def _forms(quoted: str, bare: str) -> tuple[str, ...]:
     )
 
 
+def _rest_in_nested(escapes: int) -> str:
+    """How a string in a string goes on; a slice may end within a row of backslashes."""
+    return rf"(?>(?:[^\"\\\r\n]++|(?!(?<!\\)\\{{{escapes}}}\")\\++[\"nrtbfu/]?)+)"
+
+
 class Named(msgspec.Struct, frozen=True):
     """A rule that looks for names in the folded text, because that is fast, and for values right behind them."""
 
@@ -65,21 +74,41 @@ class Named(msgspec.Struct, frozen=True):
 
     def clean(self, text: str) -> str:
         """`text` without secrets of this kind."""
-        pieces, read = [], 0
-        forms = [compiled(form).match for form in self.forms]
-        for name in compiled(self.pattern).finditer(folded(text)):
-            if name.start() < read:
+        return replaced(text, self._values(text), _masked)
+
+    def _values(self, text: str) -> Iterator[Span]:
+        """What stands behind each name, as it stands there."""
+        forms, read = [compiled(form) for form in self.forms], 0
+        for name in spans(compiled(self.pattern), folded(text)):
+            if name.found.start() < read:
                 continue
-            for match in forms:
-                if value := match(text, name.end()):
-                    pieces += [text[read : value.end(1)], MASK]
-                    read = value.end()
+            for form in forms:
+                if found := form.match(text, name.end, name.end + SLICE + 2 * MARGIN):
+                    value = whole(found, _opened(found), MARGIN)
+                    read = value.end
+                    yield value
                     break
-        return "".join((*pieces, text[read:])) if pieces else text
+
+
+def _masked(value: Span) -> str:
+    return value.found[1] + MASK
+
+
+def _opened(found: re.Match[str]) -> Open | None:
+    """How a value goes on that is longer than a slice: up to the quote with which it began, if it has one."""
+    if found[1].endswith(("'", '"')):
+        escape = found[2] if found.re.groups > 1 else ""
+        rest = _rest_in_nested(len(escape)) if escape else _IN_DOUBLE if found[1].endswith('"') else _IN_SINGLE
+        return Open(compiled(rest))
+    return open_end(found.re.pattern)
 
 
 def folded(text: str) -> str:
     """In lower case, each character where it was: this one alone becomes two."""
+    return by_slices(_folded, text) if len(text) > SLICE else _folded(text)
+
+
+def _folded(text: str) -> str:
     return text.lower() if text.isascii() else text.replace("İ", "i").lower()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,13 +10,21 @@ import msgspec
 
 from understudy.redact.names import Named, folded
 from understudy.redact.places import PLACES
-from understudy.redact.rules import MASK, Rule
+from understudy.redact.rules import MASK, Rule, compiled
+from understudy.redact.slices import SLICE, occurs, replaced, spans
 from understudy.redact.tokens import TOKENS
 from understudy.redact.values import forms_of
 
 DEPTH_MAX = 32  # of a JSON value; what lies deeper is not shown at all
 RULES: tuple[Rule | Named, ...] = (*TOKENS, *PLACES)
 _TELLING = ("passw", "passphrase", "secret", "key", "credential", "token", "jwt", "auth", "cookie")
+
+
+def _without(form: str, text: str) -> str:
+    """`text` without a secret that is known by value."""
+    if len(text) <= SLICE:
+        return text.replace(form, MASK)
+    return replaced(text, spans(compiled(re.escape(form)), text, margin=len(form)), lambda _: MASK)
 
 
 def _by_hint() -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -44,10 +53,9 @@ class Redactor:
     def clean(self, text: str) -> str:
         """`text` with every secret replaced. To be given whole texts: half a secret is not recognised."""
         for form in self._forms:
-            if form in text:
-                text = text.replace(form, MASK)
+            text = _without(form, text)
         lower = folded(text)
-        wanted = {index for hint, indices in self._by_hint if hint in lower for index in indices}
+        wanted = {index for hint, indices in self._by_hint if occurs(hint, lower) for index in indices}
         for index in sorted(wanted):
             text = RULES[index].clean(text)
         return text

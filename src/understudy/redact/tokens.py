@@ -103,22 +103,32 @@ MONEY_AND_MAIL: tuple[Rule, ...] = (
     _begins("Square token", "EAAA sq0csp- sq0atp-", 40, _WORD),
 )
 
+_KEY_LINES = rf"(?>(?:(?>{_GAP}{{1,8}})[A-Za-z0-9+/=]{{16,}}+)*)"
+_KEY_END = (
+    rf"(?>(?:(?>{_GAP}{{1,8}})[A-Za-z0-9+/=]{{1,15}}+)?)"
+    rf"(?>(?:(?>{_GAP}{{0,8}})-----END (?:[A-Z0-9]{{1,12}}+ ){{0,3}}?PRIVATE KEY(?: BLOCK)?-----)?)"
+)
+_JWT_BODY = rf"(?>(\.eyJ{_WORD}{{2,}}+(?:\.{_WORD}*+){{0,3}}+)?)"
+
 ANY_SERVICE: tuple[Rule, ...] = (
     Rule(
         "private key",
         ("private key",),
         r"-----BEGIN (?:[A-Z0-9]{1,12}+ ){0,3}?PRIVATE KEY(?: BLOCK)?-----"
         rf"(?>(?:(?>{_GAP}{{0,8}})(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash):[^\r\n\\]{{0,200}}+){{0,6}})"
-        rf"(?>(?:(?>{_GAP}{{1,8}})[A-Za-z0-9+/=]{{16,}}+)*)"
-        rf"(?>(?:(?>{_GAP}{{1,8}})[A-Za-z0-9+/=]{{1,15}}+)?)"
-        rf"(?>(?:(?>{_GAP}{{0,8}})-----END (?:[A-Z0-9]{{1,12}}+ ){{0,3}}?PRIVATE KEY(?: BLOCK)?-----)?)",
+        rf"{_KEY_LINES}{_KEY_END}",
+        rest=rf"(?<!-)[A-Za-z0-9+/=]*+{_KEY_LINES}",
+        then=f"(?<!-){_KEY_END}",
     ),
     Rule("age key", ("age-secret-key-",), r"AGE-SECRET-KEY-(?:PQ-)?1[0-9A-Z]{20,}+"),
     # A head is read over once, whether or not a body follows: it may be most of the text.
-    _form(
+    Rule(
         "JWT",
-        ".eyj",
-        rf"{beginning_word('eyJ')}[A-Za-z0-9_-]{{8,}}+(?>(\.eyJ[A-Za-z0-9_-]{{2,}}+(?:\.[A-Za-z0-9_-]*+){{0,3}}+)?)",
+        (".eyj",),
+        rf"{beginning_word('eyJ')}{_WORD}{{8,}}+{_JWT_BODY}",
+        is_word=True,
+        rest=rf"{_WORD}*+",
+        then=_JWT_BODY,
     ),
 )
 
