@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from understudy.coordinator.hearing import GAP_MIN_MS, WRITE_EVERY_MS, awake, hear
-from understudy.coordinator.nouns import Hearing
+from understudy.coordinator.hearing import GAP_MIN_MS, WRITE_EVERY_MS, awake, hear, suspected
+from understudy.coordinator.nouns import Hearing, Now
 from understudy.hub.alarm_loop import LISTEN_EVERY_MS
 
 T0 = 1_770_000_000_000
@@ -28,3 +28,12 @@ def test_the_count_of_an_idle_hub_does_not_go_back_when_its_wall_clock_does(jump
     hearing = awake(hearing, after)
     _, later, _ = hear(hearing, T0 + 11_000 + jump_ms)
     assert later.h == after.h + 1_000
+
+
+@pytest.mark.parametrize(("silent", "since_ms", "is_told"), [(2, 0, False), (3, 0, True), (3, 599_999, False)])
+def test_three_that_fall_silent_together_are_an_event_once_in_ten_minutes(silent, since_ms, is_told):
+    now = Now(1_770_000_000_000, 1_770_000_000_000)
+    hearing = Hearing(suspect_h=now.h - since_ms if since_ms else 0)
+    change = suspected(hearing, silent, now)
+    assert (change is not None) == is_told
+    assert change is None or (change.noun.suspect_h, change.events[0].fields) == (now.h, {"daemons": silent})

@@ -33,6 +33,10 @@ def test_a_lease_is_held_until_just_before_its_end() -> None:
     assert task.expires_h == START.h + 30_000
     assert leases.is_held(task, later(29_999))
     assert not leases.is_held(task, later(30_000))
+    assert leases.rung(task, later(29_999), POLICY) is None
+    expired = leases.rung(task, later(30_000), POLICY)
+    assert expired is not None
+    assert expired.noun.ended == "expired"
 
 
 def test_tokens_only_grow_even_when_the_clock_goes_back() -> None:
@@ -105,7 +109,7 @@ def test_a_run_past_its_limit_and_a_minute_is_a_failed_attempt_and_renewed_no_mo
     end = 10_000 + POLICY.overtime_ms
     assert leases.renew(task, later(end - 1)) is not None
     assert leases.renew(task, later(end)) is None
-    ended = leases.expire(replace(task, expires_h=task.hard_end_h), later(end), POLICY)
+    ended = leases.rung(replace(task, expires_h=task.hard_end_h), later(end), POLICY)
     assert (ended.noun.status, ended.noun.ended, ended.noun.losses) == (FAILED, "timed_out", 0)
 
 

@@ -71,14 +71,14 @@ def test_a_lease_that_cannot_be_expired_keeps_no_other_from_it(monkeypatch) -> N
     bench = bench_with()
     bench.ask(enqueue("a"), enqueue("b"))
     bench.ask(claim("w", max=2))
-    real = leases.expire
+    real = leases.rung
 
     def expire(task, *more):
         if task.id == "a":
             raise KeyError("a")
         return real(task, *more)
 
-    monkeypatch.setattr(leases, "expire", expire)
+    monkeypatch.setattr(leases, "rung", expire)
     bench.pass_time(700_000)
     found = {row.id: row.status for row in bench.store.read(lambda r: r.load_many(Task, ["a", "b"]))}
     assert found == {"a": "leased", "b": "queued"}

@@ -97,6 +97,15 @@ def rung(directive: Directive, now: Now) -> Change[Directive]:
     return _ended(directive, "expired", "the daemon did not take it in time", now)
 
 
+def lapsed(directive: Directive, daemon: Daemon | None, now: Now) -> Change[Directive] | None:
+    """The alarm's look at a directive: if its time is over, its daemon has one fewer; None while there is time."""
+    after = rung(directive, now)
+    if after.noun is directive:
+        return None
+    counted = (replace(daemon, open_directives=max(daemon.open_directives - 1, 0)),) if daemon is not None else ()
+    return replace(after, save=counted)
+
+
 def dropped(directive: Directive, now: Now) -> Change[Directive]:
     """Its daemon was forgotten."""
     return _ended(directive, "expired", "its daemon was forgotten", now)

@@ -29,10 +29,12 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from understudy.clock import iso
-from understudy.coordinator.changes import Event
+from understudy.coordinator.changes import Change, Event, make_event
 from understudy.coordinator.nouns import Hearing, Now
 
 GAP_MIN_MS = 2_000
+SUSPECT_DAEMONS = 3
+SUSPECT_AGAIN_MS = 600_000
 # Half of how often the alarm listens: a batch just before that must not make the next one look like a gap,
 # so WRITE_EVERY_MS + one listening distance + its lateness stays below GAP_MIN_MS.
 WRITE_EVERY_MS = 500
@@ -91,3 +93,12 @@ def awake(hearing: Hearing, now: Now) -> Hearing:
 def at_wall(now: Now, h: int) -> int:
     """The wall instant of a hearing instant: now + what remains."""
     return now.wall + (h - now.h)
+
+
+def suspected(hearing: Hearing, silent: int, now: Now) -> Change[Hearing] | None:
+    """So many daemons fell silent within 30 s: from three on the fault may be here, which is told beside the rest."""
+    if silent < SUSPECT_DAEMONS or now.h - hearing.suspect_h < SUSPECT_AGAIN_MS:
+        return None
+    message = f"{silent} daemons fell silent within 30 s: hub or network suspect"
+    event = make_event(now, "hub.suspect", message, {"daemons": silent}, level="warning")
+    return Change(replace(hearing, suspect_h=now.h), (), (event,))

@@ -197,8 +197,10 @@ def lose(task: Task, now: Now, policy: Policy, how: str, why: str) -> Change[Tas
     return Change(lost, (attempt_of(lost),), (told, *_waiting_event(lost, now)))
 
 
-def expire(task: Task, now: Now, policy: Policy) -> Change[Task]:
-    """The alarm's look at a lease whose time is over: outlived its limit, or its worker fell silent."""
+def rung(task: Task, now: Now, policy: Policy) -> Change[Task] | None:
+    """The alarm's look at a lease: it outlived its limit, or its worker fell silent; None while it is held."""
+    if task.status != LEASED or is_held(task, now):
+        return None
     if now.h >= task.hard_end_h:
         result = Result(task.id, 0, error='"timed out: the run outlived its limit"', failure='{"class":"timed_out"}')
         return settle(task, replace(result, token=task.token, at=now.wall), now, is_final=False, outcome="timed_out")

@@ -29,12 +29,11 @@ def enqueue(task: Task, now: Now) -> Change[Task]:
     return Change(queued, (), (event,))
 
 
-def come_due(task: Task) -> Change[Task] | None:
-    """A delayed task whose instant has come; None if it needs no such thing."""
-    if task.status != QUEUED or task.ready or task.waiting_for:
+def rung(task: Task, now: Now) -> Change[Task] | None:
+    """The alarm's look at a delayed task: claimable once its instant has come; None if there is nothing to do."""
+    if task.available_at > now.wall or task.status != QUEUED or task.ready or task.waiting_for:
         return None
-    ready = replace(task, ready=1)
-    return Change(ready, (), ())
+    return Change(replace(task, ready=1))
 
 
 def set_aside(task: Task, now: Now) -> Change[Task]:

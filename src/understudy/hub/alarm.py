@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 from msgspec.structs import replace
 
 from understudy.coordinator import directives, health, leases, takeover, tasks, windows
-from understudy.coordinator.changes import Decision, Draft, Event, make_event
-from understudy.coordinator.nouns import LEASED, Daemon, Directive, Hearing, Incident, Now, Task
+from understudy.coordinator import hearing as hearing_time
+from understudy.coordinator.changes import Change, Decision, Draft, Event
+from understudy.coordinator.nouns import Daemon, Directive, Hearing, Incident, Now, Task
 from understudy.coordinator.takeover_nouns import TakeoverState
+from understudy.hub.life import incident_of
 from understudy.hub.operation import Operation
 from understudy.hub.scene import STATE_ID, state_of
-from understudy.hub.unjudged import Judged, each, tell_once
+from understudy.hub.unjudged import each, tell_once
 from understudy.hub.working_set import Needs, WorkingSet
 
 DUE_MAX = 500
-SUSPECT_DAEMONS = 3
-SUSPECT_AGAIN_MS = 600_000
 
 
 class Ring(Operation):
@@ -40,51 +39,58 @@ class Ring(Operation):
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Each is judged as it stands now: what was renewed in this very batch is not expired."""
-        draft = Draft()
+        draft, due = Draft(), work.due
         draft.add(events=(_rang(now),))
-        looks: list[Callable[[], Judged]] = []
-        due: list[Task | Daemon] = [*work.due.leases, *work.due.delayed, *work.due.daemons]
-        looks += [partial(_expire, work, task, now) for task in work.due.leases]
-        looks += [partial(_come_due, work, task, now) for task in work.due.delayed]
-        looks += [partial(_look, work, daemon, now) for daemon in work.due.daemons]
-        for row, look in zip(due, looks, strict=True):
-            draft.add(*each(work, row, look, now))
-        late = sum(event.name == "daemon.late" for event in draft.events)
-        looked = {row.id: row for row in draft.save if isinstance(row, Daemon)}
-        draft.add(*_suspect(work, late, now))
-        for found in work.due.directives:
-            draft.add(*each(work, found, partial(_end_directive, work, found, looked, now), now))
-        found_due = (work.due.leases, work.due.delayed, work.due.daemons, work.due.directives)
-        is_more = any(len(part) == DUE_MAX for part in found_due)
+        for found in due.leases:
+            each(draft, work, found, partial(_lease, work, found.id, now), now)
+        for found in due.delayed:
+            each(draft, work, found, partial(_delayed, work, found.id, now), now)
+        for daemon in due.daemons:
+            each(draft, work, daemon, partial(_daemon, work, daemon.id, now), now)
+        self._suspect(draft, work, now)
+        for directive in due.directives:
+            each(draft, work, directive, partial(_directive, draft, work, directive.id, now), now)
+        is_more = any(len(part) == DUE_MAX for part in (due.leases, due.delayed, due.daemons, due.directives))
         return draft.decision(is_more)
 
-
-def _expire(work: WorkingSet, found: Task, now: Now) -> Judged:
-    task = work.get(Task, found.id)
-    if task is None or task.status != LEASED or leases.is_held(task, now):
-        return (), ()
-    change = leases.expire(task, now, work.policy)
-    return change.rows, change.events
-
-
-def _come_due(work: WorkingSet, found: Task, now: Now) -> Judged:
-    task = work.get(Task, found.id)
-    due = tasks.come_due(task) if task is not None and task.available_at <= now.wall else None
-    return (due.rows, ()) if due is not None else ((), ())
+    @staticmethod
+    def _suspect(draft: Draft, work: WorkingSet, now: Now) -> None:
+        late = sum(event.name == "daemon.late" for event in draft.events)
+        hearing = work.get(Hearing, 1) or Hearing()
+        change = hearing_time.suspected(hearing, work.recent_incidents + late, now) if late else None
+        if change is not None:
+            draft.take(change)
 
 
-def _look(work: WorkingSet, known: Daemon, now: Now) -> Judged:
+def _lease(work: WorkingSet, task_id: str, now: Now) -> Change[Task] | None:
+    task = work.get(Task, task_id)
+    return leases.rung(task, now, work.policy) if task is not None else None
+
+
+def _delayed(work: WorkingSet, task_id: str, now: Now) -> Change[Task] | None:
+    task = work.get(Task, task_id)
+    return tasks.rung(task, now) if task is not None else None
+
+
+def _daemon(work: WorkingSet, daemon_id: str, now: Now) -> Change[Daemon] | None:
     """Its health; windows of sleep that cannot be read are left out, so that its silence is told all the same."""
-    daemon = work.get(Daemon, known.id)
-    if daemon is None:  # forgotten by an earlier request of this batch
-        return (), ()
-    if not daemon.deadline_h or now.h < daemon.deadline_h:
-        return (daemon,), ()
-    incident = work.get(Incident, daemon.incident_id) if daemon.incident_id else None
-    looked = health.rung(daemon, incident, now, work.policy, work.ids.new("incident"))
+    daemon = work.get(Daemon, daemon_id)
+    if daemon is None or not daemon.deadline_h or now.h < daemon.deadline_h:
+        return None  # forgotten or heard by an earlier request of this batch
+    looked = health.rung(daemon, incident_of(work, daemon), now, work.policy, work.ids.new("incident"))
     wrong = windows.unreadable(daemon.expected_sleep)
-    told = tell_once(work, daemon, f"expectedSleep: {wrong}", now) if wrong else ()
-    return looked.rows, (*(_with_takeover(event, work) for event in looked.events), *told)
+    unreadable = tell_once(work, daemon, f"expectedSleep: {wrong}", now) if wrong else ()
+    told = (takeover.told_with(event, work.policy.takeover, state_of(work)) for event in looked.events)
+    return replace(looked, events=(*told, *unreadable))
+
+
+def _directive(draft: Draft, work: WorkingSet, directive_id: str, now: Now) -> Change[Directive] | None:
+    """A directive whose time is over; its daemon is as this very look left it."""
+    known = work.get(Directive, directive_id)
+    if known is None:
+        return None
+    looked = (row for row in reversed(draft.save) if isinstance(row, Daemon) and row.id == known.daemon_id)
+    return directives.lapsed(known, next(looked, None) or work.get(Daemon, known.daemon_id), now)
 
 
 class Rest(Operation):
@@ -104,37 +110,5 @@ class Rest(Operation):
         return Decision(answer=True, save=(replace(hearing, idle=1, heard_at=now.wall),))
 
 
-def _with_takeover(event: Event, work: WorkingSet) -> Event:
-    """Whoever reads that a daemon is down also reads what is done for those who wait for it."""
-    if event.name != "daemon.down":
-        return event
-    word = takeover.doing(work.policy.takeover, state_of(work))
-    return replace(event, fields={**event.fields, "takeover": word})
-
-
 def _rang(now: Now) -> Event:
     return Event(now.wall, "debug", "alarm.triggered", "TaskCoordinator", "Alarm triggered", {}, live_only=True)
-
-
-def _end_directive(work: WorkingSet, found: Directive, looked: dict[str, Daemon], now: Now) -> Judged:
-    """A directive whose time is over, and its daemon with one fewer; `looked` is how daemons stand now."""
-    known = work.get(Directive, found.id)
-    step = directives.rung(known, now) if known is not None else None
-    if known is None or step is None or step.noun is known:
-        return (), ()
-    daemon = looked.get(known.daemon_id) or work.get(Daemon, known.daemon_id)
-    if daemon is None:
-        return (step.noun,), step.events
-    looked[daemon.id] = replace(daemon, open_directives=max(daemon.open_directives - 1, 0))
-    return (step.noun, looked[daemon.id]), step.events
-
-
-def _suspect(work: WorkingSet, late: int, now: Now) -> Judged:
-    """Three or more falling silent within 30 s: an additional word; it replaces none."""
-    hearing = work.get(Hearing, 1) or Hearing()
-    silent = work.recent_incidents + late
-    if not late or silent < SUSPECT_DAEMONS or now.h - hearing.suspect_h < SUSPECT_AGAIN_MS:
-        return (), ()
-    message = f"{silent} daemons fell silent within 30 s: hub or network suspect"
-    event = make_event(now, "hub.suspect", message, {"daemons": silent}, level="warning")
-    return (replace(hearing, suspect_h=now.h),), (event,)

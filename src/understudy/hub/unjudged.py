@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from understudy.coordinator.changes import Event, make_event
+from understudy.coordinator.changes import Change, Draft, Event, make_event
 from understudy.coordinator.nouns import Daemon, Directive, Now, Task
 from understudy.errors import StoreError
 from understudy.hub.working_set import WorkingSet
@@ -21,18 +21,19 @@ from understudy.store.base import Found
 AGAIN_MS = 60_000
 WHY_CHARS_MAX = 200
 
-Judged = tuple[tuple[Any, ...], tuple[Event, ...]]  # rows to save, events
 
-
-def each(work: WorkingSet, row: Struct, judge: Callable[[], Judged], now: Now) -> Judged:
-    """What `judge` makes of this row; if it cannot, the row is put off and that is told once."""
+def each(draft: Draft, work: WorkingSet, row: Struct, judge: Callable[[], Change[Any] | None], now: Now) -> None:
+    """Note what `judge` makes of this row; if it cannot, the row is put off, with one event."""
     try:
-        return judge()
+        change = judge()
     except StoreError:
         raise
     except Exception as bug:  # noqa: BLE001 - whatever is wrong with one row must not stop those after it
         later = put_off(row, now)
-        return (later,) if later is not None else (), tell_once(work, row, said_of(bug), now)
+        draft.add((later,) if later is not None else (), tell_once(work, row, said_of(bug), now))
+        return
+    if change is not None:
+        draft.take(change)
 
 
 def said_of(bug: Exception) -> str:
