@@ -11,25 +11,6 @@ import pytest
 from understudy.cli import terminal
 
 
-@pytest.mark.parametrize(
-    ("ms", "text"),
-    [
-        (-5, "0 ms"),
-        (99, "99 ms"),
-        (300, "0.3 s"),
-        (9_999, "10.0 s"),
-        (10_000, "10 s"),
-        (59_600, "1 min"),
-        (185_000, "3 min 5 s"),
-        (7_800_000, "2 h 10 min"),
-        (273_600_000, "3 d 4 h"),
-        (86_400_000, "1 d"),
-    ],
-)
-def test_a_duration_is_read_by_people(ms, text):
-    assert terminal.span(ms) == text
-
-
 def test_control_characters_never_reach_the_terminal():
     evil = "a\x1b]0;title\x07b\x9b31mc\r\nd\u202ee\x85\ud83d"
     assert terminal.safe(evil) == r"abc d\u202ee\x85" + "\ufffd"

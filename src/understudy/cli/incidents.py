@@ -12,7 +12,8 @@ from understudy.cli.commands import Group
 from understudy.cli.connection import connect
 from understudy.cli.exits import AbsentError
 from understudy.cli.options import DurationType, json_option
-from understudy.cli.terminal import clock_time, note, painted_state, safe, say, say_json, span, table
+from understudy.cli.terminal import clock_time, note, painted_state, safe, say, say_json, table
+from understudy.spans import span
 from understudy.texts import t
 
 

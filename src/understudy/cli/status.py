@@ -15,7 +15,8 @@ from understudy.cli.exits import AbsentError, ClientError, UnreachableError
 from understudy.cli.machine import shares_machine
 from understudy.cli.options import json_option
 from understudy.cli.takeover import line_of
-from understudy.cli.terminal import ago, note, paint, painted_state, safe, say_json, say_lines, span, table
+from understudy.cli.terminal import ago, note, paint, painted_state, safe, say_json, say_lines, table
+from understudy.spans import span
 from understudy.texts import t
 from understudy.worker.hidden import hide
 

@@ -16,9 +16,10 @@ from understudy.cli.commands import Command
 from understudy.cli.connection import connect
 from understudy.cli.exits import AbsentError, ClientError, Exit, UnreachableError
 from understudy.cli.options import DurationType, json_option
-from understudy.cli.terminal import note, safe, safe_lines, say, say_json, span
+from understudy.cli.terminal import note, safe, safe_lines, say, say_json
 from understudy.clock import SystemClock
 from understudy.errors import ConfigError
+from understudy.spans import span
 from understudy.texts import t
 from understudy.worker.hidden import hide
 

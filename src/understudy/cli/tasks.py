@@ -24,10 +24,10 @@ from understudy.cli.terminal import (
     say,
     say_json,
     say_lines,
-    span,
     table,
 )
 from understudy.clock import parse_iso
+from understudy.spans import span
 from understudy.texts import t
 
 STATUSES = ("pending", "claimed", "done", "failed", "cancelled")

@@ -1,4 +1,4 @@
-"""What a terminal gets: tables, durations, instants and colours, with nothing in it that could steer it."""
+"""What a terminal gets: tables, instants and colours, with nothing in it that could steer it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from typing import Any, TextIO
 
 from understudy import legible
 from understudy.clock import SystemClock, parse_iso
+from understudy.spans import span
 from understudy.texts import t
 
 COLUMNS_MIN = 40
 PIPED_COLUMNS = 240  # of a line that goes to a file or a program; `--json` has all of it
 ONE_PIECE_CHARS = 1_024  # PIPE_BUF is 4,096 bytes, a character has at most 4
 CELL_COLUMNS_MAX = 256  # of a column before the last: names and ids are shorter
-MS_BELOW_MS = 100
-TENTHS_BELOW_MS = 10_000
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "dim": "2", "bold": "1"}
 STATE_COLOURS = {
     "done": "green", "failed": "red", "claimed": "blue", "cancelled": "dim",
@@ -30,7 +29,6 @@ STATE_COLOURS = {
 }  # fmt: skip
 _COLOUR = re.compile(r"\x1b\[[0-9;]{0,16}m")
 _OUR_CODES = re.compile(r"(\x1b\[(?:(?:[012]|3[1-4]|31;1)m|H\x1b\[2J))")  # of `paint` and `status --watch`
-_STEPS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000))
 
 
 def is_coloured(stream: TextIO) -> bool:
@@ -164,22 +162,6 @@ def _room() -> int:
     import shutil
 
     return max(shutil.get_terminal_size((100, 24)).columns, COLUMNS_MIN)
-
-
-def span(ms: float) -> str:
-    """A duration for people: `12 ms`, `0.3 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`."""
-    if ms < MS_BELOW_MS:
-        return t("cli.span.ms", count=max(round(ms), 0))
-    if ms < TENTHS_BELOW_MS:
-        return t("cli.span.s", count=f"{ms / 1000:.1f}")
-    parts: list[tuple[str, int]] = []
-    rest = round(ms / 1000) * 1000
-    for unit, size in _STEPS:
-        count, rest = divmod(rest, size)
-        if count or parts:
-            parts.append((unit, count))
-    shown = [t(f"cli.span.{unit}", count=count) for unit, count in parts[:2] if count]
-    return " ".join(shown)
 
 
 def ago(instant: str | None) -> str:

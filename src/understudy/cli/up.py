@@ -32,6 +32,7 @@ from understudy.clock import SystemClock
 from understudy.errors import ConfigError
 from understudy.line_queue import QueuedStream, queue_streams
 from understudy.runtime.signals import heeded
+from understudy.spans import span
 from understudy.texts import t
 from understudy.worker.hidden import hide
 
@@ -225,11 +226,11 @@ class Session:
         except ClientError as error:
             note(error.message)
             return
-        took = f"{(clock.mono_ms() - started) / 1000:.1f}"
+        took = span(clock.mono_ms() - started)
         if not result.get("success"):
             note(t("cli.submit.failed", id=task_id, error=safe(result.get("error") or "?")))
             return
-        say(t("cli.up.answered", seconds=took))
+        say(t("cli.up.answered", span=took))
         lines = safe_lines(str(result.get("output", ""))).splitlines()
         for line in lines[:ANSWER_LINES_MAX]:
             say(paint(f"  │ {line}", "dim"))

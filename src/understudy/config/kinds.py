@@ -9,9 +9,9 @@ from datetime import date
 from typing import Any
 
 from understudy.addresses import is_web_address
+from understudy.money import micro_usd_of, usd_text
 from understudy.texts import t
 
-MICRO_PER_USD = 1_000_000
 SECRET_CHARS_MAX = 512  # as the hub takes them
 UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _PART = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ms|[smhd])")
@@ -130,16 +130,10 @@ def _web(raw: Any) -> str:
 
 def _micro_usd(raw: Any) -> int:
     """An amount of money, kept in micro-USD; nothing finer."""
-    text = str(raw).strip().removeprefix("$")
-    if isinstance(raw, bool) or not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text):
-        raise ValueError(t("config.not_usd", value=raw))
-    whole, _, part = text.partition(".")
-    return int(whole) * MICRO_PER_USD + int(part.ljust(6, "0"))
-
-
-def _usd_text(micro_usd: int) -> str:
-    text = f"{micro_usd // MICRO_PER_USD}.{micro_usd % MICRO_PER_USD:06d}"
-    return text.rstrip("0").rstrip(".")
+    try:
+        return micro_usd_of(str(raw))
+    except ValueError:
+        raise ValueError(t("config.not_usd", value=raw)) from None
 
 
 def zone_name(raw: Any) -> str:
@@ -179,7 +173,7 @@ FLAG = Kind(_flag, "true, false", lambda value: "true" if value else "false")
 ZONE = Kind(zone_name, "Asia/Tokyo")
 DATE = Kind(_date, "YYYY-MM-DD")
 WORDS = Kind(_words, "a,b,c", ",".join)
-USD = Kind(_micro_usd, "0 … 999999", _usd_text)
+USD = Kind(_micro_usd, "0 … 999999", usd_text)
 SECRET = Kind(_secret, "", lambda value: "…" if value else "")
 WEB = Kind(_web)
 PASSWORD = Kind(_password, "", SECRET.show)  # for what is no header

@@ -16,9 +16,9 @@ from understudy.coordinator.nouns import Now
 from understudy.coordinator.prices import Tokens, cost_micro_usd
 from understudy.coordinator.takeover import Called, price_for, takeover_event
 from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverPolicy
+from understudy.money import usd, usd_text
 
 SHARES = ((100, "budget.spent", "critical"), (80, "budget.most", "warning"), (50, "budget.half", "warning"))
-MICRO = 1_000_000
 
 
 def limit_of(kind: str, policy: TakeoverPolicy) -> int:
@@ -83,19 +83,13 @@ def tell(row: Budget, share: int, now: Now, policy: TakeoverPolicy) -> Change[Bu
             event = takeover_event(
                 now,
                 name,
-                f"Takeover has spent {usd(row.spent_micro_usd)} of {usd(limit)} USD this {row.kind}",
+                f"Takeover has spent {usd_text(row.spent_micro_usd)} of {usd_text(limit)} USD this {row.kind}",
                 level,
                 period=row.kind,
                 of=row.period,
-                spentUsd=row.spent_micro_usd / MICRO,
-                limitUsd=limit / MICRO,
+                spentUsd=usd(row.spent_micro_usd),
+                limitUsd=usd(limit),
                 share=mark,
             )
             return Change(replace(row, told=mark), (), (event,))
     return Change(row)
-
-
-def usd(micro_usd: int) -> str:
-    """Micro-USD as USD, without needless zeros: `0.05`."""
-    whole, part = divmod(micro_usd, MICRO)
-    return f"{whole}.{part:06d}".rstrip("0").rstrip(".")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 PRICES_AT = "2026-11-22"  # when the table below was written down; providers change prices without asking
-_MICRO_PER_USD = 1_000_000
+USD_PER_MTOK_MAX = 1_000_000  # of an own price
 
 
 class Price(Struct, frozen=True):
@@ -89,6 +89,6 @@ def _price_from(word: str) -> tuple[str, Price]:
         values = [float(number) for number in numbers.split("/")]
     except ValueError:
         values = []
-    if not (equals and model.strip() and 2 <= len(values) <= 4 and all(0 <= v <= _MICRO_PER_USD for v in values)):  # noqa: PLR2004
+    if not (equals and model.strip() and 2 <= len(values) <= 4 and all(0 <= v <= USD_PER_MTOK_MAX for v in values)):  # noqa: PLR2004
         raise ValueError(f"{word!r}: write model=input/output in USD per million tokens, like claude-opus-4-5=5/25")
     return model.strip(), Price(*values)

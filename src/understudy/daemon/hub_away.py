@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from understudy.clock import MS_PER_S
+from understudy.spans import span
 from understudy.texts import t
 from understudy.worker.effects import Loop, Say, TellOwner
-
-MINUTE_MS = 60_000
 
 
 class HubAway:
@@ -28,8 +27,7 @@ class HubAway:
         if self._is_told or not self._after_ms or away_ms < self._after_ms:
             return
         self._is_told = True
-        minutes = f"{away_ms / MINUTE_MS:.0f}" if away_ms >= MINUTE_MS else f"{away_ms / MINUTE_MS:.1f}"
-        text = t("daemon.hub_away.text", daemon=self._daemon, minutes=minutes)
+        text = t("daemon.hub_away.text", daemon=self._daemon, span=span(away_ms))
         yield Say("critical", "Heartbeat", "Hub out of reach", {"forSec": away_ms / MS_PER_S})
         yield TellOwner("critical", t("daemon.hub_away.title", daemon=self._daemon), text)
 

@@ -18,6 +18,7 @@ from understudy.hub.operation import Operation
 from understudy.hub.results import Report
 from understudy.hub.scene import budgets_of, need_budgets, need_scene, state_of
 from understudy.hub.working_set import Needs, WorkingSet
+from understudy.money import usd
 from understudy.wire.tasks import FailureBody, ResultBody
 
 EVENT_TEXT_BYTES_MAX = 12_000
@@ -159,7 +160,7 @@ def _answered(task: Task, called: Called, cost: int, now: Now) -> Event:
         taskId=task.id,
         executor=EXECUTOR,
         degraded=True,
-        costUsd=cost / budget.MICRO,
+        costUsd=usd(cost),
         truncated=called.is_truncated or None,
     )
 
@@ -179,7 +180,7 @@ def _provisional(task: Task, called: Called, cost: int, now: Now) -> Event:
         executor=EXECUTOR,
         degraded=True,
         text=_in_an_event(called.text),
-        costUsd=cost / budget.MICRO,
+        costUsd=usd(cost),
         truncated=called.is_truncated or None,
     )
 

@@ -15,6 +15,7 @@ from understudy.coordinator.routes import Routes
 from understudy.hub.outbox import Parcel
 from understudy.notify.base import Message, Target
 from understudy.notify.channels import ANSWERABLE, EDITABLE
+from understudy.spans import span
 from understudy.store.base import Reader, StoredEvent
 from understudy.texts import catalogue, t
 
@@ -167,7 +168,10 @@ class _Words:
         values = _values(self.notice_row, self.said, self.language)
         incident = self.story.incident
         if incident is not None:
-            values |= {"length": span_text(incident.length_ms, self.language), "missed": incident.missed_beats}
+            values |= {
+                "length": span(incident.length_ms, self.language),
+                "missed": incident.missed_beats,
+            }
         stopped_at = self.said.get("stoppedAt")
         values |= {"stopped": self._clock(parse_iso(stopped_at))} if stopped_at else {}
         return values | {"flaps": self.story.flaps}
@@ -182,14 +186,14 @@ class _Words:
         said, daemon = self.said, self.story.daemon
         found: list[tuple[str, object]] = []
         if daemon is not None and daemon.last_seen_at and self.notice_row.cause in ABOUT_A_DAEMON:
-            ago = span_text(self.wall - daemon.last_seen_at, self.language)
+            ago = span(self.wall - daemon.last_seen_at, self.language)
             shown = self._t("notices.ago", at=self._clock(daemon.last_seen_at), span=ago)
             found.append(("last_seen", shown))
             running = self.story.running[:RUNNING_MAX]
             if self.notice_row.level != "recovered":
                 found.append(("running", ", ".join(running) or self._t("notices.nothing")))
         if self.story.incident is not None and self.notice_row.level == "recovered":
-            found.append(("length", span_text(self.story.incident.length_ms, self.language)))
+            found.append(("length", span(self.story.incident.length_ms, self.language)))
             found.append(("missed", self.story.incident.missed_beats))
         if self.notice_row.cause in ABOUT_A_DAEMON:
             found.append(("queued", self.story.queued if self.story.queued < DEPTH_MAX else f"{DEPTH_MAX}+"))
@@ -264,8 +268,8 @@ def _values(row: Notice, facts: dict[str, Any], language: str) -> dict[str, obje
     return {
         "daemon": row.daemon_id or facts.get("daemonId", ""),
         "task": row.task_id,
-        "elapsed": span_text(elapsed_ms, language),
-        "length": span_text(elapsed_ms, language),
+        "elapsed": span(elapsed_ms, language),
+        "length": span(elapsed_ms, language),
         "missed": "–",
         "reason": _reason(facts, language),
         "count": facts.get("count") or facts.get("daemons") or 0,
@@ -295,18 +299,6 @@ def text_of(value: str) -> str:
             (said[name] for name in ("text", "result", "answer", "message") if isinstance(said.get(name), str)), said
         )
     return said if isinstance(said, str) else msgspec.json.format(msgspec.json.encode(said), indent=2).decode()
-
-
-def span_text(ms: int, language: str) -> str:
-    """A span in the two largest units that matter: `3 min 20 s`."""
-    seconds = max(ms, 0) // 1000
-    for unit, size, smaller, smaller_size in (("d", 86_400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
-        if seconds >= size:
-            count, rest = divmod(seconds, size)
-            first = t(f"notices.span.{unit}", language, count=count)
-            second = rest // smaller_size
-            return f"{first} {t(f'notices.span.{smaller}', language, count=second)}" if second else first
-    return t("notices.span.s", language, count=seconds)
 
 
 def instant_text(at: int, zone: str) -> str:

@@ -13,6 +13,7 @@ from understudy.coordinator.takeover_nouns import OFF, Budget, Reservation, Take
 from understudy.hub.scene import STATE_ID, TEXT
 from understudy.hub.views import View
 from understudy.hub.working_set import CALLS_READ_MAX
+from understudy.money import usd
 from understudy.wire.answers.base import if_any, instant_if_any
 from understudy.wire.answers.takeover import BudgetJson, CircuitJson, PeriodJson, PriceJson, TakeoverAnswer
 
@@ -63,17 +64,17 @@ def _budgets(view: View, policy: TakeoverPolicy, calls: list[Reservation], now: 
     day, month = (
         _period(rows.get(period) or Budget(period, kind), reserved, policy, now) for kind, period in periods.items()
     )
-    return BudgetJson(policy.task_micro_usd / budget.MICRO, day, month)
+    return BudgetJson(usd(policy.task_micro_usd), day, month)
 
 
 def _period(row: Budget, reserved: int, policy: TakeoverPolicy, now: Now) -> PeriodJson:
     limit = budget.limit_of(row.kind, policy)
     return PeriodJson(
         period=row.period,
-        limit_usd=limit / budget.MICRO,
-        spent_usd=row.spent_micro_usd / budget.MICRO,
-        reserved_usd=reserved / budget.MICRO,
-        left_usd=max(limit - row.spent_micro_usd - reserved, 0) / budget.MICRO,
+        limit_usd=usd(limit),
+        spent_usd=usd(row.spent_micro_usd),
+        reserved_usd=usd(reserved),
+        left_usd=usd(max(limit - row.spent_micro_usd - reserved, 0)),
         calls=row.calls,
         renews_at=iso(next_period_at(row.kind, now.wall)),
     )

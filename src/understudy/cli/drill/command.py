@@ -12,6 +12,7 @@ from understudy.cli.commands import Command
 from understudy.cli.exits import ClientError, Exit
 from understudy.cli.options import json_option
 from understudy.cli.terminal import note
+from understudy.spans import span
 from understudy.texts import t
 from understudy.worker.hidden import hide
 
@@ -63,8 +64,7 @@ def _play(*, is_kept: bool, as_json: bool) -> int:
                 narrator.end(folder=str(folder) if is_kept and folder is not None else None)
                 if folder is not None:
                     _leave(folder, is_kept=is_kept)
-    seconds = f"{narrator.elapsed_ms / 1000:.1f}"
-    narrator.say(t("drill.happened", count=len(narrator.steps), seconds=seconds))
+    narrator.say(t("drill.happened", count=len(narrator.steps), span=span(narrator.elapsed_ms)))
     return Exit.OK
 
 

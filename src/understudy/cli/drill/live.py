@@ -25,6 +25,7 @@ from understudy.cli.up import Interruption
 from understudy.clock import SystemClock
 from understudy.errors import ConfigError
 from understudy.ids import IdMaker
+from understudy.spans import span
 from understudy.texts import t
 
 BEAT_S, LATE_S, DOWN_S = 1, 2, 4
@@ -94,7 +95,7 @@ def play_live(*, is_agreed: bool, as_json: bool) -> int:
             with interruption.ignored():  # a made-up daemon that stays would raise a real alarm
                 narrator.end(daemon=made_up.id)
                 _clean_up(made_up)
-    narrator.say(t("drill.happened", count=len(narrator.steps), seconds=f"{narrator.elapsed_ms / 1000:.1f}"))
+    narrator.say(t("drill.happened", count=len(narrator.steps), span=span(narrator.elapsed_ms)))
     return Exit.OK
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from understudy.cli.terminal import paint, say, say_json, span
+from understudy.cli.terminal import paint, say, say_json
 from understudy.clock import SystemClock
+from understudy.spans import span
 from understudy.texts import t
 
 SPANS = "_ms"

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from understudy.cli.drill.narrator import Narrator
 from understudy.cli.exits import AbsentError, ClientError, UnreachableError
 from understudy.clock import SystemClock
+from understudy.spans import span
 from understudy.texts import t
 
 S = TypeVar("S")
@@ -50,7 +51,7 @@ def until(ask: Callable[[], T], what: str, within_ms: int = 0, *, look: Callable
         except (UnreachableError, AbsentError) as error:
             reason = f" ({error.message})"
         if clock.mono_ms() >= until_ms:
-            raise NotSeenError(t("drill.not_seen", what=what + reason, seconds=f"{limit_ms / 1000:g}"))
+            raise NotSeenError(t("drill.not_seen", what=what + reason, span=span(limit_ms)))
         time.sleep(LOOK_S)
 
 

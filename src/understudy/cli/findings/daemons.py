@@ -14,9 +14,9 @@ from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, said
 from understudy.cli.findings.service import Services
 from understudy.cli.machine import shares_machine
 from understudy.cli.status import reason_of
-from understudy.cli.terminal import span
 from understudy.clock import SystemClock, iso, parse_iso
 from understudy.coordinator.liveness import EXPIRING, WORKS, mend_of, word_of
+from understudy.spans import span
 from understudy.texts import t
 
 UNHEALTHY = frozenset({"late", "down", "stuck"})

@@ -14,8 +14,8 @@ from understudy.cli.exits import ClientError, UnreachableError
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, Remedy, said
 from understudy.cli.findings.service import Services
 from understudy.cli.port import is_health
-from understudy.cli.terminal import span
 from understudy.clock import SystemClock
+from understudy.spans import span
 from understudy.texts import t
 
 CLOCK_OFF_MS_MAX = 5_000  # the Date header has whole seconds, and the answer was under way

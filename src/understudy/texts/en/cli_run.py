@@ -18,7 +18,7 @@ TEXTS = {
     "cli.up.runs": "answers with: {command}",
     "cli.up.first": "Is anybody there?",
     "cli.up.submitted": "First task handed in: {id}",
-    "cli.up.answered": "Answered after {seconds} s:",
+    "cli.up.answered": "Answered after {span}:",
     "cli.up.try": 'In another terminal:\n  {command} submit "What can you do?" --wait\n  {command} status\n  {command} tail',
     "cli.up.end": "Ctrl-C stops hub and daemon.",
     "cli.up.stopping": "Stopping …",

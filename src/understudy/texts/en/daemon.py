@@ -28,7 +28,7 @@ TEXTS = {
     "daemon.spool_failed": "A result could not be put on disk: nothing new is claimed until the hub has it",
     "daemon.result_refused": "The hub does not take the result of {task} any more: kept as evidence",
     "daemon.hub_away.title": "{daemon}: the hub is out of reach",
-    "daemon.hub_away.text": "The hub has not answered for {minutes} minutes. Runs go on and their results are kept; nobody watches {daemon} meanwhile. Look at the hub and the network between.",
+    "daemon.hub_away.text": "The hub has not answered for {span}. Runs go on and their results are kept; nobody watches {daemon} meanwhile. Look at the hub and the network between.",
     "daemon.hub_back.title": "{daemon}: the hub is back",
     "daemon.hub_back.text": "It answers again.",
 }

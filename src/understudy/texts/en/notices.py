@@ -77,8 +77,4 @@ TEXTS = {
     "notices.link.open": "Open the hub",
     "notices.link.acknowledge": "I have seen it",
     "notices.link.snooze": "Remind me in an hour",
-    "notices.span.d": "{count} d",
-    "notices.span.h": "{count} h",
-    "notices.span.m": "{count} min",
-    "notices.span.s": "{count} s",
 }

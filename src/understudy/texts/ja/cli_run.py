@@ -18,7 +18,7 @@ TEXTS = {
     "cli.up.runs": "実行方法: {command}",
     "cli.up.first": "誰かいますか?",
     "cli.up.submitted": "最初のタスクを投入しました: {id}",
-    "cli.up.answered": "回答({seconds} 秒後):",
+    "cli.up.answered": "回答({span}後):",
     "cli.up.try": '別の端末で:\n  {command} submit "何ができますか?" --wait\n  {command} status\n  {command} tail',
     "cli.up.end": "Ctrl-C でハブとデーモンを停止します。",
     "cli.up.stopping": "停止しています …",

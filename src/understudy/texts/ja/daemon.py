@@ -28,7 +28,7 @@ TEXTS = {
     "daemon.spool_failed": "結果をディスクに書き込めません。ハブに届くまで新しいタスクは受け取りません",
     "daemon.result_refused": "ハブは {task} の結果をもう受け取りません。証跡として保存しました",
     "daemon.hub_away.title": "{daemon}: ハブに届きません",
-    "daemon.hub_away.text": "ハブが {minutes} 分間応答していません。実行中のタスクは続き、結果は保管されますが、その間に {daemon} に異常があっても、誰も気付けません。ハブとネットワークを確認してください。",
+    "daemon.hub_away.text": "ハブが {span}間応答していません。実行中のタスクは続き、結果は保管されますが、その間に {daemon} に異常があっても、誰も気付けません。ハブとネットワークを確認してください。",
     "daemon.hub_back.title": "{daemon}: ハブに再び接続しました",
     "daemon.hub_back.text": "ハブが再び応答しています。",
 }

@@ -77,8 +77,4 @@ TEXTS = {
     "notices.link.open": "ハブを開く",
     "notices.link.acknowledge": "確認しました",
     "notices.link.snooze": "再通知を 1 時間止める",
-    "notices.span.d": "{count} 日",
-    "notices.span.h": "{count} 時間",
-    "notices.span.m": "{count} 分",
-    "notices.span.s": "{count} 秒",
 }

@@ -11,6 +11,7 @@ from understudy.clock import iso
 from understudy.coordinator.nouns import Attempt, Result, Task
 from understudy.coordinator.takeover import EXECUTOR
 from understudy.coordinator.takeover_nouns import TaskTakeover
+from understudy.money import usd
 from understudy.wire.answers.base import Answer, Instant, Yes, as_stored, if_any, one_of
 from understudy.wire.answers.events import EventJson
 from understudy.wire.tasks import FailureBody
@@ -199,7 +200,7 @@ def result_json(row: Result) -> ResultJson:
         usage=as_stored(row.usage) if row.usage else UNSET,
         executor=if_any(row.executor),
         degraded=True if row.degraded else UNSET,
-        cost_usd=row.cost_micro_usd / 1_000_000 if row.cost_micro_usd else UNSET,
+        cost_usd=usd(row.cost_micro_usd) if row.cost_micro_usd else UNSET,
     )
 
 
