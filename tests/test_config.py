@@ -71,14 +71,14 @@ def test_an_unknown_variable_is_noted(tmp_path):
     ("toml", "says"),
     [
         ("port = 70000", "outside of 0 … 65535"),
-        ("port = true", "no whole number"),
+        ("port = true", "not a whole number"),
         ('log_level = "loud"', "none of debug, info, warning, critical"),
         ('docs = "maybe"', "none of true, false"),
         ('lease_duration = "1s"', "outside of 2s … 10m"),
         ("late_after = 180", "write 180s"),
         ("= 3", "not valid TOML"),
         ('store = "postgresql://x"', "postgresql is not supported"),
-        ('api_key = "two words"', "this is no key"),
+        ('api_key = "two words"', "this is not a key"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_place(tmp_path, toml, says):
@@ -227,7 +227,7 @@ def test_money_is_counted_in_micro_usd_and_shown_as_written(tmp_path):
     kind = config.table()["takeover_budget_day"].of.kind
     assert (kind.show(12_500_000), kind.show(1), kind.show(10_000_000)) == ("12.5", "0.000001", "10")
     for wrong in ("-1", "1e3", "0.0000001", "many"):
-        with pytest.raises(ConfigError, match="no amount in USD"):
+        with pytest.raises(ConfigError, match="not an amount in USD"):
             load(tmp_path, UNDERSTUDY_TAKEOVER_BUDGET_DAY=wrong)
 
 
@@ -244,6 +244,6 @@ def test_sources_are_a_table_of_the_file_or_one_line_of_the_environment(tmp_path
 @pytest.mark.parametrize("name", ["UNDERSTUDY_PROBE_URL", "UNDERSTUDY_PUBLIC_URL", "ANTHROPIC_BASE_URL"])
 @pytest.mark.parametrize("url", ["http://[::1", "http://a..b/", "http://h:99999", "h", "http://h/a b", "http://"])
 def test_what_is_no_address_is_refused_with_its_name(tmp_path, name, url):
-    with pytest.raises(ConfigError, match=f"^{name}: this is no address") as refused:
+    with pytest.raises(ConfigError, match=f"^{name}: this is not an address") as refused:
         load(tmp_path, **{name: url})
     assert refused.value.message.endswith("write it like https://example.com/path")

@@ -123,9 +123,9 @@ def test_the_same_name_twice_is_one_task(cli, option):
         (("submit", "x", "--timeout", "30"), "30 has no unit: write 30s"),
         (("submit", "x", "--priority", "urgent"), "'urgent' is not one of"),
         (("submit", "x", "y"), "unexpected extra argument"),
-        (("tail", "--since", "yesterday"), "'yesterday' is no time"),
-        (("daemons", "set", "mini"), "Name what to set"),
-        (("daemons", "set", "mini", "--expected-sleep", "23-7"), "no window of time"),
+        (("tail", "--since", "yesterday"), "'yesterday' is not a time"),
+        (("daemons", "set", "mini"), "Give at least one"),
+        (("daemons", "set", "mini", "--expected-sleep", "23-7"), "not a window of time"),
     ],
 )
 def test_wrong_use_is_exit_code_2_and_tells_the_right_one(cli, arguments, says):

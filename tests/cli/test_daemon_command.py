@@ -83,7 +83,7 @@ def test_which_assistant_runs_when_both_are_there_is_a_setting(hub: FakeHub, tmp
         ({"UNDERSTUDY_EXECUTOR": "gpt"}, "none of auto, claude_code"),
         ({"UNDERSTUDY_EXECUTOR": "command"}, "there is no command"),
         ({"UNDERSTUDY_PRICES": "x"}, "model=input/output"),
-        ({"UNDERSTUDY_CLAUDE_BUDGET_USD": "much"}, "no amount of money"),
+        ({"UNDERSTUDY_CLAUDE_BUDGET_USD": "much"}, "not an amount of money"),
         ({"UNDERSTUDY_CODEX_SANDBOX": "none"}, "read-only"),
     ],
 )

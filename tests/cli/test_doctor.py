@@ -122,7 +122,7 @@ def test_port_taken_by_somebody_else(tmp_path):
 def test_a_hub_that_is_not_understudy_or_too_old(tmp_path, health):
     finding = examined(tmp_path, {"/health": (200, health)})["foreign_hub"]
     assert finding.level == "problem"
-    assert "not understudy, or one that is too old" in finding.what
+    assert "is not understudy, or it is too old" in finding.what
     assert "UNDERSTUDY_HUB" in finding.mend
 
 

@@ -168,7 +168,7 @@ def test_the_shell_means_another_hub(installed, tmp_path_factory):
 
 def test_fix_says_that_there_was_nothing_and_what_is_left(installed):
     text = installed("doctor", "--fix", UNDERSTUDY_LATE_AFTER="15s").out
-    assert text.startswith("There was nothing that --fix may do by itself.")
+    assert text.startswith("There was nothing that --fix can fix.")
     assert "Left to you (" in text
 
 

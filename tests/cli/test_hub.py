@@ -43,7 +43,7 @@ def test_the_same_keys_are_good_after_a_restart(keyless):
     assert keyless.stop() == 0
     keyless.start()
     assert (keyless.data_dir / "api-key").read_text() == before
-    assert keyless.log.count("two were made") == 1
+    assert keyless.log.count("two were created") == 1
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "hub.example"])
@@ -100,7 +100,7 @@ def test_a_port_that_is_taken_is_a_sentence(tmp_path):
 def test_a_watchdog_that_nobody_can_call_is_refused_without_showing_it(tmp_path):
     done = understudy("hub", "--data", str(tmp_path), env=environ(UNDERSTUDY_WATCHDOG_URL="https://[secret"))
     assert (done.code, done.out) == (2, "")
-    assert "UNDERSTUDY_WATCHDOG_URL: this is no address" in done.err
+    assert "UNDERSTUDY_WATCHDOG_URL: this is not an address" in done.err
     assert "secret" not in done.err
 
 

@@ -107,7 +107,7 @@ def test_standard_input_that_is_not_utf_8(shell):
     [
         ("tasks", b"no key is known"),
         ("doctor", b"the current directory is gone"),
-        ("daemon", b"no hub is known"),
+        ("daemon", b"no hub is configured"),
         ("hub --data x", b"the current directory is gone"),
     ],
 )

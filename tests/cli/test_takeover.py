@@ -44,7 +44,7 @@ def doctor(hub, here, **environ):
 def test_it_is_shown_paused_and_resumed(hub):
     shown = understudy("takeover", "status", env=hub.env)
     assert shown.code == 0, shown.err
-    assert "takeover: answers what needs no machine" in shown.out
+    assert "takeover: answers tasks that need no machine" in shown.out
     assert "claude-haiku-5-5, 0.1 / 0.5 USD per million tokens" in shown.out
     assert "sources: cron off" in shown.out
     assert "today: 1 of 1 USD left, 0 calls" in shown.out
@@ -75,7 +75,11 @@ def test_status_says_it_in_japanese_too(bare):
 
 def test_doctor_finds_the_missing_key(bare, tmp_path):
     (finding,) = doctor(bare, tmp_path)
-    assert (finding.level, "no key" in finding.what, "ANTHROPIC_API_KEY" in finding.mend) == ("problem", True, True)
+    assert (finding.level, "no Claude API key" in finding.what, "ANTHROPIC_API_KEY" in finding.mend) == (
+        "problem",
+        True,
+        True,
+    )
 
 
 def test_doctor_asks_the_service_where_it_has_the_key(hub, tmp_path, api):

@@ -94,7 +94,7 @@ def test_the_first_five_minutes(tmp_path):
     with running_up(tmp_path) as up:
         up.started()
         assert "received: Is anybody there?" in up.said
-        assert "Hub and daemon run on one machine" in up.said
+        assert "The hub and the daemon run on one machine" in up.said
         assert up.client("submit", "hello", "--wait").out.startswith("received: hello\n")
         assert up.client("status").code == 0
         assert up.client("keys", "list").code == 0

@@ -112,7 +112,7 @@ def test_a_failure_is_told_with_its_reason():
     asker.claim()
     asker.report(success=False, output=None, error="the tests are red", failure=FailureBody("failed", final=True))
     asker.wait(1_000)
-    assert asker.said == [("answer", "This did not work: the tests are red")]
+    assert asker.said == [("answer", "This failed: the tests are red")]
     assert asker.desk.got[0].level == "warning"
 
 
@@ -156,7 +156,7 @@ def test_what_was_given_up_and_finished_after_all_changes_its_answer():
     asker.wait(5_000)
     answers = [message for message in asker.desk.got if message.kind == "answer"]
     assert [message.text for message in answers] == [
-        "This did not work: poison: lost 5 times without a result",
+        "This failed: poison: lost 5 times without a result",
         "Fine.",
     ]
     assert answers[1].edits
@@ -184,8 +184,8 @@ def test_a_task_without_a_place_is_told_nowhere():
 @pytest.mark.parametrize(
     ("output", "text"),
     [
-        ("", "Done, without any words."),
-        (None, "Done, without any words."),
+        ("", "Done; there was no output."),
+        (None, "Done; there was no output."),
         ({"text": "from an object"}, "from an object"),
         (["a", 1], '[\n  "a",\n  1\n]'),
     ],

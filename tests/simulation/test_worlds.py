@@ -61,7 +61,7 @@ def test_a_failure_names_its_seed_and_invariant_and_tells_the_last_steps():
 
 def _without_progress(out):
     """What it told in the end: on a slow machine it also says every few seconds how far it is."""
-    return [line for line in out.getvalue().strip().splitlines() if "all well so far" not in line]
+    return [line for line in out.getvalue().strip().splitlines() if "no problem so far" not in line]
 
 
 def test_a_mutant_that_nobody_knows_is_refused():

@@ -29,7 +29,7 @@ def test_a_workspace_must_be_there(tmp_path: Path):
     (tmp_path / "site").mkdir()
     spaces = Workspaces(root=str(tmp_path))
     assert spaces.directory(task(workspace="site"), "command") == str(tmp_path / "site")
-    with pytest.raises(ValueError, match="make the directory"):
+    with pytest.raises(ValueError, match="create the directory"):
         spaces.directory(task(workspace="other"), "command")
     with pytest.raises(ValueError, match="UNDERSTUDY_WORKSPACES"):
         AT_HOME.directory(task(workspace="site"), "command")

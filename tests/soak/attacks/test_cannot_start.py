@@ -177,7 +177,7 @@ def test_no_processes_and_no_guard() -> None:
         with limited(daemon, "nproc", 1, ordinary_user().start):
             attack(hub, daemon, {"no_processes"})
             psutil.Process(daemon.guard_pid()).kill()
-            eventually(lambda: daemon.log.count("The guard is gone") >= 3, what="that it says so", within_s=60)
+            eventually(lambda: daemon.log.count("The guard has ended") >= 3, what="that it says so", within_s=60)
             assert (hub.results, daemon.process.poll()) == ({}, None)
         all_done(hub)
 
@@ -187,7 +187,7 @@ def test_a_start_with_too_few_threads(threads: int) -> None:
     """Started where there are hardly any threads, it waits for them."""
     with hub_with_tasks() as hub, theirs(hub, "prlimit", f"--nproc={threads}:4096") as daemon:
         hub.submit("t0")
-        said = ("no thread left", "The guard is gone", "given back")
+        said = ("cannot start a thread", "The guard has ended", "given back")
         eventually(lambda: any(word in daemon.log for word in said), what="that it says so", within_s=60)
         assert (hub.results, daemon.process.poll()) == ({}, None)
         set_limit(daemon, "nproc", 4096, ordinary_user().start)

@@ -1,14 +1,14 @@
 """What the simulation says."""
 
 TEXTS = {
-    "simulation.help": "Plays hub, daemons and customers under a virtual clock and a bad network, and checks that nothing is lost, done twice or reported wrongly.",
+    "simulation.help": "Plays hub, daemons and submitters under a virtual clock and a bad network, and checks that nothing is lost, done twice or reported wrongly.",
     "simulation.help_seeds": "how many worlds to play",
     "simulation.help_seed": "replay this one world",
     "simulation.help_mutant": "plant this bug in the hub first: it must be found",
     "simulation.no_mutant": "There is no mutant {mutant!r}. Known: {known}",
-    "simulation.progress": "{worlds} worlds, {tasks} tasks, {grants} leases: all well so far ({per_s} worlds/s, {speed} virtual seconds a second)",
-    "simulation.green": "{worlds} worlds, {tasks} tasks, {grants} leases: no invariant broke ({per_s} worlds/s, {speed} virtual seconds a second)",
-    "simulation.digest": "Digest of the story: {digest}",
+    "simulation.progress": "{worlds} worlds, {tasks} tasks, {grants} leases: no problem so far ({per_s} worlds/s, {speed} virtual seconds per second)",
+    "simulation.green": "{worlds} worlds, {tasks} tasks, {grants} leases: no invariant broke ({per_s} worlds/s, {speed} virtual seconds per second)",
+    "simulation.digest": "Digest of the record: {digest}",
     "simulation.broken": "World {seed} broke an invariant. {what}",
-    "simulation.replay": "Replay it: make sim SEED={seed}, or understudy verify {arguments} (digest of the story: {digest})",
+    "simulation.replay": "Replay it: make sim SEED={seed}, or understudy verify {arguments} (digest of the record: {digest})",
 }
