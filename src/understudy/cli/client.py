@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from understudy import __version__
+from understudy.backoff import Backoff
 from understudy.cli.exits import AbsentError, ClientError, RefusedError, RejectedError, UnreachableError
 from understudy.texts import t
 from understudy.wire.causes import cause_of
@@ -23,7 +24,7 @@ from understudy.wire.proxies import proxy_for, tunnel_host
 CONNECT_S = 5.0
 ANSWER_S = 15.0
 TRIES = 4
-BACKOFF_S = 0.15  # doubled each time, ± 50 %
+PAUSE_MS_FIRST, PAUSE_MS_MAX = 200, 1_600
 RETRY_AFTER_S_MAX = 5.0
 ANSWER_BYTES_MAX = 64 << 20
 ERROR_CHARS_MAX = 2_000  # of why the hub refuses: a person reads that
@@ -69,14 +70,15 @@ class HubClient:
     ) -> Answer:
         """The JSON object that came with a 2xx. ClientError says what else happened and what to do."""
         tries = TRIES if repeatable else 1
+        backoff = Backoff(PAUSE_MS_FIRST, PAUSE_MS_MAX, random.random)
         for number in range(1, tries + 1):
             try:
                 return self._once(method, path, body, headers or {})
             except UnreachableError as error:
                 if number == tries or error.fields.get("final"):
                     raise
-                pause_s = BACKOFF_S * 2 ** (number - 1) * random.uniform(0.5, 1.5)
-                time.sleep(max(pause_s, min(float(error.fields.get("retry_after_s", 0)), RETRY_AFTER_S_MAX)))
+                asked_s = min(float(error.fields.get("retry_after_s", 0)), RETRY_AFTER_S_MAX)
+                time.sleep(max(backoff.next_ms() / 1000, asked_s))
         raise AssertionError("unreachable")
 
     def status_of(self, path: str) -> tuple[int, Any]:

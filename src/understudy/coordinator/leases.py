@@ -30,11 +30,11 @@ back. A token fences what the hub stores, not what a run does to the world: that
 from __future__ import annotations
 
 import json
-import zlib
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from understudy.backoff import dice_of, doubled_ms, spread
 from understudy.clock import iso
 from understudy.coordinator.changes import Change, Event, make_event
 from understudy.coordinator.identity import watch_name
@@ -64,7 +64,6 @@ LOST_AS = frozenset({"expired", "lost"})
 OUTCOMES_OF_FAILURE = frozenset({"blocked", "timed_out", "cancelled"})
 BACKOFF_FIRST_MS = 10_000
 BACKOFF_MAX_MS = 600_000
-BACKOFF_SPREAD = 0.2
 
 
 class Grant(Struct, frozen=True):
@@ -251,9 +250,8 @@ def settle(task: Task, result: Result, now: Now, *, is_final: bool, outcome: str
 
 def backoff_ms(task_id: str, attempts: int) -> int:
     """10 s × 2ⁿ ± 20 %, at most 10 min; the spread comes from the id, so the rule stays pure."""
-    plain = min(BACKOFF_FIRST_MS << (attempts - 1), BACKOFF_MAX_MS)
-    dice = zlib.crc32(f"{task_id}/{attempts}".encode()) / 0xFFFFFFFF
-    return round(plain * (1 - BACKOFF_SPREAD + 2 * BACKOFF_SPREAD * dice))
+    plain_ms = doubled_ms(BACKOFF_FIRST_MS, BACKOFF_MAX_MS, attempts - 1)
+    return round(spread(plain_ms, dice_of(f"{task_id}/{attempts}"), 0.8, 1.2))
 
 
 def counts_still(task: Task, token: int, *, success: bool = True) -> bool:

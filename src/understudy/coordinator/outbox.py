@@ -33,12 +33,12 @@ have taken and not settled. A row that cannot be judged is sent as it stands, be
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from understudy.backoff import dice_of, doubled_ms, spread
 from understudy.coordinator.answers import changed_again
 from understudy.coordinator.notices import (
     LOUD,
@@ -63,7 +63,6 @@ TAKEN_MS = 60_000  # longer than any one request may take; each part begins it a
 KINDS_FIRST = ("notice", "test", "answer", "progress")  # of what is due
 RETRY_FIRST_MS = 1_000
 RETRY_MAX_MS = 300_000
-RETRY_SPREAD = 0.2
 RETRY_AFTER_MAX_MS = 3_600_000  # a service may ask for longer; it is asked again all the same
 GIVE_UP_AFTER_MS = 36 * 3_600_000
 TRIES_MIN = 10  # before it is given up: a hub that was off for days has not tried for days
@@ -260,6 +259,4 @@ def again(row: Notice, now: Now) -> Notice:
 
 def retry_ms(key: str, attempts: int) -> int:
     """1 s × 2ⁿ ± 20 %, at most 5 min; the spread comes from the id, so the rule stays pure."""
-    plain = min(RETRY_FIRST_MS << min(attempts - 1, 20), RETRY_MAX_MS)
-    dice = zlib.crc32(f"{key}/{attempts}".encode()) / 0xFFFFFFFF
-    return round(plain * (1 - RETRY_SPREAD + 2 * RETRY_SPREAD * dice))
+    return round(spread(doubled_ms(RETRY_FIRST_MS, RETRY_MAX_MS, attempts - 1), dice_of(f"{key}/{attempts}"), 0.8, 1.2))

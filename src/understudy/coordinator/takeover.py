@@ -31,12 +31,12 @@ needs; the token decides, and the loser is kept as evidence.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from understudy.backoff import dice_of, doubled_ms, spread
 from understudy.coordinator.calendar import MONTH, next_period_at
 from understudy.coordinator.changes import Event, make_event
 from understudy.coordinator.claims import tags_of
@@ -205,7 +205,7 @@ def after_call(state: TakeoverState, called: Called, call_id: str, now: Now, pol
         return replace(state, circuit=called.reason, circuit_at=now.wall, circuit_until_at=until, access=policy.access)
     if called.kind != "again":
         return replace(state, failures=0, failure="", resting_until_h=0)
-    wait_ms = max(called.wait_ms, backoff_ms(called.reason, state.failures, call_id))
+    wait_ms = max(called.wait_ms, rest_ms(called.reason, state.failures, call_id))
     resting = max(state.resting_until_h, now.h + wait_ms)
     return replace(state, failures=state.failures + 1, failure=called.reason, resting_until_h=resting)
 
@@ -222,11 +222,10 @@ def price_for(policy: TakeoverPolicy, model: str) -> Price | None:
     return policy.price if model == policy.model else policy.fallback_price
 
 
-def backoff_ms(reason: str, failures: int, call_id: str) -> int:
+def rest_ms(reason: str, failures: int, call_id: str) -> int:
     """How long after so many failures: 10 s × 2ⁿ up to 10 min; overload 5 s up to 60 s; less up to a fifth."""
     first, most = (OVERLOAD_FIRST_MS, OVERLOAD_MAX_MS) if reason == "overloaded" else (BACKOFF_FIRST_MS, BACKOFF_MAX_MS)
-    dice = zlib.crc32(call_id.encode()) / 0xFFFFFFFF
-    return round(min(most, first << min(failures, 16)) * (1 - dice / 5))
+    return round(spread(doubled_ms(first, most, failures), dice_of(call_id), 1.0, 0.8))
 
 
 def circuit_after(state: TakeoverState, now: Now, policy: TakeoverPolicy) -> TakeoverState:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from understudy.backoff import Backoff
 from understudy.texts import t
-from understudy.worker.backoff import Backoff
 from understudy.worker.effects import Failed, Loop, Say, StartGuard, TellGuard, Wait
 from understudy.worker.guard_policy import Held, Rooted
 from understudy.worker.run import spawning

@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
+from understudy.backoff import Backoff
 from understudy.clock import MS_PER_S, iso
 from understudy.daemon.beat_budget import BeatBudget
 from understudy.daemon.directives import take_orders
 from understudy.daemon.hub_away import HubAway
 from understudy.texts import t
 from understudy.wire.limits import CHECKPOINT_BYTES_MAX
-from understudy.worker.backoff import Backoff
 from understudy.worker.effects import Abort, Answer, Call, Failed, Loop, ResetConnections, Say, Steps, TellGuard, Wait
 from understudy.worker.executors import Progress
 from understudy.worker.guard_policy import Held

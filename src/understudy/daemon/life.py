@@ -6,13 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 
+from understudy.backoff import Backoff
 from understudy.clock import iso
 from understudy.daemon.directives import directive_loop, load_directives
 from understudy.daemon.guard_keeper import guard_loop
 from understudy.daemon.heartbeat import heartbeat_loop
 from understudy.texts import t
 from understudy.worker.auth import auth_loop
-from understudy.worker.backoff import Backoff
 from understudy.worker.claim import claim_loop
 from understudy.worker.effects import Abort, Answer, Call, Fork, Loop, Say, Steps, Wait
 from understudy.worker.report import deliver_first, load_spool, report_loop

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from understudy.backoff import doubled_ms
 from understudy.clock import Clock
 from understudy.coordinator.jumps import Clocks, jump_ms
 from understudy.coordinator.nouns import Hearing, Notice
@@ -59,8 +60,8 @@ class Circuit:
             self.failures = 0
             return
         self.failures += 1
-        doubled = CIRCUIT_FIRST_MS << min(max(self.failures - FAILURES_MAX, 0), 10)
-        pause_ms = min(doubled, CIRCUIT_MAX_MS) if self.failures >= FAILURES_MAX else 0
+        doubled = doubled_ms(CIRCUIT_FIRST_MS, CIRCUIT_MAX_MS, self.failures - FAILURES_MAX)
+        pause_ms = doubled if self.failures >= FAILURES_MAX else 0
         asked_ms = min(outcome.after_ms, RETRY_AFTER_MAX_MS)
         self.open_until = max(self.open_until, now_ms + max(pause_ms, asked_ms))
 

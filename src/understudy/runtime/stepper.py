@@ -6,8 +6,8 @@ import random
 import threading
 from collections.abc import Callable
 
+from understudy.backoff import Backoff
 from understudy.clock import Clock
-from understudy.worker.backoff import Backoff
 
 RETRY_MS_FIRST, RETRY_MS_MAX = 500, 2_000  # after a step that failed
 

@@ -6,9 +6,9 @@ after it the assistant is believed again only after a pause that grows with each
 
 from __future__ import annotations
 
+from understudy.backoff import Backoff
 from understudy.texts import t
 from understudy.worker import start_faults
-from understudy.worker.backoff import Backoff
 from understudy.worker.effects import Ended, Failed, Loop, Probe, Say, Wait
 from understudy.worker.executors import OK, Executor, Plan
 from understudy.worker.state import WorkerState

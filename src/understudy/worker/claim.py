@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
+from understudy.backoff import Backoff
 from understudy.clock import MS_PER_S, parse_iso
 from understudy.texts import t
 from understudy.wire.limits import INT_MAX, is_id
 from understudy.worker.auth import no_start
-from understudy.worker.backoff import Backoff
 from understudy.worker.begin import pass_on
 from understudy.worker.effects import Answer, Call, Failed, Fork, Loop, Say, Steps, Wait
 from understudy.worker.executors import Task

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from understudy.backoff import Backoff
 from understudy.texts import t
 from understudy.wire.limits import is_id
-from understudy.worker.backoff import Backoff
 from understudy.worker.effects import Answer, Call, Loop, Say, Steps, TellOwner, Wait
 from understudy.worker.release import TIMEOUT_MS, TRIES_MAX, release_path
 from understudy.worker.state import WorkerState

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from understudy.worker.backoff import Backoff
+from understudy.backoff import Backoff
 from understudy.worker.effects import Answer, Call, Say, Steps, TellGuard, Wait
 from understudy.worker.guard_policy import Done
 from understudy.worker.state import Run, WorkerState

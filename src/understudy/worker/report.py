@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
+from understudy.backoff import Backoff
 from understudy.texts import t
-from understudy.worker.backoff import Backoff
 from understudy.worker.effects import (
     TOO_LARGE_ON_THE_WAY,
     Answer,
