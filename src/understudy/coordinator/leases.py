@@ -277,6 +277,17 @@ def closes_old_attempt(task: Task, worker_id: str) -> bool:
     return task.status == LEASED or (task.status == QUEUED and task.ended in ("released", "expired"))
 
 
+def renews_old_lease(task: Task, worker_id: str) -> bool:
+    """True if a renewal without a token may be granted."""
+    is_open = task.status == LEASED or (task.status == QUEUED and task.ended in LOST_AS)
+    return bool(task.is_old_way and is_open and task.token) and worker_id == task.worker_id
+
+
+def releases_old_lease(task: Task, worker_id: str) -> bool:
+    """True if a release without a token may be granted."""
+    return bool(task.is_old_way) and (not worker_id or worker_id == task.worker_id)
+
+
 def attempt_of(task: Task) -> Attempt:
     """The attempt row of the task's latest lease."""
     ended_at = task.updated_at if task.ended else 0

@@ -7,7 +7,7 @@ import msgspec
 from understudy.coordinator import leases, renewals
 from understudy.coordinator.changes import Decision
 from understudy.coordinator.identity import watch_name
-from understudy.coordinator.nouns import CANCELLED, FINISHED, LEASED, QUEUED, Now, Progress, Task
+from understudy.coordinator.nouns import CANCELLED, FINISHED, LEASED, Now, Progress, Task
 from understudy.coordinator.renewals import Run
 from understudy.errors import BadRequestError, ConflictError, ForbiddenError, NotFoundError
 from understudy.hub.claims import lease_json
@@ -53,20 +53,19 @@ class Renew(Operation):
         if task is None:
             raise NotFoundError("No active lease")
         draft = touch(work, self.worker_id, now)
-        if self.body.token is None:
-            self._check_old_holder(task)
-            extend_ms = (self.body.extend_sec or OLD_EXTEND_S) * 1000
-        else:
-            if self.body.token != task.token:
-                raise lease_lost(task)
-            if task.status == CANCELLED:
-                return draft.decision({"success": True, "cancel": True})
-            extend_ms = (self.body.extend_sec or 0) * 1000
+        is_old_way = self.body.token is None
+        if not is_old_way and self.body.token != task.token:
+            raise lease_lost(task)
+        if not is_old_way and task.status == CANCELLED:
+            return draft.decision({"success": True, "cancel": True})
         if task.status in FINISHED:
             raise NotFoundError("No active lease")
-        change = leases.renew(task, now, extend_ms)
+        if is_old_way and not leases.renews_old_lease(task, self.worker_id):
+            raise ForbiddenError("Invalid lease or not holder")
+        extend_s = self.body.extend_sec or (OLD_EXTEND_S if is_old_way else 0)
+        change = leases.renew(task, now, extend_s * 1000)
         if change is None:
-            raise lease_lost(task) if self.body.token is not None else ForbiddenError("Invalid lease or not holder")
+            raise ForbiddenError("Invalid lease or not holder") if is_old_way else lease_lost(task)
         renewed = draft.take(change)
         draft.add(self._progress(work, task, now))
         return draft.decision({"success": True, "lease": lease_json(renewed, now)})
@@ -78,13 +77,6 @@ class Renew(Operation):
         run = Run(task.id, task.token, progress=texts[0], checkpoint=texts[1])
         before = work.rows[Progress].get(task.id)
         return renewals.progress_of((run,), {task.id: task}, {task.id: before} if before else {}, now)
-
-    def _check_old_holder(self, task: Task) -> None:
-        if task.status in FINISHED:
-            raise NotFoundError("No active lease")
-        ended_well = task.status == LEASED or (task.status == QUEUED and task.ended in leases.LOST_AS)
-        if not (task.is_old_way and ended_well and task.token and self.worker_id == task.worker_id):
-            raise ForbiddenError("Invalid lease or not holder")
 
 
 def need_progress(needs: Needs, task_id: str, said: RenewBody | Run) -> None:
@@ -124,11 +116,7 @@ class Release(Operation):
             raise lease_lost(task)
         if task.status != LEASED:
             return Decision({"success": True, "message": "No active lease"})
-        if self.body.token is None and not self._is_old_holder(task):
+        if self.body.token is None and not leases.releases_old_lease(task, self.body.worker_id or ""):
             raise ForbiddenError("Not lease holder")
         change = leases.release(task, now, work.policy, self.body.reason or "")
         return Decision({"success": True}, change.rows, change.events)
-
-    def _is_old_holder(self, task: Task) -> bool:
-        worker_id = self.body.worker_id
-        return bool(task.is_old_way) and (not worker_id or worker_id == task.worker_id)

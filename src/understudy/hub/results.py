@@ -7,18 +7,14 @@ from typing import Any
 
 import msgspec
 
-from understudy.coordinator import leases
+from understudy.coordinator import reports
 from understudy.coordinator.changes import Decision, Draft
 from understudy.coordinator.identity import watch_name
-from understudy.coordinator.leases import OUTCOMES_OF_FAILURE, task_event
 from understudy.coordinator.nouns import (
-    FINISHED,
-    LEASED,
     Attempt,
     Daemon,
     Evidence,
     Incident,
-    Memory,
     Now,
     Result,
     Task,
@@ -75,34 +71,24 @@ class Report(Operation):
         task = work.get(Task, self.task_id)
         if task is None:
             raise NotFoundError("Task not found")
-        worker = self.body.worker_id or task.worker_id
-        draft = touch(work, worker, now) if self._may_touch(task) else Draft()
-        token = self.body.token
-        if token is None:
-            if leases.closes_old_attempt(task, self.body.worker_id or ""):
-                return self._apply(work, task, now, draft)
-            return self._keep(work, task, now, draft, DUPLICATE, "no lease of this worker")
-        if leases.counts_still(task, token, success=self.success):
-            return self._apply(work, task, now, draft)
-        if leases.is_settled(task, token):
-            return self._repeated(work, task, now, draft)
-        return self._keep(work, task, now, draft, lease_lost(task), "an older token")
+        report = report_of(self.body)
+        lives = reports.is_sign_of_life(task, report)
+        draft = touch(work, report.worker_id or task.worker_id, now) if lives else Draft()
+        verdict = reports.verdict(task, report)
+        if verdict == reports.COUNTS:
+            return self._apply(work, task, report, now, draft)
+        if verdict != reports.REPEATED:
+            self._keep(work, task, verdict, now, draft)
+        return draft.decision(lease_lost(task) if verdict == reports.OLDER_TOKEN else DUPLICATE)
 
-    def _may_touch(self, task: Task) -> bool:
-        """A result says that its worker lives, if it names itself or is the one that holds the lease."""
-        return bool(self.body.worker_id) or (task.status == LEASED and bool(task.is_old_way))
-
-    def _apply(self, work: WorkingSet, task: Task, now: Now, draft: Draft) -> Decision:
-        failure = self.body.failure
-        outcome = failure.class_ if failure and failure.class_ in OUTCOMES_OF_FAILURE else "failed"
+    def _apply(self, work: WorkingSet, task: Task, report: reports.Report, now: Now, draft: Draft) -> Decision:
         kept = self._kept(work)
-        row = self._row(task, now, kept)
-        after = draft.take(leases.settle(task, row, now, is_final=bool(failure and failure.final), outcome=outcome))
-        draft.add(conversation_rows(work, after, kept, now, self._text_max(kept)))
+        after = draft.take(reports.settle(task, report, self._row(task, now, kept), now))
+        if reports.is_remembered(after):
+            texts = _texts(work.get(TaskBody, task.id), kept, TIGHT_BYTES if kept is not self.body else None)
+            draft.add(reports.conversation(after, *texts, now))
         answer = {"success": True, "cut": True} if kept != self.body else {"success": True}
-        is_revived = task.status in FINISHED and after.status not in FINISHED  # poison, and tried again after all
-        dropped = ((Result, task.id),) if is_revived else ()
-        return draft.decision(answer, dropped)
+        return draft.decision(answer, ((Result, task.id),) if reports.is_revived(task, after) else ())
 
     def _kept(self, work: WorkingSet) -> ResultBody:
         """What of it is stored: all, or what a full store takes in any case."""
@@ -111,9 +97,6 @@ class Report(Operation):
             return tight(self.body)
         work.bounds.add(size_bytes)
         return self.body
-
-    def _text_max(self, kept: ResultBody) -> int:
-        return MEMORY_CONTENT_BYTES_MAX if kept is self.body else TIGHT_BYTES
 
     def _row(self, task: Task, now: Now, body: ResultBody) -> Result:
         return Result(
@@ -129,34 +112,16 @@ class Report(Operation):
             at=now.wall,
         )
 
-    def _repeated(self, work: WorkingSet, task: Task, now: Now, draft: Draft) -> Decision:
-        """The same result again, a cancellation confirmed, or a run that finished anyway."""
-        if task.status == "cancelled" and self.success:
-            return self._keep(work, task, now, draft, DUPLICATE, "finished anyway")
-        return draft.decision(DUPLICATE)
-
-    def _keep(
-        self,
-        work: WorkingSet,
-        task: Task,
-        now: Now,
-        draft: Draft,
-        answer: dict[str, Any] | UnderstudyError,
-        reason: str,
-    ) -> Decision:
-        if self.body.token is not None and work.get(Attempt, (self.task_id, self.body.token)) is None:
-            return draft.decision(answer)  # no such lease was ever granted: there is nothing to keep
-        event = task_event(
-            task, now, "result.late", f"A result for {task.id} came too late and is kept as evidence", reason=reason
-        )
-        draft.add(events=(event,))
-        evidence_id = _evidence_id(task.id, self.body.token)
-        if work.get(Evidence, evidence_id) is not None:
-            return draft.decision(answer)  # the first word of a lease stays
-        worker, body = self.body.worker_id or "", msgspec.json.encode(self._kept(work)).decode()
-        kept = Evidence(evidence_id, task.id, self.body.token or 0, worker, now.wall, reason, body)
-        draft.add((kept,))
-        return draft.decision(answer)
+    def _keep(self, work: WorkingSet, task: Task, why: str, now: Now, draft: Draft) -> None:
+        """Keep the first word of a lease that was ever granted, and of a task without one."""
+        token = self.body.token
+        if token is not None and work.get(Attempt, (self.task_id, token)) is None:
+            return
+        draft.add(events=(reports.late(task, why, now),))
+        evidence_id = _evidence_id(task.id, token)
+        if work.get(Evidence, evidence_id) is None:
+            body = msgspec.json.encode(self._kept(work)).decode()
+            draft.add((Evidence(evidence_id, task.id, token or 0, self.body.worker_id or "", now.wall, why, body),))
 
 
 class ReportMany(Operation):
@@ -223,26 +188,19 @@ def success_of(body: ResultBody) -> bool:
     raise BadRequestError("Validation failed", ("success: Expected `bool`",))
 
 
-def conversation_rows(
-    work: WorkingSet, task: Task, body: ResultBody, now: Now, text_bytes_max: int = MEMORY_CONTENT_BYTES_MAX
-) -> tuple[Memory, ...]:
-    """Question and final answer of a finished task, for clients that do not keep memory themselves."""
-    if not task.user_id or task.is_old_way or task.status not in FINISHED:
-        return ()
-    asked = work.get(TaskBody, task.id)
-    spec = msgspec.json.decode(asked.spec) if asked else {}
-    content = _cut(spec.get("content", ""), text_bytes_max)
-    question = _message(task, "ask", "user", content, task.queued_at)
-    if task.status != "done":
-        return (question,)
+def report_of(body: ResultBody) -> reports.Report:
+    """What the rules judge of a result."""
+    failure = body.failure
+    named = (failure.class_ or "", bool(failure.final)) if failure is not None else ()
+    return reports.Report(success_of(body), body.worker_id or "", body.token, *named)
+
+
+def _texts(asked: TaskBody | None, body: ResultBody, bytes_max: int | None) -> tuple[str, str]:
+    """Question and answer, as memory keeps them."""
+    spec = msgspec.json.decode(asked.spec) if asked is not None else {}
     answer = body.output if isinstance(body.output, str) else _json(body.output)
-    return question, _message(task, "answer", "assistant", _cut(answer, text_bytes_max), now.wall)
-
-
-def _message(task: Task, part: str, role: str, text: str, at: int) -> Memory:
-    """One side of it. Ids of tasks are chosen outside and may come again: the instant keeps other messages safe."""
-    message_id = f"{task.id}:{task.queued_at}:{part}"
-    return Memory(message_id, task.user_id, task.channel, role, text, "task", "", at, task.memory_of)
+    bytes_max = bytes_max or MEMORY_CONTENT_BYTES_MAX
+    return _cut(spec.get("content", ""), bytes_max), _cut(answer, bytes_max)
 
 
 def _cut(text: str, bytes_max: int) -> str:
