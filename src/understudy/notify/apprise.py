@@ -30,7 +30,7 @@ def requests_for(target: Target, message: Message, *, is_plain: bool = False) ->
 
 
 def outcome_of(target: Target, answer: OutboundAnswer) -> Outcome:
-    """Why it failed is not said in a form that programs understand, so a failure is tried again."""
+    """The outcome; Apprise gives no reason that programs understand, so a failure is tried again."""
     if not isinstance(answer, AppriseAnswer):
         return no_answer(target, answer)
     if answer.ok:

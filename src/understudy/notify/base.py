@@ -1,4 +1,4 @@
-"""What every channel is given and gives back: pure values, no sockets, no clock."""
+"""The inputs and outputs of every channel: pure values, no sockets, no clock."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Target(Struct, frozen=True):
 
 
 class Message(Struct, frozen=True):
-    """What to say, already in the receiver's language; each channel shapes it by its own limits."""
+    """A message, already in the receiver's language; each channel shapes it by its own limits."""
 
     key: str  # stable over retries: the dedupe key
     kind: str  # notice | progress | answer
@@ -73,5 +73,5 @@ class Channel(Protocol):
         ...
 
     def outcome_of(self, target: Target, answer: OutboundAnswer) -> Outcome:
-        """What the service's answer means."""
+        """The meaning of the service's answer."""
         ...

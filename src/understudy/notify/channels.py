@@ -68,6 +68,6 @@ def check(target: Target) -> None:
 
 
 def _can_be_sent(request: HttpRequest) -> bool:
-    """Whether each header can hold its value, such as a token, and the address has a host."""
+    """True if each header can hold its value, such as a token, and the address has a host."""
     values = (value for _, value in request.headers)
     return is_web_address(request.url) and all(_HEADER.fullmatch(value) for value in values)

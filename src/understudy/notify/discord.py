@@ -58,7 +58,7 @@ def links_shown(text: str) -> str:
 
 
 def cost(char: str) -> int:
-    """What a character costs at most, the space of `links_shown` included."""
+    """The cost of a character at most, the space of `links_shown` included."""
     return 2 if char == "(" else utf16(char)
 
 

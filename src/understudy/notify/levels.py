@@ -1,4 +1,4 @@
-"""How each service shows a level: sign, colour, priority, severity. Colour is never the only sign."""
+"""Levels as each service shows them: sign, colour, priority, severity. Colour is never the only sign."""
 
 from __future__ import annotations
 

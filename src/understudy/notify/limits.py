@@ -30,7 +30,7 @@ def utf8(char: str) -> int:
 
 
 def cost_of(text: str, cost: Cost) -> int:
-    """What the whole text costs."""
+    """The cost of the whole text."""
     return sum(map(cost, text))
 
 
@@ -79,7 +79,7 @@ def split(
 
 
 def _fitting(text: str, room: int, cost: Cost) -> int:
-    """How many characters of `text` fit into `room`; at least one, so that every loop ends."""
+    """The number of characters of `text` that fit into `room`; at least one, so that every loop ends."""
     spent = 0
     for at, char in enumerate(text):
         spent += cost(char)
@@ -89,7 +89,7 @@ def _fitting(text: str, room: int, cost: Cost) -> int:
 
 
 def _border(text: str, whole: int, cost: Cost, room: int = 0) -> int:
-    """Where the first part ends: everything if it fits into `whole`, else the best border within `room`."""
+    """The end of the first part: everything if it fits into `whole`, else the best border within `room`."""
     size = _fitting(text, whole, cost)
     if size == len(text):
         return size
@@ -102,7 +102,7 @@ def _border(text: str, whole: int, cost: Cost, room: int = 0) -> int:
 
 
 def _reopening(body: str) -> str:
-    """How the next part begins if this one ends inside a code block, else nothing."""
+    """The begin of the next part if this one ends inside a code block, else ""."""
     if body.count(_FENCE) % 2 == 0:
         return ""
     opened = _OPENED.findall(body)

@@ -1,4 +1,4 @@
-"""What an answer means whichever service gave it: later, or refused, with a reason for people.
+"""The meaning of an answer for every service: later, or refused, with a reason for people.
 
 Reasons never hold an address or a secret: what a service says is shown short and without URLs.
 """
@@ -72,7 +72,7 @@ def refused(key: str, target: Target, said: str, *, as_plain: bool = False, with
 
 
 def shown(target: Target, said: str) -> str:
-    """What a service said, fit to be shown: one short line, no address, no secret of ours; however much it said."""
+    """The text of a service, fit to be shown: one short line without addresses and without our secrets."""
     for secret in (target.secret, target.address):
         said = said.replace(secret, "…") if secret else said
     if len(said) > _HEARD_CHARS_MAX:  # half an address would not be recognised: the word that is cut goes
@@ -82,7 +82,7 @@ def shown(target: Target, said: str) -> str:
 
 
 def is_ok(answer: HttpAnswer) -> bool:
-    """Whether the status is a success."""
+    """True if the status is a success."""
     return 200 <= answer.status < 300
 
 
@@ -126,5 +126,5 @@ def text_in(answer: HttpAnswer) -> str:
 
 
 def is_page(answer: HttpAnswer) -> bool:
-    """Whether a body is a web page, as proxies and log-in screens send it."""
+    """True if a body is a web page, as proxies and log-in screens send it."""
     return answer.body[:200].lstrip().startswith(b"<")

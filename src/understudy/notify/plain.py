@@ -45,7 +45,7 @@ def safe_url(url: str) -> str:
 
 
 def level_of(message: Message) -> Level:
-    """How its level is shown; an unknown one is shown as info."""
+    """The sign of its level; an unknown one is shown as info."""
     return LEVELS.get(message.level, LEVELS["info"])
 
 
@@ -60,7 +60,7 @@ def lines(pairs: Pairs) -> str:
 
 
 def paragraphs(*texts: str) -> str:
-    """What there is of `texts`, with an empty line between."""
+    """The `texts` that are not empty, with an empty line between them."""
     return "\n\n".join(text for text in texts if text.strip())
 
 

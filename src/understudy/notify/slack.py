@@ -96,7 +96,7 @@ def escaped(text: str) -> str:
 
 
 def cost(char: str) -> int:
-    """What a character costs once it is escaped."""
+    """The cost of a character once it is escaped."""
     return len(_ESCAPES.get(char, "")) or utf16(char)
 
 

@@ -50,7 +50,7 @@ _LEADS_ON = rf"(?=(?:\\{{1,7}}+\"|[\"']?\]?){_IS})"
 
 
 def _forms(quoted: str, bare: str) -> tuple[str, ...]:
-    """What may follow a name; group 1 is what stands before the secret."""
+    """The forms that may follow a name; group 1 is the part before the secret."""
     return (
         rf"([\"']?\]?{_IS}\"){_NO_BLANK_IN_QUOTES}{quoted}{_IN_DOUBLE}",
         rf"([\"']?\]?{_IS}'){_NO_BLANK_IN_QUOTES}{quoted}{_IN_SINGLE}",
@@ -60,7 +60,7 @@ def _forms(quoted: str, bare: str) -> tuple[str, ...]:
 
 
 def _rest_in_nested(escapes: int) -> str:
-    """How a string in a string goes on; a slice may end within a row of backslashes."""
+    """The continuation of a string in a string; a slice may end within a row of backslashes."""
     return rf"(?>(?:[^\"\\\r\n]++|(?!(?<!\\)\\{{{escapes}}}\")\\++[\"nrtbfu/]?)+)"
 
 
@@ -77,7 +77,7 @@ class Named(msgspec.Struct, frozen=True):
         return replaced(text, self._values(text), _masked)
 
     def _values(self, text: str) -> Iterator[Span]:
-        """What stands behind each name, as it stands there."""
+        """The value behind each name, as written."""
         forms, read = [compiled(form) for form in self.forms], 0
         for name in spans(compiled(self.pattern), folded(text)):
             if name.found.start() < read:
@@ -95,7 +95,7 @@ def _masked(value: Span) -> str:
 
 
 def _opened(found: re.Match[str]) -> Open | None:
-    """How a value goes on that is longer than a slice: up to the quote with which it began, if it has one."""
+    """The continuation of a value that is longer than a slice: up to the quote with which it began, if it has one."""
     if found[1].endswith(("'", '"')):
         escape = found[2] if found.re.groups > 1 else ""
         rest = _rest_in_nested(len(escape)) if escape else _IN_DOUBLE if found[1].endswith('"') else _IN_SINGLE

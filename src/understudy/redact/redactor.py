@@ -79,7 +79,7 @@ class Redactor:
         return self.clean(key) if isinstance(key, str) else key
 
     def _member(self, key: Any, value: Any, depth: int) -> Any:
-        """What stands behind a key: the same rules that hold for JSON as text."""
+        """The value of a key, cleaned by the same rules as JSON in text."""
         if not (isinstance(key, str) and isinstance(value, str) and any(word in key.lower() for word in _TELLING)):
             return self._cleaned(value, depth)
         told = self.clean(msgspec.json.encode({key: self.clean(value)}).decode())

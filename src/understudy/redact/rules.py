@@ -1,4 +1,4 @@
-"""What a rule of redaction is, and what keeps all of them linear.
+"""Rules of redaction, and the limits that keep all of them linear.
 
 Every line of every log passes through here, and what strangers wrote. So a rule is tried only where one of its hints
 occurs (a plain search), and its pattern may look at a character only a bounded number of times: repeats are
@@ -42,7 +42,7 @@ class Rule(msgspec.Struct, frozen=True):
         return pattern.sub(self._replaced if self.is_word else self.left, text)
 
     def opened(self) -> Open | None:
-        """How a match goes on that is longer than a slice; None if all are short."""
+        """The continuation of a match that is longer than a slice; None if all are short."""
         if self.rest:
             return Open(compiled(self.rest), compiled(self.then))
         return open_end(self.pattern)
@@ -58,14 +58,14 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 def _is_masked(span: Span) -> bool:
-    """Whether a word begins there; and it was not only read over, because it has no end."""
+    """True if a word begins there; and it was not only read over, because it has no end."""
     found = span.found
     has_end = found.re.groups == 0 or found.lastindex is not None or (span.then is not None and span.then[1])
     return bool(has_end) and may_begin(found.string, found.start())
 
 
 def may_begin(text: str, at: int) -> bool:
-    """Whether a word begins there: the character before belongs to none, or to an escape."""
+    """True if a word begins there: the character before belongs to none, or to an escape."""
     before = text[at - 1 : at]
     if not (before == "_" or before.isalnum()):
         return True
@@ -79,7 +79,7 @@ def beginning_word(prefix: str) -> str:
 
 
 def open_end(pattern: str) -> Open | None:
-    """How a match goes on of a pattern that ends with one kind of character without end."""
+    """The continuation of a match whose pattern ends with an unlimited run of one kind of character."""
     end = _OPEN_END.search(pattern)
     if end is None:
         return None

@@ -17,7 +17,7 @@ MARGIN = 4 << 10  # characters
 
 
 class Open(Struct, frozen=True):
-    """How a match goes on that has no end: what repeats, and what may follow then."""
+    """The continuation of an unlimited match: the part that repeats, and the part that may follow."""
 
     rest: re.Pattern[str]
     then: re.Pattern[str] | None = None

@@ -56,7 +56,7 @@ def secret_names(environ: Mapping[str, str]) -> frozenset[str]:
 
 
 def secrets_of(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """What is secret in an environment, judged by its names; the path of a file is none. Passwords of proxies too."""
+    """The secrets of an environment, judged by its names, passwords of proxies included; a file's path is not one."""
     named = (
         value
         for name, value in environ.items()

@@ -57,7 +57,7 @@ _COMPLETE = frozenset({"end_turn", "stop_sequence"})
 
 
 class ClaudeApi(Struct, frozen=True):
-    """How to reach the service; `key` is never logged."""
+    """Access to the service; `key` is never logged."""
 
     key: str
     base_url: str = BASE_URL
@@ -80,7 +80,7 @@ class ClaudeApi(Struct, frozen=True):
 
     @staticmethod
     def outcome_of(answer: HttpAnswer | NoAnswer) -> Called:
-        """What an answer means. Where nobody can know whether it is billed, it counts as billed."""
+        """The meaning of an answer. If it is unknown whether it is billed, it counts as billed."""
         if isinstance(answer, NoAnswer) and answer.is_local:
             return Called("stop", "request", said=answer.reason[:SAID_CHARS_MAX])
         if isinstance(answer, NoAnswer):

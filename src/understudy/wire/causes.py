@@ -1,4 +1,4 @@
-"""Why no answer came, in few words without any address: the same for notices, mail, the hub and its own calls.
+"""Causes for a missing answer, in few words without any address: for notices, mail, the hub and its own calls.
 
 A failed exchange is a chain of errors (a client's own around the system's): the most telling one names it.
 """
@@ -45,7 +45,7 @@ _CUT = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ESHUT
 
 
 def is_local(error: BaseException) -> bool:
-    """Whether it never was a matter of the network: a value that cannot be written, say. Trying again is useless."""
+    """True if the network is not the cause, as with a value that cannot be written: trying again is useless."""
     if isinstance(error, (OSError, HTTPException, UnicodeDecodeError, Base64Error)):
         return False
     return isinstance(error, (ValueError, TypeError, AttributeError))
@@ -64,7 +64,7 @@ def cause_of(error: BaseException) -> str:
 
 
 def _named(error: BaseException) -> str:
-    """How we call an error of the system's; "" for one that says nothing by itself."""
+    """Our name for an error of the system; "" for one that says nothing by itself."""
     if isinstance(error, socket.gaierror):
         return NO_NAME_SERVER if error.errno == socket.EAI_AGAIN else UNKNOWN_HOST
     if tls := _tls(error):

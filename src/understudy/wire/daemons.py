@@ -64,7 +64,7 @@ class RunningBody(Struct, rename="camel", frozen=True):
 
 
 class DirectiveReport(Struct, rename="camel", frozen=True):
-    """What became of a directive, repeated in each beat until one is accepted."""
+    """The outcome of a directive, repeated in each heartbeat until one is accepted."""
 
     id: Id
     state: Literal["started", "done", "failed"]
@@ -119,7 +119,7 @@ class SleepWindow(Struct, rename={"from_": "from"}, frozen=True):
 
 
 class SettingsBody(Struct, rename="camel", frozen=True):
-    """What an owner sets for one daemon; null takes the hub's default again."""
+    """An owner's settings for one daemon; null returns to the hub's default."""
 
     late_after_sec: Annotated[float, Meta(ge=1, le=30 * 86_400)] | None = None
     down_after_sec: Annotated[float, Meta(ge=1, le=30 * 86_400)] | None = None
@@ -137,7 +137,7 @@ class DirectiveBody(Struct, rename="camel", frozen=True):
 
 
 class PauseBody(Struct, rename="camel", frozen=True):
-    """Why a daemon is paused or resumed, and for how long it is paused: absent until resumed."""
+    """The reason of a pause or resume, and the length of the pause; absent: until resumed."""
 
     reason: ShortText | None = None
     for_sec: Annotated[float, Meta(ge=1, le=400 * 86_400)] | None = None

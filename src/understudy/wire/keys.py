@@ -19,6 +19,6 @@ class KeyCreateBody(Struct, rename="camel", frozen=True):
 
 
 class AcknowledgeBody(Struct, rename="camel", frozen=True):
-    """Who has seen an incident."""
+    """The acknowledgement of an incident."""
 
     by: ShortText | None = None

@@ -31,7 +31,7 @@ _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 def is_id(text: str) -> bool:
-    """Whether `text` is an id (docs/contract.md, section 1)."""
+    """True if `text` is an id (docs/contract.md, section 1)."""
     return _ID.fullmatch(text) is not None
 
 

@@ -1,4 +1,4 @@
-"""How deep and how manifold a JSON text is, before anything is made of it: in linear time, a piece at a time.
+"""Depth and number of values of a JSON text, before it is decoded: in linear time, a piece at a time.
 
 Deep texts exhaust interpreters and parsers; texts of millions of tiny values take a parser as long as nothing else
 here takes, and many times their size in memory. Between two pieces other threads get their turn.

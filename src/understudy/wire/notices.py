@@ -10,12 +10,12 @@ from understudy.wire.limits import Name
 
 
 class SnoozeBody(Struct, rename="camel", frozen=True):
-    """For how long an incident is silent; 0 ends it."""
+    """The time without reminders of an incident; 0 ends it."""
 
     for_sec: Annotated[float, Meta(ge=0, le=30 * 86_400)]
 
 
 class TestBody(Struct, rename="camel", frozen=True):
-    """Which channel gets a test; absent: each."""
+    """The channel that gets a test; absent: each."""
 
     channel: Name | None = None

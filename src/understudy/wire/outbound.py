@@ -1,4 +1,4 @@
-"""What the hub itself sends: pure values, made by channels and the Claude executor, sent by one transport."""
+"""Requests of the hub itself: pure values, made by channels and by takeover, sent by one transport."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class HttpRequest(Struct, frozen=True):
 
 
 class HttpAnswer(Struct, frozen=True):
-    """What came back; header names in lower case, `body` cut at the transport's limit."""
+    """The response; header names in lower case, `body` cut at the transport's limit."""
 
     status: int
     headers: dict[str, str] = {}
@@ -56,7 +56,7 @@ class AppriseRequest(Struct, frozen=True):
 
 
 class AppriseAnswer(Struct, frozen=True):
-    """What Apprise said: it gives no message id and no word of when to come back. `reason` holds no URL."""
+    """Apprise's answer: no message id, and no hint when to try again. `reason` contains no URL."""
 
     ok: bool
     reason: str = ""

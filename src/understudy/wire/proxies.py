@@ -18,7 +18,7 @@ NAMES = frozenset({"https_proxy", "http_proxy", "all_proxy", "no_proxy"})  # in 
 
 
 class Proxy(NamedTuple):
-    """Where it listens; `headers` may hold its password and are never logged."""
+    """The address of a proxy; `headers` may contain its password and are never logged."""
 
     host: str
     port: int
@@ -55,7 +55,7 @@ def proxy_for(url: str) -> Proxy | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this machine speaks with itself."""
+    """True if this machine speaks with itself."""
     if host.lower().rstrip(".") == "localhost" or host.lower().endswith(".localhost"):
         return True
     try:

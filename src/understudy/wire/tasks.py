@@ -144,14 +144,14 @@ class StatusBody(Struct, rename="camel", frozen=True):
 
 
 class FailureBody(Struct, rename={"class_": "class"}, frozen=True):
-    """Why a run failed; `final` says that another attempt is useless."""
+    """The failure of a run; `final`: another attempt is useless."""
 
     class_: Annotated[str, Meta(max_length=64)] = "failed"
     final: bool = False
 
 
 class ResultBody(Struct, rename="camel", frozen=True):
-    """What a run came to. Old daemons send `status` instead of `success` (docs/contract.md, section 2)."""
+    """The result of a run. Legacy daemons send `status` instead of `success` (docs/contract.md, section 2)."""
 
     allows_nul: ClassVar[tuple[str, ...]] = ("output", "error")
     success: bool | None = None

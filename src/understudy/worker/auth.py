@@ -72,7 +72,7 @@ def _ask(state: WorkerState, name: str, executor: Executor) -> Loop:
 
 
 def _trial(state: WorkerState, name: str) -> Plan | None:
-    """Whether anything can be started again where a start failed, for an executor that has nothing to ask."""
+    """A trial start after a failed one, for an executor that has no probe; None if none is needed."""
     return Plan(TRIAL, {}, cwd=state.start_faults[name]) if name in state.start_faults else None
 
 

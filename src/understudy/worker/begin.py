@@ -1,4 +1,4 @@
-"""How a run begins: when it is its turn, in which directory, with which session."""
+"""The begin of a run: its turn, its directory and its session."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def _request(state: WorkerState, request_id: str) -> Call:
 
 
 def claim_body(state: WorkerState, request_id: str) -> dict[str, Any]:
-    """What a claim says (docs/contract.md, section 2)."""
+    """The body of a claim (docs/contract.md, section 2)."""
     return {
         "workerId": state.identity.worker_id,
         "daemonId": state.identity.daemon_id,

@@ -1,4 +1,4 @@
-"""What a loop may ask of the world: frozen values that a runtime (real or simulated) carries out.
+"""The effects of a loop: frozen values that a runtime (real or simulated) carries out.
 
 A loop is a generator: it yields one of these and is sent the answer named in its docstring. Between two
 yields it runs alone (the runtime holds the one lock), so what it does to the shared state is atomic.
@@ -44,7 +44,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     @property
     def is_final(self) -> bool:
-        """Whether asking again would change nothing: done, or refused by the hub itself.
+        """True if asking again would change nothing: done, or refused by the hub itself.
 
         Proxies refuse too, with 4xx and a page; only the hub's refusals are objects with an `error`.
         """
@@ -150,7 +150,7 @@ class KeepSessions(msgspec.Struct, frozen=True):
 
 
 class LoadDirectives(msgspec.Struct, frozen=True):
-    """What earlier lives were told → `Remembered`.
+    """Load the directives of earlier lives → `Remembered`.
 
     `has_arrived`: a beat of this life was accepted, which whoever watches over an update waits for.
     """
@@ -180,14 +180,14 @@ class Install(msgspec.Struct, frozen=True):
 
 
 class Installed(msgspec.Struct, frozen=True):
-    """Where a version is, ready to be started."""
+    """The environment of a version that is ready to be started."""
 
     environment: str
     version: str
 
 
 class LoadSpool(msgspec.Struct, frozen=True):
-    """What was kept and not yet delivered, oldest first → `tuple[Result, ...]`."""
+    """Load the spooled results that are not yet delivered, oldest first → `tuple[Result, ...]`."""
 
 
 class Keep(msgspec.Struct, frozen=True):
@@ -223,7 +223,7 @@ class TellGuard(msgspec.Struct, frozen=True):
 
 
 class AskGuard(msgspec.Struct, frozen=True):
-    """Whether the guard has killed this run of its own accord (its lease was over) → bool."""
+    """Ask whether the guard has killed this run by itself, because its lease was over → bool."""
 
     run_id: str
 

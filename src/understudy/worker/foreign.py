@@ -20,13 +20,13 @@ REASON = "not_started"
 
 
 def lacks_token(entry: Any) -> bool:
-    """Whether this grant cannot be held by anybody, instead of holding a task that only we cannot read."""
+    """True if this grant cannot be held by anybody, instead of holding a task that only we cannot read."""
     lease = entry.get("lease") if isinstance(entry, dict) else None
     return not (isinstance(lease, dict) and isinstance(lease.get("token"), int))
 
 
 class ForeignHub:
-    """What the claim loop knows of a hub whose leases it cannot hold."""
+    """The claim loop's state about a hub whose leases it cannot hold."""
 
     def __init__(self, state: WorkerState) -> None:
         self._state = state
@@ -34,7 +34,7 @@ class ForeignHub:
         self._until_ms = 0  # mono
 
     def is_resting(self) -> bool:
-        """Whether nothing is to be claimed now."""
+        """True if nothing is to be claimed now."""
         return self._state.is_hub_foreign and self._state.clock.mono_ms() < self._until_ms
 
     def gave(self, entries: list[Any]) -> Loop:

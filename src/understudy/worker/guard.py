@@ -71,7 +71,7 @@ class GuardProcess:
                 tree.note()
 
     def patience_ms(self) -> int | None:
-        """How long nothing can become due; None: for ever."""
+        """Milliseconds until something can become due; None: nothing can."""
         due_ms = self._rules.next_due_ms()
         if due_ms is None:
             return NOTE_MS if self._trees else None
@@ -96,7 +96,7 @@ class GuardProcess:
         self._log.emit(level, "Guard", f"Killed {run.task_id}", reason=reason, left=left or None)
 
     def _is_dead(self, run: Watched) -> bool:
-        """Whether its lease may be given back; what cannot be killed keeps it, until it ends by itself."""
+        """True if its lease may be given back; what cannot be killed keeps it, until it ends by itself."""
         if run.run_id not in self._survived:
             return True
         self._log.emit("critical", "Guard", f"No last will for {run.task_id}: it lives, its lease ends by itself")

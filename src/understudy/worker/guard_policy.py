@@ -1,4 +1,4 @@
-"""What the guard decides: which runs to kill and when, from messages and time alone. Pure.
+"""The guard's rules: which runs to kill and when, from messages and time alone. Pure.
 
 Law: a run is dead before anybody else may have its task. `requeue` runs (and those no accepted beat has
 named yet) end with their lease; named `wait` and `ask` runs end only when they are lost or their daemon is gone.
@@ -36,7 +36,7 @@ import msgspec
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
-    """How to reach the hub for the last will: through the pipe, never in argv or environment."""
+    """The hub's address and key for the last will: sent through the pipe, never in argv or environment."""
 
     hub_url: str
     api_key: str
@@ -118,7 +118,7 @@ class Watched(msgspec.Struct, frozen=True):
 
     @property
     def is_mortal(self) -> bool:
-        """Whether it ends with its lease."""
+        """True if it ends with its lease."""
         return not self.is_killed and (self.on_loss == "requeue" or not self.is_named)
 
 
@@ -166,7 +166,7 @@ class Guard:
         return min((run.deadline_ms for run in self.runs.values() if run.is_mortal), default=None)
 
     def step(self, now_ms: int, message: Message | None = None) -> tuple[Action, ...]:
-        """What to do now, in order."""
+        """The actions to take now, in order."""
         told = self._heed(message) if message is not None else ()
         return told if isinstance(message, Gone) else (*told, *self._end_what_is_due(now_ms))
 

@@ -1,4 +1,4 @@
-"""What a process of ours hides from others of the same user: its environment, memory and open files.
+"""Hides a process of ours from others of the same user: its environment, memory and open files.
 
 A run has the same user as its daemon, so `/proc/<pid>/environ`, `mem` and `fd` of the daemon were its to read. On
 Linux a process that is not dumpable gives them to root only, and cannot be traced. macOS has nothing like it: there

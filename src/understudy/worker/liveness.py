@@ -1,4 +1,4 @@
-"""Which loops of this daemon make progress, measured by their last success and told with each beat.
+"""The progress of this daemon's loops, measured by their last success and reported with each heartbeat.
 
 Counted in contact: time during which the daemon was awake and its beats were accepted. A sleeping machine, a stopped
 process or an absent hub stop this clock, so they make no loop look dead; a claim that fails for minutes while beats

@@ -26,7 +26,7 @@ class Order(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What became of a directive; kept on disk."""
+    """The outcome of a directive; kept on disk."""
 
     id: str
     kind: str
@@ -44,7 +44,7 @@ def report_of(record: Record) -> dict[str, Any]:
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """What the disk keeps of directives across lives."""
+    """The directives on disk, kept across lives."""
 
     records: tuple[Record, ...] = ()
     is_held: bool = False

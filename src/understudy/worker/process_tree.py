@@ -149,7 +149,7 @@ def birth_of(pid: int) -> float:
 
 
 def is_living(pid: int, birth: float) -> bool:
-    """Whether this very process is there and no zombie, or may be."""
+    """True if this very process is there and no zombie, or may be."""
     try:
         process = _process(pid)
     except OSError:

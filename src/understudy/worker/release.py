@@ -12,7 +12,7 @@ TIMEOUT_MS = 3_000
 
 
 def release_path(task_id: str) -> str:
-    """Where a lease is given back."""
+    """The path at which a lease is given back."""
     return f"/api/queue/{task_id}/release"
 
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind: the result as it is spooled, sent and kept as evidence."""
+"""The result of a run as it is spooled, sent and kept as evidence."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def _say_again(state: WorkerState, run: Run, executor: Executor, again: str) -> 
 
 
 def _is_ours(state: WorkerState, run: Run) -> Steps[bool]:
-    """Whether enough of the lease is left to start; otherwise a beat must confirm it first.
+    """True if enough of the lease is left to start; otherwise a beat must confirm it first.
 
     The answer to a claim may be old (a long poll, a sleep in between): then only the hub can tell.
     """
@@ -167,7 +167,7 @@ def _start(state: WorkerState, run: Run, executor: Executor, nth: int, *, has_se
 
 
 def _not_started(state: WorkerState, run: Run, executor: Executor, failed: Failed) -> Outcome:
-    """What this machine lacks leaves the task untouched; a workspace that is gone ends the tasks that name it alone."""
+    """The outcome of a failed start: a fault of this machine leaves the task untouched, a missing workspace ends it."""
     workspaces, cwd = state.workspaces, run.plan.cwd if run.plan is not None else None
     if failed.word == NO_DIRECTORY and run.task.workspace and not workspaces.is_root_gone():
         error = t("executors.no_workspace", name=run.task.workspace, path=cwd)
@@ -220,7 +220,7 @@ def _longest_ms(state: WorkerState, run: Run) -> int:
 
 
 def _silence_left_ms(state: WorkerState, run: Run, began_ms: int) -> int | None:
-    """How long it may still be silent; None: for ever."""
+    """Milliseconds that it may still be silent; None: without limit."""
     if run.plan is None:
         return None
     limit_ms = run.plan.start_ms_max if run.heard_ms is None else run.plan.idle_ms_max
@@ -253,7 +253,7 @@ def _settle(state: WorkerState, run: Run, executor: Executor, outcome: Outcome, 
 
 
 def _heed_auth(state: WorkerState, executor: Executor, outcome: Outcome) -> Loop:
-    """What a run shows about the login counts for more than any probe."""
+    """Note what a run shows about the login: it counts for more than any probe."""
     is_shown = executor.probe() is not None or executor.name in state.start_faults
     word = outcome.auth or (OK if outcome.success and is_shown else "")
     if not word:
@@ -265,7 +265,7 @@ def _heed_auth(state: WorkerState, executor: Executor, outcome: Outcome) -> Loop
 
 
 def _was_taken(state: WorkerState, run: Run) -> Steps[bool]:
-    """Whether it failed only because its lease was over: that is a loss, no failure of the task.
+    """True if it failed only because its lease was over: that is a loss, no failure of the task.
 
     A beat that is accepted right after (the daemon was stopped, say) does not bring it back to life.
     """
@@ -311,7 +311,7 @@ def _slow_start(run: Run) -> str:
 
 
 def _is_dead(state: WorkerState, run: Run, ended: Ended | None) -> Steps[bool]:
-    """Whether its lease may be given back. What cannot be killed is named in each beat, and killed again.
+    """True if its lease may be given back. What cannot be killed is named in each beat, and killed again.
 
     If it outlives this daemon, its guard tries once more, and leaves no will for it: its lease ends by itself.
     """

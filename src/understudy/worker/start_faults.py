@@ -1,4 +1,4 @@
-"""Why a machine could not start a process: its own fault, not the task's, so the task is given back untouched."""
+"""Faults of a machine that cannot start a process: not the task's, so the task is given back untouched."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORDS = frozenset({*_WORDS.values(), OTHER, NO_DIRECTORY})
 
 
 def not_started(plan: Plan, error: OSError | ValueError) -> Failed:
-    """What came instead of a process; without a word it is the task that cannot be started anywhere."""
+    """The failure of a start; without a word of ours, the task cannot be started on any machine."""
     reason = f"{plan.argv[0]}: {error}"
     if not isinstance(error, OSError) or error.errno == errno.E2BIG:
         return Failed(reason)

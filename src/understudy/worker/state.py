@@ -28,7 +28,7 @@ UNDELIVERED_MAX = 200  # results waiting for the hub: beyond that nothing new is
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Who this daemon is: its name, its machine, and this one life of it."""
+    """The identity of this daemon: its name, its machine, and this one life of it."""
 
     daemon_id: str
     machine_id: str
@@ -42,7 +42,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Duties(msgspec.Struct, frozen=True):
-    """How much this daemon does, and how often."""
+    """The amounts and intervals of this daemon's work."""
 
     capacity: int = 1
     provides: tuple[str, ...] = ("machine",)
@@ -56,7 +56,7 @@ class Duties(msgspec.Struct, frozen=True):
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """What the hub granted; durations only, no instants of its clock."""
+    """A lease as the hub granted it; durations only, no instants of its clock."""
 
     token: int
     on_loss: str
@@ -65,7 +65,7 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 def guard_deadline(sent_ms: int, lasts_ms: int) -> int:
-    """When (mono ms) a lease renewed by a request sent at `sent_ms` is over for us.
+    """The end for us, in mono ms, of a lease renewed by a request sent at `sent_ms`.
 
     A second before the hub's own end; leases of less than 4 s give up a quarter of their length instead.
     """
@@ -101,11 +101,11 @@ class Run:
 
     @property
     def is_mortal(self) -> bool:
-        """Whether it must end with its lease: work that may run again elsewhere, or was never named."""
+        """True if it must end with its lease: work that may run again elsewhere, or was never named."""
         return self.lease.on_loss == REQUEUE or not self.is_named
 
     def is_lease_over(self, mono_ms: int) -> bool:
-        """Whether somebody else may already be working on it."""
+        """True if another worker may already have the task."""
         return self.is_mortal and mono_ms >= self.deadline_ms
 
 
@@ -122,7 +122,7 @@ class Signals:
         self.changes += 1
 
     def take(self, name: str) -> bool:
-        """Whether it was raised; it is down afterwards."""
+        """True if it was raised; it is down afterwards."""
         if name in self._raised:
             self._raised.discard(name)
             return True
@@ -195,11 +195,11 @@ class WorkerState:
         self.liveness.mark(loop)
 
     def free_slots(self) -> int:
-        """How many more tasks may be claimed now."""
+        """The number of further tasks that may be claimed now."""
         return max(0, self.duties.capacity - len(self.runs))
 
     def may_claim(self) -> bool:
-        """Whether new work would be in good hands."""
+        """True if this daemon may claim: known to the hub, guarded, its spool healthy and its login working."""
         return (
             self.mode == RUNNING
             and self.is_known
@@ -211,16 +211,16 @@ class WorkerState:
         )
 
     def is_ready(self) -> bool:
-        """Whether the executor of tasks that name none can work: without it every claim may bring what fails."""
+        """True if the default executor works; without it a claim would mostly bring tasks that fail."""
         return self.auth.get(next(iter(self.executors))) == OK
 
     def offers(self) -> tuple[str, ...]:
-        """What a claim may ask for: the tags of executors that cannot work are left out."""
+        """The tags of a claim: those of executors that cannot work are left out."""
         idle = {tag(executor) for name, executor in self.executors.items() if self.auth.get(name) != OK}
         return tuple(t for t in self.provides if t not in idle)
 
     def set_auth(self, name: str, word: str, *, is_shown_by_run: bool = False) -> None:
-        """Whether an executor can work: goes into the next beat, which is sent at once if that is news."""
+        """Set the state of an executor's login: it goes into the next heartbeat, which is sent at once if it is new."""
         is_news = self.auth.get(name) != word
         self.auth[name] = word
         self.auth_asked.add(name)
@@ -232,7 +232,7 @@ class WorkerState:
                 self.signals.raise_(signal)
 
     def logins(self) -> dict[str, str]:
-        """How each executor is, for a beat; the first takes tasks that name none. Nothing before that one was asked."""
+        """The logins for a heartbeat, the one of unnamed tasks first; empty until that one was checked."""
         first = next(iter(self.executors))
         if first not in self.auth_asked and self.auth.get(first) != OK:
             return {}
@@ -250,7 +250,7 @@ class WorkerState:
         return f"expiring:{iso(ends_at)[:10]}"
 
     def turns(self, task: Task) -> frozenset[str]:
-        """What this task must have for itself while it runs."""
+        """The resources that this task must have for itself while it runs."""
         executor = self.executor_for(task)
         return self.workspaces.turns(task, executor.name) if executor is not None else frozenset()
 
@@ -259,7 +259,7 @@ class WorkerState:
         return self.clock.mono_ms() - self.slept_ms()
 
     def executor_for(self, task: Task) -> Executor | None:
-        """Who works on it: the one it names, else the first; None if it names one we do not have."""
+        """The executor for a task: the one it names, else the first; None if this daemon does not have it."""
         if task.executor is not None:
             return self.executors.get(task.executor)
         return next(iter(self.executors.values()))

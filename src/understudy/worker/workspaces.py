@@ -1,4 +1,4 @@
-"""Where a run works: the directory that its task names, and whose turn it is in it."""
+"""Workspaces: the directory that a task names, and the order of runs in it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Workspaces(msgspec.Struct, frozen=True):
     commands: str = ""  # where the command works then; none: the daemon's own
 
     def directory(self, task: Task, executor: str) -> str | None:
-        """Where this task is to be worked on; ValueError with the mend."""
+        """The directory for this task; ValueError with the fix."""
         if not task.workspace:
             return (self.assistants if executor in ASSISTANTS else self.commands) or None
         if not _NAME.fullmatch(task.workspace):
@@ -36,11 +36,11 @@ class Workspaces(msgspec.Struct, frozen=True):
         return str(path)
 
     def is_root_gone(self) -> bool:
-        """Whether the directory of all workspaces is not there (not mounted, say): no task's fault."""
+        """True if the directory of all workspaces is not there (not mounted, say): no task's fault."""
         return bool(self.root) and not Path(self.root).is_dir()
 
     def turns(self, task: Task, executor: str) -> frozenset[str]:
-        """What only one run at a time may have: its workspace, and its conversation where there is a session."""
+        """Resources for one run at a time: its workspace, and its conversation if there is a session."""
         names = set()
         if task.workspace or executor in ASSISTANTS:
             names.add(f"workspace {task.workspace or ''}")

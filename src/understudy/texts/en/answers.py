@@ -1,4 +1,4 @@
-"""What whoever asked is told of a task."""
+"""Messages for the submitter of a task."""
 
 TEXTS = {
     "answers.state.started": "Working on it ({daemon}) …",

@@ -1,4 +1,4 @@
-"""What a channel adds to a message, and why a service refused one, in English."""
+"""Additions of a channel to a message, and the reasons of a service's refusal, in English."""
 
 TEXTS = {
     "channel.level.warning": "WARNING",

@@ -1,4 +1,4 @@
-"""What all commands of the command line share."""
+"""Texts that all commands share."""
 
 TEXTS = {
     "cli.help": "Keeps an AI assistant answering when its machine does not.",

@@ -1,4 +1,4 @@
-"""What `understudy doctor` finds: what it is, why it matters, what mends it."""
+"""Findings of `understudy doctor`: the problem, why it matters, the fix."""
 
 TEXTS = {
     "cli.doctor.help": "Look for problems, and name the command that fixes each. Exit code 1 if there is one.",

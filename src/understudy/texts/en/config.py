@@ -1,4 +1,4 @@
-"""What is said about settings: what is wrong with one, and what each is for."""
+"""Texts about settings: errors, and the purpose of each."""
 
 TEXTS = {
     "config.bare_number": "{value} has no unit: write {value}s for seconds (units: ms, s, m, h, d)",

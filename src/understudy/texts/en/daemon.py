@@ -1,4 +1,4 @@
-"""What a daemon says to its owner."""
+"""Messages of a daemon to its owner."""
 
 TEXTS = {
     "daemon.already_running": "A daemon called {daemon} is already running here (process {pid}). Stop it first, or give this one another name with --id.",

@@ -1,4 +1,4 @@
-"""What is said about directives: drain, resume, restart, update."""
+"""Texts about directives: drain, resume, restart, update."""
 
 TEXTS = {
     "directives.taken": "The hub asks for: {kind}",

@@ -1,4 +1,4 @@
-"""What `understudy drill` says."""
+"""Texts of `understudy drill`."""
 
 TEXTS = {
     "cli.drill.short": "Rehearse a failure: kill a daemon and watch the recovery.",

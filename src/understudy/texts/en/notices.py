@@ -1,4 +1,4 @@
-"""What notices say to the owners of daemons."""
+"""Texts of notices to the owner."""
 
 TEXTS = {
     "notices.level.info": "info",

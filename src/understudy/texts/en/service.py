@@ -1,4 +1,4 @@
-"""What launchd and systemd did not do, and what mends it."""
+"""Failures of launchd and systemd, and their fixes."""
 
 TEXTS = {
     "service.absent": "the service is not installed ({path} does not exist). `understudy service install` installs it.",

@@ -1,4 +1,4 @@
-"""What the simulation says."""
+"""Texts of the simulation."""
 
 TEXTS = {
     "simulation.help": "Plays hub, daemons and submitters under a virtual clock and a bad network, and checks that nothing is lost, done twice or reported wrongly.",

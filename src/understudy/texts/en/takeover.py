@@ -1,4 +1,4 @@
-"""What is said about takeover: its settings, its commands, and what is wrong with it."""
+"""Texts about takeover: its settings, its commands, its problems."""
 
 TEXTS = {
     "config.not_usd": "{value!r} is not an amount in USD: write it like 0.05",

@@ -1,4 +1,4 @@
-"""What a channel adds to a message, and why a service refused one, in Japanese."""
+"""Additions of a channel to a message, and the reasons of a service's refusal, in Japanese."""
 
 TEXTS = {
     "channel.level.warning": "警告",

@@ -1,4 +1,4 @@
-"""What all commands of the command line share, in Japanese."""
+"""Texts that all commands share, in Japanese."""
 
 TEXTS = {
     "cli.help": "AI アシスタントのマシンが止まっても、回答を続けます。",

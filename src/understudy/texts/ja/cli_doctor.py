@@ -1,4 +1,4 @@
-"""What `understudy doctor` finds, in Japanese."""
+"""Findings of `understudy doctor`, in Japanese."""
 
 TEXTS = {
     "cli.doctor.help": "問題点を探し、それを直すコマンドを示します。問題があれば終了コードは 1 です。",

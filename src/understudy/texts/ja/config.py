@@ -1,4 +1,4 @@
-"""What is said about settings, in Japanese."""
+"""Texts about settings, in Japanese."""
 
 TEXTS = {
     "config.bare_number": "{value} に単位がありません。秒なら {value}s と書いてください(単位: ms, s, m, h, d)",

@@ -1,4 +1,4 @@
-"""What a daemon says to its owner, in Japanese."""
+"""Messages of a daemon to its owner, in Japanese."""
 
 TEXTS = {
     "daemon.already_running": "デーモン {daemon} はすでにこのマシンで動いています(プロセス {pid})。先に停止するか、--id で別の名前を付けてください。",

@@ -1,4 +1,4 @@
-"""What `understudy drill` says, in Japanese."""
+"""Texts of `understudy drill`, in Japanese."""
 
 TEXTS = {
     "cli.drill.short": "障害の訓練。デーモンを強制終了し、復旧までを 1 分で示します。",

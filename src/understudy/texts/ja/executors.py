@@ -1,4 +1,4 @@
-"""What is said about runs of an assistant, and why one failed."""
+"""Texts about runs of an assistant, and the reasons of failures."""
 
 TEXTS = {
     "executors.waits": "ワークスペースまたは会話の順番を待っています",

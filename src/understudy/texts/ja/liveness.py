@@ -1,4 +1,4 @@
-"""Why a daemon that beats does no work."""
+"""Reasons why a daemon that sends heartbeats does no work."""
 
 TEXTS = {
     "liveness.auth_failed": "{what} が使えません: {state}",

@@ -1,4 +1,4 @@
-"""What launchd and systemd did not do, in Japanese."""
+"""Failures of launchd and systemd, in Japanese."""
 
 TEXTS = {
     "service.absent": "サービスはインストールされていません({path} がありません)。`understudy service install` でインストールできます。",

@@ -1,4 +1,4 @@
-"""What is said about takeover, in Japanese."""
+"""Texts about takeover, in Japanese."""
 
 TEXTS = {
     "config.not_usd": "{value!r} は米ドルの金額ではありません。0.05 のように書いてください",

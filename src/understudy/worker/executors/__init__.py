@@ -1,4 +1,4 @@
-"""What an executor is: a pure plan before the run and a pure verdict after it; the runtime runs the process.
+"""Executors: a pure plan before the run and a pure verdict after it; the runtime runs the process.
 
 An executor knows one assistant (or command): how to ask it (`plan`), how to read what it says meanwhile
 (`reading`), and whether what came back is an answer (`outcome`). It starts nothing and keeps nothing itself:
@@ -33,7 +33,7 @@ class Task(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Session(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an assistant remembers of a conversation, on this machine only."""
+    """An assistant's memory of a conversation, on this machine only."""
 
     id: str
     counters: dict[str, int] = {}  # usage so far, where the assistant counts by session (docs/measured.md, codex)
@@ -77,7 +77,7 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """What is left of a process when nothing of its tree lives any more, but for `survivors`."""
+    """A process that has ended with all of its tree, but for `survivors`."""
 
     code: int | None  # exit code; negative: ended by that signal; None: it could not be learnt
     stdout: bytes = b""
@@ -109,15 +109,15 @@ class Reading(Protocol):
         ...
 
     def said(self, ended: Ended) -> str | None:
-        """What a run that was cut short had to say so far."""
+        """The output so far of a run that was cut short."""
         ...
 
     def usage(self) -> dict[str, Any] | None:
-        """What it has used so far, as far as it can be told."""
+        """Its usage so far, as far as it is known."""
         ...
 
     def session(self) -> Session | None:
-        """How the conversation can go on here."""
+        """The session with which the conversation can continue here."""
         ...
 
 
@@ -147,7 +147,7 @@ class Executor(Protocol):
 
     @property
     def on_loss(self) -> str:
-        """What may be done with a task whose worker fell silent: `wait` if this executor touches the world."""
+        """The handling of a task whose worker fell silent: `wait` if this executor has side effects."""
         ...
 
     def provides(self) -> tuple[str, ...]:
@@ -163,7 +163,7 @@ class Executor(Protocol):
         ...
 
     def plan(self, task: Task, run_id: str, start: Start = NEW) -> Plan:
-        """How to start it for this task; ValueError if the task asks for something it cannot do."""
+        """The plan of its start for this task; ValueError if the task asks for something it cannot do."""
         ...
 
     def reading(self, start: Start = NEW) -> Reading:
@@ -171,7 +171,7 @@ class Executor(Protocol):
         ...
 
     def outcome(self, ended: Ended, reading: Reading | None = None) -> Outcome:
-        """Whether what came back is an answer; `reading` is the one that was fed with it."""
+        """The verdict on what came back; `reading` is the one that was fed with it."""
         ...
 
 

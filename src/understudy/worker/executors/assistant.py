@@ -1,4 +1,4 @@
-"""What `claude_code` and `codex` have in common: one prompt, events as they come, progress, a checkpoint."""
+"""The common part of `claude_code` and `codex`: one prompt, events as they come, progress, a checkpoint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DID_CHARS_MAX = 200
 
 
 class Checkpoint(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a run leaves to the next attempt, as JSON text: a session, good on its machine only, and what was done."""
+    """The checkpoint for the next attempt, as JSON text: a session, valid on its machine only, and what was done."""
 
     executor: str
     machine: str = ""
@@ -54,7 +54,7 @@ class AssistantReading(ABC):
 
     @property
     def has_acted(self) -> bool:
-        """Whether it may have changed anything."""
+        """True if it may have changed anything."""
         return self.acts > 0
 
     @abstractmethod
@@ -67,7 +67,7 @@ class AssistantReading(ABC):
 
     @abstractmethod
     def usage(self) -> dict[str, Any] | None:
-        """What this run has used so far."""
+        """The usage of this run so far."""
 
     def feed(self, chunk: bytes, at: int) -> Progress | None:
         """Only whole events are signs of life: a run that spits bytes without end is not alive."""

@@ -1,4 +1,4 @@
-"""What a run may see of its daemon's environment: an allowlist, and never a secret of ours, by name or by value."""
+"""The environment of a run: an allowlist of the daemon's, and never a secret of ours, by name or by value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _VALUE_LENGTH_MIN = 8  # shorter values are no secrets; they would be found ever
 
 
 def child_env(ambient: Mapping[str, str], passed: tuple[str, ...], secrets: Iterable[str] = ()) -> dict[str, str]:
-    """What of `ambient` is passed on: the allowlist, LC_* and `passed`, without ours and without their values."""
+    """The part of `ambient` that is passed on: the allowlist, LC_* and `passed`, without our secrets or values."""
     hidden = our_secrets(ambient, secrets)
     return {
         name: value
@@ -28,7 +28,7 @@ def child_env(ambient: Mapping[str, str], passed: tuple[str, ...], secrets: Iter
 
 
 def is_ours(name: str) -> bool:
-    """Whether a variable of this name is a secret of ours."""
+    """True if a variable of this name is a secret of ours."""
     return bool(_OURS.match(name) and _SECRET.search(name)) and not name.endswith("_FILE")
 
 

@@ -41,7 +41,7 @@ ENV_SET = {
 
 
 class ClaudeOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How the owner wants it run."""
+    """The owner's options for it."""
 
     cli: str = "claude"
     permission_mode: str = "acceptEdits"

@@ -1,4 +1,4 @@
-"""What `claude -p --output-format stream-json` says while it works."""
+"""Reads the output of `claude -p --output-format stream-json` while it works."""
 
 from __future__ import annotations
 

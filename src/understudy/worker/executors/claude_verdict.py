@@ -1,4 +1,4 @@
-"""Whether a run of claude was a success: by the full rule, and by nothing less (docs/measured.md, claude)."""
+"""The verdict on a run of claude, by the full rule (docs/measured.md, claude)."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ ENV_SET = {"NO_COLOR": "1"}
 
 
 class CodexOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How the owner wants it run."""
+    """The owner's options for it."""
 
     cli: str = "codex"
     sandbox: str = "workspace-write"

@@ -1,4 +1,4 @@
-"""What `codex exec --json` says while it works."""
+"""Reads the output of `codex exec --json` while it works."""
 
 from __future__ import annotations
 

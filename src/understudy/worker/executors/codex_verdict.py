@@ -1,4 +1,4 @@
-"""Whether a run of codex was a success: its turn completed with a message, and nothing was declined."""
+"""The verdict on a run of codex: a success if its turn completed with a message and nothing was declined."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def text_of(raw: bytes) -> str:
 
 
 def exit_error(ended: Ended) -> str:
-    """Why it failed, for people: the code and the end of what it said on stderr."""
+    """The error for people: the exit code and the end of stderr."""
     if ended.code is None:
         head = "exit code unknown"
     elif ended.code < 0:

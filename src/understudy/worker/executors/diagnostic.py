@@ -65,7 +65,7 @@ class Diagnostic:
 
 
 def report(received: str, task_id: str) -> str:
-    """What it received and where: the answer of the diagnostic executor."""
+    """The answer of the diagnostic executor: what it received, and where."""
     disk = shutil.disk_usage(os.getcwd())  # noqa: PTH109 - pathlib would double the child's start-up time
     load = " ".join(f"{value:.2f}" for value in os.getloadavg())
     shown = received[:_RECEIVED_CHARS_MAX]

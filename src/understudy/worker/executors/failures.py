@@ -1,4 +1,4 @@
-"""Why an assistant failed: one table from what it says to a stable class, and what that shows about its login."""
+"""Failures of assistants: one table from their texts to a stable class, and what that shows about the login."""
 
 from __future__ import annotations
 
