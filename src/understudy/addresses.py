@@ -1,4 +1,4 @@
-"""What counts as the address of something on the web: one check for every place that is given one."""
+"""Addresses on the web: one check for every place that is given one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _TEXT = re.compile(r"https?://[^\s\x00-\x1f\x7f]++", re.IGNORECASE)
 
 
 def is_web_address(text: str) -> bool:
-    """Whether it can be called: http or https, a host that can be looked up, a port that there is, no blanks."""
+    """True if it can be called: http or https, a host that can be looked up, a port that there is, no blanks."""
     if not _TEXT.fullmatch(text):
         return False
     try:
         parts = urlsplit(text)
-        return bool((parts.hostname or "").encode("idna")) and parts.port != -1  # a port that is none is a ValueError
+        return bool((parts.hostname or "").encode("idna")) and parts.port != -1  # an invalid port is a ValueError
     except ValueError:  # brackets, the port, a label of the host that is empty or too long
         return False

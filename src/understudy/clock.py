@@ -94,7 +94,7 @@ def _second(seconds: int) -> str:
 
 
 def parse_iso(text: str) -> int:
-    """Milliseconds since the epoch of an ISO 8601 instant; ValueError if it is none or has no zone."""
+    """Milliseconds since the epoch of an ISO 8601 instant; ValueError if it is malformed or has no zone."""
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone: write it with Z")

@@ -131,7 +131,7 @@ class StoreError(UnavailableError):
 
 
 class StoreDownError(StoreError):
-    """The store could not even begin or commit: whoever asked meanwhile would fare no better."""
+    """The store could not even begin or commit: other requests of the time would fail as well."""
 
 
 class StoreVersionError(UnderstudyError):

@@ -1,4 +1,4 @@
-r"""What comes from outside, as text that cannot steer whoever shows it: the one place for logs, terminals and notices.
+r"""Text from outside without control characters that could steer a terminal: for logs, terminals and notices.
 
 Whole terminal sequences go (a colour must not leave `[1;32m` behind); whatever else steers a terminal, ends a line or
 turns the order of writing around is shown escaped, as `\x9b` or `\u202e`. Everything is linear: what a sequence

@@ -1,6 +1,6 @@
 """Lines for a place that may stand still (a full pipe, a terminal after Ctrl-S, a hung disk): nobody waits for it.
 
-Each place has a bounded queue and a thread of its own. What does not fit is dropped and counted, and the place is told
+Each place has a bounded queue and a thread of its own. What does not fit is dropped and counted, and the place shows
 how many lines are missing where they are missing.
 """
 
@@ -144,7 +144,7 @@ class QueuedStream(io.TextIOWrapper):
 
 
 class _QueueEnd(io.RawIOBase):
-    """Where a text stream leaves its bytes."""
+    """The binary end of a text stream."""
 
     def __init__(self, name: str, fd: int, queue: LineQueue) -> None:
         self.name = name

@@ -22,7 +22,7 @@ _COLOURS = {"warning": "\x1b[33m", "critical": "\x1b[31;1m", "debug": "\x1b[2m"}
 
 
 def is_level_at_least(level: str, least: str) -> bool:
-    """Whether `level` is at least as grave as `least`."""
+    """True if `level` is at least as grave as `least`."""
     return LEVELS.index(level) >= LEVELS.index(least)
 
 
@@ -66,7 +66,7 @@ def _encoded(value: Any) -> str:
 
 
 class Stream(Protocol):
-    """Where lines go."""
+    """A sink for lines."""
 
     def write(self, text: str, /) -> Any:
         """OSError or ValueError if it is closed."""

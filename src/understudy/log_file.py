@@ -13,7 +13,7 @@ BYTES_MAX = 10 << 20  # then it becomes `.1`
 
 
 class LogFile:
-    """Opened for each line: whoever moves the file away moves all of it. What could not be written is said in it."""
+    """Opened for each line, so that moving the file away moves all of it. It counts lines that could not be written."""
 
     def __init__(self, directory: Path, role: str = "daemon") -> None:
         self._path = directory / f"{role}.log"
@@ -37,7 +37,7 @@ class LogFile:
 
 
 def log_places(directory: str, role: str, *, is_on_stderr: bool) -> dict[str, Any]:
-    """Where a log goes: to stderr, to a file, or to both."""
+    """The streams of a log: stderr, a file, or both."""
     if not directory:
         return {}
     file = LogFile(Path(directory).expanduser().absolute(), role)

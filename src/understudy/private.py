@@ -1,4 +1,4 @@
-"""What this program writes is for its owner alone: files 0600, directories 0700, whatever the umask, whoever made them.
+"""Files that only their owner can read: files 0600, directories 0700, whatever the umask and whoever made them.
 
 Tasks, answers, keys and logs are in them. A directory that the owner shares with others (`--data ~/project`, `LOG_DIR`)
 keeps its mode; our files and our directories in it are closed nevertheless.

@@ -48,7 +48,7 @@ def requests_for(target: Target, message: Message, *, is_plain: bool = False) ->
 
 
 def outcome_of(target: Target, answer: OutboundAnswer) -> Outcome:
-    """4xx is for later, 5xx for ever; what the server said is shown."""
+    """4xx is for later, 5xx is final; the server's text is shown."""
     if not isinstance(answer, MailAnswer):
         return no_answer(target, answer)
     said = f"{answer.code} {answer.text}"

@@ -1,7 +1,7 @@
 """Text into a service's limits: split or cut at the best border, never inside a code point, with nothing lost unsaid.
 
 What a limit counts differs, so every function takes the cost of a character. What is trimmed: white space at the
-borders of parts, terminal sequences, and what is told by the note at a cut.
+borders of parts, terminal sequences, and the note at a cut.
 """
 
 from __future__ import annotations

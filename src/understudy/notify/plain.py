@@ -87,7 +87,7 @@ def fitting(pairs: Pairs, *, count: int, value_max: int, total_max: int, cost: C
 def parts_of(
     text: str, message: Message, target: Target, limit: int, cost: Cost, *, parts_max: int, is_fenced: bool = True
 ) -> list[str]:
-    """`text` in parts; progress is one part for ever, since only one message is edited."""
+    """`text` in parts; progress is always one part, since only one message is edited."""
 
     def note(count: int) -> str:
         plain = "\n" + t("channel.more", target.language, count=count)

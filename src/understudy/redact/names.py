@@ -29,7 +29,7 @@ _BLANK = (
     r"|\$\{?[A-Za-z0-9_.]{0,60}+\}?|\{\{[^{}\r\n\"']{0,60}+\}\}|\[REDACTED\])"
 )
 _TYPE = r"(?:u?int[0-9]{1,3}|[uif][0-9]{1,3}|sha-?[0-9]{1,3}|md5|utf-?[0-9]{1,2}|base[0-9]{1,2}|oauth2?|v[0-9.]{1,12}+)"
-_ELSEWHERE = r"(?:https?://|(?:~|\.{1,2})?/[a-z][a-z0-9_.-]{1,30}+/)"  # where it is told, or the file it is in
+_ELSEWHERE = r"(?:https?://|(?:~|\.{1,2})?/[a-z][a-z0-9_.-]{1,30}+/)"  # where it is described, or the file it is in
 
 BARE = r"[^\s\"'`,;&<>(){}\[\]\\|]"
 NO_BLANK = rf"(?!(?:{_BLANK}|{_TYPE})(?:\Z|[\s\"'`,;&<>(){{}}\[\]\\|.!?])|{_ELSEWHERE})"

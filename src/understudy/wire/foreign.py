@@ -32,7 +32,7 @@ def whole(raw: bytes) -> bytes:
 
 
 def parsed(raw: bytes, shape: Any = Any, *, is_strict: bool = False) -> Any:
-    """`raw` as `shape`: msgspec.MsgspecError, UnicodeDecodeError or RecursionError if it is none.
+    """`raw` as `shape`: msgspec.MsgspecError, UnicodeDecodeError or RecursionError if it is malformed.
 
     Bytes that are no UTF-8 are replaced too, unless `is_strict`.
     """

@@ -86,7 +86,7 @@ def no_start(state: WorkerState, executor: Executor, word: str, cwd: str | None 
 
 
 def say_auth(name: str, word: str, before: str) -> Loop:
-    """Tell the owner once what changed, and how it is mended."""
+    """Log the change of a login and its fix, once."""
     if word == OK:
         level = "debug" if before in ("", "unknown") else "info"
         yield Say(level, "Auth", t("executors.auth_back", executor=name))

@@ -18,7 +18,7 @@ from understudy.worker.orders import Memory, Order
 from understudy.worker.results import Result
 
 T = TypeVar("T")
-NOT_NOW = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)  # a key or a pause mends it
+NOT_NOW = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)  # a new key or a pause fixes it
 
 TOO_LARGE_ON_THE_WAY = "too_large_on_the_way"  # a proxy's 413: the hub itself was not asked
 
@@ -120,7 +120,7 @@ class Spawned(msgspec.Struct, frozen=True):
 
 
 class AwaitRun(msgspec.Struct, frozen=True):
-    """Wait for news of a run, at most so long → `Ended` (nothing of its tree lives), `Progress` or None."""
+    """Wait for news of a run, at most this long → `Ended` (nothing of its tree lives), `Progress` or None."""
 
     run_id: str
     timeout_ms: int
@@ -152,7 +152,7 @@ class KeepSessions(msgspec.Struct, frozen=True):
 class LoadDirectives(msgspec.Struct, frozen=True):
     """Load the directives of earlier lives → `Remembered`.
 
-    `has_arrived`: a beat of this life was accepted, which whoever watches over an update waits for.
+    `has_arrived`: a heartbeat of this life was accepted; the process that watches an update waits for it.
     """
 
     has_arrived: bool = False
@@ -167,7 +167,7 @@ class Remembered(msgspec.Struct, frozen=True):
 
 
 class KeepDirectives(msgspec.Struct, frozen=True):
-    """Put what was told on disk → None, or `Failed`."""
+    """Write the directives to disk → None, or `Failed`."""
 
     memory: Memory
 
@@ -216,7 +216,7 @@ class StartGuard(msgspec.Struct, frozen=True):
 class TellGuard(msgspec.Struct, frozen=True):
     """Write to the guard's pipe → whether it took the message.
 
-    Never blocks, and the loop is not interrupted by it: what is told is told in the order of decisions.
+    Never blocks, and the loop is not interrupted by it, so messages keep the order of decisions.
     """
 
     message: Message

@@ -1,6 +1,6 @@
 """The guard: a process beside the daemon that kills what must not go on, even when the daemon cannot.
 
-Started as `python -P -m understudy.worker.guard` in a session of its own, told by JSON lines on stdin
+Started as `python -P -m understudy.worker.guard` in a session of its own; it gets JSON lines on stdin
 (`guard_policy.Message`). The end of that pipe is the end of its daemon, whatever the cause. It holds little
 memory, and no thread until it has something to log; what speaks HTTP is imported when the last will is spoken.
 """

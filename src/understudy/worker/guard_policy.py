@@ -87,7 +87,7 @@ class Gone(msgspec.Struct, frozen=True, tag="gone"):
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """The guard's first word: it is hidden from other processes, so it may be told the key."""
+    """The guard's first word: it is hidden from other processes, so it may get the key."""
 
 
 class Killed(msgspec.Struct, frozen=True, tag="killed"):

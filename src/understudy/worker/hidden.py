@@ -35,7 +35,7 @@ def hide() -> bool:
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment for programs that are none of ours."""
+    """An environment for programs that are not ours."""
     hidden = _secret_names(environ)
     return {name: value for name, value in environ.items() if name not in hidden}
 

@@ -27,7 +27,7 @@ ANSWER_BYTES_MAX = 65_536
 
 
 def speak(hello: Hello, runs: list[Watched], log: Log) -> None:
-    """Release every run; those that cannot be told are tried again, a few times."""
+    """Release every run; failed releases are tried again, a few times."""
     left = list(runs)
     for attempt in range(TRIES_MAX):
         left = [run for run in left if not _released(hello, run, log)]

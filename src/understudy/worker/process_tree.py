@@ -1,7 +1,7 @@
 """Everything that one run has started, found again whatever it did to hide: descent, marker, session.
 
 Assistants start their tools in sessions of their own, so killing the group of the root leaves orphans
-(docs/measured.md, Process trees). A process is told from a later one with the same pid by its birth.
+(docs/measured.md, Process trees). A process is distinguished from a later one with the same pid by its start time.
 What cannot be looked at, for want of descriptors or memory, is not gone: it counts as living.
 """
 
@@ -125,7 +125,7 @@ class ProcessTree:
             self._seen = {pid: birth for pid, birth in self._seen.items() if pid in now or pid == self._root}
 
     def _note_session(self, now: dict[int, Process]) -> None:
-        """Only while the root holds its pid (as a zombie, too), lest a later session be meant."""
+        """Only while the root holds its pid (as a zombie, too): afterwards the id may belong to a later session."""
         root = now.get(self._root) if self._root > 1 else None  # session 0 is the whole machine
         if root is not None and root.birth == self._seen[self._root]:
             self._remember(p for p in now.values() if p.session == self._root)
@@ -206,7 +206,7 @@ class _Spare:
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[None]:
-        """Within, there is one descriptor more, for whoever is fastest."""
+        """Within, there is one more descriptor, for the fastest thread."""
         with self._lock:
             if self._fd >= 0:
                 os.close(self._fd)

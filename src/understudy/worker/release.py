@@ -19,7 +19,7 @@ def release_path(task_id: str) -> str:
 def give_back(state: WorkerState, run: Run, reason: str) -> Steps[bool]:
     """Release a run of which nothing lives → whether the hub knows.
 
-    Bounded: if the hub cannot be told, the guard keeps the run and says so in its last will, the next beat
+    Bounded: if the hub cannot be reached, the guard keeps the run and releases it in its last will, the next beat
     does not name it, and its lease ends by itself.
     """
     backoff = Backoff(250, 2_000, state.jitter)

@@ -59,7 +59,7 @@ def deliver_first(state: WorkerState, limit_ms: int) -> Loop:
 
 
 def report_loop(state: WorkerState) -> Loop:
-    """Deliver whenever there is something, for ever but ever slower."""
+    """Deliver results as long as there are any, with growing pauses."""
     backoff = Backoff(250, PAUSE_MS_MAX, state.jitter)
     state.liveness.begin("report", LIMIT_MS)
     while not state.is_stopped:
@@ -140,7 +140,7 @@ def _heed(state: WorkerState, batch: list[Result], verdicts: Any) -> Steps[bool]
 def _refused(state: WorkerState, result: Result, answer: Answer) -> Steps[bool]:
     """The hub refuses the request of this one result: too large is cut, anything else is kept as evidence.
 
-    What a proxy finds too large though it is small stays here: its owner can mend that, and then it is delivered.
+    A result that a proxy refuses as too large although it is small stays here: it is delivered after its owner's fix.
     """
     if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         smaller = smaller_than(result)

@@ -133,7 +133,7 @@ def _is_guarded(state: WorkerState, run: Run) -> Steps[bool]:
 
 
 def spawning(run: Run) -> Spawning:
-    """A run as its guard is told of it."""
+    """A run as its guard gets it."""
     return Spawning(
         run_id=run.id,
         task_id=run.task.id,
@@ -327,7 +327,7 @@ def _is_dead(state: WorkerState, run: Run, ended: Ended | None) -> Steps[bool]:
 
 
 def _finish(state: WorkerState, run: Run, outcome: Outcome) -> Loop:
-    """Spool the result, then let the guard forget the run: in between, either of them vouches for it."""
+    """Spool the result, then let the guard forget the run: at every moment one of them is responsible for it."""
     result = _result(state, run, outcome)
     kept: Failed | None = yield Keep(result)
     state.results[run.id] = result

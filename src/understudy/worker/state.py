@@ -49,10 +49,10 @@ class Duties(msgspec.Struct, frozen=True):
     interval_ms: int = 10_000  # between heartbeats
     poll_wait_ms: int = 15_000  # how long the hub may hold a claim that finds nothing
     drain_ms: int = 20_000  # how long runs may go on after a SIGTERM
-    token_ends_at: int = 0  # wall clock, of the assistant's token; 0: nobody knows
-    may_update: bool = True  # whether the directive `update` is heeded
+    token_ends_at: int = 0  # wall clock, of the assistant's token; 0: unknown
+    may_update: bool = True  # whether the directive `update` is obeyed
     run_ms_max: int = 0  # no run is longer, whatever its task says; 0: the task alone decides
-    hub_away_ms: int = 300_000  # the owner is told when the hub was out of reach for so long; 0: never
+    hub_away_ms: int = 300_000  # the owner gets a notice when the hub was out of reach this long; 0: never
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -81,7 +81,7 @@ class Run:
         self.lease = lease
         self.deadline_ms = guard_deadline(sent_ms, lease.first_ms)  # mono
         self.is_named = False  # a beat that named the token was accepted
-        self.is_guarded = False  # a guard was told of it
+        self.is_guarded = False  # a guard knows it
         self.has_process = False
         self.pid = 0
         self.birth = 0.0  # of the root process: tells its pid from a reused one
@@ -117,7 +117,7 @@ class Signals:
         self.changes = 0  # grows with each raise, so that a runtime sees when to wake its waiters
 
     def raise_(self, name: str) -> None:
-        """Wake whoever waits for it, now or at its next wait."""
+        """Wake the loop that waits for it, now or at its next wait."""
         self._raised.add(name)
         self.changes += 1
 

@@ -15,7 +15,7 @@ Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]  # UTC
 
 
 class Answer(Struct, rename="camel", frozen=True):
-    """What an operation or a view answers, or a part of it; the only place where names are in camelCase."""
+    """The answer of an operation or a view, or a part of it; the only place where names are in camelCase."""
 
 
 class Done(Answer, frozen=True):

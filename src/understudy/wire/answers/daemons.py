@@ -27,7 +27,7 @@ class RunJson(Answer, frozen=True):
 
 
 class SettingsJson(Answer, frozen=True):
-    """What an owner set for a daemon; null where the hub's default holds."""
+    """An owner's settings for a daemon; null where the hub's default holds."""
 
     late_after_sec: float | None
     down_after_sec: float | None
@@ -58,7 +58,7 @@ class DirectiveAsked(DirectiveJson, frozen=True, kw_only=True):
 
 
 class StuckJson(Answer, frozen=True):
-    """What keeps a daemon from working."""
+    """The reason why a daemon is stuck."""
 
     code: str
     what: str
@@ -131,7 +131,7 @@ class Registered(Answer, frozen=True):
 
 
 class DaemonChanged(Answer, frozen=True):
-    """Which daemon was paused, resumed or forgotten."""
+    """The daemon that was paused, resumed or forgotten."""
 
     success: Yes
     daemon_id: str
@@ -146,7 +146,7 @@ class SettingsChanged(Answer, frozen=True):
 
 
 def settings_json(daemon: Daemon) -> SettingsJson:
-    """What its owner set."""
+    """The owner's settings for it."""
     late, down = daemon.late_after_ms / 1000 or None, daemon.down_after_ms / 1000 or None
     return SettingsJson(late, down, as_stored(daemon.expected_sleep))
 
@@ -172,7 +172,7 @@ def directive_json(directive: Directive) -> DirectiveJson:
 
 
 def directive_asked(directive: Directive, *, created: bool) -> DirectiveAsked:
-    """The answer to whoever asks for it."""
+    """The answer to a request for it."""
     return DirectiveAsked(**_seen(directive), success=True, created=created)
 
 
@@ -191,6 +191,6 @@ def _seen(directive: Directive) -> dict[str, Any]:
 
 
 def stuck_json(trouble: Trouble) -> StuckJson:
-    """What a daemon's last beat told of its trouble."""
+    """The trouble that a daemon's last heartbeat reported."""
     limit_s = trouble.limit_s or UNSET
     return StuckJson(trouble.code, trouble.what, if_any(trouble.word), limit_s, if_any(trouble.mend))

@@ -34,7 +34,7 @@ class ContextAnswer(Answer, frozen=True):
 
 
 class Forgotten(Answer, frozen=True):
-    """How many messages are gone."""
+    """The number of deleted messages."""
 
     success: Yes
     deleted: int

@@ -15,7 +15,7 @@ class PriceJson(Answer, frozen=True):
 
 
 class PeriodJson(Answer, frozen=True):
-    """What may be spent in a day or month (UTC), and what was."""
+    """The limit and the spending of a day or month (UTC)."""
 
     period: str
     limit_usd: float
@@ -27,7 +27,7 @@ class PeriodJson(Answer, frozen=True):
 
 
 class BudgetJson(Answer, frozen=True):
-    """What may be spent, for one task and in all."""
+    """The limits of spending, for one task and in all."""
 
     task_usd: float
     day: PeriodJson
@@ -35,7 +35,7 @@ class BudgetJson(Answer, frozen=True):
 
 
 class CircuitJson(Answer, frozen=True):
-    """Why no calls are made, and until when if that is known."""
+    """The reason why no calls are made, and until when if that is known."""
 
     reason: str
     opened_at: Instant
@@ -43,7 +43,7 @@ class CircuitJson(Answer, frozen=True):
 
 
 class TakeoverAnswer(Answer, frozen=True):
-    """How takeover stands; `lacks` says in one word why the hub could not answer even if it had to."""
+    """The state of takeover; `lacks` says in one word why the hub could not answer even if it had to."""
 
     mode: str
     sources: dict[str, str]

@@ -74,7 +74,7 @@ class LeaseJson(Answer, frozen=True):
 
 
 class ResultJson(Answer, frozen=True):
-    """How a task ended. Empty in the record of a task that ended without a result, such as a cancelled one."""
+    """The end of a task. Empty in the record of a task that ended without a result, such as a cancelled one."""
 
     success: bool | UnsetType = UNSET
     output: Any = UNSET
@@ -126,7 +126,7 @@ class TasksAnswer(Answer, frozen=True):
 
 
 class TaskChanged(Answer, frozen=True):
-    """Which task was cancelled, retried or moved."""
+    """The task that was cancelled, retried or moved."""
 
     success: Yes
     task_id: str

@@ -33,7 +33,7 @@ def is_ours(name: str) -> bool:
 
 
 def our_secrets(ambient: Mapping[str, str], secrets: Iterable[str] = ()) -> tuple[str, ...]:
-    """Every value that no run may see: those we were told, and those of variables that are ours by name."""
+    """Every value that no run may see: those given to us, and those of variables that are ours by name."""
     named = (value for name, value in ambient.items() if _OURS.match(name) and _SECRET.search(name))
     return tuple({value for value in (*secrets, *named) if len(value) >= _VALUE_LENGTH_MIN})
 

@@ -11,7 +11,7 @@ from understudy.worker.executors.assistant import AssistantReading
 from understudy.worker.executors.events import list_in, number_in, text_in, value_in
 from understudy.worker.executors.usage import usage_json
 
-MESSAGES_MAX = 100  # whose use is kept apart: a message is told again before many others are
+MESSAGES_MAX = 100  # whose use is kept apart: a message is repeated before many others come
 _TOLD_BY = ("command", "file_path", "path", "pattern", "url", "query", "description", "prompt")
 
 
@@ -27,7 +27,7 @@ class ClaudeReading(AssistantReading):
         self.model = ""
         self.retry: dict[str, Any] = {}  # the last try of the API that failed
         self._prices = prices
-        self._used: dict[str, Tokens] = {}  # by message: each is told several times in a row
+        self._used: dict[str, Tokens] = {}  # by message: each is reported several times in a row
         self._used_before = Tokens()  # of older messages
 
     def heed(self, event: dict[str, Any]) -> None:
@@ -65,7 +65,7 @@ class ClaudeReading(AssistantReading):
         return {}
 
     def usage(self) -> dict[str, Any] | None:
-        """Of the result line, else the sum of what the messages told."""
+        """Of the result line, else the sum over the messages."""
         told = value_in(self.result, "usage")
         used = tokens_of(told) if isinstance(told, dict) else _sum((self._used_before, *self._used.values()))
         return usage_json(self._model(), used, self._prices)

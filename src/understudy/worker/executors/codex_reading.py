@@ -24,7 +24,7 @@ class CodexReading(AssistantReading):
     def __init__(self, start: Start, model: str, prices: Mapping[str, Price]) -> None:
         super().__init__(start)
         self.is_completed = False
-        self.error = ""  # the last that was told; also used for "Reconnecting… 1/5"
+        self.error = ""  # the last one; also used for "Reconnecting… 1/5"
         self.failure: str | None = None  # of the turn
         self.declined: list[str] = []
         self._model = model
@@ -64,7 +64,7 @@ class CodexReading(AssistantReading):
             self.declined.append(f"{kind}({what[:200]})")
 
     def counters(self) -> dict[str, int]:
-        """Of the whole thread, for the next run of it; what was known before if nothing was told."""
+        """Of the whole thread, for the next run of it; the earlier one if none was reported."""
         return dict(self._counted or self._before)
 
     def usage(self) -> dict[str, Any] | None:

@@ -55,7 +55,7 @@ def api_failure(status: int, words: str) -> Failure:
     """The class of an error of the API behind an assistant; `status` 0 if it is not known.
 
     The status decides, but words tell more about a login; and a limit on spending comes as 429 too, which no
-    waiting mends.
+    waiting fixes.
     """
     if len(words) > 2 * WORDS_CHARS_MAX:
         words = f"{words[:WORDS_CHARS_MAX]}\n{words[-WORDS_CHARS_MAX:]}"
@@ -68,7 +68,7 @@ def api_failure(status: int, words: str) -> Failure:
 
 
 def failed(failure: Failure, cli: str, reason: str, *, is_untouched: bool = False) -> Outcome:
-    """The outcome, with a sentence for people: what it is, in the assistant's own words, and the mend."""
+    """The outcome, with a sentence for people: the failure in the assistant's own words, and the fix."""
     words = reason.strip()[:REASON_CHARS_MAX]
     key = f"executors.{failure.name}"
     return Outcome(
