@@ -8,15 +8,17 @@ from msgspec.structs import replace
 
 from tests.hub.conftest import Bench
 from understudy.coordinator.calendar import period_of
+from understudy.coordinator.calls import Nothing
 from understudy.coordinator.nouns import Policy, Result, Task
 from understudy.coordinator.prices import Price
 from understudy.coordinator.takeover import Called
+from understudy.coordinator.takeover_look import Verdict
 from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverPolicy, TakeoverState, TaskTakeover
 from understudy.hub.call_ends import Settle
-from understudy.hub.calls import Job, Nothing, Reserve
+from understudy.hub.calls import Job, Reserve
 from understudy.hub.enqueue import Enqueue
 from understudy.hub.heartbeats import Heartbeat
-from understudy.hub.takeover import Look, Verdict
+from understudy.hub.takeover import Look
 from understudy.store.base import EventFilter
 from understudy.store.sqlite import SqliteStore
 from understudy.wire.daemons import HeartbeatBody

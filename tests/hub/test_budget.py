@@ -8,10 +8,11 @@ import random
 import pytest
 
 from tests.hub.standing_in import StandIn
+from understudy.coordinator.calls import Nothing
 from understudy.coordinator.prices import Price
 from understudy.coordinator.takeover import Called
 from understudy.hub.alarm import Ring
-from understudy.hub.calls import CutCalls, Job, Nothing, Reserve
+from understudy.hub.calls import CutCalls, Job, Reserve
 from understudy.hub.memory import SaveMemory
 from understudy.store.sqlite import SqliteStore
 from understudy.wire.memory import MemorySaveBody

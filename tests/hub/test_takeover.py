@@ -6,9 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from tests.hub.standing_in import ANSWERED, StandIn
+from understudy.coordinator.calls import Nothing
 from understudy.coordinator.prices import Price
 from understudy.coordinator.takeover import Called
-from understudy.hub.calls import CutCalls, Job, Nothing, Reserve
+from understudy.hub.calls import CutCalls, Job, Reserve
 from understudy.hub.claims import Claim
 from understudy.hub.heartbeats import Heartbeat
 from understudy.hub.memory import SaveMemory

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from understudy.clock import ManualClock
+from understudy.coordinator.calls import Nothing
 from understudy.coordinator.prompts import Prompt
+from understudy.coordinator.takeover_look import Verdict
 from understudy.errors import ConflictError, StoreError
 from understudy.hub.call_ends import Settle
-from understudy.hub.calls import Job, Nothing, Reserve
+from understudy.hub.calls import Job, Reserve
 from understudy.hub.steps import Beside, Sleep, Steps
-from understudy.hub.takeover import Look, Probed, Verdict
+from understudy.hub.takeover import Look, Probed
 from understudy.hub.takeover_loop import PAUSE_MS_MIN, PROBE_EVERY_MS, SETTLE_TRIES_MS, TakeoverLoop
 from understudy.services.claude import ClaudeApi
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from understudy.coordinator import takeover
 from understudy.coordinator.calendar import DAY, MONTH, period_of
-from understudy.coordinator.nouns import Daemon, Now, Task
-from understudy.coordinator.takeover import Opening
+from understudy.coordinator.calls import Scene
+from understudy.coordinator.nouns import Daemon, Now
 from understudy.coordinator.takeover_nouns import (
     ANSWER,
     INTERIM,
@@ -21,7 +19,6 @@ from understudy.hub.working_set import Needs, WorkingSet
 from understudy.store.base import Candidates
 
 STATE_ID = 1
-TEXT: frozenset[str] = frozenset()
 
 
 def need_scene(needs: Needs, *, front: int = 0, candidates: tuple[Candidates, ...] = ()) -> None:
@@ -52,15 +49,11 @@ def open_calls(work: WorkingSet) -> list[Reservation]:
     return [call for call in work.rows[Reservation].values() if call is not None and not call.settled_at]
 
 
-def opening_for(work: WorkingSet, needs: frozenset[str], now: Now) -> Opening:
-    """When takeover opens for these needs; a daemon that an earlier request of this batch heard of keeps it shut."""
+def scene_of(work: WorkingSet, now: Now) -> Scene:
+    """All of it; a daemon that an earlier request of this batch heard of keeps takeover shut."""
     heard = (row for row in work.dirty.values() if isinstance(row, Daemon) and row.state in ("healthy", "paused"))
-    return takeover.opening((*work.standbys, *(_standby(row) for row in heard)), needs, now, work.policy)
-
-
-def needs_of(task: Task) -> frozenset[str]:
-    """The tags that a task asks for."""
-    return frozenset(msgspec.json.decode(task.needs))
+    standbys = (*work.standbys, *map(_standby, heard))
+    return Scene(work.policy, state_of(work), budgets_of(work, now), tuple(open_calls(work)), standbys)
 
 
 def text_candidates(policy: TakeoverPolicy) -> Candidates:

@@ -12,13 +12,15 @@ from typing import Any
 from msgspec.structs import replace
 
 from understudy.clock import Clock
+from understudy.coordinator.calls import Nothing
 from understudy.coordinator.takeover import Called
+from understudy.coordinator.takeover_look import Verdict
 from understudy.errors import UnavailableError, UnderstudyError
 from understudy.hub.batch import Committed
 from understudy.hub.call_ends import Settle
-from understudy.hub.calls import Job, Nothing, Reserve
+from understudy.hub.calls import Job, Reserve
 from understudy.hub.steps import Beside, Effect, Sleep, Steps
-from understudy.hub.takeover import Look, Probed, Verdict
+from understudy.hub.takeover import Look, Probed
 from understudy.services.claude import ClaudeApi
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
 

@@ -11,13 +11,14 @@ from typing import Any
 
 from understudy.coordinator.calendar import period_of
 from understudy.coordinator.nouns import Policy
+from understudy.coordinator.takeover_look import Verdict
 from understudy.coordinator.takeover_nouns import Budget, Reservation
 from understudy.errors import UnderstudyError
 from understudy.hub.batch import Committed
 from understudy.hub.call_ends import Settle
 from understudy.hub.calls import CutCalls, Job, Reserve
 from understudy.hub.operation import Operation
-from understudy.hub.takeover import Look, Verdict
+from understudy.hub.takeover import Look
 from understudy.simulation.edge import Edge, Letter, Reply
 from understudy.simulation.ledger import OPEN
 from understudy.simulation.oracle import Oracle

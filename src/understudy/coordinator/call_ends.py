@@ -1,0 +1,115 @@
+"""The end of a call: what it cost, and what becomes of its task if the answer is no result."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from understudy.coordinator import budget, leases, takeover
+from understudy.coordinator.calls import TOO_DEAR_RESTS_MS, Scene
+from understudy.coordinator.changes import Draft, Event
+from understudy.coordinator.nouns import LEASED, QUEUED, Now, Policy, Task
+from understudy.coordinator.takeover import EXECUTOR, Called, takeover_event
+from understudy.coordinator.takeover_nouns import Reservation, TakeoverState, TaskTakeover
+from understudy.money import usd
+
+EVENT_TEXT_BYTES_MAX = 12_000
+
+
+def settle(
+    draft: Draft, scene: Scene, call: Reservation | None, called: Called, done: TaskTakeover, now: Now
+) -> tuple[TaskTakeover, int]:
+    """Settle a call once, with its consequences for the next ones → what was done for its task, its cost.
+
+    `call` is the row as it stands; None, or one that is settled, changes nothing.
+    """
+    if call is None or call.settled_at:
+        return done, call.spent_micro_usd if call is not None else 0
+    policy = scene.policy.takeover
+    cost = budget.cost_of(call, called, policy)
+    draft.add((budget.settled(call, cost, called.reason or called.kind, now),))
+    for change in budget.spend(scene.budgets, cost, 1, now, policy):
+        draft.take(change)
+    after = takeover.after_call(scene.state, called, call.id, now, policy)
+    is_opened = called.kind == "stop" and not scene.state.circuit
+    draft.add((after,), (_circuit_opened(called, after, now),) if is_opened else ())
+    return replace(done, spent_micro_usd=done.spent_micro_usd + cost), cost
+
+
+def put_back(
+    draft: Draft, task: Task, token: int, done: TaskTakeover, called: Called, now: Now, policy: Policy
+) -> bool:
+    """After a call that may be made again: give the task back, if the call's lease still holds → whether it did."""
+    draft.add((_tried(done, called, now),))
+    is_held = bool(token) and task.token == token and task.status == LEASED
+    if is_held:
+        draft.take(leases.release(task, now, policy, called.reason or "takeover"))
+    return is_held
+
+
+def answer_provisionally(draft: Draft, task: Task, done: TaskTakeover, called: Called, cost: int, now: Now) -> None:
+    """Keep a provisional answer; none if the call failed, the machine is back at it, or the task has ended."""
+    if called.kind == "failed":
+        draft.add((replace(done, not_before_h=now.h + TOO_DEAR_RESTS_MS),))
+    elif task.status != QUEUED:
+        draft.add((done,))
+    else:
+        answer = msgspec.json.encode(called.text).decode()
+        kept = replace(done, provisional=answer, provisional_at=now.wall)
+        draft.add((kept,), (_provisional(task, called, cost, now),))
+
+
+def answered(task: Task, called: Called, cost: int, now: Now) -> Event:
+    """The event of a task that the hub has answered for good."""
+    return takeover_event(
+        now,
+        "takeover.answered",
+        f"Task {task.id} was answered by the hub",
+        taskId=task.id,
+        executor=EXECUTOR,
+        degraded=True,
+        costUsd=usd(cost),
+        truncated=called.is_truncated or None,
+    )
+
+
+def _tried(done: TaskTakeover, called: Called, now: Now) -> TaskTakeover:
+    """One try more; after some the task rests, and its machine may have it first."""
+    if called.kind == "stop":
+        return done
+    tries = done.tries + 1
+    if tries < takeover.TRIES_MAX:
+        return replace(done, tries=tries)
+    return replace(done, tries=0, not_before_h=now.h + takeover.TASK_RESTS_MS)
+
+
+def _in_an_event(text: str) -> str:
+    """As much of it as a message to its sender takes; the task's record has it all."""
+    cut = text.encode()[:EVENT_TEXT_BYTES_MAX].decode(errors="ignore")
+    return text if cut == text else f"{cut} …"
+
+
+def _provisional(task: Task, called: Called, cost: int, now: Now) -> Event:
+    return takeover_event(
+        now,
+        "takeover.interim",
+        f"Task {task.id} has a provisional answer; it waits for its machine",
+        taskId=task.id,
+        executor=EXECUTOR,
+        degraded=True,
+        text=_in_an_event(called.text),
+        costUsd=usd(cost),
+        truncated=called.is_truncated or None,
+    )
+
+
+def _circuit_opened(called: Called, state: TakeoverState, now: Now) -> Event:
+    return takeover_event(
+        now,
+        "takeover.circuit_open",
+        f"Takeover stops: {called.reason}; tasks stay queued",
+        "critical",
+        reason=called.reason,
+        said=called.said or None,
+        untilAt=state.circuit_until_at or None,
+    )

@@ -1,0 +1,191 @@
+"""Calls of a model: whose task is next, what its call may cost, and what becomes of calls that nobody will settle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from understudy.coordinator import budget, leases, takeover
+from understudy.coordinator.calendar import MINUTE_MS
+from understudy.coordinator.changes import Draft, Event
+from understudy.coordinator.leases import Grant
+from understudy.coordinator.nouns import LEASED, QUEUED, Memory, Now, Policy, Task
+from understudy.coordinator.prompts import Prompt, affordable
+from understudy.coordinator.takeover import Opening, takeover_event
+from understudy.coordinator.takeover_nouns import OFF, Budget, Reservation, Standbys, TakeoverState, TaskTakeover
+
+TEXT: frozenset[str] = frozenset()  # the needs of a task that the hub may answer for good
+LEASE_MARGIN_MS = 30_000  # beyond the time that a call may take: no renewals
+TOO_DEAR_RESTS_MS = 3_600_000
+LOOK_AGAIN_MS = 60_000
+
+
+class Scene(Struct, frozen=True):
+    """How takeover stands: what every rule about calls looks at."""
+
+    policy: Policy
+    state: TakeoverState
+    budgets: Mapping[str, Budget]  # of this day and this month, by kind
+    calls: tuple[Reservation, ...]  # not settled yet
+    standbys: tuple[Standbys, ...]
+
+    def opening(self, needs: frozenset[str], now: Now) -> Opening:
+        """When takeover opens for these needs."""
+        return takeover.opening(self.standbys, needs, now, self.policy)
+
+
+class Candidate(Struct, frozen=True):
+    """A task that the hub may answer: what was asked, what was said before, what was done for it."""
+
+    task: Task
+    done: TaskTakeover
+    question: str = ""
+    said: Sequence[Memory] = ()  # newest first
+
+
+class Reserved(Struct, frozen=True):
+    """A call that may be made, and the task that it is made for: leased, unless its answer is provisional."""
+
+    call: Reservation
+    prompt: Prompt
+    task: Task
+    timeout_ms: int
+
+
+class Nothing(Struct, frozen=True):
+    """No call now: why, and when to try again."""
+
+    reason: str = ""
+    pause_ms: int = LOOK_AGAIN_MS
+
+
+def needs_of(task: Task) -> frozenset[str]:
+    """The tags that a task asks for."""
+    return frozenset(msgspec.json.decode(task.needs))
+
+
+def stopped(scene: Scene, now: Now) -> Nothing | None:
+    """Why no call may be made now, whosever it were; None if one may."""
+    policy, state = scene.policy.takeover, scene.state
+    if reason := takeover.stopped_by(policy, state):
+        return Nothing(reason)
+    if now.h < state.resting_until_h:
+        return Nothing("resting", state.resting_until_h - now.h)
+    if len(scene.calls) >= policy.calls_at_once:
+        return Nothing("busy")
+    if state.minute == now.wall // MINUTE_MS and state.minute_calls >= policy.calls_a_minute:
+        return Nothing("pace", MINUTE_MS - now.wall % MINUTE_MS)
+    return None
+
+
+def is_wanted(scene: Scene, task: Task, done: TaskTakeover, now: Now) -> bool:
+    """True if this very task may be called for, as everything stands now."""
+    policy = scene.policy.takeover
+    mode = takeover.mode_of(policy, task.source)
+    is_provisional = takeover.is_for_machine(task.needs)
+    if task.status != QUEUED or task.takeover != "allow" or mode == OFF or now.h < done.not_before_h:
+        return False
+    if is_provisional and (mode != "interim" or done.provisional_at):
+        return False
+    if not is_provisional and not task.ready:
+        return False
+    if any(call.task_id == task.id for call in scene.calls):
+        return False
+    found = scene.opening(needs_of(task) if is_provisional else TEXT, now)
+    return takeover.is_open(found, scene.state, now, policy)
+
+
+def reserve(
+    draft: Draft, scene: Scene, candidates: Iterable[Candidate], call_id: str, worker_id: str, now: Now
+) -> Reserved | Nothing:
+    """Reserve a call for the first candidate that may be answered and that the budget can bear."""
+    if no_call := stopped(scene, now):
+        return no_call
+    policy = scene.policy.takeover
+    for wish in candidates:
+        if not is_wanted(scene, wish.task, wish.done, now):
+            continue
+        found = _affordable(scene, wish)
+        if found is None:
+            draft.add((replace(wish.done, not_before_h=now.h + TOO_DEAR_RESTS_MS),), (_too_dear(wish.task, now),))
+            continue
+        prompt, worst = found
+        short = budget.lacking(scene.budgets, budget.reserved(scene.calls), worst, policy)
+        if short:
+            draft.take(budget.exhausted(scene.budgets[short], now, policy))
+            return Nothing("budget")
+        draft.add((_paced(scene.state, now),))
+        timeout_ms = min(policy.timeout_ms, wish.task.timeout_ms)
+        lasts_ms = timeout_ms + LEASE_MARGIN_MS
+        task, token = wish.task, 0
+        if not takeover.is_for_machine(task.needs):
+            grant = Grant(worker_id, request_id=call_id, exactly_ms=lasts_ms)
+            task = draft.take(leases.claim(task, grant, now, scene.policy))
+            token = task.token
+        call = Reservation(call_id, task.id, token, worker_id, prompt.model, worst, now.h + lasts_ms, now.wall)
+        draft.add((call,))
+        return Reserved(call, prompt, task, timeout_ms)
+    return Nothing("no_task")
+
+
+def cut(
+    draft: Draft,
+    scene: Scene,
+    calls: Iterable[Reservation],
+    tasks: Mapping[str, Task],
+    done: Mapping[str, TaskTakeover],
+    now: Now,
+) -> tuple[tuple[str, int], ...]:
+    """Count these calls as spent to the last micro-USD; their leases are lost → (task, token) of each of those."""
+    spent: dict[str, int] = {}
+    lost: list[tuple[str, int]] = []
+    for call in calls:
+        spent[call.task_id] = spent.get(call.task_id, 0) + call.reserved_micro_usd
+        draft.add((budget.settled(call, call.reserved_micro_usd, "cut", now),))
+        task = tasks.get(call.task_id)
+        if task is not None and call.token and task.token == call.token and task.status == LEASED:
+            lost.append((call.task_id, call.token))
+            draft.take(leases.lose(task, now, scene.policy, "lost", "the hub's call was cut"))
+    for task_id, micro_usd in spent.items():
+        before = done.get(task_id) or TaskTakeover(task_id)
+        draft.add((replace(before, spent_micro_usd=before.spent_micro_usd + micro_usd),))
+    if spent:
+        for change in budget.spend(scene.budgets, sum(spent.values()), len(spent), now, scene.policy.takeover):
+            draft.take(change)
+    return tuple(lost)
+
+
+def shut(draft: Draft, state: TakeoverState, now: Now) -> None:
+    """Say that takeover, which was open, is switched off."""
+    event = takeover_event(now, "takeover.closed", "Takeover is switched off", mode=OFF)
+    draft.add((replace(state, is_open=0, since_at=now.wall),), (event,))
+
+
+def _affordable(scene: Scene, wish: Candidate) -> tuple[Prompt, int] | None:
+    policy = scene.policy.takeover
+    model = takeover.model_for(policy, scene.state)
+    price = takeover.price_for(policy, model)
+    if price is None or not wish.question.strip():
+        return None
+    return affordable(
+        wish.question,
+        wish.said,
+        model,
+        policy.answer_tokens_max,
+        price,
+        policy.task_micro_usd - wish.done.spent_micro_usd,
+        meanwhile=takeover.is_for_machine(wish.task.needs),
+    )
+
+
+def _paced(state: TakeoverState, now: Now) -> TakeoverState:
+    minute = now.wall // MINUTE_MS
+    return replace(state, minute=minute, minute_calls=1 + (state.minute_calls if state.minute == minute else 0))
+
+
+def _too_dear(task: Task, now: Now) -> Event:
+    message = f"Task {task.id} is not answered: its question alone may cost more than one task may"
+    return takeover_event(now, "takeover.refused", message, taskId=task.id, reason="too_dear")

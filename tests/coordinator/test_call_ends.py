@@ -1,0 +1,73 @@
+"""What the end of a call means for money, circuit and task; on values."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from tests.coordinator.scene import NOW, TASK, call, scene
+from understudy.coordinator import call_ends, takeover
+from understudy.coordinator.changes import Draft
+from understudy.coordinator.nouns import DONE, LEASED, Policy, Task
+from understudy.coordinator.takeover import Called
+from understudy.coordinator.takeover_nouns import Budget, TakeoverState, TaskTakeover
+
+ANSWERED = Called("answered", text="four", tokens_in=100, tokens_out=10, billed="tokens")
+BEFORE = TaskTakeover("t", spent_micro_usd=40)
+
+
+def test_a_call_is_settled_once_at_what_it_cost() -> None:
+    draft, open_call = Draft(), call()
+    done, cost = call_ends.settle(draft, scene(open_call), open_call, ANSWERED, BEFORE, NOW)
+    assert (cost, done.spent_micro_usd) == (150, 190)
+    assert [row.spent_micro_usd for row in draft.save if isinstance(row, Budget)] == [150, 150]
+    again = Draft()
+    settled = replace(open_call, settled_at=1, spent_micro_usd=150)
+    assert call_ends.settle(again, scene(), settled, ANSWERED, BEFORE, NOW) == (BEFORE, 150)
+    assert call_ends.settle(again, scene(), None, ANSWERED, BEFORE, NOW) == (BEFORE, 0)
+    assert again.save == []
+
+
+def test_a_call_whose_bill_nobody_knows_costs_what_was_reserved() -> None:
+    _, cost = call_ends.settle(Draft(), scene(), call(micro_usd=500), Called("again", billed="unknown"), BEFORE, NOW)
+    assert cost == 500
+
+
+def test_a_refusal_of_all_calls_opens_the_circuit_with_one_event() -> None:
+    stop = Called("stop", "authentication")
+    first, second = Draft(), Draft()
+    call_ends.settle(first, scene(), call(), stop, BEFORE, NOW)
+    (state,) = (row for row in first.save if isinstance(row, TakeoverState))
+    call_ends.settle(second, scene(state=state), call(), stop, BEFORE, NOW)
+    assert ([event.name for event in first.events], second.events) == (["takeover.circuit_open"], [])
+
+
+@pytest.mark.parametrize(
+    ("tries", "kind", "after", "rests"),
+    [(0, "again", 1, False), (takeover.TRIES_MAX - 1, "again", 0, True), (1, "stop", 1, False)],
+)
+def test_a_task_rests_after_some_failed_calls(tries: int, kind: str, after: int, rests: bool) -> None:
+    draft = Draft()
+    call_ends.put_back(draft, TASK, 0, TaskTakeover("t", tries=tries), Called(kind), NOW, Policy())
+    (done,) = (row for row in draft.save if isinstance(row, TaskTakeover))
+    assert (done.tries, bool(done.not_before_h)) == (after, rests)
+
+
+@pytest.mark.parametrize(("token", "is_released"), [(7, True), (6, False), (0, False)])
+def test_only_the_lease_of_the_call_is_given_back(token: int, is_released: bool) -> None:
+    draft, leased = Draft(), replace(TASK, status=LEASED, token=7)
+    assert call_ends.put_back(draft, leased, token, BEFORE, Called("again"), NOW, Policy()) == is_released
+    assert any(isinstance(row, Task) and row.ready for row in draft.save) == is_released
+
+
+@pytest.mark.parametrize(
+    ("task", "called", "is_kept"),
+    [(Task("t"), ANSWERED, True), (Task("t", DONE), ANSWERED, False), (Task("t"), Called("failed", "refused"), False)],
+)
+def test_a_provisional_answer_is_kept_while_the_task_waits(task: Task, called: Called, is_kept: bool) -> None:
+    draft = Draft()
+    call_ends.answer_provisionally(draft, task, BEFORE, called, 150, NOW)
+    (done,) = draft.save
+    assert isinstance(done, TaskTakeover)
+    assert (done.provisional == '"four"', bool(draft.events)) == (is_kept, is_kept)
+    assert bool(done.not_before_h) == (called.kind == "failed")

@@ -1,0 +1,95 @@
+"""What the regular look opens, shuts and tells; on values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests.coordinator.scene import AWAY, AWAY_SINCE, HERE, NOW, TASK, scene
+from understudy.coordinator.calls import Scene
+from understudy.coordinator.changes import Draft
+from understudy.coordinator.nouns import LEASED, Task
+from understudy.coordinator.takeover_look import LOOK_EVERY_MS, InLine, Verdict, look, why_kept
+from understudy.coordinator.takeover_nouns import TakeoverState, TaskTakeover
+
+OPEN = TakeoverState(is_open=1)
+
+
+def looked(at: Scene, *front: InLine, tells: bool = True) -> tuple[Verdict, Draft]:
+    draft = Draft()
+    return look(draft, at, front, NOW, tells=tells), draft
+
+
+def names(draft: Draft) -> list[str]:
+    return [event.name for event in draft.events]
+
+
+def test_it_opens_when_all_are_away_and_shuts_when_one_is_back() -> None:
+    verdict, draft = looked(scene())
+    assert (verdict.is_open, verdict.may_call, names(draft)) == (True, True, ["takeover.opened"])
+    verdict, draft = looked(scene(state=OPEN, standby=HERE))
+    assert (verdict.is_open, verdict.may_call, names(draft)) == (False, False, ["takeover.closed"])
+
+
+def test_a_look_that_changes_nothing_writes_nothing() -> None:
+    _, draft = looked(scene(state=OPEN))
+    assert (draft.save, draft.events) == ([], [])
+
+
+def test_the_next_look_comes_when_something_may_change() -> None:
+    asleep = replace(AWAY, state="asleep", since_at=NOW.wall - 880_000)
+    assert looked(scene(standby=asleep))[0].pause_ms == 20_000  # of the quarter of an hour
+    resting = replace(OPEN, resting_until_h=NOW.h + 5_000)
+    assert looked(scene(state=resting))[0] == Verdict(is_open=True, may_call=False, pause_ms=5_000)
+    assert looked(scene(state=OPEN))[0].pause_ms == LOOK_EVERY_MS
+
+
+def test_a_circuit_closes_when_the_key_is_another() -> None:
+    state = replace(OPEN, circuit="authentication", access="old")
+    _, draft = looked(scene(state=state, access="new"))
+    assert [(event.name, event.fields["why"]) for event in draft.events] == [("takeover.circuit_closed", "changed")]
+
+
+def test_a_sender_is_told_once_where_its_task_stands() -> None:
+    at = scene(state=OPEN, mode="notify")
+    _, draft = looked(at, InLine(3, Task("t")))
+    (event,) = draft.events
+    assert (event.name, event.fields["position"], event.fields["reason"]) == ("takeover.kept", 3, "notify")
+    assert draft.save == [TaskTakeover("t", kept_at=NOW.wall)]
+    assert names(looked(at, InLine(3, Task("t"), TaskTakeover("t", kept_at=1)))[1]) == []
+    assert names(looked(at, InLine(3, Task("t", LEASED)))[1]) == []
+    assert names(looked(at, InLine(3, Task("t")), tells=False)[1]) == []
+
+
+@pytest.mark.parametrize(
+    ("decided", "state", "task", "why"),
+    [
+        ({}, OPEN, TASK, ""),
+        ({}, OPEN, Task("t"), "machine"),
+        ({"mode": "interim"}, OPEN, Task("t"), ""),
+        ({"mode": "notify"}, OPEN, TASK, "notify"),
+        ({"has_key": False}, OPEN, TASK, ""),
+        ({}, replace(OPEN, paused=1), TASK, "paused"),
+        ({}, OPEN, replace(TASK, takeover="never"), ""),
+        ({"sources": (("mail", "off"),)}, OPEN, replace(TASK, source="mail"), ""),
+    ],
+)
+def test_why_a_task_is_kept(decided: dict[str, Any], state: TakeoverState, task: Task, why: str) -> None:
+    assert why_kept(scene(state=state, **decided), task) == why
+
+
+def test_a_spent_budget_is_a_reason() -> None:
+    at = scene(state=OPEN)
+    spent = {kind: replace(row, told=100) for kind, row in at.budgets.items()}
+    assert why_kept(replace(at, budgets=spent), TASK) == "budget"
+
+
+def test_a_probe_is_wanted_only_when_somebody_might_be_answered() -> None:
+    assert looked(scene(probes=True))[0].wants_probe
+    gpu = replace(AWAY, provides='["gpu"]')
+    here = replace(scene(probes=True, standby=HERE), standbys=(HERE, gpu))
+    assert not looked(here)[0].wants_probe
+    assert looked(here, InLine(1, Task("t", needs='["gpu"]')))[0].wants_probe
+    assert NOW.wall > AWAY_SINCE
