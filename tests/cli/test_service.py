@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -18,6 +19,8 @@ from tests.environment import environment_seen_of
 from tests.hub_process import KEY, running_hub
 from tests.ports import free_port
 from tests.waiting import eventually
+from understudy.cli.service_program import refuse_secrets
+from understudy.errors import ConfigError
 
 
 @pytest.fixture(scope="module")
@@ -292,6 +295,28 @@ def test_what_no_unit_can_hold_is_refused(linux, word):
     done = linux("service", "install", "--dry-run", "--", "cat", word)
     assert done.code == 2, done.err
     assert "UTF-8" in done.err
+
+
+@pytest.mark.parametrize("words", [("service", "install", "--dry-run"), ("daemon",)])
+@pytest.mark.parametrize("command", ["", "  "])
+def test_an_empty_command_is_refused(linux, words, command):
+    done = linux(*words, "--", command)
+    assert done.code == 2, done.out
+    assert "is empty" in done.err
+
+
+@pytest.mark.parametrize(
+    ("secret", "argv", "is_refused"),
+    [
+        ("cat", ("concatenate", "--mode=cats"), False),
+        ("cat", ("my-tool", "cat"), True),
+        ("cat", ("my-tool", "--key=cat"), True),
+        ("12345678", ("my-tool", "--key=x12345678x"), True),
+    ],
+)
+def test_a_short_key_is_no_part_of_a_word(secret, argv, is_refused):
+    with pytest.raises(ConfigError) if is_refused else contextlib.nullcontext():
+        refuse_secrets(argv, {"OPENAI_API_KEY": secret})
 
 
 def test_a_dot_env_of_the_directory_installs_nothing(linux, tmp_path):

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from understudy.errors import ConfigError
+from understudy.texts import t
+
 WORD_CHARS_MAX = 1000  # a longer one names no file
 
 
 def absolute_command(words: tuple[str, ...]) -> tuple[str, ...]:
     """The command with every file of this directory that it names in full: a service runs in another directory.
 
-    The program, if a / is in its name; further words, if a file of that name is here.
+    The program, if a / is in its name; further words, if a file of that name is here. ConfigError without a program.
     """
+    if words and not words[0].strip():
+        raise ConfigError(t("cli.daemon.empty_command"))
     here = Path.cwd() if words else Path()
     return tuple(_in_full(word, here, is_program=not at) for at, word in enumerate(words))
 

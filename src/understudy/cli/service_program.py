@@ -17,6 +17,7 @@ from understudy.config.reading import beside
 from understudy.daemon.service import Program, service_dir
 from understudy.daemon.service.base import STOP_MORE_S
 from understudy.errors import ConfigError
+from understudy.redact.values import SECRET_CHARS_MIN
 from understudy.texts import t
 from understudy.wire.proxies import NAMES as PROXIES
 
@@ -41,7 +42,7 @@ def program_of(
     loaded = config.load(environ, data_dir)
     notices_of(loaded.settings, environ, data_dir)
     argv = (*launcher, role, *options)
-    _refuse_secrets(argv, environ)
+    refuse_secrets(argv, environ)
     env = dict(_system(environ)) | dict(_plain(role, environ)) | {"UNDERSTUDY_DATA": str(data_dir)}
     if sys.platform == "darwin":  # launchd keeps no log: ours must rotate
         env.setdefault("UNDERSTUDY_LOG_DIR", str(data_dir / "logs"))
@@ -137,9 +138,16 @@ def _refuse_unwritable(words: tuple[str, ...]) -> None:
             raise ConfigError(t("service.unwritable", word=ascii(word)))
 
 
-def _refuse_secrets(argv: tuple[str, ...], environ: Mapping[str, str]) -> None:
+def refuse_secrets(argv: tuple[str, ...], environ: Mapping[str, str]) -> None:
     """A key in an argument would be in the unit and in `ps`."""
     names = [env for row in config.table().values() if row.is_secret for env in row.env]
     values = [value for name in (*names, *CREDENTIALS) if (value := environ.get(name, ""))]
-    if any(value in word for value in values for word in argv):
+    if any(_is_told(value, word) for value in values for word in argv):
         raise ConfigError(t("service.secret_in_argv"))
+
+
+def _is_told(secret: str, word: str) -> bool:
+    """A short key stands in many words by chance: only the word as a whole is one, or its value behind `=`."""
+    if len(secret) >= SECRET_CHARS_MIN:
+        return secret in word
+    return secret in (word, word.partition("=")[2])

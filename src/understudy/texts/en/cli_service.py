@@ -17,6 +17,7 @@ TEXTS = {
     "cli.service.no_verify": "Do not wait for the confirmation by the hub.",
     "cli.service.force": "Install even if another daemon is on this machine.",
     "cli.service.dry_run": "Show what would be written, and do nothing.",
+    "cli.daemon.empty_command": "the COMMAND behind `--` is empty: name a program, or leave `--` out for the assistant that the settings choose",
     "cli.service.daemon_only": "only a daemon has an id and a COMMAND",
     "cli.service.already": "understudy: it is already running (pid {pid})",
     "cli.service.waiting": "understudy: started; waiting for the confirmation",

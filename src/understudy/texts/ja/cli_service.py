@@ -17,6 +17,7 @@ TEXTS = {
     "cli.service.no_verify": "ハブでの確認を待ちません。",
     "cli.service.force": "このマシンに別のデーモンがあってもインストールします。",
     "cli.service.dry_run": "書き込む内容を示すだけで、何もしません。",
+    "cli.daemon.empty_command": "`--` の後の COMMAND が空です。プログラムを指定するか、設定で選んだアシスタントを使う場合は `--` を付けないでください",
     "cli.service.daemon_only": "id と COMMAND を持つのはデーモンだけです",
     "cli.service.already": "understudy: すでに動いています(pid {pid})",
     "cli.service.waiting": "understudy: 起動しました。確認を待っています",
