@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from understudy import __version__
 from understudy.backoff import Backoff
 from understudy.cli.exits import AbsentError, ClientError, RefusedError, RejectedError, UnreachableError
+from understudy.cli.forms import in_plain_words
 from understudy.texts import t
 from understudy.wire.causes import cause_of
 from understudy.wire.proxies import proxy_for, tunnel_host
@@ -180,7 +181,8 @@ class HubClient:
             case status if status in UNAVAILABLE:
                 retry_after_s = said.get("retryAfter", 0)
                 return UnreachableError(t("cli.client.unavailable", message=message), retry_after_s=retry_after_s)
-        details = "; ".join(str(detail) for detail in said.get("details") or ())
+        listed = said.get("details")
+        details = "; ".join(in_plain_words(str(one)) for one in (listed if isinstance(listed, list) else ()))
         shown = (f"{message}: {details}" if details else message)[:ERROR_CHARS_MAX]
         return RejectedError(t("cli.client.rejected", message=shown), status=response.status, code=said.get("code"))
 

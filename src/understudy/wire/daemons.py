@@ -12,7 +12,10 @@ from understudy.wire.limits import (
     PART_BYTES_MAX,
     PARTS_MAX,
     RUNNING_MAX,
+    SHA256_PATTERN,
     TAG_CHARS_MAX,
+    TIME_OF_DAY_PATTERN,
+    VERSION_PATTERN,
     Count,
     DaemonName,
     Id,
@@ -113,8 +116,8 @@ def _are_few(parts: dict[str, Any]) -> bool:
 class SleepWindow(Struct, rename={"from_": "from"}, frozen=True):
     """A daily window in which silence is expected, in the named time zone."""
 
-    from_: Annotated[str, whole(r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
-    to: Annotated[str, whole(r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+    from_: Annotated[str, whole(TIME_OF_DAY_PATTERN)]
+    to: Annotated[str, whole(TIME_OF_DAY_PATTERN)]
     tz: Annotated[str, Meta(max_length=64)] = "UTC"
 
 
@@ -130,9 +133,9 @@ class DirectiveBody(Struct, rename="camel", frozen=True):
     """`POST /api/daemons/{id}/directives`: what one daemon shall do, once. An update names a version or a wheel."""
 
     kind: Literal["drain", "resume", "restart", "update"]
-    version: Annotated[str, whole(r"^[0-9A-Za-z][0-9A-Za-z.!+_-]{0,63}$")] | None = None
+    version: Annotated[str, whole(VERSION_PATTERN)] | None = None
     wheel: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None  # an http(s) URL, or a path on its machine
-    sha256: Annotated[str, whole(r"^[0-9a-fA-F]{64}$")] | None = None
+    sha256: Annotated[str, whole(SHA256_PATTERN)] | None = None
     expires_sec: Annotated[float, Meta(ge=10, le=86_400)] = 600
 
 

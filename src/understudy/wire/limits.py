@@ -27,6 +27,10 @@ VALUES_MAX = 200_000  # in one body, besides its texts: a parser takes some 20 m
 INT_MAX = (1 << 53) - 1  # what a JavaScript number holds exactly
 
 ID_PATTERN = r"^[A-Za-z0-9._:-]{1,128}$"
+TIME_OF_DAY_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+VERSION_PATTERN = r"^[0-9A-Za-z][0-9A-Za-z.!+_-]{0,63}$"
+SHA256_PATTERN = r"^[0-9a-fA-F]{64}$"
+EXECUTOR_PATTERN = r"^[A-Za-z0-9._-]{1,55}$"
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 

@@ -12,6 +12,7 @@ from understudy.wire.limits import (
     BATCH_RESULTS_MAX,
     BATCH_TASKS_MAX,
     CLAIM_TASKS_MAX,
+    EXECUTOR_PATTERN,
     Count,
     DaemonName,
     Id,
@@ -27,7 +28,7 @@ from understudy.wire.limits import (
 )
 
 DAY_S = 86_400
-_EXECUTOR = whole(r"^[A-Za-z0-9._-]{1,55}$")
+_EXECUTOR = whole(EXECUTOR_PATTERN)
 OnLoss = Literal["requeue", "wait", "ask"]
 
 
