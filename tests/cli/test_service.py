@@ -297,7 +297,7 @@ def test_what_no_unit_can_hold_is_refused(linux, word):
     assert "UTF-8" in done.err
 
 
-@pytest.mark.parametrize("words", [("service", "install", "--dry-run"), ("daemon",)])
+@pytest.mark.parametrize("words", [("service", "install", "--dry-run"), ("daemon",), ("up",)])
 @pytest.mark.parametrize("command", ["", "  "])
 def test_an_empty_command_is_refused(linux, words, command):
     done = linux(*words, "--", command)

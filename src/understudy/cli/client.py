@@ -11,7 +11,7 @@ import json
 import random
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from understudy import __version__
@@ -36,6 +36,8 @@ Answer = dict[str, Any]
 
 class HubClient:
     """Speaks with one hub. `get` and whatever may be repeated are tried again, with backoff."""
+
+    heard: ClassVar[str] = ""  # the hub that answered last: what a command stumbles over afterwards came from there
 
     def __init__(self, url: str, key: str = "", *, ca_file: str = "", answer_s: float = ANSWER_S) -> None:
         self.url = url
@@ -78,13 +80,13 @@ class HubClient:
             except UnreachableError as error:
                 if number == tries or error.fields.get("final"):
                     raise
-                asked_s = min(float(error.fields.get("retry_after_s", 0)), RETRY_AFTER_S_MAX)
-                time.sleep(max(backoff.next_ms() / 1000, asked_s))
+                time.sleep(max(backoff.next_ms() / 1000, error.fields.get("retry_after_s", 0)))
         raise AssertionError("unreachable")
 
     def status_of(self, path: str) -> tuple[int, Any]:
         """Status and body of a GET, whatever they are, tried once. UnreachableError."""
         response, raw = self._exchange("GET", path, None, {})
+        HubClient.heard = self.url
         return response.status, _decoded(raw)
 
     def stream(self, path: str, *, last_event_id: str = "", **query: Any) -> Iterator[bytes]:
@@ -97,6 +99,7 @@ class HubClient:
             response = connection.getresponse()
             if response.status != http.client.OK:
                 raise self._error(response, response.read(ANSWER_BYTES_MAX))
+            HubClient.heard = self.url
             if connection.sock is not None:
                 connection.sock.settimeout(QUIET_S)
             while line := response.readline(ANSWER_BYTES_MAX):
@@ -114,6 +117,7 @@ class HubClient:
 
     def _once(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> Answer:
         response, raw = self._exchange(method, path, body, headers)
+        HubClient.heard = self.url
         if not 200 <= response.status < 300:  # noqa: PLR2004
             raise self._error(response, raw)
         answer = _decoded(raw)
@@ -179,7 +183,7 @@ class HubClient:
             case 404:
                 return AbsentError(t("cli.client.absent", message=message), said=message)
             case status if status in UNAVAILABLE:
-                retry_after_s = said.get("retryAfter", 0)
+                retry_after_s = _seconds(said.get("retryAfter"))
                 return UnreachableError(t("cli.client.unavailable", message=message), retry_after_s=retry_after_s)
         listed = said.get("details")
         details = "; ".join(in_plain_words(str(one)) for one in (listed if isinstance(listed, list) else ()))
@@ -192,6 +196,10 @@ def path_of(*parts: str) -> str:
     if not all(parts):
         raise AbsentError(t("cli.client.absent", message="Not found"), said="Not found")
     return "/api/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _seconds(given: Any) -> float:
+    return min(given, RETRY_AFTER_S_MAX) if isinstance(given, int | float) and given >= 0 else 0
 
 
 def _decoded(raw: bytes) -> Any:

@@ -16,10 +16,15 @@ def absolute_command(words: tuple[str, ...]) -> tuple[str, ...]:
 
     The program, if a / is in its name; further words, if a file of that name is here. ConfigError without a program.
     """
-    if words and not words[0].strip():
-        raise ConfigError(t("cli.daemon.empty_command"))
+    refuse_empty(words)
     here = Path.cwd() if words else Path()
     return tuple(_in_full(word, here, is_program=not at) for at, word in enumerate(words))
+
+
+def refuse_empty(words: tuple[str, ...]) -> None:
+    """ConfigError for a command without a program."""
+    if words and not words[0].strip():
+        raise ConfigError(t("cli.daemon.empty_command"))
 
 
 def _in_full(word: str, here: Path, *, is_program: bool) -> str:

@@ -16,6 +16,7 @@ from understudy.texts import language_from, t
 
 PROGRAM = "understudy"
 PLACE_CHARS_MAX = 200
+ODD = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)  # of values of other kinds
 COMPLETE = "_UNDERSTUDY_COMPLETE"
 
 
@@ -121,7 +122,20 @@ def _of_surroundings(error: BaseException) -> tuple[str, Exit]:
             _forget_stdout_if_stuck()
             name = f" ({error.filename})" if error.filename else ""
             return t("cli.os_error", reason=f"{error.strerror or error}", name=name), Exit.FAILED
+    return _of_answer(error)
+
+
+def _of_answer(error: BaseException) -> tuple[str, Exit]:
+    """For what a command stumbled over after a hub had answered; without an answer it is a defect of ours."""
+    if isinstance(error, ODD) and (url := _heard()):
+        return t("cli.client.odd", url=url, kind=type(error).__name__, message=error), Exit.UNREACHABLE
     return t("cli.defect", kind=type(error).__name__, message=error), Exit.DEFECT
+
+
+def _heard() -> str:
+    """The hub whose answer the command worked on; "" if none answered."""
+    client = sys.modules.get("understudy.cli.client")
+    return str(client.HubClient.heard) if client else ""
 
 
 def _said(sentence: str, code: Exit) -> Exit:

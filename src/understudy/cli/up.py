@@ -22,6 +22,7 @@ from understudy.cli.children import Child, EndedError
 from understudy.cli.client import HubClient
 from understudy.cli.commands import Command
 from understudy.cli.exits import ClientError, Exit, UnreachableError
+from understudy.cli.given_command import refuse_empty
 from understudy.cli.hub import address_of, check_strength, is_loopback
 from understudy.cli.options import address_options, data_dir_of, data_option, told
 from understudy.cli.port import check_free, free_port
@@ -58,6 +59,7 @@ def up(host: str | None, port: int | None, data: Path | None, command: tuple[str
     """Until Ctrl-C."""
     hide()
     wait_for_no_terminal()
+    refuse_empty(command)
     data_dir = data_dir_of(data)
     settings = told(config.load(os.environ, data_dir, host=host, port=port))
     chosen = settings.port or free_port(settings.host)

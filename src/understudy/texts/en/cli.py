@@ -96,6 +96,7 @@ TEXTS = {
     "cli.form.sha256": "expected a SHA-256: 64 digits and letters from a to f",
     "cli.form.executor": "expected 1 to 55 letters, digits and . _ - (A-Z, no blanks)",
     "cli.form.other": "does not have the expected form",
+    "cli.client.odd": "the answer of {url} does not have the form of a hub's answer ({kind}: {message}). Is it an understudy hub, and of this version? UNDERSTUDY_DEBUG=1 shows where it was read.",
     "cli.client.too_much": "the hub's answer is larger than 64 MiB. Ask for less with --limit.",
     "cli.connection.not_in_use": "understudy: using {url} (from {origin}), not the hub {other} of {path}. Set UNDERSTUDY_HUB to use another one.",
     "cli.known_hubs.new": "understudy: the hub {url} (from {origin}) has not been used from here before",

@@ -96,6 +96,7 @@ TEXTS = {
     "cli.form.sha256": "SHA-256(0~9 と a~f の 64 文字)を指定してください",
     "cli.form.executor": "英数字と . _ - だけを使い、1~55 文字で指定してください(空白は使えません)",
     "cli.form.other": "形式が正しくありません",
+    "cli.client.odd": "{url} の応答がハブの応答の形式ではありません({kind}: {message})。understudy のハブで、このプログラムと同じバージョンですか? UNDERSTUDY_DEBUG=1 で読み取りに失敗した箇所を表示します。",
     "cli.client.too_much": "ハブの応答が 64 MiB を超えています。--limit で減らしてください。",
     "cli.connection.not_in_use": "understudy: {path} のハブ {other} は使わず、{url}({origin} より)を使います。別のハブを使うには UNDERSTUDY_HUB を設定してください。",
     "cli.known_hubs.new": "understudy: ハブ {url}({origin} より)をここから使うのは初めてです",
