@@ -17,7 +17,6 @@ from urllib.parse import quote, urlencode, urlsplit
 from understudy import __version__
 from understudy.backoff import Backoff
 from understudy.cli.exits import AbsentError, ClientError, RefusedError, RejectedError, UnreachableError
-from understudy.cli.forms import in_plain_words
 from understudy.texts import t
 from understudy.wire.causes import cause_of
 from understudy.wire.proxies import proxy_for, tunnel_host
@@ -170,6 +169,8 @@ class HubClient:
 
     def _error(self, response: http.client.HTTPResponse, raw: bytes) -> ClientError:
         """What a refusal means for whoever typed the command."""
+        from understudy.cli.forms import in_plain_words  # not for `up --help`
+
         body = _decoded(raw)
         said = body if isinstance(body, dict) else {}
         message = str(said.get("error") or f"HTTP {response.status}")[:ERROR_CHARS_MAX]
