@@ -1,7 +1,7 @@
 """The command line: the only code that reads settings and builds and wires objects.
 
 Law of this room: a command's module is imported only when that command runs, so `--help` costs 150 ms and a
-client command 300 ms; errors leave it as one sentence with the mend and a documented exit code (`exits`), never
+client command 300 ms; errors leave it as one sentence with the fix and a documented exit code (`exits`), never
 as a traceback; no secret is printed, put into an address or into the arguments of a process.
 """
 

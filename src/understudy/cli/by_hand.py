@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def pid_by_hand(data_dir: Path, daemon_id: str, service_pid: int) -> int:
-    """Who holds the lock of that daemon besides the service; 0 if nobody does. Nothing is created."""
+    """The pid that holds the lock of that daemon and is not the service; 0 if there is none. Creates nothing."""
     from understudy.daemon.home import checked_daemon_id, default_daemon_id
     from understudy.runtime.lock import FileLock, LockedError
 

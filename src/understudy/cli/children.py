@@ -74,7 +74,7 @@ class Child:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it still runs."""
+        """True if it still runs."""
         return self.process.poll() is None
 
     def last_words(self) -> str:

@@ -66,7 +66,7 @@ def wrap_wide(
 
 
 def _pieces(text: str) -> list[str]:
-    """Where a line may break: after a space, and around wide characters, but not before punctuation."""
+    """A line in pieces between which it may break: after a space, around wide characters, not before punctuation."""
     pieces: list[str] = []
     for char in text:
         joins = pieces and (

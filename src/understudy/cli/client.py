@@ -1,4 +1,4 @@
-"""The commands' own HTTP client: one hub, one key, one connection; errors become sentences with the mend.
+"""The commands' own HTTP client: one hub, one key, one connection; errors become sentences with the fix.
 
 On http.client, not urllib3: importing that costs 110 ms more than a command of 300 ms may spend (measured here:
 0.27 s against 0.16 s with click and msgspec beside it), and one connection needs no pool.
@@ -168,7 +168,7 @@ class HubClient:
         return self._connection
 
     def _error(self, response: http.client.HTTPResponse, raw: bytes) -> ClientError:
-        """What a refusal means for whoever typed the command."""
+        """The error for the person who typed the command."""
         from understudy.cli.forms import in_plain_words  # not for `up --help`
 
         body = _decoded(raw)

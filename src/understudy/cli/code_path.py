@@ -1,4 +1,4 @@
-"""Where Python looks for code, here and in what we start: never in whatever directory a shell happens to be in.
+"""The path of Python's imports, here and in the programs we start: never the current directory of a shell.
 
 It runs before anything else is imported, so it imports nothing that Python has not read already.
 """

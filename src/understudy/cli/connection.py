@@ -1,4 +1,4 @@
-"""Where a client finds its hub and key: environment and settings, what `up` saved, or else a `.env` here.
+"""The hub and key of a client: from environment and settings, from what `up` saved, or from a `.env` here.
 
 Daemon and services never look into a `.env` of whatever directory they were started in: it may have come with
 somebody's repository, and they would work for that somebody.
@@ -34,7 +34,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the hub is, with which key, and where each was found."""
+    """The hub's address and key, and the origin of each."""
 
     url: str
     url_from: str
@@ -45,7 +45,7 @@ class Place:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the hub is on this machine."""
+        """True if the hub is on this machine."""
         return urlsplit(self.url).hostname in LOOPBACK
 
 
@@ -84,7 +84,7 @@ def find_place(environ: Mapping[str, str], here: Path | None, *, admin: bool = F
 
 
 def _near(here: Path | None, *, is_needed: bool) -> dict[str, str]:
-    """What a `.env` here says. One that cannot be read stops only a command that knows no other hub. ConfigError."""
+    """The values of a `.env` here. ConfigError if it cannot be read and the command knows no other hub."""
     try:
         return config.read(_dot_env(here / DOT_ENV) if here else {}, None, _NAMES)[0]
     except ConfigError as error:
@@ -159,7 +159,7 @@ def connect(*, admin: bool = False) -> HubClient:
 
 
 def checked_url(url: str, origin: str) -> str:
-    """The address without a slash at its end. ConfigError for what is none, or holds a secret."""
+    """The address without a slash at its end. ConfigError if it is malformed or contains a secret."""
     url = url.strip()
     parts = urlsplit(url if is_web_address(url) else "")
     if not parts.hostname or parts.port == 0 or not parts.path.isascii():
@@ -170,7 +170,7 @@ def checked_url(url: str, origin: str) -> str:
 
 
 def is_same_hub(one: str, other: str) -> bool:
-    """Whether two addresses mean the same place; all names of loopback are one."""
+    """True if two addresses mean the same place; all names of loopback are one."""
     if not (is_web_address(one) and is_web_address(other)):
         return one == other
     return _normal(one) == _normal(other)

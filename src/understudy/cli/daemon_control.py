@@ -1,4 +1,4 @@
-"""`understudy daemon-control`: drain, resume, restart or update one daemon from afar."""
+"""`understudy daemon-control`: drain, resume, restart or update one daemon remotely."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`understudy doctor`: what is wrong, why, and the command that mends it."""
+"""`understudy doctor`: problems, their reasons, and the command that fixes each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a service lacks that its owner's shell has: variables in a file, added to the environment at start."""
+"""Variables of the owner's shell that a service lacks: in a file, added to the environment at start."""
 
 from __future__ import annotations
 

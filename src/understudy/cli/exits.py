@@ -9,7 +9,7 @@ from understudy.errors import ConfigError, UnderstudyError
 
 
 class Exit(IntEnum):
-    """What a script can tell apart; `understudy --help` tells them."""
+    """Exit codes, by which scripts distinguish outcomes; `understudy --help` lists them."""
 
     OK = 0
     FAILED = 1

@@ -51,7 +51,7 @@ def bury(child: int) -> int:
 
 
 def _bury_the_rest() -> None:
-    """Whoever is left has a while. ChildProcessError if nobody is."""
+    """The processes that are left get some time. ChildProcessError if there are none."""
     until_s = time.monotonic() + LAST_S
     while time.monotonic() < until_s:
         if os.waitpid(-1, os.WNOHANG)[0] == 0:

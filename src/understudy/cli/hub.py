@@ -1,4 +1,4 @@
-"""`understudy hub`: settings and keys, then the server until it is told to stop."""
+"""`understudy hub`: settings and keys, then the server until it is stopped."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def hub(host: str | None, port: int | None, data: Path | None, stop_at_eof: bool
 
 
 def _leave_for_clients(settings: config.Settings, data_dir: Path) -> None:
-    """Where commands find this hub, once directory and port are its own: else the one that has them stays known."""
+    """Save where commands find this hub, once directory and port are its own; before that another hub may own them."""
     made = None if config.environment_keys(settings) else load_local_keys(data_dir)
     if made and settings.port:
         save(data_dir, Saved(address_of(settings.host, settings.port), made.api_key, made.admin_key, str(data_dir)))
@@ -79,7 +79,7 @@ def check_strength(keys: dict[str, str], settings: config.Settings) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach it."""
+    """True if only this machine can reach it."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -93,7 +93,7 @@ def address_of(host: str, port: int) -> str:
 
 
 def _has_stored_key(settings: config.Settings, data_dir: Path) -> bool:
-    """Whether `keys create` made one that is still valid."""
+    """True if `keys create` made one that is still valid."""
     from understudy.coordinator.nouns import Key
     from understudy.runtime.lock import FileLock
     from understudy.store.sqlite import SqliteStore

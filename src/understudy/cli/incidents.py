@@ -60,7 +60,7 @@ def ack(incident_id: str, by: str | None, as_json: bool) -> None:
 )
 @json_option
 def snooze(incident_id: str, for_ms: int, as_json: bool) -> None:
-    """Reminders, and what still waits to be told of it, pause."""
+    """Reminders of it, and notices about it that still wait, pause."""
     path = path_of("incidents", incident_id, "snooze")
     try:
         answer = connect().post(path, {"forSec": for_ms / 1000}, repeatable=True)

@@ -1,4 +1,4 @@
-"""What matters of the machine here: whether hub and daemon share it, and whether it lets services live."""
+"""Facts about this machine: whether hub and daemon share it, and whether it keeps services running."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ALIVE = frozenset({"healthy", "late", "stuck", "draining", "paused"})
 
 
 def shares_machine(place: Place, daemons: list[dict[str, Any]], hub_host: str) -> bool:
-    """Whether every living daemon seems to be where the hub is: same machine id here, or the host's own name."""
+    """True if every living daemon seems to be where the hub is: same machine id here, or the host's own name."""
     alive = [row for row in daemons if row.get("state") in ALIVE]
     here = _machine_id(place.data)
     return bool(alive) and all(_is_there(row, hub_host, here if place.is_loopback else "") for row in alive)
@@ -35,6 +35,6 @@ def _machine_id(data: Path | None) -> str:
 
 
 def is_lingering(run: Run) -> bool | None:
-    """Whether systemd keeps this user's services without a session; None where nobody says."""
+    """True if systemd keeps this user's services running without a session; None if it does not say."""
     ran = run(("loginctl", "show-user", getpass.getuser(), "--property=Linger"))
     return {"Linger=yes": True, "Linger=no": False}.get(ran.out.strip())

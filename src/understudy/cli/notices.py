@@ -1,4 +1,4 @@
-"""`understudy notices`: what was told, what waits, what could not be sent; and sending it again."""
+"""`understudy notices`: notices that were sent, wait or could not be sent; and sending one again."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class DurationType(click.ParamType[int]):
         self._parse = config.duration(least, most).parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Milliseconds; usage error with the mend."""
+        """Milliseconds; usage error with the fix."""
         if isinstance(value, int):
             return value
         try:
@@ -37,12 +37,12 @@ class DurationType(click.ParamType[int]):
 
 
 class SinceType(click.ParamType[str]):
-    """`10m` (so long ago), or an instant with its zone → an instant of the wire."""
+    """`10m` (that long ago), or an instant with its zone → an instant of the wire."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """ISO 8601 UTC; usage error with the mend."""
+        """ISO 8601 UTC; usage error with the fix."""
         try:
             return iso(parse_iso(value))
         except (ValueError, OverflowError):
@@ -82,7 +82,7 @@ def hub_options(command: F) -> F:
 
 
 def eof_option(command: F) -> F:
-    """`--stop-at-eof`: for whoever started us and must not be outlived."""
+    """`--stop-at-eof`: for a starter that this process must not outlive."""
     return click.option("--stop-at-eof", is_flag=True, hidden=True)(command)
 
 

@@ -1,4 +1,4 @@
-"""Ends this process in order when whoever started it is gone, even by SIGKILL: its end of our stdin closes then."""
+"""Ends this process in order when its starter is gone, even by SIGKILL: the starter's end of our stdin closes then."""
 
 from __future__ import annotations
 

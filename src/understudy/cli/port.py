@@ -1,4 +1,4 @@
-"""Whether a port is free, and who has it if not."""
+"""Tests whether a port is free, and finds the program that has it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def free_port(host: str) -> int:
 
 
 def health_of(url: str) -> dict[str, Any] | None:
-    """What `GET /health` says there, if a hub of ours answers; None otherwise."""
+    """The answer to `GET /health` if it is an understudy hub's; None otherwise."""
     hub = HubClient(url, answer_s=HEALTH_S)
     try:
         status, body = hub.status_of("/health")
@@ -51,7 +51,7 @@ def health_of(url: str) -> dict[str, Any] | None:
 
 
 def is_health(status: int, body: Any) -> bool:
-    """Whether this answer to `GET /health` is that of a hub of ours."""
+    """True if this answer to `GET /health` is that of a hub of ours."""
     return status == HTTPStatus.OK and isinstance(body, dict) and body.get("status") == "ok" and "startedAt" in body
 
 

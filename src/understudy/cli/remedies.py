@@ -1,4 +1,4 @@
-"""What `doctor --fix` does by itself: nothing that destroys anything, and nothing that needs another's rights."""
+"""The fixes of `doctor --fix`: they destroy nothing and need no other user's rights."""
 
 from __future__ import annotations
 

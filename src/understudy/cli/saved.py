@@ -1,4 +1,4 @@
-"""What a hub on this machine leaves for clients on it: keys and address in files that only their owner can read."""
+"""Keys and address that a hub leaves for clients on its machine, in files that only their owner can read."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LocalKeys:
 
 
 def load_saved(directory: Path) -> Saved | None:
-    """What was saved in this directory; None if nothing was, or if it is not readable as that."""
+    """The values saved in this directory; None if there are none, or if they cannot be read."""
     try:
         with (directory / CLIENT_FILE).open("rb") as file:
             found = json.loads(file.read(_BYTES_MAX))

@@ -214,7 +214,7 @@ def stop_as_planned(supervisor: Supervisor, for_ms: int) -> None:
 
 
 def launcher(role: str, data_dir: Path) -> tuple[str, ...]:
-    """What starts this program: of a daemon, whatever version is current then, because it is updated from afar."""
+    """The command that starts this program; for a daemon the version that is current at its start."""
     if role == HUB:
         return (sys.executable, "-P", "-m", "understudy")
     from understudy.daemon.installation import PACKAGE, Installation

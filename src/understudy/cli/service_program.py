@@ -1,4 +1,4 @@
-"""What a service runs: this program with the settings of this shell; secrets go to files, never into a unit."""
+"""The program of a service: this one with the settings of this shell; secrets go to files, never into a unit."""
 
 from __future__ import annotations
 

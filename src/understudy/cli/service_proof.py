@@ -35,7 +35,7 @@ class Proof(Protocol):
 
 
 def proof_of(role: str, env: Mapping[str, str]) -> Proof:
-    """What must be seen after the start that comes now; what there is before it is looked at here."""
+    """The proof that the coming start must give; it notes what exists before the start."""
     return HubProof(env) if role == HUB else DaemonProof(env)
 
 
@@ -136,7 +136,7 @@ def _client(place: Place) -> HubClient:
 
 
 def _failure(key: str, supervisor: Supervisor, **values: str) -> str:
-    """What is known of a start that gave no proof."""
+    """The error of a start that gave no proof."""
     state = supervisor.state()
     shown = t(f"cli.service.state.{state.word}")
     return t(key, state=shown, exit=state.last_exit or "–", log=supervisor.log_hint(), **values)

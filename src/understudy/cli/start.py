@@ -61,7 +61,7 @@ def _as_written(argument: str) -> str:
 
 
 def is_text(value: str) -> bool:
-    """Whether it can be written as UTF-8."""
+    """True if it can be written as UTF-8."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -70,7 +70,7 @@ def is_text(value: str) -> bool:
 
 
 def _invoked(arguments: list[str]) -> int:
-    """What click's own `main` does, without its own words and exit codes for Ctrl-C and a broken pipe."""
+    """The same as click's `main`, but without its texts and exit codes for Ctrl-C and a broken pipe."""
     if asked := os.environ.get(COMPLETE):
         from click.shell_completion import shell_complete
 
@@ -153,7 +153,7 @@ def _is_directory_gone() -> bool:
 
 
 def _forget_stdout_if_stuck() -> None:
-    """A full disk behind stdout would be told again at exit, with another exit code."""
+    """A full disk behind stdout would cause another error at exit, with another exit code."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -67,7 +67,7 @@ def look(hub: HubClient, place: Place) -> dict[str, Any]:
 
 
 def _takeover(hub: HubClient) -> dict[str, Any]:
-    """How takeover stands; nothing where the hub is older than it."""
+    """The state of takeover; empty if the hub is too old to have it."""
     try:
         return dict(hub.get("/api/takeover"))
     except AbsentError:
@@ -120,7 +120,7 @@ def _daemons(daemons: list[dict[str, Any]]) -> list[str]:
 
 
 def reason_of(row: dict[str, Any]) -> str:
-    """Why a daemon is as it is, in the reader's language, with the mend where there is one."""
+    """The reason for a daemon's state, in the reader's language, with the fix if there is one."""
     stuck = row.get("stuck")
     if not isinstance(stuck, dict):
         reason = str(row.get("reason") or "")
@@ -135,7 +135,7 @@ def reason_of(row: dict[str, Any]) -> str:
 
 
 def executor_of(row: dict[str, Any]) -> str:
-    """Which executor takes the tasks that name none: a daemon tells of that one first."""
+    """The executor of tasks that name none: the first one that the daemon reports."""
     tags = (str(tag) for tag in row.get("provides") or ())
     return next((tag.removeprefix("executor:") for tag in tags if tag.startswith("executor:")), "")
 

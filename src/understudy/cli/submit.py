@@ -108,7 +108,7 @@ def enqueue(hub: HubClient, content: str, **given: Any) -> dict[str, Any]:
 def wait_for_result(
     hub: HubClient, task_id: str, *, within_ms: int = WAIT_MS_MAX, look: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
-    """How the task ended, asked for again and again, with a `look` around each time. ClientError."""
+    """The result of the task, requested again and again, with a call of `look` in between. ClientError."""
     clock = SystemClock()
     started = clock.mono_ms()
     heard = started
@@ -132,7 +132,7 @@ def wait_for_result(
 
 
 def _tell(hub: HubClient, task_id: str) -> None:
-    """Why it takes so long, as far as the key may know."""
+    """Print why it takes long, as far as the key may see it."""
     try:
         record = hub.get(path_of("tasks", task_id))
     except ClientError:

@@ -62,7 +62,7 @@ def tail(
 
 
 def follow(hub: HubClient, wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Events for ever. ClientError if the hub refuses, or cannot be reached at the very beginning."""
+    """Events without end. ClientError if the hub refuses, or cannot be reached at the very beginning."""
     last_id = 0
     pause_s = PAUSE_S_MIN
     is_away = has_begun = False

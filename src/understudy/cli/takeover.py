@@ -54,7 +54,7 @@ def line_of(seen: dict[str, Any]) -> str:
 
 
 def doing_of(seen: dict[str, Any]) -> str:
-    """What it does in one word of the texts, or why it does nothing."""
+    """The text for its mode, or for the reason why it does nothing."""
     if seen.get("lacks"):
         return str(seen["lacks"])
     if seen.get("circuit"):

@@ -1,4 +1,4 @@
-"""What a terminal gets: tables, instants and colours, with nothing in it that could steer it."""
+"""Output for a terminal: tables, instants and colours, without control characters from outside."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def safe_lines(text: str) -> str:
 
 
 def columns(text: str) -> int:
-    """How many columns `text` takes: East Asian characters take two, colours none; linear."""
+    """The columns that `text` takes: two for an East Asian character, none for colours. Linear."""
     plain = _COLOUR.sub("", text) if "\x1b" in text else text
     return len(plain) if plain.isascii() else sum(map(_width, plain))
 
@@ -165,7 +165,7 @@ def _room() -> int:
 
 
 def ago(instant: str | None) -> str:
-    """How long ago an instant of the wire was, by this machine's clock; – for none."""
+    """The time since an instant of the wire, by this machine's clock; – for none."""
     if not instant:
         return "–"
     return t("cli.ago", span=span(SystemClock().now_ms() - parse_iso(instant)))

@@ -253,7 +253,7 @@ def _say_if_possible(text: str) -> None:
 
 
 class Interruption:
-    """Every way of being told to stop is KeyboardInterrupt in the main thread, but never in the middle of a spawn."""
+    """Every request to stop is KeyboardInterrupt in the main thread, but never in the middle of a spawn."""
 
     def __init__(self) -> None:
         self._is_held = False
@@ -271,7 +271,7 @@ class Interruption:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Within, an interruption waits: a child that nobody knows of yet could not be stopped."""
+        """Within, an interruption waits: a child that is not registered yet could not be stopped."""
         self._is_held = True
         try:
             yield
@@ -294,7 +294,7 @@ class Interruption:
 
 
 def command_here() -> str:
-    """What a person types to call this program: its name only where the shell would find it."""
+    """The command that calls this program: its name alone if the shell finds it."""
     if shutil.which("understudy"):
         return "understudy"
     python, folder = Path(sys.executable), Path.cwd()

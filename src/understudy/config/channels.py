@@ -63,7 +63,7 @@ def targets_of(settings: Settings, environ: Mapping[str, str], data_dir: Path) -
 
 
 def notices_of(settings: Settings, environ: Mapping[str, str], data_dir: Path) -> tuple[tuple[Target, ...], Routes]:
-    """The channels, and who is told what; no secret is in the routes. ConfigError."""
+    """The channels and their routes; no secret is in the routes. ConfigError."""
     targets, routes, maintenance = _read(settings, environ, data_dir)
     names = tuple(target.name for target in targets)
     reply_to, public_url = _reply_to(settings.reply_to, names), _public_url(settings.public_url)
@@ -73,7 +73,7 @@ def notices_of(settings: Settings, environ: Mapping[str, str], data_dir: Path) -
 def _read(
     settings: Settings, environ: Mapping[str, str], data_dir: Path
 ) -> tuple[tuple[Target, ...], tuple[Route, ...], tuple[Maintenance, ...]]:
-    """What is configured by name in the environment and in the file's tables. ConfigError names what is wrong."""
+    """Channels and routes from the environment and from the file's tables. ConfigError names what is wrong."""
     tables, path = tables_of(environ, data_dir)
     language = language_from(dict(environ))
     try:
@@ -149,7 +149,7 @@ def _chosen(found: dict[str, Target], wanted: tuple[str, ...]) -> dict[str, Targ
         names = ", ".join(sorted(unknown))
         raise ConfigError(t("config.channels.no_channel", name=names, known=", ".join(found) or "–"))
     chosen = {name: c for name, c in found.items() if name.lower() in words or c.kind in words}
-    if found and not chosen and "none" not in words:  # nobody would be told of anything
+    if found and not chosen and "none" not in words:  # no notice would be sent at all
         names = ", ".join(sorted(words))
         raise ConfigError(t("config.channels.no_channel", name=names, known=", ".join(found)))
     return chosen

@@ -1,4 +1,4 @@
-"""How the value of a setting is read, checked and shown: durations, numbers, words, secrets."""
+"""Kinds of settings and how each is read, checked and shown: durations, numbers, words, secrets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", 
 
 
 def duration_ms(text: str) -> int:
-    """`100ms`, `30s`, `5m`, `2h`, `1d`, `1h30m` in milliseconds; ValueError with the mend for anything else."""
+    """`100ms`, `30s`, `5m`, `2h`, `1d`, `1h30m` in milliseconds; ValueError with the fix for anything else."""
     compact = text.strip().replace(" ", "")
     if re.fullmatch(r"\d{1,15}(\.\d{1,9})?", compact):
         raise ValueError(t("config.bare_number", value=compact))
@@ -39,7 +39,7 @@ def duration_text(ms: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How a setting is read (text, or what TOML gives; ValueError tells what was expected) and shown."""
+    """One kind of setting: reads a text or TOML value (ValueError names what was expected) and shows it."""
 
     parse: Callable[[Any], Any]
     expects: str = ""  # what may be written, for the documentation
@@ -181,7 +181,7 @@ PASSWORD = Kind(_password, "", SECRET.show)  # for what is no header
 
 @dataclass(frozen=True, slots=True)
 class Of:
-    """What the table says about a field beside its type and default."""
+    """The annotation of a field of the table, beside its type and default."""
 
     section: str
     kind: Kind

@@ -42,7 +42,7 @@ class HubInputs(Struct, frozen=True):
 def hub_inputs(
     settings: Settings, environ: Mapping[str, str], data_dir: Path, environment_keys: dict[str, str]
 ) -> HubInputs:
-    """What these settings mean for a hub. ConfigError for what cannot be."""
+    """The inputs of a hub from these settings. ConfigError for impossible ones."""
     if settings.watchdog_url and not is_web_address(settings.watchdog_url):
         raise ConfigError(f"UNDERSTUDY_WATCHDOG_URL: {t('config.not_an_address')}")
     targets, routes = notices_of(settings, environ, data_dir)
@@ -60,7 +60,7 @@ def hub_inputs(
 
 
 def policy_of(settings: Settings, routes: Routes) -> Policy:
-    """What the rules go by; no secret is in here. ConfigError for a malformed price."""
+    """The policy that rules are given; it contains no secret. ConfigError for a malformed price."""
     return Policy(
         lease_ms=settings.lease_duration_ms,
         late_after_ms=settings.late_after_ms,
@@ -88,7 +88,7 @@ def policy_of(settings: Settings, routes: Routes) -> Policy:
 
 
 def takeover_of(settings: Settings) -> TakeoverPolicy:
-    """What the owner decides about takeover; no secret is in here. ConfigError for a malformed price."""
+    """The owner's policy of takeover; it contains no secret. ConfigError for a malformed price."""
     own = prices_of(settings)
     return TakeoverPolicy(
         mode=settings.takeover,

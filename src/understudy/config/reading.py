@@ -116,7 +116,7 @@ def beside(folder: Path, row: Setting, value: Any) -> Any:
 
 
 def _in_folder(file: Path, path: Any) -> Path:
-    """What a file of settings names, as seen from where that file is."""
+    """A path that a settings file names, relative to that file."""
     return file.absolute().parent / Path(str(path)).expanduser()
 
 
@@ -177,7 +177,7 @@ def _must_be_text(value: str, name: str) -> None:
 
 
 def secret_text(path: Path, name: str) -> str:
-    """What a file of a secret holds, without one line end at its end. ConfigError names who asked for it."""
+    """The content of a secret's file, without one line end at its end. ConfigError names the setting."""
     try:
         text = without_line_end(read_given(path, f"{path} ({name})", as_is=True))
     except OSError as error:

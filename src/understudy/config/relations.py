@@ -1,4 +1,4 @@
-"""What settings must be to each other: adapted with a sentence, or refused."""
+"""Relations between settings: a violation is adapted with a sentence, or refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def related(settings: Settings, origins: Mapping[str, str]) -> tuple[Settings, t
 
 
 def _half_channels(settings: Settings) -> Iterator[str]:
-    """A sentence for each channel that lacks half of what it needs: nobody would be told by it."""
+    """A sentence for each channel that lacks half of its settings: it would get no notices."""
     for one, other in _PAIRS:
         given, missing = (one, other) if getattr(settings, one) else (other, one)
         if getattr(settings, given) and not getattr(settings, missing):

@@ -1,4 +1,4 @@
-"""Whether a key that somebody chose can be guessed: a hub that others can reach answers as often as they ask.
+"""The strength of a key that somebody chose: a hub that others can reach can be asked again and again.
 
 Bits are a rough upper bound of what a guesser must try: different pairs of neighbours times the alphabet in use.
 What is in every list of passwords, repeats itself or counts up is worth nothing.
@@ -26,7 +26,7 @@ def is_easy_to_guess(secret: str) -> bool:
 
 
 def bits_of(secret: str) -> float:
-    """How many bits there are in it at most."""
+    """The bits of entropy it has at most."""
     text = _KNOWN.sub("", secret[:CHARS_JUDGED].lower())
     steps = [0, *(ord(b) - ord(a) for a, b in pairwise(text))]
     counts_on = [step == before and abs(step) <= 1 for before, step in pairwise(steps)]

@@ -184,7 +184,7 @@ class Setting:
 
     @property
     def is_secret(self) -> bool:
-        """Whether its value is never shown."""
+        """True if its value is never shown."""
         return self.of.kind in (SECRET, PASSWORD)
 
 

@@ -37,14 +37,14 @@ class StoredEvent(Struct, frozen=True):
 
 
 class Room(Struct, frozen=True):
-    """How much a store holds, and how much its disk could still take."""
+    """The bytes that a store holds, and those that its disk has free."""
 
     used_bytes: int
     free_bytes: int
 
 
 class Due(Struct, frozen=True):
-    """What the alarm must look at now, each list bounded by the limit asked for."""
+    """The rows that the alarm must look at now, each list bounded by the limit asked for."""
 
     leases: list[Task]
     delayed: list[Task]
@@ -62,7 +62,7 @@ class Deadlines(Struct, frozen=True):
 
 
 class Backlog(Struct, frozen=True):
-    """How the outbox of one channel stands."""
+    """The state of one channel's outbox."""
 
     target: str
     waiting: int  # that should have been sent by now
@@ -72,7 +72,7 @@ class Backlog(Struct, frozen=True):
 
 
 class Candidates(Struct, frozen=True):
-    """Which tasks takeover may answer: those that need text only, or those that wait for a machine."""
+    """A filter of the tasks that takeover may answer: those that need text only, or those that wait for a machine."""
 
     sources: tuple[str, ...]
     others: bool  # every source but these
@@ -81,7 +81,7 @@ class Candidates(Struct, frozen=True):
 
 
 class TaskFilter(Struct, frozen=True):
-    """Which tasks a list shows, newest first; "" and 0 mean any."""
+    """A filter of tasks for a list, newest first; "" and 0 mean any."""
 
     status: str = ""
     source: str = ""
@@ -93,7 +93,7 @@ class TaskFilter(Struct, frozen=True):
 
 
 class EventFilter(Struct, frozen=True):
-    """Which events a list shows; `after_id`/`before_id` bound it, 0 means open."""
+    """A filter of events for a list; `after_id` and `before_id` bound it, 0 means open."""
 
     text: str = ""
     levels: tuple[str, ...] = ()
@@ -172,11 +172,11 @@ class Reader(Protocol):
         ...
 
     def room(self) -> Room:
-        """How much is in use and how much is free; cheap."""
+        """The bytes in use and free; cheap."""
         ...
 
     def count(self, noun: type[Struct], limit: int) -> int:
-        """How many rows there are, counted up to `limit`."""
+        """The number of rows, counted up to `limit`."""
         ...
 
     def new_needs(self, needs: Collection[str], limit: int) -> tuple[set[str], int]:
@@ -184,7 +184,7 @@ class Reader(Protocol):
         ...
 
     def due(self, h: int, wall: int, limit: int) -> Due:
-        """What a deadline has come for."""
+        """The rows whose deadline has come."""
         ...
 
     def next_deadlines(self) -> Deadlines:
@@ -192,7 +192,7 @@ class Reader(Protocol):
         ...
 
     def incidents_since(self, late_h: int) -> int:
-        """How many incidents began at or after this hearing instant."""
+        """The number of incidents that began at or after this hearing instant."""
         ...
 
     def ready_ids(self, limit: int) -> list[str]:
@@ -200,7 +200,7 @@ class Reader(Protocol):
         ...
 
     def ready_count(self, limit: int) -> int:
-        """How many tasks are claimable, counted up to `limit`."""
+        """The number of claimable tasks, counted up to `limit`."""
         ...
 
     def list_tasks(self, wanted: TaskFilter) -> list[Task]:
@@ -231,19 +231,19 @@ class Reader(Protocol):
         ...
 
     def message_ids(self, user_id: str) -> list[str]:
-        """The ids of all messages of a user, whoever owns them."""
+        """The ids of all messages of a user, of any owner."""
         ...
 
     def task_counts(self) -> dict[str, int]:
-        """How many tasks there are by status (counted, so not for hot paths)."""
+        """The number of tasks by status (counted, so not for hot paths)."""
         ...
 
     def notices_due(self, target: str, wall: int, limit: int) -> list[Notice]:
-        """What a channel should be sent now and nobody is sending, the longest due first."""
+        """The rows that are due for a channel and that no hub is sending, the longest due first."""
         ...
 
     def next_notice_at(self, target: str) -> int:
-        """When the next notice of a channel is due; 0: none waits."""
+        """The instant at which the next notice of a channel is due; 0: none waits."""
         ...
 
     def oldest_notice_at(self, wall: int) -> int:
@@ -257,7 +257,7 @@ class Reader(Protocol):
     def notices_about(
         self, incident_ids: Collection[str], task_ids: Collection[str], daemon_ids: Collection[str]
     ) -> list[Notice]:
-        """Everything told about these incidents and tasks, and what waits or was told of late of these daemons."""
+        """All notices about these incidents and tasks, and those of these daemons that wait or are recent."""
         ...
 
     def notices_folded_into(self, ids: Collection[str]) -> list[Notice]:
@@ -265,7 +265,7 @@ class Reader(Protocol):
         ...
 
     def notices_astray(self, targets: Collection[str], limit: int) -> list[Notice]:
-        """Waiting ones that somebody had taken, or whose channel is none of these."""
+        """Waiting ones that a hub had taken, or whose channel is not among these."""
         ...
 
     def list_notices(self, state: str, before_at: int, before_id: str, limit: int) -> list[Notice]:
@@ -353,7 +353,7 @@ class Watched(Protocol):
     """A store on files that others can delete, replace or damage."""
 
     def look(self) -> str:
-        """What makes everything be refused; "" for nothing. Cheap."""
+        """The fault for which everything is refused; "" for none. Cheap."""
         ...
 
     def check(self) -> str:
@@ -361,7 +361,7 @@ class Watched(Protocol):
         ...
 
     def trouble(self) -> str:
-        """What makes everything be refused, without another look at what is inside."""
+        """The fault for which everything is refused, without another look at the content."""
         ...
 
     def rescue(self, now_ms: int) -> Path:

@@ -1,7 +1,7 @@
-"""How a row of the store becomes a noun, in one place, and what stands in for a detail that cannot be read.
+"""From rows of the store to nouns, in one place, with the defaults for details that cannot be read.
 
 What was written was readable then; a later version, somebody's own SQL or a damaged file may leave what is not. No
-such row may stop those beside it: the detail counts as its stand-in, the row is told once, and `/ready` and `doctor`
+such row may stop those beside it: the detail counts as its default, the row is reported once, and `/ready` and `doctor`
 count it. Stand-ins are safe ones: a deadline that cannot be read is due now, a key that may be revoked is revoked.
 """
 
@@ -41,7 +41,7 @@ NOBODYS_NEEDS = r'["\u0000"]'  # a tag that nobody provides
 
 
 class _Run(Struct):
-    """What is read of a run in a daemon's row."""
+    """The part of a run that is read from a daemon's row."""
 
     taskId: str  # noqa: N815 - as daemons send it
 
@@ -90,7 +90,7 @@ NUMBERS: dict[type[Struct], dict[str, int]] = {  # where 0 would not be safe
 
 
 class _Shape:
-    """Which columns of a noun hold what, as a fast question and a slow answer."""
+    """The types of a noun's columns: a fast test, and a slow one that names the wrong columns."""
 
     def __init__(self, noun: type[Struct]) -> None:
         self.noun = noun
@@ -112,7 +112,7 @@ class _Shape:
         self._all_texts = _getter(self.texts)
 
     def is_sound(self, row: tuple[Any, ...]) -> bool:
-        """Whether all of it can be read; quick, because every row that is read is asked.
+        """True if all of it can be read; quick, because every row that is read is asked.
 
         Numbers are ms, and few: a sum within bounds has no part that is not.
         """
@@ -151,7 +151,7 @@ class _Shape:
 
 
 def _keep_checks(names: list[str], task: list[Any]) -> None:
-    """What the schema demands of a finished task, so that it can be saved again."""
+    """Keep the schema's conditions for a finished task, so that it can be saved again."""
     is_finished = task[names.index("status")] in FINISHED
     finished_at = names.index("finished_at")
     task[finished_at] = (task[finished_at] or 1) if is_finished else 0
@@ -184,7 +184,7 @@ def lenient(raw: bytes) -> str | bytes:
 
 @cache
 def _checked(kind: Any) -> Callable[[str], bool]:
-    """Whether a text can be read as that, and shown again; what is short is remembered."""
+    """True if a text can be read as that and shown again; short ones are cached."""
     read, is_free = msgspec.json.Decoder(kind).decode, kind in (Any, _NAMED)
 
     def is_json(text: str) -> bool:
@@ -214,7 +214,7 @@ def is_sound(noun: type[Struct]) -> Callable[[tuple[Any, ...]], bool]:
 def row_of(noun: type[N], row: tuple[Any, ...], unreadable: Unreadable) -> N | None:
     """The noun that this row is; what cannot be read of it counts as its stand-in and is noted.
 
-    None where its very key cannot be read: saved under another one, it would be judged for ever.
+    None if its key cannot be read: saved under another one, it would be judged again and again.
     """
     shape = _shape(noun)
     if shape.is_sound(row):

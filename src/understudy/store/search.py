@@ -1,4 +1,4 @@
-"""What a search looks into: the text that people are shown, without regard to case, width or form of characters.
+"""The text of searches: the one that people are shown, without regard to case, width or form of characters.
 
 The rule of every store and of the live log. A store may pass over what cannot match (`plain_part`,
 `telling_characters`).
@@ -55,7 +55,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _joins(char: str) -> bool:
-    """Whether it makes one character with the one before: marks, half-width voice marks, parts of Hangul syllables."""
+    """True if it makes one character with the one before: marks, half-width voice marks, parts of Hangul syllables."""
     return combining(char) > 0 or char in "\uff9e\uff9f" or "\u1160" <= char <= "\u11ff"
 
 
@@ -88,7 +88,7 @@ def _other_forms() -> dict[str, str]:
 
 
 def task_text(task_id: str, source: str, spec: str) -> str:
-    """What a search of tasks looks into: the id, the source, and each text and number that was enqueued."""
+    """The searched text of a task: the id, the source, and each text and number that was enqueued."""
     try:
         enqueued = msgspec.json.decode(spec)
     except (ValueError, RecursionError):  # of a row that cannot be read the rest is still found
@@ -97,7 +97,7 @@ def task_text(task_id: str, source: str, spec: str) -> str:
 
 
 def event_text(name: str, component: str, message: str, fields: Mapping[str, Any]) -> str:
-    """What a search of events looks into: a line of the log as it is shown, and the name of the event."""
+    """The searched text of an event: its line of the log as it is shown, and its name."""
     shown = "".join(f" {_field(*pair)}" for pair in fields.items() if pair[1] is not None)
     return folded(f"{name} [{component}] {message}{shown}")
 

@@ -111,7 +111,7 @@ class SqliteStore:
     # ---- whether it is what it was
 
     def trouble(self) -> str:
-        """What makes everything be refused; "" for nothing. Cheap: a few looks at names."""
+        """The fault for which everything is refused; "" for none. Cheap: a few looks at names."""
         return (self._files.trouble() if self._files is not None else "") or self._damage
 
     def look(self) -> str:
@@ -162,7 +162,7 @@ class SqliteStore:
             raise StoreDownError(f"Store unavailable: {trouble}")
 
     def _refuse_to_acknowledge(self) -> None:
-        """What was committed to files that nobody finds is never acknowledged; a log that was cut shows only before."""
+        """Refuse a commit to files that no name leads to; a log that was cut shows only before the commit."""
         if self._damage or (self._files is not None and self._files.name_trouble()):
             self._refuse_if_lost()
 

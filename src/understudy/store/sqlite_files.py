@@ -28,13 +28,13 @@ _SHORT_READ = 522  # SQLITE_IOERR_SHORT_READ: the file ends before its last page
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether the error says that the file itself is not what it should be."""
+    """True if the error says that the file itself is not what it should be."""
     code = getattr(error, "sqlite_errorcode", 0) or 0
     return code & 0xFF in _DAMAGE or code == _SHORT_READ
 
 
 class StoreFiles:
-    """Which files were opened. Descriptors are kept: closing one would drop SQLite's locks on that file."""
+    """The files that were opened. Descriptors are kept: closing one would drop SQLite's locks on that file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -56,11 +56,11 @@ class StoreFiles:
                     self._known[suffix] = found
 
     def trouble(self) -> str:
-        """Which file was deleted, replaced or cut; "" if all are the ones that were opened."""
+        """The file that was deleted, replaced or cut; "" if all are the ones that were opened."""
         return self.name_trouble() or self.log_trouble()
 
     def name_trouble(self) -> str:
-        """Which name leads no more to the file that was opened."""
+        """The name that no longer leads to the file that was opened."""
         for suffix, known in self._known.items():
             found = self._identity(suffix)
             if found != known:
@@ -68,7 +68,7 @@ class StoreFiles:
         return ""
 
     def log_trouble(self) -> str:
-        """Whether the log lacks frames that its index names; asked again, for a checkpoint empties both.
+        """True if the log lacks frames that its index names; asked again, because a checkpoint empties both.
 
         The next commit writes a log that looks whole, so this shows only before it.
         """
@@ -84,7 +84,7 @@ class StoreFiles:
         return ""
 
     def header_trouble(self) -> str:
-        """What is wrong with the first page on disk, or with the length of the file; "" for nothing."""
+        """The fault of the first page on disk, or of the file's length; "" for none."""
         head = os.pread(self._fd, 100, 0)
         if not head:
             return f"{self._path} was emptied"
@@ -140,7 +140,7 @@ def rescue(connection: sqlite3.Connection, path: Path, now_ms: int) -> Path:
 
 
 def check_file(path: Path, within_s: float) -> str | None:
-    """What SQLite finds wrong with a store that a hub may be using; "" for nothing, None if there was no time for all.
+    """The fault that SQLite finds in a store that a hub may be using; "" for none, None if there was no time for all.
 
     Nothing is written, and no other program is held up by it.
     """

@@ -88,7 +88,7 @@ class NeedsQueries:
         return found
 
     def _in_order(self, query: str, values: tuple[Any, ...]) -> list[Any]:
-        """Places in the queue; what is none is behind all others in its set, and left out."""
+        """Positions in the queue; an unreadable one is behind all others of its set, and left out."""
         return [
             row for row in self._fetch(query, values) if isinstance(row[0], int | float) and isinstance(row[1], str)
         ]

@@ -31,7 +31,7 @@ class OutboxQueries:
         raise NotImplementedError
 
     def notices_due(self, target: str, wall: int, limit: int) -> list[Notice]:
-        """What a channel should be sent now and nobody is sending, the longest due first."""
+        """The rows that are due for a channel and that no hub is sending, the longest due first."""
         where = (
             "WHERE state = 'waiting' AND target = ? AND next_at {} ? AND taken_until <= ? ORDER BY next_at, id LIMIT ?"
         )
@@ -39,7 +39,7 @@ class OutboxQueries:
         return found + self._rows(Notice, where.format(">"), target, NUMBER_MAX, wall, limit - len(found))
 
     def next_notice_at(self, target: str) -> int:
-        """When the next notice of a channel is due; 0: none waits."""
+        """The instant at which the next notice of a channel is due; 0: none waits."""
         found = self._db.execute(
             "SELECT min(max(next_at, taken_until)) FROM (SELECT next_at, taken_until FROM notice "
             "WHERE state = 'waiting' AND target = ? ORDER BY next_at LIMIT 10)",
@@ -61,7 +61,7 @@ class OutboxQueries:
     def notices_about(
         self, incident_ids: Collection[str], task_ids: Collection[str], daemon_ids: Collection[str]
     ) -> list[Notice]:
-        """Everything told about these incidents and tasks, and what waits or was told of late of these daemons."""
+        """All notices about these incidents and tasks, and those of these daemons that wait or are recent."""
         found: dict[str, Notice] = {}
         for column, keys in (("incident_id", incident_ids), ("task_id", task_ids)):
             if keys:
@@ -77,7 +77,7 @@ class OutboxQueries:
         return self._rows(Notice, f"WHERE folded_into <> '' AND folded_into {_AMONG} ORDER BY id", _json(ids))
 
     def notices_astray(self, targets: Collection[str], limit: int) -> list[Notice]:
-        """Waiting ones that somebody had taken, or whose channel is none of these."""
+        """Waiting ones that a hub had taken, or whose channel is not among these."""
         where = f"WHERE state = 'waiting' AND (taken_until > 0 OR NOT target {_AMONG}) ORDER BY id LIMIT ?"
         return self._rows(Notice, where, _json(targets), limit)
 

@@ -1,4 +1,4 @@
-"""What moves with the wall clock when somebody sets it: pauses, not instants that an owner named."""
+"""Pauses move with the wall clock when somebody sets it; instants that an owner named do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What retention removes, oldest first and in small numbers; the last statement of each kind is counted."""
+"""The deletions of retention, oldest first and in small numbers; the last statement of each kind is counted."""
 
 from __future__ import annotations
 

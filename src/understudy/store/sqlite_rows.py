@@ -204,14 +204,14 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
         return [shown(task_id) for (task_id,) in rows]
 
     def ready_count(self, limit: int) -> int:
-        """How many tasks are claimable, counted up to `limit`."""
+        """The number of claimable tasks, counted up to `limit`."""
         counted = "SELECT count(*) FROM (SELECT 1 FROM task WHERE ready = 1 LIMIT ?)"
         return int(self._db.execute(counted, (limit,)).fetchone()[0])
 
     # ---- room
 
     def room(self) -> Room:
-        """How much is in use and how much is free."""
+        """The bytes in use and free."""
         page, pages, free = (
             self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
         )
@@ -219,14 +219,14 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
         return Room(page * (pages - free), disk_usage(Path(path).parent).free if path else 1 << 62)
 
     def count(self, noun: type[Struct], limit: int) -> int:
-        """How many rows there are, counted up to `limit`."""
+        """The number of rows, counted up to `limit`."""
         counted = f"SELECT count(*) FROM (SELECT 1 FROM {TABLES[noun].name} LIMIT ?)"  # noqa: S608 - our own name
         return int(self._db.execute(counted, (limit,)).fetchone()[0])
 
     # ---- time
 
     def due(self, h: int, wall: int, limit: int) -> Due:
-        """What a deadline has come for."""
+        """The rows whose deadline has come."""
         return Due(
             self._due(Task, "status = 'leased'", "expires_h", h, limit),
             self._due(Task, "status = 'queued' AND ready = 0 AND waiting_for = ''", "available_at", wall, limit),
@@ -251,7 +251,7 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
         return Deadlines(*(number_of(value) for value in row))
 
     def incidents_since(self, late_h: int) -> int:
-        """How many incidents began at or after this hearing instant."""
+        """The number of incidents that began at or after this hearing instant."""
         return int(self._db.execute("SELECT count(*) FROM incident WHERE late_h >= ?", (late_h,)).fetchone()[0])
 
     # ---- lists
@@ -324,11 +324,11 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
         return self._rows(Memory, where, user_id, owner, channel, channel, limit)
 
     def message_ids(self, user_id: str) -> list[str]:
-        """The ids of all messages of a user, whoever owns them."""
+        """The ids of all messages of a user, of any owner."""
         return [key for (key,) in self._fetch("SELECT id FROM memory WHERE user_id = ?", (user_id,))]
 
     def task_counts(self) -> dict[str, int]:
-        """How many tasks there are by status."""
+        """The number of tasks by status."""
         counted = self._fetch("SELECT status, count(*) FROM task GROUP BY status")
         return {shown(status): count for status, count in counted}
 

@@ -55,7 +55,7 @@ class Deadline:
         self.until_s = inf
 
     def is_over(self) -> bool:
-        """Whether what is read takes too long."""
+        """True if what is read takes too long."""
         return time.monotonic() > self.until_s
 
     def look(self) -> None:

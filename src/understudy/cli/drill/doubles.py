@@ -1,4 +1,4 @@
-"""What stands in for the outside world: a Discord webhook and a Claude Messages API on loopback, which remember."""
+"""Fakes of the outside world on loopback: a Discord webhook and a Claude Messages API. They keep what they received."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Double:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """Its address."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def take(self, method: str, path: str, raw: bytes) -> tuple[int, Any]:
@@ -128,7 +128,7 @@ class Claude(Double):
 
     @property
     def questions(self) -> list[str]:
-        """What was asked, in order."""
+        """The questions it received, in order."""
         bodies = [request.body for request in tuple(self.received) if isinstance(request.body, dict)]
         return [_words(body["messages"][-1].get("content")) for body in bodies if body.get("messages")]
 

@@ -35,7 +35,7 @@ TOLD_MS = 10_000
 
 
 class MadeUp:
-    """The daemon that is none, and what the hub says about it."""
+    """The temporary daemon, and the hub's view of it."""
 
     def __init__(self, hub: HubClient) -> None:
         ids = IdMaker(SystemClock(), random.SystemRandom().getrandbits)

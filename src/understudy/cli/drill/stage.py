@@ -1,4 +1,4 @@
-"""Where the drill plays: a hub and a daemon as processes, their folder, their keys, and the doubles of the world."""
+"""The stage of the drill: hub and daemon as processes, their folder and keys, and the fakes of the outside world."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOWHERE = "/nonexistent"  # instead of the owner's assistants
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """How fast everything goes in a drill; all in ms."""
+    """The limits of time of a drill, all in ms."""
 
     beat_ms: int = 500
     late_ms: int = 1_500
@@ -121,7 +121,7 @@ class Stage:
         return until(ask, what, within_ms, look=self._look)
 
     def is_ready(self) -> bool:
-        """Whether the hub serves."""
+        """True if the hub serves."""
         return self.client.status_of("/ready")[0] == HTTPStatus.OK
 
     def state(self) -> dict[str, Any]:

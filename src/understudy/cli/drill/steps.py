@@ -1,4 +1,4 @@
-"""How any drill goes: step after step, each seen in time or the end; what happened is told."""
+"""The frame of every drill: one step after the other, each within its time; the first failure ends it."""
 
 from __future__ import annotations
 

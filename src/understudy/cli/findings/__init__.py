@@ -1,4 +1,4 @@
-"""What `doctor` looks at, in an order in which one finding may explain the next. Nothing is changed by looking."""
+"""The checks of `doctor`, in an order in which one finding may explain the next. They change nothing."""
 
 from __future__ import annotations
 

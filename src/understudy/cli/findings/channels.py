@@ -1,4 +1,4 @@
-"""Whether trouble would be told to anybody at all."""
+"""Checks that notices of a problem would reach somebody."""
 
 from __future__ import annotations
 

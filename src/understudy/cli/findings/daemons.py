@@ -1,4 +1,4 @@
-"""What the hub knows of its daemons: who is silent, who is deaf, who is warned about too often, and why."""
+"""Checks of the daemons by what the hub knows: silent, stuck, too many warnings, and the reasons."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _thresholds(row: dict[str, Any], name: str) -> Iterator[Finding]:
 
 
 def _falling_silent(hub: HubClient) -> Iterator[Finding]:
-    """Who fell silent again and again: sleep, a weak network, or limits that are too tight."""
+    """Daemons that fell silent again and again: sleep, a weak network, or limits that are too tight."""
     since = SystemClock().now_ms() - DAY_MS
     rows = hub.get("/api/incidents", limit=LISTED_MAX).get("incidents", [])
     often = Counter(str(row["daemonId"]) for row in rows if parse_iso(row["openedAt"]) >= since)
@@ -132,7 +132,7 @@ def _last_hour(hub: HubClient, event: str) -> dict[str, dict[str, Any]]:
 
 
 def _restarting(hub: HubClient) -> Iterator[Finding]:
-    """Who starts again and again (the hub says so once an hour)."""
+    """Daemons that are started again and again (the hub reports it once an hour)."""
     for name, fields in _last_hour(hub, "daemon.restarting").items():
         what = t("cli.doctor.churn.what", id=name, count=fields.get("startsLastHour", "?"))
         yield Finding("churn", PROBLEM, what, t("cli.doctor.churn.why"), t("cli.doctor.churn.mend"))

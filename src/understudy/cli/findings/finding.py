@@ -19,7 +19,7 @@ OK, NOTICE, PROBLEM = "ok", "notice", "problem"
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What `doctor --fix` may do by itself: it destroys nothing, and doing it twice is doing it once."""
+    """A fix that `doctor --fix` applies by itself: it destroys nothing, and a second time changes nothing."""
 
     kind: str  # make_directory, make_private, start_service, let_linger
     target: str = ""
@@ -27,7 +27,7 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at: how it is, why that matters, what mends it."""
+    """One thing that was checked: its state, why that matters, and the fix."""
 
     name: str
     level: str
@@ -60,11 +60,11 @@ class Here:
 
     @property
     def is_darwin(self) -> bool:
-        """Whether this is a Mac."""
+        """True if this is a Mac."""
         return self.platform == "darwin"
 
 
 def said(error: UnderstudyError) -> str:
-    """What an error says, without its advice to run `doctor`: that is what runs."""
+    """The message of an error without its advice to run `doctor`, which is running."""
     before, advice, _ = error.message.partition("`understudy doctor`")
     return before[: max(before.rfind(end) for end in ".。") + 1] if advice else before

@@ -1,4 +1,4 @@
-"""Whether the hub is there, keeps good time and can write: what makes heartbeats arrive."""
+"""Checks of the hub: it answers, its clock is right, and it can write."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLOCK_OFF_MS_MAX = 5_000  # the Date header has whole seconds, and the answer wa
 
 
 def reach(hub: HubClient, place: Place, services: Services) -> Finding:
-    """Whether a hub answers there."""
+    """Checks that a hub answers there."""
     try:
         status, health = hub.status_of("/health")
     except ClientError as error:
@@ -45,7 +45,7 @@ def reach(hub: HubClient, place: Place, services: Services) -> Finding:
 
 
 def _foreign(place: Place) -> Finding:
-    """It speaks of its health as hubs do, but it is none of ours: its leases have no tokens."""
+    """It answers `/health` as a hub, but it is not understudy: its leases have no tokens."""
     mend = t("cli.doctor.foreign.mend", version=__version__, origin=place.url_from)
     what = t("cli.doctor.foreign.what", url=place.url)
     return Finding("foreign_hub", PROBLEM, what, t("cli.doctor.foreign.why"), mend)
@@ -70,7 +70,7 @@ def _answers_tcp(place: Place) -> bool:
 
 
 def transport(place: Place) -> Iterator[Finding]:
-    """Whether the key travels hidden."""
+    """Checks that the key is sent encrypted."""
     if place.url.startswith("http://") and not place.is_loopback:
         yield Finding(
             "transport", NOTICE, t("cli.doctor.plain.what"), t("cli.doctor.plain.why"), t("cli.doctor.plain.mend")
@@ -78,7 +78,7 @@ def transport(place: Place) -> Iterator[Finding]:
 
 
 def clock(hub: HubClient) -> Iterator[Finding]:
-    """Whether both clocks agree."""
+    """Checks that both clocks agree."""
     try:
         theirs_ms = int(parsedate_to_datetime(hub.date).timestamp() * 1000)
     except (TypeError, ValueError):
@@ -93,7 +93,7 @@ def clock(hub: HubClient) -> Iterator[Finding]:
 
 
 def store(hub: HubClient) -> Iterator[Finding]:
-    """Whether the hub can write, and its alarm rings."""
+    """Checks that the hub can write and that its alarm runs."""
     try:
         _, ready = hub.status_of("/ready")
     except UnreachableError as error:

@@ -1,4 +1,4 @@
-"""Whether the key is there, right, and may do what it is for."""
+"""Checks of the key: it exists, the hub accepts it, and it has the scopes it needs."""
 
 from __future__ import annotations
 

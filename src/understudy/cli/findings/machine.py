@@ -1,4 +1,4 @@
-"""What the machine itself does to a daemon: full disks, sleep, sessions that end, nobody who is logged in."""
+"""Checks of the machine: full disks, sleep, sessions that end, nobody logged in."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def look(here: Here, place: Place | None, services: Services) -> Iterator[Findin
 
 
 def data_dirs(here: Here, place: Place | None, services: Services) -> list[Path]:
-    """Where hubs and daemons of this machine may keep their files."""
+    """The data directories that hubs and daemons of this machine may use."""
     chosen = {state.env["UNDERSTUDY_DATA"] for _, state in services.found.values() if "UNDERSTUDY_DATA" in state.env}
     more = {config.user_data_dir(here.environ), *((place.data,) if place and place.data else ())}
     return sorted(path for path in {*map(Path, chosen), *more} if path.exists())

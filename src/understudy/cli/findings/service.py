@@ -34,7 +34,7 @@ class Services:
 
 
 def services_of(here: Here) -> Services:
-    """What is installed for this user."""
+    """The services installed for this user."""
     from understudy.daemon.home import default_daemon_id
     from understudy.daemon.service import supervisor_of
 

@@ -1,4 +1,4 @@
-"""Whether the store of a hub on this machine is whole, and whether copies were saved from one that was lost."""
+"""Checks of the store's file on this machine: it is intact, and no rescued copy lies beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the hub could answer while nobody is there: key, price, budget and service, long before the bad day."""
+"""Checks of takeover before it is needed: key, price, budget and service."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAME = "takeover"
 
 
 def look(client: HubClient, here: Here, place: Place) -> Iterator[Finding]:
-    """How takeover stands; the service itself is asked only where its key is at hand."""
+    """Checks of takeover; the service itself is asked only where its key is available."""
     try:
         seen = client.get("/api/takeover")
     except AbsentError:  # an older hub
@@ -54,7 +54,7 @@ def _of_hub(seen: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _is_too_dear(seen: dict[str, Any]) -> bool:
-    """Whether the longest answer alone costs more than one task may."""
+    """True if the longest answer alone costs more than one task may."""
     price = seen.get("priceUsdPerMTok") or {"output": 0}
     return bool(price["output"] * seen.get("answerTokensMax", 0) / 1e6 > seen["budget"]["taskUsd"])
 

@@ -67,7 +67,7 @@ def _keep_copy(connection: sqlite3.Connection, path: Path, version: int) -> None
     try:
         connection.backup(copy)
     except sqlite3.Error:
-        target.unlink(missing_ok=True)  # half a copy is none
+        target.unlink(missing_ok=True)  # half a copy is useless
         raise
     finally:
         copy.close()
