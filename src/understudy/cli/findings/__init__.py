@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from understudy import config
@@ -38,10 +38,19 @@ def look_around(here: Here) -> list[Finding]:
         client = HubClient(place.url, place.key, ca_file=place.ca_file, answer_s=ANSWER_S)
         with contextlib.closing(client):
             findings += _of_the_hub(client, here, place, services)
-    findings += service.look(here, place, services)
-    findings += machine.look(here, place, services)
-    findings += store_file.look(machine.stores(here, place, services))
+    findings += _all_of(service.look(here, place, services))
+    findings += _all_of(machine.look(here, place, services))
+    findings += _all_of(store_file.look(machine.stores(here, place, services)))
     return findings
+
+
+def _all_of(look: Iterable[Finding]) -> Iterator[Finding]:
+    """What a look finds; that the system refuses it is a finding too, and the other looks go on."""
+    try:
+        yield from look
+    except OSError as error:
+        name = f" ({error.filename})" if error.filename else ""
+        yield Finding("machine", PROBLEM, t("cli.os_error", reason=f"{error.strerror or error}", name=name))
 
 
 def _of_the_hub(client: HubClient, here: Here, place: Place, services: service.Services) -> Iterator[Finding]:
