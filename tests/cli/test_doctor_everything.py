@@ -84,5 +84,5 @@ def test_with_a_hub_of_another_kind(broken, refusing, monkeypatch, capsys):
     monkeypatch.delenv("UNDERSTUDY_CONFIG")  # whose damage hides the hub
     found = set(findings(capsys))
     assert {"settings", "machine", "store_file"} <= found
-    assert found & {"hub", "key", "clock"}, found
+    assert "port" in found  # another program answers there
     assert start.run(["doctor"]) == Exit.FAILED
