@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.hub.standing_in import ANSWERED, StandIn
-from understudy.coordinator.calls import Nothing
+from understudy.coordinator.calls import LEASE_MARGIN_MS, Nothing
 from understudy.coordinator.prices import Price
 from understudy.coordinator.takeover import Called
 from understudy.hub.calls import CutCalls, Job, Reserve
@@ -483,3 +483,16 @@ def test_the_conversation_is_given_and_the_answer_is_remembered(standing_in):
     hub.settle(job)
     kept = hub.store.read(lambda tx: tx.messages_of("u", "slack", 10))
     assert {m.content for m in kept} == {"four", "Who am I?", "Hello Ada", "I am Ada"}
+
+
+def test_a_task_that_is_kept_in_the_look_that_cuts_its_call_does_not_forget_what_that_cost(standing_in):
+    hub = standing_in(mode="interim")
+    hub.lose_daemon()
+    hub.enqueue(needs=None)
+    job = hub.job()
+    hub.ask(SteerTakeover("pause", "owner"))
+    hub.pass_time(job.timeout_ms + LEASE_MARGIN_MS)
+    hub.look()
+    (call,) = hub.calls()
+    assert call.outcome == "cut"
+    assert (bool(hub.done().kept_at), hub.done().spent_micro_usd) == (True, call.reserved_micro_usd)

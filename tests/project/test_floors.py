@@ -67,3 +67,26 @@ def test_the_core_takes_only_the_writing_of_instants_from_the_clock(room):
     given = {"Clock"} if room == "hub" else set()  # a type: the clock itself is passed in
     taken = {name for file in (SOURCES / room).rglob("*.py") for name in names_from_clock(file)}
     assert taken <= {"iso", "moment", "parse_iso", *given}
+
+
+def events_made_in(source: str) -> set[str]:
+    """The functions that make events, as far as this module calls them."""
+    called = {node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)}
+    names = {func.id if isinstance(func, ast.Name) else getattr(func, "attr", "") for func in called}
+    return names & {"Event", "make_event", "health_event", "task_event", "takeover_event"}
+
+
+def test_every_event_is_made_by_a_rule():
+    made = {
+        file.name: found
+        for file in (SOURCES / "hub").glob("*.py")
+        if (found := events_made_in(file.read_text("utf-8")))
+    }
+    assert made == {}
+
+
+@pytest.mark.parametrize(
+    "planted", ["Event(1, *words)", "event = health.health_event(daemon, now)", "changes.make_event(now, name)"]
+)
+def test_an_event_that_an_operation_makes_is_seen(planted):
+    assert events_made_in(planted)

@@ -54,6 +54,10 @@ class Change(Struct, Generic[N], frozen=True):
         """All that is saved, the noun first."""
         return (self.noun, *self.save)
 
+    def decision(self, answer: Any, delete: tuple[tuple[type[Struct], str], ...] = ()) -> Decision:
+        """All of it as the outcome of an operation, with this answer."""
+        return Decision(answer, self.rows, self.events, delete)
+
 
 class Decision(Struct, frozen=True):
     """The outcome of an operation: rows to save, events to append, rows to drop, and the answer."""

@@ -10,7 +10,7 @@ than the one that was told to: that it came back is the proof.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -59,9 +59,16 @@ def offer(
     return Offer(draft.change(counted), offered, comes_back(after))
 
 
-def asked(directive: Directive, now: Now) -> Change[Directive]:
-    """Somebody wants it."""
-    return Change(directive, (), (_event(directive, now, "directive.asked", "info"),))
+def same_as(open_ones: Iterable[Directive], kind: str, arguments: str) -> Directive | None:
+    """The one that asks for the same and is on its way already."""
+    alike = (one for one in open_ones if (one.kind, one.arguments) == (kind, arguments) and one.state not in FINAL)
+    return next(alike, None)
+
+
+def asked(directive: Directive, daemon: Daemon, now: Now) -> Change[Directive]:
+    """Somebody wants it; its daemon has one more."""
+    counted = replace(daemon, open_directives=daemon.open_directives + 1)
+    return Change(directive, (counted,), (_event(directive, now, "directive.asked", "info"),))
 
 
 def is_offered(directive: Directive, now: Now) -> bool:

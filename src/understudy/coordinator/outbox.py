@@ -33,13 +33,14 @@ have taken and not settled. A row that cannot be judged is sent as it stands, be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.backoff import dice_of, doubled_ms, spread
 from understudy.coordinator.answers import changed_again
+from understudy.coordinator.changes import Change, make_event
 from understudy.coordinator.notices import (
     LOUD,
     REMINDER,
@@ -245,6 +246,32 @@ def put_off(row: Notice, reason: str, after_ms: int, now: Now) -> Notice:
     if row.kind == "test" or (is_too_old and attempts >= TRIES_MIN):
         return dead(row, reason)
     return replace(row, attempts=attempts, next_at=now.wall + wait_ms, taken_until=0, last_error=reason)
+
+
+def told_if_dead(notice: Notice, now: Now) -> Change[Notice]:
+    """A row, with an event if it is dead: for the log; an error about sending never makes a notice."""
+    if notice.state != "dead":
+        return Change(notice)
+    fields = {"noticeId": notice.id, "channel": notice.target, "cause": notice.cause, "reason": notice.last_error}
+    message = f"A notice to {notice.target} could not be sent"
+    story = {"task_id": notice.task_id, "daemon_id": notice.daemon_id}
+    event = make_event(now, "notice.dead", message, fields, level="warning", component="Outbox", **story)
+    return Change(notice, (), (event,))
+
+
+def resend(notice: Notice, by: str, now: Now) -> Change[Notice]:
+    """An owner sends it again: due at once, unless it is being sent."""
+    waiting = again(notice, now) if not notice.taken_until or notice.state == "dead" else notice
+    fields = {"noticeId": notice.id, "channel": notice.target, "by": by}
+    message = f"A notice to {notice.target} is sent again"
+    return Change(waiting, (), (make_event(now, "notice.resent", message, fields, component="Outbox"),))
+
+
+def reclaim(notice: Notice, targets: Collection[str], now: Now) -> Change[Notice]:
+    """At the start of the only hub: nobody is sending it; if its channel is no more, it is dead."""
+    if notice.target in targets:
+        return Change(replace(notice, taken_until=0))
+    return told_if_dead(dead(notice, f"there is no channel {notice.target}"), now)
 
 
 def dead(row: Notice, reason: str) -> Notice:

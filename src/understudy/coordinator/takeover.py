@@ -38,7 +38,7 @@ from msgspec.structs import replace
 
 from understudy.backoff import dice_of, doubled_ms, spread
 from understudy.coordinator.calendar import MONTH, next_period_at
-from understudy.coordinator.changes import Event, make_event
+from understudy.coordinator.changes import Change, Event, make_event
 from understudy.coordinator.claims import tags_of
 from understudy.coordinator.health import PLANNED
 from understudy.coordinator.hearing import at_wall
@@ -244,6 +244,16 @@ def closed(state: TakeoverState) -> TakeoverState:
     return replace(
         state, circuit="", circuit_at=0, circuit_until_at=0, access="", failures=0, failure="", resting_until_h=0
     )
+
+
+def steer(state: TakeoverState, verb: str, by: str, now: Now) -> Change[TakeoverState] | None:
+    """An owner's word: pause, or resume, which also closes the circuit; None if nothing changes."""
+    is_pause = verb == "pause"
+    after = replace(state if is_pause else closed(state), paused=int(is_pause))
+    if after == state:
+        return None
+    word = "paused" if is_pause else "resumed"
+    return Change(after, (), (takeover_event(now, f"takeover.{word}", f"Takeover {word}", by=by),))
 
 
 def takeover_event(now: Now, name: str, message: str, level: str = "info", **fields: object) -> Event:

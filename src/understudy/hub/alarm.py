@@ -6,9 +6,9 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from understudy.coordinator import directives, health, leases, takeover, tasks, windows
+from understudy.coordinator import directives, health, leases, starts, takeover, tasks, windows
 from understudy.coordinator import hearing as hearing_time
-from understudy.coordinator.changes import Change, Decision, Draft, Event
+from understudy.coordinator.changes import Change, Decision, Draft
 from understudy.coordinator.nouns import Daemon, Directive, Hearing, Incident, Now, Task
 from understudy.coordinator.takeover_nouns import TakeoverState
 from understudy.hub.life import incident_of
@@ -40,7 +40,7 @@ class Ring(Operation):
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Each is judged as it stands now: what was renewed in this very batch is not expired."""
         draft, due = Draft(), work.due
-        draft.add(events=(_rang(now),))
+        draft.add(events=(starts.rang(now),))
         for found in due.leases:
             each(draft, work, found, partial(_lease, work, found.id, now), now)
         for found in due.delayed:
@@ -108,7 +108,3 @@ class Rest(Operation):
             return Decision(answer=False)
         hearing = work.get(Hearing, 1) or Hearing()
         return Decision(answer=True, save=(replace(hearing, idle=1, heard_at=now.wall),))
-
-
-def _rang(now: Now) -> Event:
-    return Event(now.wall, "debug", "alarm.triggered", "TaskCoordinator", "Alarm triggered", {}, live_only=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from understudy.coordinator import directives
 from understudy.coordinator.changes import Decision
@@ -44,25 +43,21 @@ class Ask(Operation):
             raise ConflictError(_NOT_ABLE, "not_able")
         arguments = _json({k: v for k, v in self._arguments().items() if v is not None})
         open_ones = work.open_directives(daemon.id)
-        for other in open_ones:
-            if (other.kind, other.arguments) == (self.body.kind, arguments) and other.state not in directives.FINAL:
-                return Decision(directive_asked(other, created=False))
+        if other := directives.same_as(open_ones, self.body.kind, arguments):
+            return Decision(directive_asked(other, created=False))
         if directives.open_count(open_ones) >= directives.OPEN_MAX:
             raise ConflictError(_TOO_MANY, "too_many")
-        step = directives.asked(
-            Directive(
-                self.directive_id,
-                daemon.id,
-                self.body.kind,
-                arguments,
-                asked_by=self.by,
-                asked_at=now.wall,
-                expires_h=now.h + round(self.body.expires_sec * 1000),
-            ),
-            now,
+        wanted = Directive(
+            self.directive_id,
+            daemon.id,
+            self.body.kind,
+            arguments,
+            asked_by=self.by,
+            asked_at=now.wall,
+            expires_h=now.h + round(self.body.expires_sec * 1000),
         )
-        counted = replace(daemon, open_directives=daemon.open_directives + 1)
-        return Decision(directive_asked(step.noun, created=True), (step.noun, counted), step.events)
+        change = directives.asked(wanted, daemon, now)
+        return change.decision(directive_asked(change.noun, created=True))
 
     def _arguments(self) -> dict[str, str | None]:
         sha256 = self.body.sha256.lower() if self.body.sha256 else None

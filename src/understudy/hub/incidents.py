@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
-from understudy.clock import iso
-from understudy.coordinator.changes import Decision, make_event
+from understudy.coordinator import incidents
+from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import Incident, Now
 from understudy.errors import NotFoundError
 from understudy.hub.operation import Operation
@@ -29,13 +27,10 @@ class Acknowledge(Operation):
         incident = work.get(Incident, self.incident_id)
         if incident is None:
             raise NotFoundError("Incident not found")
-        if incident.acknowledged_by:
+        change = incidents.acknowledge(incident, self.by, now)
+        if change is None:
             return Decision(IncidentChanged(success=True, incident=incident_json(incident)))
-        seen = replace(incident, acknowledged_by=self.by, acknowledged_at=now.wall)
-        fields = {"incidentId": incident.id, "daemonId": incident.daemon_id, "by": self.by}
-        message = f"Incident of {incident.daemon_id} acknowledged"
-        event = make_event(now, "incident.acknowledged", message, fields, daemon_id=incident.daemon_id)
-        return Decision(IncidentChanged(success=True, incident=incident_json(seen)), (seen,), (event,))
+        return change.decision(IncidentChanged(success=True, incident=incident_json(change.noun)))
 
 
 class Snooze(Operation):
@@ -55,9 +50,5 @@ class Snooze(Operation):
         incident = work.get(Incident, self.incident_id)
         if incident is None:
             raise NotFoundError("Incident not found")
-        until = now.wall + self.for_ms
-        quiet = replace(incident, snoozed_until=until)
-        fields = {"incidentId": incident.id, "daemonId": incident.daemon_id, "by": self.by, "until": iso(until)}
-        message = f"Incident of {incident.daemon_id} snoozed"
-        event = make_event(now, "incident.snoozed", message, fields, daemon_id=incident.daemon_id)
-        return Decision(IncidentChanged(success=True, incident=incident_json(quiet)), (quiet,), (event,))
+        change = incidents.snooze(incident, self.for_ms, self.by, now)
+        return change.decision(IncidentChanged(success=True, incident=incident_json(change.noun)))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from understudy.coordinator.changes import Decision, Event, make_event
+from understudy.coordinator import keys
+from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import Key, Now
 from understudy.errors import ConflictError, NotFoundError
 from understudy.hub.operation import Operation
@@ -74,8 +74,7 @@ class CreateKey(KeyChange):
         """Store its hash."""
         scopes = " ".join(sorted(set(self.body.scopes)))
         key = Key(self.key_id, self.body.name, hash_of(self.secret), scopes, now.wall)
-        event = _key_event(now, "key.created", f"Key {key.name} created", key, self.by)
-        return Decision(key_json(key, self.secret), (key,), (event,))
+        return keys.create(key, self.by, now).decision(key_json(key, self.secret))
 
 
 class RevokeKey(KeyChange):
@@ -94,11 +93,8 @@ class RevokeKey(KeyChange):
         key = work.get(Key, self.key_id)
         if key is None:
             raise NotFoundError("Key not found")
-        if key.revoked_at:
-            return Decision(key_json(key))
-        revoked = replace(key, revoked_at=now.wall)
-        event = _key_event(now, "key.revoked", f"Key {key.name} revoked", key, self.by)
-        return Decision(key_json(revoked), (revoked,), (event,))
+        change = keys.revoke(key, self.by, now)
+        return change.decision(key_json(change.noun)) if change is not None else Decision(key_json(key))
 
 
 class RotateKey(KeyChange):
@@ -122,14 +118,7 @@ class RotateKey(KeyChange):
         key = work.get(Key, self.key_id)
         if key is None:
             raise NotFoundError("Key not found")
-        if key.revoked_at:
+        change = keys.rotate(key, self.new_id, hash_of(self.secret), self.by, now)
+        if change is None:
             raise ConflictError("Key is revoked: create a new one", "revoked")
-        lineage = key.lineage or key.id
-        successor = Key(self.new_id, key.name, hash_of(self.secret), key.scopes, now.wall, lineage=lineage)
-        old = replace(key, rotated_to=successor.id)
-        event = _key_event(now, "key.rotated", f"Key {key.name} rotated", successor, self.by)
-        return Decision(key_json(successor, self.secret, key.id), (successor, old), (event,))
-
-
-def _key_event(now: Now, name: str, message: str, key: Key, by: str) -> Event:
-    return make_event(now, name, message, {"keyId": key.id, "scopes": key.scopes, "by": by}, component="Keys")
+        return change.decision(key_json(change.noun, self.secret, key.id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from understudy.coordinator import health
-from understudy.coordinator.changes import Change, Draft
+from understudy.coordinator.changes import Draft
 from understudy.coordinator.identity import watch_name
 from understudy.coordinator.nouns import Daemon, Incident, Now
 from understudy.errors import StoreFullError
@@ -48,9 +48,3 @@ def touch(work: WorkingSet, worker_id: str, now: Now) -> Draft:
 def incident_of(work: WorkingSet, daemon: Daemon | None) -> Incident | None:
     """The open incident of a daemon."""
     return work.get(Incident, daemon.incident_id) if daemon is not None and daemon.incident_id else None
-
-
-def alive(work: WorkingSet, daemon: Daemon, now: Now, said: str, reason: str) -> Change[Daemon]:
-    """A daemon that is alive and says how it is; its incident ends."""
-    seen = health.seen(daemon, now, work.policy, said, reason)
-    return health.with_incident(seen, incident_of(work, daemon), now)

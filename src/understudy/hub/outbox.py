@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.coordinator import answers, outbox
-from understudy.coordinator.changes import Decision, Event, make_event
+from understudy.coordinator.changes import Decision, Draft, Event
 from understudy.coordinator.notices import FLAP_WINDOW_MS, LATE, LOUD, STORY, Outbox, is_told, once_each
 from understudy.coordinator.nouns import Incident, Link, Notice, Now, Progress, Task
 from understudy.errors import BadRequestError, ConflictError, NotFoundError
@@ -182,8 +182,7 @@ class Settle(Operation):
         after_ms = self.outcome.after_ms if isinstance(self.outcome, Later) else 0
         is_refused = isinstance(self.outcome, Refused)
         after = outbox.dead(row, reason) if is_refused else outbox.put_off(row, reason, after_ms, now)
-        events = (dead_event(after, now),) if after.state == "dead" else ()
-        return Decision(after, (after,), events)
+        return outbox.told_if_dead(after, now).decision(after)
 
     def _sent(self, work: WorkingSet, row: Notice, outcome: Sent, now: Now) -> Decision:
         remark = outcome.remark[:REASON_CHARS_MAX]
@@ -192,19 +191,11 @@ class Settle(Operation):
             return Decision(part, (part,))
         if remark and row.kind == "test":  # its owner asked whether it arrives
             failed = outbox.dead(row, remark)
-            return Decision(failed, (failed,), (dead_event(failed, now),))
+            return outbox.told_if_dead(failed, now).decision(failed)
         there, *more = outbox.sent(row, self.taken, outcome.ref, now)
         rows = (replace(there, last_error=remark), *more)
         members = [replace(m, state="sent", sent_at=now.wall, ref=rows[0].ref) for m in work.members.get(row.id, ())]
         return Decision(rows[0], (*rows, *members))
-
-
-def dead_event(notice: Notice, now: Now) -> Event:
-    """That it could not be sent: for the log; an error about sending never makes a notice."""
-    fields = {"noticeId": notice.id, "channel": notice.target, "cause": notice.cause, "reason": notice.last_error}
-    message = f"A notice to {notice.target} could not be sent"
-    story = {"task_id": notice.task_id, "daemon_id": notice.daemon_id}
-    return make_event(now, "notice.dead", message, fields, level="warning", component="Outbox", **story)
 
 
 class Reclaim(Operation):
@@ -216,16 +207,10 @@ class Reclaim(Operation):
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Free it. The answer says whether there may be more."""
-        targets = work.policy.routes.targets
-        save, events = [], []
+        draft = Draft()
         for row in work.astray:
-            if row.target in targets:
-                save.append(replace(row, taken_until=0))
-            else:
-                buried = outbox.dead(row, f"there is no channel {row.target}")
-                save.append(buried)
-                events.append(dead_event(buried, now))
-        return Decision(len(save) >= ASTRAY_MAX, tuple(save), tuple(events))
+            draft.take(outbox.reclaim(row, work.policy.routes.targets, now))
+        return draft.decision(len(work.astray) >= ASTRAY_MAX)
 
 
 class Resend(Operation):
@@ -248,11 +233,8 @@ class Resend(Operation):
             raise ConflictError(f"Notice is {row.state}: there is nothing to send again", "not_resendable")
         if row.target not in work.policy.routes.targets:
             raise ConflictError(f"There is no channel {row.target} any more", "no_channel")
-        waiting = outbox.again(row, now) if not row.taken_until or row.state == "dead" else row
-        fields = {"noticeId": row.id, "channel": row.target, "by": self.by}
-        message = f"A notice to {row.target} is sent again"
-        event = make_event(now, "notice.resent", message, fields, component="Outbox")
-        return Decision(NoticeChanged(success=True, notice=notice_json(waiting)), (waiting,), (event,))
+        change = outbox.resend(row, self.by, now)
+        return change.decision(NoticeChanged(success=True, notice=notice_json(change.noun)))
 
 
 class SendTest(Operation):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from understudy.coordinator import directives, health, leases, tasks, windows
-from understudy.coordinator.changes import Change, Decision, Draft
-from understudy.coordinator.nouns import LEASED, Daemon, Now, Task
+from understudy.coordinator import daemons, windows
+from understudy.coordinator.changes import Decision
+from understudy.coordinator.nouns import Daemon, Now, Task
 from understudy.errors import BadRequestError, NotFoundError
 from understudy.hub.enqueue import instant
-from understudy.hub.life import alive, incident_of, need_incident, refuse_beyond_bound
+from understudy.hub.life import incident_of, need_incident, refuse_beyond_bound
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.answers.base import DONE
@@ -50,17 +50,10 @@ class Register(Operation):
             version=body.version,
             capabilities=msgspec.json.encode(capabilities).decode(),
             poll_interval_ms=body.poll_interval,
-            registered_at=now.wall,
             registered_as=body.registered_at,
         )
         answer = Registered(success=True, daemon_id=daemon.id, registered_at=body.registered_at)
-        event = health.health_event(
-            daemon, now, "daemon.registered", "info", f"Daemon {daemon.id} registered", version=body.version
-        )
-        if daemon.machine_id:
-            return Decision(answer, (daemon,), (event,))
-        seen = alive(work, daemon, now, "healthy", "")
-        return Decision(answer, seen.rows, (event, *seen.events))
+        return daemons.register(daemon, incident_of(work, daemon), now, work.policy).decision(answer)
 
 
 class OldHeartbeat(Operation):
@@ -91,13 +84,7 @@ class OldHeartbeat(Operation):
             current_task=body.current_task or "",
             last_heartbeat=body.last_heartbeat,
         )
-        if daemon.machine_id:
-            return Decision(DONE, (daemon,))
-        said, reason = {"healthy": ("healthy", ""), "degraded": ("healthy", "degraded")}.get(
-            body.status, ("stuck", "the daemon says that it is unhealthy")
-        )
-        seen = alive(work, daemon, now, said, reason)
-        return Decision(DONE, seen.rows, seen.events)
+        return daemons.old_beat(daemon, incident_of(work, daemon), now, work.policy).decision(DONE)
 
 
 def known_daemon(work: WorkingSet, daemon_id: str) -> Daemon:
@@ -139,23 +126,12 @@ class Pause(OwnerOperation):
         """Doing it twice changes nothing the second time."""
         daemon = self.known(work)
         answer = DaemonChanged(success=True, daemon_id=daemon.id)
-        if not self.paused and health.is_planned(daemon):
-            return Decision(answer, (health.plan_ended(daemon, now, work.policy).noun,))
-        if bool(daemon.paused) == self.paused:
-            return Decision(answer, self._paused_anew(daemon, now))
-        asked = replace(daemon, paused=int(self.paused))
-        after = health.set_state(asked, "paused" if self.paused else "healthy", now, work.policy, self.for_ms)
-        rows = after.rows
         incident = incident_of(work, daemon)
-        if incident is not None:
-            rows = (*rows, health.closed(incident, daemon, now))
-        return Decision(answer, rows, after.events)
-
-    def _paused_anew(self, daemon: Daemon, now: Now) -> tuple[Daemon, ...]:
-        """A pause that goes on gets the end that is asked for now."""
-        if not self.paused or not (self.for_ms or daemon.deadline_h):
-            return ()
-        return (replace(daemon, deadline_h=now.h + self.for_ms if self.for_ms else 0),)
+        if self.paused:
+            change = daemons.pause(daemon, incident, now, work.policy, self.for_ms)
+        else:
+            change = daemons.resume(daemon, incident, now, work.policy)
+        return change.decision(answer) if change is not None else Decision(answer)
 
 
 class Configure(OwnerOperation):
@@ -178,15 +154,10 @@ class Configure(OwnerOperation):
         """Keep the settings and look at its health anew at once."""
         daemon, body = self.known(work), self.body
         sleep = [msgspec.to_builtins(window) for window in body.expected_sleep or ()]
-        daemon = replace(
-            daemon,
-            late_after_ms=round((body.late_after_sec or 0) * 1000),
-            down_after_ms=round((body.down_after_sec or 0) * 1000),
-            expected_sleep=msgspec.json.encode(sleep).decode(),
-            deadline_h=now.h if health.is_judged(daemon) or daemon.state == "asleep" else daemon.deadline_h,
-        )
-        answer = SettingsChanged(success=True, daemon_id=daemon.id, settings=settings_json(daemon))
-        return Decision(answer, (daemon,))
+        late_ms, down_ms = (round((limit or 0) * 1000) for limit in (body.late_after_sec, body.down_after_sec))
+        change = daemons.configure(daemon, late_ms, down_ms, msgspec.json.encode(sleep).decode(), now)
+        settings = settings_json(change.noun)
+        return change.decision(SettingsChanged(success=True, daemon_id=daemon.id, settings=settings))
 
 
 class Forget(OwnerOperation):
@@ -202,24 +173,9 @@ class Forget(OwnerOperation):
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Remove it; its history (incidents, periods, events) stays."""
         daemon = self.known(work)
-        draft = Draft()
-        event = health.health_event(daemon, now, "daemon.forgotten", "info", f"Daemon {daemon.id} forgotten")
-        draft.add(events=(event,))
-        for task_id in sorted({*work.held.get(daemon.id, ()), *work.reserved.get(daemon.id, ())}):
-            for change in self._freed(work, work.get(Task, task_id), now):
-                draft.take(change)
-        for directive in work.open_directives(daemon.id):
-            draft.take(directives.dropped(directive, now))
-        incident = incident_of(work, daemon)
-        if incident is not None:
-            draft.add((health.closed(incident, daemon, now),))
-        return draft.decision(DaemonChanged(success=True, daemon_id=daemon.id), ((Daemon, daemon.id),))
-
-    def _freed(self, work: WorkingSet, task: Task | None, now: Now) -> list[Change[Task]]:
-        """A lease ends; what would then wait for this daemon waits for nobody."""
-        changes: list[Change[Task]] = []
-        if task is not None and task.status == LEASED:
-            changes.append(leases.lose(task, now, work.policy, "lost", "its daemon was forgotten"))
-            task = changes[0].noun
-        moved = tasks.move(task, now, "forgotten") if task is not None else None
-        return [*changes, moved] if moved else changes
+        answer = DaemonChanged(success=True, daemon_id=daemon.id)
+        task_ids = sorted({*work.held.get(daemon.id, ()), *work.reserved.get(daemon.id, ())})
+        its_tasks = [task for task_id in task_ids if (task := work.get(Task, task_id)) is not None]
+        open_ones = work.open_directives(daemon.id)
+        draft = daemons.forget(daemon, incident_of(work, daemon), its_tasks, open_ones, now, work.policy)
+        return draft.decision(answer, ((Daemon, daemon.id),))

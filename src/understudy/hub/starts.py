@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from understudy.coordinator.changes import Decision, make_event
+from understudy.coordinator import starts
+from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import Deployment, Hearing, Now
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import WorkingSet
@@ -20,9 +21,7 @@ class Start(Operation):
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Keep the start."""
         row = Deployment(self.version_id, now.wall, self.package_version, self.config_fingerprint, self.host)
-        fields = {"version": self.package_version, "host": self.host, "versionId": self.version_id}
-        event = make_event(now, "hub.started", f"Hub {self.package_version} started", fields, component="Hub")
-        return Decision(row.version_id, (row,), (event,))
+        return starts.start(row, now).decision(row.version_id)
 
 
 class Listen(Operation):
@@ -45,14 +44,9 @@ class Minute(Operation):
     """Once a minute, what was too frequent to keep, in one line each."""
 
     def __init__(self, beats: int, alarms: int) -> None:
-        self.counts = (
-            ("heartbeat.recorded", "Heartbeat recorded", beats),
-            ("alarm.triggered", "Alarm triggered", alarms),
-        )
+        self.beats = beats
+        self.alarms = alarms
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """An event for each kind that happened at all."""
-        events = tuple(
-            make_event(now, name, message, {"timesLastMinute": count}) for name, message, count in self.counts if count
-        )
-        return Decision(events=events)
+        return Decision(events=starts.minute(self.beats, self.alarms, now))

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from understudy.coordinator import takeover, takeover_look
 from understudy.coordinator.changes import Decision, Draft
 from understudy.coordinator.nouns import Now, Task
-from understudy.coordinator.takeover import takeover_event
 from understudy.coordinator.takeover_look import InLine
 from understudy.coordinator.takeover_nouns import TakeoverState, TaskTakeover
 from understudy.hub.calls import cut_calls, need_tasks_of_calls
@@ -78,10 +77,5 @@ class SteerTakeover(Operation):
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Doing it twice changes nothing the second time."""
-        before = state_of(work)
-        after = replace(before if self.verb == "pause" else takeover.closed(before), paused=int(self.verb == "pause"))
-        if after == before:
-            return Decision(DONE)
-        name = {"pause": "takeover.paused", "resume": "takeover.resumed"}[self.verb]
-        event = takeover_event(now, name, f"Takeover {name.partition('.')[2]}", by=self.by)
-        return Decision(DONE, (after,), (event,))
+        change = takeover.steer(state_of(work), self.verb, self.by, now)
+        return change.decision(DONE) if change is not None else Decision(DONE)

@@ -10,15 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from understudy.coordinator.changes import Change, Draft, Event, make_event
-from understudy.coordinator.nouns import Daemon, Directive, Now, Task
+from understudy.coordinator import unjudged
+from understudy.coordinator.changes import Change, Draft, Event
+from understudy.coordinator.nouns import Daemon, Now, Task
 from understudy.errors import StoreError
 from understudy.hub.working_set import WorkingSet
 from understudy.store.base import Found
 
-AGAIN_MS = 60_000
 WHY_CHARS_MAX = 200
 
 
@@ -29,7 +28,7 @@ def each(draft: Draft, work: WorkingSet, row: Struct, judge: Callable[[], Change
     except StoreError:
         raise
     except Exception as bug:  # noqa: BLE001 - whatever is wrong with one row must not stop those after it
-        later = put_off(row, now)
+        later = unjudged.put_off(row, now)
         draft.add((later,) if later is not None else (), tell_once(work, row, said_of(bug), now))
         return
     if change is not None:
@@ -39,20 +38,6 @@ def each(draft: Draft, work: WorkingSet, row: Struct, judge: Callable[[], Change
 def said_of(bug: Exception) -> str:
     """The error in one short line."""
     return f"{type(bug).__name__}: {bug}"[:WHY_CHARS_MAX]
-
-
-def put_off(row: Struct, now: Now) -> Struct | None:
-    """The row with its deadline a minute from now, so that the alarm does not ring for it all the time."""
-    match row:
-        case Task(status="leased"):
-            return replace(row, expires_h=now.h + AGAIN_MS)
-        case Task():
-            return replace(row, available_at=now.wall + AGAIN_MS)
-        case Daemon():
-            return replace(row, deadline_h=now.h + AGAIN_MS)
-        case Directive():
-            return replace(row, expires_h=now.h + AGAIN_MS)
-    return None
 
 
 def tell_unreadable(work: WorkingSet, found: Sequence[Found], now: Now) -> tuple[Event, ...]:
@@ -71,10 +56,8 @@ def tell_once(work: WorkingSet, row: Struct, why: str, now: Now) -> tuple[Event,
 def _told(
     work: WorkingSet, noun: str, key: str, why: str, now: Now, task_id: str = "", daemon_id: str = ""
 ) -> tuple[Event, ...]:
-    name = f"unjudged:{noun}:{key}"
+    name = unjudged.name_of(noun, key)
     if name in work.told_before or name in work.told_now:
         return ()
     work.told_now.add(name)
-    message = f"{noun.capitalize()} {key} cannot be judged and is left out: {why}"
-    fields = {"row": noun, "id": key, "reason": why, "incidentId": name}  # a story of its own: people are told once
-    return (make_event(now, "hub.unjudged", message, fields, level="warning", task_id=task_id, daemon_id=daemon_id),)
+    return (unjudged.left_out(noun, key, why, now, task_id, daemon_id),)

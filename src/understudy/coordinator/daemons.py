@@ -1,0 +1,94 @@
+"""What old clients say of daemons, and what owners set for them: pause, resume, settings, forget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from understudy.coordinator import directives, health, leases, tasks
+from understudy.coordinator.changes import Change, Draft
+from understudy.coordinator.health import health_event
+from understudy.coordinator.nouns import LEASED, Daemon, Directive, Incident, Now, Policy, Task
+
+_UNHEALTHY = ("stuck", "the daemon says that it is unhealthy")
+_SAID = {"healthy": ("healthy", ""), "degraded": ("healthy", "degraded")}
+
+
+def register(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy) -> Change[Daemon]:
+    """An old client introduces a daemon: a sign of life, unless it is bound to a machine, which this does not name."""
+    event = health_event(
+        daemon, now, "daemon.registered", "info", f"Daemon {daemon.id} registered", version=daemon.version
+    )
+    known = replace(daemon, registered_at=now.wall)
+    if daemon.machine_id:
+        return Change(known, (), (event,))
+    seen = health.with_incident(health.seen(known, now, policy), incident, now)
+    return replace(seen, events=(event, *seen.events))
+
+
+def old_beat(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy) -> Change[Daemon]:
+    """healthy and degraded are healthy (with the reason), anything else is stuck (docs/contract.md, section 2)."""
+    if daemon.machine_id:
+        return Change(daemon)
+    seen = health.seen(daemon, now, policy, *_SAID.get(daemon.said_status, _UNHEALTHY))
+    return health.with_incident(seen, incident, now)
+
+
+def pause(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy, for_ms: int) -> Change[Daemon] | None:
+    """No work, and its silence not judged, for so long or (0) until resumed; None if nothing changes."""
+    if daemon.paused:
+        ends = replace(daemon, deadline_h=now.h + for_ms if for_ms else 0)
+        return Change(ends) if ends != daemon else None
+    return _steered(replace(daemon, paused=1), "paused", incident, now, policy, for_ms)
+
+
+def resume(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy) -> Change[Daemon] | None:
+    """Judged again, from now, also after a planned stop; None if nothing changes."""
+    if health.is_planned(daemon):
+        return health.plan_ended(daemon, now, policy)
+    if not daemon.paused:
+        return None
+    return _steered(replace(daemon, paused=0), "healthy", incident, now, policy)
+
+
+def configure(daemon: Daemon, late_after_ms: int, down_after_ms: int, expected_sleep: str, now: Now) -> Change[Daemon]:
+    """Keep the settings and look at its health anew at once; `expected_sleep` is JSON, 0 the hub's default."""
+    is_due = health.is_judged(daemon) or daemon.state == "asleep"
+    kept = replace(daemon, late_after_ms=late_after_ms, down_after_ms=down_after_ms, expected_sleep=expected_sleep)
+    return Change(replace(kept, deadline_h=now.h) if is_due else kept)
+
+
+def forget(
+    daemon: Daemon,
+    incident: Incident | None,
+    its_tasks: Iterable[Task],
+    its_directives: Iterable[Directive],
+    now: Now,
+    policy: Policy,
+) -> Draft:
+    """Free what it holds and what waits for it; its history (incidents, periods, events) stays."""
+    draft = Draft()
+    draft.add(events=(health_event(daemon, now, "daemon.forgotten", "info", f"Daemon {daemon.id} forgotten"),))
+    for task in its_tasks:
+        after = task
+        if task.status == LEASED:
+            after = draft.take(leases.lose(task, now, policy, "lost", "its daemon was forgotten"))
+        moved = tasks.move(after, now, "forgotten")
+        if moved is not None:
+            draft.take(moved)
+    for directive in its_directives:
+        draft.take(directives.dropped(directive, now))
+    if incident is not None:
+        draft.add((health.closed(incident, daemon, now),))
+    return draft
+
+
+def _steered(
+    daemon: Daemon, state: str, incident: Incident | None, now: Now, policy: Policy, for_ms: int = 0
+) -> Change[Daemon]:
+    """An owner's word ends the incident too."""
+    after = health.set_state(daemon, state, now, policy, for_ms)
+    if incident is None:
+        return after
+    return replace(after, save=(*after.save, health.closed(incident, daemon, now)))

@@ -1,0 +1,30 @@
+"""Incidents: what people say of a silence while it lasts, or after."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from understudy.clock import iso
+from understudy.coordinator.changes import Change, Event, make_event
+from understudy.coordinator.nouns import Incident, Now
+
+
+def acknowledge(incident: Incident, by: str, now: Now) -> Change[Incident] | None:
+    """Somebody has seen it; None if somebody else had before: the first one counts."""
+    if incident.acknowledged_by:
+        return None
+    seen = replace(incident, acknowledged_by=by, acknowledged_at=now.wall)
+    return Change(seen, (), (_event(incident, now, "acknowledged", by=by),))
+
+
+def snooze(incident: Incident, for_ms: int, by: str, now: Now) -> Change[Incident]:
+    """Reminders, and whatever still waits to be told of it, pause; a later word counts, also to end it."""
+    until = now.wall + for_ms
+    quiet = replace(incident, snoozed_until=until)
+    return Change(quiet, (), (_event(incident, now, "snoozed", by=by, until=iso(until)),))
+
+
+def _event(incident: Incident, now: Now, word: str, **fields: object) -> Event:
+    about = {"incidentId": incident.id, "daemonId": incident.daemon_id, **fields}
+    message = f"Incident of {incident.daemon_id} {word}"
+    return make_event(now, f"incident.{word}", message, about, daemon_id=incident.daemon_id)

@@ -1,0 +1,71 @@
+"""What is done once: the same word a second time changes nothing."""
+
+from __future__ import annotations
+
+from understudy.coordinator import incidents, keys, outbox, starts, takeover
+from understudy.coordinator.nouns import Incident, Key, Notice, Now
+from understudy.coordinator.takeover_nouns import TakeoverState
+
+NOW = Now(1_770_000_000_000, 1_770_000_000_000)
+INCIDENT = Incident("incident-1", "mini", "late", 1, 1)
+
+
+def test_the_first_one_who_has_seen_an_incident_counts() -> None:
+    change = incidents.acknowledge(INCIDENT, "ada", NOW)
+    assert change is not None
+    assert (change.noun.acknowledged_by, change.events[0].fields["by"]) == ("ada", "ada")
+    assert incidents.acknowledge(change.noun, "bob", NOW) is None
+
+
+def test_the_last_word_of_a_snooze_counts_also_to_end_it() -> None:
+    quiet = incidents.snooze(INCIDENT, 60_000, "ada", NOW).noun
+    assert quiet.snoozed_until == NOW.wall + 60_000
+    assert incidents.snooze(quiet, 0, "ada", NOW).noun.snoozed_until == NOW.wall
+
+
+def test_a_successor_has_the_scopes_and_the_lineage_of_its_key_which_stays_valid() -> None:
+    key = Key("key-1", "ada", "h1", "read submit", 1)
+    change = keys.rotate(key, "key-2", "h2", "admin", NOW)
+    assert change is not None
+    assert (change.noun.scopes, change.noun.hash, change.noun.lineage) == ("read submit", "h2", "key-1")
+    (old,) = change.save
+    assert isinstance(old, Key)
+    assert (old.rotated_to, old.revoked_at) == ("key-2", 0)
+    third = keys.rotate(change.noun, "key-3", "h3", "admin", NOW)
+    assert third is not None
+    assert third.noun.lineage == "key-1"
+
+
+def test_a_revoked_key_is_neither_revoked_again_nor_rotated() -> None:
+    change = keys.revoke(Key("key-1", "ada", "h1", "read", 1), "admin", NOW)
+    assert change is not None
+    assert keys.revoke(change.noun, "admin", NOW) is None
+    assert keys.rotate(change.noun, "key-2", "h2", "admin", NOW) is None
+
+
+def test_a_pause_of_takeover_keeps_its_circuit_and_resuming_closes_it() -> None:
+    before = TakeoverState(circuit="authentication")
+    paused = takeover.steer(before, "pause", "ada", NOW)
+    assert paused is not None
+    assert (paused.noun.paused, paused.noun.circuit) == (1, "authentication")
+    assert takeover.steer(paused.noun, "pause", "ada", NOW) is None
+    resumed = takeover.steer(paused.noun, "resume", "ada", NOW)
+    assert resumed is not None
+    assert (resumed.noun.paused, resumed.noun.circuit) == (0, "")
+
+
+def test_what_is_sent_to_no_channel_is_dead_and_what_was_taken_is_free() -> None:
+    taken = Notice("n", "ops", "notice", "daemon.late", taken_until=NOW.wall + 1)
+    assert outbox.reclaim(taken, ("ops",), NOW).noun.taken_until == 0
+    dead = outbox.reclaim(taken, (), NOW)
+    assert (dead.noun.state, [event.name for event in dead.events]) == ("dead", ["notice.dead"])
+
+
+def test_what_is_being_sent_is_not_sent_twice_by_an_owners_word() -> None:
+    taken = Notice("n", "ops", "notice", "daemon.late", taken_until=NOW.wall + 1, attempts=3)
+    assert outbox.resend(taken, "ada", NOW).noun == taken
+    assert outbox.resend(outbox.dead(taken, "why"), "ada", NOW).noun.state == "waiting"
+
+
+def test_a_minute_without_beats_is_no_event() -> None:
+    assert [event.fields for event in starts.minute(0, 2, NOW)] == [{"timesLastMinute": 2}]
