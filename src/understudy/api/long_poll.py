@@ -43,15 +43,19 @@ async def wait_for_work(hub: Hub, claim: Claim, is_welcome: Callable[[], bool], 
 async def _stand_in_line(
     hub: Hub, claim: Claim, provides: frozenset[str], is_welcome: Callable[[], bool], gone: Gone, ends: float
 ) -> Any:
-    """The answer after one wake-up, or at the end of the time. A wake-up of no use here is passed on."""
+    """The answer after one wake-up, or at the end of the time. A wake-up of no use here is passed on.
+
+    At the end it is asked once more: the same request, sent anew by a client that heard nothing, may have been granted
+    on another connection meanwhile.
+    """
     waiter = hub.waiting.join(provides, claim.names)
-    is_woken = False
+    has_waited = is_woken = False
     try:
         answer = await hub.decide(claim)  # again: what was committed before the place in the line woke nobody
         if isinstance(answer, NothingYet) and not answer.is_barred and answer.provides == provides:
             left = max(ends - asyncio.get_running_loop().time(), 0)
             await asyncio.wait((waiter, gone), timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            is_woken = waiter.done() and not gone.done()
+            has_waited, is_woken = not gone.done(), waiter.done() and not gone.done()
     finally:
         hub.waiting.leave(provides, claim.names, waiter)
         if waiter.done() and not is_woken:
@@ -59,7 +63,7 @@ async def _stand_in_line(
     if is_woken and not is_welcome():
         hub.waiting.pass_on()
         raise UnauthorizedError
-    return await _look(hub, claim) if is_woken else answer
+    return await _look(hub, claim) if has_waited else answer
 
 
 async def _look(hub: Hub, claim: Claim) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from understudy.simulation.edge import Letter, Reply
+from understudy.simulation.exchange import Letter, Reply
 from understudy.simulation.ledger import CANCELLED, OPEN, Boots, Ledger, must_be
 from understudy.simulation.watch import Watch
 from understudy.simulation.world import ViolationError

@@ -1,4 +1,4 @@
-"""The hub of a simulation: the real engine, endpoints and alarm on a store in memory; killed and stopped at will."""
+"""The hub of a simulation: the real engine, API and loops on a store in memory; killed and stopped at will."""
 
 from __future__ import annotations
 
@@ -6,23 +6,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import msgspec
-
-from understudy.coordinator.nouns import Policy, Task
+from understudy.coordinator.nouns import Policy
 from understudy.errors import StoreError, UnderstudyError
 from understudy.hub.alarm_loop import Alarm
 from understudy.hub.batch import Committed, Engine
 from understudy.hub.calls import CutCalls
-from understudy.hub.claims import Claim, NothingYet
 from understudy.hub.operation import Operation
 from understudy.hub.starts import Start
 from understudy.hub.steps import Beside, Effect, Read, Sleep, Steps
 from understudy.hub.takeover_loop import TakeoverLoop
-from understudy.hub.views import View
 from understudy.ids import IdMaker
 from understudy.runtime.stepper import RETRY_MS_FIRST
-from understudy.simulation.edge import Edge, Letter, Reply
-from understudy.simulation.inline import Answer, HubKilledError, Pending
+from understudy.simulation.exchange import Answer, Exchange, Letter
+from understudy.simulation.front import Asked, Front
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.service import Service
 from understudy.simulation.stand_in import HUB_WORKER, StandIn
@@ -30,9 +26,12 @@ from understudy.simulation.weather import CALM, Weather
 from understudy.simulation.world import ViolationError, World
 from understudy.store.sqlite import SqliteStore
 
-KEY = "env:UNDERSTUDY_API_KEY"
 COMMIT_MS_MAX = 12
 PROBE_URL = "http://probe.simulated/"
+
+
+class HubKilledError(BaseException):
+    """SIGKILL in the middle of a commit: nothing above may catch it as an error of the store."""
 
 
 class Hub:
@@ -47,7 +46,7 @@ class Hub:
         self._oracle = oracle
         self.store = SqliteStore(None, before_commit=self._fail_point)
         self._ids = IdMaker(world.clock, world.random.getrandbits)
-        self._edge = Edge(world.clock, self._ids)
+        self._front: Front | None = None
         self.is_up = False
         self.is_frozen = False
         self._life = 0  # which start this is: what was planned in an earlier one does not happen
@@ -55,8 +54,7 @@ class Hub:
         self._serving_since_ms = 0
         self._doom = ""  # "before" or "after": the next commit is its last
         self._is_dying = False
-        self._inbox: list[Pending] = []
-        self._waiting: list[Pending] = []
+        self._inbox: list[Asked] = []
         self._backlog: list[Callable[[], None]] = []
         self._is_flushing = False
         self._alarm_at = -1
@@ -71,12 +69,13 @@ class Hub:
         """Begin to serve."""
         self._life += 1
         self.is_up, self.is_frozen, self._doom, self._is_flushing = True, False, "", False
-        self._inbox, self._waiting, self._backlog = [], [], []
+        self._inbox, self._backlog = [], []
         self._oracle.hears_again(self._silent_since_ms)
         self._serving_since_ms = self._world.now_ms
         self._takeover: TakeoverLoop | None = None
         self._engine = Engine(self.store, self._world.clock, self._ids, self.policy)
         self._alarm = Alarm(self._engine, _only_violations)
+        self._front = Front(self._world, self._engine, self._put, self._unless_dead, self._finish, self._missed_a_sign)
         self._world.tell("hub starts")
         version = Start(self._ids.uuid(), "0", "", "simulated")
         while isinstance(self._guarded(lambda: self._decide_one(version)), StoreError):
@@ -134,9 +133,14 @@ class Hub:
         self._life += 1
         if not self.is_frozen:
             self._silent_since_ms = self._world.now_ms
-        lost, self._inbox, self._waiting, self._backlog = [*self._inbox, *self._waiting], [], [], []
-        for pending in lost:
-            pending.answer(None)
+        self._inbox, self._backlog = [], []
+        self.close()
+
+    def close(self) -> None:
+        """Its process is gone; whoever waits for an answer sees the connection break."""
+        front, self._front = self._front, None
+        for exchange in front.close() if front is not None else ():
+            exchange.answer(None)
 
     def _unless_dead(self, step: Callable[[], None]) -> Callable[[], None]:
         life = self._life
@@ -155,34 +159,38 @@ class Hub:
 
     def receive(self, letter: Letter, answer: Answer) -> None:
         """A request arrives; `answer` is called once, now or later, or never if the hub is frozen for good."""
-        if not self.is_up:
+        if self._front is None:
             answer(None)
         else:
-            self._unless_dead(lambda: self._take_in(letter, answer))()
+            self._unless_dead(partial(self._front.take_in, letter, answer))()
 
     def hang_up(self, letter: Letter) -> None:
-        """The client of a long poll went away, and the hub sees it."""
-        self._waiting = [pending for pending in self._waiting if pending.letter is not letter]
+        """The client of a request went away, and the hub sees it."""
+        if self._front is not None:
+            self._unless_dead(partial(self._front.hang_up, letter))()
 
-    def _take_in(self, letter: Letter, answer: Answer) -> None:
-        try:
-            matched = self._edge.matched(KEY, letter.method, letter.path, letter.raw)
-            if matched.show is not None:
-                shown = matched.show
-                answer(Edge.reply(matched.endpoint, self.view(shown)))
-                return
-        except UnderstudyError as refusal:
-            self._reply(letter, answer, Edge.reply(None, refusal))
-            return
-        operation = matched.operation
-        wait_s = (operation.body.wait_sec or 0) if isinstance(operation, Claim) else 0
-        self._inbox.append(Pending(letter, matched, answer, self._world.now_ms + round(wait_s * 1000)))
+    def _put(self, asked: Asked) -> None:
+        """An operation for the next batch."""
+        self._inbox.append(asked)
         self._flush_soon()
 
-    def view(self, show: Callable[[View], Any]) -> Any:
-        """What a view shows."""
-        wall = self._world.clock.now_ms()
-        return self.store.read(lambda reader: show(View(reader, wall, self.policy)))
+    def _missed_a_sign(self) -> None:
+        self._engine.go_deaf()
+        self._oracle.refused_a_sign()
+
+    def _finish(self, exchange: Exchange) -> None:
+        """A request was answered. What was decided is the hub's word, whether or not the answer arrives."""
+        letter, reply = exchange.letter, exchange.reply
+        if reply is None:  # its client is gone
+            return
+        if exchange.is_decided:
+            self._oracle.saw(letter, reply)
+        if self._is_dying:
+            exchange.answer(None)
+            return
+        said = f"{letter.sender} {letter.method} {letter.path} {letter.raw[:300].decode()}"
+        self._world.tell(f"{said} -> {reply.status} {reply.raw[:300].decode(errors='replace')}")
+        exchange.answer(reply)
 
     def _flush_soon(self) -> None:
         if not self._is_flushing:
@@ -216,23 +224,20 @@ class Hub:
 
     def _commit(self, last: Operation | None = None) -> Any:
         """One batch → the answer to `last`; HubKilledError if the process dies of it."""
+        assert self._front is not None
         batch, self._inbox = self._inbox, []
-        operations = [pending.matched.operation for pending in batch if pending.matched.operation is not None]
+        operations = [asked.operation for asked in batch]
         self._is_dying = bool(batch) and self._doom != ""
-        try:
-            committed = self._engine.run([*operations, *([last] if last is not None else [])])
-        except HubKilledError:
-            self._inbox = batch + self._inbox
-            raise
+        committed = self._engine.run([*operations, *([last] if last is not None else [])])
         if any(not isinstance(answer, StoreError) for answer in committed.answers):
             self._oracle.hears()
-            self._tell_oracle(batch, committed, last)
+        for asked, answer in zip(batch, committed.answers, strict=False):
+            asked.settle(answer)
+        self._front.waiting.wake(committed.ready)
+        self._front.turn()
+        self._tell_oracle(committed, last)
         if self._is_dying:
-            self._inbox = batch + self._inbox
             raise HubKilledError
-        for pending, answer in zip(batch, committed.answers, strict=False):
-            self._deliver(pending, answer)
-        self._wake(committed.ready)
         self._alarm.look_at(committed)
         self._set_alarm(self._alarm.pause_ms())
         if self._takeover is not None and self._takeover.is_concerned(committed):
@@ -247,54 +252,15 @@ class Hub:
             self._oracle.stumbled()
             raise StoreError("Store unavailable: simulated")
 
-    def _tell_oracle(self, batch: list[Pending], committed: Committed, last: Operation | None) -> None:
-        """What was decided is the hub's word, whether or not the answers arrive."""
-        for pending, answer in zip(batch, committed.answers, strict=False):
-            self._oracle.saw(pending.letter, self._replied(pending, answer))
+    def _tell_oracle(self, committed: Committed, last: Operation | None) -> None:
+        """What it cannot read from the answers to requests."""
         if self.stand_in is not None and last is not None and not isinstance(committed.answers[-1], StoreError):
             self.stand_in.saw(last, committed.answers[-1])
         self._oracle.committed(committed)
         if self.stand_in is not None:
             self.stand_in.committed(committed)
 
-    def _replied(self, pending: Pending, answer: Any) -> Reply:
-        try:
-            return Edge.reply(pending.matched.endpoint, answer.answer if isinstance(answer, NothingYet) else answer)
-        except Exception as bug:
-            said = f"{pending.letter.method} {pending.letter.path} ended in {bug!r}"
-            raise ViolationError("no request ends in a defect", said) from bug
-
-    def _deliver(self, pending: Pending, answer: Any) -> None:
-        reply = self._replied(pending, answer)
-        if isinstance(answer, NothingYet) and pending.until_ms > self._world.now_ms:
-            pending.provides = answer.provides
-            self._waiting.append(pending)
-            self._world.at(pending.until_ms, self._unless_dead(lambda: self._look_again(pending)))
-            return
-        self._reply(pending.letter, pending.answer, reply)
-
-    def _reply(self, letter: Letter, answer: Answer, reply: Reply) -> None:
-        said = f"{letter.sender} {letter.method} {letter.path} {letter.raw[:300].decode()}"
-        self._world.tell(f"{said} -> {reply.status} {reply.raw[:300].decode(errors='replace')}")
-        answer(reply)
-
-    # ---- waiting and time
-
-    def _look_again(self, pending: Pending) -> None:
-        if any(pending is waiting for waiting in self._waiting):
-            self._waiting = [waiting for waiting in self._waiting if waiting is not pending]
-            self._inbox.append(pending)
-            self._flush_soon()
-
-    def _wake(self, ready: tuple[Task, ...]) -> None:
-        for task in ready:
-            for pending in self._waiting:
-                claim = pending.matched.operation
-                assert isinstance(claim, Claim)
-                needs = frozenset(msgspec.json.decode(task.needs))
-                if task.waiting_for in claim.names if task.waiting_for else task.ready and needs <= pending.provides:
-                    self._look_again(pending)
-                    break
+    # ---- its loops
 
     def _set_alarm(self, pause_ms: int) -> None:
         at_ms = self._world.now_ms + pause_ms + self._world.between(0, 5)
@@ -308,8 +274,6 @@ class Hub:
             return  # an earlier or later one was set meanwhile
         self._alarm_at = -1
         self._drive(self._alarm.step(), self._set_alarm)
-
-    # ---- takeover
 
     def _start_takeover(self, service: Service) -> None:
         cut = CutCalls(HUB_WORKER)

@@ -97,6 +97,7 @@ class Ledger:
         self.boots: dict[str, Boots] = defaultdict(Boots)
         self._deaf_ms = 0
         self.resumed_ms = 0  # when the hub last began to hear again
+        self.refused_until_ms = 0  # it refused a sign of life by its own fault: until then silence may not count
         self.has_jumped = False  # a jump that no batch has seen yet
         self.jumped_ms = 0
         self.may_gap = True

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from understudy.simulation.edge import Letter, Reply
+from understudy.simulation.exchange import Letter, Reply
 from understudy.simulation.hub import Hub
 from understudy.simulation.weather import CALM, Weather
 from understudy.simulation.world import World

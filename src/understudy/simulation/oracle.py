@@ -14,14 +14,15 @@ from understudy.coordinator.nouns import Policy
 from understudy.hub.batch import Committed
 from understudy.simulation.beats import Beats
 from understudy.simulation.bodies import Bodies
-from understudy.simulation.edge import Letter, Reply
 from understudy.simulation.events import Events
+from understudy.simulation.exchange import Letter, Reply
 from understudy.simulation.ledger import CANCELLED, DONE, FAILED, OPEN, Entry, Lease, Ledger, must_be
 from understudy.simulation.verdicts import Verdicts
 from understudy.simulation.watch import Watch
 from understudy.simulation.world import ViolationError, World
 
 OVERTIME_MS = 60_000  # past its limit by so much the hub renews no more
+REFUSED_FOR_MS = 30_000  # after a refusal of its own fault silence does not count for so long
 
 
 class Oracle:
@@ -45,6 +46,10 @@ class Oracle:
     def stumbled(self) -> None:
         """A commit failed: nothing was heard by it."""
         self.ledger.may_gap = True
+
+    def refused_a_sign(self) -> None:
+        """The hub could not take a sign of life, so for a while silence may not count."""
+        self.ledger.refused_until_ms = self._world.now_ms + REFUSED_FOR_MS
 
     def hears(self) -> None:
         """A batch was committed: from here on it has heard."""

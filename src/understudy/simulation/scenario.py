@@ -216,6 +216,7 @@ def play(seed: int, *, takeover: bool = False) -> Outcome:
     except ViolationError as found:
         violation = found
     finally:
+        scenario.hub.close()
         scenario.hub.store.close()
     return Outcome(
         seed,

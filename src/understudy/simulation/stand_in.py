@@ -19,7 +19,7 @@ from understudy.hub.call_ends import Settle
 from understudy.hub.calls import CutCalls, Job, Reserve
 from understudy.hub.operation import Operation
 from understudy.hub.takeover import Look
-from understudy.simulation.edge import Edge, Letter, Reply
+from understudy.simulation.exchange import Letter, Reply, refusal
 from understudy.simulation.ledger import OPEN
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.service import Service
@@ -80,7 +80,7 @@ class StandIn:
             "output": called.text if is_answer else None,
             "failure": {"final": not is_answer},
         }
-        reply = Edge.reply(None, answer) if isinstance(answer, UnderstudyError) else Reply(OK, answer)
+        reply = refusal(answer) if isinstance(answer, UnderstudyError) else Reply(OK, answer)
         self._tell(f"/api/result/{job.task_id}", said, reply)
         self.answered += reply.body == {"success": True}
 

@@ -88,7 +88,8 @@ class Watch:
         silent_ms = self._ledger.heard() - known.seen_heard - known.quiet_ms
         resumed_ms = self._ledger.resumed_ms
         is_graced = known.seen_ms < resumed_ms and world.now_ms < resumed_ms + grace_ms
-        is_graced = is_graced and silent_ms < limit_ms + grace_ms  # one grace a silence, however often the hub stalls
+        # one grace a silence, an announced one included, however often the hub stalls
+        is_graced = is_graced and silent_ms + known.quiet_ms < limit_ms + grace_ms
         if silent_ms < limit_ms or is_graced or known.is_away:
             said = f"{name} after {silent_ms} ms of silence"
             raise ViolationError("a living daemon is not reported", said, fields["daemonId"])
@@ -117,7 +118,8 @@ class Watch:
 
     def check(self) -> None:
         """Whoever has been silent for too long must have been reported by now."""
-        now_ms, resumed_ms = self._ledger.world.now_ms, self._ledger.resumed_ms
+        now_ms = self._ledger.world.now_ms
+        resumed_ms = max(self._ledger.resumed_ms, self._ledger.refused_until_ms)
         for name, known in self.watched.items():
             limit_ms, grace_ms = self._limits(known)["down"]
             due_ms = known.maybe_ms + known.quiet_ms + limit_ms

@@ -1,0 +1,144 @@
+"""The API in one life of a simulated hub: the application that the server hosts, on a loop of virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from io import StringIO
+from typing import Any, TypeVar
+
+from understudy.api.app import build_app
+from understudy.api.auth import Keys, RateLimit
+from understudy.api.context import Api
+from understudy.api.event_feed import EventFeed
+from understudy.api.hub import Pulse
+from understudy.api.waiting import Waiting
+from understudy.clock import Clock
+from understudy.coordinator.nouns import Policy
+from understudy.hub.batch import Engine
+from understudy.hub.operation import Operation
+from understudy.hub.views import View
+from understudy.ids import IdMaker
+from understudy.log import Log
+from understudy.simulation.exchange import Answer, Exchange, Letter
+from understudy.simulation.virtual_loop import VirtualLoop
+from understudy.simulation.world import ViolationError, World
+from understudy.store.base import Store
+
+T = TypeVar("T")
+KEY = "key-of-everybody"
+UNLIMITED = 1e9  # requests: nobody here sends too many
+
+
+class Asked:
+    """An operation that waits for its batch."""
+
+    def __init__(self, operation: Operation, answer: asyncio.Future[Any], exchange: Exchange) -> None:
+        self.operation = operation
+        self.exchange = exchange
+        self._answer = answer
+
+    def settle(self, answer: Any) -> None:
+        """It was decided; whoever asked for it may be gone."""
+        if self._answer.done():
+            return
+        if isinstance(answer, BaseException):
+            self._answer.set_exception(answer)
+        else:
+            self._answer.set_result(answer)
+
+
+class Front:
+    """What the API needs of a hub (api/hub.py), without threads.
+
+    `put` takes an operation to the next batch; `finish` is given each request that was answered, or given up.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        engine: Engine,
+        put: Callable[[Asked], None],
+        in_this_life: Callable[[Callable[[], None]], Callable[[], None]],
+        finish: Callable[[Exchange], None],
+        missed_a_sign: Callable[[], None],
+    ) -> None:
+        self.clock: Clock = world.clock
+        self.ids: IdMaker = engine.ids
+        self._lines = StringIO()
+        self.log = Log(world.clock, self._lines, level="critical")
+        self.version = "0"
+        self.started_at = world.clock.now_ms()
+        self.waiting = Waiting()
+        self.feed = EventFeed()
+        self._store: Store = engine.store
+        self._policy: Policy = engine.policy
+        self._put = put
+        self._finish = finish
+        self.missed_a_sign = missed_a_sign
+        self._loop = VirtualLoop(world, lambda step: in_this_life(lambda: self._after(step)))
+        self._open: dict[asyncio.Task[None], Exchange] = {}
+        self._over: list[asyncio.Task[None]] = []
+        self._app = build_app(Api(self, Keys({"ADMIN_API_KEY": KEY}), RateLimit(world.clock, UNLIMITED, UNLIMITED)))
+
+    # ---- its network
+
+    def take_in(self, letter: Letter, answer: Answer) -> None:
+        """A request arrives."""
+        exchange = Exchange(letter, answer, KEY)
+        task = self._loop.create_task(self._app(exchange.scope(), exchange.receive, exchange.send))
+        self._open[task] = exchange
+        task.add_done_callback(self._over.append)
+        self.turn()
+
+    def hang_up(self, letter: Letter) -> None:
+        """Whoever sent it went away, and it is seen."""
+        for exchange in self._open.values():
+            if exchange.letter is letter:
+                exchange.hang_up()
+        self.turn()
+
+    def _after(self, step: Callable[[], None]) -> None:
+        step()
+        self.turn()
+
+    def turn(self) -> None:
+        """Let the application do what it can."""
+        self._loop.turn()
+        if self._lines.tell():
+            raise ViolationError("no request ends in a defect", self._lines.getvalue())
+        over = tuple(self._over)
+        self._over.clear()
+        for task in over:
+            task.result()
+            self._finish(self._open.pop(task))
+
+    def close(self) -> list[Exchange]:
+        """The process is gone → the requests that it left unanswered."""
+        self._loop.close()
+        return list(self._open.values())
+
+    # ---- what the API asks
+
+    async def decide(self, operation: Operation) -> Any:
+        """The operation's answer, durable."""
+        task = asyncio.current_task()
+        assert task is not None
+        exchange = self._open[task]
+        exchange.is_decided = True
+        answer = asyncio.get_running_loop().create_future()
+        self._put(Asked(operation, answer, exchange))
+        return await answer
+
+    async def view(self, show: Callable[[View], T], key_id: str = "") -> T:
+        """What a view shows."""
+        wall = self.clock.now_ms()
+        return self._store.read(lambda reader: show(View(reader, wall, self._policy)))
+
+    async def search(self, key_id: str, show: Callable[[View], T]) -> T:
+        """What a view shows that may have to read everything."""
+        return await self.view(show)
+
+    def pulse(self) -> Pulse:
+        """Nobody asks for it here."""
+        return Pulse(0.0, 0, 0, 0)
