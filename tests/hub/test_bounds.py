@@ -180,3 +180,13 @@ def test_daemons_beyond_the_bound_are_refused_and_known_ones_heard(hub: Bench, m
     assert hub.ask(stranger)[0].fields["code"] == "too_many_daemons"
     assert hub.ask(beat(2))[0]["success"] is True
     assert hub.store.read(lambda tx: tx.count(Daemon, 10)) == 1
+
+
+def test_a_task_that_is_tried_again_in_the_batch_that_purges_it_is_kept_whole(hub: Bench) -> None:
+    hub.ask(enqueue("t"))
+    hub.ask(Steer("cancel", "t", "me"))
+    later = hub.clock.now_ms() + 1
+    hub.clock.advance(2)
+    retried, is_more = hub.ask(Steer("retry", "t", "me"), Purge("task", later))
+    assert (retried["success"], is_more) == (True, False)
+    assert hub.ask(claim("w"))[0]["task"]["content"]

@@ -68,6 +68,17 @@ class Decision(Struct, frozen=True):
     delete: tuple[tuple[type[Struct], str], ...] = ()
 
 
+class Removal(Struct, frozen=True):
+    """An answer that is known only after the rows are gone: whether there may be more of this kind.
+
+    Carried out last in its transaction, so that nothing that it changed is judged by what it was before.
+    """
+
+    what: str  # a kind of the purge plan
+    before: int  # an instant, or how many rows of it are kept
+    limit: int
+
+
 class Draft:
     """What an operation gathers while it decides: rows to save and events, in their order."""
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.clock import Clock
-from understudy.coordinator.changes import Decision
+from understudy.coordinator.changes import Decision, Removal
 from understudy.coordinator.hearing import awake, deaf, hear
 from understudy.coordinator.jumps import Clocks, jump_ms
 from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Directive, Hearing, Notice, Now, Policy, Task
@@ -138,6 +138,8 @@ class Engine:
         _load_the_rest(tx, work, operations)
         answers = tuple(self._decide(operation, work, now) for operation in operations)
         committed = self._save(tx, work, now, answers)
+        if any(isinstance(answer, Removal) for answer in answers):
+            committed = replace(committed, answers=tuple(_removed(tx, answer) for answer in answers))
         self._decided = clocks, work, moved_ms
         return woken(committed, self.policy.routes.targets) if moved_ms else committed
 
@@ -181,6 +183,11 @@ class Engine:
 
 
 SUSPECT_WINDOW_MS = 30_000
+
+
+def _removed(tx: Transaction, answer: Any) -> Any:
+    """Any answer but a removal's as it is; that one once it is carried out."""
+    return tx.purge(answer.what, answer.before, answer.limit) >= answer.limit if isinstance(answer, Removal) else answer
 
 
 def _load_the_rest(tx: Transaction, work: WorkingSet, operations: Sequence[Operation]) -> None:

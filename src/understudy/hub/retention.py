@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from understudy.coordinator.changes import Decision
+from understudy.coordinator.changes import Decision, Removal
 from understudy.coordinator.nouns import Now, Policy
 from understudy.hub.operation import Operation
-from understudy.hub.working_set import Needs, WorkingSet
+from understudy.hub.working_set import WorkingSet
 
 ROWS_A_COMMIT = 500
 BOOTS_KEPT_MS = 400 * 86_400_000
@@ -52,10 +52,6 @@ class Purge(Operation):
         self.what = what
         self.before = before
 
-    def needs(self, needs: Needs) -> None:
-        """The removal itself."""
-        needs.purges.append((self.what, self.before, ROWS_A_COMMIT))
-
     def decide(self, work: WorkingSet, now: Now) -> Decision:
-        """Say whether there may be more."""
-        return Decision(work.purged[self.what] >= ROWS_A_COMMIT)
+        """Once all else of the batch is saved."""
+        return Decision(Removal(self.what, self.before, ROWS_A_COMMIT))

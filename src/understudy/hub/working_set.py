@@ -53,7 +53,6 @@ class Needs(BoundNeeds):
         self.directives: set[str] = set()
         self.memories: set[tuple[str, str, str]] = set()
         self.all_messages_of: set[str] = set()
-        self.purges: list[tuple[str, int, int]] = []
         self.scene: SceneNeeds | None = None
         self.due_limit = 0
         self.ready_count_max = 0
@@ -107,7 +106,6 @@ class WorkingSet:
         self.directives: dict[str, list[str]] = {}  # the ids of those not ended, by daemon, oldest first
         self.memories: dict[tuple[str, str, str], list[Any]] = {}
         self.message_ids: dict[str, list[str]] = {}
-        self.purged: dict[str, int] = {}
         self.standbys: list[Standbys] = []
         self.found: dict[Candidates, list[str]] = {}
         self.front: list[str] = []
@@ -218,8 +216,6 @@ class WorkingSet:
             self.memories[owner, user_id, channel] = tx.messages_of(user_id, channel, MEMORY_READ_MAX, owner)
         for user_id in needs.all_messages_of:
             self.message_ids[user_id] = tx.message_ids(user_id)
-        for what, before, limit in needs.purges:
-            self.purged[what] = tx.purge(what, before, limit)
 
     def _load_scene(self, tx: Transaction, scene: SceneNeeds) -> None:
         if not self.standbys:
