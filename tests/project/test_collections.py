@@ -40,6 +40,8 @@ BOUNDED = {
     "hub/batch Engine._told": "TOLD_MAX",
     "hub/alarm_loop Alarm._purges": "kinds of what is removed",
     "runtime/drive Driver.threads": CODE,
+    "runtime/local_notice _Line._pauses_s": "PAUSES_S",
+    "runtime/local_notice _Line.waiting": "WAITING_MAX",
     "runtime/reading Reading._looks": "LOOKS_MAX",
     "runtime/reading Reading._searches": "SEARCHES_MAX",
     "runtime/reading Reading._under_way": "LOOKS_MAX",

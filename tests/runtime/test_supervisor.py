@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.hub_process import running_hub
+from understudy.clock import SystemClock
 from understudy.runtime import supervisor
 from understudy.runtime.supervisor import Watchdog, tell_supervisor, watchdog_s
 
@@ -77,7 +78,7 @@ def test_it_is_fed_only_while_well(ears):
         was_asked.release()
         return is_well.is_set()
 
-    watchdog = Watchdog({**environ, "WATCHDOG_USEC": "20000"}, ask, pid=1)
+    watchdog = Watchdog({**environ, "WATCHDOG_USEC": "20000"}, ask, SystemClock(), pid=1)
     watchdog.ready()
     try:
         assert [listener.recv(100), listener.recv(100), listener.recv(100)] == [
@@ -107,7 +108,7 @@ def test_it_is_fed_only_while_well(ears):
 
 def test_the_end_is_announced(ears):
     listener, environ = ears
-    Watchdog(environ, lambda: True).stopping()
+    Watchdog(environ, lambda: True, SystemClock()).stopping()
     assert listener.recv(100) == b"STOPPING=1"
 
 

@@ -181,7 +181,7 @@ class Daemon:
         """Start the loops and wait for their end → whether it was waited for."""
         old = self._install_signals()
         pulse = Pulse(state)
-        watchdog = Watchdog(self._ambient, lambda: driver.ask(pulse.is_well))
+        watchdog = Watchdog(self._ambient, lambda: driver.ask(pulse.is_well), self._clock)
         asked = 0
         try:
             self._start_main(driver, state)

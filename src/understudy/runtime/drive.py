@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
+from understudy.backoff import Backoff
 from understudy.clock import Clock
 from understudy.worker.effects import Abort, Effect, Fork, Loop, Say, TellGuard, Wait
 from understudy.worker.state import Signals
 
 WAIT_SLICE_S = 2.0  # timers stand still while the machine sleeps; the clock of `Wait` does not
-RESTART_S_FIRST, RESTART_S_MAX = 0.5, 30.0
+RESTART_MS_FIRST, RESTART_MS_MAX = 500, 30_000
 PROMPT = (TellGuard, Abort)  # never block, and keep the order of decisions: done without giving up the lock
 
 
@@ -87,7 +89,7 @@ class Driver:
             return True
 
     def _live(self, name: str, factory: Callable[[], Loop], again: bool) -> None:  # noqa: FBT001
-        pause_s = RESTART_S_FIRST
+        pause = Backoff(RESTART_MS_FIRST, RESTART_MS_MAX, random.random)
         try:
             while True:
                 try:
@@ -97,8 +99,7 @@ class Driver:
                     self._say_broken(name, error)
                     if not again:
                         return
-                threading.Event().wait(pause_s)
-                pause_s = min(RESTART_S_MAX, pause_s * 2)
+                threading.Event().wait(pause.next_ms() / 1000)
         finally:
             if self.threads.get(name) is threading.current_thread():
                 del self.threads[name]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -14,10 +14,12 @@ from understudy.log import Log
 from understudy.notify.base import Later, Message, Outcome, Sent, Target
 from understudy.notify.channels import CHANNELS
 from understudy.notify.letters import letters_of
+from understudy.runtime.stepper import Stepper
 from understudy.runtime.transport import Transport
 
 WAITING_MAX = 2  # for a channel; the oldest gives way
-PAUSES_S = (1.0, 4.0, 15.0, 60.0, 240.0)
+PAUSES_S = (1.0, 4.0, 15.0, 60.0, 240.0)  # after each try
+IDLE_MS = 3_600_000  # it is woken by the next message
 
 
 class LocalNotices:
@@ -26,16 +28,13 @@ class LocalNotices:
     def __init__(
         self, targets: tuple[Target, ...], transport: Transport, clock: Clock, log: Log, clean: Callable[[str], str]
     ) -> None:
-        self._transport = transport
-        self._clock = clock
         self._ids = IdMaker(clock)
         self._log = log
         self._clean = clean
-        self._stopped = threading.Event()
-        self._changed = threading.Condition()
-        self._lines: dict[str, deque[Message]] = {target.name: deque(maxlen=WAITING_MAX) for target in targets}
-        for target in targets:  # now: when there is something to tell, the machine may have no thread to give
-            threading.Thread(target=self._serve, args=(target,), name="local notice", daemon=True).start()
+        lines = [_Line(target, transport, clock, log) for target in targets]
+        self._lines = [(line, Stepper("local notice", line.step, clock, partial(self._broken, line))) for line in lines]
+        for _, stepper in self._lines:  # now: when there is something to tell, the machine may have no thread to give
+            stepper.start()
 
     def tell(self, level: str, title: str, text: str) -> None:
         """Send it by every channel; one that is still busy with an earlier one gets it next.
@@ -44,50 +43,62 @@ class LocalNotices:
         stay without the word that it is over.
         """
         message = Message(self._ids.new("notice"), "notice", level, self._clean(title), self._clean(text))
-        with self._changed:
-            for line in self._lines.values():
-                line.append(message)
-            self._changed.notify_all()
+        for line, stepper in self._lines:
+            line.waiting.append(message)
+            stepper.wake()
 
     def stop(self) -> None:
         """Try no more."""
-        self._stopped.set()
-        with self._changed:
-            self._changed.notify_all()
+        for _, stepper in self._lines:
+            stepper.stop()
 
-    def _serve(self, target: Target) -> None:
-        while (message := self._next(target)) is not None:
-            try:
-                self._send(target, message)
-            except Exception as bug:  # noqa: BLE001 - a message that cannot be written must not stop the next one
-                why = f"Nobody was told by {target.name}: {type(bug).__name__}: {bug}"
-                self._log.emit("critical", "Daemon", why)
+    def _broken(self, line: _Line, bug: Exception) -> None:
+        self._log.emit("critical", "Daemon", f"Nobody was told by {line.name}: {type(bug).__name__}: {bug}")
 
-    def _next(self, target: Target) -> Message | None:
-        """What is to be told next, as soon as there is something; None at the end."""
-        with self._changed:
-            line = self._lines[target.name]
-            self._changed.wait_for(lambda: line or self._stopped.is_set())
-            return None if self._stopped.is_set() else line.popleft()
 
-    def _send(self, target: Target, message: Message) -> None:
-        reason = ""
-        for pause_s in PAUSES_S:
-            outcome = self._once(target, replace(message, at=self._clock.now_ms()))
+class _Line:
+    """One channel: its messages in order, one try a step."""
+
+    def __init__(self, target: Target, transport: Transport, clock: Clock, log: Log) -> None:
+        self.name = target.name
+        self.waiting: deque[Message] = deque(maxlen=WAITING_MAX)
+        self._target = target
+        self._transport = transport
+        self._clock = clock
+        self._log = log
+        self._message: Message | None = None
+        self._pauses_s: list[float] = []  # those that are left of this message
+        self._next_mono = 0
+        self._reason = ""
+
+    def step(self) -> int:
+        """A try, if it is time for one; how many ms may pass until the next. A message that breaks is given up."""
+        left_ms = self._next_mono - self._clock.mono_ms()
+        if left_ms > 0:
+            return left_ms
+        if self._message is None:
+            if not self.waiting:
+                return IDLE_MS
+            self._message, self._pauses_s = self.waiting.popleft(), [*PAUSES_S]
+        message, self._message = self._message, None
+        if self._pauses_s:
+            outcome = self._once(replace(message, at=self._clock.now_ms()))
             if isinstance(outcome, Sent):
-                return
-            reason = outcome.reason
-            if not isinstance(outcome, Later):
-                break
-            if self._stopped.wait(max(pause_s, min(outcome.after_ms / 1000, PAUSES_S[-1]))):
-                return
-        self._log.emit("warning", "Daemon", f"Nobody was told by {target.name}: {reason}")
+                return 0
+            self._reason = outcome.reason
+            if isinstance(outcome, Later):
+                self._message = message
+                pause_s = max(self._pauses_s.pop(0), min(outcome.after_ms / 1000, PAUSES_S[-1]))
+                self._next_mono = self._clock.mono_ms() + round(pause_s * 1000)
+                return 0
+        self._log.emit("warning", "Daemon", f"Nobody was told by {self.name}: {self._reason}")
+        return 0
 
-    def _once(self, target: Target, message: Message) -> Outcome:
-        channel = CHANNELS[target.kind]
+    def _once(self, message: Message) -> Outcome:
+        channel = CHANNELS[self._target.kind]
         outcome: Outcome = Sent()
-        for request in letters_of(channel, target, message)[0]:
-            outcome = channel.outcome_of(target, self._transport.send(request))
+        for request in letters_of(channel, self._target, message)[0]:
+            outcome = channel.outcome_of(self._target, self._transport.send(request))
             if not isinstance(outcome, Sent):
                 return outcome
         return outcome

@@ -159,7 +159,7 @@ async def _serve(given: HubInputs, listener: socket.socket, connections_max: int
     await api.load_keys()
     loop = asyncio.get_running_loop()
 
-    watchdog = Watchdog(os.environ, lambda: _turns(loop) and hub.is_turning())
+    watchdog = Watchdog(os.environ, lambda: _turns(loop) and hub.is_turning(), clock)
 
     def stop() -> None:
         watchdog.stopping()

@@ -7,9 +7,11 @@ import threading
 from understudy.clock import Clock
 from understudy.errors import StoreError
 from understudy.log import Log
+from understudy.runtime.stepper import Stepper
 from understudy.store.base import Store, Watched
 
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_MS = 1_000
+STOP_WITHIN_S = 10.0  # a rescue that is under way may take a while
 CHECK_AFTER_MS, CHECK_AFTER_MS_MAX = 2_000, 600_000
 RESCUE_AGAIN_MS = 60_000
 SAID_AGAIN_MS = 600_000
@@ -60,29 +62,23 @@ class StoreWatch:
         self._check_mono = 0
         self._rescue_mono = 0
         self._is_rescued = False
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+        self._stepper = Stepper("store", self.step, clock, self._on_trouble)
 
     def start(self) -> None:
         """Begin."""
         if self._store is not None:
-            self._thread.start()
+            self._stepper.start()
 
     def stop(self) -> None:
         """Look no more."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=10)
+        self._stepper.stop()
+        self._stepper.join(STOP_WITHIN_S)
 
-    def _run(self) -> None:
-        while not self._stopped.wait(LOOK_EVERY_S):
-            try:
-                self.step()
-            except Exception as trouble:  # noqa: BLE001 - the outermost place of this loop: it never ends by itself
-                self._log.emit("critical", "Store", f"The store could not be looked at: {trouble!r}")
+    def _on_trouble(self, trouble: Exception) -> None:
+        self._log.emit("critical", "Store", f"The store could not be looked at: {trouble!r}")
 
-    def step(self) -> None:
-        """Look, say what is new, save or check what needs it."""
+    def step(self) -> int:
+        """Look, say what is new, save or check what needs it; how many ms may pass until the next look."""
         assert self._store is not None
         found = self._store.look()
         if found and not self._trouble:
@@ -96,6 +92,7 @@ class StoreWatch:
         if found:
             self._save(found)
             self._check()
+        return LOOK_EVERY_MS
 
     def _save(self, found: str) -> None:
         """Files that were deleted or replaced are still ours to read: what was acknowledged is put beside them."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import threading
 from collections.abc import Callable, Mapping
+
+from understudy.clock import Clock
+from understudy.runtime.stepper import Stepper
 
 READY, STOPPING, ALIVE = "READY=1", "STOPPING=1", "WATCHDOG=1"
 FEEDS_PER_INTERVAL = 4
@@ -38,18 +40,20 @@ def watchdog_s(environ: Mapping[str, str], pid: int) -> float:
 class Watchdog:
     """Feeds systemd's watchdog while `is_well`; a program that is wedged is then killed and started anew."""
 
-    def __init__(self, environ: Mapping[str, str], is_well: Callable[[], bool], pid: int | None = None) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], is_well: Callable[[], bool], clock: Clock, pid: int | None = None
+    ) -> None:
         self._environ = environ
         self._is_well = is_well
-        self._pause_s = watchdog_s(environ, os.getpid() if pid is None else pid) / FEEDS_PER_INTERVAL
-        self._is_over = threading.Event()
+        self._pause_ms = round(1000 * watchdog_s(environ, os.getpid() if pid is None else pid) / FEEDS_PER_INTERVAL)
+        self._stepper = Stepper("watchdog", self._feed, clock, lambda _: None)
 
     def ready(self) -> None:
         """The work has begun: from now on silence means trouble, also if this machine has no thread to break it."""
         tell_supervisor(READY, self._environ)
-        if self._pause_s:
+        if self._pause_ms:
             with contextlib.suppress(RuntimeError):
-                threading.Thread(target=self._feed, name="watchdog", daemon=True).start()
+                self._stepper.start()
 
     def stopping(self) -> None:
         """The end has begun; it may take as long as the unit allows."""
@@ -57,9 +61,9 @@ class Watchdog:
 
     def close(self) -> None:
         """Feed no more."""
-        self._is_over.set()
+        self._stepper.stop()
 
-    def _feed(self) -> None:
-        while not self._is_over.wait(self._pause_s):
-            if self._is_well():
-                tell_supervisor(ALIVE, self._environ)
+    def _feed(self) -> int:
+        if self._is_well():
+            tell_supervisor(ALIVE, self._environ)
+        return self._pause_ms
