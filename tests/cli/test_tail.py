@@ -72,7 +72,7 @@ def test_a_restarted_hub_is_followed_without_gap_or_repetition(hub):
         enqueue(hub, 1)
         eventually(lambda: len(lines) == 2, within_s=5)
         hub.kill()
-        eventually(lambda: any("Waiting for it" in line for line in said), within_s=10)
+        eventually(lambda: any("Waiting for the hub" in line for line in said), within_s=10)
         process.send_signal(signal.SIGSTOP)
         hub.start()
         for number in range(2, 6):
@@ -82,7 +82,7 @@ def test_a_restarted_hub_is_followed_without_gap_or_repetition(hub):
         enqueue(hub, 6)
         eventually(lambda: any("task-6" in line for line in lines), within_s=10)
         assert [json.loads(line)["fields"]["taskId"] for line in lines] == [f"task-{n}" for n in range(7)]
-        assert sum("Waiting for it" in line for line in said) == 1
+        assert sum("Waiting for the hub" in line for line in said) == 1
         assert sum("is back" in line for line in said) == 1
 
 

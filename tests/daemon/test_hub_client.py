@@ -131,6 +131,27 @@ def test_kept_connections_can_be_forgotten(hub: FakeHub) -> None:
     assert isinstance(hub_client.call(beat()), Answer)
 
 
+def test_a_kept_connection_that_the_hub_has_closed_is_not_used_again() -> None:
+    """Not even for one failure: a beat that is due now must not wait for the next one."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"  # it says nothing of closing, and closes
+    url, thread = raw_server(answer, answer)
+    hub_client = client(url)
+    assert hub_client.call(beat()) == Answer(200, {})
+    (kept,) = hub_client._kept
+    kept.sock.settimeout(5)
+    assert kept.sock.recv(1, socket.MSG_PEEK) == b""
+    assert hub_client.call(beat()) == Answer(200, {})
+    thread.join(60)
+
+
+def test_a_connection_is_kept_for_the_next_call(hub: FakeHub) -> None:
+    hub_client = client(hub.url)
+    hub_client.call(beat())
+    (kept,) = hub_client._kept
+    hub_client.call(beat())
+    assert list(hub_client._kept) == [kept]
+
+
 def test_path_of_the_address_is_kept() -> None:
     url, thread = raw_server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
     assert client(f"{url}/hub/").call(beat()) == Answer(200, {})

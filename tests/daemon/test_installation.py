@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.daemon.raw_server import raw_server
 from tests.waiting import eventually
 from understudy import __version__
 from understudy.daemon import installation as module
@@ -67,6 +68,25 @@ def test_a_wheel_from_afar_is_fetched_and_checked(served: str, tmp_path: Path) -
     right = refused(tmp_path / "data", order(served))
     assert "SHA-256" not in right  # pip then finds that it is no zip
     assert "pip" in right or "python" in right
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_wheel_that_has_moved_is_followed_but_not_for_ever(served: str, tmp_path: Path, times: int) -> None:
+    moved = b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n"
+    url, _ = raw_server(*[moved % f"/{NAME}".encode()] * (times - 1), moved % served.encode())
+    why = refused(tmp_path / "data", order(f"{url}/{NAME}"))
+    assert ("redirected too often" in why) == (times == 3)
+
+
+def test_a_wheel_that_broke_off_is_fetched_anew(tmp_path: Path) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(CONTENT)
+    url, thread = raw_server(head + CONTENT[:5], head + CONTENT)
+    why = refused(tmp_path / "data", order(f"{url}/{NAME}"))
+    assert "fetched" not in why
+    assert "SHA-256" not in why
+    thread.join(60)
+    cut, _ = raw_server(*[head + CONTENT[:5]] * 3)
+    assert "connection cut" in refused(tmp_path / "cut", order(f"{cut}/{NAME}"))
 
 
 def test_a_wheel_that_is_not_there_is_said(served: str, tmp_path: Path) -> None:

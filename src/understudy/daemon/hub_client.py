@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import socket
-import threading
-from collections.abc import Callable, Iterator
+import select
+import weakref
+from collections import deque
 from http import HTTPStatus
-from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
 
 import msgspec
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.util import Url
 
 from understudy.errors import ConfigError
 from understudy.texts import t
 from understudy.wire.causes import cause_of
+from understudy.wire.dial import TROUBLE, Cut, Server, Trust, body_of
 from understudy.wire.foreign import parsed
-from understudy.wire.proxies import Proxy, ProxyUnusableError, proxy_for
+from understudy.wire.proxies import ProxyUnusableError
 from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Answer, Call, Failed
 
-logging.getLogger("urllib3").addHandler(logging.NullHandler())  # our log has one voice
 ANSWER_BYTES_MAX = 64 << 20  # a claim may bring several tasks of a MiB
 CONNECT_S_MAX = 5.0
 CONNECTIONS_MAX = 8
@@ -33,153 +29,103 @@ class HubClient:
     """One hub, one key, kept connections. Threads may share it."""
 
     def __init__(self, hub_url: str, api_key: str, *, version: str, ca_file: str = "") -> None:
-        url = urlsplit(hub_url)
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise ConfigError(t("daemon.bad_hub_url", url=hub_url))
-        self._prefix = url.path.rstrip("/")
+        self._url, self._ca_file = hub_url, ca_file
+        try:
+            self._hub = Server(hub_url, Trust(ca_file))
+        except ProxyUnusableError as error:
+            raise ConfigError(t("daemon.bad_proxy", reason=error.strerror)) from None
+        except ValueError:
+            raise ConfigError(t("daemon.bad_hub_url", url=hub_url)) from None
+        self._prefix = self._hub.prefix + urlsplit(hub_url).path.rstrip("/")
         self._headers = {
             "X-API-Key": api_key,
             "Content-Type": "application/json",
             "Accept": "application/json",
             "User-Agent": f"understudy-daemon/{version}",
+            **self._hub.headers,
         }
-        self._abortable = _Abortable()
-        try:
-            proxy = proxy_for(hub_url)
-        except ProxyUnusableError as error:
-            raise ConfigError(t("daemon.bad_proxy", reason=error.strerror)) from None
-        if proxy is not None and url.scheme == "http":
-            self._prefix = f"http://{url.netloc.rpartition('@')[2]}{self._prefix}"
-        self._make = _pool_maker(url, proxy, ca_file, self._abortable)
-        self._pool = self._make()
+        self._kept: deque[HTTPConnection] = deque()
+        self._resets = 0
+        weakref.finalize(self, _close_all, self._kept)
+        self._cuts: dict[str, Cut] = {}
 
     def call(self, call: Call) -> Answer | Failed:
         """Send it; returns at the latest when `timeout_ms` is over (for each step of the exchange)."""
+        cut = self._cuts[call.abort] = Cut()
         try:
-            with self._abortable.during(call.abort):
-                response = self._pool.urlopen(
-                    call.method,
-                    self._prefix + call.path,
-                    body=msgspec.json.encode(call.body),
-                    headers=self._headers,
-                    timeout=_timeout(call.timeout_ms),
-                    retries=False,
-                    assert_same_host=False,  # a proxy is asked for a whole address
-                    redirect=False,  # the key goes nowhere else
-                    preload_content=False,
-                )
-                return _answer(response)
-        except (urllib3.exceptions.HTTPError, OSError, ValueError, TypeError, AttributeError) as error:
+            return self._exchange(call, cut)
+        except TROUBLE as error:
             return Failed(cause_of(error))
+        finally:
+            self._cuts.pop(call.abort, None)
 
     def abort(self, name: str) -> None:
         """Cut the call of that name, if one is on its way."""
-        self._abortable.abort(name)
+        if name and (cut := self._cuts.get(name)):
+            cut.end()
 
     def reset(self) -> None:
-        """Forget kept connections; calls on their way are not disturbed."""
-        old, self._pool = self._pool, self._make()
-        old.close()
+        """Forget kept connections, and trust the file of certificates as it is now; calls on their way go on."""
+        self._resets += 1
+        self._hub = Server(self._url, Trust(self._ca_file))
+        _close_all(self._kept)
 
-
-class _Abortable:
-    """Which connection carries which named call, so that another thread can cut it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._sockets: dict[str, socket.socket | None] = {}
-        self._local = threading.local()
-
-    @contextlib.contextmanager
-    def during(self, name: str) -> Iterator[None]:
-        self._local.name = name
+    def _exchange(self, call: Call, cut: Cut) -> Answer | Failed:
+        resets, is_kept = self._resets, False
+        connection = _still_open(self._kept, call.timeout_ms / 1000) or self._connected(call.timeout_ms / 1000)
         try:
-            yield
+            cut.guard(connection.sock)
+            connection.request(call.method, self._prefix + call.path, msgspec.json.encode(call.body), self._headers)
+            response = connection.getresponse()
+            raw = body_of(response, ANSWER_BYTES_MAX + 1)
+            is_whole = not response.will_close and len(raw) <= ANSWER_BYTES_MAX
+            is_kept = is_whole and len(self._kept) < CONNECTIONS_MAX
+            return _answer(response.status, raw)
         finally:
-            self._local.name = ""
-            with self._lock:
-                self._sockets.pop(name, None)
+            if is_kept and resets == self._resets and not cut.is_over:
+                self._kept.append(connection)
+            else:
+                connection.close()
 
-    def sending(self, connected: socket.socket | None) -> None:
-        name = getattr(self._local, "name", "")
-        if name:
-            with self._lock:
-                self._sockets[name] = connected
-
-    def abort(self, name: str) -> None:
-        with self._lock:
-            connected = self._sockets.get(name)
-            if connected is not None:
-                with contextlib.suppress(OSError):  # past TLS: the other thread then reads an end
-                    socket.socket.shutdown(connected, socket.SHUT_RDWR)
+    def _connected(self, step_s: float) -> HTTPConnection:
+        return self._hub.connect(min(CONNECT_S_MAX, step_s), step_s)
 
 
-def _timeout(timeout_ms: int) -> urllib3.Timeout:
-    total_s = timeout_ms / 1000
-    return urllib3.Timeout(connect=min(CONNECT_S_MAX, total_s), read=total_s)
+def _close_all(kept: deque[HTTPConnection]) -> None:
+    with contextlib.suppress(IndexError):
+        while True:
+            kept.pop().close()
 
 
-def _answer(response: urllib3.BaseHTTPResponse) -> Answer | Failed:
+def _still_open(kept: deque[HTTPConnection], step_s: float) -> HTTPConnection | None:
+    """A connection that was kept and that nothing has come on since: neither an end nor what nobody asked for."""
+    with contextlib.suppress(IndexError):
+        while True:
+            connection, idle = kept.pop(), select.poll()
+            idle.register(connection.sock, select.POLLIN)
+            if not idle.poll(0):
+                connection.sock.settimeout(step_s)
+                return connection
+            connection.close()
+    return None
+
+
+def _answer(status: int, raw: bytes) -> Answer | Failed:
     """Never let an error look like an answer: what is not a JSON object is `Failed` (a captive portal, say).
 
     Nor a proxy's refusal like the hub's, which has an `error`: finished work would be given up for it. Only that a
     request is too large is the same from either: what is sent next must be smaller.
     """
-    try:
-        raw = response.read(ANSWER_BYTES_MAX + 1)
-    except BaseException:
-        response.close()
-        raise
     if len(raw) > ANSWER_BYTES_MAX:
-        response.close()
         return Failed("answer too large")
-    response.release_conn()
     try:
         body = parsed(raw)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         body = None
-    if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and not (isinstance(body, dict) and "error" in body):
-        return Answer(response.status, {"error": "Request body too large", "code": TOO_LARGE_ON_THE_WAY})
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and not (isinstance(body, dict) and "error" in body):
+        return Answer(status, {"error": "Request body too large", "code": TOO_LARGE_ON_THE_WAY})
     if not isinstance(body, dict):
-        return Failed(f"status {response.status}, not a JSON object")
-    if response.status >= 300 and "error" not in body:  # noqa: PLR2004 - beyond success
-        return Failed(f"status {response.status}, not in the hub's words")
-    return Answer(response.status, body)
-
-
-def _pool_maker(
-    url: SplitResult, proxy: Proxy | None, ca_file: str, abortable: _Abortable
-) -> Callable[[], urllib3.HTTPConnectionPool]:
-    class Plain(HTTPConnection):
-        def request(self, *args: Any, **kwargs: Any) -> None:
-            if self.sock is None:
-                self.connect()
-            abortable.sending(self.sock)
-            super().request(*args, **kwargs)
-
-    class Secure(HTTPSConnection):
-        def request(self, *args: Any, **kwargs: Any) -> None:
-            if self.sock is None:
-                self.connect()
-            abortable.sending(self.sock)
-            super().request(*args, **kwargs)
-
-    through: dict[str, Any] = {}
-    if proxy is not None:
-        address = Url("http", host=proxy.host, port=proxy.port)
-        through = {"_proxy": address, "_proxy_headers": proxy.headers}
-
-    def plain() -> urllib3.HTTPConnectionPool:
-        at = (url.hostname or "", url.port) if proxy is None else (proxy.host, proxy.port)
-        pool = urllib3.HTTPConnectionPool(*at, maxsize=CONNECTIONS_MAX, **through)
-        pool.ConnectionCls = Plain
-        return pool
-
-    def secure() -> urllib3.HTTPConnectionPool:
-        pool = urllib3.HTTPSConnectionPool(
-            url.hostname or "", url.port, maxsize=CONNECTIONS_MAX, ca_certs=ca_file or None, **through
-        )
-        pool.ConnectionCls = Secure
-        return pool
-
-    return secure if url.scheme == "https" else plain
+        return Failed(f"status {status}, not a JSON object")
+    if status >= 300 and "error" not in body:  # noqa: PLR2004 - beyond success
+        return Failed(f"status {status}, not in the hub's words")
+    return Answer(status, body)

@@ -23,15 +23,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from http.client import HTTPResponse, IncompleteRead
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from understudy.daemon.index import has_own_index
 from understudy.errors import UnderstudyError
 from understudy.private import OTHERS, open_private, own_directory, write_private
 from understudy.wire.causes import cause_of
+from understudy.wire.dial import TROUBLE, Server, Trust
 from understudy.wire.limits import is_id
-from understudy.wire.proxies import ProxyUnusableError, proxy_for
 from understudy.worker.orders import Order
 
 PACKAGE = "understudy"
@@ -39,6 +41,9 @@ ORIGINAL = "original"
 KEPT = 2  # environments besides the original: the current one, and the one to go back to
 WHEEL_BYTES_MAX = 64 << 20
 CHUNK_BYTES = 1 << 16
+FETCHES_MAX = 3  # redirects and failures together
+CONNECT_S, STEP_S = 10.0, 30.0
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 SAID_CHARS_MAX = 500
 _WHEEL = re.compile(r"[A-Za-z0-9_.+-]{1,200}\.whl")
 _ASKED = re.compile(r"[0-9A-Za-z][0-9A-Za-z.!+_-]{0,63}")  # a version, as it becomes the name of a directory
@@ -274,28 +279,42 @@ def _fetch(source: str, target: Path, until_s: float) -> None:
         with Path(source).open("rb") as given, open_private(target, "wb") as file:
             shutil.copyfileobj(given, file)
         return
-    import urllib3  # noqa: PLC0415 - commands that only want the launcher need not read it
+    why = "redirected too often"
+    for _ in range(FETCHES_MAX):
+        try:
+            moved_to = _fetch_from(source, target, until_s)
+        except TROUBLE as error:
+            why = cause_of(error)
+            continue
+        if not moved_to:
+            return
+        source = urljoin(source, moved_to)
+    raise InstallError(f"the wheel could not be fetched: {why}")
 
-    timeout = urllib3.Timeout(connect=10, read=30)
-    try:
-        proxy = proxy_for(source)
-        with (
-            (
-                urllib3.PoolManager(num_pools=2)
-                if proxy is None
-                else urllib3.ProxyManager(proxy.url, num_pools=2, proxy_headers=proxy.headers)
-            ) as pool,
-            pool.request("GET", source, preload_content=False, timeout=timeout, retries=2) as answer,
-            open_private(target, "wb") as file,
-        ):
-            if answer.status != 200:  # noqa: PLR2004
+
+def _fetch_from(url: str, target: Path, until_s: float) -> str:
+    """Write what is there; "" then, else where it has moved. InstallError, or one of TROUBLE: it may be tried again."""
+    server = Server(url, Trust())
+    with contextlib.closing(server.connect(CONNECT_S, STEP_S)) as connection:
+        connection.request("GET", server.target, headers={"User-Agent": PACKAGE, **server.headers})
+        with contextlib.closing(connection.getresponse()) as answer:
+            moved_to = answer.headers.get("Location", "")
+            if answer.status in REDIRECTS and moved_to:
+                return moved_to
+            if answer.status != HTTPStatus.OK:
                 raise InstallError(f"the wheel could not be fetched: HTTP {answer.status}")
-            for chunk in answer.stream(CHUNK_BYTES):
-                file.write(chunk)
-                if file.tell() > WHEEL_BYTES_MAX or time.monotonic() > until_s:
-                    raise InstallError("the wheel is too large, or too slow to come")
-    except (urllib3.exceptions.HTTPError, ProxyUnusableError) as error:
-        raise InstallError(f"the wheel could not be fetched: {cause_of(error)}") from error
+            _write(answer, target, until_s)
+    return ""
+
+
+def _write(answer: HTTPResponse, target: Path, until_s: float) -> None:
+    with open_private(target, "wb") as file:
+        while chunk := answer.read(CHUNK_BYTES):
+            file.write(chunk)
+            if file.tell() > WHEEL_BYTES_MAX or time.monotonic() > until_s:
+                raise InstallError("the wheel is too large, or too slow to come")
+    if answer.length:
+        raise IncompleteRead(b"", answer.length)
 
 
 def _sha256(path: Path) -> str:

@@ -7,21 +7,13 @@ No secret is in a reason: it names the kind of trouble, never the address.
 from __future__ import annotations
 
 import contextlib
-import errno
 import smtplib
-import socket
-import ssl
-import threading
 from base64 import b64encode
-from collections.abc import Iterator
-from http.client import HTTPException
-from urllib.parse import SplitResult, quote, unquote, urlsplit
-
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from understudy.notify.apprise import call_apprise
 from understudy.wire.causes import PROXY, TOO_SLOW, cause_of, is_local
+from understudy.wire.dial import LOCAL, TROUBLE, Cut, Server, Trust, body_of, deadline
 from understudy.wire.outbound import (
     AppriseRequest,
     HttpAnswer,
@@ -32,28 +24,21 @@ from understudy.wire.outbound import (
     OutboundAnswer,
     OutboundRequest,
 )
-from understudy.wire.proxies import Proxy, proxy_for, tunnel_host
 
 CONNECT_S_MAX = 5.0
 ANSWER_BYTES_MAX = 8 << 20
-CHUNK_BYTES = 64 << 10
 DATA_OK = 250
 TAKEN = (250, 251)
-HTTPS_PORT = 443
 PROXY_WANTS_LOG_IN = 407
 GO_ON, LOGGED_IN = 334, 235
-LOCAL = (ValueError, TypeError, AttributeError)  # see causes.is_local
-_AS_IT_IS = "%/:?#[]@!$&'()*+,;=~"  # of a URL; blanks and what is not ASCII is quoted
 
 
 class Transport:
     """Threads may share it; each exchange has its own connection."""
 
     def __init__(self, *, ca_file: str = "", user_agent: str = "understudy") -> None:
-        self._ca_file = ca_file
+        self._trust = Trust(ca_file)
         self._user_agent = user_agent
-        self._tls: ssl.SSLContext | None = None
-        self._lock = threading.Lock()
 
     def send(self, request: OutboundRequest) -> OutboundAnswer:
         """The answer, or why there is none, at the latest when `timeout_ms` is over (but for a slow resolver)."""
@@ -69,67 +54,37 @@ class Transport:
         """One HTTP exchange."""
         watch = Watch()
         try:
-            with _deadline(watch, request.timeout_ms):
+            with deadline(watch, request.timeout_ms):
                 return self._exchange(request, watch)
-        except (urllib3.exceptions.HTTPError, HTTPException, OSError, *LOCAL) as error:
+        except TROUBLE as error:
             return watch.no_answer(error)
 
     def _exchange(self, request: HttpRequest, watch: Watch) -> HttpAnswer | NoAnswer:
         parts = urlsplit(request.url)
+        server = Server(request.url, self._trust)
         timeout_s = request.timeout_ms / 1000
-        proxy = proxy_for(request.url)
-        connection = self._connection(parts, proxy, min(CONNECT_S_MAX, timeout_s))
+        connection = server.connect(min(CONNECT_S_MAX, timeout_s), timeout_s)
         try:
-            connection.connect()
             watch.guard(connection.sock)
-            connection.sock.settimeout(timeout_s)
-            path = quote(f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}", safe=_AS_IT_IS)
+            headers = {"User-Agent": self._user_agent, **_log_in_of(parts), **dict(request.headers), **server.headers}
             watch.was_sent = True
-            headers = {"User-Agent": self._user_agent, **_log_in_of(parts), **dict(request.headers)}
-            if proxy is not None and parts.scheme == "http":
-                path, headers = f"http://{parts.netloc.rpartition('@')[2]}{path}", headers | proxy.headers
-            connection.request(
-                request.method, path, request.body or None, headers, preload_content=False, decode_content=True
-            )
+            connection.request(request.method, server.target, request.body or None, headers)
             watch.is_heard = True
             response = connection.getresponse()
-            body = b""
-            for chunk in response.stream(CHUNK_BYTES, decode_content=True):
-                body += chunk
-                if len(body) > ANSWER_BYTES_MAX:
-                    body = body[:ANSWER_BYTES_MAX]
-                    break
+            body = body_of(response, ANSWER_BYTES_MAX)
             watch.check()
-            if proxy is not None and response.status == PROXY_WANTS_LOG_IN:
+            if server.is_proxied and response.status == PROXY_WANTS_LOG_IN:
                 return NoAnswer(f"{PROXY}: {response.status}", was_sent=False)
             return HttpAnswer(response.status, {name.lower(): value for name, value in response.headers.items()}, body)
         finally:
             connection.close()
-
-    def _connection(self, parts: SplitResult, proxy: Proxy | None, connect_s: float) -> HTTPConnection:
-        host, port = parts.hostname or "", parts.port
-        if parts.scheme not in ("http", "https") or not host:
-            raise ValueError("no http address")
-        at = (host, port) if proxy is None else (proxy.host, proxy.port)
-        if parts.scheme == "http":
-            return HTTPConnection(*at, timeout=connect_s)
-        made = HTTPSConnection(*at, timeout=connect_s, ssl_context=self._context())
-        if proxy is not None:
-            made.set_tunnel(tunnel_host(host), port or HTTPS_PORT, proxy.headers)
-        return made
-
-    def _context(self) -> ssl.SSLContext:
-        with self._lock:
-            if self._tls is None:
-                self._tls = ssl.create_default_context(cafile=self._ca_file or None)
-            return self._tls
 
     def _mail(self, request: MailRequest) -> MailAnswer | NoAnswer:
         """One SMTP conversation."""
         watch = Watch()
         watch.was_sent = True  # whoever is told twice sees the same id
         try:
-            with _deadline(watch, request.timeout_ms):
+            with deadline(watch, request.timeout_ms):
                 return self._converse(request, watch)
         except smtplib.SMTPResponseException as error:
             return MailAnswer(error.smtp_code, _text(error.smtp_error))
@@ -142,7 +97,7 @@ class Transport:
     def _converse(self, request: MailRequest, watch: Watch) -> MailAnswer:
         timeout_s = request.timeout_ms / 1000
         if request.security == "tls":
-            smtp: smtplib.SMTP = smtplib.SMTP_SSL(context=self._context(), timeout=timeout_s)
+            smtp: smtplib.SMTP = smtplib.SMTP_SSL(context=self._trust.context(), timeout=timeout_s)
         else:
             smtp = smtplib.SMTP(timeout=timeout_s)
         try:
@@ -152,7 +107,7 @@ class Transport:
             watch.guard(smtp.sock)
             smtp.ehlo_or_helo_if_needed()
             if request.security == "starttls":
-                smtp.starttls(context=self._context())
+                smtp.starttls(context=self._trust.context())
                 watch.guard(smtp.sock)
                 smtp.ehlo()
             if request.user:
@@ -176,59 +131,19 @@ class Transport:
         return MailAnswer(code, _text(text), " ".join(f"{reply[0]} {_text(reply[1])}" for reply in refused[:1]))
 
 
-class Watch:
-    """Cuts the connection when the time is over, however slowly the other side goes on."""
+class Watch(Cut):
+    """Cuts the exchange when its time is over, however slowly the other side goes on, and knows how far it came."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-        self.is_over = False
+        super().__init__()
         self.was_sent = False  # a byte of the request may have left
         self.is_heard = False  # it has left: what fails from here on is what came back
-
-    def guard(self, connected: socket.socket | None) -> None:
-        """This connection."""
-        with self._lock:
-            self._socket = connected
-            if self.is_over:
-                self._cut()
-
-    def end(self) -> None:
-        """The time is over."""
-        with self._lock:
-            self.is_over = True
-            self._cut()
-
-    def _cut(self) -> None:
-        if self._socket is not None:
-            with contextlib.suppress(OSError):  # past TLS: the other thread then reads an end
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-
-    def check(self) -> None:
-        """TimeoutError if the time was over: what was read until then may be only a part."""
-        if self.is_over:
-            raise TimeoutError
 
     def no_answer(self, error: Exception) -> NoAnswer:
         """Why there is none, without any address."""
         if self.is_over:
             return NoAnswer(TOO_SLOW, was_sent=self.was_sent)
         return NoAnswer(cause_of(error), was_sent=self.was_sent, is_local=not self.is_heard and is_local(error))
-
-
-@contextlib.contextmanager
-def _deadline(watch: Watch, timeout_ms: int) -> Iterator[None]:
-    """Within, the time runs; OSError if this machine has no thread to count it: tried again later, like a network."""
-    timer = threading.Timer(timeout_ms / 1000, watch.end)
-    timer.daemon = True
-    try:
-        timer.start()
-    except RuntimeError as error:
-        raise OSError(errno.EAGAIN, str(error)) from error
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def _log_in_of(parts: SplitResult) -> dict[str, str]:
