@@ -61,6 +61,9 @@ class KeptStore:
     def __init__(self) -> None:
         self._store = SqliteStore(None)
         self.transaction = self._store.transaction
+        self.prepare = self._store.prepare
+        self.commit = self._store.commit
+        self.confirm = self._store.confirm
         self.read = self._store.read
         self.close_for_good = self._store.close
 
@@ -74,6 +77,13 @@ class FailingStore:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.is_failing = False
+        self.commit = store.commit  # type: ignore[attr-defined]
+        self.confirm = store.confirm  # type: ignore[attr-defined]
+
+    def prepare(self, fn: Any) -> Any:
+        if self.is_failing:
+            raise StoreError("Store unavailable: disk I/O error at /secret/path")
+        return self._store.prepare(fn)  # type: ignore[attr-defined]
 
     def transaction(self, fn: Any) -> Any:
         if self.is_failing:

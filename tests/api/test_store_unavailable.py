@@ -125,7 +125,7 @@ def test_one_request_that_the_store_refuses_fails_alone(start_hub: Callable[...,
 
 
 def is_queued(hub: Hub, count: int) -> bool:
-    return hub.runtime.writer._queue.qsize() == count
+    return len(hub.runtime.writer._asked) == count
 
 
 def sqlite_of(hub: Hub) -> SqliteStore:

@@ -23,7 +23,7 @@ BY_VARIABLE = {
     ("understudy.redact.rules", "pattern"): [p for r in RULES for p in (r.pattern, *getattr(r, "forms", ()))],
     ("understudy.worker.executors.failures", "pattern"): [pattern for pattern, _ in failures._BY_WORDS],
     ("understudy.wire.limits", "pattern + NO_LAST_NEWLINE"): [
-        pattern + limits.NO_LAST_NEWLINE for pattern in (*WHOLE, limits.ID_PATTERN)
+        pattern + limits.NO_LAST_NEWLINE for pattern in (*WHOLE, limits.ID_PATTERN, limits.EXECUTOR_PATTERN)
     ],
     ("understudy.simulation.edge", r"_PARAMETER.sub('(?P<\\1>[^/]+)', e.path)"): [],  # of a simulation's own paths
 }

@@ -145,7 +145,7 @@ def test_a_refusal_is_freed_with_its_answer_not_by_the_collector():
         for n in range(20):
             with pytest.raises(NotFoundError):
                 await writer.decide(Steer("cancel", f"task-{n}", "key"))
-        writer.stop()
+        await writer.stop()
         writer.engine.store.close()
 
     asyncio.run(refuse_many())

@@ -14,7 +14,7 @@ import pytest
 from tests.store.conformance import T0, StoreConformance, queued
 from tests.store.searches import SearchExercise
 from understudy.coordinator.nouns import Task
-from understudy.errors import StoreError, StoreVersionError
+from understudy.errors import StoreDownError, StoreError, StoreVersionError
 from understudy.store import migrations
 from understudy.store.sqlite import SqliteStore
 from understudy.store.tables import SCHEMA_VERSION
@@ -58,6 +58,40 @@ def test_a_reader_cannot_write_and_sees_one_moment(tmp_path: Path) -> None:
 
     assert store.read(look) == (0, 0)
     assert store.read(lambda tx: tx.ready_count(10)) == 1
+    store.close()
+
+
+def test_what_is_prepared_is_seen_once_it_is_committed_on_whatever_thread(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "hub.db")
+    store.prepare(lambda tx: tx.save_many((queued("x"),)))
+    assert store.read(lambda tx: tx.ready_count(10)) == 0
+    with pytest.raises(StoreDownError):
+        store.prepare(lambda tx: tx.save_many((queued("y"),)))
+    committer = threading.Thread(target=store.commit)
+    committer.start()
+    committer.join()
+    assert store.read(lambda tx: tx.ready_count(10)) == 1
+    store.transaction(lambda tx: tx.save_many((queued("z"),)))
+    assert store.read(lambda tx: tx.ready_count(10)) == 2
+    store.close()
+
+
+def test_what_was_prepared_is_gone_if_it_cannot_be_committed(tmp_path: Path) -> None:
+    failures: list[Exception] = [sqlite3.OperationalError("disk I/O error"), LookupError()]
+
+    def fail() -> None:
+        if failures:
+            raise failures.pop()
+
+    store = SqliteStore(tmp_path / "hub.db", fail)
+    for expected in (LookupError, StoreDownError):
+        store.prepare(lambda tx: tx.save_many((queued("x"),)))
+        with pytest.raises(expected):
+            store.commit()
+    with pytest.raises(LookupError):
+        store.prepare(lambda tx: (tx.save_many((queued("x"),)), {}["bug"]))
+    store.transaction(lambda tx: tx.save_many((queued("y"),)))
+    assert store.read(lambda tx: tx.ready_ids(10)) == ["y"]
     store.close()
 
 

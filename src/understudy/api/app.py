@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
@@ -37,6 +37,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 QUERY_FIELDS_MAX = 50
 UNAVAILABLE_STATUS = 503
 READ_AT_ONCE_BYTES = 32 << 10
+BYTES_A_TASK = 16 << 10  # writing so much takes as long as a task does
 
 
 class EndpointApp:
@@ -120,6 +121,7 @@ class EndpointApp:
             operation = endpoint.make(request)
         else:  # checking, parsing and cleaning it takes long: nobody else waits for it
             operation = await asyncio.get_running_loop().run_in_executor(None, endpoint.make, request)
+        operation.weight += len(request.body) // BYTES_A_TASK
         if isinstance(operation, Claim) and operation.body.wait_sec:
             return await wait_for_work(hub, operation, self._welcome(request), receive)
         answer = await hub.decide(operation)
@@ -154,7 +156,7 @@ def build_app(api: Api) -> Any:
     app.router.redirect_slashes = False
     straight = {(e.method, *_words(e.path)): EndpointApp(e, api) for e in ENDPOINTS if _is_straight(e)}
 
-    async def entry(scope: Any, receive: Any, send: Any) -> None:
+    def entry(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         """Fixed paths and those of one task are plain look-ups; everything else is routed."""
         if scope["type"] == "http":
             words = _words(scope["path"])
@@ -167,9 +169,8 @@ def build_app(api: Api) -> Any:
                 if endpoint is not None:
                     scope["path_params"] = {"task_id": words[TASK_ID_AT]}
             if endpoint is not None:
-                await endpoint(scope, receive, send)
-                return
-        await app(scope, receive, send)
+                return endpoint(scope, receive, send)
+        return app(scope, receive, send)
 
     return entry
 

@@ -7,6 +7,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from msgspec import Struct
+
 from understudy.errors import TooManyRequestsError
 from understudy.hub.batch import Committed
 from understudy.store.base import EventFilter, StoredEvent
@@ -18,13 +20,12 @@ FOLLOWERS_OF_KEY_MAX = 100  # each costs the loop some 20 µs an event; people a
 COME_AGAIN_S = 5
 
 
-class Told:
+class Told(Struct, eq=False):
     """One event as it is handed to everybody who follows: what all of them need of it is worked out once."""
 
-    def __init__(self, stored: StoredEvent) -> None:
-        self.stored = stored
-        self._bytes: bytes | None = None
-        self._text: str | None = None
+    stored: StoredEvent
+    _bytes: bytes | None = None
+    _text: str | None = None
 
     def encoded(self, encode_event: Callable[[StoredEvent], bytes]) -> bytes:
         """Its bytes on the wire; the same for all who follow."""
@@ -118,10 +119,12 @@ class EventFeed:
         """After a commit: keep what is live only, tell the followers."""
         for found in committed.events:
             stored = StoredEvent(self.last_id, found.event) if found.event.live_only else found
+            self.last_id = stored.id
+            if not (self.followers or found.event.live_only):
+                continue
             told = Told(stored)
             if found.event.live_only:
                 self.live.append(told)
-            self.last_id = stored.id
             for follower in tuple(self.followers):
                 if not follower.tell(told):
                     self._drop(follower)

@@ -5,7 +5,7 @@ Nothing here says where a commit runs or which store keeps it, so another host n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
@@ -41,7 +41,7 @@ class Hub(Protocol):
     waiting: Waiting
     feed: EventFeed
 
-    async def decide(self, operation: Operation) -> Any:
+    def decide(self, operation: Operation) -> Awaitable[Any]:
         """The operation's answer, durable; raises what it was refused with."""
         ...
 

@@ -9,7 +9,7 @@ ignore Upgrade).
 from __future__ import annotations
 
 from asyncio import TimerHandle
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httptools
@@ -211,7 +211,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
-        self._stop_timer()
+        if self._timer is not None:
+            self._stop_timer()
         self._is_heard = True
         self._in_head = False
         if self.parser.get_method() == b"CONNECT" or len(self.headers) > HEADERS_MAX:
@@ -244,7 +245,8 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._is_offering or self._is_over or not self._in_body:
             return
         self._in_body = False
-        self._stop_timer()
+        if self._timer is not None:
+            self._stop_timer()
         self._is_over = not self.cycle.keep_alive
         self.cycle.waiting_for_100_continue = False
         super().on_message_complete()
@@ -255,10 +257,12 @@ class LimitedProtocol(HttpToolsProtocol):
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
-    async def _answer_when_read(self, scope: Any, receive: Any, send: Any) -> None:
+    def _answer_when_read(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         """No answer is made while the one before is not read: else both stand in memory."""
-        if self.flow.write_paused:
-            await self.flow.drain()
+        return (self._answer_later if self.flow.write_paused else self._answer)(scope, receive, send)
+
+    async def _answer_later(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.flow.drain()
         await self._answer(scope, receive, send)
 
     def on_response_complete(self) -> None:

@@ -94,7 +94,8 @@ class Draft:
 
     def pass_on(self, change: Change[N]) -> N:
         """Note all of a change but its noun, which goes into a later one → the noun."""
-        self.add(change.save, change.events)
+        self.save += change.save
+        self.events += change.events
         return change.noun
 
     def add(self, save: Iterable[Struct] = (), events: Iterable[Event] = ()) -> None:

@@ -12,7 +12,7 @@ from understudy.coordinator.changes import Change, Decision, Draft
 from understudy.coordinator.nouns import Daemon, Directive, Hearing, Incident, Now, Task
 from understudy.coordinator.takeover_nouns import TakeoverState
 from understudy.hub.life import incident_of
-from understudy.hub.operation import Operation
+from understudy.hub.operation import HEAVY, Operation
 from understudy.hub.scene import STATE_ID, state_of
 from understudy.hub.unjudged import each, tell_once
 from understudy.hub.working_set import Needs, WorkingSet
@@ -22,6 +22,8 @@ DUE_MAX = 500
 
 class Ring(Operation):
     """Expire leases, wake delayed tasks, judge silence. The answer says whether there is more to do."""
+
+    weight = HEAVY
 
     def needs(self, needs: Needs) -> None:
         """What is due, a bounded number of each kind."""
@@ -102,7 +104,7 @@ class Rest(Operation):
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Stop counting until the next lease or watched daemon."""
-        is_stirred = any(isinstance(row, Task | Daemon | Directive) for row in work.dirty.values())
+        is_stirred = any(work.changed(noun) for noun in (Task, Daemon, Directive))
         nearest = work.deadlines
         if is_stirred or nearest is None or nearest.lease_h or nearest.health_h or nearest.directive_h:
             return Decision(answer=False)

@@ -6,7 +6,7 @@ store fails on a batch it is rolled back and each request is replayed alone, onc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -23,7 +23,7 @@ from understudy.hub.outbox import outbox_rows
 from understudy.hub.unjudged import tell_unreadable
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.ids import IdMaker
-from understudy.store.base import Store, StoredEvent, Transaction
+from understudy.store.base import CommitsApart, Store, StoredEvent, Transaction
 
 BATCH_MAX = 256
 DEAF_FOR_S = 30  # after a refusal; a daemon comes again within its interval, 10 s unless told otherwise
@@ -50,6 +50,7 @@ class Engine:
 
     def __init__(self, store: Store, clock: Clock, ids: IdMaker, policy: Policy) -> None:
         self.store = store
+        self._apart = store if isinstance(store, CommitsApart) else None
         self.clock = clock
         self.ids = ids
         self.policy = policy
@@ -90,7 +91,7 @@ class Engine:
         replayed alone, once.
         """
         try:
-            return self._commit(operations)
+            return self._noted(self.store.transaction(lambda tx: self._decide_all(tx, operations)))
         except StoreDownError as error:
             return Committed(tuple(error for _ in operations))
         except Exception as error:  # noqa: BLE001 - one request's bug must not fail the others; the edge logs it
@@ -98,8 +99,40 @@ class Engine:
                 return Committed((error,))
         return joined([self.run([operation]) for operation in operations])
 
-    def _commit(self, operations: Sequence[Operation]) -> Committed:
-        committed = self.store.transaction(lambda tx: self._decide_all(tx, operations))
+    def prepare(self, operations: Sequence[Operation]) -> Committed | None:
+        """Everything before the COMMIT; None, and nothing kept, where `run` has to do all of it.
+
+        Nothing in what it returns is true before `commit` and `conclude`.
+        """
+        if self._apart is None:
+            return None
+        try:
+            return self._apart.prepare(lambda tx: self._decide_all(tx, operations))
+        except Exception:  # noqa: BLE001 - whatever it was: `run` meets it again, and finds out whose it is
+            return None
+
+    def commit(self) -> Exception | None:
+        """Make durable what was prepared, in a thread of its own; a COMMIT that fails keeps nothing → its error."""
+        assert self._apart is not None
+        try:
+            self._apart.commit()
+        except Exception as error:  # noqa: BLE001 - the edge logs what is none of ours
+            return error
+        return None
+
+    def conclude(self, prepared: Committed, failure: Exception | None) -> Committed:
+        """What became of it, after its COMMIT: one failure is the answer of all."""
+        assert self._apart is not None
+        try:
+            if failure is None:
+                self._apart.confirm()
+                return self._noted(prepared)
+        except StoreDownError as error:
+            failure = error
+        return Committed(tuple(failure for _ in prepared.answers))
+
+    def _noted(self, committed: Committed) -> Committed:
+        """What later batches must know of one that is durable."""
         self._clocks, work, moved_ms = self._decided  # not before the commit: what was rolled back has moved nothing
         if moved_ms > AHEAD_BY_FAR_MS:
             self.moved_ahead_mono = self._clocks.mono
@@ -162,23 +195,24 @@ class Engine:
         told = outbox_rows(tx, work, now)
         if told:
             work.apply(Decision(save=told))
-        rows = [row for row in work.dirty.values() if row is not None]
-        tx.save_many(rows)
+        for noun, changed in work.dirty.items():
+            rows = work.changed(noun)
+            tx.save_many(rows)
+            if len(rows) < len(changed):
+                tx.delete_many(noun, [key for key, row in changed.items() if row is None])
         tx.add_usage(work.bounds.grown())
-        for (noun, key), row in work.dirty.items():
-            if row is None:
-                tx.delete_many(noun, (key,))
+        tasks = work.changed(Task)
         stored = [event for event in work.events if not event.live_only]
         events = tx.append_events(stored)
         events += [StoredEvent(0, event) for event in work.events if event.live_only]
         return Committed(
             answers,
             tuple(events),
-            tuple(row for row in rows if isinstance(row, Task) and row.status == QUEUED),
-            _nearest(_deadline_h(row) for row in rows),
-            _nearest(row.available_at for row in rows if isinstance(row, Task) and _is_delayed(row)),
+            tuple(task for task in tasks if task.status == QUEUED),
+            _nearest(_deadlines_h(work)),
+            _nearest(task.available_at for task in tasks if _is_delayed(task)),
             now,
-            _channels(rows) if self.policy.routes.targets else (),
+            _channels(work.changed(Notice)) if self.policy.routes.targets else (),
         )
 
 
@@ -207,20 +241,22 @@ def _load_the_rest(tx: Transaction, work: WorkingSet, operations: Sequence[Opera
 def _stay_awake(work: WorkingSet, now: Now) -> None:
     """From the first lease or watched daemon on, what is heard counts."""
     hearing = work.get(Hearing, 1) or Hearing()
-    if hearing.idle and any(_deadline_h(row) for row in work.dirty.values()):
+    if hearing.idle and any(_deadlines_h(work)):
         work.apply(Decision(save=(awake(hearing, now),)))
 
 
-def _deadline_h(row: Struct | None) -> int:
-    if isinstance(row, Task):
-        return row.expires_h if row.status == LEASED else 0
-    if isinstance(row, Directive):
-        return row.expires_h
-    return row.deadline_h if isinstance(row, Daemon) else 0
+def _deadlines_h(work: WorkingSet) -> Iterator[int]:
+    """Of everything that this batch saves; 0: none."""
+    for task in work.changed(Task):
+        yield task.expires_h if task.status == LEASED else 0
+    for directive in work.changed(Directive):
+        yield directive.expires_h
+    for daemon in work.changed(Daemon):
+        yield daemon.deadline_h
 
 
-def _channels(rows: Sequence[Struct]) -> tuple[str, ...]:
-    return tuple({row.target for row in rows if isinstance(row, Notice) and row.state == "waiting"})
+def _channels(notices: Sequence[Notice]) -> tuple[str, ...]:
+    return tuple({notice.target for notice in notices if notice.state == "waiting"})
 
 
 def _is_delayed(task: Task) -> bool:

@@ -15,7 +15,7 @@ from understudy.coordinator.nouns import Now, Task, TaskBody
 from understudy.coordinator.prompts import Prompt
 from understudy.coordinator.takeover_nouns import Reservation, TaskTakeover
 from understudy.hub.claims import lease_json
-from understudy.hub.operation import Operation
+from understudy.hub.operation import HEAVY, Operation
 from understudy.hub.scene import (
     machine_candidates,
     need_budgets,
@@ -40,6 +40,8 @@ class Job(Struct, frozen=True):
 
 class Reserve(Operation):
     """Take one task over, if policy, budget and pace allow it → `Job` or `Nothing`."""
+
+    weight = HEAVY
 
     def __init__(self, worker_id: str) -> None:
         self.worker_id = worker_id
@@ -92,6 +94,8 @@ def _job(made: Reserved, now: Now) -> Job:
 
 class CutCalls(Operation):
     """Once at the start of a hub: what its earlier life called is spent, and its leases are free."""
+
+    weight = HEAVY
 
     def __init__(self, worker_id: str) -> None:
         self.worker_id = worker_id

@@ -30,6 +30,7 @@ class Heartbeat(Operation):
     def __init__(self, body: HeartbeatBody) -> None:
         self.is_old_way = body.daemon_id is None
         self.beat = beat_of(body)
+        self.weight = max(len(self.beat.runs or ()), 1)
 
     def needs(self, needs: Needs) -> None:
         """The daemon, its boots, its leases, and every task that it names."""

@@ -8,7 +8,7 @@ from understudy.clock import parse_iso
 from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import Memory, Now
 from understudy.hub.enqueue import INSTANT_MAX, text_of, user_of
-from understudy.hub.operation import Operation
+from understudy.hub.operation import HEAVY, Operation
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.answers.base import DONE
 from understudy.wire.answers.memory import Forgotten
@@ -77,6 +77,8 @@ def cut(content: str) -> str:
 
 class ForgetMemory(Operation):
     """Remove all of a user's messages."""
+
+    weight = HEAVY
 
     def __init__(self, user_id: str) -> None:
         self.user_id = user_id

@@ -6,12 +6,14 @@ from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import Now
 from understudy.hub.working_set import Needs, WorkingSet
 
+HEAVY = 1 << 20  # more than any batch: it is alone in its batch, and never decided on the event loop
+
 
 class Operation:
     """The base of all operations; each overrides the rounds that it needs, and `decide`."""
 
     is_last_word = False  # it says how something ended out there: a hub that is stopping takes it all the same
-    weight = 1  # how much of a batch it fills: about the number of tasks that it touches
+    weight = 1  # how much of a batch it fills: about the number of tasks that it touches, HEAVY if that can be many
 
     def needs(self, needs: Needs) -> None:
         """State what must be loaded first."""

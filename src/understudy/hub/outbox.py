@@ -13,7 +13,7 @@ from understudy.coordinator.changes import Decision, Draft, Event
 from understudy.coordinator.notices import FLAP_WINDOW_MS, LATE, LOUD, STORY, Outbox, is_told, once_each
 from understudy.coordinator.nouns import Incident, Link, Notice, Now, Progress, Task
 from understudy.errors import BadRequestError, ConflictError, NotFoundError
-from understudy.hub.operation import Operation
+from understudy.hub.operation import HEAVY, Operation
 from understudy.hub.working_set import ASTRAY_MAX, Needs, WorkingSet
 from understudy.notify.base import Later, Outcome, Refused, Sent
 from understudy.store.base import Transaction
@@ -64,7 +64,8 @@ def _tell(box: Outbox, event: Event) -> None:
 
 def _progressed(work: WorkingSet) -> list[Progress]:
     rows = work.rows[Progress]
-    return [row for key, row in rows.items() if row is not None and (Progress, key) in work.dirty] if rows else []
+    changed = work.dirty.get(Progress, ())
+    return [row for key, row in rows.items() if row is not None and key in changed]
 
 
 def _known(tx: Transaction, work: WorkingSet, told: list[Event], task_ids: set[str]) -> list[Notice]:
@@ -72,7 +73,7 @@ def _known(tx: Transaction, work: WorkingSet, told: list[Event], task_ids: set[s
     incidents = {str(event.fields["incidentId"]) for event in told if "incidentId" in event.fields}
     daemons = {event.daemon_id for event in told if event.name in STORY and event.daemon_id}
     rows = {row.id: row for row in tx.notices_about(incidents, task_ids, daemons)}
-    rows |= {row.id: row for row in work.dirty.values() if isinstance(row, Notice)}
+    rows |= {row.id: row for row in work.changed(Notice)}
     return list(rows.values())
 
 
@@ -94,6 +95,8 @@ class Parcel(Struct, frozen=True):
 
 class Take(Operation):
     """Take the next message of a channel, so that no other hub sends it meanwhile. The answer: a Parcel or None."""
+
+    weight = HEAVY
 
     def __init__(self, target: str) -> None:
         self.target = target
@@ -200,6 +203,8 @@ class Settle(Operation):
 
 class Reclaim(Operation):
     """At the start of the only hub: nobody is sending anything; what goes to a channel that is no more is dead."""
+
+    weight = HEAVY
 
     def needs(self, needs: Needs) -> None:
         """What was taken, or has no channel."""

@@ -11,7 +11,7 @@ from understudy.coordinator.nouns import Daemon, Now, Task
 from understudy.errors import BadRequestError, NotFoundError
 from understudy.hub.enqueue import instant
 from understudy.hub.life import incident_of, need_incident, refuse_beyond_bound
-from understudy.hub.operation import Operation
+from understudy.hub.operation import HEAVY, Operation
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.answers.base import DONE
 from understudy.wire.answers.daemons import DaemonChanged, Registered, SettingsChanged, settings_json
@@ -162,6 +162,8 @@ class Configure(OwnerOperation):
 
 class Forget(OwnerOperation):
     """`DELETE /api/daemons/{id}`: its id is free again; what it still holds goes back to the queue."""
+
+    weight = HEAVY
 
     def needs(self, needs: Needs) -> None:
         """The daemon and its leases."""

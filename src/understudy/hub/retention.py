@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from understudy.coordinator.changes import Decision, Removal
 from understudy.coordinator.nouns import Now, Policy
-from understudy.hub.operation import Operation
+from understudy.hub.operation import HEAVY, Operation
 from understudy.hub.working_set import WorkingSet
 
 ROWS_A_COMMIT = 500
@@ -47,6 +47,8 @@ def purge_plan(policy: Policy, wall: int) -> list[tuple[str, int]]:
 
 class Purge(Operation):
     """Remove one portion of one kind; the answer says whether it was a full one."""
+
+    weight = HEAVY
 
     def __init__(self, what: str, before: int) -> None:
         self.what = what

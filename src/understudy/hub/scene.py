@@ -51,7 +51,7 @@ def open_calls(work: WorkingSet) -> list[Reservation]:
 
 def scene_of(work: WorkingSet, now: Now) -> Scene:
     """All of it; a daemon that an earlier request of this batch heard of keeps takeover shut."""
-    heard = (row for row in work.dirty.values() if isinstance(row, Daemon) and row.state in ("healthy", "paused"))
+    heard = (row for row in work.changed(Daemon) if row.state in ("healthy", "paused"))
     standbys = (*work.standbys, *map(_standby, heard))
     return Scene(work.policy, state_of(work), budgets_of(work, now), tuple(open_calls(work)), standbys)
 

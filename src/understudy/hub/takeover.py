@@ -12,7 +12,7 @@ from understudy.coordinator.nouns import Now, Task
 from understudy.coordinator.takeover_look import InLine
 from understudy.coordinator.takeover_nouns import TakeoverState, TaskTakeover
 from understudy.hub.calls import cut_calls, need_tasks_of_calls
-from understudy.hub.operation import Operation
+from understudy.hub.operation import HEAVY, Operation
 from understudy.hub.scene import STATE_ID, need_budgets, need_scene, scene_of, state_of
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.answers.base import DONE
@@ -22,6 +22,8 @@ FRONT_MAX = 1000  # senders are told while their task is among the first so many
 
 class Look(Operation):
     """The regular look of takeover's loop. Writes nothing where nothing has changed."""
+
+    weight = HEAVY
 
     def __init__(self, *, tells: bool = True) -> None:
         self.tells = tells  # a look at many tasks: not with every turn of the loop

@@ -118,7 +118,7 @@ class WorkingSet:
         self.outboxes: dict[str, DueOutbox] = {}
         self.members: dict[str, list[Notice]] = {}
         self.astray: list[Notice] = []
-        self.dirty: dict[tuple[type[Struct], Any], Struct | None] = {}
+        self.dirty: dict[type[Struct], dict[Any, Any]] = {}  # changed rows by noun and key; None is a removal
         self.events: list[Event] = []
         self.told_before: frozenset[str] | set[str] = frozenset()  # rows that could not be judged (hub/unjudged.py)
         self.told_now: set[str] = set()
@@ -260,10 +260,10 @@ class WorkingSet:
             if isinstance(row, Task):
                 self.bounds.follow(self.rows[noun].get(key), row)
             self.rows[noun][key] = row
-            self.dirty[noun, key] = row
+            self._dirty(noun)[key] = row
         for noun, key in decision.delete:
             self.rows[noun][key] = None
-            self.dirty[noun, key] = None
+            self._dirty(noun)[key] = None
         self.events.extend(decision.events)
         for row in decision.save:
             if isinstance(row, Task):
@@ -274,6 +274,17 @@ class WorkingSet:
                 line = self.directives[row.daemon_id]
                 if row.id not in line:
                     line.append(row.id)
+
+    def _dirty(self, noun: type[Struct]) -> dict[Any, Any]:
+        changed = self.dirty.get(noun)
+        if changed is None:
+            changed = self.dirty[noun] = {}
+        return changed
+
+    def changed(self, noun: type[N]) -> list[N]:
+        """The rows of one noun that this batch saves."""
+        changed = self.dirty.get(noun)
+        return [row for row in changed.values() if row is not None] if changed else []
 
     def _follow(self, task: Task) -> None:
         if task.dedup_key:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -104,9 +104,9 @@ class HubRuntime:
         self._takeover = thread
         thread.start()
 
-    async def decide(self, operation: Operation) -> Any:
+    def decide(self, operation: Operation) -> Awaitable[Any]:
         """The operation's answer, durable."""
-        return await self.writer.decide(operation)
+        return self.writer.decide(operation)
 
     def missed_a_sign(self) -> None:
         """A sign of life could not be taken by this hub's own fault: for a while nobody's silence counts."""
@@ -179,7 +179,7 @@ class HubRuntime:
         self.alarm_loop.stop()
         await loop.run_in_executor(None, self.alarm_loop.join, ALARM_STOP_WITHIN_S)
         await loop.run_in_executor(None, self.deliverers.stop)
-        await loop.run_in_executor(None, self.writer.stop)
+        await self.writer.stop()
         await loop.run_in_executor(None, self._reading.close)
         self.store.close()
 

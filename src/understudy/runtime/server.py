@@ -49,7 +49,7 @@ FILES_WANTED = 16_384
 FILES_KEPT = 128  # for the store, logs and readers
 CONNECTIONS_MAX = 12_000  # three times the waiting polls and streams that are allowed
 KEEP_ALIVE_S = 75  # longer than the distance of two beats, so that a daemon keeps its connection
-SWITCH_INTERVAL_S = 0.001  # the writer and the event loop share one interpreter: short turns keep both prompt
+SWITCH_INTERVAL_S = 0.001  # readers, heavy batches and the loop share one interpreter: short turns for all
 
 
 def fingerprint_of(given: HubInputs) -> str:
@@ -126,6 +126,7 @@ def server_of(api: Api, connections_max: int = CONNECTIONS_MAX) -> uvicorn.Serve
     return _Server(
         uvicorn.Config(
             build_app(api),
+            interface="asgi3",
             http=partial(LimitedProtocol, crowd),  # type: ignore[arg-type]  # it is only called
             ws="none",
             lifespan="off",

@@ -1,26 +1,57 @@
-"""The writer: one thread that commits whatever has queued while the previous commit ran."""
+"""The writer: batches are decided on the event loop, and a thread commits them.
+
+Theory of operation. A batch is whatever was asked while the one before was committed (`hub/batch.py` says what becomes
+of it). It is decided where requests are parsed and answered, because two threads that share one interpreter cost half
+of a heartbeat. Its COMMIT waits for the disk without the interpreter, so a thread makes it: meanwhile the loop
+answers reads, and what writes gathers into the next batch. One batch is under way at a time: decided, committed,
+answered. The loop makes the COMMIT itself for a caller who is alone and sends one request after the other, as long as
+the last one was fast: there the two hand-overs cost more than the disk.
+
+The thread runs a batch as a whole where the loop would stand still or wait: one operation that touches much, a batch
+that met a lock or a failure while it was decided, every batch of a store that cannot commit apart from deciding, and,
+for a while, every batch after one that held the loop for long. That last rule is for what a weight does not tell:
+many sets of needs in the queue, a disk that is slow to read from. It counts CPU, because on a busy machine a thread
+that has to wait for its turn holds the interpreter just as the loop does; only very long waits are taken for the disk.
+
+Doubt: the first batch of a slow time does hold the loop, and so does the first slow COMMIT after a fast one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import queue
 import threading
-import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
+from time import thread_time
 from typing import Any
+
+from msgspec import Struct
 
 from understudy.errors import UnavailableError
 from understudy.hub.batch import BATCH_MAX, Committed, Engine
 from understudy.hub.operation import Operation
 
 QUEUED_MAX = 10_000
-# While many ask at once, a moment more makes one batch of what would be two: a fifth less CPU a request, because the
-# two threads pass the interpreter to each other less often. Whoever asks alone never waits (PostgreSQL has the same:
-# commit_delay, commit_siblings).
-CROWD = 8
-GATHER_S = 0.0007
+CPU_MS_MAX, HELD_MS_MAX = 50, 500  # of one batch on the loop; beyond that the next ones are run in the thread
+SLOW_FOR_MS = 10_000
+FAST_COMMIT_MS = 5  # the last batch took less, from its beginning to its answers
+STOP_WITHIN_S = 30
 _Reply = Any  # an asyncio future or a thread's future
+
+
+class _Batch(Struct, eq=False):
+    """What goes to the thread, and what comes back."""
+
+    operations: list[Operation]
+    replies: list[_Reply]
+    weight: int
+    started_ms: int
+    prepared: Committed | None = None  # None: the thread runs all of it
+    committed: Committed | None = None  # by the thread as a whole
+    failure: Exception | None = None
 
 
 class Writer:
@@ -29,94 +60,137 @@ class Writer:
     def __init__(self, engine: Engine, on_bug: Callable[[BaseException], None]) -> None:
         self.engine = engine
         self._on_bug = on_bug
-        self._queue: queue.SimpleQueue[tuple[Operation, _Reply] | None] = queue.SimpleQueue()
+        self._asked: deque[tuple[Operation, _Reply]] = deque()
+        self._batches: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
         self._after: list[Callable[[Committed], None]] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: asyncio.AbstractEventLoop
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._is_busy = False  # a batch is under way, or about to be
+        self._idle: asyncio.Future[None] | None = None  # what a stop waits for
+        self._slow_until_ms = 0
+        self._last_size = 1
         self.is_stopping = False
         self._is_closed = False
         self.commit_ms = 0.0
-        self._last_size = 0
+        self._was_alone = False  # the last batch: one operation, and nothing waited behind it
+        self._last_ms = FAST_COMMIT_MS  # of the last batch; the first is not known to be fast
 
-    def start(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Start; answers to coroutines are delivered on `loop`."""
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start; batches are decided and answers delivered on `loop`."""
         self._loop = loop
         self._thread.start()
 
     def after_commit(self, listener: Callable[[Committed], None]) -> None:
-        """Call `listener` after each commit, on the loop if there is one; answers are delivered first."""
+        """Call `listener` on the loop after each commit; answers are delivered first."""
         self._after.append(listener)
 
     async def decide(self, operation: Operation) -> Any:
         """The operation's answer, once it is durable; raises what it was refused with."""
-        reply = asyncio.get_running_loop().create_future()
-        self._put(operation, reply)
+        reply = self._loop.create_future()
+        self._ask(operation, reply)
         try:
             return await reply
         finally:
             del reply  # a refusal's traceback holds this frame: without the name there is no ring to collect
 
     def decide_blocking(self, operation: Operation, timeout_s: float = 30) -> Any:
-        """The same for threads."""
+        """The same for every thread but the loop's."""
         reply: Future[Any] = Future()
-        self._put(operation, reply)
+        try:
+            self._loop.call_soon_threadsafe(self._ask_for_thread, operation, reply)
+        except RuntimeError as error:  # the loop is closed
+            raise UnavailableError("The hub is stopping") from error
         return reply.result(timeout_s)
 
-    def _put(self, operation: Operation, reply: _Reply) -> None:
+    def _ask_for_thread(self, operation: Operation, reply: Future[Any]) -> None:
+        try:
+            self._ask(operation, reply)
+        except UnavailableError as refusal:
+            reply.set_exception(refusal)
+
+    def _ask(self, operation: Operation, reply: _Reply) -> None:
         is_refused = self._is_closed or (self.is_stopping and not operation.is_last_word)
-        if is_refused or self._queue.qsize() >= QUEUED_MAX:
+        if is_refused or len(self._asked) >= QUEUED_MAX:
             raise UnavailableError("The hub is stopping" if is_refused else "The hub is overloaded")
-        self._queue.put((operation, reply))
+        self._asked.append((operation, reply))
+        if not self._is_busy:
+            self._is_busy = True
+            self._loop.call_soon(self._gather, 0)
 
-    def stop(self) -> None:
-        """Refuse what comes from now on, commit what is queued, end."""
+    async def stop(self) -> None:
+        """Refuse what comes from now on, commit what is queued, end; called on the loop."""
         self.is_stopping = self._is_closed = True
-        self._queue.put(None)
+        if self._is_busy:
+            self._idle = self._loop.create_future()
+            await asyncio.wait((self._idle,), timeout=STOP_WITHIN_S)
+        self._batches.put(None)
         if self._thread.is_alive():
-            self._thread.join(timeout=30)
+            await self._loop.run_in_executor(None, self._thread.join, STOP_WITHIN_S)
 
-    def _run(self) -> None:
-        while True:
-            batch, is_last = self._next_batch()
-            if batch:
+    # ---- on the loop
+
+    def _gather(self, seen: int) -> None:
+        """Begin once a turn of the loop has brought nothing new: those who come together share a COMMIT."""
+        asked = len(self._asked)
+        is_alone = asked == self._last_size == 1
+        if seen < asked < BATCH_MAX and not is_alone:
+            self._loop.call_soon(self._gather, asked)
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        batch = self._next_batch()
+        if batch.weight <= BATCH_MAX and batch.started_ms >= self._slow_until_ms:
+            began_s = thread_time()
+            batch.prepared = self.engine.prepare(batch.operations)
+            self._note_held(self.engine.clock.mono_ms(), batch.started_ms, (thread_time() - began_s) * 1000)
+            if batch.prepared is not None and self._is_alone(batch):
                 self._commit(batch)
-                self._last_size = len(batch)
-            if is_last:
+                self._finish(batch)
                 return
+        self._batches.put(batch)
 
-    def _next_batch(self) -> tuple[list[tuple[Operation, _Reply]], bool]:
-        batch: list[tuple[Operation, _Reply]] = []
-        weight = 0
-        item = self._queue.get()
-        if self._last_size >= CROWD:
-            time.sleep(GATHER_S)
-        while item is not None:
-            batch.append(item)
-            weight += item[0].weight
-            if weight >= BATCH_MAX:
-                return batch, False
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                return batch, False
-        return batch, True
+    def _is_alone(self, batch: _Batch) -> bool:
+        """Whether one caller asks one thing after the other, and the disk is fast as far as the last batch tells."""
+        was_alone, self._was_alone = self._was_alone, len(batch.operations) == 1 and not self._asked
+        return was_alone and self._was_alone and self._last_ms < FAST_COMMIT_MS
 
-    def _commit(self, batch: list[tuple[Operation, _Reply]]) -> None:
-        started = self.engine.clock.mono_ms()
+    def _note_held(self, now_ms: int, since_ms: int, cpu_ms: float) -> None:
+        if cpu_ms > CPU_MS_MAX or now_ms - since_ms > HELD_MS_MAX:
+            self._slow_until_ms = now_ms + SLOW_FOR_MS
+
+    def _next_batch(self) -> _Batch:
+        """What was asked first, up to a weight; what is heavier than that is alone."""
+        batch = _Batch([], [], 0, self.engine.clock.mono_ms())
+        while self._asked and (not batch.operations or batch.weight + self._asked[0][0].weight <= BATCH_MAX):
+            operation, reply = self._asked.popleft()
+            batch.operations.append(operation)
+            batch.replies.append(reply)
+            batch.weight += operation.weight
+        self._last_size = len(batch.operations)
+        return batch
+
+    def _finish(self, batch: _Batch) -> None:
         try:
-            committed = self.engine.run([operation for operation, _ in batch])
-        except Exception as bug:  # noqa: BLE001 - the writer must outlive any bug; the edge answers 500
-            self._on_bug(bug)
-            committed = Committed(tuple(bug for _ in batch))
-        self.commit_ms = float(self.engine.clock.mono_ms() - started)
-        replies = [reply for _, reply in batch]
-        if self._loop is None or self._loop.is_closed():
-            self._deliver(replies, committed)
+            committed = self._outcome(batch)
+            self._last_ms = self.engine.clock.mono_ms() - batch.started_ms
+            self.commit_ms = float(self._last_ms)
+            self._deliver(batch.replies, committed)
+        finally:
+            self._go_on()
+
+    def _outcome(self, batch: _Batch) -> Committed:
+        if batch.prepared is not None:
+            return self.engine.conclude(batch.prepared, batch.failure)
+        return batch.committed or Committed(tuple(batch.failure for _ in batch.operations))
+
+    def _go_on(self) -> None:
+        if self._asked:
+            self._loop.call_soon(self._gather, 0)
             return
-        try:
-            self._loop.call_soon_threadsafe(self._deliver, replies, committed)
-        except RuntimeError:  # the loop was closed between the look and the call
-            self._deliver(replies, committed)
+        self._is_busy = False
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
 
     def _deliver(self, replies: list[_Reply], committed: Committed) -> None:
         for reply, answer in zip(replies, committed.answers, strict=True):
@@ -128,3 +202,23 @@ class Writer:
                 reply.set_result(answer)
         for listener in self._after:
             listener(committed)
+
+    # ---- in the thread
+
+    def _run(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            self._commit(batch)
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._finish, batch)
+            del batch  # a thread that waits for the next one keeps nothing of the last
+
+    def _commit(self, batch: _Batch) -> None:
+        """After a COMMIT no look at a file or clock is here: each could wait for a busy loop's interpreter."""
+        try:
+            if batch.prepared is None:
+                batch.committed = self.engine.run(batch.operations)
+            else:
+                batch.failure = self.engine.commit()
+        except Exception as bug:  # noqa: BLE001 - the writer must outlive any bug; the edge answers 500
+            batch.failure = bug
+            self._on_bug(bug)

@@ -228,7 +228,7 @@ class Hub:
         batch, self._inbox = self._inbox, []
         operations = [asked.operation for asked in batch]
         self._is_dying = bool(batch) and self._doom != ""
-        committed = self._engine.run([*operations, *([last] if last is not None else [])])
+        committed = self._committed([*operations, *([last] if last is not None else [])])
         if any(not isinstance(answer, StoreError) for answer in committed.answers):
             self._oracle.hears()
         for asked, answer in zip(batch, committed.answers, strict=False):
@@ -243,6 +243,13 @@ class Hub:
         if self._takeover is not None and self._takeover.is_concerned(committed):
             self._set_takeover(0)
         return committed.answers[-1] if last is not None else None
+
+    def _committed(self, operations: list[Operation]) -> Committed:
+        """In two halves, as the real writer does it."""
+        prepared = self._engine.prepare(operations)
+        if prepared is None:
+            return self._engine.run(operations)
+        return self._engine.conclude(prepared, self._engine.commit())
 
     def _fail_point(self) -> None:
         """Just before each COMMIT."""

@@ -6,8 +6,8 @@ every queue of this kind had at some time; the others guard what this hub does b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
 from msgspec.structs import replace
@@ -19,10 +19,9 @@ from understudy.coordinator.takeover import Called
 from understudy.coordinator.takeover_nouns import Reservation, TakeoverPolicy
 from understudy.errors import StoreError
 from understudy.hub import batch
-from understudy.hub.batch import Committed, Engine
+from understudy.hub.batch import Engine
 from understudy.hub.enqueue import Enqueue
 from understudy.hub.leases import Release, Renew
-from understudy.hub.operation import Operation
 from understudy.hub.results import Report
 from understudy.hub.working_set import WorkingSet
 from understudy.store.base import Candidates, Due
@@ -137,19 +136,11 @@ def enqueue_resets() -> AbstractContextManager[None]:
 def answer_before_commit() -> AbstractContextManager[None]:
     """Answers leave although the store kept nothing."""
 
-    def commit(self: Engine, operations: Sequence[Operation]) -> Committed:
-        decided: list[Committed] = []
+    def commit(self: Engine) -> None:
+        with suppress(StoreError):
+            self._apart.commit()  # type: ignore[union-attr]
 
-        def decide(tx: Any) -> Committed:
-            decided.append(self._decide_all(tx, operations))
-            return decided[-1]
-
-        try:
-            return self.store.transaction(decide)
-        except StoreError:
-            return decided[-1]
-
-    return _planted((Engine, "_commit", commit))
+    return _planted((Engine, "commit", commit))
 
 
 def second_result_wins() -> AbstractContextManager[None]:

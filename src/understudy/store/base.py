@@ -349,6 +349,23 @@ class Store(Protocol):
 
 
 @runtime_checkable
+class CommitsApart(Protocol):
+    """A store whose transactions can be decided on one thread and committed on another, one at a time."""
+
+    def prepare(self, fn: Callable[[Transaction], T]) -> T:
+        """Run `fn` in a transaction that `commit` ends. Raises, and keeps nothing, also where it would have to wait."""
+        ...
+
+    def commit(self) -> None:
+        """Make durable what was prepared, or keep nothing and raise StoreDownError; most of the time the disk's."""
+        ...
+
+    def confirm(self) -> None:
+        """Raise StoreDownError if what was committed just now must not be acknowledged."""
+        ...
+
+
+@runtime_checkable
 class Watched(Protocol):
     """A store on files that others can delete, replace or damage."""
 

@@ -27,6 +27,7 @@ from understudy.store.sqlite_search import Connection
 
 T = TypeVar("T")
 READERS_MAX = 4
+BUSY_MS = 5_000  # how long a lock of another process is waited for: a backup, sqlite3 on the command line
 STEPS_A_LOOK = 20_000  # of SQLite's machine, between two looks at the deadline of a read: about a ms
 _CUT_SHORT = (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_ERROR)  # by SQLite's look at the deadline, by ours
 _PRAGMAS = (
@@ -35,7 +36,7 @@ _PRAGMAS = (
     "PRAGMA fullfsync = 1",
     "PRAGMA checkpoint_fullfsync = 1",
     "PRAGMA foreign_keys = OFF",
-    "PRAGMA busy_timeout = 5000",
+    f"PRAGMA busy_timeout = {BUSY_MS}",
     "PRAGMA cache_size = -2048",  # KiB a connection: with 1,000,000 tasks 16 MiB were no faster
     "PRAGMA wal_autocheckpoint = 4000",
     "PRAGMA journal_size_limit = 67108864",
@@ -64,7 +65,8 @@ class SqliteStore:
         self._files: StoreFiles | None = None
         self._unreadable = Unreadable()
         self._writer = self._open(creates=True)
-        self._writing = threading.Lock()
+        self._busy_ms = BUSY_MS
+        self._writing = threading.Lock()  # held while a transaction is open; the thread that ends it lets it go
         self._readers: SimpleQueue[Connection] = SimpleQueue()
         try:
             migrate(self._writer, path)
@@ -161,38 +163,71 @@ class SqliteStore:
         if trouble:
             raise StoreDownError(f"Store unavailable: {trouble}")
 
-    def _refuse_to_acknowledge(self) -> None:
-        """Refuse a commit to files that no name leads to; a log that was cut shows only before the commit."""
-        if self._damage or (self._files is not None and self._files.name_trouble()):
-            self._refuse_if_lost()
-
     def _heed(self, error: sqlite3.Error) -> None:
         if is_damage(error) and not self._damage:
             self._damage = f"{self._path} is damaged: {error}"
 
     def transaction(self, fn: Callable[[Transaction], T]) -> T:
         """Run `fn` in one immediate transaction; committed and synced when this returns."""
-        with self._writing:
+        self._writing.acquire()
+        answer = self._begun(fn, BUSY_MS)
+        self.commit()
+        self.confirm()
+        return answer
+
+    def prepare(self, fn: Callable[[Transaction], T]) -> T:
+        """Run `fn` in an immediate transaction that `commit` ends; StoreDownError where it would have to wait."""
+        if not self._writing.acquire(blocking=False):
+            raise StoreDownError("Store unavailable: another transaction is open")
+        return self._begun(fn, busy_ms=0)
+
+    def _begun(self, fn: Callable[[Transaction], T], busy_ms: int) -> T:
+        failure: type[StoreError] = StoreDownError
+        try:
             self._refuse_if_lost()
-            connection = self._writer
-            failure: type[StoreError] = StoreDownError
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                failure = StoreError
-                answer = fn(SqliteTransaction(connection, self._unreadable))
-                failure = StoreDownError
-                if self._before_commit is not None:
-                    self._before_commit()
-                connection.execute("COMMIT")
-            except sqlite3.Error as error:
+            self._wait_for_others(busy_ms)
+            self._writer.execute("BEGIN IMMEDIATE")
+            failure = StoreError
+            return fn(SqliteTransaction(self._writer, self._unreadable))
+        except sqlite3.Error as error:
+            self._undo(error)
+            raise failure(f"Store unavailable: {error}") from error
+        except BaseException:
+            self._undo()
+            raise
+
+    def commit(self) -> None:
+        """End the open transaction; committed and synced when this returns."""
+        try:
+            if self._before_commit is not None:
+                self._before_commit()
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._undo(error)
+            raise StoreDownError(f"Store unavailable: {error}") from error
+        except BaseException:
+            self._undo()
+            raise
+        self._writing.release()
+
+    def confirm(self) -> None:
+        """Raise StoreDownError for a commit to files that no name leads to; a log that was cut shows only before."""
+        if self._damage or (self._files is not None and self._files.name_trouble()):
+            self._refuse_if_lost()
+
+    def _undo(self, error: sqlite3.Error | None = None) -> None:
+        """End the transaction that failed and let go of the lock."""
+        try:
+            if error is not None:
                 self._heed(error)
-                self._roll_back()
-                raise failure(f"Store unavailable: {error}") from error
-            except BaseException:
-                self._roll_back()
-                raise
-            self._refuse_to_acknowledge()
-            return answer
+            self._roll_back()
+        finally:
+            self._writing.release()
+
+    def _wait_for_others(self, busy_ms: int) -> None:
+        if self._busy_ms != busy_ms:
+            self._writer.execute(f"PRAGMA busy_timeout = {busy_ms}")
+            self._busy_ms = busy_ms
 
     def _roll_back(self) -> None:
         try:
@@ -200,6 +235,7 @@ class SqliteStore:
                 self._writer.execute("ROLLBACK")
         except sqlite3.Error:
             broken, self._writer = self._writer, self._open()  # in this order: the last to close removes WAL and index
+            self._busy_ms = BUSY_MS
             broken.close()
 
     def read(self, fn: Callable[[Reader], T], within_ms: int = 0) -> T:

@@ -4,6 +4,8 @@ SQLite holds files, not names: when `hub.db`, its `-wal` or its `-shm` is delete
 that nobody will ever see again, and every commit succeeds. So each commit is answered only if the names still
 lead to them. A number of a deleted file (inode) may be given to the next one; not while somebody holds the file open,
 as this module does for the store and the writing connection does for its `-wal` and `-shm`.
+
+A name cannot change without a change of its directory, so most commits ask for that alone: one call instead of three.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from pathlib import Path
 from struct import Struct
 from urllib.parse import quote
 
+from understudy.clock import SystemClock
+
 SUFFIXES = ("", "-wal", "-shm")
 RESCUED_MAX = 3  # copies beside the store
 STEPS_A_LOOK = 50_000  # of SQLite's machine: a few ms
@@ -23,6 +27,8 @@ HEADER = b"SQLite format 3\0"
 PAGES_AT, PAGE_SIZE_AT = slice(28, 32), slice(16, 18)
 INDEX_HEAD_BYTES, _LOG_SIZE = 20, Struct("=14xHI")  # of -shm: page size, frames (SQLite, WAL-index format)
 LOG_HEAD_BYTES, FRAME_HEAD_BYTES = 32, 24  # of -wal
+DIRECTORY_SETTLES_MS = 3_000
+_Directory = tuple[int, int, int, int]  # device, inode, when its names changed, when anything of it changed
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _SHORT_READ = 522  # SQLITE_IOERR_SHORT_READ: the file ends before its last page
 
@@ -45,6 +51,8 @@ class StoreFiles:
         with suppress(FileNotFoundError):  # a store without a log
             self._index_fd = os.open(f"{path}-shm", os.O_RDONLY | os.O_CLOEXEC)
         self._known: dict[str, tuple[int, int]] = {}
+        self._directory = str(path.parent) if path.absolute() == path.resolve() else ""  # a link changes elsewhere
+        self._settled: _Directory | None = None  # as it was when every name was right
         self.note()
 
     def note(self) -> None:
@@ -61,11 +69,25 @@ class StoreFiles:
 
     def name_trouble(self) -> str:
         """The name that no longer leads to the file that was opened."""
+        directory = self._look_at_directory()
+        if directory is not None and directory == self._settled:
+            return ""
         for suffix, known in self._known.items():
             found = self._identity(suffix)
             if found != known:
                 return f"{self._path}{suffix} was {'deleted' if found is None else 'replaced'} while the hub runs"
+        self._settled = directory
         return ""
+
+    def _look_at_directory(self) -> _Directory | None:
+        """None while a second change could bear the instant of the first: file systems count in up to two seconds."""
+        try:
+            found = os.stat(self._directory)  # noqa: PTH116 - as below
+        except OSError:
+            return None
+        if SystemClock().now_ms() - found.st_ctime_ns // 1_000_000 < DIRECTORY_SETTLES_MS:
+            return None
+        return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
 
     def log_trouble(self) -> str:
         """True if the log lacks frames that its index names; asked again, because a checkpoint empties both.

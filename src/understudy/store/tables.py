@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from msgspec import Struct
@@ -44,12 +46,7 @@ class Table:
         self.columns = tuple(f.name for f in fields(noun))
         self.keys = self.columns[:keys]
         self.changing = tuple(c for c in self.columns if c not in self.keys and c not in fixed)
-
-    def key_of(self, row: Struct) -> Any:
-        """The row's key: a value, or a tuple where several columns make it."""
-        if len(self.keys) == 1:
-            return getattr(row, self.keys[0])
-        return tuple(getattr(row, name) for name in self.keys)
+        self.key_of: Callable[[Struct], Any] = attrgetter(*self.keys)  # a value, or a tuple where several make the key
 
 
 TASK_FIXED = (

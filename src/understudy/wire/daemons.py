@@ -99,7 +99,11 @@ class HeartbeatBody(Struct, rename="camel", frozen=True):
 
 def cut_parts(parts: dict[str, Any] | None) -> dict[str, Any] | None:
     """Loops or logins as they are kept: the first 32, without what is far longer than any daemon of ours says."""
-    if not parts or (len(msgspec.json.encode(parts)) <= PART_BYTES_MAX and _are_few(parts)):
+    if not parts or (
+        len(parts) <= PARTS_MAX
+        and max(map(len, parts)) <= TAG_CHARS_MAX
+        and len(msgspec.json.encode(parts)) <= PART_BYTES_MAX
+    ):
         return parts
     first = list(parts.items())[:PARTS_MAX]
     return {
@@ -107,10 +111,6 @@ def cut_parts(parts: dict[str, Any] | None) -> dict[str, Any] | None:
         for name, said in first
         if len(name) <= TAG_CHARS_MAX and len(msgspec.json.encode(said)) <= PART_BYTES_MAX
     }
-
-
-def _are_few(parts: dict[str, Any]) -> bool:
-    return len(parts) <= PARTS_MAX and max(map(len, parts)) <= TAG_CHARS_MAX
 
 
 class SleepWindow(Struct, rename={"from_": "from"}, frozen=True):
