@@ -6,12 +6,15 @@ import io
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
+from tests.project.tree import ROOT
 from tests.seeds import SEED
 from understudy.errors import ConfigError
-from understudy.simulation import verify
+from understudy.simulation import mutants, verify
 from understudy.simulation.campaign import play_planted
 from understudy.simulation.mutants import MUTANTS
 from understudy.simulation.scenario import play
@@ -67,6 +70,16 @@ def _without_progress(out):
 def test_a_mutant_that_nobody_knows_is_refused():
     with pytest.raises(ConfigError, match="lease_cut_short"):
         verify(1, None, io.StringIO(), mutant="nonsense")
+
+
+def test_no_planted_bug_is_installed_and_the_worlds_are_played_all_the_same(monkeypatch):
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    (left_out,) = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["exclude"]
+    assert ROOT / left_out == Path(mutants.__file__)
+    monkeypatch.setitem(sys.modules, mutants.__name__, None)
+    assert verify(1, None, io.StringIO()) == 0
+    with pytest.raises(ConfigError, match="clone"):
+        verify(1, None, io.StringIO(), mutant="enqueue_resets")
 
 
 def test_every_mutant_is_taken_out_again():

@@ -6,12 +6,12 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
-from typing import TextIO
+from importlib import import_module
+from typing import Any, TextIO
 
 from understudy.errors import ConfigError
-from understudy.simulation.mutants import ABOUT_TAKEOVER, MUTANTS
 from understudy.simulation.scenario import Outcome, play
 from understudy.texts import t
 
@@ -27,8 +27,8 @@ def verify(seeds: int, seed: int | None, out: TextIO, *, mutant: str = "") -> in
     With a mutant, a bug is planted first: then a world that goes wrong is what one hopes for, and 1. ConfigError
     if there is no such mutant. Uses all cores for many worlds.
     """
-    if mutant and mutant not in MUTANTS:
-        raise ConfigError(t("simulation.no_mutant", mutant=mutant, known=", ".join(MUTANTS)))
+    if mutant and mutant not in (known := _mutants().MUTANTS):
+        raise ConfigError(t("simulation.no_mutant", mutant=mutant, known=", ".join(known)))
     started_s = told_s = time.perf_counter()
     tally = Tally()
     with _worlds([seed] if seed is not None else range(1, seeds + 1), mutant) as worlds:
@@ -44,6 +44,14 @@ def verify(seeds: int, seed: int | None, out: TextIO, *, mutant: str = "") -> in
     if seed is not None:
         out.write(t("simulation.digest", digest=tally.digest) + "\n")
     return EXIT_GREEN
+
+
+def _mutants() -> Any:
+    """The module of planted bugs; ConfigError where it is missing: it is in a clone only, and installed nowhere."""
+    try:
+        return import_module(f"{__package__}.mutants")
+    except ModuleNotFoundError as error:
+        raise ConfigError(t("simulation.no_mutants")) from error
 
 
 @contextmanager
@@ -63,8 +71,11 @@ def _worlds(seeds: Iterable[int], mutant: str) -> Iterator[Iterator[Outcome]]:
 
 def play_planted(mutant: str, seed: int) -> Outcome:
     """One world, with a bug planted if one is named."""
-    with MUTANTS[mutant]() if mutant else nullcontext():
-        return play(seed, takeover=mutant in ABOUT_TAKEOVER)
+    if not mutant:
+        return play(seed)
+    mutants = _mutants()
+    with mutants.MUTANTS[mutant]():
+        return play(seed, takeover=mutant in mutants.ABOUT_TAKEOVER)
 
 
 class Tally:

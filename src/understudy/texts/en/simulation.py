@@ -6,6 +6,7 @@ TEXTS = {
     "simulation.help_seed": "replay this one world",
     "simulation.help_mutant": "plant this bug in the hub first: it must be found",
     "simulation.no_mutant": "There is no mutant {mutant!r}. Known: {known}",
+    "simulation.no_mutants": "Planted bugs are not part of an installed understudy. Play them from a clone of the repository",
     "simulation.progress": "{worlds} worlds, {tasks} tasks, {grants} leases: no problem so far ({per_s} worlds/s, {speed} virtual seconds per second)",
     "simulation.green": "{worlds} worlds, {tasks} tasks, {grants} leases: no invariant broke ({per_s} worlds/s, {speed} virtual seconds per second)",
     "simulation.digest": "Digest of the record: {digest}",

@@ -6,6 +6,7 @@ TEXTS = {
     "simulation.help_seed": "この番号の世界を再現する",
     "simulation.help_mutant": "先にこの不具合をハブに仕込む(見つかるはずのもの)",
     "simulation.no_mutant": "不具合 {mutant!r} はありません。指定できるもの: {known}",
+    "simulation.no_mutants": "仕込む不具合は、インストールした understudy には含まれません。リポジトリのクローンから実行してください",
     "simulation.progress": "世界 {worlds}、タスク {tasks}、リース {grants}: ここまで異常なし(毎秒 {per_s} 世界、1 秒あたり仮想 {speed} 秒)",
     "simulation.green": "世界 {worlds}、タスク {tasks}、リース {grants}: 不変条件はすべて守られました(毎秒 {per_s} 世界、1 秒あたり仮想 {speed} 秒)",
     "simulation.digest": "記録のダイジェスト: {digest}",
