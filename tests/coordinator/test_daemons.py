@@ -6,17 +6,19 @@ import pytest
 from msgspec.structs import replace
 
 from understudy.coordinator import daemons
+from understudy.coordinator.daemons import Introduced, OldBeat
 from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Directive, Incident, Now, Policy, Task
 
 NOW = Now(1_770_000_000_000, 1_770_000_000_000)
 POLICY = Policy()
 MINI = Daemon("mini", "healthy", last_seen_at=NOW.wall - 9_000, last_seen_h=NOW.h - 9_000, since_at=1, version="1")
 LATE = replace(MINI, state="late", incident_id="incident-1")
+SAID = Introduced("2", "[]", 5_000, "2026-01-01T00:00:00Z")
 INCIDENT = Incident("incident-1", "mini", "late", 1, 1, last_seen_at=NOW.wall - 9_000)
 
 
 def test_a_registration_is_a_sign_of_life_that_ends_the_incident() -> None:
-    change = daemons.register(LATE, INCIDENT, NOW, POLICY)
+    change = daemons.register(LATE, SAID, INCIDENT, NOW, POLICY)
     assert [event.name for event in change.events] == ["daemon.registered", "daemon.recovered"]
     assert (change.noun.state, change.noun.registered_at) == ("healthy", NOW.wall)
     assert [row.state for row in change.save if isinstance(row, Incident)] == ["recovered"]
@@ -24,8 +26,8 @@ def test_a_registration_is_a_sign_of_life_that_ends_the_incident() -> None:
 
 def test_what_does_not_name_the_machine_brings_no_bound_daemon_to_life() -> None:
     bound = replace(LATE, machine_id="m")
-    assert daemons.register(bound, INCIDENT, NOW, POLICY).noun.state == "late"
-    assert daemons.old_beat(bound, INCIDENT, NOW, POLICY).rows == (bound,)
+    assert daemons.register(bound, SAID, INCIDENT, NOW, POLICY).noun.state == "late"
+    assert daemons.old_beat(bound, OldBeat("healthy"), INCIDENT, NOW, POLICY).noun.state == "late"
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,7 @@ def test_what_does_not_name_the_machine_brings_no_bound_daemon_to_life() -> None
     ],
 )
 def test_an_old_beat_says_how_its_daemon_is(said: str, state: str, reason: str) -> None:
-    after = daemons.old_beat(replace(MINI, said_status=said), None, NOW, POLICY).noun
+    after = daemons.old_beat(MINI, OldBeat(said), None, NOW, POLICY).noun
     assert (after.state, after.reason) == (state, reason)
 
 

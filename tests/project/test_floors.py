@@ -69,6 +69,10 @@ def test_the_core_takes_only_the_writing_of_instants_from_the_clock(room):
     assert taken <= {"iso", "moment", "parse_iso", *given}
 
 
+def hub_sources() -> list[tuple[str, str]]:
+    return [(file.name, file.read_text("utf-8")) for file in sorted((SOURCES / "hub").glob("*.py"))]
+
+
 def events_made_in(source: str) -> set[str]:
     """The functions that make events, as far as this module calls them."""
     called = {node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)}
@@ -90,3 +94,57 @@ def test_every_event_is_made_by_a_rule():
 )
 def test_an_event_that_an_operation_makes_is_seen(planted):
     assert events_made_in(planted)
+
+
+NO_NOUNS = {  # what these change is no noun of the coordinator: bodies, messages, and what a batch came to
+    "batch.py",
+    "delivery.py",
+    "takeover_loop.py",
+    "tight.py",
+}
+
+
+def changes_structs(source: str) -> bool:
+    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+    return any(node.module == "msgspec.structs" and "replace" in {name.name for name in node.names} for node in imports)
+
+
+def test_every_noun_is_changed_by_a_rule():
+    assert {
+        file.name for file in (SOURCES / "hub").glob("*.py") if changes_structs(file.read_text("utf-8"))
+    } == NO_NOUNS
+
+
+def test_a_noun_that_an_operation_changes_is_seen():
+    assert changes_structs("from msgspec.structs import asdict, replace\n\nreplace(task, ready=1)")
+
+
+def attributes_set_later(source: str) -> set[str]:
+    """The attributes of `self` that an operation sets after it was made, as `Class.method: attribute`."""
+    found = set()
+    for noun in (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)):
+        if not any(isinstance(base, ast.Name) and base.id in OPERATIONS for base in noun.bases):
+            continue
+        for method in (node for node in noun.body if isinstance(node, ast.FunctionDef) and node.name != "__init__"):
+            for node in ast.walk(method):
+                if (
+                    isinstance(node, ast.Attribute)
+                    and isinstance(node.ctx, ast.Store)
+                    and ast.unparse(node.value) == "self"
+                ):
+                    found.add(f"{noun.name}.{method.name}: {node.attr}")
+    return found
+
+
+OPERATIONS = {"Operation", "OwnerOperation", "KeyChange", "Report"}
+
+
+def test_operations_are_data_and_nothing_flows_back_through_a_request():
+    assert {
+        found for file in (SOURCES / "hub").glob("*.py") for found in attributes_set_later(file.read_text("utf-8"))
+    } == set()
+
+
+def test_an_operation_that_remembers_is_seen():
+    planted = "class Claim(Operation):\n    def more(self, work, needs):\n        self.provides = set()\n"
+    assert attributes_set_later(planted) == {"Claim.more: provides"}

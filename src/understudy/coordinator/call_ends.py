@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from understudy.coordinator import budget, leases, takeover
 from understudy.coordinator.calls import TOO_DEAR_RESTS_MS, Scene
 from understudy.coordinator.changes import Draft, Event
-from understudy.coordinator.nouns import LEASED, QUEUED, Now, Policy, Task
+from understudy.coordinator.nouns import LEASED, QUEUED, Now, Policy, Result, Task
 from understudy.coordinator.takeover import EXECUTOR, Called, takeover_event
 from understudy.coordinator.takeover_nouns import Reservation, TakeoverState, TaskTakeover
 from understudy.money import usd
@@ -49,6 +49,7 @@ def put_back(
 
 def answer_provisionally(draft: Draft, task: Task, done: TaskTakeover, called: Called, cost: int, now: Now) -> None:
     """Keep a provisional answer; none if the call failed, the machine is back at it, or the task has ended."""
+    done = without_tries(done)
     if called.kind == "failed":
         draft.add((replace(done, not_before_h=now.h + TOO_DEAR_RESTS_MS),))
     elif task.status != QUEUED:
@@ -57,6 +58,16 @@ def answer_provisionally(draft: Draft, task: Task, done: TaskTakeover, called: C
         answer = msgspec.json.encode(called.text).decode()
         kept = replace(done, provisional=answer, provisional_at=now.wall)
         draft.add((kept,), (_provisional(task, called, cost, now),))
+
+
+def labelled(result: Result, cost_micro_usd: int) -> Result:
+    """A result of the hub's own worker, as such."""
+    return replace(result, executor=EXECUTOR, degraded=1, cost_micro_usd=cost_micro_usd)
+
+
+def without_tries(done: TaskTakeover) -> TaskTakeover:
+    """A call went through, whatever it came to."""
+    return replace(done, tries=0)
 
 
 def answered(task: Task, called: Called, cost: int, now: Now) -> Event:

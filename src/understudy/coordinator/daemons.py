@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from msgspec.structs import replace
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from understudy.coordinator import directives, health, leases, tasks
 from understudy.coordinator.changes import Change, Draft
@@ -15,20 +16,38 @@ _UNHEALTHY = ("stuck", "the daemon says that it is unhealthy")
 _SAID = {"healthy": ("healthy", ""), "degraded": ("healthy", "degraded")}
 
 
-def register(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy) -> Change[Daemon]:
+class Introduced(Struct, frozen=True):
+    """What an old client says of a daemon when it registers; its fields are those of the daemon."""
+
+    version: str
+    capabilities: str
+    poll_interval_ms: int
+    registered_as: str
+
+
+class OldBeat(Struct, frozen=True):
+    """What an old client says of a daemon with each beat; its fields are those of the daemon."""
+
+    said_status: str
+    tasks_processed: int = 0
+    current_task: str = ""
+    last_heartbeat: str = ""
+
+
+def register(daemon: Daemon, said: Introduced, incident: Incident | None, now: Now, policy: Policy) -> Change[Daemon]:
     """An old client introduces a daemon: a sign of life, unless it is bound to a machine, which this does not name."""
-    event = health_event(
-        daemon, now, "daemon.registered", "info", f"Daemon {daemon.id} registered", version=daemon.version
-    )
-    known = replace(daemon, registered_at=now.wall)
+    message = f"Daemon {daemon.id} registered"
+    event = health_event(daemon, now, "daemon.registered", "info", message, version=said.version)
+    known = replace(daemon, registered_at=now.wall, **asdict(said))
     if daemon.machine_id:
         return Change(known, (), (event,))
     seen = health.with_incident(health.seen(known, now, policy), incident, now)
     return replace(seen, events=(event, *seen.events))
 
 
-def old_beat(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy) -> Change[Daemon]:
+def old_beat(daemon: Daemon, said: OldBeat, incident: Incident | None, now: Now, policy: Policy) -> Change[Daemon]:
     """healthy and degraded are healthy (with the reason), anything else is stuck (docs/contract.md, section 2)."""
+    daemon = replace(daemon, **asdict(said))
     if daemon.machine_id:
         return Change(daemon)
     seen = health.seen(daemon, now, policy, *_SAID.get(daemon.said_status, _UNHEALTHY))

@@ -90,6 +90,11 @@ def awake(hearing: Hearing, now: Now) -> Hearing:
     return replace(hearing, idle=0, heard_at=now.wall)
 
 
+def rest(hearing: Hearing, now: Now) -> Hearing:
+    """From here on nothing is watched or leased: what is not heard is no gap."""
+    return replace(hearing, idle=1, heard_at=now.wall)
+
+
 def at_wall(now: Now, h: int) -> int:
     """The wall instant of a hearing instant: now + what remains."""
     return now.wall + (h - now.h)

@@ -53,6 +53,7 @@ from understudy.coordinator.notices import (
 from understudy.coordinator.nouns import Incident, Notice, Now
 from understudy.coordinator.routes import LEVEL_RANKS, Routes
 
+REASON_CHARS_MAX = 300
 STORM = "storm"
 STORM_MESSAGES_MAX = 5  # in
 STORM_WINDOW_MS = 30_000
@@ -210,6 +211,26 @@ def _place(row: Notice, siblings: Iterable[Notice]) -> tuple[str, str]:
 
 
 # ---- afterwards
+
+
+def arrived(
+    row: Notice, taken: Notice, parts: int, ref: str, remark: str, members: Iterable[Notice], now: Now
+) -> Change[Notice]:
+    """A part of it has arrived; with the last one it is sent, and so are `members`, which a storm tells with it."""
+    remark = remark[:REASON_CHARS_MAX]
+    if row.part + 1 < parts:
+        return Change(part_sent(row, ref, now))
+    if remark and row.kind == "test":  # its owner asked whether it arrives
+        return told_if_dead(dead(row, remark), now)
+    there, *more = sent(row, taken, ref, now)
+    told = (replace(member, state="sent", sent_at=now.wall, ref=there.ref) for member in members)
+    return Change(replace(there, last_error=remark), (*more, *told))
+
+
+def failed(row: Notice, reason: str, after_ms: int, now: Now, *, is_refused: bool) -> Change[Notice]:
+    """It did not arrive: again later, or never if the service refused it."""
+    why = reason[:REASON_CHARS_MAX]
+    return told_if_dead(dead(row, why) if is_refused else put_off(row, why, after_ms, now), now)
 
 
 def part_sent(row: Notice, ref: str, now: Now) -> Notice:

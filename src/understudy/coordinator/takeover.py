@@ -256,6 +256,11 @@ def steer(state: TakeoverState, verb: str, by: str, now: Now) -> Change[Takeover
     return Change(after, (), (takeover_event(now, f"takeover.{word}", f"Takeover {word}", by=by),))
 
 
+def probed(state: TakeoverState, now: Now) -> Change[TakeoverState]:
+    """The world answered: the hub's own line is not what is wrong."""
+    return Change(replace(state, probed_h=now.h))
+
+
 def takeover_event(now: Now, name: str, message: str, level: str = "info", **fields: object) -> Event:
     """An event of takeover's story, or of a task's if `taskId` is among the fields."""
     task_id = str(fields.get("taskId") or "")

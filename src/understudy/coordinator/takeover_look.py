@@ -49,8 +49,19 @@ class Verdict(Struct, frozen=True):
     lost: tuple[tuple[str, int], ...] = ()  # leases of calls that were cut
 
 
-def look(draft: Draft, scene: Scene, front: Sequence[InLine], now: Now, *, tells: bool) -> Verdict:
-    """Close the circuit whose time is over, open or shut takeover, and tell those who must know."""
+def look(
+    draft: Draft,
+    scene: Scene,
+    front: Sequence[InLine],
+    now: Now,
+    lost: tuple[tuple[str, int], ...] = (),
+    *,
+    tells: bool,
+) -> Verdict:
+    """Close the circuit whose time is over, open or shut takeover, and tell those who must know.
+
+    `lost` are the leases of calls that were cut just before.
+    """
     policy = scene.policy.takeover
     state = takeover.circuit_after(scene.state, now, policy)
     if scene.state.circuit and not state.circuit:
@@ -67,7 +78,7 @@ def look(draft: Draft, scene: Scene, front: Sequence[InLine], now: Now, *, tells
     if tells:
         _tell_kept(draft, scene, waiting, now)
     wants_probe = takeover.wants_probe(state, now, policy) and _is_due(scene, found, waiting, now)
-    return replace(_verdict(found, state, now, policy), wants_probe=wants_probe)
+    return replace(_verdict(found, state, now, policy), wants_probe=wants_probe, lost=lost)
 
 
 def why_kept(scene: Scene, task: Task) -> str:

@@ -42,6 +42,11 @@ def set_aside(task: Task, now: Now) -> Change[Task]:
     return Change(replace(task, ready=0, waiting_for="", available_at=now.wall + SET_ASIDE_MS, note=note))
 
 
+def note(task: Task, text: str, now: Now) -> Change[Task]:
+    """What an old client says of its state: kept as a note, it never takes a task out of the queue."""
+    return Change(replace(task, note=text, updated_at=now.wall))
+
+
 def cancel(task: Task, now: Now, by: str) -> Change[Task] | None:
     """Final at once; a worker that runs it learns it with its next renewal or beat. None: already finished."""
     if task.status in FINISHED:

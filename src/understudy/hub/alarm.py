@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from msgspec.structs import replace
-
 from understudy.coordinator import directives, health, leases, starts, takeover, tasks, windows
 from understudy.coordinator import hearing as hearing_time
 from understudy.coordinator.changes import Change, Decision, Draft
@@ -82,8 +80,8 @@ def _daemon(work: WorkingSet, daemon_id: str, now: Now) -> Change[Daemon] | None
     looked = health.rung(daemon, incident_of(work, daemon), now, work.policy, work.ids.new("incident"))
     wrong = windows.unreadable(daemon.expected_sleep)
     unreadable = tell_once(work, daemon, f"expectedSleep: {wrong}", now) if wrong else ()
-    told = (takeover.told_with(event, work.policy.takeover, state_of(work)) for event in looked.events)
-    return replace(looked, events=(*told, *unreadable))
+    events = [takeover.told_with(event, work.policy.takeover, state_of(work)) for event in looked.events]
+    return Change(looked.noun, looked.save, (*events, *unreadable))
 
 
 def _directive(draft: Draft, work: WorkingSet, directive_id: str, now: Now) -> Change[Directive] | None:
@@ -109,4 +107,4 @@ class Rest(Operation):
         if is_stirred or nearest is None or nearest.lease_h or nearest.health_h or nearest.directive_h:
             return Decision(answer=False)
         hearing = work.get(Hearing, 1) or Hearing()
-        return Decision(answer=True, save=(replace(hearing, idle=1, heard_at=now.wall),))
+        return Decision(answer=True, save=(hearing_time.rest(hearing, now),))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec.structs import replace
-
 from understudy.coordinator import call_ends
 from understudy.coordinator.changes import Decision, Draft
 from understudy.coordinator.nouns import Now, Result, Task
-from understudy.coordinator.takeover import EXECUTOR, Called
+from understudy.coordinator.takeover import Called
 from understudy.coordinator.takeover_nouns import Reservation, TaskTakeover
 from understudy.errors import UnderstudyError
 from understudy.hub.calls import Job
@@ -28,8 +26,7 @@ class _Answer(Report):
         self.cost_micro_usd = cost_micro_usd
 
     def _row(self, task: Task, now: Now, body: ResultBody) -> Result:
-        row = super()._row(task, now, body)
-        return replace(row, executor=EXECUTOR, degraded=1, cost_micro_usd=self.cost_micro_usd)
+        return call_ends.labelled(super()._row(task, now, body), self.cost_micro_usd)
 
 
 class Settle(Operation):
@@ -70,9 +67,8 @@ class Settle(Operation):
         if self.called.kind in ("again", "stop"):
             is_released = call_ends.put_back(draft, task, self.job.token, done, self.called, now, work.policy)
             return draft.decision({"released": is_released})
-        done = replace(done, tries=0)
         if self.job.token:
-            draft.add((done,))
+            draft.add((call_ends.without_tries(done),))
             return self._reported(draft, work, task, cost, now)
         call_ends.answer_provisionally(draft, task, done, self.called, cost, now)
         return draft.decision(None)

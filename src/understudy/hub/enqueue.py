@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
+from msgspec import Struct
 
 from understudy.clock import parse_iso
 from understudy.coordinator import tasks
-from understudy.coordinator.changes import Decision, Event
+from understudy.coordinator.changes import Decision, Draft
 from understudy.coordinator.claims import MACHINE
 from understudy.coordinator.nouns import Now, Task, TaskBody, Usage
 from understudy.errors import BadRequestError, MismatchError
@@ -64,8 +64,7 @@ class Enqueue(Operation):
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Create each, or find the one that it repeats; one that contradicts refuses the whole request."""
-        save: list[Any] = []
-        events: list[Event] = []
+        draft = Draft()
         answers: list[dict[str, Any]] = []
         here: dict[str, Task] = {}
         keys: dict[str, str] = {}
@@ -76,21 +75,19 @@ class Enqueue(Operation):
                     raise MismatchError(f"The id or idempotency key of {known.id} was used with another body")
                 answers.append({"taskId": known.id, "created": False})
                 continue
-            task = task_of(body, task_id, self.submitter, spec, now, nth, work.policy.timeout_s)
-            reply_to = reply_of(body.reply_to, work.policy.routes.targets)
             stored = _with(self.extras[nth], spec)
-            task = replace(task, reply_to=reply_to, memory_of=self.memory_of, size_bytes=_size_of(stored))
-            change = tasks.enqueue(task, now)
-            here[task_id] = change.noun
+            reply_to = reply_of(body.reply_to, work.policy.routes.targets)
+            owned = Owned(self.submitter, self.memory_of, reply_to, _size_of(stored))
+            task = task_of(body, task_id, owned, spec, now, nth, work.policy.timeout_s)
+            here[task_id] = draft.take(tasks.enqueue(task, now))
+            draft.add((TaskBody(task_id, stored),))
             if body.dedup_key:
                 keys[body.dedup_key] = task_id
-            save += [change.noun, TaskBody(task_id, stored)]
-            events += change.events
             answers.append({"taskId": task_id, "created": True})
         if here:
             share = share_of(work, self.submitter) if self.is_bounded else None
             work.bounds.take(sum(task.size_bytes for task in here.values()), tuple(here.values()), share)
-        return Decision(answers, tuple(save), tuple(events))
+        return draft.decision(answers)
 
     def _may_know(self, known: Task) -> bool:
         """A key that sees its own tasks only is not told whether somebody else's is the same."""
@@ -132,7 +129,16 @@ def _hash(spec: str) -> str:
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
 
 
-def task_of(body: EnqueueBody, task_id: str, submitter: str, spec: str, now: Now, nth: int, timeout_s: int) -> Task:
+class Owned(Struct, frozen=True):
+    """Whose a new task is, where its answer goes, and what it takes of its owner's share."""
+
+    submitter: str
+    memory_of: str = ""
+    reply_to: str = ""
+    size_bytes: int = 0
+
+
+def task_of(body: EnqueueBody, task_id: str, owned: Owned, spec: str, now: Now, nth: int, timeout_s: int) -> Task:
     """The row of a new task; BadRequestError for an instant that is none."""
     priority = body.priority or "medium"
     channel, user_id = conversation_of(body)
@@ -142,7 +148,10 @@ def task_of(body: EnqueueBody, task_id: str, submitter: str, spec: str, now: Now
         order_key=tasks.order_key(priority, now.wall, nth),
         priority=priority,
         source=body.source or "",
-        submitter=submitter,
+        submitter=owned.submitter,
+        memory_of=owned.memory_of,
+        reply_to=owned.reply_to,
+        size_bytes=owned.size_bytes,
         dedup_key=body.dedup_key or "",
         body_hash=_hash(spec),
         queued_at=now.wall,

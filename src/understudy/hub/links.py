@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from understudy.coordinator.changes import Decision
+from understudy.coordinator import links
+from understudy.coordinator.changes import Decision, Draft
 from understudy.coordinator.nouns import Incident, Link, Now, Result, Task
 from understudy.errors import NotFoundError
 from understudy.hub.incidents import Acknowledge, Snooze
@@ -43,8 +43,8 @@ def shown_by(reader: Reader, secret: str, wall: int) -> Shown:
         incidents = reader.load_many(Incident, (link.subject,))
         if not incidents:
             raise NotFoundError(GONE)
-        shown = Shown(link.purpose, link.subject, incidents[0].daemon_id, incidents[0].state)
-        return replace(shown, is_used=bool(link.used_at))
+        incident = incidents[0]
+        return Shown(link.purpose, link.subject, incident.daemon_id, incident.state, is_used=bool(link.used_at))
     tasks, results = reader.load_many(Task, (link.subject,)), reader.load_many(Result, (link.subject,))
     if not tasks or not results:
         raise NotFoundError(GONE)
@@ -73,12 +73,13 @@ class FollowLink(Operation):
         """Act; NotFoundError once it has expired."""
         link = work.get(Link, self.hash)
         act = _act_of(link)
-        if link is None or act is None or link.expires_at <= now.wall:
+        if link is None or act is None or not links.is_good(link, now):
             raise NotFoundError(GONE)
         if link.used_at:
             return Decision(DONE)
-        decision = act.decide(work, now)
-        return replace(decision, save=(*decision.save, replace(link, used_at=now.wall)))
+        done, draft = act.decide(work, now), Draft()
+        draft.add((*done.save, links.used(link, now)), done.events)
+        return draft.decision(done.answer)
 
 
 def _act_of(link: Link | None) -> Operation | None:

@@ -6,7 +6,6 @@ from contextlib import suppress
 from hashlib import sha256
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from understudy.coordinator import answers, outbox
 from understudy.coordinator.changes import Decision, Draft, Event
@@ -21,7 +20,6 @@ from understudy.wire.answers.notices import NoticeChanged, NoticesAnswer, notice
 
 LINK_KEPT_MS = 7 * 86_400_000
 LINK_PREFIX = "usl"
-REASON_CHARS_MAX = 300
 
 
 def outbox_rows(tx: Transaction, work: WorkingSet, now: Now) -> tuple[Notice, ...]:
@@ -178,27 +176,16 @@ class Settle(Operation):
         if row is None or row.state != "waiting":
             return Decision(row)
         if isinstance(self.outcome, Sent):
-            return self._sent(work, row, self.outcome, now)
+            members = work.members.get(row.id, ())
+            ref, remark = self.outcome.ref, self.outcome.remark
+            change = outbox.arrived(row, self.taken, self.parts, ref, remark, members, now)
+            return change.decision(change.noun)
         if row.taken_until != self.taken.taken_until:
             return Decision(row)
-        reason = self.outcome.reason[:REASON_CHARS_MAX]
         after_ms = self.outcome.after_ms if isinstance(self.outcome, Later) else 0
         is_refused = isinstance(self.outcome, Refused)
-        after = outbox.dead(row, reason) if is_refused else outbox.put_off(row, reason, after_ms, now)
-        return outbox.told_if_dead(after, now).decision(after)
-
-    def _sent(self, work: WorkingSet, row: Notice, outcome: Sent, now: Now) -> Decision:
-        remark = outcome.remark[:REASON_CHARS_MAX]
-        if row.part + 1 < self.parts:
-            part = outbox.part_sent(row, outcome.ref, now)
-            return Decision(part, (part,))
-        if remark and row.kind == "test":  # its owner asked whether it arrives
-            failed = outbox.dead(row, remark)
-            return outbox.told_if_dead(failed, now).decision(failed)
-        there, *more = outbox.sent(row, self.taken, outcome.ref, now)
-        rows = (replace(there, last_error=remark), *more)
-        members = [replace(m, state="sent", sent_at=now.wall, ref=rows[0].ref) for m in work.members.get(row.id, ())]
-        return Decision(rows[0], (*rows, *members))
+        change = outbox.failed(row, self.outcome.reason, after_ms, now, is_refused=is_refused)
+        return change.decision(change.noun)
 
 
 class Reclaim(Operation):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec.structs import replace
-
 from understudy.coordinator import tasks
 from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import FINISHED, Now, Result, Task, Usage
@@ -87,5 +85,4 @@ class NoteStatus(Operation):
             raise lease_lost(task)
         if task is None or task.status in FINISHED:
             raise NotFoundError(TASK_UNKNOWN)
-        noted = replace(task, note=self.status, updated_at=now.wall)
-        return Decision(Noted(success=True, status=self.status), (noted,))
+        return tasks.note(task, self.status, now).decision(Noted(success=True, status=self.status))

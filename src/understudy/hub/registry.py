@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import msgspec
-from msgspec.structs import replace
 
 from understudy.coordinator import daemons, windows
 from understudy.coordinator.changes import Decision
+from understudy.coordinator.daemons import Introduced, OldBeat
 from understudy.coordinator.nouns import Daemon, Now, Task
 from understudy.errors import BadRequestError, NotFoundError
 from understudy.hub.enqueue import instant
@@ -45,15 +45,14 @@ class Register(Operation):
         refuse_beyond_bound(work, known)
         daemon = known or Daemon(body.daemon_id, first_seen_at=now.wall, since_at=now.wall)
         capabilities = [tag[:TAG_CHARS_MAX] for tag in body.capabilities[:CAPABILITIES_MAX]]
-        daemon = replace(
-            daemon,
+        said = Introduced(
             version=body.version,
             capabilities=msgspec.json.encode(capabilities).decode(),
             poll_interval_ms=body.poll_interval,
             registered_as=body.registered_at,
         )
         answer = Registered(success=True, daemon_id=daemon.id, registered_at=body.registered_at)
-        return daemons.register(daemon, incident_of(work, daemon), now, work.policy).decision(answer)
+        return daemons.register(daemon, said, incident_of(work, daemon), now, work.policy).decision(answer)
 
 
 class OldHeartbeat(Operation):
@@ -77,14 +76,13 @@ class OldHeartbeat(Operation):
         daemon = work.get(Daemon, body.daemon_id)
         if daemon is None or not daemon.registered_at:
             raise NotFoundError(NOT_REGISTERED)
-        daemon = replace(
-            daemon,
+        said = OldBeat(
             said_status=body.status,
             tasks_processed=body.tasks_processed,
             current_task=body.current_task or "",
             last_heartbeat=body.last_heartbeat,
         )
-        return daemons.old_beat(daemon, incident_of(work, daemon), now, work.policy).decision(DONE)
+        return daemons.old_beat(daemon, said, incident_of(work, daemon), now, work.policy).decision(DONE)
 
 
 def known_daemon(work: WorkingSet, daemon_id: str) -> Daemon:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec.structs import replace
-
 from understudy.coordinator import takeover, takeover_look
 from understudy.coordinator.changes import Decision, Draft
 from understudy.coordinator.nouns import Now, Task
@@ -43,8 +41,8 @@ class Look(Operation):
         """Settle what was cut, close the circuit whose time is over, open or shut, tell who must know."""
         draft, scene = Draft(), scene_of(work, now)
         lost = cut_calls(draft, work, scene, [call for call in scene.calls if now.h >= call.expires_h], now)
-        verdict = takeover_look.look(draft, scene, _front(work, draft), now, tells=self.tells)
-        return draft.decision(replace(verdict, lost=lost))
+        front = _front(work, draft)
+        return draft.decision(takeover_look.look(draft, scene, front, now, lost, tells=self.tells))
 
 
 def _front(work: WorkingSet, draft: Draft) -> list[InLine]:
@@ -63,7 +61,7 @@ class Probed(Operation):
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Remember it."""
-        return Decision(None, (replace(state_of(work), probed_h=now.h),))
+        return takeover.probed(state_of(work), now).decision(None)
 
 
 class SteerTakeover(Operation):

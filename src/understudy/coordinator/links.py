@@ -1,0 +1,17 @@
+"""Links that act: each is used once, and expires."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from understudy.coordinator.nouns import Link, Now
+
+
+def is_good(link: Link, now: Now) -> bool:
+    """True if it may still be followed; bounds are half-open."""
+    return now.wall < link.expires_at
+
+
+def used(link: Link, now: Now) -> Link:
+    """The link after it did what it is for."""
+    return replace(link, used_at=now.wall)
