@@ -14,17 +14,17 @@ def acknowledge(incident: Incident, by: str, now: Now) -> Change[Incident] | Non
     if incident.acknowledged_by:
         return None
     seen = replace(incident, acknowledged_by=by, acknowledged_at=now.wall)
-    return Change(seen, (), (_event(incident, now, "acknowledged", by=by),))
+    return Change(seen, (), (_event(incident, now, "incident.acknowledged", by=by),))
 
 
 def snooze(incident: Incident, for_ms: int, by: str, now: Now) -> Change[Incident]:
     """Reminders, and whatever still waits to be told of it, pause; a later word counts, also to end it."""
     until = now.wall + for_ms
     quiet = replace(incident, snoozed_until=until)
-    return Change(quiet, (), (_event(incident, now, "snoozed", by=by, until=iso(until)),))
+    return Change(quiet, (), (_event(incident, now, "incident.snoozed", by=by, until=iso(until)),))
 
 
-def _event(incident: Incident, now: Now, word: str, **fields: object) -> Event:
+def _event(incident: Incident, now: Now, name: str, **fields: object) -> Event:
     about = {"incidentId": incident.id, "daemonId": incident.daemon_id, **fields}
-    message = f"Incident of {incident.daemon_id} {word}"
-    return make_event(now, f"incident.{word}", message, about, daemon_id=incident.daemon_id)
+    message = f"Incident of {incident.daemon_id} {name.partition('.')[2]}"
+    return make_event(now, name, message, about, daemon_id=incident.daemon_id)

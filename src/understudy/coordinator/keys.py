@@ -10,14 +10,14 @@ from understudy.coordinator.nouns import Key, Now
 
 def create(key: Key, by: str, now: Now) -> Change[Key]:
     """A new key."""
-    return Change(key, (), (_event(key, now, "created", by),))
+    return Change(key, (), (_event(key, now, "key.created", by),))
 
 
 def revoke(key: Key, by: str, now: Now) -> Change[Key] | None:
     """Refused from now on; None if it is already."""
     if key.revoked_at:
         return None
-    return Change(replace(key, revoked_at=now.wall), (), (_event(key, now, "revoked", by),))
+    return Change(replace(key, revoked_at=now.wall), (), (_event(key, now, "key.revoked", by),))
 
 
 def rotate(key: Key, new_id: str, new_hash: str, by: str, now: Now) -> Change[Key] | None:
@@ -25,9 +25,9 @@ def rotate(key: Key, new_id: str, new_hash: str, by: str, now: Now) -> Change[Ke
     if key.revoked_at:
         return None
     successor = Key(new_id, key.name, new_hash, key.scopes, now.wall, lineage=key.lineage or key.id)
-    return Change(successor, (replace(key, rotated_to=new_id),), (_event(successor, now, "rotated", by),))
+    return Change(successor, (replace(key, rotated_to=new_id),), (_event(successor, now, "key.rotated", by),))
 
 
-def _event(key: Key, now: Now, word: str, by: str) -> Event:
+def _event(key: Key, now: Now, name: str, by: str) -> Event:
     fields = {"keyId": key.id, "scopes": key.scopes, "by": by}
-    return make_event(now, f"key.{word}", f"Key {key.name} {word}", fields, component="Keys")
+    return make_event(now, name, f"Key {key.name} {name.partition('.')[2]}", fields, component="Keys")

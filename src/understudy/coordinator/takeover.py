@@ -252,8 +252,8 @@ def steer(state: TakeoverState, verb: str, by: str, now: Now) -> Change[Takeover
     after = replace(state if is_pause else closed(state), paused=int(is_pause))
     if after == state:
         return None
-    word = "paused" if is_pause else "resumed"
-    return Change(after, (), (takeover_event(now, f"takeover.{word}", f"Takeover {word}", by=by),))
+    name = "takeover.paused" if is_pause else "takeover.resumed"
+    return Change(after, (), (takeover_event(now, name, f"Takeover {name.partition('.')[2]}", by=by),))
 
 
 def probed(state: TakeoverState, now: Now) -> Change[TakeoverState]:
