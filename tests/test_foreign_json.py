@@ -12,13 +12,10 @@ from hypothesis import strategies as st
 from understudy.daemon.home import Home
 from understudy.daemon.spool import Spool
 from understudy.errors import BadRequestError
-from understudy.notify.outcomes import object_in
-from understudy.services.claude import _object
 from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.decode import decode
-from understudy.wire.foreign import parsed, whole
+from understudy.wire.foreign import object_of, parsed, whole
 from understudy.wire.memory import MemorySaveBody
-from understudy.wire.outbound import HttpAnswer
 from understudy.wire.tasks import ReleaseBody, RenewBody, ResultBody, StatusBody
 from understudy.worker.executors.events import Events
 from understudy.worker.results import Result
@@ -60,8 +57,7 @@ def test_assistants_services_and_the_spool_are_read_too(half, tmp_path):
     line = b'{"type":"result","result":"x ' + half + b'"}'
     (event,) = Events().feed(line + b"\n")
     assert event["result"].startswith("x \ufffd")
-    assert object_in(HttpAnswer(200, {}, line))["type"] == "result"
-    assert _object(line)["type"] == "result"
+    assert object_of(line) == event
     home = Home(tmp_path, "mini")
     kept = msgspec.json.encode(Result("a", "t1", 1, success=True, finished_at=1, output="XX"))
     (home.spool / "a.json").write_bytes(kept.replace(b"XX", half))

@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from base64 import b64encode
+from ipaddress import ip_address
+from urllib.parse import SplitResult, unquote, urlsplit
 
 _TEXT = re.compile(r"https?://[^\s\x00-\x1f\x7f]++", re.IGNORECASE)
+
+
+def is_loopback(host: str) -> bool:
+    """True if only this machine can reach it."""
+    if host.lower().rstrip(".") == "localhost" or host.lower().endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def log_in_of(parts: SplitResult) -> str:
+    """The header value for the name and password of an address, which HTTP does not send by itself; "" without one."""
+    if parts.username is None:
+        return ""
+    known = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return f"Basic {b64encode(known.encode()).decode('ascii')}"
 
 
 def is_web_address(text: str) -> bool:

@@ -7,8 +7,10 @@ keeps its mode; our files and our directories in it are closed nevertheless.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -76,6 +78,38 @@ def write_private(path: Path, content: bytes, executable: bool = False) -> None:
         file.write(content)
         if executable:
             os.fchmod(file.fileno(), DIRECTORY)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file so that after any crash it is there whole or not at all; 0600."""
+    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            _sync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make a rename or an unlink in it durable."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _sync(fd: int) -> None:
+    """On macOS only F_FULLFSYNC reaches the disk (docs/measured.md, Disks)."""
+    if hasattr(fcntl, "F_FULLFSYNC"):
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(fd)
 
 
 def close(path: Path) -> None:

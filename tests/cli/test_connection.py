@@ -129,10 +129,9 @@ def test_what_is_saved_is_for_its_owner_alone(tmp_path):
     path = save(tmp_path / "new", Saved("http://h", "k"))
     assert path.stat().st_mode & 0o077 == 0
     made = local_keys(tmp_path / "new")
-    assert made.are_new
     assert all(file.stat().st_mode & 0o077 == 0 for file in (tmp_path / "new").iterdir())
     again = local_keys(tmp_path / "new")
-    assert (again.api_key, again.admin_key, again.are_new) == (made.api_key, made.admin_key, False)
+    assert again == made
     assert made.api_key != made.admin_key
 
 
@@ -250,6 +249,5 @@ def test_keys_that_a_crash_has_spoilt_are_made_anew(home, spoilt):
     before = local_keys(home)
     (home / "api-key").write_bytes(spoilt)
     made = local_keys(home)
-    assert made.are_new
     assert made.api_key.startswith("usk_")
     assert made.api_key != before.api_key

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from understudy import private
 from understudy.clock import SystemClock
 from understudy.daemon import home as home_module
 from understudy.daemon import spool as spool_module
@@ -73,10 +74,8 @@ def test_result_is_on_disk_before_it_has_its_name(home: Home, monkeypatch: pytes
     """What a power cut would show: content synced, then renamed, then the directory synced."""
     steps: list[str] = []
     named = home.spool / "a.json"
-    monkeypatch.setattr(home_module, "_sync", lambda _: steps.append(f"content, named: {named.exists()}"))
-    monkeypatch.setattr(
-        home_module, "sync_directory", lambda path: steps.append(f"{path.name}, named: {named.exists()}")
-    )
+    monkeypatch.setattr(private, "_sync", lambda _: steps.append(f"content, named: {named.exists()}"))
+    monkeypatch.setattr(private, "sync_directory", lambda path: steps.append(f"{path.name}, named: {named.exists()}"))
     Spool(home).keep(result("a"))
     assert steps == ["content, named: False", "spool, named: True"]
 

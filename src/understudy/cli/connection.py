@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from understudy import config
-from understudy.addresses import is_web_address
+from understudy.addresses import is_loopback, is_web_address
 from understudy.cli.client import HubClient
 from understudy.cli.exits import RefusedError
 from understudy.cli.known_hubs import agree
@@ -46,7 +46,7 @@ class Place:
     @property
     def is_loopback(self) -> bool:
         """True if the hub is on this machine."""
-        return urlsplit(self.url).hostname in LOOPBACK
+        return is_loopback(urlsplit(self.url).hostname or "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 
 from understudy import config
+from understudy.addresses import is_loopback
 from understudy.cli import parent
 from understudy.cli.commands import Command
 from understudy.cli.options import address_options, data_dir_of, data_option, eof_option, own_data_dir, told
@@ -76,14 +76,6 @@ def check_strength(keys: dict[str, str], settings: config.Settings) -> None:
     weak = [name for name, secret in keys.items() if is_easy_to_guess(secret)]
     if weak:
         raise ConfigError(t("cli.hub.weak_key", names=", ".join(weak), host=reached_at))
-
-
-def is_loopback(host: str) -> bool:
-    """True if only this machine can reach it."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def address_of(host: str, port: int) -> str:

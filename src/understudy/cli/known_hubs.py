@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from understudy.cli.exits import RefusedError
-from understudy.cli.saved import write_private
+from understudy.cli.saved import keep
 from understudy.cli.terminal import note, safe
 from understudy.errors import ConfigError
 from understudy.texts import t
@@ -27,7 +27,7 @@ def agree(url: str, origin: str, data_dir: Path, *, is_agreed: bool = False) -> 
     if not is_agreed and _is_somebody_there() and not click.confirm(t("cli.known_hubs.ask"), err=True):
         raise RefusedError(t("cli.known_hubs.refused", url=url))
     with contextlib.suppress(ConfigError):  # a disk that cannot be written: asked again next time
-        write_private(data_dir / FILE, "".join(f"{one}\n" for one in (*known, url)[-HUBS_MAX:]))
+        keep(data_dir / FILE, "".join(f"{one}\n" for one in (*known, url)[-HUBS_MAX:]))
 
 
 def _known(data_dir: Path) -> tuple[str, ...]:

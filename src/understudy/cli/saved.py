@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from understudy.clock import SystemClock
+from understudy.config import secret_text
 from understudy.errors import ConfigError
 from understudy.ids import IdMaker
-from understudy.private import make_directory
+from understudy.private import make_directory, write_durably
 from understudy.texts import t
 
 CLIENT_FILE = "client.json"
@@ -37,7 +36,6 @@ class LocalKeys:
 
     api_key: str
     admin_key: str
-    are_new: bool = False
 
 
 def load_saved(directory: Path) -> Saved | None:
@@ -53,19 +51,17 @@ def load_saved(directory: Path) -> Saved | None:
 def save(directory: Path, saved: Saved) -> Path:
     """Keep it for later commands → the file."""
     path = directory / CLIENT_FILE
-    write_private(path, json.dumps(asdict(saved), indent=2) + "\n")
+    keep(path, json.dumps(asdict(saved), indent=2) + "\n")
     return path
 
 
 def load_local_keys(directory: Path) -> LocalKeys | None:
     """The keys that were made here earlier; None if there are none, or if a crash has spoilt them."""
     try:
-        api_key = (directory / API_KEY_FILE).read_text("ascii").strip()
-        admin_key = (directory / ADMIN_KEY_FILE).read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError):
+        found = [secret_text(directory / name, name).strip() for name in (API_KEY_FILE, ADMIN_KEY_FILE)]
+    except ConfigError:
         return None
-    is_whole = api_key and admin_key and (api_key + admin_key).isprintable()
-    return LocalKeys(api_key, admin_key) if is_whole else None
+    return LocalKeys(*found) if all(key.isascii() and key.isprintable() for key in found) else None
 
 
 def local_keys(directory: Path) -> LocalKeys:
@@ -74,19 +70,16 @@ def local_keys(directory: Path) -> LocalKeys:
     if known is not None:
         return known
     ids = IdMaker(SystemClock(), random.SystemRandom().getrandbits)
-    made = LocalKeys(ids.secret("usk"), ids.secret("usk"), are_new=True)
-    write_private(directory / API_KEY_FILE, made.api_key + "\n")
-    write_private(directory / ADMIN_KEY_FILE, made.admin_key + "\n")
+    made = LocalKeys(ids.secret("usk"), ids.secret("usk"))
+    keep(directory / API_KEY_FILE, made.api_key + "\n")
+    keep(directory / ADMIN_KEY_FILE, made.admin_key + "\n")
     return made
 
 
-def write_private(path: Path, text: str) -> None:
+def keep(path: Path, text: str) -> None:
     """Write a file for its owner alone, whole or not at all. ConfigError if the place is not ours to write."""
     try:
         make_directory(path.parent)
-        fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
+        write_durably(path, text.encode())
     except OSError as error:
         raise ConfigError(t("cli.cannot_write", path=path, reason=error.strerror or error)) from None

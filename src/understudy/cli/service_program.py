@@ -11,7 +11,7 @@ from pathlib import Path
 from understudy import config
 from understudy.cli.connection import Place
 from understudy.cli.env_file import ENV_FILE
-from understudy.cli.saved import write_private
+from understudy.cli.saved import keep
 from understudy.config.channels import notices_of
 from understudy.config.reading import beside
 from understudy.daemon.service import Program, service_dir
@@ -88,7 +88,7 @@ def write_secrets(secrets: Mapping[str, tuple[Path, str]]) -> None:
     """The files, each for its owner alone."""
     for path, value in secrets.values():
         if value:
-            write_private(path, f"{value}\n")  # one line end is taken off again
+            keep(path, f"{value}\n")  # one line end is taken off again
 
 
 def _system(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from understudy.backoff import Backoff
 from understudy.cli.client import HubClient
 from understudy.cli.commands import Command
 from understudy.cli.connection import connect
@@ -26,7 +27,7 @@ LINES_SINCE = 1000
 EXAMPLE = """understudy tail
 understudy tail --search heartbeat
 understudy tail --level warning --since 2h --format json"""
-PAUSE_S_MIN, PAUSE_S_MAX = 0.2, 5.0
+PAUSE_MS_FIRST, PAUSE_MS_MAX = 200, 5_000
 
 
 @click.command(
@@ -64,7 +65,7 @@ def tail(
 def follow(hub: HubClient, wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Events without end. ClientError if the hub refuses, or cannot be reached at the very beginning."""
     last_id = 0
-    pause_s = PAUSE_S_MIN
+    pauses = Backoff(PAUSE_MS_FIRST, PAUSE_MS_MAX, random.random)
     is_away = has_begun = False
     while True:
         reason = t("cli.tail.ended")
@@ -72,7 +73,8 @@ def follow(hub: HubClient, wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
             for event in _events(hub.stream("/api/events", last_event_id=str(last_id or ""), follow="1", **wanted)):
                 if is_away:
                     note(t("cli.tail.back", url=hub.url))
-                has_begun, is_away, pause_s = True, False, PAUSE_S_MIN
+                has_begun, is_away = True, False
+                pauses.reset()
                 if event is not None:
                     last_id = max(last_id, event.get("id", 0))  # what is live only has none
                     yield event
@@ -83,8 +85,7 @@ def follow(hub: HubClient, wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if not is_away:
             note(t("cli.tail.away", reason=reason))
         is_away = True
-        time.sleep(pause_s * random.uniform(0.5, 1.5))
-        pause_s = min(pause_s * 2, PAUSE_S_MAX)
+        time.sleep(pauses.next_ms() / 1000)
 
 
 def _events(lines: Iterator[bytes]) -> Iterator[dict[str, Any] | None]:

@@ -18,12 +18,13 @@ from typing import Any
 import click
 
 from understudy import __version__, config
+from understudy.addresses import is_loopback
 from understudy.cli.children import Child, EndedError
 from understudy.cli.client import HubClient
 from understudy.cli.commands import Command
 from understudy.cli.exits import ClientError, Exit, UnreachableError
 from understudy.cli.given_command import refuse_empty
-from understudy.cli.hub import address_of, check_strength, is_loopback
+from understudy.cli.hub import address_of, check_strength
 from understudy.cli.options import address_options, data_dir_of, data_option, told
 from understudy.cli.port import check_free, free_port
 from understudy.cli.saved import API_KEY_FILE, Saved, load_local_keys, local_keys, save

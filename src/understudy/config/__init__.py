@@ -5,7 +5,16 @@
 
 from understudy.config.given_text import assignment, assignments, decoded_as_is, read_given
 from understudy.config.kinds import duration, duration_ms, duration_text
-from understudy.config.reading import FILE_NAME, Loaded, environment_keys, load, read, secrets_in, user_data_dir
+from understudy.config.reading import (
+    FILE_NAME,
+    Loaded,
+    environment_keys,
+    load,
+    read,
+    secret_text,
+    secrets_in,
+    user_data_dir,
+)
 from understudy.config.table import ENVIRONMENT_ONLY, Setting, Settings, table
 
 __all__ = [
@@ -24,6 +33,7 @@ __all__ = [
     "load",
     "read",
     "read_given",
+    "secret_text",
     "secrets_in",
     "table",
     "user_data_dir",

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import platform
 import re
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from understudy.errors import ConfigError
 from understudy.ids import IdMaker
-from understudy.private import own_directory, tighten, write_private
+from understudy.private import own_directory, tighten, write_durably, write_private
 from understudy.runtime.lock import FileLock, LockedError
 from understudy.texts import t
 
@@ -114,38 +112,6 @@ def _kept_in(data_dir: Path) -> Iterator[None]:
     except OSError as error:
         told = t("daemon.no_place", path=error.filename or data_dir, reason=error.strerror or error, data=data_dir)
         raise ConfigError(told) from error
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file so that after any crash it is there whole or not at all; 0600."""
-    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(content)
-            file.flush()
-            _sync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make a rename or an unlink in it durable."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _sync(fd: int) -> None:
-    """On macOS only F_FULLFSYNC reaches the disk (docs/measured.md, Disks)."""
-    if hasattr(fcntl, "F_FULLFSYNC"):
-        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
-    else:
-        os.fsync(fd)
 
 
 def aged_files(paths: Iterable[Path]) -> list[tuple[os.stat_result, Path]]:

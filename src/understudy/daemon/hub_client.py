@@ -16,7 +16,7 @@ from understudy.errors import ConfigError
 from understudy.texts import t
 from understudy.wire.causes import cause_of
 from understudy.wire.dial import TROUBLE, Cut, Server, Trust, body_of
-from understudy.wire.foreign import parsed
+from understudy.wire.foreign import object_of
 from understudy.wire.proxies import ProxyUnusableError
 from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Answer, Call, Failed
 
@@ -118,13 +118,10 @@ def _answer(status: int, raw: bytes) -> Answer | Failed:
     """
     if len(raw) > ANSWER_BYTES_MAX:
         return Failed("answer too large")
-    try:
-        body = parsed(raw)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        body = None
-    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and not (isinstance(body, dict) and "error" in body):
+    body = object_of(raw)
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and not (body and "error" in body):
         return Answer(status, {"error": "Request body too large", "code": TOO_LARGE_ON_THE_WAY})
-    if not isinstance(body, dict):
+    if body is None:
         return Failed(f"status {status}, not a JSON object")
     if status >= 300 and "error" not in body:  # noqa: PLR2004 - beyond success
         return Failed(f"status {status}, not in the hub's words")

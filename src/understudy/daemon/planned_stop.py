@@ -10,7 +10,8 @@ import contextlib
 import msgspec
 from msgspec import Struct
 
-from understudy.daemon.home import Home, write_durably
+from understudy.daemon.home import Home
+from understudy.private import write_durably
 
 FRESH_MS = 600_000  # a note is about the stop that comes next, not about one that never came
 NOTE_BYTES_MAX = 1_024

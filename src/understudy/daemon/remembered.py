@@ -6,8 +6,9 @@ import contextlib
 
 import msgspec
 
-from understudy.daemon.home import Home, write_durably
+from understudy.daemon.home import Home
 from understudy.daemon.installation import Installation
+from understudy.private import write_durably
 from understudy.wire.foreign import parsed
 from understudy.worker.effects import Failed, Remembered
 from understudy.worker.orders import Memory

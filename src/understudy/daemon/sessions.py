@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from understudy.daemon.home import write_durably
+from understudy.private import write_durably
 from understudy.wire.foreign import parsed
 from understudy.worker.executors import Session
 

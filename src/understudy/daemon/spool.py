@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from understudy.daemon.home import Home, aged_files, sync_directory, write_durably
+from understudy.daemon.home import Home, aged_files
+from understudy.private import sync_directory, write_durably
 from understudy.wire.foreign import parsed
 from understudy.worker.results import Result
 

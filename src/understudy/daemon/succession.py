@@ -15,10 +15,11 @@ from pathlib import Path
 
 import msgspec
 
-from understudy.daemon.home import Home, write_durably
+from understudy.daemon.home import Home
 from understudy.daemon.installation import PACKAGE, Installation
 from understudy.daemon.updater import Plan
 from understudy.line_queue import drain
+from understudy.private import write_durably
 from understudy.worker.process_tree import birth_of
 
 DETACH_S = 20.0

@@ -14,9 +14,11 @@ import msgspec
 
 from understudy.notify.base import Message, Outcome, Sent, Target
 from understudy.notify.limits import cost_of, utf16
-from understudy.notify.outcomes import by_status, is_ok, no_answer, object_in, refused, unexpected, wait_ms
+from understudy.notify.outcomes import by_status, is_ok, no_answer, refused, unexpected
 from understudy.notify.plain import fitting, headline, level_of, lines, paragraphs, parts_of, ready, whole
+from understudy.wire.foreign import object_of
 from understudy.wire.outbound import HttpAnswer, HttpRequest, OutboundAnswer
+from understudy.wire.retry_after import wait_ms
 
 CONTENT_MAX = 2000
 TEXT_MAX = 2000  # of a description's 4096: title 256, fields 1800 and links 1600 count towards the 6000 too
@@ -42,7 +44,7 @@ def outcome_of(target: Target, answer: OutboundAnswer) -> Outcome:
     """`?wait=true` makes it answer with the message; errors carry a code, 429 the seconds to wait."""
     if not isinstance(answer, HttpAnswer):
         return no_answer(target, answer)
-    body = object_in(answer)
+    body = object_of(answer.body) or {}
     if is_ok(answer):
         return Sent(str(body["id"])) if body.get("id") else unexpected(target, answer)
     said = f"{body.get('code', '')} {body.get('message', '')}"

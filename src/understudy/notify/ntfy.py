@@ -11,8 +11,9 @@ import msgspec
 
 from understudy.notify.base import Message, Outcome, Sent, Target
 from understudy.notify.limits import cut, utf8
-from understudy.notify.outcomes import by_status, is_ok, no_answer, object_in, unexpected
+from understudy.notify.outcomes import by_status, is_ok, no_answer, unexpected
 from understudy.notify.plain import level_of, lines, paragraphs, parts_of, ready
+from understudy.wire.foreign import object_of
 from understudy.wire.outbound import HttpAnswer, HttpRequest, OutboundAnswer
 
 SERVER = "https://ntfy.sh"
@@ -34,7 +35,7 @@ def outcome_of(target: Target, answer: OutboundAnswer) -> Outcome:
     """The message as it was kept, or an error with a text of its own."""
     if not isinstance(answer, HttpAnswer):
         return no_answer(target, answer)
-    body = object_in(answer)
+    body = object_of(answer.body) or {}
     if is_ok(answer):
         return Sent() if body.get("id") else unexpected(target, answer)
     return by_status(target, answer, f"{body.get('code', '')} {body.get('error', '')}")

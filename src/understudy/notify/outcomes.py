@@ -6,19 +6,15 @@ Reasons never hold an address or a secret: what a service says is shown short an
 from __future__ import annotations
 
 import re
-from email.utils import parsedate_to_datetime
-from typing import Any
 
 from understudy.notify.base import Later, Refused, Target
 from understudy.notify.limits import clean, cut
 from understudy.texts import t
 from understudy.wire import causes
-from understudy.wire.foreign import parsed
 from understudy.wire.outbound import HttpAnswer, NoAnswer, OutboundAnswer
+from understudy.wire.retry_after import retry_after_ms
 
-WAIT_MS_MAX = 86_400_000
 _SAID_CHARS_MAX = 160
-_DATE_CHARS_MAX = 64
 _HEARD_CHARS_MAX = 2_000  # of what is said, the most that is looked at
 _TOKEN = re.compile(r"bot\d{1,20}:")
 _BUSY = frozenset({408, 425, 429})
@@ -84,39 +80,6 @@ def shown(target: Target, said: str) -> str:
 def is_ok(answer: HttpAnswer) -> bool:
     """True if the status is a success."""
     return 200 <= answer.status < 300
-
-
-def retry_after_ms(answer: HttpAnswer) -> int:
-    """`Retry-After` in seconds or as a date (beside the answer's own `Date`); 0 if there is none to understand."""
-    value = answer.headers.get("retry-after", "")[:_DATE_CHARS_MAX]
-    try:
-        return wait_ms(float(value))
-    except ValueError:
-        pass
-    try:
-        until, now = (
-            parsedate_to_datetime(value),
-            parsedate_to_datetime(answer.headers.get("date", "")[:_DATE_CHARS_MAX]),
-        )
-        return wait_ms((until - now).total_seconds())
-    except (ValueError, TypeError):
-        return 0
-
-
-def wait_ms(seconds: Any) -> int:
-    """Seconds of a service as ms, within a day; 0 for anything that is no such number."""
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
-        return 0
-    return int(min(seconds * 1000, WAIT_MS_MAX))
-
-
-def object_in(answer: HttpAnswer) -> dict[str, Any]:
-    """The JSON object in a body; empty if there is none."""
-    try:
-        body = parsed(answer.body)
-    except (ValueError, RecursionError):  # msgspec's own and broken UTF-8
-        return {}
-    return body if isinstance(body, dict) else {}
 
 
 def text_in(answer: HttpAnswer) -> str:

@@ -12,20 +12,11 @@ import msgspec
 
 from understudy.notify.base import Message, Outcome, Sent, Target
 from understudy.notify.limits import utf16
-from understudy.notify.outcomes import (
-    by_status,
-    is_ok,
-    is_page,
-    later,
-    no_answer,
-    object_in,
-    refused,
-    retry_after_ms,
-    text_in,
-    unexpected,
-)
+from understudy.notify.outcomes import by_status, is_ok, is_page, later, no_answer, refused, text_in, unexpected
 from understudy.notify.plain import Pairs, fitting, headline, lines, paragraphs, parts_of, ready, whole
+from understudy.wire.foreign import object_of
 from understudy.wire.outbound import HttpAnswer, HttpRequest, OutboundAnswer
+from understudy.wire.retry_after import retry_after_ms
 
 API = "https://slack.com/api"
 TEXT_MAX = 3000
@@ -81,7 +72,7 @@ def outcome_of(target: Target, answer: OutboundAnswer) -> Outcome:
     """A bot's answer says `ok` in its body, whatever the status; a webhook says it in text."""
     if not isinstance(answer, HttpAnswer):
         return no_answer(target, answer)
-    body = object_in(answer)
+    body = object_of(answer.body) or {}
     if is_ok(answer) and target.kind == "slack" and body.get("ok") is True:
         return Sent(f"{body.get('channel', '')}/{body.get('ts', '')}")
     if is_ok(answer) and target.kind != "slack" and not is_page(answer) and body.get("ok", True):

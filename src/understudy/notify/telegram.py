@@ -12,10 +12,12 @@ import msgspec
 
 from understudy.notify.base import Message, Outcome, Refused, Sent, Target
 from understudy.notify.limits import cost_of, utf16
-from understudy.notify.outcomes import by_status, is_ok, no_answer, object_in, refused, unexpected, wait_ms
+from understudy.notify.outcomes import by_status, is_ok, no_answer, refused, unexpected
 from understudy.notify.plain import headline, parts_of, ready, whole
 from understudy.texts import t
+from understudy.wire.foreign import object_of
 from understudy.wire.outbound import HttpAnswer, HttpRequest, OutboundAnswer
+from understudy.wire.retry_after import wait_ms
 
 API = "https://api.telegram.org"
 TEXT_MAX = 4096
@@ -49,7 +51,7 @@ def outcome_of(target: Target, answer: OutboundAnswer) -> Outcome:
     """`ok` and the message, or a description in words, with the seconds to wait or the chat's new id beside it."""
     if not isinstance(answer, HttpAnswer):
         return no_answer(target, answer)
-    body = object_in(answer)
+    body = object_of(answer.body) or {}
     if is_ok(answer):
         result = body.get("result")
         message = result.get("message_id") if isinstance(result, dict) else None

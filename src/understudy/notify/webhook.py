@@ -14,8 +14,9 @@ import msgspec
 from understudy.clock import iso
 from understudy.notify.base import Message, Outcome, Sent, Target
 from understudy.notify.limits import cut, utf8
-from understudy.notify.outcomes import by_status, is_ok, is_page, no_answer, object_in, text_in, unexpected
+from understudy.notify.outcomes import by_status, is_ok, is_page, no_answer, text_in, unexpected
 from understudy.notify.plain import headline, level_of, lines, paragraphs, parts_of, ready, whole
+from understudy.wire.foreign import object_of
 from understudy.wire.outbound import HttpAnswer, HttpRequest, OutboundAnswer
 
 PAGERDUTY = "https://events.pagerduty.com/v2/enqueue"
@@ -52,7 +53,7 @@ def outcome_of(target: Target, answer: OutboundAnswer) -> Outcome:
             target.format == "teams" and "error" in text_in(answer).lower()
         )
         return unexpected(target, answer) if is_lie else Sent()
-    body = object_in(answer)
+    body = object_of(answer.body) or {}
     return by_status(target, answer, str(body.get("message") or body.get("error") or text_in(answer)))
 
 

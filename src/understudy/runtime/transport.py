@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import smtplib
 from base64 import b64encode
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import urlsplit
 
+from understudy.addresses import log_in_of
 from understudy.notify.apprise import call_apprise
 from understudy.wire.causes import PROXY, TOO_SLOW, cause_of, is_local
 from understudy.wire.dial import LOCAL, TROUBLE, Cut, Server, Trust, body_of, deadline
@@ -60,13 +61,14 @@ class Transport:
             return watch.no_answer(error)
 
     def _exchange(self, request: HttpRequest, watch: Watch) -> HttpAnswer | NoAnswer:
-        parts = urlsplit(request.url)
         server = Server(request.url, self._trust)
         timeout_s = request.timeout_ms / 1000
         connection = server.connect(min(CONNECT_S_MAX, timeout_s), timeout_s)
         try:
             watch.guard(connection.sock)
-            headers = {"User-Agent": self._user_agent, **_log_in_of(parts), **dict(request.headers), **server.headers}
+            log_in = log_in_of(urlsplit(request.url))
+            headers = {"User-Agent": self._user_agent, **({"authorization": log_in} if log_in else {})}
+            headers |= dict(request.headers) | server.headers
             watch.was_sent = True
             connection.request(request.method, server.target, request.body or None, headers)
             watch.is_heard = True
@@ -144,14 +146,6 @@ class Watch(Cut):
         if self.is_over:
             return NoAnswer(TOO_SLOW, was_sent=self.was_sent)
         return NoAnswer(cause_of(error), was_sent=self.was_sent, is_local=not self.is_heard and is_local(error))
-
-
-def _log_in_of(parts: SplitResult) -> dict[str, str]:
-    """The header for a name and password in an address, which HTTP does not send by itself."""
-    if parts.username is None:
-        return {}
-    known = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return {"authorization": f"Basic {_base64(known)}"}
 
 
 def _log_in(smtp: smtplib.SMTP, user: str, password: str) -> None:

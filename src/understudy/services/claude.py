@@ -15,14 +15,15 @@ from msgspec.structs import replace
 
 from understudy.coordinator.prompts import Prompt
 from understudy.coordinator.takeover import Called
-from understudy.wire.foreign import parsed
+from understudy.wire.foreign import object_of
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
+from understudy.wire.retry_after import retry_after_ms
 
 BASE_URL = "https://api.anthropic.com"
 VERSION = "2023-06-01"
 OVERLOADED = 529
 SAID_CHARS_MAX = 300
-RETRY_AFTER_S_MAX = 3600
+WAIT_MS_MAX = 3_600_000  # a day is too long to leave tasks unanswered for one service's word
 ANSWER_CHARS_MAX = 200_000
 # by status: (kind, reason) of errors that mean the same whatever their words
 _BY_STATUS = {
@@ -90,20 +91,12 @@ class ClaudeApi(Struct, frozen=True):
             return _refused(answer)
         if "event-stream" in answer.headers.get("content-type", ""):
             return _read(_gathered(answer.body))
-        return _read(_object(answer.body))
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        decoded = parsed(raw)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return {}
-    return decoded if isinstance(decoded, dict) else {}
+        return _read(object_of(answer.body) or {})
 
 
 def _refused(answer: HttpAnswer) -> Called:
     """An error status; it is not billed."""
-    body = _object(answer.body)
+    body = object_of(answer.body) or {}
     error = body.get("error")
     error = error if isinstance(error, dict) else {}
     said = str(error.get("message", ""))[:SAID_CHARS_MAX]
@@ -115,19 +108,14 @@ def _refused(answer: HttpAnswer) -> Called:
             return Called(kind, reason, said=said)
     if answer.status in _BY_STATUS:
         kind, reason = _BY_STATUS[answer.status]
-        return Called(kind, reason, said=said, wait_ms=_retry_after_ms(answer))
+        return Called(kind, reason, said=said, wait_ms=_wait_ms(answer))
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status == HTTPStatus.REQUEST_TIMEOUT:
-        return Called("again", "server", said=said, wait_ms=_retry_after_ms(answer))
+        return Called("again", "server", said=said, wait_ms=_wait_ms(answer))
     return Called("stop", "request", said=said or f"HTTP {answer.status}")
 
 
-def _retry_after_ms(answer: HttpAnswer) -> int:
-    text = answer.headers.get("retry-after", "")
-    try:
-        seconds = float(text)
-    except ValueError:
-        return 0
-    return round(min(seconds, RETRY_AFTER_S_MAX) * 1000) if seconds > 0 else 0
+def _wait_ms(answer: HttpAnswer) -> int:
+    return min(retry_after_ms(answer), WAIT_MS_MAX)
 
 
 def _read(message: dict[str, Any]) -> Called:
@@ -172,7 +160,7 @@ def _gathered(raw: bytes) -> dict[str, Any]:
     texts: list[str] = []
     is_complete = False
     for line in raw.split(b"\n"):
-        event = _object(line[5:]) if line.startswith(b"data:") else {}
+        event = (object_of(line[5:]) or {}) if line.startswith(b"data:") else {}
         kind = event.get("type")
         if kind == "error":
             return {"error": event.get("error") or {}}

@@ -31,6 +31,15 @@ def whole(raw: bytes) -> bytes:
     return bytes(healed.replace(_HIDDEN, b"\\\\"))
 
 
+def object_of(raw: bytes) -> dict[str, Any] | None:
+    """The JSON object that these bytes are; None if they are none."""
+    try:
+        found = parsed(raw)
+    except (ValueError, RecursionError):  # msgspec's own and broken UTF-8
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def parsed(raw: bytes, shape: Any = Any, *, is_strict: bool = False) -> Any:
     """`raw` as `shape`: msgspec.MsgspecError, UnicodeDecodeError or RecursionError if it is malformed.
 

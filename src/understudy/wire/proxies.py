@@ -6,12 +6,10 @@ By the rules of the standard library (`urllib.request`), lower case first; loopb
 from __future__ import annotations
 
 import os
-from base64 import b64encode
-from ipaddress import ip_address
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from understudy.addresses import is_web_address
+from understudy.addresses import is_loopback, is_web_address, log_in_of
 
 PORT = 80
 NAMES = frozenset({"https_proxy", "http_proxy", "all_proxy", "no_proxy"})  # in both cases
@@ -23,11 +21,6 @@ class Proxy(NamedTuple):
     host: str
     port: int
     headers: dict[str, str]
-
-    @property
-    def url(self) -> str:
-        """Its address without the password."""
-        return f"http://{tunnel_host(self.host)}:{self.port}"
 
 
 class ProxyUnusableError(OSError):
@@ -54,16 +47,6 @@ def proxy_for(url: str) -> Proxy | None:
     return _read(chosen)
 
 
-def is_loopback(host: str) -> bool:
-    """True if this machine speaks with itself."""
-    if host.lower().rstrip(".") == "localhost" or host.lower().endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def tunnel_host(host: str) -> str:
     """As CONNECT names it."""
     return f"[{host}]" if ":" in host else host
@@ -77,8 +60,5 @@ def _read(text: str) -> Proxy:
     if not is_web_address(url):
         raise ProxyUnusableError("the proxy of the environment is no address")
     parts = urlsplit(url)
-    headers = {}
-    if parts.username is not None:
-        known = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Proxy-Authorization"] = f"Basic {b64encode(known.encode()).decode('ascii')}"
-    return Proxy(parts.hostname or "", parts.port or PORT, headers)
+    log_in = log_in_of(parts)
+    return Proxy(parts.hostname or "", parts.port or PORT, {"Proxy-Authorization": log_in} if log_in else {})

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from understudy.backoff import doubled_ms
 from understudy.log import Log
 from understudy.wire.causes import cause_of
 from understudy.wire.dial import TROUBLE, Server, Trust, body_of
@@ -20,7 +21,7 @@ from understudy.worker.guard_policy import Hello, Watched
 
 TRIES_MAX = 4
 TIMEOUT_S = 3
-PAUSE_S = 0.25  # doubled with each try: 2 s in all, after that the lease ends by itself
+PAUSE_MS_FIRST, PAUSE_MS_MAX = 250, 2_000  # 2 s in all, after that the lease ends by itself
 ANSWER_BYTES_MAX = 65_536
 
 
@@ -31,7 +32,7 @@ def speak(hello: Hello, runs: list[Watched], log: Log) -> None:
         left = [run for run in left if not _released(hello, run, log)]
         if not left:
             return
-        time.sleep(PAUSE_S * 2**attempt)
+        time.sleep(doubled_ms(PAUSE_MS_FIRST, PAUSE_MS_MAX, attempt) / 1000)
     for run in left:
         log.emit("warning", "Guard", f"Last will for {run.task_id} undelivered: its lease ends by itself")
 

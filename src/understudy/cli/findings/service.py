@@ -13,7 +13,7 @@ from understudy import config
 from understudy.cli.connection import Place, is_same_hub
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, Here, Remedy
 from understudy.cli.service_program import DAEMON, HUB
-from understudy.errors import UnderstudyError
+from understudy.errors import ConfigError, UnderstudyError
 from understudy.texts import t
 
 if TYPE_CHECKING:
@@ -93,21 +93,12 @@ def _keys(role: str, state: State) -> Iterator[Finding]:
     for name, path in state.env.items():
         if not name.endswith("_FILE"):
             continue
-        file = Path(path)
         try:
-            is_empty = not file.read_text("utf-8", errors="replace").strip()
-        except OSError as error:
-            reason = error.strerror or error
-            yield _no_key(role, t("cli.doctor.key_file.missing", name=name, path=path, reason=reason))
-            continue
-        if is_empty:
-            yield _no_key(role, t("cli.doctor.key_file.empty", name=name, path=path))
-        yield from _open_to_others(file)
-
-
-def _no_key(role: str, what: str) -> Finding:
-    mend = t("cli.doctor.key_file.mend", role=role)
-    return Finding("key_file", PROBLEM, what, t("cli.doctor.key_file.why"), mend)
+            config.secret_text(Path(path), name)
+        except ConfigError as error:
+            mend = t("cli.doctor.key_file.mend", role=role)
+            yield Finding("key_file", PROBLEM, error.message, t("cli.doctor.key_file.why"), mend)
+        yield from _open_to_others(Path(path))
 
 
 def _private(here: Here) -> Iterator[Finding]:

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from understudy.clock import Clock
-from understudy.daemon.home import write_durably
 from understudy.daemon.service.base import Program, ServiceError, State, log_file
 from understudy.daemon.service.commands import Ran, Run
-from understudy.private import own_directory
+from understudy.private import own_directory, write_durably
 from understudy.texts import t
 
 LABEL = "org.understudy.{role}"

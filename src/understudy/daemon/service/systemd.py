@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from understudy.clock import Clock
-from understudy.daemon.home import write_durably
 from understudy.daemon.service.base import Program, ServiceError, State
 from understudy.daemon.service.commands import ABSENT, Ran, Run
+from understudy.private import write_durably
 from understudy.texts import t
 
 UNIT = "understudy-{role}.service"

@@ -84,8 +84,6 @@ TEXTS = {
     "cli.doctor.service.daemon.why": "ここからハートビートは送られず、タスクも実行されません。",
     "cli.doctor.service.hub.why": "タスクもハートビートも受け付けず、デーモンの応答が途絶えても気付けません。",
     "cli.doctor.program.what": "サービスが起動する {path} がもうありません。",
-    "cli.doctor.key_file.missing": "サービスは {name} を {path} から読みますが、読めません: {reason}",
-    "cli.doctor.key_file.empty": "サービスは {name} を {path} から読みますが、空です。",
     "cli.doctor.key_file.why": "キーがないとサービスは起動できません。",
     "cli.doctor.key_file.mend": "UNDERSTUDY_API_KEY(または UNDERSTUDY_API_KEY_FILE)を設定し、`understudy service install {role}` を実行してください",
     "cli.doctor.mode.what": "このマシンの他の人が {path} を読めます(モード {mode})。",

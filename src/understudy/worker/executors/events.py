@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
-from understudy.wire.foreign import parsed
+from understudy.wire.foreign import object_of
 
 LINE_BYTES_MAX = 8 << 20  # a longer one is no event that we need
 
@@ -44,19 +42,11 @@ class Events:
         raw, is_skipped = bytes(self._rest), self._is_skipping
         self._rest.clear()
         self._is_skipping = False
-        event = None if is_skipped else _object_of(raw)
+        event = None if is_skipped else object_of(raw)
         if event is not None:
             yield event
         elif is_skipped or raw.strip():
             self.skipped += 1
-
-
-def _object_of(raw: bytes) -> dict[str, Any] | None:
-    try:
-        found = parsed(raw)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def text_in(event: Any, *path: str) -> str:
