@@ -10,17 +10,17 @@ import pytest
 from msgspec.structs import replace
 
 from understudy.coordinator import beats
-from understudy.coordinator.beats import Beat, Facts, Heard, judge
+from understudy.coordinator.beats import Facts, Heard, ReceivedBeat, judge
 from understudy.coordinator.nouns import LEASED, Boot, Daemon, Directive, Incident, Now, Policy, Progress, Task
-from understudy.coordinator.renewals import Run
+from understudy.coordinator.renewals import NamedRun
 
 NOW = Now(1_770_000_000_000, 1_770_000_000_000)
 POLICY = Policy()
 MINI = Daemon("mini", "healthy", machine_id="m", boot_id="b1", seq=4, last_seen_at=NOW.wall - 10_000, since_at=1)
-BEAT = Beat("mini", "m", "b1", seq=5)
+BEAT = ReceivedBeat("mini", "m", "b1", seq=5)
 
 
-def heard(beat: Beat, known: Daemon | None = MINI, **facts: Any) -> Heard:
+def heard(beat: ReceivedBeat, known: Daemon | None = MINI, **facts: Any) -> Heard:
     return judge(Facts(known, **facts), beat, NOW, POLICY)
 
 
@@ -54,7 +54,7 @@ def test_a_refused_beat_saves_nothing() -> None:
 
 
 def test_a_beat_that_does_not_name_its_machine_changes_nothing_and_is_told_what_is_lost() -> None:
-    after = heard(Beat("mini", runs=(Run("t", 1, progress="1"),)))
+    after = heard(ReceivedBeat("mini", runs=(NamedRun("t", 1, progress="1"),)))
     assert (after.draft.save, names(after), after.lost) == ([], [], ["t"])
 
 
@@ -77,7 +77,9 @@ def test_a_daemon_that_starts_again_and_again_is_an_event_once_an_hour(
 
 def test_what_it_says_of_itself_is_kept_and_the_rest_stays() -> None:
     known = replace(MINI, version="1", provides='["gpu"]')
-    said = replace(BEAT, version="2", interval_ms=5_000, runs=(Run("t", 1, "2026-01-01T00:00:00Z", 3, 9),), slept_ms=7)
+    said = replace(
+        BEAT, version="2", interval_ms=5_000, runs=(NamedRun("t", 1, "2026-01-01T00:00:00Z", 3, 9),), slept_ms=7
+    )
     daemon = daemon_of(heard(said, known))
     assert (daemon.version, daemon.provides, daemon.interval_ms, daemon.slept_ms) == ("2", '["gpu"]', 5_000, 7)
     run = '{"taskId":"t","token":1,"progressAt":"2026-01-01T00:00:00Z","idleSec":3,"idleLimitSec":9}'
@@ -102,11 +104,11 @@ def test_a_long_interval_is_an_event_once() -> None:
         (replace(BEAT, state="stopping"), "stopped"),
         (replace(BEAT, loops={"claim": {"agoSec": 9, "limitSec": 1}}), "stuck"),
         (replace(BEAT, state="draining", loops={"claim": {"agoSec": 9, "limitSec": 1}}), "draining"),
-        (replace(BEAT, runs=(Run("t", 1, idle_s=9, idle_limit_s=1),)), "stuck"),
+        (replace(BEAT, runs=(NamedRun("t", 1, idle_s=9, idle_limit_s=1),)), "stuck"),
         (replace(BEAT, auth={"codex": "logged_out"}), "stuck"),
     ],
 )
-def test_a_daemon_is_as_it_says_unless_its_parts_say_that_it_is_stuck(beat: Beat, state: str) -> None:
+def test_a_daemon_is_as_it_says_unless_its_parts_say_that_it_is_stuck(beat: ReceivedBeat, state: str) -> None:
     assert daemon_of(heard(beat)).state == state
 
 
@@ -147,7 +149,7 @@ def test_a_planned_stop_is_quiet_until_its_end() -> None:
 def test_the_next_beat_comes_before_the_shortest_lease_ends(interval_ms: int, duration_ms: int, next_ms: int) -> None:
     ends = {"expires_h": NOW.h + 1_000, "hard_end_h": NOW.h + 99_000_000}
     task = Task("t", status=LEASED, daemon_id="mini", boot_id="b1", token=3, duration_ms=duration_ms, **ends)
-    said = replace(BEAT, interval_ms=interval_ms, runs=(Run("t", 3, progress="1"),))
+    said = replace(BEAT, interval_ms=interval_ms, runs=(NamedRun("t", 3, progress="1"),))
     after = heard(said, held=(task,), tasks={"t": task})
     assert after.next_ms == next_ms
     assert [row.progress for row in after.draft.save if isinstance(row, Progress)] == ["1"]
@@ -155,7 +157,7 @@ def test_the_next_beat_comes_before_the_shortest_lease_ends(interval_ms: int, du
 
 def test_a_beat_goes_through_each_module_of_rules_once() -> None:
     task = Task("t", status=LEASED, daemon_id="mini", boot_id="b1", token=3, hard_end_h=NOW.h + 99, is_named=1)
-    said = replace(BEAT, runs=(Run("t", 3),), auth={"codex": "logged_out"}, interval_ms=600_000)
+    said = replace(BEAT, runs=(NamedRun("t", 3),), auth={"codex": "logged_out"}, interval_ms=600_000)
     asked = Directive("d1", "mini", "drain", state="asked", expires_h=NOW.h + 1_000)
     stays: list[str] = []
 

@@ -9,17 +9,17 @@ from msgspec.structs import replace
 
 from tests.coordinator.scene import HERE, NOW, TASK, call, scene
 from understudy.coordinator import calls
-from understudy.coordinator.calls import Candidate, Nothing, Reserved, Scene
+from understudy.coordinator.calls import Answerable, Nothing, Reserved, Scene
 from understudy.coordinator.changes import Draft
 from understudy.coordinator.nouns import LEASED, Task
 from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverState, TaskTakeover
 
 
-def wish(task: Task = TASK, question: str = "2+2?", **done: Any) -> Candidate:
-    return Candidate(task, TaskTakeover(task.id, **done), question)
+def wish(task: Task = TASK, question: str = "2+2?", **done: Any) -> Answerable:
+    return Answerable(task, TaskTakeover(task.id, **done), question)
 
 
-def reserve(at: Scene, *wishes: Candidate) -> tuple[Reserved | Nothing, Draft]:
+def reserve(at: Scene, *wishes: Answerable) -> tuple[Reserved | Nothing, Draft]:
     draft = Draft()
     return calls.reserve(draft, at, wishes, "call-1", "hub", NOW), draft
 
@@ -70,7 +70,7 @@ def test_a_task_for_a_machine_gets_a_provisional_answer_and_no_lease() -> None:
         (scene(mode="interim"), wish(Task("t"), provisional_at=1)),
     ],
 )
-def test_a_task_that_is_not_wanted_now_is_passed_over(at: Scene, one: Candidate) -> None:
+def test_a_task_that_is_not_wanted_now_is_passed_over(at: Scene, one: Answerable) -> None:
     found, _ = reserve(at, one, wish(Task("next", needs="[]")))
     if at.standbys == (HERE,):
         assert found == Nothing("no_task")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from understudy.coordinator import claims
-from understudy.coordinator.claims import Candidate
+from understudy.coordinator.claims import Claimable
 from understudy.coordinator.leases import Grant
 from understudy.coordinator.nouns import DONE, LEASED, QUEUED, Daemon, Now, Policy, Task
 
@@ -15,7 +15,7 @@ NOW = Now(1_770_000_000_000, 1_770_000_000_000)
 GRANT = Grant("w", "mini", "b1", "request-1")
 
 
-def leased(*candidates: Candidate, count: int = 2) -> list[Task]:
+def leased(*candidates: Claimable, count: int = 2) -> list[Task]:
     changes = claims.lease(candidates, GRANT, frozenset({"mini", "w"}), count, NOW, Policy())
     return [change.noun for change in changes]
 
@@ -76,17 +76,17 @@ def test_the_same_request_finds_its_lease_while_the_same_boot_holds_it(other: di
 
 def test_a_claim_takes_what_is_free_in_order_and_no_more_than_it_asks_for() -> None:
     taken = Task("taken", status=LEASED)
-    after = leased(*(Candidate(task) for task in (taken, Task("a"), Task("b"), Task("c"))))
+    after = leased(*(Claimable(task) for task in (taken, Task("a"), Task("b"), Task("c"))))
     assert [(task.id, task.status, task.worker_id) for task in after] == [("a", LEASED, "w"), ("b", LEASED, "w")]
 
 
 def test_what_cannot_be_read_is_set_aside_and_those_behind_it_are_leased() -> None:
-    after = leased(Candidate(Task("bad"), is_readable=False), Candidate(Task("good")), count=1)
+    after = leased(Claimable(Task("bad"), is_readable=False), Claimable(Task("good")), count=1)
     assert [(task.id, task.status, task.ready) for task in after] == [("bad", QUEUED, 0), ("good", LEASED, 0)]
     assert after[0].available_at > NOW.wall
 
 
 def test_an_answer_carries_one_task_however_large_and_then_what_fits() -> None:
     large = claims.ANSWER_CHARS_MAX
-    assert [task.id for task in leased(Candidate(Task("a"), large), Candidate(Task("b"), 1))] == ["a"]
-    assert [task.id for task in leased(Candidate(Task("a"), large - 1), Candidate(Task("b"), 9))] == ["a", "b"]
+    assert [task.id for task in leased(Claimable(Task("a"), large), Claimable(Task("b"), 1))] == ["a"]
+    assert [task.id for task in leased(Claimable(Task("a"), large - 1), Claimable(Task("b"), 9))] == ["a", "b"]

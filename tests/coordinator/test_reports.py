@@ -8,7 +8,7 @@ import pytest
 
 from understudy.coordinator import reports
 from understudy.coordinator.nouns import CANCELLED, DONE, FAILED, LEASED, QUEUED, Now, Result, Task
-from understudy.coordinator.reports import COUNTS, FINISHED_ANYWAY, NO_LEASE, OLDER_TOKEN, REPEATED, Report
+from understudy.coordinator.reports import COUNTS, FINISHED_ANYWAY, NO_LEASE, OLDER_TOKEN, REPEATED, ReceivedResult
 
 NOW = Now(1_770_000_000_000, 1_770_000_000_000)
 
@@ -20,22 +20,26 @@ def task_of(status: str = LEASED, **fields: Any) -> Task:
 @pytest.mark.parametrize(
     ("task", "report", "verdict"),
     [
-        (task_of(), Report(success=True, token=7), COUNTS),
-        (task_of(), Report(success=True, token=6), OLDER_TOKEN),
-        (task_of(QUEUED, ended="lost"), Report(success=True, token=7), COUNTS),
-        (task_of(QUEUED, ended="failed"), Report(success=False, token=7), REPEATED),
-        (task_of(DONE, ended="done"), Report(success=True, token=7), REPEATED),
-        (task_of(FAILED, ended="lost"), Report(success=True, token=7), COUNTS),  # poison, and it was done after all
-        (task_of(CANCELLED, ended="cancelled"), Report(success=False, token=7), REPEATED),
-        (task_of(CANCELLED, ended="cancelled"), Report(success=True, token=7), FINISHED_ANYWAY),
-        (task_of(is_old_way=1), Report(success=True, worker_id="w"), COUNTS),
-        (task_of(is_old_way=1), Report(success=True), COUNTS),
-        (task_of(is_old_way=1), Report(success=True, worker_id="w2"), NO_LEASE),
-        (task_of(), Report(success=True, worker_id="w"), NO_LEASE),
+        (task_of(), ReceivedResult(success=True, token=7), COUNTS),
+        (task_of(), ReceivedResult(success=True, token=6), OLDER_TOKEN),
+        (task_of(QUEUED, ended="lost"), ReceivedResult(success=True, token=7), COUNTS),
+        (task_of(QUEUED, ended="failed"), ReceivedResult(success=False, token=7), REPEATED),
+        (task_of(DONE, ended="done"), ReceivedResult(success=True, token=7), REPEATED),
+        (
+            task_of(FAILED, ended="lost"),
+            ReceivedResult(success=True, token=7),
+            COUNTS,
+        ),  # poison, and it was done after all
+        (task_of(CANCELLED, ended="cancelled"), ReceivedResult(success=False, token=7), REPEATED),
+        (task_of(CANCELLED, ended="cancelled"), ReceivedResult(success=True, token=7), FINISHED_ANYWAY),
+        (task_of(is_old_way=1), ReceivedResult(success=True, worker_id="w"), COUNTS),
+        (task_of(is_old_way=1), ReceivedResult(success=True), COUNTS),
+        (task_of(is_old_way=1), ReceivedResult(success=True, worker_id="w2"), NO_LEASE),
+        (task_of(), ReceivedResult(success=True, worker_id="w"), NO_LEASE),
     ],
 )
 def test_a_result_is_judged_by_its_token_and_old_clients_by_their_name(
-    task: Task, report: Report, verdict: str
+    task: Task, report: ReceivedResult, verdict: str
 ) -> None:
     assert reports.verdict(task, report) == verdict
 
@@ -43,13 +47,13 @@ def test_a_result_is_judged_by_its_token_and_old_clients_by_their_name(
 @pytest.mark.parametrize(
     ("task", "report", "lives"),
     [
-        (task_of(), Report(success=True, worker_id="w2"), True),
-        (task_of(), Report(success=True), False),
-        (task_of(is_old_way=1), Report(success=True), True),
-        (task_of(DONE, is_old_way=1), Report(success=True), False),
+        (task_of(), ReceivedResult(success=True, worker_id="w2"), True),
+        (task_of(), ReceivedResult(success=True), False),
+        (task_of(is_old_way=1), ReceivedResult(success=True), True),
+        (task_of(DONE, is_old_way=1), ReceivedResult(success=True), False),
     ],
 )
-def test_whoever_names_itself_or_holds_the_lease_lives(task: Task, report: Report, lives: bool) -> None:
+def test_whoever_names_itself_or_holds_the_lease_lives(task: Task, report: ReceivedResult, lives: bool) -> None:
     assert reports.is_sign_of_life(task, report) == lives
 
 
@@ -60,7 +64,7 @@ def test_whoever_names_itself_or_holds_the_lease_lives(task: Task, report: Repor
 def test_a_failure_is_tried_again_unless_it_is_final_and_keeps_its_class(
     failure: str, is_final: bool, status: str, ended: str
 ) -> None:
-    report = Report(success=False, token=7, failure=failure, is_final=is_final)
+    report = ReceivedResult(success=False, token=7, failure=failure, is_final=is_final)
     after = reports.settle(task_of(max_attempts=3), report, Result("t", 0, token=7), NOW).noun
     assert (after.status, after.ended) == (status, ended)
 

@@ -57,7 +57,7 @@ def is_health(status: int, body: Any) -> bool:
 
 def owner_of(port: int) -> str:
     """`process 1234 (node)`, or a word for unknown: other users' processes are not ours to see."""
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     with contextlib.suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):

@@ -255,7 +255,7 @@ def _supervisor(role: str) -> Supervisor:
 
 def _refuse_suicide(supervisor: Supervisor) -> None:
     """A task that stops its own daemon dies in the middle, and nobody starts it again (openclaw#89174)."""
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     pid = supervisor.state().pid
     if pid and pid in {parent.pid for parent in psutil.Process().parents()}:

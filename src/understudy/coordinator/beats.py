@@ -22,14 +22,14 @@ from understudy.coordinator.health import health_event
 from understudy.coordinator.identity import Arrival
 from understudy.coordinator.liveness import Trouble
 from understudy.coordinator.nouns import Daemon, Directive, Incident, Now, Policy, Progress, Task
-from understudy.coordinator.renewals import Renewals, Run, Speaker
+from understudy.coordinator.renewals import NamedRun, Renewals, Speaker
 
 STARTS_MAX = 5  # within an hour; more are an event
 HOUR_MS = 3_600_000
 _STATES = {"draining": "draining", "paused": "paused", "stopping": "stopped"}
 
 
-class Beat(Struct, frozen=True):
+class ReceivedBeat(Struct, frozen=True):
     """What a daemon says with a heartbeat; None: it says nothing about it."""
 
     daemon_id: str
@@ -40,7 +40,7 @@ class Beat(Struct, frozen=True):
     version: str | None = None
     capacity: int | None = None
     provides: list[str] | None = None
-    runs: tuple[Run, ...] | None = None
+    runs: tuple[NamedRun, ...] | None = None
     loops: dict[str, Any] | None = None
     auth: dict[str, Any] | None = None
     state: str = ""  # running | draining | paused | stopping; "": an old client
@@ -73,7 +73,7 @@ class Heard(Struct, frozen=True):
     next_ms: int = 0  # until the next beat, at the latest
 
 
-def judge(facts: Facts, beat: Beat, now: Now, policy: Policy) -> Heard:
+def judge(facts: Facts, beat: ReceivedBeat, now: Now, policy: Policy) -> Heard:
     """Take a beat into account."""
     draft = Draft()
     known = facts.known or Daemon(beat.daemon_id, first_seen_at=now.wall, since_at=now.wall)
@@ -108,7 +108,7 @@ def judge(facts: Facts, beat: Beat, now: Now, policy: Policy) -> Heard:
     return _heard(draft, daemon, beat, leased, policy, offer.offered)
 
 
-def described(daemon: Daemon, beat: Beat, now: Now) -> Daemon:
+def described(daemon: Daemon, beat: ReceivedBeat, now: Now) -> Daemon:
     """The daemon with all that it says of itself."""
     said: dict[str, Any] = {"last_heartbeat": iso(now.wall), "slept_ms": beat.slept_ms}
     if beat.seq is not None:
@@ -124,7 +124,7 @@ def described(daemon: Daemon, beat: Beat, now: Now) -> Daemon:
     return replace(daemon, **said)
 
 
-def _speaker(daemon: Daemon, beat: Beat, arrival: Arrival) -> Speaker:
+def _speaker(daemon: Daemon, beat: ReceivedBeat, arrival: Arrival) -> Speaker:
     is_ordered = beat.seq is not None and bool(beat.boot_id)
     is_newer = beat.seq is not None and beat.seq > daemon.seq
     return Speaker(
@@ -148,7 +148,7 @@ def _recorded(daemon: Daemon, now: Now) -> tuple[Event, Event]:
     )
 
 
-def _started(known: Daemon | None, beat: Beat, arrival: Arrival, now: Now) -> tuple[Event, ...]:
+def _started(known: Daemon | None, beat: ReceivedBeat, arrival: Arrival, now: Now) -> tuple[Event, ...]:
     """An event of a daemon that was never seen before, or was started anew."""
     daemon = arrival.change.noun
     if known is None:
@@ -160,7 +160,7 @@ def _started(known: Daemon | None, beat: Beat, arrival: Arrival, now: Now) -> tu
     return ()
 
 
-def _restarting(daemon: Daemon, beat: Beat, arrival: Arrival, now: Now) -> Change[Daemon]:
+def _restarting(daemon: Daemon, beat: ReceivedBeat, arrival: Arrival, now: Now) -> Change[Daemon]:
     """An event, at most once an hour, of a daemon that is started again and again."""
     starts = beat.starts_last_hour
     if not arrival.is_new_boot or starts <= STARTS_MAX or now.wall - daemon.restarting_at < HOUR_MS:
@@ -171,7 +171,7 @@ def _restarting(daemon: Daemon, beat: Beat, arrival: Arrival, now: Now) -> Chang
 
 
 def _alive(
-    daemon: Daemon, beat: Beat, trouble: Trouble | None, now: Now, policy: Policy, *, comes_back: bool
+    daemon: Daemon, beat: ReceivedBeat, trouble: Trouble | None, now: Now, policy: Policy, *, comes_back: bool
 ) -> Change[Daemon]:
     """It is as it says, unless what it says of its parts shows that it is stuck."""
     state = _STATES.get(beat.state, "healthy")
@@ -186,7 +186,12 @@ def _alive(
 
 
 def _heard(
-    draft: Draft, daemon: Daemon, beat: Beat, leased: Renewals, policy: Policy, offered: list[Directive] | None = None
+    draft: Draft,
+    daemon: Daemon,
+    beat: ReceivedBeat,
+    leased: Renewals,
+    policy: Policy,
+    offered: list[Directive] | None = None,
 ) -> Heard:
     next_ms = daemon.interval_ms or policy.heartbeat_interval_ms
     if beat.runs:
@@ -194,7 +199,7 @@ def _heard(
     return Heard(draft, "", leased.lost, leased.cancelled, offered or [], next_ms)
 
 
-def _run_json(run: Run) -> dict[str, Any]:
+def _run_json(run: NamedRun) -> dict[str, Any]:
     said: dict[str, Any] = {"taskId": run.task_id, "token": run.token}
     if run.progress_at:
         said["progressAt"] = run.progress_at

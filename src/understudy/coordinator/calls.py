@@ -37,7 +37,7 @@ class Scene(Struct, frozen=True):
         return takeover.opening(self.standbys, needs, now, self.policy)
 
 
-class Candidate(Struct, frozen=True):
+class Answerable(Struct, frozen=True):
     """A task that the hub may answer: what was asked, what was said before, what was done for it."""
 
     task: Task
@@ -99,7 +99,7 @@ def is_wanted(scene: Scene, task: Task, done: TaskTakeover, now: Now) -> bool:
 
 
 def reserve(
-    draft: Draft, scene: Scene, candidates: Iterable[Candidate], call_id: str, worker_id: str, now: Now
+    draft: Draft, scene: Scene, candidates: Iterable[Answerable], call_id: str, worker_id: str, now: Now
 ) -> Reserved | Nothing:
     """Reserve a call for the first candidate that may be answered and that the budget can bear."""
     if no_call := stopped(scene, now):
@@ -164,7 +164,7 @@ def shut(draft: Draft, state: TakeoverState, now: Now) -> None:
     draft.add((replace(state, is_open=0, since_at=now.wall),), (event,))
 
 
-def _affordable(scene: Scene, wish: Candidate) -> tuple[Prompt, int] | None:
+def _affordable(scene: Scene, wish: Answerable) -> tuple[Prompt, int] | None:
     policy = scene.policy.takeover
     model = takeover.model_for(policy, scene.state)
     price = takeover.price_for(policy, model)

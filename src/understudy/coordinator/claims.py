@@ -17,7 +17,7 @@ NO_WORK_IN = frozenset({"paused", "draining", "stopped"})
 ANSWER_CHARS_MAX = 8 << 20  # about as much as one answer may carry; the rest waits for the next claim
 
 
-class Candidate(Struct, frozen=True):
+class Claimable(Struct, frozen=True):
     """A task that a claim may look at, in the order of the queue."""
 
     task: Task
@@ -51,7 +51,7 @@ def is_granted(task: Task, grant: Grant) -> bool:
 
 
 def lease(
-    candidates: Iterable[Candidate], grant: Grant, names: frozenset[str], count: int, now: Now, policy: Policy
+    candidates: Iterable[Claimable], grant: Grant, names: frozenset[str], count: int, now: Now, policy: Policy
 ) -> list[Change[Task]]:
     """Lease up to `count` of the candidates, as many as one answer carries; set aside what cannot be read."""
     changes: list[Change[Task]] = []

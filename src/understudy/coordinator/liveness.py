@@ -19,7 +19,7 @@ from msgspec import Struct
 from understudy.coordinator.changes import Event
 from understudy.coordinator.health import health_event
 from understudy.coordinator.nouns import Daemon, Now
-from understudy.coordinator.renewals import Run
+from understudy.coordinator.renewals import NamedRun
 
 OK, EXPIRING = "ok", "expiring"
 WORKS = frozenset({OK, EXPIRING})
@@ -91,7 +91,7 @@ def trouble_of(loops: dict[str, Any], auth: dict[str, Any], running: Iterable[tu
 
 
 def trouble_in(
-    daemon: Daemon, loops: dict[str, Any] | None, auth: dict[str, Any] | None, runs: Iterable[Run]
+    daemon: Daemon, loops: dict[str, Any] | None, auth: dict[str, Any] | None, runs: Iterable[NamedRun]
 ) -> Trouble | None:
     """The trouble that a beat tells of; the logins are as it says, or as an earlier beat said."""
     running = [(run.task_id, run.idle_s, run.idle_limit_s) for run in runs]

@@ -11,7 +11,7 @@ from understudy.coordinator.changes import Change
 from understudy.coordinator.nouns import CANCELLED, LEASED, NAMED, Now, Policy, Progress, Task
 
 
-class Run(Struct, frozen=True):
+class NamedRun(Struct, frozen=True):
     """A run as its daemon names it. Its token is what renews the lease; durations are counted by the daemon."""
 
     task_id: str
@@ -45,7 +45,12 @@ class Renewals(Struct, frozen=True):
 
 
 def judge(
-    speaker: Speaker, runs: Iterable[Run], held: Iterable[Task], tasks: Mapping[str, Task], now: Now, policy: Policy
+    speaker: Speaker,
+    runs: Iterable[NamedRun],
+    held: Iterable[Task],
+    tasks: Mapping[str, Task],
+    now: Now,
+    policy: Policy,
 ) -> Renewals:
     """Judge `held`, the leases of this daemon, and `runs`, those that it names; `tasks` are the rows of the latter."""
     named = {run.task_id: run for run in runs}
@@ -71,7 +76,7 @@ def judge(
     return Renewals([*ended, *renewed], lost, cancelled, shortest_ms)
 
 
-def ended_by(speaker: Speaker, task: Task, run: Run | None, now: Now, policy: Policy) -> Change[Task] | None:
+def ended_by(speaker: Speaker, task: Task, run: NamedRun | None, now: Now, policy: Policy) -> Change[Task] | None:
     """The end of a lease by this beat: it is of an older boot, or the beat no longer names it; None if it goes on."""
     is_its_own = task.status == LEASED and task.daemon_id == speaker.daemon_id
     if not (speaker.boot_id and is_its_own and task.boot_id) or (run is not None and run.token == task.token):
@@ -84,7 +89,7 @@ def ended_by(speaker: Speaker, task: Task, run: Run | None, now: Now, policy: Po
     return None
 
 
-def progress_after(before: Progress | None, run: Run, now: Now) -> Progress | None:
+def progress_after(before: Progress | None, run: NamedRun, now: Now) -> Progress | None:
     """What is kept of a run's progress; None if it says nothing new.
 
     What it says nothing about stays: a checkpoint also for the attempts after it, progress for this one.
@@ -99,7 +104,7 @@ def progress_after(before: Progress | None, run: Run, now: Now) -> Progress | No
 
 
 def progress_of(
-    runs: Iterable[Run], tasks: Mapping[str, Task], before: Mapping[str, Progress], now: Now
+    runs: Iterable[NamedRun], tasks: Mapping[str, Task], before: Mapping[str, Progress], now: Now
 ) -> list[Progress]:
     """What is kept of the progress of all runs that have their tasks still."""
     theirs = (run for run in runs if run.task_id in tasks and tasks[run.task_id].token == run.token)

@@ -15,7 +15,7 @@ NO_LEASE = "no lease of this worker"
 FINISHED_ANYWAY = "finished anyway"
 
 
-class Report(Struct, frozen=True):
+class ReceivedResult(Struct, frozen=True):
     """A result as its worker gives it."""
 
     success: bool
@@ -25,7 +25,7 @@ class Report(Struct, frozen=True):
     is_final: bool = False  # a failure after which nobody is to try again
 
 
-def verdict(task: Task, report: Report) -> str:
+def verdict(task: Task, report: ReceivedResult) -> str:
     """COUNTS; REPEATED if it was heard before; or why it comes too late."""
     if report.token is None:
         return COUNTS if leases.closes_old_attempt(task, report.worker_id) else NO_LEASE
@@ -36,12 +36,12 @@ def verdict(task: Task, report: Report) -> str:
     return FINISHED_ANYWAY if task.status == CANCELLED and report.success else REPEATED
 
 
-def is_sign_of_life(task: Task, report: Report) -> bool:
+def is_sign_of_life(task: Task, report: ReceivedResult) -> bool:
     """True if its worker lives: it names itself, or is the one that holds the lease."""
     return bool(report.worker_id) or (task.status == LEASED and bool(task.is_old_way))
 
 
-def settle(task: Task, report: Report, result: Result, now: Now) -> Change[Task]:
+def settle(task: Task, report: ReceivedResult, result: Result, now: Now) -> Change[Task]:
     """The task after a result that counts."""
     outcome = report.failure if report.failure in OUTCOMES_OF_FAILURE else "failed"
     return leases.settle(task, result, now, is_final=report.is_final, outcome=outcome)

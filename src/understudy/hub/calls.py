@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from understudy.coordinator import calls, takeover
-from understudy.coordinator.calls import Candidate, Reserved, Scene
+from understudy.coordinator.calls import Answerable, Reserved, Scene
 from understudy.coordinator.changes import Decision, Draft
 from understudy.coordinator.nouns import Now, Task, TaskBody
 from understudy.coordinator.prompts import Prompt
@@ -77,14 +77,14 @@ def _candidate_ids(work: WorkingSet) -> list[str]:
     return [*work.found[text_candidates(policy)], *work.found[machine_candidates(policy)]]
 
 
-def _candidates(work: WorkingSet) -> Iterator[Candidate]:
+def _candidates(work: WorkingSet) -> Iterator[Answerable]:
     for task_id in _candidate_ids(work):
         task, body = work.get(Task, task_id), work.get(TaskBody, task_id)
         if task is None:
             continue
         question = str(msgspec.json.decode(body.spec).get("content", "")) if body is not None else ""
         said = work.memories.get(task.conversation, []) if task.user_id else []
-        yield Candidate(task, work.get(TaskTakeover, task_id) or TaskTakeover(task_id), question, said)
+        yield Answerable(task, work.get(TaskTakeover, task_id) or TaskTakeover(task_id), question, said)
 
 
 def _job(made: Reserved, now: Now) -> Job:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from understudy.clock import iso
 from understudy.coordinator import claims
 from understudy.coordinator.changes import Decision
-from understudy.coordinator.claims import MACHINE, Candidate
+from understudy.coordinator.claims import MACHINE, Claimable
 from understudy.coordinator.health import limits_of
 from understudy.coordinator.hearing import at_wall
 from understudy.coordinator.identity import watch_name
@@ -130,12 +130,12 @@ class Claim(Operation):
             limits_of(daemon, work.policy).down_ms if daemon is not None else 0,
         )
 
-    def _offered(self, work: WorkingSet, provides: frozenset[str]) -> Iterator[Candidate]:
+    def _offered(self, work: WorkingSet, provides: frozenset[str]) -> Iterator[Claimable]:
         for task_id in work.offered(provides, self.names):
             task, body = work.get(Task, task_id), work.get(TaskBody, task_id)
             spec = body.spec if body is not None else ""
             if task is not None:
-                yield Candidate(task, len(spec), is_readable=spec != UNREADABLE_SPEC)
+                yield Claimable(task, len(spec), is_readable=spec != UNREADABLE_SPEC)
 
     def _of_request(self, work: WorkingSet) -> list[Task]:
         """The tasks that were ever granted to a request of this id."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from understudy.coordinator import beats
-from understudy.coordinator.beats import Beat, Facts, Heard
+from understudy.coordinator.beats import Facts, Heard, ReceivedBeat
 from understudy.coordinator.changes import Decision
 from understudy.coordinator.identity import LEGACY, watch_name
 from understudy.coordinator.nouns import Daemon, Now, Progress, Task
-from understudy.coordinator.renewals import Run
+from understudy.coordinator.renewals import NamedRun
 from understudy.errors import ConflictError
 from understudy.hub.directives import directive_order
 from understudy.hub.leases import need_progress, texts_of
@@ -89,10 +89,10 @@ class Heartbeat(Operation):
         }
 
 
-def beat_of(body: HeartbeatBody) -> Beat:
+def beat_of(body: HeartbeatBody) -> ReceivedBeat:
     """What a body says, in units and limits of the rules."""
     reports = {report.id: (report.state, report.detail or "") for report in body.directives or ()}
-    return Beat(
+    return ReceivedBeat(
         body.daemon_id or watch_name(body.worker_id or "") or LEGACY,
         body.machine_id or "",
         body.boot_id or "",
@@ -112,10 +112,10 @@ def beat_of(body: HeartbeatBody) -> Beat:
     )
 
 
-def _run(run: RunningBody) -> Run:
+def _run(run: RunningBody) -> NamedRun:
     """A run as its beat names it; a checkpoint too large is left out, so that the beat counts all the same."""
     texts = texts_of(run) or (None, None)
-    return Run(run.task_id, run.token, run.progress_at or "", run.idle_sec, run.idle_limit_sec, *texts)
+    return NamedRun(run.task_id, run.token, run.progress_at or "", run.idle_sec, run.idle_limit_sec, *texts)
 
 
 def _ms(seconds: float | None) -> int | None:

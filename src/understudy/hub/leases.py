@@ -8,7 +8,7 @@ from understudy.coordinator import leases, renewals
 from understudy.coordinator.changes import Decision
 from understudy.coordinator.identity import watch_name
 from understudy.coordinator.nouns import CANCELLED, FINISHED, LEASED, Now, Progress, Task
-from understudy.coordinator.renewals import Run
+from understudy.coordinator.renewals import NamedRun
 from understudy.errors import BadRequestError, ConflictError, ForbiddenError, NotFoundError
 from understudy.hub.claims import lease_json
 from understudy.hub.life import need_incident, need_watched, touch
@@ -74,12 +74,12 @@ class Renew(Operation):
         texts = texts_of(self.body)
         if texts is None:
             raise BadRequestError("Validation failed", (f"checkpoint: Expected at most {CHECKPOINT_BYTES_MAX} bytes",))
-        run = Run(task.id, task.token, progress=texts[0], checkpoint=texts[1])
+        run = NamedRun(task.id, task.token, progress=texts[0], checkpoint=texts[1])
         before = work.rows[Progress].get(task.id)
         return renewals.progress_of((run,), {task.id: task}, {task.id: before} if before else {}, now)
 
 
-def need_progress(needs: Needs, task_id: str, said: RenewBody | Run) -> None:
+def need_progress(needs: Needs, task_id: str, said: RenewBody | NamedRun) -> None:
     """State that what a run said before is needed, if it says something now."""
     if said.progress is not None or said.checkpoint is not None:
         needs.row(Progress, task_id)

@@ -81,7 +81,7 @@ class Report(Operation):
             self._keep(work, task, verdict, now, draft)
         return draft.decision(lease_lost(task) if verdict == reports.OLDER_TOKEN else DUPLICATE)
 
-    def _apply(self, work: WorkingSet, task: Task, report: reports.Report, now: Now, draft: Draft) -> Decision:
+    def _apply(self, work: WorkingSet, task: Task, report: reports.ReceivedResult, now: Now, draft: Draft) -> Decision:
         kept = self._kept(work)
         after = draft.take(reports.settle(task, report, self._row(task, now, kept), now))
         if reports.is_remembered(after):
@@ -188,11 +188,11 @@ def success_of(body: ResultBody) -> bool:
     raise BadRequestError("Validation failed", ("success: Expected `bool`",))
 
 
-def report_of(body: ResultBody) -> reports.Report:
+def report_of(body: ResultBody) -> reports.ReceivedResult:
     """What the rules judge of a result."""
     failure = body.failure
     named = (failure.class_ or "", bool(failure.final)) if failure is not None else ()
-    return reports.Report(success_of(body), body.worker_id or "", body.token, *named)
+    return reports.ReceivedResult(success_of(body), body.worker_id or "", body.token, *named)
 
 
 def _texts(asked: TaskBody | None, body: ResultBody, bytes_max: int | None) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from understudy.clock import Clock
 from understudy.worker.executors import MARKER

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from understudy.cli.client import path_of
 from understudy.cli.drill.assistant import WAITS
