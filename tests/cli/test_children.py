@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from understudy.cli import children
-from understudy.cli.children import Child
+from understudy.cli.children import LoggedChild
 from understudy.private import open_private
 
 LINES = 60
@@ -29,7 +29,7 @@ def log(tmp_path, monkeypatch):
 
 def lived(log):
     ended = threading.Event()
-    child = Child("hub", [], {}, log, ended.set, is_quiet=True)
+    child = LoggedChild("hub", [], {}, log, ended.set, is_quiet=True)
     assert ended.wait(30)
     child.stop(10)
 

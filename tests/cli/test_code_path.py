@@ -12,7 +12,7 @@ import pytest
 
 from tests.project.tree import SOURCES
 from tests.waiting import allowed_s
-from understudy.cli.children import Child
+from understudy.cli.children import LoggedChild
 from understudy.cli.code_path import NAME, drop_empty
 from understudy.daemon.installation import Installation
 from understudy.daemon.succession import same_again
@@ -64,7 +64,7 @@ def test_every_written_command_keeps_the_current_directory_out():
 
 def test_children_of_up_and_drill_take_no_code_from_here(trapped, tmp_path):
     ended = threading.Event()
-    child = Child("hub", ["--version"], os.environ, tmp_path / "logs" / "hub.log", ended.set, is_quiet=True)
+    child = LoggedChild("hub", ["--version"], os.environ, tmp_path / "logs" / "hub.log", ended.set, is_quiet=True)
     assert ended.wait(30)
     child.stop(1)
     assert "stranger" not in child.last_words()

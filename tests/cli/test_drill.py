@@ -17,12 +17,12 @@ from tests import prepared
 from tests.cli.program import PROGRAM, environ, understudy
 from tests.hub_process import running_hub
 from tests.waiting import eventually
-from understudy.cli.children import Child
+from understudy.cli.children import LoggedChild
 from understudy.cli.drill import command, stage, steps
 from understudy.cli.drill.narrator import Narrator
-from understudy.cli.drill.stage import Limits, Stage
+from understudy.cli.drill.stage import DrillLimits, Stage
 from understudy.cli.drill.steps import NotSeenError, play
-from understudy.cli.drill.story import STEPS, Story
+from understudy.cli.drill.story import STEPS, DrillStory
 
 
 @contextlib.contextmanager
@@ -89,13 +89,13 @@ def test_ctrl_c_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize("name", ["hub", "daemon"])
 def test_an_interruption_while_a_process_starts_leaves_neither_process_nor_folder(tmp_path, monkeypatch, name):
-    class Interrupted(Child):
+    class Interrupted(LoggedChild):
         def __init__(self, started, *arguments, **more):
             super().__init__(started, *arguments, **more)
             if started == name:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(stage, "Child", Interrupted)
+    monkeypatch.setattr(stage, "LoggedChild", Interrupted)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(KeyboardInterrupt):
         command._play(is_kept=False, as_json=True)
@@ -119,10 +119,10 @@ class Impatient(Narrator):
 def test_an_alarm_that_never_comes_is_named(tmp_path, monkeypatch):
     step, setting = "warning", {"UNDERSTUDY_LATE_AFTER": "1h", "UNDERSTUDY_DOWN_AFTER": "2h"}
     narrator = Impatient(step, monkeypatch)
-    scene = Stage(tmp_path, Limits(), setting)
+    scene = Stage(tmp_path, DrillLimits(), setting)
     try:
         with pytest.raises(NotSeenError, match=f"stopped at step `{step}`: not seen within"):
-            play(STEPS, Story(scene), narrator)
+            play(STEPS, DrillStory(scene), narrator)
     finally:
         scene.close()
     assert [told["ok"] for told in narrator.steps][-1] is False

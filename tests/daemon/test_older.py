@@ -12,7 +12,7 @@ import pytest
 
 from tests.waiting import eventually
 from understudy.daemon.service import Ran, find_older, run
-from understudy.daemon.service.older import Machine, Process
+from understudy.daemon.service.older import SeenProcess, ThisMachine
 
 NODE = ("/usr/local/bin/node", "/Users/me/assistant-daemon.js")
 
@@ -52,7 +52,7 @@ def test_nothing_is_there():
 def test_a_user_agent():
     path = "/Users/me/Library/LaunchAgents/com.assistant.daemon.plist"
     played = commands(**{"gui/501": "gui/501/com.assistant.daemon = {\n\tpid = 77\n}\n"})
-    (one,) = found(Played(Process(77, NODE, (1,)), files=[path]), played, is_darwin=True)
+    (one,) = found(Played(SeenProcess(77, NODE, (1,)), files=[path]), played, is_darwin=True)
     assert (one.kind, one.where, one.pid) == ("agent", path, 77)
     assert one.stop == ("launchctl bootout gui/501/com.assistant.daemon", f"mv {path} {path}.off")
 
@@ -88,12 +88,12 @@ def test_all_three_places_are_told_apart():
 
 def test_a_process_in_tmux():
     played = commands(tmux="500 work\n700 assistant bot\n")
-    (one,) = found(Played(Process(801, NODE, (800, 700, 1))), played)
+    (one,) = found(Played(SeenProcess(801, NODE, (800, 700, 1))), played)
     assert (one.kind, one.where, one.stop) == ("tmux", "assistant bot", ("tmux kill-session -t 'assistant bot'",))
 
 
 def test_a_process_by_hand():
-    (one,) = found(Played(Process(801, NODE, (1,))))
+    (one,) = found(Played(SeenProcess(801, NODE, (1,))))
     assert (one.kind, one.stop) == ("process", ("kill 801",))
 
 
@@ -109,7 +109,7 @@ def test_a_process_by_hand():
     ],
 )
 def test_what_is_none(argv):
-    assert found(Played(Process(801, argv, (1,)))) == ()
+    assert found(Played(SeenProcess(801, argv, (1,)))) == ()
 
 
 def test_launchd_is_not_asked_elsewhere():
@@ -131,7 +131,7 @@ def script(tmp_path, monkeypatch):
 
 
 def real(tmp_path):
-    return find_older(run, home=tmp_path, view=Machine())
+    return find_older(run, home=tmp_path, view=ThisMachine())
 
 
 def test_a_real_process_is_found(script, tmp_path):

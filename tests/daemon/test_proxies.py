@@ -15,7 +15,7 @@ from tests.fakes.proxy import FakeProxy
 from understudy.cli.client import HubClient as CommandClient
 from understudy.cli.exits import UnreachableError
 from understudy.clock import SystemClock
-from understudy.daemon.hub_client import HubClient
+from understudy.daemon.hub_calls import HubCalls
 from understudy.errors import ConfigError
 from understudy.log import Log
 from understudy.redact import secrets_of
@@ -24,7 +24,7 @@ from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
 from understudy.wire.proxies import ProxyUnusableError, proxy_for
 from understudy.worker.effects import Answer, Call, Failed
 from understudy.worker.guard_policy import Hello, Watched
-from understudy.worker.last_will import speak
+from understudy.worker.last_will import release_all
 
 NAMES = ("https_proxy", "http_proxy", "all_proxy", "no_proxy")
 BEAT = Call("POST", "/api/queue/heartbeat", {"bootId": "b", "running": []}, 5_000)
@@ -64,7 +64,7 @@ def test_everything_goes_through_the_proxy(way, name: str, monkeypatch: pytest.M
     monkeypatch.setenv(
         name.format(scheme.upper() if name.isupper() or "PROXY" in name else scheme), proxy.url("me:p%20w")
     )
-    daemon = HubClient(url, KEY, version="0", ca_file=ca_file)
+    daemon = HubCalls(url, KEY, version="0", ca_file=ca_file)
     assert isinstance(daemon.call(BEAT), Answer)
     daemon.reset()
     headers = (("X-API-Key", KEY), ("content-type", "application/json"))
@@ -75,7 +75,7 @@ def test_everything_goes_through_the_proxy(way, name: str, monkeypatch: pytest.M
     command.close()
     hub.leases["t1"] = 7
     hello = Hello(url, KEY, "mini", ca_file)
-    speak(hello, [Watched("r1", "t1", 7, "requeue", 0)], Log(SystemClock(), StringIO()))
+    release_all(hello, [Watched("r1", "t1", 7, "requeue", 0)], Log(SystemClock(), StringIO()))
     assert len(hub.told("/t1/release")) == 1
     assert len(proxy.asked) == 4
     for lines in proxy.asked:
@@ -89,7 +89,7 @@ def test_loopback_never_goes_through_a_proxy(monkeypatch: pytest.MonkeyPatch) ->
     for host in ("127.0.0.1", "127.8.9.1", "localhost", "LOCALHOST.", "a.localhost", "[::1]"):
         assert proxy_for(f"http://{host}:1/") is None
     hub = FakeHub()
-    assert isinstance(HubClient(hub.url, KEY, version="0").call(BEAT), Answer)
+    assert isinstance(HubCalls(hub.url, KEY, version="0").call(BEAT), Answer)
     hub.close()
 
 
@@ -146,7 +146,7 @@ def test_a_proxy_that_refuses_is_named_and_never_taken_for_the_service(url: str,
         assert isinstance(answer, NoAnswer)
         assert answer.reason.startswith("proxy refused: 407")
         assert not answer.is_local
-        assert isinstance(HubClient(url, KEY, version="0").call(BEAT), Failed)
+        assert isinstance(HubCalls(url, KEY, version="0").call(BEAT), Failed)
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "https://p", "http://:80", "http://p:x"])
@@ -157,7 +157,7 @@ def test_a_proxy_that_cannot_be_used_is_named_and_nothing_goes_past_it(proxy: st
     assert "proxy" in answer.reason
     assert not answer.is_local
     with pytest.raises(ConfigError, match="proxy"):
-        HubClient("https://hub.example", KEY, version="0")
+        HubCalls("https://hub.example", KEY, version="0")
     with pytest.raises(UnreachableError, match="proxy"):
         CommandClient("https://hub.example").post("/api/x")
 

@@ -15,14 +15,14 @@ from tests.daemon.fake_hub import KEY, FakeHub
 from understudy.cli.client import HubClient as CommandClient
 from understudy.cli.exits import UnreachableError
 from understudy.clock import SystemClock
-from understudy.daemon.hub_client import HubClient
+from understudy.daemon.hub_calls import HubCalls
 from understudy.log import Log
 from understudy.runtime.transport import Transport
 from understudy.wire.causes import cause_of
 from understudy.wire.outbound import HttpRequest, MailRequest, NoAnswer
 from understudy.worker.effects import Answer, Call, Failed
 from understudy.worker.guard_policy import Hello, Watched
-from understudy.worker.last_will import speak
+from understudy.worker.last_will import release_all
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
 BEAT = Call("POST", "/api/queue/heartbeat", {"bootId": "b", "running": []}, 5_000)
@@ -44,9 +44,9 @@ def hub(certificate: Path) -> Iterator[FakeHub]:
 
 
 def test_certificate_of_the_owner_is_trusted_and_no_other(hub: FakeHub, certificate: Path) -> None:
-    trusting = HubClient(hub.url, KEY, version="0", ca_file=str(certificate / "cert.pem"))
+    trusting = HubCalls(hub.url, KEY, version="0", ca_file=str(certificate / "cert.pem"))
     assert isinstance(trusting.call(BEAT), Answer)
-    answer = HubClient(hub.url, KEY, version="0").call(BEAT)
+    answer = HubCalls(hub.url, KEY, version="0").call(BEAT)
     assert isinstance(answer, Failed)
     assert answer.reason == "certificate not trusted: self-signed certificate"
 
@@ -69,5 +69,5 @@ def test_a_certificate_of_another_name_is_told_without_the_name() -> None:
 def test_last_will_is_spoken_over_tls(hub: FakeHub, certificate: Path) -> None:
     hub.leases["t1"] = 7
     hello = Hello(hub.url, KEY, "mini", str(certificate / "cert.pem"))
-    speak(hello, [Watched("r1", "t1", 7, "requeue", 0)], Log(SystemClock(), StringIO()))
+    release_all(hello, [Watched("r1", "t1", 7, "requeue", 0)], Log(SystemClock(), StringIO()))
     assert hub.told("/t1/release") == [{"workerId": "mini", "token": 7, "reason": "daemon_gone"}]

@@ -27,7 +27,7 @@ _BANNER = re.compile(r"^={1,200}$|\(ClaimTask API \+ Lease Management\)")
 _LINE = re.compile(r"\[\d{4}-\d\d-\d\dT(?P<at>\d\d:\d\d:\d\d)\S{0,16}\] \[(?P<level>[A-Z]{1,10})\] (?P<rest>.*+)")
 
 
-class Child:
+class LoggedChild:
     """One `understudy` command in a session of its own; it ends with us, because it watches our end of its stdin."""
 
     def __init__(

@@ -48,7 +48,7 @@ def _leave_for_clients(settings: config.Settings, data_dir: Path) -> None:
     """Save where commands find this hub, once directory and port are its own; before that another hub may own them."""
     made = None if config.environment_keys(settings) else load_local_keys(data_dir)
     if made and settings.port:
-        save(data_dir, Saved(address_of(settings.host, settings.port), made.api_key, made.admin_key, str(data_dir)))
+        save(data_dir, Saved(client_url(settings.host, settings.port), made.api_key, made.admin_key, str(data_dir)))
 
 
 def keys_of(settings: config.Settings, data_dir: Path) -> dict[str, str]:
@@ -78,7 +78,7 @@ def check_strength(keys: dict[str, str], settings: config.Settings) -> None:
         raise ConfigError(t("cli.hub.weak_key", names=", ".join(weak), host=reached_at))
 
 
-def address_of(host: str, port: int) -> str:
+def client_url(host: str, port: int) -> str:
     """The address by which clients on this machine reach a hub that listens there."""
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     return f"http://{shown}:{port}"

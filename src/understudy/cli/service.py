@@ -18,7 +18,7 @@ from understudy.cli.env_file import with_env_file
 from understudy.cli.exits import Exit
 from understudy.cli.given_command import absolute_command
 from understudy.cli.options import DurationType, data_dir_of, data_option, hub_options, json_option, own_data_dir
-from understudy.cli.service_program import DAEMON, HUB, program_of, secrets_of, with_hub, write_secrets
+from understudy.cli.service_program import DAEMON, HUB, program_of, secret_files, with_hub, write_secrets
 from understudy.cli.terminal import columns, note, paint, safe, say, say_json
 from understudy.errors import ConfigError
 from understudy.texts import t
@@ -40,7 +40,7 @@ def service() -> None:
     """See the commands below."""
 
 
-class Install(Command):
+class InstallCommand(Command):
     """`install -- COMMAND` is `install daemon -- COMMAND`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -55,7 +55,7 @@ class Install(Command):
 
 @service.command(
     "install",
-    cls=Install,
+    cls=InstallCommand,
     help=t("cli.service.install"),
     example="understudy service install\n"
     "understudy service install hub --dry-run\n"
@@ -92,8 +92,8 @@ def install(
     chosen = {"UNDERSTUDY_DAEMON_ID": daemon_id} if daemon_id else {}
     environ |= {"UNDERSTUDY_DATA": str(data_dir), **chosen}
     words = ("--", *absolute_command(command)) if command else ()
-    program = program_of(role, environ, data_dir, launcher(role, data_dir), words)
-    secrets = secrets_of(role, environ, data_dir, place)
+    program = program_of(role, environ, data_dir, program_words(role, data_dir), words)
+    secrets = secret_files(role, environ, data_dir, place)
     program = with_hub(program, place) if place else program
     program = replace(program, env={**program.env, **{name: str(path) for name, (path, _) in secrets.items()}})
     if dry_run:
@@ -104,9 +104,9 @@ def install(
     own_data_dir(data_dir)
     write_secrets(secrets)
     if role == DAEMON:
-        from understudy.daemon.installation import launcher as make_launcher
+        from understudy.daemon.installation import launcher
 
-        make_launcher(data_dir)
+        launcher(data_dir)
     _proven(role, supervisor, lambda: supervisor.install(program), program.env, verify=not no_verify)
     _tell(role, supervisor, as_json=as_json)
 
@@ -213,7 +213,7 @@ def stop_as_planned(supervisor: Supervisor, for_ms: int) -> None:
         withdraw(home)
 
 
-def launcher(role: str, data_dir: Path) -> tuple[str, ...]:
+def program_words(role: str, data_dir: Path) -> tuple[str, ...]:
     """The command that starts this program; for a daemon the version that is current at its start."""
     if role == HUB:
         return (sys.executable, "-P", "-m", "understudy")

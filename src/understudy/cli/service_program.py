@@ -61,7 +61,7 @@ def with_hub(program: Program, place: Place) -> Program:
     return Program(role=program.role, argv=program.argv, env=env, data_dir=program.data_dir, stop_s=program.stop_s)
 
 
-def secrets_of(
+def secret_files(
     role: str, environ: Mapping[str, str], data_dir: Path, place: Place | None
 ) -> dict[str, tuple[Path, str]]:
     """(file, value) by the variable that names the file; the value is "" where the file is the owner's own."""

@@ -12,7 +12,7 @@ from understudy import config
 from understudy.cli.client import HubClient, path_of
 from understudy.cli.connection import Place, find_place, is_same_hub
 from understudy.cli.exits import AbsentError, ClientError, RefusedError, UnreachableError
-from understudy.cli.hub import address_of
+from understudy.cli.hub import client_url
 from understudy.cli.service_program import HUB
 from understudy.clock import SystemClock
 from understudy.errors import UnderstudyError
@@ -106,7 +106,7 @@ class HubProof:
 
     def __init__(self, env: Mapping[str, str]) -> None:
         settings = _settings(env)
-        self._hub = _client(Place(address_of(settings.host, settings.port), ""))
+        self._hub = _client(Place(client_url(settings.host, settings.port), ""))
         self._before = self._started_at()
 
     def wait(self, supervisor: Supervisor) -> None:

@@ -19,12 +19,12 @@ import click
 
 from understudy import __version__, config
 from understudy.addresses import is_loopback
-from understudy.cli.children import Child, EndedError
+from understudy.cli.children import EndedError, LoggedChild
 from understudy.cli.client import HubClient
 from understudy.cli.commands import Command
 from understudy.cli.exits import ClientError, Exit, UnreachableError
 from understudy.cli.given_command import refuse_empty
-from understudy.cli.hub import address_of, check_strength
+from understudy.cli.hub import check_strength, client_url
 from understudy.cli.options import address_options, data_dir_of, data_option, told
 from understudy.cli.port import check_free, free_port
 from understudy.cli.saved import API_KEY_FILE, Saved, load_local_keys, local_keys, save
@@ -64,14 +64,14 @@ def up(host: str | None, port: int | None, data: Path | None, command: tuple[str
     data_dir = data_dir_of(data)
     settings = told(config.load(os.environ, data_dir, host=host, port=port))
     chosen = settings.port or free_port(settings.host)
-    url = address_of(settings.host, chosen)
+    url = client_url(settings.host, chosen)
     check_free(settings.host, chosen, url)
     keys = config.environment_keys(settings)
     check_strength(keys, settings)
     if not keys and not is_loopback(settings.host) and load_local_keys(data_dir) is None:
         raise ConfigError(t("cli.hub.no_key", host=settings.host))
     interruption = Interruption()
-    session = Session(settings, data_dir, chosen, url, keys, command, interruption)
+    session = UpSession(settings, data_dir, chosen, url, keys, command, interruption)
     with interruption.heeded():
         try:
             session.start()
@@ -84,7 +84,7 @@ def up(host: str | None, port: int | None, data: Path | None, command: tuple[str
     return Exit.FAILED
 
 
-class Session:
+class UpSession:
     """One life of `up`: two children and what is said about them."""
 
     def __init__(
@@ -105,7 +105,7 @@ class Session:
         self._command = command
         self._interruption = interruption
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._children: list[Child] = []
+        self._children: list[LoggedChild] = []
         self._key = ""
 
     def start(self) -> None:
@@ -182,7 +182,7 @@ class Session:
         env |= {"UNDERSTUDY_LOG_FORM": "pretty", **more}
         log = self._data_dir / "logs" / f"{name}.log"
         with self._interruption.held():
-            self._children.append(Child(name, arguments, env, log, lambda: self._news.put(None), command))
+            self._children.append(LoggedChild(name, arguments, env, log, lambda: self._news.put(None), command))
 
     def _look(self) -> None:
         """EndedError if a child is gone."""

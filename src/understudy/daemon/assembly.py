@@ -20,7 +20,7 @@ from understudy.daemon.duties import duties_of
 from understudy.daemon.executors import executors_of, workspaces_of
 from understudy.daemon.guard_link import GuardLink
 from understudy.daemon.home import Home, checked_daemon_id, default_daemon_id
-from understudy.daemon.hub_client import HubClient
+from understudy.daemon.hub_calls import HubCalls
 from understudy.daemon.inputs import DaemonInputs
 from understudy.daemon.life import main_loop
 from understudy.daemon.machine import Machine
@@ -98,7 +98,7 @@ class Daemon:
         withdraw(home)
         driver = Driver(state.signals, self._clock, SleepWatch(state.slept_ms).has_slept)
         given = self._given
-        hub = HubClient(given.hub_url, given.api_key, version=__version__, ca_file=given.ca_file)
+        hub = HubCalls(given.hub_url, given.api_key, version=__version__, ca_file=given.ca_file)
         guard = GuardLink(self._hello(identity), self._ambient, lambda: driver.raise_signal("guard"))
         directives = DirectiveFile(home, identity.boot_id)
         machine = Machine(driver, self._clock, self._log, hub, guard, home, directives, self._awake())

@@ -27,7 +27,7 @@ from understudy.worker.effects import (
     Steps,
     Wait,
 )
-from understudy.worker.orders import DONE, FAILED, RECORDS_MAX, STARTED, Memory, Order, Record
+from understudy.worker.orders import DONE, FAILED, RECORDS_MAX, STARTED, DirectiveMemory, Order, Record
 from understudy.worker.state import DRAINING, RUNNING, WorkerState
 
 LOOK_MS, LOOK_MS_DRAINING = 60_000, 1_000
@@ -171,7 +171,7 @@ def _remember(state: WorkerState, record: Record) -> Steps[bool]:
     state.records[record.id] = record
     for oldest in list(state.records)[:-RECORDS_MAX]:
         del state.records[oldest]
-    failed: Failed | None = yield KeepDirectives(Memory(tuple(state.records.values()), state.is_held))
+    failed: Failed | None = yield KeepDirectives(DirectiveMemory(tuple(state.records.values()), state.is_held))
     if failed is not None and record.state == STARTED and record.kind in ("restart", "update"):
         reason = f"it could not be written to disk: {failed.reason}"
         state.records[record.id] = replace(record, state=FAILED, detail=reason, is_told=False)

@@ -117,7 +117,7 @@ class Installation:
 
     def install(self, order: Order, timeout_ms: int) -> tuple[str, str]:
         """Install what an order names → (environment, version). InstallError if that does not work out in time."""
-        check_order(order)
+        check_update(order)
         until_s = time.monotonic() + timeout_ms / 1000
         self._make_room()
         environment = self.environments / f"{order.version or 'wheel'}{_tail(order.id)}"
@@ -220,7 +220,7 @@ class Installation:
         return said
 
 
-def check_order(order: Order) -> None:
+def check_update(order: Order) -> None:
     """InstallError for what no path may be built from, and for a wheel that nothing vouches for.
 
     The hub checks the same; this machine does not rely on it.

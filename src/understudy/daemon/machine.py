@@ -14,7 +14,7 @@ from understudy.clock import Clock
 from understudy.daemon.awake import Awake
 from understudy.daemon.guard_link import GuardLink
 from understudy.daemon.home import Home
-from understudy.daemon.hub_client import HubClient
+from understudy.daemon.hub_calls import HubCalls
 from understudy.daemon.installation import InstallError
 from understudy.daemon.outputs import Outputs
 from understudy.daemon.remembered import DirectiveFile
@@ -68,7 +68,7 @@ class Machine:
         driver: Driver,
         clock: Clock,
         log: Log,
-        hub: HubClient,
+        hub: HubCalls,
         guard: GuardLink,
         home: Home,
         directives: DirectiveFile,

@@ -11,7 +11,7 @@ from understudy.daemon.installation import Installation
 from understudy.private import write_durably
 from understudy.wire.foreign import parsed
 from understudy.worker.effects import Failed, Remembered
-from understudy.worker.orders import Memory
+from understudy.worker.orders import DirectiveMemory
 
 
 class DirectiveFile:
@@ -30,7 +30,7 @@ class DirectiveFile:
             self.installation.prune(self.installation.running(), self._verdicts())
         return Remembered(self._memory(), self._verdicts(), self.installation.running())
 
-    def save(self, memory: Memory) -> Failed | None:
+    def save(self, memory: DirectiveMemory) -> Failed | None:
         """On disk when this returns."""
         try:
             write_durably(self._home.directives, msgspec.json.encode(memory))
@@ -38,11 +38,11 @@ class DirectiveFile:
             return Failed(str(error))
         return None
 
-    def _memory(self) -> Memory:
+    def _memory(self) -> DirectiveMemory:
         try:
-            memory: Memory = parsed(self._home.directives.read_bytes(), Memory)
+            memory: DirectiveMemory = parsed(self._home.directives.read_bytes(), DirectiveMemory)
         except (OSError, msgspec.MsgspecError, ValueError):
-            return Memory()
+            return DirectiveMemory()
         return memory
 
     def _verdicts(self) -> dict[str, str]:

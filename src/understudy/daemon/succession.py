@@ -17,7 +17,7 @@ import msgspec
 
 from understudy.daemon.home import Home
 from understudy.daemon.installation import PACKAGE, Installation
-from understudy.daemon.updater import Plan
+from understudy.daemon.updater import UpdatePlan
 from understudy.line_queue import drain
 from understudy.private import write_durably
 from understudy.worker.process_tree import birth_of
@@ -75,7 +75,7 @@ class Succession(msgspec.Struct, frozen=True):
             raise
 
     def _watched(self, old: tuple[str, ...], installation: Installation, before: str) -> None:
-        plan = Plan(
+        plan = UpdatePlan(
             directive_id=self.directive_id,
             boot_id=self.boot_id,
             pid=os.getpid(),

@@ -29,7 +29,7 @@ SERVICE_S = 45.0  # how long a service manager may take to start it anew (launch
 SERVICE_SIGNS = ("INVOCATION_ID", "XPC_SERVICE_NAME")
 
 
-class Plan(msgspec.Struct, frozen=True):
+class UpdatePlan(msgspec.Struct, frozen=True):
     """All that is needed to judge a new version and to go back."""
 
     directive_id: str
@@ -49,7 +49,7 @@ class Plan(msgspec.Struct, frozen=True):
 def main() -> None:
     """Read the plan from stdin, leave the daemon's family, watch."""
     hide()
-    plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
+    plan = msgspec.json.decode(sys.stdin.buffer.read(), type=UpdatePlan)
     if os.fork():
         os._exit(0)
     with contextlib.suppress(OSError):
@@ -60,7 +60,7 @@ def main() -> None:
         start_old(plan)
 
 
-def wait_for(plan: Plan) -> str:
+def wait_for(plan: UpdatePlan) -> str:
     """Wait until the new version was heard → "", or why it will not be."""
     until_s = time.monotonic() + plan.confirm_ms / 1000
     while time.monotonic() < until_s:
@@ -72,7 +72,7 @@ def wait_for(plan: Plan) -> str:
     return f"the hub accepted no heartbeat of the new version within {plan.confirm_ms / 1000:g} s"
 
 
-def go_back(plan: Plan, reason: str) -> None:
+def go_back(plan: UpdatePlan, reason: str) -> None:
     """The pointer first, the verdict next, then the end of the new version: whoever is started from here is the old."""
     current = Path(plan.current)
     fresh = current.with_name(f".current-{os.getpid()}")
@@ -87,7 +87,7 @@ def go_back(plan: Plan, reason: str) -> None:
         _end(pid)
 
 
-def start_old(plan: Plan) -> None:
+def start_old(plan: UpdatePlan) -> None:
     """Become the old version, unless somebody else starts it."""
     until_s = time.monotonic() + (SERVICE_S if any(os.environ.get(sign) for sign in SERVICE_SIGNS) else 0)
     while time.monotonic() < until_s:

@@ -53,14 +53,14 @@ class Transport:
 
     def http(self, request: HttpRequest) -> HttpAnswer | NoAnswer:
         """One HTTP exchange."""
-        watch = Watch()
+        watch = Exchange()
         try:
             with deadline(watch, request.timeout_ms):
                 return self._exchange(request, watch)
         except TROUBLE as error:
             return watch.no_answer(error)
 
-    def _exchange(self, request: HttpRequest, watch: Watch) -> HttpAnswer | NoAnswer:
+    def _exchange(self, request: HttpRequest, watch: Exchange) -> HttpAnswer | NoAnswer:
         server = Server(request.url, self._trust)
         timeout_s = request.timeout_ms / 1000
         connection = server.connect(min(CONNECT_S_MAX, timeout_s), timeout_s)
@@ -83,7 +83,7 @@ class Transport:
 
     def _mail(self, request: MailRequest) -> MailAnswer | NoAnswer:
         """One SMTP conversation."""
-        watch = Watch()
+        watch = Exchange()
         watch.was_sent = True  # whoever is told twice sees the same id
         try:
             with deadline(watch, request.timeout_ms):
@@ -96,7 +96,7 @@ class Transport:
         except (smtplib.SMTPException, OSError, *LOCAL) as error:
             return watch.no_answer(error)
 
-    def _converse(self, request: MailRequest, watch: Watch) -> MailAnswer:
+    def _converse(self, request: MailRequest, watch: Exchange) -> MailAnswer:
         timeout_s = request.timeout_ms / 1000
         if request.security == "tls":
             smtp: smtplib.SMTP = smtplib.SMTP_SSL(context=self._trust.context(), timeout=timeout_s)
@@ -133,7 +133,7 @@ class Transport:
         return MailAnswer(code, _text(text), " ".join(f"{reply[0]} {_text(reply[1])}" for reply in refused[:1]))
 
 
-class Watch(Cut):
+class Exchange(Cut):
     """Cuts the exchange when its time is over, however slowly the other side goes on, and knows how far it came."""
 
     def __init__(self) -> None:

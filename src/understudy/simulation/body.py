@@ -16,7 +16,7 @@ from understudy.simulation.oracle import Oracle
 from understudy.simulation.world import World
 from understudy.worker.effects import Answer, Call, Ended, Failed, Remembered, Result
 from understudy.worker.guard_policy import Action, Gone, Guard, Kill, Message, Watched, Will
-from understudy.worker.orders import Memory
+from understudy.worker.orders import DirectiveMemory
 from understudy.worker.release import release_path
 from understudy.worker.state import Duties
 
@@ -64,7 +64,7 @@ class Place(Protocol):
     processes: dict[str, Process]
     disk_fails: float
     slept_ms: int
-    directives: Memory
+    directives: DirectiveMemory
 
     @property
     def is_cut(self) -> bool:
@@ -79,7 +79,7 @@ class Place(Protocol):
         """Its daemon has ended for another life: the same version, or the one in that environment."""
         ...
 
-    def remember(self, memory: Memory) -> None:
+    def remember(self, memory: DirectiveMemory) -> None:
         """What was told to its daemon is on its disk."""
         ...
 

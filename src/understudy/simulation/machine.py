@@ -14,7 +14,7 @@ from understudy.simulation.network import Network
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.world import World
 from understudy.worker.effects import Remembered, Result
-from understudy.worker.orders import Memory
+from understudy.worker.orders import DirectiveMemory
 from understudy.worker.state import IDLE, Duties
 
 WALL_SKEW_MS_MAX = 5_000
@@ -56,7 +56,7 @@ class Machine:
         self.cut_until_ms = 0
         self.is_asleep = False
         self.slept_ms = 0
-        self.directives = Memory()
+        self.directives = DirectiveMemory()
         self.environment = ""  # of the version that runs
         self.verdicts: dict[str, str] = {}
         self.life: Life | None = None
@@ -98,7 +98,7 @@ class Machine:
             self.environment = successor
         self.world.after(self.world.between(*COMES_BACK_MS), self.boot)
 
-    def remember(self, memory: Memory) -> None:
+    def remember(self, memory: DirectiveMemory) -> None:
         """What was told to its daemon is on its disk."""
         self.directives = memory
 

@@ -14,7 +14,7 @@ import msgspec
 
 from understudy.worker.executors import Ended, Plan, Progress, Session
 from understudy.worker.guard_policy import Message
-from understudy.worker.orders import Memory, Order
+from understudy.worker.orders import DirectiveMemory, Order
 from understudy.worker.results import Result
 
 T = TypeVar("T")
@@ -161,7 +161,7 @@ class LoadDirectives(msgspec.Struct, frozen=True):
 class Remembered(msgspec.Struct, frozen=True):
     """`verdicts`: why an update was taken back, by directive; `environment`: the one this life runs in, or ""."""
 
-    memory: Memory = Memory()
+    memory: DirectiveMemory = DirectiveMemory()
     verdicts: dict[str, str] = {}
     environment: str = ""
 
@@ -169,7 +169,7 @@ class Remembered(msgspec.Struct, frozen=True):
 class KeepDirectives(msgspec.Struct, frozen=True):
     """Write the directives to disk → None, or `Failed`."""
 
-    memory: Memory
+    memory: DirectiveMemory
 
 
 class Install(msgspec.Struct, frozen=True):

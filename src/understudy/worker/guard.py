@@ -104,9 +104,9 @@ class GuardProcess:
 
     def _speak(self, wills: list[Watched]) -> None:
         if wills and self._rules.hello is not None:
-            from understudy.worker.last_will import speak  # noqa: PLC0415 - costs memory, needed once at most
+            from understudy.worker.last_will import release_all  # noqa: PLC0415 - costs memory, needed once at most
 
-            speak(self._rules.hello, wills, self._log)
+            release_all(self._rules.hello, wills, self._log)
 
 
 def main() -> None:

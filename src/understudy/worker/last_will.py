@@ -25,7 +25,7 @@ PAUSE_MS_FIRST, PAUSE_MS_MAX = 250, 2_000  # 2 s in all, after that the lease en
 ANSWER_BYTES_MAX = 65_536
 
 
-def speak(hello: Hello, runs: list[Watched], log: Log) -> None:
+def release_all(hello: Hello, runs: list[Watched], log: Log) -> None:
     """Release every run; failed releases are tried again, a few times."""
     left = list(runs)
     for attempt in range(TRIES_MAX):

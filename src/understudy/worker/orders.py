@@ -43,7 +43,7 @@ def report_of(record: Record) -> dict[str, Any]:
     return said | ({"detail": record.detail[:DETAIL_CHARS_MAX]} if record.detail else {})
 
 
-class Memory(msgspec.Struct, frozen=True):
+class DirectiveMemory(msgspec.Struct, frozen=True):
     """The directives on disk, kept across lives."""
 
     records: tuple[Record, ...] = ()

@@ -11,7 +11,7 @@ import pytest
 from tests.hub_process import KEY, running_hub
 from tests.worker.stage import Stage
 from understudy.daemon.heartbeat import HEARTBEAT, heartbeat_loop
-from understudy.daemon.hub_client import HubClient
+from understudy.daemon.hub_calls import HubCalls
 from understudy.worker.effects import Answer, Call, Failed
 from understudy.worker.executors import Progress, Task
 from understudy.worker.state import Lease, Run
@@ -25,7 +25,7 @@ def test_forty_eight_talkative_runs_are_renewed_in_every_beat(tmp_path: Path) ->
         tasks = [{"id": f"t{nth}", "content": "talk"} for nth in range(RUNS)]
         hub.post("/api/queue/batch", {"tasks": tasks})
         claimed = hub.post("/api/queue/claim", {"daemonId": "mini", "max": RUNS, "onLoss": "wait"})["tasks"]
-        client = HubClient(hub.url, KEY, version="0")
+        client = HubCalls(hub.url, KEY, version="0")
         answers: list[Any] = []
 
         def ask(call: Call) -> tuple[int, Answer | Failed]:

@@ -37,9 +37,9 @@ def drill(live: bool, yes: bool, keep: bool, as_json: bool) -> int:
 
 def _play(*, is_kept: bool, as_json: bool) -> int:
     from understudy.cli.drill.narrator import Narrator
-    from understudy.cli.drill.stage import Limits, Stage
+    from understudy.cli.drill.stage import DrillLimits, Stage
     from understudy.cli.drill.steps import play
-    from understudy.cli.drill.story import STEPS, Story
+    from understudy.cli.drill.story import STEPS, DrillStory
     from understudy.cli.up import Interruption, wait_for_no_terminal
 
     wait_for_no_terminal()
@@ -51,9 +51,9 @@ def _play(*, is_kept: bool, as_json: bool) -> int:
         try:
             with interruption.held():
                 folder = Path(tempfile.mkdtemp(prefix="understudy-drill-"))
-                stage = Stage(folder, Limits(), held=interruption.held)
+                stage = Stage(folder, DrillLimits(), held=interruption.held)
             narrator.say(t("drill.intro", folder=folder))
-            play(STEPS, Story(stage), narrator)
+            play(STEPS, DrillStory(stage), narrator)
         except ClientError:
             is_kept = True  # its logs tell why
             raise

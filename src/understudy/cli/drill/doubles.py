@@ -98,7 +98,7 @@ class Discord(Double):
         if not request.path.startswith(self.PATH):
             return NOT_FOUND, {"code": 10015, "message": "Unknown Webhook"}
         number = request.path.rpartition("/")[2] if request.method == "PATCH" else str(next(self._numbers))
-        self.messages.setdefault(number, []).append(text_of(request.body))
+        self.messages.setdefault(number, []).append(words_of(request.body))
         return OK, {"id": number}
 
     def said(self, *words: str) -> list[str]:
@@ -109,7 +109,7 @@ class Discord(Double):
         return [texts[0] for texts in found if texts]
 
 
-def text_of(body: Any) -> str:
+def words_of(body: Any) -> str:
     """All words of a Discord message: content, then embeds with their fields."""
     if not isinstance(body, dict):
         return ""

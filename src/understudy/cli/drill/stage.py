@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from understudy.cli.children import Child
+from understudy.cli.children import LoggedChild
 from understudy.cli.client import HubClient, path_of
 from understudy.cli.drill.doubles import Claude, Discord
 from understudy.cli.drill.steps import NotSeenError, until
@@ -30,7 +30,7 @@ PASSED = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "TZ", "TMPDIR", "SYSTEMRO
 NOWHERE = "/nonexistent"  # instead of the owner's assistants
 
 
-class Limits(msgspec.Struct, frozen=True):
+class DrillLimits(msgspec.Struct, frozen=True):
     """The limits of time of a drill, all in ms."""
 
     beat_ms: int = 500
@@ -44,7 +44,7 @@ class Stage:
     def __init__(
         self,
         folder: Path,
-        limits: Limits,
+        limits: DrillLimits,
         more: Mapping[str, str] | None = None,
         held: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
@@ -60,8 +60,8 @@ class Stage:
         self.discord = Discord()
         self.claude = Claude()
         self.gate = folder / "gate"
-        self.hub: Child | None = None
-        self.daemon: Child | None = None
+        self.hub: LoggedChild | None = None
+        self.daemon: LoggedChild | None = None
         self._keys = {"UNDERSTUDY_API_KEY": ids.secret("usk"), "ADMIN_API_KEY": ids.secret("usk")}
         self._port = free_port(HOST)
         self._more = dict(more or {})
@@ -162,11 +162,13 @@ class Stage:
         self.discord.close()
         self.claude.close()
 
-    def _child(self, name: str, arguments: list[str], env: dict[str, str], command: tuple[str, ...] = ()) -> Child:
+    def _child(
+        self, name: str, arguments: list[str], env: dict[str, str], command: tuple[str, ...] = ()
+    ) -> LoggedChild:
         kept = {n: v for n, v in os.environ.items() if n in PASSED or n.startswith("LC_")}
         home = {"HOME": str(self.folder), "UNDERSTUDY_DATA": str(self.folder / name)}
         log = self.folder / "logs" / f"{name}.log"
-        return Child(name, arguments, kept | home | env, log, lambda: None, command, is_quiet=True)
+        return LoggedChild(name, arguments, kept | home | env, log, lambda: None, command, is_quiet=True)
 
     def _look(self) -> None:
         """NotSeenError if a process that should be there is not."""

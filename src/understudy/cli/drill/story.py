@@ -23,7 +23,7 @@ ASKED_WHILE_AWAY = 2
 EACH_ONCE = ("warning", "critical", "recovered")
 
 
-class Story:
+class DrillStory:
     """One drill: what was handed in, and when the daemon was killed."""
 
     def __init__(self, stage: Stage) -> None:
@@ -43,20 +43,20 @@ class Story:
         return dict(record)
 
 
-def _hub(story: Story) -> Values:
+def _hub(story: DrillStory) -> Values:
     story.stage.start_hub()
     story.until(story.stage.is_ready, "/ready")
     return {"url": story.stage.url}
 
 
-def _daemon(story: Story) -> Values:
+def _daemon(story: DrillStory) -> Values:
     story.stage.start_daemon()
     state = story.until(lambda: wanted(story.stage.state(), state="healthy"), "healthy")
     story.boot_id = state["bootId"]
     return {"daemon": story.stage.daemon_id}
 
 
-def _tasks(story: Story) -> Values:
+def _tasks(story: DrillStory) -> Values:
     story.tasks["text"] = story.stage.submit("A question that needs no machine", needs=[])
     story.tasks["machine"] = story.stage.submit("A question for this machine")
     for name in ("text", "machine"):
@@ -64,7 +64,7 @@ def _tasks(story: Story) -> Values:
     return {"count": 2}
 
 
-def _work(story: Story) -> Values:
+def _work(story: DrillStory) -> Values:
     story.tasks["long"] = task_id = story.stage.submit(f"{WAITS} for me: work on this machine")
     pid_file = story.stage.gate.with_suffix(".pid")
     story.until(lambda: pid_file.exists() and pid_file.read_text(), "pid")
@@ -72,7 +72,7 @@ def _work(story: Story) -> Values:
     return {"task": task_id}
 
 
-def _kill(story: Story) -> Values:
+def _kill(story: DrillStory) -> Values:
     pid = int(story.stage.gate.with_suffix(".pid").read_text())
     story.stage.kill_daemon()
     story.killed_ms = story.stage.clock.mono_ms()
@@ -80,21 +80,21 @@ def _kill(story: Story) -> Values:
     return {"after_ms": story.stage.clock.mono_ms() - story.killed_ms}
 
 
-def _questions(story: Story) -> Values:
+def _questions(story: DrillStory) -> Values:
     for number in range(ASKED_WHILE_AWAY):
         story.tasks[f"away-{number}"] = story.stage.submit(f"Question {number} while nobody is there", needs=[])
     return {"count": ASKED_WHILE_AWAY}
 
 
-def _warning(story: Story) -> Values:
+def _warning(story: DrillStory) -> Values:
     return _alarmed(story, "daemon.late", "warning", story.stage.limits.late_ms)
 
 
-def _critical(story: Story) -> Values:
+def _critical(story: DrillStory) -> Values:
     return _alarmed(story, "daemon.down", "critical", story.stage.limits.down_ms)
 
 
-def _alarmed(story: Story, name: str, level: str, limit_ms: int) -> Values:
+def _alarmed(story: DrillStory, name: str, level: str, limit_ms: int) -> Values:
     """The event at the hub, not before its time, and its notice at the receiver."""
     (event, *_) = story.until(lambda: story.stage.events(name), name, limit_ms)
     silent_ms = round(event["fields"]["elapsedSec"] * 1000)
@@ -103,12 +103,12 @@ def _alarmed(story: Story, name: str, level: str, limit_ms: int) -> Values:
     return {"silent_ms": silent_ms}
 
 
-def _told(story: Story, level: str, within_ms: int = 0) -> None:
+def _told(story: DrillStory, level: str, within_ms: int = 0) -> None:
     word = t(f"channel.level.{level}")
     story.until(lambda: story.stage.discord.said(word, story.stage.daemon_id), f"Discord: {word}", within_ms)
 
 
-def _takeover(story: Story) -> Values:
+def _takeover(story: DrillStory) -> Values:
     for number in range(ASKED_WHILE_AWAY):
         result = story.finished(f"away-{number}")["result"]
         require(result["output"] == story.stage.claude.REPLY, "output")
@@ -118,7 +118,7 @@ def _takeover(story: Story) -> Values:
     return {"count": ASKED_WHILE_AWAY}
 
 
-def _kept(story: Story) -> Values:
+def _kept(story: DrillStory) -> Values:
     record = story.stage.task(story.tasks["long"])
     require(record["status"] == "pending", record["status"])
     require(not any(WAITS in question for question in story.stage.claude.questions), "the API was asked")
@@ -127,7 +127,7 @@ def _kept(story: Story) -> Values:
     return {"task": record["id"]}
 
 
-def _back(story: Story) -> Values:
+def _back(story: DrillStory) -> Values:
     story.stage.gate.touch()
     story.stage.start_daemon()
     before = story.boot_id
@@ -135,7 +135,7 @@ def _back(story: Story) -> Values:
     return {}
 
 
-def _hand_back(story: Story) -> Values:
+def _hand_back(story: DrillStory) -> Values:
     asked = len(story.stage.claude.questions)
     record = story.finished("long")
     require(record["result"]["output"].startswith(WAITS.upper()), "output")
@@ -145,7 +145,7 @@ def _hand_back(story: Story) -> Values:
     return {"task": record["id"]}
 
 
-def _recovered(story: Story) -> Values:
+def _recovered(story: DrillStory) -> Values:
     _told(story, "recovered")
     (event, *_) = story.until(lambda: story.stage.events("daemon.recovered"), "daemon.recovered")
     incident = story.stage.client.get(path_of("incidents"))["incidents"][0]
@@ -153,7 +153,7 @@ def _recovered(story: Story) -> Values:
     return {"silent_ms": parse_iso(event["at"]) - parse_iso(incident["openedAt"])}
 
 
-def _once(story: Story) -> Values:
+def _once(story: DrillStory) -> Values:
     """Every task one answer, every level one message, however often anything was tried."""
     for name, task_id in story.tasks.items():
         ended = [event for event in story.stage.events("task.done") if event["fields"].get("taskId") == task_id]
@@ -164,13 +164,13 @@ def _once(story: Story) -> Values:
     return {"count": len(story.tasks)}
 
 
-def _end(story: Story) -> Values:
+def _end(story: DrillStory) -> Values:
     codes = story.stage.stop()
     require(not any(codes.values()), str(codes))
     return {}
 
 
-STEPS: tuple[tuple[str, Callable[[Story], Values]], ...] = (
+STEPS: tuple[tuple[str, Callable[[DrillStory], Values]], ...] = (
     ("hub", _hub),
     ("daemon", _daemon),
     ("tasks", _tasks),

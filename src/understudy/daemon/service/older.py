@@ -36,7 +36,7 @@ class Older:
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class SeenProcess:
     """One process as far as it matters here."""
 
     pid: int
@@ -44,10 +44,10 @@ class Process:
     ancestors: tuple[int, ...]
 
 
-class View(Protocol):
+class MachineView(Protocol):
     """What there is on a machine."""
 
-    def processes(self) -> Iterator[Process]:
+    def processes(self) -> Iterator[SeenProcess]:
         """Those that may be read."""
         ...
 
@@ -56,16 +56,16 @@ class View(Protocol):
         ...
 
 
-class Machine:
+class ThisMachine:
     """This machine."""
 
-    def processes(self) -> Iterator[Process]:
+    def processes(self) -> Iterator[SeenProcess]:
         """By psutil; processes of others may be hidden (macOS shows no argv of other users)."""
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
                 argv = tuple(process.cmdline())
                 if _is_older(argv):
-                    yield Process(process.pid, argv, tuple(parent.pid for parent in process.parents()))
+                    yield SeenProcess(process.pid, argv, tuple(parent.pid for parent in process.parents()))
 
     def exists(self, path: Path) -> bool:
         """By the file system."""
@@ -75,10 +75,16 @@ class Machine:
 
 
 def find_older(
-    run: Run, *, home: Path, uid: int = -1, is_darwin: bool = False, view: View | None = None, root: Path = Path("/")
+    run: Run,
+    *,
+    home: Path,
+    uid: int = -1,
+    is_darwin: bool = False,
+    view: MachineView | None = None,
+    root: Path = Path("/"),
 ) -> tuple[Older, ...]:
     """Everything that is left of older daemons here; each process is told once."""
-    seen = view or Machine()
+    seen = view or ThisMachine()
     jobs = tuple(_jobs(run, seen, home, os.getuid() if uid < 0 else uid, root)) if is_darwin else ()
     known = {job.pid for job in jobs if job.pid}
     loose = [p for p in seen.processes() if _is_older(p.argv) and not known & {p.pid, *p.ancestors}]
@@ -91,7 +97,7 @@ def _is_older(argv: tuple[str, ...]) -> bool:
     return bool(argv) and Path(argv[0]).name in RUNTIMES and any(Path(word).name == SCRIPT for word in argv[1:])
 
 
-def _jobs(run: Run, view: View, home: Path, uid: int, root: Path) -> Iterator[Older]:
+def _jobs(run: Run, view: MachineView, home: Path, uid: int, root: Path) -> Iterator[Older]:
     agent, daemon = f"Library/LaunchAgents/{LABEL}.plist", f"Library/LaunchDaemons/{LABEL}.plist"
     for kind, domain, path, sudo in (
         ("agent", f"gui/{uid}", home / agent, ""),
@@ -117,7 +123,7 @@ def _tmux_panes(run: Run) -> dict[int, str]:
     return {int(pid): session for pid, _, session in rows if pid.isdecimal()}
 
 
-def _process(process: Process, panes: dict[int, str]) -> Older:
+def _process(process: SeenProcess, panes: dict[int, str]) -> Older:
     session = next((panes[pid] for pid in (process.pid, *process.ancestors) if pid in panes), "")
     where = shlex.join(process.argv)[:200]
     if session:

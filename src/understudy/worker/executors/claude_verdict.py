@@ -11,7 +11,7 @@ from understudy.texts import t
 from understudy.worker.executors import Ended, Outcome
 from understudy.worker.executors.assistant import answer_of
 from understudy.worker.executors.claude_reading import ClaudeReading, told_by
-from understudy.worker.executors.command import exit_error, text_of
+from understudy.worker.executors.command import exit_error, replaced_text
 from understudy.worker.executors.events import list_in, number_in, text_in, value_in
 from understudy.worker.executors.failures import Failure, api_failure, failed
 
@@ -98,7 +98,7 @@ def _without_result(ended: Ended, seen: ClaudeReading) -> Outcome:
         return failed(Failure("interrupted"), CLI, exit_error(ended))
     if ended.code == 0:
         return failed(Failure("no_output"), CLI, exit_error(ended))
-    words = text_of(ended.stderr)
+    words = replaced_text(ended.stderr)
     if not seen.has_begun and (_is_about_session(words) or seen.start.session is not None):
         return _without_session(exit_error(ended))  # whatever it says on resuming: without the session it may work
     known = api_failure(number_in(seen.retry, "error_status"), f"{text_in(seen.retry, 'error')} {words}")

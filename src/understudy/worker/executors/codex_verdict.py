@@ -10,7 +10,7 @@ from understudy.texts import t
 from understudy.worker.executors import Ended, Outcome
 from understudy.worker.executors.assistant import answer_of
 from understudy.worker.executors.codex_reading import CodexReading
-from understudy.worker.executors.command import exit_error, text_of
+from understudy.worker.executors.command import exit_error, replaced_text
 from understudy.worker.executors.failures import Failure, api_failure, failed
 
 CLI = "codex"
@@ -43,7 +43,7 @@ def _judged(ended: Ended, seen: CodexReading) -> Outcome:
 
 def _refused(ended: Ended, seen: CodexReading) -> Outcome:
     """It ended with an error before a turn did."""
-    words = seen.error or text_of(ended.stderr)
+    words = seen.error or replaced_text(ended.stderr)
     has_begun = bool(seen.session_id)
     is_resumed = seen.start.session is not None
     if is_resumed and not seen.has_acted and (not has_begun or _is_about_session(words)):

@@ -41,13 +41,13 @@ class Command:
         return SignsOfLife()
 
     def outcome(self, ended: Ended, reading: Reading | None = None) -> Outcome:
-        output = text_of(ended.stdout)
+        output = replaced_text(ended.stdout)
         if ended.code == 0:
             return Outcome(success=True, output=output)
         return Outcome(success=False, output=output or None, error=exit_error(ended), failure_class="exit_code")
 
 
-def text_of(raw: bytes) -> str:
+def replaced_text(raw: bytes) -> str:
     """Bytes of a program as text: what is not UTF-8 is replaced, never refused."""
     return raw.decode("utf-8", "replace")
 
@@ -60,7 +60,7 @@ def exit_error(ended: Ended) -> str:
         head = f"ended by signal {-ended.code}"
     else:
         head = f"exit code {ended.code}"
-    tail = end_of(text_of(ended.stderr).strip())
+    tail = end_of(replaced_text(ended.stderr).strip())
     return f"{head}: {tail}" if tail else head
 
 

@@ -24,7 +24,7 @@ from understudy.worker.executors import (
     Task,
     markers,
 )
-from understudy.worker.executors.command import exit_error, text_of
+from understudy.worker.executors.command import exit_error, replaced_text
 
 _RECEIVED_CHARS_MAX = 2000
 
@@ -60,7 +60,7 @@ class Diagnostic:
 
     def outcome(self, ended: Ended, reading: Reading | None = None) -> Outcome:
         if ended.code == 0:
-            return Outcome(success=True, output=text_of(ended.stdout))
+            return Outcome(success=True, output=replaced_text(ended.stdout))
         return Outcome(success=False, error=exit_error(ended), failure_class="exit_code")
 
 

@@ -25,7 +25,7 @@ CONNECT_S_MAX = 5.0
 CONNECTIONS_MAX = 8
 
 
-class HubClient:
+class HubCalls:
     """One hub, one key, kept connections. Threads may share it."""
 
     def __init__(self, hub_url: str, api_key: str, *, version: str, ca_file: str = "") -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.daemon.fake_hub import KEY, FakeHub
 from tests.daemon.raw_server import raw_server
 from tests.waiting import allowed_s
-from understudy.daemon.hub_client import HubClient
+from understudy.daemon.hub_calls import HubCalls
 from understudy.errors import ConfigError
 from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Answer, Call, Failed
 
@@ -26,8 +26,8 @@ def hub() -> Iterator[FakeHub]:
     hub.close()
 
 
-def client(url: str) -> HubClient:
-    return HubClient(url, KEY, version="0")
+def client(url: str) -> HubCalls:
+    return HubCalls(url, KEY, version="0")
 
 
 def beat(timeout_ms: int = 5_000) -> Call:
