@@ -7,7 +7,7 @@ import sys
 import msgspec
 
 from understudy.config.policy import HubInputs
-from understudy.runtime.server import serve
+from understudy.runtime.hub.server import serve
 
 
 def inputs_of(text: str) -> HubInputs:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 IMPORTED = (
-    "runtime.server",
+    "runtime.hub.server",
     "daemon",
     "daemon.assembly",
     "config.policy",

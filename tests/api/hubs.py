@@ -24,8 +24,8 @@ from understudy.coordinator.nouns import Policy
 from understudy.errors import StoreError
 from understudy.ids import IdMaker
 from understudy.log import Log
-from understudy.runtime.hub import HubRuntime
-from understudy.runtime.server import server_of
+from understudy.runtime.hub.runtime import HubRuntime
+from understudy.runtime.hub.server import server_of
 from understudy.runtime.stepper import RETRY_MS_FIRST
 from understudy.store.base import Store
 from understudy.store.sqlite import SqliteStore

@@ -19,8 +19,8 @@ from understudy.api.app import READ_AT_ONCE_BYTES
 from understudy.api.respond import encoded
 from understudy.clock import ManualClock
 from understudy.errors import UnavailableError
-from understudy.runtime import reading
-from understudy.runtime.reading import LOOKS_A_KEY_AT_ONCE, Reading
+from understudy.runtime.hub import reading
+from understudy.runtime.hub.reading import LOOKS_A_KEY_AT_ONCE, Reading
 from understudy.store.base import Reader
 from understudy.wire.answers.base import Answer
 from understudy.wire.decode import decode

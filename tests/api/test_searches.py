@@ -17,8 +17,8 @@ from tests.api.hubs import Hub
 from tests.api.wire import ADMIN, OWNER, Answer, Stream
 from tests.waiting import eventually
 from understudy.errors import SlowReadError
-from understudy.runtime import reading
-from understudy.runtime.reading import SEARCHES_A_KEY_MAX
+from understudy.runtime.hub import reading
+from understudy.runtime.hub.reading import SEARCHES_A_KEY_MAX
 from understudy.store.base import Reader
 from understudy.store.sqlite import SqliteStore
 

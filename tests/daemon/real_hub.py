@@ -21,7 +21,7 @@ from tests.waiting import eventually
 _START = """
 import sys, msgspec
 from understudy.config.policy import HubInputs
-from understudy.runtime.server import serve
+from understudy.runtime.hub.server import serve
 sys.exit(serve(msgspec.json.decode(sys.argv[1], type=HubInputs, dec_hook=lambda kind, value: kind(value))))
 """
 

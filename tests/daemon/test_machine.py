@@ -18,8 +18,8 @@ from understudy.daemon.home import Home
 from understudy.daemon.machine import Machine
 from understudy.daemon.remembered import DirectiveFile
 from understudy.log import Log
-from understudy.runtime import children
-from understudy.runtime.drive import Driver
+from understudy.runtime.machine import children
+from understudy.runtime.machine.drive import Driver
 from understudy.worker import process_tree
 from understudy.worker.effects import AwaitRun, Failed, Install, Probe, Spawn, Spawned, StopRun
 from understudy.worker.executors import Ended, Plan, SignsOfLife

@@ -12,7 +12,7 @@ from understudy.daemon import outputs
 from understudy.daemon.outputs import Outputs
 from understudy.daemon.sessions import SessionFile
 from understudy.log_file import LogFile
-from understudy.runtime.whole_file import WholeFile
+from understudy.runtime.machine.whole_file import WholeFile
 from understudy.worker.executors import Session
 
 

@@ -10,7 +10,7 @@ from tests.worker.rules_hub import RulesHub
 from understudy.clock import SystemClock
 from understudy.daemon.life import main_loop
 from understudy.daemon.sleep import SleepWatch
-from understudy.runtime.drive import Driver
+from understudy.runtime.machine.drive import Driver
 from understudy.worker.effects import Abort, Answer, ResetConnections
 from understudy.worker.state import Signals
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from tests.waiting import allowed_s, eventually
 from tests.worker.trees import IGNORES_TERM, SLEEP, fresh, living, pids_in, stubborn
 from understudy.clock import SystemClock
-from understudy.runtime import children
-from understudy.runtime.children import Child, HeadTail
+from understudy.runtime.machine import children
+from understudy.runtime.machine.children import Child, HeadTail
 from understudy.worker import process_tree
 from understudy.worker.executors import Ended, Plan, Progress, SignsOfLife, Task
 from understudy.worker.executors.command import Command

@@ -12,8 +12,8 @@ from tests.waiting import eventually
 from understudy.clock import SystemClock
 from understudy.log import Log
 from understudy.notify.base import Target
-from understudy.runtime import local_notice
-from understudy.runtime.local_notice import LocalNotices
+from understudy.runtime.machine import local_notice
+from understudy.runtime.machine.local_notice import LocalNotices
 from understudy.runtime.transport import Transport
 
 

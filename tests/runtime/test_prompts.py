@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.waiting import eventually
 from tests.worker.stubs import KINDS, Stub
 from understudy.clock import SystemClock
-from understudy.runtime.children import Child
+from understudy.runtime.machine.children import Child
 from understudy.worker.executors import Ended, Task
 
 HUNDRED_KB = "行 \\ tab\t\r\n" * 8_000

@@ -9,7 +9,7 @@ from typing import Any
 from understudy.clock import ManualClock
 from understudy.errors import StoreError
 from understudy.log import Log
-from understudy.runtime.store_watch import SAID_AGAIN_MS, WELL_AFTER_MS, StoreVoice, StoreWatch
+from understudy.runtime.hub.store_watch import SAID_AGAIN_MS, WELL_AFTER_MS, StoreVoice, StoreWatch
 
 
 class Files:

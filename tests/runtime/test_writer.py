@@ -23,8 +23,8 @@ from understudy.hub.batch import BATCH_MAX, Committed, Engine
 from understudy.hub.operation import HEAVY, Operation
 from understudy.hub.working_set import WorkingSet
 from understudy.ids import IdMaker
-from understudy.runtime import writer
-from understudy.runtime.writer import CPU_MS_MAX, FAST_COMMIT_MS, HELD_MS_MAX, SLOW_FOR_MS, Writer
+from understudy.runtime.hub import writer
+from understudy.runtime.hub.writer import CPU_MS_MAX, FAST_COMMIT_MS, HELD_MS_MAX, SLOW_FOR_MS, Writer
 from understudy.store.sqlite import SqliteStore
 
 
@@ -274,7 +274,7 @@ def test_a_stop_in_the_middle_of_a_commit_commits_what_is_queued_and_refuses_the
 
 
 def test_more_than_may_wait_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("understudy.runtime.writer.QUEUED_MAX", 3)
+    monkeypatch.setattr("understudy.runtime.hub.writer.QUEUED_MAX", 3)
     answers = stand.ask_together(*(Save(f"t{n}") for n in range(5)))
     assert answers[:3] == ["t0", "t1", "t2"]
     assert [type(answer) for answer in answers[3:]] == [UnavailableError, UnavailableError]

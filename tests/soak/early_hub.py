@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from bench.hub_server import settings_of
-from understudy.runtime.hub_loops import HubLoop
-from understudy.runtime.server import serve
-from understudy.runtime.writer import Writer
+from understudy.runtime.hub.loops import HubLoop
+from understudy.runtime.hub.server import serve
+from understudy.runtime.hub.writer import Writer
 
 GATHER_S = 0.02  # so that each batch has promises of several clients in it: one may be a claim that found nothing
 

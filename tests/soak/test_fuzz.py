@@ -20,7 +20,7 @@ from understudy.errors import NotFoundError
 from understudy.hub.batch import Engine
 from understudy.hub.owners import Steer
 from understudy.ids import IdMaker
-from understudy.runtime.writer import Writer
+from understudy.runtime.hub.writer import Writer
 from understudy.store.sqlite import SqliteStore
 
 LINES = 4

@@ -19,7 +19,7 @@ from typing import TextIO
 import uvloop
 
 from bench.hub_server import inputs_of
-from understudy.runtime.server import serve
+from understudy.runtime.hub.server import serve
 
 TURN_S = 0.005
 HELD_MS = 20

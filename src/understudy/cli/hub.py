@@ -39,7 +39,7 @@ def hub(host: str | None, port: int | None, data: Path | None, stop_at_eof: bool
     if stop_at_eof:
         parent.watch()
     from understudy.config.policy import hub_inputs
-    from understudy.runtime.server import serve
+    from understudy.runtime.hub.server import serve
 
     return serve(hub_inputs(settings, os.environ, data_dir, keys), lambda: _leave_for_clients(settings, data_dir))
 

@@ -33,8 +33,8 @@ from understudy.ids import IdMaker
 from understudy.log import Log
 from understudy.log_file import log_places
 from understudy.redact import Redactor, secrets_of
-from understudy.runtime.drive import Driver
-from understudy.runtime.local_notice import LocalNotices
+from understudy.runtime.machine.drive import Driver
+from understudy.runtime.machine.local_notice import LocalNotices
 from understudy.runtime.signals import heeded
 from understudy.runtime.supervisor import Watchdog
 from understudy.runtime.transport import Transport

@@ -22,9 +22,9 @@ from understudy.daemon.sessions import SessionFile
 from understudy.daemon.spool import Spool
 from understudy.log import Log
 from understudy.private import write_private
-from understudy.runtime.children import Child
-from understudy.runtime.drive import Driver
-from understudy.runtime.local_notice import LocalNotices
+from understudy.runtime.machine.children import Child
+from understudy.runtime.machine.drive import Driver
+from understudy.runtime.machine.local_notice import LocalNotices
 from understudy.worker.effects import (
     Abort,
     AskGuard,

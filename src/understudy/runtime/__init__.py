@@ -1,4 +1,5 @@
-"""Threads, queues, asyncio and sockets: the only package that owns them. The simulator is a second runtime.
+"""Threads, queues, sockets and processes: what lets loops and operations run; nothing is decided here.
 
-Law: nothing is decided here; loops and operations come from above and below, this package lets them run.
+`hub/` runs on the hub, `machine/` on the machine of a daemon; neither knows the other, and both use what lies beside
+them. The simulator is a second runtime.
 """

@@ -36,9 +36,9 @@ from understudy.log import Log
 from understudy.log_file import log_places
 from understudy.private import make_directory
 from understudy.redact import Redactor
-from understudy.runtime.hub import HubRuntime
+from understudy.runtime.hub.memory import give_back_large_blocks
+from understudy.runtime.hub.runtime import HubRuntime
 from understudy.runtime.lock import FileLock
-from understudy.runtime.memory import give_back_large_blocks
 from understudy.runtime.signals import heeded
 from understudy.runtime.supervisor import Watchdog
 from understudy.store.sqlite import SqliteStore

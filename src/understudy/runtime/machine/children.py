@@ -15,7 +15,7 @@ from typing import IO
 import msgspec
 
 from understudy.clock import Clock
-from understudy.runtime.whole_file import WholeFile
+from understudy.runtime.machine.whole_file import WholeFile
 from understudy.worker.executors import Ended, Plan, Progress, Reading
 from understudy.worker.process_tree import ProcessTree, birth_of, is_living
 

@@ -26,11 +26,11 @@ from understudy.hub.watchdog import OutsideWatchdog, SignsOfLife
 from understudy.ids import IdMaker
 from understudy.log import Log
 from understudy.notify.channels import CHANNELS
-from understudy.runtime.hub_loops import STOP_WITHIN_S, Deliverers, HubLoop
-from understudy.runtime.reading import Reading
-from understudy.runtime.store_watch import StoreVoice, StoreWatch
+from understudy.runtime.hub.loops import STOP_WITHIN_S, Deliverers, HubLoop
+from understudy.runtime.hub.reading import Reading
+from understudy.runtime.hub.store_watch import StoreVoice, StoreWatch
+from understudy.runtime.hub.writer import Writer
 from understudy.runtime.transport import Transport
-from understudy.runtime.writer import Writer
 from understudy.store.base import Store, Watched
 
 T = TypeVar("T")

@@ -11,9 +11,9 @@ from understudy.hub.delivery import Delivery
 from understudy.hub.operation import Operation
 from understudy.hub.outbox import Reclaim
 from understudy.hub.steps import Beside, Effect, Read, Sleep, Steps
+from understudy.runtime.hub.writer import Writer
 from understudy.runtime.stepper import Stepper
 from understudy.runtime.transport import Transport
-from understudy.runtime.writer import Writer
 
 STOP_WITHIN_S = 2.0  # a request on its way may take longer: it is not waited for
 
