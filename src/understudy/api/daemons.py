@@ -15,10 +15,11 @@ from understudy.hub.views import View, cursor_of
 from understudy.wire.answers.base import Done
 from understudy.wire.answers.daemons import (
     DaemonChanged,
-    DaemonJson,
     DaemonsAnswer,
     DirectiveAsked,
+    HeartbeatAnswer,
     OldHealthAnswer,
+    OneDaemon,
     Registered,
     SettingsChanged,
 )
@@ -83,7 +84,7 @@ def _incidents(request: Request, view: View) -> Any:
 
 HEARTBEAT = Endpoint(
     "POST", "/api/queue/heartbeat", "A sign of life; renews the leases of what runs", ("work",), make=_heartbeat,
-    shape=HeartbeatBody, errors=(409,), is_limited=False,
+    shape=HeartbeatBody, answer=(HeartbeatAnswer,), errors=(409,), is_limited=False,
 )  # fmt: skip
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -129,7 +130,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "GET", "/api/daemons/{daemon_id:path}", "One daemon", ("read",),
-        show=lambda r, v: v.daemon(_daemon_id(r)), answer=(DaemonJson,), errors=(404,),
+        show=lambda r, v: v.daemon(_daemon_id(r)), answer=(OneDaemon,), errors=(404,),
     ),
     Endpoint(
         "GET", "/api/incidents", "Incidents, newest first", ("read",), show=_incidents, answer=(IncidentsAnswer,),

@@ -13,6 +13,7 @@ from understudy.hub.operation import Operation
 from understudy.hub.views import View
 from understudy.ids import IdMaker
 from understudy.redact import Redactor
+from understudy.wire.answers.base import Answer
 from understudy.wire.decode import decode
 from understudy.wire.limits import BODY_BYTES_MAX, is_id
 
@@ -52,11 +53,11 @@ class Endpoint(Struct, frozen=True):
     path: str
     summary: str
     scopes: tuple[str, ...]
+    answer: tuple[type[Answer], ...]  # the shapes that it may have, for OpenAPI
     make: Callable[[Request], Operation] | None = None
     show: Callable[[Request, View], Any] | None = None
     shape: type[Any] | None = None  # of the body, for OpenAPI
     status: Callable[[Any], int] | int = 200
-    answer: tuple[type[Any], ...] = ()  # the shapes that it may have, for OpenAPI
     body_of: Callable[[Any], Any] | None = None  # from the operation's answer to that of the endpoint
     errors: tuple[int, ...] = ()
     body_max: int = BODY_BYTES_MAX

@@ -11,7 +11,7 @@ from understudy.hub.operation import Operation
 from understudy.hub.outbox import Resend, SendTest
 from understudy.hub.views import View, cursor_of
 from understudy.wire.answers.events import IncidentChanged
-from understudy.wire.answers.notices import ChannelsAnswer, NoticeChanged, NoticeJson, NoticesAnswer
+from understudy.wire.answers.notices import ChannelsAnswer, NoticeChanged, NoticeJson, NoticesAnswer, TestsAnswer
 from understudy.wire.notices import SnoozeBody, TestBody
 
 STATES = ("waiting", "sent", "dead", "folded")
@@ -60,7 +60,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/api/channels/test", "Send a test to one channel or all", ("admin",), make=_test, shape=TestBody,
-        answer=(NoticesAnswer,), errors=(409,),
+        answer=(TestsAnswer,), errors=(409,),
     ),
     Endpoint(
         "POST", "/api/incidents/{incident_id}/snooze", "No reminders for a while", ("admin", "work"), make=_snooze,

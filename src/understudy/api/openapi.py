@@ -97,7 +97,7 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _json_of(shapes: tuple[type[Any], ...]) -> dict[str, Any]:
-    return _json_as(*map(_name, shapes)) if shapes else {"application/json": {"schema": {"type": "object"}}}
+    return _json_as(*map(_name, shapes))
 
 
 def _json_as(*names: str) -> dict[str, Any]:

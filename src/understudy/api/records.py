@@ -15,7 +15,7 @@ from understudy.log import LEVELS, is_level_at_least
 from understudy.store.base import EventFilter
 from understudy.wire.answers.base import Done
 from understudy.wire.answers.events import DeploymentsAnswer, EventsAnswer
-from understudy.wire.answers.keys import KeyJson, KeysAnswer
+from understudy.wire.answers.keys import KeyJson, KeysAnswer, NewKey, RotatedKey
 from understudy.wire.answers.memory import ContextAnswer, Forgotten, HistoryAnswer
 from understudy.wire.keys import KeyCreateBody
 from understudy.wire.memory import MemorySaveBody
@@ -129,7 +129,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/api/keys", "Create a key; its secret is shown this once", ("admin",), make=_create_key,
-        shape=KeyCreateBody, answer=(KeyJson,), status=201,
+        shape=KeyCreateBody, answer=(NewKey,), status=201,
     ),
     Endpoint(
         "POST", "/api/keys/{key_id}/revoke", "Revoke a key", ("admin",),
@@ -137,6 +137,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/api/keys/{key_id}/rotate", "Make a successor of a key", ("admin",), make=_rotate_key,
-        answer=(KeyJson,), status=201, errors=(404, 409),
+        answer=(RotatedKey,), status=201, errors=(404, 409),
     ),
 )  # fmt: skip

@@ -16,15 +16,11 @@ from understudy.hub.owners import NoteStatus, Steer, Verb
 from understudy.hub.results import Report, ReportMany
 from understudy.hub.views import View, cursor_of, internal_status
 from understudy.store.base import TaskFilter
-from understudy.wire.answers.tasks import (
-    Noted,
-    QueueAnswer,
-    ResultJson,
-    TaskChanged,
-    TaskJson,
-    TaskRecord,
-    TasksAnswer,
-)
+from understudy.wire.answers.claims import Claimed, NoTasks
+from understudy.wire.answers.leases import CancelledMeanwhile, Released, Renewed
+from understudy.wire.answers.records import TasksAnswer, WholeRecord
+from understudy.wire.answers.results import ResultJson, ResultsAnswer, Taken
+from understudy.wire.answers.tasks import BatchAnswer, EnqueueAnswer, Noted, QueueAnswer, TaskChanged, TaskJson
 from understudy.wire.limits import RESULT_BYTES_MAX
 from understudy.wire.tasks import (
     ClaimBody,
@@ -125,16 +121,16 @@ def _is_search(request: Request) -> bool:
 
 
 def _created(answer: Any) -> int:
-    return 201 if answer["created"] else 200
+    return 201 if answer.created else 200
 
 
 CLAIM = Endpoint(
     "POST", "/api/queue/claim", "Claim tasks under leases; waitSec makes it a long poll", ("work",), make=_claim,
-    shape=ClaimBody, errors=(409, 503), is_limited=False, waits=True,
+    shape=ClaimBody, answer=(Claimed, NoTasks), errors=(409, 503), is_limited=False, waits=True,
 )  # fmt: skip
 RESULT = Endpoint(
     "POST", "/api/result/{task_id}", "Report what a run came to", ("work",), make=_result, shape=ResultBody,
-    errors=(404, 409), body_max=RESULT_BYTES_MAX, is_limited=False,
+    answer=(Taken,), errors=(404, 409), body_max=RESULT_BYTES_MAX, is_limited=False,
 )  # fmt: skip
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -142,24 +138,25 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     RESULT,
     Endpoint(
         "POST", "/api/results", "Report up to 100 results, each judged on its own", ("work",), make=_results,
-        shape=ResultsBody, body_max=RESULT_BYTES_MAX, is_limited=False,
+        shape=ResultsBody, answer=(ResultsAnswer,), body_max=RESULT_BYTES_MAX, is_limited=False,
     ),
     Endpoint(
         "POST", "/api/queue", "Enqueue a task", ("submit",), make=_enqueue, shape=EnqueueBody,
-        status=_created, body_of=lambda made: {"success": True, **made[0]}, errors=(422,),
+        status=_created, answer=(EnqueueAnswer,),
+        body_of=lambda made: EnqueueAnswer(made[0].task_id, made[0].created, success=True), errors=(422,),
     ),
     Endpoint(
         "POST", "/api/queue/batch", "Enqueue up to 1,000 tasks, all or none", ("submit",), make=_enqueue_batch,
-        shape=EnqueueBatchBody, body_of=lambda made: {"tasks": made}, errors=(422,),
+        shape=EnqueueBatchBody, answer=(BatchAnswer,), body_of=BatchAnswer, errors=(422,),
     ),
     Endpoint(
         "POST", "/api/queue/{task_id}/renew", "Renew a lease", ("work",),
-        make=_renew, shape=RenewBody, errors=(403, 404, 409),
+        make=_renew, shape=RenewBody, answer=(Renewed, CancelledMeanwhile), errors=(403, 404, 409),
         is_limited=False,
     ),
     Endpoint(
         "POST", "/api/queue/{task_id}/release", "Give a task back", ("work",), make=_release, shape=ReleaseBody,
-        errors=(403, 409), is_limited=False,
+        answer=(Released,), errors=(403, 409), is_limited=False,
     ),
     Endpoint(
         "POST", "/api/queue/{task_id}/status", "Note a status on a task", ("work",),
@@ -188,7 +185,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "GET", "/api/tasks/{task_id}", "A whole record with attempts and history", ("read", "submit"),
-        show=lambda r, v: v.record(task_id_of(r), r.caller), answer=(TaskRecord,), errors=(404,),
+        show=lambda r, v: v.record(task_id_of(r), r.caller), answer=(WholeRecord,), errors=(404,),
     ),
     Endpoint(
         "POST", "/api/tasks/{task_id}/cancel", "Cancel a task, for good", ("submit", "work"), make=_steer("cancel"),

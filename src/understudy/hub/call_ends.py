@@ -11,10 +11,13 @@ from understudy.coordinator.takeover import Called
 from understudy.coordinator.takeover_nouns import Reservation, TaskTakeover
 from understudy.errors import UnderstudyError
 from understudy.hub.calls import Job
+from understudy.hub.leases import NO_LEASE
 from understudy.hub.operation import Operation
 from understudy.hub.results import Report
 from understudy.hub.scene import need_budgets, need_scene, scene_of
 from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.answers.leases import Released
+from understudy.wire.answers.results import Taken
 from understudy.wire.tasks import FailureBody, ResultBody
 
 
@@ -66,7 +69,7 @@ class Settle(Operation):
             return draft.decision(None)
         if self.called.kind in ("again", "stop"):
             is_released = call_ends.put_back(draft, task, self.job.token, done, self.called, now, work.policy)
-            return draft.decision({"released": is_released})
+            return draft.decision(Released(success=True) if is_released else NO_LEASE)
         if self.job.token:
             draft.add((call_ends.without_tries(done),))
             return self._reported(draft, work, task, cost, now)
@@ -79,7 +82,7 @@ class Settle(Operation):
         except UnderstudyError as refusal:
             return draft.decision(refusal)
         draft.add(decided.save, decided.events)
-        is_applied = isinstance(decided.answer, dict) and "duplicate" not in decided.answer
+        is_applied = isinstance(decided.answer, Taken) and not decided.answer.duplicate
         if is_applied and self.called.kind == "answered":
             draft.add(events=(call_ends.answered(task, self.called, cost, now),))
         return draft.decision(decided.answer, decided.delete)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -14,7 +13,6 @@ from understudy.coordinator.changes import Decision, Draft
 from understudy.coordinator.nouns import Now, Task, TaskBody
 from understudy.coordinator.prompts import Prompt
 from understudy.coordinator.takeover_nouns import Reservation, TaskTakeover
-from understudy.hub.claims import lease_json
 from understudy.hub.operation import HEAVY, Operation
 from understudy.hub.scene import (
     machine_candidates,
@@ -25,6 +23,7 @@ from understudy.hub.scene import (
     text_candidates,
 )
 from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.answers.leases import LeaseJson, lease_json
 
 
 class Job(Struct, frozen=True):
@@ -35,7 +34,7 @@ class Job(Struct, frozen=True):
     token: int
     prompt: Prompt
     timeout_ms: int
-    lease: dict[str, Any] = {}  # as a claim would have been told of it
+    lease: LeaseJson | None = None  # as a claim would have been told of it
 
 
 class Reserve(Operation):
@@ -88,7 +87,7 @@ def _candidates(work: WorkingSet) -> Iterator[Answerable]:
 
 
 def _job(made: Reserved, now: Now) -> Job:
-    call, lease = made.call, lease_json(made.task, now) if made.call.token else {}
+    call, lease = made.call, lease_json(made.task, now) if made.call.token else None
     return Job(call.id, call.task_id, call.token, made.prompt, made.timeout_ms, lease)
 
 

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
-from understudy.clock import iso
 from understudy.coordinator import claims
 from understudy.coordinator.changes import Decision
 from understudy.coordinator.claims import MACHINE, Claimable
 from understudy.coordinator.health import limits_of
-from understudy.coordinator.hearing import at_wall
 from understudy.coordinator.identity import watch_name
 from understudy.coordinator.leases import Grant
 from understudy.coordinator.nouns import LEASED, Daemon, Memory, Now, Progress, Task, TaskBody
@@ -24,7 +22,9 @@ from understudy.hub.memory import context_of
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.store.base import UNREADABLE_SPEC
-from understudy.wire.answers.tasks import task_json
+from understudy.wire.answers.base import as_stored
+from understudy.wire.answers.claims import Claimed, ClaimedItem, NoTasks, claimed_json
+from understudy.wire.answers.leases import lease_json
 from understudy.wire.limits import RUNNING_MAX
 from understudy.wire.tasks import ClaimBody
 
@@ -37,7 +37,7 @@ _NEW_KEYS = ("daemon_id", "boot_id", "request_id", "max", "wait_sec", "provides"
 class NothingYet(Struct, frozen=True):
     """The answer to a claim that may wait: what to say in the end, and which tasks would be for it until then."""
 
-    answer: dict[str, Any]
+    answer: NoTasks
     provides: frozenset[str]
     is_barred: bool  # its daemon gets no work at all
 
@@ -142,34 +142,29 @@ class Claim(Operation):
         found = (work.get(Task, task_id) for task_id in work.requests.get(self.body.request_id or "", ()))
         return [task for task in found if task is not None]
 
-    def _nothing(self, work: WorkingSet, provides: frozenset[str], *, is_barred: bool = False) -> Any:
-        answer: dict[str, Any] = {"success": False, "message": "No tasks available", "pending": work.ready_count}
-        if self.body.max is not None:
-            answer["tasks"] = []
+    def _nothing(self, work: WorkingSet, provides: frozenset[str], *, is_barred: bool = False) -> NothingYet | NoTasks:
+        none = UNSET if self.body.max is None else list[ClaimedItem]()
+        answer = NoTasks(success=False, message="No tasks available", pending=work.ready_count, tasks=none)
         return NothingYet(answer, provides, is_barred) if self.body.wait_sec else answer
 
-    def _answer(self, work: WorkingSet, tasks: list[Task], now: Now) -> dict[str, Any]:
-        items = [{"task": self._task_json(work, t), "lease": lease_json(t, now)} for t in tasks]
-        answer: dict[str, Any] = {"success": True, "taskId": tasks[0].id, **items[0]}
-        if self.body.max is not None:
-            answer["tasks"] = items
-        return answer
+    def _answer(self, work: WorkingSet, tasks: list[Task], now: Now) -> Claimed:
+        items = [ClaimedItem(self._task_json(work, task), lease_json(task, now)) for task in tasks]
+        task, lease = items[0].task, items[0].lease
+        return Claimed(True, tasks[0].id, task, lease, UNSET if self.body.max is None else items)  # noqa: FBT003
 
-    def _task_json(self, work: WorkingSet, task: Task) -> dict[str, Any]:
-        body = work.get(TaskBody, task.id)
-        fields: dict[str, Any] = msgspec.json.decode(bytes(task_json(task, body.spec if body else "{}")))
-        if task.memory_of:
-            fields |= own_conversation(task, fields.get("metadata"), is_old_way=self.is_old_way)
-        progress = work.rows[Progress].get(task.id)
+    def _task_json(self, work: WorkingSet, task: Task) -> Any:
+        body, progress = work.get(TaskBody, task.id), work.rows[Progress].get(task.id)
+        spec = body.spec if body else "{}"
+        more: dict[str, Any] = own_conversation(task, spec, is_old_way=self.is_old_way) if task.memory_of else {}
         if progress is not None and progress.checkpoint:
-            fields["checkpoint"] = msgspec.json.decode(progress.checkpoint)
+            more["checkpoint"] = as_stored(progress.checkpoint)
         if task.user_id and not self.is_old_way:
             messages: list[Memory] = work.memories.get(task.conversation, [])
-            fields["context"] = context_of(messages, CONTEXT_TOKENS)
-        return fields
+            more["context"] = context_of(messages, CONTEXT_TOKENS)
+        return claimed_json(task, spec, **more)
 
 
-def own_conversation(task: Task, metadata: Any, *, is_old_way: bool) -> dict[str, Any]:
+def own_conversation(task: Task, spec: str, *, is_old_way: bool) -> dict[str, Any]:
     """Names for a conversation that belongs to one key, as its worker shall know it: nobody else's can be equal.
 
     Daemons keep a session by conversation; old ones also keep memory themselves, by the user in the metadata.
@@ -178,26 +173,8 @@ def own_conversation(task: Task, metadata: Any, *, is_old_way: bool) -> dict[str
     fields: dict[str, Any] = {}
     if task.user_id:
         fields["conversation"] = {"channel": task.channel, "user_id": f"{task.memory_of}/{task.user_id}"}
-    if is_old_way and isinstance(metadata, dict):
+    metadata = msgspec.json.decode(spec).get("metadata") if is_old_way else None
+    if isinstance(metadata, dict):
         users = {name: metadata[name] for name in ("user_id", "userId") if metadata.get(name)}
         fields["metadata"] = metadata | {name: f"{task.memory_of}/{user_of(user)}" for name, user in users.items()}
     return fields
-
-
-def lease_json(task: Task, now: Now) -> dict[str, Any]:
-    """A lease as the contract shapes it; token and duration only for token-aware claims."""
-    lease: dict[str, Any] = {
-        "workerId": task.worker_id,
-        "claimedAt": iso(task.claimed_at),
-        "expiresAt": iso(at_wall(now, task.expires_h)),
-    }
-    if task.renewed_at:
-        lease["renewedAt"] = iso(task.renewed_at)
-    if not task.is_old_way:
-        lease |= {
-            "token": task.token,
-            "attempt": task.attempts + task.losses + 1,
-            "onLoss": task.lease_on_loss,
-            "durationSec": task.duration_ms / 1000,
-        }
-    return lease

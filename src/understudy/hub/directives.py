@@ -83,15 +83,5 @@ def check_order(body: DirectiveBody) -> None:
         raise BadRequestError("Validation failed", tuple(wrong))
 
 
-def directive_order(directive: Directive, now: Now) -> dict[str, Any]:
-    """A directive as its daemon gets it: a duration, no instant."""
-    return {
-        "id": directive.id,
-        "kind": directive.kind,
-        **msgspec.json.decode(directive.arguments),
-        "expiresInSec": (directive.expires_h - now.h) / 1000,
-    }
-
-
 def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()

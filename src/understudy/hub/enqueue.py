@@ -18,6 +18,7 @@ from understudy.errors import BadRequestError, MismatchError
 from understudy.hub.operation import Operation
 from understudy.hub.reply import reply_of
 from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.answers.tasks import Created
 from understudy.wire.tasks import EnqueueBody
 
 TASK_BYTES = 1_000  # of a task's rows, indexes and events beside its body
@@ -65,7 +66,7 @@ class Enqueue(Operation):
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Create each, or find the one that it repeats; one that contradicts refuses the whole request."""
         draft = Draft()
-        answers: list[dict[str, Any]] = []
+        answers: list[Created] = []
         here: dict[str, Task] = {}
         keys: dict[str, str] = {}
         for nth, (task_id, body, spec) in enumerate(zip(self.ids, self.bodies, self.specs, strict=True)):
@@ -73,7 +74,7 @@ class Enqueue(Operation):
             if known is not None:
                 if known.body_hash != _hash(spec) or not self._may_know(known):
                     raise MismatchError(f"The id or idempotency key of {known.id} was used with another body")
-                answers.append({"taskId": known.id, "created": False})
+                answers.append(Created(known.id, created=False))
                 continue
             stored = _with(self.extras[nth], spec)
             reply_to = reply_of(body.reply_to, work.policy.routes.targets)
@@ -83,7 +84,7 @@ class Enqueue(Operation):
             draft.add((TaskBody(task_id, stored),))
             if body.dedup_key:
                 keys[body.dedup_key] = task_id
-            answers.append({"taskId": task_id, "created": True})
+            answers.append(Created(task_id, created=True))
         if here:
             share = share_of(work, self.submitter) if self.is_bounded else None
             work.bounds.take(sum(task.size_bytes for task in here.values()), tuple(here.values()), share)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from understudy.coordinator import beats
 from understudy.coordinator.beats import Facts, Heard, ReceivedBeat
 from understudy.coordinator.changes import Decision
@@ -11,11 +9,11 @@ from understudy.coordinator.identity import LEGACY, watch_name
 from understudy.coordinator.nouns import Daemon, Now, Progress, Task
 from understudy.coordinator.renewals import NamedRun
 from understudy.errors import ConflictError
-from understudy.hub.directives import directive_order
 from understudy.hub.leases import need_progress, texts_of
 from understudy.hub.life import incident_of, need_incident, refuse_beyond_bound
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.answers.daemons import HeartbeatAnswer, directive_order
 from understudy.wire.daemons import HeartbeatBody, RunningBody, cut_parts
 
 _REFUSED = {
@@ -77,16 +75,17 @@ class Heartbeat(Operation):
             incident_of(work, daemon),
         )
 
-    def _answer(self, heard: Heard, now: Now) -> dict[str, Any]:
-        answer: dict[str, Any] = {"success": True, "timestamp": now.wall}
+    def _answer(self, heard: Heard, now: Now) -> HeartbeatAnswer:
         if self.is_old_way:
-            return answer
-        return answer | {
-            "nextInSec": heard.next_ms / 1000,
-            "lost": heard.lost,
-            "cancel": heard.cancelled,
-            "directives": [directive_order(directive, now) for directive in heard.offered],
-        }
+            return HeartbeatAnswer(success=True, timestamp=now.wall)
+        return HeartbeatAnswer(
+            success=True,
+            timestamp=now.wall,
+            next_in_sec=heard.next_ms / 1000,
+            lost=heard.lost,
+            cancel=heard.cancelled,
+            directives=[directive_order(directive, now) for directive in heard.offered],
+        )
 
 
 def beat_of(body: HeartbeatBody) -> ReceivedBeat:

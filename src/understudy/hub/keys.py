@@ -12,7 +12,7 @@ from understudy.coordinator.nouns import Key, Now
 from understudy.errors import ConflictError, NotFoundError
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
-from understudy.wire.answers.keys import key_json
+from understudy.wire.answers.keys import key_json, new_key, rotated_key
 from understudy.wire.keys import KeyCreateBody
 
 SCOPES = frozenset({"submit", "work", "memory", "read", "admin"})
@@ -74,7 +74,7 @@ class CreateKey(KeyChange):
         """Store its hash."""
         scopes = " ".join(sorted(set(self.body.scopes)))
         key = Key(self.key_id, self.body.name, hash_of(self.secret), scopes, now.wall)
-        return keys.create(key, self.by, now).decision(key_json(key, self.secret))
+        return keys.create(key, self.by, now).decision(new_key(key, self.secret))
 
 
 class RevokeKey(KeyChange):
@@ -121,4 +121,4 @@ class RotateKey(KeyChange):
         change = keys.rotate(key, self.new_id, hash_of(self.secret), self.by, now)
         if change is None:
             raise ConflictError("Key is revoked: create a new one", "revoked")
-        return change.decision(key_json(change.noun, self.secret, key.id))
+        return change.decision(rotated_key(change.noun, self.secret, key.id))

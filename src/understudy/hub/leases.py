@@ -10,15 +10,16 @@ from understudy.coordinator.identity import watch_name
 from understudy.coordinator.nouns import CANCELLED, FINISHED, LEASED, Now, Progress, Task
 from understudy.coordinator.renewals import NamedRun
 from understudy.errors import BadRequestError, ConflictError, ForbiddenError, NotFoundError
-from understudy.hub.claims import lease_json
 from understudy.hub.life import need_incident, need_watched, touch
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.answers.leases import CancelledMeanwhile, Released, Renewed, lease_json
 from understudy.wire.daemons import RunningBody
 from understudy.wire.limits import CHECKPOINT_BYTES_MAX
 from understudy.wire.tasks import ReleaseBody, RenewBody
 
 OLD_EXTEND_S = 300
+NO_LEASE = Released(success=True, message="No active lease")
 
 
 def lease_lost(task: Task) -> ConflictError:
@@ -57,7 +58,7 @@ class Renew(Operation):
         if not is_old_way and self.body.token != task.token:
             raise lease_lost(task)
         if not is_old_way and task.status == CANCELLED:
-            return draft.decision({"success": True, "cancel": True})
+            return draft.decision(CancelledMeanwhile(success=True, cancel=True))
         if task.status in FINISHED:
             raise NotFoundError("No active lease")
         if is_old_way and not leases.renews_old_lease(task, self.worker_id):
@@ -68,7 +69,7 @@ class Renew(Operation):
             raise ForbiddenError("Invalid lease or not holder") if is_old_way else lease_lost(task)
         renewed = draft.take(change)
         draft.add(self._progress(work, task, now))
-        return draft.decision({"success": True, "lease": lease_json(renewed, now)})
+        return draft.decision(Renewed(success=True, lease=lease_json(renewed, now)))
 
     def _progress(self, work: WorkingSet, task: Task, now: Now) -> list[Progress]:
         texts = texts_of(self.body)
@@ -111,12 +112,12 @@ class Release(Operation):
         """Back to the queue, if the caller holds it."""
         task = work.get(Task, self.task_id)
         if task is None:
-            return Decision({"success": True, "message": "No active lease"})
+            return Decision(NO_LEASE)
         if self.body.token is not None and self.body.token != task.token:
             raise lease_lost(task)
         if task.status != LEASED:
-            return Decision({"success": True, "message": "No active lease"})
+            return Decision(NO_LEASE)
         if self.body.token is None and not leases.releases_old_lease(task, self.body.worker_id or ""):
             raise ForbiddenError("Not lease holder")
         change = leases.release(task, now, work.policy, self.body.reason or "")
-        return Decision({"success": True}, change.rows, change.events)
+        return Decision(Released(success=True), change.rows, change.events)

@@ -16,7 +16,7 @@ from understudy.hub.operation import HEAVY, Operation
 from understudy.hub.working_set import ASTRAY_MAX, Needs, WorkingSet
 from understudy.notify.base import Later, Outcome, Refused, Sent
 from understudy.store.base import Transaction
-from understudy.wire.answers.notices import NoticeChanged, NoticesAnswer, notice_json
+from understudy.wire.answers.notices import NoticeChanged, TestsAnswer, notice_json
 
 LINK_KEPT_MS = 7 * 86_400_000
 LINK_PREFIX = "usl"
@@ -247,4 +247,4 @@ class SendTest(Operation):
             Notice(work.ids.new("notice"), name, "test", "test", next_at=now.wall, due_at=now.wall, created_at=now.wall)
             for name in names
         )
-        return Decision(NoticesAnswer([notice_json(row) for row in rows]), rows)
+        return Decision(TestsAnswer([notice_json(row) for row in rows]), rows)

@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from understudy.coordinator import reports
 from understudy.coordinator.changes import Decision, Draft
@@ -26,10 +27,11 @@ from understudy.hub.life import touch
 from understudy.hub.operation import Operation
 from understudy.hub.tight import TIGHT_BYTES, tight
 from understudy.hub.working_set import Needs, WorkingSet
+from understudy.wire.answers.results import ResultsAnswer, Taken, TakenOrNot
 from understudy.wire.limits import INT_MAX, MEMORY_CONTENT_BYTES_MAX
 from understudy.wire.tasks import ResultBody, ResultItem
 
-DUPLICATE = {"success": True, "duplicate": True}
+DUPLICATE = Taken(success=True, duplicate=True)
 
 
 class Report(Operation):
@@ -87,7 +89,7 @@ class Report(Operation):
         if reports.is_remembered(after):
             texts = _texts(work.get(TaskBody, task.id), kept, TIGHT_BYTES if kept is not self.body else None)
             draft.add(reports.conversation(after, *texts, now))
-        answer = {"success": True, "cut": True} if kept != self.body else {"success": True}
+        answer = Taken(success=True, cut=True if kept != self.body else UNSET)
         return draft.decision(answer, ((Result, task.id),) if reports.is_revived(task, after) else ())
 
     def _kept(self, work: WorkingSet) -> ResultBody:
@@ -148,20 +150,23 @@ class ReportMany(Operation):
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """One answer a part; a part that is refused does not hinder the others."""
-        answers: list[dict[str, Any]] = []
+        answers: list[TakenOrNot] = []
         for part in self.parts:
             try:
                 decision = part.decide(work, now)
             except UnderstudyError as refusal:
-                answers.append({"taskId": part.task_id, "error": refusal.message, **_code(refusal)})
+                answers.append(_taken_or_not(part.task_id, refusal))
                 continue
             work.apply(decision)
-            answer = decision.answer
-            if isinstance(answer, UnderstudyError):
-                answers.append({"taskId": part.task_id, "error": answer.message, **answer.fields})
-            else:
-                answers.append({"taskId": part.task_id, **answer})
-        return Decision({"results": answers})
+            answers.append(_taken_or_not(part.task_id, decision.answer))
+        return Decision(ResultsAnswer(answers))
+
+
+def _taken_or_not(task_id: str, answer: Taken | UnderstudyError) -> TakenOrNot:
+    if isinstance(answer, Taken):
+        return TakenOrNot(task_id=task_id, success=True, duplicate=answer.duplicate, cut=answer.cut)
+    code = "not_found" if isinstance(answer, NotFoundError) else answer.fields.get("code", UNSET)
+    return TakenOrNot(task_id=task_id, error=answer.message, code=code, held_by=answer.fields.get("heldBy", UNSET))
 
 
 def _cost_of(usage: dict[str, Any] | None) -> int:
@@ -173,10 +178,6 @@ def _cost_of(usage: dict[str, Any] | None) -> int:
 def _evidence_id(task_id: str, token: int | None) -> str:
     """One piece of evidence a lease, and one a task without a token: whoever repeats or invents fills no disk."""
     return f"evidence-{sha256(f'{task_id} {token}'.encode()).hexdigest()[:32]}"
-
-
-def _code(refusal: UnderstudyError) -> dict[str, Any]:
-    return {"code": "not_found"} if isinstance(refusal, NotFoundError) else dict(refusal.fields)
 
 
 def success_of(body: ResultBody) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw
 
 from understudy.clock import iso
 from understudy.coordinator.health import down_deadline, is_planned, late_deadline, limits_of
@@ -26,7 +26,6 @@ from understudy.coordinator.nouns import (
 )
 from understudy.coordinator.takeover_nouns import TaskTakeover
 from understudy.errors import BadRequestError, ForbiddenError, NotFoundError
-from understudy.hub.claims import lease_json
 from understudy.hub.keys import KEYS_MAX, Caller
 from understudy.hub.memory import lines_that_fit
 from understudy.hub.working_set import MEMORY_READ_MAX
@@ -36,9 +35,9 @@ from understudy.wire.answers.base import as_stored, if_any
 from understudy.wire.answers.daemons import (
     DaemonJson,
     DaemonsAnswer,
-    DirectiveJson,
     OldHealthAnswer,
     OldStatusJson,
+    OneDaemon,
     directive_json,
     old_status_json,
     settings_json,
@@ -54,18 +53,12 @@ from understudy.wire.answers.events import (
     incident_json,
 )
 from understudy.wire.answers.keys import KeysAnswer, key_json
+from understudy.wire.answers.leases import lease_json
 from understudy.wire.answers.memory import ContextAnswer, HistoryAnswer, message_json
 from understudy.wire.answers.notices import ChannelJson, ChannelsAnswer, NoticeJson, NoticesAnswer, notice_json
-from understudy.wire.answers.tasks import (
-    STATUS_WORDS,
-    QueueAnswer,
-    ResultJson,
-    TasksAnswer,
-    provisional_json,
-    record_json,
-    result_json,
-    task_json,
-)
+from understudy.wire.answers.records import TaskRecord, TasksAnswer, WholeRecord, provisional_json, record_json
+from understudy.wire.answers.results import ResultJson, result_json
+from understudy.wire.answers.tasks import STATUS_WORDS, QueueAnswer, task_json
 
 QUEUE_LIST_MAX = 1000
 LIST_BYTES_MAX = 8 << 20  # of one page, whatever its limit in rows
@@ -74,6 +67,8 @@ HISTORY_MAX = 500
 DEPLOYMENTS_MAX = 100
 DIRECTIVES_SHOWN = 20
 _INTERNAL = {word: status for status, word in STATUS_WORDS.items()}
+
+D = TypeVar("D", bound=DaemonJson)
 
 
 class View:
@@ -120,7 +115,7 @@ class View:
                 more["provisional"] = provisional_json(done)
         if task.status == LEASED:
             more["lease"] = lease_json(task, self.now)
-        return self._record(task, **more)
+        return self._record(task, WholeRecord, **more)
 
     def tasks(self, wanted: TaskFilter) -> TasksAnswer:
         """`GET /api/tasks`: newest first, with a cursor to go on."""
@@ -153,30 +148,30 @@ class View:
         rows = self.reader.load_many(Result, (task_id,))
         return result_json(rows[0]) if rows else None
 
-    def _record(self, task: Task, **more: Any) -> Raw:
+    def _record(self, task: Task, shape: type[TaskRecord] = TaskRecord, **more: Any) -> Raw:
         if task.finished_at:
             more["result"] = self._result(task.id) or ResultJson()
-        return record_json(task, self._spec(task.id), self.reader.attempts_of(task.id), **more)
+        return record_json(task, self._spec(task.id), self.reader.attempts_of(task.id), shape, **more)
 
     # ---- daemons
 
     def daemons(self) -> DaemonsAnswer:
         """`GET /api/daemons`."""
-        return DaemonsAnswer([self._daemon(daemon) for daemon in self.reader.load_all(Daemon, DAEMONS_MAX)])
+        return DaemonsAnswer([self._daemon(daemon, DaemonJson) for daemon in self.reader.load_all(Daemon, DAEMONS_MAX)])
 
-    def daemon(self, daemon_id: str) -> DaemonJson:
+    def daemon(self, daemon_id: str) -> OneDaemon:
         """`GET /api/daemons/{id}`."""
         found = self.reader.load_many(Daemon, (daemon_id,))
         if not found:
             raise NotFoundError("Daemon not found")
         directives = self.reader.directives_of(daemon_id, DIRECTIVES_SHOWN)
-        return self._daemon(found[0], if_any([directive_json(row) for row in directives]))
+        return self._daemon(found[0], OneDaemon, directives=if_any([directive_json(row) for row in directives]))
 
-    def _daemon(self, daemon: Daemon, directives: list[DirectiveJson] | UnsetType = UNSET) -> DaemonJson:
+    def _daemon(self, daemon: Daemon, shape: type[D], **more: Any) -> D:
         limits, now = limits_of(daemon, self.policy), self.now
         is_quiet = daemon.deadline_h and (daemon.paused or is_planned(daemon))
         trouble = trouble_said(daemon) if daemon.state == "stuck" else None
-        return DaemonJson(
+        return shape(
             daemon_id=daemon.id,
             state=daemon.state,
             last_seen_at=iso(daemon.last_seen_at) if daemon.last_seen_at else None,
@@ -198,7 +193,7 @@ class View:
             quiet_until=iso(at_wall(now, daemon.deadline_h)) if is_quiet else UNSET,
             stuck=stuck_json(trouble) if trouble is not None else UNSET,
             incident_id=if_any(daemon.incident_id),
-            directives=directives,
+            **more,
         )
 
     def old_health(self) -> OldHealthAnswer:

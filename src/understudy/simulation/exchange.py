@@ -10,6 +10,8 @@ import msgspec
 
 from understudy.errors import UnderstudyError
 
+OK = 200
+
 
 class Letter(msgspec.Struct, frozen=True, eq=False):
     """One request on its way: `body` is what was meant, `raw` is what the hub reads."""
@@ -32,9 +34,11 @@ class Reply(msgspec.Struct, frozen=True):
 Answer = Callable[[Reply | None], None]  # None: the connection broke
 
 
-def refusal(error: UnderstudyError) -> Reply:
-    """A refusal as it would go over the wire."""
-    return Reply(error.status, {"error": error.message, **error.fields})
+def reply_of(answer: Any) -> Reply:
+    """An answer of the hub to itself, as it would go over the wire."""
+    is_refused = isinstance(answer, UnderstudyError)
+    raw = msgspec.json.encode({"error": answer.message, **answer.fields} if is_refused else answer)
+    return Reply(answer.status if is_refused else OK, msgspec.json.decode(raw), raw)
 
 
 class Exchange:

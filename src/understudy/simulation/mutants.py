@@ -126,7 +126,7 @@ def enqueue_resets() -> AbstractContextManager[None]:
 
     def decide(self: Enqueue, work: WorkingSet, now: Now) -> Decision:
         decision = original(self, work, now)
-        known = [work.get(Task, made["taskId"]) for made in decision.answer if not made["created"]]
+        known = [work.get(Task, made.task_id) for made in decision.answer if not made.created]
         reset = (replace(t, status=QUEUED, ready=1, worker_id="") for t in known if t and t.status == LEASED)
         return replace(decision, save=(*decision.save, *reset))
 

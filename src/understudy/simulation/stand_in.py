@@ -13,13 +13,13 @@ from understudy.coordinator.calendar import period_of
 from understudy.coordinator.nouns import Policy
 from understudy.coordinator.takeover_look import Verdict
 from understudy.coordinator.takeover_nouns import Budget, Reservation
-from understudy.errors import UnderstudyError
 from understudy.hub.batch import Committed
 from understudy.hub.call_ends import Settle
 from understudy.hub.calls import CutCalls, Job, Reserve
+from understudy.hub.leases import NO_LEASE
 from understudy.hub.operation import Operation
 from understudy.hub.takeover import Look
-from understudy.simulation.exchange import Letter, Reply, refusal
+from understudy.simulation.exchange import Letter, Reply, reply_of
 from understudy.simulation.ledger import OPEN
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.service import Service
@@ -29,7 +29,6 @@ from understudy.store.base import Reader, Store
 HUB_WORKER = "hub/simulated"
 ROWS_MAX = 10_000
 SLACK_MS = 3_000
-OK = 200
 AWAY_AT_ONCE, AWAY_AFTER_A_WHILE = ("down", "stuck"), ("asleep", "draining", "planned")
 STATES = ("late", "down", "stuck", "asleep", "paused", "draining", "stopped", "recovered", "registered")
 
@@ -63,7 +62,7 @@ class StandIn:
         if job.token:
             body = {"workerId": HUB_WORKER, "provides": [], "requestId": job.call_id}
             granted = {"success": True, "tasks": [{"task": {"id": job.task_id}, "lease": job.lease}]}
-            self._tell("/api/queue/claim", body, Reply(OK, granted))
+            self._tell("/api/queue/claim", body, reply_of(granted))
 
     def _settled(self, operation: Settle, answer: Any) -> None:
         job, called = operation.job, operation.called
@@ -71,8 +70,8 @@ class StandIn:
             return
         said: dict[str, Any] = {"workerId": HUB_WORKER, "token": job.token}
         if called.kind in ("again", "stop"):
-            if answer["released"]:
-                self._tell(f"/api/queue/{job.task_id}/release", said, Reply(OK, {"success": True}))
+            if answer != NO_LEASE:
+                self._tell(f"/api/queue/{job.task_id}/release", said, reply_of(answer))
             return
         is_answer = called.kind == "answered"
         said |= {
@@ -80,7 +79,7 @@ class StandIn:
             "output": called.text if is_answer else None,
             "failure": {"final": not is_answer},
         }
-        reply = refusal(answer) if isinstance(answer, UnderstudyError) else Reply(OK, answer)
+        reply = reply_of(answer)
         self._tell(f"/api/result/{job.task_id}", said, reply)
         self.answered += reply.body == {"success": True}
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from understudy.clock import iso
 from understudy.coordinator import directives
 from understudy.coordinator.liveness import Trouble
-from understudy.coordinator.nouns import Daemon, Directive
+from understudy.coordinator.nouns import Daemon, Directive, Now
 from understudy.wire.answers.base import Answer, Instant, Yes, as_stored, if_any, instant_if_any, one_of
 from understudy.wire.daemons import SleepWindow
 
 State = Annotated[str, one_of("new", "healthy", "late", "down", "stuck", "asleep", "paused", "draining", "stopped")]
+Kind = Annotated[str, one_of("drain", "resume", "restart", "update")]
 
 
 class RunJson(Answer, frozen=True):
@@ -34,27 +36,54 @@ class SettingsJson(Answer, frozen=True):
     expected_sleep: list[SleepWindow]
 
 
-class DirectiveJson(Answer, frozen=True):
+class DirectiveShown(Answer, frozen=True):
     """A directive as an owner sees it; the URL of a wheel without its query."""
 
     id: str
     daemon_id: str
-    kind: Annotated[str, one_of("drain", "resume", "restart", "update")]
+    kind: Kind
     state: Annotated[str, one_of("asked", "delivered", "started", "done", "failed", "expired")]
     asked_by: str
     asked_at: Instant
     version: str | UnsetType = UNSET
     wheel: str | UnsetType = UNSET
     sha256: str | UnsetType = UNSET
+
+
+class DirectiveJson(DirectiveShown, frozen=True):
+    """A directive and how it ended."""
+
     detail: str | UnsetType = UNSET
     ended_at: Instant | UnsetType = UNSET
 
 
-class DirectiveAsked(DirectiveJson, frozen=True, kw_only=True):
+class DirectiveAsked(DirectiveShown, frozen=True, kw_only=True):
     """The directive that was asked for; `created` is false where it was on its way already."""
 
     success: Yes
     created: bool
+
+
+class DirectiveOrder(Answer, frozen=True):
+    """A directive as its daemon gets it: a duration, no instant."""
+
+    id: str
+    kind: Kind
+    expires_in_sec: float
+    version: str | UnsetType = UNSET
+    wheel: str | UnsetType = UNSET
+    sha256: str | UnsetType = UNSET
+
+
+class HeartbeatAnswer(Answer, frozen=True):
+    """The beat was heard; from `nextInSec` on only for a daemon that names itself."""
+
+    success: Yes
+    timestamp: int  # ms since the epoch
+    next_in_sec: float | UnsetType = UNSET
+    lost: list[str] | UnsetType = UNSET
+    cancel: list[str] | UnsetType = UNSET
+    directives: list[DirectiveOrder] | UnsetType = UNSET
 
 
 class StuckJson(Answer, frozen=True):
@@ -68,7 +97,7 @@ class StuckJson(Answer, frozen=True):
 
 
 class DaemonJson(Answer, frozen=True):
-    """A daemon, what it last said, and how it is; its latest directives only where one daemon is asked for."""
+    """A daemon, what it last said, and how it is."""
 
     daemon_id: str
     state: State
@@ -91,6 +120,11 @@ class DaemonJson(Answer, frozen=True):
     quiet_until: Instant | UnsetType = UNSET
     stuck: StuckJson | UnsetType = UNSET
     incident_id: str | UnsetType = UNSET
+
+
+class OneDaemon(DaemonJson, frozen=True):
+    """A daemon with its latest directives."""
+
     directives: list[DirectiveJson] | UnsetType = UNSET
 
 
@@ -168,12 +202,23 @@ def old_status_json(daemon: Daemon) -> OldStatusJson:
 
 def directive_json(directive: Directive) -> DirectiveJson:
     """A directive as an owner sees it."""
-    return DirectiveJson(**_seen(directive))
+    detail, ended_at = if_any(directive.detail), instant_if_any(directive.ended_at)
+    return DirectiveJson(**_seen(directive), detail=detail, ended_at=ended_at)
 
 
 def directive_asked(directive: Directive, *, created: bool) -> DirectiveAsked:
     """The answer to a request for it."""
     return DirectiveAsked(**_seen(directive), success=True, created=created)
+
+
+def directive_order(directive: Directive, now: Now) -> DirectiveOrder:
+    """A directive for its daemon."""
+    named = _named(msgspec.json.decode(directive.arguments))
+    return DirectiveOrder(directive.id, directive.kind, (directive.expires_h - now.h) / 1000, **named)
+
+
+def _named(arguments: dict[str, str]) -> dict[str, str]:
+    return {name: arguments[name] for name in ("version", "wheel", "sha256") if name in arguments}
 
 
 def _seen(directive: Directive) -> dict[str, Any]:
@@ -184,9 +229,7 @@ def _seen(directive: Directive) -> dict[str, Any]:
         "state": directive.state,
         "asked_by": directive.asked_by,
         "asked_at": iso(directive.asked_at),
-        **directives.shown(directive),
-        "detail": if_any(directive.detail),
-        "ended_at": instant_if_any(directive.ended_at),
+        **_named(directives.shown(directive)),
     }
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from msgspec import UNSET, UnsetType
+from typing import Any
 
 from understudy.clock import iso
 from understudy.coordinator.nouns import Key
-from understudy.wire.answers.base import Answer, Instant, if_any
+from understudy.wire.answers.base import Answer, Instant
 
 
 class KeyJson(Answer, frozen=True):
-    """A key; its secret (`key`) only in the answer that made it."""
+    """A key, without its secret."""
 
     id: str
     name: str
@@ -18,8 +18,18 @@ class KeyJson(Answer, frozen=True):
     created_at: Instant
     revoked_at: Instant | None
     rotated_to: str | None
-    key: str | UnsetType = UNSET
-    replaces: str | UnsetType = UNSET
+
+
+class NewKey(KeyJson, frozen=True):
+    """A key that was just made: its secret is shown this once."""
+
+    key: str
+
+
+class RotatedKey(NewKey, frozen=True):
+    """The successor of a key."""
+
+    replaces: str
 
 
 class KeysAnswer(Answer, frozen=True):
@@ -28,15 +38,27 @@ class KeysAnswer(Answer, frozen=True):
     keys: list[KeyJson]
 
 
-def key_json(key: Key, secret: str = "", replaces: str = "") -> KeyJson:
-    """A key; its secret only where it was just made."""
-    return KeyJson(
-        key.id,
-        key.name,
-        key.scopes.split(),
-        iso(key.created_at),
-        iso(key.revoked_at) if key.revoked_at else None,
-        key.rotated_to or None,
-        if_any(secret),
-        if_any(replaces),
-    )
+def key_json(key: Key) -> KeyJson:
+    """A key without its secret."""
+    return KeyJson(**_seen(key))
+
+
+def new_key(key: Key, secret: str) -> NewKey:
+    """A key that was just made, for whoever asked for it."""
+    return NewKey(**_seen(key), key=secret)
+
+
+def rotated_key(key: Key, secret: str, replaces: str) -> RotatedKey:
+    """The successor of the key `replaces`."""
+    return RotatedKey(**_seen(key), key=secret, replaces=replaces)
+
+
+def _seen(key: Key) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "scopes": key.scopes.split(),
+        "created_at": iso(key.created_at),
+        "revoked_at": iso(key.revoked_at) if key.revoked_at else None,
+        "rotated_to": key.rotated_to or None,
+    }

@@ -39,6 +39,12 @@ class NoticesAnswer(Answer, frozen=True):
     next: str | UnsetType = UNSET
 
 
+class TestsAnswer(Answer, frozen=True):
+    """One notice for each channel that is tested."""
+
+    notices: list[NoticeJson]
+
+
 class NoticeChanged(Answer, frozen=True):
     """The notice as it stands now."""
 
