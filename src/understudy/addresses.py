@@ -20,6 +20,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def bracketed(host: str) -> str:
+    """The host as a URL has it: an IPv6 address needs brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
 def log_in_of(parts: SplitResult) -> str:
     """The header value for the name and password of an address, which HTTP does not send by itself; "" without one."""
     if parts.username is None:

@@ -28,6 +28,7 @@ PLANTED = {
     "the daemon knows the store": ("daemon/planted.py", "import understudy.store"),
     "the worker knows the hub": ("worker/planted.py", "import understudy.hub"),
     "a loop starts a thread": ("worker/claim.py", "import threading"),
+    "the hub's process knows the worker": ("runtime/hub/planted.py", "import understudy.worker.state"),
     "a room that nobody declared": ("helpers.py", "VALUE = 1"),
 }
 

@@ -1,4 +1,4 @@
-"""The command line: the only code that reads settings and builds and wires objects.
+"""The command line: the only code that asks for settings; what it starts is given them.
 
 Law of this room: a command's module is imported only when that command runs, so `--help` costs 150 ms and a
 client command 300 ms; errors leave it as one sentence with the fix and a documented exit code (`exits`), never

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import click
 
 from understudy import config
-from understudy.addresses import is_loopback
+from understudy.addresses import bracketed, is_loopback
 from understudy.cli import parent
 from understudy.cli.commands import Command
 from understudy.cli.options import address_options, data_dir_of, data_option, eof_option, own_data_dir, told
@@ -80,8 +80,8 @@ def check_strength(keys: dict[str, str], settings: config.Settings) -> None:
 
 def client_url(host: str, port: int) -> str:
     """The address by which clients on this machine reach a hub that listens there."""
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    return f"http://{shown}:{port}"
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://{bracketed(reached)}:{port}"
 
 
 def _has_stored_key(settings: config.Settings, data_dir: Path) -> bool:

@@ -21,7 +21,7 @@ from understudy.wire.retry_after import retry_after_ms
 
 BASE_URL = "https://api.anthropic.com"
 VERSION = "2023-06-01"
-OVERLOADED = 529
+OVERLOADED = 529  # docs/measured.md, claude
 SAID_CHARS_MAX = 300
 WAIT_MS_MAX = 3_600_000  # a day is too long to leave tasks unanswered for one service's word
 ANSWER_CHARS_MAX = 200_000

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from http.client import HTTPS_PORT, HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
 from urllib.parse import quote, urlsplit
 
-from understudy.wire.proxies import proxy_for, tunnel_host
+from understudy.addresses import bracketed
+from understudy.wire.proxies import proxy_for
 
 CHUNK_BYTES = 64 << 10
 _AS_IT_IS = "%/:?#[]@!$&'()*+,;=~"  # of an address; blanks and what is not ASCII is quoted
@@ -70,7 +71,7 @@ class Server:
         if self._is_secure:
             made: HTTPConnection = HTTPSConnection(*at, timeout=connect_s, context=self._trust.context())
             if proxy is not None:
-                made.set_tunnel(tunnel_host(self._host), self._port or HTTPS_PORT, proxy.headers)
+                made.set_tunnel(bracketed(self._host), self._port or HTTPS_PORT, proxy.headers)
         else:
             made = HTTPConnection(*at, timeout=connect_s)
         try:

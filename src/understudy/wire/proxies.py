@@ -9,7 +9,7 @@ import os
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from understudy.addresses import is_loopback, is_web_address, log_in_of
+from understudy.addresses import bracketed, is_loopback, is_web_address, log_in_of
 
 PORT = 80
 NAMES = frozenset({"https_proxy", "http_proxy", "all_proxy", "no_proxy"})  # in both cases
@@ -41,15 +41,10 @@ def proxy_for(url: str) -> Proxy | None:
     host = parts.hostname or ""
     if not chosen or is_loopback(host):
         return None
-    at = f"[{host}]" if ":" in host else host
+    at = bracketed(host)
     if proxy_bypass_environment(f"{at}:{parts.port}" if parts.port else at, found):
         return None
     return _read(chosen)
-
-
-def tunnel_host(host: str) -> str:
-    """As CONNECT names it."""
-    return f"[{host}]" if ":" in host else host
 
 
 def _read(text: str) -> Proxy:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from understudy.backoff import doubled_ms
 from understudy.clock import Clock
 from understudy.daemon.service.base import Program, ServiceError, State, log_file
 from understudy.daemon.service.commands import Ran, Run
@@ -20,7 +21,7 @@ LABEL = "org.understudy.{role}"
 THROTTLE_S = 30  # between two starts; launchd's own 10 s lets a crash burst end in a park (openclaw PR #87356)
 GONE_MORE_S = 15.0  # beyond ExitTimeOut, until launchd has forgotten a job
 BOOTSTRAP_TRIES = 8
-PAUSE_S = 0.25
+PAUSE_MS, PAUSE_MS_MAX = 250, 4_000
 PENDED_S = 2.0  # by then a job of a healthy launchd runs
 SPAWN_S = 10.0
 NO_GUI = 125  # "Domain does not support specified action": nobody is logged in at the screen
@@ -123,7 +124,7 @@ class Launchd:
                 return
             if ran.code not in RACES:
                 break
-            self._pause(min(PAUSE_S * 2 ** (number - 1), 4.0))
+            self._pause(doubled_ms(PAUSE_MS, PAUSE_MS_MAX, number - 1) / 1000)
         key = "service.launchd.no_gui" if ran.code == NO_GUI else "service.launchd.bootstrap"
         raise ServiceError(t(key, target=self._target, said=ran.said))
 
@@ -158,7 +159,7 @@ class Launchd:
         while not is_so():
             if self._clock.mono_ms() >= until_ms:
                 return False
-            self._pause(PAUSE_S)
+            self._pause(PAUSE_MS / 1000)
         return True
 
 

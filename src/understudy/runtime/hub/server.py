@@ -22,6 +22,7 @@ import uvicorn
 import uvloop
 
 import understudy
+from understudy.addresses import bracketed
 from understudy.api.app import build_app
 from understudy.api.auth import Keys, RateLimit
 from understudy.api.connections import Connections
@@ -105,8 +106,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def url_of(host: str, port: int) -> str:
-    """The address as a URL: an IPv6 address needs brackets."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    """The address as a URL."""
+    return f"http://{bracketed(host)}:{port}"
 
 
 def _raise_file_limit() -> int:

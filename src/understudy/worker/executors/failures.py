@@ -6,12 +6,12 @@ import re
 from http import HTTPStatus
 from typing import NamedTuple
 
+from understudy.services.claude import OVERLOADED
 from understudy.texts import t
 from understudy.worker.executors import Outcome
 
 REASON_CHARS_MAX = 1_000
 WORDS_CHARS_MAX = 8_000  # of what is looked at, from each end: an answer may be megabytes long
-OVERLOADED = 529  # of Anthropic's API (docs/measured.md, claude)
 
 
 class Failure(NamedTuple):

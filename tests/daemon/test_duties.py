@@ -1,0 +1,48 @@
+"""From settings to what a daemon goes by: each default is one, and a daemon's host may keep updates to itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from understudy.clock import parse_iso
+from understudy.config import Settings
+from understudy.daemon.duties import duties_of, token_end
+from understudy.daemon.executors import claude_options, codex_options
+from understudy.daemon.inputs import DaemonInputs
+from understudy.errors import ConfigError
+from understudy.worker.executors.claude_code import ClaudeOptions
+from understudy.worker.executors.codex import CodexOptions
+from understudy.worker.state import Duties
+
+
+def given(**more: object) -> DaemonInputs:
+    own = {name: more.pop(name) for name in ("can_update",) if name in more}
+    return DaemonInputs(hub_url="http://h", api_key="k", data_dir=Path("/d"), settings=Settings(**more), **own)  # type: ignore[arg-type]
+
+
+def test_the_defaults_of_settings_and_of_a_daemon_are_the_same() -> None:
+    assert duties_of(given()) == Duties()
+    assert claude_options(Settings()) == ClaudeOptions()
+    assert codex_options(Settings()) == CodexOptions()
+
+
+def test_an_update_needs_the_owner_and_a_host_that_can() -> None:
+    assert duties_of(given()).may_update
+    assert not duties_of(given(allow_update=False)).may_update
+    assert not duties_of(given(can_update=False)).may_update
+
+
+def test_a_token_lasts_a_year() -> None:
+    assert (token_end(""), token_end("2026-01-01")) == (0, parse_iso("2027-01-01T00:00:00Z"))
+
+
+def test_every_secret_of_a_daemon_is_known_to_it() -> None:
+    assert set(given(ntfy_token="tk-1", api_key="usk-2").secrets) == {"k", "tk-1", "usk-2"}
+
+
+@pytest.mark.parametrize("more", [{"claude_budget_usd": "much"}, {"claude_budget_usd": "0"}, {"prices": ("m=cheap",)}])
+def test_a_malformed_budget_or_price_is_refused(more: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        claude_options(Settings(**more))  # type: ignore[arg-type]
