@@ -1,4 +1,4 @@
-"""`doctor`: each thing that can be wrong is found, with its reason and the command that mends it."""
+"""`doctor`: each thing that can be wrong is found, with its reason and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -102,20 +102,20 @@ def test_a_well_hub_has_no_problem(tmp_path):
 
 def test_no_hub_known(tmp_path):
     finding = found(tmp_path)["hub"]
-    assert (finding.level, finding.mend) == ("problem", "understudy up")
+    assert (finding.level, finding.fix) == ("problem", "understudy up")
 
 
 def test_hub_unreachable(tmp_path):
     finding = found(tmp_path, UNDERSTUDY_HUB="http://127.0.0.1:9", UNDERSTUDY_API_KEY=KEY)["hub"]
     assert finding.level == "problem"
     assert "UNDERSTUDY_HUB" in finding.why
-    assert "understudy up" in finding.mend
+    assert "understudy up" in finding.fix
 
 
 def test_port_taken_by_somebody_else(tmp_path):
     finding = examined(tmp_path, {"/health": (200, b"<html>hello")})["port"]
     assert finding.level == "problem"
-    assert "--port" in finding.mend
+    assert "--port" in finding.fix
 
 
 @pytest.mark.parametrize("health", [{"status": "ok", "uptime": 3}, {"status": "healthy", "queue": {}}])
@@ -123,7 +123,7 @@ def test_a_hub_that_is_not_understudy_or_too_old(tmp_path, health):
     finding = examined(tmp_path, {"/health": (200, health)})["foreign_hub"]
     assert finding.level == "problem"
     assert "is not understudy, or it is too old" in finding.what
-    assert "UNDERSTUDY_HUB" in finding.mend
+    assert "UNDERSTUDY_HUB" in finding.fix
 
 
 def test_port_taken_by_somebody_silent(tmp_path, monkeypatch):
@@ -143,7 +143,7 @@ def test_key_wrong(tmp_path, hub):
     finding = found(tmp_path, UNDERSTUDY_HUB=hub.url, ASSISTANT_API_KEY="wrong")["key"]
     assert finding.level == "problem"
     assert "ASSISTANT_API_KEY" in finding.what
-    assert "understudy keys create" in finding.mend
+    assert "understudy keys create" in finding.fix
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_looking_at_scopes_changes_nothing(tmp_path, hub):
 def test_clock_off(tmp_path, offset_s, word):
     finding = examined(tmp_path, offset_s=offset_s)["clock"]
     assert (finding.level, word in finding.what) == ("problem", True)
-    assert "set-ntp" in finding.mend
+    assert "set-ntp" in finding.fix
 
 
 def test_rows_that_cannot_be_read_are_counted(tmp_path):
@@ -179,14 +179,14 @@ def test_rows_that_cannot_be_read_are_counted(tmp_path):
     found = examined(tmp_path, pages)["unreadable"]
     assert found.level == "notice"
     assert "3" in found.what
-    assert "tail --search hub.unjudged" in found.mend
+    assert "tail --search hub.unjudged" in found.fix
 
 
 @pytest.mark.parametrize("status", [503, 200])
 def test_store_not_writable(tmp_path, status):
     pages = {"/ready": (status, {"ready": False, "store": {"writable": False}})}
     finding = examined(tmp_path, pages)["store"]
-    assert (finding.level, "df -h" in finding.mend) == ("problem", True)
+    assert (finding.level, "df -h" in finding.fix) == ("problem", True)
 
 
 def test_alarm_stuck(tmp_path):
@@ -206,7 +206,7 @@ def test_disk_full(tmp_path, monkeypatch):
 def test_nobody_alive(tmp_path, hub):
     finding = found(tmp_path, UNDERSTUDY_HUB=hub.url, UNDERSTUDY_API_KEY=KEY)["daemons"]
     assert finding.level == "problem"
-    assert "understudy service install" in finding.mend
+    assert "understudy service install" in finding.fix
 
 
 @pytest.mark.parametrize("state", ["late", "down", "stuck"])
@@ -215,7 +215,7 @@ def test_daemon_silent(tmp_path, state):
     finding = examined(tmp_path, {"/api/daemons": (200, {"daemons": [row]})})["daemon"]
     assert finding.level == "problem"
     assert f"mini is {state}, silent for 6 min 40 s (reason: logged out)" in finding.what
-    assert "daemons forget mini" in finding.mend
+    assert "daemons forget mini" in finding.fix
 
 
 def test_old_version(tmp_path):
@@ -266,7 +266,7 @@ def test_an_assistant_that_cannot_work(tmp_path, executor, state, mend):
     finding = with_row(tmp_path, auth={executor: state, "diagnostic": "ok"})["login"]
     assert finding.level == "problem"
     assert executor in finding.what
-    assert mend in finding.mend
+    assert mend in finding.fix
 
 
 def test_a_token_that_ends_soon_is_a_notice(tmp_path):
@@ -285,7 +285,7 @@ def test_warnings_too_often_because_of_the_interval(tmp_path, interval_s, is_tol
     seen = with_row(tmp_path, intervalSec=interval_s)
     assert ("interval" in seen) is is_told
     if is_told:
-        assert seen["interval"].mend.startswith(f"understudy daemons set mini --late-after {3 * interval_s}s")
+        assert seen["interval"].fix.startswith(f"understudy daemons set mini --late-after {3 * interval_s}s")
 
 
 def test_warnings_too_often_because_of_sleep(tmp_path):
@@ -295,7 +295,7 @@ def test_warnings_too_often_because_of_sleep(tmp_path):
     rows = [{"daemonId": "mini", "openedAt": iso(now - 3_600_000 * hour)} for hour in (1, 2, 3, 4, 30)]
     finding = examined(tmp_path, {"/api/incidents": (200, {"incidents": rows})})["often"]
     assert "4 times" in finding.what
-    assert "--expected-sleep" in finding.mend
+    assert "--expected-sleep" in finding.fix
     assert "often" not in examined(tmp_path, {"/api/incidents": (200, {"incidents": rows[1:]})})
 
 
@@ -316,4 +316,4 @@ def test_a_hub_that_is_started_again_and_again(tmp_path):
 
 
 def test_a_daemon_of_the_older_kind(tmp_path):
-    assert "forget mini" in with_row(tmp_path, bootId="")["old"].mend
+    assert "forget mini" in with_row(tmp_path, bootId="")["old"].fix

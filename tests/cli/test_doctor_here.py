@@ -34,7 +34,7 @@ def hub(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory, hub):
-    """A Linux machine whose daemon runs as a service; a test that breaks something mends it."""
+    """A Linux machine whose daemon runs as a service; a test that breaks something repairs it."""
     with on_linux(tmp_path_factory.mktemp("m"), UNDERSTUDY_HUB=hub.url, UNDERSTUDY_API_KEY=KEY) as machine:
         done = machine("service", "install")
         assert done.code == 0, done.err
@@ -94,7 +94,7 @@ def test_a_machine_that_is_well(installed):
 
 def test_a_service_that_is_stopped(installed):
     assert installed("service", "stop").code == 0
-    assert examined(installed)["service"].mend == "understudy service start daemon"
+    assert examined(installed)["service"].fix == "understudy service start daemon"
     done = json.loads(installed("doctor", "--fix", "--json").out)
     assert [(fix["name"], fix["done"]) for fix in done["fixes"]] == [("service", True)]
     assert "service" not in {finding["name"] for finding in done["findings"] if finding["level"] != "ok"}
@@ -105,7 +105,7 @@ def test_a_silent_daemon_on_its_own_machine(installed, hub):
     os.kill(pid, signal.SIGSTOP)
     try:
         eventually(lambda: hub.get("/api/daemons/mini")["state"] in ("late", "down"), what="its silence")
-        assert examined(installed)["daemon"].mend == "understudy service restart"
+        assert examined(installed)["daemon"].fix == "understudy service restart"
     finally:
         os.kill(pid, signal.SIGCONT)
         eventually(lambda: hub.get("/api/daemons/mini")["state"] == "healthy", what="its return")
@@ -114,7 +114,7 @@ def test_a_silent_daemon_on_its_own_machine(installed, hub):
 def test_a_key_file_that_others_can_read(installed):
     path = installed.data / "service/daemon/api-key"
     path.chmod(0o644)
-    assert examined(installed)["mode"].mend == f"chmod 600 '{path}'"
+    assert examined(installed)["mode"].fix == f"chmod 600 '{path}'"
     done, seen = fixed(installed)
     assert done["mode"][0]
     assert "mode" not in seen
@@ -130,7 +130,7 @@ def test_a_key_file_that_is_gone_or_empty(installed):
         path.unlink()
         finding = examined(installed)["key_file"]
         assert "UNDERSTUDY_API_KEY_FILE" in finding.what
-        assert "understudy service install daemon" in finding.mend
+        assert "understudy service install daemon" in finding.fix
         assert fixed(installed)[0] == {}, "no key is made up"
     finally:
         path.write_text(kept)
@@ -142,14 +142,14 @@ def test_a_program_that_was_moved(installed):
     kept = path.readlink()
     path.unlink()
     try:
-        assert examined(installed)["program"].mend == "understudy service install daemon"
+        assert examined(installed)["program"].fix == "understudy service install daemon"
     finally:
         path.symlink_to(kept)
 
 
 def test_a_service_that_ends_with_the_session(installed):
     installed.system.lingers = False
-    assert examined(installed)["linger"].mend == "loginctl enable-linger"
+    assert examined(installed)["linger"].fix == "loginctl enable-linger"
     installed.system.may_linger = False
     done, seen = fixed(installed)
     assert not done["linger"][0]
@@ -178,7 +178,7 @@ def test_two_machines_with_one_name(installed, tmp_path, hub):
         find = lambda: hub.get("/api/events?search=daemon.cloned")["events"]  # noqa: E731
         eventually(find, what="the hub's word that two machines have one name")
         finding = examined(other)["cloned"]
-    assert finding.mend.startswith("understudy service install daemon --id")
+    assert finding.fix.startswith("understudy service install daemon --id")
 
 
 def test_a_data_directory_that_is_gone(tmp_path, hub):
@@ -196,7 +196,7 @@ def test_a_service_that_ends_again_and_again(tmp_path, hub):
         assert machine("service", "install", "daemon", "--", "/nowhere/assistant").code == 1
         finding = examined(machine)["crash"]
         assert "2 (exit-code)" in finding.what
-        assert finding.mend.startswith("journalctl --user")
+        assert finding.fix.startswith("journalctl --user")
 
 
 def test_a_hub_service_that_is_stopped_is_started(tmp_path):
@@ -204,8 +204,8 @@ def test_a_hub_service_that_is_stopped_is_started(tmp_path):
     with on_linux(tmp_path, UNDERSTUDY_PORT=port, UNDERSTUDY_API_KEY=KEY) as machine:
         assert machine("service", "install", "hub").code == 0
         assert machine("service", "stop", "hub").code == 0
-        assert examined(machine)["hub"].mend == "understudy service start hub"
-        assert [done for done, _ in fixed(machine)[0].values()] == [True], "one remedy for two findings is done once"
+        assert examined(machine)["hub"].fix == "understudy service start hub"
+        assert [done for done, _ in fixed(machine)[0].values()] == [True], "one fix for two findings is done once"
 
 
 def test_a_service_that_launchd_has_parked(mac, hub):
@@ -216,7 +216,7 @@ def test_a_service_that_launchd_has_parked(mac, hub):
     eventually(lambda: job.pended, what="a parked service")
     finding = examined(mac)["parked"]
     assert "inefficient" in finding.what
-    assert finding.mend == "understudy service start daemon"
+    assert finding.fix == "understudy service start daemon"
     done, seen = fixed(mac)
     assert done["parked"][0]
     assert "parked" not in seen
@@ -240,7 +240,7 @@ def test_a_mac_that_sleeps(mac, pmset, shown):
     assert "autologin" not in seen
     if shown:
         assert shown in seen["sleep"].what
-        assert seen["sleep"].mend == "sudo pmset -a sleep 0 disksleep 0 powernap 0"
+        assert seen["sleep"].fix == "sudo pmset -a sleep 0 disksleep 0 powernap 0"
 
 
 @pytest.mark.parametrize(("vault", "word"), [("FileVault is On.\n", "FileVault"), ("FileVault is Off.\n", "screen")])
@@ -263,7 +263,7 @@ def played(machine, name, out, code=0):
 
 def test_an_older_daemon_is_named_and_never_joined(installed, older, monkeypatch):
     finding = examined(installed)["older"]
-    assert finding.mend == f"kill {older.pid}"
+    assert finding.fix == f"kill {older.pid}"
     assert "assistant-daemon-" in finding.what
     monkeypatch.setenv("PATH", installed.system.path)
     supervisor = supervisor_of("daemon", installed.environ)

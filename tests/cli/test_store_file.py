@@ -34,7 +34,7 @@ def test_damage_is_a_problem_with_its_mending(store: SqliteStore, tmp_path: Path
     whole = path.read_bytes()
     path.write_bytes(whole[:8192] + b"\x55" * (len(whole) - 8192))
     (finding,) = look((tmp_path / "hub.db",))
-    assert (finding.level, str(path) in finding.mend) == (PROBLEM, True)
+    assert (finding.level, str(path) in finding.fix) == (PROBLEM, True)
 
 
 def test_directory_without_a_store_is_nothing(tmp_path: Path) -> None:

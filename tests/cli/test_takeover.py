@@ -1,4 +1,4 @@
-"""`takeover`, `status` and `doctor`: whether the hub could answer, what stops it, and the command that mends it."""
+"""`takeover`, `status` and `doctor`: whether the hub could answer, what stops it, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_status_says_it_in_japanese_too(bare):
 
 def test_doctor_finds_the_missing_key(bare, tmp_path):
     (finding,) = doctor(bare, tmp_path)
-    assert (finding.level, "no Claude API key" in finding.what, "ANTHROPIC_API_KEY" in finding.mend) == (
+    assert (finding.level, "no Claude API key" in finding.what, "ANTHROPIC_API_KEY" in finding.fix) == (
         "problem",
         True,
         True,
@@ -102,11 +102,11 @@ def test_doctor_asks_the_service_where_it_has_the_key(hub, tmp_path, api):
         ("cut", "notice", "ANTHROPIC_BASE_URL"),
     ],
 )
-def test_doctor_tells_what_the_service_says_and_what_mends_it(hub, tmp_path, api, step, level, mend):
+def test_doctor_tells_what_the_service_says_and_the_fix(hub, tmp_path, api, step, level, mend):
     api.plan([step])
     *_, finding = doctor(hub, tmp_path, ANTHROPIC_API_KEY=api.key, ANTHROPIC_BASE_URL=api.url)
-    assert (finding.level, mend in finding.mend) == (level, True)
-    assert api.key not in finding.what + finding.mend
+    assert (finding.level, mend in finding.fix) == (level, True)
+    assert api.key not in finding.what + finding.fix
 
 
 def test_doctor_says_long_before_that_a_price_is_not_known(tmp_path, api):
@@ -117,4 +117,4 @@ def test_doctor_says_long_before_that_a_price_is_not_known(tmp_path, api):
         (finding,) = doctor(process.start(), tmp_path)
     finally:
         process.close()
-    assert (finding.level, "UNDERSTUDY_PRICES=claude-unheard-of-9=" in finding.mend) == ("problem", True)
+    assert (finding.level, "UNDERSTUDY_PRICES=claude-unheard-of-9=" in finding.fix) == ("problem", True)

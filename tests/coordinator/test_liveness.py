@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from understudy.coordinator.liveness import auth_of, auth_told, mend_of, trouble_of, trouble_said
+from understudy.coordinator.liveness import auth_of, auth_told, fix_of, trouble_of, trouble_said
 from understudy.coordinator.nouns import Daemon, Now
 
 NOW = Now(1_770_000_000_000, 1_770_000_000_000)
@@ -71,13 +71,13 @@ def test_a_daemon_whose_first_login_does_not_work_is_stuck(auth: dict[str, Any],
 def test_the_most_mendable_trouble_comes_first_with_its_mend() -> None:
     trouble = trouble_of(loop(500, 1), {"codex": "logged_out"}, [("t1", 9, 1)])
     assert trouble is not None
-    assert (trouble.code, trouble.what, trouble.word, trouble.mend) == (
+    assert (trouble.code, trouble.what, trouble.word, trouble.fix) == (
         "auth_failed",
         "codex",
         "logged_out",
         "codex login",
     )
-    assert trouble.reason == "codex cannot work: logged_out; mend it with `codex login`"
+    assert trouble.reason == "codex cannot work: logged_out; fix it with `codex login`"
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_the_most_mendable_trouble_comes_first_with_its_mend() -> None:
         ("my-own", "expired", ""),
     ],
 )
-def test_mends_are_known_by_executor_and_word(executor: str, state: str, mend: str) -> None:
-    assert mend_of(executor, state) == mend
+def test_fixes_are_known_by_executor_and_word(executor: str, state: str, mend: str) -> None:
+    assert fix_of(executor, state) == mend
 
 
 def names(before: str, auth: dict[str, Any]) -> list[tuple[str, str]]:

@@ -23,6 +23,10 @@ ENGLISH = SOURCES / "texts" / "en"
 QUESTION = re.compile(r"(?:What|Whether|Who|Whose|How|Where|When|Which|Why|For how)\b[^?]*$")
 
 
+# Fields of the wire whose name is a JSON key: programs rely on it.
+RELIED_ON = {("src/understudy/wire/answers/daemons.py", "mend")}
+
+
 class Forbidden(NamedTuple):
     """One word or phrase; `in_prose`: neither in a sentence nor in a name; otherwise only not in a name."""
 
@@ -144,7 +148,8 @@ def all_sins(words: tuple[Forbidden, ...]) -> list[Found]:
         name = path.relative_to(ROOT).as_posix()
         found += sins_of_path(name, words)
         if name.startswith(("src/", "bench/")) and path.suffix == ".py" and "/texts/ja/" not in name:
-            found += sins_of_module(name, path.read_text("utf-8"), words, is_text=ENGLISH in path.parents)
+            sins = sins_of_module(name, path.read_text("utf-8"), words, is_text=ENGLISH in path.parents)
+            found += [sin for sin in sins if (name, sin.text) not in RELIED_ON]
     for name, text in documents().items():
         if name not in HISTORY:
             found += sins_of_document(name, text, words)

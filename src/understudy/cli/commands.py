@@ -112,8 +112,8 @@ class Root(Example, click.Group):
             import difflib
 
             close = difflib.get_close_matches(name, self.list_commands(ctx), 1)
-            mend = t("cli.did_you_mean", name=close[0]) if close else ""
-            raise click.UsageError(t("cli.no_such_command", name=name, mend=mend).strip(), ctx)
+            fix = t("cli.did_you_mean", name=close[0]) if close else ""
+            raise click.UsageError(t("cli.no_such_command", name=name, fix=fix).strip(), ctx)
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

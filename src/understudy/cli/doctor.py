@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
 from understudy.cli.commands import Command
 from understudy.cli.exits import Exit
-from understudy.cli.findings import NOTICE, OK, PROBLEM, Finding, Here, Remedy, look_around
+from understudy.cli.findings import NOTICE, OK, PROBLEM, AutomaticFix, Finding, Here, look_around
 from understudy.cli.options import json_option
 from understudy.cli.terminal import paint, safe, say, say_json, say_lines
 from understudy.errors import UnderstudyError
@@ -40,7 +41,9 @@ def doctor(fix: bool, as_json: bool) -> int:
         shown_fixes = {
             "fixes": [{"name": f.name, "what": f.what, "done": done, "told": told} for f, done, told in fixes]
         }
-        say_json({"ok": is_well, **(shown_fixes if fix else {}), "findings": [asdict(finding) for finding in findings]})
+        say_json(
+            {"ok": is_well, **(shown_fixes if fix else {}), "findings": [finding_json(finding) for finding in findings]}
+        )
         return Exit.OK if is_well else Exit.FAILED
     for finding, is_done, told in fixes:
         say(t("cli.fix.done" if is_done else "cli.fix.not_done", what=safe(finding.what), told=safe(told)))
@@ -54,18 +57,24 @@ def doctor(fix: bool, as_json: bool) -> int:
     return Exit.OK if is_well else Exit.FAILED
 
 
-def fixes_of(findings: list[Finding], here: Here) -> Iterator[tuple[Finding, bool, str]]:
-    """Each remedy once: the finding, whether it was done, and what came of it."""
-    from understudy.cli.remedies import apply
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """A finding as `--json` prints it; its keys are older than its fields."""
+    shown = asdict(finding)
+    return {**shown, "mend": shown.pop("fix"), "remedy": shown.pop("automatic")}
 
-    applied: set[Remedy] = set()
+
+def fixes_of(findings: list[Finding], here: Here) -> Iterator[tuple[Finding, bool, str]]:
+    """Each automatic fix once: the finding, whether it was done, and its outcome."""
+    from understudy.cli.fixes import apply
+
+    applied: set[AutomaticFix] = set()
     for finding in findings:
-        remedy = finding.remedy
-        if finding.level == OK or remedy is None or remedy in applied:
+        automatic = finding.automatic
+        if finding.level == OK or automatic is None or automatic in applied:
             continue
-        applied.add(remedy)
+        applied.add(automatic)
         try:
-            yield finding, True, apply(remedy, here)
+            yield finding, True, apply(automatic, here)
         except UnderstudyError as error:
             yield finding, False, error.message
         except OSError as error:
@@ -87,5 +96,5 @@ def shown(finding: Finding) -> str:
     mark, colour = _MARKS[finding.level]
     lines = [f"{paint(mark, colour)} {safe(finding.what)}"]
     lines += [f"    {safe(finding.why)}"] if finding.why else []
-    lines += [f"    → {safe(finding.mend)}"] if finding.mend else []
+    lines += [f"    → {safe(finding.fix)}"] if finding.fix else []
     return "\n".join(lines)

@@ -131,7 +131,7 @@ def reason_of(row: dict[str, Any]) -> str:
         state=stuck.get("state", ""),
         limit=f"{stuck.get('limitSec', 0):g}",
     )
-    return t("liveness.mend", reason=reason, mend=stuck["mend"]) if stuck.get("mend") else reason
+    return t("liveness.fix", reason=reason, fix=stuck["mend"]) if stuck.get("mend") else reason
 
 
 def executor_of(row: dict[str, Any]) -> str:

@@ -81,7 +81,7 @@ def lines_of(seen: dict[str, Any]) -> list[str]:
         lines.append(
             paint(t("cli.takeover.circuit", reason=circuit["reason"], at=clock_time(circuit["openedAt"])), "red")
         )
-        lines.append(t("cli.takeover.mend"))
+        lines.append(t("cli.takeover.fix"))
     for kind in ("day", "month"):
         row = seen["budget"][kind]
         left, limit = f"{row['leftUsd']:.6g}", f"{row['limitUsd']:.6g}"

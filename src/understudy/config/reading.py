@@ -138,7 +138,7 @@ def _from_file(environ: Mapping[str, str], data_dir: Path) -> Iterator[tuple[str
         if row is None and (secret := table().get(key.removesuffix("_file"))) and secret.is_secret:
             yield secret.name, secret_text(_in_folder(path, raw), key), f"{path}: {key}"
         elif row is None:
-            raise ConfigError(t("config.unknown_key", path=path, key=key, mend=_nearest(key, tuple(table()))))
+            raise ConfigError(t("config.unknown_key", path=path, key=key, fix=_nearest(key, tuple(table()))))
         else:
             yield key, beside(path.absolute().parent, row, raw), f"{path}: {key}"
 
@@ -193,7 +193,7 @@ def unknown_names(environ: Mapping[str, str]) -> tuple[str, ...]:
     known = {env for row in table().values() for env in row.env} | {*ENVIRONMENT_ONLY, *INTERNAL}
     known |= {f"{row.env[0]}_FILE" for row in table().values() if row.is_secret}
     strange = sorted(name for name in environ if name.startswith("UNDERSTUDY_") and name not in known)
-    return tuple(t("config.unknown_name", name=name, mend=_nearest(name, tuple(known))) for name in strange)
+    return tuple(t("config.unknown_name", name=name, fix=_nearest(name, tuple(known))) for name in strange)
 
 
 def _nearest(word: str, known: tuple[str, ...]) -> str:

@@ -180,7 +180,7 @@ def _alive(
     if state == "stopped" and comes_back:
         state = "healthy"
     if state == "healthy" and trouble is not None:
-        why = {"code": trouble.code, "what": trouble.what, "mend": trouble.mend or None}
+        why = {"code": trouble.code, "what": trouble.what, "mend": trouble.fix or None}
         return health.seen(daemon, now, policy, "stuck", trouble.reason, **why)
     return health.seen(daemon, now, policy, state)
 

@@ -25,8 +25,8 @@ OK, EXPIRING = "ok", "expiring"
 WORKS = frozenset({OK, EXPIRING})
 DETAIL_CHARS_MAX = 200  # also of a name, or of a word
 LOGINS_MAX = 16  # of one daemon; what more is said of is shown, not told
-# executor → word → the command that mends it; "" for any other word (docs/measured.md, Logins)
-MENDS = {
+# executor → word → the command that fixes it; "" for any other word (docs/measured.md, Logins)
+FIXES = {
     "claude_code": {
         "missing": "npm install -g @anthropic-ai/claude-code",
         "no_credit": "open https://console.anthropic.com/settings/billing",
@@ -41,7 +41,7 @@ MENDS = {
 
 
 # word of a machine that cannot start processes → where to look first (worker/start_faults.py)
-START_MENDS = {
+START_FIXES = {
     "disk_full": "df -h",
     "no_descriptors": "ulimit -n",
     "no_memory": "top",
@@ -59,14 +59,14 @@ class Trouble(Struct, frozen=True):
     what: str  # the executor, loop or task
     word: str = ""  # how the login is
     limit_s: float = 0
-    mend: str = ""
+    fix: str = ""
 
     @property
     def reason(self) -> str:
         """A sentence that stays the same while the trouble does."""
         match self.code:
             case "auth_failed":
-                return f"{self.what} cannot work: {self.word}" + (f"; mend it with `{self.mend}`" if self.mend else "")
+                return f"{self.what} cannot work: {self.word}" + (f"; fix it with `{self.fix}`" if self.fix else "")
             case "loop_stopped":
                 return f"its {self.what} loop made no progress for more than {self.limit_s:g} s"
             case _:
@@ -74,13 +74,13 @@ class Trouble(Struct, frozen=True):
 
 
 def trouble_of(loops: dict[str, Any], auth: dict[str, Any], running: Iterable[tuple[str, Any, Any]]) -> Trouble | None:
-    """The first trouble that a beat tells of, the most mendable one first; `running`: task, idle for, limit (seconds).
+    """The first trouble that a beat tells of, the easiest to fix first; `running`: task, idle for, limit (seconds).
 
     What is no number or text tells nothing.
     """
     executor, state = next(iter(auth.items()), ("", OK))
     if word_of(state) not in WORKS:
-        return Trouble("auth_failed", executor[:DETAIL_CHARS_MAX], word_of(state), mend=mend_of(executor, state))
+        return Trouble("auth_failed", executor[:DETAIL_CHARS_MAX], word_of(state), fix=fix_of(executor, state))
     for name, said in loops.items():
         if isinstance(said, dict) and _is_over(said.get("agoSec"), said.get("limitSec")):
             return Trouble("loop_stopped", name[:DETAIL_CHARS_MAX], limit_s=said["limitSec"])
@@ -124,11 +124,11 @@ def word_of(state: Any) -> str:
     return state.partition(":")[0][:DETAIL_CHARS_MAX] if isinstance(state, str) else OK
 
 
-def mend_of(executor: str, state: Any) -> str:
-    """The command that mends a login; "" where we know none."""
-    if word_of(state) in START_MENDS:
-        return START_MENDS[word_of(state)]
-    known = MENDS.get(executor, {})
+def fix_of(executor: str, state: Any) -> str:
+    """The command that fixes a login; "" where we know none."""
+    if word_of(state) in START_FIXES:
+        return START_FIXES[word_of(state)]
+    known = FIXES.get(executor, {})
     return known.get(word_of(state), known.get("", ""))
 
 
@@ -150,7 +150,7 @@ def _auth_events(daemon: Daemon, now: Now, executor: str, before: Any, state: An
         message = f"{executor} on {daemon.id} can work again"
         yield health_event(daemon, now, "daemon.auth_restored", "info", message, executor=executor)
     detail = str(state).partition(":")[2][:DETAIL_CHARS_MAX] or None
-    fields = {"executor": executor, "state": word, "detail": detail, "mend": mend_of(executor, state) or None}
+    fields = {"executor": executor, "state": word, "detail": detail, "mend": fix_of(executor, state) or None}
     if word == EXPIRING:
         message = f"The token of {executor} on {daemon.id} ends on {detail}"
         yield health_event(daemon, now, "daemon.token_expiring", "warning", message, **fields)

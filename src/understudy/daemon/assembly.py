@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from understudy import __version__
 from understudy.clock import Clock, SystemClock
-from understudy.coordinator.liveness import mend_of
+from understudy.coordinator.liveness import fix_of
 from understudy.daemon.awake import Awake, caffeinate
 from understudy.daemon.duties import duties_of
 from understudy.daemon.executors import executors_of, workspaces_of
@@ -174,8 +174,8 @@ class Daemon:
         say("info", "Config", f"Provides {', '.join(state.provides)}")
         word = state.token_word(HAS_TOKEN, OK)
         if HAS_TOKEN in state.executors and word != OK:
-            date, mend = word.partition(":")[2], mend_of(HAS_TOKEN, word)
-            say("warning", "Auth", t("liveness.token_expiring", executor=HAS_TOKEN, date=date, mend=mend))
+            date, fix = word.partition(":")[2], fix_of(HAS_TOKEN, word)
+            say("warning", "Auth", t("liveness.token_expiring", executor=HAS_TOKEN, date=date, fix=fix))
 
     def _drive(self, driver: Driver, state: WorkerState, home: Home) -> bool:
         """Start the loops and wait for their end → whether it was waited for."""

@@ -259,7 +259,7 @@ def _say_sent(state: WorkerState, said_ms: int | None) -> Steps[int | None]:
 
 
 def _say_failed(state: WorkerState, answer: Answer | Failed) -> Loop:
-    """What went wrong and what mends it; runs go on, because only the hub or a deadline ends them."""
+    """Log the failure and its fix; runs go on, because only the hub or a deadline ends them."""
     if isinstance(answer, Failed):
         yield Say("warning", "Heartbeat", t("daemon.beat_unanswered"), {"reason": answer.reason})
         return

@@ -285,8 +285,8 @@ def _reason(facts: dict[str, Any], language: str) -> str:
     if key not in catalogue(language):
         return str(facts.get("reason") or "")
     reason = t(key, language, what=facts.get("what"), state=facts.get("state"), limit=facts.get("limitSec"))
-    mend = facts.get("mend")
-    return t("liveness.mend", language, reason=reason, mend=mend) if mend else reason
+    fix = facts.get("mend")
+    return t("liveness.fix", language, reason=reason, fix=fix) if fix else reason
 
 
 def text_of(value: str) -> str:

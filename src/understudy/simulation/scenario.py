@@ -183,7 +183,7 @@ class Scenario:
                 self.customers.ask(entry.id, "retry")  # a clock that was set back holds delays for hours
 
     def _owner_resumes(self) -> None:
-        """Somebody mends the key, and says so."""
+        """Somebody fixes the key, and says so."""
         self.world.after(OWNER_LOOKS_MS, self._owner_resumes)
         if not self.customers.has_stopped:
             self.network.send(self.customers, Call("POST", "/api/takeover/resume", {}, 8_000), lambda _: None)

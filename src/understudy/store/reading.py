@@ -131,7 +131,7 @@ class _Shape:
                 return False
         return not self.others or isinstance(row[self.others[0]], bytes)
 
-    def mended(self, row: tuple[Any, ...]) -> tuple[list[Any], list[str]]:
+    def with_defaults(self, row: tuple[Any, ...]) -> tuple[list[Any], list[str]]:
         """The row with stand-ins, and the names of the columns that have one."""
         sound = list(row)
         for n in self.texts:
@@ -219,7 +219,7 @@ def row_of(noun: type[N], row: tuple[Any, ...], unreadable: Unreadable) -> N | N
     shape = _shape(noun)
     if shape.is_sound(row):
         return noun(*row)
-    sound, names = shape.mended(row)
+    sound, names = shape.with_defaults(row)
     keys = TABLES[noun].keys if noun in TABLES else ()
     if names:
         key = "/".join(shown(part) for part in sound[: len(keys)])
@@ -233,7 +233,7 @@ def event_of(row: tuple[Any, ...], unreadable: Unreadable) -> StoredEvent:
     kept = (*row[1:], 0)
     shape = _shape(Event)
     if not shape.is_sound(kept):
-        sound, names = shape.mended(kept)
+        sound, names = shape.with_defaults(kept)
         unreadable.note(Event, str(place), f"cannot be read: {', '.join(names)}")
         kept = tuple(sound)
     at, level, name, component, message, text, task_id, daemon_id, _ = kept

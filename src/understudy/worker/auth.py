@@ -19,7 +19,7 @@ START_MS_FIRST, START_MS_MAX = 15_000, 300_000  # until it is tried whether this
 NEVER_MS = 1 << 62
 TRIAL = ("/bin/sh", "-c", ":")
 PROBE_MS_MAX = 20_000
-_MENDS = {"claude_code": "executors.mend.claude_code", "codex": "executors.mend.codex"}
+_FIXES = {"claude_code": "executors.fix.claude_code", "codex": "executors.fix.codex"}
 
 
 def to_ask(state: WorkerState) -> dict[str, Executor]:
@@ -92,9 +92,7 @@ def say_auth(name: str, word: str, before: str) -> Loop:
         yield Say(level, "Auth", t("executors.auth_back", executor=name))
         return
     if word in start_faults.WORDS and word != "missing":
-        yield Say(
-            "critical", "Auth", t("executors.auth_lost", executor=name, word=word, mend=t("executors.mend.start"))
-        )
+        yield Say("critical", "Auth", t("executors.auth_lost", executor=name, word=word, fix=t("executors.fix.start")))
         return
-    mend = t(_MENDS[name]) if name in _MENDS and word != "missing" else t("executors.mend.other")
-    yield Say("critical", "Auth", t("executors.auth_lost", executor=name, word=word, mend=mend))
+    fix = t(_FIXES[name]) if name in _FIXES and word != "missing" else t("executors.fix.other")
+    yield Say("critical", "Auth", t("executors.auth_lost", executor=name, word=word, fix=fix))

@@ -10,11 +10,11 @@ from understudy import config
 from understudy.cli.client import HubClient
 from understudy.cli.connection import Place, find_place
 from understudy.cli.findings import channels, daemons, hub, key, machine, service, store_file, takeover
-from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, Here, Remedy, said
+from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, AutomaticFix, Finding, Here, said
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.texts import t
 
-__all__ = ["NOTICE", "OK", "PROBLEM", "Finding", "Here", "Remedy", "examine", "look_around"]
+__all__ = ["NOTICE", "OK", "PROBLEM", "AutomaticFix", "Finding", "Here", "examine", "look_around"]
 
 ANSWER_S = 5.0
 
@@ -31,8 +31,8 @@ def look_around(here: Here) -> list[Finding]:
     try:
         place = find_place(here.environ, here.cwd)
     except UnderstudyError as error:
-        mend = t("cli.doctor.no_hub.mend") if isinstance(error, ConfigError) else t("cli.doctor.key.mend")
-        findings.append(Finding("hub", PROBLEM, said(error), mend=mend))
+        fix = t("cli.doctor.no_hub.fix") if isinstance(error, ConfigError) else t("cli.doctor.key.fix")
+        findings.append(Finding("hub", PROBLEM, said(error), fix=fix))
     services = service.services_of(here)
     if place is not None:
         client = HubClient(place.url, place.key, ca_file=place.ca_file, answer_s=ANSWER_S)
@@ -72,7 +72,7 @@ def _settings(environ: Mapping[str, str]) -> Iterator[Finding]:
     try:
         loaded = config.load(environ, config.user_data_dir(environ))
     except ConfigError as error:
-        yield Finding("settings", PROBLEM, error.message, mend=t("cli.doctor.settings.mend"))
+        yield Finding("settings", PROBLEM, error.message, fix=t("cli.doctor.settings.fix"))
         return
     for sentence in loaded.notes:
-        yield Finding("settings", NOTICE, sentence, mend=t("cli.doctor.settings.mend"))
+        yield Finding("settings", NOTICE, sentence, fix=t("cli.doctor.settings.fix"))

@@ -17,13 +17,13 @@ def look(hub: HubClient) -> Iterator[Finding]:
     except ClientError:
         return
     if not any(row.get("configured") for row in channels):
-        what, why, mend = (t(f"cli.doctor.channel.none.{part}") for part in ("what", "why", "mend"))
-        yield Finding("channels", NOTICE, what, why, mend)
+        what, why, fix = (t(f"cli.doctor.channel.none.{part}") for part in ("what", "why", "fix"))
+        yield Finding("channels", NOTICE, what, why, fix)
     for row in channels:
         name, reason = str(row.get("name")), str(row.get("lastError") or "–")
         if row.get("dead") or (row.get("waiting") and row.get("lastError")):
             what = t("cli.doctor.channel.what", name=name, waiting=row["waiting"], dead=row["dead"], reason=reason)
-            mend = t("cli.doctor.channel.mend", name=name)
-            yield Finding("channel", PROBLEM, what, t("cli.doctor.channel.why"), mend)
+            fix = t("cli.doctor.channel.fix", name=name)
+            yield Finding("channel", PROBLEM, what, t("cli.doctor.channel.why"), fix)
         elif row.get("configured"):
             yield Finding("channel", OK, t("cli.doctor.channel.ok", name=name))

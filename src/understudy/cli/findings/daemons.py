@@ -15,7 +15,7 @@ from understudy.cli.findings.service import Services
 from understudy.cli.machine import shares_machine
 from understudy.cli.status import reason_of
 from understudy.clock import SystemClock, iso, parse_iso
-from understudy.coordinator.liveness import EXPIRING, WORKS, mend_of, word_of
+from understudy.coordinator.liveness import EXPIRING, WORKS, fix_of, word_of
 from understudy.spans import span
 from understudy.texts import t
 
@@ -41,7 +41,7 @@ def look(hub: HubClient, place: Place, services: Services) -> Iterator[Finding]:
         yield from _hub_starts(starts)
         if shares_machine(place, daemons, str(starts[0].get("host", "")) if starts else ""):
             what, why = t("cli.doctor.shared.what"), t("cli.doctor.shared.why")
-            yield Finding("machine", NOTICE, what, why, t("cli.doctor.shared.mend"))
+            yield Finding("machine", NOTICE, what, why, t("cli.doctor.shared.fix"))
         yield from _falling_silent(hub)
         yield from _restarting(hub)
         yield from _cloned(hub)
@@ -52,8 +52,8 @@ def look(hub: HubClient, place: Place, services: Services) -> Iterator[Finding]:
 def _nobody(daemons: list[dict[str, Any]], services: Services) -> Iterator[Finding]:
     if any(row.get("state") in AT_WORK for row in daemons):
         return
-    mend = "understudy service start" if "daemon" in services else t("cli.doctor.nobody.mend")
-    yield Finding("daemons", PROBLEM, t("cli.doctor.nobody.what"), t("cli.doctor.nobody.why"), mend)
+    fix = "understudy service start" if "daemon" in services else t("cli.doctor.nobody.fix")
+    yield Finding("daemons", PROBLEM, t("cli.doctor.nobody.what"), t("cli.doctor.nobody.why"), fix)
 
 
 def _daemon(row: dict[str, Any], services: Services) -> Iterator[Finding]:
@@ -61,7 +61,7 @@ def _daemon(row: dict[str, Any], services: Services) -> Iterator[Finding]:
     if state in UNHEALTHY:
         silent = span(float(row.get("silentForSec") or 0) * 1000)
         what = t("cli.doctor.daemon.what", id=name, state=state, span=silent, reason=reason_of(row) or "–")
-        yield Finding("daemon", PROBLEM, what, t("cli.doctor.daemon.why"), _mend(name, services))
+        yield Finding("daemon", PROBLEM, what, t("cli.doctor.daemon.why"), _fix(name, services))
     elif state == "healthy":
         yield Finding("daemon", OK, t("cli.doctor.daemon.ok", id=name))
     yield from _logins(row, name)
@@ -69,18 +69,18 @@ def _daemon(row: dict[str, Any], services: Services) -> Iterator[Finding]:
     version = str(row.get("version") or "")
     if row.get("bootId") and version and version != __version__:
         why = t("cli.doctor.version.why", theirs=version, ours=__version__)
-        yield Finding("version", NOTICE, t("cli.doctor.version.daemon", id=name), why, t("cli.doctor.version.mend"))
+        yield Finding("version", NOTICE, t("cli.doctor.version.daemon", id=name), why, t("cli.doctor.version.fix"))
     elif not row.get("bootId") and state != "new":
         what = t("cli.doctor.old_client.what", id=name)
-        mend = t("cli.doctor.old_client.mend", id=name)
-        yield Finding("old", NOTICE, what, t("cli.doctor.old_client.why"), mend)
+        fix = t("cli.doctor.old_client.fix", id=name)
+        yield Finding("old", NOTICE, what, t("cli.doctor.old_client.why"), fix)
 
 
-def _mend(name: str, services: Services) -> str:
+def _fix(name: str, services: Services) -> str:
     """On the daemon's own machine there is more to do than to go there."""
     if name != services.daemon_id:
-        return t("cli.doctor.daemon.mend", id=name)
-    return "understudy service restart" if "daemon" in services else t("cli.doctor.daemon.mend_here")
+        return t("cli.doctor.daemon.fix", id=name)
+    return "understudy service restart" if "daemon" in services else t("cli.doctor.daemon.fix_here")
 
 
 def _logins(row: dict[str, Any], name: str) -> Iterator[Finding]:
@@ -90,12 +90,12 @@ def _logins(row: dict[str, Any], name: str) -> Iterator[Finding]:
         word = word_of(state)
         if word not in WORKS | {UNKNOWN}:
             what = t("cli.doctor.login.what", executor=executor, id=name, state=word)
-            mend = mend_of(executor, state) or t("cli.doctor.login.mend", executor=executor)
-            yield Finding("login", PROBLEM, what, t("cli.doctor.login.why"), t("cli.doctor.login.there", mend=mend))
+            fix = fix_of(executor, state) or t("cli.doctor.login.fix", executor=executor)
+            yield Finding("login", PROBLEM, what, t("cli.doctor.login.why"), t("cli.doctor.login.there", fix=fix))
         elif word == EXPIRING:
             what = t("cli.doctor.login.expiring", executor=executor, id=name, date=str(state).partition(":")[2])
-            mend = t("cli.doctor.login.there", mend=mend_of(executor, state))
-            yield Finding("login", NOTICE, what, t("cli.doctor.login.why"), mend)
+            fix = t("cli.doctor.login.there", fix=fix_of(executor, state))
+            yield Finding("login", NOTICE, what, t("cli.doctor.login.why"), fix)
 
 
 def _thresholds(row: dict[str, Any], name: str) -> Iterator[Finding]:
@@ -108,8 +108,8 @@ def _thresholds(row: dict[str, Any], name: str) -> Iterator[Finding]:
         return
     what = t("cli.doctor.interval.what", id=name, interval=span(interval_s * 1000), late=span(late_s * 1000))
     late, down = (f"{round(beats * interval_s) or 1}s" for beats in (BEATS_IN_TIME, BEATS_TO_DOWN))
-    mend = t("cli.doctor.interval.mend", id=name, late=late, down=down)
-    yield Finding("interval", NOTICE, what, t("cli.doctor.interval.why"), mend)
+    fix = t("cli.doctor.interval.fix", id=name, late=late, down=down)
+    yield Finding("interval", NOTICE, what, t("cli.doctor.interval.why"), fix)
 
 
 def _falling_silent(hub: HubClient) -> Iterator[Finding]:
@@ -120,8 +120,8 @@ def _falling_silent(hub: HubClient) -> Iterator[Finding]:
     for name, count in often.items():
         if count > INCIDENTS_A_DAY_MAX:
             what = t("cli.doctor.often.what", id=name, count=count)
-            mend = t("cli.doctor.often.mend", id=name)
-            yield Finding("often", NOTICE, what, t("cli.doctor.often.why"), mend)
+            fix = t("cli.doctor.often.fix", id=name)
+            yield Finding("often", NOTICE, what, t("cli.doctor.often.why"), fix)
 
 
 def _last_hour(hub: HubClient, event: str) -> dict[str, dict[str, Any]]:
@@ -135,19 +135,19 @@ def _restarting(hub: HubClient) -> Iterator[Finding]:
     """Daemons that are started again and again (the hub reports it once an hour)."""
     for name, fields in _last_hour(hub, "daemon.restarting").items():
         what = t("cli.doctor.churn.what", id=name, count=fields.get("startsLastHour", "?"))
-        yield Finding("churn", PROBLEM, what, t("cli.doctor.churn.why"), t("cli.doctor.churn.mend"))
+        yield Finding("churn", PROBLEM, what, t("cli.doctor.churn.why"), t("cli.doctor.churn.fix"))
 
 
 def _cloned(hub: HubClient) -> Iterator[Finding]:
     """Two machines with one name: the second stands idle and sends nothing."""
     for name in _last_hour(hub, "daemon.cloned"):
-        mend = t("cli.doctor.cloned.mend", id=name)
-        yield Finding("cloned", PROBLEM, t("cli.doctor.cloned.what", id=name), t("cli.doctor.cloned.why"), mend)
+        fix = t("cli.doctor.cloned.fix", id=name)
+        yield Finding("cloned", PROBLEM, t("cli.doctor.cloned.what", id=name), t("cli.doctor.cloned.why"), fix)
 
 
 def _hub_starts(starts: list[dict[str, Any]]) -> Iterator[Finding]:
     since = SystemClock().now_ms() - HOUR_MS
     count = sum(parse_iso(row["createdAt"]) >= since for row in starts if row.get("createdAt"))
     if count > HUB_STARTS_AN_HOUR_MAX:
-        mend = t("cli.doctor.hub_churn.mend")
-        yield Finding("hub_churn", PROBLEM, t("cli.doctor.hub_churn.what", count=count), mend=mend)
+        fix = t("cli.doctor.hub_churn.fix")
+        yield Finding("hub_churn", PROBLEM, t("cli.doctor.hub_churn.what", count=count), fix=fix)

@@ -18,7 +18,7 @@ OK, NOTICE, PROBLEM = "ok", "notice", "problem"
 
 
 @dataclass(frozen=True, slots=True)
-class Remedy:
+class AutomaticFix:
     """A fix that `doctor --fix` applies by itself: it destroys nothing, and a second time changes nothing."""
 
     kind: str  # make_directory, make_private, start_service, let_linger
@@ -33,8 +33,8 @@ class Finding:
     level: str
     what: str
     why: str = ""
-    mend: str = ""
-    remedy: Remedy | None = None
+    fix: str = ""
+    automatic: AutomaticFix | None = None
 
 
 def _run() -> Run:

@@ -11,7 +11,7 @@ from understudy import __version__
 from understudy.cli.client import HubClient
 from understudy.cli.connection import Place
 from understudy.cli.exits import ClientError, UnreachableError
-from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, Remedy, said
+from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, AutomaticFix, Finding, said
 from understudy.cli.findings.service import Services
 from understudy.cli.port import is_health
 from understudy.clock import SystemClock
@@ -30,34 +30,34 @@ def reach(hub: HubClient, place: Place, services: Services) -> Finding:
             return _no_hub(place)
         why = t("cli.doctor.unreachable.why", origin=place.url_from)
         if place.is_loopback and "hub" in services:
-            remedy = Remedy("start_service", "hub")
-            return Finding("hub", PROBLEM, said(error), why, "understudy service start hub", remedy)
-        mend = t("cli.doctor.unreachable.mend_here") if place.is_loopback else t("cli.doctor.unreachable.mend")
-        return Finding("hub", PROBLEM, said(error), why, mend)
+            automatic = AutomaticFix("start_service", "hub")
+            return Finding("hub", PROBLEM, said(error), why, "understudy service start hub", automatic)
+        fix = t("cli.doctor.unreachable.fix_here") if place.is_loopback else t("cli.doctor.unreachable.fix")
+        return Finding("hub", PROBLEM, said(error), why, fix)
     if not is_health(status, health):
         return _foreign(place) if isinstance(health, dict) and "status" in health else _no_hub(place)
     version = str(health.get("version", "?"))
     what = t("cli.doctor.reached.what", url=place.url, version=version, origin=place.url_from)
     if version != __version__:
         why = t("cli.doctor.version.why", theirs=version, ours=__version__)
-        return Finding("version", NOTICE, what, why, t("cli.doctor.version.mend"))
+        return Finding("version", NOTICE, what, why, t("cli.doctor.version.fix"))
     return Finding("hub", OK, what)
 
 
 def _foreign(place: Place) -> Finding:
     """It answers `/health` as a hub, but it is not understudy: its leases have no tokens."""
-    mend = t("cli.doctor.foreign.mend", version=__version__, origin=place.url_from)
+    fix = t("cli.doctor.foreign.fix", version=__version__, origin=place.url_from)
     what = t("cli.doctor.foreign.what", url=place.url)
-    return Finding("foreign_hub", PROBLEM, what, t("cli.doctor.foreign.why"), mend)
+    return Finding("foreign_hub", PROBLEM, what, t("cli.doctor.foreign.why"), fix)
 
 
 def _no_hub(place: Place) -> Finding:
     """Something answers there, but no hub: on this machine its port is taken."""
     if not place.is_loopback:
         why = t("cli.doctor.unreachable.why", origin=place.url_from)
-        return Finding("hub", PROBLEM, t("cli.client.no_hub", url=place.url), why, t("cli.doctor.unreachable.mend"))
+        return Finding("hub", PROBLEM, t("cli.client.no_hub", url=place.url), why, t("cli.doctor.unreachable.fix"))
     what = t("cli.doctor.port_taken.what", port=urlsplit(place.url).port or 80)
-    return Finding("port", PROBLEM, what, t("cli.doctor.port_taken.why"), t("cli.doctor.port_taken.mend"))
+    return Finding("port", PROBLEM, what, t("cli.doctor.port_taken.why"), t("cli.doctor.port_taken.fix"))
 
 
 def _answers_tcp(place: Place) -> bool:
@@ -73,7 +73,7 @@ def transport(place: Place) -> Iterator[Finding]:
     """Checks that the key is sent encrypted."""
     if place.url.startswith("http://") and not place.is_loopback:
         yield Finding(
-            "transport", NOTICE, t("cli.doctor.plain.what"), t("cli.doctor.plain.why"), t("cli.doctor.plain.mend")
+            "transport", NOTICE, t("cli.doctor.plain.what"), t("cli.doctor.plain.why"), t("cli.doctor.plain.fix")
         )
 
 
@@ -87,7 +87,7 @@ def clock(hub: HubClient) -> Iterator[Finding]:
     if abs(off_ms) > CLOCK_OFF_MS_MAX:
         key = "cli.doctor.clock.ahead" if off_ms > 0 else "cli.doctor.clock.behind"
         shown = t(key, span=span(abs(off_ms)))
-        yield Finding("clock", PROBLEM, shown, t("cli.doctor.clock.why"), t("cli.doctor.clock.mend"))
+        yield Finding("clock", PROBLEM, shown, t("cli.doctor.clock.why"), t("cli.doctor.clock.fix"))
     else:
         yield Finding("clock", OK, t("cli.doctor.clock.ok"))
 
@@ -100,17 +100,17 @@ def store(hub: HubClient) -> Iterator[Finding]:
         yield Finding("store", PROBLEM, said(error))
         return
     if not isinstance(ready, dict) or "store" not in ready:
-        yield Finding("store", PROBLEM, t("cli.doctor.ready.none"), mend=t("cli.doctor.unreachable.mend"))
+        yield Finding("store", PROBLEM, t("cli.doctor.ready.none"), fix=t("cli.doctor.unreachable.fix"))
     elif not ready["store"].get("writable"):
         yield Finding(
-            "store", PROBLEM, t("cli.doctor.store.what"), t("cli.doctor.store.why"), t("cli.doctor.store.mend")
+            "store", PROBLEM, t("cli.doctor.store.what"), t("cli.doctor.store.why"), t("cli.doctor.store.fix")
         )
     elif not ready.get("ready"):
         yield Finding(
-            "alarm", PROBLEM, t("cli.doctor.alarm.what"), t("cli.doctor.alarm.why"), t("cli.doctor.alarm.mend")
+            "alarm", PROBLEM, t("cli.doctor.alarm.what"), t("cli.doctor.alarm.why"), t("cli.doctor.alarm.fix")
         )
     else:
         if count := ready["store"].get("unreadable"):
             what = t("cli.doctor.unreadable.what", count=count)
-            yield Finding("unreadable", NOTICE, what, t("cli.doctor.unreadable.why"), t("cli.doctor.unreadable.mend"))
+            yield Finding("unreadable", NOTICE, what, t("cli.doctor.unreadable.why"), t("cli.doctor.unreadable.fix"))
         yield Finding("store", OK, t("cli.doctor.store.ok", ms=ready["store"].get("commitMs")))

@@ -23,7 +23,7 @@ SCOPES = {
 def look(hub: HubClient, place: Place) -> Iterator[Finding]:
     """Each scope is tried with a request that changes nothing."""
     if not place.key:
-        yield Finding("key", PROBLEM, t("cli.doctor.key.none"), t("cli.doctor.key.why"), t("cli.doctor.key.mend"))
+        yield Finding("key", PROBLEM, t("cli.doctor.key.none"), t("cli.doctor.key.why"), t("cli.doctor.key.fix"))
         return
     missing = []
     for scope, (method, path) in SCOPES.items():
@@ -32,20 +32,20 @@ def look(hub: HubClient, place: Place) -> Iterator[Finding]:
         except RefusedError as error:
             if error.fields.get("status") == HTTPStatus.UNAUTHORIZED:
                 what = t("cli.doctor.key.wrong", origin=place.key_from)
-                yield Finding("key", PROBLEM, what, t("cli.doctor.key.why"), t("cli.doctor.key.mend"))
+                yield Finding("key", PROBLEM, what, t("cli.doctor.key.why"), t("cli.doctor.key.fix"))
                 return
             missing.append(scope)
         except RejectedError as error:  # for its body: the key has the scope
             if error.fields.get("status") == HTTPStatus.TOO_MANY_REQUESTS:
-                yield Finding("key", PROBLEM, error.message, t("cli.doctor.key.why"), t("cli.doctor.key.mend"))
+                yield Finding("key", PROBLEM, error.message, t("cli.doctor.key.why"), t("cli.doctor.key.fix"))
                 return
         except ClientError:
             continue
     if "read" in missing:
         what = t("cli.doctor.scope.what", scopes=", ".join(missing), origin=place.key_from)
-        yield Finding("scope", PROBLEM, what, t("cli.doctor.scope.why"), t("cli.doctor.scope.mend"))
+        yield Finding("scope", PROBLEM, what, t("cli.doctor.scope.why"), t("cli.doctor.scope.fix"))
     elif missing:
         what = t("cli.doctor.scope.what", scopes=", ".join(missing), origin=place.key_from)
-        yield Finding("scope", NOTICE, what, t("cli.doctor.scope.partial"), t("cli.doctor.scope.mend"))
+        yield Finding("scope", NOTICE, what, t("cli.doctor.scope.partial"), t("cli.doctor.scope.fix"))
     else:
         yield Finding("key", OK, t("cli.doctor.key.ok", origin=place.key_from))

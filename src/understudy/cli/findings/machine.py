@@ -11,7 +11,7 @@ from pathlib import Path
 
 from understudy import config
 from understudy.cli.connection import Place
-from understudy.cli.findings.finding import NOTICE, PROBLEM, Finding, Here, Remedy
+from understudy.cli.findings.finding import NOTICE, PROBLEM, AutomaticFix, Finding, Here
 from understudy.cli.findings.service import Services
 from understudy.cli.machine import is_lingering
 from understudy.errors import ConfigError
@@ -61,23 +61,23 @@ def _disk(here: Here, place: Place | None, services: Services) -> Iterator[Findi
     }
     for path in sorted(chosen):
         if not path.exists():
-            what, remedy = t("cli.doctor.data.missing", path=path), Remedy("make_directory", str(path))
-            yield Finding("data", PROBLEM, what, t("cli.doctor.data.why"), f"mkdir -p '{path}'", remedy)
+            what, automatic = t("cli.doctor.data.missing", path=path), AutomaticFix("make_directory", str(path))
+            yield Finding("data", PROBLEM, what, t("cli.doctor.data.why"), f"mkdir -p '{path}'", automatic)
         elif not os.access(path, os.W_OK | os.X_OK):
-            mend = f"sudo chown -R $USER '{path}'"
-            yield Finding("data", PROBLEM, t("cli.doctor.data.read_only", path=path), t("cli.doctor.data.why"), mend)
+            fix = f"sudo chown -R $USER '{path}'"
+            yield Finding("data", PROBLEM, t("cli.doctor.data.read_only", path=path), t("cli.doctor.data.why"), fix)
     beside = {store.parent for store in stores(here, place, services) if store.exists()}
     for path in sorted({*data_dirs(here, place, services), *beside}):
         free = shutil.disk_usage(path).free
         if free < DISK_FREE_BYTES_MIN:
             what = t("cli.doctor.disk.what", path=path, free=free >> 20)
-            yield Finding("disk", PROBLEM, what, t("cli.doctor.disk.why"), t("cli.doctor.disk.mend", path=path))
+            yield Finding("disk", PROBLEM, what, t("cli.doctor.disk.why"), t("cli.doctor.disk.fix", path=path))
 
 
 def _linger(here: Here) -> Iterator[Finding]:
     if is_lingering(here.run) is False:
         what, why = t("cli.doctor.linger.what"), t("cli.doctor.linger.why")
-        yield Finding("linger", PROBLEM, what, why, "loginctl enable-linger", Remedy("let_linger"))
+        yield Finding("linger", PROBLEM, what, why, "loginctl enable-linger", AutomaticFix("let_linger"))
 
 
 def _sleep(here: Here) -> Iterator[Finding]:
@@ -97,4 +97,4 @@ def _login(here: Here) -> Iterator[Finding]:
         return
     is_locked = "FileVault is On" in here.run(("fdesetup", "status")).out
     why = t("cli.doctor.autologin.filevault") if is_locked else t("cli.doctor.autologin.why")
-    yield Finding("autologin", NOTICE, t("cli.doctor.autologin.what"), why, t("cli.doctor.autologin.mend"))
+    yield Finding("autologin", NOTICE, t("cli.doctor.autologin.what"), why, t("cli.doctor.autologin.fix"))

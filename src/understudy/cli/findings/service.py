@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from understudy import config
 from understudy.cli.connection import Place, is_same_hub
-from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, Here, Remedy
+from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, AutomaticFix, Finding, Here
 from understudy.cli.service_program import DAEMON, HUB
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.texts import t
@@ -65,27 +65,27 @@ def look(here: Here, place: Place | None, services: Services) -> Iterator[Findin
 
 
 def _running(role: str, supervisor: Supervisor, state: State) -> Finding:
-    remedy = Remedy("start_service", role)
+    automatic = AutomaticFix("start_service", role)
     start = f"understudy service start {role}"
     match state.word:
         case "running":
             return Finding("service", OK, t(f"cli.doctor.service.{role}.ok", pid=state.pid))
         case "parked":
             what = t(f"cli.doctor.service.{role}.parked", why=state.parked)
-            return Finding("parked", PROBLEM, what, t("cli.doctor.service.parked.why"), start, remedy)
+            return Finding("parked", PROBLEM, what, t("cli.doctor.service.parked.why"), start, automatic)
         case _ if state.last_exit:
             what = t(f"cli.doctor.service.{role}.ended", exit=state.last_exit, starts=state.starts)
-            return Finding("crash", PROBLEM, what, t("cli.doctor.service.ended.why"), supervisor.log_hint(), remedy)
+            return Finding("crash", PROBLEM, what, t("cli.doctor.service.ended.why"), supervisor.log_hint(), automatic)
         case _:
             what = t(f"cli.doctor.service.{role}.stopped")
-            return Finding("service", PROBLEM, what, t(f"cli.doctor.service.{role}.why"), start, remedy)
+            return Finding("service", PROBLEM, what, t(f"cli.doctor.service.{role}.why"), start, automatic)
 
 
 def _program(role: str, state: State) -> Iterator[Finding]:
     """A virtual environment was moved or removed: the service starts nothing."""
     if state.program and not Path(state.program).exists():
         what = t("cli.doctor.program.what", path=state.program)
-        yield Finding("program", PROBLEM, what, mend=f"understudy service install {role}")
+        yield Finding("program", PROBLEM, what, fix=f"understudy service install {role}")
 
 
 def _keys(role: str, state: State) -> Iterator[Finding]:
@@ -96,8 +96,8 @@ def _keys(role: str, state: State) -> Iterator[Finding]:
         try:
             config.secret_text(Path(path), name)
         except ConfigError as error:
-            mend = t("cli.doctor.key_file.mend", role=role)
-            yield Finding("key_file", PROBLEM, error.message, t("cli.doctor.key_file.why"), mend)
+            fix = t("cli.doctor.key_file.fix", role=role)
+            yield Finding("key_file", PROBLEM, error.message, t("cli.doctor.key_file.why"), fix)
         yield from _open_to_others(Path(path))
 
 
@@ -112,16 +112,16 @@ def _open_to_others(path: Path) -> Iterator[Finding]:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
             what = t("cli.doctor.mode.what", path=path, mode=f"{mode:o}")
-            remedy = Remedy("make_private", str(path))
-            yield Finding("mode", PROBLEM, what, t("cli.doctor.mode.why"), f"chmod 600 '{path}'", remedy)
+            automatic = AutomaticFix("make_private", str(path))
+            yield Finding("mode", PROBLEM, what, t("cli.doctor.mode.why"), f"chmod 600 '{path}'", automatic)
 
 
 def _same_hub(place: Place, state: State) -> Iterator[Finding]:
     theirs = state.env.get("UNDERSTUDY_HUB", "")
     if theirs and not is_same_hub(theirs, place.url):
         what = t("cli.doctor.other_hub.what", theirs=theirs, ours=place.url, origin=place.url_from)
-        mend = t("cli.doctor.other_hub.mend")
-        yield Finding("other_hub", NOTICE, what, t("cli.doctor.other_hub.why"), mend)
+        fix = t("cli.doctor.other_hub.fix")
+        yield Finding("other_hub", NOTICE, what, t("cli.doctor.other_hub.why"), fix)
 
 
 def _older(here: Here) -> Iterator[Finding]:

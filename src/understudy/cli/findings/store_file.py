@@ -28,8 +28,8 @@ def _file(path: Path) -> Finding:
     if not found:
         return Finding("store_file", OK, t("cli.doctor.store_file.ok", path=path))
     what = t("cli.doctor.store_file.what", path=path, found=found)
-    mend = t("cli.doctor.store_file.mend", path=path)
-    return Finding("store_file", PROBLEM, what, t("cli.doctor.store_file.why"), mend)
+    fix = t("cli.doctor.store_file.fix", path=path)
+    return Finding("store_file", PROBLEM, what, t("cli.doctor.store_file.why"), fix)
 
 
 def _copies(path: Path) -> Iterator[Finding]:
@@ -37,4 +37,4 @@ def _copies(path: Path) -> Iterator[Finding]:
 
     for copy in rescued(path):
         what, why = t("cli.doctor.store_copy.what", path=copy), t("cli.doctor.store_copy.why")
-        yield Finding("store_copy", NOTICE, what, why, t("cli.doctor.store_copy.mend", copy=copy, path=path))
+        yield Finding("store_copy", NOTICE, what, why, t("cli.doctor.store_copy.fix", copy=copy, path=path))

@@ -39,16 +39,16 @@ def _of_hub(seen: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(NAME, OK, t("cli.doctor.takeover.off"))
     elif lacks:
         what = t(f"cli.doctor.takeover.{lacks}.what", model=seen.get("model", ""))
-        mend = t(f"cli.doctor.takeover.{lacks}.mend", model=seen.get("model", ""))
-        yield Finding(NAME, PROBLEM, what, t("cli.doctor.takeover.why"), mend)
+        fix = t(f"cli.doctor.takeover.{lacks}.fix", model=seen.get("model", ""))
+        yield Finding(NAME, PROBLEM, what, t("cli.doctor.takeover.why"), fix)
     elif circuit:
         yield _refused(str(circuit["reason"]), t("cli.doctor.takeover.circuit", reason=circuit["reason"]))
     elif seen.get("paused"):
-        what, mend = t("cli.doctor.takeover.paused"), "understudy takeover resume"
-        yield Finding(NAME, NOTICE, what, t("cli.doctor.takeover.why"), mend)
+        what, fix = t("cli.doctor.takeover.paused"), "understudy takeover resume"
+        yield Finding(NAME, NOTICE, what, t("cli.doctor.takeover.why"), fix)
     elif _is_too_dear(seen):
         what = t("cli.doctor.takeover.dear.what", limit=f"{seen['budget']['taskUsd']:.6g}")
-        yield Finding(NAME, PROBLEM, what, t("cli.doctor.takeover.why"), t("cli.doctor.takeover.dear.mend"))
+        yield Finding(NAME, PROBLEM, what, t("cli.doctor.takeover.why"), t("cli.doctor.takeover.dear.fix"))
     else:
         yield Finding(NAME, OK, t("cli.doctor.takeover.ok", model=seen.get("model", "")))
 
@@ -79,11 +79,11 @@ def _of_service(here: Here, place: Place) -> Iterator[Finding]:
         yield _refused(called.reason, t("cli.doctor.takeover.refused", reason=called.said or called.reason))
     elif called.kind == "again" and called.reason not in ("empty", "cut"):
         what = t("cli.doctor.takeover.silent", reason=called.said or called.reason)
-        yield Finding(NAME, NOTICE, what, t("cli.doctor.takeover.why"), t("cli.doctor.takeover.silent.mend"))
+        yield Finding(NAME, NOTICE, what, t("cli.doctor.takeover.why"), t("cli.doctor.takeover.silent.fix"))
     else:
         yield Finding(NAME, OK, t("cli.doctor.takeover.pinged", model=policy.model))
 
 
 def _refused(reason: str, what: str) -> Finding:
-    mend = t(f"cli.doctor.takeover.mend.{reason}")
-    return Finding(NAME, PROBLEM, what, t("cli.doctor.takeover.why"), f"{mend} {t('cli.doctor.takeover.resume')}")
+    fix = t(f"cli.doctor.takeover.fix.{reason}")
+    return Finding(NAME, PROBLEM, what, t("cli.doctor.takeover.why"), f"{fix} {t('cli.doctor.takeover.resume')}")

@@ -13,7 +13,7 @@ STOP_MORE_S = 45  # beyond the drain: cut 15 s, deliver 5 s, last beat 5 s (daem
 
 
 class ServiceError(UnderstudyError):
-    """The supervisor refused or did not do what was asked; the message names the mend."""
+    """The supervisor refused or did not do what was asked; the message names the fix."""
 
     code = "service"
 

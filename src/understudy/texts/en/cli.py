@@ -41,7 +41,7 @@ TEXTS = {
     "cli.exit.interrupted": "ended by Ctrl-C (`up`, `hub` and `daemon` end with 0)",
     "cli.exit.reader_gone": "the reader of the output has gone",
     "cli.usage_hint": "`{command} --help` shows how.",
-    "cli.no_such_command": "There is no command {name!r}. {mend}",
+    "cli.no_such_command": "There is no command {name!r}. {fix}",
     "cli.did_you_mean": "Did you mean {name!r}?",
     "cli.os_error": "{reason}{name}. Check the path and its permissions.",
     "cli.defect": "this is a defect of understudy ({kind}: {message}). Please report it; UNDERSTUDY_DEBUG=1 shows where it happened.",

@@ -25,8 +25,8 @@ TEXTS = {
     "cli.doctor.channel.ok": "The channel {name} accepts notices.",
     "cli.doctor.channel.none.what": "No channel is set up.",
     "cli.doctor.channel.none.why": "When a daemon falls silent, nobody gets a notice.",
-    "cli.doctor.channel.none.mend": "set one up, such as SLACK_WEBHOOK_URL or NTFY_URL, for the hub (docs/notices.md)",
+    "cli.doctor.channel.none.fix": "set one up, such as SLACK_WEBHOOK_URL or NTFY_URL, for the hub (docs/notices.md)",
     "cli.doctor.channel.what": "The channel {name} has {waiting} notices waiting and {dead} that could not be sent: {reason}",
     "cli.doctor.channel.why": "The people behind this channel do not hear of problems.",
-    "cli.doctor.channel.mend": "understudy notify test {name}; then `understudy notices --dead` and `understudy notices --resend ID`",
+    "cli.doctor.channel.fix": "understudy notify test {name}; then `understudy notices --dead` and `understudy notices --resend ID`",
 }

@@ -6,6 +6,6 @@ TEXTS = {
     "liveness.task_stalled": "task {what} showed no progress for more than {limit} s",
     "liveness.reason.planned": "stopped as planned",
     "liveness.reason.stopped": "was stopped and has not come back",
-    "liveness.mend": "{reason}. Fix it on that machine: {mend}",
-    "liveness.token_expiring": "The token of {executor} ends on {date}: create a new one with `{mend}`.",
+    "liveness.fix": "{reason}. Fix it on that machine: {fix}",
+    "liveness.token_expiring": "The token of {executor} ends on {date}: create a new one with `{fix}`.",
 }

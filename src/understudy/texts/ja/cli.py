@@ -41,7 +41,7 @@ TEXTS = {
     "cli.exit.interrupted": "Ctrl-C で終了(`up`、`hub`、`daemon` は 0 で終了)",
     "cli.exit.reader_gone": "出力の読み手がいなくなった",
     "cli.usage_hint": "使い方は `{command} --help` で確認できます。",
-    "cli.no_such_command": "{name!r} というコマンドはありません。{mend}",
+    "cli.no_such_command": "{name!r} というコマンドはありません。{fix}",
     "cli.did_you_mean": "{name!r} のことですか?",
     "cli.os_error": "{reason}{name}。パスと権限を確認してください。",
     "cli.defect": "understudy の不具合です({kind}: {message})。ご報告ください。UNDERSTUDY_DEBUG=1 で発生箇所を表示します。",

@@ -25,8 +25,8 @@ TEXTS = {
     "cli.doctor.channel.ok": "チャンネル {name} は通知を受け取っています。",
     "cli.doctor.channel.none.what": "チャンネルが設定されていません。",
     "cli.doctor.channel.none.why": "デーモンの応答が途絶えても、誰にも通知されません。",
-    "cli.doctor.channel.none.mend": "ハブに SLACK_WEBHOOK_URL や NTFY_URL などを設定してください(docs/notices.md)",
+    "cli.doctor.channel.none.fix": "ハブに SLACK_WEBHOOK_URL や NTFY_URL などを設定してください(docs/notices.md)",
     "cli.doctor.channel.what": "チャンネル {name} に待機 {waiting} 件、不達 {dead} 件があります: {reason}",
     "cli.doctor.channel.why": "このチャンネルを見ている人に障害が伝わりません。",
-    "cli.doctor.channel.mend": "understudy notify test {name} を実行し、`understudy notices --dead` と `understudy notices --resend ID` で再送してください",
+    "cli.doctor.channel.fix": "understudy notify test {name} を実行し、`understudy notices --dead` と `understudy notices --resend ID` で再送してください",
 }

@@ -6,6 +6,6 @@ TEXTS = {
     "liveness.task_stalled": "タスク {what} が {limit} 秒以上進んでいません",
     "liveness.reason.planned": "予告された停止中",
     "liveness.reason.stopped": "停止したまま戻っていません",
-    "liveness.mend": "{reason}。そのマシンで次を実行してください: {mend}",
-    "liveness.token_expiring": "{executor} のトークンは {date} に切れます。`{mend}` で新しく発行してください。",
+    "liveness.fix": "{reason}。そのマシンで次を実行してください: {fix}",
+    "liveness.token_expiring": "{executor} のトークンは {date} に切れます。`{fix}` で新しく発行してください。",
 }

@@ -236,4 +236,4 @@ def _seen(directive: Directive) -> dict[str, Any]:
 def stuck_json(trouble: Trouble) -> StuckJson:
     """The trouble that a daemon's last heartbeat reported."""
     limit_s = trouble.limit_s or UNSET
-    return StuckJson(trouble.code, trouble.what, if_any(trouble.word), limit_s, if_any(trouble.mend))
+    return StuckJson(trouble.code, trouble.what, if_any(trouble.word), limit_s, if_any(trouble.fix))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from understudy.cli.findings import Here, Remedy
+from understudy.cli.findings import AutomaticFix, Here
 from understudy.daemon.service import ServiceError, supervisor_of
 from understudy.private import make_directory
 from understudy.texts import t
 
 
-def apply(remedy: Remedy, here: Here) -> str:
+def apply(fix: AutomaticFix, here: Here) -> str:
     """Do it → what was done, in a sentence. OSError, UnderstudyError if it could not be done."""
-    return _REMEDIES[remedy.kind](remedy.target, here)
+    return _ACTIONS[fix.kind](fix.target, here)
 
 
 def _make_directory(target: str, _: Here) -> str:
@@ -38,7 +38,7 @@ def _let_linger(_: str, here: Here) -> str:
     return t("cli.fix.lingers")
 
 
-_REMEDIES: dict[str, Callable[[str, Here], str]] = {
+_ACTIONS: dict[str, Callable[[str, Here], str]] = {
     "make_directory": _make_directory,
     "make_private": _make_private,
     "start_service": _start_service,
