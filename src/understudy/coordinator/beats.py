@@ -17,7 +17,6 @@ from msgspec.structs import replace
 from understudy.clock import iso
 from understudy.coordinator import directives, health, identity, liveness, renewals
 from understudy.coordinator.changes import Change, Draft, Event
-from understudy.coordinator.directives import Offer
 from understudy.coordinator.health import health_event
 from understudy.coordinator.identity import Arrival
 from understudy.coordinator.liveness import Trouble
@@ -96,16 +95,17 @@ def judge(facts: Facts, beat: ReceivedBeat, now: Now, policy: Policy) -> Heard:
         draft.add(events=liveness.auth_told(before, beat.auth, now))
     trouble = liveness.trouble_in(daemon, beat.loops, beat.auth, beat.runs or ())
 
-    offer = Offer(Change(daemon))
+    offer = None
     if facts.directives is not None:
         offer = directives.offer(daemon, facts.directives, beat.reports, beat.boot_id, now)
-    daemon = draft.pass_on(offer.change)
+        daemon = draft.pass_on(offer.change)
 
-    daemon = draft.pass_on(_restarting(daemon, beat, arrival, now))
+    if arrival.is_new_boot:
+        daemon = draft.pass_on(_restarting(daemon, beat, now))
     daemon = draft.pass_on(health.stretched(daemon, now, policy))
-    alive = _alive(daemon, beat, trouble, now, policy, comes_back=offer.comes_back)
+    alive = _alive(daemon, beat, trouble, now, policy, comes_back=offer is not None and offer.comes_back)
     daemon = draft.take(health.with_incident(alive, facts.incident, now))
-    return _heard(draft, daemon, beat, leased, policy, offer.offered)
+    return _heard(draft, daemon, beat, leased, policy, offer.offered if offer is not None else None)
 
 
 def described(daemon: Daemon, beat: ReceivedBeat, now: Now) -> Daemon:
@@ -160,10 +160,10 @@ def _started(known: Daemon | None, beat: ReceivedBeat, arrival: Arrival, now: No
     return ()
 
 
-def _restarting(daemon: Daemon, beat: ReceivedBeat, arrival: Arrival, now: Now) -> Change[Daemon]:
+def _restarting(daemon: Daemon, beat: ReceivedBeat, now: Now) -> Change[Daemon]:
     """An event, at most once an hour, of a daemon that is started again and again."""
     starts = beat.starts_last_hour
-    if not arrival.is_new_boot or starts <= STARTS_MAX or now.wall - daemon.restarting_at < HOUR_MS:
+    if starts <= STARTS_MAX or now.wall - daemon.restarting_at < HOUR_MS:
         return Change(daemon)
     message = f"Daemon {daemon.id} was started {starts} times within an hour"
     event = health_event(daemon, now, "daemon.restarting", "warning", message, startsLastHour=starts)

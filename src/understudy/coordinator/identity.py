@@ -41,7 +41,7 @@ def arrive(daemon: Daemon, machine_id: str, boot_id: str, old_boots: frozenset[s
     if daemon.machine_id and machine_id != daemon.machine_id:
         return _from_elsewhere(daemon, machine_id, boot_id, old_boots, now)
     if not boot_id or boot_id == daemon.boot_id:
-        return Arrival(Change(replace(daemon, machine_id=machine_id or daemon.machine_id)))
+        return Arrival(Change(replace(daemon, machine_id=machine_id) if machine_id != daemon.machine_id else daemon))
     if boot_id in old_boots or _is_earlier(boot_id, daemon.boot_id):
         return Arrival(Change(daemon), "superseded")
     return Arrival(_started(daemon, machine_id, boot_id, now), is_new_boot=True)
