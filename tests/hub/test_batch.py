@@ -13,7 +13,7 @@ from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import Attempt, Daemon, Evidence, Hearing, Now, Task
 from understudy.errors import ConflictError, MismatchError, NotFoundError, StoreDownError, StoreError
 from understudy.hub.alarm import Ring
-from understudy.hub.claims import Claim
+from understudy.hub.claims import Claim, NothingYet
 from understudy.hub.enqueue import Enqueue
 from understudy.hub.heartbeats import Heartbeat
 from understudy.hub.operation import Operation
@@ -329,3 +329,19 @@ def test_loops_and_logins_without_end_are_cut_before_they_are_kept_or_told(hub: 
     assert len(daemon.loops) + len(daemon.auth) < 2_000
     hub.ask(beat(2, auth=dict.fromkeys(many, "expired")))
     assert hub.store.read(lambda tx: len(tx.list_events(EventFilter(limit=1000)))) < 100
+
+
+def test_a_claim_after_the_beat_that_takes_a_tag_back_gets_no_task_that_needs_it(hub: Bench) -> None:
+    hub.ask(beat(1, provides=["gpu"]), enqueue("t", needs=["gpu"]))
+    waiting = Claim(ClaimBody(worker_id="w1", daemon_id="d1", boot_id="b1", wait_sec=5), "w1")
+    _, nothing = hub.ask(beat(2, provides=["machine"]), waiting)
+    assert isinstance(nothing, NothingYet)
+    assert (nothing.provides, nothing.is_barred) == (frozenset({"machine"}), False)
+    hub.ask(beat(3, provides=["gpu"]))
+    assert hub.ask(waiting)[0]["taskId"] == "t"
+
+
+def test_a_paused_daemon_is_told_that_it_waits_for_nothing(hub: Bench) -> None:
+    hub.ask(beat(1, state="draining"))
+    (nothing,) = hub.ask(Claim(ClaimBody(worker_id="w1", daemon_id="d1", boot_id="b1", wait_sec=5), "w1"))
+    assert nothing.is_barred
