@@ -51,6 +51,17 @@ def test_certificate_of_the_owner_is_trusted_and_no_other(hub: FakeHub, certific
     assert answer.reason == "certificate not trusted: self-signed certificate"
 
 
+def test_certificates_that_were_renewed_are_trusted_without_a_new_start(
+    hub: FakeHub, certificate: Path, tmp_path: Path
+) -> None:
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes((self_signed(tmp_path, "other", "DNS:other") / "cert.pem").read_bytes())
+    daemon = HubCalls(hub.url, KEY, version="0", ca_file=str(trusted))
+    assert isinstance(daemon.call(BEAT), Failed)
+    trusted.write_bytes((certificate / "cert.pem").read_bytes())
+    assert isinstance(daemon.call(BEAT), Answer)
+
+
 def test_every_way_to_the_hub_names_a_certificate_that_is_not_trusted(hub: FakeHub) -> None:
     named = "certificate not trusted: self-signed certificate"
     assert Transport().send(HttpRequest("GET", hub.url)) == NoAnswer(named, was_sent=False)

@@ -55,6 +55,7 @@ class HubCalls:
         try:
             return self._exchange(call, cut)
         except TROUBLE as error:
+            self._hub = Server(self._url, Trust(self._ca_file))  # certificates may have been renewed
             return Failed(cause_of(error))
         finally:
             self._cuts.pop(call.abort, None)
@@ -65,9 +66,8 @@ class HubCalls:
             cut.end()
 
     def reset(self) -> None:
-        """Forget kept connections, and trust the file of certificates as it is now; calls on their way go on."""
+        """Forget kept connections; calls on their way are not disturbed."""
         self._resets += 1
-        self._hub = Server(self._url, Trust(self._ca_file))
         _close_all(self._kept)
 
     def _exchange(self, call: Call, cut: Cut) -> Answer | Failed:
