@@ -72,7 +72,7 @@ def test_a_session_that_is_lost_is_begun_anew_once_with_the_memory(hub: FakeHub,
     with daemon_with(hub, tmp_path, stub) as daemon:
         done(hub, "t1", **TALK)
         assert done(hub, "t2", context="[user] before", **TALK)["success"]
-        assert "begins anew" in daemon.log
+        assert "starting a new one" in daemon.log
     *_, resumed, anew = stub.prompts()
     assert resumed == b"what is it?"
     assert anew.endswith(b"what is it?")
