@@ -1,4 +1,4 @@
-"""How long to wait before trying again: doubled each time, bounded, spread so that a fleet does not march."""
+"""Pauses between tries: doubled each time, bounded, spread so that a fleet does not retry in step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long something lasted, for people: notices, commands and the daemon's own alarms say it in the same words."""
+"""Durations for people: the same words in notices, commands and the daemon's own alarms."""
 
 from __future__ import annotations
 

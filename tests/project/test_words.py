@@ -84,6 +84,10 @@ def test_every_noun_has_its_sentence_and_its_japanese_word():
     assert len({noun[0] for noun in nouns if noun[0] not in ("Word", "---")}) >= 80
 
 
+def test_no_docstring_is_an_indirect_question():
+    assert [f"{found.where}: {found.text}" for found in words.questions()] == []
+
+
 @pytest.mark.parametrize("text", ["Whether it is held.", "What is due now", "For how long it was silent."])
 def test_an_indirect_question_is_found(text):
     assert words.QUESTION.match(text)

@@ -106,7 +106,7 @@ class EndpointApp:
         return request
 
     def _welcome(self, request: Request) -> Callable[[], bool]:
-        """Whether the caller's key is valid: asked again by whoever waits long."""
+        """Admit the caller → a test that its key is still valid, for requests that wait long."""
         return partial(self.api.keys.is_valid, request.caller.key_id)
 
     async def _answer(self, request: Request, receive: Any) -> Any:
@@ -125,7 +125,7 @@ class EndpointApp:
         if isinstance(operation, Claim) and operation.body.wait_sec:
             return await wait_for_work(hub, operation, self._welcome(request), receive)
         answer = await hub.decide(operation)
-        if isinstance(operation, KeyChange):  # in force before anybody is told
+        if isinstance(operation, KeyChange):  # in force before the answer is sent
             await self.api.load_keys()
         return answer
 
@@ -195,7 +195,7 @@ def _without_last_slash(scope: Any, words: list[str]) -> list[str]:
 
 
 def _is_straight(endpoint: Endpoint) -> bool:
-    """Whether its path is fixed, but for the id of a task in its one place."""
+    """True if its path is fixed, but for the id of a task in its one place."""
     words = _words(endpoint.path)
     return all("{" not in word for at, word in enumerate(words) if not (at == TASK_ID_AT and word == TASK_ID))
 

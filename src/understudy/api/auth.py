@@ -1,4 +1,4 @@
-"""Who calls, and how often: keys by hash, a bucket a key, a count of wrong keys an address."""
+"""Callers and their rates: keys by hash, a bucket for each key, a count of wrong keys for each address."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Keys:
         self._cache = {}
 
     def is_valid(self, key_id: str) -> bool:
-        """Whether a caller that was let in earlier would still be."""
+        """True if a caller that was let in earlier would still be."""
         return key_id in self._ids
 
     def find(self, secret: str) -> Caller | None:

@@ -1,4 +1,4 @@
-"""Who is connected, who has shown a valid key, and how much of their traffic is in memory: every count has a bound.
+"""Connections: whether each has shown a valid key, and its traffic in memory. Every count has a bound.
 
 A connection without a valid key is *unknown*: of these few are kept, and a new one pushes the oldest of the busiest
 address out. An established connection, one that has shown a valid key, is never closed for somebody unknown.
@@ -28,18 +28,18 @@ class Line(Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether it is between two requests."""
+        """True if it is between two requests."""
 
     @property
     def unread_bytes(self) -> int:
-        """How much of its answers waits in memory."""
+        """Bytes of its answers that wait in memory."""
 
     def drop(self) -> None:
         """Close it now."""
 
 
 def address_of(client: Any) -> str:
-    """What counts as one address: an IPv4 in IPv6 is the IPv4, an IPv6 is its /64 (one customer has all of it)."""
+    """The address that is counted: an IPv4 in IPv6 is the IPv4, an IPv6 is its /64, which belongs to one subscriber."""
     host = str(client[0]) if client else ""
     try:
         found = ip_address(host.partition("%")[0])
@@ -138,7 +138,7 @@ class Connections:
         self.bodies_bytes -= size
 
     def note_unread(self, line: Line) -> None:
-        """An answer waits in memory to be read. When too much does, whoever holds most is cut off."""
+        """An answer waits in memory for its reader. Beyond a bound the connection that holds most is cut off."""
         self._unread[line] = None
         while self._unread and sum(one.unread_bytes for one in self._unread) > UNREAD_BYTES_MAX:
             slowest = max(self._unread, key=lambda one: one.unread_bytes)
@@ -151,7 +151,7 @@ class Connections:
 
 
 class BodyRoom:
-    """What one request holds of the room for bodies, from its first part until it is answered."""
+    """The part of the room for bodies that one request holds, from its first part until it is answered."""
 
     def __init__(self, line: Line | None) -> None:
         self._line = line

@@ -1,4 +1,4 @@
-"""What every endpoint needs: the running hub, the keys and the limits."""
+"""The running hub, the keys and the limits: every endpoint is given these."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from understudy.hub.keys import KEYS_MAX, Caller
 
 
 class Api:
-    """What every endpoint needs: the running hub, the keys and the limits."""
+    """The running hub, the keys and the limits: every endpoint is given these."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Api:
             self.keys.replace_stored(stored)
 
     def caller(self, scope: Any) -> Caller:
-        """Who sends the request; UnauthorizedError, or TooManyRequestsError for too many wrong keys.
+        """The sender of the request; UnauthorizedError, or TooManyRequestsError after too many wrong keys.
 
         A missing key is no guess, so it is not counted (docs/contract.md, section 1).
         """

@@ -21,7 +21,7 @@ Method = Literal["GET", "POST", "PUT", "DELETE"]
 
 
 class Request(Struct):
-    """What an endpoint sees of a request; `path` and `query` are decoded."""
+    """A request as an endpoint sees it; `path` and `query` are decoded."""
 
     caller: Caller
     path: dict[str, str]
@@ -68,7 +68,7 @@ class Endpoint(Struct, frozen=True):
     searches: Callable[[Request], bool] | None = None  # whether a request may have to read everything
 
     def shown(self, answer: Any) -> Any:
-        """What goes out for an operation's answer."""
+        """The answer of an operation as it is sent."""
         return self.body_of(answer) if self.body_of is not None else answer
 
     def status_of(self, answer: Any) -> int:
@@ -77,7 +77,7 @@ class Endpoint(Struct, frozen=True):
 
 
 def task_id_of(request: Request) -> str:
-    """The task id of the path; BadRequestError if it is none."""
+    """The task id of the path; BadRequestError if it is malformed."""
     return id_of(request, "task_id", "taskId")
 
 
@@ -92,7 +92,7 @@ def check_path(request: Request) -> None:
 
 
 def id_of(request: Request, name: str, shown: str) -> str:
-    """An id of the path; BadRequestError if it is none."""
+    """An id of the path; BadRequestError if it is malformed."""
     value = request.path[name]
     if not is_id(value):
         raise BadRequestError(

@@ -34,7 +34,7 @@ class Told(Struct, eq=False):
         return self._bytes
 
     def is_wanted(self, wanted: EventFilter) -> bool:
-        """Whether it is one of those wanted: the same rule as the store's, for events in memory."""
+        """True if it is one of those wanted: the same rule as the store's, for events in memory."""
         if not _is_in_range(self.stored, wanted):
             return False
         if not wanted.text:
@@ -46,7 +46,7 @@ class Told(Struct, eq=False):
 
 
 class Follower:
-    """One reader of the live log; one that is too slow is told to start again from where it was."""
+    """One reader of the live log; one that is too slow has to start again from where it was."""
 
     def __init__(self, key_id: str = "") -> None:
         self.key_id = key_id
@@ -135,7 +135,7 @@ class EventFeed:
         follower.end()
 
     def live_matching(self, wanted: EventFilter) -> list[StoredEvent]:
-        """What is live only, for somebody who searches or asks for level debug."""
+        """The events that are never stored, for readers who search or ask for level debug."""
         if wanted.after_id or not (wanted.text or "debug" in wanted.levels):
             return []
         return [told.stored for told in self.live if told.is_wanted(wanted)][-wanted.limit :]

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Pulse(Struct, frozen=True):
-    """What `/ready` shows of a hub's own life."""
+    """A hub's own signs of life, as `/ready` shows them."""
 
     commit_ms: float  # how long the last commit took
     since_ring_ms: int  # since the alarm looked at all deadlines
@@ -46,11 +46,11 @@ class Hub(Protocol):
         ...
 
     async def view(self, show: Callable[[View], T], key_id: str = "") -> T:
-        """What a short read shows, in the line of this key; "" is the hub itself."""
+        """The result of a short read, in the queue of this key; "" is the hub itself."""
         ...
 
     async def search(self, key_id: str, show: Callable[[View], T]) -> T:
-        """What a read shows that may have to look at everything."""
+        """The result of a read that may have to look at everything."""
         ...
 
     def missed_a_sign(self) -> None:
@@ -58,5 +58,5 @@ class Hub(Protocol):
         ...
 
     def pulse(self) -> Pulse:
-        """How its alarm and its commits are at this moment."""
+        """The state of its alarm and its commits now."""
         ...

@@ -1,4 +1,4 @@
-"""What needs no key: health, readiness, the OpenAPI document and its page."""
+"""The pages that need no key: health, readiness, the OpenAPI document and its page."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _health(api: Api) -> Any:
 
 
 class _Probe:
-    """Whether the store takes a write, asked at most once a second."""
+    """Tests whether the store takes a write, at most once a second."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub

@@ -70,7 +70,7 @@ class LimitedProtocol(HttpToolsProtocol):
     # ---- the connection
 
     def connection_made(self, transport: Any) -> None:
-        """Wait for the first head, but not for ever."""
+        """Wait for the first head, within a limit."""
         super().connection_made(transport)
         self.address = address_of(self.client)
         self._wait(HEAD_WITHIN_S, self._give_up)
@@ -104,18 +104,18 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @property
     def _is_answered(self) -> bool:
-        """Whether no request waits for its answer."""
+        """True if no request waits for its answer."""
         newest: Any = self.cycle  # None before the first request, whatever its type says
         return newest is None or newest.response_complete
 
     @property
     def is_idle(self) -> bool:
-        """Whether it is between two requests."""
+        """True if it is between two requests."""
         return self._is_answered and not (self._in_head or self._in_body or self.pipeline)
 
     @property
     def unread_bytes(self) -> int:
-        """How much of the answers waits in memory to be read."""
+        """Bytes of answers that wait in memory for the client to read them."""
         return int(self.transport.get_write_buffer_size())
 
     # ---- what comes in
@@ -284,7 +284,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.data_received(rest)
 
     def pause_writing(self) -> None:
-        """What was answered is not being read."""
+        """The client does not read its answers."""
         super().pause_writing()
         self._watch_reader(self.unread_bytes)
         self.crowd.note_unread(self)

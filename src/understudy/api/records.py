@@ -46,7 +46,7 @@ def _history(request: Request, view: View) -> Any:
 
 
 def event_filter(request: Request) -> EventFilter:
-    """Which events a request asks for; BadRequestError names what is wrong."""
+    """The filter of a request for events; BadRequestError names the wrong parameter."""
     level = request.query.get("level", "")
     if level and level not in LEVELS:
         raise BadRequestError("Validation failed", (f"level: Expected one of {', '.join(LEVELS)}",))
@@ -65,7 +65,7 @@ def event_filter(request: Request) -> EventFilter:
 
 
 def is_search(wanted: EventFilter) -> bool:
-    """Whether events are looked at that may not be shown."""
+    """True if events are looked at that may not be shown."""
     return bool(wanted.text or wanted.levels or wanted.since_at)
 
 

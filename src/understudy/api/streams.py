@@ -120,7 +120,7 @@ async def _newest(hub: Hub) -> int:
 
 
 def _is_new(stored: StoredEvent, last: int, wanted: EventFilter) -> bool:
-    """Whether it was not written yet. Live-only lines are for those who search, or ask for level debug."""
+    """True if it was not written yet. Live-only lines are for those who search, or ask for level debug."""
     if stored.event.live_only:
         return bool(wanted.text) or "debug" in wanted.levels
     return stored.id > last

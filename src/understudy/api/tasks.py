@@ -116,7 +116,7 @@ def _list_tasks(request: Request, view: View) -> Any:
 
 
 def _is_search(request: Request) -> bool:
-    """Whether rows are looked at that may not be shown."""
+    """True if rows are looked at that may not be shown."""
     return any(request.query.get(name) for name in ("q", "status", "source"))
 
 

@@ -17,7 +17,7 @@ Group = tuple[frozenset[str], frozenset[str]]  # what a worker provides, and the
 
 
 class Waiting:
-    """Who waits for which kind of task; used on the event loop only."""
+    """The claims that wait, by the tags they offer; used on the event loop only."""
 
     def __init__(self) -> None:
         self._groups: OrderedDict[Group, deque[asyncio.Future[None]]] = OrderedDict()

@@ -1,4 +1,4 @@
-"""What a hub expects of a text, in plain words: its answer names a pattern, which tells a person nothing."""
+"""The form that a hub expects of a text, in plain words: its answer only names a pattern."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What whoever asked is told of a task: begun, how far it is, the answer or why there is none.
+"""Messages for the submitter of a task: begun, progress, and the answer or the reason why there is none.
 
 One status message a task (begun, progress), changed at most every few seconds; and one answer, once. Both are rows of
 the outbox, in the place of origin (`replyTo`) or the default one. Takeover adds to it by events of its own: a task's
-event named in ASIDES is told as a message of its own, once a name and token.
+event named in ASIDES makes a message of its own, once for each name and token.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PROGRESS_CHARS_MAX = 500
 
 
 class Place(Struct, frozen=True):
-    """Where an answer goes: a channel by its name, there a chat and a thread ("" where it has its own)."""
+    """The place of an answer: a channel by its name, and a chat and thread in it ("": the channel's own)."""
 
     channel: str
     chat: str = ""
@@ -53,7 +53,7 @@ def place_of(task: Task, default: str) -> Place | None:
 
 
 def tell_answer(outbox: Outbox, event: Event, task: Task) -> None:
-    """Add what a task's event brings about for whoever asked."""
+    """Add the messages of a task's event for its submitter."""
     place = place_of(task, outbox.routes.reply_to)
     if place is None:
         return

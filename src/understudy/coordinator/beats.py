@@ -29,7 +29,7 @@ _STATES = {"draining": "draining", "paused": "paused", "stopping": "stopped"}
 
 
 class ReceivedBeat(Struct, frozen=True):
-    """What a daemon says with a heartbeat; None: it says nothing about it."""
+    """The content of a heartbeat; None for what it does not mention."""
 
     daemon_id: str
     machine_id: str = ""
@@ -62,7 +62,7 @@ class Facts(Struct, frozen=True):
 
 
 class Heard(Struct, frozen=True):
-    """What a beat changes, and what its daemon is told in return."""
+    """The outcome of a heartbeat: its changes, and the answer to the daemon."""
 
     draft: Draft
     refused: str = ""  # "", "id_taken" or "superseded"

@@ -1,7 +1,7 @@
-"""What takeover may spend: integer micro-USD, reserved before each call and settled after it.
+"""The budget of takeover: integer micro-USD, reserved before each call and settled after it.
 
 At every instant `spent + reserved ≤ limit` for each task, day and month (UTC). A call that was cut counts as
-spent to its last reserved micro-USD, because nobody knows what it cost.
+spent to its last reserved micro-USD, because its true cost is unknown.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def limit_of(kind: str, policy: TakeoverPolicy) -> int:
 
 
 def reserved(calls: Iterable[Reservation]) -> int:
-    """What open calls may still cost; it counts in whatever day they end."""
+    """The micro-USD that open calls may still cost; they count in the day in which they end."""
     return sum(call.reserved_micro_usd for call in calls if not call.settled_at)
 
 
 def lacking(budgets: Mapping[str, Budget], open_micro_usd: int, worst: int, policy: TakeoverPolicy) -> str:
-    """Which of day and month cannot bear a call of this worst case; "" if both can."""
+    """The period, day or month, that cannot bear a call of this worst case; "" if both can."""
     for kind in (MONTH, DAY):
         if budgets[kind].spent_micro_usd + open_micro_usd + worst > limit_of(kind, policy):
             return kind
@@ -40,7 +40,7 @@ def lacking(budgets: Mapping[str, Budget], open_micro_usd: int, worst: int, poli
 
 
 def cost_of(call: Reservation, called: Called, policy: TakeoverPolicy) -> int:
-    """What a call cost, in micro-USD: all that was reserved where nobody can know."""
+    """The cost of a call in micro-USD: all that was reserved if the true cost is unknown."""
     if called.billed == "nothing":
         return 0
     price = price_for(policy, call.model)
@@ -57,7 +57,7 @@ def settled(call: Reservation, spent: int, outcome: str, now: Now) -> Reservatio
 def spend(
     budgets: Mapping[str, Budget], micro_usd: int, calls: int, now: Now, policy: TakeoverPolicy
 ) -> tuple[Change[Budget], ...]:
-    """The budgets after so much was spent on so many calls; half, most and all of it are told once each."""
+    """The budgets after this spending; half, most and all of a budget make one event each."""
     after = [
         replace(row, spent_micro_usd=row.spent_micro_usd + micro_usd, calls=row.calls + calls)
         for row in budgets.values()
@@ -76,7 +76,7 @@ def _share(row: Budget, policy: TakeoverPolicy) -> int:
 
 
 def tell(row: Budget, share: int, now: Now, policy: TakeoverPolicy) -> Change[Budget]:
-    """The row, and one event for the highest mark that was passed and not told yet in this period."""
+    """The row, and one event for the highest mark that was passed and not yet reported in this period."""
     for mark, name, level in SHARES:
         if share >= mark > row.told:
             limit = limit_of(row.kind, policy)

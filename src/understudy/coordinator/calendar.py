@@ -15,7 +15,7 @@ def period_of(kind: str, wall: int) -> str:
 
 
 def next_period_at(kind: str, wall: int) -> int:
-    """When the next day or month begins."""
+    """The begin of the next day or month."""
     at = _utc(wall).replace(hour=0, minute=0, second=0, microsecond=0)
     following = at + timedelta(days=1) if kind == DAY else (at.replace(day=1) + timedelta(days=32)).replace(day=1)
     return round(following.timestamp() * 1000)

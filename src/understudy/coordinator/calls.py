@@ -24,7 +24,7 @@ LOOK_AGAIN_MS = 60_000
 
 
 class Scene(Struct, frozen=True):
-    """How takeover stands: what every rule about calls looks at."""
+    """The state of takeover, as every rule about calls needs it."""
 
     policy: Policy
     state: TakeoverState
@@ -33,7 +33,7 @@ class Scene(Struct, frozen=True):
     standbys: tuple[Standbys, ...]
 
     def opening(self, needs: frozenset[str], now: Now) -> Opening:
-        """When takeover opens for these needs."""
+        """The opening of takeover for these needs."""
         return takeover.opening(self.standbys, needs, now, self.policy)
 
 
@@ -68,7 +68,7 @@ def needs_of(task: Task) -> frozenset[str]:
 
 
 def stopped(scene: Scene, now: Now) -> Nothing | None:
-    """Why no call may be made now, whosever it were; None if one may."""
+    """The reason why no call may be made now, for any task; None if one may."""
     policy, state = scene.policy.takeover, scene.state
     if reason := takeover.stopped_by(policy, state):
         return Nothing(reason)

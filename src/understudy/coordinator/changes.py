@@ -1,4 +1,4 @@
-"""What a rule decides, as data: the noun as it stands, rows to save, events to append, an answer."""
+"""Decisions as data: the noun as it stands, rows to save, events to append, an answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Event(Struct, frozen=True):
     fields: dict[str, Any]
     task_id: str = ""
     daemon_id: str = ""
-    live_only: bool = False  # too frequent to keep: shown to whoever follows, never stored
+    live_only: bool = False  # too frequent to keep: shown to readers who follow live, never stored
 
 
 def make_event(
@@ -80,7 +80,7 @@ class Removal(Struct, frozen=True):
 
 
 class Draft:
-    """What an operation gathers while it decides: rows to save and events, in their order."""
+    """The rows to save and the events that an operation gathers while it decides, in their order."""
 
     def __init__(self) -> None:
         self.save: list[Struct] = []

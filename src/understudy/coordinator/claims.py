@@ -26,7 +26,7 @@ class Claimable(Struct, frozen=True):
 
 
 def tags_of(provides: str, capabilities: str) -> frozenset[str]:
-    """What a daemon covers: old ones name capabilities, and always offer their machine."""
+    """The tags that a daemon covers: legacy ones name capabilities, and always offer their machine."""
     try:
         tags = frozenset(json.loads(provides)) | frozenset(json.loads(capabilities))
     except (ValueError, TypeError):  # what cannot be read covers no more than its machine
@@ -40,7 +40,7 @@ def is_barred(daemon: Daemon) -> bool:
 
 
 def may_have(task: Task, names: frozenset[str]) -> bool:
-    """True if whoever answers to these names may have a task that it covers."""
+    """True if a worker with these names may have a task that it covers."""
     return task.status == QUEUED and (bool(task.ready) or task.waiting_for in names)
 
 

@@ -1,4 +1,4 @@
-"""What old clients say of daemons, and what owners set for them: pause, resume, settings, forget."""
+"""Changes of daemons: reports of legacy clients, and an owner's commands: pause, resume, settings, forget."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SAID = {"healthy": ("healthy", ""), "degraded": ("healthy", "degraded")}
 
 
 class Introduced(Struct, frozen=True):
-    """What an old client says of a daemon when it registers; its fields are those of the daemon."""
+    """A legacy client's registration of a daemon; its fields are those of the daemon."""
 
     version: str
     capabilities: str
@@ -26,7 +26,7 @@ class Introduced(Struct, frozen=True):
 
 
 class OldBeat(Struct, frozen=True):
-    """What an old client says of a daemon with each beat; its fields are those of the daemon."""
+    """A legacy client's heartbeat of a daemon; its fields are those of the daemon."""
 
     said_status: str
     tasks_processed: int = 0

@@ -1,11 +1,11 @@
-"""Directives: what an owner asks of a daemon from afar; each is done once, or expires, and everybody can read which.
+"""Directives: an owner's orders to a daemon. Each one is done once or expires, and its outcome can be read.
 
 ```
 asked ──beat answered──> delivered ──beat says──> started ──beat says──> done | failed
   └──────── expires_h ───────┴─> expired               └── expires_h ──> failed
 ```
 It is offered with every answer until a beat names it. `restart` and `update` are done only by word of another boot
-than the one that was told to: that it came back is the proof.
+than the one that got it: that it came back is the proof.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Offer(Struct, frozen=True):
 
     change: Change[Daemon]
     offered: list[Directive] = []
-    comes_back: bool = False  # it goes away because it was told to, and to come back: its silence is judged
+    comes_back: bool = False  # it stops because of a directive after which it comes back: its silence is judged
 
 
 def offer(
@@ -72,12 +72,12 @@ def asked(directive: Directive, daemon: Daemon, now: Now) -> Change[Directive]:
 
 
 def is_offered(directive: Directive, now: Now) -> bool:
-    """Whether the next answer to a beat brings it."""
+    """True if the next answer to a beat brings it."""
     return directive.state in ("asked", "delivered") and now.h < directive.expires_h
 
 
 def delivered(directive: Directive, boot_id: str, now: Now) -> Change[Directive]:
-    """It goes out with an answer; the first time is told."""
+    """It is sent with an answer; the first time makes an event."""
     after = replace(directive, state="delivered", boot_id=boot_id)
     if directive.state == "delivered":
         return Change(after)
@@ -96,7 +96,7 @@ def reported(directive: Directive, state: str, detail: str, boot_id: str, now: N
 
 
 def rung(directive: Directive, now: Now) -> Change[Directive]:
-    """Its time is over: nobody took it, or whoever did has fallen silent about it."""
+    """Its time is over: the daemon did not take it, or took it and reported no outcome."""
     if directive.state in FINAL or now.h < directive.expires_h:
         return Change(directive)
     if directive.state == "started":
@@ -119,18 +119,18 @@ def dropped(directive: Directive, now: Now) -> Change[Directive]:
 
 
 def shown(directive: Directive) -> dict[str, str]:
-    """What it names, for everybody to read: a signed URL without its signature."""
+    """Its arguments for readers: a signed URL without its signature."""
     named: dict[str, str] = msgspec.json.decode(directive.arguments)
     return {name: value.partition("?")[0] if name == "wheel" else value for name, value in named.items()}
 
 
 def open_count(directives: Sequence[Directive]) -> int:
-    """How many of them are still to be delivered or heard of."""
+    """The number of them that are not delivered or have no outcome yet."""
     return sum(directive.state not in FINAL for directive in directives)
 
 
 def comes_back(directives: Sequence[Directive]) -> bool:
-    """Whether a daemon that goes away does so because it was told to come back: then its silence is judged."""
+    """True if a daemon that goes away does so because it was told to come back: then its silence is judged."""
     return any(directive.kind in COMES_BACK and directive.state == "started" for directive in directives)
 
 

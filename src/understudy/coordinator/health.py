@@ -72,22 +72,22 @@ def limits_of(daemon: Daemon, policy: Policy) -> Limits:
 
 
 def is_planned(daemon: Daemon) -> bool:
-    """Whether it stopped as an owner had announced."""
+    """True if it stopped as an owner had announced."""
     return daemon.state == STOPPED and daemon.reason == PLANNED
 
 
 def is_judged(daemon: Daemon) -> bool:
-    """Whether its silence has a next deadline: not while its owner has announced it."""
+    """True if its silence has a next deadline: not while its owner has announced it."""
     return daemon.state in JUDGED and not daemon.paused and not is_planned(daemon)
 
 
 def late_deadline(daemon: Daemon, limits: Limits, now: Now) -> int:
-    """When it becomes late if it stays silent: after a gap not before resume + grace."""
+    """The hearing instant at which it becomes late if it stays silent; after a gap not before resume + grace."""
     return _deadline(daemon, daemon.last_seen_h + limits.late_ms, limits.grace_late_ms, now)
 
 
 def down_deadline(daemon: Daemon, limits: Limits, now: Now) -> int:
-    """When it becomes down if it stays silent."""
+    """The hearing instant at which it becomes down if it stays silent."""
     return _deadline(daemon, daemon.last_seen_h + limits.down_ms, limits.grace_down_ms, now)
 
 
@@ -100,7 +100,7 @@ def _deadline(daemon: Daemon, plain: int, grace_ms: int, now: Now) -> int:
 def seen(
     daemon: Daemon, now: Now, policy: Policy, said: str = "healthy", reason: str = "", **why: object
 ) -> Change[Daemon]:
-    """A sign of life: whatever it was before, it is now what it says; recovery is told once.
+    """A sign of life: whatever its state was, it is now what it reports; a recovery makes one event.
 
     `why` goes into the event of a daemon that says it is stuck; another reason is another event.
     """
@@ -157,7 +157,7 @@ def stretched(daemon: Daemon, now: Now, policy: Policy) -> Change[Daemon]:
 
 
 def stopped_as_planned(daemon: Daemon, now: Now, policy: Policy, for_ms: int) -> Change[Daemon]:
-    """Its last word, as announced: quiet for so long, from then on silence counts; 0: until it is started again."""
+    """Its announced stop: silence counts only after this time; 0: after its next start."""
     after = seen(daemon, now, policy, STOPPED, PLANNED)
     if not is_planned(after.noun):
         return after
@@ -262,7 +262,7 @@ def _down(daemon: Daemon, incident: Incident | None, now: Now, deadline: int) ->
 
 
 def silence_ms(last_seen_at: int, last_seen_h: int, now: Now) -> int:
-    """How long it was silent by the wall clock; by what was heard, if that clock was set back meanwhile."""
+    """Its silence in ms by the wall clock, or in hearing time if that clock was set back."""
     return max(now.wall - last_seen_at, now.h - last_seen_h, 0)
 
 
@@ -318,7 +318,7 @@ _NAMES = {
 
 
 def set_state(daemon: Daemon, state: str, now: Now, policy: Policy, for_ms: int = 0) -> Change[Daemon]:
-    """An owner's word (pause, resume): judged again from now on, or after so long where it is not; 0: never."""
+    """An owner's pause or resume: judged again from now on, or at the end of the pause; 0: a pause without an end."""
     judged = is_judged(replace(daemon, state=state, reason=""))
     armed = replace(daemon, last_seen_h=max(daemon.last_seen_h, now.h)) if judged else daemon
     quiet = now.h + for_ms if for_ms else 0

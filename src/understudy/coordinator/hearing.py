@@ -14,12 +14,12 @@ Theory of operation
 4. Nothing is watched or leased (`idle`): nobody needs to be heard, nothing is a gap and nothing has to be written. The
    first lease or watched daemon ends this (`awake`).
 5. The hub refuses signs of life by its own fault, as with a full disk: it is deaf, and what passes is a gap (`deaf`).
-   The batch bounds this, because a true alarm must not wait for ever.
+   The batch bounds this, because a true alarm must not wait without limit.
 
 So the hub's own absence, and any jump of its clock, makes no false alarm and loses no deadline. Deadlines of leases and
 health are stored in `h`; for people `at_wall` turns them into wall time, and daemons get durations.
 
-Doubts. A step of the clock by less than 2 s ahead cannot be told from time that passed: it counts as silence. A hub
+Doubts. A step of the clock by less than 2 s ahead looks like time that passed: it counts as silence. A hub
 that is busy for 1 to 2 s may or may not have counted that as silence. The row belongs to the store and not to a hub: of
 two hubs on one store, the one that hears nothing for lack of a network still counts time for both.
 """
@@ -101,7 +101,7 @@ def at_wall(now: Now, h: int) -> int:
 
 
 def suspected(hearing: Hearing, silent: int, now: Now) -> Change[Hearing] | None:
-    """So many daemons fell silent within 30 s: from three on the fault may be here, which is told beside the rest."""
+    """Daemons that fell silent within 30 s: from three on the hub or network is suspect, which makes one more event."""
     if silent < SUSPECT_DAEMONS or now.h - hearing.suspect_h < SUSPECT_AGAIN_MS:
         return None
     message = f"{silent} daemons fell silent within 30 s: hub or network suspect"

@@ -1,4 +1,4 @@
-"""Who a request comes from: watch names, machines, boots (docs/contract.md, section 2)."""
+"""The identity behind a request: watch names, machines, boots (docs/contract.md, section 2)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def watch_name(worker_id: str) -> str:
 
 
 class Arrival(Struct, frozen=True):
-    """What a beat's machine and boot mean: its daemon bound to both, or why it is refused."""
+    """The meaning of a heartbeat's machine and boot: its daemon bound to both, or the reason of its refusal."""
 
     change: Change[Daemon]
     refused: str = ""  # "", "id_taken" or "superseded"
@@ -63,7 +63,7 @@ def _started(daemon: Daemon, machine_id: str, boot_id: str, now: Now, *events: E
 
 
 def _is_earlier(boot_id: str, current: str) -> bool:
-    """Whether a beat that was long on its way comes from a start before the current one."""
+    """True if a beat that was long on its way comes from a start before the current one."""
     return bool(_OUR_BOOT.fullmatch(boot_id) and _OUR_BOOT.fullmatch(current)) and boot_id < current
 
 

@@ -15,7 +15,7 @@ from understudy.coordinator.nouns import Hearing
 
 
 class Clocks(Struct, frozen=True):
-    """What both clocks showed at one instant, in ms."""
+    """Both clocks at one instant, in ms."""
 
     wall: int
     mono: int

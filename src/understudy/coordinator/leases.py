@@ -67,7 +67,7 @@ BACKOFF_MAX_MS = 600_000
 
 
 class Grant(Struct, frozen=True):
-    """Who claims, and on which terms."""
+    """The terms of a claim."""
 
     worker_id: str
     daemon_id: str = ""
@@ -81,7 +81,7 @@ class Grant(Struct, frozen=True):
 
 
 def on_loss_of(task: Task, claimed_with: str) -> str:
-    """What becomes of the work if its worker falls silent: task's word, then text-only, then the claim's."""
+    """The handling on loss: as the task says, else `requeue` for text-only tasks, else as the claim says."""
     if task.on_loss:
         return task.on_loss
     if task.needs == NO_NEEDS:
@@ -90,12 +90,12 @@ def on_loss_of(task: Task, claimed_with: str) -> str:
 
 
 def is_held(task: Task, now: Now) -> bool:
-    """Whether somebody holds a lease on the task at this instant."""
+    """True if somebody holds a lease on the task at this instant."""
     return task.status == LEASED and now.h < task.expires_h
 
 
 def waits_for_its_machine(task: Task) -> bool:
-    """Whether losing the current lease reserves the task: only work that has begun does, under this lease or before."""
+    """True if the task must wait for its machine when this lease is lost; only work that may have started does."""
     return task.lease_on_loss != REQUEUE and bool(task.is_named)
 
 
@@ -255,7 +255,7 @@ def backoff_ms(task_id: str, attempts: int) -> int:
 
 
 def counts_still(task: Task, token: int, *, success: bool = True) -> bool:
-    """Whether a result with this token may be applied; one attempt never fails twice."""
+    """True if a result with this token may be applied; one attempt never fails twice."""
     if token != task.token or not token:
         return False
     if task.status == LEASED:
@@ -266,7 +266,7 @@ def counts_still(task: Task, token: int, *, success: bool = True) -> bool:
 
 
 def is_settled(task: Task, token: int) -> bool:
-    """Whether the attempt of this token, the latest one, has its result already: what comes now repeats it."""
+    """True if the attempt of this token, the latest one, has its result already: what comes now repeats it."""
     return token == task.token and (task.status in FINISHED or (task.status == QUEUED and task.ended in SETTLED_AS))
 
 

@@ -24,7 +24,7 @@ from understudy.coordinator.renewals import NamedRun
 OK, EXPIRING = "ok", "expiring"
 WORKS = frozenset({OK, EXPIRING})
 DETAIL_CHARS_MAX = 200  # also of a name, or of a word
-LOGINS_MAX = 16  # of one daemon; what more is said of is shown, not told
+LOGINS_MAX = 16  # of one daemon; further logins are shown, but make no event
 # executor → word → the command that fixes it; "" for any other word (docs/measured.md, Logins)
 FIXES = {
     "claude_code": {
@@ -53,7 +53,7 @@ START_FIXES = {
 
 
 class Trouble(Struct, frozen=True):
-    """Why a daemon that beats does no work: `code` for programs, `reason` for people."""
+    """The reason why a daemon that sends heartbeats does no work: `code` for programs, `reason` for people."""
 
     code: str  # auth_failed | loop_stopped | task_stalled
     what: str  # the executor, loop or task
@@ -101,14 +101,14 @@ def trouble_in(
 
 
 def trouble_said(daemon: Daemon) -> Trouble | None:
-    """The trouble that its last beat told of."""
+    """The trouble that its last heartbeat reported."""
     decode = msgspec.json.decode
     running = [(run["taskId"], run.get("idleSec"), run.get("idleLimitSec")) for run in decode(daemon.running)]
     return trouble_of(decode(daemon.loops), decode(daemon.auth), running)
 
 
 def auth_of(daemon: Daemon, said: dict[str, Any] | None) -> dict[str, Any]:
-    """How its logins are: as it says, or as it last said; a daemon that was just started has not asked them yet."""
+    """The states of its logins as reported, now or last; a daemon that was just started has not checked them yet."""
     if said is not None or daemon.auth == "{}":
         return said or {}
     known: dict[str, Any] = msgspec.json.decode(daemon.auth)
@@ -120,7 +120,7 @@ def _is_over(value: Any, limit: Any) -> bool:
 
 
 def word_of(state: Any) -> str:
-    """How a login is, without its detail."""
+    """The state of a login, without its detail."""
     return state.partition(":")[0][:DETAIL_CHARS_MAX] if isinstance(state, str) else OK
 
 
@@ -133,7 +133,7 @@ def fix_of(executor: str, state: Any) -> str:
 
 
 def auth_told(daemon: Daemon, auth: dict[str, Any], now: Now) -> tuple[Event, ...]:
-    """What has changed about its logins since its last beat: each change is told once."""
+    """Events about its logins that changed since its last heartbeat, one for each change."""
     before = msgspec.json.decode(daemon.auth)
     return tuple(
         event

@@ -46,7 +46,7 @@ from understudy.coordinator.routes import LEVEL_RANKS, Route, Routes
 LATE, DOWN, RECOVERED, STUCK = "daemon.late", "daemon.down", "daemon.recovered", "daemon.stuck"
 STORY = frozenset({LATE, DOWN, RECOVERED, STUCK})
 LOUD = frozenset({"warning", "critical"})
-# told to routes of level info, which the default one is not
+# for routes of level info, which the default route is not
 INFORMED = frozenset(
     {
         "takeover.opened",
@@ -61,14 +61,14 @@ UNTOLD = frozenset({"lease.expired", "lease.lost", "task.failed", "hub.gap", "da
 REMINDER, DIGEST, FLAPPING = "reminder", "digest", "flapping"
 FLAPS = 4  # so many incidents of a daemon ...
 FLAP_WINDOW_MS = 3_600_000  # ... within an hour are flapping: one notice, then a digest
-CALM_MS = 1_800_000  # a digest is sent after so long without another incident
+CALM_MS = 1_800_000  # a digest is sent after this time without another incident
 DIGEST_WITHIN_MS = 6 * 3_600_000  # at the latest
 FACTS_BYTES_MAX = 65_536
 CUT_CHARS = 4_000
 
 
 def is_told(event: Event) -> bool:
-    """Whether people may be told of an event: cheap, it is asked for each one."""
+    """True if people may be told of an event: cheap, it is asked for each one."""
     if event.name in STORY or event.name in INFORMED:
         return True
     if event.level not in LOUD or event.live_only:
@@ -77,7 +77,7 @@ def is_told(event: Event) -> bool:
 
 
 def notice_id(*parts: str) -> str:
-    """The id of what is told, made of its cause and channel: the same cause never makes a second row."""
+    """The id of a notice, made of its cause and channel: the same cause never makes a second row."""
     return f"notice-{sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"
 
 
@@ -101,12 +101,12 @@ def read_facts(notice: Notice) -> dict[str, Any]:
 
 
 def is_untried(notice: Notice) -> bool:
-    """Whether nobody was sent it so far."""
+    """True if no attempt to send it was made."""
     return notice.state == "waiting" and not notice.attempts and not notice.taken_until
 
 
 def is_held(notice: Notice, now: Now) -> bool:
-    """Whether it waits for an instant that its route set, not only for its turn, and nobody was sent it so far."""
+    """True while its route (delay, quiet hours, maintenance) still holds it back and no attempt to send it was made."""
     return is_untried(notice) and notice.due_at > now.wall
 
 
@@ -121,7 +121,7 @@ def once_each(events: Iterable[Event]) -> list[Event]:
 
 
 class Outbox:
-    """The rows that a batch of events adds to or changes in the outbox; `known` is what was told of them before."""
+    """The rows that a batch of events adds to or changes in the outbox; `known` are the earlier rows about the same."""
 
     def __init__(self, routes: Routes, now: Now, known: Iterable[Notice], flaps: Mapping[str, int]) -> None:
         self.routes = routes
@@ -136,7 +136,7 @@ class Outbox:
         self.changed[notice.id] = notice
 
     def add(self, notice: Notice) -> None:
-        """Add a row, unless this cause has been told already."""
+        """Add a row, unless this cause has one already."""
         if notice.id not in self.rows:
             self.put(notice)
 
@@ -157,7 +157,7 @@ class Outbox:
                 self._plain(event)
 
     def tell_plainly(self, event: Event) -> None:
-        """The same where its facts are what cannot be told: what happened, to everybody who would have been told."""
+        """The same if its facts cannot be put into a text: its bare message, to the same channels."""
         for target, _ in self._routes_for(event.level, event.daemon_id):
             wall = self.now.wall
             key = notice_id(event.name, event.daemon_id, event.task_id, str(event.at), target)
@@ -212,7 +212,7 @@ class Outbox:
             reached = [row for row in told if row not in held and (row.state != "folded" or row.folded_into)]
             is_digested = self._digest(event.daemon_id, target) is not None
             if not reached or (is_digested and all(row.level != "critical" for row in reached)):
-                continue  # nobody there was told of it, or a digest will; an alarm is always taken back
+                continue  # the channel never got it, or a digest reports it; a critical alarm is always taken back
             route = route_of(self.routes, target, event.daemon_id)
             row = self._row(event, target, replace(route, delay_ms=0), "recovered")
             self.add(replace(row, id=notice_id(RECOVERED, story, target), incident_id=story))
@@ -221,7 +221,7 @@ class Outbox:
         for target, route in self._routes_for(event.level, event.daemon_id):
             self.add(self._row(event, target, route, event.level))
 
-    # ---- what was told before
+    # ---- earlier rows
 
     def _of_incident(self, incident_id: str, target: str) -> list[Notice]:
         return [row for row in self.rows.values() if row.incident_id == incident_id and row.target == target]
@@ -240,7 +240,7 @@ class Outbox:
     # ---- routes
 
     def _routes_for(self, level: str, daemon_id: str) -> Iterator[tuple[str, Route]]:
-        """Each channel that is told, with the first route that says so."""
+        """Each channel that gets a notice, with the first route that fits."""
         seen = set()
         for route in self.routes.routes:
             if LEVEL_RANKS.get(level, 1) < LEVEL_RANKS[route.level] or not is_of(daemon_id, route.daemons):
@@ -275,7 +275,7 @@ class Outbox:
 
 
 def is_of(daemon_id: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a route or window is about this daemon: patterns name some, none name all (and what is about none)."""
+    """True if a route or window is about this daemon: patterns name some, none name all (and what is about none)."""
     return not patterns or any(fnmatchcase(daemon_id, pattern) for pattern in patterns)
 
 
@@ -287,7 +287,7 @@ def route_of(routes: Routes, target: str, daemon_id: str, level: str = "") -> Ro
 
 
 def held_by_windows_ms(routes: Routes, route: Route, level: str, daemon_id: str, wall: int) -> int:
-    """How long quiet hours and maintenance go on for a notice, those that follow one another included; 0: not now."""
+    """Milliseconds that quiet hours and maintenance still hold a notice, consecutive ones included; 0: not now."""
     at, latest = wall, wall + windows.DAYS_MAX * 86_400_000
     while at < latest:
         left = 0 if level == "critical" else windows.left_ms(route.quiet, at)
@@ -302,7 +302,7 @@ def held_by_windows_ms(routes: Routes, route: Route, level: str, daemon_id: str,
 
 
 def reminder_after(told: Notice, nth: int, every_ms: int, at: int) -> Notice:
-    """The next reminder of an incident that goes on; `told` is the critical notice or the reminder before."""
+    """The next reminder of an incident that goes on; `told` is the critical notice or the reminder before it."""
     due_at = at + every_ms
     return Notice(
         notice_id(REMINDER, told.incident_id, told.target, str(nth)),

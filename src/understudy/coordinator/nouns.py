@@ -27,7 +27,7 @@ class Now(Struct, frozen=True):
 
 
 class Policy(Struct, frozen=True):
-    """What the owner of a hub decides once for all (docs/configuration.md)."""
+    """The owner's decisions for a hub (docs/configuration.md)."""
 
     lease_ms: int = 30_000
     late_after_ms: int = 180_000
@@ -54,7 +54,7 @@ class Policy(Struct, frozen=True):
 
 
 class Hearing(Struct, frozen=True):
-    """How much of the past a hub could hear: one row (docs/adr/0006-hearing-time.md)."""
+    """The time that a hub could hear: one row (docs/adr/0006-hearing-time.md)."""
 
     id: int = 1
     heard_at: int = 0
@@ -79,7 +79,7 @@ class Task(Struct, frozen=True):
     dedup_key: str = ""  # a second task with it and the same submitter is this one; "": none
     body_hash: str = ""  # SHA-256 of what was submitted, hex: tells a repetition from another task with the same id
     queued_at: int = 0  # wall
-    updated_at: int = 0  # wall, of its last change; a renewal is none
+    updated_at: int = 0  # wall, of its last change; a renewal does not count
     available_at: int = 0  # wall: not claimable before; a delay or a backoff
     finished_at: int = 0  # wall; 0: not finished
     on_loss: str = ""  # requeue, wait or ask, as submitted; "": as the claim says
@@ -117,7 +117,7 @@ class Task(Struct, frozen=True):
 
 
 class Usage(Struct, frozen=True):
-    """What a key has used of its share; each batch adds to it what it changes."""
+    """The part of its share that a key has used; each batch adds its changes."""
 
     submitter: str
     open_tasks: int = 0  # queued or leased
@@ -125,14 +125,14 @@ class Usage(Struct, frozen=True):
 
 
 class TaskBody(Struct, frozen=True):
-    """What was enqueued, as JSON text; never rewritten."""
+    """The task as submitted, as JSON text; never rewritten."""
 
     task_id: str
     spec: str
 
 
 class Attempt(Struct, frozen=True):
-    """One lease of a task, kept for ever (as long as the task)."""
+    """One lease of a task, kept as long as the task."""
 
     task_id: str
     token: int
@@ -145,7 +145,7 @@ class Attempt(Struct, frozen=True):
 
 
 class Result(Struct, frozen=True):
-    """How a task ended; JSON texts where the worker may send anything."""
+    """The end of a task; JSON texts where the worker may send anything."""
 
     task_id: str
     success: int
@@ -225,7 +225,7 @@ class Daemon(Struct, frozen=True):
 
 
 class Directive(Struct, frozen=True):
-    """What an owner asks of one daemon from afar (coordinator/directives.py)."""
+    """An owner's order to one daemon (coordinator/directives.py)."""
 
     id: str
     daemon_id: str
@@ -236,7 +236,7 @@ class Directive(Struct, frozen=True):
     asked_by: str = ""
     asked_at: int = 0
     expires_h: int = 0  # 0 once it has ended
-    boot_id: str = ""  # the start that was told to
+    boot_id: str = ""  # the start of the daemon that got it
     ended_at: int = 0
 
 

@@ -3,7 +3,7 @@
 ```
 waiting ──sent──> sent        ──refused, or tried for 36 h──> dead ──resend──> waiting
    │ └──try again later──> waiting
-   └──recovered, acknowledged, or told by another one──> folded
+   └──recovered, acknowledged, or part of another message──> folded
 ```
 Theory of operation
 -------------------
@@ -71,7 +71,7 @@ TRIES_MIN = 10  # before it is given up: a hub that was off for days has not tri
 
 
 class Chosen(Struct, frozen=True):
-    """What to send now, and the rows that this changes."""
+    """The message to send now, and the rows that this changes."""
 
     notice: Notice | None = None
     edits: str = ""  # the message to change
@@ -81,7 +81,7 @@ class Chosen(Struct, frozen=True):
 
 
 class About(Struct, frozen=True):
-    """What is known about the rows that are due: others of their stories, their incidents, and the owner's windows."""
+    """Facts about the rows that are due: their siblings, their incidents, and the owner's windows."""
 
     siblings: Sequence[Notice]
     incidents: Mapping[str, Incident]
@@ -97,7 +97,7 @@ def choose(due: Iterable[Notice], about: About, now: Now) -> Chosen:
         try:
             judged = _judged(row, about, now)
             place = _place(judged, about.siblings)
-        except Exception:  # noqa: BLE001 - what cannot be judged is told as it is rather than stops those after it
+        except Exception:  # noqa: BLE001 - what cannot be judged is sent as it is; it stops no other row
             judged, place = row, ("", "")
         if judged is not row:
             save[row.id] = judged
@@ -124,7 +124,7 @@ def _rank(row: Notice) -> int:
 
 
 def _room_at(loud: Sequence[Notice], recent: Sequence[Notice], now: Now) -> int:
-    """When the channel may have what is more than it takes; 0: at once."""
+    """The instant at which the channel may get another message; 0: now."""
     if len(recent) < STORM_MESSAGES_MAX:
         return 0
     until = min(recent[-STORM_MESSAGES_MAX].sent_at, now.wall) + STORM_WINDOW_MS + 1
@@ -135,7 +135,7 @@ def _room_at(loud: Sequence[Notice], recent: Sequence[Notice], now: Now) -> int:
 
 
 def _is_loud(row: Notice, edits: str) -> bool:
-    """Whether it counts for a storm: a notice that is a message of its own."""
+    """True if it counts for a storm: a notice that is a message of its own."""
     return row.kind == "notice" and row.cause != STORM and not edits
 
 
@@ -179,7 +179,7 @@ def _judged(row: Notice, about: About, now: Now) -> Notice:
 
 
 def _earlier(row: Notice, siblings: Iterable[Notice]) -> Notice | None:
-    """What must be there first: nobody hears that it is over before that it began, nor the end of an answer first."""
+    """The message that must be delivered before this one: an alarm before its recovery, the earlier of two answers."""
     if row.level != "recovered" and row.kind != "answer":
         return None
     siblings = list(siblings)
@@ -260,7 +260,7 @@ def sent(row: Notice, taken: Notice, ref: str, now: Now) -> tuple[Notice, ...]:
 
 
 def put_off(row: Notice, reason: str, after_ms: int, now: Now) -> Notice:
-    """It did not arrive, or nobody knows: again later, until it has been tried for too long."""
+    """It did not arrive, or that is unknown: again later, until it has been tried for too long."""
     attempts = row.attempts + 1
     wait_ms = max(retry_ms(row.id, attempts), min(after_ms, RETRY_AFTER_MAX_MS))
     is_too_old = now.wall + wait_ms - row.due_at > GIVE_UP_AFTER_MS

@@ -1,4 +1,4 @@
-"""What a model costs: one table with its date, overridden by configuration; money is integer micro-USD.
+"""Prices of models: one table with its date, overridden by configuration; money is integer micro-USD.
 
 Prices are per million tokens, so micro-USD per token is the price in USD. A model that is in no table has no
 price: nothing is guessed.
@@ -25,7 +25,7 @@ class Price(Struct, frozen=True):
 
 
 class Tokens(Struct, frozen=True):
-    """What one run or call has used; the four kinds do not overlap."""
+    """The tokens that one run or call used; the four kinds do not overlap."""
 
     input: int = 0
     output: int = 0
@@ -66,7 +66,7 @@ def price_of(model: str, own: Mapping[str, Price]) -> Price | None:
 
 
 def cost_micro_usd(price: Price, used: Tokens) -> int:
-    """What it cost, rounded up to a whole micro-USD."""
+    """The cost, rounded up to a whole micro-USD."""
     read = price.input / 10 if price.cache_read is None else price.cache_read
     write = price.input * 5 / 4 if price.cache_write is None else price.cache_write
     parts = (

@@ -1,4 +1,4 @@
-"""What the model is sent: the conversation as messages, the question last and whole, and no tools, ever."""
+"""Prompts for the model: the conversation as messages, the question last and uncut, never any tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a beat says of runs: it renews the leases that it names, and ends those that it should name and does not."""
+"""The runs of a heartbeat: it renews the leases that it names, and ends those that it should name and does not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class NamedRun(Struct, frozen=True):
 
 
 class Speaker(Struct, frozen=True):
-    """Whose beat it is, and in which order it comes."""
+    """The sender of a heartbeat, and its place in their order."""
 
     daemon_id: str
     boot_id: str = ""
@@ -36,7 +36,7 @@ class Speaker(Struct, frozen=True):
 
 
 class Renewals(Struct, frozen=True):
-    """The leases of a daemon after its beat, and what it is told of those that it named."""
+    """The leases of a daemon after its heartbeat, and the answer about those that it named."""
 
     changes: list[Change[Task]]  # first what ended, then what was renewed
     lost: list[str]
@@ -90,7 +90,7 @@ def ended_by(speaker: Speaker, task: Task, run: NamedRun | None, now: Now, polic
 
 
 def progress_after(before: Progress | None, run: NamedRun, now: Now) -> Progress | None:
-    """What is kept of a run's progress; None if it says nothing new.
+    """The row of a run's progress; None if it reports nothing new.
 
     What it says nothing about stays: a checkpoint also for the attempts after it, progress for this one.
     """
@@ -106,7 +106,7 @@ def progress_after(before: Progress | None, run: NamedRun, now: Now) -> Progress
 def progress_of(
     runs: Iterable[NamedRun], tasks: Mapping[str, Task], before: Mapping[str, Progress], now: Now
 ) -> list[Progress]:
-    """What is kept of the progress of all runs that have their tasks still."""
+    """The rows of progress of all runs that still hold their tasks."""
     theirs = (run for run in runs if run.task_id in tasks and tasks[run.task_id].token == run.token)
     kept = (progress_after(before.get(run.task_id), run, now) for run in theirs)
     return [progress for progress in kept if progress is not None]

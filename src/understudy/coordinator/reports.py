@@ -64,7 +64,7 @@ def is_remembered(task: Task) -> bool:
 
 
 def conversation(task: Task, question: str, answer: str, now: Now) -> tuple[Memory, ...]:
-    """What the memory of its conversation keeps of a finished task: the question, and the answer if there is one."""
+    """The messages of a finished task for its conversation's memory: the question, and the answer if there is one."""
     asked = _message(task, "ask", "user", question, task.queued_at)
     return (asked, _message(task, "answer", "assistant", answer, now.wall)) if task.status == DONE else (asked,)
 

@@ -1,4 +1,4 @@
-"""Who is told what: channels, routes, quiet hours and maintenance, as the owner of a hub chose them once."""
+"""Channels, routes, quiet hours and maintenance, as the owner of a hub chose them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ LEVEL_RANKS = {"info": 0, "recovered": 0, "warning": 1, "critical": 2}
 
 
 class Route(Struct, frozen=True):
-    """Which notices go to which channels, and when."""
+    """One route: its channels, and the notices and times for which it applies."""
 
     channels: tuple[str, ...]
     level: str = "warning"  # at least
     daemons: tuple[str, ...] = ()  # names, `*` stands for anything; none: all
-    delay_ms: int = 0  # what ends before that is not told
+    delay_ms: int = 0  # what ends before that makes no notice
     remind_ms: int = 0  # of what is critical, until somebody acknowledges it; 0: never
     quiet: str = "[]"  # daily windows as in Daemon.expected_sleep: they hold whatever is not critical
 
 
 class Maintenance(Struct, frozen=True):
-    """A time in which silence is expected: it is told when the time is over, if it is still true then."""
+    """A time in which silence is expected: a notice is sent when the time is over, if it is still true then."""
 
     daemons: tuple[str, ...] = ()
     windows: str = "[]"  # daily, or
@@ -28,7 +28,7 @@ class Maintenance(Struct, frozen=True):
 
 
 class Routes(Struct, frozen=True):
-    """All of it. Without a target nothing is told, and nothing costs anything."""
+    """All of it. Without a channel there are no notices, and no work for them."""
 
     targets: tuple[str, ...] = ()
     routes: tuple[Route, ...] = ()

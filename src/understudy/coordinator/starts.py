@@ -1,4 +1,4 @@
-"""What a hub says of itself: that it was started, and, once a minute, how often it heard and looked."""
+"""Events of the hub itself: its start and, once a minute, the number of heartbeats and alarms."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def start(row: Deployment, now: Now) -> Change[Deployment]:
 
 
 def minute(beats: int, alarms: int, now: Now) -> tuple[Event, ...]:
-    """What was too frequent to keep, in an event for each kind that happened at all."""
+    """The summary of events that are too frequent to keep: one event for each kind that happened."""
     counts = (("heartbeat.recorded", "Heartbeat recorded", beats), ("alarm.triggered", "Alarm triggered", alarms))
     return tuple(make_event(now, name, message, {"timesLastMinute": count}) for name, message, count in counts if count)
 

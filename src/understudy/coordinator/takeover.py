@@ -58,7 +58,7 @@ OVERLOAD_FIRST_MS, OVERLOAD_MAX_MS = 5_000, 60_000
 
 
 class Opening(Struct, frozen=True):
-    """When takeover opens for some needs: `at` (wall) may be past; None as long as nothing changes."""
+    """The instant at which takeover opens for some needs: `at` (wall) may be past; None: not as things stand."""
 
     at: int | None = None
     daemon_id: str = ""
@@ -67,7 +67,7 @@ class Opening(Struct, frozen=True):
 
 
 class Called(Struct, frozen=True):
-    """What came of one call."""
+    """The outcome of one call."""
 
     kind: str  # answered | failed (for good) | again | stop (opens the circuit)
     reason: str = ""  # a stable word: refused, too_large, overloaded, cut, authentication, …
@@ -81,7 +81,7 @@ class Called(Struct, frozen=True):
 
 
 def mode_of(policy: TakeoverPolicy, source: str) -> str:
-    """How tasks of this source are treated."""
+    """The mode for tasks of this source."""
     if policy.mode == OFF:
         return OFF
     return dict(policy.sources).get(source, policy.mode or OFF)
@@ -95,7 +95,7 @@ def modes(policy: TakeoverPolicy) -> frozenset[str]:
 
 
 def is_switched_on(policy: TakeoverPolicy) -> bool:
-    """Whether the hub does anything for anybody."""
+    """True if any source has a mode other than off."""
     return bool(modes(policy) & {NOTIFY, INTERIM, ANSWER})
 
 
@@ -107,7 +107,7 @@ def sources_in(policy: TakeoverPolicy, wanted: frozenset[str]) -> tuple[tuple[st
 
 
 def lacks(policy: TakeoverPolicy) -> str:
-    """What keeps the hub from answering at all: `off`, `no_key`, `no_price`; "" if nothing does.
+    """The reason why the hub cannot answer at all: `off`, `no_key`, `no_price`; "" if it can.
 
     Telling senders needs neither key nor price.
     """
@@ -121,14 +121,14 @@ def lacks(policy: TakeoverPolicy) -> str:
 
 
 def stopped_by(policy: TakeoverPolicy, state: TakeoverState) -> str:
-    """Why no call may be made now, as a stable word; "" if one may."""
+    """The reason why no call may be made now, as a stable word; "" if one may."""
     if not modes(policy) & {INTERIM, ANSWER}:
         return NOTIFY
     return lacks(policy) or ("paused" if state.paused else "") or state.circuit
 
 
 def doing(policy: TakeoverPolicy, state: TakeoverState) -> str:
-    """What takeover does for those who wait, in one word for people: a mode, or why nothing is done."""
+    """The state of takeover in one word for people: its mode, or the reason why it does nothing."""
     if lacking := lacks(policy):
         return lacking
     if modes(policy) & {INTERIM, ANSWER} and (state.paused or state.circuit):
@@ -147,7 +147,7 @@ def told_with(event: Event, policy: TakeoverPolicy, state: TakeoverState) -> Eve
 
 
 def opening(daemons: Iterable[Standbys], needs: frozenset[str], now: Now, policy: Policy) -> Opening:
-    """When takeover opens for these needs: once every daemon that covers them is away; never without any."""
+    """The opening of takeover for these needs: once every daemon that covers them is away; never without any."""
     able = [daemon for daemon in daemons if needs <= tags_of(daemon.provides, daemon.capabilities)]
     instants = [_away_at(daemon, now, policy) for daemon in able]
     if not able or None in instants:
@@ -181,17 +181,17 @@ def _resumed_at(now: Now) -> int:
 
 
 def is_open(found: Opening, state: TakeoverState, now: Now, policy: TakeoverPolicy) -> bool:
-    """Whether the hub may step in: the time has come, and the fault is not the hub's own line."""
+    """True if the hub may step in: the time has come, and the fault is not the hub's own line."""
     return found.at is not None and found.at <= now.wall and not wants_probe(state, now, policy)
 
 
 def wants_probe(state: TakeoverState, now: Now, policy: TakeoverPolicy) -> bool:
-    """Whether the hub must first see that it reaches the world; asked once an opening."""
+    """True if the hub must first see that it reaches the world; asked once an opening."""
     return policy.probes and not state.is_open and (not state.probed_h or now.h - state.probed_h > PROBE_FRESH_MS)
 
 
 def is_for_machine(needs: str) -> bool:
-    """Whether a task waits for a machine: no answer of the hub closes it."""
+    """True if a task waits for a machine: no answer of the hub closes it."""
     return needs != "[]"
 
 
@@ -199,7 +199,7 @@ def is_for_machine(needs: str) -> bool:
 
 
 def after_call(state: TakeoverState, called: Called, call_id: str, now: Now, policy: TakeoverPolicy) -> TakeoverState:
-    """How takeover stands after a call: rested, resting, or with its circuit open."""
+    """The state after a call: ready, resting, or with its circuit open."""
     if called.kind == "stop":
         until = next_period_at(MONTH, now.wall) if called.reason == "spend_limit" else 0
         return replace(state, circuit=called.reason, circuit_at=now.wall, circuit_until_at=until, access=policy.access)
@@ -218,12 +218,12 @@ def model_for(policy: TakeoverPolicy, state: TakeoverState) -> str:
 
 
 def price_for(policy: TakeoverPolicy, model: str) -> Price | None:
-    """What a call of one of the two models costs."""
+    """The price of one of the two models; None if it is unknown."""
     return policy.price if model == policy.model else policy.fallback_price
 
 
 def rest_ms(reason: str, failures: int, call_id: str) -> int:
-    """How long after so many failures: 10 s × 2ⁿ up to 10 min; overload 5 s up to 60 s; less up to a fifth."""
+    """The rest after failures in a row: 10 s × 2ⁿ up to 10 min, on overload 5 s up to 60 s, less up to a fifth."""
     first, most = (OVERLOAD_FIRST_MS, OVERLOAD_MAX_MS) if reason == "overloaded" else (BACKOFF_FIRST_MS, BACKOFF_MAX_MS)
     return round(spread(doubled_ms(first, most, failures), dice_of(call_id), 1.0, 0.8))
 

@@ -40,7 +40,7 @@ class InLine(Struct, frozen=True):
 
 
 class Verdict(Struct, frozen=True):
-    """What a look found: whether a call may be worth trying, and when to look again."""
+    """The outcome of a look: whether a call may be tried, and when to look again."""
 
     is_open: bool = False
     may_call: bool = False
@@ -82,7 +82,7 @@ def look(
 
 
 def why_kept(scene: Scene, task: Task) -> str:
-    """Why a task is not answered, as a stable word; "" if it is, or if nobody may be told."""
+    """The reason why a task is not answered, as a stable word; "" if it is, or if its sender gets no message."""
     policy = scene.policy.takeover
     mode = takeover.mode_of(policy, task.source)
     if mode == OFF or task.takeover != "allow":

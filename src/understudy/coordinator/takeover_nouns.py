@@ -13,7 +13,7 @@ OFF, NOTIFY, INTERIM, ANSWER = "off", "notify", "interim", "answer"
 
 
 class TakeoverPolicy(Struct, frozen=True):
-    """What the owner of a hub decides about takeover; no secret is in here."""
+    """The owner's decisions about takeover; it contains no secret."""
 
     mode: str = ""  # of all sources; "": only of those named below; "off": nothing anywhere
     sources: tuple[tuple[str, str], ...] = ()  # (source, mode)
@@ -35,7 +35,7 @@ class TakeoverPolicy(Struct, frozen=True):
 
 
 class TakeoverState(Struct, frozen=True):
-    """How takeover stands: one row."""
+    """The state of takeover: one row."""
 
     id: int = 1
     is_open: int = 0  # for tasks that need no machine
@@ -54,10 +54,10 @@ class TakeoverState(Struct, frozen=True):
 
 
 class TaskTakeover(Struct, frozen=True):
-    """What takeover has done for one task."""
+    """The state of takeover for one task."""
 
     task_id: str
-    kept_at: int = 0  # its sender was told that it is kept
+    kept_at: int = 0  # its sender got the message that it is kept
     tries: int = 0  # calls that failed, one after the other
     not_before_h: int = 0
     spent_micro_usd: int = 0
@@ -66,13 +66,13 @@ class TaskTakeover(Struct, frozen=True):
 
 
 class Budget(Struct, frozen=True):
-    """What was spent in one day or month (UTC); open reservations come on top."""
+    """The spending of one day or month (UTC), without open reservations."""
 
     period: str  # 2026-11-22 | 2026-11
     kind: str  # day | month
     spent_micro_usd: int = 0
     calls: int = 0
-    told: int = 0  # the highest share that was told: 0, 50, 80 or 100 %
+    told: int = 0  # the highest share that was reported: 0, 50, 80 or 100 %
 
 
 class Reservation(Struct, frozen=True):

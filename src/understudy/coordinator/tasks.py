@@ -1,4 +1,4 @@
-"""What owners do with tasks: enqueue, cancel, retry, move; and the alarm's part in delays."""
+"""Changes of tasks: enqueue, cancel, retry, move, and the end of a delay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ORDER_STEP = 1000  # order keys of one instant
 
 
 def order_key(priority: str, queued_at: int, nth: int) -> int:
-    """Where a task stands: priority without starvation, then age, then the order within one instant."""
+    """The task's place in the queue: priority without starvation, then age, then the order within one instant."""
     return (queued_at + PRIORITY_OFFSET_MS.get(priority, 0)) * ORDER_STEP + nth % ORDER_STEP
 
 
@@ -43,7 +43,7 @@ def set_aside(task: Task, now: Now) -> Change[Task]:
 
 
 def note(task: Task, text: str, now: Now) -> Change[Task]:
-    """What an old client says of its state: kept as a note, it never takes a task out of the queue."""
+    """A legacy client's status of a task: kept as a note, it never takes a task out of the queue."""
     return Change(replace(task, note=text, updated_at=now.wall))
 
 

@@ -31,7 +31,7 @@ class Window(Struct, frozen=True, rename={"start": "from", "end": "to"}):
 
 
 def left_ms(windows: str, wall: int) -> int:
-    """How long the windows (JSON) stay open from this instant on; 0: none is open."""
+    """Milliseconds that the windows (JSON) stay open from this instant on; 0: none is open."""
     if windows == NONE:
         return 0
     readable, _ = read(windows)
@@ -46,7 +46,7 @@ def left_ms(windows: str, wall: int) -> int:
 
 
 def unreadable(windows: str) -> str:
-    """What of the windows cannot be judged here, in a few words; "" if all of it can."""
+    """The part of the windows that cannot be judged here, in a few words; "" if there is none."""
     return "" if windows == NONE else read(windows)[1]
 
 
@@ -84,7 +84,7 @@ def zone_of(name: str) -> tzinfo:
 
 
 def is_zone(name: str) -> bool:
-    """Whether this machine knows a time zone of that name."""
+    """True if this machine knows a time zone of that name."""
     try:
         zone_of(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -102,7 +102,7 @@ def _around(window: Window, at: datetime) -> Iterator[tuple[datetime, datetime]]
 
 
 def _instant(day: date, minutes: timedelta, zone: tzinfo, *, fold: int) -> datetime:
-    """When the clock shows this time; the first time it does with fold 0, the last with fold 1."""
+    """The instant at which the clock shows this time: the first one with fold 0, the last with fold 1."""
     shown = datetime.combine(day, datetime.min.time()) + minutes
     at = shown.replace(tzinfo=zone, fold=fold).astimezone(UTC)
     if at.astimezone(zone).replace(tzinfo=None) == shown:

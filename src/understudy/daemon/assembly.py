@@ -140,7 +140,7 @@ class Daemon:
         return Awake(caffeinate(self._settings.caffeinate))
 
     def _succession(self, state: WorkerState, home: Home) -> Succession | None:
-        """What this life ended for, if it was another one."""
+        """The succession that this life ended for; None if it ended for good."""
         if not state.successor or not state.is_stopped:
             return None
         if state.successor == "restart":

@@ -15,7 +15,7 @@ END_S = 5.0
 
 
 class Holding(Protocol):
-    """What holds the machine awake: a process that can be ended."""
+    """A process that keeps the machine awake, and can be ended."""
 
     def terminate(self) -> None:
         """End it."""
@@ -32,7 +32,7 @@ def _start(argv: Sequence[str]) -> Holding:
 
 
 def caffeinate(mode: str, *, platform: str = sys.platform) -> tuple[str, ...]:
-    """The command that holds a Mac awake as long as this process lives; () where there is none to hold.
+    """The command that keeps a Mac awake as long as this process lives; () on other systems.
 
     `-s` holds only on mains power, which is `ac-only`; `-i` also on the battery.
     """

@@ -1,4 +1,4 @@
-"""How many bytes a beat may have: every run is named in each beat, what is long is said in as many beats as it needs.
+"""The bytes of a heartbeat: each one names every run; long details are spread over as many as they need.
 
 The hub takes 1 MiB; a proxy before it may take less. A beat that is too large for either is cut, never repeated.
 """
@@ -20,7 +20,7 @@ GROWS_AFTER_MS = 3_600_000  # a hub or proxy that was changed is tried again wit
 
 
 class BeatBudget:
-    """What one beat may hold; halved when a beat was refused for its size or its content."""
+    """The bytes that one heartbeat may have; halved when one was refused for its size or its content."""
 
     def __init__(self) -> None:
         self.bytes_max = BEAT_BYTES_MAX
@@ -44,7 +44,7 @@ class BeatBudget:
 
     @property
     def is_bare(self) -> bool:
-        """Whether only what keeps leases and the daemon alive is said."""
+        """True if only what keeps leases and the daemon alive is said."""
         return self.bytes_max == 0
 
     def fitted(self, body: dict[str, Any], details: Iterable[tuple[int, dict[str, Any]]]) -> frozenset[int]:

@@ -1,4 +1,4 @@
-"""The directive loop: does what an owner asks from afar, each thing once, and remembers it across lives.
+"""The directive loop: does what an owner's directives ask, each once, and keeps them across lives.
 
 A directive that ends this life (`restart`, `update`) is done when the next life says so: in the first beats after one
 was accepted, because only then it is certain that there is a next life.
@@ -34,7 +34,7 @@ LOOK_MS, LOOK_MS_DRAINING = 60_000, 1_000
 
 
 def take_orders(state: WorkerState, offered: Any, told: tuple[Record, ...]) -> None:
-    """An accepted beat: what it named is told, and what the hub offers is taken up, or told again."""
+    """An accepted heartbeat: outcomes that it named are reported; the hub's directives are taken, or named again."""
     for record in told:
         if state.records.get(record.id) is record:
             state.records[record.id] = replace(record, is_told=True)
@@ -54,7 +54,7 @@ def take_orders(state: WorkerState, offered: Any, told: tuple[Record, ...]) -> N
 
 
 def load_directives(state: WorkerState) -> Loop:
-    """What earlier lives were told, before the first beat of this one."""
+    """Load the directives of earlier lives, before the first heartbeat of this one."""
     found: Remembered = yield LoadDirectives()
     state.records = {record.id: record for record in found.memory.records}
     state.is_held = found.memory.is_held

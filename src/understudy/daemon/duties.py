@@ -10,7 +10,7 @@ TOKEN_LASTS_MS = 365 * 86_400_000  # `claude setup-token`: docs/measured.md, Log
 
 
 def duties_of(given: DaemonInputs) -> Duties:
-    """How much this daemon does, and how often."""
+    """The amounts and intervals of this daemon's work."""
     settings = given.settings
     return Duties(
         capacity=settings.capacity,
@@ -26,5 +26,5 @@ def duties_of(given: DaemonInputs) -> Duties:
 
 
 def token_end(issued_at: str) -> int:
-    """When a token that was made on that day ends, in ms since the epoch; 0 if nobody knows."""
+    """The end of a token that was created on that day, in ms since the epoch; 0 if unknown."""
     return parse_iso(f"{issued_at}T00:00:00Z") + TOKEN_LASTS_MS if issued_at else 0

@@ -1,4 +1,4 @@
-"""Which executors this daemon has, in their order: the first one takes the tasks that name none."""
+"""The executors of this daemon, in their order: the first one takes the tasks that name none."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def executors_of(given: DaemonInputs, ambient: Mapping[str, str]) -> dict[str, E
 
 
 def workspaces_of(given: DaemonInputs) -> Workspaces:
-    """Where runs work. An assistant never works wherever the daemon happens to have been started."""
+    """The directories of runs. An assistant never works in the directory in which the daemon was started."""
     commands = given.settings.task_cwd
     assistants = commands or str(given.data_dir.absolute() / "workspace")
     if not commands:
@@ -59,7 +59,7 @@ def workspaces_of(given: DaemonInputs) -> Workspaces:
 
 
 def claude_options(settings: Settings) -> claude.ClaudeOptions:
-    """How the owner wants `claude` run. ConfigError for malformed prices or a malformed budget."""
+    """The owner's options for `claude`. ConfigError for malformed prices or a malformed budget."""
     return claude.ClaudeOptions(
         cli=settings.claude_cli,
         permission_mode=settings.claude_permission_mode,
@@ -74,7 +74,7 @@ def claude_options(settings: Settings) -> claude.ClaudeOptions:
 
 
 def codex_options(settings: Settings) -> codex.CodexOptions:
-    """How the owner wants `codex` run. ConfigError for malformed prices."""
+    """The owner's options for `codex`. ConfigError for malformed prices."""
     return codex.CodexOptions(
         cli=settings.codex_cli,
         sandbox=settings.codex_sandbox,

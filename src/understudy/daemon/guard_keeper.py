@@ -1,4 +1,4 @@
-"""The loop that keeps a guard alive: without one nothing is started, and a new one is told of every run."""
+"""The loop that keeps a guard alive: without one nothing is started, and a new one gets every run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from understudy.worker.guard_policy import Held, Rooted
 from understudy.worker.run import spawning
 from understudy.worker.state import WorkerState
 
-STEADY_MS = 10_000  # a guard that lived so long was not broken from the start
+STEADY_MS = 10_000  # a guard that lived this long was not broken from the start
 FAILURES_MAX = 3
 LOOK_MS = 10_000
 LIMIT_MS = 60_000  # without a living guard nothing is started

@@ -33,7 +33,7 @@ class GuardLink:
         self._replaced: subprocess.Popen[bytes] | None = None
         self._reading = threading.Lock()
         self._heard: dict[int, bytes] = {}  # half a line by guard
-        self._killed: dict[str, None] = {}  # the runs of late, oldest first
+        self._killed: dict[str, None] = {}  # recent runs, oldest first
         self._is_first = True
 
     def start(self) -> None:
@@ -101,7 +101,7 @@ class GuardLink:
             process.kill()
 
     def has_killed(self, run_id: str) -> bool:
-        """Whether a guard said so; what it wrote before the killing is read first."""
+        """True if a guard said so; what it wrote before the killing is read first."""
         process = self._process
         with contextlib.suppress(OSError, ValueError, EOFError):
             while process is not None and self._listen(process, timeout_s=0):

@@ -1,4 +1,4 @@
-"""The heartbeat loop: says that this daemon lives and what it runs, and heeds what comes back with the answer."""
+"""The heartbeat loop: reports that this daemon lives and what it runs, and obeys the answer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CUT_MS = 250  # after a beat that was too large
 
 
 class Beat:
-    """What one beat named, kept until its answer comes."""
+    """The content of one heartbeat, kept until its answer comes."""
 
     def __init__(self, state: WorkerState) -> None:
         self.sent_ms = state.clock.mono_ms()
@@ -141,13 +141,13 @@ def beat_body(state: WorkerState, beat: Beat, budget: BeatBudget) -> dict[str, A
 
 
 def _details(beat: Beat) -> list[tuple[int, dict[str, Any]]]:
-    """What is long, by the place of its run: first of those that were heard of longest ago."""
+    """The long details by the index of their run, those first that were reported longest ago."""
     places = sorted(range(len(beat.progress)), key=lambda place: beat.progress[place][0].told.at)
     return [(place, _detail(*beat.progress[place])) for place in places]
 
 
 def _quiet(state: WorkerState, run: Run, progress: Progress) -> dict[str, Any]:
-    """For how long a run that should show signs of life has shown none, and when it should have been ended."""
+    """The silence of the run, and the limit after which it should have been killed."""
     idle_ms_max = run.plan.idle_ms_max if run.plan is not None else None
     if progress is not run.quiet[0]:
         run.quiet = (progress, state.liveness.contact_ms)
@@ -166,7 +166,7 @@ def _named(run: Run, progress: Progress) -> dict[str, Any]:
 
 
 def _detail(run: Run, progress: Progress) -> dict[str, Any]:
-    """What is long is said once: a checkpoint may have 64 KiB, a beat 1 MiB."""
+    """A long detail, reported once: a checkpoint may have 64 KiB, a heartbeat 1 MiB."""
     said: dict[str, Any] = {}
     if progress.text is not None and progress.text != run.told.text:
         said["progress"] = progress.text[:PROGRESS_CHARS_MAX]
@@ -177,7 +177,7 @@ def _detail(run: Run, progress: Progress) -> dict[str, Any]:
 
 
 def _fits(checkpoint: str) -> bool:
-    """Whether the hub takes it: it counts the bytes of the JSON, where one character may have six."""
+    """True if the hub takes it: it counts the bytes of the JSON, where one character may have six."""
     return len(msgspec.json.encode(checkpoint)) <= CHECKPOINT_BYTES_MAX
 
 

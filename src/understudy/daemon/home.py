@@ -106,7 +106,7 @@ class Home:
 
 @contextlib.contextmanager
 def _kept_in(data_dir: Path) -> Iterator[None]:
-    """What a first start must put on disk; ConfigError says which directory and why."""
+    """Guards what a first start must put on disk: ConfigError names the directory and the reason."""
     try:
         yield
     except OSError as error:
@@ -115,7 +115,7 @@ def _kept_in(data_dir: Path) -> Iterator[None]:
 
 
 def aged_files(paths: Iterable[Path]) -> list[tuple[os.stat_result, Path]]:
-    """Each with its stat; one that another loop removes meanwhile is none of them."""
+    """Each with its stat, without those that another loop removes in the meantime."""
     found = []
     for path in paths:
         with contextlib.suppress(OSError):

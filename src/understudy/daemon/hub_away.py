@@ -9,7 +9,7 @@ from understudy.worker.effects import Loop, Say, TellOwner
 
 
 class HubAway:
-    """Told once when no beat was accepted for so long, and once when one is again; a machine's sleep does not count."""
+    """One notice when no heartbeat was accepted for this time, one when the hub is back; sleep does not count."""
 
     def __init__(self, after_ms: int, daemon_id: str, now_ms: int) -> None:
         self._after_ms = after_ms

@@ -1,4 +1,4 @@
-"""Whether the owner of this machine has chosen where versions come from: in the environment or a file of pip's.
+"""The package index that the owner of this machine has chosen: in the environment or in a file of pip's.
 
 The public index has a stranger's program of our name, so it is no choice, whichever way it is named.
 """
@@ -20,7 +20,7 @@ _SECTIONS = ("global", "install", "download")
 
 
 def has_own_index(env: Mapping[str, str]) -> bool:
-    """Whether pip, with this environment, looks at an index of the owner's and not at the public one."""
+    """True if pip, with this environment, looks at an index of the owner's and not at the public one."""
     said: dict[str, str] = {}
     for path in _files(env):
         said |= dict(_from_file(path))
@@ -32,7 +32,7 @@ def has_own_index(env: Mapping[str, str]) -> bool:
 
 
 def _files(env: Mapping[str, str]) -> Iterator[Path]:
-    """The files that pip reads, the weakest first (pip's documentation, Configuration); the null device is none."""
+    """The files that pip reads, the weakest first (pip's documentation, Configuration), without the null device."""
     named = env.get("PIP_CONFIG_FILE", "")
     if named == os.devnull:
         return

@@ -1,4 +1,4 @@
-"""What a daemon is given at its start; it reads no files of settings later."""
+"""The inputs of a daemon at its start; it reads no settings later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DaemonInputs(msgspec.Struct, frozen=True, kw_only=True):
     ca_file: str = ""  # CA certificates for https; empty: the system's
     command: tuple[str, ...] = ()  # argv of the executor `command`; empty: there is none
     targets: tuple[Target, ...] = ()  # channels of this machine, for when the hub is out of reach
-    can_update: bool = True  # False: whoever started it brings the new version
+    can_update: bool = True  # False: the program that started it brings the new version
 
     @property
     def secrets(self) -> tuple[str, ...]:

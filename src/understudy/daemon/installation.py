@@ -4,7 +4,7 @@
 <data>/daemon/environments/<version>-<id>/  a virtual environment made by an update; `original/` starts what was first
 <data>/daemon/current -> environments/…     what a service starts: `current/bin/understudy`
 ```
-An update is code from afar: a wheel must have the SHA-256 that the directive names, before anything of it is run.
+An update is remote code: a wheel must have the SHA-256 that the directive names, before anything of it is run.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class InstallError(UnderstudyError):
 
 
 def launcher(data_dir: Path) -> Path:
-    """What starts the current version, for services: the path stays the same, what is behind it changes."""
+    """The command of the current version, for services: its path stays the same through updates."""
     return Installation(data_dir).launcher()
 
 
@@ -221,7 +221,7 @@ class Installation:
 
 
 def check_update(order: Order) -> None:
-    """InstallError for what no path may be built from, and for a wheel that nothing vouches for.
+    """InstallError for a name that must not become a path, and for a wheel without its hash.
 
     The hub checks the same; this machine does not rely on it.
     """
@@ -244,7 +244,7 @@ def _last_words(said: str) -> str:
 
 
 def _tail(directive_id: str) -> str:
-    """What tells the environments of two updates apart."""
+    """The suffix that distinguishes the environments of two updates."""
     return f"-{directive_id[-12:]}"
 
 

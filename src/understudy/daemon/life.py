@@ -87,7 +87,7 @@ def drain(state: WorkerState) -> Loop:
 
 
 def _drain_ms(state: WorkerState) -> int:
-    """How long runs may go on: whoever asked for a restart gave it that much time, all but what an end may take."""
+    """Milliseconds that runs may go on: the time given with a restart, less the time that the end may take."""
     left_ms = state.drain_until_ms - ENDING_MS - state.clock.mono_ms()
     return max(state.duties.drain_ms, left_ms if state.drain_until_ms else 0)
 

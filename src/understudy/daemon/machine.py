@@ -82,7 +82,7 @@ class Machine:
         self._home = home
         self._directives = directives
         self._awake = awake
-        self.owner: LocalNotices | None = None  # by which this machine's owner is told, past the hub
+        self.owner: LocalNotices | None = None  # by which this machine's owner gets notices, past the hub
         self._spool = Spool(home)
         self._outputs = Outputs(home.outputs)
         self.sessions = SessionFile(home.root / "sessions.json")

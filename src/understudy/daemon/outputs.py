@@ -1,4 +1,4 @@
-"""The whole output of runs, one file each, for whoever wants to know more than head and tail; the oldest give way."""
+"""The whole output of runs, one file each, for readers who need more than head and tail; the oldest are removed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Outputs:
             own_directory(directory)
 
     def begin(self, run_id: str) -> Path:
-        """Where this run's output goes; makes room for it."""
+        """The file of this run's output; makes room for it."""
         with contextlib.suppress(OSError):
             self._make_room()
         return self._directory / f"{run_id}{SUFFIX}"

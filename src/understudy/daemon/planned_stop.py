@@ -18,7 +18,7 @@ NOTE_BYTES_MAX = 1_024
 
 
 class PlannedStop(Struct, frozen=True):
-    """How long a stop may last (0: until the next start), and when that was said."""
+    """The length of an announced stop (0: until the next start), and the instant of its announcement."""
 
     for_ms: int
     at: int
@@ -30,7 +30,7 @@ def announce(home: Home, for_ms: int, now_ms: int) -> None:
 
 
 def announced_ms(home: Home, now_ms: int) -> int | None:
-    """How long the stop that was just asked for may last; None if nobody announced one. Never an error."""
+    """The length in ms of the stop that was just announced; None if there is none. Never an error."""
     try:
         with home.planned.open("rb") as file:
             note = msgspec.json.decode(file.read(NOTE_BYTES_MAX), type=PlannedStop)

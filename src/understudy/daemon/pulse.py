@@ -1,4 +1,4 @@
-"""Whether this daemon makes progress, for the supervisor that starts it anew if not."""
+"""The progress of this daemon as its supervisor sees it, which restarts it if there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a daemon's disk keeps of directives: which were done, whether it is drained, how updates ended."""
+"""The directives on a daemon's disk: which were done, whether it is drained, how updates ended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class DirectiveFile:
         self.installation = Installation(home.data_dir)
 
     def load(self, *, has_arrived: bool) -> Remembered:
-        """What earlier lives were told; an arrival is written down, for whoever watches over an update."""
+        """Load the directives of earlier lives, and note this start for the process that watches an update."""
         if has_arrived:
             with contextlib.suppress(OSError):
                 write_durably(self._home.arrived, self._boot_id.encode())

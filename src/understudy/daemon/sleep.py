@@ -1,4 +1,4 @@
-"""How long the machine has slept: what one clock counts and another does not."""
+"""The machine's time asleep: what one clock counts and another does not."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SleepWatch:
         self._noticed_ms = slept_ms()
 
     def has_slept(self) -> bool:
-        """Whether it has slept since this was last true."""
+        """True if it has slept since this was last true."""
         slept_ms = self._slept_ms()
         if slept_ms - self._noticed_ms < NOTICED_MS_MIN:
             return False

@@ -20,7 +20,7 @@ SUFFIX = ".json"
 
 
 def sizes_in(directory: Path) -> list[int]:
-    """The sizes of its files; one that another loop removes meanwhile is none of them."""
+    """The sizes of its files, without those that another loop removes in the meantime."""
     return [stat.st_size for stat, _ in aged_files(directory.glob(f"*{SUFFIX}"))]
 
 

@@ -32,7 +32,7 @@ def same_again(python: str, argv: Sequence[str]) -> tuple[str, ...]:
 
 
 class Succession(msgspec.Struct, frozen=True):
-    """What comes after this life."""
+    """The life after this one."""
 
     home: Home
     boot_id: str

@@ -36,7 +36,7 @@ class UpdatePlan(msgspec.Struct, frozen=True):
     boot_id: str  # of the old version's last life
     pid: int
     birth: float
-    lock: str  # of this daemon's name: whoever lives holds it
+    lock: str  # of this daemon's name: the living one holds it
     arrived: str  # here a life writes its boot id once a beat of it was accepted
     verdict: str  # here stands why an update was taken back
     current: str
@@ -73,7 +73,7 @@ def wait_for(plan: UpdatePlan) -> str:
 
 
 def go_back(plan: UpdatePlan, reason: str) -> None:
-    """The pointer first, the verdict next, then the end of the new version: whoever is started from here is the old."""
+    """The pointer first, the verdict next, then the end of the new version: every start from here on is the old one."""
     current = Path(plan.current)
     fresh = current.with_name(f".current-{os.getpid()}")
     fresh.unlink(missing_ok=True)
@@ -99,7 +99,7 @@ def start_old(plan: UpdatePlan) -> None:
 
 
 def _end(pid: int) -> None:
-    """TERM, then KILL; its guard ends its runs. A zombie is dead, whoever does not bury it."""
+    """TERM, then KILL; its guard ends its runs. A zombie counts as dead."""
     birth = birth_of(pid)
     for number, within_s in ((signal.SIGTERM, TERM_S), (signal.SIGKILL, KILL_S)):
         if is_living(pid, birth):

@@ -24,7 +24,7 @@ class Ring(Operation):
     weight = HEAVY
 
     def needs(self, needs: Needs) -> None:
-        """What is due, a bounded number of each kind."""
+        """The rows that are due, a bounded number of each kind."""
         needs.due_limit = DUE_MAX
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
@@ -73,7 +73,7 @@ def _delayed(work: WorkingSet, task_id: str, now: Now) -> Change[Task] | None:
 
 
 def _daemon(work: WorkingSet, daemon_id: str, now: Now) -> Change[Daemon] | None:
-    """Its health; windows of sleep that cannot be read are left out, so that its silence is told all the same."""
+    """Its health; windows of sleep that cannot be read are left out, so that its silence is still reported."""
     daemon = work.get(Daemon, daemon_id)
     if daemon is None or not daemon.deadline_h or now.h < daemon.deadline_h:
         return None  # forgotten or heard by an earlier request of this batch

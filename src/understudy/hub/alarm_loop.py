@@ -88,7 +88,7 @@ class Alarm:
         return min(self.pause_ms(), PURGE_PAUSE_MS) if is_more else self.pause_ms()
 
     def pause_ms(self) -> int:
-        """How many ms may pass until the next step, as far as is known now."""
+        """Milliseconds until the next step, as far as is known now."""
         until = max(min(self._next_mono, self._announced_mono) - self._clock.mono_ms(), 0)
         return min(until, LISTEN_EVERY_MS if self._is_watching else LOOK_EVERY_MS)
 
@@ -130,7 +130,7 @@ class Alarm:
                 is_more = yield Purge(*self._purges[-1])
             except UnavailableError:
                 raise
-            except Exception as trouble:  # noqa: BLE001 - what cannot be removed must not keep the rest for ever
+            except Exception as trouble:  # noqa: BLE001 - rows that cannot be removed must not keep the rest
                 self._on_trouble(trouble)
                 is_more = False
             if not is_more:

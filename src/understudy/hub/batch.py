@@ -26,15 +26,15 @@ from understudy.ids import IdMaker
 from understudy.store.base import CommitsApart, Store, StoredEvent, Transaction
 
 BATCH_MAX = 256
-DEAF_FOR_S = 30  # after a refusal; a daemon comes again within its interval, 10 s unless told otherwise
-DEAF_MOST_S = 600  # in a row: then silence counts again, because a true alarm must not wait for ever
+DEAF_FOR_S = 30  # after a refusal; a daemon comes again within its interval, 10 s by default
+DEAF_MOST_S = 600  # in a row: then silence counts again, because a true alarm must not wait without limit
 DEAF_PART = 10  # over time every tenth second, so that refusals which somebody provokes silence no alarm
-TOLD_MAX = 10_000  # rows that cannot be judged; beyond that they are told again and again rather than never
+TOLD_MAX = 10_000  # rows that cannot be judged; beyond that they are reported again and again rather than never
 AHEAD_BY_FAR_MS = 3_600_000
 
 
 class Committed(Struct, frozen=True):
-    """What a batch came to, for those who wait for it: nothing in here is true before the commit."""
+    """The outcome of a batch for those who wait for it; nothing in it is true before the commit."""
 
     answers: tuple[Any, ...]  # per request: its answer, or the exception that it ended with
     events: tuple[StoredEvent, ...] = ()
@@ -59,7 +59,7 @@ class Engine:
         self.moved_ahead_mono = 0  # when the wall clock was last set ahead by far, on the clock that never jumps
         self._clocks: Clocks | None = None  # at the last batch
         self._decided: tuple[Clocks, WorkingSet, int]  # of the batch that is about to be committed
-        self._told: set[str] = set()  # rows that could not be judged and were told
+        self._told: set[str] = set()  # rows that could not be judged and were reported
         self._unreadable_told = self._unreadable_seen = 0  # of the store's unreadable rows: committed, in this batch
 
     def go_deaf(self) -> bool:
@@ -78,7 +78,7 @@ class Engine:
 
     @property
     def is_deaf(self) -> bool:
-        """Whether silence does not count now."""
+        """True if silence does not count now."""
         return self.clock.mono_ms() < self._deaf_until_mono
 
     def _read_clocks(self) -> Clocks:
@@ -121,7 +121,7 @@ class Engine:
         return None
 
     def conclude(self, prepared: Committed, failure: Exception | None) -> Committed:
-        """What became of it, after its COMMIT: one failure is the answer of all."""
+        """The outcome of the batch after its COMMIT: one failure is the answer of all."""
         assert self._apart is not None
         try:
             if failure is None:
@@ -132,7 +132,7 @@ class Engine:
         return Committed(tuple(failure for _ in prepared.answers))
 
     def _noted(self, committed: Committed) -> Committed:
-        """What later batches must know of one that is durable."""
+        """Note what later batches must know of a durable one."""
         self._clocks, work, moved_ms = self._decided  # not before the commit: what was rolled back has moved nothing
         if moved_ms > AHEAD_BY_FAR_MS:
             self.moved_ahead_mono = self._clocks.mono
@@ -273,7 +273,7 @@ def woken(committed: Committed, targets: tuple[str, ...]) -> Committed:
 
 
 def joined(parts: Sequence[Committed]) -> Committed:
-    """Several commits told as one, in their order."""
+    """Several commits as one, in their order."""
     return Committed(
         tuple(answer for part in parts for answer in part.answers),
         tuple(event for part in parts for event in part.events),

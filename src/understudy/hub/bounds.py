@@ -1,4 +1,4 @@
-"""What a hub takes at most: bytes, sets of needs, daemons, and the share of each key; counted over a whole batch."""
+"""The bounds of a hub: bytes, sets of needs, daemons, and the share of each key; counted over a whole batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MIB = 1 << 20
 
 
 class BoundNeeds:
-    """What must be counted for the requests of a batch."""
+    """The counts that the requests of a batch need."""
 
     def __init__(self) -> None:
         self.room = False
@@ -23,7 +23,7 @@ class BoundNeeds:
 
 
 class Bounds:
-    """How much there is already, and what the requests of this batch have taken of the rest."""
+    """The use of each bound so far, and what the requests of this batch have taken of the rest."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -58,7 +58,7 @@ class Bounds:
         self._taken_bytes += size_bytes
 
     def has_room(self, size_bytes: int) -> bool:
-        """Whether so much more is within the bounds of store and disk."""
+        """True if so much more is within the bounds of store and disk."""
         return self._fits_store(size_bytes) and self._fits_disk(size_bytes)
 
     def add(self, size_bytes: int) -> None:
@@ -102,5 +102,5 @@ class Bounds:
             self._grown[new.submitter] = grown_tasks + tasks, grown_bytes + size_bytes
 
     def grown(self) -> list[Usage]:
-        """What this batch adds to the use of each key."""
+        """The additions of this batch to the use of each key."""
         return [Usage(submitter, *more) for submitter, more in self._grown.items() if any(more)]

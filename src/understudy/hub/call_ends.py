@@ -33,7 +33,7 @@ class _Answer(Report):
 
 
 class Settle(Operation):
-    """What came of a call: its cost, the result under its token, and what it means for the next ones."""
+    """The end of a call: its cost, the result under its token, and its effect on the next calls."""
 
     is_last_word = True
 
@@ -55,7 +55,7 @@ class Settle(Operation):
         self._report(0).more(work, needs)
 
     def details(self, work: WorkingSet, needs: Needs) -> None:
-        """What a result needs."""
+        """The needs of a result."""
         self._report(0).details(work, needs)
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:

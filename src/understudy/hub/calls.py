@@ -34,7 +34,7 @@ class Job(Struct, frozen=True):
     token: int
     prompt: Prompt
     timeout_ms: int
-    lease: LeaseJson | None = None  # as a claim would have been told of it
+    lease: LeaseJson | None = None  # as a claim would have got it
 
 
 class Reserve(Operation):
@@ -46,7 +46,7 @@ class Reserve(Operation):
         self.worker_id = worker_id
 
     def needs(self, needs: Needs) -> None:
-        """How takeover stands."""
+        """The state of takeover."""
         need_scene(needs)
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
@@ -56,7 +56,7 @@ class Reserve(Operation):
         needs.see((text_candidates(policy), machine_candidates(policy)))
 
     def details(self, work: WorkingSet, needs: Needs) -> None:
-        """What was asked, what was said before, and what takeover has done for them."""
+        """The questions, their conversations, and the state of takeover for them."""
         for task_id in _candidate_ids(work):
             needs.row(TaskBody, task_id)
             needs.row(TaskTakeover, task_id)

@@ -70,7 +70,7 @@ class Claim(Operation):
             need_incident(work, needs, daemon_id)
 
     def details(self, work: WorkingSet, needs: Needs) -> None:
-        """What goes out with the tasks that this claim may get."""
+        """The rows that are sent with the tasks that this claim may get."""
         provides = self._provides(work)
         if not work.candidates[provides]:
             needs.ready_count_max = PENDING_COUNT_MAX  # only an empty answer tells how many wait

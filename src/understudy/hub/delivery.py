@@ -38,12 +38,12 @@ CHANGES_MAX = 3  # of one message: plain text, without edit, without thread
 
 
 def _story_of(reader: Reader, notice: Notice) -> Story | None:
-    """What the store knows of it; None if something there cannot be read."""
+    """The facts of the store about it; None if they cannot be read."""
     try:
         return story_of(reader, notice)
     except StoreError:
         raise
-    except Exception:  # noqa: BLE001 - the notice itself is told all the same
+    except Exception:  # noqa: BLE001 - the notice itself is still sent
         return None
 
 
@@ -55,7 +55,7 @@ class Circuit:
         self.open_until = 0  # monotonic: a clock that is set back must not silence a channel
 
     def note(self, outcome: Outcome, now_ms: int) -> None:
-        """What came of a request; `now_ms` is monotonic."""
+        """Count the outcome of a request; `now_ms` is monotonic."""
         if not isinstance(outcome, Later):
             self.failures = 0
             return
@@ -75,7 +75,7 @@ class Letter(Struct, frozen=True):
 
     @property
     def parts(self) -> int:
-        """How many requests it takes."""
+        """The number of requests it takes."""
         return min(len(self.requests), PARTS_MAX)
 
 
@@ -113,7 +113,7 @@ class Delivery:
         return 0
 
     def _has_jumped(self) -> bool:
-        """Whether the wall clock was moved since the last look, or may have been before the first one."""
+        """True if the wall clock was moved since the last look, or may have been before the first one."""
         before, self._clocks = self._clocks, Clocks(self._clock.now_ms(), self._clock.mono_ms())
         return before is None or jump_ms(before, self._clocks, Hearing()) != 0
 
@@ -135,11 +135,11 @@ class Delivery:
                 return
 
     def _message(self, parcel: Parcel, story: Story | None) -> Message:
-        """What it says; where that cannot be worked out, the little that the row itself tells."""
+        """The message; if it cannot be worked out, a plain one from the row alone."""
         wall = self._clock.now_ms()
         try:
             return self._cleaned(message_of(parcel, story or Story(), self.target, self.routes, wall))
-        except Exception:  # noqa: BLE001 - a zone that is gone, facts that cannot be read: it is told all the same
+        except Exception:  # noqa: BLE001 - a zone that is gone, facts that cannot be read: it is still sent
             return self._cleaned(plain_message_of(parcel, self.target.language, wall))
 
     def _letter(self, message: Message, *, is_plain: bool) -> Letter:

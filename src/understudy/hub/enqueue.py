@@ -40,7 +40,7 @@ class Enqueue(Operation):
         *,
         is_bounded: bool = True,
     ) -> None:
-        """`extras` are the fields of each that are only kept; none of them tells two tasks apart.
+        """`extras` are the fields of each that are only kept; they do not distinguish two tasks.
 
         `is_bounded`: all that the submitter has here must not be more than its share.
         """
@@ -91,7 +91,7 @@ class Enqueue(Operation):
         return draft.decision(answers)
 
     def _may_know(self, known: Task) -> bool:
-        """A key that sees its own tasks only is not told whether somebody else's is the same."""
+        """A key that sees its own tasks only must not learn whether another key has the same task."""
         return not self.memory_of or known.submitter == self.submitter
 
     def _known(
@@ -119,7 +119,7 @@ def _size_of(stored: str) -> int:
 
 
 def share_of(work: WorkingSet, submitter: str) -> Usage:
-    """What a key has used of its share before this batch."""
+    """The part of its share that a key had used before this batch."""
     return work.get(Usage, submitter) or Usage(submitter)
 
 
@@ -131,7 +131,7 @@ def _hash(spec: str) -> str:
 
 
 class Owned(Struct, frozen=True):
-    """Whose a new task is, where its answer goes, and what it takes of its owner's share."""
+    """The owner of a new task, the place of its answer, and its part of the owner's share."""
 
     submitter: str
     memory_of: str = ""
@@ -140,7 +140,7 @@ class Owned(Struct, frozen=True):
 
 
 def task_of(body: EnqueueBody, task_id: str, owned: Owned, spec: str, now: Now, nth: int, timeout_s: int) -> Task:
-    """The row of a new task; BadRequestError for an instant that is none."""
+    """The row of a new task; BadRequestError for a malformed instant."""
     priority = body.priority or "medium"
     channel, user_id = conversation_of(body)
     return Task(

@@ -89,7 +89,7 @@ class Heartbeat(Operation):
 
 
 def beat_of(body: HeartbeatBody) -> ReceivedBeat:
-    """What a body says, in units and limits of the rules."""
+    """The content of a body, in the units and limits of the rules."""
     reports = {report.id: (report.state, report.detail or "") for report in body.directives or ()}
     return ReceivedBeat(
         body.daemon_id or watch_name(body.worker_id or "") or LEGACY,

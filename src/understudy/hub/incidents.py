@@ -34,7 +34,7 @@ class Acknowledge(Operation):
 
 
 class Snooze(Operation):
-    """Reminders, and whatever still waits to be told of it, pause for a while."""
+    """Reminders of it, and notices about it that still wait, pause for a while."""
 
     def __init__(self, incident_id: str, for_ms: int, by: str) -> None:
         self.incident_id = incident_id

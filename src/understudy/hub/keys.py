@@ -21,29 +21,29 @@ KEYS_MAX = 10_000
 
 
 class Caller(Struct, frozen=True):
-    """Who sends a request: the key's id and what it may do."""
+    """The sender of a request: the key's id and scopes."""
 
     key_id: str
     scopes: frozenset[str]
     lineage: str = ""
 
     def may(self, *wanted: str) -> bool:
-        """Whether it has any of these scopes; admin may do everything."""
+        """True if it has any of these scopes; admin may do everything."""
         return "admin" in self.scopes or not self.scopes.isdisjoint(wanted)
 
     @property
     def is_admin(self) -> bool:
-        """Whether it may do everything."""
+        """True if it may do everything."""
         return "admin" in self.scopes
 
     @property
     def owner(self) -> str:
-        """What its tasks and conversations belong to: the same for a key and all that it is rotated to."""
+        """The owner of its tasks and conversations: the same for a key and all that it is rotated to."""
         return self.lineage or self.key_id
 
     @property
     def memory_of(self) -> str:
-        """Whose memory its conversations are in: the one that all share ("") with the memory scope, else its own."""
+        """The memory of its conversations: the shared one ("") with the memory scope, else its own."""
         return "" if self.may("memory") else self.owner
 
 

@@ -22,7 +22,7 @@ GONE = "This link is unknown or has expired"
 
 
 class Shown(Struct, frozen=True):
-    """What a link is about, for its page."""
+    """The subject of a link, for its page."""
 
     purpose: str
     subject: str
@@ -34,7 +34,7 @@ class Shown(Struct, frozen=True):
 
 
 def shown_by(reader: Reader, secret: str, wall: int) -> Shown:
-    """What the link shows; NotFoundError once it has expired."""
+    """The page of a link; NotFoundError once it has expired."""
     found = reader.load_many(Link, (hash_of_link(secret),))
     if not found or found[0].expires_at <= wall:
         raise NotFoundError(GONE)
@@ -63,7 +63,7 @@ class FollowLink(Operation):
         needs.row(Link, self.hash)
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
-        """What it acts on."""
+        """The row that it acts on."""
         link = work.get(Link, self.hash)
         act = _act_of(link)
         if act is not None:

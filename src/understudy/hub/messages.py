@@ -1,4 +1,4 @@
-"""What a notice says, in the receiver's language: everything that its reader needs to decide what to do now."""
+"""The text of a notice, in the receiver's language: everything that its reader needs to decide what to do now."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Facts = tuple[tuple[str, str], ...]
 
 
 class Story(Struct, frozen=True):
-    """What the store knows at this moment about a notice that is to be sent."""
+    """The facts of the store about a notice that is about to be sent."""
 
     daemon: Daemon | None = None
     incident: Incident | None = None
@@ -58,7 +58,7 @@ class Story(Struct, frozen=True):
 
 
 def story_of(reader: Reader, notice: Notice) -> Story:
-    """Read it, each part only where it is told."""
+    """Read it, each part only if the text needs it."""
     daemon = _one(reader, Daemon, notice.daemon_id)
     task = _one(reader, Task, notice.task_id)
     if notice.kind in ("answer", "progress"):
@@ -107,7 +107,7 @@ def message_of(parcel: Parcel, story: Story, target: Target, routes: Routes, wal
 
 
 def plain_message_of(parcel: Parcel, language: str, wall: int) -> Message:
-    """The same from the row alone, for when the rest cannot be told: what happened, how grave it is, to whom."""
+    """The same from the row alone, if the rest cannot be read: what happened, its level, and where."""
     row = parcel.notice
     subject = row.daemon_id or row.task_id
     words = [t(f"notices.level.{row.level}", language) if row.level in LEVELS else row.level, row.cause]
@@ -150,7 +150,7 @@ class _Words:
         return title, "\n\n".join(part for part in (text, self._log()) if part)
 
     def _cause(self) -> str:
-        """What it tells; a daemon whose last word was its stop is told as such."""
+        """The cause for the text; a daemon that was stopped and has not come back has its own."""
         return f"{self.notice_row.cause}.stopped" if self.said.get("stoppedAt") else self.notice_row.cause
 
     def _member_lines(self) -> list[str]:
@@ -182,7 +182,7 @@ class _Words:
         return "\n".join((self._t("notices.log"), *lines)) if lines else ""
 
     def facts(self) -> Facts:
-        """What is known of the daemon and its work."""
+        """The facts about the daemon and its work."""
         said, daemon = self.said, self.story.daemon
         found: list[tuple[str, object]] = []
         if daemon is not None and daemon.last_seen_at and self.notice_row.cause in ABOUT_A_DAEMON:
@@ -206,7 +206,7 @@ class _Words:
         return tuple((self._t(f"notices.fact.{name}"), str(value)) for name, value in found)
 
     def links(self, secrets: dict[str, str]) -> tuple[tuple[str, str], ...]:
-        """Where to look, and what to do with one click."""
+        """The links of a message: to the hub, and the ones that act."""
         url = self.routes.public_url
         if not url or self.notice_row.kind != "notice":
             return ()
@@ -223,7 +223,7 @@ class _Words:
     # ---- answers
 
     def answer(self) -> tuple[str, str]:
-        """(title, text) for whoever asked: a title only where the place does not show what was asked."""
+        """(title, text) for the submitter: a title only where the place does not show the question."""
         row, result = self.notice_row, self.story.result
         asked = " ".join(self.story.asked.split())[:ASKED_CHARS_MAX]
         title = "" if row.thread else asked
@@ -263,7 +263,7 @@ class _Words:
 
 
 def _values(row: Notice, facts: dict[str, Any], language: str) -> dict[str, object]:
-    """What the texts of notices may name."""
+    """The values that the texts of notices may contain."""
     elapsed_ms = round(float(facts.get("elapsedSec") or facts.get("lengthSec") or 0) * 1000)
     return {
         "daemon": row.daemon_id or facts.get("daemonId", ""),
@@ -280,7 +280,7 @@ def _values(row: Notice, facts: dict[str, Any], language: str) -> dict[str, obje
 
 
 def _reason(facts: dict[str, Any], language: str) -> str:
-    """Why a daemon is stuck, in the reader's language where that is known."""
+    """The reason why a daemon is stuck, in the reader's language if that is known."""
     key = f"liveness.{facts.get('code')}"
     if key not in catalogue(language):
         return str(facts.get("reason") or "")

@@ -23,7 +23,7 @@ LINK_PREFIX = "usl"
 
 
 def outbox_rows(tx: Transaction, work: WorkingSet, now: Now) -> tuple[Notice, ...]:
-    """What the events of a batch add to the outbox: asked in each batch, so it is quick where there is nothing."""
+    """The rows that the events of a batch add to the outbox. Called in each batch, so it is quick if there are none."""
     routes = work.policy.routes
     if not routes.targets:
         return ()
@@ -42,7 +42,7 @@ def outbox_rows(tx: Transaction, work: WorkingSet, now: Now) -> tuple[Notice, ..
         return ()
     box = Outbox(routes, now, _known(tx, work, told, {task.id for _, task in (*asked, *said)}), _flaps(tx, told, now))
     for progress, task in said:
-        with suppress(Exception):  # of one that cannot be told nothing is said; the next one is
+        with suppress(Exception):  # one that fails is left out; the next one is not
             answers.tell_progress(box, progress, task)
     for event, task in asked:
         with suppress(Exception):
@@ -56,7 +56,7 @@ def _tell(box: Outbox, event: Event) -> None:
     """A change is never undone, and no notice dropped, because of what is to be said about it."""
     try:
         box.tell(event)
-    except Exception:  # noqa: BLE001 - whatever it is: people are told that it happened
+    except Exception:  # noqa: BLE001 - whatever it is: there is a notice that it happened
         box.tell_plainly(event)
 
 
@@ -67,7 +67,7 @@ def _progressed(work: WorkingSet) -> list[Progress]:
 
 
 def _known(tx: Transaction, work: WorkingSet, told: list[Event], task_ids: set[str]) -> list[Notice]:
-    """What was told before about the same, with the changes of this very batch."""
+    """The earlier notices about the same incidents, tasks and daemons, with the changes of this batch."""
     incidents = {str(event.fields["incidentId"]) for event in told if "incidentId" in event.fields}
     daemons = {event.daemon_id for event in told if event.name in STORY and event.daemon_id}
     rows = {row.id: row for row in tx.notices_about(incidents, task_ids, daemons)}
@@ -76,13 +76,13 @@ def _known(tx: Transaction, work: WorkingSet, told: list[Event], task_ids: set[s
 
 
 def _flaps(tx: Transaction, told: list[Event], now: Now) -> dict[str, int]:
-    """How many incidents each daemon had of late, the one that begins with this batch included."""
+    """The number of recent incidents of each daemon, the one that begins with this batch included."""
     late = {event.daemon_id for event in told if event.name == LATE}
     return {daemon_id: len(tx.incidents_of(daemon_id, now.wall - FLAP_WINDOW_MS)) + 1 for daemon_id in late}
 
 
 class Parcel(Struct, frozen=True):
-    """What a channel is to be sent now; `links` are (purpose, secret)."""
+    """The message that a channel is to be sent now; `links` are (purpose, secret)."""
 
     notice: Notice
     edits: str = ""
@@ -100,7 +100,7 @@ class Take(Operation):
         self.target = target
 
     def needs(self, needs: Needs) -> None:
-        """What is due."""
+        """The rows that are due."""
         needs.outboxes.add(self.target)
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
@@ -150,12 +150,12 @@ class Take(Operation):
 
 
 def hash_of_link(secret: str) -> str:
-    """What is stored of a link: its secret is random, so nothing slower is needed."""
+    """The stored form of a link: its secret is random, so no slower hash is needed."""
     return sha256(secret.encode()).hexdigest()
 
 
 class Settle(Operation):
-    """What came of one part of a message. The answer: the row as it stands."""
+    """The outcome of one part of a message. The answer is the row afterwards."""
 
     is_last_word = True
 
@@ -171,7 +171,7 @@ class Settle(Operation):
             needs.storms.add(self.taken.id)
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
-        """Sent is sent; anything else counts only for whoever has it taken."""
+        """Sent is sent; any other outcome counts only from the hub that has it taken."""
         row = work.get(Notice, self.taken.id)
         if row is None or row.state != "waiting":
             return Decision(row)
@@ -194,7 +194,7 @@ class Reclaim(Operation):
     weight = HEAVY
 
     def needs(self, needs: Needs) -> None:
-        """What was taken, or has no channel."""
+        """The rows that were taken, or have no channel."""
         needs.astray = True
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:

@@ -1,4 +1,4 @@
-"""What owners ask of a task: cancel, retry, move; and the note that an old daemon leaves on it."""
+"""An owner's commands for a task (cancel, retry, move), and the note that a legacy daemon leaves on it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Steer(Operation):
         needs.row(Task, self.task_id)
 
     def details(self, work: WorkingSet, needs: Needs) -> None:
-        """What it needs and what its key has used, if it may be finished: it waits anew."""
+        """Its needs and the use of its key, if it may be finished: it waits again."""
         task = work.get(Task, self.task_id)
         if self.verb == "retry" and task is not None:
             needs.new_needs.add(task.needs)

@@ -94,7 +94,7 @@ def known_daemon(work: WorkingSet, daemon_id: str) -> Daemon:
 
 
 class OwnerOperation(Operation):
-    """What an owner does with one known daemon."""
+    """An owner's command for one known daemon."""
 
     def __init__(self, daemon_id: str) -> None:
         self.daemon_id = daemon_id
@@ -113,7 +113,7 @@ class OwnerOperation(Operation):
 
 
 class Pause(OwnerOperation):
-    """Given no work, its silence not judged, for so long or (0) until resumed; or judged again, from now."""
+    """Given no work, its silence not judged, for this time or (0) until resumed; or judged again, from now."""
 
     def __init__(self, daemon_id: str, *, paused: bool, for_ms: int = 0) -> None:
         super().__init__(daemon_id)

@@ -93,7 +93,7 @@ class Report(Operation):
         return draft.decision(answer, ((Result, task.id),) if reports.is_revived(task, after) else ())
 
     def _kept(self, work: WorkingSet) -> ResultBody:
-        """What of it is stored: all, or what a full store takes in any case."""
+        """The stored part of it: all, or what a full store takes in any case."""
         size_bytes = len(msgspec.json.encode(self.body))
         if not work.bounds.has_room(size_bytes):
             return tight(self.body)
@@ -134,17 +134,17 @@ class ReportMany(Operation):
         self.parts = [Report(item.task_id, item) for item in items]
 
     def needs(self, needs: Needs) -> None:
-        """What each part needs."""
+        """The needs of each part."""
         for part in self.parts:
             part.needs(needs)
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
-        """What each part needs."""
+        """The needs of each part."""
         for part in self.parts:
             part.more(work, needs)
 
     def details(self, work: WorkingSet, needs: Needs) -> None:
-        """What each part needs."""
+        """The needs of each part."""
         for part in self.parts:
             part.details(work, needs)
 
@@ -170,13 +170,13 @@ def _taken_or_not(task_id: str, answer: Taken | UnderstudyError) -> TakenOrNot:
 
 
 def _cost_of(usage: dict[str, Any] | None) -> int:
-    """What the worker says that its run has cost, in micro-USD; 0 if it says nothing that can be."""
+    """The cost of the run in micro-USD, as the worker reports it; 0 if it reports none or an impossible one."""
     told = (usage or {}).get("costMicroUsd")
     return told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= INT_MAX else 0
 
 
 def _evidence_id(task_id: str, token: int | None) -> str:
-    """One piece of evidence a lease, and one a task without a token: whoever repeats or invents fills no disk."""
+    """One piece of evidence for each lease, and one for each task without a token: repetitions fill no disk."""
     return f"evidence-{sha256(f'{task_id} {token}'.encode()).hexdigest()[:32]}"
 
 
@@ -190,7 +190,7 @@ def success_of(body: ResultBody) -> bool:
 
 
 def report_of(body: ResultBody) -> reports.ReceivedResult:
-    """What the rules judge of a result."""
+    """A result as the rules judge it."""
     failure = body.failure
     named = (failure.class_ or "", bool(failure.final)) if failure is not None else ()
     return reports.ReceivedResult(success_of(body), body.worker_id or "", body.token, *named)

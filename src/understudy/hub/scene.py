@@ -1,4 +1,4 @@
-"""What every operation of takeover looks at: its state, budgets, open calls, and who is away."""
+"""The rows that every operation of takeover needs: its state, budgets, open calls, and the daemons that are away."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def need_budgets(work: WorkingSet, needs: Needs) -> None:
 
 
 def state_of(work: WorkingSet) -> TakeoverState:
-    """How it stands, as it does now in this batch."""
+    """The state of takeover, with the changes of this batch."""
     return work.get(TakeoverState, STATE_ID) or TakeoverState()
 
 

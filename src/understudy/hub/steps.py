@@ -1,4 +1,4 @@
-"""What the hub's own loops ask of whoever drives them: a thread of the server, the simulator, or one loop for all.
+"""The steps of the hub's loops, which a driver performs: a thread of the server, the simulator, or one loop for all.
 
 A loop is an object whose `step` is a generator. It yields effects, is sent their answers (what an effect raises is
 raised at the yield), and returns how many ms may pass until the next step unless it is woken earlier. An operation is

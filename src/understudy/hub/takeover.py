@@ -1,4 +1,4 @@
-"""How takeover stands: opened and shut by the health of the daemons, and told to those who wait for them."""
+"""The state of takeover: opened and closed by the health of the daemons, with a message to waiting senders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from understudy.hub.scene import STATE_ID, need_budgets, need_scene, scene_of, s
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.answers.base import DONE
 
-FRONT_MAX = 1000  # senders are told while their task is among the first so many
+FRONT_MAX = 1000  # senders get it while their task is among the first so many
 
 
 class Look(Operation):
@@ -31,7 +31,7 @@ class Look(Operation):
         need_scene(needs, front=FRONT_MAX if self.tells else 0)
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
-        """What has been done for those tasks, and the tasks of calls that were cut."""
+        """The state of takeover for those tasks, and the tasks of calls that were cut."""
         need_budgets(work, needs)
         for task_id in work.front:
             needs.row(TaskTakeover, task_id)
@@ -56,7 +56,7 @@ class Probed(Operation):
     """The world answered: the hub's own line is not what is wrong."""
 
     def needs(self, needs: Needs) -> None:
-        """How takeover stands."""
+        """The state of takeover."""
         needs.row(TakeoverState, STATE_ID)
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
@@ -72,7 +72,7 @@ class SteerTakeover(Operation):
         self.by = by
 
     def needs(self, needs: Needs) -> None:
-        """How takeover stands."""
+        """The state of takeover."""
         needs.row(TakeoverState, STATE_ID)
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:

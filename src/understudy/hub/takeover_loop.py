@@ -49,7 +49,7 @@ class TakeoverLoop:
         self.is_open = False
 
     def is_concerned(self, committed: Committed) -> bool:
-        """Whether a turn is due after this commit: a daemon came or went, or there is a task to take over."""
+        """True if a turn is due after this commit: a daemon came or went, or there is a task to take over."""
         return bool(committed.ready and self.is_open) or any(_concerns(e.event.name) for e in committed.events)
 
     def step(self) -> Steps:
@@ -112,5 +112,5 @@ def _concerns(name: str) -> bool:
 
 
 def _reaches_world(answer: HttpAnswer | NoAnswer) -> bool:
-    """Whether there is a way to the world: whatever it answered, but for a server that says it is broken."""
+    """True if there is a way to the world: whatever it answered, but for a server that says it is broken."""
     return not isinstance(answer, NoAnswer) and answer.status < BROKEN_STATUS

@@ -1,4 +1,4 @@
-"""What is kept of a result while the store is full: its task must end, but the disk must not be filled by it."""
+"""Results while the store is full: the task must end, but its result must not fill the disk, so it is cut."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Rows that a loop over rows cannot judge: told once, left out, and looked at again later. Nothing else waits for them.
+"""Rows that a loop over rows cannot judge: reported once, left out, and tried again later. Nothing else waits for them.
 
 What a row holds was readable when it was written; a later version, a smaller machine (no time zones) or a damaged
-file may not be able to read it. An alarm that fails for one row would fail for all of them, for ever.
+file may not be able to read it. An alarm that fails for one row would fail for all of them, without end.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def tell_unreadable(work: WorkingSet, found: Sequence[Found], now: Now) -> tuple
 
 
 def tell_once(work: WorkingSet, row: Struct, why: str, now: Now) -> tuple[Event, ...]:
-    """An event about this row, unless this hub has told it before since it was started."""
+    """An event about this row, unless this hub has reported it since it was started."""
     noun, key = type(row).__name__.lower(), str(getattr(row, "id", "") or getattr(row, "task_id", ""))
     daemon_id = key if isinstance(row, Daemon) else str(getattr(row, "daemon_id", ""))
     task_id = key if isinstance(row, Task) else str(getattr(row, "task_id", ""))

@@ -1,4 +1,4 @@
-"""What the hub shows: every view reads a snapshot and changes nothing."""
+"""Views of the hub: each reads a snapshot and changes nothing."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ class View:
         return ChannelJson(name, is_configured, backlog.waiting, oldest_s, backlog.dead, if_any(backlog.last_error))
 
     def outbox_oldest_s(self) -> float:
-        """How long the oldest notice that is due waits already; 0: none does."""
+        """The wait of the oldest notice that is due, in s; 0: none waits."""
         at = self.reader.oldest_notice_at(self.now.wall)
         return max(self.now.wall - at, 0) / 1000 if at else 0
 

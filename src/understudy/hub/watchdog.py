@@ -22,14 +22,14 @@ TIMEOUT_MS = 10_000
 
 
 class SignsOfLife(Struct, frozen=True):
-    """How long ago the parts of this hub did something, in ms."""
+    """The time in ms since each part of this hub last did something."""
 
     since_ring_ms: Callable[[], int]
     since_delivery_ms: Callable[[], int]  # of the channel that has been quiet for longest
 
 
 class OutsideWatchdog:
-    """One request an interval, to whoever watches this hub from outside."""
+    """One request per interval to the service that watches this hub from outside."""
 
     def __init__(self, url: str, interval_ms: int, signs: SignsOfLife, log: Log) -> None:
         self._url = url
@@ -54,12 +54,12 @@ class OutsideWatchdog:
             self._log.emit("warning", "Watchdog", f"The outside watchdog did not take it: status {answer.status}")
 
     def _trouble(self) -> Generator[Effect, Any, str]:
-        """What of the hub could not be proven alive just now; "" if all of it was."""
+        """The part of the hub that could not be proven alive just now; "" if there is none."""
         try:
             yield Probe()
         except (UnderstudyError, TimeoutError) as error:
             return f"the store takes no write ({error})"
-        except Exception as error:  # noqa: BLE001 - whatever it is, the watchdog must not be told that all is well
+        except Exception as error:  # noqa: BLE001 - whatever it is, the watchdog must not learn that all is well
             return f"{type(error).__name__}: {error}"
         if self._signs.since_ring_ms() > ALARM_STALE_MS:
             return "the alarm has not rung"

@@ -1,4 +1,4 @@
-"""What a batch loaded and locked, as every decision sees it: with the decisions before it applied."""
+"""The rows that a batch loaded and locked, with the decisions applied that were made before."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ASTRAY_MAX = 500
 
 
 class SceneNeeds:
-    """What takeover looks at beside single rows: all daemons, open calls, tasks that it may answer or keep."""
+    """The needs of takeover beside single rows: all daemons, open calls, tasks that it may answer or keep."""
 
     def __init__(self) -> None:
         self.candidates: set[Candidates] = set()
@@ -38,7 +38,7 @@ class SceneNeeds:
 
 
 class Needs(BoundNeeds):
-    """What the requests of a batch ask the store for, all at once."""
+    """The rows that the requests of a batch need from the store, all at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Needs(BoundNeeds):
             wanted.add(key)
 
     def see(self, candidates: Sequence[Candidates] = (), front: int = 0) -> None:
-        """What takeover looks at."""
+        """The needs of takeover."""
         self.scene = self.scene or SceneNeeds()
         self.scene.candidates.update(candidates)
         self.scene.front = max(self.scene.front, front)
@@ -84,7 +84,7 @@ class Needs(BoundNeeds):
 
 
 class DueOutbox(Struct, frozen=True):
-    """What a channel should be sent, and what it got of late, oldest first."""
+    """The rows that are due for a channel, and those it got recently, oldest first."""
 
     due: list[Notice]
     recent: list[Notice]
@@ -234,7 +234,7 @@ class WorkingSet:
         return task.id
 
     def load_due(self, due: Due) -> None:
-        """What the alarm found: rows that are here already stay as they are."""
+        """Add the rows that the alarm found; rows that are already loaded stay as they are."""
         self.due = due
         for task in (*due.leases, *due.delayed):
             self._keep(task)
@@ -244,7 +244,7 @@ class WorkingSet:
             self.rows[Directive].setdefault(directive.id, directive)
 
     def load_outboxes(self, tx: Transaction, targets: set[str], wall: int) -> None:
-        """What is due to be sent: rows that are here already stay as they are."""
+        """Add the rows that are due to be sent; rows that are already loaded stay as they are."""
         for target in targets:
             due = tx.notices_due(target, wall, OUTBOX_DUE_MAX)
             recent = tx.notices_sent(target, wall - STORM_WINDOW_MS, RECENT_MAX) if due else []

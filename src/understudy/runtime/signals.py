@@ -1,4 +1,4 @@
-"""Which signals a program of ours answers: one that was ignored when it was started stays ignored.
+"""The signals of a program of ours: one that was ignored when it was started stays ignored.
 
 `nohup understudy daemon &` ignores SIGHUP so that the daemon outlives its terminal; a shell without job control and
 many build servers ignore SIGINT of what they start in the background. POSIX programs leave both alone.

@@ -15,7 +15,7 @@ RETRY_MS_FIRST, RETRY_MS_MAX = 500, 2_000  # after a step that failed
 class Stepper:
     """`step` does what is due and returns how many ms may pass until the next one.
 
-    A step that raises is told to `on_trouble` and made again after a short while, longer each time.
+    A step that raises is reported to `on_trouble` and made again after a short while, longer each time.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Stepper:
 
     @property
     def is_over(self) -> bool:
-        """Whether no further step will be made."""
+        """True if no further step will be made."""
         return self._stopped.is_set()
 
     def start(self) -> None:
@@ -54,7 +54,7 @@ class Stepper:
             self._thread.join(within_s)
 
     def since_step_ms(self) -> int:
-        """How long ago a step last began or ended: a thread that is stuck in one shows by it."""
+        """Milliseconds since a step last began or ended: it grows if the thread is stuck in one."""
         return self._clock.mono_ms() - self._last_step_mono
 
     def sleep(self, ms: int) -> None:

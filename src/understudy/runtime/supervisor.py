@@ -31,7 +31,7 @@ def tell_supervisor(words: str, environ: Mapping[str, str]) -> bool:
 
 
 def watchdog_s(environ: Mapping[str, str], pid: int) -> float:
-    """How often at least it wants to hear that we are alive; 0 for never."""
+    """Seconds within which it must get a sign of life; 0: it wants none."""
     given, meant = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
     is_ours = given.isdecimal() and meant in ("", str(pid))
     return int(given) / 1_000_000 if is_ours else 0.0

@@ -84,7 +84,7 @@ class Transport:
     def _mail(self, request: MailRequest) -> MailAnswer | NoAnswer:
         """One SMTP conversation."""
         watch = Exchange()
-        watch.was_sent = True  # whoever is told twice sees the same id
+        watch.was_sent = True  # a receiver that gets it twice sees the same id
         try:
             with deadline(watch, request.timeout_ms):
                 return self._converse(request, watch)
@@ -142,7 +142,7 @@ class Exchange(Cut):
         self.is_heard = False  # it has left: what fails from here on is what came back
 
     def no_answer(self, error: Exception) -> NoAnswer:
-        """Why there is none, without any address."""
+        """The reason why there is no answer, without any address."""
         if self.is_over:
             return NoAnswer(TOO_SLOW, was_sent=self.was_sent)
         return NoAnswer(cause_of(error), was_sent=self.was_sent, is_local=not self.is_heard and is_local(error))

@@ -2,7 +2,7 @@
 
 Law: one seed decides everything, so a failure is replayed by its number; the oracle knows only what was sent,
 what was answered and what time it was, never the hub's rules. Absent: threads, sockets, files, real time (but
-for the speed that is told at the end).
+for the speed that is shown at the end).
 """
 
 from __future__ import annotations

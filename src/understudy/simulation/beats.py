@@ -42,7 +42,7 @@ class Beats:
             self._named(task_id, token, reply.body)
 
     def _ends_of_beat(self, daemon: str, boots: Boots, body: dict[str, Any], running: dict[str, int]) -> None:
-        """What an earlier boot held, and what this one once named and names no more, is lost at once."""
+        """Leases of an earlier boot, and those that this one once named and names no more, are lost at once."""
         is_newer = body["seq"] > boots.seq
         for entry in self._ledger.tasks.values():
             lease = entry.lease

@@ -38,7 +38,7 @@ class Bodies:
         self._alive = [body for body in self._alive if (body.machine, body.task_id, body.token) != me]
 
     def excuse(self, machine: str) -> None:
-        """What lives on this machine cannot be ended in time."""
+        """The runs on this machine cannot be ended in time."""
         for body in self._alive:
             if body.machine == machine:
                 body.is_excused = True

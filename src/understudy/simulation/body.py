@@ -26,7 +26,7 @@ WILL_TRIES, WILL_TIMEOUT_MS, WILL_PAUSE_MS = 4, 3_000, 250
 
 
 class Work(msgspec.Struct, frozen=True):
-    """What a task's content asks of whoever runs it: so long, with this exit code."""
+    """The work that a task's content asks for: its length and its exit code."""
 
     ms: int
     code: int = 0
@@ -68,11 +68,11 @@ class Place(Protocol):
 
     @property
     def is_cut(self) -> bool:
-        """Whether nothing gets through at the moment."""
+        """True if nothing gets through at the moment."""
         ...
 
     def remembered(self) -> Remembered:
-        """What its disk says about directives and updates."""
+        """The directives and updates on its disk."""
         ...
 
     def come_back(self, successor: str) -> None:
@@ -80,7 +80,7 @@ class Place(Protocol):
         ...
 
     def remember(self, memory: DirectiveMemory) -> None:
-        """What was told to its daemon is on its disk."""
+        """Its daemon's directives are on its disk now."""
         ...
 
     def new_boot_id(self, ids: IdMaker) -> str:

@@ -79,7 +79,7 @@ def play_planted(mutant: str, seed: int) -> Outcome:
 
 
 class Tally:
-    """What has been played so far."""
+    """The counts of a campaign so far."""
 
     def __init__(self) -> None:
         self.digest = ""
@@ -94,7 +94,7 @@ class Tally:
         self._virtual_ms += outcome.virtual_ms
 
     def tell(self, out: TextIO, passed_s: float, key: str) -> None:
-        """How much, and how fast."""
+        """Report the counts and the speed."""
         passed_s = max(passed_s, 0.001)
         per_s, speed = f"{self._worlds / passed_s:.1f}", f"{self._virtual_ms / 1000 / passed_s:.0f}"
         text = t(key, worlds=self._worlds, tasks=self._tasks, grants=self._grants, per_s=per_s, speed=speed)

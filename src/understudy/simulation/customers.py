@@ -1,4 +1,4 @@
-"""Whoever wants work done: enqueues (and sends it again), cancels, retries and moves, at any moment."""
+"""Submitters: they enqueue (and send it again), cancel, retry and move, at any moment."""
 
 from __future__ import annotations
 

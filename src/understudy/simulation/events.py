@@ -53,7 +53,7 @@ class Events:
 
     @staticmethod
     def _token_told(entry: Entry, token: int) -> None:
-        """Old clients are not told their token; the event is."""
+        """Legacy clients do not get their token; the event has it."""
         if any(lease.token == token for lease in entry.leases):
             return
         for nth, lease in enumerate(entry.leases):

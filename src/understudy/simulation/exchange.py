@@ -24,7 +24,7 @@ class Letter(msgspec.Struct, frozen=True, eq=False):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What goes back over the wire: status, JSON object, and the bytes of it."""
+    """An answer over the wire: status, JSON object and its bytes."""
 
     status: int
     body: dict[str, Any]
@@ -56,7 +56,7 @@ class Exchange:
         self._is_gone = False
 
     def scope(self) -> dict[str, Any]:
-        """What an ASGI server says of a request."""
+        """A request as an ASGI server describes it."""
         path, _, query = self.letter.path.partition("?")
         return {
             "type": "http",

@@ -49,7 +49,7 @@ class Asked:
 
 
 class Front:
-    """What the API needs of a hub (api/hub.py), without threads.
+    """The hub as the API needs it (api/hub.py), without threads.
 
     `put` takes an operation to the next batch; `finish` is given each request that was answered, or given up.
     """
@@ -131,12 +131,12 @@ class Front:
         return await answer
 
     async def view(self, show: Callable[[View], T], key_id: str = "") -> T:
-        """What a view shows."""
+        """The result of a view."""
         wall = self.clock.now_ms()
         return self._store.read(lambda reader: show(View(reader, wall, self._policy)))
 
     async def search(self, key_id: str, show: Callable[[View], T]) -> T:
-        """What a view shows that may have to read everything."""
+        """The result of a view that may have to read everything."""
         return await self.view(show)
 
     def pulse(self) -> Pulse:

@@ -124,7 +124,7 @@ class Hub:
         self.thaw()
 
     def is_serving_since(self, ms: int) -> bool:
-        """Whether it has served without a pause for so long."""
+        """True if it has served without a pause for so long."""
         return self.is_up and not self.is_frozen and self._world.now_ms - self._serving_since_ms >= ms
 
     def _die(self, how: str) -> None:
@@ -260,7 +260,7 @@ class Hub:
             raise StoreError("Store unavailable: simulated")
 
     def _tell_oracle(self, committed: Committed, last: Operation | None) -> None:
-        """What it cannot read from the answers to requests."""
+        """Report to the oracle what it cannot read from the answers to requests."""
         if self.stand_in is not None and last is not None and not isinstance(committed.answers[-1], StoreError):
             self.stand_in.saw(last, committed.answers[-1])
         self._oracle.committed(committed)

@@ -1,4 +1,4 @@
-"""What the oracle remembers: every task, every lease that was granted, every boot; and its own count of time.
+"""The memory of the oracle: every task, every granted lease, every boot, and its own count of time.
 
 Times in the ledger are *heard* ms: elapsed time without the time in which no hub could hear. A hub may count
 less (a jump of its wall clock costs it a moment), never more: so "over" here is the earliest that may be.
@@ -17,11 +17,11 @@ WAITS = ("wait", "ask")
 
 
 class Lease:
-    """One grant, as its answer told it."""
+    """One grant, as its answer reported it."""
 
     def __init__(self, body: dict[str, Any], told: dict[str, Any], *, expires: int, hard_end: int) -> None:
         self.is_old = "token" not in told
-        self.token = int(told.get("token", 0))  # of an old client's lease: as the event told it
+        self.token = int(told.get("token", 0))  # of a legacy client's lease: as the event reported it
         self.worker = str(told["workerId"])
         self.daemon = str(body.get("daemonId") or "")
         self.boot = str(body.get("bootId") or "")
@@ -35,7 +35,7 @@ class Lease:
 
     @property
     def holder(self) -> str:
-        """Who may have a task back that waits for its machine."""
+        """The daemon that may claim a task that waits for its machine."""
         return self.daemon or self.worker
 
 
@@ -55,7 +55,7 @@ class Entry:
         self.leases: list[Lease] = []
         self.failures = 0
         self.losses = 0
-        self.losses_untold = 0  # leases that were lost, and of which no event has told yet
+        self.losses_untold = 0  # leases that were lost, without an event about it so far
         self.has_begun = False  # somebody started it under `wait`, and nobody has moved it since
         self.had_begun = False  # the same before the latest lease
         self.reserved_for = ""
@@ -103,7 +103,7 @@ class Ledger:
         self.may_gap = True
 
     def heard(self) -> int:
-        """How much the hub can have heard so far."""
+        """The hearing time that the hub can have counted so far."""
         return self.world.now_ms - self._deaf_ms
 
     def hears_again(self, since_ms: int) -> None:
@@ -136,7 +136,7 @@ class Ledger:
         return self.tasks[task_id]
 
     def is_live(self, entry: Entry) -> bool:
-        """Whether the task's latest lease is certainly held."""
+        """True if the task's latest lease is certainly held."""
         lease = entry.lease
         return lease is not None and entry.status == OPEN and not lease.ended and self.heard() < lease.expires
 

@@ -67,7 +67,7 @@ class Machine:
 
     @property
     def is_cut(self) -> bool:
-        """Whether nothing gets through."""
+        """True if nothing gets through."""
         return self.is_asleep or self.world.now_ms < self.cut_until_ms
 
     def boot(self) -> None:
@@ -86,7 +86,7 @@ class Machine:
         return self._last_boot_id
 
     def remembered(self) -> Remembered:
-        """What its disk says about directives and updates."""
+        """The directives and updates on its disk."""
         return Remembered(self.directives, dict(self.verdicts), self.environment)
 
     def come_back(self, successor: str) -> None:
@@ -99,7 +99,7 @@ class Machine:
         self.world.after(self.world.between(*COMES_BACK_MS), self.boot)
 
     def remember(self, memory: DirectiveMemory) -> None:
-        """What was told to its daemon is on its disk."""
+        """Its daemon's directives are on its disk now."""
         self.directives = memory
 
     def over(self, loops: Loops) -> None:
@@ -166,7 +166,7 @@ class Machine:
         self.look_after()
 
     def look_after(self) -> None:
-        """What an owner does who reads that a daemon stands idle, or sees that there is none: starts it."""
+        """The owner starts a daemon that stands idle or does not run."""
         if self.life is not None and self.life.state.mode == IDLE:
             self.crash(with_guard=False)
         self.boot()

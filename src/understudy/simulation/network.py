@@ -19,7 +19,7 @@ SEEN_HANGING_UP = 0.7
 
 
 class Sender(Protocol):
-    """Whoever has a link to the hub."""
+    """A party with a link to the hub."""
 
     @property
     def name(self) -> str:
@@ -28,7 +28,7 @@ class Sender(Protocol):
 
     @property
     def is_cut(self) -> bool:
-        """Whether nothing gets through at the moment, in either direction."""
+        """True if nothing gets through at the moment, in either direction."""
         ...
 
 

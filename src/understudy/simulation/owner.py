@@ -1,4 +1,4 @@
-"""An owner who steers daemons from afar: drain, resume, restart, update, at any moment."""
+"""An owner who sends directives to daemons: drain, resume, restart, update, at any moment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXPIRES_S = (10, 60, 600)
 
 
 class Owner:
-    """Whether an order is heard is not this owner's worry; a daemon that stays drained is told to resume."""
+    """An owner who gives orders without waiting for them, and resumes a daemon that stays drained."""
 
     name = "owner"
     is_cut = False

@@ -1,4 +1,4 @@
-"""One world from its seed: who is in it, what befalls it, how it is brought to rest, and whether all is well then."""
+"""One world from its seed: its parts, its faults, its end, and the verdict."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ NAMESAKES = 0.4  # two scripted workers that were given one name: only the token
 REST_MS_MAX = 40 * 60_000
 AUDIT_EVERY_MS = 30_000
 TAKEOVER_SHARE, ABOUT_TAKEOVER_SHARE = 0.3, 0.1
-STEADY_MS = 4_000  # the hub has been up for so long: what depends on its alarm must be right
+STEADY_MS = 4_000  # the hub has been up for this time: what depends on its alarm must be right
 OWNER_LOOKS_MS = 45_000
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How one world ended."""
+    """The end of one world."""
 
     seed: int
     virtual_ms: int
@@ -170,7 +170,7 @@ class Scenario:
         self.world.after(OWNER_LOOKS_MS, self._owner_looks)
 
     def _owner_looks(self) -> None:
-        """What waits for a machine that does not come back is moved by its owner; dead daemons are started."""
+        """The owner moves tasks that wait for a machine that does not come back, and starts dead daemons."""
         self.world.after(OWNER_LOOKS_MS, self._owner_looks)
         self.owner.look_after()
         for machine in self.machines:

@@ -45,7 +45,7 @@ class Worker:
 
     @property
     def is_cut(self) -> bool:
-        """Whether nothing gets through."""
+        """True if nothing gets through."""
         return self.world.now_ms < self.cut_until_ms
 
     def boot(self) -> None:
@@ -174,7 +174,7 @@ def _aware_run(worker: Worker, granted: dict[str, Any]) -> Loop:
     work = msgspec.json.decode(granted["task"]["content"], type=Work)
     said = {"workerId": worker.name, "token": lease["token"]}
     worker.unreported = (task_id, said)
-    is_stubborn = worker.world.chance(0.3)  # goes on although it was told that the lease is lost
+    is_stubborn = worker.world.chance(0.3)  # goes on although the hub said that the lease is lost
     ends_ms = worker.world.now_ms + work.ms
     while worker.world.now_ms < ends_ms:
         every_ms = round(min(lease["durationSec"], 10) * 1000) // 3

@@ -31,7 +31,7 @@ ERRORS = {"overloaded": 529, "rate_limited": 429, "server": 500, "authentication
 
 
 class Service:
-    """What the hub calls; what it was billed for is known to nobody else."""
+    """The service that the hub calls; only it knows what it has billed."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -40,7 +40,7 @@ class Service:
         self.calls = 0
 
     def asked(self, request: OutboundRequest) -> tuple[int, HttpAnswer | NoAnswer]:
-        """How long it takes, and what arrives; a GET only looks whether the world can be reached."""
+        """The duration and the answer of a request; a GET only probes whether the world can be reached."""
         assert isinstance(request, HttpRequest)
         if request.method == "GET":
             is_well = self._world.chance(PROBES_WELL)
@@ -85,5 +85,5 @@ class _Body(msgspec.Struct):
 
     @property
     def prompt(self) -> Prompt:
-        """What the hub asked for."""
+        """The hub's question."""
         return Prompt(self.model, self.system, self.messages, self.max_tokens)

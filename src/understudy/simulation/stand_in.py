@@ -1,6 +1,6 @@
 """The oracle's part about takeover: only while nobody is there, only what is its own, and never beyond its budget.
 
-What the hub grants to itself and settles is told to the oracle as if it had come over the wire: the same rules of
+What the hub grants to itself and settles is reported to the oracle as if it had come over the wire: the same rules of
 leases, tokens and ends hold for it as for everybody.
 """
 
@@ -46,7 +46,7 @@ class StandIn:
         self.answered = 0
 
     def saw(self, operation: Operation, answer: Any) -> None:
-        """What the loop of takeover asked, and what the hub decided."""
+        """Note a request of takeover's loop and the hub's decision."""
         match operation:
             case Reserve() if isinstance(answer, Job):
                 self._reserved(answer)

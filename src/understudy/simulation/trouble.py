@@ -1,4 +1,4 @@
-"""What befalls hub and machines: outages, kills, stalls, sleeps, cut links, jumps of the clock."""
+"""Faults of hub and machines: outages, kills, stalls, sleeps, cut links, jumps of the clock."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ STALLS_MS = ((1_000, 8_000), (8_000, 45_000), (45_000, 130_000))
 SLEEPS_MS = ((5_000, 60_000), (60_000, 400_000))
 DEAD_MS, ALIVE_MS = (50, 500), (600, 2_500)
 MISFORTUNES = ("crash", "crash", "flap", "flap", "power", "stall", "stall", "sleep", "cut", "stop", "guard")
-PLANNED_MS = (None, None, None, 0, 30_000, 600_000)  # of a stop: not announced, without an end, for so long
+PLANNED_MS = (None, None, None, 0, 30_000, 600_000)  # of a stop: not announced, without an end, for this time
 JUMP_MS_MIN, JUMP_MS_MAX = 5_000, 3_600_000
 
 
 class Trouble:
-    """Plans one misfortune after the other, until it is told to end."""
+    """Plans one fault after the other, until it is asked to end."""
 
     def __init__(self, world: World, weather: Weather, hub: Hub, ledger: Ledger) -> None:
         self._world = world

@@ -22,7 +22,7 @@ class Watched:
     def __init__(self) -> None:
         self.is_bound = False  # to a machine: only its beats are signs of life
         self.is_away = False  # its stop was announced, without an end
-        self.quiet_ms = 0  # its stop was announced: for so long
+        self.quiet_ms = 0  # its stop was announced: for this time
         self.interval_ms = 0
         self.seen_heard = 0  # the last sign that certainly counts
         self.seen_ms = 0
@@ -117,7 +117,7 @@ class Watch:
         }
 
     def check(self) -> None:
-        """Whoever has been silent for too long must have been reported by now."""
+        """Daemons that have been silent for too long must have been reported by now."""
         now_ms = self._ledger.world.now_ms
         resumed_ms = max(self._ledger.resumed_ms, self._ledger.refused_until_ms)
         for name, known in self.watched.items():

@@ -1,4 +1,4 @@
-"""What may go wrong in one world, and how often: chosen from its seed, so that calm worlds exist too."""
+"""The faults of one world and their rates: chosen from its seed, so that calm worlds exist too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from understudy.simulation.service import PRICES
 
 
 class Weather(msgspec.Struct, frozen=True):
-    """Probabilities for each request, and mean distances (ms, 0: never) of what befalls hub and machines."""
+    """Probabilities for each request, and mean distances (ms, 0: never) of the faults of hub and machines."""
 
     request_lost: float = 0.0
     request_late: float = 0.0
@@ -30,7 +30,7 @@ class Weather(msgspec.Struct, frozen=True):
 
     @property
     def is_calm(self) -> bool:
-        """Whether nothing at all goes wrong and nobody interferes."""
+        """True if nothing at all goes wrong and nobody interferes."""
         return self == Weather(late_ms_max=self.late_ms_max, restart_ms_max=self.restart_ms_max)
 
 
@@ -66,7 +66,7 @@ def weather_of(chance: random.Random) -> Weather:
 
 
 def policy_of(chance: random.Random) -> Policy:
-    """How the owner of this hub decided; short limits, so that much happens in little time."""
+    """The policy of this hub: short limits, so that much happens in little time."""
     late_ms = chance.choice((30_000, 60_000, 180_000))
     return Policy(
         lease_ms=chance.choice((10_000, 10_000, 30_000)),
@@ -77,7 +77,7 @@ def policy_of(chance: random.Random) -> Policy:
 
 
 def takeover_of(chance: random.Random) -> TakeoverPolicy:
-    """How the owner of this hub decided about takeover."""
+    """The policy of takeover of this hub."""
     return TakeoverPolicy(
         mode=chance.choice(("answer", "answer", "interim", "notify")),
         has_key=True,

@@ -50,7 +50,7 @@ class Story:
 
 
 class World:
-    """What everything in a simulation shares. Times are virtual ms since the start of the world."""
+    """The state that all parts of a simulation share. Times are virtual ms since the start of the world."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -87,7 +87,7 @@ class World:
         return holds is not None and holds()
 
     def chance(self, probability: float) -> bool:
-        """Whether something of this probability happens."""
+        """True if something of this probability happens."""
         return probability > 0 and self.random.random() < probability
 
     def between(self, low: int, high: int) -> int:

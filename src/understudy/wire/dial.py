@@ -26,7 +26,7 @@ TROUBLE = (HTTPException, OSError, *LOCAL)  # all that an exchange may raise
 
 
 class Trust:
-    """Which certificates are believed: the system's, or only those of a file; read when first asked for."""
+    """The trusted certificates: the system's, or only those of a file; read when first needed."""
 
     def __init__(self, ca_file: str = "") -> None:
         self._ca_file = ca_file

@@ -1,4 +1,4 @@
-"""When another server wants to be asked again."""
+"""The instant at which another server wants the next request."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def look_around(here: Here) -> list[Finding]:
 
 
 def _all_of(look: Iterable[Finding]) -> Iterator[Finding]:
-    """What a look finds; that the system refuses it is a finding too, and the other looks go on."""
+    """The findings of a check; if the system refuses it that is a finding too, and the other checks go on."""
     try:
         yield from look
     except OSError as error:

@@ -2,7 +2,7 @@
 
 What is written (plist, unit) is made by pure functions; what is done goes through `Run`, so that all of it works
 against a fake `launchctl`. No secret is ever in a plist, a unit or an argument: they name files that only their owner
-can read. Absent: system-wide services; whoever owns the assistant's login also owns its service.
+can read. Absent: system-wide services; the user who owns the assistant's login also owns its service.
 """
 
 from understudy.daemon.service.base import Program, ServiceError, State, Supervisor, log_file, service_dir

@@ -1,4 +1,4 @@
-"""What a service is, whatever keeps it: the program, its state, and what a supervisor can do."""
+"""A service under any supervisor: its program, its state, and what the supervisor can do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ServiceError(UnderstudyError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What is kept running, without any secret."""
+    """The program that is kept running, without any secret."""
 
     role: str  # hub or daemon
     argv: tuple[str, ...]  # the first one is absolute
@@ -31,7 +31,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """How the supervisor sees a service now."""
+    """A service as the supervisor sees it now."""
 
     is_installed: bool  # its file is there
     is_loaded: bool = False  # the supervisor knows it
@@ -95,10 +95,10 @@ class Supervisor(Protocol):
 
 
 def service_dir(data_dir: Path) -> Path:
-    """Where secrets and what else a service needs are kept; for its owner alone."""
+    """The directory of a service's secrets and other files, for its owner alone."""
     return data_dir / "service"
 
 
 def log_file(data_dir: Path, role: str) -> Path:
-    """What the program writes beside its log: the last words of a crash. The logger never writes there."""
+    """The file of the program's stderr, for the last lines of a crash. The logger never writes there."""
     return data_dir / "logs" / f"{role}.stderr"

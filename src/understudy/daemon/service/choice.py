@@ -1,4 +1,4 @@
-"""Which supervisor this platform has."""
+"""The supervisor of this platform."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ WITHIN_S = 15.0
 
 
 class Ran(NamedTuple):
-    """What came of a command."""
+    """The outcome of a command."""
 
     code: int
     out: str = ""

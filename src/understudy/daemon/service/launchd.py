@@ -110,7 +110,7 @@ class Launchd:
         )
 
     def log_hint(self) -> str:
-        """Where its log is."""
+        """The command or path that shows its log."""
         folder = _env_of(self.path).get("UNDERSTUDY_LOG_DIR", "")
         return f"tail -n 50 '{folder}'/*" if folder else f"launchctl print {self._target}"
 

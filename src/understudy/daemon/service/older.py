@@ -45,14 +45,14 @@ class SeenProcess:
 
 
 class MachineView(Protocol):
-    """What there is on a machine."""
+    """A machine as the search for older daemons sees it."""
 
     def processes(self) -> Iterator[SeenProcess]:
         """Those that may be read."""
         ...
 
     def exists(self, path: Path) -> bool:
-        """Whether there is such a file."""
+        """True if there is such a file."""
         ...
 
 
@@ -83,7 +83,7 @@ def find_older(
     view: MachineView | None = None,
     root: Path = Path("/"),
 ) -> tuple[Older, ...]:
-    """Everything that is left of older daemons here; each process is told once."""
+    """Everything that is left of older daemons here; each process is listed once."""
     seen = view or ThisMachine()
     jobs = tuple(_jobs(run, seen, home, os.getuid() if uid < 0 else uid, root)) if is_darwin else ()
     known = {job.pid for job in jobs if job.pid}

@@ -1,1 +1,1 @@
-"""What runs on the hub: the server and the parts behind it, one writer, threads for its loops and for what reads."""
+"""The hub's process: the server and the parts behind it, one writer, threads for its loops and for reads."""

@@ -35,7 +35,7 @@ class HubLoop(Stepper):
 
     @property
     def is_over(self) -> bool:
-        """Whether the loop was stopped, or the hub takes nothing more from it."""
+        """True if the loop was stopped, or the hub takes nothing more from it."""
         return super().is_over or self._writer.is_stopping
 
     def perform(self, steps: Steps) -> int:
@@ -132,5 +132,5 @@ class Deliverers:
             loop.join(max(until_mono - clock.mono_ms(), 0) / 1000)
 
     def longest_pause_ms(self) -> int:
-        """How long ago the channel that has been quiet for longest made its last step."""
+        """Milliseconds since the last step of the channel whose last step is the oldest."""
         return max((loop.since_step_ms() for loop in self._by_name.values()), default=0)

@@ -1,4 +1,4 @@
-"""Two lines for whoever reads: short looks, and searches that may have to read everything.
+"""Two queues for reads: short looks, and searches that may have to read everything.
 
 A search never stands before a look: it has a thread, a line and a deadline of its own. Nor does a key stand before
 another: it has at most two looks under way, which leaves a thread for the others; the rest waits in a line of its own.
@@ -42,7 +42,7 @@ class Reading:
         self._searches: Counter[str] = Counter()
 
     async def look(self, key_id: str, read: Callable[[int], T]) -> T:
-        """What a short read finds; TooManyRequestsError for a key with very many, UnavailableError for all."""
+        """The result of a short read; TooManyRequestsError if the key has too many, UnavailableError if all have."""
         with _admitted(self._looks, key_id, LOOKS_A_KEY_MAX, LOOKS_MAX, "The hub is overloaded"):
             await self._stand_in_line(key_id)
             try:
@@ -77,7 +77,7 @@ class Reading:
         _take_one(self._under_way, key_id)
 
     async def search(self, key_id: str, read: Callable[[int], T]) -> T:
-        """What a search finds; TooManyRequestsError for a key that has several under way, UnavailableError for all."""
+        """The result of a search; TooManyRequestsError if the key has too many, UnavailableError if all have."""
         with _admitted(self._searches, key_id, SEARCHES_A_KEY_MAX, SEARCHES_MAX, "Too many searches"):
             until = self._clock.mono_ms() + WAIT_WITHIN_MS
             return await _begun(self._searchers, self._in_time, read, until)

@@ -93,7 +93,7 @@ class HubRuntime:
         await self._start_takeover(f"hub/{host}")
 
     async def _start_takeover(self, worker_id: str) -> None:
-        """What an earlier life called is settled in any case; the loop runs only if an owner switched it on."""
+        """Settle the calls of an earlier life in any case; run the loop only if an owner switched it on."""
         await self.writer.decide(CutCalls(worker_id))
         if not is_switched_on(self.policy.takeover):
             return
@@ -114,11 +114,11 @@ class HubRuntime:
             self.log.emit("warning", "Hub", f"A sign of life was refused: silence does not count for {DEAF_FOR_S} s")
 
     async def view(self, show: Callable[[View], T], key_id: str = "") -> T:
-        """What a view shows, read off the event loop, in the line of this key; "" is the hub itself."""
+        """The result of a view, read off the event loop, in the queue of this key; "" is the hub itself."""
         return await self._reading.look(key_id, partial(self._show, show))
 
     async def search(self, key_id: str, show: Callable[[View], T]) -> T:
-        """What a view shows that may have to read everything, in the line of searches."""
+        """The result of a view that may have to read everything, in the queue of searches."""
         return await self._reading.search(key_id, partial(self._show, show))
 
     def _show(self, show: Callable[[View], T], within_ms: int) -> T:
@@ -147,11 +147,11 @@ class HubRuntime:
                 self.log.emit_at(event.at, level, event.component, event.message, event.fields)
 
     def pulse(self) -> Pulse:
-        """How its alarm and its commits are at this moment."""
+        """The state of its alarm and its commits now."""
         return Pulse(self.writer.commit_ms, self._since_ring_ms(), self.alarm.lag_ms, self.alarm.next_at)
 
     def is_turning(self) -> bool:
-        """Whether the alarm goes on, even if the store fails: a restart by a supervisor helps only if it does not."""
+        """True if the alarm goes on, even if the store fails: a restart by a supervisor helps only if it does not."""
         return self.alarm_loop.since_step_ms() <= 2 * LOOK_EVERY_MS
 
     def _since_ring_ms(self) -> int:

@@ -188,7 +188,7 @@ async def _serve(given: HubInputs, listener: socket.socket, connections_max: int
 
 
 def _turns(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether the event loop gets to new work; asked from the watchdog's thread."""
+    """True if the event loop gets to new work; asked from the watchdog's thread."""
     turned = threading.Event()
     with suppress(RuntimeError):  # it is closed: the end has come
         loop.call_soon_threadsafe(turned.set)

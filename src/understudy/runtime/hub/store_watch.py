@@ -113,7 +113,7 @@ class StoreWatch:
         )
 
     def _check(self) -> None:
-        """What was damaged is read as a whole, ever less often: only that proves that it is well."""
+        """Read a damaged store as a whole, ever less often: only that proves that it is intact again."""
         assert self._store is not None
         mono = self._clock.mono_ms()
         if mono >= self._check_mono:

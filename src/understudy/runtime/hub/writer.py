@@ -43,7 +43,7 @@ _Reply = Any  # an asyncio future or a thread's future
 
 
 class _Batch(Struct, eq=False):
-    """What goes to the thread, and what comes back."""
+    """A batch for the thread, with its outcome."""
 
     operations: list[Operation]
     replies: list[_Reply]
@@ -151,7 +151,7 @@ class Writer:
         self._batches.put(batch)
 
     def _is_alone(self, batch: _Batch) -> bool:
-        """Whether one caller asks one thing after the other, and the disk is fast as far as the last batch tells."""
+        """True if one caller asks one thing after the other, and the disk is fast as far as the last batch tells."""
         was_alone, self._was_alone = self._was_alone, len(batch.operations) == 1 and not self._asked
         return was_alone and self._was_alone and self._last_ms < FAST_COMMIT_MS
 
@@ -160,7 +160,7 @@ class Writer:
             self._slow_until_ms = now_ms + SLOW_FOR_MS
 
     def _next_batch(self) -> _Batch:
-        """What was asked first, up to a weight; what is heavier than that is alone."""
+        """The oldest requests, up to a weight; a heavier one is alone."""
         batch = _Batch([], [], 0, self.engine.clock.mono_ms())
         while self._asked and (not batch.operations or batch.weight + self._asked[0][0].weight <= BATCH_MAX):
             operation, reply = self._asked.popleft()

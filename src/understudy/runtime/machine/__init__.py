@@ -1,1 +1,1 @@
-"""What runs on the machine of a daemon: threads for its loops, the children that they start, notices past the hub."""
+"""The daemon's process: threads for its loops, the children that they start, notices past the hub."""

@@ -46,7 +46,7 @@ class HeadTail:
             del self._tail[: -self._tail_max]
 
     def left_out(self) -> int:
-        """How many bytes are in neither part."""
+        """The number of bytes in neither part."""
         return max(0, self.total - self._head_max - self._tail_max)
 
     def kept(self) -> bytes:
@@ -114,7 +114,7 @@ class Child:
         self.pid = process.pid
         try:
             self.birth = birth_of(self.pid)
-        except OSError:  # it could not be told from others, so not be ended
+        except OSError:  # it could not be distinguished from others, so not be ended
             with process:
                 process.kill()
             self._whole.close()
@@ -190,9 +190,9 @@ class Child:
             self._news()
 
     def _await_end(self, process: subprocess.Popen[bytes]) -> None:
-        """When the root is gone, so must be everything it started; only then is the run over.
+        """The run is over only when the root and everything it started are gone.
 
-        The root is buried last: while it holds its pid, its session can be told from a later one. And if it
+        The root is buried last: while it holds its pid, its session can be distinguished from a later one. And if it
         is a wrapper that TERM ends at once, those it wrapped keep their grace.
         """
         self._await_zombie()

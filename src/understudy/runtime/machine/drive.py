@@ -20,7 +20,7 @@ PROMPT = (TellGuard, Abort)  # never block, and keep the order of decisions: don
 
 
 class Performer(Protocol):
-    """What carries out the effects that the driver does not know itself."""
+    """Performs the effects that the driver does not know itself."""
 
     def perform(self, effect: Effect) -> Any:
         """The answer to the effect; an exception is thrown into the loop that asked."""

@@ -34,7 +34,7 @@ class Taken(Answer, frozen=True):
 
 
 class TakenOrNot(Answer, frozen=True, kw_only=True):
-    """What became of one of many results: `success`, or `error`."""
+    """The outcome of one of many results: `success`, or `error`."""
 
     task_id: str
     success: Yes | UnsetType = UNSET

@@ -70,7 +70,7 @@ class BatchAnswer(Answer, frozen=True):
 
 
 class TaskChanged(Answer, frozen=True):
-    """Which task was cancelled, retried or moved."""
+    """The task that was cancelled, retried or moved."""
 
     success: Yes
     task_id: str
