@@ -164,7 +164,7 @@ def test_live_uses_a_made_up_daemon_and_forgets_it(tmp_path):
             real.terminate()
             real.wait(60)
     assert done.code == 0, done
-    made_up = re.search(r"a made-up daemon (drill-\w+)", done.out)[1]
+    made_up = re.search(r"(drill-\w+) sends heartbeats", done.out)[1]
     story = [e["name"] for e in events if e["fields"].get("daemonId") == made_up]
     assert [
         name for name in story if name in ("daemon.late", "daemon.down", "daemon.recovered", "daemon.forgotten")

@@ -105,7 +105,7 @@ def test_standard_input_that_is_not_utf_8(shell):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("tasks", b"no key is known"),
+        ("tasks", b"there is no key for the hub"),
         ("doctor", b"the current directory is gone"),
         ("daemon", b"no hub is configured"),
         ("hub --data x", b"the current directory is gone"),
