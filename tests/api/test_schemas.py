@@ -93,7 +93,7 @@ def rows(at: int) -> Iterator[msgspec.Struct]:
     yield Attempt("done", 1, "w", "", "", at, at, "done")
     yield Progress("done", 1, at, '{"step":1}', "{}")
     yield Result("done", 1, '"out"', '"err"', json({"class": "failed", "final": True}), "{}", 0, "x", 1, 5, 1, at)
-    yield TaskTakeover("done", provisional='"so far"', provisional_at=at)
+    yield TaskTakeover("done", interim_answer='"so far"', interim_at=at)
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ def test_a_beat_that_does_not_name_its_machine_changes_nothing_and_is_told_what_
 
 
 def test_a_new_boot_takes_the_place_of_the_old_one_and_its_leases() -> None:
-    task = Task("t", status=LEASED, daemon_id="mini", boot_id="b1", token=3, is_named=1, lease_on_loss="requeue")
+    task = Task("t", status=LEASED, daemon_id="mini", boot_id="b1", token=3, lease_flags=1, lease_on_loss="requeue")
     after = heard(replace(BEAT, boot_id="b2", seq=1, starts_last_hour=6), held=(task,))
     assert names(after) == ["daemon.started", "lease.lost", "daemon.restarting"]
     assert Boot("mini", "b1", NOW.wall) in after.draft.save
@@ -156,7 +156,7 @@ def test_the_next_beat_comes_before_the_shortest_lease_ends(interval_ms: int, du
 
 
 def test_a_beat_goes_through_each_module_of_rules_once() -> None:
-    task = Task("t", status=LEASED, daemon_id="mini", boot_id="b1", token=3, hard_end_h=NOW.h + 99, is_named=1)
+    task = Task("t", status=LEASED, daemon_id="mini", boot_id="b1", token=3, hard_end_h=NOW.h + 99, lease_flags=1)
     said = replace(BEAT, runs=(NamedRun("t", 3),), auth={"codex": "logged_out"}, interval_ms=600_000)
     asked = Directive("d1", "mini", "drain", state="asked", expires_h=NOW.h + 1_000)
     stays: list[str] = []

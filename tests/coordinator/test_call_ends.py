@@ -64,10 +64,10 @@ def test_only_the_lease_of_the_call_is_given_back(token: int, is_released: bool)
     ("task", "called", "is_kept"),
     [(Task("t"), ANSWERED, True), (Task("t", DONE), ANSWERED, False), (Task("t"), Called("failed", "refused"), False)],
 )
-def test_a_provisional_answer_is_kept_while_the_task_waits(task: Task, called: Called, is_kept: bool) -> None:
+def test_an_interim_answer_is_kept_while_the_task_waits(task: Task, called: Called, is_kept: bool) -> None:
     draft = Draft()
-    call_ends.answer_provisionally(draft, task, BEFORE, called, 150, NOW)
+    call_ends.keep_interim_answer(draft, task, BEFORE, called, 150, NOW)
     (done,) = draft.save
     assert isinstance(done, TaskTakeover)
-    assert (done.provisional == '"four"', bool(draft.events)) == (is_kept, is_kept)
+    assert (done.interim_answer == '"four"', bool(draft.events)) == (is_kept, is_kept)
     assert bool(done.not_before_h) == (called.kind == "failed")

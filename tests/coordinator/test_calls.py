@@ -51,7 +51,7 @@ def test_a_task_without_needs_is_leased_for_as_long_as_its_call_may_take() -> No
     assert (state.minute, state.minute_calls) == (NOW.wall // 60_000, 1)
 
 
-def test_a_task_for_a_machine_gets_a_provisional_answer_and_no_lease() -> None:
+def test_a_task_for_a_machine_gets_an_interim_answer_and_no_lease() -> None:
     found, draft = reserve(scene(mode="interim"), wish(Task("t")))
     assert isinstance(found, Reserved)
     assert (found.call.token, [row for row in draft.save if isinstance(row, Task)]) == (0, [])
@@ -67,7 +67,7 @@ def test_a_task_for_a_machine_gets_a_provisional_answer_and_no_lease() -> None:
         (scene(), wish(not_before_h=NOW.h + 1)),
         (scene(call("t"), calls_at_once=9), wish()),
         (scene(standby=HERE), wish()),
-        (scene(mode="interim"), wish(Task("t"), provisional_at=1)),
+        (scene(mode="interim"), wish(Task("t"), interim_at=1)),
     ],
 )
 def test_a_task_that_is_not_wanted_now_is_passed_over(at: Scene, one: Answerable) -> None:

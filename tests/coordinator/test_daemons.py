@@ -71,7 +71,7 @@ def test_new_settings_make_its_health_due(state: str, is_due: bool) -> None:
 
 
 def test_what_a_forgotten_daemon_held_or_kept_waits_for_nobody() -> None:
-    held = Task("held", LEASED, ready=0, daemon_id="mini", boot_id="b", token=1, is_named=1, lease_on_loss="wait")
+    held = Task("held", LEASED, ready=0, daemon_id="mini", boot_id="b", token=1, lease_flags=1, lease_on_loss="wait")
     kept = Task("kept", QUEUED, ready=0, waiting_for="mini")
     draft = daemons.forget(LATE, INCIDENT, (held, kept), (Directive("d1", "mini", "drain"),), NOW, POLICY)
     tasks = {row.id: row for row in draft.save if isinstance(row, Task)}

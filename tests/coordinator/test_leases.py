@@ -85,7 +85,7 @@ def test_an_unnamed_wait_lease_ends_like_requeue_and_a_named_one_reserves_the_ta
 def test_a_claim_may_shorten_its_lease_and_never_lengthen_it() -> None:
     assert claimed(duration_ms=5_000).expires_h == START.h + 5_000
     assert claimed(duration_ms=600_000).expires_h == START.h + 30_000
-    assert claimed(duration_ms=600_000, is_old_way=True).expires_h == START.h + 600_000
+    assert claimed(duration_ms=600_000, is_legacy=True).expires_h == START.h + 600_000
 
 
 def test_a_lost_lease_is_taken_up_again_by_its_token_until_somebody_else_has_the_task() -> None:

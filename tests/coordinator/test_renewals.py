@@ -55,7 +55,7 @@ def test_a_lease_of_an_older_boot_is_lost_although_it_was_never_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("speaker", "is_named", "is_ended"),
+    ("speaker", "lease_flags", "is_ended"),
     [
         (SPEAKER, NAMED, True),
         (SPEAKER, 0, False),  # granted while the beat was on its way
@@ -66,8 +66,10 @@ def test_a_lease_of_an_older_boot_is_lost_although_it_was_never_named() -> None:
         (Speaker("other", "b1", is_newer=True, lists_runs=True), NAMED, False),
     ],
 )
-def test_a_lease_that_is_left_out_ends_if_it_was_named_before(speaker: Speaker, is_named: int, is_ended: bool) -> None:
-    assert bool(judged(leased(is_named=is_named), speaker=speaker).changes) == is_ended
+def test_a_lease_that_is_left_out_ends_if_it_was_named_before(
+    speaker: Speaker, lease_flags: int, is_ended: bool
+) -> None:
+    assert bool(judged(leased(lease_flags=lease_flags), speaker=speaker).changes) == is_ended
 
 
 def test_a_lease_that_this_beat_ended_is_not_renewed_by_its_older_token() -> None:

@@ -32,9 +32,9 @@ def task_of(status: str = LEASED, **fields: Any) -> Task:
         ),  # poison, and it was done after all
         (task_of(CANCELLED, ended="cancelled"), ReceivedResult(success=False, token=7), REPEATED),
         (task_of(CANCELLED, ended="cancelled"), ReceivedResult(success=True, token=7), FINISHED_ANYWAY),
-        (task_of(is_old_way=1), ReceivedResult(success=True, worker_id="w"), COUNTS),
-        (task_of(is_old_way=1), ReceivedResult(success=True), COUNTS),
-        (task_of(is_old_way=1), ReceivedResult(success=True, worker_id="w2"), NO_LEASE),
+        (task_of(is_legacy=1), ReceivedResult(success=True, worker_id="w"), COUNTS),
+        (task_of(is_legacy=1), ReceivedResult(success=True), COUNTS),
+        (task_of(is_legacy=1), ReceivedResult(success=True, worker_id="w2"), NO_LEASE),
         (task_of(), ReceivedResult(success=True, worker_id="w"), NO_LEASE),
     ],
 )
@@ -49,8 +49,8 @@ def test_a_result_is_judged_by_its_token_and_old_clients_by_their_name(
     [
         (task_of(), ReceivedResult(success=True, worker_id="w2"), True),
         (task_of(), ReceivedResult(success=True), False),
-        (task_of(is_old_way=1), ReceivedResult(success=True), True),
-        (task_of(DONE, is_old_way=1), ReceivedResult(success=True), False),
+        (task_of(is_legacy=1), ReceivedResult(success=True), True),
+        (task_of(DONE, is_legacy=1), ReceivedResult(success=True), False),
     ],
 )
 def test_whoever_names_itself_or_holds_the_lease_lives(task: Task, report: ReceivedResult, lives: bool) -> None:
@@ -77,7 +77,7 @@ def test_only_a_task_that_goes_back_into_the_queue_is_revived() -> None:
 
 @pytest.mark.parametrize(
     ("fields", "is_kept"),
-    [({}, True), ({"user_id": ""}, False), ({"is_old_way": 1}, False), ({"status": QUEUED}, False)],
+    [({}, True), ({"user_id": ""}, False), ({"is_legacy": 1}, False), ({"status": QUEUED}, False)],
 )
 def test_a_conversation_is_kept_of_finished_tasks_of_clients_that_keep_none(
     fields: dict[str, Any], is_kept: bool

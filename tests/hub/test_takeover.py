@@ -180,7 +180,7 @@ def test_interim_answers_a_machine_task_meanwhile_and_leaves_it_queued(standing_
     assert "provisional" in job.prompt.system
     assert isinstance(hub.reserve(), Nothing)  # one call at a time for one task
     hub.settle(job)
-    assert (hub.task().status, hub.result(), hub.done().provisional) == ("queued", None, '"four"')
+    assert (hub.task().status, hub.result(), hub.done().interim_answer) == ("queued", None, '"four"')
     assert hub.events("takeover.interim")[0]["text"] == "four"
     assert isinstance(hub.reserve(), Nothing)  # once
 
@@ -193,7 +193,7 @@ def test_a_provisional_answer_that_comes_after_the_machine_is_not_given(standing
     hub.beat()
     hub.ask(Claim(ClaimBody(daemon_id="mini", boot_id="b", provides=["machine"]), "mini"))
     hub.settle(job)
-    assert hub.done().provisional == ""
+    assert hub.done().interim_answer == ""
     assert hub.events("takeover.interim") == []
     assert hub.spent() == 150
 

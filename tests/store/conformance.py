@@ -53,7 +53,8 @@ def filled(noun: type[Struct]) -> Struct:
     fixed[TakeoverState] = {"id": 1}
     fixed[Incident] = {"state": "late"}
     fixed[Notice]["level"] = "info"
-    named = {name: stand_in for name, (_, stand_in) in JSON.get(noun, {}).items()}  # what is JSON has to be JSON
+    columns = {f.encode_name: f.name for f in fields(noun)}
+    named = {columns[name]: stand_in for name, (_, stand_in) in JSON.get(noun, {}).items()}  # JSON has to be JSON
     return noun(**{**values, **named, **fixed.get(noun, {})})
 
 
@@ -202,7 +203,7 @@ class StoreConformance:
             queued("desk", 9, source="slack"),
             queued("kept", 3, ready=0, waiting_for="mini", source="slack"),
             queued("answered", 4, source="slack"),
-            TaskTakeover("answered", provisional_at=1),
+            TaskTakeover("answered", interim_at=1),
         )
 
         def found(h: int = 100, **wanted: object) -> list[str]:

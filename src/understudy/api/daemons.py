@@ -10,7 +10,7 @@ from understudy.hub.directives import Ask
 from understudy.hub.heartbeats import Heartbeat
 from understudy.hub.incidents import Acknowledge
 from understudy.hub.operation import Operation
-from understudy.hub.registry import Configure, Forget, OldHeartbeat, Pause, Register
+from understudy.hub.registry import Configure, Forget, LegacyHeartbeat, Pause, Register
 from understudy.hub.views import View, cursor_of
 from understudy.wire.answers.base import Done
 from understudy.wire.answers.daemons import (
@@ -27,7 +27,7 @@ from understudy.wire.answers.events import IncidentChanged, IncidentsAnswer
 from understudy.wire.daemons import (
     DirectiveBody,
     HeartbeatBody,
-    OldHeartbeatBody,
+    LegacyHeartbeatBody,
     PauseBody,
     RegisterBody,
     SettingsBody,
@@ -96,7 +96,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/api/daemon/heartbeat", "A registered daemon's own health report", ("work",),
-        make=lambda r: OldHeartbeat(r.parsed(OldHeartbeatBody)), shape=OldHeartbeatBody,
+        make=lambda r: LegacyHeartbeat(r.parsed(LegacyHeartbeatBody)), shape=LegacyHeartbeatBody,
         answer=(Done,), errors=(404,), is_limited=False,
     ),
     Endpoint(

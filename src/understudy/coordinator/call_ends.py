@@ -47,8 +47,8 @@ def put_back(
     return is_held
 
 
-def answer_provisionally(draft: Draft, task: Task, done: TaskTakeover, called: Called, cost: int, now: Now) -> None:
-    """Keep a provisional answer; none if the call failed, the machine is back at it, or the task has ended."""
+def keep_interim_answer(draft: Draft, task: Task, done: TaskTakeover, called: Called, cost: int, now: Now) -> None:
+    """Keep an interim answer; none if the call failed, the machine is back at it, or the task has ended."""
     done = without_tries(done)
     if called.kind == "failed":
         draft.add((replace(done, not_before_h=now.h + TOO_DEAR_RESTS_MS),))
@@ -56,8 +56,8 @@ def answer_provisionally(draft: Draft, task: Task, done: TaskTakeover, called: C
         draft.add((done,))
     else:
         answer = msgspec.json.encode(called.text).decode()
-        kept = replace(done, provisional=answer, provisional_at=now.wall)
-        draft.add((kept,), (_provisional(task, called, cost, now),))
+        kept = replace(done, interim_answer=answer, interim_at=now.wall)
+        draft.add((kept,), (_interim_event(task, called, cost, now),))
 
 
 def labelled(result: Result, cost_micro_usd: int) -> Result:
@@ -100,7 +100,7 @@ def _in_an_event(text: str) -> str:
     return text if cut == text else f"{cut} …"
 
 
-def _provisional(task: Task, called: Called, cost: int, now: Now) -> Event:
+def _interim_event(task: Task, called: Called, cost: int, now: Now) -> Event:
     return takeover_event(
         now,
         "takeover.interim",

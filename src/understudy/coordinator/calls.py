@@ -47,7 +47,7 @@ class Answerable(Struct, frozen=True):
 
 
 class Reserved(Struct, frozen=True):
-    """A call that may be made, and the task that it is made for: leased, unless its answer is provisional."""
+    """A call that may be made, and the task that it is made for: leased, unless it is for an interim answer."""
 
     call: Reservation
     prompt: Prompt
@@ -85,16 +85,16 @@ def is_wanted(scene: Scene, task: Task, done: TaskTakeover, now: Now) -> bool:
     """True if this very task may be called for, as everything stands now."""
     policy = scene.policy.takeover
     mode = takeover.mode_of(policy, task.source)
-    is_provisional = takeover.is_for_machine(task.needs)
+    is_interim = takeover.is_for_machine(task.needs)
     if task.status != QUEUED or task.takeover != "allow" or mode == OFF or now.h < done.not_before_h:
         return False
-    if is_provisional and (mode != "interim" or done.provisional_at):
+    if is_interim and (mode != "interim" or done.interim_at):
         return False
-    if not is_provisional and not task.ready:
+    if not is_interim and not task.ready:
         return False
     if any(call.task_id == task.id for call in scene.calls):
         return False
-    found = scene.opening(needs_of(task) if is_provisional else TEXT, now)
+    found = scene.opening(needs_of(task) if is_interim else TEXT, now)
     return takeover.is_open(found, scene.state, now, policy)
 
 
@@ -177,7 +177,7 @@ def _affordable(scene: Scene, wish: Answerable) -> tuple[Prompt, int] | None:
         policy.answer_tokens_max,
         price,
         policy.task_micro_usd - wish.done.spent_micro_usd,
-        meanwhile=takeover.is_for_machine(wish.task.needs),
+        is_interim=takeover.is_for_machine(wish.task.needs),
     )
 
 

@@ -142,7 +142,7 @@ def touched(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy)
 
 def stretched(daemon: Daemon, now: Now, policy: Policy) -> Change[Daemon]:
     """A daemon that announces an interval too long for its limits is judged by longer ones: one event an interval."""
-    if daemon.interval_ms == daemon.interval_told:
+    if daemon.interval_ms == daemon.interval_reported:
         return Change(daemon)
     limits = limits_of(daemon, policy)
     plain = daemon.late_after_ms or policy.late_after_ms
@@ -153,7 +153,7 @@ def stretched(daemon: Daemon, now: Now, policy: Policy) -> Change[Daemon]:
         f"it is late after {limits.late_ms / 1000:g} s, not {plain / 1000:g} s"
     )
     event = health_event(daemon, now, "daemon.stretched", "warning", message, lateAfterSec=limits.late_ms / 1000)
-    return Change(replace(daemon, interval_told=daemon.interval_ms), (), (event,))
+    return Change(replace(daemon, interval_reported=daemon.interval_ms), (), (event,))
 
 
 def stopped_as_planned(daemon: Daemon, now: Now, policy: Policy, for_ms: int) -> Change[Daemon]:

@@ -7,7 +7,7 @@ held while `now.h < expires_h`; `h` is hearing time (hearing.py), so the hub's o
 
 1. Fencing. Each claim gives the token `max(previous + 1, now in ms)`. Everything that a worker reports names the token,
    and an older one changes nothing. Starting from the clock, tokens survive retries, reused ids and restored backups.
-   Legacy clients know no token; their results are matched by worker (`closes_old_attempt`).
+   Legacy clients know no token; their results are matched by worker (`closes_legacy_attempt`).
 2. The end of a lease. A result settles it, its holder releases it, its time runs out (`expire`), or it is certainly
    lost (`lose`): its daemon is gone, or started anew, or no longer names the run.
 3. After the end. The token goes on counting until somebody else claims the task: a late renewal takes the lease up
@@ -22,7 +22,7 @@ held while `now.h < expires_h`; `h` is hearing time (hearing.py), so the hub's o
 
 Doubts. Between `expires_h` and the alarm's transaction the row still says leased: a renewal that comes in between is
 accepted, which is harmless for the hub but not what the first paragraph says. The true state of a task lies in five
-fields (status, ended, ready, waiting_for, is_named); TRANSITIONS guards the first one only, the rest is held by the
+fields (status, ended, ready, waiting_for, lease_flags); TRANSITIONS guards the first one only, the rest is held by the
 frozensets below and by tests. Two tokens can be equal if an id is used again after its purge while the clock was set
 back. A token fences what the hub stores, not what a run does to the world: that is the guard's task.
 """
@@ -75,7 +75,7 @@ class Grant(Struct, frozen=True):
     request_id: str = ""
     on_loss: str = ""
     duration_ms: int = 0  # asked for; 0: the hub's choice
-    is_old_way: bool = False
+    is_legacy: bool = False
     down_after_ms: int = 0  # of the claiming daemon
     exactly_ms: int = 0  # the hub's own calls: as long as one may take, never renewed, free again when it is lost
 
@@ -96,15 +96,15 @@ def is_held(task: Task, now: Now) -> bool:
 
 def waits_for_its_machine(task: Task) -> bool:
     """True if the task must wait for its machine when this lease is lost; only work that may have started does."""
-    return task.lease_on_loss != REQUEUE and bool(task.is_named)
+    return task.lease_on_loss != REQUEUE and bool(task.lease_flags)
 
 
 def claim(task: Task, grant: Grant, now: Now, policy: Policy) -> Change[Task]:
     """Lease a claimable task; a `wait` lease starts as short as any until its token is first named."""
     token = max(task.token + 1, now.wall)
     on_loss = REQUEUE if grant.exactly_ms else on_loss_of(task, grant.on_loss)
-    duration = grant.duration_ms if grant.is_old_way else duration_of(on_loss, grant, policy)
-    first = duration if grant.is_old_way or grant.exactly_ms else min(duration, policy.lease_ms)
+    duration = grant.duration_ms if grant.is_legacy else duration_of(on_loss, grant, policy)
+    first = duration if grant.is_legacy or grant.exactly_ms else min(duration, policy.lease_ms)
     hard_end = now.h + task.timeout_ms + policy.overtime_ms
     leased = replace(
         task,
@@ -118,8 +118,8 @@ def claim(task: Task, grant: Grant, now: Now, policy: Policy) -> Change[Task]:
         boot_id=grant.boot_id,
         request_id=grant.request_id,
         lease_on_loss=on_loss,
-        is_old_way=int(grant.is_old_way),
-        is_named=BEGUN if task.waiting_for else 0,
+        is_legacy=int(grant.is_legacy),
+        lease_flags=BEGUN if task.waiting_for else 0,
         claimed_at=now.wall,
         renewed_at=0,
         expires_h=min(now.h + first, hard_end),
@@ -155,7 +155,7 @@ def renew(task: Task, now: Now, extend_ms: int = 0) -> Change[Task] | None:
         ready=0,
         waiting_for="",
         ended="",
-        is_named=task.is_named | NAMED,
+        lease_flags=task.lease_flags | NAMED,
         renewed_at=now.wall,
         updated_at=now.wall if is_taken_up else task.updated_at,
         expires_h=min(now.h + (extend_ms or task.duration_ms), task.hard_end_h),
@@ -170,7 +170,7 @@ def release(task: Task, now: Now, policy: Policy, reason: str) -> Change[Task]:
     """The holder gives the task back. A guard's last will is a loss; a drain keeps a reservation."""
     if reason == "daemon_gone":
         return lose(task, now, policy, "lost", "its daemon is gone")
-    reserved = waits_for_its_machine(task) and (reason != "not_started" or bool(task.is_named & BEGUN))
+    reserved = waits_for_its_machine(task) and (reason != "not_started" or bool(task.lease_flags & BEGUN))
     released = _back_in_queue(task, now, "released", "release", reserved=reserved)
     event = task_event(
         released,
@@ -270,22 +270,22 @@ def is_settled(task: Task, token: int) -> bool:
     return token == task.token and (task.status in FINISHED or (task.status == QUEUED and task.ended in SETTLED_AS))
 
 
-def closes_old_attempt(task: Task, worker_id: str) -> bool:
+def closes_legacy_attempt(task: Task, worker_id: str) -> bool:
     """True if a result without a token may be applied: by the rules for old clients (docs/contract.md, section 3)."""
-    if not task.is_old_way or (worker_id and worker_id != task.worker_id):
+    if not task.is_legacy or (worker_id and worker_id != task.worker_id):
         return False
     return task.status == LEASED or (task.status == QUEUED and task.ended in ("released", "expired"))
 
 
-def renews_old_lease(task: Task, worker_id: str) -> bool:
+def renews_legacy_lease(task: Task, worker_id: str) -> bool:
     """True if a renewal without a token may be granted."""
     is_open = task.status == LEASED or (task.status == QUEUED and task.ended in LOST_AS)
-    return bool(task.is_old_way and is_open and task.token) and worker_id == task.worker_id
+    return bool(task.is_legacy and is_open and task.token) and worker_id == task.worker_id
 
 
 def releases_old_lease(task: Task, worker_id: str) -> bool:
     """True if a release without a token may be granted."""
-    return bool(task.is_old_way) and (not worker_id or worker_id == task.worker_id)
+    return bool(task.is_legacy) and (not worker_id or worker_id == task.worker_id)
 
 
 def attempt_of(task: Task) -> Attempt:

@@ -1,7 +1,8 @@
 """The nouns of the house as frozen values; each is one row of the store.
 
 Suffixes: `_at` wall clock, ms since the epoch; `_h` hearing time in ms (see hearing.py); `_ms` durations.
-Text fields are "" and numbers 0 where there is nothing: rows stay flat and comparable.
+Text fields are "" and numbers 0 where there is nothing: rows stay flat and comparable. `rename` names the column of a
+field whose word is older than the field's.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Hearing(Struct, frozen=True):
     suspect_h: int = 0
 
 
-class Task(Struct, frozen=True):
+class Task(Struct, frozen=True, rename={"is_legacy": "is_old_way", "lease_flags": "is_named"}):
     """A task and its latest lease: the narrow row that every rule works on."""
 
     id: str  # chosen by the submitter, or made by the hub
@@ -98,8 +99,8 @@ class Task(Struct, frozen=True):
     boot_id: str = ""  # the boot that claimed it; "": a legacy client, or the hub itself
     request_id: str = ""  # of the claim, so that a repeated claim gets the same lease; "": none
     lease_on_loss: str = ""  # requeue, wait or ask, as decided when it was claimed
-    is_old_way: int = 0  # 1: claimed without a token, by a legacy client (docs/contract.md, section 3)
-    is_named: int = 0  # flags of the lease: NAMED | BEGUN
+    is_legacy: int = 0  # 1: claimed without a token, by a legacy client (docs/contract.md, section 3)
+    lease_flags: int = 0  # flags of the lease: NAMED | BEGUN
     claimed_at: int = 0  # wall; 0: never
     renewed_at: int = 0  # wall; 0: not renewed since it was claimed
     expires_h: int = 0  # the lease is held while now.h is less
@@ -183,7 +184,7 @@ class Evidence(Struct, frozen=True):
     body: str
 
 
-class Daemon(Struct, frozen=True):
+class Daemon(Struct, frozen=True, rename={"interval_reported": "interval_told"}):
     """A watched machine: who it is, what it last said, how it is."""
 
     id: str  # chosen by its owner
@@ -218,7 +219,7 @@ class Daemon(Struct, frozen=True):
     paused: int = 0  # 1: its owner takes it out of work and of judgement
     incident_id: str = ""  # of its silence; "": it is not silent
     slept_ms: int = 0  # how long its machine slept between its last two heartbeats
-    interval_told: int = 0  # the interval in ms that `daemon.stretched` was reported for; 0: never
+    interval_reported: int = 0  # the interval in ms that `daemon.stretched` was reported for; 0: never
     beats: bytes = b""  # the last 120 distances between signs of life, 16 bits each, in tenths of a second
     open_directives: int = 0  # how many; a heartbeat of a daemon without any loads none
     restarting_at: int = 0  # wall, of the last `daemon.restarting`; 0: never

@@ -83,7 +83,7 @@ def ended_by(speaker: Speaker, task: Task, run: NamedRun | None, now: Now, polic
         return None
     if task.boot_id != speaker.boot_id:
         return leases.lose(task, now, policy, "lost", "its daemon was started anew")
-    has_ended = speaker.lists_runs and (task.is_named & NAMED or speaker.is_stopping)
+    has_ended = speaker.lists_runs and (task.lease_flags & NAMED or speaker.is_stopping)
     if speaker.is_newer and has_ended:
         return leases.lose(task, now, policy, "lost", "its daemon runs it no more")
     return None

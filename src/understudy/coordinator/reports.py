@@ -28,7 +28,7 @@ class ReceivedResult(Struct, frozen=True):
 def verdict(task: Task, report: ReceivedResult) -> str:
     """COUNTS; REPEATED if it was heard before; or why it comes too late."""
     if report.token is None:
-        return COUNTS if leases.closes_old_attempt(task, report.worker_id) else NO_LEASE
+        return COUNTS if leases.closes_legacy_attempt(task, report.worker_id) else NO_LEASE
     if leases.counts_still(task, report.token, success=report.success):
         return COUNTS
     if not leases.is_settled(task, report.token):
@@ -38,7 +38,7 @@ def verdict(task: Task, report: ReceivedResult) -> str:
 
 def is_sign_of_life(task: Task, report: ReceivedResult) -> bool:
     """True if its worker lives: it names itself, or is the one that holds the lease."""
-    return bool(report.worker_id) or (task.status == LEASED and bool(task.is_old_way))
+    return bool(report.worker_id) or (task.status == LEASED and bool(task.is_legacy))
 
 
 def settle(task: Task, report: ReceivedResult, result: Result, now: Now) -> Change[Task]:
@@ -60,7 +60,7 @@ def late(task: Task, why: str, now: Now) -> Event:
 
 def is_remembered(task: Task) -> bool:
     """True if question and answer go into the memory of a conversation: old clients keep it themselves."""
-    return bool(task.user_id) and not task.is_old_way and task.status in FINISHED
+    return bool(task.user_id) and not task.is_legacy and task.status in FINISHED
 
 
 def conversation(task: Task, question: str, answer: str, now: Now) -> tuple[Memory, ...]:

@@ -53,7 +53,7 @@ class TakeoverState(Struct, frozen=True):
     probed_h: int = 0  # when the world last answered
 
 
-class TaskTakeover(Struct, frozen=True):
+class TaskTakeover(Struct, frozen=True, rename={"interim_answer": "provisional", "interim_at": "provisional_at"}):
     """The state of takeover for one task."""
 
     task_id: str
@@ -61,8 +61,8 @@ class TaskTakeover(Struct, frozen=True):
     tries: int = 0  # calls that failed, one after the other
     not_before_h: int = 0
     spent_micro_usd: int = 0
-    provisional: str = ""  # the answer meanwhile, as JSON text
-    provisional_at: int = 0
+    interim_answer: str = ""  # the interim answer, as JSON text; "": none
+    interim_at: int = 0
 
 
 class Budget(Struct, frozen=True):
@@ -80,7 +80,7 @@ class Reservation(Struct, frozen=True):
 
     id: str
     task_id: str
-    token: int  # of the lease it is made under; 0: an answer meanwhile, without one
+    token: int  # of the lease it is made under; 0: an interim answer, without one
     worker_id: str
     model: str
     reserved_micro_usd: int

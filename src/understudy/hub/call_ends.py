@@ -73,7 +73,7 @@ class Settle(Operation):
         if self.job.token:
             draft.add((call_ends.without_tries(done),))
             return self._reported(draft, work, task, cost, now)
-        call_ends.answer_provisionally(draft, task, done, self.called, cost, now)
+        call_ends.keep_interim_answer(draft, task, done, self.called, cost, now)
         return draft.decision(None)
 
     def _reported(self, draft: Draft, work: WorkingSet, task: Task, cost: int, now: Now) -> Decision:

@@ -29,7 +29,7 @@ from understudy.wire.limits import RUNNING_MAX
 from understudy.wire.tasks import ClaimBody
 
 PENDING_COUNT_MAX = 1000
-OLD_LEASE_S = 300
+LEGACY_LEASE_S = 300
 CONTEXT_TOKENS = 2000
 _NEW_KEYS = ("daemon_id", "boot_id", "request_id", "max", "wait_sec", "provides", "on_loss")
 
@@ -48,7 +48,7 @@ class Claim(Operation):
     def __init__(self, body: ClaimBody, worker_id: str) -> None:
         self.body = body
         self.worker_id = worker_id
-        self.is_old_way = all(getattr(body, name) is None for name in _NEW_KEYS)
+        self.is_legacy = all(getattr(body, name) is None for name in _NEW_KEYS)
         self.count = min(body.max or 1, RUNNING_MAX)
         self.weight = self.count
         known_as = (body.daemon_id, self.worker_id, watch_name(self.worker_id))
@@ -125,8 +125,8 @@ class Claim(Operation):
             self.body.boot_id or "",
             self.body.request_id or "",
             self.body.on_loss or "",
-            ((asked or OLD_LEASE_S) if self.is_old_way else (asked or 0)) * 1000,
-            self.is_old_way,
+            ((asked or LEGACY_LEASE_S) if self.is_legacy else (asked or 0)) * 1000,
+            self.is_legacy,
             limits_of(daemon, work.policy).down_ms if daemon is not None else 0,
         )
 
@@ -155,16 +155,16 @@ class Claim(Operation):
     def _task_json(self, work: WorkingSet, task: Task) -> Any:
         body, progress = work.get(TaskBody, task.id), work.rows[Progress].get(task.id)
         spec = body.spec if body else "{}"
-        more: dict[str, Any] = own_conversation(task, spec, is_old_way=self.is_old_way) if task.memory_of else {}
+        more: dict[str, Any] = own_conversation(task, spec, is_legacy=self.is_legacy) if task.memory_of else {}
         if progress is not None and progress.checkpoint:
             more["checkpoint"] = as_stored(progress.checkpoint)
-        if task.user_id and not self.is_old_way:
+        if task.user_id and not self.is_legacy:
             messages: list[Memory] = work.memories.get(task.conversation, [])
             more["context"] = context_of(messages, CONTEXT_TOKENS)
         return claimed_json(task, spec, **more)
 
 
-def own_conversation(task: Task, spec: str, *, is_old_way: bool) -> dict[str, Any]:
+def own_conversation(task: Task, spec: str, *, is_legacy: bool) -> dict[str, Any]:
     """Names for a conversation that belongs to one key, as its worker shall know it: nobody else's can be equal.
 
     Daemons keep a session by conversation; old ones also keep memory themselves, by the user in the metadata.
@@ -173,7 +173,7 @@ def own_conversation(task: Task, spec: str, *, is_old_way: bool) -> dict[str, An
     fields: dict[str, Any] = {}
     if task.user_id:
         fields["conversation"] = {"channel": task.channel, "user_id": f"{task.memory_of}/{task.user_id}"}
-    metadata = msgspec.json.decode(spec).get("metadata") if is_old_way else None
+    metadata = msgspec.json.decode(spec).get("metadata") if is_legacy else None
     if isinstance(metadata, dict):
         users = {name: metadata[name] for name in ("user_id", "userId") if metadata.get(name)}
         fields["metadata"] = metadata | {name: f"{task.memory_of}/{user_of(user)}" for name, user in users.items()}

@@ -26,7 +26,7 @@ class Heartbeat(Operation):
     """`POST /api/queue/heartbeat`, old and new."""
 
     def __init__(self, body: HeartbeatBody) -> None:
-        self.is_old_way = body.daemon_id is None
+        self.is_legacy = body.daemon_id is None
         self.beat = beat_of(body)
         self.weight = max(len(self.beat.runs or ()), 1)
 
@@ -76,7 +76,7 @@ class Heartbeat(Operation):
         )
 
     def _answer(self, heard: Heard, now: Now) -> HeartbeatAnswer:
-        if self.is_old_way:
+        if self.is_legacy:
             return HeartbeatAnswer(success=True, timestamp=now.wall)
         return HeartbeatAnswer(
             success=True,

@@ -18,7 +18,7 @@ from understudy.wire.daemons import RunningBody
 from understudy.wire.limits import CHECKPOINT_BYTES_MAX
 from understudy.wire.tasks import ReleaseBody, RenewBody
 
-OLD_EXTEND_S = 300
+LEGACY_EXTEND_S = 300
 NO_LEASE = Released(success=True, message="No active lease")
 
 
@@ -54,19 +54,19 @@ class Renew(Operation):
         if task is None:
             raise NotFoundError("No active lease")
         draft = touch(work, self.worker_id, now)
-        is_old_way = self.body.token is None
-        if not is_old_way and self.body.token != task.token:
+        is_legacy = self.body.token is None
+        if not is_legacy and self.body.token != task.token:
             raise lease_lost(task)
-        if not is_old_way and task.status == CANCELLED:
+        if not is_legacy and task.status == CANCELLED:
             return draft.decision(CancelledMeanwhile(success=True, cancel=True))
         if task.status in FINISHED:
             raise NotFoundError("No active lease")
-        if is_old_way and not leases.renews_old_lease(task, self.worker_id):
+        if is_legacy and not leases.renews_legacy_lease(task, self.worker_id):
             raise ForbiddenError("Invalid lease or not holder")
-        extend_s = self.body.extend_sec or (OLD_EXTEND_S if is_old_way else 0)
+        extend_s = self.body.extend_sec or (LEGACY_EXTEND_S if is_legacy else 0)
         change = leases.renew(task, now, extend_s * 1000)
         if change is None:
-            raise ForbiddenError("Invalid lease or not holder") if is_old_way else lease_lost(task)
+            raise ForbiddenError("Invalid lease or not holder") if is_legacy else lease_lost(task)
         renewed = draft.take(change)
         draft.add(self._progress(work, task, now))
         return draft.decision(Renewed(success=True, lease=lease_json(renewed, now)))

@@ -15,7 +15,7 @@ from understudy.hub.operation import HEAVY, Operation
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.answers.base import DONE
 from understudy.wire.answers.daemons import DaemonChanged, Registered, SettingsChanged, settings_json
-from understudy.wire.daemons import OldHeartbeatBody, RegisterBody, SettingsBody
+from understudy.wire.daemons import LegacyHeartbeatBody, RegisterBody, SettingsBody
 from understudy.wire.limits import CAPABILITIES_MAX, TAG_CHARS_MAX
 
 NOT_REGISTERED = "Daemon not registered"
@@ -55,10 +55,10 @@ class Register(Operation):
         return daemons.register(daemon, said, incident_of(work, daemon), now, work.policy).decision(answer)
 
 
-class OldHeartbeat(Operation):
+class LegacyHeartbeat(Operation):
     """`POST /api/daemon/heartbeat`: only for daemons that registered."""
 
-    def __init__(self, body: OldHeartbeatBody) -> None:
+    def __init__(self, body: LegacyHeartbeatBody) -> None:
         self.body = body
         instant(body.last_heartbeat, "lastHeartbeat")
 

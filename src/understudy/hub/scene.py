@@ -63,7 +63,7 @@ def text_candidates(policy: TakeoverPolicy) -> Candidates:
 
 
 def machine_candidates(policy: TakeoverPolicy) -> Candidates:
-    """Tasks that the hub may answer meanwhile."""
+    """Tasks to which the hub may give an interim answer."""
     names, others = takeover.sources_in(policy, frozenset({INTERIM}))
     return Candidates(names, others, text=False)
 

@@ -56,7 +56,7 @@ from understudy.wire.answers.keys import KeysAnswer, key_json
 from understudy.wire.answers.leases import lease_json
 from understudy.wire.answers.memory import ContextAnswer, HistoryAnswer, message_json
 from understudy.wire.answers.notices import ChannelJson, ChannelsAnswer, NoticeJson, NoticesAnswer, notice_json
-from understudy.wire.answers.records import TaskRecord, TasksAnswer, WholeRecord, provisional_json, record_json
+from understudy.wire.answers.records import TaskRecord, TasksAnswer, WholeRecord, interim_json, record_json
 from understudy.wire.answers.results import ResultJson, result_json
 from understudy.wire.answers.tasks import STATUS_WORDS, QueueAnswer, task_json
 
@@ -111,8 +111,8 @@ class View:
             if progress.progress:
                 more |= {"progress": as_stored(progress.progress), "progress_at": iso(progress.at)}
         for done in self.reader.load_many(TaskTakeover, (task_id,)):
-            if done.provisional:
-                more["provisional"] = provisional_json(done)
+            if done.interim_answer:
+                more["provisional"] = interim_json(done)
         if task.status == LEASED:
             more["lease"] = lease_json(task, self.now)
         return self._record(task, WholeRecord, **more)

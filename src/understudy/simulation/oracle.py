@@ -223,8 +223,8 @@ class Oracle:
             return
         entry, body = self.ledger.entry(task_id), letter.body
         lease, token, worker = entry.lease, body.get("token"), body.get("workerId")
-        is_old_way = lease is not None and lease.is_old and worker in (None, "", lease.worker)
-        if lease is None or (token != lease.token if token is not None else not is_old_way):
+        is_legacy = lease is not None and lease.is_old and worker in (None, "", lease.worker)
+        if lease is None or (token != lease.token if token is not None else not is_legacy):
             raise ViolationError("I4 an old token changes nothing", f"{task_id} {token} released", task_id)
         must_be(entry, OPEN)
         reason = body.get("reason") or ""

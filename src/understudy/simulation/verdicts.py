@@ -27,7 +27,7 @@ class Verdicts:
         is_applied = bool(told.get("success")) and not told.get("duplicate")
         token = body.get("token")
         if token is None:
-            self._check_old_way(entry, body, is_applied=is_applied)
+            self._check_legacy(entry, body, is_applied=is_applied)
         else:
             self._check(entry, int(token), body, told, is_applied=is_applied)
         if is_applied:
@@ -52,7 +52,7 @@ class Verdicts:
         if not is_applied and is_newest and token in entry.accepted and not told.get("success"):
             raise ViolationError("I6 replays are idempotent", f"{entry.id} {token} again: {told}", entry.id)
 
-    def _check_old_way(self, entry: Entry, body: dict[str, Any], *, is_applied: bool) -> None:
+    def _check_legacy(self, entry: Entry, body: dict[str, Any], *, is_applied: bool) -> None:
         lease = entry.lease
         is_his = lease is not None and lease.is_old and body.get("workerId") in (None, "", lease.worker)
         if is_applied and not (is_his and entry.status == OPEN):

@@ -35,7 +35,7 @@ SCHEMA_VERSION = 7  # the number of the last migration
 
 
 class Table:
-    """One noun's table: its columns are the noun's fields, in their order; the first ones are its key.
+    """One noun's table: its columns are the noun's encoded field names, in their order; the first ones are its key.
 
     `fixed` columns never change once a row is there, so saving it again leaves them (and their indexes) alone.
     """
@@ -43,7 +43,7 @@ class Table:
     def __init__(self, name: str, noun: type[Struct], keys: int = 1, fixed: tuple[str, ...] = ()) -> None:
         self.name = name
         self.noun = noun
-        self.columns = tuple(f.name for f in fields(noun))
+        self.columns = tuple(f.encode_name for f in fields(noun))
         self.keys = self.columns[:keys]
         self.changing = tuple(c for c in self.columns if c not in self.keys and c not in fixed)
         self.key_of: Callable[[Struct], Any] = attrgetter(*self.keys)  # a value, or a tuple where several make the key

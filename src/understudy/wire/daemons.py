@@ -43,7 +43,7 @@ class RegisterBody(Struct, rename="camel", frozen=True):
     registered_at: Instant
 
 
-class OldHeartbeatBody(Struct, rename="camel", frozen=True):
+class LegacyHeartbeatBody(Struct, rename="camel", frozen=True):
     """`POST /api/daemon/heartbeat` as old daemons send it."""
 
     heals_nul: ClassVar[bool] = True

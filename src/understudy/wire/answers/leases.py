@@ -47,7 +47,7 @@ class Released(Answer, frozen=True):
 def lease_json(task: Task, now: Now) -> LeaseJson:
     """The lease that a task has."""
     expires_at, renewed_at = iso(at_wall(now, task.expires_h)), instant_if_any(task.renewed_at)
-    if task.is_old_way:
+    if task.is_legacy:
         return LeaseJson(task.worker_id, iso(task.claimed_at), expires_at, renewed_at)
     return LeaseJson(
         task.worker_id,

@@ -30,7 +30,7 @@ class AttemptJson(Answer, frozen=True):
     outcome: Outcome | UnsetType = UNSET
 
 
-class ProvisionalJson(Answer, frozen=True):
+class InterimJson(Answer, frozen=True):
     """The hub's own answer, until the machine that the task waits for gives its own."""
 
     output: Any
@@ -56,7 +56,7 @@ class WholeRecord(TaskRecord, frozen=True, kw_only=True):
     history: list[EventJson]
     progress: Any = UNSET
     progress_at: Instant | UnsetType = UNSET
-    provisional: ProvisionalJson | UnsetType = UNSET
+    provisional: InterimJson | UnsetType = UNSET
     lease: LeaseJson | UnsetType = UNSET
 
 
@@ -102,6 +102,6 @@ def attempt_json(attempt: Attempt) -> AttemptJson:
     return AttemptJson(attempt.token, attempt.worker_id, claimed_at, iso(attempt.ended_at), attempt.outcome)
 
 
-def provisional_json(done: TaskTakeover) -> ProvisionalJson:
-    """The answer that takeover has given meanwhile."""
-    return ProvisionalJson(as_stored(done.provisional), EXECUTOR, degraded=True, at=iso(done.provisional_at))
+def interim_json(done: TaskTakeover) -> InterimJson:
+    """The interim answer that takeover has given."""
+    return InterimJson(as_stored(done.interim_answer), EXECUTOR, degraded=True, at=iso(done.interim_at))
