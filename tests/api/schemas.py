@@ -13,7 +13,7 @@ from understudy.api.endpoint import Endpoint
 from understudy.api.openapi import openapi_of
 
 # a task comes back with all that its sender gave it
-OPEN = {"TaskJson", "TaskRecord", "WholeRecord", "ClaimedTask", "Error"}
+OPEN = {"TaskJson", "TaskRecord", "WholeRecord", "ClaimedTask"}
 _PARAMETER = re.compile(r"\{(\w+)(:path)?\}")
 
 
@@ -86,6 +86,24 @@ def _known(*, is_spoilt: bool) -> list[Known]:
     return known_of(lenient(document) if is_spoilt else document, ENDPOINTS)
 
 
+@cache
+def _errors() -> Any:
+    document = strict(openapi_of(ENDPOINTS, "1"))
+    reference = {"$ref": "#/components/schemas/ErrorAnswer", "components": document["components"]}
+    return document["paths"], jsonschema_rs.validator_for(reference)
+
+
+def check_error(method: str, path: str, status: int, body: Any) -> None:
+    """AssertionError if an error is not as the document says, or comes with a status that it does not name."""
+    paths, errors = _errors()
+    problems = [f"{error.instance_path}: {error.message[:300]}" for error in errors.iter_errors(body)]
+    assert not problems, f"{method} {path} {status}: {problems[:5]} in {str(body)[:600]}"
+    known = endpoint_of(method, path)
+    if known is not None:
+        operation = paths[known.endpoint.path.replace(":path", "")][method.lower()]
+        assert str(status) in operation["responses"], f"{method} {path} {status}: {body}"
+
+
 def endpoint_of(method: str, path: str, *, is_spoilt: bool = False) -> Known | None:
     """The endpoint that answers a request, as the hub finds it: the first of the table."""
     path = path.partition("?")[0]
@@ -98,6 +116,13 @@ def check_answer(method: str, path: str, status: int, body: Any, *, is_spoilt: b
     known = endpoint_of(method, path, is_spoilt=is_spoilt)
     if known is not None:
         check_body(known, status, body)
+
+
+def check_page(path: str, status: int, body: Any) -> None:
+    """AssertionError if a public page is not as the document says."""
+    document = strict(openapi_of(ENDPOINTS, "1"))
+    schema = document["paths"][path]["get"]["responses"][str(status)]["content"]["application/json"]["schema"]
+    jsonschema_rs.validate(schema | {"components": document["components"]}, body)
 
 
 def check_body(known: Known, status: int, body: Any) -> None:

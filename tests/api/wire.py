@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tests.api.schemas import check_answer
+from tests.api.schemas import check_answer, check_error
 
 OWNER, ADMIN = "owner-key-of-the-tests", "admin-key-of-the-tests"
 
@@ -71,7 +71,7 @@ class Client:
             raise
         answer = Answer(response.status, _json(response, text), _Headers(response.getheaders()), text)
         if answer.status >= 400:
-            check_error(answer)
+            check_refusal(method, path, answer)
         elif answer.body is not None and path.startswith("/api/"):
             check_answer(method, path, answer.status, answer.body, is_spoilt=self.is_spoilt)
         return answer
@@ -134,14 +134,14 @@ def _json(response: http.client.HTTPResponse, text: str) -> Any:
     return msgspec.json.decode(text) if is_json else None
 
 
-def check_error(answer: Answer) -> None:
+def check_refusal(method: str, path: str, answer: Answer) -> None:
     """Every error has `error` (for people); only what the HTTP parser itself refuses may be plain text."""
     if answer.status == 400 and answer.headers.get("content-type", "").startswith("text/plain"):
         return
     assert isinstance(answer.body, dict), answer
     if "ready" in answer.body:  # `/ready` has a shape of its own
         return
-    assert isinstance(answer.body.get("error"), str), answer
+    check_error(method, path, answer.status, answer.body)
     assert answer.body["error"], answer
 
 

@@ -84,7 +84,7 @@ def _incidents(request: Request, view: View) -> Any:
 
 HEARTBEAT = Endpoint(
     "POST", "/api/queue/heartbeat", "A sign of life; renews the leases of what runs", ("work",), make=_heartbeat,
-    shape=HeartbeatBody, answer=(HeartbeatAnswer,), errors=(409,), is_limited=False,
+    shape=HeartbeatBody, answer=(HeartbeatAnswer,), errors=(409, 507), is_limited=False,
 )  # fmt: skip
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -92,7 +92,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST", "/api/daemon/register", "Register a daemon", ("work",),
         make=lambda r: Register(r.parsed(RegisterBody)), shape=RegisterBody, answer=(Registered,),
-        status=201, is_limited=False,
+        status=201, errors=(507,), is_limited=False,
     ),
     Endpoint(
         "POST", "/api/daemon/heartbeat", "A registered daemon's own health report", ("work",),

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from understudy.api.endpoint import Endpoint
+from understudy.wire.answers.base import ErrorAnswer
+from understudy.wire.answers.health import HealthAnswer, ReadyAnswer
 from understudy.wire.limits import ID_PATTERN
 
 _PARAMETER = re.compile(r"\{(\w{1,40})(?::path)?\}")
@@ -21,33 +23,32 @@ _WORDS = {
     422: "The same idempotency key or id with another body",
     429: "Over the rate limit",
     503: "The store or the hub cannot answer now",
+    507: "There is no room for more; `code` says which bound it is",
 }
-_ERROR = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {"type": "string"},
-        "code": {"type": "string"},
-        "details": {"type": "array", "items": {"type": "string"}},
-    },
-}
+PUBLIC = (  # path, summary, the shape of the answer, and with which statuses it comes
+    ("/health", "Whether the hub runs", HealthAnswer, (200,)),
+    ("/ready", "Whether it can do its work now", ReadyAnswer, (200, 503)),
+)
 
 
 def openapi_of(endpoints: tuple[Endpoint, ...], version: str) -> dict[str, Any]:
     """The document that `/openapi.json` shows."""
-    shapes = {shape for e in endpoints for shape in (e.shape, *e.answer) if shape is not None}
+    shapes: set[type[Any]] = {shape for e in endpoints for shape in (e.shape, *e.answer) if shape is not None}
+    shapes |= {ErrorAnswer, *(shape for _, _, shape, _ in PUBLIC)}
     _, components = msgspec.json.schema_components(
         sorted(shapes, key=_name), ref_template="#/components/schemas/{name}"
     )
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         paths.setdefault(_PARAMETER.sub(r"{\1}", endpoint.path), {})[endpoint.method.lower()] = _operation(endpoint)
+    for path, summary, shape, statuses in PUBLIC:
+        paths[path] = {"get": _public(path, summary, shape, statuses)}
     return {
         "openapi": "3.1.0",
         "info": {"title": "understudy", "version": version, "license": {"name": "MIT"}},
         "paths": paths,
         "components": {
-            "schemas": {**components, "Error": _ERROR},
+            "schemas": components,
             "securitySchemes": {
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
                 "bearer": {"type": "http", "scheme": "bearer"},
@@ -68,6 +69,17 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.shape is not None:
         operation["requestBody"] = {"required": True, "content": _json_of((endpoint.shape,))}
     return operation
+
+
+def _public(path: str, summary: str, shape: type[Any], statuses: tuple[int, ...]) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "description": "Needs no key",
+        "operationId": f"get{path.replace('/', '_')}",
+        "parameters": [],
+        "responses": {str(status): {"description": "Done", "content": _json_of((shape,))} for status in statuses},
+        "security": [],
+    }
 
 
 def _path_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
@@ -92,17 +104,13 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
     responses: dict[str, Any] = {str(status): {"description": "Done", "content": content} for status in statuses}
     failures = {400, 401, 403, 413, 429, 503, *endpoint.errors}
     for status in sorted(failures):
-        responses[str(status)] = {"description": _WORDS[status], "content": _json_as("Error")}
+        responses[str(status)] = {"description": _WORDS[status], "content": _json_of((ErrorAnswer,))}
     return responses
 
 
 def _json_of(shapes: tuple[type[Any], ...]) -> dict[str, Any]:
-    return _json_as(*map(_name, shapes))
-
-
-def _json_as(*names: str) -> dict[str, Any]:
-    """JSON that is like one of these components."""
-    references = [{"$ref": f"#/components/schemas/{name}"} for name in names]
+    """JSON of one of these shapes."""
+    references = [{"$ref": f"#/components/schemas/{_name(shape)}"} for shape in shapes]
     return {"application/json": {"schema": references[0] if len(references) == 1 else {"oneOf": references}}}
 
 

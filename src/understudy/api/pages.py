@@ -20,6 +20,7 @@ from understudy.clock import iso
 from understudy.errors import UnderstudyError
 from understudy.hub.starts import Probe
 from understudy.texts import t
+from understudy.wire.answers.health import AlarmJson, HealthAnswer, OutboxJson, ReadyAnswer, StoreJson
 
 ALARM_STALE_MS = 65_000
 PROBE_EVERY_MS = 1_000
@@ -38,7 +39,7 @@ def _health(api: Api) -> Any:
     async def health(request: Request) -> Response:
         """`ok`; with `?detailed=true` the word that watchdogs of the old hub look for."""
         status = "healthy" if request.query_params.get("detailed") == "true" else "ok"
-        return json_response({"status": status, "version": api.hub.version, "startedAt": iso(api.hub.started_at)})
+        return json_response(HealthAnswer(status, api.hub.version, iso(api.hub.started_at)))
 
     return health
 
@@ -77,12 +78,9 @@ def _ready(api: Api) -> Any:
         is_writable = await probe.is_writable()
         pulse = hub.pulse()
         is_ready = is_writable and pulse.since_ring_ms < ALARM_STALE_MS
-        body = {
-            "ready": is_ready,
-            "store": {"writable": is_writable, "commitMs": pulse.commit_ms, "unreadable": probe.unreadable},
-            "alarm": {"lagMs": pulse.lag_ms, "nextAt": iso(pulse.next_ring_at)},
-            "outbox": {"oldestSec": probe.oldest_s},
-        }
+        store = StoreJson(is_writable, pulse.commit_ms, probe.unreadable)
+        alarm = AlarmJson(pulse.lag_ms, iso(pulse.next_ring_at))
+        body = ReadyAnswer(is_ready, store, alarm, OutboxJson(probe.oldest_s))
         return json_response(body, 200 if is_ready else 503)
 
     return ready

@@ -96,7 +96,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST", "/api/memory/save", "Keep one message", ("memory",),
         make=lambda r: SaveMemory(r.parsed(MemorySaveBody), r.ids.new("memory")), shape=MemorySaveBody,
-        answer=(Done,),
+        answer=(Done,), errors=(507,),
     ),
     Endpoint(
         "GET", "/api/memory/context/{user_id:path}", "The most recent messages that fit", ("memory",), show=_context,

@@ -58,7 +58,10 @@ async def respond(send: Send, status: int, body: Any, headers: tuple[tuple[bytes
 
 
 async def respond_error(send: Send, error: UnderstudyError) -> None:
-    """Send an error of ours; the same shape for all."""
+    """Send an error of ours; the same shape for all (`ErrorAnswer`).
+
+    Its fields are sent as they are: the error tree is used by rooms below `wire` too.
+    """
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if "retryAfter" in error.fields:
         headers = ((b"retry-after", str(error.fields["retryAfter"]).encode()),)

@@ -143,11 +143,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST", "/api/queue", "Enqueue a task", ("submit",), make=_enqueue, shape=EnqueueBody,
         status=_created, answer=(EnqueueAnswer,),
-        body_of=lambda made: EnqueueAnswer(made[0].task_id, made[0].created, success=True), errors=(422,),
+        body_of=lambda made: EnqueueAnswer(made[0].task_id, made[0].created, success=True), errors=(422, 507),
     ),
     Endpoint(
         "POST", "/api/queue/batch", "Enqueue up to 1,000 tasks, all or none", ("submit",), make=_enqueue_batch,
-        shape=EnqueueBatchBody, answer=(BatchAnswer,), body_of=BatchAnswer, errors=(422,),
+        shape=EnqueueBatchBody, answer=(BatchAnswer,), body_of=BatchAnswer, errors=(422, 507),
     ),
     Endpoint(
         "POST", "/api/queue/{task_id}/renew", "Renew a lease", ("work",),
@@ -193,7 +193,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/api/tasks/{task_id}/retry", "Start a failed or cancelled task anew", ("submit", "work"),
-        make=_steer("retry"), answer=(TaskChanged,), errors=(404, 409),
+        make=_steer("retry"), answer=(TaskChanged,), errors=(404, 409, 507),
     ),
     Endpoint(
         "POST", "/api/tasks/{task_id}/move", "Let a task that waits for its machine run elsewhere",

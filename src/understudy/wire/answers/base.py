@@ -18,6 +18,19 @@ class Answer(Struct, rename="camel", frozen=True):
     """The answer of an operation or a view, or a part of it; the only place where names are in camelCase."""
 
 
+class ErrorAnswer(Answer, frozen=True):
+    """Why there is no other answer: `error` for people, `code` where a program must tell cases apart."""
+
+    error: str
+    code: str | UnsetType = UNSET
+    details: list[str] | UnsetType = UNSET  # an entry for each field that is wrong
+    message: str | UnsetType = UNSET
+    status: str | UnsetType = UNSET  # of the task that does not allow it
+    held_by: str | UnsetType = UNSET
+    limit_bytes: int | UnsetType = UNSET
+    retry_after: int | UnsetType = UNSET  # seconds
+
+
 class Done(Answer, frozen=True):
     """It is done; there is no more to say."""
 
