@@ -36,3 +36,10 @@ def test_a_task_that_is_set_aside_comes_back_by_itself() -> None:
     change = tasks.rung(aside, later)
     assert change is not None
     assert change.noun.ready
+
+
+@pytest.mark.parametrize(
+    ("body_hash", "only_of", "is_same"), [("h", "", True), ("h2", "", False), ("h", "ada", True), ("h", "bob", False)]
+)
+def test_the_same_body_is_a_repetition_for_whoever_may_know_of_it(body_hash: str, only_of: str, is_same: bool) -> None:
+    assert tasks.is_same(Task("t", body_hash="h", submitter="ada"), body_hash, only_of) == is_same

@@ -12,6 +12,7 @@ import pytest
 from tests.hub.conftest import Bench
 from tests.hub.test_batch import beat, claim, enqueue
 from understudy.coordinator.nouns import Daemon, Deployment, Evidence, Policy
+from understudy.coordinator.retention import purge_plan
 from understudy.errors import StoreFullError
 from understudy.hub import bounds, life
 from understudy.hub.enqueue import Enqueue
@@ -19,7 +20,7 @@ from understudy.hub.heartbeats import Heartbeat
 from understudy.hub.memory import SaveMemory
 from understudy.hub.owners import Steer
 from understudy.hub.results import Report
-from understudy.hub.retention import Purge, purge_plan
+from understudy.hub.retention import Purge
 from understudy.store.sqlite_purge import PURGES
 from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.memory import MemorySaveBody

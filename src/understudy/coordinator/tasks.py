@@ -21,6 +21,11 @@ def order_key(priority: str, queued_at: int, nth: int) -> int:
     return (queued_at + PRIORITY_OFFSET_MS.get(priority, 0)) * ORDER_STEP + nth % ORDER_STEP
 
 
+def is_same(known: Task, body_hash: str, only_of: str = "") -> bool:
+    """True if what is enqueued repeats a task; `only_of`: a key that is not told of the tasks of others."""
+    return known.body_hash == body_hash and only_of in ("", known.submitter)
+
+
 def enqueue(task: Task, now: Now) -> Change[Task]:
     """A new task: claimable at once, or when its time comes."""
     is_ready = task.available_at <= now.wall

@@ -13,10 +13,11 @@ from typing import Any
 
 from understudy.coordinator.hearing import hear
 from understudy.coordinator.nouns import Hearing, Now
+from understudy.coordinator.retention import purge_plan
 from understudy.errors import UnavailableError
 from understudy.hub.alarm import Rest, Ring
 from understudy.hub.batch import Committed, Engine
-from understudy.hub.retention import Purge, purge_plan
+from understudy.hub.retention import Purge
 from understudy.hub.starts import Listen, Minute
 from understudy.hub.steps import Effect, Read, Steps
 from understudy.store.base import Reader

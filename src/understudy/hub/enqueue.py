@@ -72,7 +72,7 @@ class Enqueue(Operation):
         for nth, (task_id, body, spec) in enumerate(zip(self.ids, self.bodies, self.specs, strict=True)):
             known = self._known(work, task_id, body, here, keys)
             if known is not None:
-                if known.body_hash != _hash(spec) or not self._may_know(known):
+                if not tasks.is_same(known, _hash(spec), self.submitter if self.memory_of else ""):
                     raise MismatchError(f"The id or idempotency key of {known.id} was used with another body")
                 answers.append(Created(known.id, created=False))
                 continue
@@ -89,10 +89,6 @@ class Enqueue(Operation):
             share = share_of(work, self.submitter) if self.is_bounded else None
             work.bounds.take(sum(task.size_bytes for task in here.values()), tuple(here.values()), share)
         return draft.decision(answers)
-
-    def _may_know(self, known: Task) -> bool:
-        """A key that sees its own tasks only must not learn whether another key has the same task."""
-        return not self.memory_of or known.submitter == self.submitter
 
     def _known(
         self, work: WorkingSet, task_id: str, body: EnqueueBody, here: dict[str, Task], keys: dict[str, str]
