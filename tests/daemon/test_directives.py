@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from tests.worker.rules_hub import RulesHub
 from understudy.daemon.life import main_loop
-from understudy.worker.effects import Answer, Call, Ended, Failed, Installed, Remembered
+from understudy.worker.effects import Answer, Call, Ended, Failed, Installed, LoadedDirectives
 from understudy.worker.orders import DirectiveMemory, Record
 
 MINUTE_MS = 60_000
@@ -275,7 +275,7 @@ def test_an_update_that_was_cut_short_is_no_success() -> None:
 def test_a_life_that_no_hub_has_heard_of_proves_nothing() -> None:
     hub = OwnersHub()
     record = Record("d1", "update", "started", "boot-0", environment="0.2.0-env")
-    hub.stage.remembered = Remembered(DirectiveMemory((record,)), environment="0.2.0-env")
+    hub.stage.remembered = LoadedDirectives(DirectiveMemory((record,)), environment="0.2.0-env")
     hub.is_away = True
     begun(hub)
     hub.stage.run_for(5 * MINUTE_MS)

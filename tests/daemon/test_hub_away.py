@@ -12,13 +12,13 @@ from tests.fakes.server import Answer, FakeServer, Received
 from tests.waiting import eventually
 from understudy.daemon.hub_away import HubAway
 from understudy.notify.base import Target
-from understudy.worker.effects import Loop, TellOwner
+from understudy.worker.effects import Loop, NotifyOwner
 
 MINUTE = 60_000
 
 
 def told(steps: Loop) -> list[str]:
-    return [effect.level for effect in steps if isinstance(effect, TellOwner)]
+    return [effect.level for effect in steps if isinstance(effect, NotifyOwner)]
 
 
 @pytest.fixture

@@ -487,7 +487,7 @@ def test_a_loop_for_which_there_is_no_thread_yet_is_started_when_there_is(loop: 
     started(hub)
     hub.submit("t1")
     assert hub.stage.run_until(lambda: "t1" in hub.results, within_ms=60_000)
-    assert sum("no thread" in line for line in hub.stage.said) == 3
+    assert sum("cannot start a thread" in line for line in hub.stage.said) == 3
     assert not hub.stage.missing_threads[loop]
 
 

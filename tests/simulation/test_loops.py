@@ -6,7 +6,7 @@ import pytest
 
 from understudy.simulation.loops import Loops
 from understudy.simulation.world import ViolationError, World
-from understudy.worker.effects import Fork, Say, Wait
+from understudy.worker.effects import Fork, Wait, WriteLog
 from understudy.worker.state import Signals
 
 
@@ -35,7 +35,7 @@ def test_a_signal_raised_before_the_wait_counts():
     world, heard = World(1), []
 
     def loop():
-        yield Say("info", "x", "before")
+        yield WriteLog("info", "x", "before")
         heard.append((yield Wait("a", 60_000)))
 
     driver = Loops(world, "mini", Signals(), lambda *_: driver.raise_signal("a"))

@@ -15,31 +15,31 @@ from understudy.ids import IdMaker
 from understudy.worker.effects import (
     Abort,
     Answer,
+    ArchiveResult,
     AskGuard,
     AwaitRun,
     Call,
     Ended,
     Failed,
-    Forget,
     Fork,
     Install,
-    Keep,
-    KeepDirectives,
     LoadDirectives,
+    LoadedDirectives,
     LoadSpool,
     Loop,
+    NotifyOwner,
     Probe,
-    Remembered,
     Result,
-    Say,
-    Shelve,
+    SaveDirectives,
     Spawn,
     Spawned,
+    SpoolResult,
     StartGuard,
     StopRun,
     TellGuard,
-    TellOwner,
+    UnspoolResult,
     Wait,
+    WriteLog,
 )
 from understudy.worker.executors import Plan, Task
 from understudy.worker.executors.command import Command
@@ -87,7 +87,7 @@ class Stage:
         self.evidence: list[tuple[Result, str]] = []
         self.kept: list[Result] = []
         self.disk_is_full = False
-        self.remembered = Remembered()
+        self.remembered = LoadedDirectives()
         self.has_arrived = False
         self.install: Callable[[Any], Any] = lambda _: Failed("nothing to install")
         self.calls: list[tuple[int, Call]] = []
@@ -206,9 +206,9 @@ class Stage:
                 raise RuntimeError("can't start new thread")
             case Fork(_, factory):
                 self.after(0, lambda: self.start(factory()))
-            case Say(level, component, message):
+            case WriteLog(level, component, message):
                 self.said.append(f"{level} {component} {message}")
-            case TellOwner(level, title):
+            case NotifyOwner(level, title):
                 self.told.append(f"{level} {title}")
             case Spawn() | Probe() if self.cannot_start is not None:
                 return False, self.cannot_start
@@ -231,21 +231,21 @@ class Stage:
             case StartGuard():
                 self.guard, self.guard_is_alive = Guard(), True
                 self._guard_acts(Hello("http://hub", "key", "mini"))
-            case Keep(result):
+            case SpoolResult(result):
                 if self.disk_is_full:
                     return False, Failed("No space left on device")
                 self.spool[result.name] = result
                 self.kept.append(result)
-            case Forget(name):
+            case UnspoolResult(name):
                 self.spool.pop(name, None)
-            case Shelve(result, reason):
+            case ArchiveResult(result, reason):
                 self.evidence.append((result, reason))
             case LoadDirectives(has_arrived):
                 self.has_arrived = self.has_arrived or has_arrived
                 return False, self.remembered
-            case KeepDirectives() if self.disk_is_full:
+            case SaveDirectives() if self.disk_is_full:
                 return False, Failed("No space left on device")
-            case KeepDirectives(memory):
+            case SaveDirectives(memory):
                 self.remembered = msgspec.structs.replace(self.remembered, memory=memory)
             case Install():
                 return False, self.install(effect.order)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.worker.stage import Stage
 from understudy.worker.auth import EVERY_MS, HOLD_MS_FIRST, auth_loop, to_ask
-from understudy.worker.effects import Probe, Say, Wait
+from understudy.worker.effects import Probe, Wait, WriteLog
 from understudy.worker.executors import Ended, Plan
 from understudy.worker.executors.command import Command
 
@@ -41,7 +41,7 @@ class Scene:
 
     def go_on(self, effect: Any) -> int:
         while not isinstance(effect, Wait):
-            if isinstance(effect, Say):
+            if isinstance(effect, WriteLog):
                 self.said.append(f"{effect.level} {effect.message}")
             self.asked += isinstance(effect, Probe)
             effect = self.loop.send(self.answer if isinstance(effect, Probe) else None)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.worker.stage import Stage
 from understudy.worker import begin
-from understudy.worker.effects import KeepSessions, Wait
+from understudy.worker.effects import SaveSessions, Wait
 from understudy.worker.executors import Session, SignsOfLife, Task
 from understudy.worker.executors.claude_code import ClaudeCode, ClaudeOptions
 from understudy.worker.state import Lease, Run
@@ -105,7 +105,7 @@ def test_a_checkpoint_of_somebody_else_is_none(stage: Stage, left: Any) -> None:
 def kept(stage: Stage, loop: Any) -> dict[str, Session]:
     sessions: dict[str, Session] = {}
     for effect in loop:
-        assert isinstance(effect, KeepSessions)
+        assert isinstance(effect, SaveSessions)
         sessions = effect.sessions
     return sessions
 

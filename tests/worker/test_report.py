@@ -10,7 +10,7 @@ import pytest
 
 from understudy.clock import ManualClock
 from understudy.ids import IdMaker
-from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Answer, Call, Failed, Forget, Result, Shelve
+from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Answer, ArchiveResult, Call, Failed, Result, UnspoolResult
 from understudy.worker.executors.command import Command
 from understudy.worker.report import BATCH_BYTES_MAX, BATCH_MAX, deliver, next_batch
 from understudy.worker.state import Duties, Identity, WorkerState
@@ -51,7 +51,7 @@ def test_all_that_waits_goes_in_one_request() -> None:
     settled, effects = delivered(state, accepting)
     assert settled
     assert [r["taskId"] for r in effects[0].body["results"]] == ["task-a", "task-b"]
-    assert [effect.name for effect in effects if isinstance(effect, Forget)] == ["a", "b"]
+    assert [effect.name for effect in effects if isinstance(effect, UnspoolResult)] == ["a", "b"]
     assert state.results == {}
 
 
@@ -102,7 +102,7 @@ def test_each_result_has_its_own_verdict() -> None:
     ]
     settled, effects = delivered(state, lambda _: Answer(200, {"results": verdicts}))
     assert settled
-    shelved = [(e.result.name, e.reason) for e in effects if isinstance(e, Shelve)]
+    shelved = [(e.result.name, e.reason) for e in effects if isinstance(e, ArchiveResult)]
     assert shelved == [("a", "lease_lost")]
     assert state.results == {}
 
@@ -112,7 +112,7 @@ def test_what_a_full_hub_has_cut_stays_whole_on_this_machine() -> None:
     verdicts = [{"taskId": "task-a", "success": True, "cut": True}, {"taskId": "task-b", "success": True}]
     settled, effects = delivered(state, lambda _: Answer(200, {"results": verdicts}))
     assert settled
-    assert [e.result for e in effects if isinstance(e, Shelve)] == [result("a")]
+    assert [e.result for e in effects if isinstance(e, ArchiveResult)] == [result("a")]
     assert state.results == {}
 
 
@@ -124,7 +124,7 @@ def test_one_bad_result_does_not_hold_up_the_others() -> None:
     state = state_with(result("a"), result("b"), result("c"))
     settled, effects = delivered(state, hub)
     assert settled
-    assert [e.result.name for e in effects if isinstance(e, Shelve)] == ["b"]
+    assert [e.result.name for e in effects if isinstance(e, ArchiveResult)] == ["b"]
     assert state.results == {}
 
 
@@ -150,7 +150,7 @@ def test_result_that_is_too_large_is_halved_until_it_is_taken(refusal: Answer, f
     for _ in range(20):
         settled, effects = delivered(state, hub)
         assert settled
-        shelved += [effect.result for effect in effects if isinstance(effect, Shelve)]
+        shelved += [effect.result for effect in effects if isinstance(effect, ArchiveResult)]
         if not state.results:
             break
     sent = effects[0].body["results"][0][field]

@@ -10,18 +10,18 @@ from understudy.clock import ManualClock
 from understudy.ids import IdMaker
 from understudy.worker.effects import (
     Answer,
+    ArchiveResult,
     AskGuard,
     AwaitRun,
     Call,
     Effect,
     Ended,
     Failed,
-    Keep,
     Plan,
     Progress,
-    Shelve,
     Spawn,
     Spawned,
+    SpoolResult,
     StopRun,
     TellGuard,
     Wait,
@@ -70,7 +70,7 @@ class Scene:
         return [effect for effect in self.effects if isinstance(effect, kind)]
 
     def result(self) -> Any:
-        (kept,) = self.all(Keep)
+        (kept,) = self.all(SpoolResult)
         return kept.result
 
 
@@ -79,9 +79,9 @@ def test_guard_knows_the_run_before_there_is_a_process_and_until_its_result_is_k
     order = [
         type(effect.message) if isinstance(effect, TellGuard) else type(effect)
         for effect in scene.effects
-        if isinstance(effect, TellGuard | Spawn | Keep)
+        if isinstance(effect, TellGuard | Spawn | SpoolResult)
     ]
-    assert order == [Spawning, Spawn, Rooted, Keep, Done]
+    assert order == [Spawning, Spawn, Rooted, SpoolResult, Done]
     assert (scene.result().success, scene.result().output, scene.result().token) == (True, "answer", 7)
 
 
@@ -90,8 +90,8 @@ def test_run_that_the_guard_killed_is_lost_even_if_its_lease_was_renewed_since()
     scene.news = [Ended(code=-9)]
     scene.answers[AskGuard] = True
     scene.play()
-    assert [effect.reason for effect in scene.all(Shelve)] == ["lost"]
-    assert scene.all(Keep) == []
+    assert [effect.reason for effect in scene.all(ArchiveResult)] == ["lost"]
+    assert scene.all(SpoolResult) == []
 
 
 def test_run_that_failed_by_itself_is_a_failure_of_its_task() -> None:
@@ -213,7 +213,7 @@ def test_run_is_asked_to_end_unless_it_is_lost(why: str, grace_ms: int) -> None:
 
 def test_result_that_cannot_be_kept_stays_the_guards_business() -> None:
     scene = Scene()
-    scene.answers[Keep] = Failed("disk full")
+    scene.answers[SpoolResult] = Failed("disk full")
     scene.play()
     assert not any(isinstance(effect.message, Done) for effect in scene.all(TellGuard))
     assert scene.state.unkept == {"r1"}

@@ -17,7 +17,7 @@ from understudy.hub.results import Report, ReportMany
 from understudy.hub.views import View, cursor_of, internal_status
 from understudy.store.base import TaskFilter
 from understudy.wire.answers.claims import Claimed, NoTasks
-from understudy.wire.answers.leases import CancelledMeanwhile, Released, Renewed
+from understudy.wire.answers.leases import AlreadyCancelled, Released, Renewed
 from understudy.wire.answers.records import TasksAnswer, WholeRecord
 from understudy.wire.answers.results import ResultJson, ResultsAnswer, Taken
 from understudy.wire.answers.tasks import BatchAnswer, EnqueueAnswer, Noted, QueueAnswer, TaskChanged, TaskJson
@@ -151,7 +151,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/api/queue/{task_id}/renew", "Renew a lease", ("work",),
-        make=_renew, shape=RenewBody, answer=(Renewed, CancelledMeanwhile), errors=(403, 404, 409),
+        make=_renew, shape=RenewBody, answer=(Renewed, AlreadyCancelled), errors=(403, 404, 409),
         is_limited=False,
     ),
     Endpoint(

@@ -19,13 +19,13 @@ from understudy.worker.effects import (
     Failed,
     Install,
     Installed,
-    KeepDirectives,
     LoadDirectives,
+    LoadedDirectives,
     Loop,
-    Remembered,
-    Say,
+    SaveDirectives,
     Steps,
     Wait,
+    WriteLog,
 )
 from understudy.worker.orders import DONE, FAILED, RECORDS_MAX, STARTED, DirectiveMemory, Order, Record
 from understudy.worker.state import DRAINING, RUNNING, WorkerState
@@ -55,12 +55,12 @@ def take_orders(state: WorkerState, offered: Any, told: tuple[Record, ...]) -> N
 
 def load_directives(state: WorkerState) -> Loop:
     """Load the directives of earlier lives, before the first heartbeat of this one."""
-    found: Remembered = yield LoadDirectives()
+    found: LoadedDirectives = yield LoadDirectives()
     state.records = {record.id: record for record in found.memory.records}
     state.is_held = found.memory.is_held
     if state.is_held:
         state.mode = DRAINING
-        yield Say("warning", "Directive", t("directives.still_held"))
+        yield WriteLog("warning", "Directive", t("directives.still_held"))
 
 
 def directive_loop(state: WorkerState) -> Loop:
@@ -80,7 +80,7 @@ def directive_loop(state: WorkerState) -> Loop:
 
 def _arrive(state: WorkerState) -> Loop:
     """This life is the proof that a restart or an update is done, or that it failed."""
-    found: Remembered = yield LoadDirectives(has_arrived=True)
+    found: LoadedDirectives = yield LoadDirectives(has_arrived=True)
     for record in list(state.records.values()):
         if record.state != STARTED or record.boot_id == state.identity.boot_id or record.kind == "drain":
             continue
@@ -96,7 +96,7 @@ def _arrive(state: WorkerState) -> Loop:
 def _heed(state: WorkerState, order: Order) -> Loop:
     if state.clock.mono_ms() >= order.until_ms:
         return
-    yield Say("info", "Directive", t("directives.taken", kind=order.kind), {"directiveId": order.id})
+    yield WriteLog("info", "Directive", t("directives.taken", kind=order.kind), {"directiveId": order.id})
     record = Record(order.id, order.kind, STARTED, state.identity.boot_id)
     match order.kind:
         case "drain":
@@ -151,7 +151,7 @@ def _update(state: WorkerState, order: Order, record: Record) -> Loop:
     if isinstance(installed, Failed):
         yield from _end(state, record, FAILED, installed.reason)
         return
-    yield Say("info", "Directive", t("directives.installed", version=installed.version))
+    yield WriteLog("info", "Directive", t("directives.installed", version=installed.version))
     if (yield from _remember(state, replace(record, environment=installed.environment))):
         state.drain_until_ms = order.until_ms
         state.give_way(installed.environment)
@@ -159,7 +159,7 @@ def _update(state: WorkerState, order: Order, record: Record) -> Loop:
 
 def _end(state: WorkerState, record: Record, how: str, detail: str) -> Loop:
     level = "info" if how == DONE else "warning"
-    yield Say(
+    yield WriteLog(
         level, "Directive", t(f"directives.{how}", kind=record.kind), {"detail": detail, "directiveId": record.id}
     )
     yield from _remember(state, replace(record, state=how, detail=detail, is_told=False))
@@ -171,10 +171,10 @@ def _remember(state: WorkerState, record: Record) -> Steps[bool]:
     state.records[record.id] = record
     for oldest in list(state.records)[:-RECORDS_MAX]:
         del state.records[oldest]
-    failed: Failed | None = yield KeepDirectives(DirectiveMemory(tuple(state.records.values()), state.is_held))
+    failed: Failed | None = yield SaveDirectives(DirectiveMemory(tuple(state.records.values()), state.is_held))
     if failed is not None and record.state == STARTED and record.kind in ("restart", "update"):
         reason = f"it could not be written to disk: {failed.reason}"
         state.records[record.id] = replace(record, state=FAILED, detail=reason, is_told=False)
-        yield Say("warning", "Directive", t("directives.failed", kind=record.kind), {"detail": reason})
+        yield WriteLog("warning", "Directive", t("directives.failed", kind=record.kind), {"detail": reason})
     state.signals.raise_("beat")
     return failed is None

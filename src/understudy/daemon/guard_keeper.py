@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from understudy.backoff import Backoff
 from understudy.texts import t
-from understudy.worker.effects import Failed, Loop, Say, StartGuard, TellGuard, Wait
+from understudy.worker.effects import Failed, Loop, StartGuard, TellGuard, Wait, WriteLog
 from understudy.worker.guard_policy import Held, Rooted
 from understudy.worker.run import spawning
 from understudy.worker.state import WorkerState
@@ -34,7 +34,7 @@ def guard_loop(state: WorkerState) -> Loop:
             backoff.reset()
         failures += 1
         level = "critical" if failures >= FAILURES_MAX else "warning"
-        yield Say(level, "Guard", t("daemon.guard_died"), {"reason": failed.reason if failed else "died"})
+        yield WriteLog(level, "Guard", t("daemon.guard_died"), {"reason": failed.reason if failed else "died"})
         yield Wait("guard", backoff.next_ms())
 
 

@@ -14,7 +14,18 @@ from understudy.daemon.directives import take_orders
 from understudy.daemon.hub_away import HubAway
 from understudy.texts import t
 from understudy.wire.limits import CHECKPOINT_BYTES_MAX
-from understudy.worker.effects import Abort, Answer, Call, Failed, Loop, ResetConnections, Say, Steps, TellGuard, Wait
+from understudy.worker.effects import (
+    Abort,
+    Answer,
+    Call,
+    Failed,
+    Loop,
+    ResetConnections,
+    Steps,
+    TellGuard,
+    Wait,
+    WriteLog,
+)
 from understudy.worker.executors import Progress
 from understudy.worker.guard_policy import Held
 from understudy.worker.orders import REPORTS_MAX, Record, report_of
@@ -237,12 +248,12 @@ def _wake_up(state: WorkerState, beat: Beat, skew_ms: int) -> Steps[int]:
     """After a sleep or a jump of the wall clock kept connections are dead → wall minus elapsed, now."""
     now_skew_ms = state.clock.now_ms() - state.clock.mono_ms()
     if beat.slept_ms >= SLEPT_MS_MIN:
-        yield Say("info", "Daemon", "Machine slept", {"sleptSec": seconds(beat.slept_ms)})
+        yield WriteLog("info", "Daemon", "Machine slept", {"sleptSec": seconds(beat.slept_ms)})
         state.must_ask = True
         yield ResetConnections()
         yield Abort("claim")  # its connection died meanwhile, and would not say so for long
     elif abs(now_skew_ms - skew_ms) >= SLEPT_MS_MIN:
-        yield Say("warning", "Daemon", "Wall clock jumped", {"bySec": seconds(now_skew_ms - skew_ms)})
+        yield WriteLog("warning", "Daemon", "Wall clock jumped", {"bySec": seconds(now_skew_ms - skew_ms)})
         yield ResetConnections()
     return now_skew_ms
 
@@ -252,24 +263,24 @@ def _say_sent(state: WorkerState, said_ms: int | None) -> Steps[int | None]:
     now_ms = state.clock.mono_ms()
     is_loud = said_ms is None or now_ms - said_ms >= SAID_EVERY_MS
     level = "info" if is_loud else "debug"
-    yield Say(level, "Heartbeat", "Sent successfully", {"seq": state.seq} if level == "debug" else {})
+    yield WriteLog(level, "Heartbeat", "Sent successfully", {"seq": state.seq} if level == "debug" else {})
     tasks = ", ".join(run.task.id for run in state.runs.values())
-    yield Say(level, "Heartbeat", f"Processing: {tasks}" if tasks else "Waiting")
+    yield WriteLog(level, "Heartbeat", f"Processing: {tasks}" if tasks else "Waiting")
     return now_ms if is_loud else said_ms
 
 
 def _say_failed(state: WorkerState, answer: Answer | Failed) -> Loop:
     """Log the failure and its fix; runs go on, because only the hub or a deadline ends them."""
     if isinstance(answer, Failed):
-        yield Say("warning", "Heartbeat", t("daemon.beat_unanswered"), {"reason": answer.reason})
+        yield WriteLog("warning", "Heartbeat", t("daemon.beat_unanswered"), {"reason": answer.reason})
         return
     code = str(answer.body.get("code", ""))
     if code in ("superseded", "id_taken"):
         state.stand_down(code)
     elif answer.status == HTTPStatus.UNAUTHORIZED:
-        yield Say("critical", "Heartbeat", t("daemon.unauthorized"))
+        yield WriteLog("critical", "Heartbeat", t("daemon.unauthorized"))
     elif answer.status == HTTPStatus.FORBIDDEN:
-        yield Say("critical", "Heartbeat", t("daemon.forbidden"), {"code": code})
+        yield WriteLog("critical", "Heartbeat", t("daemon.forbidden"), {"code": code})
     else:
         error = str(answer.body.get("error", ""))[:200]
-        yield Say("warning", "Heartbeat", t("daemon.beat_refused"), {"status": answer.status, "error": error})
+        yield WriteLog("warning", "Heartbeat", t("daemon.beat_refused"), {"status": answer.status, "error": error})

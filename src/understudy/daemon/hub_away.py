@@ -5,7 +5,7 @@ from __future__ import annotations
 from understudy.clock import MS_PER_S
 from understudy.spans import span
 from understudy.texts import t
-from understudy.worker.effects import Loop, Say, TellOwner
+from understudy.worker.effects import Loop, NotifyOwner, WriteLog
 
 
 class HubAway:
@@ -28,14 +28,14 @@ class HubAway:
             return
         self._is_told = True
         text = t("daemon.hub_away.text", daemon=self._daemon, span=span(away_ms))
-        yield Say("critical", "Heartbeat", "Hub out of reach", {"forSec": away_ms / MS_PER_S})
-        yield TellOwner("critical", t("daemon.hub_away.title", daemon=self._daemon), text)
+        yield WriteLog("critical", "Heartbeat", "Hub out of reach", {"forSec": away_ms / MS_PER_S})
+        yield NotifyOwner("critical", t("daemon.hub_away.title", daemon=self._daemon), text)
 
     def heard(self, now_ms: int) -> Loop:
         """A beat was accepted."""
         self._heard_ms = now_ms
         if self._is_told:
             self._is_told = False
-            yield Say("info", "Heartbeat", "Hub in reach again")
+            yield WriteLog("info", "Heartbeat", "Hub in reach again")
             title = t("daemon.hub_back.title", daemon=self._daemon)
-            yield TellOwner("recovered", title, t("daemon.hub_back.text"))
+            yield NotifyOwner("recovered", title, t("daemon.hub_back.text"))

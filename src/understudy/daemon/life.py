@@ -14,7 +14,7 @@ from understudy.daemon.heartbeat import heartbeat_loop
 from understudy.texts import t
 from understudy.worker.auth import auth_loop
 from understudy.worker.claim import claim_loop
-from understudy.worker.effects import Abort, Answer, Call, Fork, Loop, Say, Steps, Wait
+from understudy.worker.effects import Abort, Answer, Call, Fork, Loop, Steps, Wait, WriteLog
 from understudy.worker.report import deliver_first, load_spool, report_loop
 from understudy.worker.state import DRAINING, IDLE, STOPPING, WorkerState
 
@@ -40,13 +40,13 @@ def main_loop(state: WorkerState) -> Loop:
     yield from _begin(state, Fork("register", partial(register_loop, state), again=False))
     yield from _begin(state, Fork("claim", partial(claim_loop, state)))
     yield from _begin(state, Fork("directives", partial(directive_loop, state)))
-    yield Say("info", "Daemon", "Poll loop started")
+    yield WriteLog("info", "Daemon", "Poll loop started")
     said_idle = False
     while not state.is_stop_asked:
         if state.mode == IDLE and not said_idle:
             said_idle = True
             yield Abort("claim")
-            yield Say("critical", "Daemon", t(f"daemon.{state.idle_reason}", daemon=state.identity.daemon_id))
+            yield WriteLog("critical", "Daemon", t(f"daemon.{state.idle_reason}", daemon=state.identity.daemon_id))
         yield Wait("main", 60_000)
     yield from drain(state)
 
@@ -58,7 +58,7 @@ def _begin(state: WorkerState, fork: Fork) -> Loop:
         try:
             yield fork
         except RuntimeError as error:  # "can't start new thread"
-            yield Say("critical", "Daemon", t("daemon.no_thread", loop=fork.name), {"reason": str(error)})
+            yield WriteLog("critical", "Daemon", t("daemon.no_thread", loop=fork.name), {"reason": str(error)})
         else:
             return
         yield Wait("main", pauses.next_ms())
@@ -66,7 +66,7 @@ def _begin(state: WorkerState, fork: Fork) -> Loop:
 
 def drain(state: WorkerState) -> Loop:
     """Claim nothing, let runs finish for a while, cut the rest and give it back, deliver, say goodbye."""
-    yield Say("info", "Daemon", "Draining", {"running": len(state.runs)})
+    yield WriteLog("info", "Daemon", "Draining", {"running": len(state.runs)})
     if state.mode != IDLE:
         state.mode = DRAINING
     for name in ("beat", "claim"):
@@ -83,7 +83,7 @@ def drain(state: WorkerState) -> Loop:
     for name in ("report", "guard", "auth", "directives"):
         state.signals.raise_(name)
     left = {"undelivered": len(state.results) or None, "running": len(state.runs) or None}
-    yield Say("info", "Daemon", "Stopped", left)
+    yield WriteLog("info", "Daemon", "Stopped", left)
 
 
 def _drain_ms(state: WorkerState) -> int:
@@ -124,6 +124,6 @@ def register_loop(state: WorkerState) -> Loop:
         answer = yield Call("POST", REGISTER, body, timeout_ms=5_000)
         if isinstance(answer, Answer) and answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             fields = {"status": answer.status, "provides": ", ".join(state.provides)}
-            yield Say("info", "Startup", "Registered", fields)
+            yield WriteLog("info", "Startup", "Registered", fields)
             return
         yield Wait("register", backoff.next_ms())

@@ -27,30 +27,30 @@ from understudy.runtime.machine.drive import Driver
 from understudy.runtime.machine.local_notice import LocalNotices
 from understudy.worker.effects import (
     Abort,
+    ArchiveResult,
     AskGuard,
     AwaitRun,
     Call,
     Effect,
     Failed,
-    Forget,
     Install,
     Installed,
-    Keep,
-    KeepDirectives,
-    KeepSessions,
     LoadDirectives,
     LoadSpool,
+    NotifyOwner,
     Plan,
     Probe,
     ResetConnections,
-    Say,
-    Shelve,
+    SaveDirectives,
+    SaveSessions,
     Spawn,
     Spawned,
+    SpoolResult,
     StartGuard,
     StopRun,
     TellGuard,
-    TellOwner,
+    UnspoolResult,
+    WriteLog,
 )
 from understudy.worker.executors import MARKER, Ended, Progress, SignsOfLife
 from understudy.worker.orders import Order
@@ -92,9 +92,9 @@ class Machine:
         match effect:
             case Call():
                 return self._hub.call(effect)
-            case Say(level, component, message, fields):
+            case WriteLog(level, component, message, fields):
                 return self._log.emit(level, component, message, **fields)
-            case TellOwner(level, title, text):
+            case NotifyOwner(level, title, text):
                 return self.owner.tell(level, title, text) if self.owner is not None else None
             case AwaitRun(run_id, timeout_ms):
                 return self._await_run(run_id, timeout_ms)
@@ -108,19 +108,19 @@ class Machine:
                 return self._stop(run_id, grace_ms)
             case Probe(plan, timeout_ms):
                 return self._probe(plan, timeout_ms)
-            case KeepSessions(sessions):
+            case SaveSessions(sessions):
                 return self.sessions.save(sessions)
             case LoadDirectives(has_arrived):
                 return self._directives.load(has_arrived=has_arrived)
-            case KeepDirectives(memory):
+            case SaveDirectives(memory):
                 return self._directives.save(memory)
             case Install(order, timeout_ms):
                 return self._install(order, timeout_ms)
-            case Keep(result):
+            case SpoolResult(result):
                 return _or_failed(lambda: self._spool.keep(result))
-            case Forget(name):
+            case UnspoolResult(name):
                 return self._spool.forget(name)
-            case Shelve(result, reason):
+            case ArchiveResult(result, reason):
                 return self._spool.shelve(result, reason)
             case LoadSpool():
                 return self._spool.load()

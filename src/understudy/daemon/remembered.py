@@ -10,7 +10,7 @@ from understudy.daemon.home import Home
 from understudy.daemon.installation import Installation
 from understudy.private import write_durably
 from understudy.wire.foreign import parsed
-from understudy.worker.effects import Failed, Remembered
+from understudy.worker.effects import Failed, LoadedDirectives
 from understudy.worker.orders import DirectiveMemory
 
 
@@ -22,13 +22,13 @@ class DirectiveFile:
         self._boot_id = boot_id
         self.installation = Installation(home.data_dir)
 
-    def load(self, *, has_arrived: bool) -> Remembered:
+    def load(self, *, has_arrived: bool) -> LoadedDirectives:
         """Load the directives of earlier lives, and note this start for the process that watches an update."""
         if has_arrived:
             with contextlib.suppress(OSError):
                 write_durably(self._home.arrived, self._boot_id.encode())
             self.installation.prune(self.installation.running(), self._verdicts())
-        return Remembered(self._memory(), self._verdicts(), self.installation.running())
+        return LoadedDirectives(self._memory(), self._verdicts(), self.installation.running())
 
     def save(self, memory: DirectiveMemory) -> Failed | None:
         """On disk when this returns."""

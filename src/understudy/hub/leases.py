@@ -13,7 +13,7 @@ from understudy.errors import BadRequestError, ConflictError, ForbiddenError, No
 from understudy.hub.life import need_incident, need_watched, touch
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
-from understudy.wire.answers.leases import CancelledMeanwhile, Released, Renewed, lease_json
+from understudy.wire.answers.leases import AlreadyCancelled, Released, Renewed, lease_json
 from understudy.wire.daemons import RunningBody
 from understudy.wire.limits import CHECKPOINT_BYTES_MAX
 from understudy.wire.tasks import ReleaseBody, RenewBody
@@ -58,7 +58,7 @@ class Renew(Operation):
         if not is_legacy and self.body.token != task.token:
             raise lease_lost(task)
         if not is_legacy and task.status == CANCELLED:
-            return draft.decision(CancelledMeanwhile(success=True, cancel=True))
+            return draft.decision(AlreadyCancelled(success=True, cancel=True))
         if task.status in FINISHED:
             raise NotFoundError("No active lease")
         if is_legacy and not leases.renews_legacy_lease(task, self.worker_id):

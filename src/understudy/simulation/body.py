@@ -14,7 +14,7 @@ from understudy.simulation.loops import Loops
 from understudy.simulation.network import Network
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.world import World
-from understudy.worker.effects import Answer, Call, Ended, Failed, Remembered, Result
+from understudy.worker.effects import Answer, Call, Ended, Failed, LoadedDirectives, Result
 from understudy.worker.guard_policy import Action, Gone, Guard, Kill, Message, Watched, Will
 from understudy.worker.orders import DirectiveMemory
 from understudy.worker.release import release_path
@@ -71,7 +71,7 @@ class Place(Protocol):
         """True if nothing gets through at the moment."""
         ...
 
-    def remembered(self) -> Remembered:
+    def remembered(self) -> LoadedDirectives:
         """The directives and updates on its disk."""
         ...
 

@@ -17,28 +17,28 @@ from understudy.simulation.network import Flight
 from understudy.simulation.world import ViolationError
 from understudy.worker.effects import (
     Abort,
+    ArchiveResult,
     AwaitRun,
     Call,
     Effect,
     Ended,
     Failed,
-    Forget,
     Install,
     Installed,
-    Keep,
-    KeepDirectives,
     LoadDirectives,
     LoadSpool,
     Loop,
+    NotifyOwner,
     Result,
-    Say,
-    Shelve,
+    SaveDirectives,
     Spawn,
     Spawned,
+    SpoolResult,
     StartGuard,
     StopRun,
     TellGuard,
-    TellOwner,
+    UnspoolResult,
+    WriteLog,
 )
 from understudy.worker.executors import TASK_MARKER
 from understudy.worker.executors.command import Command
@@ -131,9 +131,9 @@ class Life:
         match effect:
             case Call():
                 return self._call(effect, go_on)
-            case Say():
+            case WriteLog():
                 return self._say(effect)
-            case TellOwner():
+            case NotifyOwner():
                 return None
             case TellGuard(message):
                 return self._guard is not None and self._guard.tell(message)
@@ -143,16 +143,16 @@ class Life:
                 return self._later(SPAWN_MS_MAX, self._spawn(effect), go_on)
             case StopRun(run_id, grace_ms):
                 return self._stop_run(run_id, grace_ms, go_on)
-            case Keep(result):
+            case SpoolResult(result):
                 return self._keep(result, go_on)
-            case Forget(name):
+            case UnspoolResult(name):
                 return self._on_disk(lambda: self._machine.spool.pop(name, None), go_on)
-            case Shelve(result, reason):
+            case ArchiveResult(result, reason):
                 self._world.tell(f"{self._machine.name} shelves {result.task_id} {result.token}: {reason}")
                 return self._later(DISK_MS_MAX, None, go_on)
             case LoadDirectives():
                 return self._later(DISK_MS_MAX, self._machine.remembered(), go_on)
-            case KeepDirectives(memory):
+            case SaveDirectives(memory):
                 return self._on_disk(lambda: self._machine.remember(memory), go_on)
             case Install():
                 return self._later(INSTALL_MS_MAX, self._installed(effect), go_on)
@@ -169,7 +169,7 @@ class Life:
         self._world.after(self._world.between(0, ms_max), partial(go_on, value))
         return LATER
 
-    def _say(self, said: Say) -> None:
+    def _say(self, said: WriteLog) -> None:
         if said.level == "critical" and "error" in said.fields and said.component == "Daemon":
             raise ViolationError("a loop never breaks", f"{said.message}: {said.fields['error']}", self._machine.name)
         if said.level in ("warning", "critical"):

@@ -13,7 +13,7 @@ from understudy.simulation.loops import Loops
 from understudy.simulation.network import Network
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.world import World
-from understudy.worker.effects import Remembered, Result
+from understudy.worker.effects import LoadedDirectives, Result
 from understudy.worker.orders import DirectiveMemory
 from understudy.worker.state import IDLE, Duties
 
@@ -85,9 +85,9 @@ class Machine:
         self._last_boot_id = ids.new_after("boot", self._last_boot_id)
         return self._last_boot_id
 
-    def remembered(self) -> Remembered:
+    def remembered(self) -> LoadedDirectives:
         """The directives and updates on its disk."""
-        return Remembered(self.directives, dict(self.verdicts), self.environment)
+        return LoadedDirectives(self.directives, dict(self.verdicts), self.environment)
 
     def come_back(self, successor: str) -> None:
         """Its daemon has ended for another life; a new version may turn out to be none."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from understudy.backoff import Backoff
 from understudy.texts import t
 from understudy.worker import start_faults
-from understudy.worker.effects import Ended, Failed, Loop, Probe, Say, Wait
+from understudy.worker.effects import Ended, Failed, Loop, Probe, Wait, WriteLog
 from understudy.worker.executors import OK, Executor, Plan
 from understudy.worker.state import WorkerState
 
@@ -89,10 +89,12 @@ def say_auth(name: str, word: str, before: str) -> Loop:
     """Log the change of a login and its fix, once."""
     if word == OK:
         level = "debug" if before in ("", "unknown") else "info"
-        yield Say(level, "Auth", t("executors.auth_back", executor=name))
+        yield WriteLog(level, "Auth", t("executors.auth_back", executor=name))
         return
     if word in start_faults.WORDS and word != "missing":
-        yield Say("critical", "Auth", t("executors.auth_lost", executor=name, word=word, fix=t("executors.fix.start")))
+        yield WriteLog(
+            "critical", "Auth", t("executors.auth_lost", executor=name, word=word, fix=t("executors.fix.start"))
+        )
         return
     fix = t(_FIXES[name]) if name in _FIXES and word != "missing" else t("executors.fix.other")
-    yield Say("critical", "Auth", t("executors.auth_lost", executor=name, word=word, fix=fix))
+    yield WriteLog("critical", "Auth", t("executors.auth_lost", executor=name, word=word, fix=fix))

@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from understudy.texts import t
-from understudy.worker.effects import KeepSessions, Loop, Steps, Wait
+from understudy.worker.effects import Loop, SaveSessions, Steps, Wait
 from understudy.worker.executors import Executor, Progress, Session, Start, Task
 from understudy.worker.executors.assistant import Checkpoint
 from understudy.worker.executors.prompt import conversation_of
@@ -76,13 +76,13 @@ def remember(state: WorkerState, run: Run, executor: Executor) -> Loop:
     state.sessions[key] = msgspec.structs.replace(session, used_at=state.clock.now_ms())
     for oldest in list(state.sessions)[:-SESSIONS_MAX]:
         del state.sessions[oldest]
-    yield KeepSessions(dict(state.sessions))
+    yield SaveSessions(dict(state.sessions))
 
 
 def forget(state: WorkerState, run: Run, executor: Executor) -> Loop:
     """The assistant does not know the session any more."""
     if state.sessions.pop(_key(run.task, executor), None) is not None:
-        yield KeepSessions(dict(state.sessions))
+        yield SaveSessions(dict(state.sessions))
 
 
 def _key(task: Task, executor: Executor) -> str:

@@ -14,7 +14,7 @@ from understudy.texts import t
 from understudy.wire.limits import INT_MAX, is_id
 from understudy.worker.auth import no_start
 from understudy.worker.begin import pass_on
-from understudy.worker.effects import Answer, Call, Failed, Fork, Loop, Say, Steps, Wait
+from understudy.worker.effects import Answer, Call, Failed, Fork, Loop, Steps, Wait, WriteLog
 from understudy.worker.executors import Task
 from understudy.worker.foreign import ForeignHub, lacks_token
 from understudy.worker.release import give_back
@@ -110,7 +110,7 @@ def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: 
     if without:
         yield from foreign.gave(without)
     elif unreadable:
-        yield Say("warning", "Daemon", t("daemon.claim_unreadable"))
+        yield WriteLog("warning", "Daemon", t("daemon.claim_unreadable"))
     elif runs:
         yield from foreign.spoke_well()
 
@@ -119,7 +119,7 @@ def _without_loop(state: WorkerState, run: Run, reason: str) -> Loop:
     """This machine has no thread for it: it is given back untouched, and its executor is not ready."""
     state.runs.pop(run.id, None)
     pass_on(state, run)
-    yield Say("warning", "Daemon", t("executors.given_back", task=run.task.id, reason=reason))
+    yield WriteLog("warning", "Daemon", t("executors.given_back", task=run.task.id, reason=reason))
     executor = state.executor_for(run.task)
     if executor is not None:
         yield from no_start(state, executor, NO_PROCESSES)
@@ -173,4 +173,4 @@ def _refused(state: WorkerState, answer: Answer | Failed) -> Steps[None]:
         state.stand_down(str(code))
     elif answer.status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         error = str(answer.body.get("error", ""))[:200]
-        yield Say("warning", "Daemon", t("daemon.claim_refused"), {"status": answer.status, "error": error})
+        yield WriteLog("warning", "Daemon", t("daemon.claim_refused"), {"status": answer.status, "error": error})

@@ -87,7 +87,7 @@ class Fork(msgspec.Struct, frozen=True):
     again: bool = True
 
 
-class Say(msgspec.Struct, frozen=True):
+class WriteLog(msgspec.Struct, frozen=True):
     """Write one log event → None."""
 
     level: str
@@ -96,8 +96,8 @@ class Say(msgspec.Struct, frozen=True):
     fields: dict[str, Any] = {}
 
 
-class TellOwner(msgspec.Struct, frozen=True):
-    """Tell this machine's owner by a channel of its own, past the hub → None, at once."""
+class NotifyOwner(msgspec.Struct, frozen=True):
+    """Send this machine's owner a notice by a channel of its own, past the hub → None, at once."""
 
     level: str
     title: str
@@ -143,14 +143,14 @@ class Probe(msgspec.Struct, frozen=True):
     timeout_ms: int
 
 
-class KeepSessions(msgspec.Struct, frozen=True):
-    """Put the sessions of all conversations on disk, best effort → None."""
+class SaveSessions(msgspec.Struct, frozen=True):
+    """Write the sessions of all conversations to disk, best effort → None."""
 
     sessions: dict[str, Session]
 
 
 class LoadDirectives(msgspec.Struct, frozen=True):
-    """Load the directives of earlier lives → `Remembered`.
+    """Load the directives of earlier lives → `LoadedDirectives`.
 
     `has_arrived`: a heartbeat of this life was accepted; the process that watches an update waits for it.
     """
@@ -158,15 +158,15 @@ class LoadDirectives(msgspec.Struct, frozen=True):
     has_arrived: bool = False
 
 
-class Remembered(msgspec.Struct, frozen=True):
-    """`verdicts`: why an update was taken back, by directive; `environment`: the one this life runs in, or ""."""
+class LoadedDirectives(msgspec.Struct, frozen=True):
+    """The directives of earlier lives. `verdicts`: why an update was undone; `environment`: of this life."""
 
     memory: DirectiveMemory = DirectiveMemory()
     verdicts: dict[str, str] = {}
     environment: str = ""
 
 
-class KeepDirectives(msgspec.Struct, frozen=True):
+class SaveDirectives(msgspec.Struct, frozen=True):
     """Write the directives to disk → None, or `Failed`."""
 
     memory: DirectiveMemory
@@ -190,20 +190,20 @@ class LoadSpool(msgspec.Struct, frozen=True):
     """Load the spooled results that are not yet delivered, oldest first → `tuple[Result, ...]`."""
 
 
-class Keep(msgspec.Struct, frozen=True):
-    """Put a result on disk (fsync) → None, or `Failed` if the disk refuses or the spool is full."""
+class SpoolResult(msgspec.Struct, frozen=True):
+    """Write a result to the spool (fsync) → None, or `Failed` if the disk refuses or the spool is full."""
 
     result: Result
 
 
-class Forget(msgspec.Struct, frozen=True):
-    """A result was accepted: take it off the disk → None."""
+class UnspoolResult(msgspec.Struct, frozen=True):
+    """A result was accepted: remove it from the spool → None."""
 
     name: str
 
 
-class Shelve(msgspec.Struct, frozen=True):
-    """A result that nobody will take any more: keep it as evidence, out of the spool → None."""
+class ArchiveResult(msgspec.Struct, frozen=True):
+    """A result that no hub will accept any more: move it from the spool to the evidence → None."""
 
     result: Result
     reason: str
@@ -234,20 +234,20 @@ Effect = (
     | ResetConnections
     | Wait
     | Fork
-    | Say
-    | TellOwner
+    | WriteLog
+    | NotifyOwner
     | Spawn
     | AwaitRun
     | StopRun
     | Probe
-    | KeepSessions
+    | SaveSessions
     | LoadDirectives
-    | KeepDirectives
+    | SaveDirectives
     | Install
     | LoadSpool
-    | Keep
-    | Forget
-    | Shelve
+    | SpoolResult
+    | UnspoolResult
+    | ArchiveResult
     | StartGuard
     | TellGuard
     | AskGuard
@@ -259,36 +259,36 @@ __all__ = [
     "TOO_LARGE_ON_THE_WAY",
     "Abort",
     "Answer",
+    "ArchiveResult",
     "AskGuard",
     "AwaitRun",
     "Call",
     "Effect",
     "Ended",
     "Failed",
-    "Forget",
     "Fork",
     "Install",
     "Installed",
-    "Keep",
-    "KeepDirectives",
-    "KeepSessions",
     "LoadDirectives",
     "LoadSpool",
+    "LoadedDirectives",
     "Loop",
+    "NotifyOwner",
     "Plan",
     "Probe",
     "Progress",
-    "Remembered",
     "ResetConnections",
     "Result",
-    "Say",
-    "Shelve",
+    "SaveDirectives",
+    "SaveSessions",
     "Spawn",
     "Spawned",
+    "SpoolResult",
     "StartGuard",
     "Steps",
     "StopRun",
     "TellGuard",
-    "TellOwner",
+    "UnspoolResult",
     "Wait",
+    "WriteLog",
 ]

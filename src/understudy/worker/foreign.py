@@ -11,7 +11,7 @@ from typing import Any
 from understudy.backoff import Backoff
 from understudy.texts import t
 from understudy.wire.limits import is_id
-from understudy.worker.effects import Answer, Call, Loop, Say, Steps, TellOwner, Wait
+from understudy.worker.effects import Answer, Call, Loop, NotifyOwner, Steps, Wait, WriteLog
 from understudy.worker.release import TIMEOUT_MS, TRIES_MAX, release_path
 from understudy.worker.state import WorkerState
 
@@ -48,10 +48,10 @@ class ForeignHub:
             state.mark("claim")
             given_back += yield from _give_back(state, entry)
         fields = {"tasks": len(entries), "givenBack": given_back, "againInSec": pause_ms // 1000}
-        yield Say("critical" if is_news else "warning", "Daemon", t("daemon.hub_foreign"), fields)
+        yield WriteLog("critical" if is_news else "warning", "Daemon", t("daemon.hub_foreign"), fields)
         if is_news:
             title = t("daemon.hub_foreign.title", daemon=state.identity.daemon_id)
-            yield TellOwner("critical", title, t("daemon.hub_foreign"))
+            yield NotifyOwner("critical", title, t("daemon.hub_foreign"))
 
     def spoke_well(self) -> Loop:
         """It granted leases with tokens: it is a hub of today."""
@@ -59,9 +59,9 @@ class ForeignHub:
             return
         self._state.is_hub_foreign = False
         self._pauses.reset()
-        yield Say("info", "Daemon", t("daemon.hub_known"))
+        yield WriteLog("info", "Daemon", t("daemon.hub_known"))
         title = t("daemon.hub_known.title", daemon=self._state.identity.daemon_id)
-        yield TellOwner("recovered", title, t("daemon.hub_known"))
+        yield NotifyOwner("recovered", title, t("daemon.hub_known"))
 
 
 def _give_back(state: WorkerState, entry: Any) -> Steps[bool]:

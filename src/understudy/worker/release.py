@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from understudy.backoff import Backoff
-from understudy.worker.effects import Answer, Call, Say, Steps, TellGuard, Wait
+from understudy.worker.effects import Answer, Call, Steps, TellGuard, Wait, WriteLog
 from understudy.worker.guard_policy import Done
 from understudy.worker.state import Run, WorkerState
 
@@ -28,8 +28,8 @@ def give_back(state: WorkerState, run: Run, reason: str) -> Steps[bool]:
         answer = yield Call("POST", release_path(run.task.id), body, timeout_ms=TIMEOUT_MS)
         if isinstance(answer, Answer) and answer.is_final:
             yield TellGuard(Done(run.id))
-            yield Say("info", "Daemon", f"Released {run.task.id}", {"reason": reason, "status": answer.status})
+            yield WriteLog("info", "Daemon", f"Released {run.task.id}", {"reason": reason, "status": answer.status})
             return True
         yield Wait(run.signal, backoff.next_ms())
-    yield Say("warning", "Daemon", f"Could not release {run.task.id}", {"reason": reason})
+    yield WriteLog("warning", "Daemon", f"Could not release {run.task.id}", {"reason": reason})
     return False

@@ -13,16 +13,16 @@ from understudy.texts import t
 from understudy.worker.effects import (
     TOO_LARGE_ON_THE_WAY,
     Answer,
+    ArchiveResult,
     Call,
     Failed,
-    Forget,
     LoadSpool,
     Loop,
-    Say,
-    Shelve,
     Steps,
     TellGuard,
+    UnspoolResult,
     Wait,
+    WriteLog,
 )
 from understudy.worker.guard_policy import Done
 from understudy.worker.results import Result, wire_form
@@ -46,7 +46,7 @@ def load_spool(state: WorkerState) -> Loop:
     left: tuple[Result, ...] = yield LoadSpool()
     state.results.update((result.name, result) for result in left)
     if left:
-        yield Say("info", "Startup", "Undelivered results found", {"count": len(left)})
+        yield WriteLog("info", "Startup", "Undelivered results found", {"count": len(left)})
 
 
 def deliver_first(state: WorkerState, limit_ms: int) -> Loop:
@@ -126,9 +126,9 @@ def _heed(state: WorkerState, batch: list[Result], verdicts: Any) -> Steps[bool]
             continue
         if verdict.get("success"):
             if verdict.get("cut"):
-                yield Shelve(result, "the hub's store is full: it has the beginning and the end")
+                yield ArchiveResult(result, "the hub's store is full: it has the beginning and the end")
             yield from _settled(state, result)
-            yield Say("debug", "Daemon", f"Delivered {result.task_id}")
+            yield WriteLog("debug", "Daemon", f"Delivered {result.task_id}")
         elif "error" in verdict:
             yield from _shelve(state, result, str(verdict.get("code") or verdict["error"]))
         else:
@@ -147,7 +147,7 @@ def _refused(state: WorkerState, result: Result, answer: Answer) -> Steps[bool]:
         if smaller is not None:
             if result.name not in state.shortened:
                 state.shortened.add(result.name)
-                yield Shelve(result, "too large for the hub: the end and the beginning were delivered")
+                yield ArchiveResult(result, "too large for the hub: the end and the beginning were delivered")
             state.results[result.name] = smaller
             return True
         if answer.body.get("code") == TOO_LARGE_ON_THE_WAY:
@@ -177,14 +177,14 @@ def _halved(text: str) -> str:
 
 
 def _shelve(state: WorkerState, result: Result, reason: str) -> Loop:
-    yield Shelve(result, reason)
+    yield ArchiveResult(result, reason)
     yield from _settled(state, result)
-    yield Say("warning", "Daemon", t("daemon.result_refused", task=result.task_id), {"reason": reason})
+    yield WriteLog("warning", "Daemon", t("daemon.result_refused", task=result.task_id), {"reason": reason})
 
 
 def _settled(state: WorkerState, result: Result) -> Loop:
     """First off the disk, then out of the beats: a crash in between sends it once more, which changes nothing."""
-    yield Forget(result.name)
+    yield UnspoolResult(result.name)
     state.results.pop(result.name, None)
     state.shortened.discard(result.name)
     if result.name in state.unkept:

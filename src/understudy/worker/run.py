@@ -7,22 +7,22 @@ from understudy.texts import t
 from understudy.worker.auth import say_auth
 from understudy.worker.begin import forget, pass_on, remember, start_of, turn
 from understudy.worker.effects import (
+    ArchiveResult,
     AskGuard,
     AwaitRun,
     Ended,
     Failed,
-    Keep,
     Loop,
     Progress,
     Result,
-    Say,
-    Shelve,
     Spawn,
     Spawned,
+    SpoolResult,
     Steps,
     StopRun,
     TellGuard,
     Wait,
+    WriteLog,
 )
 from understudy.worker.executors import OK, Executor, Outcome, Plan
 from understudy.worker.guard_policy import Done, Lost, Rooted, Spawning
@@ -48,7 +48,7 @@ def run_loop(state: WorkerState, run: Run) -> Loop:
         yield from _carry(state, run)
     except Exception as error:  # noqa: BLE001 - an outermost loop: a defect must not leave a process behind
         ended = yield StopRun(run.id, grace_ms=0)
-        yield Say("critical", "Daemon", t("daemon.run_broke", task=run.task.id), {"error": repr(error)})
+        yield WriteLog("critical", "Daemon", t("daemon.run_broke", task=run.task.id), {"error": repr(error)})
         outcome = Outcome(success=False, error=f"internal: {error!r}", failure_class="internal")
         if run.has_process or ended is not None:
             yield from _finish(state, run, outcome)
@@ -95,10 +95,10 @@ def _carry(state: WorkerState, run: Run) -> Loop:
 
 def _say_again(state: WorkerState, run: Run, executor: Executor, again: str) -> Loop:
     if again == SLOW_START:
-        yield Say("warning", "Daemon", _slow_start(run))
+        yield WriteLog("warning", "Daemon", _slow_start(run))
         return
     yield from forget(state, run, executor)
-    yield Say("warning", "Daemon", t("executors.session_lost", task=run.task.id))
+    yield WriteLog("warning", "Daemon", t("executors.session_lost", task=run.task.id))
 
 
 def _is_ours(state: WorkerState, run: Run) -> Steps[bool]:
@@ -162,7 +162,7 @@ def _start(state: WorkerState, run: Run, executor: Executor, nth: int, *, has_se
     run.pid, run.birth = spawned.pid, spawned.birth
     yield TellGuard(Rooted(run.id, spawned.pid, spawned.birth))
     fields = {"executor": executor.name, "pid": spawned.pid, "token": run.lease.token}
-    yield Say("info", "Daemon", f"Started {run.task.id}", fields)
+    yield WriteLog("info", "Daemon", f"Started {run.task.id}", fields)
     return None
 
 
@@ -246,7 +246,7 @@ def _settle(state: WorkerState, run: Run, executor: Executor, outcome: Outcome, 
     yield from _heed_auth(state, executor, outcome)
     if outcome.is_untouched:
         told = t("executors.given_back", task=run.task.id, reason=outcome.error)
-        yield Say("warning", "Daemon", told)
+        yield WriteLog("warning", "Daemon", told)
         yield from give_back(state, run, "not_started")
     else:
         yield from _finish(state, run, outcome)
@@ -279,9 +279,9 @@ def _end(state: WorkerState, run: Run, stop: str, ended: Ended | None) -> Loop:
     said = run.reading.said(ended) if run.reading is not None and ended is not None else None
     if stop == "lost":
         yield TellGuard(Lost(run.id))
-        yield Shelve(_result(state, run, Outcome(success=False, output=said, error="lost")), "lost")
+        yield ArchiveResult(_result(state, run, Outcome(success=False, output=said, error="lost")), "lost")
         yield TellGuard(Done(run.id))
-        yield Say("warning", "Daemon", t("daemon.run_lost", task=run.task.id), {"token": run.lease.token})
+        yield WriteLog("warning", "Daemon", t("daemon.run_lost", task=run.task.id), {"token": run.lease.token})
     elif stop == "drain":
         if (yield from _is_dead(state, run, ended)):
             yield from give_back(state, run, "drain")
@@ -317,7 +317,7 @@ def _is_dead(state: WorkerState, run: Run, ended: Ended | None) -> Steps[bool]:
     """
     if ended is not None and ended.survivors:
         fields = {"left": ended.survivors}
-        yield Say("critical", "Daemon", t("daemon.run_survived", task=run.task.id), fields)
+        yield WriteLog("critical", "Daemon", t("daemon.run_survived", task=run.task.id), fields)
     while ended is not None and ended.survivors:
         if state.is_stopped:
             return False
@@ -329,7 +329,7 @@ def _is_dead(state: WorkerState, run: Run, ended: Ended | None) -> Steps[bool]:
 def _finish(state: WorkerState, run: Run, outcome: Outcome) -> Loop:
     """Spool the result, then let the guard forget the run: at every moment one of them is responsible for it."""
     result = _result(state, run, outcome)
-    kept: Failed | None = yield Keep(result)
+    kept: Failed | None = yield SpoolResult(result)
     state.results[run.id] = result
     state.runs.pop(run.id, None)
     if kept is not None:
@@ -339,13 +339,13 @@ def _finish(state: WorkerState, run: Run, outcome: Outcome) -> Loop:
     if kept is None:
         yield TellGuard(Done(run.id))
     else:
-        yield Say("critical", "Daemon", t("daemon.spool_failed"), {"reason": kept.reason})
+        yield WriteLog("critical", "Daemon", t("daemon.spool_failed"), {"reason": kept.reason})
     fields = {
         "success": outcome.success,
         "class": outcome.failure_class or None,
         "error": (result.error or "")[:200] or None,
     }
-    yield Say("info", "Daemon", f"Finished {run.task.id}", fields)
+    yield WriteLog("info", "Daemon", f"Finished {run.task.id}", fields)
 
 
 def _result(state: WorkerState, run: Run, outcome: Outcome) -> Result:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from understudy.backoff import Backoff
 from understudy.clock import Clock
-from understudy.worker.effects import Abort, Effect, Fork, Loop, Say, TellGuard, Wait
+from understudy.worker.effects import Abort, Effect, Fork, Loop, TellGuard, Wait, WriteLog
 from understudy.worker.state import Signals
 
 WAIT_SLICE_S = 2.0  # timers stand still while the machine sleeps; the clock of `Wait` does not
@@ -141,4 +141,4 @@ class Driver:
     def _say_broken(self, name: str, error: Exception) -> None:
         trace = "".join(traceback.format_exception(error))
         assert self._performer is not None
-        self._performer.perform(Say("critical", "Daemon", f"Loop {name} broke", {"trace": trace}))
+        self._performer.perform(WriteLog("critical", "Daemon", f"Loop {name} broke", {"trace": trace}))

@@ -19,7 +19,7 @@ class Answer(Struct, rename="camel", frozen=True):
 
 
 class ErrorAnswer(Answer, frozen=True):
-    """Why there is no other answer: `error` for people, `code` where a program must tell cases apart."""
+    """A refusal: `error` for people, `code` where programs must distinguish cases."""
 
     error: str
     code: str | UnsetType = UNSET

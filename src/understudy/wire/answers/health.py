@@ -16,7 +16,7 @@ class HealthAnswer(Answer, frozen=True):
 
 
 class StoreJson(Answer, frozen=True):
-    """Whether the store takes a write, how long the last commit took, and how many rows cannot be read."""
+    """The store: if it takes a write, the time of the last commit, and the number of unreadable rows."""
 
     writable: bool
     commit_ms: float
@@ -24,20 +24,20 @@ class StoreJson(Answer, frozen=True):
 
 
 class AlarmJson(Answer, frozen=True):
-    """How late the alarm rang last, and when it rings next."""
+    """The alarm: its last delay, and its next instant."""
 
     lag_ms: int
     next_at: Instant
 
 
 class OutboxJson(Answer, frozen=True):
-    """How long the oldest notice that is due has waited."""
+    """The wait of the oldest notice that is due."""
 
     oldest_sec: float
 
 
 class ReadyAnswer(Answer, frozen=True):
-    """Whether the hub can do its work now."""
+    """The readiness of the hub."""
 
     ready: bool
     store: StoreJson

@@ -30,7 +30,7 @@ class Renewed(Answer, frozen=True):
     lease: LeaseJson
 
 
-class CancelledMeanwhile(Answer, frozen=True):
+class AlreadyCancelled(Answer, frozen=True):
     """The task was cancelled: its run is to end."""
 
     success: Yes
