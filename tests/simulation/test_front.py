@@ -9,11 +9,13 @@ import msgspec
 import pytest
 
 from understudy.coordinator.nouns import Policy
-from understudy.simulation.exchange import Letter, Reply
+from understudy.hub.claims import NothingYet
+from understudy.simulation.exchange import Exchange, Letter, Reply
 from understudy.simulation.hub import Hub
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.weather import CALM
 from understudy.simulation.world import ViolationError, World
+from understudy.wire.answers.claims import NoTasks
 
 
 class Stage:
@@ -113,6 +115,17 @@ def test_a_claim_that_was_sent_twice_is_told_of_the_one_task_on_both_connections
     stage.ask("POST", "/api/queue", {"id": "t1", "content": "do"})
     stage.pass_ms(20_000)
     assert [reply.body.get("taskId") for reply in (*first, *second) if reply is not None] == ["t1", "t1"]
+
+
+def test_the_oracle_hears_of_a_grant_whose_client_was_gone_before_it_was_told() -> None:
+    exchange = Exchange(Letter("someone", "POST", "/api/queue/claim", CLAIM, b""), lambda _: None, "key")
+    assert exchange.unsent() is None
+    exchange.decided = NothingYet(NoTasks(False, "No tasks available", 0), frozenset(), is_barred=False)
+    assert exchange.unsent() is None
+    exchange.decided = {"success": True, "taskId": "t1"}
+    known = exchange.unsent()
+    assert known is not None
+    assert (known.status, known.body) == (200, {"success": True, "taskId": "t1"})
 
 
 @pytest.mark.parametrize(

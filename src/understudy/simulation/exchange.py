@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from understudy.errors import UnderstudyError
+from understudy.hub.claims import NothingYet
 
 OK = 200
 
@@ -48,6 +49,7 @@ class Exchange:
         self.letter = letter
         self.answer = answer
         self.is_decided = False  # an operation of it was put before the engine
+        self.decided: Any = None  # what was decided last
         self.reply: Reply | None = None
         self._key = key
         self._status = 0
@@ -85,6 +87,13 @@ class Exchange:
         else:
             raw = message["body"]
             self.reply = Reply(self._status, msgspec.json.decode(raw), raw)
+
+    def unsent(self) -> Reply | None:
+        """What was decided for a client that is gone, so that no answer was made of it; None if that was nothing."""
+        if self.decided is None or isinstance(self.decided, NothingYet | Exception):
+            return None
+        raw = msgspec.json.encode(self.decided)
+        return Reply(200, msgspec.json.decode(raw), raw)
 
     def hang_up(self) -> None:
         """The client is gone, and the server sees it."""

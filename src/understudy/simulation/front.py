@@ -40,6 +40,7 @@ class Asked:
 
     def settle(self, answer: Any) -> None:
         """It was decided; whoever asked for it may be gone."""
+        self.exchange.decided = answer
         if self._answer.done():
             return
         if isinstance(answer, BaseException):

@@ -181,10 +181,11 @@ class Hub:
     def _finish(self, exchange: Exchange) -> None:
         """A request was answered. What was decided is the hub's word, whether or not the answer arrives."""
         letter, reply = exchange.letter, exchange.reply
+        known = reply or exchange.unsent()
+        if exchange.is_decided and known is not None:
+            self._oracle.saw(letter, known)
         if reply is None:  # its client is gone
             return
-        if exchange.is_decided:
-            self._oracle.saw(letter, reply)
         if self._is_dying:
             exchange.answer(None)
             return
