@@ -8,6 +8,7 @@ import threading
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import jsonschema_rs
 import msgspec
 from msgspec import Struct
 
@@ -68,6 +69,20 @@ class Sent(Struct):
     name: str
     is_head: bool = False
     ends: bool = False  # the connection is not usable for another
+    operation: tuple[str, str] = ("", "")  # of the document, where it is surely that one which answers
+
+
+def validators_of(document: dict[str, Any]) -> dict[tuple[str, str, str], Any]:
+    """By method, path and status: the question whether an answer is as the document says."""
+    return {
+        (method.upper(), path, status): jsonschema_rs.validator_for(
+            response["content"]["application/json"]["schema"] | {"components": document["components"]}
+        )
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        for status, response in operation["responses"].items()
+        if status < "300"
+    }
 
 
 class Fuzzer(threading.Thread):
@@ -83,6 +98,7 @@ class Fuzzer(threading.Thread):
             for path, methods in document["paths"].items()
             for method, operation in methods.items()
         ]
+        self._validators = validators_of(document)
         self._left = requests
         self._line: socket.socket | None = None
         self._halves: list[socket.socket] = []
@@ -141,12 +157,20 @@ class Fuzzer(threading.Thread):
             self.problems.append(f"{status} without `error`: {body[:200]!r} to {sent.name}")
         if status < 300 and answer is not None:
             self._values.learn(answer)
+            self._hold_to_schema(sent, status, answer)
+
+    def _hold_to_schema(self, sent: Sent, status: int, answer: Any) -> None:
+        validator = self._validators.get((*sent.operation, str(status)))
+        if validator is not None:
+            wrong = [f"{error.instance_path}: {error.message[:200]}" for error in validator.iter_errors(answer)]
+            self.problems += [f"not as described: {wrong[:3]} to {sent.name}: {sent.raw[:600]!r}"] if wrong else []
 
     # ---- what is sent
 
     def _request(self) -> Sent:
         rng, values = self._rng, self._values
-        method, path, operation = rng.choice(self._operations)
+        asked, template, operation = rng.choice(self._operations)
+        method, path = asked, template
         for parameter in operation["parameters"]:
             if parameter["in"] == "path":
                 path = path.replace("{" + parameter["name"] + "}", self._path_value(parameter))
@@ -162,7 +186,9 @@ class Fuzzer(threading.Thread):
         if "requestBody" in operation:
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
             body = encoded(self._tamed(values.of(schema)))
-        return Sent(self._raw(method, target, body), f"{method} {path}", is_head=method == "HEAD")
+        raw, name = self._raw(method, target, body), f"{method} {path}"
+        is_sure = asked == method and not any(odd in f"{path}/" for odd in ("%2F", "..", "//"))
+        return Sent(raw, name, is_head=method == "HEAD", operation=(method, template) if is_sure else ("", ""))
 
     def _path_value(self, parameter: dict[str, Any]) -> str:
         values, rng = self._values, self._rng
