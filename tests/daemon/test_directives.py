@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from tests.worker.rules_hub import RulesHub
 from understudy.daemon.life import main_loop
+from understudy.worker.directives import DirectiveOutcome, SavedDirectives
 from understudy.worker.effects import Answer, Call, Ended, Failed, Installed, LoadedDirectives
-from understudy.worker.orders import DirectiveMemory, Record
 
 MINUTE_MS = 60_000
 LATER = "boot-2"
@@ -274,8 +274,8 @@ def test_an_update_that_was_cut_short_is_no_success() -> None:
 
 def test_a_life_that_no_hub_has_heard_of_proves_nothing() -> None:
     hub = OwnersHub()
-    record = Record("d1", "update", "started", "boot-0", environment="0.2.0-env")
-    hub.stage.remembered = LoadedDirectives(DirectiveMemory((record,)), environment="0.2.0-env")
+    record = DirectiveOutcome("d1", "update", "started", "boot-0", environment="0.2.0-env")
+    hub.stage.remembered = LoadedDirectives(SavedDirectives((record,)), environment="0.2.0-env")
     hub.is_away = True
     begun(hub)
     hub.stage.run_for(5 * MINUTE_MS)
@@ -299,7 +299,7 @@ def test_only_the_latest_records_are_kept() -> None:
     for n in range(40):
         hub.ask(f"d{n}", "resume")
     assert hub.stage.run_until(lambda: len(hub.reports) >= 40)
-    assert len(hub.stage.remembered.memory.records) == 32
+    assert len(hub.stage.remembered.saved.outcomes) == 32
 
 
 def test_orders_survive_an_answer_that_was_lost() -> None:

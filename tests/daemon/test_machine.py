@@ -14,9 +14,9 @@ import pytest
 from tests.worker.trees import SLEEP, fresh, living
 from understudy.clock import SystemClock
 from understudy.daemon.awake import Awake
+from understudy.daemon.directive_file import DirectiveFile
 from understudy.daemon.home import Home
 from understudy.daemon.machine import Machine
-from understudy.daemon.remembered import DirectiveFile
 from understudy.log import Log
 from understudy.runtime.machine import children
 from understudy.runtime.machine.drive import Driver

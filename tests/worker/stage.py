@@ -245,10 +245,10 @@ class Stage:
                 return False, self.remembered
             case SaveDirectives() if self.disk_is_full:
                 return False, Failed("No space left on device")
-            case SaveDirectives(memory):
-                self.remembered = msgspec.structs.replace(self.remembered, memory=memory)
+            case SaveDirectives(saved):
+                self.remembered = msgspec.structs.replace(self.remembered, saved=saved)
             case Install():
-                return False, self.install(effect.order)
+                return False, self.install(effect.directive)
             case LoadSpool():
                 return False, tuple(self.spool.values())
             case Abort():

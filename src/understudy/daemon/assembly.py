@@ -16,6 +16,7 @@ from understudy import __version__
 from understudy.clock import Clock, SystemClock
 from understudy.coordinator.liveness import fix_of
 from understudy.daemon.awake import Awake, caffeinate
+from understudy.daemon.directive_file import DirectiveFile
 from understudy.daemon.duties import duties_of
 from understudy.daemon.executors import executors_of, workspaces_of
 from understudy.daemon.guard_link import GuardLink
@@ -26,7 +27,6 @@ from understudy.daemon.life import main_loop
 from understudy.daemon.machine import Machine
 from understudy.daemon.planned_stop import announced_ms, withdraw
 from understudy.daemon.pulse import Pulse
-from understudy.daemon.remembered import DirectiveFile
 from understudy.daemon.sleep import SleepMeter, SleepWatch
 from understudy.daemon.succession import Succession
 from understudy.ids import IdMaker
@@ -39,10 +39,10 @@ from understudy.runtime.signals import heeded
 from understudy.runtime.supervisor import Watchdog
 from understudy.runtime.transport import Transport
 from understudy.texts import t
+from understudy.worker.directives import STARTED
 from understudy.worker.effects import Loop
 from understudy.worker.executors import OK
 from understudy.worker.guard_policy import Hello
-from understudy.worker.orders import STARTED
 from understudy.worker.state import HAS_TOKEN, Identity, WorkerState
 
 RULE = "=" * 60
@@ -145,9 +145,9 @@ class Daemon:
             return None
         if state.successor == "restart":
             return Succession(home, state.identity.boot_id)
-        (record,) = [r for r in state.records.values() if r.state == STARTED and r.environment == state.successor]
+        (outcome,) = [r for r in state.outcomes.values() if r.state == STARTED and r.environment == state.successor]
         confirm_ms = self._settings.update_confirm_ms
-        return Succession(home, state.identity.boot_id, record.id, record.environment, confirm_ms)
+        return Succession(home, state.identity.boot_id, outcome.id, outcome.environment, confirm_ms)
 
     def _hello(self, identity: Identity) -> Hello:
         return Hello(

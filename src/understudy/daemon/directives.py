@@ -14,6 +14,15 @@ from msgspec.structs import replace
 from understudy.clock import MS_PER_S
 from understudy.texts import t
 from understudy.wire.limits import is_id
+from understudy.worker.directives import (
+    DONE,
+    FAILED,
+    OUTCOMES_MAX,
+    STARTED,
+    Directive,
+    DirectiveOutcome,
+    SavedDirectives,
+)
 from understudy.worker.effects import (
     Abort,
     Failed,
@@ -27,38 +36,37 @@ from understudy.worker.effects import (
     Wait,
     WriteLog,
 )
-from understudy.worker.orders import DONE, FAILED, RECORDS_MAX, STARTED, DirectiveMemory, Order, Record
 from understudy.worker.state import DRAINING, RUNNING, WorkerState
 
 LOOK_MS, LOOK_MS_DRAINING = 60_000, 1_000
 
 
-def take_orders(state: WorkerState, offered: Any, told: tuple[Record, ...]) -> None:
+def take_directives(state: WorkerState, offered: Any, named: tuple[DirectiveOutcome, ...]) -> None:
     """An accepted heartbeat: outcomes that it named are reported; the hub's directives are taken, or named again."""
-    for record in told:
-        if state.records.get(record.id) is record:
-            state.records[record.id] = replace(record, is_told=True)
+    for outcome in named:
+        if state.outcomes.get(outcome.id) is outcome:
+            state.outcomes[outcome.id] = replace(outcome, is_reported=True)
     for entry in offered if isinstance(offered, list) else ():
         try:
-            order = msgspec.convert(entry, Order)
+            directive = msgspec.convert(entry, Directive)
         except msgspec.ValidationError:
             continue  # of a kind that this version does not know: it expires at the hub
-        if not is_id(order.id):
+        if not is_id(directive.id):
             continue  # a beat that named it would be refused
-        if known := state.records.get(order.id):
-            state.records[order.id] = replace(known, is_told=False)
-        elif order.id not in state.orders:
-            until_ms = state.clock.mono_ms() + int(order.expires_in_sec * MS_PER_S)
-            state.orders[order.id] = replace(order, until_ms=until_ms)
+        if known := state.outcomes.get(directive.id):
+            state.outcomes[directive.id] = replace(known, is_reported=False)
+        elif directive.id not in state.directives:
+            until_ms = state.clock.mono_ms() + int(directive.expires_in_sec * MS_PER_S)
+            state.directives[directive.id] = replace(directive, until_ms=until_ms)
             state.signals.raise_("directives")
 
 
 def load_directives(state: WorkerState) -> Loop:
     """Load the directives of earlier lives, before the first heartbeat of this one."""
     found: LoadedDirectives = yield LoadDirectives()
-    state.records = {record.id: record for record in found.memory.records}
-    state.is_held = found.memory.is_held
-    if state.is_held:
+    state.outcomes = {outcome.id: outcome for outcome in found.saved.outcomes}
+    state.is_drained = found.saved.is_drained
+    if state.is_drained:
         state.mode = DRAINING
         yield WriteLog("warning", "Directive", t("directives.still_held"))
 
@@ -70,10 +78,10 @@ def directive_loop(state: WorkerState) -> Loop:
     if state.is_known:
         yield from _arrive(state)
     while not state.is_stop_asked:
-        for order in list(state.orders.values()):
+        for directive in list(state.directives.values()):
             if not state.is_stop_asked:
-                del state.orders[order.id]
-                yield from _heed(state, order)
+                del state.directives[directive.id]
+                yield from _heed(state, directive)
         yield from _look_at_drains(state)
         yield Wait("directives", LOOK_MS_DRAINING if _drains(state) else LOOK_MS)
 
@@ -81,100 +89,100 @@ def directive_loop(state: WorkerState) -> Loop:
 def _arrive(state: WorkerState) -> Loop:
     """This life is the proof that a restart or an update is done, or that it failed."""
     found: LoadedDirectives = yield LoadDirectives(has_arrived=True)
-    for record in list(state.records.values()):
-        if record.state != STARTED or record.boot_id == state.identity.boot_id or record.kind == "drain":
+    for outcome in list(state.outcomes.values()):
+        if outcome.state != STARTED or outcome.boot_id == state.identity.boot_id or outcome.kind == "drain":
             continue
-        failure = found.verdicts.get(record.id, "")
-        if record.kind == "update" and not failure and found.environment != record.environment:
+        failure = found.verdicts.get(outcome.id, "")
+        if outcome.kind == "update" and not failure and found.environment != outcome.environment:
             failure = "it was stopped before the new version was started"
         if failure:
-            yield from _end(state, record, FAILED, failure)
+            yield from _end(state, outcome, FAILED, failure)
         else:
-            yield from _end(state, record, DONE, f"version {state.identity.version}, {state.identity.boot_id}")
+            yield from _end(state, outcome, DONE, f"version {state.identity.version}, {state.identity.boot_id}")
 
 
-def _heed(state: WorkerState, order: Order) -> Loop:
-    if state.clock.mono_ms() >= order.until_ms:
+def _heed(state: WorkerState, directive: Directive) -> Loop:
+    if state.clock.mono_ms() >= directive.until_ms:
         return
-    yield WriteLog("info", "Directive", t("directives.taken", kind=order.kind), {"directiveId": order.id})
-    record = Record(order.id, order.kind, STARTED, state.identity.boot_id)
-    match order.kind:
+    yield WriteLog("info", "Directive", t("directives.taken", kind=directive.kind), {"directiveId": directive.id})
+    outcome = DirectiveOutcome(directive.id, directive.kind, STARTED, state.identity.boot_id)
+    match directive.kind:
         case "drain":
-            yield from _drain(state, record)
+            yield from _drain(state, outcome)
         case "resume":
-            yield from _resume(state, record)
+            yield from _resume(state, outcome)
         case "restart":
-            if (yield from _remember(state, record)):
-                state.drain_until_ms = order.until_ms
+            if (yield from _remember(state, outcome)):
+                state.drain_until_ms = directive.until_ms
                 state.give_way("restart")
         case "update":
-            yield from _update(state, order, record)
+            yield from _update(state, directive, outcome)
         case _:
-            yield from _end(state, record, FAILED, f"this version knows no directive {order.kind}")
+            yield from _end(state, outcome, FAILED, f"this version knows no directive {directive.kind}")
 
 
-def _drain(state: WorkerState, record: Record) -> Loop:
-    state.is_held = True
+def _drain(state: WorkerState, outcome: DirectiveOutcome) -> Loop:
+    state.is_drained = True
     if state.mode == RUNNING:
         state.mode = DRAINING
     yield Abort("claim")
-    yield from _remember(state, record)
+    yield from _remember(state, outcome)
 
 
-def _drains(state: WorkerState) -> list[Record]:
-    return [record for record in state.records.values() if record.kind == "drain" and record.state == STARTED]
+def _drains(state: WorkerState) -> list[DirectiveOutcome]:
+    return [outcome for outcome in state.outcomes.values() if outcome.kind == "drain" and outcome.state == STARTED]
 
 
 def _look_at_drains(state: WorkerState) -> Loop:
-    for record in _drains(state) if state.is_held and not state.runs else ():
-        yield from _end(state, record, DONE, "nothing runs, nothing is claimed")
+    for outcome in _drains(state) if state.is_drained and not state.runs else ():
+        yield from _end(state, outcome, DONE, "nothing runs, nothing is claimed")
 
 
-def _resume(state: WorkerState, record: Record) -> Loop:
-    state.is_held = False
+def _resume(state: WorkerState, outcome: DirectiveOutcome) -> Loop:
+    state.is_drained = False
     if state.mode == DRAINING and not state.is_stop_asked:
         state.mode = RUNNING
     for drain in _drains(state):
         yield from _end(state, drain, FAILED, "resumed before everything had ended")
-    yield from _end(state, record, DONE, "claiming again")
+    yield from _end(state, outcome, DONE, "claiming again")
     state.signals.raise_("claim")
 
 
-def _update(state: WorkerState, order: Order, record: Record) -> Loop:
+def _update(state: WorkerState, directive: Directive, outcome: DirectiveOutcome) -> Loop:
     """Install beside what runs, while it runs; only then drain and give way."""
     if not state.duties.may_update:
-        yield from _end(state, record, FAILED, "updates from afar are switched off here (UNDERSTUDY_ALLOW_UPDATE)")
+        yield from _end(state, outcome, FAILED, "updates from afar are switched off here (UNDERSTUDY_ALLOW_UPDATE)")
         return
-    if not (yield from _remember(state, record)):
+    if not (yield from _remember(state, outcome)):
         return
-    installed: Installed | Failed = yield Install(order, max(1, order.until_ms - state.clock.mono_ms()))
+    installed: Installed | Failed = yield Install(directive, max(1, directive.until_ms - state.clock.mono_ms()))
     if isinstance(installed, Failed):
-        yield from _end(state, record, FAILED, installed.reason)
+        yield from _end(state, outcome, FAILED, installed.reason)
         return
     yield WriteLog("info", "Directive", t("directives.installed", version=installed.version))
-    if (yield from _remember(state, replace(record, environment=installed.environment))):
-        state.drain_until_ms = order.until_ms
+    if (yield from _remember(state, replace(outcome, environment=installed.environment))):
+        state.drain_until_ms = directive.until_ms
         state.give_way(installed.environment)
 
 
-def _end(state: WorkerState, record: Record, how: str, detail: str) -> Loop:
+def _end(state: WorkerState, outcome: DirectiveOutcome, how: str, detail: str) -> Loop:
     level = "info" if how == DONE else "warning"
     yield WriteLog(
-        level, "Directive", t(f"directives.{how}", kind=record.kind), {"detail": detail, "directiveId": record.id}
+        level, "Directive", t(f"directives.{how}", kind=outcome.kind), {"detail": detail, "directiveId": outcome.id}
     )
-    yield from _remember(state, replace(record, state=how, detail=detail, is_told=False))
+    yield from _remember(state, replace(outcome, state=how, detail=detail, is_reported=False))
 
 
-def _remember(state: WorkerState, record: Record) -> Steps[bool]:
+def _remember(state: WorkerState, outcome: DirectiveOutcome) -> Steps[bool]:
     """On disk first, then in the beats → whether the disk has it: no life may end for what the next one cannot know."""
-    state.records.pop(record.id, None)
-    state.records[record.id] = record
-    for oldest in list(state.records)[:-RECORDS_MAX]:
-        del state.records[oldest]
-    failed: Failed | None = yield SaveDirectives(DirectiveMemory(tuple(state.records.values()), state.is_held))
-    if failed is not None and record.state == STARTED and record.kind in ("restart", "update"):
+    state.outcomes.pop(outcome.id, None)
+    state.outcomes[outcome.id] = outcome
+    for oldest in list(state.outcomes)[:-OUTCOMES_MAX]:
+        del state.outcomes[oldest]
+    failed: Failed | None = yield SaveDirectives(SavedDirectives(tuple(state.outcomes.values()), state.is_drained))
+    if failed is not None and outcome.state == STARTED and outcome.kind in ("restart", "update"):
         reason = f"it could not be written to disk: {failed.reason}"
-        state.records[record.id] = replace(record, state=FAILED, detail=reason, is_told=False)
-        yield WriteLog("warning", "Directive", t("directives.failed", kind=record.kind), {"detail": reason})
+        state.outcomes[outcome.id] = replace(outcome, state=FAILED, detail=reason, is_reported=False)
+        yield WriteLog("warning", "Directive", t("directives.failed", kind=outcome.kind), {"detail": reason})
     state.signals.raise_("beat")
     return failed is None

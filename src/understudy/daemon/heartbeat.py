@@ -10,10 +10,11 @@ import msgspec
 from understudy.backoff import Backoff
 from understudy.clock import MS_PER_S, iso
 from understudy.daemon.beat_budget import BeatBudget
-from understudy.daemon.directives import take_orders
+from understudy.daemon.directives import take_directives
 from understudy.daemon.hub_away import HubAway
 from understudy.texts import t
 from understudy.wire.limits import CHECKPOINT_BYTES_MAX
+from understudy.worker.directives import REPORTS_MAX, DirectiveOutcome, report_of
 from understudy.worker.effects import (
     Abort,
     Answer,
@@ -28,7 +29,6 @@ from understudy.worker.effects import (
 )
 from understudy.worker.executors import Progress
 from understudy.worker.guard_policy import Held
-from understudy.worker.orders import REPORTS_MAX, Record, report_of
 from understudy.worker.results import Result
 from understudy.worker.state import (
     IDLE,
@@ -64,8 +64,8 @@ class Beat:
         running_now = {run.task.id for run in self.runs}
         waiting = (r for r in state.results.values() if r.task_id not in running_now)
         self.results: tuple[Result, ...] = tuple(waiting)[: max(0, RUNNING_NAMED_MAX - len(self.runs))]
-        untold = (record for record in state.records.values() if not record.is_told)
-        self.records: tuple[Record, ...] = tuple(untold)[:REPORTS_MAX]
+        unreported = (outcome for outcome in state.outcomes.values() if not outcome.is_reported)
+        self.outcomes: tuple[DirectiveOutcome, ...] = tuple(unreported)[:REPORTS_MAX]
         self.left: frozenset[int] = frozenset()  # places of runs whose details had no room
 
 
@@ -136,15 +136,15 @@ def beat_body(state: WorkerState, beat: Beat, budget: BeatBudget) -> dict[str, A
     if state.mode == STOPPING and state.planned_for_ms is not None:
         body["plannedForSec"] = seconds(state.planned_for_ms)
     if budget.is_bare:
-        beat.records = ()
+        beat.outcomes = ()
         return body
     body |= {"loops": state.liveness.told(), "provides": list(state.provides)}
     if logins := state.logins():
         body["auth"] = logins
     if beat.slept_ms >= SLEPT_MS_MIN:
         body["sleptSec"] = seconds(beat.slept_ms)
-    if beat.records:
-        body["directives"] = [report_of(record) for record in beat.records]
+    if beat.outcomes:
+        body["directives"] = [report_of(outcome) for outcome in beat.outcomes]
     if not state.is_known and state.starts_last_hour:
         body["startsLastHour"] = state.starts_last_hour
     beat.left = budget.fitted(body, _details(beat))
@@ -203,7 +203,7 @@ def _heed(state: WorkerState, beat: Beat, body: dict[str, Any]) -> Loop:
         state.is_known = True
         for signal in ("claim", "register", "directives"):
             state.signals.raise_(signal)
-    take_orders(state, body.get("directives"), beat.records)
+    take_directives(state, body.get("directives"), beat.outcomes)
     renewed = []
     for place, (run, progress) in enumerate(beat.progress):
         if run.task.id in lost:

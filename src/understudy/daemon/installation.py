@@ -34,7 +34,7 @@ from understudy.private import OTHERS, open_private, own_directory, write_privat
 from understudy.wire.causes import cause_of
 from understudy.wire.dial import TROUBLE, Server, Trust
 from understudy.wire.limits import is_id
-from understudy.worker.orders import Order
+from understudy.worker.directives import Directive
 
 PACKAGE = "understudy"
 ORIGINAL = "original"
@@ -115,18 +115,18 @@ class Installation:
         for path in [p for p in made if p.name != kept][: max(0, len(made) - KEPT)]:
             shutil.rmtree(path, ignore_errors=True)
 
-    def install(self, order: Order, timeout_ms: int) -> tuple[str, str]:
+    def install(self, directive: Directive, timeout_ms: int) -> tuple[str, str]:
         """Install what an order names → (environment, version). InstallError if that does not work out in time."""
-        check_update(order)
+        check_update(directive)
         until_s = time.monotonic() + timeout_ms / 1000
         self._make_room()
-        environment = self.environments / f"{order.version or 'wheel'}{_tail(order.id)}"
+        environment = self.environments / f"{directive.version or 'wheel'}{_tail(directive.id)}"
         shutil.rmtree(environment, ignore_errors=True)
         try:
             with tempfile.TemporaryDirectory(dir=self.root, prefix=".incoming-") as folder:
-                wheel = self._wheel(order, Path(folder), until_s)
+                wheel = self._wheel(directive, Path(folder), until_s)
                 self._make(environment, wheel, until_s)
-                return environment.name, self._proven(environment, order, until_s)
+                return environment.name, self._proven(environment, directive, until_s)
         except (InstallError, OSError) as error:
             shutil.rmtree(environment, ignore_errors=True)
             raise (
@@ -152,22 +152,22 @@ class Installation:
         script = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m {PACKAGE} "$@"\n'
         write_private(path, os.fsencode(script), executable=True)
 
-    def _wheel(self, order: Order, folder: Path, until_s: float) -> Path:
-        if order.wheel is None:
-            if order.sha256 is None and not has_own_index(self._env):
+    def _wheel(self, directive: Directive, folder: Path, until_s: float) -> Path:
+        if directive.wheel is None:
+            if directive.sha256 is None and not has_own_index(self._env):
                 raise InstallError(
                     f"the public index has another program called {PACKAGE}: give the wheel's SHA-256 as well, "
                     "or name an index of yours in PIP_INDEX_URL on the daemon's machine"
                 )
-            requirement = f"{PACKAGE}=={order.version}"
+            requirement = f"{PACKAGE}=={directive.version}"
             self._run(
                 [*_pip(), "download", "--no-deps", "--only-binary", ":all:", "-d", str(folder), requirement], until_s
             )
             wheel = next(folder.glob("*.whl"))
         else:
-            wheel = folder / _name_of(order.wheel)
-            _fetch(order.wheel, wheel, until_s)
-        if order.sha256 is not None and _sha256(wheel) != order.sha256.lower():
+            wheel = folder / _name_of(directive.wheel)
+            _fetch(directive.wheel, wheel, until_s)
+        if directive.sha256 is not None and _sha256(wheel) != directive.sha256.lower():
             raise InstallError("the wheel is not the one that was asked for: its SHA-256 is another")
         return wheel
 
@@ -180,14 +180,14 @@ class Installation:
         pip = [*_pip(), "--python", python] if has_pip else [python, "-P", "-m", "pip"]
         self._run([*pip, "install", "--no-input", "--no-compile", "--disable-pip-version-check", str(wheel)], until_s)
 
-    def _proven(self, environment: Path, order: Order, until_s: float) -> str:
+    def _proven(self, environment: Path, directive: Directive, until_s: float) -> str:
         """The version that it says it is, once it was started."""
         said = self._run([str(environment / "bin" / PACKAGE), "--version"], until_s)
         found = _VERSION.search(said)
         if found is None:
             raise InstallError(f"what was installed does not start: {said[-SAID_CHARS_MAX:]}")
-        if order.version is not None and found[1] != order.version:
-            raise InstallError(f"version {order.version} was asked for, {found[1]} was installed")
+        if directive.version is not None and found[1] != directive.version:
+            raise InstallError(f"version {directive.version} was asked for, {found[1]} was installed")
         return found[1]
 
     def _run(self, argv: Sequence[str], until_s: float) -> str:
@@ -220,20 +220,20 @@ class Installation:
         return said
 
 
-def check_update(order: Order) -> None:
+def check_update(directive: Directive) -> None:
     """InstallError for a name that must not become a path, and for a wheel without its hash.
 
     The hub checks the same; this machine does not rely on it.
     """
-    if not is_id(order.id):
+    if not is_id(directive.id):
         raise InstallError("the directive has no valid id")
-    if order.version is not None and not _ASKED.fullmatch(order.version):
-        raise InstallError(f"{order.version[:80]!r} is no version")
-    if order.sha256 is not None and not _SHA256.fullmatch(order.sha256):
+    if directive.version is not None and not _ASKED.fullmatch(directive.version):
+        raise InstallError(f"{directive.version[:80]!r} is no version")
+    if directive.sha256 is not None and not _SHA256.fullmatch(directive.sha256):
         raise InstallError("the SHA-256 is none: it has 64 hexadecimal digits")
-    if (order.version is None) == (order.wheel is None):
+    if (directive.version is None) == (directive.wheel is None):
         raise InstallError("it names neither a version nor a wheel, or both")
-    if order.wheel is not None and order.sha256 is None:
+    if directive.wheel is not None and directive.sha256 is None:
         raise InstallError("a wheel needs its SHA-256")
 
 

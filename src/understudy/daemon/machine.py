@@ -12,12 +12,12 @@ import msgspec
 
 from understudy.clock import Clock
 from understudy.daemon.awake import Awake
+from understudy.daemon.directive_file import DirectiveFile
 from understudy.daemon.guard_link import GuardLink
 from understudy.daemon.home import Home
 from understudy.daemon.hub_calls import HubCalls
 from understudy.daemon.installation import InstallError
 from understudy.daemon.outputs import Outputs
-from understudy.daemon.remembered import DirectiveFile
 from understudy.daemon.sessions import SessionFile
 from understudy.daemon.spool import Spool
 from understudy.log import Log
@@ -25,6 +25,7 @@ from understudy.private import write_private
 from understudy.runtime.machine.children import Child
 from understudy.runtime.machine.drive import Driver
 from understudy.runtime.machine.local_notice import LocalNotices
+from understudy.worker.directives import Directive
 from understudy.worker.effects import (
     Abort,
     ArchiveResult,
@@ -53,7 +54,6 @@ from understudy.worker.effects import (
     WriteLog,
 )
 from understudy.worker.executors import MARKER, Ended, Progress, SignsOfLife
-from understudy.worker.orders import Order
 from understudy.worker.process_tree import ProcessTree
 from understudy.worker.start_faults import not_started
 
@@ -112,10 +112,10 @@ class Machine:
                 return self.sessions.save(sessions)
             case LoadDirectives(has_arrived):
                 return self._directives.load(has_arrived=has_arrived)
-            case SaveDirectives(memory):
-                return self._directives.save(memory)
-            case Install(order, timeout_ms):
-                return self._install(order, timeout_ms)
+            case SaveDirectives(saved):
+                return self._directives.save(saved)
+            case Install(directive, timeout_ms):
+                return self._install(directive, timeout_ms)
             case SpoolResult(result):
                 return _or_failed(lambda: self._spool.keep(result))
             case UnspoolResult(name):
@@ -232,9 +232,9 @@ class Machine:
             self._bury(run_id)
         return ended
 
-    def _install(self, order: Order, timeout_ms: int) -> Installed | Failed:
+    def _install(self, directive: Directive, timeout_ms: int) -> Installed | Failed:
         try:
-            environment, version = self._directives.installation.install(order, timeout_ms)
+            environment, version = self._directives.installation.install(directive, timeout_ms)
         except InstallError as error:
             return Failed(error.message)
         except OSError as error:  # no descriptor, no process, no room on the disk

@@ -24,7 +24,7 @@ class Ask(Operation):
     """`POST /api/daemons/{id}/directives`: asking for what is already on its way changes nothing."""
 
     def __init__(self, daemon_id: str, body: DirectiveBody, directive_id: str, by: str) -> None:
-        check_order(body)
+        check_directive(body)
         self.daemon_id = daemon_id
         self.body = body
         self.directive_id = directive_id
@@ -64,7 +64,7 @@ class Ask(Operation):
         return {"version": self.body.version, "wheel": self.body.wheel, "sha256": sha256}
 
 
-def check_order(body: DirectiveBody) -> None:
+def check_directive(body: DirectiveBody) -> None:
     """An update names a version, or a wheel with its hash; nothing else names either. BadRequestError."""
     wrong: list[str] = []
     if body.kind != "update":

@@ -13,7 +13,7 @@ from understudy.hub.leases import need_progress, texts_of
 from understudy.hub.life import incident_of, need_incident, refuse_beyond_bound
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
-from understudy.wire.answers.daemons import HeartbeatAnswer, directive_order
+from understudy.wire.answers.daemons import HeartbeatAnswer, directive_offer
 from understudy.wire.daemons import HeartbeatBody, RunningBody, cut_parts
 
 _REFUSED = {
@@ -84,7 +84,7 @@ class Heartbeat(Operation):
             next_in_sec=heard.next_ms / 1000,
             lost=heard.lost,
             cancel=heard.cancelled,
-            directives=[directive_order(directive, now) for directive in heard.offered],
+            directives=[directive_offer(directive, now) for directive in heard.offered],
         )
 
 

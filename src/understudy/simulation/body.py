@@ -14,9 +14,9 @@ from understudy.simulation.loops import Loops
 from understudy.simulation.network import Network
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.world import World
+from understudy.worker.directives import SavedDirectives
 from understudy.worker.effects import Answer, Call, Ended, Failed, LoadedDirectives, Result
 from understudy.worker.guard_policy import Action, Gone, Guard, Kill, Message, Watched, Will
-from understudy.worker.orders import DirectiveMemory
 from understudy.worker.release import release_path
 from understudy.worker.state import Duties
 
@@ -64,7 +64,7 @@ class Place(Protocol):
     processes: dict[str, Process]
     disk_fails: float
     slept_ms: int
-    directives: DirectiveMemory
+    directives: SavedDirectives
 
     @property
     def is_cut(self) -> bool:
@@ -79,7 +79,7 @@ class Place(Protocol):
         """Its daemon has ended for another life: the same version, or the one in that environment."""
         ...
 
-    def remember(self, memory: DirectiveMemory) -> None:
+    def remember(self, saved: SavedDirectives) -> None:
         """Its daemon's directives are on its disk now."""
         ...
 

@@ -89,7 +89,7 @@ class Exchange:
             self.reply = Reply(self._status, msgspec.json.decode(raw), raw)
 
     def unsent(self) -> Reply | None:
-        """What was decided for a client that is gone, so that no answer was made of it; None if that was nothing."""
+        """The decision for a client that is gone, of which no answer was made; None if there is none."""
         if self.decided is None or isinstance(self.decided, NothingYet | Exception):
             return None
         raw = msgspec.json.encode(self.decided)

@@ -15,6 +15,7 @@ from understudy.simulation.body import Place, PlayedGuard, Process, Work
 from understudy.simulation.loops import LATER, GoOn, Loops
 from understudy.simulation.network import Flight
 from understudy.simulation.world import ViolationError
+from understudy.worker.directives import STARTED
 from understudy.worker.effects import (
     Abort,
     ArchiveResult,
@@ -42,7 +43,6 @@ from understudy.worker.effects import (
 )
 from understudy.worker.executors import TASK_MARKER
 from understudy.worker.executors.command import Command
-from understudy.worker.orders import STARTED
 from understudy.worker.state import Identity, WorkerState
 
 SPAWN_MS_MAX, DISK_MS_MAX, GUARD_MS_MIN, GUARD_MS_MAX = 50, 20, 20, 200
@@ -91,15 +91,15 @@ class Life:
 
     def _give_way(self) -> None:
         """Another life follows; a directive brings it about once."""
-        for record in self.state.records.values():
-            if record.state == STARTED and record.boot_id == self.identity.boot_id and record.kind in COMES_BACK:
-                self._machine.oracle.watch.gave_way(self._machine.name, record.id)
+        for outcome in self.state.outcomes.values():
+            if outcome.state == STARTED and outcome.boot_id == self.identity.boot_id and outcome.kind in COMES_BACK:
+                self._machine.oracle.watch.gave_way(self._machine.name, outcome.id)
         self._machine.come_back(self.state.successor)
 
     def _installed(self, install: Install) -> Installed | Failed:
         if self._world.chance(0.3):
             return Failed("no such version")
-        return Installed(f"env-{install.order.version}", str(install.order.version))
+        return Installed(f"env-{install.directive.version}", str(install.directive.version))
 
     def stop(self, planned_for_ms: int | None = None) -> None:
         """SIGTERM; `planned_for_ms` as its owner announced it."""
@@ -152,8 +152,8 @@ class Life:
                 return self._later(DISK_MS_MAX, None, go_on)
             case LoadDirectives():
                 return self._later(DISK_MS_MAX, self._machine.remembered(), go_on)
-            case SaveDirectives(memory):
-                return self._on_disk(lambda: self._machine.remember(memory), go_on)
+            case SaveDirectives(saved):
+                return self._on_disk(lambda: self._machine.remember(saved), go_on)
             case Install():
                 return self._later(INSTALL_MS_MAX, self._installed(effect), go_on)
             case LoadSpool():

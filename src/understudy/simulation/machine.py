@@ -13,8 +13,8 @@ from understudy.simulation.loops import Loops
 from understudy.simulation.network import Network
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.world import World
+from understudy.worker.directives import SavedDirectives
 from understudy.worker.effects import LoadedDirectives, Result
-from understudy.worker.orders import DirectiveMemory
 from understudy.worker.state import IDLE, Duties
 
 WALL_SKEW_MS_MAX = 5_000
@@ -56,7 +56,7 @@ class Machine:
         self.cut_until_ms = 0
         self.is_asleep = False
         self.slept_ms = 0
-        self.directives = DirectiveMemory()
+        self.directives = SavedDirectives()
         self.environment = ""  # of the version that runs
         self.verdicts: dict[str, str] = {}
         self.life: Life | None = None
@@ -92,15 +92,15 @@ class Machine:
     def come_back(self, successor: str) -> None:
         """Its daemon has ended for another life; a new version may turn out to be none."""
         if successor != "restart" and self.world.chance(TAKEN_BACK):
-            told = {r.id: "taken back" for r in self.directives.records if r.environment == successor}
+            told = {r.id: "taken back" for r in self.directives.outcomes if r.environment == successor}
             self.verdicts.update(told)
         elif successor != "restart":
             self.environment = successor
         self.world.after(self.world.between(*COMES_BACK_MS), self.boot)
 
-    def remember(self, memory: DirectiveMemory) -> None:
+    def remember(self, saved: SavedDirectives) -> None:
         """Its daemon's directives are on its disk now."""
-        self.directives = memory
+        self.directives = saved
 
     def over(self, loops: Loops) -> None:
         """The daemon with these loops ended by itself."""

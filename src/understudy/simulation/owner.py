@@ -34,7 +34,7 @@ class Owner:
     def look_after(self) -> None:
         """Let drained daemons work again."""
         for machine in self._machines:
-            if machine.directives.is_held:
+            if machine.directives.is_drained:
                 self._ask(machine, "resume")
 
     def _next_ms(self) -> int:

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from understudy.worker.directives import Directive, SavedDirectives
 from understudy.worker.executors import Ended, Plan, Progress, Session
 from understudy.worker.guard_policy import Message
-from understudy.worker.orders import DirectiveMemory, Order
 from understudy.worker.results import Result
 
 T = TypeVar("T")
@@ -161,7 +161,7 @@ class LoadDirectives(msgspec.Struct, frozen=True):
 class LoadedDirectives(msgspec.Struct, frozen=True):
     """The directives of earlier lives. `verdicts`: why an update was undone; `environment`: of this life."""
 
-    memory: DirectiveMemory = DirectiveMemory()
+    saved: SavedDirectives = SavedDirectives()
     verdicts: dict[str, str] = {}
     environment: str = ""
 
@@ -169,13 +169,13 @@ class LoadedDirectives(msgspec.Struct, frozen=True):
 class SaveDirectives(msgspec.Struct, frozen=True):
     """Write the directives to disk → None, or `Failed`."""
 
-    memory: DirectiveMemory
+    saved: SavedDirectives
 
 
 class Install(msgspec.Struct, frozen=True):
     """Install a version into an environment of its own, beside this one → `Installed` or `Failed`."""
 
-    order: Order
+    directive: Directive
     timeout_ms: int
 
 

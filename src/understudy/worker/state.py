@@ -10,9 +10,9 @@ from understudy.clock import MS_PER_S, Clock, iso
 from understudy.ids import IdMaker
 from understudy.redact import Redactor
 from understudy.wire.limits import TAG_CHARS_MAX
+from understudy.worker.directives import Directive, DirectiveOutcome
 from understudy.worker.executors import OK, Executor, Plan, Progress, Reading, Session, Task, tag
 from understudy.worker.liveness import Liveness
-from understudy.worker.orders import Order, Record
 from understudy.worker.results import Result
 from understudy.worker.workspaces import Workspaces
 
@@ -170,9 +170,9 @@ class WorkerState:
         self.start_faults: dict[str, str | None] = {}  # executors that this machine could not start, and where
         self.auth_asked: set[str] = set()  # executors whose login was looked at in this life
         self.liveness = Liveness()  # which loops make progress
-        self.orders: dict[str, Order] = {}  # directives as the hub offers them, by id, oldest first
-        self.records: dict[str, Record] = {}  # what became of directives, kept across lives
-        self.is_held = False  # drained by a directive: claims nothing until `resume`
+        self.directives: dict[str, Directive] = {}  # as the hub offers them, by id, oldest first
+        self.outcomes: dict[str, DirectiveOutcome] = {}  # outcomes of directives, kept across lives
+        self.is_drained = False  # drained by a directive: claims nothing until `resume`
         self.drain_until_ms = 0  # mono: when an ordered drain must be over; 0: no such drain
         self.successor = ""  # what this life ends for: "", "restart" or the environment of an update
         self.mode = RUNNING  # RUNNING, DRAINING, STOPPING or IDLE

@@ -211,7 +211,7 @@ def directive_asked(directive: Directive, *, created: bool) -> DirectiveAsked:
     return DirectiveAsked(**_seen(directive), success=True, created=created)
 
 
-def directive_order(directive: Directive, now: Now) -> DirectiveOrder:
+def directive_offer(directive: Directive, now: Now) -> DirectiveOrder:
     """A directive for its daemon."""
     named = _named(msgspec.json.decode(directive.arguments))
     return DirectiveOrder(directive.id, directive.kind, (directive.expires_h - now.h) / 1000, **named)

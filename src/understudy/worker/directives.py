@@ -1,4 +1,7 @@
-"""Directives as a daemon has them: what the hub offers, and what is remembered so that each is done once."""
+"""Directives as a daemon has them: those that the hub offers, and the outcomes that are kept so that each is done once.
+
+On disk the fields keep the keys that earlier versions wrote (`rename`).
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ from typing import Annotated, Any
 
 import msgspec
 
-RECORDS_MAX = 32
+OUTCOMES_MAX = 32
 REPORTS_MAX = 16  # in one beat (wire limits)
 DETAIL_CHARS_MAX = 1_000
 EXPIRES_SEC_MAX = 1e9
 STARTED, DONE, FAILED = "started", "done", "failed"
 
 
-class Order(msgspec.Struct, frozen=True, rename="camel"):
+class Directive(msgspec.Struct, frozen=True, rename="camel"):
     """A directive as the answer to a beat brings it; `until_ms` is elapsed time here, made from its duration."""
 
     id: str
@@ -25,7 +28,7 @@ class Order(msgspec.Struct, frozen=True, rename="camel"):
     until_ms: int = 0
 
 
-class Record(msgspec.Struct, frozen=True):
+class DirectiveOutcome(msgspec.Struct, frozen=True, rename={"is_reported": "is_told"}):
     """The outcome of a directive; kept on disk."""
 
     id: str
@@ -34,17 +37,17 @@ class Record(msgspec.Struct, frozen=True):
     boot_id: str  # the life that took it up
     detail: str = ""
     environment: str = ""  # of an update: where its version was installed
-    is_told: bool = False  # a beat that named this state was accepted
+    is_reported: bool = False  # a beat that named this state was accepted
 
 
-def report_of(record: Record) -> dict[str, Any]:
+def report_of(outcome: DirectiveOutcome) -> dict[str, Any]:
     """As a beat says it."""
-    said = {"id": record.id, "state": record.state}
-    return said | ({"detail": record.detail[:DETAIL_CHARS_MAX]} if record.detail else {})
+    said = {"id": outcome.id, "state": outcome.state}
+    return said | ({"detail": outcome.detail[:DETAIL_CHARS_MAX]} if outcome.detail else {})
 
 
-class DirectiveMemory(msgspec.Struct, frozen=True):
+class SavedDirectives(msgspec.Struct, frozen=True, rename={"outcomes": "records", "is_drained": "is_held"}):
     """The directives on disk, kept across lives."""
 
-    records: tuple[Record, ...] = ()
-    is_held: bool = False
+    outcomes: tuple[DirectiveOutcome, ...] = ()
+    is_drained: bool = False

@@ -10,8 +10,8 @@ from understudy.daemon.home import Home
 from understudy.daemon.installation import Installation
 from understudy.private import write_durably
 from understudy.wire.foreign import parsed
+from understudy.worker.directives import SavedDirectives
 from understudy.worker.effects import Failed, LoadedDirectives
-from understudy.worker.orders import DirectiveMemory
 
 
 class DirectiveFile:
@@ -28,22 +28,22 @@ class DirectiveFile:
             with contextlib.suppress(OSError):
                 write_durably(self._home.arrived, self._boot_id.encode())
             self.installation.prune(self.installation.running(), self._verdicts())
-        return LoadedDirectives(self._memory(), self._verdicts(), self.installation.running())
+        return LoadedDirectives(self._saved(), self._verdicts(), self.installation.running())
 
-    def save(self, memory: DirectiveMemory) -> Failed | None:
+    def save(self, saved: SavedDirectives) -> Failed | None:
         """On disk when this returns."""
         try:
-            write_durably(self._home.directives, msgspec.json.encode(memory))
+            write_durably(self._home.directives, msgspec.json.encode(saved))
         except OSError as error:
             return Failed(str(error))
         return None
 
-    def _memory(self) -> DirectiveMemory:
+    def _saved(self) -> SavedDirectives:
         try:
-            memory: DirectiveMemory = parsed(self._home.directives.read_bytes(), DirectiveMemory)
+            saved: SavedDirectives = parsed(self._home.directives.read_bytes(), SavedDirectives)
         except (OSError, msgspec.MsgspecError, ValueError):
-            return DirectiveMemory()
-        return memory
+            return SavedDirectives()
+        return saved
 
     def _verdicts(self) -> dict[str, str]:
         try:
