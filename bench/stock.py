@@ -11,7 +11,7 @@ import understudy
 from understudy.clock import SystemClock
 from understudy.coordinator.nouns import Policy
 from understudy.hub.batch import Engine
-from understudy.hub.enqueue import Enqueue
+from understudy.hub.enqueue import EnqueueTasks
 from understudy.ids import IdMaker
 from understudy.store import migrations
 from understudy.store.sqlite import SqliteStore
@@ -33,7 +33,7 @@ def fill(path: Path, tasks: int) -> None:
     for start in range(0, tasks, BATCH):
         count = min(BATCH, tasks - start)
         bodies = [EnqueueBody(content=CONTENT, source="bench") for _ in range(count)]
-        made = engine.run([Enqueue(bodies, [ids.new("task") for _ in bodies], "bench", is_bounded=False)])
+        made = engine.run([EnqueueTasks(bodies, [ids.new("task") for _ in bodies], "bench", is_bounded=False)])
         failed = [answer for answer in made.answers if isinstance(answer, BaseException)]
         if failed:
             raise failed[0]

@@ -13,7 +13,7 @@ from tests.api.rows import REGISTER
 from tests.api.wire import ADMIN, Answer, at
 from tests.waiting import allowed_s, eventually
 from understudy.api import long_poll
-from understudy.hub.enqueue import Enqueue
+from understudy.hub.enqueue import EnqueueTasks
 from understudy.wire.tasks import EnqueueBody
 
 MAX, WAIT_S = 3, 30
@@ -347,7 +347,7 @@ def test_a_task_committed_while_a_poll_begins_to_wait_is_not_missed(hub: Hub) ->
 
     def late_join(*where: Any) -> Any:
         hub.runtime.waiting.join = join
-        enqueue = Enqueue([EnqueueBody(content="x", id="just-now")], ["unused"], "somebody")
+        enqueue = EnqueueTasks([EnqueueBody(content="x", id="just-now")], ["unused"], "somebody")
         committed = hub.runtime.writer.engine.run([enqueue])
         hub.runtime._after_commit(committed)
         return join(*where)

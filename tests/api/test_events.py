@@ -12,7 +12,7 @@ import pytest
 from tests.api.hubs import HOUR, MINUTE, Hub
 from tests.api.wire import ADMIN, Stream, at
 from tests.waiting import eventually
-from understudy.hub.enqueue import Enqueue
+from understudy.hub.enqueue import EnqueueTasks
 from understudy.wire.tasks import EnqueueBody
 
 
@@ -203,7 +203,7 @@ def test_what_is_committed_while_a_stream_begins_is_shown_once(hub: Hub, streams
 
     async def late_view(show: Any, *line: Any, **more: Any) -> Any:
         hub.runtime.view = view  # type: ignore[method-assign]
-        enqueue = Enqueue([EnqueueBody(content="x", id="just-now")], ["unused"], "somebody")
+        enqueue = EnqueueTasks([EnqueueBody(content="x", id="just-now")], ["unused"], "somebody")
         hub.runtime._after_commit(hub.runtime.writer.engine.run([enqueue]))
         return await view(show)
 

@@ -11,7 +11,7 @@ import pytest
 
 from understudy.clock import ManualClock
 from understudy.coordinator.nouns import Policy
-from understudy.hub.alarm import Ring
+from understudy.hub.alarm import RingAlarm
 from understudy.hub.batch import Engine
 from understudy.hub.operation import Operation
 from understudy.ids import IdMaker
@@ -41,7 +41,7 @@ class Bench:
             step = min(ms, 1_000)
             self.clock.advance(step)
             ms -= step
-            self.finish(Ring)
+            self.finish(RingAlarm)
 
     def finish(self, operation: type[Operation]) -> None:
         """Ask it again while it says that there is more. AssertionError if it never ends; its exception if it fails."""

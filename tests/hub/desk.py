@@ -11,7 +11,7 @@ from tests.hub.conftest import Bench
 from understudy.coordinator.nouns import Notice, Policy
 from understudy.coordinator.routes import Route, Routes
 from understudy.hub.delivery import Delivery
-from understudy.hub.heartbeats import Heartbeat
+from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.operation import Operation
 from understudy.hub.steps import Read
 from understudy.notify.base import Message, Outcome, Sent, Target
@@ -99,7 +99,7 @@ class Desk:
 def beat(bench: Bench, daemon: str = "mini", *running: tuple[str, int], **more: Any) -> Any:
     runs = [RunningBody(task_id, token) for task_id, token in running]
     body = HeartbeatBody(daemon_id=daemon, boot_id="b1", interval_sec=1, seq=bench.clock.now_ms(), running=runs, **more)
-    (answer,) = bench.ask(Heartbeat(body))
+    (answer,) = bench.ask(RecordHeartbeat(body))
     assert not isinstance(answer, BaseException), answer
     return answer
 

@@ -14,11 +14,11 @@ from understudy.coordinator.prices import Price
 from understudy.coordinator.takeover import Called
 from understudy.coordinator.takeover_look import Verdict
 from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverPolicy, TakeoverState, TaskTakeover
-from understudy.hub.call_ends import Settle
-from understudy.hub.calls import Job, Reserve
-from understudy.hub.enqueue import Enqueue
-from understudy.hub.heartbeats import Heartbeat
-from understudy.hub.takeover import Look
+from understudy.hub.call_ends import SettleCall
+from understudy.hub.calls import Job, ReserveCall
+from understudy.hub.enqueue import EnqueueTasks
+from understudy.hub.heartbeats import RecordHeartbeat
+from understudy.hub.takeover import CheckTakeover
 from understudy.store.base import EventFilter
 from understudy.store.sqlite import SqliteStore
 from understudy.wire.daemons import HeartbeatBody
@@ -61,7 +61,7 @@ class StandIn(Bench):
         """A sign of life."""
         self._seq += 1
         return self.ask(
-            Heartbeat(HeartbeatBody(daemon_id=name, machine_id=f"m-{name}", boot_id="b", seq=self._seq, **said))
+            RecordHeartbeat(HeartbeatBody(daemon_id=name, machine_id=f"m-{name}", boot_id="b", seq=self._seq, **said))
         )[0]
 
     def lose_daemon(self) -> None:
@@ -71,17 +71,17 @@ class StandIn(Bench):
 
     def enqueue(self, task_id: str = "t", content: str = "2 + 2?", **fields: Any) -> None:
         """A task, without needs unless told."""
-        self.ask(Enqueue([EnqueueBody(content=content, id=task_id, **{"needs": [], **fields})], [task_id], "key"))
+        self.ask(EnqueueTasks([EnqueueBody(content=content, id=task_id, **{"needs": [], **fields})], [task_id], "key"))
 
     def look(self) -> Verdict:
-        (verdict,) = self.ask(Look())
+        (verdict,) = self.ask(CheckTakeover())
         assert isinstance(verdict, Verdict), verdict
         return verdict
 
     def reserve(self, *, tells: bool = True) -> Job | Nothing:
         """A look, then the next call, if there is one."""
-        self.ask(Look(tells=tells))
-        (job,) = self.ask(Reserve(WORKER))
+        self.ask(CheckTakeover(tells=tells))
+        (job,) = self.ask(ReserveCall(WORKER))
         assert isinstance(job, Job | Nothing), job
         return job
 
@@ -91,7 +91,7 @@ class StandIn(Bench):
         return job
 
     def settle(self, job: Job, called: Called = ANSWERED) -> Any:
-        return self.ask(Settle(job, called, WORKER))[0]
+        return self.ask(SettleCall(job, called, WORKER))[0]
 
     def row(self, noun: Any, key: Any = "t") -> Any:
         found = self.store.read(lambda reader: reader.load_many(noun, (key,)))

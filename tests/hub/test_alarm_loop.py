@@ -13,8 +13,8 @@ from understudy.coordinator.nouns import Hearing, Policy
 from understudy.errors import StoreError
 from understudy.hub.alarm_loop import PURGE_PAUSE_MS, Alarm
 from understudy.hub.batch import Engine
-from understudy.hub.enqueue import Enqueue
-from understudy.hub.heartbeats import Heartbeat
+from understudy.hub.enqueue import EnqueueTasks
+from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.steps import Read
 from understudy.ids import IdMaker
 from understudy.store.base import EventFilter
@@ -75,8 +75,8 @@ def stand() -> Iterator[Stand]:
     stand.store.close()
 
 
-def beat() -> Heartbeat:
-    return Heartbeat(HeartbeatBody(daemon_id="d1", machine_id="m", boot_id="b", seq=1, interval_sec=10))
+def beat() -> RecordHeartbeat:
+    return RecordHeartbeat(HeartbeatBody(daemon_id="d1", machine_id="m", boot_id="b", seq=1, interval_sec=10))
 
 
 def test_an_idle_hub_sleeps_a_minute_and_hears_nothing(stand: Stand) -> None:
@@ -111,7 +111,7 @@ def test_it_rings_at_the_deadline_and_the_sleep_before_it_ends_there(stand: Stan
 
 def test_a_delayed_task_shortens_the_sleep(stand: Stand) -> None:
     stand.step()
-    stand.ask(Enqueue([EnqueueBody("later", delay_sec=2.5)], ["t"], "k"))
+    stand.ask(EnqueueTasks([EnqueueBody("later", delay_sec=2.5)], ["t"], "k"))
     assert stand.step() == 2_500
     stand.clock.advance(2_500)
     assert stand.store.read(lambda tx: tx.ready_count(9)) == 0
@@ -125,7 +125,7 @@ def test_a_deadline_that_appears_while_it_looks_is_not_overslept(stand: Stand) -
     def meanwhile(fn: Any) -> Any:
         answer = ring(fn)
         stand.store.read = ring  # type: ignore[method-assign]
-        stand.ask(Enqueue([EnqueueBody("soon", delay_sec=1)], ["t"], "k"))
+        stand.ask(EnqueueTasks([EnqueueBody("soon", delay_sec=1)], ["t"], "k"))
         return answer
 
     stand.store.read = meanwhile  # type: ignore[method-assign]
@@ -134,7 +134,7 @@ def test_a_deadline_that_appears_while_it_looks_is_not_overslept(stand: Stand) -
 
 def test_after_a_store_failure_everything_is_looked_at_again(stand: Stand) -> None:
     stand.step()
-    stand.ask(Enqueue([EnqueueBody("soon", delay_sec=1)], ["t"], "k"))
+    stand.ask(EnqueueTasks([EnqueueBody("soon", delay_sec=1)], ["t"], "k"))
     stand.clock.advance(1_000)
     real = stand.store.transaction
 

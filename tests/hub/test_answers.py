@@ -14,12 +14,12 @@ from understudy.coordinator.notices import Outbox
 from understudy.coordinator.nouns import Now, Task
 from understudy.coordinator.routes import Routes
 from understudy.errors import BadRequestError
-from understudy.hub.claims import Claim
-from understudy.hub.enqueue import Enqueue
-from understudy.hub.leases import Renew
-from understudy.hub.outbox import Settle, Take
-from understudy.hub.owners import Steer
-from understudy.hub.results import Report
+from understudy.hub.claims import ClaimTasks
+from understudy.hub.enqueue import EnqueueTasks
+from understudy.hub.leases import RenewLease
+from understudy.hub.outbox import SettleNotice, TakeNotice
+from understudy.hub.owners import CommandTask
+from understudy.hub.results import ReportResult
 from understudy.notify.base import Sent
 from understudy.wire.tasks import ClaimBody, EnqueueBody, FailureBody, RenewBody, ResultBody
 
@@ -33,20 +33,20 @@ class Asker:
         self.bench = bench_with(reply_to=default, **more)
         self.desk = Desk(self.bench)
         self.token = 0
-        (answer,) = self.bench.ask(Enqueue([EnqueueBody(content, reply_to=reply_to)], ["t1"], "key"))
+        (answer,) = self.bench.ask(EnqueueTasks([EnqueueBody(content, reply_to=reply_to)], ["t1"], "key"))
         assert not isinstance(answer, BaseException), answer
 
     def claim(self) -> None:
         beat(self.bench)
-        (answer,) = self.bench.ask(Claim(ClaimBody(worker_id="mini", daemon_id="mini", boot_id="b1"), "mini"))
+        (answer,) = self.bench.ask(ClaimTasks(ClaimBody(worker_id="mini", daemon_id="mini", boot_id="b1"), "mini"))
         self.token = answer["lease"]["token"]
 
     def progress(self, text: str) -> None:
-        self.bench.ask(Renew("t1", RenewBody(worker_id="mini", token=self.token, progress=text)))
+        self.bench.ask(RenewLease("t1", RenewBody(worker_id="mini", token=self.token, progress=text)))
 
     def report(self, success: bool = True, output: Any = "Fine.", **more: Any) -> Any:
         body = ResultBody(success=success, token=self.token, worker_id="mini", output=output, **more)
-        return self.bench.ask(Report("t1", body))[0]
+        return self.bench.ask(ReportResult("t1", body))[0]
 
     def wait(self, ms: int) -> None:
         live(self.bench, ms, self.desk)
@@ -118,7 +118,7 @@ def test_a_failure_is_told_with_its_reason():
 
 def test_a_cancelled_task_is_told():
     asker = Asker()
-    asker.bench.ask(Steer("cancel", "t1", "me"))
+    asker.bench.ask(CommandTask("cancel", "t1", "me"))
     asker.wait(1_000)
     assert asker.said == [("answer", "This was cancelled.")]
 
@@ -136,9 +136,9 @@ def test_the_answer_is_told_once_however_often_its_result_comes():
 
 def test_a_retry_has_its_own_answer():
     asker = Asker()
-    asker.bench.ask(Steer("cancel", "t1", "me"))
+    asker.bench.ask(CommandTask("cancel", "t1", "me"))
     asker.wait(1_000)
-    asker.bench.ask(Steer("retry", "t1", "me"))
+    asker.bench.ask(CommandTask("retry", "t1", "me"))
     asker.claim()
     asker.report()
     asker.wait(1_000)
@@ -222,7 +222,7 @@ def test_a_place_may_be_written_shortly(reply_to):
 )
 def test_a_place_that_this_hub_does_not_have_is_refused(reply_to):
     bench = bench_with()
-    (refused,) = bench.ask(Enqueue([EnqueueBody("x", reply_to=reply_to)], ["t1"], "key"))
+    (refused,) = bench.ask(EnqueueTasks([EnqueueBody("x", reply_to=reply_to)], ["t1"], "key"))
     assert isinstance(refused, BadRequestError)
     assert refused.fields["details"][0].startswith("replyTo.")
 
@@ -231,9 +231,9 @@ def test_progress_that_comes_while_its_message_is_sent_is_not_lost():
     asker = Asker()
     asker.claim()
     asker.bench.pass_time(2_000)
-    (parcel,) = asker.bench.ask(Take("ops"))
+    (parcel,) = asker.bench.ask(TakeNotice("ops"))
     asker.progress("half way")
-    asker.bench.ask(Settle(parcel.notice, Sent("ref")))
+    asker.bench.ask(SettleNotice(parcel.notice, Sent("ref")))
     asker.wait(4_000)
     assert asker.said == [("progress", "Working on it …\nhalf way")]
     assert asker.desk.got[0].edits == "ref"

@@ -12,34 +12,34 @@ from tests.hub.conftest import Bench
 from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import Attempt, Daemon, Evidence, Hearing, Now, Task
 from understudy.errors import ConflictError, MismatchError, NotFoundError, StoreDownError, StoreError
-from understudy.hub.alarm import Ring
-from understudy.hub.claims import Claim, NothingYet
-from understudy.hub.enqueue import Enqueue
-from understudy.hub.heartbeats import Heartbeat
+from understudy.hub.alarm import RingAlarm
+from understudy.hub.claims import ClaimTasks, NothingYet
+from understudy.hub.enqueue import EnqueueTasks
+from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.operation import Operation
-from understudy.hub.owners import NoteStatus, Steer
-from understudy.hub.registry import Configure, Forget
-from understudy.hub.results import Report
+from understudy.hub.owners import CommandTask, NoteTaskStatus
+from understudy.hub.registry import ConfigureDaemon, ForgetDaemon
+from understudy.hub.results import ReportResult
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.store.base import EventFilter
 from understudy.wire.daemons import HeartbeatBody, RunningBody, SettingsBody, SleepWindow
 from understudy.wire.tasks import ClaimBody, EnqueueBody, ResultBody
 
 
-def enqueue(task_id: str, **fields: Any) -> Enqueue:
-    return Enqueue([EnqueueBody("do it", id=task_id, **fields)], [task_id], "key")
+def enqueue(task_id: str, **fields: Any) -> EnqueueTasks:
+    return EnqueueTasks([EnqueueBody("do it", id=task_id, **fields)], [task_id], "key")
 
 
-def claim(worker: str = "w1", **fields: Any) -> Claim:
-    return Claim(ClaimBody(worker_id=worker, **fields), worker)
+def claim(worker: str = "w1", **fields: Any) -> ClaimTasks:
+    return ClaimTasks(ClaimBody(worker_id=worker, **fields), worker)
 
 
-def beat(seq: int, running: dict[str, int] | None = None, boot: str = "b1", **fields: Any) -> Heartbeat:
+def beat(seq: int, running: dict[str, int] | None = None, boot: str = "b1", **fields: Any) -> RecordHeartbeat:
     runs = [RunningBody(task_id, token) for task_id, token in (running or {}).items()]
     body = HeartbeatBody(
         daemon_id="d1", machine_id="m1", boot_id=boot, seq=seq, interval_sec=10, running=runs, **fields
     )
-    return Heartbeat(body)
+    return RecordHeartbeat(body)
 
 
 def test_each_request_of_a_batch_sees_the_ones_before(hub: Bench) -> None:
@@ -51,7 +51,7 @@ def test_each_request_of_a_batch_sees_the_ones_before(hub: Bench) -> None:
 
 def test_a_thousand_tasks_claimed_by_twenty_workers_in_one_batch_are_leased_once_each(hub: Bench) -> None:
     bodies = [EnqueueBody("x") for _ in range(1000)]
-    hub.ask(Enqueue(bodies, [f"t{n}" for n in range(1000)], "key"))
+    hub.ask(EnqueueTasks(bodies, [f"t{n}" for n in range(1000)], "key"))
     answers = hub.ask(*(claim(f"w{n}", max=60) for n in range(20)))
     got = Counter(item["task"]["id"] for answer in answers for item in answer["tasks"])
     assert (len(got), max(got.values())) == (1000, 1)
@@ -60,14 +60,14 @@ def test_a_thousand_tasks_claimed_by_twenty_workers_in_one_batch_are_leased_once
 
 
 def test_tasks_of_one_batch_are_claimed_in_the_order_they_were_sent(hub: Bench) -> None:
-    hub.ask(Enqueue([EnqueueBody("x") for _ in range(5)], ["e", "d", "c", "b", "a"], "key"))
+    hub.ask(EnqueueTasks([EnqueueBody("x") for _ in range(5)], ["e", "d", "c", "b", "a"], "key"))
     (answer,) = hub.ask(claim(max=5))
     assert [item["task"]["id"] for item in answer["tasks"]] == ["e", "d", "c", "b", "a"]
 
 
 def test_a_refusal_writes_nothing_and_hinders_nobody(hub: Bench) -> None:
     hub.ask(enqueue("a", priority="low"))
-    refused, missing, made = hub.ask(enqueue("a", priority="high"), NoteStatus("nobody", "x"), enqueue("b"))
+    refused, missing, made = hub.ask(enqueue("a", priority="high"), NoteTaskStatus("nobody", "x"), enqueue("b"))
     assert isinstance(refused, MismatchError)
     assert isinstance(missing, NotFoundError)
     assert made[0]["created"]
@@ -78,7 +78,7 @@ def test_a_refusal_writes_nothing_and_hinders_nobody(hub: Bench) -> None:
 def test_a_batch_of_tasks_is_all_or_none(hub: Bench) -> None:
     hub.ask(enqueue("b"))
     bodies = [EnqueueBody("x", id="new"), EnqueueBody("another body", id="b")]
-    (refused,) = hub.ask(Enqueue(bodies, ["new", "b"], "key"))
+    (refused,) = hub.ask(EnqueueTasks(bodies, ["new", "b"], "key"))
     assert isinstance(refused, MismatchError)
     assert hub.store.read(lambda tx: tx.load_many(Task, ("new",))) == []
 
@@ -139,7 +139,7 @@ def test_a_beat_renews_its_runs_and_says_what_is_lost_and_cancelled(hub: Bench) 
     hub.ask(beat(1), enqueue("keep"), enqueue("drop"))
     (got,) = hub.ask(claim("d1", daemon_id="d1", boot_id="b1", max=2))
     tokens = {item["task"]["id"]: item["lease"]["token"] for item in got["tasks"]}
-    hub.ask(beat(2, tokens), Steer("cancel", "drop", "me"))
+    hub.ask(beat(2, tokens), CommandTask("cancel", "drop", "me"))
     (answer,) = hub.ask(beat(3, {**tokens, "unknown": 5}))
     assert (answer["lost"], answer["cancel"]) == (["unknown"], ["drop"])
     assert answer["nextInSec"] == 10
@@ -189,10 +189,10 @@ def test_an_expired_lease_is_free_for_the_next_claim_and_its_old_token_is_refuse
     hub.pass_time(1)
     (second,) = hub.ask(claim("w2", request_id="s"))
     assert second["lease"]["token"] > first["lease"]["token"]
-    late = Report("a", ResultBody(success=True, token=first["lease"]["token"]))
+    late = ReportResult("a", ResultBody(success=True, token=first["lease"]["token"]))
     (refused,) = hub.ask(late)
     assert refused.fields == {"code": "lease_lost", "heldBy": "w2"}
-    (ok,) = hub.ask(Report("a", ResultBody(success=True, token=second["lease"]["token"])))
+    (ok,) = hub.ask(ReportResult("a", ResultBody(success=True, token=second["lease"]["token"])))
     assert ok == {"success": True}
 
 
@@ -201,9 +201,9 @@ def test_what_was_renewed_in_the_same_batch_is_not_expired(hub: Bench) -> None:
     (got,) = hub.ask(claim("d1", daemon_id="d1", boot_id="b1", max=1))
     for _ in range(29):
         hub.clock.advance(1_000)
-        hub.ask(Heartbeat(HeartbeatBody()))
+        hub.ask(RecordHeartbeat(HeartbeatBody()))
     hub.clock.advance(1_000)
-    hub.ask(beat(2, {"a": got["lease"]["token"]}), Ring())
+    hub.ask(beat(2, {"a": got["lease"]["token"]}), RingAlarm())
     assert not hub.events("lease.expired")
 
 
@@ -221,7 +221,9 @@ def test_the_hubs_own_absence_makes_no_alarm_and_expires_no_lease(hub: Bench) ->
 
 def test_three_daemons_falling_silent_together_make_the_hub_suspect_once(hub: Bench) -> None:
     for n in range(4):
-        hub.ask(Heartbeat(HeartbeatBody(daemon_id=f"d{n}", machine_id=f"m{n}", boot_id="b", seq=1, interval_sec=10)))
+        hub.ask(
+            RecordHeartbeat(HeartbeatBody(daemon_id=f"d{n}", machine_id=f"m{n}", boot_id="b", seq=1, interval_sec=10))
+        )
     hub.pass_time(300_000)
     assert len(hub.events("daemon.late")) == 4
     assert len(hub.events("daemon.down")) == 4
@@ -252,7 +254,7 @@ def test_the_hearing_row_is_written_only_while_something_is_watched_or_leased(hu
 
 
 def silent_daemon(hub: Bench, **fields: Any) -> None:
-    hub.ask(Heartbeat(HeartbeatBody(daemon_id="d1", machine_id="m1", boot_id="b1", seq=1, **fields)))
+    hub.ask(RecordHeartbeat(HeartbeatBody(daemon_id="d1", machine_id="m1", boot_id="b1", seq=1, **fields)))
 
 
 def test_many_short_stalls_of_the_hub_postpone_an_alarm_by_one_grace_only(hub: Bench) -> None:
@@ -268,10 +270,10 @@ def test_many_short_stalls_of_the_hub_postpone_an_alarm_by_one_grace_only(hub: B
 def test_settings_of_a_sleeping_daemon_leave_it_watched(hub: Bench) -> None:
     silent_daemon(hub, interval_sec=10)
     windows = [SleepWindow("00:00", "23:59")]
-    hub.ask(Configure("d1", SettingsBody(expected_sleep=windows)))
+    hub.ask(ConfigureDaemon("d1", SettingsBody(expected_sleep=windows)))
     hub.pass_time(181_000)
     assert hub.events("daemon.asleep")
-    hub.ask(Configure("d1", SettingsBody(expected_sleep=[])))
+    hub.ask(ConfigureDaemon("d1", SettingsBody(expected_sleep=[])))
     hub.pass_time(400_000)
     assert len(hub.events("daemon.late")) == 1
 
@@ -280,7 +282,7 @@ def test_a_beat_without_its_machine_ends_no_lease(hub: Bench) -> None:
     hub.ask(beat(1), enqueue("a"))
     (got,) = hub.ask(claim("d1", daemon_id="d1", boot_id="b1", max=1))
     hub.ask(beat(2, {"a": got["lease"]["token"]}))
-    hub.ask(Heartbeat(HeartbeatBody(daemon_id="d1", boot_id="stranger", seq=1, running=[])))
+    hub.ask(RecordHeartbeat(HeartbeatBody(daemon_id="d1", boot_id="stranger", seq=1, running=[])))
     assert not hub.events("lease.lost")
 
 
@@ -291,7 +293,7 @@ def test_forgetting_a_daemon_frees_what_it_held_and_what_waited_for_it(hub: Benc
     hub.ask(beat(2, tokens))
     hub.ask(beat(3, {"held": tokens["held"]}))
     assert [event["taskId"] for event in hub.events("task.waiting")] == ["kept"]
-    hub.ask(Forget("d1"), Ring())
+    hub.ask(ForgetDaemon("d1"), RingAlarm())
     (free,) = hub.ask(claim("other", max=5))
     assert {item["task"]["id"] for item in free["tasks"]} == {"held", "kept"}
 
@@ -300,8 +302,8 @@ def test_a_daemon_forgotten_in_the_batch_of_its_alarm_stays_forgotten(hub: Bench
     silent_daemon(hub, interval_sec=10)
     for _ in range(180):
         hub.clock.advance(1_000)
-        hub.ask(Heartbeat(HeartbeatBody()))
-    hub.ask(Forget("d1"), Ring())
+        hub.ask(RecordHeartbeat(HeartbeatBody()))
+    hub.ask(ForgetDaemon("d1"), RingAlarm())
     assert not hub.store.read(lambda tx: tx.load_many(Daemon, ("d1",)))
 
 
@@ -309,15 +311,17 @@ def test_a_boot_of_the_machine_that_lost_its_id_does_not_take_it_back(hub: Bench
     hub.ask(beat(1))
     hub.pass_time(301_000)
     other = {"daemon_id": "d1", "machine_id": "m2", "boot_id": "c1", "interval_sec": 10}
-    hub.ask(Heartbeat(HeartbeatBody(**other, seq=1)), Heartbeat(HeartbeatBody(**other, seq=2, state="stopping")))
+    hub.ask(
+        RecordHeartbeat(HeartbeatBody(**other, seq=1)), RecordHeartbeat(HeartbeatBody(**other, seq=2, state="stopping"))
+    )
     (refused,) = hub.ask(beat(9))
     assert refused.fields["code"] == "superseded"
 
 
 def test_the_same_late_report_again_is_kept_once(hub: Bench) -> None:
     hub.ask(enqueue("a"), claim("w1"))
-    hub.ask(Report("a", ResultBody(success=True)))
-    late = [Report("a", ResultBody(success=False, error="late")) for _ in range(5)]
+    hub.ask(ReportResult("a", ResultBody(success=True)))
+    late = [ReportResult("a", ResultBody(success=False, error="late")) for _ in range(5)]
     hub.ask(*late)
     assert len(hub.store.read(lambda tx: tx.load_all(Evidence, 9))) == 1
 
@@ -333,7 +337,7 @@ def test_loops_and_logins_without_end_are_cut_before_they_are_kept_or_told(hub: 
 
 def test_a_claim_after_the_beat_that_takes_a_tag_back_gets_no_task_that_needs_it(hub: Bench) -> None:
     hub.ask(beat(1, provides=["gpu"]), enqueue("t", needs=["gpu"]))
-    waiting = Claim(ClaimBody(worker_id="w1", daemon_id="d1", boot_id="b1", wait_sec=5), "w1")
+    waiting = ClaimTasks(ClaimBody(worker_id="w1", daemon_id="d1", boot_id="b1", wait_sec=5), "w1")
     _, nothing = hub.ask(beat(2, provides=["machine"]), waiting)
     assert isinstance(nothing, NothingYet)
     assert (nothing.provides, nothing.is_barred) == (frozenset({"machine"}), False)
@@ -343,5 +347,5 @@ def test_a_claim_after_the_beat_that_takes_a_tag_back_gets_no_task_that_needs_it
 
 def test_a_paused_daemon_is_told_that_it_waits_for_nothing(hub: Bench) -> None:
     hub.ask(beat(1, state="draining"))
-    (nothing,) = hub.ask(Claim(ClaimBody(worker_id="w1", daemon_id="d1", boot_id="b1", wait_sec=5), "w1"))
+    (nothing,) = hub.ask(ClaimTasks(ClaimBody(worker_id="w1", daemon_id="d1", boot_id="b1", wait_sec=5), "w1"))
     assert nothing.is_barred

@@ -15,12 +15,12 @@ from understudy.coordinator.nouns import Daemon, Deployment, Evidence, Policy
 from understudy.coordinator.retention import purge_plan
 from understudy.errors import StoreFullError
 from understudy.hub import bounds, life
-from understudy.hub.enqueue import Enqueue
-from understudy.hub.heartbeats import Heartbeat
+from understudy.hub.enqueue import EnqueueTasks
+from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.memory import SaveMemory
-from understudy.hub.owners import Steer
-from understudy.hub.results import Report
-from understudy.hub.retention import Purge
+from understudy.hub.owners import CommandTask
+from understudy.hub.results import ReportResult
+from understudy.hub.retention import PurgeRows
 from understudy.store.sqlite_purge import PURGES
 from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.memory import MemorySaveBody
@@ -49,12 +49,12 @@ def test_every_table_has_a_purge_or_a_bound(hub: Bench) -> None:
 def test_every_purge_is_planned_and_runs(hub: Bench) -> None:
     plan = purge_plan(Policy(), hub.clock.now_ms())
     assert {what for what, _ in plan} == set(PURGES)
-    assert hub.ask(*(Purge(what, before) for what, before in plan)) == [False] * len(plan)
+    assert hub.ask(*(PurgeRows(what, before) for what, before in plan)) == [False] * len(plan)
 
 
 def test_more_starts_than_are_kept_go_oldest_first(hub: Bench) -> None:
     hub.store.transaction(lambda tx: tx.save_many([Deployment(f"v{n}", n + 1, "1", "f", "h") for n in range(30)]))
-    hub.ask(Purge("deployment_overflow", 10))
+    hub.ask(PurgeRows("deployment_overflow", 10))
     left = hub.store.read(lambda tx: tx.load_all(Deployment, 100))
     assert {row.created_at for row in left} == set(range(21, 31))
 
@@ -66,7 +66,7 @@ def evidence(hub: Bench) -> list[Any]:
 def test_results_with_invented_tokens_leave_nothing_behind(hub: Bench) -> None:
     hub.ask(enqueue("a"))
     for token in range(1, 50):
-        (answer,) = hub.ask(Report("a", ResultBody(success=True, token=token, output="x" * 10_000)))
+        (answer,) = hub.ask(ReportResult("a", ResultBody(success=True, token=token, output="x" * 10_000)))
         assert answer.fields["code"] == "lease_lost"
     assert evidence(hub) == []
 
@@ -77,8 +77,8 @@ def test_one_lost_lease_leaves_one_piece_of_evidence(hub: Bench) -> None:
     hub.pass_time(40_000)
     hub.ask(claim("w2", on_loss="requeue"))
     for nth in range(20):
-        hub.ask(Report("a", ResultBody(success=True, token=first["lease"]["token"], output=f"late {nth}")))
-        hub.ask(Report("a", ResultBody(success=True, worker_id="w9", output=f"nobody's {nth}")))
+        hub.ask(ReportResult("a", ResultBody(success=True, token=first["lease"]["token"], output=f"late {nth}")))
+        hub.ask(ReportResult("a", ResultBody(success=True, worker_id="w9", output=f"nobody's {nth}")))
     assert [msgspec.json.decode(kept.body)["output"][-2:] for kept in evidence(hub)] == [" 0", " 0"], "the first stays"
     assert len(hub.events("result.late")) == 40
 
@@ -102,7 +102,7 @@ def test_full_store_refuses_tasks_and_messages_but_hears_claims_beats_and_result
     (claimed,) = full.ask(claim("w1", on_loss="requeue"))
     token, task_id = claimed["lease"]["token"], claimed["taskId"]
     assert full.ask(beat(1))[0]["success"] is True
-    assert full.ask(Report(task_id, ResultBody(success=True, token=token, output=big)))[0]["success"] is True
+    assert full.ask(ReportResult(task_id, ResultBody(success=True, token=token, output=big)))[0]["success"] is True
 
 
 def test_room_is_counted_in_bytes_over_all_that_is_kept(hub: Bench) -> None:
@@ -111,7 +111,7 @@ def test_room_is_counted_in_bytes_over_all_that_is_kept(hub: Bench) -> None:
     hub.engine.policy = Policy(store_bytes_max=room.used_bytes + 20_000)
     asked = [
         enqueue("t1", metadata={"x": text}),
-        Enqueue([EnqueueBody(content="x")], ["t2"], "key", [{"type": text}]),
+        EnqueueTasks([EnqueueBody(content="x")], ["t2"], "key", [{"type": text}]),
         SaveMemory(MemorySaveBody("u", "slack", "user", text), "m1"),
         SaveMemory(MemorySaveBody("u", "slack", "user", "x", metadata={"x": text}), "m2"),
     ]
@@ -151,14 +151,14 @@ def test_sets_of_needs_are_few(hub: Bench, delay_sec: int, *, is_together: bool)
 @pytest.mark.usefixtures("few_sets")
 def test_sets_of_one_request_are_counted_too(hub: Bench) -> None:
     bodies = [EnqueueBody(content="x", needs=[f"tag{nth}"]) for nth in range(6)]
-    assert codes(hub.ask(Enqueue(bodies, [f"t{nth}" for nth in range(6)], "key"))) == [FULL]
-    assert hub.ask(Enqueue(bodies[:5], [f"t{nth}" for nth in range(5)], "key"))[0][4]["created"]
+    assert codes(hub.ask(EnqueueTasks(bodies, [f"t{nth}" for nth in range(6)], "key"))) == [FULL]
+    assert hub.ask(EnqueueTasks(bodies[:5], [f"t{nth}" for nth in range(5)], "key"))[0][4]["created"]
 
 
 @pytest.mark.usefixtures("few_sets")
 def test_a_refused_request_takes_no_place_of_others(hub: Bench) -> None:
     bodies = [EnqueueBody(content="x", needs=[f"tag{nth}"]) for nth in range(6)]
-    refused = Enqueue(bodies, [f"t{nth}" for nth in range(6)], "key")
+    refused = EnqueueTasks(bodies, [f"t{nth}" for nth in range(6)], "key")
     others = [enqueue(f"o{nth}", needs=[f"other{nth}"]) for nth in range(6)]
     assert codes(hub.ask(refused, *others)) == [FULL, "", "", "", "", "", FULL]
 
@@ -167,17 +167,17 @@ def test_a_refused_request_takes_no_place_of_others(hub: Bench) -> None:
 def test_sets_of_what_is_tried_again_are_counted_too(hub: Bench) -> None:
     for nth in range(5):
         hub.ask(enqueue(f"old{nth}", needs=[f"old{nth}"]))
-        hub.ask(Steer("cancel", f"old{nth}", "me"))
+        hub.ask(CommandTask("cancel", f"old{nth}", "me"))
     for nth in range(3):
         hub.ask(enqueue(f"t{nth}", needs=[f"tag{nth}"]))
-    assert codes(hub.ask(*(Steer("retry", f"old{nth}", "me") for nth in range(5)))) == ["", "", FULL, FULL, FULL]
+    assert codes(hub.ask(*(CommandTask("retry", f"old{nth}", "me") for nth in range(5)))) == ["", "", FULL, FULL, FULL]
 
 
 def test_daemons_beyond_the_bound_are_refused_and_known_ones_heard(hub: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.ask(beat(1))
     for module in (bounds, life):
         monkeypatch.setattr(module, "DAEMONS_MAX", 1)
-    stranger = Heartbeat(HeartbeatBody(daemon_id="d2", boot_id="b", machine_id="m"))
+    stranger = RecordHeartbeat(HeartbeatBody(daemon_id="d2", boot_id="b", machine_id="m"))
     assert hub.ask(stranger)[0].fields["code"] == "too_many_daemons"
     assert hub.ask(beat(2))[0]["success"] is True
     assert hub.store.read(lambda tx: tx.count(Daemon, 10)) == 1
@@ -185,9 +185,9 @@ def test_daemons_beyond_the_bound_are_refused_and_known_ones_heard(hub: Bench, m
 
 def test_a_task_that_is_tried_again_in_the_batch_that_purges_it_is_kept_whole(hub: Bench) -> None:
     hub.ask(enqueue("t"))
-    hub.ask(Steer("cancel", "t", "me"))
+    hub.ask(CommandTask("cancel", "t", "me"))
     later = hub.clock.now_ms() + 1
     hub.clock.advance(2)
-    retried, is_more = hub.ask(Steer("retry", "t", "me"), Purge("task", later))
+    retried, is_more = hub.ask(CommandTask("retry", "t", "me"), PurgeRows("task", later))
     assert (retried["success"], is_more) == (True, False)
     assert hub.ask(claim("w"))[0]["task"]["content"]

@@ -11,8 +11,8 @@ from tests.hub.standing_in import StandIn
 from understudy.coordinator.calls import Nothing
 from understudy.coordinator.prices import Price
 from understudy.coordinator.takeover import Called
-from understudy.hub.alarm import Ring
-from understudy.hub.calls import CutCalls, Job, Reserve
+from understudy.hub.alarm import RingAlarm
+from understudy.hub.calls import CutCalls, Job, ReserveCall
 from understudy.hub.memory import SaveMemory
 from understudy.store.sqlite import SqliteStore
 from understudy.wire.memory import MemorySaveBody
@@ -148,7 +148,7 @@ def test_two_reservations_of_one_batch_see_each_other(standing_in):
     hub.enqueue("b")
     hub.lose_daemon()
     hub.look()
-    first, second = hub.ask(Reserve("hub/test"), Reserve("hub/test"))
+    first, second = hub.ask(ReserveCall("hub/test"), ReserveCall("hub/test"))
     assert (first.task_id, second) == ("a", Nothing("budget"))
 
 
@@ -205,7 +205,7 @@ def test_a_thousand_tasks_with_crashes_in_the_middle_never_exceed_a_small_budget
                 hub.settle(job, called)
         for _ in range(3):  # less than a gap each
             hub.clock.advance(1_900)
-            hub.ask(Ring())
+            hub.ask(RingAlarm())
     assert crashes >= 5
     assert reserved(hub) == []
     calls = hub.calls()

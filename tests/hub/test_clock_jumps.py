@@ -12,9 +12,9 @@ from understudy.coordinator.jumps import Clocks, jump_ms
 from understudy.coordinator.nouns import Hearing, Incident, Task
 from understudy.coordinator.outbox import STORM_MESSAGES_MAX, STORM_WINDOW_MS
 from understudy.coordinator.routes import Route
-from understudy.hub.alarm import Ring
-from understudy.hub.incidents import Snooze
-from understudy.hub.outbox import SendTest, Take
+from understudy.hub.alarm import RingAlarm
+from understudy.hub.incidents import SnoozeIncident
+from understudy.hub.outbox import SendTestNotice, TakeNotice
 from understudy.notify.base import Later
 
 HOUR = 3_600_000
@@ -28,7 +28,7 @@ def test_a_notice_that_is_tried_again_is_tried_when_it_would_have_been(jump: int
     beat(bench)
     live(bench, DOWN_MS, desk)
     desk.got.clear()
-    bench.ask(SendTest("ops"))
+    bench.ask(SendTestNotice("ops"))
     beat(bench)
     live(bench, LATE_MS - 1_000)
     desk.run()
@@ -50,7 +50,7 @@ def test_a_message_that_somebody_took_and_lost_is_free_after_its_minute(jump: in
     bench = bench_with()
     beat(bench)
     bench.pass_time(LATE_MS)
-    assert bench.ask(Take("ops"))[0] is not None
+    assert bench.ask(TakeNotice("ops"))[0] is not None
     bench.clock.jump(jump)
     desk = Desk(bench)
     desk.run()
@@ -96,7 +96,7 @@ def test_an_instant_that_somebody_named_stays_that_instant() -> None:
     bench.ask(enqueue("a", available_at="2026-02-02T03:40:00Z"))
     (before,) = bench.store.read(lambda r: r.load_many(Task, ["a"]))
     bench.clock.jump(-HOUR)
-    bench.ask(Ring())
+    bench.ask(RingAlarm())
     (after,) = bench.store.read(lambda r: r.load_many(Task, ["a"]))
     assert after.available_at == before.available_at
 
@@ -108,7 +108,7 @@ def test_a_snooze_lasts_as_long_as_it_was_asked_for(jump: int) -> None:
     beat(bench)
     live(bench, DOWN_MS, desk)
     (incident,) = {row.incident_id for row in rows(bench)}
-    bench.ask(Snooze(incident, 200_000, "me"))
+    bench.ask(SnoozeIncident(incident, 200_000, "me"))
     bench.clock.jump(jump)
     count = len(desk.got)
     live(bench, 190_000, desk)
@@ -127,7 +127,7 @@ def test_a_hub_that_starts_with_a_clock_that_was_set_back_waits_no_longer_than_i
     live(bench, LATE_MS + 3_000, desk)
     again = bench_with(store=bench.store)
     again.clock.jump(bench.clock.now_ms() - again.clock.now_ms() - HOUR)
-    again.ask(Ring())
+    again.ask(RingAlarm())
     fresh = Desk(again)
     live(again, 10_000, fresh)
     assert "mini is late" in fresh.titles

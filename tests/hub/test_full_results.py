@@ -11,7 +11,7 @@ import pytest
 from tests.hub.conftest import Bench
 from tests.hub.test_batch import claim, enqueue
 from understudy.coordinator.nouns import Evidence, Memory, Policy, Result, Task
-from understudy.hub.results import Report, ReportMany
+from understudy.hub.results import ReportResult, ReportResults
 from understudy.hub.tight import TIGHT_BYTES
 from understudy.wire.tasks import ResultBody, ResultItem
 
@@ -37,7 +37,7 @@ def row(hub: Bench, noun: Any, key: str = "a") -> Any:
 
 def report(hub: Bench, **fields: Any) -> Any:
     token = row(hub, Task).token
-    return hub.ask(Report("a", ResultBody(token=token, **{"success": True, **fields})))[0]
+    return hub.ask(ReportResult("a", ResultBody(token=token, **{"success": True, **fields})))[0]
 
 
 def test_a_long_output_is_cut_visibly_and_its_task_ends(hub: Bench) -> None:
@@ -71,8 +71,8 @@ def test_memory_and_evidence_grow_little(hub: Bench) -> None:
     said = hub.store.read(lambda tx: tx.load_all(Memory, 10))
     assert len(said) == 2
     assert all(len(message.content.encode()) <= NOTED for message in said)
-    hub.ask(Report("b", ResultBody(success=True, worker_id="w9", output=LARGE)))
-    hub.ask(Report("a", ResultBody(success=True, token=token, output=LARGE)))
+    hub.ask(ReportResult("b", ResultBody(success=True, worker_id="w9", output=LARGE)))
+    hub.ask(ReportResult("a", ResultBody(success=True, token=token, output=LARGE)))
     assert all(len(kept.body.encode()) < 2 * NOTED for kept in hub.store.read(lambda tx: tx.load_all(Evidence, 10)))
 
 
@@ -84,6 +84,6 @@ def test_results_of_one_request_are_counted_together() -> None:
     used = bench.store.read(lambda tx: tx.room()).used_bytes
     bench.engine.policy = Policy(store_bytes_max=used + 250_000)
     items = [ResultItem(task_id=name, token=tokens[name], success=True, output="x" * 100_000) for name in names]
-    (answer,) = bench.ask(ReportMany(items))
+    (answer,) = bench.ask(ReportResults(items))
     assert [one.get("cut", False) for one in answer["results"]] == [False, False, True, True]
     bench.store.close()

@@ -8,8 +8,8 @@ from tests.hub.desk import LATE_MS, beat, bench_with, rows
 from understudy.coordinator.nouns import Incident
 from understudy.errors import NotFoundError
 from understudy.hub.links import FollowLink, shown_by
-from understudy.hub.outbox import LINK_KEPT_MS, Take
-from understudy.hub.retention import Purge
+from understudy.hub.outbox import LINK_KEPT_MS, TakeNotice
+from understudy.hub.retention import PurgeRows
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def taken():
     bench = bench_with(public_url="https://hub.example")
     beat(bench)
     bench.pass_time(LATE_MS)
-    (parcel,) = bench.ask(Take("ops"))
+    (parcel,) = bench.ask(TakeNotice("ops"))
     return bench, dict(parcel.links)
 
 
@@ -67,10 +67,10 @@ def test_a_guess_opens_nothing(taken, secret):
 
 def test_links_and_notices_are_removed_in_time(taken):
     bench, links = taken
-    bench.ask(Purge("link", bench.clock.now_ms() + LINK_KEPT_MS + 1))
+    bench.ask(PurgeRows("link", bench.clock.now_ms() + LINK_KEPT_MS + 1))
     with pytest.raises(NotFoundError):
         shown(bench, links["snooze"])
-    bench.ask(Purge("notice", bench.clock.now_ms() + 1))
+    bench.ask(PurgeRows("notice", bench.clock.now_ms() + 1))
     assert len(rows(bench)) == 1  # it waits: it is kept until it was told
 
 
@@ -78,7 +78,7 @@ def test_without_an_address_of_its_own_a_hub_makes_no_links():
     bench = bench_with()
     beat(bench)
     bench.pass_time(LATE_MS)
-    (parcel,) = bench.ask(Take("ops"))
+    (parcel,) = bench.ask(TakeNotice("ops"))
     assert parcel.links == ()
 
 

@@ -12,9 +12,9 @@ from understudy.coordinator.notices import LOUD, STORY, UNTOLD, is_told
 from understudy.coordinator.nouns import Policy
 from understudy.coordinator.outbox import CRITICAL_WAIT_MS
 from understudy.coordinator.routes import Maintenance, Route, Routes
-from understudy.hub.alarm import Ring
-from understudy.hub.incidents import Acknowledge, Snooze
-from understudy.hub.registry import Forget, Pause
+from understudy.hub.alarm import RingAlarm
+from understudy.hub.incidents import AcknowledgeIncident, SnoozeIncident
+from understudy.hub.registry import ForgetDaemon, PauseDaemon
 from understudy.notify.base import Later, Refused
 from understudy.worker import start_faults
 
@@ -47,7 +47,7 @@ def test_a_notice_is_committed_with_the_change_that_caused_it():
     bench.pass_time(LATE_MS - 1)
     assert rows(bench) == []
     bench.clock.advance(1)
-    bench.ask(Ring())
+    bench.ask(RingAlarm())
     assert [(row.cause, row.state, row.next_at) for row in rows(bench)] == [
         ("daemon.late", "waiting", bench.clock.now_ms())
     ]
@@ -173,7 +173,7 @@ def test_reminders_come_until_somebody_acknowledges():
     bench, desk, incident = reminded()
     live(bench, 120_000, desk)
     assert desk.titles[2:] == ["mini is still down", "mini is still down"]
-    bench.ask(Acknowledge(incident, "me"))
+    bench.ask(AcknowledgeIncident(incident, "me"))
     live(bench, 120_000, desk)
     assert len(desk.got) == 4
     beat(bench)
@@ -184,7 +184,7 @@ def test_reminders_come_until_somebody_acknowledges():
 
 def test_a_snoozed_incident_is_silent_for_as_long():
     bench, desk, incident = reminded()
-    bench.ask(Snooze(incident, 180_000, "me"))
+    bench.ask(SnoozeIncident(incident, 180_000, "me"))
     live(bench, 179_000, desk)
     assert len(desk.got) == 2
     live(bench, 2_000, desk)
@@ -400,7 +400,7 @@ def test_a_machine_that_cannot_start_processes_is_shown_as_stuck_with_the_reason
 @pytest.mark.parametrize("how", ["forget", "pause"])
 def test_nobody_is_reminded_of_a_daemon_that_its_owner_took_away(how):
     bench, desk, _ = reminded()
-    bench.ask(Forget("mini") if how == "forget" else Pause("mini", paused=True))
+    bench.ask(ForgetDaemon("mini") if how == "forget" else PauseDaemon("mini", paused=True))
     live(bench, 300_000, desk)
     assert len(desk.got) == 2
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 from tests.hub.desk import DOWN_MS, LATE_MS, Desk, Said, beat, bench_with, live, rows
 from understudy.coordinator.outbox import GIVE_UP_AFTER_MS, RETRY_AFTER_MAX_MS, RETRY_MAX_MS, TAKEN_MS, retry_ms
 from understudy.errors import ConflictError, NotFoundError
-from understudy.hub.enqueue import Enqueue
-from understudy.hub.outbox import Parcel, Reclaim, Resend, SendTest, Settle, Take
-from understudy.hub.owners import Steer
+from understudy.hub.enqueue import EnqueueTasks
+from understudy.hub.outbox import Parcel, ReclaimNotices, ResendNotice, SendTestNotice, SettleNotice, TakeNotice
+from understudy.hub.owners import CommandTask
 from understudy.notify.base import Later, Refused, Sent
 from understudy.wire.tasks import EnqueueBody
 
@@ -17,7 +17,7 @@ from understudy.wire.tasks import EnqueueBody
 def tested(*desks: Desk) -> None:
     """A notice for each channel that counts for no storm."""
     for desk in desks:
-        desk.bench.ask(SendTest(desk.delivery.target.name))
+        desk.bench.ask(SendTestNotice(desk.delivery.target.name))
 
 
 def late(count: int = 1, **more):
@@ -91,12 +91,12 @@ def test_a_refused_notice_is_dead_at_once_visible_and_can_be_sent_again():
     assert (dead.state, dead.attempts, dead.last_error) == ("dead", 1, "channel_not_found")
     (backlog,) = bench.store.read(lambda reader: reader.backlogs(bench.clock.now_ms()))
     assert (backlog.target, backlog.dead, backlog.last_error) == ("ops", 1, "channel_not_found")
-    bench.ask(Resend(dead.id, "me"))
+    bench.ask(ResendNotice(dead.id, "me"))
     desk.run()
     assert [message.key for message in desk.got] == [dead.id]
-    (refused,) = bench.ask(Resend(dead.id, "me"))
+    (refused,) = bench.ask(ResendNotice(dead.id, "me"))
     assert isinstance(refused, ConflictError)
-    assert isinstance(bench.ask(Resend("notice-none", "me"))[0], NotFoundError)
+    assert isinstance(bench.ask(ResendNotice("notice-none", "me"))[0], NotFoundError)
 
 
 def test_one_channel_never_waits_for_another():
@@ -110,9 +110,9 @@ def test_one_channel_never_waits_for_another():
 
 def test_what_one_hub_is_sending_no_other_sends():
     bench, desk = late()
-    (parcel,) = bench.ask(Take("ops"))
+    (parcel,) = bench.ask(TakeNotice("ops"))
     assert isinstance(parcel, Parcel)
-    assert bench.ask(Take("ops")) == [None]
+    assert bench.ask(TakeNotice("ops")) == [None]
     desk.run()
     assert desk.tried == []
     bench.clock.advance(TAKEN_MS)
@@ -122,11 +122,11 @@ def test_what_one_hub_is_sending_no_other_sends():
 
 def test_a_hub_that_died_while_sending_sends_again_with_the_same_key():
     bench, _ = late(4)
-    (parcel,) = bench.ask(Take("ops"))  # and now it is killed, perhaps after the receiver has taken it
+    (parcel,) = bench.ask(TakeNotice("ops"))  # and now it is killed, perhaps after the receiver has taken it
     again = bench_with(store=bench.store)
     again.clock.advance(bench.clock.now_ms() - again.clock.now_ms())
     desk = Desk(again)
-    again.finish(Reclaim)
+    again.finish(ReclaimNotices)
     live(again, 1_000, desk)
     assert any(message.key == parcel.notice.id for message in desk.got)
     assert {row.state for row in rows(again, cause="daemon.late")} == {"sent"}
@@ -134,14 +134,14 @@ def test_a_hub_that_died_while_sending_sends_again_with_the_same_key():
 
 def test_a_word_that_comes_too_late_changes_nothing_unless_it_says_that_it_arrived():
     bench, desk = late()
-    (parcel,) = bench.ask(Take("ops"))
+    (parcel,) = bench.ask(TakeNotice("ops"))
     bench.clock.advance(TAKEN_MS)
-    (second,) = bench.ask(Take("ops"))
-    bench.ask(Settle(parcel.notice, Refused("old news")))
+    (second,) = bench.ask(TakeNotice("ops"))
+    bench.ask(SettleNotice(parcel.notice, Refused("old news")))
     assert rows(bench)[0].state == "waiting"
-    bench.ask(Settle(parcel.notice, Sent("ref")))
+    bench.ask(SettleNotice(parcel.notice, Sent("ref")))
     assert rows(bench)[0].state == "sent"
-    bench.ask(Settle(second.notice, Refused("no")))
+    bench.ask(SettleNotice(second.notice, Refused("no")))
     assert rows(bench)[0].state == "sent"
     assert desk.run() > 0
 
@@ -247,11 +247,11 @@ def test_a_message_whose_best_form_cannot_be_written_is_sent_in_a_plainer_one(mo
 def test_what_goes_to_a_channel_that_is_no_more_is_dead_and_comes_back_with_it():
     bench, _ = late()
     other = bench_with(targets=("new",), store=bench.store)
-    other.finish(Reclaim)
+    other.finish(ReclaimNotices)
     (dead,) = rows(other)
     assert (dead.state, dead.last_error) == ("dead", "there is no channel ops")
-    assert isinstance(other.ask(Resend(dead.id, "me"))[0], ConflictError)
-    assert bench.ask(Resend(dead.id, "me"))[0]["success"]
+    assert isinstance(other.ask(ResendNotice(dead.id, "me"))[0], ConflictError)
+    assert bench.ask(ResendNotice(dead.id, "me"))[0]["success"]
 
 
 def test_a_channel_that_fails_is_left_alone_for_a_while():
@@ -280,11 +280,11 @@ def test_a_test_is_tried_once():
 
 def test_a_recovery_waits_for_a_warning_that_is_on_its_way():
     bench, desk = late()
-    (parcel,) = bench.ask(Take("ops"))
+    (parcel,) = bench.ask(TakeNotice("ops"))
     beat(bench, "mini-0")
     desk.run()
     assert desk.tried == []
-    bench.ask(Settle(parcel.notice, Later("busy", after_ms=20_000)))
+    bench.ask(SettleNotice(parcel.notice, Later("busy", after_ms=20_000)))
     live(bench, 10_000, desk, daemons=("mini-0",))
     assert desk.tried == []
     live(bench, 60_000, desk, daemons=("mini-0",))
@@ -298,9 +298,9 @@ def test_notices_go_before_answers_of_the_same_channel():
     desk.always = Later("busy")
     live(bench, LATE_MS - 1_000, desk)
     bodies = [EnqueueBody("?", reply_to="ops") for _ in range(20)]
-    bench.ask(Enqueue(bodies, [f"t{n}" for n in range(20)], "key"))
+    bench.ask(EnqueueTasks(bodies, [f"t{n}" for n in range(20)], "key"))
     for n in range(20):
-        bench.ask(Steer("cancel", f"t{n}", "me"))
+        bench.ask(CommandTask("cancel", f"t{n}", "me"))
     live(bench, 1_000)
     desk.always = None
     desk.step()
@@ -310,7 +310,7 @@ def test_notices_go_before_answers_of_the_same_channel():
 def test_a_channel_with_capitals_is_tested_told_and_answered() -> None:
     bench = bench_with(targets=("Ops-Team",))
     desk = Desk(bench, "Ops-Team")
-    (asked,) = bench.ask(SendTest("Ops-Team"))
+    (asked,) = bench.ask(SendTestNotice("Ops-Team"))
     assert not isinstance(asked, BaseException)
     desk.run()
     beat(bench)

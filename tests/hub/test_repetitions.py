@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from understudy.coordinator.nouns import Daemon, Result, Task
 from understudy.errors import ConflictError
-from understudy.hub.claims import Claim
-from understudy.hub.enqueue import Enqueue
-from understudy.hub.heartbeats import Heartbeat
-from understudy.hub.results import Report
+from understudy.hub.claims import ClaimTasks
+from understudy.hub.enqueue import EnqueueTasks
+from understudy.hub.heartbeats import RecordHeartbeat
+from understudy.hub.results import ReportResult
 from understudy.wire.daemons import HeartbeatBody, RunningBody
 from understudy.wire.tasks import ClaimBody, EnqueueBody, ResultBody
 
 
 def enqueued(hub, **fields):
-    hub.ask(Enqueue([EnqueueBody(content="x", id="t", **fields)], ["t"], "key"))
+    hub.ask(EnqueueTasks([EnqueueBody(content="x", id="t", **fields)], ["t"], "key"))
 
 
 def claimed(hub, **fields):
-    (answer,) = hub.ask(Claim(ClaimBody(worker_id="w", request_id="r", **fields), "w"))
+    (answer,) = hub.ask(ClaimTasks(ClaimBody(worker_id="w", request_id="r", **fields), "w"))
     return answer["lease"]["token"]
 
 
@@ -27,14 +27,14 @@ def task(hub):
 
 def beat(seq, *runs, boot="b1"):
     running = [RunningBody(task_id=task_id, token=token) for task_id, token in runs]
-    return Heartbeat(HeartbeatBody(daemon_id="d", machine_id="m", boot_id=boot, seq=seq, running=running))
+    return RecordHeartbeat(HeartbeatBody(daemon_id="d", machine_id="m", boot_id=boot, seq=seq, running=running))
 
 
 def test_a_failure_that_is_sent_again_is_answered_as_the_first_time(hub):
     enqueued(hub, max_attempts=3)
     failed = ResultBody(success=False, token=claimed(hub))
-    assert hub.ask(Report("t", failed))[0] == {"success": True}
-    assert hub.ask(Report("t", failed))[0] == {"success": True, "duplicate": True}
+    assert hub.ask(ReportResult("t", failed))[0] == {"success": True}
+    assert hub.ask(ReportResult("t", failed))[0] == {"success": True, "duplicate": True}
     assert task(hub).attempts == 1
 
 
@@ -46,19 +46,19 @@ def test_an_attempt_that_timed_out_fails_once_and_may_still_succeed(hub):
         hub.ask(beat(seq, ("t", token)))
     hub.pass_time(30_000)
     assert (task(hub).ended, task(hub).attempts) == ("timed_out", 1)
-    assert hub.ask(Report("t", ResultBody(success=False, token=token)))[0]["duplicate"]
+    assert hub.ask(ReportResult("t", ResultBody(success=False, token=token)))[0]["duplicate"]
     assert task(hub).attempts == 1
-    assert hub.ask(Report("t", ResultBody(success=True, token=token)))[0] == {"success": True}
+    assert hub.ask(ReportResult("t", ResultBody(success=True, token=token)))[0] == {"success": True}
     assert task(hub).status == "done"
 
 
 def test_poison_that_is_tried_again_after_all_has_no_result_meanwhile(hub):
     enqueued(hub, max_attempts=2)
     for nth in range(5):
-        hub.ask(Claim(ClaimBody(worker_id="w", request_id=f"r{nth}"), "w"))
+        hub.ask(ClaimTasks(ClaimBody(worker_id="w", request_id=f"r{nth}"), "w"))
         hub.pass_time(31_000)
     assert task(hub).status == "failed"
-    hub.ask(Report("t", ResultBody(success=False, token=task(hub).token)))
+    hub.ask(ReportResult("t", ResultBody(success=False, token=task(hub).token)))
     assert task(hub).status == "queued"
     assert not hub.store.read(lambda reader: reader.load_many(Result, ("t",)))
 

@@ -14,10 +14,10 @@ from tests.hub.conftest import Bench
 from tests.hub.test_batch import claim
 from understudy.coordinator.nouns import Policy, Usage
 from understudy.errors import StoreFullError
-from understudy.hub.enqueue import TASK_BYTES, Enqueue
-from understudy.hub.owners import Steer
-from understudy.hub.results import Report
-from understudy.hub.retention import Purge
+from understudy.hub.enqueue import TASK_BYTES, EnqueueTasks
+from understudy.hub.owners import CommandTask
+from understudy.hub.results import ReportResult
+from understudy.hub.retention import PurgeRows
 from understudy.store import migrations
 from understudy.store.sqlite import SqliteStore
 from understudy.wire.tasks import EnqueueBody, ResultBody
@@ -35,9 +35,9 @@ def hub() -> Iterator[Bench]:
     bench.store.close()
 
 
-def send(*ids: str, key: str = "key", content: str = "x", is_bounded: bool = True) -> Enqueue:
+def send(*ids: str, key: str = "key", content: str = "x", is_bounded: bool = True) -> EnqueueTasks:
     bodies = [EnqueueBody(content=content, id=task_id) for task_id in ids]
-    return Enqueue(bodies, list(ids), key, is_bounded=is_bounded)
+    return EnqueueTasks(bodies, list(ids), key, is_bounded=is_bounded)
 
 
 def codes(answers: Sequence[Any]) -> list[str]:
@@ -65,30 +65,33 @@ def test_unfinished_tasks_of_a_key_are_few_and_others_go_on(hub: Bench) -> None:
 def test_a_task_that_ended_makes_place(hub: Bench, end: str) -> None:
     hub.ask(send("a", "b", "c"))
     if end == "cancel":
-        hub.ask(Steer("cancel", "b", "key"))
+        hub.ask(CommandTask("cancel", "b", "key"))
     else:
         (claimed,) = hub.ask(claim("w", on_loss="requeue"))
         token = claimed["lease"]["token"]
-        hub.ask(Report(claimed["taskId"], ResultBody(success=True, token=token)))
+        hub.ask(ReportResult(claimed["taskId"], ResultBody(success=True, token=token)))
     assert codes(hub.ask(send("d"), send("e"))) == ["", "key_tasks"]
 
 
 def test_finished_tasks_take_their_bytes_until_they_are_removed(hub: Bench) -> None:
     for nth in range(2):
-        assert codes(hub.ask(send(f"t{nth}", content="x" * 45_000), Steer("cancel", f"t{nth}", "key"))) == ["", ""]
+        assert codes(hub.ask(send(f"t{nth}", content="x" * 45_000), CommandTask("cancel", f"t{nth}", "key"))) == [
+            "",
+            "",
+        ]
     assert codes(hub.ask(send("t2", content="x" * 45_000), send("t3"))) == ["key_full", ""]
     batch = [send(name, key="other", content="x" * 45_000) for name in ("o1", "o2", "o3")]
     assert codes(hub.ask(*batch)) == ["", "", "key_full"], "also within a batch"
-    hub.ask(Purge("task", hub.clock.now_ms() + 1))
+    hub.ask(PurgeRows("task", hub.clock.now_ms() + 1))
     assert codes(hub.ask(send("t2", content="x" * 45_000))) == [""]
 
 
 def test_what_is_tried_again_is_unfinished_again(hub: Bench) -> None:
     for nth in range(4):
-        hub.ask(send(f"t{nth}"), Steer("cancel", f"t{nth}", "key"))
-    again = [Steer("retry", f"t{nth}", "key", "key") for nth in range(4)]
+        hub.ask(send(f"t{nth}"), CommandTask("cancel", f"t{nth}", "key"))
+    again = [CommandTask("retry", f"t{nth}", "key", "key") for nth in range(4)]
     assert codes(hub.ask(*again)) == ["", "", "", "key_tasks"]
-    assert codes(hub.ask(Steer("retry", "t3", "owner"))) == [""], "its owner may"
+    assert codes(hub.ask(CommandTask("retry", "t3", "owner"))) == [""], "its owner may"
 
 
 def test_an_admin_has_no_share(hub: Bench) -> None:
@@ -104,14 +107,17 @@ def test_what_was_counted_is_what_a_count_finds(hub: Bench) -> None:
         (claimed,) = hub.ask(claim(f"w{nth}", on_loss="requeue"))
         result = ResultBody(success=nth % 2 == 0, token=claimed["lease"]["token"])
         hub.ask(
-            *([Report(claimed["taskId"], result)] * 2 if nth % 3 else []), Steer("cancel", f"t{20 + nth // 2}", "x")
+            *([ReportResult(claimed["taskId"], result)] * 2 if nth % 3 else []),
+            CommandTask("cancel", f"t{20 + nth // 2}", "x"),
         )
     hub.pass_time(40_000)
     assert usage(hub) == counted(hub)
-    hub.ask(*(Steer("retry", f"t{nth}", "x") for nth in range(30)))
+    hub.ask(*(CommandTask("retry", f"t{nth}", "x") for nth in range(30)))
     assert usage(hub) == counted(hub)
-    hub.ask(Steer("cancel", "t3", "x"), Steer("cancel", "t4", "x"), Purge("task", hub.clock.now_ms() + 1))
-    hub.ask(Purge("task", hub.clock.now_ms() + 1))
+    hub.ask(
+        CommandTask("cancel", "t3", "x"), CommandTask("cancel", "t4", "x"), PurgeRows("task", hub.clock.now_ms() + 1)
+    )
+    hub.ask(PurgeRows("task", hub.clock.now_ms() + 1))
     assert usage(hub) == counted(hub) != {}
 
 

@@ -9,14 +9,14 @@ from tests.hub.standing_in import ANSWERED, StandIn
 from understudy.coordinator.calls import LEASE_MARGIN_MS, Nothing
 from understudy.coordinator.prices import Price
 from understudy.coordinator.takeover import Called
-from understudy.hub.calls import CutCalls, Job, Reserve
-from understudy.hub.claims import Claim
-from understudy.hub.heartbeats import Heartbeat
+from understudy.hub.calls import CutCalls, Job, ReserveCall
+from understudy.hub.claims import ClaimTasks
+from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.memory import SaveMemory
-from understudy.hub.owners import Steer
-from understudy.hub.registry import Pause
-from understudy.hub.results import Report
-from understudy.hub.takeover import Probed, SteerTakeover
+from understudy.hub.owners import CommandTask
+from understudy.hub.registry import PauseDaemon
+from understudy.hub.results import ReportResult
+from understudy.hub.takeover import RecordProbe, SwitchTakeover
 from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.memory import MemorySaveBody
 from understudy.wire.tasks import ClaimBody, ResultBody
@@ -121,7 +121,7 @@ def test_a_paused_daemon_keeps_it_shut(standing_in):
     hub = standing_in()
     hub.enqueue()
     hub.beat()
-    hub.ask(Pause("mini", paused=True))
+    hub.ask(PauseDaemon("mini", paused=True))
     hub.pass_time(3_600_000)
     assert isinstance(hub.reserve(), Nothing)
 
@@ -133,7 +133,7 @@ def test_a_probe_must_succeed_first_where_one_is_configured(standing_in):
     verdict = hub.look()
     assert (verdict.wants_probe, verdict.is_open) == (True, False)
     assert isinstance(hub.reserve(), Nothing)
-    hub.ask(Probed())
+    hub.ask(RecordProbe())
     assert hub.look().is_open
     assert isinstance(hub.reserve(), Job)
 
@@ -144,7 +144,7 @@ def test_what_only_an_absent_machine_can_do_is_probed_for_as_well_while_others_l
     hub.lose_daemon()
     hub.beat("other", provides=["text"])
     assert hub.look().wants_probe
-    hub.ask(Probed())
+    hub.ask(RecordProbe())
     assert not hub.look().wants_probe
     assert hub.job().token == 0
 
@@ -191,7 +191,7 @@ def test_a_provisional_answer_that_comes_after_the_machine_is_not_given(standing
     hub.lose_daemon()
     job = hub.job()
     hub.beat()
-    hub.ask(Claim(ClaimBody(daemon_id="mini", boot_id="b", provides=["machine"]), "mini"))
+    hub.ask(ClaimTasks(ClaimBody(daemon_id="mini", boot_id="b", provides=["machine"]), "mini"))
     hub.settle(job)
     assert hub.done().interim_answer == ""
     assert hub.events("takeover.interim") == []
@@ -251,7 +251,7 @@ def test_a_daemon_that_returns_shuts_it_and_gets_what_is_left(standing_in):
     job = hub.job()
     hub.beat()
     assert isinstance(hub.reserve(), Nothing)
-    (claimed,) = hub.ask(Claim(ClaimBody(daemon_id="mini", boot_id="b"), "mini"))
+    (claimed,) = hub.ask(ClaimTasks(ClaimBody(daemon_id="mini", boot_id="b"), "mini"))
     assert claimed["taskId"] == "b"
     assert hub.settle(job) == {"success": True}  # what runs is finished
     assert hub.task("a").status == "done"
@@ -262,13 +262,13 @@ def test_a_result_of_a_daemon_that_wakes_after_takeover_changes_nothing(standing
     hub = standing_in()
     hub.enqueue()
     hub.beat()
-    (claimed,) = hub.ask(Claim(ClaimBody(daemon_id="mini", boot_id="b"), "mini"))
+    (claimed,) = hub.ask(ClaimTasks(ClaimBody(daemon_id="mini", boot_id="b"), "mini"))
     hub.pass_time(301_000)
     job = hub.job()
     late = ResultBody(success=True, token=claimed["lease"]["token"], output="from the grave")
-    assert hub.ask(Report("t", late))[0].status == 409
+    assert hub.ask(ReportResult("t", late))[0].status == 409
     hub.settle(job)
-    assert hub.ask(Report("t", late))[0].status == 409
+    assert hub.ask(ReportResult("t", late))[0].status == 409
     assert hub.result().output == '"four"'
 
 
@@ -279,7 +279,7 @@ def test_an_answer_that_comes_after_the_daemon_has_the_task_changes_nothing(stan
     job = hub.job()
     hub.pass_time(91_000)  # its lease is over
     hub.beat()
-    (claimed,) = hub.ask(Claim(ClaimBody(daemon_id="mini", boot_id="b"), "mini"))
+    (claimed,) = hub.ask(ClaimTasks(ClaimBody(daemon_id="mini", boot_id="b"), "mini"))
     assert hub.settle(job).status == 409
     assert (hub.task().status, hub.task().token) == ("leased", claimed["lease"]["token"])
     assert hub.events("takeover.answered") == []
@@ -290,8 +290,8 @@ def test_a_daemon_that_is_heard_in_the_same_batch_keeps_it_shut(standing_in):
     hub.enqueue()
     hub.lose_daemon()
     hub.look()
-    beat = Heartbeat(HeartbeatBody(daemon_id="mini", machine_id="m-mini", boot_id="b", seq=99))
-    assert isinstance(hub.ask(beat, Reserve("hub/test"))[1], Nothing)
+    beat = RecordHeartbeat(HeartbeatBody(daemon_id="mini", machine_id="m-mini", boot_id="b", seq=99))
+    assert isinstance(hub.ask(beat, ReserveCall("hub/test"))[1], Nothing)
 
 
 def test_a_failed_call_gives_the_task_back_and_takeover_rests(standing_in):
@@ -366,7 +366,7 @@ def test_the_circuit_opens_with_one_event_and_tasks_stay_queued(standing_in, rea
     assert {kept["reason"] for kept in hub.events("takeover.kept")} == {reason}
     hub.pass_time(3_600_000)
     assert hub.reserve() == Nothing(reason)
-    hub.ask(SteerTakeover("resume", "owner"))
+    hub.ask(SwitchTakeover("resume", "owner"))
     assert isinstance(hub.reserve(), Job)
 
 
@@ -397,8 +397,8 @@ def test_an_owner_may_pause_it(standing_in):
     hub = standing_in()
     hub.enqueue()
     hub.lose_daemon()
-    hub.ask(SteerTakeover("pause", "owner"))
-    hub.ask(SteerTakeover("pause", "owner"))
+    hub.ask(SwitchTakeover("pause", "owner"))
+    hub.ask(SwitchTakeover("pause", "owner"))
     assert hub.reserve() == Nothing("paused")
     assert hub.names().count("takeover.paused") == 1
 
@@ -427,7 +427,7 @@ def test_a_task_that_was_cancelled_meanwhile_stays_cancelled(standing_in):
     hub.enqueue()
     hub.lose_daemon()
     job = hub.job()
-    hub.ask(Steer("cancel", "t", "key"))
+    hub.ask(CommandTask("cancel", "t", "key"))
     hub.settle(job)
     assert (hub.task().status, hub.result().success) == ("cancelled", 0)
     assert hub.spent() == 150
@@ -490,7 +490,7 @@ def test_a_task_that_is_kept_in_the_look_that_cuts_its_call_does_not_forget_what
     hub.lose_daemon()
     hub.enqueue(needs=None)
     job = hub.job()
-    hub.ask(SteerTakeover("pause", "owner"))
+    hub.ask(SwitchTakeover("pause", "owner"))
     hub.pass_time(job.timeout_ms + LEASE_MARGIN_MS)
     hub.look()
     (call,) = hub.calls()

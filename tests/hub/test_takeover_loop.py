@@ -12,10 +12,10 @@ from understudy.coordinator.calls import Nothing
 from understudy.coordinator.prompts import Prompt
 from understudy.coordinator.takeover_look import Verdict
 from understudy.errors import ConflictError, StoreError
-from understudy.hub.call_ends import Settle
-from understudy.hub.calls import Job, Reserve
+from understudy.hub.call_ends import SettleCall
+from understudy.hub.calls import Job, ReserveCall
 from understudy.hub.steps import Beside, Sleep, Steps
-from understudy.hub.takeover import Look, Probed
+from understudy.hub.takeover import CheckTakeover, RecordProbe
 from understudy.hub.takeover_loop import PAUSE_MS_MIN, PROBE_EVERY_MS, SETTLE_TRIES_MS, TakeoverLoop
 from understudy.services.claude import ClaudeApi
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
@@ -58,45 +58,45 @@ def driven() -> Driven:
 
 def test_a_turn_with_nothing_to_do_is_one_look_and_a_pause(driven: Driven) -> None:
     assert driven.drive(driven.loop.step(), [Verdict(pause_ms=9_000)]) == 9_000 - PAUSE_MS_MIN
-    assert driven.kinds() == [Look, Sleep]
+    assert driven.kinds() == [CheckTakeover, Sleep]
 
 
 @pytest.mark.parametrize("answer", [NoAnswer("refused"), HttpAnswer(503)])
 def test_a_probe_that_fails_ends_the_turn(driven: Driven, answer: HttpAnswer | NoAnswer) -> None:
     pause_ms = driven.drive(driven.loop.step(), [Verdict(wants_probe=True), answer])
     assert pause_ms == PROBE_EVERY_MS - PAUSE_MS_MIN
-    assert driven.kinds() == [Look, HttpRequest, Sleep]
+    assert driven.kinds() == [CheckTakeover, HttpRequest, Sleep]
 
 
 def test_a_probe_that_succeeds_is_recorded_and_the_turn_looks_again(driven: Driven) -> None:
     driven.drive(driven.loop.step(), [Verdict(wants_probe=True), HttpAnswer(404), None, Verdict()])
-    assert driven.kinds() == [Look, HttpRequest, Probed, Look, Sleep]
+    assert driven.kinds() == [CheckTakeover, HttpRequest, RecordProbe, CheckTakeover, Sleep]
 
 
 def test_each_call_is_begun_beside_the_loop_until_there_is_no_more_to_do(driven: Driven) -> None:
     driven.drive(driven.loop.step(), [BUSY, JOB, "", JOB, "", Nothing("busy")])
-    assert driven.kinds() == [Look, Reserve, Beside, Reserve, Beside, Reserve, Sleep]
+    assert driven.kinds() == [CheckTakeover, ReserveCall, Beside, ReserveCall, Beside, ReserveCall, Sleep]
 
 
 def test_a_call_for_which_there_is_no_thread_is_given_back_and_costs_nothing(driven: Driven) -> None:
     driven.drive(driven.loop.step(), [BUSY, JOB, "can't start new thread", None, Nothing("resting")])
     settled = driven.asked[3]
-    assert isinstance(settled, Settle)
+    assert isinstance(settled, SettleCall)
     assert (settled.job, settled.called.kind, settled.called.billed) == (JOB, "again", "nothing")
 
 
 def test_a_call_is_one_request_and_its_settlement(driven: Driven) -> None:
     driven.drive(driven.loop.call(JOB), [HttpAnswer(529), None])
-    assert driven.kinds() == [HttpRequest, Settle]
+    assert driven.kinds() == [HttpRequest, SettleCall]
 
 
 def test_a_call_that_the_store_cannot_take_is_settled_again_until_its_lease_is_over(driven: Driven) -> None:
     failing = [StoreError("full")] * 3
     driven.drive(driven.loop.call(JOB), [HttpAnswer(529), *failing])
-    assert driven.kinds() == [HttpRequest, Settle, Sleep, Settle, Sleep, Settle]
+    assert driven.kinds() == [HttpRequest, SettleCall, Sleep, SettleCall, Sleep, SettleCall]
     assert [e.ms for e in driven.asked if isinstance(e, Sleep)] == [SETTLE_TRIES_MS] * 2
 
 
 def test_a_call_whose_lease_is_lost_is_settled_once(driven: Driven) -> None:
     driven.drive(driven.loop.call(JOB), [HttpAnswer(529), ConflictError("stale token", "token")])
-    assert driven.kinds() == [HttpRequest, Settle]
+    assert driven.kinds() == [HttpRequest, SettleCall]

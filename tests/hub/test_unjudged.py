@@ -14,9 +14,9 @@ from understudy.coordinator import health, leases
 from understudy.coordinator.nouns import Daemon, Notice, Task
 from understudy.coordinator.routes import Maintenance, Route
 from understudy.coordinator.tasks import SET_ASIDE_MS
-from understudy.hub.alarm import Ring
-from understudy.hub.outbox import SendTest
-from understudy.hub.owners import Steer
+from understudy.hub.alarm import RingAlarm
+from understudy.hub.outbox import SendTestNotice
+from understudy.hub.owners import CommandTask
 from understudy.notify.base import Message
 
 UNKNOWN_ZONE = '[{"from":"00:00","to":"12:00","tz":"Mars/Base"}]'
@@ -95,7 +95,7 @@ def test_needs_that_cannot_be_read_keep_nobody_from_the_rest_of_the_queue() -> N
 
 def an_hour_later(bench: Any) -> None:
     bench.clock.advance(SET_ASIDE_MS)
-    bench.ask(Ring())
+    bench.ask(RingAlarm())
 
 
 @pytest.mark.parametrize("name", ["", "mini"])
@@ -156,7 +156,7 @@ def test_what_cannot_be_written_is_told_in_the_words_of_its_row(monkeypatch, bro
     if broken == "message_of":
         assert desk.titles == ["WARNING · daemon.late · mini", "CRITICAL · daemon.down · mini"]
         assert "unresponsive" in desk.got[1].text
-    bench.ask(SendTest("ops"))
+    bench.ask(SendTestNotice("ops"))
     desk.run()
     assert len(desk.got) == 3
 
@@ -213,6 +213,6 @@ def test_a_place_of_an_answer_that_cannot_be_read_loses_no_task() -> None:
     bench = bench_with(reply_to=json.dumps({"channel": "ops"}))
     bench.ask(enqueue("t"))
     bench.store.transaction(lambda tx: tx._db.execute("UPDATE task SET reply_to = 'no json' WHERE id = 't'"))
-    (answer,) = bench.ask(Steer("cancel", "t", "me"))
+    (answer,) = bench.ask(CommandTask("cancel", "t", "me"))
     assert answer["success"]
     assert [row.target for row in rows(bench, task_id="t", kind="answer")] == ["ops"]  # told at the usual place

@@ -8,7 +8,7 @@ import pytest
 
 from understudy.clock import ManualClock
 from understudy.errors import StoreDownError
-from understudy.hub.starts import Probe
+from understudy.hub.starts import ProbeStore
 from understudy.hub.watchdog import ALARM_STALE_MS, OUTBOX_STALE_MS, OutsideWatchdog, SignsOfLife
 from understudy.log import Log
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
@@ -32,7 +32,7 @@ class Stage:
         """One step, driven → how long to wait then."""
         steps = self._watchdog.step()
         try:
-            assert isinstance(next(steps), Probe)
+            assert isinstance(next(steps), ProbeStore)
             request = steps.throw(self.trouble) if self.trouble else steps.send(None)
             assert isinstance(request, HttpRequest)
             self.asked.append(request)

@@ -14,15 +14,15 @@ from understudy.clock import ManualClock
 from understudy.coordinator.nouns import Notice
 from understudy.errors import StoreError
 from understudy.hub.operation import Operation
-from understudy.hub.outbox import Settle
-from understudy.hub.starts import Listen
+from understudy.hub.outbox import SettleNotice
+from understudy.hub.starts import RecordHearing
 from understudy.hub.steps import Beside, Read, Steps
 from understudy.notify.base import Sent
 from understudy.runtime.hub.loops import HubLoop
 from understudy.wire.outbound import HttpAnswer, HttpRequest
 
 PING = HttpRequest("GET", "http://x/")
-LAST_WORD = Settle(Notice("n1", "ops", "notice", "daemon.down"), Sent("ref"))
+LAST_WORD = SettleNotice(Notice("n1", "ops", "notice", "daemon.down"), Sent("ref"))
 
 
 class Means:
@@ -58,7 +58,7 @@ def test_each_effect_is_answered_and_the_pause_is_what_the_steps_return(means: M
     answers = []
 
     def steps() -> Steps:
-        answers.extend([(yield Listen()), (yield Read(lambda reader: reader)), (yield PING)])
+        answers.extend([(yield RecordHearing()), (yield Read(lambda reader: reader)), (yield PING)])
         return 7
 
     assert means.loop(steps).safe_step() == 7
@@ -70,7 +70,7 @@ def test_what_an_effect_raises_is_raised_in_the_steps(means: Means) -> None:
 
     def steps() -> Steps:
         with pytest.raises(StoreError):
-            yield Listen()
+            yield RecordHearing()
         return 7
 
     assert means.loop(steps).safe_step() == 7

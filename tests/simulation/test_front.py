@@ -154,6 +154,6 @@ def test_a_frozen_hub_answers_when_it_goes_on(stage: Stage) -> None:
 
 
 def test_a_defect_behind_a_request_is_a_violation(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("understudy.hub.claims.Claim.__init__", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("understudy.hub.claims.ClaimTasks.__init__", lambda *_, **__: 1 / 0)
     with pytest.raises(ViolationError, match="ZeroDivisionError"):
         stage.send("POST", "/api/queue/claim", CLAIM)

@@ -86,7 +86,7 @@ def test_every_mutant_is_taken_out_again():
     def code():
         from understudy.coordinator import budget, identity, leases, renewals, takeover
         from understudy.hub import batch, enqueue, results
-        from understudy.hub.leases import Release, Renew
+        from understudy.hub.leases import ReleaseLease, RenewLease
         from understudy.store.sqlite_rows import SqliteTransaction
         from understudy.store.sqlite_takeover import TakeoverQueries
         from understudy.worker.guard_policy import Guard
@@ -101,9 +101,9 @@ def test_every_mutant_is_taken_out_again():
             SqliteTransaction,
             Guard,
             batch.Engine,
-            enqueue.Enqueue,
+            enqueue.EnqueueTasks,
         ]
-        owners += [results.Report, Renew, Release, TakeoverQueries]
+        owners += [results.ReportResult, RenewLease, ReleaseLease, TakeoverQueries]
         return [dict(vars(owner)) for owner in owners]
 
     before = code()

@@ -18,7 +18,7 @@ from understudy.clock import ManualClock
 from understudy.coordinator.nouns import Policy
 from understudy.errors import NotFoundError
 from understudy.hub.batch import Engine
-from understudy.hub.owners import Steer
+from understudy.hub.owners import CommandTask
 from understudy.ids import IdMaker
 from understudy.runtime.hub.writer import Writer
 from understudy.store.sqlite import SqliteStore
@@ -145,7 +145,7 @@ def test_a_refusal_is_freed_with_its_answer_not_by_the_collector():
         writer.start(asyncio.get_running_loop())
         for n in range(20):
             with pytest.raises(NotFoundError):
-                await writer.decide(Steer("cancel", f"task-{n}", "key"))
+                await writer.decide(CommandTask("cancel", f"task-{n}", "key"))
         await writer.stop()
         writer.engine.store.close()
 

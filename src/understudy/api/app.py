@@ -23,7 +23,7 @@ from understudy.api.pages import page_routes
 from understudy.api.respond import INTERNAL, ClientGoneError, encoded, read_body, respond, respond_error
 from understudy.api.streams import stream_events
 from understudy.errors import ForbiddenError, NotFoundError, UnderstudyError
-from understudy.hub.claims import Claim
+from understudy.hub.claims import ClaimTasks
 from understudy.hub.keys import KeyChange
 from understudy.hub.messages import LINK_PATH
 
@@ -122,7 +122,7 @@ class EndpointApp:
         else:  # checking, parsing and cleaning it takes long: nobody else waits for it
             operation = await asyncio.get_running_loop().run_in_executor(None, endpoint.make, request)
         operation.weight += len(request.body) // BYTES_A_TASK
-        if isinstance(operation, Claim) and operation.body.wait_sec:
+        if isinstance(operation, ClaimTasks) and operation.body.wait_sec:
             return await wait_for_work(hub, operation, self._welcome(request), receive)
         answer = await hub.decide(operation)
         if isinstance(operation, KeyChange):  # in force before the answer is sent

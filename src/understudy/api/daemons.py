@@ -6,11 +6,11 @@ from typing import Any
 
 from understudy.api.endpoint import STRING, Endpoint, Request, id_of
 from understudy.errors import BadRequestError
-from understudy.hub.directives import Ask
-from understudy.hub.heartbeats import Heartbeat
-from understudy.hub.incidents import Acknowledge
+from understudy.hub.directives import OrderDirective
+from understudy.hub.heartbeats import RecordHeartbeat
+from understudy.hub.incidents import AcknowledgeIncident
 from understudy.hub.operation import Operation
-from understudy.hub.registry import Configure, Forget, LegacyHeartbeat, Pause, Register
+from understudy.hub.registry import ConfigureDaemon, ForgetDaemon, PauseDaemon, RecordLegacyHeartbeat, RegisterDaemon
 from understudy.hub.views import View, cursor_of
 from understudy.wire.answers.base import Done
 from understudy.wire.answers.daemons import (
@@ -47,7 +47,7 @@ def _heartbeat(request: Request) -> Operation:
         if "details" in unreadable.fields and b"daemonId" in request.body:
             raise
         body = HeartbeatBody()
-    return Heartbeat(body)
+    return RecordHeartbeat(body)
 
 
 def _daemon_id(request: Request) -> str:
@@ -61,20 +61,20 @@ def _pause(*, paused: bool) -> Any:
     def make(request: Request) -> Operation:
         daemon_id = _daemon_id(request)
         body = request.parsed(PauseBody) if request.body.strip() else PauseBody()
-        return Pause(daemon_id, paused=paused, for_ms=round((body.for_sec or 0) * 1000))
+        return PauseDaemon(daemon_id, paused=paused, for_ms=round((body.for_sec or 0) * 1000))
 
     return make
 
 
 def _ask(request: Request) -> Operation:
     body = request.parsed(DirectiveBody)
-    return Ask(_daemon_id(request), body, request.ids.new("directive"), request.caller.key_id)
+    return OrderDirective(_daemon_id(request), body, request.ids.new("directive"), request.caller.key_id)
 
 
 def _acknowledge(request: Request) -> Operation:
     incident_id = id_of(request, "incident_id", "incidentId")
     body = request.parsed(AcknowledgeBody) if request.body.strip() else AcknowledgeBody()
-    return Acknowledge(incident_id, body.by or request.caller.key_id)
+    return AcknowledgeIncident(incident_id, body.by or request.caller.key_id)
 
 
 def _incidents(request: Request, view: View) -> Any:
@@ -91,12 +91,12 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     HEARTBEAT,
     Endpoint(
         "POST", "/api/daemon/register", "Register a daemon", ("work",),
-        make=lambda r: Register(r.parsed(RegisterBody)), shape=RegisterBody, answer=(Registered,),
+        make=lambda r: RegisterDaemon(r.parsed(RegisterBody)), shape=RegisterBody, answer=(Registered,),
         status=201, errors=(507,), is_limited=False,
     ),
     Endpoint(
         "POST", "/api/daemon/heartbeat", "A registered daemon's own health report", ("work",),
-        make=lambda r: LegacyHeartbeat(r.parsed(LegacyHeartbeatBody)), shape=LegacyHeartbeatBody,
+        make=lambda r: RecordLegacyHeartbeat(r.parsed(LegacyHeartbeatBody)), shape=LegacyHeartbeatBody,
         answer=(Done,), errors=(404,), is_limited=False,
     ),
     Endpoint(
@@ -121,12 +121,12 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "PUT", "/api/daemons/{daemon_id:path}/settings", "Its own limits and sleep windows", ("admin",),
-        make=lambda r: Configure(_daemon_id(r), r.parsed(SettingsBody)), shape=SettingsBody,
+        make=lambda r: ConfigureDaemon(_daemon_id(r), r.parsed(SettingsBody)), shape=SettingsBody,
         answer=(SettingsChanged,), errors=(404,),
     ),
     Endpoint(
         "DELETE", "/api/daemons/{daemon_id:path}", "Forget a daemon: its id is free again", ("admin",),
-        make=lambda r: Forget(_daemon_id(r)), answer=(DaemonChanged,), errors=(404,),
+        make=lambda r: ForgetDaemon(_daemon_id(r)), answer=(DaemonChanged,), errors=(404,),
     ),
     Endpoint(
         "GET", "/api/daemons/{daemon_id:path}", "One daemon", ("read",),

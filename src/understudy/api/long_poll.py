@@ -9,13 +9,13 @@ from typing import Any
 from understudy.api.hub import Hub
 from understudy.api.respond import ClientGoneError
 from understudy.errors import UnauthorizedError, UnderstudyError
-from understudy.hub.claims import Claim, NothingYet
+from understudy.hub.claims import ClaimTasks, NothingYet
 
 LOOK_AGAIN_S = 2.0  # for a daemon that is given no work: so soon after `resume` it has some
 Gone = asyncio.Task[None]  # done when the client has hung up
 
 
-async def wait_for_work(hub: Hub, claim: Claim, is_welcome: Callable[[], bool], receive: Any) -> Any:
+async def wait_for_work(hub: Hub, claim: ClaimTasks, is_welcome: Callable[[], bool], receive: Any) -> Any:
     """The claim's answer, at the latest after its `waitSec`; ClientGoneError if nobody waits for it any more.
 
     UnauthorizedError if the key was revoked while it waited.
@@ -41,7 +41,7 @@ async def wait_for_work(hub: Hub, claim: Claim, is_welcome: Callable[[], bool], 
 
 
 async def _stand_in_line(
-    hub: Hub, claim: Claim, provides: frozenset[str], is_welcome: Callable[[], bool], gone: Gone, ends: float
+    hub: Hub, claim: ClaimTasks, provides: frozenset[str], is_welcome: Callable[[], bool], gone: Gone, ends: float
 ) -> Any:
     """The answer after one wake-up, or at the end of the time. A wake-up of no use here is passed on.
 
@@ -66,7 +66,7 @@ async def _stand_in_line(
     return await _look(hub, claim) if has_waited else answer
 
 
-async def _look(hub: Hub, claim: Claim) -> Any:
+async def _look(hub: Hub, claim: ClaimTasks) -> Any:
     try:
         answer = await hub.decide(claim)
     except UnderstudyError:

@@ -6,9 +6,9 @@ from typing import Any
 
 from understudy.api.endpoint import STRING, Endpoint, Request, id_of
 from understudy.errors import BadRequestError
-from understudy.hub.incidents import Snooze
+from understudy.hub.incidents import SnoozeIncident
 from understudy.hub.operation import Operation
-from understudy.hub.outbox import Resend, SendTest
+from understudy.hub.outbox import ResendNotice, SendTestNotice
 from understudy.hub.views import View, cursor_of
 from understudy.wire.answers.events import IncidentChanged
 from understudy.wire.answers.notices import ChannelsAnswer, NoticeChanged, NoticeJson, NoticesAnswer, TestsAnswer
@@ -27,12 +27,14 @@ def _notices(request: Request, view: View) -> Any:
 
 def _test(request: Request) -> Operation:
     body = request.parsed(TestBody) if request.body.strip() else TestBody()
-    return SendTest(body.channel or "")
+    return SendTestNotice(body.channel or "")
 
 
 def _snooze(request: Request) -> Operation:
     body = request.parsed(SnoozeBody)
-    return Snooze(id_of(request, "incident_id", "incidentId"), round(body.for_sec * 1000), request.caller.key_id)
+    return SnoozeIncident(
+        id_of(request, "incident_id", "incidentId"), round(body.for_sec * 1000), request.caller.key_id
+    )
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -51,7 +53,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/api/notices/{notice_id}/resend", "Send a dead letter again", ("admin",),
-        make=lambda r: Resend(id_of(r, "notice_id", "noticeId"), r.caller.key_id), answer=(NoticeChanged,),
+        make=lambda r: ResendNotice(id_of(r, "notice_id", "noticeId"), r.caller.key_id), answer=(NoticeChanged,),
         errors=(404, 409),
     ),
     Endpoint(

@@ -18,7 +18,7 @@ from understudy.api.hub import Hub
 from understudy.api.openapi import openapi_of
 from understudy.clock import iso
 from understudy.errors import UnderstudyError
-from understudy.hub.starts import Probe
+from understudy.hub.starts import ProbeStore
 from understudy.texts import t
 from understudy.wire.answers.health import AlarmJson, HealthAnswer, OutboxJson, ReadyAnswer, StoreJson
 
@@ -60,7 +60,7 @@ class _Probe:
         if now - self._asked_mono >= PROBE_EVERY_MS:
             self._asked_mono = now
             try:
-                await self._hub.decide(Probe())
+                await self._hub.decide(ProbeStore())
                 self._is_writable = True
                 self.oldest_s, self.unreadable = await self._hub.view(
                     lambda view: (view.outbox_oldest_s(), len(view.reader.unreadable.found))

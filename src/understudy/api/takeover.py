@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from understudy.api.endpoint import Endpoint, Request
 from understudy.hub.operation import Operation
-from understudy.hub.takeover import SteerTakeover
+from understudy.hub.takeover import SwitchTakeover
 from understudy.hub.takeover_view import takeover_answer
 from understudy.wire.answers.base import Done
 from understudy.wire.answers.takeover import TakeoverAnswer
@@ -14,7 +14,7 @@ from understudy.wire.answers.takeover import TakeoverAnswer
 
 def _steer(verb: Literal["pause", "resume"]) -> Any:
     def make(request: Request) -> Operation:
-        return SteerTakeover(verb, request.caller.key_id)
+        return SwitchTakeover(verb, request.caller.key_id)
 
     return make
 

@@ -8,12 +8,12 @@ from msgspec.structs import replace
 
 from understudy.api.endpoint import STRING, Endpoint, Request, task_id_of
 from understudy.errors import BadRequestError, ForbiddenError
-from understudy.hub.claims import Claim
-from understudy.hub.enqueue import Enqueue
-from understudy.hub.leases import Release, Renew
+from understudy.hub.claims import ClaimTasks
+from understudy.hub.enqueue import EnqueueTasks
+from understudy.hub.leases import ReleaseLease, RenewLease
 from understudy.hub.operation import Operation
-from understudy.hub.owners import NoteStatus, Steer, Verb
-from understudy.hub.results import Report, ReportMany
+from understudy.hub.owners import CommandTask, NoteTaskStatus, Verb
+from understudy.hub.results import ReportResult, ReportResults
 from understudy.hub.views import View, cursor_of, internal_status
 from understudy.store.base import TaskFilter
 from understudy.wire.answers.claims import Claimed, NoTasks
@@ -47,31 +47,33 @@ def _enqueue(request: Request) -> Operation:
         body = replace(body, dedup_key=request.idempotency_key)
     caller = request.caller
     extras, is_bounded = extra_fields(request.body), not caller.is_admin
-    return Enqueue([body], [request.ids.new("task")], caller.owner, extras, caller.memory_of, is_bounded=is_bounded)
+    return EnqueueTasks(
+        [body], [request.ids.new("task")], caller.owner, extras, caller.memory_of, is_bounded=is_bounded
+    )
 
 
 def _enqueue_batch(request: Request) -> Operation:
     bodies = request.parsed(EnqueueBatchBody).tasks
     caller, ids = request.caller, [request.ids.new("task") for _ in bodies]
     extras, is_bounded = extra_fields(request.body, is_batch=True), not caller.is_admin
-    return Enqueue(bodies, ids, caller.owner, extras, caller.memory_of, is_bounded=is_bounded)
+    return EnqueueTasks(bodies, ids, caller.owner, extras, caller.memory_of, is_bounded=is_bounded)
 
 
 def _claim(request: Request) -> Operation:
     body = request.parsed(ClaimBody) if request.body.strip() else ClaimBody()
-    return Claim(body, body.worker_id or body.daemon_id or f"worker_{request.now_ms}")
+    return ClaimTasks(body, body.worker_id or body.daemon_id or f"worker_{request.now_ms}")
 
 
 def _renew(request: Request) -> Operation:
     body = request.parsed(RenewBody)
     if body.worker_id is None and body.token is None:
         raise BadRequestError("Validation failed", ("workerId: Object missing required field (or token)",))
-    return Renew(task_id_of(request), body)
+    return RenewLease(task_id_of(request), body)
 
 
 def _status(request: Request) -> Operation:
     body = request.parsed(StatusBody)
-    return NoteStatus(task_id_of(request), body.status, body.token)
+    return NoteTaskStatus(task_id_of(request), body.status, body.token)
 
 
 def _result(request: Request) -> Operation:
@@ -79,22 +81,22 @@ def _result(request: Request) -> Operation:
     if body.token is None:  # an old daemon: ours clean their results before they leave the machine
         clean = request.redactor.clean_value
         body = replace(body, output=clean(body.output), error=clean(body.error))
-    return Report(task_id_of(request), body)
+    return ReportResult(task_id_of(request), body)
 
 
 def _results(request: Request) -> Operation:
-    return ReportMany(request.parsed(ResultsBody).results)
+    return ReportResults(request.parsed(ResultsBody).results)
 
 
 def _release(request: Request) -> Operation:
     task_id = task_id_of(request)
-    return Release(task_id, request.parsed(ReleaseBody) if request.body.strip() else ReleaseBody())
+    return ReleaseLease(task_id, request.parsed(ReleaseBody) if request.body.strip() else ReleaseBody())
 
 
 def _steer(verb: Verb) -> Any:
     def make(request: Request) -> Operation:
         only_of = "" if request.caller.may("work") else request.caller.owner
-        return Steer(verb, task_id_of(request), request.caller.key_id, only_of)
+        return CommandTask(verb, task_id_of(request), request.caller.key_id, only_of)
 
     return make
 

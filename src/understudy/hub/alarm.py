@@ -18,7 +18,7 @@ from understudy.hub.working_set import Needs, WorkingSet
 DUE_MAX = 500
 
 
-class Ring(Operation):
+class RingAlarm(Operation):
     """Expire leases, wake delayed tasks, judge silence. The answer says whether there is more to do."""
 
     weight = HEAVY
@@ -93,7 +93,7 @@ def _directive(draft: Draft, work: WorkingSet, directive_id: str, now: Now) -> C
     return directives.lapsed(known, next(looked, None) or work.get(Daemon, known.daemon_id), now)
 
 
-class Rest(Operation):
+class GoIdle(Operation):
     """If nothing is watched or leased, nobody needs to be heard from here on. The answer says whether it is so."""
 
     def needs(self, needs: Needs) -> None:

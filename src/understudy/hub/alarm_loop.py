@@ -15,10 +15,10 @@ from understudy.coordinator.hearing import hear
 from understudy.coordinator.nouns import Hearing, Now
 from understudy.coordinator.retention import purge_plan
 from understudy.errors import UnavailableError
-from understudy.hub.alarm import Rest, Ring
+from understudy.hub.alarm import GoIdle, RingAlarm
 from understudy.hub.batch import Committed, Engine
-from understudy.hub.retention import Purge
-from understudy.hub.starts import Listen, Minute
+from understudy.hub.retention import PurgeRows
+from understudy.hub.starts import LogMinute, RecordHearing
 from understudy.hub.steps import Effect, Read, Steps
 from understudy.store.base import Reader
 
@@ -79,12 +79,12 @@ class Alarm:
         if mono >= min(self._next_mono, self._announced_mono):
             yield from self._ring(mono)
         elif self._is_watching:
-            yield Listen()
+            yield RecordHearing()
         if mono - self._minute_mono >= LOOK_EVERY_MS:
             self._minute_mono = mono
             beats, self.beats = self.beats, 0
             rings, self.rings = self.rings, 0
-            yield Minute(beats, rings)
+            yield LogMinute(beats, rings)
         is_more = yield from self._purge_a_little(mono)
         return min(self.pause_ms(), PURGE_PAUSE_MS) if is_more else self.pause_ms()
 
@@ -96,14 +96,14 @@ class Alarm:
     def _ring(self, mono: int) -> Generator[Effect, Any, None]:
         self.lag_ms = max(mono - min(self._next_mono, self._announced_mono), 0) if self._next_mono else 0
         self._announced_mono = NEVER  # whatever is announced from here on may be missing in what is read below
-        while (yield Ring()):
+        while (yield RingAlarm()):
             pass
         self.rings += 1
         self.last_ring_mono = mono
         deadlines, now = yield Read(lambda reader: (reader.next_deadlines(), self._now(reader)))
         if not (deadlines.lease_h or deadlines.health_h or deadlines.directive_h):
             self._is_watching = False  # first: a commit from here on that brings a deadline makes it true again
-            if not (yield Rest()):
+            if not (yield GoIdle()):
                 self._is_watching = True
         waits = [h - now.h for h in (deadlines.lease_h, deadlines.health_h, deadlines.directive_h) if h]
         if deadlines.available_at:
@@ -128,7 +128,7 @@ class Alarm:
             self._purges = purge_plan(self._engine.policy, self._clock.now_ms())
         if self._purges and self._is_sure_of_the_time(mono):
             try:
-                is_more = yield Purge(*self._purges[-1])
+                is_more = yield PurgeRows(*self._purges[-1])
             except UnavailableError:
                 raise
             except Exception as trouble:  # noqa: BLE001 - rows that cannot be removed must not keep the rest

@@ -13,7 +13,7 @@ from understudy.errors import UnderstudyError
 from understudy.hub.calls import Job
 from understudy.hub.leases import NO_LEASE
 from understudy.hub.operation import Operation
-from understudy.hub.results import Report
+from understudy.hub.results import ReportResult
 from understudy.hub.scene import need_budgets, need_scene, scene_of
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.answers.leases import Released
@@ -21,7 +21,7 @@ from understudy.wire.answers.results import Taken
 from understudy.wire.tasks import FailureBody, ResultBody
 
 
-class _Answer(Report):
+class _Answer(ReportResult):
     """A result of the hub's own worker, labelled as such."""
 
     def __init__(self, task_id: str, body: ResultBody, cost_micro_usd: int) -> None:
@@ -32,7 +32,7 @@ class _Answer(Report):
         return call_ends.labelled(super()._row(task, now, body), self.cost_micro_usd)
 
 
-class Settle(Operation):
+class SettleCall(Operation):
     """The end of a call: its cost, the result under its token, and its effect on the next calls."""
 
     is_last_word = True

@@ -37,7 +37,7 @@ class Job(Struct, frozen=True):
     lease: LeaseJson | None = None  # as a claim would have got it
 
 
-class Reserve(Operation):
+class ReserveCall(Operation):
     """Take one task over, if policy, budget and pace allow it → `Job` or `Nothing`."""
 
     weight = HEAVY

@@ -42,7 +42,7 @@ class NothingYet(Struct, frozen=True):
     is_barred: bool  # its daemon gets no work at all
 
 
-class Claim(Operation):
+class ClaimTasks(Operation):
     """One claim. `worker_id` is never empty: the edge names nameless workers `worker_<epoch ms>`."""
 
     def __init__(self, body: ClaimBody, worker_id: str) -> None:

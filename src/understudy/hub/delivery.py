@@ -20,8 +20,8 @@ from understudy.coordinator.outbox import RETRY_AFTER_MAX_MS
 from understudy.coordinator.routes import Routes
 from understudy.errors import StoreError
 from understudy.hub.messages import Story, message_of, plain_message_of, story_of
-from understudy.hub.outbox import Parcel, Settle, Take
-from understudy.hub.starts import Listen
+from understudy.hub.outbox import Parcel, SettleNotice, TakeNotice
+from understudy.hub.starts import RecordHearing
 from understudy.hub.steps import Effect, Read, Steps
 from understudy.notify.base import Channel, Later, Message, Outcome, Refused, Sent, Target
 from understudy.notify.letters import letters_of
@@ -101,12 +101,12 @@ class Delivery:
             return min(closed_ms, LOOK_EVERY_MS)
         next_at = yield Read(lambda reader: reader.next_notice_at(self.target.name))
         if self._has_jumped() and next_at:
-            yield Listen()  # its batch moves what waits with the clock
+            yield RecordHearing()  # its batch moves what waits with the clock
             next_at = yield Read(lambda reader: reader.next_notice_at(self.target.name))
         now_ms = self._clock.now_ms()
         if not next_at or next_at > now_ms:
             return min(next_at - now_ms, LOOK_EVERY_MS) if next_at else LOOK_EVERY_MS
-        parcel: Parcel | None = yield Take(self.target.name)
+        parcel: Parcel | None = yield TakeNotice(self.target.name)
         if parcel is None:
             return AGAIN_MS
         yield from self._deliver(parcel)
@@ -123,13 +123,13 @@ class Delivery:
         try:
             letter = self._letter(self._message(parcel, story), is_plain=parcel.notice.id == self._plain_id)
         except Exception as bug:  # noqa: BLE001 - a message that cannot be written must not stop those after it
-            yield Settle(parcel.notice, Later(f"it cannot be written: {type(bug).__name__}: {bug}"))
+            yield SettleNotice(parcel.notice, Later(f"it cannot be written: {type(bug).__name__}: {bug}"))
             return
         part = parcel.notice.part
         while row is not None:
             outcome, letter = yield from self._send(letter, min(part, letter.parts - 1))
             self.circuit.note(outcome, self._clock.mono_ms())
-            row = yield Settle(row, outcome, letter.parts)
+            row = yield SettleNotice(row, outcome, letter.parts)
             part += 1
             if part >= letter.parts or not isinstance(outcome, Sent):
                 return

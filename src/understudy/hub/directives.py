@@ -20,7 +20,7 @@ _NOT_ABLE = "This daemon takes no directives: it has never sent a heartbeat with
 _TOO_MANY = "There are too many open directives for this daemon: wait until they are done or expire"
 
 
-class Ask(Operation):
+class OrderDirective(Operation):
     """`POST /api/daemons/{id}/directives`: asking for what is already on its way changes nothing."""
 
     def __init__(self, daemon_id: str, body: DirectiveBody, directive_id: str, by: str) -> None:

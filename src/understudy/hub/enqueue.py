@@ -24,7 +24,7 @@ from understudy.wire.tasks import EnqueueBody
 TASK_BYTES = 1_000  # of a task's rows, indexes and events beside its body
 
 
-class Enqueue(Operation):
+class EnqueueTasks(Operation):
     """One task or many. `ids` are made at the edge, so that a replay makes the same rows.
 
     `submitter` owns them; `memory_of` is its own memory if it may not use the one that all share.

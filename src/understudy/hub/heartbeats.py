@@ -22,7 +22,7 @@ _REFUSED = {
 }
 
 
-class Heartbeat(Operation):
+class RecordHeartbeat(Operation):
     """`POST /api/queue/heartbeat`, old and new."""
 
     def __init__(self, body: HeartbeatBody) -> None:

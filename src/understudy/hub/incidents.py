@@ -11,7 +11,7 @@ from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.answers.events import IncidentChanged, incident_json
 
 
-class Acknowledge(Operation):
+class AcknowledgeIncident(Operation):
     """Somebody has seen it; the first one counts."""
 
     def __init__(self, incident_id: str, by: str) -> None:
@@ -33,7 +33,7 @@ class Acknowledge(Operation):
         return change.decision(IncidentChanged(success=True, incident=incident_json(change.noun)))
 
 
-class Snooze(Operation):
+class SnoozeIncident(Operation):
     """Reminders of it, and notices about it that still wait, pause for a while."""
 
     def __init__(self, incident_id: str, for_ms: int, by: str) -> None:

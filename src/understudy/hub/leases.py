@@ -28,7 +28,7 @@ def lease_lost(task: Task) -> ConflictError:
     return ConflictError("Lease lost", "lease_lost", **held_by)
 
 
-class Renew(Operation):
+class RenewLease(Operation):
     """`POST /api/queue/{id}/renew`."""
 
     def __init__(self, task_id: str, body: RenewBody) -> None:
@@ -97,7 +97,7 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-class Release(Operation):
+class ReleaseLease(Operation):
     """`POST /api/queue/{id}/release`, by a worker, or by a guard as its daemon's last will."""
 
     def __init__(self, task_id: str, body: ReleaseBody) -> None:

@@ -8,7 +8,7 @@ from understudy.coordinator import links
 from understudy.coordinator.changes import Decision, Draft
 from understudy.coordinator.nouns import Incident, Link, Now, Result, Task
 from understudy.errors import NotFoundError
-from understudy.hub.incidents import Acknowledge, Snooze
+from understudy.hub.incidents import AcknowledgeIncident, SnoozeIncident
 from understudy.hub.messages import text_of
 from understudy.hub.operation import Operation
 from understudy.hub.outbox import hash_of_link
@@ -87,5 +87,5 @@ def _act_of(link: Link | None) -> Operation | None:
     if link is None:
         return None
     if link.purpose == "acknowledge":
-        return Acknowledge(link.subject, BY)
-    return Snooze(link.subject, SNOOZE_MS, BY) if link.purpose == "snooze" else None
+        return AcknowledgeIncident(link.subject, BY)
+    return SnoozeIncident(link.subject, SNOOZE_MS, BY) if link.purpose == "snooze" else None

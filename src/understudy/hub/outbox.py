@@ -91,7 +91,7 @@ class Parcel(Struct, frozen=True):
     links: tuple[tuple[str, str], ...] = ()
 
 
-class Take(Operation):
+class TakeNotice(Operation):
     """Take the next message of a channel, so that no other hub sends it meanwhile. The answer: a Parcel or None."""
 
     weight = HEAVY
@@ -154,7 +154,7 @@ def hash_of_link(secret: str) -> str:
     return sha256(secret.encode()).hexdigest()
 
 
-class Settle(Operation):
+class SettleNotice(Operation):
     """The outcome of one part of a message. The answer is the row afterwards."""
 
     is_last_word = True
@@ -188,7 +188,7 @@ class Settle(Operation):
         return change.decision(change.noun)
 
 
-class Reclaim(Operation):
+class ReclaimNotices(Operation):
     """At the start of the only hub: nobody is sending anything; what goes to a channel that is no more is dead."""
 
     weight = HEAVY
@@ -205,7 +205,7 @@ class Reclaim(Operation):
         return draft.decision(len(work.astray) >= ASTRAY_MAX)
 
 
-class Resend(Operation):
+class ResendNotice(Operation):
     """An owner sends a dead letter again, or hurries a waiting one."""
 
     def __init__(self, notice_id: str, by: str) -> None:
@@ -229,7 +229,7 @@ class Resend(Operation):
         return change.decision(NoticeChanged(success=True, notice=notice_json(change.noun)))
 
 
-class SendTest(Operation):
+class SendTestNotice(Operation):
     """One message to a channel, or to each, to see whether it arrives. It is tried once."""
 
     def __init__(self, channel: str) -> None:

@@ -23,7 +23,7 @@ _REFUSALS = {
 TASK_UNKNOWN = "Task not found"
 
 
-class Steer(Operation):
+class CommandTask(Operation):
     """Cancel, retry or move a task. `only_of` limits it to tasks that this key submitted."""
 
     def __init__(self, verb: Verb, task_id: str, by: str, only_of: str = "") -> None:
@@ -66,7 +66,7 @@ class Steer(Operation):
         return Decision(answer, change.rows, change.events, ((Result, task.id),) if starts_anew else ())
 
 
-class NoteStatus(Operation):
+class NoteTaskStatus(Operation):
     """`POST /api/queue/{id}/status`: recorded as a note, it never takes a task out of the queue."""
 
     def __init__(self, task_id: str, status: str, token: int | None = None) -> None:

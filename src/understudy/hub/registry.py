@@ -22,7 +22,7 @@ NOT_REGISTERED = "Daemon not registered"
 UNKNOWN = "Daemon not found"
 
 
-class Register(Operation):
+class RegisterDaemon(Operation):
     """`POST /api/daemon/register`: from now on it is watched."""
 
     def __init__(self, body: RegisterBody) -> None:
@@ -55,7 +55,7 @@ class Register(Operation):
         return daemons.register(daemon, said, incident_of(work, daemon), now, work.policy).decision(answer)
 
 
-class LegacyHeartbeat(Operation):
+class RecordLegacyHeartbeat(Operation):
     """`POST /api/daemon/heartbeat`: only for daemons that registered."""
 
     def __init__(self, body: LegacyHeartbeatBody) -> None:
@@ -112,7 +112,7 @@ class OwnerOperation(Operation):
         return known_daemon(work, self.daemon_id)
 
 
-class Pause(OwnerOperation):
+class PauseDaemon(OwnerOperation):
     """Given no work, its silence not judged, for this time or (0) until resumed; or judged again, from now."""
 
     def __init__(self, daemon_id: str, *, paused: bool, for_ms: int = 0) -> None:
@@ -132,7 +132,7 @@ class Pause(OwnerOperation):
         return change.decision(answer) if change is not None else Decision(answer)
 
 
-class Configure(OwnerOperation):
+class ConfigureDaemon(OwnerOperation):
     """`PUT /api/daemons/{id}/settings`."""
 
     def __init__(self, daemon_id: str, body: SettingsBody) -> None:
@@ -158,7 +158,7 @@ class Configure(OwnerOperation):
         return change.decision(SettingsChanged(success=True, daemon_id=daemon.id, settings=settings))
 
 
-class Forget(OwnerOperation):
+class ForgetDaemon(OwnerOperation):
     """`DELETE /api/daemons/{id}`: its id is free again; what it still holds goes back to the queue."""
 
     weight = HEAVY

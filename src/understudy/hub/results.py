@@ -34,7 +34,7 @@ from understudy.wire.tasks import ResultBody, ResultItem
 DUPLICATE = Taken(success=True, duplicate=True)
 
 
-class Report(Operation):
+class ReportResult(Operation):
     """`POST /api/result/{id}`: one result."""
 
     def __init__(self, task_id: str, body: ResultBody) -> None:
@@ -126,12 +126,12 @@ class Report(Operation):
             draft.add((Evidence(evidence_id, task.id, token or 0, self.body.worker_id or "", now.wall, why, body),))
 
 
-class ReportMany(Operation):
+class ReportResults(Operation):
     """`POST /api/results`: up to 100 results, each judged on its own, in one commit."""
 
     def __init__(self, items: list[ResultItem]) -> None:
         self.weight = len(items)
-        self.parts = [Report(item.task_id, item) for item in items]
+        self.parts = [ReportResult(item.task_id, item) for item in items]
 
     def needs(self, needs: Needs) -> None:
         """The needs of each part."""

@@ -10,7 +10,7 @@ from understudy.hub.working_set import WorkingSet
 ROWS_A_COMMIT = 500
 
 
-class Purge(Operation):
+class PurgeRows(Operation):
     """Remove one portion of one kind; the answer says whether it was a full one."""
 
     weight = HEAVY

@@ -9,7 +9,7 @@ from understudy.hub.operation import Operation
 from understudy.hub.working_set import WorkingSet
 
 
-class Start(Operation):
+class RecordStart(Operation):
     """Written once, before the hub serves."""
 
     def __init__(self, version_id: str, package_version: str, config_fingerprint: str, host: str) -> None:
@@ -24,7 +24,7 @@ class Start(Operation):
         return starts.start(row, now).decision(row.version_id)
 
 
-class Listen(Operation):
+class RecordHearing(Operation):
     """Nothing but being heard: the batch itself writes the hearing row."""
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
@@ -32,7 +32,7 @@ class Listen(Operation):
         return Decision()
 
 
-class Probe(Operation):
+class ProbeStore(Operation):
     """Write something, to prove that the store can be written."""
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
@@ -40,7 +40,7 @@ class Probe(Operation):
         return Decision(save=(work.get(Hearing, 1) or Hearing(),))
 
 
-class Minute(Operation):
+class LogMinute(Operation):
     """Once a minute, what was too frequent to keep, in one line each."""
 
     def __init__(self, beats: int, alarms: int) -> None:

@@ -18,7 +18,7 @@ from understudy.wire.answers.base import DONE
 FRONT_MAX = 1000  # senders get it while their task is among the first so many
 
 
-class Look(Operation):
+class CheckTakeover(Operation):
     """The regular look of takeover's loop. Writes nothing where nothing has changed."""
 
     weight = HEAVY
@@ -52,7 +52,7 @@ def _front(work: WorkingSet, draft: Draft) -> list[InLine]:
     return [InLine(place, task, done.get(task.id)) for place, task in rows if task is not None]
 
 
-class Probed(Operation):
+class RecordProbe(Operation):
     """The world answered: the hub's own line is not what is wrong."""
 
     def needs(self, needs: Needs) -> None:
@@ -64,7 +64,7 @@ class Probed(Operation):
         return takeover.probed(state_of(work), now).decision(None)
 
 
-class SteerTakeover(Operation):
+class SwitchTakeover(Operation):
     """An owner's word: pause, or resume, which also closes the circuit."""
 
     def __init__(self, verb: Literal["pause", "resume"], by: str) -> None:

@@ -17,10 +17,10 @@ from understudy.coordinator.takeover import Called
 from understudy.coordinator.takeover_look import Verdict
 from understudy.errors import UnavailableError, UnderstudyError
 from understudy.hub.batch import Committed
-from understudy.hub.call_ends import Settle
-from understudy.hub.calls import Job, Reserve
+from understudy.hub.call_ends import SettleCall
+from understudy.hub.calls import Job, ReserveCall
 from understudy.hub.steps import Beside, Effect, Sleep, Steps
-from understudy.hub.takeover import Look, Probed
+from understudy.hub.takeover import CheckTakeover, RecordProbe
 from understudy.services.claude import ClaudeApi
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
 
@@ -66,11 +66,11 @@ class TakeoverLoop:
         if verdict.wants_probe:
             if not _reaches_world((yield HttpRequest("GET", self._probe_url, timeout_ms=PROBE_TIMEOUT_MS))):
                 return PROBE_EVERY_MS
-            yield Probed()
+            yield RecordProbe()
             verdict = yield from self._look()
         pause_ms = min(verdict.pause_ms, self._tell_mono - self._clock.mono_ms()) if self.is_open else verdict.pause_ms
         while verdict.may_call:
-            job: Job | Nothing = yield Reserve(self.worker_id)
+            job: Job | Nothing = yield ReserveCall(self.worker_id)
             if isinstance(job, Nothing):
                 return min(pause_ms, job.pause_ms)
             why_not = yield Beside(f"call {job.task_id}", self.call(job))
@@ -81,7 +81,7 @@ class TakeoverLoop:
     def _look(self) -> Generator[Effect, Any, Verdict]:
         mono = self._clock.mono_ms()
         tells = mono >= self._tell_mono or not self.is_open
-        verdict: Verdict = yield Look(tells=tells)
+        verdict: Verdict = yield CheckTakeover(tells=tells)
         if tells:
             self._tell_mono = mono + TELL_EVERY_MS
         self.is_open = verdict.is_open
@@ -99,7 +99,7 @@ class TakeoverLoop:
     def _settle(self, job: Job, called: Called) -> Generator[Effect, Any, bool]:
         """Settle a call; False if the store cannot take it now."""
         try:
-            yield Settle(job, called, self.worker_id)
+            yield SettleCall(job, called, self.worker_id)
         except UnavailableError:
             return False
         except UnderstudyError:  # fencing: the task is somebody else's, and the cost is settled

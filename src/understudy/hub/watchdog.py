@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from understudy.errors import UnderstudyError
-from understudy.hub.starts import Probe
+from understudy.hub.starts import ProbeStore
 from understudy.hub.steps import Effect, Steps
 from understudy.log import Log
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
@@ -56,7 +56,7 @@ class OutsideWatchdog:
     def _trouble(self) -> Generator[Effect, Any, str]:
         """The part of the hub that could not be proven alive just now; "" if there is none."""
         try:
-            yield Probe()
+            yield ProbeStore()
         except (UnderstudyError, TimeoutError) as error:
             return f"the store takes no write ({error})"
         except Exception as error:  # noqa: BLE001 - whatever it is, the watchdog must not learn that all is well

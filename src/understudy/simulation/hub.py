@@ -12,7 +12,7 @@ from understudy.hub.alarm_loop import Alarm
 from understudy.hub.batch import Committed, Engine
 from understudy.hub.calls import CutCalls
 from understudy.hub.operation import Operation
-from understudy.hub.starts import Start
+from understudy.hub.starts import RecordStart
 from understudy.hub.steps import Beside, Effect, Read, Sleep, Steps
 from understudy.hub.takeover_loop import TakeoverLoop
 from understudy.ids import IdMaker
@@ -77,7 +77,7 @@ class Hub:
         self._alarm = Alarm(self._engine, _only_violations)
         self._front = Front(self._world, self._engine, self._put, self._unless_dead, self._finish, self._missed_a_sign)
         self._world.tell("hub starts")
-        version = Start(self._ids.uuid(), "0", "", "simulated")
+        version = RecordStart(self._ids.uuid(), "0", "", "simulated")
         while isinstance(self._guarded(lambda: self._decide_one(version)), StoreError):
             pass
         self._set_alarm(0)

@@ -20,9 +20,9 @@ from understudy.coordinator.takeover_nouns import Reservation, TakeoverPolicy
 from understudy.errors import StoreError
 from understudy.hub import batch
 from understudy.hub.batch import Engine
-from understudy.hub.enqueue import Enqueue
-from understudy.hub.leases import Release, Renew
-from understudy.hub.results import Report
+from understudy.hub.enqueue import EnqueueTasks
+from understudy.hub.leases import ReleaseLease, RenewLease
+from understudy.hub.results import ReportResult
 from understudy.hub.working_set import WorkingSet
 from understudy.store.base import Candidates, Due
 from understudy.store.sqlite_rows import SqliteTransaction
@@ -57,7 +57,7 @@ def name_for_token() -> AbstractContextManager[None]:
 
         return believe
 
-    return _planted(*((noun, "decide", believing(noun.decide)) for noun in (Renew, Release, Report)))
+    return _planted(*((noun, "decide", believing(noun.decide)) for noun in (RenewLease, ReleaseLease, ReportResult)))
 
 
 def any_token() -> AbstractContextManager[None]:
@@ -122,15 +122,15 @@ def gaps_are_silence() -> AbstractContextManager[None]:
 
 def enqueue_resets() -> AbstractContextManager[None]:
     """An enqueue that is sent again resets a running task."""
-    original = Enqueue.decide
+    original = EnqueueTasks.decide
 
-    def decide(self: Enqueue, work: WorkingSet, now: Now) -> Decision:
+    def decide(self: EnqueueTasks, work: WorkingSet, now: Now) -> Decision:
         decision = original(self, work, now)
         known = [work.get(Task, made.task_id) for made in decision.answer if not made.created]
         reset = (replace(t, status=QUEUED, ready=1, worker_id="") for t in known if t and t.status == LEASED)
         return replace(decision, save=(*decision.save, *reset))
 
-    return _planted((Enqueue, "decide", decide))
+    return _planted((EnqueueTasks, "decide", decide))
 
 
 def answer_before_commit() -> AbstractContextManager[None]:

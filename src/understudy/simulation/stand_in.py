@@ -14,11 +14,11 @@ from understudy.coordinator.nouns import Policy
 from understudy.coordinator.takeover_look import Verdict
 from understudy.coordinator.takeover_nouns import Budget, Reservation
 from understudy.hub.batch import Committed
-from understudy.hub.call_ends import Settle
-from understudy.hub.calls import CutCalls, Job, Reserve
+from understudy.hub.call_ends import SettleCall
+from understudy.hub.calls import CutCalls, Job, ReserveCall
 from understudy.hub.leases import NO_LEASE
 from understudy.hub.operation import Operation
-from understudy.hub.takeover import Look
+from understudy.hub.takeover import CheckTakeover
 from understudy.simulation.exchange import Letter, Reply, reply_of
 from understudy.simulation.ledger import OPEN
 from understudy.simulation.oracle import Oracle
@@ -48,13 +48,13 @@ class StandIn:
     def saw(self, operation: Operation, answer: Any) -> None:
         """Note a request of takeover's loop and the hub's decision."""
         match operation:
-            case Reserve() if isinstance(answer, Job):
+            case ReserveCall() if isinstance(answer, Job):
                 self._reserved(answer)
-            case Settle():
+            case SettleCall():
                 self._settled(operation, answer)
             case CutCalls():
                 self._lost(answer)
-            case Look() if isinstance(answer, Verdict):
+            case CheckTakeover() if isinstance(answer, Verdict):
                 self._lost(answer.lost)
 
     def _reserved(self, job: Job) -> None:
@@ -64,7 +64,7 @@ class StandIn:
             granted = {"success": True, "tasks": [{"task": {"id": job.task_id}, "lease": job.lease}]}
             self._tell("/api/queue/claim", body, reply_of(granted))
 
-    def _settled(self, operation: Settle, answer: Any) -> None:
+    def _settled(self, operation: SettleCall, answer: Any) -> None:
         job, called = operation.job, operation.called
         if not job.token or answer is None:
             return

@@ -9,7 +9,7 @@ from typing import Any
 from understudy.hub.batch import Committed
 from understudy.hub.delivery import Delivery
 from understudy.hub.operation import Operation
-from understudy.hub.outbox import Reclaim
+from understudy.hub.outbox import ReclaimNotices
 from understudy.hub.steps import Beside, Effect, Read, Sleep, Steps
 from understudy.runtime.hub.writer import Writer
 from understudy.runtime.stepper import Stepper
@@ -111,7 +111,7 @@ class Deliverers:
 
     def start(self) -> None:
         """Free what a hub that died had taken, then send."""
-        while self._writer.decide_blocking(Reclaim()):
+        while self._writer.decide_blocking(ReclaimNotices()):
             pass
         for loop in self._by_name.values():
             loop.start()

@@ -19,7 +19,7 @@ from understudy.hub.batch import DEAF_FOR_S, Committed, Engine
 from understudy.hub.calls import CutCalls
 from understudy.hub.delivery import Delivery
 from understudy.hub.operation import Operation
-from understudy.hub.starts import Start
+from understudy.hub.starts import RecordStart
 from understudy.hub.takeover_loop import TakeoverLoop
 from understudy.hub.views import View
 from understudy.hub.watchdog import OutsideWatchdog, SignsOfLife
@@ -84,7 +84,7 @@ class HubRuntime:
         """Start the threads and write this start down; StoreError if the store cannot be written."""
         self.writer.start(asyncio.get_running_loop())
         self.writer.after_commit(self._after_commit)
-        await self.writer.decide(Start(self.ids.uuid(), self.version, fingerprint, host))
+        await self.writer.decide(RecordStart(self.ids.uuid(), self.version, fingerprint, host))
         await asyncio.get_running_loop().run_in_executor(None, self.deliverers.start)
         self.alarm_loop.start()
         self._watch.start()
