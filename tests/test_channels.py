@@ -11,13 +11,13 @@ from understudy import config
 from understudy.config.channels import notices_of
 from understudy.coordinator.routes import Routes
 from understudy.errors import ConfigError
-from understudy.notify.base import Target
+from understudy.notify.base import ChannelSettings
 
 SLACK = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_CHANNEL_ID": "C1"}
 HOUR = 3_600_000
 
 
-def read(tmp_path: Path, toml: str = "", **environ: str) -> tuple[tuple[Target, ...], Routes]:
+def read(tmp_path: Path, toml: str = "", **environ: str) -> tuple[tuple[ChannelSettings, ...], Routes]:
     (tmp_path / "understudy.toml").write_text(toml)
     env = {"UNDERSTUDY_LANG": "en", **environ}
     return notices_of(config.load(env, tmp_path).settings, env, tmp_path)
@@ -26,28 +26,28 @@ def read(tmp_path: Path, toml: str = "", **environ: str) -> tuple[tuple[Target, 
 @pytest.mark.parametrize(
     ("environ", "channel"),
     [
-        (SLACK, Target("slack", "slack", chat="C1", secret="xoxb-1")),
-        ({"SLACK_WEBHOOK_URL": "https://h/1"}, Target("slack", "slack_webhook", "https://h/1")),
-        ({"DISCORD_WEBHOOK_URL": "https://d/1"}, Target("discord", "discord", "https://d/1")),
+        (SLACK, ChannelSettings("slack", "slack", chat="C1", secret="xoxb-1")),
+        ({"SLACK_WEBHOOK_URL": "https://h/1"}, ChannelSettings("slack", "slack_webhook", "https://h/1")),
+        ({"DISCORD_WEBHOOK_URL": "https://d/1"}, ChannelSettings("discord", "discord", "https://d/1")),
         (
             {"TELEGRAM_BOT_TOKEN": "1:x", "TELEGRAM_CHAT_ID": "-5"},
-            Target("telegram", "telegram", chat="-5", secret="1:x"),
+            ChannelSettings("telegram", "telegram", chat="-5", secret="1:x"),
         ),
         (
             {"NTFY_URL": "https://ntfy.example/top", "NTFY_TOKEN": "tk"},
-            Target("ntfy", "ntfy", "https://ntfy.example", "top", "tk"),
+            ChannelSettings("ntfy", "ntfy", "https://ntfy.example", "top", "tk"),
         ),
-        ({"NTFY_URL": "top"}, Target("ntfy", "ntfy", "", "top")),
-        ({"NTFY_URL": "ntfy.example/top"}, Target("ntfy", "ntfy", "https://ntfy.example", "top")),
+        ({"NTFY_URL": "top"}, ChannelSettings("ntfy", "ntfy", "", "top")),
+        ({"NTFY_URL": "ntfy.example/top"}, ChannelSettings("ntfy", "ntfy", "https://ntfy.example", "top")),
         (
             {"SMTP_URL": "smtps://me@host", "SMTP_PASSWORD": "p", "SMTP_TO": "a@x,b@x", "SMTP_FROM": "f@x"},
-            Target("email", "email", "smtps://me@host", "a@x,b@x", "p", "f@x"),
+            ChannelSettings("email", "email", "smtps://me@host", "a@x,b@x", "p", "f@x"),
         ),
         (
             {"UNDERSTUDY_WEBHOOK_URL": "https://w", "UNDERSTUDY_WEBHOOK_SECRET": "s"},
-            Target("webhook", "webhook", "https://w", secret="s"),
+            ChannelSettings("webhook", "webhook", "https://w", secret="s"),
         ),
-        ({"APPRISE_URL": "json://h"}, Target("apprise", "apprise", "json://h")),
+        ({"APPRISE_URL": "json://h"}, ChannelSettings("apprise", "apprise", "json://h")),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -192,11 +192,11 @@ def test_half_a_channel_is_named_at_the_start(tmp_path, given, missing):
     assert config.load({**SLACK}, tmp_path).notes == ()
 
 
-def test_the_hub_is_given_targets_and_routes_without_secrets(tmp_path):
+def test_the_hub_is_given_channels_and_routes_without_secrets(tmp_path):
     env = {**SLACK, "UNDERSTUDY_REPLY_TO": "slack:C2", "UNDERSTUDY_PUBLIC_URL": "https://hub.example/"}
     targets, routes = notices_of(config.load(env, tmp_path).settings, env, tmp_path)
     assert [target.name for target in targets] == ["slack"]
-    assert (routes.targets, routes.public_url) == (("slack",), "https://hub.example")
+    assert (routes.channels, routes.public_url) == (("slack",), "https://hub.example")
     assert json.loads(routes.reply_to) == {"channel": "slack", "chat": "C2", "thread": ""}
     assert "xoxb-1" not in repr(routes)
 

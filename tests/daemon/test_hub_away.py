@@ -11,7 +11,7 @@ from tests.fakes.ntfy import FakeNtfy
 from tests.fakes.server import Answer, FakeServer, Received
 from tests.waiting import eventually
 from understudy.daemon.hub_away import HubAway
-from understudy.notify.base import Target
+from understudy.notify.base import ChannelSettings
 from understudy.worker.effects import Loop, NotifyOwner
 
 MINUTE = 60_000
@@ -57,8 +57,8 @@ def test_its_own_channel_is_used_past_the_hub(tmp_path: Path) -> None:
         url = hub.url
         hub.off()
         ntfy.plan([503])
-        target = Target("ntfy", "ntfy", ntfy.url, "topic", ntfy.token)
-        more = {"hub_away_after_ms": 400, "heartbeat_interval_ms": 100, "targets": (target,)}
+        target = ChannelSettings("ntfy", "ntfy", ntfy.url, "topic", ntfy.token)
+        more = {"hub_away_after_ms": 400, "heartbeat_interval_ms": 100, "channels": (target,)}
         with living(url, tmp_path, **more) as daemon:
             eventually(lambda: ntfy.messages, what="that the hub is away")
             assert "Hub out of reach" in daemon.log

@@ -14,16 +14,16 @@ from understudy.hub.delivery import Delivery
 from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.operation import Operation
 from understudy.hub.steps import Read
-from understudy.notify.base import Message, Outcome, Sent, Target
+from understudy.notify.base import ChannelSettings, Message, Outcome, Sent
 from understudy.wire.daemons import HeartbeatBody, RunningBody
 
 LATE_MS, DOWN_MS = 10_000, 20_000
 STEPS_MAX = 1_000  # of the outbox, at one instant
 
 
-def bench_with(*routes: Route, targets: tuple[str, ...] = ("ops",), store: Any = None, **more: Any) -> Bench:
+def bench_with(*routes: Route, channels: tuple[str, ...] = ("ops",), store: Any = None, **more: Any) -> Bench:
     """A hub that tells its channels; daemons are late after 10 s and down after 20 s."""
-    chosen = Routes(targets, routes or (Route(targets),), **more)
+    chosen = Routes(channels, routes or (Route(channels),), **more)
     return Bench(Policy(late_after_ms=LATE_MS, down_after_ms=DOWN_MS, routes=chosen), store)
 
 
@@ -45,15 +45,15 @@ class Desk:
         self.always: Outcome | None = None
         self.tried: list[Said] = []
         self.got: list[Message] = []  # what it took
-        target = Target(name, "slack", language=language)
-        self.delivery = Delivery(target, self, bench.engine.policy.routes, bench.clock, str)  # type: ignore[arg-type]
+        settings = ChannelSettings(name, "slack", language=language)
+        self.delivery = Delivery(settings, self, bench.engine.policy.routes, bench.clock, str)  # type: ignore[arg-type]
 
     # ---- the channel
 
-    def requests_for(self, _: Target, message: Message, *, is_plain: bool = False) -> tuple[Any, ...]:
+    def requests_for(self, _: ChannelSettings, message: Message, *, is_plain: bool = False) -> tuple[Any, ...]:
         return tuple(Said(message, part, is_plain) for part in range(self.parts))
 
-    def outcome_of(self, _: Target, answer: Outcome) -> Outcome:
+    def outcome_of(self, _: ChannelSettings, answer: Outcome) -> Outcome:
         return answer
 
     def _take(self, said: Said) -> Outcome:

@@ -79,7 +79,7 @@ def test_a_notice_tells_what_its_reader_needs():
 
 
 def test_notices_are_written_in_the_language_of_their_channel():
-    bench = bench_with(targets=("ops", "家"))
+    bench = bench_with(channels=("ops", "家"))
     desks = Desk(bench), Desk(bench, "家", "ja")
     beat(bench)
     live(bench, LATE_MS, *desks)
@@ -87,7 +87,7 @@ def test_notices_are_written_in_the_language_of_their_channel():
 
 
 def test_a_daemon_that_was_stopped_is_told_as_such_and_has_not_come_back():
-    bench = bench_with(targets=("ops", "家"))
+    bench = bench_with(channels=("ops", "家"))
     desks = Desk(bench), Desk(bench, "家", "ja")
     beat(bench, state="stopping")
     live(bench, DOWN_MS, *desks)
@@ -104,12 +104,12 @@ def test_routes_choose_by_level_and_daemon():
         Route(("pager",), "critical"),
         Route(("home",), daemons=("mini", "mac*")),
         Route(("office",), daemons=("rack-*",)),
-        targets=("pager", "home", "office"),
+        channels=("pager", "home", "office"),
     )
     for daemon in ("mini", "rack-1"):
         beat(bench, daemon)
     bench.pass_time(DOWN_MS)
-    told = {(row.target, row.daemon_id, row.level) for row in rows(bench)}
+    told = {(row.channel, row.daemon_id, row.level) for row in rows(bench)}
     assert told == {
         ("home", "mini", "warning"),
         ("home", "mini", "critical"),

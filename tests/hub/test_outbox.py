@@ -17,7 +17,7 @@ from understudy.wire.tasks import EnqueueBody
 def tested(*desks: Desk) -> None:
     """A notice for each channel that counts for no storm."""
     for desk in desks:
-        desk.bench.ask(SendTestNotice(desk.delivery.target.name))
+        desk.bench.ask(SendTestNotice(desk.delivery.settings.name))
 
 
 def late(count: int = 1, **more):
@@ -90,7 +90,7 @@ def test_a_refused_notice_is_dead_at_once_visible_and_can_be_sent_again():
     (dead,) = rows(bench)
     assert (dead.state, dead.attempts, dead.last_error) == ("dead", 1, "channel_not_found")
     (backlog,) = bench.store.read(lambda reader: reader.backlogs(bench.clock.now_ms()))
-    assert (backlog.target, backlog.dead, backlog.last_error) == ("ops", 1, "channel_not_found")
+    assert (backlog.channel, backlog.dead, backlog.last_error) == ("ops", 1, "channel_not_found")
     bench.ask(ResendNotice(dead.id, "me"))
     desk.run()
     assert [message.key for message in desk.got] == [dead.id]
@@ -100,7 +100,7 @@ def test_a_refused_notice_is_dead_at_once_visible_and_can_be_sent_again():
 
 
 def test_one_channel_never_waits_for_another():
-    bench = bench_with(targets=("slow", "quick"))
+    bench = bench_with(channels=("slow", "quick"))
     slow, quick = Desk(bench, "slow"), Desk(bench, "quick")
     slow.always = Later("too slow")
     beat(bench)
@@ -233,10 +233,10 @@ def test_a_message_whose_best_form_cannot_be_written_is_sent_in_a_plainer_one(mo
     bench, desk = late(2)
     whole, broken = desk.requests_for, [True]
 
-    def requests_for(target, message, *, is_plain=False):
+    def requests_for(channel, message, *, is_plain=False):
         if broken and broken.pop():
             raise ZeroDivisionError
-        return whole(target, message, is_plain=is_plain)
+        return whole(channel, message, is_plain=is_plain)
 
     monkeypatch.setattr(desk, "requests_for", requests_for)
     desk.run()
@@ -246,7 +246,7 @@ def test_a_message_whose_best_form_cannot_be_written_is_sent_in_a_plainer_one(mo
 
 def test_what_goes_to_a_channel_that_is_no_more_is_dead_and_comes_back_with_it():
     bench, _ = late()
-    other = bench_with(targets=("new",), store=bench.store)
+    other = bench_with(channels=("new",), store=bench.store)
     other.finish(ReclaimNotices)
     (dead,) = rows(other)
     assert (dead.state, dead.last_error) == ("dead", "there is no channel ops")
@@ -308,7 +308,7 @@ def test_notices_go_before_answers_of_the_same_channel():
 
 
 def test_a_channel_with_capitals_is_tested_told_and_answered() -> None:
-    bench = bench_with(targets=("Ops-Team",))
+    bench = bench_with(channels=("Ops-Team",))
     desk = Desk(bench, "Ops-Team")
     (asked,) = bench.ask(SendTestNotice("Ops-Team"))
     assert not isinstance(asked, BaseException)

@@ -215,4 +215,4 @@ def test_a_place_of_an_answer_that_cannot_be_read_loses_no_task() -> None:
     bench.store.transaction(lambda tx: tx._db.execute("UPDATE task SET reply_to = 'no json' WHERE id = 't'"))
     (answer,) = bench.ask(CommandTask("cancel", "t", "me"))
     assert answer["success"]
-    assert [row.target for row in rows(bench, task_id="t", kind="answer")] == ["ops"]  # told at the usual place
+    assert [row.channel for row in rows(bench, task_id="t", kind="answer")] == ["ops"]  # told at the usual place

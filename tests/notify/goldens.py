@@ -12,8 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.notify.channels import NAMES, REFS, offline
 from tests.notify.messages import messages
-from tests.notify.targets import NAMES, REFS, offline
 from understudy.notify.channels import CHANNELS
 from understudy.texts import LANGUAGES
 from understudy.wire.outbound import AppriseRequest, HttpRequest, MailRequest, OutboundRequest
@@ -25,11 +25,11 @@ SHOWN_CHARS = 160
 
 def payloads(name: str, language: str) -> dict[str, Any]:
     """Every message's requests by the message's name, in a form that reads well."""
-    fake, target = offline(name, language)
+    fake, settings = offline(name, language)
     fake.off()
     said = messages(language, REFS.get(name, ""))
-    channel = CHANNELS[target.kind]
-    return {key: [readable(request) for request in channel.requests_for(target, one)] for key, one in said.items()}
+    channel = CHANNELS[settings.kind]
+    return {key: [readable(request) for request in channel.requests_for(settings, one)] for key, one in said.items()}
 
 
 def readable(request: OutboundRequest) -> dict[str, Any]:

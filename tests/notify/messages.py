@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from tests.notify.targets import AT
+from tests.notify.channels import AT
 from understudy.coordinator import outbox
 from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import Daemon, Incident, Notice, Result, Task
 from understudy.coordinator.routes import Routes
 from understudy.hub.messages import Story, message_of
 from understudy.hub.outbox import Parcel
-from understudy.notify.base import Message, Target
+from understudy.notify.base import ChannelSettings, Message
 from understudy.store.base import StoredEvent
 
 ROUTES = Routes(public_url="https://hub.example.org", zone="Asia/Tokyo")
@@ -95,8 +95,10 @@ def parcels(language: str) -> dict[str, tuple[Parcel, Story]]:
 
 def messages(language: str, ref: str = "") -> dict[str, Message]:
     """Every message of one language; `ref` is what the edits change."""
-    target = Target("t", "slack", language=language)
-    made = {name: message_of(parcel, story, target, ROUTES, AT) for name, (parcel, story) in parcels(language).items()}
+    settings = ChannelSettings("t", "slack", language=language)
+    made = {
+        name: message_of(parcel, story, settings, ROUTES, AT) for name, (parcel, story) in parcels(language).items()
+    }
     made["progress-edit"] = msgspec.structs.replace(made["progress"], key="progress:2", edits="EDIT")
     return {
         name: msgspec.structs.replace(message, edits=ref if message.edits == "EDIT" else "")

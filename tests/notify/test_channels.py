@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.notify.channels import AT, NAMES, REFS, judge, offline
 from tests.notify.messages import messages
-from tests.notify.targets import AT, NAMES, REFS, judge, offline
 from tests.notify.test_limits import bare
 from understudy.config.channels import FORMATS, KINDS
 from understudy.errors import ConfigError
-from understudy.notify.base import Message, Target
+from understudy.notify.base import ChannelSettings, Message
 from understudy.notify.channels import CHANNELS, EDITABLE, check
 from understudy.notify.email import requests_for as mail_for
 from understudy.notify.limits import clean
@@ -70,8 +70,8 @@ any_message = st.builds(
 @pytest.mark.parametrize("name", NAMES)
 @given(message=any_message, is_plain=st.booleans(), language=st.sampled_from(["en", "ja"]))
 def test_the_service_takes_any_message(name, message, is_plain, language):
-    fake, target = offline(name, language)
-    requests = CHANNELS[target.kind].requests_for(target, message, is_plain=is_plain)
+    fake, settings = offline(name, language)
+    requests = CHANNELS[settings.kind].requests_for(settings, message, is_plain=is_plain)
     assert 1 <= len(requests) <= 8
     assert message.kind != "progress" or len(requests) == 1
     assert judge(fake, requests) == []
@@ -87,8 +87,8 @@ def said(name: str, request) -> str:
 @pytest.mark.parametrize("name", ["slack", "slack_webhook", "discord", "telegram", "ntfy"])
 @given(text=anything)
 def test_an_answer_that_fits_its_parts_loses_nothing(name, text):
-    _, target = offline(name)
-    requests = CHANNELS[target.kind].requests_for(target, Message("k", "answer", text=text))
+    _, settings = offline(name)
+    requests = CHANNELS[settings.kind].requests_for(settings, Message("k", "answer", text=text))
     shown = "".join(said(name, request) for request in requests)
     if bare(clean(text)) and "more characters" not in shown:
         assert bare(shown) == bare(clean(text))
@@ -96,9 +96,9 @@ def test_an_answer_that_fits_its_parts_loses_nothing(name, text):
 
 @pytest.mark.parametrize("name", ["slack", "slack_webhook", "discord", "telegram", "ntfy"])
 def test_a_very_long_answer_ends_with_a_link_to_all_of_it(name):
-    _, target = offline(name)
+    _, settings = offline(name)
     message = Message("k", "answer", text="日本語 " * 40_000, link_full="https://hub.example.org/l/s")
-    last = CHANNELS[target.kind].requests_for(target, message)[-1]
+    last = CHANNELS[settings.kind].requests_for(settings, message)[-1]
     assert "more characters: https://hub.example.org/l/s" in said(name, last)
 
 
@@ -117,34 +117,36 @@ def test_a_very_long_answer_ends_with_a_link_to_all_of_it(name):
     ],
 )
 def test_the_limit_itself_is_one_part_and_one_more_makes_two(name, char, count):
-    fake, target = offline(name)
+    fake, settings = offline(name)
     for more in (0, 1):
-        requests = CHANNELS[name].requests_for(target, Message("k", "answer", text=char * (count + more)))
+        requests = CHANNELS[name].requests_for(settings, Message("k", "answer", text=char * (count + more)))
         assert len(requests) == 1 + more
         assert judge(fake, requests) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_many_facts_are_said_in_fields_or_in_the_text(name):
-    fake, target = offline(name)
+    fake, settings = offline(name)
     facts = tuple((f"fact {n:02}", f"{n:02}-" + "v" * 300) for n in range(40))
-    requests = CHANNELS[target.kind].requests_for(target, Message("k", "notice", "critical", "t", "x", facts, at=AT))
+    requests = CHANNELS[settings.kind].requests_for(
+        settings, Message("k", "notice", "critical", "t", "x", facts, at=AT)
+    )
     assert judge(fake, requests) == []
     said = " ".join(str(getattr(request, "body", "") or request.content) for request in requests).replace("=\\r\\n", "")
     assert [value for _, value in facts if value not in said] == []
 
 
 def test_a_card_of_many_lines_stays_within_what_teams_takes():
-    fake, target = offline("webhook-teams")
-    (request,) = CHANNELS["webhook"].requests_for(target, Message("k", "answer", text="x\n" * 9000, at=AT))
+    fake, settings = offline("webhook-teams")
+    (request,) = CHANNELS["webhook"].requests_for(settings, Message("k", "answer", text="x\n" * 9000, at=AT))
     assert judge(fake, (request,)) == []
     assert "more characters" in request.body.decode()
 
 
 def test_pagerduty_resolves_what_was_triggered():
-    _, target = offline("webhook-pagerduty")
+    _, settings = offline("webhook-pagerduty")
     said = {
-        name: json.loads(CHANNELS["webhook"].requests_for(target, messages("en")[name])[0].body)
+        name: json.loads(CHANNELS["webhook"].requests_for(settings, messages("en")[name])[0].body)
         for name in RISE_AND_FALL
     }
     assert [said[name]["event_action"] for name in RISE_AND_FALL] == ["trigger", "trigger", "resolve"]
@@ -152,11 +154,11 @@ def test_pagerduty_resolves_what_was_triggered():
 
 
 def test_alertmanager_is_told_the_end_of_every_alert_that_began():
-    _, target = offline("webhook-alertmanager")
+    _, settings = offline("webhook-alertmanager")
     open_alerts: dict[str, str] = {}
     for name in RISE_AND_FALL:
         assert all(ends_at > "2026-11-28" for ends_at in open_alerts.values())
-        for alert in json.loads(CHANNELS["webhook"].requests_for(target, messages("en")[name])[0].body):
+        for alert in json.loads(CHANNELS["webhook"].requests_for(settings, messages("en")[name])[0].body):
             open_alerts[json.dumps(alert["labels"])] = alert["endsAt"]
     assert set(open_alerts.values()) == {"2026-11-22T16:00:00.000Z"}
     assert len(open_alerts) == 2
@@ -168,18 +170,18 @@ def test_a_storm_of_three_hundred_names_each_daemon():
         "k", "notice", "critical", "300 notices", "\n".join(f"CRITICAL: {name} is down" for name in names)
     )
     for name in ("slack", "discord", "telegram", "ntfy"):
-        _, target = offline(name)
-        whole = " ".join(request.body.decode() for request in CHANNELS[name].requests_for(target, message))
+        _, settings = offline(name)
+        whole = " ".join(request.body.decode() for request in CHANNELS[name].requests_for(settings, message))
         assert [missing for missing in names if missing not in whole] == [], name
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nobody_is_pinged_by_what_a_task_wrote(name):
-    _, target = offline(name)
+    _, settings = offline(name)
     bad = "<!channel> <@U1> <https://evil.example|hub> @everyone [hub](https://evil.example)"
     for kind in ("notice", "answer"):
         message = Message("k", kind, "critical", bad, bad, facts=((bad, bad),), at=AT)
-        for request in CHANNELS[target.kind].requests_for(target, message):
+        for request in CHANNELS[settings.kind].requests_for(settings, message):
             if name.startswith("slack"):
                 header, others = json.loads(request.body).pop("blocks", [{}])[0], request.body.decode()
                 assert header.get("text", {}).get("type", "plain_text") == "plain_text"  # read by nothing
@@ -192,19 +194,19 @@ def test_nobody_is_pinged_by_what_a_task_wrote(name):
 
 
 def test_links_in_code_stay_as_they_are_on_discord():
-    _, target = offline("discord")
+    _, settings = offline("discord")
     (request,) = CHANNELS["discord"].requests_for(
-        target, Message("k", "answer", text="`a[0](x)` [a](b)\n```\nc[1](y)\n```")
+        settings, Message("k", "answer", text="`a[0](x)` [a](b)\n```\nc[1](y)\n```")
     )
     assert json.loads(request.body)["content"] == "`a[0](x)` [a] (b)\n```\nc[1](y)\n```"
 
 
 @pytest.mark.parametrize("name", sorted(EDITABLE))
 def test_only_the_first_part_is_an_edit_and_the_rest_follow_in_the_thread(name):
-    fake, target = offline(name)
+    fake, settings = offline(name)
     thread = {"slack": "1795363200.000001", "discord": "", "telegram": "1"}[name]
     message = Message("k", "answer", text="word " * 2000, edits=REFS[name], thread=thread)
-    requests = CHANNELS[name].requests_for(target, message)
+    requests = CHANNELS[name].requests_for(settings, message)
     assert len(requests) > 1
     assert judge(fake, requests) == []
     edits = [r.method == "PATCH" or r.url.endswith(("chat.update", "editMessageText")) for r in requests]
@@ -227,8 +229,8 @@ def test_only_the_first_part_is_an_edit_and_the_rest_follow_in_the_thread(name):
     ],
 )
 def test_an_answer_goes_into_its_thread(name, thread, found):
-    _, target = offline(name)
-    (request,) = CHANNELS[name].requests_for(target, Message("k", "answer", text="yes", thread=thread))
+    _, settings = offline(name)
+    (request,) = CHANNELS[name].requests_for(settings, Message("k", "answer", text="yes", thread=thread))
     body = json.loads(request.body)
     assert {key: body[key] for key in found} == found
     if name == "discord":
@@ -236,33 +238,33 @@ def test_an_answer_goes_into_its_thread(name, thread, found):
 
 
 def test_a_message_in_a_discord_thread_is_changed_there():
-    _, target = offline("discord")
+    _, settings = offline("discord")
     (request,) = CHANNELS["discord"].requests_for(
-        target, Message("k", "progress", text="on", thread="500", edits="1001")
+        settings, Message("k", "progress", text="on", thread="500", edits="1001")
     )
     assert request.url.endswith("/messages/1001?thread_id=500")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_secret_is_where_it_belongs_and_nowhere_else(name):
-    _, target = offline(name)
-    for request in CHANNELS[target.kind].requests_for(target, messages("en")["critical"]):
-        if isinstance(request, HttpRequest) and target.secret:
-            assert (target.secret in request.url) == (name == "telegram")
-            assert (target.secret.encode() in request.body) == (name == "webhook-pagerduty")
+    _, settings = offline(name)
+    for request in CHANNELS[settings.kind].requests_for(settings, messages("en")["critical"]):
+        if isinstance(request, HttpRequest) and settings.secret:
+            assert (settings.secret in request.url) == (name == "telegram")
+            assert (settings.secret.encode() in request.body) == (name == "webhook-pagerduty")
 
 
 def test_a_repeated_delivery_is_the_same_request():
     for name in NAMES:
-        _, target = offline(name)
-        channel, message = CHANNELS[target.kind], messages("en")["critical"]
-        assert channel.requests_for(target, message) == channel.requests_for(target, message)
+        _, settings = offline(name)
+        channel, message = CHANNELS[settings.kind], messages("en")["critical"]
+        assert channel.requests_for(settings, message) == channel.requests_for(settings, message)
 
 
 def test_mails_about_one_incident_are_one_thread():
-    _, target = offline("email")
+    _, settings = offline("email")
     said = [
-        mail_for(target, message)[0]
+        mail_for(settings, message)[0]
         for name, message in messages("en").items()
         if name in {"warning", "critical", "recovered"}
     ]
@@ -280,56 +282,56 @@ def test_mails_about_one_incident_are_one_thread():
     ],
 )
 def test_mail_addresses_say_how_to_connect(address, expected):
-    target = Target("m", "email", address, "you@x.org", sender="Hub <hub@x.org>")
-    (mail,) = mail_for(target, Message("k", "answer", text="x"))
+    settings = ChannelSettings("m", "email", address, "you@x.org", sender="Hub <hub@x.org>")
+    (mail,) = mail_for(settings, Message("k", "answer", text="x"))
     assert isinstance(mail, MailRequest)
     assert (mail.host, mail.port, mail.security, mail.user) == expected
     assert (mail.sender, mail.recipients) == ("hub@x.org", ("you@x.org",))
 
 
 def test_mail_goes_to_the_owners_addresses_whatever_a_task_asks_for():
-    _, target = offline("email")
-    (mail,) = mail_for(target, Message("k", "answer", text="buy", chat="everybody@example.com"))
+    _, settings = offline("email")
+    (mail,) = mail_for(settings, Message("k", "answer", text="buy", chat="everybody@example.com"))
     assert mail.recipients == ("owner@example.org",)
     assert b"everybody" not in mail.content
 
 
 def test_a_mail_header_cannot_be_injected():
-    target = Target("m", "email", "smtp+plain://localhost", "you@x.org", sender="hub@x.org")
-    (mail,) = mail_for(target, Message("k\r\nBcc: all@x.org", "notice", title="x\r\nBcc: all@x.org", text="y"))
+    settings = ChannelSettings("m", "email", "smtp+plain://localhost", "you@x.org", sender="hub@x.org")
+    (mail,) = mail_for(settings, Message("k\r\nBcc: all@x.org", "notice", title="x\r\nBcc: all@x.org", text="y"))
     assert b"\r\nBcc:" not in mail.content
 
 
 @pytest.mark.parametrize(
-    "target",
+    "settings",
     [
-        Target("x", "fax"),
-        Target("x", "slack", secret="t"),
-        Target("x", "slack", chat="C1"),
-        Target("x", "slack_webhook", "hooks.slack.com/services/1"),
-        Target("x", "discord"),
-        Target("x", "telegram", chat="1"),
-        Target("x", "ntfy", "https://ntfy.sh"),
-        Target("x", "email", "mail.x.org", "you@x.org", sender="me@x.org"),
-        Target("x", "email", "smtp://mail.x.org:port", "you@x.org", sender="me@x.org"),
-        Target("x", "email", "smtp://mail.x.org", "you@x.org"),
-        Target("x", "email", "smtp://me:password@mail.x.org", "you@x.org", sender="me@x.org"),
-        Target("x", "webhook"),
-        Target("x", "webhook", format="pagerduty"),
-        Target("x", "webhook", "https://x.example", format="morse"),
-        Target("x", "discord", "https://[bad"),
-        Target("x", "apprise"),
+        ChannelSettings("x", "fax"),
+        ChannelSettings("x", "slack", secret="t"),
+        ChannelSettings("x", "slack", chat="C1"),
+        ChannelSettings("x", "slack_webhook", "hooks.slack.com/services/1"),
+        ChannelSettings("x", "discord"),
+        ChannelSettings("x", "telegram", chat="1"),
+        ChannelSettings("x", "ntfy", "https://ntfy.sh"),
+        ChannelSettings("x", "email", "mail.x.org", "you@x.org", sender="me@x.org"),
+        ChannelSettings("x", "email", "smtp://mail.x.org:port", "you@x.org", sender="me@x.org"),
+        ChannelSettings("x", "email", "smtp://mail.x.org", "you@x.org"),
+        ChannelSettings("x", "email", "smtp://me:password@mail.x.org", "you@x.org", sender="me@x.org"),
+        ChannelSettings("x", "webhook"),
+        ChannelSettings("x", "webhook", format="pagerduty"),
+        ChannelSettings("x", "webhook", "https://x.example", format="morse"),
+        ChannelSettings("x", "discord", "https://[bad"),
+        ChannelSettings("x", "apprise"),
     ],
 )
-def test_a_target_that_cannot_work_is_found_before_it_is_needed(target):
+def test_a_target_that_cannot_work_is_found_before_it_is_needed(settings):
     with pytest.raises(ConfigError, match="x"):
-        check(target)
+        check(settings)
 
 
 def test_good_targets_pass_the_check():
     for name in NAMES:
         check(offline(name)[1])
-    check(Target("p", "webhook", secret="routing-key", format="pagerduty"))
+    check(ChannelSettings("p", "webhook", secret="routing-key", format="pagerduty"))
 
 
 def test_settings_know_the_same_kinds_and_formats():

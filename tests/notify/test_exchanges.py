@@ -12,11 +12,11 @@ import pytest
 from tests.certificates import self_signed
 from tests.fakes.server import Step
 from tests.fakes.smtp import FakeSmtp
+from tests.notify.channels import AT, NAMES, fake_for, settings_of
 from tests.notify.messages import messages
-from tests.notify.targets import AT, NAMES, fake_for, target_of
 from tests.waiting import allowed_s
 from understudy.notify.apprise import call_apprise
-from understudy.notify.base import Later, Message, Refused, Sent, Target
+from understudy.notify.base import ChannelSettings, Later, Message, Refused, Sent
 from understudy.notify.channels import CHANNELS, EDITABLE
 from understudy.runtime.transport import Transport
 from understudy.wire.outbound import AppriseRequest
@@ -35,90 +35,90 @@ def transport():
 def served(request):
     fake = fake_for(request.param)
     with fake:
-        yield fake, target_of(request.param, fake)
+        yield fake, settings_of(request.param, fake)
 
 
-def outcomes(transport, target, message, *, timeout_ms=5_000, is_plain=False):
+def outcomes(transport, settings, message, *, timeout_ms=5_000, is_plain=False):
     """What came of each request of a message."""
-    channel = CHANNELS[target.kind]
-    requests = channel.requests_for(target, message, is_plain=is_plain)
+    channel = CHANNELS[settings.kind]
+    requests = channel.requests_for(settings, message, is_plain=is_plain)
     return [
-        channel.outcome_of(target, transport.send(msgspec.structs.replace(request, timeout_ms=timeout_ms)))
+        channel.outcome_of(settings, transport.send(msgspec.structs.replace(request, timeout_ms=timeout_ms)))
         for request in requests
     ]
 
 
 def test_every_message_arrives(served, transport):
-    fake, target = served
+    fake, settings = served
     for message in messages("ja").values():
-        assert all(isinstance(outcome, Sent) for outcome in outcomes(transport, target, message))
+        assert all(isinstance(outcome, Sent) for outcome in outcomes(transport, settings, message))
     assert fake.problems == []
 
 
 def test_what_goes_wrong_is_for_later_and_then_arrives(served, transport):
-    fake, target = served
+    fake, settings = served
     is_mail = isinstance(fake, FakeSmtp)
     fake.plan([451 if is_mail else 503, "cut", 421 if is_mail else Step(429, retry_after_s=2)])
-    found = [outcomes(transport, target, CRITICAL)[0] for _ in range(4)]
+    found = [outcomes(transport, settings, CRITICAL)[0] for _ in range(4)]
     assert [type(outcome) for outcome in found] == [Later, Later, Later, Sent]
     assert found[2].after_ms == (0 if is_mail else 2000)
     assert fake.problems == []
 
 
 def test_a_receiver_that_hangs_or_drips_is_left_in_time(served, transport):
-    fake, target = served
+    fake, settings = served
     fake.plan(["hang", Step(word="slow", seconds=3)])
     for _ in range(2):
         started = time.monotonic()
-        (outcome,) = outcomes(transport, target, CRITICAL, timeout_ms=200)
+        (outcome,) = outcomes(transport, settings, CRITICAL, timeout_ms=200)
         assert isinstance(outcome, Later)
         assert time.monotonic() - started < allowed_s(2)
 
 
 def test_a_slow_answer_is_an_answer(served, transport):
-    fake, target = served
+    fake, settings = served
     fake.plan([Step(word="slow", seconds=0.1)])
-    assert isinstance(outcomes(transport, target, CRITICAL)[0], Sent)
+    assert isinstance(outcomes(transport, settings, CRITICAL)[0], Sent)
 
 
 def test_a_receiver_that_is_away_is_for_later_and_then_found_again(served, transport):
-    fake, target = served
+    fake, settings = served
     fake.off()
-    assert isinstance(outcomes(transport, target, CRITICAL)[0], Later)
+    assert isinstance(outcomes(transport, settings, CRITICAL)[0], Later)
     fake.on()
-    assert isinstance(outcomes(transport, target, CRITICAL)[0], Sent)
+    assert isinstance(outcomes(transport, settings, CRITICAL)[0], Sent)
 
 
 def test_what_the_service_refuses_is_refused(served, transport):
-    fake, target = served
+    fake, settings = served
     fake.plan([535 if isinstance(fake, FakeSmtp) else 401, 550 if isinstance(fake, FakeSmtp) else 404])
     for _ in range(2):
-        (outcome,) = outcomes(transport, target, CRITICAL)
+        (outcome,) = outcomes(transport, settings, CRITICAL)
         assert isinstance(outcome, Refused)
-        assert target.address not in outcome.reason
+        assert settings.address not in outcome.reason
 
 
 def test_a_mailbox_that_is_no_more_keeps_no_alarm_from_the_others(transport):
     with FakeSmtp() as smtp:
-        target = Target("mail", "email", smtp.address, "left@x.org, you@x.org", sender="hub@x.org")
+        settings = ChannelSettings("mail", "email", smtp.address, "left@x.org, you@x.org", sender="hub@x.org")
         smtp.gone = {"left@x.org"}
-        (sent,) = outcomes(transport, target, CRITICAL)
+        (sent,) = outcomes(transport, settings, CRITICAL)
         assert isinstance(sent, Sent)
         assert "550 no such person" in sent.remark
         assert [mail.recipients for mail in smtp.received] == [["you@x.org"]]
         smtp.gone.add("you@x.org")
-        assert isinstance(outcomes(transport, target, CRITICAL)[0], Refused)
+        assert isinstance(outcomes(transport, settings, CRITICAL)[0], Refused)
 
 
 @pytest.mark.parametrize("name", sorted(EDITABLE))
 def test_a_message_is_changed_by_its_ref_and_gone_it_is_sent_anew(name, transport):
     with fake_for(name) as fake:
-        target = target_of(name, fake)
-        (sent,) = outcomes(transport, target, CRITICAL)
+        settings = settings_of(name, fake)
+        (sent,) = outcomes(transport, settings, CRITICAL)
         recovered = msgspec.structs.replace(messages("en")["recovered"], edits=sent.ref)
-        assert isinstance(outcomes(transport, target, recovered)[0], Sent)
+        assert isinstance(outcomes(transport, settings, recovered)[0], Sent)
         (gone,) = outcomes(
-            transport, target, msgspec.structs.replace(recovered, edits="C1/9" if name == "slack" else "9")
+            transport, settings, msgspec.structs.replace(recovered, edits="C1/9" if name == "slack" else "9")
         )
         assert gone.without_edit
         count = len([request for request in fake.received if request.method == "POST"])
@@ -127,10 +127,10 @@ def test_a_message_is_changed_by_its_ref_and_gone_it_is_sent_anew(name, transpor
 
 def test_the_same_text_again_is_no_failure_on_telegram(transport):
     with fake_for("telegram") as fake:
-        target = target_of("telegram", fake)
-        (sent,) = outcomes(transport, target, CRITICAL)
+        settings = settings_of("telegram", fake)
+        (sent,) = outcomes(transport, settings, CRITICAL)
         again = msgspec.structs.replace(CRITICAL, edits=sent.ref)
-        assert outcomes(transport, target, again) == [Sent()]
+        assert outcomes(transport, settings, again) == [Sent()]
 
 
 @pytest.mark.parametrize(
@@ -138,11 +138,11 @@ def test_the_same_text_again_is_no_failure_on_telegram(transport):
 )
 def test_formatting_refused_passes_as_plain_text(name, step, transport):
     with fake_for(name) as fake:
-        target = target_of(name, fake)
+        settings = settings_of(name, fake)
         fake.plan([step])
-        (refused,) = outcomes(transport, target, CRITICAL)
+        (refused,) = outcomes(transport, settings, CRITICAL)
         assert refused.as_plain
-        assert isinstance(outcomes(transport, target, CRITICAL, is_plain=True)[0], Sent)
+        assert isinstance(outcomes(transport, settings, CRITICAL, is_plain=True)[0], Sent)
         assert not {"blocks", "entities"} & fake.received[-1].json.keys()
         assert fake.received[-1].json.get("embeds", []) == []
 
@@ -150,10 +150,10 @@ def test_formatting_refused_passes_as_plain_text(name, step, transport):
 def test_a_receiver_that_hangs_delays_no_other(transport):
     with fake_for("slack") as hangs, fake_for("discord") as quick:
         hangs.plan(["hang"])
-        slow = threading.Thread(target=outcomes, args=(transport, target_of("slack", hangs), CRITICAL))
+        slow = threading.Thread(target=outcomes, args=(transport, settings_of("slack", hangs), CRITICAL))
         slow.start()
         hangs.wait_for(1)
-        assert isinstance(outcomes(transport, target_of("discord", quick), CRITICAL)[0], Sent)
+        assert isinstance(outcomes(transport, settings_of("discord", quick), CRITICAL)[0], Sent)
         hangs.off()
         slow.join(60)
         assert not slow.is_alive()
@@ -162,11 +162,11 @@ def test_a_receiver_that_hangs_delays_no_other(transport):
 def test_a_wrong_signature_and_a_stale_one_are_noticed_by_the_fake(transport):
     with fake_for("webhook-plain") as fake:
         fake.is_fresh = True
-        for target, at in (
-            (target_of("webhook-plain", fake), AT - 10**9),
-            (Target("w", "webhook", fake.address, secret="x"), AT),
+        for settings, at in (
+            (settings_of("webhook-plain", fake), AT - 10**9),
+            (ChannelSettings("w", "webhook", fake.address, secret="x"), AT),
         ):
-            assert isinstance(outcomes(transport, target, Message("k", "answer", text="x", at=at))[0], Refused)
+            assert isinstance(outcomes(transport, settings, Message("k", "answer", text="x", at=at))[0], Refused)
         assert [problem.rpartition(": ")[2] for problem in fake.problems] == ["stale timestamp", "wrong signature"]
 
 
@@ -176,11 +176,11 @@ def test_mail_goes_over_tls_with_a_password_and_only_then(security, tmp_path):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
     with FakeSmtp("me@example.org", "p/w: %", security, context) as fake:
-        target = Target("m", "email", fake.address, "you@example.org", "p/w: %")
+        settings = ChannelSettings("m", "email", fake.address, "you@example.org", "p/w: %")
         trusting = Transport(ca_file=str(tmp_path / "cert.pem"))
-        assert outcomes(trusting, target, CRITICAL) == [Sent()]
-        assert isinstance(outcomes(Transport(), target, CRITICAL)[0], Later)
-        wrong = msgspec.structs.replace(target, secret="wrong")
+        assert outcomes(trusting, settings, CRITICAL) == [Sent()]
+        assert isinstance(outcomes(Transport(), settings, CRITICAL)[0], Later)
+        wrong = msgspec.structs.replace(settings, secret="wrong")
         assert isinstance(outcomes(trusting, wrong, CRITICAL)[0], Refused)
         assert len(fake.mails) == 1
 

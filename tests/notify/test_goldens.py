@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.notify.channels import NAMES, REFS, judge, offline
 from tests.notify.goldens import FOLDER, path_of, payloads, text_of
 from tests.notify.messages import messages
-from tests.notify.targets import NAMES, REFS, judge, offline
 from understudy.notify.channels import CHANNELS
 from understudy.texts import LANGUAGES
 
@@ -20,10 +20,10 @@ def test_payloads_are_the_golden_ones(name, language):
 
 @pytest.mark.parametrize(("name", "language"), EACH)
 def test_the_service_would_take_them(name, language):
-    fake, target = offline(name, language)
+    fake, settings = offline(name, language)
     for message in messages(language, REFS.get(name, "")).values():
         for is_plain in (False, True):
-            assert judge(fake, CHANNELS[target.kind].requests_for(target, message, is_plain=is_plain)) == []
+            assert judge(fake, CHANNELS[settings.kind].requests_for(settings, message, is_plain=is_plain)) == []
 
 
 def test_there_is_no_golden_of_nothing():

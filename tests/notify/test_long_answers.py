@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from understudy.notify.base import Target
+from understudy.notify.base import ChannelSettings
 from understudy.notify.outcomes import by_status, shown
 from understudy.wire.outbound import HttpAnswer
 from understudy.wire.retry_after import retry_after_ms
 from understudy.worker.executors.failures import api_failure
 
-TARGET = Target("ops", "slack", address="https://hooks.example/T1", secret="s3cr3t-of-ours")
+TARGET = ChannelSettings("ops", "slack", address="https://hooks.example/T1", secret="s3cr3t-of-ours")
 
 
 @pytest.mark.parametrize("piece", ["a", "bot1", "bot1:", "http://x ", "://", "\x1b", "1"])

@@ -6,16 +6,16 @@ import pytest
 
 from understudy.errors import ConfigError
 from understudy.notify import email
-from understudy.notify.base import Message, Target
+from understudy.notify.base import ChannelSettings, Message
 from understudy.notify.channels import check
 
 
-def target(chat: str = "a@x.org", sender: str = "hub@x.org") -> Target:
-    return Target("mail", "email", "smtps://host", chat, "p w€", sender)
+def settings(chat: str = "a@x.org", sender: str = "hub@x.org") -> ChannelSettings:
+    return ChannelSettings("mail", "email", "smtps://host", chat, "p w€", sender)
 
 
 def recipients(chat: str) -> tuple[str, ...]:
-    (mail,) = email.requests_for(target(chat), Message("k", "notice", text="x", at=1))
+    (mail,) = email.requests_for(settings(chat), Message("k", "notice", text="x", at=1))
     return mail.recipients
 
 
@@ -36,7 +36,7 @@ def recipients(chat: str) -> tuple[str, ...]:
 )
 def test_every_address_is_read(chat, expected):
     assert recipients(chat) == expected
-    check(target(chat))
+    check(settings(chat))
 
 
 @pytest.mark.parametrize(
@@ -45,19 +45,19 @@ def test_every_address_is_read(chat, expected):
 )
 def test_what_is_no_address_is_refused_with_what_was_written(chat):
     with pytest.raises(ConfigError, match="mail address"):
-        check(target(chat))
+        check(settings(chat))
 
 
 @pytest.mark.parametrize("sender", ["a@x, b@y", "nobody", "a@x b@y"])
 def test_a_sender_is_one_address(sender):
     with pytest.raises(ConfigError):
-        check(target(sender=sender))
+        check(settings(sender=sender))
 
 
 @pytest.mark.parametrize("chat", ["", " ; ,", ",".join(f"a{n}@x" for n in range(101))])
 def test_nobody_and_everybody_are_refused(chat):
     with pytest.raises(ConfigError):
-        check(target(chat))
+        check(settings(chat))
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,12 @@ def test_nobody_and_everybody_are_refused(chat):
 )
 def test_a_token_that_no_header_can_hold_is_refused_at_the_start(kind, given):
     with pytest.raises(ConfigError, match="HTTP"):
-        check(Target("it", kind, **given))
+        check(ChannelSettings("it", kind, **given))
 
 
 @pytest.mark.parametrize("secret", [" ä€ \t", "user:p w €"])
 def test_secrets_that_are_no_header_may_hold_anything(secret):
-    check(Target("hook", "webhook", "https://h", secret=secret))
-    check(Target("mail", "email", "smtps://me@h", "a@x", secret, "me@h"))
+    check(ChannelSettings("hook", "webhook", "https://h", secret=secret))
+    check(ChannelSettings("mail", "email", "smtps://me@h", "a@x", secret, "me@h"))
     if ":" in secret:
-        check(Target("ntfy", "ntfy", chat="top", secret=secret))
+        check(ChannelSettings("ntfy", "ntfy", chat="top", secret=secret))

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.notify.targets import NAMES, offline
+from tests.notify.channels import NAMES, offline
 from understudy.notify.base import Later, Refused, Sent
 from understudy.notify.channels import CHANNELS
 from understudy.notify.outcomes import no_answer
@@ -18,8 +18,8 @@ PLAIN, WITHOUT_EDIT = {"as_plain": True}, {"without_edit": True}
 
 
 def outcome(name, answer):
-    _, target = offline(name)
-    return CHANNELS[target.kind].outcome_of(target, answer)
+    _, settings = offline(name)
+    return CHANNELS[settings.kind].outcome_of(settings, answer)
 
 
 def http(status, body=b"", **headers):
@@ -175,8 +175,8 @@ def test_an_error_of_apprise_itself_is_not_tried_again():
 @pytest.mark.parametrize("word", causes.ALL)
 def test_every_cause_is_named_in_both_languages(word):
     for language in ("en", "ja"):
-        _, target = offline("ntfy", language)
-        found = no_answer(target, NoAnswer(f"{word}: detail"))
+        _, settings = offline("ntfy", language)
+        found = no_answer(settings, NoAnswer(f"{word}: detail"))
         assert (word in found.reason) == (language == "en")
         assert "detail" in found.reason
 
@@ -188,9 +188,9 @@ def test_a_group_that_moved_says_where_to():
 
 @pytest.mark.parametrize("name", HTTP)
 def test_reasons_tell_no_address_and_no_secret(name):
-    _, target = offline(name)
+    _, settings = offline(name)
     said = (
-        f"cannot POST {target.address} https://x.example/bot1:AA/send bot1234567:fake-bot-token {target.secret} "
+        f"cannot POST {settings.address} https://x.example/bot1:AA/send bot1234567:fake-bot-token {settings.secret} "
         + "y" * 900
     )
     for answer in (
@@ -198,14 +198,14 @@ def test_reasons_tell_no_address_and_no_secret(name):
         http(500, said.encode()),
         NoAnswer(said),
     ):
-        reason = CHANNELS[target.kind].outcome_of(target, answer).reason
+        reason = CHANNELS[settings.kind].outcome_of(settings, answer).reason
         assert "://" not in reason
-        assert target.address not in reason
-        assert not target.secret or target.secret not in reason
+        assert settings.address not in reason
+        assert not settings.secret or settings.secret not in reason
         assert len(reason) < 300
 
 
 def test_reasons_are_in_the_receivers_language():
-    _, target = offline("slack", "ja")
-    found = CHANNELS["slack"].outcome_of(target, http(200, {"ok": False, "error": "invalid_auth"}))
+    _, settings = offline("slack", "ja")
+    found = CHANNELS["slack"].outcome_of(settings, http(200, {"ok": False, "error": "invalid_auth"}))
     assert found.reason == "キー、トークン、またはパスワードが拒否されました (200 invalid_auth)"

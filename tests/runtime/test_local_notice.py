@@ -11,7 +11,7 @@ from tests.fakes.ntfy import FakeNtfy
 from tests.waiting import eventually
 from understudy.clock import SystemClock
 from understudy.log import Log
-from understudy.notify.base import Target
+from understudy.notify.base import ChannelSettings
 from understudy.runtime.machine import local_notice
 from understudy.runtime.machine.local_notice import LocalNotices
 from understudy.runtime.transport import Transport
@@ -22,7 +22,7 @@ def owner(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeNtfy], LocalNotices]
     monkeypatch.setattr(local_notice, "PAUSES_S", (0.2, 0.2))
 
     def of(fake: FakeNtfy) -> LocalNotices:
-        target = Target("phone", "ntfy", address=fake.url, chat="topic", secret=fake.token)
+        target = ChannelSettings("phone", "ntfy", address=fake.url, chat="topic", secret=fake.token)
         clock = SystemClock()
         return LocalNotices((target,), Transport(), clock, Log(clock, level="critical"), str)
 

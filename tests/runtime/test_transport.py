@@ -15,7 +15,7 @@ from tests.fakes.server import Answer, FakeServer, Received
 from tests.fakes.smtp import FakeSmtp
 from tests.waiting import allowed_s
 from understudy.notify import email
-from understudy.notify.base import Message, Target
+from understudy.notify.base import ChannelSettings, Message
 from understudy.runtime import transport
 from understudy.runtime.transport import Transport
 from understudy.wire import causes
@@ -152,7 +152,7 @@ def test_whatever_goes_wrong_is_a_reason_without_the_address(url: str) -> None:
 def test_a_mail_is_handed_over() -> None:
     with FakeSmtp() as server:
         address = f"smtp+plain://127.0.0.1:{server.url.rpartition(':')[2]}"
-        target = Target("mail", "email", address, "b@example.org", sender="a@example.org")
+        target = ChannelSettings("mail", "email", address, "b@example.org", sender="a@example.org")
         (mail,) = email.requests_for(target, Message("notice-1", "notice", title="x", text="hello", at=1))
         answer = Transport().send(mail)
         assert isinstance(answer, MailAnswer)
@@ -171,7 +171,7 @@ def test_a_mail_server_that_is_silent_ends_at_the_deadline() -> None:
 @pytest.mark.parametrize("user", ["me@x.org", "mü@x.org"])
 def test_a_password_may_hold_anything(user: str, password: str) -> None:
     with FakeSmtp(user=user, password=password) as server:
-        target = Target("mail", "email", server.address, "b@x.org", password, "a@x.org")
+        target = ChannelSettings("mail", "email", server.address, "b@x.org", password, "a@x.org")
         (mail,) = email.requests_for(target, Message("n", "notice", text="hello", at=1))
         assert Transport().send(mail) == MailAnswer(250, "2.0.0 Ok: queued")
         assert isinstance(Transport().send(replace(mail, password=password + " ")), MailAnswer)

@@ -45,7 +45,7 @@ def daemon(
     from understudy.cli.connection import place_to_serve
     from understudy.cli.env_file import with_env_file
     from understudy.cli.given_command import absolute_command
-    from understudy.config.channels import targets_of
+    from understudy.config.channels import channels_of
     from understudy.daemon import DaemonInputs, run
 
     os.environ.update(with_env_file(os.environ, env_file))
@@ -64,7 +64,7 @@ def daemon(
             api_key=place.key,
             ca_file=place.ca_file,
             command=absolute_command(command),
-            targets=targets_of(settings, os.environ, data_dir),
+            channels=channels_of(settings, os.environ, data_dir),
             can_update=not stop_at_eof,  # `up` updates itself by starting anew
         )
     )

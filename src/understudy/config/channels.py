@@ -44,7 +44,7 @@ from understudy.coordinator.answers import Place
 from understudy.coordinator.routes import Maintenance, Route, Routes
 from understudy.errors import ConfigError
 from understudy.notify import webhook
-from understudy.notify.base import Target
+from understudy.notify.base import ChannelSettings
 from understudy.notify.channels import CHANNELS, check
 from understudy.texts import language_from, t
 
@@ -57,22 +57,24 @@ _WINDOW = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d)-((?:[01]\d|2[0-3]):[0-5]\d)(?
 _IN_CHANNEL = ("kind", "address", "chat", "secret", "sender", "format", "language")
 
 
-def targets_of(settings: Settings, environ: Mapping[str, str], data_dir: Path) -> tuple[Target, ...]:
+def channels_of(settings: Settings, environ: Mapping[str, str], data_dir: Path) -> tuple[ChannelSettings, ...]:
     """The channels, each able to work: all that a machine needs which only tells its own troubles. ConfigError."""
     return _read(settings, environ, data_dir)[0]
 
 
-def notices_of(settings: Settings, environ: Mapping[str, str], data_dir: Path) -> tuple[tuple[Target, ...], Routes]:
+def notices_of(
+    settings: Settings, environ: Mapping[str, str], data_dir: Path
+) -> tuple[tuple[ChannelSettings, ...], Routes]:
     """The channels and their routes; no secret is in the routes. ConfigError."""
-    targets, routes, maintenance = _read(settings, environ, data_dir)
-    names = tuple(target.name for target in targets)
+    channels, routes, maintenance = _read(settings, environ, data_dir)
+    names = tuple(channel.name for channel in channels)
     reply_to, public_url = _reply_to(settings.reply_to, names), _public_url(settings.public_url)
-    return targets, Routes(names, routes, maintenance, reply_to, public_url, settings.time_zone)
+    return channels, Routes(names, routes, maintenance, reply_to, public_url, settings.time_zone)
 
 
 def _read(
     settings: Settings, environ: Mapping[str, str], data_dir: Path
-) -> tuple[tuple[Target, ...], tuple[Route, ...], tuple[Maintenance, ...]]:
+) -> tuple[tuple[ChannelSettings, ...], tuple[Route, ...], tuple[Maintenance, ...]]:
     """Channels and routes from the environment and from the file's tables. ConfigError names what is wrong."""
     tables, path = tables_of(environ, data_dir)
     language = language_from(dict(environ))
@@ -81,7 +83,7 @@ def _read(
     except ValueError as error:
         raise ConfigError(f"quiet_hours (UNDERSTUDY_QUIET_HOURS): {error}") from None
     try:
-        found = {target.name: target for target in _known_names(settings, language)}
+        found = {channel.name: channel for channel in _known_names(settings, language)}
         for name, table in _section(tables, "channels").items():
             found[name] = _target(name, table, language)
         found = _chosen(found, settings.notification_type)
@@ -91,8 +93,8 @@ def _read(
         maintenance = tuple(_maintenance(table, groups, settings) for table in _list(tables, "maintenance"))
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
-    for target in found.values():
-        check(target)
+    for channel in found.values():
+        check(channel)
     return tuple(found.values()), routes or ((default,) if found else ()), maintenance
 
 
@@ -112,32 +114,34 @@ def _public_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _known_names(s: Settings, language: str) -> list[Target]:
+def _known_names(s: Settings, language: str) -> list[ChannelSettings]:
     """Channels that the plain settings make; each is called by its kind."""
     found = []
     if s.slack_bot_token and s.slack_channel_id:
-        found.append(Target("slack", "slack", chat=s.slack_channel_id, secret=s.slack_bot_token))
+        found.append(ChannelSettings("slack", "slack", chat=s.slack_channel_id, secret=s.slack_bot_token))
     elif s.slack_webhook_url:
-        found.append(Target("slack", "slack_webhook", s.slack_webhook_url))
+        found.append(ChannelSettings("slack", "slack_webhook", s.slack_webhook_url))
     if s.discord_webhook_url:
-        found.append(Target("discord", "discord", s.discord_webhook_url))
+        found.append(ChannelSettings("discord", "discord", s.discord_webhook_url))
     if s.telegram_bot_token and s.telegram_chat_id:
-        found.append(Target("telegram", "telegram", chat=s.telegram_chat_id, secret=s.telegram_bot_token))
+        found.append(ChannelSettings("telegram", "telegram", chat=s.telegram_chat_id, secret=s.telegram_bot_token))
     if s.ntfy_url:
         scheme, _, place = s.ntfy_url.rpartition("://")
         server, _, topic = place.rstrip("/").rpartition("/")  # of a server alone: no topic, which is refused
         address = f"{scheme or 'https'}://{server}" if server else ""
-        found.append(Target("ntfy", "ntfy", address, topic if server or not scheme else "", s.ntfy_token))
+        found.append(ChannelSettings("ntfy", "ntfy", address, topic if server or not scheme else "", s.ntfy_token))
     if s.smtp_url and s.smtp_to:
-        found.append(Target("email", "email", s.smtp_url, s.smtp_to, s.smtp_password, s.smtp_from))
+        found.append(ChannelSettings("email", "email", s.smtp_url, s.smtp_to, s.smtp_password, s.smtp_from))
     if s.webhook_url:
-        found.append(Target("webhook", "webhook", s.webhook_url, secret=s.webhook_secret, format=s.webhook_format))
+        found.append(
+            ChannelSettings("webhook", "webhook", s.webhook_url, secret=s.webhook_secret, format=s.webhook_format)
+        )
     for nth, url in enumerate(url for url in s.apprise_urls.split(",") if url):
-        found.append(Target(f"apprise{nth + 1 if nth else ''}", "apprise", url))
+        found.append(ChannelSettings(f"apprise{nth + 1 if nth else ''}", "apprise", url))
     return [replace(channel, language=language) for channel in found]
 
 
-def _chosen(found: dict[str, Target], wanted: tuple[str, ...]) -> dict[str, Target]:
+def _chosen(found: dict[str, ChannelSettings], wanted: tuple[str, ...]) -> dict[str, ChannelSettings]:
     """Those that `NOTIFICATION_TYPE` names, if it names any: by name or kind; `none` is none."""
     if len(found) > CHANNELS_MAX:
         raise ValueError(t("config.channels.too_many", limit=CHANNELS_MAX))
@@ -155,7 +159,7 @@ def _chosen(found: dict[str, Target], wanted: tuple[str, ...]) -> dict[str, Targ
     return chosen
 
 
-def _target(name: str, table: Any, language: str) -> Target:
+def _target(name: str, table: Any, language: str) -> ChannelSettings:
     where = f"channels.{name}"
     if not isinstance(table, dict) or not _NAME.fullmatch(name):
         raise ValueError(t("config.channels.bad_name", name=name))
@@ -167,7 +171,7 @@ def _target(name: str, table: Any, language: str) -> Target:
     values.setdefault("sender", values.pop("from", ""))
     _only(values, _IN_CHANNEL, where)
     texts = {key: str(value) for key, value in values.items() if value != ""}
-    made = Target(name, **{"language": language, "kind": name, **texts})
+    made = ChannelSettings(name, **{"language": language, "kind": name, **texts})
     _one_of(made.kind, KINDS, f"{where}.kind")
     _one_of(made.format, FORMATS, f"{where}.format")
     _one_of(made.language, ("en", "ja"), f"{where}.language")

@@ -20,7 +20,7 @@ from understudy.coordinator.prices import Price, price_of, prices_from
 from understudy.coordinator.routes import Routes
 from understudy.coordinator.takeover_nouns import TakeoverPolicy
 from understudy.errors import ConfigError
-from understudy.notify.base import Target
+from understudy.notify.base import ChannelSettings
 from understudy.redact import secrets_of
 from understudy.services.claude import ClaudeApi
 from understudy.texts import t
@@ -33,7 +33,7 @@ class HubInputs(Struct, frozen=True):
     data_dir: Path = Path()
     environment_keys: dict[str, str] = {}
     policy: Policy = Policy()
-    targets: tuple[Target, ...] = ()
+    channels: tuple[ChannelSettings, ...] = ()
     claude: ClaudeApi = ClaudeApi("")
     secrets: tuple[str, ...] = ()  # values that no line, event, notice or result may contain
     fail_point_file: str = ""  # crash tests: pause before COMMIT while this file exists
@@ -45,14 +45,14 @@ def hub_inputs(
     """The inputs of a hub from these settings. ConfigError for impossible ones."""
     if settings.watchdog_url and not is_web_address(settings.watchdog_url):
         raise ConfigError(f"UNDERSTUDY_WATCHDOG_URL: {t('config.not_an_address')}")
-    targets, routes = notices_of(settings, environ, data_dir)
-    hidden = (part for target in targets for part in (target.address, target.secret))
+    channels, routes = notices_of(settings, environ, data_dir)
+    hidden = (part for channel in channels for part in (channel.address, channel.secret))
     return HubInputs(
         settings,
         data_dir,
         environment_keys,
         policy_of(settings, routes),
-        targets,
+        channels,
         claude_of(settings),
         (*environment_keys.values(), *hidden, *secrets_in(settings), *secrets_of(environ)),
         environ.get("UNDERSTUDY_FAIL_POINT_FILE", ""),

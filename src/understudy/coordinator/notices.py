@@ -158,40 +158,40 @@ class Outbox:
 
     def tell_plainly(self, event: Event) -> None:
         """The same if its facts cannot be put into a text: its bare message, to the same channels."""
-        for target, _ in self._routes_for(event.level, event.daemon_id):
+        for channel, _ in self._routes_for(event.level, event.daemon_id):
             wall = self.now.wall
-            key = notice_id(event.name, event.daemon_id, event.task_id, str(event.at), target)
+            key = notice_id(event.name, event.daemon_id, event.task_id, str(event.at), channel)
             facts = facts_of(message=str(event.message))
-            row = Notice(key, target, "notice", event.name, event.level, facts=facts, next_at=wall, due_at=wall)
+            row = Notice(key, channel, "notice", event.name, event.level, facts=facts, next_at=wall, due_at=wall)
             self.add(replace(row, task_id=event.task_id, daemon_id=event.daemon_id, created_at=wall))
 
     # ---- incidents
 
     def _late(self, event: Event) -> None:
-        for target, route in self._routes_for("warning", event.daemon_id):
-            digest = self._digest(event.daemon_id, target)
+        for channel, route in self._routes_for("warning", event.daemon_id):
+            digest = self._digest(event.daemon_id, channel)
             if digest is not None:
                 until = min(self.now.wall + CALM_MS, digest.created_at + DIGEST_WITHIN_MS)
                 self.put(replace(digest, next_at=until, due_at=until))
             elif self._flaps.get(event.daemon_id, 0) >= FLAPS:
-                self._flapping(event, target, route)
+                self._flapping(event, channel, route)
             else:
-                self.add(self._row(event, target, route, event.level))
+                self.add(self._row(event, channel, route, event.level))
 
-    def _flapping(self, event: Event, target: str, route: Route) -> None:
+    def _flapping(self, event: Event, channel: str, route: Route) -> None:
         count = self._flaps[event.daemon_id]
-        told = self._row(event, target, route, "warning")
+        told = self._row(event, channel, route, "warning")
         incident = told.incident_id
-        self.add(replace(told, id=notice_id(FLAPPING, incident, target), cause=FLAPPING, facts=facts_of(count=count)))
+        self.add(replace(told, id=notice_id(FLAPPING, incident, channel), cause=FLAPPING, facts=facts_of(count=count)))
         until = self.now.wall + CALM_MS
-        later = replace(told, id=notice_id(DIGEST, incident, target), cause=DIGEST, level="info", incident_id="")
+        later = replace(told, id=notice_id(DIGEST, incident, channel), cause=DIGEST, level="info", incident_id="")
         self.add(replace(later, facts="{}", next_at=until, due_at=until))
 
     def _down(self, event: Event) -> None:
         incident = str(event.fields.get("incidentId", ""))
-        for target, route in self._routes_for("critical", event.daemon_id):
-            critical = self._row(event, target, route, "critical")
-            for earlier in self._of_incident(incident, target):
+        for channel, route in self._routes_for("critical", event.daemon_id):
+            critical = self._row(event, channel, route, "critical")
+            for earlier in self._of_incident(incident, channel):
                 if is_untried(earlier) and max(critical.next_at, self.now.wall + 1) <= earlier.next_at:
                     self.fold(earlier, "told as critical")
             self.add(critical)
@@ -203,37 +203,37 @@ class Outbox:
 
     def _recovered(self, event: Event) -> None:
         incident = str(event.fields.get("incidentId", ""))
-        for target in self.routes.targets:
-            story = incident or self._stuck(event.daemon_id, target)
-            told = [row for row in self._of_incident(story, target) if row.level != "recovered"] if story else []
+        for channel in self.routes.channels:
+            story = incident or self._stuck(event.daemon_id, channel)
+            told = [row for row in self._of_incident(story, channel) if row.level != "recovered"] if story else []
             held = [row for row in told if row.state == "waiting" and (row.cause == REMINDER or is_held(row, self.now))]
             for row in held:
                 self.fold(row, "recovered before it was due")
             reached = [row for row in told if row not in held and (row.state != "folded" or row.folded_into)]
-            is_digested = self._digest(event.daemon_id, target) is not None
+            is_digested = self._digest(event.daemon_id, channel) is not None
             if not reached or (is_digested and all(row.level != "critical" for row in reached)):
                 continue  # the channel never got it, or a digest reports it; a critical alarm is always taken back
-            route = route_of(self.routes, target, event.daemon_id)
-            row = self._row(event, target, replace(route, delay_ms=0), "recovered")
-            self.add(replace(row, id=notice_id(RECOVERED, story, target), incident_id=story))
+            route = route_of(self.routes, channel, event.daemon_id)
+            row = self._row(event, channel, replace(route, delay_ms=0), "recovered")
+            self.add(replace(row, id=notice_id(RECOVERED, story, channel), incident_id=story))
 
     def _plain(self, event: Event) -> None:
-        for target, route in self._routes_for(event.level, event.daemon_id):
-            self.add(self._row(event, target, route, event.level))
+        for channel, route in self._routes_for(event.level, event.daemon_id):
+            self.add(self._row(event, channel, route, event.level))
 
     # ---- earlier rows
 
-    def _of_incident(self, incident_id: str, target: str) -> list[Notice]:
-        return [row for row in self.rows.values() if row.incident_id == incident_id and row.target == target]
+    def _of_incident(self, incident_id: str, channel: str) -> list[Notice]:
+        return [row for row in self.rows.values() if row.incident_id == incident_id and row.channel == channel]
 
-    def _stuck(self, daemon_id: str, target: str) -> str:
+    def _stuck(self, daemon_id: str, channel: str) -> str:
         """The story of the last time that it was stuck; "" if it never was."""
-        found = [r for r in self.rows.values() if (r.daemon_id, r.target, r.cause) == (daemon_id, target, STUCK)]
+        found = [r for r in self.rows.values() if (r.daemon_id, r.channel, r.cause) == (daemon_id, channel, STUCK)]
         return max(found, key=lambda row: row.created_at).incident_id if found else ""
 
-    def _digest(self, daemon_id: str, target: str) -> Notice | None:
+    def _digest(self, daemon_id: str, channel: str) -> Notice | None:
         for row in self.rows.values():
-            if (row.cause, row.daemon_id, row.target, row.state) == (DIGEST, daemon_id, target, "waiting"):
+            if (row.cause, row.daemon_id, row.channel, row.state) == (DIGEST, daemon_id, channel, "waiting"):
                 return row
         return None
 
@@ -245,12 +245,12 @@ class Outbox:
         for route in self.routes.routes:
             if LEVEL_RANKS.get(level, 1) < LEVEL_RANKS[route.level] or not is_of(daemon_id, route.daemons):
                 continue
-            for target in route.channels:
-                if target not in seen:
-                    seen.add(target)
-                    yield target, route
+            for channel in route.channels:
+                if channel not in seen:
+                    seen.add(channel)
+                    yield channel, route
 
-    def _row(self, event: Event, target: str, route: Route, level: str) -> Notice:
+    def _row(self, event: Event, channel: str, route: Route, level: str) -> Notice:
         held_ms = held_by_windows_ms(self.routes, route, level, event.daemon_id, self.now.wall)
         due_at = self.now.wall + max(route.delay_ms, held_ms)
         facts = facts_of(message=event.message, **event.fields)
@@ -259,8 +259,8 @@ class Outbox:
             incident = f"stuck:{event.daemon_id}:{event.at}"
         story = (incident,) if incident else (event.daemon_id, event.task_id, str(event.at), facts)
         return Notice(
-            notice_id(event.name, *story, target),
-            target,
+            notice_id(event.name, *story, channel),
+            channel,
             "notice",
             event.name,
             level,
@@ -279,11 +279,11 @@ def is_of(daemon_id: str, patterns: tuple[str, ...]) -> bool:
     return not patterns or any(fnmatchcase(daemon_id, pattern) for pattern in patterns)
 
 
-def route_of(routes: Routes, target: str, daemon_id: str, level: str = "") -> Route:
+def route_of(routes: Routes, channel: str, daemon_id: str, level: str = "") -> Route:
     """The first route that tells this channel of this daemon, of those for this level if there are any."""
-    found = [route for route in routes.routes if target in route.channels and is_of(daemon_id, route.daemons)]
+    found = [route for route in routes.routes if channel in route.channels and is_of(daemon_id, route.daemons)]
     rank = LEVEL_RANKS.get(level, 0)
-    return next((r for r in found if rank >= LEVEL_RANKS[r.level]), found[0] if found else Route((target,)))
+    return next((r for r in found if rank >= LEVEL_RANKS[r.level]), found[0] if found else Route((channel,)))
 
 
 def held_by_windows_ms(routes: Routes, route: Route, level: str, daemon_id: str, wall: int) -> int:
@@ -305,8 +305,8 @@ def reminder_after(told: Notice, nth: int, every_ms: int, at: int) -> Notice:
     """The next reminder of an incident that goes on; `told` is the critical notice or the reminder before it."""
     due_at = at + every_ms
     return Notice(
-        notice_id(REMINDER, told.incident_id, told.target, str(nth)),
-        told.target,
+        notice_id(REMINDER, told.incident_id, told.channel, str(nth)),
+        told.channel,
         "notice",
         REMINDER,
         "critical",

@@ -315,11 +315,11 @@ class Deployment(Struct, frozen=True):
     host: str
 
 
-class Notice(Struct, frozen=True):
+class Notice(Struct, frozen=True, rename={"channel": "target"}):
     """One message on its way to one channel, committed with what it tells (the outbox)."""
 
     id: str  # a hash of its cause and channel; a receiver knows a repetition by it
-    target: str  # the channel's name
+    channel: str  # the channel's name
     kind: str  # notice, progress, answer or test
     cause: str  # the name of its event, or reminder, digest, flapping, storm, progress, test
     level: str = "info"  # info, warning, critical or recovered

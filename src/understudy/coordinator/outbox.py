@@ -140,11 +140,11 @@ def _is_loud(row: Notice, edits: str) -> bool:
 
 
 def _storm(loud: Sequence[Notice], save: dict[str, Notice], now: Now) -> Chosen:
-    target = loud[0].target
-    key = notice_id(STORM, target, *sorted(row.id for row in loud))
+    channel = loud[0].channel
+    key = notice_id(STORM, channel, *sorted(row.id for row in loud))
     level = max((row.level for row in loud), key=lambda level: LEVEL_RANKS.get(level, 1))
     due_at = min(row.due_at for row in loud)
-    storm = Notice(key, target, "notice", STORM, level, next_at=now.wall, due_at=due_at, created_at=now.wall)
+    storm = Notice(key, channel, "notice", STORM, level, next_at=now.wall, due_at=due_at, created_at=now.wall)
     members = tuple(replace(row, state="folded", folded_into=key, taken_until=0) for row in loud)
     taken = _taken(storm, now)
     save |= {row.id: row for row in (*members, taken)}
@@ -167,7 +167,7 @@ def _judged(row: Notice, about: About, now: Now) -> Notice:
         if incident.snoozed_until > now.wall:
             return replace(row, next_at=incident.snoozed_until, due_at=incident.snoozed_until)
     if row.kind == "notice" and not row.part and row.cause != STORM and row.state == "waiting":
-        route = route_of(about.routes, row.target, row.daemon_id, row.level)
+        route = route_of(about.routes, row.channel, row.daemon_id, row.level)
         held_ms = held_by_windows_ms(about.routes, route, row.level, row.daemon_id, now.wall)
         if held_ms:  # judged again: it was put off until now, or tried before the window began
             until = now.wall + held_ms
@@ -185,7 +185,7 @@ def _earlier(row: Notice, siblings: Iterable[Notice]) -> Notice | None:
     siblings = list(siblings)
     storms = {other.id: other for other in siblings if other.cause == STORM}
     for other in siblings:
-        is_same = (other.target, other.incident_id, other.task_id) == (row.target, row.incident_id, row.task_id)
+        is_same = (other.channel, other.incident_id, other.task_id) == (row.channel, row.incident_id, row.task_id)
         if row.kind == "answer":
             is_first = other.kind == "answer" and other.created_at < row.created_at
         else:
@@ -202,7 +202,7 @@ def _place(row: Notice, siblings: Iterable[Notice]) -> tuple[str, str]:
         return row.ref, row.thread
     if row.level != "recovered":
         return "", ""
-    told = [s for s in siblings if s.target == row.target and s.incident_id == row.incident_id and s.ref]
+    told = [s for s in siblings if s.channel == row.channel and s.incident_id == row.incident_id and s.ref]
     told = [s for s in told if s.id != row.id and s.state == "sent"]
     if not told:
         return "", ""
@@ -273,8 +273,8 @@ def told_if_dead(notice: Notice, now: Now) -> Change[Notice]:
     """A row, with an event if it is dead: for the log; an error about sending never makes a notice."""
     if notice.state != "dead":
         return Change(notice)
-    fields = {"noticeId": notice.id, "channel": notice.target, "cause": notice.cause, "reason": notice.last_error}
-    message = f"A notice to {notice.target} could not be sent"
+    fields = {"noticeId": notice.id, "channel": notice.channel, "cause": notice.cause, "reason": notice.last_error}
+    message = f"A notice to {notice.channel} could not be sent"
     story = {"task_id": notice.task_id, "daemon_id": notice.daemon_id}
     event = make_event(now, "notice.dead", message, fields, level="warning", component="Outbox", **story)
     return Change(notice, (), (event,))
@@ -283,16 +283,16 @@ def told_if_dead(notice: Notice, now: Now) -> Change[Notice]:
 def resend(notice: Notice, by: str, now: Now) -> Change[Notice]:
     """An owner sends it again: due at once, unless it is being sent."""
     waiting = again(notice, now) if not notice.taken_until or notice.state == "dead" else notice
-    fields = {"noticeId": notice.id, "channel": notice.target, "by": by}
-    message = f"A notice to {notice.target} is sent again"
+    fields = {"noticeId": notice.id, "channel": notice.channel, "by": by}
+    message = f"A notice to {notice.channel} is sent again"
     return Change(waiting, (), (make_event(now, "notice.resent", message, fields, component="Outbox"),))
 
 
-def reclaim(notice: Notice, targets: Collection[str], now: Now) -> Change[Notice]:
+def reclaim(notice: Notice, channels: Collection[str], now: Now) -> Change[Notice]:
     """At the start of the only hub: nobody is sending it; if its channel is no more, it is dead."""
-    if notice.target in targets:
+    if notice.channel in channels:
         return Change(replace(notice, taken_until=0))
-    return told_if_dead(dead(notice, f"there is no channel {notice.target}"), now)
+    return told_if_dead(dead(notice, f"there is no channel {notice.channel}"), now)
 
 
 def dead(row: Notice, reason: str) -> Notice:

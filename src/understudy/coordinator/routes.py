@@ -30,7 +30,7 @@ class Maintenance(Struct, frozen=True):
 class Routes(Struct, frozen=True):
     """All of it. Without a channel there are no notices, and no work for them."""
 
-    targets: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
     routes: tuple[Route, ...] = ()
     maintenance: tuple[Maintenance, ...] = ()
     reply_to: str = ""  # where answers go whose task names no place: JSON as in Task.reply_to

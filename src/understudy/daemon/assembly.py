@@ -134,7 +134,7 @@ class Daemon:
     def _owner(self) -> LocalNotices:
         """Channels of this machine's own, for when the hub is out of reach."""
         transport = Transport(ca_file=self._given.ca_file, user_agent=f"understudy/{__version__}")
-        return LocalNotices(self._given.targets, transport, self._clock, self._log, self._log.redactor.clean)
+        return LocalNotices(self._given.channels, transport, self._clock, self._log, self._log.redactor.clean)
 
     def _awake(self) -> Awake:
         return Awake(caffeinate(self._settings.caffeinate))

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from understudy.config import Settings, secrets_in
-from understudy.notify.base import Target
+from understudy.notify.base import ChannelSettings
 
 
 class DaemonInputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,7 +19,7 @@ class DaemonInputs(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings = Settings()
     ca_file: str = ""  # CA certificates for https; empty: the system's
     command: tuple[str, ...] = ()  # argv of the executor `command`; empty: there is none
-    targets: tuple[Target, ...] = ()  # channels of this machine, for when the hub is out of reach
+    channels: tuple[ChannelSettings, ...] = ()  # channels of this machine, for when the hub is out of reach
     can_update: bool = True  # False: the program that started it brings the new version
 
     @property

@@ -174,7 +174,7 @@ class Engine:
         if any(isinstance(answer, Removal) for answer in answers):
             committed = replace(committed, answers=tuple(_removed(tx, answer) for answer in answers))
         self._decided = clocks, work, moved_ms
-        return woken(committed, self.policy.routes.targets) if moved_ms else committed
+        return woken(committed, self.policy.routes.channels) if moved_ms else committed
 
     def _decide(self, operation: Operation, work: WorkingSet, now: Now) -> Any:
         try:
@@ -212,7 +212,7 @@ class Engine:
             _nearest(_deadlines_h(work)),
             _nearest(task.available_at for task in tasks if _is_delayed(task)),
             now,
-            _channels(work.changed(Notice)) if self.policy.routes.targets else (),
+            _channels(work.changed(Notice)) if self.policy.routes.channels else (),
         )
 
 
@@ -256,7 +256,7 @@ def _deadlines_h(work: WorkingSet) -> Iterator[int]:
 
 
 def _channels(notices: Sequence[Notice]) -> tuple[str, ...]:
-    return tuple({notice.target for notice in notices if notice.state == "waiting"})
+    return tuple({notice.channel for notice in notices if notice.state == "waiting"})
 
 
 def _is_delayed(task: Task) -> bool:
@@ -267,9 +267,9 @@ def _nearest(deadlines: Any) -> int:
     return min((deadline for deadline in deadlines if deadline), default=0)
 
 
-def woken(committed: Committed, targets: tuple[str, ...]) -> Committed:
+def woken(committed: Committed, channels: tuple[str, ...]) -> Committed:
     """After a jump of the clock whatever sleeps until an instant has to look at it anew."""
-    return replace(committed, available_at=committed.now.wall, due=targets)
+    return replace(committed, available_at=committed.now.wall, due=channels)
 
 
 def joined(parts: Sequence[Committed]) -> Committed:
@@ -281,5 +281,5 @@ def joined(parts: Sequence[Committed]) -> Committed:
         _nearest(part.deadline_h for part in parts),
         _nearest(part.available_at for part in parts),
         parts[-1].now,
-        tuple({target for part in parts for target in part.due}),
+        tuple({channel for part in parts for channel in part.due}),
     )

@@ -23,7 +23,7 @@ from understudy.hub.messages import Story, message_of, plain_message_of, story_o
 from understudy.hub.outbox import Parcel, SettleNotice, TakeNotice
 from understudy.hub.starts import RecordHearing
 from understudy.hub.steps import Effect, Read, Steps
-from understudy.notify.base import Channel, Later, Message, Outcome, Refused, Sent, Target
+from understudy.notify.base import Channel, ChannelSettings, Later, Message, Outcome, Refused, Sent
 from understudy.notify.letters import letters_of
 from understudy.store.base import Reader
 from understudy.wire.outbound import OutboundAnswer, OutboundRequest
@@ -83,9 +83,9 @@ class Delivery:
     """One channel: `step` does what is due and returns how many ms may pass until the next one."""
 
     def __init__(
-        self, target: Target, channel: Channel, routes: Routes, clock: Clock, clean: Callable[[str], str]
+        self, settings: ChannelSettings, channel: Channel, routes: Routes, clock: Clock, clean: Callable[[str], str]
     ) -> None:
-        self.target = target
+        self.settings = settings
         self.channel = channel
         self.routes = routes
         self.circuit = Circuit()
@@ -99,14 +99,14 @@ class Delivery:
         closed_ms = self.circuit.open_until - self._clock.mono_ms()
         if closed_ms > 0:
             return min(closed_ms, LOOK_EVERY_MS)
-        next_at = yield Read(lambda reader: reader.next_notice_at(self.target.name))
+        next_at = yield Read(lambda reader: reader.next_notice_at(self.settings.name))
         if self._has_jumped() and next_at:
             yield RecordHearing()  # its batch moves what waits with the clock
-            next_at = yield Read(lambda reader: reader.next_notice_at(self.target.name))
+            next_at = yield Read(lambda reader: reader.next_notice_at(self.settings.name))
         now_ms = self._clock.now_ms()
         if not next_at or next_at > now_ms:
             return min(next_at - now_ms, LOOK_EVERY_MS) if next_at else LOOK_EVERY_MS
-        parcel: Parcel | None = yield TakeNotice(self.target.name)
+        parcel: Parcel | None = yield TakeNotice(self.settings.name)
         if parcel is None:
             return AGAIN_MS
         yield from self._deliver(parcel)
@@ -138,17 +138,17 @@ class Delivery:
         """The message; if it cannot be worked out, a plain one from the row alone."""
         wall = self._clock.now_ms()
         try:
-            return self._cleaned(message_of(parcel, story or Story(), self.target, self.routes, wall))
+            return self._cleaned(message_of(parcel, story or Story(), self.settings, self.routes, wall))
         except Exception:  # noqa: BLE001 - a zone that is gone, facts that cannot be read: it is still sent
-            return self._cleaned(plain_message_of(parcel, self.target.language, wall))
+            return self._cleaned(plain_message_of(parcel, self.settings.language, wall))
 
     def _letter(self, message: Message, *, is_plain: bool) -> Letter:
-        requests, is_plain = letters_of(self.channel, self.target, message, is_plain=is_plain)
+        requests, is_plain = letters_of(self.channel, self.settings, message, is_plain=is_plain)
         return Letter(message, requests, is_plain)
 
     def _outcome(self, answer: OutboundAnswer) -> Outcome:
         try:
-            return self.channel.outcome_of(self.target, answer)
+            return self.channel.outcome_of(self.settings, answer)
         except Exception as bug:  # noqa: BLE001 - an answer that nobody understands
             return Later(f"its answer cannot be read: {type(bug).__name__}")
 

@@ -13,7 +13,7 @@ from understudy.coordinator.notices import DIGEST, FLAP_WINDOW_MS, FLAPPING, REM
 from understudy.coordinator.nouns import Daemon, Incident, Notice, Result, Task, TaskBody
 from understudy.coordinator.routes import Routes
 from understudy.hub.outbox import Parcel
-from understudy.notify.base import Message, Target
+from understudy.notify.base import ChannelSettings, Message
 from understudy.notify.channels import ANSWERABLE, EDITABLE
 from understudy.spans import span
 from understudy.store.base import Reader, StoredEvent
@@ -83,9 +83,9 @@ def _one(reader: Reader, noun: type[Any], key: str) -> Any:
     return found[0] if found else None
 
 
-def message_of(parcel: Parcel, story: Story, target: Target, routes: Routes, wall: int) -> Message:
+def message_of(parcel: Parcel, story: Story, settings: ChannelSettings, routes: Routes, wall: int) -> Message:
     """The message, not yet redacted."""
-    words = _Words(parcel, story, target.language, routes, wall)
+    words = _Words(parcel, story, settings.language, routes, wall)
     notice = parcel.notice
     title, text = words.answer() if notice.kind in ("answer", "progress") else words.notice()
     secrets = dict(parcel.links)
@@ -99,8 +99,8 @@ def message_of(parcel: Parcel, story: Story, target: Target, routes: Routes, wal
         words.links(secrets),
         link_full=f"{routes.public_url}{LINK_PATH}{secrets['read']}" if "read" in secrets else "",
         chat=notice.chat,
-        thread=parcel.thread if notice.thread or target.kind in ANSWERABLE else "",
-        edits=parcel.edits if target.kind in EDITABLE else "",
+        thread=parcel.thread if notice.thread or settings.kind in ANSWERABLE else "",
+        edits=parcel.edits if settings.kind in EDITABLE else "",
         about=notice.incident_id or notice.task_id,
         at=wall,
     )

@@ -25,7 +25,7 @@ LINK_PREFIX = "usl"
 def outbox_rows(tx: Transaction, work: WorkingSet, now: Now) -> tuple[Notice, ...]:
     """The rows that the events of a batch add to the outbox. Called in each batch, so it is quick if there are none."""
     routes = work.policy.routes
-    if not routes.targets:
+    if not routes.channels:
         return ()
     told: list[Event] = []
     asked: list[tuple[Event, Task]] = []
@@ -96,16 +96,16 @@ class TakeNotice(Operation):
 
     weight = HEAVY
 
-    def __init__(self, target: str) -> None:
-        self.target = target
+    def __init__(self, channel: str) -> None:
+        self.channel = channel
 
     def needs(self, needs: Needs) -> None:
         """The rows that are due."""
-        needs.outboxes.add(self.target)
+        needs.outboxes.add(self.channel)
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
         """The stories of what is due."""
-        for row in work.outboxes[self.target].due:
+        for row in work.outboxes[self.channel].due:
             if row.incident_id:
                 needs.row(Incident, row.incident_id)
             needs.stories.add((row.incident_id, row.task_id))
@@ -120,7 +120,7 @@ class TakeNotice(Operation):
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Choose, note that it is taken, and make its links."""
-        found = work.outboxes[self.target]
+        found = work.outboxes[self.channel]
         due = [row for row in (work.rows[Notice].get(r.id, r) for r in found.due) if row and row.state == "waiting"]
         siblings = [row for row in work.rows[Notice].values() if row is not None]
         incidents = {row.id: row for row in work.rows[Incident].values() if row is not None}
@@ -201,7 +201,7 @@ class ReclaimNotices(Operation):
         """Free it. The answer says whether there may be more."""
         draft = Draft()
         for row in work.astray:
-            draft.take(outbox.reclaim(row, work.policy.routes.targets, now))
+            draft.take(outbox.reclaim(row, work.policy.routes.channels, now))
         return draft.decision(len(work.astray) >= ASTRAY_MAX)
 
 
@@ -223,8 +223,8 @@ class ResendNotice(Operation):
             raise NotFoundError("Notice not found")
         if row.state not in ("dead", "waiting"):
             raise ConflictError(f"Notice is {row.state}: there is nothing to send again", "not_resendable")
-        if row.target not in work.policy.routes.targets:
-            raise ConflictError(f"There is no channel {row.target} any more", "no_channel")
+        if row.channel not in work.policy.routes.channels:
+            raise ConflictError(f"There is no channel {row.channel} any more", "no_channel")
         change = outbox.resend(row, self.by, now)
         return change.decision(NoticeChanged(success=True, notice=notice_json(change.noun)))
 
@@ -237,7 +237,7 @@ class SendTestNotice(Operation):
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """A row each."""
-        known = work.policy.routes.targets
+        known = work.policy.routes.channels
         names = (self.channel,) if self.channel else known
         if not known:
             raise ConflictError("No channel is configured", "no_channel")

@@ -12,7 +12,7 @@ from understudy.errors import BadRequestError
 CHARS_MAX = 256
 
 
-def reply_of(said: dict[str, Any] | str | None, targets: tuple[str, ...]) -> str:
+def reply_of(said: dict[str, Any] | str | None, channels: tuple[str, ...]) -> str:
     """The place as Task.reply_to keeps it; BadRequestError for a channel that this hub does not have.
 
     A name, `name:chat`, `name:chat:thread`, or an object with `channel`, `chat`, `thread`.
@@ -25,8 +25,8 @@ def reply_of(said: dict[str, Any] | str | None, targets: tuple[str, ...]) -> str
         place = Place(channel, chat, thread)
     else:
         place = Place(*(_text(said.get(name), name) for name in ("channel", "chat", "thread")))
-    if place.channel not in targets:
-        known = f"one of {', '.join(targets)}" if targets else "nothing: this hub has no channels"
+    if place.channel not in channels:
+        known = f"one of {', '.join(channels)}" if channels else "nothing: this hub has no channels"
         raise BadRequestError("Validation failed", (f"replyTo.channel: Expected {known}",))
     return msgspec.json.encode(place).decode()
 

@@ -238,12 +238,12 @@ class View:
 
     def channels(self) -> ChannelsAnswer:
         """`GET /api/channels`: those that are configured, and those that still have something to send or dead."""
-        backlogs = {backlog.target: backlog for backlog in self.reader.backlogs(self.now.wall)}
-        names = [*self.policy.routes.targets, *sorted(set(backlogs) - set(self.policy.routes.targets))]
+        backlogs = {backlog.channel: backlog for backlog in self.reader.backlogs(self.now.wall)}
+        names = [*self.policy.routes.channels, *sorted(set(backlogs) - set(self.policy.routes.channels))]
         return ChannelsAnswer([self._channel(name, backlogs.get(name)) for name in names])
 
     def _channel(self, name: str, backlog: Backlog | None) -> ChannelJson:
-        is_configured = name in self.policy.routes.targets
+        is_configured = name in self.policy.routes.channels
         if backlog is None:
             return ChannelJson(name, is_configured, 0, 0, 0)
         oldest_s = max(self.now.wall - backlog.oldest_at, 0) / 1000 if backlog.oldest_at else 0

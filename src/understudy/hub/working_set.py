@@ -205,7 +205,7 @@ class WorkingSet:
             for notice in tx.notices_folded_into(needs.storms):
                 self.members[notice.folded_into].append(notice)
         if needs.astray:
-            self.astray = tx.notices_astray(self.policy.routes.targets, ASTRAY_MAX)
+            self.astray = tx.notices_astray(self.policy.routes.channels, ASTRAY_MAX)
 
     def _load_rest(self, tx: Transaction, needs: Needs) -> None:
         if needs.deadlines:
@@ -243,12 +243,12 @@ class WorkingSet:
         for directive in due.directives:
             self.rows[Directive].setdefault(directive.id, directive)
 
-    def load_outboxes(self, tx: Transaction, targets: set[str], wall: int) -> None:
+    def load_outboxes(self, tx: Transaction, channels: set[str], wall: int) -> None:
         """Add the rows that are due to be sent; rows that are already loaded stay as they are."""
-        for target in targets:
-            due = tx.notices_due(target, wall, OUTBOX_DUE_MAX)
-            recent = tx.notices_sent(target, wall - STORM_WINDOW_MS, RECENT_MAX) if due else []
-            self.outboxes[target] = DueOutbox(due, recent)
+        for channel in channels:
+            due = tx.notices_due(channel, wall, OUTBOX_DUE_MAX)
+            recent = tx.notices_sent(channel, wall - STORM_WINDOW_MS, RECENT_MAX) if due else []
+            self.outboxes[channel] = DueOutbox(due, recent)
             for notice in due:
                 self.rows[Notice].setdefault(notice.id, notice)
 

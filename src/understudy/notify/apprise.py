@@ -9,7 +9,7 @@ import importlib
 import logging
 from typing import Any
 
-from understudy.notify.base import Message, Outcome, Refused, Sent, Target
+from understudy.notify.base import ChannelSettings, Message, Outcome, Refused, Sent
 from understudy.notify.limits import utf8
 from understudy.notify.outcomes import later, no_answer
 from understudy.notify.plain import level_of, lines, paragraphs, parts_of, ready
@@ -21,25 +21,25 @@ TEXT_MAX = 20_000  # bytes
 MISSING, BAD_URL, FAILED = "missing", "bad_url", "failed"
 
 
-def requests_for(target: Target, message: Message, *, is_plain: bool = False) -> tuple[AppriseRequest, ...]:
+def requests_for(settings: ChannelSettings, message: Message, *, is_plain: bool = False) -> tuple[AppriseRequest, ...]:
     """One call; Apprise splits it where its service needs that."""
-    message = ready(message, target)
+    message = ready(message, settings)
     text = paragraphs(message.text, lines(message.facts), lines(message.links))
-    body = parts_of(text, message, target, TEXT_MAX, utf8, parts_max=1)[0]
-    return (AppriseRequest(target.address, message.title, body, level_of(message).apprise),)
+    body = parts_of(text, message, settings, TEXT_MAX, utf8, parts_max=1)[0]
+    return (AppriseRequest(settings.address, message.title, body, level_of(message).apprise),)
 
 
-def outcome_of(target: Target, answer: OutboundAnswer) -> Outcome:
+def outcome_of(settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
     """The outcome; Apprise gives no reason that programs understand, so a failure is tried again."""
     if not isinstance(answer, AppriseAnswer):
-        return no_answer(target, answer)
+        return no_answer(settings, answer)
     if answer.ok:
         return Sent()
     if answer.reason in {MISSING, BAD_URL}:
-        return Refused(t(f"channel.apprise_{answer.reason}", target.language))
+        return Refused(t(f"channel.apprise_{answer.reason}", settings.language))
     if answer.is_local:
-        return no_answer(target, NoAnswer(answer.reason, was_sent=False, is_local=True))
-    return later("channel.apprise_failed", target, answer.reason)
+        return no_answer(settings, NoAnswer(answer.reason, was_sent=False, is_local=True))
+    return later("channel.apprise_failed", settings, answer.reason)
 
 
 def call_apprise(request: AppriseRequest) -> AppriseAnswer:

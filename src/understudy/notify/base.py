@@ -9,7 +9,7 @@ from msgspec import Struct
 from understudy.wire.outbound import OutboundAnswer, OutboundRequest
 
 
-class Target(Struct, frozen=True):
+class ChannelSettings(Struct, frozen=True):
     """One configured receiver. `kind` says which channel speaks to it; `address` and `secret` are never logged."""
 
     name: str  # as routes and `understudy notify test NAME` call it
@@ -33,7 +33,7 @@ class Message(Struct, frozen=True):
     facts: tuple[tuple[str, str], ...] = ()  # label, value
     links: tuple[tuple[str, str], ...] = ()  # label, URL
     link_full: str = ""  # where the whole answer can be read, when it does not fit
-    chat: str = ""  # instead of the target's, for an answer in the place of origin
+    chat: str = ""  # instead of the channel's, for an answer in the place of origin
     thread: str = ""  # the thread of origin, or the message to answer
     edits: str = ""  # the ref of an earlier message to change instead of sending a new one
     about: str = ""  # the incident or task: the same in all that is said about it, so that receivers can join them
@@ -68,10 +68,12 @@ Outcome = Sent | Later | Refused
 class Channel(Protocol):
     """One service. `parts` of a message are sent in order, each until it is `Sent`."""
 
-    def requests_for(self, target: Target, message: Message, *, is_plain: bool = False) -> tuple[OutboundRequest, ...]:
+    def requests_for(
+        self, settings: ChannelSettings, message: Message, *, is_plain: bool = False
+    ) -> tuple[OutboundRequest, ...]:
         """The requests that say it, at least one; parts beyond the service's limits are split or cut with a link."""
         ...
 
-    def outcome_of(self, target: Target, answer: OutboundAnswer) -> Outcome:
+    def outcome_of(self, settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
         """The meaning of the service's answer."""
         ...

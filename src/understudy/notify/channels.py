@@ -1,6 +1,6 @@
 """Every kind of channel by name, and what each can do: the outbox asks here and nowhere else.
 
-A channel is a module with the pair of `base.Channel`. What a `Target` of each kind holds:
+A channel is a module with the pair of `base.Channel`. What a `ChannelSettings` of each kind holds:
 
 | kind          | address                                | chat          | secret                              |
 |---------------|----------------------------------------|---------------|-------------------------------------|
@@ -21,7 +21,7 @@ import re
 from understudy.addresses import is_web_address
 from understudy.errors import ConfigError
 from understudy.notify import apprise, discord, email, ntfy, slack, telegram, webhook
-from understudy.notify.base import Channel, Message, Target
+from understudy.notify.base import Channel, ChannelSettings, Message
 from understudy.texts import t
 from understudy.wire.outbound import HttpRequest
 
@@ -43,28 +43,31 @@ EDITABLE = frozenset({"slack", "discord", "telegram"})
 ANSWERABLE = frozenset({"slack", "telegram"})
 
 
-def check(target: Target) -> None:
-    """ConfigError if the target cannot work: an unknown kind, or without the address, chat or secret it needs."""
+def check(settings: ChannelSettings) -> None:
+    """ConfigError if the settings cannot work: an unknown kind, or without the address, chat or secret it needs."""
     needs = {
-        "slack_webhook": (target.address,),
-        "slack": (target.chat, target.secret),
-        "discord": (target.address,),
-        "telegram": (target.chat, target.secret),
-        "ntfy": (target.chat,),
-        "email": (target.address, target.chat),
-        "webhook": (target.address or target.format == "pagerduty", target.secret or target.format != "pagerduty"),
-        "apprise": (target.address,),
-    }.get(target.kind, ("",))
-    is_web = target.kind not in {"email", "apprise"}
-    has_bad_address = is_web and target.address and not target.address.startswith(("https://", "http://"))
-    if not all(needs) or has_bad_address or target.format not in webhook.FORMATS:
-        raise ConfigError(t("channel.bad_target", target.language, name=target.name))
+        "slack_webhook": (settings.address,),
+        "slack": (settings.chat, settings.secret),
+        "discord": (settings.address,),
+        "telegram": (settings.chat, settings.secret),
+        "ntfy": (settings.chat,),
+        "email": (settings.address, settings.chat),
+        "webhook": (
+            settings.address or settings.format == "pagerduty",
+            settings.secret or settings.format != "pagerduty",
+        ),
+        "apprise": (settings.address,),
+    }.get(settings.kind, ("",))
+    is_web = settings.kind not in {"email", "apprise"}
+    has_bad_address = is_web and settings.address and not settings.address.startswith(("https://", "http://"))
+    if not all(needs) or has_bad_address or settings.format not in webhook.FORMATS:
+        raise ConfigError(t("channel.bad_target", settings.language, name=settings.name))
     try:
-        requests = CHANNELS[target.kind].requests_for(target, Message(key="check", kind="notice"))
+        requests = CHANNELS[settings.kind].requests_for(settings, Message(key="check", kind="notice"))
         if not all(_can_be_sent(request) for request in requests if isinstance(request, HttpRequest)):
-            raise ConfigError(t("channel.bad_header", target.language, name=target.name))
+            raise ConfigError(t("channel.bad_header", settings.language, name=settings.name))
     except ValueError:  # an address that is no URL
-        raise ConfigError(t("channel.bad_target", target.language, name=target.name)) from None
+        raise ConfigError(t("channel.bad_target", settings.language, name=settings.name)) from None
 
 
 def _can_be_sent(request: HttpRequest) -> bool:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
-from understudy.notify.base import Message, Outcome, Sent, Target
+from understudy.notify.base import ChannelSettings, Message, Outcome, Sent
 from understudy.notify.limits import cost_of, utf16
 from understudy.notify.outcomes import by_status, is_ok, no_answer, refused, unexpected
 from understudy.notify.plain import fitting, headline, level_of, lines, paragraphs, parts_of, ready, whole
@@ -29,28 +29,28 @@ _GONE = (10003, 10008, 50005)  # unknown channel (a thread) and message, a messa
 _CODE = re.compile(r"(```(?>(?:[^`]|`(?!``))*)(?:```)?|`[^`\n]*+`)")
 
 
-def requests_for(target: Target, message: Message, *, is_plain: bool = False) -> tuple[HttpRequest, ...]:
+def requests_for(settings: ChannelSettings, message: Message, *, is_plain: bool = False) -> tuple[HttpRequest, ...]:
     """A notice begins with an embed; what follows it, and answers, are text."""
-    message = ready(message, target)
+    message = ready(message, settings)
     if is_plain or message.kind != "notice":
-        parts = parts_of(whole(message, target), message, target, CONTENT_MAX, cost, parts_max=PARTS_MAX)
+        parts = parts_of(whole(message, settings), message, settings, CONTENT_MAX, cost, parts_max=PARTS_MAX)
         bodies = [_text(part) for part in parts]
     else:
-        bodies = _notice(target, message)
-    return tuple(_request(target, message, body, is_first=at == 0) for at, body in enumerate(bodies))
+        bodies = _notice(settings, message)
+    return tuple(_request(settings, message, body, is_first=at == 0) for at, body in enumerate(bodies))
 
 
-def outcome_of(target: Target, answer: OutboundAnswer) -> Outcome:
+def outcome_of(settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
     """`?wait=true` makes it answer with the message; errors carry a code, 429 the seconds to wait."""
     if not isinstance(answer, HttpAnswer):
-        return no_answer(target, answer)
+        return no_answer(settings, answer)
     body = object_of(answer.body) or {}
     if is_ok(answer):
-        return Sent(str(body["id"])) if body.get("id") else unexpected(target, answer)
+        return Sent(str(body["id"])) if body.get("id") else unexpected(settings, answer)
     said = f"{body.get('code', '')} {body.get('message', '')}"
     if body.get("code") in _GONE:
-        return refused("channel.not_found", target, said, without_edit=True)
-    return by_status(target, answer, said, after_ms=wait_ms(body.get("retry_after")))
+        return refused("channel.not_found", settings, said, without_edit=True)
+    return by_status(settings, answer, said, after_ms=wait_ms(body.get("retry_after")))
 
 
 def links_shown(text: str) -> str:
@@ -68,11 +68,11 @@ def _text(part: str) -> dict[str, Any]:
     return {"content": links_shown(part), "embeds": []}
 
 
-def _notice(target: Target, message: Message) -> list[dict[str, Any]]:
+def _notice(settings: ChannelSettings, message: Message) -> list[dict[str, Any]]:
     facts, more_facts = fitting(message.facts, count=25, value_max=1000, total_max=1800, cost=cost)
     links, more_links = fitting(message.links, count=5, value_max=1500, total_max=1550, cost=utf16)
     text = paragraphs(message.text, lines(more_facts), lines(more_links))
-    parts = parts_of(text, message, target, TEXT_MAX, cost, parts_max=PARTS_MAX) if text else [""]
+    parts = parts_of(text, message, settings, TEXT_MAX, cost, parts_max=PARTS_MAX) if text else [""]
     embed = {
         "title": links_shown(headline(message)),
         "description": paragraphs(
@@ -86,7 +86,7 @@ def _notice(target: Target, message: Message) -> list[dict[str, Any]]:
     }
     shown = {name: value for name, value in embed.items() if value}
     if shown.keys() == {"color"}:
-        shown["description"] = whole(message, target)
+        shown["description"] = whole(message, settings)
     first = {"content": "", "embeds": [shown]}
     return [first, *(_text(part) for part in parts[1:])]
 
@@ -95,8 +95,8 @@ def _label(label: str) -> str:
     return label.replace("[", "(").replace("]", ")")
 
 
-def _request(target: Target, message: Message, body: dict[str, Any], *, is_first: bool) -> HttpRequest:
-    parts = urlsplit(target.address)
+def _request(settings: ChannelSettings, message: Message, body: dict[str, Any], *, is_first: bool) -> HttpRequest:
+    parts = urlsplit(settings.address)
     query = dict(parse_qsl(parts.query)) | {"wait": "true"}
     if message.thread.isdecimal():
         query["thread_id"] = message.thread

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from understudy.clock import moment
 from understudy.errors import ConfigError
-from understudy.notify.base import Message, Outcome, Sent, Target
+from understudy.notify.base import ChannelSettings, Message, Outcome, Sent
 from understudy.notify.limits import one_line
 from understudy.notify.outcomes import later, no_answer, refused
 from understudy.notify.plain import headline, lines, paragraphs, ready
@@ -34,32 +34,32 @@ _SECURITY = {"smtps": "tls", "smtp": "starttls", "smtp+plain": "none"}
 _KEY_REFUSED = frozenset({530, 534, 535, 538})
 
 
-def requests_for(target: Target, message: Message, *, is_plain: bool = False) -> tuple[MailRequest, ...]:
-    """One mail; ConfigError if the target is not complete."""
-    message = ready(message, target)
-    host, port, security, user = _server(target)
+def requests_for(settings: ChannelSettings, message: Message, *, is_plain: bool = False) -> tuple[MailRequest, ...]:
+    """One mail; ConfigError if its settings are not complete."""
+    message = ready(message, settings)
+    host, port, security, user = _server(settings)
     # never `message.chat`: who may submit a task must not be able to send mail to anybody in the owner's name
-    recipients = _addresses(target, target.chat)
-    sender = _addresses(target, target.sender or user)
+    recipients = _addresses(settings, settings.chat)
+    sender = _addresses(settings, settings.sender or user)
     if not recipients or len(sender) != 1 or len(recipients) > RECIPIENTS_MAX:
-        raise ConfigError(t("channel.bad_target", target.language, name=target.name))
-    content = _content(target, message, sender[0], recipients)
-    return (MailRequest(host, port, security, user, target.secret, sender[0], recipients, content),)
+        raise ConfigError(t("channel.bad_target", settings.language, name=settings.name))
+    content = _content(settings, message, sender[0], recipients)
+    return (MailRequest(host, port, security, user, settings.secret, sender[0], recipients, content),)
 
 
-def outcome_of(target: Target, answer: OutboundAnswer) -> Outcome:
+def outcome_of(settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
     """4xx is for later, 5xx is final; the server's text is shown."""
     if not isinstance(answer, MailAnswer):
-        return no_answer(target, answer)
+        return no_answer(settings, answer)
     said = f"{answer.code} {answer.text}"
     if 200 <= answer.code < 300:
-        return Sent(remark=refused("channel.refused", target, answer.refused).reason if answer.refused else "")
+        return Sent(remark=refused("channel.refused", settings, answer.refused).reason if answer.refused else "")
     if answer.code < 500:
-        return later("channel.busy", target, said)
-    return refused("channel.unauthorized" if answer.code in _KEY_REFUSED else "channel.refused", target, said)
+        return later("channel.busy", settings, said)
+    return refused("channel.unauthorized" if answer.code in _KEY_REFUSED else "channel.refused", settings, said)
 
 
-def _addresses(target: Target, text: str) -> tuple[str, ...]:
+def _addresses(settings: ChannelSettings, text: str) -> tuple[str, ...]:
     """The bare addresses of `"Doe, Jane" <jane@x>, b@y; c@z`, each once. ConfigError names one that cannot be read."""
     found: dict[str, None] = {}
     for part in _parts(text):
@@ -72,7 +72,9 @@ def _addresses(target: Target, text: str) -> tuple[str, ...]:
         except UnicodeError:
             address = ""
         if not _ADDRESS.fullmatch(address) or len(address) > ADDRESS_CHARS_MAX or part.count("@") > 1 + ("<" in part):
-            raise ConfigError(t("channel.bad_address", target.language, name=target.name, value=one_line(part.strip())))
+            raise ConfigError(
+                t("channel.bad_address", settings.language, name=settings.name, value=one_line(part.strip()))
+            )
         found[address] = None
     return tuple(found)
 
@@ -95,23 +97,23 @@ def _parts(text: str) -> Iterator[str]:
     yield text[begin:]
 
 
-def _server(target: Target) -> tuple[str, int, str, str]:
+def _server(settings: ChannelSettings) -> tuple[str, int, str, str]:
     """Host, port, security and user of an address like `smtps://user@host:465`."""
     try:
-        parts = urlsplit(target.address)
+        parts = urlsplit(settings.address)
         if parts.password:
-            raise ConfigError(t("channel.password_in_address", target.language, name=target.name))
+            raise ConfigError(t("channel.password_in_address", settings.language, name=settings.name))
         security = _SECURITY[parts.scheme]
         return parts.hostname or "localhost", parts.port or _PORTS[security], security, unquote(parts.username or "")
     except (KeyError, ValueError):
-        raise ConfigError(t("channel.bad_target", target.language, name=target.name)) from None
+        raise ConfigError(t("channel.bad_target", settings.language, name=settings.name)) from None
 
 
-def _content(target: Target, message: Message, sender: str, recipients: tuple[str, ...]) -> bytes:
+def _content(settings: ChannelSettings, message: Message, sender: str, recipients: tuple[str, ...]) -> bytes:
     mail = EmailMessage(policy=SMTP.clone(cte_type="7bit"))  # no server need know 8BITMIME
-    mail["From"] = one_line(target.sender) or sender
+    mail["From"] = one_line(settings.sender) or sender
     mail["To"] = ", ".join(recipients)
-    mail["Subject"] = headline(message) or one_line(message.text)[:70] or t("channel.empty", target.language)
+    mail["Subject"] = headline(message) or one_line(message.text)[:70] or t("channel.empty", settings.language)
     mail["Date"] = format_datetime(moment(message.at))
     host = sender.rpartition("@")[2]
     mail["Message-ID"] = _id(message.key, host)
@@ -122,7 +124,7 @@ def _content(target: Target, message: Message, sender: str, recipients: tuple[st
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday notes in return
     mail["X-Understudy-Delivery"] = one_line(message.key)
     text = paragraphs(headline(message), message.text, lines(message.facts), lines(message.links))
-    mail.set_content(text or t("channel.empty", target.language))
+    mail.set_content(text or t("channel.empty", settings.language))
     return mail.as_bytes()
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from understudy.errors import ConfigError
-from understudy.notify.base import Channel, Message, Target
+from understudy.notify.base import Channel, ChannelSettings, Message
 from understudy.wire.outbound import OutboundRequest
 
 BARE_CHARS_MAX = 1000
 
 
 def letters_of(
-    channel: Channel, target: Target, message: Message, *, is_plain: bool = False
+    channel: Channel, settings: ChannelSettings, message: Message, *, is_plain: bool = False
 ) -> tuple[tuple[OutboundRequest, ...], bool]:
     """(the requests, whether they are plain text): as the channel likes it best, else plain, else title and text only.
 
@@ -22,12 +22,12 @@ def letters_of(
     forms += [(message, True), (bare(message), True)]
     for tried, plain in forms:
         try:
-            return channel.requests_for(target, tried, is_plain=plain), plain
+            return channel.requests_for(settings, tried, is_plain=plain), plain
         except ConfigError:
             raise
         except Exception:  # noqa: BLE001, S112 - whatever stands in the way of this form: the next one is plainer
             continue
-    return channel.requests_for(target, bare(replace(message, text="", facts=())), is_plain=True), True
+    return channel.requests_for(settings, bare(replace(message, text="", facts=())), is_plain=True), True
 
 
 def bare(message: Message) -> Message:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from understudy.notify.base import Later, Refused, Target
+from understudy.notify.base import ChannelSettings, Later, Refused
 from understudy.notify.limits import clean, cut
 from understudy.texts import t
 from understudy.wire import causes
@@ -28,48 +28,50 @@ _REASONS = {
 }
 
 
-def by_status(target: Target, answer: HttpAnswer, said: str = "", *, after_ms: int = 0) -> Later | Refused:
+def by_status(settings: ChannelSettings, answer: HttpAnswer, said: str = "", *, after_ms: int = 0) -> Later | Refused:
     """The meaning of a status that is no success; 400 and 422 are perhaps a matter of formatting."""
     said = f"{answer.status} {said}"
     if answer.status in _BUSY:
-        return later("channel.busy", target, said, after_ms or retry_after_ms(answer))
+        return later("channel.busy", settings, said, after_ms or retry_after_ms(answer))
     if answer.status >= 500:
-        return later("channel.broken", target, said, after_ms or retry_after_ms(answer))
+        return later("channel.broken", settings, said, after_ms or retry_after_ms(answer))
     if 300 <= answer.status < 400:
-        return refused("channel.redirected", target, said)
+        return refused("channel.redirected", settings, said)
     key = _REASONS.get(answer.status, "channel.refused")
-    return refused(key, target, said, as_plain=answer.status in {400, 422})
+    return refused(key, settings, said, as_plain=answer.status in {400, 422})
 
 
-def no_answer(target: Target, answer: OutboundAnswer) -> Later | Refused:
+def no_answer(settings: ChannelSettings, answer: OutboundAnswer) -> Later | Refused:
     """Nothing came back: it may have arrived, so the next try carries the same key. What never left stays so."""
     if not isinstance(answer, NoAnswer):
-        return later("channel.unanswered", target, type(answer).__name__)
+        return later("channel.unanswered", settings, type(answer).__name__)
     word, colon, detail = answer.reason.partition(": ")
-    word = t(_CAUSES[word], target.language) if word in _CAUSES else word
+    word = t(_CAUSES[word], settings.language) if word in _CAUSES else word
     if answer.is_local:
-        return refused("channel.unsendable", target, detail or word)
-    return later("channel.unanswered", target, f"{word}{colon}{detail}")
+        return refused("channel.unsendable", settings, detail or word)
+    return later("channel.unanswered", settings, f"{word}{colon}{detail}")
 
 
-def unexpected(target: Target, answer: HttpAnswer) -> Later:
+def unexpected(settings: ChannelSettings, answer: HttpAnswer) -> Later:
     """A success in the wrong shape, as a proxy's page: an error must never look like an answer."""
-    return later("channel.unexpected", target, str(answer.status))
+    return later("channel.unexpected", settings, str(answer.status))
 
 
-def later(key: str, target: Target, said: str, after_ms: int = 0) -> Later:
+def later(key: str, settings: ChannelSettings, said: str, after_ms: int = 0) -> Later:
     """`Later` with a sentence in the receiver's language."""
-    return Later(t(key, target.language, said=shown(target, said)), after_ms)
+    return Later(t(key, settings.language, said=shown(settings, said)), after_ms)
 
 
-def refused(key: str, target: Target, said: str, *, as_plain: bool = False, without_edit: bool = False) -> Refused:
+def refused(
+    key: str, settings: ChannelSettings, said: str, *, as_plain: bool = False, without_edit: bool = False
+) -> Refused:
     """`Refused` with a sentence in the receiver's language."""
-    return Refused(t(key, target.language, said=shown(target, said)), as_plain=as_plain, without_edit=without_edit)
+    return Refused(t(key, settings.language, said=shown(settings, said)), as_plain=as_plain, without_edit=without_edit)
 
 
-def shown(target: Target, said: str) -> str:
+def shown(settings: ChannelSettings, said: str) -> str:
     """The text of a service, fit to be shown: one short line without addresses and without our secrets."""
-    for secret in (target.secret, target.address):
+    for secret in (settings.secret, settings.address):
         said = said.replace(secret, "…") if secret else said
     if len(said) > _HEARD_CHARS_MAX:  # half an address would not be recognised: the word that is cut goes
         said = said[:_HEARD_CHARS_MAX].rpartition(" ")[0] + " …"

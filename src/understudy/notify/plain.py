@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from understudy.notify.base import Message, Target
+from understudy.notify.base import ChannelSettings, Message
 from understudy.notify.levels import LEVELS, Level
 from understudy.notify.limits import Cost, clean, cost_of, cut, one_line, split
 from understudy.texts import t
@@ -18,9 +18,9 @@ NAMED = ("warning", "critical", "recovered")
 Pairs = tuple[tuple[str, str], ...]
 
 
-def ready(message: Message, target: Target) -> Message:
+def ready(message: Message, settings: ChannelSettings) -> Message:
     """`message` with clean texts, short titles and labels, and only links that fit; a notice names its level."""
-    word = t(f"channel.level.{message.level}", target.language) if message.level in NAMED else ""
+    word = t(f"channel.level.{message.level}", settings.language) if message.level in NAMED else ""
     title = f"{word}: {message.title}" if word and message.title and message.kind == "notice" else message.title
     return replace(
         message,
@@ -64,10 +64,10 @@ def paragraphs(*texts: str) -> str:
     return "\n\n".join(text for text in texts if text.strip())
 
 
-def whole(message: Message, target: Target) -> str:
+def whole(message: Message, settings: ChannelSettings) -> str:
     """Everything as plain text: title, text, facts, links."""
     said = paragraphs(headline(message), message.text, lines(message.facts), lines(message.links))
-    return said or t("channel.empty", target.language)
+    return said or t("channel.empty", settings.language)
 
 
 def fitting(pairs: Pairs, *, count: int, value_max: int, total_max: int, cost: Cost) -> tuple[Pairs, Pairs]:
@@ -85,18 +85,25 @@ def fitting(pairs: Pairs, *, count: int, value_max: int, total_max: int, cost: C
 
 
 def parts_of(
-    text: str, message: Message, target: Target, limit: int, cost: Cost, *, parts_max: int, is_fenced: bool = True
+    text: str,
+    message: Message,
+    settings: ChannelSettings,
+    limit: int,
+    cost: Cost,
+    *,
+    parts_max: int,
+    is_fenced: bool = True,
 ) -> list[str]:
     """`text` in parts; progress is always one part, since only one message is edited."""
 
     def note(count: int) -> str:
-        plain = "\n" + t("channel.more", target.language, count=count)
-        linked = "\n" + t("channel.more_at", target.language, count=count, url=message.link_full)
+        plain = "\n" + t("channel.more", settings.language, count=count)
+        linked = "\n" + t("channel.more_at", settings.language, count=count, url=message.link_full)
         return linked if message.link_full and cost_of(linked, cost) <= limit // 2 else plain
 
     parts_max = 1 if message.kind == "progress" else parts_max
     parts = split(text, limit, cost, parts_max=parts_max, note=note, is_fenced=is_fenced and "```" in text)
-    return parts or [t("channel.empty", target.language)]
+    return parts or [t("channel.empty", settings.language)]
 
 
 def _line(text: str, chars_max: int) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from understudy.notify.base import Message, Outcome, Sent, Target
+from understudy.notify.base import ChannelSettings, Message, Outcome, Sent
 from understudy.notify.limits import utf16
 from understudy.notify.outcomes import by_status, is_ok, is_page, later, no_answer, refused, text_in, unexpected
 from understudy.notify.plain import Pairs, fitting, headline, lines, paragraphs, parts_of, ready, whole
@@ -57,28 +57,28 @@ _REFUSED = {
 }
 
 
-def requests_for(target: Target, message: Message, *, is_plain: bool = False) -> tuple[HttpRequest, ...]:
+def requests_for(settings: ChannelSettings, message: Message, *, is_plain: bool = False) -> tuple[HttpRequest, ...]:
     """A notice begins with blocks; what follows it, and answers, are text."""
-    message = ready(message, target)
+    message = ready(message, settings)
     if is_plain or message.kind != "notice":
-        parts = parts_of(whole(message, target), message, target, TEXT_MAX, cost, parts_max=PARTS_MAX)
+        parts = parts_of(whole(message, settings), message, settings, TEXT_MAX, cost, parts_max=PARTS_MAX)
         bodies = [_text(part, is_plain=is_plain) for part in parts]
     else:
-        bodies = _notice(target, message)
-    return tuple(_request(target, message, body, is_first=at == 0) for at, body in enumerate(bodies))
+        bodies = _notice(settings, message)
+    return tuple(_request(settings, message, body, is_first=at == 0) for at, body in enumerate(bodies))
 
 
-def outcome_of(target: Target, answer: OutboundAnswer) -> Outcome:
+def outcome_of(settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
     """A bot's answer says `ok` in its body, whatever the status; a webhook says it in text."""
     if not isinstance(answer, HttpAnswer):
-        return no_answer(target, answer)
+        return no_answer(settings, answer)
     body = object_of(answer.body) or {}
-    if is_ok(answer) and target.kind == "slack" and body.get("ok") is True:
+    if is_ok(answer) and settings.kind == "slack" and body.get("ok") is True:
         return Sent(f"{body.get('channel', '')}/{body.get('ts', '')}")
-    if is_ok(answer) and target.kind != "slack" and not is_page(answer) and body.get("ok", True):
+    if is_ok(answer) and settings.kind != "slack" and not is_page(answer) and body.get("ok", True):
         return Sent()
     error = str(body.get("error") or text_in(answer))
-    return _meaning(target, answer, error, f"{answer.status} {error} {body.get('needed', '')}")
+    return _meaning(settings, answer, error, f"{answer.status} {error} {body.get('needed', '')}")
 
 
 def escaped(text: str) -> str:
@@ -91,29 +91,29 @@ def cost(char: str) -> int:
     return len(_ESCAPES.get(char, "")) or utf16(char)
 
 
-def _meaning(target: Target, answer: HttpAnswer, error: str, said: str) -> Outcome:
+def _meaning(settings: ChannelSettings, answer: HttpAnswer, error: str, said: str) -> Outcome:
     if error in _LATER:
-        return later(_LATER[error], target, said, retry_after_ms(answer))
+        return later(_LATER[error], settings, said, retry_after_ms(answer))
     if error in _REFUSED:
-        return refused(_REFUSED[error], target, said)
+        return refused(_REFUSED[error], settings, said)
     if error in _GONE | _FORMAT:
-        return refused("channel.refused", target, said, as_plain=error in _FORMAT, without_edit=error in _GONE)
+        return refused("channel.refused", settings, said, as_plain=error in _FORMAT, without_edit=error in _GONE)
     if not is_ok(answer):
-        return by_status(target, answer, error)
-    return refused("channel.refused", target, said) if error else unexpected(target, answer)
+        return by_status(settings, answer, error)
+    return refused("channel.refused", settings, said) if error else unexpected(settings, answer)
 
 
 def _text(part: str, *, is_plain: bool) -> dict[str, Any]:
     return {"text": escaped(part), "mrkdwn": not is_plain}
 
 
-def _notice(target: Target, message: Message) -> list[dict[str, Any]]:
+def _notice(settings: ChannelSettings, message: Message) -> list[dict[str, Any]]:
     facts, more_facts = fitting(message.facts, count=10, value_max=1800, total_max=9000, cost=cost)
     links, more_links = fitting(message.links, count=5, value_max=1500, total_max=2500, cost=cost)
     text = paragraphs(message.text, lines(more_facts), lines(more_links))
-    parts = parts_of(text, message, target, TEXT_MAX, cost, parts_max=PARTS_MAX) if text else [""]
+    parts = parts_of(text, message, settings, TEXT_MAX, cost, parts_max=PARTS_MAX) if text else [""]
     short = parts_of(
-        paragraphs(headline(message), text), message, target, TEXT_MAX, cost, parts_max=1
+        paragraphs(headline(message), text), message, settings, TEXT_MAX, cost, parts_max=1
     )  # what a phone's lock screen shows
     first = {"text": escaped(short[0]), "blocks": _blocks(message, parts[0], facts, links)}
     return [first, *(_text(part, is_plain=False) for part in parts[1:])]
@@ -138,21 +138,21 @@ def _mrkdwn(text: str) -> dict[str, Any]:
     return {"type": "mrkdwn", "text": text, "verbatim": True}  # verbatim: Slack makes no links or mentions of its own
 
 
-def _request(target: Target, message: Message, body: dict[str, Any], *, is_first: bool) -> HttpRequest:
+def _request(settings: ChannelSettings, message: Message, body: dict[str, Any], *, is_first: bool) -> HttpRequest:
     json = ("content-type", "application/json; charset=utf-8")
     thread_chat, _, thread = message.thread.rpartition("/")
     if thread:
         body["thread_ts"] = thread
     body |= {"unfurl_links": False, "unfurl_media": False}
-    if target.kind != "slack":
-        return HttpRequest("POST", target.address, (json,), msgspec.json.encode(body))
+    if settings.kind != "slack":
+        return HttpRequest("POST", settings.address, (json,), msgspec.json.encode(body))
     method = "chat.postMessage"
-    body["channel"] = thread_chat or message.chat or target.chat
+    body["channel"] = thread_chat or message.chat or settings.chat
     if is_first and message.edits:
         method = "chat.update"
         chat, _, ts = message.edits.rpartition("/")
         # without `blocks` Slack may keep the old ones; `parse` is another by default than for a new message
         changed = {"channel": chat or body["channel"], "ts": ts, "parse": "none", "link_names": False}
         body = {"text": body["text"], "blocks": body.get("blocks", [])} | changed
-    headers = (json, ("authorization", f"Bearer {target.secret}"))
-    return HttpRequest("POST", f"{(target.address or API).rstrip('/')}/{method}", headers, msgspec.json.encode(body))
+    headers = (json, ("authorization", f"Bearer {settings.secret}"))
+    return HttpRequest("POST", f"{(settings.address or API).rstrip('/')}/{method}", headers, msgspec.json.encode(body))

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from understudy.notify.base import Message, Outcome, Refused, Sent, Target
+from understudy.notify.base import ChannelSettings, Message, Outcome, Refused, Sent
 from understudy.notify.limits import cost_of, utf16
 from understudy.notify.outcomes import by_status, is_ok, no_answer, refused, unexpected
 from understudy.notify.plain import headline, parts_of, ready, whole
@@ -37,49 +37,49 @@ _GONE = (
 _FORMAT = ("can't parse entities", "entity", "entities")
 
 
-def requests_for(target: Target, message: Message, *, is_plain: bool = False) -> tuple[HttpRequest, ...]:
+def requests_for(settings: ChannelSettings, message: Message, *, is_plain: bool = False) -> tuple[HttpRequest, ...]:
     """Text in parts; the title of the first one is bold unless that was refused."""
-    message = ready(message, target)
-    parts = parts_of(whole(message, target), message, target, TEXT_MAX, utf16, parts_max=PARTS_MAX, is_fenced=False)
+    message = ready(message, settings)
+    parts = parts_of(whole(message, settings), message, settings, TEXT_MAX, utf16, parts_max=PARTS_MAX, is_fenced=False)
     bodies: list[dict[str, Any]] = [{"text": part} for part in parts]
     if message.title and not is_plain:
         bodies[0]["entities"] = [{"type": "bold", "offset": 0, "length": cost_of(headline(message), utf16)}]
-    return tuple(_request(target, message, body, is_first=at == 0) for at, body in enumerate(bodies))
+    return tuple(_request(settings, message, body, is_first=at == 0) for at, body in enumerate(bodies))
 
 
-def outcome_of(target: Target, answer: OutboundAnswer) -> Outcome:
+def outcome_of(settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
     """`ok` and the message, or a description in words, with the seconds to wait or the chat's new id beside it."""
     if not isinstance(answer, HttpAnswer):
-        return no_answer(target, answer)
+        return no_answer(settings, answer)
     body = object_of(answer.body) or {}
     if is_ok(answer):
         result = body.get("result")
         message = result.get("message_id") if isinstance(result, dict) else None
-        return Sent(str(message)) if body.get("ok") is True and message else unexpected(target, answer)
+        return Sent(str(message)) if body.get("ok") is True and message else unexpected(settings, answer)
     given = body.get("parameters")
     parameters = given if isinstance(given, dict) else {}
     if "migrate_to_chat_id" in parameters:
-        return Refused(t("channel.moved", target.language, chat=parameters["migrate_to_chat_id"]))
+        return Refused(t("channel.moved", settings.language, chat=parameters["migrate_to_chat_id"]))
     said = str(body.get("description", ""))
-    return _meaning(target, answer, said, wait_ms(parameters.get("retry_after")))
+    return _meaning(settings, answer, said, wait_ms(parameters.get("retry_after")))
 
 
-def _meaning(target: Target, answer: HttpAnswer, said: str, after_ms: int) -> Outcome:
+def _meaning(settings: ChannelSettings, answer: HttpAnswer, said: str, after_ms: int) -> Outcome:
     words = said.lower()
     if _UNCHANGED in words:
         return Sent()
     if any(gone in words for gone in _GONE):
-        return refused("channel.not_found", target, said, without_edit=True)
+        return refused("channel.not_found", settings, said, without_edit=True)
     if answer.status == 400:
         key = "channel.not_found" if "chat not found" in words else "channel.refused"
-        return refused(key, target, said, as_plain=any(part in words for part in _FORMAT))
+        return refused(key, settings, said, as_plain=any(part in words for part in _FORMAT))
     if answer.status == 404:  # a token that no bot has
-        return refused("channel.unauthorized", target, f"404 {said}")
-    return by_status(target, answer, said, after_ms=after_ms)
+        return refused("channel.unauthorized", settings, f"404 {said}")
+    return by_status(settings, answer, said, after_ms=after_ms)
 
 
-def _request(target: Target, message: Message, body: dict[str, Any], *, is_first: bool) -> HttpRequest:
-    body |= {"chat_id": message.chat or target.chat, "link_preview_options": {"is_disabled": True}}
+def _request(settings: ChannelSettings, message: Message, body: dict[str, Any], *, is_first: bool) -> HttpRequest:
+    body |= {"chat_id": message.chat or settings.chat, "link_preview_options": {"is_disabled": True}}
     method = "sendMessage"
     if is_first and message.edits.isdecimal():
         method = "editMessageText"
@@ -91,5 +91,5 @@ def _request(target: Target, message: Message, body: dict[str, Any], *, is_first
             body["message_thread_id"] = int(number)
         elif number.isdecimal():
             body["reply_parameters"] = {"message_id": int(number), "allow_sending_without_reply": True}
-    url = f"{(target.address or API).rstrip('/')}/bot{target.secret}/{method}"
+    url = f"{(settings.address or API).rstrip('/')}/bot{settings.secret}/{method}"
     return HttpRequest("POST", url, (("content-type", "application/json"),), msgspec.json.encode(body))

@@ -64,7 +64,7 @@ class Deadlines(Struct, frozen=True):
 class Backlog(Struct, frozen=True):
     """The state of one channel's outbox."""
 
-    target: str
+    channel: str
     waiting: int  # that should have been sent by now
     oldest_at: int  # when the oldest of them was first to be sent; 0: none
     dead: int
@@ -238,11 +238,11 @@ class Reader(Protocol):
         """The number of tasks by status (counted, so not for hot paths)."""
         ...
 
-    def notices_due(self, target: str, wall: int, limit: int) -> list[Notice]:
+    def notices_due(self, channel: str, wall: int, limit: int) -> list[Notice]:
         """The rows that are due for a channel and that no hub is sending, the longest due first."""
         ...
 
-    def next_notice_at(self, target: str) -> int:
+    def next_notice_at(self, channel: str) -> int:
         """The instant at which the next notice of a channel is due; 0: none waits."""
         ...
 
@@ -250,7 +250,7 @@ class Reader(Protocol):
         """Since when the oldest notice that should have been sent by now is due; 0: none."""
         ...
 
-    def notices_sent(self, target: str, since_at: int, limit: int) -> list[Notice]:
+    def notices_sent(self, channel: str, since_at: int, limit: int) -> list[Notice]:
         """The last notices (not answers) that a channel got as messages of their own since then, oldest first."""
         ...
 
@@ -264,7 +264,7 @@ class Reader(Protocol):
         """Those that these tell in their place."""
         ...
 
-    def notices_astray(self, targets: Collection[str], limit: int) -> list[Notice]:
+    def notices_astray(self, channels: Collection[str], limit: int) -> list[Notice]:
         """Waiting ones that a hub had taken, or whose channel is not among these."""
         ...
 

@@ -30,20 +30,20 @@ class OutboxQueries:
     def _rows(self, noun: type[N], where: str, *values: Any) -> list[N]:
         raise NotImplementedError
 
-    def notices_due(self, target: str, wall: int, limit: int) -> list[Notice]:
+    def notices_due(self, channel: str, wall: int, limit: int) -> list[Notice]:
         """The rows that are due for a channel and that no hub is sending, the longest due first."""
         where = (
             "WHERE state = 'waiting' AND target = ? AND next_at {} ? AND taken_until <= ? ORDER BY next_at, id LIMIT ?"
         )
-        found = self._rows(Notice, where.format("<="), target, wall, wall, limit)
-        return found + self._rows(Notice, where.format(">"), target, NUMBER_MAX, wall, limit - len(found))
+        found = self._rows(Notice, where.format("<="), channel, wall, wall, limit)
+        return found + self._rows(Notice, where.format(">"), channel, NUMBER_MAX, wall, limit - len(found))
 
-    def next_notice_at(self, target: str) -> int:
+    def next_notice_at(self, channel: str) -> int:
         """The instant at which the next notice of a channel is due; 0: none waits."""
         found = self._db.execute(
             "SELECT min(max(next_at, taken_until)) FROM (SELECT next_at, taken_until FROM notice "
             "WHERE state = 'waiting' AND target = ? ORDER BY next_at LIMIT 10)",
-            (target,),
+            (channel,),
         ).fetchone()[0]
         return number_of(found) if number_of(found) or not found else 1  # what is no instant is due now
 
@@ -52,11 +52,11 @@ class OutboxQueries:
         oldest = "SELECT min(due_at) FROM notice WHERE state = 'waiting' AND due_at <= ?"
         return number_of(self._db.execute(oldest, (wall,)).fetchone()[0])
 
-    def notices_sent(self, target: str, since_at: int, limit: int) -> list[Notice]:
+    def notices_sent(self, channel: str, since_at: int, limit: int) -> list[Notice]:
         """The last notices (not answers) that a channel got as messages of their own since then, oldest first."""
         where = "WHERE kind = 'notice' AND sent_at > 0 AND target = ? AND sent_at > ? AND folded_into = ''"
         order = "AND level <> 'recovered' ORDER BY sent_at DESC, id LIMIT ?"
-        return self._rows(Notice, f"{where} {order}", target, since_at, limit)[::-1]
+        return self._rows(Notice, f"{where} {order}", channel, since_at, limit)[::-1]
 
     def notices_about(
         self, incident_ids: Collection[str], task_ids: Collection[str], daemon_ids: Collection[str]
@@ -76,10 +76,10 @@ class OutboxQueries:
         """Those that these tell in their place."""
         return self._rows(Notice, f"WHERE folded_into <> '' AND folded_into {_AMONG} ORDER BY id", _json(ids))
 
-    def notices_astray(self, targets: Collection[str], limit: int) -> list[Notice]:
+    def notices_astray(self, channels: Collection[str], limit: int) -> list[Notice]:
         """Waiting ones that a hub had taken, or whose channel is not among these."""
         where = f"WHERE state = 'waiting' AND (taken_until > 0 OR NOT target {_AMONG}) ORDER BY id LIMIT ?"
-        return self._rows(Notice, where, _json(targets), limit)
+        return self._rows(Notice, where, _json(channels), limit)
 
     def list_notices(self, state: str, before_at: int, before_id: str, limit: int) -> list[Notice]:
         """Notices, newest first, after the cursor if there is one; "" for any state."""

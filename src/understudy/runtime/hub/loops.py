@@ -104,7 +104,7 @@ class Deliverers:
         self._writer = writer
         self._by_name = {
             name: HubLoop(f"to {name}", delivery.step, writer, transport, on_trouble(name))
-            for name, delivery in ((delivery.target.name, delivery) for delivery in deliveries)
+            for name, delivery in ((delivery.settings.name, delivery) for delivery in deliveries)
         }
         if self._by_name:
             writer.after_commit(self.look_at)

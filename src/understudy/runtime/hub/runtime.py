@@ -72,7 +72,9 @@ class HubRuntime:
         self._transport = transport = Transport(ca_file=settings.ca_file, user_agent=f"understudy/{version}")
         self.alarm_loop = HubLoop("alarm", self.alarm.step, self.writer, transport, self._on_trouble)
         clean = log.redactor.clean
-        deliveries = [Delivery(target, CHANNELS[target.kind], policy.routes, clock, clean) for target in given.targets]
+        deliveries = [
+            Delivery(channel, CHANNELS[channel.kind], policy.routes, clock, clean) for channel in given.channels
+        ]
         self.deliverers = Deliverers(deliveries, self.writer, transport, self._on_channel_trouble)
         signs = SignsOfLife(self._alarm_is_silent_for_ms, self.deliverers.longest_pause_ms)
         watchdog = OutsideWatchdog(settings.watchdog_url, settings.watchdog_interval_ms, signs, log)

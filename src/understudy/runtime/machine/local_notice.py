@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from understudy.clock import Clock
 from understudy.ids import IdMaker
 from understudy.log import Log
-from understudy.notify.base import Later, Message, Outcome, Sent, Target
+from understudy.notify.base import ChannelSettings, Later, Message, Outcome, Sent
 from understudy.notify.channels import CHANNELS
 from understudy.notify.letters import letters_of
 from understudy.runtime.stepper import Stepper
@@ -26,12 +26,17 @@ class LocalNotices:
     """The channels of this machine."""
 
     def __init__(
-        self, targets: tuple[Target, ...], transport: Transport, clock: Clock, log: Log, clean: Callable[[str], str]
+        self,
+        channels: tuple[ChannelSettings, ...],
+        transport: Transport,
+        clock: Clock,
+        log: Log,
+        clean: Callable[[str], str],
     ) -> None:
         self._ids = IdMaker(clock)
         self._log = log
         self._clean = clean
-        lines = [_Line(target, transport, clock, log) for target in targets]
+        lines = [_Line(settings, transport, clock, log) for settings in channels]
         self._lines = [(line, Stepper("local notice", line.step, clock, partial(self._broken, line))) for line in lines]
         for _, stepper in self._lines:  # now: when there is something to tell, the machine may have no thread to give
             stepper.start()
@@ -59,10 +64,10 @@ class LocalNotices:
 class _Line:
     """One channel: its messages in order, one try a step."""
 
-    def __init__(self, target: Target, transport: Transport, clock: Clock, log: Log) -> None:
-        self.name = target.name
+    def __init__(self, settings: ChannelSettings, transport: Transport, clock: Clock, log: Log) -> None:
+        self.name = settings.name
         self.waiting: deque[Message] = deque(maxlen=WAITING_MAX)
-        self._target = target
+        self._settings = settings
         self._transport = transport
         self._clock = clock
         self._log = log
@@ -95,10 +100,10 @@ class _Line:
         return 0
 
     def _once(self, message: Message) -> Outcome:
-        channel = CHANNELS[self._target.kind]
+        channel = CHANNELS[self._settings.kind]
         outcome: Outcome = Sent()
-        for request in letters_of(channel, self._target, message)[0]:
-            outcome = channel.outcome_of(self._target, self._transport.send(request))
+        for request in letters_of(channel, self._settings, message)[0]:
+            outcome = channel.outcome_of(self._settings, self._transport.send(request))
             if not isinstance(outcome, Sent):
                 return outcome
         return outcome

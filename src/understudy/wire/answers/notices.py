@@ -73,7 +73,7 @@ def notice_json(notice: Notice) -> NoticeJson:
     """A notice; what is being sent is looked at next when its sender's time is over."""
     return NoticeJson(
         notice.id,
-        notice.target,
+        notice.channel,
         notice.kind,
         notice.cause,
         notice.level,

@@ -11,7 +11,7 @@ from tests.fakes.slack import FakeSlack
 from tests.fakes.smtp import FakeSmtp
 from tests.fakes.telegram import FakeTelegram
 from tests.fakes.webhook import FakeWebhook
-from understudy.notify.base import Target
+from understudy.notify.base import ChannelSettings
 from understudy.wire.outbound import AppriseRequest, HttpRequest, MailRequest, OutboundRequest
 
 AT = 1_795_363_200_000
@@ -46,29 +46,31 @@ def fake_for(name: str) -> FakeServer:
     return fake
 
 
-def target_of(name: str, fake: FakeServer, language: str = "en") -> Target:
+def settings_of(name: str, fake: FakeServer, language: str = "en") -> ChannelSettings:
     """The target that reaches `fake`."""
     if isinstance(fake, FakeWebhook):
-        return Target(name, "webhook", fake.address, secret=fake.secret, format=fake.format, language=language)
+        return ChannelSettings(name, "webhook", fake.address, secret=fake.secret, format=fake.format, language=language)
     if isinstance(fake, FakeSlack):
         address = fake.api if name == "slack" else fake.webhook
-        return Target(name, name, address, "C1" if name == "slack" else "", fake.token, language=language)
+        return ChannelSettings(name, name, address, "C1" if name == "slack" else "", fake.token, language=language)
     if isinstance(fake, FakeDiscord):
-        return Target(name, name, fake.webhook, language=language)
+        return ChannelSettings(name, name, fake.webhook, language=language)
     if isinstance(fake, FakeTelegram):
-        return Target(name, name, fake.url, "-100", fake.token, language=language)
+        return ChannelSettings(name, name, fake.url, "-100", fake.token, language=language)
     if isinstance(fake, FakeNtfy):
-        return Target(name, name, fake.url, "alerts", fake.token, language=language)
+        return ChannelSettings(name, name, fake.url, "alerts", fake.token, language=language)
     assert isinstance(fake, FakeSmtp)
-    return Target(name, name, fake.address, "owner@example.org", sender="Hub <hub@example.org>", language=language)
+    return ChannelSettings(
+        name, name, fake.address, "owner@example.org", sender="Hub <hub@example.org>", language=language
+    )
 
 
-def offline(name: str, language: str = "en") -> tuple[FakeServer, Target]:
+def offline(name: str, language: str = "en") -> tuple[FakeServer, ChannelSettings]:
     """A fake that only judges, and its target."""
     fake = fake_for("slack" if name == "apprise" else name)
     if name == "apprise":
-        return fake, Target(name, name, "json://receiver.example", language=language)
-    return fake, target_of(name, fake, language)
+        return fake, ChannelSettings(name, name, "json://receiver.example", language=language)
+    return fake, settings_of(name, fake, language)
 
 
 def judge(fake: FakeServer, requests: tuple[OutboundRequest, ...]) -> list[str]:
@@ -79,8 +81,8 @@ def judge(fake: FakeServer, requests: tuple[OutboundRequest, ...]) -> list[str]:
                 parts = urlsplit(request.url)
                 headers = dict(request.headers)
                 assert all(name.isascii() and value.isascii() for name, value in headers.items()), headers
-                target = f"{parts.path or '/'}?{parts.query}"
-                fake.take(request.method, target, headers, request.body)
+                settings = f"{parts.path or '/'}?{parts.query}"
+                fake.take(request.method, settings, headers, request.body)
             case MailRequest():
                 assert isinstance(fake, FakeSmtp)
                 fake.take_mail(request.sender, list(request.recipients), request.content, fake.next_step())
