@@ -87,20 +87,33 @@ def _known(*, is_spoilt: bool) -> list[Known]:
 
 
 @cache
-def _errors() -> Any:
+def _component(name: str) -> Any:
     document = strict(openapi_of(ENDPOINTS, "1"))
-    reference = {"$ref": "#/components/schemas/ErrorAnswer", "components": document["components"]}
-    return document["paths"], jsonschema_rs.validator_for(reference)
+    reference = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+    return jsonschema_rs.validator_for(reference)
+
+
+@cache
+def _paths() -> Any:
+    return openapi_of(ENDPOINTS, "1")["paths"]
+
+
+def _hold(body: Any, validator: Any, name: str) -> None:
+    problems = [f"{error.instance_path}: {error.message[:300]}" for error in validator.iter_errors(body)]
+    assert not problems, f"{name}: {problems[:5]} in {str(body)[:600]}"
+
+
+def check_event(event: Any) -> None:
+    """AssertionError if an event of the stream is not as the document says."""
+    _hold(event, _component("EventJson"), "event")
 
 
 def check_error(method: str, path: str, status: int, body: Any) -> None:
     """AssertionError if an error is not as the document says, or comes with a status that it does not name."""
-    paths, errors = _errors()
-    problems = [f"{error.instance_path}: {error.message[:300]}" for error in errors.iter_errors(body)]
-    assert not problems, f"{method} {path} {status}: {problems[:5]} in {str(body)[:600]}"
+    _hold(body, _component("ErrorAnswer"), f"{method} {path} {status}")
     known = endpoint_of(method, path)
     if known is not None:
-        operation = paths[known.endpoint.path.replace(":path", "")][method.lower()]
+        operation = _paths()[known.endpoint.path.replace(":path", "")][method.lower()]
         assert str(status) in operation["responses"], f"{method} {path} {status}: {body}"
 
 
@@ -129,5 +142,4 @@ def check_body(known: Known, status: int, body: Any) -> None:
     """AssertionError if an answer of this endpoint is not as the document says."""
     name = f"{known.endpoint.method} {known.endpoint.path} {status}"
     assert status in known.validators, f"{name}: not described"
-    problems = [f"{error.instance_path}: {error.message[:300]}" for error in known.validators[status].iter_errors(body)]
-    assert not problems, f"{name}: {problems[:5]} in {str(body)[:600]}"
+    _hold(body, known.validators[status], name)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tests.api.schemas import check_answer, check_error
+from tests.api.schemas import check_answer, check_error, check_event
 
 OWNER, ADMIN = "owner-key-of-the-tests", "admin-key-of-the-tests"
 
@@ -107,7 +107,9 @@ class Stream:
         while line := self.response.readline():
             text = line.decode().rstrip("\n")
             if not text and "data" in fields:
-                return fields.get("id", ""), msgspec.json.decode(fields["data"])
+                event = msgspec.json.decode(fields["data"])
+                check_event(event)
+                return fields.get("id", ""), event
             name, _, value = text.partition(": ")
             fields[name] = value
         raise EOFError("the stream has ended")

@@ -25,6 +25,7 @@ _WORDS = {
     503: "The store or the hub cannot answer now",
     507: "There is no room for more; `code` says which bound it is",
 }
+_STREAM = {"text/event-stream": {"schema": {"type": "string", "description": "The data of each event is an EventJson"}}}
 PUBLIC = (  # path, summary, the shape of the answer, and with which statuses it comes
     ("/health", "Whether the hub runs", HealthAnswer, (200,)),
     ("/ready", "Whether it can do its work now", ReadyAnswer, (200, 503)),
@@ -100,7 +101,7 @@ def _query_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
 
 def _responses(endpoint: Endpoint) -> dict[str, Any]:
     statuses = (200, 201) if callable(endpoint.status) else (endpoint.status,)
-    content = _json_of(endpoint.answer) | ({"text/event-stream": {}} if endpoint.follows else {})
+    content = _json_of(endpoint.answer) | (_STREAM if endpoint.follows else {})
     responses: dict[str, Any] = {str(status): {"description": "Done", "content": content} for status in statuses}
     failures = {400, 401, 403, 413, 429, 503, *endpoint.errors}
     for status in sorted(failures):

@@ -145,7 +145,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST", "/api/queue", "Enqueue a task", ("submit",), make=_enqueue, shape=EnqueueBody,
         status=_created, answer=(EnqueueAnswer,),
-        body_of=lambda made: EnqueueAnswer(made[0].task_id, made[0].created, success=True), errors=(422, 507),
+        body_of=lambda made: EnqueueAnswer(success=True, task_id=made[0].task_id, created=made[0].created),
+        errors=(422, 507),
     ),
     Endpoint(
         "POST", "/api/queue/batch", "Enqueue up to 1,000 tasks, all or none", ("submit",), make=_enqueue_batch,

@@ -57,10 +57,12 @@ class Created(Answer, frozen=True):
     created: bool
 
 
-class EnqueueAnswer(Created, frozen=True, kw_only=True):
-    """One task was enqueued."""
+class EnqueueAnswer(Answer, frozen=True):
+    """The id of the one task; `created` is false if it was there already."""
 
     success: Yes
+    task_id: str
+    created: bool
 
 
 class BatchAnswer(Answer, frozen=True):
