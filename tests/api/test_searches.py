@@ -20,6 +20,7 @@ from understudy.errors import SlowReadError
 from understudy.runtime.hub import reading
 from understudy.runtime.hub.reading import SEARCHES_A_KEY_MAX
 from understudy.store.base import Reader
+from understudy.store.queries import READY
 from understudy.store.sqlite import SqliteStore
 
 SEARCHES = (
@@ -114,7 +115,7 @@ def test_read_without_end_is_cut_at_its_deadline_and_the_connection_is_good_agai
     store = SqliteStore(tmp_path / "hub.db")
     with pytest.raises(SlowReadError):
         store.read(endless, 50)
-    assert store.read(lambda tx: tx.ready_count(1)) == 0
+    assert store.read(lambda tx: tx.count(READY, limit=1)) == 0
     assert store.trouble() == ""
     store.close()
 

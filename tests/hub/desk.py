@@ -15,6 +15,7 @@ from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.operation import Operation
 from understudy.hub.steps import Read
 from understudy.notify.base import ChannelSettings, Message, Outcome, Sent
+from understudy.store.queries import NOTICES
 from understudy.wire.daemons import HeartbeatBody, RunningBody
 
 LATE_MS, DOWN_MS = 10_000, 20_000
@@ -116,5 +117,5 @@ def live(bench: Bench, ms: int, *desks: Desk, daemons: tuple[str, ...] = ()) -> 
 
 def rows(bench: Bench, **wanted: Any) -> list[Notice]:
     """Rows of the outbox, oldest first, with these values."""
-    found = bench.store.read(lambda reader: reader.list_notices("", 0, "", 1000))
+    found = bench.store.read(lambda reader: reader.find(NOTICES, "", "", limit=1000))
     return [row for row in reversed(found) if all(getattr(row, name) == value for name, value in wanted.items())]

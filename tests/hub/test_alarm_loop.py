@@ -18,6 +18,7 @@ from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.steps import Read
 from understudy.ids import IdMaker
 from understudy.store.base import EventFilter
+from understudy.store.queries import READY
 from understudy.store.sqlite import SqliteStore
 from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.tasks import EnqueueBody
@@ -114,9 +115,9 @@ def test_a_delayed_task_shortens_the_sleep(stand: Stand) -> None:
     stand.ask(EnqueueTasks([EnqueueBody("later", delay_sec=2.5)], ["t"], "k"))
     assert stand.step() == 2_500
     stand.clock.advance(2_500)
-    assert stand.store.read(lambda tx: tx.ready_count(9)) == 0
+    assert stand.store.read(lambda tx: tx.count(READY, limit=9)) == 0
     stand.step()
-    assert stand.store.read(lambda tx: tx.ready_count(9)) == 1
+    assert stand.store.read(lambda tx: tx.count(READY, limit=9)) == 1
 
 
 def test_a_deadline_that_appears_while_it_looks_is_not_overslept(stand: Stand) -> None:
@@ -146,4 +147,4 @@ def test_after_a_store_failure_everything_is_looked_at_again(stand: Stand) -> No
         stand.take()
     stand.store.transaction = real  # type: ignore[method-assign]
     stand.take()
-    assert stand.store.read(lambda tx: tx.ready_count(9)) == 1
+    assert stand.store.read(lambda tx: tx.count(READY, limit=9)) == 1

@@ -11,7 +11,7 @@ import pytest
 
 from tests.hub.conftest import Bench
 from tests.hub.test_batch import beat, claim, enqueue
-from understudy.coordinator.nouns import Daemon, Deployment, Evidence, Policy
+from understudy.coordinator.nouns import Deployment, Evidence, Policy
 from understudy.coordinator.retention import purge_plan
 from understudy.errors import StoreFullError
 from understudy.hub import bounds, life
@@ -21,6 +21,7 @@ from understudy.hub.memory import SaveMemory
 from understudy.hub.owners import CommandTask
 from understudy.hub.results import ReportResult
 from understudy.hub.retention import PurgeRows
+from understudy.store.queries import DAEMONS
 from understudy.store.sqlite_purge import PURGES
 from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.memory import MemorySaveBody
@@ -180,7 +181,7 @@ def test_daemons_beyond_the_bound_are_refused_and_known_ones_heard(hub: Bench, m
     stranger = RecordHeartbeat(HeartbeatBody(daemon_id="d2", boot_id="b", machine_id="m"))
     assert hub.ask(stranger)[0].fields["code"] == "too_many_daemons"
     assert hub.ask(beat(2))[0]["success"] is True
-    assert hub.store.read(lambda tx: tx.count(Daemon, 10)) == 1
+    assert hub.store.read(lambda tx: tx.count(DAEMONS, limit=10)) == 1
 
 
 def test_a_task_that_is_tried_again_in_the_batch_that_purges_it_is_kept_whole(hub: Bench) -> None:

@@ -17,6 +17,7 @@ from understudy.hub.owners import CommandTask
 from understudy.hub.registry import PauseDaemon
 from understudy.hub.results import ReportResult
 from understudy.hub.takeover import RecordProbe, SwitchTakeover
+from understudy.store.queries import MESSAGES
 from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.memory import MemorySaveBody
 from understudy.wire.tasks import ClaimBody, ResultBody
@@ -481,7 +482,7 @@ def test_the_conversation_is_given_and_the_answer_is_remembered(standing_in):
     said = [(m["role"], m["content"][0]["text"]) for m in job.prompt.messages]
     assert said == [("user", "I am Ada"), ("assistant", "Hello Ada"), ("user", "Who am I?")]
     hub.settle(job)
-    kept = hub.store.read(lambda tx: tx.messages_of("u", "slack", 10))
+    kept = hub.store.read(lambda tx: tx.find(MESSAGES, "u", "", "slack", "slack", limit=10))
     assert {m.content for m in kept} == {"four", "Who am I?", "Hello Ada", "I am Ada"}
 
 

@@ -25,6 +25,21 @@ from understudy.coordinator.nouns import (
 from understudy.coordinator.takeover_nouns import Reservation, TakeoverState, TaskTakeover
 from understudy.errors import StoreError
 from understudy.store.base import Candidates, EventFilter, Store, TaskFilter, Transaction
+from understudy.store.queries import (
+    ATTEMPTS_OF,
+    BY_DEDUP,
+    CLAIMED_WITH,
+    HELD_BY,
+    INCIDENTS,
+    INCIDENTS_BEFORE,
+    INCIDENTS_SINCE,
+    MESSAGES,
+    OPEN_CALLS,
+    READY,
+    SUPERSEDED_BOOTS,
+    WAITING_FOR,
+    queue_front,
+)
 from understudy.store.reading import JSON
 from understudy.store.tables import TABLES
 
@@ -143,13 +158,13 @@ class StoreConformance:
     def test_a_reserved_task_is_found_only_by_its_daemon(self, store: Store) -> None:
         self.save(store, queued("kept", ready=0, waiting_for="mini"))
         assert store.read(lambda tx: tx.claimable(frozenset({"machine"}), 10)) == []
-        assert store.read(lambda tx: tx.reserved(("other",), 10)) == []
-        assert [t.id for t in store.read(lambda tx: tx.reserved(("other", "mini"), 10))] == ["kept"]
+        assert store.read(lambda tx: tx.find(WAITING_FOR, ("other",), limit=10)) == []
+        assert [t.id for t in store.read(lambda tx: tx.find(WAITING_FOR, ("other", "mini"), limit=10))] == ["kept"]
 
     def test_leases_are_found_by_daemon_and_by_request(self, store: Store) -> None:
         self.save(store, leased("a", daemon_id="d1", request_id="r1"), leased("b", daemon_id="d2"))
-        assert [t.id for t in store.read(lambda tx: tx.held_by(("d1",)))] == ["a"]
-        assert [t.id for t in store.read(lambda tx: tx.claimed_with(("r1", "r9")))] == ["a"]
+        assert [t.id for t in store.read(lambda tx: tx.find(HELD_BY, ("d1",)))] == ["a"]
+        assert [t.id for t in store.read(lambda tx: tx.find(CLAIMED_WITH, ("r1", "r9")))] == ["a"]
 
     def test_due_is_half_open_and_deadlines_are_the_nearest(self, store: Store) -> None:
         self.save(
@@ -169,7 +184,7 @@ class StoreConformance:
 
     def test_an_idempotency_key_is_unique_a_submitter(self, store: Store) -> None:
         self.save(store, queued("a", submitter="k1", dedup_key="x"), queued("b", submitter="k2", dedup_key="x"))
-        assert [t.id for t in store.read(lambda tx: tx.tasks_by_dedup((("k2", "x"),)))] == ["b"]
+        assert [t.id for t in store.read(lambda tx: tx.find(BY_DEDUP, "k2", "x"))] == ["b"]
         with pytest.raises(StoreError):
             self.save(store, queued("c", submitter="k1", dedup_key="x"))
 
@@ -218,13 +233,13 @@ class StoreConformance:
 
     def test_the_front_of_the_queue_holds_reserved_tasks_too(self, store: Store) -> None:
         self.save(store, queued("b", 2), queued("a", 1, ready=0, waiting_for="mini"), queued("c", 3, ready=0))
-        assert store.read(lambda tx: [task.id for task in tx.queue_front(10)]) == ["a", "b"]
-        assert store.read(lambda tx: [task.id for task in tx.queue_front(1)]) == ["a"]
+        assert store.read(lambda tx: [task.id for task in queue_front(tx, 10)]) == ["a", "b"]
+        assert store.read(lambda tx: [task.id for task in queue_front(tx, 1)]) == ["a"]
 
     def test_open_calls_are_those_that_nobody_has_settled(self, store: Store) -> None:
         call = Reservation("c1", "t", 5, "hub/x", "m", 100, 10, 2)
         self.save(store, call, replace(call, id="c2", at=1), replace(call, id="c3", settled_at=9, outcome="cut"))
-        assert store.read(lambda tx: [row.id for row in tx.open_calls(10)]) == ["c2", "c1"]
+        assert store.read(lambda tx: [row.id for row in tx.find(OPEN_CALLS, limit=10)]) == ["c2", "c1"]
 
     def test_events_get_growing_places_and_are_found_again(self, store: Store) -> None:
         def event(n: int, level: str = "info") -> Event:
@@ -269,18 +284,18 @@ class StoreConformance:
             Memory("m2", "u", "line", "user", "two", "", "", T0 + 1),
         )
         read = store.read
-        assert [a.token for a in read(lambda tx: tx.attempts_of("a"))] == [1, 2]
-        assert [b.boot_id for b in read(lambda tx: tx.superseded_boots(("d",)))] == ["b1"]
-        assert [i.id for i in read(lambda tx: tx.list_incidents(0, "", 10))] == ["i2", "i1"]
-        assert [i.id for i in read(lambda tx: tx.list_incidents(T0 + 1, "i2", 10))] == ["i1"]
-        assert read(lambda tx: tx.incidents_since(60)) == 1
-        assert [m.id for m in read(lambda tx: tx.messages_of("u", "", 10))] == ["m2", "m1"]
-        assert [m.id for m in read(lambda tx: tx.messages_of("u", "slack", 10))] == ["m1"]
+        assert [a.token for a in read(lambda tx: tx.find(ATTEMPTS_OF, "a"))] == [1, 2]
+        assert [b.boot_id for b in read(lambda tx: tx.find(SUPERSEDED_BOOTS, ("d",)))] == ["b1"]
+        assert [i.id for i in read(lambda tx: tx.find(INCIDENTS, limit=10))] == ["i2", "i1"]
+        assert [i.id for i in read(lambda tx: tx.find(INCIDENTS_BEFORE, T0 + 1, "i2", limit=10))] == ["i1"]
+        assert read(lambda tx: tx.count(INCIDENTS_SINCE, 60, limit=9)) == 1
+        assert [m.id for m in read(lambda tx: tx.find(MESSAGES, "u", "", "", "", limit=10))] == ["m2", "m1"]
+        assert [m.id for m in read(lambda tx: tx.find(MESSAGES, "u", "", "slack", "slack", limit=10))] == ["m1"]
         assert sorted(read(lambda tx: tx.message_ids("u"))) == ["m1", "m2"]
 
     def test_counts_are_bounded_or_exact_as_named(self, store: Store) -> None:
         self.save(store, *(queued(f"t{n}", n) for n in range(7)), leased("x"))
-        assert store.read(lambda tx: tx.ready_count(5)) == 5
+        assert store.read(lambda tx: tx.count(READY, limit=5)) == 5
         assert store.read(lambda tx: tx.ready_ids(3)) == ["t0", "t1", "t2"]
         assert store.read(lambda tx: tx.task_counts()) == {"queued": 7, "leased": 1}
 
@@ -310,7 +325,7 @@ class StoreConformance:
         assert [b.task_id for b in store.read(lambda tx: tx.load_all(TaskBody, 10))] == ["t3"]
         self.save(store, *(Memory(f"m{n}", f"u{n % 2}", "c", "user", "x", "", "", T0 + n) for n in range(6)))
         assert purge("memory_overflow", 2, 10) == 2
-        assert [m.id for m in store.read(lambda tx: tx.messages_of("u0", "", 9))] == ["m4", "m2"]
+        assert [m.id for m in store.read(lambda tx: tx.find(MESSAGES, "u0", "", "", "", limit=9))] == ["m4", "m2"]
         store.transaction(lambda tx: tx.append_events([Event(T0, "info", "n", "c", "m", {}) for _ in range(5)]))
         assert purge("event_overflow", 3, 10) == 2
         assert purge("event", T0 + 1, 2) == 2

@@ -14,6 +14,7 @@ import pytest
 from tests.store.conformance import queued
 from understudy.coordinator.nouns import Task
 from understudy.errors import StoreDownError, StoreError
+from understudy.store.queries import READY
 from understudy.store.sqlite import SqliteStore
 from understudy.store.sqlite_files import SUFFIXES, rescued
 
@@ -50,7 +51,7 @@ def assert_refuses_all(store: SqliteStore) -> None:
     with pytest.raises(StoreDownError):
         save(store, "never")
     with pytest.raises(StoreError):
-        store.read(lambda tx: tx.ready_count(1))
+        store.read(lambda tx: tx.count(READY, limit=1))
 
 
 def delete(path: Path) -> None:
@@ -107,7 +108,7 @@ def test_a_writer_that_must_be_opened_again_loses_no_file(store: SqliteStore, pa
         save(store, "never")
     assert store.trouble() == "", "SQLite removes the WAL with the last connection"
     save(store, "after")
-    assert store.read(lambda tx: tx.ready_count(9)) == 2
+    assert store.read(lambda tx: tx.count(READY, limit=9)) == 2
 
 
 def test_commit_that_lands_in_a_file_without_a_name_is_not_acknowledged(path: Path) -> None:
@@ -129,7 +130,7 @@ def test_store_that_is_moved_back_is_the_one_it_was(store: SqliteStore, path: Pa
     assert_refuses_all(store)
     path.with_name("away").rename(path)
     save(store, "after")
-    assert store.read(lambda tx: tx.ready_count(9)) == 2
+    assert store.read(lambda tx: tx.count(READY, limit=9)) == 2
 
 
 def test_all_that_was_acknowledged_can_be_saved_from_lost_files(store: SqliteStore, path: Path) -> None:
@@ -171,7 +172,7 @@ def test_damage_to_the_file_is_found_by_looking_and_mended_only_by_proof(
     path.write_bytes(whole)
     assert store.check() == ""
     save(store, "after")
-    assert store.read(lambda tx: tx.ready_count(100)) == 52
+    assert store.read(lambda tx: tx.count(READY, limit=100)) == 52
 
 
 @pytest.mark.parametrize("left", [0, 32, -1], ids=["emptied", "its head alone", "a byte less"])

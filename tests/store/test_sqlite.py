@@ -16,6 +16,7 @@ from tests.store.searches import SearchExercise
 from understudy.coordinator.nouns import Task
 from understudy.errors import StoreDownError, StoreError, StoreVersionError
 from understudy.store import migrations
+from understudy.store.queries import READY
 from understudy.store.sqlite import SqliteStore
 from understudy.store.tables import SCHEMA_VERSION
 
@@ -50,29 +51,29 @@ def test_a_reader_cannot_write_and_sees_one_moment(tmp_path: Path) -> None:
         store.read(lambda tx: tx.save_many((queued("x"),)))  # type: ignore[attr-defined]
 
     def look(tx: object) -> tuple[int, int]:
-        before = tx.ready_count(10)  # type: ignore[attr-defined]
+        before = tx.count(READY, limit=10)  # type: ignore[attr-defined]
         writer = threading.Thread(target=lambda: store.transaction(lambda w: w.save_many((queued("x"),))))
         writer.start()
         writer.join()
-        return before, tx.ready_count(10)  # type: ignore[attr-defined]
+        return before, tx.count(READY, limit=10)  # type: ignore[attr-defined]
 
     assert store.read(look) == (0, 0)
-    assert store.read(lambda tx: tx.ready_count(10)) == 1
+    assert store.read(lambda tx: tx.count(READY, limit=10)) == 1
     store.close()
 
 
 def test_what_is_prepared_is_seen_once_it_is_committed_on_whatever_thread(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "hub.db")
     store.prepare(lambda tx: tx.save_many((queued("x"),)))
-    assert store.read(lambda tx: tx.ready_count(10)) == 0
+    assert store.read(lambda tx: tx.count(READY, limit=10)) == 0
     with pytest.raises(StoreDownError):
         store.prepare(lambda tx: tx.save_many((queued("y"),)))
     committer = threading.Thread(target=store.commit)
     committer.start()
     committer.join()
-    assert store.read(lambda tx: tx.ready_count(10)) == 1
+    assert store.read(lambda tx: tx.count(READY, limit=10)) == 1
     store.transaction(lambda tx: tx.save_many((queued("z"),)))
-    assert store.read(lambda tx: tx.ready_count(10)) == 2
+    assert store.read(lambda tx: tx.count(READY, limit=10)) == 2
     store.close()
 
 

@@ -18,12 +18,14 @@ from understudy.coordinator.hearing import awake, deaf, hear
 from understudy.coordinator.jumps import Clocks, jump_ms
 from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Directive, Hearing, Notice, Now, Policy, Task
 from understudy.errors import StoreDownError, UnderstudyError
+from understudy.hub.bounds import DAEMONS_MAX
 from understudy.hub.operation import Operation
 from understudy.hub.outbox import outbox_rows
 from understudy.hub.unjudged import tell_unreadable
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.ids import IdMaker
 from understudy.store.base import CommitsApart, Store, StoredEvent, Transaction
+from understudy.store.queries import INCIDENTS_SINCE
 
 BATCH_MAX = 256
 DEAF_FOR_S = 30  # after a refusal; a daemon comes again within its interval, 10 s by default
@@ -165,7 +167,9 @@ class Engine:
             work.apply(Decision(save=(heard,)))
         if needs.due_limit:
             work.load_due(tx.due(now.h, now.wall, needs.due_limit))
-            work.recent_incidents = tx.incidents_since(now.h - SUSPECT_WINDOW_MS) if work.due.daemons else 0
+            work.recent_incidents = (
+                tx.count(INCIDENTS_SINCE, now.h - SUSPECT_WINDOW_MS, limit=DAEMONS_MAX) if work.due.daemons else 0
+            )
         if needs.outboxes:
             work.load_outboxes(tx, needs.outboxes, now.wall)
         _load_the_rest(tx, work, operations)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from understudy.coordinator.nouns import Daemon, Policy, Task, Usage
+from understudy.coordinator.nouns import Policy, Task, Usage
 from understudy.errors import StoreFullError
 from understudy.store.base import Room, Transaction
+from understudy.store.queries import DAEMONS
 
 DAEMONS_MAX = 10_000  # that a hub knows at once
 NEEDS_SETS_MAX = 1_000  # different ones among unfinished tasks: each claim looks at each that is claimable
@@ -39,7 +40,7 @@ class Bounds:
         if needs.room:
             self._room = tx.room()
         if needs.daemon_count:
-            self.daemons = tx.count(Daemon, DAEMONS_MAX)
+            self.daemons = tx.count(DAEMONS, limit=DAEMONS_MAX)
         if needs.new_needs:
             self._new_needs, self._needs_sets = tx.new_needs(needs.new_needs, NEEDS_SETS_MAX)
 

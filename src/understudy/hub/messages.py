@@ -17,6 +17,7 @@ from understudy.notify.base import ChannelSettings, Message
 from understudy.notify.channels import ANSWERABLE, EDITABLE
 from understudy.spans import span
 from understudy.store.base import Reader, StoredEvent
+from understudy.store.queries import ABOUT_DAEMON_MAX, HELD_BY, INCIDENTS_OF, READY
 from understudy.texts import catalogue, t
 
 LOG_LINES = 8
@@ -71,10 +72,10 @@ def story_of(reader: Reader, notice: Notice) -> Story:
     return Story(
         daemon,
         _one(reader, Incident, notice.incident_id),
-        len(reader.incidents_of(notice.daemon_id, since_at)) if notice.cause == DIGEST else 0,
+        reader.count(INCIDENTS_OF, notice.daemon_id, since_at, limit=ABOUT_DAEMON_MAX) if notice.cause == DIGEST else 0,
         tuple(reader.last_events_of(notice.daemon_id, LOG_LINES)),
-        tuple(task.id for task in reader.held_by((notice.daemon_id,))),
-        reader.ready_count(DEPTH_MAX),
+        tuple(task.id for task in reader.find(HELD_BY, (notice.daemon_id,))),
+        reader.count(READY, limit=DEPTH_MAX),
     )
 
 

@@ -16,6 +16,7 @@ from understudy.hub.operation import HEAVY, Operation
 from understudy.hub.working_set import ASTRAY_MAX, Needs, WorkingSet
 from understudy.notify.base import Later, Outcome, Refused, Sent
 from understudy.store.base import Transaction
+from understudy.store.queries import ABOUT_DAEMON_MAX, INCIDENTS_OF, notices_about
 from understudy.wire.answers.notices import NoticeChanged, TestsAnswer, notice_json
 
 LINK_KEPT_MS = 7 * 86_400_000
@@ -70,7 +71,7 @@ def _known(tx: Transaction, work: WorkingSet, told: list[Event], task_ids: set[s
     """The earlier notices about the same incidents, tasks and daemons, with the changes of this batch."""
     incidents = {str(event.fields["incidentId"]) for event in told if "incidentId" in event.fields}
     daemons = {event.daemon_id for event in told if event.name in STORY and event.daemon_id}
-    rows = {row.id: row for row in tx.notices_about(incidents, task_ids, daemons)}
+    rows = {row.id: row for row in notices_about(tx, incidents, task_ids, daemons)}
     rows |= {row.id: row for row in work.changed(Notice)}
     return list(rows.values())
 
@@ -78,7 +79,10 @@ def _known(tx: Transaction, work: WorkingSet, told: list[Event], task_ids: set[s
 def _flaps(tx: Transaction, told: list[Event], now: Now) -> dict[str, int]:
     """The number of recent incidents of each daemon, the one that begins with this batch included."""
     late = {event.daemon_id for event in told if event.name == LATE}
-    return {daemon_id: len(tx.incidents_of(daemon_id, now.wall - FLAP_WINDOW_MS)) + 1 for daemon_id in late}
+    return {
+        daemon_id: tx.count(INCIDENTS_OF, daemon_id, now.wall - FLAP_WINDOW_MS, limit=ABOUT_DAEMON_MAX) + 1
+        for daemon_id in late
+    }
 
 
 class Parcel(Struct, frozen=True):

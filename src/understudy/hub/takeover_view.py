@@ -15,6 +15,7 @@ from understudy.hub.scene import STATE_ID
 from understudy.hub.views import View
 from understudy.hub.working_set import CALLS_READ_MAX
 from understudy.money import usd
+from understudy.store.queries import OPEN_CALLS
 from understudy.wire.answers.base import if_any, instant_if_any
 from understudy.wire.answers.takeover import BudgetJson, CircuitJson, PeriodJson, PriceJson, TakeoverAnswer
 
@@ -23,7 +24,7 @@ def takeover_answer(view: View) -> TakeoverAnswer:
     """All of it."""
     policy, now = view.policy.takeover, view.now
     (state,) = view.reader.load_many(TakeoverState, (STATE_ID,)) or [TakeoverState()]
-    calls = view.reader.open_calls(CALLS_READ_MAX)
+    calls = view.reader.find(OPEN_CALLS, limit=CALLS_READ_MAX)
     is_on = takeover.is_switched_on(policy)
     is_open = is_on and bool(state.is_open)
     return TakeoverAnswer(

@@ -16,6 +16,7 @@ from understudy.coordinator.nouns import (
     Daemon,
     Hearing,
     Key,
+    Memory,
     Notice,
     Now,
     Policy,
@@ -31,6 +32,16 @@ from understudy.hub.memory import lines_that_fit
 from understudy.hub.working_set import MEMORY_READ_MAX
 from understudy.redact import Redactor
 from understudy.store.base import Backlog, EventFilter, Reader, StoredEvent, TaskFilter
+from understudy.store.queries import (
+    ATTEMPTS_OF,
+    DEPLOYMENTS,
+    DIRECTIVES_OF,
+    INCIDENTS,
+    INCIDENTS_BEFORE,
+    MESSAGES,
+    NOTICES,
+    NOTICES_BEFORE,
+)
 from understudy.wire.answers.base import as_stored, if_any
 from understudy.wire.answers.daemons import (
     DaemonJson,
@@ -151,7 +162,7 @@ class View:
     def _record(self, task: Task, shape: type[TaskRecord] = TaskRecord, **more: Any) -> Raw:
         if task.finished_at:
             more["result"] = self._result(task.id) or ResultJson()
-        return record_json(task, self._spec(task.id), self.reader.attempts_of(task.id), shape, **more)
+        return record_json(task, self._spec(task.id), self.reader.find(ATTEMPTS_OF, task.id), shape, **more)
 
     # ---- daemons
 
@@ -164,7 +175,7 @@ class View:
         found = self.reader.load_many(Daemon, (daemon_id,))
         if not found:
             raise NotFoundError("Daemon not found")
-        directives = self.reader.directives_of(daemon_id, DIRECTIVES_SHOWN)
+        directives = self.reader.find(DIRECTIVES_OF, daemon_id, limit=DIRECTIVES_SHOWN)
         return self._daemon(found[0], OneDaemon, directives=if_any([directive_json(row) for row in directives]))
 
     def _daemon(self, daemon: Daemon, shape: type[D], **more: Any) -> D:
@@ -217,7 +228,10 @@ class View:
 
     def incidents(self, before_at: int, before_id: str, limit: int) -> IncidentsAnswer:
         """`GET /api/incidents`: newest first."""
-        rows = self.reader.list_incidents(before_at, before_id, limit)
+        if before_id:
+            rows = self.reader.find(INCIDENTS_BEFORE, before_at, before_id, limit=limit)
+        else:
+            rows = self.reader.find(INCIDENTS, limit=limit)
         more = f"{rows[-1].opened_at}~{rows[-1].id}" if len(rows) == limit else UNSET
         return IncidentsAnswer([incident_json(row) for row in rows], more)
 
@@ -225,7 +239,10 @@ class View:
 
     def notices(self, state: str, before_at: int, before_id: str, limit: int) -> NoticesAnswer:
         """`GET /api/notices`: newest first."""
-        rows = self.reader.list_notices(state, before_at, before_id, limit)
+        if before_id:
+            rows = self.reader.find(NOTICES_BEFORE, state, state, before_at, before_id, limit=limit)
+        else:
+            rows = self.reader.find(NOTICES, state, state, limit=limit)
         more = f"{rows[-1].created_at}~{rows[-1].id}" if len(rows) == limit else UNSET
         return NoticesAnswer([notice_json(row) for row in rows], more)
 
@@ -256,7 +273,7 @@ class View:
 
     def deployments(self) -> DeploymentsAnswer:
         """`GET /api/deployments`: every start of a hub, newest first."""
-        return DeploymentsAnswer([deployment_json(row) for row in self.reader.list_deployments(DEPLOYMENTS_MAX)])
+        return DeploymentsAnswer([deployment_json(row) for row in self.reader.find(DEPLOYMENTS, limit=DEPLOYMENTS_MAX)])
 
     def keys(self) -> KeysAnswer:
         """`GET /api/keys`: without their secrets."""
@@ -265,15 +282,19 @@ class View:
     def context(self, user_id: str, channel: str, tokens_max: int, chars_max: int) -> ContextAnswer:
         """`GET /api/memory/context/{userId}`."""
         limit = MEMORY_READ_MAX
-        lines = lines_that_fit(self.reader.messages_of(user_id, channel, limit), tokens_max, chars_max)
+        lines = lines_that_fit(self._messages(user_id, channel, limit), tokens_max, chars_max)
         while len(lines) == limit:  # all of them were short: more may fit
             limit *= 4
-            lines = lines_that_fit(self.reader.messages_of(user_id, channel, limit), tokens_max, chars_max)
+            lines = lines_that_fit(self._messages(user_id, channel, limit), tokens_max, chars_max)
         return ContextAnswer("\n".join(reversed(lines)), user_id)
+
+    def _messages(self, user_id: str, channel: str, limit: int) -> list[Memory]:
+        """Those that all share, newest first; "" for any channel."""
+        return self.reader.find(MESSAGES, user_id, "", channel, channel, limit=limit)
 
     def history(self, user_id: str, channel: str, limit: int) -> HistoryAnswer:
         """`GET /api/memory/history/{userId}`: oldest first."""
-        messages = self.reader.messages_of(user_id, channel, limit)
+        messages = self._messages(user_id, channel, limit)
         return HistoryAnswer([message_json(message) for message in reversed(messages)], len(messages))
 
 

@@ -18,6 +18,22 @@ from understudy.coordinator.takeover_nouns import Reservation, Standbys
 from understudy.hub.bounds import BoundNeeds, Bounds
 from understudy.ids import IdMaker
 from understudy.store.base import Candidates, Deadlines, Due, Transaction
+from understudy.store.queries import (
+    BY_DEDUP,
+    CLAIMED_WITH,
+    HELD_BY,
+    MESSAGES,
+    NOTICES_ASTRAY,
+    NOTICES_FOLDED_INTO,
+    NOTICES_SENT,
+    OPEN_CALLS,
+    OPEN_DIRECTIVES,
+    READY,
+    SUPERSEDED_BOOTS,
+    WAITING_FOR,
+    notices_about,
+    queue_front,
+)
 from understudy.store.tables import TABLES
 
 N = TypeVar("N", bound=Struct)
@@ -137,15 +153,15 @@ class WorkingSet:
         if needs.held or needs.requests:
             self._load_leases(tx, needs)
         for pair in needs.dedups:
-            for task in tx.tasks_by_dedup((pair,)):
+            for task in tx.find(BY_DEDUP, *pair):
                 self.dedups[pair] = self._keep(task)
         if needs.boots:
-            for boot in tx.superseded_boots(needs.boots):
+            for boot in tx.find(SUPERSEDED_BOOTS, needs.boots):
                 self.boots.setdefault(boot.daemon_id, set()).add(boot.boot_id)
         if needs.directives:
             self._load_directives(tx, needs.directives)
         if needs.ready_count_max:
-            self.ready_count = tx.ready_count(needs.ready_count_max)
+            self.ready_count = tx.count(READY, limit=needs.ready_count_max)
         self.bounds.load(tx, needs)
         self._load_notices(tx, needs)
         self._load_rest(tx, needs)
@@ -169,23 +185,23 @@ class WorkingSet:
     def _load_candidates(self, tx: Transaction, needs: Needs) -> None:
         for provides in needs.claims:
             self.candidates[provides] = [self._keep(task) for task in tx.claimable(provides, needs.claims_total)]
-        for task in tx.reserved(needs.reserved_for, needs.claims_total or RESERVED_MAX):
+        for task in tx.find(WAITING_FOR, needs.reserved_for, limit=needs.claims_total or RESERVED_MAX):
             self.reserved.setdefault(task.waiting_for, []).append(self._keep(task))
 
     def _load_leases(self, tx: Transaction, needs: Needs) -> None:
         for daemon_id in needs.held:
             self.held.setdefault(daemon_id, set())
         if needs.held:
-            for task in tx.held_by(needs.held):
+            for task in tx.find(HELD_BY, needs.held):
                 self.held[task.daemon_id].add(self._keep(task))
         if needs.requests:
-            for task in tx.claimed_with(needs.requests):
+            for task in tx.find(CLAIMED_WITH, needs.requests):
                 self.requests.setdefault(task.request_id, []).append(self._keep(task))
 
     def _load_directives(self, tx: Transaction, daemon_ids: set[str]) -> None:
         for daemon_id in daemon_ids:
             self.directives.setdefault(daemon_id, [])
-        for directive in tx.open_directives(daemon_ids):
+        for directive in tx.find(OPEN_DIRECTIVES, daemon_ids):
             self.rows[Directive].setdefault(directive.id, directive)
             if directive.id not in self.directives[directive.daemon_id]:
                 self.directives[directive.daemon_id].append(directive.id)
@@ -198,14 +214,14 @@ class WorkingSet:
     def _load_notices(self, tx: Transaction, needs: Needs) -> None:
         if needs.stories:
             incidents, tasks = ({ids[n] for ids in needs.stories} - {""} for n in (0, 1))
-            for notice in tx.notices_about(incidents, tasks, ()):
+            for notice in notices_about(tx, incidents, tasks, ()):
                 self.rows[Notice].setdefault(notice.id, notice)
         if needs.storms:
             self.members |= {storm: [] for storm in needs.storms}
-            for notice in tx.notices_folded_into(needs.storms):
+            for notice in tx.find(NOTICES_FOLDED_INTO, needs.storms):
                 self.members[notice.folded_into].append(notice)
         if needs.astray:
-            self.astray = tx.notices_astray(self.policy.routes.channels, ASTRAY_MAX)
+            self.astray = tx.find(NOTICES_ASTRAY, self.policy.routes.channels, limit=ASTRAY_MAX)
 
     def _load_rest(self, tx: Transaction, needs: Needs) -> None:
         if needs.deadlines:
@@ -213,19 +229,21 @@ class WorkingSet:
         if needs.scene is not None:
             self._load_scene(tx, needs.scene)
         for owner, user_id, channel in needs.memories:
-            self.memories[owner, user_id, channel] = tx.messages_of(user_id, channel, MEMORY_READ_MAX, owner)
+            self.memories[owner, user_id, channel] = tx.find(
+                MESSAGES, user_id, owner, channel, channel, limit=MEMORY_READ_MAX
+            )
         for user_id in needs.all_messages_of:
             self.message_ids[user_id] = tx.message_ids(user_id)
 
     def _load_scene(self, tx: Transaction, scene: SceneNeeds) -> None:
         if not self.standbys:
             self.standbys = tx.standbys()
-            for call in tx.open_calls(CALLS_READ_MAX):
+            for call in tx.find(OPEN_CALLS, limit=CALLS_READ_MAX):
                 self.rows[Reservation].setdefault(call.id, call)
         for wanted in scene.candidates:
             self.found[wanted] = [self._keep(task) for task in tx.candidates(wanted, self.now.h)]
         if scene.front:
-            self.front = [self._keep(task) for task in tx.queue_front(scene.front)]
+            self.front = [self._keep(task) for task in queue_front(tx, scene.front)]
 
     def _keep(self, task: Task) -> str:
         self.rows[Task].setdefault(task.id, task)
@@ -247,7 +265,7 @@ class WorkingSet:
         """Add the rows that are due to be sent; rows that are already loaded stay as they are."""
         for channel in channels:
             due = tx.notices_due(channel, wall, OUTBOX_DUE_MAX)
-            recent = tx.notices_sent(channel, wall - STORM_WINDOW_MS, RECENT_MAX) if due else []
+            recent = tx.find(NOTICES_SENT, channel, wall - STORM_WINDOW_MS, limit=RECENT_MAX)[::-1] if due else []
             self.outboxes[channel] = DueOutbox(due, recent)
             for notice in due:
                 self.rows[Notice].setdefault(notice.id, notice)

@@ -10,18 +10,14 @@ from msgspec import Struct
 
 from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import (
-    Attempt,
-    Boot,
     Daemon,
-    Deployment,
     Directive,
-    Incident,
-    Memory,
     Notice,
     Task,
     Usage,
 )
-from understudy.coordinator.takeover_nouns import Reservation, Standbys
+from understudy.coordinator.takeover_nouns import Standbys
+from understudy.store.queries import Query
 
 N = TypeVar("N", bound=Struct)
 T = TypeVar("T")
@@ -143,39 +139,15 @@ class Reader(Protocol):
         """Claimable tasks whose needs are covered, in the order of the queue."""
         ...
 
-    def reserved(self, names: Collection[str], limit: int) -> list[Task]:
-        """Tasks that wait for one of these daemons, in the order of the queue."""
-        ...
-
-    def held_by(self, daemon_ids: Collection[str]) -> list[Task]:
-        """Tasks leased to these daemons."""
-        ...
-
-    def claimed_with(self, request_ids: Collection[str]) -> list[Task]:
-        """Tasks still leased by these claim requests."""
-        ...
-
-    def tasks_by_dedup(self, pairs: Collection[tuple[str, str]]) -> list[Task]:
-        """Tasks by (submitter, dedup key)."""
-        ...
-
-    def superseded_boots(self, daemon_ids: Collection[str]) -> list[Boot]:
-        """Boots that never become current again."""
-        ...
-
-    def open_directives(self, daemon_ids: Collection[str]) -> list[Directive]:
-        """Directives of these daemons that have not ended, oldest first."""
-        ...
-
-    def directives_of(self, daemon_id: str, limit: int) -> list[Directive]:
-        """Directives of a daemon, newest first."""
-        ...
-
     def room(self) -> Room:
         """The bytes in use and free; cheap."""
         ...
 
-    def count(self, noun: type[Struct], limit: int) -> int:
+    def find(self, query: Query[N], *values: Any, limit: int = 0) -> list[N]:
+        """The rows of a query (store/queries.py), in its order; 0: all of them."""
+        ...
+
+    def count(self, query: Query[Any], *values: Any, limit: int) -> int:
         """The number of rows, counted up to `limit`."""
         ...
 
@@ -191,16 +163,8 @@ class Reader(Protocol):
         """The nearest deadlines of each kind."""
         ...
 
-    def incidents_since(self, late_h: int) -> int:
-        """The number of incidents that began at or after this hearing instant."""
-        ...
-
     def ready_ids(self, limit: int) -> list[str]:
         """The ids of claimable tasks in the order of the queue."""
-        ...
-
-    def ready_count(self, limit: int) -> int:
-        """The number of claimable tasks, counted up to `limit`."""
         ...
 
     def list_tasks(self, wanted: TaskFilter) -> list[Task]:
@@ -212,22 +176,6 @@ class Reader(Protocol):
 
         With a text, those that `search.event_text` finds it in (folded).
         """
-        ...
-
-    def attempts_of(self, task_id: str) -> list[Attempt]:
-        """All attempts of a task, oldest first."""
-        ...
-
-    def list_incidents(self, before_at: int, before_id: str, limit: int) -> list[Incident]:
-        """Incidents, newest first, after the cursor if there is one."""
-        ...
-
-    def list_deployments(self, limit: int) -> list[Deployment]:
-        """Starts of hubs, newest first."""
-        ...
-
-    def messages_of(self, user_id: str, channel: str, limit: int, owner: str = "") -> list[Memory]:
-        """A user's messages in the memory that all share, or in an owner's; newest first; "" for any channel."""
         ...
 
     def message_ids(self, user_id: str) -> list[str]:
@@ -250,34 +198,8 @@ class Reader(Protocol):
         """Since when the oldest notice that should have been sent by now is due; 0: none."""
         ...
 
-    def notices_sent(self, channel: str, since_at: int, limit: int) -> list[Notice]:
-        """The last notices (not answers) that a channel got as messages of their own since then, oldest first."""
-        ...
-
-    def notices_about(
-        self, incident_ids: Collection[str], task_ids: Collection[str], daemon_ids: Collection[str]
-    ) -> list[Notice]:
-        """All notices about these incidents and tasks, and those of these daemons that wait or are recent."""
-        ...
-
-    def notices_folded_into(self, ids: Collection[str]) -> list[Notice]:
-        """Those that these tell in their place."""
-        ...
-
-    def notices_astray(self, channels: Collection[str], limit: int) -> list[Notice]:
-        """Waiting ones that a hub had taken, or whose channel is not among these."""
-        ...
-
-    def list_notices(self, state: str, before_at: int, before_id: str, limit: int) -> list[Notice]:
-        """Notices, newest first, after the cursor if there is one; "" for any state."""
-        ...
-
     def backlogs(self, wall: int) -> list[Backlog]:
         """Each channel that has anything waiting or dead."""
-        ...
-
-    def incidents_of(self, daemon_id: str, since_at: int) -> list[Incident]:
-        """A daemon's incidents that began since then, oldest first."""
         ...
 
     def last_events_of(self, daemon_id: str, limit: int) -> list[StoredEvent]:
@@ -290,14 +212,6 @@ class Reader(Protocol):
 
     def candidates(self, wanted: Candidates, h: int) -> list[Task]:
         """Tasks that takeover may answer at this hearing instant, in the order of the queue."""
-        ...
-
-    def queue_front(self, limit: int) -> list[Task]:
-        """The first tasks that wait for a worker, reserved ones included, in the order of the queue."""
-        ...
-
-    def open_calls(self, limit: int) -> list[Reservation]:
-        """Calls that are not settled, oldest first."""
         ...
 
 

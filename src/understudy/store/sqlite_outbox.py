@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from understudy.coordinator.nouns import Incident, Notice
+from understudy.coordinator.nouns import Notice
 from understudy.store.base import Backlog, StoredEvent, Unreadable
 from understudy.store.reading import NUMBER_MAX, event_of, number_of, shown
 
@@ -52,47 +52,6 @@ class OutboxQueries:
         oldest = "SELECT min(due_at) FROM notice WHERE state = 'waiting' AND due_at <= ?"
         return number_of(self._db.execute(oldest, (wall,)).fetchone()[0])
 
-    def notices_sent(self, channel: str, since_at: int, limit: int) -> list[Notice]:
-        """The last notices (not answers) that a channel got as messages of their own since then, oldest first."""
-        where = "WHERE kind = 'notice' AND sent_at > 0 AND target = ? AND sent_at > ? AND folded_into = ''"
-        order = "AND level <> 'recovered' ORDER BY sent_at DESC, id LIMIT ?"
-        return self._rows(Notice, f"{where} {order}", channel, since_at, limit)[::-1]
-
-    def notices_about(
-        self, incident_ids: Collection[str], task_ids: Collection[str], daemon_ids: Collection[str]
-    ) -> list[Notice]:
-        """All notices about these incidents and tasks, and those of these daemons that wait or are recent."""
-        found: dict[str, Notice] = {}
-        for column, keys in (("incident_id", incident_ids), ("task_id", task_ids)):
-            if keys:
-                rows = self._rows(Notice, f"WHERE {column} <> '' AND {column} {_AMONG}", _json(keys))
-                found |= {row.id: row for row in rows}
-        for daemon_id in daemon_ids:
-            where = "WHERE daemon_id <> '' AND daemon_id = ? ORDER BY created_at DESC LIMIT ?"
-            found |= {row.id: row for row in self._rows(Notice, where, daemon_id, ABOUT_DAEMON_MAX)}
-        return list(found.values())
-
-    def notices_folded_into(self, ids: Collection[str]) -> list[Notice]:
-        """Those that these tell in their place."""
-        return self._rows(Notice, f"WHERE folded_into <> '' AND folded_into {_AMONG} ORDER BY id", _json(ids))
-
-    def notices_astray(self, channels: Collection[str], limit: int) -> list[Notice]:
-        """Waiting ones that a hub had taken, or whose channel is not among these."""
-        where = f"WHERE state = 'waiting' AND (taken_until > 0 OR NOT target {_AMONG}) ORDER BY id LIMIT ?"
-        return self._rows(Notice, where, _json(channels), limit)
-
-    def list_notices(self, state: str, before_at: int, before_id: str, limit: int) -> list[Notice]:
-        """Notices, newest first, after the cursor if there is one; "" for any state."""
-        where, values = ["1"], list[Any]()
-        if state:
-            where.append("state = ?")
-            values.append(state)
-        if before_id:
-            where.append("(created_at, id) < (?, ?)")
-            values += [before_at, before_id]
-        text = f"WHERE {' AND '.join(where)} ORDER BY created_at DESC, id DESC LIMIT ?"
-        return self._rows(Notice, text, *values, limit)
-
     def backlogs(self, wall: int) -> list[Backlog]:
         """Each channel that has anything waiting or dead."""
         rows = self._fetch(
@@ -107,11 +66,6 @@ class OutboxQueries:
             Backlog(shown(name), waiting or 0, number_of(at), dead or 0, shown(error or ""))
             for name, waiting, at, dead, error in rows
         ]
-
-    def incidents_of(self, daemon_id: str, since_at: int) -> list[Incident]:
-        """A daemon's incidents that began since then, oldest first."""
-        where = "WHERE daemon_id = ? AND opened_at >= ? ORDER BY opened_at LIMIT ?"
-        return self._rows(Incident, where, daemon_id, since_at, ABOUT_DAEMON_MAX)
 
     def last_events_of(self, daemon_id: str, limit: int) -> list[StoredEvent]:
         """The last events of a daemon's story, oldest first, if they are not long past."""

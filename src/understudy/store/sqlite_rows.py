@@ -16,8 +16,9 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from understudy.coordinator.changes import Event
-from understudy.coordinator.nouns import Attempt, Boot, Daemon, Deployment, Directive, Incident, Memory, Task, Usage
+from understudy.coordinator.nouns import Daemon, Directive, Task, Usage
 from understudy.store.base import Deadlines, Due, EventFilter, Room, StoredEvent, TaskFilter, Unreadable
+from understudy.store.queries import Query
 from understudy.store.reading import NUMBER_MAX, event_of, is_sound, lenient, number_of, row_of, shown
 from understudy.store.sqlite_needs import NeedsQueries
 from understudy.store.sqlite_outbox import OutboxQueries
@@ -51,6 +52,26 @@ def _upsert(noun: type[Struct], rows: int) -> str:
         f"INSERT INTO {table.name} ({_columns(noun)}) VALUES ({places}) "  # noqa: S608
         f"ON CONFLICT ({', '.join(table.keys)}) DO UPDATE SET {updates}"
     )
+
+
+def _condition(query: Query[Any]) -> str:
+    return query.where.replace(" IN ?", " IN (SELECT value FROM json_each(?))")
+
+
+@cache
+def _where(query: Query[Any]) -> str:
+    order = f"ORDER BY {query.order} " if query.order else ""
+    return f"WHERE {_condition(query)} {order}LIMIT ?"
+
+
+@cache
+def _counted(query: Query[Any]) -> str:
+    table = TABLES[query.noun].name
+    return f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {_condition(query)} LIMIT ?)"  # noqa: S608 - our own
+
+
+def _value(value: Any) -> Any:
+    return value if isinstance(value, (str, int)) else _json(value)
 
 
 def _json(values: Iterable[Any]) -> str:
@@ -104,6 +125,10 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
         among = f"WHERE {table.keys[0]} IN (SELECT value FROM json_each(?))"  # noqa: S608 - a name of our own
         return self._rows(noun, among, _json(keys))
 
+    def find(self, query: Query[N], *values: Any, limit: int = 0) -> list[N]:
+        """The rows of a query, in its order."""
+        return self._rows(query.noun, _where(query), *map(_value, values), limit or -1)
+
     def load_all(self, noun: type[N], limit: int) -> list[N]:
         """Up to `limit` rows, in key order."""
         return self._rows(noun, f"ORDER BY {', '.join(TABLES[noun].keys)} LIMIT ?", limit)
@@ -156,57 +181,10 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
 
     # ---- the queue
 
-    def reserved(self, names: Collection[str], limit: int) -> list[Task]:
-        """Tasks that wait for one of these daemons, in the order of the queue."""
-        where = (
-            "WHERE waiting_for <> '' AND waiting_for IN (SELECT value FROM json_each(?)) ORDER BY order_key, id LIMIT ?"
-        )
-        return self._rows(Task, where, _json(names), limit)
-
-    def held_by(self, daemon_ids: Collection[str]) -> list[Task]:
-        """Tasks leased to these daemons."""
-        return self._rows(
-            Task, "WHERE status = 'leased' AND daemon_id IN (SELECT value FROM json_each(?))", _json(daemon_ids)
-        )
-
-    def claimed_with(self, request_ids: Collection[str]) -> list[Task]:
-        """Tasks still leased by these claim requests."""
-        return self._rows(
-            Task,
-            "WHERE status = 'leased' AND request_id <> '' AND request_id IN (SELECT value FROM json_each(?)) "
-            "ORDER BY order_key, id",
-            _json(request_ids),
-        )
-
-    def tasks_by_dedup(self, pairs: Collection[tuple[str, str]]) -> list[Task]:
-        """Tasks by (submitter, dedup key)."""
-        found: list[Task] = []
-        for pair in pairs:
-            found += self._rows(Task, "WHERE dedup_key <> '' AND submitter = ? AND dedup_key = ?", *pair)
-        return found
-
-    def superseded_boots(self, daemon_ids: Collection[str]) -> list[Boot]:
-        """Boots that never become current again."""
-        return self._rows(Boot, "WHERE daemon_id IN (SELECT value FROM json_each(?))", _json(daemon_ids))
-
-    def open_directives(self, daemon_ids: Collection[str]) -> list[Directive]:
-        """Directives of these daemons that have not ended, oldest first."""
-        where = "WHERE ended_at = 0 AND daemon_id IN (SELECT value FROM json_each(?)) ORDER BY asked_at, id"
-        return self._rows(Directive, where, _json(daemon_ids))
-
-    def directives_of(self, daemon_id: str, limit: int) -> list[Directive]:
-        """Directives of a daemon, newest first."""
-        return self._rows(Directive, "WHERE daemon_id = ? ORDER BY asked_at DESC, id DESC LIMIT ?", daemon_id, limit)
-
     def ready_ids(self, limit: int) -> list[str]:
         """The ids of claimable tasks in the order of the queue."""
         rows = self._fetch("SELECT id FROM task WHERE ready = 1 ORDER BY order_key, id LIMIT ?", (limit,))
         return [shown(task_id) for (task_id,) in rows]
-
-    def ready_count(self, limit: int) -> int:
-        """The number of claimable tasks, counted up to `limit`."""
-        counted = "SELECT count(*) FROM (SELECT 1 FROM task WHERE ready = 1 LIMIT ?)"
-        return int(self._db.execute(counted, (limit,)).fetchone()[0])
 
     # ---- room
 
@@ -218,10 +196,9 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
         path = self._db.execute("PRAGMA database_list").fetchone()[2]
         return Room(page * (pages - free), disk_usage(Path(path).parent).free if path else 1 << 62)
 
-    def count(self, noun: type[Struct], limit: int) -> int:
+    def count(self, query: Query[Any], *values: Any, limit: int) -> int:
         """The number of rows, counted up to `limit`."""
-        counted = f"SELECT count(*) FROM (SELECT 1 FROM {TABLES[noun].name} LIMIT ?)"  # noqa: S608 - our own name
-        return int(self._db.execute(counted, (limit,)).fetchone()[0])
+        return int(self._db.execute(_counted(query), (*map(_value, values), limit)).fetchone()[0])
 
     # ---- time
 
@@ -249,10 +226,6 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
             " (SELECT min(expires_h) FROM directive WHERE expires_h > 0)"
         ).fetchone()
         return Deadlines(*(number_of(value) for value in row))
-
-    def incidents_since(self, late_h: int) -> int:
-        """The number of incidents that began at or after this hearing instant."""
-        return int(self._db.execute("SELECT count(*) FROM incident WHERE late_h >= ?", (late_h,)).fetchone()[0])
 
     # ---- lists
 
@@ -302,26 +275,6 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
         if not wanted.after_id:
             rows.reverse()
         return [event_of(row, self.unreadable) for row in rows]
-
-    def attempts_of(self, task_id: str) -> list[Attempt]:
-        """All attempts of a task, oldest first."""
-        return self._rows(Attempt, "WHERE task_id = ? ORDER BY token", task_id)
-
-    def list_incidents(self, before_at: int, before_id: str, limit: int) -> list[Incident]:
-        """Incidents, newest first, after the cursor if there is one."""
-        if before_id:
-            where = "WHERE (opened_at, id) < (?, ?) ORDER BY opened_at DESC, id DESC LIMIT ?"
-            return self._rows(Incident, where, before_at, before_id, limit)
-        return self._rows(Incident, "ORDER BY opened_at DESC, id DESC LIMIT ?", limit)
-
-    def list_deployments(self, limit: int) -> list[Deployment]:
-        """Starts of hubs, newest first."""
-        return self._rows(Deployment, "ORDER BY created_at DESC, version_id DESC LIMIT ?", limit)
-
-    def messages_of(self, user_id: str, channel: str, limit: int, owner: str = "") -> list[Memory]:
-        """A user's messages in the memory that all share, or in an owner's; newest first; "" for any channel."""
-        where = "WHERE user_id = ? AND owner = ? AND (? = '' OR channel = ?) ORDER BY created_at DESC, id DESC LIMIT ?"
-        return self._rows(Memory, where, user_id, owner, channel, channel, limit)
 
     def message_ids(self, user_id: str) -> list[str]:
         """The ids of all messages of a user, of any owner."""

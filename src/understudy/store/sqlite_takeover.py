@@ -8,8 +8,9 @@ import msgspec
 from msgspec import Struct
 
 from understudy.coordinator.nouns import Task
-from understudy.coordinator.takeover_nouns import Reservation, Standbys
+from understudy.coordinator.takeover_nouns import Standbys
 from understudy.store.base import Candidates, Unreadable
+from understudy.store.queries import in_queue_order
 from understudy.store.reading import row_of
 
 N = TypeVar("N", bound=Struct)
@@ -49,17 +50,5 @@ class TakeoverQueries:
             return self._rows(Task, "WHERE ready = 1 AND needs = '[]'" + rest, *values)
         rest += " AND needs <> '[]'" + _FREE.format("(x.not_before_h > ? OR x.provisional_at > 0)") + _ORDER
         ready = self._rows(Task, "WHERE ready = 1" + rest, *values)
-        return _merged(ready, self._rows(Task, "WHERE waiting_for <> ''" + rest, *values), wanted.limit)
-
-    def queue_front(self, limit: int) -> list[Task]:
-        """The first tasks that wait for a worker, reserved ones included, in the order of the queue."""
-        ready = self._rows(Task, "WHERE ready = 1" + _ORDER, limit)
-        return _merged(ready, self._rows(Task, "WHERE waiting_for <> ''" + _ORDER, limit), limit)
-
-    def open_calls(self, limit: int) -> list[Reservation]:
-        """Calls that are not settled, oldest first."""
-        return self._rows(Reservation, "WHERE settled_at = 0 ORDER BY at, id LIMIT ?", limit)
-
-
-def _merged(ready: list[Task], waiting: list[Task], limit: int) -> list[Task]:
-    return sorted((*ready, *waiting), key=lambda task: (task.order_key, task.id))[:limit]
+        waiting = self._rows(Task, "WHERE waiting_for <> ''" + rest, *values)
+        return in_queue_order(ready, waiting)[: wanted.limit]

@@ -1,0 +1,95 @@
+"""Queries as data: the same words for every backend, which writes only its own placeholders.
+
+`?` stands for a value and `IN ?` for a collection of texts. A condition that follows from another, such as
+`dedup_key <> ''`, is there because a partial index has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Generic, Protocol, TypeVar
+
+from msgspec import Struct
+
+from understudy.coordinator.nouns import Attempt, Boot, Daemon, Deployment, Directive, Incident, Memory, Notice, Task
+from understudy.coordinator.takeover_nouns import Reservation
+
+N = TypeVar("N", bound=Struct)
+ABOUT_DAEMON_MAX = 200
+_QUEUE = "order_key, id"
+
+
+class Query(Struct, Generic[N], frozen=True):
+    """Rows of one noun: a condition, and their order."""
+
+    noun: type[N]
+    where: str = "1 = 1"
+    order: str = ""
+
+
+READY = Query(Task, "ready = 1", _QUEUE)
+WAITING_FOR_ANY = Query(Task, "waiting_for <> ''", _QUEUE)
+WAITING_FOR = Query(Task, "waiting_for <> '' AND waiting_for IN ?", _QUEUE)  # daemons
+HELD_BY = Query(Task, "status = 'leased' AND daemon_id IN ?")
+CLAIMED_WITH = Query(Task, "status = 'leased' AND request_id <> '' AND request_id IN ?", _QUEUE)
+BY_DEDUP = Query(Task, "dedup_key <> '' AND submitter = ? AND dedup_key = ?")
+ATTEMPTS_OF = Query(Attempt, "task_id = ?", "token")
+
+DAEMONS = Query(Daemon)
+SUPERSEDED_BOOTS = Query(Boot, "daemon_id IN ?")  # these never become current again
+OPEN_DIRECTIVES = Query(Directive, "ended_at = 0 AND daemon_id IN ?", "asked_at, id")
+DIRECTIVES_OF = Query(Directive, "daemon_id = ?", "asked_at DESC, id DESC")
+DEPLOYMENTS = Query(Deployment, order="created_at DESC, version_id DESC")
+
+INCIDENTS = Query(Incident, order="opened_at DESC, id DESC")
+INCIDENTS_BEFORE = Query(Incident, "(opened_at, id) < (?, ?)", INCIDENTS.order)
+INCIDENTS_OF = Query(Incident, "daemon_id = ? AND opened_at >= ?", "opened_at")
+INCIDENTS_SINCE = Query(Incident, "late_h >= ?")
+
+MESSAGES = Query(Memory, "user_id = ? AND owner = ? AND (? = '' OR channel = ?)", "created_at DESC, id DESC")
+
+NOTICES = Query(Notice, "(? = '' OR state = ?)", "created_at DESC, id DESC")  # "" for any state
+NOTICES_BEFORE = Query(Notice, f"{NOTICES.where} AND (created_at, id) < (?, ?)", NOTICES.order)
+NOTICES_SENT = Query(  # as messages of their own to a channel since then; answers and recoveries are none
+    Notice,
+    "kind = 'notice' AND sent_at > 0 AND target = ? AND sent_at > ? AND folded_into = '' AND level <> 'recovered'",
+    "sent_at DESC, id",
+)
+NOTICES_FOLDED_INTO = Query(Notice, "folded_into <> '' AND folded_into IN ?", "id")
+NOTICES_ASTRAY = Query(  # a hub had taken it, or its channel is none of these
+    Notice, "state = 'waiting' AND (taken_until > 0 OR NOT target IN ?)", "id"
+)
+_OF_INCIDENTS = Query(Notice, "incident_id <> '' AND incident_id IN ?")
+_OF_TASKS = Query(Notice, "task_id <> '' AND task_id IN ?")
+_OF_DAEMON = Query(Notice, "daemon_id <> '' AND daemon_id = ?", "created_at DESC")
+
+OPEN_CALLS = Query(Reservation, "settled_at = 0", "at, id")
+
+
+class Finder(Protocol):
+    """The part of a reader that these need."""
+
+    def find(self, query: Query[N], *values: Any, limit: int = 0) -> list[N]:
+        """The rows, in the order of the query; 0: all of them."""
+        ...
+
+
+def queue_front(reader: Finder, limit: int) -> list[Task]:
+    """The first tasks that wait for a worker, reserved ones included, in the order of the queue."""
+    return in_queue_order(reader.find(READY, limit=limit), reader.find(WAITING_FOR_ANY, limit=limit))[:limit]
+
+
+def in_queue_order(*lines: list[Task]) -> list[Task]:
+    """Several lines as one."""
+    return sorted((task for line in lines for task in line), key=lambda task: (task.order_key, task.id))
+
+
+def notices_about(
+    reader: Finder, incident_ids: Collection[str], task_ids: Collection[str], daemon_ids: Collection[str]
+) -> list[Notice]:
+    """All notices about these incidents and tasks, and the last ones about these daemons."""
+    found = reader.find(_OF_INCIDENTS, incident_ids) if incident_ids else []
+    found += reader.find(_OF_TASKS, task_ids) if task_ids else []
+    for daemon_id in daemon_ids:
+        found += reader.find(_OF_DAEMON, daemon_id, limit=ABOUT_DAEMON_MAX)
+    return list({row.id: row for row in found}.values())
