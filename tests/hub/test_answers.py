@@ -8,9 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from tests.hub.desk import Desk, beat, bench_with, live, rows
-from understudy.coordinator.answers import tell_answer
+from understudy.coordinator.answers import add_answer
 from understudy.coordinator.changes import Event
-from understudy.coordinator.notices import Outbox
+from understudy.coordinator.notices import OutboxDraft
 from understudy.coordinator.nouns import Now, Task
 from understudy.coordinator.routes import Routes
 from understudy.errors import BadRequestError
@@ -231,20 +231,20 @@ def test_progress_that_comes_while_its_message_is_sent_is_not_lost():
     asker = Asker()
     asker.claim()
     asker.bench.pass_time(2_000)
-    (parcel,) = asker.bench.ask(TakeNotice("ops"))
+    (outgoing,) = asker.bench.ask(TakeNotice("ops"))
     asker.progress("half way")
-    asker.bench.ask(SettleNotice(parcel.notice, Sent("ref")))
+    asker.bench.ask(SettleNotice(outgoing.notice, Sent("ref")))
     asker.wait(4_000)
     assert asker.said == [("progress", "Working on it …\nhalf way")]
     assert asker.desk.got[0].edits == "ref"
 
 
 def test_the_same_event_again_adds_nothing():
-    box = Outbox(Routes(("ops",)), Now(1, 1), (), {})
+    box = OutboxDraft(Routes(("ops",)), Now(1, 1), (), {})
     task = Task("t1", reply_to='{"channel":"ops"}', token=5)
     event = Event(1, "info", "task.done", "TaskQueue", "m", {"taskId": "t1"}, "t1")
-    tell_answer(box, event, task)
+    add_answer(box, event, task)
     (row,) = box.changed.values()
-    later = Outbox(Routes(("ops",)), Now(9, 9), (replace(row, state="sent"),), {})
-    tell_answer(later, event, task)
+    later = OutboxDraft(Routes(("ops",)), Now(9, 9), (replace(row, state="sent"),), {})
+    add_answer(later, event, task)
     assert later.changed == {}

@@ -17,8 +17,8 @@ def taken():
     bench = bench_with(public_url="https://hub.example")
     beat(bench)
     bench.pass_time(LATE_MS)
-    (parcel,) = bench.ask(TakeNotice("ops"))
-    return bench, dict(parcel.links)
+    (outgoing,) = bench.ask(TakeNotice("ops"))
+    return bench, dict(outgoing.links)
 
 
 def shown(bench, secret):
@@ -78,8 +78,8 @@ def test_without_an_address_of_its_own_a_hub_makes_no_links():
     bench = bench_with()
     beat(bench)
     bench.pass_time(LATE_MS)
-    (parcel,) = bench.ask(TakeNotice("ops"))
-    assert parcel.links == ()
+    (outgoing,) = bench.ask(TakeNotice("ops"))
+    assert outgoing.links == ()
 
 
 def test_a_link_that_was_used_says_so(taken):

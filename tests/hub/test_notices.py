@@ -8,7 +8,7 @@ import pytest
 from tests.hub.conftest import Bench
 from tests.hub.desk import DOWN_MS, LATE_MS, Desk, beat, bench_with, live, rows
 from understudy.coordinator.changes import Event
-from understudy.coordinator.notices import LOUD, STORY, UNTOLD, is_told
+from understudy.coordinator.notices import LOUD, STORY, WITHOUT_NOTICE, makes_notice
 from understudy.coordinator.nouns import Policy
 from understudy.coordinator.outbox import CRITICAL_WAIT_MS
 from understudy.coordinator.routes import Maintenance, Route, Routes
@@ -334,12 +334,12 @@ def test_a_flapping_daemon_that_is_down_is_told_all_the_same():
 @pytest.mark.parametrize("name", ["directive.failed", "takeover.stopped", "budget.warning", "daemon.auth_failed"])
 @pytest.mark.parametrize("level", sorted(LOUD))
 def test_whatever_is_loud_reaches_a_person(name, level):
-    assert is_told(Event(0, level, name, "c", "m", {}))
-    assert not is_told(Event(0, "info", name, "c", "m", {}))
+    assert makes_notice(Event(0, level, name, "c", "m", {}))
+    assert not makes_notice(Event(0, "info", name, "c", "m", {}))
 
 
 def test_an_error_about_sending_is_never_told():
-    assert "notice.dead" in UNTOLD
+    assert "notice.dead" in WITHOUT_NOTICE
     assert not any(name.startswith("notice.") for name in STORY)
     bench = bench_with()
     desk = Desk(bench)
@@ -352,9 +352,9 @@ def test_an_error_about_sending_is_never_told():
 
 def test_an_event_about_sending_is_a_word_to_the_log_and_nothing_else():
     for name in ("lease.expired", "lease.lost", "hub.gap", "notice.dead"):
-        assert not is_told(Event(0, "warning", name, "Outbox", "m", {}))
-    assert is_told(Event(0, "warning", "task.failed", "TaskQueue", "m", {"outcome": "poison"}))
-    assert not is_told(Event(0, "warning", "task.failed", "TaskQueue", "m", {"outcome": "failed"}))
+        assert not makes_notice(Event(0, "warning", name, "Outbox", "m", {}))
+    assert makes_notice(Event(0, "warning", "task.failed", "TaskQueue", "m", {"outcome": "poison"}))
+    assert not makes_notice(Event(0, "warning", "task.failed", "TaskQueue", "m", {"outcome": "failed"}))
 
 
 def test_what_is_restarted_in_the_middle_is_told_no_second_time(tmp_path):

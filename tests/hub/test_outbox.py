@@ -8,7 +8,7 @@ from tests.hub.desk import DOWN_MS, LATE_MS, Desk, Said, beat, bench_with, live,
 from understudy.coordinator.outbox import GIVE_UP_AFTER_MS, RETRY_AFTER_MAX_MS, RETRY_MAX_MS, TAKEN_MS, retry_ms
 from understudy.errors import ConflictError, NotFoundError
 from understudy.hub.enqueue import EnqueueTasks
-from understudy.hub.outbox import Parcel, ReclaimNotices, ResendNotice, SendTestNotice, SettleNotice, TakeNotice
+from understudy.hub.outbox import Outgoing, ReclaimNotices, ResendNotice, SendTestNotice, SettleNotice, TakeNotice
 from understudy.hub.owners import CommandTask
 from understudy.notify.base import Later, Refused, Sent
 from understudy.wire.tasks import EnqueueBody
@@ -110,36 +110,36 @@ def test_one_channel_never_waits_for_another():
 
 def test_what_one_hub_is_sending_no_other_sends():
     bench, desk = late()
-    (parcel,) = bench.ask(TakeNotice("ops"))
-    assert isinstance(parcel, Parcel)
+    (outgoing,) = bench.ask(TakeNotice("ops"))
+    assert isinstance(outgoing, Outgoing)
     assert bench.ask(TakeNotice("ops")) == [None]
     desk.run()
     assert desk.tried == []
     bench.clock.advance(TAKEN_MS)
     desk.run()
-    assert [message.key for message in desk.got] == [parcel.notice.id]
+    assert [message.key for message in desk.got] == [outgoing.notice.id]
 
 
 def test_a_hub_that_died_while_sending_sends_again_with_the_same_key():
     bench, _ = late(4)
-    (parcel,) = bench.ask(TakeNotice("ops"))  # and now it is killed, perhaps after the receiver has taken it
+    (outgoing,) = bench.ask(TakeNotice("ops"))  # and now it is killed, perhaps after the receiver has taken it
     again = bench_with(store=bench.store)
     again.clock.advance(bench.clock.now_ms() - again.clock.now_ms())
     desk = Desk(again)
     again.finish(ReclaimNotices)
     live(again, 1_000, desk)
-    assert any(message.key == parcel.notice.id for message in desk.got)
+    assert any(message.key == outgoing.notice.id for message in desk.got)
     assert {row.state for row in rows(again, cause="daemon.late")} == {"sent"}
 
 
 def test_a_word_that_comes_too_late_changes_nothing_unless_it_says_that_it_arrived():
     bench, desk = late()
-    (parcel,) = bench.ask(TakeNotice("ops"))
+    (outgoing,) = bench.ask(TakeNotice("ops"))
     bench.clock.advance(TAKEN_MS)
     (second,) = bench.ask(TakeNotice("ops"))
-    bench.ask(SettleNotice(parcel.notice, Refused("old news")))
+    bench.ask(SettleNotice(outgoing.notice, Refused("old news")))
     assert rows(bench)[0].state == "waiting"
-    bench.ask(SettleNotice(parcel.notice, Sent("ref")))
+    bench.ask(SettleNotice(outgoing.notice, Sent("ref")))
     assert rows(bench)[0].state == "sent"
     bench.ask(SettleNotice(second.notice, Refused("no")))
     assert rows(bench)[0].state == "sent"
@@ -280,11 +280,11 @@ def test_a_test_is_tried_once():
 
 def test_a_recovery_waits_for_a_warning_that_is_on_its_way():
     bench, desk = late()
-    (parcel,) = bench.ask(TakeNotice("ops"))
+    (outgoing,) = bench.ask(TakeNotice("ops"))
     beat(bench, "mini-0")
     desk.run()
     assert desk.tried == []
-    bench.ask(SettleNotice(parcel.notice, Later("busy", after_ms=20_000)))
+    bench.ask(SettleNotice(outgoing.notice, Later("busy", after_ms=20_000)))
     live(bench, 10_000, desk, daemons=("mini-0",))
     assert desk.tried == []
     live(bench, 60_000, desk, daemons=("mini-0",))

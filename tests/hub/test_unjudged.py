@@ -201,7 +201,7 @@ def test_an_event_that_cannot_be_told_properly_is_told_plainly(monkeypatch) -> N
     def fail(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("understudy.coordinator.notices.Outbox._late", fail)
+    monkeypatch.setattr("understudy.coordinator.notices.OutboxDraft._late", fail)
     bench = bench_with()
     desk = Desk(bench)
     beat(bench)

@@ -10,7 +10,7 @@ from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import Daemon, Incident, Notice, Result, Task
 from understudy.coordinator.routes import Routes
 from understudy.hub.messages import Story, message_of
-from understudy.hub.outbox import Parcel
+from understudy.hub.outbox import Outgoing
 from understudy.notify.base import ChannelSettings, Message
 from understudy.store.base import StoredEvent
 
@@ -35,14 +35,14 @@ LONG = {
 }
 
 
-def notice(cause: str, level: str, story: Story, facts: str, edits: str = "") -> tuple[Parcel, Story]:
+def notice(cause: str, level: str, story: Story, facts: str, edits: str = "") -> tuple[Outgoing, Story]:
     row = Notice(
         f"{cause}:1", "t", "notice", cause, level, "inc-01J9", daemon_id="mini-1", facts=facts, created_at=AT - 1000
     )
-    return Parcel(row, edits=edits, links=LINKS), story
+    return Outgoing(row, edits=edits, links=LINKS), story
 
 
-def answer(kind: str, cause: str, story: Story, facts: str = "{}", thread: str = "") -> tuple[Parcel, Story]:
+def answer(kind: str, cause: str, story: Story, facts: str = "{}", thread: str = "") -> tuple[Outgoing, Story]:
     row = Notice(
         f"{cause}:2",
         "t",
@@ -54,10 +54,10 @@ def answer(kind: str, cause: str, story: Story, facts: str = "{}", thread: str =
         thread=thread,
         created_at=AT,
     )
-    return Parcel(row, thread=thread, links=LINKS), story
+    return Outgoing(row, thread=thread, links=LINKS), story
 
 
-def storm() -> tuple[Parcel, Story]:
+def storm() -> tuple[Outgoing, Story]:
     members = tuple(
         Notice(
             f"m:{n}", "t", "notice", "daemon.down", "critical", daemon_id=f"office-{n:02}", facts='{"elapsedSec":300}'
@@ -65,7 +65,7 @@ def storm() -> tuple[Parcel, Story]:
         for n in range(1, 8)
     )
     row = Notice("storm:1", "t", "notice", outbox.STORM, "critical", created_at=AT)
-    return Parcel(row, members=members, links=LINKS), Story()
+    return Outgoing(row, members=members, links=LINKS), Story()
 
 
 def done(text: str, *, success: bool = True, degraded: bool = False) -> Story:
@@ -74,7 +74,7 @@ def done(text: str, *, success: bool = True, degraded: bool = False) -> Story:
     return Story(task=Task("task-01J9"), asked="What is 2 + 2?\nPlease.", result=result)
 
 
-def parcels(language: str) -> dict[str, tuple[Parcel, Story]]:
+def outgoing_by_name(language: str) -> dict[str, tuple[Outgoing, Story]]:
     """What is told, by name of the golden."""
     silent = Story(MINI, INCIDENT, events=LOG, queued=3)
     return {
@@ -97,7 +97,8 @@ def messages(language: str, ref: str = "") -> dict[str, Message]:
     """Every message of one language; `ref` is what the edits change."""
     settings = ChannelSettings("t", "slack", language=language)
     made = {
-        name: message_of(parcel, story, settings, ROUTES, AT) for name, (parcel, story) in parcels(language).items()
+        name: message_of(outgoing, story, settings, ROUTES, AT)
+        for name, (outgoing, story) in outgoing_by_name(language).items()
     }
     made["progress-edit"] = msgspec.structs.replace(made["progress"], key="progress:2", edits="EDIT")
     return {

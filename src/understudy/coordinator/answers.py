@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.coordinator.changes import Event
-from understudy.coordinator.notices import Outbox, facts_of, notice_id
+from understudy.coordinator.notices import OutboxDraft, facts_of, notice_id
 from understudy.coordinator.nouns import Notice, Progress, Task
 
 STATES = {
@@ -27,7 +27,7 @@ STATES = {
 }
 FINAL = frozenset({"task.done", "task.failed", "task.cancelled"})
 ASIDES = frozenset({"takeover.kept", "takeover.interim"})
-TOLD = frozenset({*STATES, *ASIDES})
+WITH_MESSAGE = frozenset({*STATES, *ASIDES})
 STARTED_AFTER_MS = 1_500  # what is answered sooner needs no word that it has begun
 CHANGED_EVERY_MS = 3_000
 CLOSED_AFTER_MS = 500  # the answer first
@@ -52,7 +52,7 @@ def place_of(task: Task, default: str) -> Place | None:
     return None
 
 
-def tell_answer(outbox: Outbox, event: Event, task: Task) -> None:
+def add_answer(outbox: OutboxDraft, event: Event, task: Task) -> None:
     """Add the messages of a task's event for its submitter."""
     place = place_of(task, outbox.routes.reply_to)
     if place is None:
@@ -74,7 +74,7 @@ def tell_answer(outbox: Outbox, event: Event, task: Task) -> None:
         outbox.put(replace(final, ref=known.ref, created_at=known.created_at))
 
 
-def tell_progress(outbox: Outbox, progress: Progress, task: Task) -> None:
+def add_progress(outbox: OutboxDraft, progress: Progress, task: Task) -> None:
     """The status message says how far it is."""
     place = place_of(task, outbox.routes.reply_to)
     if place is not None and progress.progress:
@@ -99,7 +99,7 @@ def _status_id(task: Task, place: Place) -> str:
     return notice_id("status", task.id, place.channel)
 
 
-def _status(outbox: Outbox, task: Task, place: Place, cause: str, facts: str, after_ms: int) -> None:
+def _status(outbox: OutboxDraft, task: Task, place: Place, cause: str, facts: str, after_ms: int) -> None:
     known = outbox.rows.get(_status_id(task, place))
     if known is None:
         row = _row(outbox, task, place, "progress", _status_id(task, place), cause, facts)
@@ -116,7 +116,7 @@ def changed_again(known: Notice, cause: str, facts: str, wall: int) -> Notice:
     return replace(known, cause=cause, facts=facts, state="waiting", attempts=0, next_at=at, due_at=at, part=0)
 
 
-def _close_status(outbox: Outbox, task: Task, place: Place, cause: str, facts: str) -> None:
+def _close_status(outbox: OutboxDraft, task: Task, place: Place, cause: str, facts: str) -> None:
     known = outbox.rows.get(_status_id(task, place))
     if known is None or known.state not in ("waiting", "sent"):
         return
@@ -130,7 +130,7 @@ def _close_status(outbox: Outbox, task: Task, place: Place, cause: str, facts: s
         outbox.put(replace(changed_again(known, cause, facts, wall), next_at=at, due_at=at))
 
 
-def _row(outbox: Outbox, task: Task, place: Place, kind: str, key: str, cause: str, facts: str) -> Notice:
+def _row(outbox: OutboxDraft, task: Task, place: Place, kind: str, key: str, cause: str, facts: str) -> Notice:
     wall = outbox.now.wall
     level = "warning" if cause == "task.failed" else "info"
     return Notice(

@@ -4,7 +4,7 @@ Theory of operation
 -------------------
 1. Notices are derived from events (docs/adr/0011-notices-are-derived-from-events.md): no rule sends anything. An event
    makes notices if its name is in STORY (incidents) or INFORMED, or if its level is warning or critical and its name is
-   not in UNTOLD. Nothing called `notice.…` makes a notice, so a failure to send cannot feed itself.
+   not in WITHOUT_NOTICE. Nothing called `notice.…` makes a notice, so a failure to send cannot feed itself.
 2. Once. The id of a notice is a hash of its cause and its channel. The same cause makes the same id, so a rule that
    decides twice, a replayed batch or a second hub adds no second row: one WARNING, one CRITICAL and one RECOVERED for
    each incident and channel.
@@ -16,7 +16,7 @@ Theory of operation
    - down: a CRITICAL, and the first reminder. A WARNING that would arrive later than the CRITICAL is folded into it.
    - recovered: rows that are still held back are folded; a RECOVERED goes where the alarm has gone or is on its way,
      without the route's delay. Where a digest will report it, only a CRITICAL is taken back.
-5. The last resort. If a rule fails on the facts of an event, `tell_plainly` makes a notice of the bare message: no
+5. The last resort. If a rule fails on the facts of an event, `add_plainly` makes a notice of the bare message: no
    change is undone and no notice is dropped because of what is to be said about it.
 
 When a row is sent, and in which form, is decided later and once more (outbox.py); `known` are the rows about the same
@@ -57,7 +57,7 @@ INFORMED = frozenset(
     }
 )
 AUTH_FAILED = "daemon.auth_failed"
-UNTOLD = frozenset({"lease.expired", "lease.lost", "task.failed", "hub.gap", "daemon.stretched", "notice.dead"})
+WITHOUT_NOTICE = frozenset({"lease.expired", "lease.lost", "task.failed", "hub.gap", "daemon.stretched", "notice.dead"})
 REMINDER, DIGEST, FLAPPING = "reminder", "digest", "flapping"
 FLAPS = 4  # so many incidents of a daemon ...
 FLAP_WINDOW_MS = 3_600_000  # ... within an hour are flapping: one notice, then a digest
@@ -67,13 +67,13 @@ FACTS_BYTES_MAX = 65_536
 CUT_CHARS = 4_000
 
 
-def is_told(event: Event) -> bool:
+def makes_notice(event: Event) -> bool:
     """True if people may be told of an event: cheap, it is asked for each one."""
     if event.name in STORY or event.name in INFORMED:
         return True
     if event.level not in LOUD or event.live_only:
         return False
-    return event.name not in UNTOLD or event.fields.get("outcome") == "poison"
+    return event.name not in WITHOUT_NOTICE or event.fields.get("outcome") == "poison"
 
 
 def notice_id(*parts: str) -> str:
@@ -120,7 +120,7 @@ def once_each(events: Iterable[Event]) -> list[Event]:
     return [e for e in graver if not (e.name == AUTH_FAILED and e.daemon_id in why)]
 
 
-class Outbox:
+class OutboxDraft:
     """The rows that a batch of events adds to or changes in the outbox; `known` are the earlier rows about the same."""
 
     def __init__(self, routes: Routes, now: Now, known: Iterable[Notice], flaps: Mapping[str, int]) -> None:
@@ -144,7 +144,7 @@ class Outbox:
         """It is not worth telling any more."""
         self.put(replace(notice, state="folded", last_error=why))
 
-    def tell(self, event: Event) -> None:
+    def add_event(self, event: Event) -> None:
         """Add what an event brings about."""
         match event.name:
             case "daemon.late":
@@ -156,7 +156,7 @@ class Outbox:
             case _:
                 self._plain(event)
 
-    def tell_plainly(self, event: Event) -> None:
+    def add_plainly(self, event: Event) -> None:
         """The same if its facts cannot be put into a text: its bare message, to the same channels."""
         for channel, _ in self._routes_for(event.level, event.daemon_id):
             wall = self.now.wall

@@ -70,7 +70,7 @@ GIVE_UP_AFTER_MS = 36 * 3_600_000
 TRIES_MIN = 10  # before it is given up: a hub that was off for days has not tried for days
 
 
-class Chosen(Struct, frozen=True):
+class NextMessage(Struct, frozen=True):
     """The message to send now, and the rows that this changes."""
 
     notice: Notice | None = None
@@ -80,7 +80,7 @@ class Chosen(Struct, frozen=True):
     save: tuple[Notice, ...] = ()
 
 
-class About(Struct, frozen=True):
+class OutboxFacts(Struct, frozen=True):
     """Facts about the rows that are due: their siblings, their incidents, and the owner's windows."""
 
     siblings: Sequence[Notice]
@@ -89,14 +89,14 @@ class About(Struct, frozen=True):
     routes: Routes = Routes()
 
 
-def choose(due: Iterable[Notice], about: About, now: Now) -> Chosen:
+def choose(due: Iterable[Notice], known: OutboxFacts, now: Now) -> NextMessage:
     """The next message: what is not worth telling any more is folded, a storm becomes one message."""
     save: dict[str, Notice] = {}
     ready: list[tuple[Notice, str, str]] = []
     for row in due:
         try:
-            judged = _judged(row, about, now)
-            place = _place(judged, about.siblings)
+            judged = _judged(row, known, now)
+            place = _place(judged, known.siblings)
         except Exception:  # noqa: BLE001 - what cannot be judged is sent as it is; it stops no other row
             judged, place = row, ("", "")
         if judged is not row:
@@ -104,19 +104,19 @@ def choose(due: Iterable[Notice], about: About, now: Now) -> Chosen:
         if judged.state == "waiting" and judged.next_at <= now.wall:
             ready.append((judged, *place))
     loud = [row for row, edits, _ in ready if _is_loud(row, edits)]
-    room = STORM_MESSAGES_MAX - len(about.recent)
-    until = _room_at(loud, about.recent, now) if len(loud) > room else 0
+    room = STORM_MESSAGES_MAX - len(known.recent)
+    until = _room_at(loud, known.recent, now) if len(loud) > room else 0
     if until > now.wall:
         save |= {row.id: replace(row, next_at=until) for row in loud}
         ready = [found for found in ready if found[0].id not in save]
     elif len(loud) > max(room, 1):
         return _storm(loud, save, now)
     if not ready:
-        return Chosen(save=tuple(save.values()))
+        return NextMessage(save=tuple(save.values()))
     row, edits, thread = min(ready, key=lambda found: _rank(found[0]))  # the oldest of its kind
     taken = _taken(row, now)
     save[row.id] = taken
-    return Chosen(taken, edits, thread, save=tuple(save.values()))
+    return NextMessage(taken, edits, thread, save=tuple(save.values()))
 
 
 def _rank(row: Notice) -> int:
@@ -139,7 +139,7 @@ def _is_loud(row: Notice, edits: str) -> bool:
     return row.kind == "notice" and row.cause != STORM and not edits
 
 
-def _storm(loud: Sequence[Notice], save: dict[str, Notice], now: Now) -> Chosen:
+def _storm(loud: Sequence[Notice], save: dict[str, Notice], now: Now) -> NextMessage:
     channel = loud[0].channel
     key = notice_id(STORM, channel, *sorted(row.id for row in loud))
     level = max((row.level for row in loud), key=lambda level: LEVEL_RANKS.get(level, 1))
@@ -148,18 +148,18 @@ def _storm(loud: Sequence[Notice], save: dict[str, Notice], now: Now) -> Chosen:
     members = tuple(replace(row, state="folded", folded_into=key, taken_until=0) for row in loud)
     taken = _taken(storm, now)
     save |= {row.id: row for row in (*members, taken)}
-    return Chosen(taken, members=members, save=tuple(save.values()))
+    return NextMessage(taken, members=members, save=tuple(save.values()))
 
 
 def _taken(row: Notice, now: Now) -> Notice:
     return replace(row, taken_until=now.wall + TAKEN_MS)
 
 
-def _judged(row: Notice, about: About, now: Now) -> Notice:
+def _judged(row: Notice, known: OutboxFacts, now: Now) -> Notice:
     """The row, or what it has become: folded, put off, or done with."""
     if row.kind == "progress" and row.sent_at and not row.ref:
         return replace(row, state="sent")  # this service cannot change a message
-    incident = about.incidents.get(row.incident_id)
+    incident = known.incidents.get(row.incident_id)
     was_held = not row.attempts and row.due_at > row.created_at and row.level in LOUD
     if row.cause == REMINDER or (was_held and incident is not None):
         if incident is None or incident.state == "recovered" or incident.acknowledged_by:
@@ -167,12 +167,12 @@ def _judged(row: Notice, about: About, now: Now) -> Notice:
         if incident.snoozed_until > now.wall:
             return replace(row, next_at=incident.snoozed_until, due_at=incident.snoozed_until)
     if row.kind == "notice" and not row.part and row.cause != STORM and row.state == "waiting":
-        route = route_of(about.routes, row.channel, row.daemon_id, row.level)
-        held_ms = held_by_windows_ms(about.routes, route, row.level, row.daemon_id, now.wall)
+        route = route_of(known.routes, row.channel, row.daemon_id, row.level)
+        held_ms = held_by_windows_ms(known.routes, route, row.level, row.daemon_id, now.wall)
         if held_ms:  # judged again: it was put off until now, or tried before the window began
             until = now.wall + held_ms
             return replace(row, next_at=until, due_at=row.due_at if row.attempts else until)
-    first = _earlier(row, about.siblings)
+    first = _earlier(row, known.siblings)
     if first is not None:
         return replace(row, next_at=max(first.next_at, first.taken_until, now.wall) + 1)
     return row

@@ -20,11 +20,11 @@ from understudy.coordinator.outbox import RETRY_AFTER_MAX_MS
 from understudy.coordinator.routes import Routes
 from understudy.errors import StoreError
 from understudy.hub.messages import Story, message_of, plain_message_of, story_of
-from understudy.hub.outbox import Parcel, SettleNotice, TakeNotice
+from understudy.hub.outbox import Outgoing, SettleNotice, TakeNotice
 from understudy.hub.starts import RecordHearing
 from understudy.hub.steps import Effect, Read, Steps
 from understudy.notify.base import Channel, ChannelSettings, Later, Message, Outcome, Refused, Sent
-from understudy.notify.letters import letters_of
+from understudy.notify.requests import requests_of
 from understudy.store.base import Reader
 from understudy.wire.outbound import OutboundAnswer, OutboundRequest
 
@@ -66,7 +66,7 @@ class Circuit:
         self.open_until = max(self.open_until, now_ms + max(pause_ms, asked_ms))
 
 
-class Letter(Struct, frozen=True):
+class Rendered(Struct, frozen=True):
     """A message in the form that its service takes: what it refused for one part is not tried with the next."""
 
     message: Message
@@ -106,10 +106,10 @@ class Delivery:
         now_ms = self._clock.now_ms()
         if not next_at or next_at > now_ms:
             return min(next_at - now_ms, LOOK_EVERY_MS) if next_at else LOOK_EVERY_MS
-        parcel: Parcel | None = yield TakeNotice(self.settings.name)
-        if parcel is None:
+        outgoing: Outgoing | None = yield TakeNotice(self.settings.name)
+        if outgoing is None:
             return AGAIN_MS
-        yield from self._deliver(parcel)
+        yield from self._deliver(outgoing)
         return 0
 
     def _has_jumped(self) -> bool:
@@ -117,34 +117,34 @@ class Delivery:
         before, self._clocks = self._clocks, Clocks(self._clock.now_ms(), self._clock.mono_ms())
         return before is None or jump_ms(before, self._clocks, Hearing()) != 0
 
-    def _deliver(self, parcel: Parcel) -> Generator[Effect, Any, None]:
-        story: Story | None = yield Read(lambda reader: _story_of(reader, parcel.notice))
-        row: Notice | None = parcel.notice
+    def _deliver(self, outgoing: Outgoing) -> Generator[Effect, Any, None]:
+        story: Story | None = yield Read(lambda reader: _story_of(reader, outgoing.notice))
+        row: Notice | None = outgoing.notice
         try:
-            letter = self._letter(self._message(parcel, story), is_plain=parcel.notice.id == self._plain_id)
+            rendered = self._rendered(self._message(outgoing, story), is_plain=outgoing.notice.id == self._plain_id)
         except Exception as bug:  # noqa: BLE001 - a message that cannot be written must not stop those after it
-            yield SettleNotice(parcel.notice, Later(f"it cannot be written: {type(bug).__name__}: {bug}"))
+            yield SettleNotice(outgoing.notice, Later(f"it cannot be written: {type(bug).__name__}: {bug}"))
             return
-        part = parcel.notice.part
+        part = outgoing.notice.part
         while row is not None:
-            outcome, letter = yield from self._send(letter, min(part, letter.parts - 1))
+            outcome, rendered = yield from self._send(rendered, min(part, rendered.parts - 1))
             self.circuit.note(outcome, self._clock.mono_ms())
-            row = yield SettleNotice(row, outcome, letter.parts)
+            row = yield SettleNotice(row, outcome, rendered.parts)
             part += 1
-            if part >= letter.parts or not isinstance(outcome, Sent):
+            if part >= rendered.parts or not isinstance(outcome, Sent):
                 return
 
-    def _message(self, parcel: Parcel, story: Story | None) -> Message:
+    def _message(self, outgoing: Outgoing, story: Story | None) -> Message:
         """The message; if it cannot be worked out, a plain one from the row alone."""
         wall = self._clock.now_ms()
         try:
-            return self._cleaned(message_of(parcel, story or Story(), self.settings, self.routes, wall))
+            return self._cleaned(message_of(outgoing, story or Story(), self.settings, self.routes, wall))
         except Exception:  # noqa: BLE001 - a zone that is gone, facts that cannot be read: it is still sent
-            return self._cleaned(plain_message_of(parcel, self.settings.language, wall))
+            return self._cleaned(plain_message_of(outgoing, self.settings.language, wall))
 
-    def _letter(self, message: Message, *, is_plain: bool) -> Letter:
-        requests, is_plain = letters_of(self.channel, self.settings, message, is_plain=is_plain)
-        return Letter(message, requests, is_plain)
+    def _rendered(self, message: Message, *, is_plain: bool) -> Rendered:
+        requests, is_plain = requests_of(self.channel, self.settings, message, is_plain=is_plain)
+        return Rendered(message, requests, is_plain)
 
     def _outcome(self, answer: OutboundAnswer) -> Outcome:
         try:
@@ -152,22 +152,22 @@ class Delivery:
         except Exception as bug:  # noqa: BLE001 - an answer that nobody understands
             return Later(f"its answer cannot be read: {type(bug).__name__}")
 
-    def _send(self, letter: Letter, part: int) -> Generator[Effect, Any, tuple[Outcome, Letter]]:
+    def _send(self, rendered: Rendered, part: int) -> Generator[Effect, Any, tuple[Outcome, Rendered]]:
         """One part; what a service refuses for its form is changed and sent anew, each change once."""
         outcome: Outcome = Refused("")
         for _ in range(CHANGES_MAX + 1):
-            message = letter.message
-            request = letter.requests[min(part, letter.parts - 1)]
+            message = rendered.message
+            request = rendered.requests[min(part, rendered.parts - 1)]
             outcome = self._outcome((yield request))
-            if isinstance(outcome, Refused) and outcome.as_plain and not letter.is_plain:
+            if isinstance(outcome, Refused) and outcome.as_plain and not rendered.is_plain:
                 self._plain_id = message.key
-                letter = self._letter(message, is_plain=True)
+                rendered = self._rendered(message, is_plain=True)
             elif isinstance(outcome, Refused) and outcome.without_edit and (message.edits or message.thread):
                 message = replace(message, edits="", thread=message.thread if message.edits else "")
-                letter = self._letter(message, is_plain=letter.is_plain)
+                rendered = self._rendered(message, is_plain=rendered.is_plain)
             else:
                 break
-        return outcome, letter
+        return outcome, rendered
 
     def _cleaned(self, message: Message) -> Message:
         """No secret that is known here leaves by any text."""

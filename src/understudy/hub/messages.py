@@ -12,7 +12,7 @@ from understudy.coordinator import outbox, windows
 from understudy.coordinator.notices import DIGEST, FLAP_WINDOW_MS, FLAPPING, REMINDER, STUCK, read_facts
 from understudy.coordinator.nouns import Daemon, Incident, Notice, Result, Task, TaskBody
 from understudy.coordinator.routes import Routes
-from understudy.hub.outbox import Parcel
+from understudy.hub.outbox import Outgoing
 from understudy.notify.base import ChannelSettings, Message
 from understudy.notify.channels import ANSWERABLE, EDITABLE
 from understudy.spans import span
@@ -84,12 +84,12 @@ def _one(reader: Reader, noun: type[Any], key: str) -> Any:
     return found[0] if found else None
 
 
-def message_of(parcel: Parcel, story: Story, settings: ChannelSettings, routes: Routes, wall: int) -> Message:
+def message_of(outgoing: Outgoing, story: Story, settings: ChannelSettings, routes: Routes, wall: int) -> Message:
     """The message, not yet redacted."""
-    words = _Words(parcel, story, settings.language, routes, wall)
-    notice = parcel.notice
+    words = _Words(outgoing, story, settings.language, routes, wall)
+    notice = outgoing.notice
     title, text = words.answer() if notice.kind in ("answer", "progress") else words.notice()
-    secrets = dict(parcel.links)
+    secrets = dict(outgoing.links)
     return Message(
         notice.id,
         "notice" if notice.kind == "test" else notice.kind,
@@ -100,20 +100,20 @@ def message_of(parcel: Parcel, story: Story, settings: ChannelSettings, routes: 
         words.links(secrets),
         link_full=f"{routes.public_url}{LINK_PATH}{secrets['read']}" if "read" in secrets else "",
         chat=notice.chat,
-        thread=parcel.thread if notice.thread or settings.kind in ANSWERABLE else "",
-        edits=parcel.edits if settings.kind in EDITABLE else "",
+        thread=outgoing.thread if notice.thread or settings.kind in ANSWERABLE else "",
+        edits=outgoing.edits if settings.kind in EDITABLE else "",
         about=notice.incident_id or notice.task_id,
         at=wall,
     )
 
 
-def plain_message_of(parcel: Parcel, language: str, wall: int) -> Message:
+def plain_message_of(outgoing: Outgoing, language: str, wall: int) -> Message:
     """The same from the row alone, if the rest cannot be read: what happened, its level, and where."""
-    row = parcel.notice
+    row = outgoing.notice
     subject = row.daemon_id or row.task_id
     words = [t(f"notices.level.{row.level}", language) if row.level in LEVELS else row.level, row.cause]
     title = " · ".join([*words, *([subject] if subject else [])])
-    listed = [f"{member.level}: {member.cause} {member.daemon_id or member.task_id}" for member in parcel.members]
+    listed = [f"{member.level}: {member.cause} {member.daemon_id or member.task_id}" for member in outgoing.members]
     text = "\n".join([str(read_facts(row).get("message", "")), *listed]).strip()
     kind = "notice" if row.kind == "test" else row.kind
     return Message(
@@ -124,14 +124,14 @@ def plain_message_of(parcel: Parcel, language: str, wall: int) -> Message:
 class _Words:
     """One message in one language."""
 
-    def __init__(self, parcel: Parcel, story: Story, language: str, routes: Routes, wall: int) -> None:
-        self.parcel = parcel
-        self.notice_row = parcel.notice
+    def __init__(self, outgoing: Outgoing, story: Story, language: str, routes: Routes, wall: int) -> None:
+        self.outgoing = outgoing
+        self.notice_row = outgoing.notice
         self.story = story
         self.language = language
         self.routes = routes
         self.wall = wall
-        self.said = read_facts(parcel.notice)
+        self.said = read_facts(outgoing.notice)
 
     def _t(self, key: str, **values: object) -> str:
         return t(key, self.language, **values)
@@ -142,7 +142,7 @@ class _Words:
         """(title, text) of a notice."""
         row = self.notice_row
         if row.cause == outbox.STORM:
-            return self._t("notices.storm", count=len(self.parcel.members)), "\n".join(self._member_lines())
+            return self._t("notices.storm", count=len(self.outgoing.members)), "\n".join(self._member_lines())
         key = f"notices.title.{row.cause}"
         if key not in catalogue(self.language):
             return self._t("notices.title.other", name=row.cause), str(self.said.get("message", ""))
@@ -155,7 +155,7 @@ class _Words:
         return f"{self.notice_row.cause}.stopped" if self.said.get("stoppedAt") else self.notice_row.cause
 
     def _member_lines(self) -> list[str]:
-        return [self._member_line(row) for row in self.parcel.members]
+        return [self._member_line(row) for row in self.outgoing.members]
 
     def _member_line(self, row: Notice) -> str:
         level = self._t(f"notices.level.{row.level}")

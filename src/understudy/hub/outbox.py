@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from understudy.coordinator import answers, outbox
 from understudy.coordinator.changes import Decision, Draft, Event
-from understudy.coordinator.notices import FLAP_WINDOW_MS, LATE, LOUD, STORY, Outbox, is_told, once_each
+from understudy.coordinator.notices import FLAP_WINDOW_MS, LATE, LOUD, STORY, OutboxDraft, makes_notice, once_each
 from understudy.coordinator.nouns import Incident, Link, Notice, Now, Progress, Task
 from understudy.errors import BadRequestError, ConflictError, NotFoundError
 from understudy.hub.operation import HEAVY, Operation
@@ -28,37 +28,39 @@ def outbox_rows(tx: Transaction, work: WorkingSet, now: Now) -> tuple[Notice, ..
     routes = work.policy.routes
     if not routes.channels:
         return ()
-    told: list[Event] = []
+    noticed: list[Event] = []
     asked: list[tuple[Event, Task]] = []
     for event in work.events:
-        if event.name in answers.TOLD:
+        if event.name in answers.WITH_MESSAGE:
             task = work.rows[Task].get(event.task_id)
             if task is not None and (task.reply_to or routes.reply_to):
                 asked.append((event, task))
-        if is_told(event):
-            told.append(event)
-    said = [(progress, task) for progress in _progressed(work) if (task := work.rows[Task].get(progress.task_id))]
-    said = [(progress, task) for progress, task in said if task.reply_to or routes.reply_to]
-    if not (told or asked or said):
+        if makes_notice(event):
+            noticed.append(event)
+    progressed = [(progress, task) for progress in _progressed(work) if (task := work.rows[Task].get(progress.task_id))]
+    progressed = [(progress, task) for progress, task in progressed if task.reply_to or routes.reply_to]
+    if not (noticed or asked or progressed):
         return ()
-    box = Outbox(routes, now, _known(tx, work, told, {task.id for _, task in (*asked, *said)}), _flaps(tx, told, now))
-    for progress, task in said:
+    box = OutboxDraft(
+        routes, now, _known(tx, work, noticed, {task.id for _, task in (*asked, *progressed)}), _flaps(tx, noticed, now)
+    )
+    for progress, task in progressed:
         with suppress(Exception):  # one that fails is left out; the next one is not
-            answers.tell_progress(box, progress, task)
+            answers.add_progress(box, progress, task)
     for event, task in asked:
         with suppress(Exception):
-            answers.tell_answer(box, event, task)
-    for event in once_each(told):
-        _tell(box, event)
+            answers.add_answer(box, event, task)
+    for event in once_each(noticed):
+        _add(box, event)
     return tuple(box.changed.values())
 
 
-def _tell(box: Outbox, event: Event) -> None:
+def _add(box: OutboxDraft, event: Event) -> None:
     """A change is never undone, and no notice dropped, because of what is to be said about it."""
     try:
-        box.tell(event)
+        box.add_event(event)
     except Exception:  # noqa: BLE001 - whatever it is: there is a notice that it happened
-        box.tell_plainly(event)
+        box.add_plainly(event)
 
 
 def _progressed(work: WorkingSet) -> list[Progress]:
@@ -67,25 +69,25 @@ def _progressed(work: WorkingSet) -> list[Progress]:
     return [row for key, row in rows.items() if row is not None and key in changed]
 
 
-def _known(tx: Transaction, work: WorkingSet, told: list[Event], task_ids: set[str]) -> list[Notice]:
+def _known(tx: Transaction, work: WorkingSet, noticed: list[Event], task_ids: set[str]) -> list[Notice]:
     """The earlier notices about the same incidents, tasks and daemons, with the changes of this batch."""
-    incidents = {str(event.fields["incidentId"]) for event in told if "incidentId" in event.fields}
-    daemons = {event.daemon_id for event in told if event.name in STORY and event.daemon_id}
+    incidents = {str(event.fields["incidentId"]) for event in noticed if "incidentId" in event.fields}
+    daemons = {event.daemon_id for event in noticed if event.name in STORY and event.daemon_id}
     rows = {row.id: row for row in notices_about(tx, incidents, task_ids, daemons)}
     rows |= {row.id: row for row in work.changed(Notice)}
     return list(rows.values())
 
 
-def _flaps(tx: Transaction, told: list[Event], now: Now) -> dict[str, int]:
+def _flaps(tx: Transaction, noticed: list[Event], now: Now) -> dict[str, int]:
     """The number of recent incidents of each daemon, the one that begins with this batch included."""
-    late = {event.daemon_id for event in told if event.name == LATE}
+    late = {event.daemon_id for event in noticed if event.name == LATE}
     return {
         daemon_id: tx.count(INCIDENTS_OF, daemon_id, now.wall - FLAP_WINDOW_MS, limit=ABOUT_DAEMON_MAX) + 1
         for daemon_id in late
     }
 
 
-class Parcel(Struct, frozen=True):
+class Outgoing(Struct, frozen=True):
     """The message that a channel is to be sent now; `links` are (purpose, secret)."""
 
     notice: Notice
@@ -96,7 +98,7 @@ class Parcel(Struct, frozen=True):
 
 
 class TakeNotice(Operation):
-    """Take the next message of a channel, so that no other hub sends it meanwhile. The answer: a Parcel or None."""
+    """Take the next message of a channel, so that no other hub sends it meanwhile. The answer: an Outgoing or None."""
 
     weight = HEAVY
 
@@ -128,13 +130,13 @@ class TakeNotice(Operation):
         due = [row for row in (work.rows[Notice].get(r.id, r) for r in found.due) if row and row.state == "waiting"]
         siblings = [row for row in work.rows[Notice].values() if row is not None]
         incidents = {row.id: row for row in work.rows[Incident].values() if row is not None}
-        chosen = outbox.choose(due, outbox.About(siblings, incidents, found.recent, work.policy.routes), now)
+        chosen = outbox.choose(due, outbox.OutboxFacts(siblings, incidents, found.recent, work.policy.routes), now)
         if chosen.notice is None:
             return Decision(save=chosen.save)
         links, rows = self._links(work, chosen.notice, now)
         members = chosen.members or tuple(work.members.get(chosen.notice.id, ()))
-        parcel = Parcel(chosen.notice, chosen.edits, chosen.thread, members, links)
-        return Decision(parcel, (*chosen.save, *rows))
+        outgoing = Outgoing(chosen.notice, chosen.edits, chosen.thread, members, links)
+        return Decision(outgoing, (*chosen.save, *rows))
 
     @staticmethod
     def _links(work: WorkingSet, notice: Notice, now: Now) -> tuple[tuple[tuple[str, str], ...], tuple[Link, ...]]:

@@ -13,7 +13,7 @@ from understudy.ids import IdMaker
 from understudy.log import Log
 from understudy.notify.base import ChannelSettings, Later, Message, Outcome, Sent
 from understudy.notify.channels import CHANNELS
-from understudy.notify.letters import letters_of
+from understudy.notify.requests import requests_of
 from understudy.runtime.stepper import Stepper
 from understudy.runtime.transport import Transport
 
@@ -102,7 +102,7 @@ class _Line:
     def _once(self, message: Message) -> Outcome:
         channel = CHANNELS[self._settings.kind]
         outcome: Outcome = Sent()
-        for request in letters_of(channel, self._settings, message)[0]:
+        for request in requests_of(channel, self._settings, message)[0]:
             outcome = channel.outcome_of(self._settings, self._transport.send(request))
             if not isinstance(outcome, Sent):
                 return outcome

@@ -11,7 +11,7 @@ from understudy.wire.outbound import OutboundRequest
 BARE_CHARS_MAX = 1000
 
 
-def letters_of(
+def requests_of(
     channel: Channel, settings: ChannelSettings, message: Message, *, is_plain: bool = False
 ) -> tuple[tuple[OutboundRequest, ...], bool]:
     """(the requests, whether they are plain text): as the channel likes it best, else plain, else title and text only.
