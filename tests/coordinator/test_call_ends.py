@@ -5,40 +5,42 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from tests.coordinator.scene import NOW, TASK, call, scene
+from tests.coordinator.takeover_views import NOW, TASK, call, view
 from understudy.coordinator import call_ends, takeover
 from understudy.coordinator.changes import Draft
 from understudy.coordinator.nouns import DONE, LEASED, Policy, Task
-from understudy.coordinator.takeover import Called
+from understudy.coordinator.takeover import CallOutcome
 from understudy.coordinator.takeover_nouns import Budget, TakeoverState, TaskTakeover
 
-ANSWERED = Called("answered", text="four", tokens_in=100, tokens_out=10, billed="tokens")
+ANSWERED = CallOutcome("answered", text="four", tokens_in=100, tokens_out=10, billed="tokens")
 BEFORE = TaskTakeover("t", spent_micro_usd=40)
 
 
 def test_a_call_is_settled_once_at_what_it_cost() -> None:
     draft, open_call = Draft(), call()
-    done, cost = call_ends.settle(draft, scene(open_call), open_call, ANSWERED, BEFORE, NOW)
+    done, cost = call_ends.settle(draft, view(open_call), open_call, ANSWERED, BEFORE, NOW)
     assert (cost, done.spent_micro_usd) == (150, 190)
     assert [row.spent_micro_usd for row in draft.save if isinstance(row, Budget)] == [150, 150]
     again = Draft()
     settled = replace(open_call, settled_at=1, spent_micro_usd=150)
-    assert call_ends.settle(again, scene(), settled, ANSWERED, BEFORE, NOW) == (BEFORE, 150)
-    assert call_ends.settle(again, scene(), None, ANSWERED, BEFORE, NOW) == (BEFORE, 0)
+    assert call_ends.settle(again, view(), settled, ANSWERED, BEFORE, NOW) == (BEFORE, 150)
+    assert call_ends.settle(again, view(), None, ANSWERED, BEFORE, NOW) == (BEFORE, 0)
     assert again.save == []
 
 
 def test_a_call_whose_bill_nobody_knows_costs_what_was_reserved() -> None:
-    _, cost = call_ends.settle(Draft(), scene(), call(micro_usd=500), Called("again", billed="unknown"), BEFORE, NOW)
+    _, cost = call_ends.settle(
+        Draft(), view(), call(micro_usd=500), CallOutcome("again", billed="unknown"), BEFORE, NOW
+    )
     assert cost == 500
 
 
 def test_a_refusal_of_all_calls_opens_the_circuit_with_one_event() -> None:
-    stop = Called("stop", "authentication")
+    stop = CallOutcome("stop", "authentication")
     first, second = Draft(), Draft()
-    call_ends.settle(first, scene(), call(), stop, BEFORE, NOW)
+    call_ends.settle(first, view(), call(), stop, BEFORE, NOW)
     (state,) = (row for row in first.save if isinstance(row, TakeoverState))
-    call_ends.settle(second, scene(state=state), call(), stop, BEFORE, NOW)
+    call_ends.settle(second, view(state=state), call(), stop, BEFORE, NOW)
     assert ([event.name for event in first.events], second.events) == (["takeover.circuit_open"], [])
 
 
@@ -48,7 +50,7 @@ def test_a_refusal_of_all_calls_opens_the_circuit_with_one_event() -> None:
 )
 def test_a_task_rests_after_some_failed_calls(tries: int, kind: str, after: int, rests: bool) -> None:
     draft = Draft()
-    call_ends.put_back(draft, TASK, 0, TaskTakeover("t", tries=tries), Called(kind), NOW, Policy())
+    call_ends.put_back(draft, TASK, 0, TaskTakeover("t", tries=tries), CallOutcome(kind), NOW, Policy())
     (done,) = (row for row in draft.save if isinstance(row, TaskTakeover))
     assert (done.tries, bool(done.not_before_h)) == (after, rests)
 
@@ -56,15 +58,19 @@ def test_a_task_rests_after_some_failed_calls(tries: int, kind: str, after: int,
 @pytest.mark.parametrize(("token", "is_released"), [(7, True), (6, False), (0, False)])
 def test_only_the_lease_of_the_call_is_given_back(token: int, is_released: bool) -> None:
     draft, leased = Draft(), replace(TASK, status=LEASED, token=7)
-    assert call_ends.put_back(draft, leased, token, BEFORE, Called("again"), NOW, Policy()) == is_released
+    assert call_ends.put_back(draft, leased, token, BEFORE, CallOutcome("again"), NOW, Policy()) == is_released
     assert any(isinstance(row, Task) and row.ready for row in draft.save) == is_released
 
 
 @pytest.mark.parametrize(
     ("task", "called", "is_kept"),
-    [(Task("t"), ANSWERED, True), (Task("t", DONE), ANSWERED, False), (Task("t"), Called("failed", "refused"), False)],
+    [
+        (Task("t"), ANSWERED, True),
+        (Task("t", DONE), ANSWERED, False),
+        (Task("t"), CallOutcome("failed", "refused"), False),
+    ],
 )
-def test_an_interim_answer_is_kept_while_the_task_waits(task: Task, called: Called, is_kept: bool) -> None:
+def test_an_interim_answer_is_kept_while_the_task_waits(task: Task, called: CallOutcome, is_kept: bool) -> None:
     draft = Draft()
     call_ends.keep_interim_answer(draft, task, BEFORE, called, 150, NOW)
     (done,) = draft.save

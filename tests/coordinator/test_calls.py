@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.coordinator.scene import HERE, NOW, TASK, call, scene
+from tests.coordinator.takeover_views import HERE, NOW, TASK, call, view
 from understudy.coordinator import calls
-from understudy.coordinator.calls import Answerable, Nothing, Reserved, Scene
+from understudy.coordinator.calls import Answerable, NoCall, Reserved, TakeoverView
 from understudy.coordinator.changes import Draft
 from understudy.coordinator.nouns import LEASED, Task
 from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverState, TaskTakeover
@@ -19,7 +19,7 @@ def wish(task: Task = TASK, question: str = "2+2?", **done: Any) -> Answerable:
     return Answerable(task, TaskTakeover(task.id, **done), question)
 
 
-def reserve(at: Scene, *wishes: Answerable) -> tuple[Reserved | Nothing, Draft]:
+def reserve(at: TakeoverView, *wishes: Answerable) -> tuple[Reserved | NoCall, Draft]:
     draft = Draft()
     return calls.reserve(draft, at, wishes, "call-1", "hub", NOW), draft
 
@@ -27,22 +27,22 @@ def reserve(at: Scene, *wishes: Answerable) -> tuple[Reserved | Nothing, Draft]:
 @pytest.mark.parametrize(
     ("at", "reason", "pause_ms"),
     [
-        (scene(mode="off"), "notify", 60_000),
-        (scene(has_key=False), "no_key", 60_000),
-        (scene(state=TakeoverState(paused=1)), "paused", 60_000),
-        (scene(state=TakeoverState(circuit="authentication")), "authentication", 60_000),
-        (scene(state=TakeoverState(resting_until_h=NOW.h + 5_000)), "resting", 5_000),
-        (scene(call("a"), call("b")), "busy", 60_000),
-        (scene(state=TakeoverState(minute=NOW.wall // 60_000, minute_calls=10)), "pace", 60_000 - NOW.wall % 60_000),
+        (view(mode="off"), "notify", 60_000),
+        (view(has_key=False), "no_key", 60_000),
+        (view(state=TakeoverState(paused=1)), "paused", 60_000),
+        (view(state=TakeoverState(circuit="authentication")), "authentication", 60_000),
+        (view(state=TakeoverState(resting_until_h=NOW.h + 5_000)), "resting", 5_000),
+        (view(call("a"), call("b")), "busy", 60_000),
+        (view(state=TakeoverState(minute=NOW.wall // 60_000, minute_calls=10)), "pace", 60_000 - NOW.wall % 60_000),
     ],
 )
-def test_what_stops_every_call_stops_this_one(at: Scene, reason: str, pause_ms: int) -> None:
+def test_what_stops_every_call_stops_this_one(at: TakeoverView, reason: str, pause_ms: int) -> None:
     found, draft = reserve(at, wish())
-    assert (found, draft.save) == (Nothing(reason, pause_ms), [])
+    assert (found, draft.save) == (NoCall(reason, pause_ms), [])
 
 
 def test_a_task_without_needs_is_leased_for_as_long_as_its_call_may_take() -> None:
-    found, draft = reserve(scene(), wish())
+    found, draft = reserve(view(), wish())
     assert isinstance(found, Reserved)
     assert (found.call.token, found.task.token, found.task.worker_id) == (found.task.token, NOW.wall, "hub")
     assert found.task.expires_h == found.call.expires_h == NOW.h + 60_000 + calls.LEASE_MARGIN_MS
@@ -52,7 +52,7 @@ def test_a_task_without_needs_is_leased_for_as_long_as_its_call_may_take() -> No
 
 
 def test_a_task_for_a_machine_gets_an_interim_answer_and_no_lease() -> None:
-    found, draft = reserve(scene(mode="interim"), wish(Task("t")))
+    found, draft = reserve(view(mode="interim"), wish(Task("t")))
     assert isinstance(found, Reserved)
     assert (found.call.token, [row for row in draft.save if isinstance(row, Task)]) == (0, [])
 
@@ -60,20 +60,20 @@ def test_a_task_for_a_machine_gets_an_interim_answer_and_no_lease() -> None:
 @pytest.mark.parametrize(
     ("at", "one"),
     [
-        (scene(), wish(Task("t"))),  # for a machine: answered only in the meantime
-        (scene(), wish(replace(TASK, status=LEASED))),
-        (scene(), wish(replace(TASK, ready=0))),
-        (scene(), wish(replace(TASK, takeover="never"))),
-        (scene(), wish(not_before_h=NOW.h + 1)),
-        (scene(call("t"), calls_at_once=9), wish()),
-        (scene(standby=HERE), wish()),
-        (scene(mode="interim"), wish(Task("t"), interim_at=1)),
+        (view(), wish(Task("t"))),  # for a machine: answered only in the meantime
+        (view(), wish(replace(TASK, status=LEASED))),
+        (view(), wish(replace(TASK, ready=0))),
+        (view(), wish(replace(TASK, takeover="never"))),
+        (view(), wish(not_before_h=NOW.h + 1)),
+        (view(call("t"), calls_at_once=9), wish()),
+        (view(standby=HERE), wish()),
+        (view(mode="interim"), wish(Task("t"), interim_at=1)),
     ],
 )
-def test_a_task_that_is_not_wanted_now_is_passed_over(at: Scene, one: Answerable) -> None:
+def test_a_task_that_is_not_wanted_now_is_passed_over(at: TakeoverView, one: Answerable) -> None:
     found, _ = reserve(at, one, wish(Task("next", needs="[]")))
-    if at.standbys == (HERE,):
-        assert found == Nothing("no_task")
+    if at.daemon_groups == (HERE,):
+        assert found == NoCall("no_task")
     else:
         assert isinstance(found, Reserved)
         assert found.task.id == "next"
@@ -81,7 +81,7 @@ def test_a_task_that_is_not_wanted_now_is_passed_over(at: Scene, one: Answerable
 
 @pytest.mark.parametrize("question", ["", " \n", "x" * 100_000])
 def test_a_task_that_no_call_can_be_paid_for_rests_and_the_next_one_is_looked_at(question: str) -> None:
-    found, draft = reserve(scene(), wish(question=question), wish(Task("next", needs="[]")))
+    found, draft = reserve(view(), wish(question=question), wish(Task("next", needs="[]")))
     assert isinstance(found, Reserved)
     assert TaskTakeover("t", not_before_h=NOW.h + calls.TOO_DEAR_RESTS_MS) in draft.save
     assert [event.name for event in draft.events] == ["takeover.refused", "task.claimed"]
@@ -89,8 +89,8 @@ def test_a_task_that_no_call_can_be_paid_for_rests_and_the_next_one_is_looked_at
 
 def test_a_budget_that_cannot_bear_the_worst_case_ends_the_look() -> None:
     spent = {"day": Budget("2026-02-02", "day", 999_999), "month": Budget("2026-02", "month")}
-    found, draft = reserve(replace(scene(), budgets=spent), wish())
-    assert (found, [event.name for event in draft.events]) == (Nothing("budget"), ["budget.spent"])
+    found, draft = reserve(replace(view(), budgets=spent), wish())
+    assert (found, [event.name for event in draft.events]) == (NoCall("budget"), ["budget.spent"])
 
 
 def test_calls_that_were_cut_are_spent_whole_and_their_leases_lost() -> None:
@@ -98,7 +98,7 @@ def test_calls_that_were_cut_are_spent_whole_and_their_leases_lost() -> None:
     leased = replace(TASK, status=LEASED, token=7)
     cut = (call("t", 7, 500), call("other", 3, 200))
     done = {"t": TaskTakeover("t", spent_micro_usd=40)}
-    assert calls.cut(draft, scene(*cut), cut, {"t": leased, "other": Task("other", token=9)}, done, NOW) == (("t", 7),)
+    assert calls.cut(draft, view(*cut), cut, {"t": leased, "other": Task("other", token=9)}, done, NOW) == (("t", 7),)
     spent = {row.task_id: row.spent_micro_usd for row in draft.save if isinstance(row, TaskTakeover)}
     assert spent == {"t": 540, "other": 200}
     assert [(row.spent_micro_usd, row.calls) for row in draft.save if isinstance(row, Budget)] == [(700, 2), (700, 2)]
@@ -107,5 +107,5 @@ def test_calls_that_were_cut_are_spent_whole_and_their_leases_lost() -> None:
 
 def test_without_calls_that_were_cut_nothing_is_written() -> None:
     draft = Draft()
-    assert calls.cut(draft, scene(), (), {}, {}, NOW) == ()
+    assert calls.cut(draft, view(), (), {}, {}, NOW) == ()
     assert (draft.save, draft.events) == ([], [])

@@ -45,11 +45,11 @@ def test_a_revoked_key_is_neither_revoked_again_nor_rotated() -> None:
 
 def test_a_pause_of_takeover_keeps_its_circuit_and_resuming_closes_it() -> None:
     before = TakeoverState(circuit="authentication")
-    paused = takeover.steer(before, "pause", "ada", NOW)
+    paused = takeover.switch(before, "pause", "ada", NOW)
     assert paused is not None
     assert (paused.noun.paused, paused.noun.circuit) == (1, "authentication")
-    assert takeover.steer(paused.noun, "pause", "ada", NOW) is None
-    resumed = takeover.steer(paused.noun, "resume", "ada", NOW)
+    assert takeover.switch(paused.noun, "pause", "ada", NOW) is None
+    resumed = takeover.switch(paused.noun, "resume", "ada", NOW)
     assert resumed is not None
     assert (resumed.noun.paused, resumed.noun.circuit) == (0, "")
 

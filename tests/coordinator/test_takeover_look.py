@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.coordinator.scene import AWAY, AWAY_SINCE, HERE, NOW, TASK, scene
-from understudy.coordinator.calls import Scene
+from tests.coordinator.takeover_views import AWAY, AWAY_SINCE, HERE, NOW, TASK, view
+from understudy.coordinator.calls import TakeoverView
 from understudy.coordinator.changes import Draft
 from understudy.coordinator.nouns import LEASED, Task
 from understudy.coordinator.takeover_look import LOOK_EVERY_MS, InLine, Verdict, look, why_kept
@@ -17,9 +17,9 @@ from understudy.coordinator.takeover_nouns import TakeoverState, TaskTakeover
 OPEN = TakeoverState(is_open=1)
 
 
-def looked(at: Scene, *front: InLine, tells: bool = True) -> tuple[Verdict, Draft]:
+def looked(at: TakeoverView, *queue_head: InLine, tells: bool = True) -> tuple[Verdict, Draft]:
     draft = Draft()
-    return look(draft, at, front, NOW, tells=tells), draft
+    return look(draft, at, queue_head, NOW, tells=tells), draft
 
 
 def names(draft: Draft) -> list[str]:
@@ -27,33 +27,33 @@ def names(draft: Draft) -> list[str]:
 
 
 def test_it_opens_when_all_are_away_and_shuts_when_one_is_back() -> None:
-    verdict, draft = looked(scene())
+    verdict, draft = looked(view())
     assert (verdict.is_open, verdict.may_call, names(draft)) == (True, True, ["takeover.opened"])
-    verdict, draft = looked(scene(state=OPEN, standby=HERE))
+    verdict, draft = looked(view(state=OPEN, standby=HERE))
     assert (verdict.is_open, verdict.may_call, names(draft)) == (False, False, ["takeover.closed"])
 
 
 def test_a_look_that_changes_nothing_writes_nothing() -> None:
-    _, draft = looked(scene(state=OPEN))
+    _, draft = looked(view(state=OPEN))
     assert (draft.save, draft.events) == ([], [])
 
 
 def test_the_next_look_comes_when_something_may_change() -> None:
     asleep = replace(AWAY, state="asleep", since_at=NOW.wall - 880_000)
-    assert looked(scene(standby=asleep))[0].pause_ms == 20_000  # of the quarter of an hour
+    assert looked(view(standby=asleep))[0].pause_ms == 20_000  # of the quarter of an hour
     resting = replace(OPEN, resting_until_h=NOW.h + 5_000)
-    assert looked(scene(state=resting))[0] == Verdict(is_open=True, may_call=False, pause_ms=5_000)
-    assert looked(scene(state=OPEN))[0].pause_ms == LOOK_EVERY_MS
+    assert looked(view(state=resting))[0] == Verdict(is_open=True, may_call=False, pause_ms=5_000)
+    assert looked(view(state=OPEN))[0].pause_ms == LOOK_EVERY_MS
 
 
 def test_a_circuit_closes_when_the_key_is_another() -> None:
     state = replace(OPEN, circuit="authentication", access="old")
-    _, draft = looked(scene(state=state, access="new"))
+    _, draft = looked(view(state=state, access="new"))
     assert [(event.name, event.fields["why"]) for event in draft.events] == [("takeover.circuit_closed", "changed")]
 
 
 def test_a_sender_is_told_once_where_its_task_stands() -> None:
-    at = scene(state=OPEN, mode="notify")
+    at = view(state=OPEN, mode="notify")
     _, draft = looked(at, InLine(3, Task("t")))
     (event,) = draft.events
     assert (event.name, event.fields["position"], event.fields["reason"]) == ("takeover.kept", 3, "notify")
@@ -77,19 +77,19 @@ def test_a_sender_is_told_once_where_its_task_stands() -> None:
     ],
 )
 def test_why_a_task_is_kept(decided: dict[str, Any], state: TakeoverState, task: Task, why: str) -> None:
-    assert why_kept(scene(state=state, **decided), task) == why
+    assert why_kept(view(state=state, **decided), task) == why
 
 
 def test_a_spent_budget_is_a_reason() -> None:
-    at = scene(state=OPEN)
+    at = view(state=OPEN)
     spent = {kind: replace(row, told=100) for kind, row in at.budgets.items()}
     assert why_kept(replace(at, budgets=spent), TASK) == "budget"
 
 
 def test_a_probe_is_wanted_only_when_somebody_might_be_answered() -> None:
-    assert looked(scene(probes=True))[0].wants_probe
+    assert looked(view(probes=True))[0].wants_probe
     gpu = replace(AWAY, provides='["gpu"]')
-    here = replace(scene(probes=True, standby=HERE), standbys=(HERE, gpu))
+    here = replace(view(probes=True, standby=HERE), daemon_groups=(HERE, gpu))
     assert not looked(here)[0].wants_probe
     assert looked(here, InLine(1, Task("t", needs='["gpu"]')))[0].wants_probe
     assert NOW.wall > AWAY_SINCE

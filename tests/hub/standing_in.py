@@ -8,14 +8,14 @@ from msgspec.structs import replace
 
 from tests.hub.conftest import Bench
 from understudy.coordinator.calendar import period_of
-from understudy.coordinator.calls import Nothing
+from understudy.coordinator.calls import NoCall
 from understudy.coordinator.nouns import Policy, Result, Task
 from understudy.coordinator.prices import Price
-from understudy.coordinator.takeover import Called
+from understudy.coordinator.takeover import CallOutcome
 from understudy.coordinator.takeover_look import Verdict
 from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverPolicy, TakeoverState, TaskTakeover
 from understudy.hub.call_ends import SettleCall
-from understudy.hub.calls import Job, ReserveCall
+from understudy.hub.calls import ReserveCall, TakeoverCall
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.takeover import CheckTakeover
@@ -25,7 +25,7 @@ from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.tasks import EnqueueBody
 
 WORKER = "hub/test"
-ANSWERED = Called("answered", text="four", tokens_in=100, tokens_out=10, billed="tokens")
+ANSWERED = CallOutcome("answered", text="four", tokens_in=100, tokens_out=10, billed="tokens")
 
 
 def policy_of(**decided: Any) -> Policy:
@@ -78,19 +78,19 @@ class StandIn(Bench):
         assert isinstance(verdict, Verdict), verdict
         return verdict
 
-    def reserve(self, *, tells: bool = True) -> Job | Nothing:
+    def reserve(self, *, tells: bool = True) -> TakeoverCall | NoCall:
         """A look, then the next call, if there is one."""
         self.ask(CheckTakeover(tells=tells))
         (job,) = self.ask(ReserveCall(WORKER))
-        assert isinstance(job, Job | Nothing), job
+        assert isinstance(job, TakeoverCall | NoCall), job
         return job
 
-    def job(self) -> Job:
+    def job(self) -> TakeoverCall:
         job = self.reserve()
-        assert isinstance(job, Job), job
+        assert isinstance(job, TakeoverCall), job
         return job
 
-    def settle(self, job: Job, called: Called = ANSWERED) -> Any:
+    def settle(self, job: TakeoverCall, called: CallOutcome = ANSWERED) -> Any:
         return self.ask(SettleCall(job, called, WORKER))[0]
 
     def row(self, noun: Any, key: Any = "t") -> Any:

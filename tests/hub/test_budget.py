@@ -8,16 +8,16 @@ import random
 import pytest
 
 from tests.hub.standing_in import StandIn
-from understudy.coordinator.calls import Nothing
+from understudy.coordinator.calls import NoCall
 from understudy.coordinator.prices import Price
-from understudy.coordinator.takeover import Called
+from understudy.coordinator.takeover import CallOutcome
 from understudy.hub.alarm import RingAlarm
-from understudy.hub.calls import CutCalls, Job, ReserveCall
+from understudy.hub.calls import CutCalls, ReserveCall, TakeoverCall
 from understudy.hub.memory import SaveMemory
 from understudy.store.sqlite import SqliteStore
 from understudy.wire.memory import MemorySaveBody
 
-CUT = Called("again", "no_answer", billed="unknown")
+CUT = CallOutcome("again", "no_answer", billed="unknown")
 WORST = 6_000  # about what one call of these tests reserves
 
 
@@ -58,7 +58,7 @@ def test_no_call_is_made_that_the_budget_could_not_bear(standing_in, limit, kind
     hub.job()
     hub.settle(hub.job(), CUT)  # the first is still open: what it may cost counts
     hub.pass_time(11_000)
-    assert hub.reserve() == Nothing("budget")
+    assert hub.reserve() == NoCall("budget")
     assert hub.spent(kind) + sum(reserved(hub)) <= 14_000
     (told,) = hub.events("budget.spent")
     assert (told["period"], told["limitUsd"]) == (kind, 0.014)
@@ -101,13 +101,13 @@ def test_half_most_and_all_are_told_once_a_period(standing_in):
     for n in range(70):
         hub.enqueue(f"t{n}")
         job = hub.reserve()
-        if not isinstance(job, Job):
+        if not isinstance(job, TakeoverCall):
             break
-        hub.settle(job, Called("answered", text="x", tokens_in=0, tokens_out=200, billed="tokens"))
+        hub.settle(job, CallOutcome("answered", text="x", tokens_in=0, tokens_out=200, billed="tokens"))
     told = [name for name in hub.names() if name.startswith("budget.")]
     assert told == ["budget.half", "budget.most", "budget.spent"]
     hub.pass_time(3_600_000)
-    assert hub.reserve() == Nothing("budget")
+    assert hub.reserve() == NoCall("budget")
     assert [name for name in hub.names() if name.startswith("budget.")] == told
 
 
@@ -118,7 +118,7 @@ def test_a_new_day_begins_with_nothing_spent(standing_in):
     hub.lose_daemon()
     hub.settle(hub.job(), CUT)
     hub.pass_time(11_000)
-    assert hub.reserve() == Nothing("budget")
+    assert hub.reserve() == NoCall("budget")
     month = hub.spent("month")
     hub.clock.advance(86_400_000)
     hub.pass_time(31_000)
@@ -132,14 +132,14 @@ def test_calls_a_minute_and_at_once_are_bounded(standing_in):
         hub.enqueue(f"t{n}")
     hub.lose_daemon()
     jobs = [hub.job(), hub.job()]
-    assert hub.reserve() == Nothing("busy")
+    assert hub.reserve() == NoCall("busy")
     for job in jobs:
         hub.settle(job)
     hub.settle(hub.job())
     paced = hub.reserve()
     assert (paced.reason, 0 < paced.pause_ms <= 60_000) == ("pace", True)
     hub.pass_time(paced.pause_ms)
-    assert isinstance(hub.reserve(), Job)
+    assert isinstance(hub.reserve(), TakeoverCall)
 
 
 def test_two_reservations_of_one_batch_see_each_other(standing_in):
@@ -149,7 +149,7 @@ def test_two_reservations_of_one_batch_see_each_other(standing_in):
     hub.lose_daemon()
     hub.look()
     first, second = hub.ask(ReserveCall("hub/test"), ReserveCall("hub/test"))
-    assert (first.task_id, second) == ("a", Nothing("budget"))
+    assert (first.task_id, second) == ("a", NoCall("budget"))
 
 
 def test_a_free_price_costs_nothing(standing_in):
@@ -173,11 +173,11 @@ class Service:
         tokens_out = self.chance.randint(1, job.prompt.answer_tokens_max)
         kind = self.chance.random()
         if kind < 0.1:
-            return Called("again", "overloaded")
+            return CallOutcome("again", "overloaded")
         self.billed += tokens_in + 5 * tokens_out
         if kind < 0.2:
             return CUT
-        return Called("answered", text="x", tokens_in=tokens_in, tokens_out=tokens_out, billed="tokens")
+        return CallOutcome("answered", text="x", tokens_in=tokens_in, tokens_out=tokens_out, billed="tokens")
 
 
 def test_a_thousand_tasks_with_crashes_in_the_middle_never_exceed_a_small_budget(tmp_path):
@@ -192,10 +192,10 @@ def test_a_thousand_tasks_with_crashes_in_the_middle_never_exceed_a_small_budget
     crashes = 0
     for _turn in range(3_000):
         under_way = []
-        while isinstance(job := hub.reserve(tells=False), Job):
+        while isinstance(job := hub.reserve(tells=False), TakeoverCall):
             under_way.append((job, service.call(job)))
         _check(hub, limit)
-        if isinstance(job, Nothing) and job.reason == "budget" and not under_way:
+        if isinstance(job, NoCall) and job.reason == "budget" and not under_way:
             break
         if service.chance.random() < 0.05 and under_way:
             crashes += 1

@@ -6,10 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from tests.hub.standing_in import ANSWERED, StandIn
-from understudy.coordinator.calls import LEASE_MARGIN_MS, Nothing
+from understudy.coordinator.calls import LEASE_MARGIN_MS, NoCall
 from understudy.coordinator.prices import Price
-from understudy.coordinator.takeover import Called
-from understudy.hub.calls import CutCalls, Job, ReserveCall
+from understudy.coordinator.takeover import CallOutcome
+from understudy.hub.calls import CutCalls, ReserveCall, TakeoverCall
 from understudy.hub.claims import ClaimTasks
 from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.memory import SaveMemory
@@ -22,7 +22,7 @@ from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.memory import MemorySaveBody
 from understudy.wire.tasks import ClaimBody, ResultBody
 
-AGAIN = Called("again", "overloaded")
+AGAIN = CallOutcome("again", "overloaded")
 
 
 @pytest.fixture
@@ -66,16 +66,16 @@ def test_nothing_is_answered_while_a_daemon_is_there(standing_in):
     hub = standing_in()
     hub.enqueue()
     hub.beat()
-    assert hub.reserve() == Nothing("no_task")
+    assert hub.reserve() == NoCall("no_task")
     hub.pass_time(200_000)  # late
-    assert isinstance(hub.reserve(), Nothing)
+    assert isinstance(hub.reserve(), NoCall)
 
 
 def test_nothing_is_answered_where_there_never_was_a_daemon(standing_in):
     hub = standing_in()
     hub.enqueue()
     hub.pass_time(3_600_000)
-    assert isinstance(hub.reserve(), Nothing)
+    assert isinstance(hub.reserve(), NoCall)
 
 
 def test_a_living_standby_is_preferred(standing_in):
@@ -85,7 +85,7 @@ def test_a_living_standby_is_preferred(standing_in):
     for _ in range(35):
         hub.pass_time(10_000)
         hub.beat("other")
-    assert isinstance(hub.reserve(), Nothing)
+    assert isinstance(hub.reserve(), NoCall)
 
 
 def test_a_daemon_that_stopped_as_planned_is_away_after_a_while(standing_in):
@@ -93,9 +93,9 @@ def test_a_daemon_that_stopped_as_planned_is_away_after_a_while(standing_in):
     hub.enqueue()
     hub.beat(state="stopping", planned_for_sec=0)
     hub.pass_time(899_000)
-    assert isinstance(hub.reserve(), Nothing)
+    assert isinstance(hub.reserve(), NoCall)
     hub.pass_time(2_000)
-    assert isinstance(hub.reserve(), Job)
+    assert isinstance(hub.reserve(), TakeoverCall)
 
 
 @pytest.mark.parametrize("said", ["stopping", "draining"])
@@ -104,9 +104,9 @@ def test_a_daemon_that_stopped_and_has_not_come_back_is_away_once_it_is_down(sta
     hub.enqueue()
     hub.beat(state=said)
     hub.pass_time(299_000)
-    assert isinstance(hub.reserve(), Nothing)
+    assert isinstance(hub.reserve(), NoCall)
     hub.pass_time(2_000)
-    assert isinstance(hub.reserve(), Job)
+    assert isinstance(hub.reserve(), TakeoverCall)
 
 
 def test_a_daemon_that_goes_on_draining_is_away_after_a_while(standing_in):
@@ -115,7 +115,7 @@ def test_a_daemon_that_goes_on_draining_is_away_after_a_while(standing_in):
     for _ in range(90):
         hub.beat(state="draining")
         hub.pass_time(10_000)
-    assert isinstance(hub.reserve(), Job)
+    assert isinstance(hub.reserve(), TakeoverCall)
 
 
 def test_a_paused_daemon_keeps_it_shut(standing_in):
@@ -124,7 +124,7 @@ def test_a_paused_daemon_keeps_it_shut(standing_in):
     hub.beat()
     hub.ask(PauseDaemon("mini", paused=True))
     hub.pass_time(3_600_000)
-    assert isinstance(hub.reserve(), Nothing)
+    assert isinstance(hub.reserve(), NoCall)
 
 
 def test_a_probe_must_succeed_first_where_one_is_configured(standing_in):
@@ -133,10 +133,10 @@ def test_a_probe_must_succeed_first_where_one_is_configured(standing_in):
     hub.lose_daemon()
     verdict = hub.look()
     assert (verdict.wants_probe, verdict.is_open) == (True, False)
-    assert isinstance(hub.reserve(), Nothing)
+    assert isinstance(hub.reserve(), NoCall)
     hub.ask(RecordProbe())
     assert hub.look().is_open
-    assert isinstance(hub.reserve(), Job)
+    assert isinstance(hub.reserve(), TakeoverCall)
 
 
 def test_what_only_an_absent_machine_can_do_is_probed_for_as_well_while_others_live(standing_in):
@@ -155,16 +155,16 @@ def test_after_a_gap_daemons_are_given_time_to_be_heard_again(standing_in):
     hub.lose_daemon()
     hub.enqueue()
     hub.clock.advance(3_600_000)  # no hub ran
-    assert isinstance(hub.reserve(), Nothing)
+    assert isinstance(hub.reserve(), NoCall)
     hub.pass_time(31_000)
-    assert isinstance(hub.reserve(), Job)
+    assert isinstance(hub.reserve(), TakeoverCall)
 
 
 def test_a_machine_task_is_never_closed_by_the_hub(standing_in):
     hub = standing_in()
     hub.enqueue(needs=None)
     hub.lose_daemon()
-    assert hub.reserve() == Nothing("no_task")
+    assert hub.reserve() == NoCall("no_task")
     assert hub.task().status == "queued"
     (kept,) = hub.events("takeover.kept")
     assert (kept["position"], kept["reason"], kept["daemonId"]) == (1, "machine", "mini")
@@ -179,11 +179,11 @@ def test_interim_answers_a_machine_task_meanwhile_and_leaves_it_queued(standing_
     job = hub.job()
     assert job.token == 0
     assert "provisional" in job.prompt.system
-    assert isinstance(hub.reserve(), Nothing)  # one call at a time for one task
+    assert isinstance(hub.reserve(), NoCall)  # one call at a time for one task
     hub.settle(job)
     assert (hub.task().status, hub.result(), hub.done().interim_answer) == ("queued", None, '"four"')
     assert hub.events("takeover.interim")[0]["text"] == "four"
-    assert isinstance(hub.reserve(), Nothing)  # once
+    assert isinstance(hub.reserve(), NoCall)  # once
 
 
 def test_a_provisional_answer_that_comes_after_the_machine_is_not_given(standing_in):
@@ -204,7 +204,7 @@ def test_notify_tells_senders_and_calls_nobody(standing_in):
     hub.enqueue("a")
     hub.enqueue("b", needs=None)
     hub.lose_daemon()
-    assert hub.reserve() == Nothing("notify")
+    assert hub.reserve() == NoCall("notify")
     assert [(k["taskId"], k["position"]) for k in hub.events("takeover.kept")] == [("a", 1), ("b", 2)]
 
 
@@ -213,7 +213,7 @@ def test_without_a_key_or_a_price_it_is_off(standing_in):
         hub = standing_in(**lack)
         hub.enqueue()
         hub.lose_daemon()
-        assert hub.reserve() == Nothing(why)
+        assert hub.reserve() == NoCall(why)
         assert hub.events("takeover.kept") == []
 
 
@@ -223,7 +223,7 @@ def test_modes_are_chosen_by_source(standing_in):
         hub.enqueue(source, source=source)
     hub.lose_daemon()
     assert hub.job().task_id == "slack"
-    assert hub.reserve() == Nothing("no_task")
+    assert hub.reserve() == NoCall("no_task")
     assert [k["taskId"] for k in hub.events("takeover.kept")] == ["mail"]
 
 
@@ -231,7 +231,7 @@ def test_off_outweighs_every_source(standing_in):
     hub = standing_in(mode="off", sources=(("slack", "answer"),))
     hub.enqueue(source="slack")
     hub.lose_daemon()
-    assert hub.reserve() == Nothing("notify")
+    assert hub.reserve() == NoCall("notify")
     assert not hub.look().is_open
     assert hub.names() == []
 
@@ -240,7 +240,7 @@ def test_a_task_that_forbids_it_is_left_alone(standing_in):
     hub = standing_in()
     hub.enqueue(takeover="never")
     hub.lose_daemon()
-    assert isinstance(hub.reserve(), Nothing)
+    assert isinstance(hub.reserve(), NoCall)
     assert hub.events("takeover.kept") == []
 
 
@@ -251,7 +251,7 @@ def test_a_daemon_that_returns_shuts_it_and_gets_what_is_left(standing_in):
     hub.lose_daemon()
     job = hub.job()
     hub.beat()
-    assert isinstance(hub.reserve(), Nothing)
+    assert isinstance(hub.reserve(), NoCall)
     (claimed,) = hub.ask(ClaimTasks(ClaimBody(daemon_id="mini", boot_id="b"), "mini"))
     assert claimed["taskId"] == "b"
     assert hub.settle(job) == {"success": True}  # what runs is finished
@@ -292,7 +292,7 @@ def test_a_daemon_that_is_heard_in_the_same_batch_keeps_it_shut(standing_in):
     hub.lose_daemon()
     hub.look()
     beat = RecordHeartbeat(HeartbeatBody(daemon_id="mini", machine_id="m-mini", boot_id="b", seq=99))
-    assert isinstance(hub.ask(beat, ReserveCall("hub/test"))[1], Nothing)
+    assert isinstance(hub.ask(beat, ReserveCall("hub/test"))[1], NoCall)
 
 
 def test_a_failed_call_gives_the_task_back_and_takeover_rests(standing_in):
@@ -311,8 +311,8 @@ def test_a_service_that_says_when_to_come_back_is_obeyed(standing_in):
     hub = standing_in()
     hub.enqueue()
     hub.lose_daemon()
-    hub.settle(hub.job(), Called("again", "rate_limited", wait_ms=120_000))
-    assert hub.reserve() == Nothing("resting", 120_000)
+    hub.settle(hub.job(), CallOutcome("again", "rate_limited", wait_ms=120_000))
+    assert hub.reserve() == NoCall("resting", 120_000)
 
 
 def test_a_task_rests_after_three_tries_and_others_go_on(standing_in):
@@ -360,24 +360,24 @@ def test_the_circuit_opens_with_one_event_and_tasks_stay_queued(standing_in, rea
     hub.lose_daemon()
     jobs = (hub.job(), hub.job())
     for job in jobs:
-        hub.settle(job, Called("stop", reason, said="no"))
+        hub.settle(job, CallOutcome("stop", reason, said="no"))
     assert [event["reason"] for event in hub.events("takeover.circuit_open")] == [reason]
     assert {hub.task("a").status, hub.task("b").status} == {"queued"}
-    assert hub.reserve() == Nothing(reason)
+    assert hub.reserve() == NoCall(reason)
     assert {kept["reason"] for kept in hub.events("takeover.kept")} == {reason}
     hub.pass_time(3_600_000)
-    assert hub.reserve() == Nothing(reason)
+    assert hub.reserve() == NoCall(reason)
     hub.ask(SwitchTakeover("resume", "owner"))
-    assert isinstance(hub.reserve(), Job)
+    assert isinstance(hub.reserve(), TakeoverCall)
 
 
 def test_the_circuit_closes_when_the_key_is_another_one(standing_in):
     hub = standing_in()
     hub.enqueue()
     hub.lose_daemon()
-    hub.settle(hub.job(), Called("stop", "authentication"))
+    hub.settle(hub.job(), CallOutcome("stop", "authentication"))
     hub.decide(access="b")
-    assert isinstance(hub.reserve(), Job)
+    assert isinstance(hub.reserve(), TakeoverCall)
     assert hub.events("takeover.circuit_closed") == [{"why": "changed"}]
 
 
@@ -385,13 +385,13 @@ def test_an_enforced_spend_limit_holds_until_the_next_month(standing_in):
     hub = standing_in()
     hub.enqueue()
     hub.lose_daemon()
-    hub.settle(hub.job(), Called("stop", "spend_limit"))
+    hub.settle(hub.job(), CallOutcome("stop", "spend_limit"))
     until = hub.state().circuit_until_at
     assert until == 1_772_323_200_000  # 2026-03-01T00:00Z
     hub.clock.advance(until - hub.clock.now_ms() - 1)
-    assert isinstance(hub.reserve(), Nothing)
+    assert isinstance(hub.reserve(), NoCall)
     hub.pass_time(40_000)
-    assert isinstance(hub.reserve(), Job)
+    assert isinstance(hub.reserve(), TakeoverCall)
 
 
 def test_an_owner_may_pause_it(standing_in):
@@ -400,7 +400,7 @@ def test_an_owner_may_pause_it(standing_in):
     hub.lose_daemon()
     hub.ask(SwitchTakeover("pause", "owner"))
     hub.ask(SwitchTakeover("pause", "owner"))
-    assert hub.reserve() == Nothing("paused")
+    assert hub.reserve() == NoCall("paused")
     assert hub.names().count("takeover.paused") == 1
 
 
@@ -408,7 +408,7 @@ def test_a_refusal_ends_the_task(standing_in):
     hub = standing_in()
     hub.enqueue(max_attempts=3)
     hub.lose_daemon()
-    hub.settle(hub.job(), Called("failed", "refused", tokens_in=50, tokens_out=1, billed="tokens"))
+    hub.settle(hub.job(), CallOutcome("failed", "refused", tokens_in=50, tokens_out=1, billed="tokens"))
     assert hub.task().status == "failed"
     assert '"refused"' in hub.result().failure
     assert hub.result().degraded == 1
@@ -418,7 +418,9 @@ def test_a_truncated_answer_says_so(standing_in):
     hub = standing_in()
     hub.enqueue()
     hub.lose_daemon()
-    hub.settle(hub.job(), Called("answered", text="fo", is_truncated=True, tokens_in=5, tokens_out=5, billed="tokens"))
+    hub.settle(
+        hub.job(), CallOutcome("answered", text="fo", is_truncated=True, tokens_in=5, tokens_out=5, billed="tokens")
+    )
     assert '"truncated":true' in hub.result().usage
     assert hub.events("takeover.answered")[0]["truncated"]
 

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 
 from understudy.clock import ManualClock
-from understudy.coordinator.calls import Nothing
+from understudy.coordinator.calls import NoCall
 from understudy.coordinator.prompts import Prompt
 from understudy.coordinator.takeover_look import Verdict
 from understudy.errors import ConflictError, StoreError
 from understudy.hub.call_ends import SettleCall
-from understudy.hub.calls import Job, ReserveCall
+from understudy.hub.calls import ReserveCall, TakeoverCall
 from understudy.hub.steps import Beside, Sleep, Steps
 from understudy.hub.takeover import CheckTakeover, RecordProbe
 from understudy.hub.takeover_loop import PAUSE_MS_MIN, PROBE_EVERY_MS, SETTLE_TRIES_MS, TakeoverLoop
 from understudy.services.claude import ClaudeApi
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
 
-JOB = Job("call-1", "t1", 7, Prompt("m", "", (), 10), timeout_ms=1_000)
+JOB = TakeoverCall("call-1", "t1", 7, Prompt("m", "", (), 10), timeout_ms=1_000)
 BUSY = Verdict(is_open=True, may_call=True)
 
 
@@ -74,12 +74,12 @@ def test_a_probe_that_succeeds_is_recorded_and_the_turn_looks_again(driven: Driv
 
 
 def test_each_call_is_begun_beside_the_loop_until_there_is_no_more_to_do(driven: Driven) -> None:
-    driven.drive(driven.loop.step(), [BUSY, JOB, "", JOB, "", Nothing("busy")])
+    driven.drive(driven.loop.step(), [BUSY, JOB, "", JOB, "", NoCall("busy")])
     assert driven.kinds() == [CheckTakeover, ReserveCall, Beside, ReserveCall, Beside, ReserveCall, Sleep]
 
 
 def test_a_call_for_which_there_is_no_thread_is_given_back_and_costs_nothing(driven: Driven) -> None:
-    driven.drive(driven.loop.step(), [BUSY, JOB, "can't start new thread", None, Nothing("resting")])
+    driven.drive(driven.loop.step(), [BUSY, JOB, "can't start new thread", None, NoCall("resting")])
     settled = driven.asked[3]
     assert isinstance(settled, SettleCall)
     assert (settled.job, settled.called.kind, settled.called.billed) == (JOB, "again", "nothing")

@@ -196,7 +196,7 @@ class StoreConformance:
             Daemon("c", state="down", paused=1),
             Daemon("d", state="healthy", provides='["gpu"]', capabilities='["x"]'),
         )
-        found = store.read(lambda tx: tx.standbys())
+        found = store.read(lambda tx: tx.daemon_groups())
         assert [(row.state, row.paused, row.count, row.daemon_id) for row in found] == [
             ("down", 0, 2, "a"),
             ("down", 1, 1, "c"),

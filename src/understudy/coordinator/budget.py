@@ -14,7 +14,7 @@ from understudy.coordinator.calendar import DAY, MONTH
 from understudy.coordinator.changes import Change
 from understudy.coordinator.nouns import Now
 from understudy.coordinator.prices import Tokens, cost_micro_usd
-from understudy.coordinator.takeover import Called, price_for, takeover_event
+from understudy.coordinator.takeover import CallOutcome, price_for, takeover_event
 from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverPolicy
 from understudy.money import usd, usd_text
 
@@ -39,7 +39,7 @@ def lacking(budgets: Mapping[str, Budget], open_micro_usd: int, worst: int, poli
     return ""
 
 
-def cost_of(call: Reservation, called: Called, policy: TakeoverPolicy) -> int:
+def cost_of(call: Reservation, called: CallOutcome, policy: TakeoverPolicy) -> int:
     """The cost of a call in micro-USD: all that was reserved if the true cost is unknown."""
     if called.billed == "nothing":
         return 0

@@ -6,10 +6,10 @@ import msgspec
 from msgspec.structs import replace
 
 from understudy.coordinator import budget, leases, takeover
-from understudy.coordinator.calls import TOO_DEAR_RESTS_MS, Scene
+from understudy.coordinator.calls import TOO_DEAR_RESTS_MS, TakeoverView
 from understudy.coordinator.changes import Draft, Event
 from understudy.coordinator.nouns import LEASED, QUEUED, Now, Policy, Result, Task
-from understudy.coordinator.takeover import EXECUTOR, Called, takeover_event
+from understudy.coordinator.takeover import EXECUTOR, CallOutcome, takeover_event
 from understudy.coordinator.takeover_nouns import Reservation, TakeoverState, TaskTakeover
 from understudy.money import usd
 
@@ -17,7 +17,7 @@ EVENT_TEXT_BYTES_MAX = 12_000
 
 
 def settle(
-    draft: Draft, scene: Scene, call: Reservation | None, called: Called, done: TaskTakeover, now: Now
+    draft: Draft, view: TakeoverView, call: Reservation | None, called: CallOutcome, done: TaskTakeover, now: Now
 ) -> tuple[TaskTakeover, int]:
     """Settle a call once, with its consequences for the next ones → what was done for its task, its cost.
 
@@ -25,19 +25,19 @@ def settle(
     """
     if call is None or call.settled_at:
         return done, call.spent_micro_usd if call is not None else 0
-    policy = scene.policy.takeover
+    policy = view.policy.takeover
     cost = budget.cost_of(call, called, policy)
     draft.add((budget.settled(call, cost, called.reason or called.kind, now),))
-    for change in budget.spend(scene.budgets, cost, 1, now, policy):
+    for change in budget.spend(view.budgets, cost, 1, now, policy):
         draft.take(change)
-    after = takeover.after_call(scene.state, called, call.id, now, policy)
-    is_opened = called.kind == "stop" and not scene.state.circuit
+    after = takeover.after_call(view.state, called, call.id, now, policy)
+    is_opened = called.kind == "stop" and not view.state.circuit
     draft.add((after,), (_circuit_opened(called, after, now),) if is_opened else ())
     return replace(done, spent_micro_usd=done.spent_micro_usd + cost), cost
 
 
 def put_back(
-    draft: Draft, task: Task, token: int, done: TaskTakeover, called: Called, now: Now, policy: Policy
+    draft: Draft, task: Task, token: int, done: TaskTakeover, called: CallOutcome, now: Now, policy: Policy
 ) -> bool:
     """After a call that may be made again: give the task back, if the call's lease still holds → whether it did."""
     draft.add((_tried(done, called, now),))
@@ -47,7 +47,7 @@ def put_back(
     return is_held
 
 
-def keep_interim_answer(draft: Draft, task: Task, done: TaskTakeover, called: Called, cost: int, now: Now) -> None:
+def keep_interim_answer(draft: Draft, task: Task, done: TaskTakeover, called: CallOutcome, cost: int, now: Now) -> None:
     """Keep an interim answer; none if the call failed, the machine is back at it, or the task has ended."""
     done = without_tries(done)
     if called.kind == "failed":
@@ -70,7 +70,7 @@ def without_tries(done: TaskTakeover) -> TaskTakeover:
     return replace(done, tries=0)
 
 
-def answered(task: Task, called: Called, cost: int, now: Now) -> Event:
+def answered(task: Task, called: CallOutcome, cost: int, now: Now) -> Event:
     """The event of a task that the hub has answered for good."""
     return takeover_event(
         now,
@@ -84,7 +84,7 @@ def answered(task: Task, called: Called, cost: int, now: Now) -> Event:
     )
 
 
-def _tried(done: TaskTakeover, called: Called, now: Now) -> TaskTakeover:
+def _tried(done: TaskTakeover, called: CallOutcome, now: Now) -> TaskTakeover:
     """One try more; after some the task rests, and its machine may have it first."""
     if called.kind == "stop":
         return done
@@ -100,7 +100,7 @@ def _in_an_event(text: str) -> str:
     return text if cut == text else f"{cut} …"
 
 
-def _interim_event(task: Task, called: Called, cost: int, now: Now) -> Event:
+def _interim_event(task: Task, called: CallOutcome, cost: int, now: Now) -> Event:
     return takeover_event(
         now,
         "takeover.interim",
@@ -114,7 +114,7 @@ def _interim_event(task: Task, called: Called, cost: int, now: Now) -> Event:
     )
 
 
-def _circuit_opened(called: Called, state: TakeoverState, now: Now) -> Event:
+def _circuit_opened(called: CallOutcome, state: TakeoverState, now: Now) -> Event:
     return takeover_event(
         now,
         "takeover.circuit_open",

@@ -15,7 +15,7 @@ from understudy.coordinator.leases import Grant
 from understudy.coordinator.nouns import LEASED, QUEUED, Memory, Now, Policy, Task
 from understudy.coordinator.prompts import Prompt, affordable
 from understudy.coordinator.takeover import Opening, takeover_event
-from understudy.coordinator.takeover_nouns import OFF, Budget, Reservation, Standbys, TakeoverState, TaskTakeover
+from understudy.coordinator.takeover_nouns import OFF, Budget, DaemonGroup, Reservation, TakeoverState, TaskTakeover
 
 TEXT: frozenset[str] = frozenset()  # the needs of a task that the hub may answer for good
 LEASE_MARGIN_MS = 30_000  # beyond the time that a call may take: no renewals
@@ -23,18 +23,18 @@ TOO_DEAR_RESTS_MS = 3_600_000
 LOOK_AGAIN_MS = 60_000
 
 
-class Scene(Struct, frozen=True):
+class TakeoverView(Struct, frozen=True):
     """The state of takeover, as every rule about calls needs it."""
 
     policy: Policy
     state: TakeoverState
     budgets: Mapping[str, Budget]  # of this day and this month, by kind
     calls: tuple[Reservation, ...]  # not settled yet
-    standbys: tuple[Standbys, ...]
+    daemon_groups: tuple[DaemonGroup, ...]
 
     def opening(self, needs: frozenset[str], now: Now) -> Opening:
         """The opening of takeover for these needs."""
-        return takeover.opening(self.standbys, needs, now, self.policy)
+        return takeover.opening(self.daemon_groups, needs, now, self.policy)
 
 
 class Answerable(Struct, frozen=True):
@@ -55,7 +55,7 @@ class Reserved(Struct, frozen=True):
     timeout_ms: int
 
 
-class Nothing(Struct, frozen=True):
+class NoCall(Struct, frozen=True):
     """No call now: why, and when to try again."""
 
     reason: str = ""
@@ -67,23 +67,23 @@ def needs_of(task: Task) -> frozenset[str]:
     return frozenset(msgspec.json.decode(task.needs))
 
 
-def stopped(scene: Scene, now: Now) -> Nothing | None:
+def stopped(view: TakeoverView, now: Now) -> NoCall | None:
     """The reason why no call may be made now, for any task; None if one may."""
-    policy, state = scene.policy.takeover, scene.state
+    policy, state = view.policy.takeover, view.state
     if reason := takeover.stopped_by(policy, state):
-        return Nothing(reason)
+        return NoCall(reason)
     if now.h < state.resting_until_h:
-        return Nothing("resting", state.resting_until_h - now.h)
-    if len(scene.calls) >= policy.calls_at_once:
-        return Nothing("busy")
+        return NoCall("resting", state.resting_until_h - now.h)
+    if len(view.calls) >= policy.calls_at_once:
+        return NoCall("busy")
     if state.minute == now.wall // MINUTE_MS and state.minute_calls >= policy.calls_a_minute:
-        return Nothing("pace", MINUTE_MS - now.wall % MINUTE_MS)
+        return NoCall("pace", MINUTE_MS - now.wall % MINUTE_MS)
     return None
 
 
-def is_wanted(scene: Scene, task: Task, done: TaskTakeover, now: Now) -> bool:
+def is_wanted(view: TakeoverView, task: Task, done: TaskTakeover, now: Now) -> bool:
     """True if this very task may be called for, as everything stands now."""
-    policy = scene.policy.takeover
+    policy = view.policy.takeover
     mode = takeover.mode_of(policy, task.source)
     is_interim = takeover.is_for_machine(task.needs)
     if task.status != QUEUED or task.takeover != "allow" or mode == OFF or now.h < done.not_before_h:
@@ -92,48 +92,48 @@ def is_wanted(scene: Scene, task: Task, done: TaskTakeover, now: Now) -> bool:
         return False
     if not is_interim and not task.ready:
         return False
-    if any(call.task_id == task.id for call in scene.calls):
+    if any(call.task_id == task.id for call in view.calls):
         return False
-    found = scene.opening(needs_of(task) if is_interim else TEXT, now)
-    return takeover.is_open(found, scene.state, now, policy)
+    found = view.opening(needs_of(task) if is_interim else TEXT, now)
+    return takeover.is_open(found, view.state, now, policy)
 
 
 def reserve(
-    draft: Draft, scene: Scene, candidates: Iterable[Answerable], call_id: str, worker_id: str, now: Now
-) -> Reserved | Nothing:
+    draft: Draft, view: TakeoverView, candidates: Iterable[Answerable], call_id: str, worker_id: str, now: Now
+) -> Reserved | NoCall:
     """Reserve a call for the first candidate that may be answered and that the budget can bear."""
-    if no_call := stopped(scene, now):
+    if no_call := stopped(view, now):
         return no_call
-    policy = scene.policy.takeover
+    policy = view.policy.takeover
     for wish in candidates:
-        if not is_wanted(scene, wish.task, wish.done, now):
+        if not is_wanted(view, wish.task, wish.done, now):
             continue
-        found = _affordable(scene, wish)
+        found = _affordable(view, wish)
         if found is None:
             draft.add((replace(wish.done, not_before_h=now.h + TOO_DEAR_RESTS_MS),), (_too_dear(wish.task, now),))
             continue
         prompt, worst = found
-        short = budget.lacking(scene.budgets, budget.reserved(scene.calls), worst, policy)
+        short = budget.lacking(view.budgets, budget.reserved(view.calls), worst, policy)
         if short:
-            draft.take(budget.exhausted(scene.budgets[short], now, policy))
-            return Nothing("budget")
-        draft.add((_paced(scene.state, now),))
+            draft.take(budget.exhausted(view.budgets[short], now, policy))
+            return NoCall("budget")
+        draft.add((_paced(view.state, now),))
         timeout_ms = min(policy.timeout_ms, wish.task.timeout_ms)
         lasts_ms = timeout_ms + LEASE_MARGIN_MS
         task, token = wish.task, 0
         if not takeover.is_for_machine(task.needs):
             grant = Grant(worker_id, request_id=call_id, exactly_ms=lasts_ms)
-            task = draft.take(leases.claim(task, grant, now, scene.policy))
+            task = draft.take(leases.claim(task, grant, now, view.policy))
             token = task.token
         call = Reservation(call_id, task.id, token, worker_id, prompt.model, worst, now.h + lasts_ms, now.wall)
         draft.add((call,))
         return Reserved(call, prompt, task, timeout_ms)
-    return Nothing("no_task")
+    return NoCall("no_task")
 
 
 def cut(
     draft: Draft,
-    scene: Scene,
+    view: TakeoverView,
     calls: Iterable[Reservation],
     tasks: Mapping[str, Task],
     done: Mapping[str, TaskTakeover],
@@ -148,12 +148,12 @@ def cut(
         task = tasks.get(call.task_id)
         if task is not None and call.token and task.token == call.token and task.status == LEASED:
             lost.append((call.task_id, call.token))
-            draft.take(leases.lose(task, now, scene.policy, "lost", "the hub's call was cut"))
+            draft.take(leases.lose(task, now, view.policy, "lost", "the hub's call was cut"))
     for task_id, micro_usd in spent.items():
         before = done.get(task_id) or TaskTakeover(task_id)
         draft.add((replace(before, spent_micro_usd=before.spent_micro_usd + micro_usd),))
     if spent:
-        for change in budget.spend(scene.budgets, sum(spent.values()), len(spent), now, scene.policy.takeover):
+        for change in budget.spend(view.budgets, sum(spent.values()), len(spent), now, view.policy.takeover):
             draft.take(change)
     return tuple(lost)
 
@@ -164,9 +164,9 @@ def shut(draft: Draft, state: TakeoverState, now: Now) -> None:
     draft.add((replace(state, is_open=0, since_at=now.wall),), (event,))
 
 
-def _affordable(scene: Scene, wish: Answerable) -> tuple[Prompt, int] | None:
-    policy = scene.policy.takeover
-    model = takeover.model_for(policy, scene.state)
+def _affordable(view: TakeoverView, wish: Answerable) -> tuple[Prompt, int] | None:
+    policy = view.policy.takeover
+    model = takeover.model_for(policy, view.state)
     price = takeover.price_for(policy, model)
     if price is None or not wish.question.strip():
         return None

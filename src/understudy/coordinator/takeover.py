@@ -24,7 +24,7 @@ Theory of operation
    address or model change, or at its month's end.
 
 Doubts. The hub trusts its own view: if its line is cut, all daemons look away. Only `probe_url` tells the difference,
-and it is asked once for each opening. Daemons are grouped by equal tags (Standbys), and instants are the latest of a
+and it is asked once for each opening. Daemons are grouped by equal tags (DaemonGroup), and instants are the latest of a
 group, which errs towards waiting longer. A late result of the machine and an answer of the hub race for a task without
 needs; the token decides, and the loser is kept as evidence.
 """
@@ -44,7 +44,15 @@ from understudy.coordinator.health import PLANNED
 from understudy.coordinator.hearing import at_wall
 from understudy.coordinator.nouns import Now, Policy
 from understudy.coordinator.prices import Price
-from understudy.coordinator.takeover_nouns import ANSWER, INTERIM, NOTIFY, OFF, Standbys, TakeoverPolicy, TakeoverState
+from understudy.coordinator.takeover_nouns import (
+    ANSWER,
+    INTERIM,
+    NOTIFY,
+    OFF,
+    DaemonGroup,
+    TakeoverPolicy,
+    TakeoverState,
+)
 
 EXECUTOR = "hub/claude-api"
 AWAY_AT_ONCE = frozenset({"down", "stuck"})
@@ -66,7 +74,7 @@ class Opening(Struct, frozen=True):
     last_seen_at: int = 0  # the last sign of life of any daemon that could do it
 
 
-class Called(Struct, frozen=True):
+class CallOutcome(Struct, frozen=True):
     """The outcome of one call."""
 
     kind: str  # answered | failed (for good) | again | stop (opens the circuit)
@@ -146,7 +154,7 @@ def told_with(event: Event, policy: TakeoverPolicy, state: TakeoverState) -> Eve
 # ---- when it is open
 
 
-def opening(daemons: Iterable[Standbys], needs: frozenset[str], now: Now, policy: Policy) -> Opening:
+def opening(daemons: Iterable[DaemonGroup], needs: frozenset[str], now: Now, policy: Policy) -> Opening:
     """The opening of takeover for these needs: once every daemon that covers them is away; never without any."""
     able = [daemon for daemon in daemons if needs <= tags_of(daemon.provides, daemon.capabilities)]
     instants = [_away_at(daemon, now, policy) for daemon in able]
@@ -158,7 +166,7 @@ def opening(daemons: Iterable[Standbys], needs: frozenset[str], now: Now, policy
     return Opening(at, last.daemon_id, sum(daemon.count for daemon in able), last.last_seen_at)
 
 
-def _away_at(daemon: Standbys, now: Now, policy: Policy) -> int | None:
+def _away_at(daemon: DaemonGroup, now: Now, policy: Policy) -> int | None:
     """From when on these daemons count as away; None while they are here, or their owner says `paused`."""
     if daemon.paused:
         return None
@@ -198,7 +206,9 @@ def is_for_machine(needs: str) -> bool:
 # ---- what stops and delays calls
 
 
-def after_call(state: TakeoverState, called: Called, call_id: str, now: Now, policy: TakeoverPolicy) -> TakeoverState:
+def after_call(
+    state: TakeoverState, called: CallOutcome, call_id: str, now: Now, policy: TakeoverPolicy
+) -> TakeoverState:
     """The state after a call: ready, resting, or with its circuit open."""
     if called.kind == "stop":
         until = next_period_at(MONTH, now.wall) if called.reason == "spend_limit" else 0
@@ -246,7 +256,7 @@ def closed(state: TakeoverState) -> TakeoverState:
     )
 
 
-def steer(state: TakeoverState, verb: str, by: str, now: Now) -> Change[TakeoverState] | None:
+def switch(state: TakeoverState, verb: str, by: str, now: Now) -> Change[TakeoverState] | None:
     """An owner's word: pause, or resume, which also closes the circuit; None if nothing changes."""
     is_pause = verb == "pause"
     after = replace(state if is_pause else closed(state), paused=int(is_pause))

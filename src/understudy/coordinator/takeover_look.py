@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from understudy.clock import iso
 from understudy.coordinator import takeover
-from understudy.coordinator.calls import TEXT, Scene, needs_of
+from understudy.coordinator.calls import TEXT, TakeoverView, needs_of
 from understudy.coordinator.changes import Draft, Event
 from understudy.coordinator.nouns import QUEUED, Now, Task
 from understudy.coordinator.takeover import Opening, takeover_event
@@ -51,8 +51,8 @@ class Verdict(Struct, frozen=True):
 
 def look(
     draft: Draft,
-    scene: Scene,
-    front: Sequence[InLine],
+    view: TakeoverView,
+    queue_head: Sequence[InLine],
     now: Now,
     lost: tuple[tuple[str, int], ...] = (),
     *,
@@ -62,28 +62,28 @@ def look(
 
     `lost` are the leases of calls that were cut just before.
     """
-    policy = scene.policy.takeover
-    state = takeover.circuit_after(scene.state, now, policy)
-    if scene.state.circuit and not state.circuit:
-        draft.add(events=(_circuit_closed(now, "over" if scene.state.access == policy.access else "changed"),))
-    found = scene.opening(TEXT, now)
+    policy = view.policy.takeover
+    state = takeover.circuit_after(view.state, now, policy)
+    if view.state.circuit and not state.circuit:
+        draft.add(events=(_circuit_closed(now, "over" if view.state.access == policy.access else "changed"),))
+    found = view.opening(TEXT, now)
     is_open = takeover.is_open(found, state, now, policy) and takeover.is_switched_on(policy)
     if is_open != bool(state.is_open):
         state = replace(state, is_open=int(is_open), since_at=now.wall)
         draft.add(events=(_turned(policy, state, found, now),))
-    if state != scene.state:
+    if state != view.state:
         draft.add((state,))
-    scene = replace(scene, state=state)
-    waiting = [one for one in front if one.task.status == QUEUED]
+    view = replace(view, state=state)
+    waiting = [one for one in queue_head if one.task.status == QUEUED]
     if tells:
-        _tell_kept(draft, scene, waiting, now)
-    wants_probe = takeover.wants_probe(state, now, policy) and _is_due(scene, found, waiting, now)
+        _tell_kept(draft, view, waiting, now)
+    wants_probe = takeover.wants_probe(state, now, policy) and _is_due(view, found, waiting, now)
     return replace(_verdict(found, state, now, policy), wants_probe=wants_probe, lost=lost)
 
 
-def why_kept(scene: Scene, task: Task) -> str:
+def why_kept(view: TakeoverView, task: Task) -> str:
     """The reason why a task is not answered, as a stable word; "" if it is, or if its sender gets no message."""
-    policy = scene.policy.takeover
+    policy = view.policy.takeover
     mode = takeover.mode_of(policy, task.source)
     if mode == OFF or task.takeover != "allow":
         return ""
@@ -93,30 +93,30 @@ def why_kept(scene: Scene, task: Task) -> str:
         return ""
     if mode == ANSWER and takeover.is_for_machine(task.needs):
         return "machine"
-    if stopped := takeover.stopped_by(policy, scene.state):
+    if stopped := takeover.stopped_by(policy, view.state):
         return stopped
-    return "budget" if any(row.told >= ALL_SPENT for row in scene.budgets.values()) else ""
+    return "budget" if any(row.told >= ALL_SPENT for row in view.budgets.values()) else ""
 
 
-def _tell_kept(draft: Draft, scene: Scene, waiting: Iterable[InLine], now: Now) -> None:
+def _tell_kept(draft: Draft, view: TakeoverView, waiting: Iterable[InLine], now: Now) -> None:
     openings: dict[str, Opening] = {}
     for one in waiting:
         task = one.task
-        why = "" if one.done is not None and one.done.kept_at else why_kept(scene, task)
+        why = "" if one.done is not None and one.done.kept_at else why_kept(view, task)
         if not why:
             continue
         if task.needs not in openings:
-            openings[task.needs] = scene.opening(needs_of(task), now)
+            openings[task.needs] = view.opening(needs_of(task), now)
         found = openings[task.needs]
-        if takeover.is_open(found, scene.state, now, scene.policy.takeover):
+        if takeover.is_open(found, view.state, now, view.policy.takeover):
             kept = replace(one.done or TaskTakeover(task.id), kept_at=now.wall)
             draft.add((kept,), (_kept_event(task, one.place, why, found, now),))
 
 
-def _is_due(scene: Scene, found: Opening, waiting: Iterable[InLine], now: Now) -> bool:
+def _is_due(view: TakeoverView, found: Opening, waiting: Iterable[InLine], now: Now) -> bool:
     """True if the hub may have to step in for anybody: for tasks without needs, or for one that waits."""
     by_needs = {one.task.needs: one.task for one in waiting}
-    openings = (found, *(scene.opening(needs_of(task), now) for task in by_needs.values()))
+    openings = (found, *(view.opening(needs_of(task), now) for task in by_needs.values()))
     return any(opening.at is not None and opening.at <= now.wall for opening in openings)
 
 

@@ -91,7 +91,7 @@ class Reservation(Struct, frozen=True):
     outcome: str = ""  # "" while open
 
 
-class Standbys(Struct, frozen=True):
+class DaemonGroup(Struct, frozen=True):
     """Daemons that are alike in what takeover asks about; instants are the latest among them."""
 
     state: str  # of health; "planned": stopped as announced

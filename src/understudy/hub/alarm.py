@@ -11,7 +11,7 @@ from understudy.coordinator.nouns import Daemon, Directive, Hearing, Incident, N
 from understudy.coordinator.takeover_nouns import TakeoverState
 from understudy.hub.life import incident_of
 from understudy.hub.operation import HEAVY, Operation
-from understudy.hub.scene import STATE_ID, state_of
+from understudy.hub.takeover_rows import STATE_ID, state_of
 from understudy.hub.unjudged import each, tell_once
 from understudy.hub.working_set import Needs, WorkingSet
 

@@ -7,14 +7,14 @@ from typing import Any
 from understudy.coordinator import call_ends
 from understudy.coordinator.changes import Decision, Draft
 from understudy.coordinator.nouns import Now, Result, Task
-from understudy.coordinator.takeover import Called
+from understudy.coordinator.takeover import CallOutcome
 from understudy.coordinator.takeover_nouns import Reservation, TaskTakeover
 from understudy.errors import UnderstudyError
-from understudy.hub.calls import Job
+from understudy.hub.calls import TakeoverCall
 from understudy.hub.leases import NO_LEASE
 from understudy.hub.operation import Operation
 from understudy.hub.results import ReportResult
-from understudy.hub.scene import need_budgets, need_scene, scene_of
+from understudy.hub.takeover_rows import need_budgets, need_takeover, view_of
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.answers.leases import Released
 from understudy.wire.answers.results import Taken
@@ -37,14 +37,14 @@ class SettleCall(Operation):
 
     is_last_word = True
 
-    def __init__(self, job: Job, called: Called, worker_id: str) -> None:
+    def __init__(self, job: TakeoverCall, called: CallOutcome, worker_id: str) -> None:
         self.job = job
         self.called = called
         self.worker_id = worker_id
 
     def needs(self, needs: Needs) -> None:
         """The call and the task."""
-        need_scene(needs)
+        need_takeover(needs)
         needs.row(Reservation, self.job.call_id)
         self._report(0).needs(needs)
         needs.row(TaskTakeover, self.job.task_id)
@@ -63,7 +63,7 @@ class SettleCall(Operation):
         draft, task_id = Draft(), self.job.task_id
         call, task = work.get(Reservation, self.job.call_id), work.get(Task, task_id)
         done = work.get(TaskTakeover, task_id) or TaskTakeover(task_id)
-        done, cost = call_ends.settle(draft, scene_of(work, now), call, self.called, done, now)
+        done, cost = call_ends.settle(draft, view_of(work, now), call, self.called, done, now)
         if task is None:
             draft.add((done,))
             return draft.decision(None)
@@ -102,6 +102,6 @@ class SettleCall(Operation):
         return _Answer(self.job.task_id, body, cost)
 
 
-def _usage(model: str, called: Called, cost: int) -> dict[str, Any]:
+def _usage(model: str, called: CallOutcome, cost: int) -> dict[str, Any]:
     used = {"model": model, "inputTokens": called.tokens_in, "outputTokens": called.tokens_out, "costMicroUsd": cost}
     return used | ({"truncated": True} if called.is_truncated else {})

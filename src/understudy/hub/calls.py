@@ -8,25 +8,25 @@ import msgspec
 from msgspec import Struct
 
 from understudy.coordinator import calls, takeover
-from understudy.coordinator.calls import Answerable, Reserved, Scene
+from understudy.coordinator.calls import Answerable, Reserved, TakeoverView
 from understudy.coordinator.changes import Decision, Draft
 from understudy.coordinator.nouns import Now, Task, TaskBody
 from understudy.coordinator.prompts import Prompt
 from understudy.coordinator.takeover_nouns import Reservation, TaskTakeover
 from understudy.hub.operation import HEAVY, Operation
-from understudy.hub.scene import (
+from understudy.hub.takeover_rows import (
     machine_candidates,
     need_budgets,
-    need_scene,
+    need_takeover,
     open_calls,
-    scene_of,
     text_candidates,
+    view_of,
 )
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.answers.leases import LeaseJson, lease_json
 
 
-class Job(Struct, frozen=True):
+class TakeoverCall(Struct, frozen=True):
     """One call to make, reserved and, if `token`, leased."""
 
     call_id: str
@@ -38,7 +38,7 @@ class Job(Struct, frozen=True):
 
 
 class ReserveCall(Operation):
-    """Take one task over, if policy, budget and pace allow it → `Job` or `Nothing`."""
+    """Take one task over, if policy, budget and pace allow it → `TakeoverCall` or `Nothing`."""
 
     weight = HEAVY
 
@@ -47,13 +47,13 @@ class ReserveCall(Operation):
 
     def needs(self, needs: Needs) -> None:
         """The state of takeover."""
-        need_scene(needs)
+        need_takeover(needs)
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
         """The tasks that may be next."""
         need_budgets(work, needs)
         policy = work.policy.takeover
-        needs.see((text_candidates(policy), machine_candidates(policy)))
+        needs.add_takeover((text_candidates(policy), machine_candidates(policy)))
 
     def details(self, work: WorkingSet, needs: Needs) -> None:
         """The questions, their conversations, and the state of takeover for them."""
@@ -67,7 +67,7 @@ class ReserveCall(Operation):
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """The first candidate that may be answered and that the budget can bear."""
         draft, call_id = Draft(), work.ids.new("call")
-        found = calls.reserve(draft, scene_of(work, now), _candidates(work), call_id, self.worker_id, now)
+        found = calls.reserve(draft, view_of(work, now), _candidates(work), call_id, self.worker_id, now)
         return draft.decision(_job(found, now) if isinstance(found, Reserved) else found)
 
 
@@ -86,9 +86,9 @@ def _candidates(work: WorkingSet) -> Iterator[Answerable]:
         yield Answerable(task, work.get(TaskTakeover, task_id) or TaskTakeover(task_id), question, said)
 
 
-def _job(made: Reserved, now: Now) -> Job:
+def _job(made: Reserved, now: Now) -> TakeoverCall:
     call, lease = made.call, lease_json(made.task, now) if made.call.token else None
-    return Job(call.id, call.task_id, call.token, made.prompt, made.timeout_ms, lease)
+    return TakeoverCall(call.id, call.task_id, call.token, made.prompt, made.timeout_ms, lease)
 
 
 class CutCalls(Operation):
@@ -101,7 +101,7 @@ class CutCalls(Operation):
 
     def needs(self, needs: Needs) -> None:
         """Open calls."""
-        need_scene(needs)
+        need_takeover(needs)
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
         """Their tasks."""
@@ -110,11 +110,11 @@ class CutCalls(Operation):
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Settle and free; a hub that is switched off says that it is shut. The answer: the leases that were lost."""
-        draft, scene = Draft(), scene_of(work, now)
-        mine = [call for call in scene.calls if call.worker_id == self.worker_id]
-        lost = cut_calls(draft, work, scene, mine, now)
-        if scene.state.is_open and not takeover.is_switched_on(work.policy.takeover):
-            calls.shut(draft, scene.state, now)
+        draft, view = Draft(), view_of(work, now)
+        mine = [call for call in view.calls if call.worker_id == self.worker_id]
+        lost = cut_calls(draft, work, view, mine, now)
+        if view.state.is_open and not takeover.is_switched_on(work.policy.takeover):
+            calls.shut(draft, view.state, now)
         return draft.decision(lost)
 
 
@@ -126,10 +126,10 @@ def need_tasks_of_calls(work: WorkingSet, needs: Needs) -> None:
 
 
 def cut_calls(
-    draft: Draft, work: WorkingSet, scene: Scene, cut: Iterable[Reservation], now: Now
+    draft: Draft, work: WorkingSet, view: TakeoverView, cut: Iterable[Reservation], now: Now
 ) -> tuple[tuple[str, int], ...]:
     """Count these calls as spent → the leases that were lost with them, as (task, token)."""
     ended = list(cut)
     tasks = {task.id: task for call in ended if (task := work.get(Task, call.task_id)) is not None}
     done = {row.task_id: row for call in ended if (row := work.get(TaskTakeover, call.task_id)) is not None}
-    return calls.cut(draft, scene, ended, tasks, done, now)
+    return calls.cut(draft, view, ended, tasks, done, now)

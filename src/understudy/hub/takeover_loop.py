@@ -12,13 +12,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from understudy.clock import Clock
-from understudy.coordinator.calls import Nothing
-from understudy.coordinator.takeover import Called
+from understudy.coordinator.calls import NoCall
+from understudy.coordinator.takeover import CallOutcome
 from understudy.coordinator.takeover_look import Verdict
 from understudy.errors import UnavailableError, UnderstudyError
 from understudy.hub.batch import Committed
 from understudy.hub.call_ends import SettleCall
-from understudy.hub.calls import Job, ReserveCall
+from understudy.hub.calls import ReserveCall, TakeoverCall
 from understudy.hub.steps import Beside, Effect, Sleep, Steps
 from understudy.hub.takeover import CheckTakeover, RecordProbe
 from understudy.services.claude import ClaudeApi
@@ -70,8 +70,8 @@ class TakeoverLoop:
             verdict = yield from self._look()
         pause_ms = min(verdict.pause_ms, self._tell_mono - self._clock.mono_ms()) if self.is_open else verdict.pause_ms
         while verdict.may_call:
-            job: Job | Nothing = yield ReserveCall(self.worker_id)
-            if isinstance(job, Nothing):
+            job: TakeoverCall | NoCall = yield ReserveCall(self.worker_id)
+            if isinstance(job, NoCall):
                 return min(pause_ms, job.pause_ms)
             why_not = yield Beside(f"call {job.task_id}", self.call(job))
             if why_not:  # no thread is left: nothing was asked, so nothing is spent
@@ -87,7 +87,7 @@ class TakeoverLoop:
         self.is_open = verdict.is_open
         return verdict
 
-    def call(self, job: Job) -> Steps:
+    def call(self, job: TakeoverCall) -> Steps:
         """One call and its end; a store that cannot take the end is asked again until its lease is over anyway."""
         called = self._api.outcome_of((yield self._api.request_for(job.prompt, job.timeout_ms)))
         called = replace(called, text=self._clean(called.text), said=self._clean(called.said))
@@ -96,7 +96,7 @@ class TakeoverLoop:
             yield Sleep(SETTLE_TRIES_MS)
         return 0
 
-    def _settle(self, job: Job, called: Called) -> Generator[Effect, Any, bool]:
+    def _settle(self, job: TakeoverCall, called: CallOutcome) -> Generator[Effect, Any, bool]:
         """Settle a call; False if the store cannot take it now."""
         try:
             yield SettleCall(job, called, self.worker_id)

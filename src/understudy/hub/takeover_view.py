@@ -11,7 +11,7 @@ from understudy.coordinator.calls import TEXT
 from understudy.coordinator.nouns import Now
 from understudy.coordinator.prices import PRICES_AT
 from understudy.coordinator.takeover_nouns import OFF, Budget, Reservation, TakeoverPolicy, TakeoverState
-from understudy.hub.scene import STATE_ID
+from understudy.hub.takeover_rows import STATE_ID
 from understudy.hub.views import View
 from understudy.hub.working_set import CALLS_READ_MAX
 from understudy.money import usd
@@ -54,7 +54,7 @@ def _circuit(state: TakeoverState) -> CircuitJson:
 
 
 def _waits_for_probe(view: View, state: TakeoverState) -> bool:
-    found = takeover.opening(view.reader.standbys(), TEXT, view.now, view.policy)
+    found = takeover.opening(view.reader.daemon_groups(), TEXT, view.now, view.policy)
     is_due = found.at is not None and found.at <= view.now.wall
     return is_due and takeover.wants_probe(state, view.now, view.policy.takeover)
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from understudy.coordinator.changes import Decision, Event
 from understudy.coordinator.nouns import LEASED, Boot, Directive, Notice, Now, Policy, Task, TaskBody
 from understudy.coordinator.outbox import RECENT_MAX, STORM_WINDOW_MS
-from understudy.coordinator.takeover_nouns import Reservation, Standbys
+from understudy.coordinator.takeover_nouns import DaemonGroup, Reservation
 from understudy.hub.bounds import BoundNeeds, Bounds
 from understudy.ids import IdMaker
 from understudy.store.base import Candidates, Deadlines, Due, Transaction
@@ -45,12 +45,12 @@ OUTBOX_DUE_MAX = 1000
 ASTRAY_MAX = 500
 
 
-class SceneNeeds:
+class TakeoverNeeds:
     """The needs of takeover beside single rows: all daemons, open calls, tasks that it may answer or keep."""
 
     def __init__(self) -> None:
         self.candidates: set[Candidates] = set()
-        self.front = 0
+        self.queue_head = 0
 
 
 class Needs(BoundNeeds):
@@ -69,7 +69,7 @@ class Needs(BoundNeeds):
         self.directives: set[str] = set()
         self.memories: set[tuple[str, str, str]] = set()
         self.all_messages_of: set[str] = set()
-        self.scene: SceneNeeds | None = None
+        self.takeover: TakeoverNeeds | None = None
         self.due_limit = 0
         self.ready_count_max = 0
         self.deadlines = False
@@ -86,11 +86,11 @@ class Needs(BoundNeeds):
         else:
             wanted.add(key)
 
-    def see(self, candidates: Sequence[Candidates] = (), front: int = 0) -> None:
+    def add_takeover(self, candidates: Sequence[Candidates] = (), queue_head: int = 0) -> None:
         """The needs of takeover."""
-        self.scene = self.scene or SceneNeeds()
-        self.scene.candidates.update(candidates)
-        self.scene.front = max(self.scene.front, front)
+        self.takeover = self.takeover or TakeoverNeeds()
+        self.takeover.candidates.update(candidates)
+        self.takeover.queue_head = max(self.takeover.queue_head, queue_head)
 
     def claimable(self, provides: frozenset[str], names: frozenset[str], count: int) -> None:
         """`count` tasks for a worker that provides these tags and answers to these names."""
@@ -122,9 +122,9 @@ class WorkingSet:
         self.directives: dict[str, list[str]] = {}  # the ids of those not ended, by daemon, oldest first
         self.memories: dict[tuple[str, str, str], list[Any]] = {}
         self.message_ids: dict[str, list[str]] = {}
-        self.standbys: list[Standbys] = []
+        self.daemon_groups: list[DaemonGroup] = []
         self.found: dict[Candidates, list[str]] = {}
-        self.front: list[str] = []
+        self.queue_head: list[str] = []
         self.now = Now(0, 0)  # from the second round on
         self.due = Due([], [], [])
         self.ready_count = 0
@@ -226,8 +226,8 @@ class WorkingSet:
     def _load_rest(self, tx: Transaction, needs: Needs) -> None:
         if needs.deadlines:
             self.deadlines = tx.next_deadlines()
-        if needs.scene is not None:
-            self._load_scene(tx, needs.scene)
+        if needs.takeover is not None:
+            self._load_takeover(tx, needs.takeover)
         for owner, user_id, channel in needs.memories:
             self.memories[owner, user_id, channel] = tx.find(
                 MESSAGES, user_id, owner, channel, channel, limit=MEMORY_READ_MAX
@@ -235,15 +235,15 @@ class WorkingSet:
         for user_id in needs.all_messages_of:
             self.message_ids[user_id] = tx.message_ids(user_id)
 
-    def _load_scene(self, tx: Transaction, scene: SceneNeeds) -> None:
-        if not self.standbys:
-            self.standbys = tx.standbys()
+    def _load_takeover(self, tx: Transaction, takeover: TakeoverNeeds) -> None:
+        if not self.daemon_groups:
+            self.daemon_groups = tx.daemon_groups()
             for call in tx.find(OPEN_CALLS, limit=CALLS_READ_MAX):
                 self.rows[Reservation].setdefault(call.id, call)
-        for wanted in scene.candidates:
+        for wanted in takeover.candidates:
             self.found[wanted] = [self._keep(task) for task in tx.candidates(wanted, self.now.h)]
-        if scene.front:
-            self.front = [self._keep(task) for task in queue_front(tx, scene.front)]
+        if takeover.queue_head:
+            self.queue_head = [self._keep(task) for task in queue_front(tx, takeover.queue_head)]
 
     def _keep(self, task: Task) -> str:
         self.rows[Task].setdefault(task.id, task)

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.coordinator.prompts import Prompt
-from understudy.coordinator.takeover import Called
+from understudy.coordinator.takeover import CallOutcome
 from understudy.wire.foreign import object_of
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
 from understudy.wire.retry_after import retry_after_ms
@@ -80,13 +80,13 @@ class ClaudeApi(Struct, frozen=True):
         return HttpRequest("POST", url, headers, msgspec.json.encode(body), timeout_ms)
 
     @staticmethod
-    def outcome_of(answer: HttpAnswer | NoAnswer) -> Called:
+    def outcome_of(answer: HttpAnswer | NoAnswer) -> CallOutcome:
         """The meaning of an answer. If it is unknown whether it is billed, it counts as billed."""
         if isinstance(answer, NoAnswer) and answer.is_local:
-            return Called("stop", "request", said=answer.reason[:SAID_CHARS_MAX])
+            return CallOutcome("stop", "request", said=answer.reason[:SAID_CHARS_MAX])
         if isinstance(answer, NoAnswer):
             billed = "unknown" if answer.was_sent else "nothing"
-            return Called("again", "no_answer", said=answer.reason[:SAID_CHARS_MAX], billed=billed)
+            return CallOutcome("again", "no_answer", said=answer.reason[:SAID_CHARS_MAX], billed=billed)
         if answer.status != HTTPStatus.OK:
             return _refused(answer)
         if "event-stream" in answer.headers.get("content-type", ""):
@@ -94,7 +94,7 @@ class ClaudeApi(Struct, frozen=True):
         return _read(object_of(answer.body) or {})
 
 
-def _refused(answer: HttpAnswer) -> Called:
+def _refused(answer: HttpAnswer) -> CallOutcome:
     """An error status; it is not billed."""
     body = object_of(answer.body) or {}
     error = body.get("error")
@@ -102,34 +102,34 @@ def _refused(answer: HttpAnswer) -> Called:
     said = str(error.get("message", ""))[:SAID_CHARS_MAX]
     details = error.get("details")
     if isinstance(details, dict) and details.get("error_code") == "enforced_spend_limit_reached":
-        return Called("stop", "spend_limit", said=said)
+        return CallOutcome("stop", "spend_limit", said=said)
     for words, kind, reason in _BY_WORDS:
         if answer.status == HTTPStatus.BAD_REQUEST and words in said.lower():
-            return Called(kind, reason, said=said)
+            return CallOutcome(kind, reason, said=said)
     if answer.status in _BY_STATUS:
         kind, reason = _BY_STATUS[answer.status]
-        return Called(kind, reason, said=said, wait_ms=_wait_ms(answer))
+        return CallOutcome(kind, reason, said=said, wait_ms=_wait_ms(answer))
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status == HTTPStatus.REQUEST_TIMEOUT:
-        return Called("again", "server", said=said, wait_ms=_wait_ms(answer))
-    return Called("stop", "request", said=said or f"HTTP {answer.status}")
+        return CallOutcome("again", "server", said=said, wait_ms=_wait_ms(answer))
+    return CallOutcome("stop", "request", said=said or f"HTTP {answer.status}")
 
 
 def _wait_ms(answer: HttpAnswer) -> int:
     return min(retry_after_ms(answer), WAIT_MS_MAX)
 
 
-def _read(message: dict[str, Any]) -> Called:
+def _read(message: dict[str, Any]) -> CallOutcome:
     """A message as it came with status 200: an error in it, cut short, refused, or an answer."""
     error = message.get("error")
     if isinstance(error, dict):
         kind, reason = _BY_TYPE.get(str(error.get("type")), ("again", "server"))
-        return Called(kind, reason, said=str(error.get("message", ""))[:SAID_CHARS_MAX], billed="unknown")
+        return CallOutcome(kind, reason, said=str(error.get("message", ""))[:SAID_CHARS_MAX], billed="unknown")
     tokens = _tokens(message.get("usage"))
     stop = message.get("stop_reason")
     text = _text(message.get("content"))
     if tokens is None or not (stop == "refusal" or stop in _COMPLETE | _TRUNCATED):
-        return Called("again", "cut", said=f"stop_reason {stop}", billed="unknown")
-    counted = Called("answered", tokens_in=tokens[0], tokens_out=tokens[1], billed="tokens")
+        return CallOutcome("again", "cut", said=f"stop_reason {stop}", billed="unknown")
+    counted = CallOutcome("answered", tokens_in=tokens[0], tokens_out=tokens[1], billed="tokens")
     if stop == "refusal":
         return replace(counted, kind="failed", reason="refused", said="The model refused to answer")
     if not text.strip():

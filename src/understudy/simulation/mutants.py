@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from understudy.coordinator import budget, identity, leases, renewals, takeover
 from understudy.coordinator.changes import Change, Decision
 from understudy.coordinator.nouns import LEASED, QUEUED, Hearing, Now, Policy, Task
-from understudy.coordinator.takeover import Called
+from understudy.coordinator.takeover import CallOutcome
 from understudy.coordinator.takeover_nouns import Reservation, TakeoverPolicy
 from understudy.errors import StoreError
 from understudy.hub import batch
@@ -214,7 +214,7 @@ def cut_calls_are_free() -> AbstractContextManager[None]:
     """A call whose answer never came is not counted, although it may be billed."""
     original = budget.cost_of
 
-    def cost_of(call: Reservation, called: Called, policy: TakeoverPolicy) -> int:
+    def cost_of(call: Reservation, called: CallOutcome, policy: TakeoverPolicy) -> int:
         return 0 if called.billed == "unknown" else original(call, called, policy)
 
     return _planted((budget, "cost_of", cost_of))

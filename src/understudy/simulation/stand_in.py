@@ -15,7 +15,7 @@ from understudy.coordinator.takeover_look import Verdict
 from understudy.coordinator.takeover_nouns import Budget, Reservation
 from understudy.hub.batch import Committed
 from understudy.hub.call_ends import SettleCall
-from understudy.hub.calls import CutCalls, Job, ReserveCall
+from understudy.hub.calls import CutCalls, ReserveCall, TakeoverCall
 from understudy.hub.leases import NO_LEASE
 from understudy.hub.operation import Operation
 from understudy.hub.takeover import CheckTakeover
@@ -42,13 +42,13 @@ class StandIn:
         self._policy = policy
         self._service = service
         self._states: dict[str, tuple[str, int]] = {}  # daemon: state, since when
-        self._granted: list[Job] = []
+        self._granted: list[TakeoverCall] = []
         self.answered = 0
 
     def saw(self, operation: Operation, answer: Any) -> None:
         """Note a request of takeover's loop and the hub's decision."""
         match operation:
-            case ReserveCall() if isinstance(answer, Job):
+            case ReserveCall() if isinstance(answer, TakeoverCall):
                 self._reserved(answer)
             case SettleCall():
                 self._settled(operation, answer)
@@ -57,7 +57,7 @@ class StandIn:
             case CheckTakeover() if isinstance(answer, Verdict):
                 self._lost(answer.lost)
 
-    def _reserved(self, job: Job) -> None:
+    def _reserved(self, job: TakeoverCall) -> None:
         self._granted.append(job)
         if job.token:
             body = {"workerId": HUB_WORKER, "provides": [], "requestId": job.call_id}
@@ -110,7 +110,7 @@ class StandIn:
         for job in granted:
             self._check_grant(job)
 
-    def _check_grant(self, job: Job) -> None:
+    def _check_grant(self, job: TakeoverCall) -> None:
         entry = self._oracle.ledger.entry(job.task_id)
         if bool(job.token) == bool(entry.needs):
             said = f"{job.task_id} needs {set(entry.needs)}, token {job.token}"

@@ -16,7 +16,7 @@ from understudy.coordinator.nouns import (
     Task,
     Usage,
 )
-from understudy.coordinator.takeover_nouns import Standbys
+from understudy.coordinator.takeover_nouns import DaemonGroup
 from understudy.store.queries import Query
 
 N = TypeVar("N", bound=Struct)
@@ -206,7 +206,7 @@ class Reader(Protocol):
         """The last events of a daemon's story, oldest first, if they are not long past."""
         ...
 
-    def standbys(self) -> list[Standbys]:
+    def daemon_groups(self) -> list[DaemonGroup]:
         """All daemons, gathered (read whole, so not for hot paths)."""
         ...
 

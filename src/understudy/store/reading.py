@@ -30,7 +30,7 @@ from understudy.coordinator.nouns import (
     Task,
     TaskBody,
 )
-from understudy.coordinator.takeover_nouns import Reservation, Standbys, TaskTakeover
+from understudy.coordinator.takeover_nouns import DaemonGroup, Reservation, TaskTakeover
 from understudy.store.base import UNREADABLE_SPEC, StoredEvent, Unreadable
 from understudy.store.tables import TABLES
 
@@ -61,7 +61,7 @@ JSON: dict[type[Struct], dict[str, tuple[Any, str]]] = {  # column: its type, it
         "auth": (_NAMED, "{}"),
         "expected_sleep": (list[Any], "[]"),
     },
-    Standbys: {"capabilities": (_STRINGS, "[]"), "provides": (_STRINGS, '["machine"]')},
+    DaemonGroup: {"capabilities": (_STRINGS, "[]"), "provides": (_STRINGS, '["machine"]')},
     Directive: {"arguments": (dict[str, str], "{}")},
     Notice: {"facts": (_NAMED, "{}")},
     Event: {"fields": (_NAMED, "{}")},

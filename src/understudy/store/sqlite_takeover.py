@@ -8,14 +8,14 @@ import msgspec
 from msgspec import Struct
 
 from understudy.coordinator.nouns import Task
-from understudy.coordinator.takeover_nouns import Standbys
+from understudy.coordinator.takeover_nouns import DaemonGroup
 from understudy.store.base import Candidates, Unreadable
 from understudy.store.queries import in_queue_order
 from understudy.store.reading import row_of
 
 N = TypeVar("N", bound=Struct)
 
-_STANDBYS = (
+_DAEMON_GROUPS = (
     "SELECT CASE WHEN state = 'stopped' AND reason = 'planned' THEN reason ELSE state END,"
     " provides, capabilities, paused, count(*), min(id), max(since_at), max(first_seen_at),"
     " max(last_seen_at) FROM daemon GROUP BY 1, provides, capabilities, paused ORDER BY 1, 2, 3, 4"
@@ -33,10 +33,10 @@ class TakeoverQueries:
     def _rows(self, noun: type[N], where: str, *values: Any) -> list[N]:
         raise NotImplementedError
 
-    def standbys(self) -> list[Standbys]:
+    def daemon_groups(self) -> list[DaemonGroup]:
         """All daemons, gathered; what cannot be read of one is noted where it is read by itself."""
         found = (
-            row_of(Standbys, row, Unreadable()) for row in self._fetch(_STANDBYS)
+            row_of(DaemonGroup, row, Unreadable()) for row in self._fetch(_DAEMON_GROUPS)
         )  # daemons are noted by themselves
         return [read for read in found if read is not None]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from understudy.coordinator import takeover
 from understudy.coordinator.calendar import DAY, MONTH, period_of
-from understudy.coordinator.calls import Scene
+from understudy.coordinator.calls import TakeoverView
 from understudy.coordinator.nouns import Daemon, Now
 from understudy.coordinator.takeover_nouns import (
     ANSWER,
     INTERIM,
     Budget,
+    DaemonGroup,
     Reservation,
-    Standbys,
     TakeoverPolicy,
     TakeoverState,
 )
@@ -21,10 +21,10 @@ from understudy.store.base import Candidates
 STATE_ID = 1
 
 
-def need_scene(needs: Needs, *, front: int = 0, candidates: tuple[Candidates, ...] = ()) -> None:
+def need_takeover(needs: Needs, *, queue_head: int = 0, candidates: tuple[Candidates, ...] = ()) -> None:
     """State that takeover's rows are needed."""
     needs.row(TakeoverState, STATE_ID)
-    needs.see(candidates, front)
+    needs.add_takeover(candidates, queue_head)
 
 
 def need_budgets(work: WorkingSet, needs: Needs) -> None:
@@ -49,11 +49,11 @@ def open_calls(work: WorkingSet) -> list[Reservation]:
     return [call for call in work.rows[Reservation].values() if call is not None and not call.settled_at]
 
 
-def scene_of(work: WorkingSet, now: Now) -> Scene:
+def view_of(work: WorkingSet, now: Now) -> TakeoverView:
     """All of it; a daemon that an earlier request of this batch heard of keeps takeover shut."""
     heard = (row for row in work.changed(Daemon) if row.state in ("healthy", "paused"))
-    standbys = (*work.standbys, *map(_standby, heard))
-    return Scene(work.policy, state_of(work), budgets_of(work, now), tuple(open_calls(work)), standbys)
+    daemon_groups = (*work.daemon_groups, *map(_group_of, heard))
+    return TakeoverView(work.policy, state_of(work), budgets_of(work, now), tuple(open_calls(work)), daemon_groups)
 
 
 def text_candidates(policy: TakeoverPolicy) -> Candidates:
@@ -68,8 +68,8 @@ def machine_candidates(policy: TakeoverPolicy) -> Candidates:
     return Candidates(names, others, text=False)
 
 
-def _standby(row: Daemon) -> Standbys:
-    return Standbys(
+def _group_of(row: Daemon) -> DaemonGroup:
+    return DaemonGroup(
         row.state,
         row.provides,
         row.capabilities,
