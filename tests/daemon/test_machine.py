@@ -13,7 +13,7 @@ import pytest
 
 from tests.worker.trees import SLEEP, fresh, living
 from understudy.clock import SystemClock
-from understudy.daemon.awake import Awake
+from understudy.daemon.caffeinate import Awake
 from understudy.daemon.directive_file import DirectiveFile
 from understudy.daemon.home import Home
 from understudy.daemon.machine import Machine

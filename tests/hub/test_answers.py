@@ -18,8 +18,8 @@ from understudy.hub.claims import ClaimTasks
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.leases import RenewLease
 from understudy.hub.outbox import SettleNotice, TakeNotice
-from understudy.hub.owners import CommandTask
 from understudy.hub.results import ReportResult
+from understudy.hub.task_commands import CommandTask
 from understudy.notify.base import Sent
 from understudy.wire.tasks import ClaimBody, EnqueueBody, FailureBody, RenewBody, ResultBody
 

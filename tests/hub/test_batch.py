@@ -14,12 +14,12 @@ from understudy.coordinator.nouns import Attempt, Daemon, Evidence, Hearing, Now
 from understudy.errors import ConflictError, MismatchError, NotFoundError, StoreDownError, StoreError
 from understudy.hub.alarm import RingAlarm
 from understudy.hub.claims import ClaimTasks, NothingYet
+from understudy.hub.daemons import ConfigureDaemon, ForgetDaemon
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.operation import Operation
-from understudy.hub.owners import CommandTask, NoteTaskStatus
-from understudy.hub.registry import ConfigureDaemon, ForgetDaemon
 from understudy.hub.results import ReportResult
+from understudy.hub.task_commands import CommandTask, NoteTaskStatus
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.store.base import EventFilter
 from understudy.wire.daemons import HeartbeatBody, RunningBody, SettingsBody, SleepWindow

@@ -18,9 +18,9 @@ from understudy.hub import bounds, life
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.memory import SaveMemory
-from understudy.hub.owners import CommandTask
 from understudy.hub.results import ReportResult
 from understudy.hub.retention import PurgeRows
+from understudy.hub.task_commands import CommandTask
 from understudy.store.queries import DAEMONS
 from understudy.store.sqlite_purge import PURGES
 from understudy.wire.daemons import HeartbeatBody

@@ -13,8 +13,8 @@ from understudy.coordinator.nouns import Policy
 from understudy.coordinator.outbox import CRITICAL_WAIT_MS
 from understudy.coordinator.routes import Maintenance, Route, Routes
 from understudy.hub.alarm import RingAlarm
+from understudy.hub.daemons import ForgetDaemon, PauseDaemon
 from understudy.hub.incidents import AcknowledgeIncident, SnoozeIncident
-from understudy.hub.registry import ForgetDaemon, PauseDaemon
 from understudy.notify.base import Later, Refused
 from understudy.worker import start_faults
 

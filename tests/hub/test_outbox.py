@@ -9,7 +9,7 @@ from understudy.coordinator.outbox import GIVE_UP_AFTER_MS, RETRY_AFTER_MAX_MS, 
 from understudy.errors import ConflictError, NotFoundError
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.outbox import Outgoing, ReclaimNotices, ResendNotice, SendTestNotice, SettleNotice, TakeNotice
-from understudy.hub.owners import CommandTask
+from understudy.hub.task_commands import CommandTask
 from understudy.notify.base import Later, Refused, Sent
 from understudy.wire.tasks import EnqueueBody
 

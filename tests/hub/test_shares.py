@@ -15,9 +15,9 @@ from tests.hub.test_batch import claim
 from understudy.coordinator.nouns import Policy, Usage
 from understudy.errors import StoreFullError
 from understudy.hub.enqueue import TASK_BYTES, EnqueueTasks
-from understudy.hub.owners import CommandTask
 from understudy.hub.results import ReportResult
 from understudy.hub.retention import PurgeRows
+from understudy.hub.task_commands import CommandTask
 from understudy.store import migrations
 from understudy.store.sqlite import SqliteStore
 from understudy.wire.tasks import EnqueueBody, ResultBody

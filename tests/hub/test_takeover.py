@@ -11,12 +11,12 @@ from understudy.coordinator.prices import Price
 from understudy.coordinator.takeover import CallOutcome
 from understudy.hub.calls import CutCalls, ReserveCall, TakeoverCall
 from understudy.hub.claims import ClaimTasks
+from understudy.hub.daemons import PauseDaemon
 from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.memory import SaveMemory
-from understudy.hub.owners import CommandTask
-from understudy.hub.registry import PauseDaemon
 from understudy.hub.results import ReportResult
 from understudy.hub.takeover import RecordProbe, SwitchTakeover
+from understudy.hub.task_commands import CommandTask
 from understudy.store.queries import MESSAGES
 from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.memory import MemorySaveBody

@@ -16,7 +16,7 @@ from understudy.coordinator.routes import Maintenance, Route
 from understudy.coordinator.tasks import SET_ASIDE_MS
 from understudy.hub.alarm import RingAlarm
 from understudy.hub.outbox import SendTestNotice
-from understudy.hub.owners import CommandTask
+from understudy.hub.task_commands import CommandTask
 from understudy.notify.base import Message
 
 UNKNOWN_ZONE = '[{"from":"00:00","to":"12:00","tz":"Mars/Base"}]'

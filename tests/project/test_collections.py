@@ -32,7 +32,7 @@ BOUNDED = {
     "api/event_feed Follower._queue": "FOLLOWER_QUEUED_MAX",
     "api/waiting Waiting._groups": "WAITING_POLLS_MAX",
     "daemon/assembly Daemon._ambient": "the daemon's own environment",
-    "daemon/awake Awake._running": RUNS,
+    "daemon/caffeinate Awake._running": RUNS,
     "daemon/guard_link GuardLink._heard": "a guard and the one before, half a line each",
     "daemon/guard_link GuardLink._killed": "KILLED_MAX",
     "daemon/hub_calls HubCalls._cuts": "calls under way, one a loop",

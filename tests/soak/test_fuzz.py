@@ -18,7 +18,7 @@ from understudy.clock import ManualClock
 from understudy.coordinator.nouns import Policy
 from understudy.errors import NotFoundError
 from understudy.hub.batch import Engine
-from understudy.hub.owners import CommandTask
+from understudy.hub.task_commands import CommandTask
 from understudy.ids import IdMaker
 from understudy.runtime.hub.writer import Writer
 from understudy.store.sqlite import SqliteStore

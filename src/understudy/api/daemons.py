@@ -6,11 +6,11 @@ from typing import Any
 
 from understudy.api.endpoint import STRING, Endpoint, Request, id_of
 from understudy.errors import BadRequestError
+from understudy.hub.daemons import ConfigureDaemon, ForgetDaemon, PauseDaemon, RecordLegacyHeartbeat, RegisterDaemon
 from understudy.hub.directives import OrderDirective
 from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.incidents import AcknowledgeIncident
 from understudy.hub.operation import Operation
-from understudy.hub.registry import ConfigureDaemon, ForgetDaemon, PauseDaemon, RecordLegacyHeartbeat, RegisterDaemon
 from understudy.hub.views import View, cursor_of
 from understudy.wire.answers.base import Done
 from understudy.wire.answers.daemons import (

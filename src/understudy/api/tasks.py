@@ -12,8 +12,8 @@ from understudy.hub.claims import ClaimTasks
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.leases import ReleaseLease, RenewLease
 from understudy.hub.operation import Operation
-from understudy.hub.owners import CommandTask, NoteTaskStatus, Verb
 from understudy.hub.results import ReportResult, ReportResults
+from understudy.hub.task_commands import CommandTask, NoteTaskStatus, Verb
 from understudy.hub.views import View, cursor_of, internal_status
 from understudy.store.base import TaskFilter
 from understudy.wire.answers.claims import Claimed, NoTasks

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from understudy import config
-from understudy.cli import parent
+from understudy.cli import starter
 from understudy.cli.commands import Command
 from understudy.cli.options import data_dir_of, data_option, eof_option, hub_options, own_data_dir, told
 from understudy.line_queue import queue_streams
@@ -55,7 +55,7 @@ def daemon(
     place = place_to_serve(os.environ, data_dir, is_agreed=is_agreed)
     own_data_dir(data_dir)
     if stop_at_eof:
-        parent.watch()
+        starter.watch()
     return run(
         DaemonInputs(
             settings=settings,

@@ -10,7 +10,7 @@ import click
 
 from understudy import config
 from understudy.addresses import bracketed, is_loopback
-from understudy.cli import parent
+from understudy.cli import starter
 from understudy.cli.commands import Command
 from understudy.cli.options import address_options, data_dir_of, data_option, eof_option, own_data_dir, told
 from understudy.cli.saved import ADMIN_KEY_FILE, API_KEY_FILE, Saved, load_local_keys, local_keys, save
@@ -37,7 +37,7 @@ def hub(host: str | None, port: int | None, data: Path | None, stop_at_eof: bool
     own_data_dir(data_dir)
     keys = keys_of(settings, data_dir)
     if stop_at_eof:
-        parent.watch()
+        starter.watch()
     from understudy.config.policy import hub_inputs
     from understudy.runtime.hub.server import serve
 

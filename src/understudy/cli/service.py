@@ -235,8 +235,8 @@ def refuse_others(supervisor: Supervisor, data_dir: Path, env: Mapping[str, str]
     if found := older_here(os.environ):
         lines = [f"  {told_older(one)}\n" + "\n".join(f"    {command}" for command in one.stop) for one in found]
         raise ConfigError(t("cli.service.older", found="\n".join(lines)))
-    from understudy.cli.by_hand import pid_by_hand
     from understudy.cli.service_proof import daemon_id_of
+    from understudy.cli.unmanaged_daemon import pid_by_hand
 
     if pid := pid_by_hand(data_dir, daemon_id_of(env), supervisor.state().pid):
         raise ConfigError(t("cli.service.by_hand", pid=pid))

@@ -11,7 +11,7 @@ from understudy.backoff import Backoff
 from understudy.clock import MS_PER_S, iso
 from understudy.daemon.beat_budget import BeatBudget
 from understudy.daemon.directives import take_directives
-from understudy.daemon.hub_away import HubAway
+from understudy.daemon.hub_unreachable import HubAway
 from understudy.texts import t
 from understudy.wire.limits import CHECKPOINT_BYTES_MAX
 from understudy.worker.directives import REPORTS_MAX, DirectiveOutcome, report_of

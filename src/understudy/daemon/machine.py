@@ -11,7 +11,7 @@ from uuid import uuid4
 import msgspec
 
 from understudy.clock import Clock
-from understudy.daemon.awake import Awake
+from understudy.daemon.caffeinate import Awake
 from understudy.daemon.directive_file import DirectiveFile
 from understudy.daemon.guard_link import GuardLink
 from understudy.daemon.home import Home

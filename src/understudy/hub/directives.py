@@ -10,8 +10,8 @@ from understudy.coordinator import directives
 from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import Daemon, Directive, Now
 from understudy.errors import BadRequestError, ConflictError
+from understudy.hub.daemons import known_daemon
 from understudy.hub.operation import Operation
-from understudy.hub.registry import known_daemon
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.answers.daemons import directive_asked
 from understudy.wire.daemons import DirectiveBody

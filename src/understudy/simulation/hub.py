@@ -21,7 +21,7 @@ from understudy.simulation.exchange import Answer, Exchange, Letter
 from understudy.simulation.front import Asked, Front
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.service import Service
-from understudy.simulation.stand_in import HUB_WORKER, StandIn
+from understudy.simulation.takeover_oracle import HUB_WORKER, StandIn
 from understudy.simulation.weather import CALM, Weather
 from understudy.simulation.world import ViolationError, World
 from understudy.store.sqlite import SqliteStore

@@ -13,7 +13,6 @@ from understudy.clock import MS_PER_S, parse_iso
 from understudy.texts import t
 from understudy.wire.limits import INT_MAX, is_id
 from understudy.worker.auth import no_start
-from understudy.worker.begin import pass_on
 from understudy.worker.effects import Answer, Call, Failed, Fork, Loop, Steps, Wait, WriteLog
 from understudy.worker.executors import Task
 from understudy.worker.foreign import ForeignHub, lacks_token
@@ -21,6 +20,7 @@ from understudy.worker.release import give_back
 from understudy.worker.run import run_loop
 from understudy.worker.start_faults import NO_PROCESSES
 from understudy.worker.state import IDLE, RUNNING, STOPPING, Lease, Run, WorkerState, seconds
+from understudy.worker.turns import pass_on
 
 CLAIM = "/api/queue/claim"
 ANSWER_SLACK_MS = 10_000  # beyond the wait that the hub was asked for

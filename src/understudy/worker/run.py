@@ -5,7 +5,6 @@ from __future__ import annotations
 from understudy.clock import MS_PER_S
 from understudy.texts import t
 from understudy.worker.auth import say_auth
-from understudy.worker.begin import forget, pass_on, remember, start_of, turn
 from understudy.worker.effects import (
     ArchiveResult,
     AskGuard,
@@ -29,6 +28,7 @@ from understudy.worker.guard_policy import Done, Lost, Rooted, Spawning
 from understudy.worker.release import give_back
 from understudy.worker.start_faults import NO_DIRECTORY
 from understudy.worker.state import Run, WorkerState, seconds
+from understudy.worker.turns import forget, pass_on, remember, start_of, turn
 
 GRACE_MS = 5_000  # docs/measured.md, Process trees: claude needs 1.5 s to take its tools along; 2 s is too near
 CONFIRM_MS_MAX = 30_000  # how long a claim may wait for a beat that confirms it

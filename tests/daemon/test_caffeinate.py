@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from understudy.daemon.awake import Awake, caffeinate
+from understudy.daemon.caffeinate import Awake, caffeinate
 
 
 class Held:

@@ -10,7 +10,7 @@ from tests.daemon.live import living
 from tests.fakes.ntfy import FakeNtfy
 from tests.fakes.server import Answer, FakeServer, Received
 from tests.waiting import eventually
-from understudy.daemon.hub_away import HubAway
+from understudy.daemon.hub_unreachable import HubAway
 from understudy.notify.base import ChannelSettings
 from understudy.worker.effects import Loop, NotifyOwner
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.worker.stage import Stage
-from understudy.worker import begin
+from understudy.worker import turns
 from understudy.worker.effects import SaveSessions, Wait
 from understudy.worker.executors import Session, SignsOfLife, Task
 from understudy.worker.executors.claude_code import ClaudeCode, ClaudeOptions
@@ -41,7 +41,7 @@ def add(stage: Stage, run_id: str, **task: Any) -> Run:
 
 def waits(stage: Stage, run: Run, *, ends: Run | None = None) -> tuple[bool, int]:
     """Whether its turn came, and after how long; `ends` is over after the first look."""
-    loop, began_ms = begin.turn(stage.state, run), stage.now_ms
+    loop, began_ms = turns.turn(stage.state, run), stage.now_ms
     while True:
         try:
             effect = next(loop)
@@ -57,19 +57,19 @@ def test_the_first_in_a_workspace_begins_and_the_next_waits_for_its_end(stage: S
     first, second, beside = add(stage, "r1"), add(stage, "r2"), add(stage, "r3", workspace="other")
     assert waits(stage, first) == (True, 0)
     assert waits(stage, beside) == (True, 0)
-    assert waits(stage, second, ends=first) == (True, begin.LOOK_MS)
+    assert waits(stage, second, ends=first) == (True, turns.LOOK_MS)
 
 
 def test_one_conversation_is_worked_on_by_one_run_also_in_two_workspaces(stage: Stage) -> None:
     first = add(stage, "r1", workspace="a", conversation=TALK)
     second = add(stage, "r2", workspace="b", conversation="slack:U1")
-    assert waits(stage, second, ends=first) == (True, begin.LOOK_MS)
+    assert waits(stage, second, ends=first) == (True, turns.LOOK_MS)
 
 
 def test_who_waits_too_long_is_given_back_and_who_is_stopped_goes_at_once(stage: Stage) -> None:
     add(stage, "r1")
     second, third = add(stage, "r2"), add(stage, "r3")
-    assert waits(stage, second) == (False, begin.TURN_MS_MAX)
+    assert waits(stage, second) == (False, turns.TURN_MS_MAX)
     third.stop = "cancelled"
     assert waits(stage, third) == (False, 0)
 
@@ -77,13 +77,13 @@ def test_who_waits_too_long_is_given_back_and_who_is_stopped_goes_at_once(stage:
 def test_the_end_of_a_run_wakes_those_who_wait_for_it(stage: Stage) -> None:
     first, second, beside = add(stage, "r1"), add(stage, "r2"), add(stage, "r3", workspace="other")
     del stage.state.runs["r1"]
-    begin.pass_on(stage.state, first)
+    turns.pass_on(stage.state, first)
     assert stage.state.signals.take(second.signal)
     assert not stage.state.signals.take(beside.signal)
 
 
 def start(stage: Stage, run: Run, **how: Any) -> Any:
-    return begin.start_of(stage.state, run, CLAUDE, 0, **{"has_session": True, **how})
+    return turns.start_of(stage.state, run, CLAUDE, 0, **{"has_session": True, **how})
 
 
 def test_a_checkpoint_is_taken_up_with_its_session_only_on_its_machine(stage: Stage) -> None:
@@ -113,27 +113,27 @@ def kept(stage: Stage, loop: Any) -> dict[str, Session]:
 def test_a_session_is_remembered_for_its_conversation_and_forgotten_when_it_is_lost(stage: Stage) -> None:
     run = add(stage, "r1", conversation=TALK)
     run.reading = Spoke()
-    assert list(kept(stage, begin.remember(stage.state, run, CLAUDE))) == ["claude_code slack:U1"]
+    assert list(kept(stage, turns.remember(stage.state, run, CLAUDE))) == ["claude_code slack:U1"]
     again = start(stage, add(stage, "r2", conversation="SLACK:U1"))
     assert again.session is not None
     assert (again.session.id, again.session.counters) == ("s-9", {"input_tokens": 3})
-    kept(stage, begin.forget(stage.state, run, CLAUDE))
+    kept(stage, turns.forget(stage.state, run, CLAUDE))
     assert start(stage, run).session is None
 
 
 def test_without_a_conversation_nothing_is_remembered(stage: Stage) -> None:
     run = add(stage, "r1")
     run.reading = Spoke()
-    assert kept(stage, begin.remember(stage.state, run, CLAUDE)) == {}
+    assert kept(stage, turns.remember(stage.state, run, CLAUDE)) == {}
     assert stage.state.sessions == {}
 
 
 def test_only_the_sessions_used_last_are_kept(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(begin, "SESSIONS_MAX", 2)
+    monkeypatch.setattr(turns, "SESSIONS_MAX", 2)
     for n in (1, 2, 3, 2):
         run = add(stage, f"r{n}", conversation=f"slack:U{n}")
         run.reading = Spoke()
-        sessions = kept(stage, begin.remember(stage.state, run, CLAUDE))
+        sessions = kept(stage, turns.remember(stage.state, run, CLAUDE))
     assert list(sessions) == ["claude_code slack:U3", "claude_code slack:U2"]
 
 
@@ -141,4 +141,4 @@ def test_only_the_sessions_used_last_are_kept(stage: Stage, monkeypatch: pytest.
 def test_a_session_that_looks_like_an_option_is_not_resumed_whoever_left_it(stage: Stage, name: str) -> None:
     left = {"executor": "claude_code", "machine": stage.state.identity.machine_id, "session": name}
     run = add(stage, "r1", checkpoint=json.dumps(left))
-    assert begin.start_of(stage.state, run, CLAUDE, 0, has_session=True).session is None
+    assert turns.start_of(stage.state, run, CLAUDE, 0, has_session=True).session is None
