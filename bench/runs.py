@@ -23,7 +23,7 @@ class Diary:
         path.touch()
 
     def command(self, seconds: float) -> list[str]:
-        """The argv for a daemon whose runs last so long."""
+        """The argv for a daemon whose runs last this long."""
         return [sys.executable, "-S", str(RUN), str(self.path), str(seconds)]
 
     def entries(self, task: str, event: str = "start") -> list[dict[str, Any]]:

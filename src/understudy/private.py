@@ -1,4 +1,4 @@
-"""Files that only their owner can read: files 0600, directories 0700, whatever the umask and whoever made them.
+"""Files that only their owner can read: files 0600, directories 0700, whatever the umask is.
 
 Tasks, answers, keys and logs are in them. A directory that the owner shares with others (`--data ~/project`, `LOG_DIR`)
 keeps its mode; our files and our directories in it are closed nevertheless.

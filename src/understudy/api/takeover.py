@@ -21,7 +21,7 @@ def _steer(verb: Literal["pause", "resume"]) -> Any:
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
-        "GET", "/api/takeover", "How takeover stands and what it has spent", ("read",),
+        "GET", "/api/takeover", "The state of takeover and its spending", ("read",),
         show=lambda _, view: takeover_answer(view), answer=(TakeoverAnswer,),
     ),
     Endpoint("POST", "/api/takeover/pause", "Make no more calls", ("admin",), make=_steer("pause"), answer=(Done,)),

@@ -131,7 +131,7 @@ CLAIM = Endpoint(
     shape=ClaimBody, answer=(Claimed, NoTasks), errors=(409, 503), is_limited=False, waits=True,
 )  # fmt: skip
 RESULT = Endpoint(
-    "POST", "/api/result/{task_id}", "Report what a run came to", ("work",), make=_result, shape=ResultBody,
+    "POST", "/api/result/{task_id}", "Report the result of a run", ("work",), make=_result, shape=ResultBody,
     answer=(Taken,), errors=(404, 409), body_max=RESULT_BYTES_MAX, is_limited=False,
 )  # fmt: skip
 
@@ -174,7 +174,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         show=lambda r, v: v.task(task_id_of(r), r.caller), answer=(TaskJson,), errors=(404,),
     ),
     Endpoint(
-        "GET", "/api/result/{task_id}", "How a task ended", ("read", "work", "submit"),
+        "GET", "/api/result/{task_id}", "The result of a task", ("read", "work", "submit"),
         show=lambda r, v: v.result(task_id_of(r), r.caller), answer=(ResultJson,), errors=(404,),
     ),
     Endpoint(

@@ -55,7 +55,7 @@ def old_beat(daemon: Daemon, said: OldBeat, incident: Incident | None, now: Now,
 
 
 def pause(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy, for_ms: int) -> Change[Daemon] | None:
-    """No work, and its silence not judged, for so long or (0) until resumed; None if nothing changes."""
+    """No work, and its silence not judged, for this time or (0) until resumed; None if nothing changes."""
     if daemon.paused:
         ends = replace(daemon, deadline_h=now.h + for_ms if for_ms else 0)
         return Change(ends) if ends != daemon else None

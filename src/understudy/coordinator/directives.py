@@ -130,7 +130,7 @@ def open_count(directives: Sequence[Directive]) -> int:
 
 
 def comes_back(directives: Sequence[Directive]) -> bool:
-    """True if a daemon that goes away does so because it was told to come back: then its silence is judged."""
+    """True if a daemon stops because of a directive after which it comes back: then its silence is judged."""
     return any(directive.kind in COMES_BACK and directive.state == "started" for directive in directives)
 
 

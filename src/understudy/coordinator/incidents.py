@@ -18,7 +18,7 @@ def acknowledge(incident: Incident, by: str, now: Now) -> Change[Incident] | Non
 
 
 def snooze(incident: Incident, for_ms: int, by: str, now: Now) -> Change[Incident]:
-    """Reminders, and whatever still waits to be told of it, pause; a later word counts, also to end it."""
+    """Reminders of it, and notices about it that still wait, pause; a later command counts, also to end the pause."""
     until = now.wall + for_ms
     quiet = replace(incident, snoozed_until=until)
     return Change(quiet, (), (_event(incident, now, "incident.snoozed", by=by, until=iso(until)),))

@@ -68,7 +68,7 @@ CUT_CHARS = 4_000
 
 
 def makes_notice(event: Event) -> bool:
-    """True if people may be told of an event: cheap, it is asked for each one."""
+    """True if an event may make notices: cheap, because it is called for each event."""
     if event.name in STORY or event.name in INFORMED:
         return True
     if event.level not in LOUD or event.live_only:

@@ -1,6 +1,6 @@
-"""The regular look at takeover: whether it is open, whether a call may be worth trying, and who must be told.
+"""The regular look at takeover: whether it is open, whether a call may be tried, and which senders get a message.
 
-A sender whose task is kept is told once, as long as nobody answers it: its place in the queue, since when nobody is
+A sender whose task is kept gets one message, as long as the task is not answered: its position, since when no daemon is
 there, and why the hub does not step in.
 """
 

@@ -22,7 +22,7 @@ def order_key(priority: str, queued_at: int, nth: int) -> int:
 
 
 def is_same(known: Task, body_hash: str, only_of: str = "") -> bool:
-    """True if what is enqueued repeats a task; `only_of`: a key that is not told of the tasks of others."""
+    """True if a new task repeats another one; `only_of`: a key that must not learn of the tasks of others."""
     return known.body_hash == body_hash and only_of in ("", known.submitter)
 
 

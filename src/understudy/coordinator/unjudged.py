@@ -1,4 +1,4 @@
-"""Rows that a rule fails on: put off, and told, so that nothing else waits for them."""
+"""Rows that a rule fails on: put off and reported, so that nothing else waits for them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def put_off(row: Struct, now: Now) -> Struct | None:
 
 
 def name_of(noun: str, key: str) -> str:
-    """A story of its own: people are told once."""
+    """An incident of its own: it makes one notice."""
     return f"unjudged:{noun}:{key}"
 
 

@@ -39,7 +39,7 @@ class Asked:
         self._answer = answer
 
     def settle(self, answer: Any) -> None:
-        """It was decided; whoever asked for it may be gone."""
+        """It was decided; its client may be gone."""
         self.exchange.decided = answer
         if self._answer.done():
             return
@@ -93,7 +93,7 @@ class Front:
         self.turn()
 
     def hang_up(self, letter: Letter) -> None:
-        """Whoever sent it went away, and it is seen."""
+        """Its client has gone away, and the hub sees it."""
         for exchange in self._open.values():
             if exchange.letter is letter:
                 exchange.hang_up()

@@ -124,7 +124,7 @@ class Hub:
         self.thaw()
 
     def is_serving_since(self, ms: int) -> bool:
-        """True if it has served without a pause for so long."""
+        """True if it has served without a pause for this time."""
         return self.is_up and not self.is_frozen and self._world.now_ms - self._serving_since_ms >= ms
 
     def _die(self, how: str) -> None:
@@ -137,7 +137,7 @@ class Hub:
         self.close()
 
     def close(self) -> None:
-        """Its process is gone; whoever waits for an answer sees the connection break."""
+        """Its process is gone; clients that wait for an answer see their connection break."""
         front, self._front = self._front, None
         for exchange in front.close() if front is not None else ():
             exchange.answer(None)

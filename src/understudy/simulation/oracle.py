@@ -22,7 +22,7 @@ from understudy.simulation.watch import Watch
 from understudy.simulation.world import ViolationError, World
 
 OVERTIME_MS = 60_000  # past its limit by so much the hub renews no more
-REFUSED_FOR_MS = 30_000  # after a refusal of its own fault silence does not count for so long
+REFUSED_FOR_MS = 30_000  # after a refusal by its own fault silence does not count for this time
 
 
 class Oracle:

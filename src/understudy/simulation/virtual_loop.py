@@ -98,7 +98,7 @@ class VirtualLoop:
         done = self.create_future()
         try:
             done.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001 - whoever awaits it is told
+        except Exception as error:  # noqa: BLE001 - raised where it is awaited
             done.set_exception(error)
         return done
 

@@ -44,8 +44,8 @@ class Trust:
 class Server:
     """A server at an http address, reached directly or through the proxy of the environment. Threads may share it.
 
-    A request for the address itself asks for `target`; one for another path has `prefix` before it, since a proxy is
-    told the whole address. `headers` belong into each.
+    A request for the address itself asks for `target`; one for another path has `prefix` before it, since a proxy
+    gets the whole address. `headers` belong into each.
     """
 
     def __init__(self, url: str, trust: Trust) -> None:

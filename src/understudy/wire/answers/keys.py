@@ -44,7 +44,7 @@ def key_json(key: Key) -> KeyJson:
 
 
 def new_key(key: Key, secret: str) -> NewKey:
-    """A key that was just made, for whoever asked for it."""
+    """A new key, for the client that asked for it."""
     return NewKey(**_seen(key), key=secret)
 
 
