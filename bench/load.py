@@ -85,7 +85,7 @@ def _latency(said: str, percent: str) -> float:
 
 
 def _from_own(kind: str, said: str) -> Load:
-    told = msgspec.json.decode(said)
-    if told["refused"]:
-        raise RuntimeError(f"{kind}: {told['refused']} requests were refused, the first with {told['first']}")
-    return Load(told["rate_per_s"], told["requests"], told["p50_ms"], told["p99_ms"])
+    reported = msgspec.json.decode(said)
+    if reported["refused"]:
+        raise RuntimeError(f"{kind}: {reported['refused']} requests were refused, the first with {reported['first']}")
+    return Load(reported["rate_per_s"], reported["requests"], reported["p50_ms"], reported["p99_ms"])

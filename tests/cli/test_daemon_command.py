@@ -54,7 +54,7 @@ def test_old_names_choose_the_assistant_its_directory_its_limits_and_the_log(hub
         beat = hub.beats()[-1]
         assert beat["daemonId"] == "mini-7"
         assert next(tag for tag in beat["provides"] if tag.startswith("executor:")) == "executor:codex"
-        assert {body["waitSec"] for body in hub.told("/claim")} == {1}
+        assert {body["waitSec"] for body in hub.reported("/claim")} == {1}
     (call,) = stub.calls()
     assert call["cwd"] == str(tmp_path / "work")
     assert "Started t1" in (tmp_path / "logs/daemon.log").read_text()

@@ -224,7 +224,7 @@ def test_a_hub_as_a_service(tmp_path):
         kept = sorted(path.name for path in (machine.data / "service").rglob("*") if path.is_file())
         assert kept == ["admin-api-key", "understudy-api-key"]
         assert machine("service", "uninstall", "hub").code == 0
-        assert {"READY=1", "STOPPING=1"} <= set(machine.system.told)
+        assert {"READY=1", "STOPPING=1"} <= set(machine.system.reported)
 
 
 def test_a_machine_without_user_services_is_told(linux):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from understudy.coordinator.liveness import auth_of, auth_told, fix_of, trouble_of, trouble_said
+from understudy.coordinator.liveness import auth_of, fix_of, login_events, trouble_of, trouble_said
 from understudy.coordinator.nouns import Daemon, Now
 
 NOW = Now(1_770_000_000_000, 1_770_000_000_000)
@@ -95,7 +95,7 @@ def test_fixes_are_known_by_executor_and_word(executor: str, state: str, mend: s
 
 
 def names(before: str, auth: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(event.name, event.level) for event in auth_told(Daemon("mini", auth=before), auth, NOW)]
+    return [(event.name, event.level) for event in login_events(Daemon("mini", auth=before), auth, NOW)]
 
 
 def test_each_change_of_a_login_is_told_once() -> None:
@@ -115,7 +115,7 @@ def test_each_change_of_a_login_is_told_once() -> None:
 
 
 def test_a_daemon_that_lies_without_end_is_told_of_shortly() -> None:
-    told = auth_told(Daemon("mini"), {f"{n}{'x' * 9_999}": "y" * 9_999 for n in range(1_000)}, NOW)
+    told = login_events(Daemon("mini"), {f"{n}{'x' * 9_999}": "y" * 9_999 for n in range(1_000)}, NOW)
     assert len(told) <= 16
     assert all(len(event.message) < 1_000 and len(str(event.fields)) < 2_000 for event in told)
     trouble = trouble_of({}, {"x" * 9_999: "y" * 9_999}, ())
@@ -124,7 +124,7 @@ def test_a_daemon_that_lies_without_end_is_told_of_shortly() -> None:
 
 
 def test_a_failed_login_is_told_with_its_mend() -> None:
-    (event,) = auth_told(Daemon("mini"), {"claude_code": "keychain_locked:the login keychain"}, NOW)
+    (event,) = login_events(Daemon("mini"), {"claude_code": "keychain_locked:the login keychain"}, NOW)
     assert event.fields == {
         "daemonId": "mini",
         "executor": "claude_code",

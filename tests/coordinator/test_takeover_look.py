@@ -82,7 +82,7 @@ def test_why_a_task_is_kept(decided: dict[str, Any], state: TakeoverState, task:
 
 def test_a_spent_budget_is_a_reason() -> None:
     at = view(state=OPEN)
-    spent = {kind: replace(row, told=100) for kind, row in at.budgets.items()}
+    spent = {kind: replace(row, reported_share=100) for kind, row in at.budgets.items()}
     assert why_kept(replace(at, budgets=spent), TASK) == "budget"
 
 

@@ -75,7 +75,7 @@ class FakeHub:
         return [seen.body for seen in list(self.seen) if seen.path.endswith(ending)]
 
     def beats(self) -> list[dict[str, Any]]:
-        return self.told("/queue/heartbeat")
+        return self.reported("/queue/heartbeat")
 
     # ---- what it answers ---------------------------------------------------------------------
 

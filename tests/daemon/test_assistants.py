@@ -200,14 +200,14 @@ def test_a_login_that_is_refused_gives_the_task_back_and_stops_claiming(
     stub = Stub(tmp_path / "cli", kind, "no_login")
     with daemon_with(hub, tmp_path, stub) as daemon:
         hub.submit("t1", "what is it?")
-        eventually(lambda: hub.told("/t1/release"))
+        eventually(lambda: hub.reported("/t1/release"))
         name = "claude_code" if kind == "claude" else "codex"
         eventually(lambda: hub.beats()[-1].get("auth", {}).get(name) == "logged_out")
-        claims = len(hub.told("/claim"))
+        claims = len(hub.reported("/claim"))
         hub.submit("t2", "and this?")
         beats = len(hub.beats())
         eventually(lambda: len(hub.beats()) > beats + 3)
-        assert len(hub.told("/claim")) == claims
+        assert len(hub.reported("/claim")) == claims
         assert hub.results == {}
         assert f"{name} cannot work: logged_out" in daemon.log
         assert daemon.log.count("cannot work") == 1, "said once"
@@ -221,7 +221,7 @@ def test_who_is_not_logged_in_claims_nothing_from_the_start(hub: FakeHub, tmp_pa
         name = "claude_code" if kind == "claude" else "codex"
         eventually(lambda: hub.beats() and hub.beats()[-1].get("auth", {}).get(name) == "logged_out")
         assert f"executor:{name}" in hub.beats()[-1]["provides"]
-        assert hub.told("/claim") == []
+        assert hub.reported("/claim") == []
 
 
 # ---- workspaces, output, progress --------------------------------------------------------------

@@ -60,7 +60,7 @@ def test_killed_daemon_takes_its_tree_along_and_leaves_a_last_will(hub: FakeHub,
         began = time.monotonic()
         daemon.kill()
         eventually(lambda: not living(pids), within_s=1.0)
-        (will,) = eventually(lambda: hub.told("/t1/release"), within_s=2.0)
+        (will,) = eventually(lambda: hub.reported("/t1/release"), within_s=2.0)
         assert time.monotonic() - began < allowed_s(2.0)
         assert (will["reason"], will["workerId"]) == ("daemon_gone", "mini")
         eventually(lambda: not psutil.pid_exists(guard), within_s=3.0)
@@ -102,7 +102,7 @@ def test_killed_guard_is_replaced_and_the_new_one_guards_the_same_run(hub: FakeH
         time.sleep(0.3)  # the new guard is hidden, is told the key and reads its pipe
         daemon.kill()
         eventually(lambda: not living([run]), within_s=1.5)
-        assert eventually(lambda: hub.told("/t1/release"))[0]["reason"] == "daemon_gone"
+        assert eventually(lambda: hub.reported("/t1/release"))[0]["reason"] == "daemon_gone"
 
 
 def _ignores_sigterm(pid: int) -> bool:
@@ -160,7 +160,7 @@ def test_drain_gives_back_what_it_cannot_finish_and_leaves_no_process(
         daemon.process.send_signal(number)
         assert daemon.process.wait(60) == 0
         assert time.monotonic() - began < allowed_s(3.0)
-        assert [body["reason"] for body in hub.told("/t1/release")] == ["drain"]
+        assert [body["reason"] for body in hub.reported("/t1/release")] == ["drain"]
         assert (hub.beats()[-1]["state"], hub.beats()[-1]["running"]) == ("stopping", [])
         assert not psutil.pid_exists(guard)
         assert runs
@@ -169,7 +169,7 @@ def test_drain_gives_back_what_it_cannot_finish_and_leaves_no_process(
 
 def test_idle_daemon_stops_at_once(hub: FakeHub, tmp_path: Path) -> None:
     with daemon_living(hub.url, tmp_path, "cat") as daemon:
-        eventually(lambda: hub.told("/claim"))
+        eventually(lambda: hub.reported("/claim"))
         began = time.monotonic()
         assert daemon.stop() == 0
         assert time.monotonic() - began < allowed_s(1.5)
@@ -214,9 +214,9 @@ def test_answer_that_is_lost_repeats_the_result_and_changes_nothing(hub: FakeHub
     hub.fault = lambda path, _: next(faults, None) if path == "/api/results" else None
     with daemon_living(hub.url, tmp_path, "cat") as daemon:
         hub.submit("t1", "x")
-        eventually(lambda: len(hub.told("/api/results")) == 3)
+        eventually(lambda: len(hub.reported("/api/results")) == 3)
         eventually(lambda: "Delivered t1" in daemon.log)
-        tokens = [entry["token"] for body in hub.told("/api/results") for entry in body["results"]]
+        tokens = [entry["token"] for body in hub.reported("/api/results") for entry in body["results"]]
         assert len(set(tokens)) == 1
 
 
@@ -270,7 +270,7 @@ def test_command_that_vanished_gives_its_task_back_and_claims_no_more(hub: FakeH
         eventually(hub.beats)
         tool.unlink()
         hub.submit("t1")
-        told = eventually(lambda: hub.told("/t1/release"))
+        told = eventually(lambda: hub.reported("/t1/release"))
         assert [body["reason"] for body in told] == ["not_started"]
         assert "t1" not in hub.results
         eventually(lambda: hub.beats()[-1].get("auth") == {"command": "missing"})
@@ -299,8 +299,8 @@ def test_diagnostic_needs_no_command(hub: FakeHub, tmp_path: Path) -> None:
     with daemon_living(hub.url, tmp_path) as daemon:
         hub.submit("t1", "hello?")
         assert "received: hello?" in eventually(lambda: hub.results.get("t1"))["output"]
-        assert hub.told("/claim")[0]["onLoss"] == "requeue"
-        assert hub.told("/claim")[0]["provides"] == ["machine", "executor:diagnostic"]
+        assert hub.reported("/claim")[0]["onLoss"] == "requeue"
+        assert hub.reported("/claim")[0]["provides"] == ["machine", "executor:diagnostic"]
         assert daemon.stop() == 0
 
 

@@ -77,8 +77,8 @@ def test_a_drained_daemon_finishes_what_runs_and_claims_nothing_until_it_is_resu
     hub.submit("t1")
     assert hub.stage.run_until(lambda: hub.stage.started == ["t1"])
     hub.ask("d1", "drain")
-    assert hub.stage.run_until(lambda: hub.told("d1") == ["started"])
-    assert hub.stage.run_until(lambda: hub.told("d1") == ["started", "done"])
+    assert hub.stage.run_until(lambda: hub.reported("d1") == ["started"])
+    assert hub.stage.run_until(lambda: hub.reported("d1") == ["started", "done"])
     assert hub.applied == ["t1"]
     hub.submit("t2")
     hub.stage.run_for(5 * MINUTE_MS)
@@ -86,13 +86,13 @@ def test_a_drained_daemon_finishes_what_runs_and_claims_nothing_until_it_is_resu
     assert hub.stage.calls[-1][1].body["state"] == "draining"
     hub.ask("d2", "resume")
     assert hub.stage.run_until(lambda: "t2" in hub.results)
-    assert hub.told("d2") == ["done"]
+    assert hub.reported("d2") == ["done"]
 
 
 def test_a_drained_daemon_stays_so_in_its_next_life() -> None:
     hub = begun(OwnersHub())
     hub.ask("d1", "drain")
-    assert hub.stage.run_until(lambda: hub.told("d1")[-1:] == ["done"])
+    assert hub.stage.run_until(lambda: hub.reported("d1")[-1:] == ["done"])
     after = reborn(hub)
     after.submit("t1")
     after.stage.run_for(MINUTE_MS)
@@ -107,18 +107,18 @@ def test_resuming_ends_a_drain_that_still_waits() -> None:
     hub.submit("t1")
     assert hub.stage.run_until(lambda: hub.stage.started == ["t1"])
     hub.ask("d1", "drain")
-    assert hub.stage.run_until(lambda: hub.told("d1") == ["started"])
+    assert hub.stage.run_until(lambda: hub.reported("d1") == ["started"])
     hub.ask("d2", "resume")
-    assert hub.stage.run_until(lambda: hub.told("d2") == ["done"])
-    assert hub.told("d1") == ["started", "failed"]
+    assert hub.stage.run_until(lambda: hub.reported("d2") == ["done"])
+    assert hub.reported("d1") == ["started", "failed"]
 
 
 def test_a_directive_is_done_once_however_often_it_is_offered() -> None:
     hub = begun(OwnersHub())
     hub.ask("d1", "drain")
-    assert hub.stage.run_until(lambda: hub.told("d1")[-1:] == ["done"])
+    assert hub.stage.run_until(lambda: hub.reported("d1")[-1:] == ["done"])
     hub.ask("d2", "resume")
-    assert hub.stage.run_until(lambda: hub.told("d2") == ["done"])
+    assert hub.stage.run_until(lambda: hub.reported("d2") == ["done"])
     heard = len(hub.reports)
     hub.ask("d1", "drain")  # the hub has lost the report: it is told again, not done again
     assert hub.stage.run_until(lambda: len(hub.reports) > heard)
@@ -133,7 +133,7 @@ def test_a_report_is_repeated_until_a_beat_with_it_is_accepted() -> None:
     hub.loses_reports = 3
     hub.stage.run_for(MINUTE_MS)
     assert len(hub.reports) == 4
-    assert hub.told("d1") == ["done"]
+    assert hub.reported("d1") == ["done"]
     heard = len(hub.reports)
     hub.stage.run_for(MINUTE_MS)
     assert len(hub.reports) == heard
@@ -158,7 +158,7 @@ def test_what_is_no_directive_is_left_alone(entry: Any) -> None:
 def test_a_directive_of_a_later_version_fails_and_says_so() -> None:
     hub = begun(OwnersHub())
     hub.ask("d1", "dance")
-    assert hub.stage.run_until(lambda: hub.told("d1") == ["failed"])
+    assert hub.stage.run_until(lambda: hub.reported("d1") == ["failed"])
     assert "dance" in hub.detail("d1")
 
 
@@ -171,10 +171,10 @@ def test_restart_drains_says_goodbye_and_is_done_by_word_of_the_next_life() -> N
     state = hub.stage.state
     assert hub.stage.run_until(lambda: state.is_stopped)
     assert state.successor == "restart"
-    assert hub.told("d1") == ["started"]
+    assert hub.reported("d1") == ["started"]
     assert hub.stage.calls[-1][1].body["state"] == "stopping"
     after = reborn(hub)
-    assert after.stage.run_until(lambda: after.told("d1") == ["started", "done"])
+    assert after.stage.run_until(lambda: after.reported("d1") == ["started", "done"])
     assert LATER in after.detail("d1")
     assert not after.stage.state.is_stop_asked
 
@@ -206,7 +206,7 @@ def test_a_daemon_that_cannot_write_down_why_does_not_end(kind: str) -> None:
     hub = begun(OwnersHub())
     hub.stage.disk_is_full = True
     hub.ask("d1", kind, version="1")
-    assert hub.stage.run_until(lambda: hub.told("d1") == ["failed"])
+    assert hub.stage.run_until(lambda: hub.reported("d1") == ["failed"])
     assert "No space left" in hub.detail("d1")
     assert not hub.stage.state.is_stop_asked
 
@@ -238,13 +238,13 @@ def test_an_update_is_installed_first_and_then_given_way_to() -> None:
     assert hub.stage.run_until(lambda: hub.stage.state.is_stopped)
     assert hub.stage.state.successor == "0.2.0-env"
     after = reborn(hub, environment="0.2.0-env")
-    assert after.stage.run_until(lambda: after.told("d1") == ["started", "done"])
+    assert after.stage.run_until(lambda: after.reported("d1") == ["started", "done"])
     assert after.stage.has_arrived
 
 
 def test_an_update_that_cannot_be_installed_changes_nothing() -> None:
     hub = updating(lambda _: Failed("its SHA-256 is another"))
-    assert hub.stage.run_until(lambda: hub.told("d1") == ["failed"])
+    assert hub.stage.run_until(lambda: hub.reported("d1") == ["failed"])
     assert hub.detail("d1") == "its SHA-256 is another"
     assert not hub.stage.state.is_stop_asked
 
@@ -254,14 +254,14 @@ def test_an_update_is_refused_where_its_owner_has_switched_it_off() -> None:
     hub.stage.install = lambda _: pytest.fail("installed")
     begun(hub)
     hub.ask("d1", "update", version="0.2.0")
-    assert hub.stage.run_until(lambda: hub.told("d1") == ["failed"])
+    assert hub.stage.run_until(lambda: hub.reported("d1") == ["failed"])
 
 
 def test_an_update_that_was_taken_back_is_told_by_the_old_version_with_the_reason() -> None:
     hub = updating(lambda _: Installed("0.2.0-env", "0.2.0"))
     assert hub.stage.run_until(lambda: hub.stage.state.is_stopped)
     after = reborn(hub, verdicts={"d1": "no heartbeat within 60 s"})
-    assert after.stage.run_until(lambda: after.told("d1") == ["started", "failed"])
+    assert after.stage.run_until(lambda: after.reported("d1") == ["started", "failed"])
     assert after.detail("d1") == "no heartbeat within 60 s"
 
 
@@ -269,7 +269,7 @@ def test_an_update_that_was_cut_short_is_no_success() -> None:
     hub = updating(lambda _: Installed("0.2.0-env", "0.2.0"))
     assert hub.stage.run_until(lambda: hub.stage.state.is_stopped)
     after = reborn(hub)  # the machine was switched off: the service has started the old version
-    assert after.stage.run_until(lambda: after.told("d1") == ["started", "failed"])
+    assert after.stage.run_until(lambda: after.reported("d1") == ["started", "failed"])
 
 
 def test_a_life_that_no_hub_has_heard_of_proves_nothing() -> None:
@@ -281,7 +281,7 @@ def test_a_life_that_no_hub_has_heard_of_proves_nothing() -> None:
     hub.stage.run_for(5 * MINUTE_MS)
     assert not hub.stage.has_arrived
     hub.is_away = False
-    assert hub.stage.run_until(lambda: hub.told("d1") == ["started", "done"])
+    assert hub.stage.run_until(lambda: hub.reported("d1") == ["started", "done"])
     assert hub.stage.has_arrived
 
 
@@ -306,4 +306,4 @@ def test_orders_survive_an_answer_that_was_lost() -> None:
     hub = begun(OwnersHub())
     hub.ask("d1", "drain")
     hub.loses_answers = 4
-    assert hub.stage.run_until(lambda: hub.told("d1")[-1:] == ["done"])
+    assert hub.stage.run_until(lambda: hub.reported("d1")[-1:] == ["done"])

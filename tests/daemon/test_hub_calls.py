@@ -114,7 +114,7 @@ def test_abort_cuts_the_named_call_short(hub: FakeHub) -> None:
     claim = Call("POST", "/api/queue/claim", body, 30_000, abort="claim")
     thread = threading.Thread(target=lambda: answers.append(hub_client.call(claim)))
     thread.start()
-    while not hub.told("/claim"):
+    while not hub.reported("/claim"):
         time.sleep(0.005)
     hub_client.abort("something else")
     hub_client.abort("claim")

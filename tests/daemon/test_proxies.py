@@ -76,7 +76,7 @@ def test_everything_goes_through_the_proxy(way, name: str, monkeypatch: pytest.M
     hub.leases["t1"] = 7
     hello = Hello(url, KEY, "mini", ca_file)
     release_all(hello, [Watched("r1", "t1", 7, "requeue", 0)], Log(SystemClock(), StringIO()))
-    assert len(hub.told("/t1/release")) == 1
+    assert len(hub.reported("/t1/release")) == 1
     assert len(proxy.asked) == 4
     for lines in proxy.asked:
         assert lines[0].startswith("CONNECT hub.example:9443 " if scheme == "https" else f"POST {url}/api/")

@@ -81,4 +81,4 @@ def test_last_will_is_spoken_over_tls(hub: FakeHub, certificate: Path) -> None:
     hub.leases["t1"] = 7
     hello = Hello(hub.url, KEY, "mini", str(certificate / "cert.pem"))
     release_all(hello, [Watched("r1", "t1", 7, "requeue", 0)], Log(SystemClock(), StringIO()))
-    assert hub.told("/t1/release") == [{"workerId": "mini", "token": 7, "reason": "daemon_gone"}]
+    assert hub.reported("/t1/release") == [{"workerId": "mini", "token": 7, "reason": "daemon_gone"}]

@@ -32,7 +32,7 @@ class FakeSystemd(Keeper):
         self.running: dict[str, Process] = {}
         self.restarts: dict[str, int] = {}
         self.results: dict[str, tuple[str, int]] = {}  # Result and ExecMainStatus of what ended badly
-        self.told: list[str] = []  # everything that came by NOTIFY_SOCKET
+        self.reported: list[str] = []  # everything that came by NOTIFY_SOCKET
         self.watchdog_usec = 0  # instead of the unit's
         self.restart_s = 0.05
         self._numbers = itertools.count()
@@ -134,7 +134,7 @@ class FakeSystemd(Keeper):
                     continue
                 except OSError:  # all is over
                     return
-                self.told.append(words)
+                self.reported.append(words)
                 if words == "READY=1":
                     is_ready.set()
 

@@ -38,7 +38,7 @@ BOUNDED = {
     "daemon/hub_calls HubCalls._cuts": "calls under way, one a loop",
     "daemon/hub_calls HubCalls._kept": "CONNECTIONS_MAX",
     "daemon/machine Machine._children": RUNS,
-    "hub/batch Engine._told": "TOLD_MAX",
+    "hub/batch Engine._reported": "REPORTED_MAX",
     "hub/alarm_loop Alarm._purges": "kinds of what is removed",
     "runtime/machine/drive Driver.threads": CODE,
     "runtime/machine/local_notice _Line._pauses_s": "PAUSES_S",

@@ -92,7 +92,7 @@ class Stage:
         self.install: Callable[[Any], Any] = lambda _: Failed("nothing to install")
         self.calls: list[tuple[int, Call]] = []
         self.said: list[str] = []
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.play: Callable[[Task], tuple[int, Ended]] = lambda _: (1000, Ended(code=0, stdout=b"answer"))
         self._order = itertools.count()
         self.missing_threads: Counter[str] = Counter()  # by loop: how often there is none yet
@@ -209,7 +209,7 @@ class Stage:
             case WriteLog(level, component, message):
                 self.said.append(f"{level} {component} {message}")
             case NotifyOwner(level, title):
-                self.told.append(f"{level} {title}")
+                self.reported.append(f"{level} {title}")
             case Spawn() | Probe() if self.cannot_start is not None:
                 return False, self.cannot_start
             case Spawn(run_id, plan):

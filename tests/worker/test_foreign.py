@@ -59,7 +59,7 @@ def test_what_has_no_token_is_given_back_and_the_claiming_stops() -> None:
     assert len(claims(hub)) == 1
     assert hub.stage.state.is_hub_foreign
     assert any("without the tokens" in said for said in hub.stage.said)
-    assert len([told for told in hub.stage.told if "cannot work for this hub" in told]) == 1
+    assert len([told for told in hub.stage.reported if "cannot work for this hub" in told]) == 1
 
 
 def test_it_is_asked_for_one_task_ever_more_rarely_and_its_owner_told_once() -> None:
@@ -69,7 +69,7 @@ def test_it_is_asked_for_one_task_ever_more_rarely_and_its_owner_told_once() -> 
     assert (old.leased, len(old.waiting), hub.stage.started) == ({}, 20, [])
     assert 10 <= len(claims(hub)) <= 40
     assert claim_body(hub.stage.state, "r")["max"] == 1
-    assert len([told for told in hub.stage.told if "cannot work for this hub" in told]) == 1
+    assert len([told for told in hub.stage.reported if "cannot work for this hub" in told]) == 1
 
 
 def test_a_hub_that_was_upgraded_is_worked_for_again() -> None:
@@ -80,7 +80,7 @@ def test_a_hub_that_was_upgraded_is_worked_for_again() -> None:
     hub.submit("new")
     assert hub.stage.run_until(lambda: "new" in hub.results, within_ms=HOUR_MS)
     assert not hub.stage.state.is_hub_foreign
-    assert any("works for the hub again" in told for told in hub.stage.told)
+    assert any("works for the hub again" in told for told in hub.stage.reported)
 
 
 @pytest.mark.parametrize("grant", [{"success": True}, {"success": True, "tasks": [None, 7, {"task": {"id": "a/b"}}]}])

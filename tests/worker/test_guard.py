@@ -89,7 +89,7 @@ def test_end_of_the_daemon_kills_the_tree_within_a_second_and_releases_the_lease
     eventually(lambda: not living(pids), within_s=1.0)
     assert time.monotonic() - began < allowed_s(1.0)
     assert guard.process.wait(60) == 0
-    assert hub.told(f"/task-{RUN[1]}/release") == [{"workerId": "mini", "token": 7, "reason": "daemon_gone"}]
+    assert hub.reported(f"/task-{RUN[1]}/release") == [{"workerId": "mini", "token": 7, "reason": "daemon_gone"}]
     assert hub.seen[-1].at_s - began < allowed_s(1.5)
 
 
@@ -101,7 +101,7 @@ def test_tree_is_dead_before_its_lease_is_released(hub: FakeHub, guard: LiveGuar
     guard.close()
     guard.process.wait(60)
     root.wait(60)
-    assert hub.told(f"/task-{RUN[2]}/release")
+    assert hub.reported(f"/task-{RUN[2]}/release")
     assert alive_at_release == []
 
 
@@ -130,7 +130,7 @@ def test_lost_run_is_killed_and_not_released(hub: FakeHub, guard: LiveGuard) -> 
     assert root.wait(60) == -signal.SIGKILL
     guard.close()
     guard.process.wait(60)
-    assert hub.told("/release") == []
+    assert hub.reported("/release") == []
 
 
 def test_process_born_while_its_daemon_died_is_found_by_its_marker(guard: LiveGuard) -> None:
@@ -150,7 +150,7 @@ def test_finished_run_is_neither_killed_nor_released(hub: FakeHub, guard: LiveGu
     assert root.poll() is None
     root.kill()
     root.wait()
-    assert hub.told("/release") == []
+    assert hub.reported("/release") == []
 
 
 def test_last_will_is_repeated_when_the_hub_fails_and_given_up_in_the_end(hub: FakeHub, guard: LiveGuard) -> None:
@@ -158,7 +158,7 @@ def test_last_will_is_repeated_when_the_hub_fails_and_given_up_in_the_end(hub: F
     guard.tell(spawning(RUN[8], guard))
     guard.close()
     assert guard.process.wait(60) == 0
-    assert 2 <= len(hub.told("/release")) <= 4
+    assert 2 <= len(hub.reported("/release")) <= 4
 
 
 def test_signals_of_the_terminal_do_not_end_the_guard(guard: LiveGuard) -> None:
@@ -203,7 +203,7 @@ def test_last_will_is_repeated_when_somebody_else_answers_for_the_hub(
     guard.tell(spawning(run_id, guard))
     guard.close()
     assert guard.process.wait(60) == 0
-    assert len(hub.told("/release")) == 2
+    assert len(hub.reported("/release")) == 2
 
 
 def test_kills_and_releases_while_its_stderr_takes_nothing(hub: FakeHub) -> None:
@@ -218,7 +218,7 @@ def test_kills_and_releases_while_its_stderr_takes_nothing(hub: FakeHub) -> None
             )
             guard.close()
             assert root.wait(60) == -signal.SIGKILL
-            eventually(lambda: hub.told("/release"), what="a last will")
+            eventually(lambda: hub.reported("/release"), what="a last will")
             pipe.read_until(f"released task-{run_id}")
         finally:
             guard.process.kill()

@@ -53,9 +53,9 @@ def test_of_several_runs_the_worst_is_told() -> None:
     liveness.begin("run:a", 180_000)
     beaten(liveness, 10_000)
     liveness.begin("run:b", 180_000)
-    assert liveness.told() == {"run": {"agoSec": 10, "limitSec": 180}}
+    assert liveness.report() == {"run": {"agoSec": 10, "limitSec": 180}}
     liveness.end("run:a")
-    assert liveness.told() == {"run": {"agoSec": 0, "limitSec": 180}}
+    assert liveness.report() == {"run": {"agoSec": 0, "limitSec": 180}}
 
 
 # ---- the loops of a daemon

@@ -20,7 +20,7 @@ FOLLOWERS_OF_KEY_MAX = 100  # each costs the loop some 20 µs an event; people a
 COME_AGAIN_S = 5
 
 
-class Told(Struct, eq=False):
+class LiveEvent(Struct, eq=False):
     """One event as it is handed to everybody who follows: what all of them need of it is worked out once."""
 
     stored: StoredEvent
@@ -50,15 +50,15 @@ class Follower:
 
     def __init__(self, key_id: str = "") -> None:
         self.key_id = key_id
-        self._queue: deque[Told] = deque()
+        self._queue: deque[LiveEvent] = deque()
         self._is_over = False
         self._news = asyncio.Event()
 
-    def tell(self, told: Told) -> bool:
+    def tell(self, item: LiveEvent) -> bool:
         """Hand over an event; False if there is no room."""
         if len(self._queue) >= FOLLOWER_QUEUED_MAX:
             return False
-        self._queue.append(told)
+        self._queue.append(item)
         self._news.set()
         return True
 
@@ -68,7 +68,7 @@ class Follower:
         self._is_over = True
         self._news.set()
 
-    async def next(self, within_s: float) -> list[Told] | None:
+    async def next(self, within_s: float) -> list[LiveEvent] | None:
         """All that has come, at the latest after a while; None at the end."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
@@ -76,16 +76,16 @@ class Follower:
         self._news.clear()
         if self._is_over:
             return None
-        told = list(self._queue)
+        item = list(self._queue)
         self._queue.clear()
-        return told
+        return item
 
 
 class EventFeed:
     """Fans committed events out; used on the event loop only."""
 
     def __init__(self) -> None:
-        self.live: deque[Told] = deque(maxlen=LIVE_KEPT)
+        self.live: deque[LiveEvent] = deque(maxlen=LIVE_KEPT)
         self.followers: set[Follower] = set()
         self._of_key: Counter[str] = Counter()
         self.last_id = 0
@@ -122,11 +122,11 @@ class EventFeed:
             self.last_id = stored.id
             if not (self.followers or found.event.live_only):
                 continue
-            told = Told(stored)
+            item = LiveEvent(stored)
             if found.event.live_only:
-                self.live.append(told)
+                self.live.append(item)
             for follower in tuple(self.followers):
-                if not follower.tell(told):
+                if not follower.tell(item):
                     self._drop(follower)
 
     def _drop(self, follower: Follower) -> None:
@@ -138,7 +138,7 @@ class EventFeed:
         """The events that are never stored, for readers who search or ask for level debug."""
         if wanted.after_id or not (wanted.text or "debug" in wanted.levels):
             return []
-        return [told.stored for told in self.live if told.is_wanted(wanted)][-wanted.limit :]
+        return [item.stored for item in self.live if item.is_wanted(wanted)][-wanted.limit :]
 
     def close(self) -> None:
         """End every stream (the hub is stopping)."""

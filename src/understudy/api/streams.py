@@ -81,9 +81,9 @@ async def _follow(
     try:
         while is_welcome() and (news := await follower.next(KEEP_ALIVE_S)) is not None:
             chunk = b"".join(
-                told.encoded(partial(sse, redactor=hub.log.redactor))
-                for told in news
-                if _is_new(told.stored, last, wanted) and told.is_wanted(wanted)
+                item.encoded(partial(sse, redactor=hub.log.redactor))
+                for item in news
+                if _is_new(item.stored, last, wanted) and item.is_wanted(wanted)
             )
             if chunk or not news:
                 await _write(send, chunk or b": still here\n\n")

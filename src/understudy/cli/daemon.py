@@ -10,7 +10,7 @@ import click
 from understudy import config
 from understudy.cli import starter
 from understudy.cli.commands import Command
-from understudy.cli.options import data_dir_of, data_option, eof_option, hub_options, own_data_dir, told
+from understudy.cli.options import data_dir_of, data_option, eof_option, hub_options, own_data_dir, with_warnings
 from understudy.line_queue import queue_streams
 from understudy.texts import t
 from understudy.worker.hidden import hide
@@ -51,7 +51,7 @@ def daemon(
     os.environ.update(with_env_file(os.environ, env_file))
     hide()  # of what came with the file, too
     data_dir = data_dir_of(data)
-    settings = told(config.load(os.environ, data_dir, daemon_id=daemon_id))
+    settings = with_warnings(config.load(os.environ, data_dir, daemon_id=daemon_id))
     place = place_to_serve(os.environ, data_dir, is_agreed=is_agreed)
     own_data_dir(data_dir)
     if stop_at_eof:

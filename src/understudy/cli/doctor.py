@@ -39,14 +39,14 @@ def doctor(fix: bool, as_json: bool) -> int:
     is_well = all(finding.level != PROBLEM for finding in findings)
     if as_json:
         shown_fixes = {
-            "fixes": [{"name": f.name, "what": f.what, "done": done, "told": told} for f, done, told in fixes]
+            "fixes": [{"name": f.name, "what": f.what, "done": done, "told": outcome} for f, done, outcome in fixes]
         }
         say_json(
             {"ok": is_well, **(shown_fixes if fix else {}), "findings": [finding_json(finding) for finding in findings]}
         )
         return Exit.OK if is_well else Exit.FAILED
-    for finding, is_done, told in fixes:
-        say(t("cli.fix.done" if is_done else "cli.fix.not_done", what=safe(finding.what), told=safe(told)))
+    for finding, is_done, outcome in fixes:
+        say(t("cli.fix.done" if is_done else "cli.fix.not_done", what=safe(finding.what), outcome=safe(outcome)))
     if fix:
         _say_rest(fixes, findings)
     for finding in findings:

@@ -12,7 +12,7 @@ from understudy import config
 from understudy.addresses import bracketed, is_loopback
 from understudy.cli import starter
 from understudy.cli.commands import Command
-from understudy.cli.options import address_options, data_dir_of, data_option, eof_option, own_data_dir, told
+from understudy.cli.options import address_options, data_dir_of, data_option, eof_option, own_data_dir, with_warnings
 from understudy.cli.saved import ADMIN_KEY_FILE, API_KEY_FILE, Saved, load_local_keys, local_keys, save
 from understudy.cli.terminal import note
 from understudy.config.strength import is_easy_to_guess
@@ -33,7 +33,7 @@ def hub(host: str | None, port: int | None, data: Path | None, stop_at_eof: bool
     hide()
     queue_streams("stderr")
     data_dir = data_dir_of(data)
-    settings = told(config.load(os.environ, data_dir, host=host, port=port))
+    settings = with_warnings(config.load(os.environ, data_dir, host=host, port=port))
     own_data_dir(data_dir)
     keys = keys_of(settings, data_dir)
     if stop_at_eof:

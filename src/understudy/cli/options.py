@@ -99,7 +99,7 @@ def own_data_dir(data_dir: Path) -> None:
     tighten(data_dir)
 
 
-def told(loaded: config.Loaded) -> config.Settings:
+def with_warnings(loaded: config.Loaded) -> config.Settings:
     """The settings, after saying what was adapted."""
     for sentence in loaded.notes:
         note(f"understudy: {sentence}")

@@ -233,7 +233,7 @@ def older_here(environ: Mapping[str, str]) -> tuple[Older, ...]:
 def refuse_others(supervisor: Supervisor, data_dir: Path, env: Mapping[str, str]) -> None:
     """ConfigError with the exact commands if another daemon is here, older or by hand."""
     if found := older_here(os.environ):
-        lines = [f"  {told_older(one)}\n" + "\n".join(f"    {command}" for command in one.stop) for one in found]
+        lines = [f"  {reported_older(one)}\n" + "\n".join(f"    {command}" for command in one.stop) for one in found]
         raise ConfigError(t("cli.service.older", found="\n".join(lines)))
     from understudy.cli.service_proof import daemon_id_of
     from understudy.cli.unmanaged_daemon import pid_by_hand
@@ -242,7 +242,7 @@ def refuse_others(supervisor: Supervisor, data_dir: Path, env: Mapping[str, str]
         raise ConfigError(t("cli.service.by_hand", pid=pid))
 
 
-def told_older(one: Older) -> str:
+def reported_older(one: Older) -> str:
     """One older daemon as a line."""
     return t(f"cli.service.older.{one.kind}", where=safe(one.where), pid=one.pid or "–")
 

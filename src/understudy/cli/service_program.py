@@ -142,11 +142,11 @@ def refuse_secrets(argv: tuple[str, ...], environ: Mapping[str, str]) -> None:
     """A key in an argument would be in the unit and in `ps`."""
     names = [env for row in config.table().values() if row.is_secret for env in row.env]
     values = [value for name in (*names, *CREDENTIALS) if (value := environ.get(name, ""))]
-    if any(_is_told(value, word) for value in values for word in argv):
+    if any(_is_reported(value, word) for value in values for word in argv):
         raise ConfigError(t("service.secret_in_argv"))
 
 
-def _is_told(secret: str, word: str) -> bool:
+def _is_reported(secret: str, word: str) -> bool:
     """A short key stands in many words by chance: only the word as a whole is one, or its value behind `=`."""
     if len(secret) >= SECRET_CHARS_MIN:
         return secret in word

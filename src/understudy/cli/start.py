@@ -42,7 +42,7 @@ def run(arguments: list[str], closed: tuple[str, ...] = ()) -> int:
             import traceback
 
             traceback.print_exc()
-        return _told(error)
+        return _reported(error)
 
 
 def _refuse_other_encodings(arguments: list[str]) -> None:
@@ -83,7 +83,7 @@ def _invoked(arguments: list[str]) -> int:
     return int(outcome) if isinstance(outcome, int) else Exit.OK
 
 
-def _told(error: BaseException) -> int:
+def _reported(error: BaseException) -> int:
     """Say what happened, unless it was asked for → exit code."""
     match error:
         case SystemExit():

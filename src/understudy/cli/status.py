@@ -105,10 +105,10 @@ def screen(seen: dict[str, Any]) -> str:
 
 
 def _channel(row: dict[str, Any]) -> str:
-    told = {"name": safe(row["name"]), "waiting": row["waiting"], "dead": row["dead"]}
-    text = t("cli.status.channel", **told, span=span(float(row.get("oldestSec") or 0) * 1000))
+    shown = {"name": safe(row["name"]), "waiting": row["waiting"], "dead": row["dead"]}
+    text = t("cli.status.channel", **shown, span=span(float(row.get("oldestSec") or 0) * 1000))
     if not row["waiting"]:
-        text = t("cli.status.channel_dead", **told)
+        text = t("cli.status.channel_dead", **shown)
     return paint(f"{text}: {safe(row.get('lastError') or '')}", "yellow")
 
 

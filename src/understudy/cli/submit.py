@@ -113,7 +113,7 @@ def wait_for_result(
     started = clock.mono_ms()
     heard = started
     pause_s = PAUSE_S_MIN
-    is_told = False
+    is_reported = False
     while clock.mono_ms() - started < within_ms:
         look()
         try:
@@ -123,9 +123,9 @@ def wait_for_result(
         except UnreachableError:
             if clock.mono_ms() - heard > UNREACHABLE_MS_MAX:
                 raise
-        if not is_told and clock.mono_ms() - started > TELL_AFTER_MS:
+        if not is_reported and clock.mono_ms() - started > TELL_AFTER_MS:
             _tell(hub, task_id)
-            is_told = True
+            is_reported = True
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.5, PAUSE_S_MAX)
     raise ClientError(t("cli.submit.gave_up", id=task_id, span=span(within_ms)))

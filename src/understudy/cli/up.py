@@ -25,7 +25,7 @@ from understudy.cli.commands import Command
 from understudy.cli.exits import ClientError, Exit, UnreachableError
 from understudy.cli.given_command import refuse_empty
 from understudy.cli.hub import check_strength, client_url
-from understudy.cli.options import address_options, data_dir_of, data_option, told
+from understudy.cli.options import address_options, data_dir_of, data_option, with_warnings
 from understudy.cli.port import check_free, free_port
 from understudy.cli.saved import API_KEY_FILE, Saved, load_local_keys, local_keys, save
 from understudy.cli.submit import enqueue, wait_for_result
@@ -62,7 +62,7 @@ def up(host: str | None, port: int | None, data: Path | None, command: tuple[str
     wait_for_no_terminal()
     refuse_empty(command)
     data_dir = data_dir_of(data)
-    settings = told(config.load(os.environ, data_dir, host=host, port=port))
+    settings = with_warnings(config.load(os.environ, data_dir, host=host, port=port))
     chosen = settings.port or free_port(settings.host)
     url = client_url(settings.host, chosen)
     check_free(settings.host, chosen, url)
@@ -79,7 +79,7 @@ def up(host: str | None, port: int | None, data: Path | None, command: tuple[str
         except KeyboardInterrupt:
             return session.stop()
         except BaseException:
-            session.stop(is_told=False)
+            session.stop(is_reported=False)
             raise
     return Exit.FAILED
 
@@ -138,9 +138,9 @@ class UpSession:
             self._look()
             self._news.get()
 
-    def stop(self, *, is_told: bool = True) -> int:
+    def stop(self, *, is_reported: bool = True) -> int:
         """The daemon first, so that it can give back what it holds; bounded. A second Ctrl-C does not wait."""
-        if is_told:
+        if is_reported:
             _say_if_possible("\n" + t("cli.up.stopping"))
         is_orderly = True
         patience = {"daemon": self._settings.drain_ms / 1000 + DAEMON_MORE_S, "hub": HUB_STOP_S}
@@ -149,7 +149,7 @@ class UpSession:
                 is_orderly &= child.stop(patience[child.name])
             except KeyboardInterrupt:
                 child.kill()
-        if is_told:
+        if is_reported:
             _say_if_possible(t("cli.up.stopped", path=self._data_dir) if is_orderly else t("cli.up.killed"))
         return Exit.OK
 
@@ -263,7 +263,7 @@ class Interruption:
     @contextmanager
     def heeded(self) -> Iterator[None]:
         """Within, our signals interrupt."""
-        before = {number: signal.signal(number, self._told) for number in heeded(SIGNALS)}
+        before = {number: signal.signal(number, self._stop_asked) for number in heeded(SIGNALS)}
         try:
             yield
         finally:
@@ -287,7 +287,7 @@ class Interruption:
         self._is_held = True
         yield
 
-    def _told(self, _: int, __: FrameType | None) -> None:
+    def _stop_asked(self, _: int, __: FrameType | None) -> None:
         if self._is_held:
             self._is_asked = True
         else:

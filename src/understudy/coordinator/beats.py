@@ -92,7 +92,7 @@ def judge(facts: Facts, beat: ReceivedBeat, now: Now, policy: Policy) -> Heard:
 
     daemon = described(before, beat, now)
     if beat.auth and daemon.auth != before.auth:
-        draft.add(events=liveness.auth_told(before, beat.auth, now))
+        draft.add(events=liveness.login_events(before, beat.auth, now))
     trouble = liveness.trouble_in(daemon, beat.loops, beat.auth, beat.runs or ())
 
     offer = None

@@ -78,7 +78,7 @@ def _share(row: Budget, policy: TakeoverPolicy) -> int:
 def tell(row: Budget, share: int, now: Now, policy: TakeoverPolicy) -> Change[Budget]:
     """The row, and one event for the highest mark that was passed and not yet reported in this period."""
     for mark, name, level in SHARES:
-        if share >= mark > row.told:
+        if share >= mark > row.reported_share:
             limit = limit_of(row.kind, policy)
             event = takeover_event(
                 now,
@@ -91,5 +91,5 @@ def tell(row: Budget, share: int, now: Now, policy: TakeoverPolicy) -> Change[Bu
                 limitUsd=usd(limit),
                 share=mark,
             )
-            return Change(replace(row, told=mark), (), (event,))
+            return Change(replace(row, reported_share=mark), (), (event,))
     return Change(row)

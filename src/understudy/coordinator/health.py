@@ -114,11 +114,11 @@ def seen(
     )
     state = "paused" if daemon.paused else said
     if state == daemon.state:
-        told = (_stuck(alive, now, why),) if state == "stuck" and reason != daemon.reason else ()
+        change = (_stuck(alive, now, why),) if state == "stuck" and reason != daemon.reason else ()
         is_armed = daemon.deadline_h and daemon.last_seen_h > now.resumed_h  # else the deadline may hold a grace
         if is_armed or not is_judged(alive):
-            return Change(alive, events=told)
-        return Change(replace(alive, deadline_h=late_deadline(alive, limits_of(alive, policy), now)), events=told)
+            return Change(alive, events=change)
+        return Change(replace(alive, deadline_h=late_deadline(alive, limits_of(alive, policy), now)), events=change)
     is_armed = is_judged(replace(alive, state=state))
     armed = late_deadline(alive, limits_of(alive, policy), now) if is_armed else 0
     return _changed(daemon, replace(alive, deadline_h=armed), state, now, why)
@@ -227,8 +227,8 @@ def _not_back(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Cha
     deadline = _deadline(daemon, daemon.deadline_h, limits.grace_late_ms, now)
     if now.h < deadline:
         return Change(replace(daemon, deadline_h=deadline))
-    told = _late(daemon, limits, now, deadline, incident_id)
-    return replace(told, noun=replace(told.noun, deadline_h=deadline + limits.down_ms - limits.late_ms))
+    change = _late(daemon, limits, now, deadline, incident_id)
+    return replace(change, noun=replace(change.noun, deadline_h=deadline + limits.down_ms - limits.late_ms))
 
 
 def _late(daemon: Daemon, limits: Limits, now: Now, deadline: int, incident_id: str) -> Change[Daemon]:

@@ -187,13 +187,13 @@ def lose(task: Task, now: Now, policy: Policy, how: str, why: str) -> Change[Tas
     """A lease ended without a word of its holder (`expired`) or for certain (`lost`): no strike against it."""
     losses = task.losses + 1
     name = "lease.expired" if how == "expired" else "lease.lost"
-    told = task_event(
+    loss = task_event(
         task, now, name, f"Lease of {task.id} {how}: {why}", level="warning", workerId=task.worker_id, losses=losses
     )
     if losses >= policy.losses_max:
-        return _poisoned(task, now, how, losses, told)
+        return _poisoned(task, now, how, losses, loss)
     lost = _back_in_queue(replace(task, losses=losses), now, how, "lose", reserved=waits_for_its_machine(task))
-    return Change(lost, (attempt_of(lost),), (told, *_waiting_event(lost, now)))
+    return Change(lost, (attempt_of(lost),), (loss, *_waiting_event(lost, now)))
 
 
 def rung(task: Task, now: Now, policy: Policy) -> Change[Task] | None:
@@ -327,12 +327,12 @@ def _finished(task: Task, now: Now, event: str, outcome: str) -> Task:
     )
 
 
-def _poisoned(task: Task, now: Now, how: str, losses: int, told: Event) -> Change[Task]:
+def _poisoned(task: Task, now: Now, how: str, losses: int, loss: Event) -> Change[Task]:
     failed = replace(_finished(task, now, "poison", how), losses=losses)
     error = f"poison: lost {losses} times without a result"
     result = Result(task.id, 0, error=json.dumps(error), failure='{"class":"poison"}', token=task.token, at=now.wall)
     event = task_event(failed, now, "task.failed", f"Task {task.id} failed: {error}", level="warning", outcome="poison")
-    return Change(failed, (attempt_of(failed), result), (told, event))
+    return Change(failed, (attempt_of(failed), result), (loss, event))
 
 
 def _waiting_event(task: Task, now: Now) -> tuple[Event, ...]:

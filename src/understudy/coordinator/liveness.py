@@ -132,7 +132,7 @@ def fix_of(executor: str, state: Any) -> str:
     return known.get(word_of(state), known.get("", ""))
 
 
-def auth_told(daemon: Daemon, auth: dict[str, Any], now: Now) -> tuple[Event, ...]:
+def login_events(daemon: Daemon, auth: dict[str, Any], now: Now) -> tuple[Event, ...]:
     """Events about its logins that changed since its last heartbeat, one for each change."""
     before = msgspec.json.decode(daemon.auth)
     return tuple(

@@ -180,11 +180,13 @@ class OutboxDraft:
 
     def _flapping(self, event: Event, channel: str, route: Route) -> None:
         count = self._flaps[event.daemon_id]
-        told = self._row(event, channel, route, "warning")
-        incident = told.incident_id
-        self.add(replace(told, id=notice_id(FLAPPING, incident, channel), cause=FLAPPING, facts=facts_of(count=count)))
+        reported = self._row(event, channel, route, "warning")
+        incident = reported.incident_id
+        self.add(
+            replace(reported, id=notice_id(FLAPPING, incident, channel), cause=FLAPPING, facts=facts_of(count=count))
+        )
         until = self.now.wall + CALM_MS
-        later = replace(told, id=notice_id(DIGEST, incident, channel), cause=DIGEST, level="info", incident_id="")
+        later = replace(reported, id=notice_id(DIGEST, incident, channel), cause=DIGEST, level="info", incident_id="")
         self.add(replace(later, facts="{}", next_at=until, due_at=until))
 
     def _down(self, event: Event) -> None:
@@ -205,11 +207,13 @@ class OutboxDraft:
         incident = str(event.fields.get("incidentId", ""))
         for channel in self.routes.channels:
             story = incident or self._stuck(event.daemon_id, channel)
-            told = [row for row in self._of_incident(story, channel) if row.level != "recovered"] if story else []
-            held = [row for row in told if row.state == "waiting" and (row.cause == REMINDER or is_held(row, self.now))]
+            reported = [row for row in self._of_incident(story, channel) if row.level != "recovered"] if story else []
+            held = [
+                row for row in reported if row.state == "waiting" and (row.cause == REMINDER or is_held(row, self.now))
+            ]
             for row in held:
                 self.fold(row, "recovered before it was due")
-            reached = [row for row in told if row not in held and (row.state != "folded" or row.folded_into)]
+            reached = [row for row in reported if row not in held and (row.state != "folded" or row.folded_into)]
             is_digested = self._digest(event.daemon_id, channel) is not None
             if not reached or (is_digested and all(row.level != "critical" for row in reached)):
                 continue  # the channel never got it, or a digest reports it; a critical alarm is always taken back
@@ -301,17 +305,17 @@ def held_by_windows_ms(routes: Routes, route: Route, level: str, daemon_id: str,
     return at - wall
 
 
-def reminder_after(told: Notice, nth: int, every_ms: int, at: int) -> Notice:
-    """The next reminder of an incident that goes on; `told` is the critical notice or the reminder before it."""
+def reminder_after(reported: Notice, nth: int, every_ms: int, at: int) -> Notice:
+    """The next reminder of an incident that goes on; `reported` is the critical notice or the reminder before it."""
     due_at = at + every_ms
     return Notice(
-        notice_id(REMINDER, told.incident_id, told.channel, str(nth)),
-        told.channel,
+        notice_id(REMINDER, reported.incident_id, reported.channel, str(nth)),
+        reported.channel,
         "notice",
         REMINDER,
         "critical",
-        incident_id=told.incident_id,
-        daemon_id=told.daemon_id,
+        incident_id=reported.incident_id,
+        daemon_id=reported.daemon_id,
         facts=facts_of(nth=nth, everyMs=every_ms),
         next_at=due_at,
         due_at=due_at,

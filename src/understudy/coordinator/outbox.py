@@ -190,9 +190,9 @@ def _earlier(row: Notice, siblings: Iterable[Notice]) -> Notice | None:
             is_first = other.kind == "answer" and other.created_at < row.created_at
         else:
             is_first = other.level != "recovered" and other.cause != REMINDER
-        told_by = storms.get(other.folded_into, other)
-        if other.id != row.id and is_same and told_by.state == "waiting" and is_first:
-            return told_by
+        carrier = storms.get(other.folded_into, other)
+        if other.id != row.id and is_same and carrier.state == "waiting" and is_first:
+            return carrier
     return None
 
 
@@ -202,11 +202,11 @@ def _place(row: Notice, siblings: Iterable[Notice]) -> tuple[str, str]:
         return row.ref, row.thread
     if row.level != "recovered":
         return "", ""
-    told = [s for s in siblings if s.channel == row.channel and s.incident_id == row.incident_id and s.ref]
-    told = [s for s in told if s.id != row.id and s.state == "sent"]
-    if not told:
+    earlier = [s for s in siblings if s.channel == row.channel and s.incident_id == row.incident_id and s.ref]
+    earlier = [s for s in earlier if s.id != row.id and s.state == "sent"]
+    if not earlier:
         return "", ""
-    first = max(told, key=lambda s: (LEVEL_RANKS.get(s.level, 1), -s.created_at))
+    first = max(earlier, key=lambda s: (LEVEL_RANKS.get(s.level, 1), -s.created_at))
     return ("" if first.folded_into else first.ref), first.ref
 
 
@@ -221,16 +221,16 @@ def arrived(
     if row.part + 1 < parts:
         return Change(part_sent(row, ref, now))
     if remark and row.kind == "test":  # its owner asked whether it arrives
-        return told_if_dead(dead(row, remark), now)
+        return with_dead_event(dead(row, remark), now)
     there, *more = sent(row, taken, ref, now)
-    told = (replace(member, state="sent", sent_at=now.wall, ref=there.ref) for member in members)
-    return Change(replace(there, last_error=remark), (*more, *told))
+    earlier = (replace(member, state="sent", sent_at=now.wall, ref=there.ref) for member in members)
+    return Change(replace(there, last_error=remark), (*more, *earlier))
 
 
 def failed(row: Notice, reason: str, after_ms: int, now: Now, *, is_refused: bool) -> Change[Notice]:
     """It did not arrive: again later, or never if the service refused it."""
     why = reason[:REASON_CHARS_MAX]
-    return told_if_dead(dead(row, why) if is_refused else put_off(row, why, after_ms, now), now)
+    return with_dead_event(dead(row, why) if is_refused else put_off(row, why, after_ms, now), now)
 
 
 def part_sent(row: Notice, ref: str, now: Now) -> Notice:
@@ -269,7 +269,7 @@ def put_off(row: Notice, reason: str, after_ms: int, now: Now) -> Notice:
     return replace(row, attempts=attempts, next_at=now.wall + wait_ms, taken_until=0, last_error=reason)
 
 
-def told_if_dead(notice: Notice, now: Now) -> Change[Notice]:
+def with_dead_event(notice: Notice, now: Now) -> Change[Notice]:
     """A row, with an event if it is dead: for the log; an error about sending never makes a notice."""
     if notice.state != "dead":
         return Change(notice)
@@ -292,7 +292,7 @@ def reclaim(notice: Notice, channels: Collection[str], now: Now) -> Change[Notic
     """At the start of the only hub: nobody is sending it; if its channel is no more, it is dead."""
     if notice.channel in channels:
         return Change(replace(notice, taken_until=0))
-    return told_if_dead(dead(notice, f"there is no channel {notice.channel}"), now)
+    return with_dead_event(dead(notice, f"there is no channel {notice.channel}"), now)
 
 
 def dead(row: Notice, reason: str) -> Notice:

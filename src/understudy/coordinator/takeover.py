@@ -144,7 +144,7 @@ def doing(policy: TakeoverPolicy, state: TakeoverState) -> str:
     return policy.mode or "sources"
 
 
-def told_with(event: Event, policy: TakeoverPolicy, state: TakeoverState) -> Event:
+def with_takeover(event: Event, policy: TakeoverPolicy, state: TakeoverState) -> Event:
     """An event that a daemon is down, with what is done for those who wait for it; any other event as it is."""
     if event.name != "daemon.down":
         return event

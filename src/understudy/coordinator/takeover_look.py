@@ -95,7 +95,7 @@ def why_kept(view: TakeoverView, task: Task) -> str:
         return "machine"
     if stopped := takeover.stopped_by(policy, view.state):
         return stopped
-    return "budget" if any(row.told >= ALL_SPENT for row in view.budgets.values()) else ""
+    return "budget" if any(row.reported_share >= ALL_SPENT for row in view.budgets.values()) else ""
 
 
 def _tell_kept(draft: Draft, view: TakeoverView, waiting: Iterable[InLine], now: Now) -> None:

@@ -65,14 +65,14 @@ class TaskTakeover(Struct, frozen=True, rename={"interim_answer": "provisional",
     interim_at: int = 0
 
 
-class Budget(Struct, frozen=True):
+class Budget(Struct, frozen=True, rename={"reported_share": "told"}):
     """The spending of one day or month (UTC), without open reservations."""
 
     period: str  # 2026-11-22 | 2026-11
     kind: str  # day | month
     spent_micro_usd: int = 0
     calls: int = 0
-    told: int = 0  # the highest share that was reported: 0, 50, 80 or 100 %
+    reported_share: int = 0  # the highest share that was reported: 0, 50, 80 or 100 %
 
 
 class Reservation(Struct, frozen=True):

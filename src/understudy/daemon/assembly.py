@@ -188,8 +188,8 @@ class Daemon:
             watchdog.ready()
             while asked < TOO_MANY_SIGNALS:
                 select.select([self._wake_read], [], [])
-                for told in os.read(self._wake_read, 64):
-                    if told == ord("e"):
+                for byte in os.read(self._wake_read, 64):
+                    if byte == ord("e"):
                         return True
                     asked += 1
                     watchdog.stopping()

@@ -138,7 +138,7 @@ def beat_body(state: WorkerState, beat: Beat, budget: BeatBudget) -> dict[str, A
     if budget.is_bare:
         beat.outcomes = ()
         return body
-    body |= {"loops": state.liveness.told(), "provides": list(state.provides)}
+    body |= {"loops": state.liveness.report(), "provides": list(state.provides)}
     if logins := state.logins():
         body["auth"] = logins
     if beat.slept_ms >= SLEPT_MS_MIN:
@@ -153,7 +153,7 @@ def beat_body(state: WorkerState, beat: Beat, budget: BeatBudget) -> dict[str, A
 
 def _details(beat: Beat) -> list[tuple[int, dict[str, Any]]]:
     """The long details by the index of their run, those first that were reported longest ago."""
-    places = sorted(range(len(beat.progress)), key=lambda place: beat.progress[place][0].told.at)
+    places = sorted(range(len(beat.progress)), key=lambda place: beat.progress[place][0].reported.at)
     return [(place, _detail(*beat.progress[place])) for place in places]
 
 
@@ -179,10 +179,10 @@ def _named(run: Run, progress: Progress) -> dict[str, Any]:
 def _detail(run: Run, progress: Progress) -> dict[str, Any]:
     """A long detail, reported once: a checkpoint may have 64 KiB, a heartbeat 1 MiB."""
     said: dict[str, Any] = {}
-    if progress.text is not None and progress.text != run.told.text:
+    if progress.text is not None and progress.text != run.reported.text:
         said["progress"] = progress.text[:PROGRESS_CHARS_MAX]
     checkpoint = progress.checkpoint
-    if checkpoint is not None and checkpoint != run.told.checkpoint and _fits(checkpoint):
+    if checkpoint is not None and checkpoint != run.reported.checkpoint and _fits(checkpoint):
         said["checkpoint"] = checkpoint
     return said
 
@@ -211,7 +211,7 @@ def _heed(state: WorkerState, beat: Beat, body: dict[str, Any]) -> Loop:
             continue
         run.is_named = True
         if place not in beat.left:
-            run.told = progress
+            run.reported = progress
         run.deadline_ms = max(run.deadline_ms, guard_deadline(beat.sent_ms, run.lease.duration_ms))
         renewed.append(run)
         if run.id in state.runs:

@@ -62,8 +62,8 @@ class Home:
             with _kept_in(self.data_dir):
                 lock.take(f"The daemon {self.daemon_id}")
         except LockedError as error:
-            told = t("daemon.already_running", daemon=self.daemon_id, pid=error.fields["pid"])
-            raise ConfigError(told) from error
+            message = t("daemon.already_running", daemon=self.daemon_id, pid=error.fields["pid"])
+            raise ConfigError(message) from error
         return lock
 
     def machine_id(self, ids: IdMaker) -> str:
@@ -110,8 +110,8 @@ def _kept_in(data_dir: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = t("daemon.no_place", path=error.filename or data_dir, reason=error.strerror or error, data=data_dir)
-        raise ConfigError(told) from error
+        message = t("daemon.no_place", path=error.filename or data_dir, reason=error.strerror or error, data=data_dir)
+        raise ConfigError(message) from error
 
 
 def aged_files(paths: Iterable[Path]) -> list[tuple[os.stat_result, Path]]:

@@ -15,7 +15,7 @@ class HubAway:
         self._after_ms = after_ms
         self._daemon = daemon_id
         self._heard_ms = now_ms
-        self._is_told = False
+        self._is_reported = False
 
     def woke_up(self, now_ms: int) -> None:
         """The machine slept: it could not have heard anything."""
@@ -24,9 +24,9 @@ class HubAway:
     def missed(self, now_ms: int) -> Loop:
         """A beat was not accepted."""
         away_ms = now_ms - self._heard_ms
-        if self._is_told or not self._after_ms or away_ms < self._after_ms:
+        if self._is_reported or not self._after_ms or away_ms < self._after_ms:
             return
-        self._is_told = True
+        self._is_reported = True
         text = t("daemon.hub_away.text", daemon=self._daemon, span=span(away_ms))
         yield WriteLog("critical", "Heartbeat", "Hub out of reach", {"forSec": away_ms / MS_PER_S})
         yield NotifyOwner("critical", t("daemon.hub_away.title", daemon=self._daemon), text)
@@ -34,8 +34,8 @@ class HubAway:
     def heard(self, now_ms: int) -> Loop:
         """A beat was accepted."""
         self._heard_ms = now_ms
-        if self._is_told:
-            self._is_told = False
+        if self._is_reported:
+            self._is_reported = False
             yield WriteLog("info", "Heartbeat", "Hub in reach again")
             title = t("daemon.hub_back.title", daemon=self._daemon)
             yield NotifyOwner("recovered", title, t("daemon.hub_back.text"))

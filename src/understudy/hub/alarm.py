@@ -80,7 +80,7 @@ def _daemon(work: WorkingSet, daemon_id: str, now: Now) -> Change[Daemon] | None
     looked = health.rung(daemon, incident_of(work, daemon), now, work.policy, work.ids.new("incident"))
     wrong = windows.unreadable(daemon.expected_sleep)
     unreadable = tell_once(work, daemon, f"expectedSleep: {wrong}", now) if wrong else ()
-    events = [takeover.told_with(event, work.policy.takeover, state_of(work)) for event in looked.events]
+    events = [takeover.with_takeover(event, work.policy.takeover, state_of(work)) for event in looked.events]
     return Change(looked.noun, looked.save, (*events, *unreadable))
 
 

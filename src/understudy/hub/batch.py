@@ -31,7 +31,7 @@ BATCH_MAX = 256
 DEAF_FOR_S = 30  # after a refusal; a daemon comes again within its interval, 10 s by default
 DEAF_MOST_S = 600  # in a row: then silence counts again, because a true alarm must not wait without limit
 DEAF_PART = 10  # over time every tenth second, so that refusals which somebody provokes silence no alarm
-TOLD_MAX = 10_000  # rows that cannot be judged; beyond that they are reported again and again rather than never
+REPORTED_MAX = 10_000  # rows that cannot be judged; beyond that they are reported again and again rather than never
 AHEAD_BY_FAR_MS = 3_600_000
 
 
@@ -61,8 +61,10 @@ class Engine:
         self.moved_ahead_mono = 0  # when the wall clock was last set ahead by far, on the clock that never jumps
         self._clocks: Clocks | None = None  # at the last batch
         self._decided: tuple[Clocks, WorkingSet, int]  # of the batch that is about to be committed
-        self._told: set[str] = set()  # rows that could not be judged and were reported
-        self._unreadable_told = self._unreadable_seen = 0  # of the store's unreadable rows: committed, in this batch
+        self._reported: set[str] = set()  # rows that could not be judged and were reported
+        self._unreadable_reported = self._unreadable_seen = (
+            0  # of the store's unreadable rows: committed, in this batch
+        )
 
     def go_deaf(self) -> bool:
         """A sign of life was refused by our own fault: from now on all time is a gap, until it can have come again.
@@ -138,14 +140,14 @@ class Engine:
         self._clocks, work, moved_ms = self._decided  # not before the commit: what was rolled back has moved nothing
         if moved_ms > AHEAD_BY_FAR_MS:
             self.moved_ahead_mono = self._clocks.mono
-        self._unreadable_told = self._unreadable_seen
-        if len(self._told) < TOLD_MAX:
-            self._told |= work.told_now
+        self._unreadable_reported = self._unreadable_seen
+        if len(self._reported) < REPORTED_MAX:
+            self._reported |= work.reported_now
         return committed
 
     def _decide_all(self, tx: Transaction, operations: Sequence[Operation]) -> Committed:
         work = WorkingSet(self.policy, self.ids)
-        work.told_before = self._told
+        work.reported_before = self._reported
         needs, hearing_key = Needs(), 1
         needs.row(Hearing, hearing_key)
         for operation in operations:
@@ -194,11 +196,11 @@ class Engine:
         _stay_awake(work, now)
         found = tx.unreadable.found
         self._unreadable_seen = len(found)
-        if self._unreadable_seen > self._unreadable_told:
-            work.events += tell_unreadable(work, found[self._unreadable_told : self._unreadable_seen], now)
-        told = outbox_rows(tx, work, now)
-        if told:
-            work.apply(Decision(save=told))
+        if self._unreadable_seen > self._unreadable_reported:
+            work.events += tell_unreadable(work, found[self._unreadable_reported : self._unreadable_seen], now)
+        rows_of_outbox = outbox_rows(tx, work, now)
+        if rows_of_outbox:
+            work.apply(Decision(save=rows_of_outbox))
         for noun, changed in work.dirty.items():
             rows = work.changed(noun)
             tx.save_many(rows)

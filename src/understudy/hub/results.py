@@ -171,8 +171,8 @@ def _taken_or_not(task_id: str, answer: Taken | UnderstudyError) -> TakenOrNot:
 
 def _cost_of(usage: dict[str, Any] | None) -> int:
     """The cost of the run in micro-USD, as the worker reports it; 0 if it reports none or an impossible one."""
-    told = (usage or {}).get("costMicroUsd")
-    return told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= INT_MAX else 0
+    cost = (usage or {}).get("costMicroUsd")
+    return cost if isinstance(cost, int) and not isinstance(cost, bool) and 0 <= cost <= INT_MAX else 0
 
 
 def _evidence_id(task_id: str, token: int | None) -> str:

@@ -42,7 +42,7 @@ def said_of(bug: Exception) -> str:
 
 def tell_unreadable(work: WorkingSet, found: Sequence[Found], now: Now) -> tuple[Event, ...]:
     """An event about each row that the store could not read whole."""
-    return tuple(event for one in found for event in _told(work, one.noun.__name__.lower(), one.key, one.why, now))
+    return tuple(event for one in found for event in _reported(work, one.noun.__name__.lower(), one.key, one.why, now))
 
 
 def tell_once(work: WorkingSet, row: Struct, why: str, now: Now) -> tuple[Event, ...]:
@@ -50,14 +50,14 @@ def tell_once(work: WorkingSet, row: Struct, why: str, now: Now) -> tuple[Event,
     noun, key = type(row).__name__.lower(), str(getattr(row, "id", "") or getattr(row, "task_id", ""))
     daemon_id = key if isinstance(row, Daemon) else str(getattr(row, "daemon_id", ""))
     task_id = key if isinstance(row, Task) else str(getattr(row, "task_id", ""))
-    return _told(work, noun, key, why, now, task_id, daemon_id)
+    return _reported(work, noun, key, why, now, task_id, daemon_id)
 
 
-def _told(
+def _reported(
     work: WorkingSet, noun: str, key: str, why: str, now: Now, task_id: str = "", daemon_id: str = ""
 ) -> tuple[Event, ...]:
     name = unjudged.name_of(noun, key)
-    if name in work.told_before or name in work.told_now:
+    if name in work.reported_before or name in work.reported_now:
         return ()
-    work.told_now.add(name)
+    work.reported_now.add(name)
     return (unjudged.left_out(noun, key, why, now, task_id, daemon_id),)

@@ -136,8 +136,8 @@ class WorkingSet:
         self.astray: list[Notice] = []
         self.dirty: dict[type[Struct], dict[Any, Any]] = {}  # changed rows by noun and key; None is a removal
         self.events: list[Event] = []
-        self.told_before: frozenset[str] | set[str] = frozenset()  # rows that could not be judged (hub/unjudged.py)
-        self.told_now: set[str] = set()
+        self.reported_before: frozenset[str] | set[str] = frozenset()  # rows that could not be judged (hub/unjudged.py)
+        self.reported_now: set[str] = set()
 
     def get(self, noun: type[N], key: Any) -> N | None:
         """The row as it stands now, or None; a key that nobody asked for is a KeyError: a rule forgot a need."""

@@ -82,9 +82,9 @@ class Redactor:
         """The value of a key, cleaned by the same rules as JSON in text."""
         if not (isinstance(key, str) and isinstance(value, str) and any(word in key.lower() for word in _TELLING)):
             return self._cleaned(value, depth)
-        told = self.clean(msgspec.json.encode({key: self.clean(value)}).decode())
+        reported = self.clean(msgspec.json.encode({key: self.clean(value)}).decode())
         try:
-            (cleaned,) = msgspec.json.decode(told).values()
+            (cleaned,) = msgspec.json.decode(reported).values()
         except msgspec.DecodeError:
             return MASK
         return cleaned

@@ -103,9 +103,9 @@ class Audit:
     def _check_story(self, reader: Reader) -> None:
         for entry in self._ledger.tasks.values():
             events = [stored.event for stored in reader.list_events(EventFilter(task_id=entry.id, limit=ROWS_MAX))]
-            told = Counter(event.fields.get("token") for event in events if event.name in ENDS)
+            reported = Counter(event.fields.get("token") for event in events if event.name in ENDS)
             for lease in entry.leases[:-1]:
-                if not told[lease.token]:
+                if not reported[lease.token]:
                     said = f"{entry.id}: no event tells how {lease.token} ended"
                     raise ViolationError("I13 every loss has an event", said, entry.id)
             late = sum(event.name == "result.late" for event in events)

@@ -17,7 +17,7 @@ from understudy.texts import t
 
 SEEDS = 50
 SEEDS_TOGETHER_MIN = 40  # fewer are done before other processes have started
-TOLD_EVERY_S = 2.0
+REPORTED_EVERY_S = 2.0
 EXIT_GREEN, EXIT_BROKEN = 0, 1
 
 
@@ -29,7 +29,7 @@ def verify(seeds: int, seed: int | None, out: TextIO, *, mutant: str = "") -> in
     """
     if mutant and mutant not in (known := _mutants().MUTANTS):
         raise ConfigError(t("simulation.no_mutant", mutant=mutant, known=", ".join(known)))
-    started_s = told_s = time.perf_counter()
+    started_s = reported_s = time.perf_counter()
     tally = Tally()
     with _worlds([seed] if seed is not None else range(1, seeds + 1), mutant) as worlds:
         for outcome in worlds:
@@ -37,9 +37,9 @@ def verify(seeds: int, seed: int | None, out: TextIO, *, mutant: str = "") -> in
                 _tell_failure(outcome, out, mutant)
                 return EXIT_BROKEN
             tally.add(outcome)
-            if time.perf_counter() - told_s >= TOLD_EVERY_S:
-                told_s = time.perf_counter()
-                tally.tell(out, told_s - started_s, "simulation.progress")
+            if time.perf_counter() - reported_s >= REPORTED_EVERY_S:
+                reported_s = time.perf_counter()
+                tally.tell(out, reported_s - started_s, "simulation.progress")
     tally.tell(out, time.perf_counter() - started_s, "simulation.green")
     if seed is not None:
         out.write(t("simulation.digest", digest=tally.digest) + "\n")

@@ -33,7 +33,7 @@ class Events:
             if event.task_id:
                 self._of_task(event.name, event.task_id, event.fields)
             else:
-                self._watch.told(event.name, event.fields)
+                self._watch.reported(event.name, event.fields)
         self._explained.clear()
         self._ledger.may_gap = False
 
@@ -42,7 +42,7 @@ class Events:
         if entry is None:
             return
         if name == "task.claimed":
-            self._token_told(entry, fields["token"])
+            self._token_reported(entry, fields["token"])
         elif name in ("lease.expired", "lease.lost"):
             self._lost(entry, name, fields["token"])
         elif name in ("task.failed", "task.retrying") and task_id not in self._explained:
@@ -52,7 +52,7 @@ class Events:
                 self._timed_out(entry)
 
     @staticmethod
-    def _token_told(entry: Entry, token: int) -> None:
+    def _token_reported(entry: Entry, token: int) -> None:
         """Legacy clients do not get their token; the event has it."""
         if any(lease.token == token for lease in entry.leases):
             return

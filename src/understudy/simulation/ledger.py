@@ -19,15 +19,15 @@ WAITS = ("wait", "ask")
 class Lease:
     """One grant, as its answer reported it."""
 
-    def __init__(self, body: dict[str, Any], told: dict[str, Any], *, expires: int, hard_end: int) -> None:
-        self.is_old = "token" not in told
-        self.token = int(told.get("token", 0))  # of a legacy client's lease: as the event reported it
-        self.worker = str(told["workerId"])
+    def __init__(self, body: dict[str, Any], reported: dict[str, Any], *, expires: int, hard_end: int) -> None:
+        self.is_old = "token" not in reported
+        self.token = int(reported.get("token", 0))  # of a legacy client's lease: as the event reported it
+        self.worker = str(reported["workerId"])
         self.daemon = str(body.get("daemonId") or "")
         self.boot = str(body.get("bootId") or "")
         self.request = str(body.get("requestId") or "")
-        self.on_loss = str(told.get("onLoss", ""))
-        self.duration_ms = round(float(told.get("durationSec", 0)) * 1000)
+        self.on_loss = str(reported.get("onLoss", ""))
+        self.duration_ms = round(float(reported.get("durationSec", 0)) * 1000)
         self.expires = expires
         self.hard_end = hard_end
         self.is_named = False  # a beat or renewal with its token was accepted

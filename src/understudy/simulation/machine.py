@@ -92,8 +92,8 @@ class Machine:
     def come_back(self, successor: str) -> None:
         """Its daemon has ended for another life; a new version may turn out to be none."""
         if successor != "restart" and self.world.chance(TAKEN_BACK):
-            told = {r.id: "taken back" for r in self.directives.outcomes if r.environment == successor}
-            self.verdicts.update(told)
+            reported = {r.id: "taken back" for r in self.directives.outcomes if r.environment == successor}
+            self.verdicts.update(reported)
         elif successor != "restart":
             self.environment = successor
         self.world.after(self.world.between(*COMES_BACK_MS), self.boot)

@@ -110,8 +110,8 @@ class Oracle:
     def _results(self, letter: Letter, reply: Reply) -> None:
         if reply.status != HTTPStatus.OK:
             raise ViolationError("results are judged one by one", f"{letter.path}: {reply.status}")
-        for item, told in zip(letter.body["results"], reply.body["results"], strict=True):
-            self._explain(self.verdicts.judge(item["taskId"], item, told), item["taskId"])
+        for item, reported in zip(letter.body["results"], reply.body["results"], strict=True):
+            self._explain(self.verdicts.judge(item["taskId"], item, reported), item["taskId"])
 
     def _enqueued(self, body: dict[str, Any], reply: Reply) -> None:
         if reply.status not in (HTTPStatus.OK, HTTPStatus.CREATED):
@@ -135,25 +135,25 @@ class Oracle:
             return
         self.watch.sign(letter.sender)
         granted = reply.body.get("tasks") or ([reply.body] if reply.body["success"] else [])
-        told = {(item["task"]["id"], item["lease"].get("token", 0)) for item in granted}
+        reported = {(item["task"]["id"], item["lease"].get("token", 0)) for item in granted}
         who = (body.get("workerId"), body.get("daemonId") or "", body.get("bootId") or "")
         for entry, lease in self.ledger.requests.get(body.get("requestId") or "", ()):
             is_his = who == (lease.worker, lease.daemon, lease.boot) and entry.lease is lease
-            if is_his and self.ledger.is_live(entry) and (entry.id, lease.token) not in told:
+            if is_his and self.ledger.is_live(entry) and (entry.id, lease.token) not in reported:
                 raise ViolationError("I6 replays are idempotent", f"{entry.id} {lease.token} not again", entry.id)
         for item in granted:
             self._granted(body, item)
 
     def _granted(self, body: dict[str, Any], item: dict[str, Any]) -> None:
-        entry, told = self.ledger.entry(item["task"]["id"]), item["lease"]
+        entry, reported = self.ledger.entry(item["task"]["id"]), item["lease"]
         latest = entry.lease
-        if latest is not None and "token" in told and told["token"] == latest.token:
+        if latest is not None and "token" in reported and reported["token"] == latest.token:
             if latest.request != (body.get("requestId") or "") or not latest.request or latest.ended:
                 raise ViolationError("I3 tokens grow", f"{entry.id} {latest.token} granted twice", entry.id)
             return
         now = self.ledger.heard()
-        lasts_ms = parse_iso(told["expiresAt"]) - self._world.clock.now_ms()
-        lease = Lease(body, told, expires=now + lasts_ms, hard_end=now + entry.timeout_ms + OVERTIME_MS)
+        lasts_ms = parse_iso(reported["expiresAt"]) - self._world.clock.now_ms()
+        lease = Lease(body, reported, expires=now + lasts_ms, hard_end=now + entry.timeout_ms + OVERTIME_MS)
         lease.on_loss = self._on_loss(entry, lease, body)
         self._check_grant(entry, lease, body)
         entry.had_begun, entry.reserved_for = entry.has_begun, ""

@@ -225,13 +225,13 @@ def play(seed: int, *, takeover: bool = False) -> Outcome:
         sum(len(entry.leases) for entry in ledger.tasks.values()),
         world.story.digest(),
         violation,
-        tuple(_told(world, violation)) if violation is not None else (),
+        tuple(_reported(world, violation)) if violation is not None else (),
         scenario.hub.stand_in.answered if scenario.hub.stand_in is not None else 0,
         scenario.trouble.blows,
     )
 
 
-def _told(world: World, violation: ViolationError) -> list[str]:
+def _reported(world: World, violation: ViolationError) -> list[str]:
     """The last steps, and before them the last ones of the task or daemon in question."""
     about = world.story.last(about=violation.about) if violation.about else []
     return [*about, "…", *world.story.last()] if about else world.story.last()

@@ -17,26 +17,28 @@ class Verdicts:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def judge(self, task_id: str, body: dict[str, Any], told: dict[str, Any]) -> bool:
+    def judge(self, task_id: str, body: dict[str, Any], reported: dict[str, Any]) -> bool:
         """One result and what the hub said to it → whether it was applied."""
         entry = self._ledger.tasks.get(task_id)
         if entry is None:
-            if told.get("success"):
+            if reported.get("success"):
                 raise ViolationError("I5 acknowledged is kept", f"a result for unknown {task_id}", task_id)
             return False
-        is_applied = bool(told.get("success")) and not told.get("duplicate")
+        is_applied = bool(reported.get("success")) and not reported.get("duplicate")
         token = body.get("token")
         if token is None:
             self._check_legacy(entry, body, is_applied=is_applied)
         else:
-            self._check(entry, int(token), body, told, is_applied=is_applied)
+            self._check(entry, int(token), body, reported, is_applied=is_applied)
         if is_applied:
             self._apply(entry, body)
-        elif token is None or not told.get("success") or (entry.status == CANCELLED and _is_success(body)):
+        elif token is None or not reported.get("success") or (entry.status == CANCELLED and _is_success(body)):
             entry.late += 1
         return is_applied
 
-    def _check(self, entry: Entry, token: int, body: dict[str, Any], told: dict[str, Any], *, is_applied: bool) -> None:
+    def _check(
+        self, entry: Entry, token: int, body: dict[str, Any], reported: dict[str, Any], *, is_applied: bool
+    ) -> None:
         lease = entry.lease
         is_newest = lease is not None and token == lease.token
         if is_applied and not is_newest:
@@ -48,9 +50,9 @@ class Verdicts:
         if is_applied and lease is not None and lease.ended == "settled" and not _is_success(body):
             raise ViolationError("I8 an attempt fails once", f"{entry.id} {token} failed again", entry.id)
         if not is_applied and is_newest and entry.status == OPEN and lease is not None and lease.ended in STILL_COUNTS:
-            raise ViolationError("I1 a result in time counts", f"{entry.id} {token} refused: {told}", entry.id)
-        if not is_applied and is_newest and token in entry.accepted and not told.get("success"):
-            raise ViolationError("I6 replays are idempotent", f"{entry.id} {token} again: {told}", entry.id)
+            raise ViolationError("I1 a result in time counts", f"{entry.id} {token} refused: {reported}", entry.id)
+        if not is_applied and is_newest and token in entry.accepted and not reported.get("success"):
+            raise ViolationError("I6 replays are idempotent", f"{entry.id} {token} again: {reported}", entry.id)
 
     def _check_legacy(self, entry: Entry, body: dict[str, Any], *, is_applied: bool) -> None:
         lease = entry.lease

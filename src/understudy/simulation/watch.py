@@ -27,7 +27,7 @@ class Watched:
         self.seen_heard = 0  # the last sign that certainly counts
         self.seen_ms = 0
         self.maybe_ms = 0  # the last request that may have counted
-        self.told = ""
+        self.reported = ""
 
 
 class Watch:
@@ -66,9 +66,9 @@ class Watch:
     def _seen(self, known: Watched) -> None:
         world = self._ledger.world
         known.seen_heard, known.seen_ms, known.maybe_ms = self._ledger.heard(), world.now_ms, world.now_ms
-        known.told = ""
+        known.reported = ""
 
-    def told(self, name: str, fields: dict[str, Any]) -> None:
+    def reported(self, name: str, fields: dict[str, Any]) -> None:
         """The hub said something about a daemon, or about itself."""
         world = self._ledger.world
         if name == "hub.gap":
@@ -93,7 +93,7 @@ class Watch:
         if silent_ms < limit_ms or is_graced or known.is_away:
             said = f"{name} after {silent_ms} ms of silence"
             raise ViolationError("a living daemon is not reported", said, fields["daemonId"])
-        known.told = name.removeprefix("daemon.")
+        known.reported = name.removeprefix("daemon.")
 
     def gave_way(self, daemon: str, directive_id: str) -> None:
         """A life ended because of a directive."""
@@ -125,6 +125,6 @@ class Watch:
             due_ms = known.maybe_ms + known.quiet_ms + limit_ms
             if known.maybe_ms < resumed_ms:
                 due_ms = max(due_ms, resumed_ms + known.quiet_ms + max(limit_ms, grace_ms))
-            if not known.is_away and now_ms > due_ms + SLACK_MS and known.told != "down":
-                said = f"{name} silent since {known.maybe_ms} ms, told {known.told!r}"
+            if not known.is_away and now_ms > due_ms + SLACK_MS and known.reported != "down":
+                said = f"{name} silent since {known.maybe_ms} ms, told {known.reported!r}"
                 raise ViolationError("a dead daemon is reported", said, name)

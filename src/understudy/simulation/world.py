@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from understudy.clock import ManualClock, iso
 
-STEPS_TOLD = 30
+STEPS_REPORTED = 30
 
 
 class ViolationError(AssertionError):
@@ -43,7 +43,7 @@ class Story:
             whole.update(f"{at_ms} {step}\n".encode())
         return whole.hexdigest()
 
-    def last(self, count: int = STEPS_TOLD, about: str = "") -> list[str]:
+    def last(self, count: int = STEPS_REPORTED, about: str = "") -> list[str]:
         """The last steps, or those that mention a name."""
         chosen = [step for step in self.steps if about in step[1]] if about else self.steps
         return [f"{at_ms / 1000:10.3f} s  {step[:400]}" for at_ms, step in chosen[-count:]]

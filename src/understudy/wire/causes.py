@@ -54,12 +54,12 @@ def is_local(error: BaseException) -> bool:
 def cause_of(error: BaseException) -> str:
     """The cause in few words: one of `ALL`, perhaps with a detail after a colon, else the system's own words."""
     chain = tuple(_chain(error))
-    for told in reversed(chain):  # what a client makes of it says less
-        if named := _named(told):
+    for link in reversed(chain):  # what a client makes of it says less
+        if named := _named(link):
             return named[:CAUSE_CHARS_MAX]
     if is_local(error):
         return f"{UNSENDABLE}: {type(error).__name__}"
-    said = next((told.strerror for told in chain if isinstance(told, OSError) and told.strerror), "")
+    said = next((link.strerror for link in chain if isinstance(link, OSError) and link.strerror), "")
     return (str(said) or type(error).__name__)[:CAUSE_CHARS_MAX]
 
 
@@ -101,10 +101,10 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     """The error and what it came from, innermost last; bounded, each once."""
     waiting, seen = [error], set[int]()
     while waiting and len(seen) < CHAIN_MAX:
-        told = waiting.pop(0)
-        if id(told) in seen:
+        link = waiting.pop(0)
+        if id(link) in seen:
             continue
-        seen.add(id(told))
-        yield told
-        more = (getattr(told, "reason", None), told.__cause__, told.__context__, *told.args)
+        seen.add(id(link))
+        yield link
+        more = (getattr(link, "reason", None), link.__cause__, link.__context__, *link.args)
         waiting += [other for other in more if isinstance(other, BaseException)]

@@ -167,8 +167,8 @@ class Guard:
 
     def step(self, now_ms: int, message: Message | None = None) -> tuple[Action, ...]:
         """The actions to take now, in order."""
-        told = self._heed(message) if message is not None else ()
-        return told if isinstance(message, Gone) else (*told, *self._end_what_is_due(now_ms))
+        actions = self._heed(message) if message is not None else ()
+        return actions if isinstance(message, Gone) else (*actions, *self._end_what_is_due(now_ms))
 
     def _heed(self, message: Message) -> tuple[Action, ...]:
         match message:

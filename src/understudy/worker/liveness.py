@@ -43,7 +43,7 @@ class Liveness:
         """The loops that are beyond their limit."""
         return tuple(name for name, (at, limit) in self._marks.items() if 0 < limit < self.contact_ms - at)
 
-    def told(self) -> dict[str, dict[str, Any]]:
+    def report(self) -> dict[str, dict[str, Any]]:
         """As a beat says it, in seconds."""
         worst: dict[str, tuple[int, int]] = {}
         for name, (at, limit) in self._marks.items():

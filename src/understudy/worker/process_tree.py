@@ -100,13 +100,13 @@ class ProcessTree:
         """
         self.note()
         until_ms = self._clock.mono_ms() + grace_ms
-        told: set[int] = set()
+        signalled: set[int] = set()
         with contextlib.suppress(OSError):  # nobody can be looked at: `kill` tries for longer
             while (left := self._living(_looked_at(tuple(self._seen)))) and self._clock.mono_ms() < until_ms:
                 group = [process for process in left if process.group == self._root]
                 for process in group or left:
-                    if process.pid not in told:
-                        told.add(process.pid)
+                    if process.pid not in signalled:
+                        signalled.add(process.pid)
                         _send(process, signal.SIGTERM)
                 time.sleep(0.02)
         return self.kill()

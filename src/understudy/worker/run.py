@@ -245,8 +245,8 @@ def _settle(state: WorkerState, run: Run, executor: Executor, outcome: Outcome, 
         return
     yield from _heed_auth(state, executor, outcome)
     if outcome.is_untouched:
-        told = t("executors.given_back", task=run.task.id, reason=outcome.error)
-        yield WriteLog("warning", "Daemon", told)
+        message = t("executors.given_back", task=run.task.id, reason=outcome.error)
+        yield WriteLog("warning", "Daemon", message)
         yield from give_back(state, run, "not_started")
     else:
         yield from _finish(state, run, outcome)

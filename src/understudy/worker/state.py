@@ -91,7 +91,7 @@ class Run:
         self.heard_ms: int | None = None  # awake time of its last sign of life
         self.stop = ""  # why it must end: "", "lost", "cancelled", "drain"
         self.progress = Progress(at=now_at)
-        self.told = Progress(at=0)  # what the last accepted beat said of it
+        self.reported = Progress(at=0)  # what the last accepted beat said of it
         self.quiet: tuple[Progress | None, int] = (None, 0)  # its last sign, and the contact time of that
 
     @property

@@ -30,8 +30,8 @@ from understudy.texts import t
 
 BEAT_S, LATE_S, DOWN_S = 1, 2, 4
 BEATS = 2
-TOLD = ("daemon.late", "daemon.down", "daemon.recovered")
-TOLD_MS = 10_000
+REPORTED = ("daemon.late", "daemon.down", "daemon.recovered")
+REPORTED_MS = 10_000
 
 
 class MadeUp:
@@ -155,14 +155,14 @@ def _delivered(made_up: MadeUp) -> Values:
 
     def sent() -> list[dict[str, Any]]:
         rows = made_up.hub.get("/api/notices", limit=1000)["notices"]
-        mine = [row for row in rows if row.get("daemonId") == made_up.id and row["cause"] in TOLD]
+        mine = [row for row in rows if row.get("daemonId") == made_up.id and row["cause"] in REPORTED]
         for row in mine:
             if row["state"] == "dead":
                 reason = safe(row.get("lastError") or "–")
                 raise NotSeenError(t("drill.not_delivered", channel=safe(row["channel"]), reason=reason))
         return mine if mine and all(row["state"] in ("sent", "folded") for row in mine) else []
 
-    rows = until(sent, "/api/notices: sent", TOLD_MS)
+    rows = until(sent, "/api/notices: sent", REPORTED_MS)
     return {"count": len(rows), "channels": ", ".join(channels)}
 
 

@@ -99,11 +99,11 @@ def _alarmed(story: DrillStory, name: str, level: str, limit_ms: int) -> Values:
     (event, *_) = story.until(lambda: story.stage.events(name), name, limit_ms)
     silent_ms = round(event["fields"]["elapsedSec"] * 1000)
     require(silent_ms >= limit_ms, f"{name}: {silent_ms} ms < {limit_ms} ms")
-    _told(story, level, limit_ms)
+    _noticed(story, level, limit_ms)
     return {"silent_ms": silent_ms}
 
 
-def _told(story: DrillStory, level: str, within_ms: int = 0) -> None:
+def _noticed(story: DrillStory, level: str, within_ms: int = 0) -> None:
     word = t(f"channel.level.{level}")
     story.until(lambda: story.stage.discord.said(word, story.stage.daemon_id), f"Discord: {word}", within_ms)
 
@@ -146,7 +146,7 @@ def _hand_back(story: DrillStory) -> Values:
 
 
 def _recovered(story: DrillStory) -> Values:
-    _told(story, "recovered")
+    _noticed(story, "recovered")
     (event, *_) = story.until(lambda: story.stage.events("daemon.recovered"), "daemon.recovered")
     incident = story.stage.client.get(path_of("incidents"))["incidents"][0]
     require(incident["state"] == "recovered", incident["state"])

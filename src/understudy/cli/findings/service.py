@@ -125,9 +125,9 @@ def _same_hub(place: Place, state: State) -> Iterator[Finding]:
 
 
 def _older(here: Here) -> Iterator[Finding]:
-    from understudy.cli.service import told_older
+    from understudy.cli.service import reported_older
     from understudy.daemon.service import find_older
 
     for one in find_older(here.run, home=here.home, uid=here.uid, is_darwin=here.is_darwin):
-        what = t("cli.doctor.older.what", found=told_older(one))
+        what = t("cli.doctor.older.what", found=reported_older(one))
         yield Finding("older", PROBLEM, what, t("cli.doctor.older.why"), " && ".join(one.stop))

@@ -76,7 +76,7 @@ class Child:
         self._reading = reading
         self._clock = clock
         self._news = news
-        self._told = threading.Lock()
+        self._news_lock = threading.Lock()
         self._progress: Progress | None = None  # since the last look
         self._passed_on_ms = -PROGRESS_MS
         self._stdout = HeadTail(plan.output_kept_bytes_max)
@@ -128,7 +128,7 @@ class Child:
         """News since the last look."""
         if self._ended is not None:
             return self._ended
-        with self._told:
+        with self._news_lock:
             progress, self._progress = self._progress, None
         return progress
 
@@ -180,7 +180,7 @@ class Child:
     def _pass_on(self, progress: Progress | None) -> None:
         if progress is None:
             return
-        with self._told:
+        with self._news_lock:
             before = self._progress or progress
             text, checkpoint = progress.text or before.text, progress.checkpoint or before.checkpoint
             self._progress = Progress(progress.at, text, checkpoint)

@@ -50,7 +50,7 @@ class AssistantReading(ABC):
         self._events = Events()
         self._began_at = 0
         self._progress = ""
-        self._told = ("", 0)
+        self._reported = ("", 0)
 
     @property
     def has_acted(self) -> bool:
@@ -113,9 +113,9 @@ class AssistantReading(ABC):
 
     def _new_checkpoint(self) -> str | None:
         now = (self.session_id, self.acts)
-        if now == self._told or not self.session_id:
+        if now == self._reported or not self.session_id:
             return None
-        self._told = now
+        self._reported = now
         return self.checkpoint()
 
 

@@ -12,7 +12,7 @@ from understudy.worker.executors.events import list_in, number_in, text_in, valu
 from understudy.worker.executors.usage import usage_json
 
 MESSAGES_MAX = 100  # whose use is kept apart: a message is repeated before many others come
-_TOLD_BY = ("command", "file_path", "path", "pattern", "url", "query", "description", "prompt")
+_REPORTED_BY = ("command", "file_path", "path", "pattern", "url", "query", "description", "prompt")
 
 
 class ClaudeReading(AssistantReading):
@@ -58,7 +58,7 @@ class ClaudeReading(AssistantReading):
             if text_in(part, "type") == "text":
                 self.text = text_in(part, "text") or self.text
             elif text_in(part, "type") == "tool_use":
-                self.tool(text_in(part, "name"), told_by(value_in(part, "input")))
+                self.tool(text_in(part, "name"), input_shown(value_in(part, "input")))
 
     def counters(self) -> dict[str, int]:
         """None: its `usage` is of one run, and its `total_cost_usd` is not to be trusted (docs/measured.md)."""
@@ -66,8 +66,8 @@ class ClaudeReading(AssistantReading):
 
     def usage(self) -> dict[str, Any] | None:
         """Of the result line, else the sum over the messages."""
-        told = value_in(self.result, "usage")
-        used = tokens_of(told) if isinstance(told, dict) else _sum((self._used_before, *self._used.values()))
+        counted = value_in(self.result, "usage")
+        used = tokens_of(counted) if isinstance(counted, dict) else _sum((self._used_before, *self._used.values()))
         return usage_json(self._model(), used, self._prices)
 
     def _model(self) -> str:
@@ -88,9 +88,9 @@ def tokens_of(used: dict[str, Any]) -> Tokens:
     )
 
 
-def told_by(given: Any) -> str:
+def input_shown(given: Any) -> str:
     """The one argument of a tool that tells most."""
-    return next((text for name in _TOLD_BY if (text := text_in(given, name))), "")
+    return next((text for name in _REPORTED_BY if (text := text_in(given, name))), "")
 
 
 def _sum(parts: Any) -> Tokens:

@@ -10,7 +10,7 @@ import msgspec
 from understudy.texts import t
 from understudy.worker.executors import Ended, Outcome
 from understudy.worker.executors.assistant import answer_of
-from understudy.worker.executors.claude_reading import ClaudeReading, told_by
+from understudy.worker.executors.claude_reading import ClaudeReading, input_shown
 from understudy.worker.executors.command import exit_error, replaced_text
 from understudy.worker.executors.events import list_in, number_in, text_in, value_in
 from understudy.worker.executors.failures import Failure, api_failure, failed
@@ -86,7 +86,9 @@ def _reason(ended: Ended, result: dict[str, Any]) -> str:
 
 def _blocked(denied: list[Any]) -> Outcome:
     """Work was not done, although it looks like a success: who was to be asked is not here."""
-    names = (f"{text_in(d, 'tool_name') or text_in(d, 'name')}({told_by(value_in(d, 'tool_input'))})" for d in denied)
+    names = (
+        f"{text_in(d, 'tool_name') or text_in(d, 'name')}({input_shown(value_in(d, 'tool_input'))})" for d in denied
+    )
     tools = ", ".join(dict.fromkeys(names))
     error = t("executors.blocked", cli=CLI, tools=tools[:1_000])
     return Outcome(success=False, error=error, failure_class="blocked", failure_final=True)

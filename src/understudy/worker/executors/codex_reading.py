@@ -51,7 +51,7 @@ class CodexReading(AssistantReading):
                 self.failure = text_in(event, "error", "message") or text_in(event, "error") or self.error
 
     def _heed_item(self, item: Any, *, is_over: bool) -> None:
-        kind, what = text_in(item, "type"), _told_by(item)
+        kind, what = text_in(item, "type"), _reported_by(item)
         if kind == "agent_message":
             self.text = text_in(item, "text") or self.text
         elif kind == "error":  # also warnings that hinder nothing
@@ -80,6 +80,6 @@ class CodexReading(AssistantReading):
         return now - before if now >= before else now
 
 
-def _told_by(item: Any) -> str:
+def _reported_by(item: Any) -> str:
     changed = [text_in(change, "path") for change in list_in(item, "changes")]
     return text_in(item, "command") or ", ".join(changed) or text_in(item, "tool") or text_in(item, "query")
