@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench.hub_server import settings_of
+from bench.hub_server import inputs_of
 from understudy.runtime.hub.loops import HubLoop
 from understudy.runtime.hub.server import serve
 from understudy.runtime.hub.writer import Writer
@@ -28,4 +28,4 @@ def gather(self: Writer, _: int) -> None:
 if __name__ == "__main__":
     Writer._gather = gather  # type: ignore[method-assign]
     HubLoop.start = lambda _: None  # type: ignore[method-assign]  # alone in its commits: nobody's promise
-    sys.exit(serve(settings_of(sys.argv[1])))
+    sys.exit(serve(inputs_of(sys.argv[1])))
