@@ -30,10 +30,6 @@ IMPORTED = (
     "cli.start",
     "cli.terminal",
 )
-COMMANDS = (
-    *("by_hand", "client", "daemon_control", "daemons", "deployments", "doctor", "hub", "incidents", "keys", "notices"),
-    *("notify", "options", "service", "status", "steer", "submit", "tail", "takeover", "tasks"),
-)
 READ_AT_THE_START = ("LANG", "LC_", "UNDERSTUDY_LANG", "PYTHON", "COLUMNS", "TZ")
 INHERITED = (
     signal.SIGINT,
@@ -211,7 +207,10 @@ if __name__ == "__main__":
     import gc
     import importlib
 
-    for name in (*IMPORTED, *(f"cli.{command}" for command in COMMANDS)):
+    from understudy import cli
+
+    commands = sorted(path.stem for path in Path(cli.__file__).parent.glob("[a-z]*.py"))
+    for name in (*IMPORTED, *(f"cli.{command}" for command in commands)):
         importlib.import_module(f"understudy.{name}")
     gc.freeze()
     request = _serve(socket.socket(fileno=int(sys.argv[1])))
