@@ -72,7 +72,8 @@ class EndpointApp:
             self.api.hub.log.emit("critical", "API", f"Internal error in {endpoint.method} {endpoint.path}: {bug!r}")
             await respond(send, 500, INTERNAL)
         finally:
-            room.give_back()
+            if room.held_bytes:
+                room.give_back()
 
     def _note(self, status: int) -> None:
         """A sign of life that this hub could not take: it is the hub that was deaf, not the daemon that was silent."""

@@ -156,7 +156,7 @@ class BodyRoom:
     def __init__(self, line: Line | None) -> None:
         self._line = line
         self._key_id = ""
-        self._held = 0
+        self.held_bytes = 0
 
     def establish(self, key_id: str) -> None:
         """The request has shown a valid key."""
@@ -167,11 +167,11 @@ class BodyRoom:
     def take(self, size: int) -> None:
         """Room for `size` more bytes; UnavailableError when there is none."""
         if self._line is not None:
-            self._line.crowd.take_body(self._key_id, size, is_small=self._held + size <= SMALL_BYTES)
-            self._held += size
+            self._line.crowd.take_body(self._key_id, size, is_small=self.held_bytes + size <= SMALL_BYTES)
+            self.held_bytes += size
 
     def give_back(self) -> None:
         """It is answered."""
-        if self._held and self._line is not None:
-            self._line.crowd.give_back_body(self._key_id, self._held)
-            self._held = 0
+        if self.held_bytes and self._line is not None:
+            self._line.crowd.give_back_body(self._key_id, self.held_bytes)
+            self.held_bytes = 0

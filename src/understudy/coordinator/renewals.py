@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from msgspec import Struct
 
@@ -46,13 +46,15 @@ class Renewals(Struct, frozen=True):
 
 def judge(
     speaker: Speaker,
-    runs: Iterable[NamedRun],
-    held: Iterable[Task],
+    runs: Collection[NamedRun],
+    held: Collection[Task],
     tasks: Mapping[str, Task],
     now: Now,
     policy: Policy,
 ) -> Renewals:
     """Judge `held`, the leases of this daemon, and `runs`, those that it names; `tasks` are the rows of the latter."""
+    if not (runs or held):
+        return Renewals([], [], [], policy.lease_ms)
     named = {run.task_id: run for run in runs}
     ended: list[Change[Task]] = []
     if speaker.is_sign_of_life:
@@ -107,6 +109,8 @@ def progress_of(
     runs: Iterable[NamedRun], tasks: Mapping[str, Task], before: Mapping[str, Progress], now: Now
 ) -> list[Progress]:
     """The rows of progress of all runs that still hold their tasks."""
+    if not tasks:
+        return []
     theirs = (run for run in runs if run.task_id in tasks and tasks[run.task_id].token == run.token)
     kept = (progress_after(before.get(run.task_id), run, now) for run in theirs)
     return [progress for progress in kept if progress is not None]

@@ -62,15 +62,15 @@ class RecordHeartbeat(Operation):
     def _facts(self, work: WorkingSet) -> Facts:
         daemon_id, runs = self.beat.daemon_id, self.beat.runs or ()
         daemon = work.get(Daemon, daemon_id)
-        held = (work.get(Task, task_id) for task_id in sorted(work.held.get(daemon_id, ())))
-        named = {run.task_id: task for run in runs if (task := work.get(Task, run.task_id)) is not None}
+        held = work.held.get(daemon_id)
+        named = {run.task_id: task for run in runs if (task := work.get(Task, run.task_id)) is not None} if runs else {}
         progress = work.rows[Progress]
         return Facts(
             daemon,
             frozenset(work.boots.get(daemon_id, ())),
-            tuple(task for task in held if task is not None),
+            tuple(task for task_id in sorted(held) if (task := work.get(Task, task_id)) is not None) if held else (),
             named,
-            {task_id: row for task_id in named if (row := progress.get(task_id)) is not None},
+            {task_id: row for task_id in named if (row := progress.get(task_id)) is not None} if named else {},
             tuple(work.open_directives(daemon_id)) if daemon_id in work.directives else None,
             incident_of(work, daemon),
         )

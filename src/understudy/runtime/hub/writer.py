@@ -72,7 +72,6 @@ class Writer:
         self.is_stopping = False
         self._is_closed = False
         self.commit_ms = 0.0
-        self._was_alone = False  # the last batch: one operation, and nothing waited behind it
         self._last_ms = FAST_COMMIT_MS  # of the last batch; the first is not known to be fast
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -139,21 +138,21 @@ class Writer:
             self._begin()
 
     def _begin(self) -> None:
+        was_alone = self._last_size == 1
         batch = self._next_batch()
         if batch.weight <= BATCH_MAX and batch.started_ms >= self._slow_until_ms:
             began_s = thread_time()
             batch.prepared = self.engine.prepare(batch.operations)
             self._note_held(self.engine.clock.mono_ms(), batch.started_ms, (thread_time() - began_s) * 1000)
-            if batch.prepared is not None and self._is_alone(batch):
+            if batch.prepared is not None and was_alone and self._is_alone(batch):
                 self._commit(batch)
                 self._finish(batch)
                 return
         self._batches.put(batch)
 
     def _is_alone(self, batch: _Batch) -> bool:
-        """True if one caller asks one thing after the other, and the disk is fast as far as the last batch tells."""
-        was_alone, self._was_alone = self._was_alone, len(batch.operations) == 1 and not self._asked
-        return was_alone and self._was_alone and self._last_ms < FAST_COMMIT_MS
+        """True if nothing waits behind one operation, and the disk is fast as far as the last batch tells."""
+        return len(batch.operations) == 1 and not self._asked and self._last_ms < FAST_COMMIT_MS
 
     def _note_held(self, now_ms: int, since_ms: int, cpu_ms: float) -> None:
         if cpu_ms > CPU_MS_MAX or now_ms - since_ms > HELD_MS_MAX:
