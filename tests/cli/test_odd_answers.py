@@ -152,5 +152,5 @@ def test_an_odd_answer_names_the_hub(odd, capsys):
 
 def test_without_an_answer_it_is_a_defect(monkeypatch, capsys):
     monkeypatch.setattr(HubClient, "heard", "")
-    assert start._told(TypeError("ours")) == Exit.DEFECT
+    assert start._reported(TypeError("ours")) == Exit.DEFECT
     assert "defect of understudy" in capsys.readouterr().err

@@ -44,7 +44,7 @@ def test_a_start_without_a_thread_can_be_stopped(tmp_path: Path) -> None:
     daemon.stop()
     with pytest.raises(RuntimeError, match="new thread") as raised:
         daemon._start_main(driver, UNUSED)
-    assert start._told(raised.value) == Exit.FAILED
+    assert start._reported(raised.value) == Exit.FAILED
 
 
 def test_a_full_disk_does_not_keep_the_next_life_from_beginning(
