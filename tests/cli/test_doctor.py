@@ -17,7 +17,9 @@ from tests.cli.program import understudy
 from tests.hub_process import ADMIN_KEY, KEY, running_hub
 from understudy import __version__
 from understudy.cli import findings
+from understudy.cli.doctor import finding_json
 from understudy.cli.findings import examine
+from understudy.cli.findings.finding import PROBLEM, AutomaticFix, Finding
 
 
 @pytest.fixture(scope="module")
@@ -317,3 +319,9 @@ def test_a_hub_that_is_started_again_and_again(tmp_path):
 
 def test_a_daemon_of_the_older_kind(tmp_path):
     assert "forget mini" in with_row(tmp_path, bootId="")["old"].fix
+
+
+def test_the_json_of_a_finding_keeps_its_keys():
+    shown = finding_json(Finding("hub", PROBLEM, "what", "why", "a fix", AutomaticFix("start_service", "hub")))
+    assert list(shown) == ["name", "level", "what", "why", "mend", "remedy"]
+    assert (shown["mend"], shown["remedy"]) == ("a fix", {"kind": "start_service", "target": "hub"})

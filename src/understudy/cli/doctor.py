@@ -59,8 +59,8 @@ def doctor(fix: bool, as_json: bool) -> int:
 
 def finding_json(finding: Finding) -> dict[str, Any]:
     """A finding as `--json` prints it; its keys are older than its fields."""
-    shown = asdict(finding)
-    return {**shown, "mend": shown.pop("fix"), "remedy": shown.pop("automatic")}
+    keys = {"fix": "mend", "automatic": "remedy"}
+    return {keys.get(name, name): value for name, value in asdict(finding).items()}
 
 
 def fixes_of(findings: list[Finding], here: Here) -> Iterator[tuple[Finding, bool, str]]:
