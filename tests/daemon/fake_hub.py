@@ -70,7 +70,7 @@ class FakeHub:
             self.queue.append({"id": task_id, "content": content, **fields})
             self._changed.notify_all()
 
-    def told(self, ending: str) -> list[dict[str, Any]]:
+    def reported(self, ending: str) -> list[dict[str, Any]]:
         """The bodies of all requests to paths with that ending, in order."""
         return [seen.body for seen in list(self.seen) if seen.path.endswith(ending)]
 

@@ -42,7 +42,7 @@ class OwnersHub(RulesHub):
             self.offered.pop(report["id"], None)
         return Answer(200, answer.body | {"directives": list(self.offered.values())})
 
-    def told(self, directive_id: str) -> list[str]:
+    def reported(self, directive_id: str) -> list[str]:
         """The states that beats named, each once."""
         states = [report["state"] for report in self.reports if report["id"] == directive_id]
         return [state for n, state in enumerate(states) if n == 0 or states[n - 1] != state]
