@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -139,7 +140,8 @@ def test_a_kept_connection_that_the_hub_has_closed_is_not_used_again() -> None:
     assert hub_client.call(beat()) == Answer(200, {})
     (kept,) = hub_client._kept
     kept.sock.settimeout(5)
-    assert kept.sock.recv(1, socket.MSG_PEEK) == b""
+    with suppress(ConnectionResetError):  # it had not read all of the request when it closed
+        assert kept.sock.recv(1, socket.MSG_PEEK) == b""
     assert hub_client.call(beat()) == Answer(200, {})
     thread.join(60)
 
