@@ -68,25 +68,26 @@ class Waiting:
         needs = frozenset(msgspec.json.decode(task.needs))
         for (provides, names), line in self._groups.items():
             may_have_it = task.waiting_for in names if task.waiting_for else needs <= provides
-            while may_have_it and line:
-                waiter = line.popleft()
-                if not waiter.done():
-                    waiter.set_result(None)
-                    return
+            if may_have_it and _wake_first(line):
+                return
 
     def pass_on(self) -> None:
         """Somebody was woken and went away: let the longest waiting of each kind look."""
         for line in self._groups.values():
-            while line:
-                waiter = line.popleft()
-                if not waiter.done():
-                    waiter.set_result(None)
-                    break
+            _wake_first(line)
 
     def wake_all(self) -> None:
         """Let everybody look again (the hub is stopping)."""
         for line in self._groups.values():
-            for waiter in line:
-                if not waiter.done():
-                    waiter.set_result(None)
-            line.clear()
+            while _wake_first(line):
+                pass
+
+
+def _wake_first(line: deque[asyncio.Future[None]]) -> bool:
+    """Wake the one that has waited longest and still does; False if none does."""
+    while line:
+        waiter = line.popleft()
+        if not waiter.done():
+            waiter.set_result(None)
+            return True
+    return False

@@ -17,7 +17,7 @@ from understudy.coordinator.nouns import (
     Usage,
 )
 from understudy.coordinator.takeover_nouns import DaemonGroup
-from understudy.store.queries import Query
+from understudy.store.queries import Finder, Query
 
 N = TypeVar("N", bound=Struct)
 T = TypeVar("T")
@@ -122,7 +122,7 @@ class Unreadable:
             self.found.append(Found(noun, key, why))
 
 
-class Reader(Protocol):
+class Reader(Finder, Protocol):
     """A consistent view of the store; every list it returns is bounded by its caller."""
 
     unreadable: Unreadable
@@ -141,10 +141,6 @@ class Reader(Protocol):
 
     def room(self) -> Room:
         """The bytes in use and free; cheap."""
-        ...
-
-    def find(self, query: Query[N], *values: Any, limit: int = 0) -> list[N]:
-        """The rows of a query (store/queries.py), in its order; 0: all of them."""
         ...
 
     def count(self, query: Query[Any], *values: Any, limit: int) -> int:

@@ -90,7 +90,7 @@ class StoreFiles:
         return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
 
     def log_trouble(self) -> str:
-        """True if the log lacks frames that its index names; asked again, because a checkpoint empties both.
+        """The log, if it lacks frames that its index names; "" if not. Read twice, because a checkpoint empties both.
 
         The next commit writes a log that looks whole, so this shows only before it.
         """

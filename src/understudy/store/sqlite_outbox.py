@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any, TypeVar
 
-import msgspec
 from msgspec import Struct
 
 from understudy.coordinator.nouns import Notice
@@ -13,9 +11,7 @@ from understudy.store.base import Backlog, StoredEvent, Unreadable
 from understudy.store.reading import NUMBER_MAX, event_of, number_of, shown
 
 N = TypeVar("N", bound=Struct)
-ABOUT_DAEMON_MAX = 200
 EVENTS_BACK_MAX = 20_000  # how far back a daemon's last words are looked for: there is no index that costs each event
-_AMONG = "IN (SELECT value FROM json_each(?))"
 
 
 class OutboxQueries:
@@ -75,7 +71,3 @@ class OutboxQueries:
             (EVENTS_BACK_MAX, daemon_id, limit),
         )
         return [event_of(row, self.unreadable) for row in reversed(rows)]
-
-
-def _json(values: Collection[str]) -> str:
-    return msgspec.json.encode(list(values)).decode()
