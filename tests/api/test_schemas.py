@@ -59,6 +59,8 @@ NOT_HERE = {  # keys that an endpoint shares with others and never says, or says
         f".notices[].{key}" for key in ("foldedInto", "lastError", "incidentId", "sentAt", "taskId", "daemonId")
     },
     "GET /api/takeover": {".lacks"},  # without a key or a price
+    "GET /api/overview": {".takeover.lacks"}  # of an incident that is over:
+    | {f".openIncidents[].{key}" for key in ("recoveredAt", "lengthSec", "missedBeats")},
 }
 
 
@@ -87,6 +89,11 @@ def rows(at: int) -> Iterator[msgspec.Struct]:
             next_at=at + DAY, last_error="e", folded_into="f", created_at=at, due_at=at,
             sent_at=at if state == "sent" else 0,
         )  # fmt: skip
+    yield Daemon("silent", state="late", last_seen_at=at, since_at=at - 1, incident_id="lasts")
+    yield Incident("lasts", "silent", "down", at, at, 1, at, 0, at, acknowledged_by="me", acknowledged_at=at,
+                   snoozed_until=at)  # fmt: skip
+    yield Task("runs", "leased", 0, token=1, daemon_id="sick", claimed_at=at, expires_h=at + DAY)
+    yield Progress("runs", 1, at, '{"step":1}')
     yield Task("waits", ready=0, waiting_for="sick", queued_at=at, updated_at=at)
     yield Task("done", "done", 0, queued_at=at, updated_at=at, finished_at=at, note="n", losses=1)
     yield TaskBody("done", json(SPEC))
@@ -206,7 +213,8 @@ def _tell_of_the_rest(hub: Hub, ask: Callable[..., Any], at: int) -> None:
     for verb in ("pause", "resume"):
         ask("POST", f"/api/takeover/{verb}")
     _save(hub, TakeoverState(1, 1, at, circuit="billing", circuit_at=at, circuit_until_at=at + DAY))
-    ask("GET", "/api/takeover")
+    for path in ("/api/takeover", "/api/overview"):
+        ask("GET", path)
     ask("POST", "/api/memory/save", MESSAGE)
     for path in ("/api/memory/context/u1", "/api/memory/history/u1"):
         ask("GET", path)

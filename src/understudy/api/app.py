@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request as StarletteRequest
 from starlette.routing import Route
 
-from understudy.api import daemons, notices, records, takeover, tasks
+from understudy.api import daemons, notices, overview, records, takeover, tasks
 from understudy.api.connections import BodyRoom
 from understudy.api.context import Api
 from understudy.api.endpoint import Endpoint, Request, check_path
@@ -29,6 +29,7 @@ from understudy.hub.messages import LINK_PATH
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *tasks.ENDPOINTS,
+    *overview.ENDPOINTS,
     *daemons.ENDPOINTS,
     *notices.ENDPOINTS,
     *takeover.ENDPOINTS,

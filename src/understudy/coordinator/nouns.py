@@ -272,10 +272,10 @@ class Incident(Struct, frozen=True):
 class Period(Struct, frozen=True):
     """A stretch of time in one state of health: timelines come from these, not from beats."""
 
-    daemon_id: str
-    from_at: int
+    daemon_id: str  # "": a gap of the hub itself, in the state `unknown`
+    from_at: int  # wall
     state: str
-    to_at: int = 0
+    to_at: int = 0  # wall; 0: it lasts
 
 
 class Key(Struct, frozen=True):

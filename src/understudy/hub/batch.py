@@ -17,6 +17,7 @@ from understudy.coordinator.changes import Decision, Removal
 from understudy.coordinator.hearing import awake, deaf, hear
 from understudy.coordinator.jumps import Clocks, jump_ms
 from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Directive, Hearing, Notice, Now, Policy, Task
+from understudy.coordinator.timeline import gap_period
 from understudy.errors import StoreDownError, UnderstudyError
 from understudy.hub.bounds import DAEMONS_MAX
 from understudy.hub.operation import Operation
@@ -164,7 +165,7 @@ class Engine:
             heard, now = deaf(hearing, clocks.wall)
         work.now = now
         if gap is not None:
-            work.events.append(gap)
+            work.apply(Decision(save=gap_period(hearing, now), events=(gap,)))
         if heard is not hearing:
             work.apply(Decision(save=(heard,)))
         if needs.due_limit:

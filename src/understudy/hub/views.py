@@ -168,7 +168,9 @@ class View:
 
     def daemons(self) -> DaemonsAnswer:
         """`GET /api/daemons`."""
-        return DaemonsAnswer([self._daemon(daemon, DaemonJson) for daemon in self.reader.load_all(Daemon, DAEMONS_MAX)])
+        return DaemonsAnswer(
+            [self.daemon_as(daemon, DaemonJson) for daemon in self.reader.load_all(Daemon, DAEMONS_MAX)]
+        )
 
     def daemon(self, daemon_id: str) -> OneDaemon:
         """`GET /api/daemons/{id}`."""
@@ -176,9 +178,10 @@ class View:
         if not found:
             raise NotFoundError("Daemon not found")
         directives = self.reader.find(DIRECTIVES_OF, daemon_id, limit=DIRECTIVES_SHOWN)
-        return self._daemon(found[0], OneDaemon, directives=if_any([directive_json(row) for row in directives]))
+        return self.daemon_as(found[0], OneDaemon, directives=if_any([directive_json(row) for row in directives]))
 
-    def _daemon(self, daemon: Daemon, shape: type[D], **more: Any) -> D:
+    def daemon_as(self, daemon: Daemon, shape: type[D], **more: Any) -> D:
+        """A daemon in one of the shapes of the wire; `more` are further fields of that shape."""
         limits, now = limits_of(daemon, self.policy), self.now
         is_quiet = daemon.deadline_h and (daemon.paused or is_planned(daemon))
         trouble = trouble_said(daemon) if daemon.state == "stuck" else None

@@ -11,7 +11,18 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
-from understudy.coordinator.nouns import Attempt, Boot, Daemon, Deployment, Directive, Incident, Memory, Notice, Task
+from understudy.coordinator.nouns import (
+    Attempt,
+    Boot,
+    Daemon,
+    Deployment,
+    Directive,
+    Incident,
+    Memory,
+    Notice,
+    Period,
+    Task,
+)
 from understudy.coordinator.takeover_nouns import Reservation
 
 N = TypeVar("N", bound=Struct)
@@ -31,6 +42,8 @@ READY = Query(Task, "ready = 1", _QUEUE)
 WAITING_FOR_ANY = Query(Task, "waiting_for <> ''", _QUEUE)
 WAITING_FOR = Query(Task, "waiting_for <> '' AND waiting_for IN ?", _QUEUE)  # daemons
 HELD_BY = Query(Task, "status = 'leased' AND daemon_id IN ?")
+RUNNING = Query(Task, "status = 'leased'", "claimed_at, id")
+DELAYED = Query(Task, "status = 'queued' AND ready = 0 AND waiting_for = ''")
 CLAIMED_WITH = Query(Task, "status = 'leased' AND request_id <> '' AND request_id IN ?", _QUEUE)
 BY_DEDUP = Query(Task, "dedup_key <> '' AND submitter = ? AND dedup_key = ?")
 ATTEMPTS_OF = Query(Attempt, "task_id = ?", "token")
@@ -45,6 +58,9 @@ INCIDENTS = Query(Incident, order="opened_at DESC, id DESC")
 INCIDENTS_BEFORE = Query(Incident, "(opened_at, id) < (?, ?)", INCIDENTS.order)
 INCIDENTS_OF = Query(Incident, "daemon_id = ? AND opened_at >= ?", "opened_at")
 INCIDENTS_SINCE = Query(Incident, "late_h >= ?")
+
+PERIODS = Query(Period, "to_at > 0 AND to_at > ?", "to_at DESC")  # that ended after an instant, gaps included
+PERIODS_OF = Query(Period, "daemon_id = ? AND to_at > ?", "from_at DESC")
 
 MESSAGES = Query(Memory, "user_id = ? AND owner = ? AND (? = '' OR channel = ?)", "created_at DESC, id DESC")
 

@@ -1,0 +1,77 @@
+"""`GET /api/overview`: all that a home page shows, read from one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from understudy.clock import iso
+from understudy.coordinator.nouns import Daemon, Incident, Progress
+from understudy.hub.periods import DAY_MS, periods_of_all
+from understudy.hub.takeover_view import takeover_answer
+from understudy.hub.views import DAEMONS_MAX, View
+from understudy.store.base import Reader
+from understudy.store.queries import DELAYED, READY, RUNNING, WAITING_FOR_ANY
+from understudy.wire.answers.events import IncidentJson, incident_json
+from understudy.wire.answers.overview import (
+    DaemonOverview,
+    OverviewAnswer,
+    QueueDepth,
+    RunOverview,
+    period_json,
+    run_json,
+)
+
+COUNTED_MAX = 100_000  # tasks of each kind
+RUNS_MAX = 1_000
+
+
+class Depth(Struct, frozen=True):
+    """The unfinished tasks: how many wait and are leased, and since when the first of the queue waits; 0: none does."""
+
+    waiting: int
+    leased: int
+    oldest_at: int
+
+
+def overview(view: View) -> OverviewAnswer:
+    """All of it; the bars reach back 24 hours."""
+    since_at = view.now.wall - DAY_MS
+    daemons = view.reader.load_all(Daemon, DAEMONS_MAX)
+    periods = periods_of_all(view, daemons, since_at)
+    depth = queue_depth(view.reader)
+    oldest_s = max(view.now.wall - depth.oldest_at, 0) / 1000 if depth.oldest_at else 0
+    return OverviewAnswer(
+        at=iso(view.now.wall),
+        periods_since=iso(since_at),
+        queue=QueueDepth(depth.waiting, depth.leased, oldest_s),
+        daemons=[
+            view.daemon_as(daemon, DaemonOverview, periods=[period_json(period) for period in periods[daemon.id]])
+            for daemon in daemons
+        ],
+        runs=runs(view),
+        open_incidents=open_incidents(view, daemons),
+        takeover=takeover_answer(view),
+    )
+
+
+def queue_depth(reader: Reader) -> Depth:
+    """The length of the queue: what is claimable, delayed or reserved waits."""
+    waiting = sum(reader.count(query, limit=COUNTED_MAX) for query in (READY, DELAYED, WAITING_FOR_ANY))
+    first = reader.find(READY, limit=1)
+    return Depth(waiting, reader.count(RUNNING, limit=COUNTED_MAX), first[0].queued_at if first else 0)
+
+
+def runs(view: View) -> list[RunOverview]:
+    """Every leased task with its progress, the longest leased first."""
+    tasks = view.reader.find(RUNNING, limit=RUNS_MAX)
+    progress = {row.task_id: row for row in view.reader.load_many(Progress, [task.id for task in tasks])}
+    return [run_json(task, progress.get(task.id)) for task in tasks]
+
+
+def open_incidents(view: View, daemons: Iterable[Daemon]) -> list[IncidentJson]:
+    """The silences of these that last, newest first."""
+    found = view.reader.load_many(Incident, [daemon.incident_id for daemon in daemons if daemon.incident_id])
+    found.sort(key=lambda incident: (incident.opened_at, incident.id), reverse=True)
+    return [incident_json(incident) for incident in found if not incident.recovered_at]
