@@ -14,7 +14,7 @@ from understudy.daemon.spool import Spool
 from understudy.errors import BadRequestError
 from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.decode import decode
-from understudy.wire.foreign import object_of, parsed, whole
+from understudy.wire.foreign_json import object_of, parsed, whole
 from understudy.wire.memory import MemorySaveBody
 from understudy.wire.tasks import ReleaseBody, RenewBody, ResultBody, StatusBody
 from understudy.worker.executors.events import Events

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from understudy.clock import iso
-from understudy.coordinator import health, windows
+from understudy.coordinator import daily_windows, health
 from understudy.coordinator.changes import Change
 from understudy.coordinator.hearing import at_wall, awake, hear
 from understudy.coordinator.identity import arrive, watch_name
@@ -165,11 +165,11 @@ def test_a_sleep_window_over_midnight_is_half_open_in_its_zone() -> None:
     night = '[{"from":"23:00","to":"07:00","tz":"Asia/Tokyo"}]'
     midnight_utc = 1_770_000_000_000 - 1_770_000_000_000 % 86_400_000
     at = lambda hours, minutes=0: midnight_utc + (hours * 60 + minutes) * 60_000  # noqa: E731 - UTC instants
-    assert windows.left_ms(night, at(14)) == 8 * 3_600_000  # 23:00 in Tokyo
-    assert windows.left_ms(night, at(21, 59)) == 60_000
-    assert windows.left_ms(night, at(21, 59) + 59_999) == 1
-    assert not windows.left_ms(night, at(22))  # 07:00
-    assert not windows.left_ms(night, at(13, 59))
+    assert daily_windows.left_ms(night, at(14)) == 8 * 3_600_000  # 23:00 in Tokyo
+    assert daily_windows.left_ms(night, at(21, 59)) == 60_000
+    assert daily_windows.left_ms(night, at(21, 59) + 59_999) == 1
+    assert not daily_windows.left_ms(night, at(22))  # 07:00
+    assert not daily_windows.left_ms(night, at(13, 59))
 
 
 def test_the_ring_of_beats_keeps_the_last_120() -> None:

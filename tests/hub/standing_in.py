@@ -7,13 +7,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from tests.hub.conftest import Bench
-from understudy.coordinator.calendar import period_of
 from understudy.coordinator.calls import NoCall
 from understudy.coordinator.nouns import Policy, Result, Task
 from understudy.coordinator.prices import Price
 from understudy.coordinator.takeover import CallOutcome
 from understudy.coordinator.takeover_look import Verdict
 from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverPolicy, TakeoverState, TaskTakeover
+from understudy.coordinator.utc_calendar import period_of
 from understudy.hub.call_ends import SettleCall
 from understudy.hub.calls import ReserveCall, TakeoverCall
 from understudy.hub.enqueue import EnqueueTasks

@@ -14,7 +14,7 @@ from tests.hub.test_batch import beat, claim, enqueue
 from understudy.coordinator.nouns import Deployment, Evidence, Policy
 from understudy.coordinator.retention import purge_plan
 from understudy.errors import StoreFullError
-from understudy.hub import bounds, life
+from understudy.hub import bounds, signs_of_life
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.memory import SaveMemory
@@ -176,7 +176,7 @@ def test_sets_of_what_is_tried_again_are_counted_too(hub: Bench) -> None:
 
 def test_daemons_beyond_the_bound_are_refused_and_known_ones_heard(hub: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.ask(beat(1))
-    for module in (bounds, life):
+    for module in (bounds, signs_of_life):
         monkeypatch.setattr(module, "DAEMONS_MAX", 1)
     stranger = RecordHeartbeat(HeartbeatBody(daemon_id="d2", boot_id="b", machine_id="m"))
     assert hub.ask(stranger)[0].fields["code"] == "too_many_daemons"

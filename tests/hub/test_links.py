@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.hub.desk import LATE_MS, beat, bench_with, rows
+from understudy.coordinator.links import LINK_KEPT_MS
 from understudy.coordinator.nouns import Incident
 from understudy.errors import NotFoundError
 from understudy.hub.links import FollowLink, shown_by
-from understudy.hub.outbox import LINK_KEPT_MS, TakeNotice
+from understudy.hub.outbox import TakeNotice
 from understudy.hub.retention import PurgeRows
 
 

@@ -1,6 +1,6 @@
 """A heartbeat: who beats, what becomes of its leases, what it says of itself, and whether it is well.
 
-`judge` goes through the modules of these questions once, in this order: identity, renewals (leases), liveness,
+`judge` goes through the modules of these questions once, in this order: identity, renewals (leases), stuck,
 directives, health. A beat that is no sign of life (it does not name the machine that its daemon is bound to)
 changes nothing; one that a later beat has overtaken renews nothing.
 """
@@ -15,13 +15,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.clock import iso
-from understudy.coordinator import directives, health, identity, liveness, renewals
+from understudy.coordinator import directives, health, identity, renewals, stuck
 from understudy.coordinator.changes import Change, Draft, Event
 from understudy.coordinator.health import health_event
 from understudy.coordinator.identity import Arrival
-from understudy.coordinator.liveness import Trouble
 from understudy.coordinator.nouns import Daemon, Directive, Incident, Now, Policy, Progress, Task
 from understudy.coordinator.renewals import NamedRun, Renewals, Speaker
+from understudy.coordinator.stuck import Trouble
 
 STARTS_MAX = 5  # within an hour; more are an event
 HOUR_MS = 3_600_000
@@ -92,8 +92,8 @@ def judge(facts: Facts, beat: ReceivedBeat, now: Now, policy: Policy) -> Heard:
 
     daemon = described(before, beat, now)
     if beat.auth and daemon.auth != before.auth:
-        draft.add(events=liveness.login_events(before, beat.auth, now))
-    trouble = liveness.trouble_in(daemon, beat.loops, beat.auth, beat.runs or ())
+        draft.add(events=stuck.login_events(before, beat.auth, now))
+    trouble = stuck.trouble_in(daemon, beat.loops, beat.auth, beat.runs or ())
 
     offer = None
     if facts.directives is not None:

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
-from understudy.coordinator.calendar import DAY, MONTH
 from understudy.coordinator.changes import Change
 from understudy.coordinator.nouns import Now
 from understudy.coordinator.prices import Tokens, cost_micro_usd
 from understudy.coordinator.takeover import CallOutcome, price_for, takeover_event
 from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverPolicy
+from understudy.coordinator.utc_calendar import DAY, MONTH
 from understudy.money import usd, usd_text
 
 SHARES = ((100, "budget.spent", "critical"), (80, "budget.most", "warning"), (50, "budget.half", "warning"))

@@ -9,13 +9,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.coordinator import budget, leases, takeover
-from understudy.coordinator.calendar import MINUTE_MS
 from understudy.coordinator.changes import Draft, Event
 from understudy.coordinator.leases import Grant
 from understudy.coordinator.nouns import LEASED, QUEUED, Memory, Now, Policy, Task
 from understudy.coordinator.prompts import Prompt, affordable
 from understudy.coordinator.takeover import Opening, takeover_event
 from understudy.coordinator.takeover_nouns import OFF, Budget, DaemonGroup, Reservation, TakeoverState, TaskTakeover
+from understudy.coordinator.utc_calendar import MINUTE_MS
 
 TEXT: frozenset[str] = frozenset()  # the needs of a task that the hub may answer for good
 LEASE_MARGIN_MS = 30_000  # beyond the time that a call may take: no renewals

@@ -35,7 +35,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.clock import iso
-from understudy.coordinator import windows
+from understudy.coordinator import daily_windows
 from understudy.coordinator.changes import Change, Event, make_event
 from understudy.coordinator.hearing import at_wall
 from understudy.coordinator.nouns import Daemon, Incident, Now, Period, Policy
@@ -197,7 +197,7 @@ def _silent(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Chang
     deadline = late_deadline(daemon, limits, now)
     if now.h < deadline:
         return Change(replace(daemon, deadline_h=deadline))
-    sleep_left = windows.left_ms(daemon.expected_sleep, now.wall)
+    sleep_left = daily_windows.left_ms(daemon.expected_sleep, now.wall)
     if not sleep_left:
         return _late(daemon, limits, now, deadline, incident_id)
     wakes_h = now.h + sleep_left + limits.late_ms
@@ -216,7 +216,7 @@ def _still_late(daemon: Daemon, incident: Incident | None, limits: Limits, now: 
 
 def _overslept(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Change[Daemon]:
     """It was expected to sleep: from the end of its window on its silence counts as anybody's."""
-    sleep_left = windows.left_ms(daemon.expected_sleep, now.wall)
+    sleep_left = daily_windows.left_ms(daemon.expected_sleep, now.wall)
     if sleep_left:
         return Change(replace(daemon, deadline_h=now.h + sleep_left + limits.late_ms))
     return _not_back(replace(daemon, reason=""), limits, now, incident_id)

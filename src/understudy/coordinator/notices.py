@@ -38,7 +38,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from understudy.coordinator import windows
+from understudy.coordinator import daily_windows
 from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import Notice, Now
 from understudy.coordinator.routes import LEVEL_RANKS, Route, Routes
@@ -292,13 +292,13 @@ def route_of(routes: Routes, channel: str, daemon_id: str, level: str = "") -> R
 
 def held_by_windows_ms(routes: Routes, route: Route, level: str, daemon_id: str, wall: int) -> int:
     """Milliseconds that quiet hours and maintenance still hold a notice, consecutive ones included; 0: not now."""
-    at, latest = wall, wall + windows.DAYS_MAX * 86_400_000
+    at, latest = wall, wall + daily_windows.DAYS_MAX * 86_400_000
     while at < latest:
-        left = 0 if level == "critical" else windows.left_ms(route.quiet, at)
+        left = 0 if level == "critical" else daily_windows.left_ms(route.quiet, at)
         for window in routes.maintenance:
             if is_of(daemon_id, window.daemons):
                 once_ms = window.to_at - at if window.from_at <= at < window.to_at else 0
-                left = max(left, once_ms, windows.left_ms(window.windows, at))
+                left = max(left, once_ms, daily_windows.left_ms(window.windows, at))
         if not left:
             break
         at += left

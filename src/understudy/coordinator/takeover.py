@@ -37,7 +37,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.backoff import dice_of, doubled_ms, spread
-from understudy.coordinator.calendar import MONTH, next_period_at
 from understudy.coordinator.changes import Change, Event, make_event
 from understudy.coordinator.claims import tags_of
 from understudy.coordinator.health import PLANNED
@@ -53,6 +52,7 @@ from understudy.coordinator.takeover_nouns import (
     TakeoverPolicy,
     TakeoverState,
 )
+from understudy.coordinator.utc_calendar import MONTH, next_period_at
 
 EXECUTOR = "hub/claude-api"
 AWAY_AT_ONCE = frozenset({"down", "stuck"})

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from understudy import __version__
 from understudy.clock import Clock, SystemClock
-from understudy.coordinator.liveness import fix_of
+from understudy.coordinator.stuck import fix_of
 from understudy.daemon.caffeinate import Awake, caffeinate
 from understudy.daemon.directive_file import DirectiveFile
 from understudy.daemon.duties import duties_of

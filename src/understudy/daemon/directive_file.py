@@ -9,7 +9,7 @@ import msgspec
 from understudy.daemon.home import Home
 from understudy.daemon.installation import Installation
 from understudy.private import write_durably
-from understudy.wire.foreign import parsed
+from understudy.wire.foreign_json import parsed
 from understudy.worker.directives import SavedDirectives
 from understudy.worker.effects import Failed, LoadedDirectives
 

@@ -16,7 +16,7 @@ from understudy.errors import ConfigError
 from understudy.texts import t
 from understudy.wire.causes import cause_of
 from understudy.wire.dial import TROUBLE, Cut, Server, Trust, body_of
-from understudy.wire.foreign import object_of
+from understudy.wire.foreign_json import object_of
 from understudy.wire.proxies import ProxyUnusableError
 from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Answer, Call, Failed
 

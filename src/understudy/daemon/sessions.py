@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from understudy.private import write_durably
-from understudy.wire.foreign import parsed
+from understudy.wire.foreign_json import parsed
 from understudy.worker.executors import Session
 
 FILE_BYTES_MAX = 8 << 20

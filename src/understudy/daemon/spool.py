@@ -9,7 +9,7 @@ import msgspec
 
 from understudy.daemon.home import Home, aged_files
 from understudy.private import sync_directory, write_durably
-from understudy.wire.foreign import parsed
+from understudy.wire.foreign_json import parsed
 from understudy.worker.results import Result
 
 FILES_MAX = 1_000

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from understudy.coordinator import directives, health, leases, starts, takeover, tasks, windows
+from understudy.coordinator import daily_windows, directives, health, leases, starts, takeover, tasks
 from understudy.coordinator import hearing as hearing_time
 from understudy.coordinator.changes import Change, Decision, Draft
 from understudy.coordinator.nouns import Daemon, Directive, Hearing, Incident, Now, Task
 from understudy.coordinator.takeover_nouns import TakeoverState
-from understudy.hub.life import incident_of
 from understudy.hub.operation import HEAVY, Operation
+from understudy.hub.signs_of_life import incident_of
 from understudy.hub.takeover_rows import STATE_ID, state_of
 from understudy.hub.unjudged import each, tell_once
 from understudy.hub.working_set import Needs, WorkingSet
@@ -78,7 +78,7 @@ def _daemon(work: WorkingSet, daemon_id: str, now: Now) -> Change[Daemon] | None
     if daemon is None or not daemon.deadline_h or now.h < daemon.deadline_h:
         return None  # forgotten or heard by an earlier request of this batch
     looked = health.rung(daemon, incident_of(work, daemon), now, work.policy, work.ids.new("incident"))
-    wrong = windows.unreadable(daemon.expected_sleep)
+    wrong = daily_windows.unreadable(daemon.expected_sleep)
     unreadable = tell_once(work, daemon, f"expectedSleep: {wrong}", now) if wrong else ()
     events = [takeover.with_takeover(event, work.policy.takeover, state_of(work)) for event in looked.events]
     return Change(looked.noun, looked.save, (*events, *unreadable))

@@ -17,9 +17,9 @@ from understudy.coordinator.leases import Grant
 from understudy.coordinator.nouns import LEASED, Daemon, Memory, Now, Progress, Task, TaskBody
 from understudy.errors import ConflictError
 from understudy.hub.enqueue import user_of
-from understudy.hub.life import need_incident, need_watched, touch
 from understudy.hub.memory import context_of
 from understudy.hub.operation import Operation
+from understudy.hub.signs_of_life import need_incident, need_watched, touch
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.store.base import UNREADABLE_SPEC
 from understudy.wire.answers.base import as_stored

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from understudy.coordinator import daemons, windows
+from understudy.coordinator import daemons, daily_windows
 from understudy.coordinator.changes import Decision
 from understudy.coordinator.daemons import Introduced, OldBeat
 from understudy.coordinator.nouns import Daemon, Now, Task
 from understudy.errors import BadRequestError, NotFoundError
 from understudy.hub.enqueue import instant
-from understudy.hub.life import incident_of, need_incident, refuse_beyond_bound
 from understudy.hub.operation import HEAVY, Operation
+from understudy.hub.signs_of_life import incident_of, need_incident, refuse_beyond_bound
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.answers.base import DONE
 from understudy.wire.answers.daemons import DaemonChanged, Registered, SettingsChanged, settings_json
@@ -142,7 +142,7 @@ class ConfigureDaemon(OwnerOperation):
         if late is not None and down is not None and down < late:
             raise BadRequestError("Validation failed", ("downAfterSec: Expected at least lateAfterSec",))
         for window in body.expected_sleep or ():
-            if not windows.is_zone(window.tz):
+            if not daily_windows.is_zone(window.tz):
                 raise BadRequestError("Validation failed", (f"expectedSleep: no time zone {window.tz!r}",))
             if window.from_ == window.to:
                 why = f"expectedSleep: {window.from_}-{window.to} covers no time; for a whole day write two windows"

@@ -10,8 +10,8 @@ from understudy.coordinator.nouns import Daemon, Now, Progress, Task
 from understudy.coordinator.renewals import NamedRun
 from understudy.errors import ConflictError
 from understudy.hub.leases import need_progress, texts_of
-from understudy.hub.life import incident_of, need_incident, refuse_beyond_bound
 from understudy.hub.operation import Operation
+from understudy.hub.signs_of_life import incident_of, need_incident, refuse_beyond_bound
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.answers.daemons import HeartbeatAnswer, directive_offer
 from understudy.wire.daemons import HeartbeatBody, RunningBody, cut_parts

@@ -10,8 +10,8 @@ from understudy.coordinator.identity import watch_name
 from understudy.coordinator.nouns import CANCELLED, FINISHED, LEASED, Now, Progress, Task
 from understudy.coordinator.renewals import NamedRun
 from understudy.errors import BadRequestError, ConflictError, ForbiddenError, NotFoundError
-from understudy.hub.life import need_incident, need_watched, touch
 from understudy.hub.operation import Operation
+from understudy.hub.signs_of_life import need_incident, need_watched, touch
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.answers.leases import AlreadyCancelled, Released, Renewed, lease_json
 from understudy.wire.daemons import RunningBody

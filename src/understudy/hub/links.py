@@ -16,7 +16,6 @@ from understudy.hub.working_set import Needs, WorkingSet
 from understudy.store.base import Reader
 from understudy.wire.answers.base import DONE
 
-SNOOZE_MS = 3_600_000
 BY = "link"
 GONE = "This link is unknown or has expired"
 
@@ -88,4 +87,4 @@ def _act_of(link: Link | None) -> Operation | None:
         return None
     if link.purpose == "acknowledge":
         return AcknowledgeIncident(link.subject, BY)
-    return SnoozeIncident(link.subject, SNOOZE_MS, BY) if link.purpose == "snooze" else None
+    return SnoozeIncident(link.subject, links.SNOOZE_MS, BY) if link.purpose == "snooze" else None

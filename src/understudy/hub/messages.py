@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from understudy.clock import moment, parse_iso
-from understudy.coordinator import outbox, windows
+from understudy.coordinator import daily_windows, outbox
 from understudy.coordinator.notices import DIGEST, FLAP_WINDOW_MS, FLAPPING, REMINDER, STUCK, read_facts
 from understudy.coordinator.nouns import Daemon, Incident, Notice, Result, Task, TaskBody
 from understudy.coordinator.routes import Routes
@@ -305,5 +305,5 @@ def text_of(value: str) -> str:
 def instant_text(at: int, zone: str) -> str:
     """The instant in the owner's zone, to the second, with the zone's name; in UTC if that zone is unknown here."""
     utc = moment(at)
-    local = utc.astimezone(windows.zone_of(zone)) if zone and windows.is_zone(zone) else utc
+    local = utc.astimezone(daily_windows.zone_of(zone)) if zone and daily_windows.is_zone(zone) else utc
     return f"{local:%Y-%m-%d %H:%M:%S} {local:%Z}"

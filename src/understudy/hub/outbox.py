@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from understudy.coordinator import answers, outbox
 from understudy.coordinator.changes import Decision, Draft, Event
+from understudy.coordinator.links import LINK_KEPT_MS
 from understudy.coordinator.notices import FLAP_WINDOW_MS, LATE, LOUD, STORY, OutboxDraft, makes_notice, once_each
 from understudy.coordinator.nouns import Incident, Link, Notice, Now, Progress, Task
 from understudy.errors import BadRequestError, ConflictError, NotFoundError
@@ -19,7 +20,6 @@ from understudy.store.base import Transaction
 from understudy.store.queries import ABOUT_DAEMON_MAX, INCIDENTS_OF, notices_about
 from understudy.wire.answers.notices import NoticeChanged, TestsAnswer, notice_json
 
-LINK_KEPT_MS = 7 * 86_400_000
 LINK_PREFIX = "usl"
 
 

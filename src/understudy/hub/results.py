@@ -23,8 +23,8 @@ from understudy.coordinator.nouns import (
 )
 from understudy.errors import BadRequestError, NotFoundError, UnderstudyError
 from understudy.hub.leases import lease_lost
-from understudy.hub.life import touch
 from understudy.hub.operation import Operation
+from understudy.hub.signs_of_life import touch
 from understudy.hub.tight import TIGHT_BYTES, tight
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.answers.results import ResultsAnswer, Taken, TakenOrNot

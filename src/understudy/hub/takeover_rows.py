@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from understudy.coordinator import takeover
-from understudy.coordinator.calendar import DAY, MONTH, period_of
 from understudy.coordinator.calls import TakeoverView
 from understudy.coordinator.nouns import Daemon, Now
 from understudy.coordinator.takeover_nouns import (
@@ -15,6 +14,7 @@ from understudy.coordinator.takeover_nouns import (
     TakeoverPolicy,
     TakeoverState,
 )
+from understudy.coordinator.utc_calendar import DAY, MONTH, period_of
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.store.base import Candidates
 

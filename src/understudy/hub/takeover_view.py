@@ -6,11 +6,11 @@ from msgspec import UNSET
 
 from understudy.clock import iso
 from understudy.coordinator import budget, takeover
-from understudy.coordinator.calendar import DAY, MONTH, next_period_at, period_of
 from understudy.coordinator.calls import TEXT
 from understudy.coordinator.nouns import Now
 from understudy.coordinator.prices import PRICES_AT
 from understudy.coordinator.takeover_nouns import OFF, Budget, Reservation, TakeoverPolicy, TakeoverState
+from understudy.coordinator.utc_calendar import DAY, MONTH, next_period_at, period_of
 from understudy.hub.takeover_rows import STATE_ID
 from understudy.hub.views import View
 from understudy.hub.working_set import CALLS_READ_MAX

@@ -9,7 +9,6 @@ from msgspec import UNSET, Raw
 from understudy.clock import iso
 from understudy.coordinator.health import down_deadline, is_planned, late_deadline, limits_of
 from understudy.coordinator.hearing import at_wall, hear
-from understudy.coordinator.liveness import trouble_said
 from understudy.coordinator.nouns import (
     FINISHED,
     LEASED,
@@ -25,6 +24,7 @@ from understudy.coordinator.nouns import (
     Task,
     TaskBody,
 )
+from understudy.coordinator.stuck import trouble_said
 from understudy.coordinator.takeover_nouns import TaskTakeover
 from understudy.errors import BadRequestError, ForbiddenError, NotFoundError
 from understudy.hub.keys import KEYS_MAX, Caller

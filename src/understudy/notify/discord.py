@@ -16,7 +16,7 @@ from understudy.notify.base import ChannelSettings, Message, Outcome, Sent
 from understudy.notify.limits import cost_of, utf16
 from understudy.notify.outcomes import by_status, is_ok, no_answer, refused, unexpected
 from understudy.notify.plain import fitting, headline, level_of, lines, paragraphs, parts_of, ready, whole
-from understudy.wire.foreign import object_of
+from understudy.wire.foreign_json import object_of
 from understudy.wire.outbound import HttpAnswer, HttpRequest, OutboundAnswer
 from understudy.wire.retry_after import wait_ms
 

@@ -13,7 +13,7 @@ from understudy.notify.base import ChannelSettings, Message, Outcome, Sent
 from understudy.notify.limits import cut, utf8
 from understudy.notify.outcomes import by_status, is_ok, no_answer, unexpected
 from understudy.notify.plain import level_of, lines, paragraphs, parts_of, ready
-from understudy.wire.foreign import object_of
+from understudy.wire.foreign_json import object_of
 from understudy.wire.outbound import HttpAnswer, HttpRequest, OutboundAnswer
 
 SERVER = "https://ntfy.sh"

@@ -14,7 +14,7 @@ from understudy.notify.base import ChannelSettings, Message, Outcome, Sent
 from understudy.notify.limits import utf16
 from understudy.notify.outcomes import by_status, is_ok, is_page, later, no_answer, refused, text_in, unexpected
 from understudy.notify.plain import Pairs, fitting, headline, lines, paragraphs, parts_of, ready, whole
-from understudy.wire.foreign import object_of
+from understudy.wire.foreign_json import object_of
 from understudy.wire.outbound import HttpAnswer, HttpRequest, OutboundAnswer
 from understudy.wire.retry_after import retry_after_ms
 

@@ -15,7 +15,7 @@ from understudy.notify.limits import cost_of, utf16
 from understudy.notify.outcomes import by_status, is_ok, no_answer, refused, unexpected
 from understudy.notify.plain import headline, parts_of, ready, whole
 from understudy.texts import t
-from understudy.wire.foreign import object_of
+from understudy.wire.foreign_json import object_of
 from understudy.wire.outbound import HttpAnswer, HttpRequest, OutboundAnswer
 from understudy.wire.retry_after import wait_ms
 

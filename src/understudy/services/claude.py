@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from understudy.coordinator.prompts import Prompt
 from understudy.coordinator.takeover import CallOutcome
-from understudy.wire.foreign import object_of
+from understudy.wire.foreign_json import object_of
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
 from understudy.wire.retry_after import retry_after_ms
 

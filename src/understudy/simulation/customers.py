@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from understudy.simulation.body import Work
 from understudy.simulation.network import Network
+from understudy.simulation.processes import Work
 from understudy.simulation.weather import Weather
 from understudy.simulation.world import ViolationError, World
 from understudy.worker.effects import Answer, Call, Failed

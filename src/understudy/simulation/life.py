@@ -11,9 +11,9 @@ import msgspec
 from understudy.coordinator.directives import COMES_BACK
 from understudy.daemon.life import main_loop
 from understudy.ids import IdMaker
-from understudy.simulation.body import Place, PlayedGuard, Process, Work
 from understudy.simulation.loops import LATER, GoOn, Loops
 from understudy.simulation.network import Flight
+from understudy.simulation.processes import Place, PlayedGuard, Process, Work
 from understudy.simulation.world import ViolationError
 from understudy.worker.directives import STARTED
 from understudy.worker.effects import (

@@ -7,11 +7,11 @@ from functools import partial
 
 from understudy.clock import Clock
 from understudy.ids import IdMaker
-from understudy.simulation.body import Process
 from understudy.simulation.life import Life
 from understudy.simulation.loops import Loops
 from understudy.simulation.network import Network
 from understudy.simulation.oracle import Oracle
+from understudy.simulation.processes import Process
 from understudy.simulation.world import World
 from understudy.worker.directives import SavedDirectives
 from understudy.worker.effects import LoadedDirectives, Result

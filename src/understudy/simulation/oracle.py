@@ -13,10 +13,10 @@ from understudy.clock import parse_iso
 from understudy.coordinator.nouns import Policy
 from understudy.hub.batch import Committed
 from understudy.simulation.beats import Beats
-from understudy.simulation.bodies import Bodies
 from understudy.simulation.events import Events
 from understudy.simulation.exchange import Letter, Reply
 from understudy.simulation.ledger import CANCELLED, DONE, FAILED, OPEN, Entry, Lease, Ledger, must_be
+from understudy.simulation.process_oracle import Bodies
 from understudy.simulation.verdicts import Verdicts
 from understudy.simulation.watch import Watch
 from understudy.simulation.world import ViolationError, World

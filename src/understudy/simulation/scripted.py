@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from understudy.simulation.body import Work
 from understudy.simulation.loops import LATER, GoOn, Loops
 from understudy.simulation.network import Network
+from understudy.simulation.processes import Work
 from understudy.simulation.world import World
 from understudy.worker.effects import Answer, Call, Effect, Failed, Fork, Loop, Steps, Wait
 from understudy.worker.state import Signals

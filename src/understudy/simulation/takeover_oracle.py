@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from understudy.coordinator.calendar import period_of
 from understudy.coordinator.nouns import Policy
 from understudy.coordinator.takeover_look import Verdict
 from understudy.coordinator.takeover_nouns import Budget, Reservation
+from understudy.coordinator.utc_calendar import period_of
 from understudy.hub.batch import Committed
 from understudy.hub.call_ends import SettleCall
 from understudy.hub.calls import CutCalls, ReserveCall, TakeoverCall

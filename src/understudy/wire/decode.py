@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from understudy.errors import BadRequestError
-from understudy.wire.foreign import whole
+from understudy.wire.foreign_json import whole
 from understudy.wire.nesting import check_nesting
 
 T = TypeVar("T", bound=msgspec.Struct)

@@ -1,4 +1,4 @@
-"""Every limit on what comes from outside, in one place (docs/contract.md, section 1)."""
+"""Limits on what comes from outside (docs/contract.md, section 1); a limit of one field alone stands at that field."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ CAPABILITIES_MAX = 64  # longer lists are cut, not refused
 TAGS_MAX = 8
 TAG_CHARS_MAX = 64
 WAITING_POLLS_MAX = 4000
+WAIT_S_MAX = 60  # of one long poll; `poll_wait` in config/table.py has the same bound
 NESTING_MAX = 100  # answers wrap what was sent a few levels deeper; interpreters and parsers give up at about 1,000
 VALUES_MAX = 200_000  # in one body, besides its texts: a parser takes some 20 ms for so many
 INT_MAX = (1 << 53) - 1  # what a JavaScript number holds exactly

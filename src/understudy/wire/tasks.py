@@ -13,6 +13,7 @@ from understudy.wire.limits import (
     BATCH_TASKS_MAX,
     CLAIM_TASKS_MAX,
     EXECUTOR_PATTERN,
+    WAIT_S_MAX,
     Count,
     DaemonName,
     Id,
@@ -111,7 +112,7 @@ class ClaimBody(Struct, rename="camel", frozen=True):
     boot_id: Name | None = None
     request_id: Name | None = None
     max: Annotated[int, Meta(ge=1, le=CLAIM_TASKS_MAX)] | None = None
-    wait_sec: Annotated[float, Meta(ge=0, le=60)] | None = None
+    wait_sec: Annotated[float, Meta(ge=0, le=WAIT_S_MAX)] | None = None
     provides: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=256)] | None = None
     on_loss: OnLoss | None = None
 

@@ -15,7 +15,7 @@ from understudy.wire.limits import INT_MAX, is_id
 from understudy.worker.auth import no_start
 from understudy.worker.effects import Answer, Call, Failed, Fork, Loop, Steps, Wait, WriteLog
 from understudy.worker.executors import Task
-from understudy.worker.foreign import ForeignHub, lacks_token
+from understudy.worker.foreign_hub import ForeignHub, lacks_token
 from understudy.worker.release import give_back
 from understudy.worker.run import run_loop
 from understudy.worker.start_faults import NO_PROCESSES

@@ -15,7 +15,7 @@ from understudy.backoff import doubled_ms
 from understudy.log import Log
 from understudy.wire.causes import cause_of
 from understudy.wire.dial import TROUBLE, Server, Trust, body_of
-from understudy.wire.foreign import parsed
+from understudy.wire.foreign_json import parsed
 from understudy.worker.effects import Answer
 from understudy.worker.guard_policy import Hello, Watched
 

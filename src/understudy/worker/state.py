@@ -178,7 +178,7 @@ class WorkerState:
         self.mode = RUNNING  # RUNNING, DRAINING, STOPPING or IDLE
         self.idle_reason = ""  # superseded or id_taken; "": not idle
         self.is_known = False  # a heartbeat of this boot was accepted
-        self.is_hub_foreign = False  # its leases cannot be held (worker/foreign.py)
+        self.is_hub_foreign = False  # its leases cannot be held (worker/foreign_hub.py)
         self.must_ask = False  # the machine slept: what is ours is not known until a heartbeat is accepted
         self.starts_last_hour = 0  # of this daemon, this one included
         self.is_guarded = False  # a guard lives and knows every run

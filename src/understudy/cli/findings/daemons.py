@@ -15,7 +15,7 @@ from understudy.cli.findings.service import Services
 from understudy.cli.machine import shares_machine
 from understudy.cli.status import reason_of
 from understudy.clock import SystemClock, iso, parse_iso
-from understudy.coordinator.liveness import EXPIRING, WORKS, fix_of, word_of
+from understudy.coordinator.stuck import EXPIRING, WORKS, fix_of, word_of
 from understudy.spans import span
 from understudy.texts import t
 

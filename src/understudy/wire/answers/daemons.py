@@ -9,8 +9,8 @@ from msgspec import UNSET, UnsetType
 
 from understudy.clock import iso
 from understudy.coordinator import directives
-from understudy.coordinator.liveness import Trouble
 from understudy.coordinator.nouns import Daemon, Directive, Now
+from understudy.coordinator.stuck import Trouble
 from understudy.wire.answers.base import Answer, Instant, Yes, as_stored, if_any, instant_if_any, one_of
 from understudy.wire.daemons import SleepWindow
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from understudy.wire.foreign import object_of
+from understudy.wire.foreign_json import object_of
 
 LINE_BYTES_MAX = 8 << 20  # a longer one is no event that we need
 

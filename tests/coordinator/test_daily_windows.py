@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfoNotFoundError
 import pytest
 
 from understudy.config.kinds import zone_name
-from understudy.coordinator import windows
+from understudy.coordinator import daily_windows
 
 HOUR = 3_600_000
 BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
@@ -43,36 +43,36 @@ def daily(*parts: tuple[str, str, str]) -> str:
     ],
 )
 def test_a_window_lasts_until_its_own_clock_shows_its_end(parts, instant, hours) -> None:
-    assert windows.left_ms(daily(*parts), at(instant)) == hours * HOUR
+    assert daily_windows.left_ms(daily(*parts), at(instant)) == hours * HOUR
 
 
 def test_windows_of_a_whole_day_are_looked_at_again() -> None:
     whole = daily(("00:00", "12:00", BERLIN), ("12:00", "00:00", BERLIN))
-    left_days = windows.left_ms(whole, at("2026-10-20T02:40+02:00")) / (24 * HOUR)
+    left_days = daily_windows.left_ms(whole, at("2026-10-20T02:40+02:00")) / (24 * HOUR)
     assert 8 <= left_days < 9
 
 
 @pytest.mark.parametrize("text", ["", "nothing", "{}", "[1]", '[{"from":"x","to":"y"}]', '[{"tz":"UTC"}]'])
 def test_what_cannot_be_read_holds_nothing_and_is_named(text: str) -> None:
-    assert windows.left_ms(text, 1_770_000_000_000) == 0
-    assert windows.unreadable(text) == "not readable"
+    assert daily_windows.left_ms(text, 1_770_000_000_000) == 0
+    assert daily_windows.unreadable(text) == "not readable"
 
 
 def test_zones_that_are_unknown_here_are_named() -> None:
-    assert windows.unreadable(daily(("22:00", "07:00", "Mars/Base"))) == "no time zone 'Mars/Base'"
-    assert windows.unreadable(daily(("22:00", "07:00", BERLIN))) == ""
+    assert daily_windows.unreadable(daily(("22:00", "07:00", "Mars/Base"))) == "no time zone 'Mars/Base'"
+    assert daily_windows.unreadable(daily(("22:00", "07:00", BERLIN))) == ""
 
 
 def test_utc_needs_no_zones_of_the_machine(monkeypatch):
     def gone(name: str) -> None:
         raise ZoneInfoNotFoundError(name)
 
-    monkeypatch.setattr(windows, "ZoneInfo", gone)
+    monkeypatch.setattr(daily_windows, "ZoneInfo", gone)
     monkeypatch.setattr("zoneinfo.ZoneInfo", gone)
     monkeypatch.setattr("zoneinfo.available_timezones", set)
     noon = '[{"from":"12:00","to":"13:00","tz":"UTC"}]'
-    assert windows.left_ms(noon, 43_200_000) == 3_600_000
-    assert windows.unreadable(noon) == ""
+    assert daily_windows.left_ms(noon, 43_200_000) == 3_600_000
+    assert daily_windows.unreadable(noon) == ""
     assert zone_name("UTC") == "UTC"
     with pytest.raises(ValueError, match="tzdata"):
         zone_name("Asia/Tokyo")

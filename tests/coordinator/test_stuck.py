@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from understudy.coordinator.liveness import auth_of, fix_of, login_events, trouble_of, trouble_said
 from understudy.coordinator.nouns import Daemon, Now
+from understudy.coordinator.stuck import auth_of, fix_of, login_events, trouble_of, trouble_said
 
 NOW = Now(1_770_000_000_000, 1_770_000_000_000)
 
