@@ -18,8 +18,8 @@ from typing import NamedTuple
 from tests.project.tree import ROOT, SOURCES, documents, files
 
 GLOSSARY = "docs/glossary.md"
-# A changelog keeps the words of its time; the glossary names what it forbids; two documents wait for their rewriting.
-HISTORY = ("CHANGELOG.md", GLOSSARY, "docs/threat-model.md", "docs/reliability.md")
+# A changelog keeps the words of its time; the glossary names what it forbids.
+HISTORY = ("CHANGELOG.md", GLOSSARY)
 ENGLISH = SOURCES / "texts" / "en"
 QUESTION = re.compile(r"(?:What|Whether|Who|Whose|How|Where|When|Which|Why|For how)\b[^?]*$")
 
