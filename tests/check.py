@@ -32,17 +32,19 @@ def steps() -> dict[str, list[str]]:
         "types": [PYTHON, "-m", "mypy", "--no-error-summary"],
         "floors": [PYTHON, "-c", FLOORS],
         "docs": cog("--check", "--verbosity=1", "--check-fail-msg=`make docs` writes it anew."),
+        "browser": [PYTHON, "tests/browser/chromium.py"],
         "tests": [PYTHON, "-m", "pytest", "-n", "2", "--dist", "worksteal"],
     }
 
 
 def run_step(name: str, command: list[str]) -> int:
-    """Exit status of the step; its output only if it fails, except for the tests'."""
+    """Exit status of the step; its output only if it fails, except for the steps that speak while they run."""
     started = time.monotonic()
-    print(f"── {name}", end="\n" if name == "tests" else "", flush=True)
-    captured = None if name == "tests" else subprocess.PIPE
+    speaks = name in ("browser", "tests")
+    print(f"── {name}", end="\n" if speaks else "", flush=True)
+    captured = None if speaks else subprocess.PIPE
     done = subprocess.run(command, cwd=ROOT, stdout=captured, stderr=captured and subprocess.STDOUT, check=False)
-    if name != "tests":
+    if not speaks:
         print(f" {time.monotonic() - started:.1f} s" + (f"\n{done.stdout.decode()}" if done.returncode else ""))
         if done.returncode:
             print(f"── {name} failed")

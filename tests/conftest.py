@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests import prepared
+from tests.browser import chromium
 from tests.seeds import SEED, header
 from tests.waiting import eventually
 from understudy.store import migrations, sqlite
@@ -48,8 +49,12 @@ def pytest_report_header() -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The seed once more beside the failures, because `-q` prints no head."""
+    """The seed once more beside the failures, because `-q` prints no head; browser tests that did not run."""
     terminalreporter.write_line(header())
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if "tests/browser/" in report.nodeid]
+    if skipped and not chromium.is_off():
+        terminalreporter.section(f"{len(skipped)} BROWSER TESTS DID NOT RUN", red=True, bold=True)
+        terminalreporter.write_line(chromium.WITHOUT_ONE.format(why=""), red=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,55 @@
+"""One browser for all tests of this folder, a fresh context for each page; Chromium's profile lies with the tests.
+
+Playwright's loop is "running" in its thread until it stops, so it stops with the last test of the folder: others of
+the same process use asyncio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser import chromium
+from tests.browser.watched import DESKTOP, Look, WatchedPage
+
+FLAGS = ("--no-sandbox", "--disable-gpu", "--in-process-gpu")
+IS_REQUIRED, IS_OFF = chromium.is_required(), chromium.is_off()  # before the tests' own environment is made
+OpenPage = Callable[..., WatchedPage]
+
+
+@pytest.fixture(scope="package")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Chromium; without one the test is skipped, or fails where it is required."""
+    if IS_OFF:
+        pytest.skip("UNDERSTUDY_BROWSER_TESTS=off")
+    found = chromium.find()
+    if not found:
+        (pytest.fail if IS_REQUIRED else pytest.skip)("no Chromium: `python tests/browser/chromium.py`")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("chromium")))
+        with sync_playwright() as driver:
+            running = driver.chromium.launch(executable_path=found, args=FLAGS)
+            yield running
+            running.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[OpenPage]:
+    """`open_page(origin, PHONE)`: a page that is watched; at the end of the test it must be without fault."""
+    opened: list[WatchedPage] = []
+
+    def open_one(origin: str, look: Look = DESKTOP) -> WatchedPage:
+        opened.append(WatchedPage(browser, origin, look))
+        return opened[-1]
+
+    yield open_one
+    faults = [fault for watched in opened for fault in finish(watched)]
+    assert not faults, "\n".join(faults)
+
+
+def finish(watched: WatchedPage) -> list[str]:
+    """Close the page → its faults."""
+    watched.finish()
+    return watched.found()
