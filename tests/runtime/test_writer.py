@@ -83,12 +83,11 @@ class Stand:
         return self.loop.run(self.writer.decide(operation))
 
     def ask_together(self, *operations: Operation) -> list[Any]:
+        return self.loop.run(self.together(*operations))
+
+    async def together(self, *operations: Operation) -> list[Any]:
         """All asked before the loop gets to decide any."""
-
-        async def together() -> list[Any]:
-            return await asyncio.gather(*(self.writer.decide(one) for one in operations), return_exceptions=True)
-
-        return self.loop.run(together())
+        return await asyncio.gather(*(self.writer.decide(one) for one in operations), return_exceptions=True)
 
     def kept(self) -> list[str]:
         return [task.id for task in self.store.read(lambda tx: tx.load_all(Task, 9_999))]
@@ -153,6 +152,35 @@ def test_what_is_asked_during_a_commit_is_one_batch_after_it() -> None:
     stand.gate.set()
     assert [one.result(30) for one in (first, *more)] == ["first", *(f"t{n}" for n in range(5))]
     assert [len(batch.answers) for batch in stand.batches] == [1, 5]
+
+
+def test_after_a_slow_commit_a_batch_waits_until_those_who_were_answered_ask_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writer, "GATHER_MS_MAX", 60_000)
+    stand.commit_lasts_ms = 120_000
+    third = _asked_during_a_commit_of_two("c")
+    assert stand.ask_together(Save("d"), Save("e")) == ["d", "e"]
+    assert third.result(30) == "c"
+    assert [batch.answers for batch in stand.batches] == [("a", "b"), ("c", "d", "e")]
+
+
+def test_those_who_ask_nothing_more_are_not_waited_for_long() -> None:
+    stand.commit_lasts_ms = 120_000
+    assert _asked_during_a_commit_of_two("c").result(30) == "c"
+    assert [batch.answers for batch in stand.batches] == [("a", "b"), ("c",)]
+
+
+def _asked_during_a_commit_of_two(task_id: str) -> Any:
+    """Two tasks, committed together, and one that is asked for meanwhile → the future of its answer."""
+    stand.gate.clear()
+    pair = stand.loop.begin(stand.together(Save("a"), Save("b")))
+    eventually(lambda: stand.committing == 1)
+    third = stand.loop.begin(stand.writer.decide(Save(task_id)))
+    eventually(lambda: len(stand.writer._asked) == 1)
+    stand.gate.set()
+    assert pair.result(30) == ["a", "b"]
+    return third
 
 
 def test_a_commit_that_fails_answers_its_batch_and_keeps_nothing() -> None:

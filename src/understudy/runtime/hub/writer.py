@@ -7,6 +7,10 @@ answers reads, and what writes gathers into the next batch. One batch is under w
 answered. The loop makes the COMMIT itself for a caller who is alone and sends one request after the other, as long as
 the last one was fast: there the two hand-overs cost more than the disk.
 
+Callers who wait for answers come back with their next requests just after a batch, while others wait in line already.
+Begun at once, each COMMIT would serve only half of them, by turns, and a slow disk half of what it could. So a batch
+waits until as many have asked as were answered and waited, for at most half the time that the last COMMIT took.
+
 The thread runs a batch as a whole where the loop would stand still or wait: one operation that touches much, a batch
 that met a lock or a failure while it was decided, every batch of a store that cannot commit apart from deciding, and,
 for a while, every batch after one that held the loop for long. That last rule is for what a weight does not tell:
@@ -38,6 +42,7 @@ QUEUED_MAX = 10_000
 CPU_MS_MAX, HELD_MS_MAX = 50, 500  # of one batch on the loop; beyond that the next ones are run in the thread
 SLOW_FOR_MS = 10_000
 FAST_COMMIT_MS = 5  # the last batch took less, from its beginning to its answers
+GATHER_MS_MAX = 10  # and never longer than half a COMMIT; PostgreSQL's commit_delay is advised to be the same half
 STOP_WITHIN_S = 30
 _Reply = Any  # an asyncio future or a thread's future
 
@@ -49,6 +54,7 @@ class _Batch(Struct, eq=False):
     replies: list[_Reply]
     weight: int
     started_ms: int
+    decided_ms: int = 0  # when only its COMMIT was left to do; 0: the thread runs all of it
     prepared: Committed | None = None  # None: the thread runs all of it
     committed: Committed | None = None  # by the thread as a whole
     failure: Exception | None = None
@@ -69,6 +75,9 @@ class Writer:
         self._idle: asyncio.Future[None] | None = None  # what a stop waits for
         self._slow_until_ms = 0
         self._last_size = 1
+        self._expected = 1  # so many will have asked when all who were answered are back
+        self._expected_until_ms = 0
+        self._gathering: asyncio.TimerHandle | None = None  # the end of the wait for them
         self.is_stopping = False
         self._is_closed = False
         self.commit_ms = 0.0
@@ -115,6 +124,8 @@ class Writer:
         if not self._is_busy:
             self._is_busy = True
             self._loop.call_soon(self._gather, 0)
+        elif len(self._asked) >= self._expected:
+            self._end_gathering()
 
     async def stop(self) -> None:
         """Refuse what comes from now on, commit what is queued, end; called on the loop."""
@@ -134,8 +145,21 @@ class Writer:
         is_alone = asked == self._last_size == 1
         if seen < asked < BATCH_MAX and not is_alone:
             self._loop.call_soon(self._gather, asked)
-        else:
+        elif asked >= self._expected or (wait_ms := self._expected_until_ms - self.engine.clock.mono_ms()) <= 0:
             self._begin()
+        else:
+            self._gathering = self._loop.call_later(wait_ms / 1000, self._gather_no_more)
+
+    def _gather_no_more(self) -> None:
+        """The others take too long, or ask nothing more."""
+        self._expected = 0
+        self._end_gathering()
+
+    def _end_gathering(self) -> None:
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+            self._loop.call_soon(self._gather, 0)
 
     def _begin(self) -> None:
         was_alone = self._last_size == 1
@@ -143,7 +167,8 @@ class Writer:
         if batch.weight <= BATCH_MAX and batch.started_ms >= self._slow_until_ms:
             began_s = thread_time()
             batch.prepared = self.engine.prepare(batch.operations)
-            self._note_held(self.engine.clock.mono_ms(), batch.started_ms, (thread_time() - began_s) * 1000)
+            batch.decided_ms = self.engine.clock.mono_ms()
+            self._note_held(batch.decided_ms, batch.started_ms, (thread_time() - began_s) * 1000)
             if batch.prepared is not None and was_alone and self._is_alone(batch):
                 self._commit(batch)
                 self._finish(batch)
@@ -172,11 +197,19 @@ class Writer:
     def _finish(self, batch: _Batch) -> None:
         try:
             committed = self._outcome(batch)
-            self._last_ms = self.engine.clock.mono_ms() - batch.started_ms
+            now_ms = self.engine.clock.mono_ms()
+            self._last_ms = now_ms - batch.started_ms
+            self._expect(batch, now_ms)
             self.commit_ms = float(self._last_ms)
             self._deliver(batch.replies, committed)
         finally:
             self._go_on()
+
+    def _expect(self, batch: _Batch, now_ms: int) -> None:
+        """Whoever is answered now may soon ask again."""
+        took_ms = now_ms - batch.decided_ms if batch.prepared is not None else 0
+        self._expected = min(len(self._asked) + len(batch.operations), BATCH_MAX)
+        self._expected_until_ms = now_ms + min((took_ms + 1) // 2, GATHER_MS_MAX)
 
     def _outcome(self, batch: _Batch) -> Committed:
         if batch.prepared is not None:
