@@ -1,4 +1,7 @@
-"""Pauses between tries: doubled each time, bounded, spread so that a fleet does not retry in step."""
+"""Pauses between tries: doubled each time, bounded, spread so that a fleet does not retry in step.
+
+Each loop names its own first and longest pause where it makes its `Backoff`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""One row of the contract as a value: routes, OpenAPI and tests are all made from the same table."""
+"""One row of the contract as a value: routes, OpenAPI and tests are all made from the same table.
+
+The rows, with the scopes of each, stand in the modules of their nouns: tasks, daemons (incidents too), notices,
+takeover, records (all others).
+"""
 
 from __future__ import annotations
 

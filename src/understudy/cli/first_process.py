@@ -1,7 +1,7 @@
 """Process 1 of a container: it buries every orphan and passes signals on; the program itself is its only child.
 
-Without it each orphan that ends below a run stays as a zombie, until no process can be started. Nobody else is asked to
-bury: a program that waits for any child would take the ends of its own children from itself.
+Without it each orphan that ends below a run stays as a zombie, until no process can be started. The program itself
+cannot bury them: by waiting for any child it would also take the ends of children that its own code waits for.
 """
 
 from __future__ import annotations

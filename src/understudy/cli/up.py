@@ -154,7 +154,7 @@ class UpSession:
         return Exit.OK
 
     def _make_keys(self) -> Saved:
-        """Whichever keys this hub has → what clients on this machine will need."""
+        """The hub's keys: those of the environment, else of the data directory → what clients here will need."""
         if self._environment_keys:
             self._key = next(iter(self._environment_keys.values()))
             return Saved(self._url, data=str(self._data_dir))
@@ -163,7 +163,7 @@ class UpSession:
         return Saved(self._url, keys.api_key, keys.admin_key, str(self._data_dir))
 
     def _leave_for_clients(self, saved: Saved) -> Path:
-        """Once the hub runs: one that did not start must not hide the one that does → where."""
+        """Save the hub's address for clients once it runs: a failed `up` must not replace a good one → the file."""
         home = config.user_data_dir(os.environ).expanduser().absolute()
         if home != self._data_dir:
             save(self._data_dir, saved)

@@ -1,4 +1,4 @@
-"""Calls of a model: whose task is next, what its call may cost, and what becomes of calls that nobody will settle."""
+"""Takeover's calls: which task is answered next, what its call may cost, the end of calls that nobody will settle."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def stopped(view: TakeoverView, now: Now) -> NoCall | None:
 
 
 def is_wanted(view: TakeoverView, task: Task, done: TaskTakeover, now: Now) -> bool:
-    """True if this very task may be called for, as everything stands now."""
+    """True if a call may be made for this task now: its source, state, needs and earlier tries allow it."""
     policy = view.policy.takeover
     mode = takeover.mode_of(policy, task.source)
     is_interim = takeover.is_for_machine(task.needs)

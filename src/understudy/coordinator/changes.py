@@ -71,7 +71,7 @@ class Decision(Struct, frozen=True):
 class Removal(Struct, frozen=True):
     """An answer that is known only after the rows are gone: whether there may be more of this kind.
 
-    Carried out last in its transaction, so that nothing that it changed is judged by what it was before.
+    It is carried out last in its transaction: a row that this transaction changed is judged by what it is now.
     """
 
     what: str  # a kind of the purge plan

@@ -4,8 +4,8 @@
 asked ──beat answered──> delivered ──beat says──> started ──beat says──> done | failed
   └──────── expires_h ───────┴─> expired               └── expires_h ──> failed
 ```
-It is offered with every answer until a beat names it. `restart` and `update` are done only by word of another boot
-than the one that got it: that it came back is the proof.
+It is offered with every answer until a beat names it. `restart` and `update` are done only when a boot other than the
+one that got them says so: the daemon came back, which is the proof.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ def offer(
 
 
 def same_as(open_ones: Iterable[Directive], kind: str, arguments: str) -> Directive | None:
-    """The one that asks for the same and is on its way already."""
+    """An unfinished directive that asks for the same; None if there is none."""
     alike = (one for one in open_ones if (one.kind, one.arguments) == (kind, arguments) and one.state not in FINAL)
     return next(alike, None)
 
 
 def asked(directive: Directive, daemon: Daemon, now: Now) -> Change[Directive]:
-    """Somebody wants it; its daemon has one more."""
+    """A new directive; its daemon has one more open."""
     counted = replace(daemon, open_directives=daemon.open_directives + 1)
     return Change(directive, (counted,), (_event(directive, now, "directive.asked", "info"),))
 
@@ -105,7 +105,7 @@ def rung(directive: Directive, now: Now) -> Change[Directive]:
 
 
 def lapsed(directive: Directive, daemon: Daemon | None, now: Now) -> Change[Directive] | None:
-    """The alarm's look at a directive: if its time is over, its daemon has one fewer; None while there is time."""
+    """The alarm's look at a directive: once its time is over it ends, and its daemon has one fewer open; else None."""
     after = rung(directive, now)
     if after.noun is directive:
         return None
@@ -119,13 +119,13 @@ def dropped(directive: Directive, now: Now) -> Change[Directive]:
 
 
 def shown(directive: Directive) -> dict[str, str]:
-    """Its arguments for readers: a signed URL without its signature."""
+    """Its arguments as readers see them: the URL of a wheel without its query, which may be a signature."""
     named: dict[str, str] = msgspec.json.decode(directive.arguments)
     return {name: value.partition("?")[0] if name == "wheel" else value for name, value in named.items()}
 
 
 def open_count(directives: Sequence[Directive]) -> int:
-    """The number of them that are not delivered or have no outcome yet."""
+    """The number of them that have no outcome yet."""
     return sum(directive.state not in FINAL for directive in directives)
 
 

@@ -61,7 +61,7 @@ class Limits(Struct, frozen=True):
 
 
 def limits_of(daemon: Daemon, policy: Policy) -> Limits:
-    """Its own limits, else the hub's; an announced longer interval stretches late, down keeps its distance."""
+    """Its own limits, else the hub's; a long announced interval makes late later, and down by as much."""
     late = daemon.late_after_ms or policy.late_after_ms
     down = max(daemon.down_after_ms or policy.down_after_ms, late)
     stretched = max(late, 2 * daemon.interval_ms)
@@ -77,7 +77,7 @@ def is_planned(daemon: Daemon) -> bool:
 
 
 def is_judged(daemon: Daemon) -> bool:
-    """True if its silence has a next deadline: not while its owner has announced it."""
+    """True if its silence is judged: not while its owner has announced it (a pause, a planned stop, expected sleep)."""
     return daemon.state in JUDGED and not daemon.paused and not is_planned(daemon)
 
 
@@ -157,7 +157,7 @@ def stretched(daemon: Daemon, now: Now, policy: Policy) -> Change[Daemon]:
 
 
 def stopped_as_planned(daemon: Daemon, now: Now, policy: Policy, for_ms: int) -> Change[Daemon]:
-    """Its announced stop: silence counts only after this time; 0: after its next start."""
+    """It stopped as announced: its silence counts again after this time, or (0) only after its next start."""
     after = seen(daemon, now, policy, STOPPED, PLANNED)
     if not is_planned(after.noun):
         return after
@@ -215,7 +215,7 @@ def _still_late(daemon: Daemon, incident: Incident | None, limits: Limits, now: 
 
 
 def _overslept(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Change[Daemon]:
-    """It was expected to sleep: from the end of its window on its silence counts as anybody's."""
+    """It was expected to sleep: from the end of its window on its silence counts again."""
     sleep_left = daily_windows.left_ms(daemon.expected_sleep, now.wall)
     if sleep_left:
         return Change(replace(daemon, deadline_h=now.h + sleep_left + limits.late_ms))

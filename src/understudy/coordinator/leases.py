@@ -77,7 +77,7 @@ class Grant(Struct, frozen=True):
     duration_ms: int = 0  # asked for; 0: the hub's choice
     is_legacy: bool = False
     down_after_ms: int = 0  # of the claiming daemon
-    exactly_ms: int = 0  # the hub's own calls: as long as one may take, never renewed, free again when it is lost
+    exactly_ms: int = 0  # the length of a lease of the hub itself: never renewed; lost, its task is requeued
 
 
 def on_loss_of(task: Task, claimed_with: str) -> str:
@@ -184,7 +184,7 @@ def release(task: Task, now: Now, policy: Policy, reason: str) -> Change[Task]:
 
 
 def lose(task: Task, now: Now, policy: Policy, how: str, why: str) -> Change[Task]:
-    """A lease ended without a word of its holder (`expired`) or for certain (`lost`): no strike against it."""
+    """A lease ended without a result: `expired` in silence, or certainly `lost`. A loss is no failed attempt."""
     losses = task.losses + 1
     name = "lease.expired" if how == "expired" else "lease.lost"
     loss = task_event(

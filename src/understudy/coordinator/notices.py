@@ -68,7 +68,7 @@ CUT_CHARS = 4_000
 
 
 def makes_notice(event: Event) -> bool:
-    """True if an event may make notices: cheap, because it is called for each event."""
+    """True if an event may make notices. It is called for each event, so it is cheap."""
     if event.name in STORY or event.name in INFORMED:
         return True
     if event.level not in LOUD or event.live_only:
@@ -111,7 +111,7 @@ def is_held(notice: Notice, now: Now) -> bool:
 
 
 def once_each(events: Iterable[Event]) -> list[Event]:
-    """A daemon whose assistant is logged out is stuck for that reason: that is one thing to tell, and critical."""
+    """The events, where a logged-out assistant makes its daemon stuck, as one event instead of two: a critical one."""
     events = list(events)
     why = {e.daemon_id for e in events if e.name == STUCK and e.fields.get("code") == "auth_failed"}
     if not why:
@@ -279,12 +279,12 @@ class OutboxDraft:
 
 
 def is_of(daemon_id: str, patterns: tuple[str, ...]) -> bool:
-    """True if a route or window is about this daemon: patterns name some, none name all (and what is about none)."""
+    """True if a pattern matches the daemon, or there are no patterns: then also for what is about no daemon ("")."""
     return not patterns or any(fnmatchcase(daemon_id, pattern) for pattern in patterns)
 
 
 def route_of(routes: Routes, channel: str, daemon_id: str, level: str = "") -> Route:
-    """The first route that tells this channel of this daemon, of those for this level if there are any."""
+    """The first route from this daemon to this channel: one that includes this level if there is one, else any."""
     found = [route for route in routes.routes if channel in route.channels and is_of(daemon_id, route.daemons)]
     rank = LEVEL_RANKS.get(level, 0)
     return next((r for r in found if rank >= LEVEL_RANKS[r.level]), found[0] if found else Route((channel,)))

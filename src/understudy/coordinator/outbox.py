@@ -55,10 +55,10 @@ from understudy.coordinator.routes import LEVEL_RANKS, Routes
 
 REASON_CHARS_MAX = 300
 STORM = "storm"
-STORM_MESSAGES_MAX = 5  # in
+STORM_MESSAGES_MAX = 5  # within STORM_WINDOW_MS; what is beyond them is a storm
 STORM_WINDOW_MS = 30_000
-# What is critical does not wait for the window: the first message beyond it goes at once, then one each 5 s with
-# whatever has gathered; that is still less than 20 a minute, which is all that Telegram allows a group
+# A storm with a critical notice in it does not wait for the end of the window: the first one is sent at once, then one
+# every 5 s with all that has gathered. That is less than the 20 a minute that Telegram allows a group.
 CRITICAL_WAIT_MS = 5_000
 RECENT_MAX = STORM_MESSAGES_MAX + 1
 TAKEN_MS = 60_000  # longer than any one request may take; each part begins it anew
@@ -85,12 +85,12 @@ class OutboxFacts(Struct, frozen=True):
 
     siblings: Sequence[Notice]
     incidents: Mapping[str, Incident]
-    recent: Sequence[Notice]  # the last messages of their own that the channel got within the window, oldest first
+    recent: Sequence[Notice]  # alarms and storms that the channel got within the window, oldest first
     routes: Routes = Routes()
 
 
 def choose(due: Iterable[Notice], known: OutboxFacts, now: Now) -> NextMessage:
-    """The next message: what is not worth telling any more is folded, a storm becomes one message."""
+    """The next message. Rows that are no longer worth sending are folded, and a storm becomes one message."""
     save: dict[str, Notice] = {}
     ready: list[tuple[Notice, str, str]] = []
     for row in due:
@@ -216,7 +216,7 @@ def _place(row: Notice, siblings: Iterable[Notice]) -> tuple[str, str]:
 def arrived(
     row: Notice, taken: Notice, parts: int, ref: str, remark: str, members: Iterable[Notice], now: Now
 ) -> Change[Notice]:
-    """A part of it has arrived; with the last one it is sent, and so are `members`, which a storm tells with it."""
+    """A part of it has arrived; with the last one it is sent, and so are `members`, the rows that a storm contains."""
     remark = remark[:REASON_CHARS_MAX]
     if row.part + 1 < parts:
         return Change(part_sent(row, ref, now))

@@ -24,7 +24,7 @@ class NamedRun(Struct, frozen=True):
 
 
 class Speaker(Struct, frozen=True):
-    """The sender of a heartbeat, and its place in their order."""
+    """The sender of a heartbeat, and how this heartbeat stands to earlier and later ones."""
 
     daemon_id: str
     boot_id: str = ""
@@ -94,7 +94,7 @@ def ended_by(speaker: Speaker, task: Task, run: NamedRun | None, now: Now, polic
 def progress_after(before: Progress | None, run: NamedRun, now: Now) -> Progress | None:
     """The row of a run's progress; None if it reports nothing new.
 
-    What it says nothing about stays: a checkpoint also for the attempts after it, progress for this one.
+    What the run does not mention stays as it was: progress within this attempt, a checkpoint for later attempts too.
     """
     if run.progress is None and run.checkpoint is None:
         return None

@@ -74,9 +74,9 @@ class Trouble(Struct, frozen=True):
 
 
 def trouble_of(loops: dict[str, Any], auth: dict[str, Any], running: Iterable[tuple[str, Any, Any]]) -> Trouble | None:
-    """The first trouble that a beat tells of, the easiest to fix first; `running`: task, idle for, limit (seconds).
+    """The first trouble that a beat reports, the easiest to fix first; `running`: task, idle for, limit (seconds).
 
-    What is no number or text tells nothing.
+    Values of another type than expected are ignored.
     """
     executor, state = next(iter(auth.items()), ("", OK))
     if word_of(state) not in WORKS:
@@ -93,7 +93,7 @@ def trouble_of(loops: dict[str, Any], auth: dict[str, Any], running: Iterable[tu
 def trouble_in(
     daemon: Daemon, loops: dict[str, Any] | None, auth: dict[str, Any] | None, runs: Iterable[NamedRun]
 ) -> Trouble | None:
-    """The trouble that a beat tells of; the logins are as it says, or as an earlier beat said."""
+    """The trouble that a beat reports; logins that it does not mention are as an earlier beat reported them."""
     running = [(run.task_id, run.idle_s, run.idle_limit_s) for run in runs]
     if not (loops or auth or running):
         return None

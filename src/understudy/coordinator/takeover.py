@@ -1,4 +1,4 @@
-"""Takeover as rules: whose tasks the hub answers, when it may, and what stops it (docs/takeover.md).
+"""Takeover as rules: its modes, when it is open, and what stops its calls (docs/takeover.md).
 
 ```
 every daemon that covers the needs is away ──(a fresh probe, if one is configured)──> open
@@ -15,6 +15,8 @@ Theory of operation
    on purpose. After a gap the daemons have RESUME_GRACE_MS to be heard again.
 3. Modes by source: `off`; `notify`: senders read that their task is kept; `answer`: also, a task without needs is
    answered for good; `interim`: also, a task with needs gets an interim answer and stays queued for its machine.
+   Whether one task is answered is decided by `is_wanted` (calls.py); whether its sender gets a message, by `why_kept`
+   (takeover_look.py).
 4. A call is made under a lease like any worker's, with a token. The transaction that claims the task reserves the worst
    case of the cost; the transaction that takes the answer settles it. A call that nobody settled until its reservation
    ends counts as spent to the last micro-USD (budget.py). An interim answer has a reservation and no lease.

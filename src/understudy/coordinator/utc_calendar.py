@@ -1,4 +1,4 @@
-"""Days and months of an instant, in UTC: what budgets are counted in."""
+"""Days and months of an instant in UTC, in which budgets are counted; local hours are in daily_windows.py."""
 
 from __future__ import annotations
 

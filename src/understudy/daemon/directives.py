@@ -1,7 +1,7 @@
 """The directive loop: does what an owner's directives ask, each once, and keeps them across lives.
 
-A directive that ends this life (`restart`, `update`) is done when the next life says so: in the first beats after one
-was accepted, because only then it is certain that there is a next life.
+A directive that ends this life (`restart`, `update`) is reported as done by the next life, and only after a beat of
+that life was accepted: before, it is not certain that there is a next life.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LOOK_MS, LOOK_MS_DRAINING = 60_000, 1_000
 
 
 def take_directives(state: WorkerState, offered: Any, named: tuple[DirectiveOutcome, ...]) -> None:
-    """An accepted heartbeat: outcomes that it named are reported; the hub's directives are taken, or named again."""
+    """After an accepted heartbeat: note which outcomes it reported; take what is offered, or report it again."""
     for outcome in named:
         if state.outcomes.get(outcome.id) is outcome:
             state.outcomes[outcome.id] = replace(outcome, is_reported=True)

@@ -1,4 +1,4 @@
-"""The progress of this daemon as its supervisor sees it, which restarts it if there is none."""
+"""The progress of this daemon, for its supervisor (systemd), which restarts a daemon that makes none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ BEAT_MORE_MS = 60_000  # beyond the interval: an attempt may last 10 s, a refusa
 
 
 class Pulse:
-    """Attempts count, not successes: an absent hub is no reason to start anew, a loop that stands still is."""
+    """Attempts count, not successes: no restart because the hub is absent, but one if a loop stands still."""
 
     def __init__(self, state: WorkerState) -> None:
         self._state = state
@@ -16,7 +16,10 @@ class Pulse:
         self._moved_ms = 0  # awake
 
     def is_well(self) -> bool:
-        """Beats are attempted; and unless runs would die with it, no loop is beyond its limit."""
+        """True if beats are attempted and no loop is beyond its limit.
+
+        While runs go on, only the beats count, because a restart would end the runs.
+        """
         state = self._state
         now_ms = state.awake_ms()
         if state.seq != self._seq:

@@ -1,4 +1,4 @@
-"""Watches over an update from outside: if the new version does not come to be heard, the old one is started again.
+"""Watches over an update from outside: if the hub does not hear from the new version, the old one is started again.
 
 A process of its own, of the old version, because neither version can vouch for itself. The daemon's process becomes
 the new version in place (same pid, so a service manager sees nothing); this one waits until that has had a beat

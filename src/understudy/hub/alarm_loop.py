@@ -1,9 +1,9 @@
 """The alarm: one loop that sleeps until the nearest deadline, and looks at what is due.
 
-`look_at` may be called by another thread than the one that takes the steps, and there is no lock. What was announced
-is forgotten before the deadlines are read, so whatever is forgotten is in what is read; the pause is worked out after
-that, so an announcement in between shortens it or wakes the loop. A beat counted at the very end of a minute may be
-missing in its count.
+`look_at` announces an earlier deadline. It may be called by another thread than the one that takes the steps, and
+there is no lock. No announcement is lost: one that came before a ring is forgotten only then, and the ring reads all
+deadlines from the store after that; a later one shortens the pause or wakes the loop. Only the count of beats may miss
+one that comes at the very end of a minute.
 """
 
 from __future__ import annotations
@@ -95,20 +95,20 @@ class Alarm:
 
     def _ring(self, mono: int) -> Generator[Effect, Any, None]:
         self.lag_ms = max(mono - min(self._next_mono, self._announced_mono), 0) if self._next_mono else 0
-        self._announced_mono = NEVER  # whatever is announced from here on may be missing in what is read below
+        self._announced_mono = NEVER  # before the reading below, which may miss what is announced from here on
         while (yield RingAlarm()):
             pass
         self.rings += 1
         self.last_ring_mono = mono
         deadlines, now = yield Read(lambda reader: (reader.next_deadlines(), self._now(reader)))
         if not (deadlines.lease_h or deadlines.health_h or deadlines.directive_h):
-            self._is_watching = False  # first: a commit from here on that brings a deadline makes it true again
+            self._is_watching = False  # before GoIdle: a later commit with a deadline makes it true again
             if not (yield GoIdle()):
                 self._is_watching = True
         waits = [h - now.h for h in (deadlines.lease_h, deadlines.health_h, deadlines.directive_h) if h]
         if deadlines.available_at:
             waits.append(deadlines.available_at - now.wall)
-        is_left = any(wait <= 0 for wait in waits)  # it came meanwhile; twice: of a row that nobody can judge
+        is_left = any(wait <= 0 for wait in waits)  # it came meanwhile; twice in a row: nobody can judge its row
         was_left, self._is_left = self._is_left, is_left
         if self._engine.is_deaf or (is_left and was_left):  # to look again without a pause would bring nothing
             waits = [max(wait, LISTEN_EVERY_MS) for wait in waits]

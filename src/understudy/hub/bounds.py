@@ -10,7 +10,7 @@ from understudy.store.base import Room, Transaction
 from understudy.store.queries import DAEMONS
 
 DAEMONS_MAX = 10_000  # that a hub knows at once
-NEEDS_SETS_MAX = 1_000  # different ones among unfinished tasks: each claim looks at each that is claimable
+NEEDS_SETS_MAX = 1_000  # different sets of needs among unfinished tasks: a claim looks at each set that is claimable
 MIB = 1 << 20
 
 
@@ -45,10 +45,10 @@ class Bounds:
             self._new_needs, self._needs_sets = tx.new_needs(needs.new_needs, NEEDS_SETS_MAX)
 
     def take(self, size_bytes: int, tasks: Sequence[Task] = (), share: Usage | None = None) -> None:
-        """Room for what grows by so much and for tasks that are unfinished from now on.
+        """Take room for so many more bytes and for these new unfinished tasks.
 
-        `share` is what their key has used before this batch, None where it may have all.
-        StoreFullError when there is too little; then nothing is taken.
+        `share` is what their key had used before this batch; None: the key has no share to keep to.
+        StoreFullError when there is too little room; then nothing is taken.
         """
         if size_bytes:
             self._look_for_room(size_bytes)
@@ -63,7 +63,7 @@ class Bounds:
         return self._fits_store(size_bytes) and self._fits_disk(size_bytes)
 
     def add(self, size_bytes: int) -> None:
-        """Count what is taken in any case."""
+        """Count bytes that are taken without asking for room."""
         self._taken_bytes += size_bytes
 
     def _fits_store(self, size_bytes: int) -> bool:
@@ -94,7 +94,7 @@ class Bounds:
             raise StoreFullError(f"{message} or allow a key more (key_store_percent)", "key_full")
 
     def follow(self, old: Task | None, new: Task) -> None:
-        """A task is there, has ended or begins anew."""
+        """Count a task that was added, has ended or begins anew."""
         was_open = 0 if old is None or old.finished_at else 1
         tasks = (0 if new.finished_at else 1) - was_open
         size_bytes = new.size_bytes if old is None else 0

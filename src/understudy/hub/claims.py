@@ -1,4 +1,4 @@
-"""Claims: who may have which tasks, and the same lease again for the same request."""
+"""The operation of a claim: the rows that it needs, the tasks that it grants, and the answer with their content."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NEW_KEYS = ("daemon_id", "boot_id", "request_id", "max", "wait_sec", "provides"
 
 
 class NothingYet(Struct, frozen=True):
-    """The answer to a claim that may wait: what to say in the end, and which tasks would be for it until then."""
+    """No task yet for a claim that may wait: the answer if none comes, and the tags of the tasks that it waits for."""
 
     answer: NoTasks
     provides: frozenset[str]
@@ -165,10 +165,10 @@ class ClaimTasks(Operation):
 
 
 def own_conversation(task: Task, spec: str, *, is_legacy: bool) -> dict[str, Any]:
-    """Names for a conversation that belongs to one key, as its worker shall know it: nobody else's can be equal.
+    """The fields that give a worker other names for a conversation of one key, so that no other key's has the same.
 
     Daemons keep a session by conversation; old ones also keep memory themselves, by the user in the metadata.
-    Owners are ids made by the hub, so none has a slash.
+    `owner/user` cannot be taken for another pair, because owners are ids made by the hub and have no slash.
     """
     fields: dict[str, Any] = {}
     if task.user_id:

@@ -12,7 +12,7 @@ HEAVY = 1 << 20  # more than any batch: it is alone in its batch, and never deci
 class Operation:
     """The base of all operations; each overrides the rounds that it needs, and `decide`."""
 
-    is_last_word = False  # it says how something ended out there: a hub that is stopping takes it all the same
+    is_last_word = False  # it reports how something outside the hub ended: a hub that is stopping still takes it
     weight = 1  # how much of a batch it fills: about the number of tasks that it touches, HEAVY if that can be many
 
     def needs(self, needs: Needs) -> None:

@@ -56,7 +56,7 @@ def outbox_rows(tx: Transaction, work: WorkingSet, now: Now) -> tuple[Notice, ..
 
 
 def _add(box: OutboxDraft, event: Event) -> None:
-    """A change is never undone, and no notice dropped, because of what is to be said about it."""
+    """Add what an event brings about; if that fails, its bare message: no change is undone, and no notice dropped."""
     try:
         box.add_event(event)
     except Exception:  # noqa: BLE001 - whatever it is: there is a notice that it happened
@@ -119,7 +119,7 @@ class TakeNotice(Operation):
                 needs.storms.add(row.id)
 
     def details(self, work: WorkingSet, needs: Needs) -> None:
-        """The storms that tell some of these stories and are still on their way."""
+        """The storms that contain some of these rows and are not sent yet."""
         for row in work.rows[Notice].values():
             if row is not None and row.folded_into and not row.sent_at:
                 needs.row(Notice, row.folded_into)
@@ -171,7 +171,7 @@ class SettleNotice(Operation):
         self.parts = parts
 
     def needs(self, needs: Needs) -> None:
-        """The row, and those that it tells in their place."""
+        """The row, and those that it contains if it is a storm."""
         needs.row(Notice, self.taken.id)
         if self.taken.cause == outbox.STORM:
             needs.storms.add(self.taken.id)

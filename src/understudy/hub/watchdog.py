@@ -1,4 +1,4 @@
-"""The outside watchdog: an address is asked for regularly, only while alarm, store and outbox are proven alive.
+"""The outside watchdog: requests to an address, regularly, but only while alarm, store and outbox are proven alive.
 
 When the hub, its machine or its network is gone, the requests stop, and the service behind that address says so.
 """
@@ -38,7 +38,7 @@ class OutsideWatchdog:
         self._log = log
 
     def step(self) -> Steps:
-        """Look, and tell if all is well."""
+        """Look, and send the request if all is well."""
         trouble = yield from self._trouble()
         if trouble:
             self._log.emit("critical", "Watchdog", f"The outside watchdog was not told: {trouble}")

@@ -1,4 +1,4 @@
-"""Text into a service's limits: split or cut at the best border, never inside a code point, with nothing lost unsaid.
+"""Text into a service's limits: split or cut at the best border, never inside a code point; a cut is always marked.
 
 What a limit counts differs, so every function takes the cost of a character. What is trimmed: white space at the
 borders of parts, terminal sequences, and the note at a cut.

@@ -42,7 +42,7 @@ def by_status(settings: ChannelSettings, answer: HttpAnswer, said: str = "", *, 
 
 
 def no_answer(settings: ChannelSettings, answer: OutboundAnswer) -> Later | Refused:
-    """Nothing came back: it may have arrived, so the next try carries the same key. What never left stays so."""
+    """Nothing came back. It may have arrived, so the next try carries the same key; what cannot be sent is refused."""
     if not isinstance(answer, NoAnswer):
         return later("channel.unanswered", settings, type(answer).__name__)
     word, colon, detail = answer.reason.partition(": ")

@@ -60,7 +60,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 def _is_masked(span: Span) -> bool:
-    """True if a word begins there; and it was not only read over, because it has no end."""
+    """True if a word begins there and the match has its end; one without was found only so that it is read once."""
     found = span.found
     has_end = found.re.groups == 0 or found.lastindex is not None or (span.then is not None and span.then[1])
     return bool(has_end) and may_begin(found.string, found.start())

@@ -1,7 +1,7 @@
 """Long texts are looked at in slices: one call of a pattern keeps the interpreter, so each call is given a few KiB.
 
-What is found is what one look at the whole finds. A match begins in its slice and is shown `MARGIN` more characters;
-no rule looks further ahead than that, except for what has no end and stands last (`test_slices` reads that from the
+The result is that of one look at the whole text. A match begins in its slice and is shown `MARGIN` more characters; no
+rule looks further ahead than that, except for what has no end and stands last (`test_slices` reads that from the
 patterns). Such a match is followed to its end, slice by slice.
 """
 

@@ -49,7 +49,7 @@ class Watchdog:
         self._stepper = Stepper("watchdog", self._feed, clock, lambda _: None)
 
     def ready(self) -> None:
-        """The work has begun: from now on silence means trouble, also if this machine has no thread to break it."""
+        """The work has begun: from now on silence means trouble; a machine without a thread for this is silent too."""
         tell_supervisor(READY, self._environ)
         if self._pause_ms:
             with contextlib.suppress(RuntimeError):

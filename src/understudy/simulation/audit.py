@@ -97,7 +97,7 @@ class Audit:
             _wrong("nothing is stuck", task, f"has been due for {now.wall - task.available_at} ms")
 
     def check_story(self) -> None:
-        """Each grant but the present one has a row that tells its end, each late result one that says so."""
+        """Each grant but the latest has an event that reports its end, and each late result has an event."""
         self._store.read(self._check_story)
 
     def _check_story(self, reader: Reader) -> None:

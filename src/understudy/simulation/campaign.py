@@ -24,8 +24,8 @@ EXIT_GREEN, EXIT_BROKEN = 0, 1
 def verify(seeds: int, seed: int | None, out: TextIO, *, mutant: str = "") -> int:
     """Play the worlds 1 to `seeds`, or the one of `seed` → 0 if no invariant broke, else 1.
 
-    With a mutant, a bug is planted first: then a world that goes wrong is what one hopes for, and 1. ConfigError
-    if there is no such mutant. Uses all cores for many worlds.
+    With a mutant, a bug is planted first: then 1 is the result that is hoped for. ConfigError if there is no such
+    mutant. Many worlds are played on all cores.
     """
     if mutant and mutant not in (known := _mutants().MUTANTS):
         raise ConfigError(t("simulation.no_mutant", mutant=mutant, known=", ".join(known)))

@@ -85,7 +85,7 @@ class Hub:
             self._start_takeover(self._service)
 
     def stop(self, how: str) -> None:
-        """`stop` commits what is queued; `kill` does not; `before` and `after` kill it at its next commit."""
+        """`stop` commits what is queued, `kill` does not; `before`, `after`: killed just then, at the next COMMIT."""
         if not self.is_up:
             return
         if how in ("before", "after"):

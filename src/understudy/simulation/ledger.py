@@ -1,7 +1,8 @@
 """The memory of the oracle: every task, every granted lease, every boot, and its own count of time.
 
-Times in the ledger are *heard* ms: elapsed time without the time in which no hub could hear. A hub may count
-less (a jump of its wall clock costs it a moment), never more: so "over" here is the earliest that may be.
+Times in the ledger are *heard* ms: elapsed time without the time in which no hub could hear. A hub may count less (a
+jump of its wall clock costs it a moment), never more. So a lease that is over here is over at the earliest: the hub may
+end it later.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Entry:
 
 
 def must_be(entry: Entry, status: str) -> None:
-    """ViolationError unless the task is so: ends are final."""
+    """ViolationError unless the task has this status: ends are final."""
     if entry.status != status:
         raise ViolationError("I7 I10 an end is final", f"{entry.id} is {entry.status}, not {status}", entry.id)
 

@@ -1,4 +1,4 @@
-"""Bodies: the processes of runs on one machine, and the guard that ends them; both outlive the daemon."""
+"""The played processes of runs on one machine, and the guard that ends them; both outlive the daemon."""
 
 from __future__ import annotations
 

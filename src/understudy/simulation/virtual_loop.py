@@ -41,7 +41,7 @@ class VirtualLoop:
         self.turn()
 
     def _as_loop(self) -> Any:
-        """Itself, to those who would have forty methods more than they call."""
+        """This loop, for asyncio's classes: they ask for a whole event loop and call these few methods of it."""
         return self
 
     # ---- what asyncio asks of a loop

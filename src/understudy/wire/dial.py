@@ -65,7 +65,7 @@ class Server:
         self.target = self.prefix + quote(path, safe=_AS_IT_IS)
 
     def connect(self, connect_s: float, step_s: float) -> HTTPConnection:
-        """An open connection, on which each step after this may take `step_s`. One of TROUBLE."""
+        """An open connection, on which each step after this may take `step_s`. Raises one of TROUBLE."""
         proxy = self._proxy
         at = (self._host, self._port) if proxy is None else (proxy.host, proxy.port)
         if self._is_secure:
@@ -117,7 +117,7 @@ class Cut:
 
 @contextlib.contextmanager
 def deadline(cut: Cut, timeout_ms: int) -> Iterator[None]:
-    """Within, the time runs; OSError if this machine has no thread to count it: tried again later, like a network."""
+    """Within, `cut` ends the exchange when its time is over. OSError if this machine has no thread for the timer."""
     timer = threading.Timer(timeout_ms / 1000, cut.end)
     timer.daemon = True
     try:

@@ -1,7 +1,7 @@
 """Depth and number of values of a JSON text, before it is decoded: in linear time, a piece at a time.
 
-Deep texts exhaust interpreters and parsers; texts of millions of tiny values take a parser as long as nothing else
-here takes, and many times their size in memory. Between two pieces other threads get their turn.
+Deep texts exhaust interpreters and parsers; parsing a text of millions of tiny values takes longer than anything else
+here, and many times its size in memory. Between two pieces other threads get their turn.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The auth loop: whether each assistant is logged in, asked of itself every few minutes, and shown by its runs.
+"""The auth loop: whether each assistant is logged in. Each is asked every few minutes; its runs show it as well.
 
 `auth status` may call an expired token good (docs/measured.md, Logins), so a run that was refused counts for more:
 after it the assistant is believed again only after a pause that grows with each refusal.

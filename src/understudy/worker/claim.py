@@ -43,7 +43,7 @@ def claim_loop(state: WorkerState) -> Loop:
             state.mark("claim")
             yield Wait("claim", FULL_LOOK_MS)
             continue
-        if not request_id:  # what is granted was granted after the first sending of this id, not before
+        if not request_id:  # a lease is counted from the first sending of this id: no grant can be older
             request_id, sent_ms = state.ids.new("claim"), state.clock.mono_ms()
         asked_ms = state.clock.mono_ms()
         answer = yield _request(state, request_id)

@@ -20,7 +20,7 @@ REASON = "not_started"
 
 
 def lacks_token(entry: Any) -> bool:
-    """True if this grant cannot be held by anybody, instead of holding a task that only we cannot read."""
+    """True if nobody can hold this grant, because it has no token; False if only its task cannot be read here."""
     lease = entry.get("lease") if isinstance(entry, dict) else None
     return not (isinstance(lease, dict) and isinstance(lease.get("token"), int))
 
@@ -54,7 +54,7 @@ class ForeignHub:
             yield NotifyOwner("critical", title, t("daemon.hub_foreign"))
 
     def spoke_well(self) -> Loop:
-        """It granted leases with tokens: it is a hub of today."""
+        """It granted leases with tokens, so it is a hub of today: claim as usual again."""
         if not self._state.is_hub_foreign:
             return
         self._state.is_hub_foreign = False

@@ -15,7 +15,8 @@ Theory of operation
    It only moves forward.
 4. Killing. KILL to the whole tree, found by its root's pid and start time and by the marker in its environment. A run
    that was killed before its root was known is killed again as soon as it is. `Killed` is written before the signal, so
-   that the daemon does not take this end for a failure of the task.
+   that the daemon does not take this end for a failure of the task. The guard sends no TERM: a run that is cancelled or
+   takes too long is ended by the daemon, which leaves it `GRACE_MS` between TERM and KILL (run.py).
 5. The last will. When the pipe ends, all runs are killed, and then the lease of each one that is certainly dead is
    released. A run that the hub called lost leaves no will: its lease is somebody else's by now. A run that survives
    KILL leaves none either: its lease ends by itself.

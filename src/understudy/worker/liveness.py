@@ -44,7 +44,7 @@ class Liveness:
         return tuple(name for name, (at, limit) in self._marks.items() if 0 < limit < self.contact_ms - at)
 
     def report(self) -> dict[str, dict[str, Any]]:
-        """As a beat says it, in seconds."""
+        """The loops as a heartbeat reports them, in seconds: when each last succeeded, and its limit."""
         worst: dict[str, tuple[int, int]] = {}
         for name, (at, limit) in self._marks.items():
             kind = name.partition(":")[0]  # `run:…`: of several runs the one that is worst off

@@ -206,7 +206,7 @@ class _Spare:
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[None]:
-        """Within, there is one more descriptor, for the fastest thread."""
+        """Within, one more descriptor can be opened, by the thread that is first to do so."""
         with self._lock:
             if self._fd >= 0:
                 os.close(self._fd)

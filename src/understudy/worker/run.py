@@ -30,12 +30,12 @@ from understudy.worker.start_faults import NO_DIRECTORY
 from understudy.worker.state import Run, WorkerState, seconds
 from understudy.worker.turns import forget, pass_on, remember, start_of, turn
 
-GRACE_MS = 5_000  # docs/measured.md, Process trees: claude needs 1.5 s to take its tools along; 2 s is too near
+GRACE_MS = 5_000  # from TERM to KILL (docs/measured.md, Process trees: claude ends its tools in 1.5 s; 2 s is too near)
 CONFIRM_MS_MAX = 30_000  # how long a claim may wait for a beat that confirms it
 GUARD_MS_MAX = 10_000
 LOOK_MS = 60_000
 KILL_AGAIN_MS = 1_000
-LIMIT_MS = 180_000  # a look, or a start, or an end: nothing in here takes longer by itself
+LIMIT_MS = 180_000  # until the loop counts as stopped: each look, start and end of a run takes less
 RAN_AWAY = "output_too_large"
 STARTS_MAX = 2  # once more without the session, or after a start that came to nothing
 SLOW_START, IDLE_RUN, TIMED_OUT = "slow_start", "idle", "timed_out"
@@ -294,7 +294,7 @@ def _end(state: WorkerState, run: Run, stop: str, ended: Ended | None) -> Loop:
 
 
 def _why(state: WorkerState, run: Run, stop: str) -> tuple[str, str]:
-    """The sentence and the class of a run that was ended."""
+    """(sentence, failure class) for a run that was ended, by the reason why it was."""
     if stop == TIMED_OUT:
         return t("executors.timed_out", seconds=_longest_ms(state, run) // MS_PER_S), TIMED_OUT
     if stop == IDLE_RUN:

@@ -37,7 +37,7 @@ class Identity(msgspec.Struct, frozen=True):
 
     @property
     def worker_id(self) -> str:
-        """The name on its leases: stable, what tells lives apart is the token."""
+        """The name on its leases, the same in each life: it is the token that tells lives apart."""
         return self.daemon_id
 
 
@@ -65,7 +65,7 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 def guard_deadline(sent_ms: int, lasts_ms: int) -> int:
-    """The end for us, in mono ms, of a lease renewed by a request sent at `sent_ms`.
+    """The instant (mono ms) at which this daemon takes a lease for over that a request sent at `sent_ms` renewed.
 
     A second before the hub's own end; leases of less than 4 s give up a quarter of their length instead.
     """
@@ -191,7 +191,7 @@ class WorkerState:
         self.slept_said_ms = 0  # of `slept_ms`: what accepted heartbeats have reported
 
     def mark(self, loop: str) -> None:
-        """A loop succeeded, or has nothing to do: goes into each beat, so a dead or deaf loop is seen from outside."""
+        """A loop succeeded, or has nothing to do: each beat reports it, so that the hub sees a dead or deaf loop."""
         self.liveness.mark(loop)
 
     def free_slots(self) -> int:
@@ -243,7 +243,7 @@ class WorkerState:
         }
 
     def token_word(self, name: str, word: str) -> str:
-        """A login that is well, but whose token ends soon, says so."""
+        """The word of a login for a heartbeat: `expiring` and the date if it is well, but its token ends soon."""
         ends_at = self.duties.token_ends_at
         if word != OK or name != HAS_TOKEN or not ends_at or self.clock.now_ms() < ends_at - TOKEN_WARNED_MS:
             return word
@@ -265,7 +265,7 @@ class WorkerState:
         return next(iter(self.executors.values()))
 
     def claims_with(self) -> str:
-        """The declared side effects of this daemon: the most careful word of its executors."""
+        """The `onLoss` of this daemon's claims: the most careful one among those of its executors."""
         words = {executor.on_loss for executor in self.executors.values()}
         return next(word for word in ("ask", "wait", REQUEUE) if word in words)
 

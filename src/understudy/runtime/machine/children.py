@@ -143,7 +143,7 @@ class Child:
         return msgspec.structs.replace(self._ended or Ended(code=None), survivors=survivors)
 
     def _thread(self, name: str, target: Callable[[subprocess.Popen[bytes]], None]) -> threading.Thread:
-        """It waits for the process; without one it ends. RuntimeError if the machine has no thread to give."""
+        """A thread that waits for the start and ends if that fails; RuntimeError if the machine has none to give."""
 
         def work() -> None:
             self._begun.wait()

@@ -42,10 +42,10 @@ class LocalNotices:
             stepper.start()
 
     def tell(self, level: str, title: str, text: str) -> None:
-        """Send it by every channel; one that is still busy with an earlier one gets it next.
+        """Send it by every channel; a channel that is still busy with an earlier message sends it next.
 
-        A network that is away takes the hub and the channel with it: an alarm that gets through at last must not
-        stay without the word that it is over.
+        It waits even then, because a lost network takes the hub and the channel together: an alarm that gets through
+        late must be followed by the message that it is over.
         """
         message = Message(self._ids.new("notice"), "notice", level, self._clean(title), self._clean(text))
         for line, stepper in self._lines:
