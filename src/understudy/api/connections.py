@@ -1,7 +1,8 @@
 """Connections: whether each has shown a valid key, and its traffic in memory. Every count has a bound.
 
-A connection without a valid key is *unknown*: of these few are kept, and a new one pushes the oldest of the busiest
-address out. An established connection, one that has shown a valid key, is never closed for somebody unknown.
+A connection that has shown no valid key is *unknown*. Only few of these are kept: a new one closes the oldest one of
+the address that has the most. A connection that has shown a valid key is *established*. It is not closed for unknown
+ones, except while it is idle, when all places but one are taken by established connections.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._feed(data[start : start + SLICE])
 
     def _keep(self, rest: bytes) -> None:
-        """Requests were sent ahead of answers: what is not parsed yet waits for these."""
+        """Keep what is not parsed yet until the earlier requests are answered: the client sends requests ahead."""
         self._rest = rest
         self.flow.pause_reading()
         if len(rest) > AHEAD_BYTES_MAX:

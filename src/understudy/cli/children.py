@@ -135,7 +135,7 @@ class LoggedChild:
         self._ended()
 
     def _show(self, line: str) -> None:
-        """Warnings, what happens to tasks, and whatever is no line of a log: a sentence for the owner."""
+        """Show warnings, what happens to tasks, and lines that are no log lines: those are sentences for the owner."""
         found = _LINE.fullmatch(line)
         if self._is_quiet or not (self._is_shown(found) if found else line.strip() and not _BANNER.search(line)):
             return

@@ -1,4 +1,4 @@
-"""`understudy service`: has the system keep hub or daemon running, and says success only when that was seen."""
+"""`understudy service`: has the system keep hub or daemon running, and reports success only once it is proven."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def uninstall(role: str, as_json: bool) -> None:
 @no_verify_option
 @json_option
 def start(role: str, no_verify: bool, as_json: bool) -> None:
-    """Also what the system has parked."""
+    """Start it, also if the supervisor had given up restarting it (parked)."""
     supervisor = _supervisor(role)
     state = supervisor.state()
     if state.pid:
@@ -193,7 +193,7 @@ def status(role: str, as_json: bool) -> int:
 
 
 def stop_as_planned(supervisor: Supervisor, for_ms: int) -> None:
-    """The daemon tells the hub with its last beat, so it must live to be asked."""
+    """The daemon announces the stop with its last beat, so it must still run when it is asked."""
     from understudy.cli.service_proof import daemon_id_of
     from understudy.clock import SystemClock
     from understudy.daemon.home import Home

@@ -75,7 +75,7 @@ def _put(text: str, stream: TextIO) -> None:
 
 
 def _printable(text: str, stream: TextIO) -> str:
-    """The last guard, for what nobody made safe before: a terminal gets our own codes, and no others."""
+    """The text with our own codes and no others, for a terminal: the last check, if nobody made it safe before."""
     if text.isprintable():
         return text
     if not stream.isatty():

@@ -61,12 +61,12 @@ def keep_interim_answer(draft: Draft, task: Task, done: TaskTakeover, called: Ca
 
 
 def labelled(result: Result, cost_micro_usd: int) -> Result:
-    """A result of the hub's own worker, as such."""
+    """A result of the hub's own worker, marked as such: its executor, degraded, its cost."""
     return replace(result, executor=EXECUTOR, degraded=1, cost_micro_usd=cost_micro_usd)
 
 
 def without_tries(done: TaskTakeover) -> TaskTakeover:
-    """A call went through, whatever it came to."""
+    """A call was answered, well or not: failed tries are counted from 0 again."""
     return replace(done, tries=0)
 
 

@@ -1,4 +1,4 @@
-"""Incidents: what people say of a silence while it lasts, or after."""
+"""Incidents: acknowledge and snooze, while a silence lasts or after it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def acknowledge(incident: Incident, by: str, now: Now) -> Change[Incident] | Non
 
 
 def snooze(incident: Incident, for_ms: int, by: str, now: Now) -> Change[Incident]:
-    """Reminders of it, and notices about it that still wait, pause; a later command counts, also to end the pause."""
+    """Its reminders and waiting notices pause until then. A later command replaces it and may end the pause early."""
     until = now.wall + for_ms
     quiet = replace(incident, snoozed_until=until)
     return Change(quiet, (), (_event(incident, now, "incident.snoozed", by=by, until=iso(until)),))

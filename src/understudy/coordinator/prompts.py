@@ -38,7 +38,7 @@ class Prompt(Struct, frozen=True):
 
     @property
     def worst_tokens(self) -> Tokens:
-        """More than it can be counted as: no token is shorter than a byte, and no answer longer than asked for."""
+        """An upper bound of the tokens: none is shorter than a byte, and no answer is longer than asked for."""
         texts = [block["text"] for message in self.messages for block in message["content"]]
         size = sum(len(text.encode()) for text in (self.system, *texts))
         overhead = MESSAGE_OVERHEAD_TOKENS * len(texts) + REQUEST_OVERHEAD_TOKENS

@@ -22,7 +22,7 @@ class ReceivedResult(Struct, frozen=True):
     worker_id: str = ""
     token: int | None = None  # None: an old client
     failure: str = ""  # the class of a failure, as the worker names it
-    is_final: bool = False  # a failure after which nobody is to try again
+    is_final: bool = False  # a failure after which no further attempt is made
 
 
 def verdict(task: Task, report: ReceivedResult) -> str:
@@ -48,7 +48,7 @@ def settle(task: Task, report: ReceivedResult, result: Result, now: Now) -> Chan
 
 
 def is_revived(before: Task, after: Task) -> bool:
-    """True if a task that had failed as poison goes back into the queue after all: its result is no longer one."""
+    """True if a task that had failed as poison is queued again by a late report: the result of that end is removed."""
     return before.status in FINISHED and after.status not in FINISHED
 
 
@@ -70,6 +70,6 @@ def conversation(task: Task, question: str, answer: str, now: Now) -> tuple[Memo
 
 
 def _message(task: Task, part: str, role: str, text: str, at: int) -> Memory:
-    """One side of it. Ids of tasks are chosen outside and may come again: the instant keeps other messages safe."""
+    """One message. Its id has the instant too: a task's id may be used again and must not replace older messages."""
     message_id = f"{task.id}:{task.queued_at}:{part}"
     return Memory(message_id, task.user_id, task.channel, role, text, "task", "", at, task.memory_of)

@@ -56,7 +56,7 @@ class Awake:
         with self._lock:
             self._running.add(run_id)
             if self._argv and self._holding is None:
-                with contextlib.suppress(OSError):  # not there: nothing can be held
+                with contextlib.suppress(OSError):  # there is no such command: the machine cannot be kept awake
                     self._holding = self._start(self._argv)
 
     def let_go(self, run_id: str) -> None:

@@ -1,4 +1,4 @@
-"""From settings to what the loops of a daemon go by."""
+"""The amounts and intervals that the loops of a daemon use, from its settings."""
 
 from __future__ import annotations
 

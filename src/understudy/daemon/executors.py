@@ -25,7 +25,7 @@ ORDER = ("command", "claude_code", "codex", "diagnostic")  # a command was asked
 def executors_of(given: DaemonInputs, ambient: Mapping[str, str]) -> dict[str, Executor]:
     """By name, the default first. An assistant that is not installed is left out, unless it is the chosen one.
 
-    ConfigError if the command, or one that is chosen, cannot be.
+    ConfigError if the command, or the chosen executor, cannot be used.
     """
     settings = given.settings
     env = child_env(ambient, settings.task_env_pass, given.secrets)

@@ -1,4 +1,4 @@
-"""The daemon says by itself that its hub is out of reach: nobody else may be left to say it."""
+"""The daemon itself sends a notice that its hub is out of reach: perhaps nobody else is left to send one."""
 
 from __future__ import annotations
 

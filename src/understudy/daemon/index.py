@@ -1,6 +1,6 @@
 """The package index that the owner of this machine has chosen: in the environment or in a file of pip's.
 
-The public index has a stranger's program of our name, so it is no choice, whichever way it is named.
+The public index has another program of our name, so it never counts as chosen, under any of its addresses.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class Installation:
             shutil.rmtree(path, ignore_errors=True)
 
     def install(self, directive: Directive, timeout_ms: int) -> tuple[str, str]:
-        """Install what an order names → (environment, version). InstallError if that does not work out in time."""
+        """Install what a directive names → (environment, version). InstallError if that fails or takes too long."""
         check_update(directive)
         until_s = time.monotonic() + timeout_ms / 1000
         self._make_room()

@@ -40,6 +40,6 @@ def announced_ms(home: Home, now_ms: int) -> int | None:
 
 
 def withdraw(home: Home) -> None:
-    """The note has done its work, or is an old one."""
+    """Remove the note: it was used, or is too old."""
     with contextlib.suppress(OSError):
         home.planned.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Results, judged by token and never by boot; what comes too late is kept as evidence."""
+"""The operations of results: the rows that they need, and an answer for each; coordinator/reports.py has the rules."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class ReportResult(Operation):
         )
 
     def _keep(self, work: WorkingSet, task: Task, why: str, now: Now, draft: Draft) -> None:
-        """Keep the first word of a lease that was ever granted, and of a task without one."""
+        """Keep as evidence the first late report of each lease that was granted, and the first one without a token."""
         token = self.body.token
         if token is not None and work.get(Attempt, (self.task_id, token)) is None:
             return

@@ -25,7 +25,7 @@ class RecordStart(Operation):
 
 
 class RecordHearing(Operation):
-    """Nothing but being heard: the batch itself writes the hearing row."""
+    """An empty operation: its batch writes the hearing row, which is all that is wanted."""
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Nothing to decide."""

@@ -31,7 +31,7 @@ PAUSE_MS_LEAST_MAX = 5_000
 PROBE_EVERY_MS = 5_000
 PROBE_TIMEOUT_MS = 5_000
 SETTLE_TRIES_MS = 500
-BROKEN_STATUS = 500  # from here on a server speaks of trouble of its own
+BROKEN_STATUS = 500  # from this status on a server reports a fault of its own
 
 
 class TakeoverLoop:
