@@ -186,13 +186,21 @@ def test_status_shows_hub_and_daemons(cli, hub):
     assert [row["daemonId"] for row in seen["daemons"]] == ["mini"]
 
 
-def test_status_is_watched_until_ctrl_c(hub, tmp_path):
+def test_status_is_watched_through_a_restart_of_the_hub_until_ctrl_c(tmp_path):
+    """Where stdout is no terminal it is a line for each change."""
     log = tmp_path / "status.log"
     with (
+        running_hub(tmp_path) as hub,
         log.open("wb") as stream,
         subprocess.Popen([*PROGRAM, "status", "--watch"], env=hub.env, stdout=stream) as watch,
     ):
-        eventually(lambda: log.read_text().count(hub.url) >= 2, within_s=20)
+        eventually(lambda: "queue:" in log.read_text(), within_s=20)
+        hub.post("/api/queue/heartbeat", {"daemonId": "mini"})
+        eventually(lambda: "mini: healthy" in log.read_text(), within_s=10)
+        hub.kill()
+        eventually(lambda: "does not answer" in log.read_text(), within_s=10)
+        hub.start()
+        eventually(lambda: "answers again" in log.read_text(), within_s=20)
         watch.send_signal(signal.SIGINT)
         assert watch.wait(60) == 130
 

@@ -1,4 +1,4 @@
-"""Facts about this machine: whether hub and daemon share it, and whether it keeps services running."""
+"""Facts about machines: where the hub runs, whether daemons are there too, whether this one keeps services running."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.cli.connection import Place
+from understudy.cli.exits import ClientError
 
 if TYPE_CHECKING:
+    from understudy.cli.client import HubClient
     from understudy.daemon.service import Run
 
 ALIVE = frozenset({"healthy", "late", "stuck", "draining", "paused"})
@@ -32,6 +34,15 @@ def _machine_id(data: Path | None) -> str:
         return (data / "machine-id").read_text("ascii").strip() if data else ""
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def host_of(hub: HubClient) -> str:
+    """The machine that the hub was last started on; "" if it is not known."""
+    try:
+        deployments = hub.get("/api/deployments").get("deployments", [])
+    except ClientError:
+        return ""
+    return str(deployments[0].get("host", "")) if deployments else ""
 
 
 def is_lingering(run: Run) -> bool | None:

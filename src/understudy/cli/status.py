@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from typing import Any
 
 import click
@@ -11,17 +9,16 @@ import click
 from understudy.cli.client import HubClient
 from understudy.cli.commands import Command
 from understudy.cli.connection import Place, connect_place
-from understudy.cli.exits import AbsentError, ClientError, UnreachableError
-from understudy.cli.machine import shares_machine
+from understudy.cli.exits import AbsentError
+from understudy.cli.machine import host_of, shares_machine
 from understudy.cli.options import json_option
+from understudy.cli.reasons import channel_text, reason_of
 from understudy.cli.takeover import line_of
-from understudy.cli.terminal import ago, note, paint, painted_state, safe, say_json, say_lines, table
+from understudy.cli.terminal import ago, paint, painted_state, safe, say_json, say_lines, table
 from understudy.spans import span
 from understudy.texts import t
 from understudy.worker.hidden import hide
 
-EVERY_S = 2.0
-CLEAR = "\x1b[H\x1b[2J"
 INCIDENTS_SHOWN = 20
 
 
@@ -29,23 +26,15 @@ INCIDENTS_SHOWN = 20
 @click.option("--watch", is_flag=True, help=t("cli.status.watch"))
 @json_option
 def status(watch: bool, as_json: bool) -> None:
-    """Once, or again and again until Ctrl-C."""
+    """Once, or live until Ctrl-C."""
     place = connect_place()
-    hub = HubClient(place.url, place.key, ca_file=place.ca_file)
     if watch:
         hide()  # from runs of this user: it lasts
-    while True:
-        try:
-            seen = look(hub, place)
-            clear = CLEAR if watch and sys.stdout.isatty() else ""
-            say_json(seen) if as_json else say_lines((clear + screen(seen)).split("\n"))
-        except UnreachableError as error:
-            if not watch:
-                raise
-            note(error.message)
-        if not watch:
-            return
-        time.sleep(EVERY_S)
+        from understudy.cli.watch.command import watch as watch_hub
+
+        watch_hub(place, as_json=as_json)
+    seen = look(HubClient(place.url, place.key, ca_file=place.ca_file), place)
+    say_json(seen) if as_json else say_lines(screen(seen).split("\n"))
 
 
 def look(hub: HubClient, place: Place) -> dict[str, Any]:
@@ -62,7 +51,7 @@ def look(hub: HubClient, place: Place) -> dict[str, Any]:
         "takeover": _takeover(hub),
         "channels": hub.get("/api/channels").get("channels", []),
         "openIncidents": [row for row in incidents if row.get("state") != "recovered"],
-        "sharesMachine": shares_machine(place, daemons, _host(hub)),
+        "sharesMachine": shares_machine(place, daemons, host_of(hub)),
     }
 
 
@@ -72,14 +61,6 @@ def _takeover(hub: HubClient) -> dict[str, Any]:
         return dict(hub.get("/api/takeover"))
     except AbsentError:
         return {}
-
-
-def _host(hub: HubClient) -> str:
-    try:
-        deployments = hub.get("/api/deployments").get("deployments", [])
-    except ClientError:
-        return ""
-    return str(deployments[0].get("host", "")) if deployments else ""
 
 
 def screen(seen: dict[str, Any]) -> str:
@@ -105,11 +86,7 @@ def screen(seen: dict[str, Any]) -> str:
 
 
 def _channel(row: dict[str, Any]) -> str:
-    shown = {"name": safe(row["name"]), "waiting": row["waiting"], "dead": row["dead"]}
-    text = t("cli.status.channel", **shown, span=span(float(row.get("oldestSec") or 0) * 1000))
-    if not row["waiting"]:
-        text = t("cli.status.channel_dead", **shown)
-    return paint(f"{text}: {safe(row.get('lastError') or '')}", "yellow")
+    return paint(channel_text(row), "yellow")
 
 
 def _daemons(daemons: list[dict[str, Any]]) -> list[str]:
@@ -117,21 +94,6 @@ def _daemons(daemons: list[dict[str, Any]]) -> list[str]:
         return [t("cli.status.no_daemon")]
     heads = ("daemon", "state", "seen", "running", "executor", "version", "reason")
     return table([t(f"cli.column.{head}") for head in heads], [daemon_row(row) for row in daemons]).splitlines()
-
-
-def reason_of(row: dict[str, Any]) -> str:
-    """The reason for a daemon's state, in the reader's language, with the fix if there is one."""
-    stuck = row.get("stuck")
-    if not isinstance(stuck, dict):
-        reason = str(row.get("reason") or "")
-        return t(f"liveness.reason.{reason}") if reason in ("planned", "stopped") else reason
-    reason = t(
-        f"liveness.{stuck['code']}",
-        what=stuck["what"],
-        state=stuck.get("state", ""),
-        limit=f"{stuck.get('limitSec', 0):g}",
-    )
-    return t("liveness.fix", reason=reason, fix=stuck["mend"]) if stuck.get("mend") else reason
 
 
 def executor_of(row: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -58,12 +58,23 @@ def tail(
             say(line_of(event, form))
         return
     hide()  # from runs of this user: it lasts
-    for event in follow(hub, wanted):
+    away = lambda reason: note(t("cli.tail.away", reason=reason))  # noqa: E731
+    for event in follow(hub, wanted, away=away, back=lambda: note(t("cli.tail.back", url=hub.url))):
         say(line_of(event, form))
 
 
-def follow(hub: HubClient, wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Events without end. ClientError if the hub refuses, or cannot be reached at the very beginning."""
+def follow(
+    hub: HubClient,
+    wanted: dict[str, Any],
+    *,
+    away: Callable[[str], None],
+    back: Callable[[], None],
+    alive: Callable[[], None] = lambda: None,
+) -> Iterator[dict[str, Any]]:
+    """Events without end; `away` and `back` are called when the stream breaks and goes on, `alive` where it is silent.
+
+    ClientError if the hub refuses, or cannot be reached at the very beginning.
+    """
     last_id = 0
     pauses = Backoff(PAUSE_MS_FIRST, PAUSE_MS_MAX, random.random)
     is_away = has_begun = False
@@ -72,18 +83,20 @@ def follow(hub: HubClient, wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
         try:
             for event in _events(hub.stream("/api/events", last_event_id=str(last_id or ""), follow="1", **wanted)):
                 if is_away:
-                    note(t("cli.tail.back", url=hub.url))
+                    back()
                 has_begun, is_away = True, False
                 pauses.reset()
-                if event is not None:
-                    last_id = max(last_id, event.get("id", 0))  # what is live only has none
-                    yield event
+                if event is None:
+                    alive()
+                    continue
+                last_id = max(last_id, event.get("id", 0))  # what is live only has none
+                yield event
         except UnreachableError as error:
             if not has_begun:
                 raise
             reason = error.message
         if not is_away:
-            note(t("cli.tail.away", reason=reason))
+            away(reason)
         is_away = True
         time.sleep(pauses.next_ms() / 1000)
 

@@ -28,7 +28,7 @@ STATE_COLOURS = {
     "warning": "yellow", "critical": "red", "debug": "dim",
 }  # fmt: skip
 _COLOUR = re.compile(r"\x1b\[[0-9;]{0,16}m")
-_OUR_CODES = re.compile(r"(\x1b\[(?:(?:[012]|3[1-4]|31;1)m|H\x1b\[2J))")  # of `paint` and `status --watch`
+_OUR_CODES = re.compile(r"(\x1b\[(?:[012]|3[1-4]|31;1)m)")  # of `paint`
 
 
 def is_coloured(stream: TextIO) -> bool:

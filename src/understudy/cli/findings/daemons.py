@@ -13,7 +13,7 @@ from understudy.cli.exits import ClientError
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, said
 from understudy.cli.findings.service import Services
 from understudy.cli.machine import shares_machine
-from understudy.cli.status import reason_of
+from understudy.cli.reasons import reason_of
 from understudy.clock import SystemClock, iso, parse_iso
 from understudy.coordinator.stuck import EXPIRING, WORKS, fix_of, word_of
 from understudy.spans import span
