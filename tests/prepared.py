@@ -44,12 +44,19 @@ class Program:
 
     def __init__(self, line: socket.socket) -> None:
         self._line = line
+        self._unread = b""
         self.returncode: int | None = None
-        self.pid = int(self._told(60))
+        self.pid = self._number(60)
 
-    def _told(self, within_s: float) -> bytes:
+    def _number(self, within_s: float | None) -> int:
+        """The next line; a program that ends at once has written two before the first is read."""
         self._line.settimeout(within_s)
-        return self._line.recv(32)
+        while b"\n" not in self._unread:
+            received = self._line.recv(32)
+            assert received, "the keeper of a prepared program is gone"
+            self._unread += received
+        number, _, self._unread = self._unread.partition(b"\n")
+        return int(number)
 
     def poll(self) -> int | None:
         with contextlib.suppress(BlockingIOError, subprocess.TimeoutExpired):
@@ -59,8 +66,7 @@ class Program:
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None:
             try:
-                self._line.settimeout(timeout)
-                self.returncode = int(self._line.recv(32))
+                self.returncode = self._number(timeout)
             except TimeoutError:
                 raise subprocess.TimeoutExpired("a prepared program", timeout or 0) from None
             self._line.close()
@@ -173,10 +179,10 @@ def _keep(files: list[int]) -> dict[str, Any]:
         for number in (written, *streams):
             os.close(number)
         with contextlib.suppress(OSError):  # the test may be over
-            os.write(told, str(pid).encode())
+            os.write(told, b"%d\n" % pid)
         _, status = os.waitpid(pid, 0)
         with contextlib.suppress(OSError):
-            os.write(told, str(os.waitstatus_to_exitcode(status)).encode())
+            os.write(told, b"%d\n" % os.waitstatus_to_exitcode(status))
         os._exit(0)
     os.close(told)
     for number, stream in enumerate(streams):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 
@@ -23,6 +24,14 @@ def test_it_has_what_it_was_given_and_tells_its_end(tmp_path):
         assert program.wait(60) == 7
     assert (tmp_path / "out").read_text() == f"1 None {os.path.realpath(tmp_path)} ['x']\n"
     assert program.pid != os.getpid()
+
+
+def test_one_that_ended_before_its_number_was_read_is_known_by_both():
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.sendall(b"123\n0\n")
+    program = prepared.Program(ours)
+    assert (program.pid, program.wait(60)) == (123, 0)
 
 
 def test_a_signal_ends_it_as_any_other(tmp_path):
