@@ -62,6 +62,7 @@ ROWS = (
     Row("POST", "/api/tasks/x1/retry", NOTHING, "admin", "submit work"),
     Row("POST", "/api/tasks/x1/move", NOTHING, "admin", "submit work"),
     Row("GET", "/api/overview", NOTHING, "read"),
+    Row("GET", "/api/numbers", NOTHING, "read"),
     Row("GET", "/api/daemons", NOTHING, "read"),
     Row("GET", "/api/daemons/mini", NOTHING, "read"),
     Row("POST", "/api/daemons/mini/directives", {"kind": "drain"}, "admin"),

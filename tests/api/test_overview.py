@@ -112,3 +112,19 @@ def test_progress_of_an_earlier_attempt_is_not_that_of_this_one(start_hub: Calla
     (run,) = overview(hub)["runs"]
     assert "progress" not in run
     assert "daemonId" not in run
+
+
+def test_numbers_are_of_a_day_or_a_month(hub: Hub) -> None:
+    assert hub.get("/api/numbers").of(200) == hub.get("/api/numbers?span=day").of(200)
+    assert hub.get("/api/numbers?span=month").of(200)["bucketSec"] == 6 * 3_600
+    assert hub.get("/api/numbers?span=year").of(400)["details"] == ["span: Expected one of day, month"]
+
+
+def test_requests_heartbeats_and_commits_of_a_minute_are_in_the_numbers(hub: Hub) -> None:
+    hub.beat(intervalSec=10).of(200)
+    hub.get("/api/queue").of(200)
+    hub.advance(MINUTE + 1_000)
+    found = [bucket for bucket in hub.get("/api/numbers").of(200)["buckets"] if "beats" in bucket]
+    assert sum(bucket["beats"] for bucket in found) == 1
+    assert sum(bucket["requests"] for bucket in found) >= 2
+    assert all(bucket["commits"] and bucket["commitMaxMs"] >= bucket["commitMeanMs"] for bucket in found)

@@ -39,7 +39,8 @@ from understudy.coordinator.nouns import (
 )
 from understudy.coordinator.prices import Price
 from understudy.coordinator.routes import Route, Routes
-from understudy.coordinator.takeover_nouns import TakeoverPolicy, TakeoverState, TaskTakeover
+from understudy.coordinator.samples import Sample
+from understudy.coordinator.takeover_nouns import Reservation, TakeoverPolicy, TakeoverState, TaskTakeover
 
 Told = dict[str, list[Any]]  # answers by endpoint
 SPEC = {
@@ -213,7 +214,11 @@ def _tell_of_the_rest(hub: Hub, ask: Callable[..., Any], at: int) -> None:
     for verb in ("pause", "resume"):
         ask("POST", f"/api/takeover/{verb}")
     _save(hub, TakeoverState(1, 1, at, circuit="billing", circuit_at=at, circuit_until_at=at + DAY))
-    for path in ("/api/takeover", "/api/overview"):
+    _save(
+        hub, Sample(hub.now, 1, 1, 1, 1, 1, 1, 1, 1), Reservation("r", "t", 1, "w", "m", 1, 1, at, hub.now, 1, "done")
+    )
+    _save(hub, Task("timed", "done", 0, queued_at=at, available_at=at, claimed_at=at, finished_at=hub.now))
+    for path in ("/api/takeover", "/api/overview", "/api/numbers", "/api/numbers?span=month"):
         ask("GET", path)
     ask("POST", "/api/memory/save", MESSAGE)
     for path in ("/api/memory/context/u1", "/api/memory/history/u1"):

@@ -83,6 +83,7 @@ CACHED = {  # without a bound of their own
     "store/reading is_sound": CODE,
     "store/search _other_forms": "the characters of Unicode, once",
     "store/sqlite_rows _counted": CODE,
+    "store/sqlite_rows _gathered": CODE,
     "store/sqlite_rows _select": CODE,
     "store/sqlite_rows _where": CODE,
     "store/sqlite_rows _upsert": "tables and seven sizes",

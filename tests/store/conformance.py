@@ -22,6 +22,7 @@ from understudy.coordinator.nouns import (
     Task,
     TaskBody,
 )
+from understudy.coordinator.samples import Sample
 from understudy.coordinator.takeover_nouns import Reservation, TakeoverState, TaskTakeover
 from understudy.errors import StoreError
 from understudy.store.base import Candidates, EventFilter, Store, TaskFilter, Transaction
@@ -29,6 +30,7 @@ from understudy.store.queries import (
     ATTEMPTS_OF,
     BY_DEDUP,
     CLAIMED_WITH,
+    FINISHED_TASKS,
     HELD_BY,
     INCIDENTS,
     INCIDENTS_BEFORE,
@@ -36,6 +38,7 @@ from understudy.store.queries import (
     MESSAGES,
     OPEN_CALLS,
     READY,
+    SAMPLED,
     SUPERSEDED_BOOTS,
     WAITING_FOR,
     queue_front,
@@ -91,6 +94,32 @@ class StoreConformance:
         self.save(store, queued("a", note="twice"))
         found = store.read(lambda tx: tx.load_many(Task, ("a", "b", "nobody")))
         assert {task.id: task.note for task in found} == {"a": "twice", "b": ""}
+
+    def test_saving_a_sample_again_adds_its_counts_and_raises_its_maxima(self, store: Store) -> None:
+        self.save(store, Sample(T0, 5, 1, 700, beats=6, requests=60, commits=3, commit_ms=30, commit_max_ms=20))
+        self.save(store, Sample(T0, 4, 2, 800, beats=1, requests=10, commits=2, commit_ms=20, commit_max_ms=15))
+        (found,) = store.read(lambda tx: tx.load_many(Sample, (T0,)))
+        assert found == Sample(T0, 5, 2, 800, beats=7, requests=70, commits=5, commit_ms=50, commit_max_ms=20)
+
+    def test_rows_are_gathered_by_buckets_of_time_within_their_bounds(self, store: Store) -> None:
+        self.save(store, *(Sample(T0 + at, waiting=at, beats=1) for at in (-1, 0, 99, 100, 250, 400)))
+        found = store.read(lambda tx: tx.gathered(SAMPLED, T0, T0 + 400, 100))
+        assert {bucket: (values[0], values[3]) for bucket, values in found.items()} == {
+            0: (99, 2), 1: (100, 1), 2: (250, 1),
+        }  # fmt: skip
+        assert store.read(lambda tx: tx.gathered(SAMPLED, T0 + 500, T0 + 900, 100)) == {}
+
+    def test_finished_tasks_are_gathered_from_when_they_could_be_claimed(self, store: Store) -> None:
+        times = {"status": "done", "ready": 0}
+        self.save(
+            store,
+            queued("quick", claimed_at=T0 + 10, finished_at=T0 + 30, **times),
+            queued("delayed", available_at=T0 + 40, claimed_at=T0 + 70, finished_at=T0 + 80, **times),
+            queued("never claimed", finished_at=T0 + 90, **times),
+            queued("waits"),
+        )
+        found = store.read(lambda tx: tx.gathered(FINISHED_TASKS, T0, T0 + 100, 100))
+        assert found == {0: (2, 10 + 30, 30, 20 + 10, 20)}
 
     def test_a_transaction_that_raises_keeps_nothing(self, store: Store) -> None:
         def half(tx: Transaction) -> None:

@@ -8,16 +8,18 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.store.conformance import T0, StoreConformance, queued
 from tests.store.searches import SearchExercise
-from understudy.coordinator.nouns import Task
+from understudy.coordinator.nouns import Period, Task
 from understudy.errors import StoreDownError, StoreError, StoreVersionError
 from understudy.store import migrations
-from understudy.store.queries import READY
+from understudy.store.queries import FINISHED_TASKS, READY, SAMPLED, SPENT, Series
 from understudy.store.sqlite import SqliteStore
+from understudy.store.sqlite_rows import _gathered
 from understudy.store.tables import SCHEMA_VERSION
 
 
@@ -206,6 +208,31 @@ def _as_after_a_crash(path: Path, folder: Path) -> Path:
         if not part.name.endswith("-shm"):
             (folder / part.name).write_bytes(part.read_bytes())
     return folder / path.name
+
+
+def test_gaps_that_events_tell_of_become_periods(tmp_path: Path) -> None:
+    path = tmp_path / "hub.db"
+    fields = '{"fromAt":"2026-02-02T02:40:00.123Z","toAt":"2026-02-02T02:41:00.456Z","gapSec":60.333}'
+    back = '{"fromAt":"2026-02-02T02:40:00.123Z","toAt":"2026-02-02T02:30:00.000Z"}'
+    with closing(sqlite3.connect(path)) as db, db, pytest.MonkeyPatch.context() as old:
+        old.setattr(migrations, "SCHEMA_VERSION", 7)
+        migrations.migrate(db, None)
+        for said in (fields, fields, back, "{}", "no json", '{"fromAt":5,"toAt":"x"}'):
+            db.execute("INSERT INTO event VALUES (NULL, 1, 'warning', 'hub.gap', 'c', 'm', ?, '', '')", (said,))
+    store = SqliteStore(path)
+    assert store.read(lambda tx: tx.load_all(Period, 9)) == [Period("", T0 + 123, "unknown", T0 + 60_456)]
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("series", "index"),
+    [(SAMPLED, "INTEGER PRIMARY KEY"), (FINISHED_TASKS, "task_finished"), (SPENT, "reservation_by_age")],
+)
+def test_plots_read_no_more_than_their_time(series: Series[Any], index: str) -> None:
+    store = SqliteStore(None)
+    plan = store._writer.execute(f"EXPLAIN QUERY PLAN {_gathered(series)}", (1, 1, 1, 1)).fetchall()
+    assert f"USING {index}" in plan[0][3] or f"USING INDEX {index}" in plan[0][3], plan
+    store.close()
 
 
 @pytest.mark.parametrize(

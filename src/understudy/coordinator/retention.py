@@ -12,6 +12,8 @@ NOTICES_MAX = 200_000
 BUDGETS_MAX = 1_000
 PERIODS_MAX = 500_000
 BOOTS_MAX = 100_000
+SAMPLES_KEPT_MS = 31 * 86_400_000
+SAMPLES_MAX = 50_000  # of one a minute
 
 
 def purge_plan(policy: Policy, wall: int) -> list[tuple[str, int]]:
@@ -23,6 +25,8 @@ def purge_plan(policy: Policy, wall: int) -> list[tuple[str, int]]:
         ("event_overflow", policy.events_max),
         ("evidence", wall - policy.evidence_kept_ms),
         ("period", wall - policy.period_kept_ms),
+        ("sample", wall - SAMPLES_KEPT_MS),
+        ("sample_overflow", SAMPLES_MAX),
         ("boot", wall - BOOTS_KEPT_MS),
         ("reservation", wall - policy.period_kept_ms),
         ("directive", wall - policy.event_kept_ms),

@@ -9,23 +9,28 @@ one that comes at the very end of a minute.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any
 
 from understudy.coordinator.hearing import hear
 from understudy.coordinator.nouns import Hearing, Now
 from understudy.coordinator.retention import purge_plan
+from understudy.coordinator.samples import Sample
 from understudy.errors import UnavailableError
 from understudy.hub.alarm import GoIdle, RingAlarm
 from understudy.hub.batch import Committed, Engine
+from understudy.hub.queue_depth import Depth, queue_depth
 from understudy.hub.retention import PurgeRows
 from understudy.hub.starts import LogMinute, RecordHearing
 from understudy.hub.steps import Effect, Read, Steps
+from understudy.hub.tally import Tally
 from understudy.store.base import Reader
 
 LISTEN_EVERY_MS = 1_000
 LOOK_EVERY_MS = 60_000
 PURGE_EVERY_MS = 600_000
 PURGE_PAUSE_MS = 20
+COUNTED_MAX = 1_000_000  # tasks of each kind, for a plot
 SURE_AFTER_MS = 86_400_000
 NEVER = 1 << 62
 
@@ -33,8 +38,9 @@ NEVER = 1 << 62
 class Alarm:
     """Rings when a deadline has come, at the latest every 60 s; to be woken when an earlier deadline appears."""
 
-    def __init__(self, engine: Engine, on_trouble: Callable[[Exception], None]) -> None:
+    def __init__(self, engine: Engine, on_trouble: Callable[[Exception], None], tally: Tally | None = None) -> None:
         self._engine = engine
+        self._tally = tally or Tally()
         self._clock = engine.clock
         self._on_trouble = on_trouble
         self._next_mono = 0
@@ -81,12 +87,20 @@ class Alarm:
         elif self._is_watching:
             yield RecordHearing()
         if mono - self._minute_mono >= LOOK_EVERY_MS:
+            depth = yield Read(partial(queue_depth, limit=COUNTED_MAX))
             self._minute_mono = mono
             beats, self.beats = self.beats, 0
             rings, self.rings = self.rings, 0
-            yield LogMinute(beats, rings)
+            yield LogMinute(rings, self._sample(depth, beats))
         is_more = yield from self._purge_a_little(mono)
         return min(self.pause_ms(), PURGE_PAUSE_MS) if is_more else self.pause_ms()
+
+    def _sample(self, depth: Depth, beats: int) -> Sample:
+        """The last minute in numbers; which minute that was, its transaction decides."""
+        counts, wall = self._tally.take(), self._clock.now_ms()
+        oldest_ms = max(wall - depth.oldest_at, 0) if depth.oldest_at else 0
+        counted = (counts.requests, counts.commits, counts.commit_ms, counts.commit_max_ms)
+        return Sample(0, depth.waiting, depth.leased, oldest_ms, beats, *counted)
 
     def pause_ms(self) -> int:
         """Milliseconds until the next step, as far as is known now."""

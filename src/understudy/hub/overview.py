@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from msgspec import Struct
-
 from understudy.clock import iso
 from understudy.coordinator.nouns import Daemon, Incident, Progress
 from understudy.hub.periods import DAY_MS, periods_of_all
+from understudy.hub.queue_depth import queue_depth
 from understudy.hub.takeover_view import takeover_answer
 from understudy.hub.views import DAEMONS_MAX, View
-from understudy.store.base import Reader
-from understudy.store.queries import DELAYED, READY, RUNNING, WAITING_FOR_ANY
+from understudy.store.queries import RUNNING
 from understudy.wire.answers.events import IncidentJson, incident_json
 from understudy.wire.answers.overview import (
     DaemonOverview,
@@ -27,20 +25,12 @@ COUNTED_MAX = 100_000  # tasks of each kind
 RUNS_MAX = 1_000
 
 
-class Depth(Struct, frozen=True):
-    """The unfinished tasks: how many wait and are leased, and since when the first of the queue waits; 0: none does."""
-
-    waiting: int
-    leased: int
-    oldest_at: int
-
-
 def overview(view: View) -> OverviewAnswer:
     """All of it; the bars reach back 24 hours."""
     since_at = view.now.wall - DAY_MS
     daemons = view.reader.load_all(Daemon, DAEMONS_MAX)
     periods = periods_of_all(view, daemons, since_at)
-    depth = queue_depth(view.reader)
+    depth = queue_depth(view.reader, COUNTED_MAX)
     oldest_s = max(view.now.wall - depth.oldest_at, 0) / 1000 if depth.oldest_at else 0
     return OverviewAnswer(
         at=iso(view.now.wall),
@@ -54,13 +44,6 @@ def overview(view: View) -> OverviewAnswer:
         open_incidents=open_incidents(view, daemons),
         takeover=takeover_answer(view),
     )
-
-
-def queue_depth(reader: Reader) -> Depth:
-    """The length of the queue: what is claimable, delayed or reserved waits."""
-    waiting = sum(reader.count(query, limit=COUNTED_MAX) for query in (READY, DELAYED, WAITING_FOR_ANY))
-    first = reader.find(READY, limit=1)
-    return Depth(waiting, reader.count(RUNNING, limit=COUNTED_MAX), first[0].queued_at if first else 0)
 
 
 def runs(view: View) -> list[RunOverview]:

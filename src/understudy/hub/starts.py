@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from understudy.coordinator import starts
+from understudy.coordinator import samples, starts
 from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import Deployment, Hearing, Now
+from understudy.coordinator.samples import Sample
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import WorkingSet
 
@@ -41,12 +42,14 @@ class ProbeStore(Operation):
 
 
 class LogMinute(Operation):
-    """Once a minute, what was too frequent to keep, in one line each."""
+    """Once a minute, what was too frequent to keep: a line for each kind, and a sample for plots."""
 
-    def __init__(self, beats: int, alarms: int) -> None:
-        self.beats = beats
+    def __init__(self, alarms: int, sample: Sample) -> None:
         self.alarms = alarms
+        self.sample = sample
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
-        """An event for each kind that happened at all."""
-        return Decision(events=starts.minute(self.beats, self.alarms, now))
+        """An event for each kind that happened at all; the store adds the sample to those of other hubs."""
+        events = starts.minute(self.sample.beats, self.alarms, now)
+        change = samples.taken(self.sample, now)
+        return Decision(save=change.rows if change is not None else (), events=events)

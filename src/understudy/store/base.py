@@ -17,7 +17,7 @@ from understudy.coordinator.nouns import (
     Usage,
 )
 from understudy.coordinator.takeover_nouns import DaemonGroup
-from understudy.store.queries import Finder, Query
+from understudy.store.queries import Finder, Query, Series
 
 N = TypeVar("N", bound=Struct)
 T = TypeVar("T")
@@ -145,6 +145,10 @@ class Reader(Finder, Protocol):
 
     def count(self, query: Query[Any], *values: Any, limit: int) -> int:
         """The number of rows, counted up to `limit`."""
+        ...
+
+    def gathered(self, series: Series[Any], from_at: int, to_at: int, bucket_ms: int) -> dict[int, tuple[int, ...]]:
+        """The values of each bucket that has rows, by its place among them, counted from `from_at`."""
         ...
 
     def new_needs(self, needs: Collection[str], limit: int) -> tuple[set[str], int]:

@@ -23,6 +23,7 @@ from understudy.coordinator.nouns import (
     Period,
     Task,
 )
+from understudy.coordinator.samples import Sample
 from understudy.coordinator.takeover_nouns import Reservation
 
 N = TypeVar("N", bound=Struct)
@@ -36,6 +37,18 @@ class Query(Struct, Generic[N], frozen=True):
     noun: type[N]
     where: str = "1 = 1"
     order: str = ""
+
+
+class Series(Struct, Generic[N], frozen=True):
+    """Rows of one noun gathered by buckets of time: the column of their instant, and an aggregate for each value.
+
+    Values are whole numbers. What is written here every backend understands.
+    """
+
+    noun: type[N]
+    at: str
+    values: tuple[str, ...]
+    where: str = "1 = 1"
 
 
 READY = Query(Task, "ready = 1", _QUEUE)
@@ -78,6 +91,24 @@ NOTICES_ASTRAY = Query(  # a hub had taken it, or its channel is none of these
 _OF_INCIDENTS = Query(Notice, "incident_id <> '' AND incident_id IN ?")
 _OF_TASKS = Query(Notice, "task_id <> '' AND task_id IN ?")
 _OF_DAEMON = Query(Notice, "daemon_id <> '' AND daemon_id = ?", "created_at DESC")
+
+SAMPLED = Series(
+    Sample,
+    "at",
+    (
+        *("max(waiting)", "max(leased)", "max(oldest_ms)", "sum(beats)", "sum(requests)"),
+        *("sum(commits)", "sum(commit_ms)", "max(commit_max_ms)"),
+    ),
+)
+_FREE_AT = "CASE WHEN available_at > queued_at THEN available_at ELSE queued_at END"
+_PICKUP, _RUN = f"claimed_at - {_FREE_AT}", "finished_at - claimed_at"
+FINISHED_TASKS = Series(  # by their end; what was never claimed was never picked up
+    Task,
+    "finished_at",
+    ("count(*)", f"sum({_PICKUP})", f"max({_PICKUP})", f"sum({_RUN})", f"max({_RUN})"),
+    f"finished_at > 0 AND claimed_at >= {_FREE_AT} AND finished_at >= claimed_at",
+)
+SPENT = Series(Reservation, "settled_at", ("count(*)", "sum(spent_micro_usd)"), "settled_at > 0")
 
 OPEN_CALLS = Query(Reservation, "settled_at = 0", "at, id")
 

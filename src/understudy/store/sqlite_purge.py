@@ -80,6 +80,8 @@ PURGES: dict[str, tuple[str, ...]] = {
             "WHERE superseded_at < :before ORDER BY superseded_at LIMIT :limit)"
         ),
     ),
+    "sample": _by_age("sample", "at", "at"),
+    "sample_overflow": _beyond("sample", "at", key="at"),
     "directive": _by_age("directive", "id", "ended_at"),
     "notice": (
         (

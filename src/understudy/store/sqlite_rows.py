@@ -18,7 +18,7 @@ from msgspec.structs import astuple
 from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import Daemon, Directive, Task, Usage
 from understudy.store.base import Deadlines, Due, EventFilter, Room, StoredEvent, TaskFilter, Unreadable
-from understudy.store.queries import Query
+from understudy.store.queries import Query, Series
 from understudy.store.reading import NUMBER_MAX, event_of, is_sound, lenient, number_of, row_of, shown
 from understudy.store.sqlite_needs import NeedsQueries
 from understudy.store.sqlite_outbox import OutboxQueries
@@ -26,7 +26,7 @@ from understudy.store.sqlite_pauses import PAUSES, RECENT_MS
 from understudy.store.sqlite_purge import PURGES
 from understudy.store.sqlite_search import event_condition, task_condition
 from understudy.store.sqlite_takeover import TakeoverQueries
-from understudy.store.tables import TABLES
+from understudy.store.tables import TABLES, Table
 
 N = TypeVar("N", bound=Struct)
 ROWS_A_STEP_MAX = 64
@@ -47,11 +47,18 @@ def _upsert(noun: type[Struct], rows: int) -> str:
     """Many rows in one step: each step gives up the interpreter, and getting it back costs while others want it."""
     table = TABLES[noun]
     places = "), (".join([", ".join("?" * len(table.columns))] * rows)
-    updates = ", ".join(f"{name} = excluded.{name}" for name in table.changing)
+    updates = ", ".join(f"{name} = {_merged(table, name)}" for name in table.changing)
     return (
         f"INSERT INTO {table.name} ({_columns(noun)}) VALUES ({places}) "  # noqa: S608
         f"ON CONFLICT ({', '.join(table.keys)}) DO UPDATE SET {updates}"
     )
+
+
+def _merged(table: Table, name: str) -> str:
+    """The value of a column when a row is saved that is there already."""
+    if name in table.added:
+        return f"{table.name}.{name} + excluded.{name}"
+    return f"max({table.name}.{name}, excluded.{name})" if name in table.greatest else f"excluded.{name}"
 
 
 def _condition(query: Query[Any]) -> str:
@@ -68,6 +75,15 @@ def _where(query: Query[Any]) -> str:
 def _counted(query: Query[Any]) -> str:
     table = TABLES[query.noun].name
     return f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {_condition(query)} LIMIT ?)"  # noqa: S608 - our own
+
+
+@cache
+def _gathered(series: Series[Any]) -> str:
+    at, table = series.at, TABLES[series.noun].name
+    return (
+        f"SELECT ({at} - ?) / ?, {', '.join(series.values)} FROM {table} "  # noqa: S608 - our own
+        f"WHERE {at} >= ? AND {at} < ? AND {series.where} GROUP BY 1"
+    )
 
 
 def _value(value: Any) -> Any:
@@ -199,6 +215,11 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
     def count(self, query: Query[Any], *values: Any, limit: int) -> int:
         """The number of rows, counted up to `limit`."""
         return int(self._db.execute(_counted(query), (*map(_value, values), limit)).fetchone()[0])
+
+    def gathered(self, series: Series[Any], from_at: int, to_at: int, bucket_ms: int) -> dict[int, tuple[int, ...]]:
+        """The values of each bucket that has rows."""
+        rows = self._fetch(_gathered(series), (from_at, bucket_ms, from_at, to_at))
+        return {number_of(bucket): tuple(map(number_of, values)) for bucket, *values in rows}
 
     # ---- time
 

@@ -29,23 +29,36 @@ from understudy.coordinator.nouns import (
     TaskBody,
     Usage,
 )
+from understudy.coordinator.samples import Sample
 from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverState, TaskTakeover
 
-SCHEMA_VERSION = 7  # the number of the last migration
+SCHEMA_VERSION = 8  # the number of the last migration
 
 
 class Table:
     """One noun's table: its columns are the noun's encoded field names, in their order; the first ones are its key.
 
-    `fixed` columns never change once a row is there, so saving it again leaves them (and their indexes) alone.
+    `fixed` columns never change once a row is there, so saving it again leaves them (and their indexes) alone. To what
+    is in `added` columns it adds, so that several hubs can count into one row; `greatest` ones keep the greater value.
     """
 
-    def __init__(self, name: str, noun: type[Struct], keys: int = 1, fixed: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        noun: type[Struct],
+        keys: int = 1,
+        fixed: tuple[str, ...] = (),
+        *,
+        added: tuple[str, ...] = (),
+        greatest: tuple[str, ...] = (),
+    ) -> None:
         self.name = name
         self.noun = noun
         self.columns = tuple(f.encode_name for f in fields(noun))
         self.keys = self.columns[:keys]
         self.changing = tuple(c for c in self.columns if c not in self.keys and c not in fixed)
+        self.added = added
+        self.greatest = greatest
         self.key_of: Callable[[Struct], Any] = attrgetter(*self.keys)  # a value, or a tuple where several make the key
 
 
@@ -63,6 +76,7 @@ TASK_FIXED = (
     "size_bytes",
 )
 NOTICE_FIXED = ("target", "kind", "incident_id", "task_id", "daemon_id", "chat", "thread", "created_at")
+SAMPLE_GREATEST = ("waiting", "leased", "oldest_ms", "commit_max_ms")
 TABLES: dict[type[Struct], Table] = {
     table.noun: table
     for table in (
@@ -84,6 +98,7 @@ TABLES: dict[type[Struct], Table] = {
         Table("directive", Directive, fixed=("daemon_id", "kind", "arguments", "asked_by", "asked_at")),
         Table("notice", Notice, fixed=NOTICE_FIXED),
         Table("link", Link),
+        Table("sample", Sample, added=("beats", "requests", "commits", "commit_ms"), greatest=SAMPLE_GREATEST),
         Table("takeover_state", TakeoverState),
         Table("task_takeover", TaskTakeover),
         Table("budget", Budget),

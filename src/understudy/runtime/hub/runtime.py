@@ -21,6 +21,7 @@ from understudy.hub.delivery import Delivery
 from understudy.hub.operation import Operation
 from understudy.hub.starts import RecordStart
 from understudy.hub.takeover_loop import TakeoverLoop
+from understudy.hub.tally import Tally
 from understudy.hub.views import View
 from understudy.hub.watchdog import OutsideWatchdog, SignsOfLife
 from understudy.ids import IdMaker
@@ -64,7 +65,8 @@ class HubRuntime:
         self._watch = StoreWatch(store, clock, log)
         engine = Engine(store, clock, ids, policy)
         self.writer = Writer(engine, self._on_bug)
-        self.alarm = Alarm(engine, self._on_trouble)
+        self.tally = Tally()
+        self.alarm = Alarm(engine, self._on_trouble, self.tally)
         self.waiting = Waiting()
         self.feed = EventFeed()
         self._given = given
@@ -108,6 +110,7 @@ class HubRuntime:
 
     def decide(self, operation: Operation) -> Awaitable[Any]:
         """The operation's answer, durable."""
+        self.tally.requests += 1
         return self.writer.decide(operation)
 
     def missed_a_sign(self) -> None:
@@ -117,10 +120,12 @@ class HubRuntime:
 
     async def view(self, show: Callable[[View], T], key_id: str = "") -> T:
         """The result of a view, read off the event loop, in the queue of this key; "" is the hub itself."""
+        self.tally.requests += 1
         return await self._reading.look(key_id, partial(self._show, show))
 
     async def search(self, key_id: str, show: Callable[[View], T]) -> T:
         """The result of a view that may have to read everything, in the queue of searches."""
+        self.tally.requests += 1
         return await self._reading.search(key_id, partial(self._show, show))
 
     def _show(self, show: Callable[[View], T], within_ms: int) -> T:
@@ -132,6 +137,7 @@ class HubRuntime:
             raise
 
     def _after_commit(self, committed: Committed) -> None:
+        self.tally.committed(int(self.writer.commit_ms))
         failed = next((answer for answer in committed.answers if isinstance(answer, StoreError)), None)
         if failed is None:
             self._voice.works()

@@ -1,0 +1,25 @@
+"""The length of the queue, counted in the store."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from understudy.store.base import Reader
+from understudy.store.queries import DELAYED, READY, RUNNING, WAITING_FOR_ANY
+
+FIRST_IN_LINE = 100  # among these is the one that has waited longest: priority moves a task by a day at most
+
+
+class Depth(Struct, frozen=True):
+    """The unfinished tasks: how many wait and are leased, and since when the first of the queue waits; 0: none does."""
+
+    waiting: int = 0
+    leased: int = 0
+    oldest_at: int = 0
+
+
+def queue_depth(reader: Reader, limit: int) -> Depth:
+    """The length of the queue, each part counted up to a limit: what is claimable, delayed or reserved waits."""
+    waiting = sum(reader.count(query, limit=limit) for query in (READY, DELAYED, WAITING_FOR_ANY))
+    first = reader.find(READY, limit=FIRST_IN_LINE)
+    return Depth(waiting, reader.count(RUNNING, limit=limit), min((task.queued_at for task in first), default=0))
