@@ -57,7 +57,7 @@ def test_periods_reach_back_a_day(hub: Hub) -> None:
 
 
 def test_of_many_gaps_the_longest_are_shown(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(periods, "GAPS_SHOWN_MAX", 2)
+    monkeypatch.setattr(periods, "GAPS_OF_ALL_MAX", 2)
     hub.beat(intervalSec=10).of(200)
     at = hub.now
     gaps = [Period("", at + n * 100, "unknown", at + n * 100 + 10 * n) for n in range(1, 6)]

@@ -12,13 +12,14 @@ from understudy.store.queries import PERIODS, PERIODS_OF
 
 DAY_MS = 86_400_000
 PERIODS_MAX = 20_000  # that are read at once, the latest ones
-GAPS_SHOWN_MAX = 200  # of the hub, the longest ones: they stand in every timeline
+GAPS_SHOWN_MAX = 200  # of the hub, the longest ones
+GAPS_OF_ALL_MAX = 24  # where they stand in the timeline of every daemon
 
 
 def periods(view: View, daemon: Daemon, since_at: int) -> list[Period]:
     """The periods of one daemon from an instant until now, oldest first; the hub's gaps are `unknown`."""
     ended, gaps = (view.reader.find(PERIODS_OF, key, since_at, limit=PERIODS_MAX) for key in (daemon.id, HUB))
-    return timeline(daemon, ended, _shown(gaps), since_at, view.now.wall)
+    return timeline(daemon, ended, _longest(gaps, GAPS_SHOWN_MAX), since_at, view.now.wall)
 
 
 def periods_of_all(view: View, daemons: Iterable[Daemon], since_at: int) -> dict[str, list[Period]]:
@@ -26,10 +27,11 @@ def periods_of_all(view: View, daemons: Iterable[Daemon], since_at: int) -> dict
     by_daemon: dict[str, list[Period]] = defaultdict(list)
     for period in view.reader.find(PERIODS, since_at, limit=PERIODS_MAX):
         by_daemon[period.daemon_id].append(period)
-    gaps = _shown(by_daemon[HUB])
+    gaps = _longest(by_daemon[HUB], GAPS_OF_ALL_MAX)
     return {one.id: timeline(one, by_daemon.get(one.id, ()), gaps, since_at, view.now.wall) for one in daemons}
 
 
-def _shown(gaps: list[Period]) -> list[Period]:
-    longest = sorted(gaps, key=lambda gap: gap.from_at - gap.to_at)[:GAPS_SHOWN_MAX]
+def _longest(gaps: list[Period], most: int) -> list[Period]:
+    """So many of them, in the order of time."""
+    longest = sorted(gaps, key=lambda gap: gap.from_at - gap.to_at)[:most]
     return sorted(longest, key=lambda gap: gap.from_at)
