@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Protocol
 
 MS_PER_S = 1000
@@ -24,17 +25,20 @@ class Clock(Protocol):
         ...
 
 
-def _elapsed_ns() -> int:
-    """Nanoseconds on a clock that goes on while the machine sleeps.
+def _clock_of_elapsed_ns() -> Callable[[], int]:
+    """A clock that goes on while the machine sleeps.
 
     Linux: CLOCK_BOOTTIME. Darwin: CLOCK_MONOTONIC counts sleep there, while Python's own
     `time.monotonic` (mach_absolute_time) does not (docs/measured.md, Sleep and clocks; not verified on a Mac).
     """
     if sys.platform == "linux":
-        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        return partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME)
     if sys.platform == "darwin":
-        return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    return time.monotonic_ns()
+        return partial(time.clock_gettime_ns, time.CLOCK_MONOTONIC)
+    return time.monotonic_ns
+
+
+_elapsed_ns = _clock_of_elapsed_ns()
 
 
 class SystemClock:

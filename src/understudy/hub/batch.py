@@ -161,7 +161,7 @@ class Engine:
             tx.move_pauses(moved_ms, clocks.wall - moved_ms)
             work.reload(tx)
         heard, now, gap = hear(hearing, clocks.wall)
-        if self.is_deaf and gap is None:
+        if clocks.mono < self._deaf_until_mono and gap is None:
             heard, now = deaf(hearing, clocks.wall)
         work.now = now
         if gap is not None:
@@ -203,11 +203,12 @@ class Engine:
         if rows_of_outbox:
             work.apply(Decision(save=rows_of_outbox))
         for noun, changed in work.dirty.items():
-            rows = work.changed(noun)
+            rows = [row for row in changed.values() if row is not None]
             tx.save_many(rows)
             if len(rows) < len(changed):
                 tx.delete_many(noun, [key for key, row in changed.items() if row is None])
-        tx.add_usage(work.bounds.grown())
+        if grown := work.bounds.grown():
+            tx.add_usage(grown)
         tasks = work.changed(Task)
         stored = [event for event in work.events if not event.live_only]
         events = tx.append_events(stored)

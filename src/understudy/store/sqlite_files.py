@@ -70,22 +70,19 @@ class StoreFiles:
     def name_trouble(self) -> str:
         """The name that no longer leads to the file that was opened."""
         directory = self._look_at_directory()
-        if directory is not None and directory == self._settled:
+        if directory == self._settled is not None:
             return ""
         for suffix, known in self._known.items():
             found = self._identity(suffix)
             if found != known:
                 return f"{self._path}{suffix} was {'deleted' if found is None else 'replaced'} while the hub runs"
-        self._settled = directory
+        self._settled = directory if _is_settled(directory) else None
         return ""
 
     def _look_at_directory(self) -> _Directory | None:
-        """None while a second change could bear the instant of the first: file systems count in up to two seconds."""
         try:
             found = os.stat(self._directory)  # noqa: PTH116 - as below
         except OSError:
-            return None
-        if SystemClock().now_ms() - found.st_ctime_ns // 1_000_000 < DIRECTORY_SETTLES_MS:
             return None
         return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
 
@@ -99,10 +96,12 @@ class StoreFiles:
         head = os.pread(self._index_fd, INDEX_HEAD_BYTES, 0)
         page, frames = _LOG_SIZE.unpack_from(head) if len(head) == INDEX_HEAD_BYTES else (0, 0)
         wanted = LOG_HEAD_BYTES + frames * ((65_536 if page == 1 else page) + FRAME_HEAD_BYTES) if frames else 0
-        with suppress(OSError):  # deleted: its name says so
+        try:
             size = os.stat(self._log_name).st_size  # noqa: PTH116 - as below
-            if size < wanted and os.pread(self._index_fd, INDEX_HEAD_BYTES, 0) == head:
-                return f"{self._log_name} was emptied or cut"
+        except OSError:  # deleted: its name says so
+            return ""
+        if size < wanted and os.pread(self._index_fd, INDEX_HEAD_BYTES, 0) == head:
+            return f"{self._log_name} was emptied or cut"
         return ""
 
     def header_trouble(self) -> str:
@@ -131,6 +130,11 @@ class StoreFiles:
             if fd >= 0:
                 os.close(fd)
         self._fd = self._index_fd = -1
+
+
+def _is_settled(directory: _Directory | None) -> bool:
+    """False while a second change might have the time stamp of the first: some file systems count in two seconds."""
+    return directory is not None and SystemClock().now_ms() - directory[-1] // 1_000_000 >= DIRECTORY_SETTLES_MS
 
 
 def rescued(path: Path) -> list[Path]:

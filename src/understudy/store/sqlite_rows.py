@@ -105,6 +105,8 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
 
     def _rows(self, noun: type[N], where: str, *values: Any) -> list[N]:
         found = self._fetch(f"{_select(noun)} {where}", values)
+        if not found:
+            return []
         if all(map(is_sound(noun), found)):
             return [noun(*row) for row in found]
         return [read for row in found if (read := row_of(noun, row, self.unreadable)) is not None]

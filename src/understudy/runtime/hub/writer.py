@@ -206,7 +206,7 @@ class Writer:
             self._go_on()
 
     def _expect(self, batch: _Batch, now_ms: int) -> None:
-        """Whoever is answered now may soon ask again."""
+        """Those who are answered now may soon ask again."""
         took_ms = now_ms - batch.decided_ms if batch.prepared is not None else 0
         self._expected = min(len(self._asked) + len(batch.operations), BATCH_MAX)
         self._expected_until_ms = now_ms + min((took_ms + 1) // 2, GATHER_MS_MAX)
