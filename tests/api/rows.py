@@ -89,4 +89,3 @@ ROWS = (
     Row("GET", "/api/deployments", NOTHING, "read"),
 )
 NAMES = [f"{row.method} {row.path}" for row in ROWS]
-LATER = (("GET", "/metrics"),)

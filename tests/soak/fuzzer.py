@@ -81,7 +81,7 @@ def validators_of(document: dict[str, Any]) -> dict[tuple[str, str, str], Any]:
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
         for status, response in operation["responses"].items()
-        if status < "300"
+        if status < "300" and "application/json" in response["content"]
     }
 
 

@@ -19,7 +19,9 @@ from understudy.api.context import Api
 from understudy.api.endpoint import Endpoint, Request, check_path
 from understudy.api.links import link_routes
 from understudy.api.long_poll import wait_for_work
+from understudy.api.metrics.route import metrics_route
 from understudy.api.pages import page_routes
+from understudy.api.request_counts import counted_send
 from understudy.api.respond import INTERNAL, ClientGoneError, encoded, read_body, respond, respond_error
 from understudy.api.streams import stream_events
 from understudy.errors import ForbiddenError, NotFoundError, UnderstudyError
@@ -47,6 +49,7 @@ class EndpointApp:
     def __init__(self, endpoint: Endpoint, api: Api) -> None:
         self.endpoint = endpoint
         self.api = api
+        self._answered = api.requests.of(endpoint.method, endpoint.path)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request; every error of ours becomes its response here and nowhere else."""
@@ -55,21 +58,27 @@ class EndpointApp:
         try:
             request = await self._request(scope, receive, room)
             if endpoint.follows:
-                await stream_events(self.api.hub, request, self._welcome(request), scope, receive, send)
+                counted = counted_send(self._answered, send)
+                await stream_events(self.api.hub, request, self._welcome(request), scope, receive, counted)
                 return
             answer = await self._answer(request, receive)
             if isinstance(answer, UnderstudyError):  # a refusal that kept something (evidence, an event)
+                self._answered[answer.status] += 1
                 await respond_error(send, answer)
                 return
             shown = endpoint.shown(answer)
-            await respond(send, endpoint.status_of(shown), shown)
+            status = endpoint.status_of(shown)
+            self._answered[status] += 1
+            await respond(send, status, shown)
         except UnderstudyError as error:
+            self._answered[error.status] += 1
             self._note(error.status)
             await self.api.hold(error)
             await respond_error(send, error)
         except ClientGoneError:
             return
         except Exception as bug:  # noqa: BLE001 - the outermost place of a request
+            self._answered[500] += 1
             self.api.hub.log.emit("critical", "API", f"Internal error in {endpoint.method} {endpoint.path}: {bug!r}")
             await respond(send, 500, INTERNAL)
         finally:
@@ -148,8 +157,9 @@ def _header(scope: Any, wanted: bytes) -> str:
 
 def build_app(api: Api) -> Any:
     """The whole application."""
-    routes = [Route(e.path, EndpointApp(e, api), methods=[e.method]) for e in ENDPOINTS]
-    routes += [*page_routes(api, ENDPOINTS), *link_routes(api)]
+    pages = [*page_routes(api, ENDPOINTS), *link_routes(api), metrics_route(api)]
+    api.requests.watch(pages)
+    routes = [*(Route(e.path, EndpointApp(e, api), methods=[e.method]) for e in ENDPOINTS), *pages]
 
     async def unknown(_: StarletteRequest, __: Exception) -> Any:
         return _Unknown(api)
@@ -215,5 +225,6 @@ class _Unknown:
             self._api.caller(scope)
         except UnderstudyError as refused:
             error = refused
+        self._api.requests.unknown[error.status] += 1
         await self._api.hold(error)
         await respond_error(send, error)

@@ -8,6 +8,7 @@ from typing import Any
 from understudy.api.auth import Keys, Patience, RateLimit
 from understudy.api.connections import address_of
 from understudy.api.hub import Hub
+from understudy.api.request_counts import RequestCounts
 from understudy.coordinator.nouns import Key
 from understudy.errors import UnauthorizedError
 from understudy.hub.keys import KEYS_MAX, Caller
@@ -31,6 +32,7 @@ class Api:
         self.publishes_docs = publishes_docs
         self.redactor = hub.log.redactor if redacts_results else hub.log.redactor.by_value_only()
         self.hold = Patience().hold
+        self.requests = RequestCounts()
         self._loading = asyncio.Lock()
 
     async def load_keys(self) -> None:

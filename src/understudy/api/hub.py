@@ -13,6 +13,7 @@ from msgspec import Struct
 from understudy.api.event_feed import EventFeed
 from understudy.api.waiting import Waiting
 from understudy.clock import Clock
+from understudy.hub.counting import Counted
 from understudy.hub.operation import Operation
 from understudy.hub.views import View
 from understudy.ids import IdMaker
@@ -59,4 +60,8 @@ class Hub(Protocol):
 
     def pulse(self) -> Pulse:
         """The state of its alarm and its commits now."""
+        ...
+
+    def counted(self) -> Counted:
+        """What this process has counted since its start."""
         ...

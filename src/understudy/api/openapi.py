@@ -44,6 +44,7 @@ def openapi_of(endpoints: tuple[Endpoint, ...], version: str) -> dict[str, Any]:
         paths.setdefault(_PARAMETER.sub(r"{\1}", endpoint.path), {})[endpoint.method.lower()] = _operation(endpoint)
     for path, summary, shape, statuses in PUBLIC:
         paths[path] = {"get": _public(path, summary, shape, statuses)}
+    paths["/metrics"] = {"get": _metrics()}
     return {
         "openapi": "3.1.0",
         "info": {"title": "understudy", "version": version, "license": {"name": "MIT"}},
@@ -80,6 +81,20 @@ def _public(path: str, summary: str, shape: type[Any], statuses: tuple[int, ...]
         "parameters": [],
         "responses": {str(status): {"description": "Done", "content": _json_of((shape,))} for status in statuses},
         "security": [],
+    }
+
+
+def _metrics() -> dict[str, Any]:
+    """The one page with a key whose answer is no JSON; its errors are."""
+    text = {"schema": {"type": "string"}}
+    content = {"text/plain": text, "application/openmetrics-text": text}
+    failures = {str(s): {"description": _WORDS[s], "content": _json_of((ErrorAnswer,))} for s in (401, 403, 429)}
+    return {
+        "summary": "The hub in numbers, for Prometheus",
+        "description": "Scopes: read",
+        "operationId": "get_metrics",
+        "parameters": [],
+        "responses": {"200": {"description": "Done", "content": content}, **failures},
     }
 
 

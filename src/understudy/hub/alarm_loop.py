@@ -2,8 +2,7 @@
 
 `look_at` announces an earlier deadline. It may be called by another thread than the one that takes the steps, and
 there is no lock. No announcement is lost: one that came before a ring is forgotten only then, and the ring reads all
-deadlines from the store after that; a later one shortens the pause or wakes the loop. Only the count of beats may miss
-one that comes at the very end of a minute.
+deadlines from the store after that; a later one shortens the pause or wakes the loop.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from understudy.coordinator.samples import Sample
 from understudy.errors import UnavailableError
 from understudy.hub.alarm import GoIdle, RingAlarm
 from understudy.hub.batch import Committed, Engine
+from understudy.hub.counting import TIMES_MS, Spread
 from understudy.hub.queue_depth import Depth, queue_depth
 from understudy.hub.retention import PurgeRows
 from understudy.hub.starts import LogMinute, RecordHearing
@@ -53,8 +53,10 @@ class Alarm:
         self.lag_ms = 0
         self.next_at = 0
         self.last_ring_mono = 0
-        self.beats = 0
+        self.beats = 0  # since the start of the hub, as all below
         self.rings = 0
+        self._reported = (0, 0)  # beats and rings until the last minute was reported
+        self.lags_ms = Spread(TIMES_MS)
 
     def look_at(self, committed: Committed) -> bool:
         """After a commit; whether it brought an earlier deadline, so that the next step is due now."""
@@ -89,9 +91,8 @@ class Alarm:
         if mono - self._minute_mono >= LOOK_EVERY_MS:
             depth = yield Read(partial(queue_depth, limit=COUNTED_MAX))
             self._minute_mono = mono
-            beats, self.beats = self.beats, 0
-            rings, self.rings = self.rings, 0
-            yield LogMinute(rings, self._sample(depth, beats))
+            (beats, rings), self._reported = self._reported, (self.beats, self.rings)
+            yield LogMinute(self.rings - rings, self._sample(depth, self.beats - beats))
         is_more = yield from self._purge_a_little(mono)
         return min(self.pause_ms(), PURGE_PAUSE_MS) if is_more else self.pause_ms()
 
@@ -109,6 +110,7 @@ class Alarm:
 
     def _ring(self, mono: int) -> Generator[Effect, Any, None]:
         self.lag_ms = max(mono - min(self._next_mono, self._announced_mono), 0) if self._next_mono else 0
+        self.lags_ms.add(self.lag_ms)
         self._announced_mono = NEVER  # before the reading below, which may miss what is announced from here on
         while (yield RingAlarm()):
             pass

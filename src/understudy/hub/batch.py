@@ -16,7 +16,18 @@ from understudy.clock import Clock
 from understudy.coordinator.changes import Decision, Removal
 from understudy.coordinator.hearing import awake, deaf, hear
 from understudy.coordinator.jumps import Clocks, jump_ms
-from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Directive, Hearing, Notice, Now, Policy, Task
+from understudy.coordinator.nouns import (
+    LEASED,
+    QUEUED,
+    Attempt,
+    Daemon,
+    Directive,
+    Hearing,
+    Notice,
+    Now,
+    Policy,
+    Task,
+)
 from understudy.coordinator.timeline import gap_period
 from understudy.errors import StoreDownError, UnderstudyError
 from understudy.hub.bounds import DAEMONS_MAX
@@ -46,6 +57,7 @@ class Committed(Struct, frozen=True):
     available_at: int = 0
     now: Now = Now(0, 0)
     due: tuple[str, ...] = ()  # channels that have something waiting which they had not before
+    ended: tuple[str, ...] = ()  # the outcomes of the attempts that ended
 
 
 class Engine:
@@ -221,6 +233,7 @@ class Engine:
             _nearest(task.available_at for task in tasks if _is_delayed(task)),
             now,
             _channels(work.changed(Notice)) if self.policy.routes.channels else (),
+            tuple(attempt.outcome for attempt in work.changed(Attempt) if attempt.outcome),
         )
 
 
@@ -290,4 +303,5 @@ def joined(parts: Sequence[Committed]) -> Committed:
         _nearest(part.available_at for part in parts),
         parts[-1].now,
         tuple({channel for part in parts for channel in part.due}),
+        tuple(outcome for part in parts for outcome in part.ended),
     )

@@ -11,15 +11,22 @@ FIRST_IN_LINE = 100  # among these is the one that has waited longest: priority 
 
 
 class Depth(Struct, frozen=True):
-    """The unfinished tasks: how many wait and are leased, and since when the first of the queue waits; 0: none does."""
+    """The unfinished tasks: how many there are of each kind, and since when the first of the queue waits; 0: none."""
 
-    waiting: int = 0
+    ready: int = 0
+    delayed: int = 0
+    reserved: int = 0
     leased: int = 0
     oldest_at: int = 0
 
+    @property
+    def waiting(self) -> int:
+        """All that are not leased."""
+        return self.ready + self.delayed + self.reserved
+
 
 def queue_depth(reader: Reader, limit: int) -> Depth:
-    """The length of the queue, each part counted up to a limit: what is claimable, delayed or reserved waits."""
-    waiting = sum(reader.count(query, limit=limit) for query in (READY, DELAYED, WAITING_FOR_ANY))
+    """The length of the queue, each part counted up to a limit."""
+    counts = (reader.count(query, limit=limit) for query in (READY, DELAYED, WAITING_FOR_ANY, RUNNING))
     first = reader.find(READY, limit=FIRST_IN_LINE)
-    return Depth(waiting, reader.count(RUNNING, limit=limit), min((task.queued_at for task in first), default=0))
+    return Depth(*counts, min((task.queued_at for task in first), default=0))

@@ -151,6 +151,10 @@ class Reader(Finder, Protocol):
         """The values of each bucket that has rows, by its place among them, counted from `from_at`."""
         ...
 
+    def counted_by(self, query: Query[Any], column: str, *values: Any) -> dict[str, int]:
+        """The number of rows by the words of one of their columns (all are counted, so not for hot paths)."""
+        ...
+
     def new_needs(self, needs: Collection[str], limit: int) -> tuple[set[str], int]:
         """Those that no unfinished task has, and, if there are any, how many sets these have, counted up to `limit`."""
         ...
@@ -180,10 +184,6 @@ class Reader(Finder, Protocol):
 
     def message_ids(self, user_id: str) -> list[str]:
         """The ids of all messages of a user, of any owner."""
-        ...
-
-    def task_counts(self) -> dict[str, int]:
-        """The number of tasks by status (counted, so not for hot paths)."""
         ...
 
     def notices_due(self, channel: str, wall: int, limit: int) -> list[Notice]:

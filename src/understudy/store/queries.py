@@ -51,6 +51,7 @@ class Series(Struct, Generic[N], frozen=True):
     where: str = "1 = 1"
 
 
+TASKS = Query(Task)
 READY = Query(Task, "ready = 1", _QUEUE)
 WAITING_FOR_ANY = Query(Task, "waiting_for <> ''", _QUEUE)
 WAITING_FOR = Query(Task, "waiting_for <> '' AND waiting_for IN ?", _QUEUE)  # daemons

@@ -86,6 +86,13 @@ def _gathered(series: Series[Any]) -> str:
     )
 
 
+@cache
+def _counted_by(query: Query[Any], column: str) -> str:
+    table = TABLES[query.noun]
+    assert column in table.columns
+    return f"SELECT {column}, count(*) FROM {table.name} WHERE {_condition(query)} GROUP BY {column}"  # noqa: S608
+
+
 def _value(value: Any) -> Any:
     return value if isinstance(value, (str, int)) else _json(value)
 
@@ -223,6 +230,11 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
         rows = self._fetch(_gathered(series), (from_at, bucket_ms, from_at, to_at))
         return {number_of(bucket): tuple(map(number_of, values)) for bucket, *values in rows}
 
+    def counted_by(self, query: Query[Any], column: str, *values: Any) -> dict[str, int]:
+        """The number of rows by the words of one column."""
+        rows = self._fetch(_counted_by(query, column), [*map(_value, values)])
+        return {shown(word): count for word, count in rows}
+
     # ---- time
 
     def due(self, h: int, wall: int, limit: int) -> Due:
@@ -302,11 +314,6 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
     def message_ids(self, user_id: str) -> list[str]:
         """The ids of all messages of a user, of any owner."""
         return [key for (key,) in self._fetch("SELECT id FROM memory WHERE user_id = ?", (user_id,))]
-
-    def task_counts(self) -> dict[str, int]:
-        """The number of tasks by status."""
-        counted = self._fetch("SELECT status, count(*) FROM task GROUP BY status")
-        return {shown(status): count for status, count in counted}
 
     def move_pauses(self, by_ms: int, before: int) -> None:
         """Move whatever waits for a while with the wall clock."""

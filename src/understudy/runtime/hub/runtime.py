@@ -17,6 +17,7 @@ from understudy.errors import StoreError
 from understudy.hub.alarm_loop import LOOK_EVERY_MS, Alarm
 from understudy.hub.batch import DEAF_FOR_S, Committed, Engine
 from understudy.hub.calls import CutCalls
+from understudy.hub.counting import Commits, Counted
 from understudy.hub.delivery import Delivery
 from understudy.hub.operation import Operation
 from understudy.hub.starts import RecordStart
@@ -83,6 +84,7 @@ class HubRuntime:
         self._ping = HubLoop("ping", watchdog.step, self.writer, transport, self._on_bug)
         self._takeover: HubLoop | None = None
         self._reading = Reading(clock)
+        self._commits = Commits()
 
     async def start(self, fingerprint: str, host: str) -> None:
         """Start the threads and write this start down; StoreError if the store cannot be written."""
@@ -139,6 +141,7 @@ class HubRuntime:
     def _after_commit(self, committed: Committed) -> None:
         self.tally.committed(int(self.writer.commit_ms))
         failed = next((answer for answer in committed.answers if isinstance(answer, StoreError)), None)
+        self._commits.look_at(committed, has_failed=failed is not None)
         if failed is None:
             self._voice.works()
         else:
@@ -157,6 +160,21 @@ class HubRuntime:
     def pulse(self) -> Pulse:
         """The state of its alarm and its commits now."""
         return Pulse(self.writer.commit_ms, self._since_ring_ms(), self.alarm.lag_ms, self.alarm.next_at)
+
+    def counted(self) -> Counted:
+        """What this process has counted since its start."""
+        seen = self._commits
+        return Counted(
+            self.alarm.beats,
+            self.alarm.rings,
+            {**seen.events},
+            {**seen.attempts},
+            seen.failed_batches,
+            seen.is_failing,
+            self.writer.sizes.copy(),
+            self.writer.commits_ms.copy(),
+            self.alarm.lags_ms.copy(),
+        )
 
     def is_turning(self) -> bool:
         """True if the alarm goes on, even if the store fails: a restart by a supervisor helps only if it does not."""

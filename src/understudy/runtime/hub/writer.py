@@ -36,6 +36,7 @@ from msgspec import Struct
 
 from understudy.errors import UnavailableError
 from understudy.hub.batch import BATCH_MAX, Committed, Engine
+from understudy.hub.counting import SIZES, TIMES_MS, Spread
 from understudy.hub.operation import Operation
 
 QUEUED_MAX = 10_000
@@ -81,6 +82,8 @@ class Writer:
         self.is_stopping = False
         self._is_closed = False
         self.commit_ms = 0.0
+        self.sizes = Spread(SIZES)
+        self.commits_ms = Spread(TIMES_MS)
         self._last_ms = FAST_COMMIT_MS  # of the last batch; the first is not known to be fast
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -201,6 +204,8 @@ class Writer:
             self._last_ms = now_ms - batch.started_ms
             self._expect(batch, now_ms)
             self.commit_ms = float(self._last_ms)
+            self.commits_ms.add(self._last_ms)
+            self.sizes.add(len(batch.replies))
             self._deliver(batch.replies, committed)
         finally:
             self._go_on()

@@ -1,0 +1,63 @@
+"""Answers by method, route and status: a route is its template, never the path that somebody asked for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from starlette.routing import BaseRoute, Mount, Route
+
+Answered = defaultdict[int, int]  # how many answers there were, by status
+FAILURES = (500, 503)  # counted from 0 on: a first one must be seen as a rise
+OTHER = "other"  # unknown paths and methods
+
+
+class RequestCounts:
+    """Plain integers, added to on the event loop."""
+
+    def __init__(self) -> None:
+        self._answered: dict[tuple[str, str], Answered] = {}
+        self.unknown = self.of(OTHER, OTHER)
+
+    def of(self, method: str, route: str) -> Answered:
+        """Where the answers of one route are counted."""
+        key = (method, route.replace(":path", ""))
+        return self._answered.setdefault(key, defaultdict(int, dict.fromkeys(FAILURES, 0)))
+
+    def copy(self) -> dict[tuple[str, str, int], int]:
+        """The answers by method, route and status until now."""
+        found = self._answered.items()
+        return {(*key, status): count for key, answered in found for status, count in answered.items()}
+
+    def watch(self, routes: Iterable[BaseRoute]) -> None:
+        """Count the answers of pages, which do not do so themselves: of every application behind these routes."""
+        for route in routes:
+            if isinstance(route, (Route, Mount)):
+                methods = (getattr(route, "methods", None) or {"GET"}) - {"HEAD"}
+                route.app = _Watched(route.app, {m: self.of(m, route.path) for m in methods}, self.unknown)
+
+
+class _Watched:
+    """An application whose answers are counted as they begin."""
+
+    def __init__(self, app: Any, by_method: dict[str, Answered], others: Answered) -> None:
+        self._app = app
+        self._by_method = by_method
+        self._others = others
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass it on; HEAD is a GET whose answer has no body."""
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        await self._app(scope, receive, counted_send(self._by_method.get(method, self._others), send))
+
+
+def counted_send(answered: Answered, send: Any) -> Any:
+    """`send`, for one request whose status is known only to somebody further in."""
+
+    async def sent(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            answered[message["status"]] += 1
+        await send(message)
+
+    return sent
