@@ -63,5 +63,5 @@ class Hub(Protocol):
         ...
 
     def counted(self) -> Counted:
-        """What this process has counted since its start."""
+        """All that this process has counted since its start."""
         ...

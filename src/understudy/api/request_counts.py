@@ -21,7 +21,7 @@ class RequestCounts:
         self.unknown = self.of(OTHER, OTHER)
 
     def of(self, method: str, route: str) -> Answered:
-        """Where the answers of one route are counted."""
+        """The counts of one route, to be added to."""
         key = (method, route.replace(":path", ""))
         return self._answered.setdefault(key, defaultdict(int, dict.fromkeys(FAILURES, 0)))
 

@@ -1,4 +1,4 @@
-"""What one hub process has counted since its start, for whoever measures it (docs/metrics.md).
+"""The counts of one hub process since its start, for those who measure it (docs/metrics.md).
 
 Plain integers, added to where the thing happens and read by others now and then: a heartbeat must not feel it. Each is
 added to by one thread only; a reader may see one addition and not yet the other that belongs to it.
@@ -19,7 +19,7 @@ TIMES_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
 
 
 class Spread:
-    """How many values lay at or below each bound, and the last count those above all of them."""
+    """Values by bounds: each count is of those between two, the last of those above all of them."""
 
     def __init__(self, bounds: tuple[int, ...]) -> None:
         self.bounds = bounds
@@ -53,7 +53,7 @@ class Counted(Struct, frozen=True):
 
 
 class Commits:
-    """What is counted of the outcome of each batch."""
+    """The counts of what batches came to."""
 
     def __init__(self) -> None:
         self.events = dict.fromkeys(LEVELS, 0)

@@ -22,7 +22,7 @@ TAKEOVER_STATES = ("off", "lacking", "watching", "open", "paused", "stopped")
 
 
 class Outbox(Struct, frozen=True):
-    """What waits for one channel, and what was given up."""
+    """The notices that wait for one channel, and those that were given up."""
 
     waiting: int = 0
     oldest_s: float = 0.0

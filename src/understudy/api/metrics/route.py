@@ -73,7 +73,7 @@ class _Metrics:
         await send({"type": "http.response.body", "body": payload})
 
     async def _measured(self) -> Measured | None:
-        """What the store says; None if it fails, or does not answer in time.
+        """The numbers of the store; None if it fails, or does not answer in time.
 
         Scrapes of the same moment share one read, and one that hangs is waited for and not begun again: threads that
         read are few.

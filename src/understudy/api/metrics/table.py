@@ -22,7 +22,7 @@ SECONDS, USD, BYTES, NONE = "seconds", "USD", "bytes", ""
 
 
 class Process(Struct, frozen=True):
-    """What this process knows by itself."""
+    """The facts that this process knows without the store."""
 
     counted: Counted
     pulse: Pulse

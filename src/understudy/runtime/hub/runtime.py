@@ -162,7 +162,7 @@ class HubRuntime:
         return Pulse(self.writer.commit_ms, self._since_ring_ms(), self.alarm.lag_ms, self.alarm.next_at)
 
     def counted(self) -> Counted:
-        """What this process has counted since its start."""
+        """All that this process has counted since its start."""
         seen = self._commits
         return Counted(
             self.alarm.beats,
