@@ -27,6 +27,8 @@ class Depth(Struct, frozen=True):
 
 def queue_depth(reader: Reader, limit: int) -> Depth:
     """The length of the queue, each part counted up to a limit."""
-    counts = (reader.count(query, limit=limit) for query in (READY, DELAYED, WAITING_FOR_ANY, RUNNING))
+    ready, delayed, reserved, leased = (
+        reader.count(query, limit=limit) for query in (READY, DELAYED, WAITING_FOR_ANY, RUNNING)
+    )
     first = reader.find(READY, limit=FIRST_IN_LINE)
-    return Depth(*counts, min((task.queued_at for task in first), default=0))
+    return Depth(ready, delayed, reserved, leased, min((task.queued_at for task in first), default=0))
