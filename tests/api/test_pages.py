@@ -18,6 +18,7 @@ PARAMETERS = {
     "x1": "task_id",
     "mini": "daemon_id",
     "key-1": "key_id",
+    "session-1": "session_id",
     "incident-1": "incident_id",
     "n1": "notice_id",
     "u1": "user_id",

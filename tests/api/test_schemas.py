@@ -34,6 +34,7 @@ from understudy.coordinator.nouns import (
     Policy,
     Progress,
     Result,
+    Session,
     Task,
     TaskBody,
 )
@@ -230,6 +231,10 @@ def _tell_of_the_rest(hub: Hub, ask: Callable[..., Any], at: int) -> None:
     ask("POST", f"/api/keys/{made['id']}/rotate")
     ask("POST", f"/api/keys/{made['id']}/revoke")
     ask("GET", "/api/keys")
+    ask("POST", "/api/login-links", {"scope": "read"})
+    _save(hub, Session("s1", "h", "env:ADMIN_API_KEY", "", "o", "read", "Browser", at, at, at + DAY))
+    ask("POST", "/api/sessions/s1/end")
+    ask("GET", "/api/sessions")
 
 
 def test_every_endpoint_says_what_its_answers_are_like() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import understudy
 
 ROOT = Path(understudy.__file__).parent
-ROOMS = ("api", "daemon", "hub", "notify", "runtime", "store", "wire", "worker")
+ROOMS = ("api", "daemon", "dashboard", "hub", "notify", "runtime", "store", "wire", "worker")
 COLLECTIONS = {"dict", "list", "set", "deque", "defaultdict", "OrderedDict", "Counter", "Queue", "SimpleQueue"}
 OF_A_BATCH = {"BoundNeeds", "Bounds", "Needs", "TakeoverNeeds", "WorkingSet"}  # they live for one, which is bounded
 KEYS = "keys that are valid: KEYS_MAX"
@@ -28,6 +28,8 @@ BOUNDED = {
     "api/connections Connections._bodies": "keys with a body under way",
     "api/event_feed EventFeed._of_key": "streams: WAITING_POLLS_MAX",
     "api/event_feed EventFeed.followers": "streams: WAITING_POLLS_MAX, FOLLOWERS_OF_KEY_MAX",
+    "api/event_feed EventFeed.listeners": CODE,
+    "api/event_feed EventFeed.endings": CODE,
     "api/event_feed EventFeed.live": "LIVE_KEPT",
     "api/event_feed Follower._queue": "FOLLOWER_QUEUED_MAX",
     "api/request_counts RequestCounts._answered": CODE,
@@ -39,6 +41,13 @@ BOUNDED = {
     "daemon/hub_calls HubCalls._cuts": "calls under way, one a loop",
     "daemon/hub_calls HubCalls._kept": "CONNECTIONS_MAX",
     "daemon/machine Machine._children": RUNS,
+    "dashboard/asked Asked._cookies": "one answer: a session and a language",
+    "dashboard/live Live._looked": "streams: WAITING_POLLS_MAX, each with the fragments of a page",
+    "dashboard/live Live._names": "names of events, which are in our own code",
+    "dashboard/live Live._of_session": "streams: WAITING_POLLS_MAX",
+    "dashboard/live Live._watchers": "streams: WAITING_POLLS_MAX, WATCHERS_OF_SESSION_MAX",
+    "dashboard/live Looked.watchers": "streams: WAITING_POLLS_MAX",
+    "dashboard/live Watcher._new": "the fragments of a page, the newest of each",
     "hub/batch Engine._reported": "REPORTED_MAX",
     "hub/alarm_loop Alarm._purges": "kinds of what is removed",
     "runtime/machine/drive Driver.threads": CODE,
@@ -86,6 +95,9 @@ CACHED = {  # without a bound of their own
     "store/sqlite_rows _counted": CODE,
     "store/sqlite_rows _counted_by": CODE,
     "store/sqlite_rows _gathered": CODE,
+    "dashboard/render _environment": CODE,
+    "dashboard/static_files static_files": CODE,
+    "dashboard/static_files static_version": CODE,
     "store/sqlite_rows _select": CODE,
     "store/sqlite_rows _where": CODE,
     "store/sqlite_rows _upsert": "tables and seven sizes",

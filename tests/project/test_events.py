@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NOUNS = "alarm|budget|daemon|directive|heartbeat|hub|incident|key|lease|notice|result|takeover|task"
+NOUNS = "alarm|budget|daemon|directive|heartbeat|hub|incident|key|lease|notice|result|session|takeover|task"
 NAME = re.compile(rf'"((?:{NOUNS})\.[a-z_]+)"')
 DOCUMENTED = re.compile(rf"`((?:{NOUNS})\.[a-z_]+)`")
 

@@ -59,6 +59,15 @@ class Uses(ast.NodeVisitor):
         if isinstance(node.value, str):
             self.strings.add(node.value)
 
+    def read_template(self, text: str) -> None:
+        """A template asks by `t("key")`, or by `t("begin." ~ word ~ ".end")`."""
+        for expression in re.findall(r"\bth?\((\"[^)]*?)[,)]", text):
+            parts = [part.strip() for part in expression.split("~")]
+            if len(parts) == 1:
+                self.calls.append((parts[0].strip('"'), set(), True))
+            keys = [re.escape(part.strip('"')) if part.startswith('"') else r"[\w.-]+" for part in parts]
+            self.patterns.add("".join(keys))
+
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
         parts = [re.escape(str(p.value)) if isinstance(p, ast.Constant) else r"[\w.-]+" for p in node.values]
         self.patterns.add("".join(parts))
@@ -71,6 +80,8 @@ def uses() -> Uses:
     for file in sorted(SOURCES.rglob("*.py")):
         if "texts" not in file.relative_to(SOURCES).parts:
             found.visit(ast.parse(file.read_text("utf-8")))
+    for template in sorted(SOURCES.rglob("templates/**/*.html")):
+        found.read_template(template.read_text("utf-8"))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request as StarletteRequest
 from starlette.routing import Route
 
-from understudy.api import daemons, notices, overview, records, takeover, tasks
+from understudy.api import daemons, notices, overview, records, sessions, takeover, tasks
 from understudy.api.connections import BodyRoom
 from understudy.api.context import Api
 from understudy.api.endpoint import Endpoint, Request, check_path
@@ -36,11 +36,20 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *notices.ENDPOINTS,
     *takeover.ENDPOINTS,
     *records.ENDPOINTS,
+    *sessions.ENDPOINTS,
 )
 QUERY_FIELDS_MAX = 50
 UNAVAILABLE_STATUS = 503
 READ_AT_ONCE_BYTES = 32 << 10
 BYTES_A_TASK = 16 << 10  # writing so much takes as long as a task does
+
+
+def endpoint_named(method: str, path: str) -> Endpoint:
+    """The row of the table; KeyError if there is none."""
+    for endpoint in ENDPOINTS:
+        if (endpoint.method, endpoint.path) == (method, path):
+            return endpoint
+    raise KeyError(f"{method} {path}")
 
 
 class EndpointApp:
@@ -155,14 +164,21 @@ def _header(scope: Any, wanted: bytes) -> str:
     return ""
 
 
-def build_app(api: Api) -> Any:
-    """The whole application."""
-    pages = [*page_routes(api, ENDPOINTS), *link_routes(api), metrics_route(api)]
+Shown = Callable[[Any, Any, Any], Awaitable[bool]]  # an ASGI application that may leave a request to others
+
+
+async def _nobody(_: Any, __: Any, ___: Any) -> bool:
+    return False
+
+
+def build_app(api: Api, more: Sequence[Route] = (), shown_unknown: Shown = _nobody) -> Any:
+    """The whole application; `more` routes come after those of the API, `shown_unknown` before its 404."""
+    pages = [*page_routes(api, ENDPOINTS), *link_routes(api), metrics_route(api), *more]
     api.requests.watch(pages)
     routes = [*(Route(e.path, EndpointApp(e, api), methods=[e.method]) for e in ENDPOINTS), *pages]
 
     async def unknown(_: StarletteRequest, __: Exception) -> Any:
-        return _Unknown(api)
+        return _Unknown(api, shown_unknown)
 
     app = Starlette(routes=routes, exception_handlers={HTTPException: unknown})
     app.router.redirect_slashes = False
@@ -215,11 +231,14 @@ def _is_straight(endpoint: Endpoint) -> bool:
 class _Unknown:
     """Unknown routes and methods: 404, but 401 without a key."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, shown: Shown) -> None:
         self._api = api
+        self._shown = shown
 
-    async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer."""
+        if await self._shown(scope, receive, send):
+            return
         error: UnderstudyError = NotFoundError()
         try:
             self._api.caller(scope)

@@ -20,6 +20,7 @@ MINUTE_MS = 60_000
 SECRET_CHARS_MAX = 512
 
 ADMIN_KEY_NAME = "ADMIN_API_KEY"
+MARK_CHARS = 8  # enough to see that a key of the environment is another one now, too few to guess it from
 
 
 class Keys:
@@ -33,6 +34,7 @@ class Keys:
         admin = environment.get(ADMIN_KEY_NAME)
         if admin:
             self._fixed[hash_of(admin)] = Caller(f"env:{ADMIN_KEY_NAME}", SCOPES)
+        self.marks = {f"env:{name}": hash_of(secret)[:MARK_CHARS] for name, secret in environment.items()}
         self._callers: dict[str, Caller] = dict(self._fixed)
         self._ids = {caller.key_id for caller in self._callers.values()}
         self._cache: dict[str, Caller] = {}
@@ -46,6 +48,10 @@ class Keys:
     def is_valid(self, key_id: str) -> bool:
         """True if a caller that was let in earlier would still be."""
         return key_id in self._ids
+
+    def is_same(self, key_id: str, mark: str) -> bool:
+        """The same for what was made with a key earlier, perhaps before a restart with another one of its name."""
+        return key_id in self._ids and self.marks.get(key_id, "") == mark
 
     def find(self, secret: str) -> Caller | None:
         """The caller with this secret; hashed once, then remembered until keys change."""

@@ -85,7 +85,13 @@ def task_id_of(request: Request) -> str:
     return id_of(request, "task_id", "taskId")
 
 
-PATH_IDS = (("task_id", "taskId"), ("key_id", "keyId"), ("incident_id", "incidentId"), ("notice_id", "noticeId"))
+PATH_IDS = (
+    ("task_id", "taskId"),
+    ("key_id", "keyId"),
+    ("session_id", "sessionId"),
+    ("incident_id", "incidentId"),
+    ("notice_id", "noticeId"),
+)
 
 
 def check_path(request: Request) -> None:

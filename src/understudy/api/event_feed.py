@@ -87,6 +87,8 @@ class EventFeed:
     def __init__(self) -> None:
         self.live: deque[LiveEvent] = deque(maxlen=LIVE_KEPT)
         self.followers: set[Follower] = set()
+        self.listeners: set[Callable[[Committed], None]] = set()  # of the pages: called after each commit with events
+        self.endings: set[Callable[[], None]] = set()  # called when the hub is stopping
         self._of_key: Counter[str] = Counter()
         self.last_id = 0
 
@@ -117,6 +119,8 @@ class EventFeed:
 
     def publish(self, committed: Committed) -> None:
         """After a commit: keep what is live only, tell the followers."""
+        for listener in tuple(self.listeners):
+            listener(committed)
         for found in committed.events:
             stored = StoredEvent(self.last_id, found.event) if found.event.live_only else found
             self.last_id = stored.id
@@ -142,6 +146,8 @@ class EventFeed:
 
     def close(self) -> None:
         """End every stream (the hub is stopping)."""
+        for ending in tuple(self.endings):
+            ending()
         for follower in tuple(self.followers):
             self._drop(follower)
 

@@ -36,6 +36,7 @@ TREE: dict[str, dict[str, str]] = {
         "doctor": "doctor:doctor",
     },
     "manage": {
+        "login-link": "login_link:login_link",
         "keys": "keys:keys",
         "takeover": "takeover:takeover",
         "daemon-control": "daemon_control:daemon_control",

@@ -42,6 +42,7 @@ READY_MS_MAX = 30_000
 FIRST_TASK_MS_MAX = 60_000
 ANSWER_LINES_MAX = 16
 HUB_STOP_S = 10.0
+ADMIN_KEY = "ADMIN_API_KEY"
 DAEMON_MORE_S = 10.0  # beyond its drain
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -107,6 +108,7 @@ class UpSession:
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._children: list[LoggedChild] = []
         self._key = ""
+        self._admin_key = keys.get(ADMIN_KEY, "")
 
     def start(self) -> None:
         """Hub, daemon, first task. EndedError, ClientError."""
@@ -127,6 +129,7 @@ class UpSession:
             paint(t("cli.shared_machine"), "yellow"),
             "",
             t("cli.up.end"),
+            *self._login_link(),
         ):
             say(line)
         for child in self._children:
@@ -159,7 +162,7 @@ class UpSession:
             self._key = next(iter(self._environment_keys.values()))
             return Saved(self._url, data=str(self._data_dir))
         keys = local_keys(self._data_dir)
-        self._key = keys.api_key
+        self._key, self._admin_key = keys.api_key, keys.admin_key
         return Saved(self._url, keys.api_key, keys.admin_key, str(self._data_dir))
 
     def _leave_for_clients(self, saved: Saved) -> Path:
@@ -217,6 +220,14 @@ class UpSession:
         for head, text in rows:
             say(f"  {head}  {text}")
         say()
+
+    def _login_link(self) -> tuple[str, ...]:
+        """The lines about the pages of this hub; the link that opens them, once, is alone on the last one."""
+        if not self._admin_key:
+            return ()
+        answer = HubClient(self._url, self._admin_key).post("/api/login-links", {"scope": "admin"})
+        within = span(int(answer["expiresInSec"]) * 1000)
+        return "", t("cli.up.pages", span=within), f"{self._url}{answer['path']}"
 
     def _first_task(self, hub: HubClient) -> None:
         clock = SystemClock()

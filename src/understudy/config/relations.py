@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
 
 from understudy.config.kinds import duration_text
 from understudy.config.table import Settings, table
@@ -18,6 +20,7 @@ def related(settings: Settings, origins: Mapping[str, str]) -> tuple[Settings, t
     notes: list[str] = []
     if "://" in settings.store:
         raise ConfigError(t("config.store_unsupported", scheme=settings.store.partition("://")[0]))
+    _check_trust(settings)
     beats = 2 * settings.heartbeat_interval_ms
     distance = max(settings.down_after_ms - settings.late_after_ms, 0)
     if settings.late_after_ms < beats:
@@ -29,6 +32,19 @@ def related(settings: Settings, origins: Mapping[str, str]) -> tuple[Settings, t
         settings, note = _in_order(settings, origins)
         notes.append(note)
     return settings, (*notes, *_half_channels(settings))
+
+
+def _check_trust(settings: Settings) -> None:
+    """ConfigError for a header that anybody could send, or a proxy that is no address."""
+    if settings.trust_user_header and not settings.trusted_proxies:
+        raise ConfigError(t("config.trust_everybody"))
+    if not re.fullmatch(r"[A-Za-z0-9-]{0,64}", settings.trust_user_header):
+        raise ConfigError(t("config.bad_header", value=settings.trust_user_header))
+    for text in settings.trusted_proxies:
+        try:
+            ip_network(text, strict=False)
+        except ValueError:
+            raise ConfigError(t("config.bad_proxy", value=text)) from None
 
 
 def _half_channels(settings: Settings) -> Iterator[str]:

@@ -41,6 +41,9 @@ class Settings:
     port: Annotated[int, Of("hub", number(0, 65_535))] = 8787
     store: Annotated[str, Of("hub", TEXT)] = ""
     docs: Annotated[bool, Of("hub", FLAG)] = True
+    trust_user_header: Annotated[str, Of("hub", TEXT)] = ""
+    trusted_proxies: Annotated[tuple[str, ...], Of("hub", WORDS)] = ()
+    trusted_users: Annotated[tuple[tuple[str, str], ...], Of("hub", choices("read", "admin"))] = ()
     rate_per_s: Annotated[int, Of("hub", number(1, 1_000_000))] = 200
     rate_burst: Annotated[int, Of("hub", number(1, 1_000_000))] = 1000
 

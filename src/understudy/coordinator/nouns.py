@@ -342,11 +342,27 @@ class Notice(Struct, frozen=True, rename={"channel": "target"}):
     sent_at: int = 0  # wall; 0: not sent
 
 
+class Session(Struct, frozen=True):
+    """A browser that is logged in; the secret in its cookie is never stored, only its SHA-256."""
+
+    id: str
+    hash: str
+    key_id: str  # the key it was made with, or `user:NAME` of a proxy in front
+    key_mark: str  # the beginning of the hash of a key of the environment, which may change and keep its name; else ""
+    owner: str  # of the tasks and conversations that it submits: the owner of that key's
+    scopes: str
+    browser: str  # what the browser calls itself, cut
+    created_at: int
+    seen_at: int  # wall, of its last request, to the minute
+    expires_at: int
+    ended_at: int = 0  # wall, of its logout; 0: it has not ended
+
+
 class Link(Struct, frozen=True):
     """A link that acts; the secret in it is never stored, only its SHA-256."""
 
     hash: str
-    purpose: str  # acknowledge | snooze | read
+    purpose: str  # acknowledge | snooze | read | login
     subject: str
     created_at: int
     expires_at: int

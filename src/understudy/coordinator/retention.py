@@ -14,6 +14,7 @@ PERIODS_MAX = 500_000
 BOOTS_MAX = 100_000
 SAMPLES_KEPT_MS = 31 * 86_400_000
 SAMPLES_MAX = 50_000  # of one a minute
+SESSIONS_MAX = 1_000
 
 
 def purge_plan(policy: Policy, wall: int) -> list[tuple[str, int]]:
@@ -32,6 +33,8 @@ def purge_plan(policy: Policy, wall: int) -> list[tuple[str, int]]:
         ("directive", wall - policy.event_kept_ms),
         ("notice", wall - policy.notice_kept_ms),
         ("link", wall),
+        ("session", wall),
+        ("session_overflow", SESSIONS_MAX),
         ("evidence_overflow", EVIDENCE_MAX),
         ("incident", wall - policy.period_kept_ms),
         ("incident_overflow", INCIDENTS_MAX),

@@ -41,6 +41,7 @@ from understudy.store.queries import (
     MESSAGES,
     NOTICES,
     NOTICES_BEFORE,
+    SESSIONS,
 )
 from understudy.wire.answers.base import as_stored, if_any
 from understudy.wire.answers.daemons import (
@@ -69,6 +70,7 @@ from understudy.wire.answers.memory import ContextAnswer, HistoryAnswer, message
 from understudy.wire.answers.notices import ChannelJson, ChannelsAnswer, NoticeJson, NoticesAnswer, notice_json
 from understudy.wire.answers.records import TaskRecord, TasksAnswer, WholeRecord, interim_json, record_json
 from understudy.wire.answers.results import ResultJson, result_json
+from understudy.wire.answers.sessions import SessionsAnswer, session_json
 from understudy.wire.answers.tasks import STATUS_WORDS, QueueAnswer, task_json
 
 QUEUE_LIST_MAX = 1000
@@ -77,6 +79,7 @@ DAEMONS_MAX = 100_000
 HISTORY_MAX = 500
 DEPLOYMENTS_MAX = 100
 DIRECTIVES_SHOWN = 20
+SESSIONS_MAX = 1000
 _INTERNAL = {word: status for status, word in STATUS_WORDS.items()}
 
 D = TypeVar("D", bound=DaemonJson)
@@ -281,6 +284,10 @@ class View:
     def keys(self) -> KeysAnswer:
         """`GET /api/keys`: without their secrets."""
         return KeysAnswer([key_json(key) for key in self.reader.load_all(Key, KEYS_MAX)])
+
+    def sessions(self) -> SessionsAnswer:
+        """`GET /api/sessions`: without their secrets."""
+        return SessionsAnswer([session_json(row) for row in self.reader.find(SESSIONS, limit=SESSIONS_MAX)])
 
     def context(self, user_id: str, channel: str, tokens_max: int, chars_max: int) -> ContextAnswer:
         """`GET /api/memory/context/{userId}`."""

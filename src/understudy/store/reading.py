@@ -27,6 +27,7 @@ from understudy.coordinator.nouns import (
     Notice,
     Progress,
     Result,
+    Session,
     Task,
     TaskBody,
 )
@@ -85,6 +86,7 @@ NUMBERS: dict[type[Struct], dict[str, int]] = {  # where 0 would not be safe
     Reservation: {"expires_h": 1},
     Key: {"revoked_at": 1},
     Link: {"used_at": 1},
+    Session: {"ended_at": 1},
     Memory: {"created_at": 1},
 }
 

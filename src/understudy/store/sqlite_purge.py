@@ -90,6 +90,8 @@ PURGES: dict[str, tuple[str, ...]] = {
         ),
     ),
     "link": _by_age("link", "hash", "expires_at"),
+    "session": _by_age("session", "id", "expires_at"),
+    "session_overflow": _beyond("session", "seen_at"),
     "memory": _by_age("memory", "id", "created_at"),
     "memory_overflow": (
         (

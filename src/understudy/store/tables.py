@@ -25,6 +25,7 @@ from understudy.coordinator.nouns import (
     Period,
     Progress,
     Result,
+    Session,
     Task,
     TaskBody,
     Usage,
@@ -32,7 +33,7 @@ from understudy.coordinator.nouns import (
 from understudy.coordinator.samples import Sample
 from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverState, TaskTakeover
 
-SCHEMA_VERSION = 8  # the number of the last migration
+SCHEMA_VERSION = 9  # the number of the last migration
 
 
 class Table:
@@ -99,6 +100,7 @@ TABLES: dict[type[Struct], Table] = {
         Table("notice", Notice, fixed=NOTICE_FIXED),
         Table("link", Link),
         Table("sample", Sample, added=("beats", "requests", "commits", "commit_ms"), greatest=SAMPLE_GREATEST),
+        Table("session", Session, fixed=("hash", "key_id", "key_mark", "owner", "scopes", "browser", "created_at")),
         Table("takeover_state", TakeoverState),
         Table("task_takeover", TaskTakeover),
         Table("budget", Budget),

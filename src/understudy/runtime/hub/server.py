@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import uvicorn
@@ -30,6 +31,9 @@ from understudy.api.context import Api
 from understudy.api.protocol import LimitedProtocol
 from understudy.clock import SystemClock
 from understudy.config.policy import HubInputs
+from understudy.config.table import Settings
+from understudy.dashboard.app import dashboard
+from understudy.dashboard.asked import Trust
 from understudy.errors import ConfigError
 from understudy.ids import IdMaker
 from understudy.line_queue import queue_streams
@@ -121,12 +125,16 @@ def _raise_file_limit() -> int:
     return CONNECTIONS_MAX if soft == resource.RLIM_INFINITY else min(CONNECTIONS_MAX, soft - FILES_KEPT)
 
 
-def server_of(api: Api, connections_max: int = CONNECTIONS_MAX) -> uvicorn.Server:
+def server_of(
+    api: Api,
+    connections_max: int = CONNECTIONS_MAX,
+    settings: Settings = Settings(),  # noqa: B008 - frozen
+) -> uvicorn.Server:
     """The HTTP server of a hub; who runs it handles the signals. It keeps at most `connections_max` connections."""
     crowd = Connections(connections_max, api.hub.missed_a_sign)
     return _Server(
         uvicorn.Config(
-            build_app(api),
+            app_of(api, settings),
             interface="asgi3",
             http=partial(LimitedProtocol, crowd),  # type: ignore[arg-type]  # it is only called
             ws="none",
@@ -139,6 +147,12 @@ def server_of(api: Api, connections_max: int = CONNECTIONS_MAX) -> uvicorn.Serve
             timeout_keep_alive=KEEP_ALIVE_S,
         )
     )
+
+
+def app_of(api: Api, settings: Settings) -> Any:
+    """The API, and the pages beside it."""
+    trust = Trust(settings.trust_user_header, settings.trusted_proxies, dict(settings.trusted_users))
+    return build_app(api, *dashboard(api, trust, settings.public_url))
 
 
 async def _serve(given: HubInputs, listener: socket.socket, connections_max: int) -> int:
@@ -156,7 +170,7 @@ async def _serve(given: HubInputs, listener: socket.socket, connections_max: int
         publishes_docs=settings.docs,
         redacts_results=settings.redact_results,
     )
-    server = server_of(api, connections_max)
+    server = server_of(api, connections_max, settings)
     await hub.start(fingerprint_of(given), socket.gethostname())
     await api.load_keys()
     loop = asyncio.get_running_loop()

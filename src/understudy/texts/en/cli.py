@@ -20,6 +20,7 @@ TEXTS = {
     "cli.incidents.short": "Silences of daemons: when they began and ended.",
     "cli.tail.short": "Show the event log live.",
     "cli.doctor.short": "Find problems, and the command that fixes each.",
+    "cli.login-link.short": "Print a link that opens the hub's pages in a browser.",
     "cli.keys.short": "Create, list, revoke and rotate keys.",
     "cli.deployments.short": "List the starts of the hub.",
     "cli.verify.short": "Verify the rules by simulation.",

@@ -13,6 +13,7 @@ TEXTS = {
     "cli.up.daemon": "Daemon",
     "cli.up.data": "Data  ",
     "cli.up.key": "Key   ",
+    "cli.up.pages": "The pages open with this link, once, within {span}:",
     "cli.up.key_env": "from your settings",
     "cli.up.diagnostic": "a diagnostic report",
     "cli.up.runs": "answers with: {command}",

@@ -153,4 +153,10 @@ TEXTS = {
     "config.help.watchdog_url": "An address outside that the hub requests regularly while all its parts work, so that the service there notices when the hub is gone (healthchecks.io, for example).",
     "config.help.watchdog_interval": "Time between two requests to the watchdog.",
     "config.help.hub_away_after": "If the daemon cannot reach the hub for this long, it notifies its owner itself, through the channels that are set up on its machine; 0s: never.",
+    "config.trust_everybody": "UNDERSTUDY_TRUST_USER_HEADER needs UNDERSTUDY_TRUSTED_PROXIES: without it anybody could send this header and be let in",
+    "config.bad_header": "UNDERSTUDY_TRUST_USER_HEADER: {value!r} is not the name of a header",
+    "config.bad_proxy": "UNDERSTUDY_TRUSTED_PROXIES: {value!r} is not an address or network such as 10.0.0.2 or 10.0.0.0/24",
+    "config.help.trust_user_header": "The header in which a proxy in front names the person who is logged in there, such as `Remote-User`; that person needs no login to the pages. Empty: none is believed.",
+    "config.help.trusted_proxies": "The addresses or networks of the proxies whose header is believed.",
+    "config.help.trusted_users": "What each of these people may do on the pages; nobody else is let in. Empty: everybody whom the proxy lets through may do everything.",
 }

@@ -20,6 +20,7 @@ TEXTS = {
     "cli.incidents.short": "応答が途絶えたデーモンと、復旧した時刻。",
     "cli.tail.short": "イベントログをリアルタイムで表示します。",
     "cli.doctor.short": "問題点と、それを直すコマンドを示します。",
+    "cli.login-link.short": "ハブのページをブラウザーで開くためのリンクを表示します。",
     "cli.keys.short": "キーの作成、一覧、失効、更新。",
     "cli.deployments.short": "ハブの起動履歴。",
     "cli.verify.short": "シミュレーションで規則を検証します。",

@@ -1,6 +1,9 @@
 """The commands that manage a hub, in Japanese."""
 
 TEXTS = {
+    "cli.login-link.help": "ハブのページにブラウザーでログインするためのリンクを表示します。10 分以内に一度だけ使えます。管理者キーが必要です。",
+    "cli.login-link.scope": "ブラウザーに許すこと: 閲覧のみ(read)、または操作も可(admin)。",
+    "cli.login-link.use": "{span}以内にこのリンクをブラウザーで開いてください(一度だけ有効です):",
     "cli.keys.help": "API キー: クライアントがハブに示すものと、それで許されること。",
     "cli.keys.create": "キーを作ります。表示されるのはこの一度だけです。",
     "cli.keys.scope": "許すこと(複数可)。 [既定値: submit, work, memory, read]",

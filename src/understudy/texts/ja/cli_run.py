@@ -13,6 +13,7 @@ TEXTS = {
     "cli.up.daemon": "デーモン",
     "cli.up.data": "データ  ",
     "cli.up.key": "キー    ",
+    "cli.up.pages": "ブラウザーでは次のリンクから開けます({span}以内に一度だけ有効):",
     "cli.up.key_env": "あなたの設定から",
     "cli.up.diagnostic": "診断レポート",
     "cli.up.runs": "実行方法: {command}",

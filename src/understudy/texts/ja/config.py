@@ -153,4 +153,10 @@ TEXTS = {
     "config.help.watchdog_url": "ハブ全体が正常な間だけ定期的に呼び出す外部の URL。途絶えれば外部が気付く(healthchecks.io など)。",
     "config.help.watchdog_interval": "watchdog を呼び出す間隔。",
     "config.help.hub_away_after": "この時間ハブに届かないとき、デーモン自身が、そのマシンに設定されたチャンネルで管理者に通知する。0s: 通知しない。",
+    "config.trust_everybody": "UNDERSTUDY_TRUST_USER_HEADER には UNDERSTUDY_TRUSTED_PROXIES も必要です。指定しないと、誰でもこのヘッダーを送ってログインできてしまいます",
+    "config.bad_header": "UNDERSTUDY_TRUST_USER_HEADER: {value!r} はヘッダーの名前ではありません",
+    "config.bad_proxy": "UNDERSTUDY_TRUSTED_PROXIES: {value!r} は 10.0.0.2 や 10.0.0.0/24 のようなアドレスまたはネットワークではありません",
+    "config.help.trust_user_header": "前段のプロキシがログイン中の利用者名を入れるヘッダー(例: `Remote-User`)。その利用者はページへのログインが不要になる。空: どのヘッダーも信用しない。",
+    "config.help.trusted_proxies": "ヘッダーを信用するプロキシのアドレスまたはネットワーク。",
+    "config.help.trusted_users": "ページで各利用者に許すこと。ここにない利用者は入れない。空: プロキシを通った利用者は全員、すべての操作ができる。",
 }

@@ -1,0 +1,33 @@
+"""The endpoints about logins of browsers."""
+
+from __future__ import annotations
+
+from understudy.api.endpoint import Endpoint, Request, id_of
+from understudy.hub.operation import Operation
+from understudy.hub.sessions import EndSession, MakeLoginLink
+from understudy.wire.answers.sessions import LoginLink, SessionJson, SessionsAnswer
+from understudy.wire.sessions import LoginLinkBody
+
+LINK_PREFIX = "login"
+
+
+def _make_link(request: Request) -> Operation:
+    body = request.parsed(LoginLinkBody) if request.body.strip() else LoginLinkBody()
+    return MakeLoginLink(body.scope, request.ids.secret(LINK_PREFIX), request.caller)
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "POST", "/api/login-links", "A link that logs a browser in, once, within ten minutes", ("admin",),
+        make=_make_link, shape=LoginLinkBody, answer=(LoginLink,), status=201,
+    ),
+    Endpoint(
+        "GET", "/api/sessions", "Browsers that are or were logged in", ("admin",), show=lambda _, v: v.sessions(),
+        answer=(SessionsAnswer,),
+    ),
+    Endpoint(
+        "POST", "/api/sessions/{session_id}/end", "End a session: its pages and streams end at once", ("admin",),
+        make=lambda r: EndSession(id_of(r, "session_id", "sessionId"), r.caller.key_id), answer=(SessionJson,),
+        errors=(404,),
+    ),
+)  # fmt: skip

@@ -1,0 +1,258 @@
+"""Pages that are open, kept up to date: each fragment is rendered once for all who see the same.
+
+Theory of operation. After each commit the names of its events are noted, no more: that is all that a page costs the
+hot path. A task of the event loop gathers them for 50 ms, marks the fragments whose nouns they are as stale, and has
+those that are due rendered where reads are (a thread, a snapshot). If the bytes have changed, everybody who looks gets
+them; of each fragment only the newest waits for a slow reader, so that a queue never grows. A fragment that is dear to
+render is rendered more rarely: after 20 times its own time, at most 0.9 s, so that all that is seen is younger than a
+second. Nobody looks: nothing is noted, nothing rendered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import msgspec
+from msgspec import Struct
+
+from understudy.api.hub import Hub
+from understudy.dashboard.page import ANONYMOUS, Fragment, Given
+from understudy.errors import TooManyRequestsError, UnderstudyError
+from understudy.hub.batch import Committed
+from understudy.hub.views import View
+
+GATHER_S = 0.05
+PACE_MOST_S = 0.9
+COST_PART = 20  # a fragment takes at most so many parts of a core
+RETRY_S = 2.0
+CHECK_EVERY_S = 30.0
+AGAIN_S = 5
+WATCHERS_OF_SESSION_MAX = 200
+ACTED = "act"  # stands for the noun of whatever an act has changed
+
+Render = Callable[[Fragment, Given, View], str]
+
+
+class Shown(Struct, frozen=True):
+    """The bytes of a fragment, and the mark by which a browser says what it has."""
+
+    name: str
+    html: str
+    mark: str
+
+    @property
+    def message(self) -> bytes:
+        """The Server-Sent Event that brings it."""
+        body = msgspec.json.encode({"name": self.name, "mark": self.mark, "html": self.html})
+        return b"event: fragment\ndata: " + body + b"\n\n"
+
+
+def shown_of(name: str, html: str) -> Shown:
+    """With its mark."""
+    return Shown(name, html, hashlib.blake2b(html.encode(), digest_size=6).hexdigest())
+
+
+class Looked:
+    """A fragment that somebody looks at."""
+
+    def __init__(self, fragment: Fragment, given: Given) -> None:
+        self.fragment = fragment
+        self.given = given
+        self.shown: Shown | None = None
+        self.message = b""
+        self.watchers: set[Watcher] = set()
+        self.is_stale = True
+        self.due_at = 0.0  # of the loop's clock: not rendered before
+        self.old_at = 0.0  # stale from then on without any news; 0: never
+
+    def take(self, shown: Shown, now: float, cost_s: float) -> None:
+        """It was rendered; what is new goes to all who look."""
+        fragment = self.fragment
+        self.due_at = now + max(fragment.pace_s, min(cost_s * COST_PART, PACE_MOST_S))
+        self.old_at = now + fragment.every_s if fragment.every_s else 0.0
+        if self.shown is None or shown.mark != self.shown.mark:
+            self.shown, self.message = shown, shown.message
+            for watcher in self.watchers:
+                watcher.tell(self)
+
+
+class Watcher:
+    """One open page: it notes the fragments that are new, and fetches them when it can."""
+
+    def __init__(self, session_id: str, marks: dict[str, str]) -> None:
+        self.session_id = session_id
+        self._marks = marks  # by name, what the browser has
+        self._new: dict[str, Looked] = {}
+        self._news = asyncio.Event()
+        self.over = ""  # why nothing more comes: session, gone or stopping
+
+    def tell(self, looked: Looked) -> None:
+        """A fragment is new, unless the browser has just that."""
+        if looked.shown is not None and self._marks.get(looked.fragment.name) != looked.shown.mark:
+            self._new[looked.fragment.name] = looked
+            self._news.set()
+
+    def end(self, why: str) -> None:
+        """Nothing more comes."""
+        self.over = self.over or why
+        self._news.set()
+
+    async def next(self, within_s: float) -> list[bytes]:
+        """The messages that are new, at the latest after a while."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._news.wait()
+        self._news.clear()
+        new, self._new = self._new, {}
+        for name, looked in new.items():
+            assert looked.shown is not None
+            self._marks[name] = looked.shown.mark
+        return [looked.message for looked in new.values()]
+
+
+class Live:
+    """Everybody who looks, and what at; used on the event loop only."""
+
+    def __init__(self, hub: Hub, render: Render, held: Callable[[tuple[str, ...]], Awaitable[frozenset[str]]]) -> None:
+        self._hub = hub
+        self._render_one = render
+        self._held = held  # which of these sessions are
+        self._looked: dict[tuple[str, Given], Looked] = {}
+        self._watchers: set[Watcher] = set()
+        self._of_session: Counter[str] = Counter()
+        self._names: set[str] = set()
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._checked_at = 0.0  # when sessions were looked at last
+
+    def shown(self, fragment: Fragment, given: Given) -> Shown | None:
+        """The fragment as all see it now; None if nobody looks, or it is not up to date."""
+        found = self._looked.get((fragment.name, given))
+        return found.shown if found is not None and not found.is_stale and not self._names else None
+
+    @contextmanager
+    def joined(
+        self, session_id: str, wanted: Sequence[tuple[Fragment, Given]], marks: dict[str, str]
+    ) -> Iterator[Watcher]:
+        """One more open page as long as the context lasts; TooManyRequestsError when its session has too many."""
+        if self._of_session[session_id] >= WATCHERS_OF_SESSION_MAX:
+            raise TooManyRequestsError(AGAIN_S)
+        watcher = Watcher(session_id, marks)
+        self._join(watcher, wanted)
+        try:
+            yield watcher
+        finally:
+            self._leave(watcher)
+
+    def _join(self, watcher: Watcher, wanted: Sequence[tuple[Fragment, Given]]) -> None:
+        self._watchers.add(watcher)
+        self._of_session[watcher.session_id] += 1
+        for fragment, given in wanted:
+            looked = self._looked.setdefault((fragment.name, given), Looked(fragment, given))
+            looked.watchers.add(watcher)
+            watcher.tell(looked)
+        self._hub.feed.listeners.add(self._note)
+        self._hub.feed.endings.add(self._stop)
+        self._news.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def _leave(self, watcher: Watcher) -> None:
+        self._watchers.discard(watcher)
+        self._of_session[watcher.session_id] -= 1
+        if not self._of_session[watcher.session_id]:
+            del self._of_session[watcher.session_id]
+        for key, looked in [*self._looked.items()]:
+            looked.watchers.discard(watcher)
+            if not looked.watchers:
+                del self._looked[key]
+        if not self._watchers:
+            self._hub.feed.listeners.discard(self._note)
+            self._hub.feed.endings.discard(self._stop)
+            self._names.clear()
+            self._news.set()
+
+    def _note(self, committed: Committed) -> None:
+        """After a commit, on the hot path."""
+        self._names.update(stored.event.name for stored in committed.events)
+        self._news.set()
+
+    def acted(self) -> None:
+        """An act of a page was done: whatever it changed is looked at again."""
+        if self._watchers:
+            self._names.add(ACTED)
+            self._news.set()
+
+    async def _run(self) -> None:
+        """Until nobody looks."""
+        while self._watchers:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._rest_s()):
+                    await self._news.wait()
+            await asyncio.sleep(GATHER_S)
+            self._news.clear()
+            names, self._names = self._names, set()
+            nouns = {name.partition(".")[0] for name in names}
+            self._mark(nouns)
+            if nouns & {"session", "key", ACTED}:
+                await self.end_sessions()
+            for looked in self._due():
+                await self._render(looked)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _rest_s(self) -> float | None:
+        """The time without anything to do, unless there is news; None: without end."""
+        instants = [looked.due_at for looked in self._looked.values() if looked.is_stale]
+        instants += [looked.old_at for looked in self._looked.values() if looked.old_at]
+        return max(min(instants) - self._now(), 0.0) if instants else None
+
+    def _mark(self, nouns: set[str]) -> None:
+        now = self._now()
+        for looked in self._looked.values():
+            if ACTED in nouns or nouns & looked.fragment.nouns or (looked.old_at and looked.old_at <= now):
+                looked.is_stale = True
+
+    def _due(self) -> list[Looked]:
+        now = self._now()
+        return [looked for looked in self._looked.values() if looked.is_stale and looked.due_at <= now]
+
+    async def _render(self, looked: Looked) -> None:
+        looked.is_stale = False
+        began = self._now()
+        fragment, given = looked.fragment, looked.given
+        try:
+            html = await self._hub.view(lambda view: self._render_one(fragment, given, view), ANONYMOUS)
+        except UnderstudyError:  # the store fails, or too many read: the page says that it is stale meanwhile
+            looked.is_stale, looked.due_at = True, self._now() + RETRY_S
+            return
+        except Exception as bug:  # noqa: BLE001 - one fragment's bug must not stop the others
+            self._hub.log.emit("critical", "Pages", f"Internal error in the fragment {fragment.name}: {bug!r}")
+            looked.is_stale, looked.due_at = True, self._now() + RETRY_S
+            return
+        now = self._now()
+        looked.take(shown_of(fragment.name, html), now, now - began)
+
+    async def check_sessions(self) -> None:
+        """End the pages of sessions whose time is over; looks at most every 30 s."""
+        if self._now() - self._checked_at >= CHECK_EVERY_S:
+            await self.end_sessions()
+
+    async def end_sessions(self) -> None:
+        """End the pages of sessions that are not held any more."""
+        self._checked_at = self._now()
+        asked = {watcher.session_id for watcher in self._watchers}
+        with suppress(UnderstudyError):
+            over = asked - await self._held(tuple(asked))  # who has come meanwhile was not asked about
+            for watcher in self._watchers:
+                if watcher.session_id in over:
+                    watcher.end("session")
+
+    def _stop(self) -> None:
+        for watcher in self._watchers:
+            watcher.end("stopping")

@@ -1,0 +1,68 @@
+"""A page as data: its address, its template, the fragments that are kept up to date, the acts that it offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from understudy.api.endpoint import Endpoint
+from understudy.hub.keys import Caller
+from understudy.hub.views import View
+
+ANONYMOUS = "pages"  # the line of reads in which fragments stand: what they show is nobody's own
+
+
+class Given(Struct, frozen=True):
+    """The facts that a fragment depends on beside the store: those with equal ones see the same bytes."""
+
+    language: str
+    scopes: frozenset[str]
+    path: tuple[tuple[str, str], ...] = ()
+    query: tuple[tuple[str, str], ...] = ()
+
+    def __getitem__(self, name: str) -> str:
+        """A parameter of the path, else of the query; "" if it is not there."""
+        return dict((*self.query, *self.path)).get(name, "")
+
+    @property
+    def caller(self) -> Caller:
+        """Somebody with these scopes, for views that ask."""
+        return Caller(ANONYMOUS, self.scopes)
+
+
+class Fragment(Struct, frozen=True):
+    """A part of a page that is kept up to date: rendered once for all who look at it, sent if its bytes changed."""
+
+    name: str  # of its template in `templates/fragments`, and of its place in the page
+    show: Callable[[Given, View], Mapping[str, Any]]  # what its template is given
+    nouns: frozenset[str] = frozenset()  # the first words of events after which it is rendered again: task, daemon, …
+    every_s: float = 0  # and at least so often, for what changes without an event; 0: it does not
+    pace_s: float = 0.25  # at most so often
+
+
+class Page(Struct, frozen=True):
+    """A page; `pages.NAME.title` is its title."""
+
+    path: str  # as Starlette writes it: `/tasks/{task_id}`
+    name: str
+    fragments: tuple[Fragment, ...] = ()
+    show: Callable[[Given, View], Mapping[str, Any]] | None = None  # for what does not change while one looks
+    query: tuple[str, ...] = ()  # the parameters of the query that it knows
+    scopes: tuple[str, ...] = ("read",)
+
+    @property
+    def template(self) -> str:
+        """Its file."""
+        return f"{self.name}.html"
+
+
+class Act(Struct, frozen=True):
+    """A button or form: the operation of an endpoint, with a body made of the form's fields."""
+
+    name: str
+    path: str
+    endpoint: Endpoint
+    fields: Mapping[str, Callable[[str], Any]] = {}  # of the form that go into the body, and how they are read
+    result: str = ""  # the template that shows the answer, for what is shown once; "": back to the page

@@ -1,0 +1,9 @@
+"""A module a page, and the table of all."""
+
+from __future__ import annotations
+
+from understudy.dashboard.page import Act, Page
+from understudy.dashboard.pages import home
+
+PAGES: tuple[Page, ...] = (home.PAGE,)
+ACTS: tuple[Act, ...] = (*home.ACTS,)

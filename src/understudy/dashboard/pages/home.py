@@ -1,0 +1,66 @@
+"""Home: is everything alive, what is it doing, who has taken over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from understudy.api.app import endpoint_named
+from understudy.clock import moment
+from understudy.dashboard.bars import bar_of
+from understudy.dashboard.page import Act, Fragment, Given, Page
+from understudy.hub.home import beats_shown, daemons_shown
+from understudy.hub.overview import queue_depth
+from understudy.hub.takeover_view import takeover_answer
+from understudy.hub.views import View
+
+SNOOZE_S = 3600
+
+
+def _daemons(_: Given, view: View) -> Mapping[str, Any]:
+    shown = daemons_shown(view)
+    bars = {row.daemon.daemon_id: bar_of(row.bar, shown.since, shown.until) for row in shown.rows}
+    snoozed = {
+        row.incident.id
+        for row in shown.rows
+        if row.incident is not None and _is_ahead(row.incident.snoozed_until, view)
+    }
+    return {"shown": shown, "bars": bars, "snoozed": snoozed, "snooze_s": SNOOZE_S}
+
+
+def _is_ahead(instant: Any, view: View) -> bool:
+    return bool(instant) and instant > moment(view.now.wall).isoformat()
+
+
+def _beats(_: Given, view: View) -> Mapping[str, Any]:
+    return {"beats": msgspec.json.encode(beats_shown(view)).decode()}
+
+
+def _standby(_: Given, view: View) -> Mapping[str, Any]:
+    return {"queue": queue_depth(view.reader), "takeover": takeover_answer(view)}
+
+
+PAGE = Page(
+    "/",
+    "home",
+    (
+        Fragment("home_standby", _standby, frozenset({"task", "lease", "takeover", "budget", "daemon"}), every_s=60),
+        Fragment("home_daemons", _daemons, frozenset({"daemon", "incident", "task", "lease", "hub"}), every_s=5),
+        Fragment("home_beats", _beats, frozenset({"heartbeat", "daemon", "hub"}), every_s=5, pace_s=1),
+    ),
+)
+ACTS = (
+    Act(
+        "incidents.acknowledge",
+        "/incidents/{incident_id}/acknowledge",
+        endpoint_named("POST", "/api/incidents/{incident_id}/acknowledge"),
+    ),
+    Act(
+        "incidents.snooze",
+        "/incidents/{incident_id}/snooze",
+        endpoint_named("POST", "/api/incidents/{incident_id}/snooze"),
+        {"forSec": int},
+    ),
+)

@@ -1,0 +1,120 @@
+"""Everything that the pages of one hub share: who may come in, what is live, how a page becomes a response."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import RedirectResponse, Response
+
+from understudy.api.context import Api
+from understudy.dashboard.asked import Asked, Trust
+from understudy.dashboard.doorman import Doorman
+from understudy.dashboard.frame import NAVIGATION, STANDING
+from understudy.dashboard.live import Live, Shown, shown_of
+from understudy.dashboard.page import Act, Fragment, Given, Page
+from understudy.dashboard.render import Buttons, given_values, rendered
+from understudy.dashboard.safety import PAGE_HEADERS
+from understudy.dashboard.static_files import static_version
+from understudy.errors import UnderstudyError
+from understudy.hub.views import View
+
+SEE_OTHER = 303
+
+
+class Site:
+    """The pages of one hub."""
+
+    def __init__(self, api: Api, trust: Trust, pages: tuple[Page, ...], acts: tuple[Act, ...], public_url: str) -> None:
+        self.api = api
+        self.pages = pages
+        self.acts = acts
+        self.public_url = public_url
+        self.doorman = Doorman(api, trust)
+        self._acts = {act.name: act for act in acts}
+        self.live = Live(api.hub, self.fragment_html, self._held)
+
+    async def _held(self, session_ids: tuple[str, ...]) -> frozenset[str]:
+        await self.api.load_keys()  # a key that was revoked just now counts as such
+        return frozenset(await self.doorman.load(session_ids))
+
+    # ---- fragments
+
+    def given(self, page: Page, asked: Asked) -> Given:
+        """The facts that the fragments of this page depend on, for this request."""
+        path = tuple(sorted((name, str(value)) for name, value in asked.request.path_params.items()))
+        query = tuple((name, value) for name in page.query if (value := asked.query(name)))
+        return Given(asked.language, asked.caller.scopes, path, query)
+
+    def fragments(self, page: Page, given: Given) -> list[tuple[Fragment, Given]]:
+        """Those of the frame around each page, and its own."""
+        return [(STANDING, Given(given.language, given.scopes)), *((fragment, given) for fragment in page.fragments)]
+
+    def fragment_html(self, fragment: Fragment, given: Given, view: View) -> str:
+        """A fragment as it is now; called where reads are."""
+        values = given_values(given, self._acts, fragment.show(given, view))
+        return rendered(f"fragments/{fragment.name}.html", given.language, values)
+
+    # ---- pages
+
+    async def page(self, page: Page, asked: Asked) -> Response:
+        """The whole page, as it is now."""
+        given, live = self.given(page, asked), self.live
+        wanted = self.fragments(page, given)
+        known = {fragment.name: live.shown(fragment, own) for fragment, own in wanted}
+        frame = self.frame(asked, page.name)
+
+        def show(view: View) -> str:
+            shown = {f.name: known[f.name] or shown_of(f.name, self.fragment_html(f, own, view)) for f, own in wanted}
+            values = page.show(given, view) if page.show is not None else {}
+            more = {"live": _live_of(shown), "page": page, "parts": shown}
+            return rendered(page.template, asked.language, {**frame, **given_values(given, self._acts, values), **more})
+
+        return self.html(asked, await self.api.hub.view(show, asked.caller.key_id))
+
+    def frame(self, asked: Asked, name: str) -> dict[str, Any]:
+        """The values for the layout, with or without a session."""
+        return {
+            "asked": asked,
+            "name": name,
+            "navigation": [page for name in NAVIGATION for page in self.pages if page.name == name],
+            "token": asked.token,
+            "now_ms": self.api.hub.clock.now_ms(),
+            "version": self.api.hub.version,
+            "static_version": static_version(),
+            "parts": {},
+        }
+
+    def plain(self, asked: Asked, template: str, status: int = 200, /, **values: Any) -> Response:
+        """A page that shows nothing of the store."""
+        name = template.removesuffix(".html")
+        caller = {"button": Buttons(self._acts, asked.caller)} if asked.session is not None else {}
+        html = rendered(template, asked.language, {**self.frame(asked, name), **caller, **values})
+        return self.html(asked, html, status)
+
+    def html(self, asked: Asked, html: str, status: int = 200) -> Response:
+        """A page as a response."""
+        return asked.with_cookies(Response(html, status, PAGE_HEADERS, "text/html; charset=utf-8"))
+
+    def trouble(self, asked: Asked, error: UnderstudyError) -> Response:
+        """An error as a page, in words for people."""
+        response = self.plain(asked, "trouble.html", error.status, status=error.status)
+        if "retryAfter" in error.fields:
+            response.headers["Retry-After"] = str(error.fields["retryAfter"])
+        return response
+
+    def see(self, asked: Asked, path: str) -> Response:
+        """On to another page of ours."""
+        return asked.with_cookies(RedirectResponse(path, SEE_OTHER, PAGE_HEADERS))
+
+
+def _live_of(shown: Mapping[str, Shown]) -> Any:
+    """`live("NAME")` in a template: the place of a fragment, with what it shows now."""
+    from markupsafe import Markup  # noqa: PLC0415 - with the engine
+
+    def live(name: str, kind: str = "") -> Markup:
+        part = shown[name]
+        place = Markup('<div data-live="{}" data-mark="{}" class="live {}">').format(name, part.mark, kind)
+        return place + Markup(part.html) + Markup("</div>")  # noqa: S704 - it was escaped when it was rendered
+
+    return live

@@ -1,0 +1,166 @@
+// What is pushed is shown; times are the viewer's; what counts, counts. No other file of ours runs on a page.
+"use strict";
+(() => {
+  const body = document.body;
+  const language = document.documentElement.lang;
+  const spans = JSON.parse(body.dataset.spans);
+  const SILENT_MS = 12000, AGAIN_MS = [500, 1000, 2000, 4000];
+  let ahead = Number(body.dataset.now) - Date.now(); // of the hub's clock before ours
+  let heard = performance.now();
+  const now = () => Date.now() + ahead;
+  const all = (selector, root = document) => root.querySelectorAll(selector);
+
+  // ---- times
+
+  const span = (ms) => {
+    let rest = Math.max(Math.round(ms / 1000), 0);
+    const parts = [];
+    for (const [unit, size] of [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]]) {
+      const count = Math.floor(rest / size);
+      rest -= count * size;
+      if (count || parts.length || unit === "s") parts.push([unit, count]);
+    }
+    return parts.slice(0, 2).filter(([, count], n) => count || !n).map(([unit, count]) => spans[unit].replace("{count}", count)).join(" ");
+  };
+  const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
+  const day = new Intl.DateTimeFormat(language, { month: "short", day: "numeric" });
+  const both = new Intl.DateTimeFormat(language, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+  const full = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long" });
+  const moment = (at) => (at.toDateString() === new Date(now()).toDateString() ? clock : both).format(at);
+  const set = (node, text) => { if (node.textContent !== text) node.textContent = text; };
+
+  const local = (root) => {
+    for (const node of all("time[datetime]", root)) {
+      const at = new Date(node.dateTime);
+      if (isNaN(at)) continue;
+      set(node, node.dataset.form === "day" ? day.format(at) : node.dataset.form === "clock" ? clock.format(at) : moment(at));
+      node.title = full.format(at);
+    }
+    for (const part of all("rect[data-from]", root)) {
+      const { from, to, word } = part.dataset;
+      part.setAttribute("aria-label", `${word} ${moment(new Date(Number(from)))} – ${moment(new Date(Number(to)))}`);
+    }
+    for (const node of all("[data-origin]", root)) set(node, location.origin);
+  };
+
+  let beats = {};
+  const readBeats = () => { beats = JSON.parse(document.getElementById("beats")?.dataset.beats ?? "{}"); };
+  const tick = () => {
+    for (const node of all("[data-silent]")) {
+      const [seen] = beats[node.dataset.silent] ?? [0];
+      set(node, seen ? span(now() - seen) : "–");
+    }
+    for (const node of all("[data-next]")) {
+      const [, late, down] = beats[node.dataset.next] ?? [0, 0, 0];
+      const label = node.previousElementSibling;
+      const kind = !down || now() < late ? "late" : now() < down ? "down" : "past";
+      const until = kind === "late" ? late : down;
+      set(label, label.dataset[kind]);
+      set(node, until ? span(Math.abs(until - now())) : "–");
+    }
+    for (const node of all("[data-since]")) set(node, span(now() - Date.parse(node.dataset.since)));
+    const stale = document.getElementById("stale");
+    const isStale = "live" in body.dataset && performance.now() - heard > SILENT_MS;
+    if (isStale && stale.hidden) stale.textContent = stale.dataset.text.replace("{time}", clock.format(new Date(now() - SILENT_MS)));
+    stale.hidden = !isStale;
+    body.classList.toggle("is-stale", isStale);
+  };
+
+  // ---- the tab
+
+  const title = document.title;
+  const tab = () => {
+    const standing = document.getElementById("standing");
+    if (!standing) return;
+    document.title = standing.dataset.title ? `${standing.dataset.title} · ${title}` : title;
+    const icon = document.getElementById("icon");
+    const wanted = icon.dataset[standing.dataset.icon];
+    if (icon.getAttribute("href") !== wanted) icon.setAttribute("href", wanted);
+  };
+
+  // ---- what is pushed
+
+  const KEPT = new Set(["open", "value", "checked", "aria-label", "title"]); // is the viewer's, or made here
+  const show = ({ name, mark, html }) => {
+    const place = document.querySelector(`[data-live="${name}"]`);
+    if (!place) return;
+    Idiomorph.morph(place, html, {
+      morphStyle: "innerHTML",
+      ignoreActiveValue: true,
+      callbacks: { beforeAttributeUpdated: (attribute, node, change) => !(change === "remove" && KEPT.has(attribute) && node !== place) },
+    });
+    place.dataset.mark = mark;
+    local(place);
+    readBeats();
+    tick();
+    tab();
+    place.dispatchEvent(new CustomEvent("shown", { bubbles: true }));
+  };
+  let tries = 0, source = null;
+  const connect = () => {
+    source?.close();
+    const have = [...all("[data-live]")].filter((n) => n.dataset.mark).map((n) => `${n.dataset.live}:${n.dataset.mark}`).join(",");
+    const query = new URLSearchParams(location.search);
+    query.set("have", have);
+    const path = location.pathname === "/" ? "" : location.pathname;
+    source = new EventSource(`/live${path}?${query}`);
+    const on = (type, act) => source.addEventListener(type, (event) => { heard = performance.now(); tries = 0; act(JSON.parse(event.data)); });
+    on("hello", ({ version }) => { if (version !== body.dataset.version) location.reload(); else tick(); });
+    on("alive", (at) => { ahead = at - Date.now(); tick(); });
+    on("fragment", show);
+    on("over", () => { source.close(); location.reload(); });
+    source.onerror = () => { source.close(); again(); };
+  };
+  let waiting = 0;
+  const again = () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(connect, AGAIN_MS[Math.min(tries++, AGAIN_MS.length - 1)] * (0.8 + Math.random() * 0.4));
+  };
+  const lookAgain = () => { if ("live" in body.dataset && performance.now() - heard > SILENT_MS) { tries = 0; again(); } };
+
+  // ---- acts: the same form without this file
+
+  const said = document.getElementById("said");
+  const say = (text) => { said.textContent = text; setTimeout(() => { if (said.textContent === text) said.textContent = ""; }, 6000); };
+  addEventListener("submit", async (event) => {
+    const form = event.target, button = event.submitter;
+    if (button?.dataset.confirm && !confirm(button.dataset.confirm)) { event.preventDefault(); return; }
+    if (form.id !== "act" || !button || "plain" in button.dataset) return;
+    event.preventDefault();
+    button.setAttribute("aria-busy", "true");
+    try {
+      const answer = await fetch(button.formAction, { method: "POST", body: new URLSearchParams(new FormData(form, button)), headers: { "X-Requested-With": "fetch" } });
+      if (answer.redirected) location.reload();
+      say(answer.ok ? said.dataset.done : said.dataset.failed);
+    } catch { say(said.dataset.failed); }
+    button.removeAttribute("aria-busy");
+  });
+
+  // ---- bars, by pointer and keyboard
+
+  const caption = (part, text) => { const output = part.closest("figure")?.querySelector(".caption"); if (output) set(output, text); };
+  for (const [type, isIn] of [["pointerover", true], ["focusin", true], ["pointerout", false], ["focusout", false]]) {
+    addEventListener(type, ({ target }) => { if (target.matches?.("rect[data-from]")) caption(target, isIn ? target.getAttribute("aria-label") : ""); });
+  }
+  addEventListener("keydown", (event) => {
+    const part = event.target;
+    const step = { ArrowLeft: "previousElementSibling", ArrowRight: "nextElementSibling" }[event.key];
+    if (!step || !part.matches?.("rect[data-from]") || !part[step]) return;
+    event.preventDefault();
+    part.tabIndex = -1;
+    part[step].tabIndex = 0;
+    part[step].focus();
+  });
+
+  local(document);
+  readBeats();
+  tick();
+  tab();
+  setInterval(tick, 1000);
+  if ("live" in body.dataset) {
+    connect();
+    setInterval(lookAgain, 3000);
+    addEventListener("online", lookAgain);
+    addEventListener("visibilitychange", () => { if (!document.hidden) lookAgain(); });
+  }
+})();

@@ -1,0 +1,127 @@
+"""Home as people see it: the overview as rows, the worst first, bounded so that a page stays one that can be read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import msgspec
+from msgspec import Raw, Struct
+
+from understudy.coordinator.health import down_deadline, is_judged, late_deadline, limits_of
+from understudy.coordinator.hearing import at_wall
+from understudy.coordinator.nouns import Daemon, Period, Task, TaskBody
+from understudy.coordinator.timeline import bar
+from understudy.hub.overview import open_incidents, runs
+from understudy.hub.periods import DAY_MS, periods_of_all
+from understudy.hub.views import DAEMONS_MAX, View
+from understudy.wire.answers.daemons import DaemonJson
+from understudy.wire.answers.events import IncidentJson
+from understudy.wire.answers.overview import RunOverview
+
+MINUTE_MS = 60_000
+DAEMONS_SHOWN = 1_000
+BODIES_READ_MAX = 100
+BODY_BYTES_MAX = 16 << 10
+STRETCHES_MAX = 48  # of a bar; more are too thin to be seen
+PARTS = 144  # of ten minutes, where there are more
+TITLE_CHARS_MAX = 120
+STATES = ("down", "stuck", "late", "healthy", "draining", "new", "asleep", "paused", "stopped")  # as Home lists them
+
+
+class RunShown(Struct, frozen=True):
+    """A task that a daemon works on."""
+
+    run: RunOverview
+    title: str  # the beginning of its content; "" where that was not read
+    said: str  # its progress in a few words; "" for none
+
+
+class DaemonShown(Struct, frozen=True):
+    """A daemon as a row of Home."""
+
+    daemon: DaemonJson
+    bar: list[Period]
+    runs: list[RunShown]
+    incident: IncidentJson | None
+
+
+class DaemonsShown(Struct, frozen=True):
+    """All of them, the worst first."""
+
+    rows: list[DaemonShown]
+    more: int  # that are not shown
+    since: int
+    until: int
+
+
+def daemons_shown(view: View) -> DaemonsShown:
+    """Every daemon with its last day, to the minute; at most 1,000."""
+    until = -(-view.now.wall // MINUTE_MS) * MINUTE_MS
+    since = until - DAY_MS
+    everyone = view.reader.load_all(Daemon, DAEMONS_MAX)
+    rank = {state: place for place, state in enumerate(STATES)}
+    chosen = sorted(everyone, key=lambda daemon: (rank[daemon.state], daemon.id))[:DAEMONS_SHOWN]
+    periods = periods_of_all(view, chosen, since)
+    running = _running(view)
+    incidents = {incident.id: incident for incident in open_incidents(view, chosen)}
+    rows = [
+        DaemonShown(
+            view.daemon_as(daemon, DaemonJson),
+            _bar(periods[daemon.id], since, until),
+            running[daemon.id],
+            incidents.get(daemon.incident_id),
+        )
+        for daemon in chosen
+    ]
+    return DaemonsShown(rows, len(everyone) - len(chosen), since, until)
+
+
+def _bar(periods: list[Period], since: int, until: int) -> list[Period]:
+    """The exact periods; in equal parts where they would be too many to be seen."""
+    if len(periods) <= STRETCHES_MAX:
+        return periods
+    edges = [since + (until - since) * n // PARTS for n in range(PARTS + 1)]
+    parts = zip(bar(periods, since, until, PARTS), edges[:-1], edges[1:], strict=True)
+    return [Period("", from_at, state, to_at) for state, from_at, to_at in parts if state]
+
+
+def _running(view: View) -> dict[str, list[RunShown]]:
+    """The leased tasks by their daemon, the longest leased first."""
+    found = runs(view)
+    titles = titles_of(view, [run.task_id for run in found])
+    by_daemon: dict[str, list[RunShown]] = defaultdict(list)
+    for run in found:
+        by_daemon[run.daemon_id or ""].append(RunShown(run, titles.get(run.task_id, ""), progress_said(run.progress)))
+    return by_daemon
+
+
+def titles_of(view: View, task_ids: list[str]) -> dict[str, str]:
+    """The beginning of what each of these asks, by id; of few and small ones, because a page wants to be quick."""
+    tasks = view.reader.load_many(Task, task_ids[:BODIES_READ_MAX])
+    wanted = [task.id for task in tasks if task.size_bytes <= BODY_BYTES_MAX]
+    return {row.task_id: _title(row) for row in view.reader.load_many(TaskBody, wanted)}
+
+
+def _title(body: TaskBody) -> str:
+    spec = msgspec.json.decode(body.spec)
+    content = spec.get("content", "") if isinstance(spec, dict) else ""
+    return str(content)[:TITLE_CHARS_MAX]
+
+
+def progress_said(progress: object) -> str:
+    """The report of a run on its way, in a few words: a text, or the text or phase of a report."""
+    found = msgspec.json.decode(progress) if isinstance(progress, Raw) else ""
+    if isinstance(found, dict):
+        found = found.get("text") or found.get("message") or found.get("phase") or ""
+    return str(found)[:TITLE_CHARS_MAX]
+
+
+def beats_shown(view: View) -> dict[str, list[int]]:
+    """By daemon: when it was last heard, and when it would be late and down; ms since the epoch, 0 for never."""
+    shown: dict[str, list[int]] = {}
+    for daemon in view.reader.load_all(Daemon, DAEMONS_SHOWN):
+        limits = limits_of(daemon, view.policy)
+        deadlines = (late_deadline(daemon, limits, view.now), down_deadline(daemon, limits, view.now))
+        heard = at_wall(view.now, daemon.last_seen_h) if daemon.last_seen_at else 0
+        shown[daemon.id] = [heard, *(at_wall(view.now, h) if is_judged(daemon) else 0 for h in deadlines)]
+    return shown

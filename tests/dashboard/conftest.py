@@ -1,0 +1,48 @@
+"""Hubs with pages, and browsers that look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.api.conftest import endings, hub, loop_thread, shared_hub, start_hub
+from tests.api.hubs import Hub
+from tests.dashboard.browser import Browser
+
+__all__ = ["endings", "hub", "loop_thread", "shared_hub", "start_hub"]
+
+
+@pytest.fixture
+def open_browser() -> Iterator[Callable[..., Browser]]:
+    """Opens browsers on a hub, logged in with a scope, or with "" not at all; they close with the test."""
+    opened: list[Browser] = []
+
+    def open_one(hub: Hub, scope: str = "admin", **headers: str) -> Browser:
+        browser = Browser(hub.port, **headers)
+        opened.append(browser)
+        if scope:
+            assert browser.get(login_link(hub, scope)).status == 303
+        return browser
+
+    yield open_one
+    for browser in opened:
+        browser.close()
+
+
+def login_link(hub: Hub, scope: str = "admin") -> str:
+    """The path of a fresh link."""
+    path: str = hub.post("/api/login-links", {"scope": scope}, key="admin-key-of-the-tests").of(201)["path"]
+    return path
+
+
+@pytest.fixture
+def admin(hub: Hub, open_browser: Callable[..., Browser]) -> Browser:
+    """A browser that may do everything."""
+    return open_browser(hub)
+
+
+@pytest.fixture
+def reader(hub: Hub, open_browser: Callable[..., Browser]) -> Browser:
+    """A browser that may look."""
+    return open_browser(hub, "read")

@@ -1,0 +1,170 @@
+"""What is pushed: only what changed, once for all who look, and no longer than the session lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.api.hubs import DAY, Hub
+from tests.api.wire import ADMIN
+from tests.dashboard.browser import Browser
+from tests.waiting import eventually
+from understudy.dashboard import site as site_module
+
+Open = Callable[..., Browser]
+
+
+def test_a_page_that_has_everything_is_sent_nothing_at_first(hub: Hub, admin: Browser) -> None:
+    hub.beat()
+    page = admin.get("/")
+    have = ",".join(
+        f"{name}:{mark}" for name, mark in zip(page.attribute("data-live"), page.attribute("data-mark"), strict=True)
+    )
+    stream = admin.stream(f"/?have={have}")
+    assert stream.next()[0] == "hello"
+    hub.enqueue("t1")
+    event, data = stream.next()
+    assert (event, data["name"]) == ("fragment", "home_standby")
+    assert 'data-queue="1"' in data["html"]
+
+
+def test_a_change_of_state_is_pushed(hub: Hub, admin: Browser) -> None:
+    hub.beat()
+    stream = admin.stream()
+    stream.fragment("home_daemons", 'data-state="healthy"')
+    hub.advance(181_000)
+    stream.fragment("home_daemons", 'data-state="late"')
+    hub.advance(120_000)
+    stream.fragment("home_daemons", 'data-state="down"')
+    hub.beat()
+    stream.fragment("home_daemons", 'data-state="healthy"')
+
+
+def test_the_head_of_every_page_turns_with_the_worst(hub: Hub, admin: Browser) -> None:
+    hub.beat()
+    stream = admin.stream()
+    stream.fragment("standing", 'data-worst="healthy"')
+    hub.advance(181_000)
+    stream.fragment("standing", 'data-worst="late"')
+
+
+def test_a_beat_alone_brings_its_instants(hub: Hub, admin: Browser) -> None:
+    hub.beat()
+    stream = admin.stream()
+    stream.fragment("home_beats", str(hub.now))
+    hub.advance(10_000)
+    hub.beat()
+    stream.fragment("home_beats", str(hub.now))
+
+
+def test_an_act_of_one_is_seen_by_others(hub: Hub, admin: Browser, reader: Browser) -> None:
+    hub.beat()
+    hub.advance(181_000)
+    stream = reader.stream()
+    stream.fragment("home_daemons")
+    admin.act(admin.get("/").acts[0])
+    stream.fragment("home_daemons", "Acknowledged by")
+
+
+def test_who_may_only_look_is_pushed_no_act(hub: Hub, admin: Browser, reader: Browser) -> None:
+    hub.beat()
+    hub.advance(181_000)
+    assert "formaction" in admin.stream().fragment("home_daemons")
+    assert "formaction" not in reader.stream().fragment("home_daemons")
+
+
+def test_a_fragment_is_rendered_once_for_all_who_look(
+    hub: Hub, open_browser: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+    real = site_module.rendered
+
+    def counting(template: str, *given: object) -> str:
+        counted.append(template)
+        return real(template, *given)  # type: ignore[arg-type]
+
+    streams = [open_browser(hub, "read").stream() for _ in range(5)]
+    for stream in streams:
+        stream.fragment("home_daemons")
+    monkeypatch.setattr(site_module, "rendered", counting)
+    hub.beat()
+    shown = {stream.fragment("home_daemons", "data-daemon") for stream in streams}
+    assert len(shown) == 1
+    assert counted.count("fragments/home_daemons.html") <= 2
+
+
+def test_nobody_looks_and_nothing_is_noted(hub: Hub, admin: Browser) -> None:
+    stream = admin.stream()
+    stream.next()
+    assert len(hub.runtime.feed.listeners) == 1
+    stream.close()
+    eventually(lambda: not hub.runtime.feed.listeners)
+    assert hub.runtime.waiting.count == 0
+
+
+def test_a_logout_ends_every_stream_of_the_session_at_once(hub: Hub, admin: Browser, reader: Browser) -> None:
+    mine, others = admin.stream(), reader.stream()
+    mine.next()
+    others.next()
+    admin.act("/logout")
+    while (event := mine.next()[0]) == "fragment":
+        pass
+    assert event == "over"
+    hub.enqueue("t1")
+    others.fragment("home_standby", 'data-queue="1"')
+
+
+def test_a_revoked_key_ends_the_streams_of_its_sessions(hub: Hub, open_browser: Open) -> None:
+    made = hub.post("/api/keys", {"name": "mine", "scopes": ["read"]}, key=ADMIN).of(201)
+    browser = open_browser(hub, "")
+    browser.post("/login", {"key": made["key"]})
+    stream = browser.stream()
+    stream.next()
+    hub.post(f"/api/keys/{made['id']}/revoke", key=ADMIN).of(200)
+    while (event := stream.next()[0]) == "fragment":
+        pass
+    assert event == "over"
+
+
+def test_a_session_whose_time_is_over_ends_its_streams(hub: Hub, admin: Browser, reader: Browser) -> None:
+    stream = admin.stream()
+    stream.next()
+    hub.clock.advance(31 * DAY)
+    hub.post("/api/login-links", {}, key=ADMIN).of(201)  # any word about sessions makes it look
+    while (event := stream.next()[0]) == "fragment":
+        pass
+    assert event == "over"
+
+
+def test_a_hub_that_stops_ends_its_streams_without_ending_the_session(hub: Hub, admin: Browser) -> None:
+    stream = admin.stream()
+    stream.next()
+    ending = hub.begin_stop()
+    while (event := stream.next()[0]) == "fragment":
+        pass
+    assert event == ""
+    ending.result(30)
+
+
+def test_a_session_has_a_bounded_number_of_streams(hub: Hub, admin: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("understudy.dashboard.live.WATCHERS_OF_SESSION_MAX", 2)
+    assert [admin.stream().response.status for _ in range(3)] == [200, 200, 429]
+
+
+def test_a_bug_in_a_fragment_is_logged_and_the_others_go_on(
+    hub: Hub, admin: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = admin.stream()
+    stream.fragment("home_daemons")
+    real = site_module.rendered
+
+    def broken(template: str, *given: object) -> str:
+        if "standby" in template:
+            raise RuntimeError("a bug")
+        return real(template, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(site_module, "rendered", broken)
+    hub.beat()
+    stream.fragment("home_daemons", "data-daemon")
+    eventually(lambda: "a bug" in hub.log.getvalue())
