@@ -12,11 +12,12 @@ from understudy.clock import moment
 from understudy.dashboard.bars import bar_of
 from understudy.dashboard.page import Act, Fragment, Given, Page
 from understudy.hub.home import beats_shown, daemons_shown
-from understudy.hub.overview import queue_depth
+from understudy.hub.queue_depth import queue_depth
 from understudy.hub.takeover_view import takeover_answer
 from understudy.hub.views import View
 
 SNOOZE_S = 3600
+QUEUE_COUNTED_MAX = 100_000
 
 
 def _daemons(_: Given, view: View) -> Mapping[str, Any]:
@@ -39,7 +40,7 @@ def _beats(_: Given, view: View) -> Mapping[str, Any]:
 
 
 def _standby(_: Given, view: View) -> Mapping[str, Any]:
-    return {"queue": queue_depth(view.reader), "takeover": takeover_answer(view)}
+    return {"queue": queue_depth(view.reader, QUEUE_COUNTED_MAX), "takeover": takeover_answer(view)}
 
 
 PAGE = Page(
