@@ -186,10 +186,6 @@ class Reader(Finder, Protocol):
         """The ids of all messages of a user, of any owner."""
         ...
 
-    def daemon_counts(self) -> dict[str, int]:
-        """The number of daemons by state (counted, so not for hot paths)."""
-        ...
-
     def notices_due(self, channel: str, wall: int, limit: int) -> list[Notice]:
         """The rows that are due for a channel and that no hub is sending, the longest due first."""
         ...

@@ -315,11 +315,6 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
         """The ids of all messages of a user, of any owner."""
         return [key for (key,) in self._fetch("SELECT id FROM memory WHERE user_id = ?", (user_id,))]
 
-    def daemon_counts(self) -> dict[str, int]:
-        """The number of daemons by state."""
-        counted = self._fetch("SELECT state, count(*) FROM daemon GROUP BY state")
-        return {shown(state): count for state, count in counted}
-
     def move_pauses(self, by_ms: int, before: int) -> None:
         """Move whatever waits for a while with the wall clock."""
         for statement in PAUSES:
