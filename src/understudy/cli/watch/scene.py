@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import force_setattr
 
 from understudy.clock import parse_iso
 
@@ -21,6 +22,13 @@ class Look(Struct, frozen=True):
     hub: dict[str, Any]  # url, version, startedAt, isReady, sharesMachine
     overview: dict[str, Any]
     channels: list[dict[str, Any]]
+    names: frozenset[str] = frozenset()  # of its daemons
+    busy: frozenset[str] = frozenset()  # those that run something
+
+    def __post_init__(self) -> None:
+        """Gather the names: each heartbeat asks for them."""
+        force_setattr(self, "names", frozenset(row["daemonId"] for row in self.overview["daemons"]))
+        force_setattr(self, "busy", frozenset(run.get("daemonId", "") for run in self.overview["runs"]))
 
 
 class Heard(Struct, frozen=True):
@@ -68,10 +76,10 @@ class Scene(Struct):
             self.wants = True
             return
         daemon_id = str(event["fields"].get("daemonId", ""))
-        if any(row["daemonId"] == daemon_id for row in self.look.overview["daemons"]):
+        if daemon_id in self.look.names:
             self.beats[daemon_id] = mono
-        if mono - max(self.look.mono, self.asked_mono) >= PROGRESS_MS:
-            self.wants = self.wants or any(run.get("daemonId") == daemon_id for run in self.look.overview["runs"])
+        if daemon_id in self.look.busy and mono - max(self.look.mono, self.asked_mono) >= PROGRESS_MS:
+            self.wants = True
 
     def asks(self, mono: int) -> bool:
         """True if the state is to be read again; then it is asked for, and not again until something happens."""

@@ -16,6 +16,7 @@ from understudy.cli.watch.scene import Heard, Look
 
 HEARD_MAX = 10_000  # beyond it the stream waits, and the hub ends it: it is resumed
 COALESCE_S = 0.3  # events that come together are one look
+SHARE = 3  # between two looks the pause is at least so many times as long as a look takes: a big hub has other work
 AGAIN_S = 2.0  # after a look that failed
 ALL_EVENTS = {"level": "debug", "limit": 1}  # heartbeats too: they are live only
 
@@ -64,12 +65,15 @@ class Threads:
             self._put("error", error)
 
     def _look(self) -> None:
+        took_s = 0.0
         while True:
             self._is_asked.wait()
-            time.sleep(COALESCE_S)
+            time.sleep(max(COALESCE_S, SHARE * took_s))
             self._is_asked.clear()
+            began_s = time.monotonic()
             try:
                 self._put("look", self._read())
+                took_s = time.monotonic() - began_s
             except (UnreachableError, RejectedError) as error:
                 self._put("failed", error.message)
                 time.sleep(AGAIN_S)
