@@ -92,7 +92,7 @@ class Alarm:
             depth = yield Read(partial(queue_depth, limit=COUNTED_MAX))
             self._minute_mono = mono
             (beats, rings), self._reported = self._reported, (self.beats, self.rings)
-            yield LogMinute(self.rings - rings, self._sample(depth, self.beats - beats))
+            yield LogMinute(self._reported[1] - rings, self._sample(depth, self._reported[0] - beats))
         is_more = yield from self._purge_a_little(mono)
         return min(self.pause_ms(), PURGE_PAUSE_MS) if is_more else self.pause_ms()
 

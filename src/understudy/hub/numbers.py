@@ -17,15 +17,24 @@ BUCKETS: dict[Span, tuple[int, int]] = {"day": (600_000, 144), "month": (21_600_
 def numbers(view: View, span: Span) -> NumbersAnswer:
     """The buckets of a day (10 minutes each) or of a month (6 hours each); the last one is of this moment."""
     bucket_ms, count = BUCKETS[span]
-    to_at = view.now.wall - view.now.wall % bucket_ms + bucket_ms
+    to_at = _end(view, bucket_ms)
+    return NumbersAnswer(span, bucket_ms // 1000, iso(to_at), buckets(view, bucket_ms, count))
+
+
+def buckets(view: View, bucket_ms: int, count: int) -> list[Bucket]:
+    """So many stretches of this length, aligned to the epoch, up to the one that is under way."""
+    to_at = _end(view, bucket_ms)
     from_at = to_at - count * bucket_ms
     gather = view.reader.gathered
     sampled, tasks, spent = (gather(series, from_at, to_at, bucket_ms) for series in (SAMPLED, FINISHED_TASKS, SPENT))
-    buckets = [
+    return [
         Bucket(iso(from_at + n * bucket_ms), **_sampled(sampled.get(n)), **_tasks(tasks.get(n)), **_spent(spent.get(n)))
         for n in range(count)
     ]
-    return NumbersAnswer(span, bucket_ms // 1000, iso(to_at), buckets)
+
+
+def _end(view: View, bucket_ms: int) -> int:
+    return view.now.wall - view.now.wall % bucket_ms + bucket_ms
 
 
 def _sampled(values: tuple[int, ...] | None) -> dict[str, Any]:

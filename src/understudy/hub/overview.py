@@ -21,7 +21,6 @@ from understudy.wire.answers.overview import (
     run_json,
 )
 
-COUNTED_MAX = 100_000  # tasks of each kind
 RUNS_MAX = 1_000
 
 
@@ -30,7 +29,7 @@ def overview(view: View) -> OverviewAnswer:
     since_at = view.now.wall - DAY_MS
     daemons = view.reader.load_all(Daemon, DAEMONS_MAX)
     periods = periods_of_all(view, daemons, since_at)
-    depth = queue_depth(view.reader, COUNTED_MAX)
+    depth = queue_depth(view.reader)
     oldest_s = max(view.now.wall - depth.oldest_at, 0) / 1000 if depth.oldest_at else 0
     return OverviewAnswer(
         at=iso(view.now.wall),

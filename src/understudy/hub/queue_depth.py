@@ -7,6 +7,7 @@ from msgspec import Struct
 from understudy.store.base import Reader
 from understudy.store.queries import DELAYED, READY, RUNNING, WAITING_FOR_ANY
 
+COUNTED_MAX = 100_000  # tasks of each kind
 FIRST_IN_LINE = 100  # among these is the one that has waited longest: priority moves a task by a day at most
 
 
@@ -25,7 +26,7 @@ class Depth(Struct, frozen=True):
         return self.ready + self.delayed + self.reserved
 
 
-def queue_depth(reader: Reader, limit: int) -> Depth:
+def queue_depth(reader: Reader, limit: int = COUNTED_MAX) -> Depth:
     """The length of the queue, each part counted up to a limit."""
     ready, delayed, reserved, leased = (
         reader.count(query, limit=limit) for query in (READY, DELAYED, WAITING_FOR_ANY, RUNNING)
