@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from tests.api.hubs import Hub
 from tests.dashboard.browser import SECURITY, Browser
@@ -19,6 +20,7 @@ from understudy.dashboard.static_files import static_files, static_path
 from understudy.texts import catalogue
 
 Open = Callable[..., Browser]
+Start = Callable[..., Hub]
 IDS = {"task_id": "t1", "incident_id": "incident-1", "daemon_id": "mini", "daemon_id:path": "mini", "key_id": "key-1"}
 
 
@@ -137,6 +139,29 @@ def test_no_act_leads_elsewhere(lived_in: Hub, open_browser: Open) -> None:
     for wanted in ("//evil.example/", "https://evil.example", "/\\evil.example", "/a\r\nX: y"):
         answer = admin.post(path, {"token": admin.get("/").token, "back": wanted})
         assert (answer.status, answer.location) == (303, "/")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status"), [("soon", 400), ("-5", 400), ("<b>", 400)], ids=["unreadable", "refused", "markup"]
+)
+def test_a_form_that_is_refused_is_shown_again_where_it_is(
+    start_hub: Start, open_browser: Open, monkeypatch: pytest.MonkeyPatch, wanted: str, status: int
+) -> None:
+    monkeypatch.setattr(
+        "understudy.dashboard.app.ACTS",
+        tuple(replace(act, page="home") if act.name == "incidents.snooze" else act for act in ACTS),
+    )
+    hub = start_hub()
+    hub.beat()
+    hub.advance(181_000)
+    admin = open_browser(hub)
+    snooze = admin.get("/").acts[1]
+    seen = admin.act(snooze, forSec=wanted)
+    assert seen.status == status
+    assert seen.attribute("data-daemon") == ["mini"]
+    assert 'name="back" value="/"' in seen.text
+    assert " data-live\n" not in seen.text, "its address is not that of a page"
+    assert hub.incidents()[0].get("snoozedUntil") is None
 
 
 def test_the_switch_of_the_language_is_kept(hub: Hub, open_browser: Open) -> None:

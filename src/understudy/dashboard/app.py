@@ -15,7 +15,7 @@ from understudy.api.endpoint import check_path
 from understudy.api.respond import ClientGoneError
 from understudy.dashboard.asked import Asked, Trust
 from understudy.dashboard.logins import login_routes
-from understudy.dashboard.page import Act, Page
+from understudy.dashboard.page import Act, FieldError, Page, Refused
 from understudy.dashboard.pages import ACTS, PAGES
 from understudy.dashboard.safety import HEADERS, own_path
 from understudy.dashboard.site import Site
@@ -27,6 +27,8 @@ from understudy.texts import LANGUAGES
 
 YEAR = "public, max-age=31536000, immutable"
 LIVE = "/live"
+FORM_STATUSES = (400, 409, 413, 422, 429, 507)  # whoever filled in the form can do something about it
+UNREADABLE = "pages.form.unreadable"
 BY_SCRIPT = "x-requested-with"  # a browser's own code sends the act and shows the answer itself
 
 
@@ -42,7 +44,7 @@ def dashboard(api: Api, trust: Trust, public_url: str) -> tuple[list[Route], Sho
 def _routes(site: Site) -> list[Route]:
     routes = [Route("/static/{version}/{name:path}", _static), Route("/manifest.webmanifest", _manifest)]
     routes += login_routes(site)
-    routes += [Route(page.path, PageApp(site, page)) for page in site.pages]
+    routes += [Route(page.path, PageApp(site, page), methods=["GET"]) for page in site.pages]
     routes += [Route(f"{LIVE}{page.path}".rstrip("/"), StreamApp(site, page)) for page in site.pages]
     routes += [Route(act.path, ActApp(site, act), methods=["POST"]) for act in site.acts]
     return routes
@@ -118,12 +120,25 @@ class ActApp:
         site.doorman.check_act(asked, form.get("token", ""))
         if not asked.caller.may(*act.endpoint.scopes):
             raise ForbiddenError(code="scope")
-        answer = await self._do(asked, form)
+        try:
+            answer = await self._do(asked, form)
+        except UnderstudyError as error:
+            if not act.page or error.status not in FORM_STATUSES:
+                raise
+            return await self._again(asked, form, error)
         if act.result:
             return site.plain(asked, act.result, answer=answer, form=form)
         if asked.headers.get(BY_SCRIPT):
             return Response(status_code=204, headers=HEADERS)
         return site.see(asked, own_path(form.get("back", "/")))
+
+    async def _again(self, asked: Asked, form: dict[str, str], error: UnderstudyError) -> Response:
+        """Its page with the form as it was filled in, and the reason why it was refused."""
+        fields = error.fields_by_name if isinstance(error, FormError) else {}
+        said = () if fields else (error.message, *error.fields.get("details", ()))
+        asked.show_again(own_path(form.get("back", "/")))
+        page = self._site.page_named(self._act.page)
+        return await self._site.page(page, asked, Refused(fields, said, error.status), form)
 
     async def _do(self, asked: Asked, form: dict[str, str]) -> Any:
         """The answer of the endpoint, which is the same as for a program."""
@@ -143,13 +158,27 @@ class ActApp:
         return act.endpoint.shown(answer)
 
 
+class FormError(BadRequestError):
+    """Fields of a form that cannot be read."""
+
+    def __init__(self, fields_by_name: dict[str, str]) -> None:
+        super().__init__("Validation failed")
+        self.fields_by_name = fields_by_name  # the key of a text for each
+
+
 def _body(act: Act, form: dict[str, str]) -> bytes:
-    """The JSON that the endpoint expects; a field that is empty is left out. BadRequestError."""
-    try:
-        fields = {name: read(form[name]) for name, read in act.fields.items() if form.get(name, "") != ""}
-    except ValueError as error:
-        raise BadRequestError("Validation failed") from error
-    return msgspec.json.encode(fields) if act.fields else b""
+    """The JSON that the endpoint expects; a field that is empty is left out. FormError."""
+    values: dict[str, Any] = {}
+    wrong: dict[str, str] = {}
+    for name, read in act.fields.items():
+        if form.get(name, "") != "":
+            try:
+                values[name] = read(form[name])
+            except ValueError as error:
+                wrong[name] = str(error) if isinstance(error, FieldError) else UNREADABLE
+    if wrong:
+        raise FormError(wrong)
+    return msgspec.json.encode(values) if act.fields else b""
 
 
 async def answered(site: Site, asked: Asked, answer: Callable[[Asked], Awaitable[Response]]) -> Response:

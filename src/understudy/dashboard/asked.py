@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from msgspec import Struct, field
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -40,11 +41,14 @@ class Asked:
         self.is_encrypted = is_encrypted(scope.get("scheme", "http"), self.headers, public_url)
         self.session: Session | None = None
         self.secret = ""  # of its cookie
+        self._again = ""
         self._cookies: list[tuple[str, str, int, bool]] = []
 
     @property
     def path(self) -> str:
         """Its own address, with the query."""
+        if self._again:
+            return self._again
         query = self.request.url.query
         raw = self.request.scope.get("raw_path") or self.request.scope["path"].encode()
         path = raw.partition(b"?")[0].decode("latin-1")
@@ -52,7 +56,12 @@ class Asked:
 
     def query(self, name: str) -> str:
         """A parameter, cut."""
-        return self.request.query_params.get(name, "")[:VALUE_CHARS_MAX]
+        query = QueryParams(self._again.partition("?")[2]) if self._again else self.request.query_params
+        return query.get(name, "")[:VALUE_CHARS_MAX]
+
+    def show_again(self, path: str) -> None:
+        """A form was refused: from here on this is a request for the page of ours that it is on."""
+        self._again = path
 
     @property
     def caller(self) -> Caller:

@@ -58,11 +58,24 @@ class Page(Struct, frozen=True):
         return f"{self.name}.html"
 
 
+class FieldError(ValueError):
+    """A field of a form that cannot be read; its text is a key of the catalogue that says what is expected."""
+
+
 class Act(Struct, frozen=True):
     """A button or form: the operation of an endpoint, with a body made of the form's fields."""
 
     name: str
     path: str
     endpoint: Endpoint
-    fields: Mapping[str, Callable[[str], Any]] = {}  # of the form that go into the body, and how they are read
+    fields: Mapping[str, Callable[[str], Any]] = {}  # of the form that go into the body; FieldError, or ValueError
     result: str = ""  # the template that shows the answer, for what is shown once; "": back to the page
+    page: str = ""  # the name of the page with its form, which says what was refused and keeps what was filled in
+
+
+class Refused(Struct, frozen=True):
+    """The reason why a form was refused, for the page that it is on."""
+
+    fields: Mapping[str, str]  # by field, the key of a text
+    said: tuple[str, ...] = ()  # what the endpoint says, in English
+    status: int = 400

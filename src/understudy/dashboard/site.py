@@ -12,7 +12,7 @@ from understudy.dashboard.asked import Asked, Trust
 from understudy.dashboard.doorman import Doorman
 from understudy.dashboard.frame import NAVIGATION, STANDING
 from understudy.dashboard.live import Live, Shown, shown_of
-from understudy.dashboard.page import Act, Fragment, Given, Page
+from understudy.dashboard.page import Act, Fragment, Given, Page, Refused
 from understudy.dashboard.render import Buttons, given_values, rendered
 from understudy.dashboard.safety import PAGE_HEADERS
 from understudy.dashboard.static_files import static_version
@@ -57,12 +57,14 @@ class Site:
 
     # ---- pages
 
-    async def page(self, page: Page, asked: Asked) -> Response:
-        """The whole page, as it is now."""
+    async def page(
+        self, page: Page, asked: Asked, refused: Refused | None = None, form: Mapping[str, str] | None = None
+    ) -> Response:
+        """The whole page, as it is now; with the form that was refused, if one was."""
         given, live = self.given(page, asked), self.live
         wanted = self.fragments(page, given)
         known = {fragment.name: live.shown(fragment, own) for fragment, own in wanted}
-        frame = self.frame(asked, page.name)
+        frame = self.frame(asked, page.name) | {"refused": refused, "form": form or {}}
 
         def show(view: View) -> str:
             shown = {f.name: known[f.name] or shown_of(f.name, self.fragment_html(f, own, view)) for f, own in wanted}
@@ -70,7 +72,12 @@ class Site:
             more = {"live": _live_of(shown), "page": page, "parts": shown}
             return rendered(page.template, asked.language, {**frame, **given_values(given, self._acts, values), **more})
 
-        return self.html(asked, await self.api.hub.view(show, asked.caller.key_id))
+        html = await self.api.hub.view(show, asked.caller.key_id)
+        return self.html(asked, html, refused.status if refused is not None else 200)
+
+    def page_named(self, name: str) -> Page:
+        """The page."""
+        return next(page for page in self.pages if page.name == name)
 
     def frame(self, asked: Asked, name: str) -> dict[str, Any]:
         """The values for the layout, with or without a session."""
@@ -83,6 +90,8 @@ class Site:
             "version": self.api.hub.version,
             "static_version": static_version(),
             "parts": {},
+            "refused": None,
+            "form": {},
         }
 
     def plain(self, asked: Asked, template: str, status: int = 200, /, **values: Any) -> Response:

@@ -7,6 +7,8 @@ TEXTS = {
     "pages.stale": "Stale since {time}: the hub does not answer. Trying again …",
     "pages.done": "Done.",
     "pages.failed": "That did not work. Try again in a moment.",
+    "pages.form.refused": "This was not accepted. Correct it and try again.",
+    "pages.form.unreadable": "This cannot be read. Look at the hint beside the field.",
     "pages.home.title": "Home",
     "pages.tasks.title": "Tasks",
     "pages.incidents.title": "Incidents",

@@ -7,6 +7,8 @@ TEXTS = {
     "pages.stale": "{time} から更新されていません。ハブが応答しないため、再接続しています…",
     "pages.done": "完了しました。",
     "pages.failed": "実行できませんでした。しばらくしてからやり直してください。",
+    "pages.form.refused": "受け付けられませんでした。修正してやり直してください。",
+    "pages.form.unreadable": "読み取れません。入力欄の説明を確認してください。",
     "pages.home.title": "ホーム",
     "pages.tasks.title": "タスク",
     "pages.incidents.title": "インシデント",
