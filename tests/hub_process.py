@@ -51,8 +51,8 @@ class HubProcess:
     def __init__(self, data_dir: Path, **settings: Any) -> None:
         self.data_dir = data_dir
         self.port = free_port()  # the same after each start
-        self._env = {"UNDERSTUDY_API_KEY": KEY, "ADMIN_API_KEY": ADMIN_KEY}
-        self._env |= {f"UNDERSTUDY_{name.upper()}": str(value) for name, value in settings.items()}
+        self.environ = {"UNDERSTUDY_API_KEY": KEY, "ADMIN_API_KEY": ADMIN_KEY}
+        self.environ |= {f"UNDERSTUDY_{name.upper()}": str(value) for name, value in settings.items()}
         self._log_path = data_dir.with_name(f"{data_dir.name}.log")
         self._log_from = 0
         self.process: prepared.Program | None = None
@@ -76,7 +76,7 @@ class HubProcess:
         self._log_from = len(self.log)
         command = ["hub", "--port", str(self.port), "--data", str(self.data_dir)]
         with self._log_path.open("ab") as log:
-            self.process = prepared.start(command, env={**os.environ, **self._env}, stdout=log, stderr=log)
+            self.process = prepared.start(command, env={**os.environ, **self.environ}, stdout=log, stderr=log)
         self.port = eventually(self._listening_port, within_s=READY_WITHIN_S, what="a listening hub")
         eventually(self.is_ready, within_s=READY_WITHIN_S, what="the hub's readiness")
         return self

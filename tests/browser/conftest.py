@@ -6,16 +6,23 @@ the same process use asyncio.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser import chromium
 from tests.browser.watched import DESKTOP, Look, WatchedPage
+from tests.hub_process import HubProcess, running_hub
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--in-process-gpu")
 IS_REQUIRED, IS_OFF = chromium.is_required(), chromium.is_off()  # before the tests' own environment is made
+MakeHub = Callable[..., AbstractContextManager[HubProcess]]
+StartHub = Callable[..., HubProcess]
 OpenPage = Callable[..., WatchedPage]
 
 
@@ -36,7 +43,18 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_page(browser: Browser) -> Iterator[OpenPage]:
+def start_hub(tmp_path: Path) -> Iterator[StartHub]:
+    """`start_hub(late_after="1s")`: a real hub; `start_hub(hub_with_a_day)`: one with rows. It outlives the pages."""
+    with contextlib.ExitStack() as stack:
+
+        def start(make: MakeHub = running_hub, **settings: Any) -> HubProcess:
+            return stack.enter_context(make(tmp_path, **settings))
+
+        yield start
+
+
+@pytest.fixture
+def open_page(browser: Browser, start_hub: StartHub) -> Iterator[OpenPage]:
     """`open_page(origin, PHONE)`: a page that is watched; at the end of the test it must be without fault."""
     opened: list[WatchedPage] = []
 
@@ -45,11 +63,5 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         return opened[-1]
 
     yield open_one
-    faults = [fault for watched in opened for fault in finish(watched)]
+    faults = [fault for watched in opened for fault in watched.finish()]
     assert not faults, "\n".join(faults)
-
-
-def finish(watched: WatchedPage) -> list[str]:
-    """Close the page → its faults."""
-    watched.finish()
-    return watched.found()

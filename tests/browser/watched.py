@@ -2,14 +2,14 @@
 
 Faults are: an error on the console or in a script, an answer that is missing, a request to anywhere but the hub,
 something that the Content-Security-Policy refused, content that needs sideways scrolling, and content that moved by
-itself. `WatchedPage.finish` fails with all of them; a test that causes some says so by `expects("part of the text")`.
+itself. `WatchedPage.finish` gives all of them; a test that causes some says so by `expects("part of the text")`.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Request
 
 SHIFT_MAX = 0.01  # the sum of a page's layout shifts, as browsers count them
 PATIENCE_MS = 30_000  # what a wait may take on a busy machine
@@ -76,6 +76,7 @@ def context_of(browser: Browser, look: Look) -> BrowserContext:
         is_mobile=look.is_phone,
         has_touch=look.is_phone,
         timezone_id="Asia/Tokyo",
+        reduced_motion="reduce",  # nothing is seen on its way from one colour to another
     )
 
 
@@ -96,6 +97,7 @@ class WatchedPage:
         self.page: Page = self.context.new_page()
         self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.faults.append(f"script error: {error}"))
+        self.page.on("dialog", self._on_dialog)
 
     def goto(self, path: str) -> Page:
         """Open a page of the hub, and check it."""
@@ -121,16 +123,20 @@ class WatchedPage:
         ]
         return [said for said in (*self.faults, *moved) if not any(part in said for part in self._expected)]
 
-    def finish(self) -> None:
-        """Close it; AssertionError with what was wrong."""
+    def finish(self) -> list[str]:
+        """Check it once more, and close it → what was wrong."""
         if not self.page.is_closed() and self.page.url.startswith(self.origin):
             self.check()
         self.context.close()
-        assert not self.found(), "\n".join(self.found())
+        return self.found()
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self.faults.append(f"console: {message.text} ({message.location.get('url', '')})")
+
+    def _on_dialog(self, dialog: Dialog) -> None:
+        self.faults.append(f"a dialog: {dialog.message}")
+        dialog.accept()
 
     def _on_request(self, request: Request) -> None:
         if not request.url.startswith((self.origin + "/", *_NO_REQUEST)):

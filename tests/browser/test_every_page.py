@@ -1,0 +1,79 @@
+"""What holds for every page, the next one included: pages are found by walking along the links."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.browser import axe_core
+from tests.browser.hostile import NAMES, hub_of_hostile_names
+from tests.browser.visits import hub_with_a_day, log_in
+from tests.browser.walk import pages_of
+from tests.browser.watched import DESKTOP, PHONE
+from tests.hub_process import HubProcess
+
+FIRST_BYTES_MAX = 100_000
+WEIGHT = """
+() => [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
+  .filter((entry) => entry.initiatorType !== "other" || entry.entryType === "navigation")
+  .reduce((sum, entry) => sum + entry.transferSize, 0)
+"""
+# Headings, labels and buttons without one Japanese letter; names and code are nobody's language.
+UNTRANSLATED = r"""
+() => [...document.querySelectorAll("h1, h2, h3, th, dt, label, button, legend, nav a, summary")]
+  .filter((node) => !node.matches("bdi, code, [lang]") && !node.querySelector("bdi, code"))
+  .map((node) => node.textContent.trim())
+  .filter((text) => /[A-Za-z]{2}/.test(text) && !/[\u3040-\u30ff\u4e00-\u9fff]/.test(text))
+"""
+KEYS = r"() => document.body.innerText.match(/\bpages\.[a-z_]+(\.[a-z_]+)*/g) ?? []"
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+    with hub_with_a_day(tmp_path_factory.mktemp("day"), "ja", late_after="1h", down_after="2h") as hub:
+        yield hub
+
+
+def test_axe_finds_nothing_on_any_page_in_either_theme(day, open_page):
+    watched = open_page(day.url, DESKTOP)
+    axe_core.bring(watched.context)
+    log_in(watched, day)
+    found: list[str] = []
+    for _, page in pages_of(watched):
+        found += axe_core.violations(page)
+        page.emulate_media(color_scheme="dark")
+        found += axe_core.violations(page, "color-contrast")
+        page.emulate_media(color_scheme="light")
+    assert not found, "\n".join(found)
+
+
+def test_every_page_on_a_phone_in_japanese_for_who_may_only_read(day, open_page):
+    watched = open_page(day.url, PHONE._replace(lang="ja", theme="dark"))
+    policies: list[tuple[str, str]] = []
+    watched.page.on(
+        "response",
+        lambda answer: (
+            answer.request.is_navigation_request()
+            and policies.append((answer.url, answer.headers.get("content-security-policy", "")))
+        ),
+    )
+    home = log_in(watched, day, "read")
+    assert 0 < home.evaluate(WEIGHT) < FIRST_BYTES_MAX
+    for name, page in pages_of(watched):
+        assert page.locator("html").get_attribute("lang") == "ja", name
+        assert page.evaluate(UNTRANSLATED) == [], name
+        assert page.evaluate(KEYS) == [], name
+        assert page.locator("[formaction], form[method=post]:not([action='/logout']):not(#act)").count() == 0, name
+    loose = [url for url, policy in policies if "default-src" not in policy or "unsafe" in policy]
+    assert loose == []
+
+
+def test_names_and_texts_of_an_attacker_are_only_text(start_hub, open_page):
+    hub = start_hub(hub_of_hostile_names)
+    watched = open_page(hub.url, PHONE)
+    log_in(watched, hub)
+    for name, page in pages_of(watched):
+        source = page.content()
+        assert [sign for sign in NAMES.signs if sign in source] == [], name
+        assert page.evaluate("document.querySelectorAll('main img, main b, main script, main iframe').length") == 0
