@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser import chromium
-from tests.browser.watched import DESKTOP, Look, WatchedPage
+from tests.browser.visits import hub_with_a_day
+from tests.browser.watched import DESKTOP, PATIENCE_MS, Look, WatchedPage
 from tests.hub_process import HubProcess, running_hub
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--in-process-gpu")
@@ -34,12 +35,20 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     found = chromium.find()
     if not found:
         (pytest.fail if IS_REQUIRED else pytest.skip)("no Chromium: `python tests/browser/chromium.py`")
+    expect.set_options(timeout=PATIENCE_MS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("chromium")))
         with sync_playwright() as driver:
             running = driver.chromium.launch(executable_path=found, args=FLAGS)
             yield running
             running.close()
+
+
+@pytest.fixture(scope="package")
+def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+    """A hub with a day behind it, for all who look and change little."""
+    with hub_with_a_day(tmp_path_factory.mktemp("day"), "ja", late_after="1h", down_after="2h") as hub:
+        yield hub
 
 
 @pytest.fixture

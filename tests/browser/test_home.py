@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.visits import BEAT_MS, QUICK, hub_with_a_day, link_of, log_in, printed_link
-from tests.browser.watched import DESKTOP, PATIENCE_MS, PHONE
+from tests.browser.visits import BEAT_MS, QUICK, log_in, printed_link, shows
+from tests.browser.watched import DESKTOP, PHONE
 from tests.daemon.live import living
 from tests.hub_process import KEY
 
@@ -22,16 +21,6 @@ FOCUSED = """
   return {name: node.tagName, text: node.textContent.trim().slice(0, 40), isMarked};
 }
 """
-
-
-@pytest.fixture(autouse=True)
-def patience() -> None:
-    expect.set_options(timeout=PATIENCE_MS)
-
-
-def shows(page: Page, daemon_id: str, state: str) -> None:
-    """Wait until the page says so."""
-    expect(page.locator(f'[data-daemon="{daemon_id}"][data-state="{state}"]')).to_be_visible()
 
 
 def mark(page: Page) -> None:
@@ -97,9 +86,8 @@ def test_page_says_that_it_is_stale_and_comes_back_by_itself(start_hub, open_pag
     expect(page.locator("[data-queue='1']")).to_be_visible()
 
 
-def test_keyboard_alone_reaches_and_acknowledges_an_incident(start_hub, open_page):
-    hub = start_hub(hub_with_a_day)
-    page = log_in(open_page(hub.url), hub)
+def test_keyboard_alone_reaches_and_acknowledges_an_incident(day, open_page):
+    page = log_in(open_page(day.url), day)
     shows(page, "office-nuc", "late")
     seen = [tab(page)]
     while not page.evaluate("document.activeElement.matches('[data-incident] button')"):
@@ -141,10 +129,3 @@ def test_wrong_and_right_key_in_the_form(start_hub, open_page):
         page.locator("input[name=key]").press("Enter")
         page.wait_for_url(f"{hub.url}{place}")
         expect(page.locator("[role=alert]")).to_have_count(int(place == "/login"))
-
-
-def test_login_link_of_a_reader_shows_no_act(start_hub, open_page):
-    hub = start_hub(hub_with_a_day)
-    page = open_page(hub.url).goto(link_of(hub, "read"))
-    shows(page, "office-nuc", "late")
-    assert page.locator("[formaction]").count() == 0

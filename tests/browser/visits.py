@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests import prepared
 from tests.browser.story import day_of
@@ -40,6 +40,11 @@ def log_in(watched: WatchedPage, hub: HubProcess, scope: str = "admin") -> Page:
     page = watched.goto(link_of(hub, scope))
     assert page.url == f"{hub.url}/"
     return page
+
+
+def shows(page: Page, daemon_id: str, state: str) -> None:
+    """Wait until the page says so."""
+    expect(page.locator(f'[data-daemon="{daemon_id}"][data-state="{state}"]')).to_be_visible()
 
 
 @contextmanager
