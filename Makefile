@@ -16,7 +16,7 @@ STALE := stale
 endif
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/ready-run ## set up, then hub and daemon in one terminal (ARGS="--port 9000")
 	@exec $(PYTHON_IN_VENV) -P -m understudy up --data ./var $(ARGS)
@@ -42,6 +42,9 @@ soak: .venv/ready-dev ## the tests that run long or measure wall-clock time
 repeat: .venv/ready-dev ## the suite RUNS=20 times: beside load, as an ordinary user, in a path with spaces, … (WAYS="load user" LANES=2)
 	@exec $(PYTHON_IN_VENV) tests/repeat.py --runs $(RUNS) --lanes $(LANES) $(if $(WAYS),--ways $(WAYS)) $(ARGS)
 
+screenshots: .venv/ready-dev ## the pictures of the READMEs anew, in docs/pictures (ARGS="--all DIR": every page, to look at)
+	@exec $(PYTHON_IN_VENV) -m tests.browser.pictures $(ARGS)
+
 bench: .venv/ready-dev ## the table of speeds beside a bare ASGI application
 	@exec $(PYTHON_IN_VENV) bench/run.py $(ARGS)
 
@@ -60,4 +63,4 @@ clean: ## remove .venv and what the tools left behind (not ./var: your data)
 
 stale:
 
-.PHONY: help run setup test check docs test-cli soak repeat bench sim clean stale
+.PHONY: help run setup test check docs test-cli soak repeat screenshots bench sim clean stale

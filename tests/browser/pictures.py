@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests import prepared
@@ -22,6 +23,7 @@ from tests.browser.conftest import FLAGS
 from tests.browser.visits import hub_with_a_day, log_in
 from tests.browser.walk import pages_of
 from tests.browser.watched import DESKTOP, PHONE, Look, WatchedPage
+from tests.conftest import OURS
 from tests.hub_process import HubProcess
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -40,6 +42,17 @@ class Picture(NamedTuple):
 
 
 PICTURES = (Picture("home", "/"), Picture("takeover", "/tasks/task-1044"))
+
+
+@contextmanager
+def as_a_stranger(home: Path) -> Iterator[None]:
+    """No setting of whoever makes the pictures is in them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(OURS)]:
+            patch.delenv(name)
+        for name, value in {**NOBODY, "HOME": str(home)}.items():
+            patch.setenv(name, value)
+        yield
 
 
 @contextmanager
@@ -92,10 +105,9 @@ def main() -> None:
     parser.add_argument("--all", type=Path, metavar="FOLDER")
     parser.add_argument("--langs", nargs="*", default=LANGS, choices=LANGS)
     wanted = parser.parse_args()
-    os.environ.update(NOBODY)
     folder = wanted.all or ROOT / "docs/pictures"
     folder.mkdir(parents=True, exist_ok=True)
-    with chromium_running() as browser, tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, as_a_stranger(Path(scratch)), chromium_running() as browser:
         for lang in wanted.langs:
             with hub_with_a_day(Path(scratch) / lang, lang, hours=24) as hub:
                 (of_every_page if wanted.all else for_readmes)(browser, hub, lang, folder)
