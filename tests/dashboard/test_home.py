@@ -10,6 +10,7 @@ import pytest
 
 from tests.api.hubs import HOUR, MINUTE, Hub
 from tests.dashboard.browser import Browser
+from understudy.hub import home
 
 Open = Callable[..., Browser]
 
@@ -31,16 +32,25 @@ def test_each_daemon_has_its_id_and_state(hub: Hub, admin: Browser) -> None:
     ]
 
 
-def test_the_worst_comes_first_and_is_in_the_head(hub: Hub, admin: Browser) -> None:
+def test_few_daemons_keep_their_places_and_the_worst_is_in_the_head(hub: Hub, admin: Browser) -> None:
     hub.beat("a")
     hub.beat("b", machine="m2")
     hub.advance(181_000)
     hub.beat("a")
     seen = admin.get("/")
-    assert seen.attribute("data-daemon") == ["b", "a"]
+    assert seen.attribute("data-daemon") == ["a", "b"]
     assert seen.attribute("data-worst") == ["late"]
     assert seen.attribute("data-icon") == ["warn"]
     assert seen.attribute("data-title") == ["1 Late"]
+
+
+def test_of_many_daemons_the_worst_come_first(hub: Hub, admin: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home, "AT_A_GLANCE", 1)
+    hub.beat("a")
+    hub.beat("b", machine="m2")
+    hub.advance(181_000)
+    hub.beat("a")
+    assert admin.get("/").attribute("data-daemon") == ["b", "a"]
 
 
 def test_the_bar_is_made_of_periods_and_gaps_are_unknown(hub: Hub, admin: Browser) -> None:

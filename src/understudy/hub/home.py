@@ -1,4 +1,4 @@
-"""Home as people see it: the overview as rows, the worst first, bounded so that a page stays one that can be read."""
+"""Home as people see it: the overview as rows, bounded so that a page stays one that can be read."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from understudy.wire.answers.overview import RunOverview
 
 MINUTE_MS = 60_000
 DAEMONS_SHOWN = 1_000
+AT_A_GLANCE = 12  # so many are seen at once: they keep their places; of more the worst come first
 BODIES_READ_MAX = 100
 BODY_BYTES_MAX = 16 << 10
 STRETCHES_MAX = 48  # of a bar; more are too thin to be seen
@@ -46,7 +47,7 @@ class DaemonShown(Struct, frozen=True):
 
 
 class DaemonsShown(Struct, frozen=True):
-    """All of them, the worst first."""
+    """All of them, by name where they are few, else the worst first."""
 
     rows: list[DaemonShown]
     more: int  # that are not shown
@@ -60,7 +61,8 @@ def daemons_shown(view: View) -> DaemonsShown:
     since = until - DAY_MS
     everyone = view.reader.load_all(Daemon, DAEMONS_MAX)
     rank = {state: place for place, state in enumerate(STATES)}
-    chosen = sorted(everyone, key=lambda daemon: (rank[daemon.state], daemon.id))[:DAEMONS_SHOWN]
+    is_few = len(everyone) <= AT_A_GLANCE
+    chosen = sorted(everyone, key=lambda daemon: (0 if is_few else rank[daemon.state], daemon.id))[:DAEMONS_SHOWN]
     periods = periods_of_all(view, chosen, since)
     running = _running(view)
     incidents = {incident.id: incident for incident in open_incidents(view, chosen)}
