@@ -38,7 +38,7 @@ TEXTS = {
     "pages.home.queue": "Waiting tasks",
     "pages.home.waiting": "for a free daemon",
     "pages.home.nothing_waits": "Nothing waits.",
-    "pages.home.leased": "{count} more are worked on",
+    "pages.home.leased": "{count} in progress",
     "pages.home.takeover": "Takeover",
     "pages.home.takeover.off": "Off",
     "pages.home.takeover.off.hint": "Nobody answers while all daemons are down.",
