@@ -65,7 +65,7 @@ TEXTS = {
     "pages.home.runs_nothing": "Runs nothing.",
     "pages.home.more_runs": "and {count} more",
     "pages.home.more": "{count} more daemons are not shown here.",
-    "pages.home.unseen": "Nobody has acknowledged this incident yet.",
+    "pages.home.unseen": "Nobody has acknowledged this yet.",
     "pages.home.seen_by": "Acknowledged by {by}.",
     "pages.home.snoozed": "Reminders are paused until {time}.",
     "pages.home.acknowledge": "Acknowledge",
