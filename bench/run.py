@@ -31,6 +31,7 @@ SUBJECTS = (
     "rescue",
     "start",
     "memory",
+    "metrics",
     "commands",
 )
 PAGE = ROOT / "docs" / "performance.md"
