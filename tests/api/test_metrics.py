@@ -177,6 +177,18 @@ def test_answers_are_counted_by_route_and_status(hub: Hub) -> None:
     }
 
 
+def test_pages_for_people_are_counted_too(hub: Hub) -> None:
+    def answered(route: str) -> float:
+        found = scrape(hub).samples
+        name = "understudy_http_requests_total"
+        return sum(v for (sample, labels), v in found.items() if sample == name and dict(labels)["route"] == route)
+
+    before = answered("other"), answered("/")
+    assert asked(hub, key=None, path="/nothing", accept="text/html").status in (401, 404)
+    assert asked(hub, key=None, path="/", accept="text/html").status < 500
+    assert (answered("other"), answered("/")) == (before[0] + 1, before[1] + 1)
+
+
 def test_a_bug_is_counted_as_500(hub: Hub) -> None:
     hub.runtime.writer.decide = lambda _: 1 / 0  # type: ignore[method-assign,assignment,return-value]
     assert asked(hub, method="POST", path="/api/queue/x/release").status == 500

@@ -237,7 +237,7 @@ class _Unknown:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer."""
-        if await self._shown(scope, receive, send):
+        if await self._shown(scope, receive, counted_send(self._api.requests.unknown, send)):
             return
         error: UnderstudyError = NotFoundError()
         try:
