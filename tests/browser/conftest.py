@@ -1,4 +1,4 @@
-"""One browser for all tests of this folder, a fresh context for each page; Chromium's profile lies with the tests.
+"""One browser for all tests of this folder, a fresh context for each page; Chromium's profile is gone with it.
 
 Playwright's loop is "running" in its thread until it stops, so it stops with the last test of the folder: others of
 the same process use asyncio.
@@ -7,6 +7,7 @@ the same process use asyncio.
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -28,7 +29,7 @@ OpenPage = Callable[..., WatchedPage]
 
 
 @pytest.fixture(scope="package")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def browser() -> Iterator[Browser]:
     """Chromium; without one the test is skipped, or fails where it is required."""
     if IS_OFF:
         pytest.skip("UNDERSTUDY_BROWSER_TESTS=off")
@@ -36,8 +37,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     if not found:
         (pytest.fail if IS_REQUIRED else pytest.skip)("no Chromium: `python tests/browser/chromium.py`")
     expect.set_options(timeout=PATIENCE_MS)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("chromium")))
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="") as short:
+        patch.setenv("TMPDIR", short)  # it holds a socket, whose path has at most 103 bytes
         with sync_playwright() as driver:
             running = driver.chromium.launch(executable_path=found, args=FLAGS)
             yield running
