@@ -168,6 +168,12 @@ def opening(daemons: Iterable[DaemonGroup], needs: frozenset[str], now: Now, pol
     return Opening(at, last.daemon_id, sum(daemon.count for daemon in able), last.last_seen_at)
 
 
+def keeping_shut(daemons: Iterable[DaemonGroup], needs: frozenset[str], now: Now, policy: Policy) -> list[DaemonGroup]:
+    """The daemons that keep takeover shut for these needs: they cover them, and are not away."""
+    able = (daemon for daemon in daemons if needs <= tags_of(daemon.provides, daemon.capabilities))
+    return [daemon for daemon in able if _away_at(daemon, now, policy) is None]
+
+
 def _away_at(daemon: DaemonGroup, now: Now, policy: Policy) -> int | None:
     """From when on these daemons count as away; None while they are here, or their owner says `paused`."""
     if daemon.paused:

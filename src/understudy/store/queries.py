@@ -115,6 +115,7 @@ FINISHED_TASKS = Series(  # by their end; what was never claimed was never picke
 SPENT = Series(Reservation, "settled_at", ("count(*)", "sum(spent_micro_usd)"), "settled_at > 0")
 
 OPEN_CALLS = Query(Reservation, "settled_at = 0", "at, id")
+SETTLED_CALLS = Query(Reservation, "settled_at > 0", "settled_at DESC, id DESC")
 
 
 class Finder(Protocol):

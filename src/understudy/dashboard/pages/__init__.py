@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from understudy.dashboard.page import Act, Page
-from understudy.dashboard.pages import home
+from understudy.dashboard.pages import home, takeover
 
-PAGES: tuple[Page, ...] = (home.PAGE,)
-ACTS: tuple[Act, ...] = (*home.ACTS,)
+PAGES: tuple[Page, ...] = (home.PAGE, takeover.PAGE)
+ACTS: tuple[Act, ...] = (*home.ACTS, *takeover.ACTS)
