@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from understudy.dashboard.page import Act, Page
-from understudy.dashboard.pages import home, takeover
+from understudy.dashboard.pages import home, numbers, takeover
 
-PAGES: tuple[Page, ...] = (home.PAGE, takeover.PAGE)
+PAGES: tuple[Page, ...] = (home.PAGE, takeover.PAGE, numbers.PAGE)
 ACTS: tuple[Act, ...] = (*home.ACTS, *takeover.ACTS)
