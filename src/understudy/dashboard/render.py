@@ -70,6 +70,7 @@ def _environment() -> Environment:
         "usd": usd_text,
         "at": at,
         "mark": mark,
+        "who": who,
     }
     made.globals["static"] = static_path
     return made
@@ -98,6 +99,11 @@ def whole(raw: object, chars_max: int = TEXT_CHARS_MAX) -> str:
 
 def _cut(text: str, chars_max: int) -> str:
     return text if len(text) <= chars_max else f"{text[: chars_max - 1]}…"
+
+
+def who(key_id: str) -> str:
+    """The sender of an act as people call it: a user by his name, a key of the settings by its own."""
+    return line(key_id.removeprefix("user:").removeprefix("env:"), NAME_CHARS_MAX)
 
 
 def mark(raw: str) -> str:
@@ -163,4 +169,23 @@ def path_of(pattern: str, parts: Mapping[str, str]) -> str:
 
 def given_values(given: Given, acts: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The values for the template of a fragment."""
-    return {"given": given, "button": Buttons(acts, given.caller), **values}
+    button = Buttons(acts, given.caller)
+
+    def part(name: str, key: bytes, own: Mapping[str, Any]) -> Markup:
+        """A part of the fragment; not rendered again if it was lately, for the same key."""
+        from markupsafe import Markup  # noqa: PLC0415 - with the engine
+
+        whole_key = (name, given.language, given.scopes, key)
+        found = _parts.get(whole_key)
+        if found is None:
+            if len(_parts) >= PARTS_KEPT_MAX:
+                _parts.clear()
+            shown = rendered(f"fragments/{name}.html", given.language, {"given": given, "button": button, **own})
+            found = _parts[whole_key] = Markup(shown)  # noqa: S704 - it was escaped when it was rendered
+        return found
+
+    return {"given": given, "button": button, "part": part, **values}
+
+
+PARTS_KEPT_MAX = 4_000
+_parts: dict[tuple[str, str, frozenset[str], bytes], Markup] = {}

@@ -18,7 +18,7 @@ from understudy.wire.answers.daemons import DaemonJson
 from understudy.wire.answers.events import IncidentJson
 from understudy.wire.answers.overview import RunOverview
 
-MINUTE_MS = 60_000
+STEP_MS = 300_000  # a bar moves on by so much at a time
 DAEMONS_SHOWN = 1_000
 AT_A_GLANCE = 12  # so many are seen at once: they keep their places; of more the worst come first
 BODIES_READ_MAX = 100
@@ -56,8 +56,8 @@ class DaemonsShown(Struct, frozen=True):
 
 
 def daemons_shown(view: View) -> DaemonsShown:
-    """Every daemon with its last day, to the minute; at most 1,000."""
-    until = -(-view.now.wall // MINUTE_MS) * MINUTE_MS
+    """Every daemon with its last day; at most 1,000."""
+    until = -(-view.now.wall // STEP_MS) * STEP_MS
     since = until - DAY_MS
     everyone = view.reader.load_all(Daemon, DAEMONS_MAX)
     rank = {state: place for place, state in enumerate(STATES)}
@@ -79,7 +79,8 @@ def daemons_shown(view: View) -> DaemonsShown:
 
 
 def _bar(periods: list[Period], since: int, until: int) -> list[Period]:
-    """The exact periods; in equal parts where they would be too many to be seen."""
+    """The exact periods, the last one to the end of the bar; in equal parts where they would be too many to be seen."""
+    periods = [*periods[:-1], *(Period(one.daemon_id, one.from_at, one.state, until) for one in periods[-1:])]
     if len(periods) <= STRETCHES_MAX:
         return periods
     edges = [since + (until - since) * n // PARTS for n in range(PARTS + 1)]

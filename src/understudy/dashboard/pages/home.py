@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from understudy.api.app import endpoint_named
 from understudy.clock import moment
 from understudy.dashboard.bars import bar_of
 from understudy.dashboard.page import Act, Fragment, Given, Page
-from understudy.hub.home import beats_shown, daemons_shown
+from understudy.hub.home import DaemonShown, DaemonsShown, beats_shown, daemons_shown
 from understudy.hub.queue_depth import queue_depth
 from understudy.hub.takeover_view import takeover_answer
 from understudy.hub.views import View
@@ -22,13 +23,23 @@ QUEUE_COUNTED_MAX = 100_000
 
 def _daemons(_: Given, view: View) -> Mapping[str, Any]:
     shown = daemons_shown(view)
-    bars = {row.daemon.daemon_id: bar_of(row.bar, shown.since, shown.until) for row in shown.rows}
-    snoozed = {
-        row.incident.id
-        for row in shown.rows
-        if row.incident is not None and _is_ahead(row.incident.snoozed_until, view)
+    return {"rows": [_row(row, shown, view) for row in shown.rows], "more": shown.more}
+
+
+def _row(row: DaemonShown, shown: DaemonsShown, view: View) -> dict[str, Any]:
+    """What the template of a row is given, and the key by which an equal one is not rendered again.
+
+    What moves with each heartbeat is in neither: it goes to the browser as instants (`beats_shown`).
+    """
+    still = replace(row.daemon, silent_for_sec=0, last_seen_at=None, late_at="", down_at="")
+    is_snoozed = row.incident is not None and _is_ahead(row.incident.snoozed_until, view)
+    values = {
+        "row": replace(row, daemon=still, bar=[]),
+        "parts": bar_of(row.bar, shown.since, shown.until),
+        "is_snoozed": is_snoozed,
+        "snooze_s": SNOOZE_S,
     }
-    return {"shown": shown, "bars": bars, "snoozed": snoozed, "snooze_s": SNOOZE_S}
+    return {"key": msgspec.json.encode(values), "shown": values}
 
 
 def _is_ahead(instant: Any, view: View) -> bool:

@@ -6,7 +6,7 @@
   const spans = JSON.parse(body.dataset.spans);
   const SILENT_MS = 12000, AGAIN_MS = [500, 1000, 2000, 4000];
   let ahead = Number(body.dataset.now) - Date.now(); // of the hub's clock before ours
-  let heard = performance.now();
+  let heard = performance.now(), tries = 0; // to reach the hub again
   const now = () => Date.now() + ahead;
   const all = (selector, root = document) => root.querySelectorAll(selector);
 
@@ -53,15 +53,16 @@
     for (const node of all("[data-next]")) {
       const [, late, down] = beats[node.dataset.next] ?? [0, 0, 0];
       const label = node.previousElementSibling;
-      const kind = !down || now() < late ? "late" : now() < down ? "down" : "past";
-      const until = kind === "late" ? late : down;
-      set(label, label.dataset[kind]);
+      const kind = !down || now() < late ? "nextLate" : now() < down ? "nextDown" : "nextPast";
+      const until = kind === "nextLate" ? late : down;
+      set(label, body.dataset[kind]);
       set(node, until ? span(Math.abs(until - now())) : "–");
     }
     for (const node of all("[data-since]")) set(node, span(now() - Date.parse(node.dataset.since)));
     const stale = document.getElementById("stale");
-    const isStale = "live" in body.dataset && performance.now() - heard > SILENT_MS;
-    if (isStale && stale.hidden) stale.textContent = stale.dataset.text.replace("{time}", clock.format(new Date(now() - SILENT_MS)));
+    const silent = performance.now() - heard;
+    const isStale = "live" in body.dataset && (silent > SILENT_MS || tries > 1);
+    if (isStale && stale.hidden) stale.textContent = stale.dataset.text.replace("{time}", clock.format(new Date(now() - silent)));
     stale.hidden = !isStale;
     body.classList.toggle("is-stale", isStale);
   };
@@ -96,7 +97,7 @@
     tab();
     place.dispatchEvent(new CustomEvent("shown", { bubbles: true }));
   };
-  let tries = 0, source = null;
+  let source = null;
   const connect = () => {
     source?.close();
     const have = [...all("[data-live]")].filter((n) => n.dataset.mark).map((n) => `${n.dataset.live}:${n.dataset.mark}`).join(",");
@@ -109,7 +110,7 @@
     on("alive", (at) => { ahead = at - Date.now(); tick(); });
     on("fragment", show);
     on("over", () => { source.close(); location.reload(); });
-    source.onerror = () => { source.close(); again(); };
+    source.onerror = () => { source.close(); again(); tick(); };
   };
   let waiting = 0;
   const again = () => {
