@@ -27,7 +27,7 @@ from understudy.texts import LANGUAGES
 
 YEAR = "public, max-age=31536000, immutable"
 LIVE = "/live"
-FORM_STATUSES = (400, 409, 413, 422, 429, 507)  # whoever filled in the form can do something about it
+FORM_STATUSES = (400, 409, 413, 422, 429, 507)  # who has filled in the form can do something about it
 UNREADABLE = "pages.form.unreadable"
 BY_SCRIPT = "x-requested-with"  # a browser's own code sends the act and shows the answer itself
 
