@@ -60,13 +60,13 @@ class Uses(ast.NodeVisitor):
             self.strings.add(node.value)
 
     def read_template(self, text: str) -> None:
-        """A template asks by `t("key")`, or by `t("begin." ~ word ~ ".end")`."""
-        for expression in re.findall(r"\bth?\((\"[^)]*?)[,)]", text):
-            parts = [part.strip() for part in expression.split("~")]
-            if len(parts) == 1:
-                self.calls.append((parts[0].strip('"'), set(), True))
-            keys = [re.escape(part.strip('"')) if part.startswith('"') else r"[\w.-]+" for part in parts]
-            self.patterns.add("".join(keys))
+        """A template names a key, or its beginning: `t("key")`, `"begin." ~ word`."""
+        for key, goes_on in re.findall(r'"([a-z_]+\.[\w.-]*)"(\s*~)?', text):
+            if goes_on:
+                self.patterns.add(re.escape(key) + r"[\w.-]+")
+            else:
+                self.strings.add(key)
+        self.calls += [(key, set(), True) for key in re.findall(r'\bth?\("([^"]+)"\s*[,)]', text)]
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
         parts = [re.escape(str(p.value)) if isinstance(p, ast.Constant) else r"[\w.-]+" for p in node.values]
