@@ -1,4 +1,4 @@
-"""What people ask about takeover: why it is open or shut, and what it did last; read from a snapshot."""
+"""The story of takeover for people: why it is open or shut, and what it did last; read from a snapshot."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def _daemons(_: Given, view: View) -> Mapping[str, Any]:
 
 
 def _row(row: DaemonShown, shown: DaemonsShown, view: View) -> dict[str, Any]:
-    """What the template of a row is given, and the key by which an equal one is not rendered again.
+    """The values for the template of a row, and the key by which an equal one is not rendered again.
 
     What moves with each heartbeat is in neither: it goes to the browser as instants (`beats_shown`).
     """
