@@ -92,9 +92,12 @@ def of_every_page(browser: Browser, hub: HubProcess, lang: str, folder: Path) ->
         for size in (PHONE, DESKTOP):
             look = size._replace(lang=lang, theme=theme)
             watched = WatchedPage(browser, hub.url, look)
+            watched.expects("404")
+            shoot(watched.goto("/login"), folder / f"login-{look}.png", is_whole=True)
             log_in(watched, hub)
             for name, page in pages_of(watched):
                 shoot(page, folder / f"{name}-{look}.png", is_whole=True)
+            shoot(watched.goto("/nothing-here"), folder / f"missing-{look}.png", is_whole=True)
             for fault in watched.finish():
                 print(f"{look}: {fault}")  # noqa: T201
 

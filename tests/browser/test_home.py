@@ -6,6 +6,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
+from tests.browser import axe_core
 from tests.browser.visits import BEAT_MS, QUICK, log_in, printed_link, shows
 from tests.browser.watched import DESKTOP, PHONE
 from tests.daemon.live import living
@@ -119,13 +120,16 @@ def test_language_is_the_browsers_until_somebody_switches_it(start_hub, open_pag
     expect(html).to_have_attribute("lang", "ja")
 
 
-def test_wrong_and_right_key_in_the_form(start_hub, open_page):
+def test_wrong_and_right_key_in_the_form_lead_to_pages_for_everybody(start_hub, open_page):
     hub = start_hub()
     watched = open_page(hub.url, DESKTOP)
     watched.expects("401")
+    axe_core.bring(watched.context)
     page = watched.goto("/")
     for key, place in (("wrong", "/login"), (KEY, "/")):
+        assert axe_core.violations(page) == []
         page.locator("input[name=key]").fill(key)
         page.locator("input[name=key]").press("Enter")
         page.wait_for_url(f"{hub.url}{place}")
         expect(page.locator("[role=alert]")).to_have_count(int(place == "/login"))
+    assert axe_core.violations(page) == []
