@@ -41,7 +41,7 @@ TEXTS = {
     "pages.home.leased": "{count} 件を処理中",
     "pages.home.takeover": "代行",
     "pages.home.takeover.off": "オフ",
-    "pages.home.takeover.off.hint": "デーモンがすべて応答しなくても、ハブは代行しません。",
+    "pages.home.takeover.off.hint": "停止中の代行は行いません。",
     "pages.home.takeover.ready": "待機中",
     "pages.home.takeover.ready.hint": "全デーモンの停止中はハブが代行します。",
     "pages.home.takeover.open": "代行中",
