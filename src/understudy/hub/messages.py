@@ -159,11 +159,7 @@ class _Words:
 
     def _member_line(self, row: Notice) -> str:
         level = self._t(f"notices.level.{row.level}")
-        key = f"notices.title.{row.cause}"
-        facts = read_facts(row)
-        if key in catalogue(self.language):
-            return f"{level}: {self._t(key, **_values(row, facts, self.language))}"
-        return f"{level}: {facts.get('message') or row.cause}"
+        return f"{level}: {title_of(row, self.language)}"
 
     def _values(self) -> dict[str, object]:
         values = _values(self.notice_row, self.said, self.language)
@@ -261,6 +257,14 @@ class _Words:
             return self._clock(parse_iso(since)) if isinstance(since, str) else ""
         except ValueError:
             return str(since)
+
+
+def title_of(row: Notice, language: str) -> str:
+    """The title of a notice, from its row alone; not yet redacted."""
+    facts, key = read_facts(row), f"notices.title.{row.cause}"
+    if key in catalogue(language):
+        return t(key, language, **_values(row, facts, language))
+    return str(facts.get("message") or row.cause)
 
 
 def _values(row: Notice, facts: dict[str, Any], language: str) -> dict[str, object]:

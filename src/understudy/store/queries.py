@@ -88,6 +88,7 @@ NOTICES_SENT = Query(  # as messages of their own to a channel since then; answe
     "kind = 'notice' AND sent_at > 0 AND target = ? AND sent_at > ? AND folded_into = '' AND level <> 'recovered'",
     "sent_at DESC, id",
 )
+NOTICES_LISTED_SINCE = Query(Notice, "created_at > ?", NOTICES.order)
 NOTICES_FOLDED_INTO = Query(Notice, "folded_into <> '' AND folded_into IN ?", "id")
 NOTICES_ASTRAY = Query(  # a hub had taken it, or its channel is none of these
     Notice, "state = 'waiting' AND (taken_until > 0 OR NOT target IN ?)", "id"

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from understudy.dashboard.page import Act, Page
-from understudy.dashboard.pages import home, numbers, takeover
+from understudy.dashboard.pages import (
+    home,
+    notices,
+    numbers,
+    takeover,
+)
 
-PAGES: tuple[Page, ...] = (home.PAGE, takeover.PAGE, numbers.PAGE)
-ACTS: tuple[Act, ...] = (*home.ACTS, *takeover.ACTS)
+PAGES: tuple[Page, ...] = (
+    home.PAGE,
+    notices.PAGE,
+    numbers.PAGE,
+    takeover.PAGE,
+)
+ACTS: tuple[Act, ...] = (
+    *home.ACTS,
+    *notices.ACTS,
+    *takeover.ACTS,
+)
