@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from understudy.errors import UnavailableError
 
-UNKNOWN_PART = 8  # of all connections so many parts are for the unknown, and half of that for one address
+UNKNOWN_PART = 8  # one part in so many of all connections is for the unknown, and half of that part for one address
 BODIES_BYTES_MAX = 128 << 20  # request bodies that are not decided yet, over all connections
 BODIES_OF_KEY_MAX = BODIES_BYTES_MAX // 2  # of one key, so that no key takes the room of another
 SMALL_BYTES = 32 << 10  # a beat, a renewal, a claim: always read, whatever the others hold

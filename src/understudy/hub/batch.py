@@ -82,7 +82,7 @@ class Engine:
     def go_deaf(self) -> bool:
         """A sign of life was refused by our own fault: from now on all time is a gap, until it can have come again.
 
-        At most 600 s in a row, and a tenth of the time. Whether this is news. Called from any thread.
+        At most 600 s in a row, and a tenth of the time → True if it was not deaf before. Called from any thread.
         """
         now, was_deaf = self.clock.mono_ms(), self.is_deaf
         self._deaf_ms = max(0.0, self._deaf_ms - (now - self._deaf_counted_mono) / DEAF_PART)

@@ -342,7 +342,7 @@ class WorkingSet:
         return merge(self.candidates.get(provides, ()), *lines, key=self._place)
 
     def _covered(self, line: Sequence[str], provides: frozenset[str]) -> list[str]:
-        """Also what waits for a daemon needs what it provides: it may have been started with less."""
+        """Those whose needs are covered: a daemon that a task waits for may provide less since a restart."""
         return [task_id for task_id in line if provides.issuperset(tags_in(self.rows[Task][task_id].needs))]
 
     def _place(self, task_id: str) -> tuple[int, str]:

@@ -271,7 +271,7 @@ class CommitsApart(Protocol):
         ...
 
     def commit(self) -> None:
-        """Make durable what was prepared, or keep nothing and raise StoreDownError; most of the time the disk's."""
+        """Make durable what was prepared, or keep nothing and raise StoreDownError; mostly a wait for the disk."""
         ...
 
     def confirm(self) -> None:

@@ -209,7 +209,7 @@ def _shape(noun: type[Struct]) -> _Shape:
 
 @cache
 def is_sound(noun: type[Struct]) -> Callable[[tuple[Any, ...]], bool]:
-    """The question whether all of a row can be read."""
+    """A function that is true if all of a row can be read."""
     return _shape(noun).is_sound
 
 

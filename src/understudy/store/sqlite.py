@@ -117,7 +117,7 @@ class SqliteStore:
         return (self._files.trouble() if self._files is not None else "") or self._damage
 
     def look(self) -> str:
-        """As `trouble`, after a look at the head of the file: what is wrong twice, between two commits, is wrong."""
+        """As `trouble`, after a look at the head of the file; a fault counts when two looks in a row find it."""
         if self._files is not None and not self._damage:
             with self._writing:  # a checkpoint of ours writes the head before the end
                 found = self._files.header_trouble()

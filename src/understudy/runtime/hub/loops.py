@@ -41,8 +41,8 @@ class HubLoop(Stepper):
     def perform(self, steps: Steps) -> int:
         """Carry out what the steps ask for, until they are over → what they returned.
 
-        Once it is over, only what something outside came to is still written down: so it is not done again at the
-        next start.
+        Once it is over, only the outcome of a request to another server is still saved, so that the request is not
+        made again at the next start.
         """
         answer: Any = None
         error: Exception | None = None

@@ -1,7 +1,7 @@
 """Two queues for reads: short looks, and searches that may have to read everything.
 
-A search never stands before a look: it has a thread, a line and a deadline of its own. Nor does a key stand before
-another: it has at most two looks under way, which leaves a thread for the others; the rest waits in a line of its own.
+A search never holds up a look: it has a thread, a line and a deadline of its own. No key holds up another: it has at
+most two looks under way, which leaves a thread for the others; the rest waits in a line of its own.
 """
 
 from __future__ import annotations
