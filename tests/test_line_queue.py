@@ -120,6 +120,30 @@ def test_a_thread_that_cannot_be_started_is_tried_again(gate, monkeypatch):
     assert gate.lines == ["1", "2"]
 
 
+def test_without_a_thread_a_line_that_need_not_wait_is_written_at_once(monkeypatch):
+    def refused(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    read, write = os.pipe()
+    descriptor = _Descriptor(write)
+    with os.fdopen(read, "rb", 0) as stream:
+        queue = LineQueue(descriptor.write, descriptor.would_block)
+        queue.put(b"cannot start a thread\n")
+        assert stream.read(100) == b"cannot start a thread\n"
+        os.set_blocking(write, False)
+        while not descriptor.would_block(b"."):
+            os.write(write, b"." * 4096)
+        queue.put(b"waits\n")
+        assert not queue.drain(0)
+        os.set_blocking(read, False)
+        while stream.read(1 << 20):
+            pass
+        queue.put(b"goes on\n")
+        assert stream.read(100) == b"waits\ngoes on\n"
+    os.close(write)
+
+
 @pytest.mark.parametrize("is_blocking", [True, False])
 def test_a_line_longer_than_the_pipe_arrives_whole(is_blocking):
     read, write = os.pipe()

@@ -29,9 +29,13 @@ DRAIN_S = 1.0  # at the end of a process: a reader that takes nothing does not h
 class LineQueue:
     """Takes lines without waiting; its thread, started by the first line, writes them in order."""
 
-    def __init__(self, write: Callable[[bytes], object]) -> None:
-        """`write` may block; its OSError or ValueError costs that line, which is counted."""
+    def __init__(self, write: Callable[[bytes], object], would_block: Callable[[bytes], bool] = lambda _: True) -> None:
+        """`write` may block; its OSError or ValueError costs that line, which is counted.
+
+        `would_block` is asked only where no thread can be started: then a line that need not wait is written at once.
+        """
         self._write = write
+        self._would_block = would_block
         self.missing_line: Callable[[int], str] = lambda count: f"understudy: {count} lines are missing here"
         self.begin()
         _QUEUES.add(self)
@@ -85,10 +89,18 @@ class LineQueue:
         thread = threading.Thread(target=self._run, name="lines", daemon=True)
         try:
             thread.start()
-        except RuntimeError:
+        except RuntimeError:  # "can't start new thread"
             self._thread = None
+            self._write_at_once()
         else:
             self._thread = thread
+
+    def _write_at_once(self) -> None:
+        while self._lines and not self._would_block(self._lines[0][0]):
+            text, count = self._lines.popleft()
+            self._bytes -= len(text)
+            self.failure = self._failure_of(text)
+            self._missing += count if self.failure is not None else 0
 
     def _run(self) -> None:
         while True:
@@ -184,7 +196,8 @@ def queue_streams(*names: str) -> None:
         place = os.fstat(stream.fileno())
         key = (place.st_dev, place.st_ino)
         if key not in queues:
-            queues[key] = LineQueue(_Descriptor(stream.fileno()).write)
+            descriptor = _Descriptor(stream.fileno())
+            queues[key] = LineQueue(descriptor.write, descriptor.would_block)
         setattr(sys, name, QueuedStream(stream, queues[key]))
 
 
@@ -200,6 +213,13 @@ class _Descriptor:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+
+    def would_block(self, text: bytes) -> bool:
+        """False only if all of it has room now: of a pipe, what is written in one piece."""
+        try:
+            return len(text) > select.PIPE_BUF or not select.select([], [self._fd], [], 0)[1]
+        except (OSError, ValueError):  # it is closed: the write says so
+            return False
 
     def write(self, text: bytes) -> None:
         rest = memoryview(text)
