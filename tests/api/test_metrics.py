@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,10 +21,12 @@ from tests.waiting import eventually
 from understudy.api.app import ENDPOINTS
 from understudy.api.metrics import route
 from understudy.api.metrics.table import OF_PROCESS, OF_STORE, OF_SYSTEM
-from understudy.coordinator.nouns import Daemon, Notice, Policy
+from understudy.coordinator.nouns import Daemon, Notice, Policy, Task
 from understudy.coordinator.prices import Price
 from understudy.coordinator.routes import Route, Routes
 from understudy.coordinator.takeover_nouns import Budget, TakeoverPolicy, TakeoverState
+from understudy.hub.queue_depth import FIRST_IN_LINE
+from understudy.store.sqlite_rows import SqliteTransaction
 
 ROUTES = Routes(("ops", "mail"), (Route(("ops",)),))
 
@@ -316,6 +320,33 @@ def test_a_state_that_cannot_be_read_counts_as_it_is_judged(hub: Hub) -> None:
 
     hub.store.transaction(spoil)
     assert scrape(hub).of("understudy_daemons", "state") == {"healthy": 1}
+
+
+def test_a_scrape_counts_in_the_store_and_loads_few_rows(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(tx: Any) -> None:
+        tx.save_many([Daemon(f"d{n}", "down") for n in range(3000)])
+        tx.save_many([Task(f"t{n}", order_key=n, queued_at=n + 1) for n in range(3000)])
+        tx.save_many([Notice(f"n{n}", "ops", "notice", "x", state="dead") for n in range(3000)])
+
+    hub.store.transaction(fill)
+    fetched, real = [], SqliteTransaction._fetch
+
+    def counted(self: Any, query: str, values: Any = ()) -> list[Any]:
+        rows = real(self, query, values)
+        fetched.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(SqliteTransaction, "_fetch", counted)
+    found = scrape(hub)
+    assert sum(fetched) <= FIRST_IN_LINE + 20
+    assert found.value("understudy_daemons", state="down") == 3000
+    assert found.value("understudy_queue_tasks", state="ready") == 3000
+    assert found.value("understudy_outbox_dead", channel="other") == 3000
+
+
+def test_a_hub_starts_without_the_client_of_prometheus() -> None:
+    asks = "import sys, understudy.runtime.hub.server; sys.exit('prometheus_client' in sys.modules)"
+    subprocess.run([sys.executable, "-c", asks], check=True, timeout=120)
 
 
 # ---- a store in trouble
