@@ -21,11 +21,13 @@
   });
   const lastOf = (values) => { let at = values.length - 1; while (at > 0 && values[at] == null) at--; return values[at]; };
   const shown = (plot, value, line, at) => (at == null ? lastOf(plot.data[line]) : value); // nobody points: the latest
+  const wide = (text) => [...text].reduce((sum, char) => sum + (char > "\u00ff" ? 12.5 : 7), 0);
+  const room = (_, texts) => 20 + Math.max(8, ...(texts ?? []).map(wide)); // for the longest label of an axis
   const options = ({ series, unit, bars, time }, width) => ({
     width, height: HEIGHT_PX, padding: [8, 8, 0, 0],
     cursor: { sync: { key: "numbers" }, y: false, drag: { x: false, y: false } },
     scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.05 : 1] } },
-    axes: [axis({ values: instants, space: 64 }), axis({ values: (_, splits) => splits.map((v) => unit.replace("{value}", number.format(v))), size: 80 })],
+    axes: [axis({ values: instants, space: 64 }), axis({ values: (_, splits) => splits.map((v) => unit.replace("{value}", number.format(v))), size: room })],
     series: [
       { label: time, value: (plot, at, line, place) => both.format(new Date(shown(plot, at, line, place) * 1000)) },
       ...series.map(({ label, line }) => ({
