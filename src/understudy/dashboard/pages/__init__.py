@@ -5,6 +5,7 @@ from __future__ import annotations
 from understudy.dashboard.page import Act, Page
 from understudy.dashboard.pages import (
     home,
+    incidents,
     notices,
     numbers,
     takeover,
@@ -12,6 +13,7 @@ from understudy.dashboard.pages import (
 
 PAGES: tuple[Page, ...] = (
     home.PAGE,
+    incidents.PAGE,
     notices.PAGE,
     numbers.PAGE,
     takeover.PAGE,

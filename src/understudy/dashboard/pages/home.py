@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from understudy.api.app import endpoint_named
-from understudy.clock import moment
+from understudy.clock import iso
 from understudy.dashboard.bars import bar_of
 from understudy.dashboard.page import Act, Fragment, Given, Page
 from understudy.hub.home import DaemonShown, DaemonsShown, beats_shown, daemons_shown
@@ -43,7 +43,7 @@ def _row(row: DaemonShown, shown: DaemonsShown, view: View) -> dict[str, Any]:
 
 
 def _is_ahead(instant: Any, view: View) -> bool:
-    return bool(instant) and instant > moment(view.now.wall).isoformat()
+    return bool(instant) and instant > iso(view.now.wall)
 
 
 def _beats(_: Given, view: View) -> Mapping[str, Any]:

@@ -1,0 +1,26 @@
+"""The page about incidents."""
+
+TEXTS = {
+    "pages.incidents.open": "Now",
+    "pages.incidents.ended": "Ended",
+    "pages.incidents.all": "All incidents",
+    "pages.incidents.none_open": "No daemon is silent.",
+    "pages.incidents.none": "No daemon has fallen silent so far.",
+    "pages.incidents.more": "{count} more are not shown here.",
+    "pages.incidents.silent": "Silent for",
+    "pages.incidents.last_seen": "Last sign of life",
+    "pages.incidents.late": "Late",
+    "pages.incidents.down": "Down",
+    "pages.incidents.recovered": "Back",
+    "pages.incidents.was.late": "was late",
+    "pages.incidents.was.down": "was down",
+    "pages.incidents.missed": "missed heartbeats: {count}",
+    "pages.incidents.forgotten": "no end: its daemon was forgotten",
+    "pages.incidents.seen_by": "Acknowledged by {by}, {time}.",
+    "pages.incidents.snooze.1h": "Snooze for an hour",
+    "pages.incidents.snooze.8h": "Snooze for 8 hours",
+    "pages.incidents.snooze.end": "End the snooze",
+    "pages.incidents.pages": "More incidents",
+    "pages.incidents.newest": "Newest",
+    "pages.incidents.older": "Older",
+}

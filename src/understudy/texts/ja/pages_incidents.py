@@ -1,0 +1,26 @@
+"""The page about incidents, in Japanese."""
+
+TEXTS = {
+    "pages.incidents.open": "発生中",
+    "pages.incidents.ended": "終了",
+    "pages.incidents.all": "すべてのインシデント",
+    "pages.incidents.none_open": "応答が途絶えているデーモンはありません。",
+    "pages.incidents.none": "これまでに応答が途絶えたデーモンはありません。",
+    "pages.incidents.more": "ほかに {count} 件あります(ここには表示していません)。",
+    "pages.incidents.silent": "応答がない時間:",
+    "pages.incidents.last_seen": "最後の応答",
+    "pages.incidents.late": "遅延",
+    "pages.incidents.down": "応答なし",
+    "pages.incidents.recovered": "復旧",
+    "pages.incidents.was.late": "遅延",
+    "pages.incidents.was.down": "応答なし",
+    "pages.incidents.missed": "届かなかったハートビート: {count} 回",
+    "pages.incidents.forgotten": "終了の記録なし(デーモンの登録が消されました)",
+    "pages.incidents.seen_by": "{by} が確認済み({time})",
+    "pages.incidents.snooze.1h": "再通知を 1 時間止める",
+    "pages.incidents.snooze.8h": "再通知を 8 時間止める",
+    "pages.incidents.snooze.end": "再通知を再開",
+    "pages.incidents.pages": "ほかのインシデント",
+    "pages.incidents.newest": "最新へ",
+    "pages.incidents.older": "以前のインシデント",
+}
