@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import queue
+import sys
 import unicodedata
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from understudy import legible
-from understudy.cli.exits import RefusedError, UnreachableError
+from understudy.cli.exits import AbsentError, ClientError, RefusedError, UnreachableError
 from understudy.cli.watch import changes as changes_module
 from understudy.cli.watch import command, threads
 from understudy.cli.watch.changes import NOTHING, changes, text_of
@@ -386,14 +387,60 @@ def test_events_are_brought_in_order_and_a_look_follows_when_it_is_asked_for(mon
 
 
 def test_a_terminal_is_drawn_on_unless_it_cannot_be_or_json_is_wanted(monkeypatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stdout", io.StringIO())
     assert not command.is_drawn(as_json=False)
     monkeypatch.setattr("sys.stdout", Terminal())
     assert command.is_drawn(as_json=False)
     assert not command.is_drawn(as_json=True)
     monkeypatch.setenv("TERM", "dumb")
     assert not command.is_drawn(as_json=False)
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Script:
+    """Threads that bring what a test says, then Ctrl-C."""
+
+    def __init__(self, *rounds: list[Heard]) -> None:
+        self._rounds = list(rounds)
+        self.asked = 0
+
+    def heard(self, _: float) -> list[Heard]:
+        if not self._rounds:
+            raise KeyboardInterrupt
+        return self._rounds.pop(0)
+
+    def ask(self) -> None:
+        self.asked += 1
+
+
+def test_the_screen_is_drawn_anew_until_ctrl_c_and_the_cursor_comes_back(monkeypatch) -> None:
+    monkeypatch.setattr(command, "FRAME_MS", 0)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stdout", Terminal())
+    both = Script([event("daemon.late")], [Heard("look", look(daemon("mini", "late"), mono=M0 + 1))])
+    with pytest.raises(KeyboardInterrupt):
+        command.draw(Scene(look(daemon())), both, lambda: M0 + 1)  # type: ignore[arg-type]
+    shown = sys.stdout.getvalue()  # type: ignore[attr-defined]
+    assert "● mini" in shown
+    assert "▲ mini" in shown
+    assert shown.index("\x1b[?25l") < shown.rindex("\x1b[?25h")
+    assert both.asked == 1
+
+
+class OldHub:
+    url = "http://hub:1"
+
+    def get(self, path: str) -> Any:
+        raise AbsentError("Not found")
+
+
+def test_a_hub_without_an_overview_is_older_than_this_program() -> None:
+    with pytest.raises(ClientError, match="older than this program"):
+        command.read_look(OldHub(), None, lambda: 0)  # type: ignore[arg-type]
