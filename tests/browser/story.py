@@ -7,6 +7,7 @@ Now a third machine is late. The store is that of a hub that was stopped a momen
 
 from __future__ import annotations
 
+import random
 import time
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,15 @@ from tests.hub.standing_in import StandIn
 from understudy.coordinator.calls import NoCall
 from understudy.coordinator.nouns import Daemon, Hearing
 from understudy.coordinator.prices import Price
+from understudy.coordinator.samples import Sample
 from understudy.coordinator.takeover import CallOutcome
 from understudy.hub.alarm import RingAlarm
 from understudy.hub.claims import ClaimTasks
 from understudy.hub.daemons import ConfigureDaemon
 from understudy.hub.incidents import AcknowledgeIncident
+from understudy.hub.queue_depth import queue_depth
 from understudy.hub.results import ReportResult
-from understudy.hub.starts import RecordStart
+from understudy.hub.starts import LogMinute, RecordStart
 from understudy.store.sqlite import SqliteStore
 from understudy.wire.daemons import RunningBody, SettingsBody
 from understudy.wire.tasks import ClaimBody, ResultBody
@@ -46,6 +49,7 @@ class Day(StandIn):
         self.alive: set[str] = set()
         self.runs: dict[str, RunningBody] = {}  # by daemon
         self._numbers = iter(range(1_000))
+        self._chance = random.Random(3)
         self.ask(RecordStart("v1", "0.9.0", "a1b2c3d4e5f6", "hub"))
 
     def minutes(self, count: float) -> None:
@@ -58,6 +62,7 @@ class Day(StandIn):
             self._hear()
             self.beats()
             self.finish(RingAlarm)
+            self._log_minute()
 
     def beats(self) -> None:
         """A heartbeat of each that is alive."""
@@ -65,6 +70,22 @@ class Day(StandIn):
             run = self.runs.get(name)
             said: dict[str, Any] = {"running": [run] if run else [], "provides": PROVIDES.get(name, ["machine"])}
             self.beat(name, interval_sec=10, version="0.9.0", capacity=2, state="running", **said)
+
+    def _log_minute(self) -> None:
+        """What a hub counts in a minute."""
+        depth = self.store.read(lambda tx: queue_depth(tx, 100))
+        commits = 9 * len(self.alive) + self._chance.randrange(4)
+        sample = Sample(
+            at=0,
+            waiting=depth.waiting,
+            leased=depth.leased,
+            beats=6 * len(self.alive),
+            requests=8 * len(self.alive) + self._chance.randrange(6),
+            commits=commits,
+            commit_ms=round(commits * self._chance.uniform(1.5, 3)),
+            commit_max_ms=self._chance.randrange(4, 15),
+        )
+        self.ask(LogMinute(1, sample))
 
     def _hear(self) -> None:
         """As if the alarm had listened each second."""

@@ -23,15 +23,18 @@
   const shown = (plot, value, line, at) => (at == null ? lastOf(plot.data[line]) : value); // nobody points: the latest
   const wide = (text) => [...text].reduce((sum, char) => sum + (char > "\u00ff" ? 12.5 : 7), 0);
   const room = (_, texts) => 20 + Math.max(8, ...(texts ?? []).map(wide)); // for the longest label of an axis
+  // A value between two gaps is a point: a line would need another one beside it.
+  const alone = (plot, line) => [...plot.data[line].keys()].filter((at) =>
+    plot.data[line][at] != null && plot.data[line][at - 1] == null && plot.data[line][at + 1] == null);
   const options = ({ series, unit, bars, time }, width) => ({
-    width, height: HEIGHT_PX, padding: [8, 8, 0, 0],
+    width, height: HEIGHT_PX, padding: [8, 24, 0, 0],
     cursor: { sync: { key: "numbers" }, y: false, drag: { x: false, y: false } },
     scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.05 : 1] } },
     axes: [axis({ values: instants, space: 64 }), axis({ values: (_, splits) => splits.map((v) => unit.replace("{value}", number.format(v))), size: room })],
     series: [
       { label: time, value: (plot, at, line, place) => both.format(new Date(shown(plot, at, line, place) * 1000)) },
       ...series.map(({ label, line }) => ({
-        label, stroke: colour(line), fill: bars ? colour(line) : undefined, width: bars ? 0 : 2, points: { show: false }, spanGaps: false,
+        label, stroke: colour(line), fill: bars ? colour(line) : undefined, width: bars ? 0 : 2, points: { show: false, ...(bars ? {} : { filter: alone }), size: 6, fill: colour(line) }, spanGaps: false,
         paths: bars ? uPlot.paths.bars({ size: [0.8, 24] }) : undefined,
         value: (plot, value, line, place) => {
           const one = shown(plot, value, line, place);
