@@ -45,7 +45,7 @@ def test_each_row_is_refused_without_a_key(shared_hub: Hub, row: Row) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/"), ("GET", "/api/nothing"), ("PATCH", "/api/queue"), ("POST", "/metrics")]
+    ("method", "path"), [("GET", "/nothing"), ("GET", "/api/nothing"), ("PATCH", "/api/queue"), ("POST", "/metrics")]
 )
 def test_unknown_routes_are_not_shown_to_strangers(shared_hub: Hub, method: str, path: str) -> None:
     assert shared_hub.client.call(method, path, key=None).of(401) == {"error": "Unauthorized"}
