@@ -156,7 +156,9 @@ def _started(known: Daemon | None, beat: ReceivedBeat, arrival: Arrival, now: No
         return (health_event(daemon, now, "daemon.registered", "info", message, version=beat.version),)
     if arrival.is_new_boot:
         message = f"Daemon {daemon.id} was started anew"
-        return (health_event(daemon, now, "daemon.started", "info", message, bootId=beat.boot_id),)
+        return (
+            health_event(daemon, now, "daemon.started", "info", message, bootId=beat.boot_id, version=beat.version),
+        )
     return ()
 
 

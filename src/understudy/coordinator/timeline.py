@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.coordinator.nouns import Daemon, Hearing, Now, Period
@@ -14,6 +15,26 @@ from understudy.coordinator.nouns import Daemon, Hearing, Now, Period
 UNKNOWN = "unknown"  # the state of a period in which no hub could hear
 HUB = ""  # in place of a daemon's id: the period is a gap of the hub
 _TROUBLES = ("down", "stuck", "late")  # shown however short they were, the worst first
+_UP = frozenset({"healthy", "draining"})
+_COUNTED = _UP | set(_TROUBLES)  # other states are announced or unknown: neither up nor down
+
+
+class Uptime(Struct, frozen=True):
+    """Parts of a stretch of time, in ms."""
+
+    lasted: dict[str, int]  # by state, in the order of their first appearance
+
+    @property
+    def counted_ms(self) -> int:
+        """The time that counts: neither unknown, nor asleep, paused, stopped or new."""
+        return sum(ms for state, ms in self.lasted.items() if state in _COUNTED)
+
+    @property
+    def percent(self) -> float | None:
+        """Of the time that counts, the part in which it was healthy or draining, cut to 0.01; None: of none."""
+        counted = self.counted_ms
+        up = sum(ms for state, ms in self.lasted.items() if state in _UP)
+        return up * 10_000 // counted / 100 if counted else None
 
 
 def gap_period(before: Hearing, now: Now) -> tuple[Period, ...]:
@@ -61,6 +82,14 @@ def _joined(stretches: list[Period]) -> list[Period]:
         elif period.to_at > period.from_at:
             joined.append(period)
     return joined
+
+
+def uptime_of(periods: Sequence[Period]) -> Uptime:
+    """The time that each state lasted."""
+    lasted: dict[str, int] = defaultdict(int)
+    for period in periods:
+        lasted[period.state] += period.to_at - period.from_at
+    return Uptime(dict(lasted))
 
 
 def bar(periods: Sequence[Period], since_at: int, until_at: int, parts: int) -> list[str]:

@@ -71,6 +71,7 @@ def _environment() -> Environment:
         "at": at,
         "mark": mark,
         "who": who,
+        "segment": segment,
     }
     made.globals["static"] = static_path
     return made
@@ -109,6 +110,11 @@ def who(key_id: str) -> str:
 def mark(raw: str) -> str:
     """A short stand-in for a name from outside, for the id of an element."""
     return hashlib.blake2b(raw.encode("utf-8", "replace"), digest_size=6).hexdigest()
+
+
+def segment(raw: object) -> str:
+    """A name as one part of an address."""
+    return quote(str(raw), safe="")
 
 
 def plain(raw: Any) -> Any:
@@ -161,9 +167,9 @@ class Buttons:
 
 def path_of(pattern: str, parts: Mapping[str, str]) -> str:
     """An address from its pattern."""
-    for part, value in parts.items():
-        quoted = quote(value, safe="")
-        pattern = pattern.replace(f"{{{part}}}", quoted).replace(f"{{{part}:path}}", quoted)
+    for key, value in parts.items():
+        quoted = segment(value)
+        pattern = pattern.replace(f"{{{key}}}", quoted).replace(f"{{{key}:path}}", quoted)
     return pattern
 
 

@@ -10,9 +10,8 @@ from msgspec import Raw, Struct
 from understudy.coordinator.health import down_deadline, is_judged, late_deadline, limits_of
 from understudy.coordinator.hearing import at_wall
 from understudy.coordinator.nouns import Daemon, Period, Task, TaskBody
-from understudy.coordinator.timeline import bar
 from understudy.hub.overview import open_incidents, runs
-from understudy.hub.periods import DAY_MS, periods_of_all
+from understudy.hub.periods import DAY_MS, periods_of_all, stretches
 from understudy.hub.views import DAEMONS_MAX, View
 from understudy.wire.answers.daemons import DaemonJson
 from understudy.wire.answers.events import IncidentJson
@@ -23,8 +22,6 @@ DAEMONS_SHOWN = 1_000
 AT_A_GLANCE = 12  # so many are seen at once: they keep their places; of more the worst come first
 BODIES_READ_MAX = 100
 BODY_BYTES_MAX = 16 << 10
-STRETCHES_MAX = 48  # of a bar; more are too thin to be seen
-PARTS = 144  # of ten minutes, where there are more
 TITLE_CHARS_MAX = 120
 STATES = ("down", "stuck", "late", "healthy", "draining", "new", "asleep", "paused", "stopped")  # as Home lists them
 
@@ -69,23 +66,13 @@ def daemons_shown(view: View) -> DaemonsShown:
     rows = [
         DaemonShown(
             view.daemon_as(daemon, DaemonJson),
-            _bar(periods[daemon.id], since, until),
+            stretches(periods[daemon.id], since, until),
             running[daemon.id],
             incidents.get(daemon.incident_id),
         )
         for daemon in chosen
     ]
     return DaemonsShown(rows, len(everyone) - len(chosen), since, until)
-
-
-def _bar(periods: list[Period], since: int, until: int) -> list[Period]:
-    """The exact periods, the last one to the end of the bar; in equal parts where they would be too many to be seen."""
-    periods = [*periods[:-1], *(Period(one.daemon_id, one.from_at, one.state, until) for one in periods[-1:])]
-    if len(periods) <= STRETCHES_MAX:
-        return periods
-    edges = [since + (until - since) * n // PARTS for n in range(PARTS + 1)]
-    parts = zip(bar(periods, since, until, PARTS), edges[:-1], edges[1:], strict=True)
-    return [Period("", from_at, state, to_at) for state, from_at, to_at in parts if state]
 
 
 def _running(view: View) -> dict[str, list[RunShown]]:
@@ -120,11 +107,13 @@ def progress_said(progress: object) -> str:
 
 
 def beats_shown(view: View) -> dict[str, list[int]]:
-    """By daemon: when it was last heard, and when it would be late and down; ms since the epoch, 0 for never."""
-    shown: dict[str, list[int]] = {}
-    for daemon in view.reader.load_all(Daemon, DAEMONS_SHOWN):
-        limits = limits_of(daemon, view.policy)
-        deadlines = (late_deadline(daemon, limits, view.now), down_deadline(daemon, limits, view.now))
-        heard = at_wall(view.now, daemon.last_seen_h) if daemon.last_seen_at else 0
-        shown[daemon.id] = [heard, *(at_wall(view.now, h) if is_judged(daemon) else 0 for h in deadlines)]
-    return shown
+    """`beats_of` each daemon, by its id."""
+    return {daemon.id: beats_of(daemon, view) for daemon in view.reader.load_all(Daemon, DAEMONS_SHOWN)}
+
+
+def beats_of(daemon: Daemon, view: View) -> list[int]:
+    """The instants at which it was last heard, and would be late and down; ms since the epoch, 0 for never."""
+    limits = limits_of(daemon, view.policy)
+    deadlines = (late_deadline(daemon, limits, view.now), down_deadline(daemon, limits, view.now))
+    heard = at_wall(view.now, daemon.last_seen_h) if daemon.last_seen_at else 0
+    return [heard, *(at_wall(view.now, h) if is_judged(daemon) else 0 for h in deadlines)]

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from understudy.coordinator.nouns import Daemon, Period
-from understudy.coordinator.timeline import HUB, timeline
+from understudy.coordinator.timeline import HUB, bar, timeline
 from understudy.hub.views import View
 from understudy.store.queries import PERIODS, PERIODS_OF
 
@@ -14,6 +14,8 @@ DAY_MS = 86_400_000
 PERIODS_MAX = 20_000  # that are read at once, the latest ones
 GAPS_SHOWN_MAX = 200  # of the hub, the longest ones
 GAPS_OF_ALL_MAX = 24  # where they stand in the timeline of every daemon
+STRETCHES_MAX = 48  # of a bar; more are too thin to be seen
+PARTS = 144  # that a bar is divided into where there are more: ten minutes of a day
 
 
 def periods(view: View, daemon: Daemon, since_at: int) -> list[Period]:
@@ -29,6 +31,16 @@ def periods_of_all(view: View, daemons: Iterable[Daemon], since_at: int) -> dict
         by_daemon[period.daemon_id].append(period)
     gaps = _longest(by_daemon[HUB], GAPS_OF_ALL_MAX)
     return {one.id: timeline(one, by_daemon.get(one.id, ()), gaps, since_at, view.now.wall) for one in daemons}
+
+
+def stretches(periods: list[Period], since: int, until: int) -> list[Period]:
+    """The exact periods, the last one to the end of the bar; in equal parts where they would be too many to be seen."""
+    periods = [*periods[:-1], *(Period(one.daemon_id, one.from_at, one.state, until) for one in periods[-1:])]
+    if len(periods) <= STRETCHES_MAX:
+        return periods
+    edges = [since + (until - since) * n // PARTS for n in range(PARTS + 1)]
+    parts = zip(bar(periods, since, until, PARTS), edges[:-1], edges[1:], strict=True)
+    return [Period("", from_at, state, to_at) for state, from_at, to_at in parts if state]
 
 
 def _longest(gaps: list[Period], most: int) -> list[Period]:

@@ -202,8 +202,11 @@ class Reader(Finder, Protocol):
         """Each channel that has anything waiting or dead."""
         ...
 
-    def last_events_of(self, daemon_id: str, limit: int) -> list[StoredEvent]:
-        """The last events of a daemon's story, oldest first, if they are not long past."""
+    def last_events_of(self, daemon_id: str, limit: int, names: Collection[str] = ()) -> list[StoredEvent]:
+        """The last events of a daemon's story ("": of all), of these names if any are given, oldest first.
+
+        What is long past is not found.
+        """
         ...
 
     def daemon_groups(self) -> list[DaemonGroup]:

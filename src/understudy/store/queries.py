@@ -72,6 +72,7 @@ DEPLOYMENTS = Query(Deployment, order="created_at DESC, version_id DESC")
 INCIDENTS = Query(Incident, order="opened_at DESC, id DESC")
 INCIDENTS_BEFORE = Query(Incident, "(opened_at, id) < (?, ?)", INCIDENTS.order)
 INCIDENTS_OF = Query(Incident, "daemon_id = ? AND opened_at >= ?", "opened_at")
+INCIDENTS_OF_BEFORE = Query(Incident, "daemon_id = ? AND (opened_at, id) < (?, ?)", INCIDENTS.order)
 INCIDENTS_SINCE = Query(Incident, "late_h >= ?")
 
 PERIODS = Query(Period, "to_at > 0 AND to_at > ?", "to_at DESC")  # that ended after an instant, gaps included

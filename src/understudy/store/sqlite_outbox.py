@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -63,11 +65,16 @@ class OutboxQueries:
             for name, waiting, at, dead, error in rows
         ]
 
-    def last_events_of(self, daemon_id: str, limit: int) -> list[StoredEvent]:
-        """The last events of a daemon's story, oldest first, if they are not long past."""
+    def last_events_of(self, daemon_id: str, limit: int, names: Collection[str] = ()) -> list[StoredEvent]:
+        """The last events of a daemon's story ("": of all), of these names if any are given, oldest first.
+
+        What is long past is not found.
+        """
+        listed = json.dumps([*names])
         rows = self._fetch(
             "SELECT id, at, level, name, component, message, fields, task_id, daemon_id FROM event "
-            "WHERE id > (SELECT max(id) FROM event) - ? AND daemon_id = ? ORDER BY id DESC LIMIT ?",
-            (EVENTS_BACK_MAX, daemon_id, limit),
+            "WHERE id > (SELECT max(id) FROM event) - ? AND (? = '' OR daemon_id = ?)"
+            " AND (? = '[]' OR name IN (SELECT value FROM json_each(?))) ORDER BY id DESC LIMIT ?",
+            (EVENTS_BACK_MAX, daemon_id, daemon_id, listed, listed, limit),
         )
         return [event_of(row, self.unreadable) for row in reversed(rows)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from understudy.dashboard.page import Act, Page
 from understudy.dashboard.pages import (
+    daemon,
     home,
     incidents,
     notices,
@@ -12,6 +13,7 @@ from understudy.dashboard.pages import (
 )
 
 PAGES: tuple[Page, ...] = (
+    daemon.PAGE,
     home.PAGE,
     incidents.PAGE,
     notices.PAGE,
@@ -19,6 +21,7 @@ PAGES: tuple[Page, ...] = (
     takeover.PAGE,
 )
 ACTS: tuple[Act, ...] = (
+    *daemon.ACTS,
     *home.ACTS,
     *notices.ACTS,
     *takeover.ACTS,
