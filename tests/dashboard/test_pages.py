@@ -82,7 +82,7 @@ def test_a_page_shows_no_act_to_who_may_only_look(lived_in: Hub, open_browser: O
     seen = reader.get(path)
     assert seen.status == (200 if "read" in page.scopes else 403)
     assert seen.acts == []
-    assert set(re.findall(r'<form[^>]* action="([^"]*)"', seen.text)) <= {"/logout"}
+    assert set(re.findall(r'<form method="post"[^>]* action="([^"]*)"', seen.text)) <= {"/logout"}
 
 
 @acts

@@ -301,6 +301,7 @@ class StoreConformance:
         after = TaskFilter(before_key=page[-1].queued_at, before_id=page[-1].id, limit=2, source="chat")
         assert [t.id for t in store.read(lambda tx: tx.list_tasks(after))] == ["t2", "t1"]
         assert [t.id for t in store.read(lambda tx: tx.list_tasks(TaskFilter(text="find me")))] == ["t3"]
+        assert store.read(lambda tx: tx.list_tasks(TaskFilter(daemon_id="mini"))) == []
 
     def test_attempts_boots_incidents_and_memory_are_listed(self, store: Store) -> None:
         self.save(

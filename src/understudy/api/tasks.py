@@ -110,6 +110,7 @@ def _list_tasks(request: Request, view: View) -> Any:
             internal_status(request.query.get("status", "")),
             request.query.get("source", ""),
             text=request.query.get("q", ""),
+            daemon_id=request.query.get("daemon", ""),
             before_key=at,
             before_id=task_id,
             limit=request.number("limit", 1, 1000, 50),
@@ -119,7 +120,7 @@ def _list_tasks(request: Request, view: View) -> Any:
 
 def _is_search(request: Request) -> bool:
     """True if rows are looked at that may not be shown."""
-    return any(request.query.get(name) for name in ("q", "status", "source"))
+    return any(request.query.get(name) for name in ("q", "status", "source", "daemon"))
 
 
 def _created(answer: Any) -> int:
@@ -182,7 +183,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         searches=_is_search,
         query=(
             ("status", {"type": "string", "enum": ["pending", "claimed", "done", "failed", "cancelled"]}),
-            ("source", STRING), ("q", STRING), ("cursor", STRING),
+            ("source", STRING), ("q", STRING), ("daemon", STRING), ("cursor", STRING),
             ("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50}),
         ),
     ),

@@ -5,15 +5,17 @@ hot path. A task of the event loop gathers them for 50 ms, marks the fragments w
 those that are due rendered where reads are (a thread, a snapshot). If the bytes have changed, everybody who looks gets
 them; of each fragment only the newest waits for a slow reader, so that a queue never grows. A fragment that is dear to
 render is rendered more rarely: after 20 times its own time, at most 0.9 s, so that all that is seen is younger than a
-second. Nobody looks: nothing is noted, nothing rendered.
+second. A fragment that searches stands in the line of searches, one at a time, so that it keeps nothing else waiting;
+it is searched anew after 20 times its own time, at most a minute. Nobody looks: nothing is noted, nothing rendered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 
 import msgspec
@@ -27,7 +29,9 @@ from understudy.hub.views import View
 
 GATHER_S = 0.05
 PACE_MOST_S = 0.9
+PACE_OF_SEARCH_MOST_S = 60.0
 COST_PART = 20  # a fragment takes at most so many parts of a core
+SAID_MAX = 10_000
 RETRY_S = 2.0
 CHECK_EVERY_S = 30.0
 AGAIN_S = 5
@@ -66,13 +70,30 @@ class Looked:
         self.message = b""
         self.watchers: set[Watcher] = set()
         self.is_stale = True
+        self.is_in_line = False  # of those that are to be searched
         self.due_at = 0.0  # of the loop's clock: not rendered before
         self.old_at = 0.0  # stale from then on without any news; 0: never
+
+    @property
+    def is_search(self) -> bool:
+        """True if it may have to read everything."""
+        return self.fragment.is_search(self.given)
+
+    def pause_s(self, cost_s: float) -> float:
+        """The time until it may be rendered again, after that took so long."""
+        most_s = PACE_OF_SEARCH_MOST_S if self.is_search else PACE_MOST_S
+        return max(self.fragment.pace_s, min(cost_s * COST_PART, most_s))
+
+    def is_touched(self, said: Mapping[str, AbstractSet[str]]) -> bool:
+        """True if it depends on one of these events: by their first words, the tasks that they are about ("": none)."""
+        wanted = {"", self.given[self.fragment.about]} if self.fragment.about else None
+        of_ours = self.fragment.nouns & said.keys()
+        return any(wanted is None or wanted & said[noun] for noun in of_ours)
 
     def take(self, shown: Shown, now: float, cost_s: float) -> None:
         """It was rendered; what is new goes to all who look."""
         fragment = self.fragment
-        self.due_at = now + max(fragment.pace_s, min(cost_s * COST_PART, PACE_MOST_S))
+        self.due_at = now + self.pause_s(cost_s)
         self.old_at = now + fragment.every_s if fragment.every_s else 0.0
         if self.shown is None or shown.mark != self.shown.mark:
             self.shown, self.message = shown, shown.message
@@ -124,7 +145,9 @@ class Live:
         self._looked: dict[tuple[str, Given], Looked] = {}
         self._watchers: set[Watcher] = set()
         self._of_session: Counter[str] = Counter()
-        self._names: set[str] = set()
+        self._said: set[tuple[str, str]] = set()  # events: name, and the task that it is about
+        self._line: list[Looked] = []  # to be searched
+        self._searching: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._checked_at = 0.0  # when sessions were looked at last
@@ -132,7 +155,7 @@ class Live:
     def shown(self, fragment: Fragment, given: Given) -> Shown | None:
         """The fragment as all see it now; None if nobody looks, or it is not up to date."""
         found = self._looked.get((fragment.name, given))
-        return found.shown if found is not None and not found.is_stale and not self._names else None
+        return found.shown if found is not None and not found.is_stale and not self._said else None
 
     @contextmanager
     def joined(
@@ -173,18 +196,24 @@ class Live:
         if not self._watchers:
             self._hub.feed.listeners.discard(self._note)
             self._hub.feed.endings.discard(self._stop)
-            self._names.clear()
+            self._said.clear()
+            self._line.clear()
             self._news.set()
+            if self._searching is not None:
+                self._searching.cancel()
+                self._searching = None
 
     def _note(self, committed: Committed) -> None:
         """After a commit, on the hot path."""
-        self._names.update(stored.event.name for stored in committed.events)
+        self._said.update([(stored.event.name, stored.event.task_id) for stored in committed.events])
+        if len(self._said) > SAID_MAX:  # too many to tell their tasks apart
+            self._said = {(name, "") for name, _ in self._said}
         self._news.set()
 
     def acted(self) -> None:
         """An act of a page was done: whatever it changed is looked at again."""
         if self._watchers:
-            self._names.add(ACTED)
+            self._said.add((ACTED, ""))
             self._news.set()
 
     async def _run(self) -> None:
@@ -195,48 +224,81 @@ class Live:
                     await self._news.wait()
             await asyncio.sleep(GATHER_S)
             self._news.clear()
-            names, self._names = self._names, set()
-            nouns = {name.partition(".")[0] for name in names}
-            self._mark(nouns)
-            if nouns & {"session", "key", ACTED}:
+            said: dict[str, set[str]] = defaultdict(set)
+            events, self._said = self._said, set()
+            for name, task_id in events:
+                said[name.partition(".")[0]].add(task_id)
+            self._mark(said)
+            if said.keys() & {"session", "key", ACTED}:
                 await self.end_sessions()
             for looked in self._due():
-                await self._render(looked)
+                if looked.is_search:
+                    self._search_soon(looked)
+                else:
+                    await self._render(looked)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
     def _rest_s(self) -> float | None:
         """The time without anything to do, unless there is news; None: without end."""
-        instants = [looked.due_at for looked in self._looked.values() if looked.is_stale]
+        instants = [looked.due_at for looked in self._looked.values() if looked.is_stale and not looked.is_in_line]
         instants += [looked.old_at for looked in self._looked.values() if looked.old_at]
         return max(min(instants) - self._now(), 0.0) if instants else None
 
-    def _mark(self, nouns: set[str]) -> None:
+    def _mark(self, said: Mapping[str, AbstractSet[str]]) -> None:
         now = self._now()
         for looked in self._looked.values():
-            if ACTED in nouns or nouns & looked.fragment.nouns or (looked.old_at and looked.old_at <= now):
+            if ACTED in said or looked.is_touched(said) or (looked.old_at and looked.old_at <= now):
                 looked.is_stale = True
 
     def _due(self) -> list[Looked]:
         now = self._now()
-        return [looked for looked in self._looked.values() if looked.is_stale and looked.due_at <= now]
+        stale = [looked for looked in self._looked.values() if looked.is_stale and not looked.is_in_line]
+        return [looked for looked in stale if looked.due_at <= now]
+
+    def _search_soon(self, looked: Looked) -> None:
+        looked.is_in_line = True
+        self._line.append(looked)
+        if self._searching is None or self._searching.done():
+            self._searching = asyncio.get_running_loop().create_task(self._search())
+
+    async def _search(self) -> None:
+        """Those in the line, one after the other; in between others may search as long."""
+        while self._line:
+            looked = self._line.pop(0)
+            looked.is_in_line = False
+            if looked.watchers:
+                began = self._now()
+                await self._render(looked)
+                self._news.set()  # it is due at another time
+                await asyncio.sleep(self._now() - began)
 
     async def _render(self, looked: Looked) -> None:
         looked.is_stale = False
         began = self._now()
-        fragment, given = looked.fragment, looked.given
+        fragment = looked.fragment
         try:
-            html = await self._hub.view(lambda view: self._render_one(fragment, given, view), ANONYMOUS)
+            html = await self._read(looked)
         except UnderstudyError:  # the store fails, or too many read: the page says that it is stale meanwhile
-            looked.is_stale, looked.due_at = True, self._now() + RETRY_S
+            self._try_later(looked, began)
             return
         except Exception as bug:  # noqa: BLE001 - one fragment's bug must not stop the others
             self._hub.log.emit("critical", "Pages", f"Internal error in the fragment {fragment.name}: {bug!r}")
-            looked.is_stale, looked.due_at = True, self._now() + RETRY_S
+            self._try_later(looked, began)
             return
         now = self._now()
         looked.take(shown_of(fragment.name, html), now, now - began)
+
+    async def _read(self, looked: Looked) -> str:
+        def show(view: View) -> str:
+            return self._render_one(looked.fragment, looked.given, view)
+
+        return await (self._hub.search(ANONYMOUS, show) if looked.is_search else self._hub.view(show, ANONYMOUS))
+
+    def _try_later(self, looked: Looked, began: float) -> None:
+        now = self._now()
+        looked.is_stale, looked.due_at = True, now + max(RETRY_S, looked.pause_s(now - began))
 
     async def check_sessions(self) -> None:
         """End the pages of sessions whose time is over; looks at most every 30 s."""

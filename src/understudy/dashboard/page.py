@@ -21,6 +21,7 @@ class Given(Struct, frozen=True):
     scopes: frozenset[str]
     path: tuple[tuple[str, str], ...] = ()
     query: tuple[tuple[str, str], ...] = ()
+    owner: str = ""  # of the session's own tasks, where it may steer no others; "": it may steer all, or none
 
     def __getitem__(self, name: str) -> str:
         """A parameter of the path, else of the query; "" if it is not there."""
@@ -31,6 +32,10 @@ class Given(Struct, frozen=True):
         """Somebody with these scopes, for views that ask."""
         return Caller(ANONYMOUS, self.scopes)
 
+    def may_steer(self, submitter: str) -> bool:
+        """True if the session may cancel, retry and move the tasks of this submitter."""
+        return self.caller.may("work") or (self.caller.may("submit") and submitter == self.owner)
+
 
 class Fragment(Struct, frozen=True):
     """A part of a page that is kept up to date: rendered once for all who look at it, sent if its bytes changed."""
@@ -40,6 +45,13 @@ class Fragment(Struct, frozen=True):
     nouns: frozenset[str] = frozenset()  # the first words of events after which it is rendered again: task, daemon, …
     every_s: float = 0  # and at least so often, for what changes without an event; 0: it does not
     pace_s: float = 0.25  # at most so often
+    about: str = ""  # the part of the path that names its task: events of other tasks do not matter; "": all do
+    is_common: bool = False  # it shows the same whatever the path and the query are
+    searches: Callable[[Given], bool] | None = None  # True if it may have to read everything: a search, not a look
+
+    def is_search(self, given: Given) -> bool:
+        """True if it stands in the line of searches."""
+        return self.searches is not None and self.searches(given)
 
 
 class Page(Struct, frozen=True):
@@ -51,6 +63,7 @@ class Page(Struct, frozen=True):
     show: Callable[[Given, View], Mapping[str, Any]] | None = None  # for what does not change while one looks
     query: tuple[str, ...] = ()  # the parameters of the query that it knows
     scopes: tuple[str, ...] = ("read",)
+    under: str = ""  # the page of the navigation that it belongs to; "": itself
 
     @property
     def template(self) -> str:

@@ -69,6 +69,7 @@ def _environment() -> Environment:
         "plain": plain,
         "usd": usd_text,
         "at": at,
+        "iso": iso,
         "mark": mark,
         "who": who,
         "segment": segment,

@@ -16,7 +16,8 @@ from understudy.dashboard.page import Act, Fragment, Given, Page, Refused
 from understudy.dashboard.render import Buttons, given_values, rendered
 from understudy.dashboard.safety import PAGE_HEADERS
 from understudy.dashboard.static_files import static_version
-from understudy.errors import UnderstudyError
+from understudy.errors import SlowReadError, TooManyRequestsError, UnavailableError, UnderstudyError
+from understudy.hub.keys import Caller
 from understudy.hub.views import View
 
 SEE_OTHER = 303
@@ -44,16 +45,32 @@ class Site:
         """The facts that the fragments of this page depend on, for this request."""
         path = tuple(sorted((name, str(value)) for name, value in asked.request.path_params.items()))
         query = tuple((name, value) for name in page.query if (value := asked.query(name)))
-        return Given(asked.language, asked.caller.scopes, path, query)
+        return Given(asked.language, asked.caller.scopes, path, query, _owner_of(asked.caller))
 
     def fragments(self, page: Page, given: Given) -> list[tuple[Fragment, Given]]:
         """Those of the frame around each page, and its own."""
-        return [(STANDING, Given(given.language, given.scopes)), *((fragment, given) for fragment in page.fragments)]
+        common = Given(given.language, given.scopes)
+        own = ((fragment, common if fragment.is_common else given) for fragment in page.fragments)
+        return [(STANDING, common), *own]
 
     def fragment_html(self, fragment: Fragment, given: Given, view: View) -> str:
         """A fragment as it is now; called where reads are."""
         values = given_values(given, self._acts, fragment.show(given, view))
         return rendered(f"fragments/{fragment.name}.html", given.language, values)
+
+    async def _searched(self, fragment: Fragment, given: Given, asked: Asked) -> Shown:
+        """A fragment that searches, in the line of searches of this key; in its place the reason why there is none."""
+        if (known := self.live.shown(fragment, given)) is not None:
+            return known
+        try:
+            return shown_of(fragment.name, await self._search(fragment, given, asked.caller.key_id))
+        except (UnavailableError, TooManyRequestsError) as error:
+            word = "too_slow" if isinstance(error, SlowReadError) else "too_many"
+            values = {"word": word, "retry_s": error.fields.get("retryAfter", 1)}
+            return Shown(fragment.name, rendered("fragments/search_failed.html", given.language, values), "")
+
+    async def _search(self, fragment: Fragment, given: Given, key_id: str) -> str:
+        return await self.api.hub.search(key_id, lambda view: self.fragment_html(fragment, given, view))
 
     # ---- pages
 
@@ -64,6 +81,7 @@ class Site:
         given, live = self.given(page, asked), self.live
         wanted = self.fragments(page, given)
         known = {fragment.name: live.shown(fragment, own) for fragment, own in wanted}
+        known |= {f.name: await self._searched(f, own, asked) for f, own in wanted if f.is_search(own)}
         frame = self.frame(asked, page.name) | {"refused": refused, "form": form or {}}
 
         def show(view: View) -> str:
@@ -115,6 +133,11 @@ class Site:
     def see(self, asked: Asked, path: str) -> Response:
         """On to another page of ours."""
         return asked.with_cookies(RedirectResponse(path, SEE_OTHER, PAGE_HEADERS))
+
+
+def _owner_of(caller: Caller) -> str:
+    """The owner of the only tasks that a session may steer; "" if it may steer all or none."""
+    return caller.owner if caller.may("submit") and not caller.may("work") else ""
 
 
 def _live_of(shown: Mapping[str, Shown]) -> Any:

@@ -82,6 +82,7 @@ class TaskFilter(Struct, frozen=True):
     status: str = ""
     source: str = ""
     submitter: str = ""
+    daemon_id: str = ""  # that has or had the latest lease
     text: str = ""
     before_key: int = 0
     before_id: str = ""

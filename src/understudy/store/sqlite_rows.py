@@ -268,7 +268,7 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
         """Tasks, newest first."""
         where: list[str] = ["1"]
         values: list[Any] = []
-        for column in ("status", "source", "submitter"):
+        for column in ("status", "source", "submitter", "daemon_id"):
             value = getattr(wanted, column)
             if value:
                 where.append(f"{column} = ?")

@@ -10,6 +10,7 @@ from understudy.dashboard.pages import (
     notices,
     numbers,
     takeover,
+    tasks,
 )
 
 PAGES: tuple[Page, ...] = (
@@ -19,10 +20,12 @@ PAGES: tuple[Page, ...] = (
     notices.PAGE,
     numbers.PAGE,
     takeover.PAGE,
+    tasks.PAGE,
 )
 ACTS: tuple[Act, ...] = (
     *daemon.ACTS,
     *home.ACTS,
     *notices.ACTS,
     *takeover.ACTS,
+    *tasks.ACTS,
 )

@@ -1,0 +1,204 @@
+"""Tasks: the list, its filters, its counts, what is pushed, and searches that take too long."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+from collections.abc import Callable
+
+import pytest
+
+from tests.api.hubs import MINUTE, Hub
+from tests.dashboard.browser import Browser
+from understudy.dashboard.pages import tasks
+from understudy.errors import SlowReadError, UnavailableError
+from understudy.hub import task_list
+from understudy.runtime.hub.runtime import HubRuntime
+
+Open = Callable[..., Browser]
+
+
+@pytest.fixture
+def busy(hub: Hub) -> Hub:
+    """A hub with tasks in every state: t1 done, t2 failed, t3 cancelled, t4 running, t5 waiting."""
+    hub.beat()
+    for n in range(1, 6):
+        hub.enqueue(f"t{n}", content=f"water plant {n}", source="slack" if n % 2 else "mail")
+        hub.advance(1_000)
+    for task_id, success in (("t1", True), ("t2", False)):
+        lease = hub.daemon_lease()
+        hub.result(task_id, token=lease["token"], success=success, output="wet")
+    hub.post("/api/tasks/t3/cancel").of(200)
+    hub.beat("studio", "b2", "m2")
+    hub.daemon_lease("studio", "b2")
+    return hub
+
+
+def test_tasks_are_listed_newest_first_with_the_words_of_the_wire(busy: Hub, admin: Browser) -> None:
+    seen = admin.get("/tasks")
+    assert seen.attribute("data-task") == ["t5", "t4", "t3", "t2", "t1"]
+    assert seen.attribute("data-status") == ["pending", "claimed", "cancelled", "failed", "done"]
+    assert "water plant 5" in seen.text
+    assert 'href="/tasks/t5"' in seen.text
+
+
+def test_waiting_and_running_are_counted_above(busy: Hub, admin: Browser) -> None:
+    seen = admin.get("/tasks?status=done")
+    assert (seen.attribute("data-waiting"), seen.attribute("data-running")) == (["1"], ["1"])
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("status=failed", ["t2"]),
+        ("source=mail", ["t4", "t2"]),
+        ("q=PLANT+3", ["t3"]),
+        ("daemon=mini", ["t2", "t1"]),
+        ("daemon=studio&status=claimed", ["t4"]),
+        ("q=plant&source=slack&status=done", ["t1"]),
+        ("q=nothing+like+it", []),
+    ],
+)
+def test_a_filter_stands_in_the_address(busy: Hub, admin: Browser, query: str, found: list[str]) -> None:
+    assert admin.get(f"/tasks?{query}").attribute("data-task") == found
+    assert [task["id"] for task in busy.get(f"/api/tasks?{query}").of(200)["tasks"]] == found
+
+
+def test_filters_are_kept_by_each_other(busy: Hub, admin: Browser) -> None:
+    seen = admin.get("/tasks?q=plant&source=slack&status=done")
+    assert {"plant", "slack", "done"} <= set(seen.attribute("value"))
+    assert "/tasks?q=plant&status=failed&source=slack" in seen.attribute("href")
+
+
+def test_what_the_address_names_must_exist(hub: Hub, admin: Browser) -> None:
+    assert admin.get("/tasks?status=bogus").status == 400
+    assert admin.get("/tasks?cursor=bogus").status == 400
+
+
+def test_older_ones_are_a_page_away_and_the_filter_comes_along(
+    busy: Hub, admin: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "ROWS", 2)
+    found: list[str] = []
+    path = "/tasks?q=plant"
+    while path:
+        seen = admin.get(path)
+        found += seen.attribute("data-task")
+        path = next((href for href in seen.attribute("href") if "cursor=" in href), "")
+        assert not path or path.startswith("/tasks?q=plant&cursor=")
+    assert found == ["t5", "t4", "t3", "t2", "t1"]
+
+
+def test_with_no_task_it_says_where_they_come_from(hub: Hub, admin: Browser) -> None:
+    assert "understudy submit" in admin.get("/tasks").text
+    assert "understudy submit" not in admin.get("/tasks?q=x").text
+
+
+def test_a_row_says_what_its_task_waits_for(hub: Hub, admin: Browser) -> None:
+    hub.beat()
+    hub.enqueue("t1", onLoss="wait")
+    lease = hub.daemon_lease()
+    hub.beat(running=[{"taskId": "t1", "token": lease["token"]}])
+    hub.advance(6 * MINUTE)
+    hub.enqueue("t2", delaySec=600)
+    text = admin.get("/tasks").text
+    assert 'waits for <bdi class="name">mini</bdi>' in text
+    assert "not before <time" in text
+
+
+def test_a_new_task_and_its_end_are_pushed_also_to_a_search(hub: Hub, admin: Browser) -> None:
+    plain, searching = admin.stream("/tasks"), admin.stream("/tasks?q=needle")
+    plain.fragment("tasks_rows")
+    searching.fragment("tasks_rows")
+    hub.enqueue("t1", content="the needle")
+    plain.fragment("tasks_rows", 'data-status="pending"')
+    searching.fragment("tasks_rows", 'data-task="t1"')
+    hub.post("/api/tasks/t1/cancel").of(200)
+    searching.fragment("tasks_rows", 'data-status="cancelled"')
+
+
+def test_the_counts_are_pushed(hub: Hub, admin: Browser) -> None:
+    stream = admin.stream("/tasks?q=needle")
+    stream.fragment("tasks_counts")
+    hub.enqueue("t1")
+    stream.fragment("tasks_counts", 'data-waiting="1"')
+
+
+def test_a_filter_stands_in_the_line_of_searches(hub: Hub, admin: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = _lines(monkeypatch)
+    admin.get("/tasks")
+    assert lines == []
+    admin.get("/tasks?status=done")
+    assert lines == ["env:ADMIN_API_KEY"], "of its own key, not of all pages together"
+
+
+@pytest.mark.parametrize(
+    ("error", "word"), [(SlowReadError(), "too_slow"), (UnavailableError("Too many searches"), "too_many")]
+)
+def test_a_search_that_fails_says_so_and_keeps_what_was_asked(
+    hub: Hub, admin: Browser, monkeypatch: pytest.MonkeyPatch, error: Exception, word: str
+) -> None:
+    async def search(*_: object) -> str:
+        raise error
+
+    monkeypatch.setattr(HubRuntime, "search", search)
+    seen = admin.get("/tasks?q=find+me")
+    assert seen.status == 200
+    assert seen.attribute("data-search-failed") == [word]
+    assert "find me" in seen.attribute("value")
+
+
+def test_a_search_that_takes_long_keeps_nothing_else_waiting(
+    hub: Hub, admin: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def search(*_: object) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    monkeypatch.setattr(HubRuntime, "search", search)
+    stream = admin.stream("/tasks?q=needle")
+    stream.fragment("tasks_counts", 'data-waiting="0"')
+    hub.enqueue("t1")
+    stream.fragment("tasks_counts", 'data-waiting="1"')
+
+
+def _lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    lines: list[str] = []
+    search = HubRuntime.search
+
+    async def noted(self: HubRuntime, key_id: str, show: object) -> object:
+        lines.append(key_id)
+        return await search(self, key_id, show)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(HubRuntime, "search", noted)
+    return lines
+
+
+HOSTILE = [
+    "<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "\u202egnp.exe", "\x1b[31mred\x1b[0m",
+    "y" * 10_000, "\u200f\u2067", "名前" * 5_000, "{{ 7*7 }}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_text_is_shown_and_does_nothing(hub: Hub, admin: Browser, text: str) -> None:
+    hub.enqueue("t1", content=text, source=text[:100], priority=text[:30])
+    text_of_page = admin.get("/tasks").text
+    for raw in ("<script>alert", "<img", "\u202e", "\x1b", "\u2067"):
+        assert raw not in text_of_page
+    assert max(map(len, html.unescape(text_of_page).split())) < 1_000
+    assert admin.get("/tasks", Accept_Language="ja").status == 200
+
+
+def test_what_a_list_reads_is_bounded(hub: Hub, admin: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_list, "TITLES_BYTES_MAX", 3_000)
+    hub.enqueue("t1", content="a" * 2_000)
+    hub.enqueue("t2", content="b" * 500)
+    text = admin.get("/tasks").text
+    assert "b" * 100 in text
+    assert "a" * 100 not in text, "there was no room for it any more"
+    assert 'data-task="t1"' in text
+
+
+def test_who_may_only_look_sees_the_list(busy: Hub, reader: Browser) -> None:
+    assert len(reader.get("/tasks").attribute("data-task")) == 5
