@@ -247,3 +247,16 @@ def test_what_is_no_address_is_refused_with_its_name(tmp_path, name, url):
     with pytest.raises(ConfigError, match=f"^{name}: this is not an address") as refused:
         load(tmp_path, **{name: url})
     assert refused.value.message.endswith("write it like https://example.com/path")
+
+
+def test_a_header_of_a_proxy_is_believed_from_named_proxies_only(tmp_path):
+    with pytest.raises(ConfigError, match="UNDERSTUDY_TRUSTED_PROXIES"):
+        load(tmp_path, UNDERSTUDY_TRUST_USER_HEADER="Remote-User")
+    with pytest.raises(ConfigError, match="not an address or network"):
+        load(tmp_path, UNDERSTUDY_TRUST_USER_HEADER="Remote-User", UNDERSTUDY_TRUSTED_PROXIES="10.0.0.1,anybody")
+    with pytest.raises(ConfigError, match="name of a header"):
+        load(tmp_path, UNDERSTUDY_TRUST_USER_HEADER="Remote User", UNDERSTUDY_TRUSTED_PROXIES="10.0.0.1")
+    proxied = {"UNDERSTUDY_TRUST_USER_HEADER": "Remote-User", "UNDERSTUDY_TRUSTED_PROXIES": "10.0.0.0/8,::1"}
+    settings = load(tmp_path, **proxied, UNDERSTUDY_TRUSTED_USERS="alice=admin,bob=read").settings
+    assert settings.trusted_proxies == ("10.0.0.0/8", "::1")
+    assert dict(settings.trusted_users) == {"alice": "admin", "bob": "read"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -256,6 +257,17 @@ def test_a_key_is_shown_once(cli):
     assert cli("keys", "revoke", key_id).code == 0
     assert eventually(lambda: cli("tasks", **client).code == 4)
     assert cli("keys", "rotate", key_id).code == 1
+
+
+def test_a_login_link_is_alone_on_the_last_line(cli):
+    made = cli("login-link", "--scope", "admin")
+    *_, link = made.out.splitlines()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/login/login_[0-9a-z]+", link)
+    assert "once" in made.err
+    shown = json.loads(cli("login-link", "--json").out)
+    assert shown["url"].endswith(shown["path"])
+    assert shown["expiresInSec"] == 600
+    assert cli("login-link", ADMIN_API_KEY="").code == 4
 
 
 def test_incidents_have_a_list_and_an_unknown_one_is_said_to_be_unknown(cli):

@@ -57,7 +57,7 @@ def test_what_the_issue_names_exists():
     named = {
         *("up", "hub", "daemon", "service", "submit", "tasks", "task", "cancel", "retry", "move", "status", "daemons"),
         *("incidents", "notices", "notify", "takeover", "tail", "doctor", "keys", "deployments", "verify", "drill"),
-        *("completion", "daemon-control"),
+        *("completion", "daemon-control", "login-link"),
     }
     assert named == {path[0] for path in COMMANDS if path}
     subs = {" ".join(path) for path in COMMANDS if len(path) == 2}

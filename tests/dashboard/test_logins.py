@@ -210,6 +210,37 @@ def test_the_store_holds_no_secret(hub: Hub, open_browser: Open) -> None:
         assert word not in shown
 
 
+def test_a_key_has_a_bounded_number_of_sessions(hub: Hub, open_browser: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("understudy.dashboard.doorman.SESSIONS_OF_KEY_MAX", 2)
+    browsers = []
+    for _ in range(3):
+        hub.clock.advance(1000)
+        browsers.append(open_browser(hub, ""))
+        browsers[-1].post("/login", {"key": OWNER})
+    assert [browser.get("/").status for browser in browsers] == [303, 200, 200]
+    assert len(hub.get("/api/sessions", key=ADMIN).of(200)["sessions"]) == 2
+
+
+def test_strangers_with_invented_cookies_stand_in_a_line_of_their_own(
+    hub: Hub, open_browser: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = []
+    real = hub.runtime.view
+
+    async def noted(show: Callable[..., object], key_id: str = "") -> object:
+        lines.append(key_id)
+        return await real(show, key_id)
+
+    browser, stranger = open_browser(hub), open_browser(hub, "")
+    assert browser.get("/").status == 200
+    monkeypatch.setattr(hub.runtime, "view", noted)
+    stranger.cookies = {f"understudy_{hub.port}": session_of(browser).partition(".")[0] + "x.guess"}
+    assert stranger.get("/").status == 303
+    assert lines == ["logins"]
+    assert browser.get("/").status == 200
+    assert lines.count("logins") == 1
+
+
 # ---- a proxy in front
 
 PROXIED = Settings(trust_user_header="Remote-User", trusted_proxies=("127.0.0.1",))

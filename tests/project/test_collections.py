@@ -42,6 +42,7 @@ BOUNDED = {
     "daemon/hub_calls HubCalls._kept": "CONNECTIONS_MAX",
     "daemon/machine Machine._children": RUNS,
     "dashboard/asked Asked._cookies": "one answer: a session and a language",
+    "dashboard/doorman Doorman._known": "KNOWN_MAX",
     "dashboard/live Live._looked": "streams: WAITING_POLLS_MAX, each with the fragments of a page",
     "dashboard/live Live._said": "SAID_MAX",
     "dashboard/live Live._line": "each of what is looked at, once",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections import OrderedDict
 from contextlib import suppress
 from ipaddress import ip_address, ip_network
 
@@ -15,10 +16,13 @@ from understudy.dashboard.safety import is_from_us
 from understudy.errors import ForbiddenError, UnderstudyError
 from understudy.hub.keys import Caller, hash_of
 from understudy.hub.sessions import SCOPES_OF, EndSession, Login, SeeSession, StartSession
+from understudy.store.queries import SESSIONS_OF
 
 LINE = "logins"  # of reads: strangers stand in it
 BROWSER_CHARS_MAX = 80
 USER_CHARS_MAX = 64
+KNOWN_MAX = 1_000
+SESSIONS_OF_KEY_MAX = 100  # one more takes the place of the one that was not used for longest
 USER = "user:"
 
 
@@ -29,6 +33,7 @@ class Doorman:
         self.api = api
         self._trust = trust
         self._proxies = [ip_network(text, strict=False) for text in trust.proxies]
+        self._known: OrderedDict[str, None] = OrderedDict()  # sessions that were let in lately
 
     async def admit(self, asked: Asked) -> bool:
         """True if a session that is held sends this; from here on `asked.session` is it."""
@@ -47,18 +52,26 @@ class Doorman:
         session_id, secret = asked.cookie
         if not session_id or not secret or len(session_id) > BROWSER_CHARS_MAX:
             return None
-        found = await self.load((session_id,))
+        found = await self.load((session_id,), session_id if session_id in self._known else LINE)
         session = found.get(session_id)
         if session is None or not hmac.compare_digest(session.hash, hash_of(secret)):
             return None
         if session.key_id.startswith(USER) and session.key_id != f"{USER}{user}":
             return None
         asked.session, asked.secret = session, secret
+        self._know(session_id)
         return session
 
-    async def load(self, ids: tuple[str, ...]) -> dict[str, Session]:
+    def _know(self, session_id: str) -> None:
+        """From here on it has a line of reads of its own: strangers with invented cookies do not stand before it."""
+        self._known[session_id] = None
+        self._known.move_to_end(session_id)
+        while len(self._known) > KNOWN_MAX:
+            self._known.popitem(last=False)
+
+    async def load(self, ids: tuple[str, ...], line: str = LINE) -> dict[str, Session]:
         """Those of these that are held now, and whose keys are."""
-        rows, now = await self.api.hub.view(lambda view: (view.reader.load_many(Session, ids), view.now), LINE)
+        rows, now = await self.api.hub.view(lambda view: (view.reader.load_many(Session, ids), view.now), line)
         return {row.id: row for row in rows if self._is_held(row, now)}
 
     def _is_held(self, session: Session, now: Now) -> bool:
@@ -98,7 +111,11 @@ class Doorman:
         """A new session with a new secret, whatever the browser had before."""
         login, secret = self.new_login(asked)
         fresh = login.session(key_id, key_mark, owner or key_id, scopes)
-        session: Session = await self.api.hub.decide(StartSession(fresh))
+        others = await self.api.hub.view(
+            lambda view: view.reader.find(SESSIONS_OF, key_id, limit=SESSIONS_OF_KEY_MAX), LINE
+        )
+        oldest = others[-1].id if len(others) >= SESSIONS_OF_KEY_MAX else ""
+        session: Session = await self.api.hub.decide(StartSession(fresh, oldest))
         await self.welcome(asked, session, secret)
         return session
 

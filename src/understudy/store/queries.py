@@ -78,6 +78,7 @@ INCIDENTS_SINCE = Query(Incident, "late_h >= ?")
 PERIODS = Query(Period, "to_at > 0 AND to_at > ?", "to_at DESC")  # that ended after an instant, gaps included
 PERIODS_OF = Query(Period, "daemon_id = ? AND to_at > ?", "from_at DESC")
 
+SESSIONS_OF = Query(Session, "key_id = ?", "seen_at DESC, id")
 SESSIONS = Query(Session, order="seen_at DESC, id")
 
 MESSAGES = Query(Memory, "user_id = ? AND owner = ? AND (? = '' OR channel = ?)", "created_at DESC, id DESC")

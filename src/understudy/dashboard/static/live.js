@@ -97,27 +97,50 @@
     tab();
     place.dispatchEvent(new CustomEvent("shown", { bubbles: true }));
   };
-  let source = null;
+  let source = null, isResting = false;
   const connect = () => {
     source?.close();
+    isResting = false;
     const have = [...all("[data-live]")].filter((n) => n.dataset.mark).map((n) => `${n.dataset.live}:${n.dataset.mark}`).join(",");
     const query = new URLSearchParams(location.search);
     query.set("have", have);
     const path = location.pathname === "/" ? "" : location.pathname;
     source = new EventSource(`/live${path}?${query}`);
-    const on = (type, act) => source.addEventListener(type, (event) => { heard = performance.now(); tries = 0; act(JSON.parse(event.data)); });
+    const on = (type, act) => source.addEventListener(type, (event) => { heard = performance.now(); tries = 0; act(JSON.parse(event.data)); share(); });
     on("hello", ({ version }) => { if (version !== body.dataset.version) location.reload(); else tick(); });
     on("alive", (at) => { ahead = at - Date.now(); tick(); });
     on("fragment", show);
     on("over", () => { source.close(); location.reload(); });
-    source.onerror = () => { source.close(); again(); tick(); };
+    source.onerror = () => { if (!isResting) { source.close(); again(); tick(); } };
   };
   let waiting = 0;
   const again = () => {
     clearTimeout(waiting);
     waiting = setTimeout(connect, AGAIN_MS[Math.min(tries++, AGAIN_MS.length - 1)] * (0.8 + Math.random() * 0.4));
   };
-  const lookAgain = () => { if ("live" in body.dataset && performance.now() - heard > SILENT_MS) { tries = 0; again(); } };
+
+  // Browsers keep six connections to a hub: a hidden tab whose place another one takes has none, and hears from that one.
+  const tabs = new BroadcastChannel("understudy"), me = Math.random();
+  let other = { at: -Infinity }, shared = "", sharedAt = 0;
+  const share = () => {
+    const standing = document.getElementById("standing")?.outerHTML;
+    if (standing === shared && performance.now() - sharedAt < 4000) return;
+    shared = standing;
+    sharedAt = performance.now();
+    tabs.postMessage({ me, isHidden: document.hidden, standing });
+  };
+  tabs.onmessage = ({ data }) => {
+    other = { at: performance.now(), mayRest: !data.isHidden || data.me < me };
+    if (!isResting) return;
+    heard = other.at;
+    const standing = document.getElementById("standing");
+    if (standing && data.standing) { Idiomorph.morph(standing, data.standing); tab(); }
+  };
+  const rest = () => {
+    const mayRest = document.hidden && other.mayRest && performance.now() - other.at < SILENT_MS;
+    if (mayRest && !isResting) { isResting = true; clearTimeout(waiting); source?.close(); } else if (!mayRest && isResting) connect();
+  };
+  const lookAgain = () => { if ("live" in body.dataset && !isResting && performance.now() - heard > SILENT_MS) { tries = 0; again(); } };
 
   // ---- acts: the same form without this file
 
@@ -160,8 +183,8 @@
   setInterval(tick, 1000);
   if ("live" in body.dataset) {
     connect();
-    setInterval(lookAgain, 3000);
+    setInterval(() => { rest(); lookAgain(); }, 3000);
     addEventListener("online", lookAgain);
-    addEventListener("visibilitychange", () => { if (!document.hidden) lookAgain(); });
+    addEventListener("visibilitychange", () => { rest(); if (!document.hidden) lookAgain(); });
   }
 })();

@@ -5,3 +5,4 @@ CREATE TABLE session (
     expires_at INTEGER NOT NULL, ended_at INTEGER NOT NULL
 );
 CREATE INDEX session_by_age ON session (expires_at);
+CREATE INDEX session_of_key ON session (key_id, seen_at);
