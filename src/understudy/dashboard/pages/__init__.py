@@ -5,6 +5,7 @@ from __future__ import annotations
 from understudy.dashboard.page import Act, Page
 from understudy.dashboard.pages import (
     daemon,
+    deployments,
     home,
     incidents,
     notices,
@@ -15,6 +16,7 @@ from understudy.dashboard.pages import (
 
 PAGES: tuple[Page, ...] = (
     daemon.PAGE,
+    deployments.PAGE,
     home.PAGE,
     incidents.PAGE,
     notices.PAGE,
