@@ -1,4 +1,4 @@
-"""What people ask about channels and notices beyond the answers of the API; read from a snapshot."""
+"""The questions of people about channels and notices beyond the answers of the API; read from a snapshot."""
 
 from __future__ import annotations
 

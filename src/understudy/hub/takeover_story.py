@@ -17,7 +17,7 @@ CALLS_SHOWN = 20
 
 
 class Cause(Struct, frozen=True):
-    """Why takeover is open or shut for tasks that need no machine."""
+    """The cause for which takeover is open or shut for tasks that need no machine."""
 
     word: str  # off | no_daemon | here | soon | probe | open
     at: int = 0  # `soon`: when it opens, unless a daemon comes back

@@ -1,4 +1,4 @@
-"""What helps against the failure of a message: found by the sentence of ours that its reason is."""
+"""The help against the failure of a message: found by the sentence of ours that its reason is."""
 
 from __future__ import annotations
 
