@@ -17,6 +17,7 @@ from understudy.coordinator.nouns import (
     Daemon,
     Deployment,
     Directive,
+    Evidence,
     Incident,
     Memory,
     Notice,
@@ -54,6 +55,7 @@ class Series(Struct, Generic[N], frozen=True):
 
 TASKS = Query(Task)
 READY = Query(Task, "ready = 1", _QUEUE)
+READY_BEFORE = Query(Task, "ready = 1 AND (order_key, id) < (?, ?)", _QUEUE)
 WAITING_FOR_ANY = Query(Task, "waiting_for <> ''", _QUEUE)
 WAITING_FOR = Query(Task, "waiting_for <> '' AND waiting_for IN ?", _QUEUE)  # daemons
 HELD_BY = Query(Task, "status = 'leased' AND daemon_id IN ?")
@@ -62,6 +64,8 @@ DELAYED = Query(Task, "status = 'queued' AND ready = 0 AND waiting_for = ''")
 CLAIMED_WITH = Query(Task, "status = 'leased' AND request_id <> '' AND request_id IN ?", _QUEUE)
 BY_DEDUP = Query(Task, "dedup_key <> '' AND submitter = ? AND dedup_key = ?")
 ATTEMPTS_OF = Query(Attempt, "task_id = ?", "token")
+LAST_ATTEMPTS_OF = Query(Attempt, "task_id = ?", "token DESC")
+EVIDENCE_OF = Query(Evidence, "task_id = ?", "at DESC, id")
 
 DAEMONS = Query(Daemon)
 SUPERSEDED_BOOTS = Query(Boot, "daemon_id IN ?")  # these never become current again

@@ -11,6 +11,7 @@ from understudy.dashboard.pages import (
     notices,
     numbers,
     takeover,
+    task,
     tasks,
 )
 
@@ -22,6 +23,7 @@ PAGES: tuple[Page, ...] = (
     notices.PAGE,
     numbers.PAGE,
     takeover.PAGE,
+    task.PAGE,
     tasks.PAGE,
 )
 ACTS: tuple[Act, ...] = (
@@ -29,5 +31,6 @@ ACTS: tuple[Act, ...] = (
     *home.ACTS,
     *notices.ACTS,
     *takeover.ACTS,
+    *task.ACTS,
     *tasks.ACTS,
 )
