@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import html
+import re
 from collections.abc import Callable
 
 import pytest
 
 from tests.api.hubs import MINUTE, Hub
-from tests.dashboard.browser import Browser
+from tests.dashboard.browser import Browser, Seen
 from understudy.dashboard.pages import tasks
 from understudy.errors import SlowReadError, UnavailableError
 from understudy.hub import task_list
@@ -202,3 +203,118 @@ def test_what_a_list_reads_is_bounded(hub: Hub, admin: Browser, monkeypatch: pyt
 
 def test_who_may_only_look_sees_the_list(busy: Hub, reader: Browser) -> None:
     assert len(reader.get("/tasks").attribute("data-task")) == 5
+
+
+# ---- the form
+
+
+def submitted(browser: Browser, **fields: str) -> Seen:
+    """The form as its page gives it, with these fields filled in."""
+    seen = browser.get("/tasks")
+    (key,) = re.findall(r'name="dedupKey" value="([^"]+)"', seen.text)
+    return browser.post("/submit", {"token": seen.token, "back": "/tasks", "dedupKey": key, "source": "web"} | fields)
+
+
+def test_a_task_is_submitted_and_its_story_follows(hub: Hub, admin: Browser) -> None:
+    answer = submitted(admin, content="Count\r\nthe plants", needs="text", priority="high")
+    assert answer.status == 303
+    task_id = answer.location.removeprefix("/tasks/")
+    task = hub.task(task_id)
+    assert (task["content"], task["needs"], task["priority"], task["source"]) == (
+        "Count\nthe plants",
+        [],
+        "high",
+        "web",
+    )
+    assert "Count\nthe plants" in admin.get(answer.location).text
+
+
+def test_what_is_left_empty_is_as_if_a_program_had_left_it_out(hub: Hub, admin: Browser) -> None:
+    plain = hub.task(hub.enqueue(content="x", source="web"))
+    empty = dict.fromkeys(("timeoutSec", "delaySec", "maxAttempts", "onLoss", "conversation", "replyTo"), "")
+    task = hub.task(submitted(admin, content="x", needs="machine", priority="medium", **empty).location[7:])
+    names = {"needs", "priority", "timeoutSec", "onLoss", "maxAttempts", "takeover", "source", "status"}
+    assert {name: task[name] for name in names} == {name: plain[name] for name in names}
+
+
+def test_all_of_the_form_goes_into_the_task(hub: Hub, admin: Browser) -> None:
+    more = {"timeoutSec": "10m", "delaySec": "8h", "maxAttempts": "3", "onLoss": "wait", "conversation": " slack:sato "}
+    task = hub.task(submitted(admin, content="x", **more).location[7:])
+    assert (task["timeoutSec"], task["delaySec"], task["maxAttempts"], task["onLoss"]) == (600, 28_800, 3, "wait")
+    assert task["conversation"] == "slack:sato"
+
+
+def test_a_form_that_is_sent_twice_makes_one_task(hub: Hub, admin: Browser) -> None:
+    seen = admin.get("/tasks")
+    (key,) = re.findall(r'name="dedupKey" value="([^"]+)"', seen.text)
+    form = {"token": seen.token, "back": "/tasks", "dedupKey": key, "content": "once"}
+    places = {admin.post("/submit", form).location for _ in range(3)}
+    assert len(places) == 1
+    assert len(hub.pending()) == 1
+    again = admin.post("/submit", form | {"content": "something else"})
+    assert again.status == 422
+    assert "This form has been sent before" in again.text
+    assert "something else" in again.text
+    (fresh,) = re.findall(r'name="dedupKey" value="([^"]+)"', again.text)
+    assert fresh != key
+    assert admin.post("/submit", form | {"content": "something else", "dedupKey": fresh}).status == 303
+
+
+def test_each_form_has_its_own_name(hub: Hub, admin: Browser) -> None:
+    assert submitted(admin, content="same").location != submitted(admin, content="same").location
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("content", ""),
+        ("content", " \n "),
+        ("timeoutSec", "soon"),
+        ("timeoutSec", "8d"),
+        ("timeoutSec", "0"),
+        ("timeoutSec", "9" * 400),
+        ("delaySec", "367d"),
+        ("delaySec", "-1"),
+        ("maxAttempts", "0"),
+        ("maxAttempts", "101"),
+        ("maxAttempts", "1e3"),
+    ],
+)
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_what_is_wrong_is_said_at_its_field_and_the_rest_is_kept(
+    hub: Hub, open_browser: Open, field: str, value: str, language: str
+) -> None:
+    browser = open_browser(hub, Accept_Language=language)
+    answer = submitted(browser, **({"content": "keep <this>", "priority": "low"} | {field: value}))
+    assert answer.status == 400
+    assert answer.attribute("aria-invalid") == ["true"]
+    assert 'class="wrong"' in answer.text
+    assert field == "content" or "keep &lt;this&gt;" in answer.text
+    assert '<option value="low" selected>' in answer.text
+    assert hub.pending() == []
+
+
+@pytest.mark.parametrize("field", ["priority", "onLoss"])
+def test_a_choice_that_there_is_not_is_refused(hub: Hub, admin: Browser, field: str) -> None:
+    assert submitted(admin, content="x", **{field: "bogus"}).status == 400
+    assert submitted(admin, content="x", replyTo="nowhere").status == 400
+    assert hub.pending() == []
+
+
+def test_a_key_that_submits_and_reads_may_submit_and_owns_it(hub: Hub, open_browser: Open) -> None:
+    made = hub.post("/api/keys", {"name": "chat", "scopes": ["submit", "read"]}, key="admin-key-of-the-tests").of(201)
+    browser = open_browser(hub, "")
+    browser.post("/login", {"key": made["key"]})
+    answer = submitted(browser, content="x")
+    assert answer.status == 303
+    assert verbs(browser.get(answer.location)) == ["cancel"]
+
+
+def verbs(seen: Seen) -> list[str]:
+    return [path.rpartition("/")[2] for path in seen.acts]
+
+
+def test_who_may_only_look_has_no_form(hub: Hub, reader: Browser) -> None:
+    text = reader.get("/tasks").text
+    assert "textarea" not in text
+    assert "dedupKey" not in text

@@ -130,7 +130,7 @@ class ActApp:
             return site.plain(asked, act.result, answer=answer, form=form)
         if asked.headers.get(BY_SCRIPT):
             return Response(status_code=204, headers=HEADERS)
-        return site.see(asked, own_path(form.get("back", "/")))
+        return site.see(asked, own_path(act.leads_to(answer) if act.leads_to is not None else form.get("back", "/")))
 
     async def _again(self, asked: Asked, form: dict[str, str], error: UnderstudyError) -> Response:
         """Its page with the form as it was filled in, and the reason why it was refused."""
@@ -171,9 +171,9 @@ def _body(act: Act, form: dict[str, str]) -> bytes:
     values: dict[str, Any] = {}
     wrong: dict[str, str] = {}
     for name, read in act.fields.items():
-        if form.get(name, "") != "":
+        if form.get(name, "") != "" or name in act.required:
             try:
-                values[name] = read(form[name])
+                values[name] = read(form.get(name, ""))
             except ValueError as error:
                 wrong[name] = str(error) if isinstance(error, FieldError) else UNREADABLE
     if wrong:

@@ -84,6 +84,8 @@ class Act(Struct, frozen=True):
     fields: Mapping[str, Callable[[str], Any]] = {}  # of the form that go into the body; FieldError, or ValueError
     result: str = ""  # the template that shows the answer, for what is shown once; "": back to the page
     page: str = ""  # the name of the page with its form, which says what was refused and keeps what was filled in
+    required: frozenset[str] = frozenset()  # fields that are read even when they are empty
+    leads_to: Callable[[Any], str] | None = None  # from its answer to the page that follows; None: back to its own
 
 
 class Refused(Struct, frozen=True):

@@ -108,6 +108,7 @@ class Site:
             "version": self.api.hub.version,
             "static_version": static_version(),
             "parts": {},
+            "once": self.api.hub.ids.new("form"),  # a name for what a form makes, so that it is made once
             "refused": None,
             "form": {},
         }

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from understudy.dashboard.page import Act, Fragment, Given, Page
+from understudy.config.kinds import duration_text
+from understudy.dashboard.page import Fragment, Given, Page
+from understudy.dashboard.pages.new_task import PRIORITIES, SUBMIT
 from understudy.hub.queue_depth import queue_depth
 from understudy.hub.task_list import tasks_shown
 from understudy.hub.views import View, cursor_of, internal_status
@@ -54,8 +56,11 @@ def _path(given: Given, **instead: str) -> str:
     return f"/tasks?{query}" if query else "/tasks"
 
 
-def _filters(given: Given, _: View) -> Mapping[str, Any]:
+def _filters(given: Given, view: View) -> Mapping[str, Any]:
     return {
+        "priorities": PRIORITIES,
+        "channels": view.policy.routes.channels,
+        "timeout": duration_text(view.policy.timeout_s * 1000),
         "chips": [(status, _path(given, status=status), given["status"] == status) for status in ("", *STATUSES)],
         "clear": "/tasks" if any(given[name] for name in ("q", "source", "daemon")) else "",
     }
@@ -71,4 +76,4 @@ PAGE = Page(
     _filters,
     (*FILTERS, "cursor"),
 )
-ACTS: tuple[Act, ...] = ()
+ACTS = (SUBMIT,)
