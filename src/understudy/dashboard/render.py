@@ -126,12 +126,13 @@ def plain(raw: Any) -> Any:
 def at(instant: int | str, form: str = "moment") -> Markup:
     """An instant (ms, or ISO 8601) for people: the browser shows it in its own zone, the whole of it on hover.
 
-    `form` is `moment` (time, with the day if it is another one), `clock` (time) or `day`.
+    `form` is `moment` (time, with the day if it is another one), `exact` (the same to the second), `clock` (time) or
+    `day`.
     """
     from markupsafe import Markup  # noqa: PLC0415 - with the engine
 
     text = iso(instant) if isinstance(instant, int) else instant
-    shown = f"{text[:10]} {text[11:16]} UTC"
+    shown = f"{text[:10]} {text[11 : 19 if form == 'exact' else 16]} UTC"
     return Markup('<time datetime="{}" data-form="{}">{}</time>').format(text, form, shown)
 
 

@@ -25,15 +25,18 @@
   const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
   const day = new Intl.DateTimeFormat(language, { month: "short", day: "numeric" });
   const both = new Intl.DateTimeFormat(language, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+  const seconds = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const bothSeconds = new Intl.DateTimeFormat(language, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
   const full = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long" });
-  const moment = (at) => (at.toDateString() === new Date(now()).toDateString() ? clock : both).format(at);
+  const pick = (at, today, other) => (at.toDateString() === new Date(now()).toDateString() ? today : other).format(at);
+  const moment = (at) => pick(at, clock, both);
   const set = (node, text) => { if (node.textContent !== text) node.textContent = text; };
 
   const local = (root) => {
     for (const node of all("time[datetime]", root)) {
       const at = new Date(node.dateTime);
       if (isNaN(at)) continue;
-      set(node, node.dataset.form === "day" ? day.format(at) : node.dataset.form === "clock" ? clock.format(at) : moment(at));
+      set(node, node.dataset.form === "day" ? day.format(at) : node.dataset.form === "clock" ? clock.format(at) : node.dataset.form === "exact" ? pick(at, seconds, bothSeconds) : moment(at));
       node.title = full.format(at);
     }
     for (const part of all("rect[data-from]", root)) {
@@ -82,9 +85,11 @@
   // ---- what is pushed
 
   const KEPT = new Set(["open", "value", "checked", "aria-label", "title"]); // is the viewer's, or made here
-  const show = ({ name, mark, html }) => {
+  const show = (message) => {
+    const { name, mark, html } = message;
     const place = document.querySelector(`[data-live="${name}"]`);
     if (!place) return;
+    if (!place.dispatchEvent(new CustomEvent("coming", { bubbles: true, cancelable: true, detail: message }))) return;
     Idiomorph.morph(place, html, {
       morphStyle: "innerHTML",
       ignoreActiveValue: true,
@@ -97,6 +102,7 @@
     tab();
     place.dispatchEvent(new CustomEvent("shown", { bubbles: true }));
   };
+  addEventListener("come", ({ detail }) => show(detail)); // what was held back
   let source = null, isResting = false;
   const connect = () => {
     source?.close();
