@@ -81,7 +81,7 @@ class PageApp:
         language = asked.query("lang")
         if language in LANGUAGES:
             asked.keep_language(language)
-            query = "&".join(part for part in asked.request.url.query.split("&") if not part.startswith("lang="))
+            query = "&".join(part for part in asked.query_text.split("&") if not part.startswith("lang="))
             return site.see(asked, own_path(asked.path.partition("?")[0] + (f"?{query}" if query else "")))
         if not await site.doorman.admit(asked):
             return site.see(asked, login_path(asked))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -37,7 +38,8 @@ class Asked:
         self.request = Request(scope, receive)
         self.headers = self.request.headers
         self.public_url = public_url
-        self.language = language_of(self.request.cookies, self.headers.get("accept-language", ""))
+        self.cookies = cookies_of(self.headers.getlist("cookie"))
+        self.language = language_of(self.cookies, self.headers.get("accept-language", ""))
         self.is_encrypted = is_encrypted(scope.get("scheme", "http"), self.headers, public_url)
         self.session: Session | None = None
         self.secret = ""  # of its cookie
@@ -49,10 +51,15 @@ class Asked:
         """Its own address, with the query."""
         if self._again:
             return self._again
-        query = self.request.url.query
+        query = self.query_text
         raw = self.request.scope.get("raw_path") or self.request.scope["path"].encode()
         path = raw.partition(b"?")[0].decode("latin-1")
         return f"{path}?{query}" if query else path
+
+    @property
+    def query_text(self) -> str:
+        """Its query as it was sent; `url` has one that begins at a `?` in a name of the path."""
+        return str(self.request.scope["query_string"].decode("latin-1"))
 
     def query(self, name: str) -> str:
         """A parameter, cut."""
@@ -96,7 +103,7 @@ class Asked:
     @property
     def cookie(self) -> tuple[str, str]:
         """(session id, secret) as the browser sends them; ("", "") if it sends none."""
-        session_id, _, secret = self.request.cookies.get(self.cookie_name, "")[:COOKIE_CHARS_MAX].partition(".")
+        session_id, _, secret = self.cookies.get(self.cookie_name, "")[:COOKIE_CHARS_MAX].partition(".")
         return session_id, secret
 
     def keep_session(self, session: Session, secret: str, kept_s: int) -> None:
@@ -134,6 +141,15 @@ class Trust(Struct, frozen=True):
     header: str = ""
     proxies: tuple[str, ...] = ()
     users: dict[str, str] = field(default_factory=dict)  # name → read or admin; empty: everybody is admin
+
+
+def cookies_of(headers: Iterable[str]) -> dict[str, str]:
+    """Cookies by name, as they were sent; ours are never quoted.
+
+    The standard library undoes quotes in quadratic time (CVE-2024-7592): one header would stop the hub for minutes.
+    """
+    pairs = (part.partition("=") for header in headers for part in header.split(";"))
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def token_of(secret: str) -> str:
