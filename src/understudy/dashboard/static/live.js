@@ -56,7 +56,8 @@
     for (const node of all("[data-next]")) {
       const [, late, down] = beats[node.dataset.next] ?? [0, 0, 0];
       const label = node.previousElementSibling;
-      const kind = !down || now() < late ? "nextLate" : now() < down ? "nextDown" : "nextPast";
+      const isLate = node.closest("[data-state]")?.dataset.state === "late"; // after a gap of the hub its time may run anew
+      const kind = !down || (now() < late && !isLate) ? "nextLate" : now() < down ? "nextDown" : "nextPast";
       const until = kind === "nextLate" ? late : down;
       set(label, body.dataset[kind]);
       set(node, until ? span(Math.abs(until - now())) : "–");
