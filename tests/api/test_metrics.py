@@ -345,7 +345,9 @@ def test_a_scrape_counts_in_the_store_and_loads_few_rows(hub: Hub, monkeypatch: 
 
 
 def test_a_hub_starts_without_what_only_a_scrape_or_a_page_needs() -> None:
-    asks = "import sys, understudy.runtime.hub.server; sys.exit(bool({'prometheus_client', 'jinja2'} & set(sys.modules)))"
+    asks = (
+        "import sys, understudy.runtime.hub.server; sys.exit(bool({'prometheus_client', 'jinja2'} & set(sys.modules)))"
+    )
     subprocess.run([sys.executable, "-c", asks], check=True, timeout=120)
 
 
