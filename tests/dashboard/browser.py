@@ -6,6 +6,7 @@ import html
 import http.client
 import json
 import re
+import time
 from collections.abc import Mapping
 from http.cookies import SimpleCookie
 from typing import Any, NamedTuple
@@ -121,7 +122,9 @@ class Stream:
 
     def fragment(self, name: str, having: str = "") -> str:
         """The HTML of the next one of this name that has this text."""
+        until = time.monotonic() + allowed_s(20)
         while True:
+            assert time.monotonic() < until, f"no fragment {name} with {having!r}"
             event, data = self.next()
             assert event, f"the stream has ended: {self.response.status}"
             if event == "fragment" and data["name"] == name and having in data["html"]:

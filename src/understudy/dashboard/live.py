@@ -223,19 +223,26 @@ class Live:
                 async with asyncio.timeout(self._rest_s()):
                     await self._news.wait()
             await asyncio.sleep(GATHER_S)
-            self._news.clear()
-            said: dict[str, set[str]] = defaultdict(set)
-            events, self._said = self._said, set()
-            for name, task_id in events:
-                said[name.partition(".")[0]].add(task_id)
-            self._mark(said)
-            if said.keys() & {"session", "key", ACTED}:
-                await self.end_sessions()
-            for looked in self._due():
-                if looked.is_search:
-                    self._search_soon(looked)
-                else:
-                    await self._render(looked)
+            try:
+                await self._look()
+            except Exception as bug:  # noqa: BLE001 - without this task every open page would stand still
+                self._hub.log.emit("critical", "Pages", f"Internal error of the live pages: {bug!r}")
+
+    async def _look(self) -> None:
+        """Take what was noted, and render what is due."""
+        self._news.clear()
+        said: dict[str, set[str]] = defaultdict(set)
+        events, self._said = self._said, set()
+        for name, task_id in events:
+            said[name.partition(".")[0]].add(task_id)
+        self._mark(said)
+        if said.keys() & {"session", "key", ACTED}:
+            await self.end_sessions()
+        for looked in self._due():
+            if looked.is_search:
+                self._search_soon(looked)
+            else:
+                await self._render(looked)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
