@@ -135,7 +135,8 @@ class Hub:
         self._stopped = asyncio.Event()
         self.is_stopped = False
         ticking: Clock = self.clock
-        given = HubInputs(policy=policy or Policy())
+        chosen = ENVIRONMENT if keys is None else keys
+        given = HubInputs(policy=policy or Policy(), environment_keys=chosen)
         self.runtime = HubRuntime(
             self.store, ticking, IdMaker(ticking), Log(ticking, self.log, level="debug"), "9.9.9", given
         )
@@ -144,7 +145,6 @@ class Hub:
         listener.setblocking(False)
         self.port: int = listener.getsockname()[1]
         limit = RateLimit(ticking, per_s, burst)
-        chosen = ENVIRONMENT if keys is None else keys
         self.settings = settings or Settings()
         self._serving = thread.run(self._start(listener, Keys(chosen), limit, publishes_docs=publishes_docs))
         self.client = self.new_client()

@@ -77,6 +77,7 @@ ROWS = (
     Row("POST", "/api/login-links", {"scope": "read"}, "admin"),
     Row("GET", "/api/sessions", NOTHING, "admin"),
     Row("POST", "/api/sessions/session-1/end", NOTHING, "admin"),
+    Row("POST", "/api/sessions/end", {"keep": "session-1"}, "admin"),
     Row("GET", "/api/incidents", NOTHING, "read"),
     Row("POST", "/api/incidents/incident-1/acknowledge", {"by": "me"}, "admin", "work"),
     Row("POST", "/api/incidents/incident-1/snooze", {"forSec": 60}, "admin", "work"),

@@ -234,6 +234,7 @@ def _tell_of_the_rest(hub: Hub, ask: Callable[..., Any], at: int) -> None:
     ask("POST", "/api/login-links", {"scope": "read"})
     _save(hub, Session("s1", "h", "env:ADMIN_API_KEY", "", "o", "read", "Browser", at, at, at + DAY))
     ask("POST", "/api/sessions/s1/end")
+    ask("POST", "/api/sessions/end", {"keep": "s1"})
     ask("GET", "/api/sessions")
 
 

@@ -10,7 +10,7 @@ from math import ceil
 from understudy.clock import Clock
 from understudy.coordinator.nouns import Key
 from understudy.errors import TooManyRequestsError, UnauthorizedError, UnderstudyError
-from understudy.hub.keys import KEYS_MAX, OWNER_SCOPES, SCOPES, Caller, caller_of, hash_of
+from understudy.hub.keys import ADMIN_KEY_NAME, KEYS_MAX, SCOPES, Caller, caller_of, environment_keys_of, hash_of
 
 WRONG_KEYS_A_MINUTE = 20
 ADDRESSES_MAX = 10_000
@@ -19,22 +19,17 @@ HELD_MAX = 256  # answers at a time: beyond that they go out at once, so that gu
 MINUTE_MS = 60_000
 SECRET_CHARS_MAX = 512
 
-ADMIN_KEY_NAME = "ADMIN_API_KEY"
-MARK_CHARS = 8  # enough to see that a key of the environment is another one now, too few to guess it from
-
 
 class Keys:
     """Every valid key by its hash; several may be valid at once."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._fixed = {
-            hash_of(secret): Caller(f"env:{name}", SCOPES if name == ADMIN_KEY_NAME else OWNER_SCOPES)
-            for name, secret in environment.items()
-        }
+        named = environment_keys_of(environment)
+        self._fixed = {hash_of(environment[key.name]): Caller(key.id, key.scopes) for key in named}
         admin = environment.get(ADMIN_KEY_NAME)
         if admin:
             self._fixed[hash_of(admin)] = Caller(f"env:{ADMIN_KEY_NAME}", SCOPES)
-        self.marks = {f"env:{name}": hash_of(secret)[:MARK_CHARS] for name, secret in environment.items()}
+        self.marks = {key.id: key.mark for key in named}
         self._callers: dict[str, Caller] = dict(self._fixed)
         self._ids = {caller.key_id for caller in self._callers.values()}
         self._cache: dict[str, Caller] = {}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from understudy.api.endpoint import Endpoint, Request, id_of
 from understudy.hub.operation import Operation
-from understudy.hub.sessions import EndSession, MakeLoginLink
-from understudy.wire.answers.sessions import LoginLink, SessionJson, SessionsAnswer
-from understudy.wire.sessions import LoginLinkBody
+from understudy.hub.sessions import EndSession, EndSessions, MakeLoginLink
+from understudy.wire.answers.sessions import EndedSessions, LoginLink, SessionJson, SessionsAnswer
+from understudy.wire.sessions import EndSessionsBody, LoginLinkBody
 
 LINK_PREFIX = "login"
 
@@ -14,6 +14,11 @@ LINK_PREFIX = "login"
 def _make_link(request: Request) -> Operation:
     body = request.parsed(LoginLinkBody) if request.body.strip() else LoginLinkBody()
     return MakeLoginLink(body.scope, request.ids.secret(LINK_PREFIX), request.caller)
+
+
+def _end_all(request: Request) -> Operation:
+    body = request.parsed(EndSessionsBody) if request.body.strip() else EndSessionsBody()
+    return EndSessions(body.keep or "", request.caller.key_id)
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -29,5 +34,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "POST", "/api/sessions/{session_id}/end", "End a session: its pages and streams end at once", ("admin",),
         make=lambda r: EndSession(id_of(r, "session_id", "sessionId"), r.caller.key_id), answer=(SessionJson,),
         errors=(404,),
+    ),
+    Endpoint(
+        "POST", "/api/sessions/end", "End all sessions, but for one if `keep` names it", ("admin",), make=_end_all,
+        shape=EndSessionsBody, answer=(EndedSessions,),
     ),
 )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from understudy.coordinator.changes import Change, Event, make_event
@@ -37,6 +39,12 @@ def end(session: Session, by: str, now: Now) -> Change[Session] | None:
     if session.ended_at:
         return None
     return Change(replace(session, ended_at=now.wall), (), (_event(session, now, "session.ended", by=by),))
+
+
+def end_all(held: Iterable[Session], by: str, now: Now) -> list[Change[Session]]:
+    """All of these that have not ended."""
+    changes = (end(session, by, now) for session in held)
+    return [change for change in changes if change is not None]
 
 
 def login_link(secret_hash: str, scope: str, owner: str, by: str, now: Now) -> Change[Link]:

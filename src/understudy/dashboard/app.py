@@ -127,6 +127,7 @@ class ActApp:
                 raise
             return await self._again(asked, form, error)
         if act.result:
+            asked.show_again(own_path(form.get("back", "/")))  # its buttons lead there
             return site.plain(asked, act.result, answer=answer, form=form)
         if asked.headers.get(BY_SCRIPT):
             return Response(status_code=204, headers=HEADERS)

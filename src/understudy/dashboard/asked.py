@@ -77,12 +77,18 @@ class Asked:
         return Caller(self.session.key_id, frozenset(self.session.scopes.split()), self.session.owner)
 
     async def form(self) -> dict[str, str]:
-        """The fields of its form. BadRequestError, TooLargeError, ClientGoneError."""
+        """The fields of its form; one that comes more than once has a line for each.
+
+        BadRequestError, TooLargeError, ClientGoneError.
+        """
         scope = self.request.scope
         room = BodyRoom(scope.get("connection"))
         try:
             body = await read_body(scope, self.request.receive, FORM_BYTES_MAX, room)
-            return dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=FIELDS_MAX))
+            fields: dict[str, str] = {}
+            for name, value in parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=FIELDS_MAX):
+                fields[name] = f"{fields[name]}\n{value}" if name in fields else value
+            return fields
         except ValueError as error:
             raise BadRequestError("Validation failed") from error
         finally:

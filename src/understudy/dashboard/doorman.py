@@ -19,7 +19,8 @@ from understudy.hub.sessions import SCOPES_OF, EndSession, Login, SeeSession, St
 from understudy.store.queries import SESSIONS_OF
 
 LINE = "logins"  # of reads: strangers stand in it
-BROWSER_CHARS_MAX = 80
+BROWSER_CHARS_MAX = 200  # Safari says who it is at the end
+ID_CHARS_MAX = 80
 USER_CHARS_MAX = 64
 KNOWN_MAX = 1_000
 SESSIONS_OF_KEY_MAX = 100  # one more takes the place of the one that was not used for longest
@@ -50,7 +51,7 @@ class Doorman:
 
     async def _session_of(self, asked: Asked, user: str) -> Session | None:
         session_id, secret = asked.cookie
-        if not session_id or not secret or len(session_id) > BROWSER_CHARS_MAX:
+        if not session_id or not secret or len(session_id) > ID_CHARS_MAX:
             return None
         found = await self.load((session_id,), session_id if session_id in self._known else LINE)
         session = found.get(session_id)

@@ -22,6 +22,7 @@ class Given(Struct, frozen=True):
     path: tuple[tuple[str, str], ...] = ()
     query: tuple[tuple[str, str], ...] = ()
     owner: str = ""  # of the session's own tasks, where it may steer no others; "": it may steer all, or none
+    session: str = ""  # the id of the session, for fragments that mark it
 
     def __getitem__(self, name: str) -> str:
         """A parameter of the path, else of the query; "" if it is not there."""
@@ -47,6 +48,7 @@ class Fragment(Struct, frozen=True):
     pace_s: float = 0.25  # at most so often
     about: str = ""  # the part of the path that names its task: events of other tasks do not matter; "": all do
     is_common: bool = False  # it shows the same whatever the path and the query are
+    is_own: bool = False  # it marks the session of who looks: rendered for each
     searches: Callable[[Given], bool] | None = None  # True if it may have to read everything: a search, not a look
 
     def is_search(self, given: Given) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
 from starlette.responses import RedirectResponse, Response
 
 from understudy.api.context import Api
@@ -32,6 +33,7 @@ class Site:
         self.acts = acts
         self.public_url = public_url
         self.doorman = Doorman(api, trust)
+        self._in_order = [page for name in NAVIGATION for page in pages if page.name == name]
         self._acts = {act.name: act for act in acts}
         self.live = Live(api.hub, self.fragment_html, self._held)
 
@@ -45,12 +47,14 @@ class Site:
         """The facts that the fragments of this page depend on, for this request."""
         path = tuple(sorted((name, str(value)) for name, value in asked.request.path_params.items()))
         query = tuple((name, value) for name in page.query if (value := asked.query(name)))
-        return Given(asked.language, asked.caller.scopes, path, query, _owner_of(asked.caller))
+        session = asked.session.id if asked.session is not None else ""
+        return Given(asked.language, asked.caller.scopes, path, query, _owner_of(asked.caller), session)
 
     def fragments(self, page: Page, given: Given) -> list[tuple[Fragment, Given]]:
         """Those of the frame around each page, and its own."""
         common = Given(given.language, given.scopes)
-        own = ((fragment, common if fragment.is_common else given) for fragment in page.fragments)
+        shared = replace(given, session="")
+        own = ((f, given if f.is_own else common if f.is_common else shared) for f in page.fragments)
         return [(STANDING, common), *own]
 
     def fragment_html(self, fragment: Fragment, given: Given, view: View) -> str:
@@ -102,7 +106,7 @@ class Site:
         return {
             "asked": asked,
             "name": name,
-            "navigation": [page for name in NAVIGATION for page in self.pages if page.name == name],
+            "navigation": [page for page in self._in_order if asked.session and asked.caller.may(*page.scopes)],
             "token": asked.token,
             "now_ms": self.api.hub.clock.now_ms(),
             "version": self.api.hub.version,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 from msgspec import Struct
 
-from understudy.coordinator import keys
-from understudy.coordinator.changes import Decision
+from understudy.coordinator import keys, sessions
+from understudy.coordinator.changes import Decision, Draft
 from understudy.coordinator.nouns import Key, Now
 from understudy.errors import ConflictError, NotFoundError
 from understudy.hub.operation import Operation
@@ -18,6 +19,8 @@ from understudy.wire.keys import KeyCreateBody
 SCOPES = frozenset({"submit", "work", "memory", "read", "admin"})
 OWNER_SCOPES = SCOPES - {"admin"}
 KEYS_MAX = 10_000
+ADMIN_KEY_NAME = "ADMIN_API_KEY"
+MARK_CHARS = 8  # enough to see that a key of the environment is another one now, too few to guess it from
 
 
 class Caller(Struct, frozen=True):
@@ -57,6 +60,27 @@ def caller_of(key: Key) -> Caller:
     return Caller(key.id, frozenset(key.scopes.split()), key.lineage)
 
 
+class EnvironmentKey(Struct, frozen=True):
+    """A key that the settings name; its secret stays at the edge."""
+
+    name: str
+    scopes: frozenset[str]
+    mark: str  # the beginning of its hash
+
+    @property
+    def id(self) -> str:
+        """As callers and events name it."""
+        return f"env:{self.name}"
+
+
+def environment_keys_of(secrets: Mapping[str, str]) -> tuple[EnvironmentKey, ...]:
+    """The keys of the settings, by their names; the admin's may do everything."""
+    return tuple(
+        EnvironmentKey(name, SCOPES if name == ADMIN_KEY_NAME else OWNER_SCOPES, hash_of(secret)[:MARK_CHARS])
+        for name, secret in secrets.items()
+    )
+
+
 class KeyChange(Operation):
     """Whatever changes which keys are good: the edge takes it over before it answers."""
 
@@ -78,23 +102,34 @@ class CreateKey(KeyChange):
 
 
 class RevokeKey(KeyChange):
-    """From the commit on it is refused; revoking twice changes nothing."""
+    """From the commit on it is refused, and the sessions that were begun with it are over.
+
+    Revoking twice changes nothing.
+    """
 
     def __init__(self, key_id: str, by: str) -> None:
         self.key_id = key_id
         self.by = by
 
     def needs(self, needs: Needs) -> None:
-        """The key."""
+        """The key, and its sessions."""
         needs.row(Key, self.key_id)
+        needs.sessions = True
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
-        """Mark it revoked."""
+        """Mark it revoked, and them ended."""
         key = work.get(Key, self.key_id)
         if key is None:
             raise NotFoundError("Key not found")
         change = keys.revoke(key, self.by, now)
-        return change.decision(key_json(change.noun)) if change is not None else Decision(key_json(key))
+        if change is None:
+            return Decision(key_json(key))
+        draft = Draft()
+        revoked = draft.take(change)
+        its = (session for session in work.sessions() if session.key_id == key.id)
+        for ended in sessions.end_all(its, self.by, now):
+            draft.take(ended)
+        return draft.decision(key_json(revoked))
 
 
 class RotateKey(KeyChange):

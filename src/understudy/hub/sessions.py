@@ -13,7 +13,7 @@ from understudy.hub.operation import Operation
 from understudy.hub.outbox import hash_of_link
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.answers.base import DONE
-from understudy.wire.answers.sessions import LoginLink, session_json
+from understudy.wire.answers.sessions import EndedSessions, LoginLink, session_json
 
 LOGIN_PATH = "/login/"
 LINK_GONE = "This login link is unknown, used or has expired"
@@ -125,3 +125,22 @@ class EndSession(Operation):
             raise NotFoundError("Session not found")
         change = sessions.end(session, self.by, now)
         return change.decision(session_json(change.noun)) if change is not None else Decision(session_json(session))
+
+
+class EndSessions(Operation):
+    """From the commit on all sessions are over, but for one; "" for none."""
+
+    def __init__(self, keep: str, by: str) -> None:
+        self.keep = keep
+        self.by = by
+
+    def needs(self, needs: Needs) -> None:
+        """All sessions."""
+        needs.sessions = True
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Mark them ended."""
+        draft = Draft()
+        others = (session for session in work.sessions() if session.id != self.keep)
+        over = [draft.take(change) for change in sessions.end_all(others, self.by, now)]
+        return draft.decision(EndedSessions(len(over)))

@@ -27,7 +27,7 @@ from understudy.coordinator.nouns import (
 from understudy.coordinator.stuck import trouble_said
 from understudy.coordinator.takeover_nouns import TaskTakeover
 from understudy.errors import BadRequestError, ForbiddenError, NotFoundError
-from understudy.hub.keys import KEYS_MAX, Caller
+from understudy.hub.keys import KEYS_MAX, Caller, EnvironmentKey
 from understudy.hub.memory import lines_that_fit
 from understudy.hub.working_set import MEMORY_READ_MAX
 from understudy.redact import Redactor
@@ -88,10 +88,18 @@ D = TypeVar("D", bound=DaemonJson)
 class View:
     """A reader with the time and policy of this moment."""
 
-    def __init__(self, reader: Reader, wall: int, policy: Policy, redactor: Redactor | None = None) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        wall: int,
+        policy: Policy,
+        redactor: Redactor | None = None,
+        environment_keys: tuple[EnvironmentKey, ...] = (),
+    ) -> None:
         self.reader = reader
         self.policy = policy
         self.redactor = redactor or Redactor()
+        self.environment_keys = environment_keys
         (hearing,) = reader.load_many(Hearing, (1,)) or [Hearing()]
         _, self.now, _ = hear(hearing, wall)
 

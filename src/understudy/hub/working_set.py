@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from understudy.coordinator.changes import Decision, Event
-from understudy.coordinator.nouns import LEASED, Boot, Directive, Notice, Now, Policy, Task, TaskBody
+from understudy.coordinator.nouns import LEASED, Boot, Directive, Notice, Now, Policy, Session, Task, TaskBody
 from understudy.coordinator.outbox import RECENT_MAX, STORM_WINDOW_MS
 from understudy.coordinator.takeover_nouns import DaemonGroup, Reservation
 from understudy.hub.bounds import BoundNeeds, Bounds
@@ -29,6 +29,7 @@ from understudy.store.queries import (
     OPEN_CALLS,
     OPEN_DIRECTIVES,
     READY,
+    SESSIONS_NOT_ENDED,
     SUPERSEDED_BOOTS,
     WAITING_FOR,
     notices_about,
@@ -43,6 +44,7 @@ CALLS_READ_MAX = 1000
 RESERVED_MAX = 1000
 OUTBOX_DUE_MAX = 1000
 ASTRAY_MAX = 500
+SESSIONS_READ_MAX = 10_000
 
 
 class TakeoverNeeds:
@@ -77,6 +79,7 @@ class Needs(BoundNeeds):
         self.stories: set[tuple[str, str]] = set()
         self.storms: set[str] = set()
         self.astray = False
+        self.sessions = False  # all that have not ended
 
     def row(self, noun: type[Struct], key: Any) -> None:
         """One row by key."""
@@ -211,6 +214,11 @@ class WorkingSet:
         found = (self.rows[Directive][key] for key in self.directives.get(daemon_id, ()))
         return [directive for directive in found if directive is not None]
 
+    def sessions(self) -> list[Session]:
+        """Those that are here and have not ended, as they stand now; all of them after `needs.sessions`."""
+        rows = self.rows[Session].values()
+        return [row for row in rows if row is not None and not row.ended_at]
+
     def _load_notices(self, tx: Transaction, needs: Needs) -> None:
         if needs.stories:
             incidents, tasks = ({ids[n] for ids in needs.stories} - {""} for n in (0, 1))
@@ -226,6 +234,9 @@ class WorkingSet:
     def _load_rest(self, tx: Transaction, needs: Needs) -> None:
         if needs.deadlines:
             self.deadlines = tx.next_deadlines()
+        if needs.sessions:
+            for session in tx.find(SESSIONS_NOT_ENDED, limit=SESSIONS_READ_MAX):
+                self.rows[Session].setdefault(session.id, session)
         if needs.takeover is not None:
             self._load_takeover(tx, needs.takeover)
         for owner, user_id, channel in needs.memories:

@@ -84,6 +84,7 @@ PERIODS_OF = Query(Period, "daemon_id = ? AND to_at > ?", "from_at DESC")
 
 SESSIONS_OF = Query(Session, "key_id = ?", "seen_at DESC, id")
 SESSIONS = Query(Session, order="seen_at DESC, id")
+SESSIONS_NOT_ENDED = Query(Session, "ended_at = 0", SESSIONS.order)
 
 MESSAGES = Query(Memory, "user_id = ? AND owner = ? AND (? = '' OR channel = ?)", "created_at DESC, id DESC")
 

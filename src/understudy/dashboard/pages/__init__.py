@@ -8,6 +8,7 @@ from understudy.dashboard.pages import (
     deployments,
     home,
     incidents,
+    keys,
     log,
     notices,
     numbers,
@@ -21,6 +22,7 @@ PAGES: tuple[Page, ...] = (
     deployments.PAGE,
     home.PAGE,
     incidents.PAGE,
+    keys.PAGE,
     log.PAGE,
     notices.PAGE,
     numbers.PAGE,
@@ -31,6 +33,7 @@ PAGES: tuple[Page, ...] = (
 ACTS: tuple[Act, ...] = (
     *daemon.ACTS,
     *home.ACTS,
+    *keys.ACTS,
     *notices.ACTS,
     *takeover.ACTS,
     *task.ACTS,

@@ -19,6 +19,7 @@ from understudy.hub.batch import DEAF_FOR_S, Committed, Engine
 from understudy.hub.calls import CutCalls
 from understudy.hub.counting import Commits, Counted
 from understudy.hub.delivery import Delivery
+from understudy.hub.keys import environment_keys_of
 from understudy.hub.operation import Operation
 from understudy.hub.starts import RecordStart
 from understudy.hub.takeover_loop import TakeoverLoop
@@ -71,6 +72,7 @@ class HubRuntime:
         self.waiting = Waiting()
         self.feed = EventFeed()
         self._given = given
+        self._environment_keys = environment_keys_of(given.environment_keys)
         settings = given.settings
         self._transport = transport = Transport(ca_file=settings.ca_file, user_agent=f"understudy/{version}")
         self.alarm_loop = HubLoop("alarm", self.alarm.step, self.writer, transport, self._on_trouble)
@@ -133,7 +135,10 @@ class HubRuntime:
     def _show(self, show: Callable[[View], T], within_ms: int) -> T:
         wall = self.clock.now_ms()
         try:
-            return self.store.read(lambda reader: show(View(reader, wall, self.policy, self.log.redactor)), within_ms)
+            return self.store.read(
+                lambda reader: show(View(reader, wall, self.policy, self.log.redactor, self._environment_keys)),
+                within_ms,
+            )
         except StoreError as error:
             self._store_failed(error)
             raise

@@ -33,6 +33,12 @@ class SessionsAnswer(Answer, frozen=True):
     sessions: list[SessionJson]
 
 
+class EndedSessions(Answer, frozen=True):
+    """The number of sessions that have ended with this."""
+
+    ended: int
+
+
 def session_json(session: Session) -> SessionJson:
     """A session without its secret."""
     return SessionJson(
