@@ -145,4 +145,5 @@ TEXTS = {
     "pages.tasks.new.reply_to.default": "The default place",
     "pages.tasks.new.submit": "Submit",
     "pages.tasks.new.used": "This form has been sent before, with another content. Nothing was submitted now. Submit it again to make another task.",
+    "pages.task.in_log": "In the log",
 }

@@ -145,4 +145,5 @@ TEXTS = {
     "pages.tasks.new.reply_to.default": "既定の送り先",
     "pages.tasks.new.submit": "投入する",
     "pages.tasks.new.used": "このフォームはすでに別の内容で送信されています。今回は何も投入していません。もう一度送信すると、別のタスクになります。",
+    "pages.task.in_log": "ログで見る",
 }
