@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from tests.browser.story_texts import STORIES, Story
 from tests.hub.standing_in import StandIn
 from understudy.coordinator.calls import NoCall
-from understudy.coordinator.nouns import Daemon, Hearing
+from understudy.coordinator.nouns import Daemon, Hearing, Notice
 from understudy.coordinator.prices import Price
+from understudy.coordinator.routes import Route, Routes
 from understudy.coordinator.samples import Sample
 from understudy.coordinator.takeover import CallOutcome
 from understudy.hub.alarm import RingAlarm
@@ -35,6 +36,7 @@ from understudy.wire.tasks import ClaimBody, ResultBody
 MINUTE, HOUR = 60_000, 3_600_000
 MAC, BOX, NUC = "mac-mini", "linux-box", "office-nuc"
 PRICE = Price(1, 5)  # µUSD for a token read, and for one written
+CHANNELS = ("ntfy", "webhook")
 PROVIDES = {MAC: ["machine"], BOX: ["machine", "gpu"], NUC: ["machine"]}
 
 
@@ -44,6 +46,7 @@ class Day(StandIn):
     def __init__(self, path: Path, story: Story, hours: int) -> None:
         limits = {"day_micro_usd": 2_000_000, "month_micro_usd": 20_000_000, "price": PRICE, "answer_tokens_max": 4_096}
         super().__init__(SqliteStore(path), model="claude-haiku-5-5", **limits)
+        self.engine.policy = replace(self.engine.policy, routes=Routes(CHANNELS, (Route(CHANNELS),)))
         self.clock.jump(time.time_ns() // 1_000_000 - hours * HOUR - self.clock.now_ms())
         self.story = story
         self.alive: set[str] = set()
@@ -149,7 +152,22 @@ def day_of(path: Path, lang: str = "en", hours: int = 24) -> None:
     _morning(day, story, hours)
     _night(day, story)
     _now(day, story)
+    _deliver(day)
     day.store.close()
+
+
+def _deliver(day: Day) -> None:
+    """Every notice has arrived, but for the last one to the webhook."""
+
+    def deliver(tx: Any) -> None:
+        sent = [
+            replace(row, state="sent", attempts=1, sent_at=row.created_at + 700) for row in tx.load_all(Notice, 1_000)
+        ]
+        last = max((row for row in sent if row.channel == "webhook"), key=lambda row: row.created_at)
+        sent.append(replace(last, state="dead", attempts=9, sent_at=0, last_error="HTTP 503 Service Unavailable"))
+        tx.save_many(sent)
+
+    day.store.transaction(deliver)
 
 
 def _morning(day: Day, story: Story, hours: int) -> None:

@@ -53,6 +53,8 @@ def hub_with_a_day(folder: Path, lang: str = "en", hours: int = STORY_HOURS, **s
     hub = HubProcess(folder / "hub", **TAKEOVER, **settings)
     hub.environ["ANTHROPIC_API_KEY"] = "sk-ant-nobody"
     hub.environ["ANTHROPIC_BASE_URL"] = "http://127.0.0.1:9"
+    hub.environ["NTFY_URL"] = "http://127.0.0.1:9/understudy-of-aiko"
+    hub.environ["UNDERSTUDY_WEBHOOK_URL"] = "http://127.0.0.1:9/hook"
     hub.data_dir.mkdir(parents=True)
     day_of(hub.data_dir / "hub.db", lang, hours)
     try:

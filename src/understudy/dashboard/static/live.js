@@ -183,6 +183,8 @@
     part[step].focus();
   });
 
+  const here = document.querySelector("nav [aria-current]");
+  if (here) here.closest("nav").scrollLeft = here.offsetLeft - (innerWidth - here.offsetWidth) / 2;
   local(document);
   readBeats();
   tick();

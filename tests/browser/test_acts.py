@@ -1,0 +1,43 @@
+"""What people do on the pages: each act by its button, its effect seen on the page and asked of the hub."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+from tests.browser.visits import hub_with_a_day, log_in
+from tests.fakes.webhook import FakeWebhook
+from tests.hub_process import ADMIN_KEY
+from tests.waiting import eventually
+
+
+def test_takeover_is_paused_and_resumed_by_its_buttons(day, open_page):
+    watched = open_page(day.url)
+    watched.expects("a dialog")  # it asks whether somebody is sure
+    log_in(watched, day)
+    page = watched.goto("/takeover")
+    for before, after in (("ready", "paused"), ("paused", "ready")):
+        expect(page.locator(f"section[data-takeover={before}]")).to_be_visible()
+        page.locator("section[data-takeover] button[formaction]").click()
+        expect(page.locator(f"section[data-takeover={after}]")).to_be_visible()
+        assert day.get("/api/takeover", key=ADMIN_KEY)["paused"] == (after == "paused")
+
+
+def test_snoozed_incident_says_until_when(start_hub, open_page):
+    hub = start_hub(hub_with_a_day)
+    page = log_in(open_page(hub.url), hub)
+    incident = page.locator("[data-incident]")
+    incident.locator("button").last.click()
+    expect(incident.locator("time")).to_be_visible()
+    (known,) = [one for one in hub.get("/api/incidents")["incidents"] if one["daemonId"] == "office-nuc"]
+    assert known["snoozedUntil"] is not None
+
+
+def test_channel_is_tested_by_its_button(start_hub, open_page):
+    with FakeWebhook(secret="") as hook:
+        hub = start_hub(webhook_url=hook.address)
+        watched = open_page(hub.url)
+        log_in(watched, hub)
+        page = watched.goto("/notices")
+        page.locator("[data-channel=webhook] button[formaction]").click()
+        expect(page.locator("[data-channel=webhook] [data-test=sent]")).to_be_visible()
+        assert len(eventually(lambda: hook.keys)) == 1
