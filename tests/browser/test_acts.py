@@ -13,6 +13,7 @@ from tests.waiting import eventually
 def test_takeover_is_paused_and_resumed_by_its_buttons(day, open_page):
     watched = open_page(day.url)
     watched.expects("a dialog")  # it asks whether somebody is sure
+    watched.expects("content moved")  # by an act of their own
     log_in(watched, day)
     page = watched.goto("/takeover")
     for before, after in (("ready", "paused"), ("paused", "ready")):
