@@ -20,6 +20,7 @@ from understudy.api.connections import Connections
 from understudy.api.context import Api
 from understudy.clock import Clock, ManualClock
 from understudy.config.policy import HubInputs
+from understudy.config.shown import SettingShown
 from understudy.config.table import Settings
 from understudy.coordinator.nouns import Policy
 from understudy.errors import StoreError
@@ -124,6 +125,7 @@ class Hub:
         publishes_docs: bool = True,
         port: int = 0,
         settings: Settings | None = None,
+        shown: tuple[SettingShown, ...] = (),
     ) -> None:
         self.thread = thread
         self.clock = clock or ManualClock()
@@ -146,6 +148,7 @@ class Hub:
         self.port: int = listener.getsockname()[1]
         limit = RateLimit(ticking, per_s, burst)
         self.settings = settings or Settings()
+        self.shown = shown
         self._serving = thread.run(self._start(listener, Keys(chosen), limit, publishes_docs=publishes_docs))
         self.client = self.new_client()
         self._ring()  # as its thread does at the start: from here on the alarm sleeps until it is woken
@@ -154,7 +157,7 @@ class Hub:
         self, listener: socket.socket, keys: Keys, limit: RateLimit, *, publishes_docs: bool
     ) -> asyncio.Task[None]:
         api = Api(self.runtime, keys, limit, publishes_docs=publishes_docs)
-        server = server_of(api, settings=self.settings)
+        server = server_of(api, settings=self.settings, shown=self.shown)
         self.crowd: Connections = server.config.http.args[0]  # type: ignore[union-attr]
         server.main_loop = self._stopped.wait  # type: ignore[method-assign,assignment]  # at once, not at a tick
         await self.runtime.start("fingerprint", "host-of-the-tests")

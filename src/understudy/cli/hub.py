@@ -33,15 +33,27 @@ def hub(host: str | None, port: int | None, data: Path | None, stop_at_eof: bool
     hide()
     queue_streams("stderr")
     data_dir = data_dir_of(data)
-    settings = with_warnings(config.load(os.environ, data_dir, host=host, port=port))
+    loaded = config.load(os.environ, data_dir, host=host, port=port)
+    settings = with_warnings(loaded)
     own_data_dir(data_dir)
     keys = keys_of(settings, data_dir)
     if stop_at_eof:
         starter.watch()
+    from msgspec.structs import replace
+
     from understudy.config.policy import hub_inputs
+    from understudy.config.shown import settings_shown
     from understudy.runtime.hub.server import serve
 
-    return serve(hub_inputs(settings, os.environ, data_dir, keys), lambda: _leave_for_clients(settings, data_dir))
+    given = hub_inputs(settings, os.environ, data_dir, keys)
+    saved = {} if config.environment_keys(settings) or not keys else _key_files(data_dir)
+    given = replace(given, shown=settings_shown(loaded, given.secrets, saved))
+    return serve(given, lambda: _leave_for_clients(settings, data_dir))
+
+
+def _key_files(data_dir: Path) -> dict[str, str]:
+    """The files of the keys that were made for this data directory, by the settings in whose place they stand."""
+    return {"api_key": str(data_dir / API_KEY_FILE), "admin_api_key": str(data_dir / ADMIN_KEY_FILE)}
 
 
 def _leave_for_clients(settings: config.Settings, data_dir: Path) -> None:

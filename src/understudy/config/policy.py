@@ -14,6 +14,7 @@ from msgspec import Struct
 from understudy.addresses import is_web_address
 from understudy.config.channels import notices_of
 from understudy.config.reading import secrets_in
+from understudy.config.shown import SettingShown
 from understudy.config.table import Settings
 from understudy.coordinator.nouns import Policy
 from understudy.coordinator.prices import Price, price_of, prices_from
@@ -36,6 +37,7 @@ class HubInputs(Struct, frozen=True):
     channels: tuple[ChannelSettings, ...] = ()
     claude: ClaudeApi = ClaudeApi("")
     secrets: tuple[str, ...] = ()  # values that no line, event, notice or result may contain
+    shown: tuple[SettingShown, ...] = ()  # the settings as people may see them
     fail_point_file: str = ""  # crash tests: pause before COMMIT while this file exists
 
 
@@ -55,7 +57,7 @@ def hub_inputs(
         channels,
         claude_of(settings),
         (*environment_keys.values(), *hidden, *secrets_in(settings), *secrets_of(environ)),
-        environ.get("UNDERSTUDY_FAIL_POINT_FILE", ""),
+        fail_point_file=environ.get("UNDERSTUDY_FAIL_POINT_FILE", ""),
     )
 
 

@@ -31,6 +31,7 @@ class Loaded:
     settings: Settings
     origins: dict[str, str]
     notes: tuple[str, ...] = ()
+    adapted: frozenset[str] = frozenset()  # the names of those that were changed to fit the others
 
 
 def user_data_dir(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
@@ -58,9 +59,10 @@ def load(environ: Mapping[str, str], data_dir: Path, **options: Any) -> Loaded:
             values[name] = value
             origins[name] = f"--{name.replace('_', '-')}"
     rows = table()
-    settings = Settings(**{rows[name].attribute: beside(Path(), rows[name], value) for name, value in values.items()})
-    settings, notes = related(settings, origins)
-    return Loaded(settings, origins, (*notes, *unknown_names(environ)))
+    given = Settings(**{rows[name].attribute: beside(Path(), rows[name], value) for name, value in values.items()})
+    settings, notes = related(given, origins)
+    adapted = {row.name for row in rows.values() if getattr(given, row.attribute) != getattr(settings, row.attribute)}
+    return Loaded(settings, origins, (*notes, *unknown_names(environ)), frozenset(adapted))
 
 
 def read(

@@ -13,10 +13,11 @@ from understudy.api.context import Api
 from understudy.api.endpoint import Request as ApiRequest
 from understudy.api.endpoint import check_path
 from understudy.api.respond import ClientGoneError
+from understudy.config.shown import SettingShown
 from understudy.dashboard.asked import Asked, Trust
 from understudy.dashboard.logins import login_routes
 from understudy.dashboard.page import Act, FieldError, Page, Refused
-from understudy.dashboard.pages import ACTS, PAGES
+from understudy.dashboard.pages import ACTS, PAGES, settings
 from understudy.dashboard.safety import HEADERS, own_path
 from understudy.dashboard.site import Site
 from understudy.dashboard.static_files import static_files, static_path, static_version
@@ -35,9 +36,15 @@ BY_SCRIPT = "x-requested-with"  # a browser's own code sends the act and shows t
 Shown = Callable[[Any, Any, Any], Awaitable[bool]]
 
 
-def dashboard(api: Api, trust: Trust, public_url: str) -> tuple[list[Route], Shown]:
-    """The routes of the pages, and the answer to a browser that asks for what does not exist."""
-    site = Site(api, trust, PAGES, ACTS, public_url)
+def dashboard(
+    api: Api, trust: Trust, public_url: str, shown: tuple[SettingShown, ...] = ()
+) -> tuple[list[Route], Shown]:
+    """The routes of the pages, and the answer to a browser that asks for what does not exist.
+
+    `shown` are the settings that the hub was started with.
+    """
+    pages = tuple(settings.page_of(shown) if page is settings.PAGE else page for page in PAGES)
+    site = Site(api, trust, pages, ACTS, public_url)
     return _routes(site), _unknown(site)
 
 

@@ -102,7 +102,7 @@ class Site:
         return next(page for page in self.pages if page.name == name)
 
     def frame(self, asked: Asked, name: str) -> dict[str, Any]:
-        """The values for the layout, with or without a session."""
+        """The values for the layout, with or without a session; only pages that it may see are linked."""
         return {
             "asked": asked,
             "name": name,

@@ -33,7 +33,7 @@ from understudy.wire.answers.base import as_stored
 SNOOZE_S = 3600
 SPAN = "24h"
 _TIME = r"((?:[01]\d|2[0-3]):[0-5]\d)"
-_WINDOW = re.compile(rf"{_TIME} ?[-–] ?{_TIME}(?: ?@ ?(\S+))?")
+_WINDOW = re.compile(rf"{_TIME} ?[-–] ?{_TIME}(?: ?@ ?(\S++))?")
 Show = Callable[[Given, View], Mapping[str, Any]]
 
 
@@ -151,6 +151,7 @@ PAGE = Page(
     ),
     _of_daemon(_forms),
     ("span", "before"),
+    under="home",
 )
 _PATH = "/daemons/{daemon_id:path}"
 ACTS = (

@@ -31,6 +31,7 @@ from understudy.api.context import Api
 from understudy.api.protocol import LimitedProtocol
 from understudy.clock import SystemClock
 from understudy.config.policy import HubInputs
+from understudy.config.shown import SettingShown
 from understudy.config.table import Settings
 from understudy.dashboard.app import dashboard
 from understudy.dashboard.asked import Trust
@@ -129,12 +130,13 @@ def server_of(
     api: Api,
     connections_max: int = CONNECTIONS_MAX,
     settings: Settings = Settings(),  # noqa: B008 - frozen
+    shown: tuple[SettingShown, ...] = (),
 ) -> uvicorn.Server:
     """The HTTP server of a hub; who runs it handles the signals. It keeps at most `connections_max` connections."""
     crowd = Connections(connections_max, api.hub.missed_a_sign)
     return _Server(
         uvicorn.Config(
-            app_of(api, settings),
+            app_of(api, settings, shown),
             interface="asgi3",
             http=partial(LimitedProtocol, crowd),  # type: ignore[arg-type]  # it is only called
             ws="none",
@@ -149,10 +151,10 @@ def server_of(
     )
 
 
-def app_of(api: Api, settings: Settings) -> Any:
-    """The API, and the pages beside it."""
+def app_of(api: Api, settings: Settings, shown: tuple[SettingShown, ...] = ()) -> Any:
+    """The API, and the pages beside it; `shown` are the settings as people may see them."""
     trust = Trust(settings.trust_user_header, settings.trusted_proxies, dict(settings.trusted_users))
-    return build_app(api, *dashboard(api, trust, settings.public_url))
+    return build_app(api, *dashboard(api, trust, settings.public_url, shown))
 
 
 async def _serve(given: HubInputs, listener: socket.socket, connections_max: int) -> int:
@@ -170,7 +172,7 @@ async def _serve(given: HubInputs, listener: socket.socket, connections_max: int
         publishes_docs=settings.docs,
         redacts_results=settings.redact_results,
     )
-    server = server_of(api, connections_max, settings)
+    server = server_of(api, connections_max, settings, given.shown)
     await hub.start(fingerprint_of(given), socket.gethostname())
     await api.load_keys()
     loop = asyncio.get_running_loop()

@@ -56,7 +56,6 @@ TEXTS = {
     "pages.daemon.login.unknown": "unknown",
     "pages.daemon.loops": "Loops",
     "pages.daemon.loops.what": "Time since each made progress, as of its last heartbeat.",
-    "pages.daemon.loop": "{ago}",
     "pages.daemon.loop.limit": "{ago} of {limit}",
     "pages.daemon.limits": "Limits",
     "pages.daemon.limits.late": "Late after",

@@ -56,7 +56,6 @@ TEXTS = {
     "pages.daemon.login.unknown": "不明",
     "pages.daemon.loops": "内部の処理",
     "pages.daemon.loops.what": "最後のハートビートの時点で、それぞれが最後に進んでから経過した時間です。",
-    "pages.daemon.loop": "{ago}",
     "pages.daemon.loop.limit": "{ago}(上限 {limit})",
     "pages.daemon.limits": "判定の基準",
     "pages.daemon.limits.late": "遅延とみなすまで",
