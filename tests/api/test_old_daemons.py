@@ -473,8 +473,9 @@ def test_a_last_slash_changes_nothing_as_in_the_old_hub(hub: Hub) -> None:
     hub.get("/api/memory/history/u/?limit=5").of(200)
     for path in ("/api/daemons/", "/api/tasks/", "/api/tasks/t1/", "/api/events/", "/health/", "/api/daemon/health/"):
         hub.get(path).of(200)
-    for path in ("/api/", "/", "//"):
-        hub.get(path).of(404)
+    hub.get("/api/").of(404)
+    for path in ("/", "//"):  # the pages
+        assert hub.get(path).headers["location"] == "/login"
 
 
 def test_the_last_slash_of_a_name_is_part_of_it(hub: Hub) -> None:
