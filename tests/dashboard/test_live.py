@@ -137,6 +137,12 @@ def test_a_session_whose_time_is_over_ends_its_streams(hub: Hub, admin: Browser,
     assert event == "over"
 
 
+def test_a_stream_is_asked_for_with_get(hub: Hub, admin: Browser) -> None:
+    """Any other method would hold a place among those who wait for as long as its sender likes."""
+    assert admin.call("HEAD", "/live").status == 200
+    assert {admin.call(method, "/live").status for method in ("POST", "PUT", "DELETE")} == {401}
+
+
 def test_a_hub_that_stops_ends_its_streams_without_ending_the_session(hub: Hub, admin: Browser) -> None:
     stream = admin.stream()
     stream.next()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from html import unescape
 
 import pytest
 
@@ -211,6 +212,41 @@ def test_a_session_outlives_the_hub_but_not_its_key(start_hub: Callable[..., Hub
         hub.begin_stop().result(30)
 
 
+def test_a_link_ends_with_the_secret_of_its_key(start_hub: Callable[..., Hub], open_browser: Open) -> None:
+    """An admin key that has leaked is replaced: a link made with it before must not log in under the new one."""
+    from tests.api.hubs import KeptStore
+
+    store = KeptStore()
+    first = start_hub(store=store)
+    paths = [login_link(first), login_link(first)]
+    first.begin_stop().result(30)
+    for keys, path, status in (
+        ({"ADMIN_API_KEY": "another-admin-key"}, paths[0], 401),
+        ({"ADMIN_API_KEY": ADMIN}, paths[1], 303),
+    ):
+        hub = start_hub(store=store, keys=keys, clock=first.clock)
+        assert open_browser(hub, "").get(path).status == status
+        hub.begin_stop().result(30)
+
+
+def test_another_site_cannot_log_a_browser_out(hub: Hub, open_browser: Open) -> None:
+    """Its form comes without the cookie (SameSite), but the answer could make the browser forget it."""
+    for headers in ({"Sec_Fetch_Site": "cross-site"}, {"Origin": "https://evil.example"}, {"Origin": "null"}):
+        answer = open_browser(hub, "").post("/logout", {}, **headers)
+        assert (answer.status, answer.cookies) == (403, [])
+
+
+def test_the_login_leads_back_to_a_search(hub: Hub, open_browser: Open) -> None:
+    browser = open_browser(hub, "")
+    wanted = "/tasks?q=a%20b%26c&status=done"
+    (shown,) = re.findall(r'name="next" value="([^"]*)"', browser.get(browser.get(wanted).location).text)
+    assert browser.post("/login", {"key": ADMIN, "next": unescape(shown)}).location == wanted
+
+
+def test_a_stranger_sends_no_large_form(hub: Hub, open_browser: Open) -> None:
+    assert open_browser(hub, "").post("/login", {"key": "k" * 20_000}).status == 413
+
+
 def test_the_store_holds_no_secret(hub: Hub, open_browser: Open) -> None:
     path = login_link(hub)
     browser = open_browser(hub, "")
@@ -284,6 +320,34 @@ def test_users_have_the_scopes_that_they_were_given(start_hub: Callable[..., Hub
     assert open_browser(hub, "", Remote_User="alice").get("/").status == 200
     assert hub.get("/api/sessions", key=ADMIN).of(200)["sessions"][0]["scopes"] == ["read"]
     assert open_browser(hub, "", Remote_User="mallory").get("/").status == 303
+
+
+def test_a_person_who_may_only_look_from_now_on_keeps_no_wider_session(
+    start_hub: Callable[..., Hub], open_browser: Open
+) -> None:
+    from tests.api.hubs import KeptStore
+
+    store, cookie = KeptStore(), {}
+    for scope, scopes in (("admin", 5), ("read", 1)):
+        users = (("alice", scope),)
+        hub = start_hub(store=store, settings=Settings(**{**_fields(PROXIED), "trusted_users": users}))
+        browser = open_browser(hub, "", Remote_User="alice")
+        browser.cookies = {f"understudy_{hub.port}": value for value in cookie.values()}
+        browser.get("/")
+        cookie = browser.cookies
+        held = hub.get("/api/sessions", key=ADMIN).of(200)["sessions"]
+        assert scopes in [len(session["scopes"]) for session in held]
+        hub.begin_stop().result(30)
+
+
+def test_only_a_visit_begins_a_session_of_a_person(start_hub: Callable[..., Hub], open_browser: Open) -> None:
+    hub = start_hub(settings=PROXIED)
+    browser = open_browser(hub, "", Remote_User="alice")
+    browser.get("/", Sec_Fetch_Mode="no-cors", Sec_Fetch_Site="cross-site")
+    browser.get("/live", Accept="text/event-stream")
+    browser.post("/takeover/pause", {"token": ""}, Sec_Fetch_Mode="navigate", Sec_Fetch_Site="cross-site")
+    assert hub.get("/api/sessions", key=ADMIN).of(200)["sessions"] == []
+    assert browser.get("/", Sec_Fetch_Mode="navigate").status == 200
 
 
 def _fields(settings: Settings) -> dict[str, object]:

@@ -25,11 +25,12 @@ class Keys:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         named = environment_keys_of(environment)
-        self._fixed = {hash_of(environment[key.name]): Caller(key.id, key.scopes) for key in named}
+        self.marks = {key.id: key.mark for key in named}
+        self._fixed = {hash_of(environment[key.name]): Caller(key.id, key.scopes, mark=key.mark) for key in named}
         admin = environment.get(ADMIN_KEY_NAME)
         if admin:
-            self._fixed[hash_of(admin)] = Caller(f"env:{ADMIN_KEY_NAME}", SCOPES)
-        self.marks = {key.id: key.mark for key in named}
+            admin_id = f"env:{ADMIN_KEY_NAME}"
+            self._fixed[hash_of(admin)] = Caller(admin_id, SCOPES, mark=self.marks[admin_id])
         self._callers: dict[str, Caller] = dict(self._fixed)
         self._ids = {caller.key_id for caller in self._callers.values()}
         self._cache: dict[str, Caller] = {}

@@ -47,9 +47,12 @@ def end_all(held: Iterable[Session], by: str, now: Now) -> list[Change[Session]]
     return [change for change in changes if change is not None]
 
 
-def login_link(secret_hash: str, scope: str, owner: str, by: str, now: Now) -> Change[Link]:
-    """A link that logs a browser in with this scope, in the name of the key that asked for it."""
-    link = Link(secret_hash, LOGIN, f"{scope} {owner} {by}", now.wall, now.wall + LOGIN_MS)
+def login_link(secret_hash: str, scope: str, owner: str, by: str, mark: str, now: Now) -> Change[Link]:
+    """A link that logs a browser in with this scope, in the name of the key that asked for it.
+
+    `mark` tells that key's secret from another one of its name.
+    """
+    link = Link(secret_hash, LOGIN, f"{scope} {owner} {by} {mark}", now.wall, now.wall + LOGIN_MS)
     message = f"A login link with the scope {scope} was made"
     return Change(
         link, (), (make_event(now, "session.link_made", message, {"scope": scope, "by": by}, component="Keys"),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from starlette.responses import Response
@@ -52,7 +53,7 @@ def _routes(site: Site) -> list[Route]:
     routes = [Route("/static/{version}/{name:path}", _static), Route("/manifest.webmanifest", _manifest)]
     routes += login_routes(site)
     routes += [Route(page.path, PageApp(site, page), methods=["GET"]) for page in site.pages]
-    routes += [Route(f"{LIVE}{page.path}".rstrip("/"), StreamApp(site, page)) for page in site.pages]
+    routes += [Route(f"{LIVE}{page.path}".rstrip("/"), StreamApp(site, page), methods=["GET"]) for page in site.pages]
     routes += [Route(act.path, ActApp(site, act), methods=["POST"]) for act in site.acts]
     return routes
 
@@ -100,7 +101,7 @@ class PageApp:
 def login_path(asked: Asked) -> str:
     """The login, and from there back to where somebody wanted to go."""
     wanted = own_path(asked.path)
-    return "/login" if wanted == "/" else f"/login?next={wanted.replace('?', '%3F').replace('&', '%26')}"
+    return "/login" if wanted == "/" else f"/login?next={quote(wanted, safe='/=')}"
 
 
 class ActApp:

@@ -66,6 +66,12 @@ class Asked:
         query = QueryParams(self._again.partition("?")[2]) if self._again else self.request.query_params
         return query.get(name, "")[:VALUE_CHARS_MAX]
 
+    @property
+    def is_visit(self) -> bool:
+        """True if a person may be opening a page: no form, no stream, no picture in a page of another site."""
+        mode, accept = self.headers.get("sec-fetch-mode", ""), self.headers.get("accept", "")
+        return self.request.method in ("GET", "HEAD") and mode in ("", "navigate") and "event-stream" not in accept
+
     def show_again(self, path: str) -> None:
         """A form was refused: from here on this is a request for the page of ours that it is on."""
         self._again = path
@@ -76,7 +82,7 @@ class Asked:
         assert self.session is not None
         return Caller(self.session.key_id, frozenset(self.session.scopes.split()), self.session.owner)
 
-    async def form(self) -> dict[str, str]:
+    async def form(self, bytes_max: int = FORM_BYTES_MAX) -> dict[str, str]:
         """The fields of its form; one that comes more than once has a line for each.
 
         BadRequestError, TooLargeError, ClientGoneError.
@@ -84,7 +90,7 @@ class Asked:
         scope = self.request.scope
         room = BodyRoom(scope.get("connection"))
         try:
-            body = await read_body(scope, self.request.receive, FORM_BYTES_MAX, room)
+            body = await read_body(scope, self.request.receive, bytes_max, room)
             fields: dict[str, str] = {}
             for name, value in parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=FIELDS_MAX):
                 fields[name] = f"{fields[name]}\n{value}" if name in fields else value

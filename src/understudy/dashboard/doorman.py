@@ -40,7 +40,7 @@ class Doorman:
         """True if a session that is held sends this; from here on `asked.session` is it."""
         user = self._user_of(asked)
         session = await self._session_of(asked, user)
-        if session is None and user and self._scope_of(user):
+        if session is None and user and self._scope_of(user) and asked.is_visit:
             session = await self.begin(asked, f"{USER}{user}", "", "", SCOPES_OF[self._scope_of(user)])
         if session is None:
             return False
@@ -77,7 +77,8 @@ class Doorman:
 
     def _is_held(self, session: Session, now: Now) -> bool:
         if session.key_id.startswith(USER):
-            return is_good(session, now) and bool(self._scope_of(session.key_id.removeprefix(USER)))
+            scope = self._scope_of(session.key_id.removeprefix(USER))
+            return is_good(session, now) and frozenset(session.scopes.split()) == SCOPES_OF.get(scope)
         return is_good(session, now) and self.api.keys.is_same(session.key_id, session.key_mark)
 
     async def _note_seen(self, session: Session) -> None:

@@ -18,6 +18,7 @@ from understudy.hub.sessions import LOGIN_PATH, FollowLoginLink
 from understudy.texts import LANGUAGES
 
 SECRET_CHARS_MAX = 128
+LOGIN_BYTES_MAX = 16 << 10  # of a form that strangers send
 LOGIN_TEMPLATE = "login.html"
 Answer = Callable[[Site, Asked], Awaitable[Response]]
 
@@ -75,7 +76,7 @@ async def _show(site: Site, asked: Asked) -> Response:
 
 async def _take_key(site: Site, asked: Asked) -> Response:
     """A key that was pasted: a session with its scopes. A missing one is no guess."""
-    form = await asked.form()
+    form = await asked.form(LOGIN_BYTES_MAX)
     if not is_from_us(asked.headers, asked.public_url):
         raise ForbiddenError(code="foreign")
     secret = form.get("key", "").strip()
@@ -101,7 +102,7 @@ async def _follow(site: Site, asked: Asked) -> Response:
     login, secret = site.doorman.new_login(asked)
     wanted = asked.request.path_params["secret"][:SECRET_CHARS_MAX]
     try:
-        session = await site.api.hub.decide(FollowLoginLink(wanted, login, site.api.keys.marks))
+        session = await site.api.hub.decide(FollowLoginLink(wanted, login, site.api.keys.is_same))
     except NotFoundError:
         site.api.limit.wrong_key(address_of(asked.request.client))
         raise
@@ -112,6 +113,8 @@ async def _follow(site: Site, asked: Asked) -> Response:
 async def _leave(site: Site, asked: Asked) -> Response:
     """The logout: the session ends, in all its pages."""
     form = await asked.form()
+    if not is_from_us(asked.headers, asked.public_url):  # a browser sends no cookie then, but would forget it
+        raise ForbiddenError(code="foreign")
     if await site.doorman.admit(asked):
         site.doorman.check_act(asked, form.get("token", ""))
         await site.doorman.end(asked)

@@ -38,6 +38,9 @@ class StreamApp:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Send what is new, until the browser goes, its session is over or the hub stops."""
         site, asked = self._site, Asked(scope, receive, self._site.public_url)
+        if scope["method"] == "HEAD":
+            await Response(headers=HEADERS, media_type="text/event-stream")(scope, receive, send)
+            return
         try:
             if not await site.doorman.admit(asked) or not asked.caller.may(*self._page.scopes):
                 await _once(send, OVER)

@@ -29,6 +29,7 @@ class Caller(Struct, frozen=True):
     key_id: str
     scopes: frozenset[str]
     lineage: str = ""
+    mark: str = ""  # changes with the secret of a key of the environment, whose name stays
 
     def may(self, *wanted: str) -> bool:
         """True if it has any of these scopes; admin may do everything."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from understudy.coordinator import links, sessions
@@ -43,17 +45,21 @@ class MakeLoginLink(Operation):
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Store its hash."""
-        change = sessions.login_link(hash_of_link(self.secret), self.scope, self.caller.owner, self.caller.key_id, now)
+        by = self.caller
+        change = sessions.login_link(hash_of_link(self.secret), self.scope, by.owner, by.key_id, by.mark, now)
         return change.decision(LoginLink(f"{LOGIN_PATH}{self.secret}", sessions.LOGIN_MS // 1000))
 
 
 class FollowLoginLink(Operation):
-    """Use a login link up: a session in the name of the key that made it. NotFoundError for any but a fresh one."""
+    """Use a login link up: a session in the name of the key that made it. NotFoundError for any but a fresh one.
 
-    def __init__(self, secret: str, login: Login, marks: dict[str, str]) -> None:
+    `is_same(key_id, mark)` is false for a key that is not valid any more, or has another secret by now.
+    """
+
+    def __init__(self, secret: str, login: Login, is_same: Callable[[str, str], bool]) -> None:
         self.hash = hash_of_link(secret)
         self.login = login
-        self.marks = marks
+        self.is_same = is_same
 
     def needs(self, needs: Needs) -> None:
         """The link."""
@@ -64,9 +70,11 @@ class FollowLoginLink(Operation):
         link = work.get(Link, self.hash)
         if link is None or link.purpose != sessions.LOGIN or link.used_at or not links.is_good(link, now):
             raise NotFoundError(LINK_GONE)
-        scope, owner, key_id = link.subject.split(" ", 2)
+        scope, owner, key_id, mark = link.subject.split(" ")
+        if not self.is_same(key_id, mark):
+            raise NotFoundError(LINK_GONE)
         draft = Draft()
-        fresh = self.login.session(key_id, self.marks.get(key_id, ""), owner, SCOPES_OF[scope])
+        fresh = self.login.session(key_id, mark, owner, SCOPES_OF[scope])
         session = draft.take(sessions.start(fresh, now))
         draft.add((links.used(link, now),))
         return draft.decision(session)

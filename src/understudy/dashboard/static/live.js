@@ -47,14 +47,15 @@
   };
 
   let beats = {};
+  const beatsOf = (id) => (Object.hasOwn(beats, id) ? beats[id] : [0, 0, 0]); // a daemon may be called "constructor"
   const readBeats = () => { beats = JSON.parse(document.getElementById("beats")?.dataset.beats ?? "{}"); };
   const tick = () => {
     for (const node of all("[data-silent]")) {
-      const [seen] = beats[node.dataset.silent] ?? [0];
+      const [seen] = beatsOf(node.dataset.silent);
       set(node, seen ? span(now() - seen) : "–");
     }
     for (const node of all("[data-next]")) {
-      const [, late, down] = beats[node.dataset.next] ?? [0, 0, 0];
+      const [, late, down] = beatsOf(node.dataset.next);
       const label = node.previousElementSibling;
       const isLate = node.closest("[data-state]")?.dataset.state === "late"; // after a gap of the hub its time may run anew
       const kind = !down || (now() < late && !isLate) ? "nextLate" : now() < down ? "nextDown" : "nextPast";
