@@ -92,17 +92,17 @@ def test_a_config_file_that_was_named_must_exist(tmp_path):
 
 
 def test_every_secret_can_be_in_a_file(tmp_path):
-    (tmp_path / "key").write_text("usk_secret\n")
+    (tmp_path / "key").write_text("usk_secret_of_20_characters\n")
     secrets = [row for row in config.table().values() if row.is_secret]
     assert len(secrets) >= 5
     for row in secrets:
         environ = {f"{row.env[0]}_FILE": str(tmp_path / "key")}
         settings = config.load(environ, tmp_path).settings
-        assert getattr(settings, row.attribute) == "usk_secret"
-        keys = {row.env[0]: "usk_secret"} if row.of.section == "keys" else {}
+        assert getattr(settings, row.attribute) == "usk_secret_of_20_characters"
+        keys = {row.env[0]: "usk_secret_of_20_characters"} if row.of.section == "keys" else {}
         assert config.environment_keys(settings) == keys
     (tmp_path / "understudy.toml").write_text(f'admin_api_key_file = "{tmp_path / "key"}"')
-    assert config.load({}, tmp_path).settings.admin_api_key == "usk_secret"
+    assert config.load({}, tmp_path).settings.admin_api_key == "usk_secret_of_20_characters"
 
 
 def test_a_secret_in_two_places_is_refused(tmp_path):
@@ -193,7 +193,7 @@ def test_names_of_the_first_daemon_are_understood_and_its_bare_numbers_are_milli
 
 
 def test_every_secret_setting_is_known_by_value(tmp_path):
-    secrets = {row.env[0]: f"value-of-{name}" for name, row in config.table().items() if row.is_secret}
+    secrets = {row.env[0]: f"value-of-the-secret-{name}" for name, row in config.table().items() if row.is_secret}
     assert set(config.secrets_in(load(tmp_path, **secrets).settings)) == set(secrets.values())
 
 

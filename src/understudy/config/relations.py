@@ -21,6 +21,8 @@ def related(settings: Settings, origins: Mapping[str, str]) -> tuple[Settings, t
     if "://" in settings.store:
         raise ConfigError(t("config.store_unsupported", scheme=settings.store.partition("://")[0]))
     _check_trust(settings)
+    if settings.badge and not re.fullmatch(r"[A-Za-z0-9_-]{20,128}", settings.badge):
+        raise ConfigError(t("config.bad_badge"))
     beats = 2 * settings.heartbeat_interval_ms
     distance = max(settings.down_after_ms - settings.late_after_ms, 0)
     if settings.late_after_ms < beats:

@@ -44,6 +44,7 @@ class Settings:
     trust_user_header: Annotated[str, Of("hub", TEXT)] = ""
     trusted_proxies: Annotated[tuple[str, ...], Of("hub", WORDS)] = ()
     trusted_users: Annotated[tuple[tuple[str, str], ...], Of("hub", choices("read", "admin"))] = ()
+    badge: Annotated[str, Of("hub", SECRET)] = field(default="", repr=False)
     rate_per_s: Annotated[int, Of("hub", number(1, 1_000_000))] = 200
     rate_burst: Annotated[int, Of("hub", number(1, 1_000_000))] = 1000
 

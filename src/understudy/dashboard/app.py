@@ -15,7 +15,8 @@ from understudy.api.endpoint import Request as ApiRequest
 from understudy.api.endpoint import check_path
 from understudy.api.respond import ClientGoneError
 from understudy.config.shown import SettingShown
-from understudy.dashboard.asked import Asked, Trust
+from understudy.dashboard.asked import Asked, Strangers, Trust
+from understudy.dashboard.badge import badge_routes
 from understudy.dashboard.logins import login_routes
 from understudy.dashboard.page import Act, FieldError, Page, Refused
 from understudy.dashboard.pages import ACTS, PAGES, settings
@@ -38,7 +39,11 @@ Shown = Callable[[Any, Any, Any], Awaitable[bool]]
 
 
 def dashboard(
-    api: Api, trust: Trust, public_url: str, shown: tuple[SettingShown, ...] = ()
+    api: Api,
+    trust: Trust,
+    public_url: str,
+    shown: tuple[SettingShown, ...] = (),
+    strangers: Strangers = Strangers(),  # noqa: B008 - frozen
 ) -> tuple[list[Route], Shown]:
     """The routes of the pages, and the answer to a browser that asks for what does not exist.
 
@@ -46,7 +51,7 @@ def dashboard(
     """
     pages = tuple(settings.page_of(shown) if page is settings.PAGE else page for page in PAGES)
     site = Site(api, trust, pages, ACTS, public_url)
-    return _routes(site), _unknown(site)
+    return [*_routes(site), *badge_routes(site, strangers.badge)], _unknown(site)
 
 
 def _routes(site: Site) -> list[Route]:

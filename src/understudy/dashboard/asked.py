@@ -147,6 +147,12 @@ class Asked:
         return token_of(self.secret) if self.session is not None else ""
 
 
+class Strangers(Struct, frozen=True):
+    """The parts that need no login, as the settings switch them on."""
+
+    badge: str = ""  # the secret in its address; "": there is none
+
+
 class Trust(Struct, frozen=True):
     """The word of a proxy in front: its header, its addresses, and the scopes of people by name."""
 

@@ -23,8 +23,13 @@ ICONS = {
 def _standing(_: Given, view: View) -> Mapping[str, Any]:
     """The number of daemons in each state, and the worst of these."""
     counts = view.reader.counted_by(DAEMONS, "state")
-    worst = next((state for state in ICONS if counts.get(state)), "")
+    worst = worst_of(counts)
     return {"counts": counts, "worst": worst, "icon": ICONS.get(worst, "idle")}
+
+
+def worst_of(counts: Mapping[str, int]) -> str:
+    """The worst state that there is; "" without a daemon."""
+    return next((state for state in ICONS if counts.get(state)), "")
 
 
 STANDING = Fragment("standing", _standing, frozenset({"daemon", "hub"}))

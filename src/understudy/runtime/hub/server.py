@@ -34,7 +34,7 @@ from understudy.config.policy import HubInputs
 from understudy.config.shown import SettingShown
 from understudy.config.table import Settings
 from understudy.dashboard.app import dashboard
-from understudy.dashboard.asked import Trust
+from understudy.dashboard.asked import Strangers, Trust
 from understudy.errors import ConfigError
 from understudy.ids import IdMaker
 from understudy.line_queue import queue_streams
@@ -154,7 +154,8 @@ def server_of(
 def app_of(api: Api, settings: Settings, shown: tuple[SettingShown, ...] = ()) -> Any:
     """The API, and the pages beside it; `shown` are the settings as people may see them."""
     trust = Trust(settings.trust_user_header, settings.trusted_proxies, dict(settings.trusted_users))
-    return build_app(api, *dashboard(api, trust, settings.public_url, shown))
+    strangers = Strangers(settings.badge)
+    return build_app(api, *dashboard(api, trust, settings.public_url, shown, strangers))
 
 
 async def _serve(given: HubInputs, listener: socket.socket, connections_max: int) -> int:
