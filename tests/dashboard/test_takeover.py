@@ -64,7 +64,7 @@ def test_while_all_are_away_it_says_since_when(on: Hub, open_browser: Open) -> N
     save(on, TakeoverState(is_open=1, since_at=on.now))
     seen = open_browser(on).get("/takeover")
     assert seen.attribute("data-takeover") == ["open"]
-    assert "the hub stands in" in seen.text
+    assert "so takeover is open" in seen.text
 
 
 def test_before_it_opens_it_says_when(on: Hub, open_browser: Open) -> None:

@@ -6,7 +6,7 @@ TEXTS = {
     "pages.takeover.cause.here": "The hub does not step in, because not all daemons are away:",
     "pages.takeover.cause.soon": "All daemons are away. The hub steps in at {time}, unless one comes back before.",
     "pages.takeover.cause.probe": "All daemons are away, but the hub could not reach the outside either: the fault may be its own network. It waits.",
-    "pages.takeover.cause.open": "No daemon is available since {time}, so the hub stands in. The first heartbeat of a daemon ends it.",
+    "pages.takeover.cause.open": "No daemon is available since {time}, so takeover is open. The first heartbeat of a daemon ends it.",
     "pages.takeover.pause": "Pause takeover",
     "pages.takeover.pause.sure": "Pause takeover? The hub makes no more calls; tasks stay queued for their daemons.",
     "pages.takeover.resume": "Resume takeover",

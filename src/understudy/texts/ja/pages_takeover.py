@@ -6,7 +6,7 @@ TEXTS = {
     "pages.takeover.cause.here": "次のデーモンが残っているため、ハブは代行しません。",
     "pages.takeover.cause.soon": "すべてのデーモンが不在です。どれも戻らなければ、{time} に代行を始めます。",
     "pages.takeover.cause.probe": "すべてのデーモンが不在ですが、ハブからも外部に到達できません。ハブ側の回線が原因の可能性があるため、待機しています。",
-    "pages.takeover.cause.open": "{time} からすべてのデーモンが不在のため、ハブが代行しています。デーモンのハートビートが届くと終了します。",
+    "pages.takeover.cause.open": "{time} からすべてのデーモンが不在のため、代行が始まっています。デーモンのハートビートが届くと終了します。",
     "pages.takeover.pause": "代行を一時停止",
     "pages.takeover.pause.sure": "代行を一時停止しますか? ハブは呼び出しをやめ、タスクはデーモンのためにキューに残ります。",
     "pages.takeover.resume": "代行を再開",
