@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,8 @@ from tests.api.wire import ADMIN
 from tests.dashboard.browser import Browser
 from tests.waiting import eventually
 from understudy.dashboard import site as site_module
+from understudy.dashboard.live import Live, Looked, Watcher
+from understudy.dashboard.page import Fragment, Given
 
 Open = Callable[..., Browser]
 
@@ -135,6 +138,23 @@ def test_a_session_whose_time_is_over_ends_its_streams(hub: Hub, admin: Browser,
     while (event := stream.next()[0]) == "fragment":
         pass
     assert event == "over"
+
+
+def test_who_opens_hundreds_of_pages_waits_for_those_who_open_one() -> None:
+    """Each with filters of its own, rendered one after the other: the only page of another session comes first."""
+    fragment = Fragment("one", lambda _, __: {})
+
+    async def look() -> list[str]:
+        live = Live(None, None, None)  # type: ignore[arg-type]  # nothing is rendered here
+        for n in range(200):
+            session = "one" if n == 150 else "many"
+            given = Given("en", frozenset(), query=(("q", str(n)),))
+            looked = live._looked[("one", given)] = Looked(fragment, given)
+            looked.watchers.add(Watcher(session, {}))
+            live._of_session[session] += 1
+        return [watcher.session_id for looked in live._due() for watcher in looked.watchers]
+
+    assert asyncio.run(look())[:2] == ["one", "many"]
 
 
 def test_a_stream_is_asked_for_with_get(hub: Hub, admin: Browser) -> None:

@@ -33,6 +33,7 @@ PACE_OF_SEARCH_MOST_S = 60.0
 COST_PART = 20  # a fragment takes at most so many parts of a core
 SAID_MAX = 10_000
 RETRY_S = 2.0
+ROUND_S = 0.25
 CHECK_EVERY_S = 30.0
 AGAIN_S = 5
 WATCHERS_OF_SESSION_MAX = 200
@@ -238,10 +239,11 @@ class Live:
         self._mark(said)
         if said.keys() & {"session", "key", ACTED}:
             await self.end_sessions()
+        until = self._now() + ROUND_S  # the rest stands in line with whatever becomes due meanwhile
         for looked in self._due():
             if looked.is_search:
                 self._search_soon(looked)
-            else:
+            elif self._now() < until:
                 await self._render(looked)
 
     def _now(self) -> float:
@@ -262,7 +264,11 @@ class Live:
     def _due(self) -> list[Looked]:
         now = self._now()
         stale = [looked for looked in self._looked.values() if looked.is_stale and not looked.is_in_line]
-        return [looked for looked in stale if looked.due_at <= now]
+        return sorted((looked for looked in stale if looked.due_at <= now), key=self._rank)
+
+    def _rank(self, looked: Looked) -> int:
+        """The number of pages of the session that has fewest: who opens hundreds waits for those who open one."""
+        return min((self._of_session[watcher.session_id] for watcher in looked.watchers), default=0)
 
     def _search_soon(self, looked: Looked) -> None:
         looked.is_in_line = True
