@@ -154,7 +154,9 @@ class Buttons:
         if not self.may(act_name):
             return Markup("")
         asked, kind = more.pop("confirm", ""), more.pop("kind", "")
-        parts = [Markup('<button type="submit" form="act" formaction="{}"').format(self.path(act_name, **more))]
+        path = self.path(act_name, **more)
+        own = mark(f"{path} {value}")  # so that no button ever becomes another one under the finger
+        parts = [Markup('<button type="submit" form="act" id="b-{}" formaction="{}"').format(own, path)]
         if value is not None:
             parts.append(Markup(' name="{}" value="{}"').format(*value))
         parts += [Markup(' data-confirm="{}"').format(asked)] if asked else []

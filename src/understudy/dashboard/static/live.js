@@ -94,7 +94,7 @@
     if (!place.dispatchEvent(new CustomEvent("coming", { bubbles: true, cancelable: true, detail: message }))) return;
     Idiomorph.morph(place, html, {
       morphStyle: "innerHTML",
-      ignoreActiveValue: true,
+      ignoreActiveValue: document.activeElement?.matches("input, textarea, select"), // it would keep the label of a button that became another
       callbacks: { beforeAttributeUpdated: (attribute, node, change) => !(change === "remove" && KEPT.has(attribute) && node !== place) },
     });
     place.dataset.mark = mark;
