@@ -45,6 +45,7 @@ class Settings:
     trusted_proxies: Annotated[tuple[str, ...], Of("hub", WORDS)] = ()
     trusted_users: Annotated[tuple[tuple[str, str], ...], Of("hub", choices("read", "admin"))] = ()
     badge: Annotated[str, Of("hub", SECRET)] = field(default="", repr=False)
+    status_page: Annotated[str, Of("hub", one_of("off", "on", "ids"))] = "off"
     rate_per_s: Annotated[int, Of("hub", number(1, 1_000_000))] = 200
     rate_burst: Annotated[int, Of("hub", number(1, 1_000_000))] = 1000
 

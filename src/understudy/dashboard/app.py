@@ -23,6 +23,7 @@ from understudy.dashboard.pages import ACTS, PAGES, settings
 from understudy.dashboard.safety import HEADERS, own_path
 from understudy.dashboard.site import Site
 from understudy.dashboard.static_files import static_files, static_path, static_version
+from understudy.dashboard.status_page import status_routes
 from understudy.dashboard.stream import StreamApp
 from understudy.errors import BadRequestError, ForbiddenError, NotFoundError, UnderstudyError
 from understudy.hub.keys import KeyChange
@@ -51,7 +52,9 @@ def dashboard(
     """
     pages = tuple(settings.page_of(shown) if page is settings.PAGE else page for page in PAGES)
     site = Site(api, trust, pages, ACTS, public_url)
-    return [*_routes(site), *badge_routes(site, strangers.badge)], _unknown(site)
+    own = _routes(site)
+    own += [*badge_routes(site, strangers.badge), *status_routes(site, strangers.status_page)]
+    return own, _unknown(site)
 
 
 def _routes(site: Site) -> list[Route]:

@@ -151,6 +151,7 @@ class Strangers(Struct, frozen=True):
     """The parts that need no login, as the settings switch them on."""
 
     badge: str = ""  # the secret in its address; "": there is none
+    status_page: str = "off"  # on: daemons by number; ids: by their ids
 
 
 class Trust(Struct, frozen=True):

@@ -154,7 +154,7 @@ def server_of(
 def app_of(api: Api, settings: Settings, shown: tuple[SettingShown, ...] = ()) -> Any:
     """The API, and the pages beside it; `shown` are the settings as people may see them."""
     trust = Trust(settings.trust_user_header, settings.trusted_proxies, dict(settings.trusted_users))
-    strangers = Strangers(settings.badge)
+    strangers = Strangers(settings.badge, settings.status_page)
     return build_app(api, *dashboard(api, trust, settings.public_url, shown, strangers))
 
 

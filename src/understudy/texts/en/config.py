@@ -158,6 +158,7 @@ TEXTS = {
     "config.bad_proxy": "UNDERSTUDY_TRUSTED_PROXIES: {value!r} is not an address or network such as 10.0.0.2 or 10.0.0.0/24",
     "config.bad_badge": "UNDERSTUDY_BADGE: Expected 20 to 128 of the characters A-Z a-z 0-9 _ -, such as `openssl rand -hex 16` prints",
     "config.help.badge": "The secret in the address of the badge, `/badge/SECRET.svg`, which shows the state of all daemons (of one with `?daemon=ID`) to everybody who knows it. Empty: there is no badge.",
+    "config.help.status_page": "Whether `/status` shows the states of daemons and their incidents to everybody, without a login: `on` with numbers instead of names, `ids` with the ids of daemons.",
     "config.help.trust_user_header": "The header in which a proxy in front names the person who is logged in there, such as `Remote-User`; that person needs no login to the pages. Empty: none is believed.",
     "config.help.trusted_proxies": "The addresses or networks of the proxies whose header is believed.",
     "config.help.trusted_users": "What each of these people may do on the pages; nobody else is let in. Empty: everybody whom the proxy lets through may do everything.",

@@ -158,6 +158,7 @@ TEXTS = {
     "config.bad_proxy": "UNDERSTUDY_TRUSTED_PROXIES: {value!r} は 10.0.0.2 や 10.0.0.0/24 のようなアドレスまたはネットワークではありません",
     "config.bad_badge": "UNDERSTUDY_BADGE: A-Z a-z 0-9 _ - の 20〜128 文字で指定してください(例: `openssl rand -hex 16` の出力)",
     "config.help.badge": "バッジのアドレス `/badge/シークレット.svg` に含まれるシークレット。アドレスを知る人には、全デーモン(`?daemon=ID` を付けるとその 1 台)の状態が見える。空: バッジなし。",
+    "config.help.status_page": "`/status` でデーモンの状態とインシデントをログインなしで誰にでも表示するか。`on`: 名前の代わりに番号で表示。`ids`: デーモンの ID を表示。",
     "config.help.trust_user_header": "前段のプロキシがログイン中の利用者名を入れるヘッダー(例: `Remote-User`)。その利用者はページへのログインが不要になる。空: どのヘッダーも信用しない。",
     "config.help.trusted_proxies": "ヘッダーを信用するプロキシのアドレスまたはネットワーク。",
     "config.help.trusted_users": "ページで各利用者に許すこと。ここにない利用者は入れない。空: プロキシを通った利用者は全員、すべての操作ができる。",
