@@ -38,7 +38,7 @@ class Picture(NamedTuple):
     name: str
     path: str
     width: int = 1180
-    height: int = 760
+    height: int = 840
 
 
 PICTURES = (Picture("home", "/"), Picture("takeover", "/tasks/task-1044"))

@@ -16,13 +16,14 @@ from msgspec.structs import replace
 
 from tests.browser.story_texts import STORIES, Story
 from tests.hub.standing_in import StandIn
-from understudy.coordinator.calls import NoCall
 from understudy.coordinator.nouns import Daemon, Hearing, Notice
 from understudy.coordinator.prices import Price
 from understudy.coordinator.routes import Route, Routes
 from understudy.coordinator.samples import Sample
 from understudy.coordinator.takeover import CallOutcome
 from understudy.hub.alarm import RingAlarm
+from understudy.hub.call_ends import SettleCall
+from understudy.hub.calls import ReserveCall, TakeoverCall
 from understudy.hub.claims import ClaimTasks
 from understudy.hub.daemons import ConfigureDaemon
 from understudy.hub.incidents import AcknowledgeIncident
@@ -34,6 +35,7 @@ from understudy.wire.daemons import RunningBody, SettingsBody
 from understudy.wire.tasks import ClaimBody, ResultBody
 
 MINUTE, HOUR = 60_000, 3_600_000
+STANDBY = "hub/cloud"  # takeover, by the name of its host
 MAC, BOX, NUC = "mac-mini", "linux-box", "office-nuc"
 PRICE = Price(1, 5)  # µUSD for a token read, and for one written
 CHANNELS = ("ntfy", "webhook")
@@ -137,10 +139,12 @@ class Day(StandIn):
     def take_over(self, answers: tuple[str, ...]) -> None:
         """The hub answers, one call after the other."""
         for text in answers:
-            job = self.reserve()
-            assert not isinstance(job, NoCall), job
+            self.look()
+            (job,) = self.ask(ReserveCall(STANDBY))
+            assert isinstance(job, TakeoverCall), job
             self.minutes(0.5)
-            self.settle(job, CallOutcome("answered", text=text, tokens_in=2_100, tokens_out=2_400, billed="tokens"))
+            outcome = CallOutcome("answered", text=text, tokens_in=2_100, tokens_out=2_400, billed="tokens")
+            self.ask(SettleCall(job, outcome, STANDBY))
 
 
 def day_of(path: Path, lang: str = "en", hours: int = 24) -> None:
