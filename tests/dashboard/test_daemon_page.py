@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -226,3 +227,19 @@ def test_whatever_it_says_is_shown_and_does_nothing(hub: Hub, admin: Browser, na
     shown = seen.text.replace(html.escape(name), "")
     for raw in ("<script>alert", "<img", "\u202e", "\x1b"):
         assert raw not in shown
+
+
+@pytest.mark.parametrize("name", ["a/", "a?b#c", 'a"><script>', "\u202ea\x1b[31m", "constructor", "a/pause"])
+def test_a_name_with_signs_of_an_address_leads_to_its_own_page(hub: Hub, open_browser: Open, name: str) -> None:
+    """The page of `mini/` was that of `mini`, and the forms of `a?b` led back to `a?b` with a query of `b`."""
+    hub.beat(name.rstrip("/?"), boot="b0", machine="m0")
+    hub.beat(name)
+    admin = open_browser(hub)
+    path = f"/daemons/{quote(name, safe='')}"
+    assert admin.get("/").text.count(f'href="{path}"') == 1
+    seen = admin.get(path)
+    assert seen.status == 200
+    assert f'action="{path}/forget"' in seen.text
+    assert seen.attribute("value").count(path) >= 1
+    assert "<script>" not in seen.text
+    assert not {"\u202e", "\x1b"} & set(re.sub(r'data-[a-z-]+="[^"]*"', "", seen.text))

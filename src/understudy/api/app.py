@@ -207,7 +207,10 @@ TASK_ID = "{task_id}"
 TASK_ID_AT = 3  # "", "api", "queue", id
 
 
-SLASHED = frozenset((daemons.DAEMONS_PATH, LINK_PATH))  # below these a last slash may be part of a name
+PAGES_OF_DAEMONS = ("/daemons/", "/live/daemons/")
+SLASHED = frozenset(
+    (daemons.DAEMONS_PATH, LINK_PATH, *PAGES_OF_DAEMONS)
+)  # below these a last slash may be part of a name
 
 
 def _words(path: str) -> list[str]:
