@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -40,6 +41,7 @@ def test_it_says_states_and_incidents_by_number(start_hub: Start, open_browser: 
     text = look(hub, stranger)
     assert 'data-worst="down"' in text
     assert "Daemon 1" in text
+    assert set(re.findall(r'<use href="#([^"]+)"', text)) <= set(re.findall(r'<symbol id="([^"]+)"', text))
     assert "lasts" in text
     hub.beat("secret-name")
     text = look(hub, stranger)
