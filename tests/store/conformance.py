@@ -324,6 +324,22 @@ class StoreConformance:
         assert [m.id for m in read(lambda tx: tx.find(MESSAGES, "u", "", "slack", "slack", limit=10))] == ["m1"]
         assert sorted(read(lambda tx: tx.message_ids("u"))) == ["m1", "m2"]
 
+    def test_last_events_are_of_a_daemon_or_of_all_and_of_these_names(self, store: Store) -> None:
+        def event(name: str, daemon_id: str) -> Event:
+            return Event(T0, "info", name, "C", "m", {}, daemon_id=daemon_id)
+
+        store.transaction(
+            lambda tx: tx.append_events([event("a.b", "d1"), event("a.c", "d1"), event("a.b", "d2"), event("a.b", "")])
+        )
+
+        def found(daemon_id: str, *names: str, limit: int = 9) -> list[tuple[str, str]]:
+            rows = store.read(lambda reader: reader.last_events_of(daemon_id, limit, names))
+            return [(row.event.name, row.event.daemon_id) for row in rows]
+
+        assert found("d1") == [("a.b", "d1"), ("a.c", "d1")]
+        assert found("d1", "a.b", "x") == [("a.b", "d1")]
+        assert found("", "a.b", limit=2) == [("a.b", "d2"), ("a.b", "")]
+
     def test_counts_are_bounded_or_exact_as_named(self, store: Store) -> None:
         self.save(store, *(queued(f"t{n}", n) for n in range(7)), leased("x"))
         assert store.read(lambda tx: tx.count(READY, limit=5)) == 5
