@@ -56,7 +56,8 @@ SECRETS = [row for row in config.table().values() if row.is_secret]
 @pytest.mark.parametrize("row", SECRETS, ids=lambda row: row.name)
 @pytest.mark.parametrize("way", ["environment", "file"])
 def test_no_secret_leaves_the_room(tmp_path: Path, row: config.Setting, way: str) -> None:
-    secret = "https://hooks.example.com/services/T000/B000/very-secret-value-0123456789"
+    address = "https://hooks.example.com/services/T000/B000/very-secret-value-0123456789"
+    secret = address if row.name != "badge" else "very-secret-value-0123456789"  # is no address
     environ = {"UNDERSTUDY_CONFIG": str(tmp_path / "my.toml")}
     (tmp_path / "my.toml").write_text("")
     if way == "environment":
