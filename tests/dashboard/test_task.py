@@ -52,8 +52,9 @@ def test_it_says_what_nobody_offers(hub: Hub, admin: Browser) -> None:
     hub.beat(provides=["machine"])
     hub.enqueue("t1", needs=["machine", "executor:codex"])
     hub.enqueue("t2", needs=["machine"])
-    assert 'No working daemon offers what it needs: <span class="tag"><bdi class="name">executor:codex' in " ".join(
-        admin.get("/tasks/t1").text.split()
+    assert (
+        'No working daemon offers what it needs: <span class="task-tag"><bdi class="name">executor:codex'
+        in " ".join(admin.get("/tasks/t1").text.split())
     )
     assert "No working daemon" not in admin.get("/tasks/t2").text
 
