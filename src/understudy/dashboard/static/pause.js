@@ -1,4 +1,4 @@
-// A fragment may pause: by its button, when something in it is opened, and while its beginning is out of sight.
+// A fragment may pause: by its button, when something in it is opened or has the focus, and while its beginning is out of sight.
 "use strict";
 for (const button of document.querySelectorAll("[data-pause]")) {
   const AWAY_PX = 80;
@@ -19,7 +19,7 @@ for (const button of document.querySelectorAll("[data-pause]")) {
     if (message) dispatchEvent(new CustomEvent("come", { detail: message }));
   };
   place.addEventListener("coming", (event) => {
-    if (!why) return;
+    if (!why) return place.replaceChildren(); // lines are drawn anew: none that stands there moves
     event.preventDefault();
     held = event.detail;
     say();
@@ -30,6 +30,7 @@ for (const button of document.querySelectorAll("[data-pause]")) {
     follow();
   });
   place.addEventListener("toggle", ({ target }) => { if (target.open && !why) pause("opened"); }, true);
+  place.addEventListener("focusin", () => { if (!why) pause("focus"); });
   addEventListener("scroll", () => {
     const isAway = place.getBoundingClientRect().top < -AWAY_PX;
     if (isAway && !why) pause("scroll");
