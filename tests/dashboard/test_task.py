@@ -92,7 +92,10 @@ def test_what_becomes_of_other_tasks_does_not_matter(hub: Hub, admin: Browser, m
     stream.fragment("task_past", "Task t1 queued")
     before = len(read)
     hub.enqueue("t2")
+    listed = admin.stream("/tasks")
+    listed.fragment("tasks_rows", 'data-task="t2"')
     hub.post("/api/tasks/t2/cancel").of(200)
+    listed.fragment("tasks_rows", 'data-status="cancelled"')
     hub.post("/api/tasks/t1/cancel").of(200)
     stream.fragment("task_past", "Task t1 cancelled")
     assert len(read) == before + 1
