@@ -97,7 +97,7 @@ CACHED = {  # without a bound of their own
     "store/sqlite_rows _counted": CODE,
     "store/sqlite_rows _counted_by": CODE,
     "store/sqlite_rows _gathered": CODE,
-    "notify/fixes _forms": CODE,
+    "notify/fixes _sentences": CODE,
     "dashboard/render _environment": CODE,
     "dashboard/static_files static_files": CODE,
     "dashboard/static_files static_version": CODE,

@@ -34,7 +34,7 @@ def help_of(words: tuple[str, ...]) -> str:
 
 def sub_command(words: list[str]) -> tuple[str, ...]:
     """`daemons list --json` is `daemons list`: as many leading words as are commands."""
-    leading = [word for word in words[:2] if word.isalpha() and word.islower()]
+    leading = [word for word in words[:2] if word.replace("-", "a").isalpha() and word[0].isalpha() and word.islower()]
     return next((tuple(leading[:n]) for n in (2, 1) if len(leading) >= n and help_of(tuple(leading[:n]))), ())
 
 

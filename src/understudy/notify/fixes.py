@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
+from string import Formatter
 
 from understudy.texts import LANGUAGES, catalogue
 
@@ -35,18 +35,32 @@ _HEAD_CHARS = 200  # a reason may have been cut
 
 def fix_of(reason: str) -> str:
     """The word for what helps; `other` for a reason that is no sentence of the channels."""
-    return next((fix for form, fix in _forms() if form.match(reason[:_HEAD_CHARS])), OTHER)
+    head = reason[:_HEAD_CHARS]
+    return next((fix for parts, fix in _sentences() if _says(head, parts)), OTHER)
+
+
+def _says(reason: str, parts: tuple[str, ...]) -> bool:
+    """True if it begins with the first of these parts and has the others behind it, in their order."""
+    if not reason.startswith(parts[0]):
+        return False
+    at = 0
+    for part in parts:
+        at = reason.find(part, at)
+        if at < 0:
+            return False
+        at += len(part)
+    return True
 
 
 @cache
-def _forms() -> tuple[tuple[re.Pattern[str], str], ...]:
-    """The beginning of each sentence in every language, the longest first."""
-    heads = [(catalogue(language)[key], fix) for key, fix in FIXES.items() for language in LANGUAGES]
-    found = [(_head(text), fix) for text, fix in heads]
-    return tuple((re.compile(head, re.DOTALL), fix) for head, fix in sorted(found, key=lambda pair: -len(pair[0])))
+def _sentences() -> tuple[tuple[tuple[str, ...], str], ...]:
+    """The fixed parts of each sentence in every language, the longest first."""
+    found = [(_fixed_parts(catalogue(language)[key]), fix) for key, fix in FIXES.items() for language in LANGUAGES]
+    return tuple(sorted(found, key=lambda pair: -sum(map(len, pair[0]))))
 
 
-def _head(text: str) -> str:
-    """The fixed words of a text, with anything where values go; up to its last value, which may be cut."""
-    parts = re.split(r"{\w+}", text)
-    return ".{0,100}?".join(re.escape(part) for part in (parts[:-1] if len(parts) > 1 and parts[0] else parts))
+def _fixed_parts(text: str) -> tuple[str, ...]:
+    """A text without its values, up to the last of them, which may be cut."""
+    parts = [part for part, *_ in Formatter().parse(text)]
+    ends_fixed = list(Formatter().parse(text))[-1][1] is None
+    return tuple(parts[:-1] if ends_fixed and len(parts) > 1 and parts[0] else parts)
