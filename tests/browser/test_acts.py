@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from tests.browser.visits import BEAT_MS, hub_with_a_day, log_in
-from tests.daemon.live import living
+from tests.browser.visits import hub_with_a_day, log_in
 from tests.fakes.webhook import FakeWebhook
-from tests.hub_process import ADMIN_KEY, KEY
+from tests.hub_process import ADMIN_KEY
 from tests.waiting import eventually
 
 
@@ -43,26 +42,6 @@ def test_channel_is_tested_by_its_button(start_hub, open_page):
         page.locator("[data-channel=webhook] button[formaction]").click()
         expect(page.locator("[data-channel=webhook] [data-test=sent]")).to_be_visible()
         assert len(eventually(lambda: hook.keys)) == 1
-
-
-def test_task_is_followed_from_submit_to_answer_without_a_reload(start_hub, open_page, tmp_path):
-    hub = start_hub()
-    go = tmp_path / "go"
-    waits = f"while [ ! -e '{go}' ]; do sleep 0.05; done; tr a-z A-Z"
-    with living(hub.url, tmp_path / "mini", "sh", "-c", waits, api_key=KEY, heartbeat_interval_ms=BEAT_MS):
-        watched = open_page(hub.url)
-        watched.expects("content moved")  # by an answer, which has its own place
-        log_in(watched, hub)
-        page = watched.goto("/tasks")
-        page.locator("details:has(textarea[name=content]) > summary").first.click()
-        page.locator("textarea[name=content]").fill("shout this")
-        page.locator("form:has(textarea[name=content]) button").last.click()
-        expect(page.locator("[data-task][data-status=claimed]")).to_be_visible()
-        page.evaluate("window.isTheSamePage = true")
-        go.touch()
-        expect(page.locator("[data-task][data-status=done]")).to_be_visible()
-        expect(page.locator("[data-result=done]")).to_contain_text("SHOUT THIS")
-        assert page.evaluate("window.isTheSamePage") is True
 
 
 def test_waiting_task_is_cancelled_on_its_page(start_hub, open_page):

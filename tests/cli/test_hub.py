@@ -18,7 +18,7 @@ class KeylessHub(HubProcess):
 
     def __init__(self, data_dir, **settings):
         super().__init__(data_dir, **settings)
-        self._env = {name: value for name, value in self._env.items() if not name.endswith("API_KEY")}
+        self.environ = {name: value for name, value in self.environ.items() if not name.endswith("API_KEY")}
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ class WeakHub(HubProcess):
 
     def __init__(self, data_dir, **settings):
         super().__init__(data_dir, **settings)
-        self._env |= {"UNDERSTUDY_API_KEY": "hub"}
+        self.environ |= {"UNDERSTUDY_API_KEY": "hub"}
 
 
 def test_a_weak_key_is_taken_on_loopback(tmp_path):

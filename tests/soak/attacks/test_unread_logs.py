@@ -38,7 +38,7 @@ class UnreadHub(HubProcess):
 
     def start(self) -> UnreadHub:
         command = [*PROGRAM, "hub", "--port", str(self.port), "--data", str(self.data_dir)]
-        self.process = subprocess.Popen(command, env={**os.environ, **self._env}, stderr=self._pipe.end)
+        self.process = subprocess.Popen(command, env={**os.environ, **self.environ}, stderr=self._pipe.end)
         eventually(self.is_ready, within_s=WITHIN_S, what="a hub whose stderr takes nothing")
         return self
 
