@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 FLOORS = "import sys; from importlinter.cli import lint_imports_command as c; sys.exit(c(['--no-logo']))"
+WORKERS = 3  # of the tests: many wait for processes and instants, so two cores have room for a third
 
 
 def files_with_generated_parts() -> list[str]:
@@ -33,7 +34,7 @@ def steps() -> dict[str, list[str]]:
         "floors": [PYTHON, "-c", FLOORS],
         "docs": cog("--check", "--verbosity=1", "--check-fail-msg=`make docs` writes it anew."),
         "browser": [PYTHON, "tests/browser/chromium.py"],
-        "tests": [PYTHON, "-m", "pytest", "-n", "2", "--dist", "worksteal"],
+        "tests": [PYTHON, "-m", "pytest", "-n", str(WORKERS), "--dist", "worksteal"],
     }
 
 
