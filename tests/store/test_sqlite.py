@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.store.conformance import T0, StoreConformance, queued
+from tests.store.paging import PagingExercise
 from tests.store.searches import SearchExercise
 from understudy.coordinator.nouns import Period, Task
 from understudy.errors import StoreDownError, StoreError, StoreVersionError
@@ -23,7 +24,7 @@ from understudy.store.sqlite_rows import _gathered
 from understudy.store.tables import SCHEMA_VERSION
 
 
-class TestFile(StoreConformance, SearchExercise):
+class TestFile(StoreConformance, SearchExercise, PagingExercise):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[SqliteStore]:
         store = SqliteStore(tmp_path / "hub.db")
@@ -31,7 +32,7 @@ class TestFile(StoreConformance, SearchExercise):
         store.close()
 
 
-class TestMemory(StoreConformance, SearchExercise):
+class TestMemory(StoreConformance, SearchExercise, PagingExercise):
     @pytest.fixture
     def store(self) -> Iterator[SqliteStore]:
         store = SqliteStore(None)

@@ -132,8 +132,8 @@ class Reader(Finder, Protocol):
         """The rows of these keys that exist, in no order (a tuple is a key of several columns)."""
         ...
 
-    def load_all(self, noun: type[N], limit: int) -> list[N]:
-        """Up to `limit` rows, in key order."""
+    def load_all(self, noun: type[N], limit: int, after: Any = None) -> list[N]:
+        """Up to `limit` rows, in key order; with `after` (as the keys of `load_many`) those of greater keys."""
         ...
 
     def claimable(self, provides: frozenset[str], limit: int) -> list[Task]:
@@ -181,6 +181,10 @@ class Reader(Finder, Protocol):
 
         With a text, those that `search.event_text` finds it in (folded).
         """
+        ...
+
+    def last_event_id(self) -> int:
+        """The last place that was given in the event log, also if that event is purged; 0: none was."""
         ...
 
     def message_ids(self, user_id: str) -> list[str]:
@@ -232,6 +236,10 @@ class Transaction(Reader, Protocol):
 
     def append_events(self, events: Sequence[Event]) -> list[StoredEvent]:
         """Append to the event log and say which places they got."""
+        ...
+
+    def place_events(self, stored: Sequence[StoredEvent], last_id: int) -> None:
+        """Put events into the log at their own free places; the next that is appended comes after `last_id` too."""
         ...
 
     def delete_many(self, noun: type[Struct], keys: Collection[Any]) -> None:

@@ -154,9 +154,15 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
         """The rows of a query, in its order."""
         return self._rows(query.noun, _where(query), *map(_value, values), limit or -1)
 
-    def load_all(self, noun: type[N], limit: int) -> list[N]:
-        """Up to `limit` rows, in key order."""
-        return self._rows(noun, f"ORDER BY {', '.join(TABLES[noun].keys)} LIMIT ?", limit)
+    def load_all(self, noun: type[N], limit: int, after: Any = None) -> list[N]:
+        """Up to `limit` rows, in key order, from the beginning or after a key."""
+        keys = TABLES[noun].keys
+        names = ", ".join(keys)
+        if after is None:
+            return self._rows(noun, f"ORDER BY {names} LIMIT ?", limit)
+        values = after if len(keys) > 1 else (after,)
+        where = f"WHERE ({names}) > ({', '.join('?' * len(keys))})"
+        return self._rows(noun, f"{where} ORDER BY {names} LIMIT ?", *values, limit)
 
     def save_many(self, rows: Sequence[Struct]) -> None:
         """Insert or replace rows, many in a statement."""
@@ -192,17 +198,28 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
         """Append events; this transaction is the only writer, so their places are contiguous."""
         if not events:
             return []
-        self._db.executemany(
-            "INSERT INTO event (at, level, name, component, message, fields, task_id, daemon_id) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (e.at, e.level, e.name, e.component, e.message, _encode(e.fields).decode(), e.task_id, e.daemon_id)
-                for e in events
-            ],
-        )
+        self._insert_events((None, event) for event in events)
         last = self._db.execute("SELECT last_insert_rowid()").fetchone()[0]
         first = last - len(events) + 1
         return [StoredEvent(first + n, event) for n, event in enumerate(events)]
+
+    def _insert_events(self, placed: Iterable[tuple[int | None, Event]]) -> None:
+        """Insert events at their places; None: at the next one."""
+        self._db.executemany(
+            "INSERT INTO event (id, at, level, name, component, message, fields, task_id, daemon_id) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (n, e.at, e.level, e.name, e.component, e.message, _encode(e.fields).decode(), e.task_id, e.daemon_id)
+                for n, e in placed
+            ],
+        )
+
+    def place_events(self, stored: Sequence[StoredEvent], last_id: int) -> None:
+        """Insert events at their own places, and let the next one come after `last_id`."""
+        self._insert_events((one.id, one.event) for one in stored)
+        if last_id > self.last_event_id():
+            self._db.execute("DELETE FROM sqlite_sequence WHERE name = 'event'")
+            self._db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('event', ?)", (last_id,))
 
     # ---- the queue
 
@@ -310,6 +327,11 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
         if not wanted.after_id:
             rows.reverse()
         return [event_of(row, self.unreadable) for row in rows]
+
+    def last_event_id(self) -> int:
+        """The last place that was given in the event log; 0: none was."""
+        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
+        return number_of(row[0]) if row else 0
 
     def message_ids(self, user_id: str) -> list[str]:
         """The ids of all messages of a user, of any owner."""
