@@ -60,6 +60,8 @@ class LoopThread:
 class KeptStore:
     """A store in memory that outlives the hubs on it."""
 
+    is_shared = False
+
     def __init__(self) -> None:
         self._store = SqliteStore(None)
         self.transaction = self._store.transaction
@@ -78,6 +80,7 @@ class FailingStore:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.is_shared = store.is_shared
         self.is_failing = False
         self.commit = store.commit  # type: ignore[attr-defined]
         self.confirm = store.confirm  # type: ignore[attr-defined]
@@ -87,10 +90,10 @@ class FailingStore:
             raise StoreError("Store unavailable: disk I/O error at /secret/path")
         return self._store.prepare(fn)  # type: ignore[attr-defined]
 
-    def transaction(self, fn: Any) -> Any:
+    def transaction(self, fn: Any, *, alone: bool = True) -> Any:
         if self.is_failing:
             raise StoreError("Store unavailable: disk I/O error at /secret/path")
-        return self._store.transaction(fn)
+        return self._store.transaction(fn, alone=alone)
 
     def read(self, fn: Any, within_ms: int = 0) -> Any:
         if self.is_failing:

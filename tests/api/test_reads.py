@@ -31,6 +31,7 @@ class SlowStore:
 
     def __init__(self, store: Any) -> None:
         self._store = store
+        self.is_shared = store.is_shared
         self.transaction = store.transaction
         self.close = store.close
         self.is_slow = False

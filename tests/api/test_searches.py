@@ -39,6 +39,7 @@ class SlowStore:
 
     def __init__(self, store: Any) -> None:
         self._store = store
+        self.is_shared = store.is_shared
         self.transaction = store.transaction
         self.close = store.close
         self.go_on = threading.Event()
@@ -136,6 +137,7 @@ class ShyStore:
 
     def __init__(self, store: Any) -> None:
         self._store = store
+        self.is_shared = store.is_shared
         self.transaction = store.transaction
         self.close = store.close
         self.left = 1000

@@ -25,8 +25,10 @@ ROUNDS_MAX = 50  # one takes hundreds of rows
 class Bench:
     """An engine, its clock, and shortcuts to ask it things."""
 
-    def __init__(self, policy: Policy | None = None, store: SqliteStore | None = None) -> None:
-        self.clock = ManualClock()
+    def __init__(
+        self, policy: Policy | None = None, store: SqliteStore | None = None, clock: ManualClock | None = None
+    ) -> None:
+        self.clock = clock or ManualClock()
         self.store = store or SqliteStore(None)
         self.ids = IdMaker(self.clock, random.Random(7).getrandbits)
         self.engine = Engine(self.store, self.clock, self.ids, policy or Policy())

@@ -139,7 +139,7 @@ def test_after_a_store_failure_everything_is_looked_at_again(stand: Stand) -> No
     stand.clock.advance(1_000)
     real = stand.store.transaction
 
-    def fail(fn: Any) -> Any:
+    def fail(fn: Any, *, alone: bool = True) -> Any:
         raise StoreError("disk full")
 
     stand.store.transaction = fail  # type: ignore[method-assign]

@@ -257,6 +257,7 @@ class Whole:
     """A store that cannot commit apart from deciding."""
 
     def __init__(self, store: SqliteStore) -> None:
+        self.is_shared = store.is_shared
         self.transaction = store.transaction
         self.read = store.read
         self.close = store.close

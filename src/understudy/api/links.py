@@ -65,8 +65,7 @@ async def _refused(api: Api, request: Request, language: str) -> Response:
 
 
 async def _look(api: Api, secret: str, language: str) -> Response:
-    wall = api.hub.clock.now_ms()
-    shown = await api.hub.view(lambda view: shown_by(view.reader, secret, wall), LINE)
+    shown = await api.hub.view(lambda view: shown_by(view.reader, secret, view.now.wall), LINE)
     if shown.purpose == "read":
         return _page(_answer(shown, language), language, is_html=True)
     if shown.is_used:
@@ -78,8 +77,7 @@ async def _look(api: Api, secret: str, language: str) -> Response:
 
 
 async def _act(api: Api, secret: str, language: str) -> Response:
-    wall = api.hub.clock.now_ms()
-    shown = await api.hub.view(lambda view: shown_by(view.reader, secret, wall), LINE)
+    shown = await api.hub.view(lambda view: shown_by(view.reader, secret, view.now.wall), LINE)
     if shown.is_used:
         return _page(t("links.used", language), language)
     await api.hub.decide(FollowLink(secret))

@@ -4,27 +4,44 @@ Silence and leases are counted in hearing time and need none of this. Pauses tha
 of notices, delays of tasks, snoozes) are moved with the clock. Within a process a jump shows in what two clocks say
 passed; at a start only a clock that is behind the last instant heard is known to have been moved. A clock that is
 ahead by then may as well be time that passed, so pauses may end early, never late.
+
+Several hubs on one store share its wall clock, and each sees its jumps by itself. The first one moves the pauses and
+books the jump in the hearing row (`moved_ms`) in the same transaction; for the others only what is not booked yet is
+left of it. A jump ahead is never greater than the time for which no hub heard: a hub that stood still itself, while
+its own clock did too, takes the time in which others went on for no jump.
 """
 
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from understudy.coordinator.hearing import GAP_MIN_MS
 from understudy.coordinator.nouns import Hearing
 
 
 class Clocks(Struct, frozen=True):
-    """Both clocks at one instant, in ms."""
+    """Both clocks at one instant, in ms, and the jumps that were booked by then."""
 
-    wall: int
-    mono: int
+    wall: int  # the store's
+    mono: int  # this process's own
+    moved_ms: int = 0
 
 
 def jump_ms(before: Clocks | None, now: Clocks, hearing: Hearing) -> int:
-    """By how much the wall clock was moved, negative where it was set back; 0: it was not, or by 2 s at most."""
+    """By how much the wall clock was moved that no hub has booked, negative where it was set back.
+
+    0: it was not, or by 2 s at most.
+    """
+    passed = now.wall - hearing.heard_at if hearing.heard_at else None
     if before is None:
-        moved = min(now.wall - hearing.heard_at, 0) if hearing.heard_at else 0
+        moved = min(passed or 0, 0)
     else:
-        moved = (now.wall - before.wall) - (now.mono - before.mono)
+        moved = (now.wall - before.wall) - (now.mono - before.mono) - (hearing.moved_ms - before.moved_ms)
+        moved = moved if passed is None else min(moved, max(passed, 0))
     return moved if abs(moved) > GAP_MIN_MS else 0
+
+
+def booked(hearing: Hearing, jump_ms: int) -> Hearing:
+    """The row once the pauses were moved by a jump; the same one (`is`) where there was none."""
+    return replace(hearing, moved_ms=hearing.moved_ms + jump_ms) if jump_ms else hearing

@@ -63,6 +63,7 @@ class Hearing(Struct, frozen=True):
     resumed_h: int = 0
     idle: int = 1
     suspect_h: int = 0
+    moved_ms: int = 0  # the sum of all jumps of the wall clock that pauses were moved by (coordinator/jumps.py)
 
 
 class Task(Struct, frozen=True, rename={"is_legacy": "is_old_way", "lease_flags": "is_named"}):

@@ -8,7 +8,6 @@ deadlines from the store after that; a later one shortens the pause or wakes the
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from functools import partial
 from typing import Any
 
 from understudy.coordinator.hearing import hear
@@ -89,16 +88,18 @@ class Alarm:
         elif self._is_watching:
             yield RecordHearing()
         if mono - self._minute_mono >= LOOK_EVERY_MS:
-            depth = yield Read(partial(queue_depth, limit=COUNTED_MAX))
+            depth, wall = yield Read(
+                lambda reader: (queue_depth(reader, limit=COUNTED_MAX), reader.now_ms(self._clock))
+            )
             self._minute_mono = mono
             (beats, rings), self._reported = self._reported, (self.beats, self.rings)
-            yield LogMinute(self._reported[1] - rings, self._sample(depth, self._reported[0] - beats))
+            yield LogMinute(self._reported[1] - rings, self._sample(depth, wall, self._reported[0] - beats))
         is_more = yield from self._purge_a_little(mono)
         return min(self.pause_ms(), PURGE_PAUSE_MS) if is_more else self.pause_ms()
 
-    def _sample(self, depth: Depth, beats: int) -> Sample:
+    def _sample(self, depth: Depth, wall: int, beats: int) -> Sample:
         """The last minute in numbers; which minute that was, its transaction decides."""
-        counts, wall = self._tally.take(), self._clock.now_ms()
+        counts = self._tally.take()
         oldest_ms = max(wall - depth.oldest_at, 0) if depth.oldest_at else 0
         counted = (counts.requests, counts.commits, counts.commit_ms, counts.commit_max_ms)
         return Sample(0, depth.waiting, depth.leased, oldest_ms, beats, *counted)
@@ -135,13 +136,14 @@ class Alarm:
     def _now(self, reader: Reader) -> Now:
         """The time as a batch would see it at this moment."""
         (hearing,) = reader.load_many(Hearing, (1,)) or [Hearing()]
-        return hear(hearing, self._clock.now_ms())[1]
+        return hear(hearing, reader.now_ms(self._clock))[1]
 
     def _purge_a_little(self, mono: int) -> Generator[Effect, Any, bool]:
         """One portion of what retention removes, so that no deadline waits for it; whether there is more."""
         if mono >= self._purge_mono:
             self._purge_mono = mono + PURGE_EVERY_MS
-            self._purges = purge_plan(self._engine.policy, self._clock.now_ms())
+            wall = yield Read(lambda reader: reader.now_ms(self._clock))
+            self._purges = purge_plan(self._engine.policy, wall)
         if self._purges and self._is_sure_of_the_time(mono):
             try:
                 is_more = yield PurgeRows(*self._purges[-1])

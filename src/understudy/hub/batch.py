@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from understudy.clock import Clock
 from understudy.coordinator.changes import Decision, Removal
 from understudy.coordinator.hearing import awake, deaf, hear
-from understudy.coordinator.jumps import Clocks, jump_ms
+from understudy.coordinator.jumps import Clocks, booked, jump_ms
 from understudy.coordinator.nouns import (
     LEASED,
     QUEUED,
@@ -98,8 +98,9 @@ class Engine:
         """True if silence does not count now."""
         return self.clock.mono_ms() < self._deaf_until_mono
 
-    def _read_clocks(self) -> Clocks:
-        return Clocks(self.clock.now_ms(), self.clock.mono_ms())
+    def _moved_ms(self, hearing: Hearing, unbooked_ms: int) -> int:
+        """By how much the wall clock was moved since the last batch, whichever hub moved the pauses."""
+        return hearing.moved_ms - self._clocks.moved_ms if self._clocks is not None else unbooked_ms
 
     def run(self, operations: Sequence[Operation]) -> Committed:
         """Run one batch durably. Failures become the answers of those they hit, never a verdict.
@@ -167,14 +168,16 @@ class Engine:
             operation.needs(needs)
         work.load(tx, needs)
         hearing = work.get(Hearing, hearing_key) or Hearing()
-        clocks = self._read_clocks()
-        moved_ms = jump_ms(self._clocks, clocks, hearing)
-        if moved_ms:  # before any row that it concerns is loaded, but for rows that requests named
-            tx.move_pauses(moved_ms, clocks.wall - moved_ms)
+        clocks = Clocks(tx.now_ms(self.clock), self.clock.mono_ms())
+        unbooked_ms = jump_ms(self._clocks, clocks, hearing)
+        if unbooked_ms:  # before any row that it concerns is loaded, but for rows that requests named
+            tx.move_pauses(unbooked_ms, clocks.wall - unbooked_ms)
             work.reload(tx)
-        heard, now, gap = hear(hearing, clocks.wall)
+        counted = booked(hearing, unbooked_ms)
+        clocks, moved_ms = replace(clocks, moved_ms=counted.moved_ms), self._moved_ms(counted, unbooked_ms)
+        heard, now, gap = hear(counted, clocks.wall)
         if clocks.mono < self._deaf_until_mono and gap is None:
-            heard, now = deaf(hearing, clocks.wall)
+            heard, now = deaf(counted, clocks.wall)
         work.now = now
         if gap is not None:
             work.apply(Decision(save=gap_period(hearing, now), events=(gap,)))

@@ -99,11 +99,10 @@ class Delivery:
         closed_ms = self.circuit.open_until - self._clock.mono_ms()
         if closed_ms > 0:
             return min(closed_ms, LOOK_EVERY_MS)
-        next_at = yield Read(lambda reader: reader.next_notice_at(self.settings.name))
-        if self._has_jumped() and next_at:
+        next_at, now_ms = yield Read(self._next)
+        if self._has_jumped(now_ms) and next_at:
             yield RecordHearing()  # its batch moves what waits with the clock
-            next_at = yield Read(lambda reader: reader.next_notice_at(self.settings.name))
-        now_ms = self._clock.now_ms()
+            next_at, now_ms = yield Read(self._next)
         if not next_at or next_at > now_ms:
             return min(next_at - now_ms, LOOK_EVERY_MS) if next_at else LOOK_EVERY_MS
         outgoing: Outgoing | None = yield TakeNotice(self.settings.name)
@@ -112,9 +111,13 @@ class Delivery:
         yield from self._deliver(outgoing)
         return 0
 
-    def _has_jumped(self) -> bool:
+    def _next(self, reader: Reader) -> tuple[int, int]:
+        """When the next notice is due, 0: none waits; and what time it is."""
+        return reader.next_notice_at(self.settings.name), reader.now_ms(self._clock)
+
+    def _has_jumped(self, now_ms: int) -> bool:
         """True if the wall clock was moved since the last look, or may have been before the first one."""
-        before, self._clocks = self._clocks, Clocks(self._clock.now_ms(), self._clock.mono_ms())
+        before, self._clocks = self._clocks, Clocks(now_ms, self._clock.mono_ms())
         return before is None or jump_ms(before, self._clocks, Hearing()) != 0
 
     def _deliver(self, outgoing: Outgoing) -> Generator[Effect, Any, None]:

@@ -134,8 +134,7 @@ class Front:
 
     async def view(self, show: Callable[[View], T], key_id: str = "") -> T:
         """The result of a view."""
-        wall = self.clock.now_ms()
-        return self._store.read(lambda reader: show(View(reader, wall, self._policy)))
+        return self._store.read(lambda reader: show(View(reader, reader.now_ms(self.clock), self._policy)))
 
     async def search(self, key_id: str, show: Callable[[View], T]) -> T:
         """The result of a view that may have to read everything."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
 
+from understudy.clock import Clock
 from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import (
     Daemon,
@@ -128,6 +129,13 @@ class Reader(Finder, Protocol):
 
     unreadable: Unreadable
 
+    def now_ms(self, clock: Clock) -> int:
+        """The wall clock of this store, ms since the epoch: `clock`'s, or that of the database that several hubs share.
+
+        In a transaction it is asked after rows are loaded, so that it is not before a change that they show.
+        """
+        ...
+
     def load_many(self, noun: type[N], keys: Collection[Any]) -> list[N]:
         """The rows of these keys that exist, in no order (a tuple is a key of several columns)."""
         ...
@@ -226,6 +234,10 @@ class Reader(Finder, Protocol):
 class Transaction(Reader, Protocol):
     """A reader that may also write; nothing is kept unless the whole transaction is."""
 
+    def lock(self, names: Collection[str]) -> None:
+        """Wait until no other transaction has one of these names, and have them until the end; for rows to come."""
+        ...
+
     def save_many(self, rows: Sequence[Struct]) -> None:
         """Insert or replace rows, of one noun or several."""
         ...
@@ -261,8 +273,17 @@ class Transaction(Reader, Protocol):
 class Store(Protocol):
     """A backend. Calls block; `fn` may run again after a deadlock or a serialization failure."""
 
-    def transaction(self, fn: Callable[[Transaction], T]) -> T:
-        """Run `fn` and commit durably, or keep nothing and raise StoreError."""
+    @property
+    def is_shared(self) -> bool:
+        """True if several hubs may use it at the same time."""
+        ...
+
+    def transaction(self, fn: Callable[[Transaction], T], *, alone: bool = True) -> T:
+        """Run `fn` and commit durably, or keep nothing and raise StoreError.
+
+        Alone: no other transaction of any hub that writes is open meanwhile. Otherwise others may be, and what is read
+        here of a root noun (`tables.ROOTS`) is locked; docs/adr/0015-beside-or-alone.md.
+        """
         ...
 
     def read(self, fn: Callable[[Reader], T], within_ms: int = 0) -> T:

@@ -54,6 +54,8 @@ def _close_to_others(path: Path) -> None:
 class SqliteStore:
     """One SQLite file, or one in memory (`path` None) for simulations."""
 
+    is_shared = False
+
     def __init__(self, path: Path | None, before_commit: Callable[[], None] | None = None) -> None:
         self._path = path
         self._refuse_to_begin_anew()
@@ -167,7 +169,7 @@ class SqliteStore:
         if is_damage(error) and not self._damage:
             self._damage = f"{self._path} is damaged: {error}"
 
-    def transaction(self, fn: Callable[[Transaction], T]) -> T:
+    def transaction(self, fn: Callable[[Transaction], T], *, alone: bool = True) -> T:
         """Run `fn` in one immediate transaction; committed and synced when this returns."""
         self._writing.acquire()
         answer = self._begun(fn, BUSY_MS)

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import astuple
 
+from understudy.clock import Clock
 from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import Daemon, Directive, Task, Usage
 from understudy.store.base import Deadlines, Due, EventFilter, Room, StoredEvent, TaskFilter, Unreadable
@@ -107,6 +108,13 @@ class SqliteTransaction(NeedsQueries, OutboxQueries, TakeoverQueries):
     def __init__(self, connection: sqlite3.Connection, unreadable: Unreadable) -> None:
         self._db = connection
         self.unreadable = unreadable
+
+    def now_ms(self, clock: Clock) -> int:
+        """The wall clock of this process: a file has none of its own."""
+        return clock.now_ms()
+
+    def lock(self, names: Collection[str]) -> None:
+        """Nothing to do: no other transaction is open."""
 
     # ---- generic
 

@@ -33,7 +33,7 @@ from understudy.coordinator.nouns import (
 from understudy.coordinator.samples import Sample
 from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverState, TaskTakeover
 
-SCHEMA_VERSION = 9  # the number of the last migration
+SCHEMA_VERSION = 10  # the number of the last migration
 
 
 class Table:
@@ -107,3 +107,9 @@ TABLES: dict[type[Struct], Table] = {
         Table("reservation", Reservation, fixed=("task_id", "token", "worker_id", "model", "reserved_micro_usd", "at")),
     )
 }
+# Who owns the rows of a noun: whoever changes them has locked their owner, whose key begins theirs.
+OWNERS: dict[type[Struct], type[Struct]] = {
+    **dict.fromkeys((TaskBody, Attempt, Result, Progress, TaskTakeover), Task),
+    **dict.fromkeys((Boot, Period), Daemon),
+}
+ROOTS = tuple(noun for noun in TABLES if noun not in OWNERS and noun not in (Hearing, Usage, Sample))  # to be locked

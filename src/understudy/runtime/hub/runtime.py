@@ -34,7 +34,7 @@ from understudy.runtime.hub.reading import Reading
 from understudy.runtime.hub.store_watch import StoreVoice, StoreWatch
 from understudy.runtime.hub.writer import Writer
 from understudy.runtime.transport import Transport
-from understudy.store.base import Store, Watched
+from understudy.store.base import Reader, Store, Watched
 
 T = TypeVar("T")
 ALARM_STOP_WITHIN_S = 10.0
@@ -133,12 +133,12 @@ class HubRuntime:
         return await self._reading.search(key_id, partial(self._show, show))
 
     def _show(self, show: Callable[[View], T], within_ms: int) -> T:
-        wall = self.clock.now_ms()
+        def shown(reader: Reader) -> T:
+            wall = reader.now_ms(self.clock)
+            return show(View(reader, wall, self.policy, self.log.redactor, self._environment_keys))
+
         try:
-            return self.store.read(
-                lambda reader: show(View(reader, wall, self.policy, self.log.redactor, self._environment_keys)),
-                within_ms,
-            )
+            return self.store.read(shown, within_ms)
         except StoreError as error:
             self._store_failed(error)
             raise
