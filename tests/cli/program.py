@@ -15,7 +15,7 @@ from tests import prepared
 # Commands that ask a hub and end; the start itself has tests of its own (test_code_path, test_streams, test_help).
 ASKING = {
     *("cancel", "daemon-control", "daemons", "deployments", "doctor", "incidents", "keys", "move", "notices", "notify"),
-    *("drill", "login-link", "retry", "status", "submit", "tail", "takeover", "task", "tasks"),
+    *("drill", "login-link", "retry", "status", "store", "submit", "tail", "takeover", "task", "tasks"),
 }
 PROGRAM = [sys.executable, "-m", "understudy"]
 

@@ -57,7 +57,7 @@ def test_what_the_issue_names_exists():
     named = {
         *("up", "hub", "daemon", "service", "submit", "tasks", "task", "cancel", "retry", "move", "status", "daemons"),
         *("incidents", "notices", "notify", "takeover", "tail", "doctor", "keys", "deployments", "verify", "drill"),
-        *("completion", "daemon-control", "login-link"),
+        *("completion", "daemon-control", "login-link", "store"),
     }
     assert named == {path[0] for path in COMMANDS if path}
     subs = {" ".join(path) for path in COMMANDS if len(path) == 2}
@@ -68,6 +68,7 @@ def test_what_the_issue_names_exists():
         *(f"service {verb}" for verb in ("install", "uninstall", "start", "stop", "restart", "status")),
         "deployments list",
         "notify test",
+        "store check",
         *(f"takeover {verb}" for verb in ("status", "pause", "resume")),
     }
 

@@ -42,6 +42,7 @@ TREE: dict[str, dict[str, str]] = {
         "daemon-control": "daemon_control:daemon_control",
         "deployments": "deployments:deployments",
         "verify": "verify:verify",
+        "store": "store:store",
         "drill": "drill.command:drill",
         "completion": "completion:completion",
     },

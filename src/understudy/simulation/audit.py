@@ -11,6 +11,7 @@ from understudy.coordinator.nouns import FINISHED, LEASED, QUEUED, Attempt, Hear
 from understudy.simulation.ledger import CANCELLED, DONE, FAILED, OPEN, Entry, Ledger
 from understudy.simulation.world import ViolationError, World
 from understudy.store.base import EventFilter, Reader, Store
+from understudy.store.check import check
 
 ROWS_MAX = 10_000
 LOOK_MS = 65_000  # the alarm sleeps at most 60 s, also when the wall clock has jumped
@@ -95,6 +96,16 @@ class Audit:
         has_looked = self._world.now_ms - self._ledger.jumped_ms > LOOK_MS
         if is_delayed and has_looked and task.available_at <= now.wall - STUCK_MS:
             _wrong("nothing is stuck", task, f"has been due for {now.wall - task.available_at} ms")
+
+    def check_rows(self) -> None:
+        """The invariants that `understudy store check` asks of any store hold for this one."""
+        report = self._store.read(lambda reader: check(reader, self._world.clock))
+        for fault in report.faults:
+            raise ViolationError(
+                "I14 the rows of the store agree", f"{fault.name}: {fault.key} {fault.facts}", fault.key
+            )
+        if report.unreadable:
+            raise ViolationError("I14 the rows of the store agree", str(report.unreadable[0]))
 
     def check_story(self) -> None:
         """Each grant but the latest has an event that reports its end, and each late result has an event."""

@@ -195,6 +195,7 @@ class Scenario:
     def _judge(self) -> None:
         self.audit.check(steady=True)
         self.audit.check_story()
+        self.audit.check_rows()
         if self.hub.stand_in is not None:
             self.hub.stand_in.check(self.hub.store)
         ledger = self.oracle.ledger

@@ -24,6 +24,7 @@ TEXTS = {
     "cli.keys.short": "Create, list, revoke and rotate keys.",
     "cli.deployments.short": "List the starts of the hub.",
     "cli.verify.short": "Verify the rules by simulation.",
+    "cli.store.short": "Check a store, or copy it into another",
     "cli.completion.short": "Shell completion.",
     "cli.version.help": "Show the version and exit.",
     "cli.json.help": "Print JSON.",

@@ -24,6 +24,7 @@ TEXTS = {
     "cli.keys.short": "キーの作成、一覧、失効、更新。",
     "cli.deployments.short": "ハブの起動履歴。",
     "cli.verify.short": "シミュレーションで規則を検証します。",
+    "cli.store.short": "ストアを検査する、別のストアへコピーする",
     "cli.completion.short": "シェルの補完。",
     "cli.version.help": "バージョンを表示して終了します。",
     "cli.json.help": "JSON で出力します。",
