@@ -14,14 +14,15 @@ Theory of operation
 4. Nothing is watched or leased (`idle`): nobody needs to be heard, nothing is a gap and nothing has to be written. The
    first lease or watched daemon ends this (`awake`).
 5. The hub refuses signs of life by its own fault, as with a full disk: it is deaf, and what passes is a gap (`deaf`).
-   The batch bounds this, because a true alarm must not wait without limit.
+   The batch bounds this, because a true alarm must not wait without limit. Several hubs share the row, and what one of
+   them hears counts for all: a daemon that is refused by one soon beats again, and reaches another.
 
 So the hub's own absence, and any jump of its clock, makes no false alarm and loses no deadline. Deadlines of leases and
 health are stored in `h`; for people `at_wall` turns them into wall time, and daemons get durations.
 
 Doubts. A step of the clock by less than 2 s ahead looks like time that passed: it counts as silence. A hub
 that is busy for 1 to 2 s may or may not have counted that as silence. The row belongs to the store and not to a hub: of
-two hubs on one store, the one that hears nothing for lack of a network still counts time for both.
+several hubs on one store, one that hears nothing for lack of a network still counts time for all.
 """
 
 from __future__ import annotations
@@ -67,14 +68,21 @@ def hear(hearing: Hearing, wall: int) -> tuple[Hearing, Now, Event | None]:
     return after, Now(wall, resumed_h, resumed_h), event
 
 
-def deaf(hearing: Hearing, wall: int) -> tuple[Hearing, Now]:
-    """The same while the hub refuses signs of life by its own fault: all that passes is a gap."""
+def deaf(hearing: Hearing, wall: int, *, others_may_hear: bool = False) -> tuple[Hearing, Now, Event | None]:
+    """The same while the hub refuses signs of life by its own fault: it hears nothing, so what passes is a gap.
+
+    Where others may hear, theirs counts: the time of this hub is the last instant that one of them heard, and nothing
+    is written before they have been silent for 2 s. Short gaps of this kind are not worth a word.
+    """
     passed = wall - hearing.heard_at
-    if not hearing.heard_at or hearing.idle or not 0 <= passed <= GAP_MIN_MS:
-        return hear(hearing, wall)[:2]
+    said_from_ms = 2 * GAP_MIN_MS if others_may_hear else GAP_MIN_MS
+    if not hearing.heard_at or hearing.idle or not 0 <= passed <= said_from_ms:
+        return hear(hearing, wall)
     gaps_ms = hearing.gaps_ms + passed
-    resumed_h = wall - gaps_ms
-    return replace(hearing, heard_at=wall, gaps_ms=gaps_ms, resumed_h=resumed_h), Now(wall, resumed_h, resumed_h)
+    h = wall - gaps_ms
+    if others_may_hear and passed <= GAP_MIN_MS:
+        return hearing, Now(wall, h, hearing.resumed_h), None
+    return replace(hearing, heard_at=wall, gaps_ms=gaps_ms, resumed_h=h), Now(wall, h, h), None
 
 
 def _idle(hearing: Hearing, wall: int, passed: int) -> tuple[Hearing, Now, Event | None]:

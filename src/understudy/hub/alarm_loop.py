@@ -23,7 +23,7 @@ from understudy.hub.retention import PurgeRows
 from understudy.hub.starts import LogMinute, RecordHearing
 from understudy.hub.steps import Effect, Read, Steps
 from understudy.hub.tally import Tally
-from understudy.store.base import Reader
+from understudy.store.base import Deadlines, Reader
 
 LISTEN_EVERY_MS = 1_000
 LOOK_EVERY_MS = 60_000
@@ -83,6 +83,8 @@ class Alarm:
 
     def _do_what_is_due(self) -> Steps:
         mono = self._clock.mono_ms()
+        if self._engine.store.is_shared:
+            yield from self._look_for_others(mono)
         if mono >= min(self._next_mono, self._announced_mono):
             yield from self._ring(mono)
         elif self._is_watching:
@@ -107,7 +109,8 @@ class Alarm:
     def pause_ms(self) -> int:
         """Milliseconds until the next step, as far as is known now."""
         until = max(min(self._next_mono, self._announced_mono) - self._clock.mono_ms(), 0)
-        return min(until, LISTEN_EVERY_MS if self._is_watching else LOOK_EVERY_MS)
+        is_awake = self._is_watching or self._engine.store.is_shared
+        return min(until, LISTEN_EVERY_MS if is_awake else LOOK_EVERY_MS)
 
     def _ring(self, mono: int) -> Generator[Effect, Any, None]:
         self.lag_ms = max(mono - min(self._next_mono, self._announced_mono), 0) if self._next_mono else 0
@@ -118,13 +121,11 @@ class Alarm:
         self.rings += 1
         self.last_ring_mono = mono
         deadlines, now = yield Read(lambda reader: (reader.next_deadlines(), self._now(reader)))
-        if not (deadlines.lease_h or deadlines.health_h or deadlines.directive_h):
+        if not _is_watched(deadlines):
             self._is_watching = False  # before GoIdle: a later commit with a deadline makes it true again
             if not (yield GoIdle()):
                 self._is_watching = True
-        waits = [h - now.h for h in (deadlines.lease_h, deadlines.health_h, deadlines.directive_h) if h]
-        if deadlines.available_at:
-            waits.append(deadlines.available_at - now.wall)
+        waits = _waits(deadlines, now)
         is_left = any(wait <= 0 for wait in waits)  # it came meanwhile; twice in a row: nobody can judge its row
         was_left, self._is_left = self._is_left, is_left
         if self._engine.is_deaf or (is_left and was_left):  # to look again without a pause would bring nothing
@@ -132,6 +133,12 @@ class Alarm:
         pause_ms = max(min([*waits, LOOK_EVERY_MS]), 0)
         self._next_mono = self._clock.mono_ms() + pause_ms
         self.next_at = now.wall + pause_ms
+
+    def _look_for_others(self, mono: int) -> Generator[Effect, Any, None]:
+        """Deadlines that another hub has set: it may be gone before they come, and nobody announces them here."""
+        deadlines, now = yield Read(lambda reader: (reader.next_deadlines(), self._now(reader)))
+        self._announced_mono = min(self._announced_mono, *(mono + wait for wait in _waits(deadlines, now)), NEVER)
+        self._is_watching = self._is_watching or _is_watched(deadlines)
 
     def _now(self, reader: Reader) -> Now:
         """The time as a batch would see it at this moment."""
@@ -161,3 +168,14 @@ class Alarm:
         """Not for a day after the clock was set ahead by far: if that was wrong, everything would be too old."""
         ahead = self._engine.moved_ahead_mono
         return not ahead or mono - ahead > SURE_AFTER_MS
+
+
+def _waits(deadlines: Deadlines, now: Now) -> list[int]:
+    """The time until each of them, in ms."""
+    waits = [h - now.h for h in (deadlines.lease_h, deadlines.health_h, deadlines.directive_h) if h]
+    return [*waits, deadlines.available_at - now.wall] if deadlines.available_at else waits
+
+
+def _is_watched(deadlines: Deadlines) -> bool:
+    """True if somebody has to be heard."""
+    return bool(deadlines.lease_h or deadlines.health_h or deadlines.directive_h)

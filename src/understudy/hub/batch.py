@@ -30,6 +30,7 @@ from understudy.coordinator.nouns import (
 )
 from understudy.coordinator.timeline import gap_period
 from understudy.errors import StoreDownError, UnderstudyError
+from understudy.hub.beside import MustBeAloneError, refuse_hearing, refuse_strange_rows, runs_alone
 from understudy.hub.bounds import DAEMONS_MAX
 from understudy.hub.operation import Operation
 from understudy.hub.outbox import outbox_rows
@@ -71,6 +72,7 @@ class Engine:
         self.policy = policy
         self._deaf_until_mono = self._deaf_counted_mono = 0
         self._deaf_ms = 0.0  # granted; a tenth of the time that passes is taken off
+        self.runs_again = 0  # batches that began beside others and had to be alone
         self.moved_ahead_mono = 0  # when the wall clock was last set ahead by far, on the clock that never jumps
         self._clocks: Clocks | None = None  # at the last batch
         self._decided: tuple[Clocks, WorkingSet, int]  # of the batch that is about to be committed
@@ -109,13 +111,21 @@ class Engine:
         replayed alone, once.
         """
         try:
-            return self._noted(self.store.transaction(lambda tx: self._decide_all(tx, operations)))
+            return self._noted(self._committed(operations, alone=runs_alone(self.store, operations)))
         except StoreDownError as error:
             return Committed(tuple(error for _ in operations))
         except Exception as error:  # noqa: BLE001 - one request's bug must not fail the others; the edge logs it
             if len(operations) == 1:
                 return Committed((error,))
         return joined([self.run([operation]) for operation in operations])
+
+    def _committed(self, operations: Sequence[Operation], *, alone: bool) -> Committed:
+        """One transaction, beside those of other hubs or alone; alone also if it finds out that it must be."""
+        try:
+            return self.store.transaction(lambda tx: self._decide_all(tx, operations, alone=alone), alone=alone)
+        except MustBeAloneError:
+            self.runs_again += 1
+            return self._committed(operations, alone=True)
 
     def prepare(self, operations: Sequence[Operation]) -> Committed | None:
         """Everything before the COMMIT; None, and nothing kept, where `run` has to do all of it.
@@ -159,44 +169,50 @@ class Engine:
             self._reported |= work.reported_now
         return committed
 
-    def _decide_all(self, tx: Transaction, operations: Sequence[Operation]) -> Committed:
+    def _decide_all(self, tx: Transaction, operations: Sequence[Operation], *, alone: bool = True) -> Committed:
         work = WorkingSet(self.policy, self.ids)
         work.reported_before = self._reported
-        needs, hearing_key = Needs(), 1
-        needs.row(Hearing, hearing_key)
+        needs = Needs()
+        needs.row(Hearing, HEARING_KEY)
         for operation in operations:
             operation.needs(needs)
         work.load(tx, needs)
-        hearing = work.get(Hearing, hearing_key) or Hearing()
-        clocks = Clocks(tx.now_ms(self.clock), self.clock.mono_ms())
-        unbooked_ms = jump_ms(self._clocks, clocks, hearing)
-        if unbooked_ms:  # before any row that it concerns is loaded, but for rows that requests named
-            tx.move_pauses(unbooked_ms, clocks.wall - unbooked_ms)
-            work.reload(tx)
-        counted = booked(hearing, unbooked_ms)
-        clocks, moved_ms = replace(clocks, moved_ms=counted.moved_ms), self._moved_ms(counted, unbooked_ms)
-        heard, now, gap = hear(counted, clocks.wall)
-        if clocks.mono < self._deaf_until_mono and gap is None:
-            heard, now = deaf(counted, clocks.wall)
-        work.now = now
-        if gap is not None:
-            work.apply(Decision(save=gap_period(hearing, now), events=(gap,)))
-        if heard is not hearing:
-            work.apply(Decision(save=(heard,)))
-        if needs.due_limit:
-            work.load_due(tx.due(now.h, now.wall, needs.due_limit))
-            work.recent_incidents = (
-                tx.count(INCIDENTS_SINCE, now.h - SUSPECT_WINDOW_MS, limit=DAEMONS_MAX) if work.due.daemons else 0
-            )
-        if needs.outboxes:
-            work.load_outboxes(tx, needs.outboxes, now.wall)
-        _load_the_rest(tx, work, operations)
+        if not alone:  # so that the time is read when all is locked: no row was changed after it
+            _load_the_rest(tx, work, operations)
+        clocks, moved_ms = self._hear(tx, work, alone=alone)
+        now = work.now
+        if alone:
+            _load_what_is_due(tx, work, needs)
+            _load_the_rest(tx, work, operations)
         answers = tuple(self._decide(operation, work, now) for operation in operations)
-        committed = self._save(tx, work, now, answers)
+        committed = self._save(tx, work, now, answers, alone=alone)
         if any(isinstance(answer, Removal) for answer in answers):
             committed = replace(committed, answers=tuple(_removed(tx, answer) for answer in answers))
         self._decided = clocks, work, moved_ms
         return woken(committed, self.policy.routes.channels) if moved_ms else committed
+
+    def _hear(self, tx: Transaction, work: WorkingSet, *, alone: bool) -> tuple[Clocks, int]:
+        """Give the batch its time → both clocks, and by how much the wall clock was moved since the last batch."""
+        hearing = work.get(Hearing, HEARING_KEY) or Hearing()
+        clocks = Clocks(tx.now_ms(self.clock), self.clock.mono_ms())
+        unbooked_ms = jump_ms(self._clocks, clocks, hearing)
+        if unbooked_ms:  # before any row that it concerns is loaded, but for rows that requests named
+            if not alone:
+                raise MustBeAloneError
+            tx.move_pauses(unbooked_ms, clocks.wall - unbooked_ms)
+            work.reload(tx)
+        counted = booked(hearing, unbooked_ms)
+        if clocks.mono < self._deaf_until_mono:
+            heard, work.now, gap = deaf(counted, clocks.wall, others_may_hear=self.store.is_shared)
+        else:
+            heard, work.now, gap = hear(counted, clocks.wall)
+        if gap is not None:
+            work.apply(Decision(save=gap_period(hearing, work.now), events=(gap,)))
+        if heard is not hearing:
+            work.apply(Decision(save=(heard,)))
+        if not alone:
+            refuse_hearing(hearing, heard)
+        return replace(clocks, moved_ms=counted.moved_ms), self._moved_ms(counted, unbooked_ms)
 
     def _decide(self, operation: Operation, work: WorkingSet, now: Now) -> Any:
         try:
@@ -208,8 +224,9 @@ class Engine:
         work.apply(decision)
         return decision.answer
 
-    def _save(self, tx: Transaction, work: WorkingSet, now: Now, answers: tuple[Any, ...]) -> Committed:
-        _stay_awake(work, now)
+    def _save(self, tx: Transaction, work: WorkingSet, now: Now, answers: tuple[Any, ...], *, alone: bool) -> Committed:
+        if _stay_awake(work, now) and not alone:
+            raise MustBeAloneError
         found = tx.unreadable.found
         self._unreadable_seen = len(found)
         if self._unreadable_seen > self._unreadable_reported:
@@ -217,13 +234,9 @@ class Engine:
         rows_of_outbox = outbox_rows(tx, work, now)
         if rows_of_outbox:
             work.apply(Decision(save=rows_of_outbox))
-        for noun, changed in work.dirty.items():
-            rows = [row for row in changed.values() if row is not None]
-            tx.save_many(rows)
-            if len(rows) < len(changed):
-                tx.delete_many(noun, [key for key, row in changed.items() if row is None])
-        if grown := work.bounds.grown():
-            tx.add_usage(grown)
+        if not alone:
+            refuse_strange_rows(work)
+        _save_rows(tx, work)
         tasks = work.changed(Task)
         stored = [event for event in work.events if not event.live_only]
         events = tx.append_events(stored)
@@ -241,11 +254,38 @@ class Engine:
 
 
 SUSPECT_WINDOW_MS = 30_000
+HEARING_KEY = 1
+
+
+def _save_rows(tx: Transaction, work: WorkingSet) -> None:
+    """Save what has changed; last, because every hub does, what hubs add to and the last instant heard."""
+    heard = work.dirty.pop(Hearing, {})
+    for noun, changed in work.dirty.items():
+        rows = [row for row in changed.values() if row is not None]
+        tx.save_many(rows)
+        if len(rows) < len(changed):
+            tx.delete_many(noun, [key for key, row in changed.items() if row is None])
+    if grown := work.bounds.grown():
+        tx.add_usage(grown)
+    if heard:
+        tx.save_many(list(heard.values()))
 
 
 def _removed(tx: Transaction, answer: Any) -> Any:
     """Any answer but a removal's as it is; that one once it is carried out."""
     return tx.purge(answer.what, answer.before, answer.limit) >= answer.limit if isinstance(answer, Removal) else answer
+
+
+def _load_what_is_due(tx: Transaction, work: WorkingSet, needs: Needs) -> None:
+    """The rows whose time has come."""
+    now = work.now
+    if needs.due_limit:
+        work.load_due(tx.due(now.h, now.wall, needs.due_limit))
+        work.recent_incidents = (
+            tx.count(INCIDENTS_SINCE, now.h - SUSPECT_WINDOW_MS, limit=DAEMONS_MAX) if work.due.daemons else 0
+        )
+    if needs.outboxes:
+        work.load_outboxes(tx, needs.outboxes, now.wall)
 
 
 def _load_the_rest(tx: Transaction, work: WorkingSet, operations: Sequence[Operation]) -> None:
@@ -262,11 +302,13 @@ def _load_the_rest(tx: Transaction, work: WorkingSet, operations: Sequence[Opera
         work.load(tx, details)
 
 
-def _stay_awake(work: WorkingSet, now: Now) -> None:
-    """From the first lease or watched daemon on, what is heard counts."""
-    hearing = work.get(Hearing, 1) or Hearing()
-    if hearing.idle and any(_deadlines_h(work)):
+def _stay_awake(work: WorkingSet, now: Now) -> bool:
+    """From the first lease or watched daemon on, what is heard counts → whether it is the first."""
+    hearing = work.get(Hearing, HEARING_KEY) or Hearing()
+    is_first = bool(hearing.idle) and any(_deadlines_h(work))
+    if is_first:
         work.apply(Decision(save=(awake(hearing, now),)))
+    return is_first
 
 
 def _deadlines_h(work: WorkingSet) -> Iterator[int]:

@@ -45,6 +45,8 @@ class NothingYet(Struct, frozen=True):
 class ClaimTasks(Operation):
     """One claim. `worker_id` is never empty: the edge names nameless workers `worker_<epoch ms>`."""
 
+    runs_alone = False
+
     def __init__(self, body: ClaimBody, worker_id: str) -> None:
         self.body = body
         self.worker_id = worker_id
@@ -61,6 +63,8 @@ class ClaimTasks(Operation):
         need_watched(needs, self.worker_id)
         if self.body.request_id:
             needs.requests.add(self.body.request_id)
+            if not (self.body.daemon_id and self.body.boot_id):  # else its daemon's row is locked, or it is refused
+                needs.names.add(f"request {self.body.request_id}")
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
         """Candidates for what the worker provides; only now it is known what its daemon registered."""

@@ -112,7 +112,7 @@ class Delivery:
         return 0
 
     def _next(self, reader: Reader) -> tuple[int, int]:
-        """When the next notice is due, 0: none waits; and what time it is."""
+        """The instant at which the next notice is due, 0: none waits; and this instant."""
         return reader.next_notice_at(self.settings.name), reader.now_ms(self._clock)
 
     def _has_jumped(self, now_ms: int) -> bool:

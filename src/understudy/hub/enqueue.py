@@ -30,6 +30,8 @@ class EnqueueTasks(Operation):
     `submitter` owns them; `memory_of` is its own memory if it may not use the one that all share.
     """
 
+    runs_alone = False
+
     def __init__(
         self,
         bodies: list[EnqueueBody],

@@ -25,6 +25,8 @@ _REFUSED = {
 class RecordHeartbeat(Operation):
     """`POST /api/queue/heartbeat`, old and new."""
 
+    runs_alone = False
+
     def __init__(self, body: HeartbeatBody) -> None:
         self.is_legacy = body.daemon_id is None
         self.beat = beat_of(body)

@@ -31,6 +31,8 @@ def lease_lost(task: Task) -> ConflictError:
 class RenewLease(Operation):
     """`POST /api/queue/{id}/renew`."""
 
+    runs_alone = False
+
     def __init__(self, task_id: str, body: RenewBody) -> None:
         self.task_id = task_id
         self.body = body
@@ -99,6 +101,8 @@ def _json(value: object) -> str:
 
 class ReleaseLease(Operation):
     """`POST /api/queue/{id}/release`, by a worker, or by a guard as its daemon's last will."""
+
+    runs_alone = False
 
     def __init__(self, task_id: str, body: ReleaseBody) -> None:
         self.task_id = task_id

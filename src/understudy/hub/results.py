@@ -37,6 +37,8 @@ DUPLICATE = Taken(success=True, duplicate=True)
 class ReportResult(Operation):
     """`POST /api/result/{id}`: one result."""
 
+    runs_alone = False
+
     def __init__(self, task_id: str, body: ResultBody) -> None:
         self.task_id = task_id
         self.body = body
@@ -48,6 +50,8 @@ class ReportResult(Operation):
         needs.row(TaskBody, self.task_id)
         needs.row(Evidence, _evidence_id(self.task_id, self.body.token))
         needs.room = True
+        if name := watch_name(self.body.worker_id or ""):  # mostly its holder, and daemons are locked before tasks
+            needs.row(Daemon, name)
         if self.body.token is not None:
             needs.row(Attempt, (self.task_id, self.body.token))
 
@@ -128,6 +132,8 @@ class ReportResult(Operation):
 
 class ReportResults(Operation):
     """`POST /api/results`: up to 100 results, each judged on its own, in one commit."""
+
+    runs_alone = False
 
     def __init__(self, items: list[ResultItem]) -> None:
         self.weight = len(items)

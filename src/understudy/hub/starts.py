@@ -28,6 +28,8 @@ class RecordStart(Operation):
 class RecordHearing(Operation):
     """An empty operation: its batch writes the hearing row, which is all that is wanted."""
 
+    runs_alone = False
+
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Nothing to decide."""
         return Decision()

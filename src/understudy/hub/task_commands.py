@@ -69,6 +69,8 @@ class CommandTask(Operation):
 class NoteTaskStatus(Operation):
     """`POST /api/queue/{id}/status`: recorded as a note, it never takes a task out of the queue."""
 
+    runs_alone = False
+
     def __init__(self, task_id: str, status: str, token: int | None = None) -> None:
         self.task_id = task_id
         self.status = status

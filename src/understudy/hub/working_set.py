@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from heapq import merge
 from typing import Any, TypeVar
@@ -35,7 +35,7 @@ from understudy.store.queries import (
     notices_about,
     queue_front,
 )
-from understudy.store.tables import TABLES
+from understudy.store.tables import LOCKED, TABLES
 
 N = TypeVar("N", bound=Struct)
 
@@ -61,6 +61,7 @@ class Needs(BoundNeeds):
     def __init__(self) -> None:
         super().__init__()
         self.rows: dict[type[Struct], set[Any]] = {}
+        self.names: set[str] = set()  # to be locked where there is no row yet that could be
         self.claims: set[frozenset[str]] = set()
         self.claims_total = 0
         self.reserved_for: set[str] = set()
@@ -141,6 +142,7 @@ class WorkingSet:
         self.events: list[Event] = []
         self.reported_before: frozenset[str] | set[str] = frozenset()  # rows that could not be judged (hub/unjudged.py)
         self.reported_now: set[str] = set()
+        self.looked_for: dict[type[Struct], set[Any]] = {noun: set() for noun in LOCKED}  # locked, or not there
 
     def get(self, noun: type[N], key: Any) -> N | None:
         """The row as it stands now, or None; a key that nobody asked for is a KeyError: a rule forgot a need."""
@@ -149,8 +151,7 @@ class WorkingSet:
 
     def load(self, tx: Transaction, needs: Needs) -> None:
         """Load everything asked for that is not here yet."""
-        for noun, keys in needs.rows.items():
-            self._load_rows(tx, noun, keys)
+        self._load_named(tx, needs)
         if needs.claims or needs.reserved_for:
             self._load_candidates(tx, needs)
         if needs.held or needs.requests:
@@ -169,18 +170,27 @@ class WorkingSet:
         self._load_notices(tx, needs)
         self._load_rest(tx, needs)
 
+    def _load_named(self, tx: Transaction, needs: Needs) -> None:
+        """Rows by key; first those that are locked, in their order."""
+        if needs.names:
+            tx.lock(needs.names)
+        for noun in (*LOCKED, *(noun for noun in needs.rows if noun not in LOCKED)):
+            self._load_rows(tx, noun, needs.rows.get(noun, ()))
+
     def reload(self, tx: Transaction) -> None:
         """All rows that are here once more, after they were moved in the store."""
         for noun, here in self.rows.items():
             self.rows[noun] = {}
             self._load_rows(tx, noun, set(here))
 
-    def _load_rows(self, tx: Transaction, noun: type[Struct], keys: set[Any]) -> None:
+    def _load_rows(self, tx: Transaction, noun: type[Struct], keys: Collection[Any]) -> None:
         here = self.rows[noun]
         missing = [key for key in keys if key not in here]
         if not missing:
             return
         here.update(dict.fromkeys(missing))
+        if noun in self.looked_for:
+            self.looked_for[noun].update(missing)
         key_of = TABLES[noun].key_of
         for row in tx.load_many(noun, missing):
             here[key_of(row)] = row
@@ -257,6 +267,7 @@ class WorkingSet:
             self.queue_head = [self._keep(task) for task in queue_front(tx, takeover.queue_head)]
 
     def _keep(self, task: Task) -> str:
+        self.looked_for[Task].add(task.id)
         self.rows[Task].setdefault(task.id, task)
         if self.rows[Task][task.id] is None:
             self.rows[Task][task.id] = task

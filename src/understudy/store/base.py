@@ -282,7 +282,7 @@ class Store(Protocol):
         """Run `fn` and commit durably, or keep nothing and raise StoreError.
 
         Alone: no other transaction of any hub that writes is open meanwhile. Otherwise others may be, and what is read
-        here of a root noun (`tables.ROOTS`) is locked; docs/adr/0015-beside-or-alone.md.
+        here of the nouns in `tables.LOCKED` is locked; docs/adr/0015-beside-or-alone.md.
         """
         ...
 

@@ -107,9 +107,12 @@ TABLES: dict[type[Struct], Table] = {
         Table("reservation", Reservation, fixed=("task_id", "token", "worker_id", "model", "reserved_micro_usd", "at")),
     )
 }
-# Who owns the rows of a noun: whoever changes them has locked their owner, whose key begins theirs.
-OWNERS: dict[type[Struct], type[Struct]] = {
-    **dict.fromkeys((TaskBody, Attempt, Result, Progress, TaskTakeover), Task),
-    **dict.fromkeys((Boot, Period), Daemon),
+# Who may save what in a batch that runs beside those of other hubs (docs/adr/0015-beside-or-alone.md).
+LOCKED: tuple[type[Struct], ...] = (Daemon, Task)  # locked when they are loaded, in this order
+OWNERS: dict[
+    type[Struct], dict[str, type[Struct]]
+] = {  # saved by a batch that has locked one of those that these columns name
+    **{noun: {"task_id": Task} for noun in (TaskBody, Attempt, Result, Progress, TaskTakeover, Evidence)},
+    **{noun: {"daemon_id": Daemon} for noun in (Boot, Period, Incident, Directive)},
+    Notice: {"task_id": Task, "daemon_id": Daemon},
 }
-ROOTS = tuple(noun for noun in TABLES if noun not in OWNERS and noun not in (Hearing, Usage, Sample))  # to be locked
