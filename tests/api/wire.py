@@ -121,6 +121,10 @@ class Stream:
             if event["name"] == name:
                 return event_id, event
 
+    def rest(self) -> str:
+        """All that is still to come, until its end."""
+        return self.response.read().decode()
+
     def close(self) -> None:
         self.response.close()
         self._connection.close()

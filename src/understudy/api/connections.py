@@ -66,6 +66,7 @@ class Connections:
         self._unread: dict[Line, None] = {}
         self._bodies: dict[str, int] = {}
         self.bodies_bytes = 0
+        self.is_ending = False  # the hub is stopping: each answer from here on is the last one of its connection
 
     def __len__(self) -> int:
         return self._unknown_count + len(self._known)

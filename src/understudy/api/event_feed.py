@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 from msgspec import Struct
 
-from understudy.errors import TooManyRequestsError
+from understudy.errors import TooManyRequestsError, UnavailableError
 from understudy.hub.batch import Committed
 from understudy.store.base import EventFilter, StoredEvent
 from understudy.store.search import event_text, folded
@@ -91,6 +91,7 @@ class EventFeed:
         self.endings: set[Callable[[], None]] = set()  # called when the hub is stopping
         self._of_key: Counter[str] = Counter()
         self.last_id = 0
+        self.is_over = False  # the hub is stopping
 
     @contextmanager
     def joined(self, key_id: str) -> Iterator[Follower]:
@@ -102,7 +103,12 @@ class EventFeed:
             self.leave(follower)
 
     def join(self, key_id: str) -> Follower:
-        """One more reader; TooManyRequestsError when its key has as many as a key may have."""
+        """One more reader; TooManyRequestsError when its key has as many as a key may have.
+
+        UnavailableError when the hub is stopping.
+        """
+        if self.is_over:
+            raise UnavailableError("The hub is stopping")
         if self._of_key[key_id] >= FOLLOWERS_OF_KEY_MAX:
             raise TooManyRequestsError(COME_AGAIN_S)
         follower = Follower(key_id)
@@ -145,7 +151,8 @@ class EventFeed:
         return [item.stored for item in self.live if item.is_wanted(wanted)][-wanted.limit :]
 
     def close(self) -> None:
-        """End every stream (the hub is stopping)."""
+        """End every stream (the hub is stopping); new ones are refused."""
+        self.is_over = True
         for ending in tuple(self.endings):
             ending()
         for follower in tuple(self.followers):

@@ -38,7 +38,9 @@ class Hub(Protocol):
     ids: IdMaker
     log: Log
     version: str
+    shown_name: str  # the one that its owner gave it; "": none, and that of the machine is nobody's business
     started_at: int
+    is_draining: bool  # it is about to stop, and still serves: a proxy in front must send it nothing more
     waiting: Waiting
     feed: EventFeed
 

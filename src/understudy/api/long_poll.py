@@ -25,11 +25,13 @@ async def wait_for_work(hub: Hub, claim: ClaimTasks, is_welcome: Callable[[], bo
     gone: Gone = loop.create_task(_disconnected(receive))
     try:
         answer = await hub.decide(claim)
-        while isinstance(answer, NothingYet) and (left := ends - loop.time()) > 0:
+        while isinstance(answer, NothingYet) and (left := ends - loop.time()) > 0 and not hub.waiting.is_over:
             if not is_welcome():
                 raise UnauthorizedError
             if answer.is_barred:  # it must not take a wake-up from those who may work
-                await asyncio.wait((gone,), timeout=min(left, LOOK_AGAIN_S))
+                with hub.waiting.barred() as over:
+                    wait_s = min(left, LOOK_AGAIN_S)
+                    await asyncio.wait((gone, over), timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
                 answer = await hub.decide(claim)
             else:
                 answer = await _stand_in_line(hub, claim, answer.provides, is_welcome, gone, ends)

@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
@@ -77,10 +78,10 @@ def _ready(api: Api) -> Any:
         hub = api.hub
         is_writable = await probe.is_writable()
         pulse = hub.pulse()
-        is_ready = is_writable and pulse.since_ring_ms < ALARM_STALE_MS
+        is_ready = is_writable and pulse.since_ring_ms < ALARM_STALE_MS and not hub.is_draining
         store = StoreJson(is_writable, pulse.commit_ms, probe.unreadable)
         alarm = AlarmJson(pulse.lag_ms, iso(pulse.next_ring_at))
-        body = ReadyAnswer(is_ready, store, alarm, OutboxJson(probe.oldest_s))
+        body = ReadyAnswer(is_ready, store, alarm, OutboxJson(probe.oldest_s), hub.is_draining, hub.shown_name or UNSET)
         return json_response(body, 200 if is_ready else 503)
 
     return ready

@@ -25,6 +25,7 @@ ANSWER_WITHIN_S = 30  # the same for reading an answer
 SLOWEST_BYTES_A_S = 16 * 1024
 IGNORED_BYTES_MAX = 16 << 20  # of a body that was answered before it had arrived
 AHEAD_BYTES_MAX = 1 << 20  # of requests that were sent ahead of the answers to others
+LINGER_S = 0.3  # at the end of the hub: for a request that is on its way, and for the client to close
 SLICE = 4 * 1024  # what is parsed at once holds the loop: some 200 of the smallest requests, 10 ms
 NOT_HANDED_ON = frozenset((b"connection", b"upgrade", b"http2-settings", b"proxy-connection"))
 INVALID = "Invalid HTTP request received."
@@ -75,6 +76,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self.address = address_of(self.client)
         self._wait(HEAD_WITHIN_S, self._give_up)
         self.crowd.join(self)
+        if self.crowd.is_ending:
+            self.shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing to wait for any more."""
@@ -92,6 +95,27 @@ class LimitedProtocol(HttpToolsProtocol):
     def drop(self) -> None:
         """Close now, whatever is unread."""
         self.transport.abort()
+
+    def shutdown(self) -> None:
+        """The hub is stopping: the next answer says that it is the last one.
+
+        A request that is on its way while nothing was asked is still answered. An answer that has begun cannot say
+        so any more, so one more request is taken after it.
+        """
+        newest: Any = self.cycle
+        if self.is_idle:
+            self._wait(LINGER_S, self._part)
+        elif not (self._is_answered or newest.response_started):
+            newest.keep_alive = False
+
+    def _part(self) -> None:
+        """Close our half first: an end that comes from us never breaks what the client is just sending."""
+        if self._in_head:
+            self._wait(HEAD_WITHIN_S, self._give_up)
+        elif self.is_idle and not self.transport.is_closing():
+            self._is_over = True
+            self.transport.write_eof()
+            self._wait(LINGER_S, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:
         """The answer to what is no request, and the end of the connection."""
@@ -223,6 +247,8 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         self._before = self.cycle
         super().on_headers_complete()
+        if self.crowd.is_ending:
+            self.cycle.keep_alive = False
         self.headers = _Trailers()  # the request keeps its own
         self.scope["connection"] = self  # type: ignore[typeddict-unknown-key]
         self._in_body = True
@@ -274,6 +300,8 @@ class LimitedProtocol(HttpToolsProtocol):
             self._go_on()
         elif self._refusal and self._is_answered:
             self.send_400_response(self._refusal)
+        elif self.crowd.is_ending:
+            self.shutdown()
 
     def _go_on(self) -> None:
         """Read on when only one request is left; its body may be in what waits."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from random import randint
 from typing import Any
 
 import msgspec
@@ -27,6 +28,7 @@ Read = Callable[[Callable[[View], Any]], Awaitable[Any]]
 IsWelcome = Callable[[], bool]  # whether the caller's key is still valid
 PAGE = 500
 RETRY_MS = 1000
+COME_AGAIN_MS = (500, 2_000)  # after the end of a hub: not all at once, and to whichever hub serves then
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -90,7 +92,12 @@ async def _follow(
     finally:
         gone.cancel()
         if not gone.done():
-            await send({"type": "http.response.body", "body": b""})
+            await send({"type": "http.response.body", "body": come_again() if hub.feed.is_over else b""})
+
+
+def come_again() -> bytes:
+    """The last words of a stream whose hub is stopping: an EventSource waits so long, then it connects anew."""
+    return b": this hub is stopping, come again\nretry: %d\n\n" % randint(*COME_AGAIN_MS)
 
 
 async def _catch_up(

@@ -21,7 +21,9 @@ class Waiting:
 
     def __init__(self) -> None:
         self._groups: OrderedDict[Group, deque[asyncio.Future[None]]] = OrderedDict()
+        self._barred: set[asyncio.Future[None]] = set()
         self.count = 0
+        self.is_over = False  # the hub is stopping: nobody waits any more
 
     def join(self, provides: frozenset[str], names: frozenset[str]) -> asyncio.Future[None]:
         """A future that is done when there may be a task; UnavailableError when too many wait."""
@@ -29,7 +31,22 @@ class Waiting:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._groups.setdefault((provides, names), deque()).append(waiter)
         self.count += 1
+        if self.is_over:
+            waiter.set_result(None)
         return waiter
+
+    @contextmanager
+    def barred(self) -> Iterator[asyncio.Future[None]]:
+        """A place beside the line, for a claim that may have no task now: a future that is done when the hub stops."""
+        self._check_room()
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._barred.add(waiter)
+        self.count += 1
+        try:
+            yield waiter
+        finally:
+            self._barred.discard(waiter)
+            self.count -= 1
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -76,11 +93,15 @@ class Waiting:
         for line in self._groups.values():
             _wake_first(line)
 
-    def wake_all(self) -> None:
-        """Let everybody look again (the hub is stopping)."""
+    def close(self) -> None:
+        """Let everybody look once more, and nobody wait from here on (the hub is stopping)."""
+        self.is_over = True
         for line in self._groups.values():
             while _wake_first(line):
                 pass
+        for waiter in self._barred:
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 def _wake_first(line: deque[asyncio.Future[None]]) -> bool:

@@ -6,6 +6,7 @@ import getpass
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from math import ceil
 from pathlib import Path
 
 from understudy import config
@@ -13,6 +14,7 @@ from understudy.cli.connection import Place
 from understudy.cli.env_file import ENV_FILE
 from understudy.cli.saved import keep
 from understudy.config.channels import notices_of
+from understudy.config.policy import hub_drain_s
 from understudy.config.reading import beside
 from understudy.daemon.service import Program, service_dir
 from understudy.daemon.service.base import STOP_MORE_S
@@ -47,7 +49,7 @@ def program_of(
     if sys.platform == "darwin":  # launchd keeps no log: ours must rotate
         env.setdefault("UNDERSTUDY_LOG_DIR", str(data_dir / "logs"))
         env["UNDERSTUDY_LOG_STDERR"] = "false"
-    drain_s = loaded.settings.drain_ms // 1000 if role == DAEMON else 0
+    drain_s = ceil(loaded.settings.drain_ms / 1000 if role == DAEMON else hub_drain_s(loaded.settings, is_public=True))
     _refuse_unwritable((*argv, *env.values(), str(data_dir)))
     return Program(role=role, argv=argv, env=env, data_dir=data_dir, stop_s=drain_s + STOP_MORE_S)
 

@@ -114,7 +114,8 @@ class UpSession:
         """Hub, daemon, first task. EndedError, ClientError."""
         say(f"{paint('understudy', 'bold')} {__version__}")
         made = self._make_keys()
-        self._spawn("hub", ["hub", "--host", self._settings.host, "--port", str(self._port), *self._data()], {})
+        no_proxy = {"UNDERSTUDY_HUB_DRAIN": "0s"} if self._settings.hub_drain_ms < 0 else {}
+        self._spawn("hub", ["hub", "--host", self._settings.host, "--port", str(self._port), *self._data()], no_proxy)
         hub = HubClient(self._url, self._key)
         self._wait_ready(hub)
         saved_in = self._leave_for_clients(made)
@@ -146,7 +147,8 @@ class UpSession:
         if is_reported:
             _say_if_possible("\n" + t("cli.up.stopping"))
         is_orderly = True
-        patience = {"daemon": self._settings.drain_ms / 1000 + DAEMON_MORE_S, "hub": HUB_STOP_S}
+        hub_s = max(self._settings.hub_drain_ms, 0) / 1000 + HUB_STOP_S
+        patience = {"daemon": self._settings.drain_ms / 1000 + DAEMON_MORE_S, "hub": hub_s}
         for child in reversed(self._children):
             try:
                 is_orderly &= child.stop(patience[child.name])

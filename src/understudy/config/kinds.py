@@ -58,6 +58,16 @@ def duration(least: str, most: str) -> Kind:
     return Kind(parse, f"{least} … {most}", duration_text)
 
 
+def duration_or(word: str, least: str, most: str) -> Kind:
+    """A duration, or a word for one that is worked out elsewhere; the word is kept as -1."""
+    known = duration(least, most)
+
+    def parse(raw: Any) -> int:
+        return -1 if str(raw).strip() == word else int(known.parse(raw))
+
+    return Kind(parse, f"{word}, {known.expects}", lambda ms: word if ms < 0 else duration_text(ms))
+
+
 def number(least: int, most: int) -> Kind:
     """A whole number."""
 
@@ -136,6 +146,14 @@ def _micro_usd(raw: Any) -> int:
         raise ValueError(t("config.not_usd", value=raw)) from None
 
 
+def _name(raw: Any) -> str:
+    """A name for logs and lists, or none."""
+    text = str(raw).strip()
+    if not re.fullmatch(r"(?:[A-Za-z0-9][A-Za-z0-9._:-]{0,63})?", text):
+        raise ValueError(t("config.not_a_name", value=text))
+    return text
+
+
 def zone_name(raw: Any) -> str:
     """The name of a time zone that this machine knows, UTC in any case. ValueError names the nearest that it does."""
     from zoneinfo import ZoneInfo, available_timezones  # noqa: PLC0415 - most commands need none
@@ -176,6 +194,7 @@ WORDS = Kind(_words, "a,b,c", ",".join)
 USD = Kind(_micro_usd, "0 … 999999", usd_text)
 SECRET = Kind(_secret, "", lambda value: "…" if value else "")
 WEB = Kind(_web)
+NAME = Kind(_name)
 PASSWORD = Kind(_password, "", SECRET.show)  # for what is no header
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from understudy.addresses import is_web_address
+from understudy.addresses import is_loopback, is_web_address
 from understudy.config.channels import notices_of
 from understudy.config.reading import secrets_in
 from understudy.config.shown import SettingShown
@@ -25,6 +25,8 @@ from understudy.notify.base import ChannelSettings
 from understudy.redact import secrets_of
 from understudy.services.claude import ClaudeApi
 from understudy.texts import t
+
+DRAIN_S = 5.0  # two looks of a proxy that looks every two seconds
 
 
 class HubInputs(Struct, frozen=True):
@@ -111,6 +113,16 @@ def takeover_of(settings: Settings) -> TakeoverPolicy:
         calls_at_once=settings.takeover_calls_at_once,
         probes=bool(settings.probe_url),
     )
+
+
+def hub_drain_s(settings: Settings, *, is_public: bool = False) -> float:
+    """How long a hub still serves once it is told to stop; where only this machine can ask, nothing is in front.
+
+    `is_public`: perhaps an option of the command line will name another host.
+    """
+    if settings.hub_drain_ms < 0:
+        return 0.0 if is_loopback(settings.host) and not is_public else DRAIN_S
+    return settings.hub_drain_ms / 1000
 
 
 def prices_of(settings: Settings) -> dict[str, Price]:

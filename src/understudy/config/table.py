@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_type_hints
 from understudy.config.kinds import (
     DATE,
     FLAG,
+    NAME,
     PASSWORD,
     SECRET,
     TEXT,
@@ -23,6 +24,7 @@ from understudy.config.kinds import (
     Of,
     choices,
     duration,
+    duration_or,
     number,
     one_of,
 )
@@ -40,6 +42,8 @@ class Settings:
     host: Annotated[str, Of("hub", TEXT)] = "127.0.0.1"
     port: Annotated[int, Of("hub", number(0, 65_535))] = 8787
     store: Annotated[str, Of("hub", TEXT)] = ""
+    hub_name: Annotated[str, Of("hub", NAME)] = ""
+    hub_drain_ms: Annotated[int, Of("hub", duration_or("auto", "0s", "10m"))] = -1
     docs: Annotated[bool, Of("hub", FLAG)] = True
     trust_user_header: Annotated[str, Of("hub", TEXT)] = ""
     trusted_proxies: Annotated[tuple[str, ...], Of("hub", WORDS)] = ()

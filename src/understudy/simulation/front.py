@@ -70,6 +70,8 @@ class Front:
         self._lines = StringIO()
         self.log = Log(world.clock, self._lines, level="critical")
         self.version = "0"
+        self.shown_name = ""
+        self.is_draining = False
         self.started_at = world.clock.now_ms()
         self.waiting = Waiting()
         self.feed = EventFeed()

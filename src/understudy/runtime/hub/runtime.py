@@ -60,6 +60,8 @@ class HubRuntime:
         self.policy = policy = given.policy
         self.log = log
         self.version = version
+        self.shown_name = given.settings.hub_name
+        self.is_draining = False
         self.started_at = clock.now_ms()
         self._started_mono = clock.mono_ms()
         self.store = store
@@ -192,15 +194,22 @@ class HubRuntime:
         """As above; at the start of a hub it has some time to ring for the first time."""
         return min(self._since_ring_ms(), self.clock.mono_ms() - self._started_mono)
 
+    def drain(self) -> None:
+        """Be ready no more, and begin no call that the end would cut; everything else goes on."""
+        self.is_draining = True
+        if self._takeover is not None:
+            self._takeover.stop()
+
     def release_waiters(self) -> None:
-        """Let every long poll and stream end, so that the server can stop."""
-        self.writer.is_stopping = True
-        self.waiting.wake_all()
+        """Let every long poll and stream end, so that the server can stop; what is asked is still answered."""
+        self.drain()
+        self.waiting.close()
         self.feed.close()
 
     async def stop(self) -> None:
         """Commit what is queued, end the threads, close the store."""
         self.release_waiters()
+        self.writer.is_stopping = True
         loop = asyncio.get_running_loop()
         self._ping.stop()
         await loop.run_in_executor(None, self._watch.stop)

@@ -12,8 +12,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,18 +30,19 @@ from understudy.api.connections import Connections
 from understudy.api.context import Api
 from understudy.api.protocol import LimitedProtocol
 from understudy.clock import SystemClock
-from understudy.config.policy import HubInputs
+from understudy.config.policy import HubInputs, hub_drain_s
 from understudy.config.shown import SettingShown
 from understudy.config.table import Settings
 from understudy.dashboard.app import dashboard
 from understudy.dashboard.asked import Strangers, Trust
-from understudy.errors import ConfigError
 from understudy.ids import IdMaker
 from understudy.line_queue import queue_streams
 from understudy.log import Log
 from understudy.log_file import log_places
 from understudy.private import make_directory
 from understudy.redact import Redactor
+from understudy.runtime.hub.ending import Ending
+from understudy.runtime.hub.listening import HubServer, listen
 from understudy.runtime.hub.memory import give_back_large_blocks
 from understudy.runtime.hub.runtime import HubRuntime
 from understudy.runtime.lock import FileLock
@@ -77,37 +78,12 @@ def serve(given: HubInputs, is_ours: Callable[[], None] = lambda: None) -> int:
     lock = FileLock(given.data_dir / "hub.lock")
     lock.take(f"The data directory {given.data_dir}")
     try:
-        listener = _listen(given.settings.host, given.settings.port)
+        listener = listen(given.settings.host, given.settings.port)
         is_ours()
         with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(given, listener, connections_max))
     finally:
         lock.release()
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, with the signals left to us: waiting polls must be let go first."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone."""
-        yield
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise ConfigError(
-            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another --port, or stop who uses it"
-        ) from error
-    listener.listen(2048)
-    listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
-    return listener
 
 
 def url_of(host: str, port: int) -> str:
@@ -131,10 +107,11 @@ def server_of(
     connections_max: int = CONNECTIONS_MAX,
     settings: Settings = Settings(),  # noqa: B008 - frozen
     shown: tuple[SettingShown, ...] = (),
-) -> uvicorn.Server:
+) -> HubServer:
     """The HTTP server of a hub; who runs it handles the signals. It keeps at most `connections_max` connections."""
     crowd = Connections(connections_max, api.hub.missed_a_sign)
-    return _Server(
+    return HubServer(
+        crowd,
         uvicorn.Config(
             app_of(api, settings, shown),
             interface="asgi3",
@@ -147,7 +124,7 @@ def server_of(
             proxy_headers=False,  # else a client on this machine chooses the address that wrong keys count against
             timeout_graceful_shutdown=STOP_WITHIN_S,
             timeout_keep_alive=KEEP_ALIVE_S,
-        )
+        ),
     )
 
 
@@ -180,13 +157,9 @@ async def _serve(given: HubInputs, listener: socket.socket, connections_max: int
 
     watchdog = Watchdog(os.environ, lambda: _turns(loop) and hub.is_turning(), clock)
 
-    def stop() -> None:
-        watchdog.stopping()
-        hub.release_waiters()
-        server.should_exit = True
-
+    ending = Ending(hub, server, watchdog, log, hub_drain_s(settings))
     for number in heeded((signal.SIGTERM, signal.SIGINT)):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, ending.signalled)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     give_back_large_blocks()
     gc.collect()

@@ -3,6 +3,7 @@
 TEXTS = {
     "config.bare_number": "{value} has no unit: write {value}s for seconds (units: ms, s, m, h, d)",
     "config.not_a_duration": "{value!r} is not a duration: write it like 100ms, 30s, 5m, 2h or 1d",
+    "config.not_a_name": "{value!r} cannot be a name: write at most 64 letters, digits and . _ : -, a letter or digit first",
     "config.not_a_number": "{value!r} is not a whole number",
     "config.not_a_date": "{value!r} is not a date: write it like 2026-01-31",
     "config.out_of_range": "{value} is outside of {least} … {most}",
@@ -47,6 +48,8 @@ TEXTS = {
     "config.help.host": "The address the hub listens on. Anything but loopback needs a key.",
     "config.help.port": "The port the hub listens on; 0 takes a free one.",
     "config.help.store": "The hub's SQLite file. Empty: `hub.db` in the data directory.",
+    "config.help.hub_name": "How this hub is called in its log, in `/ready`, in the list of hubs and as a worker (`hub/NAME`): letters, digits and `. _ : -`. Each of several hubs needs another name. Empty: the name of the machine.",
+    "config.help.hub_drain": "How long a hub that is told to stop still serves while `/ready` answers 503, so that a proxy in front sends it nothing more. `auto`: 0 s on loopback, 5 s elsewhere.",
     "config.help.docs": "Whether the hub publishes `/docs` and `/openapi.json` (without a key).",
     "config.help.rate_per_s": "Requests a second that one key may send (claims, renewals, results and heartbeats do not count).",
     "config.help.rate_burst": "Requests that one key may send at once.",

@@ -3,6 +3,7 @@
 TEXTS = {
     "config.bare_number": "{value} に単位がありません。秒なら {value}s と書いてください(単位: ms, s, m, h, d)",
     "config.not_a_duration": "{value!r} は時間の長さではありません。100ms、30s、5m、2h、1d のように書いてください",
+    "config.not_a_name": "{value!r} は名前に使えません。英数字と . _ : - を 64 文字以内で、英数字から始めてください",
     "config.not_a_number": "{value!r} は整数ではありません",
     "config.not_a_date": "{value!r} は日付ではありません。2026-01-31 のように書いてください",
     "config.out_of_range": "{value} は {least} … {most} の範囲外です",
@@ -47,6 +48,8 @@ TEXTS = {
     "config.help.host": "ハブが待ち受けるアドレス。ループバック以外ではキーが必要です。",
     "config.help.port": "ハブが待ち受けるポート。0 なら空いているポートを使います。",
     "config.help.store": "ハブの SQLite ファイル。空ならデータディレクトリの `hub.db`。",
+    "config.help.hub_name": "このハブの名前。ログ、`/ready`、ハブの一覧、ワーカー名(`hub/名前`)に使います。英数字と `. _ : -` が使えます。複数のハブには別々の名前が必要です。空ならマシンの名前。",
+    "config.help.hub_drain": "停止を指示されたハブが、`/ready` に 503 を返しながら応答を続ける時間。前段のプロキシがその間に振り分けをやめます。`auto` はループバックでは 0 秒、それ以外では 5 秒。",
     "config.help.docs": "ハブが `/docs` と `/openapi.json` を(キーなしで)公開するか。",
     "config.help.rate_per_s": "1 つのキーが 1 秒に送れるリクエスト数(取得、延長、結果、ハートビートは数えません)。",
     "config.help.rate_burst": "1 つのキーが一度に送れるリクエスト数。",

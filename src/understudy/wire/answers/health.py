@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from msgspec import UNSET, UnsetType
+
 from understudy.wire.answers.base import Answer, Instant, one_of
 
 
@@ -37,9 +39,11 @@ class OutboxJson(Answer, frozen=True):
 
 
 class ReadyAnswer(Answer, frozen=True):
-    """The readiness of the hub."""
+    """The readiness of the hub; `draining`: it is about to stop, and still serves. `hub` is its given name."""
 
     ready: bool
     store: StoreJson
     alarm: AlarmJson
     outbox: OutboxJson
+    draining: bool
+    hub: str | UnsetType = UNSET
