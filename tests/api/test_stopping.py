@@ -1,4 +1,4 @@
-"""A hub that is told to stop breaks nothing: whole answers, then refused connections."""
+"""A hub that stops breaks nothing: whole answers, then refused connections."""
 
 from __future__ import annotations
 

@@ -34,6 +34,7 @@ BOUNDED = {
     "api/event_feed Follower._queue": "FOLLOWER_QUEUED_MAX",
     "api/request_counts RequestCounts._answered": CODE,
     "api/waiting Waiting._groups": "WAITING_POLLS_MAX",
+    "api/waiting Waiting._barred": "WAITING_POLLS_MAX",
     "daemon/assembly Daemon._ambient": "the daemon's own environment",
     "daemon/caffeinate Awake._running": RUNS,
     "daemon/guard_link GuardLink._heard": "a guard and the one before, half a line each",

@@ -116,7 +116,7 @@ def takeover_of(settings: Settings) -> TakeoverPolicy:
 
 
 def hub_drain_s(settings: Settings, *, is_public: bool = False) -> float:
-    """How long a hub still serves once it is told to stop; where only this machine can ask, nothing is in front.
+    """The time for which a hub that is stopping still serves: none where only this machine can ask.
 
     `is_public`: perhaps an option of the command line will name another host.
     """

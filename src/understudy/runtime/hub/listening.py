@@ -1,4 +1,4 @@
-"""Where a hub listens, and how it stops: no connection that a client has made is broken.
+"""The socket of a hub, and the end of its server: no connection that a client has made is broken.
 
 Theory of operation. To close a listening socket resets every connection that the system has made and that nobody has
 taken yet, perhaps with a request in it. So the last connections are taken first, and from then on no new one may
@@ -80,7 +80,7 @@ class HubServer(uvicorn.Server):
             connection.shutdown()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take the last connections, give every answer, close; at most as long as uvicorn is told to wait."""
+        """Take the last connections, give every answer, close; within the time that uvicorn is given."""
         doors = [listener.dup() for listener in sockets or []]
         for door in doors:
             turn_away(door)

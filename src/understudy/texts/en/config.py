@@ -49,7 +49,7 @@ TEXTS = {
     "config.help.port": "The port the hub listens on; 0 takes a free one.",
     "config.help.store": "The hub's SQLite file. Empty: `hub.db` in the data directory.",
     "config.help.hub_name": "How this hub is called in its log, in `/ready`, in the list of hubs and as a worker (`hub/NAME`): letters, digits and `. _ : -`. Each of several hubs needs another name. Empty: the name of the machine.",
-    "config.help.hub_drain": "How long a hub that is told to stop still serves while `/ready` answers 503, so that a proxy in front sends it nothing more. `auto`: 0 s on loopback, 5 s elsewhere.",
+    "config.help.hub_drain": "How long a hub that is stopping still serves while `/ready` answers 503, so that a proxy in front sends it nothing more. `auto`: 0 s on loopback, 5 s elsewhere.",
     "config.help.docs": "Whether the hub publishes `/docs` and `/openapi.json` (without a key).",
     "config.help.rate_per_s": "Requests a second that one key may send (claims, renewals, results and heartbeats do not count).",
     "config.help.rate_burst": "Requests that one key may send at once.",
