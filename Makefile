@@ -36,6 +36,9 @@ docs: .venv/ready-dev ## write the generated parts of the documentation anew
 test-cli: .venv/ready-dev ## the real claude and codex from npm (650 MB in ./var) against a fake of their services
 	@exec $(PYTHON_IN_VENV) -m pytest tests/cli_real -m real_cli -rs $(ARGS)
 
+test-worker: .venv/ready-dev ## the hub inside a real workerd from npm (175 MB in the user's cache)
+	@exec $(PYTHON_IN_VENV) -m pytest tests/cloudflare -m 'real_worker or not real_worker' -rs $(ARGS)
+
 soak: .venv/ready-dev ## the tests that run long or measure wall-clock time
 	@TESTS_TIMED=1 exec $(PYTHON_IN_VENV) -m pytest tests -m soak -o faulthandler_timeout=3600 --hypothesis-profile=soak $(ARGS)
 
@@ -63,4 +66,4 @@ clean: ## remove .venv and what the tools left behind (not ./var: your data)
 
 stale:
 
-.PHONY: help run setup test check docs test-cli soak repeat screenshots bench sim clean stale
+.PHONY: help run setup test check docs test-cli test-worker soak repeat screenshots bench sim clean stale

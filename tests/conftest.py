@@ -14,14 +14,15 @@ import hypothesis
 import psutil
 import pytest
 
-from tests import prepared
+from tests import postgres, prepared
 from tests.browser import chromium
 from tests.seeds import SEED, header
 from tests.waiting import eventually
 from understudy.store import migrations, sqlite
 from understudy.store.tables import SCHEMA_VERSION
 
-OURS = ("UNDERSTUDY_", "WORKERS_", "ASSISTANT_API", "QUEUE_API", "ADMIN_API", "ANTHROPIC_")
+postgres_server, postgres_url = postgres.postgres_server, postgres.postgres_url  # fixtures for all tests
+OURS = ("PG", "UNDERSTUDY_", "WORKERS_", "ASSISTANT_API", "QUEUE_API", "ADMIN_API", "ANTHROPIC_")
 OLD_NAMES = ("CODEX_CLI", "WORK_DIR", "EXECUTION_TIMEOUT", "POLL_INTERVAL", "WORKER_ID", "LOG_DIR")
 
 # Byte code is kept, whatever the environment says: without it each of the programs that the tests start compiles the
@@ -49,12 +50,17 @@ def pytest_report_header() -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The seed once more beside the failures, because `-q` prints no head; browser tests that did not run."""
+    """The seed once more beside the failures, because `-q` prints no head; tests for which something is missing."""
     terminalreporter.write_line(header())
-    skipped = [report for report in terminalreporter.stats.get("skipped", []) if "tests/browser/" in report.nodeid]
-    if skipped and not chromium.is_off():
-        terminalreporter.section(f"{len(skipped)} BROWSER TESTS DID NOT RUN", red=True, bold=True)
+    skipped = terminalreporter.stats.get("skipped", [])
+    of_browser = [report for report in skipped if "tests/browser/" in report.nodeid]
+    of_postgres = [report for report in skipped if postgres.NOT_HERE in str(report.longrepr)]
+    if of_browser and not chromium.is_off():
+        terminalreporter.section(f"{len(of_browser)} BROWSER TESTS DID NOT RUN", red=True, bold=True)
         terminalreporter.write_line(chromium.WITHOUT_ONE.format(why=""), red=True)
+    if of_postgres:
+        terminalreporter.section(f"{len(of_postgres)} TESTS ON POSTGRESQL DID NOT RUN", red=True, bold=True)
+        terminalreporter.write_line(postgres.WITHOUT_ONE, red=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

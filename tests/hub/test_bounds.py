@@ -21,8 +21,8 @@ from understudy.hub.memory import SaveMemory
 from understudy.hub.results import ReportResult
 from understudy.hub.retention import PurgeRows
 from understudy.hub.task_commands import CommandTask
+from understudy.store.purges import PURGES
 from understudy.store.queries import DAEMONS
-from understudy.store.sqlite_purge import PURGES
 from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.memory import MemorySaveBody
 from understudy.wire.tasks import EnqueueBody, ResultBody

@@ -20,7 +20,7 @@ from understudy.errors import StoreDownError, StoreError, StoreVersionError
 from understudy.store import migrations
 from understudy.store.queries import FINISHED_TASKS, READY, SAMPLED, SPENT, Series
 from understudy.store.sqlite import SqliteStore
-from understudy.store.sqlite_rows import _gathered
+from understudy.store.statements import gathered
 from understudy.store.tables import SCHEMA_VERSION
 
 
@@ -231,7 +231,7 @@ def test_gaps_that_events_tell_of_become_periods(tmp_path: Path) -> None:
 )
 def test_plots_read_no_more_than_their_time(series: Series[Any], index: str) -> None:
     store = SqliteStore(None)
-    plan = store._writer.execute(f"EXPLAIN QUERY PLAN {_gathered(series)}", (1, 1, 1, 1)).fetchall()
+    plan = store._writer.execute(f"EXPLAIN QUERY PLAN {gathered(series)}", (1, 1, 1, 1)).fetchall()
     assert f"USING {index}" in plan[0][3] or f"USING INDEX {index}" in plan[0][3], plan
     store.close()
 

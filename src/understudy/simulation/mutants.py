@@ -25,8 +25,8 @@ from understudy.hub.leases import ReleaseLease, RenewLease
 from understudy.hub.results import ReportResult
 from understudy.hub.working_set import WorkingSet
 from understudy.store.base import Candidates, Due
-from understudy.store.sqlite_rows import SqliteTransaction
-from understudy.store.sqlite_takeover import TakeoverQueries
+from understudy.store.rows import RowQueries
+from understudy.store.takeover import TakeoverQueries
 from understudy.worker.guard_policy import Guard
 
 EARLY_MS = 5_000
@@ -88,24 +88,24 @@ def token_is_attempt() -> AbstractContextManager[None]:
 
 def lease_end_ignored() -> AbstractContextManager[None]:
     """A lease never ends by itself."""
-    original = SqliteTransaction.due
+    original = RowQueries.due
 
-    def due(self: SqliteTransaction, h: int, wall: int, limit: int) -> Due:
+    def due(self: RowQueries, h: int, wall: int, limit: int) -> Due:
         return replace(original(self, h, wall, limit), leases=[])
 
-    return _planted((SqliteTransaction, "due", due))
+    return _planted((RowQueries, "due", due))
 
 
 def lease_cut_short() -> AbstractContextManager[None]:
     """A lease ends five seconds before its time."""
-    original = SqliteTransaction.due
+    original = RowQueries.due
 
-    def due(self: SqliteTransaction, h: int, wall: int, limit: int) -> Due:
+    def due(self: RowQueries, h: int, wall: int, limit: int) -> Due:
         early = original(self, h + EARLY_MS, wall, limit).leases
         cut = [replace(task, expires_h=task.expires_h - EARLY_MS) for task in early]
         return replace(original(self, h, wall, limit), leases=cut)
 
-    return _planted((SqliteTransaction, "due", due))
+    return _planted((RowQueries, "due", due))
 
 
 def gaps_are_silence() -> AbstractContextManager[None]:

@@ -10,42 +10,12 @@ from typing import Any
 import msgspec
 
 from understudy.store.reading import shown
-from understudy.store.search import event_text, folded, plain_part, task_text, telling_characters
-
-_TASK_RAW = "(task.id || task.source || b.spec)"
-_EVENT_RAW = "(name || component || message || fields)"
+from understudy.store.search import event_text, task_text
 
 
-def task_condition(text: str) -> tuple[str, list[str]]:
-    """The condition, and its values, of tasks with a text in them."""
-    condition, values = _condition(_TASK_RAW, _has("task", "task.id", "task.source", "b.spec"), folded(text))
-    return f"EXISTS (SELECT 1 FROM task_body b WHERE b.task_id = task.id AND {condition})", values  # noqa: S608 - ours
-
-
-def event_condition(text: str) -> tuple[str, list[str]]:
-    """The same for events."""
-    return _condition(_EVENT_RAW, _has("event", "name", "component", "message", "fields"), folded(text))
-
-
-def _has(kind: str, *columns: str) -> str:
+def has(kind: str, columns: tuple[str, ...]) -> str:
     """Columns are handed over as bytes: one that is not UTF-8 would fail the whole search."""
     return f"{kind}_has(?, {', '.join(f'CAST({column} AS BLOB)' for column in columns)})"
-
-
-def _condition(raw: str, has: str, needle: str) -> tuple[str, list[str]]:
-    """Python is asked only about rows that may match: the rest is quick, and needs no interpreter.
-
-    JSON escapes control characters, so a word may be interrupted by the colours of a terminal.
-    """
-    conditions, values = [], []
-    if word := plain_part(needle):
-        is_ascii = f"length({raw}) = length(CAST({raw} AS BLOB))"
-        conditions.append(f"NOT ({is_ascii} AND NOT instr(lower({raw}), ?) AND NOT instr({raw}, '\\u00'))")
-        values.append(word)
-    for chars in telling_characters(needle):
-        conditions.append(f"({' OR '.join([f'instr({raw}, ?)'] * len(chars))})")
-        values += chars
-    return " AND ".join((*conditions, has)), [*values, needle]
 
 
 class Deadline:

@@ -6,14 +6,14 @@ from collections import deque
 from collections.abc import Collection
 from functools import lru_cache
 from heapq import heapify, heappop, heappush
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from understudy.coordinator.nouns import Task
+from understudy.store.dialect import positional
+from understudy.store.session import N, Session
 
-N = TypeVar("N", bound=Struct)
 NEEDS_A_PAGE = 1000
 Place = tuple[int, str]  # in the order of the queue
 
@@ -24,11 +24,11 @@ _SETS = (
     " FROM n WHERE n.needs IS NOT NULL) "
     "SELECT needs FROM n WHERE needs IS NOT NULL LIMIT :limit"
 )
-_READY_SETS = _SETS.format(which="ready = 1")
+_READY_SETS, _ = positional(_SETS.format(which="ready = 1"))
 _OPEN = "status IN ('queued', 'leased')"  # as the index has it
-_OPEN_SETS = _SETS.format(which=_OPEN)
+_OPEN_SETS, _ = positional(_SETS.format(which=_OPEN))
 _HEADS = (
-    "SELECT t.order_key, t.id, t.needs FROM json_each(?) s JOIN task t ON t.id ="
+    "SELECT t.order_key, t.id, t.needs FROM each(?) s JOIN task t ON t.id ="
     " (SELECT id FROM task WHERE ready = 1 AND needs = s.value ORDER BY order_key, id LIMIT 1)"
 )
 _NEXT = (
@@ -46,16 +46,8 @@ def _tags(needs: str) -> frozenset[str]:
         return frozenset({"\0"})
 
 
-class NeedsQueries:
+class NeedsQueries(Session):
     """Mixed into the transaction of a backend."""
-
-    _db: Any
-
-    def _fetch(self, query: str, values: Any = ()) -> list[Any]:
-        raise NotImplementedError
-
-    def _rows(self, noun: type[N], where: str, *values: Any) -> list[N]:
-        raise NotImplementedError
 
     def load_many(self, noun: type[N], keys: Collection[Any]) -> list[N]:
         """The rows of these keys that exist."""
@@ -71,7 +63,7 @@ class NeedsQueries:
 
     def _first(self, covered: list[str], limit: int) -> list[str]:
         """The ids of the first tasks of all these sets: one line a set, read in pages that grow with what is used."""
-        heads = self._in_order(_HEADS, (msgspec.json.encode(covered).decode(),)) if covered else []
+        heads = self._in_order(self.dialect.sql(_HEADS), (self.dialect.collection(covered),)) if covered else []
         heapify(heads)
         lines: dict[str, deque[Place]] = {}
         size = dict.fromkeys(covered, 1)
@@ -97,7 +89,7 @@ class NeedsQueries:
         """Every distinct set of needs in the queue that `provides` covers: one index seek a set."""
         covered, last = [], ""
         while True:
-            page = self._fetch(_READY_SETS, {"after": last, "limit": NEEDS_A_PAGE})
+            page = self._fetch(_READY_SETS, (last, NEEDS_A_PAGE))
             covered += [needs for (needs,) in page if provides.issuperset(_tags(needs))]
             if len(page) < NEEDS_A_PAGE:
                 return covered
@@ -106,5 +98,5 @@ class NeedsQueries:
     def new_needs(self, needs: Collection[str], limit: int) -> tuple[set[str], int]:
         """Those that no unfinished task has, and, if there are any, how many sets these have, counted up to `limit`."""
         known = f"SELECT 1 FROM task WHERE {_OPEN} AND needs = ? LIMIT 1"  # noqa: S608 - words of our own
-        new = {one for one in needs if self._db.execute(known, (one,)).fetchone() is None}
-        return new, len(self._fetch(_OPEN_SETS, {"after": "", "limit": limit})) if new else 0
+        new = {one for one in needs if not self._fetch(known, (one,))}
+        return new, len(self._fetch(_OPEN_SETS, ("", limit))) if new else 0

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
-
-import msgspec
-from msgspec import Struct
-
 from understudy.coordinator.nouns import Task
 from understudy.coordinator.takeover_nouns import DaemonGroup
 from understudy.store.base import Candidates, Unreadable
 from understudy.store.queries import in_queue_order
 from understudy.store.reading import row_of
-
-N = TypeVar("N", bound=Struct)
+from understudy.store.session import Session
 
 _DAEMON_GROUPS = (
     "SELECT CASE WHEN state = 'stopped' AND reason = 'planned' THEN reason ELSE state END,"
@@ -24,14 +18,8 @@ _FREE = " AND NOT EXISTS (SELECT 1 FROM task_takeover x WHERE x.task_id = task.i
 _ORDER = " ORDER BY order_key, id LIMIT ?"
 
 
-class TakeoverQueries:
+class TakeoverQueries(Session):
     """Mixed into the transaction of a backend."""
-
-    def _fetch(self, query: str, values: Any = ()) -> list[Any]:
-        raise NotImplementedError
-
-    def _rows(self, noun: type[N], where: str, *values: Any) -> list[N]:
-        raise NotImplementedError
 
     def daemon_groups(self) -> list[DaemonGroup]:
         """All daemons, gathered; what cannot be read of one is noted where it is read by itself."""
@@ -42,9 +30,9 @@ class TakeoverQueries:
 
     def candidates(self, wanted: Candidates, h: int) -> list[Task]:
         """Tasks that takeover may answer at this hearing instant, in the order of the queue."""
-        among = "NOT IN" if wanted.others else "IN"
-        rest = f" AND takeover = 'allow' AND source {among} (SELECT value FROM json_each(?))"  # noqa: S608 - one of two words
-        values = (msgspec.json.encode(wanted.sources).decode(), h, wanted.limit)
+        among = "NOT source IN ?" if wanted.others else "source IN ?"
+        rest = self.dialect.sql(f" AND takeover = 'allow' AND {among}")
+        values = (self.dialect.collection(wanted.sources), h, wanted.limit)
         if wanted.text:
             rest += _FREE.format("x.not_before_h > ?") + _ORDER
             return self._rows(Task, "WHERE ready = 1 AND needs = '[]'" + rest, *values)

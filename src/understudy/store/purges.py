@@ -10,9 +10,9 @@ def _by_age(table: str, key: str, column: str) -> tuple[str, ...]:
     return (f"DELETE FROM {table} WHERE {key} IN ({chosen})",)  # noqa: S608
 
 
-def _beyond(table: str, column: str, condition: str = "1", key: str = "id") -> tuple[str, ...]:
+def _beyond(table: str, column: str, condition: str = "1 = 1", key: str = "id") -> tuple[str, ...]:
     """The oldest of those that are more than `:before` rows."""
-    surplus = f"min(:limit, max(0, (SELECT count(*) FROM {table}) - :before))"  # noqa: S608
+    surplus = f"least(:limit, greatest(0, (SELECT count(*) FROM {table}) - :before))"  # noqa: S608
     chosen = f"SELECT {key} FROM {table} WHERE {condition} ORDER BY {column} LIMIT {surplus}"  # noqa: S608
     return (f"DELETE FROM {table} WHERE {key} IN ({chosen})",)  # noqa: S608
 
@@ -33,7 +33,7 @@ PURGES: dict[str, tuple[str, ...]] = {
     ),
     "event": (
         (
-            "DELETE FROM event WHERE id IN (SELECT id FROM (SELECT id, at FROM event ORDER BY id LIMIT :limit) "
+            "DELETE FROM event WHERE id IN (SELECT id FROM (SELECT id, at FROM event ORDER BY id LIMIT :limit) AS e "
             "WHERE at < :before)"
         ),
     ),
@@ -57,13 +57,13 @@ PURGES: dict[str, tuple[str, ...]] = {
     "period_overflow": (
         (
             "DELETE FROM period WHERE (daemon_id, from_at) IN (SELECT daemon_id, from_at FROM period WHERE to_at > 0 "
-            "ORDER BY to_at LIMIT min(:limit, max(0, (SELECT count(*) FROM period) - :before)))"
+            "ORDER BY to_at LIMIT least(:limit, greatest(0, (SELECT count(*) FROM period) - :before)))"
         ),
     ),
     "boot_overflow": (
         (
             "DELETE FROM boot WHERE (daemon_id, boot_id) IN (SELECT daemon_id, boot_id FROM boot "
-            "ORDER BY superseded_at LIMIT min(:limit, max(0, (SELECT count(*) FROM boot) - :before)))"
+            "ORDER BY superseded_at LIMIT least(:limit, greatest(0, (SELECT count(*) FROM boot) - :before)))"
         ),
     ),
     "evidence": _by_age("evidence", "id", "at"),
@@ -98,7 +98,7 @@ PURGES: dict[str, tuple[str, ...]] = {
             "DELETE FROM memory WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER "
             "(PARTITION BY user_id, owner ORDER BY created_at DESC, id DESC) AS nth FROM memory "
             "WHERE (user_id, owner) IN (SELECT user_id, owner FROM memory GROUP BY user_id, owner "
-            "HAVING count(*) > :before LIMIT 5)) "
+            "HAVING count(*) > :before LIMIT 5)) AS m "
             "WHERE nth > :before LIMIT :limit)"
         ),
     ),

@@ -6,12 +6,12 @@ RECENT_MS = 3_600_000  # what was sent that long ago still counts for the pace o
 
 # what waits, and what somebody is sending
 _NOTICES = """UPDATE notice SET next_at = next_at + :by, due_at = due_at + :by, created_at = created_at + :by,
-    taken_until = CASE WHEN taken_until > 0 THEN max(taken_until + :by, 1) ELSE 0 END WHERE state = 'waiting'"""
+    taken_until = CASE WHEN taken_until > 0 THEN greatest(taken_until + :by, 1) ELSE 0 END WHERE state = 'waiting'"""
 _SENT = "UPDATE notice SET sent_at = sent_at + :by WHERE sent_at > :before - :recent"
 # delays and backoff; `availableAt` is an instant
 _TASKS = """UPDATE task SET available_at = available_at + :by WHERE status = 'queued' AND ready = 0 AND waiting_for = ''
     AND (attempts > 0 OR NOT EXISTS (SELECT 1 FROM task_body b WHERE b.task_id = task.id
-    AND CASE WHEN json_valid(b.spec) THEN json_extract(b.spec, '$.availableAt') END IS NOT NULL))"""
+    AND named_instant(b.spec) IS NOT NULL))"""
 _SNOOZES = "UPDATE incident SET snoozed_until = snoozed_until + :by WHERE snoozed_until > :before"
 _LINKS = "UPDATE link SET created_at = created_at + :by, expires_at = expires_at + :by WHERE expires_at > :before"
 

@@ -1,0 +1,159 @@
+"""Rows in and out of an open transaction, and the named queries: what every backend does in the same way."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from itertools import chain
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import astuple
+
+from understudy.coordinator.nouns import Daemon, Directive, Task, Usage
+from understudy.store.base import Deadlines, Due
+from understudy.store.dialect import positional
+from understudy.store.lists import ListQueries
+from understudy.store.needs import NeedsQueries
+from understudy.store.outbox import OutboxQueries
+from understudy.store.pauses import PAUSES, RECENT_MS
+from understudy.store.purges import PURGES
+from understudy.store.queries import Query, Series
+from understudy.store.reading import NUMBER_MAX, number_of, shown
+from understudy.store.session import N
+from understudy.store.statements import counted, counted_by, gathered, upsert, where, where_key, where_keys
+from understudy.store.tables import TABLES
+from understudy.store.takeover import TakeoverQueries
+
+NO_LIMIT = 1 << 62
+_ADD_USAGE = (
+    "INSERT INTO usage (submitter, open_tasks, size_bytes) VALUES (?, ?, ?) ON CONFLICT (submitter) DO UPDATE SET"
+    " open_tasks = usage.open_tasks + excluded.open_tasks, size_bytes = usage.size_bytes + excluded.size_bytes"
+)
+_NEXT_DEADLINES = (
+    "SELECT (SELECT min(expires_h) FROM task WHERE status = 'leased'),"
+    " (SELECT min(deadline_h) FROM daemon WHERE deadline_h > 0),"
+    " (SELECT min(available_at) FROM task WHERE status = 'queued' AND ready = 0 AND waiting_for = ''),"
+    " (SELECT min(expires_h) FROM directive WHERE expires_h > 0)"
+)
+
+
+class RowQueries(ListQueries, NeedsQueries, OutboxQueries, TakeoverQueries):
+    """All of the seam's Transaction but what is the backend's own: clock, locks, events in, room."""
+
+    # ---- generic
+
+    def load_many(self, noun: type[N], keys: Collection[Any]) -> list[N]:
+        """The rows of these keys that exist."""
+        if not keys:
+            return []
+        if len(TABLES[noun].keys) > 1:
+            return [row for key in keys for row in self._rows(noun, where_key(noun), *key)]
+        if len(keys) == 1:
+            return self._rows(noun, where_key(noun), *keys)
+        return self._rows(noun, where_keys(self.dialect, noun), self.dialect.collection(keys))
+
+    def find(self, query: Query[N], *values: Any, limit: int = 0) -> list[N]:
+        """The rows of a query, in its order."""
+        return self._rows(query.noun, where(self.dialect, query), *self._values(values), limit or NO_LIMIT)
+
+    def _values(self, values: tuple[Any, ...]) -> list[Any]:
+        return [*map(self.dialect.value, values)]
+
+    def load_all(self, noun: type[N], limit: int, after: Any = None) -> list[N]:
+        """Up to `limit` rows, in key order, from the beginning or after a key."""
+        keys = TABLES[noun].keys
+        names = ", ".join(keys)
+        if after is None:
+            return self._rows(noun, f"ORDER BY {names} LIMIT ?", limit)
+        values = after if len(keys) > 1 else (after,)
+        where = f"WHERE ({names}) > ({', '.join('?' * len(keys))})"
+        return self._rows(noun, f"{where} ORDER BY {names} LIMIT ?", *values, limit)
+
+    def save_many(self, rows: Sequence[Struct]) -> None:
+        """Insert or replace rows, many in a statement."""
+        by_noun: dict[type[Struct], list[tuple[Any, ...]]] = defaultdict(list)
+        for row in rows:
+            by_noun[type(row)].append(astuple(row))
+        for noun, values in by_noun.items():
+            self._save(noun, values)
+
+    def _save(self, noun: type[Struct], rows: list[tuple[Any, ...]]) -> None:
+        """Few different statements: powers of two. Each gives up the interpreter, which costs while others want it."""
+        most = min(self.dialect.rows_max, self.dialect.values_max // len(TABLES[noun].columns))
+        start = 0
+        while start < len(rows):
+            count = min(most, 1 << (len(rows) - start).bit_length() - 1)
+            self._change(upsert(self.dialect, noun, count), [*chain.from_iterable(rows[start : start + count])])
+            start += count
+
+    def add_usage(self, more: Sequence[Usage]) -> None:
+        """Add to what keys have used."""
+        self._change_many(_ADD_USAGE, [astuple(row) for row in more])
+
+    def delete_many(self, noun: type[Struct], keys: Collection[Any]) -> None:
+        """Remove rows by key."""
+        rows = [key if isinstance(key, tuple) else (key,) for key in keys]
+        self._change_many(f"DELETE FROM {TABLES[noun].name} {where_key(noun)}", rows)  # noqa: S608
+
+    # ---- the queue
+
+    def ready_ids(self, limit: int) -> list[str]:
+        """The ids of claimable tasks in the order of the queue."""
+        rows = self._fetch("SELECT id FROM task WHERE ready = 1 ORDER BY order_key, id LIMIT ?", (limit,))
+        return [shown(task_id) for (task_id,) in rows]
+
+    # ---- numbers
+
+    def count(self, query: Query[Any], *values: Any, limit: int) -> int:
+        """The number of rows, counted up to `limit`."""
+        return int(self._fetch(counted(self.dialect, query), (*self._values(values), limit))[0][0])
+
+    def gathered(self, series: Series[Any], from_at: int, to_at: int, bucket_ms: int) -> dict[int, tuple[int, ...]]:
+        """The values of each bucket that has rows."""
+        rows = self._fetch(gathered(series), (from_at, bucket_ms, from_at, to_at))
+        return {number_of(bucket): tuple(map(number_of, values)) for bucket, *values in rows}
+
+    def counted_by(self, query: Query[Any], column: str, *values: Any) -> dict[str, int]:
+        """The number of rows by the words of one column."""
+        rows = self._fetch(counted_by(self.dialect, query, column), self._values(values))
+        return {shown(word): count for word, count in rows}
+
+    # ---- time
+
+    def due(self, h: int, wall: int, limit: int) -> Due:
+        """The rows whose deadline has come."""
+        return Due(
+            self._due(Task, "status = 'leased'", "expires_h", h, limit),
+            self._due(Task, "status = 'queued' AND ready = 0 AND waiting_for = ''", "available_at", wall, limit),
+            self._due(Daemon, "deadline_h > 0", "deadline_h", h, limit),
+            self._due(Directive, "expires_h > 0", "expires_h", h, limit),
+        )
+
+    def _due(self, noun: type[N], condition: str, column: str, until: int, limit: int) -> list[N]:
+        """Rows whose deadline has come, and those whose deadline is no number that one can wait for."""
+        where = f"WHERE {condition} AND {column} {{}} ? ORDER BY {column} LIMIT ?"
+        found = self._rows(noun, where.format("<="), until, limit)
+        return found + self._rows(noun, where.format(">"), NUMBER_MAX, limit - len(found))
+
+    def next_deadlines(self) -> Deadlines:
+        """The nearest deadlines of each kind."""
+        return Deadlines(*map(number_of, self._fetch(_NEXT_DEADLINES)[0]))
+
+    def move_pauses(self, by_ms: int, before: int) -> None:
+        """Move whatever waits for a while with the wall clock."""
+        for statement in PAUSES:
+            self._change_by_name(statement, {"by": by_ms, "before": before, "recent": RECENT_MS})
+
+    # ---- removal
+
+    def purge(self, what: str, before: int, limit: int) -> int:
+        """Remove up to `limit` rows of one kind older than `before`; how many were removed."""
+        removed = 0
+        for statement in PURGES[what]:
+            removed = self._change_by_name(statement, {"before": before, "limit": limit})
+        return removed
+
+    def _change_by_name(self, statement: str, values: dict[str, int]) -> int:
+        text, names = positional(statement)
+        return self._change(self.dialect.sql(text), [values[name] for name in names])

@@ -1,0 +1,42 @@
+"""The part of a backend that the shared queries stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+from msgspec import Struct
+
+from understudy.store.base import Unreadable
+from understudy.store.dialect import Dialect
+from understudy.store.reading import is_sound, row_of
+from understudy.store.statements import select
+
+N = TypeVar("N", bound=Struct)
+
+
+class Session:
+    """An open transaction of a backend: statements in its dialect, with `?` for values."""
+
+    dialect: Dialect
+    unreadable: Unreadable
+
+    def _fetch(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """The rows of a query, also when a text of them cannot be read."""
+        raise NotImplementedError
+
+    def _change(self, statement: str, values: Sequence[Any] = ()) -> int:
+        """The number of rows that a statement has changed."""
+        raise NotImplementedError
+
+    def _change_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """One statement with the values of each row."""
+        raise NotImplementedError
+
+    def _rows(self, noun: type[N], where: str, *values: Any) -> list[N]:
+        found = self._fetch(f"{select(noun)} {where}", values)
+        if not found:
+            return []
+        if all(map(is_sound(noun), found)):
+            return [noun(*row) for row in found]
+        return [read for row in found if (read := row_of(noun, row, self.unreadable)) is not None]

@@ -1,0 +1,88 @@
+"""The statements that are made of tables and queries; each is put together once."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from msgspec import Struct
+
+from understudy.store.dialect import Dialect
+from understudy.store.queries import Query, Series
+from understudy.store.tables import TABLES, Table
+
+
+def columns(noun: type[Struct]) -> str:
+    """The columns of a noun's table, in the order of its fields."""
+    return ", ".join(TABLES[noun].columns)
+
+
+@cache
+def select(noun: type[Struct]) -> str:
+    """All rows; a condition may follow."""
+    return f"SELECT {columns(noun)} FROM {TABLES[noun].name}"  # noqa: S608 - names of our own tables
+
+
+@cache
+def where_key(noun: type[Struct]) -> str:
+    """The row of one key."""
+    return "WHERE " + " AND ".join(f"{name} = ?" for name in TABLES[noun].keys)
+
+
+@cache
+def where_keys(dialect: Dialect, noun: type[Struct]) -> str:
+    """The rows of several keys of one column."""
+    return dialect.sql(f"WHERE {TABLES[noun].keys[0]} IN ?")
+
+
+@cache
+def where(dialect: Dialect, query: Query[Any]) -> str:
+    """The rows of a query."""
+    order = f"ORDER BY {query.order} " if query.order else ""
+    return dialect.sql(f"WHERE {query.where} {order}LIMIT ?")
+
+
+@cache
+def counted(dialect: Dialect, query: Query[Any]) -> str:
+    """The number of a query's rows, up to a limit."""
+    table = TABLES[query.noun].name
+    return dialect.sql(f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {query.where} LIMIT ?) AS counted")  # noqa: S608
+
+
+@cache
+def gathered(series: Series[Any]) -> str:
+    """The values of each bucket of time."""
+    at, table = series.at, TABLES[series.noun].name
+    return (
+        f"SELECT ({at} - ?) / ?, {', '.join(series.values)} FROM {table} "  # noqa: S608 - our own
+        f"WHERE {at} >= ? AND {at} < ? AND {series.where} GROUP BY 1"
+    )
+
+
+@cache
+def counted_by(dialect: Dialect, query: Query[Any], column: str) -> str:
+    """The number of a query's rows by the words of a column."""
+    table = TABLES[query.noun]
+    assert column in table.columns
+    return dialect.sql(f"SELECT {column}, count(*) FROM {table.name} WHERE {query.where} GROUP BY {column}")  # noqa: S608
+
+
+@cache
+def upsert(dialect: Dialect, noun: type[Struct], rows: int) -> str:
+    """Insert or replace rows, many in one step."""
+    places = "), (".join([", ".join("?" * len(TABLES[noun].columns))] * rows)
+    return f"INSERT INTO {TABLES[noun].name} ({columns(noun)}) VALUES ({places}) {merged(dialect, noun)}"  # noqa: S608
+
+
+@cache
+def merged(dialect: Dialect, noun: type[Struct]) -> str:
+    """The part of an INSERT that says what becomes of a row that is there already."""
+    table = TABLES[noun]
+    updates = ", ".join(f"{name} = {_merged(table, name)}" for name in table.changing)
+    return dialect.sql(f"ON CONFLICT ({', '.join(table.keys)}) DO UPDATE SET {updates}")
+
+
+def _merged(table: Table, name: str) -> str:
+    if name in table.added:
+        return f"{table.name}.{name} + excluded.{name}"
+    return f"greatest({table.name}.{name}, excluded.{name})" if name in table.greatest else f"excluded.{name}"

@@ -1,0 +1,30 @@
+"""The real workerd, fetched once; loudly absent where npm or PyPI do not answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cloudflare.place import NotHereError, Place, make_place
+
+WITHOUT_ONE = "NOT RUN: no workerd, so nobody sees whether a hub works as a Cloudflare Worker: "
+
+
+@pytest.fixture(scope="session")
+def place() -> Place:
+    """Where workerd, Pyodide and the wheels are."""
+    try:
+        made = make_place()
+        assert made.program.exists()
+    except NotHereError as why:
+        pytest.skip(f"{WITHOUT_ONE}{why}")
+    return made
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A directory with a space and no ASCII in its name, as homes have."""
+    made = tmp_path / "Wörker dir"
+    made.mkdir()
+    return made

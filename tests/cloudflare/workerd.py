@@ -1,0 +1,154 @@
+"""One workerd: its configuration, its process, its end by any signal, and its start on what it left on disk."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from tests.cloudflare.place import Place
+from tests.ports import free_port
+from tests.waiting import eventually
+
+OBJECT, BINDING = "TaskCoordinator", "TASK_COORDINATOR"
+DATE = "2026-11-01"
+FLAGS = (
+    *("python_workers", "python_workers_development", "experimental"),
+    *("no_python_workers_20250116", "no_python_workers_20260610", "no_python_workers_314"),
+    *("enable_request_signal", "request_signal_passthrough"),
+)
+STARTED_WITHIN_S = 60.0  # Pyodide, the wheels and the hub are loaded with the first request
+_CONFIG = """using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "main", worker = .main),
+    (name = "state", disk = (path = {state}, writable = true)),
+    (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
+  ],
+  sockets = [(name = "http", address = "127.0.0.1:{port}", http = (), service = "main")],
+);
+const main :Workerd.Worker = (
+  modules = [
+{modules}
+  ],
+  compatibilityDate = "{date}",
+  compatibilityFlags = {flags},
+  durableObjectNamespaces = [(className = "{object}", uniqueKey = "{object}", enableSql = true)],
+  durableObjectStorage = (localDisk = "state"),
+  bindings = [
+    (name = "{binding}", durableObjectNamespace = "{object}"),
+{variables}
+  ],
+);
+"""
+
+
+class Workerd:
+    """A Worker of these Python modules (name → file; the first is the entry) on a directory of its own."""
+
+    def __init__(
+        self, place: Place, directory: Path, modules: Mapping[str, Path], variables: Mapping[str, str] | None = None
+    ) -> None:
+        self._place = place
+        self._directory = directory
+        self.state = directory / "state"
+        self.state.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self._config = directory / "config.capnp"
+        self._config.write_text(self._configuration(modules, variables or {}), "utf-8")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def _configuration(self, modules: Mapping[str, Path], variables: Mapping[str, str]) -> str:
+        every = {**modules, **dict(packages(self._place.python_modules))}
+        return _CONFIG.format(
+            state=_text(str(self.state)),
+            port=self.port,
+            modules="\n".join(self._module(name, path) for name, path in every.items()),
+            date=DATE,
+            flags=json.dumps(FLAGS),
+            object=OBJECT,
+            binding=BINDING,
+            variables="\n".join(f"    (name = {_text(n)}, text = {_text(v)})," for n, v in variables.items()),
+        )
+
+    def _module(self, name: str, path: Path) -> str:
+        """Files are embedded by a path that is relative to the configuration; `/` begins one of workerd's own."""
+        kind = "pythonModule" if path.suffix == ".py" else "data"
+        return f"    (name = {_text(name)}, {kind} = embed {_text(os.path.relpath(path, self._directory))}),"
+
+    # ---- its process
+
+    def start(self) -> None:
+        """Start, and wait for the first answer, whatever it is."""
+        command = [str(self._place.program), "serve", "--experimental"]
+        command += ["--pyodide-bundle-disk-cache-dir", str(self._place.root), str(self._config)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._directory)
+        eventually(self._answers, within_s=STARTED_WITHIN_S, every_s=0.05, what="an answer of workerd")
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"workerd ended: {self.said()[-3000:]}"
+        try:
+            self.ask("GET", "/health")
+        except OSError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """SIGKILL, whatever it is doing."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """SIGTERM, if it runs."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(30)
+            self._process = None
+
+    @property
+    def log(self) -> Path:
+        """The file of what it says."""
+        return self._directory / "workerd.log"
+
+    def said(self) -> str:
+        """All that it has said."""
+        return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """One request on a connection of its own: status and body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=STARTED_WITHIN_S)
+        try:
+            connection.request(method, path, body, dict(headers or {}))
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+
+def packages(python_modules: Path) -> Iterator[tuple[str, Path]]:
+    """What pip made, as modules of a Worker."""
+    for path in files(python_modules):
+        yield f"python_modules/{path.relative_to(python_modules).as_posix()}", path
+
+
+def files(directory: Path, suffixes: Iterable[str] = (".py", ".so", ".js")) -> Iterator[Path]:
+    """Files of these kinds in and below a directory, in order; nothing that an interpreter left there."""
+    for path in sorted(directory.rglob("*")):
+        inside = path.relative_to(directory).parts
+        if path.suffix in suffixes and "__pycache__" not in inside and inside[0] != "bin":
+            yield path
+
+
+def _text(value: str) -> str:
+    """A text in a configuration."""
+    return json.dumps(value, ensure_ascii=False)
