@@ -142,10 +142,8 @@ class Hub:
         ticking: Clock = self.clock
         chosen = ENVIRONMENT if keys is None else keys
         given = HubInputs(policy=policy or Policy(), environment_keys=chosen)
-        self.runtime = HubRuntime(
-            self.store, ticking, IdMaker(ticking), Log(ticking, self.log, level="debug"), "9.9.9", given
-        )
-        self.runtime.alarm_loop.start = lambda: None  # type: ignore[method-assign]  # `advance` steps it
+        log = Log(ticking, self.log, level="debug")
+        self.runtime = self._make_runtime(ticking, log, given)
         listener = socket.create_server(("127.0.0.1", port), backlog=256)
         listener.setblocking(False)
         self.port: int = listener.getsockname()[1]
@@ -155,6 +153,12 @@ class Hub:
         self._serving = thread.run(self._start(listener, Keys(chosen), limit, publishes_docs=publishes_docs))
         self.client = self.new_client()
         self._ring()  # as its thread does at the start: from here on the alarm sleeps until it is woken
+
+    def _make_runtime(self, clock: Clock, log: Log, given: HubInputs) -> HubRuntime:
+        """The host that is tested here; another one is tested by a class below this one."""
+        made = HubRuntime(self.store, clock, IdMaker(clock), log, "9.9.9", given)
+        made.alarm_loop.start = lambda: None  # type: ignore[method-assign]  # `advance` steps it
+        return made
 
     async def _start(
         self, listener: socket.socket, keys: Keys, limit: RateLimit, *, publishes_docs: bool

@@ -1,0 +1,260 @@
+"""A running hub without threads: the same engine, alarm, deliveries, takeover and watchdog, on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from understudy.api.event_feed import EventFeed
+from understudy.api.hub import Pulse
+from understudy.api.waiting import Waiting
+from understudy.clock import Clock
+from understudy.config.policy import HubInputs
+from understudy.coordinator.nouns import Deployment
+from understudy.coordinator.takeover import is_switched_on
+from understudy.errors import StoreError, UnavailableError
+from understudy.hub.alarm_loop import Alarm
+from understudy.hub.batch import DEAF_FOR_S, Committed, Engine
+from understudy.hub.calls import CutCalls
+from understudy.hub.counting import SIZES, TIMES_MS, Commits, Counted, Spread
+from understudy.hub.delivery import Delivery
+from understudy.hub.keys import environment_keys_of
+from understudy.hub.operation import Operation
+from understudy.hub.outbox import ReclaimNotices
+from understudy.hub.starts import RecordStart
+from understudy.hub.steps import Read
+from understudy.hub.takeover_loop import TakeoverLoop
+from understudy.hub.tally import Tally
+from understudy.hub.views import View
+from understudy.hub.watchdog import OutsideWatchdog, SignsOfLife
+from understudy.ids import IdMaker
+from understudy.log import Log
+from understudy.notify.channels import CHANNELS
+from understudy.runtime.one_loop.turns import Host, Turn, Turns
+from understudy.store.base import Store
+from understudy.store.queries import DEPLOYMENTS
+
+T = TypeVar("T")
+STOP_WITHIN_S = 2.0
+QUIET_COMPONENTS = frozenset({"TaskQueue"})  # each task's story is in the event log; the process log keeps health
+
+
+class OneLoopHub:
+    """Everything that runs while a hub serves; used on the event loop only."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        ids: IdMaker,
+        log: Log,
+        version: str,
+        given: HubInputs,
+        host: Host,
+    ) -> None:
+        self.clock = clock
+        self.ids = ids
+        self.policy = policy = given.policy
+        self.log = log
+        self.version = version
+        self.started_at = clock.now_ms()
+        self.store = store
+        self.waiting = Waiting()
+        self.feed = EventFeed()
+        self.tally = Tally()
+        self.engine = Engine(store, clock, ids, policy)
+        self.alarm = Alarm(self.engine, self._on_trouble, self.tally)
+        self.turns = Turns(self, clock, host)
+        self._given = given
+        self._environment_keys = environment_keys_of(given.environment_keys)
+        self._started_mono = clock.mono_ms()
+        self._commits, self._sizes, self._commits_ms = Commits(), Spread(SIZES), Spread(TIMES_MS)
+        self._commit_ms = 0
+        self._has_failed = False
+        self._after: list[Callable[[Committed], None]] = []
+        self.alarm_turn = Turn("alarm", self.alarm.step, self._on_trouble)
+        self._deliveries: dict[str, Turn] = {}
+
+    # ---- start and end
+
+    async def start(self, fingerprint: str, host: str) -> None:
+        """Settle what an earlier life left, and make the first step of every loop; StoreError if it cannot write."""
+        await self._note_start(fingerprint, host)
+        worker_id = f"hub/{host}"
+        await self.decide(CutCalls(worker_id))
+        while await self.decide(ReclaimNotices()):
+            pass
+        self.turns.add(self.alarm_turn)
+        self._add_deliveries()
+        self._add_watchdog()
+        if is_switched_on(self.policy.takeover):
+            self._add_takeover(worker_id)
+        self.turns.ring()
+
+    async def _note_start(self, fingerprint: str, host: str) -> None:
+        """Write the start down, unless it is the same hub as the last time: it may be started many times an hour."""
+        last = self.store.read(lambda reader: reader.find(DEPLOYMENTS, limit=1))
+        if not last or not _is_same(last[0], self.version, fingerprint, host):
+            await self.decide(RecordStart(self.ids.uuid(), self.version, fingerprint, host))
+
+    def _add_deliveries(self) -> None:
+        clean = self.log.redactor.clean
+        for channel in self._given.channels:
+            delivery = Delivery(channel, CHANNELS[channel.kind], self.policy.routes, self.clock, clean)
+            turn = Turn(f"to {channel.name}", delivery.step, self._on_channel_trouble(channel.name))
+            self._deliveries[channel.name] = self.turns.add(turn)
+
+    def _add_watchdog(self) -> None:
+        settings = self._given.settings
+        if settings.watchdog_url:
+            signs = SignsOfLife(self._alarm_is_silent_for_ms, self._longest_pause_ms)
+            watchdog = OutsideWatchdog(settings.watchdog_url, settings.watchdog_interval_ms, signs, self.log)
+            self.turns.add(Turn("ping", watchdog.step, self._on_bug))
+
+    def _add_takeover(self, worker_id: str) -> None:
+        given, clean = self._given, self.log.redactor.clean
+        loop = TakeoverLoop(worker_id, given.claude, self.clock, probe_url=given.settings.probe_url, clean=clean)
+        turn = self.turns.add(Turn("takeover", loop.step, self._on_takeover_trouble))
+        self._after.append(lambda committed: self.turns.wake(turn) if loop.is_concerned(committed) else None)
+
+    def ring(self) -> list[asyncio.Task[None]]:
+        """Make every step that is due → all that is under way."""
+        return self.turns.ring()
+
+    def release_waiters(self) -> None:
+        """Let every long poll and stream end."""
+        self.turns.is_over = True
+        self.waiting.wake_all()
+        self.feed.close()
+
+    async def stop(self) -> None:
+        """Let those go who wait, and what is under way end; close the store."""
+        self.release_waiters()
+        await self.turns.stop(STOP_WITHIN_S)
+        self.store.close()
+
+    # ---- for the API, and for the steps
+
+    async def decide(self, operation: Operation) -> Any:
+        """The operation's answer, durable; raises what it was refused with."""
+        if self.turns.is_over and not operation.is_last_word:
+            raise UnavailableError("The hub is stopping")
+        self.tally.requests += 1
+        began = self.clock.mono_ms()
+        committed = self.engine.run([operation])
+        self._note(committed, self.clock.mono_ms() - began)
+        answer = committed.answers[0]
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    async def view(self, show: Callable[[View], T], key_id: str = "") -> T:
+        """The result of a read, made at once."""
+        self.tally.requests += 1
+        return self.store.read(
+            lambda reader: show(
+                View(reader, reader.now_ms(self.clock), self.policy, self.log.redactor, self._environment_keys)
+            )
+        )
+
+    async def search(self, key_id: str, show: Callable[[View], T]) -> T:
+        """The same: there is nobody else who could do it."""
+        return await self.view(show, key_id)
+
+    def read(self, effect: Read) -> Any:
+        """What a step wants to see."""
+        return self.store.read(effect.show)
+
+    def missed_a_sign(self) -> None:
+        """A sign of life could not be taken by this hub's own fault: for a while nobody's silence counts."""
+        if self.engine.go_deaf():
+            self.log.emit("warning", "Hub", f"A sign of life was refused: silence does not count for {DEAF_FOR_S} s")
+
+    def pulse(self) -> Pulse:
+        """The state of its alarm and its commits now."""
+        since_ring_ms = self.clock.mono_ms() - self.alarm.last_ring_mono
+        return Pulse(float(self._commit_ms), since_ring_ms, self.alarm.lag_ms, self.alarm.next_at)
+
+    def counted(self) -> Counted:
+        """All that this process has counted since its start."""
+        seen, alarm = self._commits, self.alarm
+        return Counted(
+            alarm.beats,
+            alarm.rings,
+            {**seen.events},
+            {**seen.attempts},
+            seen.failed_batches,
+            seen.is_failing,
+            self._sizes.copy(),
+            self._commits_ms.copy(),
+            alarm.lags_ms.copy(),
+        )
+
+    # ---- after a commit
+
+    def _note(self, committed: Committed, took_ms: int) -> None:
+        self._commit_ms = took_ms
+        self.tally.committed(took_ms)
+        self._sizes.add(len(committed.answers))
+        self._commits_ms.add(took_ms)
+        failed = next((answer for answer in committed.answers if isinstance(answer, StoreError)), None)
+        self._commits.look_at(committed, has_failed=failed is not None)
+        self._say_whether_it_works(failed)
+        if self.alarm.look_at(committed):
+            self.turns.wake(self.alarm_turn)
+        if committed.ready:
+            self.waiting.wake(committed.ready)
+        self._tell(committed)
+        for name in committed.due:
+            if name in self._deliveries:
+                self.turns.wake(self._deliveries[name])
+        for listener in self._after:
+            listener(committed)
+
+    def _tell(self, committed: Committed) -> None:
+        if not committed.events:
+            return
+        self.feed.publish(committed)
+        for event in (stored.event for stored in committed.events):
+            level = "debug" if event.level == "info" and event.component in QUIET_COMPONENTS else event.level
+            self.log.emit_at(event.at, level, event.component, event.message, event.fields)
+
+    def _say_whether_it_works(self, failed: StoreError | None) -> None:
+        """Once when it begins to fail, and once when it works again."""
+        if failed is not None and not self._has_failed:
+            self.log.emit("critical", "Store", f"{failed}")
+        elif failed is None and self._has_failed:
+            self.log.emit("info", "Store", "The store works again")
+        self._has_failed = failed is not None
+
+    # ---- signs of life and trouble
+
+    def _alarm_is_silent_for_ms(self) -> int:
+        now = self.clock.mono_ms()
+        return min(now - self.alarm.last_ring_mono, now - self._started_mono)
+
+    def _longest_pause_ms(self) -> int:
+        return max((self.turns.since_step_ms(turn) for turn in self._deliveries.values()), default=0)
+
+    def _on_bug(self, bug: BaseException) -> None:
+        self.log.emit("critical", "Hub", f"Internal error: {type(bug).__name__}: {bug}")
+
+    def _on_trouble(self, trouble: BaseException) -> None:
+        if not isinstance(trouble, StoreError):  # that was said already
+            self.log.emit("critical", "TaskCoordinator", f"Alarm could not ring: {trouble}")
+
+    def _on_takeover_trouble(self, trouble: BaseException) -> None:
+        if not isinstance(trouble, StoreError):
+            self.log.emit("critical", "Takeover", f"Takeover met {type(trouble).__name__}: {trouble}")
+
+    def _on_channel_trouble(self, name: str) -> Callable[[BaseException], None]:
+        def tell(trouble: BaseException) -> None:
+            if not isinstance(trouble, StoreError):
+                self.log.emit("critical", "Outbox", f"Channel {name} could not be served: {trouble}")
+
+        return tell
+
+
+def _is_same(last: Deployment, version: str, fingerprint: str, host: str) -> bool:
+    return (last.package_version, last.config_fingerprint, last.host) == (version, fingerprint, host)
