@@ -69,5 +69,5 @@ class OneLoop(Hub):
         self.place.wake()
         self.one.turns.wake(self.one.alarm_turn)
         self.one.ring()
-        while len(self.one.ring()) > len(self.place.sleepers):
+        while len(self.one.ring()) > len(self.place.sleepers):  # noqa: ASYNC110 - all that can go on does so in a turn
             await asyncio.sleep(0)
