@@ -58,6 +58,8 @@ class OneLoopHub:
         self.policy = policy = given.policy
         self.log = log
         self.version = version
+        self.shown_name = given.settings.hub_name
+        self.is_draining = False
         self.started_at = clock.now_ms()
         self.store = store
         self.waiting = Waiting()
@@ -123,9 +125,9 @@ class OneLoopHub:
         return self.turns.ring()
 
     def release_waiters(self) -> None:
-        """Let every long poll and stream end."""
-        self.turns.is_over = True
-        self.waiting.wake_all()
+        """Let every long poll and stream end; what is asked is still answered."""
+        self.is_draining = True
+        self.waiting.close()
         self.feed.close()
 
     async def stop(self) -> None:
