@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import psycopg
 
 USER = "postgres"
+GUARDED = "guarded"  # a user that needs a password everywhere; who wants it creates it
 ORDINARY_USER = "nobody"
 STARTS_WITHIN_S = 60.0
 ENDS_WITHIN_S = 60
@@ -174,6 +175,8 @@ class Server:
             options = ["--auth=scram-sha-256", f"--pwfile={written}"]
         named = ("-D", str(self.data), "-U", USER, "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
         self.run("initdb", *named, *options)
+        rules = self.data / "pg_hba.conf"
+        rules.write_text(f"local all {GUARDED} scram-sha-256\n{rules.read_text('utf-8')}", "utf-8")
         return self
 
     def start(self) -> Server:

@@ -77,7 +77,10 @@ def test_an_unknown_variable_is_noted(tmp_path):
         ('lease_duration = "1s"', "outside of 2s … 10m"),
         ("late_after = 180", "write 180s"),
         ("= 3", "not valid TOML"),
-        ('store = "postgresql://x"', "postgresql is not supported"),
+        ('store = "mysql://x"', "mysql is not supported"),
+        ('store = "postgresql://u:p@ss@x/d"', "no address of a PostgreSQL database"),
+        ('store = "postgresql:/u:pass@x/d"', "no address of a PostgreSQL database"),
+        ('store = "postgresql://u:one@x/d"\nstore_password = "two"', "given twice"),
         ('api_key = "two words"', "this is not a key"),
     ],
 )

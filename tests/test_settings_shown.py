@@ -90,3 +90,18 @@ def test_what_only_daemons_read_is_left_out(tmp_path: Path) -> None:
     assert "claude_cli" not in shown
     assert "daemon_id" not in shown
     assert "prices" in shown
+
+
+@pytest.mark.parametrize("way", ["environment", "file"])
+def test_the_password_of_the_store_is_a_secret_wherever_it_stands(tmp_path: Path, way: str) -> None:
+    address = "postgresql://hub:hunter2%40hunter2@db.example.com/understudy"
+    (tmp_path / "understudy.toml").write_text(f'store = "{address}"\n' if way == "file" else "")
+    environ = {"UNDERSTUDY_STORE": address} if way == "environment" else {}
+    shown = shown_of(environ, tmp_path)
+    assert shown["store"].value == "postgresql://hub@db.example.com/understudy"
+    assert [(shown[name].origin, shown[name].is_set) for name in ("store", "store_password")] == [(way, True)] * 2
+    assert b"hunter2" not in msgspec.json.encode(shown)
+    settings = config.load(environ, tmp_path).settings
+    assert settings.store_password == "hunter2@hunter2"
+    assert "hunter2" not in repr(settings)
+    assert "hunter2@hunter2" in hub_inputs(settings, environ, tmp_path, {}).secrets

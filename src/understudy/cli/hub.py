@@ -15,6 +15,7 @@ from understudy.cli.commands import Command
 from understudy.cli.options import address_options, data_dir_of, data_option, eof_option, own_data_dir, with_warnings
 from understudy.cli.saved import ADMIN_KEY_FILE, API_KEY_FILE, Saved, load_local_keys, local_keys, save
 from understudy.cli.terminal import note
+from understudy.clock import SystemClock
 from understudy.config.strength import is_easy_to_guess
 from understudy.errors import ConfigError
 from understudy.line_queue import queue_streams
@@ -100,15 +101,15 @@ def _has_stored_key(settings: config.Settings, data_dir: Path) -> bool:
     """True if `keys create` made one that is still valid."""
     from understudy.coordinator.nouns import Key
     from understudy.runtime.lock import FileLock
-    from understudy.store.sqlite import SqliteStore
+    from understudy.store.opening import file_of, open_store
 
-    path = Path(settings.store) if settings.store else data_dir / "hub.db"
-    if not path.exists():
+    path = file_of(settings.store, data_dir)
+    if path is not None and not path.exists():
         return False
     lock = FileLock(data_dir / "hub.lock")
     lock.take(t("cli.hub.data_dir", path=data_dir))
     try:
-        store = SqliteStore(path)
+        store = open_store(settings.store, settings.store_password, data_dir, SystemClock())
         try:
             return any(not key.revoked_at for key in store.read(lambda reader: reader.load_all(Key, 1000)))
         finally:

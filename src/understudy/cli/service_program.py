@@ -20,6 +20,7 @@ from understudy.daemon.service import Program, service_dir
 from understudy.daemon.service.base import STOP_MORE_S
 from understudy.errors import ConfigError
 from understudy.redact.values import SECRET_CHARS_MIN
+from understudy.store_address import is_postgres, without_password
 from understudy.texts import t
 from understudy.wire.proxies import NAMES as PROXIES
 
@@ -28,6 +29,8 @@ DAEMON_SECTIONS = frozenset({"daemon", "health", "log", "executors", "notices"})
 SYSTEM = ("PATH", "HOME", "USER", "LANG")  # launchd gives a bare PATH, and the keychain needs USER
 # what the assistants' own programs are let in with; never in a unit either
 CREDENTIALS = ("ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "OPENAI_API_KEY", "CODEX_API_KEY")
+LIBPQ_FILES = ("PGPASSFILE", "PGSERVICEFILE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY")
+LIBPQ = (*LIBPQ_FILES, "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE", "PGSSLMODE")
 INSTALLER = (
     "PIP_INDEX_URL",
     "PIP_NO_INDEX",
@@ -41,11 +44,17 @@ def program_of(
     role: str, environ: Mapping[str, str], data_dir: Path, launcher: tuple[str, ...], options: tuple[str, ...]
 ) -> Program:
     """The program with its environment, every secret left out. ConfigError for settings that are wrong."""
+    environ = with_store_password(environ)
     loaded = config.load(environ, data_dir)
     notices_of(loaded.settings, environ, data_dir)
     argv = (*launcher, role, *options)
     refuse_secrets(argv, environ)
-    env = dict(_system(environ)) | dict(_plain(role, environ)) | {"UNDERSTUDY_DATA": str(data_dir)}
+    env = (
+        dict(_system(environ))
+        | (dict(_libpq(environ)) if role == HUB else {})
+        | dict(_plain(role, environ))
+        | {"UNDERSTUDY_DATA": str(data_dir)}
+    )
     if sys.platform == "darwin":  # launchd keeps no log: ours must rotate
         env.setdefault("UNDERSTUDY_LOG_DIR", str(data_dir / "logs"))
         env["UNDERSTUDY_LOG_STDERR"] = "false"
@@ -67,6 +76,7 @@ def secret_files(
     role: str, environ: Mapping[str, str], data_dir: Path, place: Place | None
 ) -> dict[str, tuple[Path, str]]:
     """(file, value) by the variable that names the file; the value is "" where the file is the owner's own."""
+    environ = with_store_password(environ)
     folder = service_dir(data_dir) / role
     found: dict[str, tuple[Path, str]] = {}
     for row in config.table().values():
@@ -91,6 +101,28 @@ def write_secrets(secrets: Mapping[str, tuple[Path, str]]) -> None:
     for path, value in secrets.values():
         if value:
             keep(path, f"{value}\n")  # one line end is taken off again
+
+
+def with_store_password(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment with the password of the store's address, or of libpq, where every secret of ours stands."""
+    store = environ.get("UNDERSTUDY_STORE", "")
+    if not is_postgres(store):
+        return environ
+    try:
+        address, password = without_password(store)
+    except ValueError as error:
+        raise ConfigError(f"store (UNDERSTUDY_STORE): {error}") from None
+    has_own = any(environ.get(f"UNDERSTUDY_STORE_PASSWORD{end}") for end in ("", "_FILE"))
+    password = password or ("" if has_own else environ.get("PGPASSWORD", ""))
+    secret = {"UNDERSTUDY_STORE_PASSWORD": password} if password else {}
+    return {**environ, "UNDERSTUDY_STORE": address, **secret}
+
+
+def _libpq(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The variables by which this shell tells every client of PostgreSQL, but for the password."""
+    for name in LIBPQ:
+        if value := environ.get(name):
+            yield name, str(Path(value).expanduser().absolute()) if name in LIBPQ_FILES else value
 
 
 def _system(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,7 @@ from understudy.config.given_text import read_given, without_line_end
 from understudy.config.relations import related
 from understudy.config.table import ENVIRONMENT_ONLY, INTERNAL, OLD_IN_MS, Setting, Settings, table
 from understudy.errors import ConfigError
+from understudy.store_address import is_postgres
 from understudy.texts import t
 
 FILE_NAME = "understudy.toml"
@@ -62,6 +63,9 @@ def load(environ: Mapping[str, str], data_dir: Path, **options: Any) -> Loaded:
     given = Settings(**{rows[name].attribute: beside(Path(), rows[name], value) for name, value in values.items()})
     settings, notes = related(given, origins)
     adapted = {row.name for row in rows.values() if getattr(given, row.attribute) != getattr(settings, row.attribute)}
+    if adapted & {"store", "store_password"}:  # the address, with its password apart
+        adapted -= {"store", "store_password"}
+        origins |= {"store_password": origins["store"]} if settings.store_password != given.store_password else {}
     return Loaded(settings, origins, (*notes, *unknown_names(environ)), frozenset(adapted))
 
 
@@ -113,7 +117,9 @@ def tables_of(environ: Mapping[str, str], data_dir: Path) -> tuple[dict[str, Any
 def beside(folder: Path, row: Setting, value: Any) -> Any:
     """A path in full, if this setting is one: a service has another directory than the shell of its owner."""
     text = str(value).strip()
-    is_path = (row.name in PATHS and "://" not in text) or (row.name in PROGRAMS and "/" in text)
+    is_path = (row.name in PATHS and "://" not in text and not is_postgres(text)) or (
+        row.name in PROGRAMS and "/" in text
+    )
     return str((folder / Path(text).expanduser()).absolute()) if text and is_path else value
 
 

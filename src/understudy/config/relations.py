@@ -10,6 +10,7 @@ from ipaddress import ip_network
 from understudy.config.kinds import duration_text
 from understudy.config.table import Settings, table
 from understudy.errors import ConfigError
+from understudy.store_address import is_postgres, without_password
 from understudy.texts import t
 
 _PAIRS = (("slack_bot_token", "slack_channel_id"), ("telegram_bot_token", "telegram_chat_id"), ("smtp_url", "smtp_to"))
@@ -18,8 +19,7 @@ _PAIRS = (("slack_bot_token", "slack_channel_id"), ("telegram_bot_token", "teleg
 def related(settings: Settings, origins: Mapping[str, str]) -> tuple[Settings, tuple[str, ...]]:
     """The settings that hold together, with a sentence for each that was adapted; ConfigError if none would."""
     notes: list[str] = []
-    if "://" in settings.store:
-        raise ConfigError(t("config.store_unsupported", scheme=settings.store.partition("://")[0]))
+    settings = _with_store(settings)
     _check_trust(settings)
     if settings.badge and not re.fullmatch(r"[A-Za-z0-9_-]{20,128}", settings.badge):
         raise ConfigError(t("config.bad_badge"))
@@ -34,6 +34,21 @@ def related(settings: Settings, origins: Mapping[str, str]) -> tuple[Settings, t
         settings, note = _in_order(settings, origins)
         notes.append(note)
     return settings, (*notes, *_half_channels(settings))
+
+
+def _with_store(settings: Settings) -> Settings:
+    """With the password out of the store's address: from here on it is a secret as any other. ConfigError."""
+    if not is_postgres(settings.store):
+        if "://" in settings.store:
+            raise ConfigError(t("config.store_unsupported", scheme=settings.store.partition("://")[0]))
+        return settings
+    try:
+        address, password = without_password(settings.store)
+    except ValueError as error:
+        raise ConfigError(f"store (UNDERSTUDY_STORE): {error}") from None
+    if password and settings.store_password:
+        raise ConfigError(t("postgres.two_passwords"))
+    return dataclasses.replace(settings, store=address, store_password=password or settings.store_password)
 
 
 def _check_trust(settings: Settings) -> None:

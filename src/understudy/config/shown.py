@@ -54,4 +54,5 @@ def _origin(row: Setting, loaded: Loaded) -> tuple[str, str]:
         return "default", ""
     if place.startswith("--"):
         return "option", place
-    return ("environment" if place.removesuffix("_FILE") in row.env else "file"), place
+    names = {env for every in table().values() for env in every.env}  # a password may come with the store's address
+    return ("environment" if place.removesuffix("_FILE") in names else "file"), place

@@ -42,6 +42,7 @@ class Settings:
     host: Annotated[str, Of("hub", TEXT)] = "127.0.0.1"
     port: Annotated[int, Of("hub", number(0, 65_535))] = 8787
     store: Annotated[str, Of("hub", TEXT)] = ""
+    store_password: Annotated[str, Of("hub", PASSWORD)] = field(default="", repr=False)
     hub_name: Annotated[str, Of("hub", NAME)] = ""
     hub_drain_ms: Annotated[int, Of("hub", duration_or("auto", "0s", "10m"))] = -1
     docs: Annotated[bool, Of("hub", FLAG)] = True

@@ -9,7 +9,7 @@ from pathlib import Path
 from understudy import config
 from understudy.cli.client import HubClient
 from understudy.cli.connection import Place, find_place
-from understudy.cli.findings import channels, daemons, hub, key, machine, service, store_file, takeover
+from understudy.cli.findings import channels, daemons, database, hub, key, machine, service, store_file, takeover
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, AutomaticFix, Finding, Here, said
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.texts import t
@@ -41,6 +41,7 @@ def look_around(here: Here) -> list[Finding]:
     findings += _all_of(service.look(here, place, services))
     findings += _all_of(machine.look(here, place, services))
     findings += _all_of(store_file.look(machine.stores(here, place, services)))
+    findings += _all_of(database.look(machine.databases(here, place, services)))
     return findings
 
 

@@ -15,10 +15,11 @@ from understudy.cli.findings.finding import NOTICE, PROBLEM, AutomaticFix, Findi
 from understudy.cli.findings.service import Services
 from understudy.cli.machine import is_lingering
 from understudy.errors import ConfigError
+from understudy.store.opening import FILE_NAME
+from understudy.store_address import is_postgres
 from understudy.texts import t
 
 DISK_FREE_BYTES_MIN = 512 << 20
-STORE = "hub.db"  # in a data directory, unless the setting `store` names another file
 NO_SLEEP = "sudo pmset -a sleep 0 disksleep 0 powernap 0"
 _PMSET = re.compile(r"^ ?(?P<name>[a-z]{1,40})\s{1,40}+(?P<value>\d{1,18})", re.MULTILINE)
 
@@ -44,15 +45,30 @@ def data_dirs(here: Here, place: Place | None, services: Services) -> list[Path]
 
 def stores(here: Here, place: Place | None, services: Services) -> list[Path]:
     """The files that hubs of this machine may keep everything in: the usual ones and those that a setting names."""
+    found = {directory / FILE_NAME for directory in data_dirs(here, place, services)}
+    named = (chosen for chosen, _ in _named(here, place, services) if not is_postgres(chosen))
+    return sorted(found | {here.cwd / Path(chosen).expanduser() for chosen in named})
+
+
+def databases(here: Here, place: Place | None, services: Services) -> list[tuple[str, str]]:
+    """The addresses of PostgreSQL, as they are given, that hubs of this machine may use, each with its password."""
+    return sorted({named for named in _named(here, place, services) if is_postgres(named[0])})
+
+
+def _named(here: Here, place: Place | None, services: Services) -> Iterator[tuple[str, str]]:
+    """Each store that a setting of this shell, of a service or of a data directory names, with its password.
+
+    A settings file may leave the password to the environment.
+    """
     directories = data_dirs(here, place, services)
-    found = {directory / STORE for directory in directories}
     places: list[tuple[Mapping[str, str], Path | None]] = [({}, directory) for directory in directories]
     places += [(here.environ, None), *((state.env, None) for _, state in services.found.values())]
     for environ, directory in places:
         with contextlib.suppress(ConfigError):  # said by the look at settings
-            chosen = config.read(environ, directory, frozenset({"store"}))[0].get("store", "")
-            found |= {here.cwd / Path(chosen).expanduser()} if chosen else set()
-    return sorted(found)
+            values = config.read(environ, directory, frozenset({"store", "store_password"}))[0]
+            if chosen := values.get("store", ""):
+                ours = config.read(here.environ, None, frozenset({"store_password"}))[0]
+                yield chosen, (ours | values).get("store_password", "")
 
 
 def _disk(here: Here, place: Place | None, services: Services) -> Iterator[Finding]:

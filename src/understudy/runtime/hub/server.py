@@ -48,7 +48,7 @@ from understudy.runtime.hub.runtime import HubRuntime
 from understudy.runtime.lock import FileLock
 from understudy.runtime.signals import heeded
 from understudy.runtime.supervisor import Watchdog
-from understudy.store.sqlite import SqliteStore
+from understudy.store.opening import open_store
 
 STOP_WITHIN_S = 5
 TURN_WITHIN_S = 5.0
@@ -140,8 +140,14 @@ async def _serve(given: HubInputs, listener: socket.socket, connections_max: int
     places = log_places(settings.log_dir, "hub", is_on_stderr=settings.log_stderr)
     redactor = Redactor(given.secrets)
     log = Log(clock, level=settings.log_level, form=settings.log_form, redactor=redactor, **places)
-    path = Path(settings.store) if settings.store else given.data_dir / "hub.db"
-    store = SqliteStore(path, _fail_point(given.fail_point_file))
+    store = open_store(
+        settings.store,
+        settings.store_password,
+        given.data_dir,
+        clock,
+        before_commit=_fail_point(given.fail_point_file),
+        note=lambda sentence: log.emit("warning", "Store", sentence),
+    )
     hub = HubRuntime(store, clock, IdMaker(clock), log, understudy.__version__, given)
     api = Api(
         hub,
