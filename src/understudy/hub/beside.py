@@ -52,7 +52,7 @@ def _is_own(work: WorkingSet, noun: type[Struct], key: Any, row: Struct | None) 
 
 
 def _owners(noun: type[Struct], key: Any, row: Struct | None) -> Iterator[tuple[type[Struct], Any]]:
-    """Who owns a row; of one that is removed only the key is known."""
+    """The owners of a row; of one that is removed only the key is known."""
     keys = TABLES[noun].keys
     parts = key if len(keys) > 1 else (key,)
     for column, owner in OWNERS.get(noun, {}).items():
