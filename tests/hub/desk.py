@@ -22,10 +22,12 @@ LATE_MS, DOWN_MS = 10_000, 20_000
 STEPS_MAX = 1_000  # of the outbox, at one instant
 
 
-def bench_with(*routes: Route, channels: tuple[str, ...] = ("ops",), store: Any = None, **more: Any) -> Bench:
+def bench_with(
+    *routes: Route, channels: tuple[str, ...] = ("ops",), store: Any = None, clock: Any = None, **more: Any
+) -> Bench:
     """A hub that tells its channels; daemons are late after 10 s and down after 20 s."""
     chosen = Routes(channels, routes or (Route(channels),), **more)
-    return Bench(Policy(late_after_ms=LATE_MS, down_after_ms=DOWN_MS, routes=chosen), store)
+    return Bench(Policy(late_after_ms=LATE_MS, down_after_ms=DOWN_MS, routes=chosen), store, clock)
 
 
 class Said(Struct):

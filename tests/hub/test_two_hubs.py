@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.hub.conftest import Bench
 from tests.hub.desk import DOWN_MS, LATE_MS, beat, bench_with, rows
+from tests.hub.standing_in import StandIn
+from tests.hub.test_batch import claim
+from understudy.coordinator.calls import LEASE_MARGIN_MS
 from understudy.coordinator.jumps import Clocks, booked, jump_ms
 from understudy.coordinator.nouns import Hearing, Task
+from understudy.coordinator.outbox import GIVE_UP_AFTER_MS, TAKEN_MS
+from understudy.coordinator.routes import Route
+from understudy.coordinator.samples import Sample
+from understudy.coordinator.takeover_nouns import TakeoverPolicy
+from understudy.hub.alarm import GoIdle
+from understudy.hub.alarm_loop import LISTEN_EVERY_MS, PURGE_PAUSE_MS, Alarm
+from understudy.hub.calls import CutCalls, ReserveCall
 from understudy.hub.enqueue import EnqueueTasks
-from understudy.hub.outbox import SendTestNotice, TakeNotice
-from understudy.hub.starts import RecordHearing
+from understudy.hub.operation import Operation
+from understudy.hub.outbox import ReclaimNotices, SendTestNotice, TakeNotice
+from understudy.hub.starts import LogMinute, RecordHearing
+from understudy.hub.steps import Read
+from understudy.simulation.shared_store import SharedStore
+from understudy.store.sqlite import SqliteStore
 from understudy.wire.tasks import EnqueueBody
 
 HOUR = 3_600_000
+PURGES = 20  # steps in which an alarm removes what is too old, at the start
+CALL_MS = TakeoverPolicy().timeout_ms
 
 
 def pair() -> tuple[Bench, Bench]:
@@ -97,3 +115,101 @@ def test_silence_is_reported_once_whichever_hub_looks_first() -> None:
         other.pass_time(0)
     assert len(one.events("daemon.late")) == len(one.events("daemon.down")) == 1
     assert len(rows(one, cause="daemon.down")) == 1
+
+
+# ---- what the start of one hub leaves to the others
+
+
+def test_a_hub_that_starts_frees_no_notice_that_another_one_is_sending() -> None:
+    one, other = pair()
+    one.ask(SendTestNotice("ops"))
+    assert one.ask(TakeNotice("ops"))[0] is not None
+    assert other.ask(ReclaimNotices(is_shared=True), TakeNotice("ops")) == [False, None]
+    one.clock.advance(TAKEN_MS)
+    assert other.ask(TakeNotice("ops"))[0] is not None
+
+
+def test_a_channel_that_only_the_other_hub_knows_is_left_to_it_until_its_notices_are_given_up() -> None:
+    one, _ = pair()
+    other = bench_with(Route(("new",)), channels=("new",), store=one.store, clock=one.clock)
+    one.ask(SendTestNotice("ops"))
+    assert other.ask(ReclaimNotices(is_shared=True)) == [False]
+    assert [row.state for row in rows(one)] == ["waiting"]
+    one.clock.advance(GIVE_UP_AFTER_MS + 1)
+    other.ask(ReclaimNotices(is_shared=True))
+    assert [row.last_error for row in rows(one, state="dead")] == ["there is no channel ops"]
+
+
+def test_a_hub_that_starts_cuts_its_own_calls_and_leaves_those_of_another_hub() -> None:
+    hub = StandIn(calls_at_once=4)
+    hub.lose_daemon()
+    for task_id in ("a", "b"):
+        hub.enqueue(task_id)
+    hub.look()
+    mine, theirs = hub.ask(ReserveCall("hub/one"), ReserveCall("hub/two"))
+    hub.ask(CutCalls("hub/one"))
+    assert {call.worker_id: call.outcome for call in hub.calls()} == {"hub/one": "cut", "hub/two": ""}
+    assert (hub.task(mine.task_id).status, hub.task(theirs.task_id).status) == ("queued", "leased")
+
+
+def test_a_call_of_a_hub_that_never_comes_back_ends_with_its_time() -> None:
+    hub = StandIn()
+    hub.lose_daemon()
+    hub.enqueue()
+    hub.look()
+    hub.ask(ReserveCall("hub/gone"))
+    hub.pass_time(CALL_MS + LEASE_MARGIN_MS + 1_000)
+    hub.look()
+    assert [call.outcome for call in hub.calls()] == ["cut"]
+    assert hub.task().status == "queued"
+
+
+def test_the_rows_of_one_minute_of_two_hubs_are_one_row() -> None:
+    one, other = pair()
+    one.ask(LogMinute(1, Sample(0, waiting=3, beats=10, requests=5, commits=2, commit_ms=20, commit_max_ms=12)))
+    other.ask(LogMinute(1, Sample(0, waiting=2, leased=1, beats=1, requests=1, commits=1, commit_ms=4)))
+    (row,) = one.store.read(lambda reader: reader.load_all(Sample, 9))
+    assert (row.waiting, row.leased, row.beats, row.requests) == (3, 1, 11, 6)
+    assert (row.commits, row.commit_ms, row.commit_max_ms) == (3, 24, 12)
+
+
+def test_nobody_goes_idle_while_the_other_hub_has_leased_something() -> None:
+    one, other = pair()
+    other.ask(EnqueueTasks([EnqueueBody("t", needs=[])], ["t"], "k"), claim())
+    assert one.ask(GoIdle()) == [False]
+
+
+def test_the_alarm_of_a_shared_store_sees_a_deadline_that_another_hub_has_set_within_a_second() -> None:
+    store: Any = SharedStore(SqliteStore(None))
+    one = Bench(store=store)
+    other = Bench(store=store, clock=one.clock)
+    alarm = Alarm(one.engine, _raise)
+    assert min(driven(one, alarm) for _ in range(PURGES)) == PURGE_PAUSE_MS
+    assert driven(one, alarm) == LISTEN_EVERY_MS
+    other.ask(EnqueueTasks([EnqueueBody("t", delay_sec=1.4)], ["t"], "k"))  # and that hub is killed
+    one.clock.advance(LISTEN_EVERY_MS)
+    assert driven(one, alarm) == 400
+    one.clock.advance(400)
+    driven(one, alarm)
+    assert one.store.read(lambda reader: reader.ready_ids(9)) == ["t"]
+
+
+def driven(bench: Bench, alarm: Alarm) -> int:
+    """One step of an alarm: ms until the next."""
+    steps, answer = alarm.step(), None
+    while True:
+        try:
+            effect = steps.send(answer)
+        except StopIteration as end:
+            return int(end.value)
+        if isinstance(effect, Read):
+            answer = bench.store.read(effect.show)
+        else:
+            assert isinstance(effect, Operation)
+            committed = bench.engine.run((effect,))
+            alarm.look_at(committed)
+            (answer,) = committed.answers
+
+
+def _raise(trouble: Exception) -> None:
+    raise trouble

@@ -289,7 +289,7 @@ def resend(notice: Notice, by: str, now: Now) -> Change[Notice]:
 
 
 def reclaim(notice: Notice, channels: Collection[str], now: Now) -> Change[Notice]:
-    """At the start of the only hub: nobody is sending it; if its channel is no more, it is dead."""
+    """At the start of a hub, a row that nobody is sending: it is free; if its channel is no more, it is dead."""
     if notice.channel in channels:
         return Change(replace(notice, taken_until=0))
     return with_dead_event(dead(notice, f"there is no channel {notice.channel}"), now)

@@ -92,7 +92,11 @@ def _job(made: Reserved, now: Now) -> TakeoverCall:
 
 
 class CutCalls(Operation):
-    """Once at the start of a hub: what its earlier life called is spent, and its leases are free."""
+    """Once at the start of a hub: what its earlier life called is spent, and its leases are free.
+
+    `worker_id` is the hub's own: what others have called is theirs. Calls of a hub that does not come back end with
+    their time (`CheckTakeover`).
+    """
 
     weight = HEAVY
 

@@ -195,13 +195,25 @@ class SettleNotice(Operation):
 
 
 class ReclaimNotices(Operation):
-    """At the start of the only hub: nobody is sending anything; what goes to a channel that is no more is dead."""
+    """At the start of a hub: what nobody is sending is free, and what goes to a channel that is no more is dead.
+
+    The only hub of a store has taken all that is taken, in an earlier life. Where there may be others, what a dead one
+    has taken is free after a minute by itself, and a channel that only they know may be theirs: what goes there is
+    dead when it would be given up anyway.
+    """
 
     weight = HEAVY
 
+    def __init__(self, *, is_shared: bool = False) -> None:
+        self.is_shared = is_shared
+
     def needs(self, needs: Needs) -> None:
         """The rows that were taken, or have no channel."""
-        needs.astray = True
+        needs.astray = not self.is_shared
+
+    def more(self, work: WorkingSet, needs: Needs) -> None:
+        """The rows that have no channel here and are long due."""
+        needs.forgotten = self.is_shared
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Free it. The answer says whether there may be more."""

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from understudy.coordinator.changes import Decision, Event
 from understudy.coordinator.nouns import LEASED, Boot, Directive, Notice, Now, Policy, Session, Task, TaskBody
-from understudy.coordinator.outbox import RECENT_MAX, STORM_WINDOW_MS
+from understudy.coordinator.outbox import GIVE_UP_AFTER_MS, RECENT_MAX, STORM_WINDOW_MS
 from understudy.coordinator.takeover_nouns import DaemonGroup, Reservation
 from understudy.hub.bounds import BoundNeeds, Bounds
 from understudy.ids import IdMaker
@@ -25,6 +25,7 @@ from understudy.store.queries import (
     MESSAGES,
     NOTICES_ASTRAY,
     NOTICES_FOLDED_INTO,
+    NOTICES_FORGOTTEN,
     NOTICES_SENT,
     OPEN_CALLS,
     OPEN_DIRECTIVES,
@@ -79,7 +80,7 @@ class Needs(BoundNeeds):
         self.outboxes: set[str] = set()
         self.stories: set[tuple[str, str]] = set()
         self.storms: set[str] = set()
-        self.astray = False
+        self.astray = self.forgotten = False
         self.sessions = False  # all that have not ended
 
     def row(self, noun: type[Struct], key: Any) -> None:
@@ -240,6 +241,9 @@ class WorkingSet:
                 self.members[notice.folded_into].append(notice)
         if needs.astray:
             self.astray = tx.find(NOTICES_ASTRAY, self.policy.routes.channels, limit=ASTRAY_MAX)
+        if needs.forgotten:
+            before, wall = self.now.wall - GIVE_UP_AFTER_MS, self.now.wall
+            self.astray = tx.find(NOTICES_FORGOTTEN, self.policy.routes.channels, before, wall, limit=ASTRAY_MAX)
 
     def _load_rest(self, tx: Transaction, needs: Needs) -> None:
         if needs.deadlines:

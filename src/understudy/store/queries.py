@@ -100,6 +100,9 @@ NOTICES_FOLDED_INTO = Query(Notice, "folded_into <> '' AND folded_into IN ?", "i
 NOTICES_ASTRAY = Query(  # a hub had taken it, or its channel is none of these
     Notice, "state = 'waiting' AND (taken_until > 0 OR NOT target IN ?)", "id"
 )
+NOTICES_FORGOTTEN = Query(  # due before an instant, to none of these channels, and nobody is sending it
+    Notice, "state = 'waiting' AND NOT target IN ? AND due_at < ? AND taken_until <= ?", "id"
+)
 _OF_INCIDENTS = Query(Notice, "incident_id <> '' AND incident_id IN ?")
 _OF_TASKS = Query(Notice, "task_id <> '' AND task_id IN ?")
 _OF_DAEMON = Query(Notice, "daemon_id <> '' AND daemon_id = ?", "created_at DESC")

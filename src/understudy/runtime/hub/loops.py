@@ -111,7 +111,8 @@ class Deliverers:
 
     def start(self) -> None:
         """Free what a hub that died had taken, then send."""
-        while self._writer.decide_blocking(ReclaimNotices()):
+        is_shared = self._writer.engine.store.is_shared
+        while self._writer.decide_blocking(ReclaimNotices(is_shared=is_shared)):
             pass
         for loop in self._by_name.values():
             loop.start()
