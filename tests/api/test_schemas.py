@@ -53,6 +53,7 @@ SPEC = {
 RUNS = [{"taskId": "t", "token": 1, "progressAt": "now", "idleSec": 9, "idleLimitSec": 5}]
 WINDOWS = [{"from": "22:00", "to": "06:00", "tz": "UTC"}]
 NOT_HERE = {  # keys that an endpoint shares with others and never says, or says only at a hub in trouble
+    "GET /api/deployments": {".deployments[].endedAt"},  # of a hub that runs no more: tests/api/test_two_hubs.py
     "POST /api/result/{task_id}": {".cut"},  # full store: tests/hub/test_full_results.py
     "POST /api/results": {".results[].cut"},
     "GET /api/tasks/{task_id}": {".history[].live"},

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from understudy.cli.commands import Group
 from understudy.cli.connection import connect
 from understudy.cli.options import json_option
-from understudy.cli.terminal import clock_time, safe, say, say_json, table
+from understudy.cli.terminal import clock_time, paint, safe, say, say_json, table
 from understudy.texts import t
 
 
@@ -30,9 +32,17 @@ def list_(as_json: bool) -> None:
             clock_time(row["createdAt"]),
             safe(row["packageVersion"]),
             safe(row["configFingerprint"]),
-            safe(row["host"]),
+            safe(row.get("hub") or row["host"]),
+            _state(row),
         )
         for row in found.get("deployments", [])
     ]
-    heads = ("id", "started", "version", "settings", "host")
+    heads = ("id", "started", "version", "settings", "hub", "state")
     say(table([t(f"cli.column.{head}") for head in heads], rows))
+
+
+def _state(row: dict[str, Any]) -> str:
+    """Whether that start still serves; "–" for a hub that was killed, or is too old to say."""
+    if row.get("running"):
+        return paint(t("cli.deployments.runs"), "green")
+    return t("cli.deployments.ended", at=clock_time(row["endedAt"])) if row.get("endedAt") else "–"

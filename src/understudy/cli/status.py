@@ -45,6 +45,7 @@ def look(hub: HubClient, place: Place) -> dict[str, Any]:
     incidents = hub.get("/api/incidents", limit=INCIDENTS_SHOWN).get("incidents", [])
     return {
         "hub": {"url": place.url, "version": health.get("version"), "startedAt": health.get("startedAt")},
+        "hubs": [row for row in hub.get("/api/deployments").get("deployments", []) if row.get("running")],
         "ready": ready,
         "claimable": hub.get("/api/queue").get("count", 0),
         "daemons": daemons,
@@ -70,6 +71,7 @@ def screen(seen: dict[str, Any]) -> str:
     version = f"understudy {safe(hub['version'])}, {t('cli.status.since', ago=ago(hub['startedAt']))}"
     lines = [
         f"{t('cli.status.hub')}  {hub['url']}  {word}  {version}",
+        *_hubs(seen["hubs"]),
         f"{t('cli.status.queue')}  {t('cli.status.claimable', count=seen['claimable'])}",
         "",
         *_daemons(seen["daemons"]),
@@ -83,6 +85,14 @@ def screen(seen: dict[str, Any]) -> str:
     if seen["sharesMachine"]:
         lines += ["", paint(t("cli.shared_machine"), "yellow")]
     return "\n".join(lines)
+
+
+def _hubs(hubs: list[dict[str, Any]]) -> list[str]:
+    """A line for each hub, if several share the store."""
+    if len(hubs) < 2:  # noqa: PLR2004 - the one that answers has its line already
+        return []
+    said = [(row, t("cli.status.since", ago=ago(row["createdAt"]))) for row in hubs]
+    return [f"  {safe(row['hub'])}  understudy {safe(row['packageVersion'])}, {since}" for row, since in said]
 
 
 def _channel(row: dict[str, Any]) -> str:

@@ -314,6 +314,9 @@ class Deployment(Struct, frozen=True):
     package_version: str
     config_fingerprint: str
     host: str
+    name: str = ""  # of the hub
+    seen_at: int = 0  # when it last said that it runs
+    ended_at: int = 0  # in order; 0: it runs, or was killed
 
 
 class Notice(Struct, frozen=True, rename={"channel": "target"}):

@@ -32,9 +32,13 @@ class DaemonStart(Struct, frozen=True):
 
 
 def hub_starts(view: View) -> list[HubStart]:
-    """The list of `GET /api/deployments`, each beside the one before it."""
-    starts = view.deployments().deployments
-    return [_hub_start(start, before) for start, before in zip(starts, [*starts[1:], None], strict=False)]
+    """The list of `GET /api/deployments`, each beside the one before it: of the same hub, if there is one."""
+    before: dict[str, DeploymentJson] = {}
+    last, found = None, []
+    for start in reversed(view.deployments().deployments):
+        found.append(_hub_start(start, before.get(start.hub, last)))
+        before[start.hub] = last = start
+    return found[::-1]
 
 
 def _hub_start(start: DeploymentJson, before: DeploymentJson | None) -> HubStart:

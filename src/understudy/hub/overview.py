@@ -14,6 +14,7 @@ from understudy.store.queries import RUNNING
 from understudy.wire.answers.events import IncidentJson, incident_json
 from understudy.wire.answers.overview import (
     DaemonOverview,
+    HubOverview,
     OverviewAnswer,
     QueueDepth,
     RunOverview,
@@ -42,6 +43,7 @@ def overview(view: View) -> OverviewAnswer:
         runs=runs(view),
         open_incidents=open_incidents(view, daemons),
         takeover=takeover_answer(view),
+        hubs=[HubOverview(one.hub, one.package_version, one.created_at) for one in view.hubs()],
     )
 
 

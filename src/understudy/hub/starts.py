@@ -3,26 +3,58 @@
 from __future__ import annotations
 
 from understudy.coordinator import samples, starts
-from understudy.coordinator.changes import Decision
+from understudy.coordinator.changes import Change, Decision
 from understudy.coordinator.nouns import Deployment, Hearing, Now
 from understudy.coordinator.samples import Sample
 from understudy.hub.operation import Operation
-from understudy.hub.working_set import WorkingSet
+from understudy.hub.working_set import Needs, WorkingSet
 
 
 class RecordStart(Operation):
     """Written once, before the hub serves."""
 
-    def __init__(self, version_id: str, package_version: str, config_fingerprint: str, host: str) -> None:
+    def __init__(
+        self, version_id: str, package_version: str, config_fingerprint: str, host: str, name: str = ""
+    ) -> None:
         self.version_id = version_id
         self.package_version = package_version
         self.config_fingerprint = config_fingerprint
         self.host = host
+        self.name = name
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Keep the start."""
-        row = Deployment(self.version_id, now.wall, self.package_version, self.config_fingerprint, self.host)
+        given = self.version_id, now.wall, self.package_version, self.config_fingerprint, self.host, self.name
+        row = Deployment(*given, seen_at=now.wall)
         return starts.start(row, now).decision(row.version_id)
+
+
+class SeeHub(Operation):
+    """A hub says to the others that it runs. The answer says whether its start is known."""
+
+    def __init__(self, version_id: str) -> None:
+        self.version_id = version_id
+
+    def needs(self, needs: Needs) -> None:
+        """Its start."""
+        needs.row(Deployment, self.version_id)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Note it."""
+        row = work.get(Deployment, self.version_id)
+        return self._change(row, now).decision(answer=True) if row is not None else Decision(answer=False)
+
+    def _change(self, row: Deployment, now: Now) -> Change[Deployment]:
+        return starts.seen(row, now)
+
+
+class EndHub(SeeHub):
+    """A hub that stops says so."""
+
+    is_last_word = True
+
+    def _change(self, row: Deployment, now: Now) -> Change[Deployment]:
+        return starts.ended(row, now)
 
 
 class RecordHearing(Operation):

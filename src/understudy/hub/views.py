@@ -7,12 +7,14 @@ from typing import Any, TypeVar
 from msgspec import UNSET, Raw
 
 from understudy.clock import iso
+from understudy.coordinator import starts
 from understudy.coordinator.health import down_deadline, is_planned, late_deadline, limits_of
 from understudy.coordinator.hearing import at_wall, hear
 from understudy.coordinator.nouns import (
     FINISHED,
     LEASED,
     Daemon,
+    Deployment,
     Hearing,
     Key,
     Memory,
@@ -56,6 +58,7 @@ from understudy.wire.answers.daemons import (
     stuck_json,
 )
 from understudy.wire.answers.events import (
+    DeploymentJson,
     DeploymentsAnswer,
     EventJson,
     EventsAnswer,
@@ -95,11 +98,13 @@ class View:
         policy: Policy,
         redactor: Redactor | None = None,
         environment_keys: tuple[EnvironmentKey, ...] = (),
+        start_id: str = "",
     ) -> None:
         self.reader = reader
         self.policy = policy
         self.redactor = redactor or Redactor()
         self.environment_keys = environment_keys
+        self.start_id = start_id  # of the hub that answers: it runs, whatever its row says
         (hearing,) = reader.load_many(Hearing, (1,)) or [Hearing()]
         _, self.now, _ = hear(hearing, wall)
 
@@ -287,7 +292,16 @@ class View:
 
     def deployments(self) -> DeploymentsAnswer:
         """`GET /api/deployments`: every start of a hub, newest first."""
-        return DeploymentsAnswer([deployment_json(row) for row in self.reader.find(DEPLOYMENTS, limit=DEPLOYMENTS_MAX)])
+        rows = self.reader.find(DEPLOYMENTS, limit=DEPLOYMENTS_MAX)
+        return DeploymentsAnswer([self._deployment(row) for row in rows])
+
+    def hubs(self) -> list[DeploymentJson]:
+        """The hubs that run now, the newest first."""
+        return [start for start in self.deployments().deployments if start.running]
+
+    def _deployment(self, row: Deployment) -> DeploymentJson:
+        is_running = row.version_id == self.start_id or starts.is_running(row, self.now.wall)
+        return deployment_json(row, is_running=is_running)
 
     def keys(self) -> KeysAnswer:
         """`GET /api/keys`: without their secrets."""

@@ -39,6 +39,7 @@ def look(hub: HubClient, place: Place, services: Services) -> Iterator[Finding]:
         for row in daemons:
             yield from _daemon(row, services)
         yield from _hub_starts(starts)
+        yield from _hubs([row for row in starts if row.get("running")])
         if shares_machine(place, daemons, str(starts[0].get("host", "")) if starts else ""):
             what, why = t("cli.doctor.shared.what"), t("cli.doctor.shared.why")
             yield Finding("machine", NOTICE, what, why, t("cli.doctor.shared.fix"))
@@ -143,6 +144,20 @@ def _cloned(hub: HubClient) -> Iterator[Finding]:
     for name in _last_hour(hub, "daemon.cloned"):
         fix = t("cli.doctor.cloned.fix", id=name)
         yield Finding("cloned", PROBLEM, t("cli.doctor.cloned.what", id=name), t("cli.doctor.cloned.why"), fix)
+
+
+def _hubs(running: list[dict[str, Any]]) -> Iterator[Finding]:
+    """Several hubs on one store: they must be alike."""
+    if len(running) < 2:  # noqa: PLR2004 - the one that answers
+        return
+    kinds = {(row["packageVersion"], row["configFingerprint"]) for row in running}
+    names = ", ".join(f"{row['hub']} {row['packageVersion']}/{row['configFingerprint']}" for row in running)
+    if len(kinds) == 1:
+        names = ", ".join(str(row["hub"]) for row in running)
+        yield Finding("hubs", OK, t("cli.doctor.hubs.ok", count=len(running), names=names))
+        return
+    what, why = t("cli.doctor.hubs.differ", names=names), t("cli.doctor.hubs.why")
+    yield Finding("hubs", NOTICE, what, why, t("cli.doctor.hubs.fix"))
 
 
 def _hub_starts(starts: list[dict[str, Any]]) -> Iterator[Finding]:

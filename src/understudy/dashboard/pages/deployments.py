@@ -22,7 +22,7 @@ PAGE = Page(
     "/deployments",
     "deployments",
     (
-        Fragment("deployments_hub", _hub, frozenset({"hub"})),
+        Fragment("deployments_hub", _hub, frozenset({"hub"}), every_s=10),
         Fragment("deployments_daemons", _daemons, frozenset({"daemon"}), pace_s=1),
     ),
 )

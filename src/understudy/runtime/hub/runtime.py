@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from understudy.api.waiting import Waiting
 from understudy.clock import Clock
 from understudy.config.policy import HubInputs
 from understudy.coordinator.takeover import is_switched_on
-from understudy.errors import StoreError
+from understudy.errors import StoreError, UnderstudyError
 from understudy.hub.alarm_loop import LOOK_EVERY_MS, Alarm
 from understudy.hub.batch import DEAF_FOR_S, Committed, Engine
 from understudy.hub.calls import CutCalls
@@ -21,7 +22,7 @@ from understudy.hub.counting import Commits, Counted
 from understudy.hub.delivery import Delivery
 from understudy.hub.keys import environment_keys_of
 from understudy.hub.operation import Operation
-from understudy.hub.starts import RecordStart
+from understudy.hub.starts import EndHub, RecordStart
 from understudy.hub.takeover_loop import TakeoverLoop
 from understudy.hub.tally import Tally
 from understudy.hub.views import View
@@ -38,6 +39,7 @@ from understudy.store.base import Reader, Store, Watched
 
 T = TypeVar("T")
 ALARM_STOP_WITHIN_S = 10.0
+GOODBYE_WITHIN_S = 2.0
 
 
 QUIET_COMPONENTS = frozenset({"TaskQueue"})  # each task's story is in the event log; the process log keeps health
@@ -60,6 +62,8 @@ class HubRuntime:
         self.policy = policy = given.policy
         self.log = log
         self.version = version
+        self.name = ""
+        self.start_id = ids.uuid()
         self.shown_name = given.settings.hub_name
         self.is_draining = False
         self.started_at = clock.now_ms()
@@ -90,17 +94,18 @@ class HubRuntime:
         self._reading = Reading(clock)
         self._commits = Commits()
 
-    async def start(self, fingerprint: str, host: str) -> None:
+    async def start(self, fingerprint: str, host: str, name: str = "") -> None:
         """Start the threads and write this start down; StoreError if the store cannot be written."""
+        self.name = name or host
         self.writer.start(asyncio.get_running_loop())
         self.writer.after_commit(self._after_commit)
-        await self.writer.decide(RecordStart(self.ids.uuid(), self.version, fingerprint, host))
+        await self.writer.decide(RecordStart(self.start_id, self.version, fingerprint, host, self.name))
         await asyncio.get_running_loop().run_in_executor(None, self.deliverers.start)
         self.alarm_loop.start()
         self._watch.start()
         if self._given.settings.watchdog_url:
             self._ping.start()
-        await self._start_takeover(f"hub/{host}")
+        await self._start_takeover(f"hub/{self.name}")
 
     async def _start_takeover(self, worker_id: str) -> None:
         """Settle the calls of an earlier life in any case; run the loop only if an owner switched it on."""
@@ -137,7 +142,8 @@ class HubRuntime:
     def _show(self, show: Callable[[View], T], within_ms: int) -> T:
         def shown(reader: Reader) -> T:
             wall = reader.now_ms(self.clock)
-            return show(View(reader, wall, self.policy, self.log.redactor, self._environment_keys))
+            redactor = self.log.redactor
+            return show(View(reader, wall, self.policy, redactor, self._environment_keys, self.start_id))
 
         try:
             return self.store.read(shown, within_ms)
@@ -219,9 +225,16 @@ class HubRuntime:
         self.alarm_loop.stop()
         await loop.run_in_executor(None, self.alarm_loop.join, ALARM_STOP_WITHIN_S)
         await loop.run_in_executor(None, self.deliverers.stop)
+        await self._say_goodbye()
         await self.writer.stop()
         await loop.run_in_executor(None, self._reading.close)
         self.store.close()
+
+    async def _say_goodbye(self) -> None:
+        """To the other hubs, and to those who ask later; a store that fails is not waited for."""
+        with suppress(UnderstudyError, TimeoutError):
+            async with asyncio.timeout(GOODBYE_WITHIN_S):
+                await self.writer.decide(EndHub(self.start_id))
 
     def _on_bug(self, bug: BaseException) -> None:
         self.log.emit("critical", "Hub", f"Internal error: {type(bug).__name__}: {bug}")

@@ -48,6 +48,7 @@ from understudy.runtime.hub.runtime import HubRuntime
 from understudy.runtime.lock import FileLock
 from understudy.runtime.signals import heeded
 from understudy.runtime.supervisor import Watchdog
+from understudy.store.base import Store
 from understudy.store.opening import open_store
 
 STOP_WITHIN_S = 5
@@ -157,7 +158,7 @@ async def _serve(given: HubInputs, listener: socket.socket, connections_max: int
         redacts_results=settings.redact_results,
     )
     server = server_of(api, connections_max, settings, given.shown)
-    await hub.start(fingerprint_of(given), socket.gethostname())
+    await hub.start(fingerprint_of(given), socket.gethostname(), _name_of(settings, store, listener))
     await api.load_keys()
     loop = asyncio.get_running_loop()
 
@@ -181,6 +182,12 @@ async def _serve(given: HubInputs, listener: socket.socket, connections_max: int
         await hub.stop()
         log.emit("info", "Hub", "Stopped")
     return 0
+
+
+def _name_of(settings: Settings, store: Store, listener: socket.socket) -> str:
+    """The name of this hub; of several hubs on one machine each has a port of its own."""
+    host = socket.gethostname()
+    return settings.hub_name or (f"{host}:{listener.getsockname()[1]}" if store.is_shared else host)
 
 
 def _turns(loop: asyncio.AbstractEventLoop) -> bool:

@@ -73,6 +73,7 @@ TEXTS = {
     "cli.column.started": "STARTED",
     "cli.column.settings": "SETTINGS",
     "cli.column.host": "HOST",
+    "cli.column.hub": "HUB",
     "cli.column.name": "NAME",
     "cli.column.created": "CREATED",
     "cli.column.scopes": "SCOPES",

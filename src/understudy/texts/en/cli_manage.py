@@ -21,6 +21,8 @@ TEXTS = {
     "cli.keys.unknown": "there is no key {id!r}. `understudy keys list` shows all.",
     "cli.deployments.help": "Deployments: the starts of the hub.",
     "cli.deployments.list": "List the starts of the hub, the newest first.",
+    "cli.deployments.runs": "runs",
+    "cli.deployments.ended": "ended {at}",
     "cli.verify.help": "Verify the rules by simulation: worlds of machines, clocks, networks and faults, each decided by its seed.",
     "cli.verify.seeds": "Number of worlds.  [default: 50]",
     "cli.verify.seed": "Only this world, to reproduce a failure.",

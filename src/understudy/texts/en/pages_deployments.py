@@ -10,5 +10,6 @@ TEXTS = {
     "pages.deployments.from": "updated from {version}",
     "pages.deployments.first": "first seen",
     "pages.deployments.settings": "with other settings",
+    "pages.deployments.runs": "runs now",
     "pages.deployments.fingerprint": "settings {hash}",
 }

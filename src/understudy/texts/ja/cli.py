@@ -73,6 +73,7 @@ TEXTS = {
     "cli.column.started": "起動",
     "cli.column.settings": "設定",
     "cli.column.host": "ホスト名",
+    "cli.column.hub": "ハブ",
     "cli.column.name": "名前",
     "cli.column.created": "作成",
     "cli.column.scopes": "権限",

@@ -21,6 +21,8 @@ TEXTS = {
     "cli.keys.unknown": "キー {id!r} はありません。`understudy keys list` で一覧できます。",
     "cli.deployments.help": "ハブの起動履歴。",
     "cli.deployments.list": "ハブの起動を新しい順に一覧します。",
+    "cli.deployments.runs": "稼働中",
+    "cli.deployments.ended": "終了 {at}",
     "cli.verify.help": "シミュレーションで規則を検証します。マシン、時計、ネットワーク、障害からなる世界が、それぞれシードで決まります。",
     "cli.verify.seeds": "世界の数。 [既定値: 50]",
     "cli.verify.seed": "この世界だけ(失敗の再現用)。",

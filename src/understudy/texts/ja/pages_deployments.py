@@ -10,5 +10,6 @@ TEXTS = {
     "pages.deployments.from": "{version} から更新",
     "pages.deployments.first": "初めて確認",
     "pages.deployments.settings": "設定に変更あり",
+    "pages.deployments.runs": "稼働中",
     "pages.deployments.fingerprint": "設定 {hash}",
 }

@@ -67,13 +67,16 @@ class IncidentChanged(Answer, frozen=True):
 
 
 class DeploymentJson(Answer, frozen=True):
-    """One start of a hub."""
+    """One start of a hub; `running` if that hub serves now. `endedAt` is absent for one that was killed."""
 
     version_id: str
     created_at: Instant
     package_version: str
     config_fingerprint: str
     host: str
+    hub: str
+    running: bool
+    ended_at: Instant | UnsetType = UNSET
 
 
 class DeploymentsAnswer(Answer, frozen=True):
@@ -111,6 +114,15 @@ def incident_json(incident: Incident) -> IncidentJson:
     )
 
 
-def deployment_json(row: Deployment) -> DeploymentJson:
+def deployment_json(row: Deployment, *, is_running: bool) -> DeploymentJson:
     """A start of a hub."""
-    return DeploymentJson(row.version_id, iso(row.created_at), row.package_version, row.config_fingerprint, row.host)
+    return DeploymentJson(
+        row.version_id,
+        iso(row.created_at),
+        row.package_version,
+        row.config_fingerprint,
+        row.host,
+        row.name or row.host,
+        is_running,
+        instant_if_any(row.ended_at),
+    )

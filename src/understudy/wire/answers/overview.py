@@ -53,6 +53,14 @@ class QueueDepth(Answer, frozen=True):
     oldest_sec: float
 
 
+class HubOverview(Answer, frozen=True):
+    """A hub that serves now."""
+
+    name: str
+    version: str
+    started_at: Instant
+
+
 class OverviewAnswer(Answer, frozen=True):
     """All that a home page shows, of one moment."""
 
@@ -63,6 +71,7 @@ class OverviewAnswer(Answer, frozen=True):
     runs: list[RunOverview]
     open_incidents: list[IncidentJson]
     takeover: TakeoverAnswer
+    hubs: list[HubOverview]
 
 
 def period_json(period: Period) -> HealthPeriod:
