@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sqlite3
@@ -42,6 +43,17 @@ hypothesis.settings.register_profile("soak", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile("test")
 if SEED:
     hypothesis.core.global_force_seed = SEED  # what `--hypothesis-seed` sets
+
+
+# Nothing that is imported or collected is garbage before the end: looking through it again and again while it grows, and
+# then after each few tests, costs a tenth of the suite.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is collected, of what the tests make alone."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_report_header() -> str:

@@ -8,6 +8,7 @@ directories of code), it starts an interpreter instead.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -209,6 +210,25 @@ def _become(request: dict[str, Any]) -> None:
     time.tzset()
 
 
+def _run(request: dict[str, Any]) -> None:
+    """Run it; `sys.exit` ends it without taking apart, object by object, what was imported before it began."""
+    try:
+        if request["code"]:
+            exec(request["code"], {"__name__": "__main__"})
+        else:
+            from understudy.cli import main
+
+            main()
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):
+            raise
+        threading._shutdown()  # type: ignore[attr-defined]  # as an interpreter: the threads, atexit, the streams
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit((end.code or 0) & 0xFF)
+
+
 if __name__ == "__main__":
     import gc
     import importlib
@@ -221,9 +241,4 @@ if __name__ == "__main__":
     gc.freeze()
     request = _serve(socket.socket(fileno=int(sys.argv[1])))
     _become(request)
-    if request["code"]:
-        exec(request["code"])
-    else:
-        from understudy.cli import main
-
-        main()
+    _run(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -16,6 +17,13 @@ __all__ = ["endings", "hub", "loop_thread", "shared_hub", "start_hub"]
 @pytest.fixture
 def open_browser() -> Iterator[Callable[..., Browser]]:
     """Opens browsers on a hub, logged in with a scope, or with "" not at all; they close with the test."""
+    with opened_browsers() as open_one:
+        yield open_one
+
+
+@contextlib.contextmanager
+def opened_browsers() -> Iterator[Callable[..., Browser]]:
+    """As `open_browser`, for a fixture of another scope."""
     opened: list[Browser] = []
 
     def open_one(hub: Hub, scope: str = "admin", **headers: str) -> Browser:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from msgspec.structs import replace
 
 from tests.api.hubs import Hub
 from tests.dashboard.browser import SECURITY, Browser
+from tests.dashboard.conftest import opened_browsers
 from understudy.api.app import ENDPOINTS
 from understudy.dashboard.frame import NAVIGATION
 from understudy.dashboard.language import language_of
@@ -29,13 +30,20 @@ def filled(path: str) -> str:
     return re.sub(r"{([\w:]+)}", lambda found: IDS.get(found.group(1), "x1"), path)
 
 
-@pytest.fixture
-def lived_in(hub: Hub) -> Hub:
-    """A hub with a daemon, a task and an incident."""
-    hub.beat()
-    hub.enqueue("t1")
-    hub.advance(181_000)
-    return hub
+@pytest.fixture(scope="module")
+def lived_in(shared_hub: Hub) -> Hub:
+    """A hub with a daemon, a task and an incident, for tests that look or are refused."""
+    shared_hub.beat()
+    shared_hub.enqueue("t1")
+    shared_hub.advance(181_000)
+    return shared_hub
+
+
+@pytest.fixture(scope="module")
+def logged_in(lived_in: Hub) -> Iterator[dict[str, Browser]]:
+    """Browsers on that hub by the scope of their session; "" has none."""
+    with opened_browsers() as open_one:
+        yield {scope: open_one(lived_in, scope) for scope in ("admin", "read", "")}
 
 
 by_name = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -43,8 +51,8 @@ acts = pytest.mark.parametrize("act", ACTS, ids=lambda act: act.name)
 
 
 @by_name
-def test_every_page_is_safe_to_look_at(lived_in: Hub, open_browser: Open, page: Page) -> None:
-    seen = open_browser(lived_in).get(filled(page.path))
+def test_every_page_is_safe_to_look_at(logged_in: dict[str, Browser], page: Page) -> None:
+    seen = logged_in["admin"].get(filled(page.path))
     assert seen.status == 200, seen.text[:300]
     for name, value in SECURITY.items():
         assert seen.headers[name].startswith(value)
@@ -54,31 +62,31 @@ def test_every_page_is_safe_to_look_at(lived_in: Hub, open_browser: Open, page: 
 
 
 @by_name
-def test_no_page_has_code_or_style_in_it(lived_in: Hub, open_browser: Open, page: Page) -> None:
-    text = open_browser(lived_in).get(filled(page.path)).text
+def test_no_page_has_code_or_style_in_it(logged_in: dict[str, Browser], page: Page) -> None:
+    text = logged_in["admin"].get(filled(page.path)).text
     assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|<script(?![^>]* src=)", text)
     assert not re.search(r'(?:src|href|action)="(?:https?:)?//', text)
 
 
 @by_name
 @pytest.mark.parametrize("language", ["en", "ja"])
-def test_every_page_is_in_both_languages(lived_in: Hub, open_browser: Open, page: Page, language: str) -> None:
-    text = open_browser(lived_in, Accept_Language=language).get(filled(page.path)).text
+def test_every_page_is_in_both_languages(logged_in: dict[str, Browser], page: Page, language: str) -> None:
+    text = logged_in["admin"].get(filled(page.path), Accept_Language=language).text
     assert f'<html lang="{language}">' in text
     assert catalogue(language)[f"pages.{page.name}.title"] in text
 
 
 @by_name
-def test_no_page_is_shown_without_a_session(lived_in: Hub, open_browser: Open, page: Page) -> None:
-    stranger, path = open_browser(lived_in, ""), filled(page.path)
+def test_no_page_is_shown_without_a_session(logged_in: dict[str, Browser], page: Page) -> None:
+    stranger, path = logged_in[""], filled(page.path)
     assert stranger.get(path).location.startswith("/login")
     assert stranger.stream(path).next()[0] == "over"
     assert stranger.get(path, X_API_Key="admin-key-of-the-tests").status == 303, "pages know sessions only"
 
 
 @by_name
-def test_a_page_shows_no_act_to_who_may_only_look(lived_in: Hub, open_browser: Open, page: Page) -> None:
-    reader, path = open_browser(lived_in, "read"), filled(page.path)
+def test_a_page_shows_no_act_to_who_may_only_look(logged_in: dict[str, Browser], page: Page) -> None:
+    reader, path = logged_in["read"], filled(page.path)
     seen = reader.get(path)
     assert seen.status == (200 if "read" in page.scopes else 403)
     assert seen.acts == []
@@ -86,16 +94,17 @@ def test_a_page_shows_no_act_to_who_may_only_look(lived_in: Hub, open_browser: O
 
 
 @acts
-def test_who_may_only_look_can_do_nothing(lived_in: Hub, open_browser: Open, act: Act) -> None:
-    reader = open_browser(lived_in, "read")
-    answer = reader.act(filled(act.path), **dict.fromkeys(act.fields, "1"))
+def test_who_may_only_look_can_do_nothing(logged_in: dict[str, Browser], act: Act) -> None:
+    answer = logged_in["read"].act(filled(act.path), **dict.fromkeys(act.fields, "1"))
     assert answer.status == 403
     assert "read" not in act.endpoint.scopes
 
 
 @acts
-def test_an_act_without_its_own_token_is_refused(lived_in: Hub, open_browser: Open, act: Act) -> None:
-    admin, other = open_browser(lived_in), open_browser(lived_in)
+def test_an_act_without_its_own_token_is_refused(
+    lived_in: Hub, open_browser: Open, logged_in: dict[str, Browser], act: Act
+) -> None:
+    admin, other = logged_in["admin"], open_browser(lived_in)
     path, form = filled(act.path), dict.fromkeys(act.fields, "1")
     for token in ("", "0" * 40, other.get("/").token, "é"):
         assert admin.post(path, form | {"token": token}).status == 403
@@ -113,16 +122,16 @@ def test_an_act_without_its_own_token_is_refused(lived_in: Hub, open_browser: Op
     ],
 )
 def test_an_act_that_another_site_sends_is_refused(
-    lived_in: Hub, open_browser: Open, act: Act, headers: dict[str, str]
+    logged_in: dict[str, Browser], act: Act, headers: dict[str, str]
 ) -> None:
-    admin = open_browser(lived_in)
+    admin = logged_in["admin"]
     form = dict.fromkeys(act.fields, "1") | {"token": admin.get("/").token}
     assert admin.post(filled(act.path), form, **headers).status == 403
 
 
 @acts
-def test_an_act_without_a_session_leads_to_the_login(lived_in: Hub, open_browser: Open, act: Act) -> None:
-    assert open_browser(lived_in, "").post(filled(act.path), {"token": ""}).location == "/login"
+def test_an_act_without_a_session_leads_to_the_login(logged_in: dict[str, Browser], act: Act) -> None:
+    assert logged_in[""].post(filled(act.path), {"token": ""}).location == "/login"
 
 
 @acts
@@ -247,8 +256,8 @@ def test_files_are_kept_for_a_year_under_an_address_that_changes_with_them(hub: 
     assert browser.get("/static/older/style.css").headers["cache-control"] == "no-cache"
 
 
-def test_a_first_look_is_small(lived_in: Hub, open_browser: Open) -> None:
-    page = open_browser(lived_in).get("/").text
+def test_a_first_look_is_small(logged_in: dict[str, Browser]) -> None:
+    page = logged_in["admin"].get("/").text
     named = {name for name in static_files() if static_path(name) in page and not name.startswith("icon-")}
     assert sum(len(static_files()[name].content) for name in named) + len(page.encode()) < 100_000
 

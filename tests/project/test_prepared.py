@@ -26,6 +26,22 @@ def test_it_has_what_it_was_given_and_tells_its_end(tmp_path):
     assert program.pid != os.getpid()
 
 
+def test_its_end_is_that_of_an_interpreter(tmp_path):
+    code = """
+import atexit, sys, threading, time
+atexit.register(print, "at the end")
+threading.Thread(target=lambda: (threading.main_thread().join(), print("a thread"))).start()
+print("main")
+sys.exit(int(sys.argv[1]) if sys.argv[1:] else "in words")
+"""
+    for arguments, status, words in ((["3"], 3, ""), ([], 1, "in words\n")):
+        with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
+            program = prepared.start(arguments, code=code, stdout=out, stderr=err)
+            assert program.wait(60) == status
+        assert (tmp_path / "out").read_text() == "main\na thread\nat the end\n"
+        assert (tmp_path / "err").read_text() == words
+
+
 def test_one_that_ended_before_its_number_was_read_is_known_by_both():
     ours, theirs = socket.socketpair()
     with theirs:
