@@ -45,8 +45,8 @@ if SEED:
     hypothesis.core.global_force_seed = SEED  # what `--hypothesis-seed` sets
 
 
-# Nothing that is imported or collected is garbage before the end: looking through it again and again while it grows, and
-# then after each few tests, costs a tenth of the suite.
+# Nothing that is imported or collected is garbage before the end: looking through it again and again while it grows,
+# and then after each few tests, costs a tenth of the suite.
 gc.disable()
 
 

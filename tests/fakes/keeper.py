@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import shutil
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import prepared
-from tests.fakes.system_command import put_on_path
+from tests.fakes import system_command
 from tests.waiting import eventually
 from understudy.daemon.service import Ran
 
@@ -50,7 +49,7 @@ class Keeper:
         self._listener.bind(str(self._address))
         self._listener.listen(16)
         for name in self.names:
-            put_on_path(self.bin, name, self._address)
+            self._put_on_path(name)
         self._server = threading.Thread(target=self._serve, name="keeper", daemon=True)
         self._server.start()
         return self
@@ -136,14 +135,25 @@ class Keeper:
             threading.Thread(target=self._answer, args=(there,), daemon=True).start()
 
     def _answer(self, there: socket.socket) -> None:
-        with there, there.makefile("r", encoding="utf-8") as lines:
-            words = json.loads(lines.readline())
+        with there:
+            asked = b""
+            while chunk := there.recv(65_536):
+                asked += chunk
+            words = [os.fsdecode(word) for word in asked.split(b"\0")]
             self.asked.append(tuple(words))
             try:
                 said = self.answer(words[0], words[1:])
             except Exception as error:  # noqa: BLE001 - a fake that broke says so where the test looks
                 said = (99, "", f"the fake broke: {type(error).__name__}: {error}\n")
-            there.sendall(json.dumps(said).encode())
+            there.sendall("\0".join(map(str, said)).encode())
+
+    def _put_on_path(self, name: str) -> None:
+        """A command that asks us."""
+        self.bin.mkdir(parents=True, exist_ok=True)
+        script = self.bin / name
+        words = shlex.join([sys.executable, "-I", "-S", system_command.__file__, str(self._address), name])
+        script.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        script.chmod(0o755)
 
 
 def words_of(argv: Sequence[str]) -> list[str] | None:

@@ -1,40 +1,28 @@
 """A command of the system, played: hands its arguments to the test that stands behind it, says what comes back.
 
-Run as `python system_command.py SOCKET NAME ARGUMENTS…`; scripts of that NAME on the PATH do.
+Run as `python -I -S system_command.py SOCKET NAME ARGUMENTS…`; scripts of that NAME on the PATH do. It is run a
+hundred times in a test: it imports nothing but what the interpreter has in it, and words are parted by NUL.
 """
 
-from __future__ import annotations
-
-import json
-import shlex
-import socket
+import _socket  # `socket` brings selectors and enums along: three times the start of an interpreter
+import os
 import sys
-from pathlib import Path
-
-CLIENT = """#!/bin/sh
-exec {python} -I -S {file} {socket} {name} "$@"
-"""
 
 
-def put_on_path(folder: Path, name: str, address: Path) -> None:
-    """A command `name` in `folder` that asks whoever listens at `address`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    script = folder / name
-    words = {"python": sys.executable, "file": __file__, "socket": str(address), "name": name}
-    script.write_text(CLIENT.format(**{key: shlex.quote(word) for key, word in words.items()}))
-    script.chmod(0o755)
-
-
-def main() -> int:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as there:
-        there.connect(sys.argv[1])
-        there.sendall(json.dumps(sys.argv[2:]).encode() + b"\n")
-        with there.makefile("r", encoding="utf-8") as answer:
-            code, out, err = json.loads(answer.read())
-    sys.stdout.write(out)
-    sys.stderr.write(err)
-    return int(code)
+def main() -> None:
+    there = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    there.connect(sys.argv[1])
+    there.sendall(b"\0".join(map(os.fsencode, sys.argv[2:])))
+    there.shutdown(_socket.SHUT_WR)
+    answer = b""
+    while chunk := there.recv(65536):
+        answer += chunk
+    code, out, err = answer.split(b"\0")
+    for number, said in ((1, out), (2, err)):
+        while said:
+            said = said[os.write(number, said) :]  # noqa: PLW2901
+    os._exit(int(code))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
