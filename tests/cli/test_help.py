@@ -69,6 +69,7 @@ def test_what_the_issue_names_exists():
         "deployments list",
         "notify test",
         "store check",
+        "store copy",
         *(f"takeover {verb}" for verb in ("status", "pause", "resume")),
     }
 

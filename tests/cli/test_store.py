@@ -91,3 +91,55 @@ def test_what_an_earlier_run_did_counts_for_the_rest_and_not_for_the_rate() -> N
     progress = Progress(1_000, already=600)
     progress.ahead("event", 100)
     assert progress.line("event", 10.0) == "event: 700 of 1,000 rows (70 %), 10 rows/s, about 30 s left"
+
+
+class TestCopy:
+    """`understudy store copy` from one file to another."""
+
+    @pytest.fixture
+    def old(self, tmp_path: Path) -> Path:
+        store = SqliteStore(tmp_path / "old.db")
+        store.transaction(lambda tx: tx.save_many(rows()))
+        store.close()
+        return tmp_path / "old.db"
+
+    def test_everything_is_copied_compared_and_checked(self, old: Path, tmp_path: Path) -> None:
+        new = tmp_path / "new.db"
+        done = understudy("store", "copy", str(old), str(new), env=environ())
+        assert done.code == 0, done.err
+        assert f"rows were copied from {old} to {new}" in done.out
+        assert "every invariant holds" in done.out
+        assert f"UNDERSTUDY_STORE={new}" in done.err
+        assert understudy("store", "check", str(new), env=environ()).code == 0
+
+    def test_a_script_gets_counts_and_checksums(self, old: Path, tmp_path: Path) -> None:
+        done = understudy("store", "copy", str(old), str(tmp_path / "new.db"), "--json", env=environ())
+        said = json.loads(done.out)
+        assert (done.code, said["ok"], said["tables"]["task"]["rows"], said["faultCount"]) == (0, True, 5, 0)
+        assert len(said["tables"]["task"]["checksum"]) == 16
+        assert said["rows"] == sum(found["rows"] for found in said["tables"].values())
+
+    def test_what_was_wrong_before_is_copied_and_said(self, old: Path, tmp_path: Path) -> None:
+        with closing(sqlite3.connect(old)) as db, db:
+            db.execute("DELETE FROM task_body WHERE task_id = 'free'")
+        done = understudy("store", "copy", str(old), str(tmp_path / "new.db"), env=environ())
+        assert (done.code, "Task free has no content" in done.out) == (1, True)
+
+    @pytest.mark.parametrize("side", ["old", "new"])
+    def test_a_store_in_use_is_refused_on_either_side(self, old: Path, tmp_path: Path, side: str) -> None:
+        hub = SqliteStore(tmp_path / f"{side}.db")
+        done = understudy("store", "copy", str(old), str(tmp_path / "new.db"), env=environ())
+        assert (done.code, f"{side}.db is in use" in done.err) == (1, True)
+        hub.close()
+
+    def test_a_store_that_is_not_there_or_the_same_is_refused(self, old: Path, tmp_path: Path) -> None:
+        (tmp_path / "link.db").symlink_to(old)
+        assert "the same store" in understudy("store", "copy", str(old), str(tmp_path / "link.db"), env=environ()).err
+        assert understudy("store", "copy", str(tmp_path / "none.db"), str(old), env=environ()).code == 5
+
+    def test_a_refusal_says_what_to_do_in_both_languages(self, old: Path, tmp_path: Path) -> None:
+        SqliteStore(tmp_path / "new.db").close()
+        command = ("store", "copy", str(old), str(old.with_name("new.db")))
+        assert understudy(*command, env=environ()).code == 0
+        assert "holds something already" in understudy(*command, env=environ()).err
+        assert "すでに内容があるため" in understudy(*command, env=environ(UNDERSTUDY_LANG="ja")).err

@@ -45,7 +45,7 @@ from understudy.store.queries import (
     queue_front,
 )
 from understudy.store.reading import JSON
-from understudy.store.tables import TABLES
+from understudy.store.tables import TABLES, StoreCopy
 
 T0 = 1_770_000_000_000
 MACHINE = '["machine"]'
@@ -69,7 +69,7 @@ def filled(noun: type[Struct]) -> Struct:
     fixed = {Task: {"status": "queued", "ready": 0, "waiting_for": "d", "finished_at": 0}, Daemon: {"state": "late"}}
     fixed[Hearing] = {"id": 1}
     fixed[Notice] = {"state": "sent"}
-    fixed[TakeoverState] = {"id": 1}
+    fixed[TakeoverState] = fixed[StoreCopy] = {"id": 1}
     fixed[Incident] = {"state": "late"}
     fixed[Notice]["level"] = "info"
     columns = {f.encode_name: f.name for f in fields(noun)}

@@ -32,6 +32,7 @@ from understudy.store.base import Transaction
 from understudy.store.check import FAULTS_MAX, Report, check, totals
 from understudy.store.look import open_to_look
 from understudy.store.sqlite import SqliteStore
+from understudy.store.tables import StoreCopy
 from understudy.texts import catalogue
 
 NOW = T0 + 1_000
@@ -110,6 +111,7 @@ def retained(task: str, **values: object) -> Callable[[Transaction], None]:
 
 
 FAULTS = {
+    "copy_unfinished": (saved(StoreCopy(source="old.db", rows=7)), "old.db"),
     "task_missing": (saved(Attempt("ghost", 1, "w", "", "", T0)), "ghost"),
     "no_body": (removed(TaskBody, "free"), "free"),
     "no_result": (removed(Result, "done"), "done"),

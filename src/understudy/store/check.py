@@ -40,7 +40,7 @@ from understudy.coordinator.nouns import (
 )
 from understudy.coordinator.takeover_nouns import TaskTakeover
 from understudy.store.base import Found, Reader
-from understudy.store.tables import TABLES
+from understudy.store.tables import TABLES, StoreCopy
 from understudy.store.walk import EVENTS, by_first_key, count_of, event_pages, events_at_most, pages
 
 N = TypeVar("N", bound=Struct)
@@ -88,6 +88,7 @@ class _Checkup:
 
     def report(self) -> Report:
         """The outcome of all parts."""
+        self._take(self._unfinished())
         self._tasks()
         self._daemons()
         self._notices()
@@ -100,6 +101,12 @@ class _Checkup:
             self._take(self._unread(noun))
         unreadable = self._reader.unreadable.found
         return Report(dict(self._rows), self._faults, self._count, list(unreadable))
+
+    def _unfinished(self) -> Iterator[Fault]:
+        """A store that another one is being copied into."""
+        for page in self._pages(StoreCopy):
+            for row in page:
+                yield Fault("copy_unfinished", row.source, {"rows": row.rows})
 
     def _take(self, faults: Iterable[Fault]) -> None:
         for fault in faults:

@@ -55,6 +55,7 @@ class SqliteStore:
     """One SQLite file, or one in memory (`path` None) for simulations."""
 
     is_shared = False
+    pragmas: tuple[str, ...] = _PRAGMAS
 
     def __init__(self, path: Path | None, before_commit: Callable[[], None] | None = None) -> None:
         self._path = path
@@ -104,7 +105,7 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise StoreError(f"Store unavailable: {self._path}: {error}") from error
         try:
-            for pragma in _PRAGMAS:
+            for pragma in self.pragmas:
                 connection.execute(pragma)
         except sqlite3.Error as error:
             self._heed(error)

@@ -33,7 +33,19 @@ from understudy.coordinator.nouns import (
 from understudy.coordinator.samples import Sample
 from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverState, TaskTakeover
 
-SCHEMA_VERSION = 11  # the number of the last migration
+SCHEMA_VERSION = 12  # the number of the last migration
+
+
+class StoreCopy(Struct, frozen=True):
+    """One row while a copy into this store is not finished (store/copying.py): no hub starts on it meanwhile."""
+
+    id: int = 1
+    source: str = ""  # the store that is copied, as it is shown to people
+    state: str = ""  # the state of that store: a later run goes on only while it is the same
+    noun: str = ""  # the table that is being copied; all before it are done
+    place: str = ""  # the last key of it that is here, as JSON; "": none
+    rows: int = 0  # copied so far
+    began_at: int = 0  # wall
 
 
 class Table:
@@ -105,6 +117,7 @@ TABLES: dict[type[Struct], Table] = {
         Table("task_takeover", TaskTakeover),
         Table("budget", Budget),
         Table("reservation", Reservation, fixed=("task_id", "token", "worker_id", "model", "reserved_micro_usd", "at")),
+        Table("store_copy", StoreCopy),
     )
 }
 # Who may save what in a batch that runs beside those of other hubs (docs/adr/0015-beside-or-alone.md).

@@ -49,6 +49,7 @@ from understudy.runtime.lock import FileLock
 from understudy.runtime.signals import heeded
 from understudy.runtime.supervisor import Watchdog
 from understudy.store.base import Store
+from understudy.store.copying import refuse_unfinished
 from understudy.store.opening import open_store
 
 STOP_WITHIN_S = 5
@@ -149,6 +150,7 @@ async def _serve(given: HubInputs, listener: socket.socket, connections_max: int
         before_commit=_fail_point(given.fail_point_file),
         note=lambda sentence: log.emit("warning", "Store", sentence),
     )
+    refuse_unfinished(store)
     hub = HubRuntime(store, clock, IdMaker(clock), log, understudy.__version__, given)
     api = Api(
         hub,

@@ -2,6 +2,7 @@
 
 TEXTS = {
     "store.unreadable": "{noun} {key}: {why}.",
+    "store.fault.copy_unfinished": "A copy of {key} into this store is not finished: {rows} rows are here. No hub starts on it; run `understudy store copy` again.",
     "store.fault.task_missing": "Task {key} is not there, but rows of it are: {tables}.",
     "store.fault.no_body": "Task {key} has no content: nobody can be given it.",
     "store.fault.no_result": "Task {key} is {status}, but has no result.",

@@ -2,6 +2,7 @@
 
 TEXTS = {
     "store.unreadable": "{noun} {key} に読み取れないものがあります: {why}。",
+    "store.fault.copy_unfinished": "{key} からこのストアへのコピーが終わっていません({rows} 行がコピー済み)。ハブは起動できません。`understudy store copy` をもう一度実行してください。",
     "store.fault.task_missing": "タスク {key} はありませんが、その行が残っています: {tables}。",
     "store.fault.no_body": "タスク {key} には内容がなく、だれにも渡せません。",
     "store.fault.no_result": "タスク {key} は {status} ですが、結果がありません。",
