@@ -75,6 +75,42 @@ class KeptStore:
         """Not yet: the next hub goes on with it."""
 
 
+class SharedSqlite:
+    """A store in memory that several hubs use at once, without hints: each looks by itself."""
+
+    is_shared = True
+
+    def __init__(self) -> None:
+        self._store = SqliteStore(None)
+        self._writing = threading.Lock()
+        self.read = self._store.read
+
+    def transaction(self, fn: Any, *, alone: bool = True) -> Any:
+        with self._writing:
+            return self._store.transaction(fn, alone=alone)
+
+    def close(self) -> None:
+        """The others go on with it."""
+
+
+class SignallingSqlite(SharedSqlite):
+    """The same with hints, as a database carries them: to all who listen, the sender included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listeners: list[Callable[[str], None]] = []
+        self.sent: list[str] = []
+
+    def signal(self, payload: str) -> None:
+        self.sent.append(payload)
+        for listener in tuple(self._listeners):
+            listener(payload)
+
+    def listen(self, on_signal: Callable[[str], None]) -> Callable[[], None]:
+        self._listeners.append(on_signal)
+        return lambda: self._listeners.remove(on_signal)
+
+
 class FailingStore:
     """A store that fails while `is_failing`."""
 
@@ -129,8 +165,10 @@ class Hub:
         port: int = 0,
         settings: Settings | None = None,
         shown: tuple[SettingShown, ...] = (),
+        name: str = "",
     ) -> None:
         self.thread = thread
+        self.name = (name,) if name else ()
         self.clock = clock or ManualClock()
         self.store = wrap(store or SqliteStore(path))
         self.log = StringIO()
@@ -167,7 +205,7 @@ class Hub:
         server = server_of(api, settings=self.settings, shown=self.shown)
         self.crowd: Connections = server.config.http.args[0]  # type: ignore[union-attr]
         server.main_loop = self._stopped.wait  # type: ignore[method-assign,assignment]  # at once, not at a tick
-        await self.runtime.start("fingerprint", "host-of-the-tests")
+        await self.runtime.start("fingerprint", "host-of-the-tests", *self.name)
         await api.load_keys()
         return asyncio.get_running_loop().create_task(server.serve(sockets=[listener]))
 

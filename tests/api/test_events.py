@@ -364,7 +364,8 @@ def test_every_start_of_a_hub_is_a_deployment(start_hub: Callable[..., Hub], tmp
     assert len(shown) == 3
     assert len({uuid.UUID(row["versionId"]) for row in shown}) == 3
     newest = shown[0]
-    assert newest.keys() == {"versionId", "createdAt", "packageVersion", "configFingerprint", "host"}
+    assert newest.keys() == {"versionId", "createdAt", "packageVersion", "configFingerprint", "host", "hub", "running"}
+    assert [(row["running"], "endedAt" in row) for row in shown] == [(True, False), (False, True), (False, True)]
     assert [at(row["createdAt"]) for row in shown] == [started_at, started_at - 1000, started_at - 2000]
     assert newest["packageVersion"] == "9.9.9"
     assert newest["host"] == "host-of-the-tests"

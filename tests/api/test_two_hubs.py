@@ -2,17 +2,219 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-from tests.hub_process import running_hub
+import pytest
+
+from tests.api.hubs import Hub, SharedSqlite, SignallingSqlite
+from tests.api.test_claims import start_polls
+from tests.api.wire import ADMIN, Stream
+from tests.waiting import allowed_s, eventually
+from understudy.clock import ManualClock
+from understudy.runtime.hub import others
+from understudy.runtime.hub.hints import COUNT_MAX, KINDS_MAX, Hint, hint_of
+from understudy.store.queries import DEPLOYMENTS
+
+Pair = tuple[Hub, Hub]
 
 
-def test_the_hub_that_serves_and_the_one_that_ended_are_listed(tmp_path: Path) -> None:
-    with running_hub(tmp_path, hub_name="hub-a") as hub:
-        (running,) = hub.get("/api/overview")["hubs"]
-        assert running["name"] == "hub-a"
-        hub.stop()
-        hub.start()
-        second, first = hub.get("/api/deployments")["deployments"]
-        assert (second["hub"], second["running"], "endedAt" in second) == ("hub-a", True, False)
-        assert (first["running"], "endedAt" in first) == (False, True)
+@pytest.fixture
+def make_pair(start_hub: Callable[..., Hub]) -> Callable[..., Pair]:
+    """Two hubs on one store."""
+
+    def make(store: SharedSqlite) -> Pair:
+        clock = ManualClock()
+        return start_hub(store=store, clock=clock, name="a"), start_hub(store=store, clock=clock, name="b")
+
+    return make
+
+
+@pytest.fixture(params=[SharedSqlite, SignallingSqlite])
+def pair(make_pair: Callable[..., Pair], request: pytest.FixtureRequest) -> Pair:
+    return make_pair(request.param())
+
+
+@pytest.fixture
+def never_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hubs that look only after a hint."""
+    monkeypatch.setattr(others, "LOOK_EVERY_S", 3600)
+
+
+# ---- events
+
+
+def test_a_stream_at_one_hub_has_the_events_of_all_in_order(pair: Pair) -> None:
+    a, b = pair
+    stream = Stream(b.port, "/api/events?follow=1")
+    for n in range(6):
+        (a, b)[n % 2].enqueue(f"t{n}")
+    seen = [stream.until("task.queued") for _ in range(6)]
+    assert [event["fields"]["taskId"] for _, event in seen] == [f"t{n}" for n in range(6)]
+    places = [int(place) for place, _ in seen]
+    assert places == sorted(places)
+    stream.close()
+
+
+def test_a_stream_goes_on_at_another_hub(pair: Pair) -> None:
+    a, b = pair
+    stream = Stream(a.port, "/api/events?follow=1")
+    a.enqueue("first")
+    place, _ = stream.until("task.queued")
+    stream.close()
+    a.enqueue("second")
+    resumed = Stream(b.port, "/api/events?follow=1", last_id=place)
+    assert resumed.until("task.queued")[1]["fields"]["taskId"] == "second"
+    b.enqueue("third")
+    assert resumed.until("task.queued")[1]["fields"]["taskId"] == "third"
+    resumed.close()
+
+
+def test_what_is_not_settled_yet_comes_later_and_once(pair: Pair) -> None:
+    """A stream that begins while its hub has not read that far yet."""
+    a, b = pair
+    b.thread.run(_hold(b))
+    a.enqueue("t")
+    stream = Stream(b.port, "/api/events?follow=1")
+    b.thread.run(_go_on(b))
+    assert stream.until("task.queued")[1]["fields"]["taskId"] == "t"
+    b.enqueue("u")
+    assert stream.until("task.queued")[1]["fields"]["taskId"] == "u", "not the first one again"
+    stream.close()
+
+
+async def _hold(hub: Hub) -> None:
+    hub.runtime._others._look = _nothing  # type: ignore[method-assign, union-attr]
+
+
+async def _go_on(hub: Hub) -> None:
+    del hub.runtime._others._look  # type: ignore[union-attr]
+    hub.runtime._others._woken.set()  # type: ignore[union-attr]
+
+
+async def _nothing() -> bool:
+    return False
+
+
+def test_a_store_of_one_hub_is_fed_by_its_commits(start_hub: Callable[..., Hub]) -> None:
+    hub = start_hub()
+    assert hub.runtime._others is None
+    assert not hub.runtime.feed.is_followed
+
+
+# ---- keys and sessions
+
+
+def test_a_key_that_is_revoked_at_one_hub_is_refused_at_all(pair: Pair) -> None:
+    a, b = pair
+    made = a.post("/api/keys", {"name": "n", "scopes": ["read"]}, key=ADMIN).of(201)
+    refused = {401, 429}  # unknown; unknown, and asked too often
+    eventually(lambda: b.get("/api/queue", key=made["key"]).status == 200, every_s=0.1, what="the key at the other hub")
+    stream = Stream(b.port, "/api/events?follow=1", key=made["key"])
+    a.post(f"/api/keys/{made['id']}/revoke", key=ADMIN).of(200)
+    eventually(lambda: b.get("/api/queue", key=made["key"]).status in refused, every_s=0.1, what="its end there")
+    a.enqueue("t")
+    assert "task.queued" not in stream.rest(), "and its streams are over"
+    stream.close()
+
+
+# ---- long polls
+
+
+def test_a_hint_brings_a_task_to_a_poll_at_another_hub(make_pair: Callable[..., Pair], never_looks: None) -> None:
+    a, b = make_pair(SignallingSqlite())
+    with ThreadPoolExecutor(1) as pool:
+        (poll,) = start_polls(b, pool, {"workerId": "w"})
+        task_id = a.enqueue()
+        assert poll.result(allowed_s(20)).of(200)["taskId"] == task_id
+
+
+def test_without_hints_each_hub_looks_by_itself(make_pair: Callable[..., Pair]) -> None:
+    a, b = make_pair(SharedSqlite())
+    with ThreadPoolExecutor(1) as pool:
+        (poll,) = start_polls(b, pool, {"workerId": "w"})
+        task_id = a.enqueue()
+        assert poll.result(allowed_s(20)).of(200)["taskId"] == task_id
+
+
+def test_as_many_polls_are_woken_as_there_are_tasks(pair: Pair) -> None:
+    a, b = pair
+    with ThreadPoolExecutor(6) as pool:
+        polls = start_polls(b, pool, *({"workerId": f"w{n}", "waitSec": 50} for n in range(6)))
+        tasks = [{"content": "x"} for _ in range(4)]
+        a.post("/api/queue/batch", {"tasks": tasks}).of(200)
+        eventually(lambda: sum(poll.done() for poll in polls) == 4, within_s=allowed_s(20))
+        assert b.runtime.waiting.count == 2
+        a.enqueue(), a.enqueue()
+        assert len({poll.result(allowed_s(20)).of(200)["taskId"] for poll in polls}) == 6
+
+
+def test_a_task_that_somebody_waits_for_here_wakes_nobody_elsewhere(
+    make_pair: Callable[..., Pair], never_looks: None
+) -> None:
+    store = SignallingSqlite()
+    a, b = make_pair(store)
+    with ThreadPoolExecutor(2) as pool:
+        (there,) = start_polls(b, pool, {"workerId": "there", "waitSec": 50})
+        (here,) = start_polls(a, pool, {"workerId": "here", "waitSec": 50})
+        a.enqueue()
+        assert here.result(allowed_s(20)).of(200)["success"]
+        assert not any((hint := hint_of(sent)) and hint.ready for sent in store.sent)
+        assert not there.done()
+        a.enqueue()
+        assert there.result(allowed_s(20)).of(200)["success"]
+
+
+def test_a_poll_is_not_woken_for_what_its_daemon_may_not_have(pair: Pair) -> None:
+    a, b = pair
+    with ThreadPoolExecutor(2) as pool:
+        gpu, plain = start_polls(b, pool, {"workerId": "g", "provides": ["gpu", "machine"]}, {"workerId": "p"})
+        task_id = a.enqueue(needs=["gpu"])
+        assert gpu.result(allowed_s(20)).of(200)["taskId"] == task_id
+        assert not plain.done()
+        a.enqueue()
+        plain.result(allowed_s(20)).of(200)
+
+
+def test_hints_are_small_and_those_of_strangers_are_read_with_care(
+    make_pair: Callable[..., Pair], never_looks: None
+) -> None:
+    store = SignallingSqlite()
+    a, _ = make_pair(store)
+    a.post("/api/queue/batch", {"tasks": [{"content": "x", "needs": [f"n{n}"]} for n in range(90)]}).of(200)
+    eventually(lambda: any((hint := hint_of(sent)) and hint.ready for sent in store.sent))
+    assert all(len(sent) < 7_000 for sent in store.sent)
+    assert max(len(hint.ready) for sent in store.sent if (hint := hint_of(sent))) <= KINDS_MAX
+    for payload in ("", "x", "[]", '{"a":1}', '["x",[["not json","",1]]]', f'["x",[["[]","",{COUNT_MAX}]]]'):
+        store.signal(payload)
+    a.enqueue()
+    assert hint_of("[1]") is None
+    assert hint_of('["h",[["[]","",2]]]') == Hint("h", (("[]", "", 2),))
+
+
+# ---- who runs
+
+
+def test_hubs_that_run_are_listed_and_one_that_ended_is_not(pair: Pair) -> None:
+    a, b = pair
+    assert {hub["name"] for hub in a.get("/api/overview").of(200)["hubs"]} == {"a", "b"}
+    b.begin_stop().result(30)
+    assert [hub["name"] for hub in a.get("/api/overview").of(200)["hubs"]] == ["a"]
+    starts = {row["hub"]: row for row in a.get("/api/deployments").of(200)["deployments"]}
+    assert (starts["b"]["running"], "endedAt" in starts["b"]) == (False, True)
+
+
+def test_a_hub_that_was_killed_is_listed_no_more_after_a_while(pair: Pair) -> None:
+    a, b = pair
+    b.thread.run(_hold(b))
+    for _ in range(4):
+        a.clock.advance(6_000)
+        a.enqueue()  # its own event wakes it
+        eventually(lambda: _seen_at(a, "a") > a.clock.now_ms() - 5_000)
+    assert [hub["name"] for hub in a.get("/api/overview").of(200)["hubs"]] == ["a"]
+
+
+def _seen_at(hub: Hub, name: str) -> int:
+    rows: list[Any] = hub.store.read(lambda reader: reader.find(DEPLOYMENTS))
+    return max(row.seen_at for row in rows if row.name == name)

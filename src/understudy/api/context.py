@@ -10,8 +10,12 @@ from understudy.api.connections import address_of
 from understudy.api.hub import Hub
 from understudy.api.request_counts import RequestCounts
 from understudy.coordinator.nouns import Key
-from understudy.errors import UnauthorizedError
+from understudy.errors import UnauthorizedError, UnderstudyError
+from understudy.hub.batch import Committed
 from understudy.hub.keys import KEYS_MAX, Caller
+
+KEY_EVENTS = "key."
+LOAD_AGAIN_S = 0.2
 
 
 class Api:
@@ -34,12 +38,27 @@ class Api:
         self.hold = Patience().hold
         self.requests = RequestCounts()
         self._loading = asyncio.Lock()
+        self._reload: asyncio.Task[None] | None = None
+        hub.feed.elsewhere.add(self._look_at)
 
     async def load_keys(self) -> None:
         """Take over the keys of the store; one at a time, so that an older look never replaces a newer one."""
         async with self._loading:
             stored = await self.hub.view(lambda view: view.reader.load_all(Key, KEYS_MAX))
             self.keys.replace_stored(stored)
+
+    def _look_at(self, committed: Committed) -> None:
+        """Another hub may have made or revoked a key."""
+        if any(stored.event.name.startswith(KEY_EVENTS) for stored in committed.events):
+            self._reload = asyncio.get_running_loop().create_task(self._load_until_done())
+
+    async def _load_until_done(self) -> None:
+        """A store that fails, or too many who read, is tried again: a revoked key must not stay valid for that."""
+        while True:
+            try:
+                return await self.load_keys()
+            except UnderstudyError:
+                await asyncio.sleep(LOAD_AGAIN_S)
 
     def caller(self, scope: Any) -> Caller:
         """The sender of the request; UnauthorizedError, or TooManyRequestsError after too many wrong keys.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from understudy.errors import TooManyRequestsError, UnavailableError
 from understudy.hub.batch import Committed
@@ -90,6 +91,8 @@ class EventFeed:
         self.listeners: set[Callable[[Committed], None]] = set()  # of the pages: called after each commit with events
         self.endings: set[Callable[[], None]] = set()  # called when the hub is stopping
         self._of_key: Counter[str] = Counter()
+        self.elsewhere: set[Callable[[Committed], None]] = set()  # called with what was read of the log of all hubs
+        self.is_followed = False  # stored events come from the log, in its order: `last_id` is how far it was read
         self.last_id = 0
         self.is_over = False  # the hub is stopping
 
@@ -138,6 +141,22 @@ class EventFeed:
             for follower in tuple(self.followers):
                 if not follower.tell(item):
                     self._drop(follower)
+
+    def follow(self, events: Sequence[StoredEvent], last_id: int) -> None:
+        """Publish what was read of the log that several hubs share, whichever of them wrote it."""
+        committed = Committed((), tuple(events))
+        if events:
+            self.publish(committed)
+            for listener in tuple(self.elsewhere):
+                listener(committed)
+        self.last_id = last_id
+
+    def settled(self, wanted: EventFilter) -> EventFilter:
+        """A filter of what the feed does not bring any more: the rest is still to come, in its order."""
+        if not self.is_followed:
+            return wanted
+        end = self.last_id + 1
+        return replace(wanted, before_id=min(wanted.before_id or end, end))
 
     def _drop(self, follower: Follower) -> None:
         """Too slow: its stream ends, to be resumed by Last-Event-ID."""

@@ -68,10 +68,10 @@ async def _follow(
     receive: Any,
     send: Any,
 ) -> None:
-    page = await _page(read, wanted, after)  # before the head goes out: a store that fails is a 503
+    page = await _page(hub, read, wanted, after)  # before the head goes out: a store that fails is a 503
     if after and not page and after > await _newest(hub):  # from before the store was restored: start anew
         after = None
-        page = await _page(read, wanted, after)
+        page = await _page(hub, read, wanted, after)
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
     await _write(send, f"retry: {RETRY_MS}\n\n".encode())
     try:
@@ -81,7 +81,7 @@ async def _follow(
         return
     gone = asyncio.get_running_loop().create_task(_disconnected(receive, follower))
     try:
-        while is_welcome() and (news := await follower.next(KEEP_ALIVE_S)) is not None:
+        while is_welcome() and (news := await follower.next(KEEP_ALIVE_S)) is not None and is_welcome():
             chunk = b"".join(
                 item.encoded(partial(sse, redactor=hub.log.redactor))
                 for item in news
@@ -109,14 +109,15 @@ async def _catch_up(
         for stored in page:
             await _write(send, sse(stored, hub.log.redactor))
         last = page[-1].id
-        page = await _page(read, wanted, last) if after is not None and len(page) == PAGE else []
+        page = await _page(hub, read, wanted, last) if after is not None and len(page) == PAGE else []
     return last
 
 
-async def _page(read: Read, wanted: EventFilter, after: int | None) -> list[StoredEvent]:
+async def _page(hub: Hub, read: Read, wanted: EventFilter, after: int | None) -> list[StoredEvent]:
     """The first events after `after`; the last ones for somebody who has none yet."""
     if after is not None:
         wanted = replace(wanted, after_id=after, before_id=0, since_at=0, limit=PAGE)
+    wanted = hub.feed.settled(wanted)
     page: list[StoredEvent] = await read(lambda view: view.reader.list_events(wanted))
     return page
 

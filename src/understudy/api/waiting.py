@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 
 import msgspec
 
@@ -13,6 +14,7 @@ from understudy.coordinator.nouns import Task
 from understudy.errors import UnavailableError
 from understudy.wire.limits import WAITING_POLLS_MAX
 
+Kind = tuple[str, str]  # of a task: its needs as JSON, and the daemon that it waits for ("": any)
 Group = tuple[frozenset[str], frozenset[str]]  # what a worker provides, and the names that it answers to
 
 
@@ -73,20 +75,40 @@ class Waiting:
         if not group:
             self._groups.pop((provides, names), None)
 
-    def wake(self, tasks: Iterable[Task]) -> None:
-        """Wake one waiter for each claimable task, those who wait longest first."""
+    def wake(self, tasks: Iterable[Task]) -> Counter[Kind]:
+        """Wake one waiter for each claimable task, those who wait longest first → the tasks for which nobody waits."""
+        left: Counter[Kind] = Counter()
         for task in tasks:
-            if not self._groups:
-                return
             if task.ready or task.waiting_for:
-                self._wake_one(task)
+                kind = (task.needs, task.waiting_for)
+                if not self.wake_for(kind, 1):
+                    left[kind] += 1
+        return left
 
-    def _wake_one(self, task: Task) -> None:
-        needs = frozenset(msgspec.json.decode(task.needs))
+    def wake_for(self, kind: Kind, count: int) -> int:
+        """Wake so many of those who may have a task of this kind → the number of those who were woken."""
+        if not self._groups:
+            return 0
+        needs, waiting_for = frozenset(msgspec.json.decode(kind[0])), kind[1]
+        woken = 0
         for (provides, names), line in self._groups.items():
-            may_have_it = task.waiting_for in names if task.waiting_for else needs <= provides
-            if may_have_it and _wake_first(line):
-                return
+            may_have_it = waiting_for in names if waiting_for else needs <= provides
+            while may_have_it and woken < count and _wake_first(line):
+                woken += 1
+        return woken
+
+    def groups(self, most: int) -> list[tuple[Group, int]]:
+        """Up to so many groups that wait, with the number of those in each; others come first the next time."""
+        chosen = [(group, len(line)) for group, line in islice(self._groups.items(), most) if line]
+        for group, _ in chosen:
+            self._groups.move_to_end(group)
+        return chosen
+
+    def wake_group(self, group: Group, count: int) -> None:
+        """Wake so many of one group."""
+        line = self._groups.get(group, deque())
+        while count and _wake_first(line):
+            count -= 1
 
     def pass_on(self) -> None:
         """Somebody was woken and went away: let the longest waiting of each kind look."""

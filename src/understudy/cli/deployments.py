@@ -42,7 +42,7 @@ def list_(as_json: bool) -> None:
 
 
 def _state(row: dict[str, Any]) -> str:
-    """Whether that start still serves; "–" for a hub that was killed, or is too old to say."""
+    """The state of that start: it serves, or its end; "–" for a hub that was killed, or is too old to say."""
     if row.get("running"):
         return paint(t("cli.deployments.runs"), "green")
     return t("cli.deployments.ended", at=clock_time(row["endedAt"])) if row.get("endedAt") else "–"

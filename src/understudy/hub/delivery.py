@@ -29,6 +29,7 @@ from understudy.store.base import Reader
 from understudy.wire.outbound import OutboundAnswer, OutboundRequest
 
 LOOK_EVERY_MS = 30_000
+LOOK_EVERY_MS_SHARED = 1_000  # of several hubs one may have died and left something
 AGAIN_MS = 50  # nothing could be taken though something seemed due: another hub was faster
 FAILURES_MAX = 3  # in a row, then the circuit opens
 CIRCUIT_FIRST_MS = 1_000
@@ -83,7 +84,14 @@ class Delivery:
     """One channel: `step` does what is due and returns how many ms may pass until the next one."""
 
     def __init__(
-        self, settings: ChannelSettings, channel: Channel, routes: Routes, clock: Clock, clean: Callable[[str], str]
+        self,
+        settings: ChannelSettings,
+        channel: Channel,
+        routes: Routes,
+        clock: Clock,
+        clean: Callable[[str], str],
+        *,
+        look_every_ms: int = LOOK_EVERY_MS,
     ) -> None:
         self.settings = settings
         self.channel = channel
@@ -91,6 +99,7 @@ class Delivery:
         self.circuit = Circuit()
         self._clock = clock
         self._clean = clean
+        self._look_every_ms = look_every_ms
         self._clocks: Clocks | None = None  # at the last look
         self._plain_id = ""  # the last one that went out as plain text: what is left of it does so too
 
@@ -104,7 +113,7 @@ class Delivery:
             yield RecordHearing()  # its batch moves what waits with the clock
             next_at, now_ms = yield Read(self._next)
         if not next_at or next_at > now_ms:
-            return min(next_at - now_ms, LOOK_EVERY_MS) if next_at else LOOK_EVERY_MS
+            return min(next_at - now_ms, self._look_every_ms) if next_at else self._look_every_ms
         outgoing: Outgoing | None = yield TakeNotice(self.settings.name)
         if outgoing is None:
             return AGAIN_MS

@@ -28,6 +28,8 @@ TELL_EVERY_MS = 2_000
 PAUSE_MS_MIN = 200  # between two turns, however much happens
 PAUSES_A_TURN = 20  # a look reads all daemons: with very many of them it is taken less often
 PAUSE_MS_LEAST_MAX = 5_000
+PAUSE_MS_MAX_SHARED = 5_000  # of several hubs one may have died and left a call
+NEVER = 1 << 62
 PROBE_EVERY_MS = 5_000
 PROBE_TIMEOUT_MS = 5_000
 SETTLE_TRIES_MS = 500
@@ -38,13 +40,21 @@ class TakeoverLoop:
     """The hub's own worker."""
 
     def __init__(
-        self, worker_id: str, api: ClaudeApi, clock: Clock, *, probe_url: str = "", clean: Callable[[str], str] = str
+        self,
+        worker_id: str,
+        api: ClaudeApi,
+        clock: Clock,
+        *,
+        probe_url: str = "",
+        clean: Callable[[str], str] = str,
+        is_shared: bool = False,
     ) -> None:
         self.worker_id = worker_id
         self._api = api
         self._clock = clock
         self._probe_url = probe_url
         self._clean = clean
+        self._pause_ms_max = PAUSE_MS_MAX_SHARED if is_shared else NEVER
         self._tell_mono = 0
         self.is_open = False
 
@@ -59,7 +69,7 @@ class TakeoverLoop:
         took_ms = self._clock.mono_ms() - began_mono
         least_ms = min(max(PAUSE_MS_MIN, PAUSES_A_TURN * took_ms), PAUSE_MS_LEAST_MAX)
         yield Sleep(least_ms)
-        return max(pause_ms - least_ms, 0)
+        return max(min(pause_ms, self._pause_ms_max) - least_ms, 0)
 
     def _turn(self) -> Steps:
         verdict = yield from self._look()

@@ -195,6 +195,13 @@ class Reader(Finder, Protocol):
         """The last place that was given in the event log, also if that event is purged; 0: none was."""
         ...
 
+    def open_batches(self) -> frozenset[str]:
+        """Marks of the transactions that are open now and may still append events; each is one that no other has had.
+
+        What they have committed is in every snapshot that begins once their mark is gone.
+        """
+        ...
+
     def message_ids(self, user_id: str) -> list[str]:
         """The ids of all messages of a user, of any owner."""
         ...
@@ -309,6 +316,22 @@ class CommitsApart(Protocol):
 
     def confirm(self) -> None:
         """Raise StoreDownError if what was committed just now must not be acknowledged."""
+        ...
+
+
+@runtime_checkable
+class Signals(Protocol):
+    """A store that carries hints between hubs. Any of them may be lost: nothing depends on one."""
+
+    def signal(self, payload: str) -> None:
+        """Send up to 7,000 bytes to every hub that listens, perhaps also to this one; StoreError if it cannot."""
+        ...
+
+    def listen(self, on_signal: Callable[[str], None]) -> Callable[[], None]:
+        """Call it, from a thread of the store, with each payload, and with "" when some may have been lost.
+
+        What is returned ends it.
+        """
         ...
 
 

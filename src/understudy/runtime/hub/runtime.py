@@ -14,12 +14,13 @@ from understudy.api.waiting import Waiting
 from understudy.clock import Clock
 from understudy.config.policy import HubInputs
 from understudy.coordinator.takeover import is_switched_on
-from understudy.errors import StoreError, UnderstudyError
-from understudy.hub.alarm_loop import LOOK_EVERY_MS, Alarm
+from understudy.errors import StoreError, UnavailableError, UnderstudyError
+from understudy.hub.alarm_loop import LOOK_EVERY_MS as ALARM_LOOKS_EVERY_MS
+from understudy.hub.alarm_loop import Alarm
 from understudy.hub.batch import DEAF_FOR_S, Committed, Engine
 from understudy.hub.calls import CutCalls
 from understudy.hub.counting import Commits, Counted
-from understudy.hub.delivery import Delivery
+from understudy.hub.delivery import LOOK_EVERY_MS, LOOK_EVERY_MS_SHARED, Delivery
 from understudy.hub.keys import environment_keys_of
 from understudy.hub.operation import Operation
 from understudy.hub.starts import EndHub, RecordStart
@@ -31,6 +32,7 @@ from understudy.ids import IdMaker
 from understudy.log import Log
 from understudy.notify.channels import CHANNELS
 from understudy.runtime.hub.loops import STOP_WITHIN_S, Deliverers, HubLoop
+from understudy.runtime.hub.others import Others
 from understudy.runtime.hub.reading import Reading
 from understudy.runtime.hub.store_watch import StoreVoice, StoreWatch
 from understudy.runtime.hub.writer import Writer
@@ -83,8 +85,10 @@ class HubRuntime:
         self._transport = transport = Transport(ca_file=settings.ca_file, user_agent=f"understudy/{version}")
         self.alarm_loop = HubLoop("alarm", self.alarm.step, self.writer, transport, self._on_trouble)
         clean = log.redactor.clean
+        look_every_ms = LOOK_EVERY_MS_SHARED if store.is_shared else LOOK_EVERY_MS
         deliveries = [
-            Delivery(channel, CHANNELS[channel.kind], policy.routes, clock, clean) for channel in given.channels
+            Delivery(channel, CHANNELS[channel.kind], policy.routes, clock, clean, look_every_ms=look_every_ms)
+            for channel in given.channels
         ]
         self.deliverers = Deliverers(deliveries, self.writer, transport, self._on_channel_trouble)
         signs = SignsOfLife(self._alarm_is_silent_for_ms, self.deliverers.longest_pause_ms)
@@ -92,6 +96,7 @@ class HubRuntime:
         self._ping = HubLoop("ping", watchdog.step, self.writer, transport, self._on_bug)
         self._takeover: HubLoop | None = None
         self._reading = Reading(clock)
+        self._others = Others(self, store, self.start_id, self._on_others_trouble) if store.is_shared else None
         self._commits = Commits()
 
     async def start(self, fingerprint: str, host: str, name: str = "") -> None:
@@ -102,6 +107,8 @@ class HubRuntime:
         await self.writer.decide(RecordStart(self.start_id, self.version, fingerprint, host, self.name))
         await asyncio.get_running_loop().run_in_executor(None, self.deliverers.start)
         self.alarm_loop.start()
+        if self._others is not None:
+            await self._others.start()
         self._watch.start()
         if self._given.settings.watchdog_url:
             self._ping.start()
@@ -113,9 +120,16 @@ class HubRuntime:
         if not is_switched_on(self.policy.takeover):
             return
         claude, probe_url, clean = self._given.claude, self._given.settings.probe_url, self.log.redactor.clean
-        loop = TakeoverLoop(worker_id, claude, self.clock, probe_url=probe_url, clean=clean)
+        is_shared = self.store.is_shared
+        loop = TakeoverLoop(worker_id, claude, self.clock, probe_url=probe_url, clean=clean, is_shared=is_shared)
         thread = HubLoop("takeover", loop.step, self.writer, self._transport, self._on_takeover_trouble)
-        self.writer.after_commit(lambda committed: thread.wake() if loop.is_concerned(committed) else None)
+
+        def look_at(committed: Committed) -> None:
+            if loop.is_concerned(committed):
+                thread.wake()
+
+        self.writer.after_commit(look_at)
+        self.feed.elsewhere.add(look_at)
         self._takeover = thread
         thread.start()
 
@@ -161,14 +175,22 @@ class HubRuntime:
             self._store_failed(failed)
         if self.alarm.look_at(committed):
             self.alarm_loop.wake()
-        if committed.ready:
-            self.waiting.wake(committed.ready)
+        if self._others is not None:
+            self._others.look_at(committed)
+        else:
+            self._tell(committed)
         if committed.events:
-            self.feed.publish(committed)
             for stored in committed.events:
                 event = stored.event
                 level = "debug" if event.level == "info" and event.component in QUIET_COMPONENTS else event.level
                 self.log.emit_at(event.at, level, event.component, event.message, event.fields)
+
+    def _tell(self, committed: Committed) -> None:
+        """Those who wait and follow; the only hub of its store has nobody else to hear of."""
+        if committed.ready:
+            self.waiting.wake(committed.ready)
+        if committed.events:
+            self.feed.publish(committed)
 
     def pulse(self) -> Pulse:
         """The state of its alarm and its commits now."""
@@ -191,7 +213,7 @@ class HubRuntime:
 
     def is_turning(self) -> bool:
         """True if the alarm goes on, even if the store fails: a restart by a supervisor helps only if it does not."""
-        return self.alarm_loop.since_step_ms() <= 2 * LOOK_EVERY_MS
+        return self.alarm_loop.since_step_ms() <= 2 * ALARM_LOOKS_EVERY_MS
 
     def _since_ring_ms(self) -> int:
         return self.clock.mono_ms() - self.alarm.last_ring_mono
@@ -218,6 +240,8 @@ class HubRuntime:
         self.writer.is_stopping = True
         loop = asyncio.get_running_loop()
         self._ping.stop()
+        if self._others is not None:
+            await self._others.stop()
         await loop.run_in_executor(None, self._watch.stop)
         if self._takeover is not None:
             self._takeover.stop()
@@ -249,6 +273,12 @@ class HubRuntime:
             self._store_failed(trouble)
             return
         self.log.emit("critical", "TaskCoordinator", f"Alarm could not ring: {trouble}")
+
+    def _on_others_trouble(self, trouble: BaseException) -> None:
+        if isinstance(trouble, StoreError):
+            self._store_failed(trouble)
+        elif not isinstance(trouble, UnavailableError):  # an overloaded hub looks again a second later
+            self.log.emit("critical", "Hub", f"The other hubs could not be followed: {trouble!r}")
 
     def _on_takeover_trouble(self, trouble: BaseException) -> None:
         if isinstance(trouble, StoreError):

@@ -1,0 +1,159 @@
+"""The part of a hub that others share a store with: it follows their events, and wakes long polls for their tasks.
+
+Every second, and sooner after a hint, it reads the log of events behind its position, looks for each group of long
+polls whether there is something for them, and says from time to time that it runs. The feed of events is fed by this
+alone, also with what this hub itself has written, so that everybody sees events in the order of their places.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from understudy.api.hub import Hub
+from understudy.api.waiting import Group
+from understudy.coordinator.starts import SEEN_EVERY_MS
+from understudy.errors import UnderstudyError
+from understudy.hub.batch import Committed
+from understudy.hub.settled import Settled
+from understudy.hub.starts import SeeHub
+from understudy.runtime.hub.hints import Hints, hint_of
+from understudy.store.base import EventFilter, Reader, Signals, Store, StoredEvent
+from understudy.store.queries import WAITING_FOR
+
+T = TypeVar("T")
+LOOK_EVERY_S = 1.0
+PAUSE_S = 0.02  # between two looks, however many hints come
+EVENTS_A_LOOK = 500
+GROUPS_A_LOOK = 100
+BEGIN_TRIES = 250  # some five seconds: a transaction that stays open longer does not keep a hub from starting
+
+
+class Others:
+    """Used on the event loop only, except where it says so."""
+
+    def __init__(self, hub: Hub, store: Store, start_id: str, on_trouble: Callable[[Exception], None]) -> None:
+        self._hub = hub
+        self._store = store
+        self._start_id = start_id
+        self._on_trouble = on_trouble
+        self._hints = Hints(store, start_id) if isinstance(store, Signals) else None
+        self._stop_listening: Callable[[], None] = lambda: None
+        self._loop: asyncio.AbstractEventLoop
+        self._woken = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._settled = Settled(0)
+        self._seen_mono = 0
+        self._is_over = False
+        hub.feed.is_followed = True
+
+    async def start(self) -> None:
+        """Find the position, then follow; StoreError if the store cannot be read."""
+        self._loop = asyncio.get_running_loop()
+        newest = await self._read(lambda reader: reader.list_events(EventFilter(limit=1)))
+        self._settled = Settled(newest[-1].id if newest else 0)
+        for _ in range(BEGIN_TRIES):
+            await self._look_at_gap()
+            if not self._settled.is_beginning:
+                break
+            await asyncio.sleep(PAUSE_S)
+        self._hub.feed.follow((), self._settled.last_id)
+        if isinstance(self._store, Signals):
+            self._stop_listening = self._store.listen(self._signalled)
+        self._task = self._loop.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Follow no more."""
+        self._is_over = True
+        self._woken.set()
+        if self._task is not None:
+            await self._task
+            await self._loop.run_in_executor(None, self._stop_listening)
+
+    def look_at(self, committed: Committed) -> None:
+        """After a commit of this hub: what it has to do with others, and its own events."""
+        left = self._hub.waiting.wake(committed.ready)
+        live = tuple(stored for stored in committed.events if stored.event.live_only)
+        if live:
+            self._hub.feed.publish(Committed((), live, now=committed.now))
+        if len(live) < len(committed.events):
+            self._woken.set()
+        if self._hints is not None and (left or len(live) < len(committed.events)):
+            self._hints.add(left)
+
+    # ---- what the others say
+
+    def _signalled(self, payload: str) -> None:
+        """From a thread of the store."""
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._take_hint, payload)
+
+    def _take_hint(self, payload: str) -> None:
+        hint = hint_of(payload)
+        if hint is None:
+            self._woken.set()
+        elif hint.start_id != self._start_id:
+            for needs, waiting_for, count in hint.ready:
+                self._hub.waiting.wake_for((needs, waiting_for), count)
+            self._woken.set()
+
+    # ---- looks
+
+    async def _run(self) -> None:
+        while not self._is_over:
+            self._woken.clear()
+            is_more = False
+            try:
+                is_more = await self._look()
+            except UnderstudyError as trouble:  # the store fails: it is said once, and tried again
+                self._on_trouble(trouble)
+            except Exception as bug:  # noqa: BLE001 - the outermost place of a task that must not end by itself
+                self._on_trouble(bug)
+                await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(PAUSE_S)
+            if not is_more:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_EVERY_S):
+                        await self._woken.wait()
+
+    async def _look(self) -> bool:
+        """Everything once → whether the next look is due at once."""
+        await self._look_at_gap()
+        groups = self._hub.waiting.groups(GROUPS_A_LOOK)
+        last_id = self._settled.last_id
+
+        def read(reader: Reader) -> tuple[list[StoredEvent], list[tuple[Group, int]]]:
+            after = EventFilter(after_id=last_id or -1, limit=EVENTS_A_LOOK)
+            return reader.list_events(after), [(group, _tasks_for(reader, group, most)) for group, most in groups]
+
+        events, found = await self._read(read)
+        if not self._settled.is_beginning:
+            self._hub.feed.follow(self._settled.take(events), self._settled.last_id)
+        for group, count in found:
+            self._hub.waiting.wake_group(group, count)
+        await self._say_that_it_runs()
+        return self._settled.is_at_gap or len(events) == EVENTS_A_LOOK
+
+    async def _look_at_gap(self) -> None:
+        if self._settled.wants_open:
+            self._settled.note_open(await self._read(lambda reader: reader.open_batches()))
+        if self._settled.is_at_gap:
+            self._settled.let_go(await self._read(lambda reader: reader.open_batches()))
+
+    async def _say_that_it_runs(self) -> None:
+        mono = self._hub.clock.mono_ms()
+        if mono - self._seen_mono >= SEEN_EVERY_MS:
+            await self._hub.decide(SeeHub(self._start_id))
+            self._seen_mono = mono
+
+    async def _read(self, show: Callable[[Reader], T]) -> T:
+        return await self._hub.view(lambda view: show(view.reader))
+
+
+def _tasks_for(reader: Reader, group: Group, most: int) -> int:
+    """The number of claimable tasks for a group, counted up to those who wait."""
+    provides, names = group
+    count = len(reader.claimable(provides, most))
+    return min(count + len(reader.find(WAITING_FOR, sorted(names), limit=most)), most) if names else count
