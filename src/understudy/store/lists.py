@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from msgspec.structs import replace
+
 from understudy.coordinator.nouns import Task
 from understudy.store.base import EventFilter, StoredEvent, TaskFilter
-from understudy.store.reading import event_of
+from understudy.store.reading import event_of, row_of
+from understudy.store.search import event_text, folded, task_text
 from understudy.store.session import Session
-from understudy.store.text_search import event_condition, task_condition
+from understudy.store.statements import columns
+from understudy.store.tables import TABLES
+from understudy.store.text_search import event_condition, fields_of, task_condition
 
 EVENTS_BACK_MAX = 20_000  # how far back a daemon's last words are looked for: there is no index that costs each event
+SEARCHED_A_PAGE = 64  # rows with their texts, which Python looks at
+_QUEUED_AT = TABLES[Task].columns.index("queued_at")
 _EVENTS = "SELECT id, at, level, name, component, message, fields, task_id, daemon_id FROM event WHERE"
 
 
@@ -36,6 +43,12 @@ class ListQueries(Session):
 
     def list_tasks(self, wanted: TaskFilter) -> list[Task]:
         """Tasks, newest first."""
+        if wanted.text and self.dialect.has is None:
+            return self._tasks_with_text(wanted)
+        where = self._of_tasks(wanted)
+        return self._rows(Task, f"WHERE {where} ORDER BY queued_at DESC, id DESC LIMIT ?", *where.values, wanted.limit)
+
+    def _of_tasks(self, wanted: TaskFilter) -> Conditions:
         where = Conditions()
         for column in ("status", "source", "submitter", "daemon_id"):
             value = getattr(wanted, column)
@@ -46,10 +59,37 @@ class ListQueries(Session):
             where.add(f"EXISTS (SELECT 1 FROM task_body b WHERE b.task_id = task.id AND {condition})", *needles)  # noqa: S608
         if wanted.before_id:
             where.add("(queued_at, id) < (?, ?)", wanted.before_key, wanted.before_id)
-        return self._rows(Task, f"WHERE {where} ORDER BY queued_at DESC, id DESC LIMIT ?", *where.values, wanted.limit)
+        return where
+
+    def _tasks_with_text(self, wanted: TaskFilter) -> list[Task]:
+        """Page by page: Python looks at what the backend takes to be possible."""
+        needle, found = folded(wanted.text), list[Task]()
+        query = (
+            f"SELECT {columns(Task)}, (SELECT b.spec FROM task_body b WHERE b.task_id = task.id) AS spec FROM task"  # noqa: S608
+            " WHERE {} ORDER BY queued_at DESC, id DESC LIMIT ?"
+        )
+        while True:
+            where = self._of_tasks(wanted)
+            rows = self._fetch(query.format(where), (*where.values, SEARCHED_A_PAGE))
+            for *row, spec in rows:
+                task = row_of(Task, tuple(row), self.unreadable)
+                if task is not None and needle in task_text(task.id, task.source, spec):
+                    found.append(task)
+            if len(found) >= wanted.limit or len(rows) < SEARCHED_A_PAGE:
+                return found[: wanted.limit]
+            wanted = replace(wanted, before_key=rows[-1][_QUEUED_AT], before_id=rows[-1][0])
 
     def list_events(self, wanted: EventFilter) -> list[StoredEvent]:
         """Events in their order: the last `limit` of those wanted, or the first after `after_id`."""
+        if wanted.text and self.dialect.has is None:
+            rows = self._events_with_text(wanted)
+        else:
+            rows = self._events(wanted, wanted.limit)
+        if not wanted.after_id:
+            rows.reverse()
+        return [event_of(row, self.unreadable) for row in rows]
+
+    def _events(self, wanted: EventFilter, limit: int) -> list[Any]:
         where = Conditions()
         for column, value in (("at >= ?", wanted.since_at), ("id > ?", wanted.after_id), ("id < ?", wanted.before_id)):
             if value:
@@ -62,10 +102,21 @@ class ListQueries(Session):
             condition, needles = event_condition(self.dialect, wanted.text)
             where.add(condition, *needles)
         order = "ASC" if wanted.after_id else "DESC"
-        rows = self._fetch(f"{_EVENTS} {where} ORDER BY id {order} LIMIT ?", (*where.values, wanted.limit))
-        if not wanted.after_id:
-            rows.reverse()
-        return [event_of(row, self.unreadable) for row in rows]
+        return self._fetch(f"{_EVENTS} {where} ORDER BY id {order} LIMIT ?", (*where.values, limit))
+
+    def _events_with_text(self, wanted: EventFilter) -> list[Any]:
+        """As with tasks, in the order in which they are read."""
+        needle, found = folded(wanted.text), list[Any]()
+        while True:
+            rows = self._events(wanted, SEARCHED_A_PAGE)
+            for row in rows:
+                _, _, _, name, component, message, fields, _, _ = row
+                if needle in event_text(name, component, message, fields_of(fields)):
+                    found.append(row)
+            if len(found) >= wanted.limit or len(rows) < SEARCHED_A_PAGE:
+                return found[: wanted.limit]
+            last: int = rows[-1][0]
+            wanted = replace(wanted, after_id=last) if wanted.after_id else replace(wanted, before_id=last)
 
     def last_events_of(self, daemon_id: str, limit: int, names: Collection[str] = ()) -> list[StoredEvent]:
         """The last events of a daemon's story ("": of all), of these names if any are given, oldest first.

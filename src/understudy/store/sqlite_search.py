@@ -7,10 +7,9 @@ import time
 from math import inf
 from typing import Any
 
-import msgspec
-
 from understudy.store.reading import shown
 from understudy.store.search import event_text, task_text
+from understudy.store.text_search import fields_of
 
 
 def has(kind: str, columns: tuple[str, ...]) -> str:
@@ -48,15 +47,7 @@ class Connection(sqlite3.Connection):
         def event_has(needle: str, *columns: bytes) -> bool:
             deadline.look()
             name, component, message, fields = map(shown, columns)
-            return needle in event_text(name, component, message, _fields(fields))
+            return needle in event_text(name, component, message, fields_of(fields))
 
         self.create_function("task_has", 4, task_has)
         self.create_function("event_has", 5, event_has)
-
-
-def _fields(encoded: str) -> dict[str, Any]:
-    """Those of an event; of a row that cannot be read the rest is still found."""
-    try:
-        return msgspec.json.decode(encoded, type=dict[str, Any])
-    except (ValueError, RecursionError):
-        return {}

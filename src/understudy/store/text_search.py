@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from understudy.store.dialect import Dialect
 from understudy.store.search import folded, plain_part, telling_characters
 
@@ -37,3 +41,11 @@ def _condition(dialect: Dialect, kind: str, columns: tuple[str, ...], needle: st
         conditions.append(dialect.has(kind, columns))
         values.append(needle)
     return dialect.sql(" AND ".join(conditions or ["1 = 1"])), values
+
+
+def fields_of(encoded: str) -> dict[str, Any]:
+    """Those of an event; of a row that cannot be read the rest is still found."""
+    try:
+        return msgspec.json.decode(encoded, type=dict[str, Any])
+    except (ValueError, RecursionError):
+        return {}

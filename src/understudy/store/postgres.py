@@ -1,0 +1,274 @@
+"""PostgreSQL as the store of several hubs: short transactions that run beside each other, or alone.
+
+Every transaction that writes has one lock of ours (`BATCHES`) until its end: shared, or alone. So one that is alone
+meets no other writer, as on SQLite. READ COMMITTED; `fn` runs again where two came into each other's way. What a
+frozen or lost hub holds is let go by the server after IDLE_MS. A COMMIT whose outcome is not known is a failure.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import TypeVar
+
+import psycopg
+from psycopg import errors
+
+from understudy.errors import SlowReadError, StoreDownError, StoreError
+from understudy.store.base import Reader, Transaction, Unreadable
+from understudy.store.postgres_rows import BATCHES, PostgresTransaction, Size
+from understudy.store.postgres_schema import migrate
+from understudy.store.postgres_wire import AGAIN, UNPREPARED, Link, address, failure
+
+T = TypeVar("T")
+READERS_MAX = 4
+TRIES_MAX = 6
+PAUSE_MS = 4  # before the second try at most, doubled for each one more
+STATEMENT_MS = 30_000
+IDLE_MS = 5_000  # in a transaction, between two statements
+LOCK_MS = 8_000  # longer: what a frozen hub holds is waited for until it is cut
+READER_IDLE_MS = 60_000
+_WRITER: dict[str, int | str] = {
+    "statement_timeout": STATEMENT_MS,
+    "lock_timeout": LOCK_MS,
+    "idle_in_transaction_session_timeout": IDLE_MS,
+    "enable_seqscan": "off",  # each query of a transaction has its index; statistics may be of an empty table
+    "jit": "off",
+}
+_READER: dict[str, int | str] = {"idle_in_transaction_session_timeout": READER_IDLE_MS, "jit": "off"}
+
+
+class _AgainError(Exception):
+    """Two transactions were in each other's way: nothing was kept, `fn` may run again. `known`: what to say if not."""
+
+    def __init__(self, known: StoreError) -> None:
+        super().__init__(known.message)
+        self.known = known
+
+
+class PostgresStore:
+    """One database of PostgreSQL that several hubs may use at once.
+
+    `own_clock`: time is the clock's that `now_ms` is given, for tests that move it. `name`: what the server shows.
+    """
+
+    is_shared = True
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        own_clock: bool = False,
+        before_commit: Callable[[], None] | None = None,
+        name: str = "hub",
+    ) -> None:
+        self._conninfo = address(url, name)
+        self._own_clock = own_clock
+        self._before_commit = before_commit  # a fail point for crash tests
+        self._unreadable = Unreadable()
+        self._writing = threading.Lock()  # one transaction at a time
+        self._writer: Link | None = None
+        self._readers: SimpleQueue[Link] = SimpleQueue()
+        self._is_unprepared = False  # a pooler forgets what was prepared
+        self._size = Size()
+        link = self._opened()
+        try:
+            migrate(link)
+        finally:
+            link.close()
+
+    # ---- connections
+
+    def _opened(self) -> Link:
+        try:
+            link = Link(self._conninfo)
+        except psycopg.Error as error:
+            raise failure(error, None) from error
+        if self._is_unprepared:
+            link.connection.prepare_threshold = None
+        return link
+
+    def _told(self, link: Link, settings: dict[str, int | str]) -> Link:
+        """A connection of our own is told once; behind a pooler each transaction is (`_local`)."""
+        if not link.is_pooled:
+            try:
+                for setting, value in settings.items():
+                    link.connection.execute(f"SET {setting} = {value}")
+                if link.acknowledges_early:
+                    link.connection.execute("SET synchronous_commit = on")
+            except psycopg.Error as error:
+                link.close()
+                raise failure(error, None) from error
+        return link
+
+    def _local(self, link: Link, settings: dict[str, int | str]) -> str:
+        if not link.is_pooled:
+            return ""
+        said = [f"SET LOCAL {setting} = {value}; " for setting, value in settings.items()]
+        return "".join(said) + ("SET LOCAL synchronous_commit = on; " if link.acknowledges_early else "")
+
+    # ---- transactions
+
+    def transaction(self, fn: Callable[[Transaction], T], *, alone: bool = True) -> T:
+        """Run `fn`, again where another hub came in its way, and commit; durable when this returns."""
+        with self._writing:
+            nth = 1
+            while True:
+                try:
+                    return self._once(fn, alone=alone)
+                except _AgainError as again:
+                    if nth == TRIES_MAX:
+                        raise again.known from again
+                time.sleep(random.uniform(0, PAUSE_MS << nth) / 1000)
+                nth += 1
+
+    def _once(self, fn: Callable[[Transaction], T], *, alone: bool) -> T:
+        link = self._begun(alone=alone)
+        try:
+            tx = PostgresTransaction(
+                link.connection,
+                self._unreadable,
+                is_beside=not alone,
+                own_clock=self._own_clock,
+                size=self._size,
+            )
+            answer = fn(tx)
+            if self._before_commit is not None:
+                self._before_commit()
+        except psycopg.Error as error:
+            self._undo(link)
+            self._heed(error)
+            if isinstance(error, AGAIN) or (isinstance(error, errors.UniqueViolation) and not alone):
+                raise _AgainError(failure(error, link)) from error
+            raise failure(error, link) from error
+        except BaseException:
+            self._undo(link)
+            raise
+        self._commit(link)
+        return answer
+
+    def _begun(self, *, alone: bool) -> Link:
+        """The writing connection in a new transaction; a connection that was lost since the last one is replaced."""
+        for is_fresh in (self._writer is None, True):
+            link = self._writer = self._writer or self._told(self._opened(), _WRITER)
+            lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
+            begin = f"BEGIN; {self._local(link, _WRITER)}SELECT {lock}({BATCHES[0]}, {BATCHES[1]})"
+            try:
+                link.connection.execute(begin.encode(), prepare=False)
+                return link
+            except psycopg.Error as error:
+                self._undo(link)
+                if not is_fresh and link.is_lost:
+                    continue
+                raise StoreDownError(failure(error, link).message) from error
+        raise AssertionError
+
+    def _commit(self, link: Link) -> None:
+        """End the transaction. PostgreSQL answers ROLLBACK, and no error, to the COMMIT of one that has failed."""
+        try:
+            said = link.connection.execute(b"COMMIT", prepare=False).statusmessage
+        except psycopg.Error as error:
+            self._undo(link)
+            raise StoreDownError(failure(error, link).message) from error
+        except BaseException:
+            self._drop(link)
+            raise
+        if said != "COMMIT":
+            raise StoreDownError(f"Store unavailable: PostgreSQL answered {said} to COMMIT")
+
+    def _undo(self, link: Link) -> None:
+        try:
+            if not link.is_lost:
+                link.connection.execute(b"ROLLBACK", prepare=False)
+                return
+        except psycopg.Error:
+            pass
+        self._drop(link)
+
+    def _drop(self, link: Link) -> None:
+        link.close()
+        if self._writer is link:
+            self._writer = None
+
+    def _heed(self, error: psycopg.Error) -> None:
+        """What failed because something stands between us and the server, or because it is not the one that writes."""
+        if isinstance(error, UNPREPARED):
+            self._is_unprepared = True
+        if isinstance(error, (*UNPREPARED, errors.ReadOnlySqlTransaction)):
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._writer is not None:
+            self._drop(self._writer)
+        self._drop_readers()
+
+    # ---- reads
+
+    def read(self, fn: Callable[[Reader], T], within_ms: int = 0) -> T:
+        """Run `fn` on one snapshot that cannot write."""
+        link = self._reading(within_ms)
+        try:
+            tx = PostgresTransaction(
+                link.connection,
+                self._unreadable,
+                own_clock=self._own_clock,
+                until_s=time.monotonic() + within_ms / 1000 if within_ms else 0,
+                size=self._size,
+            )
+            return fn(tx)
+        except psycopg.Error as error:
+            if isinstance(error, UNPREPARED):
+                self._is_unprepared = True
+                link.close()
+                self._drop_readers()
+            if within_ms and isinstance(error, errors.QueryCanceled):
+                raise SlowReadError from error
+            raise failure(error, link) from error
+        finally:
+            self._give_back(link)
+
+    def _reading(self, within_ms: int) -> Link:
+        while True:
+            link, is_fresh = self._reader()
+            patience = f"SET LOCAL statement_timeout = {within_ms}; " if within_ms else ""
+            begin = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {self._local(link, _READER)}{patience}"
+            try:
+                link.connection.execute(begin.encode(), prepare=False)
+                return link
+            except psycopg.Error as error:
+                link.close()
+                if is_fresh:
+                    raise failure(error, None) from error
+                self._drop_readers()  # the server was restarted: none of them is worth a try
+
+    def _reader(self) -> tuple[Link, bool]:
+        try:
+            return self._readers.get_nowait(), False
+        except Empty:
+            return self._told(self._opened(), _READER), True
+
+    def _give_back(self, link: Link) -> None:
+        try:
+            if not link.is_lost:
+                link.connection.execute(b"ROLLBACK", prepare=False)
+        except psycopg.Error:
+            link.close()
+        if link.is_lost or self._readers.qsize() >= READERS_MAX:
+            link.close()
+        else:
+            self._readers.put(link)
+
+    def _drop_readers(self) -> None:
+        while True:
+            try:
+                self._readers.get_nowait().close()
+            except Empty:
+                return
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._writing:
+            self._forget()

@@ -1,0 +1,77 @@
+"""Migrations of PostgreSQL: one SQL file a step, all steps in one transaction, hubs of two versions side by side.
+
+A step only adds (expand): the hubs of the version before go on beside it, so `compatible_from` stays. What they need
+is removed one version later (contract), by a step whose file begins with `-- compatible_from: N`: from then on a hub
+whose SCHEMA_VERSION is below N is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+import psycopg
+
+from understudy.errors import StoreError, StoreVersionError
+from understudy.store.postgres_rows import MIGRATION
+from understudy.store.postgres_wire import VERSION_MIN, Link, failure
+from understudy.store.tables import SCHEMA_VERSION
+
+FIRST = 10
+_COMPATIBLE_FROM = re.compile(r"-- compatible_from: (\d{1,9}+)")
+
+
+def migrate(link: Link) -> None:
+    """Bring the store to SCHEMA_VERSION; several hubs may try at once, one does it.
+
+    StoreVersionError if a newer understudy wrote it that does not go together with this one.
+    """
+    _look_at_server(link)
+    try:
+        version, compatible_from = _version(link)
+        if version < SCHEMA_VERSION:
+            with link.connection.transaction():
+                link.connection.execute("SELECT pg_advisory_xact_lock($1::int, $2::int)", MIGRATION)
+                version, compatible_from = _version(link)
+                for number in range(max(version + 1, FIRST), SCHEMA_VERSION + 1):
+                    compatible_from = _step(link, number, compatible_from)
+    except psycopg.Error as error:
+        known = failure(error, link)
+        raise type(known)(f"{known.message} (to bring it to schema {SCHEMA_VERSION})") from error
+    if compatible_from > SCHEMA_VERSION:
+        raise StoreVersionError(
+            f"The store has schema {version}, for understudy from schema {compatible_from} on; this one knows "
+            f"{SCHEMA_VERSION}: install the newer understudy again"
+        )
+
+
+def _look_at_server(link: Link) -> None:
+    if link.version < VERSION_MIN:
+        raise StoreError(
+            f"Store unavailable: PostgreSQL {link.version // 10000} is too old, {VERSION_MIN // 10000} is the oldest"
+        )
+    if link.encoding != "UTF8":
+        raise StoreError(f"Store unavailable: the database has the encoding {link.encoding}, make one with UTF8")
+
+
+def _version(link: Link) -> tuple[int, int]:
+    """The schema that is there (0: none), and the oldest that goes together with it."""
+    found = link.connection.execute("SELECT to_regclass('understudy_schema') IS NOT NULL").fetchone()
+    if found != (True,):
+        return 0, FIRST
+    row = link.connection.execute("SELECT version, compatible_from FROM understudy_schema").fetchone()
+    return row or (0, FIRST)
+
+
+def _step(link: Link, number: int, compatible_from: int) -> int:
+    """One step, if PostgreSQL has one of this number → the oldest schema that goes together with it."""
+    folder = files("understudy.store.migrations") / "postgres"
+    for step in folder.iterdir():
+        if step.name.startswith(f"{number:04d}_"):
+            script = step.read_text(encoding="utf-8")
+            said = _COMPATIBLE_FROM.match(script)
+            compatible_from = int(said[1]) if said else compatible_from
+            link.connection.execute(script.encode(), prepare=False)
+    statement = "UPDATE understudy_schema SET version = $1, compatible_from = $2"
+    link.connection.execute(statement, (number, compatible_from))
+    return compatible_from

@@ -1,0 +1,153 @@
+"""Connections to PostgreSQL: how values travel, what a connection is told once, and whose fault an error is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from functools import lru_cache
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from psycopg.abc import Buffer
+from psycopg.adapt import AdaptersMap, Loader
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.types.numeric import Int8BinaryDumper
+from psycopg.types.string import StrDumperUnknown
+
+from understudy.errors import StoreDownError, StoreError
+
+VERSION_MIN = 130000
+STATEMENTS_MAX = 400  # prepared on a connection
+PREPARED_AFTER = 3  # uses
+CONNECT_WITHIN_S = 5
+UNSEEN_WITHIN_MS = 10_000  # what was sent and is not confirmed by then: the other side is gone
+NUL_SHOWN = "\ufffd"  # PostgreSQL's texts hold no NUL
+DEFAULTS = {
+    "connect_timeout": str(CONNECT_WITHIN_S),
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": str(UNSEEN_WITHIN_MS),
+    "client_encoding": "UTF8",
+}
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class _Text(StrDumperUnknown):
+    """Any text; where it stands decides its type."""
+
+    def dump(self, obj: str) -> Buffer | None:
+        return super().dump(obj.replace("\0", NUL_SHOWN) if "\0" in obj else obj)
+
+
+class _Whole(Loader):
+    """Sums of BIGINT are NUMERIC; ours are whole."""
+
+    def load(self, data: Buffer) -> int:
+        return int(float(bytes(data))) if b"." in bytes(data) else int(bytes(data))
+
+
+def _adapters() -> AdaptersMap:
+    found = AdaptersMap(psycopg.adapters)
+    found.register_dumper(int, Int8BinaryDumper)
+    found.register_dumper(str, _Text)
+    found.register_loader("numeric", _Whole)
+    return found
+
+
+ADAPTERS = _adapters()
+
+
+def array(values: Collection[Any]) -> str:
+    """A collection of texts, numbers or bytes as PostgreSQL writes an array: one value of a statement."""
+    first = next(iter(values), None)
+    if isinstance(first, str):
+        return _texts(values)
+    if isinstance(first, bytes):
+        return _texts([f"\\x{value.hex()}" for value in values])
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def _texts(values: Iterable[str]) -> str:
+    return '{"' + '","'.join([value.replace("\\", "\\\\").replace('"', '\\"') for value in values]) + '"}'
+
+
+_PLACE = re.compile(r"\?")
+
+
+@lru_cache(2048)
+def numbered(statement: str) -> str:
+    """The places of a statement as PostgreSQL counts them: `$1`, `$2`."""
+    count = 0
+
+    def place(_: re.Match[str]) -> str:
+        nonlocal count
+        count += 1
+        return f"${count}"
+
+    return _PLACE.sub(place, statement)
+
+
+def address(url: str, name: str) -> str:
+    """The address with what it does not say itself: patience, and the name that the server shows."""
+    given: dict[str, Any] = {"application_name": f"understudy-{name}", **DEFAULTS, **conninfo_to_dict(url)}
+    return make_conninfo(**given)
+
+
+class Link:
+    """One open connection, and what was found out about its other side."""
+
+    def __init__(self, conninfo: str) -> None:
+        """Connect. psycopg.Error where that is not possible."""
+        self.connection: Connection = psycopg.connect(
+            conninfo,
+            autocommit=True,
+            context=ADAPTERS,
+            cursor_factory=psycopg.RawCursor[tuple[Any, ...]],
+        )
+        self.connection.prepared_max = STATEMENTS_MAX
+        try:
+            found = self.connection.execute(
+                "SELECT pg_backend_pid(), current_setting('synchronous_commit'), current_setting('server_version_num'),"
+                " current_setting('server_encoding')"
+            ).fetchone()
+            assert found is not None
+        except BaseException:
+            self.connection.close()
+            raise
+        pid, commits, version, self.encoding = found
+        self.version = int(version)
+        # a pooler answers with a number of its own, and gives each transaction another connection behind it
+        self.is_pooled = pid != self.connection.info.backend_pid
+        self.acknowledges_early = commits == "off"
+        self.connection.prepare_threshold = None if self.is_pooled else PREPARED_AFTER
+
+    @property
+    def is_lost(self) -> bool:
+        """True if nothing can be asked any more."""
+        return self.connection.closed
+
+    def close(self) -> None:
+        """Let it go."""
+        self.connection.close()
+
+
+_DOWN = (
+    errors.ReadOnlySqlTransaction,  # a server that is no longer, or not yet, the one that writes
+    errors.InsufficientResources,
+    errors.OperatorIntervention,
+    errors.SystemError,
+    errors.IdleInTransactionSessionTimeout,
+    errors.LockNotAvailable,
+)
+UNPREPARED = (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement)
+AGAIN = (errors.DeadlockDetected, errors.SerializationFailure, *UNPREPARED)
+
+
+def failure(error: psycopg.Error, link: Link | None) -> StoreError:
+    """Ours for an error of the database: StoreDownError if other requests of the time would fail as well."""
+    is_down = link is None or link.is_lost or isinstance(error, _DOWN)
+    is_down = is_down and not isinstance(error, errors.QueryCanceled)
+    said = " ".join(str(error).split())
+    return (StoreDownError if is_down else StoreError)(f"Store unavailable: {said}")
