@@ -70,6 +70,8 @@ BOUNDED = {
     "store/check _Checkup._rows": CODE,
     "store/base Unreadable._known": "UNREADABLE_MAX",
     "store/base Unreadable.found": "UNREADABLE_MAX",
+    "store/postgres PostgresStore._listeners": CODE,
+    "store/postgres PostgresStore._readers": "READERS_MAX",
     "store/sqlite SqliteStore._readers": "READERS_MAX",
     "store/sqlite_files StoreFiles._known": CODE,
     "wire/dial Server.headers": CODE,
@@ -96,6 +98,8 @@ BOUNDED = {
     "worker/state WorkerState.unkept": "results",
 }
 CACHED = {  # without a bound of their own
+    "store/postgres_rows _insert": CODE,
+    "store/postgres_rows _insert_one": CODE,
     "store/reading _checked": "types of columns",
     "store/reading _shape": CODE,
     "store/reading is_sound": CODE,

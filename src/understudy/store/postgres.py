@@ -21,6 +21,7 @@ from understudy.errors import SlowReadError, StoreDownError, StoreError
 from understudy.store.base import Reader, Transaction, Unreadable
 from understudy.store.postgres_rows import BATCHES, PostgresTransaction, Size
 from understudy.store.postgres_schema import migrate
+from understudy.store.postgres_signals import Listener, Sender
 from understudy.store.postgres_wire import AGAIN, UNPREPARED, Link, address, failure
 
 T = TypeVar("T")
@@ -74,6 +75,8 @@ class PostgresStore:
         self._readers: SimpleQueue[Link] = SimpleQueue()
         self._is_unprepared = False  # a pooler forgets what was prepared
         self._size = Size()
+        self._sender = Sender(self._opened)
+        self._listeners: list[Listener] = []
         link = self._opened()
         try:
             migrate(link)
@@ -268,7 +271,22 @@ class PostgresStore:
             except Empty:
                 return
 
+    # ---- hints
+
+    def signal(self, payload: str) -> None:
+        """Send a hint to every hub that listens; StoreError if that is not possible now."""
+        self._sender.send(payload)
+
+    def listen(self, on_signal: Callable[[str], None]) -> Callable[[], None]:
+        """Call `on_signal` with each hint, on a thread of its own, with "" where some may have been missed → stop."""
+        listener = Listener(self._opened, on_signal)
+        self._listeners.append(listener)
+        return listener.stop
+
     def close(self) -> None:
         """Close every connection."""
+        for listener in self._listeners:
+            listener.stop()
+        self._sender.close()
         with self._writing:
             self._forget()

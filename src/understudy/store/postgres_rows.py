@@ -22,7 +22,7 @@ from msgspec.structs import astuple, fields
 
 from understudy.clock import Clock
 from understudy.coordinator.changes import Event
-from understudy.coordinator.nouns import Daemon, Hearing, Task, Usage
+from understudy.coordinator.nouns import Hearing, Task, Usage
 from understudy.errors import SlowReadError
 from understudy.store.base import Room, StoredEvent, Unreadable
 from understudy.store.dialect import Dialect
@@ -30,13 +30,12 @@ from understudy.store.postgres_wire import Connection, array, numbered
 from understudy.store.rows import RowQueries
 from understudy.store.session import N
 from understudy.store.statements import columns, merged
-from understudy.store.tables import TABLES
+from understudy.store.tables import LOCKED, TABLES
 
 BATCHES = (1970170995, 1)  # of the lock that a batch has, shared or alone
 MIGRATION = (1970170995, 2)
 FREE_UNKNOWN = 1 << 62
 SIZE_FOR_S = 10
-LOCKED: tuple[type[Struct], ...] = (Daemon, Task)
 POSTGRES = Dialect(
     {
         " IN ?": " = ANY(?)",
@@ -66,6 +65,7 @@ _OPEN_BATCHES = (
     "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = ? AND objid = ?"
     " AND objsubid = 2 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
+_TAKEN = "ORDER BY order_key, id LIMIT ? FOR UPDATE SKIP LOCKED"
 _encode = msgspec.json.encode
 
 
@@ -156,7 +156,7 @@ class PostgresTransaction(RowQueries):
     # ---- rows
 
     def _rows(self, noun: type[N], where: str, *values: Any) -> list[N]:
-        if self._is_beside and noun in LOCKED:
+        if self._is_beside and noun in LOCKED and not where.endswith(_TAKEN):
             where += " FOR UPDATE"
         return super()._rows(noun, where, *values)
 
@@ -169,6 +169,21 @@ class PostgresTransaction(RowQueries):
         found = self._rows(noun, f"WHERE {key} = ANY(?) ORDER BY {key}", array(keys))
         self._absent[noun] |= set(keys) - set(map(table.key_of, found))
         return found
+
+    def claimable(self, provides: frozenset[str], limit: int) -> list[Task]:
+        """Claimable tasks in the order of the queue; beside others, those that none of them is about to change."""
+        if not self._is_beside:
+            return super().claimable(provides, limit)
+        covered = self._covered_needs(provides)
+        if len(covered) == 1:
+            return self._rows(Task, f"WHERE ready = 1 AND needs = ? {_TAKEN}", *covered, limit)
+        asked = limit
+        while True:
+            ids = self._first(covered, asked)
+            found = self._rows(Task, f"WHERE id = ANY(?) AND ready = 1 {_TAKEN}", array(ids), limit)
+            if len(found) == limit or len(ids) < asked:
+                return found
+            asked *= 2
 
     def save_many(self, rows: Sequence[Struct]) -> None:
         """Insert or replace rows, all of one noun in one statement."""

@@ -1,0 +1,94 @@
+"""Hints between hubs by NOTIFY and LISTEN, on connections of their own; a pooler in the way lets none through.
+
+Nothing depends on them: each hub looks at the store by itself every second.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import psycopg
+
+from understudy.errors import StoreError
+from understudy.store.postgres_wire import Link, failure
+
+CHANNEL = "understudy"
+PAYLOAD_BYTES_MAX = 7_999  # PostgreSQL takes no more
+LOOK_S = 0.5  # how long a stop may take
+PAUSE_S, PAUSE_MAX_S = 0.5, 15.0  # before the next connection
+
+
+class Sender:
+    """Sends hints; one connection, one at a time."""
+
+    def __init__(self, opened: Callable[[], Link]) -> None:
+        self._opened = opened
+        self._link: Link | None = None
+        self._sending = threading.Lock()
+
+    def send(self, payload: str) -> None:
+        """Send it to every hub that listens, this one too; StoreError if that is not possible now."""
+        if len(payload.encode()) > PAYLOAD_BYTES_MAX:
+            raise ValueError(f"a signal has at most {PAYLOAD_BYTES_MAX} bytes")
+        with self._sending:
+            self._link = self._link or self._opened()
+            try:
+                self._link.connection.execute("SELECT pg_notify($1, $2)", (CHANNEL, payload))
+            except psycopg.Error as error:
+                known = failure(error, self._link)
+                self._close()
+                raise known from error
+
+    def close(self) -> None:
+        """Let the connection go."""
+        with self._sending:
+            self._close()
+
+    def _close(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+
+class Listener:
+    """Hears hints in a thread of its own, and connects again for ever."""
+
+    def __init__(self, opened: Callable[[], Link], on_signal: Callable[[str], None]) -> None:
+        self._opened = opened
+        self._on_signal = on_signal
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="signals", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Hear no more."""
+        self._is_over.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _run(self) -> None:
+        pause_s = PAUSE_S
+        while not self._is_over.is_set():
+            try:
+                link = self._opened()
+            except StoreError:
+                self._is_over.wait(pause_s)
+                pause_s = min(2 * pause_s, PAUSE_MAX_S)
+                continue
+            pause_s = PAUSE_S
+            try:
+                if link.is_pooled:  # it would listen on a connection that others use by turns
+                    return
+                self._hear(link)
+            except psycopg.Error:
+                self._is_over.wait(PAUSE_S)
+            finally:
+                link.close()
+
+    def _hear(self, link: Link) -> None:
+        link.connection.execute(f"LISTEN {CHANNEL}".encode(), prepare=False)
+        self._on_signal("")  # something may have been missed
+        while not self._is_over.is_set():
+            for notify in link.connection.notifies(timeout=LOOK_S):
+                self._on_signal(notify.payload)
