@@ -162,7 +162,8 @@ CREATE INDEX memory_of_user ON memory (user_id, owner, created_at, id);
 CREATE INDEX memory_by_age ON memory (created_at);
 CREATE TABLE deployment (
     version_id TEXT COLLATE "C" PRIMARY KEY, created_at BIGINT NOT NULL, package_version TEXT COLLATE "C" NOT NULL,
-    config_fingerprint TEXT COLLATE "C" NOT NULL, host TEXT COLLATE "C" NOT NULL
+    config_fingerprint TEXT COLLATE "C" NOT NULL, host TEXT COLLATE "C" NOT NULL,
+    name TEXT COLLATE "C" NOT NULL, seen_at BIGINT NOT NULL, ended_at BIGINT NOT NULL
 );
 CREATE INDEX deployment_by_age ON deployment (created_at);
 
