@@ -242,3 +242,9 @@ CREATE TABLE session (
 );
 CREATE INDEX session_by_age ON session (expires_at);
 CREATE INDEX session_of_key ON session (key_id, seen_at);
+
+-- How far a copy of another store into this one has come; hubs do not start on it meanwhile.
+CREATE TABLE store_copy (
+    id BIGINT PRIMARY KEY CHECK (id = 1), source TEXT COLLATE "C" NOT NULL, state TEXT COLLATE "C" NOT NULL,
+    noun TEXT COLLATE "C" NOT NULL, place TEXT COLLATE "C" NOT NULL, rows BIGINT NOT NULL, began_at BIGINT NOT NULL
+);
