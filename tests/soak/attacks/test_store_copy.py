@@ -1,0 +1,66 @@
+"""100,000 tasks are copied while the copying process is killed again and again; memory does not grow with the store."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import PROGRAM, environ
+from tests.store.large import made
+
+pytestmark = pytest.mark.soak
+TASKS = 100_000
+LARGE_ROWS = 200  # of a MiB each
+KILLS = 12
+PEAK_MIB_MAX = 250
+GROWTH_MAX = 1.5  # of memory, with ten times the tasks
+
+
+def run(*arguments: str, kill_after_s: float = 0) -> tuple[int, float, str]:
+    """(exit code, peak memory in MiB, output) of one command, killed after a while if that is asked for."""
+    with subprocess.Popen([*PROGRAM, *arguments], env=environ(), stdout=subprocess.PIPE, text=True) as command:
+        if kill_after_s:
+            time.sleep(kill_after_s)
+            command.kill()
+        assert command.stdout is not None
+        said = command.stdout.read()
+        _, status, used = os.wait4(command.pid, 0)
+        command.returncode = os.waitstatus_to_exitcode(status)
+    return command.returncode, used.ru_maxrss / 1024, said
+
+
+def test_a_large_store_is_copied_through_many_kills(tmp_path: Path, report: Callable[[str], None]) -> None:
+    old, new = made(tmp_path / "old.db", TASKS, large_rows=LARGE_ROWS), tmp_path / "new.db"
+    rng, killed = random.Random(11), 0
+    for _ in range(KILLS):
+        code, _, _ = run("store", "copy", str(old), str(new), "--json", kill_after_s=rng.uniform(0.4, 3.0))
+        killed += code == -9
+    began_s = time.monotonic()
+    code, peak, said = run("store", "copy", str(old), str(new), "--json")
+    found = json.loads(said)
+    assert (code, found["ok"]) == (0, True), said
+    assert found["tables"]["task"]["rows"] == found["tables"]["event"]["rows"] == TASKS
+    assert killed > KILLS // 2
+    assert peak < PEAK_MIB_MAX
+    report(f"{found['rows']:,} rows, {killed} kills, last run {time.monotonic() - began_s:.0f} s, {peak:.0f} MiB")
+
+
+def test_memory_does_not_grow_with_the_store(tmp_path: Path, report: Callable[[str], None]) -> None:
+    peaks = {}
+    for tasks in (TASKS // 10, TASKS):
+        old, new = made(tmp_path / f"{tasks}.db", tasks), tmp_path / f"{tasks}-new.db"
+        code, copied, _ = run("store", "copy", str(old), str(new))
+        began_s = time.monotonic()
+        well, checked, _ = run("store", "check", str(new))
+        assert (code, well) == (0, 0)
+        peaks[tasks] = copied, checked
+        report(f"{tasks:,} tasks: copy {copied:.0f} MiB, check {checked:.0f} MiB in {time.monotonic() - began_s:.1f} s")
+    for small, large in zip(*peaks.values(), strict=True):
+        assert large < GROWTH_MAX * small
