@@ -1,9 +1,10 @@
-"""`make check`: each step prints its name and stops at the first that fails; pytest's summary comes last."""
+"""`make check`: the steps before the tests run side by side; if one fails, no test runs. pytest's summary is last."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def cog(*arguments: str) -> list[str]:
 
 
 def steps() -> dict[str, list[str]]:
-    """Command by name of the step, in the order of running: the quick ones first."""
+    """Command by name of the step, in the order of telling: the quick ones first."""
     return {
         "format": [PYTHON, "-m", "ruff", "format", "--check", "--quiet", "--output-format=concise", "."],
         "lint": [PYTHON, "-m", "ruff", "check", "--quiet", "--output-format=concise", "."],
@@ -38,18 +39,33 @@ def steps() -> dict[str, list[str]]:
     }
 
 
-def run_step(name: str, command: list[str]) -> int:
-    """Exit status of the step; its output only if it fails, except for the steps that speak while they run."""
+def run_beside(commands: dict[str, list[str]]) -> int:
+    """Run all at the same time → the exit status of the first in order that failed, 0 if none did.
+
+    Of each its name and the time until it ended; its output if it fails. The browser's words are for everybody.
+    """
     started = time.monotonic()
-    speaks = name in ("browser", "tests")
-    print(f"── {name}", end="\n" if speaks else "", flush=True)
-    captured = None if speaks else subprocess.PIPE
-    done = subprocess.run(command, cwd=ROOT, stdout=captured, stderr=captured and subprocess.STDOUT, check=False)
-    if not speaks:
-        print(f" {time.monotonic() - started:.1f} s" + (f"\n{done.stdout.decode()}" if done.returncode else ""))
-        if done.returncode:
-            print(f"── {name} failed")
-    return done.returncode
+    failed = 0
+    running = {}
+    for name, command in commands.items():
+        said = tempfile.TemporaryFile()  # noqa: SIM115 - closed below; a pipe could be full before it is read
+        running[name] = said, subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
+    for name, (said, process) in running.items():
+        status = process.wait()
+        with said:
+            said.seek(0)
+            words = said.read().decode() if status or name == "browser" else ""
+        print(f"── {name} {time.monotonic() - started:.1f} s", *filter(None, [words.rstrip()]), sep="\n", flush=True)
+        if status:
+            print(f"── {name} failed", flush=True)
+        failed = failed or status
+    return failed
+
+
+def run_tests(command: list[str]) -> int:
+    """Exit status of the tests, which speak for themselves."""
+    print("── tests", flush=True)
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 def main(arguments: list[str]) -> int:
@@ -57,13 +73,12 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--write-docs"]:
         return subprocess.run(cog("-r", "--verbosity=1"), cwd=ROOT, check=False).returncode
     todo = steps()
-    for name in arguments or todo:
-        if name not in todo:
-            print(f"no step {name!r}: {', '.join(todo)}")
-            return 2
-        if status := run_step(name, todo[name]):
-            return status
-    return 0
+    if unknown := [name for name in arguments if name not in todo]:
+        print(f"no step {unknown[0]!r}: {', '.join(todo)}")
+        return 2
+    wanted = arguments or list(todo)
+    status = run_beside({name: todo[name] for name in wanted if name != "tests"})
+    return status or (run_tests(todo["tests"]) if "tests" in wanted else 0)
 
 
 if __name__ == "__main__":
