@@ -239,7 +239,7 @@ def test_plots_read_no_more_than_their_time(series: Series[Any], index: str) -> 
 @pytest.mark.parametrize(
     ("sql", "index"),
     [
-        ("SELECT min(needs) FROM task WHERE ready = 1 AND needs > 'x'", "task_by_needs"),
+        ("SELECT needs FROM task WHERE ready = 1 AND needs > 'x' ORDER BY needs LIMIT 1", "task_by_needs"),
         ("SELECT * FROM task WHERE ready = 1 AND needs = 'x' ORDER BY order_key, id LIMIT 5", "task_by_needs"),
         ("SELECT id FROM task WHERE ready = 1 ORDER BY order_key, id LIMIT 5", "task_by_order"),
         ("SELECT * FROM task WHERE status = 'leased' AND expires_h <= 5 ORDER BY expires_h", "task_expiring"),

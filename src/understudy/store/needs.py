@@ -19,8 +19,8 @@ Place = tuple[int, str]  # in the order of the queue
 
 _SETS = (
     "WITH RECURSIVE n(needs) AS ("
-    " SELECT (SELECT min(needs) FROM task WHERE {which} AND needs > :after)"
-    " UNION ALL SELECT (SELECT min(needs) FROM task WHERE {which} AND needs > n.needs)"
+    " SELECT (SELECT needs FROM task WHERE {which} AND needs > :after ORDER BY needs LIMIT 1)"
+    " UNION ALL SELECT (SELECT needs FROM task WHERE {which} AND needs > n.needs ORDER BY needs LIMIT 1)"
     " FROM n WHERE n.needs IS NOT NULL) "
     "SELECT needs FROM n WHERE needs IS NOT NULL LIMIT :limit"
 )

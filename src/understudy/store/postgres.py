@@ -36,7 +36,8 @@ _WRITER: dict[str, int | str] = {
     "statement_timeout": STATEMENT_MS,
     "lock_timeout": LOCK_MS,
     "idle_in_transaction_session_timeout": IDLE_MS,
-    "enable_seqscan": "off",  # each query of a transaction has its index; statistics may be of an empty table
+    "enable_seqscan": "off",  # each query of a transaction has its index, in its order,
+    "enable_sort": "off",  # also if statistics, or a plan that is kept, are of an empty table
     "jit": "off",
 }
 _READER: dict[str, int | str] = {"idle_in_transaction_session_timeout": READER_IDLE_MS, "jit": "off"}

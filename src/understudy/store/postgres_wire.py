@@ -95,6 +95,11 @@ def address(url: str, name: str) -> str:
     return make_conninfo(**given)
 
 
+def _own_number(connection: Connection) -> int:
+    """The number of the server's process, as the other side said it when it was greeted."""
+    return connection.info.backend_pid
+
+
 class Link:
     """One open connection, and what was found out about its other side."""
 
@@ -119,7 +124,7 @@ class Link:
         pid, commits, version, self.encoding = found
         self.version = int(version)
         # a pooler answers with a number of its own, and gives each transaction another connection behind it
-        self.is_pooled = pid != self.connection.info.backend_pid
+        self.is_pooled = pid != _own_number(self.connection)
         self.acknowledges_early = commits == "off"
         self.connection.prepare_threshold = None if self.is_pooled else PREPARED_AFTER
 
