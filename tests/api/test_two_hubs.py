@@ -15,6 +15,8 @@ from tests.waiting import allowed_s, eventually
 from understudy.clock import ManualClock
 from understudy.runtime.hub import others
 from understudy.runtime.hub.hints import COUNT_MAX, KINDS_MAX, Hint, hint_of
+from understudy.store.base import Store
+from understudy.store.postgres import PostgresStore
 from understudy.store.queries import DEPLOYMENTS
 
 Pair = tuple[Hub, Hub]
@@ -24,16 +26,20 @@ Pair = tuple[Hub, Hub]
 def make_pair(start_hub: Callable[..., Hub]) -> Callable[..., Pair]:
     """Two hubs on one store."""
 
-    def make(store: SharedSqlite) -> Pair:
+    def make(*stores: Store) -> Pair:
         clock = ManualClock()
-        return start_hub(store=store, clock=clock, name="a"), start_hub(store=store, clock=clock, name="b")
+        return start_hub(store=stores[0], clock=clock, name="a"), start_hub(store=stores[-1], clock=clock, name="b")
 
     return make
 
 
-@pytest.fixture(params=[SharedSqlite, SignallingSqlite])
+@pytest.fixture(params=["alone", "with hints", "postgres"])
 def pair(make_pair: Callable[..., Pair], request: pytest.FixtureRequest) -> Pair:
-    return make_pair(request.param())
+    """Two hubs on a store in memory without and with hints, and on a real PostgreSQL."""
+    if request.param != "postgres":
+        return make_pair(SharedSqlite() if request.param == "alone" else SignallingSqlite())
+    url = request.getfixturevalue("postgres_url")
+    return make_pair(PostgresStore(url, own_clock=True), PostgresStore(url, own_clock=True))
 
 
 @pytest.fixture
@@ -145,7 +151,7 @@ def test_as_many_polls_are_woken_as_there_are_tasks(pair: Pair) -> None:
         tasks = [{"content": "x"} for _ in range(4)]
         a.post("/api/queue/batch", {"tasks": tasks}).of(200)
         eventually(lambda: sum(poll.done() for poll in polls) == 4, within_s=allowed_s(20))
-        assert b.runtime.waiting.count == 2
+        eventually(lambda: b.runtime.waiting.count == 2, what="the others in their places again")
         a.enqueue(), a.enqueue()
         assert len({poll.result(allowed_s(20)).of(200)["taskId"] for poll in polls}) == 6
 

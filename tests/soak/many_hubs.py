@@ -155,8 +155,9 @@ class Caller:
 class Client(threading.Thread):
     """Enqueues, claims, reports, until it is to stop."""
 
-    def __init__(self, port: int, ledger: Ledger, number: int, stopped: threading.Event) -> None:
+    def __init__(self, port: int, ledger: Ledger, number: int, stopped: threading.Event, *, reply_to: str = "") -> None:
         super().__init__(daemon=True, name=f"client-{number}")
+        self._reply_to = {"replyTo": reply_to} if reply_to else {}
         self._caller = Caller(port, ledger)
         self._ledger = ledger
         self._rng = random.Random(number)
@@ -175,8 +176,8 @@ class Client(threading.Thread):
     def _enqueue(self) -> None:
         self._count += 1
         task_id = f"{self.name}-{self._count}"
-        is_answered = self._count % ANSWERED_EVERY == 0
-        body = {"id": task_id, "content": f"content of {task_id}", **({"replyTo": "webhook"} if is_answered else {})}
+        is_answered = bool(self._reply_to) and self._count % ANSWERED_EVERY == 0
+        body = {"id": task_id, "content": f"content of {task_id}", **(self._reply_to if is_answered else {})}
         status, said = self._caller.post("/api/queue", body)
         if status not in (200, 201):
             self._ledger.is_wrong(f"enqueue {task_id}: {status} {said}")

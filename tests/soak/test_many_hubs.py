@@ -1,0 +1,138 @@
+"""Two and four hubs behind Caddy on one PostgreSQL; hubs, database and connections are killed under load."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.webhook import FakeWebhook
+from tests.hub_process import HubProcess
+from tests.postgres import Server, running_server
+from tests.soak.many_hubs import Beater, Caller, Client, Ledger, broken_in, caddy, hubs_on
+from tests.waiting import eventually
+
+CLIENTS, LASTS_S = 64, 60
+KILL_EVERY_S = 5.0
+CRASHES_AT_S, CUTS_AT_S = (20.0, 40.0), (12.0, 32.0, 52.0)
+DELIVERED_WITHIN_S = 150.0  # what a killed hub had taken is free after a minute
+SETTINGS = {
+    "lease_duration": "60s",
+    "late_after": "20s",
+    "down_after": "40s",
+    "rate_per_s": 1_000_000,
+    "rate_burst": 1_000_000,
+    "key_tasks_max": 1_000_000,
+}
+
+
+def test_what_one_hub_acknowledged_another_one_has_after_its_kill(postgres_url: str, tmp_path: Path) -> None:
+    """The short version: two hubs, one kill, no proxy."""
+    with hubs_on(postgres_url, 2, tmp_path, lease_duration="60s") as (one, other):
+        ledger, stopped = Ledger(), threading.Event()
+        clients = [Client(other.port, ledger, n, stopped) for n in range(3)]
+        mine = Caller(one.port, ledger)
+        for client in clients:
+            client.start()
+        for n in range(20):
+            status, _ = mine.post("/api/queue", {"id": f"mine-{n}", "content": "x"})
+            assert status == 201
+            ledger.enqueued[f"mine-{n}"] = False
+        one.kill()
+        mine.close()
+        eventually(lambda: all(f"mine-{n}" in ledger.done for n in range(20)), within_s=30, what="the other's work")
+        stopped.set()
+        for client in clients:
+            client.join(60)
+        one.start()
+        assert broken_in(one, ledger) == []
+        assert set(ledger.repeated) == set(), "at the hub that lives nobody has to repeat anything"
+
+
+class Chaos(threading.Thread):
+    """Kills hubs in turn, crashes the database, cuts its connections."""
+
+    def __init__(self, hubs: list[HubProcess], server: Server, began: float) -> None:
+        super().__init__(daemon=True)
+        self._hubs = hubs
+        self._server = server
+        self._began = began
+        self.done: Counter[str] = Counter()
+        self.errors: list[str] = []
+
+    def run(self) -> None:
+        acts = [(at, "kill") for at in _every(KILL_EVERY_S)]
+        acts += [(at, "crash") for at in CRASHES_AT_S] + [(at, "cut") for at in CUTS_AT_S]
+        for at, act in sorted(acts):
+            time.sleep(max(self._began + at - time.monotonic(), 0))
+            try:
+                getattr(self, f"_{act}")()
+                self.done[act] += 1
+            except Exception as error:  # noqa: BLE001 - the test reports it
+                self.errors.append(f"{act} at {at:g} s: {error!r}")
+
+    def _kill(self) -> None:
+        hub = self._hubs[self.done["kill"] % len(self._hubs)]
+        hub.kill()
+        time.sleep(random.uniform(0.2, 1))
+        hub.start()
+
+    def _crash(self) -> None:
+        self._server.stop("immediate")
+        self._server.start()
+
+    def _cut(self) -> None:
+        self._server.cut()
+
+
+def _every(seconds: float) -> list[float]:
+    return [seconds * n for n in range(1, int(LASTS_S / seconds))]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("count", [2, 4])
+def test_many_hubs_lose_nothing_and_do_nothing_twice(count: int, tmp_path: Path, report: Any) -> None:
+    hook = FakeWebhook()
+    ledger, stopped = Ledger(), threading.Event()
+    with running_server() as server, hook:
+        channel = {"notification_type": "webhook", "webhook_url": hook.address, "webhook_secret": hook.secret}
+        with (
+            hubs_on(server.new_database(), count, tmp_path, **SETTINGS, **channel) as hubs,
+            caddy([hub.port for hub in hubs], tmp_path / "caddy") as port,
+        ):
+            began = time.monotonic()
+            people = [Client(port, ledger, n, stopped, reply_to="webhook") for n in range(CLIENTS)]
+            people += [Beater(port, ledger, f"daemon-{n}", stopped) for n in range(3)]
+            chaos = Chaos(hubs, server, began)
+            for thread in (*people, chaos):
+                thread.start()
+            time.sleep(LASTS_S)
+            chaos.join(120)
+            stopped.set()
+            for thread in people:
+                thread.join(120)
+            assert chaos.errors == []
+            assert broken_in(hubs[0], ledger) == []
+            names = [event["name"] for event in hubs[0].get("/api/events?search=daemon.&limit=1000")["events"]]
+            assert not {"daemon.late", "daemon.down"} & set(names), "a false alarm"
+            wanted = {task for task, is_answered in ledger.enqueued.items() if is_answered and task in ledger.done}
+            eventually(
+                lambda: wanted <= {body["about"] for body in hook.deliveries.values()},
+                within_s=DELIVERED_WITHIN_S, every_s=0.5, what="every answer delivered",
+            )  # fmt: skip
+            twice = sum(seen - 1 for seen in Counter(hook.keys).values())
+            report(_said(count, ledger, chaos, len(wanted), twice))
+            assert twice <= 3 * sum(chaos.done.values()), "more repetitions than kills explain"
+
+
+def _said(count: int, ledger: Ledger, chaos: Chaos, wanted: int, twice: int) -> str:
+    return (
+        f"{count} hubs, {CLIENTS} clients, {LASTS_S} s, {dict(chaos.done)}: {len(ledger.enqueued):,} tasks, "
+        f"{len(ledger.done):,} done once, {ledger.requests:,} requests, repeated {dict(ledger.repeated)}, "
+        f"the longest took {ledger.longest_s:.1f} s; {wanted:,} answers delivered, {twice} of them more than once"
+    )
