@@ -95,8 +95,8 @@ class PostgresStore:
             link.connection.prepare_threshold = None
         return link
 
-    def _told(self, link: Link, settings: dict[str, int | str]) -> Link:
-        """A connection of our own is told once; behind a pooler each transaction is (`_local`)."""
+    def _configured(self, link: Link, settings: dict[str, int | str]) -> Link:
+        """A connection of our own is configured once; behind a pooler each transaction is (`_local`)."""
         if not link.is_pooled:
             try:
                 for setting, value in settings.items():
@@ -157,7 +157,7 @@ class PostgresStore:
     def _begun(self, *, alone: bool) -> Link:
         """The writing connection in a new transaction; a connection that was lost since the last one is replaced."""
         for is_fresh in (self._writer is None, True):
-            link = self._writer = self._writer or self._told(self._opened(), _WRITER)
+            link = self._writer = self._writer or self._configured(self._opened(), _WRITER)
             lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
             begin = f"BEGIN; {self._local(link, _WRITER)}SELECT {lock}({BATCHES[0]}, {BATCHES[1]})"
             try:
@@ -252,7 +252,7 @@ class PostgresStore:
         try:
             return self._readers.get_nowait(), False
         except Empty:
-            return self._told(self._opened(), _READER), True
+            return self._configured(self._opened(), _READER), True
 
     def _give_back(self, link: Link) -> None:
         try:

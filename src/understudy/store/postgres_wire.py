@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: how values travel, what a connection is told once, and whose fault an error is."""
+"""Connections to PostgreSQL: how values travel, how a connection is made, and whose fault an error is."""
 
 from __future__ import annotations
 
