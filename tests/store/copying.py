@@ -191,6 +191,16 @@ class CopyExercise:
         with pytest.raises(StoreError, match="not finished"):
             refuse_unfinished(target)
 
+    def test_two_copies_at_once_do_not_both_write(self, source: Store, target: Store) -> None:
+        save(source, *rows())
+        first, second = copying(source, target), copying(source, target)
+        first.begin()
+        second.begin()
+        first.copy(lambda *_: None)
+        with refused("not_alone"):
+            second.copy(lambda *_: None)
+        first.proven(lambda *_: None)
+
     def test_an_unfinished_copy_is_no_source(self, source: Store, target: Store) -> None:
         copying(target, source).begin()
         with refused("source_unfinished"):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.store.conformance import queued
 from tests.store.copying import CopyExercise, changed, copied, copying, lost, refused, save
-from tests.store.test_check import rows
+from tests.store.test_check import Stopped, rows
 from understudy.coordinator.nouns import Attempt, TaskBody
 from understudy.store.base import Store
 from understudy.store.look import StoreInUseError, open_alone
@@ -21,13 +21,13 @@ from understudy.store.sqlite import SqliteStore
 class TestFiles(CopyExercise):
     @pytest.fixture
     def source(self, tmp_path: Path) -> Iterator[Store]:
-        store = open_alone(str(tmp_path / "old.db"))
+        store = open_alone(str(tmp_path / "old.db"), "", Stopped())
         yield store
         store.close()
 
     @pytest.fixture
     def target(self, tmp_path: Path) -> Iterator[Store]:
-        store = open_alone(str(tmp_path / "new.db"))
+        store = open_alone(str(tmp_path / "new.db"), "", Stopped())
         yield store
         store.close()
 
@@ -91,14 +91,14 @@ def test_a_file_that_a_hub_has_open_is_refused_at_once_and_kept_from_it_afterwar
         assert hub.stdout is not None
         assert hub.stdout.readline() == b"open\n"
         with pytest.raises(StoreInUseError):
-            open_alone(str(path))
+            open_alone(str(path), "", Stopped())
         hub.communicate(b"", timeout=60)
-    store = open_alone(str(path))
+    store = open_alone(str(path), "", Stopped())
     script = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0.1).execute('SELECT * FROM task')"
     with begin() as hub:
         assert b"database is locked" in hub.communicate(b"", timeout=60)[1]
     store.close()
-    open_alone(str(path)).close()
+    open_alone(str(path), "", Stopped()).close()
 
 
 def test_an_older_source_is_migrated_as_a_hub_would(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_an_older_source_is_migrated_as_a_hub_would(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "old.db")) as db, db, pytest.MonkeyPatch.context() as old:
         old.setattr(migrations, "SCHEMA_VERSION", 9)
         migrations.migrate(db, None)
-    old_store, new_store = (open_alone(str(tmp_path / name)) for name in ("old.db", "new.db"))
+    old_store, new_store = (open_alone(str(tmp_path / name), "", Stopped()) for name in ("old.db", "new.db"))
     assert copied(old_store, new_store)["hearing"].rows == 1
     old_store.close()
     new_store.close()

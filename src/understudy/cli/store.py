@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from understudy import config
 from understudy.cli.commands import Group
 from understudy.cli.exits import Exit
-from understudy.cli.options import data_dir_of, data_option, json_option, with_warnings
+from understudy.cli.options import data_dir_of, data_option, json_option
 from understudy.cli.store_copy import copy
-from understudy.cli.store_report import refuse_absent, report_json, say_report
+from understudy.cli.store_report import refuse_absent, report_json, say_report, settings_of, shown, unreachable
 from understudy.cli.terminal import say_json
 from understudy.texts import t
 
@@ -38,25 +36,23 @@ store.add_command(copy)
 @json_option
 def check(address: str, data: Path | None, as_json: bool) -> int:
     """1 if an invariant does not hold, or a row cannot be read."""
-    address = address or own_address(data)
+    given = settings_of(data)
+    address = address or given.store or str(data_dir_of(data) / "hub.db")
     refuse_absent(address)
-    report, version, elapsed_ms = _checked(address)
+    with unreachable():
+        report, elapsed_ms = _checked(address, given.store_password)
     if as_json:
-        shown = {"store": address, "schema": version, "elapsedSec": elapsed_ms / 1000}
-        say_json({"ok": report.is_sound, **shown, **report_json(report)})
+        from understudy.store.tables import SCHEMA_VERSION
+
+        about = {"store": shown(address), "schema": SCHEMA_VERSION, "elapsedSec": elapsed_ms / 1000}
+        say_json({"ok": report.is_sound, **about, **report_json(report)})
     else:
         say_report(report, address)
     return Exit.OK if report.is_sound else Exit.FAILED
 
 
-def own_address(data: Path | None) -> str:
-    """The store of the hub with these settings."""
-    data_dir = data_dir_of(data)
-    return with_warnings(config.load(os.environ, data_dir)).store or str(data_dir / "hub.db")
-
-
-def _checked(address: str) -> tuple[Report, int, int]:
-    """The report, the schema, and how long it took in ms."""
+def _checked(address: str, password: str) -> tuple[Report, int]:
+    """The report, and how long it took in ms."""
     from understudy.cli.progress import Progress
     from understudy.clock import SystemClock
     from understudy.store.base import Reader
@@ -64,7 +60,7 @@ def _checked(address: str) -> tuple[Report, int, int]:
     from understudy.store.check import totals
     from understudy.store.look import open_to_look
 
-    found = open_to_look(address)
+    found = open_to_look(address, password)
     try:
 
         def looked(reader: Reader) -> tuple[Report, int]:
@@ -74,7 +70,6 @@ def _checked(address: str) -> tuple[Report, int, int]:
             finally:
                 progress.end()
 
-        report, elapsed_ms = found.read(looked)
-        return report, found.version, elapsed_ms
+        return found.read(looked)
     finally:
         found.close()

@@ -10,9 +10,10 @@ import click
 from understudy.cli.commands import Command
 from understudy.cli.exits import ClientError, Exit
 from understudy.cli.options import json_option
-from understudy.cli.store_report import refuse_absent, report_json, say_report
+from understudy.cli.store_report import refuse_absent, report_json, say_report, settings_of, shown, unreachable
 from understudy.cli.terminal import note, paint, safe, say, say_json, table
 from understudy.spans import span
+from understudy.store_address import is_postgres
 from understudy.texts import t
 
 if TYPE_CHECKING:
@@ -38,21 +39,23 @@ def copy(source: str, target: str, with_stand_ins: bool, as_json: bool) -> int:
     if is_same(source, target):
         raise ClientError(t("cli.store.copy.same"))
     try:
-        sums, report, elapsed_ms = _copied(source, target, with_stand_ins=with_stand_ins)
+        with unreachable():
+            sums, report, elapsed_ms = _copied(source, target, with_stand_ins=with_stand_ins)
     except CopyError as error:
         raise ClientError(t(f"cli.store.copy.{error.reason}", "", **_safe(error.facts))) from None
     rows = sum(found.rows for found in sums.values())
     if as_json:
         tables = {name: {"rows": found.rows, "checksum": found.shown} for name, found in sums.items()}
-        took = {"rows": rows, "elapsedSec": elapsed_ms / 1000}
-        say_json({"ok": report.is_sound, "from": source, "to": target, **took, "tables": tables, **_faults(report)})
+        about = {"from": shown(source), "to": shown(target), "rows": rows, "elapsedSec": elapsed_ms / 1000}
+        say_json({"ok": report.is_sound, **about, "tables": tables, **_faults(report)})
     else:
         heads = [t(f"cli.store.column.{name}") for name in ("table", "rows", "checksum")]
         say(table(heads, [(name, f"{found.rows:,}", found.shown) for name, found in sums.items() if found.rows]))
-        values = {"source": safe(source), "target": safe(target), "rows": f"{rows:,}", "span": span(elapsed_ms)}
-        say(f"{paint('✓', 'green')} {t('cli.store.copied', '', **values)}")
+        both = {"source": safe(shown(source)), "target": safe(shown(target))}
+        said = t("cli.store.copied", "", **both, rows=f"{rows:,}", span=span(elapsed_ms))
+        say(f"{paint('✓', 'green')} {said}")
         say_report(report, target)
-        note(t("cli.store.go_on", target=safe(target)))
+        note(t("cli.store.go_on", target=safe(shown(target))))
     return Exit.OK if report.is_sound else Exit.FAILED
 
 
@@ -71,11 +74,12 @@ def _copied(source: str, target: str, *, with_stand_ins: bool) -> tuple[dict[str
 
     clock = SystemClock()
     began_ms = clock.mono_ms()
-    ours = _alone(source)
+    password = settings_of().store_password
+    ours = _alone(source, password)
     try:
-        theirs = _alone(target)
+        theirs = _alone(target, password)
         try:
-            copying = Copying(ours, theirs, (source, target), clock, with_stand_ins=with_stand_ins)
+            copying = Copying(ours, theirs, (shown(source), shown(target)), clock, with_stand_ins=with_stand_ins)
             sums = _moved(copying)
             copying.finish()
             report = _checked(theirs, sum(copying.totals.values()))
@@ -88,18 +92,21 @@ def _copied(source: str, target: str, *, with_stand_ins: bool) -> tuple[dict[str
 
 def is_same(source: str, target: str) -> bool:
     """True for one file, by whatever path; of two databases on PostgreSQL, what they hold says it."""
+    if is_postgres(source) and is_postgres(target):
+        return shown(source) == shown(target)
     ours, theirs = Path(source), Path(target)
-    return source == target or (ours.exists() and theirs.exists() and ours.samefile(theirs))
+    return ours.exists() and theirs.exists() and ours.samefile(theirs)
 
 
-def _alone(address: str) -> Store:
+def _alone(address: str, password: str) -> Store:
     """The store for this process alone; ClientError while a hub has it."""
+    from understudy.clock import SystemClock
     from understudy.store.look import StoreInUseError, open_alone
 
     try:
-        return open_alone(address)
+        return open_alone(address, password, SystemClock())
     except StoreInUseError:
-        raise ClientError(t("cli.store.copy.in_use", store=safe(address))) from None
+        raise ClientError(t("cli.store.copy.in_use", store=safe(shown(address)))) from None
 
 
 def _moved(copying: Copying) -> dict[str, Sum]:

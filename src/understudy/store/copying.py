@@ -114,7 +114,7 @@ class Copying:
         self.totals: dict[str, int] = source.read(totals)
         self.totals.pop(TABLES[StoreCopy].name)
         self.left_out = 0  # rows with a key that cannot be read; only where stand-ins are wanted
-        self._row = StoreCopy()
+        self._row = self._saved = StoreCopy()  # the state of this run, and that of the target
 
     def begin(self) -> int:
         """Make sure that the target is this copy's own → the rows that are there already. CopyError."""
@@ -127,7 +127,7 @@ class Copying:
         if not found and not self._target.read(is_empty):
             raise CopyError("not_empty", target=self._target_name)
         fresh = StoreCopy(source=self._name, state=state, noun=ORDER[0], began_at=self._clock.now_ms())
-        self._row = found[0] if found else fresh
+        self._row = self._saved = found[0] if found else fresh
         if not found:
             self._target.transaction(lambda tx: tx.save_many([fresh]))
         return self._row.rows
@@ -172,11 +172,13 @@ class Copying:
         row = replace(self._row, place=place, rows=self._row.rows + len(page))
 
         def saved(tx: Transaction) -> None:
+            if tx.load_all(StoreCopy, 1) != [self._saved]:
+                raise CopyError("not_alone", target=self._target_name)
             save(tx, page)
             tx.save_many([row])
 
         self._target.transaction(saved)
-        self._row = row
+        self._row = self._saved = row
 
     def proven(self, progressed: Progressed) -> dict[str, Sum]:
         """The counts and checksums of all tables, equal on both sides. CopyError where they are not."""

@@ -6,18 +6,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from understudy.clock import Clock
+from understudy.coordinator.starts import is_running
+from understudy.errors import StoreVersionError
 from understudy.store.base import Reader, Store
+from understudy.store.opening import checked, open_store
+from understudy.store.queries import DEPLOYMENTS
 from understudy.store.sqlite_alone import LoneSqliteStore, StoreInUseError
 from understudy.store.sqlite_snapshot import SqliteSnapshot
+from understudy.store.tables import SCHEMA_VERSION
+from understudy.store_address import is_postgres
 
 __all__ = ["Look", "StoreInUseError", "open_alone", "open_to_look"]
 T = TypeVar("T")
+STARTS_SEEN = 100  # of hubs, the latest ones
 
 
 class Look(Protocol):
     """The part of a store that reads: one moment, and nothing is written or migrated."""
-
-    version: int  # of its schema
 
     def read(self, fn: Callable[[Reader], T]) -> T:
         """Run `fn` on one moment of the store."""
@@ -28,11 +34,46 @@ class Look(Protocol):
         ...
 
 
-def open_to_look(address: str) -> Look:
-    """The store, also one that a hub is using. StoreError, StoreVersionError."""
-    return SqliteSnapshot(Path(address))
+def open_to_look(address: str, password: str = "") -> Look:
+    """The store, also one that hubs are using. StoreError, StoreVersionError; ConfigError for an address."""
+    if not is_postgres(address):
+        return SqliteSnapshot(Path(address))
+    address, password = checked(address, password)
+    from understudy.store.postgres import PostgresStore  # noqa: PLC0415 - an extra
+    from understudy.store.postgres_look import conninfo_of  # noqa: PLC0415
+    from understudy.store.postgres_schema import version_at  # noqa: PLC0415
+
+    conninfo = conninfo_of(address, password)
+    found = version_at(conninfo)
+    if found < SCHEMA_VERSION:
+        raise StoreVersionError(
+            f"The store has schema {found}, this understudy knows {SCHEMA_VERSION}: "
+            "use the understudy that wrote it, or start a hub of this version on it once"
+        )
+    return PostgresStore(conninfo, name="look")
 
 
-def open_alone(address: str) -> Store:
-    """The store, migrated, and for this process alone. StoreInUseError, StoreError, StoreVersionError."""
-    return LoneSqliteStore(Path(address))
+def open_alone(address: str, password: str, clock: Clock) -> Store:
+    """The store, migrated, and for this process alone. StoreInUseError, StoreError, StoreVersionError, ConfigError.
+
+    On PostgreSQL no lock outlives a transaction behind a pooler, so hubs are known by their signs of life.
+    """
+    if not is_postgres(address):
+        return LoneSqliteStore(Path(address))
+    store = open_store(address, password, Path(), clock)
+    try:
+        hubs = store.read(lambda reader: running_hubs(reader, clock))
+    except BaseException:
+        store.close()
+        raise
+    if hubs:
+        store.close()
+        raise StoreInUseError(f"Hubs use this database: {', '.join(hubs)}")
+    return store
+
+
+def running_hubs(reader: Reader, clock: Clock) -> list[str]:
+    """The names of the hubs that have said within some seconds that they run."""
+    now_ms = reader.now_ms(clock)
+    starts = reader.find(DEPLOYMENTS, limit=STARTS_SEEN)
+    return [start.name or start.host for start in starts if is_running(start, now_ms)]

@@ -45,6 +45,20 @@ def migrate(link: Link) -> None:
         )
 
 
+def version_at(conninfo: str) -> int:
+    """The schema of the store there, which is left as it is; 0: there is none. StoreError."""
+    try:
+        link = Link(conninfo)
+    except psycopg.Error as error:
+        raise failure(error, None) from error
+    try:
+        return _version(link)[0]
+    except psycopg.Error as error:
+        raise failure(error, link) from error
+    finally:
+        link.close()
+
+
 def _look_at_server(link: Link) -> None:
     if link.version < VERSION_MIN:
         raise StoreError(
