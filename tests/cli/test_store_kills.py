@@ -29,7 +29,7 @@ run(sys.argv[2:])
 
 
 def test_a_copy_that_is_killed_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    old, new = made(tmp_path / "old.db", 2 * walk.ROWS_A_PAGE_LARGE), tmp_path / "new.db"
+    old, new = made(tmp_path / "old.db", walk.ROWS_A_PAGE + 100), tmp_path / "new.db"
     command = ("store", "copy", str(old), str(new))
     for pages in (3, 2):  # the second run is killed too
         with subprocess.Popen(

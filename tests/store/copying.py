@@ -134,7 +134,7 @@ class CopyExercise:
         self, source: Store, target: Store, after: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("understudy.store.walk.ROWS_A_PAGE", 2)
-        monkeypatch.setattr("understudy.store.walk.ROWS_A_PAGE_LARGE", 2)
+        monkeypatch.setattr("understudy.store.walk.ROWS_A_PIECE", 2)
         save(source, *rows(), *(filled(noun) for noun in NOUNS.values() if noun not in (Hearing, Usage)))
         source.transaction(lambda tx: tx.append_events([event(n) for n in range(5)]))
         deaths, there = 0, 0

@@ -28,6 +28,7 @@ from understudy.coordinator.nouns import (
     Usage,
 )
 from understudy.errors import StoreError, StoreVersionError
+from understudy.store import walk
 from understudy.store.base import Transaction
 from understudy.store.check import FAULTS_MAX, Report, check, totals
 from understudy.store.look import open_to_look
@@ -255,3 +256,11 @@ class TestFiles:
         (tmp_path / "x.db").write_bytes(b"this is no database" * 300)
         with pytest.raises(StoreError, match="Store unavailable"):
             open_to_look(str(tmp_path / "x.db"))
+
+
+def test_a_page_of_large_texts_ends_soon_after_its_bytes(store: SqliteStore) -> None:
+    text = "x" * (walk.PAGE_BYTES // 20)
+    store.transaction(saved(*(TaskBody(f"t{n:03}", f'{{"a":"{text}"}}') for n in range(100))))
+    pages = store.read(lambda reader: [len(page) for page in walk.pages(reader, TaskBody)])
+    assert sum(pages) == 100 + 5
+    assert max(pages) <= 20 + walk.ROWS_A_PIECE

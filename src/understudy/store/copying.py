@@ -37,7 +37,7 @@ from understudy.store.base import Reader, Store, StoredEvent, Transaction
 from understudy.store.check import totals
 from understudy.store.queries import DEPLOYMENTS
 from understudy.store.tables import TABLES, StoreCopy
-from understudy.store.walk import EVENTS, count_of, event_pages, pages, rows_a_page
+from understudy.store.walk import EVENTS, count_of, event_pages, pages
 
 NOUNS = {table.name: noun for noun, table in TABLES.items() if noun is not StoreCopy}
 ORDER = (*NOUNS, EVENTS)
@@ -144,7 +144,7 @@ class Copying:
 
     def _copy_rows(self, noun: type[Struct], progressed: Progressed) -> None:
         key_of, after = TABLES[noun].key_of, _key(self._row.place)
-        while page := self._read(lambda reader, after: reader.load_all(noun, rows_a_page(noun), after), after):
+        while page := self._read(lambda reader, after: next(pages(reader, noun, after), []), after):
             after = key_of(page[-1])
             self._save(page, after, lambda tx, page: tx.save_many(page))
             progressed(TABLES[noun].name, len(page))

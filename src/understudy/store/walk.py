@@ -9,6 +9,7 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from understudy.coordinator.nouns import Evidence, Memory, Progress, Result, TaskBody
 from understudy.store.base import EventFilter, Reader, StoredEvent
@@ -17,24 +18,42 @@ from understudy.store.tables import TABLES
 
 N = TypeVar("N", bound=Struct)
 ROWS_A_PAGE = 1_000
-ROWS_A_PAGE_LARGE = 50  # of texts that may take a MiB each
+ROWS_A_PIECE = 16  # of texts that may take a MiB each: pages are put together from such pieces
+PAGE_BYTES = 4 << 20  # after which a page of them is full
 LARGE = frozenset({TaskBody, Result, Progress, Evidence, Memory})
 BEFORE_ALL = -1  # places in the event log begin with 1, and 0 means open in its filter
 COUNT_MAX = 1 << 53
 EVENTS = "event"  # their table, which is none of a noun
 
 
-def rows_a_page(noun: type[Struct]) -> int:
-    """The number of rows of a noun that are read at once."""
-    return ROWS_A_PAGE_LARGE if noun in LARGE else ROWS_A_PAGE
-
-
 def pages(reader: Reader, noun: type[N], after: Any = None) -> Iterator[list[N]]:
     """All rows of a noun whose key is greater than `after`, in key order. Rows with an unreadable key are left out."""
-    limit, key_of = rows_a_page(noun), TABLES[noun].key_of
-    while page := reader.load_all(noun, limit, after):
+    read, key_of = (_large_page if noun in LARGE else _page), TABLES[noun].key_of
+    while page := read(reader, noun, after):
         yield page
         after = key_of(page[-1])
+
+
+def _page(reader: Reader, noun: type[N], after: Any) -> list[N]:
+    return reader.load_all(noun, ROWS_A_PAGE, after)
+
+
+def _large_page(reader: Reader, noun: type[N], after: Any) -> list[N]:
+    """As many rows as take PAGE_BYTES, and not more than a piece beyond it."""
+    page: list[N] = []
+    size = 0
+    while size < PAGE_BYTES and len(page) < ROWS_A_PAGE:
+        piece = reader.load_all(noun, ROWS_A_PIECE, after)
+        if not piece:
+            break
+        page += piece
+        size += sum(map(_size, piece))
+        after = TABLES[noun].key_of(piece[-1])
+    return page
+
+
+def _size(row: Struct) -> int:
+    return sum(len(value) for value in astuple(row) if isinstance(value, str))
 
 
 def event_pages(reader: Reader, after: int = BEFORE_ALL) -> Iterator[list[StoredEvent]]:
