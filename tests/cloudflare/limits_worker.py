@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from workers import DurableObject, Response, WorkerEntrypoint  # type: ignore[import-not-found]
+from workers import DurableObject, Response, WorkerEntrypoint
 
 
 class TaskCoordinator(DurableObject):  # type: ignore[misc]

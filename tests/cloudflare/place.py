@@ -17,7 +17,7 @@ from tests.cloudflare.pyodide_message import write_message
 
 WORKERD, PYODIDE = "1.20261117.1", "314.0.6"  # each workerd knows one version of Pyodide
 PACKAGES = (f"workerd@{WORKERD}", f"pyodide@{PYODIDE}")
-WHEELS = (
+WHEELS = (  # with the versions of constraints.txt
     "workers-runtime-sdk==1.9.5",
     *("msgspec==0.22.0", "starlette==1.10.0", "anyio==4.16.0", "idna==3.20", "typing_extensions==4.16.0"),
 )

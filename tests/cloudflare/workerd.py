@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.cloudflare.place import Place
 from tests.ports import free_port
+from tests.project.tree import ROOT
 from tests.waiting import eventually
 
 OBJECT, BINDING = "TaskCoordinator", "TASK_COORDINATOR"
@@ -21,7 +22,9 @@ FLAGS = (
     *("no_python_workers_20250116", "no_python_workers_20260610", "no_python_workers_314"),
     *("enable_request_signal", "request_signal_passthrough"),
 )
-STARTED_WITHIN_S = 60.0  # Pyodide, the wheels and the hub are loaded with the first request
+SOURCE = ROOT / "src" / "understudy"
+NOT_THERE = frozenset({"cli", "daemon", "simulation", "worker", "__main__.py"})
+STARTED_WITHIN_S = 300.0  # Pyodide, the wheels and the hub are loaded with the first request
 _CONFIG = """using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
@@ -141,7 +144,15 @@ def packages(python_modules: Path) -> Iterator[tuple[str, Path]]:
         yield f"python_modules/{path.relative_to(python_modules).as_posix()}", path
 
 
-def files(directory: Path, suffixes: Iterable[str] = (".py", ".so", ".js")) -> Iterator[Path]:
+def understudy() -> Iterator[tuple[str, Path]]:
+    """The package as modules of a Worker, but for what never runs there."""
+    for path in files(SOURCE):
+        name = path.relative_to(SOURCE)
+        if name.parts[0] not in NOT_THERE:
+            yield f"understudy/{name.as_posix()}", path
+
+
+def files(directory: Path, suffixes: Iterable[str] = (".py", ".so", ".js", ".sql")) -> Iterator[Path]:
     """Files of these kinds in and below a directory, in order; nothing that an interpreter left there."""
     for path in sorted(directory.rglob("*")):
         inside = path.relative_to(directory).parts

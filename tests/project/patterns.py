@@ -28,11 +28,14 @@ class Place(NamedTuple):
     expression: str
 
 
+NOT_HERE = ("__main__", "cloudflare.entry", "cloudflare.javascript")  # the last two: inside a Worker only
+
+
 @functools.cache
 def modules() -> tuple[str, ...]:
-    """All of ours, but the one that would start the program."""
+    """All of ours, but the one that would start the program, and those that cannot be imported here."""
     found = pkgutil.walk_packages([str(SOURCE)], "understudy.")
-    return tuple(module.name for module in found if not module.name.endswith("__main__"))
+    return tuple(module.name for module in found if not module.name.endswith(NOT_HERE))
 
 
 def rooms() -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import understudy
 
 ROOT = Path(understudy.__file__).parent
-ROOMS = ("api", "daemon", "dashboard", "hub", "notify", "runtime", "store", "wire", "worker")
+ROOMS = ("api", "cloudflare", "daemon", "dashboard", "hub", "notify", "runtime", "store", "wire", "worker")
 COLLECTIONS = {"dict", "list", "set", "deque", "defaultdict", "OrderedDict", "Counter", "Queue", "SimpleQueue"}
 OF_A_BATCH = {"BoundNeeds", "Bounds", "Needs", "TakeoverNeeds", "WorkingSet"}  # they live for one, which is bounded
 KEYS = "keys that are valid: KEYS_MAX"
@@ -63,6 +63,12 @@ BOUNDED = {
     "runtime/hub/reading Reading._under_way": "LOOKS_MAX",
     "runtime/hub/reading Reading._waiting": "LOOKS_MAX",
     "runtime/hub/writer Writer._after": CODE,
+    "runtime/one_loop/hub OneLoopHub._after": CODE,
+    "runtime/one_loop/hub OneLoopHub._deliveries": "CHANNELS_MAX",
+    "runtime/one_loop/turns Turns._turns": "CHANNELS_MAX, and three more",
+    "runtime/one_loop/turns Turns._tasks": "a step of each loop, and calls_at_once",
+    "runtime/one_loop/turns Turns._sleeps": "a step of each loop, and calls_at_once",
+    "cloudflare/javascript Place._tasks": "requests that Cloudflare lets in at once, streams: WAITING_POLLS_MAX",
     "runtime/hub/writer Writer._asked": "QUEUED_MAX",
     "runtime/hub/writer Writer._batches": "one batch, and the word to end",
     "store/lists Conditions.values": CODE,

@@ -9,8 +9,10 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
+from understudy import __version__
 from understudy.addresses import is_loopback, is_web_address
 from understudy.config.channels import notices_of
 from understudy.config.reading import secrets_in
@@ -61,6 +63,13 @@ def hub_inputs(
         (*environment_keys.values(), *hidden, *secrets_in(settings), *secrets_of(environ)),
         fail_point_file=environ.get("UNDERSTUDY_FAIL_POINT_FILE", ""),
     )
+
+
+def fingerprint_of(given: HubInputs) -> str:
+    """A short hash of what decides this hub's behaviour, without any secret."""
+    own = given.settings
+    shown = (given.policy, own.rate_per_s, own.rate_burst, own.store, __version__)
+    return hashlib.sha256(msgspec.json.encode(shown)).hexdigest()[:12]
 
 
 def policy_of(settings: Settings, routes: Routes) -> Policy:

@@ -73,6 +73,10 @@ class Alarm:
             is_news = is_news or self._announced_mono < self._next_mono
         return is_news
 
+    def purge_later(self, ms: int) -> None:
+        """Remove nothing before so many ms have passed: a hub that starts very often would remove all the time."""
+        self._purge_mono = self._clock.mono_ms() + ms
+
     def step(self) -> Steps:
         """Do what is due; how many ms may pass until the next step. If anything fails, the next looks at everything."""
         try:

@@ -13,6 +13,7 @@ from tests.api.hubs import ENVIRONMENT, MINUTE, LoopThread
 from tests.runtime.one_loop.hubs import OneLoop
 from understudy.config.policy import hub_inputs
 from understudy.config.table import Settings
+from understudy.hub import alarm_loop
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer, OutboundAnswer
 
 RECEIVER, CLAUDE, PING = "http://receiver.test/in", "http://claude.test", "http://watched.test/ping"
@@ -126,3 +127,15 @@ def test_only_another_hub_is_written_down_as_a_start(start: Callable[..., OneLoo
         hub.begin_stop().result(30)
     found = start("1.0.1").get("/api/deployments").of(200)["deployments"]
     assert [one["packageVersion"] for one in found] == ["1.0.1", "1.0.0"]
+
+
+def test_a_hub_that_is_started_often_removes_what_is_old_no_more_often(
+    start: Callable[..., OneLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned: list[int] = []
+    monkeypatch.setattr(alarm_loop, "purge_plan", lambda _, now_ms: planned.append(now_ms) or [])
+    for _ in range(4):
+        hub = start()
+        hub.advance(4 * MINUTE)
+        hub.begin_stop().result(30)
+    assert len(planned) == 2  # at the first start, whose store never was heard, and in the next ten minutes

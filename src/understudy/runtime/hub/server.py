@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
 import os
 import resource
 import signal
@@ -18,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import uvicorn
 import uvloop
 
@@ -30,7 +28,7 @@ from understudy.api.connections import Connections
 from understudy.api.context import Api
 from understudy.api.protocol import LimitedProtocol
 from understudy.clock import SystemClock
-from understudy.config.policy import HubInputs, hub_drain_s
+from understudy.config.policy import HubInputs, fingerprint_of, hub_drain_s
 from understudy.config.shown import SettingShown
 from understudy.config.table import Settings
 from understudy.dashboard.app import dashboard
@@ -59,13 +57,6 @@ FILES_KEPT = 128  # for the store, logs and readers
 CONNECTIONS_MAX = 12_000  # three times the waiting polls and streams that are allowed
 KEEP_ALIVE_S = 75  # longer than the distance of two beats, so that a daemon keeps its connection
 SWITCH_INTERVAL_S = 0.001  # readers, heavy batches and the loop share one interpreter: short turns for all
-
-
-def fingerprint_of(given: HubInputs) -> str:
-    """A short hash of what decides this hub's behaviour, without any secret."""
-    own = given.settings
-    shown = (given.policy, own.rate_per_s, own.rate_burst, own.store, understudy.__version__)
-    return hashlib.sha256(msgspec.json.encode(shown)).hexdigest()[:12]
 
 
 def serve(given: HubInputs, is_ours: Callable[[], None] = lambda: None) -> int:

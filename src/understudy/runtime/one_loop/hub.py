@@ -11,10 +11,10 @@ from understudy.api.hub import Pulse
 from understudy.api.waiting import Waiting
 from understudy.clock import Clock
 from understudy.config.policy import HubInputs
-from understudy.coordinator.nouns import Deployment
+from understudy.coordinator.nouns import Deployment, Hearing
 from understudy.coordinator.takeover import is_switched_on
 from understudy.errors import StoreError, UnavailableError
-from understudy.hub.alarm_loop import Alarm
+from understudy.hub.alarm_loop import PURGE_EVERY_MS, Alarm
 from understudy.hub.batch import DEAF_FOR_S, Committed, Engine
 from understudy.hub.calls import CutCalls
 from understudy.hub.counting import SIZES, TIMES_MS, Commits, Counted, Spread
@@ -32,7 +32,7 @@ from understudy.ids import IdMaker
 from understudy.log import Log
 from understudy.notify.channels import CHANNELS
 from understudy.runtime.one_loop.turns import Host, Turn, Turns
-from understudy.store.base import Store
+from understudy.store.base import Reader, Store
 from understudy.store.queries import DEPLOYMENTS
 
 T = TypeVar("T")
@@ -58,6 +58,7 @@ class OneLoopHub:
         self.policy = policy = given.policy
         self.log = log
         self.version = version
+        self.start_id = ids.uuid()
         self.shown_name = given.settings.hub_name
         self.is_draining = False
         self.started_at = clock.now_ms()
@@ -80,10 +81,11 @@ class OneLoopHub:
 
     # ---- start and end
 
-    async def start(self, fingerprint: str, host: str) -> None:
+    async def start(self, fingerprint: str, host: str, name: str = "") -> None:
         """Settle what an earlier life left, and make the first step of every loop; StoreError if it cannot write."""
-        await self._note_start(fingerprint, host)
-        worker_id = f"hub/{host}"
+        self._plan_removal()
+        await self._note_start(fingerprint, host, name or host)
+        worker_id = f"hub/{name or host}"
         await self.decide(CutCalls(worker_id))
         while await self.decide(ReclaimNotices()):
             pass
@@ -94,11 +96,20 @@ class OneLoopHub:
             self._add_takeover(worker_id)
         self.turns.ring()
 
-    async def _note_start(self, fingerprint: str, host: str) -> None:
+    def _plan_removal(self) -> None:
+        """Retention once in each ten minutes of the wall clock, however often the hub is started in them."""
+        heard_at = next((row.heard_at for row in self.store.read(lambda reader: reader.load_many(Hearing, (1,)))), 0)
+        now = self.clock.now_ms()
+        if heard_at // PURGE_EVERY_MS == now // PURGE_EVERY_MS:
+            self.alarm.purge_later(PURGE_EVERY_MS - now % PURGE_EVERY_MS)
+
+    async def _note_start(self, fingerprint: str, host: str, name: str) -> None:
         """Write the start down, unless it is the same hub as the last time: it may be started many times an hour."""
         last = self.store.read(lambda reader: reader.find(DEPLOYMENTS, limit=1))
-        if not last or not _is_same(last[0], self.version, fingerprint, host):
-            await self.decide(RecordStart(self.ids.uuid(), self.version, fingerprint, host))
+        if last and _is_same(last[0], self.version, fingerprint, host):
+            self.start_id = last[0].version_id
+        else:
+            await self.decide(RecordStart(self.start_id, self.version, fingerprint, host, name))
 
     def _add_deliveries(self) -> None:
         clean = self.log.redactor.clean
@@ -154,18 +165,18 @@ class OneLoopHub:
     async def view(self, show: Callable[[View], T], key_id: str = "") -> T:
         """The result of a read, made at once."""
         self.tally.requests += 1
-        return self.store.read(
-            lambda reader: show(
-                View(reader, reader.now_ms(self.clock), self.policy, self.log.redactor, self._environment_keys)
-            )
-        )
+        return self.store.read(lambda reader: show(self._view(reader)))
+
+    def _view(self, reader: Reader) -> View:
+        wall = reader.now_ms(self.clock)
+        return View(reader, wall, self.policy, self.log.redactor, self._environment_keys, self.start_id)
 
     async def search(self, key_id: str, show: Callable[[View], T]) -> T:
         """The same: there is nobody else who could do it."""
         return await self.view(show, key_id)
 
     def read(self, effect: Read) -> Any:
-        """What a step wants to see."""
+        """The part of the store that a step wants to see."""
         return self.store.read(effect.show)
 
     def missed_a_sign(self) -> None:

@@ -1,4 +1,4 @@
-"""The hub's own loops on one event loop: each makes a step when it is due, woken or told to by the bell.
+"""The hub's own loops on one event loop: each makes a step when it is due, woken or rung for by the bell.
 
 Steps of different loops run beside each other: one that waits for the answer of another server holds up no other. Of
 one loop there is one step at a time.
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Host(Protocol):
-    """What a hub needs of the place that it runs in."""
+    """The place that a hub runs in, as far as it needs it."""
 
     def set_bell(self, ms: int) -> None:
         """Call `ring` in so many ms; for an earlier instant than the last time, or after a ring."""
@@ -47,7 +47,7 @@ class Doer(Protocol):
         ...
 
     def read(self, effect: Read) -> Any:
-        """What it shows."""
+        """The answer of a look at the store."""
         ...
 
 
@@ -147,7 +147,7 @@ class Turns:
         self._set_bell()
 
     def _set_bell(self) -> None:
-        """Tell the host when it must come back, if that is earlier than what it was told."""
+        """Set the bell for the next step, if that is earlier than what it was set for."""
         now = self._clock.mono_ms()
         next_mono = min((turn.due_mono for turn in self._turns), default=NEVER)
         if self._waiting:

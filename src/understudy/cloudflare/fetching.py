@@ -1,0 +1,61 @@
+"""One HTTP exchange by `fetch`: the same verdicts as the transport of the server (runtime/transport.py).
+
+Redirects are not followed: a key goes nowhere else. No secret is in a reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import urlsplit, urlunsplit
+
+from understudy.addresses import log_in_of
+from understudy.errors import BadRequestError
+from understudy.wire.causes import REFUSED, TOO_SLOW, UNKNOWN_HOST, UNREACHABLE
+from understudy.wire.nesting import check_nesting
+from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
+
+# method, address, headers, body → status, headers, body; raises whatever JavaScript throws
+Fetch = Callable[[str, str, Mapping[str, str], bytes], Awaitable[tuple[int, Mapping[str, str], bytes]]]
+ANSWER_BYTES_MAX = 8 << 20
+_UNSENT = (("refused", REFUSED), ("dns", UNKNOWN_HOST), ("resolve", UNKNOWN_HOST))  # words of workerd
+
+
+async def answer_of(request: HttpRequest, fetch: Fetch, user_agent: str) -> HttpAnswer | NoAnswer:
+    """The answer, or why there is none, at the latest when `timeout_ms` is over."""
+    url, headers = _addressed(request, user_agent)
+    try:
+        status, said, body = await asyncio.wait_for(
+            fetch(request.method, url, headers, request.body), request.timeout_ms / 1000
+        )
+    except TimeoutError:
+        return NoAnswer(TOO_SLOW, was_sent=True)
+    except Exception as error:  # noqa: BLE001 - whatever JavaScript throws; its words may hold the address
+        return _no_answer(str(error).lower())
+    return HttpAnswer(status, {name.lower(): value for name, value in said.items()}, _bearable(body))
+
+
+def _bearable(body: bytes) -> bytes:
+    """Without a text so deep that parsing it would end the whole Worker: WebAssembly has a small stack."""
+    body = body[:ANSWER_BYTES_MAX]
+    try:
+        check_nesting(body)
+    except BadRequestError:
+        return b""
+    return body
+
+
+def _no_answer(words: str) -> NoAnswer:
+    """Only what is certain was not sent: a call that may have been made is paid for."""
+    reason = next((reason for word, reason in _UNSENT if word in words), "")
+    return NoAnswer(reason or UNREACHABLE, was_sent=not reason)
+
+
+def _addressed(request: HttpRequest, user_agent: str) -> tuple[str, dict[str, str]]:
+    """Address and headers; `fetch` takes no name and password in an address."""
+    parts = urlsplit(request.url)
+    headers = {"user-agent": user_agent}
+    if log_in := log_in_of(parts):
+        headers["authorization"] = log_in
+        parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+    return urlunsplit(parts), headers | {name.lower(): value for name, value in request.headers}

@@ -1,0 +1,154 @@
+"""The place as it is: requests and answers of `fetch`, the alarm, the console. Nothing is decided in here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import js
+from pyodide.ffi import create_proxy, to_js
+
+from understudy import __version__
+from understudy.cloudflare.exchange import Exchange, Headers, scope_of
+from understudy.cloudflare.fetching import answer_of
+from understudy.cloudflare.hub_object import HubObject, refusal_of
+from understudy.errors import UnderstudyError
+from understudy.store.durable import DurableStore
+from understudy.wire.outbound import HttpRequest, NoAnswer, OutboundAnswer, OutboundRequest
+
+WITHOUT_BODY = frozenset({101, 204, 205, 304})
+READ_AT_ONCE_BYTES = 1 << 20  # of a body; a larger one, or one of unknown size, is read bit by bit
+
+
+class Console:
+    """Lines for `wrangler tail`."""
+
+    def write(self, text: str) -> None:
+        """One line a call."""
+        js.console.log(text.rstrip("\n"))
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+class Place:
+    """The object: its storage and alarm, its environment, its way out."""
+
+    def __init__(self, ctx: Any, env: Any) -> None:
+        self._storage = ctx.storage
+        self._tasks: set[asyncio.Task[None]] = set()
+        environ = {name: value for name in js.Object.keys(env) if isinstance(value := getattr(env, name), str)}
+        self._hub = HubObject(environ, lambda: DurableStore(self._storage, to_js), self, Console())
+
+    # ---- events
+
+    async def answer(self, request: Any) -> Any:
+        """The answer to a request."""
+        try:
+            app = await self._hub.app()
+        except UnderstudyError as error:
+            status, body = refusal_of(error)
+            js.console.error(f"[CRITICAL] [Hub] {error.message}")
+            return Answers().whole(status, [("content-type", "application/json")], json.dumps(body).encode())
+        headers = js.Object.fromEntries(request.headers).to_py()
+        exchange = Exchange(scope_of(request.method, request.url, headers), _body_of(request, headers), Answers())
+        return await exchange.answered(app, self._watched(exchange, request.signal))
+
+    async def ring(self) -> None:
+        """The alarm has gone off."""
+        await self._hub.ring()
+
+    def _watched(self, exchange: Exchange, signal: Any) -> Callable[[asyncio.Task[None]], None]:
+        """Keeps the task of a request, and tells it when its client has hung up."""
+        hung_up = create_proxy(exchange.hang_up)
+        signal.addEventListener("abort", hung_up)
+
+        def forget(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            signal.removeEventListener("abort", hung_up)
+            hung_up.destroy()
+
+        def keep(task: asyncio.Task[None]) -> None:
+            self._tasks.add(task)
+            task.add_done_callback(forget)
+
+        return keep
+
+    # ---- what a hub needs of its host
+
+    def set_bell(self, ms: int) -> None:
+        """The alarm of the object, in so many ms; it goes off also if the object is evicted meanwhile."""
+        self._storage.setAlarm(float(js.Date.now() + ms))
+
+    async def send(self, request: OutboundRequest) -> OutboundAnswer:
+        """One exchange by `fetch`."""
+        if not isinstance(request, HttpRequest):
+            return NoAnswer("cannot be sent from here", was_sent=False, is_local=True)
+        return await answer_of(request, _fetch, f"understudy/{__version__}")
+
+    async def sleep(self, ms: int) -> None:
+        """Let time pass."""
+        await asyncio.sleep(ms / 1000)
+
+
+async def _fetch(method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+    controller = js.AbortController.new()
+    options = {"method": method, "headers": _headers(list(headers.items())), "redirect": "manual"}
+    if body:
+        options["body"] = to_js(body)
+    try:
+        answer = await js.fetch(url, **options, signal=controller.signal)
+        content = (await answer.arrayBuffer()).to_bytes()
+    except asyncio.CancelledError:
+        controller.abort()
+        raise
+    return answer.status, js.Object.fromEntries(answer.headers).to_py(), content
+
+
+async def _body_of(request: Any, headers: dict[str, str]) -> AsyncIterator[bytes]:
+    if not request.body:
+        return
+    size = headers.get("content-length", "")
+    if size.isdigit() and int(size) <= READ_AT_ONCE_BYTES:
+        yield (await request.arrayBuffer()).to_bytes()
+        return
+    reader = request.body.getReader()
+    while not (part := await reader.read()).done:
+        yield part.value.to_bytes()
+
+
+class Answers:
+    """Answers of `fetch`."""
+
+    def whole(self, status: int, headers: Headers, body: bytes) -> Any:
+        """One that is there at once."""
+        content = None if status in WITHOUT_BODY else to_js(body)
+        return js.Response.new(content, status=status, headers=_headers(headers))
+
+    def begun(self, status: int, headers: Headers) -> tuple[Any, Body]:
+        """One whose body comes bit by bit."""
+        stream = js.TransformStream.new()
+        body = Body(stream.writable.getWriter())
+        return js.Response.new(stream.readable, status=status, headers=_headers(headers)), body
+
+
+class Body:
+    """A body that is written bit by bit."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+
+    async def write(self, part: bytes) -> None:
+        """Wait for room."""
+        await self._writer.write(to_js(part))
+
+    async def close(self) -> None:
+        """That was all."""
+        await self._writer.close()
+
+
+def _headers(pairs: Headers) -> Any:
+    """Pairs, because a name may come twice; the length is the place's own business."""
+    return js.Headers.new(to_js([[name, value] for name, value in pairs if name != "content-length"]))

@@ -1,0 +1,64 @@
+"""A request by `fetch` comes to the same verdicts as on the server, and no secret is in any of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from understudy.cloudflare.fetching import ANSWER_BYTES_MAX, answer_of
+from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
+
+Asked = tuple[str, str, dict[str, str], bytes]
+
+
+def ask(request: HttpRequest, outcome: Any) -> tuple[HttpAnswer | NoAnswer, list[Asked]]:
+    asked: list[Asked] = []
+
+    async def fetch(
+        method: str, url: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        asked.append((method, url, dict(headers), body))
+        if outcome == "never":
+            await asyncio.Event().wait()
+        if isinstance(outcome, Exception):
+            raise outcome
+        answer: tuple[int, Mapping[str, str], bytes] = outcome
+        return answer
+
+    return asyncio.run(answer_of(request, fetch, "understudy/1")), asked
+
+
+def test_a_request_goes_out_as_it_is_and_its_answer_comes_back() -> None:
+    request = HttpRequest("POST", "https://u%40x:p@hooks.test/in?a=1", (("Content-Type", "application/json"),), b"{}")
+    answer, asked = ask(request, (201, {"Retry-After": "3"}, b"ok" + bytes(ANSWER_BYTES_MAX)))
+    assert isinstance(answer, HttpAnswer)
+    assert (answer.status, answer.headers) == (201, {"retry-after": "3"})
+    assert len(answer.body) == ANSWER_BYTES_MAX
+    headers = {"user-agent": "understudy/1", "authorization": "Basic dUB4OnA=", "content-type": "application/json"}
+    assert asked == [("POST", "https://hooks.test/in?a=1", headers, b"{}")]
+
+
+def test_what_takes_too_long_is_cut() -> None:
+    answer, _ = ask(HttpRequest("GET", "https://hooks.test/", timeout_ms=1), "never")
+    assert answer == NoAnswer("too slow", was_sent=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason", "was_sent"),
+    [
+        ("Error: connect(): Connection refused; peer = https://secret.test/", "connection refused", False),
+        ("Error: DNS lookup failed.; params.host = secret.test", "unknown host", False),
+        ("Error: Network connection lost. https://secret.test/", "network unreachable", True),
+    ],
+)
+def test_only_what_was_certainly_not_sent_costs_nothing(words: str, reason: str, was_sent: bool) -> None:
+    answer, _ = ask(HttpRequest("GET", "https://secret.test/"), RuntimeError(words))
+    assert answer == NoAnswer(reason, was_sent=was_sent)
+
+
+def test_an_answer_that_is_too_deep_to_be_parsed_there_is_none() -> None:
+    answer, _ = ask(HttpRequest("GET", "https://hooks.test/"), (400, {}, b"[" * 5000))
+    assert answer == HttpAnswer(400, {}, b"")

@@ -1,0 +1,122 @@
+"""The hub inside the object, under plain Python: it starts from its environment, is evicted, and goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from io import StringIO
+from typing import Any
+
+import pytest
+
+from tests.store.durable_storage import Buffer, Storage
+from understudy.cloudflare.exchange import Exchange, Headers, scope_of
+from understudy.cloudflare.hub_object import HubObject, inputs_of, refusal_of
+from understudy.errors import ConfigError, StoreError
+from understudy.store.durable import DurableStore
+from understudy.wire.outbound import NoAnswer, OutboundAnswer, OutboundRequest
+
+KEY = "owner-key-of-the-tests"
+ENVIRONMENT = {"UNDERSTUDY_API_KEY": KEY, "UNDERSTUDY_LATE_AFTER": "20s", "UNDERSTUDY_DOWN_AFTER": "40s"}
+
+
+class Place:
+    """Where objects live: their storage and alarm outlive them."""
+
+    def __init__(self) -> None:
+        self.storage = Storage()
+        self.bells: list[int] = []
+        self.lines = StringIO()
+        self.evict()
+
+    def evict(self) -> None:
+        """A new object on what is left."""
+        self.storage = Storage(self.storage.connection)
+        self.hub = HubObject(ENVIRONMENT, lambda: DurableStore(self.storage, Buffer), self, self.lines)
+
+    def set_bell(self, ms: int) -> None:
+        self.bells.append(ms)
+
+    async def send(self, request: OutboundRequest) -> OutboundAnswer:
+        return NoAnswer("nobody is there", was_sent=False)
+
+    async def sleep(self, ms: int) -> None:
+        await asyncio.sleep(ms / 1000)
+
+    def whole(self, status: int, headers: Headers, body: bytes) -> Any:
+        return status, json.loads(body)
+
+    def begun(self, status: int, headers: Headers) -> Any:
+        raise AssertionError("no stream was asked for")
+
+    async def ask(self, method: str, path: str, body: Any = None) -> Any:
+        async def content() -> AsyncIterator[bytes]:
+            yield json.dumps(body).encode()
+
+        kept: list[asyncio.Task[None]] = []
+        scope = scope_of(method, f"https://hub.test{path}", {"x-api-key": KEY})
+        answer = await Exchange(scope, content(), self).answered(await self.hub.app(), kept.append)
+        await asyncio.wait(kept)
+        return answer
+
+
+def on_a_loop(test: Callable[[Place], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    def ordinary() -> None:
+        async def run() -> None:
+            await test(Place())
+
+        asyncio.run(run())
+
+    ordinary.__name__ = test.__name__
+    return ordinary
+
+
+@on_a_loop
+async def test_a_task_survives_the_eviction_of_the_object(place: Place) -> None:
+    assert (await place.ask("POST", "/api/queue", {"id": "t1", "content": "x"}))[0] == 201
+    place.evict()
+    status, claim = await place.ask("POST", "/api/queue/claim", {"workerId": "w"})
+    assert (status, claim["taskId"]) == (200, "t1")
+    place.evict()
+    assert (await place.ask("POST", "/api/result/t1", {"success": True}))[0] == 200
+    _, shown = await place.ask("GET", "/api/deployments")
+    assert len(shown["deployments"]) == 1  # an object that is made again is no other hub
+
+
+@on_a_loop
+async def test_the_alarm_is_set_at_the_start_and_rings_what_is_due(place: Place) -> None:
+    await place.hub.ring()
+    assert place.bells
+    await place.ask("POST", "/api/queue/heartbeat", {"workerId": "w"})
+    assert 0 < min(place.bells[-2:]) <= 1_000
+    before = len(place.bells)
+    place.evict()
+    await place.hub.ring()
+    assert len(place.bells) > before
+
+
+@on_a_loop
+async def test_two_events_at_once_start_one_hub(place: Place) -> None:
+    apps = await asyncio.gather(place.hub.app(), place.hub.app())
+    assert apps[0] is apps[1]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"UNDERSTUDY_API_KEY": ""}, "wrangler secret put"),
+        ({"SMTP_URL": "smtp://mail.test", "SMTP_FROM": "b@b.test", "SMTP_TO": "a@b.test"}, "email"),
+        ({"APPRISE_URL": "json://x.test"}, "apprise"),
+        ({"UNDERSTUDY_LATE_AFTER": "soon"}, "UNDERSTUDY_LATE_AFTER"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_there_is_refused_with_a_sentence(more: dict[str, str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        inputs_of({name: value for name, value in {**ENVIRONMENT, **more}.items() if value})
+
+
+def test_a_hub_that_cannot_start_answers_so_without_the_stores_own_words() -> None:
+    status, body = refusal_of(StoreError("Store unavailable: SQLITE_CORRUPT: /secret"))
+    assert (status, body["error"]) == (503, "Store unavailable")
+    assert refusal_of(ConfigError("UNDERSTUDY_LATE_AFTER: odd"))[1]["error"] == "UNDERSTUDY_LATE_AFTER: odd"
