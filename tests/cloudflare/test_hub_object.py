@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.store.durable_storage import Buffer, Storage
+from understudy.clock import ManualClock
 from understudy.cloudflare.exchange import Exchange, Headers, scope_of
 from understudy.cloudflare.hub_object import HubObject, inputs_of, refusal_of
 from understudy.errors import ConfigError, StoreError
@@ -26,17 +27,44 @@ class Place:
 
     def __init__(self) -> None:
         self.storage = Storage()
+        self.clock = ManualClock()
         self.bells: list[int] = []
+        self.bell_at = 0
         self.lines = StringIO()
         self.evict()
 
     def evict(self) -> None:
         """A new object on what is left."""
         self.storage = Storage(self.storage.connection)
-        self.hub = HubObject(ENVIRONMENT, lambda: DurableStore(self.storage, Buffer), self, self.lines)
+        self.hub = HubObject(ENVIRONMENT, lambda: DurableStore(self.storage, Buffer), self, self.lines, self.clock)
 
     def set_bell(self, ms: int) -> None:
         self.bells.append(ms)
+        self.bell_at = self.clock.now_ms() + ms
+
+    async def sleep_through(self, ms: int) -> None:
+        """Time in which the object is put to sleep at once after each event, and woken by its alarm alone."""
+        end = self.clock.now_ms() + ms
+        while self.bell_at <= end:
+            self.clock.advance(max(self.bell_at - self.clock.now_ms(), 0))
+            self.evict()
+            await self.hub.ring()
+            await asyncio.sleep(0)
+        self.clock.advance(end - self.clock.now_ms())
+        self.evict()
+
+    async def away(self, ms: int) -> None:
+        """Time in which the place itself is down: no alarm is rung."""
+        self.clock.advance(ms)
+        self.evict()
+        await self.hub.ring()
+
+    async def beat(self, seq: int) -> None:
+        body = {"daemonId": "mini", "machineId": "m", "bootId": "b", "seq": seq, "intervalSec": 5}
+        assert (await self.ask("POST", "/api/queue/heartbeat", body))[0] == 200
+
+    async def names(self) -> list[str]:
+        return [event["name"] for event in (await self.ask("GET", "/api/events?limit=1000"))[1]["events"]]
 
     async def send(self, request: OutboundRequest) -> OutboundAnswer:
         return NoAnswer("nobody is there", was_sent=False)
@@ -89,11 +117,57 @@ async def test_the_alarm_is_set_at_the_start_and_rings_what_is_due(place: Place)
     await place.hub.ring()
     assert place.bells
     await place.ask("POST", "/api/queue/heartbeat", {"workerId": "w"})
-    assert 0 < min(place.bells[-2:]) <= 1_000
+    assert 0 < min(place.bells) <= 20_000
     before = len(place.bells)
     place.evict()
     await place.hub.ring()
     assert len(place.bells) > before
+
+
+@on_a_loop
+async def test_an_object_that_sleeps_between_beats_makes_no_gap_and_no_alarm(place: Place) -> None:
+    for seq in range(1, 60):
+        await place.beat(seq)
+        await place.sleep_through(5_000)
+    assert {"hub.gap", "daemon.late"}.isdisjoint(await place.names())
+
+
+@on_a_loop
+async def test_silence_adds_up_while_the_object_sleeps_and_is_said_at_its_deadline(place: Place) -> None:
+    await place.beat(1)
+    await place.sleep_through(19_999)
+    assert "daemon.late" not in await place.names()
+    await place.sleep_through(1)
+    assert "daemon.late" in await place.names()
+    await place.sleep_through(20_000)
+    assert "daemon.down" in await place.names()
+    await place.beat(2)
+    assert "daemon.recovered" in await place.names()
+    assert "hub.gap" not in await place.names()
+
+
+@on_a_loop
+async def test_a_place_that_was_down_is_a_gap_and_makes_no_false_alarm(place: Place) -> None:
+    await place.beat(1)
+    await place.sleep_through(3_000)
+    await place.away(600_000)
+    assert "hub.gap" in await place.names()
+    await place.beat(2)
+    await place.sleep_through(15_000)
+    assert "daemon.late" not in await place.names()
+    await place.sleep_through(30_000)
+    assert "daemon.late" in await place.names()
+
+
+@on_a_loop
+async def test_what_changes_nothing_writes_nothing(place: Place) -> None:
+    await place.beat(1)
+    await place.ask("POST", "/api/queue/claim", {"workerId": "w"})
+    for _ in range(3):
+        before = place.storage.connection.total_changes
+        place.clock.advance(700)
+        assert (await place.ask("POST", "/api/queue/claim", {"workerId": "w", "provides": ["machine"]}))[0] == 200
+        assert place.storage.connection.total_changes == before
 
 
 @on_a_loop

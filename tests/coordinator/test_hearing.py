@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from understudy.coordinator.hearing import GAP_MIN_MS, WRITE_EVERY_MS, awake, hear, suspected
+from understudy.coordinator.hearing import (
+    GAP_MIN_MS,
+    WRITE_EVERY_MS,
+    awake,
+    hear,
+    promised,
+    promised_anew,
+    suspected,
+)
 from understudy.coordinator.nouns import Hearing, Now
 from understudy.hub.alarm_loop import LISTEN_EVERY_MS
 
@@ -28,6 +36,42 @@ def test_the_count_of_an_idle_hub_does_not_go_back_when_its_wall_clock_does(jump
     hearing = awake(hearing, after)
     _, later, _ = hear(hearing, T0 + 11_000 + jump_ms)
     assert later.h == after.h + 1_000
+
+
+@pytest.mark.parametrize("late_ms", [-30_000, 0, GAP_MIN_MS])
+def test_a_hub_that_sleeps_on_purpose_is_not_missed_until_its_promise(late_ms: int) -> None:
+    asleep = Hearing(heard_at=T0, gaps_ms=500, idle=0, promised_at=T0 + 60_000)
+    hearing, now, gap = hear(asleep, T0 + 60_000 + late_ms)
+    assert gap is None
+    assert now.h == T0 + 60_000 + late_ms - 500
+    assert hearing.heard_at == T0 + 60_000 + late_ms
+
+
+def test_a_promise_that_was_not_kept_is_a_gap_since_the_hub_was_last_heard() -> None:
+    asleep = Hearing(heard_at=T0, gaps_ms=500, idle=0, promised_at=T0 + 60_000)
+    hearing, now, gap = hear(asleep, T0 + 60_000 + GAP_MIN_MS + 1)
+    assert gap is not None
+    assert now.h == now.resumed_h == T0 - 500
+    assert hearing.gaps_ms == 500 + 60_000 + GAP_MIN_MS + 1
+
+
+def test_a_wall_clock_that_is_set_back_breaks_no_promise_and_the_count_stands() -> None:
+    asleep = Hearing(heard_at=T0, idle=0, promised_at=T0 + 60_000)
+    _, now, gap = hear(asleep, T0 - 10_000)
+    assert gap is not None
+    assert now.h == T0
+
+
+def test_a_promise_is_only_ever_made_nearer_unless_the_alarm_makes_it_anew() -> None:
+    now = Now(T0, T0)
+    made = promised(Hearing(), now, 60_000)
+    assert made.promised_at == T0 + 60_000
+    nearer = promised(made, now, 10_000)
+    assert nearer.promised_at == T0 + 10_000
+    assert promised(nearer, now, 60_000) is nearer
+    assert promised_anew(nearer, now, 60_000).noun.promised_at == T0 + 60_000
+    later = Now(T0 + 10_000, T0 + 10_000)
+    assert promised(nearer, later, 60_000).promised_at == T0 + 70_000
 
 
 @pytest.mark.parametrize(("silent", "since_ms", "is_told"), [(2, 0, False), (3, 0, True), (3, 599_999, False)])

@@ -18,7 +18,9 @@ from understudy.api.context import Api
 from understudy.clock import Clock, SystemClock
 from understudy.config.policy import HubInputs, fingerprint_of, hub_inputs
 from understudy.config.reading import environment_keys, load
+from understudy.coordinator.nouns import Policy
 from understudy.errors import ConfigError, StoreError, UnderstudyError
+from understudy.hub.alarm_loop import LOOK_EVERY_MS
 from understudy.ids import IdMaker
 from understudy.log import Log, Stream
 from understudy.redact import Redactor
@@ -29,13 +31,22 @@ from understudy.texts import language_from, t
 
 HOST = "durable-object"
 NO_FILES = Path("/no-data-directory")  # nothing is read from there or written
+SLEEPS_A_SILENCE = 3
 SOCKETS = frozenset({"email", "apprise"})  # channels that need what is not there
 
 
 class HubObject:
     """One hub, from its environment to its answers."""
 
-    def __init__(self, environ: Mapping[str, str], make_store: Callable[[], Store], host: Host, lines: Stream) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        make_store: Callable[[], Store],
+        host: Host,
+        lines: Stream,
+        clock: Clock | None = None,
+    ) -> None:
+        self._clock = clock or SystemClock()
         self._environ = environ
         self._make_store = make_store
         self._host = host
@@ -49,7 +60,7 @@ class HubObject:
         if self._app is None:
             async with self._starting:
                 if self._app is None:
-                    await self._start(SystemClock())
+                    await self._start(self._clock)
         return self._app
 
     async def ring(self) -> None:
@@ -65,7 +76,16 @@ class HubObject:
         settings = given.settings
         log = Log(clock, self._lines, level=settings.log_level, redactor=Redactor(given.secrets))
         store = self._make_store()
-        hub = OneLoopHub(store, clock, IdMaker(clock), log, understudy.__version__, given, self._host)
+        hub = OneLoopHub(
+            store,
+            clock,
+            IdMaker(clock),
+            log,
+            understudy.__version__,
+            given,
+            self._host,
+            sleeps_ms=sleeps_ms_of(given.policy),
+        )
         api = Api(
             hub,
             Keys(given.environment_keys),
@@ -76,6 +96,11 @@ class HubObject:
         await hub.start(fingerprint_of(given), HOST)
         await api.load_keys()
         self._app, self._hub = build_app(api), hub
+
+
+def sleeps_ms_of(policy: Policy) -> int:
+    """The longest sleep: short beside what it may hide, the silence of a daemon while the place itself was down."""
+    return min(LOOK_EVERY_MS, policy.late_after_ms // SLEEPS_A_SILENCE)
 
 
 def inputs_of(environ: Mapping[str, str]) -> HubInputs:

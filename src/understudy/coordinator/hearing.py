@@ -17,12 +17,17 @@ Theory of operation
    The batch bounds this, because a true alarm must not wait without limit. Several hubs share the row, and what one of
    them hears counts for all: a daemon that is refused by one soon beats again, and reaches another.
 
+6. The hub may be put to sleep where it runs, and woken by each request: it has promised when it listens next
+   (`promised`), and the place rings it then. Until 2 s after that instant all that passed was heard. A promise that was
+   not kept is a gap since `heard_at`. It is never later than the nearest deadline: no hub that was away judges one.
+
 So the hub's own absence, and any jump of its clock, makes no false alarm and loses no deadline. Deadlines of leases and
 health are stored in `h`; for people `at_wall` turns them into wall time, and daemons get durations.
 
-Doubts. A step of the clock by less than 2 s ahead looks like time that passed: it counts as silence. A hub
-that is busy for 1 to 2 s may or may not have counted that as silence. The row belongs to the store and not to a hub: of
-several hubs on one store, one that hears nothing for lack of a network still counts time for all.
+Doubts. A step of the clock by less than 2 s ahead looks like time that passed: it counts as silence. A place that is
+down and back before the promise has heard nothing meanwhile, and does not know it: so promises are short beside what
+they may hide. A hub that is busy for 1 to 2 s may or may not have counted that as silence. The row belongs to the store
+and not to a hub: of several hubs on one store, one that hears nothing for lack of a network still counts time for all.
 """
 
 from __future__ import annotations
@@ -49,7 +54,7 @@ def hear(hearing: Hearing, wall: int) -> tuple[Hearing, Now, Event | None]:
     passed = wall - hearing.heard_at
     if not hearing.heard_at or (hearing.idle and passed >= 0):
         return _idle(hearing, wall, passed)
-    if 0 <= passed <= GAP_MIN_MS:
+    if 0 <= passed <= GAP_MIN_MS or _is_promised(hearing, wall):
         after = replace(hearing, heard_at=wall) if passed >= WRITE_EVERY_MS else hearing
         return after, Now(wall, wall - hearing.gaps_ms, hearing.resumed_h), None
     gaps_ms = hearing.gaps_ms + passed
@@ -76,7 +81,7 @@ def deaf(hearing: Hearing, wall: int, *, others_may_hear: bool = False) -> tuple
     """
     passed = wall - hearing.heard_at
     said_from_ms = 2 * GAP_MIN_MS if others_may_hear else GAP_MIN_MS
-    if not hearing.heard_at or hearing.idle or not 0 <= passed <= said_from_ms:
+    if not hearing.heard_at or hearing.idle or not (0 <= passed <= said_from_ms or _is_promised(hearing, wall)):
         return hear(hearing, wall)
     gaps_ms = hearing.gaps_ms + passed
     h = wall - gaps_ms
@@ -91,6 +96,24 @@ def _idle(hearing: Hearing, wall: int, passed: int) -> tuple[Hearing, Now, Event
     is_written = back_ms or passed >= WRITE_EVERY_MS
     after = replace(hearing, heard_at=wall, gaps_ms=hearing.gaps_ms + back_ms) if is_written else hearing
     return after, Now(wall, wall - after.gaps_ms, hearing.resumed_h), None
+
+
+def _is_promised(hearing: Hearing, wall: int) -> bool:
+    """True if a hub that sleeps on purpose is not missed yet."""
+    return hearing.heard_at <= wall <= hearing.promised_at + GAP_MIN_MS and hearing.promised_at > 0
+
+
+def promised(hearing: Hearing, now: Now, within_ms: int) -> Hearing:
+    """The row with the promise to listen within so many ms; an earlier one that is still to be kept stays."""
+    at = now.wall + max(within_ms, 0)
+    if now.wall < hearing.promised_at:
+        at = min(at, hearing.promised_at)
+    return hearing if at == hearing.promised_at else replace(hearing, promised_at=at)
+
+
+def promised_anew(hearing: Hearing, now: Now, within_ms: int) -> Change[Hearing]:
+    """The same by the alarm, which is there to keep it: the one before has been kept."""
+    return Change(replace(hearing, promised_at=now.wall + max(within_ms, 0)))
 
 
 def awake(hearing: Hearing, now: Now) -> Hearing:

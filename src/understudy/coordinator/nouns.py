@@ -64,6 +64,7 @@ class Hearing(Struct, frozen=True):
     idle: int = 1
     suspect_h: int = 0
     moved_ms: int = 0  # the sum of all jumps of the wall clock that pauses were moved by (coordinator/jumps.py)
+    promised_at: int = 0  # the instant until which a hub sleeps on purpose, wall time; 0: it never does
 
 
 class Task(Struct, frozen=True, rename={"is_legacy": "is_old_way", "lease_flags": "is_named"}):

@@ -20,7 +20,7 @@ from understudy.hub.batch import Committed, Engine
 from understudy.hub.counting import TIMES_MS, Spread
 from understudy.hub.queue_depth import Depth, queue_depth
 from understudy.hub.retention import PurgeRows
-from understudy.hub.starts import LogMinute, RecordHearing
+from understudy.hub.starts import LogMinute, PromiseToListen, RecordHearing
 from understudy.hub.steps import Effect, Read, Steps
 from understudy.hub.tally import Tally
 from understudy.store.base import Deadlines, Reader
@@ -91,7 +91,9 @@ class Alarm:
             yield from self._look_for_others(mono)
         if mono >= min(self._next_mono, self._announced_mono):
             yield from self._ring(mono)
-        elif self._is_watching:
+            if self._engine.sleeps_ms:
+                yield PromiseToListen(self.pause_ms())
+        elif self._is_watching and not self._engine.sleeps_ms:
             yield RecordHearing()
         if mono - self._minute_mono >= LOOK_EVERY_MS:
             depth, wall = yield Read(
@@ -113,8 +115,8 @@ class Alarm:
     def pause_ms(self) -> int:
         """Milliseconds until the next step, as far as is known now."""
         until = max(min(self._next_mono, self._announced_mono) - self._clock.mono_ms(), 0)
-        is_awake = self._is_watching or self._engine.store.is_shared
-        return min(until, LISTEN_EVERY_MS if is_awake else LOOK_EVERY_MS)
+        is_awake = (self._is_watching or self._engine.store.is_shared) and not self._engine.sleeps_ms
+        return min(until, LISTEN_EVERY_MS if is_awake else self._engine.sleeps_ms or LOOK_EVERY_MS)
 
     def _ring(self, mono: int) -> Generator[Effect, Any, None]:
         self.lag_ms = max(mono - min(self._next_mono, self._announced_mono), 0) if self._next_mono else 0

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from understudy.clock import Clock
 from understudy.coordinator.changes import Decision, Removal
-from understudy.coordinator.hearing import awake, deaf, hear
+from understudy.coordinator.hearing import awake, deaf, hear, promised
 from understudy.coordinator.jumps import Clocks, booked, jump_ms
 from understudy.coordinator.nouns import (
     LEASED,
@@ -64,8 +64,10 @@ class Committed(Struct, frozen=True):
 class Engine:
     """Runs batches on a store; the runtime decides when and on which thread."""
 
-    def __init__(self, store: Store, clock: Clock, ids: IdMaker, policy: Policy) -> None:
+    def __init__(self, store: Store, clock: Clock, ids: IdMaker, policy: Policy, *, sleeps_ms: int = 0) -> None:
+        """`sleeps_ms`: so long this hub may be put to sleep on purpose where it runs; 0: never."""
         self.store = store
+        self.sleeps_ms = sleeps_ms
         self._apart = store if isinstance(store, CommitsApart) else None
         self.clock = clock
         self.ids = ids
@@ -208,7 +210,9 @@ class Engine:
             heard, work.now, gap = hear(counted, clocks.wall)
         if gap is not None:
             work.apply(Decision(save=gap_period(hearing, work.now), events=(gap,)))
-        if heard is not hearing:
+        if self.sleeps_ms and gap is None and heard.gaps_ms == hearing.gaps_ms:
+            work.suppose(heard)
+        elif heard is not hearing:
             work.apply(Decision(save=(heard,)))
         if not alone:
             refuse_hearing(hearing, heard)
@@ -236,6 +240,8 @@ class Engine:
             work.apply(Decision(save=rows_of_outbox))
         if not alone:
             refuse_strange_rows(work)
+        if self.sleeps_ms and (work.dirty or any(not event.live_only for event in work.events)):
+            _promise(work, now, self.sleeps_ms)
         _save_rows(tx, work)
         tasks = work.changed(Task)
         stored = [event for event in work.events if not event.live_only]
@@ -309,6 +315,15 @@ def _stay_awake(work: WorkingSet, now: Now) -> bool:
     if is_first:
         work.apply(Decision(save=(awake(hearing, now),)))
     return is_first
+
+
+def _promise(work: WorkingSet, now: Now, sleeps_ms: int) -> None:
+    """A batch that saves something says when its hub listens next; one that saves nothing else saves nothing at all."""
+    waits = [h - now.h for h in _deadlines_h(work) if h]
+    hearing = work.get(Hearing, HEARING_KEY) or Hearing()
+    if Hearing not in work.dirty or hearing.promised_at < now.wall or waits:
+        hearing = promised(hearing, now, min([sleeps_ms, *waits]))
+    work.apply(Decision(save=(hearing,)))
 
 
 def _deadlines_h(work: WorkingSet) -> Iterator[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from understudy.coordinator import samples, starts
 from understudy.coordinator.changes import Change, Decision
+from understudy.coordinator.hearing import promised_anew
 from understudy.coordinator.nouns import Deployment, Hearing, Now
 from understudy.coordinator.samples import Sample
 from understudy.hub.operation import Operation
@@ -65,6 +66,17 @@ class RecordHearing(Operation):
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Nothing to decide."""
         return Decision()
+
+
+class PromiseToListen(Operation):
+    """The alarm of a hub that may be put to sleep knows when it will be rung."""
+
+    def __init__(self, within_ms: int) -> None:
+        self.within_ms = within_ms
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Keep the promise."""
+        return promised_anew(work.get(Hearing, 1) or Hearing(), now, self.within_ms).decision(None)
 
 
 class ProbeStore(Operation):

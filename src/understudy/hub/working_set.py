@@ -296,6 +296,10 @@ class WorkingSet:
             for notice in due:
                 self.rows[Notice].setdefault(notice.id, notice)
 
+    def suppose(self, row: Struct) -> None:
+        """Let the decisions see this row; it is saved only if something makes it so."""
+        self.rows[type(row)][TABLES[type(row)].key_of(row)] = row
+
     def apply(self, decision: Decision) -> None:
         """Let the next decisions see this one."""
         for row in decision.save:

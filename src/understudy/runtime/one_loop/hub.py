@@ -52,7 +52,10 @@ class OneLoopHub:
         version: str,
         given: HubInputs,
         host: Host,
+        *,
+        sleeps_ms: int = 0,
     ) -> None:
+        """`sleeps_ms`: for so long at most the host may forget this hub, and start it again at the bell."""
         self.clock = clock
         self.ids = ids
         self.policy = policy = given.policy
@@ -66,7 +69,7 @@ class OneLoopHub:
         self.waiting = Waiting()
         self.feed = EventFeed()
         self.tally = Tally()
-        self.engine = Engine(store, clock, ids, policy)
+        self.engine = Engine(store, clock, ids, policy, sleeps_ms=sleeps_ms)
         self.alarm = Alarm(self.engine, self._on_trouble, self.tally)
         self.turns = Turns(self, clock, host)
         self._given = given

@@ -1,0 +1,2 @@
+-- The instant until which a hub that sleeps on purpose is not missed.
+ALTER TABLE hearing ADD COLUMN promised_at INTEGER NOT NULL DEFAULT 0;
