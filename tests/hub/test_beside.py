@@ -32,7 +32,6 @@ from understudy.hub.task_commands import CommandTask, NoteTaskStatus
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.simulation.shared_store import SharedStore
 from understudy.simulation.world import ViolationError
-from understudy.store.sqlite import SqliteStore
 from understudy.wire.daemons import DirectiveBody, HeartbeatBody, RunningBody
 from understudy.wire.tasks import ClaimBody, EnqueueBody, FailureBody, ReleaseBody, RenewBody, ResultBody, ResultItem
 
@@ -41,7 +40,7 @@ PLACE = {"channel": "ops"}
 
 def shared() -> Any:
     """A store that several hubs share, as one of them sees it."""
-    return SharedStore(SqliteStore(None))
+    return SharedStore()
 
 
 @pytest.fixture
@@ -312,7 +311,7 @@ def test_the_store_of_these_tests_refuses_strange_rows(hub: Bench, monkeypatch: 
 
 def test_a_batch_that_the_database_rolls_back_runs_again_and_is_done_once() -> None:
     dice = random.Random(1)
-    store: Any = SharedStore(SqliteStore(None), again=lambda: dice.random() < 0.5)
+    store: Any = SharedStore(again=lambda: dice.random() < 0.5)
     hub = Bench(store=store)
     hub.ask(RecordStart("v", "1", "f", "h"))
     for n in range(20):

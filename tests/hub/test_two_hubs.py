@@ -26,7 +26,6 @@ from understudy.hub.outbox import ReclaimNotices, SendTestNotice, TakeNotice
 from understudy.hub.starts import LogMinute, RecordHearing
 from understudy.hub.steps import Read
 from understudy.simulation.shared_store import SharedStore
-from understudy.store.sqlite import SqliteStore
 from understudy.wire.tasks import EnqueueBody
 
 HOUR = 3_600_000
@@ -180,7 +179,7 @@ def test_nobody_goes_idle_while_the_other_hub_has_leased_something() -> None:
 
 
 def test_the_alarm_of_a_shared_store_sees_a_deadline_that_another_hub_has_set_within_a_second() -> None:
-    store: Any = SharedStore(SqliteStore(None))
+    store: Any = SharedStore()
     one = Bench(store=store)
     other = Bench(store=store, clock=one.clock)
     alarm = Alarm(one.engine, _raise)

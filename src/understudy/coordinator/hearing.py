@@ -76,18 +76,24 @@ def hear(hearing: Hearing, wall: int) -> tuple[Hearing, Now, Event | None]:
 def deaf(hearing: Hearing, wall: int, *, others_may_hear: bool = False) -> tuple[Hearing, Now, Event | None]:
     """The same while the hub refuses signs of life by its own fault: it hears nothing, so what passes is a gap.
 
-    Where others may hear, theirs counts: the time of this hub is the last instant that one of them heard, and nothing
-    is written before they have been silent for 2 s. Short gaps of this kind are not worth a word.
+    Where others may hear, what they hear counts: nothing is written before they have been silent for 2 s, and until
+    then this hub promises leases by the common time and judges silence by the last instant heard (`silence_h`). Short
+    gaps of this kind are not worth a word.
     """
     passed = wall - hearing.heard_at
     said_from_ms = 2 * GAP_MIN_MS if others_may_hear else GAP_MIN_MS
     if not hearing.heard_at or hearing.idle or not (0 <= passed <= said_from_ms or _is_promised(hearing, wall)):
         return hear(hearing, wall)
+    if others_may_hear and passed <= GAP_MIN_MS:
+        return hearing, Now(wall, wall - hearing.gaps_ms, hearing.resumed_h), None
     gaps_ms = hearing.gaps_ms + passed
     h = wall - gaps_ms
-    if others_may_hear and passed <= GAP_MIN_MS:
-        return hearing, Now(wall, h, hearing.resumed_h), None
     return replace(hearing, heard_at=wall, gaps_ms=gaps_ms, resumed_h=h), Now(wall, h, h), None
+
+
+def silence_h(hearing: Hearing, now: Now) -> int:
+    """The hearing instant until which a deaf hub knows who was silent: the last one at which any hub heard."""
+    return min(now.h, hearing.heard_at - hearing.gaps_ms)
 
 
 def _idle(hearing: Hearing, wall: int, passed: int) -> tuple[Hearing, Now, Event | None]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from msgspec.structs import replace
+
 from understudy.coordinator import daily_windows, directives, health, leases, starts, takeover, tasks
 from understudy.coordinator import hearing as hearing_time
 from understudy.coordinator.changes import Change, Decision, Draft
@@ -39,7 +41,7 @@ class RingAlarm(Operation):
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Each is judged as it stands now: what was renewed in this very batch is not expired."""
-        draft, due = Draft(), work.due
+        draft, due, now = Draft(), work.due, replace(now, h=work.silence_h)
         draft.add(events=(starts.rang(now),))
         for found in due.leases:
             each(draft, work, found, partial(_lease, work, found.id, now), now)

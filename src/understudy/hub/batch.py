@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from understudy.clock import Clock
 from understudy.coordinator.changes import Decision, Removal
-from understudy.coordinator.hearing import awake, deaf, hear, promised
+from understudy.coordinator.hearing import awake, deaf, hear, promised, silence_h
 from understudy.coordinator.jumps import Clocks, booked, jump_ms
 from understudy.coordinator.nouns import (
     LEASED,
@@ -206,8 +206,10 @@ class Engine:
         counted = booked(hearing, unbooked_ms)
         if clocks.mono < self._deaf_until_mono:
             heard, work.now, gap = deaf(counted, clocks.wall, others_may_hear=self.store.is_shared)
+            work.silence_h = silence_h(heard, work.now)
         else:
             heard, work.now, gap = hear(counted, clocks.wall)
+            work.silence_h = work.now.h
         if gap is not None:
             work.apply(Decision(save=gap_period(hearing, work.now), events=(gap,)))
         if self.sleeps_ms and gap is None and heard.gaps_ms == hearing.gaps_ms:
@@ -286,7 +288,7 @@ def _load_what_is_due(tx: Transaction, work: WorkingSet, needs: Needs) -> None:
     """The rows whose time has come."""
     now = work.now
     if needs.due_limit:
-        work.load_due(tx.due(now.h, now.wall, needs.due_limit))
+        work.load_due(tx.due(work.silence_h, now.wall, needs.due_limit))
         work.recent_incidents = (
             tx.count(INCIDENTS_SINCE, now.h - SUSPECT_WINDOW_MS, limit=DAEMONS_MAX) if work.due.daemons else 0
         )

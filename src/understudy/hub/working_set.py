@@ -131,6 +131,7 @@ class WorkingSet:
         self.found: dict[Candidates, list[str]] = {}
         self.queue_head: list[str] = []
         self.now = Now(0, 0)  # from the second round on
+        self.silence_h = 0  # until then it is known who was silent: `now.h`, unless this hub is deaf
         self.due = Due([], [], [])
         self.ready_count = 0
         self.deadlines: Deadlines | None = None

@@ -50,6 +50,7 @@ class Exchange:
         self.answer = answer
         self.is_decided = False  # an operation of it was put before the engine
         self.decided: Any = None  # what was decided last
+        self.is_unknown = False  # to the hub, because the outcome of its COMMIT was lost
         self.reply: Reply | None = None
         self._key = key
         self._status = 0

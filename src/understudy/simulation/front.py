@@ -16,6 +16,7 @@ from understudy.api.waiting import Waiting
 from understudy.clock import Clock
 from understudy.coordinator.nouns import Policy
 from understudy.hub.batch import Engine
+from understudy.hub.claims import NothingYet
 from understudy.hub.counting import TIMES_MS, Counted, Spread
 from understudy.hub.operation import Operation
 from understudy.hub.views import View
@@ -39,9 +40,10 @@ class Asked:
         self.exchange = exchange
         self._answer = answer
 
-    def settle(self, answer: Any) -> None:
-        """It was decided; its client may be gone."""
+    def settle(self, answer: Any, *, is_unknown: bool = False) -> None:
+        """It was decided; its client may be gone, and if that is unknown, the hub says only that something failed."""
         self.exchange.decided = answer
+        self.exchange.is_unknown = is_unknown and not isinstance(answer, NothingYet | Exception)
         if self._answer.done():
             return
         if isinstance(answer, BaseException):

@@ -7,27 +7,29 @@ from functools import partial
 from typing import Any
 
 from understudy.coordinator.nouns import Policy
-from understudy.errors import StoreError, UnderstudyError
-from understudy.hub.alarm_loop import Alarm
+from understudy.errors import StoreDownError, StoreError
 from understudy.hub.batch import Committed, Engine
 from understudy.hub.calls import CutCalls
 from understudy.hub.operation import Operation
 from understudy.hub.starts import RecordStart
-from understudy.hub.steps import Beside, Effect, Read, Sleep, Steps
-from understudy.hub.takeover_loop import TakeoverLoop
 from understudy.ids import IdMaker
-from understudy.runtime.stepper import RETRY_MS_FIRST
-from understudy.simulation.exchange import Answer, Exchange, Letter
+from understudy.simulation.company import Company, Ears
+from understudy.simulation.exchange import Answer, Exchange, Letter, Reply
 from understudy.simulation.front import Asked, Front
+from understudy.simulation.hub_loops import HubLoops
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.service import Service
-from understudy.simulation.takeover_oracle import HUB_WORKER, StandIn
+from understudy.simulation.shared_store import Database, SharedStore
 from understudy.simulation.weather import CALM, Weather
-from understudy.simulation.world import ViolationError, World
+from understudy.simulation.world import World
+from understudy.store.base import Store
 from understudy.store.sqlite import SqliteStore
 
 COMMIT_MS_MAX = 12
-PROBE_URL = "http://probe.simulated/"
+# Of a database that several hubs share: transactions that it rolls back once, claimable tasks that another hub has
+# locked at this moment, and freezes that catch a hub in the middle of a transaction.
+RUNS_AGAIN, PASSED_OVER, IN_TRANSACTION = 0.02, 0.02, 0.7
+UNKNOWN = Reply(503, {"error": "the outcome of the COMMIT is unknown"})
 
 
 class HubKilledError(BaseException):
@@ -38,30 +40,48 @@ class Hub:
     """One hub and its store; the store survives what the process does not."""
 
     def __init__(
-        self, world: World, weather: Weather, policy: Policy, oracle: Oracle, service: Service | None = None
+        self,
+        world: World,
+        weather: Weather,
+        policy: Policy,
+        oracle: Oracle,
+        service: Service | None = None,
+        company: Company | None = None,
     ) -> None:
         self._world = world
         self.weather = weather
         self.policy = policy
         self._oracle = oracle
-        self.store = SqliteStore(None, before_commit=self._fail_point)
+        self._company = company = company or Company(Ears(world, oracle))
+        self._database = company.database
+        self._shared = self._way_to(company.database) if company.database is not None else None
+        self.store: Store = self._shared or SqliteStore(None, before_commit=self._fail_point)
         self._ids = IdMaker(world.clock, world.random.getrandbits)
         self._front: Front | None = None
         self.is_up = False
         self.is_frozen = False
         self._life = 0  # which start this is: what was planned in an earlier one does not happen
-        self._silent_since_ms = 0
+        self.silent_since_ms = 0
         self._serving_since_ms = 0
         self._doom = ""  # "before" or "after": the next commit is its last
         self._is_dying = False
         self._inbox: list[Asked] = []
+        self._caught: list[Asked] = []  # the batch in the middle of which it was frozen
         self._backlog: list[Callable[[], None]] = []
         self._is_flushing = False
-        self._alarm_at = -1
         self._service = service
-        self.stand_in = StandIn(world, oracle, policy, service) if service is not None else None
-        self._takeover_at = -1
-        self._is_in_turn = self._is_woken = False
+        self.stand_in = company.stand_in
+
+    def _way_to(self, database: Database) -> SharedStore:
+        """To the database, with what may happen on it."""
+        chance = self._world.chance
+        return SharedStore(
+            database,
+            again=lambda: chance(RUNS_AGAIN),
+            passed_over=lambda: chance(PASSED_OVER),
+            before_commit=self._fail_point,
+            outcome_lost=lambda: not self._is_dying and chance(self.weather.commit_fails),
+        )
 
     # ---- its process
 
@@ -69,20 +89,25 @@ class Hub:
         """Begin to serve."""
         self._life += 1
         self.is_up, self.is_frozen, self._doom, self._is_flushing = True, False, "", False
-        self._inbox, self._backlog = [], []
-        self._oracle.hears_again(self._silent_since_ms)
+        self._inbox, self._backlog, self._caught = [], [], []
+        self._company.ears.open(self._company.name)
+        if self._database is not None:
+            self._database.wait()
         self._serving_since_ms = self._world.now_ms
-        self._takeover: TakeoverLoop | None = None
         self._engine = Engine(self.store, self._world.clock, self._ids, self.policy)
-        self._alarm = Alarm(self._engine, _only_violations)
+        self._loops = HubLoops(self._world, self._engine, self._unless_dead, self._guarded, self._decide_one)
         self._front = Front(self._world, self._engine, self._put, self._unless_dead, self._finish, self._missed_a_sign)
-        self._world.tell("hub starts")
-        version = RecordStart(self._ids.uuid(), "0", "", "simulated")
-        while isinstance(self._guarded(lambda: self._decide_one(version)), StoreError):
-            pass
-        self._set_alarm(0)
+        self._tell("starts")
+        self._decide_at_last(RecordStart(self._ids.uuid(), "0", "", "simulated"))
+        self._loops.set_alarm(0)
         if self._service is not None:
-            self._start_takeover(self._service)
+            worker_id = self._company.worker_id
+            self._decide_at_last(CutCalls(worker_id))
+            self._loops.start_takeover(self._service, worker_id)
+
+    def _decide_at_last(self, operation: Operation) -> None:
+        while isinstance(self._guarded(lambda: self._decide_one(operation)), StoreError):
+            pass
 
     def stop(self, how: str) -> None:
         """`stop` commits what is queued, `kill` does not; `before`, `after`: killed just then, at the next COMMIT."""
@@ -99,21 +124,41 @@ class Hub:
         """SIGSTOP: time passes, requests pile up."""
         if self.is_up and not self.is_frozen:
             self.is_frozen = True
-            self._silent_since_ms = self._world.now_ms
-            self._world.tell("hub is frozen")
+            self.silent_since_ms = self._world.now_ms
+            self._company.ears.close(self._company.name)
+            self._tell("is frozen")
+            if self._database is not None and self._inbox and self._world.chance(IN_TRANSACTION):
+                self._caught, self._inbox = self._inbox, []
+                self._database.hold(self, alone=any(asked.operation.runs_alone for asked in self._caught))
+                self._tell("stands still in a transaction")
 
     def thaw(self) -> None:
         """SIGCONT: everything that piled up comes at once, in any order."""
         if not self.is_up or not self.is_frozen:
             return
         self.is_frozen = False
-        self._oracle.hears_again(self._silent_since_ms)
+        self._company.ears.open(self._company.name)
         self._serving_since_ms = self._world.now_ms
-        self._world.tell("hub goes on")
+        self._tell("goes on")
+        self._end_transaction()
         backlog, self._backlog = self._backlog, []
         self._world.random.shuffle(backlog)
         for step in backlog:
             self._world.after(self._world.between(0, 20), step)
+
+    def _end_transaction(self) -> None:
+        """The batch in which it was frozen: it goes on, or its connection was cut."""
+        caught, self._caught = self._caught, []
+        if self._database is None or not caught:
+            return
+        if self._database.let_go(self):
+            self._inbox = caught + self._inbox
+            self._flush_soon()
+            return
+        for asked in caught:
+            asked.settle(StoreDownError("Store unavailable: the database has cut the connection"))
+        if self._front is not None:
+            self._front.turn()
 
     def recover(self) -> None:
         """All is well: it serves, and nothing is planned against it."""
@@ -128,12 +173,15 @@ class Hub:
         return self.is_up and not self.is_frozen and self._world.now_ms - self._serving_since_ms >= ms
 
     def _die(self, how: str) -> None:
-        self._world.tell(f"hub is gone: {how}")
+        self._tell(f"is gone: {how}")
         self.is_up = False
         self._life += 1
         if not self.is_frozen:
-            self._silent_since_ms = self._world.now_ms
-        self._inbox, self._backlog = [], []
+            self.silent_since_ms = self._world.now_ms
+        self._company.ears.close(self._company.name)
+        if self._database is not None:
+            self._database.let_go(self)
+        self._inbox, self._backlog, self._caught = [], [], []
         self.close()
 
     def close(self) -> None:
@@ -154,6 +202,10 @@ class Hub:
                 step()
 
         return go_on
+
+    def _tell(self, what: str) -> None:
+        name = f" {self._company.name}" if self._database is not None else ""
+        self._world.tell(f"hub{name} {what}")
 
     # ---- requests
 
@@ -186,6 +238,9 @@ class Hub:
             self._oracle.saw(letter, known)
         if reply is None:  # its client is gone
             return
+        if exchange.is_unknown:
+            self._missed_a_sign()
+            reply = UNKNOWN
         if self._is_dying:
             exchange.answer(None)
             return
@@ -230,19 +285,21 @@ class Hub:
         operations = [asked.operation for asked in batch]
         self._is_dying = bool(batch) and self._doom != ""
         committed = self._committed([*operations, *([last] if last is not None else [])])
-        if any(not isinstance(answer, StoreError) for answer in committed.answers):
+        kept = self._kept(committed)
+        has_failed = all(isinstance(answer, StoreError) for answer in kept.answers)
+        if not has_failed:
             self._oracle.hears()
-        for asked, answer in zip(batch, committed.answers, strict=False):
-            asked.settle(answer)
+        for asked, answer in zip(batch, kept.answers, strict=False):
+            asked.settle(answer, is_unknown=kept is not committed)
         self._front.waiting.wake(committed.ready)
         self._front.turn()
-        self._tell_oracle(committed, last)
+        self._tell_oracle(kept, last)
+        if has_failed:
+            self._oracle.stumbled()
         if self._is_dying:
             raise HubKilledError
-        self._alarm.look_at(committed)
-        self._set_alarm(self._alarm.pause_ms())
-        if self._takeover is not None and self._takeover.is_concerned(committed):
-            self._set_takeover(0)
+        self._company.spread(self, committed)
+        self._loops.look_at(committed)
         return committed.answers[-1] if last is not None else None
 
     def _committed(self, operations: list[Operation]) -> Committed:
@@ -251,6 +308,22 @@ class Hub:
         if prepared is None:
             return self._engine.run(operations)
         return self._engine.conclude(prepared, self._engine.commit())
+
+    def _kept(self, committed: Committed) -> Committed:
+        """What the store holds: more than the hub knows, if the outcome of its COMMIT was lost."""
+        unknown: Committed | None = self._shared.unknown if self._shared is not None else None
+        return unknown or committed
+
+    def hear_of(self, committed: Committed, after_ms: int) -> None:
+        """A hint of another hub: what it has committed."""
+        self._world.after(after_ms, self._unless_dead(lambda: self._heed(committed)))
+
+    def _heed(self, committed: Committed) -> None:
+        if self._front is None:
+            return
+        self._front.waiting.wake(committed.ready)
+        self._front.turn()
+        self._loops.heed(committed)
 
     def _fail_point(self) -> None:
         """Just before each COMMIT."""
@@ -267,82 +340,3 @@ class Hub:
         self._oracle.committed(committed)
         if self.stand_in is not None:
             self.stand_in.committed(committed)
-
-    # ---- its loops
-
-    def _set_alarm(self, pause_ms: int) -> None:
-        at_ms = self._world.now_ms + pause_ms + self._world.between(0, 5)
-        if self._world.now_ms < self._alarm_at <= at_ms and pause_ms:
-            return
-        self._alarm_at = at_ms
-        self._world.at(at_ms, self._unless_dead(lambda: self._ring(at_ms)))
-
-    def _ring(self, at_ms: int) -> None:
-        if at_ms != self._alarm_at:
-            return  # an earlier or later one was set meanwhile
-        self._alarm_at = -1
-        self._drive(self._alarm.step(), self._set_alarm)
-
-    def _start_takeover(self, service: Service) -> None:
-        cut = CutCalls(HUB_WORKER)
-        while isinstance(self._guarded(lambda: self._decide_one(cut)), StoreError):
-            pass
-        self._takeover = TakeoverLoop(HUB_WORKER, service.api, self._world.clock, probe_url=PROBE_URL)
-        self._takeover_at, self._is_in_turn = -1, False
-        self._set_takeover(0)
-
-    def _set_takeover(self, pause_ms: int) -> None:
-        """Make the next turn then, or earlier if an earlier one was planned; during a turn none is planned."""
-        at_ms = self._world.now_ms + pause_ms + self._world.between(0, 50)
-        if self._is_in_turn:
-            self._is_woken = self._is_woken or not pause_ms
-        elif not self._world.now_ms < self._takeover_at <= at_ms:
-            self._takeover_at = at_ms
-            self._world.at(at_ms, self._unless_dead(lambda: self._turn_takeover(at_ms)))
-
-    def _turn_takeover(self, at_ms: int) -> None:
-        if self._takeover is not None and at_ms == self._takeover_at:
-            self._takeover_at, self._is_in_turn, self._is_woken = -1, True, False
-            self._drive(self._takeover.step(), self._end_turn)
-
-    def _end_turn(self, pause_ms: int) -> None:
-        self._is_in_turn = False
-        self._set_takeover(0 if self._is_woken else pause_ms)
-
-    def _drive(self, steps: Steps, done: Callable[[int], None], answer: Any = None) -> None:
-        """Carry out what a loop of the hub asks for, each effect in its time; `done` gets what the steps return."""
-        go_on = partial(self._drive, steps, done)
-        try:
-            effect = steps.throw(answer) if isinstance(answer, Exception) else steps.send(answer)
-        except StopIteration as end:
-            done(end.value or 0)
-        except StoreError:
-            self._world.after(RETRY_MS_FIRST, self._unless_dead(lambda: done(0)))
-        except Exception as bug:
-            raise ViolationError("a loop never breaks", f"a loop of the hub: {bug!r}") from bug
-        else:
-            self._guarded(lambda: self._perform(effect, go_on))
-
-    def _perform(self, effect: Effect, go_on: Callable[[Any], None]) -> None:
-        match effect:
-            case Operation():
-                go_on(self._decide_one(effect))
-            case Read():
-                go_on(self.store.read(effect.show))
-            case Sleep():
-                self._world.after(effect.ms, self._unless_dead(lambda: go_on(None)))
-            case Beside():
-                self._drive(effect.steps, lambda _: self._set_takeover(0))
-                go_on("")
-            case _:
-                assert self._service is not None
-                took_ms, answer = self._service.asked(effect)
-                self._world.after(took_ms, self._unless_dead(lambda: go_on(answer)))
-
-
-def _only_violations(trouble: BaseException) -> None:
-    """The alarm goes on whatever happens; but what the oracle found, and any defect, must be seen."""
-    if isinstance(trouble, ViolationError):
-        raise trouble
-    if not isinstance(trouble, UnderstudyError):
-        raise ViolationError("no request ends in a defect", f"the alarm met {trouble!r}") from trouble

@@ -12,19 +12,22 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from understudy.coordinator import budget, identity, leases, renewals, takeover
+from understudy.coordinator import budget, hearing, identity, jumps, leases, renewals, takeover
 from understudy.coordinator.changes import Change, Decision
+from understudy.coordinator.jumps import Clocks
 from understudy.coordinator.nouns import LEASED, QUEUED, Hearing, Now, Policy, Task
 from understudy.coordinator.takeover import CallOutcome
 from understudy.coordinator.takeover_nouns import Reservation, TakeoverPolicy
 from understudy.errors import StoreError
 from understudy.hub import batch
+from understudy.hub.alarm_loop import Alarm
 from understudy.hub.batch import Engine
+from understudy.hub.calls import CutCalls
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.leases import ReleaseLease, RenewLease
 from understudy.hub.results import ReportResult
 from understudy.hub.working_set import WorkingSet
-from understudy.store.base import Candidates, Due
+from understudy.store.base import Candidates, Due, Transaction
 from understudy.store.rows import RowQueries
 from understudy.store.takeover import TakeoverQueries
 from understudy.worker.guard_policy import Guard
@@ -230,7 +233,63 @@ def hub_closes_machine_tasks() -> AbstractContextManager[None]:
     return _planted((takeover, "is_for_machine", lambda _: False), (TakeoverQueries, "candidates", candidates))
 
 
-ABOUT_TAKEOVER = frozenset({"takeover_too_soon", "cut_calls_are_free", "hub_closes_machine_tasks"})
+# ---- several hubs on one store
+
+
+def others_hear_nothing() -> AbstractContextManager[None]:
+    """A hub takes the time in which it was away for a gap, although another one heard."""
+    original = hearing.hear
+    heard_by: dict[int, int] = {}
+
+    def heard_at(self: Engine, row: Hearing) -> Hearing:
+        return replace(row, heard_at=min(heard_by.get(id(self), row.heard_at), row.heard_at))
+
+    def hear_of(self: Engine, tx: Transaction, work: WorkingSet, *, alone: bool) -> Any:
+        def hear(row: Hearing, wall: int) -> Any:
+            return original(heard_at(self, row), wall)
+
+        with _planted((batch, "hear", hear)):
+            found = hearing_of(self, tx, work, alone=alone)
+        heard_by[id(self)] = work.now.wall
+        return found
+
+    hearing_of = vars(Engine)["_hear"]
+    return _planted((Engine, "_hear", hear_of))
+
+
+def each_hub_moves_the_pauses() -> AbstractContextManager[None]:
+    """A jump of the clock that another hub has booked is moved once more."""
+
+    def jump_ms(before: Clocks | None, now: Clocks, row: Hearing) -> int:
+        return original(before, now, row if before is None else replace(row, moved_ms=before.moved_ms))
+
+    original = jumps.jump_ms
+    return _planted((batch, "jump_ms", jump_ms))
+
+
+def alarm_minds_its_own() -> AbstractContextManager[None]:
+    """The deadlines that a hub has set are forgotten when it dies, for as long as an alarm may sleep."""
+    return _planted((Alarm, "_look_for_others", lambda *_: iter(())))
+
+
+def start_cuts_all_calls() -> AbstractContextManager[None]:
+    """A hub that starts takes the calls of the others for cut."""
+    original = CutCalls.decide
+
+    def decide(self: CutCalls, work: WorkingSet, now: Now) -> Decision:
+        for key, call in work.rows[Reservation].items():
+            work.rows[Reservation][key] = call and replace(call, worker_id=self.worker_id)
+        return original(self, work, now)
+
+    return _planted((CutCalls, "decide", decide))
+
+
+ABOUT_TAKEOVER = frozenset(
+    {"takeover_too_soon", "cut_calls_are_free", "hub_closes_machine_tasks", "start_cuts_all_calls"}
+)
+ABOUT_HUBS = frozenset(
+    {"others_hear_nothing", "each_hub_moves_the_pauses", "alarm_minds_its_own", "start_cuts_all_calls"}
+)
 MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     plant.__name__: plant
     for plant in (
@@ -253,5 +312,9 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
         takeover_too_soon,
         cut_calls_are_free,
         hub_closes_machine_tasks,
+        others_hear_nothing,
+        each_hub_moves_the_pauses,
+        alarm_minds_its_own,
+        start_cuts_all_calls,
     )
 }

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import msgspec
 
+from understudy.simulation.cluster import Cluster
 from understudy.simulation.exchange import Letter, Reply
-from understudy.simulation.hub import Hub
 from understudy.simulation.weather import CALM, Weather
 from understudy.simulation.world import World
 from understudy.worker.effects import Answer, Call, Failed
@@ -47,9 +47,9 @@ class Flight:
 
 
 class Network:
-    """Between all senders and the one hub."""
+    """Between all senders and the hub, or the balancer in front of several."""
 
-    def __init__(self, world: World, weather: Weather, hub: Hub) -> None:
+    def __init__(self, world: World, weather: Weather, hub: Cluster) -> None:
         self._world = world
         self._weather = weather
         self._hub = hub

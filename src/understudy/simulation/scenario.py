@@ -7,8 +7,8 @@ import random
 import msgspec
 
 from understudy.simulation.audit import Audit
+from understudy.simulation.cluster import Cluster
 from understudy.simulation.customers import Customers
-from understudy.simulation.hub import Hub
 from understudy.simulation.ledger import OPEN
 from understudy.simulation.machine import Machine
 from understudy.simulation.network import Network
@@ -28,6 +28,9 @@ CHAOS_MS = ((60_000, 120_000), (120_000, 300_000), (300_000, 600_000))
 NAMESAKES = 0.4  # two scripted workers that were given one name: only the token tells them apart
 REST_MS_MAX = 40 * 60_000
 AUDIT_EVERY_MS = 30_000
+TWO_HUBS_SHARE = 0.3
+OUT_OF_MANY_MS = (30_000, 60_000, 120_000)  # between the outages of each of several hubs
+JUMPS_OF_MANY_MS = (0, 60_000, 300_000)  # between the jumps of the database's clock
 TAKEOVER_SHARE, ABOUT_TAKEOVER_SHARE = 0.3, 0.1
 STEADY_MS = 4_000  # the hub has been up for this time: what depends on its alarm must be right
 OWNER_LOOKS_MS = 45_000
@@ -50,16 +53,21 @@ class Outcome(msgspec.Struct, frozen=True):
 class Scenario:
     """The world of one seed with everybody in it."""
 
-    def __init__(self, seed: int, *, takeover: bool = False) -> None:
+    def __init__(self, seed: int, *, takeover: bool = False, hubs: int = 0) -> None:
         self.world = World(seed)
         chance = self.world.random
         self.weather = weather_of(chance)
         self.policy = policy_of(chance)
         self.is_about_takeover = takeover or random.Random(f"about {seed}").random() < ABOUT_TAKEOVER_SHARE
         self.service = self._take_over(seed)
+        count = hubs or self._count_hubs(seed)
+        if count > 1 and not self.weather.is_calm:
+            chance = random.Random(f"out {seed}")
+            out_ms, jump_ms = chance.choice(OUT_OF_MANY_MS), chance.choice(JUMPS_OF_MANY_MS)
+            self.weather = msgspec.structs.replace(self.weather, hub_out_ms=out_ms, clock_jump_ms=jump_ms)
         self.oracle = Oracle(self.world, self.policy)
         self.oracle.watch.is_calm = self.weather.is_calm
-        self.hub = Hub(self.world, self.weather, self.policy, self.oracle, self.service)
+        self.hub = Cluster(self.world, self.weather, self.policy, self.oracle, self.service, count)
         self.network = Network(self.world, self.weather, self.hub)
         self.audit = Audit(self.world, self.hub.store, self.oracle.ledger, self.policy)
         self.trouble = Trouble(self.world, self.weather, self.hub, self.oracle.ledger)
@@ -71,6 +79,11 @@ class Scenario:
         needs += ((),) * 6 if self.is_about_takeover else ()
         self.customers = Customers(self.world, self.network, self.weather, needs)
         self.owner = Owner(self.world, self.network, self.weather, self.machines)
+
+    @staticmethod
+    def _count_hubs(seed: int) -> int:
+        """Some worlds have two hubs over one store."""
+        return 2 if random.Random(f"hubs {seed}").random() < TWO_HUBS_SHARE else 1
 
     def _take_over(self, seed: int) -> Service | None:
         """Some worlds have a hub that takes over; those about takeover have machines that are away for long."""
@@ -207,9 +220,12 @@ class Scenario:
                 raise ViolationError("a healthy task starts once", f"{entry.id} in good weather: {ends}", entry.id)
 
 
-def play(seed: int, *, takeover: bool = False) -> Outcome:
-    """One world; what it violated is in the outcome. With `takeover`, one whose hub answers for absent machines."""
-    scenario = Scenario(seed, takeover=takeover)
+def play(seed: int, *, takeover: bool = False, hubs: int = 0) -> Outcome:
+    """One world; what it violated is in the outcome.
+
+    With `takeover`, one whose hub answers for absent machines; with `hubs`, one of so many, else as its seed says.
+    """
+    scenario = Scenario(seed, takeover=takeover, hubs=hubs)
     world, ledger = scenario.world, scenario.oracle.ledger
     violation: ViolationError | None = None
     try:

@@ -1,151 +1,118 @@
 """A store that several simulated hubs share: SQLite in memory, held to the rules of a database that lets many write.
 
 One transaction follows the other here, so what two of them do to each other at the same time is not seen. Seen is
-whether a batch that runs beside others keeps to the rows that it has locked, and whether it may run again.
+whether a batch that runs beside others keeps to the rows that it has locked, whether it may run again, what follows
+from a COMMIT whose outcome its hub never learns, and how the others go on while one hub stands still in a transaction.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from msgspec import Struct
-from msgspec.structs import replace
-
-from understudy.clock import Clock
-from understudy.coordinator.changes import Event
-from understudy.coordinator.nouns import Hearing, Memory, Task
-from understudy.simulation.world import ViolationError
-from understudy.store.base import Reader, StoredEvent, Transaction
-from understudy.store.queries import Query
+from understudy.errors import StoreDownError, StoreError
+from understudy.simulation.beside_store import BesideTransaction
+from understudy.store.base import Reader, Transaction
 from understudy.store.sqlite import SqliteStore
-from understudy.store.tables import LOCKED, OWNERS, TABLES
 
 T = TypeVar("T")
-RULE = "a batch beside others saves what it has locked"
+CUT_AFTER_MS = 5_000  # the database cuts a connection that stands still in a transaction
 
 
 class _AgainError(Exception):
     """The database has rolled the transaction back; it is run again."""
 
 
-class SharedStore:
-    """One hub's way to the store. `again` says whether a transaction is rolled back once before it is committed.
+class Database:
+    """The server: one store, and the transaction of a hub that stands still in it."""
 
-    `passed_over` says whether a claimable task is locked by another hub at this moment.
+    def __init__(self, now_ms: Callable[[], int] = lambda: 0) -> None:
+        self.store = SqliteStore(None)
+        self._now_ms = now_ms
+        self._held_by: object = None
+        self._held_alone = False
+        self.held_until_ms = 0
+
+    def hold(self, hub: object, *, alone: bool) -> None:
+        """A hub stands still in the middle of a transaction."""
+        self._held_by, self._held_alone, self.held_until_ms = hub, alone, self._now_ms() + CUT_AFTER_MS
+
+    def let_go(self, hub: object) -> bool:
+        """Its process goes on or has died → whether its transaction is still open."""
+        is_open = self._held_by is hub and self._now_ms() < self.held_until_ms
+        if is_open:
+            self.wait()
+        return is_open
+
+    def wait(self) -> None:
+        """Nothing holds it up from now on; a hub that starts waits for that."""
+        self.held_until_ms = min(self.held_until_ms, self._now_ms())
+
+    def is_in_the_way(self, *, alone: bool) -> bool:
+        """True if a transaction would have to wait for that hub for longer than it may."""
+        return self._now_ms() < self.held_until_ms and (alone or self._held_alone)
+
+
+class SharedStore:
+    """One hub's way to the database. The chances of what may happen to it are asked for in each transaction.
+
+    `again`: it is rolled back once before it is committed. `passed_over`: a claimable task is locked by another hub.
+    `before_commit`: raises a StoreError where the COMMIT fails. `outcome_lost`: it is made, and nobody learns of it.
     """
 
     is_shared = True
 
     def __init__(
         self,
-        store: SqliteStore,
+        database: Database | None = None,
+        *,
         again: Callable[[], bool] = lambda: False,
         passed_over: Callable[[], bool] = lambda: False,
+        before_commit: Callable[[], None] = lambda: None,
+        outcome_lost: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._store = store
+        self._database = database or Database()
         self._again = again
         self._passed_over = passed_over
+        self._before_commit = before_commit
+        self._outcome_lost = outcome_lost
         self.began: list[bool] = []  # each transaction: whether it was alone
+        self.unknown: Any = None  # what the last transaction has kept although its hub was not told
 
     def transaction(self, fn: Callable[[Transaction], T], *, alone: bool = True) -> T:
         """Run `fn` and commit, perhaps at the second attempt."""
+        self.unknown = None
         self.began.append(alone)
+        if self._database.is_in_the_way(alone=alone):
+            raise StoreDownError("Store unavailable: lock timeout")
         if self._again():
             with suppress(_AgainError):
-                self._store.transaction(lambda tx: self._rolled_back(fn, tx, alone=alone))
-        return self._store.transaction(lambda tx: fn(self._seen(tx, alone=alone)))
+                self._database.store.transaction(lambda tx: self._rolled_back(fn, tx, alone=alone))
+        answer = self._database.store.transaction(lambda tx: self._whole(fn, tx, alone=alone))
+        if self._outcome_lost():
+            self.unknown = answer
+            raise StoreDownError("Store unavailable: connection lost in COMMIT")
+        return answer
 
     def _rolled_back(self, fn: Callable[[Transaction], T], tx: Transaction, *, alone: bool) -> None:
         fn(self._seen(tx, alone=alone))
         raise _AgainError
 
+    def _whole(self, fn: Callable[[Transaction], T], tx: Transaction, *, alone: bool) -> T:
+        answer = fn(self._seen(tx, alone=alone))
+        try:
+            self._before_commit()
+        except StoreError as error:
+            raise StoreDownError(str(error)) from error
+        return answer
+
     def _seen(self, tx: Transaction, *, alone: bool) -> Transaction:
-        return tx if alone else Beside(tx, self._passed_over)
+        return tx if alone else BesideTransaction(tx, self._passed_over)
 
     def read(self, fn: Callable[[Reader], T], within_ms: int = 0) -> T:
         """Run `fn` on a snapshot."""
-        return self._store.read(fn, within_ms)
+        return self._database.store.read(fn, within_ms)
 
     def close(self) -> None:
-        """The store is for others too."""
-
-
-class Beside:
-    """A transaction that others run beside; ViolationError for a row that it may not save."""
-
-    def __init__(self, tx: Transaction, passed_over: Callable[[], bool]) -> None:
-        self._tx: Any = tx
-        self._passed_over = passed_over
-        self._locked: dict[type[Struct], set[Any]] = defaultdict(set)
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ("move_pauses", "purge", "place_events"):
-            raise ViolationError("some things are done alone", name)
-        return getattr(self._tx, name)
-
-    # ---- what is read, and with that locked
-
-    def load_many(self, noun: type[Any], keys: Collection[Any]) -> list[Any]:
-        """Rows that are there are locked; one that is not there is inserted, which fails if another hub was first."""
-        if noun in LOCKED:
-            self._locked[noun].update(keys)
-        found: list[Any] = self._tx.load_many(noun, keys)
-        return found
-
-    def find(self, query: Query[Any], *values: Any, limit: int = 0) -> list[Any]:
-        """Rows by a condition."""
-        return self._lock(query.noun, self._tx.find(query, *values, limit=limit))
-
-    def claimable(self, provides: frozenset[str], limit: int) -> list[Task]:
-        """Without those that another hub has locked."""
-        return self._lock(Task, [t for t in self._tx.claimable(provides, limit) if not self._passed_over()])
-
-    def _lock(self, noun: type[Struct], rows: list[Any]) -> list[Any]:
-        if noun in LOCKED:
-            self._locked[noun].update(TABLES[noun].key_of(row) for row in rows)
-        return rows
-
-    # ---- what is saved
-
-    def save_many(self, rows: Sequence[Struct]) -> None:
-        """Rows of its own."""
-        for row in rows:
-            if not self._may_save(row):
-                raise ViolationError(RULE, str(row))
-        self._tx.save_many([self._moved_ahead(row) if isinstance(row, Hearing) else row for row in rows])
-
-    def delete_many(self, noun: type[Struct], keys: Collection[Any]) -> None:
-        """Rows about a task of its own."""
-        for key in keys:
-            if OWNERS.get(noun) != {"task_id": Task} or key not in self._locked[Task]:
-                raise ViolationError(RULE, f"{noun.__name__} {key} removed")
-        self._tx.delete_many(noun, keys)
-
-    def append_events(self, events: Sequence[Event]) -> list[StoredEvent]:
-        """Each hub's events get places of their own."""
-        stored: list[StoredEvent] = self._tx.append_events(events)
-        return stored
-
-    def now_ms(self, clock: Clock) -> int:
-        """The clock of the database."""
-        now: int = self._tx.now_ms(clock)
-        return now
-
-    def _may_save(self, row: Struct) -> bool:
-        noun = type(row)
-        if noun in LOCKED:
-            return TABLES[noun].key_of(row) in self._locked[noun]
-        if isinstance(row, Memory):
-            return any(row.id.startswith(f"{task_id}:") for task_id in self._locked[Task])
-        if isinstance(row, Hearing):
-            return True
-        return any(getattr(row, column) in self._locked[owner] for column, owner in OWNERS.get(noun, {}).items())
-
-    def _moved_ahead(self, row: Hearing) -> Hearing:
-        kept: Hearing = self._tx.load_many(Hearing, (row.id,))[0]
-        if replace(row, heard_at=kept.heard_at) != kept:
-            raise ViolationError("beside others a hub only hears", f"{kept} becomes {row}")
-        return replace(kept, heard_at=max(kept.heard_at, row.heard_at))
+        """The connections of one hub; the database stays."""

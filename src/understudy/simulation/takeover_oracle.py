@@ -26,7 +26,6 @@ from understudy.simulation.service import Service
 from understudy.simulation.world import ViolationError, World
 from understudy.store.base import Reader, Store
 
-HUB_WORKER = "hub/simulated"
 ROWS_MAX = 10_000
 SLACK_MS = 3_000
 AWAY_AT_ONCE, AWAY_AFTER_A_WHILE = ("down", "stuck"), ("asleep", "draining", "planned")
@@ -49,18 +48,18 @@ class StandIn:
         """Note a request of takeover's loop and the hub's decision."""
         match operation:
             case ReserveCall() if isinstance(answer, TakeoverCall):
-                self._reserved(answer)
+                self._reserved(answer, operation.worker_id)
             case SettleCall():
                 self._settled(operation, answer)
             case CutCalls():
-                self._lost(answer)
+                self._cut(operation, answer)
             case CheckTakeover() if isinstance(answer, Verdict):
                 self._lost(answer.lost)
 
-    def _reserved(self, job: TakeoverCall) -> None:
+    def _reserved(self, job: TakeoverCall, worker_id: str) -> None:
         self._granted.append(job)
         if job.token:
-            body = {"workerId": HUB_WORKER, "provides": [], "requestId": job.call_id}
+            body = {"workerId": worker_id, "provides": [], "requestId": job.call_id}
             granted = {"success": True, "tasks": [{"task": {"id": job.task_id}, "lease": job.lease}]}
             self._tell("/api/queue/claim", body, reply_of(granted))
 
@@ -68,7 +67,7 @@ class StandIn:
         job, called = operation.job, operation.called
         if not job.token or answer is None:
             return
-        said: dict[str, Any] = {"workerId": HUB_WORKER, "token": job.token}
+        said: dict[str, Any] = {"workerId": operation.worker_id, "token": job.token}
         if called.kind in ("again", "stop"):
             if answer != NO_LEASE:
                 self._tell(f"/api/queue/{job.task_id}/release", said, reply_of(answer))
@@ -83,6 +82,15 @@ class StandIn:
         self._tell(f"/api/result/{job.task_id}", said, reply)
         self.answered += reply.body == {"success": True}
 
+    def _cut(self, operation: CutCalls, answer: Any) -> None:
+        """A hub that starts ends its own calls: what another one has called is going on."""
+        for task_id, token in answer if isinstance(answer, tuple) else ():
+            lease = self._oracle.ledger.entry(task_id).lease
+            if lease is None or lease.worker != operation.worker_id:
+                said = f"{task_id} {token} of {lease.worker if lease else None}, cut by {operation.worker_id}"
+                raise ViolationError("T4 a hub cuts its own calls only", said, task_id)
+        self._lost(answer)
+
     def _lost(self, leases: Any) -> None:
         for task_id, token in leases if isinstance(leases, tuple) else ():
             entry = self._oracle.ledger.entry(task_id)
@@ -91,8 +99,9 @@ class StandIn:
             self._oracle.ledger.end(entry, "lost")
 
     def _tell(self, path: str, body: dict[str, Any], reply: Reply) -> None:
-        self._world.tell(f"{HUB_WORKER} {path} {body} -> {reply.status} {reply.body}"[:600])
-        self._oracle.saw(Letter(HUB_WORKER, "POST", path, body, b""), reply)
+        worker_id = body["workerId"]
+        self._world.tell(f"{worker_id} {path} {body} -> {reply.status} {reply.body}"[:600])
+        self._oracle.saw(Letter(worker_id, "POST", path, body, b""), reply)
 
     def committed(self, committed: Committed) -> None:
         """The events of a commit; only then is it known whether its grants were right."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from understudy.simulation.cluster import Cluster
 from understudy.simulation.hub import Hub
 from understudy.simulation.ledger import Ledger
 from understudy.simulation.machine import Machine
@@ -24,17 +25,18 @@ JUMP_MS_MIN, JUMP_MS_MAX = 5_000, 3_600_000
 class Trouble:
     """Plans one fault after the other, until it is asked to end."""
 
-    def __init__(self, world: World, weather: Weather, hub: Hub, ledger: Ledger) -> None:
+    def __init__(self, world: World, weather: Weather, cluster: Cluster, ledger: Ledger) -> None:
         self._world = world
         self._weather = weather
-        self._hub = hub
+        self._cluster = cluster
         self._ledger = ledger
         self.is_over = False
         self.blows = 0  # against daemons and workers
 
     def begin(self, machines: list[Machine], workers: list[Worker]) -> None:
         """From now on anything may happen."""
-        self._again(self._weather.hub_out_ms, self._trouble_hub)
+        for hub in self._cluster.hubs:
+            self._again(self._weather.hub_out_ms, partial(self._trouble_hub, hub))
         self._again(self._weather.clock_jump_ms, self._jump)
         for machine in machines:
             self._again(self._weather.machine_trouble_ms, partial(self._trouble_machine, machine))
@@ -61,27 +63,27 @@ class Trouble:
 
     # ---- hub
 
-    def _trouble_hub(self) -> None:
-        if not self._hub.is_up or self._hub.is_frozen:
+    def _trouble_hub(self, hub: Hub) -> None:
+        if not hub.is_up or hub.is_frozen:
             return
         how = self._world.random.choice(("stop", "kill", "before", "after", "freeze"))
         out_ms = self._of(OUTAGES_MS)
         if how == "freeze":
-            self._hub.freeze()
-            self._later(out_ms, self._hub.thaw)
+            hub.freeze()
+            self._later(out_ms, hub.thaw)
             return
-        self._hub.stop(how)
-        self._later(out_ms, self._revive)
+        hub.stop(how)
+        self._later(out_ms, partial(self._revive, hub))
 
-    def _revive(self) -> None:
+    def _revive(self, hub: Hub) -> None:
         """A hub that was to die at its next commit may still be up."""
-        if not self._hub.is_up:
-            self._hub.start()
+        if not hub.is_up:
+            hub.start()
         else:
-            self._later(1_000, self._revive)
+            self._later(1_000, partial(self._revive, hub))
 
     def _jump(self) -> None:
-        if self._hub.is_up and not self._hub.is_frozen:
+        if self._cluster.hears():
             ms = self._world.between(JUMP_MS_MIN, JUMP_MS_MAX) * self._world.random.choice((-1, 1))
             self._world.tell(f"the hub's wall clock jumps by {ms} ms")
             self._ledger.jump(ms)

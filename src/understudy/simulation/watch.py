@@ -72,7 +72,7 @@ class Watch:
         """The hub said something about a daemon, or about itself."""
         world = self._ledger.world
         if name == "hub.gap":
-            if not self._ledger.may_gap:
+            if not self._ledger.may_gap and world.now_ms > self._ledger.refused_until_ms + SLACK_MS:
                 raise ViolationError("a gap is only what was not heard", str(fields))
             self._ledger.resumed_ms = world.now_ms
         if name == "daemon.stuck" and (self.is_calm or fields.get("what") not in DEAF):
