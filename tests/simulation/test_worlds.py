@@ -20,6 +20,8 @@ from understudy.simulation.mutants import MUTANTS
 from understudy.simulation.scenario import play
 
 WORLDS = 20
+TWO_HUBS = range(1 + 4 * SEED, 5 + 4 * SEED)
+FOUND_WITH_TWO_HUBS = {"others_hear_nothing": range(1, 21), "enqueue_resets": range(1, 31)}
 TOGETHER = 5
 # In these worlds, beginning shortly before the first that is known to find it.
 MUST_BE_FOUND = {"name_for_token": range(9, 61), "lease_end_ignored": range(2, 31), "enqueue_resets": range(1, 31)}
@@ -30,6 +32,18 @@ def test_no_invariant_breaks(first):
     for seed in range(first, first + TOGETHER):
         outcome = play(seed)
         assert outcome.violation is None, f"world {seed}: {outcome.violation}\n" + "\n".join(outcome.story)
+
+
+@pytest.mark.parametrize("seed", TWO_HUBS)
+def test_no_invariant_breaks_with_two_hubs_on_one_store(seed):
+    outcome = play(seed, hubs=2, takeover=seed % 2 == 0)
+    assert outcome.violation is None, f"world {seed} of two hubs: {outcome.violation}\n" + "\n".join(outcome.story)
+
+
+@pytest.mark.parametrize("mutant", FOUND_WITH_TWO_HUBS)
+def test_a_planted_bug_is_found_with_two_hubs(mutant):
+    outcomes = (play_planted(mutant, seed, 2) for seed in FOUND_WITH_TWO_HUBS[mutant])
+    assert any(outcome.violation is not None for outcome in outcomes)
 
 
 @pytest.mark.parametrize("mutant", MUST_BE_FOUND)
@@ -86,9 +100,11 @@ def test_every_mutant_is_taken_out_again():
     def code():
         from understudy.coordinator import budget, identity, leases, renewals, takeover
         from understudy.hub import batch, enqueue, results
+        from understudy.hub.alarm_loop import Alarm
+        from understudy.hub.calls import CutCalls
         from understudy.hub.leases import ReleaseLease, RenewLease
-        from understudy.store.sqlite_rows import SqliteTransaction
-        from understudy.store.sqlite_takeover import TakeoverQueries
+        from understudy.store.rows import RowQueries
+        from understudy.store.takeover import TakeoverQueries
         from understudy.worker.guard_policy import Guard
 
         owners = [
@@ -98,12 +114,12 @@ def test_every_mutant_is_taken_out_again():
             leases,
             renewals,
             batch,
-            SqliteTransaction,
+            RowQueries,
             Guard,
             batch.Engine,
             enqueue.EnqueueTasks,
         ]
-        owners += [results.ReportResult, RenewLease, ReleaseLease, TakeoverQueries]
+        owners += [results.ReportResult, RenewLease, ReleaseLease, TakeoverQueries, Alarm, CutCalls]
         return [dict(vars(owner)) for owner in owners]
 
     before = code()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from understudy.simulation.campaign import play_planted
-from understudy.simulation.mutants import MUTANTS
+from understudy.simulation.mutants import ABOUT_HUBS, MUTANTS
 from understudy.simulation.scenario import play
 
 pytestmark = pytest.mark.soak
@@ -21,10 +21,20 @@ def test_no_invariant_breaks(first):
         assert outcome.violation is None, f"world {seed}: {outcome.violation}\n" + "\n".join(outcome.story)
 
 
+@pytest.mark.parametrize("first", range(1, SEEDS + 1, 100))
+def test_no_invariant_breaks_with_two_hubs_on_one_store(first):
+    for seed in range(first, first + 100):
+        outcome = play(seed, hubs=2, takeover=seed % 3 == 0)
+        assert outcome.violation is None, f"world {seed}: {outcome.violation}\n" + "\n".join(outcome.story)
+
+
+@pytest.mark.parametrize("hubs", [1, 2])
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_a_planted_bug_is_found(mutant, report):
+def test_a_planted_bug_is_found(mutant, hubs, report):
+    if mutant in ABOUT_HUBS and hubs == 1:
+        pytest.skip("one hub cannot show it")
     for seed in range(1, HUNT_SEEDS + 1):
-        outcome = play_planted(mutant, seed)
+        outcome = play_planted(mutant, seed, hubs)
         if outcome.violation is not None:
             report(f"found in world {seed}: {outcome.violation}")
             return

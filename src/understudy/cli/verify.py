@@ -20,11 +20,12 @@ SEEDS = 50
 )
 @click.option("--seeds", type=click.IntRange(1, 1_000_000), metavar="N", help=t("cli.verify.seeds"))
 @click.option("--seed", type=click.IntRange(0), metavar="N", help=t("cli.verify.seed"))
+@click.option("--hubs", type=click.IntRange(1, 4), metavar="N", help=t("cli.verify.hubs"))
 @click.option("--mutant", default="", metavar="NAME", help=t("cli.verify.mutant"))
-def verify(seeds: int | None, seed: int | None, mutant: str) -> int:
+def verify(seeds: int | None, seed: int | None, hubs: int | None, mutant: str) -> int:
     """0 if every world held."""
     if seeds is not None and seed is not None:
         raise click.UsageError(t("cli.verify.both"))
     from understudy.simulation import verify as run
 
-    return run(seeds if seeds is not None else SEEDS, seed, sys.stdout, mutant=mutant)
+    return run(seeds if seeds is not None else SEEDS, seed, sys.stdout, mutant=mutant, hubs=hubs or 0)

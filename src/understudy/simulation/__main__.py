@@ -15,8 +15,9 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=SEEDS, help=t("simulation.help_seeds"))
     parser.add_argument("--seed", type=int, default=None, help=t("simulation.help_seed"))
     parser.add_argument("--mutant", default="", help=t("simulation.help_mutant"))
+    parser.add_argument("--hubs", type=int, default=0, help=t("simulation.help_hubs"))
     given = parser.parse_args()
-    return verify(given.seeds, given.seed, sys.stdout, mutant=given.mutant)
+    return verify(given.seeds, given.seed, sys.stdout, mutant=given.mutant, hubs=given.hubs)
 
 
 if __name__ == "__main__":

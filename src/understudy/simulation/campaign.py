@@ -35,7 +35,7 @@ def verify(seeds: int, seed: int | None, out: TextIO, *, mutant: str = "", hubs:
     with _worlds([seed] if seed is not None else range(1, seeds + 1), mutant, hubs) as worlds:
         for outcome in worlds:
             if outcome.violation is not None:
-                _tell_failure(outcome, out, mutant)
+                _tell_failure(outcome, out, mutant, hubs)
                 return EXIT_BROKEN
             tally.add(outcome)
             if time.perf_counter() - reported_s >= REPORTED_EVERY_S:
@@ -104,9 +104,9 @@ class Tally:
         out.flush()
 
 
-def _tell_failure(outcome: Outcome, out: TextIO, mutant: str) -> None:
+def _tell_failure(outcome: Outcome, out: TextIO, mutant: str, hubs: int) -> None:
     out.write(t("simulation.broken", seed=outcome.seed, what=str(outcome.violation)) + "\n")
     out.writelines(f"  {step}\n" for step in outcome.story)
-    replay = f"--seed {outcome.seed}" + (f" --mutant {mutant}" if mutant else "")
+    replay = f"--seed {outcome.seed}" + (f" --hubs {hubs}" if hubs else "") + (f" --mutant {mutant}" if mutant else "")
     out.write(t("simulation.replay", seed=outcome.seed, arguments=replay, digest=outcome.digest) + "\n")
     out.flush()

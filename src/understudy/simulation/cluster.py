@@ -93,7 +93,7 @@ class Cluster:
     # ---- hints from hub to hub
 
     def _spread(self, sender: Hub, committed: Committed) -> None:
-        """The others are told of a commit, a little later or never."""
+        """The others hear of a commit, a little later or never."""
         for hub in self.hubs:
             if hub is not sender and hub.is_up and not self._world.chance(HINTS_LOST):
                 hub.hear_of(committed, self._world.between(1, HINT_MS_MAX))

@@ -310,7 +310,7 @@ class Hub:
         return self._engine.conclude(prepared, self._engine.commit())
 
     def _kept(self, committed: Committed) -> Committed:
-        """What the store holds: more than the hub knows, if the outcome of its COMMIT was lost."""
+        """The outcome as the store holds it: more than the hub knows, if that of its COMMIT was lost."""
         unknown: Committed | None = self._shared.unknown if self._shared is not None else None
         return unknown or committed
 

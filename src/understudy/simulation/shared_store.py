@@ -78,7 +78,7 @@ class SharedStore:
         self._before_commit = before_commit
         self._outcome_lost = outcome_lost
         self.began: list[bool] = []  # each transaction: whether it was alone
-        self.unknown: Any = None  # what the last transaction has kept although its hub was not told
+        self.unknown: Any = None  # what the last transaction has kept although its hub does not know
 
     def transaction(self, fn: Callable[[Transaction], T], *, alone: bool = True) -> T:
         """Run `fn` and commit, perhaps at the second attempt."""

@@ -26,6 +26,7 @@ TEXTS = {
     "cli.verify.help": "Verify the rules by simulation: worlds of machines, clocks, networks and faults, each decided by its seed.",
     "cli.verify.seeds": "Number of worlds.  [default: 50]",
     "cli.verify.seed": "Only this world, to reproduce a failure.",
+    "cli.verify.hubs": "Hubs on one store in each world. Default: one or two, as its seed says.",
     "cli.verify.mutant": "Plant this bug first: it must be found.",
     "cli.verify.both": "Give --seeds or --seed, not both.",
     "cli.completion.help": "Print the script with which your shell completes understudy's commands and options.",

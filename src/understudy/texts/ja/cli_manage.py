@@ -26,6 +26,7 @@ TEXTS = {
     "cli.verify.help": "シミュレーションで規則を検証します。マシン、時計、ネットワーク、障害からなる世界が、それぞれシードで決まります。",
     "cli.verify.seeds": "世界の数。 [既定値: 50]",
     "cli.verify.seed": "この世界だけ(失敗の再現用)。",
+    "cli.verify.hubs": "各世界で一つのストアを共有するハブの数。既定はシードに応じて1または2です。",
     "cli.verify.mutant": "先にこの不具合を仕込みます。見つからなければなりません。",
     "cli.verify.both": "--seeds と --seed はどちらか一方だけ指定してください。",
     "cli.completion.help": "understudy のコマンドとオプションを補完するためにシェルが必要とするものを出力します。",
