@@ -78,6 +78,7 @@ BOUNDED = {
     "store/base Unreadable.found": "UNREADABLE_MAX",
     "store/postgres PostgresStore._listeners": CODE,
     "store/postgres PostgresStore._readers": "READERS_MAX",
+    "store/postgres_fronts Fronts._since": "sets of needs that are claimable, since the last look",
     "store/sqlite SqliteStore._readers": "READERS_MAX",
     "store/sqlite_files StoreFiles._known": CODE,
     "wire/dial Server.headers": CODE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from typing import Any
@@ -38,7 +38,7 @@ _NEXT = (
 
 
 @lru_cache(maxsize=4_096)
-def _tags(needs: str) -> frozenset[str]:
+def tags_of(needs: str) -> frozenset[str]:
     """The tags of a set; where they cannot be read, one that nobody provides."""
     try:
         return frozenset(msgspec.json.decode(needs))
@@ -63,7 +63,7 @@ class NeedsQueries(Session):
 
     def _first(self, covered: list[str], limit: int) -> list[str]:
         """The ids of the first tasks of all these sets: one line a set, read in pages that grow with what is used."""
-        heads = self._in_order(self.dialect.sql(_HEADS), (self.dialect.collection(covered),)) if covered else []
+        heads = self._heads(covered) if covered else []
         heapify(heads)
         lines: dict[str, deque[Place]] = {}
         size = dict.fromkeys(covered, 1)
@@ -79,18 +79,22 @@ class NeedsQueries(Session):
                 heappush(heads, (*line.popleft(), needs))
         return found
 
-    def _in_order(self, query: str, values: tuple[Any, ...]) -> list[Any]:
+    def _heads(self, covered: list[str]) -> list[Any]:
+        """The first place of each of these sets, with the set."""
+        return self._in_order(self.dialect.sql(_HEADS), (self.dialect.collection(covered),))
+
+    def _in_order(self, query: str, values: Sequence[Any]) -> list[Any]:
         """Positions in the queue; an unreadable one is behind all others of its set, and left out."""
         return [
             row for row in self._fetch(query, values) if isinstance(row[0], int | float) and isinstance(row[1], str)
         ]
 
-    def _covered_needs(self, provides: frozenset[str]) -> list[str]:
-        """Every distinct set of needs in the queue that `provides` covers: one index seek a set."""
+    def _covered_needs(self, provides: frozenset[str] | None) -> list[str]:
+        """Every distinct set of needs in the queue that `provides` covers, None: any. One index seek a set."""
         covered, last = [], ""
         while True:
             page = self._fetch(_READY_SETS, (last, NEEDS_A_PAGE))
-            covered += [needs for (needs,) in page if provides.issuperset(_tags(needs))]
+            covered += [needs for (needs,) in page if provides is None or provides.issuperset(tags_of(needs))]
             if len(page) < NEEDS_A_PAGE:
                 return covered
             last = page[-1][0]

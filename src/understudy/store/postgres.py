@@ -19,6 +19,7 @@ from psycopg import errors
 
 from understudy.errors import SlowReadError, StoreDownError, StoreError
 from understudy.store.base import Reader, Transaction, Unreadable
+from understudy.store.postgres_fronts import Fronts
 from understudy.store.postgres_rows import BATCHES, PostgresTransaction, Size
 from understudy.store.postgres_schema import migrate
 from understudy.store.postgres_signals import Listener, Sender
@@ -76,6 +77,7 @@ class PostgresStore:
         self._readers: SimpleQueue[Link] = SimpleQueue()
         self._is_unprepared = False  # a pooler forgets what was prepared
         self._size = Size()
+        self._fronts = Fronts(lambda: self._read(lambda tx: tx.fronts()))
         self._sender = Sender(self._opened)
         self._listeners: list[Listener] = []
         link = self._opened()
@@ -131,17 +133,28 @@ class PostgresStore:
 
     def _once(self, fn: Callable[[Transaction], T], *, alone: bool) -> T:
         link = self._begun(alone=alone)
+        tx = PostgresTransaction(
+            link.connection,
+            self._unreadable,
+            is_beside=not alone,
+            own_clock=self._own_clock,
+            size=self._size,
+            fronts=self._fronts,
+        )
         try:
-            tx = PostgresTransaction(
-                link.connection,
-                self._unreadable,
-                is_beside=not alone,
-                own_clock=self._own_clock,
-                size=self._size,
-            )
+            answer = self._decided(link, fn, tx, alone=alone)
+            self._commit(link)
+        finally:
+            self._fronts.add(tx.made_claimable)
+        return answer
+
+    def _decided(self, link: Link, fn: Callable[[Transaction], T], tx: Transaction, *, alone: bool) -> T:
+        """Everything before the COMMIT; rolled back where that fails."""
+        try:
             answer = fn(tx)
             if self._before_commit is not None:
                 self._before_commit()
+            return answer
         except psycopg.Error as error:
             self._undo(link)
             self._heed(error)
@@ -151,8 +164,6 @@ class PostgresStore:
         except BaseException:
             self._undo(link)
             raise
-        self._commit(link)
-        return answer
 
     def _begun(self, *, alone: bool) -> Link:
         """The writing connection in a new transaction; a connection that was lost since the last one is replaced."""
@@ -213,6 +224,9 @@ class PostgresStore:
 
     def read(self, fn: Callable[[Reader], T], within_ms: int = 0) -> T:
         """Run `fn` on one snapshot that cannot write."""
+        return self._read(fn, within_ms)
+
+    def _read(self, fn: Callable[[PostgresTransaction], T], within_ms: int = 0) -> T:
         link = self._reading(within_ms)
         try:
             tx = PostgresTransaction(
@@ -289,5 +303,6 @@ class PostgresStore:
         for listener in self._listeners:
             listener.stop()
         self._sender.close()
+        self._fronts.wait()
         with self._writing:
             self._forget()

@@ -1,0 +1,102 @@
+"""Where the queue begins: claims do not read what lies before it.
+
+While another transaction holds back vacuum (a backup, a report, a forgotten session), index entries of tasks that were
+claimed long ago stay, in front of those that are claimable; each claim would read them all, more with every task.
+So once finding the sets of needs takes long, the first claimable place of each set is looked for beside the claims, in
+a read of its own, and claims begin there. What this hub makes claimable before such a place moves it back at once.
+
+Doubt: what another hub makes claimable before it (a retry, a task with priority) is found with the next look: after
+LOOK_EVERY_S and the time of two looks. Nothing of this is in use while claims are fast.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from understudy.errors import UnavailableError
+from understudy.store.needs import Place
+
+SLOW_S, FAST_S = 0.005, 0.002  # the time of a search through the sets of needs
+LOOK_EVERY_S = 1.0  # or as long as a look takes, if that is more
+STALE_S = 60.0  # looks fail: everything is read again
+Heads = dict[str, Place]  # by set of needs
+
+
+class Fronts:
+    """The first claimable place of each set of needs, while it is worth it; used by the writing thread and by looks."""
+
+    def __init__(self, look: Callable[[], Heads]) -> None:
+        self._look = look
+        self._lock = threading.Lock()
+        self._heads: Heads | None = None
+        self._looked_s = 0.0  # when the last look began that brought `_heads`
+        self._next_s = 0.0
+        self._looks = 0
+        self._since: dict[int, Heads] = {}  # what was made claimable, by the number of looks that had begun by then
+        self._thread: threading.Thread | None = None
+
+    def heads(self) -> Heads | None:
+        """Where each set that has anything claimable begins; None: read all of it."""
+        with self._lock:
+            if self._heads is None or time.monotonic() - self._looked_s > STALE_S:
+                return None
+            heads = dict(self._heads)
+        self._begin()
+        return heads
+
+    def note(self, took_s: float) -> None:
+        """The time that a search through all of it took."""
+        if took_s > SLOW_S:
+            self._begin()
+
+    def add(self, made_claimable: Mapping[str, Place]) -> None:
+        """The first places of what a transaction has made claimable, at its end, whatever that was."""
+        if not made_claimable:
+            return
+        with self._lock:
+            for known in (self._since.setdefault(self._looks, {}), self._heads):
+                if known is not None:
+                    _merge(known, made_claimable)
+
+    def wait(self) -> None:
+        """Until no look is under way."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _begin(self) -> None:
+        with self._lock:
+            if time.monotonic() < self._next_s:
+                return
+            self._next_s = float("inf")
+            self._looks += 1
+            self._thread = threading.Thread(target=self._run, args=(self._looks,), name="fronts", daemon=True)
+        self._thread.start()
+
+    def _run(self, number: int) -> None:
+        began_s = time.monotonic()
+        heads: Heads | None = None
+        try:
+            with suppress(UnavailableError):
+                heads = self._look()
+        finally:
+            self._end(number, began_s, heads)
+
+    def _end(self, number: int, began_s: float, heads: Heads | None) -> None:
+        with self._lock:
+            now_s = time.monotonic()
+            self._next_s = now_s + max(LOOK_EVERY_S, now_s - began_s)
+            if heads is None:
+                return
+            self._since = {look: made for look, made in self._since.items() if look >= number}
+            for made in self._since.values():  # ended after the look had begun: it may not have seen them
+                _merge(heads, made)
+            self._heads = heads if now_s - began_s > FAST_S else None
+            self._looked_s = began_s
+
+
+def _merge(known: Heads, more: Mapping[str, Place]) -> None:
+    for needs, place in more.items():
+        known[needs] = min(known.get(needs, place), place)
