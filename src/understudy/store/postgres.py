@@ -209,7 +209,7 @@ class PostgresStore:
             self._writer = None
 
     def _heed(self, error: psycopg.Error) -> None:
-        """What failed because something stands between us and the server, or because it is not the one that writes."""
+        """Make connections anew where something stands in the way, or where the server is not the one that writes."""
         if isinstance(error, UNPREPARED):
             self._is_unprepared = True
         if isinstance(error, (*UNPREPARED, errors.ReadOnlySqlTransaction)):

@@ -1,4 +1,4 @@
-"""Where the queue begins: claims do not read what lies before it.
+"""The beginning of the queue: claims do not read what lies before it.
 
 While another transaction holds back vacuum (a backup, a report, a forgotten session), index entries of tasks that were
 claimed long ago stay, in front of those that are claimable; each claim would read them all, more with every task.
@@ -34,14 +34,15 @@ class Fronts:
         self._heads: Heads | None = None
         self._looked_s = 0.0  # when the last look began that brought `_heads`
         self._next_s = 0.0
-        self._looks = 0
-        self._since: dict[int, Heads] = {}  # what was made claimable, by the number of looks that had begun by then
+        self._since: Heads | None = None  # what was made claimable while a look is under way: it may not see it
         self._thread: threading.Thread | None = None
 
     def heads(self) -> Heads | None:
-        """Where each set that has anything claimable begins; None: read all of it."""
+        """The first place of each set that has anything claimable; None: read all of it."""
         with self._lock:
-            if self._heads is None or time.monotonic() - self._looked_s > STALE_S:
+            if self._heads is not None and time.monotonic() - self._looked_s > STALE_S:
+                self._heads = None
+            if self._heads is None:
                 return None
             heads = dict(self._heads)
         self._begin()
@@ -57,7 +58,7 @@ class Fronts:
         if not made_claimable:
             return
         with self._lock:
-            for known in (self._since.setdefault(self._looks, {}), self._heads):
+            for known in (self._since, self._heads):
                 if known is not None:
                     _merge(known, made_claimable)
 
@@ -71,28 +72,27 @@ class Fronts:
             if time.monotonic() < self._next_s:
                 return
             self._next_s = float("inf")
-            self._looks += 1
-            self._thread = threading.Thread(target=self._run, args=(self._looks,), name="fronts", daemon=True)
+            self._since = {}
+            self._thread = threading.Thread(target=self._run, name="fronts", daemon=True)
         self._thread.start()
 
-    def _run(self, number: int) -> None:
+    def _run(self) -> None:
         began_s = time.monotonic()
         heads: Heads | None = None
         try:
             with suppress(UnavailableError):
                 heads = self._look()
         finally:
-            self._end(number, began_s, heads)
+            self._end(began_s, heads)
 
-    def _end(self, number: int, began_s: float, heads: Heads | None) -> None:
+    def _end(self, began_s: float, heads: Heads | None) -> None:
         with self._lock:
             now_s = time.monotonic()
             self._next_s = now_s + max(LOOK_EVERY_S, now_s - began_s)
+            since, self._since = self._since, None
             if heads is None:
                 return
-            self._since = {look: made for look, made in self._since.items() if look >= number}
-            for made in self._since.values():  # ended after the look had begun: it may not have seen them
-                _merge(heads, made)
+            _merge(heads, since or {})
             self._heads = heads if now_s - began_s > FAST_S else None
             self._looked_s = began_s
 

@@ -99,7 +99,7 @@ def _of_events(events: Sequence[Event]) -> list[str]:
 
 
 class Size:
-    """How large a database was found to be, and until when that is good enough: each look reads its folder."""
+    """The size of a database as of the last look, and until when that will do: each look reads its folder."""
 
     def __init__(self) -> None:
         self.used_bytes = 0
@@ -220,7 +220,7 @@ class PostgresTransaction(RowQueries):
         return f"ORDER BY order_key, id LIMIT ?{_SKIPPING if self._is_beside else ''}"
 
     def fronts(self) -> Heads:
-        """Where each set of needs begins that has anything claimable; reads what vacuum could not remove yet."""
+        """The first claimable place of each set of needs; this reads entries that vacuum could not remove yet."""
         for setting in ("enable_seqscan", "enable_sort"):
             self._fetch("SELECT set_config(?, 'off', true)", (setting,))
         sets = self._covered_needs(None)

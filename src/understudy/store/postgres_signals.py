@@ -52,7 +52,7 @@ class Sender:
 
 
 class Listener:
-    """Hears hints in a thread of its own, and connects again for ever."""
+    """Hears hints in a thread of its own, and connects again as often as it must."""
 
     def __init__(self, opened: Callable[[], Link], on_signal: Callable[[str], None]) -> None:
         self._opened = opened
