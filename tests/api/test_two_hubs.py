@@ -223,4 +223,4 @@ def test_a_hub_that_was_killed_is_listed_no_more_after_a_while(pair: Pair) -> No
 
 def _seen_at(hub: Hub, name: str) -> int:
     rows: list[Any] = hub.store.read(lambda reader: reader.find(DEPLOYMENTS))
-    return max(row.seen_at for row in rows if row.name == name)
+    return max(int(row.seen_at) for row in rows if row.name == name)

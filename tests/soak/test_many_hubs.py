@@ -106,7 +106,9 @@ def test_many_hubs_lose_nothing_and_do_nothing_twice(count: int, tmp_path: Path,
             caddy([hub.port for hub in hubs], tmp_path / "caddy") as port,
         ):
             began = time.monotonic()
-            people = [Client(port, ledger, n, stopped, reply_to="webhook") for n in range(CLIENTS)]
+            people: list[threading.Thread] = [
+                Client(port, ledger, n, stopped, reply_to="webhook") for n in range(CLIENTS)
+            ]
             people += [Beater(port, ledger, f"daemon-{n}", stopped) for n in range(3)]
             chaos = Chaos(hubs, server, began)
             for thread in (*people, chaos):
