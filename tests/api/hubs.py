@@ -26,6 +26,7 @@ from understudy.coordinator.nouns import Policy
 from understudy.errors import StoreError
 from understudy.ids import IdMaker
 from understudy.log import Log
+from understudy.notify.base import ChannelSettings
 from understudy.runtime.hub.runtime import HubRuntime
 from understudy.runtime.hub.server import server_of
 from understudy.runtime.stepper import RETRY_MS_FIRST
@@ -166,6 +167,7 @@ class Hub:
         settings: Settings | None = None,
         shown: tuple[SettingShown, ...] = (),
         name: str = "",
+        channels: tuple[ChannelSettings, ...] = (),
     ) -> None:
         self.thread = thread
         self.name = (name,) if name else ()
@@ -179,7 +181,7 @@ class Hub:
         self.is_stopped = False
         ticking: Clock = self.clock
         chosen = ENVIRONMENT if keys is None else keys
-        given = HubInputs(policy=policy or Policy(), environment_keys=chosen)
+        given = HubInputs(policy=policy or Policy(), environment_keys=chosen, channels=channels)
         log = Log(ticking, self.log, level="debug")
         self.runtime = self._make_runtime(ticking, log, given)
         listener = socket.create_server(("127.0.0.1", port), backlog=256)

@@ -11,8 +11,12 @@ import pytest
 from tests.api.hubs import Hub, SharedSqlite, SignallingSqlite
 from tests.api.test_claims import start_polls
 from tests.api.wire import ADMIN, Stream
+from tests.fakes.webhook import FakeWebhook
 from tests.waiting import allowed_s, eventually
 from understudy.clock import ManualClock
+from understudy.coordinator.nouns import Policy
+from understudy.coordinator.routes import Routes
+from understudy.notify.base import ChannelSettings
 from understudy.runtime.hub import others
 from understudy.runtime.hub.hints import COUNT_MAX, KINDS_MAX, Hint, hint_of
 from understudy.store.base import Store
@@ -88,6 +92,23 @@ def test_what_is_not_settled_yet_comes_later_and_once(pair: Pair) -> None:
     b.enqueue("u")
     assert stream.until("task.queued")[1]["fields"]["taskId"] == "u", "not the first one again"
     stream.close()
+
+
+def test_a_stream_reads_no_further_than_its_hub_has_followed(pair: Pair) -> None:
+    """What is behind that may still get something before it."""
+    a, b = pair
+    b.thread.run(_hold(b))
+    a.enqueue("t")
+    stream = Stream(b.port, "/api/events?follow=1")
+    resumed = Stream(b.port, "/api/events?follow=1", last_id="1")
+    b.thread.run(_close_feed(b))
+    assert "task.queued" not in stream.rest() + resumed.rest()
+    stream.close()
+    resumed.close()
+
+
+async def _close_feed(hub: Hub) -> None:
+    hub.runtime.feed.close()
 
 
 async def _hold(hub: Hub) -> None:
@@ -197,6 +218,20 @@ def test_hints_are_small_and_those_of_strangers_are_read_with_care(
     a.enqueue()
     assert hint_of("[1]") is None
     assert hint_of('["h",[["[]","",2]]]') == Hint("h", (("[]", "", 2),))
+
+
+# ---- what a dead hub leaves
+
+
+def test_what_a_dead_hub_has_left_in_the_outbox_is_sent_by_another(start_hub: Callable[..., Hub]) -> None:
+    with FakeWebhook(is_fresh=False) as hook:
+        channel = ChannelSettings("hook", "webhook", address=hook.address, secret=hook.secret)
+        given = {"channels": (channel,), "policy": Policy(routes=Routes(channels=("hook",)))}
+        store, clock = SharedSqlite(), ManualClock()
+        a, _ = (start_hub(store=store, clock=clock, name=name, **given) for name in ("a", "b"))
+        a.runtime.deliverers.stop()
+        a.post("/api/channels/test", key=ADMIN).of(200)
+        hook.wait_for(1, within_s=allowed_s(10))
 
 
 # ---- who runs

@@ -16,7 +16,13 @@ from understudy.hub.call_ends import SettleCall
 from understudy.hub.calls import ReserveCall, TakeoverCall
 from understudy.hub.steps import Beside, Sleep, Steps
 from understudy.hub.takeover import CheckTakeover, RecordProbe
-from understudy.hub.takeover_loop import PAUSE_MS_MIN, PROBE_EVERY_MS, SETTLE_TRIES_MS, TakeoverLoop
+from understudy.hub.takeover_loop import (
+    PAUSE_MS_MAX_SHARED,
+    PAUSE_MS_MIN,
+    PROBE_EVERY_MS,
+    SETTLE_TRIES_MS,
+    TakeoverLoop,
+)
 from understudy.services.claude import ClaudeApi
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
 
@@ -59,6 +65,11 @@ def driven() -> Driven:
 def test_a_turn_with_nothing_to_do_is_one_look_and_a_pause(driven: Driven) -> None:
     assert driven.drive(driven.loop.step(), [Verdict(pause_ms=9_000)]) == 9_000 - PAUSE_MS_MIN
     assert driven.kinds() == [CheckTakeover, Sleep]
+
+
+def test_of_several_hubs_each_looks_soon_for_what_a_dead_one_has_left(driven: Driven) -> None:
+    driven.loop = TakeoverLoop("hub/w", ClaudeApi("key"), driven.clock, is_shared=True)
+    assert driven.drive(driven.loop.step(), [Verdict(pause_ms=60_000)]) == PAUSE_MS_MAX_SHARED - PAUSE_MS_MIN
 
 
 @pytest.mark.parametrize("answer", [NoAnswer("refused"), HttpAnswer(503)])

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.waiting import eventually
 CLIENTS, LASTS_S = 64, 60
 KILL_EVERY_S = 5.0
 CRASHES_AT_S, CUTS_AT_S = (20.0, 40.0), (12.0, 32.0, 52.0)
+ROUNDS, PICKUP_MS_MAX = 200, 50
 DELIVERED_WITHIN_S = 150.0  # what a killed hub had taken is free after a minute
 SETTINGS = {
     "lease_duration": "60s",
@@ -138,3 +140,29 @@ def _said(count: int, ledger: Ledger, chaos: Chaos, wanted: int, twice: int) -> 
         f"{len(ledger.done):,} done once, {ledger.requests:,} requests, repeated {dict(ledger.repeated)}, "
         f"the longest took {ledger.longest_s:.1f} s; {wanted:,} answers delivered, {twice} of them more than once"
     )
+
+
+@pytest.mark.soak
+def test_a_task_is_in_the_hands_of_a_poll_at_another_hub_at_once(tmp_path: Path, report: Any) -> None:
+    with running_server() as server, hubs_on(server.new_database(), 2, tmp_path, **SETTINGS) as (one, other):
+        ledger = Ledger()
+        here, there = Caller(one.port, ledger), Caller(other.port, ledger)
+        took_ms: list[float] = []
+        with ThreadPoolExecutor(1) as pool:
+            for n in range(ROUNDS):
+                poll = pool.submit(there.post, "/api/queue/claim", {"workerId": "w", "max": 1, "waitSec": 30})
+                time.sleep(random.uniform(0.03, 0.1))  # until it waits
+                began = time.monotonic()
+                here.post("/api/queue", {"id": f"t{n}", "content": "x"})
+                status, said = poll.result(60)
+                took_ms.append((time.monotonic() - began) * 1000)
+                assert (status, said["taskId"]) == (200, f"t{n}")
+                lease = {"success": True, "token": said["lease"]["token"], "output": ""}
+                assert there.post(f"/api/result/t{n}", lease)[0] == 200
+        here.close()
+        there.close()
+        p50, p99 = (sorted(took_ms)[round(ROUNDS * part) - 1] for part in (0.5, 0.99))
+        report(
+            f"enqueued at one hub, in the hands of a poll at another: p50 {p50:.1f}, p99 {p99:.1f} ms, {ROUNDS} times"
+        )
+        assert p99 < PICKUP_MS_MAX

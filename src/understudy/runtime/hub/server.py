@@ -166,7 +166,7 @@ async def _serve(given: HubInputs, listener: socket.socket, connections_max: int
     gc.freeze()
     gc.set_threshold(5_000, 10, 10)  # measured: no dearer than 50,000 on a frozen heap, and rings go sooner
     host, port = listener.getsockname()[:2]
-    log.emit("info", "Hub", f"Listening on {url_of(host, port)}", version=understudy.__version__)
+    log.emit("info", "Hub", f"Listening on {url_of(host, port)}", version=understudy.__version__, hub=hub.name)
     watchdog.ready()
     try:
         await server.serve(sockets=[listener])
