@@ -16,6 +16,7 @@ from tests.waiting import allowed_s, eventually
 from understudy.clock import ManualClock
 from understudy.coordinator.nouns import Policy
 from understudy.coordinator.routes import Routes
+from understudy.hub.delivery import LOOK_EVERY_MS_SHARED
 from understudy.notify.base import ChannelSettings
 from understudy.runtime.hub import others
 from understudy.runtime.hub.hints import COUNT_MAX, KINDS_MAX, Hint, hint_of
@@ -160,7 +161,7 @@ def test_a_hint_brings_a_task_to_a_poll_at_another_hub(make_pair: Callable[..., 
 def test_without_hints_each_hub_looks_by_itself(make_pair: Callable[..., Pair]) -> None:
     a, b = make_pair(SharedSqlite())
     with ThreadPoolExecutor(1) as pool:
-        (poll,) = start_polls(b, pool, {"workerId": "w"})
+        (poll,) = start_polls(b, pool, {"workerId": "w", "waitSec": 60})  # at its end it would look in any case
         task_id = a.enqueue()
         assert poll.result(allowed_s(20)).of(200)["taskId"] == task_id
 
@@ -228,10 +229,12 @@ def test_what_a_dead_hub_has_left_in_the_outbox_is_sent_by_another(start_hub: Ca
         channel = ChannelSettings("hook", "webhook", address=hook.address, secret=hook.secret)
         given = {"channels": (channel,), "policy": Policy(routes=Routes(channels=("hook",)))}
         store, clock = SharedSqlite(), ManualClock()
-        a, _ = (start_hub(store=store, clock=clock, name=name, **given) for name in ("a", "b"))
+        a, b = (start_hub(store=store, clock=clock, name=name, **given) for name in ("a", "b"))
         a.runtime.deliverers.stop()
         a.post("/api/channels/test", key=ADMIN).of(200)
-        hook.wait_for(1, within_s=allowed_s(10))
+        hook.wait_for(1, within_s=60)
+        loop = b.runtime.deliverers._by_name["hook"]
+        assert loop.safe_step() == LOOK_EVERY_MS_SHARED, "and it looks again so soon"
 
 
 # ---- who runs
