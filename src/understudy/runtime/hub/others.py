@@ -1,8 +1,9 @@
 """The part of a hub that others share a store with: it follows their events, and wakes long polls for their tasks.
 
-Every second, and sooner after a hint, it reads the log of events behind its position, looks for each group of long
-polls whether there is something for them, and says from time to time that it runs. The feed of events is fed by this
-alone, also with what this hub itself has written, so that everybody sees events in the order of their places.
+Every second, and sooner after a hint, it reads the log of events behind its position. Every second, and after hints may
+have been lost, it looks for each group of long polls whether there is something for them: not after each hint, because
+the task behind it is mostly in somebody's hands already. From time to time it says that it runs. The feed of events is
+fed by this alone, also with what this hub itself has written, so that everybody sees events in one order.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from understudy.store.queries import WAITING_FOR
 
 T = TypeVar("T")
 LOOK_EVERY_S = 1.0
+DUE_PART = 0.9  # so that a look that comes a little early is not the next one but one
 PAUSE_S = 0.02  # between two looks, however many hints come
 EVENTS_A_LOOK = 500
 GROUPS_A_LOOK = 100
@@ -46,6 +48,7 @@ class Others:
         self._task: asyncio.Task[None] | None = None
         self._settled = Settled(0)
         self._seen_mono = 0
+        self._tasks_due_at = 0.0  # of the loop's clock: when long polls are looked at again
         self._is_over = False
         hub.feed.is_followed = True
 
@@ -93,6 +96,7 @@ class Others:
     def _take_hint(self, payload: str) -> None:
         hint = hint_of(payload)
         if hint is None:
+            self._tasks_due_at = 0.0
             self._woken.set()
         elif hint.start_id != self._start_id:
             for needs, waiting_for, count in hint.ready:
@@ -121,7 +125,7 @@ class Others:
     async def _look(self) -> bool:
         """Everything once → whether the next look is due at once."""
         await self._look_at_gap()
-        groups = self._hub.waiting.groups(GROUPS_A_LOOK)
+        groups = self._groups_due()
         last_id = self._settled.last_id
 
         def read(reader: Reader) -> tuple[list[StoredEvent], list[tuple[Group, int]]]:
@@ -135,6 +139,13 @@ class Others:
             self._hub.waiting.wake_group(group, count)
         await self._say_that_it_runs()
         return self._settled.is_at_gap or len(events) == EVENTS_A_LOOK
+
+    def _groups_due(self) -> list[tuple[Group, int]]:
+        now = self._loop.time()
+        if now < self._tasks_due_at:
+            return []
+        self._tasks_due_at = now + LOOK_EVERY_S * DUE_PART
+        return self._hub.waiting.groups(GROUPS_A_LOOK)
 
     async def _look_at_gap(self) -> None:
         if self._settled.wants_open:
