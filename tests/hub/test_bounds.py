@@ -30,6 +30,7 @@ from understudy.wire.tasks import EnqueueBody, ResultBody
 # tables that no purge of their own removes from, and what bounds each
 BOUNDED = {
     "hearing": "one row",
+    "store_copy": "one row",
     "takeover_state": "one row",
     "daemon": "DAEMONS_MAX, owners forget them",
     "usage": "a row a key that has submitted something",
