@@ -232,12 +232,13 @@ def _run(request: dict[str, Any]) -> None:
 if __name__ == "__main__":
     import gc
     import importlib
+    import pkgutil
 
     from understudy import cli
 
-    commands = sorted(path.stem for path in Path(cli.__file__).parent.glob("[a-z]*.py"))
-    for name in (*IMPORTED, *(f"cli.{command}" for command in commands)):
-        importlib.import_module(f"understudy.{name}")
+    commands = sorted(found.name for found in pkgutil.walk_packages(cli.__path__, "understudy.cli."))
+    for name in (*(f"understudy.{name}" for name in IMPORTED), *commands):
+        importlib.import_module(name)
     gc.freeze()
     request = _serve(socket.socket(fileno=int(sys.argv[1])))
     _become(request)

@@ -12,11 +12,6 @@ from typing import NamedTuple
 
 from tests import prepared
 
-# Commands that ask a hub and end; the start itself has tests of its own (test_code_path, test_streams, test_help).
-ASKING = {
-    *("cancel", "daemon-control", "daemons", "deployments", "doctor", "incidents", "keys", "move", "notices", "notify"),
-    *("drill", "login-link", "retry", "status", "store", "submit", "tail", "takeover", "task", "tasks"),
-}
 PROGRAM = [sys.executable, "-m", "understudy"]
 
 
@@ -35,10 +30,14 @@ def understudy(
     given: str = "",
     within_s: float = 120,
 ) -> Done:
-    """One command from start to end: prepared, where neither the command nor the environment is about the start."""
+    """One command from start to end: prepared, where the environment is not about the start.
+
+    The start itself has tests of its own (test_code_path, test_streams, test_help, test_up).
+    """
     chosen = dict(os.environ if env is None else env)
-    if arguments[:1] and arguments[0] in ASKING and prepared.can_be(chosen) and not given:
-        return prepared_one(arguments, chosen, cwd, within_s)
+    is_text = all(isinstance(word, str) for word in arguments)  # or bytes that are none
+    if arguments and is_text and not arguments[0].startswith("-") and prepared.can_be(chosen):
+        return prepared_one(arguments, chosen, cwd, within_s, given=given)
     done = subprocess.run(
         [*PROGRAM, *arguments],
         env=chosen,
@@ -53,11 +52,18 @@ def understudy(
 
 
 def prepared_one(
-    arguments: tuple[str, ...], env: Mapping[str, str], cwd: Path | None, within_s: float, code: str = ""
+    arguments: tuple[str, ...],
+    env: Mapping[str, str],
+    cwd: Path | None,
+    within_s: float,
+    code: str = "",
+    given: str = "",
 ) -> Done:
     """One command as a fork of the prepared process; `code` instead of the program, as `prepared.start` takes it."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        program = prepared.start(list(arguments), code=code, env=env, cwd=cwd, stdout=out, stderr=err)
+    with tempfile.TemporaryFile() as read, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        read.write(given.encode())
+        read.seek(0)
+        program = prepared.start(list(arguments), code=code, env=env, cwd=cwd, stdin=read, stdout=out, stderr=err)
         try:
             code = program.wait(within_s)
         except BaseException:

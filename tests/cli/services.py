@@ -60,9 +60,10 @@ class ServicedMachine:
         plain = {name: value for name, value in chosen.items() if name != "PYTHONPATH"}  # on a Mac, of DARWIN alone
         own = {name: value for name, value in os.environ.items() if name == "PYTHONPATH"}
         is_text = all(isinstance(word, str) for word in words)
-        if self.is_prepared and words[0] in ("service", "doctor") and is_text and prepared.can_be(plain | own):
-            code = AS_DARWIN if isinstance(self.system, FakeLaunchd) else ""
-            return prepared_one(words, chosen, self.folder, within_s, code)
+        is_a_mac = isinstance(self.system, FakeLaunchd)
+        can_be = words[0] in ("service", "doctor") if is_a_mac else True
+        if self.is_prepared and can_be and is_text and prepared.can_be(plain | own):
+            return prepared_one(words, chosen, self.folder, within_s, AS_DARWIN if is_a_mac else "")
         return understudy(*words, env=chosen, cwd=self.folder, within_s=within_s)
 
     @property

@@ -12,6 +12,7 @@ import sys
 
 import pytest
 
+from tests import prepared
 from tests.cli.program import PROGRAM, understudy
 from tests.hub_process import ADMIN_KEY, KEY, running_hub
 from tests.waiting import eventually
@@ -28,9 +29,9 @@ def daemon(hub, tmp_path_factory):
     """One that answers in capitals, and fails when told to."""
     data = tmp_path_factory.mktemp("daemon")
     code = "import sys; text = sys.stdin.read(); print(text.upper()); sys.exit('fail' in text)"
-    command = [*PROGRAM, "daemon", "--id", "mini", "--data", str(data), "--", sys.executable, "-c", code]
+    command = ["daemon", "--id", "mini", "--data", str(data), "--", sys.executable, "-c", code]
     with (data / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=hub.env, stdout=log, stderr=log)
+        process = prepared.start(command, env=hub.env, stdout=log, stderr=log)
     eventually(lambda: any(d["daemonId"] == "mini" for d in hub.get("/api/daemons")["daemons"]), within_s=20)
     yield process
     process.terminate()

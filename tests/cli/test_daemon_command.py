@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import prepared
 from tests.daemon.fake_hub import KEY, FakeHub
 from tests.waiting import eventually
 from tests.worker.stubs import Stub
@@ -25,11 +24,11 @@ def hub() -> Iterator[FakeHub]:
 
 
 @contextlib.contextmanager
-def daemon(hub: FakeHub, data: Path, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+def daemon(hub: FakeHub, data: Path, **env: str) -> Iterator[prepared.Program]:
     data.mkdir()
     environ = {**os.environ, "UNDERSTUDY_HUB": hub.url, "UNDERSTUDY_API_KEY": KEY, "UNDERSTUDY_DATA": str(data), **env}
     with (data / "stderr").open("wb") as stderr:
-        process = subprocess.Popen([sys.executable, "-m", "understudy", "daemon"], stderr=stderr, env=environ)
+        process = prepared.start(["daemon"], stderr=stderr, env=environ)
     try:
         yield process
     finally:

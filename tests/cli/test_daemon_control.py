@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 
-from tests.cli.program import PROGRAM, understudy
+from tests import prepared
+from tests.cli.program import understudy
 from tests.hub_process import running_hub
 from tests.waiting import eventually
 
@@ -23,9 +24,9 @@ def hub(tmp_path_factory):
 def daemon(hub, tmp_path_factory):
     data = tmp_path_factory.mktemp("daemon")
     env = {**hub.env, "UNDERSTUDY_HEARTBEAT_INTERVAL": "200ms", "UNDERSTUDY_ALLOW_UPDATE": "false"}
-    command = [*PROGRAM, "daemon", "--id", "mini", "--data", str(data)]
+    command = ["daemon", "--id", "mini", "--data", str(data)]
     with (data / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+        process = prepared.start(command, env=env, stdout=log, stderr=log)
     eventually(lambda: any(d["daemonId"] == "mini" for d in hub.get("/api/daemons")["daemons"]), within_s=20)
     yield process
     process.terminate()

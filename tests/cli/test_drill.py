@@ -7,14 +7,13 @@ import json
 import os
 import re
 import signal
-import subprocess
 import tempfile
 
 import psutil
 import pytest
 
 from tests import prepared
-from tests.cli.program import PROGRAM, environ, understudy
+from tests.cli.program import environ, understudy
 from tests.hub_process import running_hub
 from tests.waiting import eventually
 from understudy.cli.children import LoggedChild
@@ -31,7 +30,7 @@ def drilling(folder, *arguments):
     log = folder / "drill.log"
     env = environ(TMPDIR=str(folder), UNDERSTUDY_LANG="en", UNDERSTUDY_HUB="http://127.0.0.1:1")
     with log.open("wb") as said:
-        process = subprocess.Popen([*PROGRAM, "drill", *arguments], env=env, stdout=said, stderr=said)
+        process = prepared.start(["drill", *arguments], env=env, stdout=said, stderr=said)
     try:
         yield process, log.read_text
     finally:
@@ -71,7 +70,8 @@ def test_a_hub_that_dies_is_named_with_the_step_and_its_logs_are_kept(tmp_path):
         (hub,) = [p for p in alive(tmp_path) if "hub" in p.cmdline()]
         hub.kill()
         assert process.wait(30) == 1
-    assert "the drill stopped at step `warning`: the hub ended with code -9" in said()
+    # on a busy machine the WARNING may have come before the kill
+    assert re.search(r"the drill stopped at step `(?:warning|critical)`: the hub ended with code -9", said())
     (kept,) = folders(tmp_path)
     assert f"Data and logs are kept in {kept}" in said()
     assert (kept / "logs" / "daemon.log").exists()
@@ -132,7 +132,8 @@ def test_a_live_drill_that_is_ended_forgets_its_made_up_daemon(tmp_path):
     """Left behind, it would be a real CRITICAL five minutes later."""
     with running_hub(tmp_path) as hub:
         hub.post("/api/queue/heartbeat", {"daemonId": "real", "intervalSec": 600})
-        drill = subprocess.Popen([*PROGRAM, "drill", "--live", "--yes"], env=hub.env, stdout=subprocess.DEVNULL)
+        with (tmp_path / "drill.log").open("wb") as log:
+            drill = prepared.start(["drill", "--live", "--yes"], env=hub.env, stdout=log)
         ids = lambda: [row["daemonId"] for row in hub.get("/api/daemons")["daemons"]]  # noqa: E731
         try:
             eventually(lambda: len(ids()) == 2, within_s=30, what="a made-up daemon")

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from tests import prepared
 from tests.cli.program import PROGRAM, environ, understudy
 from tests.hub_process import HubProcess, running_hub
 from tests.waiting import eventually
@@ -60,14 +61,16 @@ def test_a_key_that_was_created_is_a_key(keyless, tmp_path):
     keyless.stop()
     for name in ("admin-key", "api-key"):
         (keyless.data_dir / name).unlink()
-    command = [*PROGRAM, "hub", "--host", "0.0.0.0", "--port", "0", "--data", str(keyless.data_dir)]
     log = tmp_path / "open.log"
-    with log.open("wb") as stream, subprocess.Popen(command, stderr=stream) as process:
-        try:
-            eventually(lambda: "Listening on http://0.0.0.0" in log.read_text(), within_s=15)
-        finally:
-            process.terminate()
-    assert process.returncode == 0
+    with log.open("wb") as stream:
+        process = prepared.start(
+            ["hub", "--host", "0.0.0.0", "--port", "0", "--data", str(keyless.data_dir)], stderr=stream
+        )
+    try:
+        eventually(lambda: "Listening on http://0.0.0.0" in log.read_text(), within_s=15)
+    finally:
+        process.terminate()
+    assert process.wait(60) == 0
     assert not (keyless.data_dir / "api-key").exists()
 
 

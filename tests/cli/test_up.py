@@ -7,14 +7,14 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.cli.program import PROGRAM, understudy
+from tests import prepared
+from tests.cli.program import understudy
 from tests.waiting import eventually
 from understudy.cli.up import command_here
 from understudy.runtime.lock import FileLock
@@ -31,9 +31,9 @@ class Up:
         self.env = {**os.environ, **folders, "HOME": str(self.home), **more}
         self._log = folder / "up.log"
         self._from = len(self.said) if self._log.exists() else 0
-        command = [*PROGRAM, "up", "--port", "0", "--data", str(self.data), *arguments]
+        command = ["up", "--port", "0", "--data", str(self.data), *arguments]
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(command, env=self.env, stdout=log, stderr=log, start_new_session=True)
+            self.process = prepared.start(command, env=self.env, stdout=log, stderr=log, has_session=True)
 
     @property
     def said(self):
@@ -120,7 +120,7 @@ def test_what_to_type_next_is_what_the_shell_would_find(tmp_path, monkeypatch):
     assert command_here() == "understudy"
 
 
-def test_a_second_start_goes_on_with_what_is_there(tmp_path):
+def test_a_second_start_goes_on_with_what_is_there_and_one_that_is_killed_takes_its_children_along(tmp_path):
     with running_up(tmp_path) as up:
         up.started()
         task_id = up.client("submit", "keep me", "--needs", "gpu").out.strip()
@@ -128,12 +128,23 @@ def test_a_second_start_goes_on_with_what_is_there(tmp_path):
     with running_up(tmp_path) as up:
         up.started()
         assert "keep me" in up.client("task", task_id).out
+        tree = up.tree()
+        up.process.kill()
+        up.process.wait()
+        eventually(lambda: are_gone(tree), within_s=20)
+    with running_up(tmp_path) as up:
+        up.started()
+        assert "keep me" in up.client("task", task_id).out
         assert up.stop(signal.SIGHUP) == 0
 
 
-def test_a_command_answers_instead_of_the_report(tmp_path):
-    with running_up(tmp_path, "--", sys.executable, "-c", "print(input()[::-1])") as up:
+def test_a_command_answers_instead_of_the_report_and_settings_of_the_environment_bring_their_own_key(tmp_path):
+    command = ("--", sys.executable, "-c", "print(input()[::-1])")
+    with running_up(tmp_path, *command, UNDERSTUDY_API_KEY="usk_" + "e" * 32) as up:
         up.started()
+        assert not (up.data / "api-key").exists()
+        saved = (up.home / "data/understudy/client.json").read_text()
+        assert "usk_" not in saved
         assert up.client("submit", "abc", "--wait").out == "cba\n"
         up.until("[Daemon] Finished task-")
         assert up.stop() == 0
@@ -159,19 +170,7 @@ def test_a_child_that_dies_is_told_with_its_last_words_and_ends_all(tmp_path, na
         eventually(lambda: are_gone(tree), within_s=10)
 
 
-def test_killed_itself_it_takes_its_children_along(tmp_path):
-    with running_up(tmp_path) as up:
-        up.started()
-        tree = up.tree()
-        up.process.kill()
-        up.process.wait()
-        eventually(lambda: are_gone(tree), within_s=20)
-    with running_up(tmp_path) as up:
-        up.started()
-        assert up.stop() == 0
-
-
-def test_a_port_of_our_own_hub_is_told_so(tmp_path):
+def test_a_port_of_our_own_hub_and_data_that_is_in_use_are_told(tmp_path):
     with running_up(tmp_path) as up:
         up.started()
         port = up.url.rpartition(":")[2]
@@ -180,6 +179,10 @@ def test_a_port_of_our_own_hub_is_told_so(tmp_path):
         assert f"already running at {up.url}" in done.err
         assert "understudy status" in done.err
         assert not (tmp_path / "other").exists()
+        done = understudy("up", "--port", "0", "--data", str(up.data), env=up.env)
+        assert done.code == 1
+        assert "in use by process" in done.err
+        assert up.client("status").code == 0  # it is still found
 
 
 def test_a_port_of_somebody_else_is_told_with_the_way_out(tmp_path):
@@ -192,25 +195,6 @@ def test_a_port_of_somebody_else_is_told_with_the_way_out(tmp_path):
     owners = [f"process {os.getpid()}", *([] if os.geteuid() == 0 else ["another program"])]  # not all may look
     assert any(f"port {port} is taken by {owner}" in done.err for owner in owners)
     assert re.search(r"choose another: --port \d+$", done.err.strip())
-
-
-def test_data_that_is_in_use_is_told(tmp_path):
-    with running_up(tmp_path) as up:
-        up.started()
-        done = understudy("up", "--port", "0", "--data", str(up.data), env=up.env)
-        assert done.code == 1
-        assert "in use by process" in done.err
-        assert up.client("status").code == 0  # it is still found
-
-
-def test_settings_of_the_environment_bring_their_own_key(tmp_path):
-    with running_up(tmp_path, UNDERSTUDY_API_KEY="usk_" + "e" * 32) as up:
-        up.started()
-        assert not (up.data / "api-key").exists()
-        saved = (up.home / "data/understudy/client.json").read_text()
-        assert "usk_" not in saved
-        assert up.client("submit", "hello", "--wait").code == 0
-        assert up.stop() == 0
 
 
 def test_nothing_is_opened_to_the_network_without_a_key(tmp_path):

@@ -55,7 +55,8 @@ class Keeper:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.is_over = True
+        with self.lock:  # what is just being done is done, so all that was started is known
+            self.is_over = True
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # else its thread would go on with whoever gets this number next
         self._server.join(5)
@@ -120,8 +121,8 @@ class Keeper:
             until = time.monotonic() + seconds
             while not self.is_over and time.monotonic() < until:
                 time.sleep(0.01)
-            if not self.is_over:
-                with self.lock:
+            with self.lock:
+                if not self.is_over:
                     action()
 
         threading.Thread(target=wait, daemon=True).start()

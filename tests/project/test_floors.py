@@ -14,22 +14,21 @@ from tests.check import FLOORS
 from tests.project.tree import ROOT, SOURCES
 
 PLANTED = {
-    "the coordinator reads the environment": ("coordinator/planted.py", "import os"),
-    "the coordinator reads a clock": ("coordinator/planted.py", "import time"),
-    "a hub noun starts a thread": ("hub/planted.py", "import threading"),
-    "the hub speaks SQL": ("hub/planted.py", "import sqlite3"),
-    "the store looks up": ("store/planted.py", "import understudy.hub"),
-    "the wire knows the store": ("wire/planted.py", "import understudy.store"),
-    "the API knows its host": ("api/planted.py", "import understudy.runtime.hub.runtime"),
-    "the hub runs what is the machine's": ("runtime/hub/planted.py", "import understudy.runtime.machine.drive"),
-    "the machine runs what is the hub's": ("runtime/machine/planted.py", "import understudy.runtime.hub.loops"),
-    "what both use knows one of them": ("runtime/stepper.py", "import understudy.runtime.machine.drive"),
-    "the daemon runs what is the hub's": ("daemon/planted.py", "import understudy.runtime.hub.loops"),
-    "the daemon knows the store": ("daemon/planted.py", "import understudy.store"),
-    "the worker knows the hub": ("worker/planted.py", "import understudy.hub"),
-    "a loop starts a thread": ("worker/claim.py", "import threading"),
-    "the hub's process knows the worker": ("runtime/hub/planted.py", "import understudy.worker.state"),
-    "a room that nobody declared": ("helpers.py", "VALUE = 1"),
+    "the coordinator reads the environment": ("coordinator/planted_environment.py", "os"),
+    "the coordinator reads a clock": ("coordinator/planted_clock.py", "time"),
+    "a hub noun starts a thread": ("hub/planted_thread.py", "threading"),
+    "the hub speaks SQL": ("hub/planted_sql.py", "sqlite3"),
+    "the store looks up": ("store/planted.py", "understudy.hub"),
+    "the wire knows the store": ("wire/planted.py", "understudy.store"),
+    "the API knows its host": ("api/planted.py", "understudy.runtime.hub.runtime"),
+    "the hub runs what is the machine's": ("runtime/hub/planted_machine.py", "understudy.runtime.machine.drive"),
+    "the machine runs what is the hub's": ("runtime/machine/planted.py", "understudy.runtime.hub.loops"),
+    "what both use knows one of them": ("runtime/stepper.py", "understudy.runtime.machine.drive"),
+    "the daemon runs what is the hub's": ("daemon/planted_loops.py", "understudy.runtime.hub.loops"),
+    "the daemon knows the store": ("daemon/planted_store.py", "understudy.store"),
+    "the worker knows the hub": ("worker/planted.py", "understudy.hub"),
+    "a loop starts a thread": ("worker/claim.py", "threading"),
+    "the hub's process knows the worker": ("runtime/hub/planted_worker.py", "understudy.worker.state"),
 }
 
 
@@ -39,26 +38,41 @@ def floors(copy: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=copy, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.fixture
-def copy(tmp_path):
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    shutil.copytree(SOURCES, tmp_path / "src/understudy", ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path
+def copied(folder: Path) -> Path:
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    shutil.copytree(SOURCES, folder / "src/understudy", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    """What is said of a copy with all of them planted: each import is named by itself."""
+    copy = copied(tmp_path_factory.mktemp("planted"))
+    for name, imported in PLANTED.values():
+        with (copy / "src/understudy" / name).open("a") as planted:
+            planted.write(f"\nimport {imported}\n")
+    done = floors(copy)
+    assert done.returncode == 1, done.stdout
+    return " ".join(done.stdout.split())  # long lines are wrapped
 
 
 @pytest.mark.parametrize("what", PLANTED)
-def test_a_forbidden_import_is_seen(what, copy):
-    name, line = PLANTED[what]
-    file = copy / "src/understudy" / name
-    with file.open("a") as planted:
-        planted.write(f"\n{line}\n")
-    done = floors(copy)
+def test_a_forbidden_import_is_seen(what, seen):
+    name, imported = PLANTED[what]
+    module = f"understudy.{name.removesuffix('.py').replace('/', '.')}"
+    assert f"{module} -> {imported} (l." in seen
+
+
+def test_a_room_that_nobody_declared_is_seen(tmp_path):
+    copied(tmp_path)
+    (tmp_path / "src/understudy/helpers.py").write_text("VALUE = 1\n")
+    done = floors(tmp_path)
     assert done.returncode == 1, done.stdout
-    assert f"understudy.{name.removesuffix('.py').replace('/', '.')}" in done.stdout
+    assert "understudy.helpers" in done.stdout
 
 
-def test_the_floors_hold(copy):
-    done = floors(copy)
+def test_the_floors_hold(tmp_path):
+    done = floors(copied(tmp_path))
     assert done.returncode == 0, done.stdout
 
 

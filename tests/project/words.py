@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import re
 import sys
@@ -41,12 +42,27 @@ class Forbidden(NamedTuple):
 
     def is_in_name(self, name: str) -> bool:
         """True if a name contains it as whole words: `Told` and `is_told` contain `told`."""
-        phrase = re.sub(r"\W+", "_", self.word)
-        return self.in_names and re.search(rf"(?:^|_){phrase}(?:_|$)", "_".join(parts(name))) is not None
+        return self.in_names and _name_with(self.word).search(_spoken(name)) is not None
 
     def is_in_prose(self, text: str) -> bool:
         """True if a text contains it as whole words, in any case of letters."""
-        return self.in_prose and re.search(rf"\b{re.escape(self.word)}\b", text, re.IGNORECASE) is not None
+        return self.in_prose and _prose_with(self.word).search(text) is not None
+
+
+@functools.cache
+def _name_with(word: str) -> re.Pattern[str]:
+    phrase = re.sub(r"\W+", "_", word)
+    return re.compile(rf"(?:^|_){phrase}(?:_|$)")
+
+
+@functools.cache
+def _prose_with(word: str) -> re.Pattern[str]:
+    return re.compile(rf"\b{re.escape(word)}\b", re.IGNORECASE)
+
+
+@functools.cache
+def _spoken(name: str) -> str:
+    return "_".join(parts(name))
 
 
 class Found(NamedTuple):
@@ -126,18 +142,19 @@ def sins_of_module(where: str, source: str, words: tuple[Forbidden, ...], *, is_
         for word in words
         if word.is_in_name(name)
     ]
-    prose = [*docstrings_in(source), *comments_in(source), *(texts_in(source) if is_text else ())]
+    texts = (*docstrings_in(source), *comments_in(source), *(texts_in(source) if is_text else ()))
     return found + [
         Found(f"{where}:{line}", word.word, text.splitlines()[0])
-        for line, text in prose
+        for line, text, prose in ((line, text, prose_of(text)) for line, text in texts)
         for word in words
-        if word.is_in_prose(prose_of(text))
+        if word.is_in_prose(prose)
     ]
 
 
 def sins_of_document(where: str, text: str, words: tuple[Forbidden, ...]) -> list[Found]:
     """Forbidden words in the prose of a document."""
-    return [Found(where, word.word, word.instead) for word in words if word.is_in_prose(prose_of(text))]
+    prose = prose_of(text)
+    return [Found(where, word.word, word.instead) for word in words if word.is_in_prose(prose)]
 
 
 def sins_of_path(path: str, words: tuple[Forbidden, ...]) -> list[Found]:
