@@ -80,10 +80,8 @@ def _answers(port: int) -> bool:
 @contextmanager
 def hubs_on(url: str, count: int, folder: Path, **settings: Any) -> Iterator[list[HubProcess]]:
     """So many hubs on one store."""
-    made = [
-        HubProcess(folder / f"hub-{n}", store=url, hub_name=f"hub-{n}", hub_drain="0s", **settings)
-        for n in range(count)
-    ]
+    given = {"hub_drain": "0s", **settings}
+    made = [HubProcess(folder / f"hub-{n}", store=url, hub_name=f"hub-{n}", **given) for n in range(count)]
     with ExitStack() as stack:
         for hub in made:
             stack.callback(hub.close)

@@ -22,6 +22,7 @@ CLIENTS, LASTS_S = 64, 60
 KILL_EVERY_S = 5.0
 CRASHES_AT_S, CUTS_AT_S = (20.0, 40.0), (12.0, 32.0, 52.0)
 ROUNDS, PICKUP_MS_MAX = 100, 50
+RESTARTS, RESTART_CLIENTS, NOTICED_AGAIN_S = 2, 16, 3.0
 DELIVERED_WITHIN_S = 150.0  # what a killed hub had taken is free after a minute
 SETTINGS = {
     "lease_duration": "60s",
@@ -132,6 +133,38 @@ def test_many_hubs_lose_nothing_and_do_nothing_twice(count: int, tmp_path: Path,
             twice = sum(seen - 1 for seen in Counter(hook.keys).values())
             report(_said(count, ledger, chaos, len(wanted), twice))
             assert twice <= 3 * sum(chaos.done.values()), "more repetitions than kills explain"
+
+
+@pytest.mark.soak
+def test_hubs_that_are_restarted_in_turn_cost_no_client_a_second_try(tmp_path: Path, report: Any) -> None:
+    """SIGTERM under load, behind Caddy, which asks `/ready` twice a second; an upgrade is the same."""
+    ledger, stopped = Ledger(), threading.Event()
+    settings = {**SETTINGS, "hub_drain": "4s"}
+    with (
+        running_server() as server,
+        hubs_on(server.new_database(), 2, tmp_path, **settings) as hubs,
+        caddy([hub.port for hub in hubs], tmp_path / "caddy") as port,
+    ):
+        people: list[threading.Thread] = [Client(port, ledger, n, stopped) for n in range(RESTART_CLIENTS)]
+        people += [Beater(port, ledger, f"daemon-{n}", stopped) for n in range(3)]
+        for thread in people:
+            thread.start()
+        took_s = []
+        for hub in hubs * RESTARTS:
+            began = time.monotonic()
+            assert hub.stop() == 0
+            took_s.append(time.monotonic() - began)
+            hub.start()
+            time.sleep(NOTICED_AGAIN_S)
+        stopped.set()
+        for thread in people:
+            thread.join(120)
+        assert broken_in(hubs[0], ledger) == []
+        report(
+            f"{len(took_s)} restarts by SIGTERM, {RESTART_CLIENTS} clients: {ledger.requests:,} requests, repeated "
+            f"{dict(ledger.repeated)}, the longest took {ledger.longest_s:.1f} s; a stop at most {max(took_s):.1f} s"
+        )
+        assert not ledger.repeated
 
 
 def _said(count: int, ledger: Ledger, chaos: Chaos, wanted: int, twice: int) -> str:
