@@ -18,7 +18,7 @@ from understudy.errors import StoreError
 from understudy.store.base import Signals
 
 PAUSE_S = 0.02
-KINDS_MAX = 50  # of tasks in one hint; whoever waits for others looks within a second
+KINDS_MAX = 50  # of tasks in one hint; for the others each hub looks within a second
 KIND_CHARS_MAX = 120
 COUNT_MAX = 1_000
 
