@@ -57,7 +57,7 @@ def test_what_the_issue_names_exists():
     named = {
         *("up", "hub", "daemon", "service", "submit", "tasks", "task", "cancel", "retry", "move", "status", "daemons"),
         *("incidents", "notices", "notify", "takeover", "tail", "doctor", "keys", "deployments", "verify", "drill"),
-        *("completion", "daemon-control", "login-link", "store"),
+        *("completion", "daemon-control", "login-link", "store", "deploy"),
     }
     assert named == {path[0] for path in COMMANDS if path}
     subs = {" ".join(path) for path in COMMANDS if len(path) == 2}
@@ -67,6 +67,7 @@ def test_what_the_issue_names_exists():
         *(f"keys {verb}" for verb in ("create", "list", "revoke", "rotate")),
         *(f"service {verb}" for verb in ("install", "uninstall", "start", "stop", "restart", "status")),
         "deployments list",
+        "deploy init",
         "notify test",
         "store check",
         "store copy",

@@ -14,13 +14,12 @@ import sys
 from pathlib import Path
 
 from tests.cloudflare.pyodide_message import write_message
+from tests.project.tree import ROOT
 
 WORKERD, PYODIDE = "1.20261117.1", "314.0.6"  # each workerd knows one version of Pyodide
 PACKAGES = (f"workerd@{WORKERD}", f"pyodide@{PYODIDE}")
-WHEELS = (  # with the versions of constraints.txt
-    "workers-runtime-sdk==1.9.5",
-    *("msgspec==0.22.0", "starlette==1.10.0", "anyio==4.16.0", "idna==3.20", "typing_extensions==4.16.0"),
-)
+TEMPLATE = ROOT / "src" / "understudy" / "cloudflare" / "template"
+WHEELS = tuple((TEMPLATE / "requirements.txt").read_text("utf-8").split()[1:])  # all but understudy itself
 FOR_PYODIDE = (
     *("--only-binary", ":all:", "--no-deps", "--platform", "pyemscripten_2026_0_wasm32"),
     *("--python-version", "3.14", "--implementation", "cp", "--abi", "cp314"),

@@ -127,6 +127,7 @@ def test_commands_and_a_daemon_work_against_it(hub: WorkerHub, tmp_path: Path) -
 # ---- what takes time, each on a hub of its own
 
 
+ASLEEP_S = 15.0  # an object without requests is put to sleep after some 10 s
 QUICK = {"late_after": "2s", "down_after": "4s", "heartbeat_interval": "1s", "lease_duration": "2s"}
 
 
@@ -201,3 +202,15 @@ def _fill_until_killed(hub: WorkerHub, life: int, kept: list[str]) -> None:
         hub.workerd.kill()
         for line in lines:
             line.result(60)
+
+
+def test_an_object_that_is_put_to_sleep_between_beats_makes_no_gap_and_no_alarm(place: Place, directory: Path) -> None:
+    hub = WorkerHub(place, directory, late_after="60s", down_after="600s", log_level="debug")
+    try:
+        for seq in (1, 2, 3):
+            hub.beat(seq, intervalSec=15)
+            threading.Event().wait(ASLEEP_S)  # nothing else makes it sleep
+        hub.beat(4, intervalSec=15)
+        assert {"hub.gap", "daemon.late"}.isdisjoint(hub.events())
+    finally:
+        hub.workerd.stop()

@@ -8,9 +8,11 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
-from tests.cloudflare.place import Place
+from tests.cloudflare.place import TEMPLATE, Place
 from tests.ports import free_port
 from tests.project.tree import ROOT
 from tests.waiting import eventually
@@ -23,7 +25,6 @@ FLAGS = (
     *("enable_request_signal", "request_signal_passthrough"),
 )
 SOURCE = ROOT / "src" / "understudy"
-NOT_THERE = frozenset({"cli", "daemon", "simulation", "worker", "__main__.py"})
 STARTED_WITHIN_S = 300.0  # Pyodide, the wheels and the hub are loaded with the first request
 _CONFIG = """using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
@@ -145,11 +146,18 @@ def packages(python_modules: Path) -> Iterator[tuple[str, Path]]:
 
 
 def understudy() -> Iterator[tuple[str, Path]]:
-    """The package as modules of a Worker, but for what never runs there."""
+    """The package as modules of a Worker, without what the configuration of `deploy init` leaves out."""
+    left_out = worker_configuration()["python_modules"]["exclude"]
     for path in files(SOURCE):
-        name = path.relative_to(SOURCE)
-        if name.parts[0] not in NOT_THERE:
-            yield f"understudy/{name.as_posix()}", path
+        name = f"understudy/{path.relative_to(SOURCE).as_posix()}"
+        if not any(fnmatch(name, pattern) for pattern in left_out):
+            yield name, path
+
+
+def worker_configuration() -> Any:
+    """wrangler.jsonc as `deploy init` writes it."""
+    lines = (TEMPLATE / "wrangler.jsonc").read_text("utf-8").splitlines()
+    return json.loads("\n".join(line for line in lines if not line.strip().startswith("//")))
 
 
 def files(directory: Path, suffixes: Iterable[str] = (".py", ".so", ".js", ".sql")) -> Iterator[Path]:

@@ -43,6 +43,7 @@ TREE: dict[str, dict[str, str]] = {
         "deployments": "deployments:deployments",
         "verify": "verify:verify",
         "store": "store:store",
+        "deploy": "deploy:deploy",
         "drill": "drill.command:drill",
         "completion": "completion:completion",
     },

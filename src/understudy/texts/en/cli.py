@@ -25,6 +25,7 @@ TEXTS = {
     "cli.deployments.short": "List the starts of the hub.",
     "cli.verify.short": "Verify the rules by simulation.",
     "cli.store.short": "Check a store, or copy it into another",
+    "cli.deploy.short": "A hub without a server: as a Cloudflare Worker.",
     "cli.completion.short": "Shell completion.",
     "cli.version.help": "Show the version and exit.",
     "cli.json.help": "Print JSON.",

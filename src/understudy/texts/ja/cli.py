@@ -25,6 +25,7 @@ TEXTS = {
     "cli.deployments.short": "ハブの起動履歴。",
     "cli.verify.short": "シミュレーションで規則を検証します。",
     "cli.store.short": "ストアを検査する、別のストアへコピーする",
+    "cli.deploy.short": "サーバーなしのハブ(Cloudflare Worker)。",
     "cli.completion.short": "シェルの補完。",
     "cli.version.help": "バージョンを表示して終了します。",
     "cli.json.help": "JSON で出力します。",

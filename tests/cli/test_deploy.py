@@ -1,0 +1,55 @@
+"""`understudy deploy init cloudflare`: what it writes is what the tests of the Worker run, and no file is touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cli.program import understudy
+from tests.cloudflare.workerd import BINDING, DATE, FLAGS, OBJECT, worker_configuration
+from tests.cloudflare.workerd import understudy as modules
+from tests.project.tree import ROOT
+from understudy import __version__
+
+
+def test_the_files_are_written_and_the_steps_named(tmp_path: Path) -> None:
+    target = tmp_path / "a hub"
+    done = understudy("deploy", "init", "cloudflare", str(target))
+    assert done.code == 0, done.err
+    assert sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()) == [
+        "requirements.txt",
+        "src/entry.py",
+        "wrangler.jsonc",
+    ]
+    assert f"understudy=={__version__}\n" in (target / "requirements.txt").read_text()
+    compile((target / "src" / "entry.py").read_text(), "entry.py", "exec")
+    for step in ("pip install --target python_modules", "deploy --dry-run", "secret put UNDERSTUDY_API_KEY"):
+        assert step in done.out
+
+
+def test_nothing_that_is_there_is_touched(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("mine")
+    done = understudy("deploy", "init", "cloudflare", str(tmp_path))
+    assert done.code == 2
+    assert "requirements.txt is there already" in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["requirements.txt"]
+    assert (tmp_path / "requirements.txt").read_text() == "mine"
+
+
+def test_the_versions_are_those_that_everything_else_is_tested_with() -> None:
+    pinned = set((ROOT / "constraints.txt").read_text().split())
+    wanted = (ROOT / "src/understudy/cloudflare/template/requirements.txt").read_text().split()
+    assert [line for line in wanted if line not in pinned] == [
+        "understudy=={version}",
+        "workers-runtime-sdk==1.9.5",  # exists inside a Worker only
+    ]
+
+
+def test_the_configuration_names_what_there_is() -> None:
+    found = worker_configuration()
+    assert found["durable_objects"]["bindings"] == [{"name": BINDING, "class_name": OBJECT}]
+    assert found["migrations"][0]["new_sqlite_classes"] == [OBJECT]
+    assert found["compatibility_date"] == DATE
+    assert set(found["compatibility_flags"]) <= set(FLAGS)
+    kept = {name for name, _ in modules()}
+    assert {"understudy/cloudflare/entry.py", "understudy/store/migrations/sqlite/0001_first.sql"} <= kept
+    assert not [name for name in kept if name.startswith(("understudy/cli/", "understudy/daemon/"))]
