@@ -110,7 +110,8 @@ class StandIn:
             if word == "registered" and stored.event.daemon_id in self._states:
                 continue  # introduced again; how it is was said otherwise
             if noun == "daemon" and word in STATES:
-                state = "healthy" if word in ("recovered", "registered") else word
+                state = self._since_recovery(stored.event.daemon_id) if word == "recovered" else word
+                state = "healthy" if word == "registered" else state
                 state = "planned" if stored.event.fields.get("reason") == "planned" else state
                 self._states[stored.event.daemon_id] = (state, self._world.now_ms)
             elif stored.event.name == "daemon.forgotten":
@@ -118,6 +119,15 @@ class StandIn:
         granted, self._granted = self._granted, []
         for job in granted:
             self._check_grant(job)
+
+    def _since_recovery(self, daemon_id: str) -> str:
+        """Its state by the beat that ended its silence: that may have been its last word."""
+        known = self._oracle.watch.watched.get(daemon_id)
+        if known is None:
+            return "healthy"
+        if known.is_away or known.quiet_ms:
+            return "planned"
+        return "draining" if known.said == "draining" else "healthy"
 
     def _check_grant(self, job: TakeoverCall) -> None:
         entry = self._oracle.ledger.entry(job.task_id)

@@ -22,6 +22,7 @@ class Watched:
     def __init__(self) -> None:
         self.is_bound = False  # to a machine: only its beats are signs of life
         self.is_away = False  # its stop was announced, without an end
+        self.said = ""  # its state, in its last beat
         self.quiet_ms = 0  # its stop was announced: for this time
         self.interval_ms = 0
         self.seen_heard = 0  # the last sign that certainly counts
@@ -59,6 +60,7 @@ class Watch:
         known.is_bound = known.is_bound or bool(body.get("machineId"))
         known.interval_ms = round(body.get("intervalSec", 0) * 1000)
         planned = body.get("plannedForSec") if body.get("state") == "stopping" else None
+        known.said = body.get("state") or ""
         known.is_away = planned == 0
         known.quiet_ms = round((planned or 0) * 1000)
         self._seen(known)
