@@ -45,6 +45,10 @@ if SEED:
     hypothesis.core.global_force_seed = SEED  # what `--hypothesis-seed` sets
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--store", choices=("both", "postgres"), default="both", help="tests/stores.py")
+
+
 # Nothing that is imported or collected is garbage before the end: looking through it again and again while it grows,
 # and then after each few tests, costs a tenth of the suite.
 gc.disable()

@@ -8,6 +8,37 @@ from concurrent.futures import Future
 import pytest
 
 from tests.api.hubs import Hub, LoopThread
+from tests.stores import backend, backend_of_all, on_both, pool
+
+__all__ = ["backend", "backend_of_all", "pool"]
+# What asks for state and time; the others ask for form, which is the same whatever keeps the rows.
+ON_BOTH = dict.fromkeys(
+    (
+        "test_claims",
+        "test_conversations",
+        "test_daemons",
+        "test_directives",
+        "test_enqueue",
+        "test_events",
+        "test_fencing",
+        "test_heartbeats",
+        "test_keys",
+        "test_liveness",
+        "test_losses",
+        "test_overview",
+        "test_queue",
+        "test_results",
+        "test_searches",
+        "test_shares",
+        "test_silence",
+        "test_tasks",
+    ),
+    (),
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    on_both(metafunc, ON_BOTH)
 
 
 @pytest.fixture(scope="session")

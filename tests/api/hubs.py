@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from functools import partial
 from io import StringIO
 from itertools import count
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from tests.api.wire import ADMIN, NOTHING, OWNER, Answer, Client
+from tests.stores import new_store
 from understudy.api.auth import Keys, RateLimit
 from understudy.api.connections import Connections
 from understudy.api.context import Api
@@ -35,6 +37,7 @@ from understudy.store.sqlite import SqliteStore
 
 T = TypeVar("T")
 ENVIRONMENT = {"UNDERSTUDY_API_KEY": OWNER, "ADMIN_API_KEY": ADMIN}
+UNHARMED = ("is_shared", "commit", "confirm", "close", "listen", "signal")
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 
 
@@ -59,21 +62,33 @@ class LoopThread:
 
 
 class KeptStore:
-    """A store in memory that outlives the hubs on it."""
-
-    is_shared = False
+    """A store that outlives the hubs on it."""
 
     def __init__(self) -> None:
-        self._store = SqliteStore(None)
-        self.transaction = self._store.transaction
-        self.prepare = self._store.prepare
-        self.commit = self._store.commit
-        self.confirm = self._store.confirm
-        self.read = self._store.read
-        self.close_for_good = self._store.close
+        self._store = new_store()
+        self._hubs = 0
+        self._is_over = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def opened(self) -> None:
+        """One more hub works on it."""
+        self._hubs += 1
 
     def close(self) -> None:
         """Not yet: the next hub goes on with it."""
+        self._hubs -= 1
+        self._close_if_over()
+
+    def close_for_good(self) -> None:
+        """Once the last hub on it has ended."""
+        self._is_over = True
+        self._close_if_over()
+
+    def _close_if_over(self) -> None:
+        if self._is_over and not self._hubs:
+            self._store.close()
 
 
 class SharedSqlite:
@@ -117,28 +132,16 @@ class FailingStore:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.is_shared = store.is_shared
         self.is_failing = False
-        self.commit = store.commit  # type: ignore[attr-defined]
-        self.confirm = store.confirm  # type: ignore[attr-defined]
 
-    def prepare(self, fn: Any) -> Any:
+    def __getattr__(self, name: str) -> Any:
+        own = getattr(self._store, name)
+        return own if name in UNHARMED else partial(self._unless_failing, own)
+
+    def _unless_failing(self, own: Callable[..., Any], *args: Any, **more: Any) -> Any:
         if self.is_failing:
             raise StoreError("Store unavailable: disk I/O error at /secret/path")
-        return self._store.prepare(fn)  # type: ignore[attr-defined]
-
-    def transaction(self, fn: Any, *, alone: bool = True) -> Any:
-        if self.is_failing:
-            raise StoreError("Store unavailable: disk I/O error at /secret/path")
-        return self._store.transaction(fn, alone=alone)
-
-    def read(self, fn: Any, within_ms: int = 0) -> Any:
-        if self.is_failing:
-            raise StoreError("Store unavailable: disk I/O error at /secret/path")
-        return self._store.read(fn, within_ms)
-
-    def close(self) -> None:
-        self._store.close()
+        return own(*args, **more)
 
 
 def set_failing(hub: Hub, *, is_failing: bool) -> None:
@@ -172,7 +175,9 @@ class Hub:
         self.thread = thread
         self.name = (name,) if name else ()
         self.clock = clock or ManualClock()
-        self.store = wrap(store or SqliteStore(path))
+        self.store = wrap(store or new_store(path))
+        if isinstance(store, KeptStore):
+            store.opened()
         self.log = StringIO()
         self._ids = (f"t{n}" for n in count(1))
         self._seqs = count(1)

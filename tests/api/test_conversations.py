@@ -120,6 +120,7 @@ def test_a_rotated_key_keeps_tasks_deduplication_and_conversation(hub: Hub) -> N
     hub.get(f"/api/tasks/{task_id}", key=key_of(hub)["key"]).of(403)
 
 
+@pytest.mark.sqlite
 def test_keys_tasks_and_messages_of_an_older_store_get_their_owners(
     start_hub: Callable[..., Hub], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

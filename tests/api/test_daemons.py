@@ -33,6 +33,7 @@ def test_daemons_are_listed_and_shown_alike(hub: Hub) -> None:
     assert "reason" not in listed[0]
 
 
+@pytest.mark.sqlite
 def test_a_silent_daemon_names_its_incident(hub: Hub) -> None:
     hub.beat().of(200)
     hub.advance(180_000)
@@ -65,6 +66,7 @@ def test_daemons_with_odd_names_can_be_addressed(hub: Hub) -> None:
 # ---- pause and resume
 
 
+@pytest.mark.sqlite
 def test_a_paused_daemon_gets_no_work_and_its_silence_is_not_judged(hub: Hub) -> None:
     hub.beat().of(200)
     hub.enqueue()
@@ -111,6 +113,7 @@ def test_pausing_and_resuming_twice_is_the_same_as_once(hub: Hub) -> None:
     assert hub.daemon("mini")["state"] == "healthy"
 
 
+@pytest.mark.sqlite
 def test_pausing_a_silent_daemon_closes_its_incident(hub: Hub) -> None:
     hub.beat().of(200)
     hub.advance(200_000)
@@ -137,6 +140,7 @@ def test_a_daemon_is_judged_by_its_own_settings(hub: Hub) -> None:
     assert len(hub.events("daemon.down")) == 1
 
 
+@pytest.mark.sqlite
 def test_longer_settings_hold_from_now_on(hub: Hub) -> None:
     hub.beat().of(200)
     settle(hub, lateAfterSec=3600, downAfterSec=7200).of(200)
@@ -146,6 +150,7 @@ def test_longer_settings_hold_from_now_on(hub: Hub) -> None:
     assert len(hub.events("daemon.late")) == 1
 
 
+@pytest.mark.sqlite
 def test_stricter_settings_are_applied_to_a_silence_that_has_begun(hub: Hub) -> None:
     hub.beat().of(200)
     hub.advance(100_000)
@@ -154,6 +159,7 @@ def test_stricter_settings_are_applied_to_a_silence_that_has_begun(hub: Hub) -> 
     assert len(hub.events("daemon.late")) == 1
 
 
+@pytest.mark.sqlite
 def test_expected_sleep_makes_no_alarm(hub: Hub) -> None:
     # the clock of the test starts at 02:40 UTC
     settings = {"expectedSleep": [{"from": "02:00", "to": "04:00", "tz": "UTC"}]}
@@ -168,6 +174,7 @@ def test_expected_sleep_makes_no_alarm(hub: Hub) -> None:
     assert hub.incidents() == []
 
 
+@pytest.mark.sqlite
 def test_a_window_in_another_zone_is_another_window(hub: Hub) -> None:
     hub.beat().of(200)
     settle(hub, expectedSleep=[{"from": "02:00", "to": "04:00", "tz": "Asia/Tokyo"}]).of(200)
@@ -175,6 +182,7 @@ def test_a_window_in_another_zone_is_another_window(hub: Hub) -> None:
     assert len(hub.events("daemon.late")) == 1
 
 
+@pytest.mark.sqlite
 def test_a_sleeper_that_does_not_come_back_is_missed_when_its_window_is_over(hub: Hub) -> None:
     hub.beat().of(200)
     settle(hub, expectedSleep=[{"from": "02:00", "to": "03:00", "tz": "UTC"}]).of(200)
@@ -196,6 +204,7 @@ def test_a_sleeper_that_does_not_come_back_is_missed_when_its_window_is_over(hub
 # ---- forget
 
 
+@pytest.mark.sqlite
 def test_a_forgotten_daemon_is_gone_and_what_it_held_is_free(hub: Hub) -> None:
     hub.beat().of(200)
     task_id = hub.enqueue()
@@ -207,6 +216,7 @@ def test_a_forgotten_daemon_is_gone_and_what_it_held_is_free(hub: Hub) -> None:
     assert hub.events("daemon.late") == []
 
 
+@pytest.mark.sqlite
 def test_forgetting_a_silent_daemon_closes_its_incident(hub: Hub) -> None:
     hub.beat().of(200)
     hub.advance(HOUR)
@@ -217,6 +227,7 @@ def test_forgetting_a_silent_daemon_closes_its_incident(hub: Hub) -> None:
 # ---- incidents
 
 
+@pytest.mark.sqlite
 def test_an_incident_has_the_promised_shape_from_late_to_recovered(hub: Hub) -> None:
     beat_at = hub.now
     hub.beat(intervalSec=10).of(200)
@@ -236,6 +247,7 @@ def test_an_incident_has_the_promised_shape_from_late_to_recovered(hub: Hub) -> 
     assert over["missedBeats"] == 35
 
 
+@pytest.mark.sqlite
 def test_incidents_are_listed_newest_first_with_a_cursor(hub: Hub) -> None:
     for n in range(5):
         hub.beat(f"d{n}").of(200)
@@ -251,6 +263,7 @@ def test_incidents_are_listed_newest_first_with_a_cursor(hub: Hub) -> None:
     assert "next" not in page
 
 
+@pytest.mark.sqlite
 def test_an_incident_is_acknowledged_by_the_first_who_sees_it(hub: Hub) -> None:
     hub.beat().of(200)
     hub.advance(180_000)
@@ -264,6 +277,7 @@ def test_an_incident_is_acknowledged_by_the_first_who_sees_it(hub: Hub) -> None:
     assert hub.incidents()[0]["acknowledgedBy"] == "ada"
 
 
+@pytest.mark.sqlite
 def test_an_acknowledgement_without_a_name_is_the_keys(hub: Hub) -> None:
     hub.beat().of(200)
     hub.advance(180_000)

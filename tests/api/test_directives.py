@@ -88,6 +88,7 @@ def test_a_directive_that_nobody_takes_expires(hub: Hub, waited_ms: int, is_expi
     assert ("expired" in told(hub)) == is_expired
 
 
+@pytest.mark.sqlite
 def test_what_has_expired_is_not_offered_even_if_the_alarm_has_not_rung_yet(hub: Hub) -> None:
     asked(hub)
     hub.advance(599_500)
@@ -102,6 +103,7 @@ def test_a_directive_expires_at_a_hub_where_nothing_else_is_due(hub: Hub) -> Non
     assert shown(hub)["state"] == "expired"
 
 
+@pytest.mark.sqlite
 def test_a_started_one_is_not_expired_but_fails_if_nothing_more_is_heard(hub: Hub) -> None:
     directive = asked(hub, "restart")
     offered(hub)
@@ -113,6 +115,7 @@ def test_a_started_one_is_not_expired_but_fails_if_nothing_more_is_heard(hub: Hu
     assert told(hub) == ["asked", "delivered", "failed"]
 
 
+@pytest.mark.sqlite
 def test_what_has_ended_stays_as_it_is(hub: Hub) -> None:
     directive = asked(hub)
     hub.advance(10 * MINUTE)
@@ -133,6 +136,7 @@ def test_only_another_boot_can_say_that_a_restart_is_done(hub: Hub, kind: str) -
     assert event["fields"]["bootId"] == "b2"
 
 
+@pytest.mark.sqlite
 def test_a_daemon_that_goes_in_order_to_come_back_is_still_judged(hub: Hub) -> None:
     directive = asked(hub, "restart")
     offered(hub)
@@ -156,6 +160,7 @@ def test_asking_twice_for_the_same_is_asking_once(hub: Hub) -> None:
     assert told(hub) == ["asked", "asked"]
 
 
+@pytest.mark.sqlite
 def test_a_daemon_has_at_most_eight_open_directives(hub: Hub) -> None:
     hub.beat().of(200)
     for n in range(8):

@@ -116,6 +116,7 @@ def test_a_dedup_key_belongs_to_the_api_key_that_sent_it(hub: Hub) -> None:
     assert enqueue(hub, {"content": "y", "dedupKey": "k"}, key=ADMIN).of(200)["taskId"] == others
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("outcome", ["done", "cancelled"])
 def test_a_dedup_key_is_kept_for_seven_days_after_the_task_has_ended(hub: Hub, outcome: str) -> None:
     body = {"content": "x", "dedupKey": "k"}

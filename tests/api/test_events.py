@@ -75,6 +75,7 @@ def test_a_hundred_events_are_shown_unless_asked(hub: Hub) -> None:
     assert len(listed(hub, "?limit=1000")["events"]) == 201
 
 
+@pytest.mark.sqlite
 def test_events_are_found_by_any_of_their_texts_in_any_case(hub: Hub) -> None:
     hub.beat("Mac-Mini").of(200)
     hub.advance(10 * MINUTE)
@@ -88,6 +89,7 @@ def test_events_are_found_by_any_of_their_texts_in_any_case(hub: Hub) -> None:
     assert names(hub, "?search=%25") == []
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("level", "shown"),
     [
@@ -147,6 +149,7 @@ def test_such_lines_are_not_in_the_next_hubs_log(start_hub: Callable[..., Hub], 
     assert names(second).count("hub.started") == 2
 
 
+@pytest.mark.sqlite
 def test_the_process_log_keeps_the_lines_that_operators_search_for(hub: Hub) -> None:
     hub.beat().of(200)
     hub.advance(10 * MINUTE)
@@ -232,6 +235,7 @@ def test_a_stream_goes_on_after_a_restart_of_the_hub(start_hub: Callable[..., Hu
     resumed.close()
 
 
+@pytest.mark.sqlite
 def test_a_stream_shows_only_what_was_asked_for(hub: Hub, streams: Callable[..., Stream]) -> None:
     hub.beat().of(200)
     stream = streams("&level=warning")
@@ -286,6 +290,7 @@ STORY = [
 ]
 
 
+@pytest.mark.sqlite
 def test_every_promised_event_is_told_when_it_happens(hub: Hub) -> None:
     old = {"daemonId": "old", "version": "1", "capabilities": ["x"], "pollInterval": 15000}
     instant = "2026-02-02T02:40:00.000Z"
@@ -324,6 +329,7 @@ def test_every_promised_event_is_told_when_it_happens(hub: Hub) -> None:
     assert [name for name in STORY if name not in told] == []
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("name", ["daemon.late", "daemon.down"])
 def test_a_silence_is_told_with_its_figures(hub: Hub, name: str) -> None:
     beat_at = hub.now

@@ -28,6 +28,7 @@ def taken_over(hub: Hub) -> tuple[str, int, int]:
     return task_id, old, new
 
 
+@pytest.mark.sqlite
 def test_tokens_only_grow_through_losses_retries_and_a_clock_that_goes_back(hub: Hub) -> None:
     task_id = hub.enqueue(maxAttempts=3)
     tokens = [hub.lease()["token"]]

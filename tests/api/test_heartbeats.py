@@ -140,6 +140,7 @@ def test_a_cancelled_task_is_named_as_cancelled(hub: Hub) -> None:
     assert renewed["cancel"] is True
 
 
+@pytest.mark.sqlite
 def test_an_expired_lease_that_nobody_took_is_renewed_by_a_beat(hub: Hub) -> None:
     lease = leased(hub)
     hub.advance(HOUR // 2)
@@ -253,6 +254,7 @@ def test_another_machine_does_not_get_the_id(hub: Hub) -> None:
     hub.beat(machine="m1").of(200)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("how", ["down", "stopped"])
 def test_the_id_moves_when_its_machine_is_down_or_stopped(hub: Hub, how: str) -> None:
     hub.beat(machine="m1", boot="b1").of(200)
@@ -267,6 +269,7 @@ def test_the_id_moves_when_its_machine_is_down_or_stopped(hub: Hub, how: str) ->
     assert hub.beat(machine="m1", boot="b3").of(409)["code"] == "id_taken"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("how", ["late", "paused", "draining"])
 def test_the_id_does_not_move_for_less(hub: Hub, how: str) -> None:
     hub.beat(machine="m1").of(200)
@@ -308,6 +311,7 @@ def test_the_moved_ids_old_leases_are_free(hub: Hub) -> None:
 # ---- states
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(("said", "state"), [("draining", "draining"), ("paused", "paused"), ("stopping", "stopped")])
 def test_a_daemon_says_how_it_is_and_its_silence_is_judged_like_any_other(hub: Hub, said: str, state: str) -> None:
     hub.beat().of(200)
@@ -322,6 +326,7 @@ def test_a_daemon_says_how_it_is_and_its_silence_is_judged_like_any_other(hub: H
     assert hub.daemon("mini")["state"] == "healthy"
 
 
+@pytest.mark.sqlite
 def test_a_restart_that_comes_back_in_time_says_nothing(hub: Hub) -> None:
     hub.beat().of(200)
     hub.beat(state="draining").of(200)
@@ -332,6 +337,7 @@ def test_a_restart_that_comes_back_in_time_says_nothing(hub: Hub) -> None:
     assert hub.incidents() == []
 
 
+@pytest.mark.sqlite
 def test_a_planned_stop_is_quiet_and_ends(hub: Hub) -> None:
     hub.beat().of(200)
     hub.beat(state="stopping", plannedForSec=7200).of(200)
@@ -346,6 +352,7 @@ def test_a_planned_stop_is_quiet_and_ends(hub: Hub) -> None:
     assert len(hub.events("daemon.down")) == 1
 
 
+@pytest.mark.sqlite
 def test_new_settings_leave_the_end_of_a_planned_stop_alone(hub: Hub) -> None:
     hub.beat().of(200)
     hub.beat(state="stopping", plannedForSec=7200).of(200)
@@ -356,6 +363,7 @@ def test_new_settings_leave_the_end_of_a_planned_stop_alone(hub: Hub) -> None:
     assert hub.events("daemon.late") == []
 
 
+@pytest.mark.sqlite
 def test_resume_takes_a_planned_stop_back(hub: Hub) -> None:
     hub.beat().of(200)
     hub.beat(state="stopping", plannedForSec=0).of(200)
@@ -365,6 +373,7 @@ def test_resume_takes_a_planned_stop_back(hub: Hub) -> None:
     assert len(hub.events("daemon.late")) == 1
 
 
+@pytest.mark.sqlite
 def test_a_pause_may_have_an_end_and_a_new_one(hub: Hub) -> None:
     hub.beat().of(200)
     hub.post("/api/daemons/mini/pause", {"forSec": 600}, key=ADMIN).of(200)
@@ -375,6 +384,7 @@ def test_a_pause_may_have_an_end_and_a_new_one(hub: Hub) -> None:
     assert len(hub.events("daemon.late")) == 1
 
 
+@pytest.mark.sqlite
 def test_the_id_of_a_daemon_that_was_stopped_and_is_late_may_move(hub: Hub) -> None:
     hub.beat().of(200)
     hub.beat(state="stopping").of(200)

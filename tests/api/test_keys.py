@@ -223,6 +223,7 @@ def test_a_key_without_a_name_or_with_odd_scopes_is_refused(shared_hub: Hub, bod
     assert shared_hub.post("/api/keys", body, key=ADMIN).of(400)["error"] == "Validation failed"
 
 
+@pytest.mark.sqlite
 def test_no_secret_is_on_disk(start_hub: Callable[..., Hub], tmp_path: Path) -> None:
     hub = start_hub(path=tmp_path / "hub.db")
     made = hub.post("/api/keys", {"name": "n", "scopes": ["read"]}, key=ADMIN).of(201)

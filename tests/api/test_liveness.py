@@ -42,6 +42,7 @@ def test_another_reason_is_another_event(hub: Hub) -> None:
     assert [event["fields"]["what"] for event in hub.events("daemon.stuck")] == ["claim", "guard"]
 
 
+@pytest.mark.sqlite
 def test_a_stuck_daemon_that_falls_silent_is_late_and_down_all_the_same(hub: Hub) -> None:
     hub.beat(loops=DEAD).of(200)
     hub.advance(180_000)
@@ -126,6 +127,7 @@ def test_a_claim_of_the_old_way_does_not_mend_a_stuck_daemon(hub: Hub) -> None:
     assert hub.daemon("old")["reason"]
 
 
+@pytest.mark.sqlite
 def test_a_daemon_that_is_started_again_and_again_is_told_once_an_hour(hub: Hub) -> None:
     starts = iter(range(1, 200))
 

@@ -67,6 +67,7 @@ def test_after_five_losses_a_task_is_poison(hub: Hub) -> None:
 # ---- wait
 
 
+@pytest.mark.sqlite
 def test_a_wait_run_keeps_its_task_until_its_daemon_would_be_down(hub: Hub) -> None:
     lease = begin(hub)
     hub.advance(299_999)
@@ -77,6 +78,7 @@ def test_a_wait_run_keeps_its_task_until_its_daemon_would_be_down(hub: Hub) -> N
     assert hub.events("task.waiting")[0]["fields"]["taskId"] == lease["taskId"]
 
 
+@pytest.mark.sqlite
 def test_a_waiting_task_is_for_its_machine_only(hub: Hub) -> None:
     lease = begin(hub)
     hub.advance(HOUR)
@@ -90,6 +92,7 @@ def test_a_waiting_task_is_for_its_machine_only(hub: Hub) -> None:
     assert again["token"] > lease["token"]
 
 
+@pytest.mark.sqlite
 def test_a_daemon_that_returns_with_its_run_alive_goes_on(hub: Hub) -> None:
     lease = begin(hub)
     hub.advance(HOUR)
@@ -103,6 +106,7 @@ def test_a_daemon_that_returns_with_its_run_alive_goes_on(hub: Hub) -> None:
     assert outcomes(hub, lease["taskId"]) == ["done"]
 
 
+@pytest.mark.sqlite
 def test_a_result_of_a_run_that_waited_is_taken(hub: Hub) -> None:
     lease = begin(hub)
     hub.advance(HOUR // 2)
@@ -137,6 +141,7 @@ def test_a_wait_run_that_was_never_named_is_treated_as_requeue(hub: Hub) -> None
     assert hub.lease("other")["taskId"] == task_id
 
 
+@pytest.mark.sqlite
 def test_a_renewal_begins_a_wait_as_a_beat_does(hub: Hub) -> None:
     hub.beat().of(200)
     task_id = hub.enqueue()
@@ -147,6 +152,7 @@ def test_a_renewal_begins_a_wait_as_a_beat_does(hub: Hub) -> None:
     assert hub.task(task_id)["waitingFor"] == "mini"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("verb", ["move", "cancel"])
 def test_a_waiting_task_can_be_moved_or_cancelled(hub: Hub, verb: str) -> None:
     lease = begin(hub)
@@ -158,6 +164,7 @@ def test_a_waiting_task_can_be_moved_or_cancelled(hub: Hub, verb: str) -> None:
     assert hub.claim("other")["success"] is (verb == "move")
 
 
+@pytest.mark.sqlite
 def test_a_task_that_waits_for_an_old_daemon_is_for_its_next_start_too(hub: Hub) -> None:
     """Their worker ids end in the time of their start; `waitingFor` names the daemon."""
     task_id = hub.enqueue(onLoss="wait")
@@ -177,6 +184,7 @@ def test_only_a_waiting_task_can_be_moved(hub: Hub) -> None:
     hub.post("/api/tasks/unknown/move").of(404)
 
 
+@pytest.mark.sqlite
 def test_moved_work_is_fenced_from_the_old_machine(hub: Hub) -> None:
     lease = begin(hub)
     hub.advance(300_000)
@@ -200,6 +208,7 @@ def test_ask_is_as_wait_and_says_that_its_owner_is_asked(hub: Hub) -> None:
         hub.post(f"/api/tasks/{lease['taskId']}/cancel").of(200)
 
 
+@pytest.mark.sqlite
 def test_a_wait_lease_without_a_boot_is_asked_about(hub: Hub) -> None:
     task_id = hub.enqueue()
     lease = hub.lease("w", onLoss="wait")

@@ -36,6 +36,7 @@ def test_a_daemon_that_died_and_came_back_has_a_period_of_each_state(hub: Hub) -
     assert periods_of(hub) == [("healthy", LATE), ("late", DOWN - LATE), ("down", MINUTE), ("healthy", 1_000)]
 
 
+@pytest.mark.sqlite
 def test_the_hubs_own_absence_is_unknown_for_every_daemon(hub: Hub) -> None:
     for name in ("mini", "other"):
         hub.beat(name, machine=name, intervalSec=10).of(200)
@@ -47,6 +48,7 @@ def test_the_hubs_own_absence_is_unknown_for_every_daemon(hub: Hub) -> None:
         assert HOUR <= periods_of(hub, name)[1][1] < HOUR + 1_000
 
 
+@pytest.mark.sqlite
 def test_periods_reach_back_a_day(hub: Hub) -> None:
     hub.beat(intervalSec=10).of(200)
     hub.clock.advance(DAY + HOUR)  # with nobody there

@@ -31,6 +31,7 @@ def test_an_empty_queue_is_an_empty_list(hub: Hub) -> None:
     assert hub.get("/api/queue").of(200) == {"pending": [], "count": 0}
 
 
+@pytest.mark.sqlite
 def test_the_queue_is_ordered_by_priority_without_starvation(hub: Hub) -> None:
     hub.enqueue("old-low", priority="low")
     hub.advance(30 * MINUTE)
@@ -344,6 +345,7 @@ def test_a_poison_task_has_a_result_that_says_so(hub: Hub) -> None:
     assert "poison" in result["error"]
 
 
+@pytest.mark.sqlite
 def test_finished_tasks_keep_their_result_when_the_hub_starts_anew(
     start_hub: Callable[..., Hub], tmp_path: Any
 ) -> None:

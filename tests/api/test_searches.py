@@ -121,6 +121,7 @@ def test_read_without_end_is_cut_at_its_deadline_and_the_connection_is_good_agai
     store.close()
 
 
+@pytest.mark.sqlite
 def test_a_search_that_takes_too_long_is_told_to_be_narrower(
     start_hub: Callable[..., Hub], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

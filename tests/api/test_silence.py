@@ -48,6 +48,7 @@ def test_a_daemon_is_late_and_down_to_the_millisecond(hub: Hub) -> None:
     assert [event["level"] for event in hub.events("daemon.late", "daemon.down")] == ["warning", "critical"]
 
 
+@pytest.mark.sqlite
 def test_only_changes_speak(hub: Hub) -> None:
     hub.beat().of(200)
     hub.advance(3 * HOUR)
@@ -95,6 +96,7 @@ def test_each_daemon_is_judged_on_its_own(hub: Hub) -> None:
     assert told(hub, "daemon.late") == expected
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(("interval", "late_s"), [(1, 180), (90, 180), (91, 182), (120, 240), (600, 1200)])
 def test_an_announced_longer_interval_stretches_late_and_down_keeps_its_distance(
     hub: Hub, interval: int, late_s: int
@@ -156,6 +158,7 @@ def be_away(request: pytest.FixtureRequest, start_hub: Callable[..., Hub]) -> It
     store.close_for_good()
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("beats_after", [0, 10_000])
 def test_the_grace_after_a_gap_ends_with_the_next_sign_of_life(be_away: Any, beats_after: int) -> None:
     """An old daemon announces no interval, so its grace is 300 s; once it was heard its WARNING comes after 180 s."""
@@ -184,6 +187,7 @@ def test_a_hub_that_was_away_makes_no_false_alarm_and_finds_who_died(be_away: An
     assert len(hub.events("hub.gap")) == 1
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("interval", "silent_before", "late_after_resume"),
     [
@@ -217,6 +221,7 @@ def test_a_configured_limit_below_thirty_seconds_is_the_grace_then(hub: Hub) -> 
     assert told(hub, "daemon.late") == [("mini", resumed_at + 15_000)]
 
 
+@pytest.mark.sqlite
 def test_a_late_daemon_is_not_down_because_of_a_gap(hub: Hub) -> None:
     hub.beat(intervalSec=10).of(200)
     hub.advance(DOWN - 10_000)
@@ -239,6 +244,7 @@ def test_two_seconds_are_no_gap_and_more_is_one(hub: Hub) -> None:
     assert at(gap["fields"]["toAt"]) - at(gap["fields"]["fromAt"]) == 2_001
 
 
+@pytest.mark.sqlite
 def test_a_hub_that_watches_nothing_has_no_gaps(hub: Hub) -> None:
     hub.enqueue()
     hub.advance(10_000)
@@ -247,6 +253,7 @@ def test_a_hub_that_watches_nothing_has_no_gaps(hub: Hub) -> None:
     assert hub.events("hub.gap") == []
 
 
+@pytest.mark.sqlite
 def test_a_lease_keeps_what_remained_of_it_through_a_gap(be_away: Any) -> None:
     hub, away = be_away
     task_id = hub.enqueue()
@@ -261,6 +268,7 @@ def test_a_lease_keeps_what_remained_of_it_through_a_gap(be_away: Any) -> None:
     assert hub.pending() == [task_id]
 
 
+@pytest.mark.sqlite
 def test_a_wait_run_outlives_ten_minutes_without_a_hub(be_away: Any) -> None:
     hub, away = be_away
     hub.beat().of(200)

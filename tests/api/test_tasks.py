@@ -199,6 +199,7 @@ def test_an_unknown_task_cannot_be_steered(hub: Hub, verb: str) -> None:
     hub.get("/api/tasks/unknown").of(404)
 
 
+@pytest.mark.sqlite
 def test_finished_tasks_are_kept_for_thirty_days(hub: Hub) -> None:
     task_id = in_state(hub, "done")
     hub.clock.advance(30 * 24 * 60 * MINUTE - 60 * MINUTE)
@@ -209,6 +210,7 @@ def test_finished_tasks_are_kept_for_thirty_days(hub: Hub) -> None:
     hub.get(f"/api/result/{task_id}").of(404)
 
 
+@pytest.mark.sqlite
 def test_waiting_tasks_are_kept_for_ever(hub: Hub) -> None:
     task_id = hub.enqueue()
     hub.clock.advance(400 * 24 * 60 * MINUTE)

@@ -19,8 +19,7 @@ from understudy.hub.calls import ReserveCall, TakeoverCall
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.takeover import CheckTakeover
-from understudy.store.base import EventFilter
-from understudy.store.sqlite import SqliteStore
+from understudy.store.base import EventFilter, Store
 from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.tasks import EnqueueBody
 
@@ -48,7 +47,7 @@ def policy_of(**decided: Any) -> Policy:
 class StandIn(Bench):
     """A hub whose takeover is asked by hand."""
 
-    def __init__(self, store: SqliteStore | None = None, **decided: Any) -> None:
+    def __init__(self, store: Store | None = None, **decided: Any) -> None:
         super().__init__(policy_of(**decided), store)
         self._seq = 0
 

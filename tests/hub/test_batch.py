@@ -120,6 +120,7 @@ def test_when_the_store_refuses_a_batch_each_request_is_replayed_alone(hub: Benc
     assert len(hub.store.read(lambda tx: tx.load_all(Task, 9))) == 2
 
 
+@pytest.mark.sqlite
 def test_a_failed_commit_answers_everybody_with_store_unavailable(hub: Bench) -> None:
     tries: list[int] = []
 

@@ -236,6 +236,7 @@ def test_what_is_not_known_to_be_safe_runs_alone(hub: Bench, operation: Operatio
     assert alone(hub)[-1]
 
 
+@pytest.mark.sqlite
 def test_on_a_store_of_one_hub_all_run_alone() -> None:
     bench, began = Bench(), []
     real = bench.store.transaction

@@ -99,6 +99,7 @@ def test_an_admin_has_no_share(hub: Bench) -> None:
     assert codes(hub.ask(send(*many, content="x" * 20_000, is_bounded=False))) == [""]
 
 
+@pytest.mark.sqlite
 def test_what_was_counted_is_what_a_count_finds(hub: Bench) -> None:
     hub.engine.policy = Policy()
     for nth in range(30):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import psycopg
 import pytest
 
+from tests.pooler import running_pooler
 from tests.postgres import GUARDED, Server
 from understudy.clock import ManualClock, SystemClock
 from understudy.errors import ConfigError, StoreDownError
@@ -122,7 +124,7 @@ def test_a_database_that_is_read_only_and_a_standby_among_several(place: str, po
 
 
 def test_a_server_that_is_too_old(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_look, "VERSION_MIN", 99)
+    monkeypatch.setattr(postgres_look, "VERSION_MIN", 990_000)
     assert names(place) == ["version"]
 
 
@@ -134,6 +136,14 @@ def test_a_database_of_another_encoding(postgres_server: Server) -> None:
 def test_a_clock_that_is_off(place: str) -> None:
     (fault,) = look(place, "", ManualClock(now_ms=SystemClock().now_ms() - 60_000))
     assert (fault.name, "ahead" in fault.what, fault.is_fatal) == ("clock", True, False)
+
+
+def test_a_pooler_for_transactions_is_seen_and_is_no_hindrance(place: str, postgres_server: Server) -> None:
+    with tempfile.TemporaryDirectory(prefix="") as short, running_pooler(postgres_server.folder, Path(short)):
+        pooled = f"{place.partition('?')[0]}?{urlencode({'host': short, 'port': 5432})}"
+        assert names(pooled) == []
+        (fault,) = look(pooled, "", SystemClock(), is_thorough=True)
+        assert (fault.name, fault.is_fatal) == ("pooler", False)
 
 
 def test_parameters_that_libpq_does_not_know(place: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,15 +37,14 @@ def open_store(
 
         return SqliteStore(path, before_commit)
     address, password = checked(store, password)
+    from understudy.store.postgres import PostgresStore  # noqa: PLC0415 - an extra
     from understudy.store.postgres_look import conninfo_of, look  # noqa: PLC0415 - as it is
 
     for fault in look(address, password, clock):
         if fault.is_fatal:
             raise (StoreDownError if fault.may_pass else ConfigError)(f"{fault.what} {fault.fix}")
         note(f"{fault.what} {fault.fix}")
-    backend = import_module("understudy.store.postgres")
-    store_of_several: Store = backend.PostgresStore(conninfo_of(address, password))
-    return store_of_several
+    return PostgresStore(conninfo_of(address, password), before_commit=before_commit)
 
 
 def file_of(store: str, data_dir: Path) -> Path | None:

@@ -12,13 +12,13 @@ from psycopg.rows import class_row
 
 from understudy.clock import Clock
 from understudy.spans import span
+from understudy.store.postgres_wire import VERSION_MIN
+from understudy.store.postgres_wire import address as patient
 from understudy.store.tables import SCHEMA_VERSION, TABLES
 from understudy.store_address import has_parameter, has_several_hosts
 from understudy.texts import t
 
-VERSION_MIN = 14  # the oldest that the project of PostgreSQL itself still cared for in 2026
 CLOCK_OFF_MS_MAX = 2_000
-CONNECT_S = 5
 SAID_CHARS_MAX = 300
 NOTICES = frozenset({"clock", "pooler", "old_schema"})  # a hub works with them
 PASSING = frozenset({"unreachable", "starting", "crowded", "standby", "read_only"})  # another time it may be well
@@ -101,10 +101,6 @@ def conninfo_of(address: str, password: str) -> str:
     Of several hosts it takes the one that can be written to, unless the address says otherwise.
     """
     more: dict[str, Any] = {"password": password} if password else {}
-    if not has_parameter(address, "connect_timeout"):
-        more["connect_timeout"] = CONNECT_S
-    if not has_parameter(address, "application_name"):
-        more["application_name"] = "understudy"
     if has_several_hosts(address) and not has_parameter(address, "target_session_attrs"):
         more["target_session_attrs"] = "read-write"
     return make_conninfo(address, **more)
@@ -113,7 +109,7 @@ def conninfo_of(address: str, password: str) -> str:
 def look(address: str, password: str, clock: Clock, *, is_thorough: bool = False) -> list[Fault]:
     """Everything that is wrong, as far as it can be seen; a thorough look tries for a pooler too."""
     try:
-        conninfo = conninfo_of(address, password)
+        conninfo = patient(conninfo_of(address, password), "look")
         with psycopg.connect(conninfo, autocommit=True, prepare_threshold=None) as connection:
             found = list(_faults(connection, clock))
             if is_thorough and _is_pooled(connection, conninfo):
@@ -144,8 +140,8 @@ def _faults(connection: psycopg.Connection[Any], clock: Clock) -> Iterator[Fault
     with connection.cursor(row_factory=class_row(_Facts)) as cursor:
         found = cursor.execute(_FACTS).fetchone()
     assert found is not None, "a row without a table is always there"
-    if found.version // 10_000 < VERSION_MIN:
-        yield Fault("version", {"found": f"{found.version // 10_000}", "least": VERSION_MIN})
+    if found.version < VERSION_MIN:
+        yield Fault("version", {"found": f"{found.version // 10_000}", "least": VERSION_MIN // 10_000})
     if found.is_standby:
         yield Fault("standby", {"address": connection.info.host, "said": "pg_is_in_recovery()"})
     elif found.is_read_only:

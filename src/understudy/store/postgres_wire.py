@@ -17,7 +17,7 @@ from psycopg.types.string import StrDumperUnknown
 
 from understudy.errors import StoreDownError, StoreError
 
-VERSION_MIN = 130000
+VERSION_MIN = 140000  # the oldest that the project of PostgreSQL itself still cared for in 2026
 STATEMENTS_MAX = 400  # prepared on a connection
 PREPARED_AFTER = 3  # uses
 CONNECT_WITHIN_S = 5
