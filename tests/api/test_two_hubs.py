@@ -131,6 +131,15 @@ def test_a_store_of_one_hub_is_fed_by_its_commits(start_hub: Callable[..., Hub])
     assert not hub.runtime.feed.is_followed
 
 
+def test_looks_at_other_hubs_count_as_nobodys_requests(pair: Pair) -> None:
+    a, b = pair
+    before = b.runtime.tally.requests
+    last_id = b.runtime.feed.last_id
+    a.enqueue()
+    eventually(lambda: b.runtime.feed.last_id > last_id)
+    assert b.runtime.tally.requests == before
+
+
 # ---- keys and sessions
 
 

@@ -9,17 +9,19 @@ fed by this alone, also with what this hub itself has written, so that everybody
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from understudy.api.hub import Hub
 from understudy.api.waiting import Group
 from understudy.coordinator.starts import SEEN_EVERY_MS
 from understudy.errors import UnderstudyError
 from understudy.hub.batch import Committed
+from understudy.hub.operation import Operation
 from understudy.hub.settled import Settled
 from understudy.hub.starts import SeeHub
+from understudy.hub.views import View
 from understudy.runtime.hub.hints import Hints, hint_of
 from understudy.store.base import EventFilter, Reader, Signals, Store, StoredEvent
 from understudy.store.queries import WAITING_FOR
@@ -36,8 +38,19 @@ BEGIN_TRIES = 250  # some five seconds: a transaction that stays open longer doe
 class Others:
     """Used on the event loop only, except where it says so."""
 
-    def __init__(self, hub: Hub, store: Store, start_id: str, on_trouble: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        store: Store,
+        start_id: str,
+        decide: Callable[[Operation], Awaitable[Any]],
+        view: Callable[[Callable[[View], Any]], Awaitable[Any]],
+        on_trouble: Callable[[Exception], None],
+    ) -> None:
+        """`decide` and `view` are the hub's own, which count as nobody's requests."""
         self._hub = hub
+        self._decide = decide
+        self._view = view
         self._store = store
         self._start_id = start_id
         self._on_trouble = on_trouble
@@ -156,11 +169,12 @@ class Others:
     async def _say_that_it_runs(self) -> None:
         mono = self._hub.clock.mono_ms()
         if mono - self._seen_mono >= SEEN_EVERY_MS:
-            await self._hub.decide(SeeHub(self._start_id))
+            await self._decide(SeeHub(self._start_id))
             self._seen_mono = mono
 
     async def _read(self, show: Callable[[Reader], T]) -> T:
-        return await self._hub.view(lambda view: show(view.reader))
+        found: T = await self._view(lambda view: show(view.reader))
+        return found
 
 
 def _tasks_for(reader: Reader, group: Group, most: int) -> int:

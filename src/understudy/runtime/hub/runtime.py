@@ -96,8 +96,16 @@ class HubRuntime:
         self._ping = HubLoop("ping", watchdog.step, self.writer, transport, self._on_bug)
         self._takeover: HubLoop | None = None
         self._reading = Reading(clock)
-        self._others = Others(self, store, self.start_id, self._on_others_trouble) if store.is_shared else None
+        self._others = self._made_others() if store.is_shared else None
         self._commits = Commits()
+
+    def _made_others(self) -> Others:
+        """They are asked for by no client: nothing of it counts as a request."""
+
+        def view(show: Callable[[View], Any]) -> Awaitable[Any]:
+            return self._reading.look("", partial(self._show, show))
+
+        return Others(self, self.store, self.start_id, self.writer.decide, view, self._on_others_trouble)
 
     async def start(self, fingerprint: str, host: str, name: str = "") -> None:
         """Start the threads and write this start down; StoreError if the store cannot be written."""
