@@ -27,7 +27,7 @@ from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.leases import ReleaseLease, RenewLease
 from understudy.hub.operation import Operation
 from understudy.hub.results import ReportResult, ReportResults
-from understudy.hub.starts import RecordHearing, RecordStart
+from understudy.hub.starts import ProbeStore, RecordHearing, RecordStart
 from understudy.hub.task_commands import CommandTask, NoteTaskStatus
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.simulation.shared_store import SharedStore
@@ -188,6 +188,13 @@ def hearing(hub: Bench) -> None:
     assert row.heard_at == hub.clock.now_ms()
 
 
+def probes(hub: Bench) -> None:
+    """Asked for by every balancer, each second."""
+    before = hub.store.read(lambda reader: reader.load_many(Hearing, (1,)))
+    ran_beside(hub, ProbeStore())
+    assert hub.store.read(lambda reader: reader.load_many(Hearing, (1,))) == before
+
+
 STORIES: dict[type[Operation], Callable[[Bench], None]] = {
     EnqueueTasks: tasks,
     ClaimTasks: claims,
@@ -198,6 +205,7 @@ STORIES: dict[type[Operation], Callable[[Bench], None]] = {
     ReportResults: batches_of_results,
     NoteTaskStatus: notes,
     RecordHearing: hearing,
+    ProbeStore: probes,
 }
 
 

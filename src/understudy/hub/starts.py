@@ -82,6 +82,8 @@ class PromiseToListen(Operation):
 class ProbeStore(Operation):
     """Write something, to prove that the store can be written."""
 
+    runs_alone = False
+
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """The hearing row, as it is."""
         return Decision(save=(work.get(Hearing, 1) or Hearing(),))
