@@ -13,14 +13,17 @@ import pytest
 from tests.postgres import Server
 from tests.store.conformance import leased, queued
 from tests.store.emptying import empty
-from understudy.coordinator.nouns import Task
+from understudy.coordinator.nouns import Daemon, Task
 from understudy.errors import StoreDownError
 from understudy.store import postgres_fronts
+from understudy.store.base import Deadlines
 from understudy.store.postgres import PostgresStore
 from understudy.store.postgres_fronts import Fronts, Heads
-from understudy.store.postgres_rows import FIRST_PLACE
+from understudy.store.postgres_queue import DELAYS, FIRST_PLACE, HEALTH, LEASES, NOWHERE
+from understudy.store.queries import READY
 
 WITHIN_S = 20
+LEASED_UNTIL = leased("x").expires_h
 TAGS = frozenset({"machine", "gpu"})
 
 
@@ -116,7 +119,7 @@ def stores(database: str) -> Iterator[tuple[PostgresStore, PostgresStore]]:
     two.close()
 
 
-def save(store: PostgresStore, *rows: Task) -> None:
+def save(store: PostgresStore, *rows: Task | Daemon) -> None:
     store.transaction(lambda tx: tx.save_many(rows))
 
 
@@ -190,8 +193,34 @@ def test_claims_read_nothing_of_what_vacuum_could_not_remove(
         save(one, queued("last", 5_000))
         look_again(one._fronts)
         heads = one._fronts.heads()
-        assert heads == {'["machine"]': (5_000, "last")}
-        few, all_of_it = one.transaction(lambda tx: [pages_read(tx, place) for place in (*heads.values(), FIRST_PLACE)])
+        front = (5_000, "last")
+        assert heads == {'["machine"]': front, LEASES: (LEASED_UNTIL, ""), HEALTH: NOWHERE, DELAYS: NOWHERE}
+        few, all_of_it = one.transaction(lambda tx: [pages_read(tx, place) for place in (front, FIRST_PLACE)])
         assert few < 10, all_of_it
         assert all_of_it > 50, few
         assert claim(one) == ["last"]
+
+
+@pytest.mark.usefixtures("_always")
+def test_the_alarm_finds_every_deadline_also_those_that_come_before_what_a_look_has_found(stores: Any) -> None:
+    one, two = stores
+    assert one.read(lambda tx: tx.next_deadlines()) == Deadlines(0, 0, 0)
+    look_again(one._fronts)
+    save(one, leased("a", expires_h=50), queued("d", ready=0, available_at=70), Daemon("x", deadline_h=90))
+    for store in (one, two):
+        assert store.read(lambda tx: tx.next_deadlines()) == Deadlines(50, 90, 70)
+    look_again(one._fronts)
+    save(one, leased("b", expires_h=40), queued("e", ready=0, available_at=60), Daemon("y", deadline_h=80))
+    assert one.transaction(lambda tx: tx.next_deadlines()) == Deadlines(40, 80, 60)
+    due = one.transaction(lambda tx: tx.due(1_000, 1_000, 9))
+    assert [[row.id for row in rows] for rows in (due.leases, due.delayed, due.daemons)] == [
+        ["b", "a"],
+        ["e", "d"],
+        ["y", "x"],
+    ]
+    save(two, leased("c", expires_h=30))
+    look_again(one._fronts)
+    assert one.read(lambda tx: tx.next_deadlines()).lease_h == 30
+    assert one.read(lambda tx: (tx.count(READY, limit=9), tx.find(READY))) == (0, [])
+    save(one, queued("r", 3))
+    assert one.read(lambda tx: (tx.count(READY, limit=9), [task.id for task in tx.find(READY)])) == (1, ["r"])

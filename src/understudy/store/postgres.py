@@ -77,7 +77,7 @@ class PostgresStore:
         self._readers: SimpleQueue[Link] = SimpleQueue()
         self._is_unprepared = False  # a pooler forgets what was prepared
         self._size = Size()
-        self._fronts = Fronts(lambda: self._read(lambda tx: tx.fronts()))
+        self._fronts = Fronts(lambda: self._read(lambda tx: tx.all_fronts(), 0, None))
         self._sender = Sender(self._opened)
         self._listeners: list[Listener] = []
         link = self._opened()
@@ -145,7 +145,7 @@ class PostgresStore:
             answer = self._decided(link, fn, tx, alone=alone)
             self._commit(link)
         finally:
-            self._fronts.add(tx.made_claimable)
+            self._fronts.add(tx.made)
         return answer
 
     def _decided(self, link: Link, fn: Callable[[Transaction], T], tx: Transaction, *, alone: bool) -> T:
@@ -224,9 +224,9 @@ class PostgresStore:
 
     def read(self, fn: Callable[[Reader], T], within_ms: int = 0) -> T:
         """Run `fn` on one snapshot that cannot write."""
-        return self._read(fn, within_ms)
+        return self._read(fn, within_ms, self._fronts)
 
-    def _read(self, fn: Callable[[PostgresTransaction], T], within_ms: int = 0) -> T:
+    def _read(self, fn: Callable[[PostgresTransaction], T], within_ms: int, fronts: Fronts | None) -> T:
         link = self._reading(within_ms)
         try:
             tx = PostgresTransaction(
@@ -235,6 +235,7 @@ class PostgresStore:
                 own_clock=self._own_clock,
                 until_s=time.monotonic() + within_ms / 1000 if within_ms else 0,
                 size=self._size,
+                fronts=fronts,
             )
             return fn(tx)
         except psycopg.Error as error:

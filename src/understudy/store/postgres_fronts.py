@@ -22,7 +22,7 @@ from understudy.store.needs import Place
 SLOW_S, FAST_S = 0.005, 0.002  # the time of a search through the sets of needs
 LOOK_EVERY_S = 1.0  # or as long as a look takes, if that is more
 STALE_S = 60.0  # looks fail: everything is read again
-Heads = dict[str, Place]  # by set of needs
+Heads = dict[str, Place]  # by set of needs, and by the name of a deadline
 
 
 class Fronts:
@@ -53,14 +53,14 @@ class Fronts:
         if took_s > SLOW_S:
             self._begin()
 
-    def add(self, made_claimable: Mapping[str, Place]) -> None:
-        """The first places of what a transaction has made claimable, at its end, whatever that was."""
-        if not made_claimable:
+    def add(self, made: Mapping[str, Place]) -> None:
+        """The first places of what a transaction has made, at its end, whether that was a commit or not."""
+        if not made:
             return
         with self._lock:
             for known in (self._since, self._heads):
                 if known is not None:
-                    _merge(known, made_claimable)
+                    _merge(known, made)
 
     def wait(self) -> None:
         """Until no look is under way."""

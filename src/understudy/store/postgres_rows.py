@@ -22,14 +22,13 @@ from msgspec.structs import astuple, fields
 
 from understudy.clock import Clock
 from understudy.coordinator.changes import Event
-from understudy.coordinator.nouns import Hearing, Task, Usage
+from understudy.coordinator.nouns import Hearing, Usage
 from understudy.errors import SlowReadError
 from understudy.store.base import Room, StoredEvent, Unreadable
 from understudy.store.dialect import Dialect
-from understudy.store.needs import Place, tags_of
-from understudy.store.postgres_fronts import Fronts, Heads
+from understudy.store.postgres_fronts import Fronts
+from understudy.store.postgres_queue import SKIPPING, QueueQueries
 from understudy.store.postgres_wire import Connection, array, numbered
-from understudy.store.rows import RowQueries
 from understudy.store.session import N
 from understudy.store.statements import columns, merged
 from understudy.store.tables import LOCKED, TABLES
@@ -67,13 +66,6 @@ _OPEN_BATCHES = (
     "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = ? AND objid = ?"
     " AND objsubid = 2 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
-_SKIPPING = " FOR UPDATE SKIP LOCKED"
-_HEADS = (
-    "SELECT t.order_key, t.id, t.needs FROM unnest(?::text[], ?::bigint[], ?::text[]) AS s(needs, k, i)"
-    " JOIN task t ON t.id = (SELECT id FROM task WHERE ready = 1 AND needs = s.needs AND (order_key, id) >= (s.k, s.i)"
-    " ORDER BY order_key, id LIMIT 1)"
-)
-FIRST_PLACE: Place = (-(1 << 62), "")
 _encode = msgspec.json.encode
 
 
@@ -106,7 +98,7 @@ class Size:
         self.until_s = -inf
 
 
-class PostgresTransaction(RowQueries):
+class PostgresTransaction(QueueQueries):
     """The seam's Transaction on an open transaction of PostgreSQL."""
 
     dialect = POSTGRES
@@ -129,9 +121,8 @@ class PostgresTransaction(RowQueries):
         self._until_s = until_s  # on the clock that never jumps; 0: without end
         self._absent: dict[type[Struct], set[Any]] = {noun: set() for noun in LOCKED}
         self._size = size or Size()
-        self._fronts = fronts
-        self._begins: Heads = {}
-        self.made_claimable: Heads = {}  # by this transaction: the first place of each set of needs
+        self.fronts = fronts
+        self.made = {}
 
     def now_ms(self, clock: Clock) -> int:
         """The database's clock: that of all hubs."""
@@ -168,7 +159,7 @@ class PostgresTransaction(RowQueries):
     # ---- rows
 
     def _rows(self, noun: type[N], where: str, *values: Any) -> list[N]:
-        if self._is_beside and noun in LOCKED and not where.endswith(_SKIPPING):
+        if self._is_beside and noun in LOCKED and not where.endswith(SKIPPING):
             where += " FOR UPDATE"
         return super()._rows(noun, where, *values)
 
@@ -182,59 +173,12 @@ class PostgresTransaction(RowQueries):
         self._absent[noun] |= set(keys) - set(map(table.key_of, found))
         return found
 
-    def claimable(self, provides: frozenset[str], limit: int) -> list[Task]:
-        """Claimable tasks in the order of the queue; beside others, those that none of them is about to change."""
-        fronts = self._fronts.heads() if self._fronts else None
-        covered = self._covered(provides, fronts)
-        self._begins = fronts or {}
-        if len(covered) == 1:
-            where = f"WHERE ready = 1 AND needs = ? AND (order_key, id) >= (?, ?) {self._taken}"
-            return self._rows(Task, where, *covered, *self._begins.get(covered[0], FIRST_PLACE), limit)
-        asked = limit
-        while True:
-            ids = self._first(covered, asked)
-            if not ids:
-                return []
-            found = self._rows(Task, f"WHERE id = ANY(?) AND ready = 1 {self._taken}", array(ids), limit)
-            if len(found) == limit or len(ids) < asked or not self._is_beside:
-                return found
-            asked *= 2
-
-    def _covered(self, provides: frozenset[str], fronts: Heads | None) -> list[str]:
-        """The sets of needs that a worker covers."""
-        if fronts is not None:
-            return [needs for needs in fronts if provides.issuperset(tags_of(needs))]
-        began_s = time.perf_counter()
-        covered = self._covered_needs(provides)
-        if self._fronts:
-            self._fronts.note(time.perf_counter() - began_s)
-        return covered
-
-    def _heads(self, covered: list[str]) -> list[tuple[int, str, str]]:
-        begins = [self._begins.get(needs, FIRST_PLACE) for needs in covered]
-        order_keys, task_ids = zip(*begins, strict=True)
-        return self._in_order(_HEADS, (array(covered), array(order_keys), array(task_ids)))
-
-    @property
-    def _taken(self) -> str:
-        return f"ORDER BY order_key, id LIMIT ?{_SKIPPING if self._is_beside else ''}"
-
-    def fronts(self) -> Heads:
-        """The first claimable place of each set of needs; this reads entries that vacuum could not remove yet."""
-        for setting in ("enable_seqscan", "enable_sort"):
-            self._fetch("SELECT set_config(?, 'off', true)", (setting,))
-        sets = self._covered_needs(None)
-        found = self._heads(sets) if sets else []
-        return {needs: (order_key, task_id) for order_key, task_id, needs in found}
-
     def save_many(self, rows: Sequence[Struct]) -> None:
         """Insert or replace rows, all of one noun in one statement."""
         by_noun: dict[type[Struct], list[Struct]] = defaultdict(list)
         for row in rows:
             by_noun[type(row)].append(row)
-            if isinstance(row, Task) and row.ready:
-                place = row.order_key, row.id
-                self.made_claimable[row.needs] = min(self.made_claimable.get(row.needs, place), place)
+            self._note_begin(row)
         for noun, found in by_noun.items():
             if self._is_beside and noun is Hearing:
                 self._change(_HEARD, (found[-1].heard_at,))  # type: ignore[attr-defined]

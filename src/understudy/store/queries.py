@@ -55,6 +55,7 @@ class Series(Struct, Generic[N], frozen=True):
 
 TASKS = Query(Task)
 READY = Query(Task, "ready = 1", _QUEUE)
+READY_FROM = Query(Task, "ready = 1 AND (order_key, id) >= (?, ?)", _QUEUE)
 READY_BEFORE = Query(Task, "ready = 1 AND (order_key, id) < (?, ?)", _QUEUE)
 WAITING_FOR_ANY = Query(Task, "waiting_for <> ''", _QUEUE)
 WAITING_FOR = Query(Task, "waiting_for <> '' AND waiting_for IN ?", _QUEUE)  # daemons

@@ -1,0 +1,155 @@
+"""Claims and deadlines on PostgreSQL: rows that others lock are passed over, and reading begins where the rows begin.
+
+That place is known from postgres_fronts.py, or not at all: then each of these reads from the very beginning.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from msgspec import Struct
+
+from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Task
+from understudy.store.base import Deadlines
+from understudy.store.needs import Place, tags_of
+from understudy.store.postgres_fronts import Fronts, Heads
+from understudy.store.postgres_wire import array
+from understudy.store.queries import READY, READY_FROM, Query
+from understudy.store.reading import NUMBER_MAX, number_of
+from understudy.store.rows import RowQueries
+from understudy.store.session import N
+from understudy.store.tables import TABLES
+
+SKIPPING = " FOR UPDATE SKIP LOCKED"
+FIRST_PLACE: Place = (-(1 << 62), "")
+NOWHERE: Place = (1 << 62, "")
+LEASES, HEALTH, DELAYS = "task.expires_h", "daemon.deadline_h", "task.available_at"  # sets of needs begin with "["
+_HEADS = (
+    "SELECT t.order_key, t.id, t.needs FROM unnest(?::text[], ?::bigint[], ?::text[]) AS s(needs, k, i)"
+    " JOIN task t ON t.id = (SELECT id FROM task WHERE ready = 1 AND needs = s.needs AND (order_key, id) >= (s.k, s.i)"
+    " ORDER BY order_key, id LIMIT 1)"
+)
+_NEXT_DEADLINES = (
+    "SELECT (SELECT min(expires_h) FROM task WHERE status = 'leased' AND expires_h >= ?),"
+    " (SELECT min(deadline_h) FROM daemon WHERE deadline_h > 0 AND deadline_h >= ?),"
+    " (SELECT min(available_at) FROM task"
+    " WHERE status = 'queued' AND ready = 0 AND waiting_for = '' AND available_at >= ?),"
+    " (SELECT min(expires_h) FROM directive WHERE expires_h > 0)"
+)
+
+
+class QueueQueries(RowQueries):
+    """A part of the transaction of PostgreSQL."""
+
+    fronts: Fronts | None
+    made: Heads  # by this transaction: the first place of each set of needs, and the nearest deadlines
+    _is_beside: bool
+
+    # ---- claims
+
+    def claimable(self, provides: frozenset[str], limit: int) -> list[Task]:
+        """Claimable tasks in the order of the queue; beside others, those that none of them is about to change."""
+        fronts = self.fronts.heads() if self.fronts else None
+        covered = self._covered(provides, fronts)
+        if len(covered) == 1:
+            where = f"WHERE ready = 1 AND needs = ? AND (order_key, id) >= (?, ?) {self._taken}"
+            return self._rows(Task, where, *covered, *(fronts or {}).get(covered[0], FIRST_PLACE), limit)
+        asked = limit
+        while True:
+            ids = self._first(covered, asked)
+            if not ids:
+                return []
+            found = self._rows(Task, f"WHERE id = ANY(?) AND ready = 1 {self._taken}", array(ids), limit)
+            if len(found) == limit or len(ids) < asked or not self._is_beside:
+                return found
+            asked *= 2
+
+    def _covered(self, provides: frozenset[str], fronts: Heads | None) -> list[str]:
+        """The sets of needs that a worker covers."""
+        if fronts is not None:
+            return [needs for needs in fronts if provides.issuperset(tags_of(needs))]
+        began_s = time.perf_counter()
+        covered = self._covered_needs(provides)
+        if self.fronts:
+            self.fronts.note(time.perf_counter() - began_s)
+        return covered
+
+    def _heads(self, covered: list[str]) -> list[tuple[int, str, str]]:
+        heads = (self.fronts.heads() if self.fronts else None) or {}
+        begins = [heads.get(needs, FIRST_PLACE) for needs in covered]
+        order_keys, task_ids = zip(*begins, strict=True)
+        return self._in_order(_HEADS, (array(covered), array(order_keys), array(task_ids)))
+
+    @property
+    def _taken(self) -> str:
+        return f"ORDER BY order_key, id LIMIT ?{SKIPPING if self._is_beside else ''}"
+
+    def _begin(self, name: str) -> Place:
+        """The place before which there is nothing."""
+        heads = self.fronts.heads() if self.fronts else None
+        return FIRST_PLACE if heads is None else heads.get(name, NOWHERE)
+
+    def _note_begin(self, row: Struct) -> None:
+        """Remember a row that claims or the alarm must find."""
+        if isinstance(row, Task):
+            if row.ready:
+                self._made(row.needs, (row.order_key, row.id))
+            elif row.status == LEASED:
+                self._made(LEASES, (row.expires_h, ""))
+            elif row.status == QUEUED and not row.waiting_for:
+                self._made(DELAYS, (row.available_at, ""))
+        elif isinstance(row, Daemon) and row.deadline_h:
+            self._made(HEALTH, (row.deadline_h, ""))
+
+    def _made(self, name: str, place: Place) -> None:
+        self.made[name] = min(self.made.get(name, place), place)
+
+    def all_fronts(self) -> Heads:
+        """The first place of each set of needs, and the nearest deadlines; reads all that vacuum could not remove."""
+        for setting in ("enable_seqscan", "enable_sort"):
+            self._fetch("SELECT set_config(?, 'off', true)", (setting,))
+        sets = self._covered_needs(None)
+        found = self._heads(sets) if sets else []
+        nearest = self._fetch(_NEXT_DEADLINES, (FIRST_PLACE[0],) * 3)[0]
+        heads = {needs: (order_key, task_id) for order_key, task_id, needs in found}
+        for name, deadline in zip((LEASES, HEALTH, DELAYS), nearest, strict=False):
+            heads[name] = NOWHERE if deadline is None else (deadline, "")
+        return heads
+
+    # ---- deadlines and counts
+
+    def next_deadlines(self) -> Deadlines:
+        """The nearest deadlines of each kind."""
+        began_s = time.perf_counter()
+        begins = [self._begin(name)[0] for name in (LEASES, HEALTH, DELAYS)]
+        found = Deadlines(*map(number_of, self._fetch(_NEXT_DEADLINES, begins)[0]))
+        if self.fronts:
+            self.fronts.note(time.perf_counter() - began_s)
+        return found
+
+    def _due(self, noun: type[N], condition: str, column: str, until: int, limit: int) -> list[N]:
+        name = f"{TABLES[noun].name}.{column}"
+        begin = self._begin(name)[0] if name in (LEASES, HEALTH, DELAYS) else FIRST_PLACE[0]
+        ordered = f"ORDER BY {column} LIMIT ?"
+        found = self._rows(noun, f"WHERE {condition} AND {column} BETWEEN ? AND ? {ordered}", begin, until, limit)
+        unreadable = f"WHERE {condition} AND {column} > ? {ordered}"
+        return found + self._rows(noun, unreadable, NUMBER_MAX, limit - len(found))
+
+    def count(self, query: Query[Any], *values: Any, limit: int) -> int:
+        """The number of rows, counted up to `limit`."""
+        if query is READY:
+            return super().count(READY_FROM, *self._front_of_all(), limit=limit)
+        return super().count(query, *values, limit=limit)
+
+    def find(self, query: Query[N], *values: Any, limit: int = 0) -> list[N]:
+        """The rows of a query, in its order."""
+        if query is READY:
+            return super().find(READY_FROM, *self._front_of_all(), limit=limit)  # type: ignore[arg-type]
+        return super().find(query, *values, limit=limit)
+
+    def _front_of_all(self) -> Place:
+        heads = self.fronts.heads() if self.fronts else None
+        if heads is None:
+            return FIRST_PLACE
+        return min((place for name, place in heads.items() if name.startswith("[")), default=NOWHERE)
