@@ -78,6 +78,7 @@ BOUNDED = {
     "store/base Unreadable.found": "UNREADABLE_MAX",
     "store/postgres PostgresStore._listeners": CODE,
     "store/postgres PostgresStore._readers": "READERS_MAX",
+    "store/postgres_fronts Fronts._open": "OPEN_MAX and the sets of a batch",
     "store/postgres_rows PostgresTransaction.made": "the tasks of a batch",
     "store/sqlite SqliteStore._readers": "READERS_MAX",
     "store/sqlite_files StoreFiles._known": CODE,

@@ -224,3 +224,18 @@ def test_the_alarm_finds_every_deadline_also_those_that_come_before_what_a_look_
     assert one.read(lambda tx: (tx.count(READY, limit=9), tx.find(READY))) == (0, [])
     save(one, queued("r", 3))
     assert one.read(lambda tx: (tx.count(READY, limit=9), [task.id for task in tx.find(READY)])) == (1, ["r"])
+
+
+@pytest.mark.usefixtures("_always")
+def test_sets_of_needs_that_were_open_a_while_ago_are_not_looked_for_again(stores: Any) -> None:
+    one, two = stores
+    save(two, queued("a", needs='["a"]'), queued("b", needs='["b"]'))
+    new_needs = lambda *sets: one.transaction(lambda tx: tx.new_needs(sets, 9))  # noqa: E731
+    assert new_needs('["a"]', '["n"]') == ({'["n"]'}, 2)
+    save(two, *(queued(key, status="done", ready=0, finished_at=1, needs=f'["{key}"]') for key in "ab"))
+    assert new_needs('["a"]') == ({'["a"]'}, 0), "it is looked for as long as that is fast"
+    save(two, queued("a", needs='["a"]'))
+    look_again(one._fronts)
+    assert new_needs('["a"]', '["b"]') == ({'["b"]'}, 1)
+    save(two, queued("a", status="done", ready=0, finished_at=1, needs='["a"]'))
+    assert new_needs('["a"]', '["b"]') == ({'["b"]'}, 0)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from understudy.errors import UnavailableError
@@ -22,6 +22,8 @@ from understudy.store.needs import Place
 SLOW_S, FAST_S = 0.005, 0.002  # the time of a search through the sets of needs
 LOOK_EVERY_S = 1.0  # or as long as a look takes, if that is more
 STALE_S = 60.0  # looks fail: everything is read again
+OPEN_FOR_S = 60.0  # a set of needs counts as open after a task with it was saved or found
+OPEN_MAX = 4_096
 Heads = dict[str, Place]  # by set of needs, and by the name of a deadline
 
 
@@ -35,6 +37,7 @@ class Fronts:
         self._looked_s = 0.0  # when the last look began that brought `_heads`
         self._next_s = 0.0
         self._since: Heads | None = None  # what was made claimable while a look is under way: it may not see it
+        self._open: dict[str, float] = {}  # sets of needs, and until when they count as open
         self._thread: threading.Thread | None = None
 
     def heads(self) -> Heads | None:
@@ -61,6 +64,20 @@ class Fronts:
             for known in (self._since, self._heads):
                 if known is not None:
                     _merge(known, made)
+        self.note_open(made)
+
+    def note_open(self, sets: Iterable[str]) -> None:
+        """Unfinished tasks have these sets of needs."""
+        with self._lock:
+            if len(self._open) > OPEN_MAX:
+                self._open.clear()
+            self._open.update(dict.fromkeys(sets, time.monotonic() + OPEN_FOR_S))
+
+    def open_among(self, sets: Iterable[str]) -> set[str]:
+        """Those that had an unfinished task a while ago; none where all can be read fast."""
+        now_s = time.monotonic()
+        with self._lock:
+            return set() if self._heads is None else {one for one in sets if self._open.get(one, 0) > now_s}
 
     def wait(self) -> None:
         """Until no look is under way."""

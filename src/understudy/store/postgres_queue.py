@@ -6,6 +6,7 @@ That place is known from postgres_fronts.py, or not at all: then each of these r
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 from msgspec import Struct
@@ -29,6 +30,11 @@ _HEADS = (
     "SELECT t.order_key, t.id, t.needs FROM unnest(?::text[], ?::bigint[], ?::text[]) AS s(needs, k, i)"
     " JOIN task t ON t.id = (SELECT id FROM task WHERE ready = 1 AND needs = s.needs AND (order_key, id) >= (s.k, s.i)"
     " ORDER BY order_key, id LIMIT 1)"
+)
+_COUNT_READY = (
+    "SELECT count(*) FROM (SELECT 1 FROM unnest(?::text[], ?::bigint[], ?::text[]) AS s(needs, k, i)"
+    " CROSS JOIN LATERAL (SELECT 1 FROM task WHERE ready = 1 AND needs = s.needs AND (order_key, id) >= (s.k, s.i)"
+    " LIMIT ?) AS one LIMIT ?) AS counted"
 )
 _NEXT_DEADLINES = (
     "SELECT (SELECT min(expires_h) FROM task WHERE status = 'leased' AND expires_h >= ?),"
@@ -85,6 +91,15 @@ class QueueQueries(RowQueries):
     def _taken(self) -> str:
         return f"ORDER BY order_key, id LIMIT ?{SKIPPING if self._is_beside else ''}"
 
+    def new_needs(self, needs: Collection[str], limit: int) -> tuple[set[str], int]:
+        """As for every backend; a set that was open a while ago is taken for open where a look at it takes long."""
+        if self.fronts is None:
+            return super().new_needs(needs, limit)
+        asked = set(needs) - self.fronts.open_among(needs)
+        new, count = super().new_needs(asked, limit) if asked else (set(), 0)
+        self.fronts.note_open(asked - new)
+        return new, count
+
     def _begin(self, name: str) -> Place:
         """The place before which there is nothing."""
         heads = self.fronts.heads() if self.fronts else None
@@ -138,8 +153,12 @@ class QueueQueries(RowQueries):
 
     def count(self, query: Query[Any], *values: Any, limit: int) -> int:
         """The number of rows, counted up to `limit`."""
-        if query is READY:
-            return super().count(READY_FROM, *self._front_of_all(), limit=limit)
+        heads = self.fronts.heads() if self.fronts and query is READY else None
+        if heads:
+            sets = {needs: place for needs, place in heads.items() if needs.startswith("[")}
+            order_keys, task_ids = ([place[n] for place in sets.values()] for n in (0, 1))
+            places = (array(sets), array(order_keys), array(task_ids))
+            return int(self._fetch(_COUNT_READY, (*places, limit, limit))[0][0])
         return super().count(query, *values, limit=limit)
 
     def find(self, query: Query[N], *values: Any, limit: int = 0) -> list[N]:
