@@ -23,6 +23,7 @@ from tests.cloudflare.place import Place
 from tests.fakes.claude import FakeClaude
 from tests.fakes.webhook import FakeWebhook
 from tests.waiting import eventually
+from understudy.cloudflare.hub_object import BODY_BYTES_MAX
 from understudy.wire.limits import NESTING_MAX
 
 pytestmark = pytest.mark.real_worker
@@ -54,6 +55,15 @@ def test_what_is_refused_elsewhere_is_refused_there(hub: WorkerHub) -> None:
     assert hub.ask("POST", "/api/queue", {"content": 5})[0] == 400
     assert hub.ask("GET", "/nowhere")[0] == 404
     assert hub.ask("POST", "/api/queue", {"content": "x" * (2 << 20)})[0] == 413
+
+
+def test_a_large_result_is_kept_and_one_that_no_row_would_hold_is_refused(hub: WorkerHub) -> None:
+    hub.enqueue("large")
+    hub.post("/api/queue/claim", {"workerId": "w"})
+    assert hub.ask("POST", "/api/result/large", {"success": True, "output": "x" * BODY_BYTES_MAX})[0] == 413
+    output = "x" * (BODY_BYTES_MAX - 100)
+    hub.post("/api/result/large", {"success": True, "output": output})
+    assert hub.get("/api/result/large")["output"] == output
 
 
 def test_a_text_as_deep_as_is_taken_does_no_harm_and_a_deeper_one_is_refused(hub: WorkerHub) -> None:

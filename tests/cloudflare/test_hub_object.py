@@ -13,7 +13,7 @@ import pytest
 from tests.store.durable_storage import Buffer, Storage
 from understudy.clock import ManualClock
 from understudy.cloudflare.exchange import Exchange, Headers, scope_of
-from understudy.cloudflare.hub_object import HubObject, inputs_of, refusal_of
+from understudy.cloudflare.hub_object import BODY_BYTES_MAX, HubObject, inputs_of, refusal_of
 from understudy.errors import ConfigError, StoreError
 from understudy.store.durable import DurableStore
 from understudy.wire.outbound import NoAnswer, OutboundAnswer, OutboundRequest
@@ -168,6 +168,17 @@ async def test_what_changes_nothing_writes_nothing(place: Place) -> None:
         place.clock.advance(700)
         assert (await place.ask("POST", "/api/queue/claim", {"workerId": "w", "provides": ["machine"]}))[0] == 200
         assert place.storage.connection.total_changes == before
+
+
+@on_a_loop
+async def test_a_result_that_no_row_would_hold_is_refused_as_too_large_and_one_below_is_kept(place: Place) -> None:
+    await place.ask("POST", "/api/queue", {"id": "t1", "content": "x"})
+    await place.ask("POST", "/api/queue/claim", {"workerId": "w"})
+    status, said = await place.ask("POST", "/api/result/t1", {"success": True, "output": "x" * BODY_BYTES_MAX})
+    assert (status, said["limitBytes"]) == (413, BODY_BYTES_MAX)
+    output = "x" * (BODY_BYTES_MAX - 100)
+    assert (await place.ask("POST", "/api/result/t1", {"success": True, "output": output}))[0] == 200
+    assert (await place.ask("GET", "/api/result/t1"))[1]["output"] == output
 
 
 @on_a_loop

@@ -122,7 +122,7 @@ class EndpointApp:
         if request.path:
             check_path(request)
         if endpoint.method != "GET":
-            request.body = await read_body(scope, receive, endpoint.body_max, room)
+            request.body = await read_body(scope, receive, min(endpoint.body_max, api.body_bytes_max), room)
         return request
 
     def _welcome(self, request: Request) -> Callable[[], bool]:

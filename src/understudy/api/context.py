@@ -13,6 +13,7 @@ from understudy.coordinator.nouns import Key
 from understudy.errors import UnauthorizedError, UnderstudyError
 from understudy.hub.batch import Committed
 from understudy.hub.keys import KEYS_MAX, Caller
+from understudy.wire.limits import RESULT_BYTES_MAX
 
 KEY_EVENTS = "key."
 LOAD_AGAIN_S = 0.2
@@ -29,11 +30,14 @@ class Api:
         *,
         publishes_docs: bool = True,
         redacts_results: bool = True,
+        body_bytes_max: int = RESULT_BYTES_MAX,
     ) -> None:
+        """`body_bytes_max`: of any request, where the place or its store takes less than the endpoints do."""
         self.hub = hub
         self.keys = keys
         self.limit = limit
         self.publishes_docs = publishes_docs
+        self.body_bytes_max = body_bytes_max
         self.redactor = hub.log.redactor if redacts_results else hub.log.redactor.by_value_only()
         self.hold = Patience().hold
         self.requests = RequestCounts()

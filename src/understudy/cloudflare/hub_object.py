@@ -31,6 +31,7 @@ from understudy.texts import language_from, t
 
 HOST = "durable-object"
 NO_FILES = Path("/no-data-directory")  # nothing is read from there or written
+BODY_BYTES_MAX = 3 << 19  # a row of an object holds 2 MB at most; a daemon cuts a result that is refused with 413
 SLEEPS_A_SILENCE = 3
 SOCKETS = frozenset({"email", "apprise"})  # channels that need what is not there
 
@@ -92,6 +93,7 @@ class HubObject:
             RateLimit(clock, settings.rate_per_s, settings.rate_burst),
             publishes_docs=settings.docs,
             redacts_results=settings.redact_results,
+            body_bytes_max=BODY_BYTES_MAX,
         )
         await hub.start(fingerprint_of(given), HOST)
         await api.load_keys()
