@@ -112,7 +112,7 @@ async def test_what_an_effect_raises_is_raised_in_the_steps(world: World) -> Non
         with pytest.raises(StoreError):
             yield RecordHearing()
         seen.append("went on")
-        return 7
+        return 7_000
 
     world.add(step)
     await world.ring()
@@ -169,6 +169,22 @@ async def test_a_loop_that_is_woken_during_its_step_makes_another_and_never_two_
     world.turns.wake(turn)
     await settled()
     assert under_way == [1, -1] * 3
+
+
+@on_a_loop
+async def test_a_next_step_that_is_very_near_is_waited_for_without_a_bell_for_each(world: World) -> None:
+    pauses = iter([20] * 25 + [60_000])
+
+    def step() -> Steps:
+        yield RecordHearing()
+        return next(pauses)
+
+    world.add(step)
+    await world.ring()
+    for _ in range(10):
+        await settled()
+    assert world.asked.count(20) == 25
+    assert world.bells == [GUARD_MS]  # for a host that forgets all in between; it rings once too often
 
 
 @on_a_loop

@@ -19,6 +19,7 @@ from understudy.runtime.stepper import RETRY_MS_FIRST, RETRY_MS_MAX
 from understudy.wire.outbound import OutboundAnswer, OutboundRequest
 
 GUARD_MS = 5_000  # while a step waits for others the bell rings at least so often: a host may forget all in between
+NEAR_MS = 50  # a next step that is so near is waited for here: setting a bell costs more, and a host may bill for it
 NEVER = 1 << 62
 T = TypeVar("T")
 
@@ -132,6 +133,9 @@ class Turns:
         try:
             pause_ms = await self.perform(turn.step(), turn)
             turn.retry.reset()
+            if 0 < pause_ms <= NEAR_MS and not self.is_over:
+                await self._guarded(self._sleep(pause_ms))
+                pause_ms = 0
         except Exception as trouble:  # noqa: BLE001 - the outermost place of a loop that must not end by itself
             turn.on_trouble(trouble)
             pause_ms = turn.retry.next_ms()
