@@ -34,9 +34,9 @@ def test_no_answer_is_for_later(name):
 
 
 @pytest.mark.parametrize("name", HTTP)
-@pytest.mark.parametrize("status", [500, 502, 503, 504, 408])
-def test_trouble_at_the_service_is_for_later(name, status):
-    assert isinstance(outcome(name, http(status)), Later)
+def test_trouble_at_the_service_is_for_later(name):
+    for status in (500, 502, 503, 504, 408):
+        assert isinstance(outcome(name, http(status)), Later), status
 
 
 @pytest.mark.parametrize("name", HTTP)
@@ -48,22 +48,20 @@ def test_retry_after_is_honoured_in_seconds_and_as_a_date(name):
 
 
 @pytest.mark.parametrize("name", HTTP)
-@pytest.mark.parametrize("value", ["", "soon", "-5", "nan", "inf", "1e99", "Sun, 22 Nov 2026 16:01:30 GMT", "9" * 5000])
-def test_an_odd_retry_after_is_no_trouble(name, value):
-    found = outcome(name, http(429, retry_after=value))
-    assert 0 <= found.after_ms <= 86_400_000
+def test_an_odd_retry_after_is_no_trouble(name):
+    for value in ("", "soon", "-5", "nan", "inf", "1e99", "Sun, 22 Nov 2026 16:01:30 GMT", "9" * 5000):
+        found = outcome(name, http(429, retry_after=value))
+        assert 0 <= found.after_ms <= 86_400_000, value
 
 
 @pytest.mark.parametrize("name", HTTP)
-@pytest.mark.parametrize("status", [401, 403, 404, 410, 413, 301, 302, 405, 418])
-def test_what_will_never_pass_is_refused(name, status):
-    found = outcome(name, http(status))
-    assert isinstance(found, Refused)
-    assert not found.as_plain
+def test_what_will_never_pass_is_refused(name):
+    for status in (401, 403, 404, 410, 413, 301, 302, 405, 418):
+        found = outcome(name, http(status))
+        assert isinstance(found, Refused), status
+        assert not found.as_plain, status
 
 
-@pytest.mark.parametrize("name", HTTP)
-@pytest.mark.parametrize("status", [200, 400, 401, 429, 500])
 @pytest.mark.parametrize(
     "body",
     [
@@ -78,12 +76,14 @@ def test_what_will_never_pass_is_refused(name, status):
         b'{"code":[],"error":{},"parameters":5,"retry_after":"x"}',
     ],
 )
-def test_odd_bodies_are_no_trouble(name, status, body):
-    found = outcome(name, http(status, body))
-    assert isinstance(found, Later | Refused | Sent)
-    is_anybodys = name.startswith("webhook-") and name != "webhook-pagerduty"  # may answer as its owner likes
-    if body.startswith(b"<") and not (is_anybodys and status == 200):
-        assert not isinstance(found, Sent)
+def test_odd_bodies_are_no_trouble(body):
+    for name in HTTP:
+        for status in (200, 400, 401, 429, 500):
+            found = outcome(name, http(status, body))
+            assert isinstance(found, Later | Refused | Sent), (name, status)
+            is_anybodys = name.startswith("webhook-") and name != "webhook-pagerduty"  # may answer as its owner likes
+            if body.startswith(b"<") and not (is_anybodys and status == 200):
+                assert not isinstance(found, Sent), (name, status)
 
 
 @pytest.mark.parametrize("name", ["slack", "discord", "telegram", "ntfy"])
