@@ -92,6 +92,16 @@ def test_what_only_daemons_read_is_left_out(tmp_path: Path) -> None:
     assert "prices" in shown
 
 
+def test_the_password_of_libpq_is_one_of_the_store_on_postgres_only(tmp_path: Path) -> None:
+    environ = {"PGPASSWORD": "hunter2-hunter2", "UNDERSTUDY_STORE": "postgresql://hub@db/u"}
+    assert config.load(environ, tmp_path).settings.store_password == "hunter2-hunter2"
+    shown = shown_of(environ, tmp_path)["store_password"]
+    assert (shown.origin, shown.place, shown.value) == ("environment", "PGPASSWORD", "")
+    assert config.load({"PGPASSWORD": "hunter2-hunter2"}, tmp_path).settings.store_password == ""
+    environ["UNDERSTUDY_STORE"] = "postgresql://hub:stronger@db/u"
+    assert config.load(environ, tmp_path).settings.store_password == "stronger"
+
+
 @pytest.mark.parametrize("way", ["environment", "file"])
 def test_the_password_of_the_store_is_a_secret_wherever_it_stands(tmp_path: Path, way: str) -> None:
     address = "postgresql://hub:hunter2%40hunter2@db.example.com/understudy"

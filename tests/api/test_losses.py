@@ -248,6 +248,7 @@ def test_a_failure_is_final_unless_the_task_says_otherwise(hub: Hub) -> None:
     assert hub.events("task.failed")[0]["fields"]["taskId"] == task_id
 
 
+@pytest.mark.sqlite
 def test_failed_attempts_are_tried_again_after_a_growing_pause(hub: Hub) -> None:
     task_id = hub.enqueue(maxAttempts=12)
     waits = []

@@ -93,3 +93,9 @@ def test_programs_that_are_none_of_ours_get_no_secret() -> None:
     ours = {"UNDERSTUDY_API_KEY": "k", "ADMIN_API_KEY": "k", "SLACK_WEBHOOK_URL": "u", "ANTHROPIC_API_KEY": "k"}
     kept = {"PATH": "/bin", "UNDERSTUDY_API_KEY_FILE": "/key", "UNDERSTUDY_HUB": "http://hub"}
     assert without_secrets(ours | kept) == kept
+
+
+def test_an_address_with_a_password_is_a_secret_and_a_path_is_none() -> None:
+    environ = {"UNDERSTUDY_STORE": "postgresql://hub:hush@db/u", "PGPASSWORD": "hush", "PGHOST": "db"}
+    assert without_secrets(environ) == {"PGHOST": "db"}
+    assert without_secrets({"UNDERSTUDY_STORE": "/var/hub.db"}) == {"UNDERSTUDY_STORE": "/var/hub.db"}

@@ -6,6 +6,7 @@ option of the command line.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from understudy.texts import t
 FILE_NAME = "understudy.toml"
 PATHS = frozenset({"store", "ca_file", "task_cwd", "workspaces", "log_dir"})
 PROGRAMS = frozenset({"claude_cli", "codex_cli"})  # paths if there is a / in them
+OF_LIBPQ = "PGPASSWORD"
 TABLES = frozenset({"channels", "groups", "routes", "maintenance"})  # no settings: config/channels.py reads them
 
 
@@ -66,6 +68,9 @@ def load(environ: Mapping[str, str], data_dir: Path, **options: Any) -> Loaded:
     if adapted & {"store", "store_password"}:  # the address, with its password apart
         adapted -= {"store", "store_password"}
         origins |= {"store_password": origins["store"]} if settings.store_password != given.store_password else {}
+    if is_postgres(settings.store) and not settings.store_password and (password := environ.get(OF_LIBPQ)):
+        settings = dataclasses.replace(settings, store_password=password)  # libpq sees it no more: worker/hidden.py
+        origins["store_password"] = OF_LIBPQ
     return Loaded(settings, origins, (*notes, *unknown_names(environ)), frozenset(adapted))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from understudy.config.reading import Loaded
+from understudy.config.reading import OF_LIBPQ, Loaded
 from understudy.config.table import Setting, table
 from understudy.redact import Redactor
 
@@ -54,5 +54,5 @@ def _origin(row: Setting, loaded: Loaded) -> tuple[str, str]:
         return "default", ""
     if place.startswith("--"):
         return "option", place
-    names = {env for every in table().values() for env in every.env}  # a password may come with the store's address
+    names = {OF_LIBPQ, *(env for every in table().values() for env in every.env)}  # a password has several places
     return ("environment" if place.removesuffix("_FILE") in names else "file"), place

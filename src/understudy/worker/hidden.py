@@ -42,6 +42,8 @@ def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _secret_names(environ: Mapping[str, str]) -> frozenset[str]:
     from understudy.redact import secret_names  # noqa: PLC0415 - `--help` reads neither
+    from understudy.store_address import is_postgres  # noqa: PLC0415
     from understudy.worker.executors.child_environment import is_ours  # noqa: PLC0415
 
-    return frozenset(name for name in environ if is_ours(name)) | secret_names(environ)
+    with_password = {"UNDERSTUDY_STORE"} if is_postgres(environ.get("UNDERSTUDY_STORE", "")) else set()
+    return frozenset(name for name in environ if is_ours(name)) | secret_names(environ) | with_password
