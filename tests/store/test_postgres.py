@@ -118,6 +118,23 @@ def test_texts_that_postgresql_cannot_hold_are_kept_as_far_as_it_can(store: Post
     assert found == {odd.replace("\0", "\ufffd")}
 
 
+def test_flags_are_numbers_one_by_one_and_many_at_once(store: PostgresStore) -> None:
+    save(store, Daemon("one", paused=True))  # type: ignore[arg-type]
+    save(store, *(Daemon(f"d{n}", paused=bool(n)) for n in range(2)))  # type: ignore[arg-type]
+    assert [(row.id, row.paused) for row in store.read(lambda tx: tx.load_all(Daemon, 9))] == [
+        ("d0", 0), ("d1", 1), ("one", 1),
+    ]  # fmt: skip
+
+
+def test_a_read_that_outlives_its_store_leaves_no_connection(url: str) -> None:
+    store = PostgresStore(url)
+    assert store.read(lambda tx: (store.close(), tx.ready_ids(1))[1]) == []
+    with closing(psycopg.connect(url, autocommit=True)) as connection:
+        others = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'understudy-hub' AND datname = %s"
+        asked = lambda: connection.execute(others, (connection.info.dbname,)).fetchone()  # noqa: E731
+        eventually(lambda: asked() == (0,), what="no connection is left")
+
+
 def test_a_task_that_names_its_instant_is_not_moved_whatever_its_text_is(store: PostgresStore) -> None:
     specs = {"named": '{"availableAt":5}', "odd": "{", "none": '{"availableAt":null}', "nul": '{"content":"\\u0000"}'}
     rows = [queued(key, ready=0, available_at=T0) for key in specs]

@@ -94,7 +94,7 @@ def claim(tx: Transaction) -> list[str]:
 
 def waits(url: str, count: int = 1) -> bool:
     """True once so many connections wait for a lock."""
-    with closing(psycopg.connect(url)) as look:
+    with closing(psycopg.connect(url, autocommit=True)) as look:
         asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         return bool(look.execute(asked).fetchone() >= (count,))  # type: ignore[operator]
 

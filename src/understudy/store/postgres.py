@@ -75,6 +75,7 @@ class PostgresStore:
         self._writing = threading.Lock()  # one transaction at a time
         self._writer: Link | None = None
         self._readers: SimpleQueue[Link] = SimpleQueue()
+        self._is_closed = False
         self._is_unprepared = False  # a pooler forgets what was prepared
         self._size = Size()
         self._fronts = Fronts(lambda: self._read(lambda tx: tx.all_fronts(), 0, None))
@@ -275,7 +276,7 @@ class PostgresStore:
                 link.connection.execute(b"ROLLBACK", prepare=False)
         except psycopg.Error:
             link.close()
-        if link.is_lost or self._readers.qsize() >= READERS_MAX:
+        if link.is_lost or self._is_closed or self._readers.qsize() >= READERS_MAX:
             link.close()
         else:
             self._readers.put(link)
@@ -300,7 +301,8 @@ class PostgresStore:
         return listener.stop
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; one that is read from, once that has ended."""
+        self._is_closed = True
         for listener in self._listeners:
             listener.stop()
         self._sender.close()

@@ -50,7 +50,8 @@ class _Whole(Loader):
 
 def _adapters() -> AdaptersMap:
     found = AdaptersMap(psycopg.adapters)
-    found.register_dumper(int, Int8BinaryDumper)
+    for whole in (int, bool):  # a flag is a number, as in SQLite
+        found.register_dumper(whole, Int8BinaryDumper)
     found.register_dumper(str, _Text)
     found.register_loader("numeric", _Whole)
     return found
@@ -66,7 +67,7 @@ def array(values: Collection[Any]) -> str:
         return _texts(values)
     if isinstance(first, bytes):
         return _texts([f"\\x{value.hex()}" for value in values])
-    return "{" + ",".join(map(str, values)) + "}"
+    return "{" + ",".join([f"{value:d}" for value in values]) + "}"
 
 
 def _texts(values: Iterable[str]) -> str:
