@@ -147,7 +147,10 @@ class CopyExercise:
                 break
             except Killed:
                 deaths += 1
+                assert deaths < 300, "it begins anew each time"
         assert deaths > 15
+        (how_far,) = target.read(lambda reader: reader.load_all(StoreCopy, 1))
+        assert how_far.rows == sum(copy.totals.values()), "no page was copied twice"
         copied(source, target)
         assert target.read(content) == source.read(content)
 
