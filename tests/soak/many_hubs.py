@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -212,8 +212,10 @@ class Beater(threading.Thread):
         self._caller = Caller(port, ledger)
         self._stopped = stopped
         self._seq = 0
+        self.longest_gap_s = 0.0  # between two beats that were accepted
 
     def run(self) -> None:
+        accepted = time.monotonic()
         while not self._stopped.wait(1):
             self._seq += 1
             beat = {"daemonId": self.name, "intervalSec": 1, "machineId": self.name, "bootId": "b", "seq": self._seq}
@@ -223,7 +225,42 @@ class Beater(threading.Thread):
                 status, said = 0, error
             if status != 200:
                 self._caller.ledger.is_wrong(f"beat of {self.name}: {status} {said}")
+            now = time.monotonic()
+            self.longest_gap_s, accepted = max(self.longest_gap_s, now - accepted), now
         self._caller.close()
+
+
+class Follower(threading.Thread):
+    """Follows the events of whichever hub the proxy gives it, and goes on from its last one when a stream ends."""
+
+    def __init__(self, port: int, stopped: threading.Event) -> None:
+        super().__init__(daemon=True, name="follower")
+        self._port = port
+        self._stopped = stopped
+        self.places: list[int] = []
+        self.streams = 0
+
+    def run(self) -> None:
+        while not self._stopped.is_set():
+            with suppress(OSError, http.client.HTTPException):
+                self._follow()
+            self._stopped.wait(AGAIN_S)
+
+    def _follow(self) -> None:
+        with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)) as connection:
+            headers = {"X-API-Key": KEY} | ({"Last-Event-ID": str(self.places[-1])} if self.places else {})
+            connection.request("GET", "/api/events?follow=1", headers=headers)
+            answer = connection.getresponse()
+            if answer.status != 200:
+                return
+            self.streams += 1
+            place = 0
+            while not self._stopped.is_set() and (line := answer.readline()):
+                if line.startswith(b"id: "):
+                    place = int(line[4:])
+                elif line == b"\n" and place:  # an event counts when it is whole
+                    self.places.append(place)
+                    place = 0
 
 
 def broken_in(hub: HubProcess, ledger: Ledger) -> list[str]:

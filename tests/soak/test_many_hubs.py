@@ -15,7 +15,7 @@ import pytest
 from tests.fakes.webhook import FakeWebhook
 from tests.hub_process import HubProcess
 from tests.postgres import Server, running_server
-from tests.soak.many_hubs import Beater, Caller, Client, Ledger, broken_in, caddy, hubs_on
+from tests.soak.many_hubs import Beater, Caller, Client, Follower, Ledger, broken_in, caddy, hubs_on
 from tests.waiting import eventually
 
 CLIENTS, LASTS_S = 64, 60
@@ -93,6 +93,16 @@ class Chaos(threading.Thread):
         self._server.cut()
 
 
+def _events(hub: HubProcess) -> list[Any]:
+    found: list[Any] = hub.get("/api/events?search=daemon.&limit=1000")["events"]
+    return found
+
+
+def _name_in(url: str) -> str:
+    """The name of the database."""
+    return url.partition("?")[0].rpartition("/")[2]
+
+
 def _every(seconds: float) -> list[float]:
     return [seconds * n for n in range(1, int(LASTS_S / seconds))]
 
@@ -104,8 +114,9 @@ def test_many_hubs_lose_nothing_and_do_nothing_twice(count: int, tmp_path: Path,
     ledger, stopped = Ledger(), threading.Event()
     with running_server() as server, hook:
         channel = {"notification_type": "webhook", "webhook_url": hook.address, "webhook_secret": hook.secret}
+        url = server.new_database()
         with (
-            hubs_on(server.new_database(), count, tmp_path, **SETTINGS, **channel) as hubs,
+            hubs_on(url, count, tmp_path, **SETTINGS, **channel) as hubs,
             caddy([hub.port for hub in hubs], tmp_path / "caddy") as port,
         ):
             began = time.monotonic()
@@ -113,8 +124,9 @@ def test_many_hubs_lose_nothing_and_do_nothing_twice(count: int, tmp_path: Path,
                 Client(port, ledger, n, stopped, reply_to="webhook") for n in range(CLIENTS)
             ]
             people += [Beater(port, ledger, f"daemon-{n}", stopped) for n in range(3)]
-            chaos = Chaos(hubs, server, began)
-            for thread in (*people, chaos):
+            chaos, is_read = Chaos(hubs, server, began), threading.Event()
+            follower = Follower(port, is_read)
+            for thread in (*people, chaos, follower):
                 thread.start()
             time.sleep(LASTS_S)
             chaos.join(120)
@@ -123,8 +135,15 @@ def test_many_hubs_lose_nothing_and_do_nothing_twice(count: int, tmp_path: Path,
                 thread.join(120)
             assert chaos.errors == []
             assert broken_in(hubs[0], ledger) == []
-            names = [event["name"] for event in hubs[0].get("/api/events?search=daemon.&limit=1000")["events"]]
-            assert not {"daemon.late", "daemon.down"} & set(names), "a false alarm"
+            stored = [place for (place,) in server.ask("SELECT id FROM event ORDER BY id", database=_name_in(url))]
+            wanted_places = [place for place in stored if place >= follower.places[0]]
+            eventually(lambda: follower.places[-1] >= wanted_places[-1], within_s=60, what="the follower's last event")
+            is_read.set()
+            follower.join(60)
+            assert follower.places[: len(wanted_places)] == wanted_places, "an event was skipped, or came twice"
+            alarms = [event for event in _events(hubs[0]) if event["name"] in ("daemon.late", "daemon.down")]
+            gap_s = max(one.longest_gap_s for one in people if isinstance(one, Beater))
+            assert alarms == [], f"an alarm; the longest silence of a daemon was {gap_s:.1f} s"
             wanted = {task for task, is_answered in ledger.enqueued.items() if is_answered and task in ledger.done}
             eventually(
                 lambda: wanted <= {body["about"] for body in hook.deliveries.values()},
@@ -132,6 +151,7 @@ def test_many_hubs_lose_nothing_and_do_nothing_twice(count: int, tmp_path: Path,
             )  # fmt: skip
             twice = sum(seen - 1 for seen in Counter(hook.keys).values())
             report(_said(count, ledger, chaos, len(wanted), twice))
+            report(f"a follower had {len(wanted_places):,} events by {follower.streams} streams, each once, in order")
             assert twice <= 3 * sum(chaos.done.values()), "more repetitions than kills explain"
 
 
