@@ -113,20 +113,18 @@ def test_many_hubs_lose_nothing_and_do_nothing_twice(count: int, tmp_path: Path,
     hook = FakeWebhook()
     ledger, stopped = Ledger(), threading.Event()
     with running_server() as server, hook:
-        channel = {"notification_type": "webhook", "webhook_url": hook.address, "webhook_secret": hook.secret}
+        channel = {"webhook_url": hook.address, "webhook_secret": hook.secret}
         url = server.new_database()
         with (
             hubs_on(url, count, tmp_path, **SETTINGS, **channel) as hubs,
             caddy([hub.port for hub in hubs], tmp_path / "caddy") as port,
         ):
             began = time.monotonic()
-            people: list[threading.Thread] = [
-                Client(port, ledger, n, stopped, reply_to="webhook") for n in range(CLIENTS)
-            ]
-            people += [Beater(port, ledger, f"daemon-{n}", stopped) for n in range(3)]
+            people = [Client(port, ledger, n, stopped, reply_to="webhook") for n in range(CLIENTS)]
             chaos, is_read = Chaos(hubs, server, began), threading.Event()
+            beaters = [Beater(port, ledger, f"daemon-{n}", is_read) for n in range(3)]  # they beat until all is read
             follower = Follower(port, is_read)
-            for thread in (*people, chaos, follower):
+            for thread in (*people, *beaters, chaos, follower):
                 thread.start()
             time.sleep(LASTS_S)
             chaos.join(120)
@@ -138,11 +136,12 @@ def test_many_hubs_lose_nothing_and_do_nothing_twice(count: int, tmp_path: Path,
             stored = [place for (place,) in server.ask("SELECT id FROM event ORDER BY id", database=_name_in(url))]
             wanted_places = [place for place in stored if place >= follower.places[0]]
             eventually(lambda: follower.places[-1] >= wanted_places[-1], within_s=60, what="the follower's last event")
-            is_read.set()
-            follower.join(60)
             assert follower.places[: len(wanted_places)] == wanted_places, "an event was skipped, or came twice"
             alarms = [event for event in _events(hubs[0]) if event["name"] in ("daemon.late", "daemon.down")]
-            gap_s = max(one.longest_gap_s for one in people if isinstance(one, Beater))
+            gap_s = max(beater.longest_gap_s for beater in beaters)
+            is_read.set()
+            for thread in (*beaters, follower):
+                thread.join(60)
             assert alarms == [], f"an alarm; the longest silence of a daemon was {gap_s:.1f} s"
             wanted = {task for task, is_answered in ledger.enqueued.items() if is_answered and task in ledger.done}
             eventually(
