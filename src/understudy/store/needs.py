@@ -25,7 +25,7 @@ _SETS = (
     "SELECT needs FROM n WHERE needs IS NOT NULL LIMIT :limit"
 )
 _READY_SETS, _ = positional(_SETS.format(which="ready = 1"))
-_OPEN = "status IN ('queued', 'leased')"  # as the index has it
+_OPEN = "status IN ('queued', 'leased') AND needs <> ''"  # as an index has it
 _OPEN_SETS, _ = positional(_SETS.format(which=_OPEN))
 _HEADS = (
     "SELECT t.order_key, t.id, t.needs FROM each(?) s JOIN task t ON t.id ="

@@ -36,12 +36,13 @@ _COUNT_READY = (
     " CROSS JOIN LATERAL (SELECT 1 FROM task WHERE ready = 1 AND needs = s.needs AND (order_key, id) >= (s.k, s.i)"
     " LIMIT ?) AS one LIMIT ?) AS counted"
 )
-_NEXT_DEADLINES = (
-    "SELECT (SELECT min(expires_h) FROM task WHERE status = 'leased' AND expires_h >= ?),"
-    " (SELECT min(deadline_h) FROM daemon WHERE deadline_h > 0 AND deadline_h >= ?),"
-    " (SELECT min(available_at) FROM task"
-    " WHERE status = 'queued' AND ready = 0 AND waiting_for = '' AND available_at >= ?),"
-    " (SELECT min(expires_h) FROM directive WHERE expires_h > 0)"
+_NEXT_DEADLINES = (  # ordered, so that each takes its index
+    "SELECT (SELECT expires_h FROM task WHERE status = 'leased' AND expires_h > 0 AND expires_h >= ?"
+    " ORDER BY expires_h LIMIT 1),"
+    " (SELECT deadline_h FROM daemon WHERE deadline_h > 0 AND deadline_h >= ? ORDER BY deadline_h LIMIT 1),"
+    " (SELECT available_at FROM task WHERE status = 'queued' AND ready = 0 AND waiting_for = '' AND available_at >= ?"
+    " ORDER BY available_at LIMIT 1),"
+    " (SELECT expires_h FROM directive WHERE expires_h > 0 ORDER BY expires_h LIMIT 1)"
 )
 
 
@@ -146,6 +147,7 @@ class QueueQueries(RowQueries):
     def _due(self, noun: type[N], condition: str, column: str, until: int, limit: int) -> list[N]:
         name = f"{TABLES[noun].name}.{column}"
         begin = self._begin(name)[0] if name in (LEASES, HEALTH, DELAYS) else FIRST_PLACE[0]
+        condition += " AND expires_h > 0" if name == LEASES else ""  # as the index has it
         ordered = f"ORDER BY {column} LIMIT ?"
         found = self._rows(noun, f"WHERE {condition} AND {column} BETWEEN ? AND ? {ordered}", begin, until, limit)
         unreadable = f"WHERE {condition} AND {column} > ? {ordered}"

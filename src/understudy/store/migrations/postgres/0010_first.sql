@@ -43,15 +43,17 @@ CREATE INDEX task_by_order ON task (order_key, id) WHERE ready = 1;
 -- After the one above: of two that cost the same, as in an empty table, PostgreSQL takes the later one.
 CREATE INDEX task_by_needs ON task (needs, order_key, id) WHERE ready = 1;
 CREATE INDEX task_waiting ON task (waiting_for) WHERE waiting_for <> '';
-CREATE INDEX task_expiring ON task (expires_h) WHERE status = 'leased';
-CREATE INDEX task_held ON task (daemon_id) WHERE status = 'leased';
+-- No condition of an index follows from that of another: PostgreSQL would take any of them for a few leased tasks,
+-- and read through all that vacuum has not yet removed from it.
+CREATE INDEX task_expiring ON task (expires_h) WHERE status = 'leased' AND expires_h > 0;
+CREATE INDEX task_held ON task (daemon_id) WHERE status = 'leased' AND daemon_id <> '';
 CREATE INDEX task_requested ON task (request_id) WHERE status = 'leased' AND request_id <> '';
 CREATE INDEX task_delayed ON task (available_at) WHERE status = 'queued' AND ready = 0 AND waiting_for = '';
 CREATE UNIQUE INDEX task_dedup ON task (submitter, dedup_key) WHERE dedup_key <> '';
 CREATE INDEX task_dedup_finished ON task (finished_at) WHERE dedup_key <> '' AND finished_at > 0;
 CREATE INDEX task_finished ON task (finished_at) WHERE finished_at > 0;
 CREATE INDEX task_listed ON task (queued_at, id);
-CREATE INDEX task_open_needs ON task (needs) WHERE status IN ('queued', 'leased');
+CREATE INDEX task_open_needs ON task (needs) WHERE status IN ('queued', 'leased') AND needs <> '';
 
 -- What each key has used of its share; a task that is removed takes its own part away by itself.
 CREATE TABLE usage (
