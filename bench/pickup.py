@@ -29,7 +29,7 @@ def measure(plan: Plan) -> Iterator[Figure]:
         folder = plan.folder / f"pickup-{tasks}"
         stock(tasks, folder / "hub.db")
         with Hub(folder) as hub:
-            runs = [pickups_ms(hub, samples) for _ in range(plan.rounds)]
+            runs = [pickups_ms(hub, hub, samples) for _ in range(plan.rounds)]
         figure = Figure(
             "pickup",
             f"enqueue sent → task in the hands of an idle long poll, {tasks:,} tasks, p99",
@@ -71,11 +71,11 @@ def answer_of(line: socket.socket) -> bytes:
     return body
 
 
-def pickups_ms(hub: Hub, samples: int) -> list[float]:
-    """One thread, two connections: the poll waits on one, the enqueue goes out on the other."""
+def pickups_ms(asked: Hub, told: Hub, samples: int) -> list[float]:
+    """One thread, two connections: the poll waits at one hub, the enqueue goes to another, or to the same."""
     taken = []
-    address = ("127.0.0.1", hub.port)
-    with socket.create_connection(address) as poll, socket.create_connection(address) as submit:
+    lines = [socket.create_connection(("127.0.0.1", hub.port)) for hub in (asked, told)]
+    with lines[0] as poll, lines[1] as submit:
         for line in (poll, submit):
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         claim = request("/api/queue/claim", {"workerId": "w", "provides": SHY[1:], "waitSec": 30, "max": 1})

@@ -33,6 +33,7 @@ SUBJECTS = (
     "memory",
     "metrics",
     "commands",
+    "many_hubs",
 )
 PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- table: make bench ARGS=--write -->", "<!-- end of table -->"

@@ -14,6 +14,7 @@ from understudy.hub.batch import Engine
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.ids import IdMaker
 from understudy.store import migrations
+from understudy.store.base import Store
 from understudy.store.sqlite import SqliteStore
 from understudy.store.tables import SCHEMA_VERSION
 from understudy.wire.tasks import EnqueueBody
@@ -23,12 +24,10 @@ CONTENT = "x" * 200
 KEPT_IN = Path(tempfile.gettempdir()) / "understudy-bench"
 
 
-def fill(path: Path, tasks: int) -> None:
-    """Enqueue `tasks` tasks into the store at `path`, as `POST /api/queue/batch` would."""
+def fill(store: Store, tasks: int) -> None:
+    """Enqueue `tasks` tasks into a store, as `POST /api/queue/batch` would."""
     clock = SystemClock()
     ids = IdMaker(clock)
-    store = SqliteStore(path)
-    store._writer.execute("PRAGMA synchronous = OFF")  # noqa: SLF001 - only while it is made
     engine = Engine(store, clock, ids, Policy())
     for start in range(0, tasks, BATCH):
         count = min(BATCH, tasks - start)
@@ -37,7 +36,6 @@ def fill(path: Path, tasks: int) -> None:
         failed = [answer for answer in made.answers if isinstance(answer, BaseException)]
         if failed:
             raise failed[0]
-    store.close()
 
 
 def stock(tasks: int, target: Path) -> Path:
@@ -49,7 +47,10 @@ def stock(tasks: int, target: Path) -> Path:
         part = kept.with_suffix(".part")
         part.unlink(missing_ok=True)
         print(f"  making a store with {tasks:,} tasks …", flush=True)
-        fill(part, tasks)
+        store = SqliteStore(part)
+        store._writer.execute("PRAGMA synchronous = OFF")  # noqa: SLF001 - only while it is made
+        fill(store, tasks)
+        store.close()
         part.rename(kept)
         for outdated in KEPT_IN.glob(f"stock-*-{tasks}.db"):
             if outdated != kept:

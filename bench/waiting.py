@@ -33,7 +33,7 @@ def measure(plan: Plan) -> Iterator[Figure]:
                 bare_rates.append(load(bare, "bare", 64, plan.seconds).rate_per_s)
                 for polls, hub in hubs.items():
                     beats[polls].append(load(hub, "beat_new", 64, plan.seconds).rate_per_s)
-                    picked[polls].append(percentile(pickups_ms(hub, 30 if plan.is_quick else SAMPLES), 99))
+                    picked[polls].append(percentile(pickups_ms(hub, hub, 30 if plan.is_quick else SAMPLES), 99))
                 rss = hubs[POLLS].rss_mib()
     yield Figure("waiting", f"full heartbeats beside {POLLS:,} waiting polls", "/s", beats[POLLS], bare_rates)
     ratio = Figure(
