@@ -36,7 +36,7 @@ from understudy.store.tables import LOCKED, TABLES
 BATCHES = (1970170995, 1)  # of the lock that a batch has, shared or alone
 MIGRATION = (1970170995, 2)
 FREE_UNKNOWN = 1 << 62
-SIZE_FOR_S = 10
+SIZE_FOR_S = 0.25
 POSTGRES = Dialect(
     {
         " IN ?": " = ANY(?)",
