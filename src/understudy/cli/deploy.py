@@ -8,6 +8,7 @@ import click
 
 from understudy.cli.commands import Group
 from understudy.cli.terminal import say, say_lines
+from understudy.private import make_directory, write_private
 from understudy.texts import t
 
 FILES = {"wrangler.jsonc": "wrangler.jsonc", "src/entry.py": "entry.txt", "requirements.txt": "requirements.txt"}
@@ -40,8 +41,8 @@ def cloudflare(directory: Path) -> None:
 
         raise ConfigError(t("cli.deploy.taken", path=taken[0]))
     for path, content in written.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, "utf-8")
+        make_directory(path.parent)
+        write_private(path, content.encode())
         say(str(path))
     _say_steps(directory)
 
