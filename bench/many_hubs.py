@@ -99,10 +99,10 @@ class _Case(Struct, frozen=True):
 def _cases(plan: Plan) -> Iterator[_Case]:
     for kind, what, unit, per_request, eaten_per_s in KINDS:
         for connections in plan.connections:
-            told = f"{what}, 1 hub, {connections} connections"
-            yield _Case(kind, told, unit, per_request, eaten_per_s, 1, connections)
-        told = f"{what}, 2 hubs, {max(plan.connections)} connections"
-        yield _Case(kind, told, unit, per_request, eaten_per_s, 2, max(plan.connections))
+            words = f"{what}, 1 hub, {connections} connections"
+            yield _Case(kind, words, unit, per_request, eaten_per_s, 1, connections)
+        words = f"{what}, 2 hubs, {max(plan.connections)} connections"
+        yield _Case(kind, words, unit, per_request, eaten_per_s, 2, max(plan.connections))
 
 
 def _rate(plan: Plan, server: Server, case: _Case, name: str) -> float:
@@ -133,9 +133,9 @@ def _drained_per_s(name: str, url: str) -> float:
 
 def _pickup(plan: Plan, server: Server) -> Iterator[Figure]:
     url = server.new_database()
-    with _hub(plan, url, "asked") as asked, _hub(plan, url, "told") as told:
+    with _hub(plan, url, "asked") as asked, _hub(plan, url, "given") as given:
         time.sleep(1)  # until both listen
-        runs = [pickups_ms(asked, told, 30 if plan.is_quick else 200) for _ in range(plan.rounds)]
+        runs = [pickups_ms(asked, given, 30 if plan.is_quick else 200) for _ in range(plan.rounds)]
     figure = Figure(
         "many_hubs",
         "enqueue sent to one hub → task in the hands of a long poll at another, p99",

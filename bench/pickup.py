@@ -71,10 +71,10 @@ def answer_of(line: socket.socket) -> bytes:
     return body
 
 
-def pickups_ms(asked: Hub, told: Hub, samples: int) -> list[float]:
+def pickups_ms(asked: Hub, given: Hub, samples: int) -> list[float]:
     """One thread, two connections: the poll waits at one hub, the enqueue goes to another, or to the same."""
     taken = []
-    lines = [socket.create_connection(("127.0.0.1", hub.port)) for hub in (asked, told)]
+    lines = [socket.create_connection(("127.0.0.1", hub.port)) for hub in (asked, given)]
     with lines[0] as poll, lines[1] as submit:
         for line in (poll, submit):
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
