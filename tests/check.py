@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 FLOORS = "import sys; from importlinter.cli import lint_imports_command as c; sys.exit(c(['--no-logo']))"
-WORKERS = 4  # of the tests: many wait for processes, servers and instants, so two cores have room for more
+WORKERS = 3  # of the tests: many wait for processes and instants, so two cores have room for a third
 
 
 def files_with_generated_parts() -> list[str]:
