@@ -19,7 +19,7 @@ from contextlib import suppress
 from understudy.errors import UnavailableError
 from understudy.store.needs import Place
 
-SLOW_S, FAST_S = 0.005, 0.002  # the time of a search through the sets of needs
+SLOW_S, FAST_S = 0.03, 0.015  # the time of a search through the sets of needs; a busy machine alone takes some ms
 LOOK_EVERY_S = 1.0  # or as long as a look takes, if that is more
 STALE_S = 60.0  # looks fail: everything is read again
 OPEN_FOR_S = 60.0  # a set of needs counts as open after a task with it was saved or found
