@@ -19,6 +19,7 @@ from understudy.store_address import has_parameter, has_several_hosts
 from understudy.texts import t
 
 CLOCK_OFF_MS_MAX = 2_000
+POOLED_TRIES = 20
 SAID_CHARS_MAX = 300
 NOTICES = frozenset({"clock", "pooler", "old_schema"})  # a hub works with them
 PASSING = frozenset({"unreachable", "starting", "crowded", "standby", "read_only"})  # another time it may be well
@@ -179,6 +180,9 @@ def _is_pooled(connection: psycopg.Connection[Any], conninfo: str) -> bool:
     A pooler for transactions lends the process that was given back last. One for sessions does not: it is no trouble.
     """
     with psycopg.connect(conninfo, prepare_threshold=None) as other:
-        asked = (connection, connection, other)
-        first, second, others = (who.execute("SELECT pg_backend_pid()").fetchone() for who in asked)
-    return first != second or second == others
+        for _ in range(POOLED_TRIES):  # a busy pooler may be late to take one back
+            asked = (connection, connection, other)
+            first, second, others = (who.execute("SELECT pg_backend_pid()").fetchone() for who in asked)
+            if first != second or second == others:
+                return True
+    return False
