@@ -71,3 +71,17 @@ class Commits:
                 self.events[stored.event.level] += 1
         for outcome in committed.ended:
             self.attempts[outcome] = self.attempts.get(outcome, 0) + 1
+
+    def counted(self, heartbeats: int, rings: int, batch_sizes: Spread, commits_ms: Spread, lags_ms: Spread) -> Counted:
+        """All of it now, with what the alarm and the writer have counted."""
+        return Counted(
+            heartbeats,
+            rings,
+            {**self.events},
+            {**self.attempts},
+            self.failed_batches,
+            self.is_failing,
+            batch_sizes.copy(),
+            commits_ms.copy(),
+            lags_ms.copy(),
+        )

@@ -31,6 +31,7 @@ from understudy.hub.watchdog import OutsideWatchdog, SignsOfLife
 from understudy.ids import IdMaker
 from understudy.log import Log
 from understudy.notify.channels import CHANNELS
+from understudy.runtime.event_lines import log_events
 from understudy.runtime.hub.loops import STOP_WITHIN_S, Deliverers, HubLoop
 from understudy.runtime.hub.others import Others
 from understudy.runtime.hub.reading import Reading
@@ -42,9 +43,6 @@ from understudy.store.base import Reader, Store, Watched
 T = TypeVar("T")
 ALARM_STOP_WITHIN_S = 10.0
 GOODBYE_WITHIN_S = 2.0
-
-
-QUIET_COMPONENTS = frozenset({"TaskQueue"})  # each task's story is in the event log; the process log keeps health
 
 
 class HubRuntime:
@@ -187,11 +185,7 @@ class HubRuntime:
             self._others.look_at(committed)
         else:
             self._tell(committed)
-        if committed.events:
-            for stored in committed.events:
-                event = stored.event
-                level = "debug" if event.level == "info" and event.component in QUIET_COMPONENTS else event.level
-                self.log.emit_at(event.at, level, event.component, event.message, event.fields)
+        log_events(self.log, committed)
 
     def _tell(self, committed: Committed) -> None:
         """Those who wait and follow; the only hub of its store has nobody else to hear of."""
@@ -206,18 +200,8 @@ class HubRuntime:
 
     def counted(self) -> Counted:
         """All that this process has counted since its start."""
-        seen = self._commits
-        return Counted(
-            self.alarm.beats,
-            self.alarm.rings,
-            {**seen.events},
-            {**seen.attempts},
-            seen.failed_batches,
-            seen.is_failing,
-            self.writer.sizes.copy(),
-            self.writer.commits_ms.copy(),
-            self.alarm.lags_ms.copy(),
-        )
+        alarm, writer = self.alarm, self.writer
+        return self._commits.counted(alarm.beats, alarm.rings, writer.sizes, writer.commits_ms, alarm.lags_ms)
 
     def is_turning(self) -> bool:
         """True if the alarm goes on, even if the store fails: a restart by a supervisor helps only if it does not."""

@@ -31,13 +31,13 @@ from understudy.hub.watchdog import OutsideWatchdog, SignsOfLife
 from understudy.ids import IdMaker
 from understudy.log import Log
 from understudy.notify.channels import CHANNELS
+from understudy.runtime.event_lines import log_events
 from understudy.runtime.one_loop.turns import Host, Turn, Turns
 from understudy.store.base import Reader, Store
 from understudy.store.queries import DEPLOYMENTS
 
 T = TypeVar("T")
 STOP_WITHIN_S = 2.0
-QUIET_COMPONENTS = frozenset({"TaskQueue"})  # each task's story is in the event log; the process log keeps health
 
 
 class OneLoopHub:
@@ -194,18 +194,8 @@ class OneLoopHub:
 
     def counted(self) -> Counted:
         """All that this process has counted since its start."""
-        seen, alarm = self._commits, self.alarm
-        return Counted(
-            alarm.beats,
-            alarm.rings,
-            {**seen.events},
-            {**seen.attempts},
-            seen.failed_batches,
-            seen.is_failing,
-            self._sizes.copy(),
-            self._commits_ms.copy(),
-            alarm.lags_ms.copy(),
-        )
+        alarm = self.alarm
+        return self._commits.counted(alarm.beats, alarm.rings, self._sizes, self._commits_ms, alarm.lags_ms)
 
     # ---- after a commit
 
@@ -221,20 +211,14 @@ class OneLoopHub:
             self.turns.wake(self.alarm_turn)
         if committed.ready:
             self.waiting.wake(committed.ready)
-        self._tell(committed)
+        if committed.events:
+            self.feed.publish(committed)
+        log_events(self.log, committed)
         for name in committed.due:
             if name in self._deliveries:
                 self.turns.wake(self._deliveries[name])
         for listener in self._after:
             listener(committed)
-
-    def _tell(self, committed: Committed) -> None:
-        if not committed.events:
-            return
-        self.feed.publish(committed)
-        for event in (stored.event for stored in committed.events):
-            level = "debug" if event.level == "info" and event.component in QUIET_COMPONENTS else event.level
-            self.log.emit_at(event.at, level, event.component, event.message, event.fields)
 
     def _say_whether_it_works(self, failed: StoreError | None) -> None:
         """Once when it begins to fail, and once when it works again."""
