@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -113,16 +114,21 @@ async def _close_feed(hub: Hub) -> None:
 
 
 async def _hold(hub: Hub) -> None:
-    hub.runtime._others._look = _nothing  # type: ignore[method-assign, union-attr]
+    """From here on it looks at nothing; a look that was under way has ended."""
+    held = asyncio.Event()
+
+    async def look_at_nothing() -> bool:
+        held.set()
+        return False
+
+    hub.runtime._others._look = look_at_nothing  # type: ignore[method-assign, union-attr]
+    hub.runtime._others._woken.set()  # type: ignore[union-attr]
+    await held.wait()
 
 
 async def _go_on(hub: Hub) -> None:
     del hub.runtime._others._look  # type: ignore[union-attr]
     hub.runtime._others._woken.set()  # type: ignore[union-attr]
-
-
-async def _nothing() -> bool:
-    return False
 
 
 def test_a_store_of_one_hub_is_fed_by_its_commits(start_hub: Callable[..., Hub]) -> None:
