@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 from understudy.coordinator.nouns import Policy, Task, Usage
 from understudy.errors import StoreFullError
 from understudy.store.base import Room, Transaction
@@ -14,13 +16,12 @@ NEEDS_SETS_MAX = 1_000  # different sets of needs among unfinished tasks: a clai
 MIB = 1 << 20
 
 
-class BoundNeeds:
+class BoundNeeds(Struct):
     """The counts that the requests of a batch need."""
 
-    def __init__(self) -> None:
-        self.room = False
-        self.daemon_count = False
-        self.new_needs: set[str] = set()
+    room: bool = False
+    daemon_count: bool = False
+    new_needs: set[str] = set()
 
 
 class Bounds:

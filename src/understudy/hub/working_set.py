@@ -48,40 +48,38 @@ ASTRAY_MAX = 500
 SESSIONS_READ_MAX = 10_000
 
 
-class TakeoverNeeds:
+class TakeoverNeeds(Struct):
     """The needs of takeover beside single rows: all daemons, open calls, tasks that it may answer or keep."""
 
-    def __init__(self) -> None:
-        self.candidates: set[Candidates] = set()
-        self.queue_head = 0
+    candidates: set[Candidates] = set()
+    queue_head: int = 0
 
 
 class Needs(BoundNeeds):
     """The rows that the requests of a batch need from the store, all at once."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: dict[type[Struct], set[Any]] = {}
-        self.names: set[str] = set()  # to be locked where there is no row yet that could be
-        self.claims: set[frozenset[str]] = set()
-        self.claims_total = 0
-        self.reserved_for: set[str] = set()
-        self.held: set[str] = set()
-        self.requests: set[str] = set()
-        self.dedups: set[tuple[str, str]] = set()
-        self.boots: set[str] = set()
-        self.directives: set[str] = set()
-        self.memories: set[tuple[str, str, str]] = set()
-        self.all_messages_of: set[str] = set()
-        self.takeover: TakeoverNeeds | None = None
-        self.due_limit = 0
-        self.ready_count_max = 0
-        self.deadlines = False
-        self.outboxes: set[str] = set()
-        self.stories: set[tuple[str, str]] = set()
-        self.storms: set[str] = set()
-        self.astray = self.forgotten = False
-        self.sessions = False  # all that have not ended
+    rows: dict[type[Struct], set[Any]] = {}
+    names: set[str] = set()  # to be locked where there is no row yet that could be
+    claims: set[frozenset[str]] = set()
+    claims_total: int = 0
+    reserved_for: set[str] = set()
+    held: set[str] = set()
+    requests: set[str] = set()
+    dedups: set[tuple[str, str]] = set()
+    boots: set[str] = set()
+    directives: set[str] = set()
+    memories: set[tuple[str, str, str]] = set()
+    all_messages_of: set[str] = set()
+    takeover: TakeoverNeeds | None = None
+    due_limit: int = 0
+    ready_count_max: int = 0
+    deadlines: bool = False
+    outboxes: set[str] = set()
+    stories: set[tuple[str, str]] = set()
+    storms: set[str] = set()
+    astray: bool = False
+    forgotten: bool = False
+    sessions: bool = False  # all that have not ended
 
     def row(self, noun: type[Struct], key: Any) -> None:
         """One row by key."""
@@ -102,6 +100,9 @@ class Needs(BoundNeeds):
         self.claims.add(provides)
         self.reserved_for |= names
         self.claims_total += count
+
+
+NOTHING = Needs()
 
 
 class DueOutbox(Struct, frozen=True):
@@ -153,6 +154,8 @@ class WorkingSet:
 
     def load(self, tx: Transaction, needs: Needs) -> None:
         """Load everything asked for that is not here yet."""
+        if needs == NOTHING:
+            return
         self._load_named(tx, needs)
         if needs.claims or needs.reserved_for:
             self._load_candidates(tx, needs)
@@ -176,8 +179,8 @@ class WorkingSet:
         """Rows by key; first those that are locked, in their order."""
         if needs.names:
             tx.lock(needs.names)
-        for noun in (*LOCKED, *(noun for noun in needs.rows if noun not in LOCKED)):
-            self._load_rows(tx, noun, needs.rows.get(noun, ()))
+        for noun in sorted(needs.rows, key=_place_in_locking):
+            self._load_rows(tx, noun, needs.rows[noun])
 
     def reload(self, tx: Transaction) -> None:
         """All rows that are here once more, after they were moved in the store."""
@@ -379,6 +382,10 @@ class WorkingSet:
     def _place(self, task_id: str) -> tuple[int, str]:
         task: Task = self.rows[Task][task_id]
         return task.order_key, task.id
+
+
+def _place_in_locking(noun: type[Struct]) -> int:
+    return LOCKED.index(noun) if noun in LOCKED else len(LOCKED)
 
 
 @lru_cache(maxsize=1024)
