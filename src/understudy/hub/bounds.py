@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import Struct
-
 from understudy.coordinator.nouns import Policy, Task, Usage
 from understudy.errors import StoreFullError
 from understudy.store.base import Room, Transaction
@@ -14,14 +12,6 @@ from understudy.store.queries import DAEMONS
 DAEMONS_MAX = 10_000  # that a hub knows at once
 NEEDS_SETS_MAX = 1_000  # different sets of needs among unfinished tasks: a claim looks at each set that is claimable
 MIB = 1 << 20
-
-
-class BoundNeeds(Struct):
-    """The counts that the requests of a batch need."""
-
-    room: bool = False
-    daemon_count: bool = False
-    new_needs: set[str] = set()
 
 
 class Bounds:
@@ -36,14 +26,14 @@ class Bounds:
         self._needs_sets = 0
         self._grown: dict[str, tuple[int, int]] = {}  # unfinished tasks and bytes by key: what this batch changes
 
-    def load(self, tx: Transaction, needs: BoundNeeds) -> None:
+    def load(self, tx: Transaction, *, room: bool, daemon_count: bool, new_needs: set[str]) -> None:
         """Count what is asked for."""
-        if needs.room:
+        if room:
             self._room = tx.room()
-        if needs.daemon_count:
+        if daemon_count:
             self.daemons = tx.count(DAEMONS, limit=DAEMONS_MAX)
-        if needs.new_needs:
-            self._new_needs, self._needs_sets = tx.new_needs(needs.new_needs, NEEDS_SETS_MAX)
+        if new_needs:
+            self._new_needs, self._needs_sets = tx.new_needs(new_needs, NEEDS_SETS_MAX)
 
     def take(self, size_bytes: int, tasks: Sequence[Task] = (), share: Usage | None = None) -> None:
         """Take room for so many more bytes and for these new unfinished tasks.

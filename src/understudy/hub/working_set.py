@@ -15,7 +15,7 @@ from understudy.coordinator.changes import Decision, Event
 from understudy.coordinator.nouns import LEASED, Boot, Directive, Notice, Now, Policy, Session, Task, TaskBody
 from understudy.coordinator.outbox import GIVE_UP_AFTER_MS, RECENT_MAX, STORM_WINDOW_MS
 from understudy.coordinator.takeover_nouns import DaemonGroup, Reservation
-from understudy.hub.bounds import BoundNeeds, Bounds
+from understudy.hub.bounds import Bounds
 from understudy.ids import IdMaker
 from understudy.store.base import Candidates, Deadlines, Due, Transaction
 from understudy.store.queries import (
@@ -55,9 +55,12 @@ class TakeoverNeeds(Struct):
     queue_head: int = 0
 
 
-class Needs(BoundNeeds):
+class Needs(Struct):
     """The rows that the requests of a batch need from the store, all at once."""
 
+    room: bool = False
+    daemon_count: bool = False
+    new_needs: set[str] = set()
     rows: dict[type[Struct], set[Any]] = {}
     names: set[str] = set()  # to be locked where there is no row yet that could be
     claims: set[frozenset[str]] = set()
@@ -171,7 +174,7 @@ class WorkingSet:
             self._load_directives(tx, needs.directives)
         if needs.ready_count_max:
             self.ready_count = tx.count(READY, limit=needs.ready_count_max)
-        self.bounds.load(tx, needs)
+        self.bounds.load(tx, room=needs.room, daemon_count=needs.daemon_count, new_needs=needs.new_needs)
         self._load_notices(tx, needs)
         self._load_rest(tx, needs)
 
