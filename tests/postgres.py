@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+import psutil
 import pytest
 
 from tests.waiting import eventually
@@ -220,6 +221,15 @@ class Server:
     def stop(self, mode: str = "fast") -> None:
         """`fast` waits for nobody, `immediate` is a crash; it can be started again."""
         self._end(b"QUIT\n" if mode == "immediate" else b"INT\n")
+
+    def kill(self) -> None:
+        """SIGKILL all of its processes at once, as a lost machine; it can be started again."""
+        postmaster = psutil.Process(int(self._said()[0]))
+        postmaster.suspend()  # so that it starts no more of them
+        for process in (*postmaster.children(), postmaster):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._end(b"QUIT\n")
 
     def close(self) -> None:
         """End it and remove what it wrote."""

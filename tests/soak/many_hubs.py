@@ -79,9 +79,11 @@ def _answers(port: int) -> bool:
 
 @contextmanager
 def hubs_on(url: str, count: int, folder: Path, **settings: Any) -> Iterator[list[HubProcess]]:
-    """So many hubs on one store."""
-    given = {"hub_drain": "0s", **settings}
-    made = [HubProcess(folder / f"hub-{n}", store=url, hub_name=f"hub-{n}", **given) for n in range(count)]
+    """So many hubs on one store; a setting that is a function gives each hub its own, by its name."""
+    made = []
+    for name in (f"hub-{n}" for n in range(count)):
+        own = {key: value(name) if callable(value) else value for key, value in settings.items()}
+        made.append(HubProcess(folder / name, store=url, hub_name=name, **{"hub_drain": "0s", **own}))
     with ExitStack() as stack:
         for hub in made:
             stack.callback(hub.close)
@@ -96,6 +98,7 @@ class Ledger:
         self.lock = threading.Lock()
         self.enqueued: dict[str, bool] = {}  # by task: whether its answer is sent to somebody
         self.done: dict[str, str] = {}  # by task: the output that was taken
+        self.claimed: dict[str, set[int]] = {}  # by task: the tokens that were given to somebody
         self.wrong: list[str] = []
         self.repeated: Counter[str] = Counter()  # by what had happened
         self.longest_s = 0.0
@@ -190,10 +193,12 @@ class Client(threading.Thread):
             self._ledger.is_wrong(f"claim: {status} {said}")
             return
         for item in said.get("tasks", ()):
+            with self._ledger.lock:
+                self._ledger.claimed.setdefault(item["task"]["id"], set()).add(item["lease"]["token"])
             self._report(item["task"]["id"], item["lease"]["token"])
 
     def _report(self, task_id: str, token: int) -> None:
-        output = f"{self.name} with {token}"
+        output = f"answer of {task_id}: {self.name} with {token}"
         status, said = self._caller.post(f"/api/result/{task_id}", {"success": True, "output": output, "token": token})
         if status != 200:
             self._ledger.is_wrong(f"result of {task_id} with {token}: {status} {said}")
@@ -277,6 +282,9 @@ def broken_in(hub: HubProcess, ledger: Ledger) -> list[str]:
         task = msgspec.json.decode(raw)
         ends = [attempt["outcome"] for attempt in task["attempts"] if attempt.get("outcome") == "done"]
         output = ledger.done.get(task_id)
+        tokens = [attempt["token"] for attempt in task["attempts"]]
+        if tokens != sorted(set(tokens)) or not ledger.claimed.get(task_id, set()) <= set(tokens):
+            broken.append(f"{task_id} was claimed under {ledger.claimed.get(task_id)}, and has the tokens {tokens}")
         if len(ends) > 1:
             broken.append(f"{task_id} has ended {len(ends)} times")
         if output is not None and (task["status"] != "done" or task["result"]["output"] != output):

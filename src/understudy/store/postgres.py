@@ -20,6 +20,7 @@ from psycopg import errors
 from understudy.errors import SlowReadError, StoreDownError, StoreError
 from understudy.store.base import Reader, Transaction, Unreadable
 from understudy.store.postgres_fronts import Fronts
+from understudy.store.postgres_hosts import Hosts
 from understudy.store.postgres_rows import BATCHES, PostgresTransaction, Size
 from understudy.store.postgres_schema import migrate
 from understudy.store.postgres_signals import Listener, Sender
@@ -68,7 +69,7 @@ class PostgresStore:
         before_commit: Callable[[], None] | None = None,
         name: str = "hub",
     ) -> None:
-        self._conninfo = address(url, name)
+        self._hosts = Hosts(address(url, name))
         self._own_clock = own_clock
         self._before_commit = before_commit  # a fail point for crash tests
         self._unreadable = Unreadable()
@@ -91,7 +92,7 @@ class PostgresStore:
 
     def _opened(self) -> Link:
         try:
-            link = Link(self._conninfo)
+            link = self._hosts.opened()
         except psycopg.Error as error:
             raise failure(error, None) from error
         if self._is_unprepared:
@@ -169,7 +170,7 @@ class PostgresStore:
     def _begun(self, *, alone: bool) -> Link:
         """The writing connection in a new transaction; a connection that was lost since the last one is replaced."""
         for is_fresh in (self._writer is None, True):
-            link = self._writer = self._writer or self._configured(self._opened(), _WRITER)
+            link = self._writer = self._writer or self._new_writer()
             lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
             begin = f"BEGIN; {self._local(link, _WRITER)}SELECT {lock}({BATCHES[0]}, {BATCHES[1]})"
             try:
@@ -182,8 +183,18 @@ class PostgresStore:
                 raise StoreDownError(failure(error, link).message) from error
         raise AssertionError
 
+    def _new_writer(self) -> Link:
+        """Readers are opened anew with it: theirs may be a server that was replaced."""
+        link = self._configured(self._opened(), _WRITER)
+        self._drop_readers()
+        return link
+
     def _commit(self, link: Link) -> None:
-        """End the transaction. PostgreSQL answers ROLLBACK, and no error, to the COMMIT of one that has failed."""
+        """End the transaction. PostgreSQL answers ROLLBACK, and no error, to the COMMIT of one that has failed.
+
+        A wait for a synchronous standby that somebody has cancelled ends with COMMIT and a warning: not durable there.
+        """
+        link.warnings.clear()
         try:
             said = link.connection.execute(b"COMMIT", prepare=False).statusmessage
         except psycopg.Error as error:
@@ -192,8 +203,8 @@ class PostgresStore:
         except BaseException:
             self._drop(link)
             raise
-        if said != "COMMIT":
-            raise StoreDownError(f"Store unavailable: PostgreSQL answered {said} to COMMIT")
+        if said != "COMMIT" or link.warnings:
+            raise StoreDownError(f"Store unavailable: PostgreSQL answered {said} to COMMIT {' '.join(link.warnings)}")
 
     def _undo(self, link: Link) -> None:
         try:

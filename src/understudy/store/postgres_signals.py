@@ -16,7 +16,7 @@ from understudy.store.postgres_wire import Link, failure
 CHANNEL = "understudy"
 PAYLOAD_BYTES_MAX = 7_999  # PostgreSQL takes no more
 LOOK_S = 0.5  # how long a stop may take
-PAUSE_S, PAUSE_MAX_S = 0.5, 15.0  # before the next connection
+PAUSE_S, PAUSE_MAX_S = 0.5, 2.0  # before the next connection
 
 
 class Sender:
@@ -32,13 +32,20 @@ class Sender:
         if len(payload.encode()) > PAYLOAD_BYTES_MAX:
             raise ValueError(f"a signal has at most {PAYLOAD_BYTES_MAX} bytes")
         with self._sending:
-            self._link = self._link or self._opened()
-            try:
-                self._link.connection.execute("SELECT pg_notify($1, $2)", (CHANNEL, payload))
-            except psycopg.Error as error:
-                known = failure(error, self._link)
-                self._close()
+            if self._link is None or not self._is_sent(self._link, payload):  # the server may have been restarted
+                self._link = self._opened()
+                self._is_sent(self._link, payload, is_last=True)
+
+    def _is_sent(self, link: Link, payload: str, *, is_last: bool = False) -> bool:
+        try:
+            link.connection.execute("SELECT pg_notify($1, $2)", (CHANNEL, payload))
+        except psycopg.Error as error:
+            known = failure(error, link)
+            self._close()
+            if is_last:
                 raise known from error
+            return False
+        return True
 
     def close(self) -> None:
         """Let the connection go."""

@@ -12,6 +12,7 @@ from psycopg import errors
 from psycopg.abc import Buffer
 from psycopg.adapt import AdaptersMap, Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.errors import Diagnostic
 from psycopg.types.numeric import Int8BinaryDumper
 from psycopg.types.string import StrDumperUnknown
 
@@ -21,6 +22,7 @@ VERSION_MIN = 140000  # the oldest that the project of PostgreSQL itself still c
 STATEMENTS_MAX = 400  # prepared on a connection
 PREPARED_AFTER = 3  # uses
 CONNECT_WITHIN_S = 5
+WARNINGS_MAX = 10  # kept of a connection
 UNSEEN_WITHIN_MS = 10_000  # what was sent and is not confirmed by then: the other side is gone
 NUL_SHOWN = "\ufffd"  # PostgreSQL's texts hold no NUL
 DEFAULTS = {
@@ -96,6 +98,12 @@ def address(url: str, name: str) -> str:
     return make_conninfo(**given)
 
 
+_GREETING = (
+    "SELECT pg_backend_pid(), current_setting('synchronous_commit'), current_setting('server_version_num'),"
+    " current_setting('server_encoding'), pg_is_in_recovery()"
+)
+
+
 def _own_number(connection: Connection) -> int:
     """The number of the server's process, as the other side said it when it was greeted."""
     return connection.info.backend_pid
@@ -113,21 +121,31 @@ class Link:
             cursor_factory=psycopg.RawCursor[tuple[Any, ...]],
         )
         self.connection.prepared_max = STATEMENTS_MAX
+        self.warnings: list[str] = []  # of the server, since somebody has emptied it; the last ones
+        self.connection.add_notice_handler(self._note)
         try:
-            found = self.connection.execute(
-                "SELECT pg_backend_pid(), current_setting('synchronous_commit'), current_setting('server_version_num'),"
-                " current_setting('server_encoding')"
-            ).fetchone()
-            assert found is not None
+            pid, commits, version, self.encoding = self._greeted()
         except BaseException:
             self.connection.close()
             raise
-        pid, commits, version, self.encoding = found
         self.version = int(version)
         # a pooler answers with a number of its own, and gives each transaction another connection behind it
         self.is_pooled = pid != _own_number(self.connection)
         self.acknowledges_early = commits == "off"
         self.connection.prepare_threshold = None if self.is_pooled else PREPARED_AFTER
+
+    def _greeted(self) -> tuple[Any, ...]:
+        """What the server says about itself; a standby is refused, for what it would answer may be of the past."""
+        found = self.connection.execute(_GREETING).fetchone()
+        assert found is not None
+        *facts, is_standby = found
+        if is_standby:
+            raise errors.ReadOnlySqlTransaction(f"{self.connection.info.host} is a standby")
+        return tuple(facts)
+
+    def _note(self, diagnostic: Diagnostic) -> None:
+        if diagnostic.severity_nonlocalized == "WARNING":
+            self.warnings = [*self.warnings[1 - WARNINGS_MAX :], str(diagnostic.message_primary)]
 
     @property
     def is_lost(self) -> bool:

@@ -1,0 +1,95 @@
+"""Which of the servers that an address names a connection goes to.
+
+libpq begins with the first one each time: one that is gone costs its whole patience with every new connection, and a
+primary that was replaced, and comes back by itself, would be taken again. Here the server that was taken last comes
+first, and none is taken that is behind another one: each promotion begins a new timeline of the same cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from understudy.store.postgres_wire import Link
+
+WRITABLE = ("read-write", "primary")
+_HISTORY = "SELECT system_identifier::text, pg_walfile_name(pg_current_wal_lsn()) FROM pg_control_system()"
+_TIMELINE_DIGITS = 8  # hexadecimal, at the start of a file's name
+
+
+def apart(conninfo: str) -> list[str]:
+    """A connection string for each server of one; itself where it does not ask for one that can be written to."""
+    given = conninfo_to_dict(conninfo)
+    lists = {name: str(given[name]).split(",") for name in ("host", "hostaddr", "port") if given.get(name)}
+    count = max((len(values) for name, values in lists.items() if name != "port"), default=1)
+    if len(lists.get("port", [])) == 1:
+        lists["port"] *= count
+    is_even = all(len(values) == count for values in lists.values())
+    if count == 1 or not is_even or given.get("target_session_attrs") not in WRITABLE:
+        return [conninfo]
+    each = ({name: values[n] for name, values in lists.items()} for n in range(count))
+    return [make_conninfo(conninfo, **one) for one in each]
+
+
+def history(link: Link) -> tuple[str, int]:
+    """The cluster that a server belongs to, and its timeline; 0 where it does not say."""
+    with suppress(psycopg.Error):
+        row = link.connection.execute(_HISTORY, prepare=False).fetchone()
+        if row is not None:
+            return str(row[0]), int(row[1][:_TIMELINE_DIGITS], 16)
+    return "", 0
+
+
+class Hosts:
+    """Opens connections to the server of an address that can be written to."""
+
+    def __init__(self, conninfo: str, connect: Callable[[str], Link] = Link) -> None:
+        self._places = apart(conninfo)  # the one that was taken last is the first
+        self._connect = connect
+        self._newest = ("", 0)
+        self._has_looked = False
+
+    def opened(self) -> Link:
+        """A connection. psycopg.Error where no server takes one.
+
+        The first time all servers are asked, so that a hub that starts finds the newest one.
+        """
+        if len(self._places) == 1:
+            return self._connect(self._places[0])
+        failures: list[str] = []
+        found = self._found(failures)
+        best = next(found, None)
+        if best is not None and not self._has_looked:
+            for other in found:  # each is newer than the one before, or as new
+                best.close()
+                best = other
+            self._has_looked = True
+        if best is None:
+            raise psycopg.OperationalError("; ".join(failures))
+        return best
+
+    def _found(self, failures: list[str]) -> Iterator[Link]:
+        for place in list(self._places):
+            try:
+                link = self._connect(place)
+            except psycopg.Error as error:
+                failures.append(str(error))
+                continue
+            if self._is_current(link):
+                self._places = [place, *(other for other in self._places if other != place)]
+                yield link
+            else:
+                link.close()
+                failures.append(
+                    f"{conninfo_to_dict(place).get('host')} is a primary of the past: another server was promoted"
+                )
+
+    def _is_current(self, link: Link) -> bool:
+        cluster, timeline = history(link)
+        if cluster == self._newest[0] and timeline < self._newest[1]:
+            return False
+        self._newest = (cluster, timeline)
+        return True

@@ -1,0 +1,147 @@
+"""Which server of several a connection goes to, and what a hub does with a server that was replaced."""
+
+from __future__ import annotations
+
+from contextlib import closing, suppress
+from typing import Any
+from urllib.parse import urlencode
+
+import psycopg
+import pytest
+
+from tests.postgres import Server
+from tests.store.conformance import queued
+from tests.waiting import eventually
+from understudy.errors import StoreDownError
+from understudy.store import postgres_hosts
+from understudy.store.postgres import PostgresStore
+from understudy.store.postgres_hosts import Hosts, apart, history
+from understudy.store.postgres_wire import Link
+
+TWO = "host=a,b port=1,2 dbname=u target_session_attrs=read-write"
+
+
+@pytest.mark.parametrize(
+    ("conninfo", "hosts"),
+    [
+        (TWO, [("a", "1"), ("b", "2")]),
+        ("host=a,b port=7 target_session_attrs=primary", [("a", "7"), ("b", "7")]),
+        ("host=a,b target_session_attrs=read-write", [("a", None), ("b", None)]),
+        ("hostaddr=::1,::2 target_session_attrs=read-write", [(None, None), (None, None)]),
+        ("host=/s target_session_attrs=read-write", [("/s", None)]),
+        ("host=a,b", [("a,b", None)]),
+        ("host=a,b target_session_attrs=any", [("a,b", None)]),
+        ("host=a,b port=1,2,3 target_session_attrs=read-write", [("a,b", "1,2,3")]),
+    ],
+)
+def test_each_server_has_a_string_of_its_own(conninfo: str, hosts: list[Any]) -> None:
+    found = [psycopg.conninfo.conninfo_to_dict(one) for one in apart(conninfo)]
+    assert [(one.get("host"), one.get("port")) for one in found] == hosts
+
+
+class Played:
+    """Servers by host: their timeline, or 0 for one that does not answer."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **timelines: int) -> None:
+        self.timelines = timelines
+        self.asked: list[str] = []
+        monkeypatch.setattr(postgres_hosts, "history", lambda link: ("cluster", self.timelines[link.host]))
+        self.hosts = Hosts(TWO, self._connect)
+
+    def _connect(self, conninfo: str) -> Any:
+        host = str(psycopg.conninfo.conninfo_to_dict(conninfo)["host"])
+        self.asked.append(host)
+        if not self.timelines[host]:
+            raise psycopg.OperationalError(f"{host} does not answer")
+        return PlayedLink(host)
+
+    def opened(self) -> str:
+        self.asked.clear()
+        return str(self.hosts.opened().host)  # type: ignore[attr-defined]
+
+
+class PlayedLink:
+    def __init__(self, host: str) -> None:
+        self.host = host
+
+    def close(self) -> None:
+        pass
+
+
+def test_the_server_that_was_taken_last_is_the_first_to_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    servers = Played(monkeypatch, a=0, b=1)
+    assert (servers.opened(), servers.asked) == ("b", ["a", "b"])
+    assert (servers.opened(), servers.asked) == ("b", ["b"])
+    servers.timelines = {"a": 2, "b": 0}
+    assert (servers.opened(), servers.asked) == ("a", ["b", "a"])
+
+
+def test_a_primary_that_was_replaced_is_not_taken_when_it_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    servers = Played(monkeypatch, a=1, b=0)
+    assert servers.opened() == "a"
+    servers.timelines = {"a": 0, "b": 2}
+    assert servers.opened() == "b"
+    servers.timelines = {"a": 1, "b": 0}
+    with pytest.raises(psycopg.OperationalError, match="b does not answer; a is a primary of the past"):
+        servers.opened()
+
+
+def test_a_hub_that_starts_takes_the_newest_of_all_that_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    servers = Played(monkeypatch, a=1, b=2)
+    assert (servers.opened(), servers.asked) == ("b", ["a", "b"])
+    assert Played(monkeypatch, a=2, b=1).opened() == "a"
+
+
+def test_a_server_without_a_history_is_taken(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
+    monkeypatch.setattr(postgres_hosts, "_HISTORY", "SELECT nothing_of_this_name()")
+    with closing(Link(postgres_url)) as link:
+        assert history(link) == ("", 0)
+
+
+def test_an_ordinary_user_may_ask_for_the_history(postgres_server: Server, postgres_url: str) -> None:
+    postgres_server.admin.execute("DROP ROLE IF EXISTS of_history")
+    postgres_server.admin.execute("CREATE ROLE of_history LOGIN")
+    with closing(Link(postgres_url.replace("postgres@", "of_history@"))) as link:
+        cluster, timeline = history(link)
+    assert cluster.isdigit()
+    assert timeline == 1
+
+
+def test_of_two_hosts_the_dead_one_is_asked_once(postgres_server: Server, postgres_url: str) -> None:
+    place = postgres_url.partition("?")[0]
+    folder = str(postgres_server.folder)
+    options = {"host": f"{folder}/gone,{folder}", "port": 5432, "target_session_attrs": "read-write"}
+    with closing(PostgresStore(f"{place}?{urlencode(options)}")) as store:
+        store.transaction(lambda tx: tx.save_many([queued("kept")]))
+        assert store._hosts._places[0].count("gone") == 0
+
+
+WARN_AT_COMMIT = """
+CREATE FUNCTION warn() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'only here'; RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER warns AFTER INSERT ON task DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW EXECUTE FUNCTION warn();
+"""
+
+
+def test_a_commit_with_a_warning_is_not_acknowledged(postgres_url: str) -> None:
+    """PostgreSQL says COMMIT, and warns, where somebody has cancelled its wait for a synchronous standby."""
+    with closing(PostgresStore(postgres_url)) as store:
+        with psycopg.connect(postgres_url) as owner:
+            owner.execute(WARN_AT_COMMIT)
+        with pytest.raises(StoreDownError, match="only here"):
+            store.transaction(lambda tx: tx.save_many([queued("here")]))
+        store.transaction(lambda tx: tx.save_many([]))
+
+
+def test_a_hint_is_sent_on_a_new_connection_after_the_server_has_cut_the_old_one(
+    postgres_server: Server, postgres_url: str
+) -> None:
+    heard: list[str] = []
+    with closing(PostgresStore(postgres_url)) as store:
+        store.signal("first")
+        postgres_server.cut(postgres_url.partition("?")[0].rpartition("/")[2])
+        store.listen(heard.append)
+        eventually(lambda: heard, what="a listener")
+        with suppress(StoreDownError):  # red without the second try
+            store.signal("second")
+        eventually(lambda: "second" in heard, what="the hint")
