@@ -80,6 +80,7 @@ BOUNDED = {
     "store/postgres PostgresStore._readers": "READERS_MAX",
     "store/postgres_fronts Fronts._open": "OPEN_MAX and the sets of a batch",
     "store/postgres_rows PostgresTransaction.made": "the tasks of a batch",
+    "store/postgres_wire Link.warnings": "WARNINGS_MAX",
     "store/sqlite SqliteStore._readers": "READERS_MAX",
     "store/sqlite_files StoreFiles._known": CODE,
     "wire/dial Server.headers": CODE,
