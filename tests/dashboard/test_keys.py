@@ -86,12 +86,19 @@ def test_a_key_is_rotated_and_the_old_one_revoked_from_the_page_that_says_so(hub
     seen = admin.act(f"/keys/{key}/rotate", "/keys")
     new = secret_in(seen)
     assert new != old
+    assert 'href="/keys?lang=ja"' in seen.text, "the address of the form has no page"
     assert f'action="/keys/{key}/revoke"' in seen.text
     assert hub.get("/api/queue/claim", key=old).status != 401
     assert admin.act(f"/keys/{key}/revoke", "/keys").location == "/keys"
     assert hub.get("/api/queue", key=old).status == 401
     assert len(stored_keys(admin)) == 1
     assert admin.get("/keys?show=revoked").attribute("data-key") == [key]
+
+
+def test_the_language_of_a_refusal_is_switched_on_the_page_of_the_form(admin: Browser) -> None:
+    seen = admin.act("/keys/nobody/rotate", "/keys")
+    assert seen.status == 404
+    assert 'href="/keys?lang=ja"' in seen.text, "the address of the form has no page"
 
 
 def test_revoking_a_key_ends_the_sessions_that_hang_on_it_at_once(hub: Hub, open_browser: Open, admin: Browser) -> None:

@@ -133,6 +133,7 @@ class ActApp:
         if not await site.doorman.admit(asked):
             return site.see(asked, "/login")
         form = await asked.form()
+        asked.show_again(own_path(form.get("back", "/")))  # the links of an answer at this address lead there
         site.doorman.check_act(asked, form.get("token", ""))
         if not asked.caller.may(*act.endpoint.scopes):
             raise ForbiddenError(code="scope")
@@ -143,7 +144,6 @@ class ActApp:
                 raise
             return await self._again(asked, form, error)
         if act.result:
-            asked.show_again(own_path(form.get("back", "/")))  # its buttons lead there
             return site.plain(asked, act.result, answer=answer, form=form)
         if asked.headers.get(BY_SCRIPT):
             return Response(status_code=204, headers=HEADERS)
@@ -153,7 +153,6 @@ class ActApp:
         """Its page with the form as it was filled in, and the reason why it was refused."""
         fields = error.fields_by_name if isinstance(error, FormError) else {}
         said = () if fields else (error.message, *error.fields.get("details", ()))
-        asked.show_again(own_path(form.get("back", "/")))
         page = self._site.page_named(self._act.page)
         return await self._site.page(page, asked, Refused(fields, said, error.status), form)
 

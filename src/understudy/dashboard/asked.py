@@ -73,8 +73,13 @@ class Asked:
         return self.request.method in ("GET", "HEAD") and mode in ("", "navigate") and "event-stream" not in accept
 
     def show_again(self, path: str) -> None:
-        """A form was refused: from here on this is a request for the page of ours that it is on."""
+        """A form is answered at its own address: from here on this is a request for the page that the form is on."""
         self._again = path
+
+    @property
+    def page_again(self) -> str:
+        """The page that the form is on, without its query; "" for a page that was asked for itself."""
+        return self._again.partition("?")[0]
 
     @property
     def caller(self) -> Caller:
