@@ -22,6 +22,7 @@ TEMPLATE = ROOT / "src" / "understudy" / "cloudflare" / "template"
 WHEELS = tuple((TEMPLATE / "requirements.txt").read_text("utf-8").split()[1:])  # all but understudy itself
 FOR_PYODIDE = (
     *("--only-binary", ":all:", "--no-deps", "--platform", "pyemscripten_2026_0_wasm32"),
+    *("--platform", "manylinux2014_x86_64"),  # markupsafe has a wheel for no other place, and Python of its own in it
     *("--python-version", "3.14", "--implementation", "cp", "--abi", "cp314"),
 )
 INSTALL_S_MAX = 600

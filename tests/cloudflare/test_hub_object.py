@@ -73,7 +73,7 @@ class Place:
         await asyncio.sleep(ms / 1000)
 
     def whole(self, status: int, headers: Headers, body: bytes) -> Any:
-        return status, json.loads(body)
+        return status, json.loads(body) if dict(headers)["content-type"] == "application/json" else body
 
     def begun(self, status: int, headers: Headers) -> Any:
         raise AssertionError("no stream was asked for")
@@ -179,6 +179,16 @@ async def test_a_result_that_no_row_would_hold_is_refused_as_too_large_and_one_b
     output = "x" * (BODY_BYTES_MAX - 100)
     assert (await place.ask("POST", "/api/result/t1", {"success": True, "output": output}))[0] == 200
     assert (await place.ask("GET", "/api/result/t1"))[1]["output"] == output
+
+
+@on_a_loop
+async def test_pages_and_metrics_are_those_of_every_hub(place: Place) -> None:
+    status, page = await place.ask("GET", "/login")
+    assert status == 200
+    assert b"understudy" in page
+    status, metrics = await place.ask("GET", "/metrics")
+    assert status == 200
+    assert b"understudy_store_up 1.0" in metrics
 
 
 @on_a_loop

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import signal
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatch
@@ -25,6 +24,7 @@ FLAGS = (
     *("enable_request_signal", "request_signal_passthrough"),
 )
 SOURCE = ROOT / "src" / "understudy"
+MODULES = (".py", ".so", ".js", ".sql", ".html", ".svg", ".css", ".png")
 STARTED_WITHIN_S = 300.0  # Pyodide, the wheels and the hub are loaded with the first request
 _CONFIG = """using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
@@ -88,10 +88,18 @@ class Workerd:
 
     def start(self) -> None:
         """Start, and wait for the first answer, whatever it is."""
+        self.begin()
+        self.answers()
+
+    def begin(self) -> None:
+        """Start, and ask it nothing: only an alarm that it has kept wakes its object."""
         command = [str(self._place.program), "serve", "--experimental"]
         command += ["--pyodide-bundle-disk-cache-dir", str(self._place.root), str(self._config)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._directory)
+
+    def answers(self) -> None:
+        """Wait for an answer, whatever it is."""
         eventually(self._answers, within_s=STARTED_WITHIN_S, every_s=0.05, what="an answer of workerd")
 
     def _answers(self) -> bool:
@@ -105,17 +113,15 @@ class Workerd:
 
     def kill(self) -> None:
         """SIGKILL, whatever it is doing."""
-        self._end(signal.SIGKILL)
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(60)
+        self._process = None
 
     def stop(self) -> None:
-        """SIGTERM, if it runs."""
-        self._end(signal.SIGTERM)
-
-    def _end(self, number: signal.Signals) -> None:
+        """The same, if it runs: at a SIGTERM it would wait for every stream to end."""
         if self._process is not None:
-            self._process.send_signal(number)
-            self._process.wait(30)
-            self._process = None
+            self.kill()
 
     @property
     def log(self) -> Path:
@@ -141,15 +147,20 @@ class Workerd:
 
 def packages(python_modules: Path) -> Iterator[tuple[str, Path]]:
     """What pip made, as modules of a Worker."""
-    for path in files(python_modules):
-        yield f"python_modules/{path.relative_to(python_modules).as_posix()}", path
+    for name, path in _taken_along(python_modules, ""):
+        yield f"python_modules/{name}", path
 
 
 def understudy() -> Iterator[tuple[str, Path]]:
-    """The package as modules of a Worker, without what the configuration of `deploy init` leaves out."""
+    """The package as modules of a Worker."""
+    return _taken_along(SOURCE, "understudy/")
+
+
+def _taken_along(directory: Path, prefix: str) -> Iterator[tuple[str, Path]]:
+    """Name and file of each module, without what the configuration of `deploy init` leaves out."""
     left_out = worker_configuration()["python_modules"]["exclude"]
-    for path in files(SOURCE):
-        name = f"understudy/{path.relative_to(SOURCE).as_posix()}"
+    for path in files(directory):
+        name = f"{prefix}{path.relative_to(directory).as_posix()}"
         if not any(fnmatch(name, pattern) for pattern in left_out):
             yield name, path
 
@@ -160,7 +171,7 @@ def worker_configuration() -> Any:
     return json.loads("\n".join(line for line in lines if not line.strip().startswith("//")))
 
 
-def files(directory: Path, suffixes: Iterable[str] = (".py", ".so", ".js", ".sql")) -> Iterator[Path]:
+def files(directory: Path, suffixes: Iterable[str] = MODULES) -> Iterator[Path]:
     """Files of these kinds in and below a directory, in order; nothing that an interpreter left there."""
     for path in sorted(directory.rglob("*")):
         inside = path.relative_to(directory).parts

@@ -14,7 +14,7 @@ from understudy.texts import t
 FILES = {"wrangler.jsonc": "wrangler.jsonc", "src/entry.py": "entry.txt", "requirements.txt": "requirements.txt"}
 INSTALL = (
     "pip install --target python_modules --no-deps --only-binary :all: --platform pyemscripten_2026_0_wasm32"
-    " --python-version 3.14 --implementation cp --abi cp314 -r requirements.txt"
+    " --platform manylinux2014_x86_64 --python-version 3.14 --implementation cp --abi cp314 -r requirements.txt"
 )
 SECRETS = ("npx wrangler@4 secret put UNDERSTUDY_API_KEY", "npx wrangler@4 secret put ADMIN_API_KEY")
 DRY_RUN, DEPLOY = "npx wrangler@4 deploy --dry-run", "npx wrangler@4 deploy"

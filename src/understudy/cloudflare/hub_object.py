@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import understudy
-from understudy.api.app import build_app
 from understudy.api.auth import Keys, RateLimit
 from understudy.api.context import Api
 from understudy.clock import Clock, SystemClock
+from understudy.cloudflare.whole import whole_app
 from understudy.config.policy import HubInputs, fingerprint_of, hub_inputs
 from understudy.config.reading import environment_keys, load
 from understudy.coordinator.nouns import Policy
@@ -97,7 +97,7 @@ class HubObject:
         )
         await hub.start(fingerprint_of(given), HOST)
         await api.load_keys()
-        self._app, self._hub = build_app(api), hub
+        self._app, self._hub = whole_app(api, given), hub
 
 
 def sleeps_ms_of(policy: Policy) -> int:

@@ -125,13 +125,13 @@ class Answers:
     def whole(self, status: int, headers: Headers, body: bytes) -> Any:
         """One that is there at once."""
         content = None if status in WITHOUT_BODY else to_js(body)
-        return js.Response.new(content, status=status, headers=_headers(headers))
+        return js.Response.new(content, **_options(status, headers))
 
     def begun(self, status: int, headers: Headers) -> tuple[Any, Body]:
         """One whose body comes bit by bit."""
         stream = js.TransformStream.new()
         body = Body(stream.writable.getWriter())
-        return js.Response.new(stream.readable, status=status, headers=_headers(headers)), body
+        return js.Response.new(stream.readable, **_options(status, headers)), body
 
 
 class Body:
@@ -147,6 +147,12 @@ class Body:
     async def close(self) -> None:
         """That was all."""
         await self._writer.close()
+
+
+def _options(status: int, headers: Headers) -> dict[str, Any]:
+    """Of an answer; one that says that it is packed is so already, and the place need not do it again."""
+    is_packed = any(name == "content-encoding" for name, _ in headers)
+    return {"status": status, "headers": _headers(headers), "encodeBody": "manual" if is_packed else "automatic"}
 
 
 def _headers(pairs: Headers) -> Any:

@@ -15,14 +15,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 import uvloop
 
 import understudy
 from understudy.addresses import bracketed
-from understudy.api.app import build_app
 from understudy.api.auth import Keys, RateLimit
 from understudy.api.connections import Connections
 from understudy.api.context import Api
@@ -31,8 +29,7 @@ from understudy.clock import SystemClock
 from understudy.config.policy import HubInputs, fingerprint_of, hub_drain_s
 from understudy.config.shown import SettingShown
 from understudy.config.table import Settings
-from understudy.dashboard.app import dashboard
-from understudy.dashboard.asked import Strangers, Trust
+from understudy.dashboard.app import app_of
 from understudy.ids import IdMaker
 from understudy.line_queue import queue_streams
 from understudy.log import Log
@@ -119,13 +116,6 @@ def server_of(
             timeout_keep_alive=KEEP_ALIVE_S,
         ),
     )
-
-
-def app_of(api: Api, settings: Settings, shown: tuple[SettingShown, ...] = ()) -> Any:
-    """The API, and the pages beside it; `shown` are the settings as people may see them."""
-    trust = Trust(settings.trust_user_header, settings.trusted_proxies, dict(settings.trusted_users))
-    strangers = Strangers(settings.badge, settings.status_page)
-    return build_app(api, *dashboard(api, trust, settings.public_url, shown, strangers))
 
 
 async def _serve(given: HubInputs, listener: socket.socket, connections_max: int) -> int:
