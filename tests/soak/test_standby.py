@@ -10,6 +10,10 @@ from tests.ports import free_port
 from tests.postgres import Server, running_server
 from tests.waiting import eventually
 from understudy.clock import SystemClock
+from understudy.errors import StoreDownError
+from understudy.store.check import check
+from understudy.store.look import open_to_look
+from understudy.store.postgres import PostgresStore
 from understudy.store.postgres_look import look
 
 pytestmark = pytest.mark.soak
@@ -49,3 +53,18 @@ def test_a_server_that_starts_again_takes_what_was_cut(pair: tuple[Server, Serve
     primary.start()
     assert names(primary.url()) == []
     assert primary.ask("SELECT one FROM kept") == [(1,)]
+
+
+def test_a_standby_is_checked_and_no_hub_works_on_it(pair: tuple[Server, Server]) -> None:
+    primary, standby = pair
+    PostgresStore(primary.url()).close()
+    version = "SELECT version FROM understudy_schema"
+    eventually(
+        lambda: standby.ask("SELECT to_regclass('store_copy') IS NOT NULL") == [(True,)], what="the schema there"
+    )
+    eventually(lambda: standby.ask(version) == primary.ask(version), what="all of it")
+    found = open_to_look(standby.url())
+    assert found.read(lambda reader: check(reader, SystemClock())).is_sound
+    found.close()
+    with pytest.raises(StoreDownError, match="standby"):
+        PostgresStore(standby.url())

@@ -153,3 +153,4 @@ def test_a_server_that_does_not_answer_is_an_exit_code_of_its_own() -> None:
     for words in (("check", address), ("copy", address, "new.db")):
         done = understudy("store", *words, env=environ())
         assert (done.code, done.out) == (3, ""), done.err
+        assert "then check firewalls" in done.err

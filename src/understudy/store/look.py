@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from understudy.clock import Clock
 from understudy.coordinator.starts import is_running
-from understudy.errors import StoreVersionError
+from understudy.errors import StoreDownError, StoreVersionError
 from understudy.store.base import Reader, Store
 from understudy.store.opening import checked, open_store
 from understudy.store.queries import DEPLOYMENTS
@@ -35,22 +35,25 @@ class Look(Protocol):
 
 
 def open_to_look(address: str, password: str = "") -> Look:
-    """The store, also one that hubs are using. StoreError, StoreVersionError; ConfigError for an address."""
+    """The store, also one that hubs are using, and a standby. StoreError, StoreVersionError, ConfigError."""
     if not is_postgres(address):
         return SqliteSnapshot(Path(address))
     address, password = checked(address, password)
     from understudy.store.postgres import PostgresStore  # noqa: PLC0415 - an extra
-    from understudy.store.postgres_look import conninfo_of  # noqa: PLC0415
+    from understudy.store.postgres_look import conninfo_of, why_unreachable  # noqa: PLC0415
     from understudy.store.postgres_schema import version_at  # noqa: PLC0415
 
     conninfo = conninfo_of(address, password)
-    found = version_at(conninfo)
+    try:
+        found = version_at(conninfo)
+    except StoreDownError as error:
+        raise StoreDownError(why_unreachable(address, password) or error.message) from error
     if found < SCHEMA_VERSION:
         raise StoreVersionError(
             f"The store has schema {found}, this understudy knows {SCHEMA_VERSION}: "
             "use the understudy that wrote it, or start a hub of this version on it once"
         )
-    return PostgresStore(conninfo, name="look")
+    return PostgresStore(conninfo, name="look", may_be_standby=True)
 
 
 def open_alone(address: str, password: str, clock: Clock) -> Store:

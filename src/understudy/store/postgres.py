@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
@@ -57,6 +58,7 @@ class PostgresStore:
     """One database of PostgreSQL that several hubs may use at once.
 
     `own_clock`: time is the clock's that `now_ms` is given, for tests that move it. `name`: what the server shows.
+    `may_be_standby`: it is only read from, as of some moment.
     """
 
     is_shared = True
@@ -68,8 +70,9 @@ class PostgresStore:
         own_clock: bool = False,
         before_commit: Callable[[], None] | None = None,
         name: str = "hub",
+        may_be_standby: bool = False,
     ) -> None:
-        self._hosts = Hosts(address(url, name))
+        self._hosts = Hosts(address(url, name), partial(Link, may_be_standby=may_be_standby))
         self._own_clock = own_clock
         self._before_commit = before_commit  # a fail point for crash tests
         self._unreadable = Unreadable()

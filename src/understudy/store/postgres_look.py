@@ -122,6 +122,16 @@ def look(address: str, password: str, clock: Clock, *, is_thorough: bool = False
         return [_of_connection(error, address, password)]
 
 
+def why_unreachable(address: str, password: str) -> str:
+    """Why no connection comes about, and the fix; "" where one does."""
+    try:
+        psycopg.connect(patient(conninfo_of(address, password), "look")).close()
+    except psycopg.Error as error:
+        fault = _of_connection(error, address, password)
+        return f"{fault.what} {fault.fix}"
+    return ""
+
+
 def _of_connection(error: psycopg.Error, address: str, password: str) -> Fault:
     said = _said(error, password)
     name = next((name for name, words in _SAID if any(word in said for word in words)), "unreachable")

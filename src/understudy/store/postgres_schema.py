@@ -48,7 +48,7 @@ def migrate(link: Link) -> None:
 def version_at(conninfo: str) -> int:
     """The schema of the store there, which is left as it is; 0: there is none. StoreError."""
     try:
-        link = Link(conninfo)
+        link = Link(conninfo, may_be_standby=True)
     except psycopg.Error as error:
         raise failure(error, None) from error
     try:

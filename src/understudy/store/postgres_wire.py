@@ -112,8 +112,9 @@ def _own_number(connection: Connection) -> int:
 class Link:
     """One open connection, and what was found out about its other side."""
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, *, may_be_standby: bool = False) -> None:
         """Connect. psycopg.Error where that is not possible."""
+        self._may_be_standby = may_be_standby
         self.connection: Connection = psycopg.connect(
             conninfo,
             autocommit=True,
@@ -135,11 +136,11 @@ class Link:
         self.connection.prepare_threshold = None if self.is_pooled else PREPARED_AFTER
 
     def _greeted(self) -> tuple[Any, ...]:
-        """What the server says about itself; a standby is refused, for what it would answer may be of the past."""
+        """What the server says about itself; a hub refuses a standby, whose answers may be of the past."""
         found = self.connection.execute(_GREETING).fetchone()
         assert found is not None
         *facts, is_standby = found
-        if is_standby:
+        if is_standby and not self._may_be_standby:
             raise errors.ReadOnlySqlTransaction(f"{self.connection.info.host} is a standby")
         return tuple(facts)
 
