@@ -15,7 +15,7 @@ import hypothesis
 import psutil
 import pytest
 
-from tests import postgres, prepared
+from tests import forgetful, postgres, prepared
 from tests.browser import chromium
 from tests.seeds import SEED, header
 from tests.waiting import eventually
@@ -36,6 +36,8 @@ sys.dont_write_bytecode = False
 for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
+
+forgetful.forget()
 
 # `make test` tries the same examples every time, unless it is given a seed; `make soak` looks for new ones.
 hypothesis.settings.register_profile("test", derandomize=SEED == 0, deadline=None, database=None, max_examples=50)

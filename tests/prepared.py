@@ -234,8 +234,10 @@ if __name__ == "__main__":
     import importlib
     import pkgutil
 
+    from tests import forgetful
     from understudy import cli
 
+    forgetful.forget()
     commands = sorted(found.name for found in pkgutil.walk_packages(cli.__path__, "understudy.cli."))
     for name in (*(f"understudy.{name}" for name in IMPORTED), *commands):
         importlib.import_module(name)

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from tests.api.hubs import Hub, LoopThread
+from tests.api.hubs import Hub, KeptStore, LoopThread
 from tests.stores import backend, backend_of_all, on_both, pool
 
 __all__ = ["backend", "backend_of_all", "pool"]
@@ -63,6 +63,14 @@ def start_hub(loop_thread: LoopThread, endings: list[Future[None]]) -> Iterator[
 
     yield start
     endings += [hub.begin_stop() for hub in started if not hub.is_stopped]
+
+
+@pytest.fixture
+def kept_store() -> Iterator[KeptStore]:
+    """A store that hubs have one after the other; it closes with the last of them."""
+    store = KeptStore()
+    yield store
+    store.close_for_good()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import uvloop
+from msgspec.structs import replace
 
 from tests.api.wire import ADMIN, NOTHING, OWNER, Answer, Client
 from tests.stores import new_store
@@ -24,20 +25,22 @@ from understudy.clock import Clock, ManualClock
 from understudy.config.policy import HubInputs
 from understudy.config.shown import SettingShown
 from understudy.config.table import Settings
-from understudy.coordinator.nouns import Policy
+from understudy.coordinator.nouns import Hearing, Policy
 from understudy.errors import StoreError
+from understudy.hub.alarm_loop import LISTEN_EVERY_MS, LOOK_EVERY_MS, _waits
 from understudy.ids import IdMaker
 from understudy.log import Log
 from understudy.notify.base import ChannelSettings
 from understudy.runtime.hub.runtime import HubRuntime
 from understudy.runtime.hub.server import server_of
 from understudy.runtime.stepper import RETRY_MS_FIRST
-from understudy.store.base import Store
+from understudy.store.base import Store, Transaction
 from understudy.store.sqlite import SqliteStore
 
 T = TypeVar("T")
 ENVIRONMENT = {"UNDERSTUDY_API_KEY": OWNER, "ADMIN_API_KEY": ADMIN}
 UNHARMED = ("is_shared", "commit", "confirm", "close", "listen", "signal")
+LISTENED = 3  # seconds in a row; a hub that fails to listen is found in them
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 
 
@@ -66,6 +69,7 @@ class KeptStore:
 
     def __init__(self) -> None:
         self._store = new_store()
+        self._lock = threading.Lock()  # the thread of the hubs closes it, or that of the test
         self._hubs = 0
         self._is_over = False
 
@@ -74,17 +78,20 @@ class KeptStore:
 
     def opened(self) -> None:
         """One more hub works on it."""
-        self._hubs += 1
+        with self._lock:
+            self._hubs += 1
 
     def close(self) -> None:
         """Not yet: the next hub goes on with it."""
-        self._hubs -= 1
-        self._close_if_over()
+        with self._lock:
+            self._hubs -= 1
+            self._close_if_over()
 
     def close_for_good(self) -> None:
         """Once the last hub on it has ended."""
-        self._is_over = True
-        self._close_if_over()
+        with self._lock:
+            self._is_over = True
+            self._close_if_over()
 
     def _close_if_over(self) -> None:
         if self._is_over and not self._hubs:
@@ -236,11 +243,35 @@ class Hub:
     # ---- time
 
     def advance(self, ms: int) -> None:
-        """Let time pass as it does: the alarm sleeps as long as it says, and is woken when it would be."""
-        end = self.clock.mono_ms() + ms
+        """Let time pass as it does: the alarm sleeps as long as it says, and is woken when it would be.
+
+        It listens a few times; if nothing was due meanwhile, the rest of its listening is passed over.
+        """
+        end, listened = self.clock.mono_ms() + ms, 0
         while (left := end - self.clock.mono_ms()) > 0:
-            self.clock.advance(min(left, max(self._ring(), 1)))
+            pause_ms = self._ring()
+            listened = listened + 1 if pause_ms == LISTEN_EVERY_MS else 0
+            if listened > LISTENED and left > pause_ms:
+                pause_ms, listened = self._heard_meanwhile(left), 0
+            self.clock.advance(min(left, max(pause_ms, 1)))
         self._ring()
+
+    def _heard_meanwhile(self, most_ms: int) -> int:
+        """How long nothing is due; of that time the hub will have heard everything, as if it had listened."""
+        alarm, mono = self.runtime.alarm, self.clock.mono_ms()
+        own = (alarm._next_mono, alarm._announced_mono, alarm._minute_mono + LOOK_EVERY_MS, alarm._purge_mono)
+
+        def promise(tx: Transaction) -> int:
+            now = alarm._now(tx)
+            pause_ms: int = max(0, min(most_ms, *(at - mono for at in own), *_waits(tx.next_deadlines(), now)))
+            (hearing,) = tx.load_many(Hearing, (1,)) or [Hearing()]
+            tx.save_many([replace(hearing, promised_at=now.wall + pause_ms)])
+            return pause_ms
+
+        try:
+            return self.store.transaction(promise)
+        except StoreError:
+            return LISTEN_EVERY_MS
 
     def _ring(self) -> int:
         """One step of the alarm as its thread takes it: ms until the next."""

@@ -75,17 +75,10 @@ def test_a_daemon_that_dies_is_reported_all_the_same(world: World) -> None:
     assert reported(world) == ["daemon.late", "daemon.down"]
 
 
-@pytest.fixture
-def kept() -> Iterator[KeptStore]:
-    store = KeptStore()
-    yield store
-    store.close_for_good()
-
-
 def test_hours_of_work_with_restarts_and_outages(
-    kept: KeptStore, start_hub: Callable[..., Hub], start_world: Callable[..., World]
+    kept_store: KeptStore, start_hub: Callable[..., Hub], start_world: Callable[..., World]
 ) -> None:
-    world = start_world(store=kept, wrap=FailingStore)
+    world = start_world(store=kept_store, wrap=FailingStore)
     clock, port = world.hub.clock, world.hub.port
     fleet = [NodeDaemon(world, host, run_ms) for host in ("mac-mini.local", "linux-box")]
     ids = submit(world, 0, 16)
@@ -113,7 +106,7 @@ def test_hours_of_work_with_restarts_and_outages(
         world.at(ms, start_again)
 
     def start_again() -> None:
-        world.hub = start_hub(store=kept, wrap=FailingStore, clock=clock, port=port)
+        world.hub = start_hub(store=kept_store, wrap=FailingStore, clock=clock, port=port)
 
     for minute, act in (
         (7, lambda: fail_for(3 * SECOND)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -138,10 +138,9 @@ def test_three_daemons_falling_silent_together_make_the_hub_suspect_as_well(hub:
 
 
 @pytest.fixture(params=["frozen", "restarted"])
-def be_away(request: pytest.FixtureRequest, start_hub: Callable[..., Hub]) -> Iterator[Any]:
+def be_away(request: pytest.FixtureRequest, kept_store: KeptStore, start_hub: Callable[..., Hub]) -> Any:
     """A hub, and a way for it to be away."""
-    store = KeptStore()
-    hub = start_hub(store=store)
+    hub = start_hub(store=kept_store)
 
     def away(ms: int) -> Hub:
         if request.param == "frozen":
@@ -149,13 +148,12 @@ def be_away(request: pytest.FixtureRequest, start_hub: Callable[..., Hub]) -> It
             return hub
         hub.begin_stop().result(60)
         hub.clock.advance(ms)
-        again = start_hub(store=store, clock=hub.clock)
+        again = start_hub(store=kept_store, clock=hub.clock)
         again._seqs = hub._seqs
         again.advance(0)
         return again
 
-    yield hub, away
-    store.close_for_good()
+    return hub, away
 
 
 @pytest.mark.sqlite

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from tests.project.tree import SOURCES
+from tests.project.tree import SOURCES, nodes
 from tests.waiting import allowed_s
 from understudy.cli.children import LoggedChild
 from understudy.cli.code_path import NAME, drop_empty
@@ -37,7 +37,7 @@ def trapped(tmp_path, monkeypatch):
 def places():
     """(file, line, words) of every list of words in our sources that starts a Python."""
     for path in SOURCES.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in nodes(path.read_text("utf-8")):
             if isinstance(node, ast.List | ast.Tuple):
                 words = [ast.unparse(word) for word in node.elts]
                 if "sys.executable" in words or "'-m'" in words:

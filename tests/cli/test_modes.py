@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from tests.cli.test_up import running_up
-from tests.project.tree import SOURCES
+from tests.project.tree import SOURCES, nodes
 from tests.waiting import eventually
 from understudy import private
 from understudy.private import make_directory, open_private, own_directory, tighten, write_private
@@ -161,6 +161,6 @@ def test_every_place_that_writes_goes_through_private():
         name = str(path.relative_to(SOURCES))
         if name in MAY_WRITE or name.startswith("simulation/"):
             continue
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in nodes(path.read_text("utf-8")):
             what = writes(node)
             assert not what or "systemd" in name or "launchd" in name, f"{name}:{node.lineno}: {what}"

@@ -7,12 +7,22 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.api.conftest import endings, hub, loop_thread, shared_hub, start_hub
+from tests.api.conftest import endings, hub, kept_store, loop_thread, shared_hub, start_hub
 from tests.api.hubs import Hub
 from tests.dashboard.browser import Browser
 from tests.stores import backend, backend_of_all, on_both, pool
 
-__all__ = ["backend", "backend_of_all", "endings", "hub", "loop_thread", "pool", "shared_hub", "start_hub"]
+__all__ = [
+    "backend",
+    "backend_of_all",
+    "endings",
+    "hub",
+    "kept_store",
+    "loop_thread",
+    "pool",
+    "shared_hub",
+    "start_hub",
+]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -16,16 +16,14 @@ Open = Callable[..., Browser]
 PATH = "/deployments"
 
 
-def test_every_start_of_the_hub_is_listed(start_hub: Any, open_browser: Open) -> None:
-    store = KeptStore()
-    first = start_hub(store=store)
+def test_every_start_of_the_hub_is_listed(kept_store: KeptStore, start_hub: Any, open_browser: Open) -> None:
+    first = start_hub(store=kept_store)
     first.begin_stop().result(30)
-    second = start_hub(store=store, clock=first.clock)
+    second = start_hub(store=kept_store, clock=first.clock)
     seen = open_browser(second).get(PATH)
     assert len(set(seen.attribute("data-deployment"))) == 2
     assert "host-of-the-tests" in seen.text
     assert "9.9.9" in seen.text
-    store.close_for_good()
 
 
 def kept(store: Store, hub: Hub, version: str, fingerprint: str) -> None:

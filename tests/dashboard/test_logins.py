@@ -8,7 +8,7 @@ from html import unescape
 
 import pytest
 
-from tests.api.hubs import DAY, MINUTE, Hub
+from tests.api.hubs import DAY, MINUTE, Hub, KeptStore
 from tests.api.wire import ADMIN, OWNER
 from tests.dashboard.browser import Browser
 from tests.dashboard.conftest import login_link
@@ -196,35 +196,33 @@ def test_a_revoked_key_ends_its_sessions(hub: Hub, open_browser: Open) -> None:
     assert browser.get("/").status == 303
 
 
-def test_a_session_outlives_the_hub_but_not_its_key(start_hub: Callable[..., Hub], open_browser: Open) -> None:
-    from tests.api.hubs import KeptStore
-
-    store = KeptStore()
-    first = start_hub(store=store)
+def test_a_session_outlives_the_hub_but_not_its_key(
+    kept_store: KeptStore, start_hub: Callable[..., Hub], open_browser: Open
+) -> None:
+    first = start_hub(store=kept_store)
     browser = open_browser(first)
     cookie = session_of(browser)
     first.begin_stop().result(30)
     for keys, status in (({"ADMIN_API_KEY": ADMIN}, 200), ({"ADMIN_API_KEY": "another-admin-key"}, 303)):
-        hub = start_hub(store=store, keys=keys, clock=first.clock)
+        hub = start_hub(store=kept_store, keys=keys, clock=first.clock)
         again = open_browser(hub, "")
         again.cookies = {f"understudy_{hub.port}": cookie}
         assert again.get("/").status == status
         hub.begin_stop().result(30)
 
 
-def test_a_link_ends_with_the_secret_of_its_key(start_hub: Callable[..., Hub], open_browser: Open) -> None:
+def test_a_link_ends_with_the_secret_of_its_key(
+    kept_store: KeptStore, start_hub: Callable[..., Hub], open_browser: Open
+) -> None:
     """An admin key that has leaked is replaced: a link made with it before must not log in under the new one."""
-    from tests.api.hubs import KeptStore
-
-    store = KeptStore()
-    first = start_hub(store=store)
+    first = start_hub(store=kept_store)
     paths = [login_link(first), login_link(first)]
     first.begin_stop().result(30)
     for keys, path, status in (
         ({"ADMIN_API_KEY": "another-admin-key"}, paths[0], 401),
         ({"ADMIN_API_KEY": ADMIN}, paths[1], 303),
     ):
-        hub = start_hub(store=store, keys=keys, clock=first.clock)
+        hub = start_hub(store=kept_store, keys=keys, clock=first.clock)
         assert open_browser(hub, "").get(path).status == status
         hub.begin_stop().result(30)
 
@@ -323,14 +321,12 @@ def test_users_have_the_scopes_that_they_were_given(start_hub: Callable[..., Hub
 
 
 def test_a_person_who_may_only_look_from_now_on_keeps_no_wider_session(
-    start_hub: Callable[..., Hub], open_browser: Open
+    kept_store: KeptStore, start_hub: Callable[..., Hub], open_browser: Open
 ) -> None:
-    from tests.api.hubs import KeptStore
-
-    store, cookie = KeptStore(), {}
+    cookie: dict[str, str] = {}
     for scope, scopes in (("admin", 5), ("read", 1)):
         users = (("alice", scope),)
-        hub = start_hub(store=store, settings=Settings(**{**_fields(PROXIED), "trusted_users": users}))
+        hub = start_hub(store=kept_store, settings=Settings(**{**_fields(PROXIED), "trusted_users": users}))
         browser = open_browser(hub, "", Remote_User="alice")
         browser.cookies = {f"understudy_{hub.port}": value for value in cookie.values()}
         browser.get("/")

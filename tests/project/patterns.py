@@ -14,6 +14,7 @@ from re import _parser
 from typing import NamedTuple
 
 import understudy
+from tests.project.tree import nodes
 
 SOURCE = Path(understudy.__file__).parent
 FUNCTIONS = {"compile", "match", "search", "sub", "subn", "fullmatch", "findall", "finditer", "split"}
@@ -55,7 +56,7 @@ def _places_of(name: str) -> Iterator[Place]:
     text = Path(importlib.import_module(name).__file__ or "").read_text("utf-8")
     if "re." not in text and "pattern=" not in text:
         return
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if isinstance(node, ast.Call) and (pattern := _pattern_of(node)) is not None:
             yield Place(name, node.lineno, ast.unparse(pattern))
 

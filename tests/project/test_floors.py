@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.check import FLOORS
-from tests.project.tree import ROOT, SOURCES
+from tests.project.tree import ROOT, SOURCES, nodes
 
 PLANTED = {
     "the coordinator reads the environment": ("coordinator/planted_environment.py", "os"),
@@ -77,7 +77,7 @@ def test_the_floors_hold(tmp_path):
 
 
 def names_from_clock(file: Path) -> set[str]:
-    imports = [n for n in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(n, ast.ImportFrom)]
+    imports = [n for n in nodes(file.read_text("utf-8")) if isinstance(n, ast.ImportFrom)]
     return {name.name for n in imports if n.module == "understudy.clock" for name in n.names}
 
 
@@ -94,7 +94,7 @@ def hub_sources() -> list[tuple[str, str]]:
 
 def events_made_in(source: str) -> set[str]:
     """The functions that make events, as far as this module calls them."""
-    called = {node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)}
+    called = {node.func for node in nodes(source) if isinstance(node, ast.Call)}
     names = {func.id if isinstance(func, ast.Name) else getattr(func, "attr", "") for func in called}
     return names & {"Event", "make_event", "health_event", "task_event", "takeover_event"}
 
@@ -126,7 +126,7 @@ NO_NOUNS = {  # these change no noun of the coordinator: bodies, messages, what 
 
 
 def changes_structs(source: str) -> bool:
-    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+    imports = [node for node in nodes(source) if isinstance(node, ast.ImportFrom)]
     return any(node.module == "msgspec.structs" and "replace" in {name.name for name in node.names} for node in imports)
 
 

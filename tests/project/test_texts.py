@@ -12,7 +12,7 @@ from string import Formatter
 import pytest
 
 import understudy.texts
-from tests.project.tree import SOURCES
+from tests.project.tree import SOURCES, nodes
 
 LANGUAGES = understudy.texts.LANGUAGES
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
@@ -40,7 +40,7 @@ def placeholders(text: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
 
 
-class Uses(ast.NodeVisitor):
+class Uses:
     """What source files ask of the catalogue: calls of `t`, and any string that could be a key."""
 
     def __init__(self) -> None:
@@ -48,16 +48,21 @@ class Uses(ast.NodeVisitor):
         self.strings: set[str] = set()
         self.patterns: set[str] = set()
 
-    def visit_Call(self, node: ast.Call) -> None:
+    def read_module(self, source: str) -> None:
+        for node in nodes(source):
+            if isinstance(node, ast.Call):
+                self._read_call(node)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                self.strings.add(node.value)
+            elif isinstance(node, ast.JoinedStr):
+                parts = [re.escape(str(p.value)) if isinstance(p, ast.Constant) else r"[\w.-]+" for p in node.values]
+                self.patterns.add("".join(parts))
+
+    def _read_call(self, node: ast.Call) -> None:
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
         if name == "t" and node.args and isinstance(node.args[0], ast.Constant):
             given = {keyword.arg for keyword in node.keywords}
             self.calls.append((str(node.args[0].value), {g for g in given if g} - {"language"}, None in given))
-        self.generic_visit(node)
-
-    def visit_Constant(self, node: ast.Constant) -> None:
-        if isinstance(node.value, str):
-            self.strings.add(node.value)
 
     def read_template(self, text: str) -> None:
         """A template names a key, or its beginning: `t("key")`, `"begin." ~ word`."""
@@ -68,18 +73,13 @@ class Uses(ast.NodeVisitor):
                 self.strings.add(key)
         self.calls += [(key, set(), True) for key in re.findall(r'\bth?\("([^"]+)"\s*[,)]', text)]
 
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
-        parts = [re.escape(str(p.value)) if isinstance(p, ast.Constant) else r"[\w.-]+" for p in node.values]
-        self.patterns.add("".join(parts))
-        self.generic_visit(node)
-
 
 @cache
 def uses() -> Uses:
     found = Uses()
     for file in sorted(SOURCES.rglob("*.py")):
         if "texts" not in file.relative_to(SOURCES).parts:
-            found.visit(ast.parse(file.read_text("utf-8")))
+            found.read_module(file.read_text("utf-8"))
     for template in sorted(SOURCES.rglob("templates/**/*.html")):
         found.read_template(template.read_text("utf-8"))
     return found

@@ -29,6 +29,9 @@ def test_the_repository_uses_no_forbidden_word():
         "def f(mend): pass",
         "x.mend = 1",
         "x = 1  # of late",
+        "x = 'it\\'s # 1'  # of late",
+        'x = """a \\""""  # of late',
+        "x = f'{1}#'; y = \"'\"  # of late",
         'def f():\n    """Mend it."""',
         'TEXTS = {"a.b": "To mend it: {mend}"}',
     ],
@@ -43,6 +46,9 @@ def test_a_sin_in_a_module_is_found(sin):
         '"""An amendment, late, of a mender; `mend` is a key of the wire."""',
         'TEXTS = {"a.mend": "{mend}"}',
         "y = x.mend",
+        "y = '# of late'",
+        'y = 1 if x == """\n" # of late\n""" else 2',
+        "y = r'\\' # of late'",
     ],
 )
 def test_other_words_keys_and_code_are_no_sin(text):

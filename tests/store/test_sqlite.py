@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.forgetful import SYNCED
 from tests.store.conformance import T0, StoreConformance, queued
 from tests.store.paging import PagingExercise
 from tests.store.searches import SearchExercise
@@ -40,7 +41,8 @@ class TestMemory(StoreConformance, SearchExercise, PagingExercise):
         store.close()
 
 
-def test_commits_are_synced_in_full(tmp_path: Path) -> None:
+def test_commits_are_synced_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SqliteStore, "pragmas", SYNCED)
     store = SqliteStore(tmp_path / "hub.db")
     pragma = lambda name: store._writer.execute(f"PRAGMA {name}").fetchone()[0]  # noqa: E731
     assert (pragma("journal_mode"), pragma("synchronous"), pragma("fullfsync")) == ("wal", 2, 1)
