@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import uvloop
-from msgspec.structs import replace
 
 from tests.api.wire import ADMIN, NOTHING, OWNER, Answer, Client
+from tests.hearing import LISTENED, heard_meanwhile
 from tests.stores import new_store
 from understudy.api.auth import Keys, RateLimit
 from understudy.api.connections import Connections
@@ -25,22 +25,21 @@ from understudy.clock import Clock, ManualClock
 from understudy.config.policy import HubInputs
 from understudy.config.shown import SettingShown
 from understudy.config.table import Settings
-from understudy.coordinator.nouns import Hearing, Policy
+from understudy.coordinator.nouns import Policy
 from understudy.errors import StoreError
-from understudy.hub.alarm_loop import LISTEN_EVERY_MS, LOOK_EVERY_MS, _waits
+from understudy.hub.alarm_loop import LISTEN_EVERY_MS, LOOK_EVERY_MS
 from understudy.ids import IdMaker
 from understudy.log import Log
 from understudy.notify.base import ChannelSettings
 from understudy.runtime.hub.runtime import HubRuntime
 from understudy.runtime.hub.server import server_of
 from understudy.runtime.stepper import RETRY_MS_FIRST
-from understudy.store.base import Store, Transaction
+from understudy.store.base import Store
 from understudy.store.sqlite import SqliteStore
 
 T = TypeVar("T")
 ENVIRONMENT = {"UNDERSTUDY_API_KEY": OWNER, "ADMIN_API_KEY": ADMIN}
 UNHARMED = ("is_shared", "commit", "confirm", "close", "listen", "signal")
-LISTENED = 3  # seconds in a row; a hub that fails to listen is found in them
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 
 
@@ -245,7 +244,7 @@ class Hub:
     def advance(self, ms: int) -> None:
         """Let time pass as it does: the alarm sleeps as long as it says, and is woken when it would be.
 
-        It listens a few times; if nothing was due meanwhile, the rest of its listening is passed over.
+        Seconds in which nothing is due are passed over (tests/hearing.py).
         """
         end, listened = self.clock.mono_ms() + ms, 0
         while (left := end - self.clock.mono_ms()) > 0:
@@ -257,19 +256,10 @@ class Hub:
         self._ring()
 
     def _heard_meanwhile(self, most_ms: int) -> int:
-        """How long nothing is due; of that time the hub will have heard everything, as if it had listened."""
         alarm, mono = self.runtime.alarm, self.clock.mono_ms()
         own = (alarm._next_mono, alarm._announced_mono, alarm._minute_mono + LOOK_EVERY_MS, alarm._purge_mono)
-
-        def promise(tx: Transaction) -> int:
-            now = alarm._now(tx)
-            pause_ms: int = max(0, min(most_ms, *(at - mono for at in own), *_waits(tx.next_deadlines(), now)))
-            (hearing,) = tx.load_many(Hearing, (1,)) or [Hearing()]
-            tx.save_many([replace(hearing, promised_at=now.wall + pause_ms)])
-            return pause_ms
-
         try:
-            return self.store.transaction(promise)
+            return heard_meanwhile(self.store, self.clock, max(0, min(most_ms, *(at - mono for at in own))))
         except StoreError:
             return LISTEN_EVERY_MS
 

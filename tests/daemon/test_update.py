@@ -14,14 +14,15 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.daemon.wheels import wheel
+from tests.daemon.wheels import SOURCE, wheel
 from tests.hub_process import ADMIN_KEY, HubProcess, running_hub
 from tests.waiting import eventually
 from understudy import __version__
 from understudy.runtime.lock import holder_of
 
 WITHIN_S = 60.0
-PLANTED = """from understudy.daemon.inputs import DaemonInputs
+PLANTED = f"""__path__.append({str(SOURCE / "daemon")!r})
+from understudy.daemon.inputs import DaemonInputs
 
 def run(given):
     import time
@@ -86,7 +87,7 @@ def test_an_update_is_confirmed_by_a_later_boot_and_one_that_breaks_at_once_is_t
     daemon: Updatable, tmp_path: Path
 ) -> None:
     before = daemon.shown()
-    path, sha256 = wheel(tmp_path, "9.9.1")
+    path, sha256 = wheel(tmp_path, "9.9.1", is_whole=True)
     done = daemon.ended(daemon.ask("update", wheel=str(path), sha256=sha256))
     assert done["state"] == "done", done
     now = daemon.shown()

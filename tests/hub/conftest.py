@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.hearing import LISTENED, heard_meanwhile
 from tests.stores import all_closed, backend, backend_of_all, new_store, on_both, pool
 from understudy.clock import ManualClock
 from understudy.coordinator.nouns import Policy
@@ -62,11 +63,15 @@ class Bench:
         return [as_read(answer) for answer in self.engine.run(operations).answers]
 
     def pass_time(self, ms: int) -> None:
-        """Let time pass while the hub hears, then ring the alarm until nothing is due."""
+        """Let time pass while the hub hears, then ring the alarm until nothing is due (tests/hearing.py)."""
+        heard = 0
         while ms > 0:
             step = min(ms, STEP_OF_SHARED_MS if self.store.is_shared else STEP_MS)
+            if heard >= LISTENED:
+                step, heard = max(step, heard_meanwhile(self.store, self.clock, ms)), 0
             self.clock.advance(step)
             ms -= step
+            heard += 1
             self.finish(RingAlarm)
 
     def finish(self, operation: type[Operation]) -> None:

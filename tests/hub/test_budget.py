@@ -181,13 +181,14 @@ class Service:
         return CallOutcome("answered", text="x", tokens_in=tokens_in, tokens_out=tokens_out, billed="tokens")
 
 
-def test_a_thousand_tasks_with_crashes_in_the_middle_never_exceed_a_small_budget(tmp_path):
+@pytest.mark.parametrize("tasks", [250, pytest.param(1_000, marks=pytest.mark.soak)])
+def test_tasks_with_crashes_in_the_middle_never_exceed_a_small_budget(tmp_path, tasks):
     """A real file; each crash drops everything but the file: calls on their way are lost, or lost only to us."""
-    limit, path = 2_000_000, tmp_path / "hub.db"
+    limit, path = 2_000 * tasks, tmp_path / "hub.db"
     decided = {"day_micro_usd": limit, "month_micro_usd": 10 * limit, "task_micro_usd": 20_000, "calls_at_once": 3}
     service = Service(4)
     hub = StandIn(SqliteStore(path), **decided)
-    for n in range(1_000):
+    for n in range(tasks):
         hub.enqueue(f"t{n:04}")
     hub.lose_daemon()
     crashes = 0
@@ -198,7 +199,7 @@ def test_a_thousand_tasks_with_crashes_in_the_middle_never_exceed_a_small_budget
         _check(hub, limit)
         if isinstance(job, NoCall) and job.reason == "budget" and not under_way:
             break
-        if service.chance.random() < 0.05 and under_way:
+        if service.chance.random() < 0.2 and under_way:
             crashes += 1
             hub = _crashed(hub, path, decided)
         else:
@@ -215,7 +216,7 @@ def test_a_thousand_tasks_with_crashes_in_the_middle_never_exceed_a_small_budget
     assert limit - hub.spent("day") < WORST + 1_000  # it went on until not one call more could be borne
     answered = sum(call.outcome == "answered" for call in calls)
     done = hub.store.read(lambda tx: tx.counted_by(TASKS, "status"))["done"]
-    assert answered == done > 100
+    assert answered == done > tasks / 10
     hub.store.close()
 
 

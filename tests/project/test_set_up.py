@@ -23,7 +23,7 @@ WITHOUT_VENV = f'#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; esac\nexec "{sys.
 
 
 class Machine:
-    """A copy of the repository under a path with a space, and a PATH that holds a few tools only."""
+    """A copy of what `make` reads, under a path with a space, and a PATH that holds a few tools only."""
 
     def __init__(self, folder: Path) -> None:
         self.copy = folder / "a clone with spaces"
@@ -33,7 +33,7 @@ class Machine:
             found = shutil.which(tool)
             assert found, f"{tool} is needed"
             (self.tools / tool).symlink_to(found)
-        for file in files():
+        for file in (path for path in files() if path.parent in (ROOT, ROOT / "tools")):
             target = self.copy / file.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, target)
