@@ -187,10 +187,14 @@ def _is_for_both(test: pytest.Function, modules: Mapping[str, Collection[str]]) 
 
 @pytest.fixture(scope="session")
 def pool(postgres_server: Server) -> Iterator[Pool]:
-    """The databases of this session."""
-    made = Pool(postgres_server)
-    yield made
-    made.close()
+    """The databases of this session. Their stores remember no places of the queue, however slow the machine is."""
+    from understudy.store import postgres_fronts
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(postgres_fronts, "SLOW_S", float("inf"))
+        made = Pool(postgres_server)
+        yield made
+        made.close()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -27,6 +27,12 @@ LEASED_UNTIL = leased("x").expires_h
 TAGS = frozenset({"machine", "gpu"})
 
 
+@pytest.fixture(autouse=True)
+def _in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that takes long begins a look, as in a hub."""
+    monkeypatch.setattr(postgres_fronts, "SLOW_S", 0.03)
+
+
 @pytest.fixture
 def _always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once there was a look, what it found is in use, however fast claims are."""
