@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,12 @@ class Workerd:
             self.kill()
 
     @property
+    def pid(self) -> int:
+        """Of its process, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def log(self) -> Path:
         """The file of what it says."""
         return self._directory / "workerd.log"
@@ -165,6 +172,7 @@ def _taken_along(directory: Path, prefix: str) -> Iterator[tuple[str, Path]]:
             yield name, path
 
 
+@cache
 def worker_configuration() -> Any:
     """wrangler.jsonc as `deploy init` writes it."""
     lines = (TEMPLATE / "wrangler.jsonc").read_text("utf-8").splitlines()

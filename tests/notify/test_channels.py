@@ -18,7 +18,7 @@ from understudy.notify.base import ChannelSettings, Message
 from understudy.notify.channels import CHANNELS, EDITABLE, check
 from understudy.notify.email import requests_for as mail_for
 from understudy.notify.limits import clean
-from understudy.notify.webhook import FORMATS as WEBHOOK_FORMATS
+from understudy.notify.webhook import BODIES
 from understudy.wire.outbound import HttpRequest, MailRequest
 
 RISE_AND_FALL = ("warning", "critical", "recovered")
@@ -336,4 +336,4 @@ def test_good_targets_pass_the_check():
 
 def test_settings_know_the_same_kinds_and_formats():
     assert set(KINDS) == set(CHANNELS)
-    assert set(FORMATS) == set(WEBHOOK_FORMATS)
+    assert set(FORMATS) == set(BODIES)

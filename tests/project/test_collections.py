@@ -108,6 +108,8 @@ BOUNDED = {
     "worker/state WorkerState.unkept": "results",
 }
 CACHED = {  # without a bound of their own
+    "api/app routed": "one application",
+    "cloudflare/whole with_pages": "one application",
     "store/postgres_rows _insert": CODE,
     "store/postgres_rows _insert_one": CODE,
     "store/reading _checked": "types of columns",

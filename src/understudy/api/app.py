@@ -1,33 +1,34 @@
-"""The ASGI application: the table of endpoints behind keys and limits; the hot paths go straight to it."""
+"""The ASGI application: the table of endpoints behind keys and limits; the hot paths go straight to it.
+
+What is routed by Starlette is in `routed`, which a host may leave unread until somebody asks for it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
-
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request as StarletteRequest
-from starlette.routing import Route
 
 from understudy.api import daemons, notices, overview, records, sessions, takeover, tasks
 from understudy.api.connections import BodyRoom
 from understudy.api.context import Api
 from understudy.api.endpoint import Endpoint, Request, check_path
-from understudy.api.links import link_routes
 from understudy.api.long_poll import wait_for_work
-from understudy.api.metrics.route import metrics_route
-from understudy.api.pages import page_routes
 from understudy.api.request_counts import counted_send
 from understudy.api.respond import INTERNAL, ClientGoneError, encoded, read_body, respond, respond_error
 from understudy.api.streams import stream_events
-from understudy.errors import ForbiddenError, NotFoundError, UnderstudyError
+from understudy.errors import ForbiddenError, UnderstudyError
 from understudy.hub.claims import ClaimTasks
 from understudy.hub.keys import KeyChange
 from understudy.hub.messages import LINK_PATH
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.routing import Route
+
+    from understudy.api.routed import Shown
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *tasks.ENDPOINTS,
@@ -164,24 +165,27 @@ def _header(scope: Any, wanted: bytes) -> str:
     return ""
 
 
-Shown = Callable[[Any, Any, Any], Awaitable[bool]]  # an ASGI application that may leave a request to others
-
-
 async def _nobody(_: Any, __: Any, ___: Any) -> bool:
     return False
 
 
-def build_app(api: Api, more: Sequence[Route] = (), shown_unknown: Shown = _nobody) -> Any:
-    """The whole application; `more` routes come after those of the API, `shown_unknown` before its 404."""
-    pages = [*page_routes(api, ENDPOINTS), *link_routes(api), metrics_route(api), *more]
-    api.requests.watch(pages)
-    routes = [*(Route(e.path, EndpointApp(e, api), methods=[e.method]) for e in ENDPOINTS), *pages]
+def build_app(
+    api: Api, more: Sequence[Route] = (), shown_unknown: Shown = _nobody, *, routes_late: bool = False
+) -> Any:
+    """The whole application; `more` routes come after those of the API, `shown_unknown` before its 404.
 
-    async def unknown(_: StarletteRequest, __: Exception) -> Any:
-        return _Unknown(api, shown_unknown)
+    `routes_late`: for a host that pays for each start, and is asked little more than the hot paths.
+    """
 
-    app = Starlette(routes=routes, exception_handlers={HTTPException: unknown})
-    app.router.redirect_slashes = False
+    @cache
+    def routed() -> Starlette:
+        from understudy.api.routed import routed_app  # noqa: PLC0415 - Starlette is a third of the hub's imports
+
+        every = [(e.path, EndpointApp(e, api), e.method) for e in ENDPOINTS]
+        return routed_app(api, ENDPOINTS, every, more, shown_unknown)
+
+    if not routes_late:
+        routed()
     straight = {(e.method, *_words(e.path)): EndpointApp(e, api) for e in ENDPOINTS if _is_straight(e)}
 
     def entry(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
@@ -198,7 +202,7 @@ def build_app(api: Api, more: Sequence[Route] = (), shown_unknown: Shown = _nobo
                     scope["path_params"] = {"task_id": words[TASK_ID_AT]}
             if endpoint is not None:
                 return endpoint(scope, receive, send)
-        return app(scope, receive, send)
+        return routed()(scope, receive, send)
 
     return entry
 
@@ -229,24 +233,3 @@ def _is_straight(endpoint: Endpoint) -> bool:
     """True if its path is fixed, but for the id of a task in its one place."""
     words = _words(endpoint.path)
     return all("{" not in word for at, word in enumerate(words) if not (at == TASK_ID_AT and word == TASK_ID))
-
-
-class _Unknown:
-    """Unknown routes and methods: 404, but 401 without a key."""
-
-    def __init__(self, api: Api, shown: Shown) -> None:
-        self._api = api
-        self._shown = shown
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer."""
-        if await self._shown(scope, receive, counted_send(self._api.requests.unknown, send)):
-            return
-        error: UnderstudyError = NotFoundError()
-        try:
-            self._api.caller(scope)
-        except UnderstudyError as refused:
-            error = refused
-        self._api.requests.unknown[error.status] += 1
-        await self._api.hold(error)
-        await respond_error(send, error)

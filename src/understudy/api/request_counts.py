@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from typing import Any
-
-from starlette.routing import BaseRoute, Mount, Route
 
 Answered = defaultdict[int, int]  # how many answers there were, by status
 FAILURES = (500, 503)  # counted from 0 on: a first one must be seen as a rise
@@ -29,27 +26,6 @@ class RequestCounts:
         """The answers by method, route and status until now."""
         found = self._answered.items()
         return {(*key, status): count for key, answered in found for status, count in answered.items()}
-
-    def watch(self, routes: Iterable[BaseRoute]) -> None:
-        """Count the answers of pages, which do not do so themselves: of every application behind these routes."""
-        for route in routes:
-            if isinstance(route, (Route, Mount)):
-                methods = (getattr(route, "methods", None) or {"GET"}) - {"HEAD"}
-                route.app = _Watched(route.app, {m: self.of(m, route.path) for m in methods}, self.unknown)
-
-
-class _Watched:
-    """An application whose answers are counted as they begin."""
-
-    def __init__(self, app: Any, by_method: dict[str, Answered], others: Answered) -> None:
-        self._app = app
-        self._by_method = by_method
-        self._others = others
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Pass it on; HEAD is a GET whose answer has no body."""
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        await self._app(scope, receive, counted_send(self._by_method.get(method, self._others), send))
 
 
 def counted_send(answered: Answered, send: Any) -> Any:

@@ -16,7 +16,7 @@ FOR_PROGRAMS = frozenset({"/health", "/ready", "/metrics", "/openapi.json"})
 
 def whole_app(api: Api, given: HubInputs) -> Any:
     """The application, with everything that a server has."""
-    api_alone = build_app(api)
+    api_alone = build_app(api, routes_late=True)
 
     @cache
     def with_pages() -> Any:

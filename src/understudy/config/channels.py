@@ -43,12 +43,11 @@ from understudy.config.table import Settings
 from understudy.coordinator.answers import Place
 from understudy.coordinator.routes import Maintenance, Route, Routes
 from understudy.errors import ConfigError
-from understudy.notify import webhook
-from understudy.notify.base import ChannelSettings
+from understudy.notify.base import FORMATS, ChannelSettings
 from understudy.notify.channels import CHANNELS, check
 from understudy.texts import language_from, t
 
-KINDS, FORMATS = tuple(CHANNELS), tuple(webhook.FORMATS)
+KINDS = tuple(CHANNELS)
 LEVELS = ("info", "warning", "critical")
 CHANNELS_MAX = 32
 _PAUSE = duration("0s", "30d")  # as UNDERSTUDY_REMIND_AFTER

@@ -8,6 +8,8 @@ from msgspec import Struct
 
 from understudy.wire.outbound import OutboundAnswer, OutboundRequest
 
+FORMATS = ("plain", "pagerduty", "teams", "alertmanager")  # of webhooks
+
 
 class ChannelSettings(Struct, frozen=True):
     """One configured receiver. `kind` says which channel speaks to it; `address` and `secret` are never logged."""
@@ -18,7 +20,7 @@ class ChannelSettings(Struct, frozen=True):
     chat: str = ""  # channel, chat or mail address where there is one beside the URL
     secret: str = ""  # token, signing secret or password
     sender: str = ""  # mail only: the address that it comes from
-    format: str = "plain"  # webhook only: plain | pagerduty | teams | alertmanager
+    format: str = "plain"  # webhook only: one of FORMATS
     language: str = "en"
 
 

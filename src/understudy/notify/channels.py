@@ -17,25 +17,42 @@ A channel is a module with the pair of `base.Channel`. What a `ChannelSettings` 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import cast
 
 from understudy.addresses import is_web_address
 from understudy.errors import ConfigError
-from understudy.notify import apprise, discord, email, ntfy, slack, telegram, webhook
-from understudy.notify.base import Channel, ChannelSettings, Message
+from understudy.notify.base import FORMATS, Channel, ChannelSettings, Message
 from understudy.texts import t
 from understudy.wire.outbound import HttpRequest
 
-CHANNELS: dict[str, Channel] = {
-    "slack_webhook": slack,
-    "slack": slack,
-    "discord": discord,
-    "telegram": telegram,
-    "ntfy": ntfy,
-    "email": email,
-    "webhook": webhook,
-    "apprise": apprise,
+_MODULES = {
+    "slack_webhook": "slack",
+    "slack": "slack",
+    "discord": "discord",
+    "telegram": "telegram",
+    "ntfy": "ntfy",
+    "email": "email",
+    "webhook": "webhook",
+    "apprise": "apprise",
 }
 
+
+class _Channels(Mapping[str, Channel]):
+    """By kind; each is imported when somebody first asks for it, because most hubs have one or two."""
+
+    def __getitem__(self, kind: str) -> Channel:
+        return cast("Channel", import_module(f"understudy.notify.{_MODULES[kind]}"))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MODULES)
+
+    def __len__(self) -> int:
+        return len(_MODULES)
+
+
+CHANNELS = _Channels()
 _HEADER = re.compile(r"[\x20-\x7e\xa0-\xff]{0,4096}")
 # A message sent can be changed: progress is one message. Elsewhere only its first and last word are worth sending.
 EDITABLE = frozenset({"slack", "discord", "telegram"})
@@ -60,7 +77,7 @@ def check(settings: ChannelSettings) -> None:
     }.get(settings.kind, ("",))
     is_web = settings.kind not in {"email", "apprise"}
     has_bad_address = is_web and settings.address and not settings.address.startswith(("https://", "http://"))
-    if not all(needs) or has_bad_address or settings.format not in webhook.FORMATS:
+    if not all(needs) or has_bad_address or settings.format not in FORMATS:
         raise ConfigError(t("channel.bad_target", settings.language, name=settings.name))
     try:
         requests = CHANNELS[settings.kind].requests_for(settings, Message(key="check", kind="notice"))

@@ -32,7 +32,7 @@ Body = Any  # what becomes JSON
 def requests_for(settings: ChannelSettings, message: Message, *, is_plain: bool = False) -> tuple[HttpRequest, ...]:
     """One request."""
     message = ready(message, settings)
-    url, body = FORMATS[settings.format](settings, message)
+    url, body = BODIES[settings.format](settings, message)
     raw = msgspec.json.encode(body)
     headers = [("content-type", "application/json"), ("x-understudy-delivery", message.key)]
     if settings.format == "alertmanager" and settings.secret:
@@ -144,4 +144,4 @@ def _card_cost(char: str) -> int:
     return LINE_COST if char == "\n" else utf8(char) + (char in '"\\\t')
 
 
-FORMATS = {"plain": _plain, "pagerduty": _pagerduty, "teams": _teams, "alertmanager": _alertmanager}
+BODIES = {"plain": _plain, "pagerduty": _pagerduty, "teams": _teams, "alertmanager": _alertmanager}

@@ -7,7 +7,6 @@ it is on disk, so an answer never tells of what could be lost. There are no file
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.resources import files
 from typing import Any, TypeVar
 
 from understudy.errors import StoreDownError, StoreError, StoreVersionError
@@ -77,6 +76,8 @@ class DurableStore:
         return found if isinstance(found, int) else 0
 
     def _step(self, number: int) -> None:
+        from importlib.resources import files  # noqa: PLC0415 - in the first life of an object only
+
         folder = files("understudy.store") / "migrations" / "sqlite"
         (step,) = [f for f in folder.iterdir() if f.name.startswith(f"{number:04d}_")]
         self._exec(step.read_text(encoding="utf-8"))

@@ -24,10 +24,8 @@ from understudy.hub.operation import Operation
 from understudy.hub.outbox import ReclaimNotices
 from understudy.hub.starts import RecordStart
 from understudy.hub.steps import Read
-from understudy.hub.takeover_loop import TakeoverLoop
 from understudy.hub.tally import Tally
 from understudy.hub.views import View
-from understudy.hub.watchdog import OutsideWatchdog, SignsOfLife
 from understudy.ids import IdMaker
 from understudy.log import Log
 from understudy.notify.channels import CHANNELS
@@ -124,11 +122,15 @@ class OneLoopHub:
     def _add_watchdog(self) -> None:
         settings = self._given.settings
         if settings.watchdog_url:
+            from understudy.hub.watchdog import OutsideWatchdog, SignsOfLife  # noqa: PLC0415 - a start costs
+
             signs = SignsOfLife(self._alarm_is_silent_for_ms, self._longest_pause_ms)
             watchdog = OutsideWatchdog(settings.watchdog_url, settings.watchdog_interval_ms, signs, self.log)
             self.turns.add(Turn("ping", watchdog.step, self._on_bug))
 
     def _add_takeover(self, worker_id: str) -> None:
+        from understudy.hub.takeover_loop import TakeoverLoop  # noqa: PLC0415 - a start costs
+
         given, clean = self._given, self.log.redactor.clean
         loop = TakeoverLoop(worker_id, given.claude, self.clock, probe_url=given.settings.probe_url, clean=clean)
         turn = self.turns.add(Turn("takeover", loop.step, self._on_takeover_trouble))
