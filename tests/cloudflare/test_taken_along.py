@@ -25,7 +25,7 @@ def test_every_text_that_is_asked_for_goes_along() -> None:
     found = Uses()
     for name, path in taken().items():
         if name.endswith(".py") and "/texts/" not in name:
-            found.visit(ast.parse(path.read_text("utf-8")))
+            found.read_module(path.read_text("utf-8"))
         elif name.endswith(".html"):
             found.read_template(path.read_text("utf-8"))
     patterns = [re.compile(pattern) for pattern in found.patterns if re.match(r"[a-z_]+\\\.", pattern)]
