@@ -289,7 +289,7 @@ def test_statements_that_a_pooler_forgot_are_sent_whole_from_then_on(store: Post
     save(store, *(queued(f"t{n}") for n in range(3)))
     assert store.transaction(lambda tx: tx.ready_ids(1)) == ["t0"]
     assert store._is_unprepared
-    assert store._writer.connection.prepare_threshold is None  # type: ignore[union-attr]
+    assert not store._writer.pipeline.prepares  # type: ignore[union-attr]
 
 
 def test_behind_a_pooler_nothing_is_left_on_a_connection(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,7 @@ class Held:
         def act(tx: Transaction) -> Any:
             self.tries += 1
             answer = part(tx)
+            tx.send()  # type: ignore[attr-defined] # what waits for a COMMIT: another hub shall meet it
             self.there.set()
             assert self.may_end.wait(WITHIN_S)
             return answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from heapq import merge
 from typing import Any, TypeVar
@@ -32,7 +32,6 @@ from understudy.store.queries import (
     READY,
     SESSIONS_NOT_ENDED,
     SUPERSEDED_BOOTS,
-    WAITING_FOR,
     notices_about,
     queue_front,
 )
@@ -182,31 +181,37 @@ class WorkingSet:
         """Rows by key; first those that are locked, in their order."""
         if needs.names:
             tx.lock(needs.names)
-        for noun in sorted(needs.rows, key=_place_in_locking):
-            self._load_rows(tx, noun, needs.rows[noun])
+        locked = {noun: needs.rows[noun] for noun in LOCKED if noun in needs.rows}
+        self._load_rows(tx, locked | needs.rows)
 
     def reload(self, tx: Transaction) -> None:
         """All rows that are here once more, after they were moved in the store."""
-        for noun, here in self.rows.items():
-            self.rows[noun] = {}
-            self._load_rows(tx, noun, set(here))
+        here = {noun: set(rows) for noun, rows in self.rows.items()}
+        self.rows = {noun: {} for noun in here}
+        self._load_rows(tx, here)
 
-    def _load_rows(self, tx: Transaction, noun: type[Struct], keys: Collection[Any]) -> None:
-        here = self.rows[noun]
-        missing = [key for key in keys if key not in here]
+    def _load_rows(self, tx: Transaction, wanted: Mapping[type[Struct], Collection[Any]]) -> None:
+        """The rows that are not here yet; None stands for one that is not there."""
+        missing: dict[type[Struct], list[Any]] = {}
+        for noun, keys in wanted.items():
+            here = self.rows[noun]
+            if found := [key for key in keys if key not in here]:
+                missing[noun] = found
+                here.update(dict.fromkeys(found))
+                if noun in self.looked_for:
+                    self.looked_for[noun].update(found)
         if not missing:
             return
-        here.update(dict.fromkeys(missing))
-        if noun in self.looked_for:
-            self.looked_for[noun].update(missing)
-        key_of = TABLES[noun].key_of
-        for row in tx.load_many(noun, missing):
-            here[key_of(row)] = row
+        for noun, rows in tx.load_each(missing).items():
+            here, key_of = self.rows[noun], TABLES[noun].key_of
+            for row in rows:
+                here[key_of(row)] = row
 
     def _load_candidates(self, tx: Transaction, needs: Needs) -> None:
-        for provides in needs.claims:
-            self.candidates[provides] = [self._keep(task) for task in tx.claimable(provides, needs.claims_total)]
-        for task in tx.find(WAITING_FOR, needs.reserved_for, limit=needs.claims_total or RESERVED_MAX):
+        ready, reserved = tx.offered(needs.claims, needs.reserved_for, needs.claims_total or RESERVED_MAX)
+        for provides, tasks in ready.items():
+            self.candidates[provides] = [self._keep(task) for task in tasks]
+        for task in reserved:
             self.reserved.setdefault(task.waiting_for, []).append(self._keep(task))
 
     def _load_leases(self, tx: Transaction, needs: Needs) -> None:
@@ -385,10 +390,6 @@ class WorkingSet:
     def _place(self, task_id: str) -> tuple[int, str]:
         task: Task = self.rows[Task][task_id]
         return task.order_key, task.id
-
-
-def _place_in_locking(noun: type[Struct]) -> int:
-    return LOCKED.index(noun) if noun in LOCKED else len(LOCKED)
 
 
 @lru_cache(maxsize=1024)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -14,7 +14,7 @@ from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import Hearing, Memory, Task
 from understudy.simulation.world import ViolationError
 from understudy.store.base import StoredEvent, Transaction
-from understudy.store.queries import Query
+from understudy.store.queries import WAITING_FOR, Query
 from understudy.store.tables import LOCKED, OWNERS, TABLES
 
 RULE = "a batch beside others saves what it has locked"
@@ -42,6 +42,10 @@ class BesideTransaction:
         found: list[Any] = self._tx.load_many(noun, keys)
         return found
 
+    def load_each(self, wanted: Mapping[type[Struct], Collection[Any]]) -> dict[type[Struct], list[Any]]:
+        """The same of several nouns, in their order."""
+        return {noun: self.load_many(noun, keys) for noun, keys in wanted.items()}
+
     def find(self, query: Query[Any], *values: Any, limit: int = 0) -> list[Any]:
         """Rows by a condition."""
         return self._lock(query.noun, self._tx.find(query, *values, limit=limit))
@@ -49,6 +53,13 @@ class BesideTransaction:
     def claimable(self, provides: frozenset[str], limit: int) -> list[Task]:
         """Without those that another hub has locked."""
         return self._lock(Task, [t for t in self._tx.claimable(provides, limit) if not self._passed_over()])
+
+    def offered(
+        self, sets: Collection[frozenset[str]], names: Collection[str], limit: int
+    ) -> tuple[dict[frozenset[str], list[Task]], list[Task]]:
+        """Both, each in its own way."""
+        ready = {provides: self.claimable(provides, limit) for provides in sets}
+        return ready, self.find(WAITING_FOR, names, limit=limit)
 
     def _lock(self, noun: type[Struct], rows: list[Any]) -> list[Any]:
         if noun in LOCKED:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -140,12 +140,22 @@ class Reader(Finder, Protocol):
         """The rows of these keys that exist, in no order (a tuple is a key of several columns)."""
         ...
 
+    def load_each(self, wanted: Mapping[type[Struct], Collection[Any]]) -> dict[type[Struct], list[Any]]:
+        """The same of several nouns, in their order, at the cost of one."""
+        ...
+
     def load_all(self, noun: type[N], limit: int, after: Any = None) -> list[N]:
         """Up to `limit` rows, in key order; with `after` (as the keys of `load_many`) those of greater keys."""
         ...
 
     def claimable(self, provides: frozenset[str], limit: int) -> list[Task]:
         """Claimable tasks whose needs are covered, in the order of the queue."""
+        ...
+
+    def offered(
+        self, sets: Collection[frozenset[str]], names: Collection[str], limit: int
+    ) -> tuple[dict[frozenset[str], list[Task]], list[Task]]:
+        """The claimable tasks for each of these sets of tags, and those that wait for a daemon of these names."""
         ...
 
     def room(self) -> Room:

@@ -24,7 +24,7 @@ _SETS = (
     " FROM n WHERE n.needs IS NOT NULL) "
     "SELECT needs FROM n WHERE needs IS NOT NULL LIMIT :limit"
 )
-_READY_SETS, _ = positional(_SETS.format(which="ready = 1"))
+READY_SETS, _ = positional(_SETS.format(which="ready = 1"))
 _OPEN = "status IN ('queued', 'leased') AND needs <> ''"  # as an index has it
 _OPEN_SETS, _ = positional(_SETS.format(which=_OPEN))
 _HEADS = (
@@ -44,6 +44,11 @@ def tags_of(needs: str) -> frozenset[str]:
         return frozenset(msgspec.json.decode(needs))
     except (ValueError, TypeError):
         return frozenset({"\0"})
+
+
+def covered_by(provides: frozenset[str] | None, page: list[Any]) -> list[str]:
+    """The sets of needs of these rows that `provides` covers, None: all."""
+    return [needs for (needs,) in page if provides is None or provides.issuperset(tags_of(needs))]
 
 
 class NeedsQueries(Session):
@@ -89,12 +94,15 @@ class NeedsQueries(Session):
             row for row in self._fetch(query, values) if isinstance(row[0], int | float) and isinstance(row[1], str)
         ]
 
-    def _covered_needs(self, provides: frozenset[str] | None) -> list[str]:
-        """Every distinct set of needs in the queue that `provides` covers, None: any. One index seek a set."""
-        covered, last = [], ""
+    def _covered_needs(self, provides: frozenset[str] | None, last: str = "") -> list[str]:
+        """Every distinct set of needs in the queue, after `last`, that `provides` covers, None: any.
+
+        One index seek a set.
+        """
+        covered: list[str] = []
         while True:
-            page = self._fetch(_READY_SETS, (last, NEEDS_A_PAGE))
-            covered += [needs for (needs,) in page if provides is None or provides.issuperset(tags_of(needs))]
+            page = self._fetch(READY_SETS, (last, NEEDS_A_PAGE))
+            covered += covered_by(provides, page)
             if len(page) < NEEDS_A_PAGE:
                 return covered
             last = page[-1][0]

@@ -22,9 +22,11 @@ from understudy.errors import SlowReadError, StoreDownError, StoreError
 from understudy.store.base import Reader, Transaction, Unreadable
 from understudy.store.postgres_fronts import Fronts
 from understudy.store.postgres_hosts import Hosts
+from understudy.store.postgres_pipeline import Statement
 from understudy.store.postgres_rows import BATCHES, PostgresTransaction, Size
 from understudy.store.postgres_schema import migrate
 from understudy.store.postgres_signals import Listener, Sender
+from understudy.store.postgres_trips import Trips
 from understudy.store.postgres_wire import AGAIN, UNPREPARED, Link, address, failure
 
 T = TypeVar("T")
@@ -40,9 +42,12 @@ _WRITER: dict[str, int | str] = {
     "lock_timeout": LOCK_MS,
     "idle_in_transaction_session_timeout": IDLE_MS,
     "enable_seqscan": "off",  # each query of a transaction has its index, in its order,
-    "enable_sort": "off",  # also if statistics, or a plan that is kept, are of an empty table
+    "enable_sort": "off",  # also if statistics, or a plan that is kept, are of an empty table;
+    "enable_hashjoin": "off",  # and rows that are changed together are found by their keys
+    "enable_mergejoin": "off",
     "jit": "off",
 }
+_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _READER: dict[str, int | str] = {"idle_in_transaction_session_timeout": READER_IDLE_MS, "jit": "off"}
 
 
@@ -52,6 +57,10 @@ class _AgainError(Exception):
     def __init__(self, known: StoreError) -> None:
         super().__init__(known.message)
         self.known = known
+
+
+class _StaleError(Exception):
+    """The connection was lost before anything was asked in this transaction: a new one may do."""
 
 
 class PostgresStore:
@@ -99,7 +108,7 @@ class PostgresStore:
         except psycopg.Error as error:
             raise failure(error, None) from error
         if self._is_unprepared:
-            link.connection.prepare_threshold = None
+            link.pipeline.prepares = False
         return link
 
     def _configured(self, link: Link, settings: dict[str, int | str]) -> Link:
@@ -115,11 +124,16 @@ class PostgresStore:
                 raise failure(error, None) from error
         return link
 
-    def _local(self, link: Link, settings: dict[str, int | str]) -> str:
-        if not link.is_pooled:
-            return ""
-        said = [f"SET LOCAL {setting} = {value}; " for setting, value in settings.items()]
-        return "".join(said) + ("SET LOCAL synchronous_commit = on; " if link.acknowledges_early else "")
+    def _begin(self, link: Link, begin: str, settings: dict[str, int | str], **more: int) -> list[Statement]:
+        """The statements that begin a transaction; behind a pooler they configure it too."""
+        local: dict[str, int | str] = {}
+        if link.is_pooled:
+            local = {**settings, **({"synchronous_commit": "on"} if link.acknowledges_early else {})}
+        local.update(more)
+        if not local:
+            return [Statement(begin)]
+        said = ", ".join(f"set_config('{setting}', ${n}, true)" for n, setting in enumerate(local, 1))
+        return [Statement(begin), Statement(f"SELECT {said}", [*map(str, local.values())])]
 
     # ---- transactions
 
@@ -130,6 +144,8 @@ class PostgresStore:
             while True:
                 try:
                     return self._once(fn, alone=alone)
+                except _StaleError:
+                    continue
                 except _AgainError as again:
                     if nth == TRIES_MAX:
                         raise again.known from again
@@ -137,9 +153,13 @@ class PostgresStore:
                 nth += 1
 
     def _once(self, fn: Callable[[Transaction], T], *, alone: bool) -> T:
-        link = self._begun(alone=alone)
+        is_fresh = self._writer is None
+        link = self._writer = self._writer or self._new_writer()
+        lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
+        begin = self._begin(link, "BEGIN", _WRITER)
+        trips = Trips(link, [*begin, Statement(f"SELECT {lock}({BATCHES[0]}, {BATCHES[1]})")])
         tx = PostgresTransaction(
-            link.connection,
+            trips,
             self._unreadable,
             is_beside=not alone,
             own_clock=self._own_clock,
@@ -147,44 +167,23 @@ class PostgresStore:
             fronts=self._fronts,
         )
         try:
-            answer = self._decided(link, fn, tx, alone=alone)
-            self._commit(link)
-        finally:
-            self._fronts.add(tx.made)
-        return answer
-
-    def _decided(self, link: Link, fn: Callable[[Transaction], T], tx: Transaction, *, alone: bool) -> T:
-        """Everything before the COMMIT; rolled back where that fails."""
-        try:
             answer = fn(tx)
-            if self._before_commit is not None:
-                self._before_commit()
-            return answer
+            self._commit(link, trips)
         except psycopg.Error as error:
             self._undo(link)
+            if link.is_lost and not trips.count and not is_fresh:
+                raise _StaleError from error
             self._heed(error)
+            known = failure(error, link)
             if isinstance(error, AGAIN) or (isinstance(error, errors.UniqueViolation) and not alone):
-                raise _AgainError(failure(error, link)) from error
-            raise failure(error, link) from error
+                raise _AgainError(known) from error
+            raise (StoreDownError(known.message) if trips.is_commit_refused else known) from error
         except BaseException:
             self._undo(link)
             raise
-
-    def _begun(self, *, alone: bool) -> Link:
-        """The writing connection in a new transaction; a connection that was lost since the last one is replaced."""
-        for is_fresh in (self._writer is None, True):
-            link = self._writer = self._writer or self._new_writer()
-            lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
-            begin = f"BEGIN; {self._local(link, _WRITER)}SELECT {lock}({BATCHES[0]}, {BATCHES[1]})"
-            try:
-                link.connection.execute(begin.encode(), prepare=False)
-                return link
-            except psycopg.Error as error:
-                self._undo(link)
-                if not is_fresh and link.is_lost:
-                    continue
-                raise StoreDownError(failure(error, link).message) from error
-        raise AssertionError
+        finally:
+            self._fronts.add(tx.made)
+        return answer
 
     def _new_writer(self) -> Link:
         """Readers are opened anew with it: theirs may be a server that was replaced."""
@@ -192,27 +191,24 @@ class PostgresStore:
         self._drop_readers()
         return link
 
-    def _commit(self, link: Link) -> None:
+    def _commit(self, link: Link, trips: Trips) -> None:
         """End the transaction. PostgreSQL answers ROLLBACK, and no error, to the COMMIT of one that has failed.
 
         A wait for a synchronous standby that somebody has cancelled ends with COMMIT and a warning: not durable there.
         """
+        if self._before_commit is not None or not trips.count:  # what is lost before the COMMIT may be asked again
+            trips.send()
+        if self._before_commit is not None:
+            self._before_commit()
         link.warnings.clear()
-        try:
-            said = link.connection.execute(b"COMMIT", prepare=False).statusmessage
-        except psycopg.Error as error:
-            self._undo(link)
-            raise StoreDownError(failure(error, link).message) from error
-        except BaseException:
-            self._drop(link)
-            raise
+        said = trips.commit()
         if said != "COMMIT" or link.warnings:
             raise StoreDownError(f"Store unavailable: PostgreSQL answered {said} to COMMIT {' '.join(link.warnings)}")
 
     def _undo(self, link: Link) -> None:
         try:
             if not link.is_lost:
-                link.connection.execute(b"ROLLBACK", prepare=False)
+                link.pipeline.run((Statement("ROLLBACK"),))
                 return
         except psycopg.Error:
             pass
@@ -242,41 +238,33 @@ class PostgresStore:
         return self._read(fn, within_ms, self._fronts)
 
     def _read(self, fn: Callable[[PostgresTransaction], T], within_ms: int, fronts: Fronts | None) -> T:
-        link = self._reading(within_ms)
-        try:
-            tx = PostgresTransaction(
-                link.connection,
-                self._unreadable,
-                own_clock=self._own_clock,
-                until_s=time.monotonic() + within_ms / 1000 if within_ms else 0,
-                size=self._size,
-                fronts=fronts,
-            )
-            return fn(tx)
-        except psycopg.Error as error:
-            if isinstance(error, UNPREPARED):
-                self._is_unprepared = True
-                link.close()
-                self._drop_readers()
-            if within_ms and isinstance(error, errors.QueryCanceled):
-                raise SlowReadError from error
-            raise failure(error, link) from error
-        finally:
-            self._give_back(link)
-
-    def _reading(self, within_ms: int) -> Link:
         while True:
             link, is_fresh = self._reader()
-            patience = f"SET LOCAL statement_timeout = {within_ms}; " if within_ms else ""
-            begin = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {self._local(link, _READER)}{patience}"
+            more = {"statement_timeout": within_ms} if within_ms else {}
+            until_s = time.monotonic() + within_ms / 1000 if within_ms else 0
+            trips = Trips(link, self._begin(link, _SNAPSHOT, _READER, **more), until_s, is_reading=True)
             try:
-                link.connection.execute(begin.encode(), prepare=False)
-                return link
+                return fn(
+                    PostgresTransaction(
+                        trips, self._unreadable, own_clock=self._own_clock, size=self._size, fronts=fronts
+                    )
+                )
             except psycopg.Error as error:
-                link.close()
-                if is_fresh:
-                    raise failure(error, None) from error
-                self._drop_readers()  # the server was restarted: none of them is worth a try
+                if link.is_lost and not trips.count and not is_fresh:
+                    self._drop_readers()  # the server was restarted: none of them is worth a try
+                    continue
+                self._heed_reading(error, link)
+                if within_ms and isinstance(error, errors.QueryCanceled):
+                    raise SlowReadError from error
+                raise failure(error, link) from error
+            finally:
+                self._give_back(link)
+
+    def _heed_reading(self, error: psycopg.Error, link: Link) -> None:
+        if isinstance(error, UNPREPARED):
+            self._is_unprepared = True
+            link.close()
+            self._drop_readers()
 
     def _reader(self) -> tuple[Link, bool]:
         try:
@@ -287,7 +275,7 @@ class PostgresStore:
     def _give_back(self, link: Link) -> None:
         try:
             if not link.is_lost:
-                link.connection.execute(b"ROLLBACK", prepare=False)
+                link.pipeline.run((Statement("ROLLBACK"),))
         except psycopg.Error:
             link.close()
         if link.is_lost or self._is_closed or self._readers.qsize() >= READERS_MAX:

@@ -6,20 +6,23 @@ That place is known from postgres_fronts.py, or not at all: then each of these r
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Task
 from understudy.store.base import Deadlines
-from understudy.store.needs import Place, tags_of
+from understudy.store.needs import NEEDS_A_PAGE, READY_SETS, Place, covered_by, tags_of
 from understudy.store.postgres_fronts import Fronts, Heads
-from understudy.store.postgres_wire import array
-from understudy.store.queries import READY, READY_FROM, Query
+from understudy.store.postgres_pipeline import Statement
+from understudy.store.postgres_trips import Trips
+from understudy.store.postgres_wire import array, numbered
+from understudy.store.queries import READY, READY_FROM, WAITING_FOR, Query
 from understudy.store.reading import NUMBER_MAX, number_of
 from understudy.store.rows import RowQueries
 from understudy.store.session import N
+from understudy.store.statements import where
 from understudy.store.tables import TABLES
 
 SKIPPING = " FOR UPDATE SKIP LOCKED"
@@ -52,16 +55,41 @@ class QueueQueries(RowQueries):
     fronts: Fronts | None
     made: Heads  # by this transaction: the first place of each set of needs, and the nearest deadlines
     _is_beside: bool
+    _trips: Trips
+
+    def _select(self, noun: type[Struct], where: str, values: Sequence[Any]) -> Statement:
+        """The rows of a noun, locked where that is due."""
+        raise NotImplementedError
 
     # ---- claims
 
     def claimable(self, provides: frozenset[str], limit: int) -> list[Task]:
         """Claimable tasks in the order of the queue; beside others, those that none of them is about to change."""
-        fronts = self.fronts.heads() if self.fronts else None
-        covered = self._covered(provides, fronts)
+        return self._claimable(self._covered(provides), limit)
+
+    def offered(
+        self, sets: Collection[frozenset[str]], names: Collection[str], limit: int
+    ) -> tuple[dict[frozenset[str], list[Task]], list[Task]]:
+        """Both; the sets of needs come with the tasks that are reserved."""
+        if len(sets) != 1 or (self.fronts and self.fronts.heads() is not None):
+            return super().offered(sets, names, limit)
+        (provides,) = sets
+        began_s = time.perf_counter()
+        reserved_for = self._select(Task, where(self.dialect, WAITING_FOR), (self.dialect.collection(names), limit))
+        page, reserved = self._trips.rows(Statement(numbered(READY_SETS), ("", NEEDS_A_PAGE)), reserved_for)
+        covered = covered_by(provides, page)
+        if len(page) == NEEDS_A_PAGE:
+            covered += self._covered_needs(provides, page[-1][0])
+        if self.fronts:
+            self.fronts.note(time.perf_counter() - began_s)
+        return {provides: self._claimable(covered, limit)}, self._nouns(Task, reserved)
+
+    def _claimable(self, covered: list[str], limit: int) -> list[Task]:
+        """The first tasks of these sets."""
         if len(covered) == 1:
-            where = f"WHERE ready = 1 AND needs = ? AND (order_key, id) >= (?, ?) {self._taken}"
-            return self._rows(Task, where, *covered, *(fronts or {}).get(covered[0], FIRST_PLACE), limit)
+            begin = ((self.fronts.heads() if self.fronts else None) or {}).get(covered[0], FIRST_PLACE)
+            first = f"WHERE ready = 1 AND needs = ? AND (order_key, id) >= (?, ?) {self._taken}"
+            return self._rows(Task, first, *covered, *begin, limit)
         asked = limit
         while True:
             ids = self._first(covered, asked)
@@ -72,8 +100,9 @@ class QueueQueries(RowQueries):
                 return found
             asked *= 2
 
-    def _covered(self, provides: frozenset[str], fronts: Heads | None) -> list[str]:
+    def _covered(self, provides: frozenset[str]) -> list[str]:
         """The sets of needs that a worker covers."""
+        fronts = self.fronts.heads() if self.fronts else None
         if fronts is not None:
             return [needs for needs in fronts if provides.issuperset(tags_of(needs))]
         began_s = time.perf_counter()

@@ -10,27 +10,28 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from functools import cache
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import starmap
 from math import inf
 from typing import Any
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import astuple, fields
+from msgspec.structs import astuple
 
 from understudy.clock import Clock
 from understudy.coordinator.changes import Event
-from understudy.coordinator.nouns import Hearing, Usage
-from understudy.errors import SlowReadError
+from understudy.coordinator.nouns import Attempt, Hearing, Usage
 from understudy.store.base import Room, StoredEvent, Unreadable
 from understudy.store.dialect import Dialect
 from understudy.store.postgres_fronts import Fronts
+from understudy.store.postgres_pipeline import Statement
 from understudy.store.postgres_queue import SKIPPING, QueueQueries
-from understudy.store.postgres_wire import Connection, array, numbered
+from understudy.store.postgres_statements import insert, insert_one, of_pairs, update, update_one
+from understudy.store.postgres_trips import Trips
+from understudy.store.postgres_wire import array, numbered
 from understudy.store.session import N
-from understudy.store.statements import columns, merged
+from understudy.store.statements import merged, select, where_key
 from understudy.store.tables import LOCKED, TABLES
 
 BATCHES = (1970170995, 1)  # of the lock that a batch has, shared or alone
@@ -47,7 +48,6 @@ POSTGRES = Dialect(
     array,
     octets="octet_length({})",
 )
-_TYPES = {str: "text", int: "bigint", bytes: "bytea"}
 _EVENT_COLUMNS = "at, level, name, component, message, fields, task_id, daemon_id"
 _EVENT_ARRAYS = "?::bigint[], " + ", ".join(["?::text[]"] * 7)
 _APPEND = f"INSERT INTO event ({_EVENT_COLUMNS}) SELECT * FROM unnest({_EVENT_ARRAYS}) RETURNING id"  # noqa: S608
@@ -66,20 +66,12 @@ _OPEN_BATCHES = (
     "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = ? AND objid = ?"
     " AND objsubid = 2 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
+_CLOCK = Statement("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+UPDATED: tuple[type[Struct], ...] = (
+    *LOCKED,
+    Attempt,
+)  # once read they are there until the end: what is saved of them is what has changed
 _encode = msgspec.json.encode
-
-
-@cache
-def _insert(noun: type[Struct]) -> str:
-    """Many rows in one statement, whose text does not depend on how many they are."""
-    arrays = ", ".join(f"?::{_TYPES[field.type]}[]" for field in fields(noun))
-    return f"INSERT INTO {TABLES[noun].name} ({columns(noun)}) SELECT * FROM unnest({arrays})"  # noqa: S608 - ours
-
-
-@cache
-def _insert_one(noun: type[Struct]) -> str:
-    places = ", ".join("?" * len(fields(noun)))
-    return f"INSERT INTO {TABLES[noun].name} ({columns(noun)}) VALUES ({places})"  # noqa: S608 - ours
 
 
 def _of_events(events: Sequence[Event]) -> list[str]:
@@ -105,21 +97,21 @@ class PostgresTransaction(QueueQueries):
 
     def __init__(
         self,
-        connection: Connection,
+        trips: Trips,
         unreadable: Unreadable,
         *,
         is_beside: bool = False,
         own_clock: bool = False,
-        until_s: float = 0,
         size: Size | None = None,
         fronts: Fronts | None = None,
     ) -> None:
-        self._cursor = connection.cursor()
+        self._trips = trips
         self.unreadable = unreadable
         self._is_beside = is_beside
         self._own_clock = own_clock
-        self._until_s = until_s  # on the clock that never jumps; 0: without end
         self._absent: dict[type[Struct], set[Any]] = {noun: set() for noun in LOCKED}
+        self._rows_read: dict[type[Struct], list[Any]] = {noun: [] for noun in UPDATED}
+        self._clock_ms: int | None = None  # the database's, if nothing was read since
         self._size = size or Size()
         self.fronts = fronts
         self.made = {}
@@ -128,12 +120,15 @@ class PostgresTransaction(QueueQueries):
         """The database's clock: that of all hubs."""
         if self._own_clock:
             return clock.now_ms()
-        return int(self._fetch("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")[0][0])
+        if self._clock_ms is None:
+            self._clock_ms = int(self._trips.rows(_CLOCK)[0][0][0])
+        return self._clock_ms
 
     def lock(self, names: Collection[str]) -> None:
         """Wait for these names, in the same order as everybody."""
         if names and self._is_beside:
-            self._fetch("SELECT pg_advisory_xact_lock(unnest(?::bigint[]))", (array(sorted(map(_number, names))),))
+            numbers = array(sorted(map(_number, names)))
+            self._trips.later(Statement("SELECT pg_advisory_xact_lock(unnest($1::bigint[]))", (numbers,)))
 
     def open_batches(self) -> frozenset[str]:
         """The marks of the transactions that may still write something."""
@@ -142,36 +137,68 @@ class PostgresTransaction(QueueQueries):
     # ---- statements
 
     def _fetch(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        self._look()
-        return self._cursor.execute(numbered(query), values).fetchall()
-
-    def _look(self) -> None:
-        if self._until_s and time.monotonic() > self._until_s:
-            raise SlowReadError
+        self._clock_ms = None
+        return self._trips.rows(Statement(numbered(query), values))[0]
 
     def _change(self, statement: str, values: Sequence[Any] = ()) -> int:
-        return self._cursor.execute(numbered(statement), values).rowcount
+        for rows in self._rows_read.values():
+            rows.clear()
+        return self._trips.changed(Statement(numbered(statement), values))
 
     def _change_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         for row in rows:
-            self._change(statement, row)
+            self._later(statement, row)
+
+    def _later(self, statement: str, values: Sequence[Any]) -> None:
+        """Send it with the next statement whose answer is waited for; at the latest with the COMMIT."""
+        self._trips.later(Statement(numbered(statement), values))
+
+    def send(self) -> None:
+        """Send what waits."""
+        self._trips.send()
 
     # ---- rows
 
     def _rows(self, noun: type[N], where: str, *values: Any) -> list[N]:
+        self._clock_ms = None
+        return self._nouns(noun, self._trips.rows(self._select(noun, where, values))[0])
+
+    def _select(self, noun: type[Struct], where: str, values: Sequence[Any]) -> Statement:
         if self._is_beside and noun in LOCKED and not where.endswith(SKIPPING):
             where += " FOR UPDATE"
-        return super()._rows(noun, where, *values)
+        return Statement(numbered(f"{select(noun)} {where}"), values, is_binary=True)
+
+    def _nouns(self, noun: type[N], found: list[Any]) -> list[N]:
+        rows = super()._nouns(noun, found)
+        if noun in self._rows_read:
+            self._rows_read[noun] += rows
+        return rows
 
     def load_many(self, noun: type[N], keys: Collection[Any]) -> list[N]:
         """The rows of these keys that exist; beside others they are locked in the order of their keys."""
-        if not (self._is_beside and noun in LOCKED and keys):
-            return super().load_many(noun, keys)
-        table = TABLES[noun]
-        key = table.keys[0]
-        found = self._rows(noun, f"WHERE {key} = ANY(?) ORDER BY {key}", array(keys))
-        self._absent[noun] |= set(keys) - set(map(table.key_of, found))
-        return found
+        return self.load_each({noun: keys}).get(noun, [])
+
+    def load_each(self, wanted: Mapping[type[Struct], Collection[Any]]) -> dict[type[Struct], list[Any]]:
+        """The rows of these keys, in one trip that brings the time as well."""
+        asked = {noun: self._by_keys(noun, keys) for noun, keys in wanted.items() if keys}
+        if not asked:
+            return {}
+        *found, ((self._clock_ms,),) = self._trips.rows(*asked.values(), _CLOCK)
+        answer = {noun: self._nouns(noun, rows) for noun, rows in zip(asked, found, strict=True)}
+        if self._is_beside:
+            for noun in answer.keys() & self._absent.keys():
+                self._absent[noun] |= set(wanted[noun]) - set(map(TABLES[noun].key_of, answer[noun]))
+        return answer
+
+    def _by_keys(self, noun: type[Struct], keys: Collection[Any]) -> Statement:
+        """Several in the order of their keys, because that is the order of locks."""
+        names = TABLES[noun].keys
+        if len(keys) == 1:
+            return self._select(noun, where_key(noun), [*keys] if len(names) == 1 else [*next(iter(keys))])
+        if len(names) > 1:
+            return Statement(of_pairs(noun), [*map(array, zip(*keys, strict=True))], is_binary=True)
+        ordered = f" ORDER BY {names[0]}" if noun in LOCKED else ""
+        return self._select(noun, f"WHERE {names[0]} = ANY(?){ordered}", (array(keys),))
 
     def save_many(self, rows: Sequence[Struct]) -> None:
         """Insert or replace rows, all of one noun in one statement."""
@@ -181,38 +208,58 @@ class PostgresTransaction(QueueQueries):
             self._note_begin(row)
         for noun, found in by_noun.items():
             if self._is_beside and noun is Hearing:
-                self._change(_HEARD, (found[-1].heard_at,))  # type: ignore[attr-defined]
+                self._later(_HEARD, (found[-1].heard_at,))  # type: ignore[attr-defined]
             else:
                 self._save_rows(noun, found)
 
     def _save_rows(self, noun: type[Struct], rows: list[Struct]) -> None:
-        absent, key_of = self._absent.get(noun), TABLES[noun].key_of
-        new = [row for row in rows if key_of(row) in absent] if absent else []
-        known = [row for row in rows if key_of(row) not in absent] if new and absent else rows
+        key_of, absent = TABLES[noun].key_of, self._absent.get(noun, ())
+        unique = {key_of(row): row for row in rows} if not TABLES[noun].added else dict(enumerate(rows))
+        before = {key_of(row): row for row in self._rows_read.get(noun, ())}
+        new = [row for key, row in unique.items() if key in absent]
+        known = [row for key, row in unique.items() if key in before]
+        others = [row for key, row in unique.items() if key not in absent and key not in before]
         self._insert(noun, new, "")
-        self._insert(noun, [] if len(new) == len(rows) else known, merged(POSTGRES, noun))
-        if absent:
-            absent.difference_update(map(key_of, new))
+        self._insert(noun, others, merged(POSTGRES, noun))
+        if known:
+            self._update(noun, [before[key_of(row)] for row in known], known)
+        if noun in self._rows_read:
+            self._rows_read[noun] += unique.values()
+        self._absent.get(noun, set()).difference_update(map(key_of, new))
 
     def _insert(self, noun: type[Struct], rows: list[Struct], merge: str) -> None:
         if len(rows) == 1:
-            self._change(f"{_insert_one(noun)} {merge}", astuple(rows[0]))
+            self._later(f"{insert_one(noun)} {merge}", astuple(rows[0]))
         elif rows:
-            unique = {TABLES[noun].key_of(row): row for row in rows}.values() if not TABLES[noun].added else rows
-            self._change(f"{_insert(noun)} {merge}", [*map(array, zip(*map(astuple, unique), strict=True))])
+            self._later(f"{insert(noun)} {merge}", [*map(array, zip(*map(astuple, rows), strict=True))])
+
+    def _update(self, noun: type[Struct], before: list[Struct], after: list[Struct]) -> None:
+        """Save rows that are there, their columns that have changed: each other one would be sent and compared."""
+        was, now = (
+            dict(zip(TABLES[noun].columns, zip(*map(astuple, rows), strict=True), strict=True))
+            for rows in (before, after)
+        )
+        names = tuple(name for name in TABLES[noun].changing if was[name] != now[name])
+        values = [now[name] for name in (*TABLES[noun].keys, *names)]
+        if names and len(after) == 1:
+            self._later(update_one(noun, names), [value for (value,) in values])
+        elif names:
+            self._later(update(noun, names), [*map(array, values)])
 
     def add_usage(self, more: Sequence[Usage]) -> None:
         """Add to what keys have used, in the same order as everybody."""
         if more:
-            self._change(_ADD_USAGE, [*map(array, zip(*map(astuple, more), strict=True))])
+            self._later(_ADD_USAGE, [*map(array, zip(*map(astuple, more), strict=True))])
 
     def delete_many(self, noun: type[Struct], keys: Collection[Any]) -> None:
         """Remove rows by key."""
         table = TABLES[noun]
+        if noun in self._rows_read:
+            self._rows_read[noun].clear()
         if len(table.keys) > 1:
             super().delete_many(noun, keys)
         elif keys:
-            self._change(f"DELETE FROM {table.name} WHERE {table.keys[0]} = ANY(?)", (array(keys),))  # noqa: S608
+            self._later(f"DELETE FROM {table.name} WHERE {table.keys[0]} = ANY(?)", (array(keys),))  # noqa: S608
 
     # ---- events
 
@@ -241,6 +288,10 @@ class PostgresTransaction(QueueQueries):
             self._size.used_bytes = int(self._fetch("SELECT pg_database_size(current_database())")[0][0])
             self._size.until_s = time.monotonic() + SIZE_FOR_S
         return Room(self._size.used_bytes, FREE_UNKNOWN)
+
+
+def _by_column(noun: type[Struct], rows: list[Struct]) -> dict[str, tuple[Any, ...]]:
+    return dict(zip(TABLES[noun].columns, zip(*map(astuple, rows), strict=True), strict=True))
 
 
 def _number(name: str) -> int:

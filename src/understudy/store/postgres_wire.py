@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
@@ -17,14 +17,12 @@ from psycopg.types.numeric import Int8BinaryDumper
 from psycopg.types.string import StrDumperUnknown
 
 from understudy.errors import StoreDownError, StoreError
+from understudy.store.postgres_pipeline import NUL_SHOWN, Pipeline
 
 VERSION_MIN = 140000  # the oldest that the project of PostgreSQL itself still cared for in 2026
-STATEMENTS_MAX = 400  # prepared on a connection
-PREPARED_AFTER = 3  # uses
 CONNECT_WITHIN_S = 5
 WARNINGS_MAX = 10  # kept of a connection
 UNSEEN_WITHIN_MS = 10_000  # what was sent and is not confirmed by then: the other side is gone
-NUL_SHOWN = "\ufffd"  # PostgreSQL's texts hold no NUL
 DEFAULTS = {
     "connect_timeout": str(CONNECT_WITHIN_S),
     "keepalives_idle": "5",
@@ -72,8 +70,11 @@ def array(values: Collection[Any]) -> str:
     return "{" + ",".join([f"{value:d}" for value in values]) + "}"
 
 
-def _texts(values: Iterable[str]) -> str:
-    return '{"' + '","'.join([value.replace("\\", "\\\\").replace('"', '\\"') for value in values]) + '"}'
+def _texts(values: Collection[str]) -> str:
+    together = '","'.join(values)
+    if "\\" in together or together.count('"') > 2 * (len(values) - 1):  # beside those that part them
+        together = '","'.join([value.replace("\\", "\\\\").replace('"', '\\"') for value in values])
+    return '{"' + together + '"}'
 
 
 _PLACE = re.compile(r"\?")
@@ -121,7 +122,6 @@ class Link:
             context=ADAPTERS,
             cursor_factory=psycopg.RawCursor[tuple[Any, ...]],
         )
-        self.connection.prepared_max = STATEMENTS_MAX
         self.warnings: list[str] = []  # of the server, since somebody has emptied it; the last ones
         self.connection.add_notice_handler(self._note)
         try:
@@ -133,7 +133,8 @@ class Link:
         # a pooler answers with a number of its own, and gives each transaction another connection behind it
         self.is_pooled = pid != _own_number(self.connection)
         self.acknowledges_early = commits == "off"
-        self.connection.prepare_threshold = None if self.is_pooled else PREPARED_AFTER
+        self.connection.prepare_threshold = None
+        self.pipeline = Pipeline(self.connection, prepares=not self.is_pooled)
 
     def _greeted(self) -> tuple[Any, ...]:
         """What the server says about itself; a hub refuses a standby, whose answers may be of the past."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -18,7 +18,7 @@ from understudy.store.needs import NeedsQueries
 from understudy.store.outbox import OutboxQueries
 from understudy.store.pauses import PAUSES, RECENT_MS
 from understudy.store.purges import PURGES
-from understudy.store.queries import Query, Series
+from understudy.store.queries import WAITING_FOR, Query, Series
 from understudy.store.reading import NUMBER_MAX, number_of, shown
 from understudy.store.session import N
 from understudy.store.statements import counted, counted_by, gathered, upsert, where, where_key, where_keys
@@ -52,6 +52,10 @@ class RowQueries(ListQueries, NeedsQueries, OutboxQueries, TakeoverQueries):
         if len(keys) == 1:
             return self._rows(noun, where_key(noun), *keys)
         return self._rows(noun, where_keys(self.dialect, noun), self.dialect.collection(keys))
+
+    def load_each(self, wanted: Mapping[type[Struct], Collection[Any]]) -> dict[type[Struct], list[Any]]:
+        """The rows of these keys, of several nouns in their order."""
+        return {noun: self.load_many(noun, keys) for noun, keys in wanted.items()}
 
     def find(self, query: Query[N], *values: Any, limit: int = 0) -> list[N]:
         """The rows of a query, in its order."""
@@ -97,6 +101,14 @@ class RowQueries(ListQueries, NeedsQueries, OutboxQueries, TakeoverQueries):
         self._change_many(f"DELETE FROM {TABLES[noun].name} {where_key(noun)}", rows)  # noqa: S608
 
     # ---- the queue
+
+    def offered(
+        self, sets: Collection[frozenset[str]], names: Collection[str], limit: int
+    ) -> tuple[dict[frozenset[str], list[Task]], list[Task]]:
+        """The claimable tasks for each of these sets of tags, and those that wait for a daemon of these names."""
+        return {provides: self.claimable(provides, limit) for provides in sets}, self.find(
+            WAITING_FOR, names, limit=limit
+        )
 
     def ready_ids(self, limit: int) -> list[str]:
         """The ids of claimable tasks in the order of the queue."""

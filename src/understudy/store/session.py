@@ -34,7 +34,10 @@ class Session:
         raise NotImplementedError
 
     def _rows(self, noun: type[N], where: str, *values: Any) -> list[N]:
-        found = self._fetch(f"{select(noun)} {where}", values)
+        return self._nouns(noun, self._fetch(f"{select(noun)} {where}", values))
+
+    def _nouns(self, noun: type[N], found: list[Any]) -> list[N]:
+        """The nouns that these rows are."""
         if not found:
             return []
         if all(map(is_sound(noun), found)):
