@@ -21,6 +21,12 @@ from understudy.simulation.scenario import play
 
 WORLDS = 12  # the planted bugs that a world finds soon are found by one of the first eleven
 TWO_HUBS = range(1 + 3 * SEED, 4 + 3 * SEED)
+SLEEPING = range(1 + SEED, 2 + SEED)
+FOUND_ASLEEP = {
+    "sleep_is_a_gap": range(1, 11),
+    "absence_is_sleep": range(7, 31),
+    "alarm_stays_where_it_is": range(1, 11),
+}
 FOUND_WITH_TWO_HUBS = {"others_hear_nothing": range(1, 21), "enqueue_resets": range(2, 31)}
 TOGETHER = 4
 # In these worlds, beginning with the first that is known to find it.
@@ -43,6 +49,18 @@ def test_no_invariant_breaks_with_two_hubs_on_one_store(seed):
 @pytest.mark.parametrize("mutant", FOUND_WITH_TWO_HUBS)
 def test_a_planted_bug_is_found_with_two_hubs(mutant):
     outcomes = (play_planted(mutant, seed, 2) for seed in FOUND_WITH_TWO_HUBS[mutant])
+    assert any(outcome.violation is not None for outcome in outcomes)
+
+
+@pytest.mark.parametrize("seed", SLEEPING)
+def test_no_invariant_breaks_with_a_hub_that_is_put_to_sleep(seed):
+    outcome = play(seed, sleeps=True, takeover=seed % 2 == 0)
+    assert outcome.violation is None, f"world {seed} asleep: {outcome.violation}\n" + "\n".join(outcome.story)
+
+
+@pytest.mark.parametrize("mutant", FOUND_ASLEEP)
+def test_a_planted_bug_is_found_in_a_hub_that_is_put_to_sleep(mutant):
+    outcomes = (play_planted(mutant, seed) for seed in FOUND_ASLEEP[mutant])
     assert any(outcome.violation is not None for outcome in outcomes)
 
 
@@ -98,11 +116,13 @@ def test_no_planted_bug_is_installed_and_the_worlds_are_played_all_the_same(monk
 
 def test_every_mutant_is_taken_out_again():
     def code():
-        from understudy.coordinator import budget, identity, leases, renewals, takeover
-        from understudy.hub import batch, enqueue, results
+        from understudy.coordinator import budget, hearing, identity, leases, outbox, renewals, takeover
+        from understudy.hub import batch, enqueue, results, starts
         from understudy.hub.alarm_loop import Alarm
         from understudy.hub.calls import CutCalls
+        from understudy.hub.delivery import Delivery
         from understudy.hub.leases import ReleaseLease, RenewLease
+        from understudy.runtime.one_loop.turns import Turns
         from understudy.store.rows import RowQueries
         from understudy.store.takeover import TakeoverQueries
         from understudy.worker.guard_policy import Guard
@@ -120,6 +140,7 @@ def test_every_mutant_is_taken_out_again():
             enqueue.EnqueueTasks,
         ]
         owners += [results.ReportResult, RenewLease, ReleaseLease, TakeoverQueries, Alarm, CutCalls]
+        owners += [hearing, starts, outbox, Turns, Delivery]
         return [dict(vars(owner)) for owner in owners]
 
     before = code()

@@ -21,11 +21,15 @@ SEEDS = 50
 @click.option("--seeds", type=click.IntRange(1, 1_000_000), metavar="N", help=t("cli.verify.seeds"))
 @click.option("--seed", type=click.IntRange(0), metavar="N", help=t("cli.verify.seed"))
 @click.option("--hubs", type=click.IntRange(1, 4), metavar="N", help=t("cli.verify.hubs"))
+@click.option("--sleeping", is_flag=True, help=t("cli.verify.sleeping"))
 @click.option("--mutant", default="", metavar="NAME", help=t("cli.verify.mutant"))
-def verify(seeds: int | None, seed: int | None, hubs: int | None, mutant: str) -> int:
+def verify(seeds: int | None, seed: int | None, hubs: int | None, mutant: str, *, sleeping: bool) -> int:
     """0 if every world held."""
     if seeds is not None and seed is not None:
         raise click.UsageError(t("cli.verify.both"))
+    if sleeping and (hubs or 1) > 1:
+        raise click.UsageError(t("cli.verify.one_sleeps"))
     from understudy.simulation import verify as run
 
-    return run(seeds if seeds is not None else SEEDS, seed, sys.stdout, mutant=mutant, hubs=hubs or 0)
+    worlds = SEEDS if seeds is None else seeds
+    return run(worlds, seed, sys.stdout, mutant=mutant, hubs=hubs or 0, sleeps=sleeping)

@@ -50,7 +50,7 @@ class Place:
             app = await self._hub.app()
         except UnderstudyError as error:
             status, body = refusal_of(error)
-            js.console.error(f"[CRITICAL] [Hub] {error.message}")
+            _cannot_start(error)
             return Answers().whole(status, [("content-type", "application/json")], json.dumps(body).encode())
         headers = js.Object.fromEntries(request.headers).to_py()
         exchange = Exchange(scope_of(request.method, request.url, headers), _body_of(request, headers), Answers())
@@ -58,7 +58,10 @@ class Place:
 
     async def ring(self) -> None:
         """The alarm has gone off."""
-        await self._hub.ring()
+        try:
+            await self._hub.ring()
+        except UnderstudyError as error:  # it has set its bell; the place would give up after six failures
+            _cannot_start(error)
 
     def _watched(self, exchange: Exchange, signal: Any) -> Callable[[asyncio.Task[None]], None]:
         """Keeps the task of a request, and tells it when its client has hung up."""
@@ -91,6 +94,10 @@ class Place:
     async def sleep(self, ms: int) -> None:
         """Let time pass."""
         await asyncio.sleep(ms / 1000)
+
+
+def _cannot_start(error: UnderstudyError) -> None:
+    js.console.error(f"[CRITICAL] [Hub] {error.message}")
 
 
 async def _fetch(method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:

@@ -43,7 +43,7 @@ class Alarm:
         self._clock = engine.clock
         self._on_trouble = on_trouble
         self._next_mono = 0
-        self._announced_mono = NEVER
+        self._announced_mono = self._promised_mono = NEVER
         self._purge_mono = 0
         self._purges: list[tuple[str, int]] = []
         self._minute_mono = self._clock.mono_ms()
@@ -91,8 +91,9 @@ class Alarm:
             yield from self._look_for_others(mono)
         if mono >= min(self._next_mono, self._announced_mono):
             yield from self._ring(mono)
-            if self._engine.sleeps_ms:
-                yield PromiseToListen(self.pause_ms())
+            yield from self._promise()
+        elif self._engine.sleeps_ms and mono >= self._promised_mono:
+            yield from self._promise()
         elif self._is_watching and not self._engine.sleeps_ms:
             yield RecordHearing()
         if mono - self._minute_mono >= LOOK_EVERY_MS:
@@ -105,6 +106,14 @@ class Alarm:
         is_more = yield from self._purge_a_little(mono)
         return min(self.pause_ms(), PURGE_PAUSE_MS) if is_more else self.pause_ms()
 
+    def _promise(self) -> Generator[Effect, Any, None]:
+        """A hub that may be put to sleep is listening now, and says that it will be there again for the next step."""
+        if self._engine.sleeps_ms:
+            self._promised_mono = NEVER
+            pause_ms = self.pause_ms()
+            yield PromiseToListen(pause_ms)
+            self._promised_mono = self._clock.mono_ms() + pause_ms
+
     def _sample(self, depth: Depth, wall: int, beats: int) -> Sample:
         """The last minute in numbers; which minute that was, its transaction decides."""
         counts = self._tally.take()
@@ -114,7 +123,7 @@ class Alarm:
 
     def pause_ms(self) -> int:
         """Milliseconds until the next step, as far as is known now."""
-        until = max(min(self._next_mono, self._announced_mono) - self._clock.mono_ms(), 0)
+        until = max(min(self._next_mono, self._announced_mono, self._promised_mono) - self._clock.mono_ms(), 0)
         is_awake = (self._is_watching or self._engine.store.is_shared) and not self._engine.sleeps_ms
         return min(until, LISTEN_EVERY_MS if is_awake else self._engine.sleeps_ms or LOOK_EVERY_MS)
 

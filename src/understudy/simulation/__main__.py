@@ -16,8 +16,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help=t("simulation.help_seed"))
     parser.add_argument("--mutant", default="", help=t("simulation.help_mutant"))
     parser.add_argument("--hubs", type=int, default=0, help=t("simulation.help_hubs"))
+    parser.add_argument("--sleeping", action="store_true", help=t("simulation.help_sleeping"))
     given = parser.parse_args()
-    return verify(given.seeds, given.seed, sys.stdout, mutant=given.mutant, hubs=given.hubs)
+    chosen = {"mutant": given.mutant, "hubs": given.hubs, "sleeps": given.sleeping}
+    return verify(given.seeds, given.seed, sys.stdout, **chosen)
 
 
 if __name__ == "__main__":

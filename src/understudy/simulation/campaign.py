@@ -21,21 +21,21 @@ REPORTED_EVERY_S = 2.0
 EXIT_GREEN, EXIT_BROKEN = 0, 1
 
 
-def verify(seeds: int, seed: int | None, out: TextIO, *, mutant: str = "", hubs: int = 0) -> int:
+def verify(seeds: int, seed: int | None, out: TextIO, *, mutant: str = "", hubs: int = 0, sleeps: bool = False) -> int:
     """Play the worlds 1 to `seeds`, or the one of `seed` → 0 if no invariant broke, else 1.
 
     With a mutant, a bug is planted first: then 1 is the result that is hoped for. ConfigError if there is no such
-    mutant. With `hubs` each world has so many over one store, else as its seed says. Many worlds are played on all
-    cores.
+    mutant. With `hubs` each world has so many over one store, with `sleeps` one that is put to sleep, else as its
+    seed says. Many worlds are played on all cores.
     """
     if mutant and mutant not in (known := _mutants().MUTANTS):
         raise ConfigError(t("simulation.no_mutant", mutant=mutant, known=", ".join(known)))
     started_s = reported_s = time.perf_counter()
     tally = Tally()
-    with _worlds([seed] if seed is not None else range(1, seeds + 1), mutant, hubs) as worlds:
+    with _worlds([seed] if seed is not None else range(1, seeds + 1), mutant, hubs, sleeps=sleeps) as worlds:
         for outcome in worlds:
             if outcome.violation is not None:
-                _tell_failure(outcome, out, mutant, hubs)
+                _tell_failure(outcome, out, mutant, hubs, sleeps=sleeps)
                 return EXIT_BROKEN
             tally.add(outcome)
             if time.perf_counter() - reported_s >= REPORTED_EVERY_S:
@@ -56,28 +56,29 @@ def _mutants() -> Any:
 
 
 @contextmanager
-def _worlds(seeds: Iterable[int], mutant: str, hubs: int) -> Iterator[Iterator[Outcome]]:
+def _worlds(seeds: Iterable[int], mutant: str, hubs: int, *, sleeps: bool) -> Iterator[Iterator[Outcome]]:
     """The outcomes in the order of the seeds; on many cores where that is worth it."""
     wanted = list(seeds)
     jobs = os.cpu_count() or 1
     if jobs == 1 or len(wanted) < SEEDS_TOGETHER_MIN:
-        yield (play_planted(mutant, seed, hubs) for seed in wanted)
+        yield (play_planted(mutant, seed, hubs, sleeps=sleeps) for seed in wanted)
         return
     pool = ProcessPoolExecutor(jobs)
     try:
-        yield pool.map(partial(play_planted, mutant, hubs=hubs), wanted, chunksize=4)
+        yield pool.map(partial(play_planted, mutant, hubs=hubs, sleeps=sleeps), wanted, chunksize=4)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def play_planted(mutant: str, seed: int, hubs: int = 0) -> Outcome:
+def play_planted(mutant: str, seed: int, hubs: int = 0, *, sleeps: bool = False) -> Outcome:
     """One world, with a bug planted if one is named."""
     if not mutant:
-        return play(seed, hubs=hubs)
+        return play(seed, hubs=hubs, sleeps=sleeps)
     mutants = _mutants()
     with mutants.MUTANTS[mutant]():
-        hubs = hubs or (2 if mutant in mutants.ABOUT_HUBS else 0)
-        return play(seed, takeover=mutant in mutants.ABOUT_TAKEOVER, hubs=hubs)
+        hubs = hubs or (2 if mutant in mutants.ABOUT_HUBS and not sleeps else 0)
+        sleeps = sleeps or (mutant in mutants.ABOUT_SLEEP and not hubs)
+        return play(seed, takeover=mutant in mutants.ABOUT_TAKEOVER, hubs=hubs, sleeps=sleeps)
 
 
 class Tally:
@@ -104,9 +105,10 @@ class Tally:
         out.flush()
 
 
-def _tell_failure(outcome: Outcome, out: TextIO, mutant: str, hubs: int) -> None:
+def _tell_failure(outcome: Outcome, out: TextIO, mutant: str, hubs: int, *, sleeps: bool) -> None:
     out.write(t("simulation.broken", seed=outcome.seed, what=str(outcome.violation)) + "\n")
     out.writelines(f"  {step}\n" for step in outcome.story)
-    replay = f"--seed {outcome.seed}" + (f" --hubs {hubs}" if hubs else "") + (f" --mutant {mutant}" if mutant else "")
+    given = {f"--hubs {hubs}": hubs, "--sleeping": sleeps, f"--mutant {mutant}": mutant}
+    replay = " ".join([f"--seed {outcome.seed}", *(option for option, is_given in given.items() if is_given)])
     out.write(t("simulation.replay", seed=outcome.seed, arguments=replay, digest=outcome.digest) + "\n")
     out.flush()

@@ -9,6 +9,7 @@ from understudy.hub.batch import Committed
 from understudy.simulation.company import Company, Ears
 from understudy.simulation.exchange import Answer, Letter
 from understudy.simulation.hub import Hub
+from understudy.simulation.object_hub import ObjectHub
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.service import Service
 from understudy.simulation.shared_store import Database
@@ -26,18 +27,28 @@ class Cluster:
     """All hubs as one: what is sent to it goes to one of them."""
 
     def __init__(
-        self, world: World, weather: Weather, policy: Policy, oracle: Oracle, service: Service | None, count: int = 1
+        self,
+        world: World,
+        weather: Weather,
+        policy: Policy,
+        oracle: Oracle,
+        service: Service | None,
+        count: int = 1,
+        *,
+        sleeps: bool = False,
     ) -> None:
+        """`sleeps`: the hub, the only one then, is put to sleep between two events."""
         self._world = world
         database = Database(lambda: world.now_ms) if count > 1 else None
         self.stand_in = StandIn(world, oracle, policy, service) if service is not None else None
         company = Company(Ears(world, oracle), database, self.stand_in, self._spread)
-        self.hubs = [
-            Hub(world, weather, policy, oracle, service, replace(company, name=name)) for name in NAMES[:count]
+        kind = ObjectHub if sleeps else Hub
+        self.hubs: list[Hub | ObjectHub] = [
+            kind(world, weather, policy, oracle, service, replace(company, name=name)) for name in NAMES[:count]
         ]
         self._database = database
         self.store = database.store if database is not None else self.hubs[0].store
-        self._kept: dict[str, Hub] = {}  # the hub that a client's connection leads to
+        self._kept: dict[str, Hub | ObjectHub] = {}  # the hub that a client's connection leads to
 
     def start(self) -> None:
         """All begin to serve."""
@@ -65,6 +76,18 @@ class Cluster:
             hub.is_serving_since(ms) for hub in self.hubs
         )
 
+    def check(self, *, steady: bool) -> None:
+        """The oracle's look at takeover and notices."""
+        if self.stand_in is not None:
+            self.stand_in.check(self.store)
+        for hub in self.hubs:
+            if isinstance(hub, ObjectHub):
+                hub.receiver.check(self.store, steady=steady)
+
+    def is_at_rest(self) -> bool:
+        """True if no notice waits."""
+        return all(hub.receiver.is_done(self.store) for hub in self.hubs if isinstance(hub, ObjectHub))
+
     # ---- the balancer
 
     def receive(self, letter: Letter, answer: Answer) -> None:
@@ -76,7 +99,7 @@ class Cluster:
         for hub in self.hubs:
             hub.hang_up(letter)
 
-    def _chosen(self, sender: str) -> Hub:
+    def _chosen(self, sender: str) -> Hub | ObjectHub:
         """The hub of this client's connection, or another one that looks well."""
         if len(self.hubs) == 1:
             return self.hubs[0]
@@ -86,7 +109,7 @@ class Cluster:
             hub = self._kept[sender] = self._world.random.choice(well or self.hubs)
         return hub
 
-    def _looks_well(self, hub: Hub) -> bool:
+    def _looks_well(self, hub: Hub | ObjectHub) -> bool:
         is_well = hub.is_up and not hub.is_frozen
         return is_well or self._world.now_ms - hub.silent_since_ms < SEEN_AFTER_MS
 
@@ -95,5 +118,5 @@ class Cluster:
     def _spread(self, sender: Hub, committed: Committed) -> None:
         """The others hear of a commit, a little later or never."""
         for hub in self.hubs:
-            if hub is not sender and hub.is_up and not self._world.chance(HINTS_LOST):
+            if isinstance(hub, Hub) and hub is not sender and hub.is_up and not self._world.chance(HINTS_LOST):
                 hub.hear_of(committed, self._world.between(1, HINT_MS_MAX))

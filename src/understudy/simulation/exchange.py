@@ -45,13 +45,16 @@ def reply_of(answer: Any) -> Reply:
 class Exchange:
     """A request that the application is answering."""
 
-    def __init__(self, letter: Letter, answer: Answer, key: str) -> None:
+    def __init__(self, letter: Letter, answer: Answer, key: str, said: Callable[[], None] = lambda: None) -> None:
+        """`said` is called at the instant at which the application has said its answer."""
         self.letter = letter
         self.answer = answer
+        self._said = said
         self.is_decided = False  # an operation of it was put before the engine
         self.decided: Any = None  # what was decided last
         self.is_unknown = False  # to the hub, because the outcome of its COMMIT was lost
         self.reply: Reply | None = None
+        self.is_known = False  # to the oracle
         self._key = key
         self._status = 0
         self._is_read = False
@@ -88,6 +91,7 @@ class Exchange:
         else:
             raw = message["body"]
             self.reply = Reply(self._status, msgspec.json.decode(raw), raw)
+            self._said()
 
     def unsent(self) -> Reply | None:
         """The decision for a client that is gone, of which no answer was made; None if there is none."""

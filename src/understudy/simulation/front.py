@@ -23,7 +23,7 @@ from understudy.hub.views import View
 from understudy.ids import IdMaker
 from understudy.log import Log
 from understudy.simulation.exchange import Answer, Exchange, Letter
-from understudy.simulation.virtual_loop import VirtualLoop
+from understudy.simulation.requests import Requests
 from understudy.simulation.world import ViolationError, World
 from understudy.store.base import Store
 
@@ -80,11 +80,8 @@ class Front:
         self._store: Store = engine.store
         self._policy: Policy = engine.policy
         self._put = put
-        self._finish = finish
         self.missed_a_sign = missed_a_sign
-        self._loop = VirtualLoop(world, lambda step: in_this_life(lambda: self._after(step)))
-        self._open: dict[asyncio.Task[None], Exchange] = {}
-        self._over: list[asyncio.Task[None]] = []
+        self._requests = Requests(world, in_this_life, finish, self._look)
         self._app = build_app(Api(self, Keys({"ADMIN_API_KEY": KEY}), RateLimit(world.clock, UNLIMITED, UNLIMITED)))
 
     # ---- its network
@@ -92,45 +89,30 @@ class Front:
     def take_in(self, letter: Letter, answer: Answer) -> None:
         """A request arrives."""
         exchange = Exchange(letter, answer, KEY)
-        task = self._loop.create_task(self._app(exchange.scope(), exchange.receive, exchange.send))
-        self._open[task] = exchange
-        task.add_done_callback(self._over.append)
-        self.turn()
+        self._requests.take_in(exchange, self._app(exchange.scope(), exchange.receive, exchange.send))
 
     def hang_up(self, letter: Letter) -> None:
         """Its client has gone away, and the hub sees it."""
-        for exchange in self._open.values():
-            if exchange.letter is letter:
-                exchange.hang_up()
-        self.turn()
-
-    def _after(self, step: Callable[[], None]) -> None:
-        step()
-        self.turn()
+        self._requests.hang_up(letter)
 
     def turn(self) -> None:
         """Let the application do what it can."""
-        self._loop.turn()
+        self._requests.turn()
+
+    def _look(self) -> None:
         if self._lines.tell():
             raise ViolationError("no request ends in a defect", self._lines.getvalue())
-        over = tuple(self._over)
-        self._over.clear()
-        for task in over:
-            task.result()
-            self._finish(self._open.pop(task))
 
     def close(self) -> list[Exchange]:
         """The process is gone → the requests that it left unanswered."""
-        self._loop.close()
-        return list(self._open.values())
+        return self._requests.close()
 
     # ---- what the API asks
 
     async def decide(self, operation: Operation) -> Any:
         """The operation's answer, durable."""
-        task = asyncio.current_task()
-        assert task is not None
-        exchange = self._open[task]
+        exchange = self._requests.current()
+        assert exchange is not None
         exchange.is_decided = True
         answer = asyncio.get_running_loop().create_future()
         self._put(Asked(operation, answer, exchange))

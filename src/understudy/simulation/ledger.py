@@ -102,6 +102,16 @@ class Ledger:
         self.has_jumped = False  # a jump that no batch has seen yet
         self.jumped_ms = 0
         self.may_gap = True
+        self._unnoticed_ms = GAP_MIN_MS  # the longest absence that counts as heard
+        self.behind_ms = 0
+
+    def may_sleep(self, sleeps_ms: int, behind_ms: int) -> None:
+        """The hub is put to sleep on purpose for so long: while it may sleep, its absence cannot be noticed.
+
+        Its clock may be a little behind.
+        """
+        self._unnoticed_ms = GAP_MIN_MS + sleeps_ms
+        self.behind_ms = behind_ms
 
     def heard(self) -> int:
         """The hearing time that the hub can have counted so far."""
@@ -111,8 +121,8 @@ class Ledger:
         """The hub was out since then."""
         passed = self.world.now_ms - since_ms
         self.may_gap = True
-        if passed > GAP_MIN_MS:
-            self._deaf_ms += passed - (GAP_MIN_MS if self.has_jumped else 0)
+        if passed > self._unnoticed_ms:
+            self._deaf_ms += passed - (self._unnoticed_ms if self.has_jumped else 0)
             self.resumed_ms = self.world.now_ms
 
     def jump(self, ms: int) -> None:

@@ -12,21 +12,25 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from understudy.coordinator import budget, hearing, identity, jumps, leases, renewals, takeover
+from understudy.coordinator import budget, hearing, identity, jumps, leases, outbox, renewals, takeover
 from understudy.coordinator.changes import Change, Decision
 from understudy.coordinator.jumps import Clocks
 from understudy.coordinator.nouns import LEASED, QUEUED, Hearing, Now, Policy, Task
 from understudy.coordinator.takeover import CallOutcome
 from understudy.coordinator.takeover_nouns import Reservation, TakeoverPolicy
 from understudy.errors import StoreError
-from understudy.hub import batch
+from understudy.hub import batch, starts
 from understudy.hub.alarm_loop import Alarm
 from understudy.hub.batch import Engine
 from understudy.hub.calls import CutCalls
+from understudy.hub.delivery import Delivery
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.leases import ReleaseLease, RenewLease
+from understudy.hub.outbox import Outgoing, SettleNotice
 from understudy.hub.results import ReportResult
 from understudy.hub.working_set import WorkingSet
+from understudy.notify.base import Sent
+from understudy.runtime.one_loop.turns import NEVER, Turns
 from understudy.store.base import Candidates, Due, Transaction
 from understudy.store.rows import RowQueries
 from understudy.store.takeover import TakeoverQueries
@@ -284,6 +288,81 @@ def start_cuts_all_calls() -> AbstractContextManager[None]:
     return _planted((CutCalls, "decide", decide))
 
 
+# ---- a hub that is put to sleep
+
+
+def promises_too_much() -> AbstractContextManager[None]:
+    """A hub says that it will listen a minute later than its alarm is set to: so long it misses nobody."""
+    later_ms = 60_000
+
+    def promised(row: Hearing, now: Now, within_ms: int) -> Hearing:
+        return original(row, now, within_ms + later_ms)
+
+    def promised_anew(row: Hearing, now: Now, within_ms: int) -> Change[Hearing]:
+        return anew(row, now, within_ms + later_ms)
+
+    original, anew = hearing.promised, hearing.promised_anew
+    return _planted((batch, "promised", promised), (starts, "promised_anew", promised_anew))
+
+
+def absence_is_sleep() -> AbstractContextManager[None]:
+    """A hub that was away takes it for sleep, however long it was."""
+    return _planted((hearing, "_is_promised", lambda row, wall: row.heard_at <= wall and row.promised_at > 0))
+
+
+def sleep_is_a_gap() -> AbstractContextManager[None]:
+    """A hub that was put to sleep takes it for an absence."""
+    return _planted((hearing, "_is_promised", lambda *_: False))
+
+
+def alarm_stays_where_it_is() -> AbstractContextManager[None]:
+    """A nearer deadline does not move the alarm of the place."""
+    original = vars(Turns)["_set_bell"]
+
+    def set_bell(self: Turns) -> None:
+        if self._bell_mono == NEVER:  # none is set
+            original(self)
+
+    return _planted((Turns, "_set_bell", set_bell))
+
+
+def promise_is_made_once() -> AbstractContextManager[None]:
+    """The alarm rings when nothing is due, and the hub does not say again until when it sleeps."""
+    original = vars(Alarm)["_promise"]
+
+    def promise(self: Alarm) -> Any:
+        yield from original(self)
+        self._promised_mono = NEVER
+
+    return _planted((Alarm, "_promise", promise))
+
+
+def notice_counts_before_it_arrives() -> AbstractContextManager[None]:
+    """A notice is noted as sent before its receiver has said so: forgotten meanwhile, it is lost."""
+    original = vars(Delivery)["_deliver"]
+
+    def deliver(self: Delivery, outgoing: Outgoing) -> Any:
+        yield SettleNotice(outgoing.notice, Sent())
+        yield from original(self, outgoing)
+
+    return _planted((Delivery, "_deliver", deliver))
+
+
+def notice_in_hand_is_left() -> AbstractContextManager[None]:
+    """A notice that a life of the hub was sending when it was forgotten is not sent by the next one."""
+    return _planted((outbox, "reclaim", lambda row, *_: Change(replace(row, taken_until=NEVER))))
+
+
+_SLEEP = (
+    promises_too_much,
+    absence_is_sleep,
+    sleep_is_a_gap,
+    alarm_stays_where_it_is,
+    promise_is_made_once,
+    notice_counts_before_it_arrives,
+    notice_in_hand_is_left,
+)
+ABOUT_SLEEP = frozenset(plant.__name__ for plant in _SLEEP)
 ABOUT_TAKEOVER = frozenset(
     {"takeover_too_soon", "cut_calls_are_free", "hub_closes_machine_tasks", "start_cuts_all_calls"}
 )
@@ -316,5 +395,6 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
         each_hub_moves_the_pauses,
         alarm_minds_its_own,
         start_cuts_all_calls,
+        *_SLEEP,
     )
 }

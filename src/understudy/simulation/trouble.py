@@ -9,6 +9,7 @@ from understudy.simulation.cluster import Cluster
 from understudy.simulation.hub import Hub
 from understudy.simulation.ledger import Ledger
 from understudy.simulation.machine import Machine
+from understudy.simulation.object_hub import ObjectHub
 from understudy.simulation.scripted import Worker
 from understudy.simulation.weather import Weather
 from understudy.simulation.world import World
@@ -63,7 +64,7 @@ class Trouble:
 
     # ---- hub
 
-    def _trouble_hub(self, hub: Hub) -> None:
+    def _trouble_hub(self, hub: Hub | ObjectHub) -> None:
         if not hub.is_up or hub.is_frozen:
             return
         how = self._world.random.choice(("stop", "kill", "before", "after", "freeze"))
@@ -75,7 +76,7 @@ class Trouble:
         hub.stop(how)
         self._later(out_ms, partial(self._revive, hub))
 
-    def _revive(self, hub: Hub) -> None:
+    def _revive(self, hub: Hub | ObjectHub) -> None:
         """A hub that was to die at its next commit may still be up."""
         if not hub.is_up:
             hub.start()

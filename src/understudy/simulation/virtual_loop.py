@@ -103,5 +103,7 @@ class VirtualLoop:
         return done
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Somebody broke, and nobody asked for the outcome."""
-        self._broken.append(context)
+        """Somebody broke, and nobody asked for the outcome; the end of a life breaks nobody."""
+        raised = context.get("exception")
+        if raised is None or isinstance(raised, Exception):
+            self._broken.append(context)

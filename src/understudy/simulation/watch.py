@@ -89,7 +89,7 @@ class Watch:
         limit_ms, grace_ms = self._limits(known)[name.removeprefix("daemon.")]
         silent_ms = self._ledger.heard() - known.seen_heard - known.quiet_ms
         resumed_ms = self._ledger.resumed_ms
-        is_graced = known.seen_ms < resumed_ms and world.now_ms < resumed_ms + grace_ms
+        is_graced = known.seen_ms < resumed_ms and world.now_ms < resumed_ms + grace_ms - self._ledger.behind_ms
         # one grace a silence, an announced one included, however often the hub stalls
         is_graced = is_graced and silent_ms + known.quiet_ms < limit_ms + grace_ms
         if silent_ms < limit_ms or is_graced or known.is_away:

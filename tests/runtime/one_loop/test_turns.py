@@ -277,3 +277,17 @@ async def test_what_does_not_end_in_time_is_cut(world: World) -> None:
     world.answer.set_result(HttpAnswer(204))
     await settled()
     assert world.asked == [PING]
+
+
+@on_a_loop
+async def test_a_loop_that_is_woken_during_its_step_needs_no_bell_before_that_has_ended(world: World) -> None:
+    def step() -> Steps:
+        yield PING
+        return 60_000
+
+    turn = world.add(step)
+    await world.ring()
+    world.turns.wake(turn)
+    for _ in range(3):
+        await world.ring()
+    assert set(world.bells) == {GUARD_MS}

@@ -21,7 +21,6 @@ import uvloop
 
 import understudy
 from understudy.addresses import bracketed
-from understudy.api.auth import Keys, RateLimit
 from understudy.api.connections import Connections
 from understudy.api.context import Api
 from understudy.api.protocol import LimitedProtocol
@@ -41,6 +40,7 @@ from understudy.runtime.hub.listening import HubServer, listen
 from understudy.runtime.hub.memory import give_back_large_blocks
 from understudy.runtime.hub.runtime import HubRuntime
 from understudy.runtime.lock import FileLock
+from understudy.runtime.served import api_of
 from understudy.runtime.signals import heeded
 from understudy.runtime.supervisor import Watchdog
 from understudy.store.base import Store
@@ -133,13 +133,7 @@ async def _serve(given: HubInputs, listener: socket.socket, connections_max: int
     )
     refuse_unfinished(store)
     hub = HubRuntime(store, clock, IdMaker(clock), log, understudy.__version__, given)
-    api = Api(
-        hub,
-        Keys(given.environment_keys),
-        RateLimit(clock, settings.rate_per_s, settings.rate_burst),
-        publishes_docs=settings.docs,
-        redacts_results=settings.redact_results,
-    )
+    api = api_of(hub, given)
     server = server_of(api, connections_max, settings, given.shown)
     await hub.start(fingerprint_of(given), socket.gethostname(), _name_of(settings, store, listener))
     await api.load_keys()

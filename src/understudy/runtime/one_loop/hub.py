@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -23,7 +24,7 @@ from understudy.hub.keys import environment_keys_of
 from understudy.hub.operation import Operation
 from understudy.hub.outbox import ReclaimNotices
 from understudy.hub.starts import RecordStart
-from understudy.hub.steps import Read
+from understudy.hub.steps import Read, Steps
 from understudy.hub.tally import Tally
 from understudy.hub.views import View
 from understudy.ids import IdMaker
@@ -40,6 +41,8 @@ STOP_WITHIN_S = 2.0
 
 class OneLoopHub:
     """Everything that runs while a hub serves; used on the event loop only."""
+
+    dice: Callable[[], float] = staticmethod(random.random)
 
     def __init__(
         self,
@@ -77,7 +80,7 @@ class OneLoopHub:
         self._commit_ms = 0
         self._has_failed = False
         self._after: list[Callable[[Committed], None]] = []
-        self.alarm_turn = Turn("alarm", self.alarm.step, self._on_trouble)
+        self.alarm_turn = self._turn("alarm", self.alarm.step, self._on_trouble)
         self._deliveries: dict[str, Turn] = {}
 
     # ---- start and end
@@ -96,6 +99,9 @@ class OneLoopHub:
         if is_switched_on(self.policy.takeover):
             self._add_takeover(worker_id)
         self.turns.ring()
+
+    def _turn(self, name: str, step: Callable[[], Steps], on_trouble: Callable[[BaseException], None]) -> Turn:
+        return Turn(name, step, on_trouble, self.dice)
 
     def _plan_removal(self) -> None:
         """Retention once in each ten minutes of the wall clock, however often the hub is started in them."""
@@ -116,7 +122,7 @@ class OneLoopHub:
         clean = self.log.redactor.clean
         for channel in self._given.channels:
             delivery = Delivery(channel, CHANNELS[channel.kind], self.policy.routes, self.clock, clean)
-            turn = Turn(f"to {channel.name}", delivery.step, self._on_channel_trouble(channel.name))
+            turn = self._turn(f"to {channel.name}", delivery.step, self._on_channel_trouble(channel.name))
             self._deliveries[channel.name] = self.turns.add(turn)
 
     def _add_watchdog(self) -> None:
@@ -126,15 +132,15 @@ class OneLoopHub:
 
             signs = SignsOfLife(self._alarm_is_silent_for_ms, self._longest_pause_ms)
             watchdog = OutsideWatchdog(settings.watchdog_url, settings.watchdog_interval_ms, signs, self.log)
-            self.turns.add(Turn("ping", watchdog.step, self._on_bug))
+            self.turns.add(self._turn("ping", watchdog.step, self._on_bug))
 
     def _add_takeover(self, worker_id: str) -> None:
         from understudy.hub.takeover_loop import TakeoverLoop  # noqa: PLC0415 - a start costs
 
         given, clean = self._given, self.log.redactor.clean
         loop = TakeoverLoop(worker_id, given.claude, self.clock, probe_url=given.settings.probe_url, clean=clean)
-        turn = self.turns.add(Turn("takeover", loop.step, self._on_takeover_trouble))
-        self._after.append(lambda committed: self.turns.wake(turn) if loop.is_concerned(committed) else None)
+        turn = self.turns.add(self._turn("takeover", loop.step, self._on_takeover_trouble))
+        self.after_commit(lambda committed: self.turns.wake(turn) if loop.is_concerned(committed) else None)
 
     def ring(self) -> list[asyncio.Task[None]]:
         """Make every step that is due → all that is under way."""
@@ -200,6 +206,10 @@ class OneLoopHub:
         return self._commits.counted(alarm.beats, alarm.rings, self._sizes, self._commits_ms, alarm.lags_ms)
 
     # ---- after a commit
+
+    def after_commit(self, listener: Callable[[Committed], None]) -> None:
+        """Have it called after each commit."""
+        self._after.append(listener)
 
     def _note(self, committed: Committed, took_ms: int) -> None:
         self._commit_ms = took_ms

@@ -55,14 +55,20 @@ class Doer(Protocol):
 class Turn:
     """One loop: when its next step is due."""
 
-    def __init__(self, name: str, step: Callable[[], Steps], on_trouble: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], Steps],
+        on_trouble: Callable[[Exception], None],
+        dice: Callable[[], float] = random.random,
+    ) -> None:
         self.name = name
         self.step = step
         self.on_trouble = on_trouble
         self.due_mono = 0
         self.last_step_mono = 0  # when a step last began or ended
         self.is_under_way = False
-        self.retry = Backoff(RETRY_MS_FIRST, RETRY_MS_MAX, random.random)
+        self.retry = Backoff(RETRY_MS_FIRST, RETRY_MS_MAX, dice)
 
 
 class Turns:
@@ -153,7 +159,7 @@ class Turns:
     def _set_bell(self) -> None:
         """Set the bell for the next step, if that is earlier than what it was set for."""
         now = self._clock.mono_ms()
-        next_mono = min((turn.due_mono for turn in self._turns), default=NEVER)
+        next_mono = min((turn.due_mono for turn in self._turns if not turn.is_under_way), default=NEVER)
         if self._waiting:
             next_mono = min(next_mono, now + GUARD_MS)
         if next_mono < self._bell_mono and not self.is_over:

@@ -5,6 +5,7 @@ TEXTS = {
     "simulation.help_seeds": "how many worlds to play",
     "simulation.help_seed": "replay this one world",
     "simulation.help_hubs": "hubs on one store in each world; default: one or two, as its seed says",
+    "simulation.help_sleeping": "put the hub of each world to sleep between requests, as on Cloudflare; default: in every sixth world or so",
     "simulation.help_mutant": "plant this bug in the hub first: it must be found",
     "simulation.no_mutant": "There is no mutant {mutant!r}. Known: {known}",
     "simulation.no_mutants": "Planted bugs are not part of an installed understudy. Play them from a clone of the repository",

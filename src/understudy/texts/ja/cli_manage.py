@@ -27,6 +27,8 @@ TEXTS = {
     "cli.verify.seeds": "世界の数。 [既定値: 50]",
     "cli.verify.seed": "この世界だけ(失敗の再現用)。",
     "cli.verify.hubs": "各世界で一つのストアを共有するハブの数。既定はシードに応じて1または2です。",
+    "cli.verify.sleeping": "各世界のハブを、Cloudflare のようにリクエストの合間に休眠させます。既定はシードに応じて、およそ6つに1つの世界です。",
+    "cli.verify.one_sleeps": "--sleeping はハブが一つの場合のものです。--hubs は外してください。",
     "cli.verify.mutant": "先にこの不具合を仕込みます。見つからなければなりません。",
     "cli.verify.both": "--seeds と --seed はどちらか一方だけ指定してください。",
     "cli.completion.help": "understudy のコマンドとオプションを補完するためにシェルが必要とするものを出力します。",

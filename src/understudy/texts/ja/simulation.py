@@ -5,6 +5,7 @@ TEXTS = {
     "simulation.help_seeds": "試す世界の数",
     "simulation.help_seed": "この番号の世界を再現する",
     "simulation.help_hubs": "各世界で一つのストアを共有するハブの数(既定: シードに応じて1または2)",
+    "simulation.help_sleeping": "各世界のハブを、Cloudflare のようにリクエストの合間に休眠させる(既定: およそ6つに1つの世界)",
     "simulation.help_mutant": "先にこの不具合をハブに仕込む(見つかるはずのもの)",
     "simulation.no_mutant": "不具合 {mutant!r} はありません。指定できるもの: {known}",
     "simulation.no_mutants": "仕込む不具合は、インストールした understudy には含まれません。リポジトリのクローンから実行してください",
