@@ -60,7 +60,18 @@ def _command(port: int, kind: str, connections: int, seconds: float) -> list[str
     if WRK:
         script = str(HERE / "wrk" / f"{kind}.lua")
         span = f"-d{max(1, round(seconds))}s"
-        return [WRK, "-t1", f"-c{connections}", span, "--latency", "-s", script, f"http://127.0.0.1:{port}"]
+        return [
+            WRK,
+            "-t1",
+            f"-c{connections}",
+            span,
+            "--timeout",
+            "30s",
+            "--latency",
+            "-s",
+            script,
+            f"http://127.0.0.1:{port}",
+        ]
     return [sys.executable, str(HERE / "generator.py"), str(port), kind, str(connections), str(seconds)]
 
 

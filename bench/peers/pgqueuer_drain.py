@@ -31,6 +31,7 @@ async def drain(url: str, tasks: int) -> float:
         await queries.install()
     await queries.clear_queue()
     await queries.enqueue(["noop"] * tasks, [PAYLOAD] * tasks, [0] * tasks)
+    await connection.execute("ANALYZE")
     worker = PgQueuer(driver)
 
     @worker.entrypoint("noop")
