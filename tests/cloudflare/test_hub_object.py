@@ -3,101 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable, Coroutine
-from io import StringIO
-from typing import Any
 
 import pytest
 
-from tests.store.durable_storage import Buffer, Storage
-from understudy.clock import ManualClock
-from understudy.cloudflare.exchange import Exchange, Headers, scope_of
-from understudy.cloudflare.hub_object import BODY_BYTES_MAX, HubObject, inputs_of, refusal_of
+from tests.cloudflare.evicted import ENVIRONMENT, Place, on_a_loop
+from understudy.cloudflare.hub_object import BODY_BYTES_MAX, inputs_of, refusal_of
 from understudy.errors import ConfigError, StoreError
-from understudy.store.durable import DurableStore
-from understudy.wire.outbound import NoAnswer, OutboundAnswer, OutboundRequest
-
-KEY = "owner-key-of-the-tests"
-ENVIRONMENT = {"UNDERSTUDY_API_KEY": KEY, "UNDERSTUDY_LATE_AFTER": "20s", "UNDERSTUDY_DOWN_AFTER": "40s"}
-
-
-class Place:
-    """Where objects live: their storage and alarm outlive them."""
-
-    def __init__(self) -> None:
-        self.storage = Storage()
-        self.clock = ManualClock()
-        self.bells: list[int] = []
-        self.bell_at = 0
-        self.lines = StringIO()
-        self.evict()
-
-    def evict(self) -> None:
-        """A new object on what is left."""
-        self.storage = Storage(self.storage.connection)
-        self.hub = HubObject(ENVIRONMENT, lambda: DurableStore(self.storage, Buffer), self, self.lines, self.clock)
-
-    def set_bell(self, ms: int) -> None:
-        self.bells.append(ms)
-        self.bell_at = self.clock.now_ms() + ms
-
-    async def sleep_through(self, ms: int) -> None:
-        """Time in which the object is put to sleep at once after each event, and woken by its alarm alone."""
-        end = self.clock.now_ms() + ms
-        while self.bell_at <= end:
-            self.clock.advance(max(self.bell_at - self.clock.now_ms(), 0))
-            self.evict()
-            await self.hub.ring()
-            await asyncio.sleep(0)
-        self.clock.advance(end - self.clock.now_ms())
-        self.evict()
-
-    async def away(self, ms: int) -> None:
-        """Time in which the place itself is down: no alarm is rung."""
-        self.clock.advance(ms)
-        self.evict()
-        await self.hub.ring()
-
-    async def beat(self, seq: int) -> None:
-        body = {"daemonId": "mini", "machineId": "m", "bootId": "b", "seq": seq, "intervalSec": 5}
-        assert (await self.ask("POST", "/api/queue/heartbeat", body))[0] == 200
-
-    async def names(self) -> list[str]:
-        return [event["name"] for event in (await self.ask("GET", "/api/events?limit=1000"))[1]["events"]]
-
-    async def send(self, request: OutboundRequest) -> OutboundAnswer:
-        return NoAnswer("nobody is there", was_sent=False)
-
-    async def sleep(self, ms: int) -> None:
-        await asyncio.sleep(ms / 1000)
-
-    def whole(self, status: int, headers: Headers, body: bytes) -> Any:
-        return status, json.loads(body) if dict(headers)["content-type"] == "application/json" else body
-
-    def begun(self, status: int, headers: Headers) -> Any:
-        raise AssertionError("no stream was asked for")
-
-    async def ask(self, method: str, path: str, body: Any = None) -> Any:
-        async def content() -> AsyncIterator[bytes]:
-            yield json.dumps(body).encode()
-
-        kept: list[asyncio.Task[None]] = []
-        scope = scope_of(method, f"https://hub.test{path}", {"x-api-key": KEY})
-        answer = await Exchange(scope, content(), self).answered(await self.hub.app(), kept.append)
-        await asyncio.wait(kept)
-        return answer
-
-
-def on_a_loop(test: Callable[[Place], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    def ordinary() -> None:
-        async def run() -> None:
-            await test(Place())
-
-        asyncio.run(run())
-
-    ordinary.__name__ = test.__name__
-    return ordinary
 
 
 @on_a_loop
