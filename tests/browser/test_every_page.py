@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+from playwright.sync_api import Route, expect
+
 from tests.browser import axe_core
 from tests.browser.hostile import NAMES, hub_of_hostile_names
 from tests.browser.visits import log_in
@@ -30,6 +33,14 @@ READ = """
     texts.push(node.title, node.getAttribute("aria-label"), node.getAttribute("alt"), node.getAttribute("placeholder"));
   return texts.join("\\n");
 }
+"""
+# Of what stands on a page how far down it stands, and of what stands beside a time how far to the right; the same at
+# the moment at which the scripts have run.
+PLACES = """
+window.places = () => [...document.querySelectorAll("main :is(section, article, p, li, dd, strong, [data-pause-note])")]
+  .map((node) => [node, node.getBoundingClientRect(), node.matches("strong, [data-pause-note]")])
+  .map(([node, {x, y}, isBeside]) => [node.tagName, Math.round(y), isBeside ? Math.round(x) : 0]);
+addEventListener("DOMContentLoaded", () => { window.placesThen = places(); });
 """
 KEYS = r"() => document.body.innerText.match(/\bpages\.[a-z_]+(\.[a-z_]+)*/g) ?? []"
 
@@ -66,6 +77,27 @@ def test_every_page_on_a_phone_in_japanese_for_who_may_only_read(day, open_page)
         assert page.locator("[formaction], form[method=post]:not([action='/logout']):not(#act)").count() == 0, name
     loose = [url for url, policy in policies if "default-src" not in policy or "unsafe" in policy]
     assert loose == []
+
+
+@pytest.mark.parametrize("look", [PHONE._replace(lang="ja"), DESKTOP], ids=str)
+@pytest.mark.parametrize(("path", "part"), [("/notices", "[data-channel]"), ("/log", "[data-event]")])
+def test_nothing_moves_when_times_become_the_viewers(day, open_page, look, path, part):
+    """On a busy machine a page is seen before its scripts have run."""
+    watched = open_page(day.url, look)
+    log_in(watched, day)
+    held: list[Route] = []
+    watched.page.add_init_script(PLACES)
+    watched.page.route("**/*.js*", lambda route: held.append(route))  # noqa: PLW0108 - it is given an attribute
+    watched.page.goto(f"{day.url}{path}", wait_until="commit")
+    instant = watched.page.locator(f"{part} time").first
+    expect(instant).to_contain_text("UTC")
+    watched.check()  # it is drawn
+    before = watched.page.evaluate("places()")
+    for route in held:
+        route.continue_()
+    expect(instant).not_to_contain_text("UTC")
+    assert len(before) > 10
+    assert watched.page.evaluate("placesThen") == before
 
 
 def test_names_and_texts_of_an_attacker_are_only_text(start_hub, open_page):

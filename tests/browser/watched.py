@@ -3,6 +3,8 @@
 Faults are: an error on the console or in a script, an answer that is missing, a request to anywhere but the hub,
 something that the Content-Security-Policy refused, content that needs sideways scrolling, and content that moved by
 itself. `WatchedPage.finish` gives all of them; a test that causes some says so by `expects("part of the text")`.
+
+A page has arrived when its scripts have run: what is drawn before that depends on how busy the machine is.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ _WATCH = """
 (() => {
   const report = (kind, text, value) => window.reportFault?.({kind, text, value, page: performance.timeOrigin});
   const name = (node) => node?.outerHTML?.slice(0, 120) ?? String(node?.nodeName ?? "?");
-  const moved = (entries) => entries.filter((entry) => !entry.hadRecentInput).forEach(
+  let arrived = Infinity;
+  addEventListener("DOMContentLoaded", () => requestAnimationFrame(() => requestAnimationFrame(
+    () => { arrived = performance.now(); })));
+  const moved = (entries) => entries.filter((entry) => !entry.hadRecentInput && entry.startTime > arrived).forEach(
     (entry) => report("shift", entry.sources.map((source) => name(source.node)).join(" | "), entry.value));
   const shifts = new PerformanceObserver((list) => moved(list.getEntries()));
   shifts.observe({type: "layout-shift", buffered: true});

@@ -5,8 +5,9 @@ from __future__ import annotations
 import html
 import json
 
+import hypothesis
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.notify.channels import AT, NAMES, REFS, judge, offline
@@ -69,6 +70,7 @@ any_message = st.builds(
 
 @pytest.mark.parametrize("name", NAMES)
 @given(message=any_message, is_plain=st.booleans(), language=st.sampled_from(["en", "ja"]))
+@settings(max_examples=hypothesis.settings().max_examples // 2)  # of each of a dozen services
 def test_the_service_takes_any_message(name, message, is_plain, language):
     fake, settings = offline(name, language)
     requests = CHANNELS[settings.kind].requests_for(settings, message, is_plain=is_plain)

@@ -101,12 +101,6 @@ def test_1900_fuzzed_requests_give_no_5xx(tmp_path):
         assert counted.get(400, 0) > 100
 
 
-def test_100_requests_of_schemathesis_give_no_5xx(tmp_path):
-    with Hub(tmp_path) as hub:
-        counted = schemathesis_requests(hub, 100, seed=1 + SEED)
-        assert sum(counted.values()) >= 70
-
-
 @pytest.mark.soak
 def test_2000_requests_of_schemathesis_give_no_5xx(tmp_path, report):
     seed = random.randrange(1 << 20)
