@@ -1,4 +1,4 @@
-"""What Starlette routes: endpoints with names in their path, the pages, and the answer to what nobody knows."""
+"""The part that Starlette routes: endpoints with names in their path, the pages, and what nobody knows."""
 
 from __future__ import annotations
 

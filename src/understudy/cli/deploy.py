@@ -1,4 +1,4 @@
-"""`understudy deploy init cloudflare DIR`: the files with which `wrangler` deploys a hub as a Worker."""
+"""`understudy deploy`: the files with which `wrangler` deploys a hub as a Worker, and a check of them before."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ from pathlib import Path
 
 import click
 
-from understudy.cli.commands import Group
-from understudy.cli.terminal import say, say_lines
+from understudy.cli.commands import Command, Group
+from understudy.cli.deploy_check import INSTALL
+from understudy.cli.exits import Exit
+from understudy.cli.options import json_option
+from understudy.cli.terminal import say, say_json, say_lines
 from understudy.private import make_directory, write_private
 from understudy.texts import t
 
 FILES = {"wrangler.jsonc": "wrangler.jsonc", "src/entry.py": "entry.txt", "requirements.txt": "requirements.txt"}
-INSTALL = (
-    "pip install --target python_modules --no-deps --only-binary :all: --platform pyemscripten_2026_0_wasm32"
-    " --platform manylinux2014_x86_64 --python-version 3.14 --implementation cp --abi cp314 -r requirements.txt"
-)
 SECRETS = ("npx wrangler@4 secret put UNDERSTUDY_API_KEY", "npx wrangler@4 secret put ADMIN_API_KEY")
 DRY_RUN, DEPLOY = "npx wrangler@4 deploy --dry-run", "npx wrangler@4 deploy"
 
 
-@click.group("deploy", cls=Group, help=t("cli.deploy.help"), example="understudy deploy init cloudflare ./hub")
+EXAMPLE = "understudy deploy init cloudflare ./hub\nunderstudy deploy cloudflare --check ./hub"
+CHECK_EXAMPLE = "understudy deploy cloudflare --check ./hub\nunderstudy deploy cloudflare --check --json ./hub"
+
+
+@click.group("deploy", cls=Group, help=t("cli.deploy.help"), example=EXAMPLE)
 def deploy() -> None:
     """See the commands below."""
 
@@ -66,3 +69,32 @@ def _say_steps(directory: Path) -> None:
     say_lines([t("cli.deploy.step.secrets", number=len(steps) + 1)])
     for command in SECRETS:
         say(f"   {command}")
+
+
+@deploy.command("cloudflare", cls=Command, help=t("cli.deploy.cloudflare"), example=CHECK_EXAMPLE)
+@click.option("--check", is_flag=True, help=t("cli.deploy.check"))
+@json_option
+@click.argument("directory", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
+def check_cloudflare(check: bool, as_json: bool, directory: Path) -> int:
+    """1 if something is wrong; notices do not count."""
+    import os
+
+    from understudy.cli.deploy_check import build, settings
+    from understudy.cli.doctor import finding_json, shown
+    from understudy.cli.findings import PROBLEM
+    from understudy.errors import ConfigError
+
+    if not check:
+        raise ConfigError(t("cli.deploy.only_check", command=DEPLOY))
+    found = settings.configuration_of(directory)
+    findings = list(settings.look(directory, found))
+    if all(finding.level != PROBLEM for finding in findings):  # a build of what is wrong takes minutes, and says less
+        findings += build.look(directory, found, os.environ)
+    is_well = all(finding.level != PROBLEM for finding in findings)
+    if as_json:
+        say_json({"ok": is_well, "findings": [finding_json(finding) for finding in findings]})
+        return Exit.OK if is_well else Exit.FAILED
+    for finding in findings:
+        say_lines(shown(finding).split("\n"))
+    say("\n" + t("cli.check.well" if is_well else "cli.check.unwell"))
+    return Exit.OK if is_well else Exit.FAILED
