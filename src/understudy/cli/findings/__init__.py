@@ -9,7 +9,18 @@ from pathlib import Path
 from understudy import config
 from understudy.cli.client import HubClient
 from understudy.cli.connection import Place, find_place
-from understudy.cli.findings import channels, daemons, database, hub, key, machine, service, store_file, takeover
+from understudy.cli.findings import (
+    channels,
+    daemons,
+    database,
+    hub,
+    key,
+    machine,
+    service,
+    store_file,
+    takeover,
+    worker,
+)
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, AutomaticFix, Finding, Here, said
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.texts import t
@@ -59,12 +70,15 @@ def _of_the_hub(client: HubClient, here: Here, place: Place, services: service.S
     yield reached
     if reached.level == PROBLEM:
         return
-    for look in (hub.transport(place), hub.clock(client), hub.store(client)):
+    is_worker = worker.is_worker(client, place)
+    if is_worker:
+        yield from worker.look()
+    for look in (hub.transport(place), hub.clock(client), hub.store(client, is_worker=is_worker)):
         yield from look
     found = list(key.look(client, place))
     yield from found
     if all(finding.level != PROBLEM for finding in found):
-        yield from daemons.look(client, place, services)
+        yield from daemons.look(client, place, services, is_worker=is_worker)
         yield from takeover.look(client, here, place)
         yield from channels.look(client)
 

@@ -30,7 +30,7 @@ HUB_STARTS_AN_HOUR_MAX = 5
 LISTED_MAX = 200
 
 
-def look(hub: HubClient, place: Place, services: Services) -> Iterator[Finding]:
+def look(hub: HubClient, place: Place, services: Services, *, is_worker: bool = False) -> Iterator[Finding]:
     """Needs a key that may read."""
     try:
         daemons = hub.get("/api/daemons").get("daemons", [])
@@ -38,9 +38,9 @@ def look(hub: HubClient, place: Place, services: Services) -> Iterator[Finding]:
         yield from _nobody(daemons, services)
         for row in daemons:
             yield from _daemon(row, services)
-        yield from _hub_starts(starts)
+        yield from _hub_starts(starts, is_worker=is_worker)
         yield from _hubs([row for row in starts if row.get("running")])
-        if shares_machine(place, daemons, str(starts[0].get("host", "")) if starts else ""):
+        if not is_worker and shares_machine(place, daemons, str(starts[0].get("host", "")) if starts else ""):
             what, why = t("cli.doctor.shared.what"), t("cli.doctor.shared.why")
             yield Finding("machine", NOTICE, what, why, t("cli.doctor.shared.fix"))
         yield from _falling_silent(hub)
@@ -160,9 +160,9 @@ def _hubs(running: list[dict[str, Any]]) -> Iterator[Finding]:
     yield Finding("hubs", NOTICE, what, why, t("cli.doctor.hubs.fix"))
 
 
-def _hub_starts(starts: list[dict[str, Any]]) -> Iterator[Finding]:
+def _hub_starts(starts: list[dict[str, Any]], *, is_worker: bool) -> Iterator[Finding]:
     since = SystemClock().now_ms() - HOUR_MS
     count = sum(parse_iso(row["createdAt"]) >= since for row in starts if row.get("createdAt"))
     if count > HUB_STARTS_AN_HOUR_MAX:
-        fix = t("cli.doctor.hub_churn.fix")
+        fix = t("cli.doctor.hub_churn.fix_worker" if is_worker else "cli.doctor.hub_churn.fix")
         yield Finding("hub_churn", PROBLEM, t("cli.doctor.hub_churn.what", count=count), fix=fix)

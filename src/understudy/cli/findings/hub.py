@@ -92,8 +92,9 @@ def clock(hub: HubClient) -> Iterator[Finding]:
         yield Finding("clock", OK, t("cli.doctor.clock.ok"))
 
 
-def store(hub: HubClient) -> Iterator[Finding]:
-    """Checks that the hub can write and that its alarm runs."""
+def store(hub: HubClient, *, is_worker: bool = False) -> Iterator[Finding]:
+    """Checks that the hub can write and that its alarm runs; a Worker has no machine to go to."""
+    where = "_worker" if is_worker else ""
     try:
         _, ready = hub.status_of("/ready")
     except UnreachableError as error:
@@ -103,11 +104,11 @@ def store(hub: HubClient) -> Iterator[Finding]:
         yield Finding("store", PROBLEM, t("cli.doctor.ready.none"), fix=t("cli.doctor.unreachable.fix"))
     elif not ready["store"].get("writable"):
         yield Finding(
-            "store", PROBLEM, t("cli.doctor.store.what"), t("cli.doctor.store.why"), t("cli.doctor.store.fix")
+            "store", PROBLEM, t("cli.doctor.store.what"), t("cli.doctor.store.why"), t(f"cli.doctor.store.fix{where}")
         )
     elif not ready.get("ready"):
         yield Finding(
-            "alarm", PROBLEM, t("cli.doctor.alarm.what"), t("cli.doctor.alarm.why"), t("cli.doctor.alarm.fix")
+            "alarm", PROBLEM, t("cli.doctor.alarm.what"), t("cli.doctor.alarm.why"), t(f"cli.doctor.alarm.fix{where}")
         )
     else:
         if count := ready["store"].get("unreadable"):

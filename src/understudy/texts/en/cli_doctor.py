@@ -140,4 +140,9 @@ TEXTS = {
     "cli.fix.started.hub": "The hub's service was started.",
     "cli.fix.lingers": "Your services now keep running when you log out.",
     "cli.fix.refused": "systemd refuses: {said}",
+    "cli.doctor.worker.what": "The hub runs as a Cloudflare Worker: it has no machine, service, disk or database of its own to look at.",
+    "cli.doctor.worker.why": "Different there: a request holds 1.5 MiB at most, mail and Apprise do not work, it sleeps between requests without a gap, and its log is `npx wrangler@4 tail` (docs/cloudflare.md).",
+    "cli.doctor.store.fix_worker": "`npx wrangler@4 tail` shows the reason; then https://www.cloudflarestatus.com and the limits of your plan (docs/cloudflare.md)",
+    "cli.doctor.alarm.fix_worker": "`npx wrangler@4 tail` shows whether it rings; `npx wrangler@4 deploy` starts the object anew and keeps its storage",
+    "cli.doctor.hub_churn.fix_worker": "only another version or other settings are a start there: `npx wrangler@4 deployments list` shows who deploys",
 }

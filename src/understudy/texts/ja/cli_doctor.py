@@ -140,4 +140,9 @@ TEXTS = {
     "cli.fix.started.hub": "ハブのサービスを起動しました。",
     "cli.fix.lingers": "ログアウトしてもサービスが続くようになりました。",
     "cli.fix.refused": "systemd が拒否しました: {said}",
+    "cli.doctor.worker.what": "ハブは Cloudflare Worker として動いています。確認すべきマシン、サービス、ディスク、データベースはありません。",
+    "cli.doctor.worker.why": "サーバー版との違い: リクエストは最大 1.5 MiB、メールと Apprise は使用不可、リクエストがない間はスリープしますが空白時間にはなりません。ログは `npx wrangler@4 tail` で見られます(docs/cloudflare.md)。",
+    "cli.doctor.store.fix_worker": "`npx wrangler@4 tail` で原因を確認し、https://www.cloudflarestatus.com と契約プランの上限を確認してください(docs/cloudflare.md)",
+    "cli.doctor.alarm.fix_worker": "`npx wrangler@4 tail` でアラームの動作を確認してください。`npx wrangler@4 deploy` を実行すると、ストレージを保ったままオブジェクトが起動し直します",
+    "cli.doctor.hub_churn.fix_worker": "Worker では、バージョンか設定が変わったときだけ起動として記録されます。`npx wrangler@4 deployments list` で誰がデプロイしたかを確認してください",
 }
