@@ -23,6 +23,7 @@ from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.tasks import ClaimBody, ResultBody
 
 MODELS = 1_000  # of each
+PATIENT = Policy(late_after_ms=36_000_000, down_after_ms=72_000_000)  # nobody is late while others are measured
 DONE = 100  # of the tasks among them
 OUTPUT = "y" * 400
 _TASK = "{} || '-' || n"
@@ -56,7 +57,7 @@ def gather(url: str, tasks: int, daemons: int) -> None:
 def _finish_some(store: PostgresStore) -> None:
     """All daemons are heard, and some tasks done by one of them."""
     clock = SystemClock()
-    engine = Engine(store, clock, IdMaker(clock), Policy())
+    engine = Engine(store, clock, IdMaker(clock), PATIENT)
     fixed = {"seq": 1, "interval_sec": 10, "version": "1.0", "running": [], "capacity": 2}
     bodies = [
         HeartbeatBody(daemon_id=f"beat-{n}", machine_id=f"machine-{n}", boot_id=f"boot-{n}", **fixed)

@@ -25,8 +25,14 @@ from bench.crowd import MODELS, gather  # noqa: E402
 from bench.processes import KEY, Hub, free_port  # noqa: E402
 from tests.postgres import Server, running_server  # noqa: E402
 
-REQUESTS, STARTS, IDLE_S, SETTLES_S, TRIES = 30, 5, 5, 0.3, 20
-QUIET = {"late_after": "10h", "down_after": "20h", "key_tasks_max": 10_000_000, "key_bytes_max": "100GB"}
+STARTS, IDLE_S, SETTLES_S, TRIES = 5, 5, 0.3, 20
+QUIET = {
+    "late_after": "10h",
+    "down_after": "20h",
+    "key_tasks_max": 10_000_000,
+    "key_mb_max": 1_000_000,
+    "store_mb_max": 1_000_000,
+}
 MORE_MAX = 1.5  # times what a small store costs
 READ = "SELECT tup_returned, blks_hit + blks_read FROM pg_stat_database WHERE datname = %s"
 
@@ -143,19 +149,19 @@ class Place:
         then = self.read()
         return then[0] - rows, then[1] - pages, took_s
 
-    def costs(self) -> Iterator[tuple[str, Cost]]:
+    def costs(self, requests: int) -> Iterator[tuple[str, Cost]]:
         """What the hub reads by itself in a second, and what each request reads."""
         alone = self.measured(lambda: None, 1)
         idle = self.measured(partial(time.sleep, 1), IDLE_S)
         own = [(many - none) / idle[2] for many, none in zip(idle[:2], alone[:2], strict=True)]
         yield "by itself, each second (the alarm looks)", Cost(*own, 0)
         for name, request in self.requests():
-            rows, pages, took_s = self.measured(request, REQUESTS)
+            rows, pages, took_s = self.measured(request, requests)
             each = [
-                (read - none - a_second * took_s) / REQUESTS
+                (read - none - a_second * took_s) / requests
                 for read, none, a_second in zip((rows, pages), alone[:2], own, strict=True)
             ]
-            yield name, Cost(max(each[0], 0), max(each[1], 0), 1000 * took_s / REQUESTS)
+            yield name, Cost(max(each[0], 0), max(each[1], 0), 1000 * took_s / requests)
 
     def starts_s(self) -> list[float]:
         """From the start of the process until it serves."""
@@ -174,6 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench/large_store.py", description=__doc__)
     parser.add_argument("--tasks", type=int, default=1_000_000)
     parser.add_argument("--daemons", type=int, default=100_000)
+    parser.add_argument("--requests", type=int, default=30, help="of each kind")
     asked = parser.parse_args()
     sizes = {"few": (MODELS, MODELS), "many": (asked.tasks, asked.daemons)}
     costs: dict[str, dict[str, Cost]] = {}
@@ -184,7 +191,7 @@ def main() -> None:
         for name, (tasks, daemons) in sizes.items():
             place = Place(server, Path(folder), tasks, daemons)
             with place.hub:
-                costs[name] = dict(place.costs())
+                costs[name] = dict(place.costs(asked.requests))
                 starts = place.starts_s()
     print("| | rows | with many | pages | with many | | ms | with many |\n|---|---|---|---|---|---|---|---|")
     for what, few in costs["few"].items():
