@@ -2,21 +2,42 @@
 
 Who is let in speaks to the server as the pooler's own user. The connection that was given back last is lent first; a
 client keeps one from its first message until the server says that no transaction is open.
+
+`UNDERSTUDY_PGBOUNCER` names the program of a real PgBouncer, to take that instead.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import select
+import shutil
 import socket
 import struct
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.postgres import identity
+from tests.waiting import eventually
+
 _WISHES = (80877103, 80877104)  # TLS, GSS: refused
 _CANCEL = 80877102
 _KEY = b"K" + struct.pack("!iii", 12, 1, 1)  # no process of the server has this number
+PGBOUNCER = os.environ.get("UNDERSTUDY_PGBOUNCER", "")  # before the tests' own environment is made
+PGBOUNCER_INI = """
+[databases]
+* = host={server} port=5432
+[pgbouncer]
+unix_socket_dir = {folder}
+listen_port = 5432
+pool_mode = transaction
+auth_type = trust
+auth_file = {folder}/users
+max_client_conn = 200
+default_pool_size = 10
+"""
 _READY = b"Z" + struct.pack("!i", 5) + b"I"
 _LET_IN = b"R" + struct.pack("!ii", 8, 0)
 
@@ -121,10 +142,31 @@ class Pooler:
 
 
 @contextlib.contextmanager
-def running_pooler(server: Path, folder: Path) -> Iterator[Pooler]:
+def running_pooler(server: Path, folder: Path) -> Iterator[None]:
     """A pooler before the server whose socket is in the folder `server`."""
+    if PGBOUNCER:
+        with _running_pgbouncer(server, folder):
+            yield
+        return
     made = Pooler(server / ".s.PGSQL.5432", folder)
     try:
-        yield made
+        yield
     finally:
         made.close()
+
+
+@contextlib.contextmanager
+def _running_pgbouncer(server: Path, folder: Path) -> Iterator[None]:
+    (folder / "users").write_text('"postgres" ""\n')
+    (folder / "ini").write_text(PGBOUNCER_INI.format(server=server, folder=folder))
+    who = identity()
+    for path in (folder, *folder.iterdir()) if who else ():
+        shutil.chown(path, who["user"], who["group"])
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([PGBOUNCER, folder / "ini"], stdout=log, stderr=log, cwd="/", **who)
+    try:
+        eventually((folder / ".s.PGSQL.5432").exists, what="PgBouncer")
+        yield
+    finally:
+        process.kill()
+        process.wait(30)

