@@ -2,9 +2,10 @@
 
 `understudy hub` on a free port of loopback with its own data directory, waited for until `/ready`.
 It is given the keys `KEY` (submit, work, memory, read) and `ADMIN_KEY` by environment; further settings as keywords:
-`running_hub(tmp_path, late_after="1s", lease_duration="2s")`. `hub.kill()` is SIGKILL, `hub.stop()` is SIGTERM,
-`hub.start()` starts it again on the same port and data; `hub.log` is what it wrote so far, `hub.env` an environment
-for clients. As a fixture, fresh for each test: `from tests.hub_process import hub`.
+`running_hub(tmp_path, late_after="1s", lease_duration="2s")`, in capitals as they stand: `SLACK_WEBHOOK_URL=…`.
+`hub.kill()` is SIGKILL, `hub.stop()` is SIGTERM, `hub.start()` starts it again on the same port and data; `hub.log` is
+what it wrote so far, `hub.env` an environment for clients. As a fixture, fresh for each test:
+`from tests.hub_process import hub`.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class HubProcess:
         self.data_dir = data_dir
         self.port = free_port()  # the same after each start
         self.environ = {"UNDERSTUDY_API_KEY": KEY, "ADMIN_API_KEY": ADMIN_KEY}
-        self.environ |= {f"UNDERSTUDY_{name.upper()}": str(value) for name, value in settings.items()}
+        for name, value in settings.items():
+            self.environ[name if name.isupper() else f"UNDERSTUDY_{name.upper()}"] = str(value)
         self._log_path = data_dir.with_name(f"{data_dir.name}.log")
         self._log_from = 0
         self.process: prepared.Program | None = None

@@ -228,12 +228,17 @@ class Server:
 
     def kill(self) -> None:
         """SIGKILL all of its processes at once, as a lost machine; it can be started again."""
-        postmaster = psutil.Process(int(self._said()[0]))
-        postmaster.suspend()  # so that it starts no more of them
-        for process in (*postmaster.children(), postmaster):
+        processes = self.processes()
+        processes[0].suspend()  # so that it starts no more of them
+        for process in (*processes[0].children(), processes[0]):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         self._end(b"QUIT\n")
+
+    def processes(self) -> list[psutil.Process]:
+        """The one that was started, and those that it has started."""
+        postmaster = psutil.Process(int(self._said()[0]))
+        return [postmaster, *postmaster.children()]
 
     def close(self) -> None:
         """End it and remove what it wrote."""

@@ -115,6 +115,19 @@ class Failover(Struct):
         return max(self.served_s) - self.promoted_s
 
 
+@contextmanager
+def frozen(server: Server) -> Iterator[None]:
+    """Every process of it is stopped, and goes on after the block."""
+    processes = server.processes()
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
 def alarms_in(hub: HubProcess) -> list[Any]:
     events = hub.get("/api/events?search=daemon.&limit=1000")["events"]
     return [event for event in events if event["name"] in ("daemon.late", "daemon.down")]
@@ -192,3 +205,32 @@ def test_a_change_that_no_standby_has_is_not_acknowledged() -> None:
         server.ask("SELECT pg_cancel_backend(%s)", pid)
         saving.join(60)
         assert "synchronous" in str(failed[0])
+
+
+def test_a_primary_that_is_frozen_is_left_for_the_new_one(tmp_path: Path, report: Any) -> None:
+    """Its machine answers for TCP, and none of its own limits takes effect; then it goes on, and is not asked again."""
+    ledger, stopped = Ledger(), threading.Event()
+    with synchronous_pair() as (primary, standby):
+        url = address_of((primary, standby), primary.new_database().rpartition("/")[2])
+        with hubs_on(url, 2, tmp_path, **SETTINGS) as hubs:
+            people = [Client(hubs[n % 2].port, ledger, n, stopped) for n in range(CLIENTS)]
+            probes = [Probe(hub, ledger, stopped) for hub in hubs]
+            threads: list[threading.Thread] = [*probes, *people]
+            for thread in threads:
+                thread.start()
+            time.sleep(BEFORE_S)
+            with frozen(primary):
+                began = time.monotonic()
+                standby.promote()
+                promoted = time.monotonic()
+                for probe in probes:
+                    eventually(lambda p=probe: p.first_after(promoted), within_s=60, what="a hub that serves")  # type: ignore[misc]
+                served_s = [probe.first_after(promoted) - began for probe in probes]
+            time.sleep(AFTER_S)  # the old primary goes on beside the new one
+            stopped.set()
+            for thread in threads:
+                thread.join(120)
+            for hub in hubs:
+                assert broken_in(hub, ledger) == []
+                assert alarms_in(hub) == []
+    report(f"frozen; the hubs served after {', '.join(f'{seconds:.1f}' for seconds in served_s)} s")

@@ -25,7 +25,7 @@ KILL_EVERY_S = 5.0
 CRASHES_AT_S, CUTS_AT_S = (20.0, 40.0), (12.0, 32.0, 52.0)
 ROUNDS, PICKUP_MS_MAX = 100, 50
 RESTARTS, RESTART_CLIENTS, NOTICED_AGAIN_S = 2, 16, 3.0
-ANSWER = re.compile(r"answer of (client-\d+-\d+): ")
+ABOUT = re.compile(r"(?:answer|content) of (client-\d+-\d+)")
 NOTED_WITHIN_S = 3.0  # a busy hub notes within this time what it has sent
 DELIVERED_WITHIN_S = 150.0  # what a killed hub had taken is free after a minute
 SETTINGS = {
@@ -79,17 +79,23 @@ class Shown(Struct):
     """A message as it stands in Slack."""
 
     task_id: str
+    text: str
     at: float  # monotonic seconds
     hub: str  # that sent it
+
+    @property
+    def is_answer(self) -> bool:
+        return self.text.startswith("answer of")
 
 
 def shown_in(slack: FakeSlack) -> list[Shown]:
     """Every message, in the order in which people see them."""
     shown = []
     for request in slack.received:
-        found = ANSWER.search(request.json["text"])
+        text = request.json["text"]
+        found = ABOUT.search(text)
         assert found, request.body
-        shown.append(Shown(found[1], request.at, request.query["hub"][0]))
+        shown.append(Shown(found[1], text, request.at, request.query["hub"][0]))
     return shown
 
 
@@ -98,13 +104,27 @@ def unexplained_in(shown: list[Shown], acts: list[Act]) -> tuple[int, list[Shown
     last: dict[str, Shown] = {}
     repeated, unexplained = 0, []
     for one in shown:
-        before = last.get(one.task_id)
-        last[one.task_id] = one
+        before = last.get(one.text)
+        last[one.text] = one
         if before is not None:
             repeated += 1
             if not any(act.explains(before) for act in acts):
                 unexplained.append(one)
     return repeated, unexplained
+
+
+def late_in(shown: list[Shown]) -> list[Shown]:
+    """Messages about the progress of a task that came for the first time after its answer."""
+    answered: set[str] = set()
+    known: set[str] = set()
+    late = []
+    for one in shown:
+        if one.is_answer:
+            answered.add(one.task_id)
+        elif one.task_id in answered and one.text not in known:
+            late.append(one)
+        known.add(one.text)
+    return late
 
 
 class Chaos(threading.Thread):
@@ -169,7 +189,7 @@ def test_many_hubs_lose_nothing_and_do_nothing_twice(count: int, tmp_path: Path,
     slack = FakeSlack()
     ledger, stopped = Ledger(), threading.Event()
     with running_server() as server, slack:
-        channel = {"slack_webhook_url": lambda name: f"{slack.webhook}?hub={name}"}
+        channel = {"SLACK_WEBHOOK_URL": lambda name: f"{slack.webhook}?hub={name}"}
         url = server.new_database()
         with (
             hubs_on(url, count, tmp_path, **SETTINGS, **channel) as hubs,
@@ -201,7 +221,7 @@ def test_many_hubs_lose_nothing_and_do_nothing_twice(count: int, tmp_path: Path,
             assert alarms == [], f"an alarm; the longest silence of a daemon was {gap_s:.1f} s"
             wanted = {task for task, is_answered in ledger.enqueued.items() if is_answered and task in ledger.done}
             eventually(
-                lambda: wanted <= {one.task_id for one in shown_in(slack)},
+                lambda: wanted <= {one.task_id for one in shown_in(slack) if one.is_answer},
                 within_s=DELIVERED_WITHIN_S, every_s=0.5, what="every answer delivered",
             )  # fmt: skip
             twice, unexplained = unexplained_in(shown_in(slack), chaos.acts)
@@ -209,6 +229,7 @@ def test_many_hubs_lose_nothing_and_do_nothing_twice(count: int, tmp_path: Path,
             report(f"a follower had {len(wanted_places):,} events by {follower.streams} streams, each once, in order")
             assert slack.problems == []
             assert unexplained == [], "sent again, and no kill explains it"
+            assert late_in(shown_in(slack)) == [], "progress of a task that was answered"
 
 
 @pytest.mark.soak

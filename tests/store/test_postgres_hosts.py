@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing, suppress
 from typing import Any
 from urllib.parse import urlencode
@@ -13,9 +14,10 @@ from tests.postgres import Server
 from tests.store.conformance import queued
 from tests.waiting import eventually
 from understudy.errors import StoreDownError
-from understudy.store import postgres_hosts
+from understudy.store import postgres_hosts, postgres_pipeline
 from understudy.store.postgres import PostgresStore
 from understudy.store.postgres_hosts import Hosts, apart, history
+from understudy.store.postgres_pipeline import Statement
 from understudy.store.postgres_wire import Link
 
 TWO = "host=a,b port=1,2 dbname=u target_session_attrs=read-write"
@@ -53,7 +55,7 @@ class Played:
         self.asked.append(host)
         if not self.timelines[host]:
             raise psycopg.OperationalError(f"{host} does not answer")
-        return PlayedLink(host)
+        return PlayedLink(host, conninfo)
 
     def opened(self) -> str:
         self.asked.clear()
@@ -61,8 +63,9 @@ class Played:
 
 
 class PlayedLink:
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, place: str) -> None:
         self.host = host
+        self.place = place
 
     def close(self) -> None:
         pass
@@ -90,6 +93,58 @@ def test_a_hub_that_starts_takes_the_newest_of_all_that_answer(monkeypatch: pyte
     servers = Played(monkeypatch, a=1, b=2)
     assert (servers.opened(), servers.asked) == ("b", ["a", "b"])
     assert Played(monkeypatch, a=2, b=1).opened() == "a"
+
+
+def test_a_server_is_worth_waiting_for_until_another_one_is_newer(monkeypatch: pytest.MonkeyPatch) -> None:
+    servers = Played(monkeypatch, a=1, b=0)
+    place = servers.hosts.opened().place
+    assert servers.hosts.is_best(place)
+    servers.timelines = {"a": 1, "b": 2}
+    assert not servers.hosts.is_best(place)
+    assert servers.opened() == "b"
+    servers.timelines = {"a": 0, "b": 0}
+    assert not servers.hosts.is_best(servers.hosts._places[0])
+
+
+def test_an_answer_is_waited_for_only_while_its_server_is_the_one_to_ask(
+    monkeypatch: pytest.MonkeyPatch, postgres_url: str
+) -> None:
+    monkeypatch.setattr(postgres_pipeline, "LOOK_AFTER_S", 0.1)
+    answers = iter((True, True, False))
+    with closing(Link(postgres_url)) as link:
+        link.pipeline.is_worth_waiting = lambda: True
+        (slept,), _ = link.pipeline.run((Statement("SELECT 1 FROM pg_sleep(0.3)"),))
+        assert link.pipeline.rows(slept)
+        link.pipeline.is_worth_waiting = lambda: next(answers)
+        with pytest.raises(psycopg.OperationalError, match="no answer"):
+            link.pipeline.run((Statement("SELECT 1 FROM pg_sleep(600)"),))
+        assert (link.is_lost, list(answers)) == (True, [])
+
+
+def test_a_read_ends_when_its_server_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, postgres_server: Server, postgres_url: str
+) -> None:
+    monkeypatch.setattr(postgres_pipeline, "LOOK_AFTER_S", 0.1)
+    with closing(PostgresStore(postgres_url)) as store:
+        read = threading.Thread(target=lambda: failed.append(_failure(store)))
+        failed: list[str] = []
+        read.start()
+        eventually(lambda: store._lent, what="a read under way")
+        with monkeypatch.context() as other:
+            other.setattr(store._hosts, "is_best", lambda _: False)
+            with pytest.raises(StoreDownError, match="no answer"):
+                store.transaction(lambda tx: tx._fetch("SELECT 1 FROM pg_sleep(600)"))  # type: ignore[attr-defined]
+            read.join(60)
+        assert failed
+    postgres_server.cut(postgres_url.partition("?")[0].rpartition("/")[2])  # it sleeps on
+
+
+def _failure(store: PostgresStore) -> str:
+    try:
+        store.read(lambda tx: tx._fetch("SELECT 1 FROM pg_sleep(600)"))  # type: ignore[attr-defined]
+    except StoreDownError as error:
+        return error.message
+    return ""
 
 
 def test_a_server_without_a_history_is_taken(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:

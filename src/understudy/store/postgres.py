@@ -88,6 +88,7 @@ class PostgresStore:
         self._writing = threading.Lock()  # one transaction at a time
         self._writer: Link | None = None
         self._readers: SimpleQueue[Link] = SimpleQueue()
+        self._lent: set[Link] = set()  # readers in use
         self._is_closed = False
         self._is_unprepared = False  # a pooler forgets what was prepared
         self._size = Size()
@@ -188,8 +189,17 @@ class PostgresStore:
     def _new_writer(self) -> Link:
         """Readers are opened anew with it: theirs may be a server that was replaced."""
         link = self._configured(self._opened(), _WRITER)
+        link.pipeline.is_worth_waiting = partial(self._is_worth_waiting, link)
         self._drop_readers()
         return link
+
+    def _is_worth_waiting(self, link: Link) -> bool:
+        """True while the writer's server is there, and no newer one; reads that wait for it are ended with it."""
+        if self._hosts.is_best(link.place):
+            return True
+        for reader in list(self._lent):
+            reader.cut()
+        return False
 
     def _commit(self, link: Link, trips: Trips) -> None:
         """End the transaction. PostgreSQL answers ROLLBACK, and no error, to the COMMIT of one that has failed.
@@ -242,6 +252,7 @@ class PostgresStore:
             link, is_fresh = self._reader()
             more = {"statement_timeout": within_ms} if within_ms else {}
             until_s = time.monotonic() + within_ms / 1000 if within_ms else 0
+            self._lent.add(link)
             trips = Trips(link, self._begin(link, _SNAPSHOT, _READER, **more), until_s, is_reading=True)
             try:
                 return fn(
@@ -273,6 +284,7 @@ class PostgresStore:
             return self._configured(self._opened(), _READER), True
 
     def _give_back(self, link: Link) -> None:
+        self._lent.discard(link)
         try:
             if not link.is_lost:
                 link.pipeline.run((Statement("ROLLBACK"),))

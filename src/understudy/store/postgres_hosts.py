@@ -52,44 +52,50 @@ class Hosts:
         self._newest = ("", 0)
         self._has_looked = False
 
-    def opened(self) -> Link:
+    def opened(self, *, everywhere: bool = False) -> Link:
         """A connection. psycopg.Error where no server takes one.
 
-        The first time all servers are asked, so that a hub that starts finds the newest one.
+        The first time, and where `everywhere` says so, all servers are asked for the newest one.
         """
         if len(self._places) == 1:
             return self._connect(self._places[0])
         failures: list[str] = []
-        found = self._found(failures)
-        best = next(found, None)
-        if best is not None and not self._has_looked:
-            for other in found:  # each is newer than the one before, or as new
-                best.close()
-                best = other
-            self._has_looked = True
+        best: Link | None = None
+        for link, is_newer in self._found(failures):
+            if best is not None:
+                (best if is_newer else link).close()
+            best = link if best is None or is_newer else best
+            if self._has_looked and not everywhere:
+                break
         if best is None:
             raise psycopg.OperationalError("; ".join(failures))
+        self._has_looked = True
+        self._places = [best.place, *(place for place in self._places if place != best.place)]
         return best
 
-    def _found(self, failures: list[str]) -> Iterator[Link]:
+    def is_best(self, place: str) -> bool:
+        """True if a new connection comes about, and would go to this server too."""
+        try:
+            link = self.opened(everywhere=True)
+        except psycopg.Error:
+            return False
+        link.close()
+        return link.place == place
+
+    def _found(self, failures: list[str]) -> Iterator[tuple[Link, bool]]:
+        """Each connection that comes about, and whether its server is newer than all that were known."""
         for place in list(self._places):
             try:
                 link = self._connect(place)
             except psycopg.Error as error:
                 failures.append(str(error))
                 continue
-            if self._is_current(link):
-                self._places = [place, *(other for other in self._places if other != place)]
-                yield link
-            else:
+            known = self._newest
+            cluster, timeline = history(link)
+            if cluster == known[0] and timeline < known[1]:
                 link.close()
-                failures.append(
-                    f"{conninfo_to_dict(place).get('host')} is a primary of the past: another server was promoted"
-                )
-
-    def _is_current(self, link: Link) -> bool:
-        cluster, timeline = history(link)
-        if cluster == self._newest[0] and timeline < self._newest[1]:
-            return False
-        self._newest = (cluster, timeline)
-        return True
+                host = conninfo_to_dict(place).get("host")
+                failures.append(f"{host} is a primary of the past: another server was promoted")
+            else:
+                self._newest = (cluster, timeline)
+                yield link, self._newest != known

@@ -7,7 +7,7 @@ this way 45. So this speaks libpq's pipeline mode itself, by `psycopg.pq`; conne
 from __future__ import annotations
 
 import select
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -18,6 +18,7 @@ from psycopg.pq.abc import PGresult
 
 STATEMENTS_MAX = 400  # prepared on a connection
 PREPARED_AFTER = 3  # uses
+LOOK_AFTER_S = 10.0  # without an answer, and again after as long: is that server still the one to ask?
 NUL_SHOWN = "\ufffd"  # PostgreSQL's texts hold no NUL
 _UNKNOWN, _INT8, _BYTEA = 0, 20, 17  # types of PostgreSQL; where a text stands decides its type
 _SOUND = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
@@ -44,6 +45,8 @@ class Pipeline:
         self._pgconn = connection.pgconn
         self._transformer = Transformer.from_context(connection)
         self.prepares = prepares
+        # A server that is frozen, or cut off from its standby, answers nothing, and no limit of its own takes effect.
+        self.is_worth_waiting: Callable[[], bool] | None = None  # None: as long as it takes
         self._uses: dict[_Prepared, int] = {}
         self._names: dict[_Prepared, bytes] = {}
         self._named = 0  # so far
@@ -101,7 +104,7 @@ class Pipeline:
             asked.append(None)
         pgconn.pipeline_sync()
         while pgconn.flush():  # the server takes no more before some answers are read
-            self._either.poll()
+            self._wait(self._either)
             pgconn.consume_input()
         return asked
 
@@ -139,9 +142,15 @@ class Pipeline:
         """The next result; None ends those of a statement."""
         pgconn = self._pgconn
         while pgconn.is_busy():
-            self._readable.poll()
+            self._wait(self._readable)
             pgconn.consume_input()
         return pgconn.get_result()
+
+    def _wait(self, line: select.poll) -> None:
+        while not line.poll(LOOK_AFTER_S * 1000):
+            if self.is_worth_waiting is not None and not self.is_worth_waiting():
+                said = f"no answer for {LOOK_AFTER_S:g} s, and the server is gone or was replaced"
+                raise psycopg.OperationalError(said)
 
 
 def _dumped(value: Any) -> tuple[bytes, int, Format]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 from collections.abc import Collection
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -116,6 +119,7 @@ class Link:
     def __init__(self, conninfo: str, *, may_be_standby: bool = False) -> None:
         """Connect. psycopg.Error where that is not possible."""
         self._may_be_standby = may_be_standby
+        self.place = conninfo
         self.connection: Connection = psycopg.connect(
             conninfo,
             autocommit=True,
@@ -157,6 +161,11 @@ class Link:
     def close(self) -> None:
         """Let it go."""
         self.connection.close()
+
+    def cut(self) -> None:
+        """End it from another thread than the one that waits for an answer there."""
+        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self.connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
 
 
 _DOWN = (
