@@ -78,6 +78,7 @@ BOUNDED = {
     "store/base Unreadable._known": "UNREADABLE_MAX",
     "store/base Unreadable.found": "UNREADABLE_MAX",
     "store/postgres PostgresStore._listeners": CODE,
+    "store/postgres PostgresStore._lent": "the threads that read",
     "store/postgres PostgresStore._readers": "READERS_MAX",
     "store/postgres_fronts Fronts._open": "OPEN_MAX and the sets of a batch",
     "store/postgres_pipeline Pipeline._names": "STATEMENTS_MAX",
