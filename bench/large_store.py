@@ -64,7 +64,7 @@ class Place:
 
     def send(self, method: str, path: str, body: Any = None) -> Any:
         for _ in range(TRIES):  # a busy machine makes a list too slow for the hub's patience
-            status, said = self.hub.call(method, path, body)
+            status, said = self.hub.call(method, path, body, timeout_s=120)
             if status != 503:
                 break
         assert status in (200, 201) or said["code"] == "too_slow", (path, status, said)
@@ -85,7 +85,7 @@ class Place:
         return cookie
 
     def _asked(self, method: str, path: str, form: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.hub.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.hub.port, timeout=120)
         headers = {"Cookie": self._cookie, "Sec-Fetch-Site": "same-origin"}
         connection.request(method, path, form, headers | {"Content-Type": "application/x-www-form-urlencoded"})
         answer = connection.getresponse()

@@ -89,10 +89,13 @@ class Shown(Struct):
 
 
 def shown_in(slack: FakeSlack) -> list[Shown]:
-    """Every message, in the order in which people see them."""
+    """Every message, in the order in which people see them; a hub that is killed while it sends sends half a one."""
     shown = []
     for request in slack.received:
-        text = request.json["text"]
+        try:
+            text = request.json["text"]
+        except ValueError:
+            continue
         found = ABOUT.search(text)
         assert found, request.body
         shown.append(Shown(found[1], text, request.at, request.query["hub"][0]))
@@ -215,19 +218,19 @@ def test_many_hubs_lose_nothing_and_do_nothing_twice(count: int, tmp_path: Path,
             assert follower.places[: len(wanted_places)] == wanted_places, "an event was skipped, or came twice"
             alarms = [event for event in _events(hubs[0]) if event["name"] in ("daemon.late", "daemon.down")]
             gap_s = max(beater.longest_gap_s for beater in beaters)
-            is_read.set()
-            for thread in (*beaters, follower):
-                thread.join(60)
             assert alarms == [], f"an alarm; the longest silence of a daemon was {gap_s:.1f} s"
             wanted = {task for task, is_answered in ledger.enqueued.items() if is_answered and task in ledger.done}
             eventually(
                 lambda: wanted <= {one.task_id for one in shown_in(slack) if one.is_answer},
                 within_s=DELIVERED_WITHIN_S, every_s=0.5, what="every answer delivered",
             )  # fmt: skip
+            is_read.set()  # a daemon that beats no more is late, and that is said in Slack too
+            for thread in (*beaters, follower):
+                thread.join(60)
             twice, unexplained = unexplained_in(shown_in(slack), chaos.acts)
             report(_said(count, ledger, chaos, len(wanted), twice))
             report(f"a follower had {len(wanted_places):,} events by {follower.streams} streams, each once, in order")
-            assert slack.problems == []
+            assert [problem for problem in slack.problems if "no JSON" not in problem] == []
             assert unexplained == [], "sent again, and no kill explains it"
             assert late_in(shown_in(slack)) == [], "progress of a task that was answered"
 
