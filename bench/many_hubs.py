@@ -22,6 +22,7 @@ from contextlib import ExitStack
 from statistics import median
 
 import msgspec
+import psycopg
 from msgspec import Struct
 
 from bench.figures import Figure, Plan, percentile
@@ -134,24 +135,28 @@ def _rate(plan: Plan, server: Server, case: _Case, stock: str, name: str) -> flo
         hubs = [stack.enter_context(hub_on(plan, url, f"{name}-{n}")) for n in range(case.hubs)]
         if not case.tasks:
             return sum(_loaded(hubs, case.kind, case.connections, plan.seconds))
-        return case.tasks / _drained_s(server, url, hubs, case)
+        return case.tasks / _drained_s(url, hubs, case)
 
 
-def _drained_s(server: Server, url: str, hubs: list[Hub], case: _Case) -> float:
+def _drained_s(url: str, hubs: list[Hub], case: _Case) -> float:
     """How long it takes until nothing is left."""
-    database = url.rpartition("/")[2].partition("?")[0]
-    began = time.perf_counter()
-    loads = [start_load(hub, case.kind, case.connections // len(hubs), DRAINED_WITHIN_S) for hub in hubs]
-    try:
-        while server.ask(_IS_DRAINED, database=database) != [(True,)]:
-            time.sleep(0.05)
-            if time.perf_counter() - began > DRAINED_WITHIN_S:
-                raise RuntimeError(f"{case.what}: not drained within {DRAINED_WITHIN_S} s")
-        return time.perf_counter() - began
-    finally:
-        for running in loads:
-            running.kill()
-            running.wait()
+    with psycopg.connect(url, autocommit=True) as look:
+        began = time.perf_counter()
+        loads = [start_load(hub, case.kind, case.connections // len(hubs), DRAINED_WITHIN_S) for hub in hubs]
+        try:
+            while look.execute(_IS_DRAINED).fetchone() != (True,):
+                time.sleep(0.1)  # each look reads what is not vacuumed yet
+                if time.perf_counter() - began > DRAINED_WITHIN_S:
+                    raise RuntimeError(f"{case.what}: not drained within {DRAINED_WITHIN_S} s")
+            return time.perf_counter() - began
+        finally:
+            _end(loads)
+
+
+def _end(loads: list[subprocess.Popen[str]]) -> None:
+    for running in loads:
+        running.kill()
+        running.wait()
 
 
 def _loaded(hubs: list[Hub], kind: str, connections: int, seconds: float) -> list[float]:

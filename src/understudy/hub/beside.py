@@ -6,6 +6,7 @@ docs/adr/0015-beside-or-alone.md has the reasons. What breaks the rule is no err
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 from msgspec import Struct
@@ -38,9 +39,22 @@ def refuse_hearing(before: Hearing, after: Hearing) -> None:
 def refuse_strange_rows(work: WorkingSet) -> None:
     """MustBeAloneError if the batch saves a row that it has not locked."""
     for noun, changed in work.dirty.items():
+        if _are_locked(work, noun, changed):
+            continue
         for key, row in changed.items():
             if not _is_own(work, noun, key, row):
                 raise MustBeAloneError
+
+
+def _are_locked(work: WorkingSet, noun: type[Struct], changed: dict[Any, Any]) -> bool:
+    """True if all of these rows are saved, and locked or owned by what is: what is usual, seen at once."""
+    owners = OWNERS.get(noun, {})
+    if not all(changed.values()) or (noun not in LOCKED and len(owners) != 1):
+        return False
+    if noun in LOCKED:
+        return changed.keys() <= work.looked_for[noun]
+    ((column, owner),) = owners.items()
+    return set(map(attrgetter(column), changed.values())) <= work.looked_for[owner]
 
 
 def _is_own(work: WorkingSet, noun: type[Struct], key: Any, row: Struct | None) -> bool:

@@ -45,9 +45,8 @@ class ReportResult(Operation):
         self.success = success_of(body)
 
     def needs(self, needs: Needs) -> None:
-        """The task, what was asked, and the worker if it gives its name."""
+        """The task, and the worker if it gives its name."""
         needs.row(Task, self.task_id)
-        needs.row(TaskBody, self.task_id)
         needs.row(Evidence, _evidence_id(self.task_id, self.body.token))
         needs.room = True
         if name := watch_name(self.body.worker_id or ""):  # mostly its holder, and daemons are locked before tasks
@@ -56,7 +55,10 @@ class ReportResult(Operation):
             needs.row(Attempt, (self.task_id, self.body.token))
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
-        """The daemon that holds the lease: a result is a sign of its life."""
+        """The daemon that holds the lease: a result is a sign of its life; and what was asked, if memory keeps it."""
+        task = work.get(Task, self.task_id)
+        if task is not None and task.user_id:
+            needs.row(TaskBody, self.task_id)
         name = self._holder(work)
         if name:
             needs.row(Daemon, name)
