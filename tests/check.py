@@ -26,6 +26,12 @@ def cog(*arguments: str) -> list[str]:
     return [PYTHON, "-m", "cogapp", "-P", *arguments, *files] if files else [PYTHON, "-c", ""]
 
 
+def collect() -> list[str]:
+    """The command that keeps the byte code of all tests: else each worker makes it; `-c ''` where it is there."""
+    is_kept = any(ROOT.glob("tests/coordinator/__pycache__/*pytest*.pyc"))
+    return [PYTHON, "-c", ""] if is_kept else [PYTHON, "-m", "pytest", "--collect-only", "-qq"]
+
+
 def steps() -> dict[str, list[str]]:
     """Command by name of the step, in the order of telling: the quick ones first."""
     return {
@@ -34,6 +40,7 @@ def steps() -> dict[str, list[str]]:
         "types": [PYTHON, "-m", "mypy", "--no-error-summary"],
         "floors": [PYTHON, "-c", FLOORS],
         "docs": cog("--check", "--verbosity=1", "--check-fail-msg=`make docs` writes it anew."),
+        "collect": collect(),
         "browser": [PYTHON, "tests/browser/chromium.py"],
         "tests": [PYTHON, "-m", "pytest", "-n", str(WORKERS), "--dist", "worksteal"],
     }
