@@ -38,3 +38,39 @@ class Beside(Struct, frozen=True):
 
 Effect = Operation | Read | Sleep | Beside | OutboundRequest
 Steps = Generator[Effect, Any, int]
+
+
+class Performance:
+    """Steps that a driver carries out: `next` is the next effect, `with` it its answer is set, or it raises.
+
+    Once it is over, only the outcome of a request to another server is still saved, so that the request is not made
+    again at the next start.
+    """
+
+    def __init__(self, steps: Steps, is_over: Callable[[], bool]) -> None:
+        self._steps = steps
+        self._is_over = is_over
+        self._error: Exception | None = None
+        self.answer: Any = None
+        self.pause_ms = 0  # as the steps returned it
+
+    def next(self) -> Effect | None:
+        """The next effect; None: that was all."""
+        answer, error, self.answer, self._error = self.answer, self._error, None, None
+        try:
+            effect = self._steps.send(answer) if error is None else self._steps.throw(error)
+        except StopIteration as end:
+            self.pause_ms = int(end.value or 0)
+            return None
+        if self._is_over() and not (isinstance(effect, Operation) and effect.is_last_word):
+            self._steps.close()
+            return None
+        return effect
+
+    def __enter__(self) -> None:
+        """The effect is carried out."""
+
+    def __exit__(self, kind: type[BaseException] | None, raised: BaseException | None, trace: object) -> bool:
+        """The steps that asked decide about what it raised."""
+        self._error = raised if isinstance(raised, Exception) else None
+        return self._error is not None

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from understudy.hub.batch import Committed
-from understudy.hub.delivery import Delivery
 from understudy.hub.operation import Operation
 from understudy.hub.outbox import ReclaimNotices
-from understudy.hub.steps import Beside, Effect, Read, Sleep, Steps
+from understudy.hub.steps import Beside, Effect, Performance, Read, Sleep, Steps
 from understudy.runtime.hub.writer import Writer
 from understudy.runtime.stepper import Stepper
 from understudy.runtime.transport import Transport
+from understudy.runtime.wiring import Loop
 
 STOP_WITHIN_S = 2.0  # a request on its way may take longer: it is not waited for
 
@@ -39,26 +39,12 @@ class HubLoop(Stepper):
         return super().is_over or self._writer.is_stopping
 
     def perform(self, steps: Steps) -> int:
-        """Carry out what the steps ask for, until they are over → what they returned.
-
-        Once it is over, only the outcome of a request to another server is still saved, so that the request is not
-        made again at the next start.
-        """
-        answer: Any = None
-        error: Exception | None = None
-        while True:
-            try:
-                effect = steps.send(answer) if error is None else steps.throw(error)
-            except StopIteration as end:
-                return int(end.value or 0)
-            if self.is_over and not (isinstance(effect, Operation) and effect.is_last_word):
-                steps.close()
-                return 0
-            answer, error = None, None
-            try:
-                answer = self._perform(effect)
-            except Exception as raised:  # noqa: BLE001 - the steps that asked decide
-                error = raised
+        """Carry out what the steps ask for, until they are over → what they returned."""
+        performance = Performance(steps, lambda: self.is_over)
+        while (effect := performance.next()) is not None:
+            with performance:
+                performance.answer = self._perform(effect)
+        return performance.pause_ms
 
     def _perform(self, effect: Effect) -> Any:
         match effect:
@@ -91,21 +77,18 @@ class HubLoop(Stepper):
         return ""
 
 
+def hub_loop(loop: Loop, writer: Writer, transport: Transport) -> HubLoop:
+    """A loop in a thread."""
+    return HubLoop(loop.name, loop.step, writer, transport, loop.on_trouble)
+
+
 class Deliverers:
     """A loop for each channel of a hub, woken by the commit that brought it something."""
 
-    def __init__(
-        self,
-        deliveries: Sequence[Delivery],
-        writer: Writer,
-        transport: Transport,
-        on_trouble: Callable[[str], Callable[[Exception], None]],
-    ) -> None:
+    def __init__(self, loops: Mapping[str, Loop], writer: Writer, transport: Transport) -> None:
+        """`loops`: by the names of the channels."""
         self._writer = writer
-        self._by_name = {
-            name: HubLoop(f"to {name}", delivery.step, writer, transport, on_trouble(name))
-            for name, delivery in ((delivery.settings.name, delivery) for delivery in deliveries)
-        }
+        self._by_name = {name: hub_loop(loop, writer, transport) for name, loop in loops.items()}
         if self._by_name:
             writer.after_commit(self.look_at)
 

@@ -13,31 +13,28 @@ from understudy.api.hub import Pulse
 from understudy.api.waiting import Waiting
 from understudy.clock import Clock
 from understudy.config.policy import HubInputs
-from understudy.coordinator.takeover import is_switched_on
 from understudy.errors import StoreError, UnavailableError, UnderstudyError
 from understudy.hub.alarm_loop import LOOK_EVERY_MS as ALARM_LOOKS_EVERY_MS
 from understudy.hub.alarm_loop import Alarm
-from understudy.hub.batch import DEAF_FOR_S, Committed, Engine
+from understudy.hub.batch import Committed, Engine
 from understudy.hub.calls import CutCalls
 from understudy.hub.counting import Commits, Counted
-from understudy.hub.delivery import LOOK_EVERY_MS, LOOK_EVERY_MS_SHARED, Delivery
 from understudy.hub.keys import environment_keys_of
 from understudy.hub.operation import Operation
 from understudy.hub.starts import EndHub, RecordStart
-from understudy.hub.takeover_loop import TakeoverLoop
 from understudy.hub.tally import Tally
 from understudy.hub.views import View
-from understudy.hub.watchdog import OutsideWatchdog, SignsOfLife
 from understudy.ids import IdMaker
 from understudy.log import Log
-from understudy.notify.channels import CHANNELS
 from understudy.runtime.event_lines import log_events
-from understudy.runtime.hub.loops import STOP_WITHIN_S, Deliverers, HubLoop
+from understudy.runtime.hub.loops import STOP_WITHIN_S, Deliverers, HubLoop, hub_loop
 from understudy.runtime.hub.others import Others
 from understudy.runtime.hub.reading import Reading
 from understudy.runtime.hub.store_watch import StoreVoice, StoreWatch
 from understudy.runtime.hub.writer import Writer
 from understudy.runtime.transport import Transport
+from understudy.runtime.troubles import Troubles
+from understudy.runtime.wiring import Wiring
 from understudy.store.base import Reader, Store, Watched
 
 T = TypeVar("T")
@@ -72,26 +69,21 @@ class HubRuntime:
         self._voice = StoreVoice(clock, log)
         self._watch = StoreWatch(store, clock, log)
         engine = Engine(store, clock, ids, policy)
-        self.writer = Writer(engine, self._on_bug)
+        self._troubles = troubles = Troubles(log, self._store_failed)
+        self._wiring = wiring = Wiring(given, clock, log, troubles, is_shared=store.is_shared)
+        self.writer = Writer(engine, troubles.bug)
         self.tally = Tally()
-        self.alarm = Alarm(engine, self._on_trouble, self.tally)
+        self.alarm = Alarm(engine, troubles.alarm, self.tally)
         self.waiting = Waiting()
         self.feed = EventFeed()
         self._given = given
         self._environment_keys = environment_keys_of(given.environment_keys)
         settings = given.settings
         self._transport = transport = Transport(ca_file=settings.ca_file, user_agent=f"understudy/{version}")
-        self.alarm_loop = HubLoop("alarm", self.alarm.step, self.writer, transport, self._on_trouble)
-        clean = log.redactor.clean
-        look_every_ms = LOOK_EVERY_MS_SHARED if store.is_shared else LOOK_EVERY_MS
-        deliveries = [
-            Delivery(channel, CHANNELS[channel.kind], policy.routes, clock, clean, look_every_ms=look_every_ms)
-            for channel in given.channels
-        ]
-        self.deliverers = Deliverers(deliveries, self.writer, transport, self._on_channel_trouble)
-        signs = SignsOfLife(self._alarm_is_silent_for_ms, self.deliverers.longest_pause_ms)
-        watchdog = OutsideWatchdog(settings.watchdog_url, settings.watchdog_interval_ms, signs, log)
-        self._ping = HubLoop("ping", watchdog.step, self.writer, transport, self._on_bug)
+        self.alarm_loop = HubLoop("alarm", self.alarm.step, self.writer, transport, troubles.alarm)
+        self.deliverers = Deliverers(wiring.deliveries(), self.writer, transport)
+        watchdog = wiring.watchdog(self._alarm_is_silent_for_ms, self.deliverers.longest_pause_ms)
+        self._ping = hub_loop(watchdog, self.writer, transport) if watchdog is not None else None
         self._takeover: HubLoop | None = None
         self._reading = Reading(clock)
         self._others = self._made_others() if store.is_shared else None
@@ -116,19 +108,17 @@ class HubRuntime:
         if self._others is not None:
             await self._others.start()
         self._watch.start()
-        if self._given.settings.watchdog_url:
+        if self._ping is not None:
             self._ping.start()
         await self._start_takeover(f"hub/{self.name}")
 
     async def _start_takeover(self, worker_id: str) -> None:
         """Settle the calls of an earlier life in any case; run the loop only if an owner switched it on."""
         await self.writer.decide(CutCalls(worker_id))
-        if not is_switched_on(self.policy.takeover):
+        loop = self._wiring.takeover(worker_id)
+        if loop is None:
             return
-        claude, probe_url, clean = self._given.claude, self._given.settings.probe_url, self.log.redactor.clean
-        is_shared = self.store.is_shared
-        loop = TakeoverLoop(worker_id, claude, self.clock, probe_url=probe_url, clean=clean, is_shared=is_shared)
-        thread = HubLoop("takeover", loop.step, self.writer, self._transport, self._on_takeover_trouble)
+        thread = hub_loop(loop, self.writer, self._transport)
 
         def look_at(committed: Committed) -> None:
             if loop.is_concerned(committed):
@@ -147,7 +137,7 @@ class HubRuntime:
     def missed_a_sign(self) -> None:
         """A sign of life could not be taken by this hub's own fault: for a while nobody's silence counts."""
         if self.writer.engine.go_deaf():
-            self.log.emit("warning", "Hub", f"A sign of life was refused: silence does not count for {DEAF_FOR_S} s")
+            self._troubles.refused_a_sign()
 
     async def view(self, show: Callable[[View], T], key_id: str = "") -> T:
         """The result of a view, read off the event loop, in the queue of this key; "" is the hub itself."""
@@ -172,6 +162,7 @@ class HubRuntime:
             raise
 
     def _after_commit(self, committed: Committed) -> None:
+        """On one loop it is another: there are no others to hear of it, and no thread looks at the store's files."""
         self.tally.committed(int(self.writer.commit_ms))
         failed = next((answer for answer in committed.answers if isinstance(answer, StoreError)), None)
         self._commits.look_at(committed, has_failed=failed is not None)
@@ -231,7 +222,8 @@ class HubRuntime:
         self.release_waiters()
         self.writer.is_stopping = True
         loop = asyncio.get_running_loop()
-        self._ping.stop()
+        if self._ping is not None:
+            self._ping.stop()
         if self._others is not None:
             await self._others.stop()
         await loop.run_in_executor(None, self._watch.stop)
@@ -252,37 +244,13 @@ class HubRuntime:
             async with asyncio.timeout(GOODBYE_WITHIN_S):
                 await self.writer.decide(EndHub(self.start_id))
 
-    def _on_bug(self, bug: BaseException) -> None:
-        self.log.emit("critical", "Hub", f"Internal error: {type(bug).__name__}: {bug}")
-
     def _store_failed(self, error: BaseException) -> None:
         """Said once, and not beside the watch, which knows more of lost and damaged files."""
         if not (isinstance(self.store, Watched) and self.store.trouble()):
             self._voice.failed(error)
-
-    def _on_trouble(self, trouble: BaseException) -> None:
-        if isinstance(trouble, StoreError):  # one voice is enough
-            self._store_failed(trouble)
-            return
-        self.log.emit("critical", "TaskCoordinator", f"Alarm could not ring: {trouble}")
 
     def _on_others_trouble(self, trouble: BaseException) -> None:
         if isinstance(trouble, StoreError):
             self._store_failed(trouble)
         elif not isinstance(trouble, UnavailableError):  # an overloaded hub looks again a second later
             self.log.emit("critical", "Hub", f"The other hubs could not be followed: {trouble!r}")
-
-    def _on_takeover_trouble(self, trouble: BaseException) -> None:
-        if isinstance(trouble, StoreError):
-            self._store_failed(trouble)
-            return
-        self.log.emit("critical", "Takeover", f"Takeover met {type(trouble).__name__}: {trouble}")
-
-    def _on_channel_trouble(self, name: str) -> Callable[[BaseException], None]:
-        def tell(trouble: BaseException) -> None:
-            if isinstance(trouble, StoreError):
-                self._store_failed(trouble)
-                return
-            self.log.emit("critical", "Outbox", f"Channel {name} could not be served: {trouble}")
-
-        return tell

@@ -13,13 +13,11 @@ from understudy.api.waiting import Waiting
 from understudy.clock import Clock
 from understudy.config.policy import HubInputs
 from understudy.coordinator.nouns import Deployment, Hearing
-from understudy.coordinator.takeover import is_switched_on
 from understudy.errors import StoreError, UnavailableError
 from understudy.hub.alarm_loop import PURGE_EVERY_MS, Alarm
-from understudy.hub.batch import DEAF_FOR_S, Committed, Engine
+from understudy.hub.batch import Committed, Engine
 from understudy.hub.calls import CutCalls
 from understudy.hub.counting import SIZES, TIMES_MS, Commits, Counted, Spread
-from understudy.hub.delivery import Delivery
 from understudy.hub.keys import environment_keys_of
 from understudy.hub.operation import Operation
 from understudy.hub.outbox import ReclaimNotices
@@ -29,9 +27,10 @@ from understudy.hub.tally import Tally
 from understudy.hub.views import View
 from understudy.ids import IdMaker
 from understudy.log import Log
-from understudy.notify.channels import CHANNELS
 from understudy.runtime.event_lines import log_events
 from understudy.runtime.one_loop.turns import Host, Turn, Turns
+from understudy.runtime.troubles import Troubles
+from understudy.runtime.wiring import Loop, Wiring
 from understudy.store.base import Reader, Store
 from understudy.store.queries import DEPLOYMENTS
 
@@ -70,8 +69,9 @@ class OneLoopHub:
         self.waiting = Waiting()
         self.feed = EventFeed()
         self.tally = Tally()
+        self.troubles = Troubles(log, self._store_failed)
         self.engine = Engine(store, clock, ids, policy, sleeps_ms=sleeps_ms)
-        self.alarm = Alarm(self.engine, self._on_trouble, self.tally)
+        self.alarm = Alarm(self.engine, self.troubles.alarm, self.tally)
         self.turns = Turns(self, clock, host)
         self._given = given
         self._environment_keys = environment_keys_of(given.environment_keys)
@@ -80,13 +80,14 @@ class OneLoopHub:
         self._commit_ms = 0
         self._has_failed = False
         self._after: list[Callable[[Committed], None]] = []
-        self.alarm_turn = self._turn("alarm", self.alarm.step, self._on_trouble)
-        self._deliveries: dict[str, Turn] = {}
+        self.alarm_turn = self._turn("alarm", self.alarm.step, self.troubles.alarm)
+        self._deliveries: list[Turn] = []
 
     # ---- start and end
 
     async def start(self, fingerprint: str, host: str, name: str = "") -> None:
         """Settle what an earlier life left, and make the first step of every loop; StoreError if it cannot write."""
+        wiring = Wiring(self._given, self.clock, self.log, self.troubles, is_shared=False)
         self._plan_removal()
         await self._note_start(fingerprint, host, name or host)
         worker_id = f"hub/{name or host}"
@@ -94,10 +95,9 @@ class OneLoopHub:
         while await self.decide(ReclaimNotices()):
             pass
         self.turns.add(self.alarm_turn)
-        self._add_deliveries()
-        self._add_watchdog()
-        if is_switched_on(self.policy.takeover):
-            self._add_takeover(worker_id)
+        self._deliveries = [turn for loop in wiring.deliveries().values() if (turn := self._add(loop))]
+        self._add(wiring.watchdog(self._alarm_is_silent_for_ms, self._longest_pause_ms))
+        self._add(wiring.takeover(worker_id))
         self.turns.ring()
 
     def _turn(self, name: str, step: Callable[[], Steps], on_trouble: Callable[[BaseException], None]) -> Turn:
@@ -118,29 +118,13 @@ class OneLoopHub:
         else:
             await self.decide(RecordStart(self.start_id, self.version, fingerprint, host, name))
 
-    def _add_deliveries(self) -> None:
-        clean = self.log.redactor.clean
-        for channel in self._given.channels:
-            delivery = Delivery(channel, CHANNELS[channel.kind], self.policy.routes, self.clock, clean)
-            turn = self._turn(f"to {channel.name}", delivery.step, self._on_channel_trouble(channel.name))
-            self._deliveries[channel.name] = self.turns.add(turn)
-
-    def _add_watchdog(self) -> None:
-        settings = self._given.settings
-        if settings.watchdog_url:
-            from understudy.hub.watchdog import OutsideWatchdog, SignsOfLife  # noqa: PLC0415 - a start costs
-
-            signs = SignsOfLife(self._alarm_is_silent_for_ms, self._longest_pause_ms)
-            watchdog = OutsideWatchdog(settings.watchdog_url, settings.watchdog_interval_ms, signs, self.log)
-            self.turns.add(self._turn("ping", watchdog.step, self._on_bug))
-
-    def _add_takeover(self, worker_id: str) -> None:
-        from understudy.hub.takeover_loop import TakeoverLoop  # noqa: PLC0415 - a start costs
-
-        given, clean = self._given, self.log.redactor.clean
-        loop = TakeoverLoop(worker_id, given.claude, self.clock, probe_url=given.settings.probe_url, clean=clean)
-        turn = self.turns.add(self._turn("takeover", loop.step, self._on_takeover_trouble))
+    def _add(self, loop: Loop | None) -> Turn | None:
+        """Have its steps made, and the next one after each commit that concerns it."""
+        if loop is None:
+            return None
+        turn = self.turns.add(self._turn(loop.name, loop.step, loop.on_trouble))
         self.after_commit(lambda committed: self.turns.wake(turn) if loop.is_concerned(committed) else None)
+        return turn
 
     def ring(self) -> list[asyncio.Task[None]]:
         """Make every step that is due → all that is under way."""
@@ -193,7 +177,7 @@ class OneLoopHub:
     def missed_a_sign(self) -> None:
         """A sign of life could not be taken by this hub's own fault: for a while nobody's silence counts."""
         if self.engine.go_deaf():
-            self.log.emit("warning", "Hub", f"A sign of life was refused: silence does not count for {DEAF_FOR_S} s")
+            self.troubles.refused_a_sign()
 
     def pulse(self) -> Pulse:
         """The state of its alarm and its commits now."""
@@ -226,46 +210,30 @@ class OneLoopHub:
         if committed.events:
             self.feed.publish(committed)
         log_events(self.log, committed)
-        for name in committed.due:
-            if name in self._deliveries:
-                self.turns.wake(self._deliveries[name])
         for listener in self._after:
             listener(committed)
 
     def _say_whether_it_works(self, failed: StoreError | None) -> None:
         """Once when it begins to fail, and once when it works again."""
-        if failed is not None and not self._has_failed:
-            self.log.emit("critical", "Store", f"{failed}")
-        elif failed is None and self._has_failed:
+        if failed is not None:
+            self._store_failed(failed)
+        elif self._has_failed:
+            self._has_failed = False
             self.log.emit("info", "Store", "The store works again")
-        self._has_failed = failed is not None
 
-    # ---- signs of life and trouble
+    def _store_failed(self, failed: BaseException) -> None:
+        if not self._has_failed:
+            self._has_failed = True
+            self.log.emit("critical", "Store", f"{failed}")
+
+    # ---- signs of life
 
     def _alarm_is_silent_for_ms(self) -> int:
         now = self.clock.mono_ms()
         return min(now - self.alarm.last_ring_mono, now - self._started_mono)
 
     def _longest_pause_ms(self) -> int:
-        return max((self.turns.since_step_ms(turn) for turn in self._deliveries.values()), default=0)
-
-    def _on_bug(self, bug: BaseException) -> None:
-        self.log.emit("critical", "Hub", f"Internal error: {type(bug).__name__}: {bug}")
-
-    def _on_trouble(self, trouble: BaseException) -> None:
-        if not isinstance(trouble, StoreError):  # that was said already
-            self.log.emit("critical", "TaskCoordinator", f"Alarm could not ring: {trouble}")
-
-    def _on_takeover_trouble(self, trouble: BaseException) -> None:
-        if not isinstance(trouble, StoreError):
-            self.log.emit("critical", "Takeover", f"Takeover met {type(trouble).__name__}: {trouble}")
-
-    def _on_channel_trouble(self, name: str) -> Callable[[BaseException], None]:
-        def tell(trouble: BaseException) -> None:
-            if not isinstance(trouble, StoreError):
-                self.log.emit("critical", "Outbox", f"Channel {name} could not be served: {trouble}")
-
-        return tell
+        return max((self.turns.since_step_ms(turn) for turn in self._deliveries), default=0)
 
 
 def _is_same(last: Deployment, version: str, fingerprint: str, host: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from understudy.backoff import Backoff
 from understudy.clock import Clock
 from understudy.hub.operation import Operation
-from understudy.hub.steps import Beside, Effect, Read, Sleep, Steps
+from understudy.hub.steps import Beside, Effect, Performance, Read, Sleep, Steps
 from understudy.runtime.stepper import RETRY_MS_FIRST, RETRY_MS_MAX
 from understudy.wire.outbound import OutboundAnswer, OutboundRequest
 
@@ -167,25 +167,12 @@ class Turns:
             self._host.set_bell(max(next_mono - now, 0))
 
     async def perform(self, steps: Steps, turn: Turn) -> int:
-        """Carry out what the steps ask for, until they are over → what they returned.
-
-        After `stop` only the outcome of a request to another server is still saved.
-        """
-        answer: Any = None
-        error: Exception | None = None
-        while True:
-            try:
-                effect = steps.send(answer) if error is None else steps.throw(error)
-            except StopIteration as end:
-                return int(end.value or 0)
-            if self.is_over and not (isinstance(effect, Operation) and effect.is_last_word):
-                steps.close()
-                return 0
-            answer, error = None, None
-            try:
-                answer = await self._perform(effect, turn)
-            except Exception as raised:  # noqa: BLE001 - the steps that asked decide
-                error = raised
+        """Carry out what the steps ask for, until they are over → what they returned."""
+        performance = Performance(steps, lambda: self.is_over)
+        while (effect := performance.next()) is not None:
+            with performance:
+                performance.answer = await self._perform(effect, turn)
+        return performance.pause_ms
 
     async def _perform(self, effect: Effect, turn: Turn) -> Any:
         match effect:
