@@ -21,7 +21,7 @@ VERSION_S_MAX = 20.0
 OUTPUT_BYTES_MAX = 4 << 20
 # what npm, pip and wrangler need: no key of this shell, and no word to anybody
 _TAKEN = re.compile(
-    r"PATH|HOME|TMPDIR|LANG|LC_\w+|PIP_\w+|npm_config_\w+|(?:HTTPS?|NO)_PROXY|SSL_CERT_\w+|NODE_EXTRA_CA_CERTS",
+    r"PATH|HOME|TMPDIR|LANG|LC_\w{1,64}+|PIP_\w{1,64}+|npm_config_\w{1,64}+|(?:HTTPS?|NO)_PROXY|SSL_CERT_\w{1,64}+|NODE_EXTRA_CA_CERTS",
     re.IGNORECASE,
 )
 _QUIET = {"WRANGLER_SEND_METRICS": "false", "NO_UPDATE_NOTIFIER": "1", "CI": "1", "NO_COLOR": "1"}
