@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
@@ -23,6 +23,7 @@ from understudy.coordinator.nouns import Daemon, Task, TaskBody
 from understudy.errors import SlowReadError, StoreDownError, StoreError, StoreVersionError
 from understudy.store import postgres_schema, postgres_wire
 from understudy.store.postgres import PostgresStore
+from understudy.store.postgres_pipeline import Pipeline, Statement
 from understudy.store.queries import READY
 from understudy.store.tables import SCHEMA_VERSION, TABLES
 
@@ -311,6 +312,26 @@ def test_behind_a_pooler_nothing_is_left_on_a_connection(url: str, monkeypatch: 
 
 
 # ---- hints
+
+
+def test_a_hint_does_not_wait_for_the_disk_and_nothing_else_on_its_connection_does_so(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.signal("connected")
+    connection = store._sender._link.connection  # type: ignore[union-attr]
+    connection.execute("SET synchronous_commit = on")  # tests have a server without it
+    trips: list[list[str]] = []
+    run = Pipeline.run
+
+    def seen(pipeline: Pipeline, statements: Sequence[Statement]) -> Any:
+        trips.append([one.text for one in statements])
+        return run(pipeline, statements)
+
+    monkeypatch.setattr(Pipeline, "run", seen)
+    store.signal("x")
+    ((begin, setting, _, end),) = trips  # one trip
+    assert (begin, setting, end) == ("BEGIN", "SET LOCAL synchronous_commit = off", "COMMIT")
+    assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
 
 
 def test_hints_come_to_whoever_listens_also_after_a_cut(

@@ -11,11 +11,15 @@ from collections.abc import Callable
 import psycopg
 
 from understudy.errors import StoreError
+from understudy.store.postgres_pipeline import Statement
 from understudy.store.postgres_wire import Link, failure
 
 CHANNEL = "understudy"
 PAYLOAD_BYTES_MAX = 7_999  # PostgreSQL takes no more
 LOOK_S = 0.5  # how long a stop may take
+# A hint may be lost, so it does not wait for the disk; for this transaction alone, because a pooler shares connections.
+_WITHOUT_WAIT = Statement("BEGIN"), Statement("SET LOCAL synchronous_commit = off")
+_NOTIFY, _END = "SELECT pg_notify($1, $2)", Statement("COMMIT")
 PAUSE_S, PAUSE_MAX_S = 0.5, 2.0  # before the next connection
 
 
@@ -38,7 +42,9 @@ class Sender:
 
     def _is_sent(self, link: Link, payload: str, *, is_last: bool = False) -> bool:
         try:
-            link.connection.execute("SELECT pg_notify($1, $2)", (CHANNEL, payload))
+            _, failed = link.pipeline.run((*_WITHOUT_WAIT, Statement(_NOTIFY, (CHANNEL, payload)), _END))
+            if failed is not None:
+                raise failed
         except psycopg.Error as error:
             known = failure(error, link)
             self._close()
