@@ -87,7 +87,8 @@ class VirtualLoop:
             if not handle.cancelled():
                 self._ready.append(handle)
 
-        self._world.at(ceil(when * 1000), self._in_this_life(ring))
+        is_later = when > self.time()  # by less than a product of floats shows, too: who waits for it goes round else
+        self._world.at(max(ceil(when * 1000), self._world.now_ms + is_later), self._in_this_life(ring))
         return handle
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
