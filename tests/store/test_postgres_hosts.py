@@ -13,6 +13,7 @@ import pytest
 from tests.postgres import Server
 from tests.store.conformance import queued
 from tests.waiting import eventually
+from understudy.coordinator.nouns import Result, Task
 from understudy.errors import StoreDownError
 from understudy.store import postgres_hosts, postgres_pipeline
 from understudy.store.postgres import PostgresStore
@@ -200,3 +201,20 @@ def test_a_hint_is_sent_on_a_new_connection_after_the_server_has_cut_the_old_one
         with suppress(StoreDownError):  # red without the second try
             store.signal("second")
         eventually(lambda: "second" in heard, what="the hint")
+
+
+def test_a_read_that_has_caught_a_failure_of_the_store_has_no_answer(
+    postgres_server: Server, postgres_url: str
+) -> None:
+    """An answer was sent to its reader as "no longer kept", because the database had crashed in that moment."""
+
+    def caught(tx: Any) -> str:
+        postgres_server.cut(postgres_url.partition("?")[0].rpartition("/")[2])
+        with suppress(Exception):
+            tx.load_many(Result, ("one",))
+        return "nothing there"
+
+    with closing(PostgresStore(postgres_url)) as store:
+        store.read(lambda tx: tx.load_many(Result, ("one",)))
+        with pytest.raises(StoreDownError):
+            store.read(lambda tx: tx.load_many(Task, ("one",)) or caught(tx))

@@ -255,11 +255,14 @@ class PostgresStore:
             self._lent.add(link)
             trips = Trips(link, self._begin(link, _SNAPSHOT, _READER, **more), until_s, is_reading=True)
             try:
-                return fn(
+                answer = fn(
                     PostgresTransaction(
                         trips, self._unreadable, own_clock=self._own_clock, size=self._size, fronts=fronts
                     )
                 )
+                if trips.failure is not None:  # `fn` has caught it: what it answers is not what the store holds
+                    raise trips.failure
+                return answer
             except psycopg.Error as error:
                 if link.is_lost and not trips.count and not is_fresh:
                     self._drop_readers()  # the server was restarted: none of them is worth a try

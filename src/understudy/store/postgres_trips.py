@@ -24,6 +24,7 @@ class Trips:
         self._is_reading = is_reading  # nothing is put off: there is no COMMIT that would bring it
         self._waiting = [*begin]
         self.count = 0  # that went well
+        self.failure: psycopg.Error | None = None  # of the last one that did not, whoever has caught it
         self.is_commit_refused = False
         self._answered = 0  # in the last trip
 
@@ -60,9 +61,14 @@ class Trips:
         if self._until_s and time.monotonic() > self._until_s:
             raise SlowReadError
         before, self._waiting = self._waiting, []
-        results, error = self._link.pipeline.run([*before, *statements])
+        try:
+            results, error = self._link.pipeline.run([*before, *statements])
+        except psycopg.Error as lost:
+            self.failure = lost
+            raise
         self._answered = len(results)
         if error is not None:
+            self.failure = error
             raise error
         self.count += 1
         return results[len(before) :]
