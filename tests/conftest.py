@@ -17,6 +17,7 @@ import pytest
 
 from tests import forgetful, postgres, prepared
 from tests.browser import chromium
+from tests.cloudflare import place
 from tests.seeds import SEED, header
 from tests.waiting import eventually
 from understudy.store import migrations, sqlite
@@ -73,12 +74,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = terminalreporter.stats.get("skipped", [])
     of_browser = [report for report in skipped if "tests/browser/" in report.nodeid]
     of_postgres = [report for report in skipped if postgres.NOT_HERE in str(report.longrepr)]
+    of_worker = [report for report in skipped if place.WITHOUT_ONE in str(report.longrepr)]
     if of_browser and not chromium.is_off():
         terminalreporter.section(f"{len(of_browser)} BROWSER TESTS DID NOT RUN", red=True, bold=True)
         terminalreporter.write_line(chromium.WITHOUT_ONE.format(why=""), red=True)
     if of_postgres:
         terminalreporter.section(f"{len(of_postgres)} TESTS ON POSTGRESQL DID NOT RUN", red=True, bold=True)
         terminalreporter.write_line(postgres.WITHOUT_ONE, red=True)
+    if of_worker:
+        terminalreporter.section(f"{len(of_worker)} TESTS INSIDE WORKERD DID NOT RUN", red=True, bold=True)
+        terminalreporter.write_line(str(of_worker[0].longrepr), red=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

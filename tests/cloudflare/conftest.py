@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cloudflare.place import NotHereError, Place, make_place
+from tests.cloudflare.place import WITHOUT_ONE, NotHereError, Place, make_place
 
-WITHOUT_ONE = "NOT RUN: no workerd, so nobody sees whether a hub works as a Cloudflare Worker: "
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=3, help="how often workerd is killed")
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +20,7 @@ def place() -> Place:
         made = make_place()
         assert made.program.exists()
     except NotHereError as why:
-        pytest.skip(f"{WITHOUT_ONE}{why}")
+        pytest.skip(f"{WITHOUT_ONE}: {why}")
     return made
 
 

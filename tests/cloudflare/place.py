@@ -7,10 +7,12 @@ here. What is made is 175 MB in the user's cache. `NotHereError` says why there 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.cloudflare.pyodide_message import write_message
@@ -26,6 +28,8 @@ FOR_PYODIDE = (
     *("--python-version", "3.14", "--implementation", "cp", "--abi", "cp314"),
 )
 INSTALL_S_MAX = 600
+PATIENCE = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000")  # of npm, where nobody answers
+WITHOUT_ONE = "no workerd, so nobody sees whether a hub works as a Cloudflare Worker"
 # taken now: the tests give every process an empty home
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "understudy-tests"
 
@@ -35,11 +39,12 @@ class NotHereError(Exception):
 
 
 class Place:
-    """Where it all is."""
+    """Where it all is; other wheels (of another branch) have another directory, beside the same workerd."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.python_modules = root / "python_modules"
+        digest = hashlib.sha256(" ".join((*WHEELS, *FOR_PYODIDE)).encode()).hexdigest()[:12]
+        self.python_modules = root / f"python_modules-{digest}"
 
     @property
     def program(self) -> Path:
@@ -53,25 +58,35 @@ class Place:
 def make_place(cache: Path = _CACHE) -> Place:
     """The place, made at its first use; several sessions of tests may ask at the same time. NotHereError."""
     root = cache / f"workerd-{WORKERD}-{PYODIDE}"
-    root.mkdir(parents=True, exist_ok=True)
-    place, made = Place(root), root / "made"
-    recipe = " ".join((*PACKAGES, *WHEELS))
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotHereError(f"{root} cannot be made: {error}") from None
+    place = Place(root)
     with (root / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists() or made.read_text() != recipe:
-            _make(place)
-            made.write_text(recipe)
+        _once(root / "made", " ".join(PACKAGES), lambda: _make_workerd(place))
+        _once(place.python_modules / "made", "all", lambda: _make_wheels(place))
     return place
 
 
-def _make(place: Place) -> None:
+def _once(made: Path, recipe: str, make: Callable[[], None]) -> None:
+    if not made.exists() or made.read_text() != recipe:
+        make()
+        made.write_text(recipe)
+
+
+def _make_workerd(place: Place) -> None:
     if shutil.which("npm") is None:
         raise NotHereError("npm is needed to fetch workerd")
     (place.root / "package.json").write_text('{"private": true}')
-    shutil.rmtree(place.python_modules, ignore_errors=True)
-    npm = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", *PACKAGES]
+    npm = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", *PATIENCE, *PACKAGES]
     _run(npm, place.root)
     write_message(place.root / "node_modules" / "pyodide", place.root)
+
+
+def _make_wheels(place: Place) -> None:
+    shutil.rmtree(place.python_modules, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     _run([*pip, "--target", str(place.python_modules), *FOR_PYODIDE, *WHEELS], place.root)
 

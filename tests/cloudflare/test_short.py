@@ -1,0 +1,31 @@
+"""The hub in a real workerd, as shortly as it can be asked; `make test-worker` asks for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.cloudflare.hubs import WorkerHub
+from tests.cloudflare.place import Place
+
+
+@pytest.fixture
+def hub(place: Place, directory: Path) -> Iterator[WorkerHub]:
+    made = WorkerHub(place, directory)
+    yield made
+    made.workerd.stop()
+
+
+def test_a_task_goes_its_way_inside_workerd(hub: WorkerHub) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        poll = pool.submit(hub.post, "/api/queue/claim", {"workerId": "w", "provides": ["machine"], "waitSec": 50})
+        hub.enqueue("way-1")
+        claim = poll.result(60)
+    assert claim["taskId"] == "way-1"
+    hub.beat(1)
+    assert hub.ask("GET", "/api/queue", key="wrong")[0] == 401
+    hub.post("/api/result/way-1", {"success": True, "output": "done", "token": claim["lease"]["token"]})
+    assert hub.get("/api/result/way-1")["output"] == "done"
