@@ -58,6 +58,28 @@ async def test_silence_adds_up_while_the_object_sleeps_and_is_said_at_its_deadli
 
 
 @on_a_loop
+async def test_silence_adds_up_while_the_object_is_kept_awake_too(place: Place) -> None:
+    began = place.clock.now_ms()
+    await place.beat(1)
+    await place.pass_until(began + 19_999)
+    assert "daemon.late" not in await place.names()
+    await place.pass_until(began + 20_000)
+    assert "daemon.late" in await place.names()
+    await place.pass_until(began + 40_000)
+    assert "daemon.down" in await place.names()
+    assert "hub.gap" not in await place.names()
+
+
+@on_a_loop
+async def test_an_object_that_sleeps_for_minutes_between_beats_makes_no_gap_and_no_alarm(place: Place) -> None:
+    for seq in (1, 2):
+        body = {"daemonId": "mini", "machineId": "m", "bootId": "b", "seq": seq, "intervalSec": 240}
+        assert (await place.ask("POST", "/api/queue/heartbeat", body))[0] == 200
+        await place.sleep_through(240_000)
+    assert {"hub.gap", "daemon.late"}.isdisjoint(await place.names())
+
+
+@on_a_loop
 async def test_a_place_that_was_down_is_a_gap_and_makes_no_false_alarm(place: Place) -> None:
     await place.beat(1)
     await place.sleep_through(3_000)
