@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.cloudflare.place import Place
 from tests.cloudflare.workerd import Workerd, understudy
+from tests.waiting import eventually
 
 KEY, ADMIN_KEY = "usk_tests7QmZ2vKx9LrB4nWc8HdYp3Ft", "usk_admin5RjX8sNe2GkV6tMb9CwZq4Lh"
 
@@ -58,3 +59,7 @@ class WorkerHub:
     def events(self) -> list[str]:
         """The names of what has happened, oldest first."""
         return [event["name"] for event in self.get("/api/events?limit=1000")["events"]]
+
+    def wait_for(self, *names: str) -> None:
+        """Wait until all of these have happened."""
+        eventually(lambda: set(names) <= set(self.events()), within_s=90, every_s=0.2, what=f"{names}")
