@@ -83,7 +83,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(postgres.WITHOUT_ONE, red=True)
     if of_worker:
         terminalreporter.section(f"{len(of_worker)} TESTS INSIDE WORKERD DID NOT RUN", red=True, bold=True)
-        terminalreporter.write_line(str(of_worker[0].longrepr), red=True)
+        terminalreporter.write_line(str(of_worker[0].longrepr[-1]), red=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

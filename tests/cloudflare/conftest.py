@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cloudflare.place import WITHOUT_ONE, NotHereError, Place, make_place
+from tests.cloudflare.place import INSTALL_S_MAX, INSTALL_S_SHORT, WITHOUT_ONE, NotHereError, Place, make_place
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -14,10 +14,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def place() -> Place:
+def place(pytestconfig: pytest.Config) -> Place:
     """Where workerd, Pyodide and the wheels are."""
+    is_short = not pytestconfig.getoption("markexpr").startswith("real_worker")
     try:
-        made = make_place()
+        made = make_place(within_s=INSTALL_S_SHORT if is_short else INSTALL_S_MAX)
         assert made.program.exists()
     except NotHereError as why:
         pytest.skip(f"{WITHOUT_ONE}: {why}")

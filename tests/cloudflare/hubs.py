@@ -16,12 +16,13 @@ KEY, ADMIN_KEY = "usk_tests7QmZ2vKx9LrB4nWc8HdYp3Ft", "usk_admin5RjX8sNe2GkV6tMb
 class WorkerHub:
     """Settings are the variables of the Worker: `WorkerHub(place, directory, late_after="2s")`."""
 
-    def __init__(self, place: Place, directory: Path, **settings: str) -> None:
+    def __init__(self, place: Place, directory: Path, *, is_started: bool = True, **settings: str) -> None:
         variables = {"UNDERSTUDY_API_KEY": KEY, "ADMIN_API_KEY": ADMIN_KEY}
         variables |= {name if name.isupper() else f"UNDERSTUDY_{name.upper()}": v for name, v in settings.items()}
         modules = {"worker.py": Path(__file__).parent / "hub_worker.py", **dict(understudy())}
         self.workerd = Workerd(place, directory, modules, variables)
-        self.workerd.start()
+        if is_started:
+            self.workerd.start()
 
     @property
     def environ(self) -> dict[str, str]:

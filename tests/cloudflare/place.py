@@ -27,7 +27,7 @@ FOR_PYODIDE = (
     *("--platform", "manylinux2014_x86_64"),  # markupsafe has a wheel for no other place, and Python of its own in it
     *("--python-version", "3.14", "--implementation", "cp", "--abi", "cp314"),
 )
-INSTALL_S_MAX = 600
+INSTALL_S_MAX, INSTALL_S_SHORT = 600, 90  # the ordinary suite waits no longer
 PATIENCE = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000")  # of npm, where nobody answers
 WITHOUT_ONE = "no workerd, so nobody sees whether a hub works as a Cloudflare Worker"
 # taken now: the tests give every process an empty home
@@ -55,8 +55,11 @@ class Place:
         return found[0]
 
 
-def make_place(cache: Path = _CACHE) -> Place:
-    """The place, made at its first use; several sessions of tests may ask at the same time. NotHereError."""
+def make_place(cache: Path = _CACHE, within_s: float = INSTALL_S_MAX) -> Place:
+    """The place, made at its first use; several sessions of tests may ask at the same time. NotHereError.
+
+    `within_s`: of each program that fetches.
+    """
     root = cache / f"workerd-{WORKERD}-{PYODIDE}"
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -65,8 +68,8 @@ def make_place(cache: Path = _CACHE) -> Place:
     place = Place(root)
     with (root / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _once(root / "made", " ".join(PACKAGES), lambda: _make_workerd(place))
-        _once(place.python_modules / "made", "all", lambda: _make_wheels(place))
+        _once(root / "made", " ".join(PACKAGES), lambda: _make_workerd(place, within_s))
+        _once(place.python_modules / "made", "all", lambda: _make_wheels(place, within_s))
     return place
 
 
@@ -76,28 +79,26 @@ def _once(made: Path, recipe: str, make: Callable[[], None]) -> None:
         made.write_text(recipe)
 
 
-def _make_workerd(place: Place) -> None:
+def _make_workerd(place: Place, within_s: float) -> None:
     if shutil.which("npm") is None:
         raise NotHereError("npm is needed to fetch workerd")
     (place.root / "package.json").write_text('{"private": true}')
     npm = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", *PATIENCE, *PACKAGES]
-    _run(npm, place.root)
+    _run(npm, place.root, within_s)
     write_message(place.root / "node_modules" / "pyodide", place.root)
 
 
-def _make_wheels(place: Place) -> None:
+def _make_wheels(place: Place, within_s: float) -> None:
     shutil.rmtree(place.python_modules, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _run([*pip, "--target", str(place.python_modules), *FOR_PYODIDE, *WHEELS], place.root)
+    _run([*pip, "--target", str(place.python_modules), *FOR_PYODIDE, *WHEELS], place.root, within_s)
 
 
-def _run(command: list[str], directory: Path) -> None:
+def _run(command: list[str], directory: Path, within_s: float) -> None:
     what = f"{command[0]} install"
     try:
-        done = subprocess.run(
-            command, cwd=directory, capture_output=True, text=True, timeout=INSTALL_S_MAX, check=False
-        )
+        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=within_s, check=False)
     except subprocess.TimeoutExpired:
-        raise NotHereError(f"{what} took longer than {INSTALL_S_MAX} s") from None
+        raise NotHereError(f"{what} took longer than {within_s:.0f} s") from None
     if done.returncode:
         raise NotHereError(f"{what} failed: {(done.stderr or done.stdout)[-500:]}")

@@ -6,7 +6,9 @@ import http.client
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
@@ -15,7 +17,6 @@ from typing import Any
 from tests.cloudflare.place import TEMPLATE, Place
 from tests.ports import free_port
 from tests.project.tree import ROOT
-from tests.waiting import eventually
 
 OBJECT, BINDING = "TaskCoordinator", "TASK_COORDINATOR"
 DATE = "2026-11-01"
@@ -101,16 +102,19 @@ class Workerd:
 
     def answers(self) -> None:
         """Wait for an answer, whatever it is."""
-        eventually(self._answers, within_s=STARTED_WITHIN_S, every_s=0.05, what="an answer of workerd")
+        assert self.is_up(STARTED_WITHIN_S), f"no answer of workerd: {self.said()[-3000:]}"
 
-    def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, f"workerd ended: {self.said()[-3000:]}"
-        try:
-            self.ask("GET", "/health")
-        except OSError:
-            return False
-        return True
+    def is_up(self, within_s: float) -> bool:
+        """True once it answers; False if it has not done so by then."""
+        until = time.monotonic() + within_s
+        while (left_s := until - time.monotonic()) > 0:
+            assert self._process is not None
+            assert self._process.poll() is None, f"workerd ended: {self.said()[-3000:]}"
+            with suppress(OSError):
+                self.ask("GET", "/health", timeout_s=left_s)
+                return True
+            time.sleep(0.05)
+        return False
 
     def kill(self) -> None:
         """SIGKILL, whatever it is doing."""
@@ -140,10 +144,15 @@ class Workerd:
         return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
 
     def ask(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = STARTED_WITHIN_S,
     ) -> tuple[int, bytes]:
         """One request on a connection of its own: status and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=STARTED_WITHIN_S)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
         try:
             connection.request(method, path, body, dict(headers or {}))
             answer = connection.getresponse()
