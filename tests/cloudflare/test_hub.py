@@ -151,7 +151,7 @@ def test_pages_styles_and_metrics_are_there(hub: WorkerHub) -> None:
 
 
 class RealDaemon:
-    """The daemon as people start it; it echoes what it is asked."""
+    """The daemon as people start it; it echoes what it is given."""
 
     def __init__(self, hub: WorkerHub, directory: Path) -> None:
         code = "import sys; print('read: ' + sys.stdin.read())"
@@ -210,20 +210,20 @@ def test_a_daemon_dies_is_stood_in_for_within_the_budget_returns_and_goes_on(pla
             with daemon:
                 assert _answer(hub, "too-dear").startswith("read: do too-dear")
                 hub.wait_for("daemon.recovered", "takeover.closed")
-                eventually(lambda: _told(slack) >= TOLD, within_s=60, what="a notice of each")
+                eventually(lambda: _noticed(slack) >= NOTICED, within_s=60, what="a notice of each")
             assert len(claude.questions) == 1
             assert (slack.problems, claude.problems) == ([], [])
         finally:
             hub.workerd.stop()
 
 
-TOLD = {"late", "down", "recovered", "budget"}
+NOTICED = {"late", "down", "recovered", "budget"}
 
 
-def _told(slack: FakeSlack) -> set[str]:
+def _noticed(slack: FakeSlack) -> set[str]:
     """What the notices at Slack are about."""
     said = json.dumps(list(slack.messages["hook"].values())).lower()
-    return {word for word in TOLD if word in said}
+    return {word for word in NOTICED if word in said}
 
 
 def _answer(hub: WorkerHub, task_id: str) -> str:
