@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import js
-from pyodide.ffi import to_js
 
 from understudy.cloudflare import entry
 
@@ -15,7 +13,7 @@ RESET = "/test/reset"
 
 
 class TaskCoordinator(entry.TaskCoordinator):
-    """The hub; `POST /test/reset` with settings as JSON makes it another one."""
+    """The hub; `POST /test/reset` makes it another one."""
 
     async def fetch(self, request: Any) -> Any:
         request = getattr(request, "js_object", request)
@@ -23,10 +21,7 @@ class TaskCoordinator(entry.TaskCoordinator):
             return await super().fetch(request)
         if self._place is not None and self._place._hub._hub is not None:
             await self._place._hub._hub.stop()
-        ctx, _ = self._raw
-        self._empty(ctx.storage.sql)
-        settings = json.loads(await request.text())
-        self._raw = ctx, to_js(settings, dict_converter=js.Object.fromEntries)
+        self._empty(self._raw[0].storage.sql)
         self._place = None
         return js.Response.new("well")
 
