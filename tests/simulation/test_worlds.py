@@ -24,7 +24,6 @@ TWO_HUBS = range(1 + 3 * SEED, 4 + 3 * SEED)
 SLEEPING = range(1 + SEED, 2 + SEED)
 FOUND_ASLEEP = {
     "sleep_is_a_gap": range(1, 11),
-    "absence_is_sleep": range(7, 31),
     "alarm_stays_where_it_is": range(1, 11),
 }
 FOUND_WITH_TWO_HUBS = {"others_hear_nothing": range(1, 21), "enqueue_resets": range(2, 31)}
