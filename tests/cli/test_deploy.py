@@ -9,18 +9,25 @@ from tests.cloudflare.workerd import BINDING, DATE, FLAGS, OBJECT, worker_config
 from tests.cloudflare.workerd import understudy as modules
 from tests.project.tree import ROOT
 from understudy import __version__
+from understudy.cli.deploy import PACKAGE
 
 
 def test_the_files_are_written_and_the_steps_named(tmp_path: Path) -> None:
     target = tmp_path / "a hub"
     done = understudy("deploy", "init", "cloudflare", str(target))
     assert done.code == 0, done.err
-    assert sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()) == [
+    assert sorted(
+        path.relative_to(target).as_posix()
+        for path in target.rglob("*")
+        if path.is_file() and PACKAGE not in path.as_posix()
+    ) == [
         "requirements.txt",
         "src/entry.py",
         "wrangler.jsonc",
     ]
-    assert f"understudy=={__version__}\n" in (target / "requirements.txt").read_text()
+    assert "understudy" not in (target / "requirements.txt").read_text()  # on PyPI that is another project
+    assert f'"{__version__}"' in (target / PACKAGE / "__init__.py").read_text()
+    assert not list((target / PACKAGE).rglob("*.pyc"))
     compile((target / "src" / "entry.py").read_text(), "entry.py", "exec")
     for step in ("pip install --target python_modules", "deploy --dry-run", "secret put UNDERSTUDY_API_KEY"):
         assert step in done.out
@@ -39,7 +46,6 @@ def test_the_versions_are_those_that_everything_else_is_tested_with() -> None:
     pinned = set((ROOT / "constraints.txt").read_text().split())
     wanted = (ROOT / "src/understudy/cloudflare/template/requirements.txt").read_text().split()
     assert [line for line in wanted if line not in pinned] == [
-        "understudy=={version}",
         "workers-runtime-sdk==1.9.5",  # exists inside a Worker only
     ]
 

@@ -34,11 +34,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     directory = tmp_path / "a hub"
     assert start.run(["deploy", "init", "cloudflare", str(directory)]) == 0
     capsys.readouterr()
-    packages = directory / "python_modules" / "understudy" / "cloudflare"
-    packages.mkdir(parents=True)
-    (packages.parent / "__init__.py").touch()
-    (packages / "__init__.py").touch()
-    (packages / "entry.py").write_text("from workers import DurableObject\nDefault = TaskCoordinator = DurableObject\n")
+    (directory / "python_modules" / "msgspec").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     fake(tmp_path, "node", "echo v22.12.0")
     fake(tmp_path, "npx", f"echo '{SAID.format(kib=812.24)}'")
@@ -123,6 +119,17 @@ def test_an_entry_without_its_classes_or_without_the_alarm_is_named(
 ) -> None:
     (files / "src" / "entry.py").write_text(entry)
     assert wrong(check(files, capsys)[1]) == names
+
+
+def test_a_package_of_a_stranger_is_refused_and_another_version_is_noted(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (files / settings.PACKAGES).open("a") as requirements:
+        requirements.write("understudy==0.1.0\n")
+    assert wrong(check(files, capsys)[1]) == ["stranger"]
+    (files / settings.OURS / "__init__.py").write_text('__version__ = "9.9"\n')
+    change(files, "understudy==0.1.0\n", "", settings.PACKAGES)
+    assert "version" in {finding["name"] for finding in check(files, capsys)[1]["findings"]}
 
 
 def test_a_hub_that_is_too_large_is_refused_with_all_limits(

@@ -21,7 +21,7 @@ from tests.project.tree import ROOT
 WORKERD, PYODIDE = "1.20261117.1", "314.0.6"  # each workerd knows one version of Pyodide
 PACKAGES = (f"workerd@{WORKERD}", f"pyodide@{PYODIDE}")
 TEMPLATE = ROOT / "src" / "understudy" / "cloudflare" / "template"
-WHEELS = tuple((TEMPLATE / "requirements.txt").read_text("utf-8").split()[1:])  # all but understudy itself
+WHEELS = tuple((TEMPLATE / "requirements.txt").read_text("utf-8").split())
 FOR_PYODIDE = (
     *("--only-binary", ":all:", "--no-deps", "--platform", "pyemscripten_2026_0_wasm32"),
     *("--platform", "manylinux2014_x86_64"),  # markupsafe has a wheel for no other place, and Python of its own in it

@@ -15,6 +15,7 @@ from understudy.private import make_directory, write_private
 from understudy.texts import t
 
 FILES = {"wrangler.jsonc": "wrangler.jsonc", "src/entry.py": "entry.txt", "requirements.txt": "requirements.txt"}
+PACKAGE = "python_modules/understudy"
 SECRETS = ("npx wrangler@4 secret put UNDERSTUDY_API_KEY", "npx wrangler@4 secret put ADMIN_API_KEY")
 DRY_RUN, DEPLOY = "npx wrangler@4 deploy --dry-run", "npx wrangler@4 deploy"
 
@@ -38,7 +39,8 @@ def init() -> None:
 def cloudflare(directory: Path) -> None:
     """Nothing that is there already is touched."""
     written = {directory / name: _content(template) for name, template in FILES.items()}
-    taken = [path for path in written if path.exists()]
+    package = directory / PACKAGE
+    taken = [path for path in (*written, package) if path.exists()]
     if taken:
         from understudy.errors import ConfigError
 
@@ -47,16 +49,24 @@ def cloudflare(directory: Path) -> None:
         make_directory(path.parent)
         write_private(path, content.encode())
         say(str(path))
+    _copy_package(package)
+    say(str(package))
     _say_steps(directory)
+
+
+def _copy_package(package: Path) -> None:
+    """This very installation: on PyPI the name `understudy` is another project's, whose code must not come along."""
+    import shutil
+
+    import understudy
+
+    shutil.copytree(Path(understudy.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
 
 
 def _content(template: str) -> str:
     from importlib.resources import files
 
-    from understudy import __version__
-
-    text = (files("understudy.cloudflare") / "template" / template).read_text("utf-8")
-    return text.replace("{version}", __version__)
+    return (files("understudy.cloudflare") / "template" / template).read_text("utf-8")
 
 
 def _say_steps(directory: Path) -> None:

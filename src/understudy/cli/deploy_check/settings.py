@@ -16,7 +16,7 @@ from understudy.errors import ConfigError, UnderstudyError
 from understudy.redact import Redactor
 from understudy.texts import t
 
-FILE, PACKAGES = "wrangler.jsonc", "requirements.txt"
+FILE, PACKAGES, OURS = "wrangler.jsonc", "requirements.txt", "python_modules/understudy"
 BINDING, OBJECT, WORKER = "TASK_COORDINATOR", "TaskCoordinator", "Default"
 DATE = "2026-11-01"  # of the template; an earlier one has another Python
 FLAGS = ("python_workers", "enable_request_signal", "request_signal_passthrough")
@@ -123,15 +123,19 @@ def _has_alarm(node: ast.ClassDef, imported: set[str]) -> bool:
 def _packages(directory: Path) -> Iterator[Finding]:
     from understudy import __version__
 
+    ours = directory / OURS
     try:
         lines = (directory / PACKAGES).read_bytes()[:FILE_BYTES_MAX].decode().split()
+        version = (ours / "__init__.py").read_bytes()[:FILE_BYTES_MAX].decode()
     except (OSError, ValueError) as error:
-        yield _wrong("packages", path=directory / PACKAGES, reason=getattr(error, "strerror", "") or error)
+        path = getattr(error, "filename", None) or directory / PACKAGES
+        yield _wrong("packages", path=path, reason=getattr(error, "strerror", "") or error)
         return
-    wanted = f"understudy=={__version__}"
-    if wanted not in lines:
-        what = t("cli.check.version.what", path=directory / PACKAGES, wanted=wanted)
-        yield Finding("version", NOTICE, what, t("cli.check.version.why"), t("cli.check.version.fix", wanted=wanted))
+    if any(line.lower().startswith("understudy") for line in lines):
+        yield _wrong("stranger", path=directory / PACKAGES)
+    if f'"{__version__}"' not in version:
+        what = t("cli.check.version.what", path=ours, wanted=__version__)
+        yield Finding("version", NOTICE, what, t("cli.check.version.why"), t("cli.check.version.fix"))
 
 
 def _dict(value: Any) -> dict[str, Any]:
