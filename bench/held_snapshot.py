@@ -53,8 +53,8 @@ class Worker(threading.Thread):
             said = self._send("/api/queue/claim", {"workerId": self._name, "max": 1})
             self.claims_ms.append((time.perf_counter() - began) * 1000)
             for one in said.get("tasks", ()):
-                told = {"success": True, "output": "y", "token": one["lease"]["token"]}
-                self._send(f"/api/result/{one['task']['id']}", told)
+                report = {"success": True, "output": "y", "token": one["lease"]["token"]}
+                self._send(f"/api/result/{one['task']['id']}", report)
         self._connection.close()
 
     def _send(self, path: str, body: Any) -> Any:

@@ -111,8 +111,8 @@ class Place:
 
     def report(self) -> None:
         one = self._claimed.pop()
-        told = {"success": True, "output": "y", "token": one["lease"]["token"]}
-        self.send("POST", f"/api/result/{one['task']['id']}", told)
+        report = {"success": True, "output": "y", "token": one["lease"]["token"]}
+        self.send("POST", f"/api/result/{one['task']['id']}", report)
 
     def requests(self) -> Iterator[tuple[str, Callable[[], Any]]]:
         """Each kind, in an order in which each can succeed."""

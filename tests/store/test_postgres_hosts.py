@@ -1,4 +1,4 @@
-"""Which server of several a connection goes to, and what a hub does with a server that was replaced."""
+"""A connection goes to the newest server of several, and a hub leaves one that was replaced or is frozen."""
 
 from __future__ import annotations
 

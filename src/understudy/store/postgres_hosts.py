@@ -1,4 +1,4 @@
-"""Which of the servers that an address names a connection goes to.
+"""Chooses, among the servers that an address names, the one that a connection goes to.
 
 libpq begins with the first one each time: one that is gone costs its whole patience with every new connection, and a
 primary that was replaced, and comes back by itself, would be taken again. Here the server that was taken last comes

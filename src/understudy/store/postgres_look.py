@@ -123,7 +123,7 @@ def look(address: str, password: str, clock: Clock, *, is_thorough: bool = False
 
 
 def why_unreachable(address: str, password: str) -> str:
-    """Why no connection comes about, and the fix; "" where one does."""
+    """The reason for which no connection comes about, and the fix; "" where one does."""
     try:
         psycopg.connect(patient(conninfo_of(address, password), "look")).close()
     except psycopg.Error as error:

@@ -24,7 +24,7 @@ class Trips:
         self._is_reading = is_reading  # nothing is put off: there is no COMMIT that would bring it
         self._waiting = [*begin]
         self.count = 0  # that went well
-        self.failure: psycopg.Error | None = None  # of the last one that did not, whoever has caught it
+        self.failure: psycopg.Error | None = None  # of the last one that did not, also if it was caught
         self.is_commit_refused = False
         self._answered = 0  # in the last trip
 
