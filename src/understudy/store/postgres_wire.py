@@ -141,7 +141,7 @@ class Link:
         self.pipeline = Pipeline(self.connection, prepares=not self.is_pooled)
 
     def _greeted(self) -> tuple[Any, ...]:
-        """What the server says about itself; a hub refuses a standby, whose answers may be of the past."""
+        """The facts that a server gives about itself; a hub refuses a standby, whose answers may be of the past."""
         found = self.connection.execute(_GREETING).fetchone()
         assert found is not None
         *facts, is_standby = found
