@@ -13,6 +13,7 @@ from typing import Any
 from understudy.cli.deploy_check import INSTALL, programs
 from understudy.cli.deploy_check.settings import FILE, PACKAGES
 from understudy.cli.findings.finding import OK, PROBLEM, Finding
+from understudy.private import write_private
 from understudy.texts import t
 
 MODULES, FETCHED = "python_modules", "msgspec"  # one of those that pip fetches
@@ -56,14 +57,14 @@ def _copy(directory: Path, place: Path) -> None:
     """The files that belong to an upload, without secrets that lie beside it."""
     for name in (FILE, PACKAGES):
         if (directory / name).is_file():
-            shutil.copy(directory / name, place / name)
+            write_private(place / name, (directory / name).read_bytes())
     for name in ("src", MODULES):
         if (directory / name).is_dir():
             shutil.copytree(directory / name, place / name)
 
 
 def _fetch(place: Path, environ: Mapping[str, str]) -> Finding:
-    pip = [sys.executable, "-m", *INSTALL.split(), "--quiet", "--disable-pip-version-check", "--no-compile"]
+    pip = [sys.executable, "-P", "-m", *INSTALL.split(), "--quiet", "--disable-pip-version-check", "--no-compile"]
     ran = programs.run(pip, place, FETCH_S_MAX, environ)
     if ran.code == 0:
         return Finding("fetch", OK, t("cli.check.fetch.ok"))
