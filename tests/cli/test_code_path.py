@@ -51,7 +51,7 @@ def test_every_place_that_starts_python_keeps_the_current_directory_out():
         if path.name == "codex.py":  # there it names a model
             continue
         module = words.index("'-m'") if "'-m'" in words else len(words)
-        assert "'-P'" in words[:module], f"{path}:{line}: {' '.join(words)}"
+        assert {"'-P'", "'-I'"}.intersection(words[:module]), f"{path}:{line}: {' '.join(words)}"  # -I is more than -P
 
 
 def test_every_written_command_keeps_the_current_directory_out():

@@ -68,6 +68,7 @@ def test_what_the_issue_names_exists():
         *(f"service {verb}" for verb in ("install", "uninstall", "start", "stop", "restart", "status")),
         "deployments list",
         "deploy init",
+        "deploy cloudflare",
         "notify test",
         "store check",
         "store copy",
