@@ -85,7 +85,7 @@ class Shown(Struct):
 
     @property
     def is_answer(self) -> bool:
-        return self.text.startswith("answer of")
+        return f"answer of {self.task_id}: " in self.text
 
 
 def shown_in(slack: FakeSlack) -> list[Shown]:
