@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -65,6 +65,18 @@ def test_a_reader_cannot_write_and_sees_one_moment(tmp_path: Path) -> None:
     assert store.read(look) == (0, 0)
     assert store.read(lambda tx: tx.count(READY, limit=10)) == 1
     store.close()
+
+
+def test_a_read_that_has_caught_a_failure_of_the_store_has_no_answer(tmp_path: Path) -> None:
+    """Else an answer goes to its reader as "no longer kept", because the disk had failed in that moment."""
+
+    def caught(tx: Any) -> str:
+        with suppress(Exception):
+            tx._fetch("SELECT broken FROM task")
+        return "nothing there"
+
+    with closing(SqliteStore(tmp_path / "hub.db")) as store, pytest.raises(StoreError):
+        store.read(caught)
 
 
 def test_what_is_prepared_is_seen_once_it_is_committed_on_whatever_thread(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ class SqliteTransaction(RowQueries):
     def __init__(self, connection: sqlite3.Connection, unreadable: Unreadable) -> None:
         self._db = connection
         self.unreadable = unreadable
+        self.failure: sqlite3.Error | None = None  # of the last query that failed, also if it was caught
 
     def now_ms(self, clock: Clock) -> int:
         """The wall clock of this process: a file has none of its own."""
@@ -54,8 +55,9 @@ class SqliteTransaction(RowQueries):
         """The rows of a query, also when a text of them is not UTF-8."""
         try:
             found: list[Any] = self._db.execute(query, values).fetchall()
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             if "UTF-8" not in str(error):
+                self.failure = error
                 raise
         else:
             return found

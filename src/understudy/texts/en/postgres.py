@@ -7,7 +7,7 @@ TEXTS = {
     "postgres.why": "No hub can work on this database until that is changed.",
     "postgres.well": "The database {address} is ready for a hub.",
     "postgres.extra.what": "The store is on PostgreSQL, but the package that speaks to it is not installed here.",
-    "postgres.extra.fix": "Install it: pip install 'understudy[postgres]'",
+    "postgres.extra.fix": "Install it into the hub's environment: pip install 'psycopg[binary]>=3.2'",
     "postgres.parameter.what": "The address of the store has a parameter that cannot be used: {said}.",
     "postgres.parameter.fix": "Correct UNDERSTUDY_STORE; the parameters are those of libpq (sslmode, sslrootcert, target_session_attrs, …).",
     "postgres.unreachable.what": "The PostgreSQL server of {address} cannot be reached: {said}",

@@ -7,7 +7,7 @@ TEXTS = {
     "postgres.why": "これを直すまで、このデータベースではハブを動かせません。",
     "postgres.well": "データベース {address} はハブから使える状態です。",
     "postgres.extra.what": "ストアは PostgreSQL ですが、接続に必要なパッケージがインストールされていません。",
-    "postgres.extra.fix": "インストールしてください: pip install 'understudy[postgres]'",
+    "postgres.extra.fix": "ハブの環境にインストールしてください: pip install 'psycopg[binary]>=3.2'",
     "postgres.parameter.what": "ストアのアドレスに使えないパラメーターがあります: {said}",
     "postgres.parameter.fix": "UNDERSTUDY_STORE を直してください。パラメーターは libpq と同じです(sslmode、sslrootcert、target_session_attrs など)。",
     "postgres.unreachable.what": "{address} の PostgreSQL サーバーに接続できません: {said}",
