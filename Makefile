@@ -37,7 +37,7 @@ test-cli: .venv/ready-dev ## the real claude and codex from npm (650 MB in ./var
 	@exec $(PYTHON_IN_VENV) -m pytest tests/cli_real -m real_cli -rs $(ARGS)
 
 test-worker: .venv/ready-dev ## the hub inside a real workerd from npm (175 MB in the user's cache)
-	@exec $(PYTHON_IN_VENV) -m pytest tests/cloudflare -m 'real_worker or not real_worker' -rs -o faulthandler_timeout=900 $(ARGS)
+	@exec $(PYTHON_IN_VENV) -m pytest tests/cloudflare -n 3 --dist worksteal -m 'real_worker or not real_worker' -rs -o faulthandler_timeout=900 $(ARGS)
 
 soak: .venv/ready-dev ## the tests that run long or measure wall-clock time
 	@TESTS_TIMED=1 exec $(PYTHON_IN_VENV) -m pytest tests -m soak -o faulthandler_timeout=3600 --hypothesis-profile=soak $(ARGS)

@@ -36,6 +36,7 @@ LEFT_OUT = {
     "test_a_beat_that_is_repeated_does_nothing_the_second_time": "two answers at one instant",
     "test_a_directive_comes_with_each_answer_until_a_beat_names_it": "a rest of time to the second",
     "test_a_result_may_have_eight_mebibytes": "a row of an object holds 2 MB",
+    "test_a_right_key_is_never_refused_for_its_address": "20 answers that wait a second each",
     "test_an_endless_request_head_is_refused": "workerd refuses it, in its own words",
     "test_an_instant_with_a_blank_is_read": "the date of the tests' clock",
     "test_daemons_are_listed_and_shown_alike": "two answers at one instant",
