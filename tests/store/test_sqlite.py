@@ -21,6 +21,8 @@ from understudy.errors import StoreDownError, StoreError, StoreVersionError
 from understudy.store import migrations
 from understudy.store.queries import FINISHED_TASKS, READY, SAMPLED, SPENT, Series
 from understudy.store.sqlite import SqliteStore
+from understudy.store.sqlite_alone import LoneSqliteStore
+from understudy.store.sqlite_snapshot import SqliteSnapshot
 from understudy.store.statements import gathered
 from understudy.store.tables import SCHEMA_VERSION
 
@@ -67,7 +69,8 @@ def test_a_reader_cannot_write_and_sees_one_moment(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_read_that_has_caught_a_failure_of_the_store_has_no_answer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [SqliteStore, LoneSqliteStore, SqliteSnapshot])
+def test_a_read_that_has_caught_a_failure_of_the_store_has_no_answer(kind: type[Any], tmp_path: Path) -> None:
     """Else an answer goes to its reader as "no longer kept", because the disk had failed in that moment."""
 
     def caught(tx: Any) -> str:
@@ -75,7 +78,8 @@ def test_a_read_that_has_caught_a_failure_of_the_store_has_no_answer(tmp_path: P
             tx._fetch("SELECT broken FROM task")
         return "nothing there"
 
-    with closing(SqliteStore(tmp_path / "hub.db")) as store, pytest.raises(StoreError):
+    SqliteStore(tmp_path / "hub.db").close()
+    with closing(kind(tmp_path / "hub.db")) as store, pytest.raises(StoreError):
         store.read(caught)
 
 

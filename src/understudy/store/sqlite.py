@@ -253,11 +253,7 @@ class SqliteStore:
                 connection.deadline.until_s = time.monotonic() + within_ms / 1000
                 connection.set_progress_handler(connection.deadline.is_over, STEPS_A_LOOK)
             connection.execute("BEGIN")
-            tx = SqliteTransaction(connection, self._unreadable)
-            answer = fn(tx)
-            if tx.failure is not None:  # `fn` has caught it: what it answers is not what the store holds
-                raise tx.failure
-            return answer
+            return SqliteTransaction(connection, self._unreadable).answer(fn)
         except sqlite3.Error as error:
             self._heed(error)
             if connection.deadline.is_over() and getattr(error, "sqlite_errorcode", 0) in _CUT_SHORT:

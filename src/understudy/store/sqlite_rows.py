@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from shutil import disk_usage
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -31,6 +31,7 @@ SQLITE = Dialect(
     octets="length(CAST({} AS BLOB))",
     has=has,
 )
+T = TypeVar("T")
 _encode = msgspec.json.encode
 
 
@@ -43,6 +44,13 @@ class SqliteTransaction(RowQueries):
         self._db = connection
         self.unreadable = unreadable
         self.failure: sqlite3.Error | None = None  # of the last query that failed, also if it was caught
+
+    def answer(self, fn: Callable[[SqliteTransaction], T]) -> T:
+        """The answer of `fn`. sqlite3.Error of a query that failed, also if `fn` has caught it: its answer is wrong."""
+        answer = fn(self)
+        if self.failure is not None:
+            raise self.failure
+        return answer
 
     def now_ms(self, clock: Clock) -> int:
         """The wall clock of this process: a file has none of its own."""

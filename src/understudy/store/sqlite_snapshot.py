@@ -39,7 +39,7 @@ class SqliteSnapshot:
         try:
             self._db.execute("BEGIN")
             try:
-                return fn(SqliteTransaction(self._db, Unreadable()))
+                return SqliteTransaction(self._db, Unreadable()).answer(fn)
             finally:
                 self._db.execute("ROLLBACK")
         except sqlite3.Error as error:
