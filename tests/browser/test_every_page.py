@@ -96,6 +96,7 @@ def test_nothing_moves_when_times_become_the_viewers(day, open_page, look, path,
     for route in held:
         route.continue_()
     expect(instant).not_to_contain_text("UTC")
+    watched.page.wait_for_load_state("domcontentloaded")  # a script may change the first time before it
     assert len(before) > 10
     assert watched.page.evaluate("placesThen") == before
 
