@@ -1,19 +1,33 @@
-"""Ports for servers that are started later, or again: the kernel lends none of these to anybody's connection."""
+"""Ports for servers that are started later, or again: the kernel lends none of these to anybody's connection.
+
+A hub that is killed and started again has nothing at its port in between. So no port is given twice: each worker of a
+run has ports of its own, and gives each of them once; several suites on one machine begin at random places.
+"""
 
 from __future__ import annotations
 
+import os
 import random
 import socket
+from functools import cache
 
 FIRST, LAST = 20_000, 32_000  # below what Linux (32768) and macOS (49152) give to connections
-TRIES_MAX = 100
+
+
+@cache
+def _ours() -> list[int]:
+    """Those of this worker that are left, in the order of giving them."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    count = max(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), number + 1)
+    ports = list(range(FIRST + number, LAST, count))
+    random.SystemRandom().shuffle(ports)
+    return ports
 
 
 def free_port() -> int:
-    """One that nobody listens on now. Chosen at random, because several suites may run on one machine."""
-    chance = random.SystemRandom()
-    for _ in range(TRIES_MAX):
-        port = chance.randrange(FIRST, LAST)
+    """One that nobody listens on now, and that nobody else of this run is given."""
+    while True:
+        port = _ours().pop()
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -21,4 +35,3 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
-    raise AssertionError(f"no free port among {TRIES_MAX}")

@@ -49,7 +49,7 @@ def endings(loop_thread: LoopThread) -> Iterator[list[Future[None]]]:
     begun: list[Future[None]] = []
     yield begun
     for ending in begun:
-        ending.result(30)
+        ending.result(120)
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ class LoopThread:
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.begin(work).result(30)
+        return self.begin(work).result(120)
 
     def close(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)

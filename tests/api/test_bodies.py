@@ -261,7 +261,7 @@ def test_a_result_may_have_eight_mebibytes(hub: Hub, path: str) -> None:
 
 
 def test_a_body_in_chunks_has_the_same_limit(shared_hub: Hub) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", shared_hub.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", shared_hub.port, timeout=60)
     try:
         parts = (b"x" * 65536 for _ in range(17))
         connection.request("POST", "/api/queue", parts, {"X-API-Key": OWNER}, encode_chunked=True)
@@ -273,7 +273,7 @@ def test_a_body_in_chunks_has_the_same_limit(shared_hub: Hub) -> None:
 def test_a_body_that_is_cut_off_does_nothing(hub: Hub) -> None:
     body = b'{"content":"x"}'
     for cut in (0, 5, len(body) - 1):
-        with socket.create_connection(("127.0.0.1", hub.port), timeout=10) as raw:
+        with socket.create_connection(("127.0.0.1", hub.port), timeout=60) as raw:
             head = f"POST /api/queue HTTP/1.1\r\nHost: h\r\nX-API-Key: {OWNER}\r\nContent-Length: {len(body)}\r\n\r\n"
             raw.sendall(head.encode() + body[:cut])
             raw.shutdown(socket.SHUT_WR)

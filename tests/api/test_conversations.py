@@ -139,7 +139,7 @@ def test_keys_tasks_and_messages_of_an_older_store_get_their_owners(
             message = (f"{task}:ask", "U1", "slack", "user", task, "task", "", 1)
             db.execute("INSERT INTO memory VALUES (?, ?, ?, ?, ?, ?, ?, ?)", message)
         db.execute("INSERT INTO memory VALUES ('said', 'U1', 'slack', 'user', 'x', '', '', 1)")
-    start_hub(path=path).begin_stop().result(10)
+    start_hub(path=path).begin_stop().result(60)
     with closing(sqlite3.connect(path)) as db:
         assert dict(db.execute("SELECT id, lineage FROM api_key")) == {"k1": "k1", "k2": "k1", "m": "m"}
         assert list(db.execute("SELECT submitter, memory_of FROM task ORDER BY id")) == [

@@ -398,7 +398,7 @@ def test_a_read_that_hangs_is_begun_once_and_keeps_nobody_waiting(
 
     def hang(view: Any) -> Any:
         begun.append(1)
-        go_on.wait(30)
+        assert go_on.wait(120)
         raise RuntimeError("never shown")
 
     monkeypatch.setattr(route, "measured", hang)
@@ -427,7 +427,7 @@ def test_scrapes_of_the_same_moment_share_one_read(
 
     def slow(view: Any) -> Any:
         begun.append(1)
-        go_on.wait(30)
+        assert go_on.wait(120)
         return real(view)
 
     monkeypatch.setattr(route, "measured", slow)
@@ -438,7 +438,7 @@ def test_scrapes_of_the_same_moment_share_one_read(
             eventually(lambda: hub.thread.run(_open_scrapes()) >= 4, what="scrapes")
         finally:
             go_on.set()
-        assert [page.result(30).value("understudy_store_up") for page in pages] == [1, 1, 1, 1]
+        assert [page.result(60).value("understudy_store_up") for page in pages] == [1, 1, 1, 1]
     assert begun == [1]
     assert scrape(hub).value("understudy_http_requests_total", **labels) == 4
 

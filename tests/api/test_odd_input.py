@@ -181,7 +181,7 @@ GARBAGE = [
 
 @pytest.mark.parametrize("garbage", GARBAGE, ids=ascii)
 def test_what_is_no_http_leaves_the_hub_as_it_was(shared_hub: Hub, garbage: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", shared_hub.port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", shared_hub.port), timeout=60) as raw:
         raw.sendall(garbage)
         raw.shutdown(socket.SHUT_WR)
         said = raw.recv(4096)
@@ -190,7 +190,7 @@ def test_what_is_no_http_leaves_the_hub_as_it_was(shared_hub: Hub, garbage: byte
 
 
 def test_an_endless_request_head_is_refused(hub):
-    with socket.create_connection(("127.0.0.1", hub.port), timeout=10) as line:
+    with socket.create_connection(("127.0.0.1", hub.port), timeout=60) as line:
         line.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: ")
         with suppress(ConnectionError):
             for _ in range(64):
@@ -205,14 +205,14 @@ def test_an_endless_request_head_is_refused(hub):
 def test_a_head_in_pieces_before_a_long_body_is_fine(hub):
     body = b'{"content": "' + b"x" * 300_000 + b'"}'
     head = f"POST /api/queue HTTP/1.1\r\nHost: x\r\nX-API-Key: {OWNER}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-    with socket.create_connection(("127.0.0.1", hub.port), timeout=10) as line:
+    with socket.create_connection(("127.0.0.1", hub.port), timeout=60) as line:
         line.sendall(head[:30])
         line.sendall(head[30:] + body)
         assert line.recv(4096).startswith(b"HTTP/1.1 201")
 
 
 def test_endless_trailers_are_refused(hub):
-    with socket.create_connection(("127.0.0.1", hub.port), timeout=10) as line:
+    with socket.create_connection(("127.0.0.1", hub.port), timeout=60) as line:
         line.sendall(
             b"POST /api/queue HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-Long: "
         )

@@ -41,7 +41,7 @@ class SlowStore:
     def read(self, fn: Callable[[Reader], Any], within_ms: int = 0) -> Any:
         if self.is_slow and threading.current_thread().name.startswith("reader"):
             self.standing += 1
-            self.go_on.wait(30)
+            assert self.go_on.wait(120)
         return self._store.read(fn, within_ms)
 
 
@@ -59,7 +59,7 @@ def test_a_key_with_many_reads_leaves_a_thread_to_the_others(start_hub: Callable
             assert not any(one.done() for one in sent)
         finally:
             store.go_on.set()
-        assert {one.result(30).status for one in sent} == {200}
+        assert {one.result(60).status for one in sent} == {200}
     assert not hub.runtime._reading._looks
     assert not hub.runtime._reading._under_way
 
@@ -76,7 +76,7 @@ def test_reads_of_a_key_beyond_its_line_are_429(start_hub: Callable[..., Hub], m
             assert hub.get("/api/queue", key=OWNER).of(429)["retryAfter"] == 1
         finally:
             store.go_on.set()
-        assert {one.result(30).status for one in sent} == {200}
+        assert {one.result(60).status for one in sent} == {200}
     hub.get("/api/queue", key=OWNER).of(200)
 
 
@@ -91,7 +91,7 @@ class Looks:
     def start(self, key_id: str, name: str = "") -> asyncio.Task[Any]:
         def read(_: int) -> str:
             self.begun.append(name)
-            assert self.let_go.wait(30)
+            assert self.let_go.wait(120)
             return name
 
         return asyncio.get_running_loop().create_task(self.reading.look(key_id, read))

@@ -96,7 +96,7 @@ class Stream:
     """A stream of Server-Sent Events."""
 
     def __init__(self, port: int, path: str, *, last_id: str = "", key: str = OWNER) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         sent = {"X-API-Key": key, "Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
         self._connection.request("GET", path, headers=sent)
         self.response = self._connection.getresponse()

@@ -71,10 +71,11 @@ def test_every_page_on_a_phone_in_japanese_for_who_may_only_read(day, open_page)
     home = log_in(watched, day, "read")
     assert 0 < home.evaluate(WEIGHT) < FIRST_BYTES_MAX
     for name, page in pages_of(watched):
-        assert page.locator("html").get_attribute("lang") == "ja", name
+        expect(page.locator("html"), name).to_have_attribute("lang", "ja")
         assert page.evaluate(UNTRANSLATED) == [], name
         assert page.evaluate(KEYS) == [], name
-        assert page.locator("[formaction], form[method=post]:not([action='/logout']):not(#act)").count() == 0, name
+        acts = page.locator("[formaction], form[method=post]:not([action='/logout']):not(#act)")
+        expect(acts, name).to_have_count(0)
     loose = [url for url, policy in policies if "default-src" not in policy or "unsafe" in policy]
     assert loose == []
 
@@ -91,6 +92,7 @@ def test_nothing_moves_when_times_become_the_viewers(day, open_page, look, path,
     watched.page.goto(f"{day.url}{path}", wait_until="commit")
     instant = watched.page.locator(f"{part} time").first
     expect(instant).to_contain_text("UTC")
+    watched.page.wait_for_function("document.readyState === 'interactive'")  # all of it is there, and no script has run
     watched.check()  # it is drawn
     before = watched.page.evaluate("places()")
     for route in held:

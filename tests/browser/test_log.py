@@ -67,7 +67,7 @@ def test_a_line_has_its_address_and_a_search_is_followed(hub: Hub, open_page: An
     page.locator("#search").fill("OLD-5")
     page.locator("#search").press("Enter")
     page.wait_for_url("**/log?search=OLD-5*")
-    assert page.locator("[data-event]").count() == 1 + 10
+    expect(page.locator("[data-event]")).to_have_count(1 + 10)
     hub.enqueue("new")
     hub.enqueue("old-5x")
     expect(first(page)).to_contain_text("old-5x")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+from playwright.sync_api import expect
 
 from tests.api.conftest import endings, hub, loop_thread, start_hub
 from tests.api.hubs import MINUTE, Hub
@@ -14,7 +17,9 @@ from understudy.dashboard.pages.numbers import PLOTS
 
 __all__ = ["endings", "hub", "loop_thread", "start_hub"]
 PHONE = Look(lang="ja", theme="dark", width=360, height=740)
-DRAWN = "() => [...document.querySelectorAll('.chart canvas')].filter((canvas) => canvas.width > 100).length"
+DRAWN = """
+(count) => [...document.querySelectorAll('.chart canvas')].filter((canvas) => canvas.width > 100).length === count
+"""
 
 
 def test_every_plot_is_drawn_and_its_table_opens_by_keyboard(hub: Hub, open_page: Any) -> None:
@@ -24,15 +29,15 @@ def test_every_plot_is_drawn_and_its_table_opens_by_keyboard(hub: Hub, open_page
     axe_core.bring(watched.context)
     watched.goto(login_link(hub, "read"))
     page = watched.goto("/numbers")
-    assert page.evaluate(DRAWN) == len(PLOTS)
-    assert "待ち" in page.locator(".u-legend").first.inner_text()
+    page.wait_for_function(DRAWN, arg=len(PLOTS))
+    expect(page.locator(".u-legend").first).to_contain_text("待ち")
     page.locator("summary").first.focus()
     page.keyboard.press("Enter")
-    assert "キュー" in page.get_by_role("region").first.get_attribute("aria-label")
+    expect(page.get_by_role("region").first).to_have_attribute("aria-label", re.compile("キュー"))
     page.evaluate(
         "document.querySelector('[data-live=numbers]').dispatchEvent(new CustomEvent('shown', {bubbles: true}))"
     )
     page.get_by_text("過去 1 か月").click()
     page.wait_for_url("**/numbers?span=month")
-    assert page.evaluate(DRAWN) == len(PLOTS)
+    page.wait_for_function(DRAWN, arg=len(PLOTS))
     assert axe_core.violations(page) == []

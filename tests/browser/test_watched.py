@@ -9,6 +9,7 @@ import pytest
 
 from tests.browser import axe_core
 from tests.browser.watched import DESKTOP, WatchedPage
+from tests.waiting import eventually
 
 ORIGIN = "http://hub.test"
 HEAD = "<!doctype html><html lang=en><title>page</title><link rel=icon href=data:,><main><h1>words</h1>"
@@ -46,8 +47,12 @@ def show(watched: WatchedPage, content: str, headers: dict[str, str] | None = No
 
 def test_each_fault_is_seen_unless_it_is_expected(page):
     show(page, WRONG, POLICY)
-    found = "\n".join(page.found())
-    assert [said for said in SAID if said not in found] == []
+
+    def is_all_seen() -> bool:
+        page.page.wait_for_timeout(10)  # what the browser says arrives meanwhile
+        return all(said in "\n".join(page.found()) for said in SAID)
+
+    eventually(is_all_seen, what=f"each of {SAID}")
     page.expects("")
     assert page.finish() == []
 

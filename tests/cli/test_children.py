@@ -31,7 +31,7 @@ def lived(log):
     ended = threading.Event()
     child = LoggedChild("hub", [], {}, log, ended.set, is_quiet=True)
     assert ended.wait(30)
-    child.stop(10)
+    child.stop(60)
 
 
 def both(log):

@@ -98,7 +98,7 @@ def _beat_on(hub: WorkerHub, over: threading.Event) -> None:
     for seq in range(1, 1_000_000):
         with suppress(*TROUBLES):
             hub.beat(seq, BEATING)
-        if over.wait(1.0):
+        if over.wait(1.0):  # short: it polls
             return
 
 

@@ -44,7 +44,7 @@ def test_an_inherited_ignored_signal_does_not_stop_the_daemon(
         eventually(lambda: len(hub.beats()) > before + 1, what="further beats")
         assert "Draining" not in daemon.log
         daemon.process.send_signal(signal.SIGTERM)
-        assert daemon.process.wait(20) == 0
+        assert daemon.process.wait(60) == 0
     finally:
         daemon.kill()
 

@@ -79,7 +79,7 @@ def test_a_real_daemon_says_ready_alive_and_stopping_even_without_a_hub(tmp_path
     nook = tempfile.mkdtemp()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ears:
         ears.bind(str(Path(nook) / "notify"))
-        ears.settimeout(15)
+        ears.settimeout(60)
         env = {"NOTIFY_SOCKET": str(Path(nook) / "notify"), "WATCHDOG_USEC": "200000"}
         with living("http://127.0.0.1:9", tmp_path / "data", env=env, drain_ms=0) as daemon:
             assert ears.recv(100) == b"READY=1"

@@ -59,7 +59,7 @@ class Keeper:
             self.is_over = True
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # else its thread would go on with whoever gets this number next
-        self._server.join(5)
+        self._server.join(60)
         self._listener.close()
         for process in self._processes:
             if process.poll() is None:
@@ -67,7 +67,7 @@ class Keeper:
                 process.terminate()
         for process in self._processes:
             try:
-                process.wait(10)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

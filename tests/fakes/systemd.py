@@ -125,7 +125,7 @@ class FakeSystemd(Keeper):
         return 0, "", ""
 
     def _listen(self, ears: socket.socket, process: Process, is_ready: threading.Event) -> None:
-        ears.settimeout(0.05)
+        ears.settimeout(0.05)  # short: it polls
         with ears:
             while not self.is_over and process.poll() is None:
                 try:

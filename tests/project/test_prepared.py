@@ -54,7 +54,7 @@ def test_a_signal_ends_it_as_any_other(tmp_path):
     program = prepared.start([], code="import time; time.sleep(600)")
     assert program.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):
-        program.wait(0.01)
+        program.wait(0.01)  # short: it does not end
     program.kill()
     assert program.wait(60) == -signal.SIGKILL
     eventually(lambda: not psutil.pid_exists(program.pid), what="the end of the program")

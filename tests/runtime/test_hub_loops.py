@@ -106,7 +106,7 @@ def test_what_runs_beside_a_loop_wakes_it_at_its_end(means: Means) -> None:
     loop.start()
     eventually(lambda: turns == ["", "woken"], what="the turn after the call")
     loop.stop()
-    loop.join(10)
+    loop.join(60)
     assert means.asked == [PING]
 
 

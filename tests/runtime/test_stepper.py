@@ -31,7 +31,7 @@ def test_it_steps_at_once_when_a_step_says_so_and_sleeps_until_it_is_woken() -> 
     stepper.wake()
     eventually(lambda: len(steps) == 4, what="the step after the waking")
     stepper.stop()
-    stepper.join(10)
+    stepper.join(60)
     assert len(steps) == 4
     assert not stepper._thread.is_alive()
 
@@ -49,7 +49,7 @@ def test_what_wakes_it_during_a_step_is_not_overslept() -> None:
     stepper.start()
     eventually(lambda: len(steps) == 2, what="a second step")
     stepper.stop()
-    stepper.join(10)
+    stepper.join(60)
 
 
 def test_a_step_that_fails_is_told_and_made_again_after_a_while_that_grows_to_a_bound(
@@ -90,10 +90,10 @@ def test_it_is_not_waited_for_longer_than_asked() -> None:
     stepper = stepper_of(lambda: gate.wait() or 0)
     stepper.start()
     stepper.stop()
-    stepper.join(0.01)
+    stepper.join(0.01)  # short: it does not end
     assert stepper._thread.is_alive()
     gate.set()
-    stepper.join(10)
+    stepper.join(60)
 
 
 def test_it_goes_on_even_if_each_step_fails_and_shows_when_one_hangs(monkeypatch: pytest.MonkeyPatch) -> None:

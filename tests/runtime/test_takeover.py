@@ -146,7 +146,7 @@ def test_a_hub_that_is_stopped_in_a_call_waits_for_no_answer_counts_it_as_spent_
     task = ask(hub, "2 + 2?")
     api.wait_for(1)
     reserved = takeover(hub)["budget"]["day"]["reservedUsd"]
-    assert hub.stop(within_s=10) == 0
+    assert hub.stop() == 0
     assert "Takeover met" not in hub.log
     hub.start()
     budget = takeover(hub)["budget"]["day"]

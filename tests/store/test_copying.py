@@ -94,7 +94,8 @@ def test_a_file_that_a_hub_has_open_is_refused_at_once_and_kept_from_it_afterwar
             open_alone(str(path), "", Stopped())
         hub.communicate(b"", timeout=60)
     store = open_alone(str(path), "", Stopped())
-    script = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0.1).execute('SELECT * FROM task')"
+    opened = "sqlite3.connect(sys.argv[1], timeout=0.1)"  # short: it stays locked
+    script = f"import sqlite3, sys; {opened}.execute('SELECT * FROM task')"
     with begin() as hub:
         assert b"database is locked" in hub.communicate(b"", timeout=60)[1]
     store.close()

@@ -22,7 +22,7 @@ from understudy.store.postgres_fronts import Fronts, Heads
 from understudy.store.postgres_queue import DELAYS, FIRST_PLACE, HEALTH, LEASES, NOWHERE
 from understudy.store.queries import READY
 
-WITHIN_S = 20
+WITHIN_S = 60
 LEASED_UNTIL = leased("x").expires_h
 TAGS = frozenset({"machine", "gpu"})
 

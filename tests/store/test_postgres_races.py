@@ -26,7 +26,7 @@ from understudy.store.postgres import PostgresStore
 from understudy.store.queries import BY_DEDUP, READY, WAITING_FOR
 
 MACHINE = frozenset({"machine"})
-WITHIN_S = 20
+WITHIN_S = 60
 
 
 @pytest.fixture(scope="module")
