@@ -120,6 +120,18 @@ def test_a_delayed_task_shortens_the_sleep(stand: Stand) -> None:
     assert stand.store.read(lambda tx: tx.count(READY, limit=9)) == 1
 
 
+def test_only_a_deadline_before_all_that_were_announced_wakes_it(stand: Stand) -> None:
+    stand.step()
+    woken = []
+    for nth, delay_sec in enumerate((30, 30, 40, 29, 29.5)):
+        before = stand.woken
+        stand.ask(EnqueueTasks([EnqueueBody("later", delay_sec=delay_sec)], [f"t{nth}"], "k"))
+        woken.append(stand.woken - before)
+    assert woken == [1, 0, 0, 1, 0]
+    stand.clock.advance(29_000)
+    assert stand.step() == 500, "its ring finds those that were no news"
+
+
 def test_a_deadline_that_appears_while_it_looks_is_not_overslept(stand: Stand) -> None:
     ring = stand.store.read
 

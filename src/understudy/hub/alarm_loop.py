@@ -2,7 +2,8 @@
 
 `look_at` announces an earlier deadline. It may be called by another thread than the one that takes the steps, and
 there is no lock. No announcement is lost: one that came before a ring is forgotten only then, and the ring reads all
-deadlines from the store after that; a later one shortens the pause or wakes the loop.
+deadlines from the store after that; a later one shortens the pause or wakes the loop. One that is not before the
+nearest that was announced is no news: the loop is up by then, and its ring finds both.
 """
 
 from __future__ import annotations
@@ -68,9 +69,9 @@ class Alarm:
                 self.beats += 1
         if committed.deadline_h and not self._is_watching:
             self._is_watching = is_news = True
-        if waits:
-            self._announced_mono = min(self._announced_mono, self._clock.mono_ms() + min(waits))
-            is_news = is_news or self._announced_mono < self._next_mono
+        if waits and (mono := self._clock.mono_ms() + min(waits)) < self._announced_mono:
+            self._announced_mono = mono
+            is_news = is_news or mono < self._next_mono
         return is_news
 
     def purge_later(self, ms: int) -> None:
