@@ -58,7 +58,7 @@ def test_starts_of_daemons_are_listed_with_the_version_before(hub: Hub, admin: B
 
 def test_a_start_is_pushed(hub: Hub, admin: Browser) -> None:
     stream = admin.stream(PATH)
-    stream.fragment("deployments_daemons", "None that is not long past")
+    stream.fragment("deployments_daemons", "None in the time that is kept")
     hub.beat()
     assert stream.fragment("deployments_daemons", "first seen")
 

@@ -73,6 +73,7 @@ def _environment() -> Environment:
         "mark": mark,
         "who": who,
         "segment": segment,
+        "code": code,
     }
     made.globals["static"] = static_path
     return made
@@ -116,6 +117,15 @@ def mark(raw: str) -> str:
 def segment(raw: object) -> str:
     """A name as one part of an address."""
     return quote(str(raw), safe="")
+
+
+def code(text: str) -> Markup:
+    """A text of ours in which `…` marks what is typed or read by a program, with elements for it."""
+    from markupsafe import Markup  # noqa: PLC0415 - with the engine
+
+    pieces = text.split("`")
+    shown = (Markup("<code>{}</code>" if at % 2 else "{}").format(piece) for at, piece in enumerate(pieces))
+    return Markup("").join(shown)
 
 
 def plain(raw: Any) -> Any:

@@ -47,7 +47,7 @@ TEXTS = {
     "config.section.environment": "Environment only",
     "config.help.host": "The address the hub listens on. Anything but loopback needs a key.",
     "config.help.port": "The port the hub listens on; 0 takes a free one.",
-    "config.help.hub_name": "How this hub is called in its log, in `/ready`, in the list of hubs and as a worker (`hub/NAME`): letters, digits and `. _ : -`. Each of several hubs needs another name. Empty: the name of the machine.",
+    "config.help.hub_name": "The name of this hub in its log, in `/ready`, in the list of hubs and as a worker (`hub/NAME`): letters, digits and `. _ : -`. Several hubs need different names. Empty: the name of the machine.",
     "config.help.hub_drain": "How long a hub that is stopping still serves while `/ready` answers 503, so that a proxy in front sends it nothing more. `auto`: 0 s on loopback, 5 s elsewhere.",
     "config.help.store": "Where the hub keeps everything: a SQLite file (empty: `hub.db` in the data directory), or a PostgreSQL database for several hubs, as libpq writes it: `postgresql://USER@HOST:PORT/DATABASE?sslmode=verify-full`, several `HOST:PORT` with commas (the one that can be written to is taken). `PGPASSFILE`, `~/.pgpass` and the other files and variables of libpq count too.",
     "config.help.store_password": "The password for the PostgreSQL database, if it does not stand in its address or in `~/.pgpass`.",

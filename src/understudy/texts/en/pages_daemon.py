@@ -74,7 +74,7 @@ TEXTS = {
     "pages.daemon.origin.hub": "from the hub's settings",
     "pages.daemon.origin.raised": "raised to fit its heartbeat interval or the other limit",
     "pages.daemon.directives": "Directives",
-    "pages.daemon.directives.none": "It was given none yet.",
+    "pages.daemon.directives.none": "None so far.",
     "pages.daemon.kind.drain": "Drain",
     "pages.daemon.kind.resume": "Take tasks again",
     "pages.daemon.kind.restart": "Restart",

@@ -10,7 +10,7 @@ TEXTS = {
     "pages.numbers.time": "time",
     "pages.numbers.drawn": "Plot: {title}. The table below says the same.",
     "pages.numbers.queue.title": "Queue",
-    "pages.numbers.queue.hint": "Tasks that wait and tasks that run, at most in each stretch.",
+    "pages.numbers.queue.hint": "The most tasks that were waiting and running at once, in each interval.",
     "pages.numbers.pickup.title": "Pickup time",
     "pages.numbers.pickup.hint": "From the moment a task could be claimed until a worker had it.",
     "pages.numbers.run.title": "Run time",

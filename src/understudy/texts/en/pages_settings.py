@@ -1,11 +1,11 @@
 """The page of settings."""
 
 TEXTS = {
-    "pages.settings.what": "What this hub has run with since its start. To change a setting, set it in the hub's environment or in understudy.toml and start the hub anew. Daemons have settings of their own, on their machines.",
+    "pages.settings.what": "The settings this hub has used since it started. To change one, set it in the hub's environment or in understudy.toml, then restart the hub. Each daemon has its own settings, on its machine.",
     "pages.settings.filter": "Settings shown",
     "pages.settings.all": "All",
     "pages.settings.only": "Changed",
-    "pages.settings.sections": "Sections",
+    "pages.settings.counted": "{count}",
     "pages.settings.secret": "set (not shown)",
     "pages.settings.unset": "not set",
     "pages.settings.empty": "empty",

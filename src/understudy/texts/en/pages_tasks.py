@@ -57,6 +57,7 @@ TEXTS = {
     "pages.task.conversation": "Conversation",
     "pages.task.reply_to": "Answer goes to",
     "pages.task.takeover_never": "The hub does not answer it itself.",
+    "pages.task.hub": "hub",
     "pages.task.works": "{worker} is working on it.",
     "pages.task.waits_long": "It waits for {daemon}, where it had begun.",
     "pages.task.waits_why": "It may have changed something there, so it does not run elsewhere by itself. It goes on when that machine is back.",

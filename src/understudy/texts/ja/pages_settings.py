@@ -5,7 +5,7 @@ TEXTS = {
     "pages.settings.filter": "表示する設定",
     "pages.settings.all": "すべて",
     "pages.settings.only": "変更したもの",
-    "pages.settings.sections": "分類",
+    "pages.settings.counted": "{count} 件",
     "pages.settings.secret": "設定済み(表示しません)",
     "pages.settings.unset": "未設定",
     "pages.settings.empty": "空",

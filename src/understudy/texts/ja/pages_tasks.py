@@ -57,6 +57,7 @@ TEXTS = {
     "pages.task.conversation": "会話",
     "pages.task.reply_to": "回答の送り先",
     "pages.task.takeover_never": "ハブは代行しません。",
+    "pages.task.hub": "ハブ",
     "pages.task.works": "{worker} が実行しています。",
     "pages.task.waits_long": "実行を始めた {daemon} を待っています。",
     "pages.task.waits_why": "そのマシンですでに何かを変えている可能性があるため、別のマシンでは自動的に実行しません。マシンが戻れば再開します。",
