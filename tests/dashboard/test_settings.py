@@ -34,6 +34,12 @@ def test_every_setting_of_the_hub_is_shown_with_its_origin(start_hub: Any, open_
     assert "silent for this long is late" in seen.text
 
 
+def test_what_is_typed_stands_in_elements_of_its_own(start_hub: Any, open_browser: Open, tmp_path: Path) -> None:
+    text = open_browser(started(start_hub, tmp_path)).get(PATH).text
+    assert "<code>hub.db</code>" in text
+    assert "`" not in text
+
+
 def test_a_secret_is_only_set(start_hub: Any, open_browser: Open, tmp_path: Path) -> None:
     text = open_browser(started(start_hub, tmp_path)).get(PATH).text
     assert "very-secret" not in text
