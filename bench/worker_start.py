@@ -47,7 +47,9 @@ def _there() -> tuple[tuple[float, int], ...]:
     """CPU seconds and modules of workerd's start, of the entry and of the hub."""
     with tempfile.TemporaryDirectory() as folder:
         entry = ROOT / "tests" / "cloudflare" / "import_worker.py"
-        worker = Workerd(make_place(), Path(folder), {"worker.py": entry, **dict(understudy())})
+        worker = Workerd(
+            make_place(), Path(folder), {"worker.py": entry, **dict(understudy())}, starts_from_snapshot=False
+        )
         worker.start()
         try:
             started_s = _cpu_s(worker.pid)

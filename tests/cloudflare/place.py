@@ -27,6 +27,7 @@ FOR_PYODIDE = (
     *("--platform", "manylinux2014_x86_64"),  # markupsafe has a wheel for no other place, and Python of its own in it
     *("--python-version", "3.14", "--implementation", "cp", "--abi", "cp314"),
 )
+SNAPSHOT = "snapshot.bin"  # the name that workerd gives it
 INSTALL_S_MAX, INSTALL_S_SHORT = 600, 90  # the ordinary suite waits no longer
 PATIENCE = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000")  # of npm, where nobody answers
 WITHOUT_ONE = "no workerd, so nobody sees whether a hub works as a Cloudflare Worker"
@@ -45,6 +46,11 @@ class Place:
         self.root = root
         digest = hashlib.sha256(" ".join((*WHEELS, *FOR_PYODIDE)).encode()).hexdigest()[:12]
         self.python_modules = root / f"python_modules-{digest}"
+
+    @property
+    def snapshot(self) -> Path:
+        """Pyodide's memory after its own start; the first workerd that starts writes it (workerd.py)."""
+        return self.root / SNAPSHOT
 
     @property
     def program(self) -> Path:
