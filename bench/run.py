@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 import msgspec  # noqa: E402
 
 from bench.figures import Figure, Plan, conditions, table  # noqa: E402
+from bench.report import page_part, plot  # noqa: E402
 
 SUBJECTS = (
     "heartbeats",
@@ -38,6 +39,7 @@ SUBJECTS = (
 )
 SHARED = ("many_hubs", "many_rows")  # these have a table of their own
 PAGE = ROOT / "docs" / "performance.md"
+PICTURE = "pictures/performance.svg"
 BEGIN, END = "<!-- table: make bench ARGS=--write -->", "<!-- end of table -->"
 BEGIN_SHARED = '<!-- table: make bench ARGS="many_hubs --write" -->'
 
@@ -102,8 +104,16 @@ def _write(figures: list[Figure], plan: Plan) -> None:
         if found:
             head, _, rest = page.partition(begin)
             _, _, tail = rest.partition(END)
-            page = f"{head}{begin}\n{table(found)}\n\n{conditions(plan, found)}\n{END}{tail}"
+            page = f"{head}{begin}\n{_shown(found, plan, is_shared=is_shared)}\n{END}{tail}"
     PAGE.write_text(page, "utf-8")
+
+
+def _shown(figures: list[Figure], plan: Plan, *, is_shared: bool) -> str:
+    sentence = conditions(plan, figures)
+    if is_shared:
+        return f"{table(figures)}\n\n{sentence}"
+    (PAGE.parent / PICTURE).write_text(plot(figures), "utf-8")
+    return page_part(figures, sentence, PICTURE)
 
 
 if __name__ == "__main__":
