@@ -20,10 +20,11 @@ class TaskCoordinator(DurableObject):  # type: ignore[misc]
         from tests.store.conformance import StoreConformance
         from tests.store.paging import PagingExercise
         from tests.store.searches import SearchExercise
+        from tests.store.sums import SumsExercise
 
         found: dict[str, str] = {}
         count = 0
-        for exercise in (StoreConformance, PagingExercise, SearchExercise):
+        for exercise in (StoreConformance, PagingExercise, SearchExercise, SumsExercise):
             failed = pytest.run(  # type: ignore[attr-defined]
                 exercise, self.empty_store
             )

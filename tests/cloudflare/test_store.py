@@ -13,7 +13,7 @@ from tests.project.tree import ROOT
 
 pytestmark = pytest.mark.real_worker
 TESTS = ROOT / "tests"
-EXERCISES = ("conformance", "paging", "searches")
+EXERCISES = ("conformance", "paging", "searches", "sums")
 
 
 def test_the_exercises_of_the_store_pass_inside_an_object(place: Place, directory: Path) -> None:

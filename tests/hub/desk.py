@@ -119,5 +119,5 @@ def live(bench: Bench, ms: int, *desks: Desk, daemons: tuple[str, ...] = ()) -> 
 
 def rows(bench: Bench, **wanted: Any) -> list[Notice]:
     """Rows of the outbox, oldest first, with these values."""
-    found = bench.store.read(lambda reader: reader.find(NOTICES, "", "", limit=1000))
+    found = bench.store.read(lambda reader: reader.find(NOTICES, limit=1000))
     return [row for row in reversed(found) if all(getattr(row, name) == value for name, value in wanted.items())]

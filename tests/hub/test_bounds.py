@@ -22,7 +22,6 @@ from understudy.hub.results import ReportResult
 from understudy.hub.retention import PurgeRows
 from understudy.hub.task_commands import CommandTask
 from understudy.store.purges import PURGES
-from understudy.store.queries import DAEMONS
 from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.memory import MemorySaveBody
 from understudy.wire.tasks import EnqueueBody, ResultBody
@@ -33,6 +32,7 @@ BOUNDED = {
     "store_copy": "one row",
     "takeover_state": "one row",
     "daemon": "DAEMONS_MAX, owners forget them",
+    "daemon_count": "a row a state",
     "usage": "a row a key that has submitted something",
     "api_key": "made by admins, one at a time",
     "sqlite_sequence": "SQLite's own: a row a table",
@@ -185,7 +185,7 @@ def test_daemons_beyond_the_bound_are_refused_and_known_ones_heard(hub: Bench, m
     stranger = RecordHeartbeat(HeartbeatBody(daemon_id="d2", boot_id="b", machine_id="m"))
     assert hub.ask(stranger)[0].fields["code"] == "too_many_daemons"
     assert hub.ask(beat(2))[0]["success"] is True
-    assert hub.store.read(lambda tx: tx.count(DAEMONS, limit=10)) == 1
+    assert hub.store.read(lambda tx: tx.daemon_states()) == {"healthy": 1}
 
 
 def test_a_task_that_is_tried_again_in_the_batch_that_purges_it_is_kept_whole(hub: Bench) -> None:

@@ -125,7 +125,6 @@ CACHED = {  # without a bound of their own
     "dashboard/static_files static_files": CODE,
     "dashboard/static_files static_version": CODE,
     "store/statements counted": CODE,
-    "store/statements counted_by": CODE,
     "store/statements gathered": CODE,
     "store/statements merged": CODE,
     "store/statements select": CODE,

@@ -40,7 +40,6 @@ from understudy.store.queries import (
     READY,
     SAMPLED,
     SUPERSEDED_BOOTS,
-    TASKS,
     WAITING_FOR,
     queue_front,
 )
@@ -344,7 +343,6 @@ class StoreConformance:
         self.save(store, *(queued(f"t{n}", n) for n in range(7)), leased("x"))
         assert store.read(lambda tx: tx.count(READY, limit=5)) == 5
         assert store.read(lambda tx: tx.ready_ids(3)) == ["t0", "t1", "t2"]
-        assert store.read(lambda tx: tx.counted_by(TASKS, "status")) == {"queued": 7, "leased": 1}
 
     def test_rows_are_deleted_by_key(self, store: Store) -> None:
         self.save(store, Key("k", "n", "h", "read", T0), Period("d", T0, "late"), Period("d", T0 + 1, "down"))

@@ -8,13 +8,14 @@ from tests.store.conformance import StoreConformance, queued
 from tests.store.durable_storage import Buffer, JsError, Storage
 from tests.store.paging import PagingExercise
 from tests.store.searches import SearchExercise
+from tests.store.sums import SumsExercise
 from understudy.errors import StoreDownError, StoreError, StoreVersionError
 from understudy.store.durable import DurableStore
 from understudy.store.queries import READY
 from understudy.store.tables import SCHEMA_VERSION
 
 
-class TestDurable(StoreConformance, SearchExercise, PagingExercise):
+class TestDurable(StoreConformance, SearchExercise, PagingExercise, SumsExercise):
     @pytest.fixture
     def store(self) -> DurableStore:
         return DurableStore(Storage(), Buffer)

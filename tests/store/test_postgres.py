@@ -17,6 +17,7 @@ from tests.store.conformance import T0, StoreConformance, leased, queued
 from tests.store.emptying import empty
 from tests.store.paging import PagingExercise
 from tests.store.searches import SearchExercise
+from tests.store.sums import SumsExercise
 from tests.waiting import eventually
 from understudy.clock import ManualClock, SystemClock
 from understudy.coordinator.nouns import Daemon, Task, TaskBody
@@ -42,7 +43,7 @@ def url(database: str) -> str:
     return database
 
 
-class TestPostgres(StoreConformance, SearchExercise, PagingExercise):
+class TestPostgres(StoreConformance, SearchExercise, PagingExercise, SumsExercise):
     @pytest.fixture
     def store(self, url: str) -> Iterator[PostgresStore]:
         store = PostgresStore(url)

@@ -16,6 +16,7 @@ from tests.forgetful import SYNCED
 from tests.store.conformance import T0, StoreConformance, queued
 from tests.store.paging import PagingExercise
 from tests.store.searches import SearchExercise
+from tests.store.sums import SumsExercise
 from understudy.coordinator.nouns import Period, Task
 from understudy.errors import StoreDownError, StoreError, StoreVersionError
 from understudy.store import migrations
@@ -27,7 +28,7 @@ from understudy.store.statements import gathered
 from understudy.store.tables import SCHEMA_VERSION
 
 
-class TestFile(StoreConformance, SearchExercise, PagingExercise):
+class TestFile(StoreConformance, SearchExercise, PagingExercise, SumsExercise):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[SqliteStore]:
         store = SqliteStore(tmp_path / "hub.db")
@@ -35,7 +36,7 @@ class TestFile(StoreConformance, SearchExercise, PagingExercise):
         store.close()
 
 
-class TestMemory(StoreConformance, SearchExercise, PagingExercise):
+class TestMemory(StoreConformance, SearchExercise, PagingExercise, SumsExercise):
     @pytest.fixture
     def store(self) -> Iterator[SqliteStore]:
         store = SqliteStore(None)

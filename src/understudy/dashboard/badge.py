@@ -18,7 +18,6 @@ from understudy.dashboard.safety import HEADERS
 from understudy.dashboard.site import Site
 from understudy.errors import NotFoundError, TooManyRequestsError, UnauthorizedError, UnderstudyError
 from understudy.hub.views import View
-from understudy.store.queries import DAEMONS
 from understudy.texts import LANGUAGES, t
 
 LINE = "badge"  # of reads, and of the rate: strangers stand in it
@@ -74,7 +73,7 @@ class BadgeApp:
 def _state(view: View, daemon_id: str) -> str:
     """Of this daemon, else the worst of all; "" if there is none."""
     if not daemon_id:
-        return worst_of(view.reader.counted_by(DAEMONS, "state"))
+        return worst_of(view.reader.daemon_states())
     found = view.reader.load_many(Daemon, (daemon_id,))
     return found[0].state if found else "unknown"
 

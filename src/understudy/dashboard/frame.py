@@ -7,7 +7,6 @@ from typing import Any
 
 from understudy.dashboard.page import Fragment, Given
 from understudy.hub.views import View
-from understudy.store.queries import DAEMONS
 
 # the pages of the navigation, in their order; one that does not exist is not linked
 NAVIGATION = (
@@ -22,7 +21,7 @@ ICONS = {
 
 def _standing(_: Given, view: View) -> Mapping[str, Any]:
     """The number of daemons in each state, and the worst of these."""
-    counts = view.reader.counted_by(DAEMONS, "state")
+    counts = view.reader.daemon_states()
     worst = worst_of(counts)
     return {"counts": counts, "worst": worst, "icon": ICONS.get(worst, "idle")}
 

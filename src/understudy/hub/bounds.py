@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from understudy.coordinator.nouns import Policy, Task, Usage
 from understudy.errors import StoreFullError
 from understudy.store.base import Room, Transaction
-from understudy.store.queries import DAEMONS
 
 DAEMONS_MAX = 10_000  # that a hub knows at once
 NEEDS_SETS_MAX = 1_000  # different sets of needs among unfinished tasks: a claim looks at each set that is claimable
@@ -31,7 +30,7 @@ class Bounds:
         if room:
             self._room = tx.room()
         if daemon_count:
-            self.daemons = tx.count(DAEMONS, limit=DAEMONS_MAX)
+            self.daemons = sum(tx.daemon_states().values())
         if new_needs:
             self._new_needs, self._needs_sets = tx.new_needs(new_needs, NEEDS_SETS_MAX)
 

@@ -44,7 +44,7 @@ class SettleCall(Operation):
 
     def needs(self, needs: Needs) -> None:
         """The call and the task."""
-        need_takeover(needs)
+        need_takeover(needs, daemons=False)
         needs.row(Reservation, self.job.call_id)
         self._report(0).needs(needs)
         needs.row(TaskTakeover, self.job.task_id)

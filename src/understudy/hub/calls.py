@@ -105,7 +105,7 @@ class CutCalls(Operation):
 
     def needs(self, needs: Needs) -> None:
         """Open calls."""
-        need_takeover(needs)
+        need_takeover(needs, daemons=False)
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
         """Their tasks."""

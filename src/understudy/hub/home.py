@@ -10,9 +10,10 @@ from msgspec import Raw, Struct
 from understudy.coordinator.health import down_deadline, is_judged, late_deadline, limits_of
 from understudy.coordinator.hearing import at_wall
 from understudy.coordinator.nouns import Daemon, Period, Task, TaskBody
-from understudy.hub.overview import open_incidents, runs
+from understudy.hub.overview import RUNS_MAX, open_incidents, runs_of
 from understudy.hub.periods import DAY_MS, periods_of_all, stretches
-from understudy.hub.views import DAEMONS_MAX, View
+from understudy.hub.views import View
+from understudy.store.queries import AILING, HELD_BY
 from understudy.wire.answers.daemons import DaemonJson
 from understudy.wire.answers.events import IncidentJson
 from understudy.wire.answers.overview import RunOverview
@@ -56,12 +57,9 @@ def daemons_shown(view: View) -> DaemonsShown:
     """Every daemon with its last day; at most 1,000."""
     until = -(-view.now.wall // STEP_MS) * STEP_MS
     since = until - DAY_MS
-    everyone = view.reader.load_all(Daemon, DAEMONS_MAX)
-    rank = {state: place for place, state in enumerate(STATES)}
-    is_few = len(everyone) <= AT_A_GLANCE
-    chosen = sorted(everyone, key=lambda daemon: (0 if is_few else rank[daemon.state], daemon.id))[:DAEMONS_SHOWN]
+    known, chosen = sum(view.reader.daemon_states().values()), _chosen(view)
     periods = periods_of_all(view, chosen, since)
-    running = _running(view)
+    running = _running(view, [daemon.id for daemon in chosen])
     incidents = {incident.id: incident for incident in open_incidents(view, chosen)}
     rows = [
         DaemonShown(
@@ -72,12 +70,25 @@ def daemons_shown(view: View) -> DaemonsShown:
         )
         for daemon in chosen
     ]
-    return DaemonsShown(rows, len(everyone) - len(chosen), since, until)
+    return DaemonsShown(rows, max(known - len(chosen), 0), since, until)
 
 
-def _running(view: View) -> dict[str, list[RunShown]]:
-    """The leased tasks by their daemon, the longest leased first."""
-    found = runs(view)
+def _chosen(view: View) -> list[Daemon]:
+    """All of them, or where they are too many: those that are worst, then the first ones by name."""
+    first = view.reader.load_all(Daemon, DAEMONS_SHOWN)
+    if len(first) <= AT_A_GLANCE:
+        return first
+    if len(first) == DAEMONS_SHOWN:
+        ailing = (daemon for query in AILING for daemon in view.reader.find(query, limit=DAEMONS_SHOWN))
+        first = [*{daemon.id: daemon for daemon in (*ailing, *first)}.values()]
+    rank = {state: place for place, state in enumerate(STATES)}
+    return sorted(first, key=lambda daemon: (rank[daemon.state], daemon.id))[:DAEMONS_SHOWN]
+
+
+def _running(view: View, daemon_ids: list[str]) -> dict[str, list[RunShown]]:
+    """The tasks that these hold, the longest held first."""
+    tasks = view.reader.find(HELD_BY, daemon_ids, limit=RUNS_MAX)
+    found = runs_of(view, sorted(tasks, key=lambda task: (task.claimed_at, task.id)))
     titles = titles_of(view, [run.task_id for run in found])
     by_daemon: dict[str, list[RunShown]] = defaultdict(list)
     for run in found:
@@ -107,8 +118,8 @@ def progress_said(progress: object) -> str:
 
 
 def beats_shown(view: View) -> dict[str, list[int]]:
-    """`beats_of` each daemon, by its id."""
-    return {daemon.id: beats_of(daemon, view) for daemon in view.reader.load_all(Daemon, DAEMONS_SHOWN)}
+    """`beats_of` each daemon that Home shows, by its id."""
+    return {daemon.id: beats_of(daemon, view) for daemon in _chosen(view)}
 
 
 def beats_of(daemon: Daemon, view: View) -> list[int]:

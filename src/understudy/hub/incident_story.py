@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
-from understudy.coordinator.nouns import Daemon, Incident
+from understudy.coordinator.nouns import Incident
 from understudy.errors import NotFoundError
-from understudy.hub.overview import open_incidents
-from understudy.hub.views import DAEMONS_MAX, View
+from understudy.hub.views import View
+from understudy.store.queries import INCIDENTS_OPEN
 from understudy.wire.answers.events import IncidentJson, incident_json
 
 OPEN_SHOWN = 200
+OPEN_COUNTED_MAX = 10_000
 
 
 class IncidentsShown(Struct, frozen=True):
@@ -18,17 +19,17 @@ class IncidentsShown(Struct, frozen=True):
 
     open: list[IncidentJson]  # of daemons that are silent now; newest first, on every page
     more: int  # of those, that are not shown
-    ended: list[IncidentJson]  # and those whose daemon was forgotten meanwhile
+    ended: list[IncidentJson]
     next: str  # the cursor of older ones; "": there are none
 
 
 def incidents_shown(view: View, before_at: int, before_id: str, limit: int) -> IncidentsShown:
     """Those that last, and so many others from there on."""
-    lasting = open_incidents(view, view.reader.load_all(Daemon, DAEMONS_MAX))
+    rows = view.reader.find(INCIDENTS_OPEN, limit=OPEN_SHOWN)
+    count = view.reader.count(INCIDENTS_OPEN, limit=OPEN_COUNTED_MAX) if len(rows) == OPEN_SHOWN else len(rows)
     found = view.incidents(before_at, before_id, limit)
-    known = {incident.id for incident in lasting}
-    ended = [incident for incident in found.incidents if incident.id not in known]
-    return IncidentsShown(lasting[:OPEN_SHOWN], max(len(lasting) - OPEN_SHOWN, 0), ended, found.next or "")
+    ended = [incident for incident in found.incidents if incident.recovered_at is not UNSET]
+    return IncidentsShown([*map(incident_json, rows)], count - len(rows), ended, found.next or "")
 
 
 def one_incident(view: View, incident_id: str) -> IncidentsShown:

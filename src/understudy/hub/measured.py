@@ -9,7 +9,6 @@ from understudy.hub.queue_depth import queue_depth
 from understudy.hub.takeover_view import takeover_answer
 from understudy.hub.views import View
 from understudy.store.base import Room
-from understudy.store.queries import DAEMONS
 from understudy.store.reading import WORDS
 from understudy.wire.answers.notices import ChannelJson
 from understudy.wire.answers.takeover import BudgetJson, TakeoverAnswer
@@ -70,7 +69,7 @@ def measured(view: View) -> Measured:
 def _daemons(view: View) -> dict[str, int]:
     """A word that no daemon can be in counts as what such a daemon is judged as."""
     counted = dict.fromkeys(sorted(STATES), 0)
-    for state, count in view.reader.counted_by(DAEMONS, "state").items():
+    for state, count in view.reader.daemon_states().items():
         counted[state if state in STATES else JUDGED_AS] += count
     return counted
 

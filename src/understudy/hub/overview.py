@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from understudy.clock import iso
-from understudy.coordinator.nouns import Daemon, Incident, Progress
+from understudy.coordinator.nouns import Daemon, Incident, Progress, Task
 from understudy.hub.periods import DAY_MS, periods_of_all
 from understudy.hub.queue_depth import queue_depth
 from understudy.hub.takeover_view import takeover_answer
@@ -40,16 +40,15 @@ def overview(view: View) -> OverviewAnswer:
             view.daemon_as(daemon, DaemonOverview, periods=[period_json(period) for period in periods[daemon.id]])
             for daemon in daemons
         ],
-        runs=runs(view),
+        runs=runs_of(view, view.reader.find(RUNNING, limit=RUNS_MAX)),
         open_incidents=open_incidents(view, daemons),
         takeover=takeover_answer(view),
         hubs=[HubOverview(one.hub, one.package_version, one.created_at) for one in view.hubs()],
     )
 
 
-def runs(view: View) -> list[RunOverview]:
-    """Every leased task with its progress, the longest leased first."""
-    tasks = view.reader.find(RUNNING, limit=RUNS_MAX)
+def runs_of(view: View, tasks: list[Task]) -> list[RunOverview]:
+    """These tasks, which are leased, with their progress."""
     progress = {row.task_id: row for row in view.reader.load_many(Progress, [task.id for task in tasks])}
     return [run_json(task, progress.get(task.id)) for task in tasks]
 

@@ -21,10 +21,12 @@ from understudy.store.base import Candidates
 STATE_ID = 1
 
 
-def need_takeover(needs: Needs, *, queue_head: int = 0, candidates: tuple[Candidates, ...] = ()) -> None:
-    """State that takeover's rows are needed."""
+def need_takeover(
+    needs: Needs, *, queue_head: int = 0, candidates: tuple[Candidates, ...] = (), daemons: bool = True
+) -> None:
+    """State that takeover's rows are needed; without `daemons`, which are all read, nobody can say when it opens."""
     needs.row(TakeoverState, STATE_ID)
-    needs.add_takeover(candidates, queue_head)
+    needs.add_takeover(candidates, queue_head, daemons=daemons)
 
 
 def need_budgets(work: WorkingSet, needs: Needs) -> None:

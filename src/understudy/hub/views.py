@@ -43,6 +43,7 @@ from understudy.store.queries import (
     MESSAGES,
     NOTICES,
     NOTICES_BEFORE,
+    NOTICES_IN,
     SESSIONS,
 )
 from understudy.wire.answers.base import as_stored, if_any
@@ -77,6 +78,7 @@ from understudy.wire.answers.sessions import SessionsAnswer, session_json
 from understudy.wire.answers.tasks import STATUS_WORDS, QueueAnswer, task_json
 
 QUEUE_LIST_MAX = 1000
+NEVER = 1 << 62  # ms since the epoch: after all instants
 LIST_BYTES_MAX = 8 << 20  # of one page, whatever its limit in rows
 DAEMONS_MAX = 100_000
 HISTORY_MAX = 500
@@ -258,10 +260,12 @@ class View:
 
     def notices(self, state: str, before_at: int, before_id: str, limit: int) -> NoticesAnswer:
         """`GET /api/notices`: newest first."""
-        if before_id:
-            rows = self.reader.find(NOTICES_BEFORE, state, state, before_at, before_id, limit=limit)
+        if state:
+            rows = self.reader.find(NOTICES_IN, state, before_at if before_id else NEVER, before_id, limit=limit)
+        elif before_id:
+            rows = self.reader.find(NOTICES_BEFORE, before_at, before_id, limit=limit)
         else:
-            rows = self.reader.find(NOTICES, state, state, limit=limit)
+            rows = self.reader.find(NOTICES, limit=limit)
         more = f"{rows[-1].created_at}~{rows[-1].id}" if len(rows) == limit else UNSET
         return NoticesAnswer([notice_json(row) for row in rows], more)
 

@@ -48,8 +48,9 @@ SESSIONS_READ_MAX = 10_000
 
 
 class TakeoverNeeds(Struct):
-    """The needs of takeover beside single rows: all daemons, open calls, tasks that it may answer or keep."""
+    """The needs of takeover beside single rows: open calls, all daemons, tasks that it may answer or keep."""
 
+    daemons: bool = False
     candidates: set[Candidates] = set()
     queue_head: int = 0
 
@@ -91,11 +92,12 @@ class Needs(Struct):
         else:
             wanted.add(key)
 
-    def add_takeover(self, candidates: Sequence[Candidates] = (), queue_head: int = 0) -> None:
-        """The needs of takeover."""
+    def add_takeover(self, candidates: Sequence[Candidates] = (), head: int = 0, *, daemons: bool = True) -> None:
+        """The needs of takeover; `head`: so many of the first tasks of the queue."""
         self.takeover = self.takeover or TakeoverNeeds()
+        self.takeover.daemons = self.takeover.daemons or daemons
         self.takeover.candidates.update(candidates)
-        self.takeover.queue_head = max(self.takeover.queue_head, queue_head)
+        self.takeover.queue_head = max(self.takeover.queue_head, head)
 
     def claimable(self, provides: frozenset[str], names: frozenset[str], count: int) -> None:
         """`count` tasks for a worker that provides these tags and answers to these names."""
@@ -273,10 +275,10 @@ class WorkingSet:
             self.message_ids[user_id] = tx.message_ids(user_id)
 
     def _load_takeover(self, tx: Transaction, takeover: TakeoverNeeds) -> None:
-        if not self.daemon_groups:
+        if takeover.daemons and not self.daemon_groups:
             self.daemon_groups = tx.daemon_groups()
-            for call in tx.find(OPEN_CALLS, limit=CALLS_READ_MAX):
-                self.rows[Reservation].setdefault(call.id, call)
+        for call in tx.find(OPEN_CALLS, limit=CALLS_READ_MAX):
+            self.rows[Reservation].setdefault(call.id, call)
         for wanted in takeover.candidates:
             self.found[wanted] = [self._keep(task) for task in tx.candidates(wanted, self.now.h)]
         if takeover.queue_head:

@@ -170,8 +170,8 @@ class Reader(Finder, Protocol):
         """The values of each bucket that has rows, by its place among them, counted from `from_at`."""
         ...
 
-    def counted_by(self, query: Query[Any], column: str, *values: Any) -> dict[str, int]:
-        """The number of rows by the words of one of their columns (all are counted, so not for hot paths)."""
+    def daemon_states(self) -> dict[str, int]:
+        """The number of daemons in each state that any is in; kept as a sum with every change of one."""
         ...
 
     def new_needs(self, needs: Collection[str], limit: int) -> tuple[set[str], int]:

@@ -7,9 +7,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from understudy.coordinator.nouns import Task
+from understudy.coordinator.nouns import FINISHED, LEASED, QUEUED, Task
 from understudy.store.base import EventFilter, StoredEvent, TaskFilter
-from understudy.store.reading import event_of, row_of
+from understudy.store.reading import event_of, number_of, row_of
 from understudy.store.search import event_text, folded, task_text
 from understudy.store.session import Session
 from understudy.store.statements import columns
@@ -20,6 +20,15 @@ EVENTS_BACK_MAX = 20_000  # how far back a daemon's last words are looked for: t
 SEARCHED_A_PAGE = 64  # rows with their texts, which Python looks at
 _QUEUED_AT = TABLES[Task].columns.index("queued_at")
 _EVENTS = "SELECT id, at, level, name, component, message, fields, task_id, daemon_id FROM event WHERE"
+
+
+SORTED_MAX = 5_000  # unfinished tasks that are sorted for a list of those that wait
+_LISTED, _SORTED = "queued_at DESC, id DESC", "queued_at + 0 DESC, id DESC"  # by an index, or sorted
+_INDEXED = {  # what follows from a status, as the index of such tasks has it
+    **{status: f"status = '{status}' AND finished_at > 0" for status in FINISHED},
+    QUEUED: "status = 'queued' AND status IN ('queued', 'leased') AND needs <> ''",
+    LEASED: "status = 'leased' AND expires_h > 0",
+}
 
 
 class Conditions:
@@ -46,11 +55,22 @@ class ListQueries(Session):
         if wanted.text and self.dialect.has is None:
             return self._tasks_with_text(wanted)
         where = self._of_tasks(wanted)
-        return self._rows(Task, f"WHERE {where} ORDER BY queued_at DESC, id DESC LIMIT ?", *where.values, wanted.limit)
+        order = _SORTED if self._are_few(wanted.status) else _LISTED
+        return self._rows(Task, f"WHERE {where} ORDER BY {order} LIMIT ?", *where.values, wanted.limit)
+
+    def _are_few(self, status: str) -> bool:
+        """True where all tasks of a status are read and sorted, because few have it: the list of all is longer."""
+        return status == LEASED or (status == QUEUED and self._open_tasks() <= SORTED_MAX)
+
+    def _open_tasks(self) -> int:
+        """The number of unfinished tasks, as it is kept for each key."""
+        return number_of(self._fetch("SELECT sum(open_tasks) FROM usage")[0][0] or 0)
 
     def _of_tasks(self, wanted: TaskFilter) -> Conditions:
         where = Conditions()
-        for column in ("status", "source", "submitter", "daemon_id"):
+        if wanted.status:
+            where.add(_INDEXED[wanted.status])
+        for column in ("source", "submitter", "daemon_id"):
             value = getattr(wanted, column)
             if value:
                 where.add(f"{column} = ?", value)

@@ -53,7 +53,6 @@ class Series(Struct, Generic[N], frozen=True):
     where: str = "1 = 1"
 
 
-TASKS = Query(Task)
 READY = Query(Task, "ready = 1", _QUEUE)
 READY_FROM = Query(Task, "ready = 1 AND (order_key, id) >= (?, ?)", _QUEUE)
 READY_BEFORE = Query(Task, "ready = 1 AND (order_key, id) < (?, ?)", _QUEUE)
@@ -68,7 +67,8 @@ ATTEMPTS_OF = Query(Attempt, "task_id = ?", "token")
 LAST_ATTEMPTS_OF = Query(Attempt, "task_id = ?", "token DESC")
 EVIDENCE_OF = Query(Evidence, "task_id = ?", "at DESC, id")
 
-DAEMONS = Query(Daemon)
+_AILING = "state IN ('down', 'stuck', 'late')"
+AILING = tuple(Query(Daemon, f"{_AILING} AND state = '{state}'", "id") for state in ("down", "stuck", "late"))
 SUPERSEDED_BOOTS = Query(Boot, "daemon_id IN ?")  # these never become current again
 OPEN_DIRECTIVES = Query(Directive, "ended_at = 0 AND daemon_id IN ?", "asked_at, id")
 DIRECTIVES_OF = Query(Directive, "daemon_id = ?", "asked_at DESC, id DESC")
@@ -78,6 +78,7 @@ INCIDENTS = Query(Incident, order="opened_at DESC, id DESC")
 INCIDENTS_BEFORE = Query(Incident, "(opened_at, id) < (?, ?)", INCIDENTS.order)
 INCIDENTS_OF = Query(Incident, "daemon_id = ? AND opened_at >= ?", "opened_at")
 INCIDENTS_OF_BEFORE = Query(Incident, "daemon_id = ? AND (opened_at, id) < (?, ?)", INCIDENTS.order)
+INCIDENTS_OPEN = Query(Incident, "recovered_at = 0", INCIDENTS.order)
 INCIDENTS_SINCE = Query(Incident, "late_h >= ?")
 
 PERIODS = Query(Period, "to_at > 0 AND to_at > ?", "to_at DESC")  # that ended after an instant, gaps included
@@ -89,8 +90,9 @@ SESSIONS_NOT_ENDED = Query(Session, "ended_at = 0", SESSIONS.order)
 
 MESSAGES = Query(Memory, "user_id = ? AND owner = ? AND (? = '' OR channel = ?)", "created_at DESC, id DESC")
 
-NOTICES = Query(Notice, "(? = '' OR state = ?)", "created_at DESC, id DESC")  # "" for any state
-NOTICES_BEFORE = Query(Notice, f"{NOTICES.where} AND (created_at, id) < (?, ?)", NOTICES.order)
+NOTICES = Query(Notice, order="created_at DESC, id DESC")
+NOTICES_BEFORE = Query(Notice, "(created_at, id) < (?, ?)", NOTICES.order)
+NOTICES_IN = Query(Notice, "state = ? AND (created_at, id) < (?, ?)", NOTICES.order)
 NOTICES_SENT = Query(  # as messages of their own to a channel since then; answers and recoveries are none
     Notice,
     "kind = 'notice' AND sent_at > 0 AND target = ? AND sent_at > ? AND folded_into = '' AND level <> 'recovered'",

@@ -21,7 +21,7 @@ from understudy.store.purges import PURGES
 from understudy.store.queries import WAITING_FOR, Query, Series
 from understudy.store.reading import NUMBER_MAX, number_of, shown
 from understudy.store.session import N
-from understudy.store.statements import counted, counted_by, gathered, upsert, where, where_key, where_keys
+from understudy.store.statements import counted, gathered, upsert, where, where_key, where_keys
 from understudy.store.tables import TABLES
 from understudy.store.takeover import TakeoverQueries
 
@@ -36,6 +36,9 @@ _NEXT_DEADLINES = (
     " (SELECT min(available_at) FROM task WHERE status = 'queued' AND ready = 0 AND waiting_for = ''),"
     " (SELECT min(expires_h) FROM directive WHERE expires_h > 0)"
 )
+
+
+_DAEMON_STATES = "SELECT state, sum(daemons) FROM daemon_count GROUP BY state HAVING sum(daemons) > 0"
 
 
 class RowQueries(ListQueries, NeedsQueries, OutboxQueries, TakeoverQueries):
@@ -126,10 +129,9 @@ class RowQueries(ListQueries, NeedsQueries, OutboxQueries, TakeoverQueries):
         rows = self._fetch(gathered(series), (from_at, bucket_ms, from_at, to_at))
         return {number_of(bucket): tuple(map(number_of, values)) for bucket, *values in rows}
 
-    def counted_by(self, query: Query[Any], column: str, *values: Any) -> dict[str, int]:
-        """The number of rows by the words of one column."""
-        rows = self._fetch(counted_by(self.dialect, query, column), self._values(values))
-        return {shown(word): count for word, count in rows}
+    def daemon_states(self) -> dict[str, int]:
+        """The number of daemons in each state that any is in."""
+        return {shown(state): int(daemons) for state, daemons in self._fetch(_DAEMON_STATES)}
 
     # ---- time
 
@@ -144,7 +146,7 @@ class RowQueries(ListQueries, NeedsQueries, OutboxQueries, TakeoverQueries):
 
     def _due(self, noun: type[N], condition: str, column: str, until: int, limit: int) -> list[N]:
         """Rows whose deadline has come, and those whose deadline is no number that one can wait for."""
-        where = f"WHERE {condition} AND {column} {{}} ? ORDER BY {column} LIMIT ?"
+        where = f"WHERE {column} {{}} ? AND {condition} ORDER BY {column} LIMIT ?"  # SQLite begins at the first bound
         found = self._rows(noun, where.format("<="), until, limit)
         return found + self._rows(noun, where.format(">"), NUMBER_MAX, limit - len(found))
 

@@ -60,14 +60,6 @@ def gathered(series: Series[Any]) -> str:
 
 
 @cache
-def counted_by(dialect: Dialect, query: Query[Any], column: str) -> str:
-    """The number of a query's rows by the words of a column."""
-    table = TABLES[query.noun]
-    assert column in table.columns
-    return dialect.sql(f"SELECT {column}, count(*) FROM {table.name} WHERE {query.where} GROUP BY {column}")  # noqa: S608
-
-
-@cache
 def upsert(dialect: Dialect, noun: type[Struct], rows: int) -> str:
     """Insert or replace rows, many in one step."""
     places = "), (".join([", ".join("?" * len(TABLES[noun].columns))] * rows)

@@ -22,7 +22,7 @@ def _notices(given: Given, view: View) -> Mapping[str, Any]:
     if state and state not in STATES:
         raise BadRequestError("Validation failed", (f"state: Expected one of {', '.join(STATES)}",))
     found = view.notices(state, *cursor_of(given["cursor"]), SHOWN)
-    configured = {channel.name for channel in view.channels().channels if channel.configured}
+    configured = view.policy.routes.channels
     return {
         "rows": found.notices,
         "titles": notice_titles(view, [row.id for row in found.notices], given.language),
