@@ -21,7 +21,7 @@ from tests.waiting import eventually
 from understudy.api.app import ENDPOINTS
 from understudy.api.metrics import route
 from understudy.api.metrics.table import OF_PROCESS, OF_STORE, OF_SYSTEM
-from understudy.coordinator.nouns import Daemon, Notice, Policy, Task
+from understudy.coordinator.nouns import Daemon, Notice, Policy, Task, Usage
 from understudy.coordinator.prices import Price
 from understudy.coordinator.routes import Route, Routes
 from understudy.coordinator.takeover_nouns import Budget, TakeoverPolicy, TakeoverState
@@ -327,6 +327,7 @@ def test_a_scrape_counts_in_the_store_and_loads_few_rows(hub: Hub, monkeypatch: 
     def fill(tx: Any) -> None:
         tx.save_many([Daemon(f"d{n}", "down") for n in range(3000)])
         tx.save_many([Task(f"t{n}", order_key=n, queued_at=n + 1) for n in range(3000)])
+        tx.save_many([Usage("", 3000, 0)])
         tx.save_many([Notice(f"n{n}", "ops", "notice", "x", state="dead") for n in range(3000)])
 
     hub.store.transaction(fill)
