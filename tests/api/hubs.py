@@ -7,13 +7,14 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from functools import partial
+from functools import cache, partial
 from io import StringIO
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
 import uvloop
+from starlette import routing
 
 from tests.api.wire import ADMIN, NOTHING, OWNER, Answer, Client
 from tests.hearing import LISTENED, heard_meanwhile
@@ -41,6 +42,9 @@ T = TypeVar("T")
 ENVIRONMENT = {"UNDERSTUDY_API_KEY": OWNER, "ADMIN_API_KEY": ADMIN}
 UNHARMED = ("is_shared", "commit", "confirm", "close", "listen", "signal")
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+
+# Each hub compiles the same hundred paths, and a session has thousands of hubs.
+routing.compile_path = cache(routing.compile_path)
 
 
 class LoopThread:

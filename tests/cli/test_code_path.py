@@ -38,10 +38,13 @@ def places():
     """(file, line, words) of every list of words in our sources that starts a Python."""
     for path in SOURCES.rglob("*.py"):
         for node in nodes(path.read_text("utf-8")):
-            if isinstance(node, ast.List | ast.Tuple):
-                words = [ast.unparse(word) for word in node.elts]
-                if "sys.executable" in words or "'-m'" in words:
-                    yield path.relative_to(SOURCES), node.lineno, words
+            if isinstance(node, ast.List | ast.Tuple) and any(starts_python(word) for word in node.elts):
+                yield path.relative_to(SOURCES), node.lineno, [ast.unparse(word) for word in node.elts]
+
+
+def starts_python(word):
+    """True for `sys.executable` and "-m"."""
+    return getattr(word, "attr", "") == "executable" or getattr(word, "value", "") == "-m"
 
 
 def test_every_place_that_starts_python_keeps_the_current_directory_out():

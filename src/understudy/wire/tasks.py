@@ -64,6 +64,7 @@ _SAID_BY_THE_HUB = frozenset(
     | {"lost", "note", "position", "progress", "provisional", "queuedAt", "result", "status", "stillRuns"}
     | {"submitter", "success", "taskId", "token", "updatedAt", "waitingFor"}
 )
+_KNOWN = _SAID_BY_THE_HUB.union(EnqueueBody.__struct_encode_fields__)
 _Fields = dict[str, Raw]
 
 
@@ -80,8 +81,7 @@ def extra_fields(body: bytes, *, is_batch: bool = False) -> list[dict[str, Any]]
         read = msgspec.json.decode(body, type=_Batch).tasks if is_batch else [msgspec.json.decode(body, type=_Fields)]
     except (msgspec.DecodeError, UnicodeDecodeError):
         return []
-    known = {field.encode_name for field in msgspec.structs.fields(EnqueueBody)} | _SAID_BY_THE_HUB
-    return [_kept({name: raw for name, raw in fields.items() if name not in known}) for fields in read]
+    return [_kept({name: raw for name, raw in fields.items() if name not in _KNOWN}) for fields in read]
 
 
 def _kept(fields: _Fields) -> dict[str, Any]:
