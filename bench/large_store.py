@@ -185,6 +185,7 @@ def main() -> None:
     asked = parser.parse_args()
     sizes = {"few": (MODELS, MODELS), "many": (asked.tasks, asked.daemons)}
     costs: dict[str, dict[str, Cost]] = {}
+    starts: dict[str, list[float]] = {}
     with (
         running_server(is_durable=True, port=free_port(), shared_buffers="512MB", max_wal_size="8GB") as server,
         tempfile.TemporaryDirectory() as folder,
@@ -196,7 +197,7 @@ def main() -> None:
                 for what, cost in place.costs(asked.requests):
                     costs[name][what] = cost
                     print(f"{name}: {what}: {cost.rows:,.1f} rows, {cost.pages:,.1f} pages", flush=True)
-                starts = place.starts_s()
+                starts[name] = place.starts_s()
     print("| | rows | with many | pages | with many | | ms | with many |\n|---|---|---|---|---|---|---|---|")
     for what, few in costs["few"].items():
         many = costs["many"][what]
@@ -204,7 +205,8 @@ def main() -> None:
         said = f"{times:.2f} ×" + ("" if times <= MORE_MAX else " **more**")
         numbers = f"{few.rows:,.1f} | {many.rows:,.1f} | {few.pages:,.1f} | {many.pages:,.1f} | {said}"
         print(f"| {what} | {numbers} | {few.ms:,.1f} | {many.ms:,.1f} |")
-    print(f"start to serving with many: median {median(starts):.2f} s of {STARTS}")
+    for name, taken in starts.items():
+        print(f"start to serving with {name}: median {median(taken):.2f} s of {STARTS}")
 
 
 if __name__ == "__main__":

@@ -4,24 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
+
+from msgspec.structs import replace
 
 from bench.figures import Figure, Plan
 from bench.load import load
 from bench.processes import Bare, Hub
 from bench.rounds import COSTS_AS_WITH_FEW
+from understudy.clock import SystemClock
+from understudy.coordinator.nouns import Daemon, Period, Policy
+from understudy.hub.batch import Engine
+from understudy.hub.heartbeats import RecordHeartbeat
+from understudy.ids import IdMaker
+from understudy.store.base import Transaction
+from understudy.store.sqlite import SqliteStore
+from understudy.wire.daemons import HeartbeatBody
 
 DAEMONS_FEW = 1_000
+ROWS_A_BATCH = 1_000
+
+
+def fill(path: Path, daemons: int) -> None:
+    """A store that knows so many, more than a hub takes in: one is heard by its rules, the others are its copies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    store, clock = SqliteStore(path), SystemClock()
+    model = HeartbeatBody(daemon_id="beat-0", machine_id="machine-0", boot_id="boot-0", seq=1, interval_sec=10)
+    Engine(store, clock, IdMaker(clock), Policy()).run([RecordHeartbeat(model)])
+
+    def copy(tx: Transaction, first: int) -> None:
+        (daemon,), (period,) = tx.load_many(Daemon, ("beat-0",)), tx.load_all(Period, 1)
+        for n in range(max(first, 1), min(first + ROWS_A_BATCH, daemons)):
+            name = f"beat-{n}"
+            copied = replace(daemon, id=name, machine_id=f"machine-{n}", boot_id=f"boot-{n}")
+            tx.save_many([copied, replace(period, daemon_id=name)])
+
+    for first in range(0, daemons, ROWS_A_BATCH):
+        store.transaction(lambda tx, first=first: copy(tx, first))  # type: ignore[misc]
+    store.close()
 
 
 def measure(plan: Plan) -> Iterator[Figure]:
     """Both hubs get the same load; the store of the second holds many daemons."""
     many = plan.daemons_many
+    for n in (DAEMONS_FEW, many):
+        fill(plan.folder / f"daemons-{n}" / "hub.db", n)
     with ExitStack() as stack:
         hubs = {n: stack.enter_context(Hub(plan.folder / f"daemons-{n}")) for n in (DAEMONS_FEW, many)}
         bare = stack.enter_context(Bare(plan.folder))
-        seen = 0
-        while seen < many:  # each must be in the store before anything is measured
-            seen += load(hubs[many], "beat_new", 64, 5, {"BENCH_DAEMONS": str(many), "BENCH_FROM": str(seen)}).requests
         rates: dict[int, list[float]] = {n: [] for n in hubs}
         bare_rates = []
         for round_ in range(plan.rounds):

@@ -33,6 +33,7 @@ SUBJECTS = (
     "start",
     "memory",
     "metrics",
+    "pages",
     "commands",
     "many_hubs",
     "many_rows",
