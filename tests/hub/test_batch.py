@@ -327,6 +327,15 @@ def test_the_same_late_report_again_is_kept_once(hub: Bench) -> None:
     assert len(hub.store.read(lambda tx: tx.load_all(Evidence, 9))) == 1
 
 
+def test_a_report_that_another_one_of_its_batch_made_late_is_kept(hub: Bench) -> None:
+    (claimed,) = hub.ask(enqueue("a"), claim("w1", on_loss="requeue"))[1:]
+    token = claimed["lease"]["token"]
+    hub.ask(CommandTask("cancel", "a", "owner"), *(ReportResult("a", ResultBody(success=True, token=token)) for _ in range(3)))
+    (kept,) = hub.store.read(lambda tx: tx.load_all(Evidence, 9))
+    assert (kept.reason, kept.token) == ("finished anyway", token)
+    assert len(hub.events("result.late")) == 3
+
+
 def test_loops_and_logins_without_end_are_cut_before_they_are_kept_or_told(hub: Bench) -> None:
     many: dict[str, Any] = {f"part{n}": "ok" for n in range(10_000)}
     hub.ask(beat(1, loops={"long": "x" * 100_000} | many, auth={"n" * 100_000: "ok"} | many))

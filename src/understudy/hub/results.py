@@ -47,18 +47,20 @@ class ReportResult(Operation):
     def needs(self, needs: Needs) -> None:
         """The task, and the worker if it gives its name."""
         needs.row(Task, self.task_id)
-        needs.row(Evidence, _evidence_id(self.task_id, self.body.token))
         needs.room = True
         if name := watch_name(self.body.worker_id or ""):  # mostly its holder, and daemons are locked before tasks
             needs.row(Daemon, name)
-        if self.body.token is not None:
-            needs.row(Attempt, (self.task_id, self.body.token))
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
-        """The daemon that holds the lease: a result is a sign of its life; and what was asked, if memory keeps it."""
-        task = work.get(Task, self.task_id)
+        """The daemon that holds the lease: a result is a sign of its life; and what was asked, if memory keeps it.
+
+        A token that is not the task's own may be an invented one: only its attempt shows that it was granted.
+        """
+        task, token = work.get(Task, self.task_id), self.body.token
         if task is not None and task.user_id:
             needs.row(TaskBody, self.task_id)
+        if token is not None and (task is None or not token or token != task.token):
+            needs.row(Attempt, (self.task_id, token))
         name = self._holder(work)
         if name:
             needs.row(Daemon, name)
@@ -123,11 +125,12 @@ class ReportResult(Operation):
     def _keep(self, work: WorkingSet, task: Task, why: str, now: Now, draft: Draft) -> None:
         """Keep as evidence the first late report of each lease that was granted, and the first one without a token."""
         token = self.body.token
-        if token is not None and work.get(Attempt, (self.task_id, token)) is None:
+        lease, attempts = (self.task_id, token), work.rows[Attempt]
+        if lease in attempts and attempts[lease] is None:  # looked for, and never granted
             return
         draft.add(events=(reports.late(task, why, now),))
         evidence_id = _evidence_id(task.id, token)
-        if work.get(Evidence, evidence_id) is None:
+        if evidence_id not in work.rows[Evidence]:  # one that is stored stays as it is
             body = msgspec.json.encode(self._kept(work)).decode()
             draft.add((Evidence(evidence_id, task.id, token or 0, self.body.worker_id or "", now.wall, why, body),))
 

@@ -68,10 +68,10 @@ def upsert(dialect: Dialect, noun: type[Struct], rows: int) -> str:
 
 @cache
 def merged(dialect: Dialect, noun: type[Struct]) -> str:
-    """The part of an INSERT that says what becomes of a row that is there already."""
+    """The part of an INSERT that says what becomes of a row that is there already; one that never changes stays."""
     table = TABLES[noun]
     updates = ", ".join(f"{name} = {_merged(table, name)}" for name in table.changing)
-    return dialect.sql(f"ON CONFLICT ({', '.join(table.keys)}) DO UPDATE SET {updates}")
+    return dialect.sql(f"ON CONFLICT ({', '.join(table.keys)}) DO {f'UPDATE SET {updates}' if updates else 'NOTHING'}")
 
 
 def _merged(table: Table, name: str) -> str:

@@ -100,7 +100,7 @@ TABLES: dict[type[Struct], Table] = {
         Table("attempt", Attempt, keys=2),
         Table("result", Result),
         Table("progress", Progress),
-        Table("evidence", Evidence),
+        Table("evidence", Evidence, fixed=("task_id", "token", "worker_id", "at", "reason", "body")),  # the first stays
         Table("daemon", Daemon),
         Table("boot", Boot, keys=2),
         Table("incident", Incident),
