@@ -68,7 +68,7 @@ class Database:
         for name in set(vars(self.store)) - {"_writer", *self._first}:  # what a test put in the place of a method
             delattr(self.store, name)
         vars(self.store).update(self._first)
-        self.store._unreadable, self.store._size = Unreadable(), type(self.store._size)()
+        self.store._unreadable, self.store._last_room = Unreadable(), type(self.store._last_room)()
         self._is_over, self._opened = not is_named, 1
         return self.store
 

@@ -330,7 +330,8 @@ def test_the_same_late_report_again_is_kept_once(hub: Bench) -> None:
 def test_a_report_that_another_one_of_its_batch_made_late_is_kept(hub: Bench) -> None:
     (claimed,) = hub.ask(enqueue("a"), claim("w1", on_loss="requeue"))[1:]
     token = claimed["lease"]["token"]
-    hub.ask(CommandTask("cancel", "a", "owner"), *(ReportResult("a", ResultBody(success=True, token=token)) for _ in range(3)))
+    reports = [ReportResult("a", ResultBody(success=True, token=token)) for _ in range(3)]
+    hub.ask(CommandTask("cancel", "a", "owner"), *reports)
     (kept,) = hub.store.read(lambda tx: tx.load_all(Evidence, 9))
     assert (kept.reason, kept.token) == ("finished anyway", token)
     assert len(hub.events("result.late")) == 3

@@ -23,11 +23,12 @@ from understudy.store.base import Reader, Transaction, Unreadable
 from understudy.store.postgres_fronts import Fronts
 from understudy.store.postgres_hosts import Hosts
 from understudy.store.postgres_pipeline import Statement
-from understudy.store.postgres_rows import BATCHES, PostgresTransaction, Size
+from understudy.store.postgres_rows import BATCHES, PostgresTransaction
 from understudy.store.postgres_schema import migrate
 from understudy.store.postgres_signals import Listener, Sender
 from understudy.store.postgres_trips import Trips
 from understudy.store.postgres_wire import AGAIN, UNPREPARED, Link, address, failure
+from understudy.store.room import LastRoom
 
 T = TypeVar("T")
 READERS_MAX = 4
@@ -91,7 +92,7 @@ class PostgresStore:
         self._lent: set[Link] = set()  # readers in use
         self._is_closed = False
         self._is_unprepared = False  # a pooler forgets what was prepared
-        self._size = Size()
+        self._last_room = LastRoom()
         self._fronts = Fronts(lambda: self._read(lambda tx: tx.all_fronts(), 0, None))
         self._sender = Sender(self._opened)
         self._listeners: list[Listener] = []
@@ -164,7 +165,7 @@ class PostgresStore:
             self._unreadable,
             is_beside=not alone,
             own_clock=self._own_clock,
-            size=self._size,
+            last_room=self._last_room,
             fronts=self._fronts,
         )
         try:
@@ -257,7 +258,7 @@ class PostgresStore:
             try:
                 answer = fn(
                     PostgresTransaction(
-                        trips, self._unreadable, own_clock=self._own_clock, size=self._size, fronts=fronts
+                        trips, self._unreadable, own_clock=self._own_clock, last_room=self._last_room, fronts=fronts
                     )
                 )
                 if trips.failure is not None:  # `fn` has caught it: what it answers is not what the store holds

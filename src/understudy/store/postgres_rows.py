@@ -8,11 +8,9 @@ that is a violation of a unique index, and all of it is decided again (postgres.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import starmap
-from math import inf
 from typing import Any
 
 import msgspec
@@ -30,6 +28,7 @@ from understudy.store.postgres_queue import SKIPPING, QueueQueries
 from understudy.store.postgres_statements import insert, insert_one, of_pairs, update, update_one
 from understudy.store.postgres_trips import Trips
 from understudy.store.postgres_wire import array, numbered
+from understudy.store.room import LastRoom
 from understudy.store.session import N
 from understudy.store.statements import merged, select, where_key
 from understudy.store.tables import LOCKED, TABLES
@@ -37,7 +36,6 @@ from understudy.store.tables import LOCKED, TABLES
 BATCHES = (1970170995, 1)  # of the lock that a batch has, shared or alone
 MIGRATION = (1970170995, 2)
 FREE_UNKNOWN = 1 << 62
-SIZE_FOR_S = 0.25
 POSTGRES = Dialect(
     {
         " IN ?": " = ANY(?)",
@@ -82,14 +80,6 @@ def _of_events(events: Sequence[Event]) -> list[str]:
     return [array(column) for column in zip(*rows, strict=True)]
 
 
-class Size:
-    """The size of a database as of the last look, and until when that will do: each look reads its folder."""
-
-    def __init__(self) -> None:
-        self.used_bytes = 0
-        self.until_s = -inf
-
-
 class PostgresTransaction(QueueQueries):
     """The seam's Transaction on an open transaction of PostgreSQL."""
 
@@ -102,7 +92,7 @@ class PostgresTransaction(QueueQueries):
         *,
         is_beside: bool = False,
         own_clock: bool = False,
-        size: Size | None = None,
+        last_room: LastRoom | None = None,
         fronts: Fronts | None = None,
     ) -> None:
         self._trips = trips
@@ -112,7 +102,7 @@ class PostgresTransaction(QueueQueries):
         self._absent: dict[type[Struct], set[Any]] = {noun: set() for noun in LOCKED}
         self._rows_read: dict[type[Struct], list[Any]] = {noun: [] for noun in UPDATED}
         self._clock_ms: int | None = None  # the database's, if nothing was read since
-        self._size = size or Size()
+        self._last_room = last_room or LastRoom()
         self.fronts = fronts
         self.made = {}
 
@@ -283,11 +273,12 @@ class PostgresTransaction(QueueQueries):
         return int(self._fetch("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM event_id")[0][0])
 
     def room(self) -> Room:
-        """The bytes in use, as of some seconds ago; how much its disk has, a database does not say."""
-        if time.monotonic() > self._size.until_s:
-            self._size.used_bytes = int(self._fetch("SELECT pg_database_size(current_database())")[0][0])
-            self._size.until_s = time.monotonic() + SIZE_FOR_S
-        return Room(self._size.used_bytes, FREE_UNKNOWN)
+        """The bytes in use, as of a moment ago; how much its disk has, a database does not say."""
+        return self._last_room.get(self._look_for_room)
+
+    def _look_for_room(self) -> Room:
+        """Each look reads the folder of the database."""
+        return Room(int(self._fetch("SELECT pg_database_size(current_database())")[0][0]), FREE_UNKNOWN)
 
 
 def _by_column(noun: type[Struct], rows: list[Struct]) -> dict[str, tuple[Any, ...]]:

@@ -21,6 +21,7 @@ from understudy.errors import SlowReadError, StoreDownError, StoreError
 from understudy.private import close, open_private
 from understudy.store.base import Reader, Transaction, Unreadable
 from understudy.store.migrations import migrate
+from understudy.store.room import LastRoom
 from understudy.store.sqlite_files import StoreFiles, is_damage, rescue, rescued
 from understudy.store.sqlite_rows import SqliteTransaction
 from understudy.store.sqlite_search import Connection
@@ -67,6 +68,7 @@ class SqliteStore:
         self._suspected = ""
         self._files: StoreFiles | None = None
         self._unreadable = Unreadable()
+        self._last_room = LastRoom()
         self._writer = self._open(creates=True)
         self._busy_ms = BUSY_MS
         self._writing = threading.Lock()  # held while a transaction is open; the thread that ends it lets it go
@@ -191,7 +193,7 @@ class SqliteStore:
             self._wait_for_others(busy_ms)
             self._writer.execute("BEGIN IMMEDIATE")
             failure = StoreError
-            return fn(SqliteTransaction(self._writer, self._unreadable))
+            return fn(SqliteTransaction(self._writer, self._unreadable, self._last_room))
         except sqlite3.Error as error:
             self._undo(error)
             raise failure(f"Store unavailable: {error}") from error
@@ -245,7 +247,7 @@ class SqliteStore:
         """Run `fn` on a snapshot; in memory there is one connection, so the writer lends it."""
         if self._path is None:
             with self._writing:
-                return fn(SqliteTransaction(self._writer, self._unreadable))
+                return fn(SqliteTransaction(self._writer, self._unreadable, self._last_room))
         self._refuse_if_lost()
         connection = self._reader()
         try:
@@ -253,7 +255,7 @@ class SqliteStore:
                 connection.deadline.until_s = time.monotonic() + within_ms / 1000
                 connection.set_progress_handler(connection.deadline.is_over, STEPS_A_LOOK)
             connection.execute("BEGIN")
-            return SqliteTransaction(connection, self._unreadable).answer(fn)
+            return SqliteTransaction(connection, self._unreadable, self._last_room).answer(fn)
         except sqlite3.Error as error:
             self._heed(error)
             if connection.deadline.is_over() and getattr(error, "sqlite_errorcode", 0) in _CUT_SHORT:

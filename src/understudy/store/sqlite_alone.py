@@ -44,7 +44,7 @@ class LoneSqliteStore(SqliteStore):
             try:
                 self._writer.execute("BEGIN")
                 try:
-                    return SqliteTransaction(self._writer, self._unreadable).answer(fn)
+                    return SqliteTransaction(self._writer, self._unreadable, self._last_room).answer(fn)
                 finally:
                     self._writer.execute("ROLLBACK")
             except sqlite3.Error as error:

@@ -15,6 +15,7 @@ from understudy.coordinator.changes import Event
 from understudy.store.base import Room, StoredEvent, Unreadable
 from understudy.store.dialect import Dialect, json_text
 from understudy.store.reading import lenient, number_of
+from understudy.store.room import LastRoom
 from understudy.store.rows import RowQueries
 from understudy.store.sqlite_search import has
 
@@ -40,9 +41,12 @@ class SqliteTransaction(RowQueries):
 
     dialect = SQLITE
 
-    def __init__(self, connection: sqlite3.Connection, unreadable: Unreadable) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, unreadable: Unreadable, last_room: LastRoom | None = None
+    ) -> None:
         self._db = connection
         self.unreadable = unreadable
+        self._last_room = last_room or LastRoom()
         self.failure: sqlite3.Error | None = None  # of the last query that failed, also if it was caught
 
     def answer(self, fn: Callable[[SqliteTransaction], T]) -> T:
@@ -119,7 +123,10 @@ class SqliteTransaction(RowQueries):
         return frozenset()
 
     def room(self) -> Room:
-        """The bytes in use and free."""
+        """The bytes in use and free, as of a moment ago."""
+        return self._last_room.get(self._look_for_room)
+
+    def _look_for_room(self) -> Room:
         page, pages, free = (
             self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
         )
