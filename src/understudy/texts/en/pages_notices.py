@@ -32,7 +32,7 @@ TEXTS = {
     "pages.notices.kind.test": "Test of the channel",
     "pages.notices.to": "to {channel}",
     "pages.notices.incident": "incident",
-    "pages.notices.tries": "tries: {count}",
+    "pages.notices.tries": "tries:\u00a0{count}",
     "pages.notices.next": "next try {time}",
     "pages.notices.resend": "Send again",
     "pages.notices.pages": "More notices",

@@ -32,7 +32,7 @@ TEXTS = {
     "pages.notices.kind.test": "チャンネルのテスト",
     "pages.notices.to": "宛先: {channel}",
     "pages.notices.incident": "インシデント",
-    "pages.notices.tries": "試行 {count} 回",
+    "pages.notices.tries": "試行\u00a0{count}\u00a0回",
     "pages.notices.next": "次の試行: {time}",
     "pages.notices.resend": "再送",
     "pages.notices.pages": "ほかの通知",
