@@ -86,7 +86,7 @@ def test_a_dead_one_has_its_error_its_fix_and_is_sent_again(noticing: Hub, open_
     seen = admin.get("/notices?state=dead")
     assert reason in seen.text
     assert "Give this channel a valid key" in seen.text
-    assert "tries: 3" in seen.text
+    assert "tries:\u00a03" in seen.text
     assert "/notices/notice-1/resend" in seen.acts
     answer = admin.act("/notices/notice-1/resend", "/notices?state=dead")
     assert answer.location == "/notices?state=dead"
