@@ -21,6 +21,7 @@ from understudy.hub.delivery import LOOK_EVERY_MS_SHARED
 from understudy.notify.base import ChannelSettings
 from understudy.runtime.hub import others
 from understudy.runtime.hub.hints import COUNT_MAX, KINDS_MAX, Hint, hint_of
+from understudy.runtime.hub.lanes import Lanes
 from understudy.store.base import Store
 from understudy.store.postgres import PostgresStore
 from understudy.store.queries import DEPLOYMENTS
@@ -277,3 +278,7 @@ def test_a_hub_that_was_killed_is_listed_no_more_after_a_while(pair: Pair) -> No
 def _seen_at(hub: Hub, name: str) -> int:
     rows: list[Any] = hub.store.read(lambda reader: reader.find(DEPLOYMENTS))
     return max(int(row.seen_at) for row in rows if row.name == name)
+
+
+def test_a_hub_has_two_batches_under_way_on_a_shared_store_only(pair: Pair, start_hub: Callable[..., Hub]) -> None:
+    assert [isinstance(hub.runtime.writer, Lanes) for hub in (*pair, start_hub())] == [True, True, False]

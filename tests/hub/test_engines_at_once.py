@@ -1,4 +1,4 @@
-"""Three engines on one database of PostgreSQL at the same time: what each answers, and what the rows say in the end."""
+"""Three batches at once on one database of PostgreSQL, of three hubs or of one: all answers, and the rows after."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from tests.hub.conftest import as_read
 from tests.hub.test_batch import claim, enqueue
 from tests.postgres import Server
-from understudy.clock import SystemClock
+from understudy.clock import ManualClock, SystemClock
 from understudy.coordinator.nouns import Attempt, Policy, Task
-from understudy.errors import UnderstudyError
+from understudy.errors import StoreDownError, UnderstudyError
 from understudy.hub.alarm import RingAlarm
 from understudy.hub.batch import Engine
 from understudy.hub.claims import ClaimTasks
@@ -25,6 +25,7 @@ from understudy.hub.operation import Operation
 from understudy.hub.results import ReportResult
 from understudy.hub.starts import RecordHearing, RecordStart
 from understudy.ids import IdMaker
+from understudy.store.base import EventFilter
 from understudy.store.check import check
 from understudy.store.postgres import PostgresStore
 from understudy.wire.daemons import HeartbeatBody, RunningBody
@@ -77,12 +78,12 @@ class Crowd:
             self.grants += [(request or "", item["task"]["id"], item["lease"]["token"]) for item in answer["tasks"]]
 
 
-@pytest.fixture
-def engines(postgres_server: Server) -> Iterator[list[Engine]]:
-    """Engines of hubs of their own, on one empty database."""
-    url, clock = postgres_server.new_database(), SystemClock()
-    stores = [PostgresStore(url) for _ in range(HUBS)]
-    yield [Engine(store, clock, IdMaker(clock), Policy()) for store in stores]
+@pytest.fixture(params=["three hubs", "one hub"])
+def engines(postgres_server: Server, request: pytest.FixtureRequest) -> Iterator[list[Engine]]:
+    """Engines of hubs of their own, or three times that of one hub, on one empty database."""
+    url, clock, hubs = postgres_server.new_database(), SystemClock(), HUBS if request.param == "three hubs" else 1
+    stores = [PostgresStore(url, writers=HUBS // hubs) for _ in range(hubs)]
+    yield [Engine(store, clock, IdMaker(clock), Policy()) for store in stores] * (HUBS // hubs)
     for store in stores:
         store.close()
 
@@ -138,3 +139,54 @@ def test_a_task_that_two_hubs_are_given_at_once_is_created_once(engines: list[En
             found = [pool.submit(engine.run, (enqueue(f"t-{nth}"),)) for engine in engines[:2]]
             answers = [as_read(done.result(60).answers[0]) for done in found]
             assert sorted(answer[0]["created"] for answer in answers) == [False, True]
+
+
+class Inner:
+    """Lets a whole batch of the same hub run between the decisions and the COMMIT of another one."""
+
+    def __init__(self, url: str) -> None:
+        self.operations: tuple[Operation, ...] = ()
+        self.answers: list[Any] = []
+        self.failure: Exception | None = None
+        self.store = PostgresStore(url, own_clock=True, before_commit=self._run)
+        self.clock = ManualClock()
+        self.engine = Engine(self.store, self.clock, IdMaker(self.clock), Policy())
+        self.engine.run((RecordStart("v", "1", "f", "h"),))
+
+    def _run(self) -> None:
+        operations, self.operations = self.operations, ()
+        failure, self.failure = self.failure, None
+        if operations:
+            self.clock.advance(1)
+            self.answers += self.engine.run(operations).answers
+        if failure is not None:
+            raise failure
+
+
+@pytest.fixture
+def inner(postgres_server: Server) -> Iterator[Inner]:
+    made = Inner(postgres_server.new_database())
+    yield made
+    made.store.close()
+
+
+def test_a_batch_that_ends_late_takes_back_nothing_that_a_later_one_has_noted(inner: Inner) -> None:
+    inner.operations = (ReleaseLease("none", ReleaseBody(worker_id="w")),)
+    before_ms = inner.clock.mono_ms()
+    made = inner.engine.run((enqueue("outer"),))
+    assert as_read(made.answers[0])[0]["created"]
+    assert as_read(inner.answers[0])["success"]
+    assert inner.engine._clocks is not None
+    assert inner.engine._clocks.mono == before_ms + 1
+
+
+def test_rows_that_could_not_be_read_are_not_noted_as_reported_by_a_batch_that_failed(inner: Inner) -> None:
+    inner.engine.run((enqueue("odd"),))
+    inner.store.transaction(lambda tx: tx._change("UPDATE task SET priority = 'x', needs = '['"))  # type: ignore[attr-defined]
+    inner.operations, inner.failure = (enqueue("new"),), StoreDownError("the outer one is lost")
+    failed = inner.engine.run((RenewLease("odd", RenewBody(worker_id="w", token=1)),))
+    assert isinstance(failed.answers[0], StoreDownError)
+    seen = inner.engine.run((enqueue("last"),)).events
+    told = inner.store.read(lambda reader: reader.list_events(EventFilter(limit=99)))
+    assert [one for one in told if "odd" in one.event.message and "cannot be read" in one.event.message]
+    assert seen[-1].event.name == "task.queued"

@@ -61,8 +61,22 @@ class Committed(Struct, frozen=True):
     ended: tuple[str, ...] = ()  # the outcomes of the attempts that ended
 
 
+class _Seen(Struct, frozen=True):
+    """What a batch has seen that later ones must know; noted once it is durable."""
+
+    clocks: Clocks
+    moved_ms: int  # by which the wall clock was moved since the last batch
+    reported: set[str]  # rows that could not be judged
+    unreadable: int  # rows of the store that were reported as such, since it was opened
+
+
 class Engine:
-    """Runs batches on a store; the runtime decides when and on which thread."""
+    """Runs batches on a store; the runtime decides when and on which thread.
+
+    On a store that several hubs share, `run` may be called from several threads: two batches of one hub are to each
+    other as those of two hubs. What is remembered is noted after the COMMIT, and of a batch that ends late nothing
+    moves back. Two that end in the same instant may note the older of both: still true, of a moment earlier.
+    """
 
     def __init__(self, store: Store, clock: Clock, ids: IdMaker, policy: Policy, *, sleeps_ms: int = 0) -> None:
         """`sleeps_ms`: so long this hub may be put to sleep on purpose where it runs; 0: never."""
@@ -77,11 +91,14 @@ class Engine:
         self.runs_again = 0  # batches that began beside others and had to be alone
         self.moved_ahead_mono = 0  # when the wall clock was last set ahead by far, on the clock that never jumps
         self._clocks: Clocks | None = None  # at the last batch
-        self._decided: tuple[Clocks, WorkingSet, int]  # of the batch that is about to be committed
+        self._prepared: _Seen  # of the batch that is about to be committed, where that is done apart
         self._reported: set[str] = set()  # rows that could not be judged and were reported
-        self._unreadable_reported = self._unreadable_seen = (
-            0  # of the store's unreadable rows: committed, in this batch
-        )
+        self._unreadable_reported = 0  # of the store's unreadable rows
+
+    @property
+    def runs_beside_itself(self) -> bool:
+        """True if two batches may be run at once, in two threads."""
+        return self.store.is_shared and self._apart is None
 
     def go_deaf(self) -> bool:
         """A sign of life was refused by our own fault: from now on all time is a gap, until it can have come again.
@@ -102,10 +119,6 @@ class Engine:
         """True if silence does not count now."""
         return self.clock.mono_ms() < self._deaf_until_mono
 
-    def _moved_ms(self, hearing: Hearing, unbooked_ms: int) -> int:
-        """By how much the wall clock was moved since the last batch, whichever hub moved the pauses."""
-        return hearing.moved_ms - self._clocks.moved_ms if self._clocks is not None else unbooked_ms
-
     def run(self, operations: Sequence[Operation]) -> Committed:
         """Run one batch durably. Failures become the answers of those they hit, never a verdict.
 
@@ -113,7 +126,7 @@ class Engine:
         replayed alone, once.
         """
         try:
-            return self._noted(self._committed(operations, alone=runs_alone(self.store, operations)))
+            return self._noted(*self._committed(operations, alone=runs_alone(self.store, operations)))
         except StoreDownError as error:
             return Committed(tuple(error for _ in operations))
         except Exception as error:  # noqa: BLE001 - one request's bug must not fail the others; the edge logs it
@@ -121,7 +134,7 @@ class Engine:
                 return Committed((error,))
         return joined([self.run([operation]) for operation in operations])
 
-    def _committed(self, operations: Sequence[Operation], *, alone: bool) -> Committed:
+    def _committed(self, operations: Sequence[Operation], *, alone: bool) -> tuple[Committed, _Seen]:
         """One transaction, beside those of other hubs or alone; alone also if it finds out that it must be."""
         try:
             return self.store.transaction(lambda tx: self._decide_all(tx, operations, alone=alone), alone=alone)
@@ -137,9 +150,10 @@ class Engine:
         if self._apart is None:
             return None
         try:
-            return self._apart.prepare(lambda tx: self._decide_all(tx, operations))
+            prepared, self._prepared = self._apart.prepare(lambda tx: self._decide_all(tx, operations))
         except Exception:  # noqa: BLE001 - whatever it was: `run` meets it again, and finds out whose it is
             return None
+        return prepared
 
     def commit(self) -> Exception | None:
         """Make durable what was prepared, in a thread of its own; a COMMIT that fails keeps nothing → its error."""
@@ -156,22 +170,25 @@ class Engine:
         try:
             if failure is None:
                 self._apart.confirm()
-                return self._noted(prepared)
+                return self._noted(prepared, self._prepared)
         except StoreDownError as error:
             failure = error
         return Committed(tuple(failure for _ in prepared.answers))
 
-    def _noted(self, committed: Committed) -> Committed:
-        """Note what later batches must know of a durable one."""
-        self._clocks, work, moved_ms = self._decided  # not before the commit: what was rolled back has moved nothing
-        if moved_ms > AHEAD_BY_FAR_MS:
-            self.moved_ahead_mono = self._clocks.mono
-        self._unreadable_reported = self._unreadable_seen
+    def _noted(self, committed: Committed, seen: _Seen) -> Committed:
+        """Note what later batches must know of a durable one; what was rolled back has moved nothing."""
+        if self._clocks is None or seen.clocks.mono >= self._clocks.mono:
+            self._clocks = seen.clocks
+        if seen.moved_ms > AHEAD_BY_FAR_MS:
+            self.moved_ahead_mono = seen.clocks.mono
+        self._unreadable_reported = max(self._unreadable_reported, seen.unreadable)
         if len(self._reported) < REPORTED_MAX:
-            self._reported |= work.reported_now
+            self._reported |= seen.reported
         return committed
 
-    def _decide_all(self, tx: Transaction, operations: Sequence[Operation], *, alone: bool = True) -> Committed:
+    def _decide_all(
+        self, tx: Transaction, operations: Sequence[Operation], *, alone: bool = True
+    ) -> tuple[Committed, _Seen]:
         work = WorkingSet(self.policy, self.ids)
         work.reported_before = self._reported
         needs = Needs()
@@ -187,17 +204,19 @@ class Engine:
             _load_what_is_due(tx, work, needs)
             _load_the_rest(tx, work, operations)
         answers = tuple(self._decide(operation, work, now) for operation in operations)
+        unreadable = self._tell_unreadable(tx, work)
         committed = self._save(tx, work, now, answers, alone=alone)
         if any(isinstance(answer, Removal) for answer in answers):
             committed = replace(committed, answers=tuple(_removed(tx, answer) for answer in answers))
-        self._decided = clocks, work, moved_ms
-        return woken(committed, self.policy.routes.channels) if moved_ms else committed
+        seen = _Seen(clocks, moved_ms, work.reported_now, unreadable)
+        return (woken(committed, self.policy.routes.channels) if moved_ms else committed), seen
 
     def _hear(self, tx: Transaction, work: WorkingSet, *, alone: bool) -> tuple[Clocks, int]:
         """Give the batch its time → both clocks, and by how much the wall clock was moved since the last batch."""
         hearing = work.get(Hearing, HEARING_KEY) or Hearing()
         clocks = Clocks(tx.now_ms(self.clock), self.clock.mono_ms())
-        unbooked_ms = jump_ms(self._clocks, clocks, hearing)
+        before = self._clocks
+        unbooked_ms = jump_ms(before, clocks, hearing)
         if unbooked_ms:  # before any row that it concerns is loaded, but for rows that requests named
             if not alone:
                 raise MustBeAloneError
@@ -218,7 +237,8 @@ class Engine:
             work.apply(Decision(save=(heard,)))
         if not alone:
             refuse_hearing(hearing, heard)
-        return replace(clocks, moved_ms=counted.moved_ms), self._moved_ms(counted, unbooked_ms)
+        moved_ms = counted.moved_ms - before.moved_ms if before is not None else unbooked_ms  # whichever hub moved them
+        return replace(clocks, moved_ms=counted.moved_ms), moved_ms
 
     def _decide(self, operation: Operation, work: WorkingSet, now: Now) -> Any:
         try:
@@ -230,13 +250,17 @@ class Engine:
         work.apply(decision)
         return decision.answer
 
+    def _tell_unreadable(self, tx: Transaction, work: WorkingSet) -> int:
+        """Tell of the rows that could not be read whole and were not reported yet → the number of all such rows."""
+        found, reported = tx.unreadable.found, self._unreadable_reported
+        count = len(found)
+        if count > reported:
+            work.events += tell_unreadable(work, found[reported:count], work.now)
+        return count
+
     def _save(self, tx: Transaction, work: WorkingSet, now: Now, answers: tuple[Any, ...], *, alone: bool) -> Committed:
         if _stay_awake(work, now) and not alone:
             raise MustBeAloneError
-        found = tx.unreadable.found
-        self._unreadable_seen = len(found)
-        if self._unreadable_seen > self._unreadable_reported:
-            work.events += tell_unreadable(work, found[self._unreadable_reported : self._unreadable_seen], now)
         rows_of_outbox = outbox_rows(tx, work, now)
         if rows_of_outbox:
             work.apply(Decision(save=rows_of_outbox))

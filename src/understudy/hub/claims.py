@@ -46,6 +46,7 @@ class ClaimTasks(Operation):
     """One claim. `worker_id` is never empty: the edge names nameless workers `worker_<epoch ms>`."""
 
     runs_alone = False
+    takes_from_queue = True
 
     def __init__(self, body: ClaimBody, worker_id: str) -> None:
         self.body = body

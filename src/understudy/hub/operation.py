@@ -14,6 +14,7 @@ class Operation:
 
     is_last_word = False  # it reports how something outside the hub ended: a hub that is stopping still takes it
     runs_alone = True  # on a store that several hubs share; False only by the rules of docs/adr/0015-beside-or-alone.md
+    takes_from_queue = False  # True: of one hub, two batches that have it are never open at once
     weight = 1  # how much of a batch it fills: about the number of tasks that it touches, HEAVY if that can be many
 
     def needs(self, needs: Needs) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeVar
@@ -31,6 +33,7 @@ from understudy.store.postgres_wire import AGAIN, UNPREPARED, Link, address, fai
 from understudy.store.room import LastRoom
 
 T = TypeVar("T")
+WRITERS_MAX = 2  # transactions of one hub at once; more would only wait for its interpreter
 READERS_MAX = 4
 TRIES_MAX = 6
 PAUSE_MS = 4  # before the second try at most, doubled for each one more
@@ -68,7 +71,7 @@ class PostgresStore:
     """One database of PostgreSQL that several hubs may use at once.
 
     `own_clock`: time is the clock's that `now_ms` is given, for tests that move it. `name`: what the server shows.
-    `may_be_standby`: it is only read from, as of some moment.
+    `may_be_standby`: it is only read from, as of some moment. `writers`: so many transactions at once.
     """
 
     is_shared = True
@@ -81,13 +84,16 @@ class PostgresStore:
         before_commit: Callable[[], None] | None = None,
         name: str = "hub",
         may_be_standby: bool = False,
+        writers: int = WRITERS_MAX,
     ) -> None:
         self._hosts = Hosts(address(url, name), partial(Link, may_be_standby=may_be_standby))
         self._own_clock = own_clock
         self._before_commit = before_commit  # a fail point for crash tests
         self._unreadable = Unreadable()
-        self._writing = threading.Lock()  # one transaction at a time
-        self._writer: Link | None = None
+        self._writers_max = writers
+        self._writing = threading.BoundedSemaphore(writers)
+        self._writers: deque[Link] = deque()  # that nobody writes with now
+        self._forgotten = 0  # how often all connections were to be made anew
         self._readers: SimpleQueue[Link] = SimpleQueue()
         self._lent: set[Link] = set()  # readers in use
         self._is_closed = False
@@ -155,8 +161,17 @@ class PostgresStore:
                 nth += 1
 
     def _once(self, fn: Callable[[Transaction], T], *, alone: bool) -> T:
-        is_fresh = self._writer is None
-        link = self._writer = self._writer or self._new_writer()
+        link, is_fresh = self._writer()
+        forgotten = self._forgotten
+        try:
+            return self._written(link, fn, alone=alone, is_fresh=is_fresh)
+        finally:
+            if forgotten == self._forgotten and not link.is_lost and not self._is_closed:
+                self._writers.append(link)
+            else:
+                link.close()
+
+    def _written(self, link: Link, fn: Callable[[Transaction], T], *, alone: bool, is_fresh: bool) -> T:
         lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
         begin = self._begin(link, "BEGIN", _WRITER)
         trips = Trips(link, [*begin, Statement(f"SELECT {lock}({BATCHES[0]}, {BATCHES[1]})")])
@@ -186,6 +201,13 @@ class PostgresStore:
         finally:
             self._fronts.add(tx.made)
         return answer
+
+    def _writer(self) -> tuple[Link, bool]:
+        """A connection to write with, and whether it is new: the one used last, as its server remembers most."""
+        try:
+            return self._writers.pop(), False
+        except IndexError:
+            return self._new_writer(), True
 
     def _new_writer(self) -> Link:
         """Readers are opened anew with it: theirs may be a server that was replaced."""
@@ -223,12 +245,7 @@ class PostgresStore:
                 return
         except psycopg.Error:
             pass
-        self._drop(link)
-
-    def _drop(self, link: Link) -> None:
         link.close()
-        if self._writer is link:
-            self._writer = None
 
     def _heed(self, error: psycopg.Error) -> None:
         """Make connections anew where something stands in the way, or where the server is not the one that writes."""
@@ -238,8 +255,11 @@ class PostgresStore:
             self._forget()
 
     def _forget(self) -> None:
-        if self._writer is not None:
-            self._drop(self._writer)
+        """Those in use are closed once that has ended."""
+        self._forgotten += 1
+        with suppress(IndexError):
+            while True:
+                self._writers.pop().close()
         self._drop_readers()
 
     # ---- reads
@@ -325,5 +345,7 @@ class PostgresStore:
             listener.stop()
         self._sender.close()
         self._fronts.wait()
-        with self._writing:
-            self._forget()
+        for _ in range(self._writers_max):  # each transaction that is under way ends first
+            self._writing.acquire()
+        self._forget()
+        self._writing.release(self._writers_max)

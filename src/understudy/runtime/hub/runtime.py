@@ -27,6 +27,7 @@ from understudy.hub.views import View
 from understudy.ids import IdMaker
 from understudy.log import Log
 from understudy.runtime.event_lines import log_events
+from understudy.runtime.hub.lanes import Lanes
 from understudy.runtime.hub.loops import STOP_WITHIN_S, Deliverers, HubLoop, hub_loop
 from understudy.runtime.hub.others import Others
 from understudy.runtime.hub.reading import Reading
@@ -71,7 +72,7 @@ class HubRuntime:
         engine = Engine(store, clock, ids, policy)
         self._troubles = troubles = Troubles(log, self._store_failed)
         self._wiring = wiring = Wiring(given, clock, log, troubles, is_shared=store.is_shared)
-        self.writer = Writer(engine, troubles.bug)
+        self.writer = (Lanes if engine.runs_beside_itself else Writer)(engine, troubles.bug)
         self.tally = Tally()
         self.alarm = Alarm(engine, troubles.alarm, self.tally)
         self.waiting = Waiting()
