@@ -9,7 +9,6 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import hypothesis
 import psutil
@@ -18,10 +17,10 @@ import pytest
 from tests import forgetful, postgres, prepared
 from tests.browser import chromium
 from tests.cloudflare import place
+from tests.new_stores import copying
 from tests.seeds import SEED, header
 from tests.waiting import eventually
-from understudy.store import migrations, sqlite
-from understudy.store.tables import SCHEMA_VERSION
+from understudy.store import sqlite
 
 postgres_server, postgres_url = postgres.postgres_server, postgres.postgres_url  # fixtures for all tests
 OURS = ("PG", "UNDERSTUDY_", "WORKERS_", "ASSISTANT_API", "QUEUE_API", "ADMIN_API", "ANTHROPIC_")
@@ -110,19 +109,9 @@ def a_stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def stores_begin_as_copies() -> Iterator[None]:
-    """A new store is the copy of one that was migrated once a session; tests/store tries the migrations themselves."""
+    """Each new store of this process; those of prepared programs are copies too."""
     with closing(sqlite3.connect(":memory:", check_same_thread=False)) as ready, pytest.MonkeyPatch.context() as patch:
-        migrations.migrate(ready, None)
-
-        def copy_or_migrate(connection: sqlite3.Connection, path: Path | None) -> None:
-            is_new = (
-                migrations.SCHEMA_VERSION == SCHEMA_VERSION
-                and not migrations._version(connection)
-                and not connection.execute("PRAGMA schema_version").fetchone()[0]
-            )
-            ready.backup(connection) if is_new else migrations.migrate(connection, path)
-
-        patch.setattr(sqlite, "migrate", copy_or_migrate)
+        patch.setattr(sqlite, "migrate", copying(ready))
         yield
 
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -25,6 +27,7 @@ from typing import IO, Any
 
 IMPORTED = (
     "runtime.hub.server",
+    "api.routed",
     "daemon",
     "daemon.assembly",
     "config.policy",
@@ -195,6 +198,24 @@ def _keep(files: list[int]) -> dict[str, Any]:
     return request
 
 
+def _work_out() -> None:
+    """What every program works out at its start from the sources alone, and each time the same: half of a start."""
+    from starlette import routing
+
+    from tests.new_stores import copying
+    from understudy.api.app import ENDPOINTS
+    from understudy.config.table import table
+    from understudy.dashboard.app import LIVE
+    from understudy.dashboard.pages import ACTS, PAGES
+    from understudy.store import sqlite
+
+    table()
+    sqlite.migrate = copying(sqlite3.connect(":memory:", check_same_thread=False))
+    routing.compile_path = functools.cache(routing.compile_path)
+    for path in (*(one.path for one in (*ENDPOINTS, *PAGES, *ACTS)), *(f"{LIVE}{page.path}" for page in PAGES)):
+        routing.compile_path(path.rstrip("/") or "/")
+
+
 def _become(request: dict[str, Any]) -> None:
     """What an interpreter does before the first line."""
     os.environ.clear()
@@ -241,6 +262,7 @@ if __name__ == "__main__":
     commands = sorted(found.name for found in pkgutil.walk_packages(cli.__path__, "understudy.cli."))
     for name in (*(f"understudy.{name}" for name in IMPORTED), *commands):
         importlib.import_module(name)
+    _work_out()
     gc.freeze()
     request = _serve(socket.socket(fileno=int(sys.argv[1])))
     _become(request)
