@@ -238,7 +238,7 @@ class Engine:
         if not alone:
             refuse_hearing(hearing, heard)
         moved_ms = counted.moved_ms - before.moved_ms if before is not None else unbooked_ms  # whichever hub moved them
-        return replace(clocks, moved_ms=counted.moved_ms), moved_ms
+        return Clocks(clocks.wall, clocks.mono, counted.moved_ms), moved_ms
 
     def _decide(self, operation: Operation, work: WorkingSet, now: Now) -> Any:
         try:
@@ -292,10 +292,9 @@ HEARING_KEY = 1
 def _save_rows(tx: Transaction, work: WorkingSet) -> None:
     """Save what has changed; last, because every hub does, what hubs add to and the last instant heard."""
     heard = work.dirty.pop(Hearing, {})
+    tx.save_many([row for changed in work.dirty.values() for row in changed.values() if row is not None])
     for noun, changed in work.dirty.items():
-        rows = [row for row in changed.values() if row is not None]
-        tx.save_many(rows)
-        if len(rows) < len(changed):
+        if None in changed.values():
             tx.delete_many(noun, [key for key, row in changed.items() if row is None])
     if grown := work.bounds.grown():
         tx.add_usage(grown)

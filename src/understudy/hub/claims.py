@@ -84,8 +84,9 @@ class ClaimTasks(Operation):
             if task_id in seen:  # another claim of this batch looks at the same ones
                 continue
             needs.row(TaskBody, task_id)
-            needs.row(Progress, task_id)
             task = work.get(Task, task_id)
+            if task is not None and task.token:  # it was leased before: there may be a checkpoint
+                needs.row(Progress, task_id)
             if task is not None and task.user_id:
                 needs.memories.add(task.conversation)
 

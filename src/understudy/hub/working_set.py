@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from heapq import merge
 from typing import Any, TypeVar
@@ -122,7 +123,7 @@ class WorkingSet:
     def __init__(self, policy: Policy, ids: IdMaker) -> None:
         self.policy = policy
         self.ids = ids
-        self.rows: dict[type[Struct], dict[Any, Any]] = {noun: {} for noun in TABLES}
+        self.rows: defaultdict[type[Struct], dict[Any, Any]] = defaultdict(dict)
         self.candidates: dict[frozenset[str], list[str]] = {}  # ids by what is provided, in queue order
         self.reserved: dict[str, list[str]] = {}  # ids by the daemon that they wait for
         self.held: dict[str, set[str]] = {}
@@ -145,11 +146,11 @@ class WorkingSet:
         self.outboxes: dict[str, DueOutbox] = {}
         self.members: dict[str, list[Notice]] = {}
         self.astray: list[Notice] = []
-        self.dirty: dict[type[Struct], dict[Any, Any]] = {}  # changed rows by noun and key; None is a removal
+        self.dirty: defaultdict[type[Struct], dict[Any, Any]] = defaultdict(dict)  # changed rows; None is a removal
         self.events: list[Event] = []
         self.reported_before: frozenset[str] | set[str] = frozenset()  # rows that could not be judged (hub/unjudged.py)
         self.reported_now: set[str] = set()
-        self.looked_for: dict[type[Struct], set[Any]] = {noun: set() for noun in LOCKED}  # locked, or not there
+        self.looked_for: defaultdict[type[Struct], set[Any]] = defaultdict(set)  # of those locked: here, or not there
 
     def get(self, noun: type[N], key: Any) -> N | None:
         """The row as it stands now, or None; a key that nobody asked for is a KeyError: a rule forgot a need."""
@@ -160,7 +161,9 @@ class WorkingSet:
         """Load everything asked for that is not here yet."""
         if needs == NOTHING:
             return
-        self._load_named(tx, needs)
+        if needs.names:
+            tx.lock(needs.names)
+        self._load_rows(tx, needs.rows)
         if needs.claims or needs.reserved_for:
             self._load_candidates(tx, needs)
         if needs.held or needs.requests:
@@ -173,37 +176,29 @@ class WorkingSet:
                 self.boots.setdefault(boot.daemon_id, set()).add(boot.boot_id)
         if needs.directives:
             self._load_directives(tx, needs.directives)
-        if needs.ready_count_max:
-            self.ready_count = tx.count(READY, limit=needs.ready_count_max)
         self.bounds.load(tx, room=needs.room, daemon_count=needs.daemon_count, new_needs=needs.new_needs)
         self._load_notices(tx, needs)
         self._load_rest(tx, needs)
 
-    def _load_named(self, tx: Transaction, needs: Needs) -> None:
-        """Rows by key; first those that are locked, in their order."""
-        if needs.names:
-            tx.lock(needs.names)
-        locked = {noun: needs.rows[noun] for noun in LOCKED if noun in needs.rows}
-        self._load_rows(tx, locked | needs.rows)
-
     def reload(self, tx: Transaction) -> None:
         """All rows that are here once more, after they were moved in the store."""
         here = {noun: set(rows) for noun, rows in self.rows.items()}
-        self.rows = {noun: {} for noun in here}
+        self.rows.clear()
         self._load_rows(tx, here)
 
-    def _load_rows(self, tx: Transaction, wanted: Mapping[type[Struct], Collection[Any]]) -> None:
-        """The rows that are not here yet; None stands for one that is not there."""
-        missing: dict[type[Struct], list[Any]] = {}
+    def _load_rows(self, tx: Transaction, wanted: Mapping[type[Struct], set[Any]]) -> None:
+        """The rows that are not here yet, first those that are locked, in their order; None: it is not there."""
+        missing: dict[type[Struct], set[Any]] = {}
         for noun, keys in wanted.items():
-            here = self.rows[noun]
-            if found := [key for key in keys if key not in here]:
-                missing[noun] = found
-                here.update(dict.fromkeys(found))
-                if noun in self.looked_for:
-                    self.looked_for[noun].update(found)
+            if new := keys.difference(self.rows[noun]):
+                missing[noun] = new
+                self.rows[noun] |= dict.fromkeys(new)
+                if noun in LOCKED:
+                    self.looked_for[noun] |= new
         if not missing:
             return
+        if len(missing) > 1:
+            missing = {noun: missing[noun] for noun in LOCKED if noun in missing} | missing
         for noun, rows in tx.load_each(missing).items():
             here, key_of = self.rows[noun], TABLES[noun].key_of
             for row in rows:
@@ -260,6 +255,8 @@ class WorkingSet:
             self.astray = tx.find(NOTICES_FORGOTTEN, self.policy.routes.channels, before, wall, limit=ASTRAY_MAX)
 
     def _load_rest(self, tx: Transaction, needs: Needs) -> None:
+        if needs.ready_count_max:
+            self.ready_count = tx.count(READY, limit=needs.ready_count_max)
         if needs.deadlines:
             self.deadlines = tx.next_deadlines()
         if needs.sessions:
@@ -321,11 +318,9 @@ class WorkingSet:
             key = TABLES[noun].key_of(row)
             if isinstance(row, Task):
                 self.bounds.follow(self.rows[noun].get(key), row)
-            self.rows[noun][key] = row
-            self._dirty(noun)[key] = row
+            self.rows[noun][key] = self.dirty[noun][key] = row
         for noun, key in decision.delete:
-            self.rows[noun][key] = None
-            self._dirty(noun)[key] = None
+            self.rows[noun][key] = self.dirty[noun][key] = None
         self.events.extend(decision.events)
         for row in decision.save:
             if isinstance(row, Task):
@@ -336,12 +331,6 @@ class WorkingSet:
                 line = self.directives[row.daemon_id]
                 if row.id not in line:
                     line.append(row.id)
-
-    def _dirty(self, noun: type[Struct]) -> dict[Any, Any]:
-        changed = self.dirty.get(noun)
-        if changed is None:
-            changed = self.dirty[noun] = {}
-        return changed
 
     def changed(self, noun: type[N]) -> list[N]:
         """The rows of one noun that this batch saves."""

@@ -21,7 +21,7 @@ from understudy.store.purges import PURGES
 from understudy.store.queries import WAITING_FOR, Query, Series
 from understudy.store.reading import NUMBER_MAX, number_of, shown
 from understudy.store.session import N
-from understudy.store.statements import counted, gathered, upsert, where, where_key, where_keys
+from understudy.store.statements import counted, gathered, in_steps, upsert, where, where_key, where_keys
 from understudy.store.tables import TABLES
 from understudy.store.takeover import TakeoverQueries
 
@@ -86,13 +86,9 @@ class RowQueries(ListQueries, NeedsQueries, OutboxQueries, TakeoverQueries):
             self._save(noun, values)
 
     def _save(self, noun: type[Struct], rows: list[tuple[Any, ...]]) -> None:
-        """Few different statements: powers of two. Each gives up the interpreter, which costs while others want it."""
         most = min(self.dialect.rows_max, self.dialect.values_max // len(TABLES[noun].columns))
-        start = 0
-        while start < len(rows):
-            count = min(most, 1 << (len(rows) - start).bit_length() - 1)
-            self._change(upsert(self.dialect, noun, count), [*chain.from_iterable(rows[start : start + count])])
-            start += count
+        for part in in_steps(rows, most):
+            self._change(upsert(self.dialect, noun, len(part)), [*chain.from_iterable(part)])
 
     def add_usage(self, more: Sequence[Usage]) -> None:
         """Add to what keys have used."""

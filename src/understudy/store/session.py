@@ -10,7 +10,7 @@ from msgspec import Struct
 from understudy.store.base import Unreadable
 from understudy.store.dialect import Dialect
 from understudy.store.reading import is_sound, row_of
-from understudy.store.statements import select
+from understudy.store.statements import selected
 
 N = TypeVar("N", bound=Struct)
 
@@ -34,7 +34,7 @@ class Session:
         raise NotImplementedError
 
     def _rows(self, noun: type[N], where: str, *values: Any) -> list[N]:
-        return self._nouns(noun, self._fetch(f"{select(noun)} {where}", values))
+        return self._nouns(noun, self._fetch(selected(noun, where), values))
 
     def _nouns(self, noun: type[N], found: list[Any]) -> list[N]:
         """The nouns that these rows are."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any, TypeVar
@@ -18,6 +20,7 @@ from understudy.store.reading import lenient, number_of
 from understudy.store.room import LastRoom
 from understudy.store.rows import RowQueries
 from understudy.store.sqlite_search import has
+from understudy.store.statements import in_steps
 
 _INSTANT = "CASE WHEN json_valid(b.spec) THEN json_extract(b.spec, '$.availableAt') END"
 SQLITE = Dialect(
@@ -34,6 +37,12 @@ SQLITE = Dialect(
 )
 T = TypeVar("T")
 _encode = msgspec.json.encode
+
+
+@cache
+def _event_insert(rows: int) -> str:
+    places = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?)"] * rows)
+    return f"INSERT INTO event (id, at, level, name, component, message, fields, task_id, daemon_id) VALUES {places}"  # noqa: S608
 
 
 class SqliteTransaction(RowQueries):
@@ -90,25 +99,23 @@ class SqliteTransaction(RowQueries):
         """Append events; this transaction is the only writer, so their places are contiguous."""
         if not events:
             return []
-        self._insert_events((None, event) for event in events)
-        last = self._db.execute("SELECT last_insert_rowid()").fetchone()[0]
-        first = last - len(events) + 1
+        first = self._insert_events([(None, event) for event in events]) - len(events) + 1
         return [StoredEvent(first + n, event) for n, event in enumerate(events)]
 
-    def _insert_events(self, placed: Iterable[tuple[int | None, Event]]) -> None:
-        """Insert events at their places; None: at the next one."""
-        self._db.executemany(
-            "INSERT INTO event (id, at, level, name, component, message, fields, task_id, daemon_id) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (n, e.at, e.level, e.name, e.component, e.message, _encode(e.fields).decode(), e.task_id, e.daemon_id)
-                for n, e in placed
-            ],
-        )
+    def _insert_events(self, placed: Sequence[tuple[int | None, Event]]) -> int:
+        """Insert events at their places, None: at the next one → the last place."""
+        last = 0
+        rows = [
+            (n, e.at, e.level, e.name, e.component, e.message, _encode(e.fields).decode(), e.task_id, e.daemon_id)
+            for n, e in placed
+        ]
+        for part in in_steps(rows, SQLITE.rows_max):
+            last = self._db.execute(_event_insert(len(part)), [*chain.from_iterable(part)]).lastrowid or 0
+        return last
 
     def place_events(self, stored: Sequence[StoredEvent], last_id: int) -> None:
         """Insert events at their own places, and let the next one come after `last_id`."""
-        self._insert_events((one.id, one.event) for one in stored)
+        self._insert_events([(one.id, one.event) for one in stored])
         if last_id > self.last_event_id():
             self._db.execute("DELETE FROM sqlite_sequence WHERE name = 'event'")
             self._db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('event', ?)", (last_id,))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import cache, lru_cache
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from understudy.store.dialect import Dialect
+from understudy.store.dialect import STATEMENTS_MAX, Dialect
 from understudy.store.queries import Query, Series
 from understudy.store.tables import TABLES, Table
+
+R = TypeVar("R")
 
 
 def columns(noun: type[Struct]) -> str:
@@ -21,6 +24,12 @@ def columns(noun: type[Struct]) -> str:
 def select(noun: type[Struct]) -> str:
     """All rows; a condition may follow."""
     return f"SELECT {columns(noun)} FROM {TABLES[noun].name}"  # noqa: S608 - names of our own tables
+
+
+@lru_cache(STATEMENTS_MAX)
+def selected(noun: type[Struct], where: str) -> str:
+    """The rows of a condition: the same text each time, of which the hash is known."""
+    return f"{select(noun)} {where}"
 
 
 @cache
@@ -64,6 +73,18 @@ def upsert(dialect: Dialect, noun: type[Struct], rows: int) -> str:
     """Insert or replace rows, many in one step."""
     places = "), (".join([", ".join("?" * len(TABLES[noun].columns))] * rows)
     return f"INSERT INTO {TABLES[noun].name} ({columns(noun)}) VALUES ({places}) {merged(dialect, noun)}"  # noqa: S608
+
+
+def in_steps(rows: Sequence[R], most: int) -> Iterator[Sequence[R]]:
+    """The rows in parts whose lengths are powers of two, for few different statements; each is one step of SQLite.
+
+    Each step gives up the interpreter, which costs while others want it.
+    """
+    start = 0
+    while left := len(rows) - start:
+        count = min(most, 1 << left.bit_length() - 1)
+        yield rows[start : start + count]
+        start += count
 
 
 @cache

@@ -1,0 +1,73 @@
+"""The statements of the requests that a hub gets all day: each more is paid by every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.hub.conftest import Bench
+from understudy.hub.claims import ClaimTasks
+from understudy.hub.enqueue import EnqueueTasks
+from understudy.hub.heartbeats import RecordHeartbeat
+from understudy.hub.results import ReportResult
+from understudy.store.base import EventFilter
+from understudy.store.sqlite import SqliteStore
+from understudy.wire.daemons import HeartbeatBody
+from understudy.wire.tasks import ClaimBody, EnqueueBody, ResultBody
+
+
+class Counter:
+    """A hub on SQLite whose statements are counted."""
+
+    def __init__(self) -> None:
+        self.store = SqliteStore(None)
+        self.hub = Bench(store=self.store)
+        self.asked: list[str] = []
+        self.store._writer.set_trace_callback(self.asked.append)
+
+    def ask(self, *operations: Any) -> tuple[Any, int]:
+        """The first answer, and the number of statements, BEGIN and COMMIT included."""
+        self.asked.clear()
+        answer = self.hub.ask(*operations)[0]
+        return answer, len(set(self.asked))  # SQLite traces one twice that it had to prepare anew
+
+
+@pytest.fixture
+def counter() -> Iterator[Counter]:
+    counter = Counter()
+    yield counter
+    counter.store.close()
+
+
+def beat(seq: int) -> RecordHeartbeat:
+    return RecordHeartbeat(HeartbeatBody(daemon_id="d1", machine_id="m", boot_id="b", seq=seq, interval_sec=10))
+
+
+def test_a_claim_a_result_and_a_heartbeat_each_run_few_statements(counter: Counter) -> None:
+    for seq in (1, 2):
+        counter.hub.ask(EnqueueTasks([EnqueueBody("work")], [f"t{seq}"], "k"))
+        counter.ask(beat(seq))
+        claimed, of_claim = counter.ask(ClaimTasks(ClaimBody(worker_id="w1", on_loss="requeue"), "w1"))
+        report = ResultBody(success=True, token=claimed["lease"]["token"], output="done")
+        _, of_result = counter.ask(ReportResult(claimed["taskId"], report))
+    _, of_beat = counter.ask(beat(3))
+    assert (of_claim, of_result, of_beat) == (11, 10, 7), "\n".join(q[:40] for q in counter.asked)
+
+
+def test_a_result_that_counts_reads_neither_evidence_nor_attempts(counter: Counter) -> None:
+    counter.hub.ask(EnqueueTasks([EnqueueBody("work")], ["t"], "k"))
+    claimed, _ = counter.ask(ClaimTasks(ClaimBody(worker_id="w1", on_loss="requeue"), "w1"))
+    counter.ask(ReportResult("t", ResultBody(success=True, token=claimed["lease"]["token"])))
+    read = [statement for statement in counter.asked if statement.startswith("SELECT")]
+    assert not any("FROM evidence" in statement or "FROM attempt" in statement for statement in read)
+
+
+def test_the_events_of_a_batch_are_stored_in_their_order_in_few_statements(counter: Counter) -> None:
+    bodies = [EnqueueTasks([EnqueueBody(f"work {n}")], [f"t{n}"], "k") for n in range(100)]
+    counter.ask(*bodies)
+    assert sum("INTO event" in statement for statement in counter.asked) == 3, "64, 32 and 4"
+    stored = counter.store.read(lambda tx: tx.list_events(EventFilter(limit=100)))
+    assert [row.event.task_id for row in stored] == [f"t{n}" for n in range(100)]
+    assert [row.id for row in stored] == [*range(stored[0].id, stored[0].id + 100)]
