@@ -15,7 +15,18 @@ from tests.hub.conftest import Bench
 from tests.hub.desk import DOWN_MS, LATE_MS, beat, bench_with
 from tests.hub.test_batch import claim, enqueue
 from understudy.coordinator.changes import Decision
-from understudy.coordinator.nouns import Daemon, Hearing, Incident, Memory, Notice, Now, Period, Result, Task
+from understudy.coordinator.nouns import (
+    Daemon,
+    Deployment,
+    Hearing,
+    Incident,
+    Memory,
+    Notice,
+    Now,
+    Period,
+    Result,
+    Task,
+)
 from understudy.coordinator.routes import Route
 from understudy.errors import ConflictError
 from understudy.hub import operation as base
@@ -27,7 +38,7 @@ from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.leases import ReleaseLease, RenewLease
 from understudy.hub.operation import Operation
 from understudy.hub.results import ReportResult, ReportResults
-from understudy.hub.starts import ProbeStore, RecordHearing, RecordStart
+from understudy.hub.starts import EndHub, ProbeStore, RecordHearing, RecordStart, SeeHub
 from understudy.hub.task_commands import CommandTask, NoteTaskStatus
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.simulation.shared_store import SharedStore
@@ -195,6 +206,15 @@ def probes(hub: Bench) -> None:
     assert hub.store.read(lambda reader: reader.load_many(Hearing, (1,))) == before
 
 
+def hubs(hub: Bench) -> None:
+    """Each of several says every few seconds that it runs; alone, it would hold up all of them."""
+    hub.clock.advance(1_000)
+    (is_known,) = ran_beside(hub, SeeHub("v"))
+    assert is_known
+    (row,) = hub.store.read(lambda reader: reader.load_many(Deployment, ("v",)))
+    assert row.seen_at == hub.clock.now_ms()
+
+
 STORIES: dict[type[Operation], Callable[[Bench], None]] = {
     EnqueueTasks: tasks,
     ClaimTasks: claims,
@@ -206,6 +226,7 @@ STORIES: dict[type[Operation], Callable[[Bench], None]] = {
     NoteTaskStatus: notes,
     RecordHearing: hearing,
     ProbeStore: probes,
+    SeeHub: hubs,
 }
 
 
@@ -238,7 +259,7 @@ def test_messages_about_a_task_are_written_beside_others(hub: Bench) -> None:
 # ---- what must be alone
 
 
-@pytest.mark.parametrize("operation", [RingAlarm(), GoIdle(), CommandTask("cancel", "first", "owner")])
+@pytest.mark.parametrize("operation", [RingAlarm(), GoIdle(), EndHub("v"), CommandTask("cancel", "first", "owner")])
 def test_what_is_not_known_to_be_safe_runs_alone(hub: Bench, operation: Operation) -> None:
     hub.ask(RecordHearing(), operation)
     assert alone(hub)[-1]

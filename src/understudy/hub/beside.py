@@ -12,13 +12,18 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from understudy.coordinator.nouns import Hearing, Memory
+from understudy.coordinator.nouns import Deployment, Hearing, Memory
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import WorkingSet
 from understudy.store.base import Store
 from understudy.store.tables import LOCKED, OWNERS, TABLES
 
-_ADDED = frozenset({Memory})  # under an id that is made of their task's, by what ends that task
+_NOBODY_ELSES = frozenset(
+    {
+        Memory,  # added under an id that is made of their task's, by what ends that task
+        Deployment,  # the start of a hub: it alone says there that it runs
+    }
+)
 
 
 class MustBeAloneError(Exception):
@@ -60,7 +65,7 @@ def _are_locked(work: WorkingSet, noun: type[Struct], changed: dict[Any, Any]) -
 def _is_own(work: WorkingSet, noun: type[Struct], key: Any, row: Struct | None) -> bool:
     if noun in LOCKED:
         return key in work.looked_for[noun] and row is not None
-    if noun is Hearing or noun in _ADDED:
+    if noun is Hearing or noun in _NOBODY_ELSES:
         return row is not None
     return any(key in work.looked_for[owner] for owner, key in _owners(noun, key, row))
 

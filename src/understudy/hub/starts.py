@@ -33,6 +33,8 @@ class RecordStart(Operation):
 class SeeHub(Operation):
     """A hub says to the others that it runs. The answer says whether its start is known."""
 
+    runs_alone = False
+
     def __init__(self, version_id: str) -> None:
         self.version_id = version_id
 
@@ -50,8 +52,9 @@ class SeeHub(Operation):
 
 
 class EndHub(SeeHub):
-    """A hub that stops says so."""
+    """A hub that stops says so; alone, so that nothing it has said before comes after it."""
 
+    runs_alone = True
     is_last_word = True
 
     def _change(self, row: Deployment, now: Now) -> Change[Deployment]:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from understudy.clock import Clock
 from understudy.coordinator.changes import Event
-from understudy.coordinator.nouns import Hearing, Memory, Task
+from understudy.coordinator.nouns import Deployment, Hearing, Memory, Task
 from understudy.simulation.world import ViolationError
 from understudy.store.base import StoredEvent, Transaction
 from understudy.store.queries import WAITING_FOR, Query
@@ -100,6 +100,8 @@ class BesideTransaction:
             return any(row.id.startswith(f"{task_id}:") for task_id in self._locked[Task])
         if isinstance(row, Hearing):
             return True
+        if isinstance(row, Deployment):  # the start of the hub itself, while it runs
+            return not row.ended_at
         return any(getattr(row, column) in self._locked[owner] for column, owner in OWNERS.get(noun, {}).items())
 
     def _moved_ahead(self, row: Hearing) -> Hearing:
