@@ -61,13 +61,13 @@ class Committed(Struct, frozen=True):
     ended: tuple[str, ...] = ()  # the outcomes of the attempts that ended
 
 
-class _Seen(Struct, frozen=True):
-    """What a batch has seen that later ones must know; noted once it is durable."""
+class _Seen(Struct):
+    """What a batch has seen that later ones must know, as it was decided last; noted once it is durable."""
 
-    clocks: Clocks
-    moved_ms: int  # by which the wall clock was moved since the last batch
-    reported: set[str]  # rows that could not be judged
-    unreadable: int  # rows of the store that were reported as such, since it was opened
+    clocks: Clocks = Clocks(0, 0)
+    moved_ms: int = 0  # by which the wall clock was moved since the last batch
+    reported: set[str] = set()  # rows that could not be judged
+    unreadable: int = 0  # rows of the store that were reported as such, since it was opened
 
 
 class Engine:
@@ -91,7 +91,7 @@ class Engine:
         self.runs_again = 0  # batches that began beside others and had to be alone
         self.moved_ahead_mono = 0  # when the wall clock was last set ahead by far, on the clock that never jumps
         self._clocks: Clocks | None = None  # at the last batch
-        self._prepared: _Seen  # of the batch that is about to be committed, where that is done apart
+        self._prepared = _Seen()  # of the batch that is about to be committed, where that is done apart
         self._reported: set[str] = set()  # rows that could not be judged and were reported
         self._unreadable_reported = 0  # of the store's unreadable rows
 
@@ -126,7 +126,8 @@ class Engine:
         replayed alone, once.
         """
         try:
-            return self._noted(*self._committed(operations, alone=runs_alone(self.store, operations)))
+            seen = _Seen()
+            return self._noted(self._committed(operations, seen, alone=runs_alone(self.store, operations)), seen)
         except StoreDownError as error:
             return Committed(tuple(error for _ in operations))
         except Exception as error:  # noqa: BLE001 - one request's bug must not fail the others; the edge logs it
@@ -134,13 +135,13 @@ class Engine:
                 return Committed((error,))
         return joined([self.run([operation]) for operation in operations])
 
-    def _committed(self, operations: Sequence[Operation], *, alone: bool) -> tuple[Committed, _Seen]:
+    def _committed(self, operations: Sequence[Operation], seen: _Seen, *, alone: bool) -> Committed:
         """One transaction, beside those of other hubs or alone; alone also if it finds out that it must be."""
         try:
-            return self.store.transaction(lambda tx: self._decide_all(tx, operations, alone=alone), alone=alone)
+            return self.store.transaction(lambda tx: self._decide_all(tx, operations, seen, alone=alone), alone=alone)
         except MustBeAloneError:
             self.runs_again += 1
-            return self._committed(operations, alone=True)
+            return self._committed(operations, seen, alone=True)
 
     def prepare(self, operations: Sequence[Operation]) -> Committed | None:
         """Everything before the COMMIT; None, and nothing kept, where `run` has to do all of it.
@@ -150,10 +151,9 @@ class Engine:
         if self._apart is None:
             return None
         try:
-            prepared, self._prepared = self._apart.prepare(lambda tx: self._decide_all(tx, operations))
+            return self._apart.prepare(lambda tx: self._decide_all(tx, operations, self._prepared))
         except Exception:  # noqa: BLE001 - whatever it was: `run` meets it again, and finds out whose it is
             return None
-        return prepared
 
     def commit(self) -> Exception | None:
         """Make durable what was prepared, in a thread of its own; a COMMIT that fails keeps nothing → its error."""
@@ -187,8 +187,8 @@ class Engine:
         return committed
 
     def _decide_all(
-        self, tx: Transaction, operations: Sequence[Operation], *, alone: bool = True
-    ) -> tuple[Committed, _Seen]:
+        self, tx: Transaction, operations: Sequence[Operation], seen: _Seen, *, alone: bool = True
+    ) -> Committed:
         work = WorkingSet(self.policy, self.ids)
         work.reported_before = self._reported
         needs = Needs()
@@ -208,8 +208,8 @@ class Engine:
         committed = self._save(tx, work, now, answers, alone=alone)
         if any(isinstance(answer, Removal) for answer in answers):
             committed = replace(committed, answers=tuple(_removed(tx, answer) for answer in answers))
-        seen = _Seen(clocks, moved_ms, work.reported_now, unreadable)
-        return (woken(committed, self.policy.routes.channels) if moved_ms else committed), seen
+        seen.clocks, seen.moved_ms, seen.reported, seen.unreadable = clocks, moved_ms, work.reported_now, unreadable
+        return woken(committed, self.policy.routes.channels) if moved_ms else committed
 
     def _hear(self, tx: Transaction, work: WorkingSet, *, alone: bool) -> tuple[Clocks, int]:
         """Give the batch its time → both clocks, and by how much the wall clock was moved since the last batch."""
