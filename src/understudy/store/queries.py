@@ -67,8 +67,9 @@ ATTEMPTS_OF = Query(Attempt, "task_id = ?", "token")
 LAST_ATTEMPTS_OF = Query(Attempt, "task_id = ?", "token DESC")
 EVIDENCE_OF = Query(Evidence, "task_id = ?", "at DESC, id")
 
-_AILING = "state IN ('down', 'stuck', 'late')"
-AILING = tuple(Query(Daemon, f"{_AILING} AND state = '{state}'", "id") for state in ("down", "stuck", "late"))
+AILING = tuple(  # the worst first
+    Query(Daemon, f"state <> 'healthy' AND state = '{state}'", "id") for state in ("down", "stuck", "late")
+)
 SUPERSEDED_BOOTS = Query(Boot, "daemon_id IN ?")  # these never become current again
 OPEN_DIRECTIVES = Query(Directive, "ended_at = 0 AND daemon_id IN ?", "asked_at, id")
 DIRECTIVES_OF = Query(Directive, "daemon_id = ?", "asked_at DESC, id DESC")
