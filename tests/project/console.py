@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 FENCE = re.compile(r"^```console(?P<marks>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 PUNCTUATION = frozenset("();<>|&")
+PLAIN = re.compile(r"understudy [\w .:/=,?\"'-]+")  # a shell would make nothing else of it
 
 
 class Exchange(NamedTuple):
@@ -72,3 +73,8 @@ def our_commands(command: str) -> list[list[str]]:
         elif is_open:
             calls[-1].append(word)
     return calls
+
+
+def plain_words(command: str) -> tuple[str, ...]:
+    """The words after `understudy` in a line that calls it once and is nothing else; none if a shell has to read it."""
+    return tuple(shlex.split(command)[1:]) if PLAIN.fullmatch(command) else ()

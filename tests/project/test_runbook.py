@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from tests.cli.program import Done
 from tests.cli.services import ServicedMachine, on_linux
 from tests.hub_process import ADMIN_KEY, KEY
 from tests.ports import free_port
-from tests.project.console import Block, Exchange, blocks, is_as_shown
+from tests.project.console import Block, Exchange, blocks, is_as_shown, plain_words
 from tests.project.tree import SOURCES, documents
 from tests.waiting import eventually
 
@@ -42,8 +43,15 @@ def program() -> list[str]:
 
 
 def typed(machine: ServicedMachine, exchange: Exchange, where: str) -> None:
+    done = machine(*words) if (words := plain_words(exchange.command)) else by_shell(machine, exchange.command)
+    assert done.code == 0, f"{where}: {exchange.command}\n{done.out}{done.err}"
+    shown = f"{where}: {exchange.command}\nshown:\n{exchange.answer}\ncame:\n{done.out}"
+    assert is_as_shown(exchange.answer, done.out), shown
+
+
+def by_shell(machine: ServicedMachine, command: str) -> Done:
     done = subprocess.run(
-        ["sh", "-c", exchange.command],
+        ["sh", "-c", command],
         env=machine.environ,
         cwd=machine.folder,
         capture_output=True,
@@ -51,9 +59,7 @@ def typed(machine: ServicedMachine, exchange: Exchange, where: str) -> None:
         timeout=90,
         check=False,
     )
-    assert done.returncode == 0, f"{where}: {exchange.command}\n{done.stdout}{done.stderr}"
-    shown = f"{where}: {exchange.command}\nshown:\n{exchange.answer}\ncame:\n{done.stdout}"
-    assert is_as_shown(exchange.answer, done.stdout), shown
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 def watched(machine: ServicedMachine, exchange: Exchange, where: str) -> None:
@@ -80,7 +86,7 @@ def test_the_runbooks_answer_as_they_show(machine):
     for block, translated in zip(english, japanese, strict=True):
         for exchange, other in zip(block.exchanges, translated.exchanges, strict=True):
             answer = watched if "live" in block.marks else typed
-            machine.environ["UNDERSTUDY_LANG"] = "en"
+            machine.environ.pop("UNDERSTUDY_LANG", None)  # the tests' language is English
             answer(machine, exchange, block.where)
             if "tail" in exchange.command and exchange.answer == other.answer:
                 continue  # the log has one language
