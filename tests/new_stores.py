@@ -11,7 +11,7 @@ from understudy.store.tables import SCHEMA_VERSION
 
 
 def copying(ready: sqlite3.Connection) -> Callable[[sqlite3.Connection, Path | None], None]:
-    """What stands in the place of `migrate`; `ready` is an empty database, and becomes the one that is copied."""
+    """A function for the place of `migrate`; `ready` is an empty database, and becomes the one that is copied."""
     migrations.migrate(ready, None)
 
     def copy_or_migrate(connection: sqlite3.Connection, path: Path | None) -> None:

@@ -199,7 +199,7 @@ def _keep(files: list[int]) -> dict[str, Any]:
 
 
 def _work_out() -> None:
-    """What every program works out at its start from the sources alone, and each time the same: half of a start."""
+    """Do what every program does at its start from the sources alone, and each time the same: half of a start."""
     from starlette import routing
 
     from tests.new_stores import copying
