@@ -62,7 +62,7 @@ class Committed(Struct, frozen=True):
 
 
 class _Seen(Struct):
-    """What a batch has seen that later ones must know, as it was decided last; noted once it is durable."""
+    """Seen by a batch and needed by later ones, as it was decided last; noted once it is durable."""
 
     clocks: Clocks = Clocks(0, 0)
     moved_ms: int = 0  # by which the wall clock was moved since the last batch
