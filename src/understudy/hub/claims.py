@@ -14,7 +14,7 @@ from understudy.coordinator.claims import MACHINE, Claimable
 from understudy.coordinator.health import limits_of
 from understudy.coordinator.identity import watch_name
 from understudy.coordinator.leases import Grant
-from understudy.coordinator.nouns import LEASED, Daemon, Memory, Now, Progress, Task, TaskBody
+from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Memory, Now, Progress, Task, TaskBody
 from understudy.errors import ConflictError
 from understudy.hub.enqueue import user_of
 from understudy.hub.memory import context_of
@@ -138,10 +138,12 @@ class ClaimTasks(Operation):
 
     def _offered(self, work: WorkingSet, provides: frozenset[str]) -> Iterator[Claimable]:
         for task_id in work.offered(provides, self.names):
-            task, body = work.get(Task, task_id), work.get(TaskBody, task_id)
+            task = work.get(Task, task_id)
+            if task is None or task.status != QUEUED:  # mostly by another claim of this batch
+                continue
+            body = work.get(TaskBody, task_id)
             spec = body.spec if body is not None else ""
-            if task is not None:
-                yield Claimable(task, len(spec), is_readable=spec != UNREADABLE_SPEC)
+            yield Claimable(task, len(spec), is_readable=spec != UNREADABLE_SPEC)
 
     def _of_request(self, work: WorkingSet) -> list[Task]:
         """The tasks that were ever granted to a request of this id."""

@@ -135,17 +135,21 @@ class QueueQueries(RowQueries):
         heads = self.fronts.heads() if self.fronts else None
         return FIRST_PLACE if heads is None else heads.get(name, NOWHERE)
 
-    def _note_begin(self, row: Struct) -> None:
-        """Remember a row that claims or the alarm must find."""
-        if isinstance(row, Task):
-            if row.ready:
-                self._made(row.needs, (row.order_key, row.id))
-            elif row.status == LEASED:
-                self._made(LEASES, (row.expires_h, ""))
-            elif row.status == QUEUED and not row.waiting_for:
-                self._made(DELAYS, (row.available_at, ""))
-        elif isinstance(row, Daemon) and row.deadline_h:
-            self._made(HEALTH, (row.deadline_h, ""))
+    def _note_begins(self, rows: Sequence[Struct]) -> None:
+        """Remember the tasks and daemons that claims or the alarm must find; the leases of a batch by the nearest."""
+        nearest_h = 0
+        for row in rows:
+            if isinstance(row, Task):
+                if row.ready:
+                    self._made(row.needs, (row.order_key, row.id))
+                elif row.status == LEASED:
+                    nearest_h = min(nearest_h or row.expires_h, row.expires_h)
+                elif row.status == QUEUED and not row.waiting_for:
+                    self._made(DELAYS, (row.available_at, ""))
+            elif isinstance(row, Daemon) and row.deadline_h:
+                self._made(HEALTH, (row.deadline_h, ""))
+        if nearest_h:
+            self._made(LEASES, (nearest_h, ""))
 
     def _made(self, name: str, place: Place) -> None:
         self.made[name] = min(self.made.get(name, place), place)

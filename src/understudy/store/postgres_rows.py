@@ -195,8 +195,9 @@ class PostgresTransaction(QueueQueries):
         by_noun: dict[type[Struct], list[Struct]] = defaultdict(list)
         for row in rows:
             by_noun[type(row)].append(row)
-            self._note_begin(row)
         for noun, found in by_noun.items():
+            if noun in LOCKED:
+                self._note_begins(found)
             if self._is_beside and noun is Hearing:
                 self._later(_HEARD, (found[-1].heard_at,))  # type: ignore[attr-defined]
             else:
