@@ -144,6 +144,7 @@ FAULTS = {
 BY_SQL = {  # what the store itself refuses, or no seam offers
     "not_quite_finished": ("UPDATE task SET ready = 1 WHERE id = 'done'", "done"),
     "event_place": ("UPDATE sqlite_sequence SET seq = 0 WHERE name = 'event'", "1"),
+    "daemons_differ": ("UPDATE daemon_count SET daemons = daemons + 1 WHERE state = 'down'", "down"),
     "unread_rows": ("INSERT INTO task_body VALUES (x'ff', '{}')", "task_body"),
 }
 

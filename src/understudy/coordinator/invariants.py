@@ -10,7 +10,7 @@ rows alone, so that a store can be proven sound in place, after a copy, or at th
 2. Tokens only grow. The latest lease has an attempt, no attempt has a greater token, and only a held lease has an
    attempt without an outcome.
 3. A task has its content, and exactly a finished one has a result.
-4. What is counted is what is there: the use of each key, the open directives of a daemon.
+4. What is counted is what is there: the use of each key, the open directives of a daemon, daemons by state.
 5. Daemon and incident name each other; a notice that waits is about an incident that is there.
 
 Doubts. A row that cannot be read counts here with its stand-ins (store/reading.py), so it may cause faults of its own.
@@ -162,6 +162,13 @@ def daemon_faults(
         yield Fault("directives_differ", daemon.id, {"said": daemon.open_directives, "counted": open_directives})
     if daemon.boot_id and daemon.boot_id in set(superseded):
         yield Fault("boot_superseded", daemon.id, {"boot": daemon.boot_id})
+
+
+def state_faults(kept: Mapping[str, int], counted: Mapping[str, int]) -> Iterator[Fault]:
+    """The faults of the numbers of daemons by state that are kept."""
+    for state in sorted({*kept, *counted}):
+        if kept.get(state, 0) != counted.get(state, 0):
+            yield Fault("daemons_differ", state, {"said": kept.get(state, 0), "counted": counted.get(state, 0)})
 
 
 def incident_faults(incident: Incident, daemon: Daemon | None) -> Iterator[Fault]:

@@ -20,6 +20,7 @@ from understudy.coordinator.invariants import (
     instant_of,
     notice_faults,
     period_faults,
+    state_faults,
     task_faults,
 )
 from understudy.coordinator.nouns import (
@@ -145,15 +146,18 @@ class _Checkup:
     def _daemons(self) -> None:
         open_ones = {row.id: row for page in self._pages(Incident) for row in page if row.state != "recovered"}
         asked = Counter(row.daemon_id for page in self._pages(Directive) for row in page if not row.ended_at)
+        states = Counter[str]()
         for daemon_id, rows in by_first_key({Daemon: self._pages(Daemon), Boot: self._pages(Boot)}):
             superseded = [boot.boot_id for boot in rows.get(Boot, ())]
             for daemon in rows.get(Daemon, ()):
+                states[daemon.state] += 1
                 incident = open_ones.get(daemon.incident_id)
                 self._take(daemon_faults(daemon, incident, asked[daemon_id], superseded))
                 if incident is not None and incident.daemon_id == daemon_id:
                     del open_ones[incident.id]
         for incident in open_ones.values():
             self._take(incident_faults(incident, None))
+        self._take(state_faults(self._reader.daemon_states(), states))
 
     def _notices(self) -> None:
         for page in self._pages(Notice):

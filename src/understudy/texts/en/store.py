@@ -18,6 +18,7 @@ TEXTS = {
     "store.fault.usage_differs": "The key {key} is counted with {tasks} unfinished tasks and {bytes} bytes; its tasks are {counted_tasks} and {counted_bytes}.",
     "store.fault.no_incident": "Daemon {key} names the incident {incident}, which is not there, not open, or of another daemon.",
     "store.fault.directives_differ": "Daemon {key} is counted with {said} open directives; there are {counted}.",
+    "store.fault.daemons_differ": "{said} daemons are counted in the state {key}; there are {counted}.",
     "store.fault.boot_superseded": "Daemon {key} has the current start {boot}, which is also noted as superseded.",
     "store.fault.incident_of_nobody": "The incident {key} is open, but the daemon {daemon} does not know it: nothing would ever close it.",
     "store.fault.notice_without_incident": "The notice {key} waits, but its incident {incident} is not there.",

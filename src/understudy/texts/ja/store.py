@@ -18,6 +18,7 @@ TEXTS = {
     "store.fault.usage_differs": "キー {key} の集計は未完了タスク {tasks} 件、{bytes} バイトですが、実際は {counted_tasks} 件、{counted_bytes} バイトです。",
     "store.fault.no_incident": "デーモン {key} が示すインシデント {incident} は、存在しないか、終了済みか、別のデーモンのものです。",
     "store.fault.directives_differ": "デーモン {key} の未完了の指示は {said} 件と記録されていますが、実際は {counted} 件です。",
+    "store.fault.daemons_differ": "状態 {key} のデーモンは {said} 台と集計されていますが、実際は {counted} 台です。",
     "store.fault.boot_superseded": "デーモン {key} の現在の起動 {boot} が、交代済みとしても記録されています。",
     "store.fault.incident_of_nobody": "インシデント {key} は継続中ですが、デーモン {daemon} に記録がなく、終了することがありません。",
     "store.fault.notice_without_incident": "通知 {key} は送信待ちですが、そのインシデント {incident} がありません。",
