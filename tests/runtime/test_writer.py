@@ -227,7 +227,7 @@ def test_a_batch_is_filled_by_weight() -> None:
     assert {name for one in asked for name in one.threads} == {"hubs"}
 
 
-@pytest.mark.parametrize(("lasts_ms", "cpu_ms"), [(HELD_MS_MAX + 1, 0), (0, CPU_MS_MAX + 1)])
+@pytest.mark.parametrize(("lasts_ms", "cpu_ms"), [(HELD_MS_MAX + 1, 0), (CPU_MS_MAX + 1, CPU_MS_MAX + 1)])
 def test_after_a_batch_that_held_the_loop_for_long_the_thread_decides_for_a_while(
     lasts_ms: int, cpu_ms: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

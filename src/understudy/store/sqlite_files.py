@@ -47,8 +47,9 @@ class StoreFiles:
         self._names = {suffix: f"{path}{suffix}" for suffix in SUFFIXES}
         self._log_name = self._names["-wal"]
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._index_fd = -1
+        self._index_fd = self._log_fd = -1
         with suppress(FileNotFoundError):  # a store without a log
+            self._log_fd = os.open(self._log_name, os.O_RDONLY | os.O_CLOEXEC)
             self._index_fd = os.open(f"{path}-shm", os.O_RDONLY | os.O_CLOEXEC)
         self._known: dict[str, tuple[int, int]] = {}
         self._directory = str(path.parent) if path.absolute() == path.resolve() else ""  # a link changes elsewhere
@@ -96,10 +97,7 @@ class StoreFiles:
         head = os.pread(self._index_fd, INDEX_HEAD_BYTES, 0)
         page, frames = _LOG_SIZE.unpack_from(head) if len(head) == INDEX_HEAD_BYTES else (0, 0)
         wanted = LOG_HEAD_BYTES + frames * ((65_536 if page == 1 else page) + FRAME_HEAD_BYTES) if frames else 0
-        try:
-            size = os.stat(self._log_name).st_size  # noqa: PTH116 - as below
-        except OSError:  # deleted: its name says so
-            return ""
+        size = os.lseek(self._log_fd, 0, os.SEEK_END)  # of the file that was opened: whether it is this one, names say
         if size < wanted and os.pread(self._index_fd, INDEX_HEAD_BYTES, 0) == head:
             return f"{self._log_name} was emptied or cut"
         return ""
@@ -126,10 +124,10 @@ class StoreFiles:
 
     def close(self) -> None:
         """After the last connection was closed; again is nothing."""
-        for fd in (self._fd, self._index_fd):
+        for fd in (self._fd, self._index_fd, self._log_fd):
             if fd >= 0:
                 os.close(fd)
-        self._fd = self._index_fd = -1
+        self._fd = self._index_fd = self._log_fd = -1
 
 
 def _is_settled(directory: _Directory | None) -> bool:

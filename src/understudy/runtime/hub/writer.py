@@ -171,7 +171,7 @@ class Writer:
             began_s = thread_time()
             batch.prepared = self.engine.prepare(batch.operations)
             batch.decided_ms = self.engine.clock.mono_ms()
-            self._note_held(batch.decided_ms, batch.started_ms, (thread_time() - began_s) * 1000)
+            self._note_held(batch.decided_ms, batch.started_ms, began_s)
             if batch.prepared is not None and was_alone and self._is_alone(batch):
                 self._commit(batch)
                 self._finish(batch)
@@ -182,8 +182,11 @@ class Writer:
         """True if nothing waits behind one operation, and the disk is fast as far as the last batch tells."""
         return len(batch.operations) == 1 and not self._asked and self._last_ms < FAST_COMMIT_MS
 
-    def _note_held(self, now_ms: int, since_ms: int, cpu_ms: float) -> None:
-        if cpu_ms > CPU_MS_MAX or now_ms - since_ms > HELD_MS_MAX:
+    def _note_held(self, now_ms: int, since_ms: int, cpu_since_s: float) -> None:
+        held_ms = now_ms - since_ms
+        if held_ms <= CPU_MS_MAX:  # no more CPU than that either
+            return
+        if held_ms > HELD_MS_MAX or (thread_time() - cpu_since_s) * 1000 > CPU_MS_MAX:
             self._slow_until_ms = now_ms + SLOW_FOR_MS
 
     def _next_batch(self) -> _Batch:
