@@ -15,9 +15,11 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
+from tests.cloudflare.compiled import compiled
 from tests.cloudflare.place import make_place
 from tests.cloudflare.workerd import Workerd, understudy
 from tests.project.tree import ROOT
@@ -36,20 +38,23 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=3)
     rounds = options.parse_args().rounds
-    there = [_there() for _ in range(rounds)]
+    with tempfile.TemporaryDirectory() as folder:
+        compiled_modules = compiled(make_place(), Path(folder))
+        there = [_there() for _ in range(rounds)]
+        compiled_there = [_there(compiled_modules) for _ in range(rounds)]
     print(f"| CPU, median of {rounds} | s | modules |\n|---|---|---|")
     for name, at in (("Pyodide's start", 0), ("the entry, at the upload", 1), ("the hub, with its first event", 2)):
         print(f"| workerd: {name} | {median(run[at][0] for run in there):.2f} | {there[0][at][1] or ''} |")
+    print(f"| workerd: the hub, compiled | {median(run[2][0] for run in compiled_there):.2f} | {there[0][2][1]} |")
     print(f"| CPython: the hub | {median(_here() for _ in range(rounds)):.2f} | |")
 
 
-def _there() -> tuple[tuple[float, int], ...]:
-    """CPU seconds and modules of workerd's start, of the entry and of the hub."""
+def _there(modules: Mapping[str, Path] | None = None) -> tuple[tuple[float, int], ...]:
+    """CPU seconds and modules of workerd's start, of the entry and of the hub; `modules`: what compile.mjs made."""
+    is_compiled = modules is not None
     with tempfile.TemporaryDirectory() as folder:
-        entry = ROOT / "tests" / "cloudflare" / "import_worker.py"
-        worker = Workerd(
-            make_place(), Path(folder), {"worker.py": entry, **dict(understudy())}, starts_from_snapshot=False
-        )
+        every = {"worker.py": ROOT / "tests" / "cloudflare" / "import_worker.py", **(modules or dict(understudy()))}
+        worker = Workerd(make_place(), Path(folder), every, starts_from_snapshot=is_compiled, wheels=not is_compiled)
         worker.start()
         try:
             started_s = _cpu_s(worker.pid)

@@ -21,6 +21,7 @@ def test_the_files_are_written_and_the_steps_named(tmp_path: Path) -> None:
         for path in target.rglob("*")
         if path.is_file() and PACKAGE not in path.as_posix()
     ) == [
+        "compile.mjs",
         "requirements.txt",
         "src/entry.py",
         "wrangler.jsonc",
@@ -29,7 +30,12 @@ def test_the_files_are_written_and_the_steps_named(tmp_path: Path) -> None:
     assert f'"{__version__}"' in (target / PACKAGE / "__init__.py").read_text()
     assert not list((target / PACKAGE).rglob("*.pyc"))
     compile((target / "src" / "entry.py").read_text(), "entry.py", "exec")
-    for step in ("pip install --target python_modules", "deploy --dry-run", "secret put UNDERSTUDY_API_KEY"):
+    for step in (
+        "pip install --target python_modules",
+        "node compile.mjs",
+        "deploy --dry-run",
+        "secret put UNDERSTUDY_API_KEY",
+    ):
         assert step in done.out
 
 

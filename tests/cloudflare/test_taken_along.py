@@ -13,7 +13,6 @@ from tests.project.test_texts import Uses, texts
 from tests.project.tree import ROOT
 
 SOURCES = ROOT / "src" / "understudy"
-FOR_SERVERS = {"understudy/store/look.py", "understudy/store/opening.py"}  # they choose among the stores of a server
 
 
 @cache
@@ -49,7 +48,7 @@ def test_every_module_that_is_imported_goes_along() -> None:
     missing = {
         (name, wanted)
         for name, path in taken().items()
-        if name.endswith(".py") and name not in FOR_SERVERS
+        if name.endswith(".py")
         for wanted in _imported(path)
         if _is_ours(wanted) and f"{wanted.replace('.', '/')}.py" not in taken()
         if f"{wanted.replace('.', '/')}/__init__.py" not in taken()

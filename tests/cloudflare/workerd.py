@@ -28,7 +28,7 @@ FLAGS = (
     *("enable_request_signal", "request_signal_passthrough"),
 )
 SOURCE = ROOT / "src" / "understudy"
-MODULES = (".py", ".so", ".js", ".sql", ".html", ".svg", ".css", ".png")
+MODULES = (".py", ".pyc", ".so", ".js", ".sql", ".html", ".svg", ".css", ".png")
 STARTED_WITHIN_S = 300.0  # Pyodide, the wheels and the hub are loaded with the first request
 _CONFIG = """using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
@@ -66,9 +66,12 @@ class Workerd:
         variables: Mapping[str, str] | None = None,
         *,
         starts_from_snapshot: bool = True,
+        wheels: bool = True,
     ) -> None:
+        """`wheels`: add what pip made to the modules."""
         self._place = place
         self._directory = directory
+        self._wheels = wheels
         self._starts_from_snapshot = starts_from_snapshot
         self._saving: Path | None = None  # the directory of a snapshot that is being written
         self.state = directory / "state"
@@ -79,7 +82,7 @@ class Workerd:
         self._process: subprocess.Popen[bytes] | None = None
 
     def _configuration(self, modules: Mapping[str, Path], variables: Mapping[str, str]) -> str:
-        every = {**modules, **dict(packages(self._place.python_modules))}
+        every = {**modules, **(dict(packages(self._place.python_modules)) if self._wheels else {})}
         return _CONFIG.format(
             state=_text(str(self.state)),
             port=self.port,

@@ -14,9 +14,15 @@ from understudy.cli.terminal import say, say_json, say_lines
 from understudy.private import make_directory, write_private
 from understudy.texts import t
 
-FILES = {"wrangler.jsonc": "wrangler.jsonc", "src/entry.py": "entry.txt", "requirements.txt": "requirements.txt"}
+FILES = {
+    "wrangler.jsonc": "wrangler.jsonc",
+    "src/entry.py": "entry.txt",
+    "requirements.txt": "requirements.txt",
+    "compile.mjs": "compile.mjs",
+}
 PACKAGE = "python_modules/understudy"
 SECRETS = ("npx wrangler@4 secret put UNDERSTUDY_API_KEY", "npx wrangler@4 secret put ADMIN_API_KEY")
+COMPILE = "npm install --no-save pyodide@314.0.6 && node compile.mjs"
 DRY_RUN, DEPLOY = "npx wrangler@4 deploy --dry-run", "npx wrangler@4 deploy"
 
 
@@ -70,7 +76,13 @@ def _content(template: str) -> str:
 
 
 def _say_steps(directory: Path) -> None:
-    steps = (("go", f"cd {directory}"), ("install", INSTALL), ("try", DRY_RUN), ("deploy", DEPLOY))
+    steps = (
+        ("go", f"cd {directory}"),
+        ("install", INSTALL),
+        ("compile", COMPILE),
+        ("try", DRY_RUN),
+        ("deploy", DEPLOY),
+    )
     for number, (name, command) in enumerate(steps, 1):
         say()
         say_lines([t(f"cli.deploy.step.{name}", number=number)])
