@@ -35,7 +35,7 @@ PLOTTED = (
 CONNECTIONS = (1, 16, 64)
 KEY = "requests a second beside a bare application; red: the least that is asked for"
 LEFT, BAR, ROW, WIDTH = 190, 16, 22, 640
-STYLE = (
+CSS = (
     "text{font:13px system-ui,sans-serif;fill:#24292f}.q{fill:#57606a}.bar{fill:#2f9468}"
     ".limit{stroke:#cf372d;stroke-width:2}"
     "@media(prefers-color-scheme:dark){text{fill:#e6edf3}.q{fill:#9198a1}.bar{fill:#3fae7d}.limit{stroke:#ef6a5f}}"
@@ -79,7 +79,7 @@ def plot(figures: Sequence[Figure]) -> str:
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 20}" role="img">'
     key = f'<text class="q" x="0" y="{y + 12}">{KEY}</text>'
     title = f"<title>{KEY}</title>"
-    return "\n".join([head, title, f"<style>{STYLE}</style>", *rows, key, "</svg>", ""])
+    return "\n".join([head, title, f"<style>{CSS}</style>", *rows, key, "</svg>", ""])
 
 
 def _ratio(figures: Sequence[Figure], begin: str, connections: int) -> float | None:
