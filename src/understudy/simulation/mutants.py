@@ -21,7 +21,7 @@ from understudy.coordinator.takeover_nouns import Reservation, TakeoverPolicy
 from understudy.errors import StoreError
 from understudy.hub import batch, starts
 from understudy.hub.alarm_loop import Alarm
-from understudy.hub.batch import Engine
+from understudy.hub.batch import Committed, Engine
 from understudy.hub.calls import CutCalls
 from understudy.hub.delivery import Delivery
 from understudy.hub.enqueue import EnqueueTasks
@@ -141,13 +141,28 @@ def enqueue_resets() -> AbstractContextManager[None]:
 
 
 def answer_before_commit() -> AbstractContextManager[None]:
-    """Answers leave although the store kept nothing."""
+    """Answers leave although the store kept nothing, whether it commits apart from deciding or not."""
+    decide_all, committed = Engine._decide_all, Engine._committed  # noqa: SLF001 - the bug is inside
+    decided: list[Committed] = []
 
     def commit(self: Engine) -> None:
         with suppress(StoreError):
             self._apart.commit()  # type: ignore[union-attr]
 
-    return _planted((Engine, "commit", commit))
+    def decide(self: Engine, *given: Any, **how: Any) -> Committed:
+        decided[:] = [decide_all(self, *given, **how)]
+        return decided[0]
+
+    def run(self: Engine, *given: Any, **how: Any) -> Committed:
+        decided.clear()
+        try:
+            return committed(self, *given, **how)
+        except StoreError:
+            if not decided:
+                raise
+            return decided[0]
+
+    return _planted((Engine, "commit", commit), (Engine, "_decide_all", decide), (Engine, "_committed", run))
 
 
 def second_result_wins() -> AbstractContextManager[None]:
