@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from understudy.clock import ManualClock
+from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import Hearing, Policy
 from understudy.errors import StoreError
-from understudy.hub.alarm_loop import PURGE_PAUSE_MS, Alarm
+from understudy.hub.alarm import RingAlarm
+from understudy.hub.alarm_loop import CROWD_MS, LISTEN_EVERY_MS, PURGE_PAUSE_MS, Alarm
 from understudy.hub.batch import Engine
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.heartbeats import RecordHeartbeat
@@ -34,6 +36,7 @@ class Stand:
         self.engine = Engine(self.store, self.clock, ids, Policy())
         self.alarm = Alarm(self.engine, lambda _: None)
         self.woken = 0
+        self.ring_ms = 0  # that a ring takes
 
     def step(self) -> int:
         """One step, and the portions of retention that follow it."""
@@ -56,6 +59,8 @@ class Stand:
 
     def ask(self, operation: Any) -> Any:
         committed = self.engine.run([operation])
+        if isinstance(operation, RingAlarm):
+            self.clock.advance(self.ring_ms)
         self.woken += self.alarm.look_at(committed)
         (answer,) = committed.answers
         if isinstance(answer, Exception):
@@ -130,6 +135,31 @@ def test_only_a_deadline_before_all_that_were_announced_wakes_it(stand: Stand) -
     assert woken == [1, 0, 0, 1, 0]
     stand.clock.advance(29_000)
     assert stand.step() == 500, "its ring finds those that were no news"
+
+
+def test_deadlines_that_come_one_after_the_other_are_all_met(stand: Stand) -> None:
+    """A thousand machines behind one switch fall silent within seconds: each ring finds the next one overdue."""
+    stand.step()
+    for nth in range(40):
+        stand.ask(EnqueueTasks([EnqueueBody("later", delay_sec=10 + nth * 0.004)], [f"t{nth}"], "k"))
+    stand.clock.advance(10_000)
+    stand.ring_ms = 6
+    pauses = []
+    while stand.store.read(lambda tx: tx.count(READY, limit=99)) < 40:
+        pauses.append(stand.step())
+        stand.clock.advance(pauses[-1])
+    assert len(pauses) > 3
+    assert max(pauses[:-1]) <= CROWD_MS
+
+
+def test_a_deadline_that_no_ring_takes_away_is_looked_at_once_a_second(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand.step()
+    stand.ask(EnqueueTasks([EnqueueBody("later", delay_sec=10)], ["t"], "k"))
+    stand.clock.advance(10_000)
+    monkeypatch.setattr(RingAlarm, "decide", lambda *_: Decision(answer=False))
+    assert [stand.step() for _ in range(4)] == [0, LISTEN_EVERY_MS, LISTEN_EVERY_MS, LISTEN_EVERY_MS]
 
 
 def test_a_deadline_that_appears_while_it_looks_is_not_overslept(stand: Stand) -> None:

@@ -27,6 +27,7 @@ from understudy.hub.tally import Tally
 from understudy.store.base import Deadlines, Reader
 
 LISTEN_EVERY_MS = 1_000
+CROWD_MS = 5  # between rings while one deadline comes after the other: they share a commit
 LOOK_EVERY_MS = 60_000
 PURGE_EVERY_MS = 600_000
 PURGE_PAUSE_MS = 20
@@ -49,7 +50,7 @@ class Alarm:
         self._purges: list[tuple[str, int]] = []
         self._minute_mono = self._clock.mono_ms()
         self._is_watching = True
-        self._is_left = False  # whether a deadline was still there after the last ring
+        self._left: frozenset[tuple[str, int]] = frozenset()  # the nearest deadlines that had come after the last ring
         self.lag_ms = 0
         self.next_at = 0
         self.last_ring_mono = 0
@@ -141,14 +142,18 @@ class Alarm:
             self._is_watching = False  # before GoIdle: a later commit with a deadline makes it true again
             if not (yield GoIdle()):
                 self._is_watching = True
-        waits = _waits(deadlines, now)
-        is_left = any(wait <= 0 for wait in waits)  # it came meanwhile; twice in a row: nobody can judge its row
-        was_left, self._is_left = self._is_left, is_left
-        if self._engine.is_deaf or (is_left and was_left):  # to look again without a pause would bring nothing
-            waits = [max(wait, LISTEN_EVERY_MS) for wait in waits]
+        ahead = _ahead(deadlines, now)
+        left, self._left = self._left, frozenset(each for each, wait in ahead.items() if wait <= 0)
+        waits = [max(wait, self._least_ms(left, each)) for each, wait in ahead.items()]
         pause_ms = max(min([*waits, LOOK_EVERY_MS]), 0)
         self._next_mono = self._clock.mono_ms() + pause_ms
         self.next_at = now.wall + pause_ms
+
+    def _least_ms(self, left: frozenset[tuple[str, int]], deadline: tuple[str, int]) -> int:
+        """The least pause before the ring for it. One that stays after two rings has a row that nobody can judge."""
+        if self._engine.is_deaf or deadline in left:
+            return LISTEN_EVERY_MS
+        return CROWD_MS if left else 0
 
     def _look_for_others(self, mono: int) -> Generator[Effect, Any, None]:
         """Deadlines that another hub has set: it may be gone before they come, and nobody announces them here."""
@@ -186,10 +191,17 @@ class Alarm:
         return not ahead or mono - ahead > SURE_AFTER_MS
 
 
+def _ahead(deadlines: Deadlines, now: Now) -> dict[tuple[str, int], int]:
+    """Each of them, and the time until then in ms."""
+    heard = {"lease": deadlines.lease_h, "health": deadlines.health_h, "directive": deadlines.directive_h}
+    ahead = {(kind, h): h - now.h for kind, h in heard.items() if h}
+    if deadlines.available_at:
+        ahead["available", deadlines.available_at] = deadlines.available_at - now.wall
+    return ahead
+
+
 def _waits(deadlines: Deadlines, now: Now) -> list[int]:
-    """The time until each of them, in ms."""
-    waits = [h - now.h for h in (deadlines.lease_h, deadlines.health_h, deadlines.directive_h) if h]
-    return [*waits, deadlines.available_at - now.wall] if deadlines.available_at else waits
+    return [*_ahead(deadlines, now).values()]
 
 
 def _is_watched(deadlines: Deadlines) -> bool:
