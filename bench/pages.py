@@ -42,6 +42,8 @@ class Viewers:
         headers = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/x-www-form-urlencoded"}
         connection.request("POST", "/login", f"key={KEY}", headers)
         answer = connection.getresponse()
+        answer.read()
+        connection.close()
         assert answer.status == 303, answer.status
         return (answer.getheader("Set-Cookie") or "").partition(";")[0]
 
