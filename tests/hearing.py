@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from understudy.clock import Clock
 from understudy.coordinator.hearing import hear
 from understudy.coordinator.nouns import Hearing
-from understudy.hub.alarm_loop import LOOK_EVERY_MS, _waits
+from understudy.hub.alarm_loop import LOOK_EVERY_MS, _ahead
 from understudy.store.base import Store, Transaction
 
 LISTENED = 3  # times in a row: a gap is more than two seconds
@@ -23,7 +23,7 @@ def heard_meanwhile(store: Store, clock: Clock, most_ms: int) -> int:
     def promise(tx: Transaction) -> int:
         (hearing,) = tx.load_many(Hearing, (1,)) or [Hearing()]
         now = hear(hearing, tx.now_ms(clock))[1]
-        pause_ms = max(0, min(most_ms, LOOK_EVERY_MS, *_waits(tx.next_deadlines(), now)))
+        pause_ms = max(0, min(most_ms, LOOK_EVERY_MS, *_ahead(tx.next_deadlines(), now).values()))
         tx.save_many([replace(hearing, promised_at=now.wall + pause_ms)])
         return pause_ms
 

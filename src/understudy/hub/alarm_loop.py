@@ -158,7 +158,8 @@ class Alarm:
     def _look_for_others(self, mono: int) -> Generator[Effect, Any, None]:
         """Deadlines that another hub has set: it may be gone before they come, and nobody announces them here."""
         deadlines, now = yield Read(lambda reader: (reader.next_deadlines(), self._now(reader)))
-        self._announced_mono = min(self._announced_mono, *(mono + wait for wait in _waits(deadlines, now)), NEVER)
+        waits = _ahead(deadlines, now).values()
+        self._announced_mono = min(self._announced_mono, *(mono + wait for wait in waits), NEVER)
         self._is_watching = self._is_watching or _is_watched(deadlines)
 
     def _now(self, reader: Reader) -> Now:
@@ -198,10 +199,6 @@ def _ahead(deadlines: Deadlines, now: Now) -> dict[tuple[str, int], int]:
     if deadlines.available_at:
         ahead["available", deadlines.available_at] = deadlines.available_at - now.wall
     return ahead
-
-
-def _waits(deadlines: Deadlines, now: Now) -> list[int]:
-    return [*_ahead(deadlines, now).values()]
 
 
 def _is_watched(deadlines: Deadlines) -> bool:
