@@ -112,7 +112,6 @@ BOUNDED = {
     "worker/state WorkerState.unkept": "results",
 }
 CACHED = {  # without a bound of their own
-    "api/app routed": "one application",
     "cloudflare/whole with_pages": "one application",
     "store/postgres_statements insert": CODE,
     "store/postgres_statements insert_one": CODE,

@@ -15,6 +15,7 @@ from understudy.api import daemons, notices, overview, records, sessions, takeov
 from understudy.api.connections import BodyRoom
 from understudy.api.context import Api
 from understudy.api.endpoint import Endpoint, Request, check_path
+from understudy.api.health import health_apps
 from understudy.api.long_poll import wait_for_work
 from understudy.api.request_counts import counted_send
 from understudy.api.respond import INTERNAL, ClientGoneError, encoded, read_body, respond, respond_error
@@ -39,6 +40,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *records.ENDPOINTS,
     *sessions.ENDPOINTS,
 )
+App = Callable[[Any, Any, Any], Awaitable[None]]  # an ASGI application
 QUERY_FIELDS_MAX = 50
 UNAVAILABLE_STATUS = 503
 READ_AT_ONCE_BYTES = 32 << 10
@@ -169,27 +171,35 @@ async def _nobody(_: Any, __: Any, ___: Any) -> bool:
     return False
 
 
-def build_app(
-    api: Api, more: Sequence[Route] = (), shown_unknown: Shown = _nobody, *, routes_late: bool = False
-) -> Any:
-    """The whole application; `more` routes come after those of the API, `shown_unknown` before its 404.
-
-    `routes_late`: for a host that pays for each start, and is asked little more than the hot paths.
-    """
-
-    @cache
-    def routed() -> Starlette:
-        from understudy.api.routed import routed_app  # noqa: PLC0415 - Starlette is a third of the hub's imports
-
-        every = [(e.path, EndpointApp(e, api), e.method) for e in ENDPOINTS]
-        return routed_app(api, ENDPOINTS, every, more, shown_unknown)
-
+def build_app(api: Api, *, routes_late: bool = False) -> Any:
+    """The API alone. `routes_late`: for a host that pays for each start, and is asked little more than hot paths."""
+    routed = cache(partial(routed_part, api))
     if not routes_late:
         routed()
-    straight = {(e.method, *_words(e.path)): EndpointApp(e, api) for e in ENDPOINTS if _is_straight(e)}
+
+    def rest(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+        return routed()(scope, receive, send)
+
+    return with_hot_paths(api, rest)
+
+
+def routed_part(api: Api, more: Sequence[Route] = (), shown_unknown: Shown = _nobody) -> Starlette:
+    """All that is routed: the API, then `more` routes, and `shown_unknown` before the API's 404."""
+    from understudy.api.routed import routed_app  # noqa: PLC0415 - Starlette is a third of the hub's imports
+
+    every = [(e.path, EndpointApp(e, api), e.method) for e in ENDPOINTS]
+    return routed_app(api, ENDPOINTS, every, more, shown_unknown)
+
+
+def with_hot_paths(api: Api, rest: App) -> App:
+    """Fixed paths and those of one task are plain look-ups; everything else is the matter of `rest`."""
+    straight: dict[tuple[str, ...], App] = {
+        (e.method, *_words(e.path)): EndpointApp(e, api) for e in ENDPOINTS if _is_straight(e)
+    }
+    for path, health in health_apps(api).items():
+        straight |= {(method, *_words(path)): health for method in ("GET", "HEAD")}
 
     def entry(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
-        """Fixed paths and those of one task are plain look-ups; everything else is routed."""
         if scope["type"] == "http":
             words = _words(scope["path"])
             if not words[-1]:  # `/api/queue/` is `/api/queue`, as in hubs before this one
@@ -202,7 +212,7 @@ def build_app(
                     scope["path_params"] = {"task_id": words[TASK_ID_AT]}
             if endpoint is not None:
                 return endpoint(scope, receive, send)
-        return routed()(scope, receive, send)
+        return rest(scope, receive, send)
 
     return entry
 

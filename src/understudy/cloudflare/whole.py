@@ -6,28 +6,28 @@ from collections.abc import Awaitable
 from functools import cache
 from typing import Any
 
-from understudy.api.app import build_app
+from understudy.api.app import routed_part, with_hot_paths
 from understudy.api.context import Api
 from understudy.config.policy import HubInputs
 
 PROGRAMS = "/api/"
-FOR_PROGRAMS = frozenset({"/health", "/ready", "/metrics", "/openapi.json"})
+FOR_PROGRAMS = frozenset({"/metrics", "/openapi.json"})
 
 
 def whole_app(api: Api, given: HubInputs) -> Any:
     """The application, with everything that a server has."""
-    api_alone = build_app(api, routes_late=True)
+    api_alone = cache(lambda: routed_part(api))
 
     @cache
     def with_pages() -> Any:
-        from understudy.dashboard.app import app_of  # noqa: PLC0415 - most events of an object show no page
+        from understudy.dashboard.app import routed_with_pages  # noqa: PLC0415 - most events of an object show no page
 
-        return app_of(api, given.settings, given.shown)
+        return routed_with_pages(api, given.settings, given.shown)
 
-    def app(scope: Any, receive: Any, send: Any) -> Awaitable[Any]:
+    def rest(scope: Any, receive: Any, send: Any) -> Awaitable[Any]:
         path = scope["path"]
-        chosen = api_alone if path.startswith(PROGRAMS) or path in FOR_PROGRAMS else with_pages()
-        answer: Awaitable[Any] = chosen(scope, receive, send)
+        routed = api_alone if path.startswith(PROGRAMS) or path in FOR_PROGRAMS else with_pages
+        answer: Awaitable[Any] = routed()(scope, receive, send)
         return answer
 
-    return app
+    return with_hot_paths(api, rest)

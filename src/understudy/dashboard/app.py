@@ -10,7 +10,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.routing import Route
 
-from understudy.api.app import build_app
+from understudy.api.app import routed_part
 from understudy.api.context import Api
 from understudy.api.endpoint import Request as ApiRequest
 from understudy.api.endpoint import check_path
@@ -41,11 +41,11 @@ BY_SCRIPT = "x-requested-with"  # a browser's own code sends the act and shows t
 Shown = Callable[[Any, Any, Any], Awaitable[bool]]
 
 
-def app_of(api: Api, settings: Settings, shown: tuple[SettingShown, ...] = ()) -> Any:
-    """The API, and the pages beside it; `shown` are the settings as people may see them."""
+def routed_with_pages(api: Api, settings: Settings, shown: tuple[SettingShown, ...] = ()) -> Any:
+    """All that is routed of the API, and the pages beside it; `shown` are the settings as people may see them."""
     trust = Trust(settings.trust_user_header, settings.trusted_proxies, dict(settings.trusted_users))
     strangers = Strangers(settings.badge, settings.status_page)
-    return build_app(api, *dashboard(api, trust, settings.public_url, shown, strangers))
+    return routed_part(api, *dashboard(api, trust, settings.public_url, shown, strangers))
 
 
 def dashboard(

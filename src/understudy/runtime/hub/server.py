@@ -21,6 +21,7 @@ import uvloop
 
 import understudy
 from understudy.addresses import bracketed
+from understudy.api.app import with_hot_paths
 from understudy.api.connections import Connections
 from understudy.api.context import Api
 from understudy.api.protocol import LimitedProtocol
@@ -28,7 +29,6 @@ from understudy.clock import SystemClock
 from understudy.config.policy import HubInputs, fingerprint_of, hub_drain_s
 from understudy.config.shown import SettingShown
 from understudy.config.table import Settings
-from understudy.dashboard.app import app_of
 from understudy.ids import IdMaker
 from understudy.line_queue import queue_streams
 from understudy.log import Log
@@ -36,6 +36,7 @@ from understudy.log_file import log_places
 from understudy.private import make_directory
 from understudy.redact import Redactor
 from understudy.runtime.hub.ending import Ending
+from understudy.runtime.hub.late_pages import LatePages
 from understudy.runtime.hub.listening import HubServer, listen
 from understudy.runtime.hub.memory import give_back_large_blocks
 from understudy.runtime.hub.runtime import HubRuntime
@@ -103,7 +104,7 @@ def server_of(
     return HubServer(
         crowd,
         uvicorn.Config(
-            app_of(api, settings, shown),
+            with_hot_paths(api, LatePages(api, settings, shown)),
             interface="asgi3",
             http=partial(LimitedProtocol, crowd),  # type: ignore[arg-type]  # it is only called
             ws="none",
