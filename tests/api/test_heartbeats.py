@@ -145,8 +145,11 @@ def test_an_expired_lease_that_nobody_took_is_renewed_by_a_beat(hub: Hub) -> Non
     lease = leased(hub)
     hub.advance(HOUR // 2)
     assert hub.pending() == [lease["taskId"]]
+    assert [one["outcome"] for one in hub.task(lease["taskId"])["attempts"]] == ["expired"]
     assert hub.beat(running=running(lease)).of(200)["lost"] == []
     assert hub.pending() == []
+    (attempt,) = hub.task(lease["taskId"])["attempts"]
+    assert (attempt["token"], attempt.keys() & {"endedAt", "outcome"}) == (lease["token"], set())
 
 
 def test_a_beat_that_is_repeated_does_nothing_the_second_time(hub: Hub) -> None:

@@ -99,6 +99,20 @@ def test_a_lost_lease_is_taken_up_again_by_its_token_until_somebody_else_has_the
     assert not leases.counts_still(other, task.token)
 
 
+def test_an_attempt_is_stored_when_it_ends_and_the_running_one_is_its_tasks_row() -> None:
+    granted = leases.claim(Task("t1"), Grant("w1", "d1", "b1"), START, POLICY)
+    assert granted.save == ()
+    assert [one.outcome for one in leases.attempts_of(granted.noun, ())] == [""]
+    lost = leases.lose(granted.noun, later(9), POLICY, "expired", "silence")
+    (ended,) = lost.save
+    assert (ended.token, ended.ended_at, ended.outcome) == (granted.noun.token, T0 + 9, "expired")
+    assert leases.attempts_of(lost.noun, lost.save) == [ended]
+    taken_up = leases.renew(lost.noun, later(10))
+    assert taken_up is not None
+    running = leases.attempts_of(taken_up.noun, lost.save)
+    assert [(one.token, one.ended_at, one.outcome) for one in running] == [(ended.token, 0, "")]
+
+
 def test_a_released_task_is_not_taken_up_by_a_late_renewal() -> None:
     released = leases.release(claimed(), later(1), POLICY, "").noun
     assert leases.renew(released, later(2)) is None

@@ -55,8 +55,9 @@ def test_a_thousand_tasks_claimed_by_twenty_workers_in_one_batch_are_leased_once
     answers = hub.ask(*(claim(f"w{n}", max=60) for n in range(20)))
     got = Counter(item["task"]["id"] for answer in answers for item in answer["tasks"])
     assert (len(got), max(got.values())) == (1000, 1)
-    attempts = hub.store.read(lambda tx: tx.load_all(Attempt, 2000))
-    assert len(attempts) == 1000
+    tasks, ended = hub.store.read(lambda tx: (tx.load_all(Task, 2000), tx.load_all(Attempt, 2000)))
+    assert [bool(task.worker_id and task.token) for task in tasks] == [True] * 1000
+    assert ended == []  # a row is written when a lease ends
 
 
 def test_tasks_of_one_batch_are_claimed_in_the_order_they_were_sent(hub: Bench) -> None:

@@ -7,8 +7,8 @@ rows alone, so that a store can be proven sound in place, after a copy, or at th
 
 1. Nothing is stuck. A task that is not finished is claimable, delayed, reserved for a daemon because its lease ended,
    or leased with a deadline. While a hub listens no deadline is long past.
-2. Tokens only grow. The latest lease has an attempt, no attempt has a greater token, and only a held lease has an
-   attempt without an outcome.
+2. Tokens only grow. The latest lease has an attempt once it has ended, no attempt has a greater token, and only a held
+   lease may have one without an outcome: older versions wrote it when the task was claimed.
 3. A task has its content, and exactly a finished one has a result.
 4. What is counted is what is there: the use of each key, the open directives of a daemon, daemons by state.
 5. Daemon and incident name each other; a notice that waits is about an incident that is there.
@@ -94,13 +94,15 @@ def task_faults(task_id: str, rows: TaskRows, at: Instant) -> Iterator[Fault]:
 
 def _attempt_faults(task: Task, attempts: Sequence[Attempt]) -> Iterator[Fault]:
     latest = attempts[-1] if attempts else None
+    held = task.token if task.status == LEASED else 0
     if latest is not None and latest.token > task.token:
         yield Fault("token_behind", task.id, {"token": task.token, "other": latest.token})
+    elif held:
+        pass  # its row is written when it ends; one that was taken up again has the row of its end before
     elif task.token and (latest is None or latest.token != task.token):
         yield Fault("no_attempt", task.id, {"token": task.token})
     elif latest is not None and latest.outcome != task.ended:
         yield Fault("outcome_differs", task.id, {"ended": task.ended or "-", "outcome": latest.outcome or "-"})
-    held = task.token if task.status == LEASED else 0
     for attempt in attempts:
         if not attempt.outcome and attempt.token != held:
             yield Fault("open_attempt", task.id, {"token": attempt.token})

@@ -30,6 +30,7 @@ back. A token fences what the hub stores, not what a run does to the world: that
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -130,7 +131,7 @@ def claim(task: Task, grant: Grant, now: Now, policy: Policy) -> Change[Task]:
     event = task_event(
         leased, now, "task.claimed", f"Task {task.id} claimed by {grant.worker_id}", workerId=grant.worker_id
     )
-    return Change(leased, (attempt_of(leased),), (event,))
+    return Change(leased, (), (event,))
 
 
 def duration_of(on_loss: str, grant: Grant, policy: Policy) -> int:
@@ -163,7 +164,7 @@ def renew(task: Task, now: Now, extend_ms: int = 0) -> Change[Task] | None:
     if not is_taken_up:
         return Change(renewed, (), ())
     event = task_event(renewed, now, "task.claimed", f"Lease of {task.id} taken up again", workerId=task.worker_id)
-    return Change(renewed, (attempt_of(renewed),), (event,))
+    return Change(renewed, (), (event,))
 
 
 def release(task: Task, now: Now, policy: Policy, reason: str) -> Change[Task]:
@@ -289,11 +290,21 @@ def releases_old_lease(task: Task, worker_id: str) -> bool:
 
 
 def attempt_of(task: Task) -> Attempt:
-    """The attempt row of the task's latest lease."""
+    """The attempt of the task's latest lease; it is stored when it ends, and until then the task's own row tells it."""
     ended_at = task.updated_at if task.ended else 0
     return Attempt(
         task.id, task.token, task.worker_id, task.daemon_id, task.boot_id, task.claimed_at, ended_at, task.ended
     )
+
+
+def attempts_of(task: Task, stored: Sequence[Attempt]) -> list[Attempt]:
+    """All attempts of a task in the order of their tokens, the running one too, from the rows that are stored of it.
+
+    A lease that ended and was taken up again has a row; it is the running one all the same.
+    """
+    if task.status != LEASED:
+        return [*stored]
+    return [*(attempt for attempt in stored if attempt.token != task.token), attempt_of(task)]
 
 
 def task_event(task: Task, now: Now, name: str, message: str, level: str = "info", **fields: object) -> Event:

@@ -135,7 +135,7 @@ class TaskBody(Struct, frozen=True):
 
 
 class Attempt(Struct, frozen=True):
-    """One lease of a task, kept as long as the task."""
+    """One lease of a task that has ended, kept as long as the task; the running one is in the row of its task."""
 
     task_id: str
     token: int

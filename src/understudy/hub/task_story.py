@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from understudy.coordinator.answers import Place
 from understudy.coordinator.claims import tags_of
+from understudy.coordinator.leases import attempts_of
 from understudy.coordinator.nouns import LEASED, Attempt, Daemon, Evidence, Progress, Result, Task, TaskBody
 from understudy.coordinator.takeover_nouns import TaskTakeover
 from understudy.errors import NotFoundError
@@ -91,11 +92,11 @@ def standing(view: View, task_id: str) -> Standing:
 def past(view: View, task_id: str) -> Past:
     """Its attempts and events. NotFoundError."""
     task = _task(view, task_id)
-    attempts = view.reader.find(LAST_ATTEMPTS_OF, task_id, limit=ATTEMPTS_SHOWN + 1)
+    attempts = attempts_of(task, view.reader.find(LAST_ATTEMPTS_OF, task_id, limit=ATTEMPTS_SHOWN + 1)[::-1])
     events = view.reader.list_events(EventFilter(task_id=task_id, limit=EVENTS_SHOWN + 1))
     shown = [event_json(stored.id, stored.event, view.redactor) for stored in events[-EVENTS_SHOWN:]]
     has_more = len(attempts) > ATTEMPTS_SHOWN, len(events) > EVENTS_SHOWN
-    return Past(task, attempts[:ATTEMPTS_SHOWN][::-1], shown, *has_more)
+    return Past(task, attempts[-ATTEMPTS_SHOWN:], shown, *has_more)
 
 
 def ending(view: View, task_id: str) -> Ending:

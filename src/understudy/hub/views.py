@@ -10,6 +10,7 @@ from understudy.clock import iso
 from understudy.coordinator import starts
 from understudy.coordinator.health import down_deadline, is_planned, late_deadline, limits_of
 from understudy.coordinator.hearing import at_wall, hear
+from understudy.coordinator.leases import attempts_of
 from understudy.coordinator.nouns import (
     FINISHED,
     LEASED,
@@ -180,7 +181,8 @@ class View:
     def _record(self, task: Task, shape: type[TaskRecord] = TaskRecord, **more: Any) -> Raw:
         if task.finished_at:
             more["result"] = self._result(task.id) or ResultJson()
-        return record_json(task, self._spec(task.id), self.reader.find(ATTEMPTS_OF, task.id), shape, **more)
+        attempts = attempts_of(task, self.reader.find(ATTEMPTS_OF, task.id))
+        return record_json(task, self._spec(task.id), attempts, shape, **more)
 
     # ---- daemons
 

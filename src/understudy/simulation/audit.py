@@ -7,6 +7,7 @@ from collections import Counter
 import msgspec
 
 from understudy.coordinator.hearing import hear
+from understudy.coordinator.leases import attempts_of
 from understudy.coordinator.nouns import FINISHED, LEASED, QUEUED, Attempt, Hearing, Now, Policy, Result, Task
 from understudy.simulation.ledger import CANCELLED, DONE, FAILED, OPEN, Entry, Ledger
 from understudy.simulation.world import ViolationError, World
@@ -48,7 +49,7 @@ class Audit:
         for task in tasks.values():
             entry = self._ledger.tasks[task.id]
             self._check_task(task, entry, results.get(task.id))
-            self._check_attempts(task, entry, attempts.get(task.id, []))
+            self._check_attempts(task, entry, attempts_of(task, attempts.get(task.id, [])))
             if steady:
                 self._check_not_stuck(task, now)
 

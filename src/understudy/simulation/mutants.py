@@ -85,7 +85,7 @@ def token_is_attempt() -> AbstractContextManager[None]:
         change = original(task, grant, now, policy)
         leased = replace(change.noun, token=task.attempts + task.losses + 1)
         events = tuple(replace(e, fields={**e.fields, "token": leased.token}) for e in change.events)
-        return Change(leased, (leases.attempt_of(leased),), events)
+        return Change(leased, change.save, events)
 
     return _planted((leases, "claim", claim))
 

@@ -19,7 +19,7 @@ from msgspec.structs import astuple
 
 from understudy.clock import Clock
 from understudy.coordinator.changes import Event
-from understudy.coordinator.nouns import Attempt, Hearing, Usage
+from understudy.coordinator.nouns import Hearing, Usage
 from understudy.store.base import Room, StoredEvent, Unreadable
 from understudy.store.dialect import Dialect
 from understudy.store.postgres_fronts import Fronts
@@ -65,10 +65,6 @@ _OPEN_BATCHES = (
     " AND objsubid = 2 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
 _CLOCK = Statement("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
-UPDATED: tuple[type[Struct], ...] = (
-    *LOCKED,
-    Attempt,
-)  # once read they are there until the end: what is saved of them is what has changed
 _encode = msgspec.json.encode
 
 
@@ -100,7 +96,9 @@ class PostgresTransaction(QueueQueries):
         self._is_beside = is_beside
         self._own_clock = own_clock
         self._absent: dict[type[Struct], set[Any]] = {noun: set() for noun in LOCKED}
-        self._rows_read: dict[type[Struct], list[Any]] = {noun: [] for noun in UPDATED}
+        self._rows_read: dict[type[Struct], list[Any]] = {
+            noun: [] for noun in LOCKED
+        }  # what is saved of these: what has changed
         self._clock_ms: int | None = None  # the database's, if nothing was read since
         self._last_room = last_room or LastRoom()
         self.fronts = fronts
