@@ -127,7 +127,7 @@ def test_a_refused_key_gives_the_task_back_and_shows_in_the_daemons_login(
 def test_nothing_survives_a_cancel_in_the_middle_of_a_tool(
     kind: str, programs: Path, api: ModelApi, hub: RealHub, tmp_path: Path
 ) -> None:
-    with daemon_with(kind, programs, api, hub, tmp_path, allowed_tools="Bash") as daemon:
+    with daemon_with(kind, programs, api, hub, tmp_path, claude_allowed_tools="Bash") as daemon:
         pids = _in_a_tool(hub, daemon)
         hub.ask("/api/tasks/t1/cancel", {})
         eventually(lambda: not living(pids), within_s=10.0, what="the end of the run")
