@@ -1,8 +1,8 @@
 """`python -P -m understudy`: works where a console script cannot, such as below a path with a space.
 
 Without `-P` Python looks into the current directory first: for this package, and for what it needs itself to start it
-(`contextlib`, `functools`, `types` and others). That cannot be helped from here; from this line on that directory is
-no place for code, here and in everything that is started from here.
+(`contextlib`, `functools`, `types` and others). This module cannot prevent that. From here on no code is taken from
+that directory, neither by this process nor by those that it starts.
 """
 
 import sys

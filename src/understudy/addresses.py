@@ -1,4 +1,4 @@
-"""Addresses on the web: one check for every place that is given one."""
+"""The one check of web addresses, for every module that is given one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Lines for a place that may stand still (a full pipe, a terminal after Ctrl-S, a hung disk): nobody waits for it.
+"""Queues lines for an output that may block (a full pipe, a terminal after Ctrl-S, a hung disk): no writer waits.
 
-Each place has a bounded queue and a thread of its own. What does not fit is dropped and counted, and the place shows
-how many lines are missing where they are missing.
+Each output has a bounded queue and a thread of its own. Lines that do not fit are dropped and counted, and the output
+shows at that place how many are missing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The place of a store: the path of a SQLite file, or the address of a PostgreSQL database, whose password goes apart.
+"""The place of a store: the path of a SQLite file, or the address of a PostgreSQL database, split from its password.
 
 An address is what libpq takes: `postgresql://user:password@host:port/database?sslmode=require`, several
-`host:port` with commas, a folder of a socket as `?host=/run/postgresql`. It is read more strictly: what libpq would
-take for a part of something else, and show in an error, may be a piece of a password.
+`host:port` with commas, a folder of a socket as `?host=/run/postgresql`. It is read more strictly than by libpq, which
+would take a misplaced piece of a password for something else, and show it in an error.
 """
 
 from __future__ import annotations

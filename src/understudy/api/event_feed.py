@@ -1,4 +1,4 @@
-"""The event log as it grows: a ring of what is live only, and bounded queues for those who follow."""
+"""The event log as it grows: a ring of the events that are live only, and a bounded queue for each follower."""
 
 from __future__ import annotations
 

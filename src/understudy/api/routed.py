@@ -1,4 +1,4 @@
-"""The part that Starlette routes: endpoints with names in their path, the pages, and what nobody knows."""
+"""The part that Starlette routes: endpoints with names in their path, the pages, and unknown paths."""
 
 from __future__ import annotations
 

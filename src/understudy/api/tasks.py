@@ -1,4 +1,4 @@
-"""The endpoints about tasks: queue, leases, results, owners' verbs."""
+"""The endpoints about tasks: queue, leases, results, owners' commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Click's own words in the reader's language: it asks gettext, which has no catalogue of ours."""
+"""Click's own texts in the reader's language: it asks gettext for them, which does not know our catalogue."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """The hub and key of a client: from environment and settings, from what `up` saved, or from a `.env` here.
 
-Daemon and services never look into a `.env` of whatever directory they were started in: it may have come with
-somebody's repository, and they would work for that somebody.
+Daemon and services never look into a `.env` of the directory that they were started in: it may have come with
+somebody's repository, and they would work for that person.
 
-A key goes only to an address from a source that is trusted as much: an address out of a `.env` (which may have
-come with somebody's repository) never gets the key of the environment or a saved one.
+A key goes only to an address from a source that is trusted at least as much as the key's own. So an address out of a
+`.env` never gets a key of the environment, and a saved key only if that was saved for the same hub.
 """
 
 from __future__ import annotations

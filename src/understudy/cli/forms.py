@@ -1,4 +1,4 @@
-"""The form that a hub expects of a text, in plain words: its answer only names a pattern."""
+"""The form that a hub expects of a text, in plain words, because the hub's answer only names a pattern."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command after `--`, fit for another directory than the one it was typed in."""
+"""The command after `--`, made independent of the directory in which it was typed."""
 
 from __future__ import annotations
 

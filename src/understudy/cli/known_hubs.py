@@ -1,4 +1,4 @@
-"""The hubs that this owner has used before: a new one is said, and on a terminal asked about."""
+"""The hubs that this owner has used before: the first use of another is reported, and on a terminal confirmed."""
 
 from __future__ import annotations
 

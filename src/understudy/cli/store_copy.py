@@ -1,4 +1,4 @@
-"""`understudy store copy`: moves everything that a store holds into another one that is empty."""
+"""`understudy store copy`: copies everything that a store holds into another one that is empty."""
 
 from __future__ import annotations
 

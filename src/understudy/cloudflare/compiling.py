@@ -1,8 +1,8 @@
 """Compiles what a start in a Worker imports, and takes the docstrings out of the rest.
 
 compile.mjs runs this in the very Python of a Worker. A compiled module takes the place of its source, and has the same
-line numbers. A source that pip puts there anew counts before it, so nothing old is ever run. What few requests need
-stays source: compiled it is twice as large.
+line numbers. If pip puts a new source beside it, Python takes the source, so nothing outdated is ever run. Modules that
+few requests need stay source, because compiled ones are twice as large.
 """
 
 from __future__ import annotations

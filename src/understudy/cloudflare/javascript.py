@@ -1,4 +1,4 @@
-"""The place as it is: requests and answers of `fetch`, the alarm, the console. Nothing is decided in here."""
+"""Cloudflare's own objects: requests and answers of `fetch`, the alarm, the console. Nothing is decided in here."""
 
 from __future__ import annotations
 

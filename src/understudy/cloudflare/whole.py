@@ -1,4 +1,4 @@
-"""The API at once, the pages for people when the first of them is asked for: an object that is woken imports less."""
+"""The API at once, the pages for people only when the first one is requested: a woken object imports less."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Settings: read once, given downwards as values.
 
-`policy` and `channels` shape them for a hub and a daemon. Commands of 300 ms read neither: they load msgspec.
+`policy` and `channels` shape them for a hub and a daemon. Both load msgspec, for which client commands have no time.
 """
 
 from understudy.config.given_text import assignment, assignments, decoded_as_is, read_given

@@ -1,8 +1,8 @@
 """Messages for the submitter of a task: begun, progress, and the answer or the reason why there is none.
 
 One status message a task (begun, progress), changed at most every few seconds; and one answer, once. Both are rows of
-the outbox, in the place of origin (`replyTo`) or the default one. Takeover adds to it by events of its own: a task's
-event named in ASIDES makes a message of its own, once for each name and token.
+the outbox, for the place of origin (`replyTo`) or the default one. Takeover adds messages: an event of a task whose
+name is in ASIDES makes one, once for each name and token.
 """
 
 from __future__ import annotations

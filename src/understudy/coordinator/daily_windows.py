@@ -1,7 +1,7 @@
 """Daily windows of an owner (quiet hours, expected sleep, maintenance), as their local clocks show them.
 
-A window of a day begins when the clock first shows `from` and ends when it last shows `to`. Where summer time begins
-or ends that is earlier or later in elapsed time, and a time that the clock skips is the instant of the change.
+A daily window begins when the clock first shows `from` and ends when it last shows `to`. So it may be shorter or longer
+on the day on which summer time begins or ends. A time that the clock skips counts as the instant of the change.
 Windows that meet or overlap are one. A window that cannot be read (a zone that this machine does not know, say)
 is left out: it holds nothing back.
 """

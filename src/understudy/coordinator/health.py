@@ -8,10 +8,11 @@ new/healthy ──silent for late_after──> late ──silent for down_after�
 Theory of operation
 -------------------
 1. One deadline. A daemon has one deadline in hearing time, `deadline_h`, with an index. A heartbeat moves `last_seen_h`
-   and leaves the deadline alone. When the deadline has come, the alarm works out the true one from `last_seen_h`:
-   either it arms that, or the silence was long enough. So a heartbeat writes no index, and a healthy daemon costs one
-   look of the alarm each `late_after`. Deadlines are half-open: late when `now.h >= deadline`.
-2. Changes speak. An event, a period and perhaps an incident are written when the state changes and never in between.
+   and leaves the deadline alone. When the deadline has come, the alarm works out the true one from `last_seen_h`. If
+   that lies ahead, it becomes the deadline; if not, the daemon was silent for long enough. So a heartbeat writes no
+   index, and a healthy daemon costs one look of the alarm each `late_after`. Deadlines are half-open: late when
+   `now.h >= deadline`.
+2. Only changes are written: an event, a period and perhaps an incident when the state changes, nothing in between.
    The incident opens with late, grows to down and closes with the recovery; stuck and asleep have none.
 3. Who is judged (`is_judged`). A daemon that stopped or was draining is judged like any other: a machine that shuts
    down says goodbye too. Only an announcement of the owner silences the alarm: a pause, a planned stop, or a daily time

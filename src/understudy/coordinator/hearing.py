@@ -17,17 +17,18 @@ Theory of operation
    The batch bounds this, because a true alarm must not wait without limit. Several hubs share the row, and what one of
    them hears counts for all: a daemon that is refused by one soon beats again, and reaches another.
 
-6. The hub may be put to sleep where it runs, and woken by each request: it has promised when it listens next
-   (`promised`), and the place rings it then. Until 2 s after that instant all that passed was heard. A promise that was
-   not kept is a gap since `heard_at`. It is never later than the nearest deadline: no hub that was away judges one.
+6. The host may put the hub to sleep, and wakes it for each request. Before that the hub has promised when it will
+   listen next (`promised`), and its host wakes it then. Until 2 s after that instant all time counts as heard. A broken
+   promise is a gap that begins at `heard_at`. No promise is later than the nearest deadline, so none is slept through.
 
 So the hub's own absence, and any jump of its clock, makes no false alarm and loses no deadline. Deadlines of leases and
 health are stored in `h`; for people `at_wall` turns them into wall time, and daemons get durations.
 
-Doubts. A step of the clock by less than 2 s ahead looks like time that passed: it counts as silence. A place that is
-down and back before the promise has heard nothing meanwhile, and does not know it: so promises are short beside what
-they may hide. A hub that is busy for 1 to 2 s may or may not have counted that as silence. The row belongs to the store
-and not to a hub: of several hubs on one store, one that hears nothing for lack of a network still counts time for all.
+Doubts. A step of the clock by less than 2 s ahead looks like time that passed: it counts as silence. A host that is
+down and back before the promised instant heard nothing meanwhile, and nobody knows it; so promises are short beside
+the silence that matters. A hub that is busy for 1 to 2 s may or may not have counted that as silence. The row belongs
+to the store and not to a hub: of several hubs on one store, one that hears nothing for lack of a network still counts
+time for all.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Jumps of the wall clock: what waits for a while goes on waiting for what was left of it.
 
 Silence and leases are counted in hearing time and need none of this. Pauses that are kept as wall instants (retries
-of notices, delays of tasks, snoozes) are moved with the clock. Within a process a jump shows in what two clocks say
-passed; at a start only a clock that is behind the last instant heard is known to have been moved. A clock that is
-ahead by then may as well be time that passed, so pauses may end early, never late.
+of notices, delays of tasks, snoozes) are moved with the clock. Within a process a jump shows as a difference between
+the wall clock and the process's own. At a start only a clock that is behind the last instant heard is known to have
+been moved. One that is ahead may simply show time that passed, so pauses may end early, never late.
 
 Several hubs on one store share its wall clock, and each sees its jumps by itself. The first one moves the pauses and
-books the jump in the hearing row (`moved_ms`) in the same transaction; for the others only what is not booked yet is
-left of it. A jump ahead is never greater than the time for which no hub heard: a hub that stood still itself, while
-its own clock did too, takes the time in which others went on for no jump.
+books the jump in the hearing row (`moved_ms`) in the same transaction; the others subtract what is booked. A jump ahead
+counts for no more than the time for which no hub heard. So a hub that stood still together with its own clock does not
+take the time in which others went on for a jump.
 """
 
 from __future__ import annotations

@@ -15,12 +15,12 @@ Theory of operation
      a digest that each further incident puts off.
    - down: a CRITICAL, and the first reminder. A WARNING that would arrive later than the CRITICAL is folded into it.
    - recovered: rows that are still held back are folded; a RECOVERED goes where the alarm has gone or is on its way,
-     without the route's delay. Where a digest will report it, only a CRITICAL is taken back.
+     without the route's delay. If a digest will report the recovery, only a CRITICAL gets a RECOVERED as well.
 5. The last resort. If a rule fails on the facts of an event, `add_plainly` makes a notice of the bare message: no
    change is undone and no notice is dropped because of what is to be said about it.
 
-When a row is sent, and in which form, is decided later and once more (outbox.py); `known` are the rows about the same
-incidents, tasks and daemons, with the changes of the very batch.
+Whether and in which form a row is sent is decided when it is due (outbox.py). `known` are the rows about the same
+incidents, tasks and daemons, with the changes of this batch.
 
 Doubts. A channel whose alarm was refused (dead) still gets the RECOVERED, as if it had seen the alarm. Incidents are
 counted for each daemon and not for each channel, so a channel may read that a daemon is flapping without having had the

@@ -1,8 +1,8 @@
-"""The nouns of the house as frozen values; each is one row of the store.
+"""The nouns of the hub as frozen values; each is one row of the store.
 
 Suffixes: `_at` wall clock, ms since the epoch; `_h` hearing time in ms (see hearing.py); `_ms` durations.
-Text fields are "" and numbers 0 where there is nothing: rows stay flat and comparable. `rename` names the column of a
-field whose word is older than the field's.
+Text fields are "" and numbers 0 where there is nothing: rows stay flat and comparable. `rename` keeps the older name of
+a column whose field has a new name.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ Each channel has one loop (hub/delivery.py), which takes one message, sends it a
 transaction each. What is taken carries `taken_until`: another hub leaves it alone until then, and may send it after.
 
 `choose` decides on the rows that are due, in this order:
-1. Judge each row (`_judged`). A reminder of an incident that is over or acknowledged is folded, of a snoozed one put
-   off; so is an alarm that a route held back. A window (quiet hours, maintenance) that has begun since puts it off.
+1. Judge each row (`_judged`). A reminder, or an alarm that a route held back, is folded if its incident is over or
+   acknowledged, and put off if it is snoozed. Any notice is put off by a window (quiet hours, maintenance) that has
+   begun since.
 2. Keep the order. A recovery waits for its alarm and an answer for the one before it (`_earlier`), also if a storm
    carries the earlier one. It waits 1 ms longer than the other, however often that one is put off.
 3. Find the place (`_place`). A recovery changes the message of its alarm, or answers it in a thread where the alarm

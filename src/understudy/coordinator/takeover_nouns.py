@@ -1,4 +1,4 @@
-"""The nouns of takeover: how its owner decided, how it stands, what it did for each task, what each call cost.
+"""The nouns of takeover: its owner's settings, its state, what it did for each task, what each call cost.
 
 Money is counted in integer micro-USD.
 """

@@ -1,8 +1,8 @@
-"""The daemon: the part that lives on the machine at home, claims work and shows that it is alive.
+"""The daemon: the program on the assistant's machine, which claims work and shows that it is alive.
 
 Law of this room: its loops (`life`, `heartbeat`, `guard_keeper`) are steps like the worker's; what is real
 (hub client, spool, home, guard link) is performed by `machine` and put together by `assembly`. It knows the
-hub by its wire only. `service` is apart: commands use it without reading the rest, 0.2 s of imports.
+hub by its wire only. `service` stands apart, so that commands use it without importing the rest (0.2 s).
 """
 
 from __future__ import annotations

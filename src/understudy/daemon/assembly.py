@@ -1,4 +1,4 @@
-"""Puts a real daemon together and lives it: lock, leftovers, loops, signals, end."""
+"""Puts a real daemon together and runs it: lock, leftovers, loops, signals, end."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Versions of this program on a daemon's machine: each in an environment of its own, one of them current.
 
 ```
-<data>/daemon/environments/<version>-<id>/  a virtual environment made by an update; `original/` starts what was first
+<data>/daemon/environments/<version>-<id>/  a virtual environment made by an update; `original/`: the first installation
 <data>/daemon/current -> environments/…     what a service starts: `current/bin/understudy`
 ```
 An update is remote code: a wheel must have the SHA-256 that the directive names, before anything of it is run.

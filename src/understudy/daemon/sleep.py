@@ -1,4 +1,4 @@
-"""The machine's time asleep: what one clock counts and another does not."""
+"""Measures how long the machine slept: one clock counts sleep, another does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results on disk until the hub has them: one JSON file each, bounded, and evidence of what nobody took."""
+"""Results on disk until the hub has them: one JSON file each, bounded; those that it did not take stay as evidence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a life for another one: this process becomes the next start, of the same or of a new version, in place.
+"""Ends one life of the daemon and begins the next: this process becomes the same or a new version, in place.
 
 In place, because a service manager, a terminal or `understudy up` keep watching the same process, whichever started
 it; `launchctl` and `systemctl` are not asked for anything (docs/measured.md, Services).

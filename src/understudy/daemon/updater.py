@@ -1,8 +1,9 @@
 """Watches over an update from outside: if the hub does not hear from the new version, the old one is started again.
 
 A process of its own, of the old version, because neither version can vouch for itself. The daemon's process becomes
-the new version in place (same pid, so a service manager sees nothing); this one waits until that has had a beat
-accepted, and otherwise ends it, turns the pointer back and starts the old version, unless a service manager does.
+the new version in place (same pid, so a service manager sees nothing). This one waits until the hub has accepted a beat
+of it. If none comes, it points back to the old version, ends the new one, and starts the old one unless a service
+manager does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The language of a page: the switch before the browser's wish, English where neither is ours."""
+"""The language of a page: as the switch says, else as the browser prefers, else English."""
 
 from __future__ import annotations
 

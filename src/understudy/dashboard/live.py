@@ -1,12 +1,12 @@
 """Pages that are open, kept up to date: each fragment is rendered once for all who see the same.
 
-Theory of operation. After each commit the names of its events are noted, no more: that is all that a page costs the
-hot path. A task of the event loop gathers them for 50 ms, marks the fragments whose nouns they are as stale, and has
-those that are due rendered where reads are (a thread, a snapshot). If the bytes have changed, everybody who looks gets
-them; of each fragment only the newest waits for a slow reader, so that a queue never grows. A fragment that is dear to
-render is rendered more rarely: after 20 times its own time, at most 0.9 s, so that all that is seen is younger than a
-second. A fragment that searches stands in the line of searches, one at a time, so that it keeps nothing else waiting;
-it is searched anew after 20 times its own time, at most a minute. Nobody looks: nothing is noted, nothing rendered.
+Theory of operation. After each commit the names of its events are noted: that is all that pages cost the hot path. A
+task of the event loop gathers them for 50 ms, marks the fragments that name their nouns as stale, and has those that
+are due rendered like any read (in a thread, from a snapshot). If the bytes have changed, everybody who looks at the
+fragment gets them. For a slow reader only the newest state of each fragment waits, so no queue grows. After rendering,
+a fragment rests for 20 times as long as that took, but at most 0.9 s, so that nothing on a page is older than a second.
+A fragment that searches waits in the queue of searches, one at a time, so that it delays nothing else; it rests for 20
+times its own time, but at most a minute. While nobody looks, nothing is noted or rendered.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The stream of one open page: what is new of what it shows, as Server-Sent Events."""
+"""The stream of one open page: changes of what it shows, as Server-Sent Events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The alarm's part: whatever a deadline has come for, in the same four steps as every request."""
+"""The operations of the alarm: they decide whatever is due, in the same four steps as every request."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The rule for batches that run beside those of other hubs: they save what is locked by them, and nothing else.
+"""The rule for batches that run beside those of other hubs: they save only what they have locked.
 
-docs/adr/0015-beside-or-alone.md has the reasons. What breaks the rule is no error: the batch runs again, alone.
+docs/adr/0015-beside-or-alone.md has the reasons. A batch that breaks the rule causes no error: it runs again, alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Calls of a model: each reserved in the transaction that claims its task; those that were cut are spent."""
+"""Calls of a model: the transaction that claims the task reserves the cost; a call that was cut off counts as spent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The questions of people about channels and notices beyond the answers of the API; read from a snapshot."""
+"""Views of channels and notices for people, beyond the answers of the API; read from a snapshot."""
 
 from __future__ import annotations
 

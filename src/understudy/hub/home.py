@@ -1,4 +1,4 @@
-"""Home as people see it: the overview as rows, bounded so that a page stays one that can be read."""
+"""Home as people see it: the overview as rows, bounded so that the page stays readable."""
 
 from __future__ import annotations
 

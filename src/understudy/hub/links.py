@@ -1,4 +1,4 @@
-"""Links that act: one purpose, expiring, known by the hash of their secret. Looking shows; only acting acts."""
+"""Links that act: one purpose, expiring, known by the hash of their secret. Looking at one changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retention: what is older than the owner wants goes, in small commits."""
+"""Retention: removes what is older than the owner wants, in small commits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows that a batch loaded and locked, with the decisions applied that were made before."""
+"""The rows that a batch loaded and locked, as the decisions made in it so far have left them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Apprise, for every service that has no channel of its own here: an extra, imported only when it is used.
 
-It gives no ids (so no edits, no threads) and no word of when to come back. It splits by the limits that it knows.
+It gives no ids (so no edits, no threads) and no hint when to try again. It splits by the limits that it knows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The help against the failure of a message: found by the sentence of ours that its reason is."""
+"""The fix for the failure of a message, found by the sentence of the catalogue that gives the reason."""
 
 from __future__ import annotations
 

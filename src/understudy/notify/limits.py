@@ -1,7 +1,7 @@
-"""Text into a service's limits: split or cut at the best border, never inside a code point; a cut is always marked.
+"""Fits text into a limit: split or cut at the best border, never inside a code point; a cut is always marked.
 
-What a limit counts differs, so every function takes the cost of a character. What is trimmed: white space at the
-borders of parts, terminal sequences, and the note at a cut.
+The limits themselves stand in the module of each channel. What they count differs, so every function takes the cost of
+a character. Left out are white space at the borders of parts, terminal sequences, and the note at a cut.
 """
 
 from __future__ import annotations

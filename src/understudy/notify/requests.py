@@ -1,4 +1,4 @@
-"""The requests that say a message, whatever is wrong with its form: no notice is dropped because of how it looks."""
+"""Makes the requests for a message, in a plainer form if its own fails: no notice is dropped because of its form."""
 
 from __future__ import annotations
 

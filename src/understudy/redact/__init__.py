@@ -1,6 +1,7 @@
-"""Secrets out of whatever is shown, kept or sent: by value, by form, by place. docs/redaction.md lists what goes.
+"""Removes secrets from all that is shown, kept or sent: by value, by form, by place (docs/redaction.md lists them).
 
-Absent from here: files, environment, time. What is secret is given to a `Redactor`; it is pure and safe to share.
+Absent from here: files, environment, time. A `Redactor` is given the secrets that it must know; it is pure and safe to
+share.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Long texts are looked at in slices: one call of a pattern keeps the interpreter, so each call is given a few KiB.
+"""Searches long texts slice by slice: a call of a pattern holds the interpreter, so each is given a few KiB only.
 
-The result is that of one look at the whole text. A match begins in its slice and is shown `MARGIN` more characters; no
-rule looks further ahead than that, except for what has no end and stands last (`test_slices` reads that from the
-patterns). Such a match is followed to its end, slice by slice.
+The result is the same as for the whole text at once. A match begins in its slice and may look `MARGIN` characters
+beyond it. No rule needs more, except one whose last part may repeat without limit (`test_slices` reads that from the
+patterns); its match is followed to the end, slice by slice.
 """
 
 from __future__ import annotations

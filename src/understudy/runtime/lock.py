@@ -1,4 +1,4 @@
-"""One process a data directory: an advisory lock that the kernel frees with its holder."""
+"""Only one process in each data directory: an advisory lock that the kernel frees when its holder ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sentences about troubles of a hub's loops, in threads and in turns; a store that fails has a voice of its own."""
+"""Logs the troubles of a hub's loops, on threads or on one loop; passes on failures of the store."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The loops of a hub beside its alarm, made of its inputs: a host starts each in its own way, in a thread or in turns.
 
-What a hub does not need is not imported: a start costs, where a hub is started often.
+Only what a hub needs is imported, because some hosts start it often.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A machine: disk, processes, clock and link; what the lives of its daemon come and go on."""
+"""A machine: disk, processes, clock and link, on which the lives of a daemon begin and end."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The hub of a simulation that sleeps: the place that it is in, with its storage and its alarm, and lives in between.
+"""A simulated hub that sleeps: its host, with storage and alarm, and the hub's lives in it.
 
-The place forgets a hub that nobody has asked anything for some seconds, and wakes it by a request or by the alarm that
-it has set. It also forgets it in the middle of its work, and is away itself: then its alarm comes late, or twice. An
-alarm comes at least once, again after a failure, six times (Cloudflare's documentation of Durable Objects).
+The host forgets a hub that has had no request for some seconds, and wakes it for a request or by the alarm that the hub
+has set. It also forgets it in the middle of its work, and is down itself at times: then its alarm comes late, or twice.
+An alarm comes at least once, and again after a failure, six times (Cloudflare's documentation of Durable Objects).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The oracle's part about processes: what a lease protects on paper, the guard protects in the world."""
+"""The oracle's part about processes: a run must be dead before another run of its task starts."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Leases in a form that this daemon cannot hold, from a hub without tokens: given back at once, and no more claimed.
+"""Leases in a form that this daemon cannot hold, from a hub without tokens: given back at once; then claims pause.
 
-A lease without a token cannot be renewed by a beat nor fenced, so nothing that it allows may be started. The hub may
-be upgraded at any time: after a pause that grows, one task is asked for again.
+A lease without a token cannot be renewed by a beat or fenced, so its task must not be started. The hub may be upgraded
+at any time: after a pause that grows, one task is asked for again.
 """
 
 from __future__ import annotations

@@ -11,12 +11,12 @@ Theory of operation
 2. One pipe. The daemon writes a line for each event of a run: Spawning before there is a process, Rooted with its pid,
    Held with each accepted renewal, Lost, Done. The end of the pipe is the end of the daemon, whatever the cause.
 3. Deadlines. `deadline_ms` is counted from the sending of the last accepted renewal, less a margin, on a monotonic
-   clock that goes on during sleep. So it lies before the hub's own end of the lease, by however long the request took.
-   It only moves forward.
+   clock that goes on during sleep. So it lies before the hub's own end of the lease, at least by the time that the
+   request took. It only moves forward.
 4. Killing. KILL to the whole tree, found by its root's pid and start time and by the marker in its environment. A run
-   that was killed before its root was known is killed again as soon as it is. `Killed` is written before the signal, so
-   that the daemon does not take this end for a failure of the task. The guard sends no TERM: a run that is cancelled or
-   takes too long is ended by the daemon, which leaves it `GRACE_MS` between TERM and KILL (run.py).
+   that was killed before its root was known is killed again once the root is known. `Killed` is written before the
+   signal, so that the daemon does not take this end for a failure of the task. The guard sends no TERM: a run that is
+   cancelled or takes too long is ended by the daemon, which leaves it `GRACE_MS` between TERM and KILL (run.py).
 5. The last will. When the pipe ends, all runs are killed, and then the lease of each one that is certainly dead is
    released. A run that the hub called lost leaves no will: its lease is somebody else's by now. A run that survives
    KILL leaves none either: its lease ends by itself.

@@ -1,6 +1,6 @@
 """Hides a process of ours from others of the same user: its environment, memory and open files.
 
-A run has the same user as its daemon, so `/proc/<pid>/environ`, `mem` and `fd` of the daemon were its to read. On
+A run has the same user as its daemon, so it could otherwise read the daemon's `/proc/<pid>/environ`, `mem` and `fd`. On
 Linux a process that is not dumpable gives them to root only, and cannot be traced. macOS has nothing like it: there
 `ps eww` shows the environment to the same user, so keys belong into files (`UNDERSTUDY_API_KEY_FILE`).
 """

@@ -1,4 +1,4 @@
-"""The begin of a run: its turn, its directory and its session."""
+"""The beginning of a run: its turn, its directory and its session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`GET /metrics` for a key with the scope `read`: what the store says by one read at a time, in a line of its own."""
+"""`GET /metrics` for a key with the scope `read`; scrapes share one read of the store, in a queue of their own."""
 
 from __future__ import annotations
 

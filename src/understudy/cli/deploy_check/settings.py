@@ -1,4 +1,4 @@
-"""Faults in the files of a Worker: a setting that the hub cannot do without, or a secret in the open."""
+"""Faults in the files of a Worker: a necessary setting that is missing, or a secret in the open."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The story as a list of steps, each with what must be seen.
 
-To add one: a function that returns what its sentence `drill.NAME.done` needs, its line in STEPS, its two sentences.
+To add a step, write a function that returns the values of its sentence `drill.NAME.done`, and add its line in STEPS
+and its two sentences.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One thing that was looked at, and where looking happens."""
+"""A finding of `doctor`, its fix, and the surroundings that checks look at."""
 
 from __future__ import annotations
 

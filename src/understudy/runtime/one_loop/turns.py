@@ -1,4 +1,4 @@
-"""The hub's own loops on one event loop: each makes a step when it is due, woken or rung for by the bell.
+"""The hub's own loops on one event loop: each makes a step when it is due, when it is woken, or when the bell rings.
 
 Steps of different loops run beside each other: one that waits for the answer of another server holds up no other. Of
 one loop there is one step at a time.

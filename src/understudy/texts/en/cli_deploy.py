@@ -3,7 +3,7 @@
 TEXTS = {
     "cli.deploy.help": "Run a hub where there is no server.",
     "cli.deploy.init": "Write the files of a deployment into a new directory.",
-    "cli.deploy.init.cloudflare": "Write wrangler.jsonc, the entry, the list of dependencies, a script that compiles them and a copy of this understudy, for a hub as a Cloudflare Worker, into DIR, and say what to do next. Nothing is uploaded, and no file that is there is touched. See docs/cloudflare.md.",
+    "cli.deploy.init.cloudflare": "Write wrangler.jsonc, the entry, the list of dependencies, a script that compiles them and a copy of this understudy, for a hub as a Cloudflare Worker, into DIR, and say what to do next. Nothing is uploaded; if one of the files exists already, nothing is written. See docs/cloudflare.md.",
     "cli.deploy.taken": "{path} is there already, so nothing was written. Choose another directory.",
     "cli.deploy.step.go": "{number}. Go there:",
     "cli.deploy.step.install": "{number}. Fetch the packages for the Python of a Worker:",
@@ -26,7 +26,7 @@ TEXTS = {
     "cli.check.migration.why": "The object would not exist, or would have a storage that cannot hold the hub. It cannot be changed later.",
     "cli.check.migration.fix": '"migrations": [{{ "tag": "v1", "new_sqlite_classes": ["{object}"] }}]',
     "cli.check.flags.what": "compatibility_flags lacks: {flags}.",
-    "cli.check.flags.why": "The first one runs Python at all; by the others the hub learns that a client has hung up: a poll that nobody waits for gets no task.",
+    "cli.check.flags.why": "`python_workers` runs Python at all; the others let the hub notice that a client has hung up, so that no task goes to a poll that nobody waits for.",
     "cli.check.flags.fix": "add to compatibility_flags: {flags}",
     "cli.check.date.what": "compatibility_date is missing, or is before {date}.",
     "cli.check.date.why": "An earlier date has another version of Python, for which the packages are not made.",

@@ -10,7 +10,7 @@ TEXTS = {
     "daemon.superseded": "Another daemon called {daemon} was started on this machine later than this one. This one has ended its runs and does nothing more: stop it.",
     "daemon.id_taken": "The name {daemon} belongs to another machine whose daemon is alive. This one does nothing: start it with another --id, or free the name with `understudy daemons forget {daemon}`.",
     "daemon.unauthorized": "The hub does not know this key (401): check UNDERSTUDY_API_KEY, or make a new key with `understudy keys create`. Runs go on meanwhile.",
-    "daemon.forbidden": "This key may not work for this daemon (403): it needs the scope `work`, and must not be bound to another daemon. Runs go on meanwhile.",
+    "daemon.forbidden": "The hub does not let this key send heartbeats (403): it needs the scope `work`. Runs go on meanwhile.",
     "daemon.beat_unanswered": "The hub did not answer, trying again",
     "daemon.beat_refused": "The hub refused the heartbeat, trying again",
     "daemon.claim_refused": "The hub refused a claim, trying again",

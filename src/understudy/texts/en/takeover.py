@@ -67,5 +67,5 @@ TEXTS = {
     "config.help.takeover_budget_month": "What all calls of a month (UTC) may cost, in USD.",
     "config.help.takeover_calls_a_minute": "Calls a minute.",
     "config.help.takeover_calls_at_once": "Calls at the same time.",
-    "config.help.probe_url": "An address outside that the hub must reach before it steps in: else the fault may be its own line. Empty: not asked.",
+    "config.help.probe_url": "An address outside that the hub must reach before it steps in; if it cannot, its own network may be at fault. Empty: no such check.",
 }

@@ -15,7 +15,7 @@ TEXTS = {
     "cli.submit.conversation": "タスクが続ける会話。その記憶とアシスタントのセッションを使います。",
     "cli.submit.reply_to": "回答の送り先。ハブのチャンネル名に、必要ならチャットとスレッドを続けます。",
     "cli.submit.takeover": "`never` なら、代行の設定にかかわらずハブ自身は対応しません。",
-    "cli.submit.source": "送信元(一覧用)。",
+    "cli.submit.source": "送信元(slack、mail など)。`understudy tasks --source` で絞り込めます。",
     "cli.submit.dedup_key": "同じキーは 1 つのタスクになります。",
     "cli.submit.stdin": "標準入力",
     "cli.submit.empty": "投入する文がありません。",

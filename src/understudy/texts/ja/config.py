@@ -64,7 +64,7 @@ TEXTS = {
     "config.help.task_kept": "終了したタスク。",
     "config.help.event_kept": "イベント。",
     "config.help.store_mb_max": "ストアの最大サイズ(MiB)。超えると新しいタスクとメッセージを拒否します(507)。",
-    "config.help.disk_free_mb_min": "ハブのディスクに残す空き容量(MiB)。下回った場合も同様に拒否します。",
+    "config.help.disk_free_mb_min": "ハブのディスクに残す空き容量(MiB)。下回った場合も新しいタスクとメッセージを拒否します(507)。",
     "config.help.key_tasks_max": "1 つのキーが持てる未完了タスクの最大数(admin キーは無制限)。",
     "config.help.key_store_percent": "1 つのキーのタスクが使える割合(`store_mb_max` に対するパーセント。admin キーは無制限)。",
     "config.help.events_max": "イベントの最大件数。",

@@ -10,7 +10,7 @@ TEXTS = {
     "daemon.superseded": "同じ名前のデーモン {daemon} が、このマシンで後から起動されました。こちらは実行中のタスクを終了し、以後は何もしません。停止してください。",
     "daemon.id_taken": "名前 {daemon} は、稼働中の別のマシンのものです。こちらは何もしません。別の --id で起動するか、`understudy daemons forget {daemon}` で名前を解放してください。",
     "daemon.unauthorized": "ハブがこのキーを認識しません (401)。UNDERSTUDY_API_KEY を確認するか、`understudy keys create` で作り直してください。実行中のタスクは続行します。",
-    "daemon.forbidden": "このキーではこのデーモンの作業ができません (403)。スコープ `work` が必要で、別のデーモンに結び付いたキーは使えません。実行中のタスクは続行します。",
+    "daemon.forbidden": "このキーではハートビートを送信できません (403)。スコープ `work` が必要です。実行中のタスクは続行します。",
     "daemon.beat_unanswered": "ハブから応答がありません。再試行します",
     "daemon.beat_refused": "ハブがハートビートを拒否しました。再試行します",
     "daemon.claim_refused": "ハブがタスクの要求を拒否しました。再試行します",
