@@ -1,6 +1,6 @@
-"""`/health` and `/ready`: they need no key, and no part of the routed application, which few hubs are asked for.
+"""`/health` and `/ready`: they need no key, and nothing of the routed application, which few hubs are asked for.
 
-Whoever starts or watches a hub asks these, again and again.
+Those who start or watch a hub request these two again and again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The invariants of a store over all of its rows, in place and read only (coordinator/invariants.py says them)."""
+"""The invariants of a store over all of its rows, in place and read only (coordinator/invariants.py lists them)."""
 
 from __future__ import annotations
 

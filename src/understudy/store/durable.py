@@ -1,7 +1,7 @@
 """The storage of a Cloudflare Durable Object as a store: one object is one hub, and nobody else writes.
 
-What is written in one transaction is kept whole or not at all; the place holds back every answer of the object until
-it is on disk, so an answer never tells of what could be lost. There are no files here, hence nothing to watch.
+Cloudflare keeps all of a transaction or nothing of it, and holds back every answer of the object until the transaction
+is on disk, so no answer reports what could be lost. There are no files here, hence nothing to watch.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Statements on the storage of a Durable Object, and what only that does in its way (docs of `ctx.storage.sql`).
 
 It is SQLite behind JavaScript: at most 100 values a statement and no names, no PRAGMA, no BEGIN. Every number is a
-double there: one that is stored in a column of integers becomes an integer again, but what is only worked out in a
-query stays a fraction. NULL arrives as an object of its own, a BLOB as a buffer.
+double there: stored in a column of integers it becomes an integer again, but the result of a calculation in a query
+stays a double. NULL arrives as an object of its own, a BLOB as a buffer.
 """
 
 from __future__ import annotations

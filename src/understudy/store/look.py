@@ -1,4 +1,4 @@
-"""Opens any store by its address, a path or a `postgresql://` URL: to look at all of it, or to have it alone."""
+"""Opens any store by its address, a path or a `postgresql://` URL: to read all of it, or for exclusive use."""
 
 from __future__ import annotations
 

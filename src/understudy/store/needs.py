@@ -1,4 +1,4 @@
-"""Claimable tasks by what they need: a few index seeks a set of needs, and few rows beside those that are found."""
+"""Finds claimable tasks by their needs: a few index seeks for each set, and few rows read beyond those found."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """PostgreSQL as the store of several hubs: short transactions that run beside each other, or alone.
 
 Every transaction that writes has one lock of ours (`BATCHES`) until its end: shared, or alone. So one that is alone
-meets no other writer, as on SQLite. READ COMMITTED; `fn` runs again where two came into each other's way. What a
-frozen or lost hub holds is let go by the server after IDLE_MS. A COMMIT whose outcome is not known is a failure.
+meets no other writer, as on SQLite. READ COMMITTED; `fn` runs again if two transactions conflict. The locks of a frozen
+or lost hub are released by the server after IDLE_MS. A COMMIT whose outcome is not known is a failure.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Chooses, among the servers that an address names, the one that a connection goes to.
 
-libpq begins with the first one each time: one that is gone costs its whole patience with every new connection, and a
-primary that was replaced, and comes back by itself, would be taken again. Here the server that was taken last comes
-first, and none is taken that is behind another one: each promotion begins a new timeline of the same cluster.
+libpq always tries the first one first. If that one is gone, each new connection would wait for its whole timeout; if it
+is an old primary that came back by itself, it would be used again. Here the server that was used last comes first, and
+no server is used that is behind another one: each promotion begins a new timeline of the same cluster.
 """
 
 from __future__ import annotations

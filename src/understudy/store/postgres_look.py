@@ -1,4 +1,4 @@
-"""The faults that keep a hub from working on a PostgreSQL database, each with its fix; a start and `doctor` ask."""
+"""The faults that keep a hub from working on a PostgreSQL database, each with its fix; for a start and `doctor`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Statements to one connection of PostgreSQL that travel together: one trip, whatever their number.
 
-Six statements sent one by one by psycopg's cursors cost 400 µs of CPU, in psycopg's pipeline as much, sent together in
-this way 45. So this speaks libpq's pipeline mode itself, by `psycopg.pq`; connections, errors and types are psycopg's.
+Six statements cost 400 µs of CPU with psycopg's cursors, one by one or in its pipeline, and 45 µs in this way. So this
+module uses libpq's pipeline mode itself, by `psycopg.pq`; connections, errors and types are psycopg's.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Claims and deadlines on PostgreSQL: rows that others lock are passed over, and reading begins where the rows begin.
+"""Claims and deadlines on PostgreSQL: rows that others lock are passed over; reading begins at the first live row.
 
-That place is known from postgres_fronts.py, or not at all: then each of these reads from the very beginning.
+postgres_fronts.py knows that place, or does not: then each of these reads from the very beginning.
 """
 
 from __future__ import annotations

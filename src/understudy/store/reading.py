@@ -1,8 +1,8 @@
 """From rows of the store to nouns, in one place, with the defaults for details that cannot be read.
 
-What was written was readable then; a later version, somebody's own SQL or a damaged file may leave what is not. No
-such row may stop those beside it: the detail counts as its default, the row is reported once, and `/ready` and `doctor`
-count it. Stand-ins are safe ones: a deadline that cannot be read is due now, a key that may be revoked is revoked.
+A row was readable when it was written. A later version, somebody's own SQL or a damaged file may make a value of it
+unreadable. Such a row must not stop others: the value counts as its default, the row is reported once, and `/ready` and
+`doctor` count it. Defaults are safe: a deadline that cannot be read is due now, a key that may be revoked is revoked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The room that a store has, as of a moment ago: each result asks for it, and each look costs statements."""
+"""The free room of a store, as of a moment ago: each result asks for it, and each look costs statements."""
 
 from __future__ import annotations
 

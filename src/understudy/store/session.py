@@ -1,4 +1,4 @@
-"""The part of a backend that the shared queries stand on."""
+"""The operations that the shared queries need from a backend."""
 
 from __future__ import annotations
 

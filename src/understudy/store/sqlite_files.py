@@ -2,8 +2,8 @@
 
 SQLite holds files, not names: when `hub.db`, its `-wal` or its `-shm` is deleted or replaced, it goes on with files
 that nobody will ever see again, and every commit succeeds. So each commit is answered only if the names still
-lead to them. A number of a deleted file (inode) may be given to the next one; not while somebody holds the file open,
-as this module does for the store and the writing connection does for its `-wal` and `-shm`.
+lead to them. The inode number of a deleted file may be given to a new file, but not while somebody holds the deleted
+one open. This module does so for the store, and the writing connection for its `-wal` and `-shm`.
 
 A name cannot change without a change of its directory, so most commits ask for that alone: one call instead of three.
 """

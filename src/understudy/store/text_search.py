@@ -1,4 +1,4 @@
-"""The conditions of searches: what a backend can tell by itself, and its function for the rule if it has one."""
+"""The conditions of searches in SQL: quick ones that pass over most rows, and the exact rule where a backend has it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Hints to the other hubs: there is something to read, and so many tasks of a kind for which nobody waits here.
+"""Hints to the other hubs: there is something to read, and so many tasks of a kind for which no poll waits here.
 
-A hint is sent at once after a quiet while, then at most one in 20 ms. Nothing depends on one: each hub looks by itself
-every second (`others.py`).
+After a quiet time a hint is sent at once; otherwise at most one is sent in 20 ms. Nothing depends on them: each hub
+looks by itself every second (`others.py`).
 """
 
 from __future__ import annotations

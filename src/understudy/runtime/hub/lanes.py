@@ -1,14 +1,15 @@
 """Two writers for a store that several hubs share: while one of them waits for the store, the other one decides.
 
-Theory of operation. On such a store a batch waits half of its time for answers, and hub and server would work by turns.
-So what claims tasks goes to one writer, with all that runs alone, and the rest to another: heartbeats, results,
-renewals, new tasks. Two batches of one hub are to the store, and to each other, as those of two hubs, which is what the
-rules for batches beside others are made for (`hub/beside.py`). Each writer begins a batch when its last one has ended.
+Theory of operation. On such a store a batch spends half of its time waiting for answers, so with one writer hub and
+server would take turns. Therefore one writer takes claims and all that runs alone, another one the rest: heartbeats,
+results, renewals, new tasks. To the store, and to each other, two batches of one hub are like those of two hubs, which
+the rules for batches beside others provide for (`hub/beside.py`). Each writer begins a batch when its last one has
+ended.
 
 Claims have one writer, because a claim passes over what another transaction has locked. A batch of claims locks more
 than it takes, so a second one beside it would find an empty queue, or the wrong order, where there is work.
 
-A caller who has its answer is seen by whatever it asks next: an answer is given after the commit.
+What a caller asks after an answer sees the change behind that answer, which is given after the commit.
 """
 
 from __future__ import annotations

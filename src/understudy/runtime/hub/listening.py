@@ -1,9 +1,9 @@
 """The socket of a hub, and the end of its server: no connection that a client has made is broken.
 
-Theory of operation. To close a listening socket resets every connection that the system has made and that nobody has
-taken yet, perhaps with a request in it. So the last connections are taken first, and from then on no new one may
-begin: on Linux a filter drops the first packet (SYN) of each attempt. Its client tries again a second later, and is
-refused. Elsewhere there is no such filter, and an attempt in the last microseconds may be reset.
+Theory of operation. Closing a listening socket resets every connection that the system has made but the server has not
+accepted yet, perhaps with a request in it. So before that the last connections are accepted while no new one may begin:
+on Linux a filter drops the first packet (SYN) of each attempt; the client tries again a second later, and is refused.
+Elsewhere there is no such filter, and an attempt in the last microseconds may be reset.
 
 Every connection then gets the answer that it waits for, with `Connection: close`. One that is idle is kept for an
 instant, because a request may be on its way (`api/protocol.py`).

@@ -1,4 +1,4 @@
-"""Memory that a large answer needed goes back to the system: a hub runs for months."""
+"""Gives the memory that a large answer needed back to the system, because a hub runs for months."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of a hub that others share a store with: it follows their events, and wakes long polls for their tasks.
+"""The part of a hub whose store others share: it follows their events, and wakes long polls for their tasks.
 
 Every second, and sooner after a hint, it reads the log of events behind its position. Every second, and after hints may
 have been lost, it looks for each group of long polls whether there is something for them: not after each hint, because
