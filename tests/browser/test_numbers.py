@@ -30,7 +30,7 @@ def test_every_plot_is_drawn_and_its_table_opens_by_keyboard(hub: Hub, open_page
     watched.goto(login_link(hub, "read"))
     page = watched.goto("/numbers")
     page.wait_for_function(DRAWN, arg=len(PLOTS))
-    expect(page.locator(".u-legend").first).to_contain_text("待ち")
+    expect(page.locator(".u-legend").first).to_contain_text("待機中")
     page.locator("summary").first.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("region").first).to_have_attribute("aria-label", re.compile("キュー"))

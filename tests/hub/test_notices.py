@@ -9,13 +9,15 @@ from tests.hub.conftest import Bench
 from tests.hub.desk import DOWN_MS, LATE_MS, Desk, beat, bench_with, live, rows
 from understudy.coordinator.changes import Event
 from understudy.coordinator.notices import LOUD, STORY, WITHOUT_NOTICE, makes_notice
-from understudy.coordinator.nouns import Policy
+from understudy.coordinator.nouns import Notice, Policy
 from understudy.coordinator.outbox import CRITICAL_WAIT_MS
 from understudy.coordinator.routes import Maintenance, Route, Routes
 from understudy.hub.alarm import RingAlarm
 from understudy.hub.daemons import ForgetDaemon, PauseDaemon
 from understudy.hub.incidents import AcknowledgeIncident, SnoozeIncident
-from understudy.notify.base import Later, Refused
+from understudy.hub.messages import Story, message_of
+from understudy.hub.outbox import Outgoing
+from understudy.notify.base import ChannelSettings, Later, Refused
 from understudy.worker import start_faults
 
 HOUR = 3_600_000
@@ -336,6 +338,14 @@ def test_a_flapping_daemon_that_is_down_is_told_all_the_same():
 def test_whatever_is_loud_reaches_a_person(name, level):
     assert makes_notice(Event(0, level, name, "c", "m", {}))
     assert not makes_notice(Event(0, "info", name, "c", "m", {}))
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "USD of this month"), ("ja", "今月の予算 10 米ドルのうち")])
+def test_a_budget_names_its_period_in_the_readers_language(language, said):
+    facts = '{"period":"month","spentUsd":5.1,"limitUsd":10}'
+    row = Notice("b:1", "ops", "notice", "budget.half", "warning", facts=facts)
+    message = message_of(Outgoing(row), Story(), ChannelSettings("ops", "slack", language=language), Routes(), 0)
+    assert said in message.text
 
 
 def test_an_error_about_sending_is_never_told():

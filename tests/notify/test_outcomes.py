@@ -208,4 +208,4 @@ def test_reasons_tell_no_address_and_no_secret(name):
 def test_reasons_are_in_the_receivers_language():
     _, settings = offline("slack", "ja")
     found = CHANNELS["slack"].outcome_of(settings, http(200, {"ok": False, "error": "invalid_auth"}))
-    assert found.reason == "キー、トークン、またはパスワードが拒否されました (200 invalid_auth)"
+    assert found.reason == "キー、トークン、またはパスワードが拒否されました(200 invalid_auth)"

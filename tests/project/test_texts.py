@@ -18,7 +18,7 @@ LANGUAGES = understudy.texts.LANGUAGES
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 
 # Texts that are the same in Japanese: names, addresses, commands, values alone.
-NOTHING_TO_TRANSLATE: frozenset[str] = frozenset({"pages.numbers.unit.count", "pages.numbers.unit.usd"})
+NOTHING_TO_TRANSLATE: frozenset[str] = frozenset({"cli.column.id", "pages.numbers.unit.count"})
 
 
 @cache

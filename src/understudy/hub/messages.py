@@ -34,7 +34,6 @@ _SAID = (
     "mend",
     "detail",
     "kind",
-    "period",
     "spentUsd",
     "limitUsd",
     "said",
@@ -281,7 +280,14 @@ def _values(row: Notice, facts: dict[str, Any], language: str) -> dict[str, obje
         "nth": facts.get("nth", 0),
         "message": facts.get("message", ""),
         **{name: facts.get(name, "–") for name in _SAID},
+        "period": _period(facts, language),
     }
+
+
+def _period(facts: dict[str, Any], language: str) -> str:
+    """The period of a budget: day or month, in the reader's language."""
+    key = f"notices.period.{facts.get('period')}"
+    return t(key, language) if key in catalogue(language) else str(facts.get("period") or "–")
 
 
 def _reason(facts: dict[str, Any], language: str) -> str:

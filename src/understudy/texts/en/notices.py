@@ -59,6 +59,8 @@ TEXTS = {
     "notices.text.budget.most": "{spentUsd} of {limitUsd} USD of this {period}.",
     "notices.title.budget.spent": "Takeover has spent its budget",
     "notices.text.budget.spent": "{spentUsd} of {limitUsd} USD of this {period}: no more calls until the next one. Tasks stay queued.",
+    "notices.period.day": "day",
+    "notices.period.month": "month",
     "notices.title.incident.acknowledged": "The incident of {daemon} was acknowledged",
     "notices.text.incident.acknowledged": "By {by}. There will be no more reminders of it.",
     "notices.title.other": "understudy: {name}",

@@ -1,9 +1,9 @@
 """The pages of links that act."""
 
 TEXTS = {
-    "links.gone": "このリンクは無効か、期限切れです。`understudy incidents list` で状況を確認できます。",
-    "links.used": "このリンクは使用済みです(一度だけ有効です)。`understudy incidents list` で状況を確認できます。",
-    "links.too_many": "無効なリンクへのアクセスが多すぎます。1 分ほど待ってください。",
+    "links.gone": "このリンクは無効か、期限切れです。`understudy incidents list` でインシデントを確認できます。",
+    "links.used": "このリンクは使用済みです(一度だけ有効です)。`understudy incidents list` でインシデントを確認できます。",
+    "links.too_many": "このアドレスから無効なリンクへのアクセスが多すぎます。1 分ほど待ってください。",
     "links.trouble": "ハブが今は処理できません。しばらくしてからやり直してください。",
     "links.acknowledge.ask": "{daemon} のインシデントを確認しましたか? 以後の再通知は止まります。復旧は通知します。",
     "links.acknowledge.button": "確認しました",

@@ -2,9 +2,9 @@
 
 TEXTS = {
     "liveness.auth_failed": "{what} が使えません: {state}",
-    "liveness.loop_stopped": "{what} のループが {limit} 秒以上進んでいません",
+    "liveness.loop_stopped": "{what} ループが {limit} 秒以上進んでいません",
     "liveness.task_stalled": "タスク {what} が {limit} 秒以上進んでいません",
-    "liveness.reason.planned": "予告された停止中",
+    "liveness.reason.planned": "予告した停止中",
     "liveness.reason.stopped": "停止したまま戻っていません",
     "liveness.fix": "{reason}。そのマシンで次を実行してください: {fix}",
     "liveness.token_expiring": "{executor} のトークンは {date} に切れます。`{fix}` で新しく発行してください。",

@@ -8,7 +8,7 @@ TEXTS = {
     "pages.log.level.critical": "重大のみ",
     "pages.log.show": "表示",
     "pages.log.pause": "一時停止",
-    "pages.log.follow": "再び追う",
+    "pages.log.follow": "表示を再開",
     "pages.log.following": "新しい行が上に追加されます。",
     "pages.log.paused": "一時停止中です。",
     "pages.log.paused_new": "一時停止中です。新しい行があります。",

@@ -1,7 +1,7 @@
 """The page of settings, in Japanese."""
 
 TEXTS = {
-    "pages.settings.what": "このハブが起動時に読み込み、現在使っている設定です。変更するには、ハブの環境変数か understudy.toml を書き換えて、ハブを起動し直してください。デーモンの設定は、それぞれのマシンにあります。",
+    "pages.settings.what": "このハブが起動時に読み込み、現在使っている設定です。変更するには、ハブの環境変数か understudy.toml を書き換えて、ハブを再起動してください。デーモンの設定は、それぞれのマシンにあります。",
     "pages.settings.filter": "表示する設定",
     "pages.settings.all": "すべて",
     "pages.settings.only": "変更したもの",

@@ -2,13 +2,13 @@
 
 TEXTS = {
     "service.absent": "サービスはインストールされていません({path} がありません)。`understudy service install` でインストールできます。",
-    "service.secret_in_argv": "サービスのコマンドにキーまたはトークンが含まれています。ファイルとプロセス一覧に残ってしまいます。UNDERSTUDY_TASK_ENV_PASS かファイルで渡してください。",
+    "service.secret_in_argv": "サービスのコマンドにキーまたはトークンが含まれています。このままではファイルにもプロセス一覧にも表示されてしまいます。UNDERSTUDY_TASK_ENV_PASS かファイルで渡してください。",
     "service.launchd.not_gone": "launchd が {target} を手放しません({said})。ログアウトしてログインし直すか、マシンを再起動してから、もう一度実行してください。",
     "service.launchd.bootstrap": "launchd が {target} の読み込みを拒否しました: {said}。詳しくは `launchctl print {target}` で分かります。",
-    "service.launchd.no_gui": "launchd にあなたのセッションがありません({said})。ユーザーエージェントには、画面でログインしている人が必要です。画面からログインする(または自動ログインを有効にする)と、もう一度実行できます。",
-    "service.launchd.parked": "launchd が {target} を保留し({why})、kickstart でも起動しません。低電力モードを切り、ログアウトしてログインし直してください。ログ: {log}",
-    "service.launchd.not_running": "launchd は {target} を読み込みましたが、動いていません(最後の終了コード: {why})。ログ: {log}",
-    "service.systemd.no_manager": "あなたの systemd に接続できません({said})。このマシンに直接または ssh でログインする(su ではなく)か、`sudo loginctl enable-linger $USER` を実行してログインし直してください。systemd がない場合は、`understudy daemon` を別の監視プログラムの下で動かしてください。",
-    "service.systemd.failed": "systemd は {unit} を {verb} できませんでした: {said}。出力は `{log}` で見られます",
+    "service.launchd.no_gui": "launchd に現在のユーザーのセッションがありません({said})。ユーザーエージェントを動かすには、画面からログインしている必要があります。画面からログインするか、自動ログインを有効にしてから、もう一度実行してください。",
+    "service.launchd.parked": "launchd が {target} を保留し({why})、kickstart でも起動しません。低電力モードをオフにし、ログアウトしてログインし直してください。ログ: {log}",
+    "service.launchd.not_running": "launchd は {target} を読み込みましたが、動いていません(直近の終了コード: {why})。ログ: {log}",
+    "service.systemd.no_manager": "ユーザーの systemd マネージャーに接続できません({said})。このマシンに直接または ssh でログインする(su ではなく)か、`sudo loginctl enable-linger $USER` を実行してログインし直してください。systemd がない場合は、`understudy daemon` を別の監視プログラムの下で動かしてください。",
+    "service.systemd.failed": "systemd は {unit} を {verb} できませんでした: {said}。出力は `{log}` で見られます。",
     "service.unwritable": "{word} には制御文字が含まれているか、UTF-8 ではないため、unit や plist に書けません。スクリプトに入れて、そのスクリプトを指定してください。",
 }
