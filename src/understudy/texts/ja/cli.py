@@ -25,7 +25,7 @@ TEXTS = {
     "cli.deployments.short": "ハブの起動履歴を表示します。",
     "cli.verify.short": "シミュレーションで規則を検証します。",
     "cli.store.short": "ストアを検査し、別のストアへコピーします。",
-    "cli.deploy.short": "サーバーなしで(Cloudflare Worker として)ハブを動かします。",
+    "cli.deploy.short": "サーバーなしのハブを、Cloudflare Worker として準備します。",
     "cli.completion.short": "シェルの補完スクリプトを出力します。",
     "cli.version.help": "バージョンを表示して終了します。",
     "cli.json.help": "JSON で出力します。",

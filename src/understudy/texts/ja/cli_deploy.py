@@ -3,7 +3,7 @@
 TEXTS = {
     "cli.deploy.help": "サーバーのない場所でハブを動かします。",
     "cli.deploy.init": "デプロイ用のファイルを新しいディレクトリに書き出します。",
-    "cli.deploy.init.cloudflare": "ハブを Cloudflare Worker として動かすための wrangler.jsonc、エントリー、依存パッケージの一覧、それらをコンパイルするスクリプト、この understudy のコピーを DIR に書き出し、次の手順を表示します。アップロードは行わず、既存のファイルには触れません。詳しくは docs/cloudflare.md をご覧ください。",
+    "cli.deploy.init.cloudflare": "ハブを Cloudflare Worker として動かすための wrangler.jsonc、エントリー、依存パッケージの一覧、それらをコンパイルするスクリプト、この understudy のコピーを DIR に書き出し、次の手順を表示します。アップロードは行わず、どれか 1 つでもすでにあれば、何も書き出しません。詳しくは docs/cloudflare.md をご覧ください。",
     "cli.deploy.taken": "{path} がすでにあるため、何も書き出しませんでした。別のディレクトリを指定してください。",
     "cli.deploy.step.go": "{number}. ディレクトリに移動します:",
     "cli.deploy.step.install": "{number}. Worker の Python 用パッケージを取得します:",

@@ -8,7 +8,7 @@ TEXTS = {
     "cli.store.unsound": "{store}(スキーマ {schema}): {rows} 行を読みました。問題が {count} 件あります。ストアを変更する前に、コピーを取っておいてください。",
     "cli.store.more": "… ほかに {count} 件あります。`--json` では種類ごとに 1,000 件まで表示します。",
     "cli.store.copy": "ストアの内容をすべて空のストアへコピーします。SQLite から PostgreSQL へ、その逆、SQLite 同士のいずれもできます。実行中はどちらのストアもハブから使わないでください。中断しても、同じコマンドをもう一度実行すれば続きから再開します。最後に全テーブルの件数とチェックサムを比べ、コピー先で `store check` の不変条件を検査します。FROM は変わりません。パスワードはアドレスに書かず、UNDERSTUDY_STORE_PASSWORD_FILE か ~/.pgpass に置いてください。",
-    "cli.store.stand_ins": "一部を読み取れない行も、ハブが読むとおりに(読めない項目は既定値にして)コピーします。",
+    "cli.store.stand_ins": "一部しか読み取れない行もコピーします。読み取れない値は、ハブが使うのと同じ既定値にします。",
     "cli.store.column.table": "テーブル",
     "cli.store.column.rows": "行",
     "cli.store.column.checksum": "チェックサム",

@@ -14,7 +14,7 @@ TEXTS = {
     "cli.submit.workspace": "作業に使うワークスペース(管理者がデーモンのマシンに用意したディレクトリ)。",
     "cli.submit.conversation": "タスクで続ける会話。会話の記憶とアシスタントのセッションを引き継ぎます。",
     "cli.submit.reply_to": "回答の送り先。ハブのチャンネル名に、必要ならチャットとスレッドを続けます。",
-    "cli.submit.takeover": "`never` なら、代行のモードにかかわらず、ハブ自身は回答しません。",
+    "cli.submit.takeover": "`never` なら、代行のどのモードでも、ハブ自身は回答しません。",
     "cli.submit.source": "送信元(slack、mail など)。`understudy tasks --source` で絞り込めます。",
     "cli.submit.dedup_key": "重複防止キー。同じキーで 2 回投入しても、タスクは 1 つです。",
     "cli.submit.stdin": "標準入力",

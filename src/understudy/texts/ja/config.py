@@ -104,7 +104,7 @@ TEXTS = {
     "config.help.log_level": "出力するログの最低レベル。",
     "config.help.log_form": "人が読む行か、JSON か。",
     "config.help.redact_results": "このマシンが知っているシークレットだけでなく、シークレットの形をしたものもすべて結果から取り除くか。",
-    "config.help.log_dir": "デーモンとハブがログを `daemon.log` と `hub.log` にも残すディレクトリ。10 MiB になるとそれぞれ `.1` になります。空なら標準エラーだけに出力します。",
+    "config.help.log_dir": "デーモンとハブがログを `daemon.log` と `hub.log` にも残すディレクトリ。10 MiB になると、それぞれ名前を `.1` に変えます。空なら標準エラーだけに出力します。",
     "config.help.log_stderr": "`log_dir` に残すログを標準エラーにも出力するか。launchd のサービスでは無効にし、各行を一度だけ書きます。",
     "config.help.api_key": "submit、work、memory、read の権限を持つキー。クライアントとデーモンが使います。",
     "config.help.assistant_api_key": "同じもの(以前のクライアントが使う名前)。",
