@@ -22,9 +22,9 @@ TREE: dict[str, dict[str, str]] = {
         "submit": "submit:submit",
         "tasks": "tasks:tasks",
         "task": "tasks:task",
-        "cancel": "steer:cancel",
-        "retry": "steer:retry",
-        "move": "steer:move",
+        "cancel": "task_commands:cancel",
+        "retry": "task_commands:retry",
+        "move": "task_commands:move",
     },
     "watch": {
         "status": "status:status",

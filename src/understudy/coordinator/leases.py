@@ -6,8 +6,8 @@ The latest lease of a task is kept in the task's own row, so one locked row deci
 held while `now.h < expires_h`; `h` is hearing time (hearing.py), so the hub's own absence expires nothing.
 
 1. Fencing. Each claim gives the token `max(previous + 1, now in ms)`. Everything that a worker reports names the token,
-   and an older one changes nothing. Starting from the clock, tokens survive retries, reused ids and restored backups.
-   Legacy clients know no token; their results are matched by worker (`closes_legacy_attempt`).
+   and an older one changes nothing. Because tokens start from the clock, they grow even over retries, reused ids and
+   restored backups. Legacy clients know no token; their results are matched by worker (`closes_legacy_attempt`).
 2. The end of a lease. A result settles it, its holder releases it, its time runs out (`expire`), or it is certainly
    lost (`lose`): its daemon is gone, or started anew, or no longer names the run.
 3. After the end. The token goes on counting until somebody else claims the task: a late renewal takes the lease up
@@ -15,10 +15,10 @@ held while `now.h < expires_h`; `h` is hearing time (hearing.py), so the hub's o
    comes after the next claim is kept as evidence and changes nothing.
 4. Started work. Work with side effects (`wait`, `ask`) is reserved for its machine when its lease is lost, but only if
    it may have started: the daemon named the token (NAMED), or an earlier attempt had started (BEGUN). Until it is
-   named, such a lease is as short as any (docs/adr/0008-a-wait-lease-starts-short.md).
+   named, such a lease is as short as any other (docs/adr/0008-a-wait-lease-starts-short.md).
 5. Two counts. A result without success is an attempt, tried again after a backoff up to `max_attempts`. A lease that
-   ends without a result is a loss; `losses_max` of them make the task poison. A run that outlives its hard end counts
-   as a failed attempt, because waiting for its worker was the mistake.
+   ends without a result is a loss; `losses_max` of them make the task poison. A run that outlives its hard end has
+   timed out, which counts as a failed attempt and not as a loss.
 
 Doubts. Between `expires_h` and the alarm's transaction the row still says leased: a renewal that comes in between is
 accepted, which is harmless for the hub but not what the first paragraph says. The true state of a task lies in five

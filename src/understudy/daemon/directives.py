@@ -151,7 +151,7 @@ def _resume(state: WorkerState, outcome: DirectiveOutcome) -> Loop:
 def _update(state: WorkerState, directive: Directive, outcome: DirectiveOutcome) -> Loop:
     """Install beside what runs, while it runs; only then drain and give way."""
     if not state.duties.may_update:
-        yield from _end(state, outcome, FAILED, "updates from afar are switched off here (UNDERSTUDY_ALLOW_UPDATE)")
+        yield from _end(state, outcome, FAILED, "remote updates are switched off here (UNDERSTUDY_ALLOW_UPDATE)")
         return
     if not (yield from _remember(state, outcome)):
         return

@@ -2,7 +2,7 @@
 
 TEXTS = {
     "cli.service.short": "Run the daemon or the hub as a service.",
-    "cli.service.help": "Run the daemon or the hub as a service of your user (launchd or systemd). A start succeeds only when the hub has received a heartbeat of it.",
+    "cli.service.help": "Run the daemon or the hub as a service of your user (launchd or systemd). A daemon counts as started only when the hub has received a heartbeat of this start.",
     "cli.service.install": "Install the service, or reinstall it with the settings of this shell; it replaces what was installed before. Keys go to files that only you can read. COMMAND is the program that the daemon passes tasks to.",
     "cli.service.uninstall": "Stop the service and remove it. Data, keys and logs stay. The hub still expects the daemon: `understudy daemons forget` ends that.",
     "cli.service.start": "Start the service, even if the system has parked it.",

@@ -13,7 +13,7 @@ TEXTS = {
     "directives.sha256": "update: the SHA-256 that the wheel must have.",
     "directives.one_of": "An update takes either --version or --wheel.",
     "directives.needs_hash": "A wheel needs --sha256 with its 64 hexadecimal digits.",
-    "directives.expires": "A directive that has not begun within this time is dropped. Before a restart, runs may continue for this time.  [default: 10m]",
+    "directives.expires": "A directive that has not begun within this time is dropped. Before a restart, runs may continue for this time minus one minute.  [default: 10m]",
     "directives.wait": "Wait until it is done; the exit code is its outcome.",
     "directives.asked": "{id} was asked to {kind}: it gets the directive with its next heartbeat.",
     "directives.ended": "{kind} of {id} {word}. {detail}",

@@ -13,7 +13,7 @@ TEXTS = {
     "directives.sha256": "update: wheel の SHA-256。",
     "directives.one_of": "update には --version か --wheel のどちらか一方が必要です。",
     "directives.needs_hash": "wheel には 16 進 64 桁の --sha256 が必要です。",
-    "directives.expires": "この時間内に始まらない指示は取りやめます。再起動の前に、実行中のタスクを続けてよい時間でもあります。 [既定値: 10m]",
+    "directives.expires": "この時間内に始まらない指示は取りやめます。再起動の前に実行中のタスクを続けられるのは、この時間から 1 分を引いた長さです。 [既定値: 10m]",
     "directives.wait": "終わるまで待ちます。終了コードで結果が分かります。",
     "directives.asked": "{id} に {kind} を指示しました。次のハートビートで届きます。",
     "directives.ended": "{id} の {kind} は{word}。{detail}",

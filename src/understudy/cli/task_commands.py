@@ -1,4 +1,4 @@
-"""`understudy cancel`, `retry` and `move`: what an owner may still change about a task."""
+"""`understudy cancel`, `retry` and `move`: the changes that an owner may make to a task."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from understudy.texts import t
 CONFLICT = 409
 
 
-def _steer(verb: str, task_id: str, *, as_json: bool) -> None:
+def _change(verb: str, task_id: str, *, as_json: bool) -> None:
     try:
         answer = connect().post(path_of("tasks", task_id, verb), repeatable=verb == "cancel")
     except AbsentError:
@@ -32,7 +32,7 @@ def _steer(verb: str, task_id: str, *, as_json: bool) -> None:
 @json_option
 def cancel(task_id: str, as_json: bool) -> None:
     """Final at once."""
-    _steer("cancel", task_id, as_json=as_json)
+    _change("cancel", task_id, as_json=as_json)
 
 
 @click.command("retry", cls=Command, help=t("cli.retry.help"), example="understudy retry task-01J9ZQ4X")
@@ -40,7 +40,7 @@ def cancel(task_id: str, as_json: bool) -> None:
 @json_option
 def retry(task_id: str, as_json: bool) -> None:
     """Start a failed or cancelled one anew."""
-    _steer("retry", task_id, as_json=as_json)
+    _change("retry", task_id, as_json=as_json)
 
 
 @click.command("move", cls=Command, help=t("cli.move.help"), example="understudy move task-01J9ZQ4X")
@@ -48,4 +48,4 @@ def retry(task_id: str, as_json: bool) -> None:
 @json_option
 def move(task_id: str, as_json: bool) -> None:
     """Let one that waits for its machine run elsewhere."""
-    _steer("move", task_id, as_json=as_json)
+    _change("move", task_id, as_json=as_json)
