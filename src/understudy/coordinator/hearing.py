@@ -78,8 +78,8 @@ def deaf(hearing: Hearing, wall: int, *, others_may_hear: bool = False) -> tuple
     """The same while the hub refuses signs of life by its own fault: it hears nothing, so what passes is a gap.
 
     Where others may hear, what they hear counts: nothing is written before they have been silent for 2 s, and until
-    then this hub promises leases by the common time and judges silence by the last instant heard (`silence_h`). Short
-    gaps of this kind are not worth a word.
+    then this hub grants leases by the common time and judges silence by the last instant heard (`silence_h`). Short
+    gaps of this kind are not reported.
     """
     passed = wall - hearing.heard_at
     said_from_ms = 2 * GAP_MIN_MS if others_may_hear else GAP_MIN_MS

@@ -188,7 +188,7 @@ def _away_at(daemon: DaemonGroup, now: Now, policy: Policy) -> int | None:
 
 
 def _past(at: int, now: Now) -> int:
-    """An instant; 0 if the clock was set back to before it: the time since is counted from that change."""
+    """The instant; 0 if the clock was set back to before it: the time of that change then counts instead."""
     return at if at <= now.wall else 0
 
 
@@ -197,7 +197,7 @@ def _resumed_at(now: Now) -> int:
 
 
 def is_open(found: Opening, state: TakeoverState, now: Now, policy: TakeoverPolicy) -> bool:
-    """True if the hub may step in: the time has come, and the fault is not the hub's own line."""
+    """True if the hub may step in: the time has come, and the hub's own network works as far as it was probed."""
     return found.at is not None and found.at <= now.wall and not wants_probe(state, now, policy)
 
 
@@ -275,7 +275,7 @@ def switch(state: TakeoverState, verb: str, by: str, now: Now) -> Change[Takeove
 
 
 def probed(state: TakeoverState, now: Now) -> Change[TakeoverState]:
-    """The world answered: the hub's own line is not what is wrong."""
+    """The probe was answered: the hub's own network works."""
     return Change(replace(state, probed_h=now.h))
 
 

@@ -62,7 +62,7 @@ class Committed(Struct, frozen=True):
 
 
 class _Seen(Struct):
-    """Seen by a batch and needed by later ones, as it was decided last; noted once it is durable."""
+    """Facts that a batch saw and later ones need; noted once the batch is durable."""
 
     clocks: Clocks = Clocks(0, 0)
     moved_ms: int = 0  # by which the wall clock was moved since the last batch
@@ -290,7 +290,7 @@ HEARING_KEY = 1
 
 
 def _save_rows(tx: Transaction, work: WorkingSet) -> None:
-    """Save what has changed; last, because every hub does, what hubs add to and the last instant heard."""
+    """Save what has changed; the sums and the last instant heard come last, because every hub writes those rows."""
     heard = work.dirty.pop(Hearing, {})
     tx.save_many([row for changed in work.dirty.values() for row in changed.values() if row is not None])
     for noun, changed in work.dirty.items():
@@ -303,7 +303,7 @@ def _save_rows(tx: Transaction, work: WorkingSet) -> None:
 
 
 def _removed(tx: Transaction, answer: Any) -> Any:
-    """Any answer but a removal's as it is; that one once it is carried out."""
+    """The answer; that of a removal, which is carried out here, is true if there may be more to remove."""
     return tx.purge(answer.what, answer.before, answer.limit) >= answer.limit if isinstance(answer, Removal) else answer
 
 
@@ -334,7 +334,7 @@ def _load_the_rest(tx: Transaction, work: WorkingSet, operations: Sequence[Opera
 
 
 def _stay_awake(work: WorkingSet, now: Now) -> bool:
-    """From the first lease or watched daemon on, what is heard counts → whether it is the first."""
+    """Count hearing time from the first lease or watched daemon on → whether this is the first."""
     hearing = work.get(Hearing, HEARING_KEY) or Hearing()
     is_first = bool(hearing.idle) and any(_deadlines_h(work))
     if is_first:
@@ -343,7 +343,7 @@ def _stay_awake(work: WorkingSet, now: Now) -> bool:
 
 
 def _promise(work: WorkingSet, now: Now, sleeps_ms: int) -> None:
-    """A batch that saves something says when its hub listens next; one that saves nothing else saves nothing at all."""
+    """Save the promise when the hub listens next, with a batch that saves something anyway."""
     waits = [h - now.h for h in _deadlines_h(work) if h]
     hearing = work.get(Hearing, HEARING_KEY) or Hearing()
     if Hearing not in work.dirty or hearing.promised_at < now.wall or waits:
@@ -352,7 +352,7 @@ def _promise(work: WorkingSet, now: Now, sleeps_ms: int) -> None:
 
 
 def _deadlines_h(work: WorkingSet) -> Iterator[int]:
-    """Of everything that this batch saves; 0: none."""
+    """The deadlines in hearing time of the rows that this batch saves; 0: a row without one."""
     for task in work.changed(Task):
         yield task.expires_h if task.status == LEASED else 0
     for directive in work.changed(Directive):
@@ -374,7 +374,7 @@ def _nearest(deadlines: Any) -> int:
 
 
 def woken(committed: Committed, channels: tuple[str, ...]) -> Committed:
-    """After a jump of the clock whatever sleeps until an instant has to look at it anew."""
+    """The outcome after a jump of the clock: it wakes all that sleeps until some instant, to look at the clock anew."""
     return replace(committed, available_at=committed.now.wall, due=channels)
 
 

@@ -53,7 +53,7 @@ def _queue_head(work: WorkingSet, draft: Draft) -> list[InLine]:
 
 
 class RecordProbe(Operation):
-    """The world answered: the hub's own line is not what is wrong."""
+    """The probe was answered: the hub's own network works."""
 
     def needs(self, needs: Needs) -> None:
         """The state of takeover."""
