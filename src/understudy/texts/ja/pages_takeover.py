@@ -3,7 +3,7 @@
 TEXTS = {
     "pages.takeover.cause.off": "代行は無効です。利用できるデーモンがない間、タスクは待機します。",
     "pages.takeover.cause.no_daemon": "まだどのデーモンからも応答がありません。ハブが代行するのは、登録済みのデーモンだけです。",
-    "pages.takeover.cause.here": "次のデーモンが不在とみなされていないため、ハブは代行しません:",
+    "pages.takeover.cause.here": "次のデーモンが不在とみなされていないため、ハブは代行していません:",
     "pages.takeover.cause.soon": "すべてのデーモンが不在です。どれも戻らなければ、{time} に代行を始めます。",
     "pages.takeover.cause.probe": "すべてのデーモンが不在ですが、ハブからも外部に到達できません。ハブ側の回線が原因の可能性があるため、待機しています。",
     "pages.takeover.cause.open": "{time} から利用できるデーモンがないため、代行が始まっています。デーモンのハートビートが届くと終了します。",
