@@ -68,7 +68,7 @@ TEXTS = {
     "pages.task.position_far": "前に {position} 件を超えるタスクがあります。",
     "pages.task.lacks": "次の条件を満たす稼働中のデーモンがありません:",
     "pages.task.no_worker": "必要な条件をすべて満たし、いま実行できるデーモンがありません。",
-    "pages.task.did": "{worker} が {time} で完了しました。",
+    "pages.task.did": "{worker} が {time}で完了しました。",
     "pages.task.did_alone": "完了しました。",
     "pages.task.failed_once": "失敗しました。",
     "pages.task.failed_often": "{count} 回失敗しました。",
