@@ -13,6 +13,7 @@ import click
 import pytest
 
 from tests.cli.program import environ, understudy
+from understudy.cli.click_words import wrap_wide
 from understudy.cli.commands import root
 from understudy.texts import catalogue
 
@@ -179,3 +180,15 @@ def test_the_version_is_that_of_the_package():
     from understudy import __version__
 
     assert understudy("--version").out == f"understudy {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("人が読む形式。 [既定値: 5]", ["人が読む形式。", "[既定値: 5]"]),
+        ("導入するバージョンを書く", ["導入するバー", "ジョンを書く"]),
+        ("書いてください(空白は不可)", ["書いてください", "(空白は不可)"]),
+    ],
+)
+def test_no_line_begins_with_a_small_kana_or_ends_with_an_opening_bracket(text, lines):
+    assert wrap_wide(text, 15).split("\n") == lines

@@ -15,6 +15,8 @@ from understudy.cli.terminal import columns
 from understudy.texts import catalogue, t
 
 _PREFIX = "cli.click."
+NOT_FIRST = frozenset("、。)]」』!?:〜・…ーァィゥェォッャュョぁぃぅぇぉっゃゅょ")
+NOT_LAST = frozenset("([「『")
 _MODULES = (click.core, click.decorators, click.exceptions, click.formatting, click.parser, click.types)
 
 
@@ -66,11 +68,16 @@ def wrap_wide(
 
 
 def _pieces(text: str) -> list[str]:
-    """A line in pieces between which it may break: after a space, around wide characters, not before punctuation."""
+    """A line in pieces between which it may break: after a space and around wide characters.
+
+    No line begins with what ends a phrase or belongs to the character before it, and none ends with an opening bracket.
+    """
     pieces: list[str] = []
     for char in text:
         joins = pieces and (
-            char in "、。)」』!?:ー" or (columns(char) == 1 and columns(pieces[-1][-1]) == 1 and pieces[-1][-1] != " ")
+            char in NOT_FIRST
+            or pieces[-1][-1] in NOT_LAST
+            or (columns(char) == 1 and columns(pieces[-1][-1]) == 1 and pieces[-1][-1] != " ")
         )
         if joins:
             pieces[-1] += char

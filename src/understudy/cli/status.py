@@ -68,7 +68,7 @@ def screen(seen: dict[str, Any]) -> str:
     """The status as text."""
     hub, ready = seen["hub"], seen["ready"] or {}
     word = paint(t("cli.status.ready"), "green") if ready.get("ready") else paint(t("cli.status.not_ready"), "red")
-    version = f"understudy {safe(hub['version'])}, {t('cli.status.since', ago=ago(hub['startedAt']))}"
+    version = t("cli.status.program", version=safe(hub["version"]), ago=ago(hub["startedAt"]))
     lines = [
         f"{t('cli.status.hub')}  {hub['url']}  {word}  {version}",
         *_hubs(seen["hubs"]),
@@ -91,8 +91,10 @@ def _hubs(hubs: list[dict[str, Any]]) -> list[str]:
     """A line for each hub, if several share the store."""
     if len(hubs) < 2:  # noqa: PLR2004 - the one that answers has its line already
         return []
-    said = [(row, t("cli.status.since", ago=ago(row["createdAt"]))) for row in hubs]
-    return [f"  {safe(row['hub'])}  understudy {safe(row['packageVersion'])}, {since}" for row, since in said]
+    said = [
+        (row, t("cli.status.program", version=safe(row["packageVersion"]), ago=ago(row["createdAt"]))) for row in hubs
+    ]
+    return [f"  {safe(row['hub'])}  {program}" for row, program in said]
 
 
 def _channel(row: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ TEXTS = {
     "cli.status.queue": "Queue",
     "cli.status.ready": "ready",
     "cli.status.not_ready": "NOT READY (`understudy doctor` shows why)",
+    "cli.status.program": "understudy {version}, started {ago}",
     "cli.status.since": "started {ago}",
     "cli.status.claimable": "{count} waiting to be claimed",
     "cli.status.no_daemon": "No daemon has reported yet. `understudy daemon` starts one.",

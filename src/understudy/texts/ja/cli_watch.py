@@ -7,6 +7,7 @@ TEXTS = {
     "cli.status.queue": "キュー",
     "cli.status.ready": "準備完了",
     "cli.status.not_ready": "準備未完了(理由は `understudy doctor` で分かります)",
+    "cli.status.program": "understudy {version}、起動: {ago}",
     "cli.status.since": "起動: {ago}",
     "cli.status.claimable": "取得待ち {count} 件",
     "cli.status.no_daemon": "まだどのデーモンからも応答がありません。`understudy daemon` で起動できます。",
