@@ -22,6 +22,7 @@ from tests.stores import new_store
 from understudy.api.auth import Keys, RateLimit
 from understudy.api.connections import Connections
 from understudy.api.context import Api
+from understudy.api.protocol import LimitedProtocol
 from understudy.clock import Clock, ManualClock
 from understudy.config.policy import HubInputs
 from understudy.config.shown import SettingShown
@@ -181,8 +182,10 @@ class Hub:
         shown: tuple[SettingShown, ...] = (),
         name: str = "",
         channels: tuple[ChannelSettings, ...] = (),
+        protocol: type[LimitedProtocol] | None = None,
     ) -> None:
         self.thread = thread
+        self.protocol = protocol
         self.name = (name,) if name else ()
         self.clock = clock or ManualClock()
         self.store = wrap(store or new_store(path))
@@ -219,7 +222,8 @@ class Hub:
         self, listener: socket.socket, keys: Keys, limit: RateLimit, *, publishes_docs: bool
     ) -> asyncio.Task[None]:
         api = Api(self.runtime, keys, limit, publishes_docs=publishes_docs)
-        server = server_of(api, settings=self.settings, shown=self.shown)
+        self.answered = api.requests.copy
+        server = server_of(api, settings=self.settings, shown=self.shown, protocol=self.protocol)
         self.crowd: Connections = server.config.http.args[0]  # type: ignore[union-attr]
         server.main_loop = self._stopped.wait  # type: ignore[method-assign,assignment]  # at once, not at a tick
         await self.runtime.start("fingerprint", "host-of-the-tests", *self.name)

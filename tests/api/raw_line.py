@@ -37,12 +37,17 @@ class RawLine:
 
     def answers(self) -> list[RawAnswer]:
         """Every answer until the hub closes the connection."""
-        while part := self._more():
-            self._said += part
+        self.rest()
         found = []
         while self._said:
             found.append(self._next())
         return found
+
+    def rest(self) -> bytes:
+        """What comes until the hub closes the connection, as it is."""
+        while part := self._more():
+            self._said += part
+        return self._said
 
     def answer(self) -> RawAnswer:
         """The next answer."""

@@ -14,8 +14,8 @@ from msgspec import UNSET, Raw, UnsetType
 from tests.api.hubs import Hub
 from tests.api.wire import ADMIN, OWNER
 from tests.waiting import eventually
-from understudy.api import app, endpoint, streams
-from understudy.api.app import READ_AT_ONCE_BYTES
+from understudy.api import endpoint, endpoint_app, streams
+from understudy.api.endpoint_app import READ_AT_ONCE_BYTES
 from understudy.api.respond import encoded
 from understudy.clock import ManualClock
 from understudy.errors import UnavailableError
@@ -159,7 +159,7 @@ def test_what_was_read_is_encoded_by_the_thread_that_read_it(hub: Hub, monkeypat
         names.append(threading.current_thread().name)
         return encoded(body)
 
-    for module in (app, streams):
+    for module in (endpoint_app, streams):
         monkeypatch.setattr(module, "encoded", noted)
     hub.get(path).of(200)
     assert [name.partition("_")[0] for name in names] in (["reader"], ["searcher"])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from understudy.api.connections import Connections
@@ -59,6 +60,10 @@ class VirtualTransport:
     def __init__(self) -> None:
         self.unread_bytes = 0
         self.ended = ""
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
 
     def get_extra_info(self, name: str) -> Any:
         return ("10.0.0.1", 5) if name in ("peername", "sockname") else None
@@ -89,12 +94,13 @@ async def _nobody(_: Any, __: Any, ___: Any) -> None:
 class VirtualLine:
     """One connection of a hub."""
 
-    def __init__(self) -> None:
+    def __init__(self, protocol: type[LimitedProtocol] = LimitedProtocol, app: Any = _nobody) -> None:
         self.loop, self.transport = VirtualLoop(), VirtualTransport()
-        config = Config(_nobody, interface="asgi3", ws="none", lifespan="off", log_config=None)
+        config = Config(app, interface="asgi3", ws="none", lifespan="off", log_config=None, proxy_headers=False)
         state: Any = ServerState()
         loop: Any = self.loop
-        self.protocol = LimitedProtocol(Connections(100), config=config, server_state=state, app_state={}, _loop=loop)
+        self.crowd = Connections(100)
+        self.protocol = protocol(self.crowd, config=config, server_state=state, app_state={}, _loop=loop)
         self.protocol.connection_made(self.transport)
 
     @property
@@ -105,8 +111,8 @@ class VirtualLine:
     def send(self, data: bytes) -> None:
         """It comes in; of a body it is taken at once."""
         self.protocol.data_received(data)
-        if (cycle := self.protocol.cycle) is not None:
-            cycle.body = b""
+        if isinstance(cycle := self.protocol.cycle, RequestResponseCycle):
+            cycle.body = bytearray()
             self.protocol.flow.resume_reading()
 
     def leave_unread(self, size: int) -> None:

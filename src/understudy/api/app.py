@@ -5,25 +5,17 @@ What is routed by Starlette is in `routed`, which a host may leave unread until 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
 
 from understudy.api import daemons, notices, overview, records, sessions, takeover, tasks
-from understudy.api.connections import BodyRoom
 from understudy.api.context import Api
-from understudy.api.endpoint import Endpoint, Request, check_path
+from understudy.api.endpoint import Endpoint
+from understudy.api.endpoint_app import EndpointApp
 from understudy.api.health import health_apps
-from understudy.api.long_poll import wait_for_work
-from understudy.api.request_counts import counted_send
-from understudy.api.respond import INTERNAL, ClientGoneError, encoded, read_body, respond, respond_error
-from understudy.api.streams import stream_events
-from understudy.errors import ForbiddenError, UnderstudyError
-from understudy.hub.claims import ClaimTasks
-from understudy.hub.keys import KeyChange
 from understudy.hub.messages import LINK_PATH
+from understudy.wire.limits import is_id
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -41,10 +33,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *sessions.ENDPOINTS,
 )
 App = Callable[[Any, Any, Any], Awaitable[None]]  # an ASGI application
-QUERY_FIELDS_MAX = 50
-UNAVAILABLE_STATUS = 503
-READ_AT_ONCE_BYTES = 32 << 10
-BYTES_A_TASK = 16 << 10  # writing so much takes as long as a task does
+PAST_ASGI = frozenset({  # what daemons ask all day; nothing but the operation's answer goes into theirs
+    "/api/queue", "/api/queue/heartbeat", "/api/queue/claim", "/api/queue/{task_id}/renew", "/api/result/{task_id}",
+    "/api/results", "/api/queue/{task_id}/release", "/api/queue/{task_id}/status",
+})  # fmt: skip
 
 
 def endpoint_named(method: str, path: str) -> Endpoint:
@@ -53,118 +45,6 @@ def endpoint_named(method: str, path: str) -> Endpoint:
         if (endpoint.method, endpoint.path) == (method, path):
             return endpoint
     raise KeyError(f"{method} {path}")
-
-
-class EndpointApp:
-    """One endpoint as an ASGI application."""
-
-    def __init__(self, endpoint: Endpoint, api: Api) -> None:
-        self.endpoint = endpoint
-        self.api = api
-        self._answered = api.requests.of(endpoint.method, endpoint.path)
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request; every error of ours becomes its response here and nowhere else."""
-        endpoint = self.endpoint
-        room = BodyRoom(scope.get("connection"))
-        try:
-            request = await self._request(scope, receive, room)
-            if endpoint.follows:
-                counted = counted_send(self._answered, send)
-                await stream_events(self.api.hub, request, self._welcome(request), scope, receive, counted)
-                return
-            answer = await self._answer(request, receive)
-            if isinstance(answer, UnderstudyError):  # a refusal that kept something (evidence, an event)
-                self._answered[answer.status] += 1
-                await respond_error(send, answer)
-                return
-            shown = endpoint.shown(answer)
-            status = endpoint.status_of(shown)
-            self._answered[status] += 1
-            await respond(send, status, shown)
-        except UnderstudyError as error:
-            self._answered[error.status] += 1
-            self._note(error.status)
-            await self.api.hold(error)
-            await respond_error(send, error)
-        except ClientGoneError:
-            return
-        except Exception as bug:  # noqa: BLE001 - the outermost place of a request
-            self._answered[500] += 1
-            self.api.hub.log.emit("critical", "API", f"Internal error in {endpoint.method} {endpoint.path}: {bug!r}")
-            await respond(send, 500, INTERNAL)
-        finally:
-            if room.held_bytes:
-                room.give_back()
-
-    def _note(self, status: int) -> None:
-        """A sign of life that this hub could not take: it is the hub that was deaf, not the daemon that was silent."""
-        if status == UNAVAILABLE_STATUS and not (self.endpoint.is_limited or self.endpoint.waits):
-            self.api.hub.missed_a_sign()
-
-    async def _request(self, scope: Any, receive: Any, room: BodyRoom) -> Request:
-        """Key, then rate limit, then path id, then body: the first that fails answers."""
-        endpoint, api = self.endpoint, self.api
-        caller = api.caller(scope)
-        room.establish(caller.key_id)
-        if not caller.may(*endpoint.scopes):
-            raise ForbiddenError(code="scope")
-        if endpoint.is_limited:
-            api.limit.take(caller.key_id)
-        query = scope["query_string"]
-        request = Request(
-            caller,
-            scope.get("path_params") or {},
-            _query(query) if query else {},
-            b"",
-            api.hub.clock.now_ms(),
-            api.hub.ids,
-            _header(scope, b"idempotency-key") if endpoint.method == "POST" else "",
-            api.redactor,
-        )
-        if request.path:
-            check_path(request)
-        if endpoint.method != "GET":
-            request.body = await read_body(scope, receive, min(endpoint.body_max, api.body_bytes_max), room)
-        return request
-
-    def _welcome(self, request: Request) -> Callable[[], bool]:
-        """Admit the caller → a test that its key is still valid, for requests that wait long."""
-        return partial(self.api.keys.is_valid, request.caller.key_id)
-
-    async def _answer(self, request: Request, receive: Any) -> Any:
-        endpoint, hub = self.endpoint, self.api.hub
-        if endpoint.show is not None:
-            show = endpoint.show
-            if endpoint.searches is not None and endpoint.searches(request):
-                return await hub.search(request.caller.key_id, lambda view: encoded(show(request, view)))
-            return await hub.view(lambda view: encoded(show(request, view)), request.caller.key_id)
-        assert endpoint.make is not None
-        if len(request.body) <= READ_AT_ONCE_BYTES:
-            operation = endpoint.make(request)
-        else:  # checking, parsing and cleaning it takes long: nobody else waits for it
-            operation = await asyncio.get_running_loop().run_in_executor(None, endpoint.make, request)
-        operation.weight += len(request.body) // BYTES_A_TASK
-        if isinstance(operation, ClaimTasks) and operation.body.wait_sec:
-            return await wait_for_work(hub, operation, self._welcome(request), receive)
-        answer = await hub.decide(operation)
-        if isinstance(operation, KeyChange):  # in force before the answer is sent
-            await self.api.load_keys()
-        return answer
-
-
-def _query(raw: bytes) -> dict[str, str]:
-    try:
-        return dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX))
-    except ValueError:
-        return {}
-
-
-def _header(scope: Any, wanted: bytes) -> str:
-    for name, value in scope["headers"]:
-        if name == wanted:
-            return str(value.decode("latin-1"))
-    return ""
 
 
 async def _nobody(_: Any, __: Any, ___: Any) -> bool:
@@ -180,7 +60,7 @@ def build_app(api: Api, *, routes_late: bool = False) -> Any:
     def rest(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         return routed()(scope, receive, send)
 
-    return with_hot_paths(api, rest)
+    return HotPaths(api, rest)
 
 
 def routed_part(api: Api, more: Sequence[Route] = (), shown_unknown: Shown = _nobody) -> Starlette:
@@ -191,32 +71,6 @@ def routed_part(api: Api, more: Sequence[Route] = (), shown_unknown: Shown = _no
     return routed_app(api, ENDPOINTS, every, more, shown_unknown)
 
 
-def with_hot_paths(api: Api, rest: App) -> App:
-    """Fixed paths and those of one task are plain look-ups; everything else is the matter of `rest`."""
-    straight: dict[tuple[str, ...], App] = {
-        (e.method, *_words(e.path)): EndpointApp(e, api) for e in ENDPOINTS if _is_straight(e)
-    }
-    for path, health in health_apps(api).items():
-        straight |= {(method, *_words(path)): health for method in ("GET", "HEAD")}
-
-    def entry(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
-        if scope["type"] == "http":
-            words = _words(scope["path"])
-            if not words[-1]:  # `/api/queue/` is `/api/queue`, as in hubs before this one
-                words = _without_last_slash(scope, words)
-            endpoint = straight.get((scope["method"], *words))
-            if endpoint is None and len(words) > TASK_ID_AT:
-                named = (*words[:TASK_ID_AT], TASK_ID, *words[TASK_ID_AT + 1 :])
-                endpoint = straight.get((scope["method"], *named))
-                if endpoint is not None:
-                    scope["path_params"] = {"task_id": words[TASK_ID_AT]}
-            if endpoint is not None:
-                return endpoint(scope, receive, send)
-        return rest(scope, receive, send)
-
-    return entry
-
-
 TASK_ID = "{task_id}"
 TASK_ID_AT = 3  # "", "api", "queue", id
 
@@ -225,6 +79,44 @@ PAGES_OF_DAEMONS = ("/daemons/", "/live/daemons/")
 SLASHED = frozenset(
     (daemons.DAEMONS_PATH, LINK_PATH, *PAGES_OF_DAEMONS)
 )  # below these a last slash may be part of a name
+
+
+class HotPaths:
+    """Fixed paths and those of one task are plain look-ups; everything else is the matter of `rest`."""
+
+    def __init__(self, api: Api, rest: App) -> None:
+        endpoints = {(e.method, *_words(e.path)): EndpointApp(e, api) for e in ENDPOINTS if _is_straight(e)}
+        self._rest = rest
+        self._past_asgi = {path.encode(): endpoints["POST", *_words(path)] for path in PAST_ASGI}
+        self._straight: dict[tuple[str, ...], App] = {**endpoints}
+        for path, health in health_apps(api).items():
+            self._straight |= {(method, *_words(path)): health for method in ("GET", "HEAD")}
+
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+        """By ASGI."""
+        if scope["type"] == "http":
+            words = _words(scope["path"])
+            if not words[-1]:  # `/api/queue/` is `/api/queue`, as in hubs before this one
+                words = _without_last_slash(scope, words)
+            endpoint = self._straight.get((scope["method"], *words))
+            if endpoint is None and len(words) > TASK_ID_AT:
+                named = (*words[:TASK_ID_AT], TASK_ID, *words[TASK_ID_AT + 1 :])
+                endpoint = self._straight.get((scope["method"], *named))
+                if endpoint is not None:
+                    scope["path_params"] = {"task_id": words[TASK_ID_AT]}
+            if endpoint is not None:
+                return endpoint(scope, receive, send)
+        return self._rest(scope, receive, send)
+
+    def past_asgi(self, url: bytes, scope: Any) -> EndpointApp | None:
+        """The endpoint that a POST to `url` may ask past ASGI; None if it has none, or a query, or any `%`."""
+        endpoint = self._past_asgi.get(url)
+        if endpoint is None and len(words := _words(url.decode("latin-1"))) > TASK_ID_AT:
+            task_id, words[TASK_ID_AT] = words[TASK_ID_AT], TASK_ID
+            endpoint = self._past_asgi.get("/".join(words).encode()) if is_id(task_id) else None
+            if endpoint is not None:
+                scope["path_params"] = {"task_id": task_id}
+        return endpoint
 
 
 def _words(path: str) -> list[str]:

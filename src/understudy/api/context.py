@@ -69,13 +69,7 @@ class Api:
 
         A missing key is no guess, so it is not counted (docs/contract.md, section 1).
         """
-        secret = ""
-        for name, value in scope["headers"]:
-            if name == b"x-api-key":
-                secret = value.decode("latin-1")
-                break
-            if name == b"authorization" and value[:7].lower() == b"bearer ":
-                secret = value[7:].decode("latin-1").strip()
+        secret = _secret(scope)
         if not secret:
             raise UnauthorizedError
         caller = self.keys.find(secret)
@@ -83,3 +77,16 @@ class Api:
             self.limit.wrong_key(address_of(scope.get("client")))
         assert caller is not None
         return caller
+
+    def known(self, scope: Any) -> Caller | None:
+        """The sender of the request; None if it shows no valid key, which is not counted here."""
+        return self.keys.find(_secret(scope))
+
+
+def _secret(scope: Any) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-api-key":
+            return str(value.decode("latin-1"))
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            return str(value[7:].decode("latin-1").strip())
+    return ""

@@ -38,6 +38,9 @@ class _Trailers(list[tuple[bytes, bytes]]):
         """Forget it."""
 
 
+NO_TRAILERS = _Trailers()
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """One connection. Heads and trailers beyond 64 KiB are refused; heads, bodies and unread answers have deadlines.
 
@@ -245,14 +248,18 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_offering = self.parser.should_upgrade()
         if self._is_over or self._is_offering:
             return
+        self.headers = NO_TRAILERS  # the request keeps its own
+        self.scope["connection"] = self  # type: ignore[typeddict-unknown-key]
+        self._in_body = True
+        self._body_bytes = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Hand the request on; its body follows."""
         self._before = self.cycle
         super().on_headers_complete()
         if self.crowd.is_ending:
             self.cycle.keep_alive = False
-        self.headers = _Trailers()  # the request keeps its own
-        self.scope["connection"] = self  # type: ignore[typeddict-unknown-key]
-        self._in_body = True
-        self._body_bytes = 0
         if self.expect_100_continue:  # whether its body comes after a refusal is anybody's guess: it is the last one
             self.cycle.keep_alive = False
 

@@ -13,6 +13,8 @@ from understudy.errors import TooLargeError, UnderstudyError
 Send = Any
 Receive = Any
 Scope = Any
+Headers = tuple[tuple[bytes, bytes], ...]
+JSON_TYPE = (b"content-type", b"application/json")
 _encode = msgspec.json.Encoder().encode
 PARTS_MAX = 10_000  # of a list; more of them are small
 INTERNAL = {"error": "Internal error"}
@@ -40,35 +42,49 @@ def _one_by_one(items: list[Any]) -> list[Any]:
     return [Raw(_encode(item)) for item in items] if len(items) < PARTS_MAX else items
 
 
-async def respond(send: Send, status: int, body: Any, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
-    """Send `body` as JSON; what may be large is encoded elsewhere, see `Encoded`."""
-    payload = body.payload if isinstance(body, Encoded) else _encode(body)
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [
-                (b"content-type", b"application/json"),
-                (b"content-length", str(len(payload)).encode()),
-                *headers,
-            ],
-        }
-    )
-    await send({"type": "http.response.body", "body": payload})
+class Response(Struct, frozen=True):
+    """An answer as it is sent; all of them are JSON."""
+
+    status: int
+    payload: bytes
+    headers: Headers = ()
 
 
-async def respond_error(send: Send, error: UnderstudyError) -> None:
-    """Send an error of ours; the same shape for all (`ErrorAnswer`).
+def response_of(status: int, body: Any, headers: Headers = ()) -> Response:
+    """`body` as JSON; what may be large is encoded elsewhere, see `Encoded`."""
+    return Response(status, body.payload if isinstance(body, Encoded) else _encode(body), headers)
+
+
+def refusal_of(error: UnderstudyError) -> Response:
+    """An error of ours; the same shape for all (`ErrorAnswer`).
 
     Its fields are sent as they are: the error tree is used by rooms below `wire` too.
     """
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: Headers = ()
     if "retryAfter" in error.fields:
         headers = ((b"retry-after", str(error.fields["retryAfter"]).encode()),)
     if error.status == 401:  # noqa: PLR2004
         headers = ((b"www-authenticate", b"Bearer"),)
     message = error.message if error.status != 503 else error.message.partition(":")[0]  # noqa: PLR2004
-    await respond(send, error.status, {"error": message, **error.fields}, headers)
+    return response_of(error.status, {"error": message, **error.fields}, headers)
+
+
+async def send_response(send: Send, response: Response) -> None:
+    """Send it by ASGI."""
+    length = (b"content-length", str(len(response.payload)).encode())
+    headers = [JSON_TYPE, length, *response.headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.payload})
+
+
+async def respond(send: Send, status: int, body: Any) -> None:
+    """Send `body` as JSON."""
+    await send_response(send, response_of(status, body))
+
+
+async def respond_error(send: Send, error: UnderstudyError) -> None:
+    """Send an error of ours."""
+    await send_response(send, refusal_of(error))
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int, room: BodyRoom) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from functools import cache
 from typing import Any
 
-from understudy.api.app import routed_part, with_hot_paths
+from understudy.api.app import HotPaths, routed_part
 from understudy.api.context import Api
 from understudy.config.policy import HubInputs
 
@@ -30,4 +30,4 @@ def whole_app(api: Api, given: HubInputs) -> Any:
         answer: Awaitable[Any] = routed()(scope, receive, send)
         return answer
 
-    return with_hot_paths(api, rest)
+    return HotPaths(api, rest)

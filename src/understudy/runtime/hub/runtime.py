@@ -133,7 +133,7 @@ class HubRuntime:
     def decide(self, operation: Operation) -> Awaitable[Any]:
         """The operation's answer, durable."""
         self.tally.requests += 1
-        return self.writer.decide(operation)
+        return self.writer.ask(operation)
 
     def missed_a_sign(self) -> None:
         """A sign of life could not be taken by this hub's own fault: for a while nobody's silence counts."""

@@ -21,9 +21,10 @@ import uvloop
 
 import understudy
 from understudy.addresses import bracketed
-from understudy.api.app import with_hot_paths
+from understudy.api.app import HotPaths
 from understudy.api.connections import Connections
 from understudy.api.context import Api
+from understudy.api.past_asgi import protocol_beside
 from understudy.api.protocol import LimitedProtocol
 from understudy.clock import SystemClock
 from understudy.config.policy import HubInputs, fingerprint_of, hub_drain_s
@@ -98,15 +99,20 @@ def server_of(
     connections_max: int = CONNECTIONS_MAX,
     settings: Settings = Settings(),  # noqa: B008 - frozen
     shown: tuple[SettingShown, ...] = (),
+    protocol: type[LimitedProtocol] | None = None,
 ) -> HubServer:
-    """The HTTP server of a hub; who runs it handles the signals. It keeps at most `connections_max` connections."""
+    """The HTTP server of a hub; who runs it handles the signals. It keeps at most `connections_max` connections.
+
+    `protocol` is for tests: `LimitedProtocol` answers everything by ASGI.
+    """
     crowd = Connections(connections_max, api.hub.missed_a_sign)
+    chosen = protocol or protocol_beside(uvicorn.__version__)
     return HubServer(
         crowd,
         uvicorn.Config(
-            with_hot_paths(api, LatePages(api, settings, shown)),
+            HotPaths(api, LatePages(api, settings, shown)),
             interface="asgi3",
-            http=partial(LimitedProtocol, crowd),  # type: ignore[arg-type]  # it is only called
+            http=partial(chosen, crowd),  # type: ignore[arg-type]  # it is only called
             ws="none",
             lifespan="off",
             log_config=None,

@@ -95,14 +95,15 @@ class Writer:
         """Call `listener` on the loop after each commit; answers are delivered first."""
         self._after.append(listener)
 
-    async def decide(self, operation: Operation) -> Any:
-        """The operation's answer, once it is durable; raises what it was refused with."""
-        reply = self._loop.create_future()
+    def ask(self, operation: Operation) -> asyncio.Future[Any]:
+        """The operation's answer, once it is durable, or what it was refused with; on the loop only."""
+        reply: asyncio.Future[Any] = self._loop.create_future()
         self._ask(operation, reply)
-        try:
-            return await reply
-        finally:
-            del reply  # a refusal's traceback holds this frame: without the name there is no ring to collect
+        return reply
+
+    async def decide(self, operation: Operation) -> Any:
+        """The same as a coroutine."""
+        return await self.ask(operation)
 
     def decide_blocking(self, operation: Operation, timeout_s: float = 30) -> Any:
         """The same for every thread but the loop's."""
