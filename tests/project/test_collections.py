@@ -88,6 +88,7 @@ BOUNDED = {
     "store/postgres_wire Link.warnings": "WARNINGS_MAX",
     "store/sqlite SqliteStore._readers": "READERS_MAX",
     "store/sqlite_files StoreFiles._known": CODE,
+    "store/sqlite_rows SqliteTransaction._indexed": "READ_MAX at a time, for one transaction",
     "wire/dial Server.headers": CODE,
     "worker/executors/claude_reading ClaudeReading._used": "MESSAGES_MAX",
     "worker/executors/claude_reading ClaudeReading.retry": "one event",

@@ -14,6 +14,7 @@ from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.results import ReportResult
 from understudy.store.base import EventFilter
+from understudy.store.queries import SUPERSEDED_BOOTS
 from understudy.store.sqlite import SqliteStore
 from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.tasks import ClaimBody, EnqueueBody, ResultBody
@@ -56,7 +57,7 @@ def test_a_claim_a_result_and_a_heartbeat_each_run_few_statements(counter: Count
         report = ResultBody(success=True, token=claimed["lease"]["token"], output="done")
         _, of_result = counter.ask(ReportResult(claimed["taskId"], report))
     _, of_beat = counter.ask(beat(3))
-    assert (of_claim, of_result, of_beat) == (10, 10, 7), "\n".join(q[:40] for q in counter.asked)
+    assert (of_claim, of_result, of_beat) == (10, 10, 6), "\n".join(q[:40] for q in counter.asked)
 
 
 def test_a_result_that_counts_reads_neither_evidence_nor_attempts(counter: Counter) -> None:
@@ -74,3 +75,28 @@ def test_the_events_of_a_batch_are_stored_in_their_order_in_few_statements(count
     stored = counter.store.read(lambda tx: tx.list_events(EventFilter(limit=100)))
     assert [row.event.task_id for row in stored] == [f"t{n}" for n in range(100)]
     assert [row.id for row in stored] == [*range(stored[0].id, stored[0].id + 100)]
+
+
+def test_a_collection_of_one_is_asked_for_as_a_value(counter: Counter) -> None:
+    for name in ("d1", "d'2", "デーモン"):
+        counter.ask(RecordHeartbeat(HeartbeatBody(daemon_id=name, boot_id="b1")))
+        counter.ask(RecordHeartbeat(HeartbeatBody(daemon_id=name, boot_id="b2")))
+    counter.asked.clear()
+
+    def find(*names: str) -> set[str]:
+        return {boot.daemon_id for boot in counter.store.transaction(lambda tx: tx.find(SUPERSEDED_BOOTS, names))}
+
+    assert [find("d1"), find("d'2"), find("デーモン")] == [{"d1"}, {"d'2"}, {"デーモン"}]
+    assert find("nobody") == set()
+    assert not any("json_each" in statement for statement in counter.asked)
+    assert (find(), find("d1", "d'2")) == (set(), {"d1", "d'2"})
+
+
+def test_a_beat_that_goes_on_reads_no_earlier_boots(counter: Counter) -> None:
+    for boot in ("b1", "b2"):
+        counter.ask(RecordHeartbeat(HeartbeatBody(daemon_id="d1", boot_id=boot)))
+    counter.ask(RecordHeartbeat(HeartbeatBody(daemon_id="d1", boot_id="b2")))
+    assert not any("FROM boot" in statement for statement in counter.asked)
+    refused, _ = counter.ask(RecordHeartbeat(HeartbeatBody(daemon_id="d1", boot_id="b1")))
+    assert any("FROM boot" in statement for statement in counter.asked)
+    assert refused.fields["code"] == "superseded"

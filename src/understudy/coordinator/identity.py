@@ -47,6 +47,11 @@ def arrive(daemon: Daemon, machine_id: str, boot_id: str, old_boots: frozenset[s
     return Arrival(_started(daemon, machine_id, boot_id, now), is_new_boot=True)
 
 
+def goes_on(daemon: Daemon, machine_id: str, boot_id: str) -> bool:
+    """True if a beat is one more of the boot that its daemon has: then earlier boots do not matter."""
+    return boot_id == daemon.boot_id and machine_id == daemon.machine_id
+
+
 def _from_elsewhere(daemon: Daemon, machine_id: str, boot_id: str, old_boots: frozenset[str], now: Now) -> Arrival:
     if daemon.state not in MAY_LOSE_ITS_ID and daemon.reason != STOPPED:
         return Arrival(Change(daemon, events=(_cloned(daemon, machine_id, now),)), "id_taken")

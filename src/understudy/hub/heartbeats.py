@@ -5,7 +5,7 @@ from __future__ import annotations
 from understudy.coordinator import beats
 from understudy.coordinator.beats import Facts, Heard, ReceivedBeat
 from understudy.coordinator.changes import Decision
-from understudy.coordinator.identity import LEGACY, watch_name
+from understudy.coordinator.identity import LEGACY, goes_on, watch_name
 from understudy.coordinator.nouns import Daemon, Now, Progress, Task
 from understudy.coordinator.renewals import NamedRun
 from understudy.errors import ConflictError
@@ -33,23 +33,27 @@ class RecordHeartbeat(Operation):
         self.weight = max(len(self.beat.runs or ()), 1)
 
     def needs(self, needs: Needs) -> None:
-        """The daemon, its boots, its leases, and every task that it names."""
+        """The daemon, its leases, and every task that it names."""
         beat = self.beat
         needs.row(Daemon, beat.daemon_id)
         if beat.boot_id:
-            needs.boots.add(beat.daemon_id)
             needs.held.add(beat.daemon_id)
         for run in beat.runs or ():
             needs.row(Task, run.task_id)
             need_progress(needs, run.task_id, run)
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
-        """The incident that this beat may close, and the directives that wait for it."""
-        daemon_id = self.beat.daemon_id
+        """The incident that this beat may close, the directives that wait for it, and earlier boots unless it goes on.
+
+        A beat that goes on beside one of another boot finds them too: it needs what that one has asked for.
+        """
+        beat, daemon_id = self.beat, self.beat.daemon_id
         need_incident(work, needs, daemon_id)
         daemon = work.get(Daemon, daemon_id)
         needs.daemon_count = needs.daemon_count or daemon is None
-        if daemon is not None and daemon.open_directives and self.beat.boot_id:
+        if beat.boot_id and (daemon is None or not goes_on(daemon, beat.machine_id, beat.boot_id)):
+            needs.boots.add(daemon_id)
+        if daemon is not None and daemon.open_directives and beat.boot_id:
             needs.directives.add(daemon_id)
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:

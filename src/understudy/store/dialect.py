@@ -24,7 +24,8 @@ class Dialect:
 
     `octets`: the number of bytes of a text. `has`: a
     function of the backend that knows the rule of searches; "" where Python looks at what a statement has brought.
-    `rows_max` and `values_max` bound one INSERT.
+    `rows_max` and `values_max` bound one INSERT. `names_one`: of a collection with one text a statement names that
+    text, where reading a collection costs more than the rest of it.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Dialect:
         has: Callable[[str, tuple[str, ...]], str] | None = None,
         rows_max: int = 64,
         values_max: int = 32_000,
+        names_one: bool = False,
     ) -> None:
         self._words = words
         self.collection = collection
@@ -43,6 +45,7 @@ class Dialect:
         self.has = has
         self.rows_max = rows_max
         self.values_max = values_max
+        self.names_one = names_one
         self.sql = lru_cache(STATEMENTS_MAX)(self._sql)
 
     def _sql(self, text: str) -> str:

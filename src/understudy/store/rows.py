@@ -62,7 +62,16 @@ class RowQueries(ListQueries, NeedsQueries, OutboxQueries, TakeoverQueries):
 
     def find(self, query: Query[N], *values: Any, limit: int = 0) -> list[N]:
         """The rows of a query, in its order."""
-        return self._rows(query.noun, where(self.dialect, query), *self._values(values), limit or NO_LIMIT)
+        given, of_one = [], False
+        for value in values:
+            if isinstance(value, (str, int)):
+                given.append(value)
+            elif self.dialect.names_one and len(value) == 1:
+                of_one = True
+                given += value
+            else:
+                given.append(self.dialect.collection(value))
+        return self._rows(query.noun, where(self.dialect, query, of_one=of_one), *given, limit or NO_LIMIT)
 
     def _values(self, values: tuple[Any, ...]) -> list[Any]:
         return [*map(self.dialect.value, values)]
@@ -85,10 +94,10 @@ class RowQueries(ListQueries, NeedsQueries, OutboxQueries, TakeoverQueries):
         for noun, values in by_noun.items():
             self._save(noun, values)
 
-    def _save(self, noun: type[Struct], rows: list[tuple[Any, ...]]) -> None:
+    def _save(self, noun: type[Struct], rows: list[tuple[Any, ...]], *, unindexed: bool = False) -> None:
         most = min(self.dialect.rows_max, self.dialect.values_max // len(TABLES[noun].columns))
         for part in in_steps(rows, most):
-            self._change(upsert(self.dialect, noun, len(part)), [*chain.from_iterable(part)])
+            self._change(upsert(self.dialect, noun, len(part), unindexed=unindexed), [*chain.from_iterable(part)])
 
     def add_usage(self, more: Sequence[Usage]) -> None:
         """Add to what keys have used."""

@@ -6,21 +6,26 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from understudy.clock import Clock
 from understudy.coordinator.changes import Event
+from understudy.coordinator.nouns import Daemon
 from understudy.store.base import Room, StoredEvent, Unreadable
 from understudy.store.dialect import Dialect, json_text
 from understudy.store.reading import lenient, number_of
 from understudy.store.room import LastRoom
 from understudy.store.rows import RowQueries
+from understudy.store.session import N
 from understudy.store.sqlite_search import has
 from understudy.store.statements import in_steps
+from understudy.store.tables import TABLES
 
 _INSTANT = "CASE WHEN json_valid(b.spec) THEN json_extract(b.spec, '$.availableAt') END"
 SQLITE = Dialect(
@@ -34,9 +39,12 @@ SQLITE = Dialect(
     json_text,
     octets="length(CAST({} AS BLOB))",
     has=has,
+    names_one=True,
 )
+READ_MAX = 256  # rows read at once whose indexed columns are remembered: nobody saves more of them
 T = TypeVar("T")
 _encode = msgspec.json.encode
+indexed_of_daemon = itemgetter(*TABLES[Daemon].indexed)
 
 
 @cache
@@ -57,6 +65,7 @@ class SqliteTransaction(RowQueries):
         self.unreadable = unreadable
         self._last_room = last_room or LastRoom()
         self.failure: sqlite3.Error | None = None  # of the last query that failed, also if it was caught
+        self._indexed: dict[Any, tuple[Any, ...]] = {}  # of daemons that were read, as they stand now
 
     def answer(self, fn: Callable[[SqliteTransaction], T]) -> T:
         """The answer of `fn`. sqlite3.Error of a query that failed, also if `fn` has caught it: its answer is wrong."""
@@ -90,10 +99,32 @@ class SqliteTransaction(RowQueries):
         return found
 
     def _change(self, statement: str, values: Sequence[Any] = ()) -> int:
+        self._indexed.clear()
         return self._db.execute(statement, values).rowcount
 
     def _change_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        self._indexed.clear()
         self._db.executemany(statement, rows)
+
+    def _nouns(self, noun: type[N], found: list[Any]) -> list[N]:
+        if noun is Daemon and len(found) <= READ_MAX:
+            self._indexed |= {row[0]: indexed_of_daemon(row) for row in found}
+        return super()._nouns(noun, found)
+
+    def _save(self, noun: type[Struct], rows: list[tuple[Any, ...]], *, unindexed: bool = False) -> None:
+        """A heartbeat changes no indexed column of its daemon: SQLite would write each index for it all the same."""
+        if noun is not Daemon:
+            super()._save(noun, rows)
+            return
+        was, now = self._indexed, {row[0]: indexed_of_daemon(row) for row in rows}
+        moved: list[tuple[Any, ...]] = []
+        still: list[tuple[Any, ...]] = []
+        for row in rows:
+            (still if was.get(row[0]) == now[row[0]] else moved).append(row)
+        self._indexed = {}
+        super()._save(noun, moved)
+        super()._save(noun, still, unindexed=True)
+        self._indexed = was | now
 
     def append_events(self, events: Sequence[Event]) -> list[StoredEvent]:
         """Append events; this transaction is the only writer, so their places are contiguous."""

@@ -45,10 +45,11 @@ def where_keys(dialect: Dialect, noun: type[Struct]) -> str:
 
 
 @cache
-def where(dialect: Dialect, query: Query[Any]) -> str:
-    """The rows of a query."""
+def where(dialect: Dialect, query: Query[Any], *, of_one: bool = False) -> str:
+    """The rows of a query; `of_one`: the collection that it asks for has one text, which stands for it."""
     order = f"ORDER BY {query.order} " if query.order else ""
-    return dialect.sql(f"WHERE {query.where} {order}LIMIT ?")
+    asked = query.where.replace(" IN ?", " = ?") if of_one else query.where
+    return dialect.sql(f"WHERE {asked} {order}LIMIT ?")
 
 
 @cache
@@ -69,10 +70,11 @@ def gathered(series: Series[Any]) -> str:
 
 
 @cache
-def upsert(dialect: Dialect, noun: type[Struct], rows: int) -> str:
-    """Insert or replace rows, many in one step."""
+def upsert(dialect: Dialect, noun: type[Struct], rows: int, *, unindexed: bool = False) -> str:
+    """Insert or replace rows, many in one step; `unindexed`: without the indexed columns of those that are there."""
     places = "), (".join([", ".join("?" * len(TABLES[noun].columns))] * rows)
-    return f"INSERT INTO {TABLES[noun].name} ({columns(noun)}) VALUES ({places}) {merged(dialect, noun)}"  # noqa: S608
+    end = merged(dialect, noun, unindexed=unindexed)
+    return f"INSERT INTO {TABLES[noun].name} ({columns(noun)}) VALUES ({places}) {end}"  # noqa: S608 - our own
 
 
 def in_steps(rows: Sequence[R], most: int) -> Iterator[Sequence[R]]:
@@ -88,10 +90,12 @@ def in_steps(rows: Sequence[R], most: int) -> Iterator[Sequence[R]]:
 
 
 @cache
-def merged(dialect: Dialect, noun: type[Struct]) -> str:
+def merged(dialect: Dialect, noun: type[Struct], *, unindexed: bool = False) -> str:
     """The part of an INSERT that says what becomes of a row that is there already; one that never changes stays."""
     table = TABLES[noun]
-    updates = ", ".join(f"{name} = {_merged(table, name)}" for name in table.changing)
+    updates = ", ".join(
+        f"{name} = {_merged(table, name)}" for name in (table.unindexed if unindexed else table.changing)
+    )
     return dialect.sql(f"ON CONFLICT ({', '.join(table.keys)}) DO {f'UPDATE SET {updates}' if updates else 'NOTHING'}")
 
 
