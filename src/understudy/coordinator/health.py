@@ -145,10 +145,10 @@ def stretched(daemon: Daemon, now: Now, policy: Policy) -> Change[Daemon]:
     """A daemon that announces an interval too long for its limits is judged by longer ones: one event an interval."""
     if daemon.interval_ms == daemon.interval_reported:
         return Change(daemon)
-    limits = limits_of(daemon, policy)
     plain = daemon.late_after_ms or policy.late_after_ms
-    if limits.late_ms == plain:
+    if 2 * daemon.interval_ms <= plain:
         return Change(daemon)
+    limits = limits_of(daemon, policy)
     message = (
         f"Daemon {daemon.id} beats every {daemon.interval_ms / 1000:g} s: "
         f"it is late after {limits.late_ms / 1000:g} s, not {plain / 1000:g} s"
