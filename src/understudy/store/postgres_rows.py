@@ -25,7 +25,7 @@ from understudy.store.dialect import Dialect
 from understudy.store.postgres_fronts import Fronts
 from understudy.store.postgres_pipeline import Statement
 from understudy.store.postgres_queue import SKIPPING, QueueQueries
-from understudy.store.postgres_statements import insert, insert_one, of_pairs, update, update_one
+from understudy.store.postgres_statements import insert, insert_one, inserted, of_pairs, same_in_all, update, update_one
 from understudy.store.postgres_trips import Trips
 from understudy.store.postgres_wire import array, numbered
 from understudy.store.room import LastRoom
@@ -46,10 +46,10 @@ POSTGRES = Dialect(
     array,
     octets="octet_length({})",
 )
-_EVENT_COLUMNS = "at, level, name, component, message, fields, task_id, daemon_id"
-_EVENT_ARRAYS = "?::bigint[], " + ", ".join(["?::text[]"] * 7)
-_APPEND = f"INSERT INTO event ({_EVENT_COLUMNS}) SELECT * FROM unnest({_EVENT_ARRAYS}) RETURNING id"  # noqa: S608
-_PLACE = f"INSERT INTO event (id, {_EVENT_COLUMNS}) SELECT * FROM unnest(?::bigint[], {_EVENT_ARRAYS})"  # noqa: S608
+_EVENT = {"at": "bigint"} | dict.fromkeys(
+    ("level", "name", "component", "message", "fields", "task_id", "daemon_id"), "text"
+)
+_PLACED = {"id": "bigint", **_EVENT}
 _ADD_USAGE = (
     "INSERT INTO usage (submitter, open_tasks, size_bytes)"
     " SELECT * FROM unnest(?::text[], ?::bigint[], ?::bigint[]) AS u(s, o, b) ORDER BY s"
@@ -68,12 +68,17 @@ _CLOCK = Statement("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigin
 _encode = msgspec.json.encode
 
 
-def _of_events(events: Sequence[Event]) -> list[str]:
+def _of_events(events: Sequence[Event]) -> dict[str, tuple[Any, ...]]:
     rows = [
         (e.at, e.level, e.name, e.component, e.message, _encode(e.fields).decode(), e.task_id, e.daemon_id)
         for e in events
     ]
-    return [array(column) for column in zip(*rows, strict=True)]
+    return dict(zip(_EVENT, zip(*rows, strict=True), strict=True))
+
+
+def _sent(columns: Mapping[str, Sequence[Any]], same: Collection[str]) -> list[Any]:
+    """The values of these columns, as a statement has them that knows which are the same in all rows."""
+    return [column[0] if name in same else array(column) for name, column in columns.items()]
 
 
 class PostgresTransaction(QueueQueries):
@@ -220,20 +225,21 @@ class PostgresTransaction(QueueQueries):
         if len(rows) == 1:
             self._later(f"{insert_one(noun)} {merge}", astuple(rows[0]))
         elif rows:
-            self._later(f"{insert(noun)} {merge}", [*map(array, zip(*map(astuple, rows), strict=True))])
+            columns = _by_column(noun, rows)
+            same = same_in_all(TABLES[noun].name, columns, TABLES[noun].keys)
+            self._later(f"{insert(noun, same)} {merge}", _sent(columns, same))
 
     def _update(self, noun: type[Struct], before: list[Struct], after: list[Struct]) -> None:
         """Save rows that are there, their columns that have changed: each other one would be sent and compared."""
-        was, now = (
-            dict(zip(TABLES[noun].columns, zip(*map(astuple, rows), strict=True), strict=True))
-            for rows in (before, after)
-        )
-        names = tuple(name for name in TABLES[noun].changing if was[name] != now[name])
-        values = [now[name] for name in (*TABLES[noun].keys, *names)]
+        was, now = _by_column(noun, before), _by_column(noun, after)
+        table = TABLES[noun]
+        names = tuple(name for name in table.changing if was[name] != now[name])
         if names and len(after) == 1:
-            self._later(update_one(noun, names), [value for (value,) in values])
+            self._later(update_one(noun, names), [now[name][0] for name in (*table.keys, *names)])
         elif names:
-            self._later(update(noun, names), [*map(array, values)])
+            same = same_in_all(f"{table.name} {names}", {name: now[name] for name in names}, ())
+            ordered = (*filter(same.__contains__, names), *table.keys, *(n for n in names if n not in same))
+            self._later(update(noun, names, same), _sent({name: now[name] for name in ordered}, same))
 
     def add_usage(self, more: Sequence[Usage]) -> None:
         """Add to what keys have used, in the same order as everybody."""
@@ -256,13 +262,17 @@ class PostgresTransaction(QueueQueries):
         """Append events; other hubs may do so meanwhile, so their places are not contiguous."""
         if not events:
             return []
-        places = sorted(row[0] for row in self._fetch(_APPEND, _of_events(events)))
+        columns = _of_events(events)
+        same = same_in_all("event", columns, ("message",))
+        appended = f"{inserted('event', _EVENT, same)} RETURNING id"
+        places = sorted(row[0] for row in self._fetch(appended, _sent(columns, same)))
         return [*starmap(StoredEvent, zip(places, events, strict=True))]
 
     def place_events(self, stored: Sequence[StoredEvent], last_id: int) -> None:
         """Insert events at their own places, and let the next one come after `last_id` and after these."""
         if stored:
-            self._change(_PLACE, [array([one.id for one in stored]), *_of_events([one.event for one in stored])])
+            columns = {"id": [one.id for one in stored], **_of_events([one.event for one in stored])}
+            self._change(inserted("event", _PLACED, ()), _sent(columns, ()))
         last = max((last_id, *(one.id for one in stored)))
         if last > self.last_event_id():
             self._fetch("SELECT setval('event_id', ?)", (last,))
