@@ -14,6 +14,7 @@ from tests.api.test_claims import start_polls
 from tests.api.wire import ADMIN, Stream
 from tests.fakes.webhook import FakeWebhook
 from tests.waiting import allowed_s, eventually
+from understudy.api.event_feed import Follower
 from understudy.clock import ManualClock
 from understudy.coordinator.nouns import Policy
 from understudy.coordinator.routes import Routes
@@ -108,6 +109,43 @@ def test_a_stream_reads_no_further_than_its_hub_has_followed(pair: Pair) -> None
     assert "task.queued" not in stream.rest() + resumed.rest()
     stream.close()
     resumed.close()
+
+
+def test_whoever_begins_to_follow_while_only_names_are_read_is_shown_all(pair: Pair) -> None:
+    """As long as nobody follows, a hub reads no more than the names of what happens."""
+    a, b = pair
+    b.thread.run(_hold(b))
+    a.enqueue("t")
+    asked: list[bool] = []
+    came = b.thread.run(_join_after_the_read(b, asked))
+    b.thread.run(_go_on(b))
+    eventually(lambda: list(came._queue), what="the event")
+    assert [(item.stored.event.name, item.stored.event.fields["taskId"]) for item in came._queue] == [
+        ("task.queued", "t")
+    ]
+    assert asked[0]
+    assert not any(asked[1:])
+    b.thread.run(_leave(b, came))
+
+
+async def _join_after_the_read(hub: Hub, asked: list[bool]) -> Follower:
+    others, follower = hub.runtime._others, Follower("k")
+    assert others is not None
+    read = others._read
+
+    async def read_then_join(fn: Any) -> Any:
+        seen = await read(fn)
+        if not follower._queue and (wanted := next(iter(getattr(fn, "args", ())), None)) is not None:
+            asked.append(wanted.names_only)
+            hub.runtime.feed.followers.add(follower)
+        return seen
+
+    others._read = read_then_join
+    return follower
+
+
+async def _leave(hub: Hub, follower: Follower) -> None:
+    hub.runtime.feed.followers.discard(follower)
 
 
 async def _close_feed(hub: Hub) -> None:

@@ -114,7 +114,6 @@ BOUNDED = {
 }
 CACHED = {  # without a bound of their own
     "cloudflare/whole with_pages": "one application",
-    "store/postgres_statements insert": CODE,
     "store/postgres_statements insert_one": CODE,
     "store/postgres_statements of_pairs": CODE,
     "store/reading _checked": "types of columns",

@@ -290,6 +290,10 @@ class StoreConformance:
         assert found(text="眠", levels=("critical",)) == [2]
         assert found(task_id="t1", since_at=T0 + 2) == [3]
         assert store.read(lambda tx: tx.list_events(EventFilter(limit=1)))[0].event == event(3)
+        named = store.read(lambda tx: tx.list_events(EventFilter(after_id=places[0], names_only=True)))
+        assert [(row.id, row.event.name, row.event.message) for row in named] == [
+            (places[1], "name.2", ""), (places[2], "name.3", ""),
+        ]  # fmt: skip
 
     def test_lists_are_newest_first_and_go_on_after_a_cursor(self, store: Store) -> None:
         self.save(

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from msgspec.structs import fields
+from msgspec.structs import fields, replace
 
 from tests.postgres import Server, running_server
 from tests.store.conformance import T0, StoreConformance, leased, queued
@@ -20,11 +20,14 @@ from tests.store.searches import SearchExercise
 from tests.store.sums import SumsExercise
 from tests.waiting import eventually
 from understudy.clock import ManualClock, SystemClock
+from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import Daemon, Task, TaskBody
 from understudy.errors import SlowReadError, StoreDownError, StoreError, StoreVersionError
-from understudy.store import postgres_schema, postgres_wire
+from understudy.store import postgres_schema, postgres_statements, postgres_wire
+from understudy.store.base import EventFilter
 from understudy.store.postgres import PostgresStore
 from understudy.store.postgres_pipeline import Pipeline, Statement
+from understudy.store.postgres_rows import PostgresTransaction
 from understudy.store.queries import READY
 from understudy.store.tables import SCHEMA_VERSION, TABLES
 
@@ -126,6 +129,34 @@ def test_flags_are_numbers_one_by_one_and_many_at_once(store: PostgresStore) -> 
     assert [(row.id, row.paused) for row in store.read(lambda tx: tx.load_all(Daemon, 9))] == [
         ("d0", 0), ("d1", 1), ("one", 1),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("shapes", [100, 0])
+def test_what_is_the_same_in_all_rows_is_sent_once(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch, shapes: int
+) -> None:
+    """As far as there is room for one more kind of statement; what is saved is the same in any case."""
+    monkeypatch.setattr(postgres_statements, "_shapes", set())
+    monkeypatch.setattr(postgres_statements, "SHAPES_MAX", shapes)
+    texts: list[str] = []
+    later = PostgresTransaction._later
+    monkeypatch.setattr(
+        PostgresTransaction, "_later", lambda tx, text, values: (texts.append(text), later(tx, text, values))[1]
+    )
+    made = [queued(f"t{n}", n, note='"\\', user_id=f"u{n % 2}") for n in range(20)]
+    save(store, *made)
+    taken = [replace(task, status="leased", ready=0, token=7 + n, expires_h=T0) for n, task in enumerate(made)]
+    store.transaction(lambda tx: (tx.load_many(Task, [task.id for task in made]), tx.save_many(taken)))
+    assert sorted(store.read(lambda tx: tx.load_all(Task, 99)), key=lambda task: task.token) == taken
+    words = ("INSERT INTO task (", "UPDATE task ")  # hubs of other tests may still be ending
+    inserted, updated = (next(text for text in texts if text.startswith(word)) for word in words)
+    assert (inserted.count("[]"), updated.count("[]")) == ((4, 2) if shapes else (len(TABLES[Task].columns), 5))
+
+
+def test_events_that_are_all_the_same_are_as_many_as_were_appended(store: PostgresStore) -> None:
+    stored = store.transaction(lambda tx: tx.append_events([Event(T0, "info", "name", "Part", "", {})] * 20))
+    assert store.read(lambda tx: tx.list_events(EventFilter())) == stored
+    assert len({one.id for one in stored}) == 20
 
 
 def test_a_read_that_outlives_its_store_leaves_no_connection(url: str) -> None:

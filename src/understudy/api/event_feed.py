@@ -91,10 +91,15 @@ class EventFeed:
         self.listeners: set[Callable[[Committed], None]] = set()  # of the pages: called after each commit with events
         self.endings: set[Callable[[], None]] = set()  # called when the hub is stopping
         self._of_key: Counter[str] = Counter()
-        self.elsewhere: set[Callable[[Committed], None]] = set()  # called with what was read of the log of all hubs
+        self.elsewhere: set[Callable[[Committed], None]] = set()  # called with the log of all hubs, for its names
         self.is_followed = False  # stored events come from the log, in its order: `last_id` is how far it was read
         self.last_id = 0
         self.is_over = False  # the hub is stopping
+
+    @property
+    def is_read(self) -> bool:
+        """True if somebody is shown what the events say; those elsewhere look at their names."""
+        return bool(self.followers or self.listeners)
 
     @contextmanager
     def joined(self, key_id: str) -> Iterator[Follower]:

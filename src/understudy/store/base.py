@@ -100,6 +100,7 @@ class EventFilter(Struct, frozen=True):
     before_id: int = 0
     task_id: str = ""
     limit: int = 100
+    names_only: bool = False  # of each event only its place and its name are read
 
 
 class Found(Struct, frozen=True):

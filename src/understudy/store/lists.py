@@ -7,9 +7,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import FINISHED, LEASED, QUEUED, Task
 from understudy.store.base import EventFilter, StoredEvent, TaskFilter
-from understudy.store.reading import event_of, number_of, row_of
+from understudy.store.reading import event_of, number_of, row_of, shown
 from understudy.store.search import event_text, folded, task_text
 from understudy.store.session import Session
 from understudy.store.statements import columns
@@ -20,6 +21,7 @@ EVENTS_BACK_MAX = 20_000  # how far back a daemon's last words are looked for: t
 SEARCHED_A_PAGE = 64  # rows with their texts, which Python looks at
 _QUEUED_AT = TABLES[Task].columns.index("queued_at")
 _EVENTS = "SELECT id, at, level, name, component, message, fields, task_id, daemon_id FROM event WHERE"
+_NAMES = "SELECT id, name FROM event WHERE"
 
 
 SORTED_MAX = 5_000  # unfinished tasks that are sorted for a list of those that wait
@@ -107,6 +109,8 @@ class ListQueries(Session):
             rows = self._events(wanted, wanted.limit)
         if not wanted.after_id:
             rows.reverse()
+        if wanted.names_only:
+            return [StoredEvent(place, Event(0, "", shown(name), "", "", {})) for place, name in rows]
         return [event_of(row, self.unreadable) for row in rows]
 
     def _events(self, wanted: EventFilter, limit: int) -> list[Any]:
@@ -122,7 +126,8 @@ class ListQueries(Session):
             condition, needles = event_condition(self.dialect, wanted.text)
             where.add(condition, *needles)
         order = "ASC" if wanted.after_id else "DESC"
-        return self._fetch(f"{_EVENTS} {where} ORDER BY id {order} LIMIT ?", (*where.values, limit))
+        what = _NAMES if wanted.names_only else _EVENTS
+        return self._fetch(f"{what} {where} ORDER BY id {order} LIMIT ?", (*where.values, limit))
 
     def _events_with_text(self, wanted: EventFilter) -> list[Any]:
         """As with tasks, in the order in which they are read."""

@@ -3,7 +3,8 @@
 Every second, and sooner after a hint, it reads the log of events behind its position. Every second, and after hints may
 have been lost, it looks for each group of long polls whether there is something for them: not after each hint, because
 the task behind it is mostly in somebody's hands already. From time to time it says that it runs. The feed of events is
-fed by this alone, also with what this hub itself has written, so that everybody sees events in one order.
+fed by this alone, also with what this hub itself has written, so that everybody sees events in one order. While nobody
+is shown events, only their places and names are read, and less often: a busy log costs a hub little then.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 from understudy.api.hub import Hub
 from understudy.api.waiting import Group
@@ -21,16 +23,15 @@ from understudy.hub.batch import Committed
 from understudy.hub.operation import Operation
 from understudy.hub.settled import Settled
 from understudy.hub.starts import SeeHub
-from understudy.hub.views import View
 from understudy.runtime.hub.hints import Hints, hint_of
 from understudy.store.base import EventFilter, Reader, Signals, Store, StoredEvent
 from understudy.store.queries import WAITING_FOR
 
-T = TypeVar("T")
 LOOK_EVERY_S = 1.0
 DUE_PART = 0.9  # so that a look that comes a little early is not the next one but one
 PAUSE_S = 0.02  # between two looks, however many hints come
-EVENTS_A_LOOK = 500
+EVENTS_A_LOOK, NAMES_A_LOOK = 500, 2_000
+PAUSE_UNREAD_S = 0.1  # between two looks while nobody is shown events: so late a revoked key is known to be one
 GROUPS_A_LOOK = 100
 BEGIN_TRIES = 250  # some five seconds: a transaction that stays open longer does not keep a hub from starting
 
@@ -44,13 +45,13 @@ class Others:
         store: Store,
         start_id: str,
         decide: Callable[[Operation], Awaitable[Any]],
-        view: Callable[[Callable[[View], Any]], Awaitable[Any]],
+        read: Callable[[Callable[[Reader], Any]], Awaitable[Any]],
         on_trouble: Callable[[Exception], None],
     ) -> None:
-        """`decide` and `view` are the hub's own, which count as nobody's requests."""
+        """`decide` and `read` are the hub's own, which count as nobody's requests."""
         self._hub = hub
         self._decide = decide
-        self._view = view
+        self._read = read
         self._store = store
         self._start_id = start_id
         self._on_trouble = on_trouble
@@ -129,7 +130,7 @@ class Others:
             except Exception as bug:  # noqa: BLE001 - the outermost place of a task that must not end by itself
                 self._on_trouble(bug)
                 await asyncio.sleep(LOOK_EVERY_S)
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(PAUSE_S if is_more or self._hub.feed.is_read else PAUSE_UNREAD_S)
             if not is_more:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_EVERY_S):
@@ -139,19 +140,30 @@ class Others:
         """Everything once → whether the next look is due at once."""
         await self._look_at_gap()
         groups = self._groups_due()
-        last_id = self._settled.last_id
-
-        def read(reader: Reader) -> tuple[list[StoredEvent], list[tuple[Group, int]]]:
-            after = EventFilter(after_id=last_id or -1, limit=EVENTS_A_LOOK)
-            return reader.list_events(after), [(group, _tasks_for(reader, group, most)) for group, most in groups]
-
-        events, found = await self._read(read)
+        wanted, (events, found) = await self._events_and_tasks(groups)
         if not self._settled.is_beginning:
             self._hub.feed.follow(self._settled.take(events), self._settled.last_id)
         for group, count in found:
             self._hub.waiting.wake_group(group, count)
         await self._say_that_it_runs()
-        return self._settled.is_at_gap or len(events) == EVENTS_A_LOOK
+        return self._settled.is_at_gap or len(events) == wanted.limit
+
+    async def _events_and_tasks(self, groups: list[tuple[Group, int]]) -> tuple[EventFilter, _Seen]:
+        """The events behind the position, and the tasks for each group.
+
+        A reader that has begun to follow while only names were read is shown them whole.
+        """
+        while True:
+            wanted = self._wanted()
+            seen: _Seen = await self._read(partial(_seen, wanted, groups))
+            if self._wanted() == wanted or not wanted.names_only:
+                return wanted, seen
+
+    def _wanted(self) -> EventFilter:
+        after_id = self._settled.last_id or -1
+        if self._hub.feed.is_read:
+            return EventFilter(after_id=after_id, limit=EVENTS_A_LOOK)
+        return EventFilter(after_id=after_id, limit=NAMES_A_LOOK, names_only=True)
 
     def _groups_due(self) -> list[tuple[Group, int]]:
         now = self._loop.time()
@@ -172,9 +184,12 @@ class Others:
             await self._decide(SeeHub(self._start_id))
             self._seen_mono = mono
 
-    async def _read(self, show: Callable[[Reader], T]) -> T:
-        found: T = await self._view(lambda view: show(view.reader))
-        return found
+
+_Seen = tuple[list[StoredEvent], list[tuple[Group, int]]]
+
+
+def _seen(wanted: EventFilter, groups: list[tuple[Group, int]], reader: Reader) -> _Seen:
+    return reader.list_events(wanted), [(group, _tasks_for(reader, group, most)) for group, most in groups]
 
 
 def _tasks_for(reader: Reader, group: Group, most: int) -> int:

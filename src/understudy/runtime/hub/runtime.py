@@ -93,10 +93,10 @@ class HubRuntime:
     def _made_others(self) -> Others:
         """They are asked for by no client: nothing of it counts as a request."""
 
-        def view(show: Callable[[View], Any]) -> Awaitable[Any]:
-            return self._reading.look("", partial(self._show, show))
+        def read(fn: Callable[[Reader], Any]) -> Awaitable[Any]:
+            return self._reading.look("", partial(self._read, fn))
 
-        return Others(self, self.store, self.start_id, self.writer.decide, view, self._on_others_trouble)
+        return Others(self, self.store, self.start_id, self.writer.decide, read, self._on_others_trouble)
 
     async def start(self, fingerprint: str, host: str, name: str = "") -> None:
         """Start the threads and write this start down; StoreError if the store cannot be written."""
@@ -156,8 +156,11 @@ class HubRuntime:
             redactor = self.log.redactor
             return show(View(reader, wall, self.policy, redactor, self._environment_keys, self.start_id))
 
+        return self._read(shown, within_ms)
+
+    def _read(self, fn: Callable[[Reader], T], within_ms: int) -> T:
         try:
-            return self.store.read(shown, within_ms)
+            return self.store.read(fn, within_ms)
         except StoreError as error:
             self._store_failed(error)
             raise
