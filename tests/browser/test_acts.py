@@ -13,7 +13,6 @@ from tests.waiting import eventually
 def test_takeover_is_paused_and_resumed_by_its_buttons(day, open_page):
     watched = open_page(day.url)
     watched.expects("a dialog")  # it asks whether somebody is sure
-    watched.expects("content moved")  # by an act of their own
     log_in(watched, day)
     page = watched.goto("/takeover")
     for before, after in (("ready", "paused"), ("paused", "ready")):
@@ -49,7 +48,6 @@ def test_waiting_task_is_cancelled_on_its_page(start_hub, open_page):
     task_id = hub.post("/api/queue", {"content": "wait for a machine"})["taskId"]
     watched = open_page(hub.url)
     watched.expects("a dialog")
-    watched.expects("content moved")
     log_in(watched, hub)
     page = watched.goto(f"/tasks/{task_id}")
     page.locator(f"button[formaction='/tasks/{task_id}/cancel']").click()

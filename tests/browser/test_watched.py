@@ -67,3 +67,11 @@ def test_content_that_moves_is_seen_and_axe_finds_what_is_unreadable(page):
     page.page.evaluate("""below.insertAdjacentHTML("beforebegin", "<div style='height:200px'></div>")""")
     (moved,) = page.finish()
     assert re.search(r"content moved by .*pale", moved)
+
+
+def test_what_moves_by_the_answer_to_a_form_is_no_fault(page):
+    show(page, "<form id=f onsubmit='event.preventDefault()'></form><p id=below style='height:400px'>dark")
+    page.page.evaluate(
+        """f.requestSubmit(); below.insertAdjacentHTML("beforebegin", "<div style='height:200px'></div>")"""
+    )
+    assert page.finish() == []

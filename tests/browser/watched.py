@@ -3,6 +3,7 @@
 Faults are: an error on the console or in a script, an answer that is missing, a request to anywhere but the hub,
 something that the Content-Security-Policy refused, content that needs sideways scrolling, and content that moved by
 itself. `WatchedPage.finish` gives all of them; a test that causes some says so by `expects("part of the text")`.
+What moves once a form was sent moves by its answer, however late that comes (browsers excuse half a second only).
 
 A page has arrived when its scripts have run: what is drawn before that depends on how busy the machine is.
 """
@@ -23,7 +24,10 @@ _WATCH = """
   let arrived = Infinity;
   addEventListener("DOMContentLoaded", () => requestAnimationFrame(() => requestAnimationFrame(
     () => { arrived = performance.now(); })));
-  const moved = (entries) => entries.filter((entry) => !entry.hadRecentInput && entry.startTime > arrived).forEach(
+  let sent = Infinity;
+  addEventListener("submit", () => { sent = Math.min(sent, performance.now()); }, true);
+  const isOwn = (entry) => !entry.hadRecentInput && entry.startTime > arrived && entry.startTime < sent;
+  const moved = (entries) => entries.filter(isOwn).forEach(
     (entry) => report("shift", entry.sources.map((source) => name(source.node)).join(" | "), entry.value));
   const shifts = new PerformanceObserver((list) => moved(list.getEntries()));
   shifts.observe({type: "layout-shift", buffered: true});
