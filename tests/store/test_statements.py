@@ -13,6 +13,7 @@ from understudy.hub.claims import ClaimTasks
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.results import ReportResult
+from understudy.store import queries
 from understudy.store.base import EventFilter
 from understudy.store.queries import SUPERSEDED_BOOTS
 from understudy.store.sqlite import SqliteStore
@@ -100,3 +101,9 @@ def test_a_beat_that_goes_on_reads_no_earlier_boots(counter: Counter) -> None:
     refused, _ = counter.ask(RecordHeartbeat(HeartbeatBody(daemon_id="d1", boot_id="b1")))
     assert any("FROM boot" in statement for statement in counter.asked)
     assert refused.fields["code"] == "superseded"
+
+
+def test_a_query_has_one_collection_at_most_because_one_with_a_single_text_is_written_as_that_text() -> None:
+    named = [one for one in vars(queries).values() if isinstance(one, queries.Query)]
+    assert len(named) > 20
+    assert [one.where for one in named if one.where.count(" IN ?") > 1] == []

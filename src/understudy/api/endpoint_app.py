@@ -180,9 +180,6 @@ class EndpointApp:
         return operation
 
 
-DIRECT_BYTES_MAX = 4 << 10
-
-
 def _length(scope: Any) -> int:
     for name, value in scope["headers"]:
         if name == b"content-length":
