@@ -67,6 +67,16 @@ def test_a_key_comes_in_either_header(shared_hub: Hub, headers: dict[str, str]) 
     shared_hub.client.call("GET", "/api/queue", key=None, headers=headers).of(200)
 
 
+@pytest.mark.parametrize("names", [("Authorization", "X-API-Key"), ("X-API-Key", "Authorization")])
+def test_its_own_header_counts_before_one_that_may_be_meant_for_a_proxy(
+    shared_hub: Hub, names: tuple[str, str]
+) -> None:
+    headers = {name: OWNER if name == "X-API-Key" else "Bearer of-a-proxy" for name in names}
+    call = shared_hub.client.call
+    call("GET", "/api/queue", key=None, headers=headers).of(200)
+    call("POST", "/api/queue/heartbeat", {"workerId": "w"}, key=None, headers=headers).of(200)
+
+
 @pytest.mark.parametrize("name", ["key", "apiKey", "api_key", "X-API-Key", "access_token"])
 def test_a_key_in_the_query_string_counts_for_nothing(shared_hub: Hub, name: str) -> None:
     shared_hub.get(f"/api/queue?{name}={OWNER}", key=None).of(401)

@@ -6,7 +6,6 @@ What is routed by Starlette is in `routed`, which a host may leave unread until 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from understudy.api import daemons, notices, overview, records, sessions, takeover, tasks
@@ -51,16 +50,9 @@ async def _nobody(_: Any, __: Any, ___: Any) -> bool:
     return False
 
 
-def build_app(api: Api, *, routes_late: bool = False) -> Any:
-    """The API alone. `routes_late`: for a host that pays for each start, and is asked little more than hot paths."""
-    routed = cache(partial(routed_part, api))
-    if not routes_late:
-        routed()
-
-    def rest(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
-        return routed()(scope, receive, send)
-
-    return HotPaths(api, rest)
+def build_app(api: Api) -> Any:
+    """The API alone."""
+    return HotPaths(api, routed_part(api))
 
 
 def routed_part(api: Api, more: Sequence[Route] = (), shown_unknown: Shown = _nobody) -> Starlette:

@@ -9,6 +9,7 @@ from understudy.api.auth import Keys, Patience, RateLimit
 from understudy.api.connections import address_of
 from understudy.api.hub import Hub
 from understudy.api.request_counts import RequestCounts
+from understudy.api.respond import INTERNAL, Response, response_of
 from understudy.coordinator.nouns import Key
 from understudy.errors import UnauthorizedError, UnderstudyError
 from understudy.hub.batch import Committed
@@ -78,15 +79,22 @@ class Api:
         assert caller is not None
         return caller
 
+    def internal_error(self, where: str, bug: Exception) -> Response:
+        """The answer to a request that met a bug of ours, which is logged; `where` is its method and path."""
+        self.hub.log.emit("critical", "API", f"Internal error in {where}: {bug!r}")
+        return response_of(500, INTERNAL)
+
     def known(self, scope: Any) -> Caller | None:
         """The sender of the request; None if it shows no valid key, which is not counted here."""
         return self.keys.find(_secret(scope))
 
 
 def _secret(scope: Any) -> str:
+    """The key of a request, "" for none. `X-API-Key` counts before `Authorization`, which may be meant for a proxy."""
+    secret = ""
     for name, value in scope["headers"]:
         if name == b"x-api-key":
             return str(value.decode("latin-1"))
         if name == b"authorization" and value[:7].lower() == b"bearer ":
-            return str(value[7:].decode("latin-1").strip())
-    return ""
+            secret = value[7:].decode("latin-1").strip()
+    return secret

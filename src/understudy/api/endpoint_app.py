@@ -14,10 +14,10 @@ from understudy.api.endpoint import Endpoint, Request, check_path
 from understudy.api.long_poll import wait_for_work
 from understudy.api.request_counts import counted_send
 from understudy.api.respond import (
-    INTERNAL,
     ClientGoneError,
     Response,
     encoded,
+    length_of,
     read_body,
     refusal_of,
     response_of,
@@ -78,7 +78,7 @@ class EndpointApp:
         Whatever fails here fails there once more, in the same way: nothing is counted before.
         """
         caller = self.api.known(scope)
-        if caller is None or not 0 <= _length(scope) <= min(self._body_max, PAST_ASGI_BYTES_MAX):
+        if caller is None or not 0 <= length_of(scope) <= min(self._body_max, PAST_ASGI_BYTES_MAX):
             return None
         try:
             return self._admitted(caller, scope, BodyRoom(scope["connection"]))
@@ -116,9 +116,7 @@ class EndpointApp:
         """Every error becomes its response here and nowhere else."""
         if not isinstance(trouble, UnderstudyError):
             self._answered[500] += 1
-            where = f"{self.endpoint.method} {self.endpoint.path}"
-            self.api.hub.log.emit("critical", "API", f"Internal error in {where}: {trouble!r}")
-            return response_of(500, INTERNAL)
+            return self.api.internal_error(f"{self.endpoint.method} {self.endpoint.path}", trouble)
         self._answered[trouble.status] += 1
         self._note(trouble.status)
         return refusal_of(trouble)
@@ -178,13 +176,6 @@ class EndpointApp:
         operation = self.endpoint.make(request)
         operation.weight += len(request.body) // BYTES_A_TASK
         return operation
-
-
-def _length(scope: Any) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else -1
-    return -1
 
 
 def _waits(operation: Operation) -> TypeGuard[ClaimTasks]:

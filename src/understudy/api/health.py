@@ -12,7 +12,7 @@ from msgspec import UNSET, Struct
 
 from understudy.api.context import Api
 from understudy.api.hub import Hub
-from understudy.api.respond import INTERNAL, respond
+from understudy.api.respond import respond, send_response
 from understudy.clock import iso
 from understudy.errors import UnderstudyError
 from understudy.hub.starts import ProbeStore
@@ -45,8 +45,7 @@ class HealthApp:
             status, body = await self._answer(scope)
         except Exception as bug:  # noqa: BLE001 - the outermost place of a request
             self._answered[500] += 1
-            self._api.hub.log.emit("critical", "API", f"Internal error in GET {self._path}: {bug!r}")
-            await respond(send, 500, INTERNAL)
+            await send_response(send, self._api.internal_error(f"GET {self._path}", bug))
             return
         self._answered[status] += 1
         await respond(send, status, body)

@@ -87,14 +87,21 @@ async def respond_error(send: Send, error: UnderstudyError) -> None:
     await send_response(send, refusal_of(error))
 
 
+def length_of(scope: Scope) -> int:
+    """The length that a request announces for its body, in bytes; -1 if it announces none."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else -1
+    return -1
+
+
 async def read_body(scope: Scope, receive: Receive, limit: int, room: BodyRoom) -> bytes:
     """The whole body; TooLargeError beyond `limit` bytes, ClientGoneError if it never arrives whole.
 
     UnavailableError while too much of other large bodies is in memory.
     """
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit() and int(value) > limit:
-            raise TooLargeError(limit)
+    if length_of(scope) > limit:
+        raise TooLargeError(limit)
     parts: list[bytes] = []
     size = 0
     while True:

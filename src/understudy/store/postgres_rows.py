@@ -101,9 +101,8 @@ class PostgresTransaction(QueueQueries):
         self._is_beside = is_beside
         self._own_clock = own_clock
         self._absent: dict[type[Struct], set[Any]] = {noun: set() for noun in LOCKED}
-        self._rows_read: dict[type[Struct], list[Any]] = {
-            noun: [] for noun in LOCKED
-        }  # what is saved of these: what has changed
+        # Of rows that were read only what has changed is saved.
+        self._rows_read: dict[type[Struct], list[Any]] = {noun: [] for noun in LOCKED}
         self._clock_ms: int | None = None  # the database's, if nothing was read since
         self._last_room = last_room or LastRoom()
         self.fronts = fronts

@@ -64,13 +64,11 @@ class RowQueries(ListQueries, NeedsQueries, OutboxQueries, TakeoverQueries):
         """The rows of a query, in its order."""
         given, of_one = [], False
         for value in values:
-            if isinstance(value, (str, int)):
-                given.append(value)
-            elif self.dialect.names_one and len(value) == 1:
+            if self.dialect.names_one and not isinstance(value, (str, int)) and len(value) == 1:
                 of_one = True
                 given += value
             else:
-                given.append(self.dialect.collection(value))
+                given.append(self.dialect.value(value))
         return self._rows(query.noun, where(self.dialect, query, of_one=of_one), *given, limit or NO_LIMIT)
 
     def _values(self, values: tuple[Any, ...]) -> list[Any]:

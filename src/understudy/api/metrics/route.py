@@ -13,7 +13,7 @@ from starlette.routing import Route
 from understudy.api.connections import BodyRoom
 from understudy.api.context import Api
 from understudy.api.metrics.table import Process
-from understudy.api.respond import INTERNAL, respond, respond_error
+from understudy.api.respond import respond_error, send_response
 from understudy.errors import ForbiddenError, UnderstudyError
 from understudy.hub.measured import Measured, measured
 
@@ -45,8 +45,7 @@ class _Metrics:
             await self._api.hold(error)
             await respond_error(send, error)
         except Exception as bug:  # noqa: BLE001 - the outermost place of a request
-            self._api.hub.log.emit("critical", "API", f"Internal error in GET {PATH}: {bug!r}")
-            await respond(send, 500, INTERNAL)
+            await send_response(send, self._api.internal_error(f"GET {PATH}", bug))
 
     def _admit(self, scope: Any) -> None:
         """Key, then rate limit: the first that fails answers."""
