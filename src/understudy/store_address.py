@@ -13,9 +13,9 @@ from urllib.parse import unquote
 from understudy.texts import t
 
 SCHEMES = ("postgresql", "postgres")
-_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]{1,64}\]|(?:[\w.-]|%2[Ff]){0,255}+)(?::\d{1,5})?")
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]{1,64}\]|(?>(?:[\w.-]|%2[Ff]){0,255}))(?::\d{1,5})?")
 _NAME = re.compile(r"[^/?@:#\s]{0,255}+")
-_ENCODED = re.compile(r"(?:[^%\x00-\x1f\x7f]|%(?!00)[0-9A-Fa-f]{2}){0,4096}+")
+_ENCODED = re.compile(r"(?>(?:[^%\x00-\x1f\x7f]|%(?!00)[0-9A-Fa-f]{2}){0,4096})")
 SECRETS = frozenset({"sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"})
 
 

@@ -19,6 +19,7 @@ from tests.project.tree import nodes
 SOURCE = Path(understudy.__file__).parent
 FUNCTIONS = {"compile", "match", "search", "sub", "subn", "fullmatch", "findall", "finditer", "split"}
 REPEATS = (c.MAX_REPEAT, c.MIN_REPEAT, c.POSSESSIVE_REPEAT)
+ONE_CHARACTER = ([c.LITERAL], [c.NOT_LITERAL], [c.IN], [c.ANY])
 
 
 class Place(NamedTuple):
@@ -215,3 +216,16 @@ def is_empty_possible(op, args) -> bool:
         return True
     inner = inner_of(op, args)
     return inner is not None and any(all(is_empty_possible(*one) for one in sequence) for sequence in inner)
+
+
+def miscounted(items):
+    """Each possessive repeat of more than one character, which Python before 3.11.5 matches wrongly (cpython 106052).
+
+    `(?>(?:…){0,9})` says the same, and is right everywhere.
+    """
+    for op, args in items:
+        if op is c.POSSESSIVE_REPEAT and [one for one, _ in args[2]] not in ONE_CHARACTER:
+            yield args[2]
+        inner = [args[1]] if op in (c.ASSERT, c.ASSERT_NOT) else inner_of(op, args) or []
+        for sequence in inner:
+            yield from miscounted(sequence)

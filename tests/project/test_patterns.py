@@ -6,11 +6,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from re import _parser
 
 import pytest
 
 import understudy.wire
-from tests.project.patterns import FUNCTIONS, Place, cost, modules, pattern_at, places, rooms
+from tests.project.patterns import FUNCTIONS, Place, cost, miscounted, modules, pattern_at, places, rooms
 from understudy.redact.redactor import RULES
 from understudy.wire import limits
 from understudy.worker.executors import failures
@@ -53,6 +54,18 @@ def test_a_try_takes_a_bounded_number_of_steps(room):
 def test_a_pattern_that_is_not_linear_is_seen(pattern):
     with pytest.raises(AssertionError):
         assert cost(pattern).steps <= STEPS_MAX
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_a_pattern_means_the_same_to_every_python_3_11(room):
+    for place in places(room):
+        for pattern in patterns_of(place):
+            assert not [*miscounted(_parser.parse(pattern))], place
+
+
+@pytest.mark.parametrize("pattern", ["(?:ab)++", "(?:ab|c){0,9}+", "x(?=(?:ab|c)?+)", "((?:a++b)*+)?"])
+def test_a_pattern_that_does_not_is_seen(pattern):
+    assert [*miscounted(_parser.parse(pattern))]
 
 
 HOOK = """

@@ -108,7 +108,7 @@ _KEY_END = (
     rf"(?>(?:(?>{_GAP}{{1,8}})[A-Za-z0-9+/=]{{1,15}}+)?)"
     rf"(?>(?:(?>{_GAP}{{0,8}})-----END (?:[A-Z0-9]{{1,12}}+ ){{0,3}}?PRIVATE KEY(?: BLOCK)?-----)?)"
 )
-_JWT_BODY = rf"(?>(\.eyJ{_WORD}{{2,}}+(?:\.{_WORD}*+){{0,3}}+)?)"
+_JWT_BODY = rf"(?>(\.eyJ{_WORD}{{2,}}+(?:\.{_WORD}*+){{0,3}})?)"
 
 ANY_SERVICE: tuple[Rule, ...] = (
     Rule(

@@ -21,8 +21,8 @@ BINDING, OBJECT, WORKER = "TASK_COORDINATOR", "TaskCoordinator", "Default"
 DATE = "2026-11-01"  # of the template; an earlier one has another Python
 FLAGS = ("python_workers", "enable_request_signal", "request_signal_passthrough")
 FILE_BYTES_MAX = 1 << 20
-_STRING = r'("(?:[^"\\\n]|\\.){0,4096}+")'
-_STRING_OR_COMMENT = re.compile(_STRING + r"|//[^\n]{0,4096}+|/\*(?:[^*]|\*(?!/)){0,8192}+\*/")
+_STRING = r'("(?>(?:[^"\\\n]|\\.){0,4096})")'
+_STRING_OR_COMMENT = re.compile(_STRING + r"|//[^\n]{0,4096}+|/\*(?>(?:[^*]|\*(?!/)){0,8192})\*/")
 _LAST_COMMA = re.compile(_STRING + r"|,(?=\s{0,256}+[}\]])")
 
 

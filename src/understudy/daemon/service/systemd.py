@@ -20,7 +20,7 @@ SHOWN = "LoadState,ActiveState,SubState,MainPID,NRestarts,Result,ExecMainStatus"
 GIVEN_UP = "start-limit-hit"  # by a unit that is not ours any more: ours has no such limit
 PAUSE_S = 0.25
 RUN_S = 10.0
-_ENVIRONMENT = re.compile(r'^Environment="((?:[^"\\\n]|\\.){0,20000}+)"$', re.MULTILINE)
+_ENVIRONMENT = re.compile(r'^Environment="((?>(?:[^"\\\n]|\\.){0,20000}))"$', re.MULTILINE)
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "%": "%%"}
 _UNESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n", "\\t": "\t", "%%": "%"}
 
@@ -176,7 +176,7 @@ def quoted(text: str) -> str:
 
 def program_in(text: str) -> str:
     """The first word of the command of a unit of ours."""
-    found = re.search(r'^ExecStart="((?:[^"\\\n]|\\.){0,20000}+)"', text, re.MULTILINE)
+    found = re.search(r'^ExecStart="((?>(?:[^"\\\n]|\\.){0,20000}))"', text, re.MULTILINE)
     return _plain(found[1]).replace("$$", "$") if found else ""
 
 
