@@ -60,6 +60,15 @@ def test_a_match_without_end_is_followed_to_its_end(rule):
         assert _parser.parse(rule.pattern).getwidth()[1] < MARGIN
 
 
+@each_rule
+def test_what_follows_a_match_without_end_is_what_it_ends_with(rule):
+    opened = rules.open_end(rule.pattern) if isinstance(rule, rules.Rule) else None
+    if opened is not None:
+        parts = [*_parser.parse(rule.pattern)][: -1 if opened.then else None]
+        (_, (_, _, repeated)), (_, (_, _, followed)) = parts[-1], _parser.parse(opened.rest.pattern)[-1]
+        assert [*repeated] == [*followed]
+
+
 placed = st.tuples(st.sampled_from([case.text for case in GONE] + [SECRET, *STAYS]), st.integers(0, 60))
 
 

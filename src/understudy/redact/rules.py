@@ -21,7 +21,7 @@ KEPT = r"\1[REDACTED]"  # for rules whose first group is what stands before the 
 _AFTER_ESCAPE = re.compile(r"(?:\\[bfnrt]|%[0-9A-Fa-f]{2}|\x1b\[[0-9;]{0,8}m)\Z")
 _ESCAPE_CHARS_MAX = 12
 _OPEN_END = re.compile(
-    r"(\[(?:\\.|[^\]\\]){1,99}\])\{[0-9]{0,4},\}\+((?:=\{0,2\})?)\Z"
+    r"(?<!\\)(\[(?:\\.|[^\]\\]){1,99}\])\{[0-9]{0,4},\}\+((?:=\{0,2\})?)\Z"
 )  # `[…]{8,}+`, `={0,2}` behind it
 
 
