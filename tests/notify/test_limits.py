@@ -66,6 +66,14 @@ def test_code_blocks_are_closed_in_every_part(text, limit):
         assert part.count("```") % 2 == 0
 
 
+def test_what_closes_a_block_that_nobody_closed_fits_too():
+    text = "x" * 22 + "```" + "\U00010000" * 3
+    assert cost_of(text, utf8) == 37
+    parts = split(text, 40, utf8, parts_max=9, note=note)
+    assert max(cost_of(part, utf8) for part in parts) <= 40
+    assert bare("".join(parts)) == bare(text)
+
+
 @pytest.mark.parametrize("limit", range(40, 80))
 def test_what_closes_and_opens_a_code_block_counts(limit):
     parts = split("```python\n" + "x = 1\n" * 40 + "```", limit, utf16, parts_max=99, note=note)

@@ -64,6 +64,8 @@ def split(
         room = limit - (cost_of(opening + _CLOSING, cost) if is_fenced else 0)
         is_last = len(parts) + 1 == parts_max
         size = _border(rest, limit - cost_of(opening, cost), cost, room)
+        if size == len(rest) and is_fenced and _reopening(opening + rest):  # it ends in a block that nobody closed
+            size = _border(rest, room, cost)
         ending = ""
         if is_last and size < len(rest):
             ending = note(len(rest))
