@@ -21,6 +21,7 @@ from understudy.hub.memory import SaveMemory
 from understudy.hub.results import ReportResult
 from understudy.hub.retention import PurgeRows
 from understudy.hub.task_commands import CommandTask
+from understudy.store import room
 from understudy.store.purges import PURGES
 from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.memory import MemorySaveBody
@@ -108,6 +109,12 @@ def test_full_store_refuses_tasks_and_messages_but_hears_claims_beats_and_result
     token, task_id = claimed["lease"]["token"], claimed["taskId"]
     assert full.ask(beat(1))[0]["success"] is True
     assert full.ask(ReportResult(task_id, ResultBody(success=True, token=token, output=big)))[0]["success"] is True
+
+
+def test_between_two_looks_at_the_store_what_is_taken_counts(full: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room.time, "monotonic", lambda: 1e9)
+    asked = (full.ask(enqueue(f"f{n}", metadata={"x": "x" * 50_000}))[0] for n in range(20))
+    assert any(isinstance(answer, StoreFullError) for answer in asked)
 
 
 def test_room_is_counted_in_bytes_over_all_that_is_kept(hub: Bench) -> None:

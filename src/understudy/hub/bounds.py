@@ -19,7 +19,6 @@ class Bounds:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._room = Room(0, 1 << 62)
-        self._taken_bytes = 0
         self.daemons = 0
         self._new_needs: set[str] = set()
         self._needs_sets = 0
@@ -46,7 +45,7 @@ class Bounds:
             self._look_for_share(share, len(tasks), size_bytes)
         if self._new_needs:
             self._take_sets({task.needs for task in tasks} & self._new_needs)
-        self._taken_bytes += size_bytes
+        self._room.take(size_bytes)
 
     def has_room(self, size_bytes: int) -> bool:
         """True if so much more is within the bounds of store and disk."""
@@ -54,13 +53,13 @@ class Bounds:
 
     def add(self, size_bytes: int) -> None:
         """Count bytes that are taken without asking for room."""
-        self._taken_bytes += size_bytes
+        self._room.take(size_bytes)
 
     def _fits_store(self, size_bytes: int) -> bool:
-        return self._room.used_bytes + self._taken_bytes + size_bytes <= self._policy.store_bytes_max
+        return self._room.used_bytes + size_bytes <= self._policy.store_bytes_max
 
     def _fits_disk(self, size_bytes: int) -> bool:
-        return self._room.free_bytes - self._taken_bytes - size_bytes >= self._policy.disk_free_bytes_min
+        return self._room.free_bytes - size_bytes >= self._policy.disk_free_bytes_min
 
     def _look_for_room(self, size_bytes: int) -> None:
         if not self._fits_store(size_bytes):

@@ -33,11 +33,16 @@ class StoredEvent(Struct, frozen=True):
     event: Event
 
 
-class Room(Struct, frozen=True):
-    """The bytes that a store holds, and those that its disk has free."""
+class Room(Struct):
+    """The bytes that a store holds, and those that its disk has free: by the last look, and what was taken since."""
 
     used_bytes: int
     free_bytes: int
+
+    def take(self, size_bytes: int) -> None:
+        """Count bytes that are about to be written; what is rolled back stays counted until the next look."""
+        self.used_bytes += size_bytes
+        self.free_bytes -= size_bytes
 
 
 class Due(Struct, frozen=True):

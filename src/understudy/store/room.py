@@ -8,11 +8,11 @@ from math import inf
 
 from understudy.store.base import Room
 
-ROOM_FOR_S = 0.25  # what is written in so short a time is far less than the least that stays free (`disk_free_mb_min`)
+ROOM_FOR_S = 0.25  # and then others than tasks, messages and results may have written something
 
 
 class LastRoom:
-    """The last look, for all transactions of a store."""
+    """The last look, for all transactions of a store; what each of them takes is counted on it (`Room.take`)."""
 
     def __init__(self) -> None:
         self._room = Room(0, 0)
