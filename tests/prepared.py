@@ -48,6 +48,7 @@ class Program:
 
     def __init__(self, line: socket.socket) -> None:
         self._line = line
+        self._reading = threading.Lock()  # a test waits for it while a fake service manager polls it
         self._unread = b""
         self.returncode: int | None = None
         self.pid = self._number(60)
@@ -68,12 +69,16 @@ class Program:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        if self.returncode is None:
-            try:
+        if not self._reading.acquire(timeout=-1 if timeout is None else timeout):
+            raise subprocess.TimeoutExpired("a prepared program", timeout or 0)
+        try:
+            if self.returncode is None:
                 self.returncode = self._number(timeout)
-            except TimeoutError:
-                raise subprocess.TimeoutExpired("a prepared program", timeout or 0) from None
-            self._line.close()
+                self._line.close()
+        except TimeoutError:
+            raise subprocess.TimeoutExpired("a prepared program", timeout or 0) from None
+        finally:
+            self._reading.release()
         return self.returncode
 
     def send_signal(self, number: int) -> None:
