@@ -89,7 +89,7 @@ class Kind:
 
     def _claim(self, count: int) -> bytes:
         self._worker = (self._worker + 1) % 64
-        more = b',"max":%d' % count if count else b""
+        more = b',"max":%d,"waitSec":1' % count if count else b""
         return post("/api/queue/claim", b'{"workerId":"worker-%d","provides":["machine"]%s}' % (self._worker, more))
 
 

@@ -37,9 +37,9 @@ from understudy.store.opening import open_store
 KINDS = (  # of load, and how many tasks are drained; 0: so many requests a second
     ("beat_new", "durable heartbeats, full body", "/s", 0),
     ("cycle", "durable claim + result cycles", "/s", 2_000),
-    ("batch", "durable cycles in batches of 50", " tasks/s", 10_000),
+    ("batch", "durable cycles in batches of 50", " tasks/s", 30_000),
 )
-PEERS = {"pgqueuer": 10_000, "procrastinate": 2_000}  # how many jobs each drains
+PEERS = {"pgqueuer": 30_000, "procrastinate": 2_000}  # how many jobs each drains
 DRAINED_WITHIN_S = 120
 QUICK_PART = 5
 _IS_DRAINED = (

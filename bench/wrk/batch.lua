@@ -1,7 +1,7 @@
--- Claim 50, report 50: two requests for 50 tasks.
+-- Claim 50, report 50: two requests for 50 tasks. A claim that finds none waits for one, as a daemon's does.
 local headers = { ["X-API-Key"] = os.getenv("BENCH_KEY"), ["Content-Type"] = "application/json" }
 local worker = 0
-local claim = '{"workerId":"worker-%d","provides":["machine"],"max":50}'
+local claim = '{"workerId":"worker-%d","provides":["machine"],"max":50,"waitSec":1}'
 local held, n = {}, 0
 function request()
   if n > 0 then
