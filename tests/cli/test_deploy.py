@@ -43,7 +43,7 @@ def test_nothing_that_is_there_is_touched(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("mine")
     done = understudy("deploy", "init", "cloudflare", str(tmp_path))
     assert done.code == 2
-    assert "requirements.txt is there already" in done.err
+    assert "requirements.txt exists already" in done.err
     assert [path.name for path in tmp_path.iterdir()] == ["requirements.txt"]
     assert (tmp_path / "requirements.txt").read_text() == "mine"
 

@@ -51,7 +51,7 @@ def test_a_hub_works_goes_on_after_a_kill_and_shows_its_password_nowhere(place: 
     [
         (("hush", "else"), 2, "does not take the password"),
         (("guarded_hub", "no_hub"), 2, "does not exist"),
-        (("@", "@@"), 2, "no address of a PostgreSQL database"),
+        (("@", "@@"), 2, "not the address of a PostgreSQL database"),
         (("host=", "host=/nowhere"), 1, "cannot be reached"),
     ],
 )

@@ -141,5 +141,5 @@ class TestCopy:
         SqliteStore(tmp_path / "new.db").close()
         command = ("store", "copy", str(old), str(old.with_name("new.db")))
         assert understudy(*command, env=environ()).code == 0
-        assert "holds something already" in understudy(*command, env=environ()).err
+        assert "is not empty" in understudy(*command, env=environ()).err
         assert "すでに内容があるため" in understudy(*command, env=environ(UNDERSTUDY_LANG="ja")).err

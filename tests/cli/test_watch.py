@@ -230,7 +230,7 @@ def test_a_hub_that_is_away_is_said_above_what_is_dimmed() -> None:
     scene = Scene(look(daemon()))
     scene.take(Heard("away", "Connection refused"), M0)
     first, *rest = plain(drawn(scene, M0 + 5_000))
-    assert first == "STALE since 5 s: Connection refused"
+    assert first == "STALE for 5 s: Connection refused"
     assert any("mini" in line for line in rest)
 
 

@@ -168,7 +168,7 @@ def test_sessions_that_are_over_are_not_among_those_that_are_held(hub: Hub, admi
         Session("old", "h", "user:ada", "", "o", "read", IPHONE, at - 8 * DAY, at - 8 * DAY, later),
         Session("proxied", "h", "user:ada", "", "o", "read", IPHONE, at, at, later),
     )
-    held, _, ended = admin.get("/keys").text.partition("Ended lately")
+    held, _, ended = admin.get("/keys").text.partition("Ended recently")
     assert set(re.findall(r'data-session="(gone|other|old|proxied)"', held)) == {"proxied"}
     assert set(re.findall(r'data-session="(gone|other|old|proxied)"', ended)) == {"gone", "other", "old"}
 

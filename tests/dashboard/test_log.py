@@ -121,7 +121,7 @@ def test_a_line_has_an_address_that_shows_it_with_its_neighbours(hub: Hub, admin
     (one,) = [row for row in hub.get("/api/events?limit=200").of(200)["events"] if row["id"] == around]
     shown = pretty_line(hub.now, "info", "Test", one["message"], {"key": "a b"})
     assert shown in html.unescape(seen.text)
-    assert "This line is not kept any more" in admin.get("/log?around=99999").text
+    assert "This line is no longer kept" in admin.get("/log?around=99999").text
     assert admin.get("/log?around=x").status == 400
     assert admin.get("/log?cursor=-1").status == 400
 

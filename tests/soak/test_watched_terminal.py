@@ -111,7 +111,7 @@ def test_a_death_is_drawn_within_a_second_of_its_event(hub: HubProcess, terminal
 def test_a_hub_that_is_away_is_said_and_it_goes_on_by_itself(hub: HubProcess, terminal: Terminal) -> None:
     terminal.shows("mini", allowed_s(30))
     hub.kill()
-    terminal.shows("STALE since", allowed_s(10))
+    terminal.shows("STALE for", allowed_s(10))
     hub.start()
     beat(hub, "mini")
     terminal.shows("● mini", allowed_s(20))

@@ -53,7 +53,7 @@ TEXTS = {
     "cli.cancel.conflict": "the task {id} is already finished and cannot be cancelled.",
     "cli.retry.help": "Run a failed or cancelled task again, or one that waits for its next try.",
     "cli.retry.done": "{id} is in the queue again.",
-    "cli.retry.conflict": "the task {id} neither failed nor was cancelled, so it cannot be retried. `understudy task {id}` shows its state.",
+    "cli.retry.conflict": "the task {id} has neither failed nor been cancelled, so it cannot be retried. `understudy task {id}` shows its state.",
     "cli.move.help": "Let a task that waits for its machine run on another one. It may already have had effects on the first.",
     "cli.move.done": "{id} may now run anywhere.",
     "cli.move.conflict": "the task {id} does not wait for a machine. `understudy task {id}` shows its state.",

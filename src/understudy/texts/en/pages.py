@@ -79,7 +79,7 @@ TEXTS = {
     "pages.home.join.then": "It appears here with its first heartbeat.",
     "pages.login.title": "Log in",
     "pages.login.by_link": "With a link",
-    "pages.login.run": "On the machine of the hub, or wherever the command knows it, run:",
+    "pages.login.run": "On the hub's machine, or where the command is set up for this hub, run:",
     "pages.login.run_more": "It prints a link that works once, within ten minutes. With --scope admin you can also act; without it you can look.",
     "pages.login.by_key": "With a key",
     "pages.login.key": "API key with the scope read or admin",

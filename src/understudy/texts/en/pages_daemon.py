@@ -4,7 +4,7 @@ TEXTS = {
     "pages.daemon.title": "Daemon",
     "pages.daemon.state": "State",
     "pages.daemon.reason.planned": "It was stopped as planned.",
-    "pages.daemon.reason.stopped": "Its last word was that it stops.",
+    "pages.daemon.reason.stopped": "It reported that it stops, and has been silent since.",
     "pages.daemon.reason.expected": "At this time of day it may sleep.",
     "pages.daemon.fix": "On its machine, run:",
     "pages.daemon.quiet_until": "Its silence is not reported until {time}.",

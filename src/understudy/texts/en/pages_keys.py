@@ -2,7 +2,7 @@
 
 TEXTS = {
     "pages.keys.heading": "Keys and sessions",
-    "pages.keys.filter": "Which keys are shown",
+    "pages.keys.filter": "Keys shown",
     "pages.keys.good": "Keys ({count})",
     "pages.keys.revoked": "Revoked ({count})",
     "pages.keys.environment": "From the hub's settings. It is changed there.",
@@ -46,7 +46,7 @@ TEXTS = {
     "pages.keys.end_others": "End all others",
     "pages.keys.end_others.confirm": "End all sessions but this one? Those browsers have to log in again.",
     "pages.keys.more_sessions": "{count} more are not shown here.",
-    "pages.keys.ended": "Ended lately",
+    "pages.keys.ended": "Ended recently",
     "pages.keys_made.title": "Your new key",
     "pages.keys_made.what": "The key {name} is valid now.",
     "pages.keys_made.once": "Copy it now: it is shown this once, and the hub keeps only its hash.",

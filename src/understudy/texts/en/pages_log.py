@@ -13,7 +13,7 @@ TEXTS = {
     "pages.log.paused": "Paused.",
     "pages.log.paused_new": "Paused; there are new lines.",
     "pages.log.whole": "Show the whole log",
-    "pages.log.gone": "This line is not kept any more. Here is what was next to it.",
+    "pages.log.gone": "This line is no longer kept. Here are the lines around its place.",
     "pages.log.lines": "Lines of the log, newest first",
     "pages.log.fields": "Fields: {count}",
     "pages.log.none": "Nothing has happened yet.",

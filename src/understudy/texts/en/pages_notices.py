@@ -38,7 +38,7 @@ TEXTS = {
     "pages.notices.pages": "More notices",
     "pages.notices.newest": "Newest",
     "pages.notices.older": "Older",
-    "pages.notices.fix.wait": "Nothing to do: the hub tries again by itself. Send again what is dead once the service works.",
+    "pages.notices.fix.wait": "Nothing to do: the hub tries again by itself. Once the service works, send dead notices again.",
     "pages.notices.fix.reach": "Check that the hub reaches the service: its address in the settings, network, DNS, proxy.",
     "pages.notices.fix.address": "Check the address, chat or topic in the settings of this channel and restart the hub; then send again.",
     "pages.notices.fix.secret": "Give this channel a valid key, token or password and restart the hub; then send again.",

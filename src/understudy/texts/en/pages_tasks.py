@@ -108,7 +108,7 @@ TEXTS = {
     "pages.task.fix.budget": "Raise the limit in the settings of the executor (docs/executors.md), or ask for less at once.",
     "pages.task.fix.time": "Submit it again with a longer time limit, or ask for less at once.",
     "pages.task.fix.poison": "It was lost each time it was tried. Look at the log of its daemon before you try it again.",
-    "pages.task.fix.elsewhere": "This daemon cannot run it as it is. Change what the sentence names, then try again.",
+    "pages.task.fix.elsewhere": "This daemon cannot run it as it is. Change what the error names, then try again.",
     "pages.task.fix.look": "The log of the daemon says more; `understudy doctor` on its machine looks for causes.",
     "pages.task.evidence": "Results that came too late",
     "pages.task.evidence.why": "They change nothing and are kept: the work may have been done all the same.",
