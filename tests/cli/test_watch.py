@@ -316,7 +316,7 @@ def test_lines_begin_with_all_there_is_and_tell_when_the_hub_is_away_and_back(ca
     assert said(M0 + 1) == []
     scene.take(Heard("away", "refused\x1b[2J"), M0 + 2)
     (line,) = said(M0 + 3)
-    assert line.endswith("the hub does not answer, what was shown may be out of date: refused")
+    assert line.endswith("the hub does not answer; what is shown may be out of date: refused")
     assert said(M0 + 4) == []
     scene.take(Heard("look", look(daemon("mini", "down"), mono=M0 + 5)), M0 + 5)
     back, change = said(M0 + 5)

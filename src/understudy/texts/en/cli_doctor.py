@@ -47,7 +47,7 @@ TEXTS = {
     "cli.doctor.disk.what": "Only {free} MiB are free at {path}.",
     "cli.doctor.disk.why": "When the disk is full, the hub accepts nothing and a daemon cannot keep results.",
     "cli.doctor.disk.fix": "df -h {path}",
-    "cli.doctor.key.ok": "The key (from {origin}) is right.",
+    "cli.doctor.key.ok": "The key (from {origin}) is valid.",
     "cli.doctor.key.none": "There is no key for this hub.",
     "cli.doctor.key.wrong": "The hub does not know the key (from {origin}).",
     "cli.doctor.key.why": "Every request except /health and /ready needs one.",

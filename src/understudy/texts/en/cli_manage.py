@@ -2,11 +2,11 @@
 
 TEXTS = {
     "cli.login-link.help": "Print a link that logs a browser in to the hub's pages. It works once, within ten minutes, and needs the admin key.",
-    "cli.login-link.scope": "What the browser may do: look only, or also act.",
+    "cli.login-link.scope": "The rights of the browser: look only, or also act.",
     "cli.login-link.use": "Open this link in a browser within {span}; it works once:",
     "cli.keys.help": "API keys: a client shows one to the hub, and its scopes decide what it may do.",
     "cli.keys.create": "Create a key. It is shown only this once.",
-    "cli.keys.scope": "What it may do; may be given several times.  [default: submit, work, memory, read]",
+    "cli.keys.scope": "A scope of the key; may be given several times.  [default: submit, work, memory, read]",
     "cli.keys.created": "The key {id} ({name}) may: {scopes}. It is shown only this once:",
     "cli.keys.list": "List all keys, without their secrets.",
     "cli.keys.none": "No key has been created yet; the hub accepts those of its settings.",

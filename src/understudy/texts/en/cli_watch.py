@@ -23,7 +23,7 @@ TEXTS = {
     "cli.watch.for": "for {span}",
     "cli.watch.more": "… and {count} more",
     "cli.watch.stale": "STALE for {span}: {reason}",
-    "cli.watch.away": "the hub does not answer, what was shown may be out of date: {reason}",
+    "cli.watch.away": "the hub does not answer; what is shown may be out of date: {reason}",
     "cli.watch.no_word": "it sends nothing",
     "cli.watch.back": "{url} answers again",
     "cli.watch.run_begun": "{task} runs on {worker}",

@@ -5,7 +5,7 @@ TEXTS = {
     "executors.bad_budget": "claude_budget_usd: {value!r} is not an amount of money: write it like 2.50",
     "executors.no_command": "UNDERSTUDY_EXECUTOR is `command`, but there is no command: give it after `--`, like `understudy daemon -- my-tool`.",
     "executors.empty_prompt": "The task has no text: there is nothing to ask.",
-    "executors.nul_in_prompt": "The task's text contains a NUL character, which no assistant takes: send it without.",
+    "executors.nul_in_prompt": "The task's text contains a NUL character, which no assistant accepts: send it without.",
     "executors.no_workspaces": "The task names the workspace {name!r}, but this daemon has none: set UNDERSTUDY_WORKSPACES to the directory that contains them.",
     "executors.bad_workspace": "{name!r} cannot be the name of a workspace: use letters, digits, . _ and -, no path.",
     "executors.no_workspace": "There is no workspace {name!r} on this daemon: create the directory {path} first.",

@@ -89,7 +89,7 @@ TEXTS = {
     "pages.login.too_many": "Too many wrong keys or links from this address. Wait a minute.",
     "pages.trouble.title": "Error",
     "pages.trouble.home": "Back to Home",
-    "pages.trouble.bad_request": "This cannot be understood",
+    "pages.trouble.bad_request": "This request cannot be read",
     "pages.trouble.bad_request.fix": "Look at what was filled in and try again.",
     "pages.trouble.no_session": "You are not logged in",
     "pages.trouble.no_session.fix": "Log in and try again.",

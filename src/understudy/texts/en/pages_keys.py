@@ -22,7 +22,7 @@ TEXTS = {
     "pages.keys.name": "Name",
     "pages.keys.name.hint": "Say what uses it: a machine, a program, a person.",
     "pages.keys.name.none": "Give the key a name.",
-    "pages.keys.scopes": "What it may do",
+    "pages.keys.scopes": "Scopes",
     "pages.keys.scopes.none": "Choose at least one.",
     "pages.keys.scope.work": "run tasks: for a daemon",
     "pages.keys.scope.submit": "submit tasks and follow its own",

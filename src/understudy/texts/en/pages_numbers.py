@@ -18,7 +18,7 @@ TEXTS = {
     "pages.numbers.beats.title": "Heartbeats",
     "pages.numbers.beats.hint": "Received from all daemons.",
     "pages.numbers.commit.title": "Commit time",
-    "pages.numbers.commit.hint": "How long the hub took to put a batch on disk and answer it.",
+    "pages.numbers.commit.hint": "The time that the hub took to put a batch on disk and answer it.",
     "pages.numbers.spent.title": "Spending",
     "pages.numbers.spent.hint": "What takeover has spent on calls.",
     "pages.numbers.waiting": "waiting",

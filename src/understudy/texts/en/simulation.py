@@ -2,7 +2,7 @@
 
 TEXTS = {
     "simulation.help": "Plays hub, daemons and submitters under a virtual clock and a bad network, and checks that nothing is lost, done twice or reported wrongly.",
-    "simulation.help_seeds": "how many worlds to play",
+    "simulation.help_seeds": "number of worlds to play",
     "simulation.help_seed": "replay this one world",
     "simulation.help_hubs": "hubs on one store in each world; default: one or two, as its seed says",
     "simulation.help_sleeping": "put the hub of each world to sleep between requests, as on Cloudflare; default: in every sixth world or so",
