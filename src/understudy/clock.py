@@ -83,6 +83,7 @@ def moment(at_ms: int) -> datetime:
     return datetime.fromtimestamp(min(max(at_ms, AT_MIN_MS), AT_MAX_MS) / MS_PER_S, UTC)
 
 
+@lru_cache(maxsize=4096)  # all in a batch happens at one instant
 def iso(at_ms: int) -> str:
     """The instant as ISO 8601 UTC with milliseconds and `Z` (docs/contract.md, section 1)."""
     if not AT_MIN_MS <= at_ms <= AT_MAX_MS:

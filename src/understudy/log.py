@@ -95,7 +95,7 @@ class Log:
     ) -> None:
         self._clock = clock
         self._stream = stream if stream is not None else sys.stderr
-        self._least = LEVELS.index(level)
+        self.shown = frozenset(LEVELS[LEVELS.index(level) :])
         self._form = json_line if form == "json" else pretty_line
         self.redactor = redactor or Redactor()
         self._copy = copy
@@ -111,7 +111,7 @@ class Log:
 
     def emit_at(self, at_ms: int, level: str, component: str, message: str, fields: Mapping[str, Any]) -> None:
         """Write one event that was decided at `at_ms`."""
-        if LEVELS.index(level) < self._least:
+        if level not in self.shown:
             return
         line = self.redactor.clean(self._form(at_ms, level, component, message, fields))
         self.recent.append(line)

@@ -66,7 +66,7 @@ class Alarm:
         waits = [h - now.h for h in (committed.deadline_h,) if h]
         waits += [at - now.wall for at in (committed.available_at,) if at]
         for stored in committed.events:
-            if stored.event.name == "heartbeat.recorded" and stored.event.component == "Queue API":
+            if not stored.id and stored.event.name == "heartbeat.recorded" and stored.event.component == "Queue API":
                 self.beats += 1
         if committed.deadline_h and not self._is_watching:
             self._is_watching = is_news = True

@@ -66,9 +66,10 @@ class Commits:
         self.is_failing = int(has_failed)
         if has_failed:
             self.failed_batches += 1
+        counts = self.events
         for stored in committed.events:
             if stored.id:  # heartbeats are counted by the alarm
-                self.events[stored.event.level] += 1
+                counts[stored.event.level] += 1
         for outcome in committed.ended:
             self.attempts[outcome] = self.attempts.get(outcome, 0) + 1
 

@@ -13,4 +13,5 @@ def log_events(log: Log, committed: Committed) -> None:
     for stored in committed.events:
         event = stored.event
         level = "debug" if event.level == "info" and event.component in QUIET_COMPONENTS else event.level
-        log.emit_at(event.at, level, event.component, event.message, event.fields)
+        if level in log.shown:
+            log.emit_at(event.at, level, event.component, event.message, event.fields)
