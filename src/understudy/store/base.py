@@ -26,8 +26,11 @@ UNREADABLE_SPEC = '{"unreadable":true}'  # stands for a task's content that is l
 UNREADABLE_MAX = 1_000  # rows that are remembered as unreadable
 
 
-class StoredEvent(Struct, frozen=True):
-    """An event as it was committed, with its place in the log; `id` 0 for what is live only."""
+class StoredEvent(Struct):
+    """An event as it was committed, with its place in the log; `id` 0 for what is live only.
+
+    Where a store gives places with the COMMIT, `id` is 0 until then.
+    """
 
     id: int
     event: Event

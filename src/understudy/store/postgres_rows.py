@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import starmap
 from typing import Any
 
 import msgspec
@@ -258,14 +257,20 @@ class PostgresTransaction(QueueQueries):
     # ---- events
 
     def append_events(self, events: Sequence[Event]) -> list[StoredEvent]:
-        """Append events; other hubs may do so meanwhile, so their places are not contiguous."""
+        """Append events with the COMMIT; other hubs may do so meanwhile, so their places are not contiguous."""
         if not events:
             return []
+        stored = [StoredEvent(0, event) for event in events]
+
+        def place(rows: list[Any]) -> None:
+            for one, (number,) in zip(stored, sorted(rows), strict=True):
+                one.id = number
+
         columns = _of_events(events)
         same = same_in_all("event", columns, ("message",))
         appended = f"{inserted('event', _EVENT, same)} RETURNING id"
-        places = sorted(row[0] for row in self._fetch(appended, _sent(columns, same)))
-        return [*starmap(StoredEvent, zip(places, events, strict=True))]
+        self._trips.later(Statement(numbered(appended), _sent(columns, same)), place)
+        return [*stored]  # the caller may add to it
 
     def place_events(self, stored: Sequence[StoredEvent], last_id: int) -> None:
         """Insert events at their own places, and let the next one come after `last_id` and after these."""

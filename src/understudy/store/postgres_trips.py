@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg
@@ -12,6 +12,8 @@ from psycopg.pq.abc import PGresult
 from understudy.errors import SlowReadError
 from understudy.store.postgres_pipeline import Statement
 from understudy.store.postgres_wire import Link
+
+_Then = Callable[[list[Any]], None]
 
 
 class Trips:
@@ -22,15 +24,15 @@ class Trips:
         self._link = link
         self._until_s = until_s
         self._is_reading = is_reading  # nothing is put off: there is no COMMIT that would bring it
-        self._waiting = [*begin]
+        self._waiting: list[tuple[Statement, _Then | None]] = [(statement, None) for statement in begin]
         self.count = 0  # that went well
         self.failure: psycopg.Error | None = None  # of the last one that did not, also if it was caught
         self.is_commit_refused = False
         self._answered = 0  # in the last trip
 
-    def later(self, statement: Statement) -> None:
-        """Send it with the next one that is asked for its answer."""
-        self._waiting.append(statement)
+    def later(self, statement: Statement, then: _Then | None = None) -> None:
+        """Send it with the next one that is asked for its answer, or with the COMMIT; `then` is given its rows."""
+        self._waiting.append((statement, then))
         if self._is_reading:
             self.send()
 
@@ -62,7 +64,7 @@ class Trips:
             raise SlowReadError
         before, self._waiting = self._waiting, []
         try:
-            results, error = self._link.pipeline.run([*before, *statements])
+            results, error = self._link.pipeline.run([*(statement for statement, _ in before), *statements])
         except psycopg.Error as lost:
             self.failure = lost
             raise
@@ -71,4 +73,7 @@ class Trips:
             self.failure = error
             raise error
         self.count += 1
+        for (_, then), result in zip(before, results, strict=False):
+            if then is not None:
+                then(self._link.pipeline.rows(result))
         return results[len(before) :]
