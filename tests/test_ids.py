@@ -21,3 +21,16 @@ def test_an_id_made_after_another_sorts_after_it_though_the_clock_was_set_back()
 def test_an_unreadable_last_id_is_no_reason_not_to_start():
     ids = IdMaker(ManualClock())
     assert ids.new_after("boot", "zzz: not an id").startswith("boot-0")
+
+
+def test_ids_of_one_millisecond_sort_in_the_order_in_which_they_were_made():
+    ids = IdMaker(ManualClock())
+    made = [ids.new("task") for _ in range(1_000)]
+    assert made == sorted(set(made))
+
+
+def test_a_millisecond_that_begins_with_the_greatest_bits_has_room_for_more():
+    ids = IdMaker(ManualClock(), lambda bits: (1 << bits) - 1)
+    made = [ids.new("task") for _ in range(1_000)]
+    assert made == sorted(set(made))
+    assert {len(one) for one in made} == {len("task-") + 26}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 
 from understudy.clock import Clock
@@ -11,6 +12,8 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32, as in the U
 _TIME_CHARS = 10
 _RANDOM_BITS = 80
 _RANDOM_CHARS = 16
+_FIRST = (1 << 79) - 1  # of a millisecond: above it there is room for half a billion more
+_STEP = (1 << 50) - 1  # from one id to the next of the same millisecond: it cannot be guessed
 
 
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
@@ -22,16 +25,26 @@ def _base32(number: int, chars: int) -> str:
 
 
 class IdMaker:
-    """Makes ids such as `task-01J9ZQ…`: 48 bits of time, 80 random ones (ULID)."""
+    """Makes ids such as `task-01J9ZQ…`: 48 bits of time, 80 random ones (ULID).
+
+    Those of one millisecond sort in the order in which they were made, as the ULID specification has it: tasks that
+    were sent one after the other are done in that order.
+    """
 
     def __init__(self, clock: Clock, random_bits: Callable[[int], int] | None = None) -> None:
         self._clock = clock
         self._random_bits = random_bits or random.SystemRandom().getrandbits
+        self._lock = threading.Lock()
+        self._last = (0, 0)  # the time of the last id, and its other bits
 
     def new(self, prefix: str) -> str:
-        """A fresh id for a noun; later ids sort after earlier ones to the millisecond."""
-        time_part = _base32(self._clock.now_ms(), _TIME_CHARS)
-        return f"{prefix}-{time_part}{_base32(self._random_bits(_RANDOM_BITS), _RANDOM_CHARS)}"
+        """A fresh id for a noun, which sorts after those before, unless the clock was set back since."""
+        with self._lock:
+            at_ms, bits = self._clock.now_ms(), self._random_bits(_RANDOM_BITS)
+            last_ms, last_bits = self._last
+            bits = last_bits + 1 + (bits & _STEP) if at_ms == last_ms else bits & _FIRST
+            self._last = (at_ms, bits)
+        return f"{prefix}-{_base32(at_ms, _TIME_CHARS)}{_base32(bits, _RANDOM_CHARS)}"
 
     def new_after(self, prefix: str, last: str) -> str:
         """A fresh id that sorts after `last` even if the clock was set back since; `last` may be empty."""
