@@ -285,6 +285,23 @@ def test_a_batch_alone_has_no_other_beside_it(
     assert second.result(WITHIN_S) == 1
 
 
+@pytest.mark.parametrize("default", ["repeatable read", "serializable"])
+def test_a_batch_alone_sees_what_it_has_waited_for_whatever_the_default_of_the_database_is(
+    threads: ThreadPoolExecutor, url: str, postgres_server: Server, default: str
+) -> None:
+    name = url.partition("?")[0].rpartition("/")[2]
+    postgres_server.ask(f"ALTER DATABASE {name} SET default_transaction_isolation = '{default}'")
+    try:
+        with closing(PostgresStore(url)) as one, closing(PostgresStore(url)) as two:
+            first = Held(threads, one, lambda tx: tx.save_many([queued("a")]))
+            second = threads.submit(lambda: two.transaction(lambda tx: tx.count(READY, limit=9)))
+            eventually(lambda: waits(url), what="the second one waits")
+            first.end()
+            assert second.result(WITHIN_S) == 1
+    finally:
+        postgres_server.ask(f"ALTER DATABASE {name} RESET default_transaction_isolation")
+
+
 def test_what_keys_have_used_is_added_up(hubs: Any, threads: ThreadPoolExecutor) -> None:
     def add(store: PostgresStore) -> None:
         for _ in range(20):

@@ -51,6 +51,7 @@ _WRITER: dict[str, int | str] = {
     "enable_mergejoin": "off",
     "jit": "off",
 }
+_BATCH = "BEGIN ISOLATION LEVEL READ COMMITTED"  # whatever the database or the user has as its default
 _SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _READER: dict[str, int | str] = {"idle_in_transaction_session_timeout": READER_IDLE_MS, "jit": "off"}
 
@@ -173,7 +174,7 @@ class PostgresStore:
 
     def _written(self, link: Link, fn: Callable[[Transaction], T], *, alone: bool, is_fresh: bool) -> T:
         lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
-        begin = self._begin(link, "BEGIN", _WRITER)
+        begin = self._begin(link, _BATCH, _WRITER)
         trips = Trips(link, [*begin, Statement(f"SELECT {lock}({BATCHES[0]}, {BATCHES[1]})")])
         tx = PostgresTransaction(
             trips,
