@@ -278,6 +278,56 @@ def test_a_step_that_fails_leaves_the_store_as_it_was(
     assert versions(postgres_url) == [(SCHEMA_VERSION, 10)]
 
 
+@pytest.fixture
+def held_table(postgres_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A store with a long transaction that has read its tasks, as of a backup."""
+    PostgresStore(postgres_url).close()
+    with closing(psycopg.connect(postgres_url)) as backup:
+        backup.execute("LOCK TABLE task IN ACCESS SHARE MODE")
+        yield backup
+
+
+def later_step(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "postgres").mkdir()
+    script = "ALTER TABLE task ADD COLUMN more BIGINT NOT NULL DEFAULT 0;"
+    (folder / "postgres" / f"{SCHEMA_VERSION + 1:04d}_later.sql").write_text(script, "utf-8")
+    monkeypatch.setattr(postgres_schema, "files", lambda _: folder)
+    monkeypatch.setattr(postgres_schema, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    monkeypatch.setattr(postgres_schema, "TABLE_WITHIN_MS", 300)
+
+
+def test_a_step_that_waits_for_a_backup_holds_up_no_hub(
+    postgres_url: str, held_table: psycopg.Connection[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_schema, "PAUSE_S", 0.5)
+    with ThreadPoolExecutor() as pool, closing(PostgresStore(postgres_url)) as old:
+        later_step(tmp_path, monkeypatch)
+        new = pool.submit(PostgresStore, postgres_url)
+        waiting = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'task'::regclass AND NOT granted"
+        with closing(psycopg.connect(postgres_url, autocommit=True)) as look:
+            eventually(lambda: look.execute(waiting).fetchone() == (True,), what="it waits for the table")
+        try:
+            for n in range(3):  # behind a step that waits on, each of these failed after 8 s
+                save(old, queued(f"t{n}"))
+            assert ids(old) == ["t0", "t1", "t2"]
+            assert not new.done()
+        finally:
+            held_table.rollback()
+        new.result(60).close()
+    assert versions(postgres_url) == [(SCHEMA_VERSION + 1, 10)]
+
+
+def test_a_step_that_waits_for_too_long_says_for_what(
+    postgres_url: str, held_table: psycopg.Connection[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_schema, "PAUSE_S", 0)
+    monkeypatch.setattr(postgres_schema, "TRIES_MAX", 2)
+    later_step(tmp_path, monkeypatch)
+    with pytest.raises(StoreDownError, match="long transaction"):
+        PostgresStore(postgres_url)
+    assert versions(postgres_url) == [(SCHEMA_VERSION, 10)]
+
+
 # ---- servers that go, and what stands in the way
 
 

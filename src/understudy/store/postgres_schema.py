@@ -3,21 +3,30 @@
 A step only adds (expand): the hubs of the version before go on beside it, so `compatible_from` stays. What they need
 is removed one version later (contract), by a step whose file begins with `-- compatible_from: N`: from then on a hub
 whose SCHEMA_VERSION is below N is refused.
+
+A step that waits for a table holds up everybody who asks for that table after it. So while somebody's long transaction
+(a backup, a report) is in its way, it waits briefly, lets the hubs go on for a while, and tries again.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from importlib.resources import files
 
 import psycopg
+from psycopg import IsolationLevel, errors
 
-from understudy.errors import StoreError, StoreVersionError
+from understudy.errors import StoreDownError, StoreError, StoreVersionError
 from understudy.store.postgres_rows import MIGRATION
 from understudy.store.postgres_wire import VERSION_MIN, Link, failure
 from understudy.store.tables import SCHEMA_VERSION
 
 FIRST = 10
+TABLE_WITHIN_MS = 1_500  # longer than a server's own `deadlock_timeout`, after which it takes vacuum out of the way
+PAUSE_S = 3.0  # twice as long as a try: meanwhile the hubs work
+TRIES_MAX = 15
+_IN_THE_WAY = (errors.LockNotAvailable, errors.DeadlockDetected)
 _COMPATIBLE_FROM = re.compile(r"-- compatible_from: (\d{1,9}+)")
 
 
@@ -30,11 +39,7 @@ def migrate(link: Link) -> None:
     try:
         version, compatible_from = _version(link)
         if version < SCHEMA_VERSION:
-            with link.connection.transaction():
-                link.connection.execute("SELECT pg_advisory_xact_lock($1::int, $2::int)", MIGRATION)
-                version, compatible_from = _version(link)
-                for number in range(max(version + 1, FIRST), SCHEMA_VERSION + 1):
-                    compatible_from = _step(link, number, compatible_from)
+            version, compatible_from = _migrated(link)
     except psycopg.Error as error:
         known = failure(error, link)
         raise type(known)(f"{known.message} (to bring it to schema {SCHEMA_VERSION})") from error
@@ -43,6 +48,31 @@ def migrate(link: Link) -> None:
             f"The store has schema {version}, for understudy from schema {compatible_from} on; this one knows "
             f"{SCHEMA_VERSION}: install the newer understudy again"
         )
+
+
+def _migrated(link: Link) -> tuple[int, int]:
+    """All steps that are missing, tried again while another transaction has their tables → the same as `_version`."""
+    nth = 1
+    while True:
+        try:
+            return _with_all_steps(link)
+        except _IN_THE_WAY as error:
+            if nth == TRIES_MAX:
+                said = "another program's long transaction (a backup, a report) has its tables, start again after it"
+                raise StoreDownError(f"Store unavailable: {said}: {error}") from error
+        time.sleep(PAUSE_S)
+        nth += 1
+
+
+def _with_all_steps(link: Link) -> tuple[int, int]:
+    link.connection.isolation_level = IsolationLevel.READ_COMMITTED  # to see what the hub did that was waited for
+    with link.connection.transaction():
+        link.connection.execute("SELECT pg_advisory_xact_lock($1::int, $2::int)", MIGRATION)
+        link.connection.execute(f"SET LOCAL lock_timeout = {TABLE_WITHIN_MS}".encode())
+        version, compatible_from = _version(link)
+        for number in range(max(version + 1, FIRST), SCHEMA_VERSION + 1):
+            compatible_from = _step(link, number, compatible_from)
+    return max(version, SCHEMA_VERSION), compatible_from
 
 
 def version_at(conninfo: str) -> int:
