@@ -17,7 +17,8 @@ from understudy.clock import ManualClock, SystemClock
 from understudy.errors import ConfigError, StoreDownError
 from understudy.store import postgres_look
 from understudy.store.opening import open_store
-from understudy.store.postgres_look import NOTICES, PASSING, Fault, conninfo_of, look
+from understudy.store.postgres import PostgresStore
+from understudy.store.postgres_look import NOTICES, PASSING, RELATIONS, Fault, conninfo_of, look
 from understudy.store.tables import SCHEMA_VERSION
 from understudy.texts import catalogue
 
@@ -90,6 +91,33 @@ def test_rights_are_looked_at_before_and_after_the_tables_are_there(place: str, 
         assert (fault.name, "understudy_schema" in fault.what) == ("rights", True)
     finally:
         postgres_server.ask("DROP TABLE understudy_schema", database=database)
+
+
+@pytest.mark.parametrize(
+    ("missing", "says"), [("event_id", "use the sequence event_id"), ("daemon_count", "write the table daemon_count")]
+)
+def test_rights_on_all_that_a_hub_writes_are_looked_at(
+    place: str, postgres_server: Server, missing: str, says: str
+) -> None:
+    """A hub without one of them started, and answered 503 to everything."""
+    url, user = postgres_server.new_database(), GUARDED
+    database = urlsplit(url).path[1:]
+    PostgresStore(url).close()
+    for kind in ("TABLES", "SEQUENCES"):
+        postgres_server.ask(f"GRANT ALL ON ALL {kind} IN SCHEMA public TO {user}", database=database)
+    assert look(of(user, url), PASSWORD, SystemClock()) == []
+    kind = "SEQUENCE" if missing == "event_id" else "TABLE"
+    postgres_server.ask(f"REVOKE ALL ON {kind} {missing} FROM {user}", database=database)
+    (fault,) = look(of(user, url), PASSWORD, SystemClock())
+    assert (fault.name, says in fault.what) == ("rights", True), fault.what
+    postgres_server.ask(f"DROP DATABASE {database}")
+
+
+def test_every_relation_of_a_store_is_looked_at(postgres_server: Server) -> None:
+    url = postgres_server.new_database()
+    PostgresStore(url).close()
+    made = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'S')"
+    assert {name for (name,) in postgres_server.ask(made, database=urlsplit(url).path[1:])} == {*RELATIONS}
 
 
 @pytest.mark.parametrize(

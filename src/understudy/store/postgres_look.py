@@ -57,10 +57,14 @@ SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery(
   to_regclass('understudy_schema') IS NOT NULL AS has_store,
   (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms
 """
+RELATIONS = ("understudy_schema", "event", "event_id", "daemon_count", *(table.name for table in TABLES.values()))
 _FORBIDDEN = """
-SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(%s)
-  AND NOT (has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
-    AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE')) ORDER BY relname LIMIT 1
+SELECT relname, relkind = 'S' FROM pg_class WHERE oid = ANY(SELECT to_regclass(name) FROM unnest(%s::text[]) AS a(name))
+  AND NOT CASE WHEN relkind = 'S'
+    THEN has_sequence_privilege(oid, 'SELECT') AND has_sequence_privilege(oid, 'USAGE')
+    ELSE has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
+      AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE') END
+  ORDER BY relname LIMIT 1
 """
 
 
@@ -172,9 +176,10 @@ def _of_rights(connection: psycopg.Connection[Any], found: Any) -> Iterator[Faul
         if not found.may_create:
             yield Fault("rights", who | {"on": t("postgres.rights.create", **who)})
         return
-    names = ["understudy_schema", "event", *(table.name for table in TABLES.values())]
-    if forbidden := connection.execute(_FORBIDDEN, (names,)).fetchone():
-        yield Fault("rights", who | {"on": t("postgres.rights.table", table=forbidden[0])})
+    if forbidden := connection.execute(_FORBIDDEN, ([*RELATIONS],)).fetchone():
+        name, is_sequence = forbidden
+        on = t("postgres.rights.sequence", sequence=name) if is_sequence else t("postgres.rights.table", table=name)
+        yield Fault("rights", who | {"on": on})
         return
     row = connection.execute("SELECT version, compatible_from FROM understudy_schema").fetchone()
     version, compatible_from = row or (0, 0)

@@ -35,6 +35,7 @@ TEXTS = {
     "postgres.rights.what": "The user {user} lacks rights in the database {database}: {on}.",
     "postgres.rights.create": "it may create no tables in the schema {schema}",
     "postgres.rights.table": "it may not read and write the table {table}",
+    "postgres.rights.sequence": "it may not use the sequence {sequence}",
     "postgres.rights.fix": "As the owner of the database: ALTER DATABASE {database} OWNER TO {user}; or GRANT ALL ON SCHEMA {schema}, and on all tables and sequences in it, TO {user}.",
     "postgres.new_schema.what": "The store has schema {found}, made by a newer understudy; this one knows {known} and can no longer use it.",
     "postgres.new_schema.fix": "Install the newer understudy here too.",

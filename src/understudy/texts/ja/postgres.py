@@ -35,6 +35,7 @@ TEXTS = {
     "postgres.rights.what": "ユーザー {user} には、データベース {database} での権限が足りません: {on}",
     "postgres.rights.create": "スキーマ {schema} にテーブルを作成できません",
     "postgres.rights.table": "テーブル {table} を読み書きできません",
+    "postgres.rights.sequence": "シーケンス {sequence} を使えません",
     "postgres.rights.fix": "データベースの所有者として ALTER DATABASE {database} OWNER TO {user} を実行するか、スキーマ {schema} とその中のすべてのテーブルとシーケンスについて GRANT ALL … TO {user} を実行してください。",
     "postgres.new_schema.what": "ストアのスキーマは {found} で、新しい understudy が作成したものです。このバージョンが扱えるのは {known} までなので、もう使えません。",
     "postgres.new_schema.fix": "このマシンにも新しい understudy をインストールしてください。",
