@@ -15,7 +15,7 @@ from tests.store.conformance import queued
 from tests.waiting import eventually
 from understudy.coordinator.nouns import Result, Task
 from understudy.errors import StoreDownError
-from understudy.store import postgres_hosts, postgres_pipeline
+from understudy.store import postgres_hosts, postgres_pipeline, postgres_signals, postgres_wire
 from understudy.store.postgres import PostgresStore
 from understudy.store.postgres_hosts import Hosts, apart, history
 from understudy.store.postgres_pipeline import Statement
@@ -120,6 +120,21 @@ def test_an_answer_is_waited_for_only_while_its_server_is_the_one_to_ask(
         with pytest.raises(psycopg.OperationalError, match="no answer"):
             link.pipeline.run((Statement("SELECT 1 FROM pg_sleep(600)"),))
         assert (link.is_lost, list(answers)) == (True, [])
+
+
+def test_a_server_that_takes_a_connection_and_then_says_nothing_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, postgres_server: Server, postgres_url: str
+) -> None:
+    monkeypatch.setattr(postgres_pipeline, "LOOK_AFTER_S", 0.1)
+    with monkeypatch.context() as frozen:
+        frozen.setattr(postgres_wire, "_GREETING", "SELECT pg_sleep(600)")
+        with pytest.raises(psycopg.OperationalError, match="no answer"):
+            Link(postgres_url)
+    with closing(PostgresStore(postgres_url)) as store:
+        monkeypatch.setattr(postgres_signals, "_NOTIFY", "SELECT pg_sleep(600), $1::text, $2::text")
+        with pytest.raises(StoreDownError, match="no answer"):  # it waited for ever, and so did the end of the hub
+            store.signal("x")
+    postgres_server.cut(postgres_url.partition("?")[0].rpartition("/")[2])  # they sleep on
 
 
 def test_a_read_ends_when_its_server_is_given_up(

@@ -119,6 +119,7 @@ def test_rows_with_keys_of_two_columns_are_found_in_one_trip(store: PostgresStor
     rows = [Attempt(f"t{n % 3}", n, "w", "", "", 1) for n in range(9)]
     store.transaction(lambda tx: tx.save_many(rows))
     keys = [(row.task_id, row.token) for row in rows]
+    store.read(lambda tx: tx.load_many(Attempt, [("none", 1)]))  # its connection is made
     trips.clear()
     found = store.read(lambda tx: tx.load_many(Attempt, [*keys, ("t0", 1), ("none", 1)]))
     assert sorted(found, key=lambda row: row.token) == rows

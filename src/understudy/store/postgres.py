@@ -121,16 +121,17 @@ class PostgresStore:
         return link
 
     def _configured(self, link: Link, settings: dict[str, int | str]) -> Link:
-        """A connection of our own is configured once; behind a pooler each transaction is (`_local`)."""
+        """A connection of our own is configured once; behind a pooler each transaction is (`_begin`)."""
         if not link.is_pooled:
+            said = [Statement(f"SET {setting} = {value}") for setting, value in settings.items()]
+            if link.acknowledges_early:
+                said.append(Statement("SET synchronous_commit = on"))
             try:
-                for setting, value in settings.items():
-                    link.connection.execute(f"SET {setting} = {value}")
-                if link.acknowledges_early:
-                    link.connection.execute("SET synchronous_commit = on")
+                link.ask(*said)
             except psycopg.Error as error:
                 link.close()
                 raise failure(error, None) from error
+        link.pipeline.is_worth_waiting = None
         return link
 
     def _begin(self, link: Link, begin: str, settings: dict[str, int | str], **more: int) -> list[Statement]:

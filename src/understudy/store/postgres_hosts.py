@@ -13,6 +13,7 @@ from contextlib import suppress
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from understudy.store.postgres_pipeline import Statement
 from understudy.store.postgres_wire import Link
 
 WRITABLE = ("read-write", "primary")
@@ -37,9 +38,8 @@ def apart(conninfo: str) -> list[str]:
 def history(link: Link) -> tuple[str, int]:
     """The cluster that a server belongs to, and its timeline; 0 where it does not say."""
     with suppress(psycopg.Error):
-        row = link.connection.execute(_HISTORY, prepare=False).fetchone()
-        if row is not None:
-            return str(row[0]), int(row[1][:_TIMELINE_DIGITS], 16)
+        ((cluster, log_file),) = link.ask(Statement(_HISTORY))
+        return str(cluster), int(log_file[:_TIMELINE_DIGITS], 16)
     return "", 0
 
 

@@ -149,7 +149,7 @@ class Pipeline:
     def _wait(self, line: select.poll) -> None:
         while not line.poll(LOOK_AFTER_S * 1000):
             if self.is_worth_waiting is not None and not self.is_worth_waiting():
-                said = f"no answer for {LOOK_AFTER_S:g} s, and the server is gone or was replaced"
+                said = f"no answer for {LOOK_AFTER_S:g} s: the server is frozen, gone or was replaced"
                 raise psycopg.OperationalError(said)
 
 

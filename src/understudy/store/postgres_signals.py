@@ -24,7 +24,7 @@ PAUSE_S, PAUSE_MAX_S = 0.5, 2.0  # before the next connection
 
 
 class Sender:
-    """Sends hints; one connection, one at a time."""
+    """Sends hints; one connection, one at a time. A server that gives no answer is not waited for (`Link`)."""
 
     def __init__(self, opened: Callable[[], Link]) -> None:
         self._opened = opened
@@ -42,9 +42,7 @@ class Sender:
 
     def _is_sent(self, link: Link, payload: str, *, is_last: bool = False) -> bool:
         try:
-            _, failed = link.pipeline.run((*_WITHOUT_WAIT, Statement(_NOTIFY, (CHANNEL, payload)), _END))
-            if failed is not None:
-                raise failed
+            link.ask(*_WITHOUT_WAIT, Statement(_NOTIFY, (CHANNEL, payload)), _END)
         except psycopg.Error as error:
             known = failure(error, link)
             self._close()
@@ -100,7 +98,7 @@ class Listener:
                 link.close()
 
     def _hear(self, link: Link) -> None:
-        link.connection.execute(f"LISTEN {CHANNEL}".encode(), prepare=False)
+        link.ask(Statement(f"LISTEN {CHANNEL}"))
         self._on_signal("")  # something may have been missed
         while not self._is_over.is_set():
             for notify in link.connection.notifies(timeout=LOOK_S):

@@ -20,7 +20,7 @@ from psycopg.types.numeric import Int8BinaryDumper
 from psycopg.types.string import StrDumperUnknown
 
 from understudy.errors import StoreDownError, StoreError
-from understudy.store.postgres_pipeline import NUL_SHOWN, Pipeline
+from understudy.store.postgres_pipeline import NUL_SHOWN, Pipeline, Statement
 
 VERSION_MIN = 140000  # the oldest that the project of PostgreSQL itself still cared for in 2026
 CONNECT_WITHIN_S = 5
@@ -108,6 +108,10 @@ _GREETING = (
 )
 
 
+def _never() -> bool:
+    return False
+
+
 def _own_number(connection: Connection) -> int:
     """The number of the server's process, as the other side said it when it was greeted."""
     return connection.info.backend_pid
@@ -128,6 +132,8 @@ class Link:
         )
         self.warnings: list[str] = []  # of the server, since somebody has emptied it; the last ones
         self.connection.add_notice_handler(self._note)
+        self.pipeline = Pipeline(self.connection, prepares=False)
+        self.pipeline.is_worth_waiting = _never  # until whoever has opened it says otherwise: it must answer at once
         try:
             pid, commits, version, self.encoding = self._greeted()
         except BaseException:
@@ -138,16 +144,21 @@ class Link:
         self.is_pooled = pid != _own_number(self.connection)
         self.acknowledges_early = commits == "off"
         self.connection.prepare_threshold = None
-        self.pipeline = Pipeline(self.connection, prepares=not self.is_pooled)
+        self.pipeline.prepares = not self.is_pooled
 
     def _greeted(self) -> tuple[Any, ...]:
         """The facts that a server gives about itself; a hub refuses a standby, whose answers may be of the past."""
-        found = self.connection.execute(_GREETING).fetchone()
-        assert found is not None
-        *facts, is_standby = found
+        ((*facts, is_standby),) = self.ask(Statement(_GREETING))
         if is_standby and not self._may_be_standby:
             raise errors.ReadOnlySqlTransaction(f"{self.connection.info.host} is a standby")
         return tuple(facts)
+
+    def ask(self, *statements: Statement) -> list[Any]:
+        """The rows of the last of these, which travel together; psycopg.Error where one fails or no answer comes."""
+        results, failed = self.pipeline.run(statements)
+        if failed is not None:
+            raise failed
+        return self.pipeline.rows(results[-1])
 
     def _note(self, diagnostic: Diagnostic) -> None:
         if diagnostic.severity_nonlocalized == "WARNING":
