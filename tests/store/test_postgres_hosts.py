@@ -48,7 +48,8 @@ class Played:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **timelines: int) -> None:
         self.timelines = timelines
         self.asked: list[str] = []
-        monkeypatch.setattr(postgres_hosts, "history", lambda link: ("cluster", self.timelines[link.host]))
+        self.is_silent = False  # about timelines
+        monkeypatch.setattr(postgres_hosts, "history", self._history)
         self.hosts = Hosts(TWO, self._connect)
 
     def _connect(self, conninfo: str) -> Any:
@@ -58,12 +59,17 @@ class Played:
             raise psycopg.OperationalError(f"{host} does not answer")
         return PlayedLink(host, conninfo)
 
+    def _history(self, link: Any) -> tuple[str, int]:
+        return ("", 0) if self.is_silent else ("cluster", self.timelines[link.host])
+
     def opened(self) -> str:
         self.asked.clear()
         return str(self.hosts.opened().host)  # type: ignore[attr-defined]
 
 
 class PlayedLink:
+    is_lost = False
+
     def __init__(self, host: str, place: str) -> None:
         self.host = host
         self.place = place
@@ -87,6 +93,22 @@ def test_a_primary_that_was_replaced_is_not_taken_when_it_comes_back(monkeypatch
     assert servers.opened() == "b"
     servers.timelines = {"a": 1, "b": 0}
     with pytest.raises(psycopg.OperationalError, match="b does not answer; a is a primary of the past"):
+        servers.opened()
+
+
+def test_a_primary_of_the_past_is_not_taken_after_the_new_one_has_once_not_said_its_timeline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    servers = Played(monkeypatch, a=0, b=2)
+    assert servers.opened() == "b"
+    servers.is_silent = True
+    assert servers.opened() == "b"
+    with monkeypatch.context() as lost:
+        lost.setattr(PlayedLink, "is_lost", True)
+        with pytest.raises(psycopg.OperationalError, match="b was lost at once"):
+            servers.opened()
+    servers.timelines, servers.is_silent = {"a": 1, "b": 0}, False
+    with pytest.raises(psycopg.OperationalError, match="a is a primary of the past"):
         servers.opened()
 
 

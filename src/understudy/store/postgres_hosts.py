@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -41,6 +42,11 @@ def history(link: Link) -> tuple[str, int]:
         ((cluster, log_file),) = link.ask(Statement(_HISTORY))
         return str(cluster), int(log_file[:_TIMELINE_DIGITS], 16)
     return "", 0
+
+
+def _host(place: str) -> Any:
+    given = conninfo_to_dict(place)
+    return given.get("host") or given.get("hostaddr")
 
 
 class Hosts:
@@ -90,12 +96,14 @@ class Hosts:
             except psycopg.Error as error:
                 failures.append(str(error))
                 continue
-            known = self._newest
             cluster, timeline = history(link)
-            if cluster == known[0] and timeline < known[1]:
+            known = self._newest
+            if link.is_lost:
+                failures.append(f"{_host(place)} was lost at once")
+            elif cluster == known[0] and timeline < known[1]:
                 link.close()
-                host = conninfo_to_dict(place).get("host")
-                failures.append(f"{host} is a primary of the past: another server was promoted")
+                failures.append(f"{_host(place)} is a primary of the past: another server was promoted")
             else:
-                self._newest = (cluster, timeline)
+                if cluster:  # one that does not say is taken, and does not make the hub forget
+                    self._newest = (cluster, timeline)
                 yield link, self._newest != known
