@@ -19,7 +19,7 @@ from understudy.store.base import Signals
 
 PAUSE_S = 0.02
 KINDS_MAX = 50  # of tasks in one hint; for the others each hub looks within a second
-KIND_CHARS_MAX = 120
+KIND_BYTES_MAX = 140  # in the hint, so that KINDS_MAX of them fit into a payload
 COUNT_MAX = 1_000
 
 
@@ -37,6 +37,10 @@ def hint_of(payload: str) -> Hint | None:
     return None
 
 
+def _bytes_of(kind: Kind) -> int:
+    return len(msgspec.json.encode(kind))
+
+
 class Hints:
     """Gathers and sends; used on the event loop only."""
 
@@ -50,7 +54,8 @@ class Hints:
     def add(self, ready: Counter[Kind]) -> None:
         """Something was committed."""
         for kind, count in ready.items():
-            if (kind in self._ready or len(self._ready) < KINDS_MAX) and len(kind[0]) + len(kind[1]) <= KIND_CHARS_MAX:
+            is_told = kind in self._ready or (len(self._ready) < KINDS_MAX and _bytes_of(kind) <= KIND_BYTES_MAX)
+            if is_told:
                 self._ready[kind] = min(self._ready[kind] + count, COUNT_MAX)
         self._is_due = True
         if self._sending is None or self._sending.done():
