@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.api.hubs import Hub, SharedSqlite, SignallingSqlite
@@ -18,6 +21,7 @@ from understudy.api.event_feed import Follower
 from understudy.clock import ManualClock
 from understudy.coordinator.nouns import Policy
 from understudy.coordinator.routes import Routes
+from understudy.errors import StoreDownError
 from understudy.hub.delivery import LOOK_EVERY_MS_SHARED
 from understudy.notify.base import ChannelSettings
 from understudy.runtime.hub import others
@@ -186,6 +190,55 @@ def test_looks_at_other_hubs_count_as_nobodys_requests(pair: Pair) -> None:
 
 
 # ---- keys and sessions
+
+
+def test_hubs_go_on_following_when_an_older_copy_of_their_store_takes_its_place(
+    make_pair: Callable[..., Pair], postgres_url: str
+) -> None:
+    """As after a restore, or an asynchronous standby that was promoted: places in the log are given a second time."""
+    a, b = make_pair(PostgresStore(postgres_url, own_clock=True), PostgresStore(postgres_url, own_clock=True))
+    made = a.post("/api/keys", {"name": "n", "scopes": ["read"]}, key=ADMIN).of(201)
+    stream = Stream(b.port, "/api/events?follow=1")
+    for n in range(20):
+        a.enqueue(f"t{n}")
+        assert stream.until("task.queued")[1]["fields"]["taskId"] == f"t{n}"
+    assert b.get("/api/queue", key=made["key"]).status == 200
+    with closing(psycopg.connect(postgres_url, autocommit=True)) as restored:
+        restored.execute("DELETE FROM event WHERE id > 5; SELECT setval('event_id', 5)")
+    a.post(f"/api/keys/{made['id']}/revoke", key=ADMIN).of(200)
+    eventually(lambda: b.get("/api/queue", key=made["key"]).status in {401, 429}, every_s=0.1, what="its end there")
+    assert "task.queued" not in stream.rest(), "it is over: its reader comes again"
+    stream.close()
+    anew = Stream(b.port, "/api/events?follow=1", last_id="20")
+    a.enqueue("after")
+    seen = [anew.until("task.queued")[1]["fields"]["taskId"]]
+    while seen[-1] != "after":  # it may begin with the last ones of what is left
+        seen.append(anew.until("task.queued")[1]["fields"]["taskId"])
+    anew.close()
+    assert "Part of the event log is gone" in b.log.getvalue()
+
+
+def test_a_hub_whose_store_was_away_looks_at_the_keys_again(
+    make_pair: Callable[..., Pair], postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the other hub wrote meanwhile may have been lost, and its places given to other events."""
+    a, b = make_pair(PostgresStore(postgres_url, own_clock=True), PostgresStore(postgres_url, own_clock=True))
+    made = a.post("/api/keys", {"name": "n", "scopes": ["read"]}, key=ADMIN).of(201)
+    eventually(lambda: b.get("/api/queue", key=made["key"]).status == 200, every_s=0.1, what="the key at the other hub")
+    with closing(psycopg.connect(postgres_url, autocommit=True)) as other:
+        other.execute("UPDATE api_key SET revoked_at = 1")
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    monkeypatch.setattr(b.runtime.store, "_opened", _is_away)
+    time.sleep(1)
+    monkeypatch.undo()
+    eventually(lambda: b.get("/api/queue", key=made["key"]).status in {401, 429}, every_s=0.1, what="its end there")
+
+
+def _is_away() -> Any:
+    raise StoreDownError("away")
 
 
 def test_a_key_that_is_revoked_at_one_hub_is_refused_at_all(pair: Pair) -> None:

@@ -30,6 +30,7 @@ BOUNDED = {
     "api/event_feed EventFeed._of_key": "streams: WAITING_POLLS_MAX",
     "api/event_feed EventFeed.followers": "streams: WAITING_POLLS_MAX, FOLLOWERS_OF_KEY_MAX",
     "api/event_feed EventFeed.listeners": CODE,
+    "api/event_feed EventFeed.doubts": CODE,
     "api/event_feed EventFeed.elsewhere": CODE,
     "runtime/hub/hints Hints._ready": "KINDS_MAX",
     "api/event_feed EventFeed.endings": CODE,

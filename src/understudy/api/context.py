@@ -45,6 +45,7 @@ class Api:
         self._loading = asyncio.Lock()
         self._reload: asyncio.Task[None] | None = None
         hub.feed.elsewhere.add(self._look_at)
+        hub.feed.doubts.add(self._load_again)
 
     async def load_keys(self) -> None:
         """Take over the keys of the store; one at a time, so that an older look never replaces a newer one."""
@@ -55,7 +56,10 @@ class Api:
     def _look_at(self, committed: Committed) -> None:
         """Another hub may have made or revoked a key."""
         if any(stored.event.name.startswith(KEY_EVENTS) for stored in committed.events):
-            self._reload = asyncio.get_running_loop().create_task(self._load_until_done())
+            self._load_again()
+
+    def _load_again(self) -> None:
+        self._reload = asyncio.get_running_loop().create_task(self._load_until_done())
 
     async def _load_until_done(self) -> None:
         """A store that fails, or too many who read, is tried again: a revoked key must not stay valid for that."""

@@ -92,6 +92,7 @@ class EventFeed:
         self.endings: set[Callable[[], None]] = set()  # called when the hub is stopping
         self._of_key: Counter[str] = Counter()
         self.elsewhere: set[Callable[[Committed], None]] = set()  # called with the log of all hubs, for its names
+        self.doubts: set[Callable[[], None]] = set()  # called when events of that log may have been missed
         self.is_followed = False  # stored events come from the log, in its order: `last_id` is how far it was read
         self.last_id = 0
         self.is_over = False  # the hub is stopping
@@ -156,6 +157,18 @@ class EventFeed:
                 listener(committed)
         self.last_id = last_id
 
+    def doubt(self) -> None:
+        """Events may have been missed: what was learnt from them is asked for anew."""
+        for listener in tuple(self.doubts):
+            listener()
+
+    def begin_anew(self) -> None:
+        """The log is an older one, whose places are given a second time: those who follow have to begin again."""
+        self.last_id = 0
+        for follower in tuple(self.followers):
+            self._drop(follower)
+        self.doubt()
+
     def settled(self, wanted: EventFilter) -> EventFilter:
         """A filter of what the feed does not bring any more: the rest is still to come, in its order."""
         if not self.is_followed:
@@ -164,7 +177,7 @@ class EventFeed:
         return replace(wanted, before_id=min(wanted.before_id or end, end))
 
     def _drop(self, follower: Follower) -> None:
-        """Too slow: its stream ends, to be resumed by Last-Event-ID."""
+        """Its stream ends, to be resumed by Last-Event-ID."""
         self.followers.discard(follower)
         follower.end()
 

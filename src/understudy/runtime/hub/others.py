@@ -5,6 +5,11 @@ have been lost, it looks for each group of long polls whether there is something
 the task behind it is mostly in somebody's hands already. From time to time it says that it runs. The feed of events is
 fed by this alone, also with what this hub itself has written, so that everybody sees events in one order. While nobody
 is shown events, only their places and names are read, and less often: a busy log costs a hub little then.
+
+A log that ends before the position of this hub is not the one it was: an older copy of the store was restored, or a
+standby was promoted that had not received everything. Then the hub begins anew, and so do those who follow it. Doubt:
+where as many events as were lost have been written before the next look, nothing shows that. So keys are looked at
+again after each time in which the store could not be read.
 """
 
 from __future__ import annotations
@@ -63,14 +68,14 @@ class Others:
         self._settled = Settled(0)
         self._seen_mono = 0
         self._tasks_due_at = 0.0  # of the loop's clock: when long polls are looked at again
+        self._has_failed = False  # a look, since the last one that was well
         self._is_over = False
         hub.feed.is_followed = True
 
     async def start(self) -> None:
         """Find the position, then follow; StoreError if the store cannot be read."""
         self._loop = asyncio.get_running_loop()
-        newest = await self._read(lambda reader: reader.list_events(EventFilter(limit=1)))
-        self._settled = Settled(newest[-1].id if newest else 0)
+        await self._find_position()
         for _ in range(BEGIN_TRIES):
             await self._look_at_gap()
             if not self._settled.is_beginning:
@@ -80,6 +85,10 @@ class Others:
         if isinstance(self._store, Signals):
             self._stop_listening = self._store.listen(self._signalled)
         self._task = self._loop.create_task(self._run())
+
+    async def _find_position(self) -> None:
+        newest = await self._read(lambda reader: reader.list_events(EventFilter(limit=1)))
+        self._settled = Settled(newest[-1].id if newest else 0)
 
     async def stop(self) -> None:
         """Follow no more."""
@@ -126,6 +135,7 @@ class Others:
             try:
                 is_more = await self._look()
             except UnderstudyError as trouble:  # the store fails: it is said once, and tried again
+                self._has_failed = True
                 self._on_trouble(trouble)
             except Exception as bug:  # noqa: BLE001 - the outermost place of a task that must not end by itself
                 self._on_trouble(bug)
@@ -140,13 +150,25 @@ class Others:
         """Everything once → whether the next look is due at once."""
         await self._look_at_gap()
         groups = self._groups_due()
-        wanted, (events, found) = await self._events_and_tasks(groups)
-        if not self._settled.is_beginning:
+        wanted, (events, found, last_id) = await self._events_and_tasks(groups)
+        if last_id < self._settled.last_id:
+            await self._begin_anew(last_id)
+        elif not self._settled.is_beginning:
             self._hub.feed.follow(self._settled.take(events), self._settled.last_id)
         for group, count in found:
             self._hub.waiting.wake_group(group, count)
+        if self._has_failed:
+            self._has_failed = False
+            self._hub.feed.doubt()
         await self._say_that_it_runs()
         return self._settled.is_at_gap or len(events) == wanted.limit
+
+    async def _begin_anew(self, last_id: int) -> None:
+        lost = f"it ends at {last_id}, and this hub has read it up to {self._settled.last_id}"
+        await self._find_position()
+        self._hub.feed.begin_anew()
+        said = f"Part of the event log is gone: {lost}. Was an older copy of the store put in its place?"
+        self._hub.log.emit("critical", "Hub", said)
 
     async def _events_and_tasks(self, groups: list[tuple[Group, int]]) -> tuple[EventFilter, _Seen]:
         """The events behind the position, and the tasks for each group.
@@ -185,11 +207,14 @@ class Others:
             self._seen_mono = mono
 
 
-_Seen = tuple[list[StoredEvent], list[tuple[Group, int]]]
+_Seen = tuple[list[StoredEvent], list[tuple[Group, int]], int]
 
 
 def _seen(wanted: EventFilter, groups: list[tuple[Group, int]], reader: Reader) -> _Seen:
-    return reader.list_events(wanted), [(group, _tasks_for(reader, group, most)) for group, most in groups]
+    """The events, the tasks for each group, and how far the log goes, if not further than these events."""
+    events = reader.list_events(wanted)
+    tasks = [(group, _tasks_for(reader, group, most)) for group, most in groups]
+    return events, tasks, events[-1].id if events else reader.last_event_id()
 
 
 def _tasks_for(reader: Reader, group: Group, most: int) -> int:
