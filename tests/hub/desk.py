@@ -13,7 +13,7 @@ from understudy.coordinator.routes import Route, Routes
 from understudy.hub.delivery import Delivery
 from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.operation import Operation
-from understudy.hub.steps import Read
+from understudy.hub.steps import Performance, Read, Sleep
 from understudy.notify.base import ChannelSettings, Message, Outcome, Sent
 from understudy.store.queries import NOTICES
 from understudy.wire.daemons import HeartbeatBody, RunningBody
@@ -78,21 +78,25 @@ class Desk:
         raise AssertionError(f"the outbox has still something to deliver after {STEPS_MAX} steps")
 
     def step(self) -> int:
-        steps, answer = self.delivery.step(), None
-        while True:
-            try:
-                effect = steps.send(answer)
-            except StopIteration as end:
-                return end.value or 0
-            match effect:
-                case Operation():
-                    (answer,) = self.bench.ask(effect)
-                    if isinstance(answer, BaseException):
-                        raise answer
-                case Read():
-                    answer = self.bench.store.read(effect.show)
-                case _:
-                    answer = self._take(effect)
+        performance = Performance(self.delivery.step(), lambda: False)
+        while (effect := performance.next()) is not None:
+            with performance:
+                performance.answer = self._perform(effect)
+        return performance.pause_ms
+
+    def _perform(self, effect: Any) -> Any:
+        match effect:
+            case Operation():
+                (answer,) = self.bench.ask(effect)
+                if isinstance(answer, BaseException):
+                    raise answer
+                return answer
+            case Read():
+                return self.bench.store.read(effect.show)
+            case Sleep():
+                return self.bench.pass_time(effect.ms)
+            case _:
+                return self._take(effect)
 
     @property
     def titles(self) -> list[str]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
+
+import pytest
 
 from tests.hub.desk import DOWN_MS, LATE_MS, Desk, Said, beat, bench_with, live, rows
 from understudy.coordinator.outbox import GIVE_UP_AFTER_MS, RETRY_AFTER_MAX_MS, RETRY_MAX_MS, TAKEN_MS, retry_ms
-from understudy.errors import ConflictError, NotFoundError
+from understudy.errors import ConflictError, NotFoundError, StoreDownError
+from understudy.hub.delivery import SETTLE_TRIES_MS
 from understudy.hub.enqueue import EnqueueTasks
+from understudy.hub.operation import Operation
 from understudy.hub.outbox import Outgoing, ReclaimNotices, ResendNotice, SendTestNotice, SettleNotice, TakeNotice
 from understudy.hub.task_commands import CommandTask
 from understudy.notify.base import Later, Refused, Sent
@@ -40,6 +45,37 @@ def test_a_receiver_that_is_down_for_eight_seconds_gets_every_notice():
     assert {row.state for row in rows(bench)} == {"sent"}
     keys = [said.message.key for said in desk.tried]
     assert len(set(keys)) == 4 < len(keys)  # each try of one notice has the same key
+
+
+def without_settling(desk: Desk, times: int) -> None:
+    """So many times the store cannot take what became of a message."""
+    ask, left = desk.bench.ask, [StoreDownError("away")] * times
+
+    def asked(*operations: Operation) -> list[Any]:
+        return [left.pop()] if left and isinstance(operations[0], SettleNotice) else ask(*operations)
+
+    desk.bench.ask = asked  # type: ignore[method-assign]
+
+
+def test_what_was_sent_while_the_store_was_away_is_not_sent_again():
+    bench, desk = late()
+    desk.parts = 2
+    without_settling(desk, 20)
+    live(bench, 3 * TAKEN_MS, desk, daemons=("mini-0",))
+    tried = [(said.message.key, said.part) for said in desk.tried]
+    assert tried[0][1] == 0
+    assert len(tried) == len(set(tried)) >= 2
+    assert {row.state for row in rows(bench)} == {"sent"}
+
+
+def test_a_store_that_stays_away_costs_a_second_message_with_the_same_key():
+    bench, desk = late()
+    without_settling(desk, TAKEN_MS // SETTLE_TRIES_MS + 2)
+    with pytest.raises(StoreDownError):
+        desk.run()
+    live(bench, 3 * TAKEN_MS, desk, daemons=("mini-0",))
+    tried = [said.message.key for said in desk.tried if said.message.title == "mini-0 is late"]
+    assert (len(tried), len(set(tried))) == (2, 1)
 
 
 def test_an_alarm_that_not_everybody_got_is_sent_and_a_test_of_it_has_failed():

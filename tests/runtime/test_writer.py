@@ -277,6 +277,16 @@ def test_a_thread_is_answered_as_a_coroutine_is() -> None:
         stand.writer.decide_blocking(Bug("b"))
 
 
+def test_a_thread_that_waits_in_vain_is_told_that_the_outcome_is_not_known() -> None:
+    """A loop that has called Claude, or sent a message, then tries again to save what came of it."""
+    stand.gate.clear()
+    try:
+        with pytest.raises(UnavailableError, match=r"has not answered for 0\.1 s"):
+            stand.writer.decide_blocking(Save("a"), 0.1)
+    finally:
+        stand.gate.set()
+
+
 def test_a_listener_that_fails_does_not_end_the_writer(monkeypatch: pytest.MonkeyPatch) -> None:
     stand.loop.loop.set_exception_handler(lambda *_: None)
     stand.writer.after_commit(lambda _: 1 // 0)  # type: ignore[arg-type, return-value]

@@ -1,7 +1,8 @@
 """Delivery to one channel as a loop that yields what it wants done: operations, looks at the store, requests.
 
 At least once: a message counts as sent only after the receiver said so and that is committed. Its key is the same
-each time. One channel never waits for another; a receiver that fails is left alone for a while (the circuit).
+each time. What the receiver said is kept, and saved as soon as a store that fails takes it again. One channel never
+waits for another; a receiver that fails is left alone for a while (the circuit).
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from understudy.backoff import doubled_ms
 from understudy.clock import Clock
 from understudy.coordinator.jumps import Clocks, jump_ms
 from understudy.coordinator.nouns import Hearing, Notice
-from understudy.coordinator.outbox import RETRY_AFTER_MAX_MS
+from understudy.coordinator.outbox import RETRY_AFTER_MAX_MS, TAKEN_MS
 from understudy.coordinator.routes import Routes
-from understudy.errors import StoreError
+from understudy.errors import StoreError, UnavailableError
 from understudy.hub.messages import Story, message_of, plain_message_of, story_of
 from understudy.hub.outbox import Outgoing, SettleNotice, TakeNotice
 from understudy.hub.starts import RecordHearing
-from understudy.hub.steps import Effect, Read, Steps
+from understudy.hub.steps import Effect, Read, Sleep, Steps
 from understudy.notify.base import Channel, ChannelSettings, Later, Message, Outcome, Refused, Sent
 from understudy.notify.requests import requests_of
 from understudy.store.base import Reader
@@ -34,6 +35,7 @@ AGAIN_MS = 50  # nothing could be taken though something seemed due: another hub
 FAILURES_MAX = 3  # in a row, then the circuit opens
 CIRCUIT_FIRST_MS = 1_000
 CIRCUIT_MAX_MS = 60_000
+SETTLE_TRIES_MS = 500  # between two tries to save what became of a message
 PARTS_MAX = 50
 CHANGES_MAX = 3  # of one message: plain text, without edit, without thread
 
@@ -141,10 +143,23 @@ class Delivery:
         while row is not None:
             outcome, rendered = yield from self._send(rendered, min(part, rendered.parts - 1))
             self.circuit.note(outcome, self._clock.mono_ms())
-            row = yield SettleNotice(row, outcome, rendered.parts)
+            row = yield from self._settle(SettleNotice(row, outcome, rendered.parts))
             part += 1
             if part >= rendered.parts or not isinstance(outcome, Sent):
                 return
+
+    def _settle(self, said: SettleNotice) -> Generator[Effect, Any, Notice | None]:
+        """Save what became of a part; a store that fails is asked again until another hub may send the message."""
+        until_mono = self._clock.mono_ms() + TAKEN_MS
+        while True:
+            try:
+                row: Notice | None = yield said
+            except UnavailableError:
+                if self._clock.mono_ms() >= until_mono:
+                    raise
+            else:
+                return row
+            yield Sleep(SETTLE_TRIES_MS)
 
     def _message(self, outgoing: Outgoing, story: Story | None) -> Message:
         """The message; if it cannot be worked out, a plain one from the row alone."""

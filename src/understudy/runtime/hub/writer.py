@@ -106,13 +106,18 @@ class Writer:
         return await self.ask(operation)
 
     def decide_blocking(self, operation: Operation, timeout_s: float = 30) -> Any:
-        """The same for every thread but the loop's."""
+        """The same for every thread but the loop's; UnavailableError if the outcome is not known in time."""
         reply: Future[Any] = Future()
         try:
             self._loop.call_soon_threadsafe(self._ask_for_thread, operation, reply)
         except RuntimeError as error:  # the loop is closed
             raise UnavailableError("The hub is stopping") from error
-        return reply.result(timeout_s)
+        try:
+            return reply.result(timeout_s)
+        except TimeoutError as error:
+            if reply.done():
+                raise
+            raise UnavailableError(f"The store has not answered for {timeout_s:g} s") from error
 
     def _ask_for_thread(self, operation: Operation, reply: Future[Any]) -> None:
         try:
