@@ -19,7 +19,7 @@ from tests.fakes.webhook import FakeWebhook
 from tests.waiting import allowed_s, eventually
 from understudy.api.event_feed import Follower
 from understudy.clock import ManualClock
-from understudy.coordinator.nouns import Policy
+from understudy.coordinator.nouns import Deployment, Policy
 from understudy.coordinator.routes import Routes
 from understudy.errors import StoreDownError
 from understudy.hub.delivery import LOOK_EVERY_MS_SHARED
@@ -364,6 +364,23 @@ def test_a_hub_that_was_killed_is_listed_no_more_after_a_while(pair: Pair) -> No
         a.enqueue()  # its own event wakes it
         eventually(lambda: _seen_at(a, "a") > a.clock.now_ms() - 5_000)
     assert [hub["name"] for hub in a.get("/api/overview").of(200)["hubs"]] == ["a"]
+
+
+def test_a_hub_that_runs_is_listed_however_often_others_were_started_since(pair: Pair) -> None:
+    a, b = pair
+    crashed = a.clock.now_ms() + 1
+    rows = [Deployment(f"v{n}", crashed + n, "1", "f", "box", "crashes", 1) for n in range(150)]
+    a.store.transaction(lambda tx: tx.save_many(rows))
+    assert {hub["name"] for hub in b.get("/api/overview").of(200)["hubs"]} == {"a", "b"}
+
+
+def test_a_hub_that_an_older_copy_of_the_store_does_not_know_is_known_again(pair: Pair) -> None:
+    a, b = pair
+    a.store.transaction(lambda tx: tx.delete_many(Deployment, (b.runtime.start_id,)))
+    assert [hub["name"] for hub in a.get("/api/overview").of(200)["hubs"]] == ["a"]
+    a.clock.advance(6_000)
+    a.enqueue()
+    eventually(lambda: len(a.get("/api/overview").of(200)["hubs"]) == 2, what="both hubs")
 
 
 def _seen_at(hub: Hub, name: str) -> int:

@@ -63,6 +63,14 @@ def test_more_starts_than_are_kept_go_oldest_first(hub: Bench) -> None:
     assert {row.created_at for row in left} == set(range(21, 31))
 
 
+def test_the_start_of_a_hub_that_runs_is_kept_however_many_came_after_it(hub: Bench) -> None:
+    crashed = [Deployment(f"v{n}", n + 2, "1", "f", "h", seen_at=n + 2) for n in range(30)]
+    hub.store.transaction(lambda tx: tx.save_many([Deployment("runs", 1, "1", "f", "h", seen_at=1_000), *crashed]))
+    hub.ask(PurgeRows("deployment_overflow", 10))
+    left = hub.store.read(lambda tx: tx.load_all(Deployment, 100))
+    assert "runs" in {row.version_id for row in left}
+
+
 def evidence(hub: Bench) -> list[Any]:
     return hub.store.read(lambda tx: tx.load_all(Evidence, 1000))
 

@@ -99,6 +99,7 @@ def test_hubs_on_the_database_are_seen_by_their_signs_of_life(urls: tuple[str, s
     clock = SystemClock()
     hub, now = PostgresStore(urls[0]), clock.now_ms()
     save(hub, Deployment("v1", now, "1", "f", "box", "hub-a", now), Deployment("v0", 1, "1", "f", "box", "gone", 1))
+    save(hub, *(Deployment(f"c{n}", now + n, "1", "f", "box", "crashed since", 1) for n in range(150)))
     with pytest.raises(StoreInUseError, match=r"hub-a$"):
         open_alone(urls[0], "", clock)
     done = understudy("store", "copy", urls[0], urls[1], env=environ())

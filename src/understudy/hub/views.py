@@ -39,6 +39,7 @@ from understudy.store.queries import (
     ATTEMPTS_OF,
     DEPLOYMENTS,
     DIRECTIVES_OF,
+    HUBS_SEEN,
     INCIDENTS,
     INCIDENTS_BEFORE,
     MESSAGES,
@@ -303,7 +304,10 @@ class View:
 
     def hubs(self) -> list[DeploymentJson]:
         """The hubs that run now, the newest first."""
-        return [start for start in self.deployments().deployments if start.running]
+        seen = self.reader.find(HUBS_SEEN, self.now.wall - starts.GONE_AFTER_MS, limit=DEPLOYMENTS_MAX)
+        rows = {row.version_id: row for row in (*seen, *self.reader.load_many(Deployment, (self.start_id,)))}
+        newest_first = sorted(rows.values(), key=lambda row: (row.created_at, row.version_id), reverse=True)
+        return [self._deployment(row) for row in newest_first]
 
     def _deployment(self, row: Deployment) -> DeploymentJson:
         is_running = row.version_id == self.start_id or starts.is_running(row, self.now.wall)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from understudy.clock import Clock
-from understudy.coordinator.starts import is_running
+from understudy.coordinator.starts import GONE_AFTER_MS
 from understudy.errors import StoreDownError, StoreVersionError
 from understudy.store.base import Reader, Store
 from understudy.store.opening import checked, open_store
-from understudy.store.queries import DEPLOYMENTS
+from understudy.store.queries import HUBS_SEEN
 from understudy.store.sqlite_alone import LoneSqliteStore, StoreInUseError
 from understudy.store.sqlite_snapshot import SqliteSnapshot
 from understudy.store.tables import SCHEMA_VERSION
@@ -19,7 +19,7 @@ from understudy.store_address import is_postgres
 
 __all__ = ["Look", "StoreInUseError", "open_alone", "open_to_look"]
 T = TypeVar("T")
-STARTS_SEEN = 100  # of hubs, the latest ones
+HUBS_MAX = 100  # that are named
 
 
 class Look(Protocol):
@@ -77,6 +77,5 @@ def open_alone(address: str, password: str, clock: Clock) -> Store:
 
 def running_hubs(reader: Reader, clock: Clock) -> list[str]:
     """The names of the hubs that have said within some seconds that they run."""
-    now_ms = reader.now_ms(clock)
-    starts = reader.find(DEPLOYMENTS, limit=STARTS_SEEN)
-    return [start.name or start.host for start in starts if is_running(start, now_ms)]
+    starts = reader.find(HUBS_SEEN, reader.now_ms(clock) - GONE_AFTER_MS, limit=HUBS_MAX)
+    return [start.name or start.host for start in starts]

@@ -51,7 +51,7 @@ PURGES: dict[str, tuple[str, ...]] = {
         ),
     ),
     "incident_overflow": _beyond("incident", "opened_at", "recovered_at > 0"),
-    "deployment_overflow": _beyond("deployment", "created_at", key="version_id"),
+    "deployment_overflow": _beyond("deployment", "seen_at, created_at", key="version_id"),  # none that runs
     "notice_overflow": _beyond("notice", "created_at", "state <> 'waiting'"),
     "budget_overflow": _beyond("budget", "period", key="period"),
     "period_overflow": (

@@ -74,6 +74,7 @@ SUPERSEDED_BOOTS = Query(Boot, "daemon_id IN ?")  # these never become current a
 OPEN_DIRECTIVES = Query(Directive, "ended_at = 0 AND daemon_id IN ?", "asked_at, id")
 DIRECTIVES_OF = Query(Directive, "daemon_id = ?", "asked_at DESC, id DESC")
 DEPLOYMENTS = Query(Deployment, order="created_at DESC, version_id DESC")
+HUBS_SEEN = Query(Deployment, "ended_at = 0 AND seen_at > ?", DEPLOYMENTS.order)  # however long ago they were started
 
 INCIDENTS = Query(Incident, order="opened_at DESC, id DESC")
 INCIDENTS_BEFORE = Query(Incident, "(opened_at, id) < (?, ?)", INCIDENTS.order)

@@ -27,7 +27,7 @@ from understudy.errors import UnderstudyError
 from understudy.hub.batch import Committed
 from understudy.hub.operation import Operation
 from understudy.hub.settled import Settled
-from understudy.hub.starts import SeeHub
+from understudy.hub.starts import RecordStart, SeeHub
 from understudy.runtime.hub.hints import Hints, hint_of
 from understudy.store.base import EventFilter, Reader, Signals, Store, StoredEvent
 from understudy.store.queries import WAITING_FOR
@@ -63,6 +63,7 @@ class Others:
         self._hints = Hints(store, start_id) if isinstance(store, Signals) else None
         self._stop_listening: Callable[[], None] = lambda: None
         self._loop: asyncio.AbstractEventLoop
+        self._start: RecordStart
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._settled = Settled(0)
@@ -72,8 +73,9 @@ class Others:
         self._is_over = False
         hub.feed.is_followed = True
 
-    async def start(self) -> None:
-        """Find the position, then follow; StoreError if the store cannot be read."""
+    async def start(self, start: RecordStart) -> None:
+        """Find the position, then follow; StoreError if the store cannot be read. `start` is that of this hub."""
+        self._start = start
         self._loop = asyncio.get_running_loop()
         await self._find_position()
         for _ in range(BEGIN_TRIES):
@@ -203,7 +205,8 @@ class Others:
     async def _say_that_it_runs(self) -> None:
         mono = self._hub.clock.mono_ms()
         if mono - self._seen_mono >= SEEN_EVERY_MS:
-            await self._decide(SeeHub(self._start_id))
+            if not await self._decide(SeeHub(self._start_id)):  # an older copy of the store does not know this hub
+                await self._decide(self._start)
             self._seen_mono = mono
 
 

@@ -103,11 +103,12 @@ class HubRuntime:
         self.name = name or host
         self.writer.start(asyncio.get_running_loop())
         self.writer.after_commit(self._after_commit)
-        await self.writer.decide(RecordStart(self.start_id, self.version, fingerprint, host, self.name))
+        start = RecordStart(self.start_id, self.version, fingerprint, host, self.name)
+        await self.writer.decide(start)
         await asyncio.get_running_loop().run_in_executor(None, self.deliverers.start)
         self.alarm_loop.start()
         if self._others is not None:
-            await self._others.start()
+            await self._others.start(start)
         self._watch.start()
         if self._ping is not None:
             self._ping.start()
