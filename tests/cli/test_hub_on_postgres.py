@@ -13,6 +13,7 @@ from tests.cli.program import environ, understudy
 from tests.dashboard.browser import Browser
 from tests.hub_process import ADMIN_KEY, running_hub
 from tests.postgres import GUARDED, Server
+from understudy.store.tables import SCHEMA_VERSION
 
 PASSWORD = "hush@hush/hush hush"
 
@@ -44,6 +45,23 @@ def test_a_hub_works_goes_on_after_a_kill_and_shows_its_password_nowhere(place: 
         assert not (tmp_path / "data/hub.db").exists()
     for text in (*shown, hub.log):
         assert "hush" not in text
+
+
+@pytest.mark.parametrize(
+    ("version", "compatible_from", "says"),
+    [(99, 98, "install the newer understudy again"), (SCHEMA_VERSION - 1, 10, "its start brings it there")],
+)
+def test_a_hub_that_runs_ends_once_its_store_is_another_versions(
+    place: str, postgres_server: Server, tmp_path: Path, version: int, compatible_from: int, says: str
+) -> None:
+    """It was ready, and took work, though what it needed was gone from the store."""
+    with running_hub(tmp_path / "data", store=place) as hub:
+        changed = f"UPDATE understudy_schema SET version = {version}, compatible_from = {compatible_from}"
+        postgres_server.ask(changed, database="guarded_hub")
+        assert hub.process is not None
+        assert hub.process.wait(60) == 1
+        assert f"This hub ends: The store has schema {version}" in hub.log
+        assert says in hub.log
 
 
 @pytest.mark.parametrize(

@@ -355,6 +355,15 @@ class Signals(Protocol):
 
 
 @runtime_checkable
+class Versioned(Protocol):
+    """A store whose schema another version of the program may change while this one uses it."""
+
+    def misfit(self) -> str:
+        """The reason for which this version must not use it any more; "" while it may. StoreError."""
+        ...
+
+
+@runtime_checkable
 class Watched(Protocol):
     """A store on files that others can delete, replace or damage."""
 

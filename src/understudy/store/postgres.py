@@ -26,7 +26,7 @@ from understudy.store.postgres_fronts import Fronts
 from understudy.store.postgres_hosts import Hosts
 from understudy.store.postgres_pipeline import Statement
 from understudy.store.postgres_rows import BATCHES, PostgresTransaction
-from understudy.store.postgres_schema import migrate
+from understudy.store.postgres_schema import migrate, misfit
 from understudy.store.postgres_signals import Listener, Sender
 from understudy.store.postgres_trips import Trips
 from understudy.store.postgres_wire import AGAIN, UNPREPARED, Link, address, failure
@@ -327,6 +327,10 @@ class PostgresStore:
                 self._readers.get_nowait().close()
             except Empty:
                 return
+
+    def misfit(self) -> str:
+        """The reason for which this version must not use the database any more: others may have changed its schema."""
+        return misfit(*self._read(lambda tx: tx.versions(), 0, None))
 
     # ---- hints
 

@@ -34,6 +34,7 @@ from understudy.store.tables import LOCKED, TABLES
 
 BATCHES = (1970170995, 1)  # of the lock that a batch has, shared or alone
 MIGRATION = (1970170995, 2)
+VERSIONS = "SELECT version, compatible_from FROM understudy_schema"
 FREE_UNKNOWN = 1 << 62
 POSTGRES = Dialect(
     {
@@ -124,6 +125,11 @@ class PostgresTransaction(QueueQueries):
     def open_batches(self) -> frozenset[str]:
         """The marks of the transactions that may still write something."""
         return frozenset(mark for (mark,) in self._fetch(_OPEN_BATCHES, BATCHES))
+
+    def versions(self) -> tuple[int, int]:
+        """The schema, and the oldest that goes together with it."""
+        version, compatible_from = self._fetch(VERSIONS)[0]
+        return version, compatible_from
 
     # ---- statements
 

@@ -18,7 +18,7 @@ import psycopg
 from psycopg import IsolationLevel, errors
 
 from understudy.errors import StoreDownError, StoreError, StoreVersionError
-from understudy.store.postgres_rows import MIGRATION
+from understudy.store.postgres_rows import MIGRATION, VERSIONS
 from understudy.store.postgres_wire import VERSION_MIN, Link, failure
 from understudy.store.tables import SCHEMA_VERSION
 
@@ -43,11 +43,20 @@ def migrate(link: Link) -> None:
     except psycopg.Error as error:
         known = failure(error, link)
         raise type(known)(f"{known.message} (to bring it to schema {SCHEMA_VERSION})") from error
+    if why := misfit(version, compatible_from):
+        raise StoreVersionError(why)
+
+
+def misfit(version: int, compatible_from: int) -> str:
+    """The reason for which this understudy does not go together with such a store; "" where it does."""
     if compatible_from > SCHEMA_VERSION:
-        raise StoreVersionError(
+        return (
             f"The store has schema {version}, for understudy from schema {compatible_from} on; this one knows "
             f"{SCHEMA_VERSION}: install the newer understudy again"
         )
+    if version < SCHEMA_VERSION:
+        return f"The store has schema {version}, this understudy needs {SCHEMA_VERSION}: its start brings it there"
+    return ""
 
 
 def _migrated(link: Link) -> tuple[int, int]:
@@ -103,7 +112,7 @@ def _version(link: Link) -> tuple[int, int]:
     found = link.connection.execute("SELECT to_regclass('understudy_schema') IS NOT NULL").fetchone()
     if found != (True,):
         return 0, FIRST
-    row = link.connection.execute("SELECT version, compatible_from FROM understudy_schema").fetchone()
+    row = link.connection.execute(VERSIONS.encode()).fetchone()
     return row or (0, FIRST)
 
 

@@ -29,7 +29,7 @@ from understudy.hub.operation import Operation
 from understudy.hub.settled import Settled
 from understudy.hub.starts import RecordStart, SeeHub
 from understudy.runtime.hub.hints import Hints, hint_of
-from understudy.store.base import EventFilter, Reader, Signals, Store, StoredEvent
+from understudy.store.base import EventFilter, Reader, Signals, Store, StoredEvent, Versioned
 from understudy.store.queries import WAITING_FOR
 
 LOOK_EVERY_S = 1.0
@@ -52,14 +52,20 @@ class Others:
         decide: Callable[[Operation], Awaitable[Any]],
         read: Callable[[Callable[[Reader], Any]], Awaitable[Any]],
         on_trouble: Callable[[Exception], None],
+        on_misfit: Callable[[str], None],
     ) -> None:
-        """`decide` and `read` are the hub's own, which count as nobody's requests."""
+        """`decide` and `read` are the hub's own, which count as nobody's requests.
+
+        `on_misfit` is told, once, why this version of the program must not use the store any more.
+        """
         self._hub = hub
         self._decide = decide
         self._read = read
         self._store = store
         self._start_id = start_id
         self._on_trouble = on_trouble
+        self._on_misfit = on_misfit
+        self._is_misfit = False
         self._hints = Hints(store, start_id) if isinstance(store, Signals) else None
         self._stop_listening: Callable[[], None] = lambda: None
         self._loop: asyncio.AbstractEventLoop
@@ -205,9 +211,18 @@ class Others:
     async def _say_that_it_runs(self) -> None:
         mono = self._hub.clock.mono_ms()
         if mono - self._seen_mono >= SEEN_EVERY_MS:
+            await self._look_at_version()
             if not await self._decide(SeeHub(self._start_id)):  # an older copy of the store does not know this hub
                 await self._decide(self._start)
             self._seen_mono = mono
+
+    async def _look_at_version(self) -> None:
+        """A hub of another version may have changed the schema, or somebody has restored an older copy."""
+        if self._is_misfit or not isinstance(self._store, Versioned):
+            return
+        if why := await self._loop.run_in_executor(None, self._store.misfit):
+            self._is_misfit = True
+            self._on_misfit(why)
 
 
 _Seen = tuple[list[StoredEvent], list[tuple[Group, int]], int]

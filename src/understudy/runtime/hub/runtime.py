@@ -64,6 +64,8 @@ class HubRuntime:
         self.start_id = ids.uuid()
         self.shown_name = given.settings.hub_name
         self.is_draining = False
+        self.is_misfit = False  # its version does not go together with the store any more
+        self.end: Callable[[], None] = self.drain  # called to stop by itself; whoever serves may know how to do more
         self.started_at = clock.now_ms()
         self._started_mono = clock.mono_ms()
         self.store = store
@@ -96,7 +98,8 @@ class HubRuntime:
         def read(fn: Callable[[Reader], Any]) -> Awaitable[Any]:
             return self._reading.look("", partial(self._read, fn))
 
-        return Others(self, self.store, self.start_id, self.writer.decide, read, self._on_others_trouble)
+        told = self._on_others_trouble, self._on_misfit
+        return Others(self, self.store, self.start_id, self.writer.decide, read, *told)
 
     async def start(self, fingerprint: str, host: str, name: str = "") -> None:
         """Start the threads and write this start down; StoreError if the store cannot be written."""
@@ -253,6 +256,11 @@ class HubRuntime:
         """Said once, and not beside the watch, which knows more of lost and damaged files."""
         if not (isinstance(self.store, Watched) and self.store.trouble()):
             self._voice.failed(error)
+
+    def _on_misfit(self, why: str) -> None:
+        self.is_misfit = True
+        self.log.emit("critical", "Hub", f"This hub ends: {why}")
+        self.end()
 
     def _on_others_trouble(self, trouble: BaseException) -> None:
         if isinstance(trouble, StoreError):

@@ -61,6 +61,8 @@ SWITCH_INTERVAL_S = 0.001  # readers, heavy batches and the loop share one inter
 def serve(given: HubInputs, is_ours: Callable[[], None] = lambda: None) -> int:
     """Serve until SIGTERM or SIGINT; 0 once everything acknowledged is on disk. UnderstudyError if it cannot.
 
+    1 where the hub has ended by itself, because its store is another version's.
+
     `is_ours` is called once the data directory and the port belong to this hub.
     """
     queue_streams("stderr")
@@ -149,6 +151,7 @@ async def _serve(given: HubInputs, listener: socket.socket, connections_max: int
     watchdog = Watchdog(os.environ, lambda: _turns(loop) and hub.is_turning(), clock)
 
     ending = Ending(hub, server, watchdog, log, hub_drain_s(settings))
+    hub.end = ending.signalled
     for number in heeded((signal.SIGTERM, signal.SIGINT)):
         loop.add_signal_handler(number, ending.signalled)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -165,7 +168,7 @@ async def _serve(given: HubInputs, listener: socket.socket, connections_max: int
         watchdog.close()
         await hub.stop()
         log.emit("info", "Hub", "Stopped")
-    return 0
+    return int(hub.is_misfit)
 
 
 def _name_of(settings: Settings, store: Store, listener: socket.socket) -> str:
