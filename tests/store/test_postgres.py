@@ -123,6 +123,12 @@ def test_texts_that_postgresql_cannot_hold_are_kept_as_far_as_it_can(store: Post
     assert found == {odd.replace("\0", "\ufffd")}
 
 
+def test_texts_are_what_they_were_whatever_encoding_the_address_asks_for(url: str) -> None:
+    with closing(PostgresStore(f"{url}&client_encoding=latin1")) as store:
+        save(store, queued("é"))
+        assert ids(store) == ["é"]
+
+
 def test_flags_are_numbers_one_by_one_and_many_at_once(store: PostgresStore) -> None:
     save(store, Daemon("one", paused=True))  # type: ignore[arg-type]
     save(store, *(Daemon(f"d{n}", paused=bool(n)) for n in range(2)))  # type: ignore[arg-type]

@@ -32,7 +32,6 @@ DEFAULTS = {
     "keepalives_interval": "2",
     "keepalives_count": "3",
     "tcp_user_timeout": str(UNSEEN_WITHIN_MS),
-    "client_encoding": "UTF8",
 }
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -126,6 +125,7 @@ class Link:
         self.place = conninfo
         self.connection: Connection = psycopg.connect(
             conninfo,
+            client_encoding="UTF8",  # whatever the address says: texts travel as that (`Pipeline`)
             autocommit=True,
             context=ADAPTERS,
             cursor_factory=psycopg.RawCursor[tuple[Any, ...]],
