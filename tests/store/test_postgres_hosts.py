@@ -216,8 +216,11 @@ CREATE CONSTRAINT TRIGGER warns AFTER INSERT ON task DEFERRABLE INITIALLY DEFERR
 """
 
 
-def test_a_commit_with_a_warning_is_not_acknowledged(postgres_url: str) -> None:
+@pytest.mark.parametrize("told", ["notice", "error"])
+def test_a_commit_with_a_warning_is_not_acknowledged(postgres_server: Server, postgres_url: str, told: str) -> None:
     """PostgreSQL says COMMIT, and warns, where somebody has cancelled its wait for a synchronous standby."""
+    name = postgres_url.partition("?")[0].rpartition("/")[2]
+    postgres_server.ask(f"ALTER DATABASE {name} SET client_min_messages = {told}")
     with closing(PostgresStore(postgres_url)) as store:
         with psycopg.connect(postgres_url) as owner:
             owner.execute(WARN_AT_COMMIT)

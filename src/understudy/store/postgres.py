@@ -45,6 +45,7 @@ _WRITER: dict[str, int | str] = {
     "statement_timeout": STATEMENT_MS,
     "lock_timeout": LOCK_MS,
     "idle_in_transaction_session_timeout": IDLE_MS,
+    "client_min_messages": "warning",  # a COMMIT that was not waited for shows in nothing else
     "enable_seqscan": "off",  # each query of a transaction has its index, in its order,
     "enable_sort": "off",  # also if statistics, or a plan that is kept, are of an empty table;
     "enable_hashjoin": "off",  # and rows that are changed together are found by their keys
