@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -147,6 +148,20 @@ def test_an_older_schema_is_neither_checked_nor_migrated(postgres_server: Server
         open_to_look(url)
     with closing(psycopg.connect(url)) as db:
         assert db.execute("SELECT version FROM understudy_schema").fetchone() == (SCHEMA_VERSION - 1,)
+
+
+def test_a_newer_schema_is_not_copied_without_what_is_new_in_it(urls: tuple[str, str], tmp_path: Path) -> None:
+    """A hub of this version may use it beside newer ones; the copy was "equal", and had lost a column."""
+    with closing(psycopg.connect(urls[0])) as db, db:
+        db.execute("UPDATE understudy_schema SET version = %s", (SCHEMA_VERSION + 1,))
+    PostgresStore(urls[0]).close()
+    for words in ((urls[0], "new.db"), (urls[1], urls[0])):
+        done = understudy("store", "copy", *words, env=environ(), cwd=tmp_path)
+        assert done.code == 1
+        assert f"has schema {SCHEMA_VERSION + 1}" in done.err
+        assert "a copy would lose what is new" in done.err
+    with closing(psycopg.connect(urls[0])) as db, db:
+        db.execute("UPDATE understudy_schema SET version = %s", (SCHEMA_VERSION,))
 
 
 def test_a_server_that_does_not_answer_is_an_exit_code_of_its_own() -> None:

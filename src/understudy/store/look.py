@@ -65,6 +65,7 @@ def open_alone(address: str, password: str, clock: Clock) -> Store:
         return LoneSqliteStore(Path(address))
     store = open_store(address, password, Path(), clock)
     try:
+        _refuse_newer(address, password)
         hubs = store.read(lambda reader: running_hubs(reader, clock))
     except BaseException:
         store.close()
@@ -73,6 +74,19 @@ def open_alone(address: str, password: str, clock: Clock) -> Store:
         store.close()
         raise StoreInUseError(f"Hubs use this database: {', '.join(hubs)}")
     return store
+
+
+def _refuse_newer(address: str, password: str) -> None:
+    """StoreVersionError for a schema that has more than this version knows: a hub may leave that alone, a copy not."""
+    from understudy.store.postgres_look import conninfo_of  # noqa: PLC0415 - an extra
+    from understudy.store.postgres_schema import version_at  # noqa: PLC0415
+
+    found = version_at(conninfo_of(*checked(address, password)))
+    if found > SCHEMA_VERSION:
+        raise StoreVersionError(
+            f"The store has schema {found}, this understudy knows {SCHEMA_VERSION}: "
+            "a copy would lose what is new, use the newer understudy"
+        )
 
 
 def running_hubs(reader: Reader, clock: Clock) -> list[str]:
