@@ -28,6 +28,7 @@ from understudy.store.base import EventFilter
 from understudy.store.postgres import PostgresStore
 from understudy.store.postgres_pipeline import Pipeline, Statement
 from understudy.store.postgres_rows import PostgresTransaction
+from understudy.store.postgres_wire import Link
 from understudy.store.queries import READY
 from understudy.store.tables import SCHEMA_VERSION, TABLES
 
@@ -379,6 +380,33 @@ def test_statements_that_a_pooler_forgot_are_sent_whole_from_then_on(store: Post
     assert store.transaction(lambda tx: tx.ready_ids(1)) == ["t0"]
     assert store._is_unprepared
     assert not store._writers[0].pipeline.prepares
+
+
+def test_a_connection_that_cannot_be_rolled_back_is_used_no_more(store: PostgresStore) -> None:
+    """One whose ROLLBACK a pooler had forgotten went back to the others, and whatever used it failed from then on."""
+
+    def fail(tx: Any) -> None:
+        tx.load_each({Task: ["a"]})
+        raise ZeroDivisionError
+
+    def forget(link: Link) -> None:
+        (name,) = [name for one, name in link.pipeline._names.items() if one.text == "ROLLBACK"]
+        link.connection.pgconn.exec_(b"DEALLOCATE " + name)
+
+    for _ in range(6):
+        assert ids(store) == []
+        with pytest.raises(ZeroDivisionError):
+            store.transaction(fail)
+    reader = store._readers.get()
+    forget(reader)
+    store._readers.put(reader)
+    forget(store._writers[0])
+    for task_id in ("a", "b"):
+        with pytest.raises(ZeroDivisionError):
+            store.transaction(fail)
+        save(store, queued(task_id))
+        ids(store)
+    assert ids(store) == ["a", "b"]
 
 
 def test_behind_a_pooler_nothing_is_left_on_a_connection(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,13 +242,12 @@ class PostgresStore:
             raise StoreDownError(f"Store unavailable: PostgreSQL answered {said} to COMMIT {' '.join(link.warnings)}")
 
     def _undo(self, link: Link) -> None:
+        """End a transaction that keeps nothing; a connection on which that is not possible is used no more."""
         try:
             if not link.is_lost:
-                link.pipeline.run((Statement("ROLLBACK"),))
-                return
+                link.ask(Statement("ROLLBACK"))
         except psycopg.Error:
-            pass
-        link.close()
+            link.close()
 
     def _heed(self, error: psycopg.Error) -> None:
         """Make connections anew where something stands in the way, or where the server is not the one that writes."""
@@ -312,11 +311,7 @@ class PostgresStore:
 
     def _give_back(self, link: Link) -> None:
         self._lent.discard(link)
-        try:
-            if not link.is_lost:
-                link.pipeline.run((Statement("ROLLBACK"),))
-        except psycopg.Error:
-            link.close()
+        self._undo(link)
         if link.is_lost or self._is_closed or self._readers.qsize() >= READERS_MAX:
             link.close()
         else:
