@@ -11,6 +11,7 @@ import pytest
 from tests.api.hubs import Hub
 from tests.api.rows import ROWS, Row
 from tests.api.wire import ADMIN, OWNER
+from understudy.wire.limits import BODY_BYTES_MAX
 
 
 def nested(depth: int) -> bytes:
@@ -187,6 +188,16 @@ def test_what_is_no_http_leaves_the_hub_as_it_was(shared_hub: Hub, garbage: byte
         said = raw.recv(4096)
     assert not said.startswith(b"HTTP/1.1 5")
     shared_hub.get("/health").of(200)
+
+
+@pytest.mark.parametrize(("length", "status"), [(15, 201), (BODY_BYTES_MAX + 1, 413)])
+def test_a_length_of_thousands_of_digits_is_the_number_that_it_says(hub: Hub, length: int, status: int) -> None:
+    """Python's `int` refuses so many digits, and a parser of HTTP does not."""
+    head = f"POST /api/queue HTTP/1.1\r\nHost: h\r\nX-API-Key: {OWNER}\r\nContent-Length: {length:05000}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", hub.port), timeout=60) as line:
+        line.sendall(head.encode() + b'{"content":"x"}')
+        assert line.recv(4096).startswith(b"HTTP/1.1 %d " % status)
+    assert "CRITICAL" not in hub.log.getvalue()
 
 
 def test_an_endless_request_head_is_refused(hub):

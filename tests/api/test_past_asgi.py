@@ -107,6 +107,7 @@ CASES = {
     "the largest": Case((post(QUEUE, LONG % (b"x" * (PAST_ASGI_BYTES_MAX - len(LONG) + 2))),), past=True),
     "a larger one": Case((post(QUEUE, LONG % (b"x" * (PAST_ASGI_BYTES_MAX - len(LONG) + 3))),), past=False),
     "too large": Case((TOO_LARGE,), past=False),
+    "a length of many digits": Case((head(QUEUE, f"Content-Length: {len(NEW):05000}") + NEW,), past=True),
     "a wrong length": Case((head(HEARTBEAT, "Content-Length: x"),), past=False),
     "two lengths": Case((head(HEARTBEAT, "Content-Length: 2", "Content-Length: 3") + b"{}",), past=False),
     "length and chunks": Case(

@@ -151,6 +151,9 @@ def test_a_body_that_was_promised_and_asked_for_counts(hub, line):
         head("POST /api/queue", "Content-Length: +3"),
         head("POST /api/queue", "Transfer-Encoding: chunked") + b"zz\r\n",
         head("GET /health", *[f"X-{n}: y" for n in range(300)]),
+        head("GET http://hub"),  # a parser of requests takes these, and a parser of URLs does not
+        head("GET http://hub:99999/health"),
+        head("POST https://", "Content-Length: 2") + b"{}",
     ],
 )
 def test_after_an_error_nothing_is_read(hub, line, cut, broken):

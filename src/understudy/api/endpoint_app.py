@@ -77,10 +77,10 @@ class EndpointApp:
 
         Whatever fails here fails there once more, in the same way: nothing is counted before.
         """
-        caller = self.api.known(scope)
-        if caller is None or not 0 <= length_of(scope) <= min(self._body_max, PAST_ASGI_BYTES_MAX):
-            return None
         try:
+            caller = self.api.known(scope)
+            if caller is None or not 0 <= length_of(scope) <= min(self._body_max, PAST_ASGI_BYTES_MAX):
+                return None
             return self._admitted(caller, scope, BodyRoom(scope["connection"]))
         except Exception:  # noqa: BLE001 - ASGI meets it again
             return None

@@ -250,9 +250,9 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         self.headers = NO_TRAILERS  # the request keeps its own
         self.scope["connection"] = self  # type: ignore[typeddict-unknown-key]
-        self._in_body = True
         self._body_bytes = 0
-        self._begin()
+        self._begin()  # fails for a URL that cannot be read: then there is no request whose body could follow
+        self._in_body = True
 
     def _begin(self) -> None:
         """Hand the request on; its body follows."""

@@ -91,7 +91,7 @@ def length_of(scope: Scope) -> int:
     """The length that a request announces for its body, in bytes; -1 if it announces none."""
     for name, value in scope["headers"]:
         if name == b"content-length":
-            return int(value) if value.isdigit() else -1
+            return int(value.lstrip(b"0") or b"0") if value.isdigit() else -1  # `int` refuses thousands of digits
     return -1
 
 
