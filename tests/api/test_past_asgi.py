@@ -207,6 +207,28 @@ def test_a_store_that_fails_is_a_503_and_a_beat_in_vain_is_noted(
     assert hub.beat().status == 200
 
 
+@pytest.mark.parametrize("protocol", [PastAsgiProtocol, LimitedProtocol])
+def test_behind_the_last_answer_of_a_hub_that_stops_nothing_is_asked(
+    start_hub: Callable[..., Hub], protocol: type[LimitedProtocol]
+) -> None:
+    hub = start_hub(protocol=protocol)
+    refused, line = post(CLAIM, b"[]"), RawLine(hub)
+    line.send(refused[:-1])
+    hub.thread.run(_end(hub))
+    line.socket.sendall(refused[-1:] + post(QUEUE, NEW))
+    assert [answer.status for answer in line.answers()] == [400]
+    hub.crowd.is_ending = False
+    line.close()
+    assert hub.pending() == []
+
+
+async def _end(hub: Hub) -> None:
+    """As `HubServer.begin_end` does, of the connections on which a request is under way."""
+    hub.crowd.is_ending = True
+    for line in [line for line in hub.crowd._known if not line.is_idle]:
+        line.shutdown()  # type: ignore[attr-defined]  # each is a LimitedProtocol
+
+
 # ---- deadlines and ends, in virtual time
 
 
@@ -342,9 +364,28 @@ def test_a_request_that_is_not_whole_when_a_hub_stops_gets_its_answer(app: OneEn
 
 def test_an_answer_at_once_leaves_the_connection_between_two_requests(app: OneEndpoint, line: VirtualLine) -> None:
     app.answer = response_of(400, {"error": "x"})
-    line.send(ONE + ONE)
+    for _ in range(2):
+        line.send(ONE)
+        assert not line.protocol.is_idle, "others have their turn first"
+        line.loop.pass_time(0)
+        assert line.protocol.is_idle
     assert [said.split(b"\r\n")[0] for said in line.transport.written] == [b"HTTP/1.1 400 Bad Request"] * 2
-    assert line.protocol.is_idle
+
+
+def test_answers_at_once_do_not_hold_the_loop_for_as_long_as_there_is_something_to_read(
+    app: OneEndpoint, line: VirtualLine
+) -> None:
+    app.answer = response_of(400, {"error": "x"})
+    line.send(ONE * 2000)
+    assert app.asked == [b"{}"]
+
+
+def test_an_answer_at_once_whose_client_is_gone_goes_nowhere(app: OneEndpoint, line: VirtualLine) -> None:
+    app.answer = response_of(400, {"error": "x"})
+    line.send(ONE)
+    line.protocol.connection_lost(None)
+    line.loop.pass_time(0)
+    assert line.transport.written == []
 
 
 def test_requests_ahead_of_an_answer_and_unread_answers_are_for_asgi(app: OneEndpoint, line: VirtualLine) -> None:

@@ -38,6 +38,9 @@ class VirtualLoop:
         self._due.append(Due(self.now_s + delay_s, lambda: act(*arguments)))
         return self._due[-1]
 
+    def call_soon(self, act: Callable[..., None], *arguments: Any) -> Due:
+        return self.call_later(0, act, *arguments)
+
     def create_task(self, work: Coroutine[Any, Any, None]) -> Any:
         """Nobody answers: only the connection is looked at."""
         work.close()

@@ -79,8 +79,9 @@ class PastAsgiProtocol(LimitedProtocol):
         self._stop_timer()
         cycle: Any = _Cycle(self, self._endpoint, keep_alive=not self.crowd.is_ending)
         self.cycle = self._running = cycle
-        if isinstance(asked, Response):
-            cycle.send(asked)
+        self._is_over = not cycle.keep_alive
+        if isinstance(asked, Response):  # in the next turn of the loop: requests behind it wait, others come first
+            self.loop.call_soon(cycle.send, asked)
         else:
             asked.add_done_callback(cycle.send_concluded)
         return True
