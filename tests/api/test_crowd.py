@@ -196,6 +196,43 @@ def test_reading_is_judged_again_and_again_until_all_is_read() -> None:
     assert line.ended == "dropped"
 
 
+@pytest.mark.parametrize("end", ["a last answer", "nothing more asked", "a refusal"])
+def test_what_was_answered_before_the_end_may_be_read_for_as_long_as_it_is_read(end: str) -> None:
+    line = VirtualLine()
+    line.leave_unread(8 << 20)
+    if end == "a last answer":
+        line.protocol.cycle.response_complete = True
+        line.transport.close()
+        line.protocol.on_response_complete()
+    elif end == "nothing more asked":
+        line.protocol.timeout_keep_alive_handler()
+    else:
+        line.protocol.send_400_response("x")
+    line.protocol._stop_watching()
+    for _ in range(10):
+        line.read(30 * FLOW)
+        line.loop.pass_time(30)
+        assert line.ended == "closed"
+    line.loop.pass_time(30)
+    assert line.ended == "dropped"
+
+
+def test_a_last_byte_that_nobody_reads_keeps_no_connection() -> None:
+    line = VirtualLine()
+    line.transport.unread_bytes = 1
+    line.protocol.timeout_keep_alive_handler()
+    line.loop.pass_time(30)
+    assert line.ended == "dropped"
+
+
+def test_what_follows_a_refusal_takes_nothing_of_its_deadline() -> None:
+    line, get = VirtualLine(), b"GET / HTTP/1.1\r\n"
+    line.send(get + b"a:b\r\n" * (protocol.HEADERS_MAX + 1) + b"\r\n" + get + b"\r\n")
+    assert line.ended == "closed"
+    line.loop.pass_time(30)
+    assert line.ended == "dropped"
+
+
 def test_an_answer_that_was_read_has_no_deadline() -> None:
     line = VirtualLine()
     line.leave_unread(1 << 20)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from asyncio import TimerHandle
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import httptools
@@ -123,7 +124,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """The answer to what is no request, and the end of the connection."""
         super().send_400_response(msg)
-        self._wait(ANSWER_WITHIN_S, self.drop)
+        self._let_read()
 
     def timeout_keep_alive_handler(self) -> None:
         """Nothing more was asked for a while."""
@@ -238,6 +239,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
+        if self._is_over:  # the deadline that runs is that of its end
+            return
         if self._timer is not None:
             self._stop_timer()
         self._is_heard = True
@@ -246,7 +249,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse(INVALID)
             return
         self._is_offering = self.parser.should_upgrade()
-        if self._is_over or self._is_offering:
+        if self._is_offering:
             return
         self.headers = NO_TRAILERS  # the request keeps its own
         self.scope["connection"] = self  # type: ignore[typeddict-unknown-key]
@@ -302,7 +305,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Go on with what came meanwhile."""
         super().on_response_complete()
         if self.transport.is_closing():
-            self._wait(ANSWER_WITHIN_S, self.drop)
+            self._let_read()
         elif self._rest:
             self._go_on()
         elif self._refusal and self._is_answered:
@@ -334,11 +337,25 @@ class LimitedProtocol(HttpToolsProtocol):
         self._watch = self.loop.call_later(ANSWER_WITHIN_S, self._judge_reader, unread)
 
     def _judge_reader(self, unread_before: int) -> None:
-        unread = self.unread_bytes
-        if unread_before - unread < min(ANSWER_WITHIN_S * SLOWEST_BYTES_A_S, unread_before // 2):
+        if self._is_slow(unread_before):
             self.drop()
         else:
-            self._watch_reader(unread)
+            self._watch_reader(self.unread_bytes)
+
+    def _is_slow(self, unread_before: int) -> bool:
+        """True unless so much was read meanwhile, or half of what there was."""
+        wanted = min(ANSWER_WITHIN_S * SLOWEST_BYTES_A_S, max(unread_before // 2, 1))
+        return unread_before - self.unread_bytes < wanted
+
+    def _let_read(self) -> None:
+        """It is closed: what was answered before may be read at the same pace, and then nobody is waited for."""
+        self._wait(ANSWER_WITHIN_S, partial(self._judge_last_reader, self.unread_bytes))
+
+    def _judge_last_reader(self, unread_before: int) -> None:
+        if self._is_slow(unread_before):
+            self.drop()
+        else:
+            self._let_read()
 
     def _stop_watching(self) -> None:
         if self._watch is not None:
@@ -368,10 +385,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(seconds, then)
 
     def _give_up(self) -> None:
-        """Close; what was answered may still be read, for a while."""
+        """Close; what was answered may still be read."""
         self._is_over = True
         self.transport.close()
-        self._wait(ANSWER_WITHIN_S, self.drop)
+        self._let_read()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
