@@ -429,6 +429,13 @@ def test_the_insides_that_were_read_are_those_that_run() -> None:
     assert (protocol_beside(UVICORN_READ), protocol_beside("99")) == (PastAsgiProtocol, LimitedProtocol)
 
 
+def test_beside_another_uvicorn_nothing_of_its_insides_is_needed() -> None:
+    """A name that it has no more would keep the hub from starting."""
+    assert "import uvicorn" not in (source := inspect.getsource(past_asgi))
+    assert "from uvicorn" not in source
+    assert past_asgi.STATUS_LINES == {status: httptools_impl.STATUS_LINE[status] for status in past_asgi.STATUS_LINES}
+
+
 def test_a_request_of_ours_has_all_that_a_connection_asks_of_it() -> None:
     asked = set(re.findall(r"self\.cycle\.(\w+)", inspect.getsource(httptools_impl.HttpToolsProtocol)))
     by_asgi = {"body", "more_body"}  # touched only while the newest request is one of uvicorn's own
@@ -458,4 +465,3 @@ def test_a_connection_has_what_is_read_of_it(line: VirtualLine) -> None:
     assert line.protocol.flow.write_paused is False
     assert line.protocol.server_state.default_headers == []
     assert line.protocol.server_state.total_requests == 0
-    assert httptools_impl.STATUS_LINE[200] == b"HTTP/1.1 200 OK\r\n"

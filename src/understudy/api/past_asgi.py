@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
-
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from understudy.api.connections import Connections
 from understudy.api.endpoint import Request
@@ -20,6 +19,7 @@ from understudy.api.protocol import LimitedProtocol
 from understudy.api.respond import JSON_TYPE, Response
 
 UVICORN_READ = "0.54.0"  # whose insides this stands on; beside any other version every request takes the ASGI way
+STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 Find = Callable[[bytes, Any], EndpointApp | None]
 
 
@@ -114,7 +114,7 @@ class _Cycle:
         if self.disconnected or line is None:
             return
         length = (b"content-length", b"%d" % len(response.payload))
-        parts = [STATUS_LINE[response.status]]
+        parts = [STATUS_LINES[response.status]]
         for name, value in (*line.server_state.default_headers, JSON_TYPE, length, *response.headers):
             parts += (name, b": ", value, b"\r\n")
         parts += (b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n", response.payload)
