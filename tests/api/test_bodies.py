@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import socket
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -268,6 +269,14 @@ def test_a_body_in_chunks_has_the_same_limit(shared_hub: Hub) -> None:
         assert connection.getresponse().status == 413
     finally:
         connection.close()
+
+
+@pytest.mark.parametrize(("key", "status"), [(OWNER, 413), ("wrong", 401)])
+def test_a_large_body_that_is_refused_gets_its_answer_on_a_connection_that_ends_too(hub: Hub, key, status) -> None:
+    """`urllib` and proxies that speak HTTP/1.0 close after each request, and read nothing before they have sent all."""
+    with closing(http.client.HTTPConnection("127.0.0.1", hub.port, timeout=60)) as line:
+        line.request("POST", "/api/queue", b"x" * (6 << 20), {"X-API-Key": key, "Connection": "close"})
+        assert line.getresponse().status == status
 
 
 def test_a_body_that_is_cut_off_does_nothing(hub: Hub) -> None:

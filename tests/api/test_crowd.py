@@ -201,9 +201,8 @@ def test_what_was_answered_before_the_end_may_be_read_for_as_long_as_it_is_read(
     line = VirtualLine()
     line.leave_unread(8 << 20)
     if end == "a last answer":
-        line.protocol.cycle.response_complete = True
-        line.transport.close()
-        line.protocol.on_response_complete()
+        line.protocol.cycle.keep_alive = False
+        line.answer()
     elif end == "nothing more asked":
         line.protocol.timeout_keep_alive_handler()
     else:
@@ -223,6 +222,45 @@ def test_a_last_byte_that_nobody_reads_keeps_no_connection() -> None:
     line.protocol.timeout_keep_alive_handler()
     line.loop.pass_time(30)
     assert line.ended == "dropped"
+
+
+LAST = b"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 10\r\n\r\n"
+
+
+def test_a_last_request_that_is_answered_early_ends_with_its_body() -> None:
+    """Closed before, its client would find a reset instead of the answer."""
+    line = VirtualLine()
+    line.send(LAST)
+    line.answer()
+    assert line.transport.is_half_closed, "who sends no more sees the end at once"
+    line.send(b"123456789")
+    assert line.ended == ""
+    answered = line.protocol.cycle
+    line.send(b"0" + LAST)
+    assert line.ended == "closed"
+    assert line.protocol.cycle is answered, "nothing is read behind it"
+
+
+def test_a_last_request_whose_body_does_not_come_ends_all_the_same() -> None:
+    line, stopping = VirtualLine(), VirtualLine()
+    for one in (line, stopping):
+        one.send(LAST)
+        one.answer()
+    line.loop.pass_time(protocol.BODY_WITHIN_S + 1)
+    assert line.ended == "closed"
+    stopping.crowd.is_ending = True
+    stopping.protocol.shutdown()
+    stopping.loop.pass_time(protocol.LINGER_S)
+    assert stopping.ended == "closed", "a hub that stops waits less"
+
+
+def test_a_last_request_of_which_too_much_comes_ends_before_that(monkeypatch) -> None:
+    monkeypatch.setattr(protocol, "IGNORED_BYTES_MAX", 5)
+    line = VirtualLine()
+    line.send(LAST)
+    line.answer()
+    line.send(b"123456")
+    assert line.ended == "closed"
 
 
 def test_what_follows_a_refusal_takes_nothing_of_its_deadline() -> None:

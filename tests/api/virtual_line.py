@@ -62,6 +62,7 @@ class VirtualTransport:
 
     def __init__(self) -> None:
         self.unread_bytes = 0
+        self.is_half_closed = False
         self.ended = ""
         self.written: list[bytes] = []
 
@@ -73,6 +74,9 @@ class VirtualTransport:
 
     def get_write_buffer_size(self) -> int:
         return self.unread_bytes
+
+    def write_eof(self) -> None:
+        self.is_half_closed = True
 
     def is_closing(self) -> bool:
         return bool(self.ended)
@@ -117,6 +121,14 @@ class VirtualLine:
         if isinstance(cycle := self.protocol.cycle, RequestResponseCycle):
             cycle.body = bytearray()
             self.protocol.flow.resume_reading()
+
+    def answer(self) -> None:
+        """The newest request gets its answer, as by ASGI."""
+        cycle = self.protocol.cycle
+        cycle.response_started = cycle.response_complete = True
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
 
     def leave_unread(self, size: int) -> None:
         """Something is asked, and so much of the answer waits to be read: more than the transport likes."""

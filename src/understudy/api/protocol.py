@@ -42,6 +42,15 @@ class _Trailers(list[tuple[bytes, bytes]]):
 NO_TRAILERS = _Trailers()
 
 
+class _Parting:
+    """The transport of a request: its end waits for the rest of a body that was answered early."""
+
+    __slots__ = ("close", "is_closing", "write")
+
+    def __init__(self, transport: Any, close: Callable[[], None]) -> None:
+        self.write, self.is_closing, self.close = transport.write, transport.is_closing, close
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """One connection. Heads and trailers beyond 64 KiB are refused; heads, bodies and unread answers have deadlines.
 
@@ -62,6 +71,7 @@ class LimitedProtocol(HttpToolsProtocol):
     _timer: TimerHandle | None = None
     _watch: TimerHandle | None = None
     _body_since = 0.0
+    _parting: _Parting
 
     def __init__(self, crowd: Connections, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -77,6 +87,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Wait for the first head, within a limit."""
         super().connection_made(transport)
+        self._parting = _Parting(transport, self._end)
         self.address = address_of(self.client)
         self._wait(HEAD_WITHIN_S, self._give_up)
         self.crowd.join(self)
@@ -109,8 +120,17 @@ class LimitedProtocol(HttpToolsProtocol):
         newest: Any = self.cycle
         if self.is_idle:
             self._wait(LINGER_S, self._part)
+        elif self._is_parting:
+            self._wait(LINGER_S, self._give_up)
         elif not (self._is_answered or newest.response_started):
             newest.keep_alive = False
+
+    def _end(self) -> None:
+        """The last answer is sent. Closed while its body comes, the client would find a reset instead of the answer."""
+        if self._is_parting and not self.transport.is_closing():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
 
     def _part(self) -> None:
         """Close our half first: an end that comes from us never breaks what the client is just sending."""
@@ -135,6 +155,12 @@ class LimitedProtocol(HttpToolsProtocol):
         """True if no request waits for its answer."""
         newest: Any = self.cycle  # None before the first request, whatever its type says
         return newest is None or newest.response_complete
+
+    @property
+    def _is_parting(self) -> bool:
+        """True if the last request was answered before its body had come."""
+        newest: Any = self.cycle  # None before the first request
+        return self._in_body and newest is not None and newest.response_complete and not newest.keep_alive
 
     @property
     def is_idle(self) -> bool:
@@ -261,6 +287,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Hand the request on; its body follows."""
         self._before = self.cycle
         super().on_headers_complete()
+        self.cycle.transport = self._parting  # type: ignore[assignment]  # as much of one as an answer uses
         if self.crowd.is_ending:
             self.cycle.keep_alive = False
         if self.expect_100_continue:  # whether its body comes after a refusal is anybody's guess: it is the last one
@@ -286,6 +313,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_over = not self.cycle.keep_alive
         self.cycle.waiting_for_100_continue = False
         super().on_message_complete()
+        if self._is_over and self.cycle.response_complete:
+            self._give_up()
 
     # ---- what goes out
 
