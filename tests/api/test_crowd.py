@@ -254,6 +254,19 @@ def test_a_last_request_whose_body_does_not_come_ends_all_the_same() -> None:
     assert stopping.ended == "closed", "a hub that stops waits less"
 
 
+def test_a_request_that_is_answered_early_delays_no_stop_once_its_body_has_come() -> None:
+    line = VirtualLine()
+    line.send(LAST.replace(b"Connection: close\r\n", b""))
+    line.answer()
+    line.crowd.is_ending = True
+    line.protocol.shutdown()
+    line.loop.pass_time(protocol.LINGER_S)
+    assert line.ended == "", "its body is on its way"
+    line.send(b"1234567890")
+    line.loop.pass_time(2 * protocol.LINGER_S)
+    assert line.ended == "closed"
+
+
 def test_a_last_request_of_which_too_much_comes_ends_before_that(monkeypatch) -> None:
     monkeypatch.setattr(protocol, "IGNORED_BYTES_MAX", 5)
     line = VirtualLine()

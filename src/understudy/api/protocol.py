@@ -313,8 +313,15 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_over = not self.cycle.keep_alive
         self.cycle.waiting_for_100_continue = False
         super().on_message_complete()
-        if self._is_over and self.cycle.response_complete:
+        if self.cycle.response_complete:
+            self._go_on_after_body()
+
+    def _go_on_after_body(self) -> None:
+        """The body of a request that was answered early has come."""
+        if self._is_over:
             self._give_up()
+        elif self.crowd.is_ending:
+            self.shutdown()
 
     # ---- what goes out
 
