@@ -17,6 +17,7 @@ def test_pages_that_cannot_be_loaded_are_an_error_and_tried_again(hub: Hub, monk
     monkeypatch.setattr(late_pages, "PAGES", "understudy.dashboard.taken_away")
     assert hub.get("/login", key=None).status == 500
     assert "The pages cannot be loaded" in hub.log.getvalue()
+    assert hub.answered()["other", "other", 500] == 1, "a failure that `/metrics` shows"
     hub.get("/health", key=None).of(200)
     monkeypatch.undo()
     hub.get("/login", key=None).of(200)

@@ -33,6 +33,7 @@ class LatePages:
         if self._app is not None:
             await self._app(scope, receive, send)
         else:
+            self._given[0].requests.unknown[500] += 1
             await respond(send, 500, INTERNAL)
 
     async def _import(self) -> None:
