@@ -50,3 +50,14 @@ def test_a_bug_in_readiness_is_an_error_and_a_line(hub: Hub, monkeypatch: pytest
     monkeypatch.setattr(hub.runtime, "pulse", lambda: 1 / 0)
     assert hub.get("/ready", key=None).status == 500
     assert "Internal error in GET /ready: ZeroDivisionError" in hub.log.getvalue()
+
+
+def test_a_bug_in_a_page_without_a_handler_of_its_own_is_an_error_a_line_and_a_count(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.get("/login", key=None).of(200)
+    monkeypatch.setattr(hub.runtime, "view", lambda *_: 1 / 0)
+    assert hub.get("/l/secret", key=None).of(500) == {"error": "Internal error"}
+    assert "Internal error in GET /l/{secret}: ZeroDivisionError" in hub.log.getvalue()
+    assert hub.answered()["GET", "/l/{secret}", 500] == 1
+    assert hub.get("/l/a/b", key=None).status == 401, "what no route knows is no bug"

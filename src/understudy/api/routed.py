@@ -15,8 +15,8 @@ from understudy.api.endpoint import Endpoint
 from understudy.api.links import link_routes
 from understudy.api.metrics.route import metrics_route
 from understudy.api.pages import page_routes
-from understudy.api.request_counts import Answered, RequestCounts, counted_send
-from understudy.api.respond import respond_error
+from understudy.api.request_counts import Answered, counted_send
+from understudy.api.respond import respond_error, send_response
 from understudy.errors import NotFoundError, UnderstudyError
 
 Shown = Callable[[Any, Any, Any], Awaitable[bool]]  # an ASGI application that may leave a request to others
@@ -31,7 +31,7 @@ def routed_app(
 ) -> Starlette:
     """The application; `apps` are the endpoints as path, ASGI application and method."""
     pages = [*page_routes(api, endpoints), *link_routes(api), metrics_route(api), *more]
-    watch(api.requests, pages)
+    watch(api, pages)
     routes = [*(Route(path, app, methods=[method]) for path, app, method in apps), *pages]
 
     async def unknown(_: Request, __: Exception) -> Any:
@@ -42,26 +42,44 @@ def routed_app(
     return app
 
 
-def watch(counts: RequestCounts, routes: Iterable[BaseRoute]) -> None:
-    """Count the answers of pages, which do not do so themselves: of every application behind these routes."""
+def watch(api: Api, routes: Iterable[BaseRoute]) -> None:
+    """Count the answers of pages, and answer their bugs, which they do not do themselves: behind all these routes."""
+    counts = api.requests
     for route in routes:
         if isinstance(route, (Route, Mount)):
             methods = (getattr(route, "methods", None) or {"GET"}) - {"HEAD"}
-            route.app = _Watched(route.app, {m: counts.of(m, route.path) for m in methods}, counts.unknown)
+            route.app = _Watched(api, route.path, route.app, {m: counts.of(m, route.path) for m in methods})
 
 
 class _Watched:
-    """An application whose answers are counted as they begin."""
+    """An application whose answers are counted as they begin, and whose bugs are answered and logged."""
 
-    def __init__(self, app: Any, by_method: dict[str, Answered], others: Answered) -> None:
+    def __init__(self, api: Api, path: str, app: Any, by_method: dict[str, Answered]) -> None:
+        self._api = api
+        self._path = path
         self._app = app
         self._by_method = by_method
-        self._others = others
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass it on; HEAD is a GET whose answer has no body."""
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        await self._app(scope, receive, counted_send(self._by_method.get(method, self._others), send))
+        counted = counted_send(self._by_method.get(method, self._api.requests.unknown), send)
+        has_begun = False
+
+        async def begun(message: Any) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await counted(message)
+
+        try:
+            await self._app(scope, receive, begun)
+        except HTTPException:  # Starlette's own, for what it does not know
+            raise
+        except Exception as bug:
+            response = self._api.internal_error(f"{method} {self._path}", bug)
+            if has_begun:  # what is missing of the answer is not made up: its connection ends
+                raise
+            await send_response(counted, response)
 
 
 class _Unknown:
