@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import gzip
 import socket
+import time
 import zlib
-from http.client import HTTPException, IncompleteRead
+from http.client import BadStatusLine, HTTPException, IncompleteRead
 
 import pytest
 
 from tests.daemon.raw_server import raw_server
 from understudy.wire.dial import Cut, Server, Trust, body_of
+from understudy.wire.response import Response
 
 
 def fetched(answer: bytes, bytes_max: int = 1000) -> bytes:
-    url, thread = raw_server(b"HTTP/1.1 200 OK\r\n" + answer)
+    return spoken(b"HTTP/1.1 200 OK\r\n" + answer, bytes_max)
+
+
+def spoken(said: bytes, bytes_max: int = 1000, piece: int = 0, step_s: float = 5) -> bytes:
+    """The body of what a server says, `piece` bytes at a time if they are given."""
+    url, thread = raw_server(said, piece=piece)
     server = Server(url, Trust())
-    connection = server.connect(5, 5)
+    connection = server.connect(5, step_s)
     try:
         connection.request("GET", server.target, headers=server.headers)
         return body_of(connection.getresponse(), bytes_max)
@@ -46,6 +53,49 @@ def test_a_body_comes_whole_and_no_more_of_it_than_asked_for(answer):
 def test_a_body_that_breaks_off_is_no_answer(answer):
     with pytest.raises(IncompleteRead):
         fetched(answer)
+
+
+@pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
+def test_answers_before_the_answer_are_passed_over_if_they_end(interim):
+    before = b"HTTP/1.1 %b\r\nLink: </x>\r\n\r\n" % interim
+    assert spoken(before * 3 + b"HTTP/1.1 200 OK\r\n" + with_length(b"hello")) == b"hello"
+    with pytest.raises(BadStatusLine):
+        spoken(before * 12 + b"HTTP/1.1 200 OK\r\n" + with_length(b"hello"))
+
+
+def test_a_chunk_of_negative_length_does_not_mean_everything_there_is():
+    with pytest.raises(BadStatusLine):
+        fetched(b"Transfer-Encoding: chunked\r\n\r\n-1\r\n" + b"a" * 100_000)
+
+
+def test_what_follows_the_last_chunk_has_an_end():
+    chunks = b"Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n0\r\n"
+    assert fetched(chunks + b"a: b\r\n\r\n") == b"he"
+    with pytest.raises(HTTPException):
+        fetched(chunks + b"a: b\r\n" * 500 + b"\r\n")
+
+
+@pytest.mark.parametrize("body", [b"h", b"h" * 40], ids=["head", "body"])
+def test_an_answer_that_drips_is_given_up_although_each_byte_is_in_time(body):
+    with pytest.raises(TimeoutError):
+        spoken(b"HTTP/1.1 200 OK\r\n" + with_length(body), piece=1, step_s=0.3)
+
+
+def test_a_long_answer_that_flows_may_take_longer_than_its_first_byte():
+    assert len(spoken(b"HTTP/1.1 200 OK\r\n" + with_length(b"h" * 60_000), 60_000, piece=2_000, step_s=0.3)) == 60_000
+
+
+def test_what_goes_on_has_only_its_pauses_limited():
+    url, thread = raw_server(b"HTTP/1.1 200 OK\r\n\r\n" + b"h" * 30, piece=1)
+    connection = Server(url, Trust()).connect(5, 5)
+    connection.request("GET", "/")
+    response = connection.getresponse()
+    assert isinstance(response, Response)
+    response.goes_on(60)
+    began = time.monotonic()
+    assert response.read() == b"h" * 30
+    assert time.monotonic() - began > 0.2
+    thread.join(60)
 
 
 @pytest.mark.parametrize("kind", [b"gzip", b"deflate", b" GZIP"])

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
+import time
 
 
-def raw_server(*answers: bytes) -> tuple[str, threading.Thread]:
-    """Answers each connection with the next bytes and closes it."""
+def raw_server(*answers: bytes, piece: int = 0) -> tuple[str, threading.Thread]:
+    """Answers each connection with the next bytes, all at once or a piece every 0.02 s, and closes it."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
         with server:
             for answer in answers:
                 connection, _ = server.accept()
-                with connection:
+                with connection, contextlib.suppress(ConnectionError):
                     connection.recv(65_536)
-                    connection.sendall(answer)
+                    for at in range(0, len(answer), piece or len(answer) or 1):
+                        time.sleep(0.02 if piece else 0)
+                        connection.sendall(answer[at : at + (piece or len(answer))])
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()

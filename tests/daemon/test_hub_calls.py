@@ -55,6 +55,13 @@ def test_cut_connection_is_a_failure_and_the_next_call_works(hub: FakeHub, fault
     assert isinstance(hub_client.call(beat()), Answer)
 
 
+def test_an_answer_that_drips_is_none_and_the_next_beat_is_sent_in_time() -> None:
+    """A proxy that drips held the heartbeat without end, although each byte came in time."""
+    url, thread = raw_server(b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n" + b'{"success": true}', piece=1)
+    assert client(url).call(beat(timeout_ms=300)) == Failed("too slow")
+    thread.join(60)
+
+
 def test_silence_ends_with_the_timeout(hub: FakeHub) -> None:
     hub.fault = lambda *_: "hang"
     began = time.monotonic()

@@ -16,6 +16,7 @@ from understudy.cli.exits import AbsentError, ClientError, RefusedError, Rejecte
 from understudy.texts import t
 from understudy.wire.causes import cause_of
 from understudy.wire.dial import Server, Trust, body_of
+from understudy.wire.response import Response
 
 CONNECT_S = 5.0
 ANSWER_S = 15.0
@@ -94,8 +95,8 @@ class HubClient:
             if response.status != http.client.OK:
                 raise self._error(response, body_of(response, ANSWER_BYTES_MAX))
             HubClient.heard = self.url
-            if connection.sock is not None:
-                connection.sock.settimeout(QUIET_S)
+            if isinstance(response, Response):
+                response.goes_on(QUIET_S)
             while line := response.readline(ANSWER_BYTES_MAX):
                 yield line.rstrip(b"\r\n")
         except (OSError, http.client.HTTPException) as error:

@@ -50,7 +50,7 @@ class HubCalls:
         self._cuts: dict[str, Cut] = {}
 
     def call(self, call: Call) -> Answer | Failed:
-        """Send it; returns at the latest when `timeout_ms` is over (for each step of the exchange)."""
+        """Send it. Connecting, sending and the answer may take `timeout_ms` each; a long answer while it flows."""
         cut = self._cuts[call.abort] = Cut()
         try:
             return self._exchange(call, cut)

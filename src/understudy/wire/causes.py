@@ -9,7 +9,7 @@ import errno
 import socket
 from binascii import Error as Base64Error
 from collections.abc import Iterator
-from http.client import BadStatusLine, HTTPException, IncompleteRead, LineTooLong
+from http.client import HTTPException, IncompleteRead, InvalidURL
 
 TOO_SLOW = "too slow"
 REFUSED = "connection refused"
@@ -76,7 +76,8 @@ def _named(error: BaseException) -> str:
         (number in _UNREACHABLE, UNREACHABLE),
         (isinstance(error, ConnectionError) or number in _CUT, CUT),
         (isinstance(error, IncompleteRead) or type(error).__name__ == "SMTPServerDisconnected", CUT),
-        (isinstance(error, (BadStatusLine, LineTooLong)), NO_HTTP),
+        (isinstance(error, InvalidURL), UNSENDABLE),
+        (isinstance(error, HTTPException), NO_HTTP),
         (str(error).startswith(_NO_TUNNEL), f"{PROXY}: {str(error).removeprefix(_NO_TUNNEL)}"),
         (type(error).__name__ == "SMTPNotSupportedError", NO_STARTTLS),
     )

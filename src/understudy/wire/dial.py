@@ -10,6 +10,7 @@ import errno
 import socket
 import ssl
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from http.client import HTTPS_PORT, HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
@@ -17,8 +18,10 @@ from urllib.parse import quote, urlsplit
 
 from understudy.addresses import bracketed
 from understudy.wire.proxies import proxy_for
+from understudy.wire.response import Response
 
 CHUNK_BYTES = 64 << 10
+BODY_S_MAX = 300.0  # however steadily it comes
 _AS_IT_IS = "%/:?#[]@!$&'()*+,;=~"  # of an address; blanks and what is not ASCII is quoted
 COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
 LOCAL = (ValueError, TypeError, AttributeError)  # what could not be written: see causes.is_local
@@ -65,7 +68,7 @@ class Server:
         self.target = self.prefix + quote(path, safe=_AS_IT_IS)
 
     def connect(self, connect_s: float, step_s: float) -> HTTPConnection:
-        """An open connection, on which each step after this may take `step_s`. Raises one of TROUBLE."""
+        """An open connection, on which a request and its response may take `step_s` each. Raises one of TROUBLE."""
         proxy = self._proxy
         at = (self._host, self._port) if proxy is None else (proxy.host, proxy.port)
         if self._is_secure:
@@ -74,6 +77,7 @@ class Server:
                 made.set_tunnel(bracketed(self._host), self._port or HTTPS_PORT, proxy.headers)
         else:
             made = HTTPConnection(*at, timeout=connect_s)
+        made.response_class = Response
         try:
             made.connect()
             made.sock.settimeout(step_s)
@@ -131,16 +135,18 @@ def deadline(cut: Cut, timeout_ms: int) -> Iterator[None]:
 
 
 def body_of(response: HTTPResponse, bytes_max: int) -> bytes:
-    """The first `bytes_max` bytes of a body, unpacked if it was sent packed. IncompleteRead if it breaks off.
+    """The first `bytes_max` bytes of a body, unpacked if it was sent packed. IncompleteRead, TimeoutError.
 
     The response is closed then; its connection takes another request only if this was all of it.
     """
     parts: list[bytes] = []
-    left = bytes_max
+    left, until_s = bytes_max, time.monotonic() + BODY_S_MAX
     with contextlib.closing(response):
         while left and (part := response.read(min(CHUNK_BYTES, left))):
             parts.append(part)
             left -= len(part)
+            if time.monotonic() > until_s:
+                raise TimeoutError
         if left and response.length:
             raise IncompleteRead(b"", response.length)
     raw = b"".join(parts)
