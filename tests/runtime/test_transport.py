@@ -26,6 +26,18 @@ SECRET = "fake-secret-in-a-url"
 
 @contextmanager
 def serving(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A web server that speaks as `talk` does, once a connection."""
+
+    def answer(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        talk(connection)
+
+    with listening(answer) as port:
+        yield f"http://127.0.0.1:{port}/{SECRET}"
+
+
+@contextmanager
+def listening(talk: Callable[[socket.socket], None]) -> Iterator[int]:
     """A server that speaks as `talk` does, once a connection."""
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -37,14 +49,13 @@ def serving(talk: Callable[[socket.socket], None]) -> Iterator[str]:
                 return
             with connection:
                 try:
-                    connection.recv(65_536)
                     talk(connection)
                 except OSError:
                     continue
 
     threading.Thread(target=accept, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/{SECRET}"
+        yield int(listener.getsockname()[1])
     finally:
         listener.close()
 
@@ -87,6 +98,35 @@ def test_an_answer_that_drips_ends_at_the_deadline(head: bytes) -> None:
         started = time.monotonic()
         assert ask(url, 300) == NoAnswer("too slow")
         assert time.monotonic() - started < allowed_s(1.5)
+
+
+@pytest.mark.parametrize("interim", [102, 103])
+def test_an_answer_before_the_answer_is_no_refusal(interim: int) -> None:
+    """`103 Early Hints` made a dead letter of a notice that had arrived."""
+    said = b"HTTP/1.1 %d x\r\nLink: </a>\r\n\r\nHTTP/1.1 204 x\r\n\r\n" % interim
+    with serving(lambda c: c.sendall(said)) as url:
+        assert ask(url) == HttpAnswer(204)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"HTTP/9.9 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 500 + b"\r\n"],
+    ids=["version", "headers without end"],
+)
+def test_what_is_no_http_is_called_so(said: bytes) -> None:
+    with serving(lambda c: c.sendall(said)) as url:
+        assert ask(url) == NoAnswer(causes.NO_HTTP)
+
+
+def test_a_mail_server_whose_reply_never_ends_fills_no_memory() -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(b"220-hello\r\n" * 300_000 + b"220 hello\r\n554 no\r\n554 no\r\n")
+        while connection.recv(4_096):
+            pass
+
+    with listening(talk) as port:
+        request = MailRequest("127.0.0.1", port, "none", "", "", "a@b", ("c@d",), b"x")
+        assert Transport().send(request) == NoAnswer(causes.CUT)
 
 
 def test_no_answer_at_all_ends_at_the_deadline() -> None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from understudy.addresses import log_in_of
 from understudy.notify.apprise import call_apprise
+from understudy.runtime.bounded_smtp import Smtp, SmtpOverTls
 from understudy.wire.causes import PROXY, TOO_SLOW, cause_of, is_local
 from understudy.wire.dial import LOCAL, TROUBLE, Cut, Server, Trust, body_of, deadline
 from understudy.wire.outbound import (
@@ -99,9 +100,9 @@ class Transport:
     def _converse(self, request: MailRequest, watch: Exchange) -> MailAnswer:
         timeout_s = request.timeout_ms / 1000
         if request.security == "tls":
-            smtp: smtplib.SMTP = smtplib.SMTP_SSL(context=self._trust.context(), timeout=timeout_s)
+            smtp: smtplib.SMTP = SmtpOverTls(context=self._trust.context(), timeout=timeout_s)
         else:
-            smtp = smtplib.SMTP(timeout=timeout_s)
+            smtp = Smtp(timeout=timeout_s)
         try:
             # the name that TLS checks; smtplib knows it only if its constructor connects, beyond our deadline
             smtp._host = request.host  # type: ignore[attr-defined] # noqa: SLF001
