@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from tests.daemon.raw_server import raw_server
-from tests.waiting import eventually
+from tests.waiting import allowed_s, eventually
 from understudy import __version__
 from understudy.daemon import installation as module
 from understudy.daemon.index import OWN_INDEX, has_own_index
@@ -87,6 +87,23 @@ def test_a_wheel_that_broke_off_is_fetched_anew(tmp_path: Path) -> None:
     thread.join(60)
     cut, _ = raw_server(*[head + CONTENT[:5]] * 3)
     assert "connection cut" in refused(tmp_path / "cut", order(f"{cut}/{NAME}"))
+
+
+@pytest.mark.parametrize("path", [f"/tmp/\0/{NAME}", f"/tmp/\ud83d/{NAME}", f"http://[/{NAME}"])
+def test_a_path_or_address_that_cannot_be_is_refused_as_every_other(tmp_path: Path, path: str) -> None:
+    assert refused(tmp_path, order(path))
+
+
+def test_a_wheel_that_moves_to_no_address_is_refused(tmp_path: Path) -> None:
+    moved, _ = raw_server(b"HTTP/1.1 302 Found\r\nLocation: http://[/x\r\nContent-Length: 0\r\n\r\n")
+    assert "could not be installed" in refused(tmp_path, order(f"{moved}/{NAME}"))
+
+
+def test_a_wheel_that_drips_is_given_up_when_the_time_of_its_directive_is_over(tmp_path: Path) -> None:
+    dripping, _ = raw_server(b"HTTP/1.1 200 OK\r\nContent-Length: 2500\r\n\r\n" + b"x" * 2_500, piece=1)
+    began = time.monotonic()
+    assert "too slow" in refused(tmp_path, order(f"{dripping}/{NAME}"), timeout_ms=1_500)
+    assert time.monotonic() - began < allowed_s(5)
 
 
 def test_a_wheel_that_is_not_there_is_said(served: str, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ class Installation:
                 wheel = self._wheel(directive, Path(folder), until_s)
                 self._make(environment, wheel, until_s)
                 return environment.name, self._proven(environment, directive, until_s)
-        except (InstallError, OSError) as error:
+        except (InstallError, OSError, ValueError) as error:  # ValueError: a path or an address that is none
             shutil.rmtree(environment, ignore_errors=True)
             raise (
                 error if isinstance(error, InstallError) else InstallError(f"it could not be installed: {error}")
@@ -295,7 +295,8 @@ def _fetch(source: str, target: Path, until_s: float) -> None:
 def _fetch_from(url: str, target: Path, until_s: float) -> str:
     """Write what is there; "" then, else where it has moved. InstallError, or one of TROUBLE: it may be tried again."""
     server = Server(url, Trust())
-    with contextlib.closing(server.connect(CONNECT_S, STEP_S)) as connection:
+    step_s = max(0.1, min(STEP_S, until_s - time.monotonic()))
+    with contextlib.closing(server.connect(min(CONNECT_S, step_s), step_s)) as connection:
         connection.request("GET", server.target, headers={"User-Agent": PACKAGE, **server.headers})
         with contextlib.closing(connection.getresponse()) as answer:
             moved_to = answer.headers.get("Location", "")
@@ -309,7 +310,7 @@ def _fetch_from(url: str, target: Path, until_s: float) -> str:
 
 def _write(answer: HTTPResponse, target: Path, until_s: float) -> None:
     with open_private(target, "wb") as file:
-        while chunk := answer.read(CHUNK_BYTES):
+        while chunk := answer.read1(CHUNK_BYTES):
             file.write(chunk)
             if file.tell() > WHEEL_BYTES_MAX or time.monotonic() > until_s:
                 raise InstallError("the wheel is too large, or too slow to come")
