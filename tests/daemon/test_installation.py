@@ -285,7 +285,14 @@ def test_an_address_that_is_none_is_said(tmp_path: Path, url: str) -> None:
         ({"HOME": "{home}"}, True),
         ({"HOME": "{home}", "PIP_CONFIG_FILE": "/dev/null"}, False),
         ({"HOME": "{mixed}", "PIP_INDEX_URL": "https://packages.example/simple"}, False),
-        ({"HOME": "{mixed}", "PIP_CONFIG_FILE": "{file}"}, False),
+        ({"HOME": "{mixed}", "PIP_CONFIG_FILE": "{file}"}, True),  # pip does not read what is in that home then
+        ({"HOME": "{home}", "PIP_CONFIG_FILE": "{empty}"}, False),
+        ({"HOME": "{home}", "PIP_CONFIG_FILE": "/nowhere/pip.conf"}, True),
+        ({"HOME": "{install}"}, False),
+        ({"HOME": "{download}"}, True),
+        ({"HOME": "{public}", "PIP_CONFIG_FILE": "/nowhere/pip.conf"}, False),
+        ({"PIP_CONFIG_FILE": "{large}"}, False),
+        ({"PIP_INDEX_URL": "https://packages.example", "PIP_PYPI_URL": f"https://pypi.org/{SIMPLE}"}, False),
     ],
     ids=str,
 )
@@ -293,12 +300,18 @@ def test_which_index_is_the_owners(tmp_path: Path, env: dict[str, str], is_own: 
     (tmp_path / "pip.conf").write_text("[global]\nindex-url = https://packages.example/simple\n")
     (tmp_path / "empty.conf").write_text("[global]\ntimeout = 3\n")
     names = {"file": tmp_path / "pip.conf", "empty": tmp_path / "empty.conf"}
+    (tmp_path / "large.conf").write_text("[global]\nindex-url = https://packages.example/simple\n" + "#\n" * 40_000)
+    names["large"] = tmp_path / "large.conf"
+    own = "index-url = https://packages.example/simple"
     homes = {
-        "home": "index-url = https://packages.example/simple",
-        "mixed": "extra-index-url = https://pypi.org",
+        "home": f"[global]\n{own}",
+        "mixed": "[global]\nextra-index-url = https://pypi.org",
+        "install": f"[install]\n{own}",
+        "download": f"[global]\nindex-url = https://pypi.org\n[download]\n{own}",
+        "public": f"[global]\n{own}\n[download]\nindex-url = https://pypi.org",
     }
     for name, line in homes.items():
         names[name] = tmp_path / name
         (names[name] / ".config/pip").mkdir(parents=True)
-        (names[name] / ".config/pip/pip.conf").write_text(f"[global]\n{line}\n")
+        (names[name] / ".config/pip/pip.conf").write_text(f"{line}\n")
     assert has_own_index({name: value.format(**names) for name, value in env.items()}) is is_own

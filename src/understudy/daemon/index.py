@@ -8,7 +8,7 @@ from __future__ import annotations
 import configparser
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,55 +16,80 @@ OWN_INDEX = ("PIP_INDEX_URL", "PIP_NO_INDEX", "PIP_CONFIG_FILE")
 FILE_BYTES_MAX = 1 << 16
 _PUBLIC = ("pypi.org", "pythonhosted.org", "python.org")
 _YES = frozenset({"1", "true", "yes", "on", "y", "t"})
-_SECTIONS = ("global", "install", "download")
+_SECTIONS = ("global", "download")  # the weaker one first; what is meant for `pip install` alone says nothing here
+_INDEXES = ("index-url", "pypi-url", "extra-index-url")  # `pypi-url` is another name of the first
+
+
+class _UnreadError(Exception):
+    """pip may read what we do not."""
 
 
 def has_own_index(env: Mapping[str, str]) -> bool:
-    """True if pip, with this environment, looks at an index of the owner's and not at the public one."""
-    said: dict[str, str] = {}
-    for path in _files(env):
-        said |= dict(_from_file(path))
-    said |= dict(_from_environment(env))
+    """True if `pip download`, with this environment, looks at an index of the owner's and not at the public one."""
+    try:
+        said = _said(env)
+    except _UnreadError:
+        return False
     if said.get("no-index", "").strip().lower() in _YES:
         return True
-    named = said.get("index-url", "").split()
-    return bool(named) and not any(_is_public(url) for url in (*named, *said.get("extra-index-url", "").split()))
+    named = [url for name in _INDEXES for url in said.get(name, "").split()]
+    return bool(said.get("index-url", "").strip()) and not any(_is_public(url) for url in named)
+
+
+def _said(env: Mapping[str, str]) -> dict[str, str]:
+    """What is in force: of a section the later file, of all files the later section, above all the environment."""
+    sections: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
+    for path in _files(env):
+        for section, found in _from_file(path).items():
+            sections[section] |= found
+    said: dict[str, str] = {}
+    for found in (*sections.values(), _from_environment(env)):
+        said |= {name: value for name, value in found.items() if value}
+    return said
 
 
 def _files(env: Mapping[str, str]) -> Iterator[Path]:
-    """The files that pip reads, the weakest first (pip's documentation, Configuration), without the null device."""
+    """The files that pip reads, the weakest first (pip's documentation, Configuration), without the null device.
+
+    Where a file is named in the environment and exists, pip reads no file of the user's.
+    """
     named = env.get("PIP_CONFIG_FILE", "")
     if named == os.devnull:
         return
     support = "Library/Application Support" if sys.platform == "darwin" else ""
-    yield from (Path("/", support or "etc/xdg", "pip/pip.conf"), Path("/etc/pip.conf"))
-    if home := env.get("HOME"):
-        yield from (Path(home, ".pip/pip.conf"), Path(home, ".config/pip/pip.conf"))
-        if support:
-            yield Path(home, support, "pip/pip.conf")
+    yield from (
+        (Path("/", support, "pip/pip.conf"),) if support else (Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"))
+    )
+    if (home := env.get("HOME")) and not (named and Path(named).exists()):
+        own = (
+            Path(home, support, "pip") if support and Path(home, support, "pip").is_dir() else Path(home, ".config/pip")
+        )
+        yield from (Path(home, ".pip/pip.conf"), own / "pip.conf")
     yield Path(sys.prefix, "pip.conf")
     if named:
         yield Path(named)
 
 
-def _from_environment(env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    for name in ("no-index", "index-url", "extra-index-url"):
-        value = env.get(f"PIP_{name.upper().replace('-', '_')}", "")
-        if value:
-            yield name, value
+def _from_environment(env: Mapping[str, str]) -> dict[str, str]:
+    return {name[4:].lower().replace("_", "-"): value for name, value in env.items() if name.startswith("PIP_")}
 
 
-def _from_file(path: Path) -> Iterator[tuple[str, str]]:
+def _from_file(path: Path) -> dict[str, dict[str, str]]:
+    """By section. Nothing of a file in another format, with which pip does nothing at all; _UnreadError."""
     parser = configparser.RawConfigParser()
     try:
-        if not path.is_file() or path.stat().st_size > FILE_BYTES_MAX:
-            return
+        if not path.is_file():
+            return {}
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise _UnreadError
         parser.read_string(path.read_text("utf-8", "replace"))
     except (OSError, configparser.Error):
-        return
-    for section in _SECTIONS:
-        if parser.has_section(section):
-            yield from ((name.replace("_", "-"), value or "") for name, value in parser.items(section))
+        return {}
+    return {section: _named(parser.items(section)) for section in _SECTIONS if parser.has_section(section)}
+
+
+def _named(items: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return {name.replace("_", "-").removeprefix("--"): value or "" for name, value in items}
 
 
 def _is_public(url: str) -> bool:
