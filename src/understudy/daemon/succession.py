@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from understudy import legible
 from understudy.daemon.home import Home
 from understudy.daemon.installation import PACKAGE, Installation
 from understudy.daemon.updater import UpdatePlan
@@ -51,7 +52,8 @@ class Succession(msgspec.Struct, frozen=True):
             try:
                 self._begin_update(old)
             except (OSError, subprocess.SubprocessError) as error:
-                verdict = {self.directive_id: f"the new version could not be started: {error}"}
+                reason = legible.whole_characters(f"the new version could not be started: {error}")
+                verdict = {self.directive_id: reason}
                 with contextlib.suppress(OSError):  # a full disk keeps the reason, not the daemon
                     write_durably(self.home.verdict, msgspec.json.encode(verdict))
         os.execve(old[0], old, os.environ)  # noqa: S606 - the command that started this process
@@ -86,14 +88,22 @@ class Succession(msgspec.Struct, frozen=True):
             current=str(installation.current),
             before=before,
             old=old,
-            cwd=str(Path.cwd()),
+            cwd=_here(),
             confirm_ms=self.confirm_ms,
         )
         subprocess.run(
             [sys.executable, "-P", "-m", "understudy.daemon.updater"],
-            input=msgspec.json.encode(plan),
+            input=plan.written(),
             env=dict(os.environ),  # what it starts again needs the keys
             start_new_session=True,
             timeout=DETACH_S,
             check=True,
         )
+
+
+def _here() -> str:
+    """The current directory; the root if it is gone."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return "/"

@@ -9,6 +9,7 @@ manager does.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -46,11 +47,20 @@ class UpdatePlan(msgspec.Struct, frozen=True):
     cwd: str
     confirm_ms: int = CONFIRM_MS
 
+    def written(self) -> bytes:
+        """As `read_plan` reads it; paths and arguments may be no UTF-8, which msgspec would refuse."""
+        return json.dumps(msgspec.to_builtins(self)).encode()
+
+
+def read_plan(raw: bytes) -> UpdatePlan:
+    """The plan that was written so."""
+    return msgspec.convert(json.loads(raw), UpdatePlan)
+
 
 def main() -> None:
     """Read the plan from stdin, leave the daemon's family, watch."""
     hide()
-    plan = msgspec.json.decode(sys.stdin.buffer.read(), type=UpdatePlan)
+    plan = read_plan(sys.stdin.buffer.read())
     if os.fork():
         os._exit(0)
     with contextlib.suppress(OSError):
@@ -74,18 +84,27 @@ def wait_for(plan: UpdatePlan) -> str:
 
 
 def go_back(plan: UpdatePlan, reason: str) -> None:
-    """The pointer first, the verdict next, then the end of the new version: every start from here on is the old one."""
-    current = Path(plan.current)
-    fresh = current.with_name(f".current-{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    if plan.before:
-        fresh.symlink_to(Path("environments") / plan.before)
-        fresh.replace(current)
-    else:
-        current.unlink(missing_ok=True)
-    write_private(Path(plan.verdict), msgspec.json.encode({plan.directive_id: reason}))
+    """The pointer first, the verdict next, then the end of the new version: every start from here on is the old one.
+
+    A disk that is full, perhaps by this very update, hinders neither that end nor the start of the old version.
+    """
+    with contextlib.suppress(OSError):
+        _point_back(plan)
+    with contextlib.suppress(OSError):
+        write_private(Path(plan.verdict), msgspec.json.encode({plan.directive_id: reason}))
     for pid in {plan.pid if is_living(plan.pid, plan.birth) else 0, holder_of(Path(plan.lock))} - {0, os.getpid()}:
         _end(pid)
+
+
+def _point_back(plan: UpdatePlan) -> None:
+    current = Path(plan.current)
+    if not plan.before:
+        current.unlink(missing_ok=True)
+        return
+    fresh = current.with_name(f".current-{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(Path("environments") / plan.before)
+    fresh.replace(current)
 
 
 def start_old(plan: UpdatePlan) -> None:
@@ -95,7 +114,8 @@ def start_old(plan: UpdatePlan) -> None:
         if holder_of(Path(plan.lock)):
             return
         time.sleep(LOOK_S)
-    os.chdir(plan.cwd)
+    with contextlib.suppress(OSError):  # that directory is gone: the daemon needs none
+        os.chdir(plan.cwd)
     os.execve(plan.old[0], plan.old, os.environ)  # noqa: S606 - the command that started the daemon
 
 
