@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.worker.rules_hub import RulesHub
+from understudy.daemon.directives import take_directives
 from understudy.daemon.life import main_loop
 from understudy.worker.directives import DirectiveOutcome, SavedDirectives
 from understudy.worker.effects import Answer, Call, Ended, Failed, Installed, LoadedDirectives
@@ -292,6 +293,14 @@ def test_a_life_that_ends_before_any_hub_has_heard_of_it_has_not_arrived() -> No
     hub.stage.state.ask_to_stop()
     assert hub.stage.run_until(lambda: hub.stage.state.is_stopped)
     assert not hub.stage.has_arrived
+
+
+def test_no_more_directives_wait_than_outcomes_are_kept() -> None:
+    hub = OwnersHub()
+    begun(hub)
+    offered = [{"id": f"d{n}", "kind": "resume"} for n in range(1_000)]
+    take_directives(hub.stage.state, offered, ())
+    assert len(hub.stage.state.directives) == 32
 
 
 def test_only_the_latest_records_are_kept() -> None:

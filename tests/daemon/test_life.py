@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -421,6 +422,21 @@ def test_daemon_claims_only_what_it_has_room_for() -> None:
     hub.stage.run_for(90_000)
     assert sorted(hub.applied) == [f"t{number}" for number in range(5)]
     assert sorted(hub.stage.started) == sorted(hub.applied)
+
+
+def test_what_a_hub_grants_beyond_the_room_that_there_is_is_given_back_unstarted() -> None:
+    class Lavish(RulesHub):
+        def _claim(self, body: dict[str, Any]) -> tuple[int, Answer]:
+            return super()._claim(body | {"max": 50})
+
+    hub = Lavish(capacity=2)
+    for n in range(5):
+        hub.submit(f"t{n}")
+    hub.stage.play = lambda _: (60_000, Ended(code=0))
+    hub.stage.start(main_loop(hub.stage.state))
+    hub.stage.run_for(30_000)
+    assert hub.stage.started == ["t0", "t1"]
+    assert hub.released == [(f"t{n}", "not_started") for n in (2, 3, 4)]
 
 
 def test_old_run_of_a_task_that_is_granted_anew_is_lost() -> None:

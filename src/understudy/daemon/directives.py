@@ -55,7 +55,7 @@ def take_directives(state: WorkerState, offered: Any, named: tuple[DirectiveOutc
             continue  # a beat that named it would be refused
         if known := state.outcomes.get(directive.id):
             state.outcomes[directive.id] = replace(known, is_reported=False)
-        elif directive.id not in state.directives:
+        elif directive.id not in state.directives and len(state.directives) < OUTCOMES_MAX:
             until_ms = state.clock.mono_ms() + int(directive.expires_in_sec * MS_PER_S)
             state.directives[directive.id] = replace(directive, until_ms=until_ms)
             state.signals.raise_("directives")

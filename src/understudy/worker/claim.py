@@ -90,15 +90,18 @@ def _granted(body: dict[str, Any]) -> list[Any]:
     if not body.get("success"):
         return []
     tasks = body.get("tasks")
-    return tasks if isinstance(tasks, list) else [body]
+    return tasks[:TASKS_MAX] if isinstance(tasks, list) else [body]
 
 
 def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: int) -> Loop:
     runs = [(entry, _run_of(state, entry, sent_ms)) for entry in granted]
+    room = state.free_slots()
     for _, run in runs:
         if run is not None and not _is_here(state, run):
             _lose_older(state, run)
-            run.stop = "" if state.mode == RUNNING else "drain"  # its loop gives it back, not started
+            is_wanted = state.mode == RUNNING and room > 0  # a hub may grant more than it was asked for
+            run.stop = "" if is_wanted else "drain"  # its loop gives it back, not started
+            room -= 1
             state.runs[run.id] = run
             state.signals.raise_("beat")  # names the token: from then on the task may wait for this machine
             try:
