@@ -44,6 +44,14 @@ left = subprocess.Popen(["cat"], stdout=subprocess.DEVNULL)
 print(left.pid, flush=True)
 os._exit(9)
 """
+NO_CHILD = """
+def no_child():
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+os.fork = no_child
+first_process.give_way()
+signal.raise_signal(signal.SIGTERM)
+"""
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="containers")
 
 
@@ -63,6 +71,11 @@ def started(code, *arguments, given=None):
 def test_an_orphan_is_buried_and_the_exit_code_is_the_programs():
     with started(ORPHAN, "buried", "20") as process:
         assert process.wait(allowed_s(30)) == 7
+
+
+def test_where_no_process_can_be_started_the_program_runs_without_one_and_hears_its_signals():
+    with started(NO_CHILD, "alone") as process:
+        assert process.wait(allowed_s(30)) == -signal.SIGTERM
 
 
 def test_a_signal_reaches_the_program():

@@ -45,6 +45,24 @@ def is_sentence(done):
     return done.returncode in range(6) and b"Traceback" not in said and b"defect" not in said
 
 
+@pytest.mark.parametrize("module", ["understudy.cli.code_path", "understudy.cli.start", "click"])
+def test_ctrl_c_while_modules_are_read_is_no_traceback(module):
+    """It comes there if somebody thinks better of a command at once."""
+    code = f"""
+import sys
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+sys.argv = ["understudy", "status"]
+from understudy.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
 @pytest.mark.parametrize(("words", "closed"), CLOSED)
 def test_closed_streams(shell, words, closed):
     assert is_sentence(shell(f"understudy {words} {closed}"))

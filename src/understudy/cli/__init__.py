@@ -11,8 +11,19 @@ import sys
 __all__ = ["main"]
 
 
+INTERRUPTED = 130  # as `exits` says it, which Ctrl-C may keep from being read
+
+
 def main() -> None:
     """The console script."""
+    try:
+        code = _run()
+    except KeyboardInterrupt:  # while modules are read, or when all is done
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def _run() -> int:
     from understudy.cli.code_path import without_current_directory
 
     without_current_directory()
@@ -25,4 +36,4 @@ def main() -> None:
 
         give_way()
     show_what_can_be_shown()
-    sys.exit(run(sys.argv[1:], closed))
+    return run(sys.argv[1:], closed)

@@ -26,9 +26,16 @@ LOOK_S = 0.05
 
 
 def give_way() -> None:
-    """Go on as a child of this process, which never returns from here."""
+    """Go on as a child of this process, which never returns from here.
+
+    Where there can be no child (a limit of one process), this process goes on, and nobody buries orphans.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return
     if child:
         for number in PASSED_ON:
             signal.signal(number, lambda got, _: _pass_on(child, got))
