@@ -19,7 +19,8 @@ from tests.environment import environment_seen_of
 from tests.hub_process import KEY, running_hub
 from tests.ports import free_port
 from tests.waiting import eventually
-from understudy.cli.service_program import refuse_secrets
+from understudy.cli.service_program import refuse_secrets, secret_files
+from understudy.config import assignments
 from understudy.errors import ConfigError
 
 
@@ -150,6 +151,26 @@ def test_a_daemon_keeps_its_own_channels(linux):
     assert "PIP_" not in plan["content"]
 
 
+@pytest.mark.parametrize("role", ["daemon", "hub"])
+def test_no_password_of_an_address_or_proxy_is_in_a_unit_and_none_is_lost(linux, role):
+    linux.environ |= {
+        "NTFY_URL": "https://me:first-word@ntfy.example/alerts",
+        "HTTPS_PROXY": "http://me:second/word@proxy.example:3128",
+        "UNDERSTUDY_PROBE_URL": "https://me:third-word@probe.example",
+        "NO_PROXY": "intranet",
+    }
+    plan = json.loads(linux("service", "install", role, "--dry-run", "--json").out)
+    assert not [word for word in ("first-word", "second/word", "third-word") if word in plan["content"]]
+    assert "NO_PROXY=intranet" in plan["content"]
+    environ = {**linux.environ, "UNDERSTUDY_DATA": str(linux.data)}
+    (path, lines) = secret_files(role, environ, linux.data, None)["UNDERSTUDY_ENV_FILE"]
+    assert f"UNDERSTUDY_ENV_FILE={path}" in plan["content"]
+    kept = assignments(lines, "env")
+    assert kept["NTFY_URL"] == linux.environ["NTFY_URL"]
+    assert kept["HTTPS_PROXY"] == linux.environ["HTTPS_PROXY"]
+    assert ("UNDERSTUDY_PROBE_URL" in kept) == (role == "hub")
+
+
 def test_a_key_in_the_command_is_refused(linux):
     done = linux("service", "install", "daemon", "--", "assistant", "--key", KEY)
     assert done.code == 2
@@ -213,16 +234,19 @@ def test_a_service_is_not_stopped_from_inside(linux, hub):
 def test_a_hub_as_a_service(tmp_path):
     port = str(free_port())
     with on_linux(tmp_path, UNDERSTUDY_PORT=port, ADMIN_API_KEY=KEY, UNDERSTUDY_API_KEY="usk_" + "b" * 32) as machine:
+        machine.environ["NTFY_URL"] = "http://me:word@127.0.0.1:1/alerts"  # its channel is read from that file
         done = machine("service", "install", "hub", "--json")
         assert done.code == 0, done.err
         url = f"http://127.0.0.1:{port}"
         shown = machine("deployments", "list", "--json", UNDERSTUDY_HUB=url)
         assert len(json.loads(shown.out)["deployments"]) == 1
+        channels = json.loads(machine("status", "--json", UNDERSTUDY_HUB=url).out)["channels"]
+        assert [row["name"] for row in channels if row["configured"]] == ["ntfy"]
         assert machine("service", "restart", "hub").code == 0
         shown = machine("deployments", "list", "--json", UNDERSTUDY_HUB=url)
         assert len(json.loads(shown.out)["deployments"]) == 2
         kept = sorted(path.name for path in (machine.data / "service").rglob("*") if path.is_file())
-        assert kept == ["admin-api-key", "understudy-api-key"]
+        assert kept == ["admin-api-key", "env", "understudy-api-key"]
         assert machine("service", "uninstall", "hub").code == 0
         assert {"READY=1", "STOPPING=1"} <= set(machine.system.reported)
 

@@ -12,6 +12,7 @@ from understudy import config
 from understudy.addresses import bracketed, is_loopback
 from understudy.cli import starter
 from understudy.cli.commands import Command
+from understudy.cli.env_file import read_env_file
 from understudy.cli.options import address_options, data_dir_of, data_option, eof_option, own_data_dir, with_warnings
 from understudy.cli.saved import ADMIN_KEY_FILE, API_KEY_FILE, Saved, load_local_keys, local_keys, save
 from understudy.cli.terminal import note
@@ -33,6 +34,8 @@ def hub(host: str | None, port: int | None, data: Path | None, stop_at_eof: bool
     """Serve until SIGTERM or SIGINT."""
     hide()
     queue_streams("stderr")
+    os.environ.update(read_env_file(os.environ))
+    hide()  # of what came with the file, too
     data_dir = data_dir_of(data)
     loaded = config.load(os.environ, data_dir, host=host, port=port)
     settings = with_warnings(loaded)

@@ -91,8 +91,10 @@ def secret_files(
         own = environ.get(place.key_from, "") if place.key_from.endswith("_FILE") else ""
         path = Path(own).expanduser().absolute() if own else folder / "api-key"
         found["UNDERSTUDY_API_KEY_FILE"] = (path, "" if own else place.key)
-    if role == DAEMON and (lines := _task_secrets(environ, data_dir)):
-        found[ENV_FILE] = (folder / "env", lines)
+    names = [*_with_log_in(role, environ), *(_task_secrets(environ, data_dir) if role == DAEMON else ())]
+    lines = [config.assignment(name, environ[name]) for name in dict.fromkeys(names) if environ.get(name)]
+    if lines:
+        found[ENV_FILE] = (folder / "env", "\n".join(lines))
     return found
 
 
@@ -129,7 +131,7 @@ def _system(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name in SYSTEM:
         if value := environ.get(name) or (_user() if name == "USER" else ""):
             yield name, os.pathsep.join(_absolute_parts(value)) if name == "PATH" else value
-    yield from ((name, value) for name, value in environ.items() if name.lower() in PROXIES and "@" not in value)
+    yield from ((name, value) for name, value in environ.items() if name.lower() in PROXIES and not has_log_in(value))
 
 
 def _user() -> str:
@@ -145,24 +147,40 @@ def _absolute_parts(path: str) -> Iterator[str]:
 
 
 def _plain(role: str, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Every setting of this shell that is no secret."""
-    for row in config.table().values():
-        if row.is_secret or (role == DAEMON and row.of.section not in DAEMON_SECTIONS):
-            continue
+    """Every setting of this shell that is no secret, and has none in its address."""
+    apart = {*_with_log_in(role, environ)}
+    for row in _rows(role):
         for env in row.env:
-            if value := environ.get(env):
+            if (value := environ.get(env)) and env not in apart:
                 yield env, beside(Path(), row, value)  # a service has another directory than this shell
     for env in ("UNDERSTUDY_LANG", "UNDERSTUDY_CONFIG"):
         if value := environ.get(env):
             yield env, str(Path(value).expanduser().absolute()) if env == "UNDERSTUDY_CONFIG" else value
 
 
-def _task_secrets(environ: Mapping[str, str], data_dir: Path) -> str:
-    """Lines with what the owner lets through to runs, and where updates come from, as this shell has it."""
-    passed = config.load(environ, data_dir).settings.task_env_pass
-    proxies = (name for name, value in environ.items() if name.lower() in PROXIES and "@" in value)
-    names = dict.fromkeys((*passed, *CREDENTIALS, *INSTALLER, *proxies))
-    return "\n".join(config.assignment(name, environ[name]) for name in names if environ.get(name))
+def _rows(role: str) -> Iterator[config.Setting]:
+    """The settings of this role that are no secrets."""
+    for row in config.table().values():
+        if not row.is_secret and (role == HUB or row.of.section in DAEMON_SECTIONS):
+            yield row
+
+
+def _with_log_in(role: str, environ: Mapping[str, str]) -> Iterator[str]:
+    """The names of the variables in which an address, also of a proxy, contains a log-in: no unit gets that."""
+    proxies = [name for name in environ if name.lower() in PROXIES]
+    addresses = [env for row in _rows(role) if row.name.endswith("_url") for env in row.env]
+    return (name for name in (*proxies, *addresses) if has_log_in(environ.get(name, "")))
+
+
+def has_log_in(address: str) -> bool:
+    """True if a name or a password may stand before its host; a / in a password hides nothing."""
+    return "@" in address
+
+
+def _task_secrets(environ: Mapping[str, str], data_dir: Path) -> Iterator[str]:
+    """The names of what the owner lets through to runs, and of where updates come from, as this shell has it."""
+    yield from config.load(environ, data_dir).settings.task_env_pass
+    yield from (*CREDENTIALS, *INSTALLER)
 
 
 def _refuse_unwritable(words: tuple[str, ...]) -> None:

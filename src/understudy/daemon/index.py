@@ -37,7 +37,7 @@ def has_own_index(env: Mapping[str, str]) -> bool:
 
 
 def _said(env: Mapping[str, str]) -> dict[str, str]:
-    """What is in force: of a section the later file, of all files the later section, above all the environment."""
+    """The values in force: of a section the later file, of all files the later section, above all the environment."""
     sections: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
     for path in _files(env):
         for section, found in _from_file(path).items():

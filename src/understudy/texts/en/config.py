@@ -113,7 +113,7 @@ TEXTS = {
     "config.help.admin_api_key": "A key with all scopes; admin commands send it.",
     "config.help.UNDERSTUDY_DATA": "The data directory. Default: `~/.local/share/understudy` (`XDG_DATA_HOME`), on macOS `~/Library/Application Support/understudy`.",
     "config.help.UNDERSTUDY_CONFIG": "The settings file. Default: `understudy.toml` in the data directory.",
-    "config.help.UNDERSTUDY_ENV_FILE": "A file of `NAME=value` lines that the daemon adds to its environment: variables of your shell that a service lacks. Only its owner may be able to read it.",
+    "config.help.UNDERSTUDY_ENV_FILE": "A file of `NAME=value` lines that a daemon or hub adds to its environment: variables of your shell that a service lacks. Only its owner may be able to read it.",
     "config.help.UNDERSTUDY_LANG": "The language of texts for people: `en` or `ja`. Default: that of the locale.",
     "config.help.UNDERSTUDY_DEBUG": "`1` shows where in the program an error happened.",
     "config.section.notices": "Notices and answers",

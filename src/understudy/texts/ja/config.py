@@ -113,7 +113,7 @@ TEXTS = {
     "config.help.admin_api_key": "すべての権限を持つ管理キー。管理コマンドが使います。",
     "config.help.UNDERSTUDY_DATA": "データディレクトリ。既定は `~/.local/share/understudy`(`XDG_DATA_HOME`)、macOS では `~/Library/Application Support/understudy`。",
     "config.help.UNDERSTUDY_CONFIG": "設定ファイル。既定はデータディレクトリの `understudy.toml`。",
-    "config.help.UNDERSTUDY_ENV_FILE": "`NAME=value` の行からなるファイル。デーモンが環境変数に加えます。シェルにはあってサービスにはないものを置きます。所有者だけが読めるようにしてください。",
+    "config.help.UNDERSTUDY_ENV_FILE": "`NAME=value` の行からなるファイル。デーモンまたはハブが環境変数に加えます。シェルにはあってサービスにはないものを置きます。所有者だけが読めるようにしてください。",
     "config.help.UNDERSTUDY_LANG": "人が読む文章の言語。`en` または `ja`。既定はロケールに従います。",
     "config.help.UNDERSTUDY_DEBUG": "`1` なら、エラーがプログラムのどこで起きたかを表示します。",
     "config.section.notices": "通知と回答",
