@@ -20,6 +20,7 @@ import pytest
 from tests.daemon.raw_server import raw_server
 from tests.waiting import allowed_s, eventually
 from understudy import __version__
+from understudy.clock import SystemClock
 from understudy.daemon import installation as module
 from understudy.daemon.index import OWN_INDEX, has_own_index
 from understudy.daemon.installation import Installation, InstallError, launcher
@@ -215,6 +216,18 @@ def test_two_environments_are_kept_and_none_that_was_taken_back(tmp_path: Path) 
     assert {path.name for path in made.environments.iterdir()} == {"original", "a", "d"}
     made.prune("d")
     assert {path.name for path in made.environments.iterdir()} == {"original", "a", "d"}
+
+
+def test_what_a_killed_installation_left_is_removed_later(tmp_path: Path) -> None:
+    made = Installation(tmp_path)
+    made.launcher()
+    for name, age_s in (("left", 100_000), ("busy", 60)):
+        folder = made.root / f".incoming-{name}"
+        folder.mkdir()
+        (folder / NAME).write_bytes(CONTENT)
+        os.utime(folder, (SystemClock().now_ms() / 1000 - age_s,) * 2)
+    made.prune("original")
+    assert [path.name for path in made.root.glob(".incoming-*")] == [".incoming-busy"]
 
 
 @pytest.mark.parametrize(

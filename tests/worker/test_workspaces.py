@@ -64,3 +64,16 @@ def test_what_runs_must_share_is_given_to_one_at_a_time():
 def test_a_conversation_has_the_hubs_name(fields):
     channel, user = hub_conversation_of(EnqueueBody(content="x", **fields))
     assert conversation_of(task(**fields)) == (f"{channel}:{user}" if user else "")
+
+
+def test_a_long_name_of_a_conversation_is_cut_like_the_hubs_and_is_still_one_keys():
+    """Sessions are kept by these names, a thousand of them: with a memory key's megabyte each the disk was full."""
+    long = {"channel": "C" * 1_000_000, "user_id": "u" * 1_000_000}
+    assert len(conversation_of(task(conversation=long))) < 700
+    assert len(conversation_of(task(metadata=long))) < 700
+    named_by_the_hub = {"channel": "slack", "user_id": "key-" + "k" * 26 + "/" + "u" * 255}
+    others = [
+        conversation_of(task(conversation=named_by_the_hub | {"user_id": named_by_the_hub["user_id"] + x}))
+        for x in "ab"
+    ]
+    assert len({*others}) == 2

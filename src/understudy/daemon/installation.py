@@ -28,6 +28,7 @@ from http.client import HTTPResponse, IncompleteRead
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
+from understudy.clock import MS_PER_S, SystemClock
 from understudy.daemon.index import has_own_index
 from understudy.errors import UnderstudyError
 from understudy.private import OTHERS, open_private, own_directory, write_private
@@ -38,6 +39,8 @@ from understudy.worker.directives import Directive
 
 PACKAGE = "understudy"
 ORIGINAL = "original"
+INCOMING = ".incoming-"
+LEFT_OVER_MS = 86_400_000  # no installation takes a day: what is older is of one that was killed
 KEPT = 2  # environments besides the original: the current one, and the one to go back to
 WHEEL_BYTES_MAX = 64 << 20
 CHUNK_BYTES = 1 << 16
@@ -106,6 +109,7 @@ class Installation:
 
     def prune(self, kept: str, taken_back: Iterable[str] = ()) -> None:
         """Remove what updates with these ids made and old environments: all but `kept`, the original, the newest."""
+        self._remove_left_over()
         if not self.environments.is_dir():
             return
         for path in self.environments.iterdir():
@@ -115,6 +119,13 @@ class Installation:
         for path in [p for p in made if p.name != kept][: max(0, len(made) - KEPT)]:
             shutil.rmtree(path, ignore_errors=True)
 
+    def _remove_left_over(self) -> None:
+        """Wheels of installations that were killed; another daemon of this directory may be installing one now."""
+        for path in self.root.glob(f"{INCOMING}*"):
+            with contextlib.suppress(OSError):
+                if abs(SystemClock().now_ms() - path.stat().st_mtime * MS_PER_S) > LEFT_OVER_MS:
+                    shutil.rmtree(path, ignore_errors=True)
+
     def install(self, directive: Directive, timeout_ms: int) -> tuple[str, str]:
         """Install what a directive names → (environment, version). InstallError if that fails or takes too long."""
         check_update(directive)
@@ -123,7 +134,7 @@ class Installation:
         environment = self.environments / f"{directive.version or 'wheel'}{_tail(directive.id)}"
         shutil.rmtree(environment, ignore_errors=True)
         try:
-            with tempfile.TemporaryDirectory(dir=self.root, prefix=".incoming-") as folder:
+            with tempfile.TemporaryDirectory(dir=self.root, prefix=INCOMING) as folder:
                 wheel = self._wheel(directive, Path(folder), until_s)
                 self._make(environment, wheel, until_s)
                 return environment.name, self._proven(environment, directive, until_s)

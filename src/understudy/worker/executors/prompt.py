@@ -8,6 +8,8 @@ from understudy.worker.executors import Task
 
 CONTEXT_CHARS_MAX = 65_536  # of the memory; what is older is left out, never the question
 DID_MAX = 50  # lines about the attempt before
+CHANNEL_CHARS_MAX = 128
+USER_CHARS_MAX = 512  # the hub cuts at 256, and puts the name of a key before that
 
 
 def prompt_of(task: Task, *, with_context: bool = True, did: tuple[str, ...] = ()) -> bytes:
@@ -38,4 +40,4 @@ def conversation_of(task: Task) -> str:
     who = chosen.get("user_id") or chosen.get("userId") or metadata.get("user_id") or metadata.get("userId")
     if isinstance(who, dict):
         who = who.get("id")
-    return f"{str(where).lower()}:{who}" if who not in (None, "") else ""
+    return f"{str(where).lower()[:CHANNEL_CHARS_MAX]}:{str(who)[:USER_CHARS_MAX]}" if who not in (None, "") else ""
