@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import http.server
 import json
+import os
 import shutil
 import socket
 import threading
+from dataclasses import replace
 from email.utils import formatdate
 from types import SimpleNamespace
 
@@ -17,9 +20,15 @@ from tests.cli.program import understudy
 from tests.hub_process import ADMIN_KEY, KEY, running_hub
 from understudy import __version__
 from understudy.cli import findings
+from understudy.cli.client import HubClient
 from understudy.cli.doctor import finding_json
 from understudy.cli.findings import examine
 from understudy.cli.findings.finding import PROBLEM, AutomaticFix, Finding
+from understudy.cli.findings.hub import clock
+from understudy.cli.findings.service import _keys as key_findings
+from understudy.cli.machine import is_lingering
+from understudy.daemon.service import State
+from understudy.daemon.service.commands import Ran
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +183,32 @@ def test_clock_off(tmp_path, offset_s, word):
     finding = examined(tmp_path, offset_s=offset_s)["clock"]
     assert (finding.level, word in finding.what) == ("problem", True)
     assert "set-ntp" in finding.fix
+
+
+def test_a_date_beyond_all_calendars_stops_no_doctor():
+    hub = HubClient("http://hub.example")
+    hub.date = "Mon, 01 Jan 99999999999 00:00:00 GMT"
+    assert list(clock(hub)) == []
+
+
+def test_certificates_may_be_everybodys(tmp_path):
+    """`doctor --fix` made the certificates of the whole machine root's alone."""
+    path = tmp_path / "ca.pem"
+    path.write_text("certificates")
+    path.chmod(0o644)
+    state = State(is_installed=True, env={"UNDERSTUDY_CA_FILE": str(path), "UNDERSTUDY_API_KEY_FILE": str(path)})
+    assert [finding.name for finding in key_findings("daemon", state)] == ["mode"]
+    assert list(key_findings("daemon", replace(state, env={"UNDERSTUDY_CA_FILE": str(path)}))) == []
+
+
+def test_a_user_without_a_name_is_asked_for_by_number(monkeypatch):
+    def nobody():
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    asked = []
+    assert is_lingering(lambda argv: asked.append(argv) or Ran(0, "Linger=no")) is False
+    assert asked[0][2] == str(os.getuid())
 
 
 def test_rows_that_cannot_be_read_are_counted(tmp_path):

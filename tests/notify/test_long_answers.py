@@ -35,6 +35,14 @@ def test_a_retry_after_of_a_megabyte_is_none():
     assert retry_after_ms(HttpAnswer(429, {"retry-after": "(" * 10**6, "date": "," * 10**6}, b"")) == 0
 
 
+@pytest.mark.parametrize(
+    "value", ["Mon, 01 Jan 99999999999 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00 +99999999999999", "nan"]
+)
+def test_a_retry_after_beyond_all_calendars_is_none(value):
+    headers = {"retry-after": value, "date": "Mon, 01 Jan 2026 00:00:00 GMT"}
+    assert by_status(TARGET, HttpAnswer(429, headers)).after_ms == 0
+
+
 @pytest.mark.parametrize("piece", ["keychain ", "invalid ", "expired ", "token ", "lock", "a"])
 def test_megabytes_of_an_assistant_are_classified_in_one_go(piece):
     words = piece * (8_000_000 // len(piece))

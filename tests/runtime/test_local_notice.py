@@ -11,10 +11,12 @@ from tests.fakes.ntfy import FakeNtfy
 from tests.waiting import eventually
 from understudy.clock import SystemClock
 from understudy.log import Log
-from understudy.notify.base import ChannelSettings
+from understudy.notify import ntfy as ntfy_channel
+from understudy.notify.base import ChannelSettings, Outcome
 from understudy.runtime.machine import local_notice
 from understudy.runtime.machine.local_notice import LocalNotices
 from understudy.runtime.transport import Transport
+from understudy.wire.outbound import OutboundAnswer
 
 
 @pytest.fixture
@@ -41,6 +43,24 @@ def test_what_comes_while_the_last_one_is_still_tried_is_told_after_it(
         assert [message["message"] for message in ntfy.messages] == ["for 5 minutes", "it is in reach again"]
         notices.tell("critical", "Hub out of reach", "once more")
         eventually(lambda: len(ntfy.messages) == 3, what="the third")
+        notices.stop()
+
+
+def test_an_answer_that_nobody_understands_gives_no_notice_up(
+    owner: Callable[[FakeNtfy], LocalNotices], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, bugs = ntfy_channel.outcome_of, iter([OverflowError("a year beyond all calendars")])
+
+    def odd(settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
+        if bug := next(bugs, None):
+            raise bug
+        return read(settings, answer)
+
+    monkeypatch.setattr(ntfy_channel, "outcome_of", odd)
+    with FakeNtfy() as ntfy:
+        notices = owner(ntfy)
+        notices.tell("critical", "Hub out of reach", "for 5 minutes")
+        eventually(lambda: len(ntfy.messages) == 2, what="the second try")
         notices.stop()
 
 

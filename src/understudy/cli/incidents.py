@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Any
 
 import click
@@ -11,6 +10,7 @@ from understudy.cli.client import path_of
 from understudy.cli.commands import Group
 from understudy.cli.connection import connect
 from understudy.cli.exits import AbsentError
+from understudy.cli.machine import user_name
 from understudy.cli.options import DurationType, json_option
 from understudy.cli.terminal import clock_time, note, painted_state, safe, say, say_json, table
 from understudy.spans import span
@@ -42,7 +42,7 @@ def list_(limit: int, as_json: bool) -> None:
 @json_option
 def ack(incident_id: str, by: str | None, as_json: bool) -> None:
     """The first one counts."""
-    body = {"by": by or _user()}
+    body = {"by": by or user_name() or None}
     try:
         answer = connect().post(path_of("incidents", incident_id, "acknowledge"), body, repeatable=True)
     except AbsentError:
@@ -79,10 +79,3 @@ def _row(row: dict[str, Any]) -> tuple[str, ...]:
         length,
         safe(row.get("acknowledgedBy") or "–"),
     )
-
-
-def _user() -> str | None:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return None

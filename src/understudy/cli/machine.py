@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,5 +48,13 @@ def host_of(hub: HubClient) -> str:
 
 def is_lingering(run: Run) -> bool | None:
     """True if systemd keeps this user's services running without a session; None if it does not say."""
-    ran = run(("loginctl", "show-user", getpass.getuser(), "--property=Linger"))
+    ran = run(("loginctl", "show-user", user_name() or str(os.getuid()), "--property=Linger"))
     return {"Linger=yes": True, "Linger=no": False}.get(ran.out.strip())
+
+
+def user_name() -> str:
+    """The name of this user; "" for one without a name, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""

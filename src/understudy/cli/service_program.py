@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from understudy import config
 from understudy.cli.connection import Place
 from understudy.cli.env_file import ENV_FILE
+from understudy.cli.machine import user_name
 from understudy.cli.saved import keep
 from understudy.config.channels import notices_of
 from understudy.config.policy import hub_drain_s
@@ -129,16 +129,9 @@ def _libpq(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 def _system(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name in SYSTEM:
-        if value := environ.get(name) or (_user() if name == "USER" else ""):
+        if value := environ.get(name) or (user_name() if name == "USER" else ""):
             yield name, os.pathsep.join(_absolute_parts(value)) if name == "PATH" else value
     yield from ((name, value) for name, value in environ.items() if name.lower() in PROXIES and not has_log_in(value))
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name: a container
-        return ""
 
 
 def _absolute_parts(path: str) -> Iterator[str]:

@@ -24,7 +24,7 @@ def retry_after_ms(answer: HttpAnswer) -> int:
             parsedate_to_datetime(answer.headers.get("date", "")[:_DATE_CHARS_MAX]),
         )
         return wait_ms((until - now).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):  # OverflowError: of a year or zone beyond all calendars
         return 0
 
 

@@ -81,7 +81,7 @@ def clock(hub: HubClient) -> Iterator[Finding]:
     """Checks that both clocks agree."""
     try:
         theirs_ms = int(parsedate_to_datetime(hub.date).timestamp() * 1000)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return
     off_ms = SystemClock().now_ms() - theirs_ms
     if abs(off_ms) > CLOCK_OFF_MS_MAX:

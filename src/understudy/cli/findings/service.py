@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from understudy import config
 from understudy.cli.connection import Place, is_same_hub
+from understudy.cli.env_file import ENV_FILE
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, AutomaticFix, Finding, Here
 from understudy.cli.service_program import DAEMON, HUB
 from understudy.errors import ConfigError, UnderstudyError
@@ -89,9 +90,10 @@ def _program(role: str, state: State) -> Iterator[Finding]:
 
 
 def _keys(role: str, state: State) -> Iterator[Finding]:
-    """The files that the service takes its secrets from."""
+    """The files that the service takes its secrets from; certificates (`CA_FILE`) may be everybody's."""
+    secrets = {f"{env}_FILE" for row in config.table().values() if row.is_secret for env in row.env} | {ENV_FILE}
     for name, path in state.env.items():
-        if not name.endswith("_FILE"):
+        if name not in secrets:
             continue
         try:
             config.secret_text(Path(path), name)

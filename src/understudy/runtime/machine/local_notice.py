@@ -103,7 +103,11 @@ class _Line:
         channel = CHANNELS[self._settings.kind]
         outcome: Outcome = Sent()
         for request in requests_of(channel, self._settings, message)[0]:
-            outcome = channel.outcome_of(self._settings, self._transport.send(request))
+            answer = self._transport.send(request)
+            try:
+                outcome = channel.outcome_of(self._settings, answer)
+            except Exception as bug:  # noqa: BLE001 - an answer that nobody understands: it is tried again
+                outcome = Later(f"its answer cannot be read: {type(bug).__name__}")
             if not isinstance(outcome, Sent):
                 return outcome
         return outcome
