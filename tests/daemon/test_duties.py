@@ -12,6 +12,8 @@ from understudy.daemon.duties import duties_of, token_end
 from understudy.daemon.executors import claude_options, codex_options
 from understudy.daemon.inputs import DaemonInputs
 from understudy.errors import ConfigError
+from understudy.notify.base import ChannelSettings
+from understudy.redact import Redactor
 from understudy.worker.executors.claude_code import ClaudeOptions
 from understudy.worker.executors.codex import CodexOptions
 from understudy.worker.state import Duties
@@ -46,3 +48,15 @@ def test_every_secret_of_a_daemon_is_known_to_it() -> None:
 def test_a_malformed_budget_or_price_is_refused(more: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         claude_options(Settings(**more))  # type: ignore[arg-type]
+
+
+def test_no_run_or_log_of_a_daemon_shows_a_secret_of_its_own_channels() -> None:
+    channels = (
+        ChannelSettings("bot", "slack", chat="C1", secret="bot-secret-1"),
+        ChannelSettings("hook", "webhook", "https://hook.example/path-that-is-secret", secret="signing-secret-2"),
+        ChannelSettings("phone", "ntfy", "https://me:pass%20word-3@ntfy.example", "topic"),
+    )
+    has = DaemonInputs(hub_url="http://h", api_key="k", data_dir=Path("/d"), channels=channels)
+    said = "bot-secret-1 signing-secret-2 https://hook.example/path-that-is-secret 'pass word-3' https://ntfy.example"
+    masked = Redactor(has.secrets).by_value_only().clean(said)
+    assert masked == "[REDACTED] [REDACTED] [REDACTED] '[REDACTED]' https://ntfy.example"

@@ -52,7 +52,7 @@ def hub_inputs(
     if settings.watchdog_url and not is_web_address(settings.watchdog_url):
         raise ConfigError(f"UNDERSTUDY_WATCHDOG_URL: {t('config.not_an_address')}")
     channels, routes = notices_of(settings, environ, data_dir)
-    hidden = (part for channel in channels for part in (channel.address, channel.secret))
+    hidden = (part for channel in channels for part in (channel.address, *channel.secrets))
     return HubInputs(
         settings,
         data_dir,

@@ -25,4 +25,5 @@ class DaemonInputs(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Values that no run and no log line may contain."""
-        return (self.api_key, *secrets_in(self.settings))
+        of_channels = (part for channel in self.channels for part in channel.secrets)
+        return (self.api_key, *of_channels, *secrets_in(self.settings))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Protocol
+from urllib.parse import unquote
 
 from msgspec import Struct
 
 from understudy.wire.outbound import OutboundAnswer, OutboundRequest
 
+SECRET_ADDRESSES = frozenset({"slack_webhook", "discord", "webhook", "apprise"})
 FORMATS = ("plain", "pagerduty", "teams", "alertmanager")  # of webhooks
 
 
@@ -22,6 +24,13 @@ class ChannelSettings(Struct, frozen=True):
     sender: str = ""  # mail only: the address that it comes from
     format: str = "plain"  # webhook only: one of FORMATS
     language: str = "en"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The parts that nobody may see; the address too where who knows it may write there."""
+        given = self.address.partition("://")[2].partition("/")[0].rpartition("@")[0].partition(":")[2]
+        parts = (self.secret, self.address if self.kind in SECRET_ADDRESSES else "", given, unquote(given))
+        return tuple(dict.fromkeys(part for part in parts if part))
 
 
 class Message(Struct, frozen=True):
