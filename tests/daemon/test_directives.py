@@ -148,7 +148,19 @@ def test_a_directive_that_came_too_late_is_not_done() -> None:
     assert hub.reports == []
 
 
-@pytest.mark.parametrize("entry", [{"id": "d9"}, {"kind": "drain"}, 7, None, {"id": 1, "kind": "drain"}], ids=str)
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"id": "d9"},
+        {"kind": "drain"},
+        7,
+        None,
+        {"id": 1, "kind": "drain"},
+        {"id": "d9", "kind": "k" * 1_000},
+        {"id": "d9", "kind": "drain", "wheel": "w" * 10_000},
+    ],
+    ids=lambda entry: str(entry)[:40],
+)
 def test_what_is_no_directive_is_left_alone(entry: Any) -> None:
     hub = begun(OwnersHub())
     hub.offered["d9"] = entry

@@ -11,7 +11,9 @@ import pytest
 
 from tests.worker.rules_hub import RulesHub
 from tests.worker.stage import Hub
+from understudy.clock import iso
 from understudy.daemon.life import main_loop
+from understudy.worker.claim import lease_of
 from understudy.worker.effects import Answer, Call, Ended, Failed
 from understudy.worker.results import Result
 from understudy.worker.workspaces import Workspaces
@@ -437,6 +439,11 @@ def test_what_a_hub_grants_beyond_the_room_that_there_is_is_given_back_unstarted
     hub.stage.run_for(30_000)
     assert hub.stage.started == ["t0", "t1"]
     assert hub.released == [(f"t{n}", "not_started") for n in (2, 3, 4)]
+
+
+def test_a_lease_with_a_word_of_any_length_reaches_the_guard() -> None:
+    granted = {"durationSec": 60, "claimedAt": iso(0), "expiresAt": iso(60_000), "token": 1, "onLoss": "x" * 2_000_000}
+    assert len(lease_of(granted).on_loss) < 100
 
 
 def test_old_run_of_a_task_that_is_granted_anew_is_lost() -> None:

@@ -107,6 +107,12 @@ def test_each_result_has_its_own_verdict() -> None:
     assert state.results == {}
 
 
+def test_a_refusal_of_any_length_is_kept_short() -> None:
+    state = state_with(result("a"))
+    _, effects = delivered(state, lambda _: Answer(200, {"results": [{"error": "no" * 1_000_000}]}))
+    assert [len(effect.reason) for effect in effects if isinstance(effect, ArchiveResult)] == [200]
+
+
 def test_what_a_full_hub_has_cut_stays_whole_on_this_machine() -> None:
     state = state_with(result("a"), result("b"))
     verdicts = [{"taskId": "task-a", "success": True, "cut": True}, {"taskId": "task-b", "success": True}]

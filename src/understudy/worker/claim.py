@@ -28,6 +28,7 @@ FULL_LOOK_MS = 5_000  # a full or waiting daemon looks this often by itself; sig
 FAILED_PAUSE_MS_MAX = 30_000
 EMPTY_PAUSE_MS_MAX = 2_000  # a hub that does not wait when asked to is not asked in a frenzy
 TASKS_MAX = 100
+ON_LOSS_CHARS_MAX = 32  # a word; it goes through the guard's pipe
 LIMIT_MS_MIN = 300_000  # without an answered claim while beats get through: this loop is deaf
 
 
@@ -146,7 +147,7 @@ def lease_of(granted: dict[str, Any]) -> Lease:
     first_ms = parse_iso(granted["expiresAt"]) - parse_iso(granted["claimedAt"])
     return Lease(
         token=int(granted["token"]),
-        on_loss=str(granted.get("onLoss") or "requeue"),
+        on_loss=str(granted.get("onLoss") or "requeue")[:ON_LOSS_CHARS_MAX],
         duration_ms=duration_ms,
         first_ms=min(first_ms, duration_ms),
     )

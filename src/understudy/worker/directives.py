@@ -13,17 +13,21 @@ OUTCOMES_MAX = 32
 REPORTS_MAX = 16  # in one beat (wire limits)
 DETAIL_CHARS_MAX = 1_000
 EXPIRES_SEC_MAX = 1e9
+KIND_CHARS_MAX, VERSION_CHARS_MAX, WHEEL_CHARS_MAX, SHA256_CHARS_MAX = 64, 128, 4_096, 128
 STARTED, DONE, FAILED = "started", "done", "failed"
 
 
 class Directive(msgspec.Struct, frozen=True, rename="camel"):
-    """A directive as the answer to a beat brings it; `until_ms` is elapsed time here, made from its duration."""
+    """A directive as the answer to a beat brings it; `until_ms` is elapsed time here, made from its duration.
+
+    Its texts are logged and kept on disk, so they have limits, larger than the hub's own.
+    """
 
     id: str
-    kind: str
-    version: str | None = None
-    wheel: str | None = None
-    sha256: str | None = None
+    kind: Annotated[str, msgspec.Meta(max_length=KIND_CHARS_MAX)]
+    version: Annotated[str, msgspec.Meta(max_length=VERSION_CHARS_MAX)] | None = None
+    wheel: Annotated[str, msgspec.Meta(max_length=WHEEL_CHARS_MAX)] | None = None
+    sha256: Annotated[str, msgspec.Meta(max_length=SHA256_CHARS_MAX)] | None = None
     expires_in_sec: Annotated[float, msgspec.Meta(ge=0, le=EXPIRES_SEC_MAX)] = 600
     until_ms: int = 0
 

@@ -35,6 +35,7 @@ TIMEOUT_MS = 15_000
 PAUSE_MS_MAX = 30_000
 LOOK_MS = 10_000
 LIMIT_MS = 300_000  # without anything delivered while beats get through
+REASON_CHARS_MAX = 200  # of why the hub takes a result no more
 TEXT_CHARS_MIN = 16 * 1024  # output or error of a result that is too large: halved as long as it is longer
 
 
@@ -130,7 +131,7 @@ def _heed(state: WorkerState, batch: list[Result], verdicts: Any) -> Steps[bool]
             yield from _settled(state, result)
             yield WriteLog("debug", "Daemon", f"Delivered {result.task_id}")
         elif "error" in verdict:
-            yield from _shelve(state, result, str(verdict.get("code") or verdict["error"]))
+            yield from _shelve(state, result, str(verdict.get("code") or verdict["error"])[:REASON_CHARS_MAX])
         else:
             continue
         settled = True
@@ -152,7 +153,7 @@ def _refused(state: WorkerState, result: Result, answer: Answer) -> Steps[bool]:
             return True
         if answer.body.get("code") == TOO_LARGE_ON_THE_WAY:
             return False
-    yield from _shelve(state, result, f"{answer.status} {answer.body.get('error', '')}"[:200])
+    yield from _shelve(state, result, f"{answer.status} {answer.body.get('error', '')}"[:REASON_CHARS_MAX])
     return True
 
 
