@@ -15,7 +15,7 @@ from tests.fakes.server import Answer, FakeServer, Received
 from tests.fakes.smtp import FakeSmtp
 from tests.waiting import allowed_s
 from understudy.notify import email
-from understudy.notify.base import ChannelSettings, Message
+from understudy.notify.base import ChannelSettings, Later, Message, Refused
 from understudy.runtime import transport
 from understudy.runtime.transport import Transport
 from understudy.wire import causes
@@ -127,6 +127,26 @@ def test_a_mail_server_whose_reply_never_ends_fills_no_memory() -> None:
     with listening(talk) as port:
         request = MailRequest("127.0.0.1", port, "none", "", "", "a@b", ("c@d",), b"x")
         assert Transport().send(request) == NoAnswer(causes.CUT)
+
+
+@pytest.mark.parametrize(
+    ("greeting", "code"), [(b"554 5.7.1 blocked", 554), (b"421 too busy", 421), (b"SSH-2.0-OpenSSH_9", -1)]
+)
+def test_a_mail_server_that_greets_with_a_refusal_is_heard(greeting: bytes, code: int) -> None:
+    """What came after it was reported instead: a bad sequence of commands, or a connection that was cut."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(greeting + b"\r\n")
+        while code != 421 and connection.recv(4_096):
+            connection.sendall(b"503 bad sequence\r\n")
+
+    with listening(talk) as port:
+        answer = Transport().send(MailRequest("127.0.0.1", port, "none", "", "", "a@b", ("c@d",), b"x"))
+    assert isinstance(answer, MailAnswer)
+    assert answer.code == code
+    outcome = email.outcome_of(ChannelSettings("mail", "email"), answer)
+    assert isinstance(outcome, Refused if code == 554 else Later)
+    assert "bad sequence" not in outcome.reason
 
 
 def test_no_answer_at_all_ends_at_the_deadline() -> None:

@@ -52,7 +52,9 @@ def outcome_of(settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
     if not isinstance(answer, MailAnswer):
         return no_answer(settings, answer)
     said = f"{answer.code} {answer.text}"
-    if 200 <= answer.code < 300:
+    if answer.code < 200:  # no reply of a mail server: something else answers there
+        return later("channel.unexpected", settings, answer.text)
+    if answer.code < 300:
         return Sent(remark=refused("channel.refused", settings, answer.refused).reason if answer.refused else "")
     if answer.code < 500:
         return later("channel.busy", settings, said)

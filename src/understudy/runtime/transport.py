@@ -29,6 +29,7 @@ from understudy.wire.outbound import (
 
 CONNECT_S_MAX = 5.0
 ANSWER_BYTES_MAX = 8 << 20
+GREETED = 220
 DATA_OK = 250
 TAKEN = (250, 251)
 PROXY_WANTS_LOG_IN = 407
@@ -106,7 +107,9 @@ class Transport:
         try:
             # the name that TLS checks; smtplib knows it only if its constructor connects, beyond our deadline
             smtp._host = request.host  # type: ignore[attr-defined] # noqa: SLF001
-            smtp.connect(request.host, request.port)
+            code, text = smtp.connect(request.host, request.port)
+            if code != GREETED:  # as smtplib does it, if its constructor connects
+                raise smtplib.SMTPConnectError(code, text)
             watch.guard(smtp.sock)
             smtp.ehlo_or_helo_if_needed()
             if request.security == "starttls":
