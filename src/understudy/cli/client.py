@@ -27,6 +27,7 @@ ANSWER_BYTES_MAX = 64 << 20
 ERROR_CHARS_MAX = 2_000  # of why the hub refuses: a person reads that
 QUIET_S = 45.0  # a stream says something every 15 s (api/streams)
 UNAVAILABLE = frozenset({502, 503, 504})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})  # not followed: the key goes nowhere else
 Answer = dict[str, Any]
 
 
@@ -164,6 +165,10 @@ class HubClient:
                 return RefusedError(t("cli.client.scope"))
             case 403:
                 return RefusedError(t("cli.client.refused", message=message))
+            case 404 if "error" not in said:  # a page of something between: it says nothing about what the hub has
+                return UnreachableError(t("cli.client.no_hub", url=self.url), final=True)
+            case status if status in REDIRECTS:
+                return UnreachableError(t("cli.client.no_hub", url=self.url), final=True)
             case 404:
                 return AbsentError(t("cli.client.absent", message=message), said=message)
             case status if status in UNAVAILABLE:
