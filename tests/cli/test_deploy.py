@@ -48,6 +48,15 @@ def test_nothing_that_is_there_is_touched(tmp_path: Path) -> None:
     assert (tmp_path / "requirements.txt").read_text() == "mine"
 
 
+def test_a_link_to_nothing_is_there_too(tmp_path: Path) -> None:
+    """Through it a file would be written outside of the directory."""
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "wrangler.jsonc").symlink_to(tmp_path / "elsewhere")
+    done = understudy("deploy", "init", "cloudflare", str(tmp_path / "hub"))
+    assert "wrangler.jsonc is there already" in done.err
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_the_versions_are_those_that_everything_else_is_tested_with() -> None:
     pinned = set((ROOT / "constraints.txt").read_text().split())
     wanted = (ROOT / "src/understudy/cloudflare/template/requirements.txt").read_text().split()

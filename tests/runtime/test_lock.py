@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -22,6 +23,18 @@ def test_second_taker_is_told_who_has_it(tmp_path: Path) -> None:
         FileLock(tmp_path / "lock").take("The data directory d")
     assert told.value.fields == {"pid": str(os.getpid())}
     assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o600
+
+
+def test_a_disk_without_locks_is_no_other_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As some network disks are: nobody has the lock, so nobody is to be stopped first."""
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(OSError, match="No locks available") as told:
+        FileLock(tmp_path / "lock").take("x")
+    assert told.value.filename == str(tmp_path / "lock")
 
 
 def test_released_lock_can_be_taken_at_once(tmp_path: Path) -> None:

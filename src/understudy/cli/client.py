@@ -153,31 +153,34 @@ class HubClient:
 
     def _error(self, response: http.client.HTTPResponse, raw: bytes) -> ClientError:
         """The error for the person who typed the command."""
-        from understudy.cli.forms import in_plain_words  # not for `up --help`
-
         body = _decoded(raw)
         said = body if isinstance(body, dict) else {}
-        message = str(said.get("error") or f"HTTP {response.status}")[:ERROR_CHARS_MAX]
-        match response.status:
+        is_page = response.status == http.client.NOT_FOUND and "error" not in said
+        if is_page or response.status in REDIRECTS:  # of something between: it says nothing about what the hub has
+            return UnreachableError(t("cli.client.no_hub", url=self.url), final=True)
+        return self._refusal(response.status, said)
+
+    def _refusal(self, status: int, said: dict[str, Any]) -> ClientError:
+        """The hub's own refusal."""
+        from understudy.cli.forms import in_plain_words  # not for `up --help`
+
+        message = str(said.get("error") or f"HTTP {status}")[:ERROR_CHARS_MAX]
+        match status:
             case 401:
                 return RefusedError(t("cli.client.unauthorized", url=self.url), status=401)
             case 403 if said.get("code") == "scope":
                 return RefusedError(t("cli.client.scope"))
             case 403:
                 return RefusedError(t("cli.client.refused", message=message))
-            case 404 if "error" not in said:  # a page of something between: it says nothing about what the hub has
-                return UnreachableError(t("cli.client.no_hub", url=self.url), final=True)
-            case status if status in REDIRECTS:
-                return UnreachableError(t("cli.client.no_hub", url=self.url), final=True)
             case 404:
                 return AbsentError(t("cli.client.absent", message=message), said=message)
-            case status if status in UNAVAILABLE:
+            case _ if status in UNAVAILABLE:
                 retry_after_s = _seconds(said.get("retryAfter"))
                 return UnreachableError(t("cli.client.unavailable", message=message), retry_after_s=retry_after_s)
         listed = said.get("details")
         details = "; ".join(in_plain_words(str(one)) for one in (listed if isinstance(listed, list) else ()))
         shown = (f"{message}: {details}" if details else message)[:ERROR_CHARS_MAX]
-        return RejectedError(t("cli.client.rejected", message=shown), status=response.status, code=said.get("code"))
+        return RejectedError(t("cli.client.rejected", message=shown), status=status, code=said.get("code"))
 
 
 def path_of(*parts: str) -> str:

@@ -46,7 +46,7 @@ def cloudflare(directory: Path) -> None:
     """Nothing that is there already is touched."""
     written = {directory / name: _content(template) for name, template in FILES.items()}
     package = directory / PACKAGE
-    taken = [path for path in (*written, package) if path.exists()]
+    taken = [path for path in (*written, package) if path.exists() or path.is_symlink()]
     if taken:
         from understudy.errors import ConfigError
 

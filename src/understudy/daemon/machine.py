@@ -194,7 +194,8 @@ class Machine:
                 marker.unlink(missing_ok=True)
             return not_started(plan, error)
         ended = self._await_probe(child, is_over, timeout_ms)
-        marker.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            marker.unlink(missing_ok=True)
         return ended or Failed(f"{plan.argv[0]}: no answer within {timeout_ms} ms")
 
     def _await_probe(self, child: Child, is_over: threading.Event, timeout_ms: int) -> Ended | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from pathlib import Path
 
 from understudy.errors import UnderstudyError
+
+HELD = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})  # by somebody else, as systems say it
 
 
 class LockedError(UnderstudyError):
@@ -40,11 +43,14 @@ class FileLock:
         self._fd = -1
 
     def take(self, what: str) -> None:
-        """Take the lock; LockedError says who has it."""
+        """Take the lock; LockedError says who has it, OSError that there are no locks here (some network disks)."""
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            if error.errno not in HELD:
+                os.close(fd)
+                raise OSError(error.errno, error.strerror, str(self._path)) from error
             holder = os.read(fd, 32).decode(errors="replace").strip()
             os.close(fd)
             pid = holder or "?"
