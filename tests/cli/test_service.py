@@ -321,6 +321,12 @@ def test_what_no_unit_can_hold_is_refused(linux, word):
     assert "UTF-8" in done.err
 
 
+def test_no_directory_writes_lines_of_its_own_into_a_unit(linux):
+    linux.environ["UNDERSTUDY_DATA"] = f"{linux.data}\nExecStartPre=/bin/false"
+    done = linux("service", "install", "hub", "--dry-run")
+    assert (done.code, done.out) == (2, "")
+
+
 @pytest.mark.parametrize("words", [("service", "install", "--dry-run"), ("daemon",), ("up",)])
 @pytest.mark.parametrize("command", ["", "  "])
 def test_an_empty_command_is_refused(linux, words, command):

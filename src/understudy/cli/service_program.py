@@ -59,7 +59,8 @@ def program_of(
         env.setdefault("UNDERSTUDY_LOG_DIR", str(data_dir / "logs"))
         env["UNDERSTUDY_LOG_STDERR"] = "false"
     drain_s = ceil(loaded.settings.drain_ms / 1000 if role == DAEMON else hub_drain_s(loaded.settings, is_public=True))
-    _refuse_unwritable((*argv, *env.values(), str(data_dir)))
+    _refuse_unwritable((*argv, *env.values()))
+    _refuse_unwritable((str(data_dir),), but_for="")  # it stands in the unit without quotes
     return Program(role=role, argv=argv, env=env, data_dir=data_dir, stop_s=drain_s + STOP_MORE_S)
 
 
@@ -176,10 +177,10 @@ def _task_secrets(environ: Mapping[str, str], data_dir: Path) -> Iterator[str]:
     yield from (*CREDENTIALS, *INSTALLER)
 
 
-def _refuse_unwritable(words: tuple[str, ...]) -> None:
-    """A unit or plist holds UTF-8 without control characters, but for tabs and line ends. ConfigError."""
+def _refuse_unwritable(words: tuple[str, ...], but_for: str = "\n\t") -> None:
+    """A unit or plist holds UTF-8 without control characters, but for tabs and line ends in quotes. ConfigError."""
     for word in words:
-        if any((char < " " and char not in "\n\t") or "\ud800" <= char <= "\udfff" or char == "\x7f" for char in word):
+        if any((char < " " and char not in but_for) or "\ud800" <= char <= "\udfff" or char == "\x7f" for char in word):
             raise ConfigError(t("service.unwritable", word=ascii(word)))
 
 
