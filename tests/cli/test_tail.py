@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import signal
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 from tests.cli.program import PROGRAM, understudy
 from tests.hub_process import running_hub
 from tests.waiting import eventually
+from understudy.cli import tail
+from understudy.cli.exits import ClientError
 
 
 @pytest.fixture
@@ -123,3 +126,11 @@ def test_ctrl_c_ends_it_with_130_and_no_word(hub):
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
         assert [line for line in said if line] == []  # an empty one after ^C
+
+
+@pytest.mark.parametrize("line", [b"data: 1", b": alive"])
+def test_an_event_without_end_fills_no_memory(monkeypatch, line):
+    monkeypatch.setattr(tail, "EVENT_BYTES_MAX", 10_000)
+    with pytest.raises(ClientError):
+        list(tail._events(itertools.repeat(line, 1_000_000)))
+    assert len(list(tail._events(iter([line, b""] * 5_000)))) == 5_000

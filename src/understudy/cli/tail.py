@@ -12,10 +12,10 @@ from typing import Any
 import click
 
 from understudy.backoff import Backoff
-from understudy.cli.client import HubClient
+from understudy.cli.client import ANSWER_BYTES_MAX, HubClient
 from understudy.cli.commands import Command
 from understudy.cli.connection import connect
-from understudy.cli.exits import UnreachableError
+from understudy.cli.exits import ClientError, UnreachableError
 from understudy.cli.options import SinceType
 from understudy.cli.terminal import is_coloured, json_of, note, safe, say
 from understudy.clock import parse_iso
@@ -28,6 +28,7 @@ EXAMPLE = """understudy tail
 understudy tail --search heartbeat
 understudy tail --level warning --since 2h --format json"""
 PAUSE_MS_FIRST, PAUSE_MS_MAX = 200, 5_000
+EVENT_BYTES_MAX = ANSWER_BYTES_MAX  # a hub's own event has some KiB
 
 
 @click.command(
@@ -102,15 +103,20 @@ def follow(
 
 
 def _events(lines: Iterator[bytes]) -> Iterator[dict[str, Any] | None]:
-    """Events of a stream; None for each other sign of life."""
+    """Events of a stream; None for each other sign of life. ClientError for one that has no end."""
     data: list[bytes] = []
+    left = EVENT_BYTES_MAX
     for line in lines:
+        left -= len(line)
+        if left < 0:
+            raise ClientError(t("cli.client.too_much"))
         if line.startswith(b"data:"):
             data.append(line.removeprefix(b"data:").removeprefix(b" "))
         elif not line and data:
             yield json.loads(b"\n".join(data))
-            data = []
+            data, left = [], EVENT_BYTES_MAX
         elif not line:
+            left = EVENT_BYTES_MAX
             yield None
 
 
