@@ -133,7 +133,7 @@ class Link:
         self.warnings: list[str] = []  # of the server, since somebody has emptied it; the last ones
         self.connection.add_notice_handler(self._note)
         self.pipeline = Pipeline(self.connection, prepares=False)
-        self.pipeline.is_worth_waiting = _never  # until whoever has opened it says otherwise: it must answer at once
+        self.pipeline.is_worth_waiting = _never  # until its user says otherwise: it must answer at once
         try:
             pid, commits, version, self.encoding = self._greeted()
         except BaseException:

@@ -54,8 +54,8 @@ class Hints:
     def add(self, ready: Counter[Kind]) -> None:
         """Something was committed."""
         for kind, count in ready.items():
-            is_told = kind in self._ready or (len(self._ready) < KINDS_MAX and _bytes_of(kind) <= KIND_BYTES_MAX)
-            if is_told:
+            has_room = kind in self._ready or (len(self._ready) < KINDS_MAX and _bytes_of(kind) <= KIND_BYTES_MAX)
+            if has_room:
                 self._ready[kind] = min(self._ready[kind] + count, COUNT_MAX)
         self._is_due = True
         if self._sending is None or self._sending.done():

@@ -56,7 +56,7 @@ class Others:
     ) -> None:
         """`decide` and `read` are the hub's own, which count as nobody's requests.
 
-        `on_misfit` is told, once, why this version of the program must not use the store any more.
+        `on_misfit` is called once, with the reason for which this version must not use the store any more.
         """
         self._hub = hub
         self._decide = decide

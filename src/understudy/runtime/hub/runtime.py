@@ -65,7 +65,7 @@ class HubRuntime:
         self.shown_name = given.settings.hub_name
         self.is_draining = False
         self.is_misfit = False  # its version does not go together with the store any more
-        self.end: Callable[[], None] = self.drain  # called to stop by itself; whoever serves may know how to do more
+        self.end: Callable[[], None] = self.drain  # called to stop by itself; a server does more
         self.started_at = clock.now_ms()
         self._started_mono = clock.mono_ms()
         self.store = store
@@ -98,8 +98,9 @@ class HubRuntime:
         def read(fn: Callable[[Reader], Any]) -> Awaitable[Any]:
             return self._reading.look("", partial(self._read, fn))
 
-        told = self._on_others_trouble, self._on_misfit
-        return Others(self, self.store, self.start_id, self.writer.decide, read, *told)
+        return Others(
+            self, self.store, self.start_id, self.writer.decide, read, self._on_others_trouble, self._on_misfit
+        )
 
     async def start(self, fingerprint: str, host: str, name: str = "") -> None:
         """Start the threads and write this start down; StoreError if the store cannot be written."""
