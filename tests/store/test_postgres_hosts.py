@@ -7,6 +7,7 @@ from contextlib import closing, suppress
 from typing import Any
 from urllib.parse import urlencode
 
+import psutil
 import psycopg
 import pytest
 
@@ -241,6 +242,28 @@ def test_a_hint_is_sent_on_a_new_connection_after_the_server_has_cut_the_old_one
         with suppress(StoreDownError):  # red without the second try
             store.signal("second")
         eventually(lambda: "second" in heard, what="the hint")
+
+
+def test_a_listener_leaves_a_server_that_is_frozen(
+    monkeypatch: pytest.MonkeyPatch, postgres_server: Server, postgres_url: str
+) -> None:
+    """It waited for hints of the old primary for as long as the hub ran."""
+    monkeypatch.setattr(postgres_signals, "ASK_EVERY_S", 0.2)
+    monkeypatch.setattr(postgres_pipeline, "LOOK_AFTER_S", 0.3)
+    heard: list[str] = []
+    with closing(PostgresStore(postgres_url)) as store:
+        store.listen(heard.append)
+        eventually(lambda: heard == [""], what="a listener")
+        asked = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND query IN ('LISTEN understudy', 'SELECT 1')"
+        ((pid,),) = postgres_server.ask(asked, postgres_url.partition("?")[0].rpartition("/")[2])
+        frozen = psutil.Process(pid)
+        frozen.suspend()
+        try:
+            eventually(lambda: heard == ["", ""], what="a listener on another connection")
+            store.signal("heard")
+            eventually(lambda: "heard" in heard, what="the hint")
+        finally:
+            frozen.resume()
 
 
 def test_a_read_that_has_caught_a_failure_of_the_store_has_no_answer(

@@ -6,6 +6,7 @@ Nothing depends on them: each hub looks at the store by itself every second.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import psycopg
@@ -20,6 +21,7 @@ LOOK_S = 0.5  # how long a stop may take
 # A hint may be lost, so it does not wait for the disk; for this transaction alone, because a pooler shares connections.
 _WITHOUT_WAIT = Statement("BEGIN"), Statement("SET LOCAL synchronous_commit = off")
 _NOTIFY, _END = "SELECT pg_notify($1, $2)", Statement("COMMIT")
+ASK_EVERY_S = 15.0  # a listener, whether its server still answers
 PAUSE_S, PAUSE_MAX_S = 0.5, 2.0  # before the next connection
 
 
@@ -100,6 +102,10 @@ class Listener:
     def _hear(self, link: Link) -> None:
         link.ask(Statement(f"LISTEN {CHANNEL}"))
         self._on_signal("")  # something may have been missed
+        asked_s = time.monotonic()
         while not self._is_over.is_set():
             for notify in link.connection.notifies(timeout=LOOK_S):
                 self._on_signal(notify.payload)
+            if time.monotonic() - asked_s > ASK_EVERY_S:  # a server that is frozen is as quiet as one without hints
+                link.ask(Statement("SELECT 1"))
+                asked_s = time.monotonic()
