@@ -383,6 +383,30 @@ def test_a_hub_that_an_older_copy_of_the_store_does_not_know_is_known_again(pair
     eventually(lambda: len(a.get("/api/overview").of(200)["hubs"]) == 2, what="both hubs")
 
 
+def test_two_hubs_of_one_name_say_so_and_an_earlier_life_of_the_same_hub_is_none(
+    start_hub: Callable[..., Hub],
+) -> None:
+    store, clock = SharedSqlite(), ManualClock()
+    crashed = Deployment("v0", clock.now_ms(), "1", "f", "box", "a", clock.now_ms())
+    store.transaction(lambda tx: tx.save_many([crashed]))
+    a, b = (start_hub(store=store, clock=clock, name=name) for name in ("a", "b"))
+    for _ in range(3):
+        clock.advance(6_000)
+        a.enqueue()
+        eventually(lambda: min(_seen_at(a, "a"), _seen_at(a, "b")) > clock.now_ms() - 5_000)
+    assert "Another hub" not in a.log.getvalue() + b.log.getvalue()
+    c = start_hub(store=store, clock=clock, name="a")
+    said = "Another hub that runs is named a too"
+
+    def said_by_both() -> bool:
+        clock.advance(6_000)
+        a.enqueue()
+        return all(said in hub.log.getvalue() for hub in (a, c))
+
+    eventually(said_by_both, every_s=0.5)
+    assert [hub.log.getvalue().count(said) for hub in (a, b, c)] == [1, 0, 1]
+
+
 def _seen_at(hub: Hub, name: str) -> int:
     rows: list[Any] = hub.store.read(lambda reader: reader.find(DEPLOYMENTS))
     return max(int(row.seen_at) for row in rows if row.name == name)

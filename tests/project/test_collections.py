@@ -32,6 +32,7 @@ BOUNDED = {
     "api/event_feed EventFeed.listeners": CODE,
     "api/event_feed EventFeed.doubts": CODE,
     "api/event_feed EventFeed.elsewhere": CODE,
+    "runtime/hub/others Others._namesakes": "HUBS_A_LOOK",
     "runtime/hub/hints Hints._ready": "KINDS_MAX",
     "api/event_feed EventFeed.endings": CODE,
     "api/event_feed EventFeed.live": "LIVE_KEPT",

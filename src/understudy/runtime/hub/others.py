@@ -22,7 +22,9 @@ from typing import Any
 
 from understudy.api.hub import Hub
 from understudy.api.waiting import Group
-from understudy.coordinator.starts import SEEN_EVERY_MS
+from understudy.clock import Clock
+from understudy.coordinator.nouns import Deployment
+from understudy.coordinator.starts import GONE_AFTER_MS, SEEN_EVERY_MS
 from understudy.errors import UnderstudyError
 from understudy.hub.batch import Committed
 from understudy.hub.operation import Operation
@@ -30,7 +32,7 @@ from understudy.hub.settled import Settled
 from understudy.hub.starts import RecordStart, SeeHub
 from understudy.runtime.hub.hints import Hints, hint_of
 from understudy.store.base import EventFilter, Reader, Signals, Store, StoredEvent, Versioned
-from understudy.store.queries import WAITING_FOR
+from understudy.store.queries import HUBS_SEEN, WAITING_FOR
 
 LOOK_EVERY_S = 1.0
 DUE_PART = 0.9  # so that a look that comes a little early is not the next one but one
@@ -38,6 +40,7 @@ PAUSE_S = 0.02  # between two looks, however many hints come
 EVENTS_A_LOOK, NAMES_A_LOOK = 500, 2_000
 PAUSE_UNREAD_S = 0.1  # between two looks while nobody is shown events: so late a revoked key is known to be one
 GROUPS_A_LOOK = 100
+HUBS_A_LOOK = 100
 BEGIN_TRIES = 250  # some five seconds: a transaction that stays open longer does not keep a hub from starting
 
 
@@ -76,6 +79,8 @@ class Others:
         self._seen_mono = 0
         self._tasks_due_at = 0.0  # of the loop's clock: when long polls are looked at again
         self._has_failed = False  # a look, since the last one that was well
+        self._namesakes: dict[str, int] = {}  # other starts under the name of this hub, and when they were last seen
+        self._has_namesake = False
         self._is_over = False
         hub.feed.is_followed = True
 
@@ -214,7 +219,23 @@ class Others:
             await self._look_at_version()
             if not await self._decide(SeeHub(self._start_id)):  # an older copy of the store does not know this hub
                 await self._decide(self._start)
+            await self._look_for_namesakes()
             self._seen_mono = mono
+
+    async def _look_for_namesakes(self) -> None:
+        """Say once that another hub has this one's name: whose calls of takeover are whose is known by it."""
+        seen: list[Deployment] = await self._read(_hubs_seen(self._hub.clock))
+        before = self._namesakes
+        self._namesakes = {
+            row.version_id: row.seen_at
+            for row in seen
+            if row.name == self._start.name and row.version_id != self._start_id
+        }
+        runs = any(before.get(start_id, at) < at for start_id, at in self._namesakes.items())  # not an earlier life
+        if runs and not self._has_namesake:
+            self._has_namesake = True
+            said = "each of them cuts the calls of takeover of the other when it starts: set UNDERSTUDY_HUB_NAME"
+            self._hub.log.emit("critical", "Hub", f"Another hub that runs is named {self._start.name} too; {said}")
 
     async def _look_at_version(self) -> None:
         """A hub of another version may have changed the schema, or somebody has restored an older copy."""
@@ -223,6 +244,10 @@ class Others:
         if why := await self._loop.run_in_executor(None, self._store.misfit):
             self._is_misfit = True
             self._on_misfit(why)
+
+
+def _hubs_seen(clock: Clock) -> Callable[[Reader], list[Deployment]]:
+    return lambda reader: reader.find(HUBS_SEEN, reader.now_ms(clock) - GONE_AFTER_MS, limit=HUBS_A_LOOK)
 
 
 _Seen = tuple[list[StoredEvent], list[tuple[Group, int]], int]
