@@ -218,6 +218,23 @@ def test_hubs_go_on_following_when_an_older_copy_of_their_store_takes_its_place(
     assert "Part of the event log is gone" in b.log.getvalue()
 
 
+def test_hubs_go_on_where_a_copy_of_their_store_has_left_the_counter_of_places_behind(
+    make_pair: Callable[..., Pair], postgres_url: str
+) -> None:
+    """As after a move by logical replication: no event is gone."""
+    a, b = make_pair(PostgresStore(postgres_url, own_clock=True), PostgresStore(postgres_url, own_clock=True))
+    with closing(Stream(b.port, "/api/events?follow=1")) as stream:
+        for n in range(10):
+            a.enqueue(f"t{n}")
+            stream.until("task.queued")
+        with closing(psycopg.connect(postgres_url, autocommit=True)) as moved:
+            moved.execute("SELECT setval('event_id', 1, false)")
+        time.sleep(1.5)  # both have looked
+        a.enqueue("after")
+        assert stream.until("task.queued")[1]["fields"]["taskId"] == "after"
+    assert "event log is gone" not in a.log.getvalue() + b.log.getvalue()
+
+
 def test_a_hub_whose_store_was_away_looks_at_the_keys_again(
     make_pair: Callable[..., Pair], postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

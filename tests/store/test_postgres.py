@@ -166,6 +166,20 @@ def test_events_that_are_all_the_same_are_as_many_as_were_appended(store: Postgr
     assert len({one.id for one in stored}) == 20
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_places_of_events_go_on_where_a_copy_of_the_database_has_left_the_sequence_behind(
+    url: str, store: PostgresStore, alone: bool
+) -> None:
+    """As logical replication does it, with which databases are moved and upgraded: every write failed then."""
+    event = Event(T0, "info", "hub.started", "Hub", "x", {})
+    store.transaction(lambda tx: tx.append_events([event] * 40))
+    with closing(psycopg.connect(url, autocommit=True)) as copied:
+        copied.execute("SELECT setval('event_id', 1, false)")
+    places = store.transaction(lambda tx: [one.id for one in tx.append_events([event] * 2)], alone=alone)
+    assert places == [41, 42]
+    assert len(store.read(lambda tx: tx.list_events(EventFilter(limit=100)))) == 42
+
+
 def test_a_read_that_outlives_its_store_leaves_no_connection(url: str) -> None:
     store = PostgresStore(url)
     assert store.read(lambda tx: (store.close(), tx.ready_ids(1))[1]) == []

@@ -53,6 +53,7 @@ _WRITER: dict[str, int | str] = {
     "jit": "off",
 }
 _BATCH = "BEGIN ISOLATION LEVEL READ COMMITTED"  # whatever the database or the user has as its default
+_MOVE_PLACES = "SELECT setval('event_id', max(id)) FROM event HAVING max(id) > (SELECT last_value FROM event_id)"
 _SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _READER: dict[str, int | str] = {"idle_in_transaction_session_timeout": READER_IDLE_MS, "jit": "off"}
 
@@ -195,6 +196,8 @@ class PostgresStore:
                 raise _StaleError from error
             self._heed(error)
             known = failure(error, link)
+            if self._has_moved_places(link, error):
+                raise _AgainError(known) from error
             if isinstance(error, AGAIN) or (isinstance(error, errors.UniqueViolation) and not alone):
                 raise _AgainError(known) from error
             raise (StoreDownError(known.message) if trips.is_commit_refused else known) from error
@@ -248,6 +251,21 @@ class PostgresStore:
                 link.ask(Statement("ROLLBACK"))
         except psycopg.Error:
             link.close()
+
+    def _has_moved_places(self, link: Link, error: psycopg.Error) -> bool:
+        """True if the next event was to get the place of another one, and will not any more.
+
+        Logical replication, by which databases are moved and upgraded, copies rows and leaves sequences behind.
+        """
+        if error.diag.constraint_name != "event_pkey" or link.is_lost:
+            return False
+        alone = Statement(f"SELECT pg_advisory_xact_lock({BATCHES[0]}, {BATCHES[1]})")
+        try:
+            link.ask(*self._begin(link, _BATCH, _WRITER), alone, Statement(_MOVE_PLACES), Statement("COMMIT"))
+        except psycopg.Error:  # without the right to do so the failure that led here stands
+            self._undo(link)
+            return False
+        return True
 
     def _heed(self, error: psycopg.Error) -> None:
         """Make connections anew where something stands in the way, or where the server is not the one that writes."""

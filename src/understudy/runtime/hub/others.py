@@ -88,7 +88,7 @@ class Others:
         """Find the position, then follow; StoreError if the store cannot be read. `start` is that of this hub."""
         self._start = start
         self._loop = asyncio.get_running_loop()
-        await self._find_position()
+        self._settled = Settled(await self._newest_id())
         for _ in range(BEGIN_TRIES):
             await self._look_at_gap()
             if not self._settled.is_beginning:
@@ -99,9 +99,9 @@ class Others:
             self._stop_listening = self._store.listen(self._signalled)
         self._task = self._loop.create_task(self._run())
 
-    async def _find_position(self) -> None:
+    async def _newest_id(self) -> int:
         newest = await self._read(lambda reader: reader.list_events(EventFilter(limit=1)))
-        self._settled = Settled(newest[-1].id if newest else 0)
+        return int(newest[-1].id) if newest else 0
 
     async def stop(self) -> None:
         """Follow no more."""
@@ -165,7 +165,7 @@ class Others:
         groups = self._groups_due()
         wanted, (events, found, last_id) = await self._events_and_tasks(groups)
         if last_id < self._settled.last_id:
-            await self._begin_anew(last_id)
+            await self._begin_anew()
         elif not self._settled.is_beginning:
             self._hub.feed.follow(self._settled.take(events), self._settled.last_id)
         for group, count in found:
@@ -176,9 +176,13 @@ class Others:
         await self._say_that_it_runs()
         return self._settled.is_at_gap or len(events) == wanted.limit
 
-    async def _begin_anew(self, last_id: int) -> None:
-        lost = f"it ends at {last_id}, and this hub has read it up to {self._settled.last_id}"
-        await self._find_position()
+    async def _begin_anew(self) -> None:
+        """Unless no event is gone, and only the counter of places is behind: the next event puts that right."""
+        newest_id = await self._newest_id()
+        if newest_id >= self._settled.last_id:
+            return
+        lost = f"it ends at {newest_id}, and this hub has read it up to {self._settled.last_id}"
+        self._settled = Settled(newest_id)
         self._hub.feed.begin_anew()
         said = f"Part of the event log is gone: {lost}. Was an older copy of the store put in its place?"
         self._hub.log.emit("critical", "Hub", said)
