@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
-from understudy.notify.base import ChannelSettings, Message, Outcome, Sent
+from understudy.notify.base import ChannelSettings, Message, Outcome
 from understudy.notify.limits import cost_of, utf16
-from understudy.notify.outcomes import by_status, is_ok, no_answer, refused, unexpected
+from understudy.notify.outcomes import by_status, is_ok, no_answer, refused, sent, unexpected
 from understudy.notify.plain import fitting, headline, level_of, lines, paragraphs, parts_of, ready, whole
 from understudy.wire.foreign_json import object_of
 from understudy.wire.outbound import HttpAnswer, HttpRequest, OutboundAnswer
@@ -46,7 +46,7 @@ def outcome_of(settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
         return no_answer(settings, answer)
     body = object_of(answer.body) or {}
     if is_ok(answer):
-        return Sent(str(body["id"])) if body.get("id") else unexpected(settings, answer)
+        return sent(str(body["id"])) if body.get("id") else unexpected(settings, answer)
     said = f"{body.get('code', '')} {body.get('message', '')}"
     if body.get("code") in _GONE:
         return refused("channel.not_found", settings, said, without_edit=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from understudy.notify.base import ChannelSettings, Later, Refused
+from understudy.notify.base import ChannelSettings, Later, Refused, Sent
 from understudy.notify.limits import clean, cut
 from understudy.texts import t
 from understudy.wire import causes
@@ -16,6 +16,7 @@ from understudy.wire.retry_after import retry_after_ms
 
 _SAID_CHARS_MAX = 160
 _HEARD_CHARS_MAX = 2_000  # of what is said, the most that is looked at
+_REF = re.compile(r"[!-~]{1,256}")
 _TOKEN = re.compile(r"bot\d{1,20}:")
 _BUSY = frozenset({408, 425, 429})
 _CAUSES = {word: f"channel.cause.{word.lower().replace(' ', '_').replace('-', '_')}" for word in causes.ALL}
@@ -67,6 +68,11 @@ def refused(
 ) -> Refused:
     """`Refused` with a sentence in the receiver's language."""
     return Refused(t(key, settings.language, said=shown(settings, said)), as_plain=as_plain, without_edit=without_edit)
+
+
+def sent(ref: str) -> Sent:
+    """`Sent`; a name that no service gives a message (long, or with blanks) is none: it is kept and goes into URLs."""
+    return Sent(ref if _REF.fullmatch(ref) else "")
 
 
 def shown(settings: ChannelSettings, said: str) -> str:

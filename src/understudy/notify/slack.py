@@ -12,7 +12,7 @@ import msgspec
 
 from understudy.notify.base import ChannelSettings, Message, Outcome, Sent
 from understudy.notify.limits import utf16
-from understudy.notify.outcomes import by_status, is_ok, is_page, later, no_answer, refused, text_in, unexpected
+from understudy.notify.outcomes import by_status, is_ok, is_page, later, no_answer, refused, sent, text_in, unexpected
 from understudy.notify.plain import Pairs, fitting, headline, lines, paragraphs, parts_of, ready, whole
 from understudy.wire.foreign_json import object_of
 from understudy.wire.outbound import HttpAnswer, HttpRequest, OutboundAnswer
@@ -74,7 +74,7 @@ def outcome_of(settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
         return no_answer(settings, answer)
     body = object_of(answer.body) or {}
     if is_ok(answer) and settings.kind == "slack" and body.get("ok") is True:
-        return Sent(f"{body.get('channel', '')}/{body.get('ts', '')}")
+        return sent(f"{body.get('channel', '')}/{body.get('ts', '')}")
     if is_ok(answer) and settings.kind != "slack" and not is_page(answer) and body.get("ok", True):
         return Sent()
     error = str(body.get("error") or text_in(answer))

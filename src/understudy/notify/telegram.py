@@ -12,7 +12,7 @@ import msgspec
 
 from understudy.notify.base import ChannelSettings, Message, Outcome, Refused, Sent
 from understudy.notify.limits import cost_of, utf16
-from understudy.notify.outcomes import by_status, is_ok, no_answer, refused, unexpected
+from understudy.notify.outcomes import by_status, is_ok, no_answer, refused, sent, shown, unexpected
 from understudy.notify.plain import headline, parts_of, ready, whole
 from understudy.texts import t
 from understudy.wire.foreign_json import object_of
@@ -55,11 +55,12 @@ def outcome_of(settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
     if is_ok(answer):
         result = body.get("result")
         message = result.get("message_id") if isinstance(result, dict) else None
-        return Sent(str(message)) if body.get("ok") is True and message else unexpected(settings, answer)
+        return sent(str(message)) if body.get("ok") is True and message else unexpected(settings, answer)
     given = body.get("parameters")
     parameters = given if isinstance(given, dict) else {}
     if "migrate_to_chat_id" in parameters:
-        return Refused(t("channel.moved", settings.language, chat=parameters["migrate_to_chat_id"]))
+        chat = shown(settings, str(parameters["migrate_to_chat_id"]))
+        return Refused(t("channel.moved", settings.language, chat=chat))
     said = str(body.get("description", ""))
     return _meaning(settings, answer, said, wait_ms(parameters.get("retry_after")))
 
