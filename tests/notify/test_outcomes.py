@@ -190,7 +190,7 @@ def test_a_group_that_moved_says_where_to():
     "odd", ["x" * 1_000_000, "\0", "a b", "1\n2", {"a": 1}], ids=["long", "NUL", "blank", "line", "object"]
 )
 def test_a_name_that_no_service_gives_a_message_is_not_kept(odd):
-    """It goes into the store, which may take no NUL, and into the address of the next request."""
+    """It goes into the store, and into the address of the next request."""
     bodies = {
         "discord": {"id": odd},
         "slack": {"ok": True, "channel": "C1", "ts": odd},

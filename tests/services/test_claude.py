@@ -155,6 +155,35 @@ def test_no_body_is_a_trap(body):
             assert ClaudeApi.outcome_of(HttpAnswer(status, {"content-type": kind}, body)).kind in ("again", "stop")
 
 
+ODD_USAGE = {"input_tokens": 10**30, "output_tokens": 1}
+DONE = {"stop_reason": "end_turn", "content": [{"type": "text", "text": "hi"}]}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        DONE | {"usage": ODD_USAGE},
+        DONE | {"usage": {"output_tokens": 1}, "stop_reason": ["end_turn"]},
+        DONE | {"usage": {"output_tokens": 1}, "stop_reason": "x" * 10**6},
+    ],
+    ids=["tokens beyond every store", "a list of reasons", "a long reason"],
+)
+def test_an_odd_answer_is_a_call_that_was_cut(message):
+    """A defect in it, or a number that no store takes, left the call and its cost without an end."""
+    outcome = ClaudeApi.outcome_of(HttpAnswer(200, body=json.dumps(message).encode()))
+    assert (outcome.kind, outcome.reason, outcome.billed) == ("again", "cut", "unknown")
+    assert len(outcome.said) < 400
+
+
+@pytest.mark.parametrize("odd", [7, "x", [1], True, None])
+def test_an_odd_stream_is_a_call_that_was_cut(odd):
+    kinds = ("message_start", "content_block_delta", "message_delta", "message_stop")
+    events = [{"type": kind, "message": odd, "delta": odd, "usage": odd, "error": odd} for kind in kinds]
+    raw = b"\n".join(b"data: " + json.dumps(event).encode() for event in events)
+    outcome = ClaudeApi.outcome_of(HttpAnswer(200, {"content-type": "text/event-stream"}, raw))
+    assert (outcome.kind, outcome.reason) == ("again", "cut")
+
+
 @pytest.mark.parametrize(
     ("message", "reason"),
     [

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from understudy.coordinator.prompts import Prompt
 from understudy.coordinator.takeover import CallOutcome
 from understudy.wire.foreign_json import object_of
+from understudy.wire.limits import INT_MAX
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
 from understudy.wire.retry_after import retry_after_ms
 
@@ -125,7 +126,7 @@ def _read(message: dict[str, Any]) -> CallOutcome:
         kind, reason = _BY_TYPE.get(str(error.get("type")), ("again", "server"))
         return CallOutcome(kind, reason, said=str(error.get("message", ""))[:SAID_CHARS_MAX], billed="unknown")
     tokens = _tokens(message.get("usage"))
-    stop = message.get("stop_reason")
+    stop = str(message.get("stop_reason"))[:SAID_CHARS_MAX]
     text = _text(message.get("content"))
     if tokens is None or not (stop == "refusal" or stop in _COMPLETE | _TRUNCATED):
         return CallOutcome("again", "cut", said=f"stop_reason {stop}", billed="unknown")
@@ -149,7 +150,7 @@ def _tokens(usage: Any) -> tuple[int, int] | None:
         return None
     names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
     counts = [usage.get(name) or 0 for name in (*names, "output_tokens")]
-    if "output_tokens" not in usage or any(not isinstance(count, int) or count < 0 for count in counts):
+    if "output_tokens" not in usage or any(not isinstance(count, int) or not 0 <= count <= INT_MAX for count in counts):
         return None
     return sum(counts[:-1]), counts[-1]
 
@@ -161,16 +162,22 @@ def _gathered(raw: bytes) -> dict[str, Any]:
     is_complete = False
     for line in raw.split(b"\n"):
         event = (object_of(line[5:]) or {}) if line.startswith(b"data:") else {}
-        kind = event.get("type")
+        kind, delta = event.get("type"), _object_in(event, "delta")
         if kind == "error":
-            return {"error": event.get("error") or {}}
-        if kind == "message_start" and isinstance(event.get("message"), dict):
-            message = dict(event["message"])
-        elif kind == "content_block_delta" and isinstance(event.get("delta"), dict):
-            texts.append(str(event["delta"].get("text", "")))
+            return {"error": _object_in(event, "error")}
+        if kind == "message_start":
+            message = dict(_object_in(event, "message"))
+        elif kind == "content_block_delta":
+            texts.append(str(delta.get("text", "")))
         elif kind == "message_delta":
-            delta, usage = event.get("delta") or {}, event.get("usage") or {}
-            message |= {"stop_reason": delta.get("stop_reason"), "usage": {**(message.get("usage") or {}), **usage}}
+            usage = _object_in(message, "usage") | _object_in(event, "usage")
+            message |= {"stop_reason": delta.get("stop_reason"), "usage": usage}
         is_complete = is_complete or kind == "message_stop"
     message["content"] = [{"type": "text", "text": "".join(texts)}]
     return message if is_complete else message | {"stop_reason": None}
+
+
+def _object_in(event: dict[str, Any], name: str) -> dict[str, Any]:
+    """The object of that name; an empty one if there is none."""
+    found = event.get(name)
+    return found if isinstance(found, dict) else {}
