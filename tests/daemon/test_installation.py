@@ -218,6 +218,17 @@ def test_two_environments_are_kept_and_none_that_was_taken_back(tmp_path: Path) 
     assert {path.name for path in made.environments.iterdir()} == {"original", "a", "d"}
 
 
+def test_a_link_to_nothing_stops_no_tidying(tmp_path: Path) -> None:
+    """Nor what comes after it: the word that a restart or an update is done."""
+    made = Installation(tmp_path)
+    made.launcher()
+    for name, age_s in (("a", 50), ("b", 40), ("c", 30)):
+        environment(made, name, age_s)
+    (made.environments / "nowhere").symlink_to(tmp_path / "gone")
+    made.prune("c")
+    assert {path.name for path in made.environments.iterdir()} == {"original", "b", "c", "nowhere"}
+
+
 def test_what_a_killed_installation_left_is_removed_later(tmp_path: Path) -> None:
     made = Installation(tmp_path)
     made.launcher()

@@ -27,7 +27,8 @@ class DirectiveFile:
         if has_arrived:
             with contextlib.suppress(OSError):
                 write_durably(self._home.arrived, self._boot_id.encode())
-            self.installation.prune(self.installation.running(), self._verdicts())
+            with contextlib.suppress(OSError):  # it is tried again in the next life
+                self.installation.prune(self.installation.running(), self._verdicts())
         return LoadedDirectives(self._saved(), self._verdicts(), self.installation.running())
 
     def save(self, saved: SavedDirectives) -> Failed | None:

@@ -29,6 +29,7 @@ from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 from understudy.clock import MS_PER_S, SystemClock
+from understudy.daemon.home import aged_files
 from understudy.daemon.index import has_own_index
 from understudy.errors import UnderstudyError
 from understudy.private import OTHERS, open_private, own_directory, write_private
@@ -115,7 +116,8 @@ class Installation:
         for path in self.environments.iterdir():
             if path.name != kept and any(path.name.endswith(_tail(taken)) for taken in taken_back if is_id(taken)):
                 shutil.rmtree(path, ignore_errors=True)
-        made = sorted((p for p in self.environments.iterdir() if p.name != ORIGINAL), key=lambda p: p.stat().st_mtime)
+        aged = aged_files(path for path in self.environments.iterdir() if path.name != ORIGINAL)
+        made = [path for _, path in sorted(aged, key=lambda found: found[0].st_mtime)]
         for path in [p for p in made if p.name != kept][: max(0, len(made) - KEPT)]:
             shutil.rmtree(path, ignore_errors=True)
 
