@@ -17,6 +17,7 @@ from understudy.wire.decode import decode
 from understudy.wire.foreign_json import object_of, parsed, whole
 from understudy.wire.memory import MemorySaveBody
 from understudy.wire.tasks import ReleaseBody, RenewBody, ResultBody, StatusBody
+from understudy.worker.executors import Session
 from understudy.worker.executors.events import Events
 from understudy.worker.results import Result
 
@@ -50,6 +51,15 @@ def test_other_rubbish_is_refused_as_ever():
             decode(body, ResultBody)
     with pytest.raises(BadRequestError, match="Validation failed"):
         decode(b'{"workerId":7,"success":true,"output":"\\ud83d"}', ResultBody)
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_what_is_nested_too_deeply_is_rubbish_too(opening):
+    for raw in (opening * 20_000, f'{{"id": "s", "unknown": {opening * 20_000}'):
+        assert object_of(raw.encode()) is None
+        for shape in (Session, dict[str, object]):
+            with pytest.raises(msgspec.MsgspecError):
+                parsed(raw.encode(), shape)
 
 
 @pytest.mark.parametrize("half", HALVES)

@@ -96,7 +96,14 @@ def test_a_checkpoint_is_taken_up_with_its_session_only_on_its_machine(stage: St
     assert (anew.session, anew.did) == (None, ("Bash: make",))
 
 
-@pytest.mark.parametrize("left", [None, "", "no json", "[1]", 7, {"executor": "codex", "session": "s"}, {"x": 1}])
+DEEP = '{"executor": "claude_code", "unknown": ' + "[" * 20_000  # its task was given back and claimed without end
+
+
+@pytest.mark.parametrize(
+    "left",
+    [None, "", "no json", "[1]", 7, {"executor": "codex", "session": "s"}, {"x": 1}, DEEP, "\ud83d"],
+    ids=lambda left: ascii(left)[:40],
+)
 def test_a_checkpoint_of_somebody_else_is_none(stage: Stage, left: Any) -> None:
     begun = start(stage, add(stage, "r1", checkpoint=left))
     assert (begun.session, begun.did) == (None, ())

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from understudy.daemon.home import Home
 from understudy.private import write_durably
+from understudy.wire.foreign_json import parsed
 
 FRESH_MS = 600_000  # a note is about the stop that comes next, not about one that never came
 NOTE_BYTES_MAX = 1_024
@@ -33,7 +34,7 @@ def announced_ms(home: Home, now_ms: int) -> int | None:
     """The length in ms of the stop that was just announced; None if there is none. Never an error."""
     try:
         with home.planned.open("rb") as file:
-            note = msgspec.json.decode(file.read(NOTE_BYTES_MAX), type=PlannedStop)
+            note: PlannedStop = parsed(file.read(NOTE_BYTES_MAX), PlannedStop)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
     return note.for_ms if note.for_ms >= 0 and abs(now_ms - note.at) <= FRESH_MS else None

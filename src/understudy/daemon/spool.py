@@ -46,7 +46,7 @@ class Spool:
                 results.append(parsed(path.read_bytes(), Result))
             except OSError:
                 continue  # of this machine, at this moment: it stays where it is, for the next life
-            except (msgspec.MsgspecError, ValueError, RecursionError):
+            except (msgspec.MsgspecError, ValueError):
                 with contextlib.suppress(OSError):
                     path.replace(self._evidence / f"{path.name}.unreadable")
         return tuple(sorted(results, key=lambda result: (result.finished_at, result.name)))

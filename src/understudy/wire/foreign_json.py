@@ -35,16 +35,23 @@ def object_of(raw: bytes) -> dict[str, Any] | None:
     """The JSON object that these bytes are; None if they are none."""
     try:
         found = parsed(raw)
-    except (ValueError, RecursionError):  # msgspec's own and broken UTF-8
+    except ValueError:  # msgspec's own and broken UTF-8
         return None
     return found if isinstance(found, dict) else None
 
 
 def parsed(raw: bytes, shape: Any = Any, *, is_strict: bool = False) -> Any:
-    """`raw` as `shape`: msgspec.MsgspecError, UnicodeDecodeError or RecursionError if it is malformed.
+    """`raw` as `shape`: msgspec.MsgspecError or UnicodeDecodeError if it is malformed, or nested too deeply.
 
     Bytes that are no UTF-8 are replaced too, unless `is_strict`.
     """
+    try:
+        return _parsed(raw, shape, is_strict=is_strict)
+    except RecursionError as error:  # what a shape does not name is read all the same
+        raise msgspec.DecodeError("nested too deeply") from error
+
+
+def _parsed(raw: bytes, shape: Any, *, is_strict: bool) -> Any:
     try:
         return msgspec.json.decode(raw, type=shape)
     except msgspec.ValidationError:

@@ -7,6 +7,7 @@ import re
 import msgspec
 
 from understudy.texts import t
+from understudy.wire.foreign_json import parsed
 from understudy.worker.effects import Loop, SaveSessions, Steps, Wait
 from understudy.worker.executors import Executor, Progress, Session, Start, Task
 from understudy.worker.executors.assistant import Checkpoint
@@ -95,7 +96,7 @@ def _left_behind(task: Task, executor: Executor) -> Checkpoint:
     nothing = Checkpoint(executor.name)
     try:
         if isinstance(task.checkpoint, str):
-            found = msgspec.json.decode(task.checkpoint, type=Checkpoint)
+            found = parsed(task.checkpoint.encode("utf-8", "surrogatepass"), Checkpoint)
         else:
             found = msgspec.convert(task.checkpoint, Checkpoint)
     except (msgspec.MsgspecError, ValueError):
