@@ -13,6 +13,7 @@ from tests.worker.rules_hub import RulesHub
 from tests.worker.stage import Hub
 from understudy.clock import iso
 from understudy.daemon.life import main_loop
+from understudy.worker import run
 from understudy.worker.claim import lease_of
 from understudy.worker.effects import Answer, Call, Ended, Failed
 from understudy.worker.results import Result
@@ -439,6 +440,26 @@ def test_what_a_hub_grants_beyond_the_room_that_there_is_is_given_back_unstarted
     hub.stage.run_for(30_000)
     assert hub.stage.started == ["t0", "t1"]
     assert hub.released == [(f"t{n}", "not_started") for n in (2, 3, 4)]
+
+
+def test_a_task_that_meets_a_defect_before_its_start_is_not_claimed_in_a_frenzy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Again(RulesHub):
+        def call(self, call: Call) -> tuple[int, Answer | Failed]:
+            if call.path.endswith("/release"):
+                self.submit("t1")
+            return super().call(call)
+
+    def defect(*_: Any, **__: Any) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(run, "start_of", defect)
+    hub = started(Again())
+    hub.submit("t1")
+    hub.stage.run_for(MINUTE_MS)
+    assert 3 <= len(hub.released) <= 7
+    assert {reason for _, reason in hub.released} == {"not_started"}
 
 
 def test_a_lease_with_a_word_of_any_length_reaches_the_guard() -> None:

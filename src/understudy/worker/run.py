@@ -35,6 +35,7 @@ CONFIRM_MS_MAX = 30_000  # how long a claim may wait for a beat that confirms it
 GUARD_MS_MAX = 10_000
 LOOK_MS = 60_000
 KILL_AGAIN_MS = 1_000
+BROKEN_MS = 10_000  # until a task is given back that a defect has met before its start: the next claim meets it again
 LIMIT_MS = 180_000  # until the loop counts as stopped: each look, start and end of a run takes less
 RAN_AWAY = "output_too_large"
 STARTS_MAX = 2  # once more without the session, or after a start that came to nothing
@@ -53,6 +54,7 @@ def run_loop(state: WorkerState, run: Run) -> Loop:
         if run.has_process or ended is not None:
             yield from _finish(state, run, outcome)
         else:
+            yield from _rest(state, run)
             yield from give_back(state, run, "not_started")
     finally:
         state.liveness.end(run.signal)
@@ -61,6 +63,13 @@ def run_loop(state: WorkerState, run: Run) -> Loop:
         state.signals.forget(run.signal)
         for signal in ("claim", "main"):
             state.signals.raise_(signal)
+
+
+def _rest(state: WorkerState, run: Run) -> Loop:
+    until_ms = state.clock.mono_ms() + BROKEN_MS
+    while not run.stop and (left_ms := until_ms - state.clock.mono_ms()) > 0:
+        state.mark(run.signal)
+        yield Wait(run.signal, left_ms)
 
 
 def _carry(state: WorkerState, run: Run) -> Loop:
