@@ -462,6 +462,24 @@ def test_a_task_that_meets_a_defect_before_its_start_is_not_claimed_in_a_frenzy(
     assert {reason for _, reason in hub.released} == {"not_started"}
 
 
+def test_tasks_that_nobody_here_can_read_are_given_back_and_asked_for_ever_more_rarely() -> None:
+    class Later(RulesHub):
+        def grant(self, task: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+            granted = super().grant(task, body)
+            return granted | {"task": {**task, "content": None if task["id"] != "readable" else "x"}}
+
+    hub = Later(capacity=4)
+    for n in range(2_000):
+        hub.submit(f"t{n}")
+    hub.stage.start(main_loop(hub.stage.state))
+    hub.stage.run_for(MINUTE_MS)
+    assert 0 < len(hub.released) < 100
+    assert hub.token == {}
+    hub.queue.insert(0, {"id": "readable", "content": "x"})
+    hub.stage.run_for(MINUTE_MS)
+    assert hub.applied == ["readable"]
+
+
 def test_a_lease_with_a_word_of_any_length_reaches_the_guard() -> None:
     granted = {"durationSec": 60, "claimedAt": iso(0), "expiresAt": iso(60_000), "token": 1, "onLoss": "x" * 2_000_000}
     assert len(lease_of(granted).on_loss) < 100

@@ -15,7 +15,7 @@ from understudy.wire.limits import INT_MAX, is_id
 from understudy.worker.auth import no_start
 from understudy.worker.effects import Answer, Call, Failed, Fork, Loop, Steps, Wait, WriteLog
 from understudy.worker.executors import Task
-from understudy.worker.foreign_hub import ForeignHub, lacks_token
+from understudy.worker.foreign_hub import ForeignHub, lacks_token, release_entry
 from understudy.worker.release import give_back
 from understudy.worker.run import run_loop
 from understudy.worker.start_faults import NO_PROCESSES
@@ -54,9 +54,11 @@ def claim_loop(state: WorkerState) -> Loop:
             continue
         state.mark("claim")
         request_id = ""
-        failures.reset()
         granted = _granted(answer.body)
-        yield from _take(state, foreign, granted, sent_ms)
+        if not (yield from _take(state, foreign, granted, sent_ms)):  # the next one may be like these
+            yield Wait("claim", failures.next_ms())
+            continue
+        failures.reset()
         if granted or state.clock.mono_ms() - asked_ms >= state.duties.poll_wait_ms // 2:
             empties.reset()
         else:
@@ -94,7 +96,8 @@ def _granted(body: dict[str, Any]) -> list[Any]:
     return tasks[:TASKS_MAX] if isinstance(tasks, list) else [body]
 
 
-def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: int) -> Loop:
+def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: int) -> Steps[bool]:
+    """Begin what was granted → False if there were tasks and none of them can be read."""
     runs = [(entry, _run_of(state, entry, sent_ms)) for entry in granted]
     room = state.free_slots()
     for _, run in runs:
@@ -115,8 +118,11 @@ def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: 
         yield from foreign.gave(without)
     elif unreadable:
         yield WriteLog("warning", "Daemon", t("daemon.claim_unreadable"))
+        for entry in unreadable:
+            yield from release_entry(state, entry)
     elif runs:
         yield from foreign.spoke_well()
+    return not unreadable or len(unreadable) < len(runs)
 
 
 def _without_loop(state: WorkerState, run: Run, reason: str) -> Loop:

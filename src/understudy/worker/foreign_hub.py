@@ -46,7 +46,7 @@ class ForeignHub:
         given_back = 0
         for entry in entries:
             state.mark("claim")
-            given_back += yield from _give_back(state, entry)
+            given_back += yield from release_entry(state, entry)
         fields = {"tasks": len(entries), "givenBack": given_back, "againInSec": pause_ms // 1000}
         yield WriteLog("critical" if is_news else "warning", "Daemon", t("daemon.hub_foreign"), fields)
         if is_news:
@@ -64,8 +64,8 @@ class ForeignHub:
         yield NotifyOwner("recovered", title, t("daemon.hub_known"))
 
 
-def _give_back(state: WorkerState, entry: Any) -> Steps[bool]:
-    """Release one by the name of its holder → whether the hub took it; what has no id cannot be given back."""
+def release_entry(state: WorkerState, entry: Any) -> Steps[bool]:
+    """Release one by its holder, and its token if it has one → whether the hub took it; no id, no release."""
     task_id = _task_id(entry)
     if not task_id:
         return False
@@ -91,5 +91,6 @@ def _task_id(entry: Any) -> str:
 def _body(state: WorkerState, entry: dict[str, Any]) -> dict[str, Any]:
     lease = entry.get("lease")
     lease = lease if isinstance(lease, dict) else {}
-    holder = lease.get("workerId")
-    return {"workerId": holder if isinstance(holder, str) and holder else state.identity.worker_id, "reason": REASON}
+    holder, token = lease.get("workerId"), lease.get("token")
+    body = {"workerId": holder if isinstance(holder, str) and holder else state.identity.worker_id, "reason": REASON}
+    return body | ({"token": token} if isinstance(token, int) else {})
