@@ -480,6 +480,22 @@ def test_tasks_that_nobody_here_can_read_are_given_back_and_asked_for_ever_more_
     assert hub.applied == ["readable"]
 
 
+def test_a_hub_that_grants_the_same_again_and_again_is_not_asked_in_a_frenzy() -> None:
+    class Same(RulesHub):
+        def _claim(self, body: dict[str, Any]) -> tuple[int, Answer]:
+            if self.requests:
+                body = body | {"requestId": next(iter(self.requests))}
+            return super()._claim(body)
+
+    hub = Same(capacity=4)
+    hub.submit("t1")
+    hub.stage.play = lambda _: (10 * MINUTE_MS, Ended(code=0))
+    hub.stage.start(main_loop(hub.stage.state))
+    hub.stage.run_for(MINUTE_MS)
+    assert hub.stage.started == ["t1"]
+    assert sum(call.path.endswith("/claim") for _, call in hub.stage.calls) < 50
+
+
 def test_a_lease_with_a_word_of_any_length_reaches_the_guard() -> None:
     granted = {"durationSec": 60, "claimedAt": iso(0), "expiresAt": iso(60_000), "token": 1, "onLoss": "x" * 2_000_000}
     assert len(lease_of(granted).on_loss) < 100

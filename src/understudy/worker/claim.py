@@ -97,11 +97,12 @@ def _granted(body: dict[str, Any]) -> list[Any]:
 
 
 def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: int) -> Steps[bool]:
-    """Begin what was granted → False if there were tasks and none of them can be read."""
+    """Begin what was granted → False if something was, and none of it can be begun: unreadable, or here already."""
     runs = [(entry, _run_of(state, entry, sent_ms)) for entry in granted]
-    room = state.free_slots()
+    room, has_begun = state.free_slots(), False
     for _, run in runs:
         if run is not None and not _is_here(state, run):
+            has_begun = True
             _lose_older(state, run)
             is_wanted = state.mode == RUNNING and room > 0  # a hub may grant more than it was asked for
             run.stop = "" if is_wanted else "drain"  # its loop gives it back, not started
@@ -122,7 +123,7 @@ def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: 
             yield from release_entry(state, entry)
     elif runs:
         yield from foreign.spoke_well()
-    return not unreadable or len(unreadable) < len(runs)
+    return has_begun or not granted
 
 
 def _without_loop(state: WorkerState, run: Run, reason: str) -> Loop:
