@@ -11,12 +11,12 @@ import pytest
 from tests.hub.conftest import Bench
 from tests.hub.test_batch import claim, enqueue
 from understudy.coordinator.nouns import Evidence, Memory, Policy, Result, Task
+from understudy.hub.cut_results import TEXT_BYTES_KEPT
 from understudy.hub.results import ReportResult, ReportResults
-from understudy.hub.tight import TIGHT_BYTES
 from understudy.wire.tasks import ResultBody, ResultItem
 
 LARGE = "begin " + "\N{HIRAGANA LETTER A}" * 300_000 + " end"
-NOTED = TIGHT_BYTES + 100
+NOTED = TEXT_BYTES_KEPT + 100
 FULL = Policy(store_bytes_max=1)
 
 
@@ -46,7 +46,7 @@ def test_a_long_output_is_cut_visibly_and_its_task_ends(hub: Bench) -> None:
     assert (row(hub, Task).status, kept.cost_micro_usd) == ("done", 7)
     output = msgspec.json.decode(kept.output)
     assert (output[:6], output[-4:]) == ("begin ", " end")
-    left_out = len(LARGE.encode()) - TIGHT_BYTES
+    left_out = len(LARGE.encode()) - TEXT_BYTES_KEPT
     assert f"… {left_out} bytes left out: the hub's store is full …" in output
     assert len(kept.output.encode()) < NOTED
     assert len(kept.usage) < 100

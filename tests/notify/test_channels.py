@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from tests.notify.channels import AT, NAMES, REFS, judge, offline
 from tests.notify.messages import messages
-from tests.notify.test_limits import bare
+from tests.notify.test_fitting import bare
 from understudy.config.channels import FORMATS, KINDS
 from understudy.errors import ConfigError
 from understudy.notify.base import ChannelSettings, Message
 from understudy.notify.channels import CHANNELS, EDITABLE, check
 from understudy.notify.email import requests_for as mail_for
-from understudy.notify.limits import clean
+from understudy.notify.fitting import clean
 from understudy.notify.webhook import BODIES
 from understudy.wire.outbound import HttpRequest, MailRequest
 

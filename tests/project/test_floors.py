@@ -116,9 +116,9 @@ NO_NOUNS = {  # these change no noun of the coordinator: bodies, messages, what 
     "alarm.py",
     "batch.py",
     "beside.py",
+    "cut_results.py",
     "delivery.py",
     "takeover_loop.py",
-    "tight.py",
 }
 
 

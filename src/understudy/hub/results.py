@@ -22,10 +22,10 @@ from understudy.coordinator.nouns import (
     TaskBody,
 )
 from understudy.errors import BadRequestError, NotFoundError, UnderstudyError
+from understudy.hub.cut_results import TEXT_BYTES_KEPT, cut_result
 from understudy.hub.leases import lease_lost
 from understudy.hub.operation import Operation
 from understudy.hub.signs_of_life import touch
-from understudy.hub.tight import TIGHT_BYTES, tight
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.answers.results import ResultsAnswer, Taken, TakenOrNot
 from understudy.wire.limits import INT_MAX, MEMORY_CONTENT_BYTES_MAX
@@ -95,7 +95,7 @@ class ReportResult(Operation):
         kept = self._kept(work)
         after = draft.take(reports.settle(task, report, self._row(task, now, kept), now))
         if reports.is_remembered(after):
-            texts = _texts(work.get(TaskBody, task.id), kept, TIGHT_BYTES if kept is not self.body else None)
+            texts = _texts(work.get(TaskBody, task.id), kept, TEXT_BYTES_KEPT if kept is not self.body else None)
             draft.add(reports.conversation(after, *texts, now))
         answer = Taken(success=True, cut=True if kept != self.body else UNSET)
         return draft.decision(answer, ((Result, task.id),) if reports.is_revived(task, after) else ())
@@ -104,7 +104,7 @@ class ReportResult(Operation):
         """The stored part of it: all, or what a full store takes in any case."""
         size_bytes = len(msgspec.json.encode(self.body))
         if not work.bounds.has_room(size_bytes):
-            return tight(self.body)
+            return cut_result(self.body)
         work.bounds.add(size_bytes)
         return self.body
 

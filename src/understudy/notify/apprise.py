@@ -10,7 +10,7 @@ import logging
 from typing import Any
 
 from understudy.notify.base import ChannelSettings, Message, Outcome, Refused, Sent
-from understudy.notify.limits import utf8
+from understudy.notify.fitting import utf8
 from understudy.notify.outcomes import later, no_answer
 from understudy.notify.plain import level_of, lines, paragraphs, parts_of, ready
 from understudy.texts import t

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import msgspec
 
 from understudy.notify.base import ChannelSettings, Message, Outcome
-from understudy.notify.limits import cost_of, utf16
+from understudy.notify.fitting import cost_of, utf16
 from understudy.notify.outcomes import by_status, is_ok, no_answer, refused, sent, unexpected
 from understudy.notify.plain import fitting, headline, level_of, lines, paragraphs, parts_of, ready, whole
 from understudy.wire.foreign_json import object_of

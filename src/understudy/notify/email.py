@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from understudy.clock import moment
 from understudy.errors import ConfigError
 from understudy.notify.base import ChannelSettings, Message, Outcome, Sent
-from understudy.notify.limits import one_line
+from understudy.notify.fitting import one_line
 from understudy.notify.outcomes import later, no_answer, refused
 from understudy.notify.plain import headline, lines, paragraphs, ready
 from understudy.texts import t

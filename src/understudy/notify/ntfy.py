@@ -10,7 +10,7 @@ from base64 import b64encode
 import msgspec
 
 from understudy.notify.base import ChannelSettings, Message, Outcome, Sent
-from understudy.notify.limits import cut, utf8
+from understudy.notify.fitting import cut, utf8
 from understudy.notify.outcomes import by_status, is_ok, no_answer, unexpected
 from understudy.notify.plain import level_of, lines, paragraphs, parts_of, ready
 from understudy.wire.foreign_json import object_of

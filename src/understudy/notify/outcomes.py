@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from understudy.notify.base import ChannelSettings, Later, Refused, Sent
-from understudy.notify.limits import clean, cut
+from understudy.notify.fitting import clean, cut
 from understudy.texts import t
 from understudy.wire import causes
 from understudy.wire.outbound import HttpAnswer, NoAnswer, OutboundAnswer

@@ -5,8 +5,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from understudy.notify.base import ChannelSettings, Message
+from understudy.notify.fitting import Cost, clean, cost_of, cut, one_line, split
 from understudy.notify.levels import LEVELS, Level
-from understudy.notify.limits import Cost, clean, cost_of, cut, one_line, split
 from understudy.texts import t
 
 TITLE_CHARS_MAX = 140  # Slack's 150, less the sign

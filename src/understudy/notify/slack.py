@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from understudy.notify.base import ChannelSettings, Message, Outcome, Sent
-from understudy.notify.limits import utf16
+from understudy.notify.fitting import utf16
 from understudy.notify.outcomes import by_status, is_ok, is_page, later, no_answer, refused, sent, text_in, unexpected
 from understudy.notify.plain import Pairs, fitting, headline, lines, paragraphs, parts_of, ready, whole
 from understudy.wire.foreign_json import object_of

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from understudy.notify.base import ChannelSettings, Message, Outcome, Refused, Sent
-from understudy.notify.limits import cost_of, utf16
+from understudy.notify.fitting import cost_of, utf16
 from understudy.notify.outcomes import by_status, is_ok, no_answer, refused, sent, shown, unexpected
 from understudy.notify.plain import headline, parts_of, ready, whole
 from understudy.texts import t

@@ -13,7 +13,7 @@ import msgspec
 
 from understudy.clock import iso
 from understudy.notify.base import ChannelSettings, Message, Outcome, Sent
-from understudy.notify.limits import cut, utf8
+from understudy.notify.fitting import cut, utf8
 from understudy.notify.outcomes import by_status, is_ok, is_page, no_answer, text_in, unexpected
 from understudy.notify.plain import headline, level_of, lines, paragraphs, parts_of, ready, whole
 from understudy.wire.foreign_json import object_of

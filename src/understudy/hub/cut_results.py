@@ -9,13 +9,13 @@ from msgspec.structs import replace
 
 from understudy.wire.tasks import ResultBody
 
-TIGHT_BYTES = 8_192  # of each text: with as many tasks as a store may hold, still little
+TEXT_BYTES_KEPT = 8_192  # of each text: with as many tasks as a store may hold, still little
 
 
-def tight(body: ResultBody) -> ResultBody:
+def cut_result(body: ResultBody) -> ResultBody:
     """The result with only the beginning and the end of long texts, and without a long list of what was used."""
     usage = body.usage
-    if usage and len(msgspec.json.encode(usage)) > TIGHT_BYTES:
+    if usage and len(msgspec.json.encode(usage)) > TEXT_BYTES_KEPT:
         usage = {name: usage[name] for name in ("costMicroUsd",) if isinstance(usage.get(name), int)}
     return replace(body, output=_ends(body.output), error=_ends(body.error), usage=usage)
 
@@ -23,8 +23,8 @@ def tight(body: ResultBody) -> ResultBody:
 def _ends(value: Any) -> Any:
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     raw = text.encode()
-    if len(raw) <= TIGHT_BYTES:
+    if len(raw) <= TEXT_BYTES_KEPT:
         return value
-    half = TIGHT_BYTES // 2
+    half = TEXT_BYTES_KEPT // 2
     head, tail = raw[:half].decode(errors="ignore"), raw[-half:].decode(errors="ignore")
     return f"{head}\n… {len(raw) - 2 * half} bytes left out: the hub's store is full …\n{tail}"

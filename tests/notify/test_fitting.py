@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.notify.limits import clean, cost_of, cut, one_line, split, utf8, utf16
+from understudy.notify.fitting import clean, cost_of, cut, one_line, split, utf8, utf16
 
 PIECES = [
     "a",
