@@ -15,7 +15,7 @@ from understudy.coordinator.routes import Maintenance, Route, Routes
 from understudy.hub.alarm import RingAlarm
 from understudy.hub.daemons import ForgetDaemon, PauseDaemon
 from understudy.hub.incidents import AcknowledgeIncident, SnoozeIncident
-from understudy.hub.messages import Story, message_of
+from understudy.hub.messages import NoticeStory, message_of
 from understudy.hub.outbox import Outgoing
 from understudy.notify.base import ChannelSettings, Later, Refused
 from understudy.worker import start_faults
@@ -344,7 +344,7 @@ def test_whatever_is_loud_reaches_a_person(name, level):
 def test_a_budget_names_its_period_in_the_readers_language(language, said):
     facts = '{"period":"month","spentUsd":5.1,"limitUsd":10}'
     row = Notice("b:1", "ops", "notice", "budget.half", "warning", facts=facts)
-    message = message_of(Outgoing(row), Story(), ChannelSettings("ops", "slack", language=language), Routes(), 0)
+    message = message_of(Outgoing(row), NoticeStory(), ChannelSettings("ops", "slack", language=language), Routes(), 0)
     assert said in message.text
 
 

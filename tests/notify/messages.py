@@ -9,7 +9,7 @@ from understudy.coordinator import outbox
 from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import Daemon, Incident, Notice, Result, Task
 from understudy.coordinator.routes import Routes
-from understudy.hub.messages import Story, message_of
+from understudy.hub.messages import NoticeStory, message_of
 from understudy.hub.outbox import Outgoing
 from understudy.notify.base import ChannelSettings, Message
 from understudy.store.base import StoredEvent
@@ -35,14 +35,16 @@ LONG = {
 }
 
 
-def notice(cause: str, level: str, story: Story, facts: str, edits: str = "") -> tuple[Outgoing, Story]:
+def notice(cause: str, level: str, story: NoticeStory, facts: str, edits: str = "") -> tuple[Outgoing, NoticeStory]:
     row = Notice(
         f"{cause}:1", "t", "notice", cause, level, "inc-01J9", daemon_id="mini-1", facts=facts, created_at=AT - 1000
     )
     return Outgoing(row, edits=edits, links=LINKS), story
 
 
-def answer(kind: str, cause: str, story: Story, facts: str = "{}", thread: str = "") -> tuple[Outgoing, Story]:
+def answer(
+    kind: str, cause: str, story: NoticeStory, facts: str = "{}", thread: str = ""
+) -> tuple[Outgoing, NoticeStory]:
     row = Notice(
         f"{cause}:2",
         "t",
@@ -57,7 +59,7 @@ def answer(kind: str, cause: str, story: Story, facts: str = "{}", thread: str =
     return Outgoing(row, thread=thread, links=LINKS), story
 
 
-def storm() -> tuple[Outgoing, Story]:
+def storm() -> tuple[Outgoing, NoticeStory]:
     members = tuple(
         Notice(
             f"m:{n}", "t", "notice", "daemon.down", "critical", daemon_id=f"office-{n:02}", facts='{"elapsedSec":300}'
@@ -65,23 +67,23 @@ def storm() -> tuple[Outgoing, Story]:
         for n in range(1, 8)
     )
     row = Notice("storm:1", "t", "notice", outbox.STORM, "critical", created_at=AT)
-    return Outgoing(row, members=members, links=LINKS), Story()
+    return Outgoing(row, members=members, links=LINKS), NoticeStory()
 
 
-def done(text: str, *, success: bool = True, degraded: bool = False) -> Story:
+def done(text: str, *, success: bool = True, degraded: bool = False) -> NoticeStory:
     said = msgspec.json.encode(text).decode()
     result = Result("task-01J9", int(success), said if success else "", "" if success else said, degraded=int(degraded))
-    return Story(task=Task("task-01J9"), asked="What is 2 + 2?\nPlease.", result=result)
+    return NoticeStory(task=Task("task-01J9"), asked="What is 2 + 2?\nPlease.", result=result)
 
 
-def outgoing_by_name(language: str) -> dict[str, tuple[Outgoing, Story]]:
+def outgoing_by_name(language: str) -> dict[str, tuple[Outgoing, NoticeStory]]:
     """What is told, by name of the golden."""
-    silent = Story(MINI, INCIDENT, events=LOG, queued=3)
+    silent = NoticeStory(MINI, INCIDENT, events=LOG, queued=3)
     return {
         "warning": notice("daemon.late", "warning", silent, '{"elapsedSec":180}'),
         "critical": notice("daemon.down", "critical", silent, '{"elapsedSec":312.4}'),
         "recovered": notice(
-            "daemon.recovered", "recovered", Story(MINI, OVER, queued=1), '{"lengthSec":754}', edits="EDIT"
+            "daemon.recovered", "recovered", NoticeStory(MINI, OVER, queued=1), '{"lengthSec":754}', edits="EDIT"
         ),
         "storm": storm(),
         "answer-short": answer("answer", "task.done", done(SHORT[language])),

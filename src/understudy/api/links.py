@@ -12,7 +12,7 @@ from starlette.routing import Route
 from understudy.api.connections import address_of
 from understudy.api.context import Api
 from understudy.errors import NotFoundError, TooManyRequestsError, UnauthorizedError, UnderstudyError
-from understudy.hub.links import FollowLink, Shown, shown_by
+from understudy.hub.links import FollowLink, LinkShown, shown_by
 from understudy.hub.messages import LINK_PATH
 from understudy.texts import t
 
@@ -84,7 +84,7 @@ async def _act(api: Api, secret: str, language: str) -> Response:
     return _page(t(f"links.{shown.purpose}.done", language, daemon=shown.daemon_id), language)
 
 
-def _answer(shown: Shown, language: str) -> str:
+def _answer(shown: LinkShown, language: str) -> str:
     label = f"<p>{escape(t('answers.degraded', language))}</p>" if shown.degraded else ""
     return f"<h1>{escape(shown.subject)}</h1>{label}<pre>{escape(shown.text)}</pre>"
 

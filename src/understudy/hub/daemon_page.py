@@ -37,7 +37,7 @@ class SpanShown(Struct, frozen=True):
     uptime: Uptime
 
 
-class IncidentsShown(Struct, frozen=True):
+class DaemonIncidentsShown(Struct, frozen=True):
     """A page of a daemon's incidents, newest first."""
 
     incidents: list[IncidentJson]
@@ -97,13 +97,13 @@ def span_shown(view: View, daemon: Daemon, days: int) -> SpanShown:
     return SpanShown(stretches(exact, since, until), since, until, uptime_of(exact))
 
 
-def incidents_of(view: View, daemon_id: str, before_at: int, before_id: str) -> IncidentsShown:
+def incidents_of(view: View, daemon_id: str, before_at: int, before_id: str) -> DaemonIncidentsShown:
     """Its incidents before a cursor; 0 and "": the newest."""
     asked = (daemon_id, before_at or NEVER, before_id)
     rows = view.reader.find(INCIDENTS_OF_BEFORE, *asked, limit=INCIDENTS_SHOWN + 1)
     shown = rows[:INCIDENTS_SHOWN]
     older = f"{shown[-1].opened_at}~{shown[-1].id}" if len(rows) > len(shown) else ""
-    return IncidentsShown([incident_json(row) for row in shown], older)
+    return DaemonIncidentsShown([incident_json(row) for row in shown], older)
 
 
 def runs_of(view: View, daemon_id: str) -> list[RunShown]:

@@ -20,7 +20,7 @@ from understudy.coordinator.nouns import Hearing, Notice
 from understudy.coordinator.outbox import RETRY_AFTER_MAX_MS, TAKEN_MS
 from understudy.coordinator.routes import Routes
 from understudy.errors import StoreError, UnavailableError
-from understudy.hub.messages import Story, message_of, plain_message_of, story_of
+from understudy.hub.messages import NoticeStory, message_of, plain_message_of, story_of
 from understudy.hub.outbox import Outgoing, SettleNotice, TakeNotice
 from understudy.hub.starts import RecordHearing
 from understudy.hub.steps import Effect, Read, Sleep, Steps
@@ -40,7 +40,7 @@ PARTS_MAX = 50
 CHANGES_MAX = 3  # of one message: plain text, without edit, without thread
 
 
-def _story_of(reader: Reader, notice: Notice) -> Story | None:
+def _story_of(reader: Reader, notice: Notice) -> NoticeStory | None:
     """The facts of the store about it; None if they cannot be read."""
     try:
         return story_of(reader, notice)
@@ -132,7 +132,7 @@ class Delivery:
         return before is None or jump_ms(before, self._clocks, Hearing()) != 0
 
     def _deliver(self, outgoing: Outgoing) -> Generator[Effect, Any, None]:
-        story: Story | None = yield Read(lambda reader: _story_of(reader, outgoing.notice))
+        story: NoticeStory | None = yield Read(lambda reader: _story_of(reader, outgoing.notice))
         row: Notice | None = outgoing.notice
         try:
             rendered = self._rendered(self._message(outgoing, story), is_plain=outgoing.notice.id == self._plain_id)
@@ -161,11 +161,11 @@ class Delivery:
                 return row
             yield Sleep(SETTLE_TRIES_MS)
 
-    def _message(self, outgoing: Outgoing, story: Story | None) -> Message:
+    def _message(self, outgoing: Outgoing, story: NoticeStory | None) -> Message:
         """The message; if it cannot be worked out, a plain one from the row alone."""
         wall = self._clock.now_ms()
         try:
-            return self._cleaned(message_of(outgoing, story or Story(), self.settings, self.routes, wall))
+            return self._cleaned(message_of(outgoing, story or NoticeStory(), self.settings, self.routes, wall))
         except Exception:  # noqa: BLE001 - a zone that is gone, facts that cannot be read: it is still sent
             return self._cleaned(plain_message_of(outgoing, self.settings.language, wall))
 

@@ -20,7 +20,7 @@ BY = "link"
 GONE = "This link is unknown or has expired"
 
 
-class Shown(Struct, frozen=True):
+class LinkShown(Struct, frozen=True):
     """The subject of a link, for its page."""
 
     purpose: str
@@ -32,7 +32,7 @@ class Shown(Struct, frozen=True):
     is_used: bool = False
 
 
-def shown_by(reader: Reader, secret: str, wall: int) -> Shown:
+def shown_by(reader: Reader, secret: str, wall: int) -> LinkShown:
     """The page of a link; NotFoundError once it has expired."""
     found = reader.load_many(Link, (hash_of_link(secret),))
     if not found or found[0].expires_at <= wall:
@@ -43,12 +43,12 @@ def shown_by(reader: Reader, secret: str, wall: int) -> Shown:
         if not incidents:
             raise NotFoundError(GONE)
         incident = incidents[0]
-        return Shown(link.purpose, link.subject, incident.daemon_id, incident.state, is_used=bool(link.used_at))
+        return LinkShown(link.purpose, link.subject, incident.daemon_id, incident.state, is_used=bool(link.used_at))
     tasks, results = reader.load_many(Task, (link.subject,)), reader.load_many(Result, (link.subject,))
     if not tasks or not results:
         raise NotFoundError(GONE)
     text = text_of(results[0].output) or text_of(results[0].error)
-    return Shown(link.purpose, link.subject, tasks[0].daemon_id, tasks[0].status, text, bool(results[0].degraded))
+    return LinkShown(link.purpose, link.subject, tasks[0].daemon_id, tasks[0].status, text, bool(results[0].degraded))
 
 
 class FollowLink(Operation):

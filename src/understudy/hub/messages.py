@@ -43,7 +43,7 @@ _SAID = (
 Facts = tuple[tuple[str, str], ...]
 
 
-class Story(Struct, frozen=True):
+class NoticeStory(Struct, frozen=True):
     """The facts of the store about a notice that is about to be sent."""
 
     daemon: Daemon | None = None
@@ -57,18 +57,18 @@ class Story(Struct, frozen=True):
     result: Result | None = None
 
 
-def story_of(reader: Reader, notice: Notice) -> Story:
+def story_of(reader: Reader, notice: Notice) -> NoticeStory:
     """Read it, each part only if the text needs it."""
     daemon = _one(reader, Daemon, notice.daemon_id)
     task = _one(reader, Task, notice.task_id)
     if notice.kind in ("answer", "progress"):
         body = _one(reader, TaskBody, notice.task_id)
         asked = msgspec.json.decode(body.spec).get("content", "") if body else ""
-        return Story(daemon, task=task, asked=asked, result=_one(reader, Result, notice.task_id))
+        return NoticeStory(daemon, task=task, asked=asked, result=_one(reader, Result, notice.task_id))
     if notice.cause not in ABOUT_A_DAEMON or not notice.daemon_id:
-        return Story(daemon, task=task)
+        return NoticeStory(daemon, task=task)
     since_at = notice.created_at - FLAP_WINDOW_MS
-    return Story(
+    return NoticeStory(
         daemon,
         _one(reader, Incident, notice.incident_id),
         reader.count(INCIDENTS_OF, notice.daemon_id, since_at, limit=ABOUT_DAEMON_MAX) if notice.cause == DIGEST else 0,
@@ -83,7 +83,7 @@ def _one(reader: Reader, noun: type[Any], key: str) -> Any:
     return found[0] if found else None
 
 
-def message_of(outgoing: Outgoing, story: Story, settings: ChannelSettings, routes: Routes, wall: int) -> Message:
+def message_of(outgoing: Outgoing, story: NoticeStory, settings: ChannelSettings, routes: Routes, wall: int) -> Message:
     """The message, not yet redacted."""
     words = _Words(outgoing, story, settings.language, routes, wall)
     notice = outgoing.notice
@@ -123,7 +123,7 @@ def plain_message_of(outgoing: Outgoing, language: str, wall: int) -> Message:
 class _Words:
     """One message in one language."""
 
-    def __init__(self, outgoing: Outgoing, story: Story, language: str, routes: Routes, wall: int) -> None:
+    def __init__(self, outgoing: Outgoing, story: NoticeStory, language: str, routes: Routes, wall: int) -> None:
         self.outgoing = outgoing
         self.notice_row = outgoing.notice
         self.story = story

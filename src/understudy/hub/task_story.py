@@ -30,7 +30,7 @@ EVIDENCE_SHOWN = 10
 WORKING = ("healthy", "late", "new")  # states in which a daemon may claim
 
 
-class Asked(Struct, frozen=True):
+class SubmittedTask(Struct, frozen=True):
     """A task as it was submitted."""
 
     task: Task
@@ -62,7 +62,7 @@ class Past(Struct, frozen=True):
     has_more_events: bool
 
 
-class Ending(Struct, frozen=True):
+class TaskEnding(Struct, frozen=True):
     """The result of a task, and what there is in its place."""
 
     task: Task
@@ -71,11 +71,11 @@ class Ending(Struct, frozen=True):
     evidence: list[Evidence]
 
 
-def asked(view: View, task_id: str) -> Asked:
+def asked(view: View, task_id: str) -> SubmittedTask:
     """The task with its content. NotFoundError."""
     task = _task(view, task_id)
     bodies = view.reader.load_many(TaskBody, (task_id,))
-    return Asked(task, content_of(bodies[0]) if bodies else "", _needs(task), _place(task.reply_to))
+    return SubmittedTask(task, content_of(bodies[0]) if bodies else "", _needs(task), _place(task.reply_to))
 
 
 def standing(view: View, task_id: str) -> Standing:
@@ -99,13 +99,13 @@ def past(view: View, task_id: str) -> Past:
     return Past(task, attempts[-ATTEMPTS_SHOWN:], shown, *has_more)
 
 
-def ending(view: View, task_id: str) -> Ending:
+def ending(view: View, task_id: str) -> TaskEnding:
     """Its result, the hub's interim answer, the reports that came too late. NotFoundError."""
     task = _task(view, task_id)
     results = view.reader.load_many(Result, (task_id,)) if task.finished_at else []
     helped = view.reader.load_many(TaskTakeover, (task_id,)) or [TaskTakeover(task_id)]
     late = view.reader.find(EVIDENCE_OF, task_id, limit=EVIDENCE_SHOWN)
-    return Ending(task, results[0] if results else None, helped[0], late)
+    return TaskEnding(task, results[0] if results else None, helped[0], late)
 
 
 def _task(view: View, task_id: str) -> Task:

@@ -16,7 +16,7 @@ from understudy.dashboard.bars import bar_of
 from understudy.dashboard.page import Act, FieldError, Fragment, Given, Page
 from understudy.hub.daemon_page import (
     SPANS,
-    IncidentsShown,
+    DaemonIncidentsShown,
     incidents_of,
     known_daemon,
     limits_shown,
@@ -75,7 +75,7 @@ def _incidents(daemon: Daemon, given: Given, view: View) -> Mapping[str, Any]:
     return {"shown": shown, "snoozed": _snoozed(shown, view), "snooze_s": SNOOZE_S, "span_chosen": span_of(given)}
 
 
-def _snoozed(shown: IncidentsShown, view: View) -> set[str]:
+def _snoozed(shown: DaemonIncidentsShown, view: View) -> set[str]:
     now = moment(view.now.wall).isoformat()
     return {one.id for one in shown.incidents if one.snoozed_until and one.snoozed_until > now}
 
