@@ -17,10 +17,10 @@ from understudy.api.endpoint import check_path
 from understudy.api.respond import ClientGoneError
 from understudy.config.shown import SettingShown
 from understudy.config.table import Settings
-from understudy.dashboard.asked import Asked, Strangers, Trust
+from understudy.dashboard.asked import Asked, ProxyTrust, Strangers
 from understudy.dashboard.badge import badge_routes
 from understudy.dashboard.logins import login_routes
-from understudy.dashboard.page import Act, FieldError, Page, Refused
+from understudy.dashboard.page import Act, FieldError, FormRefusal, Page
 from understudy.dashboard.pages import ACTS, PAGES, settings
 from understudy.dashboard.safety import HEADERS, own_path
 from understudy.dashboard.site import Site
@@ -43,14 +43,14 @@ Shown = Callable[[Any, Any, Any], Awaitable[bool]]
 
 def routed_with_pages(api: Api, settings: Settings, shown: tuple[SettingShown, ...] = ()) -> Any:
     """All that is routed of the API, and the pages beside it; `shown` are the settings as people may see them."""
-    trust = Trust(settings.trust_user_header, settings.trusted_proxies, dict(settings.trusted_users))
+    trust = ProxyTrust(settings.trust_user_header, settings.trusted_proxies, dict(settings.trusted_users))
     strangers = Strangers(settings.badge, settings.status_page)
     return routed_part(api, *dashboard(api, trust, settings.public_url, shown, strangers))
 
 
 def dashboard(
     api: Api,
-    trust: Trust,
+    trust: ProxyTrust,
     public_url: str,
     shown: tuple[SettingShown, ...] = (),
     strangers: Strangers = Strangers(),  # noqa: B008 - frozen
@@ -163,7 +163,7 @@ class ActApp:
         fields = error.fields_by_name if isinstance(error, FormError) else {}
         said = () if fields else (error.message, *error.fields.get("details", ()))
         page = self._site.page_named(self._act.page)
-        return await self._site.page(page, asked, Refused(fields, said, error.status), form)
+        return await self._site.page(page, asked, FormRefusal(fields, said, error.status), form)
 
     async def _do(self, asked: Asked, form: dict[str, str]) -> Any:
         """The answer of the endpoint, which is the same as for a program."""

@@ -159,7 +159,7 @@ class Strangers(Struct, frozen=True):
     status_page: str = "off"  # on: daemons by number; ids: by their ids
 
 
-class Trust(Struct, frozen=True):
+class ProxyTrust(Struct, frozen=True):
     """The word of a proxy in front: its header, its addresses, and the scopes of people by name."""
 
     header: str = ""

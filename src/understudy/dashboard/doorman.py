@@ -11,7 +11,7 @@ from understudy.api.connections import BodyRoom
 from understudy.api.context import Api
 from understudy.coordinator.nouns import Now, Session
 from understudy.coordinator.sessions import KEPT_MS, SEEN_EVERY_MS, is_good
-from understudy.dashboard.asked import Asked, Trust, token_of
+from understudy.dashboard.asked import Asked, ProxyTrust, token_of
 from understudy.dashboard.safety import is_from_us
 from understudy.errors import ForbiddenError, UnderstudyError
 from understudy.hub.keys import Caller, hash_of
@@ -30,7 +30,7 @@ USER = "user:"
 class Doorman:
     """Lets sessions in, and begins and ends them."""
 
-    def __init__(self, api: Api, trust: Trust) -> None:
+    def __init__(self, api: Api, trust: ProxyTrust) -> None:
         self.api = api
         self._trust = trust
         self._proxies = [ip_network(text, strict=False) for text in trust.proxies]

@@ -42,7 +42,7 @@ ACTED = "act"  # stands for the noun of whatever an act has changed
 Render = Callable[[Fragment, Given, View], str]
 
 
-class Shown(Struct, frozen=True):
+class RenderedFragment(Struct, frozen=True):
     """The bytes of a fragment, and the mark by which a browser says what it has."""
 
     name: str
@@ -56,9 +56,9 @@ class Shown(Struct, frozen=True):
         return b"event: fragment\ndata: " + body + b"\n\n"
 
 
-def shown_of(name: str, html: str) -> Shown:
+def shown_of(name: str, html: str) -> RenderedFragment:
     """With its mark."""
-    return Shown(name, html, hashlib.blake2b(html.encode(), digest_size=6).hexdigest())
+    return RenderedFragment(name, html, hashlib.blake2b(html.encode(), digest_size=6).hexdigest())
 
 
 class Looked:
@@ -67,7 +67,7 @@ class Looked:
     def __init__(self, fragment: Fragment, given: Given) -> None:
         self.fragment = fragment
         self.given = given
-        self.shown: Shown | None = None
+        self.shown: RenderedFragment | None = None
         self.message = b""
         self.watchers: set[Watcher] = set()
         self.is_stale = True
@@ -91,7 +91,7 @@ class Looked:
         of_ours = self.fragment.nouns & said.keys()
         return any(wanted is None or wanted & said[noun] for noun in of_ours)
 
-    def take(self, shown: Shown, now: float, cost_s: float) -> None:
+    def take(self, shown: RenderedFragment, now: float, cost_s: float) -> None:
         """It was rendered; what is new goes to all who look."""
         fragment = self.fragment
         self.due_at = now + self.pause_s(cost_s)
@@ -153,7 +153,7 @@ class Live:
         self._task: asyncio.Task[None] | None = None
         self._checked_at = 0.0  # when sessions were looked at last
 
-    def shown(self, fragment: Fragment, given: Given) -> Shown | None:
+    def shown(self, fragment: Fragment, given: Given) -> RenderedFragment | None:
         """The fragment as all see it now; None if nobody looks, or it is not up to date."""
         found = self._looked.get((fragment.name, given))
         return found.shown if found is not None and not found.is_stale and not self._said else None

@@ -90,7 +90,7 @@ class Act(Struct, frozen=True):
     leads_to: Callable[[Any], str] | None = None  # from its answer to the page that follows; None: back to its own
 
 
-class Refused(Struct, frozen=True):
+class FormRefusal(Struct, frozen=True):
     """The reason why a form was refused, for the page that it is on."""
 
     fields: Mapping[str, str]  # by field, the key of a text

@@ -9,11 +9,11 @@ from msgspec.structs import replace
 from starlette.responses import RedirectResponse, Response
 
 from understudy.api.context import Api
-from understudy.dashboard.asked import Asked, Trust
+from understudy.dashboard.asked import Asked, ProxyTrust
 from understudy.dashboard.doorman import Doorman
 from understudy.dashboard.frame import NAVIGATION, STANDING
-from understudy.dashboard.live import Live, Shown, shown_of
-from understudy.dashboard.page import Act, Fragment, Given, Page, Refused
+from understudy.dashboard.live import Live, RenderedFragment, shown_of
+from understudy.dashboard.page import Act, FormRefusal, Fragment, Given, Page
 from understudy.dashboard.render import Buttons, given_values, rendered
 from understudy.dashboard.safety import PAGE_HEADERS
 from understudy.dashboard.static_files import static_version
@@ -27,7 +27,9 @@ SEE_OTHER = 303
 class Site:
     """The pages of one hub."""
 
-    def __init__(self, api: Api, trust: Trust, pages: tuple[Page, ...], acts: tuple[Act, ...], public_url: str) -> None:
+    def __init__(
+        self, api: Api, trust: ProxyTrust, pages: tuple[Page, ...], acts: tuple[Act, ...], public_url: str
+    ) -> None:
         self.api = api
         self.pages = pages
         self.acts = acts
@@ -62,7 +64,7 @@ class Site:
         values = given_values(given, self._acts, fragment.show(given, view))
         return rendered(f"fragments/{fragment.name}.html", given.language, values)
 
-    async def _searched(self, fragment: Fragment, given: Given, asked: Asked) -> Shown:
+    async def _searched(self, fragment: Fragment, given: Given, asked: Asked) -> RenderedFragment:
         """A fragment that searches, in the line of searches of this key; in its place the reason why there is none."""
         if (known := self.live.shown(fragment, given)) is not None:
             return known
@@ -71,7 +73,7 @@ class Site:
         except (UnavailableError, TooManyRequestsError) as error:
             word = "too_slow" if isinstance(error, SlowReadError) else "too_many"
             values = {"word": word, "retry_s": error.fields.get("retryAfter", 1)}
-            return Shown(fragment.name, rendered("fragments/search_failed.html", given.language, values), "")
+            return RenderedFragment(fragment.name, rendered("fragments/search_failed.html", given.language, values), "")
 
     async def _search(self, fragment: Fragment, given: Given, key_id: str) -> str:
         return await self.api.hub.search(key_id, lambda view: self.fragment_html(fragment, given, view))
@@ -79,7 +81,7 @@ class Site:
     # ---- pages
 
     async def page(
-        self, page: Page, asked: Asked, refused: Refused | None = None, form: Mapping[str, str] | None = None
+        self, page: Page, asked: Asked, refused: FormRefusal | None = None, form: Mapping[str, str] | None = None
     ) -> Response:
         """The whole page, as it is now; with the form that was refused, if one was."""
         given, live = self.given(page, asked), self.live
@@ -145,7 +147,7 @@ def _owner_of(caller: Caller) -> str:
     return caller.owner if caller.may("submit") and not caller.may("work") else ""
 
 
-def _live_of(shown: Mapping[str, Shown]) -> Any:
+def _live_of(shown: Mapping[str, RenderedFragment]) -> Any:
     """`live("NAME")` in a template: the place of a fragment, with what it shows now."""
     from markupsafe import Markup  # noqa: PLC0415 - with the engine
 

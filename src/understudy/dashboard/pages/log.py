@@ -54,7 +54,7 @@ class Piece(Struct, frozen=True):
     path: str = ""
 
 
-class Line(Struct, frozen=True):
+class EventLine(Struct, frozen=True):
     """One event as its row shows it."""
 
     event: EventJson
@@ -96,11 +96,11 @@ def _around(view: View, event_id: int) -> list[EventJson]:
     return [*before.events, *view.events(EventFilter(after_id=event_id, limit=NEIGHBOURS), []).events]
 
 
-def line_of(event: EventJson, *, is_found: bool = False) -> Line:
+def line_of(event: EventJson, *, is_found: bool = False) -> EventLine:
     """An event as a row."""
     shown = [(name, value) for name, value in event.fields.items() if value is not None and not _is_link(name, value)]
     fields = [whole(pretty_field(name, value), FIELD_CHARS_MAX) for name, value in shown[:FIELDS_MAX]]
-    return Line(event, list(_pieces(event)), fields, _tail_line(event) if is_found else "")
+    return EventLine(event, list(_pieces(event)), fields, _tail_line(event) if is_found else "")
 
 
 def _tail_line(event: EventJson) -> str:

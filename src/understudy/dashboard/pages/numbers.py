@@ -20,7 +20,7 @@ EVERY_S = 60
 Value = Callable[[Bucket], Any]
 
 
-class Line(Struct, frozen=True):
+class PlotLine(Struct, frozen=True):
     """One line of a plot: the name of its text, its colour as a variable of the style sheet, its value in a bucket."""
 
     name: str
@@ -33,7 +33,7 @@ class Plot(Struct, frozen=True):
 
     name: str
     unit: str
-    lines: tuple[Line, ...]
+    lines: tuple[PlotLine, ...]
     bars: bool = False
 
 
@@ -43,12 +43,20 @@ def _field(name: str) -> Value:
 
 MOST, MEAN = "--bar-late", "--bar-healthy"
 PLOTS = (
-    Plot("queue", "count", (Line("waiting", MOST, _field("waiting")), Line("running", MEAN, _field("leased")))),
-    Plot("pickup", "s", (Line("mean", MEAN, _field("pickup_mean_sec")), Line("most", MOST, _field("pickup_max_sec")))),
-    Plot("run", "s", (Line("mean", MEAN, _field("run_mean_sec")), Line("most", MOST, _field("run_max_sec")))),
-    Plot("beats", "count", (Line("beats", MEAN, _field("beats")),), bars=True),
-    Plot("commit", "ms", (Line("mean", MEAN, _field("commit_mean_ms")), Line("most", MOST, _field("commit_max_ms")))),
-    Plot("spent", "usd", (Line("spent", "--bar-calm", _field("spent_usd")),), bars=True),
+    Plot("queue", "count", (PlotLine("waiting", MOST, _field("waiting")), PlotLine("running", MEAN, _field("leased")))),
+    Plot(
+        "pickup",
+        "s",
+        (PlotLine("mean", MEAN, _field("pickup_mean_sec")), PlotLine("most", MOST, _field("pickup_max_sec"))),
+    ),
+    Plot("run", "s", (PlotLine("mean", MEAN, _field("run_mean_sec")), PlotLine("most", MOST, _field("run_max_sec")))),
+    Plot("beats", "count", (PlotLine("beats", MEAN, _field("beats")),), bars=True),
+    Plot(
+        "commit",
+        "ms",
+        (PlotLine("mean", MEAN, _field("commit_mean_ms")), PlotLine("most", MOST, _field("commit_max_ms"))),
+    ),
+    Plot("spent", "usd", (PlotLine("spent", "--bar-calm", _field("spent_usd")),), bars=True),
 )
 
 
