@@ -21,7 +21,7 @@ SMALL_BYTES = 32 << 10  # a beat, a renewal, a claim: always read, whatever the 
 UNREAD_BYTES_MAX = 128 << 20  # answers that wait to be read, over all connections
 
 
-class Line(Protocol):
+class ClientConnection(Protocol):
     """One connection, as far as this room is concerned."""
 
     address: str
@@ -60,10 +60,10 @@ class Connections:
         self._most = most
         self._unknown_most = max(most // UNKNOWN_PART, 2)
         self._on_refusal = on_refusal
-        self._unknown: dict[str, OrderedDict[Line, None]] = {}
+        self._unknown: dict[str, OrderedDict[ClientConnection, None]] = {}
         self._unknown_count = 0
-        self._known: OrderedDict[Line, None] = OrderedDict()
-        self._unread: dict[Line, None] = {}
+        self._known: OrderedDict[ClientConnection, None] = OrderedDict()
+        self._unread: dict[ClientConnection, None] = {}
         self._bodies: dict[str, int] = {}
         self.bodies_bytes = 0
         self.is_ending = False  # the hub is stopping: each answer from here on is the last one of its connection
@@ -71,7 +71,7 @@ class Connections:
     def __len__(self) -> int:
         return self._unknown_count + len(self._known)
 
-    def join(self, line: Line) -> None:
+    def join(self, line: ClientConnection) -> None:
         """A new connection, of somebody unknown; what it pushes out is closed."""
         of_address = self._unknown.setdefault(line.address, OrderedDict())
         of_address[line] = None
@@ -84,7 +84,7 @@ class Connections:
             self._on_refusal()
             line.drop()
 
-    def leave(self, line: Line) -> None:
+    def leave(self, line: ClientConnection) -> None:
         """It is closed."""
         self._unread.pop(line, None)
         if line in self._known:
@@ -97,7 +97,7 @@ class Connections:
         if not of_address:
             self._unknown.pop(line.address, None)
 
-    def establish(self, line: Line) -> None:
+    def establish(self, line: ClientConnection) -> None:
         """It has shown a valid key: from here on it is not closed for others."""
         if line in self._known:
             self._known.move_to_end(line)
@@ -107,7 +107,7 @@ class Connections:
             self.leave(line)
             self._known[line] = None
 
-    def _push_out(self, lines: OrderedDict[Line, None]) -> None:
+    def _push_out(self, lines: OrderedDict[ClientConnection, None]) -> None:
         oldest = next(iter(lines))
         self.leave(oldest)
         oldest.drop()
@@ -139,7 +139,7 @@ class Connections:
             self._bodies[key_id] = left
         self.bodies_bytes -= size
 
-    def note_unread(self, line: Line) -> None:
+    def note_unread(self, line: ClientConnection) -> None:
         """An answer waits in memory for its reader. Beyond a bound the connection that holds most is cut off."""
         self._unread[line] = None
         while self._unread and sum(one.unread_bytes for one in self._unread) > UNREAD_BYTES_MAX:
@@ -147,7 +147,7 @@ class Connections:
             del self._unread[slowest]
             slowest.drop()
 
-    def note_read(self, line: Line) -> None:
+    def note_read(self, line: ClientConnection) -> None:
         """It was read."""
         self._unread.pop(line, None)
 
@@ -155,7 +155,7 @@ class Connections:
 class BodyRoom:
     """The part of the room for bodies that one request holds, from its first part until it is answered."""
 
-    def __init__(self, line: Line | None) -> None:
+    def __init__(self, line: ClientConnection | None) -> None:
         self._line = line
         self._key_id = ""
         self.held_bytes = 0

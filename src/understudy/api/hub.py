@@ -22,7 +22,7 @@ from understudy.log import Log
 T = TypeVar("T")
 
 
-class Pulse(Struct, frozen=True):
+class HubPulse(Struct, frozen=True):
     """A hub's own signs of life, as `/ready` shows them."""
 
     commit_ms: float  # how long the last commit took
@@ -60,7 +60,7 @@ class Hub(Protocol):
         """A sign of life could not be taken by this hub's own fault: for a while nobody's silence counts."""
         ...
 
-    def pulse(self) -> Pulse:
+    def pulse(self) -> HubPulse:
         """The state of its alarm and its commits now."""
         ...
 

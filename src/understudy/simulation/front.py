@@ -11,7 +11,7 @@ from understudy.api.app import build_app
 from understudy.api.auth import Keys, RateLimit
 from understudy.api.context import Api
 from understudy.api.event_feed import EventFeed
-from understudy.api.hub import Pulse
+from understudy.api.hub import HubPulse
 from understudy.api.waiting import Waiting
 from understudy.clock import Clock
 from understudy.coordinator.nouns import Policy
@@ -126,9 +126,9 @@ class Front:
         """The result of a view that may have to read everything."""
         return await self.view(show)
 
-    def pulse(self) -> Pulse:
+    def pulse(self) -> HubPulse:
         """Nobody asks for it here."""
-        return Pulse(0.0, 0, 0, 0)
+        return HubPulse(0.0, 0, 0, 0)
 
     def counted(self) -> Counted:
         """Nobody asks for it here."""

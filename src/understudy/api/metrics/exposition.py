@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 
-from understudy.api.metrics.table import OF_PROCESS, OF_STORE, SECONDS, Metric, Process
+from understudy.api.metrics.table import OF_PROCESS, OF_STORE, SECONDS, Metric, ProcessFacts
 from understudy.hub.counting import Spread
 from understudy.hub.measured import Measured
 
@@ -19,7 +19,7 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
-def page_of(process: Process, measured: Measured | None, *, is_openmetrics: bool) -> bytes:
+def page_of(process: ProcessFacts, measured: Measured | None, *, is_openmetrics: bool) -> bytes:
     """All samples that there are; without a store only those of this process."""
     facts = _Facts(process, measured)
     if is_openmetrics:
@@ -30,7 +30,7 @@ def page_of(process: Process, measured: Measured | None, *, is_openmetrics: bool
 class _Facts(Collector):
     """The facts of one scrape as prometheus-client reads them."""
 
-    def __init__(self, process: Process, measured: Measured | None) -> None:
+    def __init__(self, process: ProcessFacts, measured: Measured | None) -> None:
         self._process = process
         self._measured = measured
 

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from understudy.api.connections import BodyRoom
 from understudy.api.context import Api
-from understudy.api.metrics.table import Process
+from understudy.api.metrics.table import ProcessFacts
 from understudy.api.respond import respond_error, send_response
 from understudy.errors import ForbiddenError, UnderstudyError
 from understudy.hub.measured import Measured, measured
@@ -89,11 +89,11 @@ class _Metrics:
             raise trouble
         return read.result() if trouble is None else None
 
-    def _process(self, facts: Measured | None) -> Process:
+    def _process(self, facts: Measured | None) -> ProcessFacts:
         """The facts of this process, taken on the event loop, where most of them are counted."""
         hub, counted = self._api.hub, self._api.hub.counted()
         is_store_up = facts is not None and not counted.is_failing
-        return Process(
+        return ProcessFacts(
             counted,
             hub.pulse(),
             self._api.requests.copy(),
@@ -110,7 +110,7 @@ def _looked_at(read: asyncio.Future[Measured]) -> None:
         read.exception()
 
 
-def _page(process: Process, facts: Measured | None, *, is_openmetrics: bool, is_gzip: bool) -> tuple[str, bytes]:
+def _page(process: ProcessFacts, facts: Measured | None, *, is_openmetrics: bool, is_gzip: bool) -> tuple[str, bytes]:
     """Its type and content. Prometheus's client is imported here, by a thread, because few hubs are ever scraped."""
     from understudy.api.metrics import exposition  # noqa: PLC0415 - it would make every start slower
 

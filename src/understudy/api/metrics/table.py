@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from understudy.api.hub import Pulse
+from understudy.api.hub import HubPulse
 from understudy.hub.counting import OUTCOMES, SIZES, TIMES_MS, Counted, Spread
 from understudy.hub.measured import QUEUED_AS, STATES, TAKEOVER_STATES, Measured
 from understudy.hub.queue_depth import FIRST_IN_LINE
@@ -21,11 +21,11 @@ Sample = tuple[tuple[str, ...], float]  # the values of its labels, and its own
 SECONDS, USD, BYTES, NONE = "seconds", "USD", "bytes", ""
 
 
-class Process(Struct, frozen=True):
+class ProcessFacts(Struct, frozen=True):
     """The facts that this process knows without the store."""
 
     counted: Counted
-    pulse: Pulse
+    pulse: HubPulse
     answers: dict[tuple[str, str, int], int]  # by method, route and status
     waiting: int
     followers: int
@@ -34,7 +34,7 @@ class Process(Struct, frozen=True):
 
 
 class Metric(Struct, frozen=True):
-    """One metric: its name as scraped, and how its samples are read from the facts (`Process` or `Measured`)."""
+    """One metric: its name as scraped, and how its samples are read from the facts (`ProcessFacts` or `Measured`)."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -53,7 +53,7 @@ def _each(values: dict[str, int]) -> list[Sample]:
     return [((word,), value) for word, value in values.items()]
 
 
-def _answers(facts: Process) -> list[Sample]:
+def _answers(facts: ProcessFacts) -> list[Sample]:
     return [((method, route, str(status)), n) for (method, route, status), n in sorted(facts.answers.items())]
 
 

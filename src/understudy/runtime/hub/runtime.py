@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from understudy.api.event_feed import EventFeed
-from understudy.api.hub import Pulse
+from understudy.api.hub import HubPulse
 from understudy.api.waiting import Waiting
 from understudy.clock import Clock
 from understudy.config.policy import HubInputs
@@ -194,9 +194,9 @@ class HubRuntime:
         if committed.events:
             self.feed.publish(committed)
 
-    def pulse(self) -> Pulse:
+    def pulse(self) -> HubPulse:
         """The state of its alarm and its commits now."""
-        return Pulse(self.writer.commit_ms, self._since_ring_ms(), self.alarm.lag_ms, self.alarm.next_at)
+        return HubPulse(self.writer.commit_ms, self._since_ring_ms(), self.alarm.lag_ms, self.alarm.next_at)
 
     def counted(self) -> Counted:
         """All that this process has counted since its start."""

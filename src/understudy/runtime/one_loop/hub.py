@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from understudy.api.event_feed import EventFeed
-from understudy.api.hub import Pulse
+from understudy.api.hub import HubPulse
 from understudy.api.waiting import Waiting
 from understudy.clock import Clock
 from understudy.config.policy import HubInputs
@@ -179,10 +179,10 @@ class OneLoopHub:
         if self.engine.go_deaf():
             self.troubles.refused_a_sign()
 
-    def pulse(self) -> Pulse:
+    def pulse(self) -> HubPulse:
         """The state of its alarm and its commits now."""
         since_ring_ms = self.clock.mono_ms() - self.alarm.last_ring_mono
-        return Pulse(float(self._commit_ms), since_ring_ms, self.alarm.lag_ms, self.alarm.next_at)
+        return HubPulse(float(self._commit_ms), since_ring_ms, self.alarm.lag_ms, self.alarm.next_at)
 
     def counted(self) -> Counted:
         """All that this process has counted since its start."""
