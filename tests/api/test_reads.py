@@ -20,7 +20,7 @@ from understudy.api.respond import encoded
 from understudy.clock import ManualClock
 from understudy.errors import UnavailableError
 from understudy.runtime.hub import reading
-from understudy.runtime.hub.reading import LOOKS_A_KEY_AT_ONCE, Reading
+from understudy.runtime.hub.reading import LOOKS_A_KEY_AT_ONCE, ReaderPool
 from understudy.store.base import Reader
 from understudy.wire.answers.base import Answer
 from understudy.wire.decode import decode
@@ -84,7 +84,7 @@ class Looks:
     """Looks that stand until they are let go, without a hub."""
 
     def __init__(self) -> None:
-        self.reading = Reading(ManualClock())
+        self.reading = ReaderPool(ManualClock())
         self.let_go = threading.Event()
         self.begun: list[str] = []
 
@@ -203,7 +203,7 @@ def test_without_a_thread_to_read_with_it_is_unavailable(monkeypatch: pytest.Mon
         raise RuntimeError("can't start new thread")
 
     async def both() -> None:
-        reading = Reading(ManualClock())
+        reading = ReaderPool(ManualClock())
         for read in (reading.look, reading.search):
             with pytest.raises(UnavailableError, match="no thread"):
                 await read("key", lambda _: None)

@@ -20,7 +20,7 @@ from understudy.store import postgres_hosts, postgres_pipeline, postgres_signals
 from understudy.store.postgres import PostgresStore
 from understudy.store.postgres_hosts import Hosts, apart, history
 from understudy.store.postgres_pipeline import Statement
-from understudy.store.postgres_wire import Link
+from understudy.store.postgres_wire import PostgresConnection
 
 TWO = "host=a,b port=1,2 dbname=u target_session_attrs=read-write"
 
@@ -135,7 +135,7 @@ def test_an_answer_is_waited_for_only_while_its_server_is_the_one_to_ask(
 ) -> None:
     monkeypatch.setattr(postgres_pipeline, "LOOK_AFTER_S", 0.1)
     answers = iter((True, True, False))
-    with closing(Link(postgres_url)) as link:
+    with closing(PostgresConnection(postgres_url)) as link:
         link.pipeline.is_worth_waiting = lambda: True
         (slept,), _ = link.pipeline.run((Statement("SELECT 1 FROM pg_sleep(0.3)"),))
         assert link.pipeline.rows(slept)
@@ -188,14 +188,14 @@ def _failure(store: PostgresStore) -> str:
 
 def test_a_server_without_a_history_is_taken(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
     monkeypatch.setattr(postgres_hosts, "_HISTORY", "SELECT nothing_of_this_name()")
-    with closing(Link(postgres_url)) as link:
+    with closing(PostgresConnection(postgres_url)) as link:
         assert history(link) == ("", 0)
 
 
 def test_an_ordinary_user_may_ask_for_the_history(postgres_server: Server, postgres_url: str) -> None:
     postgres_server.admin.execute("DROP ROLE IF EXISTS of_history")
     postgres_server.admin.execute("CREATE ROLE of_history LOGIN")
-    with closing(Link(postgres_url.replace("postgres@", "of_history@"))) as link:
+    with closing(PostgresConnection(postgres_url.replace("postgres@", "of_history@"))) as link:
         cluster, timeline = history(link)
     assert cluster.isdigit()
     assert timeline == 1

@@ -18,7 +18,7 @@ from understudy.errors import ConfigError, StoreDownError
 from understudy.store import postgres_look
 from understudy.store.opening import open_store
 from understudy.store.postgres import PostgresStore
-from understudy.store.postgres_look import NOTICES, PASSING, RELATIONS, Fault, conninfo_of, look
+from understudy.store.postgres_look import NOTICES, PASSING, RELATIONS, PostgresFault, conninfo_of, look
 from understudy.store.tables import SCHEMA_VERSION
 from understudy.texts import catalogue
 
@@ -223,6 +223,6 @@ def test_every_fault_has_its_texts() -> None:
     found = {key.split(".")[1] for key in catalogue("en") if key.startswith("postgres.") and key.endswith(".what")}
     assert NOTICES | PASSING | {name for name, _ in postgres_look._SAID} <= found
     for name in found:
-        assert Fault(name, values).what
-        assert Fault(name, values).fix
+        assert PostgresFault(name, values).what
+        assert PostgresFault(name, values).fix
         assert name not in NOTICES or f"postgres.{name}.why" in catalogue("ja")

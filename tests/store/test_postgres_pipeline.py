@@ -22,15 +22,15 @@ from understudy.hub.results import ReportResults
 from understudy.ids import IdMaker
 from understudy.store.postgres import PostgresStore
 from understudy.store.postgres_pipeline import PREPARED_AFTER, Pipeline, Statement
-from understudy.store.postgres_wire import Link
+from understudy.store.postgres_wire import PostgresConnection
 from understudy.wire.tasks import ClaimBody, EnqueueBody, ResultItem
 
 ONE, BROKEN = Statement("SELECT $1::text", ("é\0",)), Statement("SELECT 1 / 0")
 
 
 @pytest.fixture
-def link(postgres_server: Server) -> Iterator[Link]:
-    with closing(Link(postgres_server.url())) as link:
+def link(postgres_server: Server) -> Iterator[PostgresConnection]:
+    with closing(PostgresConnection(postgres_server.url())) as link:
         yield link
 
 
@@ -49,20 +49,20 @@ def store(database: str) -> Iterator[PostgresStore]:
     store.close()
 
 
-def answers(link: Link, *statements: Statement) -> list[list[Any]]:
+def answers(link: PostgresConnection, *statements: Statement) -> list[list[Any]]:
     results, error = link.pipeline.run(statements)
     assert error is None
     return [link.pipeline.rows(result) for result in results]
 
 
-def test_each_statement_is_answered_in_its_order_also_once_it_is_prepared(link: Link) -> None:
+def test_each_statement_is_answered_in_its_order_also_once_it_is_prepared(link: PostgresConnection) -> None:
     asked = (ONE, Statement("SELECT $1, $2::bytea", (7, b"\0"), is_binary=True), Statement("SELECT 1 WHERE false"))
     for _ in range(PREPARED_AFTER + 2):
         assert answers(link, *asked) == [[("é\ufffd",)], [(7, b"\0")], []]
     assert answers(link, Statement("SELECT count(*) FROM pg_prepared_statements")) == [[(3,)]]
 
 
-def test_nothing_after_a_failure_is_run_and_the_connection_goes_on(link: Link) -> None:
+def test_nothing_after_a_failure_is_run_and_the_connection_goes_on(link: PostgresConnection) -> None:
     for _ in range(PREPARED_AFTER + 2):
         results, error = link.pipeline.run((ONE, BROKEN, Statement("SELECT set_config('a.b', 'set', false)")))
         assert len(results) == 1
@@ -70,13 +70,13 @@ def test_nothing_after_a_failure_is_run_and_the_connection_goes_on(link: Link) -
     assert answers(link, Statement("SELECT coalesce(current_setting('a.b', true), '')")) == [[("",)]]
 
 
-def test_more_than_both_sides_can_hold_passes_in_one_trip(link: Link) -> None:
+def test_more_than_both_sides_can_hold_passes_in_one_trip(link: PostgresConnection) -> None:
     large = "x" * 300_000
     found = answers(link, *(Statement("SELECT $1::text", (large,)) for _ in range(40)))
     assert [row for ((row,),) in found] == [large] * 40
 
 
-def test_a_connection_that_is_lost_on_the_way_is_known_as_lost(link: Link) -> None:
+def test_a_connection_that_is_lost_on_the_way_is_known_as_lost(link: PostgresConnection) -> None:
     end = Statement("SELECT pg_terminate_backend(pg_backend_pid())")
     with suppress(psycopg.OperationalError):
         assert link.pipeline.run((end, ONE))[1] is not None

@@ -339,7 +339,7 @@ class CommitsApart(Protocol):
 
 
 @runtime_checkable
-class Signals(Protocol):
+class SignallingStore(Protocol):
     """A store that carries hints between hubs. Any of them may be lost: nothing depends on one."""
 
     def signal(self, payload: str) -> None:
@@ -364,7 +364,7 @@ class Versioned(Protocol):
 
 
 @runtime_checkable
-class Watched(Protocol):
+class WatchedStore(Protocol):
     """A store on files that others can delete, replace or damage."""
 
     def look(self) -> str:

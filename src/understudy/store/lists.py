@@ -12,7 +12,7 @@ from understudy.coordinator.nouns import FINISHED, LEASED, QUEUED, Task
 from understudy.store.base import EventFilter, StoredEvent, TaskFilter
 from understudy.store.reading import event_of, number_of, row_of, shown
 from understudy.store.search import event_text, folded, task_text
-from understudy.store.session import Session
+from understudy.store.session import SqlSession
 from understudy.store.statements import columns
 from understudy.store.tables import TABLES
 from understudy.store.text_search import event_condition, fields_of, task_condition
@@ -49,7 +49,7 @@ class Conditions:
         return " AND ".join(self.words)
 
 
-class ListQueries(Session):
+class ListQueries(SqlSession):
     """Mixed into the transaction of a backend."""
 
     def list_tasks(self, wanted: TaskFilter) -> list[Task]:

@@ -12,7 +12,7 @@ import msgspec
 
 from understudy.coordinator.nouns import Task
 from understudy.store.dialect import positional
-from understudy.store.session import N, Session
+from understudy.store.session import N, SqlSession
 
 NEEDS_A_PAGE = 1000
 Place = tuple[int, str]  # in the order of the queue
@@ -51,7 +51,7 @@ def covered_by(provides: frozenset[str] | None, page: list[Any]) -> list[str]:
     return [needs for (needs,) in page if provides is None or provides.issuperset(tags_of(needs))]
 
 
-class NeedsQueries(Session):
+class NeedsQueries(SqlSession):
     """Mixed into the transaction of a backend."""
 
     def load_many(self, noun: type[N], keys: Collection[Any]) -> list[N]:

@@ -6,7 +6,7 @@ from understudy.coordinator.nouns import Notice
 from understudy.store.base import Backlog
 from understudy.store.dialect import positional
 from understudy.store.reading import NUMBER_MAX, number_of, shown
-from understudy.store.session import Session
+from understudy.store.session import SqlSession
 
 _BACKLOGS, _ = positional(
     "SELECT target, sum(CASE WHEN state = 'waiting' AND due_at <= :wall THEN 1 ELSE 0 END),"
@@ -22,7 +22,7 @@ _NEXT = (
 )
 
 
-class OutboxQueries(Session):
+class OutboxQueries(SqlSession):
     """Mixed into the transaction of a backend."""
 
     def notices_due(self, channel: str, wall: int, limit: int) -> list[Notice]:

@@ -27,9 +27,9 @@ from understudy.store.postgres_hosts import Hosts
 from understudy.store.postgres_pipeline import Statement
 from understudy.store.postgres_rows import BATCHES, PostgresTransaction
 from understudy.store.postgres_schema import migrate, misfit
-from understudy.store.postgres_signals import Listener, Sender
+from understudy.store.postgres_signals import Listener, SignalSender
 from understudy.store.postgres_trips import Trips
-from understudy.store.postgres_wire import AGAIN, UNPREPARED, Link, address, failure
+from understudy.store.postgres_wire import AGAIN, UNPREPARED, PostgresConnection, address, failure
 from understudy.store.room import LastRoom
 
 T = TypeVar("T")
@@ -89,21 +89,21 @@ class PostgresStore:
         may_be_standby: bool = False,
         writers: int = WRITERS_MAX,
     ) -> None:
-        self._hosts = Hosts(address(url, name), partial(Link, may_be_standby=may_be_standby))
+        self._hosts = Hosts(address(url, name), partial(PostgresConnection, may_be_standby=may_be_standby))
         self._own_clock = own_clock
         self._before_commit = before_commit  # a fail point for crash tests
         self._unreadable = Unreadable()
         self._writers_max = writers
         self._writing = threading.BoundedSemaphore(writers)
-        self._writers: deque[Link] = deque()  # that nobody writes with now
+        self._writers: deque[PostgresConnection] = deque()  # that nobody writes with now
         self._forgotten = 0  # how often all connections were to be made anew
-        self._readers: SimpleQueue[Link] = SimpleQueue()
-        self._lent: set[Link] = set()  # readers in use
+        self._readers: SimpleQueue[PostgresConnection] = SimpleQueue()
+        self._lent: set[PostgresConnection] = set()  # readers in use
         self._is_closed = False
         self._is_unprepared = False  # a pooler forgets what was prepared
         self._last_room = LastRoom()
         self._fronts = Fronts(lambda: self._read(lambda tx: tx.all_fronts(), 0, None))
-        self._sender = Sender(self._opened)
+        self._sender = SignalSender(self._opened)
         self._listeners: list[Listener] = []
         link = self._opened()
         try:
@@ -113,7 +113,7 @@ class PostgresStore:
 
     # ---- connections
 
-    def _opened(self) -> Link:
+    def _opened(self) -> PostgresConnection:
         try:
             link = self._hosts.opened()
         except psycopg.Error as error:
@@ -122,7 +122,7 @@ class PostgresStore:
             link.pipeline.prepares = False
         return link
 
-    def _configured(self, link: Link, settings: dict[str, int | str]) -> Link:
+    def _configured(self, link: PostgresConnection, settings: dict[str, int | str]) -> PostgresConnection:
         """A connection of our own is configured once; behind a pooler each transaction is (`_begin`)."""
         if not link.is_pooled:
             said = [Statement(f"SET {setting} = {value}") for setting, value in settings.items()]
@@ -136,7 +136,9 @@ class PostgresStore:
         link.pipeline.is_worth_waiting = None
         return link
 
-    def _begin(self, link: Link, begin: str, settings: dict[str, int | str], **more: int) -> list[Statement]:
+    def _begin(
+        self, link: PostgresConnection, begin: str, settings: dict[str, int | str], **more: int
+    ) -> list[Statement]:
         """The statements that begin a transaction; behind a pooler they configure it too."""
         local: dict[str, int | str] = {}
         if link.is_pooled:
@@ -175,7 +177,7 @@ class PostgresStore:
             else:
                 link.close()
 
-    def _written(self, link: Link, fn: Callable[[Transaction], T], *, alone: bool, is_fresh: bool) -> T:
+    def _written(self, link: PostgresConnection, fn: Callable[[Transaction], T], *, alone: bool, is_fresh: bool) -> T:
         lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
         begin = self._begin(link, _BATCH, _WRITER)
         trips = Trips(link, [*begin, Statement(f"SELECT {lock}({BATCHES[0]}, {BATCHES[1]})")])
@@ -208,21 +210,21 @@ class PostgresStore:
             self._fronts.add(tx.made)
         return answer
 
-    def _writer(self) -> tuple[Link, bool]:
+    def _writer(self) -> tuple[PostgresConnection, bool]:
         """A connection to write with, and whether it is new: the one used last, as its server remembers most."""
         try:
             return self._writers.pop(), False
         except IndexError:
             return self._new_writer(), True
 
-    def _new_writer(self) -> Link:
+    def _new_writer(self) -> PostgresConnection:
         """Readers are opened anew with it: theirs may be a server that was replaced."""
         link = self._configured(self._opened(), _WRITER)
         link.pipeline.is_worth_waiting = partial(self._is_worth_waiting, link)
         self._drop_readers()
         return link
 
-    def _is_worth_waiting(self, link: Link) -> bool:
+    def _is_worth_waiting(self, link: PostgresConnection) -> bool:
         """True while the writer's server is there, and no newer one; reads that wait for it are ended with it."""
         if self._hosts.is_best(link.place):
             return True
@@ -230,7 +232,7 @@ class PostgresStore:
             reader.cut()
         return False
 
-    def _commit(self, link: Link, trips: Trips) -> None:
+    def _commit(self, link: PostgresConnection, trips: Trips) -> None:
         """End the transaction. PostgreSQL answers ROLLBACK, and no error, to the COMMIT of one that has failed.
 
         A wait for a synchronous standby that somebody has cancelled ends with COMMIT and a warning: not durable there.
@@ -244,7 +246,7 @@ class PostgresStore:
         if said != "COMMIT" or link.warnings:
             raise StoreDownError(f"Store unavailable: PostgreSQL answered {said} to COMMIT {' '.join(link.warnings)}")
 
-    def _undo(self, link: Link) -> None:
+    def _undo(self, link: PostgresConnection) -> None:
         """End a transaction that keeps nothing; a connection on which that is not possible is used no more."""
         try:
             if not link.is_lost:
@@ -252,7 +254,7 @@ class PostgresStore:
         except psycopg.Error:
             link.close()
 
-    def _has_moved_places(self, link: Link, error: psycopg.Error) -> bool:
+    def _has_moved_places(self, link: PostgresConnection, error: psycopg.Error) -> bool:
         """True if the next event was to get the place of another one, and will not any more.
 
         Logical replication, by which databases are moved and upgraded, copies rows and leaves sequences behind.
@@ -315,19 +317,19 @@ class PostgresStore:
             finally:
                 self._give_back(link)
 
-    def _heed_reading(self, error: psycopg.Error, link: Link) -> None:
+    def _heed_reading(self, error: psycopg.Error, link: PostgresConnection) -> None:
         if isinstance(error, UNPREPARED):
             self._is_unprepared = True
             link.close()
             self._drop_readers()
 
-    def _reader(self) -> tuple[Link, bool]:
+    def _reader(self) -> tuple[PostgresConnection, bool]:
         try:
             return self._readers.get_nowait(), False
         except Empty:
             return self._configured(self._opened(), _READER), True
 
-    def _give_back(self, link: Link) -> None:
+    def _give_back(self, link: PostgresConnection) -> None:
         self._lent.discard(link)
         self._undo(link)
         if link.is_lost or self._is_closed or self._readers.qsize() >= READERS_MAX:

@@ -15,7 +15,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from understudy.store.postgres_pipeline import Statement
-from understudy.store.postgres_wire import Link
+from understudy.store.postgres_wire import PostgresConnection
 
 WRITABLE = ("read-write", "primary")
 _HISTORY = "SELECT system_identifier::text, pg_walfile_name(pg_current_wal_lsn()) FROM pg_control_system()"
@@ -36,7 +36,7 @@ def apart(conninfo: str) -> list[str]:
     return [make_conninfo(conninfo, **one) for one in each]
 
 
-def history(link: Link) -> tuple[str, int]:
+def history(link: PostgresConnection) -> tuple[str, int]:
     """The cluster that a server belongs to, and its timeline; 0 where it does not say."""
     with suppress(psycopg.Error):
         ((cluster, log_file),) = link.ask(Statement(_HISTORY))
@@ -52,13 +52,13 @@ def _host(place: str) -> Any:
 class Hosts:
     """Opens connections to the server of an address that can be written to."""
 
-    def __init__(self, conninfo: str, connect: Callable[[str], Link] = Link) -> None:
+    def __init__(self, conninfo: str, connect: Callable[[str], PostgresConnection] = PostgresConnection) -> None:
         self._places = apart(conninfo)  # the one that was taken last is the first
         self._connect = connect
         self._newest = ("", 0)
         self._has_looked = False
 
-    def opened(self, *, everywhere: bool = False) -> Link:
+    def opened(self, *, everywhere: bool = False) -> PostgresConnection:
         """A connection. psycopg.Error where no server takes one.
 
         The first time, and where `everywhere` says so, all servers are asked for the newest one.
@@ -66,7 +66,7 @@ class Hosts:
         if len(self._places) == 1:
             return self._connect(self._places[0])
         failures: list[str] = []
-        best: Link | None = None
+        best: PostgresConnection | None = None
         for link, is_newer in self._found(failures):
             if best is not None:
                 (best if is_newer else link).close()
@@ -88,7 +88,7 @@ class Hosts:
         link.close()
         return link.place == place
 
-    def _found(self, failures: list[str]) -> Iterator[tuple[Link, bool]]:
+    def _found(self, failures: list[str]) -> Iterator[tuple[PostgresConnection, bool]]:
         """Each connection that comes about, and whether its server is newer than all that were known."""
         for place in list(self._places):
             try:

@@ -68,7 +68,7 @@ SELECT relname, relkind = 'S' FROM pg_class WHERE oid = ANY(SELECT to_regclass(n
 """
 
 
-class Fault(Struct, frozen=True):
+class PostgresFault(Struct, frozen=True):
     """One thing that is wrong; its texts are `postgres.NAME.…` of the catalogue."""
 
     name: str
@@ -111,17 +111,17 @@ def conninfo_of(address: str, password: str) -> str:
     return make_conninfo(address, **more)
 
 
-def look(address: str, password: str, clock: Clock, *, is_thorough: bool = False) -> list[Fault]:
+def look(address: str, password: str, clock: Clock, *, is_thorough: bool = False) -> list[PostgresFault]:
     """Everything that is wrong, as far as it can be seen; a thorough look tries for a pooler too."""
     try:
         conninfo = patient(conninfo_of(address, password), "look")
         with psycopg.connect(conninfo, autocommit=True, prepare_threshold=None) as connection:
             found = list(_faults(connection, clock))
             if is_thorough and _is_pooled(connection, conninfo):
-                found.append(Fault("pooler"))
+                found.append(PostgresFault("pooler"))
             return found
     except psycopg.ProgrammingError as error:  # of the address: an unknown parameter, a value that is none
-        return [Fault("parameter", {"said": _said(error, password)})]
+        return [PostgresFault("parameter", {"said": _said(error, password)})]
     except psycopg.Error as error:
         return [_of_connection(error, address, password)]
 
@@ -136,12 +136,12 @@ def why_unreachable(address: str, password: str) -> str:
     return ""
 
 
-def _of_connection(error: psycopg.Error, address: str, password: str) -> Fault:
+def _of_connection(error: psycopg.Error, address: str, password: str) -> PostgresFault:
     said = _said(error, password)
     name = next((name for name, words in _SAID if any(word in said for word in words)), "unreachable")
     if name == "unreachable" and error.pgconn is not None and error.pgconn.needs_password:
         name = "password"  # of a server that speaks another language
-    return Fault(name, {"address": address, "said": said})
+    return PostgresFault(name, {"address": address, "said": said})
 
 
 def _said(error: psycopg.Error, password: str) -> str:
@@ -150,43 +150,43 @@ def _said(error: psycopg.Error, password: str) -> str:
     return (said.replace(password, "…") if password else said)[:SAID_CHARS_MAX]
 
 
-def _faults(connection: psycopg.Connection[Any], clock: Clock) -> Iterator[Fault]:
+def _faults(connection: psycopg.Connection[Any], clock: Clock) -> Iterator[PostgresFault]:
     before_ms = clock.mono_ms()
     with connection.cursor(row_factory=class_row(_Facts)) as cursor:
         found = cursor.execute(_FACTS).fetchone()
     assert found is not None, "a row without a table is always there"
     if found.version < VERSION_MIN:
-        yield Fault("version", {"found": f"{found.version // 10_000}", "least": VERSION_MIN // 10_000})
+        yield PostgresFault("version", {"found": f"{found.version // 10_000}", "least": VERSION_MIN // 10_000})
     if found.is_standby:
-        yield Fault("standby", {"address": connection.info.host, "said": "pg_is_in_recovery()"})
+        yield PostgresFault("standby", {"address": connection.info.host, "said": "pg_is_in_recovery()"})
     elif found.is_read_only:
-        yield Fault("read_only", {"database": connection.info.dbname})
+        yield PostgresFault("read_only", {"database": connection.info.dbname})
     if found.encoding != "UTF8":
-        yield Fault("encoding", {"found": found.encoding, "database": connection.info.dbname})
+        yield PostgresFault("encoding", {"found": found.encoding, "database": connection.info.dbname})
     yield from _of_rights(connection, found)
     off_ms = found.now_ms - clock.now_ms()
     if abs(off_ms) > CLOCK_OFF_MS_MAX + clock.mono_ms() - before_ms:
         key = "postgres.clock.ahead" if off_ms > 0 else "postgres.clock.behind"
-        yield Fault("clock", {"off": t(key, span=span(abs(off_ms)))})
+        yield PostgresFault("clock", {"off": t(key, span=span(abs(off_ms)))})
 
 
-def _of_rights(connection: psycopg.Connection[Any], found: Any) -> Iterator[Fault]:
+def _of_rights(connection: psycopg.Connection[Any], found: Any) -> Iterator[PostgresFault]:
     who = {"user": connection.info.user, "database": connection.info.dbname, "schema": found.schema or "public"}
     if not found.has_store:
         if not found.may_create:
-            yield Fault("rights", who | {"on": t("postgres.rights.create", **who)})
+            yield PostgresFault("rights", who | {"on": t("postgres.rights.create", **who)})
         return
     if forbidden := connection.execute(_FORBIDDEN, ([*RELATIONS],)).fetchone():
         name, is_sequence = forbidden
         on = t("postgres.rights.sequence", sequence=name) if is_sequence else t("postgres.rights.table", table=name)
-        yield Fault("rights", who | {"on": on})
+        yield PostgresFault("rights", who | {"on": on})
         return
     row = connection.execute("SELECT version, compatible_from FROM understudy_schema").fetchone()
     version, compatible_from = row or (0, 0)
     if version > SCHEMA_VERSION and compatible_from > SCHEMA_VERSION:
-        yield Fault("new_schema", {"found": version, "known": SCHEMA_VERSION})
+        yield PostgresFault("new_schema", {"found": version, "known": SCHEMA_VERSION})
     elif version < SCHEMA_VERSION:
-        yield Fault("old_schema", {"found": version, "known": SCHEMA_VERSION})
+        yield PostgresFault("old_schema", {"found": version, "known": SCHEMA_VERSION})
 
 
 def _is_pooled(connection: psycopg.Connection[Any], conninfo: str) -> bool:

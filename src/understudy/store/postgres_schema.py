@@ -19,7 +19,7 @@ from psycopg import IsolationLevel, errors
 
 from understudy.errors import StoreDownError, StoreError, StoreVersionError
 from understudy.store.postgres_rows import MIGRATION, VERSIONS
-from understudy.store.postgres_wire import VERSION_MIN, Link, failure
+from understudy.store.postgres_wire import VERSION_MIN, PostgresConnection, failure
 from understudy.store.tables import SCHEMA_VERSION
 
 FIRST = 10
@@ -30,7 +30,7 @@ _IN_THE_WAY = (errors.LockNotAvailable, errors.DeadlockDetected)
 _COMPATIBLE_FROM = re.compile(r"-- compatible_from: (\d{1,9}+)")
 
 
-def migrate(link: Link) -> None:
+def migrate(link: PostgresConnection) -> None:
     """Bring the store to SCHEMA_VERSION; several hubs may try at once, one does it.
 
     StoreVersionError if a newer understudy wrote it that does not go together with this one.
@@ -59,7 +59,7 @@ def misfit(version: int, compatible_from: int) -> str:
     return ""
 
 
-def _migrated(link: Link) -> tuple[int, int]:
+def _migrated(link: PostgresConnection) -> tuple[int, int]:
     """All steps that are missing, tried again while another transaction has their tables → the same as `_version`."""
     nth = 1
     while True:
@@ -73,7 +73,7 @@ def _migrated(link: Link) -> tuple[int, int]:
         nth += 1
 
 
-def _with_all_steps(link: Link) -> tuple[int, int]:
+def _with_all_steps(link: PostgresConnection) -> tuple[int, int]:
     link.connection.isolation_level = IsolationLevel.READ_COMMITTED  # to see what the hub did that was waited for
     with link.connection.transaction():
         link.connection.execute("SELECT pg_advisory_xact_lock($1::int, $2::int)", MIGRATION)
@@ -87,7 +87,7 @@ def _with_all_steps(link: Link) -> tuple[int, int]:
 def version_at(conninfo: str) -> int:
     """The schema of the store there, which is left as it is; 0: there is none. StoreError."""
     try:
-        link = Link(conninfo, may_be_standby=True)
+        link = PostgresConnection(conninfo, may_be_standby=True)
     except psycopg.Error as error:
         raise failure(error, None) from error
     try:
@@ -98,7 +98,7 @@ def version_at(conninfo: str) -> int:
         link.close()
 
 
-def _look_at_server(link: Link) -> None:
+def _look_at_server(link: PostgresConnection) -> None:
     if link.version < VERSION_MIN:
         raise StoreError(
             f"Store unavailable: PostgreSQL {link.version // 10000} is too old, {VERSION_MIN // 10000} is the oldest"
@@ -107,7 +107,7 @@ def _look_at_server(link: Link) -> None:
         raise StoreError(f"Store unavailable: the database has the encoding {link.encoding}, make one with UTF8")
 
 
-def _version(link: Link) -> tuple[int, int]:
+def _version(link: PostgresConnection) -> tuple[int, int]:
     """The schema that is there (0: none), and the oldest that goes together with it."""
     found = link.connection.execute("SELECT to_regclass('understudy_schema') IS NOT NULL").fetchone()
     if found != (True,):
@@ -116,7 +116,7 @@ def _version(link: Link) -> tuple[int, int]:
     return row or (0, FIRST)
 
 
-def _step(link: Link, number: int, compatible_from: int) -> int:
+def _step(link: PostgresConnection, number: int, compatible_from: int) -> int:
     """One step, if PostgreSQL has one of this number → the oldest schema that goes together with it."""
     folder = files("understudy.store.migrations") / "postgres"
     for step in folder.iterdir():

@@ -13,7 +13,7 @@ import psycopg
 
 from understudy.errors import StoreError
 from understudy.store.postgres_pipeline import Statement
-from understudy.store.postgres_wire import Link, failure
+from understudy.store.postgres_wire import PostgresConnection, failure
 
 CHANNEL = "understudy"
 PAYLOAD_BYTES_MAX = 7_999  # PostgreSQL takes no more
@@ -25,12 +25,12 @@ ASK_EVERY_S = 15.0  # a listener, whether its server still answers
 PAUSE_S, PAUSE_MAX_S = 0.5, 2.0  # before the next connection
 
 
-class Sender:
-    """Sends hints; one connection, one at a time. A server that gives no answer is not waited for (`Link`)."""
+class SignalSender:
+    """Sends hints; one connection, one at a time. A server that gives no answer is not waited for (`PostgresConnection`)."""
 
-    def __init__(self, opened: Callable[[], Link]) -> None:
+    def __init__(self, opened: Callable[[], PostgresConnection]) -> None:
         self._opened = opened
-        self._link: Link | None = None
+        self._link: PostgresConnection | None = None
         self._sending = threading.Lock()
 
     def send(self, payload: str) -> None:
@@ -42,7 +42,7 @@ class Sender:
                 self._link = self._opened()
                 self._is_sent(self._link, payload, is_last=True)
 
-    def _is_sent(self, link: Link, payload: str, *, is_last: bool = False) -> bool:
+    def _is_sent(self, link: PostgresConnection, payload: str, *, is_last: bool = False) -> bool:
         try:
             link.ask(*_WITHOUT_WAIT, Statement(_NOTIFY, (CHANNEL, payload)), _END)
         except psycopg.Error as error:
@@ -67,7 +67,7 @@ class Sender:
 class Listener:
     """Hears hints in a thread of its own, and connects again as often as it must."""
 
-    def __init__(self, opened: Callable[[], Link], on_signal: Callable[[str], None]) -> None:
+    def __init__(self, opened: Callable[[], PostgresConnection], on_signal: Callable[[str], None]) -> None:
         self._opened = opened
         self._on_signal = on_signal
         self._is_over = threading.Event()
@@ -99,7 +99,7 @@ class Listener:
             finally:
                 link.close()
 
-    def _hear(self, link: Link) -> None:
+    def _hear(self, link: PostgresConnection) -> None:
         link.ask(Statement(f"LISTEN {CHANNEL}"))
         self._on_signal("")  # something may have been missed
         asked_s = time.monotonic()

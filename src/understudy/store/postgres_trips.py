@@ -11,7 +11,7 @@ from psycopg.pq.abc import PGresult
 
 from understudy.errors import SlowReadError
 from understudy.store.postgres_pipeline import Statement
-from understudy.store.postgres_wire import Link
+from understudy.store.postgres_wire import PostgresConnection
 
 _Then = Callable[[list[Any]], None]
 
@@ -19,7 +19,9 @@ _Then = Callable[[list[Any]], None]
 class Trips:
     """From BEGIN to COMMIT, in as few trips to the server as there are answers to wait for."""
 
-    def __init__(self, link: Link, begin: Sequence[Statement], until_s: float = 0, *, is_reading: bool = False) -> None:
+    def __init__(
+        self, link: PostgresConnection, begin: Sequence[Statement], until_s: float = 0, *, is_reading: bool = False
+    ) -> None:
         """`until_s`: on the clock that never jumps, when no statement is sent any more; 0: without end."""
         self._link = link
         self._until_s = until_s

@@ -116,7 +116,7 @@ def _own_number(connection: Connection) -> int:
     return connection.info.backend_pid
 
 
-class Link:
+class PostgresConnection:
     """One open connection, and what was found out about its other side."""
 
     def __init__(self, conninfo: str, *, may_be_standby: bool = False) -> None:
@@ -191,7 +191,7 @@ UNPREPARED = (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement)
 AGAIN = (errors.DeadlockDetected, errors.SerializationFailure, *UNPREPARED)
 
 
-def failure(error: psycopg.Error, link: Link | None) -> StoreError:
+def failure(error: psycopg.Error, link: PostgresConnection | None) -> StoreError:
     """Ours for an error of the database: StoreDownError if other requests of the time would fail as well."""
     is_down = link is None or link.is_lost or isinstance(error, _DOWN)
     is_down = is_down and not isinstance(error, errors.QueryCanceled)

@@ -15,7 +15,7 @@ from understudy.store.statements import selected
 N = TypeVar("N", bound=Struct)
 
 
-class Session:
+class SqlSession:
     """An open transaction of a backend: statements in its dialect, with `?` for values."""
 
     dialect: Dialect

@@ -7,7 +7,7 @@ from understudy.coordinator.takeover_nouns import DaemonGroup
 from understudy.store.base import Candidates, Unreadable
 from understudy.store.queries import in_queue_order
 from understudy.store.reading import row_of
-from understudy.store.session import Session
+from understudy.store.session import SqlSession
 
 _DAEMON_GROUPS = (
     "SELECT CASE WHEN state = 'stopped' AND reason = 'planned' THEN reason ELSE state END,"
@@ -18,7 +18,7 @@ _FREE = " AND NOT EXISTS (SELECT 1 FROM task_takeover x WHERE x.task_id = task.i
 _ORDER = " ORDER BY order_key, id LIMIT ?"
 
 
-class TakeoverQueries(Session):
+class TakeoverQueries(SqlSession):
     """Mixed into the transaction of a backend."""
 
     def daemon_groups(self) -> list[DaemonGroup]:

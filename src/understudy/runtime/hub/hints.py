@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from understudy.api.waiting import Kind
 from understudy.errors import StoreError
-from understudy.store.base import Signals
+from understudy.store.base import SignallingStore
 
 PAUSE_S = 0.02
 KINDS_MAX = 50  # of tasks in one hint; for the others each hub looks within a second
@@ -44,7 +44,7 @@ def _bytes_of(kind: Kind) -> int:
 class Hints:
     """Gathers and sends; used on the event loop only."""
 
-    def __init__(self, store: Signals, start_id: str) -> None:
+    def __init__(self, store: SignallingStore, start_id: str) -> None:
         self._store = store
         self._start_id = start_id
         self._ready: Counter[Kind] = Counter()

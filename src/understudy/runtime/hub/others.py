@@ -31,7 +31,7 @@ from understudy.hub.operation import Operation
 from understudy.hub.settled import Settled
 from understudy.hub.starts import RecordStart, SeeHub
 from understudy.runtime.hub.hints import Hints, hint_of
-from understudy.store.base import EventFilter, Reader, Signals, Store, StoredEvent, Versioned
+from understudy.store.base import EventFilter, Reader, SignallingStore, Store, StoredEvent, Versioned
 from understudy.store.queries import HUBS_SEEN, WAITING_FOR
 
 LOOK_EVERY_S = 1.0
@@ -69,7 +69,7 @@ class Others:
         self._on_trouble = on_trouble
         self._on_misfit = on_misfit
         self._is_misfit = False
-        self._hints = Hints(store, start_id) if isinstance(store, Signals) else None
+        self._hints = Hints(store, start_id) if isinstance(store, SignallingStore) else None
         self._stop_listening: Callable[[], None] = lambda: None
         self._loop: asyncio.AbstractEventLoop
         self._start: RecordStart
@@ -95,7 +95,7 @@ class Others:
                 break
             await asyncio.sleep(PAUSE_S)
         self._hub.feed.follow((), self._settled.last_id)
-        if isinstance(self._store, Signals):
+        if isinstance(self._store, SignallingStore):
             self._stop_listening = self._store.listen(self._signalled)
         self._task = self._loop.create_task(self._run())
 

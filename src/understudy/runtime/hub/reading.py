@@ -29,7 +29,7 @@ SEARCH_WITHIN_MS = 5_000
 WAIT_WITHIN_MS = 15_000  # in the line of searches
 
 
-class Reading:
+class ReaderPool:
     """The threads that read; used on the event loop only. `read` is given how long it may take, in ms."""
 
     def __init__(self, clock: Clock) -> None:

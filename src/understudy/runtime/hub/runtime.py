@@ -30,13 +30,13 @@ from understudy.runtime.event_lines import log_events
 from understudy.runtime.hub.lanes import Lanes
 from understudy.runtime.hub.loops import STOP_WITHIN_S, Deliverers, HubLoop, hub_loop
 from understudy.runtime.hub.others import Others
-from understudy.runtime.hub.reading import Reading
+from understudy.runtime.hub.reading import ReaderPool
 from understudy.runtime.hub.store_watch import StoreVoice, StoreWatch
 from understudy.runtime.hub.writer import Writer
 from understudy.runtime.transport import Transport
 from understudy.runtime.troubles import Troubles
 from understudy.runtime.wiring import Wiring
-from understudy.store.base import Reader, Store, Watched
+from understudy.store.base import Reader, Store, WatchedStore
 
 T = TypeVar("T")
 ALARM_STOP_WITHIN_S = 10.0
@@ -88,7 +88,7 @@ class HubRuntime:
         watchdog = wiring.watchdog(self._alarm_is_silent_for_ms, self.deliverers.longest_pause_ms)
         self._ping = hub_loop(watchdog, self.writer, transport) if watchdog is not None else None
         self._takeover: HubLoop | None = None
-        self._reading = Reading(clock)
+        self._reading = ReaderPool(clock)
         self._others = self._made_others() if store.is_shared else None
         self._commits = Commits()
 
@@ -255,7 +255,7 @@ class HubRuntime:
 
     def _store_failed(self, error: BaseException) -> None:
         """Said once, and not beside the watch, which knows more of lost and damaged files."""
-        if not (isinstance(self.store, Watched) and self.store.trouble()):
+        if not (isinstance(self.store, WatchedStore) and self.store.trouble()):
             self._voice.failed(error)
 
     def _on_misfit(self, why: str) -> None:

@@ -8,7 +8,7 @@ from understudy.clock import Clock
 from understudy.errors import StoreError
 from understudy.log import Log
 from understudy.runtime.stepper import Stepper
-from understudy.store.base import Store, Watched
+from understudy.store.base import Store, WatchedStore
 
 LOOK_EVERY_MS = 1_000
 STOP_WITHIN_S = 10.0  # a rescue that is under way may take a while
@@ -54,7 +54,7 @@ class StoreWatch:
     """A thread that looks at a store on files; for any other there is nothing to watch."""
 
     def __init__(self, store: Store, clock: Clock, log: Log) -> None:
-        self._store = store if isinstance(store, Watched) else None
+        self._store = store if isinstance(store, WatchedStore) else None
         self._clock = clock
         self._log = log
         self._trouble = ""
