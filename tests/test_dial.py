@@ -11,7 +11,7 @@ from http.client import BadStatusLine, HTTPException, IncompleteRead
 import pytest
 
 from tests.daemon.raw_server import raw_server
-from understudy.wire.dial import Cut, Server, Trust, body_of
+from understudy.wire.dial import Cut, Server, TrustedCertificates, body_of
 from understudy.wire.response import Response
 
 
@@ -22,7 +22,7 @@ def fetched(answer: bytes, bytes_max: int = 1000) -> bytes:
 def spoken(said: bytes, bytes_max: int = 1000, piece: int = 0, step_s: float = 5) -> bytes:
     """The body of what a server says, `piece` bytes at a time if they are given."""
     url, thread = raw_server(said, piece=piece)
-    server = Server(url, Trust())
+    server = Server(url, TrustedCertificates())
     connection = server.connect(5, step_s)
     try:
         connection.request("GET", server.target, headers=server.headers)
@@ -87,7 +87,7 @@ def test_a_long_answer_that_flows_may_take_longer_than_its_first_byte():
 
 def test_what_goes_on_has_only_its_pauses_limited():
     url, thread = raw_server(b"HTTP/1.1 200 OK\r\n\r\n" + b"h" * 30, piece=1)
-    connection = Server(url, Trust()).connect(5, 5)
+    connection = Server(url, TrustedCertificates()).connect(5, 5)
     connection.request("GET", "/")
     response = connection.getresponse()
     assert isinstance(response, Response)
@@ -110,7 +110,7 @@ def test_what_is_cut_before_it_is_connected_ends_at_once():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         cut = Cut()
         cut.end()
-        connection = Server(f"http://127.0.0.1:{silent.getsockname()[1]}", Trust()).connect(60, 60)
+        connection = Server(f"http://127.0.0.1:{silent.getsockname()[1]}", TrustedCertificates()).connect(60, 60)
         cut.guard(connection.sock)
         assert connection.sock.recv(1) == b""
         connection.close()
@@ -121,7 +121,7 @@ def test_what_is_cut_before_it_is_connected_ends_at_once():
 @pytest.mark.parametrize("url", ["", "x", "ftp://x/", "http://", "https:///x"])
 def test_an_address_that_is_none_is_refused(url):
     with pytest.raises(ValueError, match="no http address"):
-        Server(url, Trust())
+        Server(url, TrustedCertificates())
 
 
 @pytest.mark.parametrize(
@@ -131,4 +131,4 @@ def test_an_address_that_is_none_is_refused(url):
 def test_path_and_query_are_asked_for_as_http_wants_them(url, target, monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    assert Server(url, Trust()).target == target
+    assert Server(url, TrustedCertificates()).target == target

@@ -17,9 +17,9 @@ from understudy.wire.decode import decode
 from understudy.wire.foreign_json import object_of, parsed, whole
 from understudy.wire.memory import MemorySaveBody
 from understudy.wire.tasks import ReleaseBody, RenewBody, ResultBody, StatusBody
-from understudy.worker.executors import Session
-from understudy.worker.executors.events import Events
-from understudy.worker.results import Result
+from understudy.worker.executors import AssistantSession
+from understudy.worker.executors.events import JsonLines
+from understudy.worker.results import RunResult
 
 HALVES = [rb"\ud83d", rb"\uDE00", b"\xed\xa0\xbd", rb"\ud83d\ud83d\ude00"]
 pieces = st.sampled_from([rb"\\", rb"\ud83d", rb"\ude00", rb"\n", b"a", rb"\u0041", rb"\"", rb"\uDBFF", "あ".encode()])
@@ -57,7 +57,7 @@ def test_other_rubbish_is_refused_as_ever():
 def test_what_is_nested_too_deeply_is_rubbish_too(opening):
     for raw in (opening * 20_000, f'{{"id": "s", "unknown": {opening * 20_000}'):
         assert object_of(raw.encode()) is None
-        for shape in (Session, dict[str, object]):
+        for shape in (AssistantSession, dict[str, object]):
             with pytest.raises(msgspec.MsgspecError):
                 parsed(raw.encode(), shape)
 
@@ -65,11 +65,11 @@ def test_what_is_nested_too_deeply_is_rubbish_too(opening):
 @pytest.mark.parametrize("half", HALVES)
 def test_assistants_services_and_the_spool_are_read_too(half, tmp_path):
     line = b'{"type":"result","result":"x ' + half + b'"}'
-    (event,) = Events().feed(line + b"\n")
+    (event,) = JsonLines().feed(line + b"\n")
     assert event["result"].startswith("x \ufffd")
     assert object_of(line) == event
     home = Home(tmp_path, "mini")
-    kept = msgspec.json.encode(Result("a", "t1", 1, success=True, finished_at=1, output="XX"))
+    kept = msgspec.json.encode(RunResult("a", "t1", 1, success=True, finished_at=1, output="XX"))
     (home.spool / "a.json").write_bytes(kept.replace(b"XX", half))
     (result,) = Spool(home).load()
     assert result.output.startswith("\ufffd")

@@ -15,7 +15,7 @@ from tests.api.hubs import Hub
 from tests.api.wire import ADMIN, OWNER
 from understudy.store import migrations
 from understudy.store.sqlite import SqliteStore
-from understudy.worker.executors import Task
+from understudy.worker.executors import TaskToRun
 from understudy.worker.executors.prompt import conversation_of
 
 TALK = {"conversation": {"channel": "slack", "user_id": "U1"}}
@@ -39,7 +39,7 @@ def ask(hub: Hub, key: str, question: str, answer: str = "", **fields: Any) -> A
 
 def session_of(task: Any) -> str:
     """The conversation by which a daemon keeps an assistant's session."""
-    return conversation_of(msgspec.convert({"content": "", **task}, Task, strict=False))
+    return conversation_of(msgspec.convert({"content": "", **task}, TaskToRun, strict=False))
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)

@@ -12,30 +12,30 @@ from understudy.daemon.beat_budget import BEAT_BYTES_MAX, BEAT_BYTES_MIN, GROWS_
 from understudy.daemon.heartbeat import HEARTBEAT, heartbeat_loop
 from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.limits import BODY_BYTES_MAX, CHECKPOINT_BYTES_MAX
-from understudy.worker.effects import Answer, Call
-from understudy.worker.executors import Progress, Task
+from understudy.worker.effects import Call, HubAnswer
+from understudy.worker.executors import RunProgress, TaskToRun
 from understudy.worker.state import PROVIDES_MAX, RUNNING_NAMED_MAX, Lease, Run
 
-OK = Answer(200, {"success": True, "nextInSec": 10, "lost": [], "cancel": []})
+OK = HubAnswer(200, {"success": True, "nextInSec": 10, "lost": [], "cancel": []})
 LONG = "\u4e16" * 21_000  # nearly as long as a checkpoint may be
 
 
-def stage_with(runs: int, limit: int = BODY_BYTES_MAX, refusal: Answer | None = None) -> tuple[Stage, list[Any]]:
+def stage_with(runs: int, limit: int = BODY_BYTES_MAX, refusal: HubAnswer | None = None) -> tuple[Stage, list[Any]]:
     """A daemon with so many runs that have much to say, and the beats that its hub accepted."""
     accepted: list[Any] = []
 
-    def hub(call: Call) -> tuple[int, Answer]:
+    def hub(call: Call) -> tuple[int, HubAnswer]:
         raw = msgspec.json.encode(call.body)
         if call.path != HEARTBEAT or len(raw) > limit:
-            return 1, refusal or Answer(413, {"error": "Request body too large", "limitBytes": limit})
+            return 1, refusal or HubAnswer(413, {"error": "Request body too large", "limitBytes": limit})
         msgspec.json.decode(raw, type=HeartbeatBody)
         accepted.append(msgspec.json.decode(raw))
         return 1, OK
 
     stage = Stage(hub)
     for nth in range(runs):
-        run = Run(f"r{nth}", Task(id=f"t{nth}"), Lease(nth, "wait", 30_000, 30_000), 0, 0)
-        run.progress = Progress(at=1, text="\u4e16" * 1_000, checkpoint=f"{nth} {LONG}")
+        run = Run(f"r{nth}", TaskToRun(id=f"t{nth}"), Lease(nth, "wait", 30_000, 30_000), 0, 0)
+        run.progress = RunProgress(at=1, text="\u4e16" * 1_000, checkpoint=f"{nth} {LONG}")
         stage.state.runs[run.id] = run
     return stage, accepted
 
@@ -78,7 +78,7 @@ def test_names_count_in_the_budget_and_all_of_it_is_used() -> None:
 
 def test_beat_whose_content_is_refused_is_followed_by_a_bare_one() -> None:
     """A hub of another version may not understand a part: leases and liveness do not depend on it."""
-    stage, accepted = stage_with(2, 1_000, Answer(400, {"error": "Validation failed", "details": ["loops: no"]}))
+    stage, accepted = stage_with(2, 1_000, HubAnswer(400, {"error": "Validation failed", "details": ["loops: no"]}))
     stage.start(heartbeat_loop(stage.state))
     assert stage.run_until(lambda: bool(accepted), within_ms=1_000)
     assert {"daemonId", "bootId", "seq", "running", "state"} <= accepted[0].keys()
@@ -86,7 +86,7 @@ def test_beat_whose_content_is_refused_is_followed_by_a_bare_one() -> None:
 
 
 def test_budget_is_halved_down_to_nothing_and_grows_after_an_hour() -> None:
-    budget, refusal = BeatBudget(), Answer(413, {"error": "too large"})
+    budget, refusal = BeatBudget(), HubAnswer(413, {"error": "too large"})
     sizes = []
     while budget.cut(refusal, 0):
         sizes.append(budget.bytes_max)
@@ -100,7 +100,7 @@ def test_budget_is_halved_down_to_nothing_and_grows_after_an_hour() -> None:
 
 @pytest.mark.parametrize("status", [401, 403, 404, 409, 429, 500, 503])
 def test_other_refusals_cut_nothing(status: int) -> None:
-    assert not BeatBudget().cut(Answer(status, {"error": "x"}), 0)
+    assert not BeatBudget().cut(HubAnswer(status, {"error": "x"}), 0)
 
 
 def test_the_largest_beat_without_details_fits_the_smallest_whole_budget() -> None:

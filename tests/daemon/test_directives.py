@@ -11,7 +11,7 @@ from tests.worker.rules_hub import RulesHub
 from understudy.daemon.directives import take_directives
 from understudy.daemon.life import main_loop
 from understudy.worker.directives import DirectiveOutcome, SavedDirectives
-from understudy.worker.effects import Answer, Call, Ended, Failed, Installed, LoadedDirectives
+from understudy.worker.effects import Call, Ended, Failed, HubAnswer, Installed, LoadedDirectives
 
 MINUTE_MS = 60_000
 LATER = "boot-2"
@@ -29,19 +29,19 @@ class OwnersHub(RulesHub):
     def ask(self, directive_id: str, kind: str, **more: Any) -> None:
         self.offered[directive_id] = {"id": directive_id, "kind": kind, "expiresInSec": 600, **more}
 
-    def call(self, call: Call) -> tuple[int, Answer | Failed]:
+    def call(self, call: Call) -> tuple[int, HubAnswer | Failed]:
         delay_ms, answer = super().call(call)
         if self.loses_reports and "directives" in call.body:
             self.loses_reports -= 1
             return delay_ms, Failed("connection cut")
         return delay_ms, answer
 
-    def _beat(self, body: dict[str, Any]) -> Answer:
+    def _beat(self, body: dict[str, Any]) -> HubAnswer:
         answer = super()._beat(body)
         for report in body.get("directives", ()):
             self.reports.append(report)
             self.offered.pop(report["id"], None)
-        return Answer(200, answer.body | {"directives": list(self.offered.values())})
+        return HubAnswer(200, answer.body | {"directives": list(self.offered.values())})
 
     def reported(self, directive_id: str) -> list[str]:
         """The states that beats named, each once."""

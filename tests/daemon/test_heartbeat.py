@@ -7,7 +7,7 @@ import pytest
 
 from understudy.daemon.heartbeat import _detail
 from understudy.wire.limits import CHECKPOINT_BYTES_MAX
-from understudy.worker.executors import Progress, Task
+from understudy.worker.executors import RunProgress, TaskToRun
 from understudy.worker.state import Lease, Run
 
 QUOTES = 2
@@ -25,7 +25,7 @@ QUOTES = 2
     ids=["fits", "a byte too many", "control characters", "Japanese", "too much Japanese"],
 )
 def test_checkpoint_is_named_if_the_hub_takes_it(checkpoint: str, is_named: bool) -> None:
-    run = Run("r1", Task(id="t1"), Lease(token=7, on_loss="wait", duration_ms=30_000, first_ms=30_000), 0, 0)
-    entry = _detail(run, Progress(at=1, checkpoint=checkpoint))
+    run = Run("r1", TaskToRun(id="t1"), Lease(token=7, on_loss="wait", duration_ms=30_000, first_ms=30_000), 0, 0)
+    entry = _detail(run, RunProgress(at=1, checkpoint=checkpoint))
     assert ("checkpoint" in entry) == is_named
     assert len(msgspec.json.encode(entry.get("checkpoint", ""))) <= CHECKPOINT_BYTES_MAX

@@ -15,7 +15,7 @@ from understudy.daemon.outputs import FILES_MAX, Outputs
 from understudy.daemon.spool import EVIDENCE_MAX, Spool
 from understudy.errors import ConfigError
 from understudy.ids import IdMaker
-from understudy.worker.results import Result
+from understudy.worker.results import RunResult
 
 IDS = IdMaker(SystemClock())
 
@@ -90,7 +90,7 @@ def test_evidence_and_outputs_keep_their_bounds_while_files_vanish(
         for nth in range(250):
             (directory / f"{nth}{suffix}").write_bytes(b"1")
         (directory / f"gone{suffix}").symlink_to(tmp_path / "nothing")
-    Spool(home).shelve(Result("r", "t", 1, True, 0, 0), "lost")
+    Spool(home).shelve(RunResult("r", "t", 1, True, 0, 0), "lost")
     Outputs(outputs).begin("next")
     assert len(aged_files(home.evidence.iterdir())) == EVIDENCE_MAX
     assert len(aged_files(outputs.iterdir())) == FILES_MAX - 1

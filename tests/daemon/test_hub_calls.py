@@ -15,7 +15,7 @@ from tests.daemon.raw_server import raw_server
 from tests.waiting import allowed_s
 from understudy.daemon.hub_calls import HubCalls
 from understudy.errors import ConfigError
-from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Answer, Call, Failed
+from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Call, Failed, HubAnswer
 
 BEAT = {"bootId": "b", "running": []}
 
@@ -37,13 +37,13 @@ def beat(timeout_ms: int = 5_000) -> Call:
 
 def test_answer_is_status_and_body(hub: FakeHub) -> None:
     answer = client(hub.url).call(beat())
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, HubAnswer)
     assert (answer.status, answer.body["success"]) == (200, True)
 
 
 def test_refusal_is_an_answer_too(hub: FakeHub) -> None:
     hub.fault = lambda *_: (409, {"error": "x", "code": "superseded"})
-    assert client(hub.url).call(beat()) == Answer(409, {"error": "x", "code": "superseded"})
+    assert client(hub.url).call(beat()) == HubAnswer(409, {"error": "x", "code": "superseded"})
 
 
 @pytest.mark.parametrize("fault", ["drop", "cut"])
@@ -52,7 +52,7 @@ def test_cut_connection_is_a_failure_and_the_next_call_works(hub: FakeHub, fault
     hub.fault = lambda *_: next(faults, None)
     hub_client = client(hub.url)
     assert isinstance(hub_client.call(beat()), Failed)
-    assert isinstance(hub_client.call(beat()), Answer)
+    assert isinstance(hub_client.call(beat()), HubAnswer)
 
 
 def test_an_answer_that_drips_is_none_and_the_next_beat_is_sent_in_time() -> None:
@@ -109,7 +109,7 @@ def test_too_large_for_a_proxy_is_told_as_that(body: bytes) -> None:
     """Sent again as it is, it would be refused for ever."""
     url, thread = raw_server(b"HTTP/1.1 413 No\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
     answer = client(url).call(beat())
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, HubAnswer)
     assert (answer.status, answer.body["code"]) == (413, TOO_LARGE_ON_THE_WAY)
     thread.join(60)
 
@@ -118,7 +118,7 @@ def test_abort_cuts_the_named_call_short(hub: FakeHub) -> None:
     hub.boot = "b"
     hub_client = client(hub.url)
     body = {"bootId": "b", "requestId": "r", "max": 1, "waitSec": 20, "onLoss": "wait", "workerId": "w"}
-    answers: list[Answer | Failed] = []
+    answers: list[HubAnswer | Failed] = []
     claim = Call("POST", "/api/queue/claim", body, 30_000, abort="claim")
     thread = threading.Thread(target=lambda: answers.append(hub_client.call(claim)))
     thread.start()
@@ -129,14 +129,14 @@ def test_abort_cuts_the_named_call_short(hub: FakeHub) -> None:
     thread.join(60)
     assert isinstance(answers[0], Failed)
     hub_client.abort("claim")
-    assert isinstance(hub_client.call(beat()), Answer)
+    assert isinstance(hub_client.call(beat()), HubAnswer)
 
 
 def test_kept_connections_can_be_forgotten(hub: FakeHub) -> None:
     hub_client = client(hub.url)
     hub_client.call(beat())
     hub_client.reset()
-    assert isinstance(hub_client.call(beat()), Answer)
+    assert isinstance(hub_client.call(beat()), HubAnswer)
 
 
 def test_a_kept_connection_that_the_hub_has_closed_is_not_used_again() -> None:
@@ -144,12 +144,12 @@ def test_a_kept_connection_that_the_hub_has_closed_is_not_used_again() -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"  # it says nothing of closing, and closes
     url, thread = raw_server(answer, answer)
     hub_client = client(url)
-    assert hub_client.call(beat()) == Answer(200, {})
+    assert hub_client.call(beat()) == HubAnswer(200, {})
     (kept,) = hub_client._kept
     kept.sock.settimeout(60)
     with suppress(ConnectionResetError):  # it had not read all of the request when it closed
         assert kept.sock.recv(1, socket.MSG_PEEK) == b""
-    assert hub_client.call(beat()) == Answer(200, {})
+    assert hub_client.call(beat()) == HubAnswer(200, {})
     thread.join(60)
 
 
@@ -163,7 +163,7 @@ def test_a_connection_is_kept_for_the_next_call(hub: FakeHub) -> None:
 
 def test_path_of_the_address_is_kept() -> None:
     url, thread = raw_server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-    assert client(f"{url}/hub/").call(beat()) == Answer(200, {})
+    assert client(f"{url}/hub/").call(beat()) == HubAnswer(200, {})
     thread.join(60)
 
 

@@ -24,7 +24,7 @@ from understudy.clock import SystemClock
 from understudy.daemon import installation as module
 from understudy.daemon.index import OWN_INDEX, has_own_index
 from understudy.daemon.installation import Installation, InstallError, launcher
-from understudy.worker.directives import Directive
+from understudy.worker.directives import ReceivedDirective
 
 NAME = "understudy-9.9.9-py3-none-any.whl"
 SIMPLE, SRV = "simple", "///srv/wheels"  # apart: no file of the repository names a registry
@@ -50,11 +50,11 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         """Quiet."""
 
 
-def order(wheel: str | None = None, sha256: str | None = SHA, version: str | None = None) -> Directive:
-    return Directive("directive-0123456789", "update", wheel=wheel, sha256=sha256, version=version)
+def order(wheel: str | None = None, sha256: str | None = SHA, version: str | None = None) -> ReceivedDirective:
+    return ReceivedDirective("directive-0123456789", "update", wheel=wheel, sha256=sha256, version=version)
 
 
-def refused(data: Path, wanted: Directive, timeout_ms: int = 20_000, env: dict[str, str] | None = None) -> str:
+def refused(data: Path, wanted: ReceivedDirective, timeout_ms: int = 20_000, env: dict[str, str] | None = None) -> str:
     """Why it is not installed; nothing of it is left."""
     made = Installation(data, env if env is not None else dict(os.environ))
     with pytest.raises(InstallError) as error:
@@ -258,7 +258,7 @@ def test_a_version_that_is_none_reaches_no_path(tmp_path: Path, version: str) ->
 def test_an_id_that_is_none_reaches_no_path(tmp_path: Path, directive_id: str) -> None:
     precious = tmp_path / "data" / "precious"
     precious.mkdir(parents=True)
-    wanted = Directive(directive_id, "update", version="1.0", sha256=SHA)
+    wanted = ReceivedDirective(directive_id, "update", version="1.0", sha256=SHA)
     with pytest.raises(InstallError, match="no valid id"):
         Installation(tmp_path / "data", {}).install(wanted, 1_000)
     made = Installation(tmp_path / "data", {})

@@ -15,8 +15,8 @@ from understudy.clock import iso
 from understudy.daemon.life import main_loop
 from understudy.worker import run
 from understudy.worker.claim import lease_of
-from understudy.worker.effects import Answer, Call, Ended, Failed
-from understudy.worker.results import Result
+from understudy.worker.effects import HubAnswer, Call, Ended, Failed
+from understudy.worker.results import RunResult
 from understudy.worker.workspaces import Workspaces
 
 MINUTE_MS = 60_000
@@ -30,9 +30,9 @@ def started(hub: RulesHub) -> RulesHub:
 def late_claims(hub: RulesHub) -> Hub:
     """The hub with grants that are 24 s on their way."""
 
-    def call(call: Call) -> tuple[int, Answer | Failed]:
+    def call(call: Call) -> tuple[int, HubAnswer | Failed]:
         delay_ms, answer = hub.call(call)
-        is_grant = call.path.endswith("/claim") and isinstance(answer, Answer) and answer.body.get("success")
+        is_grant = call.path.endswith("/claim") and isinstance(answer, HubAnswer) and answer.body.get("success")
         return (24_000 if is_grant else delay_ms), answer
 
     return call
@@ -125,7 +125,7 @@ def test_unnamed_wait_run_ends_with_its_first_lease() -> None:
     hub = started(RulesHub())
     hub.stage.play = lambda _: (10 * MINUTE_MS, Ended(code=0))
     hub.stage.run_for(1_000)
-    hub.refuses = {"/heartbeat": Answer(503, {})}
+    hub.refuses = {"/heartbeat": HubAnswer(503, {})}
     hub.submit("t1")
     assert hub.stage.run_until(lambda: bool(hub.stage.living()))
     ends_ms = hub.ends_ms["t1"]
@@ -140,7 +140,7 @@ def test_daemon_ends_a_run_with_its_lease_even_if_the_guard_does_not(on_loss: st
     hub.stage.play = lambda _: (10 * MINUTE_MS, Ended(code=0))
     hub.stage.run_for(1_000)
     if not is_named:
-        hub.refuses = {"/heartbeat": Answer(503, {})}
+        hub.refuses = {"/heartbeat": HubAnswer(503, {})}
     hub.submit("t1")
     assert hub.stage.run_until(lambda: bool(hub.stage.living()))
     hub.stage.run_for(50)
@@ -166,9 +166,9 @@ def test_claim_with_a_lost_answer_is_sent_again_under_the_same_id() -> None:
     hub = started(RulesHub())
     granted: list[str] = []
 
-    def losing_the_first_grant(call: Call) -> tuple[int, Answer | Failed]:
+    def losing_the_first_grant(call: Call) -> tuple[int, HubAnswer | Failed]:
         delay_ms, answer = hub.call(call)
-        if call.path.endswith("/claim") and isinstance(answer, Answer) and answer.body.get("success"):
+        if call.path.endswith("/claim") and isinstance(answer, HubAnswer) and answer.body.get("success"):
             granted.append(call.body["requestId"])
             if len(granted) == 1:
                 return delay_ms, Failed("connection cut")
@@ -197,7 +197,7 @@ def test_claim_answer_that_nobody_confirms_is_given_back_unstarted() -> None:
     hub = started(RulesHub(on_loss="requeue"))
     hub.stage.run_for(1_000)
     hub.stage.hub = late_claims(hub)
-    hub.refuses = {"/heartbeat": Answer(503, {})}
+    hub.refuses = {"/heartbeat": HubAnswer(503, {})}
     hub.submit("t1")
     assert hub.stage.run_until(lambda: bool(hub.released), within_ms=120_000)
     assert hub.released == [("t1", "not_started")]
@@ -221,7 +221,7 @@ def test_result_that_comes_too_late_is_refused_once_and_becomes_evidence() -> No
     hub = started(RulesHub())
     hub.submit("t1")
     assert hub.stage.run_until(lambda: bool(hub.stage.started))
-    hub.refuses = {"/heartbeat": Answer(503, {})}
+    hub.refuses = {"/heartbeat": HubAnswer(503, {})}
     hub.take_away("t1")
     assert hub.stage.run_until(lambda: bool(hub.stage.evidence))
     assert len(hub.refused) == 1
@@ -255,7 +255,7 @@ def test_daemon_whose_name_is_taken_ends_its_runs_and_falls_silent(code: str) ->
     hub.stage.play = lambda _: (10 * MINUTE_MS, Ended(code=0))
     hub.submit("t1")
     hub.stage.run_for(5_000)
-    hub.refuses = {"/heartbeat": Answer(409, {"error": "?", "code": code})}
+    hub.refuses = {"/heartbeat": HubAnswer(409, {"error": "?", "code": code})}
     assert hub.stage.run_until(lambda: not hub.stage.living(), within_ms=11_000)
     hub.stage.run_for(1_000)
     calls = len(hub.stage.calls)
@@ -270,7 +270,7 @@ def test_refused_key_is_said_with_its_mend_and_ends_no_run(status: int) -> None:
     hub.stage.play = lambda _: (5 * MINUTE_MS, Ended(code=0, stdout=b"late"))
     hub.submit("t1")
     hub.stage.run_for(5_000)
-    hub.refuses = {"": Answer(status, {"error": "no"})}
+    hub.refuses = {"": HubAnswer(status, {"error": "no"})}
     hub.stage.run_for(4 * MINUTE_MS)
     assert len(hub.stage.living()) == 1
     assert any("critical Heartbeat" in line and str(status) in line for line in hub.stage.said)
@@ -289,7 +289,7 @@ def test_unknown_boot_is_answered_with_a_beat_and_the_claim_is_repeated() -> Non
 def test_result_spooled_by_an_earlier_life_is_delivered_before_the_first_beat() -> None:
     hub = RulesHub()
     hub.token["old"] = 7
-    hub.stage.spool["run-0"] = Result(name="run-0", task_id="old", token=7, success=True, output="kept")
+    hub.stage.spool["run-0"] = RunResult(name="run-0", task_id="old", token=7, success=True, output="kept")
     started(hub)
     assert hub.stage.run_until(lambda: any(c.path.endswith("/heartbeat") for _, c in hub.stage.calls))
     assert hub.results["old"]["output"] == "kept"
@@ -300,8 +300,8 @@ def test_undelivered_result_of_an_earlier_life_is_named_in_the_beats() -> None:
     hub = RulesHub()
     hub.token["old"] = 7
     hub.on_loss["old"] = "wait"
-    hub.stage.spool["run-0"] = Result(name="run-0", task_id="old", token=7, success=True)
-    hub.refuses = {"/results": Answer(503, {})}
+    hub.stage.spool["run-0"] = RunResult(name="run-0", task_id="old", token=7, success=True)
+    hub.refuses = {"/results": HubAnswer(503, {})}
     started(hub)
     hub.stage.run_for(15_000)
     beats = [call.body for _, call in hub.stage.calls if call.path.endswith("/heartbeat")]
@@ -311,7 +311,7 @@ def test_undelivered_result_of_an_earlier_life_is_named_in_the_beats() -> None:
 def test_result_that_cannot_be_kept_is_delivered_all_the_same_and_stops_the_claiming() -> None:
     hub = started(RulesHub())
     hub.stage.disk_is_full = True
-    hub.refuses = {"/results": Answer(503, {})}
+    hub.refuses = {"/results": HubAnswer(503, {})}
     hub.submit("t1")
     hub.submit("t2")
     assert hub.stage.run_until(lambda: bool(hub.stage.state.unkept))
@@ -429,7 +429,7 @@ def test_daemon_claims_only_what_it_has_room_for() -> None:
 
 def test_what_a_hub_grants_beyond_the_room_that_there_is_is_given_back_unstarted() -> None:
     class Lavish(RulesHub):
-        def _claim(self, body: dict[str, Any]) -> tuple[int, Answer]:
+        def _claim(self, body: dict[str, Any]) -> tuple[int, HubAnswer]:
             return super()._claim(body | {"max": 50})
 
     hub = Lavish(capacity=2)
@@ -446,7 +446,7 @@ def test_a_task_that_meets_a_defect_before_its_start_is_not_claimed_in_a_frenzy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Again(RulesHub):
-        def call(self, call: Call) -> tuple[int, Answer | Failed]:
+        def call(self, call: Call) -> tuple[int, HubAnswer | Failed]:
             if call.path.endswith("/release"):
                 self.submit("t1")
             return super().call(call)
@@ -482,7 +482,7 @@ def test_tasks_that_nobody_here_can_read_are_given_back_and_asked_for_ever_more_
 
 def test_a_hub_that_grants_the_same_again_and_again_is_not_asked_in_a_frenzy() -> None:
     class Same(RulesHub):
-        def _claim(self, body: dict[str, Any]) -> tuple[int, Answer]:
+        def _claim(self, body: dict[str, Any]) -> tuple[int, HubAnswer]:
             if self.requests:
                 body = body | {"requestId": next(iter(self.requests))}
             return super()._claim(body)

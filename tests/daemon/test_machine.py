@@ -22,7 +22,7 @@ from understudy.runtime.machine import children
 from understudy.runtime.machine.drive import Driver
 from understudy.worker import process_tree
 from understudy.worker.effects import AwaitRun, Failed, Install, Probe, Spawn, Spawned, StopRun
-from understudy.worker.executors import Ended, Plan, SignsOfLife
+from understudy.worker.executors import Ended, PlainReading, Plan
 from understudy.worker.state import Signals
 
 UNUSED: Any = None
@@ -35,7 +35,9 @@ def machine_in(home: Home) -> Machine:
 
 def spawned(machine: Machine, run_id: str, code: str) -> Spawned:
     env = {"PATH": os.environ["PATH"], "UNDERSTUDY_RUN_ID": run_id}
-    started = machine.perform(Spawn(run_id, Plan(argv=(sys.executable, "-c", code), env=env, stdin=b""), SignsOfLife()))
+    started = machine.perform(
+        Spawn(run_id, Plan(argv=(sys.executable, "-c", code), env=env, stdin=b""), PlainReading())
+    )
     assert isinstance(started, Spawned)
     return started
 
@@ -135,7 +137,7 @@ def test_without_a_thread_nothing_is_started(tmp_path: Path, monkeypatch: pytest
     plan = Plan(argv=("/bin/sh", "-c", 'echo yes > "$1"', "sh", str(proof)), env=env)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", scarce)
-        failed = machine.perform(Spawn(fresh("m"), plan, SignsOfLife()))
+        failed = machine.perform(Spawn(fresh("m"), plan, PlainReading()))
     assert isinstance(failed, Failed)
     assert failed.word == "no_processes"
     assert (proof.exists(), list(home.markers.iterdir()), len(started)) == (False, [], 4)
@@ -174,7 +176,7 @@ def test_a_child_that_cannot_be_told_from_others_is_not_left_alone(
     home, run_id = Home(tmp_path, "mini"), fresh("m")
     monkeypatch.setattr(children, "birth_of", refused)
     plan = Plan(argv=(sys.executable, "-c", SLEEP), env={"PATH": os.environ["PATH"], "UNDERSTUDY_RUN_ID": run_id})
-    failed = machine_in(home).perform(Spawn(run_id, plan, SignsOfLife()))
+    failed = machine_in(home).perform(Spawn(run_id, plan, PlainReading()))
     assert isinstance(failed, Failed)
     assert failed.word == "cannot_start"
     assert (process_tree.ProcessTree(run_id, SystemClock()).alive(), list(home.markers.iterdir())) == ([], [])

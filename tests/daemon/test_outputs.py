@@ -13,7 +13,7 @@ from understudy.daemon.outputs import Outputs
 from understudy.daemon.sessions import SessionFile
 from understudy.log_file import LogFile
 from understudy.runtime.machine.whole_file import WholeFile
-from understudy.worker.executors import Session
+from understudy.worker.executors import AssistantSession
 
 
 def test_the_oldest_outputs_give_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -48,15 +48,15 @@ def test_a_run_that_is_started_again_goes_on_in_its_file(tmp_path: Path):
 def test_sessions_come_back_in_the_order_of_their_use(tmp_path: Path):
     file = SessionFile(tmp_path / "s.json")
     assert file.load() == {}
-    file.save({"b": Session("2", {"input_tokens": 7}, 20), "a": Session("1", used_at=10)})
+    file.save({"b": AssistantSession("2", {"input_tokens": 7}, 20), "a": AssistantSession("1", used_at=10)})
     assert list(file.load()) == ["a", "b"]
-    assert file.load()["b"] == Session("2", {"input_tokens": 7}, 20)
+    assert file.load()["b"] == AssistantSession("2", {"input_tokens": 7}, 20)
     (tmp_path / "s.json").write_bytes(b'{"a": \xff')
     assert file.load() == {}
 
 
 def test_a_full_disk_loses_a_session_and_nothing_else(tmp_path: Path):
-    SessionFile(tmp_path / "gone" / "s.json").save({"a": Session("1")})
+    SessionFile(tmp_path / "gone" / "s.json").save({"a": AssistantSession("1")})
 
 
 def test_the_copy_of_the_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -22,8 +22,8 @@ from understudy.redact import secrets_of
 from understudy.runtime.transport import Transport
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
 from understudy.wire.proxies import ProxyUnusableError, proxy_for
-from understudy.worker.effects import Answer, Call, Failed
-from understudy.worker.guard_policy import Hello, Watched
+from understudy.worker.effects import Call, Failed, HubAnswer
+from understudy.worker.guard_policy import Hello, WatchedRun
 from understudy.worker.last_will import release_all
 
 NAMES = ("https_proxy", "http_proxy", "all_proxy", "no_proxy")
@@ -65,7 +65,7 @@ def test_everything_goes_through_the_proxy(way, name: str, monkeypatch: pytest.M
         name.format(scheme.upper() if name.isupper() or "PROXY" in name else scheme), proxy.url("me:p%20w")
     )
     daemon = HubCalls(url, KEY, version="0", ca_file=ca_file)
-    assert isinstance(daemon.call(BEAT), Answer)
+    assert isinstance(daemon.call(BEAT), HubAnswer)
     daemon.reset()
     headers = (("X-API-Key", KEY), ("content-type", "application/json"))
     request = HttpRequest("POST", f"{url}{BEAT.path}", headers, b'{"bootId":"b","running":[]}')
@@ -75,7 +75,7 @@ def test_everything_goes_through_the_proxy(way, name: str, monkeypatch: pytest.M
     command.close()
     hub.leases["t1"] = 7
     hello = Hello(url, KEY, "mini", ca_file)
-    release_all(hello, [Watched("r1", "t1", 7, "requeue", 0)], Log(SystemClock(), StringIO()))
+    release_all(hello, [WatchedRun("r1", "t1", 7, "requeue", 0)], Log(SystemClock(), StringIO()))
     assert len(hub.reported("/t1/release")) == 1
     assert len(proxy.asked) == 4
     for lines in proxy.asked:
@@ -89,7 +89,7 @@ def test_loopback_never_goes_through_a_proxy(monkeypatch: pytest.MonkeyPatch) ->
     for host in ("127.0.0.1", "127.8.9.1", "localhost", "LOCALHOST.", "a.localhost", "[::1]"):
         assert proxy_for(f"http://{host}:1/") is None
     hub = FakeHub()
-    assert isinstance(HubCalls(hub.url, KEY, version="0").call(BEAT), Answer)
+    assert isinstance(HubCalls(hub.url, KEY, version="0").call(BEAT), HubAnswer)
     hub.close()
 
 

@@ -11,7 +11,7 @@ from understudy.clock import SystemClock
 from understudy.daemon.life import main_loop
 from understudy.daemon.sleep import SleepWatch
 from understudy.runtime.machine.drive import Driver
-from understudy.worker.effects import Abort, Answer, ResetConnections
+from understudy.worker.effects import Abort, HubAnswer, ResetConnections
 from understudy.worker.state import Signals
 
 HOUR_MS = 3_600_000
@@ -68,7 +68,7 @@ def test_a_run_that_was_about_to_start_waits_for_the_hubs_word_after_a_sleep() -
     hub.stage.hub = lambda call: (5_000 if call.path.endswith("/claim") else 4, answer(call)[1])
     hub.submit("t1")
     hub.stage.run_for(3_000)  # granted, and the grant is on its way
-    hub.refuses["/heartbeat"] = Answer(503, {})
+    hub.refuses["/heartbeat"] = HubAnswer(503, {})
     hub.sleep(3_000)
     hub.stage.run_for(10_000)
     assert [run.task.id for run in hub.stage.state.runs.values()] == ["t1"]

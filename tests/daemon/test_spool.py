@@ -19,12 +19,12 @@ from understudy.daemon import spool as spool_module
 from understudy.daemon.home import Home
 from understudy.daemon.spool import Spool, SpoolFullError
 from understudy.ids import IdMaker
-from understudy.worker.results import Result
+from understudy.worker.results import RunResult
 
 
-def result(name: str, **fields: object) -> Result:
+def result(name: str, **fields: object) -> RunResult:
     values = {"task_id": f"task-{name}", "token": 7, "success": True, **fields}
-    return Result(name=name, **values)  # type: ignore[arg-type]
+    return RunResult(name=name, **values)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -88,10 +88,10 @@ import sys
 from pathlib import Path
 from understudy.daemon.home import Home
 from understudy.daemon.spool import Spool
-from understudy.worker.results import Result
+from understudy.worker.results import RunResult
 spool = Spool(Home(Path(sys.argv[1]), "mini"))
 for n in range(900):
-    spool.keep(Result(name=f"r{n}", task_id="t", token=n, success=True, output="x" * 20_000))
+    spool.keep(RunResult(name=f"r{n}", task_id="t", token=n, success=True, output="x" * 20_000))
     print(n, flush=True)
 """
     argv = [sys.executable, "-c", code, str(home.data_dir)]

@@ -20,8 +20,8 @@ from understudy.log import Log
 from understudy.runtime.transport import Transport
 from understudy.wire.causes import cause_of
 from understudy.wire.outbound import HttpRequest, MailRequest, NoAnswer
-from understudy.worker.effects import Answer, Call, Failed
-from understudy.worker.guard_policy import Hello, Watched
+from understudy.worker.effects import Call, Failed, HubAnswer
+from understudy.worker.guard_policy import Hello, WatchedRun
 from understudy.worker.last_will import release_all
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
@@ -45,7 +45,7 @@ def hub(certificate: Path) -> Iterator[FakeHub]:
 
 def test_certificate_of_the_owner_is_trusted_and_no_other(hub: FakeHub, certificate: Path) -> None:
     trusting = HubCalls(hub.url, KEY, version="0", ca_file=str(certificate / "cert.pem"))
-    assert isinstance(trusting.call(BEAT), Answer)
+    assert isinstance(trusting.call(BEAT), HubAnswer)
     answer = HubCalls(hub.url, KEY, version="0").call(BEAT)
     assert isinstance(answer, Failed)
     assert answer.reason == "certificate not trusted: self-signed certificate"
@@ -59,7 +59,7 @@ def test_certificates_that_were_renewed_are_trusted_without_a_new_start(
     daemon = HubCalls(hub.url, KEY, version="0", ca_file=str(trusted))
     assert isinstance(daemon.call(BEAT), Failed)
     trusted.write_bytes((certificate / "cert.pem").read_bytes())
-    assert isinstance(daemon.call(BEAT), Answer)
+    assert isinstance(daemon.call(BEAT), HubAnswer)
 
 
 def test_every_way_to_the_hub_names_a_certificate_that_is_not_trusted(hub: FakeHub) -> None:
@@ -80,5 +80,5 @@ def test_a_certificate_of_another_name_is_told_without_the_name() -> None:
 def test_last_will_is_spoken_over_tls(hub: FakeHub, certificate: Path) -> None:
     hub.leases["t1"] = 7
     hello = Hello(hub.url, KEY, "mini", str(certificate / "cert.pem"))
-    release_all(hello, [Watched("r1", "t1", 7, "requeue", 0)], Log(SystemClock(), StringIO()))
+    release_all(hello, [WatchedRun("r1", "t1", 7, "requeue", 0)], Log(SystemClock(), StringIO()))
     assert hub.reported("/t1/release") == [{"workerId": "mini", "token": 7, "reason": "daemon_gone"}]

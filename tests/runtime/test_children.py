@@ -20,8 +20,8 @@ from understudy.clock import SystemClock
 from understudy.runtime.machine import children
 from understudy.runtime.machine.children import Child, HeadTail
 from understudy.worker import process_tree
-from understudy.worker.executors import Ended, Plan, Progress, SignsOfLife, Task
-from understudy.worker.executors.command import Command
+from understudy.worker.executors import Ended, PlainReading, Plan, RunProgress, TaskToRun
+from understudy.worker.executors.command import CommandExecutor
 
 ENV = {"PATH": os.environ["PATH"]}
 
@@ -30,7 +30,7 @@ def child(*argv: str, stdin: bytes = b"", **plan: int) -> tuple[Child, threading
     news = threading.Event()
     run_id = fresh("c")
     env = {**ENV, "UNDERSTUDY_RUN_ID": run_id}
-    return Child(run_id, Plan(argv=argv, env=env, stdin=stdin, **plan), SignsOfLife(), SystemClock(), news.set), news
+    return Child(run_id, Plan(argv=argv, env=env, stdin=stdin, **plan), PlainReading(), SystemClock(), news.set), news
 
 
 def ended(started: Child) -> Ended:
@@ -49,8 +49,8 @@ def python(code: str) -> tuple[str, ...]:
 @given(st.text(st.characters(codec=None), max_size=300))
 def test_any_prompt_reaches_stdin_byte_for_byte(prompt: str) -> None:
     run_id = fresh("c")
-    plan = Command(("cat",), ENV).plan(Task(id="t", content=prompt), run_id)
-    started = Child(run_id, plan, SignsOfLife(), SystemClock(), lambda: None)
+    plan = CommandExecutor(("cat",), ENV).plan(TaskToRun(id="t", content=prompt), run_id)
+    started = Child(run_id, plan, PlainReading(), SystemClock(), lambda: None)
     result = ended(started)
     assert (result.code, result.stdout) == (0, prompt.encode("utf-8", "surrogatepass"))
 
@@ -115,19 +115,19 @@ def test_polite_program_may_finish_its_words() -> None:
 def test_output_is_a_sign_of_life() -> None:
     started, news = child(*python(f"print('up', flush=True); {SLEEP}"))
     assert news.wait(60)
-    assert isinstance(started.look(), Progress)
+    assert isinstance(started.look(), RunProgress)
     started.end(0)
 
 
-class Telling(SignsOfLife):
+class Telling(PlainReading):
     """Leaves a checkpoint with its first words only."""
 
     def __init__(self) -> None:
         self.fed = 0
 
-    def feed(self, chunk: bytes, at: int) -> Progress | None:
+    def feed(self, chunk: bytes, at: int) -> RunProgress | None:
         self.fed += 1
-        return Progress(at=at, text="begun", checkpoint="{}") if self.fed == 1 else Progress(at=at)
+        return RunProgress(at=at, text="begun", checkpoint="{}") if self.fed == 1 else RunProgress(at=at)
 
 
 def test_a_checkpoint_that_nobody_looked_at_in_time_is_not_lost_to_the_next_sign_of_life() -> None:
@@ -138,7 +138,7 @@ def test_a_checkpoint_that_nobody_looked_at_in_time_is_not_lost_to_the_next_sign
     started = Child(run_id, plan, reading, SystemClock(), lambda: None)
     eventually(lambda: reading.fed == 2, what="both lines")
     news = started.look()
-    assert isinstance(news, Progress)
+    assert isinstance(news, RunProgress)
     assert (news.text, news.checkpoint) == ("begun", "{}")
     started.end(0)
 

@@ -15,7 +15,7 @@ from tests.waiting import eventually
 from tests.worker.stubs import KINDS, Stub
 from understudy.clock import SystemClock
 from understudy.runtime.machine.children import Child
-from understudy.worker.executors import Ended, Task
+from understudy.worker.executors import Ended, TaskToRun
 
 HUNDRED_KB = "行 \\ tab\t\r\n" * 8_000
 ODD = [
@@ -44,7 +44,7 @@ def arrives(stub: Stub, prompt: str) -> bytes:
         old.unlink()
     executor = stub.executor()
     run_id = str(uuid.uuid4())
-    plan, reading = executor.plan(Task(id="t1", content=prompt), run_id), executor.reading()
+    plan, reading = executor.plan(TaskToRun(id="t1", content=prompt), run_id), executor.reading()
     child = Child(run_id, plan, reading, SystemClock(), lambda: None)
     ended = eventually(lambda: isinstance(news := child.look(), Ended) and news, within_s=20)
     assert executor.outcome(ended, reading).success
@@ -67,4 +67,4 @@ def test_an_odd_prompt_arrives_as_it_is(stub: Stub, prompt: str) -> None:
 @settings(max_examples=20)
 def test_nul_is_refused_clearly(stub: Stub, before: str, after: str) -> None:
     with pytest.raises(ValueError, match="NUL"):
-        stub.executor().plan(Task(id="t1", content=f"x{before}\0{after}"), "run-1")
+        stub.executor().plan(TaskToRun(id="t1", content=f"x{before}\0{after}"), "run-1")

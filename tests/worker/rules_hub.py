@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.worker.stage import Stage
 from understudy.clock import iso
-from understudy.worker.effects import Answer, Call, Failed
+from understudy.worker.effects import Call, Failed, HubAnswer
 
 RTT_MS = 4
 
@@ -31,13 +31,13 @@ class RulesHub:
         self.requests: dict[str, list[dict[str, Any]]] = {}
         self.is_away = False
         self.loses_answers = 0  # the next n answers do not arrive
-        self.refuses: dict[str, Answer] = {}  # path ending → what it answers instead
+        self.refuses: dict[str, HubAnswer] = {}  # path ending → what it answers instead
         self.next_token = 1
 
     def submit(self, task_id: str, **fields: Any) -> None:
         self.queue.append({"id": task_id, "content": "", **fields})
 
-    def call(self, call: Call) -> tuple[int, Answer | Failed]:
+    def call(self, call: Call) -> tuple[int, HubAnswer | Failed]:
         if self.is_away:
             return 1, Failed("connection refused")
         for ending, answer in self.refuses.items():
@@ -49,34 +49,34 @@ class RulesHub:
             return delay_ms, Failed("connection cut")
         return delay_ms, answer
 
-    def _answer(self, call: Call) -> tuple[int, Answer]:
+    def _answer(self, call: Call) -> tuple[int, HubAnswer]:
         body = call.body
         if call.path.endswith("/claim"):
             return self._claim(body)
         if call.path.endswith("/heartbeat"):
             return RTT_MS, self._beat(body)
         if call.path.endswith("/results"):
-            return RTT_MS, Answer(200, {"results": [self._result(entry) for entry in body["results"]]})
+            return RTT_MS, HubAnswer(200, {"results": [self._result(entry) for entry in body["results"]]})
         if call.path.endswith("/release"):
             task_id = call.path.split("/")[3]
             if not self._is_current(task_id, body["token"]):
-                return RTT_MS, Answer(409, {"error": "Lease lost", "code": "lease_lost"})
+                return RTT_MS, HubAnswer(409, {"error": "Lease lost", "code": "lease_lost"})
             self.released.append((task_id, body["reason"]))
             del self.token[task_id]
-            return RTT_MS, Answer(200, {"success": True})
-        return RTT_MS, Answer(201, {"success": True})
+            return RTT_MS, HubAnswer(200, {"success": True})
+        return RTT_MS, HubAnswer(201, {"success": True})
 
-    def _claim(self, body: dict[str, Any]) -> tuple[int, Answer]:
+    def _claim(self, body: dict[str, Any]) -> tuple[int, HubAnswer]:
         if body["bootId"] != self.boot:
-            return RTT_MS, Answer(409, {"error": "?", "code": "unknown_boot"})
+            return RTT_MS, HubAnswer(409, {"error": "?", "code": "unknown_boot"})
         if body["requestId"] in self.requests:
-            return RTT_MS, Answer(200, {"success": True, "tasks": self.requests[body["requestId"]]})
+            return RTT_MS, HubAnswer(200, {"success": True, "tasks": self.requests[body["requestId"]]})
         if not self.queue:
-            empty = Answer(200, {"success": False, "message": "No tasks available", "pending": 0})
+            empty = HubAnswer(200, {"success": False, "message": "No tasks available", "pending": 0})
             return int(body["waitSec"] * 1000), empty
         granted = [self.grant(self.queue.pop(0), body) for _ in range(min(body["max"], len(self.queue)))]
         self.requests[body["requestId"]] = granted
-        return RTT_MS, Answer(200, {"success": True, "tasks": granted})
+        return RTT_MS, HubAnswer(200, {"success": True, "tasks": granted})
 
     def grant(self, task: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
         token, self.next_token = self.next_token, self.next_token + 1
@@ -95,7 +95,7 @@ class RulesHub:
         }
         return {"task": task, "lease": lease}
 
-    def _beat(self, body: dict[str, Any]) -> Answer:
+    def _beat(self, body: dict[str, Any]) -> HubAnswer:
         self.boot = body["bootId"]
         lost, cancel = [], []
         for run in body["running"]:
@@ -107,7 +107,7 @@ class RulesHub:
             else:
                 lasts_ms = self.lease_ms if self.on_loss[task_id] == "requeue" else self.wait_ms
                 self.ends_ms[task_id] = self.stage.now_ms + lasts_ms
-        return Answer(200, {"success": True, "nextInSec": 10, "lost": lost, "cancel": cancel})
+        return HubAnswer(200, {"success": True, "nextInSec": 10, "lost": lost, "cancel": cancel})
 
     def _result(self, entry: dict[str, Any]) -> dict[str, Any]:
         task_id = entry["taskId"]

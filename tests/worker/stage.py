@@ -14,7 +14,6 @@ from understudy.clock import ManualClock
 from understudy.ids import IdMaker
 from understudy.worker.effects import (
     Abort,
-    Answer,
     ArchiveResult,
     AskGuard,
     AwaitRun,
@@ -22,6 +21,7 @@ from understudy.worker.effects import (
     Ended,
     Failed,
     Fork,
+    HubAnswer,
     Install,
     LoadDirectives,
     LoadedDirectives,
@@ -29,7 +29,7 @@ from understudy.worker.effects import (
     Loop,
     NotifyOwner,
     Probe,
-    Result,
+    RunResult,
     SaveDirectives,
     Spawn,
     Spawned,
@@ -41,13 +41,13 @@ from understudy.worker.effects import (
     Wait,
     WriteLog,
 )
-from understudy.worker.executors import Plan, Task
-from understudy.worker.executors.command import Command
+from understudy.worker.executors import Plan, TaskToRun
+from understudy.worker.executors.command import CommandExecutor
 from understudy.worker.guard_policy import Guard, Hello, Kill
 from understudy.worker.state import Duties, Identity, WorkerState
 
 # what the hub does with a call: after how many ms which answer; None for the delay means it never comes
-Hub = Callable[[Call], tuple[int, Answer | Failed]]
+Hub = Callable[[Call], tuple[int, HubAnswer | Failed]]
 
 
 class Played:
@@ -73,7 +73,7 @@ class Stage:
         counter = itertools.count(1)
         ids = IdMaker(self.clock, lambda bits: next(counter) << (bits - 40) | next(counter))
         identity = Identity("mini", "machine-1", "boot-1", "0")
-        executor = Command(("work",), {}, on_loss=on_loss)
+        executor = CommandExecutor(("work",), {}, on_loss=on_loss)
         self.state = WorkerState(identity, self.clock, ids, {"command": executor}, Duties(**duties))
         self.state.auth = {"command": "ok"}
         self.guard = Guard()
@@ -83,9 +83,9 @@ class Stage:
         self.guard_looks = True  # False: it only takes notes
         self.processes: dict[str, Played] = {}
         self.started: list[str] = []  # task ids, one entry a process
-        self.spool: dict[str, Result] = {}
-        self.evidence: list[tuple[Result, str]] = []
-        self.kept: list[Result] = []
+        self.spool: dict[str, RunResult] = {}
+        self.evidence: list[tuple[RunResult, str]] = []
+        self.kept: list[RunResult] = []
         self.disk_is_full = False
         self.remembered = LoadedDirectives()
         self.has_arrived = False
@@ -93,7 +93,7 @@ class Stage:
         self.calls: list[tuple[int, Call]] = []
         self.said: list[str] = []
         self.reported: list[str] = []
-        self.play: Callable[[Task], tuple[int, Ended]] = lambda _: (1000, Ended(code=0, stdout=b"answer"))
+        self.play: Callable[[TaskToRun], tuple[int, Ended]] = lambda _: (1000, Ended(code=0, stdout=b"answer"))
         self._order = itertools.count()
         self.missing_threads: Counter[str] = Counter()  # by loop: how often there is none yet
         self._due: list[tuple[int, int, Callable[[], None]]] = []

@@ -11,12 +11,12 @@ from typing import Any
 
 from tests import stub_cli
 from tests.waiting import eventually
-from understudy.worker.executors import NEW, Ended, Outcome, Session, Start, Task
+from understudy.worker.executors import NEW, AssistantSession, Ended, Outcome, Start, TaskToRun
 from understudy.worker.executors.claude_code import ClaudeCode, ClaudeOptions
 from understudy.worker.executors.codex import Codex, CodexOptions
 
 KINDS = ("claude", "codex")
-TASK = Task(id="t1", content="what is it?")
+TASK = TaskToRun(id="t1", content="what is it?")
 
 
 class Stub:
@@ -60,7 +60,9 @@ class Stub:
             return ClaudeCode(ClaudeOptions(cli=str(self.cli), **options), env)
         return Codex(CodexOptions(cli=str(self.cli), **options), env)
 
-    def run(self, *, session: Session | None = None, task: Task = TASK, start: Start = NEW, **options: Any) -> Outcome:
+    def run(
+        self, *, session: AssistantSession | None = None, task: TaskToRun = TASK, start: Start = NEW, **options: Any
+    ) -> Outcome:
         """One start, without daemon or guard: plan, process, reading, verdict."""
         executor = self.executor(**options)
         begun = start if session is None else Start(session=session)

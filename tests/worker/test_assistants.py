@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.stubs import KINDS, TASK, Stub
-from understudy.worker.executors import Ended, Session, Start, Task
+from understudy.worker.executors import AssistantSession, Ended, Start, TaskToRun
 
 OK = ("done", False, "")
 # mode → (class, final, what it shows about the login); docs/measured.md
@@ -119,7 +119,7 @@ def test_claude_gets_its_permissions_and_a_session_of_our_choice_on_each_start(t
         allowed_tools="Bash(git *),Read", model="m", budget_usd="2.50", has_owner_settings=False
     )
     first = executor.plan(TASK, "run-1").argv
-    resumed = executor.plan(TASK, "run-2", Start(session=Session("s-1"))).argv
+    resumed = executor.plan(TASK, "run-2", Start(session=AssistantSession("s-1"))).argv
     flags = "--permission-mode acceptEdits --allowedTools=Bash(git *),Read --setting-sources  --strict-mcp-config "
     for argv in (first, resumed):
         assert flags + "--model m --max-budget-usd 2.50" in " ".join(argv)
@@ -132,7 +132,7 @@ def test_claude_gets_its_permissions_and_a_session_of_our_choice_on_each_start(t
 def test_codex_gets_its_sandbox_before_resume_on_each_start(tmp_path: Path):
     executor = Stub(tmp_path, "codex").executor(sandbox="workspace-write", model="m")
     first = executor.plan(TASK, "run-1", Start(cwd="/w")).argv
-    resumed = executor.plan(TASK, "run-2", Start(session=Session("th-1"), cwd="/w")).argv
+    resumed = executor.plan(TASK, "run-2", Start(session=AssistantSession("th-1"), cwd="/w")).argv
     for argv in (first, resumed):
         assert argv[1:7] == ("exec", "--json", "--color", "never", "-s", "workspace-write")
         assert argv[argv.index("-C") : argv.index("-C") + 4] == ("-C", "/w", "-m", "m")
@@ -148,7 +148,7 @@ def test_the_owners_settings_are_the_assistant_unless_told_otherwise(tmp_path: P
 @pytest.mark.parametrize("kind", KINDS)
 def test_memory_comes_first_the_question_last_and_whole(tmp_path: Path, kind: str):
     question = "-q\tthe \\ question\n" * 500
-    task = Task(id="t", content=question, context="[user] before\n" * 50_000)
+    task = TaskToRun(id="t", content=question, context="[user] before\n" * 50_000)
     stub = Stub(tmp_path, kind, "ok")
     stub.run(task=task)
     (prompt,) = stub.prompts()
@@ -160,7 +160,7 @@ def test_memory_comes_first_the_question_last_and_whole(tmp_path: Path, kind: st
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_resumed_session_knows_its_memory_already(tmp_path: Path, kind: str):
     stub = Stub(tmp_path, kind, "ok")
-    stub.run(task=Task(id="t", content="more?", context="[user] before"), session=Session("s-1"))
+    stub.run(task=TaskToRun(id="t", content="more?", context="[user] before"), session=AssistantSession("s-1"))
     assert stub.prompts() == [b"more?"]
 
 
@@ -168,7 +168,7 @@ def test_a_resumed_session_knows_its_memory_already(tmp_path: Path, kind: str):
 @pytest.mark.parametrize(("content", "why"), [("", "no text"), (" \n", "no text"), ("a\0b", "NUL")])
 def test_what_no_assistant_takes_is_refused_clearly(tmp_path: Path, kind: str, content: str, why: str):
     with pytest.raises(ValueError, match=why):
-        Stub(tmp_path, kind).executor().plan(Task(id="t", content=content), "run-1")
+        Stub(tmp_path, kind).executor().plan(TaskToRun(id="t", content=content), "run-1")
 
 
 # ---- sessions, usage, progress -----------------------------------------------------------------
@@ -178,7 +178,7 @@ def test_what_no_assistant_takes_is_refused_clearly(tmp_path: Path, kind: str, c
     ("kind", "mode"), [("claude", "dies_on_resume"), ("claude", "no_conversation"), ("codex", "no_rollout")]
 )
 def test_a_session_that_is_not_known_any_more_is_begun_anew(tmp_path: Path, kind: str, mode: str):
-    outcome = Stub(tmp_path, kind, mode).run(session=Session("gone"))
+    outcome = Stub(tmp_path, kind, mode).run(session=AssistantSession("gone"))
     assert (outcome.failure_class, outcome.again) == ("session", "session")
 
 
@@ -205,7 +205,7 @@ def test_codex_counts_by_thread_and_we_count_by_run(tmp_path: Path):
     assert inputs[1:] == [11, 11]
     assert session is not None
     assert session.counters["input_tokens"] == 44
-    outcome = stub.run(session=Session("thread-1", {"input_tokens": 9_999}))
+    outcome = stub.run(session=AssistantSession("thread-1", {"input_tokens": 9_999}))
     assert (outcome.usage or {})["inputTokens"] == 55, "counters that went down have begun anew"
 
 

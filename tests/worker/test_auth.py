@@ -8,12 +8,12 @@ from tests.worker.stage import Stage
 from understudy.worker.auth import EVERY_MS, HOLD_MS_FIRST, auth_loop, to_ask
 from understudy.worker.effects import Probe, Wait, WriteLog
 from understudy.worker.executors import Ended, Plan
-from understudy.worker.executors.command import Command
+from understudy.worker.executors.command import CommandExecutor
 
 LOGGED_IN, LOGGED_OUT = Ended(code=0), Ended(code=1)
 
 
-class Assistant(Command):
+class Assistant(CommandExecutor):
     """Asked by a process; the exit code tells."""
 
     name = "assistant"

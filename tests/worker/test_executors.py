@@ -8,23 +8,23 @@ import sys
 
 import pytest
 
-from understudy.worker.executors import Ended, Task, tag
+from understudy.worker.executors import Ended, TaskToRun, tag
 from understudy.worker.executors.child_environment import child_env
-from understudy.worker.executors.command import Command
+from understudy.worker.executors.command import CommandExecutor
 from understudy.worker.executors.diagnostic import Diagnostic, report
 
-TASK = Task(id="t1", content="line one\n\ttab \\ 質問 \x00 end")
+TASK = TaskToRun(id="t1", content="line one\n\ttab \\ 質問 \x00 end")
 
 
 def test_command_gets_the_prompt_on_stdin_and_nowhere_else() -> None:
-    plan = Command(("claude", "-p"), {"PATH": "/bin"}).plan(TASK, "run-1")
+    plan = CommandExecutor(("claude", "-p"), {"PATH": "/bin"}).plan(TASK, "run-1")
     assert plan.argv == ("claude", "-p")
     assert plan.stdin == TASK.content.encode()
     assert plan.env == {"PATH": "/bin", "UNDERSTUDY_RUN_ID": "run-1", "UNDERSTUDY_TASK_ID": "t1"}
 
 
 def test_exit_code_zero_is_success_and_stdout_the_answer() -> None:
-    outcome = Command(("x",), {}).outcome(Ended(code=0, stdout=b"4\n", stderr=b"noise"))
+    outcome = CommandExecutor(("x",), {}).outcome(Ended(code=0, stdout=b"4\n", stderr=b"noise"))
     assert (outcome.success, outcome.output, outcome.error) == (True, "4\n", None)
 
 
@@ -32,24 +32,24 @@ def test_exit_code_zero_is_success_and_stdout_the_answer() -> None:
     ("code", "error"), [(3, "exit code 3: no"), (-9, "ended by signal 9: no"), (None, "exit code unknown: no")]
 )
 def test_any_other_end_is_a_failure_that_keeps_what_was_said(code: int | None, error: str) -> None:
-    outcome = Command(("x",), {}).outcome(Ended(code=code, stdout=b"half", stderr=b"no\n"))
+    outcome = CommandExecutor(("x",), {}).outcome(Ended(code=code, stdout=b"half", stderr=b"no\n"))
     assert (outcome.success, outcome.output, outcome.error) == (False, "half", error)
     assert outcome.failure_class == "exit_code"
 
 
 def test_output_that_is_not_utf8_is_replaced_not_refused() -> None:
-    assert Command(("x",), {}).outcome(Ended(code=0, stdout=b"\xff\xfe ok")).output == "\ufffd\ufffd ok"
+    assert CommandExecutor(("x",), {}).outcome(Ended(code=0, stdout=b"\xff\xfe ok")).output == "\ufffd\ufffd ok"
 
 
 def test_command_touches_the_machine_and_diagnostic_does_not() -> None:
-    assert (Command(("x",), {}).on_loss, Diagnostic({}).on_loss) == ("wait", "requeue")
+    assert (CommandExecutor(("x",), {}).on_loss, Diagnostic({}).on_loss) == ("wait", "requeue")
     assert tag(Diagnostic({})) == "executor:diagnostic"
 
 
 def test_missing_command_is_seen_before_it_is_needed() -> None:
     env = {"PATH": "/usr/bin:/bin"}
-    assert Command(("cat",), env).readiness(None) == "ok"
-    assert Command(("no-such-command",), env).readiness(None) == "missing"
+    assert CommandExecutor(("cat",), env).readiness(None) == "ok"
+    assert CommandExecutor(("no-such-command",), env).readiness(None) == "missing"
 
 
 def test_child_sees_an_allowlist_and_none_of_our_secrets_by_name_or_value() -> None:

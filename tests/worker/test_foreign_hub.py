@@ -10,7 +10,7 @@ from tests.worker.rules_hub import RulesHub
 from understudy.clock import iso
 from understudy.daemon.life import main_loop
 from understudy.worker.claim import claim_body
-from understudy.worker.effects import Answer, Call, Failed
+from understudy.worker.effects import Call, Failed, HubAnswer
 
 HOUR_MS = 3_600_000
 
@@ -26,10 +26,10 @@ class OldHub:
         hub.stage.hub = self.call
         hub.stage.start(main_loop(hub.stage.state))
 
-    def call(self, call: Call) -> tuple[int, Answer | Failed]:
+    def call(self, call: Call) -> tuple[int, HubAnswer | Failed]:
         if self.was_upgraded or call.path.split("/")[-1] not in ("claim", "release"):
             return self._hub.call(call)
-        return 4, Answer(200, self._claimed(call.body) if call.path.endswith("claim") else self._released(call))
+        return 4, HubAnswer(200, self._claimed(call.body) if call.path.endswith("claim") else self._released(call))
 
     def _claimed(self, body: dict[str, Any]) -> dict[str, Any]:
         if not self.waiting:
@@ -86,7 +86,7 @@ def test_a_hub_that_was_upgraded_is_worked_for_again() -> None:
 @pytest.mark.parametrize("grant", [{"success": True}, {"success": True, "tasks": [None, 7, {"task": {"id": "a/b"}}]}])
 def test_what_names_no_task_is_not_given_back_and_breaks_nothing(grant: dict[str, Any]) -> None:
     hub = RulesHub()
-    hub.refuses["/claim"] = Answer(200, grant)
+    hub.refuses["/claim"] = HubAnswer(200, grant)
     hub.stage.start(main_loop(hub.stage.state))
     hub.stage.run_for(30_000)
     assert len(claims(hub)) == 1
@@ -109,15 +109,15 @@ ODD_LEASE = {"token": 1, "durationSec": 30, "claimedAt": iso(0), "expiresAt": is
 def test_numbers_that_no_hub_means_end_neither_beats_nor_claims(odd: dict[str, Any]) -> None:
     hub = RulesHub()
 
-    def call(call: Call) -> tuple[int, Answer | Failed]:
+    def call(call: Call) -> tuple[int, HubAnswer | Failed]:
         if call.path.endswith("/claim"):
             entry = {"taskId": "t1", "task": {"id": "t1", "content": "?"}, "lease": ODD_LEASE | odd}
-            return 4, Answer(200, {"success": True, "tasks": [entry]})
+            return 4, HubAnswer(200, {"success": True, "tasks": [entry]})
         if call.path.endswith("/heartbeat"):
             order = {"id": "d1", "kind": "drain", "expiresInSec": 1e308}
-            return 4, Answer(200, {"success": True, "nextInSec": 1e308, "directives": [order]})
+            return 4, HubAnswer(200, {"success": True, "nextInSec": 1e308, "directives": [order]})
         if call.path.endswith("/release"):
-            return 4, Answer(200, {"success": True})
+            return 4, HubAnswer(200, {"success": True})
         return hub.call(call)
 
     hub.stage.hub = call

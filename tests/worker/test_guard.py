@@ -24,7 +24,7 @@ from understudy.clock import ManualClock, SystemClock
 from understudy.log import Log
 from understudy.worker import last_will, process_tree
 from understudy.worker.guard import GuardProcess
-from understudy.worker.guard_policy import Done, Gone, Held, Hello, Lost, Message, Rooted, Spawning, Watched
+from understudy.worker.guard_policy import Gone, Held, Hello, Lost, Message, Rooted, RunDone, Spawning, WatchedRun
 from understudy.worker.process_tree import birth_of
 
 MIB = 1 << 20
@@ -144,7 +144,7 @@ def test_process_born_while_its_daemon_died_is_found_by_its_marker(guard: LiveGu
 def test_finished_run_is_neither_killed_nor_released(hub: FakeHub, guard: LiveGuard) -> None:
     guard.tell(spawning(RUN[7], guard))
     root = start((sys.executable, "-c", SLEEP), RUN[7], ENV)
-    guard.tell(Done(RUN[7]))
+    guard.tell(RunDone(RUN[7]))
     guard.close()
     assert guard.process.wait(60) == 0
     assert root.poll() is None
@@ -165,7 +165,7 @@ def test_signals_of_the_terminal_do_not_end_the_guard(guard: LiveGuard) -> None:
     guard.tell(spawning(RUN[9], guard))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         guard.process.send_signal(number)
-    guard.tell(Done(RUN[9]))
+    guard.tell(RunDone(RUN[9]))
     assert guard.process.poll() is None
     guard.close()
     assert guard.process.wait(60) == 0
@@ -228,7 +228,7 @@ def test_kills_and_releases_while_its_stderr_takes_nothing(hub: FakeHub) -> None
 def test_last_will_is_repeated_after_the_page_of_a_proxy() -> None:
     url, thread = raw_server(*[b"HTTP/1.1 404 Not Found\r\nContent-Length: 6\r\n\r\n<html>"] * 2)
     hello = Hello(url, KEY, "mini")
-    run = Watched("r", "t", 7, "requeue", 0)
+    run = WatchedRun("r", "t", 7, "requeue", 0)
     clock = ManualClock()
     assert not last_will._released(hello, run, Log(clock))
     assert not last_will._released(hello, run, Log(clock))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from understudy.worker.guard_policy import (
-    Done,
     Drop,
-    Exit,
+    EndGuard,
     Gone,
     Guard,
     Held,
@@ -15,8 +14,9 @@ from understudy.worker.guard_policy import (
     Kill,
     Lost,
     Rooted,
+    RunDone,
     Spawning,
-    Watch,
+    WatchTree,
     Will,
 )
 
@@ -79,26 +79,26 @@ def test_lost_run_is_killed_at_once_and_leaves_no_will() -> None:
 def test_end_of_the_pipe_kills_first_and_releases_afterwards() -> None:
     rules = guard(spawning("wait", is_named=True), Rooted("r1", 42, 1.0))
     actions = rules.step(5, Gone())
-    assert names(actions) == ["Kill", "Will", "Exit"]
+    assert names(actions) == ["Kill", "Will", "EndGuard"]
     assert isinstance(actions[0], Kill)
     assert (actions[0].reason, actions[0].run.pid) == ("daemon_gone", 42)
     assert rules.runs == {}
 
 
 def test_end_of_the_pipe_without_runs_is_just_the_end() -> None:
-    assert guard().step(5, Gone()) == (Exit(),)
+    assert guard().step(5, Gone()) == (EndGuard(),)
 
 
 def test_finished_run_is_forgotten() -> None:
     rules = guard(spawning())
-    assert rules.step(1, Done("r1")) == (Drop("r1"),)
+    assert rules.step(1, RunDone("r1")) == (Drop("r1"),)
     assert rules.step(10**9) == ()
-    assert names(rules.step(10**9, Gone())) == ["Exit"]
+    assert names(rules.step(10**9, Gone())) == ["EndGuard"]
 
 
 def test_root_makes_a_run_watched() -> None:
     rules = guard(spawning())
-    assert names(rules.step(1, Rooted("r1", 42, 1.0))) == ["Watch"]
+    assert names(rules.step(1, Rooted("r1", 42, 1.0))) == ["WatchTree"]
 
 
 def test_root_that_becomes_known_after_the_kill_is_killed_again() -> None:
@@ -109,7 +109,7 @@ def test_root_that_becomes_known_after_the_kill_is_killed_again() -> None:
 
 def test_message_about_an_unknown_run_is_nothing() -> None:
     rules = guard()
-    for message in (Held("x", 1), Lost("x"), Done("x"), Rooted("x", 1, 1.0)):
+    for message in (Held("x", 1), Lost("x"), RunDone("x"), Rooted("x", 1, 1.0)):
         assert rules.step(1, message) == ()
 
 
@@ -121,5 +121,5 @@ def test_run_killed_for_its_lease_is_released_too_when_the_daemon_is_gone() -> N
 
 def test_watch_names_the_root() -> None:
     (watch,) = guard(spawning()).step(1, Rooted("r1", 42, 1.0))
-    assert isinstance(watch, Watch)
+    assert isinstance(watch, WatchTree)
     assert watch.run.pid == 42

@@ -6,7 +6,7 @@ import pytest
 
 from tests.worker.rules_hub import RulesHub
 from understudy.daemon.life import main_loop
-from understudy.worker.effects import Answer, Ended
+from understudy.worker.effects import Ended, HubAnswer
 from understudy.worker.executors import Plan
 from understudy.worker.liveness import Liveness
 
@@ -92,7 +92,7 @@ def test_no_loop_of_a_healthy_daemon_comes_near_its_limit() -> None:
 def test_claims_that_fail_while_beats_get_through_show() -> None:
     hub = started()
     hub.stage.run_for(MINUTE_MS)
-    hub.refuses["/claim"] = Answer(502, {})
+    hub.refuses["/claim"] = HubAnswer(502, {})
     hub.stage.run_for(5 * MINUTE_MS)
     assert over_limit(hub) == set()
     hub.stage.run_for(MINUTE_MS)
@@ -104,7 +104,7 @@ def test_claims_that_fail_while_beats_get_through_show() -> None:
 
 def test_results_that_cannot_be_delivered_while_beats_get_through_show() -> None:
     hub = started()
-    hub.refuses["/results"] = Answer(503, {})
+    hub.refuses["/results"] = HubAnswer(503, {})
     hub.submit("t1")
     hub.stage.run_for(7 * MINUTE_MS)
     assert over_limit(hub) == {"report"}

@@ -10,24 +10,32 @@ import pytest
 
 from understudy.clock import ManualClock
 from understudy.ids import IdMaker
-from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Answer, ArchiveResult, Call, Failed, Result, UnspoolResult
-from understudy.worker.executors.command import Command
+from understudy.worker.effects import (
+    TOO_LARGE_ON_THE_WAY,
+    ArchiveResult,
+    Call,
+    Failed,
+    HubAnswer,
+    RunResult,
+    UnspoolResult,
+)
+from understudy.worker.executors.command import CommandExecutor
 from understudy.worker.report import BATCH_BYTES_MAX, BATCH_MAX, deliver, next_batch
 from understudy.worker.state import Duties, Identity, WorkerState
 
-Hub = Callable[[dict[str, Any]], Answer | Failed]
+Hub = Callable[[dict[str, Any]], HubAnswer | Failed]
 
 
-def state_with(*results: Result) -> WorkerState:
+def state_with(*results: RunResult) -> WorkerState:
     clock = ManualClock()
     identity = Identity("mini", "machine", "boot", "0")
-    state = WorkerState(identity, clock, IdMaker(clock), {"command": Command(("x",), {})}, Duties())
+    state = WorkerState(identity, clock, IdMaker(clock), {"command": CommandExecutor(("x",), {})}, Duties())
     state.results = {result.name: result for result in results}
     return state
 
 
-def result(name: str, output: str = "") -> Result:
-    return Result(name=name, task_id=f"task-{name}", token=7, success=True, output=output)
+def result(name: str, output: str = "") -> RunResult:
+    return RunResult(name=name, task_id=f"task-{name}", token=7, success=True, output=output)
 
 
 def delivered(state: WorkerState, hub: Hub) -> tuple[bool, list[Any]]:
@@ -42,8 +50,8 @@ def delivered(state: WorkerState, hub: Hub) -> tuple[bool, list[Any]]:
         value = hub(effect.body) if isinstance(effect, Call) else None
 
 
-def accepting(body: dict[str, Any]) -> Answer:
-    return Answer(200, {"results": [{"taskId": r["taskId"], "success": True} for r in body["results"]]})
+def accepting(body: dict[str, Any]) -> HubAnswer:
+    return HubAnswer(200, {"results": [{"taskId": r["taskId"], "success": True} for r in body["results"]]})
 
 
 def test_all_that_waits_goes_in_one_request() -> None:
@@ -75,18 +83,18 @@ def test_result_larger_than_a_batch_goes_alone() -> None:
     "answer",
     [
         Failed("cut"),
-        Answer(200, {}),
-        Answer(503, {"error": "Storage unavailable"}),
-        Answer(401, {"error": "Unauthorized"}),
-        Answer(403, {"error": "Forbidden"}),
-        Answer(429, {"error": "Too many requests"}),
-        Answer(201, {}),  # the rest are not the hub's words
-        Answer(302, {}),
-        Answer(404, {}),
-        Answer(413, {"message": "Request too long"}),
+        HubAnswer(200, {}),
+        HubAnswer(503, {"error": "Storage unavailable"}),
+        HubAnswer(401, {"error": "Unauthorized"}),
+        HubAnswer(403, {"error": "Forbidden"}),
+        HubAnswer(429, {"error": "Too many requests"}),
+        HubAnswer(201, {}),  # the rest are not the hub's words
+        HubAnswer(302, {}),
+        HubAnswer(404, {}),
+        HubAnswer(413, {"message": "Request too long"}),
     ],
 )
-def test_what_may_pass_keeps_everything(answer: Answer | Failed) -> None:
+def test_what_may_pass_keeps_everything(answer: HubAnswer | Failed) -> None:
     state = state_with(result("a"), result("b"))
     settled, effects = delivered(state, lambda _: answer)
     assert not settled
@@ -100,7 +108,7 @@ def test_each_result_has_its_own_verdict() -> None:
         {"taskId": "task-a", "error": "Lease lost", "code": "lease_lost"},
         {"taskId": "task-b", "success": True},
     ]
-    settled, effects = delivered(state, lambda _: Answer(200, {"results": verdicts}))
+    settled, effects = delivered(state, lambda _: HubAnswer(200, {"results": verdicts}))
     assert settled
     shelved = [(e.result.name, e.reason) for e in effects if isinstance(e, ArchiveResult)]
     assert shelved == [("a", "lease_lost")]
@@ -116,16 +124,16 @@ def test_a_refusal_of_any_length_is_kept_short() -> None:
 def test_what_a_full_hub_has_cut_stays_whole_on_this_machine() -> None:
     state = state_with(result("a"), result("b"))
     verdicts = [{"taskId": "task-a", "success": True, "cut": True}, {"taskId": "task-b", "success": True}]
-    settled, effects = delivered(state, lambda _: Answer(200, {"results": verdicts}))
+    settled, effects = delivered(state, lambda _: HubAnswer(200, {"results": verdicts}))
     assert settled
     assert [e.result for e in effects if isinstance(e, ArchiveResult)] == [result("a")]
     assert state.results == {}
 
 
 def test_one_bad_result_does_not_hold_up_the_others() -> None:
-    def hub(body: dict[str, Any]) -> Answer:
+    def hub(body: dict[str, Any]) -> HubAnswer:
         is_bad = any(r["taskId"] == "task-b" for r in body["results"])
-        return Answer(400, {"error": "Validation failed"}) if is_bad else accepting(body)
+        return HubAnswer(400, {"error": "Validation failed"}) if is_bad else accepting(body)
 
     state = state_with(result("a"), result("b"), result("c"))
     settled, effects = delivered(state, hub)
@@ -134,23 +142,23 @@ def test_one_bad_result_does_not_hold_up_the_others() -> None:
     assert state.results == {}
 
 
-def taking(chars_max: int, answer: Answer) -> Hub:
+def taking(chars_max: int, answer: HubAnswer) -> Hub:
     """A hub, or a proxy before it, that finds longer texts too large."""
 
-    def hub(body: dict[str, Any]) -> Answer:
+    def hub(body: dict[str, Any]) -> HubAnswer:
         longest = max(len(str(r.get(name) or "")) for r in body["results"] for name in ("output", "error", "usage"))
         return answer if longest > chars_max else accepting(body)
 
     return hub
 
 
-HUB_413 = Answer(413, {"error": "Request body too large", "limitBytes": 8 << 20})
-PROXY_413 = Answer(413, {"error": "Request body too large", "code": TOO_LARGE_ON_THE_WAY})
+HUB_413 = HubAnswer(413, {"error": "Request body too large", "limitBytes": 8 << 20})
+PROXY_413 = HubAnswer(413, {"error": "Request body too large", "code": TOO_LARGE_ON_THE_WAY})
 
 
 @pytest.mark.parametrize("refusal", [HUB_413, PROXY_413], ids=["the hub", "a proxy"])
 @pytest.mark.parametrize("field", ["output", "error"])
-def test_result_that_is_too_large_is_halved_until_it_is_taken(refusal: Answer, field: str) -> None:
+def test_result_that_is_too_large_is_halved_until_it_is_taken(refusal: HubAnswer, field: str) -> None:
     whole = msgspec.structs.replace(result("a"), **{field: "A" + "m" * 900_000 + "Z"})
     state, hub, shelved = state_with(whole), taking(100_000, refusal), []
     for _ in range(20):

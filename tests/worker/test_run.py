@@ -9,7 +9,6 @@ import pytest
 from understudy.clock import ManualClock
 from understudy.ids import IdMaker
 from understudy.worker.effects import (
-    Answer,
     ArchiveResult,
     AskGuard,
     AwaitRun,
@@ -17,8 +16,9 @@ from understudy.worker.effects import (
     Effect,
     Ended,
     Failed,
+    HubAnswer,
     Plan,
-    Progress,
+    RunProgress,
     Spawn,
     Spawned,
     SpoolResult,
@@ -26,9 +26,9 @@ from understudy.worker.effects import (
     TellGuard,
     Wait,
 )
-from understudy.worker.executors import NEW, Start, Task
-from understudy.worker.executors.command import Command
-from understudy.worker.guard_policy import Done, Rooted, Spawning
+from understudy.worker.executors import NEW, Start, TaskToRun
+from understudy.worker.executors.command import CommandExecutor
+from understudy.worker.guard_policy import Rooted, RunDone, Spawning
 from understudy.worker.run import run_loop
 from understudy.worker.state import Duties, Identity, Lease, Run, WorkerState
 
@@ -39,17 +39,17 @@ class Scene:
     def __init__(self, executor: Any = None) -> None:
         clock = ManualClock()
         identity = Identity("mini", "machine", "boot", "0")
-        executor = executor or Command(("work",), {})
+        executor = executor or CommandExecutor(("work",), {})
         self.state = WorkerState(identity, clock, IdMaker(clock), {"command": executor}, Duties())
         lease = Lease(token=7, on_loss="requeue", duration_ms=30_000, first_ms=30_000)
-        self.run = Run("r1", Task(id="t1"), lease, clock.mono_ms(), clock.now_ms())
+        self.run = Run("r1", TaskToRun(id="t1"), lease, clock.mono_ms(), clock.now_ms())
         self.state.runs["r1"] = self.run
         self.news: list[Any] = [Ended(code=0, stdout=b"answer")]
         self.answers: dict[type, Any] = {
             TellGuard: True,
             Spawn: Spawned(42, 1.0),
             AskGuard: False,
-            Call: Answer(200, {}),
+            Call: HubAnswer(200, {}),
         }
         self.effects: list[Effect] = []
 
@@ -81,7 +81,7 @@ def test_guard_knows_the_run_before_there_is_a_process_and_until_its_result_is_k
         for effect in scene.effects
         if isinstance(effect, TellGuard | Spawn | SpoolResult)
     ]
-    assert order == [Spawning, Spawn, Rooted, SpoolResult, Done]
+    assert order == [Spawning, Spawn, Rooted, SpoolResult, RunDone]
     assert (scene.result().success, scene.result().output, scene.result().token) == (True, "answer", 7)
 
 
@@ -134,7 +134,7 @@ def test_process_that_cannot_be_started_fails_the_task_with_the_reason() -> None
 
 
 def test_defect_of_an_executor_leaves_no_process_and_a_result() -> None:
-    class Broken(Command):
+    class Broken(CommandExecutor):
         def outcome(self, ended: Ended) -> Any:
             raise RuntimeError("defect")
 
@@ -146,8 +146,8 @@ def test_defect_of_an_executor_leaves_no_process_and_a_result() -> None:
 
 
 def test_task_that_an_executor_cannot_do_is_failed_for_good() -> None:
-    class Picky(Command):
-        def plan(self, task: Task, run_id: str, start: Start = NEW) -> Plan:
+    class Picky(CommandExecutor):
+        def plan(self, task: TaskToRun, run_id: str, start: Start = NEW) -> Plan:
             raise ValueError("no such workspace")
 
     scene = Scene(Picky(("work",), {})).play()
@@ -156,7 +156,7 @@ def test_task_that_an_executor_cannot_do_is_failed_for_good() -> None:
 
 def test_task_for_an_executor_that_is_not_here_is_given_back() -> None:
     scene = Scene()
-    scene.run.task = Task(id="t1", executor="codex")
+    scene.run.task = TaskToRun(id="t1", executor="codex")
     scene.play()
     assert [call.body["reason"] for call in scene.all(Call)] == ["no_executor"]
     assert scene.all(Spawn) == []
@@ -172,19 +172,19 @@ def test_output_without_end_is_its_own_failure() -> None:
 def test_progress_is_kept_for_the_beats() -> None:
     scene = Scene()
     scene.news = [
-        Progress(at=1, text="reading", checkpoint="session-1"),
-        Progress(at=2),
+        RunProgress(at=1, text="reading", checkpoint="session-1"),
+        RunProgress(at=2),
         Ended(code=0),
     ]
     scene.play()
-    assert scene.run.progress == Progress(at=2, text="reading", checkpoint="session-1")
+    assert scene.run.progress == RunProgress(at=2, text="reading", checkpoint="session-1")
 
 
 def test_no_secret_leaves_by_progress_checkpoint_or_result() -> None:
     scene = Scene()
     secret = "ghp_" + "a1" * 18
     scene.news = [
-        Progress(at=1, text=f"cloning with {secret}", checkpoint=f'{{"token": "{secret}"}}'),
+        RunProgress(at=1, text=f"cloning with {secret}", checkpoint=f'{{"token": "{secret}"}}'),
         Ended(code=1, stdout=secret.encode(), stderr=f"refused: {secret}".encode()),
     ]
     scene.play()
@@ -215,7 +215,7 @@ def test_result_that_cannot_be_kept_stays_the_guards_business() -> None:
     scene = Scene()
     scene.answers[SpoolResult] = Failed("disk full")
     scene.play()
-    assert not any(isinstance(effect.message, Done) for effect in scene.all(TellGuard))
+    assert not any(isinstance(effect.message, RunDone) for effect in scene.all(TellGuard))
     assert scene.state.unkept == {"r1"}
     assert "r1" in scene.state.results
 
@@ -223,20 +223,20 @@ def test_result_that_cannot_be_kept_stays_the_guards_business() -> None:
 @pytest.mark.parametrize(
     ("answer", "is_known"),
     [
-        (Answer(200, {"success": True}), True),
-        (Answer(409, {"error": "Lease lost", "code": "lease_lost"}), True),
-        (Answer(404, {}), False),
-        (Answer(403, {"error": "Forbidden"}), False),
-        (Answer(302, {}), False),
+        (HubAnswer(200, {"success": True}), True),
+        (HubAnswer(409, {"error": "Lease lost", "code": "lease_lost"}), True),
+        (HubAnswer(404, {}), False),
+        (HubAnswer(403, {"error": "Forbidden"}), False),
+        (HubAnswer(302, {}), False),
         (Failed("status 404, not a JSON object"), False),
     ],
 )
-def test_only_the_hub_itself_ends_the_guards_care_for_a_lease(answer: Answer | Failed, is_known: bool) -> None:
-    scene = Scene(Command(("work",), {}))
+def test_only_the_hub_itself_ends_the_guards_care_for_a_lease(answer: HubAnswer | Failed, is_known: bool) -> None:
+    scene = Scene(CommandExecutor(("work",), {}))
     scene.run.stop = "drain"
     scene.answers[Call] = answer
     scene.play()
-    assert (Done in {type(effect.message) for effect in scene.all(TellGuard)}) == is_known
+    assert (RunDone in {type(effect.message) for effect in scene.all(TellGuard)}) == is_known
 
 
 def test_lease_of_what_cannot_be_killed_is_not_given_back_while_it_lives() -> None:

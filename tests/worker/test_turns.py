@@ -10,7 +10,7 @@ import pytest
 from tests.worker.stage import Stage
 from understudy.worker import turns
 from understudy.worker.effects import SaveSessions, Wait
-from understudy.worker.executors import Session, SignsOfLife, Task
+from understudy.worker.executors import AssistantSession, PlainReading, TaskToRun
 from understudy.worker.executors.claude_code import ClaudeCode, ClaudeOptions
 from understudy.worker.state import Lease, Run
 
@@ -18,11 +18,11 @@ TALK = {"channel": "slack", "user_id": "U1"}
 CLAUDE = ClaudeCode(ClaudeOptions(), {})
 
 
-class Spoke(SignsOfLife):
+class Spoke(PlainReading):
     """A reading that has seen a session."""
 
-    def session(self) -> Session | None:
-        return Session("s-9", {"input_tokens": 3})
+    def session(self) -> AssistantSession | None:
+        return AssistantSession("s-9", {"input_tokens": 3})
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def stage() -> Stage:
 
 def add(stage: Stage, run_id: str, **task: Any) -> Run:
     lease = Lease(token=7, on_loss="wait", duration_ms=30_000, first_ms=30_000)
-    run = Run(run_id, Task(id=run_id, content="x", **task), lease, stage.now_ms, 0)
+    run = Run(run_id, TaskToRun(id=run_id, content="x", **task), lease, stage.now_ms, 0)
     stage.state.runs[run_id] = run
     return run
 
@@ -89,7 +89,7 @@ def start(stage: Stage, run: Run, **how: Any) -> Any:
 def test_a_checkpoint_is_taken_up_with_its_session_only_on_its_machine(stage: Stage) -> None:
     left = {"executor": "claude_code", "machine": "machine-1", "session": "s-1", "did": ["Bash: make"]}
     here = start(stage, add(stage, "r1", checkpoint=json.dumps(left)))
-    assert (here.session, here.did, here.machine) == (Session("s-1"), ("Bash: make",), "machine-1")
+    assert (here.session, here.did, here.machine) == (AssistantSession("s-1"), ("Bash: make",), "machine-1")
     elsewhere = start(stage, add(stage, "r2", checkpoint={**left, "machine": "m-2"}))
     assert (elsewhere.session, elsewhere.did) == (None, ("Bash: make",))
     anew = start(stage, add(stage, "r3", checkpoint=left), has_session=False)
@@ -109,8 +109,8 @@ def test_a_checkpoint_of_somebody_else_is_none(stage: Stage, left: Any) -> None:
     assert (begun.session, begun.did) == (None, ())
 
 
-def kept(stage: Stage, loop: Any) -> dict[str, Session]:
-    sessions: dict[str, Session] = {}
+def kept(stage: Stage, loop: Any) -> dict[str, AssistantSession]:
+    sessions: dict[str, AssistantSession] = {}
     for effect in loop:
         assert isinstance(effect, SaveSessions)
         sessions = effect.sessions

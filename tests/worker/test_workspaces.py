@@ -8,15 +8,15 @@ import pytest
 
 from understudy.hub.enqueue import conversation_of as hub_conversation_of
 from understudy.wire.tasks import EnqueueBody
-from understudy.worker.executors import Task
+from understudy.worker.executors import TaskToRun
 from understudy.worker.executors.prompt import conversation_of
 from understudy.worker.workspaces import Workspaces
 
 AT_HOME = Workspaces(assistants="/data/workspace")
 
 
-def task(**fields) -> Task:
-    return Task(id="t1", content="x", **fields)
+def task(**fields) -> TaskToRun:
+    return TaskToRun(id="t1", content="x", **fields)
 
 
 @pytest.mark.parametrize("name", ["..", ".", ".hidden", "a/b", "/etc", "../x", "a\0b", "x" * 65, "a\nb", "-x y"])

@@ -15,7 +15,7 @@ from understudy.backoff import Backoff
 from understudy.cli.exits import AbsentError, ClientError, RefusedError, RejectedError, UnreachableError
 from understudy.texts import t
 from understudy.wire.causes import cause_of
-from understudy.wire.dial import Server, Trust, body_of
+from understudy.wire.dial import Server, TrustedCertificates, body_of
 from understudy.wire.response import Response
 
 CONNECT_S = 5.0
@@ -28,7 +28,7 @@ ERROR_CHARS_MAX = 2_000  # of why the hub refuses: a person reads that
 QUIET_S = 45.0  # a stream says something every 15 s (api/streams)
 UNAVAILABLE = frozenset({502, 503, 504})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})  # not followed: the key goes nowhere else
-Answer = dict[str, Any]
+HubAnswer = dict[str, Any]
 
 
 class HubClient:
@@ -47,14 +47,14 @@ class HubClient:
         self._connection: http.client.HTTPConnection | None = None
         self.date = ""  # of the last answer, as the hub's machine sees it
 
-    def get(self, path: str, **query: Any) -> Answer:
+    def get(self, path: str, **query: Any) -> HubAnswer:
         """The answer to a GET. ClientError."""
         shown = {name: value for name, value in query.items() if value not in (None, "")}
         return self.ask("GET", path + (f"?{urlencode(shown)}" if shown else ""), repeatable=True)
 
     def post(
         self, path: str, body: Any = None, *, repeatable: bool = False, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> HubAnswer:
         """The answer to a POST; `repeatable` if doing it twice does no more than once. ClientError."""
         return self.ask("POST", path, body, repeatable=repeatable, headers=headers)
 
@@ -66,7 +66,7 @@ class HubClient:
         *,
         repeatable: bool = True,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> HubAnswer:
         """The JSON object that came with a 2xx. ClientError says what else happened and what to do."""
         tries = TRIES if repeatable else 1
         backoff = Backoff(PAUSE_MS_FIRST, PAUSE_MS_MAX, random.random)
@@ -111,7 +111,7 @@ class HubClient:
             self._connection.close()
             self._connection = None
 
-    def _once(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> Answer:
+    def _once(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> HubAnswer:
         response, raw = self._exchange(method, path, body, headers)
         HubClient.heard = self.url
         if not 200 <= response.status < 300:  # noqa: PLR2004
@@ -145,7 +145,7 @@ class HubClient:
     def _connect(self) -> http.client.HTTPConnection:
         """The connection, opened when it is first needed. ValueError, OSError, HTTPException."""
         if self._connection is None:
-            hub = Server(self.url, Trust(self._ca_file))
+            hub = Server(self.url, TrustedCertificates(self._ca_file))
             self._headers |= hub.headers
             self._prefix = hub.prefix + urlsplit(self.url).path
             self._connection = hub.connect(CONNECT_S, self._answer_s)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from understudy.wire.limits import BODY_BYTES_MAX
-from understudy.worker.effects import Answer
+from understudy.worker.effects import HubAnswer
 
 BEAT_BYTES_MAX = BODY_BYTES_MAX - (256 << 10)  # fits also where a proxy's megabyte is a million bytes
 BEAT_BYTES_MIN = 16 << 10  # below it nothing long is said at all
@@ -26,7 +26,7 @@ class BeatBudget:
         self.bytes_max = BEAT_BYTES_MAX
         self._cut_ms = 0
 
-    def cut(self, answer: Answer, mono_ms: int) -> bool:
+    def cut(self, answer: HubAnswer, mono_ms: int) -> bool:
         """After a refusal → whether the next beat is smaller, so that it may be sent at once."""
         is_too_large = answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         is_not_understood = answer.status == HTTPStatus.BAD_REQUEST

@@ -19,8 +19,8 @@ from understudy.worker.directives import (
     FAILED,
     OUTCOMES_MAX,
     STARTED,
-    Directive,
     DirectiveOutcome,
+    ReceivedDirective,
     SavedDirectives,
 )
 from understudy.worker.effects import (
@@ -48,7 +48,7 @@ def take_directives(state: WorkerState, offered: Any, named: tuple[DirectiveOutc
             state.outcomes[outcome.id] = replace(outcome, is_reported=True)
     for entry in offered if isinstance(offered, list) else ():
         try:
-            directive = msgspec.convert(entry, Directive)
+            directive = msgspec.convert(entry, ReceivedDirective)
         except msgspec.ValidationError:
             continue  # of a kind that this version does not know: it expires at the hub
         if not is_id(directive.id):
@@ -101,7 +101,7 @@ def _arrive(state: WorkerState) -> Loop:
             yield from _end(state, outcome, DONE, f"version {state.identity.version}, {state.identity.boot_id}")
 
 
-def _heed(state: WorkerState, directive: Directive) -> Loop:
+def _heed(state: WorkerState, directive: ReceivedDirective) -> Loop:
     if state.clock.mono_ms() >= directive.until_ms:
         return
     yield WriteLog("info", "Directive", t("directives.taken", kind=directive.kind), {"directiveId": directive.id})
@@ -148,7 +148,7 @@ def _resume(state: WorkerState, outcome: DirectiveOutcome) -> Loop:
     state.signals.raise_("claim")
 
 
-def _update(state: WorkerState, directive: Directive, outcome: DirectiveOutcome) -> Loop:
+def _update(state: WorkerState, directive: ReceivedDirective, outcome: DirectiveOutcome) -> Loop:
     """Install beside what runs, while it runs; only then drain and give way."""
     if not state.duties.may_update:
         yield from _end(state, outcome, FAILED, "remote updates are switched off here (UNDERSTUDY_ALLOW_UPDATE)")

@@ -14,7 +14,7 @@ from understudy.texts import t
 from understudy.worker.executors import OK, Executor, codex
 from understudy.worker.executors import claude_code as claude
 from understudy.worker.executors.child_environment import child_env, credential
-from understudy.worker.executors.command import Command
+from understudy.worker.executors.command import CommandExecutor
 from understudy.worker.executors.diagnostic import Diagnostic
 from understudy.worker.workspaces import Workspaces
 
@@ -96,8 +96,8 @@ def _amount(text: str) -> str:
     return text
 
 
-def _command(argv: tuple[str, ...], env: Mapping[str, str]) -> Command:
-    command = Command(argv, dict(env))
+def _command(argv: tuple[str, ...], env: Mapping[str, str]) -> CommandExecutor:
+    command = CommandExecutor(argv, dict(env))
     if command.readiness(None) != OK:
         raise ConfigError(t("daemon.command_missing", command=argv[0]))
     return command

@@ -17,9 +17,9 @@ from understudy.wire.limits import CHECKPOINT_BYTES_MAX
 from understudy.worker.directives import REPORTS_MAX, DirectiveOutcome, report_of
 from understudy.worker.effects import (
     Abort,
-    Answer,
     Call,
     Failed,
+    HubAnswer,
     Loop,
     ResetConnections,
     Steps,
@@ -27,9 +27,9 @@ from understudy.worker.effects import (
     Wait,
     WriteLog,
 )
-from understudy.worker.executors import Progress
+from understudy.worker.executors import RunProgress
 from understudy.worker.guard_policy import Held
-from understudy.worker.results import Result
+from understudy.worker.results import RunResult
 from understudy.worker.state import (
     IDLE,
     RUNNING_NAMED_MAX,
@@ -63,7 +63,7 @@ class Beat:
         self.progress = tuple((run, run.progress) for run in self.runs)
         running_now = {run.task.id for run in self.runs}
         waiting = (r for r in state.results.values() if r.task_id not in running_now)
-        self.results: tuple[Result, ...] = tuple(waiting)[: max(0, RUNNING_NAMED_MAX - len(self.runs))]
+        self.results: tuple[RunResult, ...] = tuple(waiting)[: max(0, RUNNING_NAMED_MAX - len(self.runs))]
         unreported = (outcome for outcome in state.outcomes.values() if not outcome.is_reported)
         self.outcomes: tuple[DirectiveOutcome, ...] = tuple(unreported)[:REPORTS_MAX]
         self.left: frozenset[int] = frozenset()  # places of runs whose details had no room
@@ -83,8 +83,8 @@ def heartbeat_loop(state: WorkerState) -> Loop:
         skew_ms = yield from _wake_up(state, beat, skew_ms)
         is_last = state.mode == STOPPING
         state.seq += 1
-        answer: Answer | Failed = yield Call("POST", HEARTBEAT, beat_body(state, beat, budget), _timeout_ms(state))
-        if isinstance(answer, Answer) and answer.status == HTTPStatus.OK and answer.body.get("success"):
+        answer: HubAnswer | Failed = yield Call("POST", HEARTBEAT, beat_body(state, beat, budget), _timeout_ms(state))
+        if isinstance(answer, HubAnswer) and answer.status == HTTPStatus.OK and answer.body.get("success"):
             failures.reset()
             refusals.reset()
             budget.accepted(state.clock.mono_ms())
@@ -106,10 +106,10 @@ def heartbeat_loop(state: WorkerState) -> Loop:
         if beat.slept_ms >= SLEPT_MS_MIN:
             away.woke_up(state.clock.mono_ms())
         yield from away.missed(state.clock.mono_ms())
-        if isinstance(answer, Answer) and budget.cut(answer, state.clock.mono_ms()):
+        if isinstance(answer, HubAnswer) and budget.cut(answer, state.clock.mono_ms()):
             yield Wait("beat", CUT_MS)
         elif state.mode != IDLE:
-            is_refused = isinstance(answer, Answer) and answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
+            is_refused = isinstance(answer, HubAnswer) and answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
             pause_ms = refusals.next_ms() if is_refused else failures.next_ms()
             yield Wait("beat", min(pause_ms, max(100, _shortest_lease_ms(state) // 15)))
     state.has_stopped_beating = True
@@ -157,7 +157,7 @@ def _details(beat: Beat) -> list[tuple[int, dict[str, Any]]]:
     return [(place, _detail(*beat.progress[place])) for place in places]
 
 
-def _quiet(state: WorkerState, run: Run, progress: Progress) -> dict[str, Any]:
+def _quiet(state: WorkerState, run: Run, progress: RunProgress) -> dict[str, Any]:
     """The silence of the run, and the limit after which it should have been killed."""
     idle_ms_max = run.plan.idle_ms_max if run.plan is not None else None
     if progress is not run.quiet[0]:
@@ -168,7 +168,7 @@ def _quiet(state: WorkerState, run: Run, progress: Progress) -> dict[str, Any]:
     return {"idleSec": seconds(idle_ms), "idleLimitSec": seconds(idle_ms_max + ENDING_MS)}
 
 
-def _named(run: Run, progress: Progress) -> dict[str, Any]:
+def _named(run: Run, progress: RunProgress) -> dict[str, Any]:
     return {
         "taskId": run.task.id,
         "token": run.lease.token,
@@ -176,7 +176,7 @@ def _named(run: Run, progress: Progress) -> dict[str, Any]:
     }
 
 
-def _detail(run: Run, progress: Progress) -> dict[str, Any]:
+def _detail(run: Run, progress: RunProgress) -> dict[str, Any]:
     """A long detail, reported once: a checkpoint may have 64 KiB, a heartbeat 1 MiB."""
     said: dict[str, Any] = {}
     if progress.text is not None and progress.text != run.reported.text:
@@ -192,7 +192,7 @@ def _fits(checkpoint: str) -> bool:
     return len(msgspec.json.encode(checkpoint)) <= CHECKPOINT_BYTES_MAX
 
 
-def _named_result(result: Result) -> dict[str, Any]:
+def _named_result(result: RunResult) -> dict[str, Any]:
     return {"taskId": result.task_id, "token": result.token, "progressAt": iso(result.finished_at)}
 
 
@@ -269,7 +269,7 @@ def _say_sent(state: WorkerState, said_ms: int | None) -> Steps[int | None]:
     return now_ms if is_loud else said_ms
 
 
-def _say_failed(state: WorkerState, answer: Answer | Failed) -> Loop:
+def _say_failed(state: WorkerState, answer: HubAnswer | Failed) -> Loop:
     """Log the failure and its fix; runs go on, because only the hub or a deadline ends them."""
     if isinstance(answer, Failed):
         yield WriteLog("warning", "Heartbeat", t("daemon.beat_unanswered"), {"reason": answer.reason})

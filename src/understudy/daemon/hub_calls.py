@@ -15,10 +15,10 @@ import msgspec
 from understudy.errors import ConfigError
 from understudy.texts import t
 from understudy.wire.causes import cause_of
-from understudy.wire.dial import TROUBLE, Cut, Server, Trust, body_of
+from understudy.wire.dial import TROUBLE, Cut, Server, TrustedCertificates, body_of
 from understudy.wire.foreign_json import object_of
 from understudy.wire.proxies import ProxyUnusableError
-from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Answer, Call, Failed
+from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Call, Failed, HubAnswer
 
 ANSWER_BYTES_MAX = 64 << 20  # a claim may bring several tasks of a MiB
 CONNECT_S_MAX = 5.0
@@ -31,7 +31,7 @@ class HubCalls:
     def __init__(self, hub_url: str, api_key: str, *, version: str, ca_file: str = "") -> None:
         self._url, self._ca_file = hub_url, ca_file
         try:
-            self._hub = Server(hub_url, Trust(ca_file))
+            self._hub = Server(hub_url, TrustedCertificates(ca_file))
         except ProxyUnusableError as error:
             raise ConfigError(t("daemon.bad_proxy", reason=error.strerror)) from None
         except ValueError:
@@ -49,13 +49,13 @@ class HubCalls:
         weakref.finalize(self, _close_all, self._kept)
         self._cuts: dict[str, Cut] = {}
 
-    def call(self, call: Call) -> Answer | Failed:
+    def call(self, call: Call) -> HubAnswer | Failed:
         """Send it. Connecting, sending and the answer may take `timeout_ms` each; a long answer while it flows."""
         cut = self._cuts[call.abort] = Cut()
         try:
             return self._exchange(call, cut)
         except TROUBLE as error:
-            self._hub = Server(self._url, Trust(self._ca_file))  # certificates may have been renewed
+            self._hub = Server(self._url, TrustedCertificates(self._ca_file))  # certificates may have been renewed
             return Failed(cause_of(error))
         finally:
             self._cuts.pop(call.abort, None)
@@ -70,7 +70,7 @@ class HubCalls:
         self._resets += 1
         _close_all(self._kept)
 
-    def _exchange(self, call: Call, cut: Cut) -> Answer | Failed:
+    def _exchange(self, call: Call, cut: Cut) -> HubAnswer | Failed:
         resets, is_kept = self._resets, False
         connection = _still_open(self._kept, call.timeout_ms / 1000) or self._connected(call.timeout_ms / 1000)
         try:
@@ -110,7 +110,7 @@ def _still_open(kept: deque[HTTPConnection], step_s: float) -> HTTPConnection | 
     return None
 
 
-def _answer(status: int, raw: bytes) -> Answer | Failed:
+def _answer(status: int, raw: bytes) -> HubAnswer | Failed:
     """Never let an error look like an answer: what is not a JSON object is `Failed` (a captive portal, say).
 
     Nor a proxy's refusal like the hub's, which has an `error`: finished work would be given up for it. Only that a
@@ -120,9 +120,9 @@ def _answer(status: int, raw: bytes) -> Answer | Failed:
         return Failed("answer too large")
     body = object_of(raw)
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and not (body and "error" in body):
-        return Answer(status, {"error": "Request body too large", "code": TOO_LARGE_ON_THE_WAY})
+        return HubAnswer(status, {"error": "Request body too large", "code": TOO_LARGE_ON_THE_WAY})
     if body is None:
         return Failed(f"status {status}, not a JSON object")
     if status >= 300 and "error" not in body:  # noqa: PLR2004 - beyond success
         return Failed(f"status {status}, not in the hub's words")
-    return Answer(status, body)
+    return HubAnswer(status, body)

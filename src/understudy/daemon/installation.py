@@ -34,9 +34,9 @@ from understudy.daemon.index import has_own_index
 from understudy.errors import UnderstudyError
 from understudy.private import OTHERS, open_private, own_directory, write_private
 from understudy.wire.causes import cause_of
-from understudy.wire.dial import TROUBLE, Server, Trust
+from understudy.wire.dial import TROUBLE, Server, TrustedCertificates
 from understudy.wire.limits import is_id
-from understudy.worker.directives import Directive
+from understudy.worker.directives import ReceivedDirective
 
 PACKAGE = "understudy"
 ORIGINAL = "original"
@@ -128,7 +128,7 @@ class Installation:
                 if abs(SystemClock().now_ms() - path.stat().st_mtime * MS_PER_S) > LEFT_OVER_MS:
                     shutil.rmtree(path, ignore_errors=True)
 
-    def install(self, directive: Directive, timeout_ms: int) -> tuple[str, str]:
+    def install(self, directive: ReceivedDirective, timeout_ms: int) -> tuple[str, str]:
         """Install what a directive names → (environment, version). InstallError if that fails or takes too long."""
         check_update(directive)
         until_s = time.monotonic() + timeout_ms / 1000
@@ -165,7 +165,7 @@ class Installation:
         script = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m {PACKAGE} "$@"\n'
         write_private(path, os.fsencode(script), executable=True)
 
-    def _wheel(self, directive: Directive, folder: Path, until_s: float) -> Path:
+    def _wheel(self, directive: ReceivedDirective, folder: Path, until_s: float) -> Path:
         if directive.wheel is None:
             if directive.sha256 is None and not has_own_index(self._env):
                 raise InstallError(
@@ -193,7 +193,7 @@ class Installation:
         pip = [*_pip(), "--python", python] if has_pip else [python, "-P", "-m", "pip"]
         self._run([*pip, "install", "--no-input", "--no-compile", "--disable-pip-version-check", str(wheel)], until_s)
 
-    def _proven(self, environment: Path, directive: Directive, until_s: float) -> str:
+    def _proven(self, environment: Path, directive: ReceivedDirective, until_s: float) -> str:
         """The version that it says it is, once it was started."""
         said = self._run([str(environment / "bin" / PACKAGE), "--version"], until_s)
         found = _VERSION.search(said)
@@ -233,7 +233,7 @@ class Installation:
         return said
 
 
-def check_update(directive: Directive) -> None:
+def check_update(directive: ReceivedDirective) -> None:
     """InstallError for a name that must not become a path, and for a wheel without its hash.
 
     The hub checks the same; this machine does not rely on it.
@@ -307,7 +307,7 @@ def _fetch(source: str, target: Path, until_s: float) -> None:
 
 def _fetch_from(url: str, target: Path, until_s: float) -> str:
     """Write what is there; "" then, else where it has moved. InstallError, or one of TROUBLE: it may be tried again."""
-    server = Server(url, Trust())
+    server = Server(url, TrustedCertificates())
     step_s = max(0.1, min(STEP_S, until_s - time.monotonic()))
     with contextlib.closing(server.connect(min(CONNECT_S, step_s), step_s)) as connection:
         connection.request("GET", server.target, headers={"User-Agent": PACKAGE, **server.headers})

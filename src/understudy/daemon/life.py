@@ -14,7 +14,7 @@ from understudy.daemon.heartbeat import heartbeat_loop
 from understudy.texts import t
 from understudy.worker.auth import auth_loop
 from understudy.worker.claim import claim_loop
-from understudy.worker.effects import Abort, Answer, Call, Fork, Loop, Steps, Wait, WriteLog
+from understudy.worker.effects import Abort, Call, Fork, HubAnswer, Loop, Steps, Wait, WriteLog
 from understudy.worker.report import deliver_first, load_spool, report_loop
 from understudy.worker.state import DRAINING, IDLE, STOPPING, WorkerState
 
@@ -122,7 +122,7 @@ def register_loop(state: WorkerState) -> Loop:
     }
     while not state.is_stop_asked:
         answer = yield Call("POST", REGISTER, body, timeout_ms=5_000)
-        if isinstance(answer, Answer) and answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        if isinstance(answer, HubAnswer) and answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             fields = {"status": answer.status, "provides": ", ".join(state.provides)}
             yield WriteLog("info", "Startup", "Registered", fields)
             return

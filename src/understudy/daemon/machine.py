@@ -25,7 +25,7 @@ from understudy.private import write_private
 from understudy.runtime.machine.children import Child
 from understudy.runtime.machine.drive import Driver
 from understudy.runtime.machine.local_notice import LocalNotices
-from understudy.worker.directives import Directive
+from understudy.worker.directives import ReceivedDirective
 from understudy.worker.effects import (
     Abort,
     ArchiveResult,
@@ -53,7 +53,7 @@ from understudy.worker.effects import (
     UnspoolResult,
     WriteLog,
 )
-from understudy.worker.executors import MARKER, Ended, Progress, SignsOfLife
+from understudy.worker.executors import MARKER, Ended, PlainReading, RunProgress
 from understudy.worker.process_tree import ProcessTree
 from understudy.worker.start_faults import not_started
 
@@ -188,7 +188,7 @@ class Machine:
         marker = self._home.markers / run_id
         try:
             write_private(marker, b"probe")
-            child = Child(run_id, plan, SignsOfLife(), self._clock, is_over.set)
+            child = Child(run_id, plan, PlainReading(), self._clock, is_over.set)
         except (OSError, ValueError) as error:
             with contextlib.suppress(OSError):
                 marker.unlink(missing_ok=True)
@@ -209,7 +209,7 @@ class Machine:
             is_over.clear()
         return news
 
-    def _await_run(self, run_id: str, timeout_ms: int) -> Ended | Progress | None:
+    def _await_run(self, run_id: str, timeout_ms: int) -> Ended | RunProgress | None:
         child = self._children.get(run_id)
         if child is None:
             return Ended(code=None)
@@ -233,7 +233,7 @@ class Machine:
             self._bury(run_id)
         return ended
 
-    def _install(self, directive: Directive, timeout_ms: int) -> Installed | Failed:
+    def _install(self, directive: ReceivedDirective, timeout_ms: int) -> Installed | Failed:
         try:
             environment, version = self._directives.installation.install(directive, timeout_ms)
         except InstallError as error:

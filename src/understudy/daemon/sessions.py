@@ -9,7 +9,7 @@ import msgspec
 
 from understudy.private import write_durably
 from understudy.wire.foreign_json import parsed
-from understudy.worker.executors import Session
+from understudy.worker.executors import AssistantSession
 
 FILE_BYTES_MAX = 8 << 20
 
@@ -20,17 +20,17 @@ class SessionFile:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def load(self) -> dict[str, Session]:
+    def load(self) -> dict[str, AssistantSession]:
         """By conversation, the one used last at the end; nothing if the file cannot be read."""
         try:
             if self._path.stat().st_size > FILE_BYTES_MAX:
                 return {}
-            found = parsed(self._path.read_bytes(), dict[str, Session])
+            found = parsed(self._path.read_bytes(), dict[str, AssistantSession])
         except (OSError, msgspec.MsgspecError, ValueError):
             return {}
         return dict(sorted(found.items(), key=lambda item: item[1].used_at))
 
-    def save(self, sessions: dict[str, Session]) -> None:
+    def save(self, sessions: dict[str, AssistantSession]) -> None:
         """Best effort: a full disk must not fail a task that is done."""
         with contextlib.suppress(OSError):
             write_durably(self._path, msgspec.json.encode(sessions))

@@ -10,7 +10,7 @@ import msgspec
 from understudy.daemon.home import Home, aged_files
 from understudy.private import sync_directory, write_durably
 from understudy.wire.foreign_json import parsed
-from understudy.worker.results import Result
+from understudy.worker.results import RunResult
 
 FILES_MAX = 1_000
 BYTES_MAX = 512 << 20
@@ -38,12 +38,12 @@ class Spool:
             with contextlib.suppress(OSError):
                 leftover.unlink(missing_ok=True)
 
-    def load(self) -> tuple[Result, ...]:
+    def load(self) -> tuple[RunResult, ...]:
         """All that is waiting, oldest first. A file that holds no result becomes evidence."""
         results = []
         for path in self._dir.glob(f"*{SUFFIX}"):
             try:
-                results.append(parsed(path.read_bytes(), Result))
+                results.append(parsed(path.read_bytes(), RunResult))
             except OSError:
                 continue  # of this machine, at this moment: it stays where it is, for the next life
             except (msgspec.MsgspecError, ValueError):
@@ -51,7 +51,7 @@ class Spool:
                     path.replace(self._evidence / f"{path.name}.unreadable")
         return tuple(sorted(results, key=lambda result: (result.finished_at, result.name)))
 
-    def keep(self, result: Result) -> None:
+    def keep(self, result: RunResult) -> None:
         """Put it on disk; OSError if that is not possible."""
         content = msgspec.json.encode(result)
         sizes = sizes_in(self._dir)
@@ -65,7 +65,7 @@ class Spool:
             self._path(name).unlink(missing_ok=True)
             sync_directory(self._dir)
 
-    def shelve(self, result: Result, reason: str) -> None:
+    def shelve(self, result: RunResult, reason: str) -> None:
         """Nobody takes it any more: evidence, the newest of it, best effort."""
         entry = {"reason": reason, "result": result}
         with contextlib.suppress(OSError):

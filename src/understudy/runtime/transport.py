@@ -15,7 +15,7 @@ from understudy.addresses import log_in_of
 from understudy.notify.apprise import call_apprise
 from understudy.runtime.bounded_smtp import Smtp, SmtpOverTls
 from understudy.wire.causes import PROXY, TOO_SLOW, cause_of, is_local
-from understudy.wire.dial import LOCAL, TROUBLE, Cut, Server, Trust, body_of, deadline
+from understudy.wire.dial import LOCAL, TROUBLE, Cut, Server, TrustedCertificates, body_of, deadline
 from understudy.wire.outbound import (
     AppriseRequest,
     HttpAnswer,
@@ -40,7 +40,7 @@ class Transport:
     """Threads may share it; each exchange has its own connection."""
 
     def __init__(self, *, ca_file: str = "", user_agent: str = "understudy") -> None:
-        self._trust = Trust(ca_file)
+        self._trust = TrustedCertificates(ca_file)
         self._user_agent = user_agent
 
     def send(self, request: OutboundRequest) -> OutboundAnswer:

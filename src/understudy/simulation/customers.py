@@ -11,7 +11,7 @@ from understudy.simulation.network import Network
 from understudy.simulation.processes import Work
 from understudy.simulation.weather import Weather
 from understudy.simulation.world import ViolationError, World
-from understudy.worker.effects import Answer, Call, Failed
+from understudy.worker.effects import Call, Failed, HubAnswer
 
 TIMEOUT_MS = 8_000
 AGAIN_MS_MAX = 6_000
@@ -79,11 +79,11 @@ class Customers:
     def _send(self, body: dict[str, Any]) -> None:
         """Until it is acknowledged, the same again and again."""
 
-        def heard(answer: Answer | Failed) -> None:
-            if isinstance(answer, Answer) and answer.body.get("success"):
+        def heard(answer: HubAnswer | Failed) -> None:
+            if isinstance(answer, HubAnswer) and answer.body.get("success"):
                 self.acknowledged.add(answer.body["taskId"])
                 self.unanswered -= 1
-            elif isinstance(answer, Answer) and answer.status < 500:  # noqa: PLR2004
+            elif isinstance(answer, HubAnswer) and answer.status < 500:  # noqa: PLR2004
                 raise ViolationError("I6 replays are idempotent", f"{body} refused: {answer}")
             else:
                 self._world.after(self._world.between(100, AGAIN_MS_MAX), partial(self._send, body))

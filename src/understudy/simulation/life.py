@@ -30,7 +30,7 @@ from understudy.worker.effects import (
     LoadSpool,
     Loop,
     NotifyOwner,
-    Result,
+    RunResult,
     SaveDirectives,
     Spawn,
     Spawned,
@@ -42,7 +42,7 @@ from understudy.worker.effects import (
     WriteLog,
 )
 from understudy.worker.executors import TASK_MARKER
-from understudy.worker.executors.command import Command
+from understudy.worker.executors.command import CommandExecutor
 from understudy.worker.state import Identity, WorkerState
 
 SPAWN_MS_MAX, DISK_MS_MAX, GUARD_MS_MIN, GUARD_MS_MAX = 50, 20, 20, 200
@@ -58,7 +58,7 @@ class Life:
         self._world = machine.world
         ids = IdMaker(machine.clock, machine.world.random.getrandbits)
         self.identity = Identity(machine.name, machine.machine_id, machine.new_boot_id(ids), "0")
-        executor = Command(("work",), {}, on_loss=machine.on_loss)
+        executor = CommandExecutor(("work",), {}, on_loss=machine.on_loss)
         self.state = WorkerState(
             self.identity,
             machine.clock,
@@ -241,7 +241,7 @@ class Life:
 
     # ---- disk
 
-    def _keep(self, result: Result, go_on: GoOn) -> Any:
+    def _keep(self, result: RunResult, go_on: GoOn) -> Any:
         if self._world.chance(self._machine.disk_fails):
             return self._later(DISK_MS_MAX, Failed("No space left on device"), go_on)
         return self._on_disk(lambda: self._machine.spool.update({result.name: result}), go_on)

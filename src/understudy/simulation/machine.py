@@ -14,7 +14,7 @@ from understudy.simulation.oracle import Oracle
 from understudy.simulation.processes import Process
 from understudy.simulation.world import World
 from understudy.worker.directives import SavedDirectives
-from understudy.worker.effects import LoadedDirectives, Result
+from understudy.worker.effects import LoadedDirectives, RunResult
 from understudy.worker.state import IDLE, Duties
 
 WALL_SKEW_MS_MAX = 5_000
@@ -50,7 +50,7 @@ class Machine:
         self.on_loss = on_loss
         self.duties = duties
         self.clock: Clock = MachineClock(world, world.between(-WALL_SKEW_MS_MAX, WALL_SKEW_MS_MAX))
-        self.spool: dict[str, Result] = {}
+        self.spool: dict[str, RunResult] = {}
         self.processes: dict[str, Process] = {}  # by run id; dead ones until their daemon has looked
         self.disk_fails = 0.0
         self.cut_until_ms = 0

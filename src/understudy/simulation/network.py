@@ -11,7 +11,7 @@ from understudy.simulation.cluster import Cluster
 from understudy.simulation.exchange import Letter, Reply
 from understudy.simulation.weather import CALM, Weather
 from understudy.simulation.world import World
-from understudy.worker.effects import Answer, Call, Failed
+from understudy.worker.effects import Call, Failed, HubAnswer
 
 LATENCY_MS_MAX = 25
 TWICE_AFTER_MS_MAX = 60_000
@@ -35,11 +35,11 @@ class Sender(Protocol):
 class Flight:
     """One exchange as its client sees it: it ends once."""
 
-    def __init__(self, done: Callable[[Answer | Failed], None]) -> None:
+    def __init__(self, done: Callable[[HubAnswer | Failed], None]) -> None:
         self._done = done
         self.is_over = False
 
-    def end(self, answer: Answer | Failed) -> None:
+    def end(self, answer: HubAnswer | Failed) -> None:
         """The first end counts."""
         if not self.is_over:
             self.is_over = True
@@ -58,7 +58,7 @@ class Network:
         """From here on nothing is lost."""
         self._weather = CALM
 
-    def send(self, sender: Sender, call: Call, done: Callable[[Answer | Failed], None]) -> Flight:
+    def send(self, sender: Sender, call: Call, done: Callable[[HubAnswer | Failed], None]) -> Flight:
         """Send a request; `done` is called once, at the latest when its time is over."""
         world, weather = self._world, self._weather
         raw = msgspec.json.encode(call.body) if call.method != "GET" else b""
@@ -91,7 +91,7 @@ class Network:
         delay_ms = world.between(1, LATENCY_MS_MAX)
         if world.chance(weather.answer_late):
             delay_ms = world.between(1_000, weather.late_ms_max)
-        world.after(delay_ms, lambda: flight.end(Answer(reply.status, reply.body)))
+        world.after(delay_ms, lambda: flight.end(HubAnswer(reply.status, reply.body)))
 
     def _give_up(self, letter: Letter, flight: Flight) -> None:
         if not flight.is_over:

@@ -15,8 +15,8 @@ from understudy.simulation.network import Network
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.world import World
 from understudy.worker.directives import SavedDirectives
-from understudy.worker.effects import Answer, Call, Ended, Failed, LoadedDirectives, Result
-from understudy.worker.guard_policy import Action, Gone, Guard, Kill, Message, Watched, Will
+from understudy.worker.effects import Call, Ended, Failed, HubAnswer, LoadedDirectives, RunResult
+from understudy.worker.guard_policy import Action, Gone, Guard, Kill, Message, WatchedRun, Will
 from understudy.worker.release import release_path
 from understudy.worker.state import Duties
 
@@ -60,7 +60,7 @@ class Place(Protocol):
     on_loss: str
     duties: Duties
     clock: Clock
-    spool: dict[str, Result]
+    spool: dict[str, RunResult]
     processes: dict[str, Process]
     disk_fails: float
     slept_ms: int
@@ -149,14 +149,14 @@ class PlayedGuard:
                 case _:
                     pass
 
-    def _speak(self, run: Watched, tries: int) -> None:
+    def _speak(self, run: WatchedRun, tries: int) -> None:
         if not self.is_alive:
             return
         body = {"workerId": self._worker_id, "token": run.token, "reason": "daemon_gone"}
         call = Call("POST", release_path(run.task_id), body, timeout_ms=WILL_TIMEOUT_MS)
 
-        def again(answer: Answer | Failed) -> None:
-            is_heard = isinstance(answer, Answer) and answer.is_final
+        def again(answer: HubAnswer | Failed) -> None:
+            is_heard = isinstance(answer, HubAnswer) and answer.is_final
             if not is_heard and tries + 1 < WILL_TRIES:
                 self._after(WILL_PAUSE_MS * 2**tries, partial(self._speak, run, tries + 1))
 

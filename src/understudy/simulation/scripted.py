@@ -16,7 +16,7 @@ from understudy.simulation.loops import LATER, GoOn, Loops
 from understudy.simulation.network import Network
 from understudy.simulation.processes import Work
 from understudy.simulation.world import World
-from understudy.worker.effects import Answer, Call, Effect, Failed, Fork, Loop, Steps, Wait
+from understudy.worker.effects import Call, Effect, Failed, Fork, HubAnswer, Loop, Steps, Wait
 from understudy.worker.state import Signals
 
 OLD_TRIES = 3
@@ -92,7 +92,7 @@ def old_script(worker: Worker) -> Loop:
             {"workerId": worker.name, "leaseDurationSec": lease_s},
             timeout_ms=OLD_TIMEOUT_MS,
         )
-        if isinstance(answer, Answer) and answer.body.get("success"):
+        if isinstance(answer, HubAnswer) and answer.body.get("success"):
             yield from _old_run(worker, answer.body["task"])
         else:
             yield Wait("poll", OLD_POLL_MS)
@@ -108,7 +108,7 @@ def _old_post(path: str, body: dict[str, Any], signal: str = "again") -> Loop:
     """Three tries on anything but 2xx and 401, seconds apart."""
     for _ in range(OLD_TRIES):
         answer = yield Call("POST", path, body, timeout_ms=OLD_TIMEOUT_MS)
-        if isinstance(answer, Answer) and (answer.status < 300 or answer.status == 401):  # noqa: PLR2004
+        if isinstance(answer, HubAnswer) and (answer.status < 300 or answer.status == 401):  # noqa: PLR2004
             return
         yield Wait(signal, 2_000)
 
@@ -180,7 +180,7 @@ def _aware_run(worker: Worker, granted: dict[str, Any]) -> Loop:
         every_ms = round(min(lease["durationSec"], 10) * 1000) // 3
         yield Wait("work", min(every_ms, ends_ms - worker.world.now_ms))
         answer = yield Call("POST", f"/api/queue/{task_id}/renew", said, timeout_ms=every_ms)
-        is_over = isinstance(answer, Answer) and (answer.status in (404, 409) or answer.body.get("cancel"))
+        is_over = isinstance(answer, HubAnswer) and (answer.status in (404, 409) or answer.body.get("cancel"))
         if is_over and not is_stubborn:
             return
     if worker.world.chance(0.05):
@@ -196,7 +196,7 @@ def _aware_report(worker: Worker, task_id: str, said: dict[str, Any], work: Work
         body["failure"] = {"class": "exit_code", "final": worker.world.chance(0.2)}
     for _ in range(RESULT_TRIES):
         answer = yield Call("POST", f"/api/result/{task_id}", body, timeout_ms=TIMEOUT_MS)
-        if isinstance(answer, Answer) and answer.status < 500:  # noqa: PLR2004
+        if isinstance(answer, HubAnswer) and answer.status < 500:  # noqa: PLR2004
             worker.unreported = None
             return
         yield Wait("again", worker.world.between(500, 8_000))

@@ -28,7 +28,7 @@ LOCAL = (ValueError, TypeError, AttributeError)  # what could not be written: se
 TROUBLE = (HTTPException, OSError, *LOCAL)  # all that an exchange may raise
 
 
-class Trust:
+class TrustedCertificates:
     """The trusted certificates: the system's, or only those of a file; read when first needed."""
 
     def __init__(self, ca_file: str = "") -> None:
@@ -51,7 +51,7 @@ class Server:
     gets the whole address. `headers` belong into each.
     """
 
-    def __init__(self, url: str, trust: Trust) -> None:
+    def __init__(self, url: str, trust: TrustedCertificates) -> None:
         """ValueError for an address that is none; ProxyUnusableError."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:

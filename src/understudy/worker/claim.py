@@ -13,8 +13,8 @@ from understudy.clock import MS_PER_S, parse_iso
 from understudy.texts import t
 from understudy.wire.limits import INT_MAX, is_id
 from understudy.worker.auth import no_start
-from understudy.worker.effects import Answer, Call, Failed, Fork, Loop, Steps, Wait, WriteLog
-from understudy.worker.executors import Task
+from understudy.worker.effects import HubAnswer, Call, Failed, Fork, Loop, Steps, Wait, WriteLog
+from understudy.worker.executors import TaskToRun
 from understudy.worker.foreign_hub import ForeignHub, lacks_token, release_entry
 from understudy.worker.release import give_back
 from understudy.worker.run import run_loop
@@ -48,7 +48,7 @@ def claim_loop(state: WorkerState) -> Loop:
             request_id, sent_ms = state.ids.new("claim"), state.clock.mono_ms()
         asked_ms = state.clock.mono_ms()
         answer = yield _request(state, request_id)
-        if not isinstance(answer, Answer) or answer.status != HTTPStatus.OK:
+        if not isinstance(answer, HubAnswer) or answer.status != HTTPStatus.OK:
             yield from _refused(state, answer)
             yield Wait("claim", failures.next_ms())
             continue
@@ -139,7 +139,7 @@ def _without_loop(state: WorkerState, run: Run, reason: str) -> Loop:
 
 def _run_of(state: WorkerState, entry: Any, sent_ms: int) -> Run | None:
     try:
-        task = msgspec.convert(entry["task"], Task, strict=False)
+        task = msgspec.convert(entry["task"], TaskToRun, strict=False)
         lease = lease_of(entry["lease"])
     except (msgspec.ValidationError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
@@ -173,7 +173,7 @@ def _lose_older(state: WorkerState, run: Run) -> None:
             state.stop_run(other, "lost")
 
 
-def _refused(state: WorkerState, answer: Answer | Failed) -> Steps[None]:
+def _refused(state: WorkerState, answer: HubAnswer | Failed) -> Steps[None]:
     if isinstance(answer, Failed):
         return  # the heartbeat says so; one voice is enough
     code = answer.body.get("code")

@@ -17,7 +17,7 @@ KIND_CHARS_MAX, VERSION_CHARS_MAX, WHEEL_CHARS_MAX, SHA256_CHARS_MAX = 64, 128, 
 STARTED, DONE, FAILED = "started", "done", "failed"
 
 
-class Directive(msgspec.Struct, frozen=True, rename="camel"):
+class ReceivedDirective(msgspec.Struct, frozen=True, rename="camel"):
     """A directive as the answer to a beat brings it; `until_ms` is elapsed time here, made from its duration.
 
     Its texts are logged and kept on disk, so they have limits, larger than the hub's own.

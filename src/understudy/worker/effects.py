@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from understudy.worker.directives import Directive, SavedDirectives
-from understudy.worker.executors import Ended, Plan, Progress, Session
+from understudy.worker.directives import ReceivedDirective, SavedDirectives
+from understudy.worker.executors import AssistantSession, Ended, Plan, RunProgress
 from understudy.worker.guard_policy import Message
-from understudy.worker.results import Result
+from understudy.worker.results import RunResult
 
 T = TypeVar("T")
 NOT_NOW = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)  # a new key or a pause fixes it
@@ -24,7 +24,7 @@ TOO_LARGE_ON_THE_WAY = "too_large_on_the_way"  # a proxy's 413: the hub itself w
 
 
 class Call(msgspec.Struct, frozen=True):
-    """Send one request to the hub → `Answer` or `Failed`.
+    """Send one request to the hub → `HubAnswer` or `Failed`.
 
     `abort` names it for `Abort`; a request that is not on its way is not affected by that.
     """
@@ -36,7 +36,7 @@ class Call(msgspec.Struct, frozen=True):
     abort: str = ""
 
 
-class Answer(msgspec.Struct, frozen=True):
+class HubAnswer(msgspec.Struct, frozen=True):
     """The hub answered: any status, and the JSON object of the body."""
 
     status: int
@@ -120,7 +120,7 @@ class Spawned(msgspec.Struct, frozen=True):
 
 
 class AwaitRun(msgspec.Struct, frozen=True):
-    """Wait for news of a run, at most this long → `Ended` (nothing of its tree lives), `Progress` or None."""
+    """Wait for news of a run, at most this long → `Ended` (nothing of its tree lives), `RunProgress` or None."""
 
     run_id: str
     timeout_ms: int
@@ -146,7 +146,7 @@ class Probe(msgspec.Struct, frozen=True):
 class SaveSessions(msgspec.Struct, frozen=True):
     """Write the sessions of all conversations to disk, best effort → None."""
 
-    sessions: dict[str, Session]
+    sessions: dict[str, AssistantSession]
 
 
 class LoadDirectives(msgspec.Struct, frozen=True):
@@ -175,7 +175,7 @@ class SaveDirectives(msgspec.Struct, frozen=True):
 class Install(msgspec.Struct, frozen=True):
     """Install a version into an environment of its own, beside this one → `Installed` or `Failed`."""
 
-    directive: Directive
+    directive: ReceivedDirective
     timeout_ms: int
 
 
@@ -187,13 +187,13 @@ class Installed(msgspec.Struct, frozen=True):
 
 
 class LoadSpool(msgspec.Struct, frozen=True):
-    """Load the spooled results that are not yet delivered, oldest first → `tuple[Result, ...]`."""
+    """Load the spooled results that are not yet delivered, oldest first → `tuple[RunResult, ...]`."""
 
 
 class SpoolResult(msgspec.Struct, frozen=True):
     """Write a result to the spool (fsync) → None, or `Failed` if the disk refuses or the spool is full."""
 
-    result: Result
+    result: RunResult
 
 
 class UnspoolResult(msgspec.Struct, frozen=True):
@@ -205,7 +205,7 @@ class UnspoolResult(msgspec.Struct, frozen=True):
 class ArchiveResult(msgspec.Struct, frozen=True):
     """A result that no hub will accept any more: move it from the spool to the evidence → None."""
 
-    result: Result
+    result: RunResult
     reason: str
 
 
@@ -258,7 +258,6 @@ Loop = Steps[None]
 __all__ = [
     "TOO_LARGE_ON_THE_WAY",
     "Abort",
-    "Answer",
     "ArchiveResult",
     "AskGuard",
     "AwaitRun",
@@ -267,6 +266,7 @@ __all__ = [
     "Ended",
     "Failed",
     "Fork",
+    "HubAnswer",
     "Install",
     "Installed",
     "LoadDirectives",
@@ -276,9 +276,9 @@ __all__ = [
     "NotifyOwner",
     "Plan",
     "Probe",
-    "Progress",
     "ResetConnections",
-    "Result",
+    "RunProgress",
+    "RunResult",
     "SaveDirectives",
     "SaveSessions",
     "Spawn",

@@ -11,7 +11,7 @@ from typing import Any
 from understudy.backoff import Backoff
 from understudy.texts import t
 from understudy.wire.limits import is_id
-from understudy.worker.effects import Answer, Call, Loop, NotifyOwner, Steps, Wait, WriteLog
+from understudy.worker.effects import Call, HubAnswer, Loop, NotifyOwner, Steps, Wait, WriteLog
 from understudy.worker.release import TIMEOUT_MS, TRIES_MAX, release_path
 from understudy.worker.state import WorkerState
 
@@ -72,7 +72,7 @@ def release_entry(state: WorkerState, entry: Any) -> Steps[bool]:
     backoff = Backoff(250, 2_000, state.jitter)
     for nth in range(TRIES_MAX):
         answer = yield Call("POST", release_path(task_id), _body(state, entry), timeout_ms=TIMEOUT_MS)
-        if isinstance(answer, Answer) and answer.is_final:
+        if isinstance(answer, HubAnswer) and answer.is_final:
             return True
         if nth + 1 < TRIES_MAX:
             yield Wait("release", backoff.next_ms())

@@ -19,7 +19,19 @@ import msgspec
 from understudy.clock import Clock, SystemClock
 from understudy.line_queue import queue_streams
 from understudy.log import Log
-from understudy.worker.guard_policy import Drop, Exit, Gone, Guard, Kill, Killed, Message, Ready, Watch, Watched, Will
+from understudy.worker.guard_policy import (
+    Drop,
+    EndGuard,
+    Gone,
+    Guard,
+    Kill,
+    Killed,
+    Message,
+    Ready,
+    WatchedRun,
+    WatchTree,
+    Will,
+)
 from understudy.worker.hidden import hide
 from understudy.worker.process_tree import ProcessTree
 
@@ -47,7 +59,7 @@ class GuardProcess:
         wills = []
         for action in self._rules.step(self._clock.mono_ms(), message):
             match action:
-                case Watch(run):
+                case WatchTree(run):
                     self._tree(run).note()
                 case Kill(run, reason):
                     self._kill(run, reason)
@@ -57,7 +69,7 @@ class GuardProcess:
                 case Will(run):
                     if self._is_dead(run):
                         wills.append(run)
-                case Exit():
+                case EndGuard():
                     self._speak(wills)
                     self.is_over = True
 
@@ -77,13 +89,13 @@ class GuardProcess:
             return NOTE_MS if self._trees else None
         return max(0, min(LOOK_MS, due_ms - self._clock.mono_ms()))
 
-    def _tree(self, run: Watched) -> ProcessTree:
+    def _tree(self, run: WatchedRun) -> ProcessTree:
         tree = self._trees.setdefault(run.run_id, ProcessTree(run.run_id, self._clock))
         if run.pid:
             tree.root(run.pid, run.birth)
         return tree
 
-    def _kill(self, run: Watched, reason: str) -> None:
+    def _kill(self, run: WatchedRun, reason: str) -> None:
         with contextlib.suppress(OSError):  # nobody may be there to read it
             os.write(sys.stdout.fileno(), msgspec.json.encode(Killed(run.run_id)) + b"\n")
         left = self._tree(run).kill()
@@ -95,14 +107,14 @@ class GuardProcess:
         level = "critical" if left else "warning"
         self._log.emit(level, "Guard", f"Killed {run.task_id}", reason=reason, left=left or None)
 
-    def _is_dead(self, run: Watched) -> bool:
+    def _is_dead(self, run: WatchedRun) -> bool:
         """True if its lease may be given back; what cannot be killed keeps it, until it ends by itself."""
         if run.run_id not in self._survived:
             return True
         self._log.emit("critical", "Guard", f"No last will for {run.task_id}: it lives, its lease ends by itself")
         return False
 
-    def _speak(self, wills: list[Watched]) -> None:
+    def _speak(self, wills: list[WatchedRun]) -> None:
         if wills and self._rules.hello is not None:
             from understudy.worker.last_will import release_all  # noqa: PLC0415 - costs memory, needed once at most
 

@@ -9,7 +9,7 @@ Theory of operation
    stopped or is stuck cannot end its own runs. macOS has no kernel feature for that, and those of Linux do not cover a
    daemon that is stopped but not dead (docs/adr/0005-guard-process.md).
 2. One pipe. The daemon writes a line for each event of a run: Spawning before there is a process, Rooted with its pid,
-   Held with each accepted renewal, Lost, Done. The end of the pipe is the end of the daemon, whatever the cause.
+   Held with each accepted renewal, Lost, RunDone. The end of the pipe is the end of the daemon, whatever the cause.
 3. Deadlines. `deadline_ms` is counted from the sending of the last accepted renewal, less a margin, on a monotonic
    clock that goes on during sleep. So it lies before the hub's own end of the lease, at least by the time that the
    request took. It only moves forward.
@@ -77,7 +77,7 @@ class Lost(msgspec.Struct, frozen=True, tag="lost"):
     run_id: str
 
 
-class Done(msgspec.Struct, frozen=True, tag="done"):
+class RunDone(msgspec.Struct, frozen=True, tag="done"):
     """Nothing of it lives and its result is safe (or its lease given back): no business of ours any more."""
 
     run_id: str
@@ -98,12 +98,12 @@ class Killed(msgspec.Struct, frozen=True, tag="killed"):
 
 
 Word = Ready | Killed
-Message = Hello | Spawning | Rooted | Held | Lost | Done | Gone
+Message = Hello | Spawning | Rooted | Held | Lost | RunDone | Gone
 
 Reason = Literal["lease_over", "lost", "daemon_gone"]
 
 
-class Watched(msgspec.Struct, frozen=True):
+class WatchedRun(msgspec.Struct, frozen=True):
     """A run as the guard knows it."""
 
     run_id: str
@@ -123,16 +123,16 @@ class Watched(msgspec.Struct, frozen=True):
         return not self.is_killed and (self.on_loss == "requeue" or not self.is_named)
 
 
-class Watch(msgspec.Struct, frozen=True):
+class WatchTree(msgspec.Struct, frozen=True):
     """Note the tree under this root from time to time."""
 
-    run: Watched
+    run: WatchedRun
 
 
 class Kill(msgspec.Struct, frozen=True):
     """KILL everything of this run, within a second."""
 
-    run: Watched
+    run: WatchedRun
     reason: Reason
 
 
@@ -145,14 +145,14 @@ class Drop(msgspec.Struct, frozen=True):
 class Will(msgspec.Struct, frozen=True):
     """Give the lease back: its run is certainly dead."""
 
-    run: Watched
+    run: WatchedRun
 
 
-class Exit(msgspec.Struct, frozen=True):
+class EndGuard(msgspec.Struct, frozen=True):
     """Nothing is left to guard."""
 
 
-Action = Watch | Kill | Drop | Will | Exit
+Action = WatchTree | Kill | Drop | Will | EndGuard
 
 
 class Guard:
@@ -160,7 +160,7 @@ class Guard:
 
     def __init__(self) -> None:
         self.hello: Hello | None = None
-        self.runs: dict[str, Watched] = {}
+        self.runs: dict[str, WatchedRun] = {}
 
     def next_due_ms(self) -> int | None:
         """The nearest deadline (mono ms), or None if time alone kills nobody."""
@@ -183,27 +183,27 @@ class Guard:
                 return self._heed_run(self.runs[message.run_id], message)
         return ()
 
-    def _heed_run(self, run: Watched, message: Rooted | Held | Lost | Done) -> tuple[Action, ...]:
+    def _heed_run(self, run: WatchedRun, message: Rooted | Held | Lost | RunDone) -> tuple[Action, ...]:
         match message:
             case Rooted(pid=pid, birth=birth):
                 run = self._change(run, pid=pid, birth=birth)
                 # killed before its root was known: again, now that it is
-                return (Kill(run, "lease_over"),) if run.is_killed else (Watch(run),)
+                return (Kill(run, "lease_over"),) if run.is_killed else (WatchTree(run),)
             case Held(deadline_ms=deadline_ms):
                 self._change(run, deadline_ms=max(run.deadline_ms, deadline_ms), is_named=True)
                 return ()
             case Lost():
                 return (Kill(self._change(run, is_killed=True, has_will=False), "lost"),)
-            case Done():
+            case RunDone():
                 del self.runs[run.run_id]
                 return (Drop(run.run_id),)
 
-    def _change(self, run: Watched, **changes: Any) -> Watched:
+    def _change(self, run: WatchedRun, **changes: Any) -> WatchedRun:
         self.runs[run.run_id] = changed = msgspec.structs.replace(run, **changes)
         return changed
 
     def _begin(self, message: Spawning) -> None:
-        self.runs[message.run_id] = Watched(
+        self.runs[message.run_id] = WatchedRun(
             run_id=message.run_id,
             task_id=message.task_id,
             token=message.token,
@@ -222,4 +222,4 @@ class Guard:
         runs = tuple(self.runs.values())
         self.runs = {}
         kills = tuple(Kill(run, "daemon_gone") for run in runs)
-        return (*kills, *(Will(run) for run in runs if run.has_will), Exit())
+        return (*kills, *(Will(run) for run in runs if run.has_will), EndGuard())

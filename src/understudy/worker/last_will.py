@@ -14,10 +14,10 @@ import msgspec
 from understudy.backoff import doubled_ms
 from understudy.log import Log
 from understudy.wire.causes import cause_of
-from understudy.wire.dial import TROUBLE, Server, Trust, body_of
+from understudy.wire.dial import TROUBLE, Server, TrustedCertificates, body_of
 from understudy.wire.foreign_json import parsed
-from understudy.worker.effects import Answer
-from understudy.worker.guard_policy import Hello, Watched
+from understudy.worker.effects import HubAnswer
+from understudy.worker.guard_policy import Hello, WatchedRun
 
 TRIES_MAX = 4
 TIMEOUT_S = 3
@@ -25,7 +25,7 @@ PAUSE_MS_FIRST, PAUSE_MS_MAX = 250, 2_000  # 2 s in all, after that the lease en
 ANSWER_BYTES_MAX = 65_536
 
 
-def release_all(hello: Hello, runs: list[Watched], log: Log) -> None:
+def release_all(hello: Hello, runs: list[WatchedRun], log: Log) -> None:
     """Release every run; failed releases are tried again, a few times."""
     left = list(runs)
     for attempt in range(TRIES_MAX):
@@ -37,7 +37,7 @@ def release_all(hello: Hello, runs: list[Watched], log: Log) -> None:
         log.emit("warning", "Guard", f"Last will for {run.task_id} undelivered: its lease ends by itself")
 
 
-def _released(hello: Hello, run: Watched, log: Log) -> bool:
+def _released(hello: Hello, run: WatchedRun, log: Log) -> bool:
     try:
         answer = _post(hello, run)
     except (*TROUBLE, msgspec.MsgspecError) as error:
@@ -50,9 +50,9 @@ def _released(hello: Hello, run: Watched, log: Log) -> bool:
     return answer.is_final
 
 
-def _post(hello: Hello, run: Watched) -> Answer:
+def _post(hello: Hello, run: WatchedRun) -> HubAnswer:
     """The answer; MsgspecError if it is not a JSON object and so not the hub's."""
-    hub = Server(hello.hub_url, Trust(hello.ca_file))
+    hub = Server(hello.hub_url, TrustedCertificates(hello.ca_file))
     path = f"{hub.prefix}{urlsplit(hello.hub_url).path.rstrip('/')}/api/queue/{quote(run.task_id, safe='')}/release"
     body = {"workerId": hello.worker_id, "token": run.token, "reason": "daemon_gone"}
     headers = {"X-API-Key": hello.api_key, "Content-Type": "application/json", **hub.headers}
@@ -60,6 +60,6 @@ def _post(hello: Hello, run: Watched) -> Answer:
     try:
         connection.request("POST", path, msgspec.json.encode(body), headers)
         response = connection.getresponse()
-        return Answer(response.status, parsed(body_of(response, ANSWER_BYTES_MAX), dict[str, Any]))
+        return HubAnswer(response.status, parsed(body_of(response, ANSWER_BYTES_MAX), dict[str, Any]))
     finally:
         connection.close()

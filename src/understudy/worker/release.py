@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from understudy.backoff import Backoff
-from understudy.worker.effects import Answer, Call, Steps, TellGuard, Wait, WriteLog
-from understudy.worker.guard_policy import Done
+from understudy.worker.effects import Call, HubAnswer, Steps, TellGuard, Wait, WriteLog
+from understudy.worker.guard_policy import RunDone
 from understudy.worker.state import Run, WorkerState
 
 TRIES_MAX = 4
@@ -26,8 +26,8 @@ def give_back(state: WorkerState, run: Run, reason: str) -> Steps[bool]:
     body = {"workerId": state.identity.worker_id, "token": run.lease.token, "reason": reason}
     for _ in range(TRIES_MAX):
         answer = yield Call("POST", release_path(run.task.id), body, timeout_ms=TIMEOUT_MS)
-        if isinstance(answer, Answer) and answer.is_final:
-            yield TellGuard(Done(run.id))
+        if isinstance(answer, HubAnswer) and answer.is_final:
+            yield TellGuard(RunDone(run.id))
             yield WriteLog("info", "Daemon", f"Released {run.task.id}", {"reason": reason, "status": answer.status})
             return True
         yield Wait(run.signal, backoff.next_ms())

@@ -12,10 +12,10 @@ from understudy.backoff import Backoff
 from understudy.texts import t
 from understudy.worker.effects import (
     TOO_LARGE_ON_THE_WAY,
-    Answer,
     ArchiveResult,
     Call,
     Failed,
+    HubAnswer,
     LoadSpool,
     Loop,
     Steps,
@@ -24,8 +24,8 @@ from understudy.worker.effects import (
     Wait,
     WriteLog,
 )
-from understudy.worker.guard_policy import Done
-from understudy.worker.results import Result, wire_form
+from understudy.worker.guard_policy import RunDone
+from understudy.worker.results import RunResult, wire_form
 from understudy.worker.state import WorkerState
 
 RESULTS = "/api/results"
@@ -44,7 +44,7 @@ _LEFT_OUT = re.compile(r"\n… (\d{1,12}) characters left out …\n")
 
 def load_spool(state: WorkerState) -> Loop:
     """Take up what an earlier life could not deliver."""
-    left: tuple[Result, ...] = yield LoadSpool()
+    left: tuple[RunResult, ...] = yield LoadSpool()
     state.results.update((result.name, result) for result in left)
     if left:
         yield WriteLog("info", "Startup", "Undelivered results found", {"count": len(left)})
@@ -77,8 +77,8 @@ def report_loop(state: WorkerState) -> Loop:
 def deliver(state: WorkerState) -> Steps[bool]:
     """One request with as many results as it may hold → whether anything was settled by it."""
     batch = next_batch(state)
-    answer: Answer | Failed = yield _post(batch)
-    if isinstance(answer, Answer) and answer.status == HTTPStatus.OK:
+    answer: HubAnswer | Failed = yield _post(batch)
+    if isinstance(answer, HubAnswer) and answer.status == HTTPStatus.OK:
         return (yield from _heed(state, batch, answer.body.get("results")))
     if isinstance(answer, Failed) or not answer.is_final:
         return False
@@ -87,14 +87,14 @@ def deliver(state: WorkerState) -> Steps[bool]:
     return (yield from _refused(state, batch[0], answer))
 
 
-def _post(batch: list[Result]) -> Call:
+def _post(batch: list[RunResult]) -> Call:
     body = {"results": [wire_form(result) for result in batch]}
     return Call("POST", RESULTS, body, timeout_ms=TIMEOUT_MS)
 
 
-def next_batch(state: WorkerState) -> list[Result]:
+def next_batch(state: WorkerState) -> list[RunResult]:
     """The oldest results that fit one request; at least one."""
-    batch: list[Result] = []
+    batch: list[RunResult] = []
     size = 0
     for result in state.results.values():
         size += len(msgspec.json.encode(wire_form(result)))
@@ -104,20 +104,20 @@ def next_batch(state: WorkerState) -> list[Result]:
     return batch
 
 
-def _one_by_one(state: WorkerState, batch: list[Result]) -> Steps[bool]:
+def _one_by_one(state: WorkerState, batch: list[RunResult]) -> Steps[bool]:
     settled = False
     for result in batch:
-        answer: Answer | Failed = yield _post([result])
-        if isinstance(answer, Answer) and answer.status == HTTPStatus.OK:
+        answer: HubAnswer | Failed = yield _post([result])
+        if isinstance(answer, HubAnswer) and answer.status == HTTPStatus.OK:
             settled = (yield from _heed(state, [result], answer.body.get("results"))) or settled
-        elif isinstance(answer, Answer) and answer.is_final:
+        elif isinstance(answer, HubAnswer) and answer.is_final:
             settled = (yield from _refused(state, result, answer)) or settled
         else:
             return settled
     return settled
 
 
-def _heed(state: WorkerState, batch: list[Result], verdicts: Any) -> Steps[bool]:
+def _heed(state: WorkerState, batch: list[RunResult], verdicts: Any) -> Steps[bool]:
     """Each result has its own verdict: accepted, or refused for good (its lease is lost, its task unknown)."""
     if not isinstance(verdicts, list) or len(verdicts) != len(batch):
         return False
@@ -138,7 +138,7 @@ def _heed(state: WorkerState, batch: list[Result], verdicts: Any) -> Steps[bool]
     return settled
 
 
-def _refused(state: WorkerState, result: Result, answer: Answer) -> Steps[bool]:
+def _refused(state: WorkerState, result: RunResult, answer: HubAnswer) -> Steps[bool]:
     """The hub refuses the request of this one result: too large is cut, anything else is kept as evidence.
 
     A result that a proxy refuses as too large although it is small stays here: it is delivered after its owner's fix.
@@ -157,7 +157,7 @@ def _refused(state: WorkerState, result: Result, answer: Answer) -> Steps[bool]:
     return True
 
 
-def smaller_than(result: Result) -> Result | None:
+def smaller_than(result: RunResult) -> RunResult | None:
     """The result with half of its longest text, then without its usage; None if nothing is left to cut."""
     output, error = result.output or "", result.error or ""
     if max(len(output), len(error)) > TEXT_CHARS_MIN:
@@ -177,19 +177,19 @@ def _halved(text: str) -> str:
     return f"{text[:kept]}\n… {left_out} characters left out …\n{text[-kept:]}"
 
 
-def _shelve(state: WorkerState, result: Result, reason: str) -> Loop:
+def _shelve(state: WorkerState, result: RunResult, reason: str) -> Loop:
     yield ArchiveResult(result, reason)
     yield from _settled(state, result)
     yield WriteLog("warning", "Daemon", t("daemon.result_refused", task=result.task_id), {"reason": reason})
 
 
-def _settled(state: WorkerState, result: Result) -> Loop:
+def _settled(state: WorkerState, result: RunResult) -> Loop:
     """First off the disk, then out of the beats: a crash in between sends it once more, which changes nothing."""
     yield UnspoolResult(result.name)
     state.results.pop(result.name, None)
     state.shortened.discard(result.name)
     if result.name in state.unkept:
         state.unkept.discard(result.name)
-        yield TellGuard(Done(result.name))
+        yield TellGuard(RunDone(result.name))
     for signal in ("claim", "main"):
         state.signals.raise_(signal)

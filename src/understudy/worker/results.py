@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 
-class Result(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class RunResult(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """One result with the token it is judged by; the JSON form is also the spool's file format."""
 
     name: str  # the run's id: file name in the spool
@@ -23,7 +23,7 @@ class Result(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     usage: dict[str, Any] | None = None
 
 
-def wire_form(result: Result) -> dict[str, Any]:
+def wire_form(result: RunResult) -> dict[str, Any]:
     """The entry for `POST /api/results` (docs/contract.md, section 2)."""
     body: dict[str, Any] = {
         "taskId": result.task_id,

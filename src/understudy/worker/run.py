@@ -12,8 +12,8 @@ from understudy.worker.effects import (
     Ended,
     Failed,
     Loop,
-    Progress,
-    Result,
+    RunProgress,
+    RunResult,
     Spawn,
     Spawned,
     SpoolResult,
@@ -24,7 +24,7 @@ from understudy.worker.effects import (
     WriteLog,
 )
 from understudy.worker.executors import OK, Executor, Outcome, Plan
-from understudy.worker.guard_policy import Done, Lost, Rooted, Spawning
+from understudy.worker.guard_policy import Lost, Rooted, RunDone, Spawning
 from understudy.worker.release import give_back
 from understudy.worker.start_faults import NO_DIRECTORY
 from understudy.worker.state import Run, WorkerState, seconds
@@ -211,12 +211,12 @@ def _watch(state: WorkerState, run: Run) -> Steps[tuple[str, Ended | None]]:
             return stop, ended
         until_ms = min(limit_ms, run.deadline_ms if run.is_mortal else limit_ms, now_ms + LOOK_MS)
         until_ms = min(until_ms, now_ms + (LOOK_MS if silent_ms is None else silent_ms))
-        news: Ended | Progress | None = yield AwaitRun(run.id, timeout_ms=max(1, until_ms - now_ms))
+        news: Ended | RunProgress | None = yield AwaitRun(run.id, timeout_ms=max(1, until_ms - now_ms))
         if isinstance(news, Ended):
             return "", news
-        if isinstance(news, Progress):
+        if isinstance(news, RunProgress):
             run.heard_ms = state.awake_ms()
-            run.progress = Progress(
+            run.progress = RunProgress(
                 at=news.at,
                 text=_clean(state, news.text) or run.progress.text,
                 checkpoint=_clean(state, news.checkpoint) or run.progress.checkpoint,
@@ -289,7 +289,7 @@ def _end(state: WorkerState, run: Run, stop: str, ended: Ended | None) -> Loop:
     if stop == "lost":
         yield TellGuard(Lost(run.id))
         yield ArchiveResult(_result(state, run, Outcome(success=False, output=said, error="lost")), "lost")
-        yield TellGuard(Done(run.id))
+        yield TellGuard(RunDone(run.id))
         yield WriteLog("warning", "Daemon", t("daemon.run_lost", task=run.task.id), {"token": run.lease.token})
     elif stop == "drain":
         if (yield from _is_dead(state, run, ended)):
@@ -346,7 +346,7 @@ def _finish(state: WorkerState, run: Run, outcome: Outcome) -> Loop:
     for signal in ("report", "claim"):
         state.signals.raise_(signal)
     if kept is None:
-        yield TellGuard(Done(run.id))
+        yield TellGuard(RunDone(run.id))
     else:
         yield WriteLog("critical", "Daemon", t("daemon.spool_failed"), {"reason": kept.reason})
     fields = {
@@ -357,9 +357,9 @@ def _finish(state: WorkerState, run: Run, outcome: Outcome) -> Loop:
     yield WriteLog("info", "Daemon", f"Finished {run.task.id}", fields)
 
 
-def _result(state: WorkerState, run: Run, outcome: Outcome) -> Result:
+def _result(state: WorkerState, run: Run, outcome: Outcome) -> RunResult:
     ran_ms = state.clock.mono_ms() - run.started_ms if run.has_process else 0
-    return Result(
+    return RunResult(
         name=run.id,
         task_id=run.task.id,
         token=run.lease.token,

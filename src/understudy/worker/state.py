@@ -10,10 +10,10 @@ from understudy.clock import MS_PER_S, Clock, iso
 from understudy.ids import IdMaker
 from understudy.redact import Redactor
 from understudy.wire.limits import TAG_CHARS_MAX
-from understudy.worker.directives import Directive, DirectiveOutcome
-from understudy.worker.executors import OK, Executor, Plan, Progress, Reading, Session, Task, tag
+from understudy.worker.directives import DirectiveOutcome, ReceivedDirective
+from understudy.worker.executors import OK, AssistantSession, Executor, Plan, Reading, RunProgress, TaskToRun, tag
 from understudy.worker.liveness import Liveness
-from understudy.worker.results import Result
+from understudy.worker.results import RunResult
 from understudy.worker.workspaces import Workspaces
 
 RUNNING, DRAINING, STOPPING, IDLE = "running", "draining", "stopping", "idle"
@@ -75,7 +75,7 @@ def guard_deadline(sent_ms: int, lasts_ms: int) -> int:
 class Run:
     """One claimed task on its way through this daemon: waiting, then a process, then gone."""
 
-    def __init__(self, run_id: str, task: Task, lease: Lease, sent_ms: int, now_at: int) -> None:
+    def __init__(self, run_id: str, task: TaskToRun, lease: Lease, sent_ms: int, now_at: int) -> None:
         self.id = run_id
         self.task = task
         self.lease = lease
@@ -90,9 +90,9 @@ class Run:
         self.started_ms = 0  # mono
         self.heard_ms: int | None = None  # awake time of its last sign of life
         self.stop = ""  # why it must end: "", "lost", "cancelled", "drain"
-        self.progress = Progress(at=now_at)
-        self.reported = Progress(at=0)  # what the last accepted beat said of it
-        self.quiet: tuple[Progress | None, int] = (None, 0)  # its last sign, and the contact time of that
+        self.progress = RunProgress(at=now_at)
+        self.reported = RunProgress(at=0)  # what the last accepted beat said of it
+        self.quiet: tuple[RunProgress | None, int] = (None, 0)  # its last sign, and the contact time of that
 
     @property
     def signal(self) -> str:
@@ -161,16 +161,16 @@ class WorkerState:
         self.redactor = Redactor()  # for what leaves this machine: results, progress, checkpoints
         self.auth: dict[str, str] = {}  # executor → state of its login; the first one is that of tasks that name none
         self.auth_shown: dict[str, str] = {}  # the same as runs showed it, until the auth loop looks
-        self.sessions: dict[str, Session] = {}  # by conversation, the one used last at the end
+        self.sessions: dict[str, AssistantSession] = {}  # by conversation, the one used last at the end
         self.signals = Signals()  # wake the loops
         self.runs: dict[str, Run] = {}  # claimed and not yet ended, by run id
-        self.results: dict[str, Result] = {}  # ended and not yet accepted, by run id, oldest first
+        self.results: dict[str, RunResult] = {}  # ended and not yet accepted, by run id, oldest first
         self.unkept: set[str] = set()  # of those: not on disk
         self.shortened: set[str] = set()  # of those: too large for the hub, the whole is evidence
         self.start_faults: dict[str, str | None] = {}  # executors that this machine could not start, and where
         self.auth_asked: set[str] = set()  # executors whose login was looked at in this life
         self.liveness = Liveness()  # which loops make progress
-        self.directives: dict[str, Directive] = {}  # as the hub offers them, by id, oldest first
+        self.directives: dict[str, ReceivedDirective] = {}  # as the hub offers them, by id, oldest first
         self.outcomes: dict[str, DirectiveOutcome] = {}  # outcomes of directives, kept across lives
         self.is_drained = False  # drained by a directive: claims nothing until `resume`
         self.drain_until_ms = 0  # mono: when an ordered drain must be over; 0: no such drain
@@ -249,7 +249,7 @@ class WorkerState:
             return word
         return f"expiring:{iso(ends_at)[:10]}"
 
-    def turns(self, task: Task) -> frozenset[str]:
+    def turns(self, task: TaskToRun) -> frozenset[str]:
         """The resources that this task must have for itself while it runs."""
         executor = self.executor_for(task)
         return self.workspaces.turns(task, executor.name) if executor is not None else frozenset()
@@ -258,7 +258,7 @@ class WorkerState:
         """Elapsed time without the sleep of the machine, in which nobody can be expected to do anything."""
         return self.clock.mono_ms() - self.slept_ms()
 
-    def executor_for(self, task: Task) -> Executor | None:
+    def executor_for(self, task: TaskToRun) -> Executor | None:
         """The executor for a task: the one it names, else the first; None if this daemon does not have it."""
         if task.executor is not None:
             return self.executors.get(task.executor)

@@ -9,7 +9,7 @@ import msgspec
 from understudy.texts import t
 from understudy.wire.foreign_json import parsed
 from understudy.worker.effects import Loop, SaveSessions, Steps, Wait
-from understudy.worker.executors import Executor, Progress, Session, Start, Task
+from understudy.worker.executors import AssistantSession, Executor, RunProgress, Start, TaskToRun
 from understudy.worker.executors.assistant import Checkpoint
 from understudy.worker.executors.prompt import conversation_of
 from understudy.worker.state import Run, WorkerState
@@ -27,7 +27,7 @@ def turn(state: WorkerState, run: Run) -> Steps[bool]:
         if state.clock.mono_ms() >= until_ms:
             return False
         state.mark(run.signal)
-        run.progress = Progress(at=state.clock.now_ms(), text=t("executors.waits"))
+        run.progress = RunProgress(at=state.clock.now_ms(), text=t("executors.waits"))
         yield Wait(run.signal, LOOK_MS)
     return not run.stop
 
@@ -58,7 +58,7 @@ def start_of(state: WorkerState, run: Run, executor: Executor, nth: int, *, has_
     left = _left_behind(run.task, executor)
     session = None
     if has_session and left.session and left.machine == machine:
-        session = Session(left.session, left.counters)
+        session = AssistantSession(left.session, left.counters)
     elif has_session:
         session = state.sessions.get(_key(run.task, executor))
     if session is not None and not _SESSION.fullmatch(session.id):
@@ -86,12 +86,12 @@ def forget(state: WorkerState, run: Run, executor: Executor) -> Loop:
         yield SaveSessions(dict(state.sessions))
 
 
-def _key(task: Task, executor: Executor) -> str:
+def _key(task: TaskToRun, executor: Executor) -> str:
     conversation = conversation_of(task)
     return f"{executor.name} {conversation}" if conversation else ""
 
 
-def _left_behind(task: Task, executor: Executor) -> Checkpoint:
+def _left_behind(task: TaskToRun, executor: Executor) -> Checkpoint:
     """The checkpoint of the attempt before, as far as this executor understands it."""
     nothing = Checkpoint(executor.name)
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from understudy.texts import t
-from understudy.worker.executors import Task
+from understudy.worker.executors import TaskToRun
 from understudy.worker.executors.prompt import conversation_of
 
 ASSISTANTS = ("claude_code", "codex")  # they change files and keep sessions: one at a time
@@ -22,7 +22,7 @@ class Workspaces(msgspec.Struct, frozen=True):
     assistants: str = ""  # where an assistant works if its task names no workspace
     commands: str = ""  # where the command works then; none: the daemon's own
 
-    def directory(self, task: Task, executor: str) -> str | None:
+    def directory(self, task: TaskToRun, executor: str) -> str | None:
         """The directory for this task; ValueError with the fix."""
         if not task.workspace:
             return (self.assistants if executor in ASSISTANTS else self.commands) or None
@@ -39,7 +39,7 @@ class Workspaces(msgspec.Struct, frozen=True):
         """True if the directory of all workspaces is not there (not mounted, say): no task's fault."""
         return bool(self.root) and not Path(self.root).is_dir()
 
-    def turns(self, task: Task, executor: str) -> frozenset[str]:
+    def turns(self, task: TaskToRun, executor: str) -> frozenset[str]:
         """Resources for one run at a time: its workspace, and its conversation if there is a session."""
         names = set()
         if task.workspace or executor in ASSISTANTS:

@@ -12,8 +12,8 @@ from tests.hub_process import KEY, running_hub
 from tests.worker.stage import Stage
 from understudy.daemon.heartbeat import HEARTBEAT, heartbeat_loop
 from understudy.daemon.hub_calls import HubCalls
-from understudy.worker.effects import Answer, Call, Failed
-from understudy.worker.executors import Progress, Task
+from understudy.worker.effects import Call, Failed, HubAnswer
+from understudy.worker.executors import RunProgress, TaskToRun
 from understudy.worker.state import Lease, Run
 
 pytestmark = pytest.mark.soak
@@ -28,7 +28,7 @@ def test_forty_eight_talkative_runs_are_renewed_in_every_beat(tmp_path: Path) ->
         client = HubCalls(hub.url, KEY, version="0")
         answers: list[Any] = []
 
-        def ask(call: Call) -> tuple[int, Answer | Failed]:
+        def ask(call: Call) -> tuple[int, HubAnswer | Failed]:
             answer = client.call(call)
             if call.path == HEARTBEAT:
                 answers.append((len(msgspec.json.encode(call.body)), answer))
@@ -37,12 +37,12 @@ def test_forty_eight_talkative_runs_are_renewed_in_every_beat(tmp_path: Path) ->
         stage = Stage(ask)
         for item in claimed:
             token, name = item["lease"]["token"], item["task"]["id"]
-            run = Run(name, Task(id=name), Lease(token, "wait", 30_000, 30_000), 0, 0)
-            run.progress = Progress(at=1, text="\u4e16" * 1_000, checkpoint="\u4e16" * 21_000)
+            run = Run(name, TaskToRun(id=name), Lease(token, "wait", 30_000, 30_000), 0, 0)
+            run.progress = RunProgress(at=1, text="\u4e16" * 1_000, checkpoint="\u4e16" * 21_000)
             stage.state.runs[run.id] = run
         stage.start(heartbeat_loop(stage.state))
         stage.run_for(60_000)
-        assert all(isinstance(answer, Answer) and answer.status == 200 for _, answer in answers), answers[-1]
+        assert all(isinstance(answer, HubAnswer) and answer.status == 200 for _, answer in answers), answers[-1]
         assert max(size for size, _ in answers) > 500_000
         (daemon,) = hub.get("/api/daemons")["daemons"]
         assert (daemon["state"], len(daemon["running"])) == ("healthy", RUNS)

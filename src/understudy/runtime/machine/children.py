@@ -16,7 +16,7 @@ import msgspec
 
 from understudy.clock import Clock
 from understudy.runtime.machine.whole_file import WholeFile
-from understudy.worker.executors import Ended, Plan, Progress, Reading
+from understudy.worker.executors import Ended, Plan, Reading, RunProgress
 from understudy.worker.process_tree import ProcessTree, birth_of, is_living
 
 READ_BYTES = 65_536
@@ -77,7 +77,7 @@ class Child:
         self._clock = clock
         self._news = news
         self._news_lock = threading.Lock()
-        self._progress: Progress | None = None  # since the last look
+        self._progress: RunProgress | None = None  # since the last look
         self._passed_on_ms = -PROGRESS_MS
         self._stdout = HeadTail(plan.output_kept_bytes_max)
         self._stderr = HeadTail(plan.errors_kept_bytes_max)
@@ -124,7 +124,7 @@ class Child:
             os.setpriority(os.PRIO_PROCESS, self.pid, min(NICE_MAX, os.getpriority(os.PRIO_PROCESS, 0) + plan.nice))
         self._process = process
 
-    def look(self) -> Ended | Progress | None:
+    def look(self) -> Ended | RunProgress | None:
         """News since the last look."""
         if self._ended is not None:
             return self._ended
@@ -177,13 +177,13 @@ class Child:
         for chunk in _chunks(_pipe(process.stderr)):
             self._stderr.add(chunk)
 
-    def _pass_on(self, progress: Progress | None) -> None:
+    def _pass_on(self, progress: RunProgress | None) -> None:
         if progress is None:
             return
         with self._news_lock:
             before = self._progress or progress
             text, checkpoint = progress.text or before.text, progress.checkpoint or before.checkpoint
-            self._progress = Progress(progress.at, text, checkpoint)
+            self._progress = RunProgress(progress.at, text, checkpoint)
         now_ms = self._clock.mono_ms()
         if progress.text or progress.checkpoint or now_ms - self._passed_on_ms >= PROGRESS_MS:
             self._passed_on_ms = now_ms

@@ -2,7 +2,7 @@
 
 An executor knows one assistant (or command): how to ask it (`plan`), how to read what it says meanwhile
 (`reading`), and whether what came back is an answer (`outcome`). It starts nothing and keeps nothing itself:
-what it remembers of a conversation is a `Session`, given to it at the start and handed back with the outcome.
+what it remembers of a conversation is an `AssistantSession`, given to it at the start and handed back with the outcome.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TASK_MARKER = "UNDERSTUDY_TASK_ID"
 OK = "ok"  # the word of an executor that can work
 
 
-class Task(msgspec.Struct, frozen=True, rename="camel"):
+class TaskToRun(msgspec.Struct, frozen=True, rename="camel"):
     """The parts of a claimed task that a run needs; whatever else the hub says about it is ignored."""
 
     id: str
@@ -32,7 +32,7 @@ class Task(msgspec.Struct, frozen=True, rename="camel"):
     source: Any = None
 
 
-class Session(msgspec.Struct, frozen=True, omit_defaults=True):
+class AssistantSession(msgspec.Struct, frozen=True, omit_defaults=True):
     """An assistant's memory of a conversation, on this machine only."""
 
     id: str
@@ -43,7 +43,7 @@ class Session(msgspec.Struct, frozen=True, omit_defaults=True):
 class Start(msgspec.Struct, frozen=True):
     """The circumstances of one start of a run."""
 
-    session: Session | None = None  # to go on with; None: begin anew, with the memory as context
+    session: AssistantSession | None = None  # to go on with; None: begin anew, with the memory as context
     cwd: str | None = None
     machine: str = ""  # the id of this machine: a session is good for nothing on another
     nth: int = 0  # 1: it was started before, and that came to nothing
@@ -68,7 +68,7 @@ class Plan(msgspec.Struct, frozen=True):
     idle_ms_max: int | None = None  # between two signs of life
 
 
-class Progress(msgspec.Struct, frozen=True):
+class RunProgress(msgspec.Struct, frozen=True):
     """A sign of life out of a run: always the instant, sometimes words and a checkpoint to resume from."""
 
     at: int  # wall clock, epoch ms
@@ -104,7 +104,7 @@ class Outcome(msgspec.Struct, frozen=True):
 class Reading(Protocol):
     """Reads one run's output while it comes; called from one thread, must not block."""
 
-    def feed(self, chunk: bytes, at: int) -> Progress | None:
+    def feed(self, chunk: bytes, at: int) -> RunProgress | None:
         """Look at the next bytes of stdout, read at `at` (epoch ms); what they tell, if anything."""
         ...
 
@@ -116,16 +116,16 @@ class Reading(Protocol):
         """Its usage so far, as far as it is known."""
         ...
 
-    def session(self) -> Session | None:
+    def session(self) -> AssistantSession | None:
         """The session with which the conversation can continue here."""
         ...
 
 
-class SignsOfLife:
+class PlainReading:
     """The plainest reading: any output shows that the run is alive."""
 
-    def feed(self, chunk: bytes, at: int) -> Progress | None:
-        return Progress(at=at) if chunk else None
+    def feed(self, chunk: bytes, at: int) -> RunProgress | None:
+        return RunProgress(at=at) if chunk else None
 
     def said(self, ended: Ended) -> str | None:
         return ended.stdout.decode("utf-8", "replace") or None
@@ -133,7 +133,7 @@ class SignsOfLife:
     def usage(self) -> dict[str, Any] | None:
         return None
 
-    def session(self) -> Session | None:
+    def session(self) -> AssistantSession | None:
         return None
 
 
@@ -162,7 +162,7 @@ class Executor(Protocol):
         """`ok`, or one word for what is wrong (`missing`, `logged_out`, …): goes into each beat as `auth`."""
         ...
 
-    def plan(self, task: Task, run_id: str, start: Start = NEW) -> Plan:
+    def plan(self, task: TaskToRun, run_id: str, start: Start = NEW) -> Plan:
         """The plan of its start for this task; ValueError if the task asks for something it cannot do."""
         ...
 
@@ -175,7 +175,7 @@ class Executor(Protocol):
         ...
 
 
-def markers(task: Task, run_id: str) -> dict[str, str]:
+def markers(task: TaskToRun, run_id: str) -> dict[str, str]:
     """The names a run's processes carry, by which any survivor is found."""
     return {MARKER: run_id, TASK_MARKER: task.id}
 

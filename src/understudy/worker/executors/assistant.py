@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from understudy.texts import t
-from understudy.worker.executors import KIB, Ended, Progress, Session, Start, Task
-from understudy.worker.executors.events import Events
+from understudy.worker.executors import KIB, AssistantSession, Ended, RunProgress, Start, TaskToRun
+from understudy.worker.executors.events import JsonLines
 from understudy.worker.executors.prompt import prompt_of
 
 ANSWER_BYTES_MAX = 512 * KIB  # head and tail of what is longer
@@ -27,7 +27,7 @@ class Checkpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     did: tuple[str, ...] = ()
 
 
-def checked_prompt(task: Task, start: Start) -> bytes:
+def checked_prompt(task: TaskToRun, start: Start) -> bytes:
     """The prompt for an assistant; ValueError for one that it cannot take."""
     if not task.content.strip():
         raise ValueError(t("executors.empty_prompt"))
@@ -47,7 +47,7 @@ class AssistantReading(ABC):
         self.text = ""  # the last thing it said
         self.did: list[str] = [*start.did]
         self.acts = 0  # how often a tool was used
-        self._events = Events()
+        self._events = JsonLines()
         self._began_at = 0
         self._progress = ""
         self._reported = ("", 0)
@@ -69,7 +69,7 @@ class AssistantReading(ABC):
     def usage(self) -> dict[str, Any] | None:
         """The usage of this run so far."""
 
-    def feed(self, chunk: bytes, at: int) -> Progress | None:
+    def feed(self, chunk: bytes, at: int) -> RunProgress | None:
         """Only whole events are signs of life: a run that spits bytes without end is not alive."""
         self._began_at = self._began_at or at
         seen = 0
@@ -78,7 +78,7 @@ class AssistantReading(ABC):
             self.heed(event)
         if not seen:
             return None
-        return Progress(at=at, text=self._words(at), checkpoint=self._new_checkpoint())
+        return RunProgress(at=at, text=self._words(at), checkpoint=self._new_checkpoint())
 
     def finish(self) -> None:
         """The process is gone: what it said last counts too."""
@@ -100,8 +100,8 @@ class AssistantReading(ABC):
         self.finish()
         return self.text or None
 
-    def session(self) -> Session | None:
-        return Session(self.session_id, self.counters()) if self.session_id else None
+    def session(self) -> AssistantSession | None:
+        return AssistantSession(self.session_id, self.counters()) if self.session_id else None
 
     def checkpoint(self) -> str:
         """As the next attempt gets it."""

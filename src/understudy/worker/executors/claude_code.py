@@ -12,7 +12,7 @@ from uuid import NAMESPACE_OID, uuid5
 import msgspec
 
 from understudy.coordinator.prices import Price
-from understudy.worker.executors import NEW, Ended, Outcome, Plan, Reading, Start, Task, markers
+from understudy.worker.executors import NEW, Ended, Outcome, Plan, Reading, Start, TaskToRun, markers
 from understudy.worker.executors.assistant import checked_prompt
 from understudy.worker.executors.claude_reading import ClaudeReading
 from understudy.worker.executors.claude_verdict import verdict
@@ -82,7 +82,7 @@ class ClaudeCode:
         words = said + probed.stderr.decode("utf-8", "replace")
         return api_failure(0, words).auth or ("logged_out" if probed.code is not None else "unknown")
 
-    def plan(self, task: Task, run_id: str, start: Start = NEW) -> Plan:
+    def plan(self, task: TaskToRun, run_id: str, start: Start = NEW) -> Plan:
         return Plan(
             argv=self._argv(run_id, start),
             env={**self._env, **markers(task, run_id)},

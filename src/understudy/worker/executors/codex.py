@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from understudy.coordinator.prices import Price
-from understudy.worker.executors import NEW, Ended, Outcome, Plan, Reading, Start, Task, markers
+from understudy.worker.executors import NEW, Ended, Outcome, Plan, Reading, Start, TaskToRun, markers
 from understudy.worker.executors.assistant import checked_prompt
 from understudy.worker.executors.codex_reading import CodexReading
 from understudy.worker.executors.codex_verdict import verdict
@@ -75,7 +75,7 @@ class Codex:
             return "ok"
         return api_failure(0, words).auth or ("logged_out" if probed.code is not None else "unknown")
 
-    def plan(self, task: Task, run_id: str, start: Start = NEW) -> Plan:
+    def plan(self, task: TaskToRun, run_id: str, start: Start = NEW) -> Plan:
         return Plan(
             argv=self._argv(start),
             env={**self._env, **markers(task, run_id)},

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 
-from understudy.worker.executors import NEW, Ended, Outcome, Plan, Reading, SignsOfLife, Start, Task, markers
+from understudy.worker.executors import NEW, Ended, Outcome, PlainReading, Plan, Reading, Start, TaskToRun, markers
 from understudy.worker.executors.prompt import prompt_of
 
 _ERROR_TAIL_CHARS = 2000
 
 
-class Command:
+class CommandExecutor:
     """Runs `argv` once a task. It may do anything to the machine, so it claims with `wait`."""
 
     name = "command"
@@ -29,7 +29,7 @@ class Command:
     def readiness(self, probed: Ended | None) -> str:
         return "ok" if shutil.which(self._argv[0], path=self._env.get("PATH")) else "missing"
 
-    def plan(self, task: Task, run_id: str, start: Start = NEW) -> Plan:
+    def plan(self, task: TaskToRun, run_id: str, start: Start = NEW) -> Plan:
         return Plan(
             argv=self._argv,
             env={**self._env, **markers(task, run_id)},
@@ -38,7 +38,7 @@ class Command:
         )
 
     def reading(self, start: Start = NEW) -> Reading:
-        return SignsOfLife()
+        return PlainReading()
 
     def outcome(self, ended: Ended, reading: Reading | None = None) -> Outcome:
         output = replaced_text(ended.stdout)

@@ -17,11 +17,11 @@ from understudy.worker.executors import (
     TASK_MARKER,
     Ended,
     Outcome,
+    PlainReading,
     Plan,
     Reading,
-    SignsOfLife,
     Start,
-    Task,
+    TaskToRun,
     markers,
 )
 from understudy.worker.executors.command import exit_error, replaced_text
@@ -48,7 +48,7 @@ class Diagnostic:
     def readiness(self, probed: Ended | None) -> str:
         return "ok"
 
-    def plan(self, task: Task, run_id: str, start: Start = NEW) -> Plan:
+    def plan(self, task: TaskToRun, run_id: str, start: Start = NEW) -> Plan:
         return Plan(
             argv=(self._python, "-P", "-m", "understudy.worker.executors.diagnostic"),
             env={**self._env, **markers(task, run_id)},
@@ -56,7 +56,7 @@ class Diagnostic:
         )
 
     def reading(self, start: Start = NEW) -> Reading:
-        return SignsOfLife()
+        return PlainReading()
 
     def outcome(self, ended: Ended, reading: Reading | None = None) -> Outcome:
         if ended.code == 0:

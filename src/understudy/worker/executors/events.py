@@ -10,7 +10,7 @@ from understudy.wire.foreign_json import object_of
 LINE_BYTES_MAX = 8 << 20  # a longer one is no event that we need
 
 
-class Events:
+class JsonLines:
     """Chunks in, objects out. Lines that are too long, not UTF-8 or no JSON object are survived, not believed."""
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from understudy.worker.executors import Task
+from understudy.worker.executors import TaskToRun
 
 CONTEXT_CHARS_MAX = 65_536  # of the memory; what is older is left out, never the question
 DID_MAX = 50  # lines about the attempt before
@@ -12,7 +12,7 @@ CHANNEL_CHARS_MAX = 128
 USER_CHARS_MAX = 512  # the hub cuts at 256, and puts the name of a key before that
 
 
-def prompt_of(task: Task, *, with_context: bool = True, did: tuple[str, ...] = ()) -> bytes:
+def prompt_of(task: TaskToRun, *, with_context: bool = True, did: tuple[str, ...] = ()) -> bytes:
     """The bytes for stdin. Without context and history these are exactly the task's text."""
     question = task.content.encode("utf-8", "surrogatepass")
     parts = []
@@ -29,7 +29,7 @@ def prompt_of(task: Task, *, with_context: bool = True, did: tuple[str, ...] = (
     return "".join(parts).encode("utf-8", "surrogatepass") + question
 
 
-def conversation_of(task: Task) -> str:
+def conversation_of(task: TaskToRun) -> str:
     """The name of the task's conversation, as the hub understands it (its channel and user); "" for none."""
     given, metadata = task.conversation, task.metadata if isinstance(task.metadata, dict) else {}
     chosen: dict[str, Any] = given if isinstance(given, dict) else {}
