@@ -6,14 +6,14 @@ import sys
 
 import msgspec
 
-from understudy.daemon.assembly import Daemon
+from understudy.daemon.assembly import DaemonRuntime
 from understudy.daemon.inputs import DaemonInputs
 
 
 def main() -> int:
     """Live until SIGTERM."""
     given = msgspec.json.decode(sys.argv[1], type=DaemonInputs, dec_hook=lambda kind, value: kind(value))
-    return Daemon(given).run()
+    return DaemonRuntime(given).run()
 
 
 if __name__ == "__main__":

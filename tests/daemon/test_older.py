@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.waiting import eventually
-from understudy.daemon.service import Ran, find_older, run
+from understudy.daemon.service import CommandOutcome, find_older, run
 from understudy.daemon.service.older import SeenProcess, ThisMachine
 
 NODE = ("/usr/local/bin/node", "/Users/me/assistant-daemon.js")
@@ -35,7 +35,8 @@ def commands(**outputs):
 
     def answer(argv):
         return next(
-            (Ran(0, out) for word, out in outputs.items() if word.replace("_", "/") in " ".join(argv)), Ran(113)
+            (CommandOutcome(0, out) for word, out in outputs.items() if word.replace("_", "/") in " ".join(argv)),
+            CommandOutcome(113),
         )
 
     return answer

@@ -12,7 +12,7 @@ import pytest
 from understudy.cli import start
 from understudy.cli.exits import Exit
 from understudy.daemon import DaemonInputs, assembly, succession
-from understudy.daemon.assembly import Daemon
+from understudy.daemon.assembly import DaemonRuntime
 from understudy.daemon.home import Home
 from understudy.daemon.succession import Succession
 
@@ -33,14 +33,14 @@ class ScarceDriver:
 def test_a_start_without_a_thread_waits_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assembly, "NO_THREAD_S", 0)
     driver: Any = ScarceDriver()
-    daemon = Daemon(DaemonInputs(hub_url="http://127.0.0.1:9", api_key="key", data_dir=tmp_path))
+    daemon = DaemonRuntime(DaemonInputs(hub_url="http://127.0.0.1:9", api_key="key", data_dir=tmp_path))
     daemon._start_main(driver, UNUSED)
     assert driver.tries == 3
 
 
 def test_a_start_without_a_thread_can_be_stopped(tmp_path: Path) -> None:
     driver: Any = ScarceDriver()
-    daemon = Daemon(DaemonInputs(hub_url="http://127.0.0.1:9", api_key="key", data_dir=tmp_path))
+    daemon = DaemonRuntime(DaemonInputs(hub_url="http://127.0.0.1:9", api_key="key", data_dir=tmp_path))
     daemon.stop()
     with pytest.raises(RuntimeError, match="new thread") as raised:
         daemon._start_main(driver, UNUSED)

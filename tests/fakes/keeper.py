@@ -20,7 +20,7 @@ from typing import Any
 from tests import prepared
 from tests.fakes import system_command
 from tests.waiting import eventually
-from understudy.daemon.service import Ran
+from understudy.daemon.service import CommandOutcome
 
 Process = subprocess.Popen[bytes] | prepared.Program
 Said = tuple[int, str, str]  # exit code, stdout, stderr
@@ -80,10 +80,10 @@ class Keeper:
         """A PATH on which the played commands come first."""
         return f"{self.bin}:{os.environ['PATH']}"
 
-    def run(self, argv: Sequence[str], within_s: float = 15.0) -> Ran:
+    def run(self, argv: Sequence[str], within_s: float = 15.0) -> CommandOutcome:
         """Its commands without the detour over processes."""
         self.asked.append(tuple(argv))
-        return Ran(*self.answer(argv[0], list(argv[1:])))
+        return CommandOutcome(*self.answer(argv[0], list(argv[1:])))
 
     def times(self, *words: str) -> int:
         """How often a command that begins like this was given."""

@@ -13,9 +13,9 @@ from understudy.daemon.inputs import DaemonInputs
 from understudy.line_queue import queue_streams
 
 if TYPE_CHECKING:
-    from understudy.daemon.assembly import Daemon
+    from understudy.daemon.assembly import DaemonRuntime
 
-__all__ = ["Daemon", "DaemonInputs", "run"]
+__all__ = ["DaemonInputs", "DaemonRuntime", "run"]
 
 
 def run(given: DaemonInputs) -> int:
@@ -23,10 +23,10 @@ def run(given: DaemonInputs) -> int:
 
     If it ends for another life, this process becomes that one, and this never returns.
     """
-    from understudy.daemon.assembly import Daemon  # noqa: PLC0415 - see above
+    from understudy.daemon.assembly import DaemonRuntime  # noqa: PLC0415 - see above
 
     queue_streams("stderr")
-    daemon = Daemon(given)
+    daemon = DaemonRuntime(given)
     code = daemon.run()
     if daemon.succession is not None:
         daemon.succession.begin()
@@ -34,9 +34,9 @@ def run(given: DaemonInputs) -> int:
 
 
 def __getattr__(name: str) -> Any:
-    """`Daemon`, read when it is asked for."""
-    if name == "Daemon":
-        from understudy.daemon.assembly import Daemon  # noqa: PLC0415 - see above
+    """`DaemonRuntime`, read when it is asked for."""
+    if name == "DaemonRuntime":
+        from understudy.daemon.assembly import DaemonRuntime  # noqa: PLC0415 - see above
 
-        return Daemon
+        return DaemonRuntime
     raise AttributeError(name)

@@ -52,7 +52,7 @@ EXIT_UNCLEAN = 1
 NO_THREAD_S = 5.0
 
 
-class Daemon:
+class DaemonRuntime:
     """One life of a daemon. `run` returns when it is over; `stop` ends it from another thread."""
 
     def __init__(

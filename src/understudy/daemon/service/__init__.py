@@ -7,13 +7,13 @@ can read. Absent: system-wide services; the user who owns the assistant's login 
 
 from understudy.daemon.service.base import Program, ServiceError, State, Supervisor, log_file, service_dir
 from understudy.daemon.service.choice import supervisor_of
-from understudy.daemon.service.commands import Ran, Run, run
+from understudy.daemon.service.commands import CommandOutcome, Run, run
 from understudy.daemon.service.older import Older, find_older
 
 __all__ = [
+    "CommandOutcome",
     "Older",
     "Program",
-    "Ran",
     "Run",
     "ServiceError",
     "State",

@@ -16,7 +16,7 @@ TIMED_OUT = 124  # as timeout(1) says it
 WITHIN_S = 15.0
 
 
-class Ran(NamedTuple):
+class CommandOutcome(NamedTuple):
     """The outcome of a command."""
 
     code: int
@@ -29,10 +29,10 @@ class Ran(NamedTuple):
         return " ".join((self.err or self.out).split())[:300] or f"exit code {self.code}"
 
 
-Run = Callable[..., Ran]  # (argv, within_s=…)
+Run = Callable[..., CommandOutcome]  # (argv, within_s=…)
 
 
-def run(argv: Sequence[str], within_s: float = WITHIN_S) -> Ran:
+def run(argv: Sequence[str], within_s: float = WITHIN_S) -> CommandOutcome:
     """Run it to its end; a missing command is code 127, one that takes too long 124."""
     try:
         process = subprocess.Popen(
@@ -46,13 +46,13 @@ def run(argv: Sequence[str], within_s: float = WITHIN_S) -> Ran:
             start_new_session=True,
         )
     except OSError as error:
-        return Ran(ABSENT, err=f"{argv[0]}: {error.strerror or error}")
+        return CommandOutcome(ABSENT, err=f"{argv[0]}: {error.strerror or error}")
     try:
         out, err = process.communicate(timeout=within_s)
-        return Ran(process.returncode, out, err)
+        return CommandOutcome(process.returncode, out, err)
     except subprocess.TimeoutExpired:
         _kill(process)
-        return Ran(TIMED_OUT, err=f"{argv[0]}: no end after {within_s:g} s")
+        return CommandOutcome(TIMED_OUT, err=f"{argv[0]}: no end after {within_s:g} s")
     except BaseException:  # Ctrl-C reaches us alone, since the command has a session of its own
         _kill(process)
         raise

@@ -13,7 +13,7 @@ from typing import Any
 from understudy.backoff import doubled_ms
 from understudy.clock import Clock
 from understudy.daemon.service.base import Program, ServiceError, State, log_file
-from understudy.daemon.service.commands import Ran, Run
+from understudy.daemon.service.commands import CommandOutcome, Run
 from understudy.private import own_directory, write_durably
 from understudy.texts import t
 
@@ -117,7 +117,7 @@ class Launchd:
     def _bootstrap(self) -> None:
         """Bounded tries: error 5 is mostly the job before, not quite gone (openclaw#136453)."""
         self._launchctl("enable", self._target)  # one that was disabled once is refused with 119
-        ran = Ran(0)
+        ran = CommandOutcome(0)
         for number in range(1, BOOTSTRAP_TRIES + 1):
             ran = self._launchctl("bootstrap", self._domain, str(self.path))
             if not ran.code or (ran.code in RACES and self._is_loaded()):
@@ -148,10 +148,10 @@ class Launchd:
     def _is_loaded(self) -> bool:
         return self._print().code == 0
 
-    def _print(self) -> Ran:
+    def _print(self) -> CommandOutcome:
         return self._launchctl("print", self._target)
 
-    def _launchctl(self, *arguments: str) -> Ran:
+    def _launchctl(self, *arguments: str) -> CommandOutcome:
         return self._run(("launchctl", *arguments))
 
     def _until(self, is_so: Callable[[], bool], limit_s: float) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from understudy.clock import Clock
 from understudy.daemon.service.base import Program, ServiceError, State
-from understudy.daemon.service.commands import ABSENT, Ran, Run
+from understudy.daemon.service.commands import ABSENT, CommandOutcome, Run
 from understudy.private import write_durably
 from understudy.texts import t
 
@@ -127,12 +127,12 @@ class Systemd:
         if ran.code:
             raise self._error(verb, ran)
 
-    def _error(self, verb: str, ran: Ran) -> ServiceError:
+    def _error(self, verb: str, ran: CommandOutcome) -> ServiceError:
         if ran.code == ABSENT or "connect to bus" in ran.err or "XDG_RUNTIME_DIR" in ran.err:
             return ServiceError(t("service.systemd.no_manager", said=ran.said))
         return ServiceError(t("service.systemd.failed", verb=verb, unit=self.name, said=ran.said, log=self.log_hint()))
 
-    def _systemctl(self, *arguments: str, within_s: float = 30.0) -> Ran:
+    def _systemctl(self, *arguments: str, within_s: float = 30.0) -> CommandOutcome:
         return self._run(("systemctl", "--user", "--no-pager", *arguments), within_s=within_s)
 
     def _stop_s(self) -> float:
