@@ -16,7 +16,7 @@ from typing import Any
 from pyodide.ffi import to_js
 
 from understudy.clock import ManualClock
-from understudy.cloudflare.exchange import Exchange, Headers, scope_of
+from understudy.cloudflare.exchange import FetchExchange, Headers, scope_of
 from understudy.cloudflare.hub_object import HubObject
 from understudy.store.durable import DurableStore
 from understudy.wire.outbound import NoAnswer, OutboundAnswer, OutboundRequest
@@ -168,7 +168,7 @@ class Day:
         self.requests[kind] += 1
         kept: list[Any] = []
         scope = scope_of("POST", f"https://hub.test{path}", {"x-api-key": KEY})
-        status, answer = await Exchange(scope, content(), self).answered(await self.hub.app(), kept.append)
+        status, answer = await FetchExchange(scope, content(), self).answered(await self.hub.app(), kept.append)
         assert status < 300, (kind, status, answer)
         return answer
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.store.durable_storage import Buffer, Storage
 from understudy.clock import ManualClock
-from understudy.cloudflare.exchange import Exchange, Headers, scope_of
+from understudy.cloudflare.exchange import FetchExchange, Headers, scope_of
 from understudy.cloudflare.hub_object import HubObject
 from understudy.store.durable import DurableStore
 from understudy.wire.outbound import NoAnswer, OutboundAnswer, OutboundRequest
@@ -115,7 +115,7 @@ class Place:
 
         kept: list[asyncio.Task[None]] = []
         scope = scope_of(method, f"https://hub.test{path}", {"x-api-key": KEY})
-        answer = await Exchange(scope, content(), self).answered(await self.hub.app(), kept.append)
+        answer = await FetchExchange(scope, content(), self).answered(await self.hub.app(), kept.append)
         await asyncio.wait(kept)
         return answer
 

@@ -119,4 +119,4 @@ def test_a_docstring_leaves_its_lines(source: bytes, left: bytes) -> None:
 
 def test_the_start_is_the_module_that_the_object_imports() -> None:
     entry = (Path(__file__).parents[2] / "src/understudy/cloudflare/entry.py").read_text("utf-8")
-    assert f"from {START} import Place" in entry
+    assert f"from {START} import CloudflareHost" in entry

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from understudy.cloudflare.exchange import GONE, Exchange, Headers, scope_of
+from understudy.cloudflare.exchange import GONE, FetchExchange, Headers, scope_of
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
 
@@ -41,8 +41,8 @@ async def _body(*parts: bytes) -> AsyncIterator[bytes]:
         yield part
 
 
-def exchange(place: Place, *parts: bytes) -> Exchange:
-    return Exchange(scope_of("POST", "https://x.test/a%20b?q=%E3%81%82", {"X-Api-Key": "k"}), _body(*parts), place)
+def exchange(place: Place, *parts: bytes) -> FetchExchange:
+    return FetchExchange(scope_of("POST", "https://x.test/a%20b?q=%E3%81%82", {"X-Api-Key": "k"}), _body(*parts), place)
 
 
 def on_a_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from workers import DurableObject, WorkerEntrypoint
 
 if TYPE_CHECKING:
-    from understudy.cloudflare.javascript import Place
+    from understudy.cloudflare.javascript import CloudflareHost
 
 NAME = "hub"  # of the one object
 
@@ -30,13 +30,13 @@ class TaskCoordinator(DurableObject):  # type: ignore[misc]
 
     def __init__(self, ctx: Any, env: Any) -> None:
         self._raw = (ctx._ctx, env._env)  # noqa: SLF001 - the SDK wraps both, and offers no other way
-        self._place: Place | None = None
+        self._place: CloudflareHost | None = None
 
-    def _there(self) -> Place:
+    def _there(self) -> CloudflareHost:
         if self._place is None:
-            from understudy.cloudflare.javascript import Place  # noqa: PLC0415 - see above
+            from understudy.cloudflare.javascript import CloudflareHost  # noqa: PLC0415 - see above
 
-            self._place = Place(*self._raw)
+            self._place = CloudflareHost(*self._raw)
         return self._place
 
     async def fetch(self, request: Any) -> Any:

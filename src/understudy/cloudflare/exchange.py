@@ -15,7 +15,7 @@ GONE = 499  # nobody reads it; nginx's number for a client that has hung up
 CLIENT = "cf-connecting-ip"  # set by Cloudflare, whatever a client sends under that name
 
 
-class Writer(Protocol):
+class BodyWriter(Protocol):
     """The body of an answer that is sent bit by bit."""
 
     async def write(self, part: bytes) -> None:
@@ -34,12 +34,12 @@ class Responses(Protocol):
         """An answer at once."""
         ...
 
-    def begun(self, status: int, headers: Headers) -> tuple[Any, Writer]:
+    def begun(self, status: int, headers: Headers) -> tuple[Any, BodyWriter]:
         """An answer whose body is written later."""
         ...
 
 
-class Exchange:
+class FetchExchange:
     """One request and its answer."""
 
     def __init__(self, scope: dict[str, Any], body: AsyncIterator[bytes], responses: Responses) -> None:
@@ -50,7 +50,7 @@ class Exchange:
         self._gone: asyncio.Future[None] = loop.create_future()
         self._answer: asyncio.Future[Any] = loop.create_future()
         self._status, self._headers = 500, Headers()
-        self._writer: Writer | None = None
+        self._writer: BodyWriter | None = None
 
     def hang_up(self, *_: Any) -> None:
         """The client is gone."""
@@ -101,14 +101,14 @@ class Exchange:
         if part and not self._gone.done():
             await self._written(self._writer, part)
 
-    async def _written(self, writer: Writer, part: bytes) -> None:
+    async def _written(self, writer: BodyWriter, part: bytes) -> None:
         """Nobody reads it any more: that is the end of the request, and no fault."""
         try:
             await writer.write(part)
         except Exception:  # noqa: BLE001 - whatever JavaScript throws
             self.hang_up()
 
-    async def _close(self, writer: Writer) -> None:
+    async def _close(self, writer: BodyWriter) -> None:
         if self._gone.done():
             return
         try:

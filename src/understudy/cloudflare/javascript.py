@@ -11,7 +11,7 @@ import js
 from pyodide.ffi import create_proxy, to_js
 
 from understudy import __version__
-from understudy.cloudflare.exchange import Exchange, Headers, scope_of
+from understudy.cloudflare.exchange import FetchExchange, Headers, scope_of
 from understudy.cloudflare.fetching import answer_of
 from understudy.cloudflare.hub_object import HubObject, refusal_of
 from understudy.errors import UnderstudyError
@@ -33,7 +33,7 @@ class Console:
         """Nothing is held back."""
 
 
-class Place:
+class CloudflareHost:
     """The object: its storage and alarm, its environment, its way out."""
 
     def __init__(self, ctx: Any, env: Any) -> None:
@@ -53,7 +53,7 @@ class Place:
             _cannot_start(error)
             return Answers().whole(status, [("content-type", "application/json")], json.dumps(body).encode())
         headers = js.Object.fromEntries(request.headers).to_py()
-        exchange = Exchange(scope_of(request.method, request.url, headers), _body_of(request, headers), Answers())
+        exchange = FetchExchange(scope_of(request.method, request.url, headers), _body_of(request, headers), Answers())
         return await exchange.answered(app, self._watched(exchange, request.signal))
 
     async def ring(self) -> None:
@@ -63,7 +63,7 @@ class Place:
         except UnderstudyError as error:  # it has set its bell; the place would give up after six failures
             _cannot_start(error)
 
-    def _watched(self, exchange: Exchange, signal: Any) -> Callable[[asyncio.Task[None]], None]:
+    def _watched(self, exchange: FetchExchange, signal: Any) -> Callable[[asyncio.Task[None]], None]:
         """Keeps the task of a request, and tells it when its client has hung up."""
         hung_up = create_proxy(exchange.hang_up)
         signal.addEventListener("abort", hung_up)
