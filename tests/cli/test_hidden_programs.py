@@ -16,7 +16,7 @@ from tests.ordinary_user import folder_of_theirs, ordinary_user
 from tests.waiting import eventually
 from understudy.cli import status, submit, tail
 from understudy.cli.commands import root
-from understudy.cli.connection import Place
+from understudy.cli.connection import HubAddress
 
 KEY = "usk_0123456789abcdefghjkmnpqrstvwxyz"
 # what a task does that was talked into it: look at every process of its user that is ours
@@ -87,7 +87,7 @@ def test_a_command_that_lasts_hides_its_key_from_runs(module, command, monkeypat
 
     monkeypatch.setattr(module, "hide", hide)
     monkeypatch.setattr(module, "connect", lambda: None, raising=False)
-    monkeypatch.setattr(module, "connect_place", lambda: Place("http://127.0.0.1:1", "test"), raising=False)
+    monkeypatch.setattr(module, "connect_place", lambda: HubAddress("http://127.0.0.1:1", "test"), raising=False)
     monkeypatch.setattr(module, "enqueue", lambda *_, **__: {"taskId": "t1"}, raising=False)
     with pytest.raises(HiddenError):
         root.main(command, "understudy", standalone_mode=False)

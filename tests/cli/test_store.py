@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.program import environ, understudy
 from tests.store.test_check import rows
-from understudy.cli.progress import Progress
+from understudy.cli.progress import ProgressLine
 from understudy.store.sqlite import SqliteStore
 from understudy.store.tables import SCHEMA_VERSION
 
@@ -79,7 +79,7 @@ def test_a_file_of_others_is_no_store(tmp_path: Path) -> None:
 
 
 def test_progress_says_rate_and_time_left() -> None:
-    progress = Progress(1_000)
+    progress = ProgressLine(1_000)
     assert progress.line("task", 0.5) == "task: 0 of 1,000 rows (0 %)"
     progress.ahead("task", 250)
     assert progress.line("task", 2.0) == "task: 250 of 1,000 rows (25 %), 125 rows/s, about 6.0 s left"
@@ -88,7 +88,7 @@ def test_progress_says_rate_and_time_left() -> None:
 
 
 def test_what_an_earlier_run_did_counts_for_the_rest_and_not_for_the_rate() -> None:
-    progress = Progress(1_000, already=600)
+    progress = ProgressLine(1_000, already=600)
     progress.ahead("event", 100)
     assert progress.line("event", 10.0) == "event: 700 of 1,000 rows (70 %), 10 rows/s, about 30 s left"
 

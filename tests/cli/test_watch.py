@@ -19,8 +19,8 @@ from understudy.cli.watch import changes as changes_module
 from understudy.cli.watch import command, threads
 from understudy.cli.watch.changes import NOTHING, changes, text_of
 from understudy.cli.watch.command import Lines
-from understudy.cli.watch.scene import PROGRESS_MS, REFRESH_MS, SILENT_MS, Heard, Look, Scene
-from understudy.cli.watch.screen import Page
+from understudy.cli.watch.scene import PROGRESS_MS, REFRESH_MS, SILENT_MS, HubSnapshot, Scene, SceneUpdate
+from understudy.cli.watch.screen import Drawing
 from understudy.cli.watch.words import APPEARANCES, progress_of
 from understudy.clock import ManualClock, iso
 from understudy.texts import LANGUAGES, _chosen, catalogue
@@ -68,13 +68,13 @@ def overview(*daemons: dict[str, Any], **fields: Any) -> dict[str, Any]:
     } | fields  # fmt: skip
 
 
-def look(*daemons: dict[str, Any], mono: int = M0, channels: Any = (), **fields: Any) -> Look:
+def look(*daemons: dict[str, Any], mono: int = M0, channels: Any = (), **fields: Any) -> HubSnapshot:
     hub = {"url": "http://hub:1", "version": "1.2.3", "startedAt": iso(T0), "isReady": True, "sharesMachine": False}
-    return Look(mono, hub, overview(*daemons, **fields), list(channels))
+    return HubSnapshot(mono, hub, overview(*daemons, **fields), list(channels))
 
 
-def event(name: str, **fields: Any) -> Heard:
-    return Heard("event", {"name": name, "fields": fields})
+def event(name: str, **fields: Any) -> SceneUpdate:
+    return SceneUpdate("event", {"name": name, "fields": fields})
 
 
 def drawn(scene: Scene, mono: int = M0, *, width: int = 100, height: int = 40, **page: Any) -> str:
@@ -83,7 +83,7 @@ def drawn(scene: Scene, mono: int = M0, *, width: int = 100, height: int = 40, *
     console = Console(
         file=stream, force_terminal=True, color_system="standard", width=width, height=height, _environ={}
     )
-    console.print(Page(scene, mono, width - 1, **page).within(height - 1), end="")
+    console.print(Drawing(scene, mono, width - 1, **page).within(height - 1), end="")
     return stream.getvalue()
 
 
@@ -118,11 +118,11 @@ def test_deadlines_are_counted_down_by_this_machines_clock_and_a_heartbeat_start
         (event("task.queued"), True),
         (event("alarm.triggered"), False),
         (event("heartbeat.recorded", daemonId="somebody else"), False),
-        (Heard("alive"), False),
-        (Heard("connected"), True),
+        (SceneUpdate("alive"), False),
+        (SceneUpdate("connected"), True),
     ],
 )
-def test_the_state_is_read_again_after_what_may_have_changed_it(heard: Heard, asks: bool) -> None:
+def test_the_state_is_read_again_after_what_may_have_changed_it(heard: SceneUpdate, asks: bool) -> None:
     scene = Scene(look(daemon()))
     scene.take(heard, M0 + 10)
     assert scene.asks(M0 + 10) is asks
@@ -149,14 +149,14 @@ def test_without_any_event_the_state_is_read_once_a_minute() -> None:
 def test_it_is_stale_from_the_last_word_on_and_time_stands_until_the_hub_answers() -> None:
     row = daemon()
     scene = Scene(look(row))
-    scene.take(Heard("alive"), M0 + 3_000)
-    scene.take(Heard("away", "refused"), M0 + 4_000)
-    scene.take(Heard("failed", "refused again"), M0 + 9_000)
+    scene.take(SceneUpdate("alive"), M0 + 3_000)
+    scene.take(SceneUpdate("away", "refused"), M0 + 4_000)
+    scene.take(SceneUpdate("failed", "refused again"), M0 + 9_000)
     assert scene.stale_ms(M0 + 10_000) == 7_000
     assert scene.silent_ms(row, M0 + 10_000) == 7_000
-    scene.take(Heard("connected"), M0 + 11_000)
+    scene.take(SceneUpdate("connected"), M0 + 11_000)
     assert scene.stale_ms(M0 + 11_000)
-    scene.take(Heard("look", look(row, mono=M0 + 12_000)), M0 + 12_000)
+    scene.take(SceneUpdate("look", look(row, mono=M0 + 12_000)), M0 + 12_000)
     assert (scene.stale_ms(M0 + 12_000), scene.away) == (0, "")
 
 
@@ -168,7 +168,7 @@ def test_a_stream_that_says_nothing_at_all_is_stale_too() -> None:
 
 def test_a_refusal_ends_it() -> None:
     with pytest.raises(RefusedError):
-        Scene(look()).take(Heard("error", RefusedError("no")), M0)
+        Scene(look()).take(SceneUpdate("error", RefusedError("no")), M0)
 
 
 # ---- the screen
@@ -206,7 +206,7 @@ def test_no_line_is_wider_than_the_terminal(width: int, in_japanese: None) -> No
         daemon("x" * 200),
     )
     scene = Scene(look(*rows, runs=[run(daemonId="x" * 200, progress="進捗" * 100)], openIncidents=[incident()]))
-    scene.take(Heard("away", "理由" * 50), M0 + 1)
+    scene.take(SceneUpdate("away", "理由" * 50), M0 + 1)
     for line in plain(drawn(scene, M0 + 10, width=width)):
         assert sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in line) < width, line
 
@@ -218,7 +218,7 @@ def test_what_comes_from_outside_steers_no_terminal() -> None:
     incidents = [incident(id=EVIL, acknowledgedBy=EVIL)]
     scene = Scene(look(*rows, openIncidents=incidents, channels=[channel], **hostile))
     scene.look.hub["version"] = EVIL
-    scene.take(Heard("away", EVIL), M0 + 1)
+    scene.take(SceneUpdate("away", EVIL), M0 + 1)
     shown = drawn(scene, M0 + 2)
     for line in plain(shown):
         assert line.isprintable(), line
@@ -228,7 +228,7 @@ def test_what_comes_from_outside_steers_no_terminal() -> None:
 
 def test_a_hub_that_is_away_is_said_above_what_is_dimmed() -> None:
     scene = Scene(look(daemon()))
-    scene.take(Heard("away", "Connection refused"), M0)
+    scene.take(SceneUpdate("away", "Connection refused"), M0)
     first, *rest = plain(drawn(scene, M0 + 5_000))
     assert first == "STALE for 5 s: Connection refused"
     assert any("mini" in line for line in rest)
@@ -247,7 +247,7 @@ def test_every_state_has_its_word_shape_and_part_in_every_language() -> None:
 def test_no_colour_is_asked_for_by_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=80, _environ={"NO_COLOR": "1", "TERM": "xterm"})
-    console.print(Page(Scene(look(daemon())), M0, 79).within(20))
+    console.print(Drawing(Scene(look(daemon())), M0, 79).within(20))
     assert not any(f"\x1b[{code}m" in stream.getvalue() for code in (31, 32, 33, 34, 35, 36))
     assert "● mini" in stream.getvalue()
 
@@ -314,11 +314,11 @@ def test_lines_begin_with_all_there_is_and_tell_when_the_hub_is_away_and_back(ca
     said = said_by(capsys, scene, as_json=False)
     assert len(said(M0)) == 3
     assert said(M0 + 1) == []
-    scene.take(Heard("away", "refused\x1b[2J"), M0 + 2)
+    scene.take(SceneUpdate("away", "refused\x1b[2J"), M0 + 2)
     (line,) = said(M0 + 3)
     assert line.endswith("the hub does not answer; what is shown may be out of date: refused")
     assert said(M0 + 4) == []
-    scene.take(Heard("look", look(daemon("mini", "down"), mono=M0 + 5)), M0 + 5)
+    scene.take(SceneUpdate("look", look(daemon("mini", "down"), mono=M0 + 5)), M0 + 5)
     back, change = said(M0 + 5)
     assert back.endswith("http://hub:1 answers again")
     assert change.endswith("mini: healthy → down")
@@ -328,7 +328,7 @@ def test_json_is_an_object_a_line(capsys) -> None:
     scene = Scene(look(daemon(EVIL)))
     said = said_by(capsys, scene, as_json=True)
     said(M0)
-    scene.take(Heard("look", look(daemon(EVIL, "late"), mono=M0 + 5)), M0 + 5)
+    scene.take(SceneUpdate("look", look(daemon(EVIL, "late"), mono=M0 + 5)), M0 + 5)
     (line,) = said(M0 + 5)
     assert line.isprintable()
     assert json.loads(line) == {
@@ -371,7 +371,7 @@ def test_events_are_brought_in_order_and_a_look_follows_when_it_is_asked_for(mon
         UnreachableError("gone"),
     ):
         stream.says.put(line)
-    heard: list[Heard] = []
+    heard: list[SceneUpdate] = []
     while len(heard) < 3:
         heard += both.heard(30)
     assert [one.kind for one in heard] == ["alive", "event", "away"]
@@ -407,11 +407,11 @@ class Terminal(io.StringIO):
 class Script:
     """Threads that bring what a test says, then Ctrl-C."""
 
-    def __init__(self, *rounds: list[Heard]) -> None:
+    def __init__(self, *rounds: list[SceneUpdate]) -> None:
         self._rounds = list(rounds)
         self.asked = 0
 
-    def heard(self, _: float) -> list[Heard]:
+    def heard(self, _: float) -> list[SceneUpdate]:
         if not self._rounds:
             raise KeyboardInterrupt
         return self._rounds.pop(0)
@@ -424,7 +424,7 @@ def test_the_screen_is_drawn_anew_until_ctrl_c_and_the_cursor_comes_back(monkeyp
     monkeypatch.setattr(command, "FRAME_MS", 0)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("sys.stdout", Terminal())
-    both = Script([event("daemon.late")], [Heard("look", look(daemon("mini", "late"), mono=M0 + 1))])
+    both = Script([event("daemon.late")], [SceneUpdate("look", look(daemon("mini", "late"), mono=M0 + 1))])
     with pytest.raises(KeyboardInterrupt):
         command.draw(Scene(look(daemon())), both, lambda: M0 + 1)  # type: ignore[arg-type]
     shown = sys.stdout.getvalue()  # type: ignore[attr-defined]

@@ -33,7 +33,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class HubAddress:
     """The hub's address and key, and the origin of each."""
 
     url: str
@@ -61,7 +61,7 @@ class Source:
         return next(((self.values[n], self.origins[n]) for n in names if self.values.get(n)), ("", ""))
 
 
-def find_place(environ: Mapping[str, str], here: Path | None, *, admin: bool = False) -> Place:
+def find_place(environ: Mapping[str, str], here: Path | None, *, admin: bool = False) -> HubAddress:
     """The hub to speak to; with `here` also by a `.env` there. ConfigError if none is known; the key may be missing."""
     data_dir = config.user_data_dir(environ)
     values, origins = config.read(environ, data_dir, _NAMES)
@@ -80,7 +80,7 @@ def find_place(environ: Mapping[str, str], here: Path | None, *, admin: bool = F
     elif here and (stranger := near.get("hub")) and not is_same_hub(str(stranger), url):
         note(t("cli.connection.not_in_use", other=safe(stranger), path=here / DOT_ENV, url=url, origin=url_from))
     data = Path(kept.data) if kept and kept.data and is_same_hub(kept.hub, url) else None
-    return Place(url, url_from, key, key_from, str(values.get("ca_file", "")), data)
+    return HubAddress(url, url_from, key, key_from, str(values.get("ca_file", "")), data)
 
 
 def _near(here: Path | None, *, is_needed: bool) -> dict[str, str]:
@@ -120,7 +120,7 @@ def _saved_source(kept: Saved | None, origin: str) -> Source:
     return Source(values, dict.fromkeys(values, origin))
 
 
-def connect_place(*, admin: bool = False) -> Place:
+def connect_place(*, admin: bool = False) -> HubAddress:
     """The hub and key that this shell means. ConfigError, RefusedError if no key is known."""
     place = with_key(find_place(os.environ, here(), admin=admin))
     if place.url_from == DOT_ENV:
@@ -128,7 +128,7 @@ def connect_place(*, admin: bool = False) -> Place:
     return place
 
 
-def place_to_serve(environ: Mapping[str, str], data_dir: Path, *, is_agreed: bool) -> Place:
+def place_to_serve(environ: Mapping[str, str], data_dir: Path, *, is_agreed: bool) -> HubAddress:
     """The hub whose tasks a daemon will run: never one of a `.env`. ConfigError, RefusedError (key, consent)."""
     place = with_key(find_place(environ, None))
     saved = load_saved(config.user_data_dir(environ))
@@ -137,7 +137,7 @@ def place_to_serve(environ: Mapping[str, str], data_dir: Path, *, is_agreed: boo
     return place
 
 
-def with_key(place: Place) -> Place:
+def with_key(place: HubAddress) -> HubAddress:
     """The place itself. RefusedError if no key is known for it."""
     if not place.key:
         raise RefusedError(t("cli.connection.no_key", url=place.url, origin=place.url_from))

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from understudy.cli.connection import Place
+from understudy.cli.connection import HubAddress
 from understudy.cli.exits import ClientError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ALIVE = frozenset({"healthy", "late", "stuck", "draining", "paused"})
 
 
-def shares_machine(place: Place, daemons: list[dict[str, Any]], hub_host: str) -> bool:
+def shares_machine(place: HubAddress, daemons: list[dict[str, Any]], hub_host: str) -> bool:
     """True if every living daemon seems to be where the hub is: same machine id here, or the host's own name."""
     alive = [row for row in daemons if row.get("state") in ALIVE]
     here = _machine_id(place.data)

@@ -14,7 +14,7 @@ CLEAR_LINE = "\r\x1b[2K"
 RATE_FROM_S = 1.0  # before that a rate says nothing
 
 
-class Progress:
+class ProgressLine:
     """Rows that are done, of how many, how fast, and what is left; written to stderr."""
 
     def __init__(self, total: int, already: int = 0) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from understudy.cli.commands import Command, Group
-from understudy.cli.connection import Place, find_place, place_to_serve, with_key
+from understudy.cli.connection import HubAddress, find_place, place_to_serve, with_key
 from understudy.cli.env_file import with_env_file
 from understudy.cli.exits import Exit
 from understudy.cli.given_command import absolute_command
@@ -111,7 +111,7 @@ def install(
     _tell(role, supervisor, as_json=as_json)
 
 
-def _hub_of(environ: Mapping[str, str], data_dir: Path, *, is_agreed: bool, is_dry: bool) -> Place:
+def _hub_of(environ: Mapping[str, str], data_dir: Path, *, is_agreed: bool, is_dry: bool) -> HubAddress:
     """The hub that the daemon will work for. ConfigError, RefusedError."""
     if is_dry:
         return with_key(find_place(environ, None))

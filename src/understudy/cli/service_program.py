@@ -9,7 +9,7 @@ from math import ceil
 from pathlib import Path
 
 from understudy import config
-from understudy.cli.connection import Place
+from understudy.cli.connection import HubAddress
 from understudy.cli.env_file import ENV_FILE
 from understudy.cli.machine import user_name
 from understudy.cli.saved import keep
@@ -64,7 +64,7 @@ def program_of(
     return Program(role=role, argv=argv, env=env, data_dir=data_dir, stop_s=drain_s + STOP_MORE_S)
 
 
-def with_hub(program: Program, place: Place) -> Program:
+def with_hub(program: Program, place: HubAddress) -> Program:
     """The daemon's program with the hub it speaks to."""
     env = {name: value for name, value in program.env.items() if name != "WORKERS_URL"}
     env["UNDERSTUDY_HUB"] = place.url
@@ -74,7 +74,7 @@ def with_hub(program: Program, place: Place) -> Program:
 
 
 def secret_files(
-    role: str, environ: Mapping[str, str], data_dir: Path, place: Place | None
+    role: str, environ: Mapping[str, str], data_dir: Path, place: HubAddress | None
 ) -> dict[str, tuple[Path, str]]:
     """(file, value) by the variable that names the file; the value is "" where the file is the owner's own."""
     environ = with_store_password(environ)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from understudy import config
 from understudy.cli.client import HubClient, path_of
-from understudy.cli.connection import Place, find_place, is_same_hub
+from understudy.cli.connection import HubAddress, find_place, is_same_hub
 from understudy.cli.exits import AbsentError, ClientError, RefusedError, UnreachableError
 from understudy.cli.hub import client_url
 from understudy.cli.service_program import HUB
@@ -106,7 +106,7 @@ class HubProof:
 
     def __init__(self, env: Mapping[str, str]) -> None:
         settings = _settings(env)
-        self._hub = _client(Place(client_url(settings.host, settings.port), ""))
+        self._hub = _client(HubAddress(client_url(settings.host, settings.port), ""))
         self._before = self._started_at()
 
     def wait(self, supervisor: Supervisor) -> None:
@@ -131,7 +131,7 @@ class HubProof:
             return False
 
 
-def _client(place: Place) -> HubClient:
+def _client(place: HubAddress) -> HubClient:
     return HubClient(place.url, place.key, ca_file=place.ca_file, answer_s=ANSWER_S)
 
 

@@ -8,7 +8,7 @@ import click
 
 from understudy.cli.client import HubClient
 from understudy.cli.commands import Command
-from understudy.cli.connection import Place, connect_place
+from understudy.cli.connection import HubAddress, connect_place
 from understudy.cli.exits import AbsentError
 from understudy.cli.machine import host_of, shares_machine
 from understudy.cli.options import json_option
@@ -37,7 +37,7 @@ def status(watch: bool, as_json: bool) -> None:
     say_json(seen) if as_json else say_lines(screen(seen).split("\n"))
 
 
-def look(hub: HubClient, place: Place) -> dict[str, Any]:
+def look(hub: HubClient, place: HubAddress) -> dict[str, Any]:
     """Everything the screen shows. ClientError."""
     health = hub.get("/health")
     _, ready = hub.status_of("/ready")

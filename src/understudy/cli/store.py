@@ -53,7 +53,7 @@ def check(address: str, data: Path | None, as_json: bool) -> int:
 
 def _checked(address: str, password: str) -> tuple[Report, int]:
     """The report, and how long it took in ms."""
-    from understudy.cli.progress import Progress
+    from understudy.cli.progress import ProgressLine
     from understudy.clock import SystemClock
     from understudy.store.base import Reader
     from understudy.store.check import check as look_at
@@ -64,7 +64,7 @@ def _checked(address: str, password: str) -> tuple[Report, int]:
     try:
 
         def looked(reader: Reader) -> tuple[Report, int]:
-            progress = Progress(sum(totals(reader).values()))
+            progress = ProgressLine(sum(totals(reader).values()))
             try:
                 return look_at(reader, SystemClock(), progress.ahead), progress.elapsed_ms
             finally:

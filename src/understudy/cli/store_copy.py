@@ -17,7 +17,7 @@ from understudy.store_address import is_postgres
 from understudy.texts import t
 
 if TYPE_CHECKING:
-    from understudy.cli.progress import Progress
+    from understudy.cli.progress import ProgressLine
     from understudy.store.base import Store
     from understudy.store.check import Report
     from understudy.store.copying import Copying, Sum
@@ -141,7 +141,7 @@ def _checked(store: Store, total: int) -> Report:
         progress.end()
 
 
-def _progress(total: int, already: int = 0) -> Progress:
-    from understudy.cli.progress import Progress
+def _progress(total: int, already: int = 0) -> ProgressLine:
+    from understudy.cli.progress import ProgressLine
 
-    return Progress(total, already)
+    return ProgressLine(total, already)

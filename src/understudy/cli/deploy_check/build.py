@@ -116,7 +116,7 @@ def _start(place: Path, main: str, environ: Mapping[str, str]) -> Finding:
     return Finding("start", PROBLEM, t("cli.check.start.what", **limits), fix=t("cli.check.start.fix"))
 
 
-def _reason(ran: programs.Ran, within_s: float) -> str:
+def _reason(ran: programs.ProgramOutcome, within_s: float) -> str:
     """Its last words, or that it took too long."""
     if ran.code is None:
         return t("cli.check.too_slow", seconds=round(within_s))

@@ -28,7 +28,7 @@ _QUIET = {"WRANGLER_SEND_METRICS": "false", "NO_UPDATE_NOTIFIER": "1", "CI": "1"
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class ProgramOutcome:
     """The end of a program; `code` None: it was ended at its deadline."""
 
     code: int | None
@@ -55,7 +55,7 @@ def _major(node: str, environ: Mapping[str, str]) -> int:
     return int(found.group(1)) if found else 0
 
 
-def run(command: Sequence[str], directory: Path, within_s: float, environ: Mapping[str, str]) -> Ran:
+def run(command: Sequence[str], directory: Path, within_s: float, environ: Mapping[str, str]) -> ProgramOutcome:
     """Run it to its end, or end it with all that it started. ConfigError if it cannot be started."""
     try:
         process = subprocess.Popen(
@@ -71,9 +71,9 @@ def run(command: Sequence[str], directory: Path, within_s: float, environ: Mappi
         raise ConfigError(t("cli.check.no_start", program=command[0], reason=error.strerror or error)) from None
     try:
         said, _ = process.communicate(timeout=within_s)
-        return Ran(process.returncode, said[-OUTPUT_BYTES_MAX:].decode("utf-8", "replace"))
+        return ProgramOutcome(process.returncode, said[-OUTPUT_BYTES_MAX:].decode("utf-8", "replace"))
     except subprocess.TimeoutExpired:
-        return Ran(None, "")
+        return ProgramOutcome(None, "")
     finally:
         _end(process)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from understudy import config
 from understudy.cli.client import HubClient
-from understudy.cli.connection import Place, find_place
+from understudy.cli.connection import HubAddress, find_place
 from understudy.cli.findings import (
     channels,
     daemons,
@@ -38,7 +38,7 @@ def examine(environ: Mapping[str, str], cwd: Path) -> list[Finding]:
 def look_around(here: Here) -> list[Finding]:
     """All findings."""
     findings = list(_settings(here.environ))
-    place: Place | None = None
+    place: HubAddress | None = None
     try:
         place = find_place(here.environ, here.cwd)
     except UnderstudyError as error:
@@ -65,7 +65,7 @@ def _all_of(look: Iterable[Finding]) -> Iterator[Finding]:
         yield Finding("machine", PROBLEM, t("cli.os_error", reason=f"{error.strerror or error}", name=name))
 
 
-def _of_the_hub(client: HubClient, here: Here, place: Place, services: service.Services) -> Iterator[Finding]:
+def _of_the_hub(client: HubClient, here: Here, place: HubAddress, services: service.Services) -> Iterator[Finding]:
     reached = hub.reach(client, place, services)
     yield reached
     if reached.level == PROBLEM:

@@ -8,7 +8,7 @@ from typing import Any
 
 from understudy import __version__
 from understudy.cli.client import HubClient
-from understudy.cli.connection import Place
+from understudy.cli.connection import HubAddress
 from understudy.cli.exits import ClientError
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, said
 from understudy.cli.findings.service import Services
@@ -30,7 +30,7 @@ HUB_STARTS_AN_HOUR_MAX = 5
 LISTED_MAX = 200
 
 
-def look(hub: HubClient, place: Place, services: Services, *, is_worker: bool = False) -> Iterator[Finding]:
+def look(hub: HubClient, place: HubAddress, services: Services, *, is_worker: bool = False) -> Iterator[Finding]:
     """Needs a key that may read."""
     try:
         daemons = hub.get("/api/daemons").get("daemons", [])

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from understudy import __version__
 from understudy.cli.client import HubClient
-from understudy.cli.connection import Place
+from understudy.cli.connection import HubAddress
 from understudy.cli.exits import ClientError, UnreachableError
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, AutomaticFix, Finding, said
 from understudy.cli.findings.service import Services
@@ -21,7 +21,7 @@ from understudy.texts import t
 CLOCK_OFF_MS_MAX = 5_000  # the Date header has whole seconds, and the answer was under way
 
 
-def reach(hub: HubClient, place: Place, services: Services) -> Finding:
+def reach(hub: HubClient, place: HubAddress, services: Services) -> Finding:
     """Checks that a hub answers there."""
     try:
         status, health = hub.status_of("/health")
@@ -44,14 +44,14 @@ def reach(hub: HubClient, place: Place, services: Services) -> Finding:
     return Finding("hub", OK, what)
 
 
-def _foreign(place: Place) -> Finding:
+def _foreign(place: HubAddress) -> Finding:
     """It answers `/health` as a hub, but it is not understudy: its leases have no tokens."""
     fix = t("cli.doctor.foreign.fix", version=__version__, origin=place.url_from)
     what = t("cli.doctor.foreign.what", url=place.url)
     return Finding("foreign_hub", PROBLEM, what, t("cli.doctor.foreign.why"), fix)
 
 
-def _no_hub(place: Place) -> Finding:
+def _no_hub(place: HubAddress) -> Finding:
     """Something answers there, but no hub: on this machine its port is taken."""
     if not place.is_loopback:
         why = t("cli.doctor.unreachable.why", origin=place.url_from)
@@ -60,7 +60,7 @@ def _no_hub(place: Place) -> Finding:
     return Finding("port", PROBLEM, what, t("cli.doctor.port_taken.why"), t("cli.doctor.port_taken.fix"))
 
 
-def _answers_tcp(place: Place) -> bool:
+def _answers_tcp(place: HubAddress) -> bool:
     parts = urlsplit(place.url)
     try:
         with socket.create_connection((parts.hostname or "", parts.port or 80), 1.0):
@@ -69,7 +69,7 @@ def _answers_tcp(place: Place) -> bool:
         return False
 
 
-def transport(place: Place) -> Iterator[Finding]:
+def transport(place: HubAddress) -> Iterator[Finding]:
     """Checks that the key is sent encrypted."""
     if place.url.startswith("http://") and not place.is_loopback:
         yield Finding(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 
 from understudy.cli.client import HubClient
-from understudy.cli.connection import Place
+from understudy.cli.connection import HubAddress
 from understudy.cli.exits import ClientError, RefusedError, RejectedError
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding
 from understudy.texts import t
@@ -20,7 +20,7 @@ SCOPES = {
 }
 
 
-def look(hub: HubClient, place: Place) -> Iterator[Finding]:
+def look(hub: HubClient, place: HubAddress) -> Iterator[Finding]:
     """Each scope is tried with a request that changes nothing."""
     if not place.key:
         yield Finding("key", PROBLEM, t("cli.doctor.key.none"), t("cli.doctor.key.why"), t("cli.doctor.key.fix"))

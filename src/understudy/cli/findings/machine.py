@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from understudy import config
-from understudy.cli.connection import Place
+from understudy.cli.connection import HubAddress
 from understudy.cli.findings.finding import NOTICE, PROBLEM, AutomaticFix, Finding, Here
 from understudy.cli.findings.service import Services
 from understudy.cli.machine import is_lingering
@@ -24,7 +24,7 @@ NO_SLEEP = "sudo pmset -a sleep 0 disksleep 0 powernap 0"
 _PMSET = re.compile(r"^ ?(?P<name>[a-z]{1,40})\s{1,40}+(?P<value>\d{1,18})", re.MULTILINE)
 
 
-def look(here: Here, place: Place | None, services: Services) -> Iterator[Finding]:
+def look(here: Here, place: HubAddress | None, services: Services) -> Iterator[Finding]:
     """Only what can be seen on the hub's or daemon's own machine."""
     yield from _disk(here, place, services)
     if not services.found:
@@ -36,26 +36,26 @@ def look(here: Here, place: Place | None, services: Services) -> Iterator[Findin
         yield from _linger(here)
 
 
-def data_dirs(here: Here, place: Place | None, services: Services) -> list[Path]:
+def data_dirs(here: Here, place: HubAddress | None, services: Services) -> list[Path]:
     """The data directories that hubs and daemons of this machine may use."""
     chosen = {state.env["UNDERSTUDY_DATA"] for _, state in services.found.values() if "UNDERSTUDY_DATA" in state.env}
     more = {config.user_data_dir(here.environ), *((place.data,) if place and place.data else ())}
     return sorted(path for path in {*map(Path, chosen), *more} if path.exists())
 
 
-def stores(here: Here, place: Place | None, services: Services) -> list[Path]:
+def stores(here: Here, place: HubAddress | None, services: Services) -> list[Path]:
     """The files that hubs of this machine may keep everything in: the usual ones and those that a setting names."""
     found = {directory / FILE_NAME for directory in data_dirs(here, place, services)}
     named = (chosen for chosen, _ in _named(here, place, services) if not is_postgres(chosen))
     return sorted(found | {here.cwd / Path(chosen).expanduser() for chosen in named})
 
 
-def databases(here: Here, place: Place | None, services: Services) -> list[tuple[str, str]]:
+def databases(here: Here, place: HubAddress | None, services: Services) -> list[tuple[str, str]]:
     """The addresses of PostgreSQL, as they are given, that hubs of this machine may use, each with its password."""
     return sorted({named for named in _named(here, place, services) if is_postgres(named[0])})
 
 
-def _named(here: Here, place: Place | None, services: Services) -> Iterator[tuple[str, str]]:
+def _named(here: Here, place: HubAddress | None, services: Services) -> Iterator[tuple[str, str]]:
     """Each store that a setting of this shell, of a service or of a data directory names, with its password.
 
     A settings file may leave the password to the environment.
@@ -71,7 +71,7 @@ def _named(here: Here, place: Place | None, services: Services) -> Iterator[tupl
                 yield chosen, (ours | values).get("store_password", "")
 
 
-def _disk(here: Here, place: Place | None, services: Services) -> Iterator[Finding]:
+def _disk(here: Here, place: HubAddress | None, services: Services) -> Iterator[Finding]:
     chosen = {
         Path(state.env["UNDERSTUDY_DATA"]) for _, state in services.found.values() if "UNDERSTUDY_DATA" in state.env
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from understudy import config
-from understudy.cli.connection import Place, is_same_hub
+from understudy.cli.connection import HubAddress, is_same_hub
 from understudy.cli.env_file import ENV_FILE
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, AutomaticFix, Finding, Here
 from understudy.cli.service_program import DAEMON, HUB
@@ -53,7 +53,7 @@ def services_of(here: Here) -> Services:
     return Services(found, default_daemon_id())
 
 
-def look(here: Here, place: Place | None, services: Services) -> Iterator[Finding]:
+def look(here: Here, place: HubAddress | None, services: Services) -> Iterator[Finding]:
     """Services, their keys, and what runs beside them."""
     for role, (supervisor, state) in services.found.items():
         yield _running(role, supervisor, state)
@@ -118,7 +118,7 @@ def _open_to_others(path: Path) -> Iterator[Finding]:
             yield Finding("mode", PROBLEM, what, t("cli.doctor.mode.why"), f"chmod 600 '{path}'", automatic)
 
 
-def _same_hub(place: Place, state: State) -> Iterator[Finding]:
+def _same_hub(place: HubAddress, state: State) -> Iterator[Finding]:
     theirs = state.env.get("UNDERSTUDY_HUB", "")
     if theirs and not is_same_hub(theirs, place.url):
         what = t("cli.doctor.other_hub.what", theirs=theirs, ours=place.url, origin=place.url_from)

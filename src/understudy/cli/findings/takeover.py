@@ -7,7 +7,7 @@ from typing import Any
 
 from understudy import config
 from understudy.cli.client import HubClient
-from understudy.cli.connection import Place
+from understudy.cli.connection import HubAddress
 from understudy.cli.exits import AbsentError, ClientError
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, Here, said
 from understudy.errors import ConfigError
@@ -17,7 +17,7 @@ PING_TIMEOUT_MS = 15_000
 NAME = "takeover"
 
 
-def look(client: HubClient, here: Here, place: Place) -> Iterator[Finding]:
+def look(client: HubClient, here: Here, place: HubAddress) -> Iterator[Finding]:
     """Checks of takeover; the service itself is asked only where its key is available."""
     try:
         seen = client.get("/api/takeover")
@@ -59,7 +59,7 @@ def _is_too_dear(seen: dict[str, Any]) -> bool:
     return bool(price["output"] * seen.get("answerTokensMax", 0) / 1e6 > seen["budget"]["taskUsd"])
 
 
-def _of_service(here: Here, place: Place) -> Iterator[Finding]:
+def _of_service(here: Here, place: HubAddress) -> Iterator[Finding]:
     """One question with an answer of a token, if this machine's settings hold the key."""
     from understudy.config.policy import claude_of, takeover_of
     from understudy.coordinator.prompts import prompt_of

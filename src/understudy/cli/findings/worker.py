@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from understudy.cli.client import HubClient
-from understudy.cli.connection import Place
+from understudy.cli.connection import HubAddress
 from understudy.cli.exits import ClientError
 from understudy.cli.findings.finding import OK, Finding
 from understudy.texts import t
@@ -13,7 +13,7 @@ from understudy.texts import t
 HOST = "durable-object"  # the machine that its starts name (cloudflare/hub_object.py)
 
 
-def is_worker(hub: HubClient, place: Place) -> bool:
+def is_worker(hub: HubClient, place: HubAddress) -> bool:
     """True if the hub runs as a Cloudflare Worker; False also for a key that may not read."""
     if not place.key:
         return False

@@ -10,12 +10,12 @@ from functools import partial
 from typing import Any
 
 from understudy.cli.client import HubClient
-from understudy.cli.connection import Place
+from understudy.cli.connection import HubAddress
 from understudy.cli.exits import AbsentError, ClientError
 from understudy.cli.machine import host_of, shares_machine
 from understudy.cli.terminal import clock_time, json_of, safe, say
 from understudy.cli.watch.changes import NOTHING, Change, changes, text_of
-from understudy.cli.watch.scene import Look, Scene
+from understudy.cli.watch.scene import HubSnapshot, Scene
 from understudy.cli.watch.threads import Threads
 from understudy.clock import SystemClock, iso
 from understudy.texts import t
@@ -26,7 +26,7 @@ FRAME_MS = 100  # at most ten drawings a second, whatever happens
 COLUMNS_MIN, LINES_MIN = 20, 8
 
 
-def watch(place: Place, *, as_json: bool) -> None:
+def watch(place: HubAddress, *, as_json: bool) -> None:
     """Without end. ClientError if the hub refuses, or cannot be reached at the very beginning."""
     reading, stream = (HubClient(place.url, place.key, ca_file=place.ca_file, answer_s=ANSWER_S) for _ in range(2))
     clock = SystemClock()
@@ -44,7 +44,7 @@ def is_drawn(*, as_json: bool) -> bool:
     return sys.stdout.isatty() and not as_json and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
-def read_look(hub: HubClient, place: Place, mono_ms: Callable[[], int]) -> Look:
+def read_look(hub: HubClient, place: HubAddress, mono_ms: Callable[[], int]) -> HubSnapshot:
     """Everything that is shown. ClientError."""
     try:
         overview = hub.get("/api/overview")
@@ -53,7 +53,7 @@ def read_look(hub: HubClient, place: Place, mono_ms: Callable[[], int]) -> Look:
     mono = mono_ms()
     health = hub.get("/health")
     _, ready = hub.status_of("/ready")
-    return Look(
+    return HubSnapshot(
         mono,
         {
             "url": place.url,
@@ -72,14 +72,14 @@ def draw(scene: Scene, threads: Threads, mono_ms: Callable[[], int]) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from understudy.cli.watch.screen import Page
+    from understudy.cli.watch.screen import Drawing
 
     console = Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
     has_blocks = (console.encoding or "").lower().startswith("utf")
 
     def page() -> Any:
         width, height = max(console.width - 1, COLUMNS_MIN), max(console.height - 1, LINES_MIN)
-        return Page(scene, mono_ms(), width, has_blocks=has_blocks).within(height)
+        return Drawing(scene, mono_ms(), width, has_blocks=has_blocks).within(height)
 
     with Live(page(), console=console, auto_refresh=False, vertical_overflow="crop") as live:
         while True:

@@ -15,7 +15,7 @@ SILENT_MS = 20_000  # the stream says something every 15 s
 QUIET = frozenset(("alarm.triggered", "heartbeat.recorded"))  # events that change nothing of the overview
 
 
-class Look(Struct, frozen=True):
+class HubSnapshot(Struct, frozen=True):
     """One answer of the hub; `mono` is when it came, on this machine's clock that never jumps, in ms."""
 
     mono: int
@@ -31,7 +31,7 @@ class Look(Struct, frozen=True):
         force_setattr(self, "busy", frozenset(run.get("daemonId", "") for run in self.overview["runs"]))
 
 
-class Heard(Struct, frozen=True):
+class SceneUpdate(Struct, frozen=True):
     """One thing that a thread brings: `event`, `alive`, `connected`, `away`, `look`, `failed` or `error`."""
 
     kind: str
@@ -41,7 +41,7 @@ class Heard(Struct, frozen=True):
 class Scene(Struct):
     """The state of what is drawn; `take` what was heard, then look at the rest."""
 
-    look: Look
+    look: HubSnapshot
     beats: dict[str, int] = field(default_factory=dict)  # of daemons since the last look: mono in ms
     heard_mono: int = 0
     asked_mono: int = 0
@@ -49,7 +49,7 @@ class Scene(Struct):
     stale_mono: int = 0  # when it was last heard before that
     wants: bool = False  # True: the state should be read again
 
-    def take(self, heard: Heard, mono: int) -> None:
+    def take(self, heard: SceneUpdate, mono: int) -> None:
         """Note what was heard. The error itself if there is no use in going on."""
         match heard.kind:
             case "error":

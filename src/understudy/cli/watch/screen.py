@@ -29,7 +29,7 @@ Piece = tuple[str, str]  # text, style
 Row = dict[str, Any]
 
 
-class Page:
+class Drawing:
     """One drawing of a scene, for a terminal of so many columns; `has_blocks` if its encoding knows them."""
 
     def __init__(self, scene: Scene, mono: int, width: int, *, has_blocks: bool = True) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from understudy.cli.client import HubClient
 from understudy.cli.exits import RejectedError, UnreachableError
 from understudy.cli.tail import follow
-from understudy.cli.watch.scene import Heard, Look
+from understudy.cli.watch.scene import HubSnapshot, SceneUpdate
 
 HEARD_MAX = 10_000  # beyond it the stream waits, and the hub ends it: it is resumed
 COALESCE_S = 0.3  # events that come together are one look
@@ -24,8 +24,8 @@ ALL_EVENTS = {"level": "debug", "limit": 1}  # heartbeats too: they are live onl
 class Threads:
     """Both threads, and the queue of all that they bring; they end with the process."""
 
-    def __init__(self, stream: HubClient, read: Callable[[], Look]) -> None:
-        self._heard: Queue[Heard] = Queue(HEARD_MAX)
+    def __init__(self, stream: HubClient, read: Callable[[], HubSnapshot]) -> None:
+        self._heard: Queue[SceneUpdate] = Queue(HEARD_MAX)
         self._is_asked = threading.Event()
         self._stream = stream
         self._read = read
@@ -36,9 +36,9 @@ class Threads:
         """Read the state once more."""
         self._is_asked.set()
 
-    def heard(self, within_s: float) -> list[Heard]:
+    def heard(self, within_s: float) -> list[SceneUpdate]:
         """All that has come, at the latest after a while."""
-        found: list[Heard] = []
+        found: list[SceneUpdate] = []
         try:
             found.append(self._heard.get(timeout=within_s))
             while len(found) < HEARD_MAX:
@@ -48,7 +48,7 @@ class Threads:
         return found
 
     def _put(self, kind: str, value: Any = None) -> None:
-        self._heard.put(Heard(kind, value))
+        self._heard.put(SceneUpdate(kind, value))
 
     def _follow(self) -> None:
         try:
