@@ -10,8 +10,8 @@ import pytest
 
 from understudy.coordinator.nouns import Policy
 from understudy.hub.claims import NothingYet
-from understudy.simulation.exchange import Exchange, Letter, Reply
-from understudy.simulation.hub import Hub
+from understudy.simulation.exchange import Letter, Reply, SimulatedExchange
+from understudy.simulation.hub import SimulatedHub
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.weather import CALM
 from understudy.simulation.world import ViolationError, World
@@ -24,7 +24,7 @@ class Stage:
     def __init__(self) -> None:
         self.world = World(1)
         policy = Policy()
-        self.hub = Hub(self.world, CALM, policy, Oracle(self.world, policy))
+        self.hub = SimulatedHub(self.world, CALM, policy, Oracle(self.world, policy))
         self.hub.start()
 
     def send(self, method: str, path: str, body: Any = None) -> tuple[Letter, list[Reply | None]]:
@@ -118,7 +118,7 @@ def test_a_claim_that_was_sent_twice_is_told_of_the_one_task_on_both_connections
 
 
 def test_the_oracle_hears_of_a_grant_whose_client_was_gone_before_it_was_told() -> None:
-    exchange = Exchange(Letter("someone", "POST", "/api/queue/claim", CLAIM, b""), lambda _: None, "key")
+    exchange = SimulatedExchange(Letter("someone", "POST", "/api/queue/claim", CLAIM, b""), lambda _: None, "key")
     assert exchange.unsent() is None
     exchange.decided = NothingYet(NoTasks(False, "No tasks available", 0), frozenset(), is_barred=False)
     assert exchange.unsent() is None
@@ -135,7 +135,9 @@ def test_the_oracle_hears_of_a_grant_whose_client_was_gone_before_it_was_told() 
         lambda hub: hub.stop("stop"),
     ],
 )
-def test_whoever_waits_when_the_hub_dies_sees_the_connection_break(stage: Stage, end: Callable[[Hub], None]) -> None:
+def test_whoever_waits_when_the_hub_dies_sees_the_connection_break(
+    stage: Stage, end: Callable[[SimulatedHub], None]
+) -> None:
     _, answers = stage.send("POST", "/api/queue/claim", CLAIM)
     stage.pass_ms(1_000)
     end(stage.hub)

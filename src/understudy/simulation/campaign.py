@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any, TextIO
 
 from understudy.errors import ConfigError
-from understudy.simulation.scenario import Outcome, play
+from understudy.simulation.scenario import WorldOutcome, play
 from understudy.texts import t
 
 SEEDS = 50
@@ -31,7 +31,7 @@ def verify(seeds: int, seed: int | None, out: TextIO, *, mutant: str = "", hubs:
     if mutant and mutant not in (known := _mutants().MUTANTS):
         raise ConfigError(t("simulation.no_mutant", mutant=mutant, known=", ".join(known)))
     started_s = reported_s = time.perf_counter()
-    tally = Tally()
+    tally = CampaignTally()
     with _worlds([seed] if seed is not None else range(1, seeds + 1), mutant, hubs, sleeps=sleeps) as worlds:
         for outcome in worlds:
             if outcome.violation is not None:
@@ -56,7 +56,7 @@ def _mutants() -> Any:
 
 
 @contextmanager
-def _worlds(seeds: Iterable[int], mutant: str, hubs: int, *, sleeps: bool) -> Iterator[Iterator[Outcome]]:
+def _worlds(seeds: Iterable[int], mutant: str, hubs: int, *, sleeps: bool) -> Iterator[Iterator[WorldOutcome]]:
     """The outcomes in the order of the seeds; on many cores where that is worth it."""
     wanted = list(seeds)
     jobs = os.cpu_count() or 1
@@ -70,7 +70,7 @@ def _worlds(seeds: Iterable[int], mutant: str, hubs: int, *, sleeps: bool) -> It
         pool.shutdown(cancel_futures=True)
 
 
-def play_planted(mutant: str, seed: int, hubs: int = 0, *, sleeps: bool = False) -> Outcome:
+def play_planted(mutant: str, seed: int, hubs: int = 0, *, sleeps: bool = False) -> WorldOutcome:
     """One world, with a bug planted if one is named."""
     if not mutant:
         return play(seed, hubs=hubs, sleeps=sleeps)
@@ -81,14 +81,14 @@ def play_planted(mutant: str, seed: int, hubs: int = 0, *, sleeps: bool = False)
         return play(seed, takeover=mutant in mutants.ABOUT_TAKEOVER, hubs=hubs, sleeps=sleeps)
 
 
-class Tally:
+class CampaignTally:
     """The counts of a campaign so far."""
 
     def __init__(self) -> None:
         self.digest = ""
         self._worlds = self._tasks = self._grants = self._virtual_ms = 0
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: WorldOutcome) -> None:
         """One world more."""
         self.digest = outcome.digest
         self._worlds += 1
@@ -105,7 +105,7 @@ class Tally:
         out.flush()
 
 
-def _tell_failure(outcome: Outcome, out: TextIO, mutant: str, hubs: int, *, sleeps: bool) -> None:
+def _tell_failure(outcome: WorldOutcome, out: TextIO, mutant: str, hubs: int, *, sleeps: bool) -> None:
     out.write(t("simulation.broken", seed=outcome.seed, what=str(outcome.violation)) + "\n")
     out.writelines(f"  {step}\n" for step in outcome.story)
     given = {f"--hubs {hubs}": hubs, "--sleeping": sleeps, f"--mutant {mutant}": mutant}

@@ -8,7 +8,7 @@ from understudy.coordinator.nouns import Policy
 from understudy.hub.batch import Committed
 from understudy.simulation.company import Company, Ears
 from understudy.simulation.exchange import Answer, Letter
-from understudy.simulation.hub import Hub
+from understudy.simulation.hub import SimulatedHub
 from understudy.simulation.object_hub import ObjectHub
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.service import Service
@@ -42,13 +42,13 @@ class Cluster:
         database = Database(lambda: world.now_ms) if count > 1 else None
         self.stand_in = StandIn(world, oracle, policy, service) if service is not None else None
         company = Company(Ears(world, oracle), database, self.stand_in, self._spread)
-        kind = ObjectHub if sleeps else Hub
-        self.hubs: list[Hub | ObjectHub] = [
+        kind = ObjectHub if sleeps else SimulatedHub
+        self.hubs: list[SimulatedHub | ObjectHub] = [
             kind(world, weather, policy, oracle, service, replace(company, name=name)) for name in NAMES[:count]
         ]
         self._database = database
         self.store = database.store if database is not None else self.hubs[0].store
-        self._kept: dict[str, Hub | ObjectHub] = {}  # the hub that a client's connection leads to
+        self._kept: dict[str, SimulatedHub | ObjectHub] = {}  # the hub that a client's connection leads to
 
     def start(self) -> None:
         """All begin to serve."""
@@ -99,7 +99,7 @@ class Cluster:
         for hub in self.hubs:
             hub.hang_up(letter)
 
-    def _chosen(self, sender: str) -> Hub | ObjectHub:
+    def _chosen(self, sender: str) -> SimulatedHub | ObjectHub:
         """The hub of this client's connection, or another one that looks well."""
         if len(self.hubs) == 1:
             return self.hubs[0]
@@ -109,14 +109,14 @@ class Cluster:
             hub = self._kept[sender] = self._world.random.choice(well or self.hubs)
         return hub
 
-    def _looks_well(self, hub: Hub | ObjectHub) -> bool:
+    def _looks_well(self, hub: SimulatedHub | ObjectHub) -> bool:
         is_well = hub.is_up and not hub.is_frozen
         return is_well or self._world.now_ms - hub.silent_since_ms < SEEN_AFTER_MS
 
     # ---- hints from hub to hub
 
-    def _spread(self, sender: Hub, committed: Committed) -> None:
+    def _spread(self, sender: SimulatedHub, committed: Committed) -> None:
         """The others hear of a commit, a little later or never."""
         for hub in self.hubs:
-            if isinstance(hub, Hub) and hub is not sender and hub.is_up and not self._world.chance(HINTS_LOST):
+            if isinstance(hub, SimulatedHub) and hub is not sender and hub.is_up and not self._world.chance(HINTS_LOST):
                 hub.hear_of(committed, self._world.between(1, HINT_MS_MAX))

@@ -42,7 +42,7 @@ def reply_of(answer: Any) -> Reply:
     return Reply(answer.status if is_refused else OK, msgspec.json.decode(raw), raw)
 
 
-class Exchange:
+class SimulatedExchange:
     """A request that the application is answering."""
 
     def __init__(self, letter: Letter, answer: Answer, key: str, said: Callable[[], None] = lambda: None) -> None:

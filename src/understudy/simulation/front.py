@@ -22,7 +22,7 @@ from understudy.hub.operation import Operation
 from understudy.hub.views import View
 from understudy.ids import IdMaker
 from understudy.log import Log
-from understudy.simulation.exchange import Answer, Exchange, Letter
+from understudy.simulation.exchange import Answer, Letter, SimulatedExchange
 from understudy.simulation.requests import Requests
 from understudy.simulation.world import ViolationError, World
 from understudy.store.base import Store
@@ -32,10 +32,10 @@ KEY = "key-of-everybody"
 UNLIMITED = 1e9  # requests: nobody here sends too many
 
 
-class Asked:
+class WaitingOperation:
     """An operation that waits for its batch."""
 
-    def __init__(self, operation: Operation, answer: asyncio.Future[Any], exchange: Exchange) -> None:
+    def __init__(self, operation: Operation, answer: asyncio.Future[Any], exchange: SimulatedExchange) -> None:
         self.operation = operation
         self.exchange = exchange
         self._answer = answer
@@ -62,9 +62,9 @@ class Front:
         self,
         world: World,
         engine: Engine,
-        put: Callable[[Asked], None],
+        put: Callable[[WaitingOperation], None],
         in_this_life: Callable[[Callable[[], None]], Callable[[], None]],
-        finish: Callable[[Exchange], None],
+        finish: Callable[[SimulatedExchange], None],
         missed_a_sign: Callable[[], None],
     ) -> None:
         self.clock: Clock = world.clock
@@ -88,7 +88,7 @@ class Front:
 
     def take_in(self, letter: Letter, answer: Answer) -> None:
         """A request arrives."""
-        exchange = Exchange(letter, answer, KEY)
+        exchange = SimulatedExchange(letter, answer, KEY)
         self._requests.take_in(exchange, self._app(exchange.scope(), exchange.receive, exchange.send))
 
     def hang_up(self, letter: Letter) -> None:
@@ -103,7 +103,7 @@ class Front:
         if self._lines.tell():
             raise ViolationError("no request ends in a defect", self._lines.getvalue())
 
-    def close(self) -> list[Exchange]:
+    def close(self) -> list[SimulatedExchange]:
         """The process is gone → the requests that it left unanswered."""
         return self._requests.close()
 
@@ -115,7 +115,7 @@ class Front:
         assert exchange is not None
         exchange.is_decided = True
         answer = asyncio.get_running_loop().create_future()
-        self._put(Asked(operation, answer, exchange))
+        self._put(WaitingOperation(operation, answer, exchange))
         return await answer
 
     async def view(self, show: Callable[[View], T], key_id: str = "") -> T:

@@ -14,8 +14,8 @@ from understudy.hub.operation import Operation
 from understudy.hub.starts import RecordStart
 from understudy.ids import IdMaker
 from understudy.simulation.company import Company, Ears
-from understudy.simulation.exchange import Answer, Exchange, Letter, Reply
-from understudy.simulation.front import Asked, Front
+from understudy.simulation.exchange import Answer, Letter, Reply, SimulatedExchange
+from understudy.simulation.front import Front, WaitingOperation
 from understudy.simulation.hub_loops import HubLoops
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.service import Service
@@ -36,7 +36,7 @@ class HubKilledError(BaseException):
     """SIGKILL in the middle of a commit: nothing above may catch it as an error of the store."""
 
 
-class Hub:
+class SimulatedHub:
     """One hub and its store; the store survives what the process does not."""
 
     def __init__(
@@ -65,8 +65,8 @@ class Hub:
         self._serving_since_ms = 0
         self._doom = ""  # "before" or "after": the next commit is its last
         self._is_dying = False
-        self._inbox: list[Asked] = []
-        self._caught: list[Asked] = []  # the batch in the middle of which it was frozen
+        self._inbox: list[WaitingOperation] = []
+        self._caught: list[WaitingOperation] = []  # the batch in the middle of which it was frozen
         self._backlog: list[Callable[[], None]] = []
         self._is_flushing = False
         self._service = service
@@ -221,7 +221,7 @@ class Hub:
         if self._front is not None:
             self._unless_dead(partial(self._front.hang_up, letter))()
 
-    def _put(self, asked: Asked) -> None:
+    def _put(self, asked: WaitingOperation) -> None:
         """An operation for the next batch."""
         self._inbox.append(asked)
         self._flush_soon()
@@ -230,7 +230,7 @@ class Hub:
         self._engine.go_deaf()
         self._oracle.refused_a_sign()
 
-    def _finish(self, exchange: Exchange) -> None:
+    def _finish(self, exchange: SimulatedExchange) -> None:
         """A request was answered. What was decided is the hub's word, whether or not the answer arrives."""
         letter, reply = exchange.letter, exchange.reply
         known = reply or exchange.unsent()

@@ -17,7 +17,7 @@ OPEN, DONE, FAILED, CANCELLED = "open", "done", "failed", "cancelled"
 WAITS = ("wait", "ask")
 
 
-class Lease:
+class LeaseSeen:
     """One grant, as its answer reported it."""
 
     def __init__(self, body: dict[str, Any], reported: dict[str, Any], *, expires: int, hard_end: int) -> None:
@@ -53,7 +53,7 @@ class Entry:
         self.status = OPEN
         self.is_poisoned = False
         self.revived = 0  # poisoned, then a failure of its last lease came after all
-        self.leases: list[Lease] = []
+        self.leases: list[LeaseSeen] = []
         self.failures = 0
         self.losses = 0
         self.losses_untold = 0  # leases that were lost, without an event about it so far
@@ -67,7 +67,7 @@ class Entry:
         self.hand_ms = -1  # when an owner last retried or moved it
 
     @property
-    def lease(self) -> Lease | None:
+    def lease(self) -> LeaseSeen | None:
         """The latest one."""
         return self.leases[-1] if self.leases else None
 
@@ -94,7 +94,7 @@ class Ledger:
         self.world = world
         self.tasks: dict[str, Entry] = {}
         self.dedups: dict[str, str] = {}
-        self.requests: dict[str, list[tuple[Entry, Lease]]] = defaultdict(list)
+        self.requests: dict[str, list[tuple[Entry, LeaseSeen]]] = defaultdict(list)
         self.boots: dict[str, Boots] = defaultdict(Boots)
         self._deaf_ms = 0
         self.resumed_ms = 0  # when the hub last began to hear again

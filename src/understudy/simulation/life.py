@@ -13,7 +13,7 @@ from understudy.daemon.life import main_loop
 from understudy.ids import IdMaker
 from understudy.simulation.loops import LATER, GoOn, Loops
 from understudy.simulation.network import Flight
-from understudy.simulation.processes import Place, PlayedGuard, Process, Work
+from understudy.simulation.processes import MachineSeen, PlayedGuard, SimulatedProcess, Work
 from understudy.simulation.world import ViolationError
 from understudy.worker.directives import STARTED
 from understudy.worker.effects import (
@@ -53,7 +53,7 @@ INSTALL_MS_MAX = 30_000
 class Life:
     """From a boot to a crash or an orderly end."""
 
-    def __init__(self, machine: Place) -> None:
+    def __init__(self, machine: MachineSeen) -> None:
         self._machine = machine
         self._world = machine.world
         ids = IdMaker(machine.clock, machine.world.random.getrandbits)
@@ -197,7 +197,7 @@ class Life:
         token = self.state.runs[effect.run_id].lease.token
         self._world.tell(f"{machine.name} starts {task_id} {token}")
         machine.oracle.started(machine.name, task_id, token)
-        machine.processes[effect.run_id] = Process(effect.run_id, task_id, token, work.code)
+        machine.processes[effect.run_id] = SimulatedProcess(effect.run_id, task_id, token, work.code)
         ends = partial(machine.unless_asleep, partial(machine.end_process, effect.run_id))
         self._world.after(work.ms, ends)
         return Spawned(len(machine.processes), 0.0)

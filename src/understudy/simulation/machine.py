@@ -11,7 +11,7 @@ from understudy.simulation.life import Life
 from understudy.simulation.loops import Loops
 from understudy.simulation.network import Network
 from understudy.simulation.oracle import Oracle
-from understudy.simulation.processes import Process
+from understudy.simulation.processes import SimulatedProcess
 from understudy.simulation.world import World
 from understudy.worker.directives import SavedDirectives
 from understudy.worker.effects import LoadedDirectives, RunResult
@@ -38,7 +38,7 @@ class MachineClock:
         return self._world.clock.mono_ms()
 
 
-class Machine:
+class SimulatedMachine:
     """Everything that a crash of its daemon leaves behind."""
 
     def __init__(self, world: World, network: Network, oracle: Oracle, name: str, on_loss: str, duties: Duties) -> None:
@@ -51,7 +51,7 @@ class Machine:
         self.duties = duties
         self.clock: Clock = MachineClock(world, world.between(-WALL_SKEW_MS_MAX, WALL_SKEW_MS_MAX))
         self.spool: dict[str, RunResult] = {}
-        self.processes: dict[str, Process] = {}  # by run id; dead ones until their daemon has looked
+        self.processes: dict[str, SimulatedProcess] = {}  # by run id; dead ones until their daemon has looked
         self.disk_fails = 0.0
         self.cut_until_ms = 0
         self.is_asleep = False

@@ -22,7 +22,7 @@ from understudy.ids import IdMaker
 from understudy.runtime.one_loop.woken import sleeps_ms_of
 from understudy.services.claude import ClaudeApi
 from understudy.simulation.company import Company, Ears
-from understudy.simulation.exchange import Answer, Exchange, Letter
+from understudy.simulation.exchange import Answer, Letter, SimulatedExchange
 from understudy.simulation.front import KEY
 from understudy.simulation.hub_loops import PROBE_URL
 from understudy.simulation.object_life import ForgottenError, ObjectClock, ObjectLife, Surroundings
@@ -75,7 +75,7 @@ class ObjectHub:
         self._alarm_at = -1  # as it is kept; -1: none is
         self._held_until_ms = 0  # no alarm is rung before
         self._events = 0
-        self._leaving: list[Exchange] = []
+        self._leaving: list[SimulatedExchange] = []
         self._backlog: list[Callable[[], None]] = []
         clock = ObjectClock(world.clock)
         self._around = Surroundings(
@@ -222,7 +222,7 @@ class ObjectHub:
         if self._life is not None and not self._life.is_over:
             self._life.requests.hang_up(letter)
 
-    def _leave(self, exchange: Exchange) -> None:
+    def _leave(self, exchange: SimulatedExchange) -> None:
         """An answer sets out: it is lost if the hub is forgotten before it is on its way."""
         if self._life is None or self._life.is_over:
             exchange.answer(None)
@@ -230,7 +230,7 @@ class ObjectHub:
         self._leaving.append(exchange)
         self._world.after(self._world.between(0, GATE_MS_MAX), lambda: self._leaves(exchange))
 
-    def _leaves(self, exchange: Exchange) -> None:
+    def _leaves(self, exchange: SimulatedExchange) -> None:
         if exchange not in self._leaving:
             return
         self._leaving.remove(exchange)

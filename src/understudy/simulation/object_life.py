@@ -22,7 +22,7 @@ from understudy.ids import IdMaker
 from understudy.log import Log
 from understudy.runtime.one_loop.hub import OneLoopHub
 from understudy.runtime.one_loop.woken import WokenHub, sleeps_ms_of
-from understudy.simulation.exchange import Answer, Exchange, Letter, Reply, reply_of
+from understudy.simulation.exchange import Answer, Letter, Reply, SimulatedExchange, reply_of
 from understudy.simulation.front import KEY
 from understudy.simulation.requests import Requests
 from understudy.simulation.world import ViolationError, World
@@ -38,7 +38,7 @@ class ForgottenError(BaseException):
     """This life is over: nothing above may catch it as an error of the store."""
 
 
-class Lines:
+class DefectLog:
     """Its log: what tells of a defect is one."""
 
     def __init__(self, found: Callable[[ViolationError], None]) -> None:
@@ -81,7 +81,7 @@ class Surroundings(Struct, frozen=True):
     ids: IdMaker
     asked: Asked
     set_bell: Callable[[int], None]
-    leave: Callable[[Exchange], None]  # an answer sets out
+    leave: Callable[[SimulatedExchange], None]  # an answer sets out
     decided: Callable[[Letter, Reply], None]  # for a request
     saw: Callable[[Operation | None, Committed], None]  # a commit, with the operation if a loop wanted it
     missed_a_sign: Callable[[], None]
@@ -118,14 +118,14 @@ class ObjectLife(WokenHub):
     """The hub of one life, its requests and what is under way."""
 
     def __init__(self, around: Surroundings) -> None:
-        super().__init__(lambda: around.given, lambda: around.store, self, Lines(self._finds), around.clock, NAME)
+        super().__init__(lambda: around.given, lambda: around.store, self, DefectLog(self._finds), around.clock, NAME)
         self.around = around
         self.is_over = False
         self.requests = Requests(around.world, self.in_this_life, self._finish, self._look)
         self._found: list[ViolationError] = []
         self._operation: Operation | None = None
         self._waiting: list[Committed] = []  # commits of a request that the oracle sees after its answer
-        self._nobody = Exchange(Letter(NAME, "", "", {}, b""), lambda _: None, "")
+        self._nobody = SimulatedExchange(Letter(NAME, "", "", {}, b""), lambda _: None, "")
 
     def _make_hub(self, given: HubInputs, log: Log) -> OneLoopHub:
         hub = PlayedHub(self, given, log)
@@ -136,10 +136,10 @@ class ObjectLife(WokenHub):
 
     def receive(self, letter: Letter, answer: Answer) -> None:
         """A request arrives."""
-        exchange = Exchange(letter, answer, KEY, lambda: self._reports(exchange))
+        exchange = SimulatedExchange(letter, answer, KEY, lambda: self._reports(exchange))
         self.requests.take_in(exchange, self._answered(exchange))
 
-    async def _answered(self, exchange: Exchange) -> None:
+    async def _answered(self, exchange: SimulatedExchange) -> None:
         try:
             app = await self.app()
         except ForgottenError:
@@ -166,7 +166,7 @@ class ObjectLife(WokenHub):
         self.requests.loop.create_task(ring())
         self.requests.turn()
 
-    def end(self) -> list[Exchange]:
+    def end(self) -> list[SimulatedExchange]:
         """It is forgotten → the requests that it left unanswered."""
         self.is_over = True
         left = self.requests.close()
@@ -204,7 +204,7 @@ class ObjectLife(WokenHub):
 
     # ---- what the oracle sees
 
-    def begin(self, operation: Operation) -> Exchange:
+    def begin(self, operation: Operation) -> SimulatedExchange:
         """Something is to be decided → the request that wants it."""
         if self.is_over:
             raise ForgottenError
@@ -226,7 +226,7 @@ class ObjectLife(WokenHub):
         for committed in waiting:
             self._guarded(lambda committed=committed: self.around.saw(self._operation, committed))  # type: ignore[misc]
 
-    def _reports(self, exchange: Exchange) -> None:
+    def _reports(self, exchange: SimulatedExchange) -> None:
         """A decision is the hub's word, whether or not the answer arrives."""
         known = exchange.reply or exchange.unsent()
         if exchange.is_decided and not exchange.is_known and known is not None:
@@ -254,6 +254,6 @@ class ObjectLife(WokenHub):
         for violation in found:
             raise violation
 
-    def _finish(self, exchange: Exchange) -> None:
+    def _finish(self, exchange: SimulatedExchange) -> None:
         self._reports(exchange)
         self.around.leave(exchange)

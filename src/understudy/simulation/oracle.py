@@ -15,7 +15,7 @@ from understudy.hub.batch import Committed
 from understudy.simulation.beats import Beats
 from understudy.simulation.events import Events
 from understudy.simulation.exchange import Letter, Reply
-from understudy.simulation.ledger import CANCELLED, DONE, FAILED, OPEN, Entry, Lease, Ledger, must_be
+from understudy.simulation.ledger import CANCELLED, DONE, FAILED, OPEN, Entry, LeaseSeen, Ledger, must_be
 from understudy.simulation.process_oracle import Bodies
 from understudy.simulation.verdicts import Verdicts
 from understudy.simulation.watch import Watch
@@ -153,7 +153,7 @@ class Oracle:
             return
         now = self.ledger.heard()
         lasts_ms = parse_iso(reported["expiresAt"]) - self._world.clock.now_ms()
-        lease = Lease(body, reported, expires=now + lasts_ms, hard_end=now + entry.timeout_ms + OVERTIME_MS)
+        lease = LeaseSeen(body, reported, expires=now + lasts_ms, hard_end=now + entry.timeout_ms + OVERTIME_MS)
         lease.on_loss = self._on_loss(entry, lease, body)
         self._check_grant(entry, lease, body)
         entry.had_begun, entry.reserved_for = entry.has_begun, ""
@@ -161,7 +161,7 @@ class Oracle:
         if lease.request:
             self.ledger.requests[lease.request].append((entry, lease))
 
-    def _on_loss(self, entry: Entry, lease: Lease, body: dict[str, Any]) -> str:
+    def _on_loss(self, entry: Entry, lease: LeaseSeen, body: dict[str, Any]) -> str:
         """The task's own field wins, then text only, then the claim's word."""
         right = entry.on_loss or ("requeue" if not entry.needs else body.get("onLoss") or "requeue")
         if lease.worker.startswith("hub/"):
@@ -170,7 +170,7 @@ class Oracle:
             raise ViolationError("onLoss is the task's, else the claim's", f"{entry.id} {lease.on_loss}", entry.id)
         return right
 
-    def _check_grant(self, entry: Entry, lease: Lease, body: dict[str, Any]) -> None:
+    def _check_grant(self, entry: Entry, lease: LeaseSeen, body: dict[str, Any]) -> None:
         latest = entry.lease
         if latest is not None and not lease.is_old and lease.token <= latest.token:
             raise ViolationError("I3 tokens grow", f"{entry.id} {latest.token} then {lease.token}", entry.id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from understudy.simulation.machine import Machine
+from understudy.simulation.machine import SimulatedMachine
 from understudy.simulation.network import Network
 from understudy.simulation.weather import Weather
 from understudy.simulation.world import World
@@ -19,7 +19,7 @@ class Owner:
     name = "owner"
     is_cut = False
 
-    def __init__(self, world: World, network: Network, weather: Weather, machines: list[Machine]) -> None:
+    def __init__(self, world: World, network: Network, weather: Weather, machines: list[SimulatedMachine]) -> None:
         self._world = world
         self._network = network
         self._weather = weather
@@ -46,7 +46,7 @@ class Owner:
         self._world.after(self._next_ms(), self._steer)
         self._ask(self._world.random.choice(self._machines), self._world.random.choice(KINDS))
 
-    def _ask(self, machine: Machine, kind: str) -> None:
+    def _ask(self, machine: SimulatedMachine, kind: str) -> None:
         order: dict[str, object] = {"kind": kind, "expiresSec": self._world.random.choice(EXPIRES_S)}
         if kind == "update":
             order["version"] = str(self._world.now_ms)

@@ -6,7 +6,7 @@ from understudy.simulation.ledger import Ledger
 from understudy.simulation.world import ViolationError
 
 
-class Body:
+class LiveProcess:
     """One live process of a run."""
 
     def __init__(self, machine: str, task_id: str, token: int, started_ms: int) -> None:
@@ -22,7 +22,7 @@ class Bodies:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._alive: list[Body] = []
+        self._alive: list[LiveProcess] = []
 
     def started(self, machine: str, task_id: str, token: int) -> None:
         """A second body for the same task is wrong, unless an owner wanted it or the first could not be ended."""
@@ -30,7 +30,7 @@ class Bodies:
             if other.task_id == task_id and not other.is_excused and not self._is_wanted(other):
                 said = f"{task_id} {token} on {machine} while {other.token} lives on {other.machine}"
                 raise ViolationError("a run is dead before another starts", said, task_id)
-        self._alive.append(Body(machine, task_id, token, self._ledger.world.now_ms))
+        self._alive.append(LiveProcess(machine, task_id, token, self._ledger.world.now_ms))
 
     def stopped(self, machine: str, task_id: str, token: int) -> None:
         """One process less."""
@@ -43,6 +43,6 @@ class Bodies:
             if body.machine == machine:
                 body.is_excused = True
 
-    def _is_wanted(self, other: Body) -> bool:
+    def _is_wanted(self, other: LiveProcess) -> bool:
         entry = self._ledger.tasks.get(other.task_id)
         return entry is not None and entry.hand_ms >= other.started_ms

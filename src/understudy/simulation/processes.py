@@ -32,7 +32,7 @@ class Work(msgspec.Struct, frozen=True):
     code: int = 0
 
 
-class Process:
+class SimulatedProcess:
     """The tree of one run: ends by itself, unless it is ended before."""
 
     def __init__(self, run_id: str, task_id: str, token: int, code: int) -> None:
@@ -49,7 +49,7 @@ class Process:
             self.ended = Ended(code=self._code, stdout=output) if code is None else Ended(code=code)
 
 
-class Place(Protocol):
+class MachineSeen(Protocol):
     """The machine as its daemon and its guards see it."""
 
     world: World
@@ -61,7 +61,7 @@ class Place(Protocol):
     duties: Duties
     clock: Clock
     spool: dict[str, RunResult]
-    processes: dict[str, Process]
+    processes: dict[str, SimulatedProcess]
     disk_fails: float
     slept_ms: int
     directives: SavedDirectives
@@ -103,7 +103,7 @@ class Place(Protocol):
 class PlayedGuard:
     """The real policy of the guard with played processes; dies only when it is killed or has spoken its will."""
 
-    def __init__(self, place: Place, worker_id: str) -> None:
+    def __init__(self, place: MachineSeen, worker_id: str) -> None:
         self._place = place
         self._worker_id = worker_id
         self._policy = Guard()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from understudy.simulation.exchange import Exchange
+from understudy.simulation.exchange import SimulatedExchange
 from understudy.simulation.virtual_loop import VirtualLoop
 from understudy.simulation.world import World
 
@@ -20,13 +20,13 @@ class Requests:
         self,
         world: World,
         in_this_life: Callable[[Step], Step],
-        finish: Callable[[Exchange], None],
+        finish: Callable[[SimulatedExchange], None],
         look: Step,
     ) -> None:
         self.loop = VirtualLoop(world, lambda step: in_this_life(lambda: self._after(step)))
         self._finish = finish
         self._look = look
-        self._open: dict[asyncio.Task[None], Exchange] = {}
+        self._open: dict[asyncio.Task[None], SimulatedExchange] = {}
         self._over: list[asyncio.Task[None]] = []
 
     @property
@@ -34,14 +34,14 @@ class Requests:
         """True if one of them is not answered yet."""
         return bool(self._open)
 
-    def take_in(self, exchange: Exchange, answered: Coroutine[Any, Any, None]) -> None:
+    def take_in(self, exchange: SimulatedExchange, answered: Coroutine[Any, Any, None]) -> None:
         """A request arrives; `answered` answers it."""
         task = self.loop.create_task(answered)
         self._open[task] = exchange
         task.add_done_callback(self._over.append)
         self.turn()
 
-    def current(self) -> Exchange | None:
+    def current(self) -> SimulatedExchange | None:
         """The one that is being answered at this instant; None: something else is being done."""
         task = asyncio.current_task()
         return self._open.get(task) if task is not None else None
@@ -63,7 +63,7 @@ class Requests:
             task.result()
             self._finish(self._open.pop(task))
 
-    def close(self) -> list[Exchange]:
+    def close(self) -> list[SimulatedExchange]:
         """The process is gone → the requests that it left unanswered."""
         self.loop.close()
         return list(self._open.values())

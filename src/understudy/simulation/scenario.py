@@ -10,13 +10,13 @@ from understudy.simulation.audit import Audit
 from understudy.simulation.cluster import Cluster
 from understudy.simulation.customers import Customers
 from understudy.simulation.ledger import OPEN
-from understudy.simulation.machine import Machine
+from understudy.simulation.machine import SimulatedMachine
 from understudy.simulation.network import Network
 from understudy.simulation.oracle import Oracle
 from understudy.simulation.owner import Owner
 from understudy.simulation.scripted import Worker, aware_script, old_script
 from understudy.simulation.service import Service
-from understudy.simulation.trouble import Trouble
+from understudy.simulation.trouble import FaultInjector
 from understudy.simulation.weather import policy_of, takeover_of, weather_of
 from understudy.simulation.world import ViolationError, World
 from understudy.worker.effects import Call
@@ -37,7 +37,7 @@ STEADY_MS = 4_000  # the hub has been up for this time: what depends on its alar
 OWNER_LOOKS_MS = 45_000
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class WorldOutcome(msgspec.Struct, frozen=True):
     """The end of one world."""
 
     seed: int
@@ -74,7 +74,7 @@ class Scenario:
         self.hub = Cluster(self.world, self.weather, self.policy, self.oracle, self.service, count, sleeps=sleeps)
         self.network = Network(self.world, self.weather, self.hub)
         self.audit = Audit(self.world, self.hub.store, self.oracle.ledger, self.policy)
-        self.trouble = Trouble(self.world, self.weather, self.hub, self.oracle.ledger)
+        self.trouble = FaultInjector(self.world, self.weather, self.hub, self.oracle.ledger)
         self.machines, self.workers = self._fleet()
         provided = {tag for m in self.machines for tag in m.duties.provides} | {
             t for w in self.workers for t in w.provides
@@ -102,7 +102,7 @@ class Scenario:
             )
         return Service(self.world)
 
-    def _fleet(self) -> tuple[list[Machine], list[Worker]]:
+    def _fleet(self) -> tuple[list[SimulatedMachine], list[Worker]]:
         """One machine alone, a few, or a mixture with scripted workers."""
         chance = self.world.random
         kind = chance.choice(("one", "machines", "machines", "aware", "old", "mixed", "mixed"))
@@ -122,7 +122,7 @@ class Scenario:
         chance = self.world.random
         return ("machine", *(tag for tag in TAGS[1:] if chance.random() < 0.5))  # noqa: PLR2004
 
-    def _machine(self, name: str) -> Machine:
+    def _machine(self, name: str) -> SimulatedMachine:
         chance = self.world.random
         duties = Duties(
             capacity=chance.choice((1, 1, 2, 4)),
@@ -131,7 +131,7 @@ class Scenario:
             poll_wait_ms=chance.choice((2_000, 15_000)),
             drain_ms=chance.choice((1_000, 20_000)),
         )
-        machine = Machine(
+        machine = SimulatedMachine(
             self.world, self.network, self.oracle, name, chance.choice(("wait", "requeue", "ask")), duties
         )
         machine.disk_fails = 0.0 if self.weather.is_calm else chance.choice((0.0, 0.0, 0.01))
@@ -173,7 +173,7 @@ class Scenario:
         self.trouble.is_over = self.customers.has_stopped = self.owner.has_stopped = True
         self.network.calm_down()
         self.hub.recover()
-        sweeper = Machine(
+        sweeper = SimulatedMachine(
             self.world, self.network, self.oracle, "sweeper", "requeue", Duties(capacity=8, provides=TAGS)
         )
         for machine in self.machines:
@@ -223,7 +223,7 @@ class Scenario:
                 raise ViolationError("a healthy task starts once", f"{entry.id} in good weather: {ends}", entry.id)
 
 
-def play(seed: int, *, takeover: bool = False, hubs: int = 0, sleeps: bool = False) -> Outcome:
+def play(seed: int, *, takeover: bool = False, hubs: int = 0, sleeps: bool = False) -> WorldOutcome:
     """One world; what it violated is in the outcome.
 
     With `takeover`, one whose hub answers for absent machines; with `hubs`, one of so many; with `sleeps`, one whose
@@ -239,7 +239,7 @@ def play(seed: int, *, takeover: bool = False, hubs: int = 0, sleeps: bool = Fal
     finally:
         scenario.hub.close()
         scenario.hub.store.close()
-    return Outcome(
+    return WorldOutcome(
         seed,
         world.now_ms,
         len(ledger.tasks),

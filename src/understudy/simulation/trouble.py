@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import partial
 
 from understudy.simulation.cluster import Cluster
-from understudy.simulation.hub import Hub
+from understudy.simulation.hub import SimulatedHub
 from understudy.simulation.ledger import Ledger
-from understudy.simulation.machine import Machine
+from understudy.simulation.machine import SimulatedMachine
 from understudy.simulation.object_hub import ObjectHub
 from understudy.simulation.scripted import Worker
 from understudy.simulation.weather import Weather
@@ -23,7 +23,7 @@ PLANNED_MS = (None, None, None, 0, 30_000, 600_000)  # of a stop: not announced,
 JUMP_MS_MIN, JUMP_MS_MAX = 5_000, 3_600_000
 
 
-class Trouble:
+class FaultInjector:
     """Plans one fault after the other, until it is asked to end."""
 
     def __init__(self, world: World, weather: Weather, cluster: Cluster, ledger: Ledger) -> None:
@@ -34,7 +34,7 @@ class Trouble:
         self.is_over = False
         self.blows = 0  # against daemons and workers
 
-    def begin(self, machines: list[Machine], workers: list[Worker]) -> None:
+    def begin(self, machines: list[SimulatedMachine], workers: list[Worker]) -> None:
         """From now on anything may happen."""
         for hub in self._cluster.hubs:
             self._again(self._weather.hub_out_ms, partial(self._trouble_hub, hub))
@@ -64,7 +64,7 @@ class Trouble:
 
     # ---- hub
 
-    def _trouble_hub(self, hub: Hub | ObjectHub) -> None:
+    def _trouble_hub(self, hub: SimulatedHub | ObjectHub) -> None:
         if not hub.is_up or hub.is_frozen:
             return
         how = self._world.random.choice(("stop", "kill", "before", "after", "freeze"))
@@ -76,7 +76,7 @@ class Trouble:
         hub.stop(how)
         self._later(out_ms, partial(self._revive, hub))
 
-    def _revive(self, hub: Hub | ObjectHub) -> None:
+    def _revive(self, hub: SimulatedHub | ObjectHub) -> None:
         """A hub that was to die at its next commit may still be up."""
         if not hub.is_up:
             hub.start()
@@ -91,7 +91,7 @@ class Trouble:
 
     # ---- machines
 
-    def _trouble_machine(self, machine: Machine) -> None:
+    def _trouble_machine(self, machine: SimulatedMachine) -> None:
         if machine.life is None or machine.is_asleep:
             return
         self.blows += 1
@@ -119,7 +119,7 @@ class Trouble:
             case "guard":
                 machine.life.lose_guard()
 
-    def _flap(self, machine: Machine, times: int) -> None:
+    def _flap(self, machine: SimulatedMachine, times: int) -> None:
         """A service manager starts it again and again, and it dies each time after a moment."""
         machine.crash(with_guard=self._world.chance(self._weather.will_lost))
         self._later(self._world.between(*DEAD_MS), machine.boot)

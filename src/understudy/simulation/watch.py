@@ -16,7 +16,7 @@ SLACK_MS = 3_000
 DEAF = ("claim", "report")  # loops that are measured by answers, which bad weather keeps from them
 
 
-class Watched:
+class WatchedDaemon:
     """One daemon as the hub can know it."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Watch:
         self._ledger = ledger
         self._policy = policy
         self.is_calm = False  # whether every request is answered
-        self.watched: dict[str, Watched] = {}
+        self.watched: dict[str, WatchedDaemon] = {}
         self._gave_way: set[str] = set()  # directives that ended a life
         self._ended: set[str] = set()  # directives
 
@@ -56,7 +56,7 @@ class Watch:
 
     def beat(self, sender: str, body: dict[str, Any]) -> None:
         """A heartbeat was accepted: from now on it is watched."""
-        known = self.watched.setdefault(body.get("daemonId") or _START_TIME.sub("", sender), Watched())
+        known = self.watched.setdefault(body.get("daemonId") or _START_TIME.sub("", sender), WatchedDaemon())
         known.is_bound = known.is_bound or bool(body.get("machineId"))
         known.interval_ms = round(body.get("intervalSec", 0) * 1000)
         planned = body.get("plannedForSec") if body.get("state") == "stopping" else None
@@ -65,7 +65,7 @@ class Watch:
         known.quiet_ms = round((planned or 0) * 1000)
         self._seen(known)
 
-    def _seen(self, known: Watched) -> None:
+    def _seen(self, known: WatchedDaemon) -> None:
         world = self._ledger.world
         known.seen_heard, known.seen_ms, known.maybe_ms = self._ledger.heard(), world.now_ms, world.now_ms
         known.reported = ""
@@ -108,7 +108,7 @@ class Watch:
             raise ViolationError("a directive ends once", f"{daemon} {directive_id}", daemon)
         self._ended.add(directive_id)
 
-    def _limits(self, known: Watched) -> dict[str, tuple[int, int]]:
+    def _limits(self, known: WatchedDaemon) -> dict[str, tuple[int, int]]:
         policy = self._policy
         late_ms = max(policy.late_after_ms, 2 * known.interval_ms)
         down_ms = late_ms + policy.down_after_ms - policy.late_after_ms
