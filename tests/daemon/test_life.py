@@ -15,7 +15,7 @@ from understudy.clock import iso
 from understudy.daemon.life import main_loop
 from understudy.worker import run
 from understudy.worker.claim import lease_of
-from understudy.worker.effects import HubAnswer, Call, Ended, Failed
+from understudy.worker.effects import Call, Ended, Failed, HubAnswer
 from understudy.worker.results import RunResult
 from understudy.worker.workspaces import Workspaces
 

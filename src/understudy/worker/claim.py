@@ -13,7 +13,7 @@ from understudy.clock import MS_PER_S, parse_iso
 from understudy.texts import t
 from understudy.wire.limits import INT_MAX, is_id
 from understudy.worker.auth import no_start
-from understudy.worker.effects import HubAnswer, Call, Failed, Fork, Loop, Steps, Wait, WriteLog
+from understudy.worker.effects import Call, Failed, Fork, HubAnswer, Loop, Steps, Wait, WriteLog
 from understudy.worker.executors import TaskToRun
 from understudy.worker.foreign_hub import ForeignHub, lacks_token, release_entry
 from understudy.worker.release import give_back
