@@ -109,7 +109,7 @@ def test_full_store_refuses_tasks_and_messages_but_hears_claims_beats_and_result
     big = "x" * 50_000
     answers = full.ask(*(enqueue(f"t{n}", metadata={"x": big}) for n in range(20)))
     assert any(isinstance(answer, StoreFullError) and answer.status == 507 for answer in answers)
-    filling = (full.ask(enqueue(f"f{n}", metadata={"x": big}))[0] for n in range(1_000))
+    filling = (full.ask(enqueue(f"f{n}", metadata={"x": big}))[0] for n in range(10_000))
     assert any(isinstance(answer, StoreFullError) for answer in filling)
     (refused,) = full.ask(SaveMemory(MemorySaveBody("u", "slack", "user", big), "m1"))
     assert refused.fields["code"] == "store_full"
