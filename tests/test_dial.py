@@ -12,7 +12,7 @@ import pytest
 
 from tests.daemon.raw_server import raw_server
 from understudy.wire.dial import Cut, Server, TrustedCertificates, body_of
-from understudy.wire.response import Response
+from understudy.wire.response import BoundedResponse
 
 
 def fetched(answer: bytes, bytes_max: int = 1000) -> bytes:
@@ -90,7 +90,7 @@ def test_what_goes_on_has_only_its_pauses_limited():
     connection = Server(url, TrustedCertificates()).connect(5, 5)
     connection.request("GET", "/")
     response = connection.getresponse()
-    assert isinstance(response, Response)
+    assert isinstance(response, BoundedResponse)
     response.goes_on(60)
     began = time.monotonic()
     assert response.read() == b"h" * 30

@@ -152,7 +152,7 @@ def test_a_server_that_takes_a_connection_and_then_says_nothing_is_not_waited_fo
     with monkeypatch.context() as frozen:
         frozen.setattr(postgres_wire, "_GREETING", "SELECT pg_sleep(600)")
         with pytest.raises(psycopg.OperationalError, match="no answer"):
-            Link(postgres_url)
+            PostgresConnection(postgres_url)
     with closing(PostgresStore(postgres_url)) as store:
         monkeypatch.setattr(postgres_signals, "_NOTIFY", "SELECT pg_sleep(600), $1::text, $2::text")
         with pytest.raises(StoreDownError, match="no answer"):  # it waited for ever, and so did the end of the hub

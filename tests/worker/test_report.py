@@ -117,7 +117,7 @@ def test_each_result_has_its_own_verdict() -> None:
 
 def test_a_refusal_of_any_length_is_kept_short() -> None:
     state = state_with(result("a"))
-    _, effects = delivered(state, lambda _: Answer(200, {"results": [{"error": "no" * 1_000_000}]}))
+    _, effects = delivered(state, lambda _: HubAnswer(200, {"results": [{"error": "no" * 1_000_000}]}))
     assert [len(effect.reason) for effect in effects if isinstance(effect, ArchiveResult)] == [200]
 
 

@@ -16,7 +16,7 @@ from understudy.cli.exits import AbsentError, ClientError, RefusedError, Rejecte
 from understudy.texts import t
 from understudy.wire.causes import cause_of
 from understudy.wire.dial import Server, TrustedCertificates, body_of
-from understudy.wire.response import Response
+from understudy.wire.response import BoundedResponse
 
 CONNECT_S = 5.0
 ANSWER_S = 15.0
@@ -96,7 +96,7 @@ class HubClient:
             if response.status != http.client.OK:
                 raise self._error(response, body_of(response, ANSWER_BYTES_MAX))
             HubClient.heard = self.url
-            if isinstance(response, Response):
+            if isinstance(response, BoundedResponse):
                 response.goes_on(QUIET_S)
             while line := response.readline(ANSWER_BYTES_MAX):
                 yield line.rstrip(b"\r\n")

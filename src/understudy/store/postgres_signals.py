@@ -26,7 +26,7 @@ PAUSE_S, PAUSE_MAX_S = 0.5, 2.0  # before the next connection
 
 
 class SignalSender:
-    """Sends hints; one connection, one at a time. A server that gives no answer is not waited for (`PostgresConnection`)."""
+    """Sends hints; one connection, one at a time. No server that stays silent is waited for (`PostgresConnection`)."""
 
     def __init__(self, opened: Callable[[], PostgresConnection]) -> None:
         self._opened = opened

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 from understudy.addresses import bracketed
 from understudy.wire.proxies import proxy_for
-from understudy.wire.response import Response
+from understudy.wire.response import BoundedResponse
 
 CHUNK_BYTES = 64 << 10
 BODY_S_MAX = 300.0  # however steadily it comes
@@ -77,7 +77,7 @@ class Server:
                 made.set_tunnel(bracketed(self._host), self._port or HTTPS_PORT, proxy.headers)
         else:
             made = HTTPConnection(*at, timeout=connect_s)
-        made.response_class = Response
+        made.response_class = BoundedResponse
         try:
             made.connect()
             made.sock.settimeout(step_s)

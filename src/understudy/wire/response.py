@@ -20,7 +20,7 @@ INTERIM_MAX = 10  # answers before the answer (RFC 9110, 15.2)
 BYTES_A_S_MIN = 1024  # what comes more slowly than this uses up the time of the exchange
 
 
-class Response(HTTPResponse):
+class BoundedResponse(HTTPResponse):
     """It is there within the timeout of its connection, and a second more for each KiB of it."""
 
     def __init__(self, sock: socket.socket, *given: Any, **named: Any) -> None:
