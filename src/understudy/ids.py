@@ -47,10 +47,11 @@ class IdMaker:
         return f"{prefix}-{_base32(at_ms, _TIME_CHARS)}{_base32(bits, _RANDOM_CHARS)}"
 
     def new_after(self, prefix: str, last: str) -> str:
-        """A fresh id that sorts after `last` even if the clock was set back since; `last` may be empty."""
+        """A fresh id that sorts after `last` even if the clock was set back since; `last` may be empty or spoilt."""
         made = self.new(prefix)
         tail = last.removeprefix(f"{prefix}-")
-        if made > last or set(tail) - set(_ALPHABET):
+        is_id = len(tail) == _TIME_CHARS + _RANDOM_CHARS and not set(tail) - set(_ALPHABET)
+        if made > last or not is_id or tail == _ALPHABET[-1] * len(tail):  # nothing sorts after the last of all
             return made
         number = 0
         for digit in tail:
