@@ -53,7 +53,7 @@ def test_a_link_to_nothing_is_there_too(tmp_path: Path) -> None:
     (tmp_path / "hub").mkdir()
     (tmp_path / "hub" / "wrangler.jsonc").symlink_to(tmp_path / "elsewhere")
     done = understudy("deploy", "init", "cloudflare", str(tmp_path / "hub"))
-    assert "wrangler.jsonc is there already" in done.err
+    assert "wrangler.jsonc exists already" in done.err
     assert not (tmp_path / "elsewhere").exists()
 
 

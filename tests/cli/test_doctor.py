@@ -28,7 +28,7 @@ from understudy.cli.findings.hub import clock
 from understudy.cli.findings.service import _keys as key_findings
 from understudy.cli.machine import is_lingering
 from understudy.daemon.service import State
-from understudy.daemon.service.commands import Ran
+from understudy.daemon.service.commands import CommandOutcome
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +207,7 @@ def test_a_user_without_a_name_is_asked_for_by_number(monkeypatch):
 
     monkeypatch.setattr(getpass, "getuser", nobody)
     asked = []
-    assert is_lingering(lambda argv: asked.append(argv) or Ran(0, "Linger=no")) is False
+    assert is_lingering(lambda argv: asked.append(argv) or CommandOutcome(0, "Linger=no")) is False
     assert asked[0][2] == str(os.getuid())
 
 

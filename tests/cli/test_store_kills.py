@@ -15,8 +15,8 @@ WAITING = """
 import sys
 from understudy.cli import store_copy
 from understudy.cli.start import run
-from understudy.cli.progress import Progress
-class Announced(Progress):
+from understudy.cli.progress import ProgressLine
+class Announced(ProgressLine):
     pages = 0
     def ahead(self, table, rows):
         Announced.pages += 1

@@ -28,7 +28,7 @@ from understudy.store.base import EventFilter
 from understudy.store.postgres import PostgresStore
 from understudy.store.postgres_pipeline import Pipeline, Statement
 from understudy.store.postgres_rows import PostgresTransaction
-from understudy.store.postgres_wire import Link
+from understudy.store.postgres_wire import PostgresConnection
 from understudy.store.queries import READY
 from understudy.store.tables import SCHEMA_VERSION, TABLES
 
@@ -403,7 +403,7 @@ def test_a_connection_that_cannot_be_rolled_back_is_used_no_more(store: Postgres
         tx.load_each({Task: ["a"]})
         raise ZeroDivisionError
 
-    def forget(link: Link) -> None:
+    def forget(link: PostgresConnection) -> None:
         (name,) = [name for one, name in link.pipeline._names.items() if one.text == "ROLLBACK"]
         link.connection.pgconn.exec_(b"DEALLOCATE " + name)
 
