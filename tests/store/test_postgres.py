@@ -175,8 +175,8 @@ def test_places_of_events_go_on_where_a_copy_of_the_database_has_left_the_sequen
     store.transaction(lambda tx: tx.append_events([event] * 40))
     with closing(psycopg.connect(url, autocommit=True)) as copied:
         copied.execute("SELECT setval('event_id', 1, false)")
-    places = store.transaction(lambda tx: [one.id for one in tx.append_events([event] * 2)], alone=alone)
-    assert places == [41, 42]
+    stored = store.transaction(lambda tx: tx.append_events([event] * 2), alone=alone)
+    assert [one.id for one in stored] == [41, 42]
     assert len(store.read(lambda tx: tx.list_events(EventFilter(limit=100)))) == 42
 
 
