@@ -94,3 +94,9 @@ def test_evidence_and_outputs_keep_their_bounds_while_files_vanish(
     Outputs(outputs).begin("next")
     assert len(aged_files(home.evidence.iterdir())) == EVIDENCE_MAX
     assert len(aged_files(outputs.iterdir())) == FILES_MAX - 1
+
+
+def test_a_spoilt_count_of_starts_is_no_reason_not_to_start(tmp_path: Path) -> None:
+    home = Home(tmp_path, "mini")
+    (home.root / "starts").write_text("1" * 5_000 + " 7 x \0")
+    assert home.count_start(8) == 2

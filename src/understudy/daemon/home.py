@@ -19,6 +19,7 @@ _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 HOUR_MS = 3_600_000
 MACHINE_ID_CHARS_MAX = 128  # as the hub takes it
 STARTS_MAX = 1_000
+DIGITS_MAX = 20  # of an instant in ms; Python reads no number of thousands
 _NOT_ID = re.compile(r"[^A-Za-z0-9._:-]++")
 
 
@@ -97,7 +98,9 @@ class Home:
         """Note this start → how many there were within the last hour, this one included."""
         path = self.root / "starts"
         said = path.read_text(errors="replace").split() if path.exists() else []
-        starts = [int(at) for at in said if at.isdecimal() and now_ms - HOUR_MS < int(at) <= now_ms]
+        starts = [
+            int(at) for at in said if at.isdecimal() and len(at) < DIGITS_MAX and now_ms - HOUR_MS < int(at) <= now_ms
+        ]
         starts = [*starts, now_ms][-STARTS_MAX:]
         with contextlib.suppress(OSError):  # only a count: no reason not to start
             write_private(path, " ".join(map(str, starts)).encode())
