@@ -13,7 +13,7 @@ import pytest
 from tests.project.tree import SOURCES, nodes
 from tests.waiting import allowed_s
 from understudy.cli.children import LoggedChild
-from understudy.cli.code_path import NAME, drop_empty
+from understudy.cli.code_path import NAME, drop_empty, drop_empty_programs
 from understudy.daemon.installation import Installation
 from understudy.daemon.succession import same_again
 
@@ -122,3 +122,26 @@ def test_a_named_directory_stays(tmp_path, monkeypatch):
     assert not drop_empty(environ)
     assert environ[NAME] == str(tmp_path / "src")
     assert not drop_empty({})
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("/x:", "/x"), (":/x", "/x"), ("/x::.", "/x:."), ("/x", "/x"), ("", os.defpath), (":", os.defpath), (None, None)],
+)
+def test_an_empty_part_of_path_is_not_the_current_directory(given, kept):
+    environ = {} if given is None else {"PATH": given}
+    drop_empty_programs(environ)
+    assert environ.get("PATH") == kept
+
+
+def test_an_assistant_of_the_current_directory_is_none_of_ours(tmp_path, monkeypatch):
+    (tmp_path / "claude").write_text("#!/bin/sh\ntouch was-run\n")
+    (tmp_path / "claude").chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    code = (
+        "import shutil, subprocess; from understudy.cli.code_path import without_current_directory as begin;"
+        "begin(); print(shutil.which('claude'))"
+    )
+    environ = {**os.environ, "PATH": "/usr/bin:/bin:"}
+    done = subprocess.run([sys.executable, "-P", "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(("/", "None"))

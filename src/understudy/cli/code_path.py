@@ -1,4 +1,4 @@
-"""The path of Python's imports, here and in the programs we start: never the current directory of a shell.
+"""The paths of imports and of programs, here and in what we start: never the current directory of a shell.
 
 It runs before anything else is imported, so it imports nothing that Python has not read already.
 """
@@ -10,10 +10,12 @@ import sys
 from collections.abc import MutableMapping
 
 NAME = "PYTHONPATH"
+PROGRAMS = "PATH"
 
 
 def without_current_directory() -> None:
-    """Empty parts of PYTHONPATH mean the current directory (`export PYTHONPATH=$PYTHONPATH:/x`): they are dropped."""
+    """Empty parts of both paths mean the current directory (`export PATH=$PATH:`): they are dropped."""
+    drop_empty_programs(os.environ)
     try:
         here = os.getcwd()  # noqa: PTH109 - pathlib would be looked for there
     except OSError:  # it is gone
@@ -31,3 +33,10 @@ def drop_empty(environ: MutableMapping[str, str]) -> bool:
     named = [os.path.abspath(part) for part in parts if part]  # noqa: PTH100 - the same
     environ[NAME] = os.pathsep.join(named)
     return len(named) < len(parts)
+
+
+def drop_empty_programs(environ: MutableMapping[str, str]) -> None:
+    """Leave what is named: in a repository that somebody cloned, a daemon would start what is called `claude` there."""
+    parts = environ.get(PROGRAMS, "").split(os.pathsep)
+    if "" in parts and PROGRAMS in environ:
+        environ[PROGRAMS] = os.pathsep.join(part for part in parts if part) or os.defpath
