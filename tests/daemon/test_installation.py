@@ -316,11 +316,15 @@ def test_an_address_that_is_none_is_said(tmp_path: Path, url: str) -> None:
         ({"HOME": "{download}"}, True),
         ({"HOME": "{public}", "PIP_CONFIG_FILE": "/nowhere/pip.conf"}, False),
         ({"PIP_CONFIG_FILE": "{large}"}, False),
+        ({"PIP_CONFIG_FILE": "pip.conf"}, False),  # of the current directory, where pip is not started
         ({"PIP_INDEX_URL": "https://packages.example", "PIP_PYPI_URL": f"https://pypi.org/{SIMPLE}"}, False),
     ],
     ids=str,
 )
-def test_which_index_is_the_owners(tmp_path: Path, env: dict[str, str], is_own: bool) -> None:
+def test_which_index_is_the_owners(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, env: dict[str, str], is_own: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "pip.conf").write_text("[global]\nindex-url = https://packages.example/simple\n")
     (tmp_path / "empty.conf").write_text("[global]\ntimeout = 3\n")
     names = {"file": tmp_path / "pip.conf", "empty": tmp_path / "empty.conf"}

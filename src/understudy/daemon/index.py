@@ -56,6 +56,8 @@ def _files(env: Mapping[str, str]) -> Iterator[Path]:
     named = env.get("PIP_CONFIG_FILE", "")
     if named == os.devnull:
         return
+    if named and not Path(named).is_absolute():  # pip is started in another directory than we
+        raise _UnreadError
     support = "Library/Application Support" if sys.platform == "darwin" else ""
     yield from (
         (Path("/", support, "pip/pip.conf"),) if support else (Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"))
