@@ -155,6 +155,11 @@ def _argv(process: psutil.Process) -> list[str]:
         return []
 
 
+def test_an_installer_that_brings_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_pip", lambda: ["/bin/sh", "-c", "exit 0"])
+    assert "no wheel" in refused(tmp_path / "data", order(version="1"))
+
+
 def test_an_installer_sees_no_secret_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = tmp_path / "told"
     monkeypatch.setattr(module, "_pip", lambda: ["/bin/sh", "-c", f"env > {told}; exit 1"])

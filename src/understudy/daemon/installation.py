@@ -176,7 +176,10 @@ class Installation:
             self._run(
                 [*_pip(), "download", "--no-deps", "--only-binary", ":all:", "-d", str(folder), requirement], until_s
             )
-            wheel = next(folder.glob("*.whl"))
+            found = next(folder.glob("*.whl"), None)
+            if found is None:
+                raise InstallError("pip downloaded no wheel")
+            wheel = found
         else:
             wheel = folder / _name_of(directive.wheel)
             _fetch(directive.wheel, wheel, until_s)
