@@ -9,12 +9,12 @@ from bench.rounds import compared, stand
 
 LEAST_PER_S = 10_000  # docs/performance.md
 TASKS_A_REQUEST = 25  # a claim and a report, 50 tasks
-TASKS_A_SECOND_MOST = 25_000
+TASKS_A_SECOND_MOST = 16_000  # the load eats so many, at each number of connections
 
 
 def measure(plan: Plan) -> Iterator[Figure]:
     """Tasks drained a second at each number of connections."""
-    spare = round(TASKS_A_SECOND_MOST * plan.seconds * plan.rounds)
+    spare = round(TASKS_A_SECOND_MOST * plan.seconds * plan.rounds * len(plan.connections))
     with stand(plan, "batches", spare_tasks=spare) as servers:
         yield from compared(
             plan,
@@ -27,4 +27,4 @@ def measure(plan: Plan) -> Iterator[Figure]:
             per_request=TASKS_A_REQUEST,
         )
         for hub in servers.hubs.values():
-            assert hub.call("GET", "/api/queue")[1]["count"], "the queue ran dry: the figures would be too good"
+            assert hub.call("GET", "/api/queue")[1]["count"], "the queue ran dry: the figures are of something else"
