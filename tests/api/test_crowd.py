@@ -185,15 +185,20 @@ def test_an_answer_that_nobody_reads_ends(unread, read_bytes_a_s, ended) -> None
     assert line.ended == ended
 
 
-def test_reading_is_judged_again_and_again_until_all_is_read() -> None:
-    line = VirtualLine()
-    line.leave_unread(64 << 20)
+def read_and_stop(line: VirtualLine, *, meanwhile: str) -> None:
+    """While the client reads it is waited for; once it stops it is dropped."""
     for _ in range(10):
         line.read(30 * FLOW)
         line.loop.pass_time(30)
-        assert line.ended == ""
+        assert line.ended == meanwhile
     line.loop.pass_time(30)
     assert line.ended == "dropped"
+
+
+def test_reading_is_judged_again_and_again_until_all_is_read() -> None:
+    line = VirtualLine()
+    line.leave_unread(64 << 20)
+    read_and_stop(line, meanwhile="")
 
 
 @pytest.mark.parametrize("end", ["a last answer", "nothing more asked", "a refusal"])
@@ -208,12 +213,7 @@ def test_what_was_answered_before_the_end_may_be_read_for_as_long_as_it_is_read(
     else:
         line.protocol.send_400_response("x")
     line.protocol._stop_watching()
-    for _ in range(10):
-        line.read(30 * FLOW)
-        line.loop.pass_time(30)
-        assert line.ended == "closed"
-    line.loop.pass_time(30)
-    assert line.ended == "dropped"
+    read_and_stop(line, meanwhile="closed")
 
 
 def test_a_last_byte_that_nobody_reads_keeps_no_connection() -> None:

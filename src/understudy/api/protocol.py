@@ -360,7 +360,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client does not read its answers."""
         super().pause_writing()
-        self._watch_reader(self.unread_bytes)
+        self._watch_reader()
         self.crowd.note_unread(self)
 
     def resume_writing(self) -> None:
@@ -369,29 +369,21 @@ class LimitedProtocol(HttpToolsProtocol):
         self.crowd.note_read(self)
         self._stop_watching()
 
-    def _watch_reader(self, unread: int) -> None:
-        self._watch = self.loop.call_later(ANSWER_WITHIN_S, self._judge_reader, unread)
-
-    def _judge_reader(self, unread_before: int) -> None:
-        if self._is_slow(unread_before):
-            self.drop()
-        else:
-            self._watch_reader(self.unread_bytes)
-
-    def _is_slow(self, unread_before: int) -> bool:
-        """True unless so much was read meanwhile, or half of what there was."""
-        wanted = min(ANSWER_WITHIN_S * SLOWEST_BYTES_A_S, max(unread_before // 2, 1))
-        return unread_before - self.unread_bytes < wanted
+    def _watch_reader(self) -> None:
+        judge = partial(self._judge_reader, self.unread_bytes, self._watch_reader)
+        self._watch = self.loop.call_later(ANSWER_WITHIN_S, judge)
 
     def _let_read(self) -> None:
         """It is closed: what was answered before may be read at the same pace, and then nobody is waited for."""
-        self._wait(ANSWER_WITHIN_S, partial(self._judge_last_reader, self.unread_bytes))
+        self._wait(ANSWER_WITHIN_S, partial(self._judge_reader, self.unread_bytes, self._let_read))
 
-    def _judge_last_reader(self, unread_before: int) -> None:
-        if self._is_slow(unread_before):
+    def _judge_reader(self, unread_before: int, wait_again: Callable[[], None]) -> None:
+        """Drop the connection unless so much was read meanwhile, or half of what there was."""
+        wanted = min(ANSWER_WITHIN_S * SLOWEST_BYTES_A_S, max(unread_before // 2, 1))
+        if unread_before - self.unread_bytes < wanted:
             self.drop()
         else:
-            self._let_read()
+            wait_again()
 
     def _stop_watching(self) -> None:
         if self._watch is not None:
