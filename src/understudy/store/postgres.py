@@ -149,6 +149,10 @@ class PostgresStore:
         said = ", ".join(f"set_config('{setting}', ${n}, true)" for n, setting in enumerate(local, 1))
         return [Statement(begin), Statement(f"SELECT {said}", [*map(str, local.values())])]
 
+    def _begin_batch(self, link: PostgresConnection, *, alone: bool) -> list[Statement]:
+        lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
+        return [*self._begin(link, _BATCH, _WRITER), Statement(f"SELECT {lock}({BATCHES[0]}, {BATCHES[1]})")]
+
     # ---- transactions
 
     def transaction(self, fn: Callable[[Transaction], T], *, alone: bool = True) -> T:
@@ -178,9 +182,7 @@ class PostgresStore:
                 link.close()
 
     def _written(self, link: PostgresConnection, fn: Callable[[Transaction], T], *, alone: bool, is_fresh: bool) -> T:
-        lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
-        begin = self._begin(link, _BATCH, _WRITER)
-        trips = Trips(link, [*begin, Statement(f"SELECT {lock}({BATCHES[0]}, {BATCHES[1]})")])
+        trips = Trips(link, self._begin_batch(link, alone=alone))
         tx = PostgresTransaction(
             trips,
             self._unreadable,
@@ -261,9 +263,9 @@ class PostgresStore:
         """
         if error.diag.constraint_name != "event_pkey" or link.is_lost:
             return False
-        alone = Statement(f"SELECT pg_advisory_xact_lock({BATCHES[0]}, {BATCHES[1]})")
+        begin = self._begin_batch(link, alone=True)
         try:
-            link.ask(*self._begin(link, _BATCH, _WRITER), alone, Statement(_MOVE_PLACES), Statement("COMMIT"))
+            link.ask(*begin, Statement(_MOVE_PLACES), Statement("COMMIT"))
         except psycopg.Error:  # without the right to do so the failure that led here stands
             self._undo(link)
             return False

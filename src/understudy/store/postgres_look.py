@@ -12,6 +12,7 @@ from psycopg.rows import class_row
 
 from understudy.clock import Clock
 from understudy.spans import span
+from understudy.store.postgres_rows import VERSIONS
 from understudy.store.postgres_wire import VERSION_MIN
 from understudy.store.postgres_wire import address as patient
 from understudy.store.tables import SCHEMA_VERSION, TABLES
@@ -181,7 +182,7 @@ def _of_rights(connection: psycopg.Connection[Any], found: Any) -> Iterator[Post
         on = t("postgres.rights.sequence", sequence=name) if is_sequence else t("postgres.rights.table", table=name)
         yield PostgresFault("rights", who | {"on": on})
         return
-    row = connection.execute("SELECT version, compatible_from FROM understudy_schema").fetchone()
+    row = connection.execute(VERSIONS.encode()).fetchone()
     version, compatible_from = row or (0, 0)
     if version > SCHEMA_VERSION and compatible_from > SCHEMA_VERSION:
         yield PostgresFault("new_schema", {"found": version, "known": SCHEMA_VERSION})
