@@ -21,9 +21,9 @@ _WORDS = {"debug": "DEBUG", "info": "INFO", "warning": "WARNING", "critical": "C
 _COLOURS = {"warning": "\x1b[33m", "critical": "\x1b[31;1m", "debug": "\x1b[2m"}
 
 
-def is_level_at_least(level: str, least: str) -> bool:
-    """True if `level` is at least as grave as `least`."""
-    return LEVELS.index(level) >= LEVELS.index(least)
+def levels_from(least: str) -> tuple[str, ...]:
+    """The levels that are at least as grave as this one."""
+    return LEVELS[LEVELS.index(least) :]
 
 
 def pretty_line(
@@ -95,7 +95,7 @@ class Log:
     ) -> None:
         self._clock = clock
         self._stream = stream if stream is not None else sys.stderr
-        self.shown = frozenset(LEVELS[LEVELS.index(level) :])
+        self.shown = frozenset(levels_from(level))
         self._form = json_line if form == "json" else pretty_line
         self.redactor = redactor or Redactor()
         self._copy = copy

@@ -11,7 +11,7 @@ from understudy.hub.keys import CreateKey, RevokeKey, RotateKey
 from understudy.hub.memory import CHARS_A_TOKEN, CONTEXT_CHARS, ForgetMemory, SaveMemory
 from understudy.hub.operation import Operation
 from understudy.hub.views import View
-from understudy.log import LEVELS, is_level_at_least
+from understudy.log import LEVELS, levels_from
 from understudy.store.base import EventFilter
 from understudy.wire.answers.base import Done
 from understudy.wire.answers.events import DeploymentsAnswer, EventsAnswer
@@ -50,7 +50,7 @@ def event_filter(request: Request) -> EventFilter:
     level = request.query.get("level", "")
     if level and level not in LEVELS:
         raise BadRequestError("Validation failed", (f"level: Expected one of {', '.join(LEVELS)}",))
-    levels = tuple(word for word in LEVELS if is_level_at_least(word, level)) if level else ()
+    levels = levels_from(level) if level else ()
     since = request.query.get("since", "")
     text = request.query.get("search", "")
     if len(text) > SEARCH_CHARS_MAX:

@@ -16,7 +16,7 @@ from understudy.dashboard.page import Fragment, Given, Page
 from understudy.dashboard.render import line, path_of, whole
 from understudy.errors import BadRequestError
 from understudy.hub.views import View
-from understudy.log import LEVELS, is_level_at_least, pretty_field, pretty_line
+from understudy.log import LEVELS, levels_from, pretty_field, pretty_line
 from understudy.store.base import EventFilter
 from understudy.wire.answers.events import EventJson
 
@@ -139,7 +139,7 @@ def _linked(pieces: list[Piece], subject: str, path: str) -> Iterator[Piece]:
 def _levels(least: str) -> tuple[str, ...]:
     if least and least not in LEVELS:
         raise BadRequestError("Validation failed", (f"level: Expected one of {', '.join(LEVELS)}",))
-    return tuple(word for word in LEVELS if is_level_at_least(word, least)) if least else ()
+    return levels_from(least) if least else ()
 
 
 def _number(text: str, name: str) -> int:
