@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,6 +15,7 @@ from tests.api.hubs import FailingStore, Hub, set_failing
 from tests.api.rows import NAMES, ROWS, Row
 from tests.api.wire import ADMIN
 from tests.waiting import eventually
+from understudy.api import health
 from understudy.store.sqlite import SqliteStore
 
 
@@ -51,6 +53,26 @@ def test_ready_says_no_and_health_still_answers(failing: Hub) -> None:
     assert ready.body["ready"] is False
     assert ready.body["store"]["writable"] is False
     failing.get("/health", key=None).of(200)
+
+
+def test_two_who_ask_at_once_whether_the_hub_is_ready_hear_the_same(hub: Hub) -> None:
+    """The second one must not be answered from a probe that has not ended."""
+    probe = health._Probe(hub.runtime)
+
+    async def ask_twice() -> list[bool]:
+        return await asyncio.gather(probe.is_writable(), probe.is_writable())
+
+    assert hub.thread.run(ask_twice()) == [True, True]
+
+
+def test_a_store_that_hangs_is_not_ready(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.get("/ready", key=None).of(200)
+    monkeypatch.setattr(health, "PROBE_MAX_S", 0.05)
+    hub.advance(health.PROBE_EVERY_MS)
+    with sqlite_of(hub)._writing:
+        ready = [hub.get("/ready", key=None) for _ in range(2)]
+    assert [(answer.status, answer.body["store"]["writable"]) for answer in ready] == [(503, False)] * 2
+    eventually(lambda: hub.get("/ready", key=None).status == 200)
 
 
 def test_keys_are_still_checked(failing: Hub) -> None:

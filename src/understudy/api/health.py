@@ -5,6 +5,7 @@ Those who start or watch a hub request these two again and again.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from understudy.wire.answers.health import AlarmJson, HealthAnswer, OutboxJson, 
 
 ALARM_STALE_MS = 65_000
 PROBE_EVERY_MS = 1_000
+PROBE_MAX_S = 5  # shorter than what a watchdog commonly waits; a disk or database that hangs is not writable
 DETAILED = b"detailed=true"
 Answer = Callable[[Any], Awaitable[tuple[int, Struct]]]
 
@@ -61,29 +63,34 @@ def _health(api: Api) -> Answer:
 
 
 class _Probe:
-    """Tests whether the store takes a write, at most once a second."""
+    """Tests whether the store takes a write, at most once a second; all who ask meanwhile share the outcome."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._asked_mono = -PROBE_EVERY_MS
-        self._is_writable = False
+        self._begun_mono = 0
+        self._begun: asyncio.Task[bool] | None = None
         self.unreadable = 0  # rows of the store that could not be read whole
         self.oldest_s = 0.0  # how long the oldest notice that is due waits already
 
     async def is_writable(self) -> bool:
-        """True after a commit that wrote something."""
+        """True after a commit that wrote something; False if the store refuses, or has not answered in time."""
         now = self._hub.clock.mono_ms()
-        if now - self._asked_mono >= PROBE_EVERY_MS:
-            self._asked_mono = now
-            try:
-                await self._hub.decide(ProbeStore())
-                self._is_writable = True
-                self.oldest_s, self.unreadable = await self._hub.view(
-                    lambda view: (view.outbox_oldest_s(), len(view.reader.unreadable.found))
-                )
-            except UnderstudyError:
-                self._is_writable = False
-        return self._is_writable
+        if self._begun is None or (self._begun.done() and now - self._begun_mono >= PROBE_EVERY_MS):
+            self._begun_mono = now
+            self._begun = asyncio.ensure_future(self._write())
+        begun = self._begun
+        await asyncio.wait({begun}, timeout=PROBE_MAX_S)  # it cancels nothing: others may wait for the same
+        return begun.done() and begun.result()
+
+    async def _write(self) -> bool:
+        try:
+            await self._hub.decide(ProbeStore())
+            self.oldest_s, self.unreadable = await self._hub.view(
+                lambda view: (view.outbox_oldest_s(), len(view.reader.unreadable.found))
+            )
+        except UnderstudyError:
+            return False
+        return True
 
 
 def _ready(api: Api) -> Answer:
