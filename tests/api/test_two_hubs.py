@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -219,9 +219,10 @@ def test_hubs_go_on_following_when_an_older_copy_of_their_store_takes_its_place(
 
 
 def test_hubs_go_on_where_a_copy_of_their_store_has_left_the_counter_of_places_behind(
-    make_pair: Callable[..., Pair], postgres_url: str
+    make_pair: Callable[..., Pair], postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after a move by logical replication: no event is gone."""
+    looks = counted_looks(monkeypatch)
     a, b = make_pair(PostgresStore(postgres_url, own_clock=True), PostgresStore(postgres_url, own_clock=True))
     with closing(Stream(b.port, "/api/events?follow=1")) as stream:
         for n in range(10):
@@ -229,7 +230,8 @@ def test_hubs_go_on_where_a_copy_of_their_store_has_left_the_counter_of_places_b
             stream.until("task.queued")
         with closing(psycopg.connect(postgres_url, autocommit=True)) as moved:
             moved.execute("SELECT setval('event_id', 1, false)")
-        time.sleep(1.5)  # both have looked
+        looks.clear()
+        eventually(lambda: len(looks) == 2 and min(looks.values()) > 1, what="a whole look of both")
         a.enqueue("after")
         assert stream.until("task.queued")[1]["fields"]["taskId"] == "after"
     assert "event log is gone" not in a.log.getvalue() + b.log.getvalue()
@@ -249,13 +251,28 @@ def test_a_hub_whose_store_was_away_looks_at_the_keys_again(
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
     monkeypatch.setattr(b.runtime.store, "_opened", _is_away)
-    time.sleep(1)
+    eventually(lambda: b.runtime._others._has_failed, what="a look that fails")  # type: ignore[union-attr]
     monkeypatch.undo()
     eventually(lambda: b.get("/api/queue", key=made["key"]).status in {401, 429}, every_s=0.1, what="its end there")
 
 
 def _is_away() -> Any:
     raise StoreDownError("away")
+
+
+def counted_looks(monkeypatch: pytest.MonkeyPatch) -> Counter[others.Others]:
+    """The looks of each hub that have ended, often."""
+    looks: Counter[others.Others] = Counter()
+    look = others.Others._look
+
+    async def counted(hub: others.Others) -> bool:
+        is_more = await look(hub)
+        looks[hub] += 1
+        return is_more
+
+    monkeypatch.setattr(others, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(others.Others, "_look", counted)
+    return looks
 
 
 def test_a_key_that_is_revoked_at_one_hub_is_refused_at_all(pair: Pair) -> None:
