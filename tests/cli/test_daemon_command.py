@@ -68,8 +68,8 @@ def test_which_assistant_runs_when_both_are_there_is_a_setting(hub: FakeHub, tmp
         hub.submit("t2", "what is it?", executor="codex")
         eventually(lambda: {"t1", "t2"} <= set(hub.results))
     assert [len(both[kind].calls()) for kind in ("claude", "codex")] == [1, 1]
+    boot = hub.boot
     with daemon(hub, tmp_path / "chosen", **clis, UNDERSTUDY_EXECUTOR="codex", UNDERSTUDY_CODEX_SANDBOX="read-only"):
-        boot = hub.boot
         eventually(lambda: hub.boot != boot)
         hub.submit("t3", "what is it?")
         eventually(lambda: "t3" in hub.results)
