@@ -13,7 +13,7 @@ from tests.api.raw_line import RawLine
 from tests.api.virtual_line import VirtualLine
 from tests.api.wire import OWNER, Stream
 from tests.waiting import eventually
-from understudy.api import connections, protocol
+from understudy.api import connections, protocol, reader_watch
 from understudy.api.connections import Connections, address_of
 from understudy.api.event_feed import FOLLOWERS_OF_KEY_MAX, EventFeed
 from understudy.errors import TooManyRequestsError, UnavailableError
@@ -132,7 +132,7 @@ def test_what_does_not_become_whole_ends(line, monkeypatch, sent, is_first) -> N
     assert raw.send(*(part for part in sent if part)).is_closed()
 
 
-FLOW = protocol.SLOWEST_BYTES_A_S
+FLOW = reader_watch.SLOWEST_BYTES_A_S
 
 
 def upload(body_bytes: int) -> bytes:
@@ -205,6 +205,7 @@ def test_reading_is_judged_again_and_again_until_all_is_read() -> None:
 def test_what_was_answered_before_the_end_may_be_read_for_as_long_as_it_is_read(end: str) -> None:
     line = VirtualLine()
     line.leave_unread(8 << 20)
+    line.protocol._reader.stop()
     if end == "a last answer":
         line.protocol.cycle.keep_alive = False
         line.answer()
@@ -212,7 +213,6 @@ def test_what_was_answered_before_the_end_may_be_read_for_as_long_as_it_is_read(
         line.protocol.timeout_keep_alive_handler()
     else:
         line.protocol.send_400_response("x")
-    line.protocol._stop_watching()
     read_and_stop(line, meanwhile="closed")
 
 
@@ -222,6 +222,24 @@ def test_a_last_byte_that_nobody_reads_keeps_no_connection() -> None:
     line.protocol.timeout_keep_alive_handler()
     line.loop.pass_time(30)
     assert line.ended == "dropped"
+
+
+def test_the_rest_of_a_last_answer_is_waited_for_too_when_most_of_it_was_read() -> None:
+    line = VirtualLine()
+    line.leave_unread(8 << 20)
+    line.protocol.timeout_keep_alive_handler()
+    line.transport.unread_bytes = 1
+    line.protocol.resume_writing()
+    line.loop.pass_time(2 * reader_watch.ANSWER_WITHIN_S)
+    assert line.ended == "dropped"
+
+
+def test_a_connection_that_is_lost_leaves_nothing_to_wait_for() -> None:
+    line = VirtualLine()
+    line.leave_unread(8 << 20)
+    line.protocol.pause_writing()
+    line.protocol.connection_lost(None)
+    assert line.loop.due == 0
 
 
 LAST = b"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 10\r\n\r\n"

@@ -23,7 +23,8 @@ from understudy.api.app import ENDPOINTS, PAST_ASGI, endpoint_named
 from understudy.api.endpoint import Request
 from understudy.api.endpoint_app import PAST_ASGI_BYTES_MAX
 from understudy.api.past_asgi import UVICORN_READ, PastAsgiProtocol, protocol_beside
-from understudy.api.protocol import ANSWER_WITHIN_S, BODY_WITHIN_S, LimitedProtocol
+from understudy.api.protocol import BODY_WITHIN_S, LimitedProtocol
+from understudy.api.reader_watch import ANSWER_WITHIN_S
 from understudy.api.respond import Response, response_of
 from understudy.wire.limits import BODY_BYTES_MAX
 

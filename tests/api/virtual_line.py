@@ -46,6 +46,11 @@ class VirtualLoop:
         work.close()
         return type("Task", (), {"add_done_callback": lambda *_: None})()
 
+    @property
+    def due(self) -> int:
+        """How much waits for its time."""
+        return sum(not due.is_cancelled for due in self._due)
+
     def pass_time(self, seconds: float) -> None:
         end_s = self.now_s + seconds
         while due := min((d for d in self._due if not d.is_cancelled), key=lambda d: d.at_s, default=None):

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 from asyncio import TimerHandle
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from understudy.api.connections import Connections, address_of
+from understudy.api.reader_watch import SLOWEST_BYTES_A_S, ReaderWatch
 
 HEAD_BYTES_MAX = 64 * 1024  # request line and headers, or trailers; and a slice more
 HEADERS_MAX = 256
 HEAD_WITHIN_S = 30
 BODY_WITHIN_S = 30  # and a second more for each SLOWEST_BYTES_A_S
-ANSWER_WITHIN_S = 30  # the same for reading an answer
-SLOWEST_BYTES_A_S = 16 * 1024
 IGNORED_BYTES_MAX = 16 << 20  # of a body that was answered before it had arrived
 AHEAD_BYTES_MAX = 1 << 20  # of requests that were sent ahead of the answers to others
 LINGER_S = 0.3  # at the end of the hub: for a request that is on its way, and for the client to close
@@ -69,9 +67,9 @@ class LimitedProtocol(HttpToolsProtocol):
     _body_bytes = 0
     _rest = b""  # came with a request that must be answered first
     _timer: TimerHandle | None = None
-    _watch: TimerHandle | None = None
     _body_since = 0.0
     _parting: _Parting
+    _reader: ReaderWatch
 
     def __init__(self, crowd: Connections, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -88,6 +86,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Wait for the first head, within a limit."""
         super().connection_made(transport)
         self._parting = _Parting(transport, self._end)
+        self._reader = ReaderWatch(self, self.loop)
         self.address = address_of(self.client)
         self._wait(HEAD_WITHIN_S, self._give_up)
         self.crowd.join(self)
@@ -100,7 +99,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._rest = b""
         self._stop_timer()
         self._unset_keepalive_if_required()
-        self._stop_watching()
+        self._reader.stop()
         self.crowd.leave(self)
         if self._running is not None and self._running is not self.cycle:  # it waits; another came after it
             self._running.disconnected = True
@@ -360,35 +359,20 @@ class LimitedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client does not read its answers."""
         super().pause_writing()
-        self._watch_reader()
+        self._reader.start()
         self.crowd.note_unread(self)
 
     def resume_writing(self) -> None:
-        """It was read."""
+        """It was read; of a connection that is closed the rest is waited for too."""
         super().resume_writing()
         self.crowd.note_read(self)
-        self._stop_watching()
-
-    def _watch_reader(self) -> None:
-        judge = partial(self._judge_reader, self.unread_bytes, self._watch_reader)
-        self._watch = self.loop.call_later(ANSWER_WITHIN_S, judge)
+        if not self.transport.is_closing():
+            self._reader.stop()
 
     def _let_read(self) -> None:
         """It is closed: what was answered before may be read at the same pace, and then nobody is waited for."""
-        self._wait(ANSWER_WITHIN_S, partial(self._judge_reader, self.unread_bytes, self._let_read))
-
-    def _judge_reader(self, unread_before: int, wait_again: Callable[[], None]) -> None:
-        """Drop the connection unless so much was read meanwhile, or half of what there was."""
-        wanted = min(ANSWER_WITHIN_S * SLOWEST_BYTES_A_S, max(unread_before // 2, 1))
-        if unread_before - self.unread_bytes < wanted:
-            self.drop()
-        else:
-            wait_again()
-
-    def _stop_watching(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
+        self._stop_timer()
+        self._reader.start()
 
     # ---- deadlines
 
