@@ -110,7 +110,7 @@ class Pooler:
             if struct.unpack("!i", first[4:8])[0] == _CANCEL:
                 return
             server, said = self._lend(first)
-            self._idle.append(server)
+            self.give_back(server)
             client.sendall(_LET_IN + said + _KEY + _READY)
             while True:
                 kind, message = message_of(client)
@@ -130,9 +130,13 @@ class Pooler:
                 other.sendall(message)
                 asked += (line is client and kind in (b"Q", b"S")) - (line is server and kind == b"Z")
                 if line is server and kind == b"Z" and message[-1:] == b"I" and not asked:
-                    with self._lock:
-                        self._idle.append(server)
+                    self.give_back(server)
                     return
+
+    def give_back(self, server: socket.socket) -> None:
+        """It may be lent to another client."""
+        with self._lock:
+            self._idle.append(server)
 
     def close(self) -> None:
         for line in (self._listener, *self._lines):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import psycopg
 import pytest
 
-from tests.pooler import running_pooler
+from tests.pooler import Pooler, running_pooler
 from tests.postgres import GUARDED, Server
 from understudy.clock import ManualClock, SystemClock
 from understudy.errors import ConfigError, StoreDownError
@@ -30,7 +32,11 @@ def place(postgres_server: Server) -> Iterator[str]:
     """The address of a database for all tests of this module, which leave it empty."""
     postgres_server.admin.execute(f"CREATE ROLE {GUARDED} LOGIN PASSWORD '{PASSWORD}'")
     postgres_server.admin.execute("CREATE ROLE single LOGIN CONNECTION LIMIT 0")
-    yield postgres_server.new_database()
+    address = postgres_server.new_database()
+    postgres_server.ask(
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC", database=urlsplit(address).path[1:]
+    )  # as since 15
+    yield address
     postgres_server.admin.execute(f"DROP ROLE {GUARDED}; DROP ROLE single")
 
 
@@ -172,6 +178,34 @@ def test_a_pooler_for_transactions_is_seen_and_is_no_hindrance(place: str, postg
         assert names(pooled) == []
         (fault,) = look(pooled, "", SystemClock(), is_thorough=True)
         assert (fault.name, fault.is_fatal) == ("pooler", False)
+
+
+class LatePooler(Pooler):
+    """It takes the connection of one transaction back only while the next one is lent another."""
+
+    def __init__(self, server: Path, folder: Path) -> None:
+        super().__init__(server, folder)
+        self.late_after = -1  # transactions
+        self._late: list[socket.socket] = []
+
+    def _lend(self, first: bytes) -> tuple[socket.socket, bytes]:
+        lent = super()._lend(first)
+        while self._late:
+            super().give_back(self._late.pop())
+        return lent
+
+    def give_back(self, server: socket.socket) -> None:
+        self.late_after -= 1
+        self._late.append(server) if not self.late_after else super().give_back(server)
+
+
+def test_a_pooler_is_seen_also_if_it_is_late_once(place: str, postgres_server: Server) -> None:
+    server = postgres_server.folder / ".s.PGSQL.5432"
+    with tempfile.TemporaryDirectory(prefix="") as short, closing(LatePooler(server, Path(short))) as late:
+        pooled = f"{place.partition('?')[0]}?{urlencode({'host': short, 'port': 5432})}"
+        with psycopg.connect(pooled, autocommit=True, prepare_threshold=None) as connection:
+            late.late_after = 3  # the greeting of the other session, and two transactions of this one
+            assert postgres_look._is_pooled(connection, pooled)
 
 
 def test_parameters_that_libpq_does_not_know(place: str) -> None:

@@ -195,7 +195,7 @@ def _is_pooled(connection: psycopg.Connection[Any], conninfo: str) -> bool:
 
     A pooler for transactions lends the process that was given back last. One for sessions does not: it is no trouble.
     """
-    with psycopg.connect(conninfo, prepare_threshold=None) as other:
+    with psycopg.connect(conninfo, autocommit=True, prepare_threshold=None) as other:
         for _ in range(POOLED_TRIES):  # a busy pooler may be late to take one back
             asked = (connection, connection, other)
             first, second, others = (who.execute("SELECT pg_backend_pid()").fetchone() for who in asked)
