@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from tests.hub.desk import DOWN_MS, LATE_MS, Desk, beat, bench_with, live, rows
 from tests.hub.test_batch import claim, enqueue
+from tests.stores import write
 from understudy.coordinator import health, leases
 from understudy.coordinator.nouns import Daemon, Notice, Task
 from understudy.coordinator.routes import Maintenance, Route
@@ -88,7 +89,7 @@ def test_a_lease_that_cannot_be_expired_keeps_no_other_from_it(monkeypatch) -> N
 def test_needs_that_cannot_be_read_keep_nobody_from_the_rest_of_the_queue() -> None:
     bench = bench_with()
     bench.ask(enqueue("bad"), enqueue("good"))
-    bench.store.transaction(lambda tx: tx._db.execute("UPDATE task SET needs = 'no json' WHERE id = 'bad'"))
+    write(bench.store, "UPDATE task SET needs = 'no json' WHERE id = 'bad'")
     (got,) = bench.ask(claim("w", max=5))
     assert [item["task"]["id"] for item in got["tasks"]] == ["good"]
 
@@ -103,10 +104,10 @@ def test_tasks_whose_content_cannot_be_read_stand_before_nobody_and_are_told_onc
     bench = bench_with()
     desk = Desk(bench)
     bench.ask(enqueue("bad"), enqueue("good"))
-    bench.store.transaction(lambda tx: tx._db.execute("UPDATE task_body SET spec = 'no json' WHERE task_id = 'bad'"))
+    write(bench.store, "UPDATE task_body SET spec = 'no json' WHERE task_id = 'bad'")
     if name:
         waits = "UPDATE task SET ready = 0, waiting_for = 'w' WHERE id = 'bad'"
-        bench.store.transaction(lambda tx: tx._db.execute(waits))
+        write(bench.store, waits)
     (first,) = bench.ask(claim("w", max=1))
     (then,) = bench.ask(claim("w", max=1))
     assert [found for answer in (first, then) if (found := answer.get("taskId"))] == ["good"]
@@ -118,17 +119,18 @@ def test_tasks_whose_content_cannot_be_read_stand_before_nobody_and_are_told_onc
     (told,) = bench.events("hub.unjudged")
     assert (told["row"], told["id"]) == ("taskbody", "bad")
     assert len(bench.store.read(lambda tx: tx.unreadable.found)) == 1
-    bench.store.transaction(lambda tx: tx._db.execute("UPDATE task_body SET spec = '{}' WHERE task_id = 'bad'"))
+    write(bench.store, "UPDATE task_body SET spec = '{}' WHERE task_id = 'bad'")
     an_hour_later(bench)
     (mended,) = bench.ask(claim("w", max=5))
     assert "bad" in [item["task"]["id"] for item in mended["tasks"]]
 
 
+@pytest.mark.sqlite  # PostgreSQL takes no word for a number
 def test_a_deadline_that_is_none_has_come_and_is_mended() -> None:
     bench = bench_with()
     desk = Desk(bench)
     beat(bench, "bad")
-    bench.store.transaction(lambda tx: tx._db.execute("UPDATE daemon SET deadline_h = 'soon' WHERE id = 'bad'"))
+    write(bench.store, "UPDATE daemon SET deadline_h = 'soon' WHERE id = 'bad'")
     live(bench, DOWN_MS, desk)
     assert {"bad is late", "bad is down"} <= set(desk.titles)
 
@@ -212,7 +214,7 @@ def test_an_event_that_cannot_be_told_properly_is_told_plainly(monkeypatch) -> N
 def test_a_place_of_an_answer_that_cannot_be_read_loses_no_task() -> None:
     bench = bench_with(reply_to=json.dumps({"channel": "ops"}))
     bench.ask(enqueue("t"))
-    bench.store.transaction(lambda tx: tx._db.execute("UPDATE task SET reply_to = 'no json' WHERE id = 't'"))
+    write(bench.store, "UPDATE task SET reply_to = 'no json' WHERE id = 't'")
     (answer,) = bench.ask(CommandTask("cancel", "t", "me"))
     assert answer["success"]
     assert [row.channel for row in rows(bench, task_id="t", kind="answer")] == ["ops"]  # told at the usual place
