@@ -313,6 +313,7 @@ def test_the_sizes_of_batches_sum_up_to_what_was_decided(hub: Hub) -> None:
     assert 1 <= more[1] == more[2] <= 16
 
 
+@pytest.mark.sqlite
 def test_a_state_that_cannot_be_read_counts_as_it_is_judged(hub: Hub) -> None:
     def spoil(tx: Any) -> None:
         tx.save_many([Daemon("d", state="late")])

@@ -65,6 +65,7 @@ def test_two_who_ask_at_once_whether_the_hub_is_ready_hear_the_same(hub: Hub) ->
     assert hub.thread.run(ask_twice()) == [True, True]
 
 
+@pytest.mark.sqlite
 def test_a_store_that_hangs_is_not_ready(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.get("/ready", key=None).of(200)
     monkeypatch.setattr(health, "PROBE_MAX_S", 0.05)
@@ -87,6 +88,7 @@ def test_the_hub_goes_on_when_the_store_is_back(failing: Hub) -> None:
     assert failing.claim()["taskId"] == "x1"
 
 
+@pytest.mark.sqlite
 def test_a_full_disk_is_unavailable_and_half_of_nothing(start_hub: Callable[..., Hub], tmp_path: Path) -> None:
     hub = start_hub(path=tmp_path / "hub.db")
     hub.enqueue("first")
@@ -101,6 +103,7 @@ def test_a_full_disk_is_unavailable_and_half_of_nothing(start_hub: Callable[...,
     assert len(hub.pending()) == 501
 
 
+@pytest.mark.sqlite
 def test_a_result_that_no_disk_takes_is_taken_later(start_hub: Callable[..., Hub], tmp_path: Path) -> None:
     """Until then its task stays leased; a daemon keeps it in its spool and sends it again."""
     hub = start_hub(path=tmp_path / "hub.db")
@@ -117,6 +120,7 @@ def test_a_result_that_no_disk_takes_is_taken_later(start_hub: Callable[..., Hub
     assert hub.get("/api/result/first").of(200)["output"] == result["output"]
 
 
+@pytest.mark.sqlite
 def test_one_request_that_the_store_refuses_fails_alone(start_hub: Callable[..., Hub], tmp_path: Path) -> None:
     """Requests of one batch share a transaction: it is rolled back, and each is tried alone, once."""
     hub = start_hub(path=tmp_path / "hub.db")

@@ -174,6 +174,7 @@ async def _go_on(hub: Hub) -> None:
     hub.runtime._others._woken.set()  # type: ignore[union-attr]
 
 
+@pytest.mark.sqlite
 def test_a_store_of_one_hub_is_fed_by_its_commits(start_hub: Callable[..., Hub]) -> None:
     hub = start_hub()
     assert hub.runtime._others is None
@@ -446,5 +447,6 @@ def _seen_at(hub: Hub, name: str) -> int:
     return max(int(row.seen_at) for row in rows if row.name == name)
 
 
+@pytest.mark.sqlite
 def test_a_hub_has_two_batches_under_way_on_a_shared_store_only(pair: Pair, start_hub: Callable[..., Hub]) -> None:
     assert [isinstance(hub.runtime.writer, Lanes) for hub in (*pair, start_hub())] == [True, True, False]

@@ -23,6 +23,7 @@ from understudy.store.reading import WORDS
 from understudy.store.sqlite import SqliteStore
 from understudy.store.tables import TABLES
 
+pytestmark = pytest.mark.sqlite  # PostgreSQL takes no word for a number, nor broken UTF-8
 NOT_UTF8 = "CAST(x'ff41' AS TEXT)"
 DAMAGE = {  # what a column may hold instead, by its declared type
     "TEXT": (
