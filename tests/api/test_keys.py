@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.api.hubs import Hub, LoopThread
 from tests.api.rows import NAMES, ROWS, SCOPES, Row
 from tests.api.wire import ADMIN, OWNER
+from tests.waiting import eventually
 from understudy.api import auth
+from understudy.errors import UnavailableError
 
 OWNER_NAMES = ("UNDERSTUDY_API_KEY", "ASSISTANT_API_KEY", "QUEUE_API_KEY", "WORKERS_API_KEY")
 
@@ -182,6 +185,28 @@ def test_a_revoked_key_is_refused_at_once(hub: Hub) -> None:
         hub.post(f"/api/keys/{made['id']}/revoke", key=ADMIN).of(200)
         hub.get("/api/queue", key=made["key"]).of(401)
         hub.clock.advance(60_000)  # the refusals are no guesses of one minute
+
+
+def test_a_key_revoked_while_keys_cannot_be_read_is_refused_as_soon_as_they_can(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The revocation is on disk: an answer 503 must not leave the key valid until somebody changes another one."""
+    made = hub.post("/api/keys", {"name": "n", "scopes": ["read"]}, key=ADMIN).of(201)
+    monkeypatch.setattr(hub.runtime, "view", failing_once(hub.runtime.view))
+    hub.post(f"/api/keys/{made['id']}/revoke", key=ADMIN).of(503)
+    eventually(lambda: hub.get("/api/queue", key=made["key"]).status == 401)
+
+
+def failing_once(view: Callable[..., Any]) -> Callable[..., Any]:
+    """A view of the store that fails the first time."""
+    failures = iter([UnavailableError("The hub is overloaded")])
+
+    async def look(*given: Any, **more: Any) -> Any:
+        for failure in failures:
+            raise failure
+        return await view(*given, **more)
+
+    return look
 
 
 def test_revoking_twice_is_the_same_as_once(hub: Hub) -> None:

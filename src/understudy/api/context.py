@@ -53,6 +53,14 @@ class Api:
             stored = await self.hub.view(lambda view: view.reader.load_all(Key, KEYS_MAX))
             self.keys.replace_stored(stored)
 
+    async def key_changed(self) -> None:
+        """After a request that changed a key: take it over. If that fails now, it is done as soon as it can be."""
+        try:
+            await self.load_keys()
+        except UnderstudyError:
+            self._load_again()
+            raise
+
     def _look_at(self, committed: Committed) -> None:
         """Another hub may have made or revoked a key."""
         if any(stored.event.name.startswith(KEY_EVENTS) for stored in committed.events):
@@ -63,11 +71,13 @@ class Api:
 
     async def _load_until_done(self) -> None:
         """A store that fails, or too many who read, is tried again: a revoked key must not stay valid for that."""
-        while True:
+        while not self.hub.feed.is_over:
             try:
-                return await self.load_keys()
+                await self.load_keys()
             except UnderstudyError:
                 await asyncio.sleep(LOAD_AGAIN_S)
+            else:
+                return
 
     def caller(self, scope: Any) -> Caller:
         """The sender of the request; UnauthorizedError, or TooManyRequestsError after too many wrong keys.

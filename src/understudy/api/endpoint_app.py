@@ -168,7 +168,7 @@ class EndpointApp:
             return await wait_for_work(hub, operation, self._welcome(request), receive)
         answer = await hub.decide(operation)
         if isinstance(operation, KeyChange):  # in force before the answer is sent
-            await self.api.load_keys()
+            await self.api.key_changed()
         return answer
 
     def _operation(self, request: Request) -> Operation:

@@ -178,7 +178,7 @@ class ActApp:
         if isinstance(answer, UnderstudyError):
             raise answer
         if isinstance(operation, KeyChange):
-            await api.load_keys()
+            await api.key_changed()
         self._site.live.acted()
         return act.endpoint.shown(answer)
 
