@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,8 +26,9 @@ from understudy.worker.effects import (
     StopRun,
     TellGuard,
     Wait,
+    WriteLog,
 )
-from understudy.worker.executors import NEW, Start, TaskToRun
+from understudy.worker.executors import NEW, Outcome, Start, TaskToRun
 from understudy.worker.executors.command import CommandExecutor
 from understudy.worker.guard_policy import Rooted, RunDone, Spawning
 from understudy.worker.run import run_loop
@@ -209,6 +211,73 @@ def test_run_is_asked_to_end_unless_it_is_lost(why: str, grace_ms: int) -> None:
     scene.play()
     assert [effect.grace_ms for effect in scene.all(StopRun)] == [grace_ms]
     assert run.id not in scene.state.runs
+
+
+class Forgetful(CommandExecutor):
+    """Its sessions are never known: each start is worth another one."""
+
+    def outcome(self, ended: Ended, reading: Any = None) -> Outcome:
+        return Outcome(success=False, error="No such session", failure_class="session", again="session")
+
+
+def meanwhile(scene: Scene, happens: Callable[[], object]) -> Scene:
+    """Let something happen while the log is told that the run is started once more."""
+
+    class Answers(dict[type, Any]):
+        def get(self, kind: type, default: Any = None) -> Any:
+            if kind is WriteLog and scene.effects[-1].level == "warning":  # type: ignore[union-attr]
+                happens()
+            if kind is Wait:
+                clock.advance(500)
+            return super().get(kind, default)
+
+    clock = scene.state.clock
+    assert isinstance(clock, ManualClock)
+
+    scene.answers = Answers(scene.answers)
+    scene.news = [Ended(code=1)] * 2
+    return scene.play()
+
+
+@pytest.mark.parametrize("why", ["lost", "cancelled", "drain"])
+def test_run_that_must_end_is_not_started_once_more(why: str) -> None:
+    scene = Scene(Forgetful(("work",), {}))
+    meanwhile(scene, lambda: scene.state.stop_run(scene.run, why))
+    assert len(scene.all(Spawn)) == 1
+    assert [effect.reason for effect in scene.all(ArchiveResult)] == ["lost"] * (why == "lost")
+    assert [kept.result.failure_class for kept in scene.all(SpoolResult)] == ["cancelled"] * (why == "cancelled")
+    assert [call.body["reason"] for call in scene.all(Call)] == ["drain"] * (why == "drain")
+
+
+def test_run_whose_lease_is_over_is_not_started_once_more() -> None:
+    scene = Scene(Forgetful(("work",), {}))
+    clock = scene.state.clock
+    assert isinstance(clock, ManualClock)
+    meanwhile(scene, lambda: clock.advance(60_000))
+    assert len(scene.all(Spawn)) == 1
+    assert [effect.reason for effect in scene.all(ArchiveResult)] == ["lost"]
+
+
+def test_run_is_not_started_once_more_before_a_guard_knows_it() -> None:
+    scene = Scene(Forgetful(("work",), {}))
+    meanwhile(scene, lambda: scene.answers.update({TellGuard: False}))
+    assert len(scene.all(Spawn)) == 1
+    assert [call.path for call in scene.all(Call)] == ["/api/queue/t1/release"]
+
+
+def test_run_whose_lease_ends_while_it_waits_for_a_guard_is_not_started() -> None:
+    scene = Scene()
+    clock = scene.state.clock
+    assert isinstance(clock, ManualClock)
+    scene.answers[TellGuard] = False
+    loop = run_loop(scene.state, scene.run)
+    effect = loop.send(None)
+    while not isinstance(effect, Wait):
+        effect = loop.send(scene.answers.get(type(effect)))
+    clock.advance(60_000)
+    while not isinstance(effect, Call | Spawn):
+        effect = loop.send(True)
+    assert isinstance(effect, Call)
 
 
 def test_result_that_cannot_be_kept_stays_the_guards_business() -> None:

@@ -85,6 +85,9 @@ def _carry(state: WorkerState, run: Run) -> Loop:
     outcome: Outcome | None = None
     ended: Ended | None = None
     for nth in range(STARTS_MAX):
+        if nth and (stop := (yield from _why_not_again(state, run))):
+            yield from _end(state, run, stop, ended)
+            return
         failed = yield from _start(state, run, executor, nth, has_session=again != "session")
         if failed is not None:
             yield from _settle(state, run, executor, failed, None)
@@ -100,6 +103,13 @@ def _carry(state: WorkerState, run: Run) -> Loop:
         yield from _settle(state, run, executor, outcome, ended)
     else:
         yield from _end(state, run, stop, ended)
+
+
+def _why_not_again(state: WorkerState, run: Run) -> Steps[str]:
+    """Why it must not be started once more, "" if it may: since its first start ended, all may have changed."""
+    is_guarded = yield from _is_guarded(state, run)
+    stop = _reason_to_stop(run, state.clock.mono_ms(), run.started_ms + _longest_ms(state, run))
+    return stop or ("" if is_guarded else "drain")
 
 
 def _say_again(state: WorkerState, run: Run, executor: Executor, again: str) -> Loop:
@@ -129,9 +139,9 @@ def _is_ours(state: WorkerState, run: Run) -> Steps[bool]:
 
 
 def _is_guarded(state: WorkerState, run: Run) -> Steps[bool]:
-    """Tell the guard before there is a process; without a guard nothing is started."""
+    """Tell the guard before there is a process; without a guard nothing is started, nor after the lease has ended."""
     until_ms = state.clock.mono_ms() + GUARD_MS_MAX
-    while not run.stop:
+    while not run.stop and not run.is_lease_over(state.clock.mono_ms()):
         if (yield TellGuard(spawning(run))):
             run.is_guarded = True
             return True
