@@ -222,6 +222,7 @@ class Forgetful(CommandExecutor):
 
 def meanwhile(scene: Scene, happens: Callable[[], object]) -> Scene:
     """Let something happen while the log is told that the run is started once more."""
+    clock: Any = scene.state.clock
 
     class Answers(dict[type, Any]):
         def get(self, kind: type, default: Any = None) -> Any:
@@ -230,9 +231,6 @@ def meanwhile(scene: Scene, happens: Callable[[], object]) -> Scene:
             if kind is Wait:
                 clock.advance(500)
             return super().get(kind, default)
-
-    clock = scene.state.clock
-    assert isinstance(clock, ManualClock)
 
     scene.answers = Answers(scene.answers)
     scene.news = [Ended(code=1)] * 2
