@@ -11,6 +11,7 @@ from tests.api.hubs import DAY, Hub
 from tests.api.wire import ADMIN
 from tests.dashboard.browser import Browser
 from tests.waiting import eventually
+from understudy.api.event_feed import EventFeed
 from understudy.dashboard import site as site_module
 from understudy.dashboard.live import Live, Looked, Watcher
 from understudy.dashboard.page import Fragment, Given
@@ -155,6 +156,40 @@ def test_who_opens_hundreds_of_pages_waits_for_those_who_open_one() -> None:
         return [watcher.session_id for looked in live._due() for watcher in looked.watchers]
 
     assert asyncio.run(look())[:2] == ["one", "many"]
+
+
+class ReadWhenAsked:
+    """Of a hub: reads that end when the test says so."""
+
+    def __init__(self) -> None:
+        self.feed = EventFeed()
+        self.reads: list[asyncio.Future[str]] = []
+
+    def view(self, *_: object) -> asyncio.Future[str]:
+        self.reads.append(asyncio.get_running_loop().create_future())
+        return self.reads[-1]
+
+
+def test_a_page_opened_while_a_fragment_is_rendered_anew_does_not_show_the_old_one() -> None:
+    """A person who pressed a button is led back to the page, which must show what the button did."""
+    fragment, given = Fragment("one", lambda _, __: {}), Given("en", frozenset())
+
+    async def look() -> list[str | None]:
+        hub = ReadWhenAsked()
+        live = Live(hub, None, None)  # type: ignore[arg-type]  # nothing is rendered here
+        looked = live._looked[("one", given)] = Looked(fragment, given)
+        seen: list[str | None] = []
+        for html in ("before", "after"):
+            looked.is_stale, looked.due_at = True, 0.0
+            rendering = asyncio.ensure_future(live._look())
+            await asyncio.sleep(0)
+            seen.append(shown.html if (shown := live.shown(fragment, given)) else None)
+            hub.reads[-1].set_result(html)
+            await rendering
+            seen.append(shown.html if (shown := live.shown(fragment, given)) else None)
+        return seen
+
+    assert asyncio.run(look()) == [None, "before", None, "after"]
 
 
 def test_a_stream_is_asked_for_with_get(hub: Hub, admin: Browser) -> None:

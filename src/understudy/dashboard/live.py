@@ -71,6 +71,7 @@ class Looked:
         self.message = b""
         self.watchers: set[Watcher] = set()
         self.is_stale = True
+        self.is_under_way = False  # being rendered: what is shown may be older than what made it stale
         self.is_in_line = False  # of those that are to be searched
         self.due_at = 0.0  # of the loop's clock: not rendered before
         self.old_at = 0.0  # stale from then on without any news; 0: never
@@ -156,7 +157,9 @@ class Live:
     def shown(self, fragment: Fragment, given: Given) -> RenderedFragment | None:
         """The fragment as all see it now; None if nobody looks, or it is not up to date."""
         found = self._looked.get((fragment.name, given))
-        return found.shown if found is not None and not found.is_stale and not self._said else None
+        if found is None or found.is_stale or found.is_under_way or self._said:
+            return None
+        return found.shown
 
     @contextmanager
     def joined(
@@ -288,7 +291,7 @@ class Live:
                 await asyncio.sleep(self._now() - began)
 
     async def _render(self, looked: Looked) -> None:
-        looked.is_stale = False
+        looked.is_stale, looked.is_under_way = False, True
         began = self._now()
         fragment = looked.fragment
         try:
@@ -300,6 +303,8 @@ class Live:
             self._hub.log.emit("critical", "Pages", f"Internal error in the fragment {fragment.name}: {bug!r}")
             self._try_later(looked, began)
             return
+        finally:
+            looked.is_under_way = False
         now = self._now()
         looked.take(shown_of(fragment.name, html), now, now - began)
 
