@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 import pytest
@@ -12,9 +13,11 @@ from tests.api.wire import ADMIN
 from tests.dashboard.browser import Browser
 from tests.waiting import eventually
 from understudy.api.event_feed import EventFeed
+from understudy.dashboard import live as live_module
 from understudy.dashboard import site as site_module
 from understudy.dashboard.live import Live, Looked, Watcher
 from understudy.dashboard.page import Fragment, Given
+from understudy.errors import UnavailableError
 
 Open = Callable[..., Browser]
 
@@ -177,6 +180,7 @@ def test_a_page_opened_while_a_fragment_is_rendered_anew_does_not_show_the_old_o
     async def look() -> list[str | None]:
         hub = ReadWhenAsked()
         live = Live(hub, None, None)  # type: ignore[arg-type]  # nothing is rendered here
+        live._check_at = math.inf  # nobody's session is looked at
         looked = live._looked[("one", given)] = Looked(fragment, given)
         seen: list[str | None] = []
         for html in ("before", "after"):
@@ -190,6 +194,47 @@ def test_a_page_opened_while_a_fragment_is_rendered_anew_does_not_show_the_old_o
         return seen
 
     assert asyncio.run(look()) == [None, "before", None, "after"]
+
+
+async def ended(held: Callable[[tuple[str, ...]], frozenset[str]], *said: str) -> str:
+    """Why the only open page was ended, if `held` tells which sessions are, and these events were noted."""
+
+    async def look(ids: tuple[str, ...]) -> frozenset[str]:
+        return held(ids)
+
+    live = Live(ReadWhenAsked(), None, look)  # type: ignore[arg-type]  # nothing is rendered here
+    with live.joined("s1", (), {}) as watcher:
+        live._said |= {(name, "") for name in said}
+        async with asyncio.timeout(10):
+            while not watcher.over:
+                await watcher.next(60)
+    return watcher.over
+
+
+def test_a_session_that_could_not_be_looked_at_when_it_ended_is_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its page may have news all the time: nobody else would look."""
+    monkeypatch.setattr(live_module, "RETRY_S", 0)
+    failures = iter([UnavailableError("The hub is overloaded")] * 3)
+
+    def held(_: tuple[str, ...]) -> frozenset[str]:
+        for failure in failures:
+            raise failure
+        return frozenset()
+
+    assert asyncio.run(ended(held, "session.ended")) == "session"
+
+
+def test_a_page_that_has_news_all_the_time_ends_with_its_session_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_module, "CHECK_EVERY_S", 0)
+    looks = iter([frozenset({"s1"})] * 3)
+    assert asyncio.run(ended(lambda _: next(looks, frozenset()))) == "session"
+
+
+def test_a_session_that_ended_just_before_its_page_joined_the_others_ends_that_page() -> None:
+    """It was let in while it was held, and the word of its end came before anybody would note it for this page."""
+    assert asyncio.run(ended(lambda _: frozenset())) == "session"
 
 
 def test_a_stream_is_asked_for_with_get(hub: Hub, admin: Browser) -> None:

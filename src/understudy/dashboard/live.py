@@ -152,7 +152,7 @@ class Live:
         self._searching: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._checked_at = 0.0  # when sessions were looked at last
+        self._check_at = 0.0  # of the loop's clock: when sessions are looked at without any news of them
 
     def shown(self, fragment: Fragment, given: Given) -> RenderedFragment | None:
         """The fragment as all see it now; None if nobody looks, or it is not up to date."""
@@ -182,6 +182,7 @@ class Live:
             looked = self._looked.setdefault((fragment.name, given), Looked(fragment, given))
             looked.watchers.add(watcher)
             watcher.tell(looked)
+        self._check_at = 0.0  # since this session was let in it may have ended, and nobody noted that for this page
         self._hub.feed.listeners.add(self._note)
         self._hub.feed.endings.add(self._stop)
         self._news.set()
@@ -240,8 +241,8 @@ class Live:
         for name, task_id in events:
             said[name.partition(".")[0]].add(task_id)
         self._mark(said)
-        if said.keys() & {"session", "key", ACTED}:
-            await self.end_sessions()
+        if said.keys() & {"session", "key", ACTED} or self._check_at <= self._now():
+            await self._end_sessions()
         until = self._now() + ROUND_S  # the rest stands in line with whatever becomes due meanwhile
         for looked in self._due():
             if looked.is_search:
@@ -252,11 +253,12 @@ class Live:
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def _rest_s(self) -> float | None:
-        """The time without anything to do, unless there is news; None: without end."""
-        instants = [looked.due_at for looked in self._looked.values() if looked.is_stale and not looked.is_in_line]
+    def _rest_s(self) -> float:
+        """The time without anything to do, unless there is news."""
+        instants = [self._check_at]
+        instants += [looked.due_at for looked in self._looked.values() if looked.is_stale and not looked.is_in_line]
         instants += [looked.old_at for looked in self._looked.values() if looked.old_at]
-        return max(min(instants) - self._now(), 0.0) if instants else None
+        return max(min(instants) - self._now(), 0.0)
 
     def _mark(self, said: Mapping[str, AbstractSet[str]]) -> None:
         now = self._now()
@@ -318,20 +320,17 @@ class Live:
         now = self._now()
         looked.is_stale, looked.due_at = True, now + max(RETRY_S, looked.pause_s(now - began))
 
-    async def check_sessions(self) -> None:
-        """End the pages of sessions whose time is over; looks at most every 30 s."""
-        if self._now() - self._checked_at >= CHECK_EVERY_S:
-            await self.end_sessions()
-
-    async def end_sessions(self) -> None:
-        """End the pages of sessions that are not held any more."""
-        self._checked_at = self._now()
+    async def _end_sessions(self) -> None:
+        """End the pages of sessions that are not held any more; a look that fails is soon taken again."""
+        self._check_at = self._now() + RETRY_S
         asked = {watcher.session_id for watcher in self._watchers}
         with suppress(UnderstudyError):
-            over = asked - await self._held(tuple(asked))  # who has come meanwhile was not asked about
+            over = asked - await self._held(tuple(asked))
             for watcher in self._watchers:
                 if watcher.session_id in over:
                     watcher.end("session")
+            has_newcomer = any(watcher.session_id not in asked for watcher in self._watchers)
+            self._check_at = 0.0 if has_newcomer else self._now() + CHECK_EVERY_S
 
     def _stop(self) -> None:
         for watcher in self._watchers:

@@ -55,7 +55,6 @@ class StreamApp:
             await Response(status_code=error.status, headers=headers)(scope, receive, send)
 
     async def _follow(self, watcher: Watcher, receive: Any, send: Any) -> None:
-        site = self._site
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         await _write(send, self._hello())
         gone = asyncio.get_running_loop().create_task(_disconnected(receive, watcher))
@@ -65,8 +64,6 @@ class StreamApp:
                 if watcher.over:
                     break
                 await _write(send, b"".join(messages) or self._alive())
-                if not messages:
-                    await site.live.check_sessions()
         finally:
             gone.cancel()
         if watcher.over != "gone":
