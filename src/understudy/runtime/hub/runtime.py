@@ -65,7 +65,7 @@ class HubRuntime:
         self.shown_name = given.settings.hub_name
         self.is_draining = False
         self.is_misfit = False  # its version does not go together with the store any more
-        self.end: Callable[[], None] = self.drain  # called to stop by itself; a server does more
+        self._end: Callable[[], None] = lambda: None  # called to stop by itself
         self.started_at = clock.now_ms()
         self._started_mono = clock.mono_ms()
         self.store = store
@@ -261,7 +261,13 @@ class HubRuntime:
     def _on_misfit(self, why: str) -> None:
         self.is_misfit = True
         self.log.emit("critical", "Hub", f"This hub ends: {why}")
-        self.end()
+        self._end()
+
+    def end_by(self, end: Callable[[], None]) -> None:
+        """Have `end` called when this hub has to stop by itself; now, if it found that out while it started."""
+        self._end = end
+        if self.is_misfit:
+            end()
 
     def _on_others_trouble(self, trouble: BaseException) -> None:
         if isinstance(trouble, StoreError):

@@ -151,7 +151,6 @@ async def _serve(given: HubInputs, listener: socket.socket, connections_max: int
     watchdog = Watchdog(os.environ, lambda: _turns(loop) and hub.is_turning(), clock)
 
     ending = Ending(hub, server, watchdog, log, hub_drain_s(settings))
-    hub.end = ending.signalled
     for number in heeded((signal.SIGTERM, signal.SIGINT)):
         loop.add_signal_handler(number, ending.signalled)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -162,6 +161,7 @@ async def _serve(given: HubInputs, listener: socket.socket, connections_max: int
     host, port = listener.getsockname()[:2]
     log.emit("info", "Hub", f"Listening on {url_of(host, port)}", version=understudy.__version__, hub=hub.name)
     watchdog.ready()
+    hub.end_by(ending.signalled)
     try:
         await server.serve(sockets=[listener])
     finally:
