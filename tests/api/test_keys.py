@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -195,6 +196,20 @@ def test_a_key_revoked_while_keys_cannot_be_read_is_refused_as_soon_as_they_can(
     monkeypatch.setattr(hub.runtime, "view", failing_once(hub.runtime.view))
     hub.post(f"/api/keys/{made['id']}/revoke", key=ADMIN).of(503)
     eventually(lambda: hub.get("/api/queue", key=made["key"]).status == 401)
+
+
+@pytest.mark.parametrize("framing", ["content-length: 16", "transfer-encoding: chunked"])
+def test_a_key_that_is_revoked_while_a_body_comes_asks_for_nothing_any_more(hub: Hub, framing: str) -> None:
+    """Else a thief would keep requests without their ends, and complete them minutes after the revocation."""
+    made = hub.post("/api/keys", {"name": "n", "scopes": ["submit"]}, key=ADMIN).of(201)
+    body = b'{"content": "x"}'
+    with socket.create_connection(("127.0.0.1", hub.port), 30) as line:
+        line.sendall(f"POST /api/queue HTTP/1.1\r\nhost: h\r\nx-api-key: {made['key']}\r\n{framing}\r\n\r\n".encode())
+        eventually(lambda: any(one._in_body for one in [*hub.crowd._known]), what="the head was read")  # type: ignore[attr-defined]
+        hub.post(f"/api/keys/{made['id']}/revoke", key=ADMIN).of(200)
+        line.sendall(b"10\r\n%s\r\n0\r\n\r\n" % body if "chunked" in framing else body)
+        assert line.recv(4096).split(b" ")[1] == b"401"
+    assert hub.pending() == []
 
 
 def failing_once(view: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable
 from html import unescape
+from urllib.parse import urlencode
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.api.hubs import DAY, MINUTE, Hub, KeptStore
 from tests.api.wire import ADMIN, OWNER
 from tests.dashboard.browser import Browser
 from tests.dashboard.conftest import login_link
+from tests.waiting import eventually
 from understudy.config.table import Settings
 from understudy.dashboard.asked import token_of
 
@@ -194,6 +197,21 @@ def test_a_revoked_key_ends_its_sessions(hub: Hub, open_browser: Open) -> None:
     assert browser.get("/").status == 200
     hub.post(f"/api/keys/{made['id']}/revoke", key=ADMIN).of(200)
     assert browser.get("/").status == 303
+
+
+def test_a_session_that_ends_while_its_form_comes_does_nothing_any_more(hub: Hub, admin: Browser) -> None:
+    form = urlencode({"token": admin.get("/").token, "back": "/", "content": "too late"}).encode()
+    cookie = "; ".join(f"{name}={value}" for name, value in admin.cookies.items())
+    head = f"POST /submit HTTP/1.1\r\nhost: 127.0.0.1:{hub.port}\r\ncookie: {cookie}\r\n"
+    with socket.create_connection(("127.0.0.1", hub.port), 30) as line:
+        before = {*hub.crowd._known}
+        line.sendall(f"{head}content-length: {len(form)}\r\n\r\n".encode())
+        eventually(lambda: {*hub.crowd._known} - before, what="the session was let in")
+        hub.post("/api/sessions/end", key=ADMIN).of(200)
+        line.sendall(form)
+        answer = line.recv(4096)
+    assert (answer.split(b" ")[1], b"location: /login\r\n" in answer) == (b"303", True), answer
+    assert hub.pending() == []
 
 
 def test_a_session_outlives_the_hub_but_not_its_key(

@@ -24,7 +24,7 @@ from understudy.api.respond import (
     send_response,
 )
 from understudy.api.streams import stream_events
-from understudy.errors import ForbiddenError, UnderstudyError
+from understudy.errors import ForbiddenError, UnauthorizedError, UnderstudyError
 from understudy.hub.claims import ClaimTasks
 from understudy.hub.keys import Caller, KeyChange
 from understudy.hub.operation import Operation
@@ -172,6 +172,9 @@ class EndpointApp:
         return answer
 
     def _operation(self, request: Request) -> Operation:
+        """The operation of a whole request; UnauthorizedError if its key was revoked while its body came."""
+        if not self.api.keys.is_valid(request.caller.key_id):
+            raise UnauthorizedError
         assert self.endpoint.make is not None
         operation = self.endpoint.make(request)
         operation.weight += len(request.body) // BYTES_A_TASK

@@ -142,6 +142,8 @@ class ActApp:
         if not await site.doorman.admit(asked):
             return site.see(asked, "/login")
         form = await asked.form()
+        if not await site.doorman.is_held(asked):
+            return site.see(asked, "/login")
         asked.show_again(own_path(form.get("back", "/")))  # the links of an answer at this address lead there
         site.doorman.check_act(asked, form.get("token", ""))
         if not asked.caller.may(*act.endpoint.scopes):

@@ -49,6 +49,11 @@ class Doorman:
         await self._note_seen(session)
         return True
 
+    async def is_held(self, asked: Asked) -> bool:
+        """True if the session that was let in is still held: what a browser sends after its head may take minutes."""
+        assert asked.session is not None
+        return bool(await self.load((asked.session.id,), asked.session.id))
+
     async def _session_of(self, asked: Asked, user: str) -> Session | None:
         session_id, secret = asked.cookie
         if not session_id or not secret or len(session_id) > ID_CHARS_MAX:
