@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,11 @@ import pytest
 from tests.api.hubs import HOUR, MINUTE, Hub
 from tests.api.wire import ADMIN, Stream, at
 from tests.waiting import eventually
+from understudy.api import streams as streams_module
+from understudy.api.endpoint import Request
+from understudy.api.streams import stream_events
 from understudy.hub.enqueue import EnqueueTasks
+from understudy.hub.keys import Caller
 from understudy.wire.tasks import EnqueueBody
 
 
@@ -236,6 +241,58 @@ def test_a_stream_goes_on_after_a_restart_of_the_hub(start_hub: Callable[..., Hu
 
 
 @pytest.mark.sqlite
+class Listener:
+    """A client of a stream as the hub's own code sees it, with a long log before it; `happens` at its first event."""
+
+    def __init__(self, hub: Hub, happens: str) -> None:
+        self.hub = hub
+        self.happens = happens
+        self.is_welcome = True
+        self.gone = asyncio.Event()
+        self.events = 0
+        self.end = b""
+
+    async def listen(self) -> None:
+        caller = Caller("k", frozenset({"read"}))
+        request = Request(caller, {}, {"follow": "1"}, b"", self.hub.now, self.hub.runtime.ids)
+        scope = {"headers": [(b"last-event-id", b"1")]}
+        async with asyncio.timeout(30):
+            await stream_events(self.hub.runtime, request, lambda: self.is_welcome, scope, self.receive, self.send)
+
+    async def receive(self) -> dict[str, str]:
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+        body = message.get("body", b"")
+        if not message.get("more_body"):
+            self.end = body
+        if b"data: " in body:
+            self.events += 1
+            match self.happens:
+                case "it hangs up":
+                    self.gone.set()
+                case "its key is revoked":
+                    self.is_welcome = False
+                case "the hub stops":
+                    self.hub.runtime.feed.close()
+
+
+@pytest.mark.parametrize("happens", ["it hangs up", "its key is revoked", "the hub stops"])
+def test_a_stream_that_is_still_catching_up_ends_as_soon_as_any_other(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, happens: str
+) -> None:
+    """Its log may have millions of events: whoever went away would hold a place, and be read for, all that time."""
+    monkeypatch.setattr(streams_module, "PAGE", 2)
+    for _ in range(20):
+        hub.enqueue()
+    listener = Listener(hub, happens)
+    hub.thread.run(listener.listen())
+    assert listener.events <= 4
+    assert (b"this hub is stopping" in listener.end) == (happens == "the hub stops")
+
+
 def test_a_stream_shows_only_what_was_asked_for(hub: Hub, streams: Callable[..., Stream]) -> None:
     hub.beat().of(200)
     stream = streams("&level=warning")

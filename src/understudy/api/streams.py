@@ -74,13 +74,13 @@ async def _follow(
         page = await _page(hub, read, wanted, after)
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
     await _write(send, f"retry: {RETRY_MS}\n\n".encode())
-    try:
-        last = await _catch_up(hub, read, wanted, after, page, send)
-    except UnderstudyError:  # the head is out: the client goes on from the last event that it has
-        await send({"type": "http.response.body", "body": b""})
-        return
     gone = asyncio.get_running_loop().create_task(_disconnected(receive, follower))
+
+    def goes_on() -> bool:
+        return is_welcome() and not gone.done() and not hub.feed.is_over
+
     try:
+        last = await _catch_up(hub, read, wanted, after, page, send, goes_on)
         while is_welcome() and (news := await follower.next(KEEP_ALIVE_S)) is not None and is_welcome():
             chunk = b"".join(
                 item.encoded(partial(sse, redactor=hub.log.redactor))
@@ -89,6 +89,8 @@ async def _follow(
             )
             if chunk or not news:
                 await _write(send, chunk or b": still here\n\n")
+    except UnderstudyError:  # the head is out: the client goes on from the last event that it has
+        pass
     finally:
         gone.cancel()
         if not gone.done():
@@ -101,12 +103,20 @@ def come_again() -> bytes:
 
 
 async def _catch_up(
-    hub: Hub, read: Read, wanted: EventFilter, after: int | None, page: list[StoredEvent], send: Any
+    hub: Hub,
+    read: Read,
+    wanted: EventFilter,
+    after: int | None,
+    page: list[StoredEvent],
+    send: Any,
+    goes_on: Callable[[], bool],
 ) -> int:
-    """Write what was missed since `after`, or the last page; where it came to is returned."""
+    """Write what was missed since `after`, or the last page, while it goes on; where it came to is returned."""
     last = after or 0
     while page:
         for stored in page:
+            if not goes_on():
+                return last
             await _write(send, sse(stored, hub.log.redactor))
         last = page[-1].id
         page = await _page(hub, read, wanted, last) if after is not None and len(page) == PAGE else []
