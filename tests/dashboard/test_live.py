@@ -253,6 +253,12 @@ def test_a_hub_that_stops_ends_its_streams_without_ending_the_session(hub: Hub, 
     ending.result(30)
 
 
+def test_a_page_that_is_let_in_while_the_hub_stops_is_not_followed(hub: Hub, admin: Browser) -> None:
+    """All streams were told that the hub stops; this one would hold up the end until it is cut."""
+    hub.thread.loop.call_soon_threadsafe(hub.runtime.release_waiters)
+    assert admin.stream().response.status == 503
+
+
 def test_a_session_has_a_bounded_number_of_streams(hub: Hub, admin: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("understudy.dashboard.live.WATCHERS_OF_SESSION_MAX", 2)
     assert [admin.stream().response.status for _ in range(3)] == [200, 200, 429]

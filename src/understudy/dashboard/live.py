@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from understudy.api.hub import Hub
 from understudy.dashboard.page import ANONYMOUS, Fragment, Given
-from understudy.errors import TooManyRequestsError, UnderstudyError
+from understudy.errors import TooManyRequestsError, UnavailableError, UnderstudyError
 from understudy.hub.batch import Committed
 from understudy.hub.views import View
 
@@ -165,7 +165,12 @@ class Live:
     def joined(
         self, session_id: str, wanted: Sequence[tuple[Fragment, Given]], marks: dict[str, str]
     ) -> Iterator[Watcher]:
-        """One more open page as long as the context lasts; TooManyRequestsError when its session has too many."""
+        """One more open page as long as the context lasts; TooManyRequestsError when its session has too many.
+
+        UnavailableError when the hub is stopping.
+        """
+        if self._hub.feed.is_over:
+            raise UnavailableError("The hub is stopping")
         if self._of_session[session_id] >= WATCHERS_OF_SESSION_MAX:
             raise TooManyRequestsError(AGAIN_S)
         watcher = Watcher(session_id, marks)
