@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from tests.api.hubs import Hub
+from tests.api.hubs import FailingStore, Hub, set_failing
 from tests.dashboard.browser import SECURITY, Browser
+from understudy.api.auth import RateLimit
 from understudy.config.table import Settings
-from understudy.dashboard.status_page import KEPT_MS
+from understudy.dashboard.status_page import KEPT_MS, StatusApp
+from understudy.hub.public_status import PublicStatus
 
 Start = Callable[..., Hub]
 Open = Callable[..., Browser]
@@ -49,6 +54,28 @@ def test_it_says_states_and_incidents_by_number(start_hub: Start, open_browser: 
     assert "lasts" not in text
     assert "Down" in text, "the incident is still there"
     assert "secret" not in text
+
+
+def test_all_who_look_while_it_is_read_share_that_read(hub: Hub) -> None:
+    """Many look at once when something is down: no read for each of them, and nobody is refused."""
+    limit = RateLimit(hub.clock, per_s=1, burst=1)
+    site: Any = SimpleNamespace(api=SimpleNamespace(hub=hub.runtime, limit=limit))
+    app = StatusApp(site, with_names=False)
+
+    async def look_at_once() -> list[PublicStatus]:
+        return await asyncio.gather(*(app._status() for _ in range(50)))
+
+    seen = hub.thread.run(look_at_once())
+    assert all(one is seen[0] for one in seen)
+
+
+def test_a_status_that_cannot_be_read_is_read_again_by_the_next_who_looks(start_hub: Start, open_browser: Open) -> None:
+    hub = start_hub(settings=Settings(status_page="on"), wrap=FailingStore)
+    stranger = open_browser(hub, "")
+    set_failing(hub, is_failing=True)
+    assert stranger.get("/status").status == 503
+    set_failing(hub, is_failing=False)
+    assert stranger.get("/status").status == 200
 
 
 def test_ids_are_shown_only_if_the_setting_says_so(start_hub: Start, open_browser: Open) -> None:

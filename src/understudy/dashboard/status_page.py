@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from starlette.responses import Response
@@ -32,7 +33,7 @@ class StatusApp:
     def __init__(self, site: Site, *, with_names: bool) -> None:
         self._site = site
         self._with_names = with_names
-        self._kept: PublicStatus | None = None
+        self._read: asyncio.Future[PublicStatus] | None = None
         self._until = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -59,10 +60,18 @@ class StatusApp:
         )
 
     async def _status(self) -> PublicStatus:
+        """As it was lately; all who look while it is read wait for that read."""
         api = self._site.api
         now = api.hub.clock.mono_ms()
-        if self._kept is None or now >= self._until:
+        if self._read is None or (self._read.done() and now >= self._until):
             api.limit.take(LINE)
-            self._kept = await api.hub.view(lambda view: public_status(view, with_names=self._with_names), LINE)
             self._until = now + KEPT_MS
-        return self._kept
+            self._read = asyncio.ensure_future(self._read_anew())
+        return await asyncio.shield(self._read)  # one who goes away stops it for nobody
+
+    async def _read_anew(self) -> PublicStatus:
+        try:
+            return await self._site.api.hub.view(lambda view: public_status(view, with_names=self._with_names), LINE)
+        except BaseException:
+            self._until = 0  # nothing to be kept
+            raise
