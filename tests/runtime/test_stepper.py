@@ -73,6 +73,23 @@ def test_a_step_that_fails_is_told_and_made_again_after_a_while_that_grows_to_a_
     assert slept[6] <= RETRY_MS_FIRST  # after a step that worked it begins anew
 
 
+def test_a_stop_between_two_steps_is_not_overslept() -> None:
+    """It came just when the thread had looked whether it is over, and forgot then who had woken it."""
+    steps = []
+    stepper = stepper_of(lambda: steps.append(1) or LONG_MS)
+
+    class StopsFirst(threading.Event):
+        def clear(self) -> None:
+            stepper.stop()
+            super().clear()
+
+    stepper._woken = StopsFirst()
+    stepper.start()
+    stepper.join(10)
+    assert not stepper._thread.is_alive()
+    assert steps == []
+
+
 def test_what_fails_because_it_is_stopped_is_not_told() -> None:
     troubles: list[Exception] = []
 

@@ -62,8 +62,10 @@ class Stepper:
         self._stopped.wait(ms / 1000)
 
     def _run(self) -> None:
-        while not self.is_over:
+        while True:
             self._woken.clear()
+            if self.is_over:  # asked only now: a stop also wakes, and that must not be forgotten
+                return
             pause_ms = self.safe_step()
             self._last_step_mono = self._clock.mono_ms()
             self._woken.wait(max(pause_ms, 0) / 1000)
