@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from tests.worker.rules_hub import RulesHub
-from understudy.daemon.directives import take_directives
+from understudy.daemon.directives import directive_loop, take_directives
 from understudy.daemon.life import main_loop
+from understudy.texts import t
 from understudy.worker.directives import DirectiveOutcome, SavedDirectives
-from understudy.worker.effects import Call, Ended, Failed, HubAnswer, Installed, LoadedDirectives
+from understudy.worker.effects import (
+    Call,
+    Ended,
+    Failed,
+    HubAnswer,
+    Installed,
+    LoadDirectives,
+    LoadedDirectives,
+    Wait,
+    WriteLog,
+)
 
 MINUTE_MS = 60_000
 LATER = "boot-2"
@@ -126,6 +138,25 @@ def test_a_directive_is_done_once_however_often_it_is_offered() -> None:
     assert hub.reports[-1]["id"] == "d1"
     assert hub.reports[-1]["state"] == "done"
     assert hub.stage.state.mode == "running"
+
+
+@pytest.mark.parametrize("kind", ["drain", "resume", "restart", "update", "dance"])
+def test_a_directive_that_is_offered_while_it_is_being_done_is_not_done_again(kind: str) -> None:
+    """A beat may be answered between any two steps of it, and offers what no beat has reported yet."""
+    state = OwnersHub(may_update=False).stage.state
+    state.is_known = True
+    offered = [{"id": "d1", "kind": kind, "version": "1", "expiresInSec": 600}]
+    take_directives(state, offered, ())
+    loop, effects = directive_loop(state), []
+    answer: Any = None
+    with suppress(StopIteration):  # a restart ends it
+        while not isinstance(effect := loop.send(answer), Wait):
+            effects.append(effect)
+            answer = LoadedDirectives() if isinstance(effect, LoadDirectives) else None
+            take_directives(state, offered, ())
+    taken = t("directives.taken", kind=kind)
+    assert [effect.message for effect in effects if isinstance(effect, WriteLog)].count(taken) == 1
+    assert state.directives == {}
 
 
 def test_a_report_is_repeated_until_a_beat_with_it_is_accepted() -> None:

@@ -80,8 +80,10 @@ def directive_loop(state: WorkerState) -> Loop:
     while not state.is_stop_asked:
         for directive in list(state.directives.values()):
             if not state.is_stop_asked:
-                del state.directives[directive.id]
-                yield from _heed(state, directive)
+                try:
+                    yield from _heed(state, directive)
+                finally:  # only now: a beat that is answered meanwhile would bring it a second time
+                    del state.directives[directive.id]
         yield from _look_at_drains(state)
         yield Wait("directives", LOOK_MS_DRAINING if _drains(state) else LOOK_MS)
 
