@@ -287,6 +287,24 @@ def test_a_thread_that_waits_in_vain_is_told_that_the_outcome_is_not_known() -> 
         stand.gate.set()
 
 
+class LastWord(Save):
+    is_last_word = True
+
+
+@pytest.mark.parametrize(("kind", "kept"), [(Save, ["a", "c"]), (LastWord, ["a", "b", "c"])])
+def test_what_a_thread_has_given_up_is_not_done_behind_its_back(kind: type[Save], kept: list[str]) -> None:
+    """Nobody would make the call that it reserves, or send the notice that it takes; but what happened is written."""
+    stand.gate.clear()
+    first = stand.loop.begin(stand.writer.decide(Save("a")))
+    eventually(lambda: stand.committing == 1)
+    with pytest.raises(UnavailableError):
+        stand.writer.decide_blocking(kind("b"), 0.1)
+    stand.gate.set()
+    assert first.result(30) == "a"
+    assert stand.ask(Save("c")) == "c"
+    assert sorted(stand.kept()) == kept
+
+
 def test_a_listener_that_fails_does_not_end_the_writer(monkeypatch: pytest.MonkeyPatch) -> None:
     stand.loop.loop.set_exception_handler(lambda *_: None)
     stand.writer.after_commit(lambda _: 1 // 0)  # type: ignore[arg-type, return-value]

@@ -106,7 +106,10 @@ class Writer:
         return await self.ask(operation)
 
     def decide_blocking(self, operation: Operation, timeout_s: float = 30) -> Any:
-        """The same for every thread but the loop's; UnavailableError if the outcome is not known in time."""
+        """The same for every thread but the loop's; UnavailableError if the outcome is not known in time.
+
+        What has not begun then is not done any more, unless it is a last word: nobody would act on it.
+        """
         reply: Future[Any] = Future()
         try:
             self._loop.call_soon_threadsafe(self._ask_for_thread, operation, reply)
@@ -117,9 +120,13 @@ class Writer:
         except TimeoutError as error:
             if reply.done():
                 raise
+            if not operation.is_last_word:
+                reply.cancel()  # in vain once it has begun
             raise UnavailableError(f"The store has not answered for {timeout_s:g} s") from error
 
     def _ask_for_thread(self, operation: Operation, reply: Future[Any]) -> None:
+        if reply.cancelled():
+            return
         try:
             self._ask(operation, reply)
         except UnavailableError as refusal:
@@ -173,6 +180,9 @@ class Writer:
     def _begin(self) -> None:
         was_alone = self._last_size == 1
         batch = self._next_batch()
+        if not batch.operations:
+            self._go_on()
+            return
         if batch.weight <= BATCH_MAX and batch.started_ms >= self._slow_until_ms:
             began_s = thread_time()
             batch.prepared = self.engine.prepare(batch.operations)
@@ -200,6 +210,8 @@ class Writer:
         batch = _Batch([], [], 0, self.engine.clock.mono_ms())
         while self._asked and (not batch.operations or batch.weight + self._asked[0][0].weight <= BATCH_MAX):
             operation, reply = self._asked.popleft()
+            if isinstance(reply, Future) and not reply.set_running_or_notify_cancel():
+                continue  # the thread that asked has given up
             batch.operations.append(operation)
             batch.replies.append(reply)
             batch.weight += operation.weight
