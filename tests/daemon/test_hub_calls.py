@@ -5,10 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from http.client import HTTPConnection
 
 import pytest
+from msgspec.structs import replace
 
 from tests.daemon.fake_hub import KEY, FakeHub
 from tests.daemon.raw_server import raw_server
@@ -130,6 +133,22 @@ def test_abort_cuts_the_named_call_short(hub: FakeHub) -> None:
     assert isinstance(answers[0], Failed)
     hub_client.abort("claim")
     assert isinstance(hub_client.call(beat()), HubAnswer)
+
+
+def test_abort_that_comes_as_a_call_ends_cuts_no_other_call(hub: FakeHub) -> None:
+    """Its connection is kept by then, and the next heartbeat may be on it already."""
+    hub_client = client(hub.url)
+    statuses = []
+
+    class TakenAtOnce(deque[HTTPConnection]):
+        def append(self, connection: HTTPConnection) -> None:
+            hub_client.abort("claim")
+            connection.request("POST", "/api/queue/heartbeat", b"{}", {"X-API-Key": KEY})
+            statuses.append(connection.getresponse().status)
+
+    hub_client._kept = TakenAtOnce()
+    assert isinstance(hub_client.call(replace(beat(), abort="claim")), HubAnswer)
+    assert statuses == [200]
 
 
 def test_kept_connections_can_be_forgotten(hub: FakeHub) -> None:

@@ -82,7 +82,7 @@ class HubCalls:
             is_kept = is_whole and len(self._kept) < CONNECTIONS_MAX
             return _answer(response.status, raw)
         finally:
-            if is_kept and resets == self._resets and not cut.is_over:
+            if is_kept and cut.let_go() and resets == self._resets:
                 self._kept.append(connection)
             else:
                 connection.close()

@@ -102,6 +102,12 @@ class Cut:
             if self.is_over:
                 self._cut()
 
+    def let_go(self) -> bool:
+        """The exchange is over: from here on its connection is another's, and not cut → False if it was before."""
+        with self._lock:
+            self._socket = None
+            return not self.is_over
+
     def end(self) -> None:
         """Now."""
         with self._lock:
