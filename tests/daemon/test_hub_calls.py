@@ -7,9 +7,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from http.client import HTTPConnection
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -143,8 +144,9 @@ def test_abort_that_comes_as_a_call_ends_cuts_no_other_call(hub: FakeHub) -> Non
     class TakenAtOnce(deque[HTTPConnection]):
         def append(self, connection: HTTPConnection) -> None:
             hub_client.abort("claim")
-            connection.request("POST", "/api/queue/heartbeat", b"{}", {"X-API-Key": KEY})
-            statuses.append(connection.getresponse().status)
+            with closing(connection):
+                connection.request("POST", "/api/queue/heartbeat", msgspec.json.encode(BEAT), {"X-API-Key": KEY})
+                statuses.append(connection.getresponse().status)
 
     hub_client._kept = TakenAtOnce()
     assert isinstance(hub_client.call(replace(beat(), abort="claim")), HubAnswer)
