@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 from collections.abc import Callable
 from html import unescape
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -16,7 +19,9 @@ from tests.dashboard.browser import Browser
 from tests.dashboard.conftest import login_link
 from tests.waiting import eventually
 from understudy.config.table import Settings
-from understudy.dashboard.asked import token_of
+from understudy.dashboard import doorman as doorman_module
+from understudy.dashboard.asked import ProxyTrust, token_of
+from understudy.dashboard.doorman import Doorman
 
 Open = Callable[..., Browser]
 
@@ -282,6 +287,34 @@ def test_a_key_has_a_bounded_number_of_sessions(hub: Hub, open_browser: Open, mo
         browsers[-1].post("/login", {"key": OWNER})
     assert [browser.get("/").status for browser in browsers] == [303, 200, 200]
     assert len(hub.get("/api/sessions", key=ADMIN).of(200)["sessions"]) == 2
+
+
+def test_logins_at_the_same_moment_do_not_exceed_that_number(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else whoever has a key could fill the store, hundreds of sessions at a time."""
+    monkeypatch.setattr(doorman_module, "SESSIONS_OF_KEY_MAX", 3)
+    api: Any = SimpleNamespace(hub=hub.runtime)
+    doorman = Doorman(api, ProxyTrust())
+    asked: Any = SimpleNamespace(headers={}, session=None, cookie=("", ""), keep_session=lambda *_: None)
+
+    async def log_in_at_once() -> None:
+        await asyncio.gather(*(doorman.begin(asked, "k", "", "", frozenset({"read"})) for _ in range(10)))
+
+    hub.thread.run(log_in_at_once())
+    assert len(hub.get("/api/sessions", key=ADMIN).of(200)["sessions"]) == 3
+
+
+def test_sessions_beyond_that_number_end_with_the_next_login(
+    hub: Hub, open_browser: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several hubs count without a lock, so one may find more than it would have begun."""
+    for _ in range(4):
+        open_browser(hub, "").post("/login", {"key": OWNER})
+    monkeypatch.setattr(doorman_module, "SESSIONS_OF_KEY_MAX", 3)
+    hub.clock.advance(1000)
+    browser = open_browser(hub, "")
+    browser.post("/login", {"key": OWNER})
+    assert browser.get("/").status == 200
+    assert len(hub.get("/api/sessions", key=ADMIN).of(200)["sessions"]) == 3
 
 
 def test_strangers_with_invented_cookies_stand_in_a_line_of_their_own(

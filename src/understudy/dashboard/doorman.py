@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections import OrderedDict
 from contextlib import suppress
@@ -34,6 +35,7 @@ class Doorman:
         self.api = api
         self._trust = trust
         self._proxies = [ip_network(text, strict=False) for text in trust.proxies]
+        self._beginning = asyncio.Lock()  # from the count of a key's sessions until the next one of them is begun
         self._known: OrderedDict[str, None] = OrderedDict()  # sessions that were let in lately
 
     async def admit(self, asked: Asked) -> bool:
@@ -118,13 +120,16 @@ class Doorman:
         """A new session with a new secret, whatever the browser had before."""
         login, secret = self.new_login(asked)
         fresh = login.session(key_id, key_mark, owner or key_id, scopes)
-        others = await self.api.hub.view(
-            lambda view: view.reader.find(SESSIONS_OF, key_id, limit=SESSIONS_OF_KEY_MAX), LINE
-        )
-        oldest = others[-1].id if len(others) >= SESSIONS_OF_KEY_MAX else ""
-        session: Session = await self.api.hub.decide(StartSession(fresh, oldest))
+        async with self._beginning:
+            session: Session = await self.api.hub.decide(StartSession(fresh, await self._surplus_of(key_id)))
         await self.welcome(asked, session, secret)
         return session
+
+    async def _surplus_of(self, key_id: str) -> tuple[str, ...]:
+        """The sessions of this key that make room for one more."""
+        most = SESSIONS_OF_KEY_MAX
+        others = await self.api.hub.view(lambda view: view.reader.find(SESSIONS_OF, key_id, limit=2 * most), LINE)
+        return tuple(session.id for session in others[most - 1 :])
 
     def new_login(self, asked: Asked) -> tuple[Login, str]:
         """A session that is about to begin, and its secret."""

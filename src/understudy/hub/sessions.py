@@ -83,19 +83,19 @@ class FollowLoginLink(Operation):
 class StartSession(Operation):
     """A session of a caller who has shown a key, or whom a proxy in front vouches for."""
 
-    def __init__(self, session: Session, replaces: str = "") -> None:
+    def __init__(self, session: Session, replaces: tuple[str, ...] = ()) -> None:
         self.session = session
         self.replaces = replaces
 
     def needs(self, needs: Needs) -> None:
-        """The one that makes room for it."""
-        if self.replaces:
-            needs.row(Session, self.replaces)
+        """Those that make room for it."""
+        for session_id in self.replaces:
+            needs.row(Session, session_id)
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Begin it."""
         change = sessions.start(self.session, now)
-        return change.decision(change.noun, ((Session, self.replaces),) if self.replaces else ())
+        return change.decision(change.noun, tuple((Session, session_id) for session_id in self.replaces))
 
 
 class SeeSession(Operation):
