@@ -13,6 +13,7 @@ from tests.api.rows import REGISTER
 from tests.api.wire import ADMIN, Answer, at
 from tests.waiting import allowed_s, eventually
 from understudy.api import long_poll
+from understudy.hub.claims import ClaimTasks
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.wire.tasks import EnqueueBody
 
@@ -326,6 +327,34 @@ def test_a_superseded_daemon_takes_no_wake_up_from_others(hub: Hub) -> None:
         task_id = hub.enqueue()
         assert polls[1].result(60).of(200)["taskId"] == task_id
         assert polls[0].result(60).status == 409
+
+
+def test_a_daemon_that_covers_less_by_now_takes_no_wake_up_from_others(hub: Hub) -> None:
+    hub.beat(provides=["machine", "gpu"]).of(200)
+    with ThreadPoolExecutor(2) as pool:
+        polls = start_polls(hub, pool, {"daemonId": "mini", "bootId": "b1"}, {"workerId": "w", "provides": ["gpu"]})
+        hub.beat(provides=["machine"]).of(200)
+        task_id = hub.enqueue(needs=["gpu"])
+        assert polls[1].result(WAIT_S / 2).of(200)["taskId"] == task_id
+        hub.enqueue()
+        polls[0].result(60).of(200)
+
+
+def test_a_poll_that_met_a_bug_takes_no_wake_up_from_others(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = ClaimTasks.decide
+
+    def broken(claim: ClaimTasks, work: Any, now: Any) -> Any:
+        if claim.worker_id == "w1" and work.candidates[frozenset({"machine"})]:
+            raise ZeroDivisionError
+        return real(claim, work, now)
+
+    monkeypatch.setattr(ClaimTasks, "decide", broken)
+    with ThreadPoolExecutor(2) as pool:
+        polls = start_polls(hub, pool, {"workerId": "w1"}, {"workerId": "w2"})
+        task_id = hub.enqueue()
+        with pytest.raises(AssertionError, match="Internal error"):
+            polls[0].result(60)
+        assert polls[1].result(WAIT_S / 2).of(200)["taskId"] == task_id
 
 
 def test_a_poll_that_went_away_takes_no_task_with_it(hub: Hub) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from understudy.api.hub import Hub
 from understudy.api.respond import ClientGoneError
-from understudy.errors import UnauthorizedError, UnderstudyError
+from understudy.errors import UnauthorizedError
 from understudy.hub.claims import ClaimTasks, NothingYet
 
 LOOK_AGAIN_S = 2.0  # for a daemon that is given no work: so soon after `resume` it has some
@@ -65,17 +65,18 @@ async def _stand_in_line(
     if is_woken and not is_welcome():
         hub.waiting.pass_on()
         raise UnauthorizedError
-    return await _look(hub, claim) if has_waited else answer
+    return await _look(hub, claim, provides) if has_waited else answer
 
 
-async def _look(hub: Hub, claim: ClaimTasks) -> Any:
+async def _look(hub: Hub, claim: ClaimTasks, provides: frozenset[str]) -> Any:
+    """The answer after a wake-up, which is passed on unless the claim could still have the tasks it was woken for."""
+    is_of_use = False
     try:
         answer = await hub.decide(claim)
-    except UnderstudyError:
-        hub.waiting.pass_on()
-        raise
-    if isinstance(answer, NothingYet) and answer.is_barred:
-        hub.waiting.pass_on()
+        is_of_use = not isinstance(answer, NothingYet) or (not answer.is_barred and answer.provides == provides)
+    finally:
+        if not is_of_use:
+            hub.waiting.pass_on()
     return answer
 
 
