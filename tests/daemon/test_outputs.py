@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,25 @@ def test_the_copy_of_the_log_is_bounded(tmp_path: Path, monkeypatch: pytest.Monk
     assert log.queue.drain(60)
     assert sorted(p.name for p in (tmp_path / "logs").iterdir()) == ["daemon.log", "daemon.log.1"]
     assert (tmp_path / "logs/daemon.log").read_text().endswith("line 5 質問\n")
+
+
+def test_nothing_is_written_into_the_file_that_is_opened_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A survivor of a run may write while the end of the run closes the file: its number is soon another file's."""
+    whole, other, real = WholeFile(tmp_path / "f"), tmp_path / "other", os.write
+
+    def close() -> None:
+        whole.close()
+        other.touch()
+        opened.append(os.open(other, os.O_WRONLY))
+
+    def write(fd: int, chunk: bytes) -> int:
+        closing = threading.Thread(target=close)
+        closing.start()
+        closing.join(60)
+        return real(fd, chunk)
+
+    opened: list[int] = []
+    monkeypatch.setattr("understudy.runtime.machine.whole_file.os.write", write)
+    whole.add(b"said")
+    os.close(*opened)
+    assert (other.read_bytes(), (tmp_path / "f").read_bytes()) == (b"", b"said")
