@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.waiting import allowed_s, eventually
 from tests.worker.trees import IGNORES_TERM, SLEEP, fresh, living, pids_in, start, stubborn
 from understudy.clock import SystemClock
 from understudy.worker import process_tree
-from understudy.worker.process_tree import ProcessTree, birth_of, is_living
+from understudy.worker.process_tree import Process, ProcessTree, birth_of, is_living
 
 ENV = dict(os.environ)
 RUN = {name: fresh(f"run-{name}") for name in "abcdefghi"}
@@ -227,3 +228,32 @@ def test_a_tree_is_killed_when_this_process_has_no_descriptor_left() -> None:
             tree.note()
             assert tree.kill() == 0
         assert process.wait() == -signal.SIGKILL
+
+
+def test_those_that_another_thread_sees_while_the_gone_are_forgotten_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The end of a run looks for it while its loop still does."""
+    monkeypatch.setattr(process_tree, "SEEN_MAX", 1)
+    tree = ProcessTree("run", SystemClock())
+    tree._seen = {900_001: 1.0, 900_002: 2.0}
+    newcomers = iter([Process(900_003, 1, 1, 1, 3.0, lives=True), Process(900_004, 1, 1, 1, 4.0, lives=True)])
+
+    def meet() -> None:
+        other = threading.Thread(target=tree._remember, args=((next(newcomers),),))
+        other.start()
+        other.join(60)
+
+    class Looked(dict[int, Process]):
+        def __contains__(self, pid: object) -> bool:
+            with contextlib.suppress(StopIteration):
+                meet()
+            return super().__contains__(pid)
+
+    def processes() -> dict[int, Process]:
+        meet()
+        return Looked()
+
+    monkeypatch.setattr(process_tree, "_processes", processes)
+    tree.note()
+    assert tree._seen == {900_003: 3.0, 900_004: 4.0}

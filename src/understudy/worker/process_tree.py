@@ -58,13 +58,14 @@ class ProcessTree:
 
     def note(self) -> None:
         """Remember who descends from us now: an orphan's descent cannot be asked for later."""
+        before = tuple(self._seen)
         with contextlib.suppress(OSError):  # the next look may be luckier
-            self._note(_processes())
+            self._note(_processes(), before)
 
     def alive(self) -> list[Process]:
         """Everybody of this run who lives, the root first; OSError if this machine cannot look."""
-        now = _processes()
-        self._note(now)
+        before, now = tuple(self._seen), _processes()
+        self._note(now, before)
         self._note_session(now)
         self._note_marked(now)
         return sorted(self._living(now.values()), key=lambda process: process.pid != self._root)
@@ -114,15 +115,18 @@ class ProcessTree:
     def _living(self, processes: Iterable[Process]) -> list[Process]:
         return [p for p in processes if p.lives and self._seen.get(p.pid) == p.birth]
 
-    def _note(self, now: dict[int, Process]) -> None:
+    def _note(self, now: dict[int, Process], before: tuple[int, ...]) -> None:
+        """Remember who descends from us; of those that were known before this look, the gone may be forgotten."""
         known = {process.pid for process in self._living(now.values())}
         newest = known
         while newest:
             newest = {p.pid for p in now.values() if p.parent in newest and p.pid not in known}
             known |= newest
         self._remember(now[pid] for pid in known)
-        if len(self._seen) > SEEN_MAX:
-            self._seen = {pid: birth for pid, birth in self._seen.items() if pid in now or pid == self._root}
+        if len(self._seen) > SEEN_MAX:  # one by one: another thread may remember somebody meanwhile
+            for pid in before:
+                if pid not in now and pid != self._root:
+                    self._seen.pop(pid, None)
 
     def _note_session(self, now: dict[int, Process]) -> None:
         """Only while the root holds its pid (as a zombie, too): afterwards the id may belong to a later session."""
