@@ -13,10 +13,11 @@ from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import Hearing, Policy
 from understudy.errors import StoreError
 from understudy.hub.alarm import RingAlarm
-from understudy.hub.alarm_loop import CROWD_MS, LISTEN_EVERY_MS, PURGE_PAUSE_MS, Alarm
+from understudy.hub.alarm_loop import CROWD_MS, LISTEN_EVERY_MS, LOOK_EVERY_MS, PURGE_PAUSE_MS, Alarm
 from understudy.hub.batch import Engine
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.heartbeats import RecordHeartbeat
+from understudy.hub.starts import LogMinute
 from understudy.hub.steps import Read
 from understudy.ids import IdMaker
 from understudy.store.base import EventFilter
@@ -190,3 +191,41 @@ def test_after_a_store_failure_everything_is_looked_at_again(stand: Stand) -> No
     stand.store.transaction = real  # type: ignore[method-assign]
     stand.take()
     assert stand.store.read(lambda tx: tx.count(READY, limit=9)) == 1
+
+
+def test_a_minute_that_could_not_be_written_is_in_the_next_one_that_can(stand: Stand) -> None:
+    """Else the plots would have a gap just where the store was in trouble."""
+    stand.step()
+    stand.ask(beat())
+    stand.alarm._tally.requests += 5
+    stand.alarm._tally.committed(7)
+    stand.clock.advance(LOOK_EVERY_MS)
+    logged: list[LogMinute] = []
+    real = stand.ask
+
+    def ask(operation: Any) -> Any:
+        if isinstance(operation, LogMinute):
+            logged.append(operation)
+            if len(logged) == 1:
+                raise StoreError("disk full")
+        return real(operation)
+
+    stand.ask = ask  # type: ignore[method-assign]
+    with pytest.raises(StoreError):
+        stand.take()
+    stand.take()
+    first, second = (operation.sample for operation in logged)
+    assert (second.beats, second.requests, second.commits, second.commit_max_ms) == (1, 5, 1, 7)
+    assert (first.beats, first.requests) == (1, 5)
+    stand.clock.advance(LOOK_EVERY_MS)
+    stand.take()
+    assert (logged[-1].sample.beats, logged[-1].sample.requests) == (0, 0)
+
+
+def test_retention_that_could_not_begin_is_tried_with_the_next_step(stand: Stand) -> None:
+    mono = stand.clock.mono_ms()
+    steps = stand.alarm._purge_a_little(mono)
+    assert isinstance(next(steps), Read)
+    with pytest.raises(StoreError):
+        steps.throw(StoreError("disk full"))
+    assert isinstance(next(stand.alarm._purge_a_little(mono)), Read)

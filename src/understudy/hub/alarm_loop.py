@@ -23,7 +23,7 @@ from understudy.hub.queue_depth import Depth, queue_depth
 from understudy.hub.retention import PurgeRows
 from understudy.hub.starts import LogMinute, PromiseToListen, RecordHearing
 from understudy.hub.steps import Effect, Read, Steps
-from understudy.hub.tally import Tally
+from understudy.hub.tally import Counts, Tally
 from understudy.store.base import Deadlines, Reader
 
 LISTEN_EVERY_MS = 1_000
@@ -99,12 +99,7 @@ class Alarm:
         elif self._is_watching and not self._engine.sleeps_ms:
             yield RecordHearing()
         if mono - self._minute_mono >= LOOK_EVERY_MS:
-            depth, wall = yield Read(
-                lambda reader: (queue_depth(reader, limit=COUNTED_MAX), reader.now_ms(self._clock))
-            )
-            self._minute_mono = mono
-            (beats, rings), self._reported = self._reported, (self.beats, self.rings)
-            yield LogMinute(self._reported[1] - rings, self._sample(depth, wall, self._reported[0] - beats))
+            yield from self._log_minute(mono)
         is_more = yield from self._purge_a_little(mono)
         return min(self.pause_ms(), PURGE_PAUSE_MS) if is_more else self.pause_ms()
 
@@ -116,9 +111,20 @@ class Alarm:
             yield PromiseToListen(pause_ms)
             self._promised_mono = self._clock.mono_ms() + pause_ms
 
-    def _sample(self, depth: Depth, wall: int, beats: int) -> Sample:
+    def _log_minute(self, mono: int) -> Generator[Effect, Any, None]:
+        """Write the last minute down; what cannot be written is in the next try."""
+        depth, wall = yield Read(lambda reader: (queue_depth(reader, limit=COUNTED_MAX), reader.now_ms(self._clock)))
+        (beats, rings), reported, counts = self._reported, (self.beats, self.rings), self._tally.take()
+        try:
+            yield LogMinute(reported[1] - rings, self._sample(depth, wall, reported[0] - beats, counts))
+        except Exception:
+            self._tally.give_back(counts)
+            raise
+        self._minute_mono, self._reported = mono, reported
+
+    @staticmethod
+    def _sample(depth: Depth, wall: int, beats: int, counts: Counts) -> Sample:
         """The last minute in numbers; which minute that was, its transaction decides."""
-        counts = self._tally.take()
         oldest_ms = max(wall - depth.oldest_at, 0) if depth.oldest_at else 0
         counted = (counts.requests, counts.commits, counts.commit_ms, counts.commit_max_ms)
         return Sample(0, depth.waiting, depth.leased, oldest_ms, beats, *counted)
@@ -170,8 +176,8 @@ class Alarm:
     def _purge_a_little(self, mono: int) -> Generator[Effect, Any, bool]:
         """One portion of what retention removes, so that no deadline waits for it; whether there is more."""
         if mono >= self._purge_mono:
-            self._purge_mono = mono + PURGE_EVERY_MS
             wall = yield Read(lambda reader: reader.now_ms(self._clock))
+            self._purge_mono = mono + PURGE_EVERY_MS
             self._purges = purge_plan(self._engine.policy, wall)
         if self._purges and self._is_sure_of_the_time(mono):
             try:

@@ -41,3 +41,9 @@ class Tally:
         before, self._before = self._before, now
         requests, commits, spent_ms = (one - other for one, other in zip(now, before, strict=True))
         return Counts(requests, commits, spent_ms, longest)
+
+    def give_back(self, counts: Counts) -> None:
+        """They were taken, but could not be written: they are taken once more the next time."""
+        requests, commits, spent_ms = self._before
+        self._before = (requests - counts.requests, commits - counts.commits, spent_ms - counts.commit_ms)
+        self.commit_max_ms = max(self.commit_max_ms, counts.commit_max_ms)
