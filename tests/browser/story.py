@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from tests.browser.story_texts import STORIES, Story
 from tests.hub.standing_in import StandIn
 from understudy.coordinator.nouns import Daemon, Hearing, Notice
-from understudy.coordinator.prices import Price
+from understudy.coordinator.prices import Price, Tokens
 from understudy.coordinator.routes import Route, Routes
 from understudy.coordinator.samples import Sample
 from understudy.coordinator.takeover import CallOutcome
@@ -143,7 +143,7 @@ class Day(StandIn):
             (job,) = self.ask(ReserveCall(STANDBY))
             assert isinstance(job, TakeoverCall), job
             self.minutes(0.5)
-            outcome = CallOutcome("answered", text=text, tokens_in=2_100, tokens_out=2_400, billed="tokens")
+            outcome = CallOutcome("answered", text=text, tokens=Tokens(2_100, 2_400), billed="tokens")
             self.ask(SettleCall(job, outcome, STANDBY))
 
 

@@ -9,10 +9,11 @@ from tests.coordinator.takeover_views import NOW, TASK, call, view
 from understudy.coordinator import call_ends, takeover
 from understudy.coordinator.changes import Draft
 from understudy.coordinator.nouns import DONE, LEASED, Policy, Task
+from understudy.coordinator.prices import Tokens
 from understudy.coordinator.takeover import CallOutcome
 from understudy.coordinator.takeover_nouns import Budget, TakeoverState, TaskTakeover
 
-ANSWERED = CallOutcome("answered", text="four", tokens_in=100, tokens_out=10, billed="tokens")
+ANSWERED = CallOutcome("answered", text="four", tokens=Tokens(100, 10), billed="tokens")
 BEFORE = TaskTakeover("t", spent_micro_usd=40)
 
 

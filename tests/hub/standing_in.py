@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tests.hub.conftest import Bench
 from understudy.coordinator.calls import NoCall
 from understudy.coordinator.nouns import Policy, Result, Task
-from understudy.coordinator.prices import Price
+from understudy.coordinator.prices import Price, Tokens
 from understudy.coordinator.takeover import CallOutcome
 from understudy.coordinator.takeover_look import Verdict
 from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverPolicy, TakeoverState, TaskTakeover
@@ -24,7 +24,7 @@ from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.tasks import EnqueueBody
 
 WORKER = "hub/test"
-ANSWERED = CallOutcome("answered", text="four", tokens_in=100, tokens_out=10, billed="tokens")
+ANSWERED = CallOutcome("answered", text="four", tokens=Tokens(100, 10), billed="tokens")
 
 
 def policy_of(**decided: Any) -> Policy:

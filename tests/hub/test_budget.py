@@ -10,7 +10,7 @@ import pytest
 from tests.hub.standing_in import StandIn
 from understudy.coordinator.calls import NoCall
 from understudy.coordinator.nouns import Task
-from understudy.coordinator.prices import Price
+from understudy.coordinator.prices import Price, Tokens
 from understudy.coordinator.takeover import CallOutcome
 from understudy.hub.alarm import RingAlarm
 from understudy.hub.calls import CutCalls, ReserveCall, TakeoverCall
@@ -105,7 +105,7 @@ def test_half_most_and_all_are_told_once_a_period(standing_in):
         job = hub.reserve()
         if not isinstance(job, TakeoverCall):
             break
-        hub.settle(job, CallOutcome("answered", text="x", tokens_in=0, tokens_out=200, billed="tokens"))
+        hub.settle(job, CallOutcome("answered", text="x", tokens=Tokens(0, 200), billed="tokens"))
     told = [name for name in hub.names() if name.startswith("budget.")]
     assert told == ["budget.half", "budget.most", "budget.spent"]
     hub.pass_time(3_600_000)
@@ -179,7 +179,7 @@ class Service:
         self.billed += tokens_in + 5 * tokens_out
         if kind < 0.2:
             return CUT
-        return CallOutcome("answered", text="x", tokens_in=tokens_in, tokens_out=tokens_out, billed="tokens")
+        return CallOutcome("answered", text="x", tokens=Tokens(tokens_in, tokens_out), billed="tokens")
 
 
 @pytest.mark.parametrize("tasks", [250, pytest.param(1_000, marks=pytest.mark.soak)])

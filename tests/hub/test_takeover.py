@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from tests.hub.standing_in import ANSWERED, StandIn
 from understudy.coordinator.calls import LEASE_MARGIN_MS, NoCall
-from understudy.coordinator.prices import Price
+from understudy.coordinator.prices import Price, Tokens
 from understudy.coordinator.takeover import CallOutcome
 from understudy.hub.calls import CutCalls, ReserveCall, TakeoverCall
 from understudy.hub.claims import ClaimTasks
@@ -408,7 +408,7 @@ def test_a_refusal_ends_the_task(standing_in):
     hub = standing_in()
     hub.enqueue(max_attempts=3)
     hub.lose_daemon()
-    hub.settle(hub.job(), CallOutcome("failed", "refused", tokens_in=50, tokens_out=1, billed="tokens"))
+    hub.settle(hub.job(), CallOutcome("failed", "refused", tokens=Tokens(50, 1), billed="tokens"))
     assert hub.task().status == "failed"
     assert '"refused"' in hub.result().failure
     assert hub.result().degraded == 1
@@ -418,9 +418,7 @@ def test_a_truncated_answer_says_so(standing_in):
     hub = standing_in()
     hub.enqueue()
     hub.lose_daemon()
-    hub.settle(
-        hub.job(), CallOutcome("answered", text="fo", is_truncated=True, tokens_in=5, tokens_out=5, billed="tokens")
-    )
+    hub.settle(hub.job(), CallOutcome("answered", text="fo", is_truncated=True, tokens=Tokens(5, 5), billed="tokens"))
     assert '"truncated":true' in hub.result().usage
     assert hub.events("takeover.answered")[0]["truncated"]
 

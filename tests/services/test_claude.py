@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.claude import FakeClaude
 from tests.fakes.server import Step
 from understudy.coordinator.nouns import Memory
-from understudy.coordinator.prices import Price, cost_micro_usd
+from understudy.coordinator.prices import Price, Tokens, cost_micro_usd
 from understudy.coordinator.prompts import CONTEXT_BYTES_MAX, affordable, prompt_of
 from understudy.runtime.transport import Transport
 from understudy.services.claude import ClaudeApi
@@ -40,7 +40,7 @@ def call(service, step=None, *, question="2 + 2?", timeout_ms=5_000, key=""):
 def test_an_answer_is_its_text_and_what_it_cost(service):
     service.usage = (30, 7)
     called = call(service)
-    assert (called.kind, called.text, called.tokens_in, called.tokens_out) == ("answered", "Answer to: 2 + 2?", 30, 7)
+    assert (called.kind, called.text, called.tokens) == ("answered", "Answer to: 2 + 2?", Tokens(30, 7))
     assert (called.billed, called.is_truncated) == ("tokens", False)
     assert service.problems == []
 
@@ -135,11 +135,64 @@ def test_what_is_not_complete_is_a_failure(message):
     assert (called.kind, called.reason, called.billed) == ("again", "cut", "unknown")
 
 
+COUNTED = {"input_tokens": 30, "output_tokens": 7}
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"output_tokens": 7},
+        {"input_tokens": 30},
+        COUNTED | {"input_tokens": None},
+        COUNTED | {"output_tokens": None},
+        COUNTED | {"output_tokens": False},
+        COUNTED | {"output_tokens": -7},
+        COUNTED | {"cache_read_input_tokens": "30"},
+    ],
+)
+def test_a_usage_that_says_half_is_no_bill(usage):
+    message = {"content": [{"type": "text", "text": "four"}], "stop_reason": "end_turn", "usage": usage}
+    called = ClaudeApi.outcome_of(HttpAnswer(200, {}, json.dumps(message).encode()))
+    assert (called.kind, called.reason, called.billed) == ("again", "cut", "unknown")
+
+
+def test_tokens_of_a_cache_have_prices_of_their_own():
+    usage = COUNTED | {"cache_read_input_tokens": 1_000, "cache_creation_input_tokens": 400}
+    message = {"content": [{"type": "text", "text": "four"}], "stop_reason": "end_turn", "usage": usage}
+    called = ClaudeApi.outcome_of(HttpAnswer(200, {}, json.dumps(message).encode()))
+    assert called.tokens == Tokens(30, 7, 1_000, 400)
+    assert cost_micro_usd(Price(1, 5), called.tokens) == 30 + 7 * 5 + 100 + 500
+
+
+def test_a_text_that_is_none_is_left_out():
+    content = [{"type": "text", "text": text} for text in (None, ["x"], 5, "four")]
+    message = {"content": content, "stop_reason": "end_turn", "usage": COUNTED}
+    assert ClaudeApi.outcome_of(HttpAnswer(200, {}, json.dumps(message).encode())).text == "four"
+
+
+def test_a_count_that_the_end_of_a_stream_leaves_open_stays_as_it_was():
+    """The last event repeats counts of the first one, and may have null in their place."""
+    events = (
+        {"type": "message_start", "message": {"usage": COUNTED | {"input_tokens": 5_000}}},
+        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": None}},
+        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "four"}},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn"},
+            "usage": {"input_tokens": None, "output_tokens": 9},
+        },
+        {"type": "message_stop"},
+    )
+    raw = b"\n".join(b"data: " + json.dumps(event).encode() for event in events)
+    called = ClaudeApi.outcome_of(HttpAnswer(200, {"content-type": "text/event-stream"}, raw))
+    assert (called.kind, called.text, called.tokens) == ("answered", "four", Tokens(5_000, 9))
+
+
 def test_an_answer_without_a_word_is_a_failure_that_cost_something():
     message = {"content": [{"type": "thinking", "thinking": "hm"}], "stop_reason": "max_tokens"}
     message["usage"] = {"input_tokens": 5, "output_tokens": 9}
     called = ClaudeApi.outcome_of(HttpAnswer(200, {}, json.dumps(message).encode()))
-    assert (called.kind, called.reason, called.tokens_out) == ("again", "empty", 9)
+    assert (called.kind, called.reason, called.tokens.output) == ("again", "empty", 9)
 
 
 def test_what_the_model_thought_is_left_out():
@@ -216,7 +269,7 @@ def streamed(service, step=None):
 def test_a_streamed_answer_is_read_all_the_same(service):
     service.usage = (11, 6)
     called = streamed(service)
-    assert (called.kind, called.text, called.tokens_in, called.tokens_out) == ("answered", "Answer to: 2 + 2?", 11, 6)
+    assert (called.kind, called.text, called.tokens) == ("answered", "Answer to: 2 + 2?", Tokens(11, 6))
 
 
 @pytest.mark.parametrize(

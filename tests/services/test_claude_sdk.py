@@ -52,7 +52,7 @@ def test_both_send_the_same_body_and_read_the_same_answer(service, sdk):
     message, called = asked(sdk), ours(service)
     assert service.bodies[0] == service.bodies[1]
     assert called.text == "".join(block.text for block in message.content)
-    assert (called.tokens_in, called.tokens_out) == (message.usage.input_tokens, message.usage.output_tokens)
+    assert (called.tokens.input, called.tokens.output) == (message.usage.input_tokens, message.usage.output_tokens)
     assert service.problems == []
 
 

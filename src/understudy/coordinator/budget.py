@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from understudy.coordinator.changes import Change
 from understudy.coordinator.nouns import Now
-from understudy.coordinator.prices import Tokens, cost_micro_usd
+from understudy.coordinator.prices import cost_micro_usd
 from understudy.coordinator.takeover import CallOutcome, price_for, takeover_event
 from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverPolicy
 from understudy.coordinator.utc_calendar import DAY, MONTH
@@ -46,7 +46,7 @@ def cost_of(call: Reservation, called: CallOutcome, policy: TakeoverPolicy) -> i
     price = price_for(policy, call.model)
     if called.billed == "unknown" or price is None:
         return call.reserved_micro_usd
-    return cost_micro_usd(price, Tokens(called.tokens_in, called.tokens_out))
+    return cost_micro_usd(price, called.tokens)
 
 
 def settled(call: Reservation, spent: int, outcome: str, now: Now) -> Reservation:

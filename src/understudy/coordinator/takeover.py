@@ -44,7 +44,7 @@ from understudy.coordinator.claims import tags_of
 from understudy.coordinator.health import PLANNED
 from understudy.coordinator.hearing import at_wall
 from understudy.coordinator.nouns import Now, Policy
-from understudy.coordinator.prices import Price
+from understudy.coordinator.prices import Price, Tokens
 from understudy.coordinator.takeover_nouns import (
     ANSWER,
     INTERIM,
@@ -85,8 +85,7 @@ class CallOutcome(Struct, frozen=True):
     is_truncated: bool = False
     said: str = ""  # the service's own words about an error, for the owner
     wait_ms: int = 0  # not before, says the service
-    tokens_in: int = 0
-    tokens_out: int = 0
+    tokens: Tokens = Tokens()
     billed: str = "nothing"  # nothing | tokens (as counted) | unknown (counts as all that was reserved)
 
 

@@ -103,5 +103,8 @@ class SettleCall(Operation):
 
 
 def _usage(model: str, called: CallOutcome, cost: int) -> dict[str, Any]:
-    used = {"model": model, "inputTokens": called.tokens_in, "outputTokens": called.tokens_out, "costMicroUsd": cost}
+    tokens = called.tokens
+    used = {"model": model, "inputTokens": tokens.input, "outputTokens": tokens.output, "costMicroUsd": cost}
+    if tokens.cache_read or tokens.cache_write:
+        used |= {"cacheReadTokens": tokens.cache_read, "cacheWriteTokens": tokens.cache_write}
     return used | ({"truncated": True} if called.is_truncated else {})

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from understudy.coordinator.prices import Tokens
 from understudy.coordinator.prompts import Prompt
 from understudy.coordinator.takeover import CallOutcome
 from understudy.wire.foreign_json import object_of
@@ -130,7 +131,7 @@ def _read(message: dict[str, Any]) -> CallOutcome:
     text = _text(message.get("content"))
     if tokens is None or not (stop == "refusal" or stop in _COMPLETE | _TRUNCATED):
         return CallOutcome("again", "cut", said=f"stop_reason {stop}", billed="unknown")
-    counted = CallOutcome("answered", tokens_in=tokens[0], tokens_out=tokens[1], billed="tokens")
+    counted = CallOutcome("answered", tokens=tokens, billed="tokens")
     if stop == "refusal":
         return replace(counted, kind="failed", reason="refused", said="The model refused to answer")
     if not text.strip():
@@ -141,18 +142,18 @@ def _read(message: dict[str, Any]) -> CallOutcome:
 def _text(content: Any) -> str:
     """The text blocks; what the model thought is left out."""
     blocks = content if isinstance(content, list) else []
-    return "".join(str(b.get("text", "")) for b in blocks if isinstance(b, dict) and b.get("type") == "text")
+    texts = (block.get("text") for block in blocks if isinstance(block, dict) and block.get("type") == "text")
+    return "".join(text for text in texts if isinstance(text, str))
 
 
-def _tokens(usage: Any) -> tuple[int, int] | None:
-    """(in, out) as billed; None if the service did not say."""
+def _tokens(usage: Any) -> Tokens | None:
+    """The tokens as billed; None if the service did not say."""
     if not isinstance(usage, dict):
         return None
-    names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-    counts = [usage.get(name) or 0 for name in (*names, "output_tokens")]
-    if "output_tokens" not in usage or any(not isinstance(count, int) or not 0 <= count <= INT_MAX for count in counts):
-        return None
-    return sum(counts[:-1]), counts[-1]
+    needed = [usage.get(name) for name in ("input_tokens", "output_tokens")]
+    cached = [usage.get(name) or 0 for name in ("cache_read_input_tokens", "cache_creation_input_tokens")]
+    counts = [count for count in (*needed, *cached) if type(count) is int and 0 <= count <= INT_MAX]
+    return Tokens(*counts) if len(counts) == len(needed) + len(cached) else None
 
 
 def _gathered(raw: bytes) -> dict[str, Any]:
@@ -168,10 +169,10 @@ def _gathered(raw: bytes) -> dict[str, Any]:
         if kind == "message_start":
             message = dict(_object_in(event, "message"))
         elif kind == "content_block_delta":
-            texts.append(str(delta.get("text", "")))
+            texts.append(text if isinstance(text := delta.get("text"), str) else "")
         elif kind == "message_delta":
-            usage = _object_in(message, "usage") | _object_in(event, "usage")
-            message |= {"stop_reason": delta.get("stop_reason"), "usage": usage}
+            counted = {name: count for name, count in _object_in(event, "usage").items() if count is not None}
+            message |= {"stop_reason": delta.get("stop_reason"), "usage": _object_in(message, "usage") | counted}
         is_complete = is_complete or kind == "message_stop"
     message["content"] = [{"type": "text", "text": "".join(texts)}]
     return message if is_complete else message | {"stop_reason": None}
