@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from understudy.money import micro_usd_of, usd, usd_text
+from understudy.money import MICRO_USD_MAX, micro_usd_of, total, usd, usd_text
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,11 @@ from understudy.money import micro_usd_of, usd, usd_text
 def test_an_amount_is_read_as_it_is_shown(micro_usd, text):
     assert (usd_text(micro_usd), micro_usd_of(f" ${text} ")) == (text, micro_usd)
     assert usd(micro_usd) == float(text)
+
+
+def test_a_sum_stays_a_number_that_a_store_and_json_hold_exactly():
+    assert total(1, 2, 3) == 6
+    assert total(MICRO_USD_MAX, 1) == MICRO_USD_MAX == 2**53 - 1
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1e3", "0.0000001", "1,5", "True", "1234567", "$"])

@@ -5,11 +5,17 @@ from __future__ import annotations
 import re
 
 MICRO_PER_USD = 1_000_000
+MICRO_USD_MAX = (1 << 53) - 1  # what JSON and every store hold exactly: a larger number would be read as none
 
 
 def usd(micro_usd: int) -> float:
     """The amount as JSON has it."""
     return micro_usd / MICRO_PER_USD
+
+
+def total(*micro_usd: int) -> int:
+    """The sum of these amounts, as far as it can be stored: what is beyond any budget stays beyond it."""
+    return min(sum(micro_usd), MICRO_USD_MAX)
 
 
 def usd_text(micro_usd: int) -> str:

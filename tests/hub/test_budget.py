@@ -154,6 +154,22 @@ def test_two_reservations_of_one_batch_see_each_other(standing_in):
     assert (first.task_id, second) == ("a", NoCall("budget"))
 
 
+@pytest.mark.parametrize("price", [Price(1, 5), Price(1_000_000, 1_000_000)])
+def test_a_bill_beyond_all_numbers_leaves_nothing_to_spend(standing_in, price):
+    """A larger number than a store takes could not be settled at all, or counted as 0 once it was read again."""
+    hub = standing_in(price=price, task_micro_usd=10**12, day_micro_usd=10**12, month_micro_usd=10**12)
+    for name in ("a", "b", "c"):
+        hub.enqueue(name)
+    hub.lose_daemon()
+    most = 2**53 - 1
+    billed = CallOutcome("answered", text="x", tokens=Tokens(most, most, most, most), billed="tokens")
+    for job in (hub.job(), hub.job()):
+        hub.settle(job, billed)
+        assert hub.result(job.task_id).cost_micro_usd == most
+        assert (hub.spent("day"), hub.spent("month"), hub.done(job.task_id).spent_micro_usd) == (most, most, most)
+    assert hub.reserve() == NoCall("budget")
+
+
 def test_a_free_price_costs_nothing(standing_in):
     hub = standing_in(price=Price(0, 0), day_micro_usd=0, month_micro_usd=0, task_micro_usd=0)
     hub.enqueue()

@@ -16,7 +16,7 @@ from understudy.coordinator.prices import cost_micro_usd
 from understudy.coordinator.takeover import CallOutcome, price_for, takeover_event
 from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverPolicy
 from understudy.coordinator.utc_calendar import DAY, MONTH
-from understudy.money import usd, usd_text
+from understudy.money import total, usd, usd_text
 
 SHARES = ((100, "budget.spent", "critical"), (80, "budget.most", "warning"), (50, "budget.half", "warning"))
 
@@ -59,7 +59,7 @@ def spend(
 ) -> tuple[Change[Budget], ...]:
     """The budgets after this spending; half, most and all of a budget make one event each."""
     after = [
-        replace(row, spent_micro_usd=row.spent_micro_usd + micro_usd, calls=row.calls + calls)
+        replace(row, spent_micro_usd=total(row.spent_micro_usd, micro_usd), calls=row.calls + calls)
         for row in budgets.values()
     ]
     return tuple(tell(row, _share(row, policy), now, policy) for row in after)

@@ -11,7 +11,7 @@ from understudy.coordinator.changes import Draft, Event
 from understudy.coordinator.nouns import LEASED, QUEUED, Now, Policy, Result, Task
 from understudy.coordinator.takeover import EXECUTOR, CallOutcome, takeover_event
 from understudy.coordinator.takeover_nouns import Reservation, TakeoverState, TaskTakeover
-from understudy.money import usd
+from understudy.money import total, usd
 
 EVENT_TEXT_BYTES_MAX = 12_000
 
@@ -33,7 +33,7 @@ def settle(
     after = takeover.after_call(view.state, called, call.id, now, policy)
     is_opened = called.kind == "stop" and not view.state.circuit
     draft.add((after,), (_circuit_opened(called, after, now),) if is_opened else ())
-    return replace(done, spent_micro_usd=done.spent_micro_usd + cost), cost
+    return replace(done, spent_micro_usd=total(done.spent_micro_usd, cost)), cost
 
 
 def put_back(

@@ -16,6 +16,7 @@ from understudy.coordinator.prompts import Prompt, affordable
 from understudy.coordinator.takeover import Opening, takeover_event
 from understudy.coordinator.takeover_nouns import OFF, Budget, DaemonGroup, Reservation, TakeoverState, TaskTakeover
 from understudy.coordinator.utc_calendar import MINUTE_MS
+from understudy.money import total
 
 TEXT: frozenset[str] = frozenset()  # the needs of a task that the hub may answer for good
 LEASE_MARGIN_MS = 30_000  # beyond the time that a call may take: no renewals
@@ -151,7 +152,7 @@ def cut(
             draft.take(leases.lose(task, now, view.policy, "lost", "the hub's call was cut"))
     for task_id, micro_usd in spent.items():
         before = done.get(task_id) or TaskTakeover(task_id)
-        draft.add((replace(before, spent_micro_usd=before.spent_micro_usd + micro_usd),))
+        draft.add((replace(before, spent_micro_usd=total(before.spent_micro_usd, micro_usd)),))
     if spent:
         for change in budget.spend(view.budgets, sum(spent.values()), len(spent), now, view.policy.takeover):
             draft.take(change)

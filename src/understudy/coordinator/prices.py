@@ -11,6 +11,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from understudy.money import total
+
 PRICES_AT = "2026-11-22"  # when the table below was written down; providers change prices without asking
 USD_PER_MTOK_MAX = 1_000_000  # of an own price
 
@@ -66,7 +68,7 @@ def price_of(model: str, own: Mapping[str, Price]) -> Price | None:
 
 
 def cost_micro_usd(price: Price, used: Tokens) -> int:
-    """The cost, rounded up to a whole micro-USD."""
+    """The cost, rounded up to a whole micro-USD; no more than can be stored, whatever was counted."""
     read = price.input / 10 if price.cache_read is None else price.cache_read
     write = price.input * 5 / 4 if price.cache_write is None else price.cache_write
     parts = (
@@ -75,7 +77,7 @@ def cost_micro_usd(price: Price, used: Tokens) -> int:
         used.cache_read * read,
         used.cache_write * write,
     )
-    return -int(-sum(parts) // 1)
+    return total(-int(-sum(parts) // 1))
 
 
 def prices_from(words: tuple[str, ...]) -> dict[str, Price]:
