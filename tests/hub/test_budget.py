@@ -6,15 +6,18 @@ import contextlib
 import random
 
 import pytest
+from msgspec.structs import replace
 
 from tests.hub.standing_in import StandIn
 from understudy.coordinator.calls import NoCall
 from understudy.coordinator.nouns import Task
 from understudy.coordinator.prices import Price, Tokens
 from understudy.coordinator.takeover import CallOutcome
+from understudy.coordinator.takeover_nouns import Budget, TakeoverState, TaskTakeover
 from understudy.hub.alarm import RingAlarm
 from understudy.hub.calls import CutCalls, ReserveCall, TakeoverCall
 from understudy.hub.memory import SaveMemory
+from understudy.hub.takeover import SwitchTakeover
 from understudy.store.queries import Query
 from understudy.store.sqlite import SqliteStore
 from understudy.wire.memory import MemorySaveBody
@@ -168,6 +171,22 @@ def test_a_bill_beyond_all_numbers_leaves_nothing_to_spend(standing_in, price):
         assert hub.result(job.task_id).cost_micro_usd == most
         assert (hub.spent("day"), hub.spent("month"), hub.done(job.task_id).spent_micro_usd) == (most, most, most)
     assert hub.reserve() == NoCall("budget")
+
+
+@pytest.mark.parametrize("noun", [Budget, TaskTakeover, TakeoverState])
+def test_money_and_a_pause_that_cannot_be_read_allow_no_call(standing_in, noun):
+    """A number that no version of ours has written counted as 0: nothing spent, and nobody paused."""
+    hub = standing_in()
+    hub.enqueue()
+    hub.lose_daemon()
+    hub.settle(hub.job(), CUT)
+    hub.ask(SwitchTakeover("pause", "owner"))
+    unreadable = {"paused" if noun is TakeoverState else "spent_micro_usd": 1 << 60}
+    hub.store.transaction(lambda tx: tx.save_many([replace(row, **unreadable) for row in tx.load_all(noun, 10)]))
+    if noun is not TakeoverState:
+        hub.ask(SwitchTakeover("resume", "owner"))
+    hub.pass_time(31_000)
+    assert isinstance(hub.reserve(), NoCall)
 
 
 def test_a_free_price_costs_nothing(standing_in):

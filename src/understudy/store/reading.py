@@ -2,7 +2,8 @@
 
 A row was readable when it was written. A later version, somebody's own SQL or a damaged file may make a value of it
 unreadable. Such a row must not stop others: the value counts as its default, the row is reported once, and `/ready` and
-`doctor` count it. Defaults are safe: a deadline that cannot be read is due now, a key that may be revoked is revoked.
+`doctor` count it. Defaults are safe: a deadline that cannot be read is due now, a key that may be revoked is revoked,
+and a budget is spent.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from understudy.coordinator.nouns import (
     Task,
     TaskBody,
 )
-from understudy.coordinator.takeover_nouns import DaemonGroup, Reservation, TaskTakeover
+from understudy.coordinator.takeover_nouns import Budget, DaemonGroup, Reservation, TakeoverState, TaskTakeover
 from understudy.store.base import UNREADABLE_SPEC, StoredEvent, Unreadable
 from understudy.store.tables import TABLES
 
@@ -88,6 +89,9 @@ NUMBERS: dict[type[Struct], dict[str, int]] = {  # where 0 would not be safe
     Link: {"used_at": 1},
     Session: {"ended_at": 1},
     Memory: {"created_at": 1},
+    Budget: {"spent_micro_usd": NUMBER_MAX},
+    TaskTakeover: {"spent_micro_usd": NUMBER_MAX},
+    TakeoverState: {"paused": 1},
 }
 
 
