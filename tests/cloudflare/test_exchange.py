@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
 
-from understudy.cloudflare.exchange import GONE, FetchExchange, Headers, scope_of
+from understudy.cloudflare.exchange import (
+    GONE,
+    READ_AT_ONCE_BYTES,
+    FetchExchange,
+    Headers,
+    first_of,
+    is_short,
+    scope_of,
+)
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
 
@@ -36,7 +44,7 @@ class Place:
         self.is_closed = True
 
 
-async def _body(*parts: bytes) -> AsyncIterator[bytes]:
+async def _body(*parts: bytes) -> AsyncGenerator[bytes, None]:
     for part in parts:
         yield part
 
@@ -140,3 +148,36 @@ def test_the_scope_has_the_address_that_cloudflare_names() -> None:
     assert scope["query_string"] == b"q=1&r=%20"
     assert scope["headers"] == [(b"cf-connecting-ip", b"203.0.113.7")]
     assert scope["server"] == ("hub.example", 443)
+
+
+@pytest.mark.parametrize(
+    ("headers", "short"),
+    [
+        ({"content-length": "0"}, True),
+        ({"content-length": str(READ_AT_ONCE_BYTES)}, True),
+        ({"content-length": str(READ_AT_ONCE_BYTES + 1)}, False),
+        ({"content-length": "0" * 5_000 + "9"}, False),
+        ({"content-length": "9" * 5_000}, False),
+        ({"content-length": "²"}, False),
+        ({"content-length": "-1"}, False),
+        ({"content-length": "900", "content-encoding": "gzip"}, False),
+        ({}, False),
+    ],
+)
+def test_only_a_body_that_is_surely_short_is_read_at_once(headers: dict[str, str], short: bool) -> None:
+    assert is_short(headers) is short
+
+
+@on_a_loop
+async def test_of_a_body_without_end_no_more_is_read_than_is_kept() -> None:
+    asked = 0
+
+    async def endless() -> AsyncGenerator[bytes, None]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield b"abc"
+
+    assert await first_of(endless(), 7) == b"abcabca"
+    assert asked == 3
+    assert await first_of(_body(b"ab", b"", b"c"), 7) == b"abc"

@@ -62,6 +62,14 @@ def test_what_is_refused_elsewhere_is_refused_there(hub: WorkerHub) -> None:
     assert hub.ask("POST", "/api/queue", {"content": "x" * (2 << 20)})[0] == 413
 
 
+def test_a_length_of_thousands_of_zeros_is_a_length(hub: WorkerHub) -> None:
+    body = b'{"content":"x"}'
+    status, _ = hub.workerd.ask(
+        "POST", "/api/queue", body, {"X-API-Key": KEY, "Content-Length": f"{'0' * 5_000}{len(body)}"}
+    )
+    assert status == 201
+
+
 def test_a_large_result_is_kept_and_one_that_no_row_would_hold_is_refused(hub: WorkerHub) -> None:
     hub.enqueue("large")
     hub.post("/api/queue/claim", {"workerId": "w"})

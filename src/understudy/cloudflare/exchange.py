@@ -6,13 +6,16 @@ A client that hangs up ends the reading (`http.disconnect`), so a poll that nobo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 Headers = list[tuple[str, str]]
 GONE = 499  # nobody reads it; nginx's number for a client that has hung up
 CLIENT = "cf-connecting-ip"  # set by Cloudflare, whatever a client sends under that name
+READ_AT_ONCE_BYTES = 1 << 20  # of a body; a larger one, or one of unknown size, is read bit by bit
+_SIZE_DIGITS_MAX = len(str(READ_AT_ONCE_BYTES))
 
 
 class BodyWriter(Protocol):
@@ -135,6 +138,24 @@ def scope_of(method: str, url: str, headers: Mapping[str, str]) -> dict[str, Any
         "server": (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)),
         "client": (headers.get(CLIENT, ""), 0),
     }
+
+
+def is_short(headers: Mapping[str, str]) -> bool:
+    """True if a body is said to be so short that it may be read at once; one that comes packed may be of any length."""
+    size = headers.get("content-length", "")
+    is_number = size.isascii() and size.isdigit() and len(size) <= _SIZE_DIGITS_MAX
+    return is_number and int(size) <= READ_AT_ONCE_BYTES and not headers.get("content-encoding")
+
+
+async def first_of(body: AsyncGenerator[bytes, None], bytes_max: int) -> bytes:
+    """The first bytes of a body; what comes behind them is not read."""
+    read = bytearray()
+    async with aclosing(body):
+        async for part in body:
+            read += part[: bytes_max - len(read)]
+            if len(read) == bytes_max:
+                break
+    return bytes(read)
 
 
 def _latin(value: str) -> bytes:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 import js
 from pyodide.ffi import create_proxy, to_js
 
 from understudy import __version__
-from understudy.cloudflare.exchange import FetchExchange, Headers, scope_of
-from understudy.cloudflare.fetching import answer_of
+from understudy.cloudflare.exchange import FetchExchange, Headers, first_of, is_short, scope_of
+from understudy.cloudflare.fetching import ANSWER_BYTES_MAX, answer_of
 from understudy.cloudflare.hub_object import HubObject, refusal_of
 from understudy.errors import UnderstudyError
 from understudy.store.durable import DurableStore
 from understudy.wire.outbound import HttpRequest, NoAnswer, OutboundAnswer, OutboundRequest
 
 WITHOUT_BODY = frozenset({101, 204, 205, 304})
-READ_AT_ONCE_BYTES = 1 << 20  # of a body; a larger one, or one of unknown size, is read bit by bit
 
 
 class Console:
@@ -107,21 +106,24 @@ async def _fetch(method: str, url: str, headers: Mapping[str, str], body: bytes)
         options["body"] = to_js(body)
     try:
         answer = await js.fetch(url, **options, signal=controller.signal)
-        content = (await answer.arrayBuffer()).to_bytes()
+        said = js.Object.fromEntries(answer.headers).to_py()
+        content = await first_of(_body_of(answer, said), ANSWER_BYTES_MAX)
     except asyncio.CancelledError:
         controller.abort()
         raise
-    return answer.status, js.Object.fromEntries(answer.headers).to_py(), content
+    if len(content) == ANSWER_BYTES_MAX:  # the memory of a Worker has no room for what nobody reads
+        controller.abort()
+    return answer.status, said, content
 
 
-async def _body_of(request: Any, headers: dict[str, str]) -> AsyncIterator[bytes]:
-    if not request.body:
+async def _body_of(message: Any, headers: dict[str, str]) -> AsyncGenerator[bytes, None]:
+    """The body of a request or an answer, as it comes."""
+    if not message.body:
         return
-    size = headers.get("content-length", "")
-    if size.isdigit() and int(size) <= READ_AT_ONCE_BYTES:
-        yield (await request.arrayBuffer()).to_bytes()
+    if is_short(headers):
+        yield (await message.arrayBuffer()).to_bytes()
         return
-    reader = request.body.getReader()
+    reader = message.body.getReader()
     while not (part := await reader.read()).done:
         yield part.value.to_bytes()
 
