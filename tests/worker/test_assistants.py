@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.worker.stubs import KINDS, TASK, Stub
 from understudy.worker.executors import AssistantSession, Ended, Start, TaskToRun
+from understudy.worker.executors.claude_code import ClaudeCode, ClaudeOptions
+from understudy.worker.executors.codex import Codex, CodexOptions
 
 OK = ("done", False, "")
 # mode → (class, final, what it shows about the login); docs/measured.md
@@ -237,6 +240,69 @@ def test_bytes_without_a_whole_event_are_no_sign_of_life(tmp_path: Path):
     assert reading.feed(b'{"type":"system"', 0) is None
     assert reading.feed(b"noise\nnoise\n", 0) is None
     assert reading.feed(b'{"type":"system"}\n', 0) is not None
+
+
+# ---- lines that are lost, or have another shape ----------------------------------------------------
+
+
+def judged(kind: str, *events: dict[str, Any], code: int = 1, session: AssistantSession | None = None):
+    """The outcome of a run that said this, and the session that it leaves behind."""
+    env = {"PATH": "/usr/bin:/bin"}
+    executor = ClaudeCode(ClaudeOptions(), env) if kind == "claude" else Codex(CodexOptions(model="gpt-5"), env)
+    reading = executor.reading(Start(session=session))
+    reading.feed(b"".join(json.dumps(event).encode() + b"\n" for event in events), 0)
+    return executor.outcome(Ended(code=code), reading), reading.session()
+
+
+THREAD = {"type": "thread.started", "thread_id": "th-1"}
+SAID = {"type": "item.completed", "item": {"type": "agent_message", "text": "hi"}}
+INIT = {"type": "system", "subtype": "init", "session_id": "s", "model": "claude-haiku-4-5"}
+DONE = {"type": "result", "subtype": "success", "is_error": False, "terminal_reason": "completed", "result": "ok"}
+USED_TOOL = {
+    "codex": (THREAD, {"type": "item.completed", "item": {"type": "command_execution", "command": "make install"}}),
+    "claude": (INIT, {"type": "user", "message": {"content": [{"type": "tool_result", "content": "installed"}]}}),
+}
+REFUSED = {
+    "codex": {"type": "turn.failed", "error": {"message": "401 Unauthorized"}},
+    "claude": DONE | {"is_error": True, "api_error_status": 401, "result": "Unauthorized"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_end_of_a_tool_whose_begin_was_lost_shows_that_something_was_done(kind: str):
+    """Given back as untouched, the task would do it a second time."""
+    outcome, _ = judged(kind, USED_TOOL[kind][0], REFUSED[kind])
+    assert (outcome.failure_class, outcome.is_untouched) == ("auth", True)
+    outcome, _ = judged(kind, *USED_TOOL[kind], REFUSED[kind])
+    assert (outcome.failure_class, outcome.is_untouched) == ("auth", False)
+
+
+@pytest.mark.parametrize("usage", [None, [], "none"])
+def test_a_turn_that_tells_no_usage_leaves_the_counters_of_its_thread(usage: Any):
+    """With counters of 0 the next run of this thread would be charged for the whole of it."""
+    before = AssistantSession("th-1", {"input_tokens": 1_000, "output_tokens": 100})
+    outcome, session = judged("codex", THREAD, SAID, {"type": "turn.completed", "usage": usage}, code=0, session=before)
+    assert (outcome.success, outcome.usage) == (True, None)
+    assert session is not None
+    assert session.counters == before.counters
+
+
+def test_another_thread_counts_from_the_beginning():
+    used = {"type": "turn.completed", "usage": {"input_tokens": 1_500, "output_tokens": 150}}
+    before = AssistantSession("another", {"input_tokens": 1_000, "output_tokens": 100})
+    outcome, _ = judged("codex", THREAD, SAID, used, code=0, session=before)
+    assert (outcome.usage or {})["inputTokens"] == 1_500
+
+
+@pytest.mark.parametrize("denied", [{"tool_name": "Bash"}, "Bash", 1, True, ["Bash"], [None]])
+def test_a_denial_in_another_shape_is_one(denied: Any):
+    outcome, _ = judged("claude", INIT, DONE | {"permission_denials": denied}, code=0)
+    assert (outcome.success, outcome.failure_class) == (False, "blocked")
+
+
+@pytest.mark.parametrize("denied", [[], {}, None, 0, False, ""])
+def test_no_denial_is_none(denied: Any):
+    assert judged("claude", INIT, DONE | {"permission_denials": denied}, code=0)[0].success
 
 
 # ---- login -------------------------------------------------------------------------------------

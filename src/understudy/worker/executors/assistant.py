@@ -92,6 +92,10 @@ class AssistantReading(ABC):
         self.did = [*self.did, line][-DID_MAX:]
         self._progress = line
 
+    def has_used_tool(self) -> None:
+        """A tool has ended: it was used, even if the line that it began with was lost."""
+        self.acts = max(self.acts, 1)
+
     def note(self, words: str) -> None:
         """Something else that is worth showing meanwhile."""
         self._progress = words

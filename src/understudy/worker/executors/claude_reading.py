@@ -43,6 +43,9 @@ class ClaudeReading(AssistantReading):
                 self.note(f"API try {number_in(event, 'attempt')} failed ({number_in(event, 'error_status') or '–'})")
             case "assistant":
                 self._heed_message(event)
+            case "user":
+                if any(text_in(part, "type") == "tool_result" for part in list_in(event, "message", "content")):
+                    self.has_used_tool()
             case "result":
                 self.result = event
 

@@ -42,7 +42,7 @@ def verdict(ended: Ended, seen: ClaudeReading) -> Outcome:
 
 
 def _by_result(ended: Ended, seen: ClaudeReading, result: dict[str, Any]) -> Outcome:
-    denied = list_in(result, "permission_denials")
+    denied = _denied(result)
     if denied or result.get("terminal_reason") == "tool_deferred":
         return _blocked(denied or [result.get("deferred_tool_use")])
     if ended.code == 0 and result.get("is_error") is False and _is_completed(result):
@@ -51,6 +51,12 @@ def _by_result(ended: Ended, seen: ClaudeReading, result: dict[str, Any]) -> Out
     if not seen.has_begun and _is_about_session(reason):
         return _without_session(reason)
     return failed(_failure_of(result), CLI, reason, is_untouched=not seen.has_acted)
+
+
+def _denied(result: dict[str, Any]) -> list[Any]:
+    """The tools that were denied; what says so in another shape than a list is one of unknown name."""
+    denied = value_in(result, "permission_denials")
+    return denied if isinstance(denied, list) else [denied] if denied else []
 
 
 def _is_about_session(words: str) -> bool:

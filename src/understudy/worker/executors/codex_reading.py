@@ -37,6 +37,8 @@ class CodexReading(AssistantReading):
         match event.get("type"):
             case "thread.started":
                 self.session_id = text_in(event, "thread_id")
+                if self.start.session is None or self.session_id != self.start.session.id:
+                    self._before = {}  # another thread has counters of its own
                 self.note("thinking")
             case "item.started" | "item.completed":
                 self._heed_item(event.get("item"), is_over=event.get("type") == "item.completed")
@@ -46,12 +48,15 @@ class CodexReading(AssistantReading):
             case "turn.completed":
                 self.is_completed = True
                 used = value_in(event, "usage")
-                self._counted = {name: number_in(used, name) for name in _COUNTED}
+                if isinstance(used, dict):
+                    self._counted = {name: number_in(used, name) for name in _COUNTED}
             case "turn.failed":
                 self.failure = text_in(event, "error", "message") or text_in(event, "error") or self.error
 
     def _heed_item(self, item: Any, *, is_over: bool) -> None:
         kind, what = text_in(item, "type"), _reported_by(item)
+        if is_over and kind not in _SILENT_ITEMS:
+            self.has_used_tool()
         if kind == "agent_message":
             self.text = text_in(item, "text") or self.text
         elif kind == "error":  # also warnings that hinder nothing
