@@ -29,6 +29,7 @@ from understudy.worker.effects import (
     WriteLog,
 )
 from understudy.worker.executors import NEW, Outcome, Start, TaskToRun
+from understudy.worker.executors.claude_code import ClaudeCode, ClaudeOptions
 from understudy.worker.executors.command import CommandExecutor
 from understudy.worker.guard_policy import Rooted, RunDone, Spawning
 from understudy.worker.run import run_loop
@@ -179,7 +180,22 @@ def test_progress_is_kept_for_the_beats() -> None:
         Ended(code=0),
     ]
     scene.play()
-    assert scene.run.progress == RunProgress(at=2, text="reading", checkpoint="session-1")
+    assert scene.run.progress == RunProgress(at=2, text="reading · 0 s", checkpoint="session-1")
+
+
+@pytest.mark.parametrize("set_by_ms", [-3_600_000, 30 * 86_400_000])
+def test_the_time_in_progress_is_that_of_a_clock_that_nobody_sets(set_by_ms: int) -> None:
+    """By the wall clock the run was an hour younger than its begin, or 30 days old."""
+    reading = ClaudeCode(ClaudeOptions(), {}).reading()
+    scene = Scene()
+    clock = scene.state.clock
+    assert isinstance(clock, ManualClock)
+    clock.advance(1_000)
+    begun = reading.feed(b'{"type":"system","subtype":"init","session_id":"s"}\n', clock.now_ms())
+    later = reading.feed(b'{"type":"system"}\n', clock.now_ms() + 7_000 + set_by_ms)
+    scene.news = [begun, later, Ended(code=0)]
+    scene.play()
+    assert scene.run.progress.text == "thinking · 0 s"
 
 
 def test_no_secret_leaves_by_progress_checkpoint_or_result() -> None:
@@ -190,7 +206,7 @@ def test_no_secret_leaves_by_progress_checkpoint_or_result() -> None:
         Ended(code=1, stdout=secret.encode(), stderr=f"refused: {secret}".encode()),
     ]
     scene.play()
-    assert scene.run.progress.text == "cloning with [REDACTED]"
+    assert scene.run.progress.text == "cloning with [REDACTED] · 0 s"
     assert scene.run.progress.checkpoint == '{"token": "[REDACTED]"}'
     assert scene.result().output == "[REDACTED]"
     assert "[REDACTED]" in (scene.result().error or "")

@@ -228,7 +228,7 @@ def _watch(state: WorkerState, run: Run) -> Steps[tuple[str, Ended | None]]:
             run.heard_ms = state.awake_ms()
             run.progress = RunProgress(
                 at=news.at,
-                text=_clean(state, news.text) or run.progress.text,
+                text=_timed(state, run, _clean(state, news.text)) or run.progress.text,
                 checkpoint=_clean(state, news.checkpoint) or run.progress.checkpoint,
             )
 
@@ -382,6 +382,11 @@ def _result(state: WorkerState, run: Run, outcome: Outcome) -> RunResult:
         failure_final=outcome.failure_final,
         usage=outcome.usage,
     )
+
+
+def _timed(state: WorkerState, run: Run, text: str | None) -> str | None:
+    """The words of a run, with how long it has run: by the clock that nobody sets."""
+    return text and f"{text} · {(state.clock.mono_ms() - run.started_ms) // MS_PER_S} s"
 
 
 def _clean(state: WorkerState, text: str | None) -> str | None:

@@ -48,7 +48,6 @@ class AssistantReading(ABC):
         self.did: list[str] = [*start.did]
         self.acts = 0  # how often a tool was used
         self._events = JsonLines()
-        self._began_at = 0
         self._progress = ""
         self._reported = ("", 0)
 
@@ -71,14 +70,13 @@ class AssistantReading(ABC):
 
     def feed(self, chunk: bytes, at: int) -> RunProgress | None:
         """Only whole events are signs of life: a run that spits bytes without end is not alive."""
-        self._began_at = self._began_at or at
         seen = 0
         for event in self._events.feed(chunk):
             seen += 1
             self.heed(event)
         if not seen:
             return None
-        return RunProgress(at=at, text=self._words(at), checkpoint=self._new_checkpoint())
+        return RunProgress(at=at, text=self._progress or None, checkpoint=self._new_checkpoint())
 
     def finish(self) -> None:
         """The process is gone: what it said last counts too."""
@@ -111,9 +109,6 @@ class AssistantReading(ABC):
         """As the next attempt gets it."""
         kept = Checkpoint(self.executor, self.start.machine, self.session_id, self.counters(), tuple(self.did))
         return msgspec.json.encode(kept).decode()
-
-    def _words(self, at: int) -> str | None:
-        return f"{self._progress} · {(at - self._began_at) // 1000} s" if self._progress else None
 
     def _new_checkpoint(self) -> str | None:
         now = (self.session_id, self.acts)
