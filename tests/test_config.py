@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from understudy import config
+from understudy.config.worker_vars import texts_of
 from understudy.errors import ConfigError
 
 
@@ -263,3 +264,9 @@ def test_a_header_of_a_proxy_is_believed_from_named_proxies_only(tmp_path):
     settings = load(tmp_path, **proxied, UNDERSTUDY_TRUSTED_USERS="alice=admin,bob=read").settings
     assert settings.trusted_proxies == ("10.0.0.0/8", "::1")
     assert dict(settings.trusted_users) == {"alice": "admin", "bob": "read"}
+
+
+def test_variables_of_a_worker_are_settings_as_json_has_them():
+    """A limit that was written as a number was no setting at all: the default applied, without a word."""
+    given = {"A": "0.5", "B": 0.5, "C": 4, "D": 4.0, "E": True, "F": False, "G": ["x"], "H": None, "I": {"a": 1}}
+    assert texts_of(given) == {"A": "0.5", "B": "0.5", "C": "4", "D": "4", "E": "true", "F": "false"}

@@ -86,6 +86,9 @@ BREAKS = [
     ('"UNDERSTUDY_LATE_AFTER": "3m"', '"UNDERSTUDY_API_KEY": "k"', "secret"),
     ('"UNDERSTUDY_LATE_AFTER": "3m"', '"SLACK_BOT_TOKEN": "t"', "secret"),
     ('"UNDERSTUDY_LATE_AFTER": "3m"', '"MINE": "xoxb-123456789012-abcdefghijkl"', "secret"),
+    ('"UNDERSTUDY_LATE_AFTER": "3m"', '"UNDERSTUDY_TAKEOVER": ["answer"]', "shape"),
+    ('"UNDERSTUDY_LATE_AFTER": "3m"', '"UNDERSTUDY_TAKEOVER_BUDGET_DAY": null', "shape"),
+    ('"UNDERSTUDY_LATE_AFTER": "3m"', '"UNDERSTUDY_TAKEOVER_CALLS_AT_ONCE": 99', "vars"),
     ('"src/entry.py"', '"src/other.py"', "entry"),
 ]
 
@@ -99,6 +102,13 @@ def test_each_setting_that_is_wrong_is_named_and_nothing_is_built(
     code, said = check(files, capsys)
     assert (code, wrong(said)) == (1, [name])
     assert all(finding["mend"] for finding in said["findings"] if finding["level"] == PROBLEM)
+
+
+def test_numbers_and_switches_may_be_written_as_json_has_them(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = '"UNDERSTUDY_TAKEOVER_BUDGET_DAY": 0.5, "UNDERSTUDY_TAKEOVER_CALLS_AT_ONCE": 4, "UNDERSTUDY_DOCS": false'
+    change(files, '"UNDERSTUDY_LATE_AFTER": "3m"', numbers)
+    code, said = check(files, capsys)
+    assert (code, wrong(said)) == (0, [])
 
 
 @pytest.mark.parametrize(

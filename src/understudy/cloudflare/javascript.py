@@ -14,6 +14,7 @@ from understudy import __version__
 from understudy.cloudflare.exchange import FetchExchange, Headers, first_of, is_short, scope_of
 from understudy.cloudflare.fetching import ANSWER_BYTES_MAX, answer_of
 from understudy.cloudflare.hub_object import HubObject, refusal_of
+from understudy.config.worker_vars import texts_of
 from understudy.errors import UnderstudyError
 from understudy.store.durable import DurableStore
 from understudy.wire.outbound import HttpRequest, NoAnswer, OutboundAnswer, OutboundRequest
@@ -38,7 +39,7 @@ class CloudflareHost:
     def __init__(self, ctx: Any, env: Any) -> None:
         self._storage = ctx.storage
         self._tasks: set[asyncio.Task[None]] = set()
-        environ = {name: value for name in js.Object.keys(env) if isinstance(value := getattr(env, name), str)}
+        environ = texts_of({name: getattr(env, name) for name in js.Object.keys(env)})
         self._hub = HubObject(environ, lambda: DurableStore(self._storage, to_js), self, Console())
 
     # ---- events

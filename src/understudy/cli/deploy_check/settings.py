@@ -12,6 +12,7 @@ from typing import Any
 from understudy import config
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding
 from understudy.config.table import table
+from understudy.config.worker_vars import texts_of
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.redact import Redactor
 from understudy.texts import t
@@ -80,11 +81,14 @@ def _flags(found: dict[str, Any]) -> Iterator[Finding]:
 
 def _vars(found: dict[str, Any]) -> Iterator[Finding]:
     """Everybody who may see the account's Workers can read these: no secret belongs here."""
-    values = {name: str(value) for name, value in _dict(found.get("vars")).items()}
+    given = _dict(found.get("vars"))
+    values = texts_of(given)
     secret = {env for row in table().values() if row.is_secret for env in row.env}
-    for name, value in values.items():
-        if name in secret or Redactor(()).clean(value) != value:
+    for name, value in given.items():
+        if name in secret or Redactor(()).clean(str(value)) != str(value):
             yield _wrong("secret", name=name)
+        if name not in values:
+            yield _wrong("shape", name=name)
     try:
         notes = config.load({n: v for n, v in values.items() if n not in secret}, Path("/no-data-directory")).notes
     except UnderstudyError as error:
