@@ -44,10 +44,24 @@ def test_every_secret_of_a_daemon_is_known_to_it() -> None:
     assert set(given(ntfy_token="tk-1", api_key="usk-2").secrets) == {"k", "tk-1", "usk-2"}
 
 
-@pytest.mark.parametrize("more", [{"claude_budget_usd": "much"}, {"claude_budget_usd": "0"}, {"prices": ("m=cheap",)}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        *(
+            {"claude_budget_usd": text}
+            for text in ("much", "0", "0.0", "inf", "1e400", "nan", "1_0", "-1", "0.0000001")
+        ),
+        {"prices": ("m=cheap",)},
+    ],
+)
 def test_a_malformed_budget_or_price_is_refused(more: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         claude_options(Settings(**more))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("text", "amount"), [("", ""), ("2.50", "2.5"), ("$0.05", "0.05"), ("٥", "5"), (" 3 ", "3")])
+def test_a_budget_is_passed_on_as_the_assistant_reads_it(text: str, amount: str) -> None:
+    assert claude_options(Settings(claude_budget_usd=text)).budget_usd == amount
 
 
 def test_no_run_or_log_of_a_daemon_shows_a_secret_of_its_own_channels() -> None:

@@ -9,6 +9,7 @@ from understudy.config import Settings
 from understudy.config.policy import prices_of
 from understudy.daemon.inputs import DaemonInputs
 from understudy.errors import ConfigError
+from understudy.money import micro_usd_of, usd_text
 from understudy.private import own_directory
 from understudy.texts import t
 from understudy.worker.executors import OK, Executor, codex
@@ -87,13 +88,14 @@ def codex_options(settings: Settings) -> codex.CodexOptions:
 
 
 def _amount(text: str) -> str:
+    """An amount as the assistant takes it: one that it refuses would fail every task. ConfigError."""
     try:
-        is_amount = not text or float(text) > 0
+        micro_usd = micro_usd_of(text) if text else 0
     except ValueError:
-        is_amount = False
-    if not is_amount:
+        micro_usd = 0
+    if text and not micro_usd:
         raise ConfigError(t("executors.bad_budget", value=text))
-    return text
+    return usd_text(micro_usd) if text else ""
 
 
 def _command(argv: tuple[str, ...], env: Mapping[str, str]) -> CommandExecutor:
