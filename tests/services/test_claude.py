@@ -156,6 +156,15 @@ def test_a_usage_that_says_half_is_no_bill(usage):
     assert (called.kind, called.reason, called.billed) == ("again", "cut", "unknown")
 
 
+@pytest.mark.parametrize(("status", "body", "reason"), [(203, True, ""), (202, False, "cut"), (204, False, "cut")])
+def test_a_success_that_is_not_200_is_no_refusal(status, body, reason):
+    """A proxy that changes answers says 203; whether what it left out was billed, nobody knows."""
+    message = {"content": [{"type": "text", "text": "four"}], "stop_reason": "end_turn", "usage": COUNTED}
+    called = ClaudeApi.outcome_of(HttpAnswer(status, {}, json.dumps(message).encode() if body else b""))
+    assert (called.kind, called.reason) == ("again" if reason else "answered", reason)
+    assert called.billed == ("unknown" if reason else "tokens")
+
+
 def test_tokens_of_a_cache_have_prices_of_their_own():
     usage = COUNTED | {"cache_read_input_tokens": 1_000, "cache_creation_input_tokens": 400}
     message = {"content": [{"type": "text", "text": "four"}], "stop_reason": "end_turn", "usage": usage}

@@ -89,7 +89,7 @@ class ClaudeApi(Struct, frozen=True):
         if isinstance(answer, NoAnswer):
             billed = "unknown" if answer.was_sent else "nothing"
             return CallOutcome("again", "no_answer", said=answer.reason[:SAID_CHARS_MAX], billed=billed)
-        if answer.status != HTTPStatus.OK:
+        if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
             return _refused(answer)
         if "event-stream" in answer.headers.get("content-type", ""):
             return _read(_gathered(answer.body))
@@ -121,7 +121,7 @@ def _wait_ms(answer: HttpAnswer) -> int:
 
 
 def _read(message: dict[str, Any]) -> CallOutcome:
-    """A message as it came with status 200: an error in it, cut short, refused, or an answer."""
+    """A message as it came with success: an error in it, cut short, refused, or an answer."""
     error = message.get("error")
     if isinstance(error, dict):
         kind, reason = _BY_TYPE.get(str(error.get("type")), ("again", "server"))
