@@ -294,6 +294,17 @@ def test_another_thread_counts_from_the_beginning():
     assert (outcome.usage or {})["inputTokens"] == 1_500
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("odd", ["x" * 1_000_000, "--help", "a\0b", "a b", "../up", "セッション"])
+def test_what_cannot_be_resumed_is_no_session(kind: str, odd: str):
+    """A megabyte of it in the file of sessions cost all conversations theirs."""
+    begin = THREAD | {"thread_id": odd} if kind == "codex" else INIT | {"session_id": odd}
+    _, session = judged(kind, begin, code=0)
+    assert session is None
+    outcome, _ = judged(kind, begin)
+    assert outcome.failure_class == "exit_code", "it has begun"
+
+
 @pytest.mark.parametrize("denied", [{"tool_name": "Bash"}, "Bash", 1, True, ["Bash"], [None]])
 def test_a_denial_in_another_shape_is_one(denied: Any):
     outcome, _ = judged("claude", INIT, DONE | {"permission_denials": denied}, code=0)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
 from understudy.texts import t
 from understudy.wire.foreign_json import parsed
 from understudy.worker.effects import Loop, SaveSessions, Steps, Wait
 from understudy.worker.executors import AssistantSession, Executor, RunProgress, Start, TaskToRun
-from understudy.worker.executors.assistant import Checkpoint
+from understudy.worker.executors.assistant import Checkpoint, is_session
 from understudy.worker.executors.prompt import conversation_of
 from understudy.worker.state import Run, WorkerState
 
 TURN_MS_MAX = 600_000  # then the task is given back: its time limit at the hub runs meanwhile
 LOOK_MS = 5_000
 SESSIONS_MAX = 1_000
-_SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")  # it becomes an argument: never an option
 
 
 def turn(state: WorkerState, run: Run) -> Steps[bool]:
@@ -61,7 +58,7 @@ def start_of(state: WorkerState, run: Run, executor: Executor, nth: int, *, has_
         session = AssistantSession(left.session, left.counters)
     elif has_session:
         session = state.sessions.get(_key(run.task, executor))
-    if session is not None and not _SESSION.fullmatch(session.id):
+    if session is not None and not is_session(session.id):
         session = None
     cwd = state.workspaces.directory(run.task, executor.name)
     return Start(session=session, cwd=cwd, machine=machine, nth=nth, did=left.did)

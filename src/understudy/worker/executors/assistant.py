@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -15,6 +16,7 @@ from understudy.worker.executors.prompt import prompt_of
 ANSWER_BYTES_MAX = 512 * KIB  # head and tail of what is longer
 DID_MAX = 50  # things done that a checkpoint keeps
 DID_CHARS_MAX = 200
+_SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")  # it becomes an argument: never an option
 
 
 class Checkpoint(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -25,6 +27,11 @@ class Checkpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     session: str = ""
     counters: dict[str, int] = {}
     did: tuple[str, ...] = ()
+
+
+def is_session(name: str) -> bool:
+    """True if an assistant may have given a session this id."""
+    return _SESSION.fullmatch(name) is not None
 
 
 def checked_prompt(task: TaskToRun, start: Start) -> bytes:
@@ -44,6 +51,7 @@ class AssistantReading(ABC):
     def __init__(self, start: Start) -> None:
         self.start = start
         self.session_id = ""
+        self.has_begun = False
         self.text = ""  # the last thing it said
         self.did: list[str] = [*start.did]
         self.acts = 0  # how often a tool was used
@@ -82,6 +90,11 @@ class AssistantReading(ABC):
         """The process is gone: what it said last counts too."""
         for event in self._events.end():
             self.heed(event)
+
+    def works_in(self, name: str) -> None:
+        """The session that an event names; what is no id of one is passed over."""
+        if is_session(name):
+            self.session_id = name
 
     def tool(self, name: str, what: str) -> None:
         """It uses a tool."""

@@ -23,7 +23,6 @@ class ClaudeReading(AssistantReading):
     def __init__(self, start: Start, prices: Mapping[str, Price]) -> None:
         super().__init__(start)
         self.result: dict[str, Any] | None = None
-        self.has_begun = False
         self.model = ""
         self.retry: dict[str, Any] = {}  # the last try of the API that failed
         self._prices = prices
@@ -32,7 +31,7 @@ class ClaudeReading(AssistantReading):
 
     def heed(self, event: dict[str, Any]) -> None:
         """One event; unknown ones are passed over."""
-        self.session_id = text_in(event, "session_id") or self.session_id
+        self.works_in(text_in(event, "session_id"))
         match event.get("type"):
             case "system" if event.get("subtype") == "init":
                 self.has_begun = True

@@ -36,8 +36,9 @@ class CodexReading(AssistantReading):
         """One event; unknown ones are passed over."""
         match event.get("type"):
             case "thread.started":
-                self.session_id = text_in(event, "thread_id")
-                if self.start.session is None or self.session_id != self.start.session.id:
+                self.has_begun, thread = True, text_in(event, "thread_id")
+                self.works_in(thread)
+                if self.start.session is None or thread != self.start.session.id:
                     self._before = {}  # another thread has counters of its own
                 self.note("thinking")
             case "item.started" | "item.completed":

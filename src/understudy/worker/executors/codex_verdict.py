@@ -44,15 +44,14 @@ def _judged(ended: Ended, seen: CodexReading) -> Outcome:
 def _refused(ended: Ended, seen: CodexReading) -> Outcome:
     """It ended with an error before a turn did."""
     words = seen.error or replaced_text(ended.stderr)
-    has_begun = bool(seen.session_id)
     is_resumed = seen.start.session is not None
-    if is_resumed and not seen.has_acted and (not has_begun or _is_about_session(words)):
+    if is_resumed and not seen.has_acted and (not seen.has_begun or _is_about_session(words)):
         outcome = failed(Failure("session"), CLI, exit_error(ended))
         return msgspec.structs.replace(outcome, again="session")
     known = api_failure(0, words)
     if known.name != "api_error":
         return failed(known, CLI, words, is_untouched=not seen.has_acted)
-    if ended.code == USAGE_ERROR or not has_begun:
+    if ended.code == USAGE_ERROR or not seen.has_begun:
         return failed(Failure("usage", is_final=True), CLI, exit_error(ended))
     return failed(known if seen.error else Failure("exit_code"), CLI, seen.error or exit_error(ended))
 
