@@ -277,6 +277,23 @@ def test_the_end_of_a_tool_whose_begin_was_lost_shows_that_something_was_done(ki
     assert (outcome.failure_class, outcome.is_untouched) == ("auth", False)
 
 
+BEGINS_TOOL = {
+    "codex": {"type": "item.started", "item": {"type": "command_execution", "command": "make install"}},
+    "claude": {
+        "type": "assistant",
+        "message": {"content": [{"type": "tool_use", "name": "Bash", "input": {"command": "make install"}}]},
+    },
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_resumed_run_whose_first_line_was_lost_is_not_repeated_once_it_has_used_a_tool(kind: str, is_over: bool):
+    used = USED_TOOL[kind][1] if is_over else BEGINS_TOOL[kind]
+    outcome, _ = judged(kind, used, session=AssistantSession("th-1"))
+    assert (outcome.success, outcome.again, outcome.failure_class) == (False, "", "exit_code")
+
+
 @pytest.mark.parametrize("usage", [None, [], "none"])
 def test_a_turn_that_tells_no_usage_leaves_the_counters_of_its_thread(usage: Any):
     """With counters of 0 the next run of this thread would be charged for the whole of it."""

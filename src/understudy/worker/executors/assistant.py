@@ -98,6 +98,7 @@ class AssistantReading(ABC):
 
     def tool(self, name: str, what: str) -> None:
         """It uses a tool."""
+        self.has_begun = True  # also if the line that says so was lost
         self.acts += 1
         line = " ".join(f"{name}: {what}".split())[:DID_CHARS_MAX]
         self.did = [*self.did, line][-DID_MAX:]
@@ -105,6 +106,7 @@ class AssistantReading(ABC):
 
     def has_used_tool(self) -> None:
         """A tool has ended: it was used, even if the line that it began with was lost."""
+        self.has_begun = True
         self.acts = max(self.acts, 1)
 
     def note(self, words: str) -> None:
