@@ -42,7 +42,7 @@ class JsonLines:
         raw, is_skipped = bytes(self._rest), self._is_skipping
         self._rest.clear()
         self._is_skipping = False
-        event = None if is_skipped else object_of(raw)
+        event = object_of(raw) if raw.lstrip().startswith(b"{") and not is_skipped else None
         if event is not None:
             yield event
         elif is_skipped or raw.strip():
