@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from understudy.clock import iso
-from understudy.coordinator import daily_windows, health
+from understudy.coordinator import daemons, daily_windows, health
 from understudy.coordinator.changes import Change
 from understudy.coordinator.hearing import at_wall, awake, hear
 from understudy.coordinator.identity import arrive, watch_name
@@ -170,6 +170,112 @@ def test_a_sleep_window_over_midnight_is_half_open_in_its_zone() -> None:
     assert daily_windows.left_ms(night, at(21, 59) + 59_999) == 1
     assert not daily_windows.left_ms(night, at(22))  # 07:00
     assert not daily_windows.left_ms(night, at(13, 59))
+
+
+def looks_until_late(daemon: Daemon) -> list[int]:
+    """The hearing instants at which it is looked at, each right after a stall of the hub, until it is late."""
+    looks: list[int] = []
+    while daemon.state != "late" and len(looks) < 20:
+        now = Now(daemon.deadline_h, daemon.deadline_h, daemon.deadline_h - 1)
+        daemon = rung(daemon, now).noun
+        looks.append(now.h)
+    return looks
+
+
+def test_one_that_overslept_is_reported_although_the_hub_stalls_again_and_again() -> None:
+    asleep = replace(beating(), state="asleep", reason="expected", deadline_h=START.h + 600_000)
+    assert looks_until_late(asleep)[-1] <= START.h + 600_000 + 180_000 + 30_000
+
+
+def test_one_that_is_not_back_is_reported_although_the_hub_stalls_again_and_again() -> None:
+    left = health.stopped_as_planned(beating(), START, POLICY, 60_000).noun
+    assert looks_until_late(left)[-1] <= START.h + 60_000 + 180_000 + 30_000
+
+
+NIGHT = '[{"from":"22:00","to":"06:00","tz":"UTC"}]'
+EVENING = Now(1_770_069_600_000, 1_770_069_600_000)  # 22:00 UTC
+EIGHT_H = 8 * 3_600_000
+
+
+def sleeper() -> Daemon:
+    daemon = Daemon("d1", interval_ms=10_000, first_seen_at=T0, since_at=T0, expected_sleep=NIGHT)
+    asleep = rung(health.seen(daemon, EVENING, POLICY).noun, later(180_000, EVENING)).noun
+    assert asleep.state == "asleep"
+    return asleep
+
+
+def morning(daemon: Daemon) -> Daemon:
+    """The daemon at 06:00, after each of its looks until then."""
+    while daemon.deadline_h < EVENING.h + EIGHT_H:
+        daemon = rung(daemon, later(daemon.deadline_h - EVENING.h, EVENING)).noun
+    return rung(daemon, later(EIGHT_H, EVENING)).noun
+
+
+def test_new_settings_after_a_window_leave_a_sleeper_its_limit() -> None:
+    now = later(EIGHT_H + 10_000, EVENING)
+    set_anew = daemons.configure(morning(sleeper()), 180_000, 300_000, NIGHT, now).noun
+    looked = rung(set_anew, now)
+    assert (looked.events, looked.noun.deadline_h) == ((), EVENING.h + EIGHT_H + 180_000)
+
+
+def test_a_sleeper_that_is_late_is_down_after_the_limit_that_it_has_by_then() -> None:
+    late = rung(morning(sleeper()), later(EIGHT_H + 180_000, EVENING)).noun
+    assert late.state == "late"
+    now = later(EIGHT_H + 200_000, EVENING)
+    looked = rung(daemons.configure(late, 180_000, 600_000, NIGHT, now).noun, now)
+    assert (looked.events, looked.noun.deadline_h) == ((), EVENING.h + EIGHT_H + 600_000)
+
+
+def test_a_window_that_ends_while_the_hub_is_away_ends_soon_after() -> None:
+    asleep, away_ms = sleeper(), EIGHT_H
+    resumed = Now(EVENING.wall + 180_000 + away_ms, EVENING.h + 180_000, EVENING.h + 180_000)
+    now = later(asleep.deadline_h - resumed.h, resumed)
+    asleep = rung(asleep, now).noun
+    assert now.h - resumed.h <= 180_000
+    assert rung(asleep, later(180_000, now)).noun.state == "late"
+
+
+def test_silence_within_a_window_does_not_count_for_one_that_was_awake_for_a_moment() -> None:
+    woken = health.seen(sleeper(), later(EIGHT_H - 120_000, EVENING), POLICY, "healthy").noun
+    looked = rung(woken, later(EIGHT_H + 60_000, EVENING))
+    assert (looked.events, looked.noun.deadline_h) == ((), EVENING.h + EIGHT_H + 180_000)
+    assert rung(looked.noun, later(EIGHT_H + 180_000, EVENING)).noun.state == "late"
+
+
+def test_a_planned_stop_that_ends_at_night_makes_no_alarm() -> None:
+    daemon = health.seen(Daemon("d1", interval_ms=10_000, expected_sleep=NIGHT), START, POLICY).noun
+    left = health.stopped_as_planned(daemon, later(0, EVENING), POLICY, 3_600_000).noun
+    assert rung(left, later(left.deadline_h - EVENING.h, EVENING)).noun.state == "asleep"
+
+
+@pytest.mark.parametrize("for_ms", [0, 7_200_000])
+def test_a_planned_stop_goes_on_after_a_pause(for_ms: int) -> None:
+    paused = daemons.pause(beating(), None, START, POLICY, 600_000)
+    assert paused is not None
+    stopped = health.stopped_as_planned(paused.noun, later(1_000), POLICY, for_ms).noun
+    over = rung(stopped, later(600_000)).noun
+    assert (over.state, over.reason, over.paused) == ("stopped", "planned", 0)
+    assert over.deadline_h == (START.h + 1_000 + for_ms + 180_000 if for_ms else 0)
+
+
+@pytest.mark.parametrize("for_ms", [0, 7_200_000])
+def test_a_pause_does_not_end_the_planned_stop_that_it_comes_after(for_ms: int) -> None:
+    stopped = health.stopped_as_planned(beating(), START, POLICY, for_ms).noun
+    paused = daemons.pause(stopped, None, later(1_000), POLICY, 600_000)
+    assert paused is not None
+    over = rung(paused.noun, later(601_000)).noun
+    assert (over.state, over.reason) == ("stopped", "planned")
+    assert over.deadline_h == (START.h + for_ms + 180_000 if for_ms else 0)
+
+
+@pytest.mark.parametrize("for_ms", [0, 7_200_000])
+def test_resume_ends_a_pause_and_the_planned_stop_within_it(for_ms: int) -> None:
+    paused = daemons.pause(beating(), None, START, POLICY, 0)
+    assert paused is not None
+    stopped = health.stopped_as_planned(paused.noun, later(1_000), POLICY, for_ms).noun
+    back = daemons.resume(stopped, None, later(2_000), POLICY)
+    assert back is not None
+    assert (back.noun.state, back.noun.reason, back.noun.deadline_h) == ("healthy", "", START.h + 2_000 + 180_000)
 
 
 def test_the_ring_of_beats_keeps_the_last_120() -> None:

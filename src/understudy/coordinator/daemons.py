@@ -59,6 +59,8 @@ def pause(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy, f
     if daemon.paused:
         ends = replace(daemon, deadline_h=now.h + for_ms if for_ms else 0)
         return Change(ends) if ends != daemon else None
+    if health.is_planned(daemon) and daemon.deadline_h:
+        daemon = health.within_pause(daemon, daemon.deadline_h - health.limits_of(daemon, policy).late_ms)
     return _steered(replace(daemon, paused=1), "paused", incident, now, policy, for_ms)
 
 
@@ -68,7 +70,8 @@ def resume(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy) 
         return health.plan_ended(daemon, now, policy)
     if not daemon.paused:
         return None
-    return _steered(replace(daemon, paused=0), "healthy", incident, now, policy)
+    resumed = replace(daemon, paused=0, reason="", last_seen_h=min(daemon.last_seen_h, now.h))
+    return _steered(resumed, "healthy", incident, now, policy)
 
 
 def configure(daemon: Daemon, late_after_ms: int, down_after_ms: int, expected_sleep: str, now: Now) -> Change[Daemon]:

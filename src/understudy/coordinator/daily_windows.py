@@ -45,6 +45,16 @@ def left_ms(windows: str, wall: int) -> int:
     return -((at - until) // timedelta(milliseconds=1))
 
 
+def closed_ms(windows: str, wall: int) -> int | None:
+    """Milliseconds since one of the windows (JSON), none of which is open now, was open last; None: there is none."""
+    if windows == NONE:
+        return None
+    at = _EPOCH + timedelta(milliseconds=wall)
+    around = (found for window in read(windows)[0] for found in _around(window, at))
+    ends = [end for start, end in around if start < end <= at]
+    return (at - max(ends)) // timedelta(milliseconds=1) if ends else None
+
+
 def unreadable(windows: str) -> str:
     """The part of the windows that cannot be judged here, in a few words; "" if there is none."""
     return "" if windows == NONE else read(windows)[1]

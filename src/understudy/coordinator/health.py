@@ -16,8 +16,8 @@ Theory of operation
    The incident opens with late, grows to down and closes with the recovery; stuck and asleep have none.
 3. Who is judged (`is_judged`). A daemon that stopped or was draining is judged like any other: a machine that shuts
    down says goodbye too. Only an announcement of the owner silences the alarm: a pause, a planned stop, or a daily time
-   of expected sleep. Each may have an end, from which on silence counts. A daemon that is registered but was never seen
-   has no deadline.
+   of expected sleep. Each may have an end, from which on silence counts: `last_seen_h` is moved there, so that limits,
+   grace and new settings count from it too. A daemon that is registered but was never seen has no deadline.
 4. After a gap of the hub nobody is late before a grace period has passed since the hub resumed (`_deadline`): two
    heartbeats or GRACE_MS (the limit, if that is smaller), whichever is longer. There is one grace period for a silence,
    however many gaps it had. It is worked out at the look, so a gap rewrites one row and not one for each daemon.
@@ -26,8 +26,9 @@ Theory of operation
 
 Doubts. The state is spread over `state`, `reason`, `paused` and `incident_id`: a planned stop is `stopped` with the
 reason `planned`, and a pause hides what the daemon was before. Windows of expected sleep are wall time while silence is
-hearing time; a clock that is set during the window ends it too early or too late, once. A daemon that announces an
-interval of a day is late after two days: its own word postpones its alarm, with one event to say so.
+hearing time; one that ends in a gap of the hub, or by a step of the clock, is seen to be over at the next look, up to
+`late_after` later. The end of a planned stop or pause is hearing time and moves with each gap. A daemon that announces
+an interval of a day is late after two days: its own word postpones its alarm, with one event to say so.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from understudy.coordinator.nouns import Daemon, Incident, Now, Period, Policy
 
 JUDGED = frozenset({"healthy", "late", "stuck", "draining", "stopped", "paused"})  # unless announced: is_judged
 PLANNED = "planned"  # the reason of a stop that an owner announced
+EXPECTED = "expected"  # the reason of one that is asleep, while its window is open
 STOPPED = "stopped"  # a state, and the reason of a late or down daemon whose last word was its stop
 SILENT = frozenset({"late", "down", "asleep"})
 GRACE_MS = 30_000  # after a gap, unless the configured limit is smaller
@@ -161,9 +163,24 @@ def stopped_as_planned(daemon: Daemon, now: Now, policy: Policy, for_ms: int) ->
     """It stopped as announced: its silence counts again after this time, or (0) only after its next start."""
     after = seen(daemon, now, policy, STOPPED, PLANNED)
     if not is_planned(after.noun):
-        return after
+        return replace(after, noun=within_pause(after.noun, now.h + for_ms if for_ms else 0))
     ends_h = now.h + for_ms + limits_of(daemon, policy).late_ms if for_ms else 0
     return replace(after, noun=replace(after.noun, deadline_h=ends_h))
+
+
+def within_pause(daemon: Daemon, ends_h: int) -> Daemon:
+    """A paused daemon whose planned stop may outlast its pause: its silence counts from the end of both; 0: no end."""
+    return replace(daemon, reason="", last_seen_h=max(daemon.last_seen_h, ends_h)) if ends_h else daemon
+
+
+def _pause_over(daemon: Daemon, now: Now, policy: Policy) -> Change[Daemon]:
+    """The pause had an end, which has come; a planned stop that was announced before that goes on."""
+    ends_h = daemon.last_seen_h if daemon.last_seen_h > now.h else 0
+    if daemon.reason != PLANNED and not ends_h:
+        return set_state(replace(daemon, paused=0), "healthy", now, policy)
+    deadline = ends_h + limits_of(daemon, policy).late_ms if ends_h else 0
+    stopped = replace(daemon, paused=0, reason=PLANNED, deadline_h=deadline, last_seen_h=min(daemon.last_seen_h, now.h))
+    return _changed(daemon, stopped, STOPPED, now)
 
 
 def plan_ended(daemon: Daemon, now: Now, policy: Policy) -> Change[Daemon]:
@@ -181,11 +198,12 @@ def rung(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy, in
     """The alarm's look when the deadline has come: re-arm it, or say late, then down."""
     limits = limits_of(daemon, policy)
     if daemon.state == "asleep":
-        return _overslept(daemon, limits, now, incident_id)
-    if daemon.paused:  # for a time, which is over
-        return set_state(replace(daemon, paused=0), "healthy", now, policy)
+        return _asleep(daemon, limits, now, incident_id)
+    if daemon.paused:
+        return _pause_over(daemon, now, policy)
     if is_planned(daemon):
-        return _not_back(daemon, limits, now, incident_id)
+        ended = _counted_from(replace(daemon, reason=""), daemon.deadline_h - limits.late_ms)
+        return _silent(ended, limits, now, incident_id)
     if daemon.state == "late":
         return _still_late(daemon, incident, limits, now)
     if is_judged(daemon):
@@ -200,9 +218,13 @@ def _silent(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Chang
         return Change(replace(daemon, deadline_h=deadline))
     sleep_left = daily_windows.left_ms(daemon.expected_sleep, now.wall)
     if not sleep_left:
-        return _late(daemon, limits, now, deadline, incident_id)
-    wakes_h = now.h + sleep_left + limits.late_ms
-    asleep = replace(daemon, state="asleep", deadline_h=wakes_h, since_at=now.wall, reason="expected")
+        counted = _counted_from(daemon, _awake_h(daemon, now))
+        deadline = late_deadline(counted, limits, now)
+        if now.h < deadline:
+            return Change(replace(counted, deadline_h=deadline))
+        return _late(counted, limits, now, deadline, incident_id)
+    looked_h = _next_look_h(sleep_left, limits, now)
+    asleep = replace(daemon, state="asleep", deadline_h=looked_h, since_at=now.wall, reason=EXPECTED)
     event = health_event(asleep, now, "daemon.asleep", "info", f"Daemon {daemon.id} is asleep, as expected")
     return Change(asleep, _periods(daemon, asleep, now), (event,))
 
@@ -215,21 +237,30 @@ def _still_late(daemon: Daemon, incident: Incident | None, limits: Limits, now: 
     return _down(daemon, incident, now, deadline)
 
 
-def _overslept(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Change[Daemon]:
-    """It was expected to sleep: from the end of its window on its silence counts again."""
+def _asleep(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Change[Daemon]:
+    """It is expected to sleep: from the end of its window on its silence counts again."""
     sleep_left = daily_windows.left_ms(daemon.expected_sleep, now.wall)
     if sleep_left:
-        return Change(replace(daemon, deadline_h=now.h + sleep_left + limits.late_ms))
-    return _not_back(replace(daemon, reason=""), limits, now, incident_id)
+        return Change(replace(daemon, reason=EXPECTED, deadline_h=_next_look_h(sleep_left, limits, now)))
+    if daemon.reason == EXPECTED:
+        daemon = _counted_from(replace(daemon, reason=""), now.h)
+    return _silent(daemon, limits, now, incident_id)
 
 
-def _not_back(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Change[Daemon]:
-    """The time for which it was expected to be silent is over, and the usual limit too."""
-    deadline = _deadline(daemon, daemon.deadline_h, limits.grace_late_ms, now)
-    if now.h < deadline:
-        return Change(replace(daemon, deadline_h=deadline))
-    change = _late(daemon, limits, now, deadline, incident_id)
-    return replace(change, noun=replace(change.noun, deadline_h=deadline + limits.down_ms - limits.late_ms))
+def _awake_h(daemon: Daemon, now: Now) -> int:
+    """The end of its latest window, if all that passed since was heard; else 0."""
+    closed_ms = daily_windows.closed_ms(daemon.expected_sleep, now.wall)
+    return now.h - closed_ms if closed_ms is not None and now.h - closed_ms >= now.resumed_h else 0
+
+
+def _next_look_h(sleep_left: int, limits: Limits, now: Now) -> int:
+    """The end of its window, in hearing time: looked at as often as one that is awake, for that end moves in a gap."""
+    return now.h + min(sleep_left, limits.late_ms)
+
+
+def _counted_from(daemon: Daemon, h: int) -> Daemon:
+    """The time for which it was expected to be silent ended at this instant: its silence counts from there."""
+    return replace(daemon, last_seen_h=max(daemon.last_seen_h, h))
 
 
 def _late(daemon: Daemon, limits: Limits, now: Now, deadline: int, incident_id: str) -> Change[Daemon]:
