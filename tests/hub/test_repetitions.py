@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from understudy.coordinator.nouns import Daemon, Result, Task
 from understudy.errors import ConflictError
 from understudy.hub.claims import ClaimTasks
@@ -38,8 +40,9 @@ def test_a_failure_that_is_sent_again_is_answered_as_the_first_time(hub):
     assert task(hub).attempts == 1
 
 
-def test_an_attempt_that_timed_out_fails_once_and_may_still_succeed(hub):
-    enqueued(hub, max_attempts=3, timeout_sec=1)
+@pytest.mark.parametrize("max_attempts", [1, 3])
+def test_an_attempt_that_timed_out_fails_once_and_may_still_succeed(hub, max_attempts):
+    enqueued(hub, max_attempts=max_attempts, timeout_sec=1)
     token = claimed(hub)
     for seq in (1, 2, 3):
         hub.pass_time(20_000)

@@ -11,8 +11,9 @@ held while `now.h < expires_h`; `h` is hearing time (hearing.py), so the hub's o
 2. The end of a lease. A result settles it, its holder releases it, its time runs out (`expire`), or it is certainly
    lost (`lose`): its daemon is gone, or started anew, or no longer names the run.
 3. After the end. The token goes on counting until somebody else claims the task: a late renewal takes the lease up
-   again, a late result is applied (`counts_still`), even to a task that has failed as poison meanwhile. A result that
-   comes after the next claim is kept as evidence and changes nothing.
+   again, a late result is applied (`counts_still`), even to a task that has failed as poison meanwhile, and a late
+   success to one that the alarm has ended at its time limit. A result that comes after the next claim is kept as
+   evidence and changes nothing.
 4. Started work. Work with side effects (`wait`, `ask`) is reserved for its machine when its lease is lost, but only if
    it may have started: the daemon named the token (NAMED), or an earlier attempt had started (BEGUN). Until it is
    named, such a lease is as short as any other (docs/adr/0008-a-wait-lease-starts-short.md).
@@ -261,9 +262,7 @@ def counts_still(task: Task, token: int, *, success: bool = True) -> bool:
         return False
     if task.status == LEASED:
         return True
-    if task.status == QUEUED:
-        return task.ended in STILL_COUNTS and (success or task.ended not in SETTLED_AS)
-    return task.status == FAILED and task.ended in LOST_AS
+    return task.status in (QUEUED, FAILED) and task.ended in STILL_COUNTS and (success or task.ended not in SETTLED_AS)
 
 
 def is_settled(task: Task, token: int) -> bool:

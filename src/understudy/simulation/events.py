@@ -85,5 +85,5 @@ class Events:
         lease = entry.lease
         if lease is None or self._ledger.heard() < lease.hard_end:
             raise ViolationError("a failure has a cause", f"{entry.id} failed by itself", entry.id)
-        lease.ended = "settled"
+        lease.ended, entry.timed_out = "settled", lease.token
         self._verdicts.count_failure(entry, is_final=False)

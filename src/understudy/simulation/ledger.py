@@ -52,6 +52,7 @@ class Entry:
         self.timeout_ms = int(body.get("timeoutSec") or 3600) * 1000
         self.status = OPEN
         self.is_poisoned = False
+        self.timed_out = 0  # token of the lease that the alarm ended at its time limit
         self.revived = 0  # poisoned, then a failure of its last lease came after all
         self.leases: list[LeaseSeen] = []
         self.failures = 0

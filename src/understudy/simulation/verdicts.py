@@ -45,11 +45,14 @@ class Verdicts:
             raise ViolationError("I4 an old token changes nothing", f"{entry.id} result of {token}", entry.id)
         if is_applied and token in entry.accepted:
             raise ViolationError("I6 replays are idempotent", f"{entry.id} {token} applied twice", entry.id)
-        if is_applied and entry.status != OPEN and not entry.is_poisoned:
+        may_succeed = entry.status == FAILED and entry.timed_out == token and _is_success(body)
+        if is_applied and entry.status != OPEN and not (entry.is_poisoned or may_succeed):
             raise ViolationError("I7 I10 an end is final", f"{entry.id} is {entry.status}", entry.id)
         if is_applied and lease is not None and lease.ended == "settled" and not _is_success(body):
             raise ViolationError("I8 an attempt fails once", f"{entry.id} {token} failed again", entry.id)
         if not is_applied and is_newest and entry.status == OPEN and lease is not None and lease.ended in STILL_COUNTS:
+            raise ViolationError("I1 a result in time counts", f"{entry.id} {token} refused: {reported}", entry.id)
+        if not is_applied and is_newest and may_succeed:
             raise ViolationError("I1 a result in time counts", f"{entry.id} {token} refused: {reported}", entry.id)
         if not is_applied and is_newest and token in entry.accepted and not reported.get("success"):
             raise ViolationError("I6 replays are idempotent", f"{entry.id} {token} again: {reported}", entry.id)
