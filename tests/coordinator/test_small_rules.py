@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from understudy.coordinator import incidents, keys, outbox, starts, takeover
+import pytest
+
+from understudy.coordinator import incidents, keys, notices, outbox, starts, takeover
 from understudy.coordinator.nouns import Incident, Key, Notice, Now
 from understudy.coordinator.takeover_nouns import TakeoverState
 
@@ -69,3 +71,20 @@ def test_what_is_being_sent_is_not_sent_twice_by_an_owners_word() -> None:
 
 def test_a_minute_without_beats_is_no_event() -> None:
     assert [event.fields for event in starts.minute(0, 2, NOW)] == [{"timesLastMinute": 2}]
+
+
+@pytest.mark.parametrize(
+    ("daemon_id", "pattern", "fits"),
+    [
+        ("mini", "mini", True),
+        ("mini-2", "mini-*", True),
+        ("Mini", "mini", False),
+        ("mini[1]", "mini[1]", True),
+        ("mini1", "mini[1]", False),
+        ("mini?", "mini?", True),
+        ("minix", "mini?", False),
+        ("a[b]c", "*[b]*", True),
+    ],
+)
+def test_in_the_name_of_a_daemon_only_the_star_stands_for_anything(daemon_id: str, pattern: str, fits: bool) -> None:
+    assert notices.is_of(daemon_id, (pattern,)) is fits

@@ -280,7 +280,12 @@ class OutboxDraft:
 
 def is_of(daemon_id: str, patterns: tuple[str, ...]) -> bool:
     """True if a pattern matches the daemon, or there are no patterns: then also for what is about no daemon ("")."""
-    return not patterns or any(fnmatchcase(daemon_id, pattern) for pattern in patterns)
+    return not patterns or any(_fits(daemon_id, pattern) for pattern in patterns)
+
+
+def _fits(daemon_id: str, pattern: str) -> bool:
+    """True if the name is the pattern's, where `*` stands for anything and every other character for itself."""
+    return fnmatchcase(daemon_id, pattern.replace("[", "[[]").replace("?", "[?]"))
 
 
 def route_of(routes: Routes, channel: str, daemon_id: str, level: str = "") -> Route:
