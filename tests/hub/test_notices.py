@@ -193,6 +193,17 @@ def test_a_snoozed_incident_is_silent_for_as_long():
     assert desk.titles[2:] == ["mini is still down"]
 
 
+@pytest.mark.parametrize("for_ms", [0, 30_000])
+def test_a_snooze_that_is_ended_or_made_shorter_holds_nothing_back(for_ms: int):
+    bench, desk, incident = reminded()
+    bench.ask(SnoozeIncident(incident, 24 * HOUR, "me"))
+    live(bench, 61_000, desk)  # the reminder was due, and was put off
+    assert len(desk.got) == 2
+    bench.ask(SnoozeIncident(incident, for_ms, "me"))
+    live(bench, for_ms + 1_000, desk)
+    assert desk.titles[2:] == ["mini is still down"]
+
+
 def test_nobody_is_reminded_of_what_is_over():
     bench, desk, _ = reminded()
     beat(bench)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from understudy.coordinator import incidents
 from understudy.coordinator.changes import Decision
-from understudy.coordinator.nouns import Incident, Now
+from understudy.coordinator.nouns import Incident, Notice, Now
 from understudy.errors import NotFoundError
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
@@ -42,13 +42,15 @@ class SnoozeIncident(Operation):
         self.by = by
 
     def needs(self, needs: Needs) -> None:
-        """The incident."""
+        """The incident, and the notices about it."""
         needs.row(Incident, self.incident_id)
+        needs.stories.add((self.incident_id, ""))
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Until then; a later word counts, also to end it."""
         incident = work.get(Incident, self.incident_id)
         if incident is None:
             raise NotFoundError("Incident not found")
-        change = incidents.snooze(incident, self.for_ms, self.by, now)
+        notices = (row for row in work.rows[Notice].values() if row is not None)
+        change = incidents.snooze(incident, self.for_ms, self.by, now, notices)
         return change.decision(IncidentChanged(success=True, incident=incident_json(change.noun)))
