@@ -14,7 +14,7 @@ from understudy.coordinator.takeover_look import Verdict
 from understudy.errors import ConflictError, StoreError
 from understudy.hub.call_ends import SettleCall
 from understudy.hub.calls import ReserveCall, TakeoverCall
-from understudy.hub.steps import Beside, Sleep, Steps
+from understudy.hub.steps import Beside, Performance, Sleep, Steps
 from understudy.hub.takeover import CheckTakeover, RecordProbe
 from understudy.hub.takeover_loop import (
     PAUSE_MS_MAX_SHARED,
@@ -111,3 +111,18 @@ def test_a_call_that_the_store_cannot_take_is_settled_again_until_its_lease_is_o
 def test_a_call_whose_lease_is_lost_is_settled_once(driven: Driven) -> None:
     driven.drive(driven.loop.call(JOB), [HttpAnswer(529), ConflictError("stale token", "token")])
     assert driven.kinds() == [HttpRequest, SettleCall]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_call_that_the_end_of_the_hub_prevents_is_given_back_and_costs_nothing(driven: Driven, beside: bool) -> None:
+    """It was reserved while the hub was asked to stop: nobody will make it."""
+    answers: dict[type, Any] = {CheckTakeover: BUSY, ReserveCall: JOB}
+    steps = driven.loop.call(JOB) if beside else driven.loop.step()
+    performance = Performance(steps, lambda: beside or ReserveCall in driven.kinds())
+    while (effect := performance.next()) is not None:
+        driven.asked.append(effect)
+        performance.answer = answers.get(type(effect))
+    settled = driven.asked.pop()
+    assert driven.kinds() == ([] if beside else [CheckTakeover, ReserveCall])
+    assert isinstance(settled, SettleCall)
+    assert (settled.job, settled.called.kind, settled.called.billed) == (JOB, "again", "nothing")

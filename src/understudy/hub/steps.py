@@ -40,11 +40,15 @@ Effect = Operation | Read | Sleep | Beside | OutboundRequest
 Steps = Generator[Effect, Any, int]
 
 
+class LoopIsOver(BaseException):
+    """Raised where steps ask for what is not carried out any more; they may still yield last words."""
+
+
 class Performance:
     """Steps that a driver carries out: `next` is the next effect, `with` it its answer is set, or it raises.
 
-    Once it is over, only the outcome of a request to another server is still saved, so that the request is not made
-    again at the next start.
+    Once it is over, only last words are still taken: the outcome of a request to another server, so that the request
+    is not made again at the next start, or that it was not made.
     """
 
     def __init__(self, steps: Steps, is_over: Callable[[], bool]) -> None:
@@ -59,11 +63,12 @@ class Performance:
         answer, error, self.answer, self._error = self.answer, self._error, None, None
         try:
             effect = self._steps.send(answer) if error is None else self._steps.throw(error)
+            while self._is_over() and not (isinstance(effect, Operation) and effect.is_last_word):
+                effect = self._steps.throw(LoopIsOver())
         except StopIteration as end:
             self.pause_ms = int(end.value or 0)
             return None
-        if self._is_over() and not (isinstance(effect, Operation) and effect.is_last_word):
-            self._steps.close()
+        except LoopIsOver:
             return None
         return effect
 

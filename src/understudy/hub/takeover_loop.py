@@ -19,7 +19,7 @@ from understudy.errors import UnavailableError, UnderstudyError
 from understudy.hub.batch import Committed
 from understudy.hub.call_ends import SettleCall
 from understudy.hub.calls import ReserveCall, TakeoverCall
-from understudy.hub.steps import Beside, Effect, Sleep, Steps
+from understudy.hub.steps import Beside, Effect, LoopIsOver, Sleep, Steps
 from understudy.hub.takeover import CheckTakeover, RecordProbe
 from understudy.services.claude import ClaudeApi
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
@@ -83,10 +83,22 @@ class TakeoverLoop:
             job: TakeoverCall | NoCall = yield ReserveCall(self.worker_id)
             if isinstance(job, NoCall):
                 return min(pause_ms, job.pause_ms)
-            why_not = yield Beside(f"call {job.task_id}", self.call(job))
-            if why_not:  # no thread is left: nothing was asked, so nothing is spent
-                yield from self._settle(job, self._api.outcome_of(NoAnswer(why_not, was_sent=False)))
+            why_not = yield from self._unless_over(job, Beside(f"call {job.task_id}", self.call(job)))
+            if why_not:  # no thread is left
+                yield from self._settle_unmade(job, why_not)
         return pause_ms
+
+    def _unless_over(self, job: TakeoverCall, effect: Effect) -> Generator[Effect, Any, Any]:
+        """What this effect answers; a call that the end of the hub prevents is given back."""
+        try:
+            return (yield effect)
+        except LoopIsOver:
+            yield from self._settle_unmade(job, "the hub is stopping")
+            raise
+
+    def _settle_unmade(self, job: TakeoverCall, why: str) -> Generator[Effect, Any, None]:
+        """Nothing was asked, so nothing is spent."""
+        yield from self._settle(job, self._api.outcome_of(NoAnswer(why, was_sent=False)))
 
     def _look(self) -> Generator[Effect, Any, Verdict]:
         mono = self._clock.mono_ms()
@@ -99,7 +111,8 @@ class TakeoverLoop:
 
     def call(self, job: TakeoverCall) -> Steps:
         """One call and its end; a store that cannot take the end is asked again until its lease is over anyway."""
-        called = self._api.outcome_of((yield self._api.request_for(job.prompt, job.timeout_ms)))
+        request = self._api.request_for(job.prompt, job.timeout_ms)
+        called = self._api.outcome_of((yield from self._unless_over(job, request)))
         called = replace(called, text=self._clean(called.text), said=self._clean(called.said))
         until_mono = self._clock.mono_ms() + job.timeout_ms
         while not (yield from self._settle(job, called)) and self._clock.mono_ms() < until_mono:
