@@ -256,7 +256,7 @@ class Listener:
         caller = Caller("k", frozenset({"read"}))
         request = Request(caller, {}, {"follow": "1"}, b"", self.hub.now, self.hub.runtime.ids)
         scope = {"headers": [(b"last-event-id", b"1")]}
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await stream_events(self.hub.runtime, request, lambda: self.is_welcome, scope, self.receive, self.send)
 
     async def receive(self) -> dict[str, str]:

@@ -205,7 +205,7 @@ async def ended(held: Callable[[tuple[str, ...]], frozenset[str]], *said: str) -
     live = Live(ReadWhenAsked(), None, look)  # type: ignore[arg-type]  # nothing is rendered here
     with live.joined("s1", (), {}) as watcher:
         live._said |= {(name, "") for name in said}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not watcher.over:
                 await watcher.next(60)
     return watcher.over

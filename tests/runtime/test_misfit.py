@@ -32,7 +32,7 @@ sys.exit(server.serve(HubInputs(policy=Policy(), settings=settings, data_dir=Pat
 def test_a_hub_that_finds_at_its_start_that_its_store_is_another_versions_ends(tmp_path: Path, drain_ms: str) -> None:
     """Another hub has migrated the store since this one opened it; nobody tells it a second time."""
     begun = [sys.executable, "-c", PROGRAM, str(tmp_path), drain_ms]
-    done = subprocess.run(begun, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(begun, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1, done.stderr
     assert done.stderr.count("This hub ends: The store has schema 99") == 1
     assert "Stopped" in done.stderr

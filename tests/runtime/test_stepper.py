@@ -85,7 +85,7 @@ def test_a_stop_between_two_steps_is_not_overslept() -> None:
 
     stepper._woken = StopsFirst()
     stepper.start()
-    stepper.join(10)
+    stepper.join(60)
     assert not stepper._thread.is_alive()
     assert steps == []
 

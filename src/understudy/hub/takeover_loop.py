@@ -89,7 +89,7 @@ class TakeoverLoop:
         return pause_ms
 
     def _unless_over(self, job: TakeoverCall, effect: Effect) -> Generator[Effect, Any, Any]:
-        """What this effect answers; a call that the end of the hub prevents is given back."""
+        """The answer to this effect; a call that the end of the hub prevents is given back."""
         try:
             return (yield effect)
         except LoopIsOver:

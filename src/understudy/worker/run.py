@@ -106,7 +106,7 @@ def _carry(state: WorkerState, run: Run) -> Loop:
 
 
 def _why_not_again(state: WorkerState, run: Run) -> Steps[str]:
-    """Why it must not be started once more, "" if it may: since its first start ended, all may have changed."""
+    """The reason not to start it once more, "" for none: since its first start ended, all may have changed."""
     is_guarded = yield from _is_guarded(state, run)
     stop = _reason_to_stop(run, state.clock.mono_ms(), run.started_ms + _longest_ms(state, run))
     return stop or ("" if is_guarded else "drain")
