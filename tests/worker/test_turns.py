@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.worker.stage import Stage
+from understudy.daemon.machine import Machine
+from understudy.daemon.sessions import SessionFile
 from understudy.worker import turns
 from understudy.worker.effects import SaveSessions, Wait
 from understudy.worker.executors import AssistantSession, PlainReading, TaskToRun
@@ -126,6 +129,23 @@ def test_a_session_is_remembered_for_its_conversation_and_forgotten_when_it_is_l
     assert (again.session.id, again.session.counters) == ("s-9", {"input_tokens": 3})
     kept(stage, turns.forget(stage.state, run, CLAUDE))
     assert start(stage, run).session is None
+
+
+def test_two_runs_that_end_together_are_both_remembered_whichever_reaches_the_disk_first(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """Each run saves in a thread of its own, after it has given way to the others."""
+    file = SessionFile(tmp_path / "sessions.json")
+    saving = []
+    for run_id, user in (("r1", "U1"), ("r2", "U2")):
+        run = add(stage, run_id, conversation={"channel": "slack", "user_id": user})
+        run.reading = Spoke()
+        saving += turns.remember(stage.state, run, CLAUDE)
+    machine = Machine.__new__(Machine)
+    machine.sessions = file
+    for effect in reversed(saving):
+        machine.perform(effect)
+    assert list(file.load()) == ["claude_code slack:U1", "claude_code slack:U2"]
 
 
 def test_without_a_conversation_nothing_is_remembered(stage: Stage) -> None:

@@ -108,8 +108,8 @@ class Machine:
                 return self._stop(run_id, grace_ms)
             case Probe(plan, timeout_ms):
                 return self._probe(plan, timeout_ms)
-            case SaveSessions(sessions):
-                return self.sessions.save(sessions)
+            case SaveSessions(sessions, nth):
+                return self.sessions.save(sessions, nth)
             case LoadDirectives(has_arrived):
                 return self._directives.load(has_arrived=has_arrived)
             case SaveDirectives(saved):

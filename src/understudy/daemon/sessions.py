@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,8 @@ class SessionFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._saving = threading.Lock()
+        self._nth = 0
 
     def load(self) -> dict[str, AssistantSession]:
         """By conversation, the one used last at the end; nothing if the file cannot be read."""
@@ -30,7 +33,9 @@ class SessionFile:
             return {}
         return dict(sorted(found.items(), key=lambda item: item[1].used_at))
 
-    def save(self, sessions: dict[str, AssistantSession]) -> None:
-        """Best effort: a full disk must not fail a task that is done."""
-        with contextlib.suppress(OSError):
-            write_durably(self._path, msgspec.json.encode(sessions))
+    def save(self, sessions: dict[str, AssistantSession], nth: int = 0) -> None:
+        """Best effort: a full disk must not fail a task that is done. Threads may save at once: a later `nth` stays."""
+        with self._saving, contextlib.suppress(OSError):
+            if nth >= self._nth:
+                self._nth = nth
+                write_durably(self._path, msgspec.json.encode(sessions))

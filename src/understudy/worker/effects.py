@@ -144,9 +144,13 @@ class Probe(msgspec.Struct, frozen=True):
 
 
 class SaveSessions(msgspec.Struct, frozen=True):
-    """Write the sessions of all conversations to disk, best effort → None."""
+    """Write the sessions of all conversations to disk, best effort → None.
+
+    Runs that end together save at once: of those the highest `nth` is the last word, in whichever order they come.
+    """
 
     sessions: dict[str, AssistantSession]
+    nth: int
 
 
 class LoadDirectives(msgspec.Struct, frozen=True):

@@ -162,6 +162,7 @@ class WorkerState:
         self.auth: dict[str, str] = {}  # executor → state of its login; the first one is that of tasks that name none
         self.auth_shown: dict[str, str] = {}  # the same as runs showed it, until the auth loop looks
         self.sessions: dict[str, AssistantSession] = {}  # by conversation, the one used last at the end
+        self.sessions_nth = 0  # how often they were saved
         self.signals = Signals()  # wake the loops
         self.runs: dict[str, Run] = {}  # claimed and not yet ended, by run id
         self.results: dict[str, RunResult] = {}  # ended and not yet accepted, by run id, oldest first

@@ -74,13 +74,18 @@ def remember(state: WorkerState, run: Run, executor: Executor) -> Loop:
     state.sessions[key] = msgspec.structs.replace(session, used_at=state.clock.now_ms())
     for oldest in list(state.sessions)[:-SESSIONS_MAX]:
         del state.sessions[oldest]
-    yield SaveSessions(dict(state.sessions))
+    yield _saved(state)
+
+
+def _saved(state: WorkerState) -> SaveSessions:
+    state.sessions_nth += 1
+    return SaveSessions(dict(state.sessions), state.sessions_nth)
 
 
 def forget(state: WorkerState, run: Run, executor: Executor) -> Loop:
     """The assistant does not know the session any more."""
     if state.sessions.pop(_key(run.task, executor), None) is not None:
-        yield SaveSessions(dict(state.sessions))
+        yield _saved(state)
 
 
 def _key(task: TaskToRun, executor: Executor) -> str:
