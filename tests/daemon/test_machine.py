@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import eventually
 from tests.worker.trees import SLEEP, fresh, living
 from understudy.clock import SystemClock
 from understudy.daemon.caffeinate import Awake
@@ -113,6 +114,30 @@ def test_a_probe_that_hangs_is_ended(tmp_path: Path) -> None:
     assert isinstance(hung, Failed)
     assert "no answer within 300 ms" in hung.reason
     assert list(home.markers.iterdir()) == []
+
+
+def test_a_probe_ends_with_its_daemon(tmp_path: Path) -> None:
+    """It has no guard: whoever hung while a login was looked at would live on until the next start."""
+    home = Home(tmp_path, "mini")
+    machine, answers = machine_in(home), []
+    plan = Plan(argv=(sys.executable, "-c", SLEEP), env={"PATH": os.environ["PATH"]})
+    thread = threading.Thread(target=lambda: answers.append(machine.perform(Probe(plan, 60_000))))
+    thread.start()
+    eventually(lambda: machine._children)
+    machine.end_children()
+    thread.join(60)
+    assert [type(answer) for answer in answers] == [Ended]
+    assert (machine._children, list(home.markers.iterdir())) == ({}, [])
+
+
+def test_no_probe_is_begun_that_nobody_would_end(tmp_path: Path) -> None:
+    """Its loop was about to look when the daemon ended."""
+    home = Home(tmp_path, "mini")
+    machine = machine_in(home)
+    machine.end_children()
+    answer = machine.perform(Probe(Plan(argv=(sys.executable, "-c", SLEEP), env=dict(os.environ)), 500))
+    assert not (isinstance(answer, Failed) and "no answer" in answer.reason), answer
+    assert (machine._children, list(home.markers.iterdir())) == ({}, [])
 
 
 def test_a_probe_that_cannot_be_started_says_so(tmp_path: Path) -> None:

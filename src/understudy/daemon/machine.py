@@ -87,6 +87,7 @@ class Machine:
         self._outputs = Outputs(home.outputs)
         self.sessions = SessionFile(home.root / "sessions.json")
         self._children: dict[str, Child] = {}
+        self._is_over = False  # nobody will end what begins from here on, but the guard its runs
 
     def perform(self, effect: Effect) -> Any:  # noqa: C901, PLR0911, PLR0912 - one line per effect
         match effect:
@@ -156,7 +157,8 @@ class Machine:
         self.end_children()
 
     def end_children(self) -> None:
-        """Every run that is left."""
+        """Every run and probe that is left; a probe that begins after this ends at once."""
+        self._is_over = True
         for child in list(self._children.values()):
             child.end(0)
 
@@ -193,7 +195,11 @@ class Machine:
             with contextlib.suppress(OSError):
                 marker.unlink(missing_ok=True)
             return not_started(plan, error)
+        self._children[run_id] = child
+        if self._is_over:
+            child.end(0)
         ended = self._await_probe(child, is_over, timeout_ms)
+        self._children.pop(run_id, None)
         with contextlib.suppress(OSError):
             marker.unlink(missing_ok=True)
         return ended or Failed(f"{plan.argv[0]}: no answer within {timeout_ms} ms")
