@@ -150,6 +150,14 @@ def test_the_scope_has_the_address_that_cloudflare_names() -> None:
     assert scope["server"] == ("hub.example", 443)
 
 
+def test_what_is_no_ascii_reaches_the_application_unchanged() -> None:
+    """Two keys in Japanese were both `?`: the task of the second one was taken for a repetition of the first."""
+    scope = scope_of("GET", "https://hub.example/日?q=日本", {"idempotency-key": "日"})
+    assert (scope["path"], scope["raw_path"]) == ("/日", b"/%E6%97%A5")
+    assert scope["query_string"] == b"q=%E6%97%A5%E6%9C%AC"
+    assert scope["headers"] == [(b"idempotency-key", "日".encode())]
+
+
 @pytest.mark.parametrize(
     ("headers", "short"),
     [

@@ -62,6 +62,20 @@ def test_what_is_refused_elsewhere_is_refused_there(hub: WorkerHub) -> None:
     assert hub.ask("POST", "/api/queue", {"content": "x" * (2 << 20)})[0] == 413
 
 
+def test_keys_and_searches_in_japanese_are_what_they_are(hub: WorkerHub) -> None:
+    def enqueue(key: str, content: str) -> Any:
+        body = json.dumps({"content": content}).encode()
+        return hub.workerd.ask(
+            "POST", "/api/queue", body, {"X-API-Key": KEY, "Idempotency-Key": key.encode().decode("latin-1")}
+        )
+
+    assert [enqueue(key, "庭の水やり")[0] for key in ("日", "旦", "日")] == [201, 201, 200]
+    raw = socket.create_connection(("127.0.0.1", hub.workerd.port), 60)
+    with closing(raw), raw.makefile("rb") as answer:
+        raw.sendall(f"GET /api/tasks?q=庭の水 HTTP/1.0\r\nHost: x\r\nX-API-Key: {KEY}\r\n\r\n".encode())
+        assert "庭の水やり" in answer.read().decode()
+
+
 def test_a_length_of_thousands_of_zeros_is_a_length(hub: WorkerHub) -> None:
     body = b'{"content":"x"}'
     status, _ = hub.workerd.ask(

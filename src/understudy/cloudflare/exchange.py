@@ -6,15 +6,17 @@ A client that hangs up ends the reading (`http.disconnect`), so a poll that nobo
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 Headers = list[tuple[str, str]]
 GONE = 499  # nobody reads it; nginx's number for a client that has hung up
 CLIENT = "cf-connecting-ip"  # set by Cloudflare, whatever a client sends under that name
 READ_AT_ONCE_BYTES = 1 << 20  # of a body; a larger one, or one of unknown size, is read bit by bit
+_NO_ASCII = re.compile(r"[^\x00-\x7f]+")
 _SIZE_DIGITS_MAX = len(str(READ_AT_ONCE_BYTES))
 
 
@@ -131,10 +133,10 @@ def scope_of(method: str, url: str, headers: Mapping[str, str]) -> dict[str, Any
         "method": method,
         "scheme": parts.scheme,
         "path": unquote(path),
-        "raw_path": path.encode("latin-1", "replace"),
-        "query_string": parts.query.encode("latin-1", "replace"),
+        "raw_path": _escaped(path),
+        "query_string": _escaped(parts.query),
         "root_path": "",
-        "headers": [(name.lower().encode("latin-1"), _latin(value)) for name, value in headers.items()],
+        "headers": [(name.lower().encode("latin-1"), _sent(value)) for name, value in headers.items()],
         "server": (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)),
         "client": (headers.get(CLIENT, ""), 0),
     }
@@ -158,6 +160,11 @@ async def first_of(body: AsyncGenerator[bytes, None], bytes_max: int) -> bytes:
     return bytes(read)
 
 
-def _latin(value: str) -> bytes:
-    """A header's bytes: JavaScript has one character for each."""
-    return value.encode("latin-1", "replace")
+def _sent(value: str) -> bytes:
+    """A header's bytes as they were sent: workerd reads them as UTF-8."""
+    return value.encode("utf-8", "replace")
+
+
+def _escaped(text: str) -> bytes:
+    """A part of an address as it should have been sent: workerd takes one that is no ASCII, and gives it as text."""
+    return _NO_ASCII.sub(lambda found: quote(found[0], errors="replace"), text).encode()
