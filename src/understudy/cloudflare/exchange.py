@@ -6,7 +6,6 @@ A client that hangs up ends the reading (`http.disconnect`), so a poll that nobo
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol
@@ -16,7 +15,7 @@ Headers = list[tuple[str, str]]
 GONE = 499  # nobody reads it; nginx's number for a client that has hung up
 CLIENT = "cf-connecting-ip"  # set by Cloudflare, whatever a client sends under that name
 READ_AT_ONCE_BYTES = 1 << 20  # of a body; a larger one, or one of unknown size, is read bit by bit
-_NO_ASCII = re.compile(r"[^\x00-\x7f]+")
+_ASCII = bytes(range(128)).decode()
 _SIZE_DIGITS_MAX = len(str(READ_AT_ONCE_BYTES))
 
 
@@ -167,4 +166,4 @@ def _sent(value: str) -> bytes:
 
 def _escaped(text: str) -> bytes:
     """A part of an address as it should have been sent: workerd takes one that is no ASCII, and gives it as text."""
-    return _NO_ASCII.sub(lambda found: quote(found[0], errors="replace"), text).encode()
+    return quote(text, safe=_ASCII, errors="replace").encode()
