@@ -12,9 +12,13 @@ from understudy.coordinator.jumps import Clocks, jump_ms
 from understudy.coordinator.nouns import Hearing, Incident, Task
 from understudy.coordinator.outbox import STORM_MESSAGES_MAX, STORM_WINDOW_MS
 from understudy.coordinator.routes import Route
+from understudy.errors import StoreError
 from understudy.hub.alarm import RingAlarm
+from understudy.hub.delivery import CIRCUIT_MAX_MS
 from understudy.hub.incidents import SnoozeIncident
 from understudy.hub.outbox import SendTestNotice, TakeNotice
+from understudy.hub.starts import RecordHearing
+from understudy.hub.steps import Read
 from understudy.notify.base import Later
 
 HOUR = 3_600_000
@@ -43,6 +47,23 @@ def test_a_notice_that_is_tried_again_is_tried_when_it_would_have_been(jump: int
     desk.run()
     assert "mini is late" in desk.titles
     assert rows(bench, state="dead") == []
+
+
+def test_a_jump_is_not_forgotten_because_the_store_failed_just_then() -> None:
+    """Else a notice waited, after a clock that was set back by an hour, until another batch moved it."""
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench)
+    desk.always = Later("unavailable")
+    live(bench, LATE_MS + 1_000, desk)
+    bench.clock.advance(CIRCUIT_MAX_MS)
+    bench.clock.jump(-HOUR)
+    for _ in range(2):
+        steps = desk.delivery.step()
+        assert isinstance(effect := next(steps), Read)
+        assert isinstance(steps.send(bench.store.read(effect.show)), RecordHearing)
+        with pytest.raises(StoreError):
+            steps.throw(StoreError("disk full"))
 
 
 @JUMPS

@@ -111,9 +111,11 @@ class Delivery:
         if closed_ms > 0:
             return min(closed_ms, LOOK_EVERY_MS)
         next_at, now_ms = yield Read(self._next)
-        if self._has_jumped(now_ms) and next_at:
+        clocks = Clocks(now_ms, self._clock.mono_ms())
+        if self._has_jumped(clocks) and next_at:
             yield RecordHearing()  # its batch moves what waits with the clock
             next_at, now_ms = yield Read(self._next)
+        self._clocks = clocks
         if not next_at or next_at > now_ms:
             return min(next_at - now_ms, self._look_every_ms) if next_at else self._look_every_ms
         outgoing: Outgoing | None = yield TakeNotice(self.settings.name)
@@ -126,10 +128,9 @@ class Delivery:
         """The instant at which the next notice is due, 0: none waits; and this instant."""
         return reader.next_notice_at(self.settings.name), reader.now_ms(self._clock)
 
-    def _has_jumped(self, now_ms: int) -> bool:
+    def _has_jumped(self, clocks: Clocks) -> bool:
         """True if the wall clock was moved since the last look, or may have been before the first one."""
-        before, self._clocks = self._clocks, Clocks(now_ms, self._clock.mono_ms())
-        return before is None or jump_ms(before, self._clocks, Hearing()) != 0
+        return self._clocks is None or jump_ms(self._clocks, clocks, Hearing()) != 0
 
     def _deliver(self, outgoing: Outgoing) -> Generator[Effect, Any, None]:
         story: NoticeStory | None = yield Read(lambda reader: _story_of(reader, outgoing.notice))
