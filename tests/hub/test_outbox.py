@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from tests.hub.desk import DOWN_MS, LATE_MS, Desk, Said, beat, bench_with, live, rows
+from understudy.coordinator.nouns import Notice
 from understudy.coordinator.outbox import GIVE_UP_AFTER_MS, RETRY_AFTER_MAX_MS, RETRY_MAX_MS, TAKEN_MS, retry_ms
 from understudy.errors import ConflictError, NotFoundError, StoreDownError
 from understudy.hub.delivery import SETTLE_TRIES_MS
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.operation import Operation
 from understudy.hub.outbox import Outgoing, ReclaimNotices, ResendNotice, SendTestNotice, SettleNotice, TakeNotice
+from understudy.hub.steps import Performance
 from understudy.hub.task_commands import CommandTask
 from understudy.notify.base import Later, Refused, Sent
 from understudy.wire.tasks import EnqueueBody
@@ -352,3 +354,25 @@ def test_a_channel_with_capitals_is_tested_told_and_answered() -> None:
     beat(bench)
     live(bench, DOWN_MS, desk)
     assert len(desk.got) == 3
+
+
+@pytest.mark.parametrize("parts", [0, 1])
+def test_what_a_hub_that_ends_has_taken_and_not_sent_is_free_for_the_next_at_once(parts: int) -> None:
+    """Of several hubs another one sends it; an alarm would wait for a minute there. `parts` were sent before."""
+    bench, desk = late()
+    desk.parts = 2
+    performance = Performance(desk.delivery.step(), lambda: len(desk.tried) == parts and bool(taken()))
+
+    def taken() -> list[Notice]:
+        return [row for row in rows(bench, state="waiting") if row.taken_until]
+
+    while (effect := performance.next()) is not None:
+        with performance:
+            performance.answer = desk._perform(effect)
+    assert len(desk.tried) == parts
+    assert taken() == []
+    (row,) = rows(bench, state="waiting")
+    assert (row.part, row.attempts) == (parts, 0)
+    other = Desk(bench, parts=2)
+    other.run()
+    assert [said.part for said in other.tried] == [0, 1][parts:]

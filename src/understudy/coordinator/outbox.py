@@ -234,6 +234,11 @@ def failed(row: Notice, reason: str, after_ms: int, now: Now, *, is_refused: boo
     return with_dead_event(dead(row, why) if is_refused else put_off(row, why, after_ms, now), now)
 
 
+def given_back(row: Notice) -> Change[Notice]:
+    """Who has taken it does not try: it is free, and due as before."""
+    return Change(replace(row, taken_until=0))
+
+
 def part_sent(row: Notice, ref: str, now: Now) -> Notice:
     """One part of it has arrived; the rest follows."""
     return replace(row, part=row.part + 1, ref=row.ref or ref, taken_until=now.wall + TAKEN_MS)

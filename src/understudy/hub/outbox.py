@@ -194,6 +194,27 @@ class SettleNotice(Operation):
         return change.decision(change.noun)
 
 
+class ReturnNotice(Operation):
+    """A message that was taken, and that this hub does not send any more: another one need not wait for it."""
+
+    is_last_word = True
+
+    def __init__(self, taken: Notice) -> None:
+        self.taken = taken
+
+    def needs(self, needs: Needs) -> None:
+        """The row."""
+        needs.row(Notice, self.taken.id)
+
+    def decide(self, work: WorkingSet, now: Now) -> Decision:
+        """Free it, unless somebody else has it by now."""
+        row = work.get(Notice, self.taken.id)
+        if row is None or row.state != "waiting" or row.taken_until != self.taken.taken_until:
+            return Decision(row)
+        change = outbox.given_back(row)
+        return change.decision(change.noun)
+
+
 class ReclaimNotices(Operation):
     """At the start of a hub: what nobody is sending is free, and what goes to a channel that is no more is dead.
 
