@@ -235,7 +235,7 @@ def failed(row: Notice, reason: str, after_ms: int, now: Now, *, is_refused: boo
 
 
 def given_back(row: Notice) -> Change[Notice]:
-    """Who has taken it does not try: it is free, and due as before."""
+    """It was taken, but not tried: it is free, and due as before."""
     return Change(replace(row, taken_until=0))
 
 

@@ -135,7 +135,7 @@ class Delivery:
 
     def _deliver(self, outgoing: Outgoing) -> Generator[Effect, Any, None]:
         row: Notice | None = outgoing.notice
-        story: NoticeStory | None = yield from self._unless_over(outgoing.notice, self._told(outgoing.notice))
+        story: NoticeStory | None = yield from self._unless_over(outgoing.notice, self._read_story(outgoing.notice))
         try:
             rendered = self._rendered(self._message(outgoing, story), is_plain=outgoing.notice.id == self._plain_id)
         except Exception as bug:  # noqa: BLE001 - a message that cannot be written must not stop those after it
@@ -152,7 +152,7 @@ class Delivery:
                 return
 
     @staticmethod
-    def _told(notice: Notice) -> Generator[Effect, Any, Any]:
+    def _read_story(notice: Notice) -> Generator[Effect, Any, Any]:
         return (yield Read(lambda reader: _story_of(reader, notice)))
 
     @staticmethod
