@@ -15,7 +15,7 @@ from tests.waiting import eventually
 from understudy.api.event_feed import EventFeed
 from understudy.dashboard import live as live_module
 from understudy.dashboard import site as site_module
-from understudy.dashboard.live import Live, Looked, Watcher
+from understudy.dashboard.live import Live, Looked, Watcher, shown_of
 from understudy.dashboard.page import Fragment, Given
 from understudy.errors import UnavailableError
 
@@ -194,6 +194,35 @@ def test_a_page_opened_while_a_fragment_is_rendered_anew_does_not_show_the_old_o
         return seen
 
     assert asyncio.run(look()) == [None, "before", None, "after"]
+
+
+@pytest.mark.parametrize(
+    ("has", "becomes", "sent"),
+    [("after", "after", []), ("after", "before", ["before"]), ("before", "after", ["after"])],
+)
+def test_a_page_that_joins_others_is_never_sent_what_is_older_than_it_shows(
+    has: str, becomes: str, sent: list[str]
+) -> None:
+    """Others see a search that is up to a minute old: the page that was just opened has a newer one."""
+    fragment, given = Fragment("one", lambda _, __: {}), Given("en", frozenset())
+
+    async def look() -> list[bytes]:
+        hub = ReadWhenAsked()
+        live = Live(hub, None, None)  # type: ignore[arg-type]  # nothing is rendered here
+        live._check_at = math.inf
+        looked = live._looked[("one", given)] = Looked(fragment, given)
+        looked.take(shown_of("one", "before"), 0.0, 0.0)
+        with live.joined("s", [(fragment, given)], {"one": shown_of("one", has).mark}) as watcher:
+            live._check_at = math.inf
+            early = await watcher.next(0)
+            looked.due_at = 0.0
+            rendering = asyncio.ensure_future(live._look())
+            await asyncio.sleep(0)
+            hub.reads[-1].set_result(becomes)
+            await rendering
+            return [*early, *await watcher.next(0)]
+
+    assert asyncio.run(look()) == [shown_of("one", html).message for html in sent]
 
 
 async def ended(held: Callable[[tuple[str, ...]], frozenset[str]], *said: str) -> str:

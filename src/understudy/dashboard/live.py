@@ -93,14 +93,14 @@ class Looked:
         return any(wanted is None or wanted & said[noun] for noun in of_ours)
 
     def take(self, shown: RenderedFragment, now: float, cost_s: float) -> None:
-        """It was rendered; what is new goes to all who look."""
+        """It was rendered; what is new goes to all who look, and to those who have joined with something else."""
         fragment = self.fragment
         self.due_at = now + self.pause_s(cost_s)
         self.old_at = now + fragment.every_s if fragment.every_s else 0.0
         if self.shown is None or shown.mark != self.shown.mark:
             self.shown, self.message = shown, shown.message
-            for watcher in self.watchers:
-                watcher.tell(self)
+        for watcher in self.watchers:
+            watcher.tell(self)
 
 
 class Watcher:
@@ -186,7 +186,10 @@ class Live:
         for fragment, given in wanted:
             looked = self._looked.setdefault((fragment.name, given), Looked(fragment, given))
             looked.watchers.add(watcher)
-            watcher.tell(looked)
+            if self.shown(fragment, given) is not None:
+                watcher.tell(looked)
+            elif not looked.is_under_way:  # what others see may be older than this page
+                looked.is_stale = True
         self._check_at = 0.0  # since this session was let in it may have ended, and nobody noted that for this page
         self._hub.feed.listeners.add(self._note)
         self._hub.feed.endings.add(self._stop)
