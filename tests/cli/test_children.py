@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import sys
 import threading
+from collections import deque
 
 import pytest
 
@@ -66,3 +67,19 @@ def test_a_log_goes_on_when_for_a_while_no_new_one_can_be_opened(log, monkeypatc
     monkeypatch.setattr(children, "open_private", scarce)
     lived(log)
     assert "".join(path.read_text() for path in both(log)).endswith(f"line {LINES - 1}\nline {LINES}\n")
+
+
+def test_last_words_are_shown_though_more_words_come(log, monkeypatch):
+    """Something that the child has left may still write while its end is reported."""
+    child = LoggedChild.__new__(LoggedChild)
+    child.recent = deque(["it", "broke"], maxlen=9)
+    child._reader = threading.Thread(target=lambda: None)
+    child._reader.start()
+    real = children.safe
+
+    def safe(line: str) -> str:
+        child.recent.append("more")
+        return real(line)
+
+    monkeypatch.setattr(children, "safe", safe)
+    assert child.last_words().split() == ["it", "broke"]

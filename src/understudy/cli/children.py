@@ -80,7 +80,7 @@ class LoggedChild:
     def last_words(self) -> str:
         """The last lines of one that has ended, indented; waits a little until they are read."""
         self._reader.join(LAST_WORDS_S)
-        return "\n".join(f"    {safe(line)}" for line in self.recent)
+        return "\n".join(f"    {safe(line)}" for line in [*self.recent])  # its reader may still add to it
 
     def stop(self, within_s: float) -> bool:
         """TERM, then KILL → whether it ended by itself. Returns when it is gone."""
