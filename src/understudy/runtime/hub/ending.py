@@ -28,12 +28,21 @@ class Ending:
         self._watchdog = watchdog
         self._log = log
         self._drain_s = drain_s
+        self._is_signalled = False
 
     def signalled(self) -> None:
         """SIGTERM or SIGINT has come."""
-        if self._hub.is_draining:
+        if self._is_signalled:
             self._stop_now()
-        elif self._drain_s:
+        else:
+            self._is_signalled = True
+            self.begin()
+
+    def begin(self) -> None:
+        """Begin the end, unless it has begun: by the first signal, or because this hub must not go on."""
+        if self._hub.is_draining:
+            return
+        if self._drain_s:
             self._drain()
         else:
             self._hub.drain()

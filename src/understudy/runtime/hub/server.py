@@ -161,7 +161,7 @@ async def _serve(given: HubInputs, listener: socket.socket, connections_max: int
     host, port = listener.getsockname()[:2]
     log.emit("info", "Hub", f"Listening on {url_of(host, port)}", version=understudy.__version__, hub=hub.name)
     watchdog.ready()
-    hub.end_by(ending.signalled)
+    hub.end_by(ending.begin)
     try:
         await server.serve(sockets=[listener])
     finally:
