@@ -267,6 +267,32 @@ def test_a_signal_outranks_a_restart() -> None:
     assert hub.stage.state.successor == ""
 
 
+def test_the_first_signal_during_a_restart_lets_runs_go_on_as_any_first_signal_does() -> None:
+    hub = begun(OwnersHub())
+    hub.stage.play = lambda _: (60_000, Ended(code=0, stdout=b"done"))
+    hub.submit("t1")
+    assert hub.stage.run_until(lambda: hub.stage.started == ["t1"])
+    began_ms = hub.stage.now_ms
+    hub.ask("d1", "restart")
+    assert hub.stage.run_until(lambda: hub.stage.state.is_stop_asked)
+    hub.stage.run_for(began_ms + 50_000 - hub.stage.now_ms)  # it needs 10 s more
+    hub.stage.state.ask_to_stop()
+    assert hub.stage.run_until(lambda: hub.stage.state.is_stopped, within_ms=MINUTE_MS)
+    assert hub.applied == ["t1"]
+
+
+def test_the_second_signal_during_a_restart_cuts_at_once() -> None:
+    hub = begun(OwnersHub())
+    hub.stage.play = lambda _: (60 * MINUTE_MS, Ended(code=0))
+    hub.submit("t1")
+    assert hub.stage.run_until(lambda: hub.stage.started == ["t1"])
+    hub.ask("d1", "restart")
+    assert hub.stage.run_until(lambda: hub.stage.state.is_stop_asked)
+    for _ in range(2):
+        hub.stage.state.ask_to_stop()
+    assert hub.stage.run_until(lambda: not hub.stage.living(), within_ms=2_000)
+
+
 # ---- update
 
 

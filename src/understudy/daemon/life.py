@@ -72,7 +72,9 @@ def drain(state: WorkerState) -> Loop:
     for name in ("beat", "claim"):
         state.signals.raise_(name)
     yield Abort("claim")
-    yield from _until(state, lambda: not state.runs or state.is_in_a_hurry, _drain_ms(state))
+    began_ms = state.clock.mono_ms()
+    while state.runs and not state.is_in_a_hurry and state.clock.mono_ms() < _drain_ends_ms(state, began_ms):
+        yield Wait("main", LOOK_MS)
     for run in state.runs.values():
         state.stop_run(run, "drain")
     yield from _until(state, lambda: not state.runs, CUT_MS)
@@ -86,10 +88,14 @@ def drain(state: WorkerState) -> Loop:
     yield WriteLog("info", "Daemon", "Stopped", left)
 
 
-def _drain_ms(state: WorkerState) -> int:
-    """Milliseconds that runs may go on: the time given with a restart, less the time that the end may take."""
-    left_ms = state.drain_until_ms - ENDING_MS - state.clock.mono_ms()
-    return max(state.duties.drain_ms, left_ms if state.drain_until_ms else 0)
+def _drain_ends_ms(state: WorkerState, began_ms: int) -> int:
+    """The instant (mono) until which runs may go on: the time given with a restart, less what the end may take.
+
+    From a signal on it counts as that of any end for good.
+    """
+    if state.ends_for_good_ms is not None:
+        return max(began_ms, state.ends_for_good_ms) + state.duties.drain_ms
+    return max(began_ms + state.duties.drain_ms, state.drain_until_ms - ENDING_MS)
 
 
 def _say_goodbye(state: WorkerState) -> Loop:

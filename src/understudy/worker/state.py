@@ -184,7 +184,10 @@ class WorkerState:
         self.starts_last_hour = 0  # of this daemon, this one included
         self.is_guarded = False  # a guard lives and knows every run
         self.is_stop_asked = False  # this life is to end
-        self.is_in_a_hurry = False  # asked a second time: without a drain
+        self.ends_for_good_ms: int | None = (
+            None  # mono: when that was asked for, not for another start; None: it was not
+        )
+        self.is_in_a_hurry = False  # that was asked a second time: without a drain
         self.planned_for_ms: int | None = None  # of an announced stop; 0: until a start; None: not announced
         self.has_stopped_beating = False  # the last heartbeat is sent, or given up
         self.is_stopped = False  # nothing is left to do in this life
@@ -273,7 +276,9 @@ class WorkerState:
     def ask_to_stop(self, planned_for_ms: int | None = None) -> None:
         """Somebody wants this life to end for good: the first time with a drain, the second time at once."""
         self.planned_for_ms = planned_for_ms
-        self.is_in_a_hurry = self.is_stop_asked
+        self.is_in_a_hurry = self.ends_for_good_ms is not None
+        if self.ends_for_good_ms is None:
+            self.ends_for_good_ms = self.clock.mono_ms()
         self.is_stop_asked = True
         self.successor = ""
         for name in ("main", "report"):
