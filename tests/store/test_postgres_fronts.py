@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -89,6 +90,22 @@ def test_looks_that_fail_leave_what_is_known_and_then_everything_is_read(monkeyp
         assert fronts.heads() == {"a": (5, "t5")}
     monkeypatch.setattr(postgres_fronts, "STALE_S", -1)
     assert fronts.heads() is None
+
+
+@pytest.mark.usefixtures("_always")
+def test_a_look_for_which_there_is_no_thread_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else claims would be slow until the hub is started again, and the claim that wanted the look would fail."""
+
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    fronts = Fronts(lambda: {"a": (5, "t5")})
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        fronts.note(1)
+    assert fronts._next_s <= time.monotonic() + postgres_fronts.LOOK_EVERY_S
+    look_again(fronts)
+    assert fronts.heads() == {"a": (5, "t5")}
 
 
 def test_fast_claims_need_no_look() -> None:

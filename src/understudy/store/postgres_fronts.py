@@ -90,8 +90,13 @@ class Fronts:
                 return
             self._next_s = float("inf")
             self._since = {}
-            self._thread = threading.Thread(target=self._run, name="fronts", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name="fronts", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # "can't start new thread"
+            self._end(time.monotonic(), None)
+        else:
+            self._thread = thread
 
     def _run(self) -> None:
         began_s = time.monotonic()
