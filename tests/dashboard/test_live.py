@@ -15,9 +15,11 @@ from tests.waiting import eventually
 from understudy.api.event_feed import EventFeed
 from understudy.dashboard import live as live_module
 from understudy.dashboard import site as site_module
+from understudy.dashboard.doorman import LINE
 from understudy.dashboard.live import Live, Looked, Watcher, shown_of
 from understudy.dashboard.page import Fragment, Given
 from understudy.errors import UnavailableError
+from understudy.hub.views import View
 
 Open = Callable[..., Browser]
 
@@ -223,6 +225,23 @@ def test_a_page_that_joins_others_is_never_sent_what_is_older_than_it_shows(
             return [*early, *await watcher.next(0)]
 
     assert asyncio.run(look()) == [shown_of("one", html).message for html in sent]
+
+
+def test_open_pages_do_not_stand_in_line_with_strangers(
+    hub: Hub, admin: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their sessions are looked at before they are brought up to date: who floods the login must not stop that."""
+    lines: list[str] = []
+    real = hub.runtime.view
+    assert admin.get("/").status == 200
+
+    async def view(show: Callable[[View], object], key_id: str = "") -> object:
+        lines.append(key_id)
+        return await real(show, key_id)
+
+    monkeypatch.setattr(hub.runtime, "view", view)
+    admin.stream().fragment("home_daemons")
+    assert LINE not in lines
 
 
 async def ended(held: Callable[[tuple[str, ...]], frozenset[str]], *said: str) -> str:

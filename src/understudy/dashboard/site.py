@@ -13,7 +13,7 @@ from understudy.dashboard.asked import Asked, ProxyTrust
 from understudy.dashboard.doorman import Doorman
 from understudy.dashboard.frame import NAVIGATION, STANDING
 from understudy.dashboard.live import Live, RenderedFragment, shown_of
-from understudy.dashboard.page import Act, FormRefusal, Fragment, Given, Page
+from understudy.dashboard.page import ANONYMOUS, Act, FormRefusal, Fragment, Given, Page
 from understudy.dashboard.render import Buttons, given_values, rendered
 from understudy.dashboard.safety import PAGE_HEADERS
 from understudy.dashboard.static_files import static_version
@@ -41,7 +41,7 @@ class Site:
 
     async def _held(self, session_ids: tuple[str, ...]) -> frozenset[str]:
         await self.api.load_keys()  # a key that was revoked just now counts as such
-        return frozenset(await self.doorman.load(session_ids))
+        return frozenset(await self.doorman.load(session_ids, ANONYMOUS))
 
     # ---- fragments
 
