@@ -123,6 +123,13 @@ def test_the_same_name_twice_is_one_task(cli, option):
     [
         (("submit", "  "), "no text"),
         (("submit", "x", "--timeout", "30"), "30 has no unit: write 30s"),
+        (("submit", "x", "--timeout", "0s"), "outside of 1s"),
+        (("submit", "x", "--needs", ""), "--needs is empty"),
+        (("tasks", "--search="), "--search is empty"),
+        (("notices", "--resend", ""), "--resend is empty"),
+        (("hub", "--data", ""), "--data is empty"),
+        (("daemons", "set", "mini", "--expected-sleep", "none", "--expected-sleep", ""), "--expected-sleep is empty"),
+        (("hub", "--data"), "`understudy hub --help`"),
         (("submit", "x", "--priority", "urgent"), "'urgent' is not one of"),
         (("submit", "x", "y"), "unexpected extra argument"),
         (("tail", "--since", "yesterday"), "'yesterday' is not a time"),

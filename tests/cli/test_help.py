@@ -99,6 +99,19 @@ def test_japanese_help_has_no_english_sentence_left():
         assert "使い方:" in text
 
 
+@pytest.mark.parametrize("path", [("store",), ("service",), ("deploy",), ("deploy", "init")], ids=" ".join)
+def test_japanese_lists_of_commands_have_a_whole_sentence_for_each(path):
+    shown = understudy(*path, "--help", env=environ(UNDERSTUDY_LANG="ja")).out
+    commands = shown.partition("コマンド:\n")[2].partition("\n\n")[0]
+    assert "..." not in commands
+    assert commands.endswith("。")
+
+
+def test_japanese_has_a_word_for_a_number():
+    done = understudy("tasks", "--limit", "x", env=environ(UNDERSTUDY_LANG="ja"))
+    assert "'x' は正しい整数ではありません" in done.err
+
+
 def test_japanese_reaches_errors_and_long_lines_break_at_the_width():
     done = understudy("submit", "--nonsense", env=environ(UNDERSTUDY_LANG="ja"))
     assert done.code == 2

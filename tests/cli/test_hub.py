@@ -80,6 +80,8 @@ def test_a_second_hub_on_the_same_data_is_refused(tmp_path):
         assert done.code == 1
         assert "in use by process" in done.err
         assert len(done.err.splitlines()) == 1
+        done = understudy("hub", "--port", "0", "--data", str(hub.data_dir), env=hub.env | {"UNDERSTUDY_LANG": "ja"})
+        assert "が使用中です。先にそちらを止めてください。" in done.err
 
 
 def test_a_second_hub_does_not_hide_the_first_from_commands(tmp_path):

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from understudy import legible
 from understudy.cli.exits import AbsentError, ClientError, RefusedError, UnreachableError
+from understudy.cli.reasons import reason_of
 from understudy.cli.watch import changes as changes_module
 from understudy.cli.watch import command, threads
 from understudy.cli.watch.changes import NOTHING, changes, text_of
@@ -272,6 +273,11 @@ def test_progress_of_any_kind_becomes_one_text(said: Any, text: str) -> None:
 
 def lines_of(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     return [text_of(change) for change in changes(before, after)]
+
+
+@pytest.mark.parametrize("reason", ["planned", "stopped", "expected"])
+def test_a_reason_that_the_hub_names_by_a_word_is_in_the_language_of_the_reader(reason: str) -> None:
+    assert reason_of(daemon("mini", "asleep", reason=reason)) == catalogue("en")[f"liveness.reason.{reason}"]
 
 
 def test_each_change_is_a_line() -> None:

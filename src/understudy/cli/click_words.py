@@ -41,6 +41,7 @@ def speak() -> None:
         for name, replacement in replaced:
             if hasattr(module, name):
                 setattr(module, name, replacement)
+    click.IntRange.name = t("cli.number_type")
     click.formatting.wrap_text = wrap_wide
 
 

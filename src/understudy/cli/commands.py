@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -69,6 +69,29 @@ class Example:
 
 class Command(Example, click.Command):
     """A command with an example."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, but an option with an empty text is refused: mostly a variable of a script that is not set."""
+        if not ctx.resilient_parsing:
+            given = self._given(ctx, args)
+            for option in self.params:
+                values = given.get(option.name or "")
+                if isinstance(option, click.Option) and "" in (values if isinstance(values, list) else [values]):
+                    raise click.UsageError(t("cli.empty_option", option=option.opts[0]), ctx)
+        return super().parse_args(ctx, args)
+
+    def _given(self, ctx: click.Context, args: list[str]) -> Mapping[str, Any]:
+        """The values as they were written; a usage error names this command, which click forgets for some."""
+        try:
+            return self.make_parser(ctx).parse_args(list(args))[0]
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """The first sentence; click looks for its end at a blank, which Japanese does without."""
+        sentence, end, _ = (self.help or "").partition("。")
+        return sentence + end if end else super().get_short_help_str(limit)
 
 
 class Group(Example, click.Group):

@@ -110,7 +110,7 @@ def _has_stored_key(settings: config.Settings, data_dir: Path) -> bool:
     if path is not None and not path.exists():
         return False
     lock = FileLock(data_dir / "hub.lock")
-    lock.take(t("cli.hub.data_dir", path=data_dir))
+    lock.take(t("lock.data_dir", path=data_dir))
     try:
         store = open_store(settings.store, settings.store_password, data_dir, SystemClock())
         try:

@@ -23,7 +23,9 @@ def incidents() -> None:
 
 
 @incidents.command("list", help=t("cli.incidents.list"), example="understudy incidents list --json")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help=t("cli.tasks.limit"))
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, metavar="N", help=t("cli.tasks.limit")
+)
 @json_option
 def list_(limit: int, as_json: bool) -> None:
     """The newest first."""

@@ -26,7 +26,9 @@ COLOURS = {"dead": "red", "waiting": "yellow", "sent": "green", "folded": "dim"}
 @click.option("--dead", is_flag=True, help=t("cli.notices.dead"))
 @click.option("--waiting", is_flag=True, help=t("cli.notices.waiting"))
 @click.option("--resend", "resend_id", metavar="ID", help=t("cli.notices.resend"))
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help=t("cli.tasks.limit"))
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, metavar="N", help=t("cli.tasks.limit")
+)
 @json_option
 def notices(dead: bool, waiting: bool, resend_id: str | None, limit: int, as_json: bool) -> None:
     """The newest first."""

@@ -14,7 +14,7 @@ def reason_of(row: dict[str, Any]) -> str:
     stuck = row.get("stuck")
     if not isinstance(stuck, dict):
         reason = str(row.get("reason") or "")
-        return t(f"liveness.reason.{reason}") if reason in ("planned", "stopped") else reason
+        return t(f"liveness.reason.{reason}") if reason in ("planned", "stopped", "expected") else reason
     reason = t(
         f"liveness.{stuck['code']}",
         what=stuck["what"],

@@ -31,13 +31,14 @@ store.add_command(copy)
 
 
 @store.command("check", help=t("cli.store.check"), example=EXAMPLE_CHECK)
-@click.argument("address", metavar="[STORE]", default="")
+@click.argument("address", metavar="[STORE]", required=False)
 @data_option
 @json_option
-def check(address: str, data: Path | None, as_json: bool) -> int:
+def check(address: str | None, data: Path | None, as_json: bool) -> int:
     """1 if an invariant does not hold, or a row cannot be read."""
     given = settings_of(data)
-    address = address or given.store or str(data_dir_of(data) / "hub.db")
+    if address is None:
+        address = given.store or str(data_dir_of(data) / "hub.db")
     refuse_absent(address)
     with unreachable():
         report, elapsed_ms = _checked(address, given.store_password)

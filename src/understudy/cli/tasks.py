@@ -42,7 +42,9 @@ CONTENT_COLUMNS = 2400  # of each of them
 @click.option("--status", type=click.Choice(STATUSES), help=t("cli.tasks.status"))
 @click.option("--source", metavar="NAME", help=t("cli.tasks.source"))
 @click.option("--search", metavar="TEXT", help=t("cli.tasks.search"))
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help=t("cli.tasks.limit"))
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, metavar="N", help=t("cli.tasks.limit")
+)
 @json_option
 def tasks(status: str | None, source: str | None, search: str | None, limit: int, as_json: bool) -> None:
     """The newest first."""

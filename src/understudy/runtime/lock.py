@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from understudy.errors import UnderstudyError
+from understudy.texts import t
 
 HELD = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})  # by somebody else, as systems say it
 
@@ -54,7 +55,7 @@ class FileLock:
             holder = os.read(fd, 32).decode(errors="replace").strip()
             os.close(fd)
             pid = holder or "?"
-            raise LockedError(f"{what} is in use by process {pid}: stop it first", pid=pid) from error
+            raise LockedError(t("lock.held", what=what, pid=pid), pid=pid) from error
         with contextlib.suppress(OSError):  # on a full disk it is held all the same, only without a name
             os.ftruncate(fd, 0)
             os.write(fd, str(os.getpid()).encode())

@@ -48,6 +48,7 @@ from understudy.runtime.supervisor import Watchdog
 from understudy.store.base import Store
 from understudy.store.copying import refuse_unfinished
 from understudy.store.opening import open_store
+from understudy.texts import t
 
 STOP_WITHIN_S = 5
 TURN_WITHIN_S = 5.0
@@ -70,7 +71,7 @@ def serve(given: HubInputs, is_ours: Callable[[], None] = lambda: None) -> int:
     os.umask(0o077)  # tasks, memory and logs are nobody else's
     make_directory(given.data_dir)
     lock = FileLock(given.data_dir / "hub.lock")
-    lock.take(f"The data directory {given.data_dir}")
+    lock.take(t("lock.data_dir", path=given.data_dir))
     try:
         listener = listen(given.settings.host, given.settings.port)
         is_ours()

@@ -43,6 +43,8 @@ TEXTS = {
     "cli.exit.defect": "a defect of understudy",
     "cli.exit.interrupted": "ended by Ctrl-C (`up`, `hub` and `daemon` end with 0)",
     "cli.exit.reader_gone": "the reader of the output has gone",
+    "cli.empty_option": "{option} is empty: give it a value, or leave it out",
+    "cli.number_type": "integer range",
     "cli.usage_hint": "`{command} --help` shows how.",
     "cli.no_such_command": "There is no command {name!r}. {fix}",
     "cli.did_you_mean": "Did you mean {name!r}?",

@@ -6,6 +6,7 @@ TEXTS = {
     "liveness.task_stalled": "task {what} showed no progress for more than {limit} s",
     "liveness.reason.planned": "stopped as planned",
     "liveness.reason.stopped": "was stopped and has not come back",
+    "liveness.reason.expected": "may sleep at this time of day",
     "liveness.fix": "{reason}. Fix it on that machine: {fix}",
     "liveness.token_expiring": "The token of {executor} ends on {date}: create a new one with `{fix}`.",
 }

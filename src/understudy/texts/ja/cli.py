@@ -43,6 +43,8 @@ TEXTS = {
     "cli.exit.defect": "understudy の不具合",
     "cli.exit.interrupted": "Ctrl-C で終了(`up`、`hub`、`daemon` は 0 で終了)",
     "cli.exit.reader_gone": "出力先が閉じられた",
+    "cli.empty_option": "{option} が空です。値を指定するか、オプションを付けないでください",
+    "cli.number_type": "整数",
     "cli.usage_hint": "使い方は `{command} --help` で確認できます。",
     "cli.no_such_command": "{name!r} というコマンドはありません。{fix}",
     "cli.did_you_mean": "{name!r} のことですか?",

@@ -21,7 +21,7 @@ TEXTS = {
     "cli.click.needs_one": "オプション {name!r} には値が必要です。",
     "cli.click.takes_none": "オプション {name!r} に値は指定できません。",
     "cli.click.not_one_of": "{value!r} は {choices} のどれでもありません。",
-    "cli.click.not_valid": "{value!r} は正しい {number_type} ではありません。",
+    "cli.click.not_valid": "{value!r} は正しい{number_type}ではありません。",
     "cli.click.not_in_range": "{value} は {range} の範囲外です。",
     "cli.click.choose": "次から選んでください:\n\t{choices}",
 }
