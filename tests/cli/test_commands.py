@@ -130,6 +130,7 @@ def test_the_same_name_twice_is_one_task(cli, option):
         (("hub", "--data", ""), "--data is empty"),
         (("daemons", "set", "mini", "--expected-sleep", "none", "--expected-sleep", ""), "--expected-sleep is empty"),
         (("hub", "--data"), "`understudy hub --help`"),
+        (("daemon-control", "mini"), "Choose from: drain, resume, restart, update."),
         (("submit", "x", "--priority", "urgent"), "'urgent' is not one of"),
         (("submit", "x", "y"), "unexpected extra argument"),
         (("tail", "--since", "yesterday"), "'yesterday' is not a time"),

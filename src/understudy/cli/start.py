@@ -95,7 +95,7 @@ def _reported(error: BaseException) -> int:
             code = Exit.USAGE
         case click.UsageError():
             path = error.ctx.command_path if error.ctx else PROGRAM
-            said = error.format_message().rstrip()
+            said = " ".join(error.format_message().split())  # click breaks the line before a list of choices
             end = "" if said.endswith((".", "?", "!", "。")) else "."
             code = _said(f"{said}{end} {t('cli.usage_hint', command=path)}", Exit.USAGE)
         case click.ClickException():
