@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -150,3 +151,10 @@ def test_keys_tasks_and_messages_of_an_older_store_get_their_owners(
         ]
         owners = dict(db.execute("SELECT id, owner FROM memory"))
     assert owners == {"t1:ask": "k1", "t2:ask": "k1", "t3:ask": "", "t4:ask": "", "said": ""}
+
+
+@pytest.mark.parametrize("channel", ["SLACK", "İstanbul", "İ" * 128])  # in lower case an İ is two characters
+def test_a_channel_is_found_by_the_name_that_it_was_saved_under(hub: Hub, channel: str) -> None:
+    body = {"user_id": "U1", "channel": channel, "role": "user", "content": "kept"}
+    hub.post("/api/memory/save", body).of(200)
+    assert hub.get(f"/api/memory/history/U1?channel={quote(channel)}").of(200)["count"] == 1

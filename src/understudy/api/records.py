@@ -18,7 +18,7 @@ from understudy.wire.answers.events import DeploymentsAnswer, EventsAnswer
 from understudy.wire.answers.keys import KeyJson, KeysAnswer, NewKey, RotatedKey
 from understudy.wire.answers.memory import ContextAnswer, Forgotten, HistoryAnswer
 from understudy.wire.keys import KeyCreateBody
-from understudy.wire.memory import MemorySaveBody
+from understudy.wire.memory import MemorySaveBody, channel_of
 
 SEARCH_CHARS_MAX = 256
 USER_CHARS_MAX = 256
@@ -32,7 +32,7 @@ def _user(request: Request) -> str:
 
 
 def _channel(request: Request) -> str:
-    return request.query.get("channel", "").lower()[:128]
+    return channel_of(request.query.get("channel", ""))
 
 
 def _context(request: Request, view: View) -> Any:

@@ -19,6 +19,7 @@ from understudy.hub.operation import Operation
 from understudy.hub.reply import reply_of
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.answers.tasks import Created
+from understudy.wire.memory import channel_of
 from understudy.wire.tasks import EnqueueBody
 
 TASK_BYTES = 1_000  # of a task's rows, indexes and events beside its body
@@ -206,7 +207,7 @@ def conversation_of(body: EnqueueBody) -> tuple[str, str]:
     user = chosen.get("user_id") or chosen.get("userId") or metadata.get("user_id") or metadata.get("userId")
     if user is None or user == "":
         return "", ""
-    return text_of(channel).lower()[:128], user_of(user)[:256]
+    return channel_of(text_of(channel)), user_of(user)[:256]
 
 
 def user_of(user: Any) -> str:

@@ -13,7 +13,7 @@ from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.answers.base import DONE
 from understudy.wire.answers.memory import Forgotten
 from understudy.wire.limits import MEMORY_CONTENT_BYTES_MAX
-from understudy.wire.memory import MemorySaveBody
+from understudy.wire.memory import MemorySaveBody, channel_of
 
 CHARS_A_TOKEN = 4
 CONTEXT_CHARS = 3_000  # old daemons cut context, header and question together at 4,000: the question must have room
@@ -42,7 +42,7 @@ class SaveMemory(Operation):
         message = Memory(
             self.id,
             user_of(body.user_id)[:256],
-            body.channel.lower(),
+            channel_of(body.channel),
             body.role,
             self.content,
             body.source or "",
