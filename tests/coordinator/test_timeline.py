@@ -54,6 +54,12 @@ def test_periods_that_overlap_after_a_step_of_the_clock_are_cut_where_the_next_b
     assert shown(found) == [("healthy", 100, 300), ("late", 300, 400), ("healthy", 400, 500)]
 
 
+def test_periods_of_a_clock_that_was_set_back_since_end_where_the_present_one_begins() -> None:
+    ended = [period("healthy", 100, 440), period("late", 440, 450), period("asleep", 450, 290)]
+    found = timeline(daemon("down", 300), ended, [], 100, 500)
+    assert shown(found) == [("healthy", 100, 300), ("down", 300, 500)]
+
+
 def test_a_clock_that_was_only_set_back_leaves_no_period() -> None:
     before = Hearing(heard_at=1_000, idle=0)
     assert gap_period(before, Now(4_000, 1_000)) == (gap(1_000, 4_000),)

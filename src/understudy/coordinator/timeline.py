@@ -51,7 +51,8 @@ def timeline(
     before its first period.
     """
     present = Period(daemon.id, daemon.since_at or daemon.first_seen_at, daemon.state, until_at)
-    own = [*sorted(ended, key=lambda period: period.from_at), present]
+    before = (replace(period, to_at=min(period.to_at, present.from_at)) for period in ended)  # the clock was set back
+    own = [*sorted((p for p in before if p.from_at < p.to_at), key=lambda period: period.from_at), present]
     end = Period(daemon.id, until_at, "", until_at)
     stretches: list[Period] = []
     for period, following in pairwise((*own, end)):

@@ -8,7 +8,6 @@ from msgspec import Meta, Struct
 
 from understudy.wire.limits import Id, LongText
 
-
 CHANNEL_CHARS_MAX = 128
 
 
