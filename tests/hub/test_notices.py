@@ -16,7 +16,7 @@ from understudy.hub.alarm import RingAlarm
 from understudy.hub.daemons import ForgetDaemon, PauseDaemon
 from understudy.hub.incidents import AcknowledgeIncident, SnoozeIncident
 from understudy.hub.messages import NoticeStory, message_of
-from understudy.hub.outbox import Outgoing
+from understudy.hub.outbox import Outgoing, ResendNotice
 from understudy.notify.base import ChannelSettings, Later, Refused
 from understudy.worker import start_faults
 
@@ -191,6 +191,43 @@ def test_a_snoozed_incident_is_silent_for_as_long():
     assert len(desk.got) == 2
     live(bench, 2_000, desk)
     assert desk.titles[2:] == ["mini is still down"]
+
+
+def test_reminders_that_were_one_message_come_again():
+    bench = bench_with(Route(("ops",), remind_ms=60_000))
+    desk = Desk(bench)
+    for n in range(6):
+        beat(bench, f"mini-{n}")
+    live(bench, DOWN_MS, desk)
+    assert len(desk.got) == 2
+    live(bench, 125_000, desk)
+    assert desk.titles[2:] == ["6 notices at once"] * 2
+
+
+def test_reminders_go_on_after_one_that_was_refused():
+    bench, desk, _ = reminded()
+    desk.says.append(Refused("no_such_channel"))
+    live(bench, 61_000, desk)
+    (dead,) = rows(bench, state="dead")
+    live(bench, HOUR, desk)
+    assert desk.titles[2:] == ["mini is still down"]
+    bench.ask(ResendNotice(dead.id, "me"))
+    live(bench, 1_000, desk)
+    assert len(desk.got) == 4
+    assert len(rows(bench, cause="reminder", state="waiting")) == 1
+
+
+def test_reminders_go_on_after_a_message_of_several_that_was_refused():
+    bench = bench_with(Route(("ops",), remind_ms=60_000))
+    desk = Desk(bench)
+    for n in range(6):
+        beat(bench, f"mini-{n}")
+    live(bench, DOWN_MS, desk)
+    desk.says.append(Refused("no_such_channel"))
+    live(bench, 61_000, desk)
+    assert len(desk.got) == 2
+    live(bench, HOUR, desk)
+    assert desk.titles[2:] == ["6 notices at once"]
 
 
 @pytest.mark.parametrize("for_ms", [0, 30_000])

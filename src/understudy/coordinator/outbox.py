@@ -24,8 +24,8 @@ transaction each. What is taken carries `taken_until`: another hub leaves it alo
 5. Take the oldest of the most important kind: notices, tests, answers, progress.
 
 Afterwards `sent`, `put_off` or `dead`. A status message whose facts changed while it was sent is due again; a reminder
-that was sent makes the next one. A message is given up after GIVE_UP_AFTER_MS, but never before TRIES_MIN tries: a hub
-that was off for days has not tried for days.
+that was sent or given up, by itself or in a storm, makes the next one. A message is given up after GIVE_UP_AFTER_MS,
+but never before TRIES_MIN tries: a hub that was off for days has not tried for days.
 
 Doubts. Delivery is at least once: a hub that dies between the service's answer and its own commit sends again, and only
 channels with an idempotency key hide that. Two hubs that send to one channel may exceed the storm's count by what both
@@ -45,6 +45,7 @@ from understudy.coordinator.changes import Change, make_event
 from understudy.coordinator.notices import (
     LOUD,
     REMINDER,
+    facts_of,
     held_by_windows_ms,
     notice_id,
     read_facts,
@@ -68,6 +69,7 @@ RETRY_FIRST_MS = 1_000
 RETRY_MAX_MS = 300_000
 RETRY_AFTER_MAX_MS = 3_600_000  # a service may ask for longer; it is asked again all the same
 GIVE_UP_AFTER_MS = 36 * 3_600_000
+DEAD_REMINDER_MS = 3_600_000  # at least, from a reminder that was given up to the next one
 TRIES_MIN = 10  # before it is given up: a hub that was off for days has not tried for days
 
 
@@ -224,14 +226,24 @@ def arrived(
     if remark and row.kind == "test":  # its owner asked whether it arrives
         return with_dead_event(dead(row, remark), now)
     there, *more = sent(row, taken, ref, now)
-    earlier = (replace(member, state="sent", sent_at=now.wall, ref=there.ref) for member in members)
-    return Change(replace(there, last_error=remark), (*more, *earlier))
+    for member in members:
+        more += (replace(member, state="sent", sent_at=now.wall, ref=there.ref), *next_reminder(member, now.wall))
+    return Change(replace(there, last_error=remark), tuple(more))
 
 
-def failed(row: Notice, reason: str, after_ms: int, now: Now, *, is_refused: bool) -> Change[Notice]:
-    """It did not arrive: again later, or never if the service refused it."""
+def failed(
+    row: Notice, reason: str, after_ms: int, members: Iterable[Notice], now: Now, *, is_refused: bool
+) -> Change[Notice]:
+    """It did not arrive: again later, or never if the service refused it. Of what is given up, reminders go on."""
     why = reason[:REASON_CHARS_MAX]
-    return with_dead_event(dead(row, why) if is_refused else put_off(row, why, after_ms, now), now)
+    change = with_dead_event(dead(row, why) if is_refused else put_off(row, why, after_ms, now), now)
+    if change.noun.state != "dead":
+        return change
+    reminders = [one for one in (change.noun, *members) if one.cause == REMINDER]
+    later = [after for one in reminders for after in next_reminder(one, now.wall, DEAD_REMINDER_MS)]
+    # without its distance: sent again by its owner, it makes no second next one
+    told = {one.id: replace(one, facts=facts_of(nth=read_facts(one).get("nth"))) for one in reminders}
+    return replace(change, noun=told.pop(row.id, change.noun), save=(*told.values(), *later))
 
 
 def given_back(row: Notice) -> Change[Notice]:
@@ -257,12 +269,18 @@ def sent(row: Notice, taken: Notice, ref: str, now: Now) -> tuple[Notice, ...]:
     )
     if row.facts != taken.facts:
         return (changed_again(there, row.cause, row.facts, now.wall),)
-    if row.cause == REMINDER:
-        facts = read_facts(row)
-        nth, every_ms = facts.get("nth"), facts.get("everyMs")
-        if isinstance(nth, int) and isinstance(every_ms, int) and every_ms > 0:
-            return there, reminder_after(row, nth + 1, every_ms, now.wall)
-    return (there,)
+    return there, *next_reminder(row, now.wall)
+
+
+def next_reminder(row: Notice, wall: int, least_ms: int = 0) -> tuple[Notice, ...]:
+    """The reminder after this one, in its distance or in this one if that is longer; none after anything else."""
+    facts = read_facts(row) if row.cause == REMINDER else {}
+    nth, every_ms = facts.get("nth"), facts.get("everyMs")
+    if not (isinstance(nth, int) and isinstance(every_ms, int) and every_ms > 0):
+        return ()
+    after = reminder_after(row, nth + 1, every_ms, wall)
+    at = max(after.due_at, wall + least_ms)
+    return (replace(after, next_at=at, due_at=at),)
 
 
 def put_off(row: Notice, reason: str, after_ms: int, now: Now) -> Notice:

@@ -190,7 +190,8 @@ class SettleNotice(Operation):
             return Decision(row)
         after_ms = self.outcome.after_ms if isinstance(self.outcome, Later) else 0
         is_refused = isinstance(self.outcome, Refused)
-        change = outbox.failed(row, self.outcome.reason, after_ms, now, is_refused=is_refused)
+        members = work.members.get(row.id, ())
+        change = outbox.failed(row, self.outcome.reason, after_ms, members, now, is_refused=is_refused)
         return change.decision(change.noun)
 
 
