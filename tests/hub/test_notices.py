@@ -13,11 +13,12 @@ from understudy.coordinator.nouns import Notice, Policy
 from understudy.coordinator.outbox import CRITICAL_WAIT_MS
 from understudy.coordinator.routes import Maintenance, Route, Routes
 from understudy.hub.alarm import RingAlarm
-from understudy.hub.daemons import ForgetDaemon, PauseDaemon
+from understudy.hub.daemons import ConfigureDaemon, ForgetDaemon, PauseDaemon
 from understudy.hub.incidents import AcknowledgeIncident, SnoozeIncident
 from understudy.hub.messages import NoticeStory, message_of
 from understudy.hub.outbox import Outgoing, ResendNotice
 from understudy.notify.base import ChannelSettings, Later, Refused
+from understudy.wire.daemons import SettingsBody, SleepWindow
 from understudy.worker import start_faults
 
 HOUR = 3_600_000
@@ -477,3 +478,21 @@ def test_a_daemon_whose_assistant_is_logged_out_is_told_once():
     beat(bench, auth={"claude_code": "ok"})
     desk.run()
     assert [(m.level, m.edits) for m in desk.got[1:]] == [("recovered", "ref-1")]
+
+
+def test_what_a_daemon_was_stuck_with_before_a_silence_is_over_with_the_silence():
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench, auth={"claude_code": "expired"})
+    live(bench, DOWN_MS, desk)
+    assert desk.titles == ["mini is stuck", "mini is late", "mini is down"]
+    beat(bench, auth={"claude_code": "ok"})
+    live(bench, 2_000, desk, daemons=("mini",))
+    assert desk.titles[3:] == ["mini is back"] * 2
+    assert {message.edits for message in desk.got[3:]} == {"ref-1", "ref-3"}
+    bench.ask(ConfigureDaemon("mini", SettingsBody(expected_sleep=[SleepWindow("00:00", "23:59")])))
+    live(bench, DOWN_MS, desk)
+    assert bench.events("daemon.asleep")
+    beat(bench)
+    live(bench, 2_000, desk, daemons=("mini",))
+    assert len(desk.got) == 5

@@ -204,22 +204,25 @@ class OutboxDraft:
             self.add(reminder_after(critical, 1, route.remind_ms, critical.next_at))
 
     def _recovered(self, event: Event) -> None:
+        """Its silence is over, and so is what it had been stuck with before."""
         incident = str(event.fields.get("incidentId", ""))
         for channel in self.routes.channels:
-            story = incident or self._stuck(event.daemon_id, channel)
-            reported = [row for row in self._of_incident(story, channel) if row.level != "recovered"] if story else []
-            held = [
-                row for row in reported if row.state == "waiting" and (row.cause == REMINDER or is_held(row, self.now))
-            ]
-            for row in held:
-                self.fold(row, "recovered before it was due")
-            reached = [row for row in reported if row not in held and (row.state != "folded" or row.folded_into)]
-            is_digested = self._digest(event.daemon_id, channel) is not None
-            if not reached or (is_digested and all(row.level != "critical" for row in reached)):
-                continue  # the channel never got it, or a digest reports it; a critical alarm is always taken back
-            route = route_of(self.routes, channel, event.daemon_id)
-            row = self._row(event, channel, replace(route, delay_ms=0), "recovered")
-            self.add(replace(row, id=notice_id(RECOVERED, story, channel), incident_id=story))
+            for story in {incident: None, self._stuck(event.daemon_id, channel): None}:
+                if story:
+                    self._close(event, channel, story)
+
+    def _close(self, event: Event, channel: str, story: str) -> None:
+        reported = [row for row in self._of_incident(story, channel) if row.level != "recovered"]
+        held = [row for row in reported if row.state == "waiting" and (row.cause == REMINDER or is_held(row, self.now))]
+        for row in held:
+            self.fold(row, "recovered before it was due")
+        reached = [row for row in reported if row not in held and (row.state != "folded" or row.folded_into)]
+        is_digested = self._digest(event.daemon_id, channel) is not None
+        if not reached or (is_digested and all(row.level != "critical" for row in reached)):
+            return  # the channel never got it, or a digest reports it; a critical alarm is always taken back
+        route = route_of(self.routes, channel, event.daemon_id)
+        row = self._row(event, channel, replace(route, delay_ms=0), "recovered")
+        self.add(replace(row, id=notice_id(RECOVERED, story, channel), incident_id=story))
 
     def _plain(self, event: Event) -> None:
         for channel, route in self._routes_for(event.level, event.daemon_id):
