@@ -102,6 +102,13 @@ def test_submit_prints_the_id_alone(cli, hub):
     assert shown == {"needs": ["big", "gpu"], "priority": "low", "onLoss": "wait", "timeoutSec": 120, "source": "cli"}
 
 
+def test_a_task_that_is_delayed_says_until_when(cli):
+    task_id = cli("submit", "x", "--needs", "gpu", "--delay", "1h").out.strip()
+    assert "· not before: 2" in cli("task", task_id).out
+    cli("retry", task_id)
+    assert "not before" not in cli("task", task_id).out
+
+
 def test_text_may_be_enough(cli, hub):
     task_id = cli("submit", "x", "--needs", "none", "--delay", "1h").out.strip()
     assert hub.get(f"/api/tasks/{task_id}")["needs"] == []

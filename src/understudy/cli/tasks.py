@@ -97,6 +97,7 @@ def _head(record: dict[str, Any]) -> list[str]:
         "needs": ", ".join(record.get("needs") or []) or "–",
         "on_loss": record.get("onLoss"),
         "time_limit": span(record["timeoutSec"] * 1000) if record.get("timeoutSec") else None,
+        "not_before": _not_before(record),
         "losses": record.get("losses") or None,
         "waits_for": record.get("waitingFor"),
         "note": record.get("note"),
@@ -104,6 +105,14 @@ def _head(record: dict[str, Any]) -> list[str]:
     }
     shown = [f"{t(f'cli.fact.{name}')}: {safe(value)}" for name, value in facts.items() if value not in (None, "")]
     return [*lines, paint(INDENT + " · ".join(shown), "dim")]
+
+
+def _not_before(record: dict[str, Any]) -> str | None:
+    """The end of the delay or pause that a waiting task was given; it may be past. None: it was given none."""
+    at, since = record.get("availableAt"), record.get("updatedAt")
+    if record.get("status") != "pending" or record.get("waitingFor") or not (at and since):
+        return None
+    return clock_time(at) if parse_iso(at) > parse_iso(since) else None
 
 
 def _beginning(lines: list[str]) -> list[str]:

@@ -242,8 +242,8 @@ def failed(
     reminders = [one for one in (change.noun, *members) if one.cause == REMINDER]
     later = [after for one in reminders for after in next_reminder(one, now.wall, DEAD_REMINDER_MS)]
     # without its distance: sent again by its owner, it makes no second next one
-    told = {one.id: replace(one, facts=facts_of(nth=read_facts(one).get("nth"))) for one in reminders}
-    return replace(change, noun=told.pop(row.id, change.noun), save=(*told.values(), *later))
+    ended = {one.id: replace(one, facts=facts_of(nth=read_facts(one).get("nth"))) for one in reminders}
+    return replace(change, noun=ended.pop(row.id, change.noun), save=(*ended.values(), *later))
 
 
 def given_back(row: Notice) -> Change[Notice]:

@@ -44,6 +44,7 @@ TEXTS = {
     "cli.fact.needs": "needs",
     "cli.fact.on_loss": "on loss",
     "cli.fact.time_limit": "time limit",
+    "cli.fact.not_before": "not before",
     "cli.fact.losses": "losses",
     "cli.fact.waits_for": "waits for",
     "cli.fact.note": "note",

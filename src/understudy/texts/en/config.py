@@ -10,7 +10,7 @@ TEXTS = {
     "config.not_one_of": "{value!r} is none of {words}",
     "config.not_a_password": "at most {limit} characters, and no NUL",
     "config.not_an_address": "this is not an address: write it like https://example.com/path",
-    "config.not_a_key": "this is not a key: a key has at most 512 characters, none of them a space or a line break",
+    "config.not_a_key": "this is not a key: a key has at most 512 characters, each a letter, digit or sign of ASCII or Latin-1, without spaces or line breaks",
     "config.unknown_key": "{path}: there is no setting {key!r}. {fix}",
     "config.unknown_name": "{name} is set, but understudy has no such setting and ignores it. {fix}",
     "config.half_channel": "{name} is set, but {missing} is not: no notice goes there",

@@ -44,6 +44,7 @@ TEXTS = {
     "cli.fact.needs": "必要な条件",
     "cli.fact.on_loss": "喪失時の扱い",
     "cli.fact.time_limit": "制限時間",
+    "cli.fact.not_before": "開始は次の時刻以降",
     "cli.fact.losses": "喪失",
     "cli.fact.waits_for": "待っているマシン",
     "cli.fact.note": "メモ",

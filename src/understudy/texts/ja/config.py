@@ -10,7 +10,7 @@ TEXTS = {
     "config.not_one_of": "{value!r} は {words} のどれでもありません。",
     "config.not_a_password": "{limit} 文字以内で、NUL を含まない値にしてください。",
     "config.not_an_address": "これはアドレスではありません。https://example.com/path のように書いてください。",
-    "config.not_a_key": "これはキーではありません。キーは 512 文字以内で、空白や改行を含みません。",
+    "config.not_a_key": "これはキーではありません。キーは 512 文字以内の ASCII または Latin-1 の文字で、空白や改行を含みません(日本語は使えません)。",
     "config.unknown_key": "{path}: {key!r} という設定はありません。{fix}",
     "config.unknown_name": "{name} が設定されていますが、understudy にその設定はないため無視します。{fix}",
     "config.half_channel": "{name} は設定されていますが {missing} がありません。そこには通知が送られません。",
