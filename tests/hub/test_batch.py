@@ -232,6 +232,15 @@ def test_three_daemons_falling_silent_together_make_the_hub_suspect_once(hub: Be
     assert len(hub.events("hub.suspect")) == 1
 
 
+def test_one_daemon_that_falls_silent_again_and_again_makes_the_hub_no_suspect(hub: Bench) -> None:
+    for seq in range(1, 6):
+        body = HeartbeatBody(daemon_id="d1", machine_id="m", boot_id="b", seq=seq, interval_sec=1)
+        hub.ask(RecordHeartbeat(body), ConfigureDaemon("d1", SettingsBody(late_after_sec=2)))
+        hub.pass_time(3_800)
+    assert len(hub.events("daemon.late")) == 5
+    assert not hub.events("hub.suspect")
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_batches_of_any_size_come_to_the_same_end(batch_size: int) -> None:
     ends = []

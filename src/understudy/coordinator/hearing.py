@@ -138,9 +138,14 @@ def at_wall(now: Now, h: int) -> int:
     return now.wall + (h - now.h)
 
 
+def may_suspect(hearing: Hearing, now: Now) -> bool:
+    """True if the last event of this kind is long ago."""
+    return now.h - hearing.suspect_h >= SUSPECT_AGAIN_MS
+
+
 def suspected(hearing: Hearing, silent: int, now: Now) -> Change[Hearing] | None:
     """Daemons that fell silent within 30 s: from three on the hub or network is suspect, which makes one more event."""
-    if silent < SUSPECT_DAEMONS or now.h - hearing.suspect_h < SUSPECT_AGAIN_MS:
+    if silent < SUSPECT_DAEMONS or not may_suspect(hearing, now):
         return None
     message = f"{silent} daemons fell silent within 30 s: hub or network suspect"
     event = make_event(now, "hub.suspect", message, {"daemons": silent}, level="warning")

@@ -57,9 +57,9 @@ class RingAlarm(Operation):
 
     @staticmethod
     def _suspect(draft: Draft, work: WorkingSet, now: Now) -> None:
-        late = sum(event.name == "daemon.late" for event in draft.events)
+        late = {event.daemon_id for event in draft.events if event.name == "daemon.late"}
         hearing = work.get(Hearing, 1) or Hearing()
-        change = hearing_time.suspected(hearing, work.recent_incidents + late, now) if late else None
+        change = hearing_time.suspected(hearing, len(work.silent_lately | late), now) if late else None
         if change is not None:
             draft.take(change)
 

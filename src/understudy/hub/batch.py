@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from understudy.clock import Clock
 from understudy.coordinator.changes import Decision, Removal
-from understudy.coordinator.hearing import awake, deaf, hear, promised, silence_h
+from understudy.coordinator.hearing import awake, deaf, hear, may_suspect, promised, silence_h
 from understudy.coordinator.jumps import Clocks, booked, jump_ms
 from understudy.coordinator.nouns import (
     LEASED,
@@ -312,11 +312,17 @@ def _load_what_is_due(tx: Transaction, work: WorkingSet, needs: Needs) -> None:
     now = work.now
     if needs.due_limit:
         work.load_due(tx.due(work.silence_h, now.wall, needs.due_limit))
-        work.recent_incidents = (
-            tx.count(INCIDENTS_SINCE, now.h - SUSPECT_WINDOW_MS, limit=DAEMONS_MAX) if work.due.daemons else 0
-        )
+        work.silent_lately = _silent_lately(tx, work) if work.due.daemons else frozenset()
     if needs.outboxes:
         work.load_outboxes(tx, needs.outboxes, now.wall)
+
+
+def _silent_lately(tx: Transaction, work: WorkingSet) -> frozenset[str]:
+    """The daemons that fell silent just before, each once; none while nothing would be made of them."""
+    if not may_suspect(work.get(Hearing, HEARING_KEY) or Hearing(), work.now):
+        return frozenset()
+    found = tx.find(INCIDENTS_SINCE, work.now.h - SUSPECT_WINDOW_MS, limit=DAEMONS_MAX)
+    return frozenset(incident.daemon_id for incident in found)
 
 
 def _load_the_rest(tx: Transaction, work: WorkingSet, operations: Sequence[Operation]) -> None:

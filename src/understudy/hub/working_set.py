@@ -141,7 +141,7 @@ class WorkingSet:
         self.due = Due([], [], [])
         self.ready_count = 0
         self.deadlines: Deadlines | None = None
-        self.recent_incidents = 0
+        self.silent_lately: frozenset[str] = frozenset()
         self.bounds = Bounds(policy)
         self.outboxes: dict[str, DueOutbox] = {}
         self.members: dict[str, list[Notice]] = {}
