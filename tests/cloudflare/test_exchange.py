@@ -114,6 +114,22 @@ async def test_a_client_that_hangs_up_ends_the_wait_and_is_answered_nothing() ->
 
 
 @on_a_loop
+async def test_a_client_that_breaks_off_in_its_body_has_hung_up() -> None:
+    """What JavaScript throws then was a fault of the hub: 500, and CRITICAL in the log."""
+
+    async def half() -> AsyncGenerator[bytes, None]:
+        yield b'{"half'
+        raise RuntimeError("Error: Network connection lost.")
+
+    async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        assert [(await receive())["type"] for _ in range(3)] == ["http.request", "http.disconnect", "http.disconnect"]
+
+    place = Place()
+    asked = FetchExchange(scope_of("POST", "https://x.test/a", {}), half(), place)
+    assert (await asked.answered(app, place.kept.append))[0] == GONE
+
+
+@on_a_loop
 async def test_a_stream_that_nobody_reads_ends() -> None:
     async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await receive()

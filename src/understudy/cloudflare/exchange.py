@@ -80,10 +80,14 @@ class FetchExchange:
 
     async def _receive(self) -> dict[str, Any]:
         if self._body is not None and not self._gone.done():
-            async for part in self._body:
-                return {"type": "http.request", "body": part, "more_body": True}
-            self._body = None
-            return {"type": "http.request", "body": b"", "more_body": False}
+            try:
+                async for part in self._body:
+                    return {"type": "http.request", "body": part, "more_body": True}
+            except Exception:  # noqa: BLE001 - whatever JavaScript throws for a body that breaks off
+                self.hang_up()
+            else:
+                self._body = None
+                return {"type": "http.request", "body": b"", "more_body": False}
         await asyncio.shield(self._gone)
         return {"type": "http.disconnect"}
 
