@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import sys
@@ -225,3 +226,21 @@ def test_end_tells_of_those_who_survived_it(monkeypatch: pytest.MonkeyPatch) -> 
         assert started.end(0) == Ended(code=None, survivors=1)
     assert started.end(0).survivors == 0
     assert living([started.pid]) == []
+
+
+@pytest.mark.parametrize("text", ["あ", "é", "🤖", "aあ🤖é"])
+@pytest.mark.parametrize("kept_bytes", range(40, 52))
+def test_no_character_is_cut_in_its_middle(text: str, kept_bytes: int) -> None:
+    parts = HeadTail(kept_bytes)
+    parts.add((text * 100).encode())
+    said = parts.kept().decode()
+    head, number, tail = re.split(r"\n… (\d+) bytes left out …\n", said)
+    assert len(head.encode()) + int(number) + len(tail.encode()) == len((text * 100).encode())
+    assert (text * 100).startswith(head)
+    assert (text * 100).endswith(tail)
+
+
+def test_bytes_that_are_no_text_are_kept_as_they_are() -> None:
+    parts = HeadTail(20)
+    parts.add(b"\x80" * 50 + b"\xbf" * 50)
+    assert parts.kept() == b"\x80" * 10 + "\n… 80 bytes left out …\n".encode() + b"\xbf" * 10

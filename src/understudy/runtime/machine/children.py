@@ -23,6 +23,7 @@ READ_BYTES = 65_536
 DRAIN_S = 2.0  # for the pipes after everybody is dead; a survivor may hold them open
 LOOK_S = 0.05  # where the system cannot wait for an end without burying the dead
 NICE_MAX = 19
+CHARACTER_BYTES_MAX, CONTINUES, BEGINS = 4, 0x80, 0xC0  # of UTF-8
 PROGRESS_MS = 1_000  # signs of life are passed on at most so often
 
 
@@ -55,7 +56,8 @@ class HeadTail:
         if not self.left_out():
             return head + tail
         words, end = head.rsplit(None, 1), tail.split(None, 1)  # half a secret would not be recognised as one
-        head, tail = (words[0] if len(words) > 1 else head), (end[1] if len(end) > 1 else tail)
+        head = words[0] if len(words) > 1 else _without_begun(head)
+        tail = end[1] if len(end) > 1 else _without_rest(tail)
         return head + f"\n… {self.total - len(head) - len(tail)} bytes left out …\n".encode() + tail
 
 
@@ -221,6 +223,23 @@ class Child:
             return
         while is_living(self.pid, self.birth):
             time.sleep(LOOK_S)
+
+
+def _without_begun(raw: bytes) -> bytes:
+    """Without the bytes at the end that begin a character of UTF-8 and lack its rest."""
+    for back, byte in enumerate(reversed(raw[-CHARACTER_BYTES_MAX:]), 1):
+        if byte < CONTINUES:
+            return raw
+        if byte >= BEGINS:
+            is_whole = back >= (2 if byte < 0xE0 else 3 if byte < 0xF0 else 4)  # noqa: PLR2004 - RFC 3629
+            return raw if is_whole else raw[:-back]
+    return raw
+
+
+def _without_rest(raw: bytes) -> bytes:
+    """Without the bytes at the begin that are the rest of a character of UTF-8."""
+    begins = (n for n, byte in enumerate(raw[:CHARACTER_BYTES_MAX]) if not CONTINUES <= byte < BEGINS)
+    return raw[next(begins, 0) :]
 
 
 def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
