@@ -100,6 +100,7 @@ def test_doctor_asks_the_service_where_it_has_the_key(hub, tmp_path, api):
         (529, "notice", "Try again"),
         ("max_tokens", "ok", ""),
         ("cut", "notice", "ANTHROPIC_BASE_URL"),
+        ("cut_stream", "notice", "ANTHROPIC_BASE_URL"),
     ],
 )
 def test_doctor_tells_what_the_service_says_and_the_fix(hub, tmp_path, api, step, level, mend):

@@ -77,7 +77,7 @@ def _of_service(here: Here, place: HubAddress) -> Iterator[Finding]:
     called = api.outcome_of(transport.http(api.request_for(prompt_of("ping", (), policy.model, 1), PING_TIMEOUT_MS)))
     if called.kind in ("stop", "failed") and called.reason != "refused":
         yield _refused(called.reason, t("cli.doctor.takeover.refused", reason=called.said or called.reason))
-    elif called.kind == "again" and called.reason not in ("empty", "cut"):
+    elif called.kind == "again" and called.reason != "empty":
         what = t("cli.doctor.takeover.silent", reason=called.said or called.reason)
         yield Finding(NAME, NOTICE, what, t("cli.doctor.takeover.why"), t("cli.doctor.takeover.silent.fix"))
     else:
