@@ -186,6 +186,20 @@ def test_interim_answers_a_machine_task_meanwhile_and_leaves_it_queued(standing_
     assert isinstance(hub.reserve(), NoCall)  # once
 
 
+@pytest.mark.parametrize("hidden_by", ["gpu", "tape"])
+def test_tasks_that_wait_for_somebody_else_do_not_hide_the_one_whose_machine_is_away(standing_in, hidden_by):
+    """Eight of them in front of it: it was never looked at."""
+    hub = standing_in(mode="interim")
+    for n in range(9):
+        hub.enqueue(f"other-{n}", needs=[hidden_by])
+    hub.enqueue("m", needs=["machine"])
+    hub.beat("mini")
+    for _ in range(31):
+        hub.pass_time(10_000)
+        hub.beat("big", provides=["gpu"])
+    assert hub.job().task_id == "m"
+
+
 def test_a_provisional_answer_that_comes_after_the_machine_is_not_given(standing_in):
     hub = standing_in(mode="interim")
     hub.enqueue(needs=None)

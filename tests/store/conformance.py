@@ -23,6 +23,7 @@ from understudy.coordinator.nouns import (
     TaskBody,
 )
 from understudy.coordinator.samples import Sample
+from understudy.coordinator.takeover import Reach
 from understudy.coordinator.takeover_nouns import Reservation, TakeoverState, TaskTakeover
 from understudy.errors import StoreError
 from understudy.store.base import Candidates, EventFilter, Store, TaskFilter, Transaction
@@ -259,6 +260,28 @@ class StoreConformance:
         assert found(limit=1) == ["early"]
         assert found(others=True) == ["other"]
         assert found(text=False) == ["kept", "desk"]
+        assert found(text=False, sources=()) == []
+
+    def test_takeover_looks_past_tasks_whose_needs_somebody_here_covers(self, store: Store) -> None:
+        self.save(
+            store,
+            *(queued(f"gpu-{n}", n, needs='["gpu"]') for n in range(9)),
+            queued("gpu-kept", 20, ready=0, waiting_for="big", needs='["gpu"]'),
+            *(queued(f"nobody-{n}", 30 + n, needs='["tape"]') for n in range(9)),
+            queued("desk", 50, needs='["machine"]'),
+            queued("desk-kept", 60, ready=0, waiting_for="mini", needs='["machine"]'),
+            queued("both", 70, needs='["gpu","machine"]'),
+        )
+        desk, gpu = frozenset({"machine"}), frozenset({"gpu"})
+
+        def found(away: frozenset[str], here: frozenset[str]) -> list[str]:
+            asked = Candidates((), others=True, text=False, reach=Reach(frozenset({away}), frozenset({here})))
+            return store.read(lambda tx: [task.id for task in tx.candidates(asked, 100)])
+
+        assert found(desk, gpu) == ["desk", "desk-kept"]
+        assert found(desk | gpu, gpu) == ["desk", "desk-kept", "both"]
+        assert found(gpu, desk) == [f"gpu-{n}" for n in range(8)]
+        assert found(desk, desk) == []
 
     def test_the_front_of_the_queue_holds_reserved_tasks_too(self, store: Store) -> None:
         self.save(store, queued("b", 2), queued("a", 1, ready=0, waiting_for="mini"), queued("c", 3, ready=0))

@@ -173,6 +173,26 @@ def keeping_shut(daemons: Iterable[DaemonGroup], needs: frozenset[str], now: Now
     return [daemon for daemon in able if _away_at(daemon, now, policy) is None]
 
 
+class Reach(Struct, frozen=True):
+    """The sets of tags that daemons provide: those who are away now, and the others."""
+
+    away: frozenset[frozenset[str]]
+    here: frozenset[frozenset[str]]
+
+    def may_open(self, needs: frozenset[str]) -> bool:
+        """True if all daemons that cover these needs are away, and there is one."""
+        return any(needs <= tags for tags in self.away) and not any(needs <= tags for tags in self.here)
+
+
+def reach(daemons: Iterable[DaemonGroup], now: Now, policy: Policy) -> Reach:
+    """What can be done by whom now; whether the hub itself has to wait (a gap, a probe) is another question."""
+    away, here = set[frozenset[str]](), set[frozenset[str]]()
+    for daemon in daemons:
+        at = _away_at(daemon, now, policy)
+        (away if at is not None and at <= now.wall else here).add(tags_of(daemon.provides, daemon.capabilities))
+    return Reach(frozenset(away), frozenset(here))
+
+
 def _away_at(daemon: DaemonGroup, now: Now, policy: Policy) -> int | None:
     """From when on these daemons count as away; None while they are here, or their owner says `paused`."""
     if daemon.paused:

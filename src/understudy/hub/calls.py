@@ -52,8 +52,7 @@ class ReserveCall(Operation):
     def more(self, work: WorkingSet, needs: Needs) -> None:
         """The tasks that may be next."""
         need_budgets(work, needs)
-        policy = work.policy.takeover
-        needs.add_takeover((text_candidates(policy), machine_candidates(policy)))
+        needs.add_takeover((text_candidates(work.policy.takeover), machine_candidates(work)))
 
     def details(self, work: WorkingSet, needs: Needs) -> None:
         """The questions, their conversations, and the state of takeover for them."""
@@ -72,8 +71,7 @@ class ReserveCall(Operation):
 
 
 def _candidate_ids(work: WorkingSet) -> list[str]:
-    policy = work.policy.takeover
-    return [*work.found[text_candidates(policy)], *work.found[machine_candidates(policy)]]
+    return [*work.found[text_candidates(work.policy.takeover)], *work.found[machine_candidates(work)]]
 
 
 def _candidates(work: WorkingSet) -> Iterator[Answerable]:

@@ -64,10 +64,11 @@ def text_candidates(policy: TakeoverPolicy) -> Candidates:
     return Candidates(names, others, text=True)
 
 
-def machine_candidates(policy: TakeoverPolicy) -> Candidates:
-    """Tasks to which the hub may give an interim answer."""
-    names, others = takeover.sources_in(policy, frozenset({INTERIM}))
-    return Candidates(names, others, text=False)
+def machine_candidates(work: WorkingSet) -> Candidates:
+    """Tasks to which the hub may give an interim answer, now that the daemons and the time are known."""
+    names, others = takeover.sources_in(work.policy.takeover, frozenset({INTERIM}))
+    reach = takeover.reach(work.daemon_groups, work.now, work.policy)
+    return Candidates(names, others, text=False, reach=reach)
 
 
 def _group_of(row: Daemon) -> DaemonGroup:

@@ -17,6 +17,7 @@ from understudy.coordinator.nouns import (
     Task,
     Usage,
 )
+from understudy.coordinator.takeover import Reach
 from understudy.coordinator.takeover_nouns import DaemonGroup
 from understudy.store.queries import Finder, Query, Series
 
@@ -83,6 +84,7 @@ class Candidates(Struct, frozen=True):
     others: bool  # every source but these
     text: bool
     limit: int = 8
+    reach: Reach | None = None  # of those that wait for a machine only the ones for which it may open
 
 
 class TaskFilter(Struct, frozen=True):

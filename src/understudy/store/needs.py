@@ -107,6 +107,10 @@ class NeedsQueries(SqlSession):
                 return covered
             last = page[-1][0]
 
+    def sets_of_needs(self) -> list[str]:
+        """The different needs of unfinished tasks."""
+        return [needs for (needs,) in self._fetch(_OPEN_SETS, ("", NEEDS_A_PAGE))]
+
     def new_needs(self, needs: Collection[str], limit: int) -> tuple[set[str], int]:
         """Those that no unfinished task has, and, if there are any, how many sets these have, counted up to `limit`."""
         known = f"SELECT 1 FROM task WHERE {_OPEN} AND needs = ? LIMIT 1"  # noqa: S608 - words of our own

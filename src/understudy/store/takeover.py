@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from understudy.coordinator.nouns import Task
+from understudy.coordinator.takeover import Reach
 from understudy.coordinator.takeover_nouns import DaemonGroup
 from understudy.store.base import Candidates, Unreadable
+from understudy.store.needs import tags_of
 from understudy.store.queries import in_queue_order
 from understudy.store.reading import row_of
 from understudy.store.session import SqlSession
@@ -28,14 +32,28 @@ class TakeoverQueries(SqlSession):
         )  # daemons are noted by themselves
         return [read for read in found if read is not None]
 
+    def sets_of_needs(self) -> list[str]:
+        """The different needs of unfinished tasks."""
+        raise NotImplementedError
+
+    def _closed(self, reach: Reach) -> list[str]:
+        """The needs for which takeover is shut; so many tasks may have them that no other one would be found."""
+        return [needs for needs in self.sets_of_needs() if not reach.may_open(tags_of(needs))]
+
     def candidates(self, wanted: Candidates, h: int) -> list[Task]:
         """Tasks that takeover may answer at this hearing instant, in the order of the queue."""
+        if not (wanted.sources or wanted.others):
+            return []
         among = "NOT source IN ?" if wanted.others else "source IN ?"
         rest = self.dialect.sql(f" AND takeover = 'allow' AND {among}")
-        values = (self.dialect.collection(wanted.sources), h, wanted.limit)
+        values: tuple[Any, ...] = (self.dialect.collection(wanted.sources), h, wanted.limit)
         if wanted.text:
             rest += _FREE.format("x.not_before_h > ?") + _ORDER
             return self._rows(Task, "WHERE ready = 1 AND needs = '[]'" + rest, *values)
+        closed = [] if wanted.reach is None else self._closed(wanted.reach)
+        if closed:
+            rest += self.dialect.sql(" AND NOT needs IN ?")
+            values = (values[0], self.dialect.collection(closed), *values[1:])
         rest += " AND needs <> '[]'" + _FREE.format("(x.not_before_h > ? OR x.provisional_at > 0)") + _ORDER
         ready = self._rows(Task, "WHERE ready = 1" + rest, *values)
         waiting = self._rows(Task, "WHERE waiting_for <> ''" + rest, *values)
