@@ -200,6 +200,15 @@ def test_tasks_that_wait_for_somebody_else_do_not_hide_the_one_whose_machine_is_
     assert hub.job().task_id == "m"
 
 
+def test_as_many_interim_answers_are_asked_for_at_once_as_the_owner_allows(standing_in):
+    hub = standing_in(mode="interim", calls_at_once=12)
+    for n in range(13):
+        hub.enqueue(f"t{n}", needs=["machine"])
+    hub.lose_daemon()
+    assert len({hub.job().task_id for _ in range(12)}) == 12
+    assert hub.reserve() == NoCall("busy")
+
+
 def test_a_provisional_answer_that_comes_after_the_machine_is_not_given(standing_in):
     hub = standing_in(mode="interim")
     hub.enqueue(needs=None)

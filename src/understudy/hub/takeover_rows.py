@@ -19,6 +19,7 @@ from understudy.hub.working_set import Needs, WorkingSet
 from understudy.store.base import Candidates
 
 STATE_ID = 1
+CANDIDATES = 8  # tasks of each kind that are looked at for one call
 
 
 def need_takeover(
@@ -61,14 +62,16 @@ def view_of(work: WorkingSet, now: Now) -> TakeoverView:
 def text_candidates(policy: TakeoverPolicy) -> Candidates:
     """Tasks that the hub may answer for good."""
     names, others = takeover.sources_in(policy, frozenset({INTERIM, ANSWER}))
-    return Candidates(names, others, text=True)
+    return Candidates(names, others, text=True, limit=CANDIDATES)
 
 
 def machine_candidates(work: WorkingSet) -> Candidates:
     """Tasks to which the hub may give an interim answer, now that the daemons and the time are known."""
-    names, others = takeover.sources_in(work.policy.takeover, frozenset({INTERIM}))
+    policy = work.policy.takeover
+    names, others = takeover.sources_in(policy, frozenset({INTERIM}))
     reach = takeover.reach(work.daemon_groups, work.now, work.policy)
-    return Candidates(names, others, text=False, reach=reach)
+    limit = CANDIDATES + policy.calls_at_once  # those that are asked for now stay in the queue
+    return Candidates(names, others, text=False, limit=limit, reach=reach)
 
 
 def _group_of(row: Daemon) -> DaemonGroup:
