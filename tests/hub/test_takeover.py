@@ -200,6 +200,18 @@ def test_tasks_that_wait_for_somebody_else_do_not_hide_the_one_whose_machine_is_
     assert hub.job().task_id == "m"
 
 
+def test_behind_tasks_that_are_too_dear_the_next_ones_are_looked_at_at_once(standing_in):
+    """A minute for every eight of them: an answer behind eighty came ten minutes late."""
+    hub = standing_in()
+    for n in range(9):
+        hub.enqueue(f"dear-{n}", content="x" * 95_000)
+    hub.enqueue("short")
+    hub.lose_daemon()
+    assert hub.reserve() == NoCall("no_task", pause_ms=0)
+    assert hub.job().task_id == "short"
+    assert hub.reserve() == NoCall("no_task")
+
+
 def test_as_many_interim_answers_are_asked_for_at_once_as_the_owner_allows(standing_in):
     hub = standing_in(mode="interim", calls_at_once=12)
     for n in range(13):

@@ -106,12 +106,14 @@ def reserve(
     if no_call := stopped(view, now):
         return no_call
     policy = view.policy.takeover
+    none_left = NoCall("no_task")
     for wish in candidates:
         if not is_wanted(view, wish.task, wish.done, now):
             continue
         found = _affordable(view, wish)
         if found is None:
             draft.add((replace(wish.done, not_before_h=now.h + TOO_DEAR_RESTS_MS),), (_too_dear(wish.task, now),))
+            none_left = NoCall("no_task", 0)  # there may be more behind those that step aside
             continue
         prompt, worst = found
         short = budget.lacking(view.budgets, budget.reserved(view.calls), worst, policy)
@@ -129,7 +131,7 @@ def reserve(
         call = Reservation(call_id, task.id, token, worker_id, prompt.model, worst, now.h + lasts_ms, now.wall)
         draft.add((call,))
         return Reserved(call, prompt, task, timeout_ms)
-    return NoCall("no_task")
+    return none_left
 
 
 def cut(
