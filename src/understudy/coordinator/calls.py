@@ -117,6 +117,8 @@ def reserve(
             continue
         prompt, worst = found
         short = budget.lacking(view.budgets, budget.reserved(view.calls), worst, policy)
+        if short and not budget.lacking(view.budgets, 0, worst, policy):
+            return NoCall("busy")  # what the open calls do not spend is there again once they have ended
         if short:
             draft.take(budget.exhausted(view.budgets[short], now, policy))
             return NoCall("budget")
