@@ -91,6 +91,23 @@ def test_what_an_open_call_may_still_cost_is_not_reported_as_spent(standing_in, 
     assert hub.reserve().reason != "budget"
 
 
+def test_a_question_that_the_rest_of_a_budget_cannot_bear_holds_up_no_cheaper_one(standing_in):
+    """It stood in front for the rest of the day, and its owner read that all was spent."""
+    hub = standing_in(day_micro_usd=20_000)
+    hub.enqueue("first")
+    hub.lose_daemon()
+    hub.settle(hub.job(), CUT)
+    hub.pass_time(11_000)
+    hub.enqueue("a-dear", content="x" * 12_000)
+    hub.enqueue("cheap")
+    hub.settle(hub.job(), CallOutcome("answered", text="x", tokens=Tokens(10, 10), billed="tokens"))
+    hub.settle(hub.job(), CallOutcome("answered", text="x", tokens=Tokens(10, 10), billed="tokens"))
+    assert {hub.task(name).status for name in ("first", "cheap")} == {"done"}
+    assert hub.events("budget.spent") == []
+    assert hub.reserve() == NoCall("budget")
+    assert [told["period"] for told in hub.events("budget.spent")] == ["day"]
+
+
 def test_the_budget_of_one_task_is_its_own(standing_in):
     hub = standing_in(task_micro_usd=13_000)
     hub.enqueue("a")

@@ -106,7 +106,7 @@ def reserve(
     if no_call := stopped(view, now):
         return no_call
     policy = view.policy.takeover
-    none_left = NoCall("no_task")
+    none_left, short_of = NoCall("no_task"), ""
     for wish in candidates:
         if not is_wanted(view, wish.task, wish.done, now):
             continue
@@ -119,9 +119,9 @@ def reserve(
         short = budget.lacking(view.budgets, budget.reserved(view.calls), worst, policy)
         if short and not budget.lacking(view.budgets, 0, worst, policy):
             return NoCall("busy")  # what the open calls do not spend is there again once they have ended
-        if short:
-            draft.take(budget.exhausted(view.budgets[short], now, policy))
-            return NoCall("budget")
+        if short:  # a cheaper one may be behind it
+            short_of = short_of or short
+            continue
         draft.add((_paced(view.state, now),))
         timeout_ms = min(policy.timeout_ms, wish.task.timeout_ms)
         lasts_ms = timeout_ms + LEASE_MARGIN_MS
@@ -133,7 +133,9 @@ def reserve(
         call = Reservation(call_id, task.id, token, worker_id, prompt.model, worst, now.h + lasts_ms, now.wall)
         draft.add((call,))
         return Reserved(call, prompt, task, timeout_ms)
-    return none_left
+    if short_of:
+        draft.take(budget.exhausted(view.budgets[short_of], now, policy))
+    return NoCall("budget") if short_of else none_left
 
 
 def cut(
