@@ -62,9 +62,12 @@ def test_what_is_refused_elsewhere_is_refused_there(hub: WorkerHub) -> None:
     assert hub.ask("POST", "/api/queue", {"content": "x" * (2 << 20)})[0] == 413
 
 
+NOBODYS = ["tag:nobody"]  # no claim of another test gets it
+
+
 def test_keys_and_searches_in_japanese_are_what_they_are(hub: WorkerHub) -> None:
     def enqueue(key: str, content: str) -> Any:
-        body = json.dumps({"content": content}).encode()
+        body = json.dumps({"content": content, "needs": NOBODYS}).encode()
         return hub.workerd.ask(
             "POST", "/api/queue", body, {"X-API-Key": KEY, "Idempotency-Key": key.encode().decode("latin-1")}
         )
@@ -77,7 +80,7 @@ def test_keys_and_searches_in_japanese_are_what_they_are(hub: WorkerHub) -> None
 
 
 def test_a_length_of_thousands_of_zeros_is_a_length(hub: WorkerHub) -> None:
-    body = b'{"content":"x"}'
+    body = json.dumps({"content": "x", "needs": NOBODYS}).encode()
     status, _ = hub.workerd.ask(
         "POST", "/api/queue", body, {"X-API-Key": KEY, "Content-Length": f"{'0' * 5_000}{len(body)}"}
     )
