@@ -185,7 +185,7 @@ class Reach(Struct, frozen=True):
 
 
 def reach(daemons: Iterable[DaemonGroup], now: Now, policy: Policy) -> Reach:
-    """What can be done by whom now; whether the hub itself has to wait (a gap, a probe) is another question."""
+    """The reach of these daemons now; a gap or a probe, for which the hub itself waits, is not in it."""
     away, here = set[frozenset[str]](), set[frozenset[str]]()
     for daemon in daemons:
         at = _away_at(daemon, now, policy)
