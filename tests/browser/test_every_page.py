@@ -10,6 +10,7 @@ from tests.browser.hostile import NAMES, hub_of_hostile_names
 from tests.browser.visits import log_in
 from tests.browser.walk import pages_of
 from tests.browser.watched import DESKTOP, PHONE
+from tests.waiting import eventually
 
 FIRST_BYTES_MAX = 100_000
 WEIGHT = """
@@ -92,7 +93,7 @@ def test_nothing_moves_when_times_become_the_viewers(day, open_page, look, path,
     watched.page.goto(f"{day.url}{path}", wait_until="commit")
     instant = watched.page.locator(f"{part} time").first
     expect(instant).to_contain_text("UTC")
-    watched.page.wait_for_function("document.readyState === 'interactive'")  # all of it is there, and no script has run
+    eventually(lambda: watched.page.evaluate("document.readyState") == "interactive", what="all of it, without scripts")
     watched.check()  # it is drawn
     before = watched.page.evaluate("places()")
     for route in held:

@@ -12,6 +12,7 @@ from tests.api.hubs import MINUTE, Hub
 from tests.browser import axe_core
 from tests.browser.watched import Look
 from tests.dashboard.conftest import login_link
+from tests.waiting import eventually
 from understudy.coordinator.samples import Sample
 from understudy.dashboard.pages.numbers import PLOTS
 
@@ -29,7 +30,7 @@ def test_every_plot_is_drawn_and_its_table_opens_by_keyboard(hub: Hub, open_page
     axe_core.bring(watched.context)
     watched.goto(login_link(hub, "read"))
     page = watched.goto("/numbers")
-    page.wait_for_function(DRAWN, arg=len(PLOTS))
+    eventually(lambda: page.evaluate(DRAWN, len(PLOTS)), what="all plots")
     expect(page.locator(".u-legend").first).to_contain_text("待機中")
     page.locator("summary").first.focus()
     page.keyboard.press("Enter")
@@ -39,5 +40,5 @@ def test_every_plot_is_drawn_and_its_table_opens_by_keyboard(hub: Hub, open_page
     )
     page.get_by_text("過去 1 か月").click()
     page.wait_for_url("**/numbers?span=month")
-    page.wait_for_function(DRAWN, arg=len(PLOTS))
+    eventually(lambda: page.evaluate(DRAWN, len(PLOTS)), what="all plots")
     assert axe_core.violations(page) == []

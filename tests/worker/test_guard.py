@@ -239,6 +239,7 @@ def test_what_survives_the_killing_gets_no_last_will(
     hub: FakeHub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As if the kernel held it, or it belonged to somebody else: nobody else may have its task yet."""
+    monkeypatch.setattr("understudy.worker.guard.LATE_DEATH_MS", 50)
     survivor, mortal = fresh("g"), fresh("g")
     lives, dies = (start((sys.executable, "-c", SLEEP), run_id, ENV) for run_id in (survivor, mortal))
     send = process_tree._send
@@ -258,3 +259,24 @@ def test_what_survives_the_killing_gets_no_last_will(
     assert process.is_over
     assert [seen.path for seen in hub.seen] == [f"/api/queue/task-{mortal}/release"]
     assert f"No last will for task-{survivor}" in capsys.readouterr().err
+
+
+def test_what_dies_late_gets_its_last_will_late(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a killed process may be there for seconds: its lease may be one of minutes."""
+    late, prompt = fresh("g"), fresh("g")
+    roots = [start((sys.executable, "-c", SLEEP), run_id, ENV) for run_id in (late, prompt)]
+    send = process_tree._send
+    monkeypatch.setattr(process_tree, "_send", lambda p, n: (hub.seen or p.pid != roots[0].pid) and send(p, n))
+    clock = SystemClock()
+    process = GuardProcess(clock, Log(clock))
+    try:
+        process.take(Hello(hub.url, KEY, "mini"))
+        for run_id, root in zip((late, prompt), roots, strict=True):
+            process.take(Spawning(run_id, f"task-{run_id}", 7, "requeue", clock.mono_ms() + 60_000))
+            process.take(Rooted(run_id, root.pid, birth_of(root.pid)))
+        process.take(Gone())
+    finally:
+        for root in roots:
+            root.kill()
+            root.wait()
+    assert [seen.path for seen in hub.seen] == [f"/api/queue/task-{run_id}/release" for run_id in (prompt, late)]

@@ -38,6 +38,7 @@ from understudy.worker.process_tree import ProcessTree
 READ_BYTES = 65_536
 LOOK_MS = 1_000  # select does not count sleep; deadlines do
 NOTE_MS = 3_000  # docs/measured.md, Process trees: noted every few seconds
+LATE_DEATH_MS = 5_000  # on a busy machine a killed process takes a while to be gone
 UNROOTED_MS = 400  # a process that was being born when its daemon died has no marker before its exec
 LINE_BYTES_MAX = 1 << 20
 
@@ -67,10 +68,10 @@ class GuardProcess:
                     self._trees.pop(run_id, None)
                     self._survived.discard(run_id)
                 case Will(run):
-                    if self._is_dead(run):
-                        wills.append(run)
+                    wills.append(run)
                 case EndGuard():
-                    self._speak(wills)
+                    self._speak([run for run in wills if run.run_id not in self._survived])
+                    self._speak([run for run in wills if run.run_id in self._survived and self._dies_late(run)])
                     self.is_over = True
 
     def look(self) -> None:
@@ -107,9 +108,9 @@ class GuardProcess:
         level = "critical" if left else "warning"
         self._log.emit(level, "Guard", f"Killed {run.task_id}", reason=reason, left=left or None)
 
-    def _is_dead(self, run: WatchedRun) -> bool:
-        """True if its lease may be given back; what cannot be killed keeps it, until it ends by itself."""
-        if run.run_id not in self._survived:
+    def _dies_late(self, run: WatchedRun) -> bool:
+        """True if what has survived the KILL dies after all; what lives on keeps its lease, until it ends by itself."""
+        if not self._tree(run).kill(LATE_DEATH_MS):
             return True
         self._log.emit("critical", "Guard", f"No last will for {run.task_id}: it lives, its lease ends by itself")
         return False
