@@ -125,10 +125,10 @@ class FakeSystemd(Keeper):
         return 0, "", ""
 
     def _listen(self, ears: socket.socket, process: Process, is_ready: threading.Event) -> None:
-        ears.settimeout(0.05)  # short: it polls
         with ears:
             while not self.is_over and process.poll() is None:
                 try:
+                    ears.settimeout(0.05)  # short: it polls
                     words = ears.recv(4096).decode()
                 except TimeoutError:
                     continue

@@ -16,6 +16,8 @@ from understudy.worker.executors.codex_reading import DECLINED_MAX, CodexReading
 from understudy.worker.guard_policy import Hello, Killed
 from understudy.worker.process_tree import Process, ProcessTree
 
+ROOT = 5_000_000  # no process of any machine: one of these numbers could be that of the tests
+
 
 def test_the_use_of_many_messages_is_summed() -> None:
     reading = ClaudeReading(Start(), {})
@@ -39,17 +41,18 @@ def test_few_of_many_declined_tools_are_remembered() -> None:
 def test_processes_that_are_gone_are_forgotten_when_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_tree, "SEEN_MAX", 10)
     tree = ProcessTree("run", ManualClock())
-    tree.root(500, 1.0)
-    long_lived = Process(501, 500, 500, 500, 2.0, lives=True)
+    tree.root(ROOT, 1.0)
+    long_lived = Process(ROOT + 1, ROOT, ROOT, ROOT, 2.0, lives=True)
     for nth in range(200):
-        child = Process(1_000 + nth, 501, 500, 500, 3.0 + nth, lives=True)
-        now = {500: Process(500, 1, 500, 500, 1.0, lives=nth < 100), 501: long_lived, child.pid: child}
+        child = Process(ROOT + 2 + nth, ROOT + 1, ROOT, ROOT, 3.0 + nth, lives=True)
+        root = Process(ROOT, 1, ROOT, ROOT, 1.0, lives=nth < 100)
+        now = {found.pid: found for found in (root, long_lived, child)}
         monkeypatch.setattr(process_tree, "_processes", lambda now=now: now)
         tree.note()
         assert child.pid in tree._seen
     assert len(tree._seen) <= 11
-    assert tree._seen[501] == 2.0
-    assert tree._seen[500] == 1.0
+    assert tree._seen[ROOT + 1] == 2.0
+    assert tree._seen[ROOT] == 1.0
 
 
 def test_runs_that_a_guard_killed_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
