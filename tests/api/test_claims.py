@@ -341,20 +341,23 @@ def test_a_daemon_that_covers_less_by_now_takes_no_wake_up_from_others(hub: Hub)
 
 
 def test_a_poll_that_met_a_bug_takes_no_wake_up_from_others(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = ClaimTasks.decide
+    real, met = ClaimTasks.decide, []
 
     def broken(claim: ClaimTasks, work: Any, now: Any) -> Any:
-        if claim.worker_id == "w1" and work.candidates[frozenset({"machine"})]:
+        if not met and work.candidates[frozenset({"machine"})]:
+            met.append(claim.worker_id)
             raise ZeroDivisionError
         return real(claim, work, now)
 
     monkeypatch.setattr(ClaimTasks, "decide", broken)
     with ThreadPoolExecutor(2) as pool:
-        polls = start_polls(hub, pool, {"workerId": "w1"}, {"workerId": "w2"})
+        polls = dict(zip(("w1", "w2"), start_polls(hub, pool, {"workerId": "w1"}, {"workerId": "w2"}), strict=True))
         task_id = hub.enqueue()
+        eventually(lambda: met, what="a claim that finds the task")
         with pytest.raises(AssertionError, match="Internal error"):
-            polls[0].result(60)
-        assert polls[1].result(WAIT_S / 2).of(200)["taskId"] == task_id
+            polls.pop(met[0]).result(60)
+        (other,) = polls.values()
+        assert other.result(WAIT_S / 2).of(200)["taskId"] == task_id
 
 
 def test_a_poll_that_went_away_takes_no_task_with_it(hub: Hub) -> None:
