@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.api.conftest import kept_store
 from tests.api.test_claims import *
 from tests.api.test_daemons import *
 from tests.api.test_directives import *
@@ -21,6 +22,7 @@ from tests.api.test_shares import *
 from tests.api.test_silence import *
 from tests.api.test_tasks import *
 
+__all__ = ["kept_store"]
 pytestmark = pytest.mark.soak
 
 for _name in (
