@@ -72,12 +72,12 @@ def test_memory_does_not_grow_with_the_store(tmp_path: Path, report: Callable[[s
 def test_a_copy_to_postgresql_and_back_goes_through_kills(
     tmp_path: Path, postgres_url: str, report: Callable[[str], None]
 ) -> None:
-    old, new = made(tmp_path / "old.db", TASKS // 5, large_rows=20), tmp_path / "new.db"
+    old, new = made(tmp_path / "old.db", TASKS // 2, large_rows=20), tmp_path / "new.db"
     rng, killed = random.Random(12), 0
     sums = {}
     for source, target in ((str(old), postgres_url), (postgres_url, str(new))):
         for _ in range(KILLS // 2):
-            code, _, _ = run("store", "copy", source, target, "--json", kill_after_s=rng.uniform(0.6, 3.0))
+            code, _, _ = run("store", "copy", source, target, "--json", kill_after_s=rng.uniform(0.5, 1.5))
             killed += code == -9
         code, _, said = run("store", "copy", source, target, "--json")
         found = json.loads(said)
