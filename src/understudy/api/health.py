@@ -14,6 +14,7 @@ from msgspec import UNSET, Struct
 from understudy.api.context import Api
 from understudy.api.hub import Hub
 from understudy.api.respond import respond, send_response
+from understudy.api.shared import Shared
 from understudy.clock import iso
 from understudy.errors import UnderstudyError
 from understudy.hub.starts import ProbeStore
@@ -67,20 +68,15 @@ class _Probe:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._begun_mono = 0
-        self._begun: asyncio.Task[bool] | None = None
+        self._written = Shared(hub.clock, PROBE_EVERY_MS, self._write)
         self.unreadable = 0  # rows of the store that could not be read whole
         self.oldest_s = 0.0  # how long the oldest notice that is due waits already
 
     async def is_writable(self) -> bool:
         """True after a commit that wrote something; False if the store refuses, or has not answered in time."""
-        now = self._hub.clock.mono_ms()
-        if self._begun is None or (self._begun.done() and now - self._begun_mono >= PROBE_EVERY_MS):
-            self._begun_mono = now
-            self._begun = asyncio.ensure_future(self._write())
-        begun = self._begun
-        await asyncio.wait({begun}, timeout=PROBE_MAX_S)  # it cancels nothing: others may wait for the same
-        return begun.done() and begun.result()
+        written = self._written.task()
+        await asyncio.wait({written}, timeout=PROBE_MAX_S)  # it cancels nothing
+        return written.done() and written.result()
 
     async def _write(self) -> bool:
         try:

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
+from understudy.api.shared import Shared
 from understudy.dashboard.asked import Asked
 from understudy.dashboard.frame import ICONS, worst_of
 from understudy.dashboard.site import Site
@@ -33,8 +34,7 @@ class StatusApp:
     def __init__(self, site: Site, *, with_names: bool) -> None:
         self._site = site
         self._with_names = with_names
-        self._read: asyncio.Future[PublicStatus] | None = None
-        self._until = 0
+        self._lately = Shared(site.api.hub.clock, KEPT_MS, self._read)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer."""
@@ -61,17 +61,9 @@ class StatusApp:
 
     async def _status(self) -> PublicStatus:
         """As it was lately; all who look while it is read wait for that read."""
-        api = self._site.api
-        now = api.hub.clock.mono_ms()
-        if self._read is None or (self._read.done() and now >= self._until):
-            api.limit.take(LINE)
-            self._until = now + KEPT_MS
-            self._read = asyncio.ensure_future(self._read_anew())
-        return await asyncio.shield(self._read)  # one who goes away stops it for nobody
+        return await asyncio.shield(self._lately.task())  # one who goes away stops it for nobody
 
-    async def _read_anew(self) -> PublicStatus:
-        try:
-            return await self._site.api.hub.view(lambda view: public_status(view, with_names=self._with_names), LINE)
-        except BaseException:
-            self._until = 0  # nothing to be kept
-            raise
+    async def _read(self) -> PublicStatus:
+        api = self._site.api
+        api.limit.take(LINE)
+        return await api.hub.view(lambda view: public_status(view, with_names=self._with_names), LINE)
