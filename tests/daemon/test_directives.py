@@ -255,39 +255,43 @@ def test_a_daemon_that_cannot_write_down_why_does_not_end(kind: str) -> None:
     assert not hub.stage.state.is_stop_asked
 
 
-def test_a_signal_outranks_a_restart() -> None:
+def running(run_ms: int) -> OwnersHub:
+    """A daemon that has just begun a run of so many ms."""
     hub = begun(OwnersHub())
-    hub.stage.play = lambda _: (60 * MINUTE_MS, Ended(code=0))
+    hub.stage.play = lambda _: (run_ms, Ended(code=0, stdout=b"done"))
     hub.submit("t1")
     assert hub.stage.run_until(lambda: hub.stage.started == ["t1"])
+    return hub
+
+
+def restart(hub: OwnersHub) -> None:
+    """It waits for its run before it starts anew."""
     hub.ask("d1", "restart")
     assert hub.stage.run_until(lambda: hub.stage.state.is_stop_asked)
+
+
+def test_a_signal_outranks_a_restart() -> None:
+    hub = running(60 * MINUTE_MS)
+    restart(hub)
     hub.stage.state.ask_to_stop()
     assert hub.stage.run_until(lambda: hub.stage.state.is_stopped, within_ms=MINUTE_MS)
     assert hub.stage.state.successor == ""
 
 
 def test_the_first_signal_during_a_restart_lets_runs_go_on_as_any_first_signal_does() -> None:
-    hub = begun(OwnersHub())
-    hub.stage.play = lambda _: (60_000, Ended(code=0, stdout=b"done"))
-    hub.submit("t1")
-    assert hub.stage.run_until(lambda: hub.stage.started == ["t1"])
+    hub = running(60_000)
     began_ms = hub.stage.now_ms
-    hub.ask("d1", "restart")
-    assert hub.stage.run_until(lambda: hub.stage.state.is_stop_asked)
-    hub.stage.run_for(began_ms + 50_000 - hub.stage.now_ms)  # it needs 10 s more
+    restart(hub)
+    hub.stage.run_for(began_ms + 50_000 - hub.stage.now_ms)
+    assert hub.stage.living(), "it needs 10 s more"
     hub.stage.state.ask_to_stop()
     assert hub.stage.run_until(lambda: hub.stage.state.is_stopped, within_ms=MINUTE_MS)
     assert hub.applied == ["t1"]
 
 
 def test_the_second_signal_during_a_restart_cuts_at_once() -> None:
-    hub = begun(OwnersHub())
-    hub.stage.play = lambda _: (60 * MINUTE_MS, Ended(code=0))
-    hub.submit("t1")
-    assert hub.stage.run_until(lambda: hub.stage.started == ["t1"])
-    hub.ask("d1", "restart")
-    assert hub.stage.run_until(lambda: hub.stage.state.is_stop_asked)
+    hub = running(60 * MINUTE_MS)
+    restart(hub)
     for _ in range(2):
         hub.stage.state.ask_to_stop()
     assert hub.stage.run_until(lambda: not hub.stage.living(), within_ms=2_000)

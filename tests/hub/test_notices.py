@@ -194,12 +194,18 @@ def test_a_snoozed_incident_is_silent_for_as_long():
     assert desk.titles[2:] == ["mini is still down"]
 
 
-def test_reminders_that_were_one_message_come_again():
+def six_down():
+    """Six daemons that are down: more than five reminders at once are one message."""
     bench = bench_with(Route(("ops",), remind_ms=60_000))
     desk = Desk(bench)
     for n in range(6):
         beat(bench, f"mini-{n}")
     live(bench, DOWN_MS, desk)
+    return bench, desk
+
+
+def test_reminders_that_were_one_message_come_again():
+    bench, desk = six_down()
     assert len(desk.got) == 2
     live(bench, 125_000, desk)
     assert desk.titles[2:] == ["6 notices at once"] * 2
@@ -219,11 +225,7 @@ def test_reminders_go_on_after_one_that_was_refused():
 
 
 def test_reminders_go_on_after_a_message_of_several_that_was_refused():
-    bench = bench_with(Route(("ops",), remind_ms=60_000))
-    desk = Desk(bench)
-    for n in range(6):
-        beat(bench, f"mini-{n}")
-    live(bench, DOWN_MS, desk)
+    bench, desk = six_down()
     desk.says.append(Refused("no_such_channel"))
     live(bench, 61_000, desk)
     assert len(desk.got) == 2
