@@ -173,7 +173,7 @@ def test_leftovers_that_cannot_be_looked_at_are_no_reason_not_to_start(
 ) -> None:
     home = Home(tmp_path, "mini")
     machine = machine_in(home)
-    for name in ("probe-1", "probe-2"):
+    for name in (fresh("probe"), fresh("probe")):
         (home.markers / name).write_bytes(b"\xff")
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", refused)

@@ -54,6 +54,18 @@ def test_kill_ends_stopped_processes_too(tmp_path: Path) -> None:
     assert living(pids) == []
 
 
+def test_the_marker_of_a_run_is_not_that_of_one_whose_id_begins_alike(tmp_path: Path) -> None:
+    run_id = fresh("run")
+    process = start(stubborn(tmp_path / "pids"), f"{run_id}0", ENV)
+    pids = pids_in(tmp_path / "pids")
+    try:
+        assert ProcessTree(run_id, SystemClock()).alive() == []
+        assert set(living(pids)) == set(pids)
+    finally:
+        assert rooted(process, f"{run_id}0").kill() == 0
+        process.wait()
+
+
 def test_marker_finds_everybody_when_the_root_is_unknown(tmp_path: Path) -> None:
     process = start(stubborn(tmp_path / "pids"), RUN["c"], ENV)
     pids = pids_in(tmp_path / "pids")

@@ -137,7 +137,7 @@ class ProcessTree:
     def _note_marked(self, now: dict[int, Process]) -> None:
         for process in now.values():
             is_old_news = self._seen.get(process.pid) == process.birth
-            if process.lives and not is_old_news and self._marker in _environ(process.pid):
+            if process.lives and not is_old_news and self._marker in _environ(process.pid).split(b"\0"):
                 self._remember((process,))
 
     def _remember(self, processes: Iterable[Process]) -> None:
