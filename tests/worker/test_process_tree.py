@@ -66,6 +66,35 @@ def test_the_marker_of_a_run_is_not_that_of_one_whose_id_begins_alike(tmp_path: 
         process.wait()
 
 
+def test_those_that_begin_a_program_just_now_are_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a moment after execve(2) has begun a process has no environment: at rest one in a hundred is seen so."""
+    run_id = fresh("run")
+    for _ in range(500):
+        with start((sys.executable, "-S", "-c", SLEEP), run_id, ENV) as process:
+            here = process_tree._process(process.pid)
+            monkeypatch.setattr(process_tree, "_processes", lambda here=here: {here.pid: here})  # looks at once
+            assert [one.pid for one in ProcessTree(run_id, SystemClock()).alive()] == [process.pid]
+            process.kill()
+
+
+def test_one_whose_environment_comes_late_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = fresh("run")
+    real, unread = process_tree._environ, [b""] * 5
+    with start(("sleep", "60"), run_id, ENV) as process:
+        ours = process.pid
+        monkeypatch.setattr(process_tree, "_environ", lambda pid: unread.pop() if pid == ours and unread else real(pid))
+        assert [one.pid for one in ProcessTree(run_id, SystemClock()).alive()] == [ours]
+        process.kill()
+
+
+def test_one_that_has_no_environment_for_good_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_tree.time, "sleep", lambda _: pytest.fail("it is waited for"))
+    with subprocess.Popen(("sleep", "60"), start_new_session=True, env={}) as process:
+        eventually(lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(b"sleep"))
+        assert ProcessTree(fresh("run"), SystemClock()).alive() == []
+        process.kill()
+
+
 def test_marker_finds_everybody_when_the_root_is_unknown(tmp_path: Path) -> None:
     process = start(stubborn(tmp_path / "pids"), RUN["c"], ENV)
     pids = pids_in(tmp_path / "pids")

@@ -24,6 +24,8 @@ from understudy.clock import Clock
 from understudy.worker.executors import MARKER
 
 KILL_MS_MAX = 1_000
+EXEC_LOOKS_MAX = 100  # a ms apart, at a process that begins a program
+_ENV_END_AT = 48  # in stat(5), counted from the state: field 51
 SEEN_MAX = 10_000  # processes that are remembered; beyond it those that are gone are forgotten
 _GONE = (psutil.Error, OSError)
 _LACKS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})  # of this machine: they say nothing of a process
@@ -135,10 +137,20 @@ class ProcessTree:
             self._remember(p for p in now.values() if p.session == self._root)
 
     def _note_marked(self, now: dict[int, Process]) -> None:
-        for process in now.values():
-            is_old_news = self._seen.get(process.pid) == process.birth
-            if process.lives and not is_old_news and self._marker in _environ(process.pid).split(b"\0"):
-                self._remember((process,))
+        """Also those that begin another program just now: for a moment they have no environment at all."""
+        strange = [p for p in now.values() if p.lives and p.session and self._seen.get(p.pid) != p.birth]
+        for _ in range(EXEC_LOOKS_MAX):
+            unclear: list[Process] = []
+            for process in strange:
+                environ = _environ(process.pid)
+                if self._marker in environ.split(b"\0"):
+                    self._remember((process,))
+                elif not environ and _begins_program(process):
+                    unclear.append(process)
+            if not unclear:
+                return
+            strange = unclear
+            time.sleep(0.001)
 
     def _remember(self, processes: Iterable[Process]) -> None:
         """Never ourselves, never the machine's first process."""
@@ -239,12 +251,27 @@ def _looking(look: Callable[[], T]) -> T:
         return look()
 
 
+def _stat(pid: int) -> list[bytes]:
+    """The fields of stat from the state on; before that stands a name, which may contain anything."""
+    stat = Path(f"/proc/{pid}/stat").read_bytes()
+    return stat[stat.rindex(b")") + 2 :].split()
+
+
 def _process_linux(pid: int) -> Process:
     """One read tells all (proc(5), stat): state, ppid, pgrp, session … starttime in ticks since boot."""
-    stat = Path(f"/proc/{pid}/stat").read_bytes()
-    fields = stat[stat.rindex(b")") + 2 :].split()
+    fields = _stat(pid)
     parent, group, session = (int(value) for value in fields[1:4])
     return Process(pid, parent, group, session, float(fields[19]), fields[0] not in b"ZX")
+
+
+def _begins_program(process: Process) -> bool:
+    """True of one without an environment while execve(2) lays out its new memory, or if that has just been done."""
+    if sys.platform != "linux" or not is_living(process.pid, process.birth):
+        return False
+    with contextlib.suppress(OSError):  # nobody of ours is refused to us
+        is_laid_out = _stat(process.pid)[_ENV_END_AT] != b"0"
+        return bool(Path(f"/proc/{process.pid}/environ").read_bytes()) or not is_laid_out
+    return False
 
 
 def _process_elsewhere(pid: int) -> Process:
