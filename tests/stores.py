@@ -171,7 +171,9 @@ def new_store(path: Path | None = None) -> Store:
 
 
 def write(store: Store, statement: str) -> None:
-    """Change rows past every rule, as damage and other programs do."""
+    """Change rows past every rule, as damage and other programs do, which also makes known rows unknown."""
+    if isinstance(store, SqliteStore):
+        store._known.clear()
     store.transaction(lambda tx: (tx._db.execute if isinstance(store, SqliteStore) else tx._change)(statement))  # type: ignore[attr-defined]
 
 

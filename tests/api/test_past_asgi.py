@@ -21,7 +21,7 @@ from tests.project.tree import ROOT
 from understudy.api import past_asgi
 from understudy.api.app import ENDPOINTS, PAST_ASGI, endpoint_named
 from understudy.api.endpoint import Request
-from understudy.api.endpoint_app import PAST_ASGI_BYTES_MAX
+from understudy.api.endpoint_app import PAST_ASGI_BYTES_MAX, WAITS, EndpointApp
 from understudy.api.past_asgi import UVICORN_READ, PastAsgiProtocol, protocol_beside
 from understudy.api.protocol import BODY_WITHIN_S, LimitedProtocol
 from understudy.api.reader_watch import ANSWER_WITHIN_S
@@ -233,24 +233,14 @@ async def _end(hub: Hub) -> None:
 # ---- deadlines and ends, in virtual time
 
 
-class Decided:
-    """An operation's future, as far as it is looked at."""
-
-    def __init__(self) -> None:
-        self.done: Callable[[Any], None] = lambda _: None
-
-    def add_done_callback(self, done: Callable[[Any], None]) -> None:
-        self.done = done
-
-
 class OneEndpoint:
     """An application with one endpoint; it is asked, and does not answer by itself."""
 
     def __init__(self) -> None:
         self.asked: list[bytes] = []
         self.by_asgi = 0
-        self.decided = Decided()
-        self.answer: Any = None  # at once; None: only ASGI can
+        self.answer: Response | None = None  # at once; `WAITS`: only ASGI can
+        self.reply: Any = None  # who waits for the hub's answer
 
     async def __call__(self, _: Any, __: Any, ___: Any) -> None:
         """Tasks are never begun here."""
@@ -262,19 +252,18 @@ class OneEndpoint:
         caller: Any = None
         return Request(caller, {}, {}, b"", 0, caller)
 
-    def ask(self, request: Request) -> Any:
+    def ask(self, request: Request, reply: Any) -> Response | None:
         self.asked.append(request.body)
+        self.reply = reply
         return self.answer
 
-    def concluded(self, _: Any) -> Response:
+    def answered(self, _: Any) -> Response:
         return response_of(200, {"well": True})
 
 
 @pytest.fixture
 def app() -> OneEndpoint:
-    app = OneEndpoint()
-    app.answer = app.decided
-    return app
+    return OneEndpoint()
 
 
 @pytest.fixture
@@ -301,7 +290,7 @@ def test_who_asks_nothing_more_is_closed_after_a_while_and_not_before_the_answer
     line.send(ONE)
     line.loop.pass_time(1000)
     assert line.ended == "", "it is the hub that takes so long"
-    app.decided.done(None)
+    app.reply.set_result(None)
     kept_s = line.protocol.timeout_keep_alive
     line.loop.pass_time(kept_s - 0.1)
     assert line.ended == ""
@@ -322,16 +311,48 @@ def test_a_body_that_came_late_has_no_deadline_left(app: OneEndpoint, line: Virt
 def test_a_request_that_follows_in_time_keeps_the_connection(app: OneEndpoint, line: VirtualLine) -> None:
     for _ in range(20):
         line.send(ONE)
-        app.decided.done(None)
+        app.reply.set_result(None)
         line.loop.pass_time(line.protocol.timeout_keep_alive - 0.1)
     assert line.ended == ""
     assert len(line.transport.written) == 20
 
 
+@pytest.mark.parametrize("protocol", [PastAsgiProtocol, LimitedProtocol])
+def test_a_request_whose_first_bytes_came_before_an_answer_is_not_cut(
+    app: OneEndpoint, protocol: type[LimitedProtocol]
+) -> None:
+    line = VirtualLine(protocol, app)
+    line.send(ONE)
+    line.send(ONE[:5])
+    if protocol is PastAsgiProtocol:
+        app.reply.set_result(None)
+    else:
+        line.protocol.cycle.response_complete = True
+        line.protocol.on_response_complete()
+    line.send(ONE[5:])
+    line.loop.pass_time(1000)
+    assert line.ended == "", "it is the hub that takes so long"
+
+
+def test_an_answer_that_cannot_be_made_is_a_500() -> None:
+    endpoint = object.__new__(EndpointApp)
+    bugs: list[BaseException] = []
+
+    def trouble(bug: BaseException) -> Response:
+        bugs.append(bug)
+        if len(bugs) == 1:
+            raise KeyError("in the middle of it")
+        return response_of(500, {"error": "x"})
+
+    endpoint._trouble = trouble  # type: ignore[method-assign]
+    assert endpoint.failed(ValueError("first")).status == 500
+    assert [type(bug) for bug in bugs] == [ValueError, KeyError]
+
+
 def test_an_answer_whose_client_is_gone_goes_nowhere(app: OneEndpoint, line: VirtualLine) -> None:
     line.send(ONE)
     line.protocol.connection_lost(None)
-    app.decided.done(None)
+    app.reply.set_result(None)
     assert line.transport.written == []
     assert len(line.crowd) == 0
 
@@ -339,7 +360,7 @@ def test_an_answer_whose_client_is_gone_goes_nowhere(app: OneEndpoint, line: Vir
 def test_a_client_that_goes_while_another_request_waits_gets_no_answer(app: OneEndpoint, line: VirtualLine) -> None:
     line.send(ONE + ONE)
     line.protocol.connection_lost(None)
-    app.decided.done(None)
+    app.reply.set_result(None)
     assert line.transport.written == []
 
 
@@ -348,7 +369,7 @@ def test_while_a_hub_stops_the_answer_says_that_it_is_the_last_one(app: OneEndpo
     line.crowd.is_ending = True
     line.protocol.shutdown()
     assert line.ended == "", "it is answered first"
-    app.decided.done(None)
+    app.reply.set_result(None)
     assert b"connection: close\r\n" in line.transport.written[0]
     assert line.ended == "closed"
 
@@ -359,7 +380,7 @@ def test_a_request_that_is_not_whole_when_a_hub_stops_gets_its_answer(app: OneEn
     line.protocol.shutdown()
     assert not line.protocol.is_idle
     line.send(ONE[-1:])
-    app.decided.done(None)
+    app.reply.set_result(None)
     assert b"connection: close\r\n" in line.transport.written[0]
 
 
@@ -396,13 +417,13 @@ def test_requests_ahead_of_an_answer_and_unread_answers_are_for_asgi(app: OneEnd
     unread = VirtualLine(PastAsgiProtocol, app)
     unread.send(ONE)
     unread.protocol.pause_writing()
-    app.decided.done(None)
+    app.reply.set_result(None)
     unread.send(ONE)
     assert app.asked == [b"{}"] * 2, "no answer is made while the one before is not read"
 
 
 def test_what_only_asgi_can_answer_gets_the_whole_request(app: OneEndpoint, line: VirtualLine) -> None:
-    app.answer = None
+    app.answer = WAITS
     line.protocol.data_received(ONE)
     assert isinstance(line.protocol.cycle, httptools_impl.RequestResponseCycle)
     assert (bytes(line.protocol.cycle.body), line.protocol.cycle.more_body) == (b"{}", False)

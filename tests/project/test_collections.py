@@ -19,6 +19,7 @@ RUNS = "runs: the daemon's capacity"
 CODE = "names in our own code"
 
 BOUNDED = {
+    "api/past_asgi _Heads._by_status": "statuses",
     "api/auth Keys._callers": KEYS,
     "api/auth Keys._cache": KEYS,
     "api/auth RateLimit._buckets": "KEYS_MAX",
@@ -90,7 +91,6 @@ BOUNDED = {
     "store/postgres_wire PostgresConnection.warnings": "WARNINGS_MAX",
     "store/sqlite SqliteStore._readers": "READERS_MAX",
     "store/sqlite_files StoreFiles._known": CODE,
-    "store/sqlite_rows SqliteTransaction._indexed": "READ_MAX at a time, for one transaction",
     "wire/dial Server.headers": CODE,
     "worker/executors/claude_reading ClaudeReading._used": "MESSAGES_MAX",
     "worker/executors/claude_reading ClaudeReading.retry": "one event",
@@ -122,6 +122,7 @@ CACHED = {  # without a bound of their own
     "store/reading _shape": CODE,
     "store/reading is_sound": CODE,
     "store/search _other_forms": "the characters of Unicode, once",
+    "runtime/hub/memory _of_glibc": CODE,
     "notify/fixes _sentences": CODE,
     "dashboard/render _environment": CODE,
     "dashboard/static_files static_files": CODE,

@@ -58,7 +58,7 @@ def test_a_claim_a_result_and_a_heartbeat_each_run_few_statements(counter: Count
         report = ResultBody(success=True, token=claimed["lease"]["token"], output="done")
         _, of_result = counter.ask(ReportResult(claimed["taskId"], report))
     _, of_beat = counter.ask(beat(3))
-    assert (of_claim, of_result, of_beat) == (10, 10, 6), "\n".join(q[:40] for q in counter.asked)
+    assert (of_claim, of_result, of_beat) == (11, 10, 6), "\n".join(q[:40] for q in counter.asked)
 
 
 def test_a_result_that_counts_reads_neither_evidence_nor_attempts(counter: Counter) -> None:

@@ -13,6 +13,7 @@ from understudy.api.context import Api
 from understudy.api.endpoint import Endpoint
 from understudy.api.endpoint_app import EndpointApp
 from understudy.api.health import health_apps
+from understudy.api.hub import CallsBack
 from understudy.hub.messages import LINK_PATH
 from understudy.wire.limits import is_id
 
@@ -79,7 +80,8 @@ class HotPaths:
     def __init__(self, api: Api, rest: App) -> None:
         endpoints = {(e.method, *_words(e.path)): EndpointApp(e, api) for e in ENDPOINTS if _is_straight(e)}
         self._rest = rest
-        self._past_asgi = {path.encode(): endpoints["POST", *_words(path)] for path in PAST_ASGI}
+        past = PAST_ASGI if isinstance(api.hub, CallsBack) else ()
+        self._past_asgi = {path.encode(): endpoints["POST", *_words(path)] for path in past}
         self._straight: dict[tuple[str, ...], App] = {**endpoints}
         for path, health in health_apps(api).items():
             self._straight |= {(method, *_words(path)): health for method in ("GET", "HEAD")}

@@ -93,7 +93,7 @@ class Api:
         assert caller is not None
         return caller
 
-    def internal_error(self, where: str, bug: Exception) -> Response:
+    def internal_error(self, where: str, bug: BaseException) -> Response:
         """The answer to a request that met a bug of ours, which is logged; `where` is its method and path."""
         self.hub.log.emit("critical", "API", f"Internal error in {where}: {bug!r}")
         return response_of(500, INTERNAL)

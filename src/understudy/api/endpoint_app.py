@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 from understudy.api.connections import BodyRoom
 from understudy.api.context import Api
 from understudy.api.endpoint import Endpoint, Request, check_path
+from understudy.api.hub import CallsBack, Recipient
 from understudy.api.long_poll import wait_for_work
 from understudy.api.request_counts import counted_send
 from understudy.api.respond import (
@@ -32,6 +33,7 @@ from understudy.hub.operation import Operation
 QUERY_FIELDS_MAX = 50
 UNAVAILABLE_STATUS = 503
 READ_AT_ONCE_BYTES = 32 << 10
+WAITS = Response(0, b"")  # stands for a request that is a long poll
 PAST_ASGI_BYTES_MAX = 4 << 10  # of a body, which waits beside its connection and is not counted: 48 MiB for all
 BYTES_A_TASK = 16 << 10  # writing so much takes as long as a task does
 
@@ -45,6 +47,7 @@ class EndpointApp:
     def __init__(self, endpoint: Endpoint, api: Api) -> None:
         self.endpoint = endpoint
         self.api = api
+        self._ask_hub = api.hub.ask if isinstance(api.hub, CallsBack) else None
         self._answered = api.requests.of(endpoint.method, endpoint.path)
         self._body_max = min(endpoint.body_max, api.body_bytes_max)
 
@@ -85,22 +88,33 @@ class EndpointApp:
         except Exception:  # noqa: BLE001 - ASGI meets it again
             return None
 
-    def ask(self, request: Request) -> asyncio.Future[Any] | Response | None:
-        """A whole request, asked of the hub; or its answer already; None if it waits, which is for ASGI."""
+    def ask(self, request: Request, recipient: Recipient) -> Response | None:
+        """Ask a whole request of the hub, which answers to `recipient`; its answer, if it has one already.
+
+        `WAITS` for a long poll: it is not asked, and ASGI must answer it.
+        """
         try:
             operation = self._operation(request)
             if _waits(operation):
-                return None
-            return asyncio.ensure_future(self.api.hub.decide(operation))
+                return WAITS
+            assert self._ask_hub is not None
+            self._ask_hub(operation, recipient)
         except Exception as trouble:  # noqa: BLE001 - the outermost place of a request
             return self._trouble(trouble)
+        return None
 
-    def concluded(self, decided: asyncio.Future[Any]) -> Response:
-        """The answer to what was asked."""
-        trouble = decided.exception()  # raised here, it would hold the future that holds it
+    def answered(self, answer: Any) -> Response:
+        """The response to what was asked, once the hub has decided."""
         try:
-            return self._trouble(trouble) if isinstance(trouble, Exception) else self._response(decided.result())
+            return self._response(answer)
         except Exception as bug:  # noqa: BLE001 - the outermost place of a request
+            return self._trouble(bug)
+
+    def failed(self, trouble: BaseException) -> Response:
+        """The response to what the hub has refused, or has failed with."""
+        try:
+            return self._trouble(trouble)
+        except Exception as bug:  # noqa: BLE001 - whatever else fails, its caller gets an answer
             return self._trouble(bug)
 
     def _response(self, answer: Any) -> Response:
@@ -112,7 +126,7 @@ class EndpointApp:
         self._answered[response.status] += 1
         return response
 
-    def _trouble(self, trouble: Exception) -> Response:
+    def _trouble(self, trouble: BaseException) -> Response:
         """Every error becomes its response here and nowhere else."""
         if not isinstance(trouble, UnderstudyError):
             self._answered[500] += 1

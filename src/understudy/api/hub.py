@@ -6,7 +6,7 @@ Nothing here says where a commit runs or which store keeps it, so another host n
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
 
@@ -20,6 +20,31 @@ from understudy.ids import IdMaker
 from understudy.log import Log
 
 T = TypeVar("T")
+
+
+class Recipient(Protocol):
+    """The one who is given the answer to an operation: an asyncio future, or what stands in its place."""
+
+    def done(self) -> bool:
+        """True if nobody waits for the answer any more."""
+        ...
+
+    def set_result(self, answer: Any, /) -> None:
+        """Take the answer."""
+        ...
+
+    def set_exception(self, trouble: BaseException, /) -> None:
+        """Take what it was refused with, or what it failed with."""
+        ...
+
+
+@runtime_checkable
+class CallsBack(Protocol):
+    """A hub that answers by a call, without a task for each request; only then a request may go past ASGI."""
+
+    def ask(self, operation: Operation, recipient: Recipient) -> None:
+        """As `Hub.decide`, on the event loop; UnavailableError at once if it is not even asked."""
+        ...
 
 
 class HubPulse(Struct, frozen=True):

@@ -14,7 +14,7 @@ from typing import Any
 
 from understudy.api.connections import Connections
 from understudy.api.endpoint import Request
-from understudy.api.endpoint_app import EndpointApp
+from understudy.api.endpoint_app import WAITS, EndpointApp
 from understudy.api.protocol import LimitedProtocol
 from understudy.api.respond import JSON_TYPE, Response
 
@@ -28,6 +28,7 @@ class PastAsgiProtocol(LimitedProtocol):
 
     _endpoint: EndpointApp
     _request: Request | None = None  # admitted, and not whole yet
+    _idle_since: float | None = None  # None: a request is under way
 
     def __init__(self, crowd: Connections, *args: Any, **more: Any) -> None:
         super().__init__(crowd, *args, **more)
@@ -70,21 +71,53 @@ class PastAsgiProtocol(LimitedProtocol):
     def _is_asked(self, request: Request) -> bool:
         """Ask it of the hub; False if it is for ASGI after all, which gets all that has come."""
         self._request = None
-        asked = self._endpoint.ask(request)
-        if asked is None:
+        cycle: Any = _Cycle(self, self._endpoint, keep_alive=not self.crowd.is_ending)
+        refused = self._endpoint.ask(request, cycle)
+        if refused is WAITS:
             super()._begin()
             super().on_body(request.body)
             return False
         self._in_body = False
         self._stop_timer()
-        cycle: Any = _Cycle(self, self._endpoint, keep_alive=not self.crowd.is_ending)
         self.cycle = self._running = cycle
         self._is_over = not cycle.keep_alive
-        if isinstance(asked, Response):  # in the next turn of the loop: requests behind it wait, others come first
-            self.loop.call_soon(cycle.send, asked)
-        else:
-            asked.add_done_callback(cycle.send_concluded)
+        if refused is not None:  # in the next turn of the loop: requests behind it wait, others come first
+            self.loop.call_soon(cycle.send, refused)
         return True
+
+    # ---- between two requests: one timer for all of them, instead of a new one after each answer
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing to wait for any more."""
+        super()._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since = None
+
+    def _conclude(self) -> None:
+        if self.pipeline or self.transport.is_closing():
+            super()._conclude()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_again_in(self.timeout_keep_alive)
+
+    def _look_again_in(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self._look_at_idle)
+
+    def _look_at_idle(self) -> None:
+        """The time for the next request is over, unless one came meanwhile."""
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None:  # its answer starts the next timer
+            return
+        left_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self._look_again_in(left_s)
+        else:
+            self.timeout_keep_alive_handler()
 
 
 def protocol_beside(uvicorn_version: str) -> type[LimitedProtocol]:
@@ -92,8 +125,29 @@ def protocol_beside(uvicorn_version: str) -> type[LimitedProtocol]:
     return PastAsgiProtocol if uvicorn_version == UVICORN_READ else LimitedProtocol
 
 
+class _Heads:
+    """The heads of the answers of one second, up to the value of the length, by status."""
+
+    def __init__(self) -> None:
+        self._default: list[tuple[bytes, bytes]] | None = None
+        self._by_status: dict[int, bytes] = {}
+
+    def of(self, status: int, default: list[tuple[bytes, bytes]]) -> bytes:
+        """The head; `default` are the server's headers, which uvicorn makes anew each second, with the date."""
+        if default is not self._default:
+            self._default, self._by_status = default, {}
+        head = self._by_status.get(status)
+        if head is None:
+            lines = [b"%s: %s\r\n" % header for header in (*default, JSON_TYPE)]
+            head = self._by_status[status] = b"".join((STATUS_LINES[status], *lines, b"content-length: "))
+        return head
+
+
+_HEADS = _Heads()
+
+
 class _Cycle:
-    """Stands where uvicorn's own class for a request and its answer stands."""
+    """Stands where uvicorn's own class for a request and its answer stands, and is what the hub answers to."""
 
     __slots__ = ("_endpoint", "_line", "disconnected", "keep_alive", "response_complete", "response_started")
     message_event = asyncio.Event()  # nobody waits for it
@@ -104,18 +158,25 @@ class _Cycle:
         self.keep_alive = keep_alive
         self.disconnected = self.response_started = self.response_complete = False
 
-    def send_concluded(self, decided: asyncio.Future[Any]) -> None:
+    def done(self) -> bool:
+        """Always ready for the answer: it is counted, also if its client is gone."""
+        return False
+
+    def set_result(self, answer: Any) -> None:
         """The hub has decided."""
-        self.send(self._endpoint.concluded(decided))
+        self.send(self._endpoint.answered(answer))
+
+    def set_exception(self, trouble: BaseException) -> None:
+        """The hub has refused, or has failed."""
+        self.send(self._endpoint.failed(trouble))
 
     def send(self, response: Response) -> None:
         """Answer in one write, with the same bytes as by ASGI."""
         line, self._line = self._line, None  # else each would hold the other
         if self.disconnected or line is None:
             return
-        length = (b"content-length", b"%d" % len(response.payload))
-        parts = [STATUS_LINES[response.status]]
-        for name, value in (*line.server_state.default_headers, JSON_TYPE, length, *response.headers):
+        parts = [_HEADS.of(response.status, line.server_state.default_headers), b"%d\r\n" % len(response.payload)]
+        for name, value in response.headers:
             parts += (name, b": ", value, b"\r\n")
         parts += (b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n", response.payload)
         line.transport.write(b"".join(parts))

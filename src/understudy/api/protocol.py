@@ -268,6 +268,7 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         if self._timer is not None:
             self._stop_timer()
+        self._unset_keepalive_if_required()  # its first bytes came before the answer to the request before it
         self._is_heard = True
         self._in_head = False
         if self.parser.get_method() == b"CONNECT" or len(self.headers) > HEADERS_MAX:
@@ -338,7 +339,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with what came meanwhile."""
-        super().on_response_complete()
+        self._conclude()
         if self.transport.is_closing():
             self._let_read()
         elif self._rest:
@@ -347,6 +348,10 @@ class LimitedProtocol(HttpToolsProtocol):
             self.send_400_response(self._refusal)
         elif self.crowd.is_ending:
             self.shutdown()
+
+    def _conclude(self) -> None:
+        """Begin the request that was sent ahead, or wait for the next one."""
+        super().on_response_complete()
 
     def _go_on(self) -> None:
         """Read on when only one request is left; its body may be in what waits."""

@@ -110,18 +110,19 @@ def judge(facts: Facts, beat: ReceivedBeat, now: Now, policy: Policy) -> Heard:
 
 def described(daemon: Daemon, beat: ReceivedBeat, now: Now) -> Daemon:
     """The daemon with all that it says of itself."""
-    said: dict[str, Any] = {"last_heartbeat": iso(now.wall), "slept_ms": beat.slept_ms}
-    if beat.seq is not None:
-        said["seq"] = max(beat.seq, daemon.seq)
-    if beat.runs is not None:
-        said["running"] = _json([_run_json(run) for run in beat.runs])
-    for name in ("interval_ms", "version", "capacity"):
-        if (value := getattr(beat, name)) is not None:
-            said[name] = value
-    for name in ("provides", "loops", "auth"):
-        if (value := getattr(beat, name)) is not None:
-            said[name] = _json(value)
-    return replace(daemon, **said)
+    return replace(
+        daemon,
+        last_heartbeat=iso(now.wall),
+        slept_ms=beat.slept_ms,
+        seq=daemon.seq if beat.seq is None else max(beat.seq, daemon.seq),
+        running=daemon.running if beat.runs is None else _json([_run_json(run) for run in beat.runs]),
+        interval_ms=daemon.interval_ms if beat.interval_ms is None else beat.interval_ms,
+        version=daemon.version if beat.version is None else beat.version,
+        capacity=daemon.capacity if beat.capacity is None else beat.capacity,
+        provides=daemon.provides if beat.provides is None else _json(beat.provides),
+        loops=daemon.loops if beat.loops is None else _json(beat.loops),
+        auth=daemon.auth if beat.auth is None else _json(beat.auth),
+    )
 
 
 def _speaker(daemon: Daemon, beat: ReceivedBeat, arrival: Arrival) -> Speaker:

@@ -46,6 +46,7 @@ RESERVED_MAX = 1000
 OUTBOX_DUE_MAX = 1000
 ASTRAY_MAX = 500
 SESSIONS_READ_MAX = 10_000
+FOLLOWED = frozenset((Task, Boot, Directive))  # what later requests of a batch find by more than the key
 
 
 class TakeoverNeeds(Struct):
@@ -313,21 +314,24 @@ class WorkingSet:
 
     def apply(self, decision: Decision) -> None:
         """Let the next decisions see this one."""
+        followed: list[Any] = []
         for row in decision.save:
             noun = type(row)
             key = TABLES[noun].key_of(row)
-            if isinstance(row, Task):
-                self.bounds.follow(self.rows[noun].get(key), row)
+            if noun in FOLLOWED:
+                followed.append(row)
+                if isinstance(row, Task):
+                    self.bounds.follow(self.rows[noun].get(key), row)
             self.rows[noun][key] = self.dirty[noun][key] = row
         for noun, key in decision.delete:
             self.rows[noun][key] = self.dirty[noun][key] = None
-        self.events.extend(decision.events)
-        for row in decision.save:
+        self.events += decision.events
+        for row in followed:  # once all rows are here: a task is offered with its body
             if isinstance(row, Task):
                 self._follow(row)
             elif isinstance(row, Boot):
                 self.boots.setdefault(row.daemon_id, set()).add(row.boot_id)
-            elif isinstance(row, Directive) and row.daemon_id in self.directives:
+            elif row.daemon_id in self.directives:
                 line = self.directives[row.daemon_id]
                 if row.id not in line:
                     line.append(row.id)

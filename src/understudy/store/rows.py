@@ -86,16 +86,16 @@ class RowQueries(ListQueries, NeedsQueries, OutboxQueries, TakeoverQueries):
 
     def save_many(self, rows: Sequence[Struct]) -> None:
         """Insert or replace rows, many in a statement."""
-        by_noun: dict[type[Struct], list[tuple[Any, ...]]] = defaultdict(list)
+        by_noun: dict[type[Struct], list[Struct]] = defaultdict(list)
         for row in rows:
-            by_noun[type(row)].append(astuple(row))
-        for noun, values in by_noun.items():
-            self._save(noun, values)
+            by_noun[type(row)].append(row)
+        for noun, same in by_noun.items():
+            self._save(noun, same)
 
-    def _save(self, noun: type[Struct], rows: list[tuple[Any, ...]], *, unindexed: bool = False) -> None:
+    def _save(self, noun: type[Struct], rows: Sequence[Struct]) -> None:
         most = min(self.dialect.rows_max, self.dialect.values_max // len(TABLES[noun].columns))
         for part in in_steps(rows, most):
-            self._change(upsert(self.dialect, noun, len(part), unindexed=unindexed), [*chain.from_iterable(part)])
+            self._change(upsert(self.dialect, noun, len(part)), [*chain.from_iterable(map(astuple, part))])
 
     def add_usage(self, more: Sequence[Usage]) -> None:
         """Add to what keys have used."""

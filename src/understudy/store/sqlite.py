@@ -22,12 +22,14 @@ from understudy.private import close, open_private
 from understudy.store.base import Reader, Transaction, Unreadable
 from understudy.store.migrations import migrate
 from understudy.store.room import LastRoom
+from understudy.store.row_cache import RowCache
 from understudy.store.sqlite_files import StoreFiles, is_damage, rescue, rescued
 from understudy.store.sqlite_rows import SqliteTransaction
 from understudy.store.sqlite_search import Connection
 
 T = TypeVar("T")
 READERS_MAX = 4
+WRITER_STATEMENTS, READER_STATEMENTS = 128, 32  # kept prepared by a connection: some 10 KiB each
 BUSY_MS = 5_000  # how long a lock of another process is waited for: a backup, sqlite3 on the command line
 STEPS_A_LOOK = 20_000  # of SQLite's machine, between two looks at the deadline of a read: about a ms
 _CUT_SHORT = (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_ERROR)  # by SQLite's look at the deadline, by ours
@@ -69,6 +71,7 @@ class SqliteStore:
         self._files: StoreFiles | None = None
         self._unreadable = Unreadable()
         self._last_room = LastRoom()
+        self._known = RowCache()
         self._writer = self._open(creates=True)
         self._busy_ms = BUSY_MS
         self._writing = threading.Lock()  # held while a transaction is open; the thread that ends it lets it go
@@ -91,7 +94,7 @@ class SqliteStore:
                 f"mv '{copies[-1]}' '{path}', or move it away to begin with an empty store"
             )
 
-    def _open(self, *, creates: bool = False) -> Connection:
+    def _open(self, *, creates: bool = False, statements: int = WRITER_STATEMENTS) -> Connection:
         target = ":memory:"
         if self._path is not None:
             target = f"file:{quote(str(self._path.absolute()))}?mode={'rwc' if creates else 'rw'}"
@@ -100,7 +103,7 @@ class SqliteStore:
                 target,
                 isolation_level=None,
                 check_same_thread=False,
-                cached_statements=256,
+                cached_statements=statements,
                 uri=True,
                 factory=Connection,
             )
@@ -138,6 +141,7 @@ class SqliteStore:
         if not lost:
             with self._writing:
                 self._writer.execute("PRAGMA shrink_memory")  # pages that were read while it was not well
+                self._known.clear()
                 self._drop_readers()
         self._damage = lost
         return self.trouble()
@@ -193,7 +197,8 @@ class SqliteStore:
             self._wait_for_others(busy_ms)
             self._writer.execute("BEGIN IMMEDIATE")
             failure = StoreError
-            return fn(SqliteTransaction(self._writer, self._unreadable, self._last_room))
+            self._known.begin(self._writer)
+            return fn(SqliteTransaction(self._writer, self._unreadable, self._last_room, self._known))
         except sqlite3.Error as error:
             self._undo(error)
             raise failure(f"Store unavailable: {error}") from error
@@ -222,6 +227,7 @@ class SqliteStore:
 
     def _undo(self, error: sqlite3.Error | None = None) -> None:
         """End the transaction that failed and let go of the lock."""
+        self._known.clear()
         try:
             if error is not None:
                 self._heed(error)
@@ -270,7 +276,7 @@ class SqliteStore:
         try:
             return self._readers.get_nowait()
         except Empty:
-            connection = self._open()
+            connection = self._open(statements=READER_STATEMENTS)
             connection.execute("PRAGMA query_only = 1")
             connection.execute("PRAGMA cache_size = -512")
             return connection

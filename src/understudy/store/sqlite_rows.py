@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 from itertools import chain
-from operator import itemgetter
+from operator import attrgetter
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from understudy.clock import Clock
 from understudy.coordinator.changes import Event
-from understudy.coordinator.nouns import Daemon
+from understudy.coordinator.nouns import Daemon, Task
 from understudy.store.base import Room, StoredEvent, Unreadable
 from understudy.store.dialect import Dialect, json_text
 from understudy.store.reading import lenient, number_of
 from understudy.store.room import LastRoom
+from understudy.store.row_cache import RowCache
 from understudy.store.rows import RowQueries
 from understudy.store.session import N
 from understudy.store.sqlite_search import has
-from understudy.store.statements import in_steps
+from understudy.store.statements import in_steps, update_many, update_one
 from understudy.store.tables import TABLES
 
 _INSTANT = "CASE WHEN json_valid(b.spec) THEN json_extract(b.spec, '$.availableAt') END"
@@ -41,10 +44,11 @@ SQLITE = Dialect(
     has=has,
     names_one=True,
 )
-READ_MAX = 256  # rows read at once whose indexed columns are remembered: nobody saves more of them
+HAS_UPDATE_FROM = sqlite3.sqlite_version_info >= (3, 33)
+READ_MAX = 256  # rows read at once that are kept: nobody saves more of them
+_STATE_OF: dict[type[Struct], Callable[[Any], str]] = {Daemon: attrgetter("state"), Task: attrgetter("status")}
 T = TypeVar("T")
 _encode = msgspec.json.encode
-indexed_of_daemon = itemgetter(*TABLES[Daemon].indexed)
 
 
 @cache
@@ -59,13 +63,18 @@ class SqliteTransaction(RowQueries):
     dialect = SQLITE
 
     def __init__(
-        self, connection: sqlite3.Connection, unreadable: Unreadable, last_room: LastRoom | None = None
+        self,
+        connection: sqlite3.Connection,
+        unreadable: Unreadable,
+        last_room: LastRoom | None = None,
+        known: RowCache | None = None,
     ) -> None:
+        """`known`: the rows that the store's only writer knows; a reader has a snapshot of its own, and knows none."""
         self._db = connection
         self.unreadable = unreadable
         self._last_room = last_room or LastRoom()
         self.failure: sqlite3.Error | None = None  # of the last query that failed, also if it was caught
-        self._indexed: dict[Any, tuple[Any, ...]] = {}  # of daemons that were read, as they stand now
+        self._known = known or RowCache(())
 
     def answer(self, fn: Callable[[SqliteTransaction], T]) -> T:
         """The answer of `fn`. sqlite3.Error of a query that failed, also if `fn` has caught it: its answer is wrong."""
@@ -99,32 +108,86 @@ class SqliteTransaction(RowQueries):
         return found
 
     def _change(self, statement: str, values: Sequence[Any] = ()) -> int:
-        self._indexed.clear()
         return self._db.execute(statement, values).rowcount
 
     def _change_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
-        self._indexed.clear()
         self._db.executemany(statement, rows)
 
-    def _nouns(self, noun: type[N], found: list[Any]) -> list[N]:
-        if noun is Daemon and len(found) <= READ_MAX:
-            self._indexed |= {row[0]: indexed_of_daemon(row) for row in found}
-        return super()._nouns(noun, found)
+    # ---- rows that are known
 
-    def _save(self, noun: type[Struct], rows: list[tuple[Any, ...]], *, unindexed: bool = False) -> None:
-        """A heartbeat changes no indexed column of its daemon: SQLite would write each index for it all the same."""
-        if noun is not Daemon:
+    def load_many(self, noun: type[N], keys: Collection[Any]) -> list[N]:
+        """The rows of these keys that exist; those that are known are not read again."""
+        known = self._known.of(noun)
+        if not known:
+            return super().load_many(noun, keys)
+        here = [known[key] for key in keys if key in known]
+        if len(here) < len(keys):
+            here += super().load_many(noun, [key for key in keys if key not in known])
+        return here
+
+    def _nouns(self, noun: type[N], found: list[Any]) -> list[N]:
+        nouns = super()._nouns(noun, found)
+        if len(found) <= READ_MAX and self._known.of(noun) is not None:  # not what was read with a stand-in
+            self._known.keep(noun, [read for read, row in zip(nouns, found, strict=False) if astuple(read) == row])
+        return nouns
+
+    def _save(self, noun: type[Struct], rows: Sequence[Struct]) -> None:
+        """Of rows that are known, only what has changed: SQLite writes each index whose columns a statement names."""
+        known = self._known.of(noun)
+        if known is None:
             super()._save(noun, rows)
             return
-        was, now = self._indexed, {row[0]: indexed_of_daemon(row) for row in rows}
-        moved: list[tuple[Any, ...]] = []
-        still: list[tuple[Any, ...]] = []
-        for row in rows:
-            (still if was.get(row[0]) == now[row[0]] else moved).append(row)
-        self._indexed = {}
-        super()._save(noun, moved)
-        super()._save(noun, still, unindexed=True)
-        self._indexed = was | now
+        table = TABLES[noun]
+        unique = {table.key_of(row): row for row in rows}
+        before = {key: known[key] for key in unique if key in known}  # before any row makes room for another
+        strange = [row for key, row in unique.items() if key not in before]
+        super()._save(noun, strange)
+        alike: dict[str, list[Any]] = defaultdict(list)  # a claim changes other columns than a result
+        for key, was in before.items():
+            if unique[key] is not was:
+                alike[_STATE_OF[noun](unique[key])].append(key)
+        for keys in alike.values():
+            self._update(noun, [before[key] for key in keys], [unique[key] for key in keys])
+        if (
+            not table.fixed
+        ):  # with `fixed` columns an upsert may leave the old value: such a row is known once it is read
+            self._known.keep(noun, strange)
+
+    def _update(self, noun: type[Struct], before: list[Struct], after: list[Struct]) -> None:
+        """Change the columns in which any of these rows differ from what they were."""
+        table = TABLES[noun]
+        was, now = zip(*map(astuple, before), strict=True), [*zip(*map(astuple, after), strict=True)]
+        changed = [n for n, values in enumerate(was) if values != now[n]]
+        names = tuple(table.columns[n] for n in changed)
+        if not table.fixed.isdisjoint(names):  # the table keeps its own: what stands there has to be read again
+            self._known.drop(noun, now[0])
+            super()._save(noun, after)
+            return
+        rows = [*zip(now[0], *(now[n] for n in changed), strict=True)]
+        if names and self._change_columns(noun, names, rows) != len(rows):
+            raise sqlite3.DatabaseError(f"a row of {table.name} that was known is not there")
+        self._known.keep(noun, after)
+
+    def _change_columns(self, noun: type[Struct], names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> int:
+        """The number of rows that were there; each begins with its key."""
+        if not HAS_UPDATE_FROM:
+            return self._db.executemany(update_one(noun, names), rows).rowcount
+        return sum(
+            self._change(update_many(noun, names, len(part)), [*chain.from_iterable(part)])
+            for part in in_steps(rows, SQLITE.rows_max)
+        )
+
+    def delete_many(self, noun: type[Struct], keys: Collection[Any]) -> None:
+        """Remove rows by key."""
+        super().delete_many(noun, keys)
+        self._known.drop(noun, keys)
+
+    def _change_by_name(self, statement: str, values: dict[str, int]) -> int:
+        """Whichever rows that concerns, none of them is known any more."""
+        self._known.clear()
+        return super()._change_by_name(statement, values)
+
+    # ---- the event log
 
     def append_events(self, events: Sequence[Event]) -> list[StoredEvent]:
         """Append events; this transaction is the only writer, so their places are contiguous."""

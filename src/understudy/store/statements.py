@@ -70,11 +70,31 @@ def gathered(series: Series[Any]) -> str:
 
 
 @cache
-def upsert(dialect: Dialect, noun: type[Struct], rows: int, *, unindexed: bool = False) -> str:
-    """Insert or replace rows, many in one step; `unindexed`: without the indexed columns of those that are there."""
-    places = "), (".join([", ".join("?" * len(TABLES[noun].columns))] * rows)
-    end = merged(dialect, noun, unindexed=unindexed)
-    return f"INSERT INTO {TABLES[noun].name} ({columns(noun)}) VALUES ({places}) {end}"  # noqa: S608 - our own
+def upsert(dialect: Dialect, noun: type[Struct], rows: int) -> str:
+    """Insert or replace rows, many in one step."""
+    places = _places(len(TABLES[noun].columns), rows)
+    return f"INSERT INTO {TABLES[noun].name} ({columns(noun)}) VALUES ({places}) {merged(dialect, noun)}"  # noqa: S608
+
+
+@lru_cache(STATEMENTS_MAX)
+def update_many(noun: type[Struct], names: tuple[str, ...], rows: int) -> str:
+    """Change these columns of rows that are there, many in one step; the values of a row begin with its one key."""
+    table, (key,) = TABLES[noun].name, TABLES[noun].keys
+    changes = ", ".join(f"{name} = new.{name}" for name in names)
+    new = f"WITH new ({key}, {', '.join(names)}) AS (VALUES ({_places(1 + len(names), rows)})) SELECT * FROM new"  # noqa: S608
+    return f"UPDATE {table} SET {changes} FROM ({new}) AS new WHERE {table}.{key} = new.{key}"  # noqa: S608
+
+
+@lru_cache(STATEMENTS_MAX)
+def update_one(noun: type[Struct], names: tuple[str, ...]) -> str:
+    """The same for one row, which SQLite before 3.33 understands too."""
+    table, (key,) = TABLES[noun].name, TABLES[noun].keys
+    changes = ", ".join(f"{name} = ?{n}" for n, name in enumerate(names, 2))
+    return f"UPDATE {table} SET {changes} WHERE {key} = ?1"  # noqa: S608
+
+
+def _places(values: int, rows: int) -> str:
+    return "), (".join([", ".join("?" * values)] * rows)
 
 
 def in_steps(rows: Sequence[R], most: int) -> Iterator[Sequence[R]]:
@@ -90,12 +110,10 @@ def in_steps(rows: Sequence[R], most: int) -> Iterator[Sequence[R]]:
 
 
 @cache
-def merged(dialect: Dialect, noun: type[Struct], *, unindexed: bool = False) -> str:
+def merged(dialect: Dialect, noun: type[Struct]) -> str:
     """The part of an INSERT that says what becomes of a row that is there already; one that never changes stays."""
     table = TABLES[noun]
-    updates = ", ".join(
-        f"{name} = {_merged(table, name)}" for name in (table.unindexed if unindexed else table.changing)
-    )
+    updates = ", ".join(f"{name} = {_merged(table, name)}" for name in table.changing)
     return dialect.sql(f"ON CONFLICT ({', '.join(table.keys)}) DO {f'UPDATE SET {updates}' if updates else 'NOTHING'}")
 
 

@@ -53,8 +53,6 @@ class Table:
 
     `fixed` columns never change once a row is there, so saving it again leaves them (and their indexes) alone. To what
     is in `added` columns it adds, so that several hubs can count into one row; `greatest` ones keep the greater value.
-    `indexed` columns have an index or a trigger: SQLite writes those whenever a statement names the column, so a row of
-    which only others have changed is saved without them (store/sqlite_rows.py).
     """
 
     def __init__(
@@ -66,17 +64,15 @@ class Table:
         *,
         added: tuple[str, ...] = (),
         greatest: tuple[str, ...] = (),
-        indexed: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self.noun = noun
         self.columns = tuple(f.encode_name for f in fields(noun))
         self.keys = self.columns[:keys]
+        self.fixed = frozenset(fixed)
         self.changing = tuple(c for c in self.columns if c not in self.keys and c not in fixed)
         self.added = added
         self.greatest = greatest
-        self.indexed = tuple(self.columns.index(name) for name in indexed)  # their places
-        self.unindexed = tuple(c for c in self.changing if c not in indexed)
         self.key_of: Callable[[Struct], Any] = attrgetter(*self.keys)  # a value, or a tuple where several make the key
 
 
@@ -106,7 +102,7 @@ TABLES: dict[type[Struct], Table] = {
         Table("result", Result),
         Table("progress", Progress),
         Table("evidence", Evidence, fixed=("task_id", "token", "worker_id", "at", "reason", "body")),  # the first stays
-        Table("daemon", Daemon, indexed=("state", "deadline_h")),
+        Table("daemon", Daemon),
         Table("boot", Boot, keys=2),
         Table("incident", Incident),
         Table("period", Period, keys=2),

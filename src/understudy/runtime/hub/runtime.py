@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from understudy.api.event_feed import EventFeed
-from understudy.api.hub import HubPulse
+from understudy.api.hub import HubPulse, Recipient
 from understudy.api.waiting import Waiting
 from understudy.clock import Clock
 from understudy.config.policy import HubInputs
@@ -139,6 +139,11 @@ class HubRuntime:
         """The operation's answer, durable."""
         self.tally.requests += 1
         return self.writer.ask(operation)
+
+    def ask(self, operation: Operation, recipient: Recipient) -> None:
+        """The same for one who is called back."""
+        self.tally.requests += 1
+        self.writer.ask_for(recipient, operation)
 
     def missed_a_sign(self) -> None:
         """A sign of life could not be taken by this hub's own fault: for a while nobody's silence counts."""

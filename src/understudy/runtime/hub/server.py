@@ -39,11 +39,12 @@ from understudy.redact import Redactor
 from understudy.runtime.hub.ending import Ending
 from understudy.runtime.hub.late_pages import LatePages
 from understudy.runtime.hub.listening import HubServer, listen
-from understudy.runtime.hub.memory import give_back_large_blocks
+from understudy.runtime.hub.memory import can_give_back, give_back_free_pages, give_back_large_blocks
 from understudy.runtime.hub.runtime import HubRuntime
 from understudy.runtime.lock import FileLock
 from understudy.runtime.served import api_of
 from understudy.runtime.signals import heeded
+from understudy.runtime.stepper import Stepper
 from understudy.runtime.supervisor import Watchdog
 from understudy.store.base import Store
 from understudy.store.copying import refuse_unfinished
@@ -163,9 +164,14 @@ async def _serve(given: HubInputs, listener: socket.socket, connections_max: int
     log.emit("info", "Hub", f"Listening on {url_of(host, port)}", version=understudy.__version__, hub=hub.name)
     watchdog.ready()
     hub.end_by(ending.begin)
+    memory = Stepper("memory", give_back_free_pages, clock, lambda _: None)
+    if can_give_back():
+        with suppress(RuntimeError):  # a machine that has no thread to give
+            memory.start()
     try:
         await server.serve(sockets=[listener])
     finally:
+        memory.stop()
         watchdog.close()
         await hub.stop()
         log.emit("info", "Hub", "Stopped")

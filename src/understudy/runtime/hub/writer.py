@@ -34,6 +34,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from understudy.api.hub import Recipient
 from understudy.errors import UnavailableError
 from understudy.hub.batch import BATCH_MAX, Committed, Engine
 from understudy.hub.counting import SIZES, TIMES_MS, Spread
@@ -45,7 +46,7 @@ SLOW_FOR_MS = 10_000
 FAST_COMMIT_MS = 5  # the last batch took less, from its beginning to its answers
 GATHER_MS_MAX = 10  # and never longer than half a COMMIT; PostgreSQL's commit_delay is advised to be the same half
 STOP_WITHIN_S = 30
-_Reply = Any  # an asyncio future or a thread's future
+_Reply = Any  # a `Recipient` (an asyncio future, a connection) or a thread's future
 
 
 class _Batch(Struct, eq=False):
@@ -100,6 +101,10 @@ class Writer:
         reply: asyncio.Future[Any] = self._loop.create_future()
         self._ask(operation, reply)
         return reply
+
+    def ask_for(self, recipient: Recipient, operation: Operation) -> None:
+        """The same for one who is called back on the loop, before those who listen to commits."""
+        self._ask(operation, recipient)
 
     async def decide(self, operation: Operation) -> Any:
         """The same as a coroutine."""
@@ -252,12 +257,15 @@ class Writer:
 
     def _deliver(self, replies: list[_Reply], committed: Committed) -> None:
         for reply, answer in zip(replies, committed.answers, strict=True):
-            if reply.done():
-                continue
-            if isinstance(answer, BaseException):
-                reply.set_exception(answer)
-            else:
-                reply.set_result(answer)
+            try:
+                if reply.done():
+                    continue
+                if isinstance(answer, BaseException):
+                    reply.set_exception(answer)
+                else:
+                    reply.set_result(answer)
+            except Exception as bug:  # noqa: BLE001 - one who cannot take his answer must not keep others from theirs
+                self._on_bug(bug)
         for listener in self._after:
             listener(committed)
 

@@ -1,0 +1,79 @@
+"""Rows as they stand in the store, known because its only writer has just read or written them.
+
+A daemon that beats and a task that runs are asked for again and again. On SQLite nobody but this process writes while
+a hub serves, so their rows are kept, and a batch reads only those that are new to it. A row is kept exactly as the
+table has it: what was read with a stand-in is not kept (store/reading.py), nor is anything after a transaction that
+failed, after a statement that changes rows by a condition, or after a commit of another connection, which
+`PRAGMA data_version` tells (somebody's own SQL, a restored backup).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from msgspec import Struct
+
+from understudy.coordinator.nouns import Daemon, Task
+from understudy.store.tables import TABLES
+
+ROWS_MAX = 2_048  # of each noun; the one that was read or written longest ago goes first
+CHARS_MAX = 2_048  # of the texts of a row whose length is not bound by a few hundred: larger rows are not kept
+
+
+def _chars_of_daemon(daemon: Any) -> int:
+    said = len(daemon.running) + len(daemon.loops) + len(daemon.auth)
+    return said + len(daemon.provides) + len(daemon.capabilities) + len(daemon.expected_sleep)
+
+
+def _chars_of_task(task: Any) -> int:
+    return len(task.needs) + len(task.reply_to)
+
+
+_CHARS_OF: dict[type[Struct], Callable[[Any], int]] = {Daemon: _chars_of_daemon, Task: _chars_of_task}
+
+
+class RowCache:
+    """The rows of daemons and tasks that are known, by noun and key; used by one transaction at a time."""
+
+    def __init__(self, nouns: Iterable[type[Struct]] = (Daemon, Task)) -> None:
+        self._rows: dict[type[Struct], dict[Any, Any]] = {noun: {} for noun in nouns}
+        self._version = -1
+
+    def begin(self, connection: sqlite3.Connection) -> None:
+        """Forget everything if another connection has committed; called in the transaction that may then use it."""
+        version = connection.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version:
+            self.clear()
+            self._version = version
+
+    def of(self, noun: type[Struct]) -> dict[Any, Any] | None:
+        """The known rows of a noun by key; None for a noun of which none are kept."""
+        return self._rows.get(noun)
+
+    def keep(self, noun: type[Struct], rows: Iterable[Struct]) -> None:
+        """Rows of one noun that were just read or written."""
+        known = self._rows.get(noun)
+        if known is None:
+            return
+        key_of, chars_of = TABLES[noun].key_of, _CHARS_OF[noun]
+        for row in rows:
+            key = key_of(row)
+            known.pop(key, None)
+            if chars_of(row) <= CHARS_MAX:
+                known[key] = row
+        while len(known) > ROWS_MAX:
+            del known[next(iter(known))]
+
+    def drop(self, noun: type[Struct], keys: Iterable[Any]) -> None:
+        """Rows that were removed."""
+        known = self._rows.get(noun)
+        if known:
+            for key in keys:
+                known.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for known in self._rows.values():
+            known.clear()

@@ -1,0 +1,257 @@
+"""The rows that SQLite's only writer knows are those of the table, whatever happens to it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from tests.store.conformance import T0
+from understudy.coordinator.nouns import Daemon, Task
+from understudy.errors import StoreError
+from understudy.store import row_cache, sqlite_rows
+from understudy.store.base import Transaction
+from understudy.store.purges import PURGES
+from understudy.store.rows import RowQueries
+from understudy.store.sqlite import SqliteStore
+from understudy.store.sqlite_rows import SqliteTransaction
+
+MINI = Daemon("mini", state="healthy", last_seen_at=T0, last_seen_h=T0)
+WORK = Task("t1", status="queued", ready=1, queued_at=T0, updated_at=T0)
+READ: list[str] = []
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "hub.db")
+    store.transaction(lambda tx: tx.save_many([MINI, WORK]))
+    store.transaction(lambda tx: tx.load_many(Task, ["t1"]))
+    READ.clear()
+    real = SqliteTransaction._fetch
+
+    def noted(self: SqliteTransaction, query: str, values: Any = ()) -> list[Any]:
+        READ.append(query)
+        return real(self, query, values)
+
+    monkeypatch.setattr(SqliteTransaction, "_fetch", noted)
+    yield store
+    store.close()
+
+
+def loaded(store: SqliteStore) -> list[Any]:
+    """Both rows, as a transaction is given them."""
+    return store.transaction(lambda tx: [*tx.load_many(Daemon, ["mini"]), *tx.load_many(Task, ["t1"])])
+
+
+def stored(store: SqliteStore) -> list[Any]:
+    """Both rows, as the table has them."""
+    return store.read(lambda tx: [*tx.load_many(Daemon, ["mini"]), *tx.load_many(Task, ["t1"])])
+
+
+def test_what_was_written_or_read_is_not_read_again(store: SqliteStore) -> None:
+    assert loaded(store) == [MINI, WORK]
+    assert READ == []
+    assert stored(store) == [MINI, WORK]
+    assert len(READ) == 2, "a reader has a snapshot of its own"
+
+
+def test_of_many_only_the_strange_ones_are_read(store: SqliteStore) -> None:
+    both = store.transaction(lambda tx: tx.load_many(Daemon, ["mini", "nobody"]))
+    assert both == [MINI]
+    assert len(READ) == 1
+
+
+def test_a_commit_of_another_connection_is_seen(store: SqliteStore) -> None:
+    with sqlite3.connect(str(store._path)) as somebody:
+        somebody.execute("UPDATE daemon SET seq = 9")
+        somebody.execute("DELETE FROM task")
+    somebody.close()
+    assert loaded(store) == stored(store) == [replace(MINI, seq=9)]
+
+
+def test_nothing_of_a_transaction_that_failed_is_known(store: SqliteStore) -> None:
+    def fail(tx: Transaction) -> None:
+        tx.save_many([replace(MINI, seq=7), replace(WORK, token=7)])
+        tx.delete_many(Task, ["t1"])
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        store.transaction(fail)
+    assert loaded(store) == stored(store) == [MINI, WORK]
+
+
+def test_nothing_of_a_commit_that_failed_is_known(store: SqliteStore) -> None:
+    store.prepare(lambda tx: tx.save_many([replace(MINI, seq=7)]))
+    store._before_commit = lambda: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        store.commit()
+    store._before_commit = None
+    assert loaded(store) == stored(store) == [MINI, WORK]
+
+
+def test_what_was_read_with_a_stand_in_is_not_known(store: SqliteStore) -> None:
+    with sqlite3.connect(str(store._path)) as somebody:
+        somebody.execute("UPDATE task SET needs = '['")
+    somebody.close()
+    for _ in range(2):
+        READ.clear()
+        assert loaded(store)[1].needs != "["
+        assert any("FROM task" in query for query in READ)
+
+
+def test_a_row_that_is_known_and_not_there_fails_the_batch_and_is_forgotten(store: SqliteStore) -> None:
+    store._writer.execute("DELETE FROM daemon")  # past all that would be noticed
+    with pytest.raises(StoreError, match="is not there"):
+        store.transaction(lambda tx: tx.save_many([replace(MINI, seq=2)]))
+    store.transaction(lambda tx: tx.save_many([replace(MINI, seq=2)]))
+    assert stored(store)[0] == replace(MINI, seq=2)
+
+
+@pytest.mark.parametrize("has_update_from", [True, False])
+def test_a_change_of_many_is_the_same_with_an_older_sqlite(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, *, has_update_from: bool
+) -> None:
+    monkeypatch.setattr(sqlite_rows, "HAS_UPDATE_FROM", has_update_from)
+    many = [replace(MINI, id=f"d{n}") for n in range(100)]
+    store.transaction(lambda tx: tx.save_many(many))
+    many = [replace(row, seq=n, beats=b"1%d" % n, reason=f"r{n}" if n == 7 else "") for n, row in enumerate(many)]
+    store.transaction(lambda tx: tx.save_many([*many, replace(MINI, id="new")]))
+    ids = [row.id for row in many]
+    found = store.read(lambda tx: {row.id: row for row in tx.load_many(Daemon, ids)})
+    assert [found[name] for name in ids] == many
+    store._writer.execute("DELETE FROM daemon WHERE id = 'd5'")
+    with pytest.raises(StoreError, match="is not there"):
+        store.transaction(lambda tx: tx.save_many([replace(row, seq=9) for row in many]))
+
+
+def test_what_nothing_has_changed_of_is_not_written(store: SqliteStore) -> None:
+    before = store._writer.total_changes
+    store.transaction(lambda tx: tx.save_many([MINI, WORK]))
+    assert store._writer.total_changes == before
+
+
+def test_what_was_removed_is_not_known(store: SqliteStore) -> None:
+    store.transaction(lambda tx: (tx.delete_many(Daemon, ["mini"]), tx.delete_many(Task, ["t1"])))
+    assert loaded(store) == []
+
+
+def test_a_column_that_never_changes_is_known_as_the_table_has_it(store: SqliteStore) -> None:
+    for known in (True, False):
+        if not known:
+            store._known.clear()
+        store.transaction(lambda tx: tx.save_many([replace(WORK, token=4, priority=9)]))
+        assert loaded(store) == stored(store) == [MINI, replace(WORK, token=4)]
+
+
+def test_only_so_many_are_known(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_cache, "ROWS_MAX", 50)
+    store.transaction(lambda tx: tx.save_many([replace(MINI, id=f"d{n}") for n in range(200)]))
+    known = store._known.of(Daemon)
+    assert known is not None
+    assert [*known] == [f"d{n}" for n in range(150, 200)]
+    store.transaction(lambda tx: tx.save_many([replace(MINI, id="d150", seq=1), replace(MINI, id="another")]))
+    assert [*known] == [*(f"d{n}" for n in range(152, 200)), "d150", "another"]
+    assert store.read(lambda tx: tx.load_many(Daemon, ["d150"])) == [replace(MINI, id="d150", seq=1)]
+
+
+def test_one_that_says_very_much_is_not_kept(store: SqliteStore) -> None:
+    large = replace(MINI, loops='{"x": "%s"}' % ("x" * row_cache.CHARS_MAX))
+    for row in (large, replace(large, seq=2), replace(MINI, seq=3)):
+        store.transaction(lambda tx, row=row: tx.save_many([row]))
+        assert stored(store)[0] == row
+        assert ("mini" in (store._known.of(Daemon) or ())) == (len(row.loops) < 100)
+
+
+def test_whatever_changes_rows_is_one_of_those_that_the_cache_hears_of() -> None:
+    """A new way to change rows has to be one that `SqliteTransaction` overrides, or concern no such rows."""
+    changing = {
+        name
+        for name, member in vars(RowQueries).items()
+        if callable(member) and {"_change", "_change_many"} & set(member.__code__.co_names)
+    }
+    assert changing == {"_save", "add_usage", "delete_many", "_change_by_name"}
+    assert {"_save", "delete_many", "_change_by_name"} <= set(vars(SqliteTransaction))
+
+
+NAMES = "abcdef"
+SOME = st.lists(st.sampled_from(NAMES), min_size=1, max_size=6, unique=True)
+STEPS = st.one_of(
+    st.tuples(st.sampled_from(["save", "work"]), SOME, st.integers(1, 5), st.booleans()),
+    st.tuples(st.just("remove"), SOME, st.just(0), st.booleans()),
+    st.tuples(st.just("purge"), st.sampled_from(sorted(PURGES)), st.integers(1, 5), st.booleans()),
+    st.tuples(st.just("move"), st.just(""), st.integers(1, 5), st.booleans()),
+    st.tuples(st.just("foreign"), SOME, st.integers(1, 5), st.just(value=False)),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(steps=st.lists(STEPS, max_size=25))
+def test_whatever_happens_they_are_those_of_the_table_and_nothing_is_lost(
+    tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch, steps: list[Any]
+) -> None:
+    monkeypatch.setattr(row_cache, "ROWS_MAX", 3)
+    store = SqliteStore(tmp_path_factory.mktemp("cache") / "hub.db")
+    model: dict[str, tuple[int, str]] = {}  # of the daemons: seq and state
+    try:
+        for kind, names, number, fails in steps:
+            if kind == "foreign":
+                with sqlite3.connect(str(store._path)) as somebody:
+                    for name in names:
+                        somebody.execute("UPDATE daemon SET seq = ? WHERE id = ?", (number, name))
+                        somebody.execute("UPDATE task SET token = ? WHERE id = ?", (number, name))
+                        model |= {name: (number, model[name][1])} if name in model else {}
+                somebody.close()
+            else:
+                act(store, kind, names, number, fails=fails)
+            if kind == "save" and not fails:
+                model |= dict.fromkeys(names, (number, STATES[number % 3]))
+            elif kind == "remove" and not fails:
+                model = {name: said for name, said in model.items() if name not in names}
+            table = store.read(lambda tx: {*tx.load_many(Daemon, NAMES), *tx.load_many(Task, NAMES)})
+            assert {row.id: (row.seq, row.state) for row in table if isinstance(row, Daemon)} == model
+            assert store.transaction(lambda tx: {*tx.load_many(Daemon, NAMES), *tx.load_many(Task, NAMES)}) == table
+    finally:
+        store.close()
+
+
+class UndoneError(Exception):
+    """Ends a transaction."""
+
+
+STATES = ("healthy", "late", "down")
+
+
+def act(store: SqliteStore, kind: str, names: Any, number: int, *, fails: bool) -> None:
+    """One transaction, which may fail at its end."""
+
+    def change(tx: Transaction) -> None:
+        match kind:
+            case "save":
+                here = {row.id: row for row in tx.load_many(Daemon, names)}
+                said = {"seq": number, "state": STATES[number % 3], "deadline_h": number}
+                tx.save_many([replace(here.get(name) or Daemon(name), **said) for name in names])
+            case "work":
+                is_over = number % 2
+                said = {"token": number, "ready": 0, "available_at": number, "attempts": 1, "finished_at": is_over}
+                status = "done" if is_over else "queued"
+                tx.save_many([replace(WORK, id=name, status=status, dedup_key=name, **said) for name in names])
+            case "remove":
+                tx.delete_many(Daemon, names)
+                tx.delete_many(Task, names)
+            case "purge":
+                tx.purge(names, number * 1000, 10)
+            case "move":
+                tx.move_pauses(number, 0)
+        if fails:
+            raise UndoneError
+
+    try:
+        store.transaction(change)
+    except UndoneError:
+        assert fails
