@@ -294,6 +294,21 @@ def test_a_last_request_of_which_too_much_comes_ends_before_that(monkeypatch) ->
     assert line.ended == "closed"
 
 
+@pytest.mark.parametrize(
+    ("announced", "is_last"), [(protocol.IGNORED_BYTES_MAX, False), (protocol.IGNORED_BYTES_MAX + 1, True)]
+)
+def test_a_refusal_says_that_it_is_the_last_answer_if_its_body_will_not_be_read(
+    start_hub: Callable[..., Hub], announced: int, *, is_last: bool
+) -> None:
+    """Its client sent the next request on a connection that was closed under it."""
+    head = f"POST /api/queue HTTP/1.1\r\nHost: hub\r\nX-API-Key: {OWNER}\r\nContent-Length: {announced}\r\n\r\n"
+    line = RawLine(start_hub())
+    answer = line.send(head.encode()).answer()
+    line.close()
+    assert answer.status == 413
+    assert (b"connection: close" in answer.head.lower()) == is_last
+
+
 def test_what_follows_a_refusal_takes_nothing_of_its_deadline() -> None:
     line, get = VirtualLine(), b"GET / HTTP/1.1\r\n"
     line.send(get + b"a:b\r\n" * (protocol.HEADERS_MAX + 1) + b"\r\n" + get + b"\r\n")

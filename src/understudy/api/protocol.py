@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from understudy.api.connections import Connections, address_of
 from understudy.api.reader_watch import SLOWEST_BYTES_A_S, ReaderWatch
+from understudy.api.respond import length_of
 
 HEAD_BYTES_MAX = 64 * 1024  # request line and headers, or trailers; and a slice more
 HEADERS_MAX = 256
@@ -291,6 +292,8 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.crowd.is_ending:
             self.cycle.keep_alive = False
         if self.expect_100_continue:  # whether its body comes after a refusal is anybody's guess: it is the last one
+            self.cycle.keep_alive = False
+        if length_of(self.scope) > IGNORED_BYTES_MAX:  # it is refused, and then not read to its end
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
