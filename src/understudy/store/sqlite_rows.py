@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 from itertools import chain
-from operator import attrgetter
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any, TypeVar
@@ -18,7 +16,6 @@ from msgspec.structs import astuple
 
 from understudy.clock import Clock
 from understudy.coordinator.changes import Event
-from understudy.coordinator.nouns import Daemon, Task
 from understudy.store.base import Room, StoredEvent, Unreadable
 from understudy.store.dialect import Dialect, json_text
 from understudy.store.reading import lenient, number_of
@@ -46,7 +43,6 @@ SQLITE = Dialect(
 )
 HAS_UPDATE_FROM = sqlite3.sqlite_version_info >= (3, 33)
 READ_MAX = 256  # rows read at once that are kept: nobody saves more of them
-_STATE_OF: dict[type[Struct], Callable[[Any], str]] = {Daemon: attrgetter("state"), Task: attrgetter("status")}
 T = TypeVar("T")
 _encode = msgspec.json.encode
 
@@ -142,15 +138,10 @@ class SqliteTransaction(RowQueries):
         before = {key: known[key] for key in unique if key in known}  # before any row makes room for another
         strange = [row for key, row in unique.items() if key not in before]
         super()._save(noun, strange)
-        alike: dict[str, list[Any]] = defaultdict(list)  # a claim changes other columns than a result
-        for key, was in before.items():
-            if unique[key] is not was:
-                alike[_STATE_OF[noun](unique[key])].append(key)
-        for keys in alike.values():
-            self._update(noun, [before[key] for key in keys], [unique[key] for key in keys])
-        if (
-            not table.fixed
-        ):  # with `fixed` columns an upsert may leave the old value: such a row is known once it is read
+        here = [key for key, was in before.items() if unique[key] is not was]
+        if here:
+            self._update(noun, [before[key] for key in here], [unique[key] for key in here])
+        if not table.fixed:  # else an upsert may have left an old value, and the row is known once it is read
             self._known.keep(noun, strange)
 
     def _update(self, noun: type[Struct], before: list[Struct], after: list[Struct]) -> None:
