@@ -25,7 +25,7 @@ from understudy.store.sqlite import SqliteStore
 
 LINES = 4
 GROWTH_MIB_MAX = 10
-SETTLED_AFTER = 20_000
+SETTLED_AFTER = 40_000  # by then what is kept within bounds has filled them: known rows, statements, texts, live events
 
 
 def fuzz(hub: Hub, requests: int, seed: int) -> dict[int, int]:
@@ -117,13 +117,14 @@ def test_100_000_fuzzed_requests_give_no_5xx_and_no_growth(tmp_path, report):
         counted = fuzz(hub, SETTLED_AFTER, seed)
         settled = hub.rss_mib()
         grown = []
-        for part in range(1, 5):
+        for part in range(1, 4):
             for status, times in fuzz(hub, 20_000, seed + part).items():
                 counted[status] = counted.get(status, 0) + times
             grown.append(hub.rss_mib() - settled)
+        growth = ", ".join(f"{mib:+.1f}" for mib in grown)
         report(
             f"100,000 requests (seed {seed}): by status {dict(sorted(counted.items()))}; resident memory "
-            f"{settled:.0f} MiB after 20,000, then {', '.join(f'{mib:+.1f}' for mib in grown)} MiB after each 20,000; "
+            f"{settled:.0f} MiB after {SETTLED_AFTER:,}, then {growth} MiB after each 20,000; "
             f"the loop was held {hub.assert_turns():.0f} ms at most"
         )
         assert max(grown) <= GROWTH_MIB_MAX
