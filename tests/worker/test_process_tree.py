@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -88,11 +89,15 @@ def test_one_whose_environment_comes_late_is_found(monkeypatch: pytest.MonkeyPat
 
 
 def test_one_that_has_no_environment_for_good_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_tree.time, "sleep", lambda _: pytest.fail("it is waited for"))
     with subprocess.Popen(("sleep", "60"), start_new_session=True, env={}) as process:
         eventually(lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(b"sleep"))
+        here = process_tree._process(process.pid)
+        waits: list[float] = []
+        monkeypatch.setattr(process_tree, "_processes", lambda: {process.pid: here})  # others may begin programs
+        monkeypatch.setattr(process_tree, "time", SimpleNamespace(sleep=waits.append))
         assert ProcessTree(fresh("run"), SystemClock()).alive() == []
         process.kill()
+    assert waits == []
 
 
 def test_marker_finds_everybody_when_the_root_is_unknown(tmp_path: Path) -> None:
