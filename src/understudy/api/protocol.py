@@ -16,6 +16,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from understudy.api.connections import Connections, address_of
+from understudy.api.parting import NO_TRAILERS, Parting
 from understudy.api.reader_watch import SLOWEST_BYTES_A_S, ReaderWatch
 from understudy.api.respond import length_of
 
@@ -29,25 +30,6 @@ LINGER_S = 0.3  # at the end of the hub: for a request that is on its way, and f
 SLICE = 4 * 1024  # what is parsed at once holds the loop: some 200 of the smallest requests, 10 ms
 NOT_HANDED_ON = frozenset((b"connection", b"upgrade", b"http2-settings", b"proxy-connection"))
 INVALID = "Invalid HTTP request received."
-
-
-class _Trailers(list[tuple[bytes, bytes]]):
-    """Takes what comes after the head and keeps nothing: trailers may be ignored (RFC 9110, 6.5.1)."""
-
-    def append(self, _: tuple[bytes, bytes]) -> None:
-        """Forget it."""
-
-
-NO_TRAILERS = _Trailers()
-
-
-class _Parting:
-    """The transport of a request: its end waits for the rest of a body that was answered early."""
-
-    __slots__ = ("close", "is_closing", "write")
-
-    def __init__(self, transport: Any, close: Callable[[], None]) -> None:
-        self.write, self.is_closing, self.close = transport.write, transport.is_closing, close
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -69,7 +51,7 @@ class LimitedProtocol(HttpToolsProtocol):
     _rest = b""  # came with a request that must be answered first
     _timer: TimerHandle | None = None
     _body_since = 0.0
-    _parting: _Parting
+    _parting: Parting
     _reader: ReaderWatch
 
     def __init__(self, crowd: Connections, *args: Any, **more: Any) -> None:
@@ -86,7 +68,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Wait for the first head, within a limit."""
         super().connection_made(transport)
-        self._parting = _Parting(transport, self._end)
+        self._parting = Parting(transport, self._end)
         self._reader = ReaderWatch(self, self.loop)
         self.address = address_of(self.client)
         self._wait(HEAD_WITHIN_S, self._give_up)

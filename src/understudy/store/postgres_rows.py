@@ -24,12 +24,12 @@ from understudy.store.dialect import Dialect
 from understudy.store.postgres_fronts import Fronts
 from understudy.store.postgres_pipeline import Statement
 from understudy.store.postgres_queue import SKIPPING, QueueQueries
-from understudy.store.postgres_statements import insert, insert_one, inserted, of_pairs, same_in_all, update, update_one
+from understudy.store.postgres_statements import insert, insert_one, inserted, of_pairs, same_in_all, update
 from understudy.store.postgres_trips import Trips
 from understudy.store.postgres_wire import array, numbered
 from understudy.store.room import LastRoom
 from understudy.store.session import N
-from understudy.store.statements import merged, select, where_key
+from understudy.store.statements import merged, select, update_one, where_key
 from understudy.store.tables import LOCKED, TABLES
 
 BATCHES = (1970170995, 1)  # of the lock that a batch has, shared or alone
@@ -239,7 +239,7 @@ class PostgresTransaction(QueueQueries):
         table = TABLES[noun]
         names = tuple(name for name in table.changing if was[name] != now[name])
         if names and len(after) == 1:
-            self._later(update_one(noun, names), [now[name][0] for name in (*table.keys, *names)])
+            self._later(update_one(noun, names, "$"), [now[name][0] for name in (*table.keys, *names)])
         elif names:
             same = same_in_all(f"{table.name} {names}", {name: now[name] for name in names}, ())
             ordered = (*filter(same.__contains__, names), *table.keys, *(n for n in names if n not in same))

@@ -78,12 +78,3 @@ def update(noun: type[Struct], names: tuple[str, ...], same: frozenset[str]) -> 
     changes = ", ".join(f"{name} = {'?' if name in same else f'u.{name}'}" for name in names)
     found = " AND ".join(f"{table}.{key} = u.{key}" for key in keys)
     return f"UPDATE {table} SET {changes} FROM (SELECT {unrolled}) AS u WHERE {found}"  # noqa: S608 - ours
-
-
-@lru_cache(STATEMENTS_MAX)
-def update_one(noun: type[Struct], names: tuple[str, ...]) -> str:
-    """One row; its key comes first."""
-    keys = TABLES[noun].keys
-    changes = ", ".join(f"{name} = ${n}" for n, name in enumerate(names, len(keys) + 1))
-    same = " AND ".join(f"{key} = ${n}" for n, key in enumerate(keys, 1))
-    return f"UPDATE {TABLES[noun].name} SET {changes} WHERE {same}"  # noqa: S608 - ours

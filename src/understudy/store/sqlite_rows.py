@@ -162,7 +162,7 @@ class SqliteTransaction(RowQueries):
     def _change_columns(self, noun: type[Struct], names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> int:
         """The number of rows that were there; each begins with its key."""
         if not HAS_UPDATE_FROM:
-            return self._db.executemany(update_one(noun, names), rows).rowcount
+            return self._db.executemany(update_one(noun, names, "?"), rows).rowcount
         return sum(
             self._change(update_many(noun, names, len(part)), [*chain.from_iterable(part)])
             for part in in_steps(rows, SQLITE.rows_max)

@@ -12,6 +12,7 @@ from understudy.store.dialect import STATEMENTS_MAX, Dialect
 from understudy.store.queries import Query, Series
 from understudy.store.tables import TABLES, Table
 
+UPDATES_MAX = 400  # texts for one row that are remembered
 R = TypeVar("R")
 
 
@@ -85,12 +86,13 @@ def update_many(noun: type[Struct], names: tuple[str, ...], rows: int) -> str:
     return f"UPDATE {table} SET {changes} FROM ({new}) AS new WHERE {table}.{key} = new.{key}"  # noqa: S608
 
 
-@lru_cache(STATEMENTS_MAX)
-def update_one(noun: type[Struct], names: tuple[str, ...]) -> str:
-    """The same for one row, which SQLite before 3.33 understands too."""
-    table, (key,) = TABLES[noun].name, TABLES[noun].keys
-    changes = ", ".join(f"{name} = ?{n}" for n, name in enumerate(names, 2))
-    return f"UPDATE {table} SET {changes} WHERE {key} = ?1"  # noqa: S608
+@lru_cache(UPDATES_MAX)
+def update_one(noun: type[Struct], names: tuple[str, ...], mark: str) -> str:
+    """Change these columns of one row, whose key comes first; values stand as `mark` and their number (`$1`, `?1`)."""
+    keys = TABLES[noun].keys
+    changes = ", ".join(f"{name} = {mark}{n}" for n, name in enumerate(names, len(keys) + 1))
+    same = " AND ".join(f"{key} = {mark}{n}" for n, key in enumerate(keys, 1))
+    return f"UPDATE {TABLES[noun].name} SET {changes} WHERE {same}"  # noqa: S608
 
 
 def _places(values: int, rows: int) -> str:
