@@ -19,29 +19,43 @@ from understudy.cli.commands import root
 from understudy.cli.connection import HubAddress
 
 KEY = "usk_0123456789abcdefghjkmnpqrstvwxyz"
-# what a task does that was talked into it: look at every process of its user that is ours
+# what a task does that was talked into it: look at every program that started it
 SPY = """
 import json, os
-seen = {}
-for pid in filter(str.isdecimal, os.listdir("/proc")):
+def status(pid):
     try:
         with open(f"/proc/{pid}/status") as file:
-            if f"Uid:\\t{os.getuid()}\\t" not in file.read():
-                continue
+            return dict(line.split(":\\t", 1) for line in file.read().splitlines() if ":\\t" in line)
+    except OSError:
+        return {}
+def role(pid):
+    try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             words = file.read().decode("utf-8", "replace").split(chr(0))
     except OSError:
-        continue
+        return ""
     if "-m" not in words or "understudy" not in words[words.index("-m") + 1] or words[0] == "setpriv":
+        return ""
+    return "guard" if words[words.index("-m") + 1].endswith("guard") else words[words.index("-m") + 2]
+def line(pid):
+    pids = []
+    while pid and pid != "0":
+        pids.append(pid)
+        pid = status(pid).get("PPid", "").strip()
+    return pids
+# the `up` that this run belongs to: programs of other tests have the same user, and may be starting just now
+(up,) = (pid for pid in line(str(os.getpid())) if role(pid) == "up")
+seen = {}
+for pid in filter(str.isdecimal, os.listdir("/proc")):
+    if not role(pid) or up not in line(pid) or str(os.getuid()) not in status(pid).get("Uid", "").split():
         continue
-    role = "guard" if words[words.index("-m") + 1].endswith("guard") else words[words.index("-m") + 2]
-    seen.setdefault(role, [])
+    seen.setdefault(role(pid), [])
     for name in ("environ", "mem", "maps", "fd/0", "cwd"):
         try:
             os.readlink(f"/proc/{pid}/{name}") if name == "cwd" else open(f"/proc/{pid}/{name}", "rb").close()
         except OSError:
             continue
-        seen[role].append(name)
+        seen[role(pid)].append(name)
 print(json.dumps(seen), {key: value for key, value in os.environ.items() if "usk_" in value})
 """
 
