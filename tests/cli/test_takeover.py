@@ -36,6 +36,16 @@ def bare(tmp_path_factory):
     process.close()
 
 
+@pytest.fixture(scope="module")
+def notifying(tmp_path_factory):
+    """Without calls, and paused, which stops nothing then."""
+    process = HubProcess(tmp_path_factory.mktemp("notifying") / "hub", takeover="notify")
+    process.start()
+    assert process.ask("POST", "/api/takeover/pause", key=ADMIN_KEY).status == 200
+    yield process
+    process.close()
+
+
 def doctor(hub, here, **environ):
     keys = {"UNDERSTUDY_HUB": hub.url, "UNDERSTUDY_API_KEY": KEY, "UNDERSTUDY_DATA": str(here / "data")}
     return [finding for finding in examine({**keys, **environ}, here) if finding.name == "takeover"]
@@ -66,6 +76,16 @@ def test_status_says_that_it_is_off_without_a_key(bare):
     shown = understudy("status", env=bare.env)
     assert "takeover: off: ANTHROPIC_API_KEY is not set" in shown.out, shown
     assert json.loads(understudy("status", "--json", env=bare.env).out)["takeover"]["lacks"] == "no_key"
+
+
+def test_a_mode_without_calls_is_stopped_by_no_pause(notifying, tmp_path):
+    shown = understudy("takeover", "status", env=notifying.env).out
+    assert shown.startswith("takeover: notifies the senders of waiting tasks\n")
+    (finding,) = doctor(notifying, tmp_path)
+    assert (finding.level, finding.what) == (
+        "ok",
+        "Takeover notifies the senders of waiting tasks; it makes no calls.",
+    )
 
 
 def test_status_says_it_in_japanese_too(bare):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from tests.api.hubs import HOUR, MINUTE, Hub
 from tests.dashboard.browser import Browser
+from tests.hub.standing_in import policy_of
+from understudy.coordinator.takeover_nouns import TakeoverState
 from understudy.hub import home
 
 Open = Callable[..., Browser]
@@ -88,6 +91,43 @@ def test_the_queue_and_takeover_are_in_sight(hub: Hub, admin: Browser) -> None:
     seen = admin.get("/")
     assert seen.attribute("data-queue") == ["2"]
     assert seen.attribute("data-takeover") == ["off"]
+
+
+@pytest.mark.parametrize(
+    ("decided", "state", "word", "hint"),
+    [
+        ({}, {}, "ready", "Answers while no daemon is available."),
+        ({}, {"is_open": 1}, "open", "The hub answers in place of the daemons."),
+        ({}, {"is_open": 1, "paused": 1}, "paused", "An owner has paused it."),
+        ({}, {"circuit": "credit", "access": "a"}, "stopped", "It makes no calls now."),
+        ({"has_key": False}, {}, "lacking", "A setting is missing."),
+        ({"mode": "notify"}, {}, "ready", "Notifies the senders while no daemon is available."),
+        ({"mode": "notify"}, {"is_open": 1}, "open", "Notifies the senders while no daemon is available."),
+        ({"mode": "notify"}, {"paused": 1}, "ready", "Notifies the senders while no daemon is available."),
+        (
+            {"mode": "notify"},
+            {"circuit": "credit", "access": "a"},
+            "ready",
+            "Notifies the senders while no daemon is available.",
+        ),
+        ({"mode": "", "sources": (("slack", "answer"),)}, {}, "ready", "Answers while no daemon is available."),
+        ({"mode": "off"}, {"paused": 1}, "off", "No answers while no daemon is available."),
+    ],
+)
+def test_takeover_has_one_word_on_home_and_on_its_page(
+    start_hub: Callable[..., Hub],
+    open_browser: Open,
+    decided: dict[str, Any],
+    state: dict[str, Any],
+    word: str,
+    hint: str,
+) -> None:
+    hub = start_hub(policy=policy_of(**decided))
+    hub.store.transaction(lambda tx: tx.save_many([TakeoverState(since_at=hub.now, **state)]))
+    browser = open_browser(hub)
+    assert browser.get("/").attribute("data-takeover") == [word]
+    assert hint in browser.get("/").text
+    assert browser.get("/takeover").attribute("data-takeover") == [word]
 
 
 def test_when_it_was_heard_and_when_it_will_be_late_goes_to_the_browser_as_instants(hub: Hub, admin: Browser) -> None:

@@ -160,6 +160,12 @@ def test_without_calls_there_is_nothing_to_pause(start_hub: Start, open_browser:
     assert "makes no calls" in seen.text
 
 
+def test_without_calls_a_pause_stops_nothing(start_hub: Start, open_browser: Open) -> None:
+    hub = start_hub(policy=policy_of(mode="notify"))
+    save(hub, TakeoverState(paused=1))
+    assert open_browser(hub).get("/takeover").attribute("data-stop") == []
+
+
 def test_every_reason_of_the_service_has_words(on: Hub) -> None:
     reasons = {reason for _, reason in [*claude._BY_STATUS.values(), *claude._BY_TYPE.values()]}
     assert {reason for reason in reasons if _known(OUTCOME, reason).endswith(".other")} == set()

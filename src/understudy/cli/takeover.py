@@ -10,7 +10,10 @@ from understudy.cli.commands import Group
 from understudy.cli.connection import connect
 from understudy.cli.options import json_option
 from understudy.cli.terminal import ago, clock_time, paint, safe, say, say_json
+from understudy.coordinator.takeover_nouns import NOTIFY
 from understudy.texts import t
+
+STOPPED = frozenset({"off", "no_key", "no_price", "circuit", "paused"})
 
 
 @click.group("takeover", cls=Group, help=t("cli.takeover.help"), example="understudy takeover status")
@@ -47,21 +50,27 @@ def _steer(verb: str, *, as_json: bool) -> None:
 
 def line_of(seen: dict[str, Any]) -> str:
     """Takeover in one line, for `status`."""
-    text = t("cli.takeover.line", doing=t(f"takeover.doing.{doing_of(seen)}"))
-    if seen.get("open") and not (seen.get("lacks") or seen.get("circuit") or seen.get("paused")):
+    doing = doing_of(seen)
+    text = t("cli.takeover.line", doing=t(f"takeover.doing.{doing}"))
+    if seen.get("open") and doing not in STOPPED:
         return paint(f"{text}  {t('cli.takeover.open', ago=ago(seen['since']))}", "yellow")
-    return paint(text, "yellow") if seen.get("on") and (seen.get("lacks") or seen.get("circuit")) else text
+    return paint(text, "yellow") if seen.get("on") and doing in STOPPED - {"paused"} else text
 
 
 def doing_of(seen: dict[str, Any]) -> str:
     """The text for its mode, or for the reason why it does nothing."""
     if seen.get("lacks"):
         return str(seen["lacks"])
-    if seen.get("circuit"):
+    if seen.get("circuit") and not makes_no_calls(seen):
         return "circuit"
-    if seen.get("paused"):
+    if seen.get("paused") and not makes_no_calls(seen):
         return "paused"
     return str(seen["mode"]) if seen.get("mode") not in ("", "off") else "sources"
+
+
+def makes_no_calls(seen: dict[str, Any]) -> bool:
+    """True if no source has a mode with calls: neither a pause nor a circuit stops anything then."""
+    return bool(seen.get("stoppedBy") == NOTIFY)
 
 
 def lines_of(seen: dict[str, Any]) -> list[str]:
@@ -77,7 +86,7 @@ def lines_of(seen: dict[str, Any]) -> list[str]:
     )
     lines.append(t("cli.takeover.model", model=safe(seen["model"]), price=known))
     circuit = seen.get("circuit")
-    if circuit:
+    if circuit and not makes_no_calls(seen):
         lines.append(
             paint(t("cli.takeover.circuit", reason=circuit["reason"], at=clock_time(circuit["openedAt"])), "red")
         )

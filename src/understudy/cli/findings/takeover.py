@@ -10,6 +10,7 @@ from understudy.cli.client import HubClient
 from understudy.cli.connection import HubAddress
 from understudy.cli.exits import AbsentError, ClientError
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, Here, said
+from understudy.cli.takeover import makes_no_calls
 from understudy.errors import ConfigError
 from understudy.texts import t
 
@@ -28,7 +29,7 @@ def look(client: HubClient, here: Here, place: HubAddress) -> Iterator[Finding]:
         return
     found = list(_of_hub(seen))
     yield from found
-    if all(finding.level == OK for finding in found) and seen.get("on") and seen.get("mode") != "notify":
+    if all(finding.level == OK for finding in found) and seen.get("on") and not makes_no_calls(seen):
         yield from _of_service(here, place)
 
 
@@ -41,6 +42,8 @@ def _of_hub(seen: dict[str, Any]) -> Iterator[Finding]:
         what = t(f"cli.doctor.takeover.{lacks}.what", model=seen.get("model", ""))
         fix = t(f"cli.doctor.takeover.{lacks}.fix", model=seen.get("model", ""))
         yield Finding(NAME, PROBLEM, what, t("cli.doctor.takeover.why"), fix)
+    elif makes_no_calls(seen):
+        yield Finding(NAME, OK, t("cli.doctor.takeover.notifies"))
     elif circuit:
         yield _refused(str(circuit["reason"]), t("cli.doctor.takeover.circuit", reason=circuit["reason"]))
     elif seen.get("paused"):

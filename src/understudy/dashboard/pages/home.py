@@ -12,6 +12,7 @@ from understudy.api.app import endpoint_named
 from understudy.clock import iso
 from understudy.dashboard.bars import bar_of
 from understudy.dashboard.page import Act, Fragment, Given, Page
+from understudy.dashboard.pages.takeover import makes_no_calls, state_word
 from understudy.hub.home import DaemonShown, DaemonsShown, beats_shown, daemons_shown
 from understudy.hub.queue_depth import queue_depth
 from understudy.hub.takeover_view import takeover_answer
@@ -51,7 +52,13 @@ def _beats(_: Given, view: View) -> Mapping[str, Any]:
 
 
 def _standby(_: Given, view: View) -> Mapping[str, Any]:
-    return {"queue": queue_depth(view.reader, QUEUE_COUNTED_MAX), "takeover": takeover_answer(view)}
+    takeover = takeover_answer(view)
+    return {
+        "queue": queue_depth(view.reader, QUEUE_COUNTED_MAX),
+        "takeover": takeover,
+        "word": state_word(takeover),
+        "notifies_only": makes_no_calls(takeover),
+    }
 
 
 PAGE = Page(

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import UNSET, Struct
 
 from understudy.api.app import endpoint_named
-from understudy.coordinator.takeover_nouns import ANSWER, INTERIM, NOTIFY
+from understudy.coordinator.takeover_nouns import NOTIFY
 from understudy.dashboard.page import Act, Fragment, Given, Page
 from understudy.hub.takeover_story import last_calls, takeover_story
 from understudy.hub.views import View
@@ -61,9 +61,11 @@ def _usd(amount: float) -> str:
 
 
 def state_word(answer: TakeoverAnswer) -> str:
-    """The state in one word, as Home shows it."""
+    """The state in one word, here and on Home. A pause and a circuit stop nothing where no calls are made."""
     if not answer.on:
         return "off"
+    if makes_no_calls(answer):
+        return "open" if answer.open else "ready"
     if answer.paused:
         return "paused"
     if not answer.ready:
@@ -73,8 +75,15 @@ def state_word(answer: TakeoverAnswer) -> str:
     return "open" if answer.open else "ready"
 
 
+def makes_no_calls(answer: TakeoverAnswer) -> bool:
+    """True if no source has a mode with calls: senders are notified at most."""
+    return answer.stopped_by == NOTIFY
+
+
 def _stops(answer: TakeoverAnswer, money: list[Money]) -> list[str]:
     """Everything that stops calls now, as words; the widest first."""
+    if makes_no_calls(answer):
+        return []
     found = [str(answer.lacks)] if answer.on and answer.lacks is not UNSET else []
     found += ["paused"] if answer.paused else []
     found += ["circuit"] if answer.circuit is not UNSET else []
@@ -85,15 +94,13 @@ def _takeover(_: Given, view: View) -> Mapping[str, Any]:
     story = takeover_story(view)
     answer = story.takeover
     money = [_money("day", answer.budget.day), _money("month", answer.budget.month)]
-    named = {answer.mode, *answer.sources.values()}
     return {
         "takeover": answer,
         "cause": story.cause,
         "named": story.cause.here[:DAEMONS_NAMED],
         "more_here": sum(group.count for group in story.cause.here) - len(story.cause.here[:DAEMONS_NAMED]),
         "word": state_word(answer),
-        "calls_made": bool(named & {INTERIM, ANSWER}),
-        "notifies": NOTIFY in named,
+        "calls_made": not makes_no_calls(answer),
         "stops": _stops(answer, money),
         "circuit_word": _known(CIRCUIT, answer.circuit.reason) if answer.circuit else "",
         "money": money,

@@ -31,6 +31,7 @@ TEXTS = {
     "cli.takeover.month": "this month: {left} of {limit} USD left, {calls} calls",
     "cli.doctor.takeover.why": "While no daemon is available, nobody would be answered.",
     "cli.doctor.takeover.off": "Takeover is off: while no daemon is available, tasks wait. UNDERSTUDY_TAKEOVER switches it on.",
+    "cli.doctor.takeover.notifies": "Takeover notifies the senders of waiting tasks; it makes no calls.",
     "cli.doctor.takeover.ok": "The hub can take over with {model}.",
     "cli.doctor.takeover.no_key.what": "Takeover is switched on, but the hub has no Claude API key, so it is off.",
     "cli.doctor.takeover.no_key.fix": "Set ANTHROPIC_API_KEY (or ANTHROPIC_API_KEY_FILE) for the hub and restart it.",
