@@ -232,6 +232,18 @@ def test_alarm_stuck(tmp_path):
     )
 
 
+def test_a_hub_that_drains_has_no_silent_alarm(tmp_path):
+    pages = {"/ready": (503, {"ready": False, "draining": True, "store": {"writable": True}})}
+    seen = examined(tmp_path, pages)
+    assert (seen["hub"].level, seen["hub"].what) == ("notice", "The hub is stopping; it still serves.")
+    assert "alarm" not in seen
+
+
+def test_a_hub_that_drains_and_cannot_write_has_that_problem(tmp_path):
+    pages = {"/ready": (503, {"ready": False, "draining": True, "store": {"writable": False}})}
+    assert examined(tmp_path, pages)["store"].level == "problem"
+
+
 def test_disk_full(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     monkeypatch.setattr(findings.machine, "shutil", SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=5 << 20)))
@@ -244,6 +256,11 @@ def test_nobody_alive(tmp_path, hub):
     finding = found(tmp_path, UNDERSTUDY_HUB=hub.url, UNDERSTUDY_API_KEY=KEY)["daemons"]
     assert finding.level == "problem"
     assert "understudy service install" in finding.fix
+
+
+def test_the_only_daemon_is_late_but_may_be_alive(tmp_path):
+    seen = examined(tmp_path, {"/api/daemons": (200, {"daemons": [{**HEALTHY, "state": "late"}]})})
+    assert (seen["daemons"].level, seen["daemons"].what) == ("problem", "No daemon is healthy.")
 
 
 @pytest.mark.parametrize("state", ["late", "down", "stuck"])
@@ -276,7 +293,7 @@ def test_a_setting_that_is_wrong(tmp_path):
 def test_a_problem_is_exit_code_1_with_what_why_and_mend(tmp_path, hub):
     done = understudy("doctor", env=hub.env, cwd=tmp_path)
     assert done.code == 1
-    assert "✗ No daemon is alive." in done.out
+    assert "✗ No daemon is healthy." in done.out
     assert "    → understudy service install (or `understudy daemon` in a terminal)" in done.out
     told = json.loads(understudy("doctor", "--json", env=hub.env, cwd=tmp_path).out)
     assert told["ok"] is False
@@ -309,6 +326,7 @@ def test_an_assistant_that_cannot_work(tmp_path, executor, state, mend):
 def test_a_token_that_ends_soon_is_a_notice(tmp_path):
     finding = with_row(tmp_path, auth={"claude_code": "expiring:2026-12-24"})["login"]
     assert (finding.level, "2026-12-24" in finding.what) == ("notice", True)
+    assert finding.why == "It works until then. After that day its tasks fail, and none is claimed for it."
 
 
 @pytest.mark.parametrize("auth", [{}, {"claude_code": "ok"}, {"claude_code": "unknown"}, None])

@@ -96,7 +96,7 @@ def _logins(row: dict[str, Any], name: str) -> Iterator[Finding]:
         elif word == EXPIRING:
             what = t("cli.doctor.login.expiring", executor=executor, id=name, date=str(state).partition(":")[2])
             fix = t("cli.doctor.login.there", fix=fix_of(executor, state))
-            yield Finding("login", NOTICE, what, t("cli.doctor.login.why"), fix)
+            yield Finding("login", NOTICE, what, t("cli.doctor.login.expiring.why"), fix)
 
 
 def _thresholds(row: dict[str, Any], name: str) -> Iterator[Finding]:

@@ -106,6 +106,8 @@ def store(hub: HubClient, *, is_worker: bool = False) -> Iterator[Finding]:
         yield Finding(
             "store", PROBLEM, t("cli.doctor.store.what"), t("cli.doctor.store.why"), t(f"cli.doctor.store.fix{where}")
         )
+    elif ready.get("draining"):
+        yield Finding("hub", NOTICE, t("cli.doctor.draining"))
     elif not ready.get("ready"):
         yield Finding(
             "alarm", PROBLEM, t("cli.doctor.alarm.what"), t("cli.doctor.alarm.why"), t(f"cli.doctor.alarm.fix{where}")
