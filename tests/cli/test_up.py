@@ -16,8 +16,25 @@ import pytest
 from tests import prepared
 from tests.cli.program import understudy
 from tests.waiting import eventually
-from understudy.cli.up import command_here
+from understudy import config
+from understudy.cli.up import answers_with, command_here
 from understudy.runtime.lock import FileLock
+
+
+@pytest.mark.parametrize(
+    ("environ", "command", "expected"),
+    [
+        ({}, ("cat", "-"), "cat -"),
+        ({}, (), "a diagnostic report"),
+        ({"UNDERSTUDY_CLAUDE_CLI": sys.executable}, (), "Claude Code"),
+        ({"UNDERSTUDY_CODEX_CLI": sys.executable}, (), "Codex"),
+        ({"UNDERSTUDY_CLAUDE_CLI": sys.executable, "UNDERSTUDY_EXECUTOR": "diagnostic"}, (), "a diagnostic report"),
+    ],
+)
+def test_what_answers_is_what_the_daemon_will_choose(tmp_path, monkeypatch, environ, command, expected):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    settings = config.load(environ, tmp_path).settings
+    assert answers_with(settings, tmp_path, command) == expected
 
 
 class Up:

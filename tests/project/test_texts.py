@@ -18,7 +18,9 @@ LANGUAGES = understudy.texts.LANGUAGES
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 
 # Texts that are the same in Japanese: names, addresses, commands, values alone.
-NOTHING_TO_TRANSLATE: frozenset[str] = frozenset({"cli.column.id", "pages.numbers.unit.count"})
+NOTHING_TO_TRANSLATE: frozenset[str] = frozenset(
+    {"cli.column.id", "cli.up.runs.claude_code", "cli.up.runs.codex", "pages.numbers.unit.count"}
+)
 
 
 @cache

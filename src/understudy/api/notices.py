@@ -65,7 +65,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         answer=(TestsAnswer,), errors=(409,),
     ),
     Endpoint(
-        "POST", "/api/incidents/{incident_id}/snooze", "No reminders for a while", ("admin", "work"), make=_snooze,
-        shape=SnoozeBody, answer=(IncidentChanged,), errors=(404,),
+        "POST", "/api/incidents/{incident_id}/snooze", "Hold back reminders and escalations for a while",
+        ("admin", "work"), make=_snooze, shape=SnoozeBody, answer=(IncidentChanged,), errors=(404,),
     ),
 )  # fmt: skip

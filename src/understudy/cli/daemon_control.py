@@ -28,7 +28,7 @@ FINAL = frozenset({"done", "failed", "expired"})
     cls=Command,
     help=t("directives.help"),
     example="understudy daemon-control mini drain --wait\n"
-    "understudy daemon-control mini update --version 0.2.0 --wait\n"
+    "understudy daemon-control mini update --version 0.2.0 --sha256 HASH --wait\n"
     "understudy daemon-control mini update --wheel https://example.org/understudy-0.2.0-py3-none-any.whl --sha256 HASH",
 )
 @click.argument("daemon_id", metavar="ID")

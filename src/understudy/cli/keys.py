@@ -27,7 +27,7 @@ def keys() -> None:
 @keys.command(
     "create",
     help=t("cli.keys.create"),
-    example="understudy keys create mini --scope work\nunderstudy keys create ci --scope submit --json",
+    example="understudy keys create mini --scope work --scope read\nunderstudy keys create ci --scope submit --json",
 )
 @click.argument("name", metavar="NAME")
 @click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True, help=t("cli.keys.scope"))

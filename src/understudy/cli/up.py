@@ -212,7 +212,7 @@ class UpSession:
         raise UnreachableError(t("cli.up.not_ready", log=self._children[0].log))
 
     def _tell(self, saved_in: Path) -> None:
-        runs = " ".join(self._command) if self._command else t("cli.up.diagnostic")
+        runs = answers_with(self._settings, self._data_dir, self._command)
         rows = (
             (t("cli.up.hub"), paint(self._url, "bold")),
             (t("cli.up.daemon"), t("cli.up.runs", command=runs)),
@@ -250,6 +250,17 @@ class UpSession:
         lines = safe_lines(str(result.get("output", ""))).splitlines()
         for line in lines[:ANSWER_LINES_MAX]:
             say(paint(f"  │ {line}", "dim"))
+
+
+def answers_with(settings: config.Settings, data_dir: Path, command: tuple[str, ...]) -> str:
+    """The command to which the daemon passes tasks, else the executor that it will choose. ConfigError."""
+    if command:
+        return " ".join(command)
+    from understudy.daemon.executors import executors_of
+    from understudy.daemon.inputs import DaemonInputs
+
+    given = DaemonInputs(hub_url="", api_key="", data_dir=data_dir, settings=settings)
+    return t(f"cli.up.runs.{next(iter(executors_of(given, os.environ)))}")
 
 
 def wait_for_no_terminal() -> None:

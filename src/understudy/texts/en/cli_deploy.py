@@ -7,7 +7,7 @@ TEXTS = {
     "cli.deploy.taken": "{path} exists already, so nothing was written. Choose another directory.",
     "cli.deploy.step.go": "{number}. Go there:",
     "cli.deploy.step.install": "{number}. Fetch the packages for the Python of a Worker:",
-    "cli.deploy.step.compile": "{number}. Compile the modules that a start imports, so that it takes a third of the CPU. Repeat this after each change of python_modules:",
+    "cli.deploy.step.compile": "{number}. Compile the modules that a start imports; a start then takes a third of the CPU. Repeat this after each change of python_modules:",
     "cli.deploy.step.try": "{number}. See whether wrangler accepts it (Node 22 or newer):",
     "cli.deploy.step.deploy": "{number}. Deploy. Without a key the hub answers 503 and says so in its log:",
     "cli.deploy.step.secrets": "{number}. Give it its keys; daemons and commands use the first one with the Worker's address as WORKERS_URL:",

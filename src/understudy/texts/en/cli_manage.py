@@ -23,7 +23,7 @@ TEXTS = {
     "cli.deployments.list": "List the starts of the hub, the newest first.",
     "cli.deployments.runs": "runs",
     "cli.deployments.ended": "ended {at}",
-    "cli.verify.help": "Verify the rules by simulation: worlds of machines, clocks, networks and faults, each decided by its seed.",
+    "cli.verify.help": "Verify the rules by simulation: worlds of machines, clocks, networks and faults, each decided by its seed. Exit code 1 if a world breaks a rule.",
     "cli.verify.seeds": "Number of worlds.  [default: 50]",
     "cli.verify.seed": "Only this world, to reproduce a failure.",
     "cli.verify.hubs": "Hubs on one store in each world. Default: one or two, as its seed says.",

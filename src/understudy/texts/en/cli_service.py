@@ -6,7 +6,7 @@ TEXTS = {
     "cli.service.install": "Install the service, or reinstall it with the settings of this shell; it replaces what was installed before. Keys go to files that only you can read. COMMAND is the program that the daemon passes tasks to.",
     "cli.service.uninstall": "Stop the service and remove it. Data, keys and logs stay. The hub still expects the daemon: `understudy daemons forget` ends that.",
     "cli.service.start": "Start the service, even if the system has parked it.",
-    "cli.service.stop": "Stop the service until it is started again, or until the next login. If it does not come back in time you get a notice, unless the stop is announced with --planned.",
+    "cli.service.stop": "Stop the service until it is started again, or until the next login. With linger, the next start of the machine starts it. If it does not come back in time you get a notice, unless the stop is announced with --planned.",
     "cli.service.planned": "Announce the stop to the hub: there are no notices about the silence until the daemon is started again or the time of --for is over.",
     "cli.service.planned_for": "With --planned: the time that the stop may last (2h, 3d). After that, silence causes notices again.",
     "cli.service.planned_daemon_only": "only the stop of a daemon can be announced: --planned and --for do not apply to the hub",

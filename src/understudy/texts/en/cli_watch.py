@@ -1,7 +1,7 @@
 """The commands that watch: status, daemons, incidents, tail."""
 
 TEXTS = {
-    "cli.status.help": "Show the hub, its daemons, what is queued and what is wrong.",
+    "cli.status.help": "Show the hub, its daemons, what is queued and what is wrong. The exit code does not depend on what it shows; that of `doctor` does.",
     "cli.status.watch": "Live until Ctrl-C: drawn on a terminal, else a line for each change (with --json one JSON object each).",
     "cli.status.hub": "Hub  ",
     "cli.status.queue": "Queue",
@@ -65,12 +65,12 @@ TEXTS = {
     "cli.incidents.help": "Incidents: from the first late heartbeat of a daemon to its recovery.",
     "cli.incidents.list": "List incidents, the newest first.",
     "cli.incidents.none": "There has been no incident.",
-    "cli.incidents.ack": "Acknowledge an incident: somebody has seen it.",
+    "cli.incidents.ack": "Acknowledge an incident: no more reminders or escalations; the recovery is still sent.",
     "cli.incidents.by": "The person who has seen it.  [default: you]",
     "cli.incidents.acked": "The incident {id} was acknowledged by {by}.",
-    "cli.incidents.snooze": "Pause the reminders of an incident.",
+    "cli.incidents.snooze": "Pause the reminders of an incident, and escalations that have not been sent.",
     "cli.incidents.for": "The length of the pause (30m, 2h).",
-    "cli.incidents.snoozed": "The incident {id} has no reminders for {span}.",
+    "cli.incidents.snoozed": "The incident {id} has no reminders or escalations for {span}.",
     "cli.incidents.unknown": "there is no incident {id!r}. `understudy incidents list` shows all.",
     "cli.tail.help": "Show the event log live: first the last 50 lines, then new events. Continues after a restart of the hub. Lines that are too frequent to be kept (each heartbeat, each alarm) are shown when searched for, or at --level debug.",
     "cli.tail.search": "Only lines that contain this text.",

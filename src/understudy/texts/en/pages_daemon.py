@@ -89,7 +89,7 @@ TEXTS = {
     "pages.daemon.starts.all": "All deployments",
     "pages.daemon.update": "Update",
     "pages.daemon.update.version": "Version",
-    "pages.daemon.update.hint": "A version of the package index. The old version is started again if the new one sends no heartbeat.",
+    "pages.daemon.update.hint": "A version in your own package index. The old version is started again if the new one sends no heartbeat.",
     "pages.daemon.update.ask": "Update",
     "pages.daemon.update.confirm": "Update {id} to this version? It is restarted.",
     "pages.daemon.forget": "Forget this daemon",

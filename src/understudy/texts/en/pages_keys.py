@@ -27,7 +27,7 @@ TEXTS = {
     "pages.keys.scope.work": "run tasks: for a daemon",
     "pages.keys.scope.submit": "submit tasks and follow its own",
     "pages.keys.scope.memory": "read and write conversations",
-    "pages.keys.scope.read": "look at everything, change nothing",
+    "pages.keys.scope.read": "look at everything but keys, sessions, settings and conversations; change nothing",
     "pages.keys.scope.admin": "everything, keys included",
     "pages.keys.create": "Create",
     "pages.keys.sessions": "Sessions",

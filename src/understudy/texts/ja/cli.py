@@ -106,7 +106,7 @@ TEXTS = {
     "cli.client.too_much": "ハブの応答が 64 MiB を超えています。--limit で件数を減らしてください。",
     "cli.connection.not_in_use": "understudy: {path} のハブ {other} は使わず、{url}(指定元: {origin})を使います。別のハブを使うには UNDERSTUDY_HUB を設定してください。",
     "cli.known_hubs.new": "understudy: ハブ {url}(指定元: {origin})をここから使うのは初めてです。",
-    "cli.known_hubs.ask": "このハブの管理者は、投入された内容を読めます。また、デーモンはこのハブのタスクを実行します。使いますか?",
+    "cli.known_hubs.ask": "このハブの管理者は、投入された内容を読めます。また、ここで起動したデーモンは、このハブのタスクを実行します。使いますか?",
     "cli.known_hubs.refused": "ハブ {url} は使いません。正しいハブを UNDERSTUDY_HUB に設定してください。",
     "cli.known_hubs.yes": "初めて使うハブでも確認を求めません。",
     "cli.known_hubs.env_file": "環境変数に加える NAME=value の行が並んだファイル。カレントディレクトリの `.env` は、ここで指定したときだけ読みます。",

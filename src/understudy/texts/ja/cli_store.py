@@ -2,7 +2,7 @@
 
 TEXTS = {
     "cli.store.help": "ストアの整合性を検査し、別のストアへコピーします。",
-    "cli.store.check": "ストアのすべての行を読んで照合します。滞っているものがないこと、トークンが増える一方であること、集計が正しいことを確かめます。STORE はパスまたは postgresql:// のアドレスで、省略するとこのマシンのハブのストアです。何も書き込まず、検査中もハブは動き続けられます。",
+    "cli.store.check": "ストアのすべての行を読んで照合します。滞っているものがないこと、トークンが増える一方であること、集計が正しいことを確かめます。STORE はパスまたは postgresql:// のアドレスで、省略するとこのマシンのハブのストアです。何も書き込まず、検査中もハブは動き続けられます。問題があれば終了コードは 1 です。",
     "cli.store.absent": "{path} にストアはありません。別のストアは `understudy store check パス` で指定できます。",
     "cli.store.sound": "{store}(スキーマ {schema}): {rows} 行を読みました。すべての不変条件を満たしています。",
     "cli.store.unsound": "{store}(スキーマ {schema}): {rows} 行を読みました。問題が {count} 件あります。ストアを変更する前に、コピーを取っておいてください。",
@@ -18,10 +18,10 @@ TEXTS = {
     "cli.store.copied": "{source} から {target} へ {rows} 行を {span}でコピーしました。件数とチェックサムは一致しています。",
     "cli.store.go_on": "UNDERSTUDY_STORE={target} でハブを起動してください。元のストアでは二度とハブを起動しないでください。データが 2 つのストアに分かれてしまいます。",
     "cli.store.copy.same": "FROM と TO が同じストアです。",
-    "cli.store.copy.in_use": "{store} は使用中です。使っているハブと、開いているほかのプログラムをすべて先に止めてください(PostgreSQL 上で強制終了したハブは、その後 20 秒間は動作中とみなされます)。",
+    "cli.store.copy.in_use": "{store} は使用中です。使っているハブと、開いているほかのプログラムをすべて先に止めてください(PostgreSQL を使うハブを強制終了した場合、その後 20 秒間は動作中とみなされます)。",
     "cli.store.copy.not_alone": "{target} への別の `understudy store copy` が動いています。終わるのを待つか、終わってからもう一度実行してください。",
     "cli.store.copy.not_empty": "{target} にはすでに内容があるため、何もコピーしていません。新しいファイルか空のデータベースへコピーしてください(以前のコピーが最後まで終わっていれば、内容はそろっています)。",
-    "cli.store.copy.other_copy": "{target} には {source} の当時のコピーが途中まで入っています。別のストアであるか、その後ハブが動いたため、続きからは再開できません。ファイルを削除するかデータベースを空にして、最初からやり直してください。",
+    "cli.store.copy.other_copy": "{target} には、以前の {source} のコピーが途中まで入っています。{source} がその後別のストアになったか、ハブが動いたため、続きからは再開できません。ファイルを削除するかデータベースを空にして、最初からやり直してください。",
     "cli.store.copy.source_unfinished": "{source} 自体が、別のストアからの途中のコピーです。",
     "cli.store.copy.source_changed": "コピー中に {source} が変更されました。ハブを止め、空のコピー先で最初からやり直してください。",
     "cli.store.copy.differs": "{target} の内容がコピー元と一致しません。テーブル {table}: FROM は {rows} 行、TO は {copied} 行です。ハブは起動できません。削除して最初からやり直してください。",

@@ -1,7 +1,7 @@
 """The commands that watch, in Japanese."""
 
 TEXTS = {
-    "cli.status.help": "ハブ、デーモン、キュー、問題点を表示します。",
+    "cli.status.help": "ハブ、デーモン、キュー、問題点を表示します。終了コードは表示内容に左右されません。判定には `doctor` を使ってください。",
     "cli.status.watch": "Ctrl-C までリアルタイムで表示します。端末では画面を更新し、それ以外では変化ごとに 1 行を出力します(--json では 1 行に 1 つの JSON)。",
     "cli.status.hub": "ハブ  ",
     "cli.status.queue": "キュー",
@@ -65,12 +65,12 @@ TEXTS = {
     "cli.incidents.help": "インシデント: デーモンの最初の遅延から復旧まで。",
     "cli.incidents.list": "インシデントを新しい順に一覧します。",
     "cli.incidents.none": "インシデントはありません。",
-    "cli.incidents.ack": "インシデントを確認済みとして記録します。",
+    "cli.incidents.ack": "インシデントを確認済みにします。以後、再通知とエスカレーションは行いません(復旧は通知します)。",
     "cli.incidents.by": "確認した人。 [既定値: 現在のユーザー]",
     "cli.incidents.acked": "インシデント {id} は {by} が確認済みです。",
-    "cli.incidents.snooze": "インシデントの再通知をしばらく止めます。",
+    "cli.incidents.snooze": "インシデントの再通知と、まだ送っていないエスカレーションをしばらく止めます。",
     "cli.incidents.for": "止める時間(30m、2h)。",
-    "cli.incidents.snoozed": "インシデント {id} の再通知を {span}止めます。",
+    "cli.incidents.snoozed": "インシデント {id} の再通知とエスカレーションを {span}止めます。",
     "cli.incidents.unknown": "インシデント {id!r} はありません。`understudy incidents list` で一覧できます。",
     "cli.tail.help": "イベントログをリアルタイムで表示します。まず直近の 50 行を、その後は新しいイベントを表示します。ハブが再起動しても続きから表示します。頻繁すぎて保存されない行(各ハートビート、各アラーム)は、検索したときか --level debug のときに表示します。",
     "cli.tail.search": "この文字列を含む行だけ。",

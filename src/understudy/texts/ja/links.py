@@ -5,10 +5,10 @@ TEXTS = {
     "links.used": "このリンクは使用済みです(一度だけ有効です)。`understudy incidents list` でインシデントを確認できます。",
     "links.too_many": "このアドレスから無効なリンクへのアクセスが多すぎます。1 分ほど待ってください。",
     "links.trouble": "ハブが今は処理できません。しばらくしてからやり直してください。",
-    "links.acknowledge.ask": "{daemon} のインシデントを確認しましたか? 以後の再通知は止まります。復旧は通知します。",
+    "links.acknowledge.ask": "{daemon} のインシデントを確認しましたか? 以後、再通知とエスカレーションは行いません。復旧は通知します。",
     "links.acknowledge.button": "確認しました",
     "links.acknowledge.done": "{daemon} のインシデントを確認済みとして記録しました。",
-    "links.snooze.ask": "{daemon} についての再通知を 1 時間止めますか?",
+    "links.snooze.ask": "{daemon} についての再通知とエスカレーションを 1 時間止めますか?",
     "links.snooze.button": "1 時間止める",
-    "links.snooze.done": "{daemon} についての再通知を 1 時間止めます。",
+    "links.snooze.done": "{daemon} についての再通知とエスカレーションを 1 時間止めます。",
 }

@@ -89,7 +89,7 @@ TEXTS = {
     "pages.daemon.starts.all": "すべての起動履歴",
     "pages.daemon.update": "更新する",
     "pages.daemon.update.version": "バージョン",
-    "pages.daemon.update.hint": "パッケージインデックスにあるバージョンです。新しいバージョンからハートビートが届かなければ、元のバージョンに戻します。",
+    "pages.daemon.update.hint": "自前のパッケージインデックスにあるバージョンです。新しいバージョンからハートビートが届かなければ、元のバージョンに戻します。",
     "pages.daemon.update.ask": "更新",
     "pages.daemon.update.confirm": "{id} をこのバージョンに更新しますか? 再起動します。",
     "pages.daemon.forget": "このデーモンの登録を削除する",

@@ -27,7 +27,7 @@ TEXTS = {
     "pages.keys.scope.work": "タスクの実行(デーモン用)",
     "pages.keys.scope.submit": "タスクの投入と、自分のタスクの確認",
     "pages.keys.scope.memory": "会話の記憶の読み書き",
-    "pages.keys.scope.read": "すべての閲覧(変更は不可)",
+    "pages.keys.scope.read": "キー、セッション、設定、会話の記憶を除くすべての閲覧(変更は不可)",
     "pages.keys.scope.admin": "キーの管理を含むすべての操作",
     "pages.keys.create": "作成",
     "pages.keys.sessions": "セッション",
