@@ -33,7 +33,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *sessions.ENDPOINTS,
 )
 App = Callable[[Any, Any, Any], Awaitable[None]]  # an ASGI application
-PAST_ASGI = frozenset({  # what daemons ask all day; nothing but the operation's answer goes into theirs
+PAST_ASGI = frozenset({  # what daemons and submitters ask all day; nothing but the operation's answer goes into theirs
     "/api/queue", "/api/queue/heartbeat", "/api/queue/claim", "/api/queue/{task_id}/renew", "/api/result/{task_id}",
     "/api/results", "/api/queue/{task_id}/release", "/api/queue/{task_id}/status",
 })  # fmt: skip

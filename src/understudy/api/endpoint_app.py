@@ -39,9 +39,9 @@ BYTES_A_TASK = 16 << 10  # writing so much takes as long as a task does
 
 
 class EndpointApp:
-    """One endpoint, answered by ASGI (`__call__`) or past it (`admitted`, `ask`, `concluded`), with the same steps.
+    """One endpoint, answered by ASGI (`__call__`) or past it (`admitted`, `ask`, then `answered` or `failed`).
 
-    The steps: key, scope, rate limit, path id, body, operation, answer; the first that fails answers.
+    The steps are the same: key, scope, rate limit, path id, body, operation, answer; the first that fails answers.
     """
 
     def __init__(self, endpoint: Endpoint, api: Api) -> None:

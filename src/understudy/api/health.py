@@ -1,6 +1,7 @@
-"""`/health` and `/ready`: they need no key, and nothing of the routed application, which few hubs are asked for.
+"""`/health` and `/ready`: they need no key, and load nothing of the routed application.
 
-Those who start or watch a hub request these two again and again.
+The routed application has the pages and the rare endpoints, which many hubs never need. Those who start or watch a hub
+request these two again and again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Small requests of daemons, from the parser to the hub and back by callbacks, without an ASGI task (ADR 17).
+"""Small, frequent requests, from the parser to the hub and back by callbacks, without an ASGI task (ADR 17).
 
 Whole requests to a few endpoints (`PAST_ASGI` in `app.py`) that show a valid key, ask for nothing else of HTTP, and
 come when the one before is answered. Every other request takes the ASGI way: chunks, `Expect`, HTTP/1.0, a last

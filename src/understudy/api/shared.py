@@ -22,7 +22,7 @@ class Shared(Generic[T]):
         self._task: asyncio.Task[T] | None = None
 
     def task(self) -> asyncio.Task[T]:
-        """That which is going on, or has its outcome; others wait for it too, so nobody may cancel it."""
+        """The task that runs or has ended; others wait for it too, so nobody may cancel it."""
         now = self._clock.mono_ms()
         if self._task is None or (self._task.done() and (self._has_failed(self._task) or self._is_old(now))):
             self._begun_mono = now

@@ -19,7 +19,7 @@ from understudy.hub.working_set import Needs, WorkingSet
 from understudy.store.base import Candidates
 
 STATE_ID = 1
-CANDIDATES = 8  # tasks of each kind that are looked at for one call
+CANDIDATES = 8  # tasks of each kind that are looked at for one call; for interim answers `calls_at_once` more
 
 
 def need_takeover(

@@ -29,7 +29,7 @@ def select(noun: type[Struct]) -> str:
 
 @lru_cache(STATEMENTS_MAX)
 def selected(noun: type[Struct], where: str) -> str:
-    """The rows of a condition: the same text each time, of which the hash is known."""
+    """The rows of a condition. The same string object each time, so its hash is computed once."""
     return f"{select(noun)} {where}"
 
 

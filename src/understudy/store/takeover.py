@@ -37,7 +37,10 @@ class TakeoverQueries(SqlSession):
         raise NotImplementedError
 
     def _closed(self, reach: Reach) -> list[str]:
-        """The needs for which takeover is shut; so many tasks may have them that no other one would be found."""
+        """The needs for which takeover is shut.
+
+        The query leaves them out, because their tasks could fill its whole limit.
+        """
         return [needs for needs in self.sets_of_needs() if not reach.may_open(tags_of(needs))]
 
     def candidates(self, wanted: Candidates, h: int) -> list[Task]:

@@ -176,7 +176,11 @@ class HubRuntime:
             raise
 
     def _after_commit(self, committed: Committed) -> None:
-        """On one loop it is another: there are no others to hear of it, and no thread looks at the store's files."""
+        """All that follows a batch.
+
+        `one_loop/hub.py` has its own version: no other hub has to hear of it there, and no thread watches the
+        store's files.
+        """
         self.tally.committed(int(self.writer.commit_ms))
         failed = next((answer for answer in committed.answers if isinstance(answer, StoreError)), None)
         self._commits.look_at(committed, has_failed=failed is not None)
@@ -216,7 +220,7 @@ class HubRuntime:
         return self.clock.mono_ms() - self.alarm.last_ring_mono
 
     def _alarm_is_silent_for_ms(self) -> int:
-        """As above; at the start of a hub it has some time to ring for the first time."""
+        """Since the alarm rang; a hub that has just started has some time to ring for the first time."""
         return min(self._since_ring_ms(), self.clock.mono_ms() - self._started_mono)
 
     def drain(self) -> None:

@@ -63,7 +63,10 @@ class _Batch(Struct, eq=False):
 
 
 class Writer:
-    """Natural batching: no timer, so an idle hub answers at once and a busy one commits many together."""
+    """Natural batching: an idle hub answers at once, a busy one commits many together.
+
+    The only timer ends the wait for callers who were just answered.
+    """
 
     def __init__(self, engine: Engine, on_bug: Callable[[BaseException], None]) -> None:
         self.engine = engine

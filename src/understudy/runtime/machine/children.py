@@ -237,7 +237,7 @@ def _without_begun(raw: bytes) -> bytes:
 
 
 def _without_rest(raw: bytes) -> bytes:
-    """Without the bytes at the begin that are the rest of a character of UTF-8."""
+    """Without the bytes at the beginning that are the rest of a character of UTF-8."""
     begins = (n for n, byte in enumerate(raw[:CHARACTER_BYTES_MAX]) if not CONTINUES <= byte < BEGINS)
     return raw[next(begins, 0) :]
 
