@@ -10,9 +10,9 @@ from understudy.cli.commands import Group
 from understudy.cli.connection import connect
 from understudy.cli.options import json_option
 from understudy.cli.terminal import ago, clock_time, paint, safe, say, say_json
-from understudy.coordinator.takeover_nouns import NOTIFY
 from understudy.texts import t
 
+NOTIFY = "notify"  # as the answer has it in `stoppedBy`
 STOPPED = frozenset({"off", "no_key", "no_price", "circuit", "paused"})
 
 
