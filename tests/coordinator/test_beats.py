@@ -118,9 +118,11 @@ def test_a_login_that_ended_is_an_event_of_its_own() -> None:
     assert names(heard(replace(BEAT, seq=6, auth={"codex": "logged_out"}), daemon_of(first))) == []
 
 
-def test_a_sign_of_life_ends_the_incident() -> None:
-    known = replace(MINI, state="late", incident_id="incident-1")
-    after = heard(BEAT, known, incident=Incident("incident-1", "mini", "late", 1, 1, last_seen_at=NOW.wall - 60_000))
+@pytest.mark.parametrize("clock_ms", [0, 86_400_000])  # by which the clock was set back during it
+def test_a_sign_of_life_ends_the_incident(clock_ms: int) -> None:
+    known = replace(MINI, state="late", incident_id="incident-1", last_seen_h=NOW.h - 60_000)
+    silent = Incident("incident-1", "mini", "late", 1, 1, last_seen_at=NOW.wall - 60_000 + clock_ms)
+    after = heard(BEAT, known, incident=silent)
     (incident,) = (row for row in after.draft.save if isinstance(row, Incident))
     assert (incident.state, incident.length_ms, daemon_of(after).incident_id) == ("recovered", 60_000, "")
 

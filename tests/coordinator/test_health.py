@@ -56,12 +56,38 @@ def test_a_deadline_is_rearmed_when_it_rings_not_with_each_beat() -> None:
     assert not looked.events
 
 
+@pytest.mark.parametrize("is_hubs", [False, True])
+def test_shorter_limits_bring_the_alarm_forward_with_the_next_beat(is_hubs: bool) -> None:
+    long = Policy(late_after_ms=7_200_000) if is_hubs else POLICY
+    daemon = Daemon("d1", interval_ms=10_000 if is_hubs else 3_600_000, since_at=T0)
+    armed = health.seen(daemon, START, long).noun
+    assert armed.deadline_h == START.h + 7_200_000
+    sooner = health.seen(replace(armed, interval_ms=10_000), later(60_000), POLICY).noun
+    assert sooner.deadline_h == START.h + 240_000
+    assert health.seen(sooner, later(70_000), POLICY).noun.deadline_h == sooner.deadline_h
+
+
+def test_the_stop_that_follows_a_planned_one_is_judged() -> None:
+    planned = health.stopped_as_planned(beating(), START, POLICY, 7_200_000).noun
+    assert health.seen(planned, later(10_000), POLICY, "stopped").noun.deadline_h == START.h + 190_000
+
+
 def test_recovery_is_told_once_with_its_length() -> None:
     late = rung(beating(), later(180_000)).noun
     back = health.seen(late, later(200_000), POLICY)
     assert [event.name for event in back.events] == ["daemon.recovered"]
     assert back.events[0].fields["lengthSec"] == 200
     assert not health.seen(back.noun, later(210_000), POLICY).events
+
+
+def test_a_clock_that_is_set_back_during_an_incident_leaves_its_length() -> None:
+    late = rung(beating(), later(180_000))
+    (incident,) = (row for row in late.save if isinstance(row, Incident))
+    now = Now(T0 - 86_400_000, START.h + 600_000)
+    back = health.with_incident(health.seen(late.noun, now, POLICY), late.noun, incident, now)
+    (over,) = (row for row in back.save if isinstance(row, Incident))
+    assert (over.length_ms, over.missed_beats) == (600_000, 59)
+    assert back.events[0].fields["lengthSec"] == 600
 
 
 def test_a_longer_announced_interval_stretches_late_and_down_keeps_its_distance() -> None:

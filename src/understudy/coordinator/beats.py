@@ -104,7 +104,7 @@ def judge(facts: Facts, beat: ReceivedBeat, now: Now, policy: Policy) -> Heard:
         daemon = draft.pass_on(_restarting(daemon, beat, now))
     daemon = draft.pass_on(health.stretched(daemon, now, policy))
     alive = _alive(daemon, beat, trouble, now, policy, comes_back=offer is not None and offer.comes_back)
-    daemon = draft.take(health.with_incident(alive, facts.incident, now))
+    daemon = draft.take(health.with_incident(alive, daemon, facts.incident, now))
     return _heard(draft, daemon, beat, leased, policy, offer.offered if offer is not None else None)
 
 

@@ -41,7 +41,7 @@ def register(daemon: Daemon, said: Introduced, incident: Incident | None, now: N
     known = replace(daemon, registered_at=now.wall, **asdict(said))
     if daemon.machine_id:
         return Change(known, (), (event,))
-    seen = health.with_incident(health.seen(known, now, policy), incident, now)
+    seen = health.with_incident(health.seen(known, now, policy), known, incident, now)
     return replace(seen, events=(event, *seen.events))
 
 
@@ -51,7 +51,7 @@ def old_beat(daemon: Daemon, said: OldBeat, incident: Incident | None, now: Now,
     if daemon.machine_id:
         return Change(daemon)
     seen = health.seen(daemon, now, policy, *_SAID.get(daemon.said_status, _UNHEALTHY))
-    return health.with_incident(seen, incident, now)
+    return health.with_incident(seen, daemon, incident, now)
 
 
 def pause(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy, for_ms: int) -> Change[Daemon] | None:

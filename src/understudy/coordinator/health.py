@@ -8,10 +8,10 @@ new/healthy ──silent for late_after──> late ──silent for down_after�
 Theory of operation
 -------------------
 1. One deadline. A daemon has one deadline in hearing time, `deadline_h`, with an index. A heartbeat moves `last_seen_h`
-   and leaves the deadline alone. When the deadline has come, the alarm works out the true one from `last_seen_h`. If
-   that lies ahead, it becomes the deadline; if not, the daemon was silent for long enough. So a heartbeat writes no
-   index, and a healthy daemon costs one look of the alarm each `late_after`. Deadlines are half-open: late when
-   `now.h >= deadline`.
+   and leaves the deadline alone, unless its limits have become shorter since. When the deadline has come, the alarm
+   works out the true one from `last_seen_h`. If that lies ahead, it becomes the deadline; if not, the daemon was silent
+   for long enough. So a heartbeat writes no index, and a healthy daemon costs one look of the alarm each `late_after`.
+   Deadlines are half-open: late when `now.h >= deadline`.
 2. Only changes are written: an event, a period and perhaps an incident when the state changes, nothing in between.
    The incident opens with late, grows to down and closes with the recovery; stuck and asleep have none.
 3. Who is judged (`is_judged`). A daemon that stopped or was draining is judged like any other: a machine that shuts
@@ -67,11 +67,15 @@ def limits_of(daemon: Daemon, policy: Policy) -> Limits:
     """Its own limits, else the hub's; a long announced interval makes late later, and down by as much."""
     late = daemon.late_after_ms or policy.late_after_ms
     down = max(daemon.down_after_ms or policy.down_after_ms, late)
-    stretched = max(late, 2 * daemon.interval_ms)
+    stretched = _late_ms(daemon, policy)
     two_beats = 2 * (daemon.interval_ms or UNKNOWN_INTERVAL_MS)
     return Limits(
         stretched, stretched + (down - late), max(two_beats, min(GRACE_MS, late)), max(two_beats, min(GRACE_MS, down))
     )
+
+
+def _late_ms(daemon: Daemon, policy: Policy) -> int:
+    return max(daemon.late_after_ms or policy.late_after_ms, 2 * daemon.interval_ms)
 
 
 def is_planned(daemon: Daemon) -> bool:
@@ -118,20 +122,24 @@ def seen(
     state = "paused" if daemon.paused else said
     if state == daemon.state:
         change = (_stuck(alive, now, why),) if state == "stuck" and reason != daemon.reason else ()
-        is_armed = daemon.deadline_h and daemon.last_seen_h > now.resumed_h  # else the deadline may hold a grace
-        if is_armed or not is_judged(alive):
-            return Change(alive, events=change)
-        return Change(replace(alive, deadline_h=late_deadline(alive, limits_of(alive, policy), now)), events=change)
+        return Change(_armed(alive, daemon, now, policy) if is_judged(alive) else alive, events=change)
     is_armed = is_judged(replace(alive, state=state))
     armed = late_deadline(alive, limits_of(alive, policy), now) if is_armed else 0
     return _changed(daemon, replace(alive, deadline_h=armed), state, now, why)
 
 
-def with_incident(alive: Change[Daemon], incident: Incident | None, now: Now) -> Change[Daemon]:
-    """A sign of life, and the end of the incident that was open until then."""
+def _armed(alive: Daemon, before: Daemon, now: Now, policy: Policy) -> Daemon:
+    """With the deadline that it has, unless that may hold a grace, or is too far away for the limits of today."""
+    if 0 < before.deadline_h <= alive.last_seen_h + _late_ms(alive, policy) and before.last_seen_h > now.resumed_h:
+        return alive
+    return replace(alive, deadline_h=late_deadline(alive, limits_of(alive, policy), now))
+
+
+def with_incident(alive: Change[Daemon], before: Daemon, incident: Incident | None, now: Now) -> Change[Daemon]:
+    """A sign of life, and the end of the incident that was open until then; `before` knows how long it was silent."""
     if incident is None or alive.noun.incident_id:
         return alive
-    return replace(alive, save=(*alive.save, closed(incident, alive.noun, now)))
+    return replace(alive, save=(*alive.save, closed(incident, before, now)))
 
 
 def touched(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy) -> Change[Daemon] | None:
@@ -140,7 +148,7 @@ def touched(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy)
         return None
     said = daemon.state if daemon.state in ("stuck", "draining") else "healthy"
     reason = daemon.reason if said == "stuck" else ""
-    return with_incident(seen(daemon, now, policy, said, reason), incident, now)
+    return with_incident(seen(daemon, now, policy, said, reason), daemon, incident, now)
 
 
 def stretched(daemon: Daemon, now: Now, policy: Policy) -> Change[Daemon]:
