@@ -144,7 +144,7 @@ def test_a_stop_for_a_restart_is_no_stop() -> None:
 
 def test_a_planned_stop_is_quiet_until_its_end() -> None:
     daemon = daemon_of(heard(replace(BEAT, state="stopping", planned_for_ms=60_000)))
-    assert (daemon.state, daemon.reason, daemon.deadline_h) == ("stopped", "planned", NOW.h + 60_000 + 180_000)
+    assert (daemon.state, daemon.reason, daemon.deadline_h) == ("stopped", "planned", NOW.h + 60_000)
 
 
 @pytest.mark.parametrize(("interval_ms", "duration_ms", "next_ms"), [(10_000, 30_000, 10_000), (60_000, 12_000, 4_000)])

@@ -157,9 +157,28 @@ def test_after_a_planned_stop_of_two_hours_silence_counts() -> None:
 
 def test_a_planned_stop_that_ended_while_the_hub_was_away_has_the_grace_of_a_gap() -> None:
     left = health.stopped_as_planned(beating(), later(0), POLICY, 60_000).noun
-    resumed = left.deadline_h - 1
-    assert not rung(left, Now(T0, left.deadline_h, resumed)).events
-    assert rung(left, Now(T0, resumed + 30_000, resumed)).events
+    ended = rung(left, later(60_000)).noun
+    resumed = ended.deadline_h - 1
+    assert not rung(ended, Now(T0, ended.deadline_h, resumed)).events
+    assert rung(ended, Now(T0, resumed + 30_000, resumed)).events
+
+
+@pytest.mark.parametrize(("late_ms", "then_ms"), [(0, 3_600_000), (3_600_000, 60_000)])
+def test_a_planned_stop_ends_when_it_was_to_end_whatever_the_limits_are_by_then(late_ms: int, then_ms: int) -> None:
+    left = health.stopped_as_planned(replace(beating(), late_after_ms=late_ms), START, POLICY, 7_200_000).noun
+    set_anew = daemons.configure(left, then_ms, 2 * then_ms, "[]", later(1_000)).noun
+    assert set_anew.deadline_h == START.h + 7_200_000
+    ended = rung(set_anew, later(7_200_000)).noun
+    assert (ended.reason, ended.deadline_h) == ("", START.h + 7_200_000 + then_ms)
+    assert [e.name for e in rung(ended, later(7_200_000 + then_ms)).events] == ["daemon.late"]
+
+
+def test_a_pause_keeps_the_end_of_a_planned_stop_whatever_the_limits_are_by_then() -> None:
+    left = health.stopped_as_planned(beating(), START, POLICY, 7_200_000).noun
+    set_anew = daemons.configure(left, 3_600_000, 7_200_000, "[]", later(1_000)).noun
+    paused = daemons.pause(set_anew, None, later(2_000), POLICY, 600_000)
+    assert paused is not None
+    assert rung(paused.noun, later(602_000)).noun.deadline_h == START.h + 7_200_000
 
 
 def test_a_pause_for_a_time_ends_by_itself_and_silence_counts_from_there() -> None:
@@ -271,7 +290,47 @@ def test_silence_within_a_window_does_not_count_for_one_that_was_awake_for_a_mom
 def test_a_planned_stop_that_ends_at_night_makes_no_alarm() -> None:
     daemon = health.seen(Daemon("d1", interval_ms=10_000, expected_sleep=NIGHT), START, POLICY).noun
     left = health.stopped_as_planned(daemon, later(0, EVENING), POLICY, 3_600_000).noun
-    assert rung(left, later(left.deadline_h - EVENING.h, EVENING)).noun.state == "asleep"
+    ended = rung(left, later(left.deadline_h - EVENING.h, EVENING)).noun
+    assert rung(ended, later(ended.deadline_h - EVENING.h, EVENING)).noun.state == "asleep"
+
+
+def late_before_the_night(**limits: int) -> tuple[Daemon, Incident]:
+    """A daemon that was seen last at 21:56, and is late at 21:59."""
+    daemon = Daemon("d1", interval_ms=10_000, first_seen_at=T0, since_at=T0, expected_sleep=NIGHT, **limits)
+    late = rung(health.seen(daemon, later(-240_000, EVENING), POLICY).noun, later(-60_000, EVENING))
+    (incident,) = (row for row in late.save if isinstance(row, Incident))
+    return late.noun, incident
+
+
+def test_one_that_is_late_when_its_window_opens_is_down_only_once_it_oversleeps() -> None:
+    late, incident = late_before_the_night()
+    slept = rung(late, later(60_000, EVENING), incident)
+    assert (slept.noun.state, slept.noun.incident_id) == ("asleep", incident.id)
+    assert ([e.name for e in slept.events], [r for r in slept.save if isinstance(r, Incident)]) == (
+        ["daemon.asleep"],
+        [],
+    )
+    woken = morning(slept.noun)
+    assert not rung(woken, later(EIGHT_H + 299_999, EVENING), incident).events
+    down = rung(woken, later(EIGHT_H + 300_000, EVENING), incident)
+    assert [e.name for e in down.events] == ["daemon.down"]
+    assert [(r.id, r.state) for r in down.save if isinstance(r, Incident)] == [(incident.id, "down")]
+
+
+def test_one_that_was_late_before_its_window_and_comes_back_within_it_ends_its_incident() -> None:
+    late, incident = late_before_the_night()
+    asleep = rung(late, later(60_000, EVENING), incident).noun
+    now = later(3_600_000, EVENING)
+    back = health.with_incident(health.seen(asleep, now, POLICY), asleep, incident, now)
+    assert [(e.name, e.fields["incidentId"]) for e in back.events] == [("daemon.recovered", incident.id)]
+    assert [(r.id, r.state) for r in back.save if isinstance(r, Incident)] == [(incident.id, "recovered")]
+    assert back.noun.incident_id == ""
+
+
+def test_a_window_between_late_and_down_counts_for_neither() -> None:
+    late, incident = late_before_the_night(down_after_ms=10 * 3_600_000)
+    looked = rung(late, later(late.deadline_h - EVENING.h, EVENING), incident)
+    assert (looked.events, looked.noun.deadline_h) == ((), EVENING.h + EIGHT_H + 10 * 3_600_000)
 
 
 @pytest.mark.parametrize("for_ms", [0, 7_200_000])
@@ -281,7 +340,7 @@ def test_a_planned_stop_goes_on_after_a_pause(for_ms: int) -> None:
     stopped = health.stopped_as_planned(paused.noun, later(1_000), POLICY, for_ms).noun
     over = rung(stopped, later(600_000)).noun
     assert (over.state, over.reason, over.paused) == ("stopped", "planned", 0)
-    assert over.deadline_h == (START.h + 1_000 + for_ms + 180_000 if for_ms else 0)
+    assert over.deadline_h == (START.h + 1_000 + for_ms if for_ms else 0)
 
 
 @pytest.mark.parametrize("for_ms", [0, 7_200_000])
@@ -291,7 +350,7 @@ def test_a_pause_does_not_end_the_planned_stop_that_it_comes_after(for_ms: int) 
     assert paused is not None
     over = rung(paused.noun, later(601_000)).noun
     assert (over.state, over.reason) == ("stopped", "planned")
-    assert over.deadline_h == (START.h + for_ms + 180_000 if for_ms else 0)
+    assert over.deadline_h == (START.h + for_ms if for_ms else 0)
 
 
 @pytest.mark.parametrize("for_ms", [0, 7_200_000])

@@ -244,6 +244,16 @@ def test_a_snooze_that_is_ended_or_made_shorter_holds_nothing_back(for_ms: int):
     assert desk.titles[2:] == ["mini is still down"]
 
 
+def test_nobody_is_reminded_of_a_daemon_while_it_is_expected_to_sleep():
+    bench, desk, _ = reminded()  # at 02:40:20
+    window = SleepWindow(from_="02:41", to="02:50")
+    bench.ask(ConfigureDaemon("mini", SettingsBody(expected_sleep=[window])))
+    live(bench, 9 * 60_000, desk)
+    assert len(desk.got) == 2
+    live(bench, 41_000, desk)
+    assert desk.titles[2:] == ["mini is still down"]
+
+
 def test_nobody_is_reminded_of_what_is_over():
     bench, desk, _ = reminded()
     beat(bench)

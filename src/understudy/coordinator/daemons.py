@@ -60,7 +60,7 @@ def pause(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy, f
         ends = replace(daemon, deadline_h=now.h + for_ms if for_ms else 0)
         return Change(ends) if ends != daemon else None
     if health.is_planned(daemon) and daemon.deadline_h:
-        daemon = health.within_pause(daemon, daemon.deadline_h - health.limits_of(daemon, policy).late_ms)
+        daemon = health.within_pause(daemon, daemon.deadline_h)
     return _steered(replace(daemon, paused=1), "paused", incident, now, policy, for_ms)
 
 

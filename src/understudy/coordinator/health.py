@@ -13,7 +13,8 @@ Theory of operation
    for long enough. So a heartbeat writes no index, and a healthy daemon costs one look of the alarm each `late_after`.
    Deadlines are half-open: late when `now.h >= deadline`.
 2. Only changes are written: an event, a period and perhaps an incident when the state changes, nothing in between.
-   The incident opens with late, grows to down and closes with the recovery; stuck and asleep have none.
+   The incident opens with late, grows to down and closes with the recovery; stuck and asleep have none. One that is
+   late when its window of expected sleep opens keeps its incident: it is asleep, and down if it oversleeps.
 3. Who is judged (`is_judged`). A daemon that stopped or was draining is judged like any other: a machine that shuts
    down says goodbye too. Only an announcement of the owner silences the alarm: a pause, a planned stop, or a daily time
    of expected sleep. Each may have an end, from which on silence counts: `last_seen_h` is moved there, so that limits,
@@ -172,8 +173,7 @@ def stopped_as_planned(daemon: Daemon, now: Now, policy: Policy, for_ms: int) ->
     after = seen(daemon, now, policy, STOPPED, PLANNED)
     if not is_planned(after.noun):
         return replace(after, noun=within_pause(after.noun, now.h + for_ms if for_ms else 0))
-    ends_h = now.h + for_ms + limits_of(daemon, policy).late_ms if for_ms else 0
-    return replace(after, noun=replace(after.noun, deadline_h=ends_h))
+    return replace(after, noun=replace(after.noun, deadline_h=now.h + for_ms if for_ms else 0))
 
 
 def within_pause(daemon: Daemon, ends_h: int) -> Daemon:
@@ -186,8 +186,7 @@ def _pause_over(daemon: Daemon, now: Now, policy: Policy) -> Change[Daemon]:
     ends_h = daemon.last_seen_h if daemon.last_seen_h > now.h else 0
     if daemon.reason != PLANNED and not ends_h:
         return set_state(replace(daemon, paused=0), "healthy", now, policy)
-    deadline = ends_h + limits_of(daemon, policy).late_ms if ends_h else 0
-    stopped = replace(daemon, paused=0, reason=PLANNED, deadline_h=deadline, last_seen_h=min(daemon.last_seen_h, now.h))
+    stopped = replace(daemon, paused=0, reason=PLANNED, deadline_h=ends_h, last_seen_h=min(daemon.last_seen_h, now.h))
     return _changed(daemon, stopped, STOPPED, now)
 
 
@@ -206,53 +205,49 @@ def rung(daemon: Daemon, incident: Incident | None, now: Now, policy: Policy, in
     """The alarm's look when the deadline has come: re-arm it, or say late, then down."""
     limits = limits_of(daemon, policy)
     if daemon.state == "asleep":
-        return _asleep(daemon, limits, now, incident_id)
+        return _asleep(daemon, incident, limits, now, incident_id)
     if daemon.paused:
         return _pause_over(daemon, now, policy)
     if is_planned(daemon):
-        ended = _counted_from(replace(daemon, reason=""), daemon.deadline_h - limits.late_ms)
-        return _silent(ended, limits, now, incident_id)
-    if daemon.state == "late":
-        return _still_late(daemon, incident, limits, now)
+        daemon = _counted_from(replace(daemon, reason=""), daemon.deadline_h)
     if is_judged(daemon):
-        return _silent(daemon, limits, now, incident_id)
+        return _silent(daemon, incident, limits, now, incident_id)
     return Change(replace(daemon, deadline_h=0))
 
 
-def _silent(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Change[Daemon]:
-    """It may be late, or expected to sleep."""
-    deadline = late_deadline(daemon, limits, now)
+def _silent(daemon: Daemon, incident: Incident | None, limits: Limits, now: Now, incident_id: str) -> Change[Daemon]:
+    """It may be late, or down if it was late before, or expected to sleep."""
+    was_late = daemon.state == "late" or bool(daemon.incident_id)
+    deadline_of = down_deadline if was_late else late_deadline
+    deadline = deadline_of(daemon, limits, now)
     if now.h < deadline:
         return Change(replace(daemon, deadline_h=deadline))
     sleep_left = daily_windows.left_ms(daemon.expected_sleep, now.wall)
-    if not sleep_left:
-        counted = _counted_from(daemon, _awake_h(daemon, now))
-        deadline = late_deadline(counted, limits, now)
-        if now.h < deadline:
-            return Change(replace(counted, deadline_h=deadline))
-        return _late(counted, limits, now, deadline, incident_id)
-    looked_h = _next_look_h(sleep_left, limits, now)
+    if sleep_left:
+        return _fell_asleep(daemon, _next_look_h(sleep_left, limits, now), now)
+    counted = _counted_from(daemon, _awake_h(daemon, now))
+    deadline = deadline_of(counted, limits, now)
+    if now.h < deadline:
+        return Change(replace(counted, deadline_h=deadline))
+    if was_late:
+        return _down(counted, incident, now, max(deadline, daemon.deadline_h))
+    return _late(counted, limits, now, deadline, incident_id)
+
+
+def _fell_asleep(daemon: Daemon, looked_h: int, now: Now) -> Change[Daemon]:
     asleep = replace(daemon, state="asleep", deadline_h=looked_h, since_at=now.wall, reason=EXPECTED)
     event = health_event(asleep, now, "daemon.asleep", "info", f"Daemon {daemon.id} is asleep, as expected")
     return Change(asleep, _periods(daemon, asleep, now), (event,))
 
 
-def _still_late(daemon: Daemon, incident: Incident | None, limits: Limits, now: Now) -> Change[Daemon]:
-    """It may be down."""
-    deadline = max(down_deadline(daemon, limits, now), daemon.deadline_h)
-    if now.h < deadline:
-        return Change(replace(daemon, deadline_h=deadline))
-    return _down(daemon, incident, now, deadline)
-
-
-def _asleep(daemon: Daemon, limits: Limits, now: Now, incident_id: str) -> Change[Daemon]:
+def _asleep(daemon: Daemon, incident: Incident | None, limits: Limits, now: Now, incident_id: str) -> Change[Daemon]:
     """It is expected to sleep: from the end of its window on its silence counts again."""
     sleep_left = daily_windows.left_ms(daemon.expected_sleep, now.wall)
     if sleep_left:
         return Change(replace(daemon, reason=EXPECTED, deadline_h=_next_look_h(sleep_left, limits, now)))
     if daemon.reason == EXPECTED:
         daemon = _counted_from(replace(daemon, reason=""), now.h)
-    return _silent(daemon, limits, now, incident_id)
+    return _silent(daemon, incident, limits, now, incident_id)
 
 
 def _awake_h(daemon: Daemon, now: Now) -> int:

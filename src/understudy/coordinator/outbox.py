@@ -13,7 +13,7 @@ transaction each. What is taken carries `taken_until`: another hub leaves it alo
 `choose` decides on the rows that are due, in this order:
 1. Judge each row (`_judged`). A reminder, or an alarm that a route held back, is folded if its incident is over or
    acknowledged, and put off if it is snoozed. Any notice is put off by a window (quiet hours, maintenance) that has
-   begun since.
+   begun since, a reminder also by the expected sleep of its daemon.
 2. Keep the order. A recovery waits for its alarm and an answer for the one before it (`_earlier`), also if a storm
    carries the earlier one. It waits 1 ms longer than the other, however often that one is put off.
 3. Find the place (`_place`). A recovery changes the message of its alarm, or answers it in a thread where the alarm
@@ -40,6 +40,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.backoff import dice_of, doubled_ms, spread
+from understudy.coordinator import daily_windows
 from understudy.coordinator.answers import changed_again
 from understudy.coordinator.changes import Change, make_event
 from understudy.coordinator.notices import (
@@ -90,6 +91,7 @@ class OutboxFacts(Struct, frozen=True):
     incidents: Mapping[str, Incident]
     recent: Sequence[Notice]  # alarms and storms that the channel got within the window, oldest first
     routes: Routes = Routes()
+    sleeps: Mapping[str, str] = {}  # the windows of expected sleep of daemons that reminders are about
 
 
 def choose(due: Iterable[Notice], known: OutboxFacts, now: Now) -> NextMessage:
@@ -172,6 +174,8 @@ def _judged(row: Notice, known: OutboxFacts, now: Now) -> Notice:
     if row.kind == "notice" and not row.part and row.cause != STORM and row.state == "waiting":
         route = route_of(known.routes, row.channel, row.daemon_id, row.level)
         held_ms = held_by_windows_ms(known.routes, route, row.level, row.daemon_id, now.wall)
+        if row.cause == REMINDER:
+            held_ms = max(held_ms, daily_windows.left_ms(known.sleeps.get(row.daemon_id, daily_windows.NONE), now.wall))
         if held_ms:  # judged again: it was put off until now, or tried before the window began
             until = now.wall + held_ms
             return replace(row, next_at=until, due_at=row.due_at if row.attempts else until)

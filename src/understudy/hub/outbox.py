@@ -10,8 +10,17 @@ from msgspec import Struct
 from understudy.coordinator import answers, outbox
 from understudy.coordinator.changes import Decision, Draft, Event
 from understudy.coordinator.links import LINK_KEPT_MS
-from understudy.coordinator.notices import FLAP_WINDOW_MS, LATE, LOUD, STORY, OutboxDraft, makes_notice, once_each
-from understudy.coordinator.nouns import Incident, Link, Notice, Now, Progress, Task
+from understudy.coordinator.notices import (
+    FLAP_WINDOW_MS,
+    LATE,
+    LOUD,
+    REMINDER,
+    STORY,
+    OutboxDraft,
+    makes_notice,
+    once_each,
+)
+from understudy.coordinator.nouns import Daemon, Incident, Link, Notice, Now, Progress, Task
 from understudy.errors import BadRequestError, ConflictError, NotFoundError
 from understudy.hub.operation import HEAVY, Operation
 from understudy.hub.working_set import ASTRAY_MAX, Needs, WorkingSet
@@ -112,6 +121,8 @@ class TakeNotice(Operation):
     def more(self, work: WorkingSet, needs: Needs) -> None:
         """The stories of what is due."""
         for row in work.outboxes[self.channel].due:
+            if row.cause == REMINDER:
+                needs.row(Daemon, row.daemon_id)
             if row.incident_id:
                 needs.row(Incident, row.incident_id)
             needs.stories.add((row.incident_id, row.task_id))
@@ -130,7 +141,9 @@ class TakeNotice(Operation):
         due = [row for row in (work.rows[Notice].get(r.id, r) for r in found.due) if row and row.state == "waiting"]
         siblings = [row for row in work.rows[Notice].values() if row is not None]
         incidents = {row.id: row for row in work.rows[Incident].values() if row is not None}
-        chosen = outbox.choose(due, outbox.OutboxFacts(siblings, incidents, found.recent, work.policy.routes), now)
+        sleeps = {row.id: row.expected_sleep for row in work.rows[Daemon].values() if row is not None}
+        facts = outbox.OutboxFacts(siblings, incidents, found.recent, work.policy.routes, sleeps)
+        chosen = outbox.choose(due, facts, now)
         if chosen.notice is None:
             return Decision(save=chosen.save)
         links, rows = self._links(work, chosen.notice, now)
