@@ -108,7 +108,7 @@ def test_a_started_one_is_not_expired_but_fails_if_nothing_more_is_heard(hub: Hu
     directive = asked(hub, "restart")
     offered(hub)
     hub.beat(directives=[{"id": directive, "state": "started"}]).of(200)
-    hub.advance(14 * MINUTE)
+    hub.advance(24 * MINUTE)
     assert shown(hub)["state"] == "started"
     hub.advance(MINUTE)
     assert shown(hub)["state"] == "failed"

@@ -40,6 +40,13 @@ def test_the_alarm_ends_it_at_its_time_and_its_daemon_has_one_fewer(state: str, 
     assert (change.noun.state, change.save) == (end, (replace(MINI, open_directives=0),))
 
 
+@pytest.mark.parametrize(("left_ms", "ends_ms"), [(600_000, 1_500_000), (3_600_000, 4_500_000), (-1, 900_000)])
+def test_one_that_has_begun_has_its_time_and_a_quarter_of_an_hour_for_its_end(left_ms: int, ends_ms: int) -> None:
+    known = replace(ASKED, kind="restart", state="delivered", boot_id="b1", expires_h=NOW.h + left_ms)
+    begun = directives.reported(known, "started", "", "b1", NOW).noun
+    assert (begun.state, begun.expires_h) == ("started", NOW.h + ends_ms)
+
+
 def test_it_ends_although_its_daemon_is_gone() -> None:
     change = directives.lapsed(ASKED, None, LATER)
     assert change is not None

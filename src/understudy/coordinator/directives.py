@@ -29,7 +29,7 @@ _ENDS = {
     "failed": ("directive.failed", "warning"),
     "expired": ("directive.expired", "warning"),
 }
-STARTED_MS_MAX = 900_000  # after the last word of a started one: longer than any install and its confirmation
+STARTED_MS_MAX = 900_000  # for the end of a started one, after its time: longer than any install and confirmation
 
 
 class Offer(Struct, frozen=True):
@@ -89,7 +89,8 @@ def reported(directive: Directive, state: str, detail: str, boot_id: str, now: N
     if directive.state in FINAL or (state == "started" and directive.state == "started"):
         return Change(directive)
     if state == "started":
-        return Change(replace(directive, state=state, expires_h=now.h + STARTED_MS_MAX))
+        ends_h = max(directive.expires_h, now.h) + STARTED_MS_MAX  # until its time is over, runs may go on
+        return Change(replace(directive, state=state, expires_h=ends_h))
     if state == "done" and directive.kind in COMES_BACK and boot_id == directive.boot_id:
         return Change(directive)
     return _ended(directive, state, detail, now, bootId=boot_id)
