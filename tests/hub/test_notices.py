@@ -17,6 +17,7 @@ from understudy.hub.daemons import ConfigureDaemon, ForgetDaemon, PauseDaemon
 from understudy.hub.incidents import AcknowledgeIncident, SnoozeIncident
 from understudy.hub.messages import NoticeStory, message_of
 from understudy.hub.outbox import Outgoing, ResendNotice
+from understudy.hub.retention import PurgeRows
 from understudy.notify.base import ChannelSettings, Later, Refused
 from understudy.wire.daemons import SettingsBody, SleepWindow
 from understudy.worker import start_faults
@@ -252,6 +253,33 @@ def test_nobody_is_reminded_of_a_daemon_while_it_is_expected_to_sleep():
     assert len(desk.got) == 2
     live(bench, 41_000, desk)
     assert desk.titles[2:] == ["mini is still down"]
+
+
+@pytest.mark.parametrize("what", [("notice", 1 << 50), ("notice_overflow", 0)])
+def test_a_recovery_is_told_however_old_its_alarm_is(what):
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, DOWN_MS, desk)
+    bench.ask(PurgeRows(*what))
+    beat(bench)
+    live(bench, 1_000, desk)
+    assert desk.titles == ["mini is late", "mini is down", "mini is back"]
+    bench.ask(PurgeRows(*what))
+    assert rows(bench) == []
+
+
+def test_it_is_told_that_a_daemon_works_again_however_long_it_was_stuck():
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench, auth={"command": "logged_out"})
+    desk.run()
+    bench.ask(PurgeRows("notice", 1 << 50))
+    beat(bench, auth={"command": "ok"})
+    desk.run()
+    assert desk.titles == ["mini is stuck", "mini is back"]
+    bench.ask(PurgeRows("notice", 1 << 50))
+    assert rows(bench) == []
 
 
 def test_nobody_is_reminded_of_what_is_over():

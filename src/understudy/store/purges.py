@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+# A recovery is reported where its alarm has gone: the rows that say so stay as long as the alarm is not over.
+_IS_OVER = (
+    "NOT (cause IN ('daemon.late', 'daemon.down', 'flapping') AND EXISTS "
+    "(SELECT 1 FROM incident i WHERE i.id = notice.incident_id AND i.recovered_at = 0))"
+)
+_IS_WELL = (
+    "NOT (cause = 'daemon.stuck' AND EXISTS "
+    "(SELECT 1 FROM daemon d WHERE d.id = notice.daemon_id AND d.state IN ('stuck', 'late', 'down', 'asleep')))"
+)
 _OLD_TASKS = "SELECT id FROM task WHERE finished_at > 0 AND finished_at < :before ORDER BY finished_at LIMIT :limit"
 
 
@@ -52,7 +61,7 @@ PURGES: dict[str, tuple[str, ...]] = {
     ),
     "incident_overflow": _beyond("incident", "opened_at", "recovered_at > 0"),
     "deployment_overflow": _beyond("deployment", "seen_at, created_at", key="version_id"),  # none that runs
-    "notice_overflow": _beyond("notice", "created_at", "state <> 'waiting'"),
+    "notice_overflow": _beyond("notice", "created_at", f"state <> 'waiting' AND {_IS_OVER}"),
     "budget_overflow": _beyond("budget", "period", key="period"),
     "period_overflow": (
         (
@@ -85,8 +94,8 @@ PURGES: dict[str, tuple[str, ...]] = {
     "directive": _by_age("directive", "id", "ended_at"),
     "notice": (
         (
-            "DELETE FROM notice WHERE id IN (SELECT id FROM notice WHERE created_at < :before "
-            "AND state <> 'waiting' ORDER BY created_at LIMIT :limit)"
+            "DELETE FROM notice WHERE id IN (SELECT id FROM notice WHERE created_at < :before "  # noqa: S608
+            f"AND state <> 'waiting' AND {_IS_OVER} AND {_IS_WELL} ORDER BY created_at LIMIT :limit)"
         ),
     ),
     "link": _by_age("link", "hash", "expires_at"),
