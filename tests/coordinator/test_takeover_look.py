@@ -82,8 +82,11 @@ def test_why_a_task_is_kept(decided: dict[str, Any], state: TakeoverState, task:
 
 def test_a_spent_budget_is_a_reason() -> None:
     at = view(state=OPEN)
-    spent = {kind: replace(row, reported_share=100) for kind, row in at.budgets.items()}
+    limit = at.policy.takeover.month_micro_usd
+    spent = {"month": replace(at.budgets["month"], reported_share=100, reported_limit=limit)}
     assert why_kept(replace(at, budgets=spent), TASK) == "budget"
+    raised = {"month": replace(spent["month"], reported_limit=limit - 1)}
+    assert why_kept(replace(at, budgets=raised), TASK) == ""
 
 
 def test_a_probe_is_wanted_only_when_somebody_might_be_answered() -> None:

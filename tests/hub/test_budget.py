@@ -152,6 +152,26 @@ def test_half_most_and_all_are_told_once_a_period(standing_in):
     assert [name for name in hub.names() if name.startswith("budget.")] == told
 
 
+def test_half_most_and_all_of_a_budget_that_was_raised_are_told_anew(standing_in):
+    hub = standing_in(day_micro_usd=15_000, month_micro_usd=10_000_000)
+    hub.lose_daemon()
+    for n in range(10):
+        hub.enqueue(f"t{n}")
+    hub.settle(hub.job(), CUT)
+    hub.pass_time(11_000)
+    hub.settle(hub.job(), CUT)
+    hub.pass_time(21_000)
+    assert hub.reserve() == NoCall("budget")
+    assert [told["limitUsd"] for told in hub.events("budget.spent")] == [0.015]
+    hub.decide(day_micro_usd=30_000)
+    for _ in range(10):
+        hub.pass_time(60_000)
+        job = hub.reserve()
+        if isinstance(job, TakeoverCall):
+            hub.settle(job, CUT)
+    assert [told["limitUsd"] for told in hub.events("budget.spent")] == [0.015, 0.03]
+
+
 def test_a_new_day_begins_with_nothing_spent(standing_in):
     hub = standing_in(day_micro_usd=7_000)
     hub.enqueue("a")

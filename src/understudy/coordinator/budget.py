@@ -70,6 +70,11 @@ def exhausted(row: Budget, now: Now, policy: TakeoverPolicy) -> Change[Budget]:
     return tell(row, 100, now, policy)
 
 
+def reported(row: Budget, policy: TakeoverPolicy) -> int:
+    """The highest share that was reported of the present limit: of one that was raised since, none."""
+    return row.reported_share if row.reported_limit >= limit_of(row.kind, policy) else 0
+
+
 def _share(row: Budget, policy: TakeoverPolicy) -> int:
     limit = limit_of(row.kind, policy)
     return row.spent_micro_usd * 100 // limit if limit else 100
@@ -77,9 +82,9 @@ def _share(row: Budget, policy: TakeoverPolicy) -> int:
 
 def tell(row: Budget, share: int, now: Now, policy: TakeoverPolicy) -> Change[Budget]:
     """The row, and one event for the highest mark that was passed and not yet reported in this period."""
+    limit, so_far = limit_of(row.kind, policy), reported(row, policy)
     for mark, name, level in SHARES:
-        if share >= mark > row.reported_share:
-            limit = limit_of(row.kind, policy)
+        if share >= mark > so_far:
             event = takeover_event(
                 now,
                 name,
@@ -91,5 +96,5 @@ def tell(row: Budget, share: int, now: Now, policy: TakeoverPolicy) -> Change[Bu
                 limitUsd=usd(limit),
                 share=mark,
             )
-            return Change(replace(row, reported_share=mark), (), (event,))
+            return Change(replace(row, reported_share=mark, reported_limit=limit), (), (event,))
     return Change(row)

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.clock import iso
-from understudy.coordinator import takeover
+from understudy.coordinator import budget, takeover
 from understudy.coordinator.calls import TEXT, TakeoverView, needs_of
 from understudy.coordinator.changes import Draft, Event
 from understudy.coordinator.nouns import QUEUED, Now, Task
@@ -95,7 +95,7 @@ def why_kept(view: TakeoverView, task: Task) -> str:
         return "machine"
     if stopped := takeover.stopped_by(policy, view.state):
         return stopped
-    return "budget" if any(row.reported_share >= ALL_SPENT for row in view.budgets.values()) else ""
+    return "budget" if any(budget.reported(row, policy) >= ALL_SPENT for row in view.budgets.values()) else ""
 
 
 def _tell_kept(draft: Draft, view: TakeoverView, waiting: Iterable[InLine], now: Now) -> None:

@@ -73,6 +73,7 @@ class Budget(Struct, frozen=True, rename={"reported_share": "told"}):
     spent_micro_usd: int = 0
     calls: int = 0
     reported_share: int = 0  # the highest share that was reported: 0, 50, 80 or 100 %
+    reported_limit: int = 0  # the limit that it is a share of, in micro-USD
 
 
 class Reservation(Struct, frozen=True):
