@@ -10,7 +10,7 @@ import pytest
 
 from understudy.clock import ManualClock
 from understudy.coordinator.changes import Decision
-from understudy.coordinator.nouns import Hearing, Policy
+from understudy.coordinator.nouns import Evidence, Hearing, Policy
 from understudy.errors import StoreError
 from understudy.hub.alarm import RingAlarm
 from understudy.hub.alarm_loop import CROWD_MS, LISTEN_EVERY_MS, LOOK_EVERY_MS, PURGE_PAUSE_MS, Alarm
@@ -26,6 +26,8 @@ from understudy.store.sqlite import SqliteStore
 from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.tasks import EnqueueBody
 
+HOUR = 3_600_000
+
 
 class Stand:
     """An alarm whose steps the test takes itself."""
@@ -33,11 +35,15 @@ class Stand:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.store = SqliteStore(None)
+        self.start_anew()
+        self.woken = 0
+        self.ring_ms = 0  # that a ring takes
+
+    def start_anew(self) -> None:
+        """Another process on this store."""
         ids = IdMaker(self.clock, random.Random(1).getrandbits)
         self.engine = Engine(self.store, self.clock, ids, Policy())
         self.alarm = Alarm(self.engine, lambda _: None)
-        self.woken = 0
-        self.ring_ms = 0  # that a ring takes
 
     def step(self) -> int:
         """One step, and the portions of retention that follow it."""
@@ -229,3 +235,22 @@ def test_retention_that_could_not_begin_is_tried_with_the_next_step(stand: Stand
     with pytest.raises(StoreError):
         steps.throw(StoreError("disk full"))
     assert isinstance(next(stand.alarm._purge_a_little(mono)), Read)
+
+
+@pytest.mark.parametrize(("days", "hours"), [(60, 24), (2, 2)])
+def test_a_hub_that_starts_long_after_it_heard_last_removes_nothing_for_a_while(
+    stand: Stand, days: int, hours: int
+) -> None:
+    """Its clock may be wrong, and everything too old by it."""
+    old = Evidence("e", "t", 1, "w", stand.clock.now_ms() - 29 * 24 * HOUR, "late", "{}")
+    stand.store.transaction(lambda tx: tx.save_many([old]))
+    stand.step()
+    stand.clock.jump(days * 24 * HOUR)
+    stand.start_anew()
+    stand.step()
+    stand.clock.advance(hours * HOUR - 1)
+    stand.step()
+    assert stand.store.read(lambda tx: tx.load_all(Evidence, 9)) == [old]
+    stand.clock.advance(1)
+    stand.step()
+    assert stand.store.read(lambda tx: tx.load_all(Evidence, 9)) == []

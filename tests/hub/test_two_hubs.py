@@ -11,7 +11,7 @@ from tests.hub.desk import DOWN_MS, LATE_MS, beat, bench_with, rows
 from tests.hub.standing_in import StandIn
 from tests.hub.test_batch import claim
 from understudy.coordinator.calls import LEASE_MARGIN_MS
-from understudy.coordinator.jumps import Clocks, booked, jump_ms
+from understudy.coordinator.jumps import SURE_AFTER_MS, Clocks, booked, jump_ms
 from understudy.coordinator.nouns import Hearing, Task
 from understudy.coordinator.outbox import GIVE_UP_AFTER_MS, TAKEN_MS
 from understudy.coordinator.routes import Route
@@ -78,7 +78,7 @@ def test_both_hubs_look_again_at_what_waits_and_doubt_the_time_after_a_jump_that
     one.clock.jump(2 * HOUR)
     for hub in (one, other):
         assert hub.engine.run((RecordHearing(),)).due == ("ops",)
-        assert hub.engine.moved_ahead_mono == one.clock.mono_ms()
+        assert hub.engine.unsure_until_mono == one.clock.mono_ms() + SURE_AFTER_MS
 
 
 def test_a_hub_whose_own_clock_stood_still_while_another_heard_takes_it_for_no_jump() -> None:

@@ -3,7 +3,8 @@
 Silence and leases are counted in hearing time and need none of this. Pauses that are kept as wall instants (retries
 of notices, delays of tasks, snoozes) are moved with the clock. Within a process a jump shows as a difference between
 the wall clock and the process's own. At a start only a clock that is behind the last instant heard is known to have
-been moved. One that is ahead may simply show time that passed, so pauses may end early, never late.
+been moved. One that is ahead may simply show time that passed, so pauses may end early, never late. What is too old by
+such a clock is removed after a while only (`unsure_ms`), in which it may be put right.
 
 Several hubs on one store share its wall clock, and each sees its jumps by itself. The first one moves the pauses and
 books the jump in the hearing row (`moved_ms`) in the same transaction; the others subtract what is booked. A jump ahead
@@ -18,6 +19,10 @@ from msgspec.structs import replace
 
 from understudy.coordinator.hearing import GAP_MIN_MS
 from understudy.coordinator.nouns import Hearing
+
+AHEAD_BY_FAR_MS = 3_600_000
+SURE_AFTER_MS = 86_400_000
+AWAY_PARTS = 24  # a hub that was away for a day waits for an hour
 
 
 class Clocks(Struct, frozen=True):
@@ -40,6 +45,18 @@ def jump_ms(before: Clocks | None, now: Clocks, hearing: Hearing) -> int:
         moved = (now.wall - before.wall) - (now.mono - before.mono) - (hearing.moved_ms - before.moved_ms)
         moved = moved if passed is None else min(moved, max(passed, 0))
     return moved if abs(moved) > GAP_MIN_MS else 0
+
+
+def unsure_ms(before: Clocks | None, now: Clocks, hearing: Hearing, moved_ms: int) -> int:
+    """The time for which nothing is removed for its age, because the clock was set ahead by far, or may have been.
+
+    At a start nobody knows whether the time since the last instant heard has passed. The wait is a part of that time,
+    so that a hub that is rarely there for long removes things too.
+    """
+    if before is not None:
+        return SURE_AFTER_MS if moved_ms > AHEAD_BY_FAR_MS else 0
+    away_ms = now.wall - hearing.heard_at if hearing.heard_at else 0
+    return min(max(away_ms, 0) // AWAY_PARTS, SURE_AFTER_MS)
 
 
 def booked(hearing: Hearing, jump_ms: int) -> Hearing:

@@ -32,7 +32,6 @@ LOOK_EVERY_MS = 60_000
 PURGE_EVERY_MS = 600_000
 PURGE_PAUSE_MS = 20
 COUNTED_MAX = 1_000_000  # tasks of each kind, for a plot
-SURE_AFTER_MS = 86_400_000
 NEVER = 1 << 62
 
 
@@ -175,11 +174,13 @@ class Alarm:
 
     def _purge_a_little(self, mono: int) -> Generator[Effect, Any, bool]:
         """One portion of what retention removes, so that no deadline waits for it; whether there is more."""
+        if mono < self._engine.unsure_until_mono:
+            return False  # by a clock that is far ahead, everything would be too old
         if mono >= self._purge_mono:
             wall = yield Read(lambda reader: reader.now_ms(self._clock))
             self._purge_mono = mono + PURGE_EVERY_MS
             self._purges = purge_plan(self._engine.policy, wall)
-        if self._purges and self._is_sure_of_the_time(mono):
+        if self._purges:
             try:
                 is_more = yield PurgeRows(*self._purges[-1])
             except UnavailableError:
@@ -191,11 +192,6 @@ class Alarm:
                 self._purges.pop()
             return bool(self._purges)
         return False
-
-    def _is_sure_of_the_time(self, mono: int) -> bool:
-        """Not for a day after the clock was set ahead by far: if that was wrong, everything would be too old."""
-        ahead = self._engine.moved_ahead_mono
-        return not ahead or mono - ahead > SURE_AFTER_MS
 
 
 def _ahead(deadlines: Deadlines, now: Now) -> dict[tuple[str, int], int]:

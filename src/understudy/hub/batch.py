@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from understudy.clock import Clock
 from understudy.coordinator.changes import Decision, Removal
 from understudy.coordinator.hearing import awake, deaf, hear, may_suspect, promised, silence_h
-from understudy.coordinator.jumps import Clocks, booked, jump_ms
+from understudy.coordinator.jumps import Clocks, booked, jump_ms, unsure_ms
 from understudy.coordinator.nouns import (
     LEASED,
     QUEUED,
@@ -45,7 +45,6 @@ DEAF_FOR_S = 30  # after a refusal; a daemon comes again within its interval, 10
 DEAF_MOST_S = 600  # in a row: then silence counts again, because a true alarm must not wait without limit
 DEAF_PART = 10  # over time every tenth second, so that refusals which somebody provokes silence no alarm
 REPORTED_MAX = 10_000  # rows that cannot be judged; beyond that they are reported again and again rather than never
-AHEAD_BY_FAR_MS = 3_600_000
 
 
 class Committed(Struct, frozen=True):
@@ -66,6 +65,7 @@ class _Seen(Struct):
 
     clocks: Clocks = Clocks(0, 0)
     moved_ms: int = 0  # by which the wall clock was moved since the last batch
+    unsure_ms: int = 0  # for which the wall clock may be wrong
     reported: set[str] = set()  # rows that could not be judged
     unreadable: int = 0  # rows of the store that were reported as such, since it was opened
 
@@ -89,7 +89,7 @@ class Engine:
         self._deaf_until_mono = self._deaf_counted_mono = 0
         self._deaf_ms = 0.0  # granted; a tenth of the time that passes is taken off
         self.runs_again = 0  # batches that began beside others and had to be alone
-        self.moved_ahead_mono = 0  # when the wall clock was last set ahead by far, on the clock that never jumps
+        self.unsure_until_mono = 0  # on the clock that never jumps: until then the wall clock may be far ahead
         self._clocks: Clocks | None = None  # at the last batch
         self._prepared = _Seen()  # of the batch that is about to be committed, where that is done apart
         self._reported: set[str] = set()  # rows that could not be judged and were reported
@@ -179,8 +179,8 @@ class Engine:
         """Note what later batches must know of a durable one; what was rolled back has moved nothing."""
         if self._clocks is None or seen.clocks.mono >= self._clocks.mono:
             self._clocks = seen.clocks
-        if seen.moved_ms > AHEAD_BY_FAR_MS:
-            self.moved_ahead_mono = seen.clocks.mono
+        if seen.unsure_ms:
+            self.unsure_until_mono = max(self.unsure_until_mono, seen.clocks.mono + seen.unsure_ms)
         self._unreadable_reported = max(self._unreadable_reported, seen.unreadable)
         if len(self._reported) < REPORTED_MAX:
             self._reported |= seen.reported
@@ -198,7 +198,7 @@ class Engine:
         work.load(tx, needs)
         if not alone:  # so that the time is read when all is locked: no row was changed after it
             _load_the_rest(tx, work, operations)
-        clocks, moved_ms = self._hear(tx, work, alone=alone)
+        seen.clocks, seen.moved_ms, seen.unsure_ms = self._hear(tx, work, alone=alone)
         now = work.now
         if alone:
             _load_what_is_due(tx, work, needs)
@@ -208,11 +208,11 @@ class Engine:
         committed = self._save(tx, work, now, answers, alone=alone)
         if any(isinstance(answer, Removal) for answer in answers):
             committed = replace(committed, answers=tuple(_removed(tx, answer) for answer in answers))
-        seen.clocks, seen.moved_ms, seen.reported, seen.unreadable = clocks, moved_ms, work.reported_now, unreadable
-        return woken(committed, self.policy.routes.channels) if moved_ms else committed
+        seen.reported, seen.unreadable = work.reported_now, unreadable
+        return woken(committed, self.policy.routes.channels) if seen.moved_ms else committed
 
-    def _hear(self, tx: Transaction, work: WorkingSet, *, alone: bool) -> tuple[Clocks, int]:
-        """Give the batch its time → both clocks, and by how much the wall clock was moved since the last batch."""
+    def _hear(self, tx: Transaction, work: WorkingSet, *, alone: bool) -> tuple[Clocks, int, int]:
+        """Give the batch its time → both clocks, by how many ms the wall clock was moved, for how many it is unsure."""
         hearing = work.get(Hearing, HEARING_KEY) or Hearing()
         clocks = Clocks(tx.now_ms(self.clock), self.clock.mono_ms())
         before = self._clocks
@@ -238,7 +238,8 @@ class Engine:
         if not alone:
             refuse_hearing(hearing, heard)
         moved_ms = counted.moved_ms - before.moved_ms if before is not None else unbooked_ms  # whichever hub moved them
-        return Clocks(clocks.wall, clocks.mono, counted.moved_ms), moved_ms
+        after = Clocks(clocks.wall, clocks.mono, counted.moved_ms)
+        return after, moved_ms, unsure_ms(before, clocks, hearing, moved_ms)
 
     def _decide(self, operation: Operation, work: WorkingSet, now: Now) -> Any:
         try:
