@@ -66,7 +66,9 @@ def test_a_new_boot_takes_the_place_of_the_old_one_and_its_leases() -> None:
     assert (daemon_of(after).boot_id, daemon_of(after).seq) == ("b2", 1)
 
 
-@pytest.mark.parametrize(("starts", "since_ms", "is_told"), [(5, 0, False), (6, 0, True), (6, 3_599_999, False)])
+@pytest.mark.parametrize(
+    ("starts", "since_ms", "is_told"), [(5, 0, False), (6, 0, True), (6, 3_599_999, False), (6, -1, True)]
+)
 def test_a_daemon_that_starts_again_and_again_is_an_event_once_an_hour(
     starts: int, since_ms: int, is_told: bool
 ) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from understudy.coordinator import incidents, keys, notices, outbox, starts, takeover
-from understudy.coordinator.nouns import Incident, Key, Notice, Now
+from understudy.coordinator import incidents, keys, notices, outbox, sessions, starts, takeover
+from understudy.coordinator.nouns import Deployment, Incident, Key, Notice, Now, Session
 from understudy.coordinator.takeover_nouns import TakeoverState
 
 NOW = Now(1_770_000_000_000, 1_770_000_000_000)
@@ -88,3 +88,17 @@ def test_a_minute_without_beats_is_no_event() -> None:
 )
 def test_in_the_name_of_a_daemon_only_the_star_stands_for_anything(daemon_id: str, pattern: str, fits: bool) -> None:
     assert notices.is_of(daemon_id, (pattern,)) is fits
+
+
+@pytest.mark.parametrize(("seen_ms", "is_running"), [(0, True), (-19_999, True), (-20_000, False), (20_000, False)])
+def test_a_hub_runs_if_it_was_seen_lately_by_the_clock_of_today(seen_ms: int, is_running: bool) -> None:
+    assert starts.is_running(Deployment("v", 1, "1", "f", "h", seen_at=NOW.wall + seen_ms), NOW.wall) is is_running
+
+
+@pytest.mark.parametrize(("seen_ms", "is_written"), [(0, False), (-59_999, False), (-60_000, True), (86_400_000, True)])
+def test_that_a_session_is_used_is_written_once_a_minute_and_when_the_clock_was_set_back(
+    seen_ms: int, is_written: bool
+) -> None:
+    held = Session("s", "h", "key", "", "", "read", "", 1, NOW.wall + seen_ms, NOW.wall + 86_400_000)
+    seen = sessions.see(held, NOW)
+    assert (seen is not None and seen.seen_at == NOW.wall) is is_written

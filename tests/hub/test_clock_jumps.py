@@ -9,7 +9,7 @@ from tests.hub.desk import DOWN_MS, LATE_MS, Desk, beat, bench_with, live, rows
 from tests.hub.test_batch import beat as beat_of
 from tests.hub.test_batch import claim, enqueue
 from understudy.coordinator.jumps import Clocks, jump_ms
-from understudy.coordinator.nouns import Hearing, Incident, Task
+from understudy.coordinator.nouns import Deployment, Hearing, Incident, Task
 from understudy.coordinator.outbox import STORM_MESSAGES_MAX, STORM_WINDOW_MS
 from understudy.coordinator.routes import Route
 from understudy.errors import StoreError
@@ -20,6 +20,7 @@ from understudy.hub.outbox import SendTestNotice, TakeNotice
 from understudy.hub.starts import RecordHearing
 from understudy.hub.steps import Read
 from understudy.notify.base import Later
+from understudy.store.look import running_hubs
 
 HOUR = 3_600_000
 JUMPS = pytest.mark.parametrize("jump", [-HOUR, HOUR, -400 * 24 * HOUR, 48 * HOUR])
@@ -182,3 +183,14 @@ def test_a_beat_right_after_the_jump_knows_the_leases_that_it_does_not_name(jump
     hub.clock.jump(jump)
     (answer,) = hub.ask(beat_of(2, {"another": 5}))
     assert answer["lost"] == ["another"]
+
+
+@pytest.mark.parametrize(("seen_ms", "running"), [(0, ["gone"]), (HOUR, [])])
+def test_a_hub_that_was_seen_by_a_clock_that_was_ahead_is_not_taken_for_one_that_runs(
+    seen_ms: int, running: list[str]
+) -> None:
+    bench = bench_with()
+    now = bench.clock.now_ms()
+    start = Deployment("v", now, "1", "f", "h", name="gone", seen_at=now + seen_ms)
+    bench.store.transaction(lambda tx: tx.save_many([start]))
+    assert bench.store.read(lambda reader: running_hubs(reader, bench.clock)) == running

@@ -9,7 +9,7 @@ from tests.hub.conftest import Bench
 from tests.hub.desk import DOWN_MS, LATE_MS, Desk, beat, bench_with, live, rows
 from understudy.coordinator.changes import Event
 from understudy.coordinator.notices import LOUD, STORY, WITHOUT_NOTICE, makes_notice
-from understudy.coordinator.nouns import Notice, Policy
+from understudy.coordinator.nouns import Incident, Notice, Policy
 from understudy.coordinator.outbox import CRITICAL_WAIT_MS
 from understudy.coordinator.routes import Maintenance, Route, Routes
 from understudy.hub.alarm import RingAlarm
@@ -389,6 +389,19 @@ def test_an_alarm_of_a_flapping_daemon_is_taken_back():
     live(bench, 5_000, desk, daemons=("mini",))
     assert desk.titles[-2:] == ["mini is down", "mini is back"]
     assert desk.got[-1].edits == f"ref-{len(desk.got) - 1}"
+
+
+def test_incidents_of_a_clock_that_was_ahead_make_no_daemon_flap():
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench)
+    wall = bench.clock.now_ms()
+    left = [
+        Incident(f"i{n}", "mini", "recovered", wall + HOUR, wall, wall - 2 * HOUR, recovered_at=1) for n in range(3)
+    ]
+    bench.store.transaction(lambda tx: tx.save_many(left))
+    live(bench, LATE_MS, desk)
+    assert desk.titles == ["mini is late"]
 
 
 def test_flapping_is_told_once_with_a_digest_when_it_is_calm():

@@ -166,7 +166,7 @@ def _started(known: Daemon | None, beat: ReceivedBeat, arrival: Arrival, now: No
 def _restarting(daemon: Daemon, beat: ReceivedBeat, now: Now) -> Change[Daemon]:
     """An event, at most once an hour, of a daemon that is started again and again."""
     starts = beat.starts_last_hour
-    if starts <= STARTS_MAX or now.wall - daemon.restarting_at < HOUR_MS:
+    if starts <= STARTS_MAX or 0 <= now.wall - daemon.restarting_at < HOUR_MS:
         return Change(daemon)
     message = f"Daemon {daemon.id} was started {starts} times within an hour"
     event = health_event(daemon, now, "daemon.restarting", "warning", message, startsLastHour=starts)

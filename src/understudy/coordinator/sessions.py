@@ -27,9 +27,14 @@ def start(session: Session, now: Now) -> Change[Session]:
     return Change(held, (), (_event(held, now, "session.started"),))
 
 
+def is_noted(session: Session, wall: int) -> bool:
+    """True if a request at this instant need not be written down; after the clock was set back it is."""
+    return 0 <= wall - session.seen_at < SEEN_EVERY_MS
+
+
 def see(session: Session, now: Now) -> Session | None:
     """A request was made with it; None if that is written down already, to the minute."""
-    if not is_good(session, now) or now.wall - session.seen_at < SEEN_EVERY_MS:
+    if not is_good(session, now) or is_noted(session, now.wall):
         return None
     return replace(session, seen_at=now.wall)
 

@@ -28,9 +28,15 @@ def ended(row: Deployment, now: Now) -> Change[Deployment]:
     return Change(replace(row, seen_at=now.wall, ended_at=now.wall))
 
 
+def lately(wall: int) -> tuple[int, int]:
+    """A hub that runs was seen between these instants; one that is gone perhaps later, by a clock that was ahead."""
+    return wall - GONE_AFTER_MS, wall + GONE_AFTER_MS
+
+
 def is_running(row: Deployment, wall: int) -> bool:
     """True if this start was heard of lately and has not ended."""
-    return not row.ended_at and wall - row.seen_at < GONE_AFTER_MS
+    after, before = lately(wall)
+    return not row.ended_at and after < row.seen_at < before
 
 
 def minute(beats: int, alarms: int, now: Now) -> tuple[Event, ...]:

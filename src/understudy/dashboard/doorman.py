@@ -11,7 +11,7 @@ from ipaddress import ip_address, ip_network
 from understudy.api.connections import BodyRoom
 from understudy.api.context import Api
 from understudy.coordinator.nouns import Now, Session
-from understudy.coordinator.sessions import KEPT_MS, SEEN_EVERY_MS, is_good
+from understudy.coordinator.sessions import KEPT_MS, is_good, is_noted
 from understudy.dashboard.asked import Asked, ProxyTrust, token_of
 from understudy.dashboard.safety import is_from_us
 from understudy.errors import ForbiddenError, UnderstudyError
@@ -89,7 +89,7 @@ class Doorman:
         return is_good(session, now) and self.api.keys.is_same(session.key_id, session.key_mark)
 
     async def _note_seen(self, session: Session) -> None:
-        if self.api.hub.clock.now_ms() - session.seen_at >= SEEN_EVERY_MS:
+        if not is_noted(session, self.api.hub.clock.now_ms()):
             with suppress(UnderstudyError):  # a store that is full shows its pages all the same
                 await self.api.hub.decide(SeeSession(session.id))
 

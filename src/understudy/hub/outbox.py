@@ -26,7 +26,7 @@ from understudy.hub.operation import HEAVY, Operation
 from understudy.hub.working_set import ASTRAY_MAX, Needs, WorkingSet
 from understudy.notify.base import Later, Outcome, Refused, Sent
 from understudy.store.base import Transaction
-from understudy.store.queries import ABOUT_DAEMON_MAX, INCIDENTS_OF, notices_about
+from understudy.store.queries import ABOUT_DAEMON_MAX, INCIDENTS_OF_LATELY, notices_about
 from understudy.wire.answers.notices import NoticeChanged, TestsAnswer, notice_json
 
 LINK_PREFIX = "usl"
@@ -90,9 +90,9 @@ def _known(tx: Transaction, work: WorkingSet, noticed: list[Event], task_ids: se
 def _flaps(tx: Transaction, noticed: list[Event], now: Now) -> dict[str, int]:
     """The number of recent incidents of each daemon, the one that begins with this batch included."""
     late = {event.daemon_id for event in noticed if event.name == LATE}
+    since = now.wall - FLAP_WINDOW_MS, now.h - FLAP_WINDOW_MS  # a clock that was ahead has left incidents to come
     return {
-        daemon_id: tx.count(INCIDENTS_OF, daemon_id, now.wall - FLAP_WINDOW_MS, limit=ABOUT_DAEMON_MAX) + 1
-        for daemon_id in late
+        daemon_id: tx.count(INCIDENTS_OF_LATELY, daemon_id, *since, limit=ABOUT_DAEMON_MAX) + 1 for daemon_id in late
     }
 
 
@@ -119,7 +119,7 @@ class TakeNotice(Operation):
         needs.outboxes.add(self.channel)
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
-        """The stories of what is due."""
+        """The stories of what is due, and the daemons of reminders."""
         for row in work.outboxes[self.channel].due:
             if row.cause == REMINDER:
                 needs.row(Daemon, row.daemon_id)

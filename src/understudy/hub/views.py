@@ -304,7 +304,7 @@ class View:
 
     def hubs(self) -> list[DeploymentJson]:
         """The hubs that run now, the newest first."""
-        seen = self.reader.find(HUBS_SEEN, self.now.wall - starts.GONE_AFTER_MS, limit=DEPLOYMENTS_MAX)
+        seen = self.reader.find(HUBS_SEEN, *starts.lately(self.now.wall), limit=DEPLOYMENTS_MAX)
         rows = {row.version_id: row for row in (*seen, *self.reader.load_many(Deployment, (self.start_id,)))}
         newest_first = sorted(rows.values(), key=lambda row: (row.created_at, row.version_id), reverse=True)
         return [self._deployment(row) for row in newest_first]

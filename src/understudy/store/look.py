@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from understudy.clock import Clock
-from understudy.coordinator.starts import GONE_AFTER_MS
+from understudy.coordinator.starts import lately
 from understudy.errors import StoreDownError, StoreVersionError
 from understudy.store.base import Reader, Store
 from understudy.store.opening import checked, open_store
@@ -91,5 +91,5 @@ def _refuse_newer(address: str, password: str) -> None:
 
 def running_hubs(reader: Reader, clock: Clock) -> list[str]:
     """The names of the hubs that have said within some seconds that they run."""
-    starts = reader.find(HUBS_SEEN, reader.now_ms(clock) - GONE_AFTER_MS, limit=HUBS_MAX)
+    starts = reader.find(HUBS_SEEN, *lately(reader.now_ms(clock)), limit=HUBS_MAX)
     return [start.name or start.host for start in starts]

@@ -74,11 +74,14 @@ SUPERSEDED_BOOTS = Query(Boot, "daemon_id IN ?")  # these never become current a
 OPEN_DIRECTIVES = Query(Directive, "ended_at = 0 AND daemon_id IN ?", "asked_at, id")
 DIRECTIVES_OF = Query(Directive, "daemon_id = ?", "asked_at DESC, id DESC")
 DEPLOYMENTS = Query(Deployment, order="created_at DESC, version_id DESC")
-HUBS_SEEN = Query(Deployment, "ended_at = 0 AND seen_at > ?", DEPLOYMENTS.order)  # however long ago they were started
+HUBS_SEEN = Query(  # between two instants, however long ago they were started
+    Deployment, "ended_at = 0 AND seen_at > ? AND seen_at < ?", DEPLOYMENTS.order
+)
 
 INCIDENTS = Query(Incident, order="opened_at DESC, id DESC")
 INCIDENTS_BEFORE = Query(Incident, "(opened_at, id) < (?, ?)", INCIDENTS.order)
 INCIDENTS_OF = Query(Incident, "daemon_id = ? AND opened_at >= ?", "opened_at")
+INCIDENTS_OF_LATELY = Query(Incident, f"{INCIDENTS_OF.where} AND late_h >= ?", "opened_at")  # by both times
 INCIDENTS_OF_BEFORE = Query(Incident, "daemon_id = ? AND (opened_at, id) < (?, ?)", INCIDENTS.order)
 INCIDENTS_OPEN = Query(Incident, "recovered_at = 0", INCIDENTS.order)
 INCIDENTS_SINCE = Query(Incident, "late_h >= ?")

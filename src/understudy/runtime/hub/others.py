@@ -24,7 +24,7 @@ from understudy.api.hub import Hub
 from understudy.api.waiting import Group
 from understudy.clock import Clock
 from understudy.coordinator.nouns import Deployment
-from understudy.coordinator.starts import GONE_AFTER_MS, SEEN_EVERY_MS
+from understudy.coordinator.starts import SEEN_EVERY_MS, lately
 from understudy.errors import UnderstudyError
 from understudy.hub.batch import Committed
 from understudy.hub.operation import Operation
@@ -251,7 +251,7 @@ class Others:
 
 
 def _hubs_seen(clock: Clock) -> Callable[[Reader], list[Deployment]]:
-    return lambda reader: reader.find(HUBS_SEEN, reader.now_ms(clock) - GONE_AFTER_MS, limit=HUBS_A_LOOK)
+    return lambda reader: reader.find(HUBS_SEEN, *lately(reader.now_ms(clock)), limit=HUBS_A_LOOK)
 
 
 _Seen = tuple[list[StoredEvent], list[tuple[Group, int]], int]
