@@ -11,14 +11,14 @@ from understudy.coordinator.prices import Price, Tokens
 from understudy.coordinator.takeover import CallOutcome
 from understudy.hub.calls import CutCalls, ReserveCall, TakeoverCall
 from understudy.hub.claims import ClaimTasks
-from understudy.hub.daemons import PauseDaemon
+from understudy.hub.daemons import ConfigureDaemon, PauseDaemon
 from understudy.hub.heartbeats import RecordHeartbeat
 from understudy.hub.memory import SaveMemory
 from understudy.hub.results import ReportResult
 from understudy.hub.takeover import RecordProbe, SwitchTakeover
 from understudy.hub.task_commands import CommandTask
 from understudy.store.queries import MESSAGES
-from understudy.wire.daemons import HeartbeatBody
+from understudy.wire.daemons import HeartbeatBody, SettingsBody, SleepWindow
 from understudy.wire.memory import MemorySaveBody
 from understudy.wire.tasks import ClaimBody, ResultBody
 
@@ -96,6 +96,18 @@ def test_a_daemon_that_stopped_as_planned_is_away_after_a_while(standing_in):
     assert isinstance(hub.reserve(), NoCall)
     hub.pass_time(2_000)
     assert isinstance(hub.reserve(), TakeoverCall)
+
+
+def test_a_daemon_that_was_late_before_its_expected_sleep_is_away_after_a_while_of_that(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.beat()  # at 02:40
+    hub.ask(ConfigureDaemon("mini", SettingsBody(expected_sleep=[SleepWindow("02:44", "09:00")])))
+    hub.pass_time(300_000 + 899_000)
+    assert isinstance(hub.reserve(), NoCall)
+    hub.pass_time(2_000)
+    assert isinstance(hub.reserve(), TakeoverCall)
+    assert (len(hub.events("daemon.late")), hub.events("daemon.down")) == (1, [])
 
 
 @pytest.mark.parametrize("said", ["stopping", "draining"])
