@@ -320,6 +320,7 @@ def test_one_that_is_late_when_its_window_opens_is_down_only_once_it_oversleeps(
 def test_one_that_was_late_before_its_window_and_comes_back_within_it_ends_its_incident() -> None:
     late, incident = late_before_the_night()
     asleep = rung(late, later(60_000, EVENING), incident).noun
+    assert asleep.state == "asleep"
     now = later(3_600_000, EVENING)
     back = health.with_incident(health.seen(asleep, now, POLICY), asleep, incident, now)
     assert [(e.name, e.fields["incidentId"]) for e in back.events] == [("daemon.recovered", incident.id)]
