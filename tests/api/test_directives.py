@@ -116,6 +116,20 @@ def test_a_started_one_is_not_expired_but_fails_if_nothing_more_is_heard(hub: Hu
 
 
 @pytest.mark.sqlite
+def test_a_restart_within_an_hour_may_wait_for_a_run_of_forty_minutes(hub: Hub) -> None:
+    directive = asked(hub, "restart", expiresSec=3600)
+    offered(hub)
+    hub.beat(directives=[{"id": directive, "state": "started"}]).of(200)
+    for _ in range(20):
+        hub.advance(2 * MINUTE)
+        hub.beat(state="draining").of(200)
+    hub.beat(state="stopping").of(200)
+    assert hub.daemon("mini")["state"] == "healthy"  # it comes back
+    hub.beat(boot="b2", directives=[{"id": directive, "state": "done"}]).of(200)
+    assert (shown(hub)["state"], told(hub)) == ("done", ["asked", "delivered", "done"])
+
+
+@pytest.mark.sqlite
 def test_what_has_ended_stays_as_it_is(hub: Hub) -> None:
     directive = asked(hub)
     hub.advance(10 * MINUTE)
