@@ -130,6 +130,18 @@ def test_a_restart_within_an_hour_may_wait_for_a_run_of_forty_minutes(hub: Hub) 
 
 
 @pytest.mark.sqlite
+def test_a_drain_that_waits_for_a_run_of_forty_minutes_is_done(hub: Hub) -> None:
+    directive = asked(hub)
+    offered(hub)
+    hub.beat(state="draining", directives=[{"id": directive, "state": "started"}]).of(200)
+    for _ in range(20):
+        hub.advance(2 * MINUTE)
+        hub.beat(state="draining").of(200)
+    hub.beat(state="draining", directives=[{"id": directive, "state": "done"}]).of(200)
+    assert (shown(hub)["state"], told(hub)) == ("done", ["asked", "delivered", "done"])
+
+
+@pytest.mark.sqlite
 def test_what_has_ended_stays_as_it_is(hub: Hub) -> None:
     directive = asked(hub)
     hub.advance(10 * MINUTE)

@@ -47,6 +47,17 @@ def test_one_that_has_begun_has_its_time_and_a_quarter_of_an_hour_for_its_end(le
     assert (begun.state, begun.expires_h) == ("started", NOW.h + ends_ms)
 
 
+@pytest.mark.parametrize(
+    ("kind", "state", "end"),
+    [("drain", "draining", "started"), ("drain", "late", "failed"), ("restart", "draining", "failed")],
+)
+def test_a_drain_lasts_as_long_as_its_daemon_says_that_it_is_draining(kind: str, state: str, end: str) -> None:
+    change = directives.lapsed(replace(ASKED, kind=kind, state="started"), replace(MINI, state=state), LATER)
+    assert change is not None
+    is_open = end == "started"
+    assert (change.noun.state, change.noun.expires_h > LATER.h, bool(change.events)) == (end, is_open, not is_open)
+
+
 def test_it_ends_although_its_daemon_is_gone() -> None:
     change = directives.lapsed(ASKED, None, LATER)
     assert change is not None

@@ -106,10 +106,15 @@ def rung(directive: Directive, now: Now) -> Change[Directive]:
 
 
 def lapsed(directive: Directive, daemon: Daemon | None, now: Now) -> Change[Directive] | None:
-    """The alarm's look at a directive: once its time is over it ends, and its daemon has one fewer open; else None."""
+    """The alarm's look at a directive: once its time is over it ends, and its daemon has one fewer open; else None.
+
+    A drain lasts as long as what runs, so it has not failed while its daemon says that it is draining.
+    """
     after = rung(directive, now)
     if after.noun is directive:
         return None
+    if (directive.kind, directive.state) == ("drain", "started") and daemon is not None and daemon.state == "draining":
+        return Change(replace(directive, expires_h=now.h + STARTED_MS_MAX))
     counted = (replace(daemon, open_directives=max(daemon.open_directives - 1, 0)),) if daemon is not None else ()
     return replace(after, save=counted)
 
