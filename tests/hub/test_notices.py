@@ -17,7 +17,8 @@ from understudy.hub.daemons import ConfigureDaemon, ForgetDaemon, PauseDaemon
 from understudy.hub.incidents import AcknowledgeIncident, SnoozeIncident
 from understudy.hub.messages import NoticeStory, message_of
 from understudy.hub.outbox import Outgoing, ResendNotice
-from understudy.notify.base import ChannelSettings, Later, Refused
+from understudy.notify.base import ChannelSettings, Later, Refused, Sent
+from understudy.store.queries import ABOUT_DAEMON_MAX
 from understudy.wire.daemons import SettingsBody, SleepWindow
 from understudy.worker import start_faults
 
@@ -351,6 +352,45 @@ def test_an_alarm_of_a_flapping_daemon_is_taken_back():
     live(bench, 5_000, desk, daemons=("mini",))
     assert desk.titles[-2:] == ["mini is down", "mini is back"]
     assert desk.got[-1].edits == f"ref-{len(desk.got) - 1}"
+
+
+def paged() -> tuple[Bench, Desk]:
+    """A hub whose only channel keeps an alarm open until its recovery, as PagerDuty does."""
+    bench = bench_with(channels=("pager",), joining=("pager",))
+    desk = Desk(bench, "pager", kind="webhook")
+    desk.always = Sent()
+    return bench, desk
+
+
+@pytest.mark.parametrize("every_ms", [0, 7_000])
+def test_a_receiver_that_joins_by_key_gets_each_alarm_and_its_end_however_many_there_are(every_ms: int) -> None:
+    """All at once, or one after the other: their network may come back for all within seconds."""
+    bench, desk = paged()
+    names = [f"mini-{n}" for n in range(8)]
+    for name in names:
+        beat(bench, name)
+        live(bench, every_ms, desk)
+    live(bench, DOWN_MS, desk)
+    for name in names:
+        beat(bench, name)
+    live(bench, 2_000, desk, daemons=tuple(names))
+    opened, over = (
+        {message.about for message in desk.got if message.level == level} for level in ("critical", "recovered")
+    )
+    assert opened == over
+    assert len(over - {""}) == len(names)
+
+
+def test_a_receiver_that_joins_by_key_gets_the_end_of_each_silence_of_a_flapping_daemon() -> None:
+    bench, desk = paged()
+    for _ in range(6):
+        beat(bench)
+        live(bench, LATE_MS + 2_000, desk)
+        beat(bench)
+        live(bench, 60_000, desk, daemons=("mini",))
+    live(bench, 1_900_000, desk, daemons=("mini",))
+    assert desk.titles == ["mini is late", "mini is back"] * 6
+    assert all(late.about == back.about for late, back in zip(desk.got[::2], desk.got[1::2], strict=True))
 
 
 def test_flapping_is_told_once_with_a_digest_when_it_is_calm():

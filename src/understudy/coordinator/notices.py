@@ -12,7 +12,7 @@ Theory of operation
    the future. Nothing lives in memory, so a restart loses none of it.
 4. An incident, channel by channel:
    - late: a WARNING. If the daemon is flapping (FLAPS incidents within FLAP_WINDOW_MS) it is one notice about that, and
-     a digest that each further incident puts off.
+     a digest that each further incident puts off. A channel that joins by key (`Routes.joining`) gets each WARNING.
    - down: a CRITICAL, and the first reminder. A WARNING that would arrive later than the CRITICAL is folded into it.
    - recovered: rows that are still held back are folded; a RECOVERED goes where the alarm has gone or is on its way,
      without the route's delay. If a digest will report the recovery, only a CRITICAL gets a RECOVERED as well.
@@ -173,7 +173,7 @@ class OutboxDraft:
             if digest is not None:
                 until = min(self.now.wall + CALM_MS, digest.created_at + DIGEST_WITHIN_MS)
                 self.put(replace(digest, next_at=until, due_at=until))
-            elif self._flaps.get(event.daemon_id, 0) >= FLAPS:
+            elif self._flaps.get(event.daemon_id, 0) >= FLAPS and channel not in self.routes.joining:
                 self._flapping(event, channel, route)
             else:
                 self.add(self._row(event, channel, route, event.level))
@@ -239,6 +239,9 @@ class OutboxDraft:
         return max(found, key=lambda row: row.created_at).incident_id if found else ""
 
     def _digest(self, daemon_id: str, channel: str) -> Notice | None:
+        """The one that waits; a channel that joins by key gets each silence and its end instead."""
+        if channel in self.routes.joining:
+            return None
         for row in self.rows.values():
             if (row.cause, row.daemon_id, row.channel, row.state) == (DIGEST, daemon_id, channel, "waiting"):
                 return row

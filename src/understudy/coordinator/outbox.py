@@ -20,7 +20,8 @@ transaction each. What is taken carries `taken_until`: another hub leaves it alo
    came with others. A message that changes another one is quiet and counts for no storm.
 4. Mind the storm. More than STORM_MESSAGES_MAX notices within STORM_WINDOW_MS become one message: its members are
    folded into a new row. Warnings wait for the window; with a critical one among them it goes CRITICAL_WAIT_MS after
-   the last message.
+   the last message. A channel that joins by key (`Routes.joining`) gets each: it would wait for ever for the
+   recovery of what a storm has told.
 5. Take the oldest of the most important kind: notices, tests, answers, progress.
 
 Afterwards `sent`, `put_off` or `dead`. A status message whose facts changed while it was sent is due again; a reminder
@@ -106,7 +107,7 @@ def choose(due: Iterable[Notice], known: OutboxFacts, now: Now) -> NextMessage:
             save[row.id] = judged
         if judged.state == "waiting" and judged.next_at <= now.wall:
             ready.append((judged, *place))
-    loud = [row for row, edits, _ in ready if _is_loud(row, edits)]
+    loud = [row for row, edits, _ in ready if _is_loud(row, edits) and row.channel not in known.routes.joining]
     room = STORM_MESSAGES_MAX - len(known.recent)
     until = _room_at(loud, known.recent, now) if len(loud) > room else 0
     if until > now.wall:
