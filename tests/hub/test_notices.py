@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tests.hub.conftest import Bench
 from tests.hub.desk import DOWN_MS, LATE_MS, Desk, beat, bench_with, live, rows
@@ -538,3 +539,39 @@ def test_what_a_daemon_was_stuck_with_before_a_silence_is_over_with_the_silence(
     beat(bench)
     live(bench, 2_000, desk, daemons=("mini",))
     assert len(desk.got) == 5
+def answered(bench: Bench, count: int) -> None:
+    """So many answers of tasks that ran on `mini`."""
+    wall = bench.clock.now_ms()
+    answer = Notice("", "ops", "answer", "task.done", daemon_id="mini", state="sent", created_at=wall, sent_at=wall)
+    answers = [replace(answer, id=f"a{wall}-{n}", task_id=f"t{wall}-{n}") for n in range(count)]
+    bench.store.transaction(lambda tx: tx.save_many(answers))
+
+
+def test_a_stuck_daemon_is_back_however_many_answers_it_gave_meanwhile() -> None:
+    """Of tasks that another loop or another assistant of it still ran."""
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench, auth={"claude_code": "expired"})
+    live(bench, 1_000, desk)
+    assert desk.titles == ["mini is stuck"]
+    answered(bench, ABOUT_DAEMON_MAX + 1)
+    beat(bench, auth={"claude_code": "ok"})
+    live(bench, 2_000, desk, daemons=("mini",))
+    assert desk.titles[1:] == ["mini is back"]
+    live(bench, DOWN_MS, desk)
+    beat(bench)
+    live(bench, 2_000, desk, daemons=("mini",))
+    assert desk.titles[2:] == ["mini is late", "mini is down", "mini is back"]  # once for each
+
+
+def test_a_digest_is_found_however_many_answers_a_flapping_daemon_gives() -> None:
+    bench = bench_with()
+    desk = Desk(bench)
+    for _ in range(6):
+        beat(bench)
+        live(bench, LATE_MS + 2_000, desk)
+        beat(bench)
+        live(bench, 60_000, desk, daemons=("mini",))
+        answered(bench, ABOUT_DAEMON_MAX + 1)
+    assert desk.titles == ["mini is late", "mini is back"] * 3 + ["mini keeps falling silent"]
+    assert len(rows(bench, cause="digest")) == 1

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.hub.desk import DOWN_MS, LATE_MS, Desk, Said, beat, bench_with, live, rows
 from understudy.coordinator.nouns import Notice
@@ -17,6 +18,7 @@ from understudy.hub.operation import Operation
 from understudy.hub.outbox import Outgoing, ReclaimNotices, ResendNotice, SendTestNotice, SettleNotice, TakeNotice
 from understudy.hub.steps import Performance
 from understudy.hub.task_commands import CommandTask
+from understudy.hub.working_set import OUTBOX_DUE_MAX
 from understudy.notify.base import Later, Refused, Sent
 from understudy.wire.tasks import EnqueueBody
 
@@ -343,6 +345,18 @@ def test_notices_go_before_answers_of_the_same_channel():
     desk.always = None
     desk.step()
     assert [message.kind for message in desk.got] == ["notice"]
+
+
+def test_a_critical_notice_is_sent_before_any_number_of_answers():
+    bench = bench_with()
+    wall = bench.clock.now_ms()
+    answer = Notice("", "ops", "answer", "task.done", next_at=wall - 2, due_at=wall - 2, created_at=wall - 2)
+    waiting = [replace(answer, id=f"a{n}", task_id=f"t{n}") for n in range(OUTBOX_DUE_MAX + 1)]
+    alarm = Notice("down", "ops", "notice", "daemon.down", "critical", next_at=wall, due_at=wall, created_at=wall)
+    tested = replace(alarm, id="test", kind="test", cause="test", level="info")
+    bench.store.transaction(lambda tx: tx.save_many([*waiting, tested, alarm]))
+    assert [bench.ask(TakeNotice("ops"))[0].notice.id for _ in range(2)] == ["down", "test"]
+    assert bench.ask(TakeNotice("ops"))[0].notice.kind == "answer"
 
 
 def test_a_channel_with_capitals_is_tested_told_and_answered() -> None:
