@@ -394,6 +394,20 @@ def test_a_receiver_that_joins_by_key_gets_the_end_of_each_silence_of_a_flapping
     assert all(late.about == back.about for late, back in zip(desk.got[::2], desk.got[1::2], strict=True))
 
 
+@pytest.mark.parametrize("how", ["forget", "pause"])
+@pytest.mark.parametrize("was", ["down", "stuck"])
+def test_a_receiver_that_joins_by_key_closes_the_alarm_of_a_daemon_that_its_owner_took_away(how: str, was: str) -> None:
+    bench, desk = paged()
+    beat(bench, auth={"claude_code": "expired" if was == "stuck" else "ok"})
+    live(bench, DOWN_MS if was == "down" else 1_000, desk)
+    opened = {message.about for message in desk.got}
+    desk.got.clear()
+    bench.ask(ForgetDaemon("mini") if how == "forget" else PauseDaemon("mini", paused=True))
+    live(bench, 5_000, desk)
+    assert [(message.level, message.title) for message in desk.got] == [("recovered", "The incident of mini is closed")]
+    assert {message.about for message in desk.got} == opened
+
+
 def test_flapping_is_told_once_with_a_digest_when_it_is_calm():
     bench = bench_with()
     desk = Desk(bench)

@@ -16,6 +16,7 @@ Theory of operation
    - down: a CRITICAL, and the first reminder. A WARNING that would arrive later than the CRITICAL is folded into it.
    - recovered: rows that are still held back are folded; a RECOVERED goes where the alarm has gone or is on its way,
      without the route's delay. If a digest will report the recovery, only a CRITICAL gets a RECOVERED as well.
+   - its owner paused or forgot the daemon: nothing, but for a channel that joins by key, whose alarm would stay open.
 5. The last resort. If a rule fails on the facts of an event, `add_plainly` makes a notice of the bare message: no
    change is undone and no notice is dropped because of what is to be said about it.
 
@@ -44,7 +45,8 @@ from understudy.coordinator.nouns import Notice, Now
 from understudy.coordinator.routes import LEVEL_RANKS, Route, Routes
 
 LATE, DOWN, RECOVERED, STUCK = "daemon.late", "daemon.down", "daemon.recovered", "daemon.stuck"
-STORY = frozenset({LATE, DOWN, RECOVERED, STUCK})
+TAKEN_AWAY = frozenset({"daemon.paused", "daemon.forgotten"})
+STORY = frozenset({LATE, DOWN, RECOVERED, STUCK, *TAKEN_AWAY})
 LOUD = frozenset({"warning", "critical"})
 # for routes of level info, which the default route is not
 INFORMED = frozenset(
@@ -58,7 +60,7 @@ INFORMED = frozenset(
 )
 AUTH_FAILED = "daemon.auth_failed"
 WITHOUT_NOTICE = frozenset({"lease.expired", "lease.lost", "task.failed", "hub.gap", "daemon.stretched", "notice.dead"})
-REMINDER, DIGEST, FLAPPING = "reminder", "digest", "flapping"
+REMINDER, DIGEST, FLAPPING, CLOSED = "reminder", "digest", "flapping", "closed"
 FLAPS = 4  # so many incidents of a daemon ...
 FLAP_WINDOW_MS = 3_600_000  # ... within an hour are flapping: one notice, then a digest
 CALM_MS = 1_800_000  # a digest is sent after this time without another incident
@@ -153,6 +155,9 @@ class OutboxDraft:
                 self._down(event)
             case "daemon.recovered":
                 self._recovered(event)
+                self._taken_away(event)
+            case "daemon.paused" | "daemon.forgotten":
+                self._taken_away(event)
             case _:
                 self._plain(event)
 
@@ -209,9 +214,17 @@ class OutboxDraft:
         for channel in self.routes.channels:
             for story in {incident: None, self._stuck(event.daemon_id, channel): None}:
                 if story:
-                    self._close(event, channel, story)
+                    self._close(event, channel, story, event.name)
 
-    def _close(self, event: Event, channel: str, story: str) -> None:
+    def _taken_away(self, event: Event) -> None:
+        """Its owner paused or forgot it: no news to people, but a receiver that joins by key has to close its alarm."""
+        for channel in self.routes.joining:
+            stuck = self._stuck(event.daemon_id, channel) if event.name in TAKEN_AWAY else ""
+            for story in (str(event.fields.get("closedIncidentId", "")), stuck):
+                if story:
+                    self._close(event, channel, story, CLOSED)
+
+    def _close(self, event: Event, channel: str, story: str, cause: str) -> None:
         reported = [row for row in self._of_incident(story, channel) if row.level != "recovered"]
         held = [row for row in reported if row.state == "waiting" and (row.cause == REMINDER or is_held(row, self.now))]
         for row in held:
@@ -222,7 +235,7 @@ class OutboxDraft:
             return  # the channel never got it, or a digest reports it; a critical alarm is always taken back
         route = route_of(self.routes, channel, event.daemon_id)
         row = self._row(event, channel, replace(route, delay_ms=0), "recovered")
-        self.add(replace(row, id=notice_id(RECOVERED, story, channel), incident_id=story))
+        self.add(replace(row, id=notice_id(RECOVERED, story, channel), cause=cause, incident_id=story))
 
     def _plain(self, event: Event) -> None:
         for channel, route in self._routes_for(event.level, event.daemon_id):

@@ -71,7 +71,8 @@ def _progressed(work: WorkingSet) -> list[Progress]:
 
 def _known(tx: Transaction, work: WorkingSet, noticed: list[Event], task_ids: set[str]) -> list[Notice]:
     """The earlier notices about the same incidents, tasks and daemons, with the changes of this batch."""
-    incidents = {str(event.fields["incidentId"]) for event in noticed if "incidentId" in event.fields}
+    ids = ("incidentId", "closedIncidentId")
+    incidents = {str(event.fields[name]) for event in noticed for name in ids if name in event.fields}
     daemons = {event.daemon_id for event in noticed if event.name in STORY and event.daemon_id}
     rows = {row.id: row for row in notices_about(tx, incidents, task_ids, daemons)}
     rows |= {row.id: row for row in work.changed(Notice)}
