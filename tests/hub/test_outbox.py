@@ -247,15 +247,28 @@ def test_a_clock_that_is_set_back_and_a_service_that_asks_for_a_day_silence_no_c
     assert [message.kind for message in desk.got] == ["notice"]
 
 
-def test_a_recovery_whose_message_is_gone_is_sent_as_a_new_one():
+@pytest.mark.parametrize("is_known_as_gone", [True, False])
+def test_a_recovery_whose_message_is_gone_is_sent_as_a_new_one(is_known_as_gone: bool):
+    """It may be in a place that the channel has left, of which services say many things."""
     bench, desk = late()
     live(bench, LATE_MS, desk)
     beat(bench, "mini-0")
-    desk.says.extend((Refused("message_not_found", without_edit=True), Refused("no thread", without_edit=True)))
+    desk.says.extend(Refused(why, without_edit=is_known_as_gone) for why in ("message_not_found", "is_archived"))
     desk.run()
     edits = [(said.message.edits, said.message.thread) for said in desk.tried[2:]]
     assert edits == [("ref-2", "ref-2"), ("", "ref-2"), ("", "")]
     assert desk.titles[-1] == "mini-0 is back"
+
+
+def test_an_answer_leaves_its_thread_only_if_that_is_gone():
+    bench = bench_with()
+    desk = Desk(bench)
+    answer = Notice("a", "ops", "answer", "task.cancelled", task_id="t", thread="C9/1.2", next_at=1, due_at=1)
+    bench.store.transaction(lambda tx: tx.save_many([answer]))
+    desk.says.append(Refused("is_archived"))
+    desk.run()
+    assert [said.message.thread for said in desk.tried] == ["C9/1.2"]
+    assert [row.state for row in rows(bench)] == ["dead"]
 
 
 def test_nobody_hears_that_it_is_over_before_that_it_began():

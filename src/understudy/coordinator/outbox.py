@@ -254,7 +254,7 @@ def given_back(row: Notice) -> Change[Notice]:
 
 def part_sent(row: Notice, ref: str, now: Now) -> Notice:
     """One part of it has arrived; the rest follows."""
-    return replace(row, part=row.part + 1, ref=row.ref or ref, taken_until=now.wall + TAKEN_MS)
+    return replace(row, part=row.part + 1, ref=_ref_after(row, ref), taken_until=now.wall + TAKEN_MS)
 
 
 def sent(row: Notice, taken: Notice, ref: str, now: Now) -> tuple[Notice, ...]:
@@ -263,7 +263,7 @@ def sent(row: Notice, taken: Notice, ref: str, now: Now) -> tuple[Notice, ...]:
         row,
         state="sent",
         attempts=row.attempts + 1,
-        ref=row.ref if row.part else (ref or row.ref),
+        ref=_ref_after(row, ref),
         taken_until=0,
         last_error="",
         sent_at=now.wall,
@@ -271,6 +271,11 @@ def sent(row: Notice, taken: Notice, ref: str, now: Now) -> tuple[Notice, ...]:
     if row.facts != taken.facts:
         return (changed_again(there, row.cause, row.facts, now.wall),)
     return there, *next_reminder(row, now.wall)
+
+
+def _ref_after(row: Notice, ref: str) -> str:
+    """The ref of its first part: that of the message which was sent last in its place."""
+    return row.ref if row.part else (ref or row.ref)
 
 
 def next_reminder(row: Notice, wall: int, least_ms: int = 0) -> tuple[Notice, ...]:
