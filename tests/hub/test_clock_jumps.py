@@ -182,3 +182,57 @@ def test_a_beat_right_after_the_jump_knows_the_leases_that_it_does_not_name(jump
     hub.clock.jump(jump)
     (answer,) = hub.ask(beat_of(2, {"another": 5}))
     assert answer["lost"] == ["another"]
+@pytest.mark.parametrize("jump", [-HOUR, HOUR])
+def test_quiet_hours_end_when_their_owner_said(jump: int) -> None:
+    # the clock of these tests begins at 02:40 UTC
+    bench = bench_with(Route(("ops",), quiet='[{"from":"00:00","to":"04:00","tz":"UTC"}]'))
+    desk = Desk(bench)
+    beat(bench, auth={"claude_code": "expiring:2026-03-01"})
+    desk.run()
+    (held,) = rows(bench)
+    bench.clock.jump(jump)
+    desk.run()
+    (after,) = rows(bench)
+    assert (after.state, after.next_at, after.due_at) == ("waiting", held.next_at, held.due_at)
+    bench.clock.advance(held.next_at - bench.clock.now_ms() - 1)
+    desk.run()
+    assert desk.got == []
+    bench.clock.advance(1)
+    desk.run()
+    assert len(desk.got) == 1
+
+
+def test_a_clock_that_is_set_beyond_quiet_hours_ends_them() -> None:
+    bench = bench_with(Route(("ops",), quiet='[{"from":"00:00","to":"04:00","tz":"UTC"}]'))
+    desk = Desk(bench)
+    beat(bench, auth={"claude_code": "expiring:2026-03-01"})
+    desk.run()
+    bench.clock.jump(2 * HOUR)
+    desk.run()
+    assert len(desk.got) == 1
+
+
+@JUMPS
+def test_the_delay_of_a_route_lasts_as_long_as_it_was_asked_for(jump: int) -> None:
+    bench = bench_with(Route(("ops",), delay_ms=100_000))
+    desk = Desk(bench)
+    beat(bench, auth={"claude_code": "expiring:2026-03-01"})
+    live(bench, 40_000, desk, daemons=("mini",))
+    bench.clock.jump(jump)
+    live(bench, 58_000, desk)
+    assert desk.got == []
+    live(bench, 4_000, desk)
+    assert len(desk.got) == 1
+
+
+@JUMPS
+def test_a_reminder_comes_after_what_was_left_of_its_pause(jump: int) -> None:
+    bench = bench_with(Route(("ops",), remind_ms=100_000))
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, DOWN_MS + 40_000, desk)
+    bench.clock.jump(jump)
+    live(bench, 56_000, desk)
+    assert desk.titles == ["mini is late", "mini is down"]
+    live(bench, 8_000, desk)
+    assert desk.titles[2:] == ["mini is still down"]

@@ -171,15 +171,23 @@ def _judged(row: Notice, known: OutboxFacts, now: Now) -> Notice:
         if incident.snoozed_until > now.wall:
             return replace(row, next_at=incident.snoozed_until, due_at=incident.snoozed_until)
     if row.kind == "notice" and not row.part and row.cause != STORM and row.state == "waiting":
-        route = route_of(known.routes, row.channel, row.daemon_id, row.level)
-        held_ms = held_by_windows_ms(known.routes, route, row.level, row.daemon_id, now.wall)
-        if held_ms:  # judged again: it was put off until now, or tried before the window began
-            until = now.wall + held_ms
+        until = _held_until(row, known.routes, now)
+        if until > now.wall:  # it was put off until now, or tried before the window began; or the clock was set
             return replace(row, next_at=until, due_at=row.due_at if row.attempts else until)
     first = _earlier(row, known.siblings)
     if first is not None:
         return replace(row, next_at=max(first.next_at, first.taken_until, now.wall) + 1)
     return row
+
+
+def _held_until(row: Notice, routes: Routes, now: Now) -> int:
+    """The instant until which windows hold a notice, or what is left of its pause; up to now: nothing does."""
+    route = route_of(routes, row.channel, row.daemon_id, row.level)
+    until = now.wall + held_by_windows_ms(routes, route, row.level, row.daemon_id, now.wall)
+    if row.level == "recovered":
+        return until
+    pause_ms = read_facts(row).get("everyMs", 0) if row.cause == REMINDER else route.delay_ms
+    return max(until, min(row.created_at + pause_ms, row.due_at))
 
 
 def _earlier(row: Notice, siblings: Iterable[Notice]) -> Notice | None:
