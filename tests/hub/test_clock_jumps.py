@@ -16,10 +16,10 @@ from understudy.errors import StoreError
 from understudy.hub.alarm import RingAlarm
 from understudy.hub.delivery import CIRCUIT_MAX_MS
 from understudy.hub.incidents import SnoozeIncident
-from understudy.hub.outbox import SendTestNotice, TakeNotice
+from understudy.hub.outbox import ReturnNotice, SendTestNotice, SettleNotice, TakeNotice
 from understudy.hub.starts import RecordHearing
 from understudy.hub.steps import Read
-from understudy.notify.base import Later
+from understudy.notify.base import Later, Refused
 
 HOUR = 3_600_000
 JUMPS = pytest.mark.parametrize("jump", [-HOUR, HOUR, -400 * 24 * HOUR, 48 * HOUR])
@@ -182,6 +182,24 @@ def test_a_beat_right_after_the_jump_knows_the_leases_that_it_does_not_name(jump
     hub.clock.jump(jump)
     (answer,) = hub.ask(beat_of(2, {"another": 5}))
     assert answer["lost"] == ["another"]
+
+
+@JUMPS
+def test_what_becomes_of_a_message_that_is_being_sent_counts(jump: int) -> None:
+    bench = bench_with()
+    for name in ("mini", "other", "third"):
+        beat(bench, name)
+    bench.pass_time(LATE_MS)
+    refused, later, unsent = (bench.ask(TakeNotice("ops"))[0].notice for _ in range(3))
+    bench.clock.jump(jump)
+    bench.ask(RecordHearing())
+    bench.ask(SettleNotice(refused, Refused("no")), SettleNotice(later, Later("busy")), ReturnNotice(unsent))
+    found = {row.id: row for row in rows(bench)}
+    assert found[refused.id].state == "dead"
+    assert (found[later.id].attempts, found[later.id].taken_until) == (1, 0)
+    assert (found[unsent.id].attempts, found[unsent.id].taken_until) == (0, 0)
+
+
 @pytest.mark.parametrize("jump", [-HOUR, HOUR])
 def test_quiet_hours_end_when_their_owner_said(jump: int) -> None:
     # the clock of these tests begins at 02:40 UTC

@@ -197,6 +197,20 @@ def test_a_message_of_several_parts_goes_on_where_it_stopped():
     assert (row.state, row.ref) == ("sent", "first")
 
 
+def test_a_part_that_is_settled_twice_counts_once():
+    """A COMMIT of unknown outcome is tried again: the next part must not be left out."""
+    bench, _ = late()
+    (outgoing,) = bench.ask(TakeNotice("ops"))
+    first = SettleNotice(outgoing.notice, Sent("ref"), parts=3)
+    (after,) = bench.ask(first)
+    assert bench.ask(first) == [after]
+    assert (after.state, after.part) == ("waiting", 1)
+    (after,) = bench.ask(SettleNotice(after, Sent(), parts=3))
+    assert (after.state, after.part) == ("waiting", 2)
+    (after,) = bench.ask(SettleNotice(after, Sent(), parts=3))
+    assert (after.state, after.ref) == ("sent", "ref")
+
+
 def test_formatting_that_is_refused_is_sent_as_plain_text_once():
     bench, desk = late()
     desk.says.append(Refused("can't parse entities", as_plain=True))

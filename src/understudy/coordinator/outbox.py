@@ -159,6 +159,11 @@ def _taken(row: Notice, now: Now) -> Notice:
     return replace(row, taken_until=now.wall + TAKEN_MS)
 
 
+def is_same_take(row: Notice, taken: Notice) -> bool:
+    """True if a row is still taken as it was then; a clock that was set meanwhile has moved both of its instants."""
+    return bool(row.taken_until) and row.taken_until - row.created_at == taken.taken_until - taken.created_at
+
+
 def _judged(row: Notice, known: OutboxFacts, now: Now) -> Notice:
     """The row, or what it has become: folded, put off, or done with."""
     if row.kind == "progress" and row.sent_at and not row.ref:
