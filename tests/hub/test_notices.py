@@ -553,6 +553,18 @@ def test_what_a_daemon_was_stuck_with_before_a_silence_is_over_with_the_silence(
     beat(bench)
     live(bench, 2_000, desk, daemons=("mini",))
     assert len(desk.got) == 5
+
+
+def test_one_assistant_that_is_logged_out_does_not_hide_that_another_is() -> None:
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, 1_000, desk)
+    beat(bench, auth={"claude_code": "expired", "codex": "no_credit"})
+    desk.run()
+    assert sorted(desk.titles) == ["mini is stuck", "mini: codex cannot work"]
+
+
 def answered(bench: Bench, count: int) -> None:
     """So many answers of tasks that ran on `mini`."""
     wall = bench.clock.now_ms()

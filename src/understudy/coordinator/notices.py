@@ -113,13 +113,23 @@ def is_held(notice: Notice, now: Now) -> bool:
 
 
 def once_each(events: Iterable[Event]) -> list[Event]:
-    """The events, where a logged-out assistant makes its daemon stuck, as one event instead of two: a critical one."""
+    """The events, where a logged-out assistant makes its daemon stuck, as one event instead of two: a critical one.
+
+    Another assistant that is logged out on the same daemon has an event of its own.
+    """
     events = list(events)
-    why = {e.daemon_id for e in events if e.name == STUCK and e.fields.get("code") == "auth_failed"}
+    why = {
+        (e.daemon_id, e.fields.get("what")) for e in events if e.name == STUCK and e.fields.get("code") == "auth_failed"
+    }
     if not why:
         return events
-    graver = [replace(e, level="critical") if e.name == STUCK and e.daemon_id in why else e for e in events]
-    return [e for e in graver if not (e.name == AUTH_FAILED and e.daemon_id in why)]
+    told = {STUCK: "what", AUTH_FAILED: "executor"}
+    twice = [e.name in told and (e.daemon_id, e.fields.get(told[e.name])) in why for e in events]
+    return [
+        replace(event, level="critical") if is_twice else event
+        for event, is_twice in zip(events, twice, strict=True)
+        if not (is_twice and event.name == AUTH_FAILED)
+    ]
 
 
 class OutboxDraft:
