@@ -35,6 +35,7 @@ have taken and not settled. A row that cannot be judged is sent as it stands, be
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
@@ -71,6 +72,7 @@ RETRY_MAX_MS = 300_000
 RETRY_AFTER_MAX_MS = 3_600_000  # a service may ask for longer; it is asked again all the same
 GIVE_UP_AFTER_MS = 36 * 3_600_000
 DEAD_REMINDER_MS = 3_600_000  # at least, from a reminder that was given up to the next one
+_STORMS = (STORM, STORM)  # the place of storms among stories
 TRIES_MIN = 10  # before it is given up: a hub that was off for days has not tried for days
 
 
@@ -97,10 +99,12 @@ def choose(due: Iterable[Notice], known: OutboxFacts, now: Now) -> NextMessage:
     """The next message. Rows that are no longer worth sending are folded, and a storm becomes one message."""
     save: dict[str, Notice] = {}
     ready: list[tuple[Notice, str, str]] = []
+    stories = _by_story(known.siblings)
     for row in due:
+        about = replace(known, siblings=stories[_story(row)] + stories[_STORMS])
         try:
-            judged = _judged(row, known, now)
-            place = _place(judged, known.siblings)
+            judged = _judged(row, about, now)
+            place = _place(judged, about.siblings)
         except Exception:  # noqa: BLE001 - what cannot be judged is sent as it is; it stops no other row
             judged, place = row, ("", "")
         if judged is not row:
@@ -121,6 +125,18 @@ def choose(due: Iterable[Notice], known: OutboxFacts, now: Now) -> NextMessage:
     taken = _taken(row, now)
     save[row.id] = taken
     return NextMessage(taken, edits, thread, save=tuple(save.values()))
+
+
+def _by_story(siblings: Iterable[Notice]) -> defaultdict[tuple[str, str], list[Notice]]:
+    """The siblings of each story, and the storms: with a thousand rows due nobody looks through a thousand for each."""
+    found: defaultdict[tuple[str, str], list[Notice]] = defaultdict(list)
+    for row in siblings:
+        found[_STORMS if row.cause == STORM else _story(row)].append(row)
+    return found
+
+
+def _story(row: Notice) -> tuple[str, str]:
+    return row.incident_id, "" if row.incident_id else row.task_id
 
 
 def _rank(row: Notice) -> int:
