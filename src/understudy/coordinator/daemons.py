@@ -111,7 +111,7 @@ def forget(
 def _steered(
     daemon: Daemon, state: str, incident: Incident | None, now: Now, policy: Policy, for_ms: int = 0
 ) -> Change[Daemon]:
-    """An owner's word ends the incident too, of which only a receiver that keeps it open is told (notices.py)."""
+    """An owner's word ends the incident too, which only a receiver that keeps it open hears (notices.py)."""
     after = health.set_state(daemon, state, now, policy, for_ms)
     if incident is None:
         return after

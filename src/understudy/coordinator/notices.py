@@ -123,8 +123,8 @@ def once_each(events: Iterable[Event]) -> list[Event]:
     }
     if not why:
         return events
-    told = {STUCK: "what", AUTH_FAILED: "executor"}
-    twice = [e.name in told and (e.daemon_id, e.fields.get(told[e.name])) in why for e in events]
+    named = {STUCK: "what", AUTH_FAILED: "executor"}
+    twice = [e.name in named and (e.daemon_id, e.fields.get(named[e.name])) in why for e in events]
     return [
         replace(event, level="critical") if is_twice else event
         for event, is_twice in zip(events, twice, strict=True)
