@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from tests.hub.desk import DOWN_MS, LATE_MS, Desk, Said, beat, bench_with, live, rows
-from understudy.coordinator.nouns import Notice
+from understudy.coordinator import outbox
+from understudy.coordinator.nouns import Notice, Now
 from understudy.coordinator.outbox import GIVE_UP_AFTER_MS, RETRY_AFTER_MAX_MS, RETRY_MAX_MS, TAKEN_MS, retry_ms
 from understudy.errors import ConflictError, NotFoundError, StoreDownError
 from understudy.hub.delivery import SETTLE_TRIES_MS
@@ -384,6 +386,24 @@ def test_a_critical_notice_is_sent_before_any_number_of_answers():
     bench.store.transaction(lambda tx: tx.save_many([*waiting, tested, alarm]))
     assert [bench.ask(TakeNotice("ops"))[0].notice.id for _ in range(2)] == ["down", "test"]
     assert bench.ask(TakeNotice("ops"))[0].notice.kind == "answer"
+
+
+class Siblings(list[Notice]):
+    """Counts how often somebody looks through all of them."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[Notice]:
+        self.looks += 1
+        return super().__iter__()
+
+
+def test_nobody_looks_through_all_that_is_due_for_each_row_that_is():
+    answers = [Notice(f"a{n}", "ops", "answer", "task.done", task_id=f"t{n}", next_at=1) for n in range(100)]
+    siblings = Siblings(answers)
+    chosen = outbox.choose(answers, outbox.OutboxFacts(siblings, {}, []), Now(2, 2))
+    assert chosen.notice is not None
+    assert siblings.looks == 1
 
 
 def test_a_channel_with_capitals_is_tested_told_and_answered() -> None:
