@@ -114,6 +114,7 @@ def test_the_file_names_channels_groups_routes_and_maintenance(tmp_path):
     ops, pager = targets
     assert (ops.secret, ops.chat, ops.language) == ("xoxb-2", "C9", "ja")
     assert (pager.address, pager.format) == ("https://events.pagerduty.example", "pagerduty")
+    assert routes.joining == ("pager",)  # a receiver that keeps an alarm open until its recovery
     first, second = routes.routes
     assert (first.daemons, first.delay_ms, first.remind_ms) == (("mini", "mac*"), 120_000, 0)
     assert json.loads(second.quiet) == [

@@ -50,16 +50,14 @@ def test_a_refusal_of_all_calls_opens_the_circuit_with_one_event() -> None:
     [(0, "again", 1, False), (takeover.TRIES_MAX - 1, "again", 0, True), (1, "stop", 1, False)],
 )
 def test_a_task_rests_after_some_failed_calls(tries: int, kind: str, after: int, rests: bool) -> None:
-    draft = Draft()
-    call_ends.put_back(draft, TASK, 0, TaskTakeover("t", tries=tries), CallOutcome(kind), NOW, Policy())
-    (done,) = (row for row in draft.save if isinstance(row, TaskTakeover))
+    done = call_ends.with_try(TaskTakeover("t", tries=tries), CallOutcome(kind), NOW)
     assert (done.tries, bool(done.not_before_h)) == (after, rests)
 
 
 @pytest.mark.parametrize(("token", "is_released"), [(7, True), (6, False), (0, False)])
 def test_only_the_lease_of_the_call_is_given_back(token: int, is_released: bool) -> None:
     draft, leased = Draft(), replace(TASK, status=LEASED, token=7)
-    assert call_ends.put_back(draft, leased, token, BEFORE, CallOutcome("again"), NOW, Policy()) == is_released
+    assert call_ends.put_back(draft, leased, token, CallOutcome("again"), NOW, Policy()) == is_released
     assert any(isinstance(row, Task) and row.ready for row in draft.save) == is_released
 
 

@@ -35,6 +35,12 @@ def test_it_is_told_once_at_the_limit_and_once_when_it_is_over(away: HubAway) ->
     assert told(away.missed(57 * MINUTE)) == ["critical"]
 
 
+def test_a_receiver_can_join_the_alarm_and_its_end_across_restarts(away: HubAway) -> None:
+    both = [*away.missed(5 * MINUTE), *away.heard(6 * MINUTE)]
+    (about,) = {effect.about for effect in both if isinstance(effect, NotifyOwner)}
+    assert "mini" in about
+
+
 def test_a_machine_that_slept_could_not_have_heard(away: HubAway) -> None:
     away.woke_up(600 * MINUTE)
     assert told(away.missed(600 * MINUTE)) == []

@@ -28,12 +28,19 @@ ON_BOTH = {
     "test_beside": (),
     "test_bounds": (),
     "test_budget": ("reserves", "bear", "minute_and_at_once", "see_each_other", "free_price"),
-    "test_clock_jumps": ("tried_again", "took_and_lost", "delay_lasts", "named", "right_after"),
+    "test_clock_jumps": (
+        "tried_again", "took_and_lost", "delay_lasts", "named", "right_after", "quiet_hours", "being_sent",
+    ),
     "test_full_results": (),
     "test_links": (),
-    "test_notices": ("one_warning", "committed_with", "more_than_five", "snoozed", "in_the_middle", "forget"),
+    "test_notices": (
+        "one_warning", "committed_with", "more_than_five", "snoozed", "in_the_middle", "forget", "many_answers",
+    ),
     "test_numbers": (),
-    "test_outbox": ("eight_seconds", "refused", "no_other_sends", "died", "too_late", "goes_on", "on_its_way", "days"),
+    "test_outbox": (
+        "eight_seconds", "refused", "no_other_sends", "died", "too_late", "goes_on", "on_its_way", "days", "any_number",
+        "counts_once",
+    ),
     "test_repetitions": (),
     "test_shares": (),
     "test_takeover": (

@@ -41,14 +41,16 @@ class Said(Struct):
 class Desk:
     """The channel `name` of a hub."""
 
-    def __init__(self, bench: Bench, name: str = "ops", language: str = "en", parts: int = 1) -> None:
+    def __init__(
+        self, bench: Bench, name: str = "ops", language: str = "en", parts: int = 1, kind: str = "slack"
+    ) -> None:
         self.bench = bench
         self.parts = parts
         self.says: deque[Outcome] = deque()
         self.always: Outcome | None = None
         self.tried: list[Said] = []
         self.got: list[Message] = []  # what it took
-        settings = ChannelSettings(name, "slack", language=language)
+        settings = ChannelSettings(name, kind, language=language)
         self.delivery = Delivery(settings, self, bench.engine.policy.routes, bench.clock, str)  # type: ignore[arg-type]
 
     # ---- the channel

@@ -16,10 +16,10 @@ from understudy.errors import StoreError
 from understudy.hub.alarm import RingAlarm
 from understudy.hub.delivery import CIRCUIT_MAX_MS
 from understudy.hub.incidents import SnoozeIncident
-from understudy.hub.outbox import SendTestNotice, TakeNotice
+from understudy.hub.outbox import ReturnNotice, SendTestNotice, SettleNotice, TakeNotice
 from understudy.hub.starts import RecordHearing
 from understudy.hub.steps import Read
-from understudy.notify.base import Later
+from understudy.notify.base import Later, Refused
 from understudy.store.look import running_hubs
 
 HOUR = 3_600_000
@@ -194,3 +194,75 @@ def test_a_hub_that_was_seen_by_a_clock_that_was_ahead_is_not_taken_for_one_that
     start = Deployment("v", now, "1", "f", "h", name="gone", seen_at=now + seen_ms)
     bench.store.transaction(lambda tx: tx.save_many([start]))
     assert bench.store.read(lambda reader: running_hubs(reader, bench.clock)) == running
+
+
+@JUMPS
+def test_what_becomes_of_a_message_that_is_being_sent_counts(jump: int) -> None:
+    bench = bench_with()
+    for name in ("mini", "other", "third"):
+        beat(bench, name)
+    bench.pass_time(LATE_MS)
+    refused, later, unsent = (bench.ask(TakeNotice("ops"))[0].notice for _ in range(3))
+    bench.clock.jump(jump)
+    bench.ask(RecordHearing())
+    bench.ask(SettleNotice(refused, Refused("no")), SettleNotice(later, Later("busy")), ReturnNotice(unsent))
+    found = {row.id: row for row in rows(bench)}
+    assert found[refused.id].state == "dead"
+    assert (found[later.id].attempts, found[later.id].taken_until) == (1, 0)
+    assert (found[unsent.id].attempts, found[unsent.id].taken_until) == (0, 0)
+
+
+@pytest.mark.parametrize("jump", [-HOUR, HOUR])
+def test_quiet_hours_end_when_their_owner_said(jump: int) -> None:
+    # the clock of these tests begins at 02:40 UTC
+    bench = bench_with(Route(("ops",), quiet='[{"from":"00:00","to":"04:00","tz":"UTC"}]'))
+    desk = Desk(bench)
+    beat(bench, auth={"claude_code": "expiring:2026-03-01"})
+    desk.run()
+    (held,) = rows(bench)
+    bench.clock.jump(jump)
+    desk.run()
+    (after,) = rows(bench)
+    assert (after.state, after.next_at, after.due_at) == ("waiting", held.next_at, held.due_at)
+    bench.clock.advance(held.next_at - bench.clock.now_ms() - 1)
+    desk.run()
+    assert desk.got == []
+    bench.clock.advance(1)
+    desk.run()
+    assert len(desk.got) == 1
+
+
+def test_a_clock_that_is_set_beyond_quiet_hours_ends_them() -> None:
+    bench = bench_with(Route(("ops",), quiet='[{"from":"00:00","to":"04:00","tz":"UTC"}]'))
+    desk = Desk(bench)
+    beat(bench, auth={"claude_code": "expiring:2026-03-01"})
+    desk.run()
+    bench.clock.jump(2 * HOUR)
+    desk.run()
+    assert len(desk.got) == 1
+
+
+@JUMPS
+def test_the_delay_of_a_route_lasts_as_long_as_it_was_asked_for(jump: int) -> None:
+    bench = bench_with(Route(("ops",), delay_ms=100_000))
+    desk = Desk(bench)
+    beat(bench, auth={"claude_code": "expiring:2026-03-01"})
+    live(bench, 40_000, desk, daemons=("mini",))
+    bench.clock.jump(jump)
+    live(bench, 58_000, desk)
+    assert desk.got == []
+    live(bench, 4_000, desk)
+    assert len(desk.got) == 1
+
+
+@JUMPS
+def test_a_reminder_comes_after_what_was_left_of_its_pause(jump: int) -> None:
+    bench = bench_with(Route(("ops",), remind_ms=100_000))
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, DOWN_MS + 40_000, desk)
+    bench.clock.jump(jump)
+    live(bench, 56_000, desk)
+    assert desk.titles == ["mini is late", "mini is down"]
+    live(bench, 8_000, desk)
+    assert desk.titles[2:] == ["mini is still down"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tests.hub.conftest import Bench
 from tests.hub.desk import DOWN_MS, LATE_MS, Desk, beat, bench_with, live, rows
@@ -18,7 +19,8 @@ from understudy.hub.incidents import AcknowledgeIncident, SnoozeIncident
 from understudy.hub.messages import NoticeStory, message_of
 from understudy.hub.outbox import Outgoing, ResendNotice
 from understudy.hub.retention import PurgeRows
-from understudy.notify.base import ChannelSettings, Later, Refused
+from understudy.notify.base import ChannelSettings, Later, Refused, Sent
+from understudy.store.queries import ABOUT_DAEMON_MAX
 from understudy.wire.daemons import SettingsBody, SleepWindow
 from understudy.worker import start_faults
 
@@ -404,6 +406,59 @@ def test_incidents_of_a_clock_that_was_ahead_make_no_daemon_flap():
     assert desk.titles == ["mini is late"]
 
 
+def paged() -> tuple[Bench, Desk]:
+    """A hub whose only channel keeps an alarm open until its recovery, as PagerDuty does."""
+    bench = bench_with(channels=("pager",), joining=("pager",))
+    desk = Desk(bench, "pager", kind="webhook")
+    desk.always = Sent()
+    return bench, desk
+
+
+@pytest.mark.parametrize("every_ms", [0, 7_000])
+def test_a_receiver_that_joins_by_key_gets_each_alarm_and_its_end_however_many_there_are(every_ms: int) -> None:
+    """All at once, or one after the other: their network may come back for all within seconds."""
+    bench, desk = paged()
+    names = [f"mini-{n}" for n in range(8)]
+    for name in names:
+        beat(bench, name)
+        live(bench, every_ms, desk)
+    live(bench, DOWN_MS, desk)
+    for name in names:
+        beat(bench, name)
+    live(bench, 2_000, desk, daemons=tuple(names))
+    opened, over = (
+        {message.about for message in desk.got if message.level == level} for level in ("critical", "recovered")
+    )
+    assert opened == over
+    assert len(over - {""}) == len(names)
+
+
+def test_a_receiver_that_joins_by_key_gets_the_end_of_each_silence_of_a_flapping_daemon() -> None:
+    bench, desk = paged()
+    for _ in range(6):
+        beat(bench)
+        live(bench, LATE_MS + 2_000, desk)
+        beat(bench)
+        live(bench, 60_000, desk, daemons=("mini",))
+    live(bench, 1_900_000, desk, daemons=("mini",))
+    assert desk.titles == ["mini is late", "mini is back"] * 6
+    assert all(late.about == back.about for late, back in zip(desk.got[::2], desk.got[1::2], strict=True))
+
+
+@pytest.mark.parametrize("how", ["forget", "pause"])
+@pytest.mark.parametrize("was", ["down", "stuck"])
+def test_a_receiver_that_joins_by_key_closes_the_alarm_of_a_daemon_that_its_owner_took_away(how: str, was: str) -> None:
+    bench, desk = paged()
+    beat(bench, auth={"claude_code": "expired" if was == "stuck" else "ok"})
+    live(bench, DOWN_MS if was == "down" else 1_000, desk)
+    opened = {message.about for message in desk.got}
+    desk.got.clear()
+    bench.ask(ForgetDaemon("mini") if how == "forget" else PauseDaemon("mini", paused=True))
+    live(bench, 5_000, desk)
+    assert [(message.level, message.title) for message in desk.got] == [("recovered", "The incident of mini is closed")]
+    assert {message.about for message in desk.got} == opened
+
+
 def test_flapping_is_told_once_with_a_digest_when_it_is_calm():
     bench = bench_with()
     desk = Desk(bench)
@@ -549,3 +604,51 @@ def test_what_a_daemon_was_stuck_with_before_a_silence_is_over_with_the_silence(
     beat(bench)
     live(bench, 2_000, desk, daemons=("mini",))
     assert len(desk.got) == 5
+
+
+def test_one_assistant_that_is_logged_out_does_not_hide_that_another_is() -> None:
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, 1_000, desk)
+    beat(bench, auth={"claude_code": "expired", "codex": "no_credit"})
+    desk.run()
+    assert sorted(desk.titles) == ["mini is stuck", "mini: codex cannot work"]
+
+
+def answered(bench: Bench, count: int) -> None:
+    """So many answers of tasks that ran on `mini`."""
+    wall = bench.clock.now_ms()
+    answer = Notice("", "ops", "answer", "task.done", daemon_id="mini", state="sent", created_at=wall, sent_at=wall)
+    answers = [replace(answer, id=f"a{wall}-{n}", task_id=f"t{wall}-{n}") for n in range(count)]
+    bench.store.transaction(lambda tx: tx.save_many(answers))
+
+
+def test_a_stuck_daemon_is_back_however_many_answers_it_gave_meanwhile() -> None:
+    """Of tasks that another loop or another assistant of it still ran."""
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench, auth={"claude_code": "expired"})
+    live(bench, 1_000, desk)
+    assert desk.titles == ["mini is stuck"]
+    answered(bench, ABOUT_DAEMON_MAX + 1)
+    beat(bench, auth={"claude_code": "ok"})
+    live(bench, 2_000, desk, daemons=("mini",))
+    assert desk.titles[1:] == ["mini is back"]
+    live(bench, DOWN_MS, desk)
+    beat(bench)
+    live(bench, 2_000, desk, daemons=("mini",))
+    assert desk.titles[2:] == ["mini is late", "mini is down", "mini is back"]  # once for each
+
+
+def test_a_digest_is_found_however_many_answers_a_flapping_daemon_gives() -> None:
+    bench = bench_with()
+    desk = Desk(bench)
+    for _ in range(6):
+        beat(bench)
+        live(bench, LATE_MS + 2_000, desk)
+        beat(bench)
+        live(bench, 60_000, desk, daemons=("mini",))
+        answered(bench, ABOUT_DAEMON_MAX + 1)
+    assert desk.titles == ["mini is late", "mini is back"] * 3 + ["mini keeps falling silent"]
+    assert len(rows(bench, cause="digest")) == 1

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.hub.desk import DOWN_MS, LATE_MS, Desk, Said, beat, bench_with, live, rows
-from understudy.coordinator.nouns import Notice
+from understudy.coordinator import outbox
+from understudy.coordinator.nouns import Notice, Now
 from understudy.coordinator.outbox import GIVE_UP_AFTER_MS, RETRY_AFTER_MAX_MS, RETRY_MAX_MS, TAKEN_MS, retry_ms
 from understudy.errors import ConflictError, NotFoundError, StoreDownError
 from understudy.hub.delivery import SETTLE_TRIES_MS
@@ -17,6 +20,7 @@ from understudy.hub.operation import Operation
 from understudy.hub.outbox import Outgoing, ReclaimNotices, ResendNotice, SendTestNotice, SettleNotice, TakeNotice
 from understudy.hub.steps import Performance
 from understudy.hub.task_commands import CommandTask
+from understudy.hub.working_set import OUTBOX_DUE_MAX
 from understudy.notify.base import Later, Refused, Sent
 from understudy.wire.tasks import EnqueueBody
 
@@ -195,6 +199,20 @@ def test_a_message_of_several_parts_goes_on_where_it_stopped():
     assert (row.state, row.ref) == ("sent", "first")
 
 
+def test_a_part_that_is_settled_twice_counts_once():
+    """A COMMIT of unknown outcome is tried again: the next part must not be left out."""
+    bench, _ = late()
+    (outgoing,) = bench.ask(TakeNotice("ops"))
+    first = SettleNotice(outgoing.notice, Sent("ref"), parts=3)
+    (after,) = bench.ask(first)
+    assert bench.ask(first) == [after]
+    assert (after.state, after.part) == ("waiting", 1)
+    (after,) = bench.ask(SettleNotice(after, Sent(), parts=3))
+    assert (after.state, after.part) == ("waiting", 2)
+    (after,) = bench.ask(SettleNotice(after, Sent(), parts=3))
+    assert (after.state, after.ref) == ("sent", "ref")
+
+
 def test_formatting_that_is_refused_is_sent_as_plain_text_once():
     bench, desk = late()
     desk.says.append(Refused("can't parse entities", as_plain=True))
@@ -245,15 +263,28 @@ def test_a_clock_that_is_set_back_and_a_service_that_asks_for_a_day_silence_no_c
     assert [message.kind for message in desk.got] == ["notice"]
 
 
-def test_a_recovery_whose_message_is_gone_is_sent_as_a_new_one():
+@pytest.mark.parametrize("is_known_as_gone", [True, False])
+def test_a_recovery_whose_message_is_gone_is_sent_as_a_new_one(is_known_as_gone: bool):
+    """It may be in a place that the channel has left, of which services say many things."""
     bench, desk = late()
     live(bench, LATE_MS, desk)
     beat(bench, "mini-0")
-    desk.says.extend((Refused("message_not_found", without_edit=True), Refused("no thread", without_edit=True)))
+    desk.says.extend(Refused(why, without_edit=is_known_as_gone) for why in ("message_not_found", "is_archived"))
     desk.run()
     edits = [(said.message.edits, said.message.thread) for said in desk.tried[2:]]
     assert edits == [("ref-2", "ref-2"), ("", "ref-2"), ("", "")]
     assert desk.titles[-1] == "mini-0 is back"
+
+
+def test_an_answer_leaves_its_thread_only_if_that_is_gone():
+    bench = bench_with()
+    desk = Desk(bench)
+    answer = Notice("a", "ops", "answer", "task.cancelled", task_id="t", thread="C9/1.2", next_at=1, due_at=1)
+    bench.store.transaction(lambda tx: tx.save_many([answer]))
+    desk.says.append(Refused("is_archived"))
+    desk.run()
+    assert [said.message.thread for said in desk.tried] == ["C9/1.2"]
+    assert [row.state for row in rows(bench)] == ["dead"]
 
 
 def test_nobody_hears_that_it_is_over_before_that_it_began():
@@ -343,6 +374,36 @@ def test_notices_go_before_answers_of_the_same_channel():
     desk.always = None
     desk.step()
     assert [message.kind for message in desk.got] == ["notice"]
+
+
+def test_a_critical_notice_is_sent_before_any_number_of_answers():
+    bench = bench_with()
+    wall = bench.clock.now_ms()
+    answer = Notice("", "ops", "answer", "task.done", next_at=wall - 2, due_at=wall - 2, created_at=wall - 2)
+    waiting = [replace(answer, id=f"a{n}", task_id=f"t{n}") for n in range(OUTBOX_DUE_MAX + 1)]
+    alarm = Notice("down", "ops", "notice", "daemon.down", "critical", next_at=wall, due_at=wall, created_at=wall)
+    tested = replace(alarm, id="test", kind="test", cause="test", level="info")
+    bench.store.transaction(lambda tx: tx.save_many([*waiting, tested, alarm]))
+    assert [bench.ask(TakeNotice("ops"))[0].notice.id for _ in range(2)] == ["down", "test"]
+    assert bench.ask(TakeNotice("ops"))[0].notice.kind == "answer"
+
+
+class Siblings(list[Notice]):
+    """Counts how often somebody looks through all of them."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[Notice]:
+        self.looks += 1
+        return super().__iter__()
+
+
+def test_nobody_looks_through_all_that_is_due_for_each_row_that_is():
+    answers = [Notice(f"a{n}", "ops", "answer", "task.done", task_id=f"t{n}", next_at=1) for n in range(100)]
+    siblings = Siblings(answers)
+    chosen = outbox.choose(answers, outbox.OutboxFacts(siblings, {}, []), Now(2, 2))
+    assert chosen.notice is not None
+    assert siblings.looks == 1
 
 
 def test_a_channel_with_capitals_is_tested_told_and_answered() -> None:

@@ -492,6 +492,18 @@ def test_settling_twice_changes_nothing_the_second_time(standing_in):
     assert (hub.spent(), hub.task(), hub.result(), hub.done()) == before
 
 
+def test_a_failed_call_that_is_settled_twice_is_one_try(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.lose_daemon()
+    job = hub.job()
+    assert hub.settle(job, AGAIN) == {"success": True}
+    before = (hub.spent(), hub.task(), hub.done())
+    hub.settle(job, AGAIN)
+    assert (hub.spent(), hub.task(), hub.done()) == before
+    assert hub.done().tries == 1
+
+
 def test_a_call_that_a_crash_cut_is_spent_and_its_task_is_free(standing_in):
     hub = standing_in()
     hub.enqueue()

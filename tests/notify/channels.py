@@ -27,7 +27,7 @@ NAMES = (
     *(f"webhook-{f}" for f in FORMATS),
 )
 # a message sent before, as each channel's `ref`
-REFS = {"slack": "C1/1795363200.000001", "discord": "1001", "telegram": "1"}
+REFS = {"slack": "C1/1795363200.000001", "discord": "1001", "telegram": "-100/1"}
 
 
 def fake_for(name: str) -> FakeServer:

@@ -219,6 +219,9 @@ def test_only_the_first_part_is_an_edit_and_the_rest_follow_in_the_thread(name):
         assert json.loads(requests[1].body)["reply_parameters"]["message_id"] == 1
 
 
+WITHOUT = {"allow_sending_without_reply": True}
+
+
 @pytest.mark.parametrize(
     ("name", "thread", "found"),
     [
@@ -226,7 +229,9 @@ def test_only_the_first_part_is_an_edit_and_the_rest_follow_in_the_thread(name):
         ("slack", "C2/1795.1", {"thread_ts": "1795.1", "channel": "C2"}),
         ("slack_webhook", "1795.1", {"thread_ts": "1795.1"}),
         ("telegram", "topic:7", {"message_thread_id": 7}),
-        ("telegram", "99", {"reply_parameters": {"message_id": 99, "allow_sending_without_reply": True}}),
+        ("telegram", "-7/99", {"chat_id": "-7", "reply_parameters": {"message_id": 99, **WITHOUT}}),
+        ("telegram", "/99", {"chat_id": "-100", "reply_parameters": {"message_id": 99, **WITHOUT}}),
+        ("telegram", "99", {"chat_id": "-100", "reply_parameters": {"message_id": 99, **WITHOUT}}),
         ("discord", "500", {}),
     ],
 )
@@ -237,6 +242,29 @@ def test_an_answer_goes_into_its_thread(name, thread, found):
     assert {key: body[key] for key in found} == found
     if name == "discord":
         assert "thread_id=500" in request.url
+
+
+@pytest.mark.parametrize("edits", ["5", "/5", "C1/1795363200.000001", "-100/", "x"])
+def test_a_ref_that_names_no_message_of_this_chat_changes_none_on_telegram(edits):
+    """Each chat counts its messages: one of another place, or of before a move, is not that of this number here."""
+    _, settings = offline("telegram")
+    (request,) = CHANNELS["telegram"].requests_for(settings, Message("k", "notice", text="back", edits=edits))
+    assert request.url.endswith("/sendMessage")
+    assert json.loads(request.body)["chat_id"] == "-100"
+
+
+def test_a_message_is_changed_in_the_chat_where_it_stands_on_telegram():
+    _, settings = offline("telegram")
+    (request,) = CHANNELS["telegram"].requests_for(settings, Message("k", "notice", text="back", edits="-7/5"))
+    assert request.url.endswith("/editMessageText")
+    body = json.loads(request.body)
+    assert (body["chat_id"], body["message_id"]) == ("-7", 5)
+
+
+def test_a_ref_of_another_service_is_no_part_of_an_address_on_discord():
+    _, settings = offline("discord")
+    (request,) = CHANNELS["discord"].requests_for(settings, Message("k", "notice", text="back", edits="-100/5"))
+    assert (request.method, "-100" in request.url) == ("POST", False)
 
 
 def test_a_message_in_a_discord_thread_is_changed_there():

@@ -118,7 +118,9 @@ def test_a_message_is_changed_by_its_ref_and_gone_it_is_sent_anew(name, transpor
         recovered = msgspec.structs.replace(messages("en")["recovered"], edits=sent.ref)
         assert isinstance(outcomes(transport, settings, recovered)[0], Sent)
         (gone,) = outcomes(
-            transport, settings, msgspec.structs.replace(recovered, edits="C1/9" if name == "slack" else "9")
+            transport,
+            settings,
+            msgspec.structs.replace(recovered, edits={"slack": "C1/9", "telegram": "-100/9"}.get(name, "9")),
         )
         assert gone.without_edit
         count = len([request for request in fake.received if request.method == "POST"])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.fakes.ntfy import FakeNtfy
+from tests.fakes.webhook import FakeWebhook
 from tests.waiting import eventually
 from understudy.clock import SystemClock
 from understudy.log import Log
@@ -44,6 +45,20 @@ def test_what_comes_while_the_last_one_is_still_tried_is_told_after_it(
         notices.tell("critical", "Hub out of reach", "once more")
         eventually(lambda: len(ntfy.messages) == 3, what="the third")
         notices.stop()
+
+
+def test_pagerduty_resolves_what_a_machine_has_triggered() -> None:
+    with FakeWebhook(format="pagerduty") as pager:
+        target = ChannelSettings("pager", "webhook", pager.address, secret=pager.secret, format="pagerduty")
+        clock = SystemClock()
+        notices = LocalNotices((target,), Transport(), clock, Log(clock, level="critical"), str)
+        notices.tell("critical", "Hub out of reach", "for 5 minutes", "hub-away:mini")
+        notices.tell("recovered", "Hub back", "it is in reach again", "hub-away:mini")
+        eventually(lambda: len(pager.received) == 2, what="both")
+        notices.stop()
+        bodies = [request.json for request in pager.received]
+    assert [body["event_action"] for body in bodies] == ["trigger", "resolve"]
+    assert {body["dedup_key"] for body in bodies} == {"hub-away:mini"}
 
 
 def test_an_answer_that_nobody_understands_gives_no_notice_up(

@@ -44,7 +44,7 @@ from understudy.coordinator.answers import Place
 from understudy.coordinator.routes import Maintenance, Route, Routes
 from understudy.errors import ConfigError
 from understudy.notify.base import FORMATS, ChannelSettings
-from understudy.notify.channels import CHANNELS, check
+from understudy.notify.channels import CHANNELS, check, is_joining
 from understudy.texts import language_from, t
 
 KINDS = tuple(CHANNELS)
@@ -68,7 +68,8 @@ def notices_of(
     channels, routes, maintenance = _read(settings, environ, data_dir)
     names = tuple(channel.name for channel in channels)
     reply_to, public_url = _reply_to(settings.reply_to, names), _public_url(settings.public_url)
-    return channels, Routes(names, routes, maintenance, reply_to, public_url, settings.time_zone)
+    joining = tuple(channel.name for channel in channels if is_joining(channel))
+    return channels, Routes(names, routes, maintenance, reply_to, public_url, settings.time_zone, joining)
 
 
 def _read(

@@ -36,11 +36,8 @@ def settle(
     return replace(done, spent_micro_usd=total(done.spent_micro_usd, cost)), cost
 
 
-def put_back(
-    draft: Draft, task: Task, token: int, done: TaskTakeover, called: CallOutcome, now: Now, policy: Policy
-) -> bool:
+def put_back(draft: Draft, task: Task, token: int, called: CallOutcome, now: Now, policy: Policy) -> bool:
     """After a call that may be made again: give the task back, if the call's lease still holds → whether it did."""
-    draft.add((_tried(done, called, now),))
     is_held = bool(token) and task.token == token and task.status == LEASED
     if is_held:
         draft.take(leases.release(task, now, policy, called.reason or "takeover"))
@@ -65,6 +62,16 @@ def labelled(result: Result, cost_micro_usd: int) -> Result:
     return replace(result, executor=EXECUTOR, degraded=1, cost_micro_usd=cost_micro_usd)
 
 
+def with_try(done: TaskTakeover, called: CallOutcome, now: Now) -> TaskTakeover:
+    """One try more, for a call that is settled now; after some the task rests, and its machine may have it first."""
+    if called.kind == "stop":
+        return done
+    tries = done.tries + 1
+    if tries < takeover.TRIES_MAX:
+        return replace(done, tries=tries)
+    return replace(done, tries=0, not_before_h=now.h + takeover.TASK_RESTS_MS)
+
+
 def without_tries(done: TaskTakeover) -> TaskTakeover:
     """A call was answered, well or not: failed tries are counted from 0 again."""
     return replace(done, tries=0)
@@ -82,16 +89,6 @@ def answered(task: Task, called: CallOutcome, cost: int, now: Now) -> Event:
         costUsd=usd(cost),
         truncated=called.is_truncated or None,
     )
-
-
-def _tried(done: TaskTakeover, called: CallOutcome, now: Now) -> TaskTakeover:
-    """One try more; after some the task rests, and its machine may have it first."""
-    if called.kind == "stop":
-        return done
-    tries = done.tries + 1
-    if tries < takeover.TRIES_MAX:
-        return replace(done, tries=tries)
-    return replace(done, tries=0, not_before_h=now.h + takeover.TASK_RESTS_MS)
 
 
 def _in_an_event(text: str) -> str:

@@ -91,7 +91,9 @@ def forget(
 ) -> Draft:
     """Free what it holds and what waits for it; its history (incidents, periods, events) stays."""
     draft = Draft()
-    draft.add(events=(health_event(daemon, now, "daemon.forgotten", "info", f"Daemon {daemon.id} forgotten"),))
+    closes = incident.id if incident is not None else None
+    message = f"Daemon {daemon.id} forgotten"
+    draft.add(events=(health_event(daemon, now, "daemon.forgotten", "info", message, closedIncidentId=closes),))
     for task in its_tasks:
         after = task
         if task.status == LEASED:
@@ -109,8 +111,9 @@ def forget(
 def _steered(
     daemon: Daemon, state: str, incident: Incident | None, now: Now, policy: Policy, for_ms: int = 0
 ) -> Change[Daemon]:
-    """An owner's word ends the incident too."""
+    """An owner's word ends the incident too, which only a receiver that keeps it open hears (notices.py)."""
     after = health.set_state(daemon, state, now, policy, for_ms)
     if incident is None:
         return after
-    return replace(after, save=(*after.save, health.closed(incident, daemon, now)))
+    events = (replace(event, fields=event.fields | {"closedIncidentId": incident.id}) for event in after.events)
+    return replace(after, save=(*after.save, health.closed(incident, daemon, now)), events=tuple(events))

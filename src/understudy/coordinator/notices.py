@@ -12,10 +12,11 @@ Theory of operation
    the future. Nothing lives in memory, so a restart loses none of it.
 4. An incident, channel by channel:
    - late: a WARNING. If the daemon is flapping (FLAPS incidents within FLAP_WINDOW_MS) it is one notice about that, and
-     a digest that each further incident puts off.
+     a digest that each further incident puts off. A channel that joins by key (`Routes.joining`) gets each WARNING.
    - down: a CRITICAL, and the first reminder. A WARNING that would arrive later than the CRITICAL is folded into it.
    - recovered: rows that are still held back are folded; a RECOVERED goes where the alarm has gone or is on its way,
      without the route's delay. If a digest will report the recovery, only a CRITICAL gets a RECOVERED as well.
+   - its owner paused or forgot the daemon: nothing, but for a channel that joins by key, whose alarm would stay open.
 5. The last resort. If a rule fails on the facts of an event, `add_plainly` makes a notice of the bare message: no
    change is undone and no notice is dropped because of what is to be said about it.
 
@@ -44,7 +45,8 @@ from understudy.coordinator.nouns import Notice, Now
 from understudy.coordinator.routes import LEVEL_RANKS, Route, Routes
 
 LATE, DOWN, RECOVERED, STUCK = "daemon.late", "daemon.down", "daemon.recovered", "daemon.stuck"
-STORY = frozenset({LATE, DOWN, RECOVERED, STUCK})
+TAKEN_AWAY = frozenset({"daemon.paused", "daemon.forgotten"})
+STORY = frozenset({LATE, DOWN, RECOVERED, STUCK, *TAKEN_AWAY})
 LOUD = frozenset({"warning", "critical"})
 # for routes of level info, which the default route is not
 INFORMED = frozenset(
@@ -58,7 +60,7 @@ INFORMED = frozenset(
 )
 AUTH_FAILED = "daemon.auth_failed"
 WITHOUT_NOTICE = frozenset({"lease.expired", "lease.lost", "task.failed", "hub.gap", "daemon.stretched", "notice.dead"})
-REMINDER, DIGEST, FLAPPING = "reminder", "digest", "flapping"
+REMINDER, DIGEST, FLAPPING, CLOSED = "reminder", "digest", "flapping", "closed"
 FLAPS = 4  # so many incidents of a daemon ...
 FLAP_WINDOW_MS = 3_600_000  # ... within an hour are flapping: one notice, then a digest
 CALM_MS = 1_800_000  # a digest is sent after this time without another incident
@@ -111,13 +113,23 @@ def is_held(notice: Notice, now: Now) -> bool:
 
 
 def once_each(events: Iterable[Event]) -> list[Event]:
-    """The events, where a logged-out assistant makes its daemon stuck, as one event instead of two: a critical one."""
+    """The events, where a logged-out assistant makes its daemon stuck, as one event instead of two: a critical one.
+
+    Another assistant that is logged out on the same daemon has an event of its own.
+    """
     events = list(events)
-    why = {e.daemon_id for e in events if e.name == STUCK and e.fields.get("code") == "auth_failed"}
+    why = {
+        (e.daemon_id, e.fields.get("what")) for e in events if e.name == STUCK and e.fields.get("code") == "auth_failed"
+    }
     if not why:
         return events
-    graver = [replace(e, level="critical") if e.name == STUCK and e.daemon_id in why else e for e in events]
-    return [e for e in graver if not (e.name == AUTH_FAILED and e.daemon_id in why)]
+    named = {STUCK: "what", AUTH_FAILED: "executor"}
+    twice = [e.name in named and (e.daemon_id, e.fields.get(named[e.name])) in why for e in events]
+    return [
+        replace(event, level="critical") if is_twice else event
+        for event, is_twice in zip(events, twice, strict=True)
+        if not (is_twice and event.name == AUTH_FAILED)
+    ]
 
 
 class OutboxDraft:
@@ -153,6 +165,9 @@ class OutboxDraft:
                 self._down(event)
             case "daemon.recovered":
                 self._recovered(event)
+                self._taken_away(event)
+            case "daemon.paused" | "daemon.forgotten":
+                self._taken_away(event)
             case _:
                 self._plain(event)
 
@@ -173,7 +188,7 @@ class OutboxDraft:
             if digest is not None:
                 until = min(self.now.wall + CALM_MS, digest.created_at + DIGEST_WITHIN_MS)
                 self.put(replace(digest, next_at=until, due_at=until))
-            elif self._flaps.get(event.daemon_id, 0) >= FLAPS:
+            elif self._flaps.get(event.daemon_id, 0) >= FLAPS and channel not in self.routes.joining:
                 self._flapping(event, channel, route)
             else:
                 self.add(self._row(event, channel, route, event.level))
@@ -209,9 +224,17 @@ class OutboxDraft:
         for channel in self.routes.channels:
             for story in {incident: None, self._stuck(event.daemon_id, channel): None}:
                 if story:
-                    self._close(event, channel, story)
+                    self._close(event, channel, story, event.name)
 
-    def _close(self, event: Event, channel: str, story: str) -> None:
+    def _taken_away(self, event: Event) -> None:
+        """Its owner paused or forgot it: no news to people, but a receiver that joins by key has to close its alarm."""
+        for channel in self.routes.joining:
+            stuck = self._stuck(event.daemon_id, channel) if event.name in TAKEN_AWAY else ""
+            for story in (str(event.fields.get("closedIncidentId", "")), stuck):
+                if story:
+                    self._close(event, channel, story, CLOSED)
+
+    def _close(self, event: Event, channel: str, story: str, cause: str) -> None:
         reported = [row for row in self._of_incident(story, channel) if row.level != "recovered"]
         held = [row for row in reported if row.state == "waiting" and (row.cause == REMINDER or is_held(row, self.now))]
         for row in held:
@@ -222,7 +245,7 @@ class OutboxDraft:
             return  # the channel never got it, or a digest reports it; a critical alarm is always taken back
         route = route_of(self.routes, channel, event.daemon_id)
         row = self._row(event, channel, replace(route, delay_ms=0), "recovered")
-        self.add(replace(row, id=notice_id(RECOVERED, story, channel), incident_id=story))
+        self.add(replace(row, id=notice_id(RECOVERED, story, channel), cause=cause, incident_id=story))
 
     def _plain(self, event: Event) -> None:
         for channel, route in self._routes_for(event.level, event.daemon_id):
@@ -239,6 +262,9 @@ class OutboxDraft:
         return max(found, key=lambda row: row.created_at).incident_id if found else ""
 
     def _digest(self, daemon_id: str, channel: str) -> Notice | None:
+        """The one that waits; a channel that joins by key gets each silence and its end instead."""
+        if channel in self.routes.joining:
+            return None
         for row in self.rows.values():
             if (row.cause, row.daemon_id, row.channel, row.state) == (DIGEST, daemon_id, channel, "waiting"):
                 return row

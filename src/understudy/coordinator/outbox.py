@@ -20,7 +20,8 @@ transaction each. What is taken carries `taken_until`: another hub leaves it alo
    came with others. A message that changes another one is quiet and counts for no storm.
 4. Mind the storm. More than STORM_MESSAGES_MAX notices within STORM_WINDOW_MS become one message: its members are
    folded into a new row. Warnings wait for the window; with a critical one among them it goes CRITICAL_WAIT_MS after
-   the last message.
+   the last message. A channel that joins by key (`Routes.joining`) gets each: the
+   recovery of what a storm has reported would never reach it.
 5. Take the oldest of the most important kind: notices, tests, answers, progress.
 
 Afterwards `sent`, `put_off` or `dead`. A status message whose facts changed while it was sent is due again; a reminder
@@ -34,6 +35,7 @@ have taken and not settled. A row that cannot be judged is sent as it stands, be
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
@@ -71,6 +73,7 @@ RETRY_MAX_MS = 300_000
 RETRY_AFTER_MAX_MS = 3_600_000  # a service may ask for longer; it is asked again all the same
 GIVE_UP_AFTER_MS = 36 * 3_600_000
 DEAD_REMINDER_MS = 3_600_000  # at least, from a reminder that was given up to the next one
+_STORMS = (STORM, STORM)  # the place of storms among stories
 TRIES_MIN = 10  # before it is given up: a hub that was off for days has not tried for days
 
 
@@ -98,17 +101,19 @@ def choose(due: Iterable[Notice], known: OutboxFacts, now: Now) -> NextMessage:
     """The next message. Rows that are no longer worth sending are folded, and a storm becomes one message."""
     save: dict[str, Notice] = {}
     ready: list[tuple[Notice, str, str]] = []
+    stories = _by_story(known.siblings)
     for row in due:
+        about = replace(known, siblings=stories[_story(row)] + stories[_STORMS])
         try:
-            judged = _judged(row, known, now)
-            place = _place(judged, known.siblings)
+            judged = _judged(row, about, now)
+            place = _place(judged, about.siblings)
         except Exception:  # noqa: BLE001 - what cannot be judged is sent as it is; it stops no other row
             judged, place = row, ("", "")
         if judged is not row:
             save[row.id] = judged
         if judged.state == "waiting" and judged.next_at <= now.wall:
             ready.append((judged, *place))
-    loud = [row for row, edits, _ in ready if _is_loud(row, edits)]
+    loud = [row for row, edits, _ in ready if _is_loud(row, edits) and row.channel not in known.routes.joining]
     room = STORM_MESSAGES_MAX - len(known.recent)
     until = _room_at(loud, known.recent, now) if len(loud) > room else 0
     if until > now.wall:
@@ -122,6 +127,18 @@ def choose(due: Iterable[Notice], known: OutboxFacts, now: Now) -> NextMessage:
     taken = _taken(row, now)
     save[row.id] = taken
     return NextMessage(taken, edits, thread, save=tuple(save.values()))
+
+
+def _by_story(siblings: Iterable[Notice]) -> defaultdict[tuple[str, str], list[Notice]]:
+    """The siblings of each story, and the storms: with a thousand rows due nobody looks through a thousand for each."""
+    found: defaultdict[tuple[str, str], list[Notice]] = defaultdict(list)
+    for row in siblings:
+        found[_STORMS if row.cause == STORM else _story(row)].append(row)
+    return found
+
+
+def _story(row: Notice) -> tuple[str, str]:
+    return row.incident_id, "" if row.incident_id else row.task_id
 
 
 def _rank(row: Notice) -> int:
@@ -160,6 +177,11 @@ def _taken(row: Notice, now: Now) -> Notice:
     return replace(row, taken_until=now.wall + TAKEN_MS)
 
 
+def is_same_take(row: Notice, taken: Notice) -> bool:
+    """True if a row is still taken as it was then; a clock that was set meanwhile has moved both of its instants."""
+    return bool(row.taken_until) and row.taken_until - row.created_at == taken.taken_until - taken.created_at
+
+
 def _judged(row: Notice, known: OutboxFacts, now: Now) -> Notice:
     """The row, or what it has become: folded, put off, or done with."""
     if row.kind == "progress" and row.sent_at and not row.ref:
@@ -172,17 +194,26 @@ def _judged(row: Notice, known: OutboxFacts, now: Now) -> Notice:
         if incident.snoozed_until > now.wall:
             return replace(row, next_at=incident.snoozed_until, due_at=incident.snoozed_until)
     if row.kind == "notice" and not row.part and row.cause != STORM and row.state == "waiting":
-        route = route_of(known.routes, row.channel, row.daemon_id, row.level)
-        held_ms = held_by_windows_ms(known.routes, route, row.level, row.daemon_id, now.wall)
-        if row.cause == REMINDER:
-            held_ms = max(held_ms, daily_windows.left_ms(known.sleeps.get(row.daemon_id, daily_windows.NONE), now.wall))
-        if held_ms:  # judged again: it was put off until now, or tried before the window began
-            until = now.wall + held_ms
+        until = _held_until(row, known, now)
+        if until > now.wall:  # it was put off until now, or tried before the window began; or the clock was set
             return replace(row, next_at=until, due_at=row.due_at if row.attempts else until)
     first = _earlier(row, known.siblings)
     if first is not None:
         return replace(row, next_at=max(first.next_at, first.taken_until, now.wall) + 1)
     return row
+
+
+def _held_until(row: Notice, known: OutboxFacts, now: Now) -> int:
+    """The instant until which windows hold a notice, or what is left of its pause; up to now: nothing does."""
+    route = route_of(known.routes, row.channel, row.daemon_id, row.level)
+    until = now.wall + held_by_windows_ms(known.routes, route, row.level, row.daemon_id, now.wall)
+    if row.level == "recovered":
+        return until
+    if row.cause == REMINDER:
+        sleeps = known.sleeps.get(row.daemon_id, daily_windows.NONE)
+        until = max(until, now.wall + daily_windows.left_ms(sleeps, now.wall))
+    pause_ms = read_facts(row).get("everyMs", 0) if row.cause == REMINDER else route.delay_ms
+    return max(until, min(row.created_at + pause_ms, row.due_at))
 
 
 def _earlier(row: Notice, siblings: Iterable[Notice]) -> Notice | None:
@@ -257,7 +288,7 @@ def given_back(row: Notice) -> Change[Notice]:
 
 def part_sent(row: Notice, ref: str, now: Now) -> Notice:
     """One part of it has arrived; the rest follows."""
-    return replace(row, part=row.part + 1, ref=row.ref or ref, taken_until=now.wall + TAKEN_MS)
+    return replace(row, part=row.part + 1, ref=_ref_after(row, ref), taken_until=now.wall + TAKEN_MS)
 
 
 def sent(row: Notice, taken: Notice, ref: str, now: Now) -> tuple[Notice, ...]:
@@ -266,7 +297,7 @@ def sent(row: Notice, taken: Notice, ref: str, now: Now) -> tuple[Notice, ...]:
         row,
         state="sent",
         attempts=row.attempts + 1,
-        ref=row.ref if row.part else (ref or row.ref),
+        ref=_ref_after(row, ref),
         taken_until=0,
         last_error="",
         sent_at=now.wall,
@@ -274,6 +305,11 @@ def sent(row: Notice, taken: Notice, ref: str, now: Now) -> tuple[Notice, ...]:
     if row.facts != taken.facts:
         return (changed_again(there, row.cause, row.facts, now.wall),)
     return there, *next_reminder(row, now.wall)
+
+
+def _ref_after(row: Notice, ref: str) -> str:
+    """The ref of its first part: that of the message which was sent last in its place."""
+    return row.ref if row.part else (ref or row.ref)
 
 
 def next_reminder(row: Notice, wall: int, least_ms: int = 0) -> tuple[Notice, ...]:

@@ -36,3 +36,4 @@ class Routes(Struct, frozen=True):
     reply_to: str = ""  # where answers go whose task names no place: JSON as in Task.reply_to
     public_url: str = ""  # for links; "": none are made
     zone: str = ""  # of instants in texts: an IANA name; "" is UTC
+    joining: tuple[str, ...] = ()  # channels whose receiver keeps an alarm open until its recovery, joined by a key

@@ -14,6 +14,7 @@ class HubAway:
     def __init__(self, after_ms: int, daemon_id: str, now_ms: int) -> None:
         self._after_ms = after_ms
         self._daemon = daemon_id
+        self._about = f"hub-away:{daemon_id}"
         self._heard_ms = now_ms
         self._is_reported = False
 
@@ -29,7 +30,7 @@ class HubAway:
         self._is_reported = True
         text = t("daemon.hub_away.text", daemon=self._daemon, span=span(away_ms))
         yield WriteLog("critical", "Heartbeat", "Hub out of reach", {"forSec": away_ms / MS_PER_S})
-        yield NotifyOwner("critical", t("daemon.hub_away.title", daemon=self._daemon), text)
+        yield NotifyOwner("critical", t("daemon.hub_away.title", daemon=self._daemon), text, self._about)
 
     def heard(self, now_ms: int) -> Loop:
         """A beat was accepted."""
@@ -38,4 +39,4 @@ class HubAway:
             self._is_reported = False
             yield WriteLog("info", "Heartbeat", "Hub in reach again")
             title = t("daemon.hub_back.title", daemon=self._daemon)
-            yield NotifyOwner("recovered", title, t("daemon.hub_back.text"))
+            yield NotifyOwner("recovered", title, t("daemon.hub_back.text"), self._about)

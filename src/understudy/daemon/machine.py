@@ -95,8 +95,8 @@ class Machine:
                 return self._hub.call(effect)
             case WriteLog(level, component, message, fields):
                 return self._log.emit(level, component, message, **fields)
-            case NotifyOwner(level, title, text):
-                return self.owner.tell(level, title, text) if self.owner is not None else None
+            case NotifyOwner(level, title, text, about):
+                return self.owner.tell(level, title, text, about) if self.owner is not None else None
             case AwaitRun(run_id, timeout_ms):
                 return self._await_run(run_id, timeout_ms)
             case TellGuard(message):

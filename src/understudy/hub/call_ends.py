@@ -63,12 +63,16 @@ class SettleCall(Operation):
         draft, task_id = Draft(), self.job.task_id
         call, task = work.get(Reservation, self.job.call_id), work.get(Task, task_id)
         done = work.get(TaskTakeover, task_id) or TaskTakeover(task_id)
+        is_first = call is not None and not call.settled_at
         done, cost = call_ends.settle(draft, view_of(work, now), call, self.called, done, now)
         if task is None:
             draft.add((done,))
             return draft.decision(None)
         if self.called.kind in ("again", "stop"):
-            is_released = call_ends.put_back(draft, task, self.job.token, done, self.called, now, work.policy)
+            if is_first:
+                done = call_ends.with_try(done, self.called, now)
+            draft.add((done,))
+            is_released = call_ends.put_back(draft, task, self.job.token, self.called, now, work.policy)
             return draft.decision(Released(success=True) if is_released else NO_LEASE)
         if self.job.token:
             draft.add((call_ends.without_tries(done),))

@@ -196,16 +196,22 @@ class Delivery:
             return Later(f"its answer cannot be read: {type(bug).__name__}")
 
     def _send(self, rendered: Rendered, part: int) -> Generator[Effect, Any, tuple[Outcome, Rendered]]:
-        """One part; what a service refuses for its form is changed and sent anew, each change once."""
+        """One part; what a service refuses for its form is changed and sent anew, each change once.
+
+        Whatever the reason is for which it takes no change of a message: that one may be in a place that the channel
+        has left, and the new one is not. So it is with the thread of a notice, which is one of ours.
+        """
         outcome: Outcome = Refused("")
         for _ in range(CHANGES_MAX + 1):
             message = rendered.message
             request = rendered.requests[min(part, rendered.parts - 1)]
             outcome = self._outcome((yield request))
-            if isinstance(outcome, Refused) and outcome.as_plain and not rendered.is_plain:
+            if not isinstance(outcome, Refused):
+                break
+            if outcome.as_plain and not rendered.is_plain:
                 self._plain_id = message.key
                 rendered = self._rendered(message, is_plain=True)
-            elif isinstance(outcome, Refused) and outcome.without_edit and (message.edits or message.thread):
+            elif message.edits or (message.thread and (outcome.without_edit or message.kind == "notice")):
                 message = replace(message, edits="", thread=message.thread if message.edits else "")
                 rendered = self._rendered(message, is_plain=rendered.is_plain)
             else:

@@ -80,7 +80,8 @@ def _progressed(work: WorkingSet) -> list[Progress]:
 
 def _known(tx: Transaction, work: WorkingSet, noticed: list[Event], task_ids: set[str]) -> list[Notice]:
     """The earlier notices about the same incidents, tasks and daemons, with the changes of this batch."""
-    incidents = {str(event.fields["incidentId"]) for event in noticed if "incidentId" in event.fields}
+    ids = ("incidentId", "closedIncidentId")
+    incidents = {str(event.fields[name]) for event in noticed for name in ids if name in event.fields}
     daemons = {event.daemon_id for event in noticed if event.name in STORY and event.daemon_id}
     rows = {row.id: row for row in notices_about(tx, incidents, task_ids, daemons)}
     rows |= {row.id: row for row in work.changed(Notice)}
@@ -190,16 +191,16 @@ class SettleNotice(Operation):
             needs.storms.add(self.taken.id)
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
-        """Sent is sent; any other outcome counts only from the hub that has it taken."""
+        """Sent is sent, each part once; any other outcome counts only from the hub that has it taken."""
         row = work.get(Notice, self.taken.id)
-        if row is None or row.state != "waiting":
+        if row is None or row.state != "waiting" or row.part != self.taken.part:
             return Decision(row)
         if isinstance(self.outcome, Sent):
             members = work.members.get(row.id, ())
             ref, remark = self.outcome.ref, self.outcome.remark
             change = outbox.arrived(row, self.taken, self.parts, ref, remark, members, now)
             return change.decision(change.noun)
-        if row.taken_until != self.taken.taken_until:
+        if not outbox.is_same_take(row, self.taken):
             return Decision(row)
         after_ms = self.outcome.after_ms if isinstance(self.outcome, Later) else 0
         is_refused = isinstance(self.outcome, Refused)
@@ -223,7 +224,7 @@ class ReturnNotice(Operation):
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Free it, unless somebody else has it by now."""
         row = work.get(Notice, self.taken.id)
-        if row is None or row.state != "waiting" or row.taken_until != self.taken.taken_until:
+        if row is None or row.state != "waiting" or not outbox.is_same_take(row, self.taken):
             return Decision(row)
         change = outbox.given_back(row)
         return change.decision(change.noun)

@@ -70,7 +70,7 @@ class Refused(Struct, frozen=True):
 
     reason: str
     as_plain: bool = False
-    without_edit: bool = False  # what `edits`, else `thread`, names is gone: send it anew without that
+    without_edit: bool = False  # what `edits`, else `thread`, names is gone: an answer is sent anew without it too
 
 
 Outcome = Sent | Later | Refused

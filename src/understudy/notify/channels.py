@@ -59,6 +59,15 @@ EDITABLE = frozenset({"slack", "discord", "telegram"})
 # `thread` may be the ref of any message sent before: what follows can stand under it.
 ANSWERABLE = frozenset({"slack", "telegram"})
 
+# Formats of webhooks whose receiver keeps an alarm open until its recovery comes under the same key, and groups by
+# itself.
+JOINING = frozenset({"pagerduty", "alertmanager"})
+
+
+def is_joining(settings: ChannelSettings) -> bool:
+    """True if each alarm and its recovery must reach this channel by themselves."""
+    return settings.kind == "webhook" and settings.format in JOINING
+
 
 def check(settings: ChannelSettings) -> None:
     """ConfigError if the settings cannot work: an unknown kind, or without the address, chat or secret it needs."""

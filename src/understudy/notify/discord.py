@@ -101,7 +101,7 @@ def _request(settings: ChannelSettings, message: Message, body: dict[str, Any], 
     if message.thread.isdecimal():
         query["thread_id"] = message.thread
     method, path = "POST", parts.path.rstrip("/")
-    if is_first and message.edits:
+    if is_first and message.edits.isdecimal():
         method, path = "PATCH", f"{path}/messages/{message.edits}"
         del query["wait"]
     elif message.kind != "notice":

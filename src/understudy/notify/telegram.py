@@ -1,7 +1,8 @@
 """Telegram: a bot's messages, plain text with a bold title by entities (no Markdown that output could break).
 
-The bot's token stands in the URL, as this API wants it: URLs are secret here and appear in no error. The ref is a
-message id; `thread` is the id of a message to answer, or `topic:ID`. Limit: 4096 UTF-16 units.
+The bot's token stands in the URL, as this API wants it: URLs are secret here and appear in no error. A ref is
+`chat/message id`, because each chat counts its own; one without a chat, as earlier versions kept it, is none to change.
+`thread` is a ref, the id of a message to answer, or `topic:ID`. Limit: 4096 UTF-16 units.
 """
 
 from __future__ import annotations
@@ -53,9 +54,8 @@ def outcome_of(settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
         return no_answer(settings, answer)
     body = object_of(answer.body) or {}
     if is_ok(answer):
-        result = body.get("result")
-        message = result.get("message_id") if isinstance(result, dict) else None
-        return sent(str(message)) if body.get("ok") is True and message else unexpected(settings, answer)
+        ref = _ref_in(body.get("result"))
+        return sent(ref) if body.get("ok") is True and ref else unexpected(settings, answer)
     given = body.get("parameters")
     parameters = given if isinstance(given, dict) else {}
     if "migrate_to_chat_id" in parameters:
@@ -63,6 +63,14 @@ def outcome_of(settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
         return Refused(t("channel.moved", settings.language, chat=chat))
     said = str(body.get("description", ""))
     return _meaning(settings, answer, said, wait_ms(parameters.get("retry_after")))
+
+
+def _ref_in(result: Any) -> str:
+    """The ref of a message that was sent or changed; "" if this is none."""
+    message = result if isinstance(result, dict) else {}
+    chat = message.get("chat")
+    number, chat_id = message.get("message_id"), chat.get("id") if isinstance(chat, dict) else None
+    return f"{chat_id or ''}/{number}" if number else ""
 
 
 def _meaning(settings: ChannelSettings, answer: HttpAnswer, said: str, after_ms: int) -> Outcome:
@@ -82,12 +90,15 @@ def _meaning(settings: ChannelSettings, answer: HttpAnswer, said: str, after_ms:
 def _request(settings: ChannelSettings, message: Message, body: dict[str, Any], *, is_first: bool) -> HttpRequest:
     body |= {"chat_id": message.chat or settings.chat, "link_preview_options": {"is_disabled": True}}
     method = "sendMessage"
-    if is_first and message.edits.isdecimal():
+    chat, _, number = message.edits.rpartition("/")
+    if is_first and chat and number.isdecimal():
         method = "editMessageText"
-        body["message_id"] = int(message.edits)
+        body |= {"chat_id": chat, "message_id": int(number)}
     else:
         body["disable_notification"] = message.kind == "progress"
-        kind, _, number = message.thread.rpartition(":")
+        chat, _, place = message.thread.rpartition("/")
+        body["chat_id"] = chat or body["chat_id"]
+        kind, _, number = place.rpartition(":")
         if number.isdecimal() and kind == "topic":
             body["message_thread_id"] = int(number)
         elif number.isdecimal():

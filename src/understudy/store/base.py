@@ -228,7 +228,10 @@ class Reader(Finder, Protocol):
         ...
 
     def notices_due(self, channel: str, wall: int, limit: int) -> list[Notice]:
-        """The rows that are due for a channel and that no hub is sending, the longest due first."""
+        """The rows that are due for a channel and that no hub is sending: notices and tests, then the rest.
+
+        Of each the longest due come first.
+        """
         ...
 
     def next_notice_at(self, channel: str) -> int:

@@ -16,6 +16,12 @@ _BACKLOGS, _ = positional(
     "  AND (e.state = 'waiting' OR e.state = 'dead') ORDER BY e.created_at DESC LIMIT 1) "
     "FROM notice n WHERE state = 'waiting' OR state = 'dead' GROUP BY target ORDER BY target"
 )
+# What is chosen before anything else, however much else is due; the index `notice_first` has the same words.
+_FIRST = "kind IN ('notice', 'test')"
+_DUE = (
+    "WHERE state = 'waiting' AND target = ? AND {kinds} AND next_at {until} ? AND taken_until <= ? "
+    "ORDER BY next_at, id LIMIT ?"
+)
 _NEXT = (
     "SELECT min(greatest(next_at, taken_until)) FROM (SELECT next_at, taken_until FROM notice "
     "WHERE state = 'waiting' AND target = ? ORDER BY next_at LIMIT 10) AS first"
@@ -26,12 +32,16 @@ class OutboxQueries(SqlSession):
     """Mixed into the transaction of a backend."""
 
     def notices_due(self, channel: str, wall: int, limit: int) -> list[Notice]:
-        """The rows that are due for a channel and that no hub is sending, the longest due first."""
-        where = (
-            "WHERE state = 'waiting' AND target = ? AND next_at {} ? AND taken_until <= ? ORDER BY next_at, id LIMIT ?"
-        )
-        found = self._rows(Notice, where.format("<="), channel, wall, wall, limit)
-        return found + self._rows(Notice, where.format(">"), channel, NUMBER_MAX, wall, limit - len(found))
+        """The rows that are due for a channel and that no hub is sending: notices and tests first, then the rest.
+
+        Of each the longest due come first. So no number of answers hides an alarm.
+        """
+        found: list[Notice] = []
+        for kinds in (_FIRST, f"NOT {_FIRST}"):
+            for until, at in (("<=", wall), (">", NUMBER_MAX)):  # an instant that nobody can wait for is due
+                if left := limit - len(found):
+                    found += self._rows(Notice, _DUE.format(kinds=kinds, until=until), channel, at, wall, left)
+        return found
 
     def next_notice_at(self, channel: str) -> int:
         """The instant at which the next notice of a channel is due; 0: none waits."""

@@ -113,7 +113,11 @@ NOTICES_FORGOTTEN = Query(  # due before an instant, to none of these channels, 
 )
 _OF_INCIDENTS = Query(Notice, "incident_id <> '' AND incident_id IN ?")
 _OF_TASKS = Query(Notice, "task_id <> '' AND task_id IN ?")
-_OF_DAEMON = Query(Notice, "daemon_id <> '' AND daemon_id = ?", "created_at DESC")
+_OF_DAEMON = Query(  # what its later notices depend on; the index `notice_story` has the same words
+    Notice,
+    "daemon_id = ? AND cause IN ('daemon.stuck', 'digest') AND (cause = 'daemon.stuck' OR state = 'waiting')",
+    "created_at DESC",
+)
 
 SAMPLED = Series(
     Sample,
@@ -158,9 +162,9 @@ def in_queue_order(*lines: list[Task]) -> list[Task]:
 def notices_about(
     reader: Finder, incident_ids: Collection[str], task_ids: Collection[str], daemon_ids: Collection[str]
 ) -> list[Notice]:
-    """All notices about these incidents and tasks, and the last ones about these daemons."""
-    found = reader.find(_OF_INCIDENTS, incident_ids) if incident_ids else []
-    found += reader.find(_OF_TASKS, task_ids) if task_ids else []
-    for daemon_id in daemon_ids:
-        found += reader.find(_OF_DAEMON, daemon_id, limit=ABOUT_DAEMON_MAX)
+    """All notices about these incidents and tasks, and about what these daemons were stuck with; waiting digests."""
+    of_daemons = [row for one in daemon_ids for row in reader.find(_OF_DAEMON, one, limit=ABOUT_DAEMON_MAX)]
+    stories = {*incident_ids, *(row.incident_id for row in of_daemons)} - {""}
+    found = of_daemons + (reader.find(_OF_TASKS, task_ids) if task_ids else [])
+    found += reader.find(_OF_INCIDENTS, stories) if stories else []
     return list({row.id: row for row in found}.values())

@@ -102,6 +102,7 @@ class NotifyOwner(msgspec.Struct, frozen=True):
     level: str
     title: str
     text: str
+    about: str = ""  # the same of an alarm and its end, by which a receiver joins them
 
 
 class Spawn(msgspec.Struct, frozen=True):

@@ -32,6 +32,7 @@ class ForeignHub:
         self._state = state
         self._pauses = Backoff(PAUSE_MS_FIRST, PAUSE_MS_MAX, state.jitter)
         self._until_ms = 0  # mono
+        self._about = f"hub-foreign:{state.identity.daemon_id}"
 
     def is_resting(self) -> bool:
         """True if nothing is to be claimed now."""
@@ -51,7 +52,7 @@ class ForeignHub:
         yield WriteLog("critical" if is_news else "warning", "Daemon", t("daemon.hub_foreign"), fields)
         if is_news:
             title = t("daemon.hub_foreign.title", daemon=state.identity.daemon_id)
-            yield NotifyOwner("critical", title, t("daemon.hub_foreign"))
+            yield NotifyOwner("critical", title, t("daemon.hub_foreign"), self._about)
 
     def spoke_well(self) -> Loop:
         """It granted leases with tokens, so it is a hub of today: claim as usual again."""
@@ -61,7 +62,7 @@ class ForeignHub:
         self._pauses.reset()
         yield WriteLog("info", "Daemon", t("daemon.hub_known"))
         title = t("daemon.hub_known.title", daemon=self._state.identity.daemon_id)
-        yield NotifyOwner("recovered", title, t("daemon.hub_known"))
+        yield NotifyOwner("recovered", title, t("daemon.hub_known"), self._about)
 
 
 def release_entry(state: WorkerState, entry: Any) -> Steps[bool]:

@@ -41,13 +41,14 @@ class LocalNotices:
         for _, stepper in self._lines:  # now: when there is something to tell, the machine may have no thread to give
             stepper.start()
 
-    def tell(self, level: str, title: str, text: str) -> None:
+    def tell(self, level: str, title: str, text: str, about: str = "") -> None:
         """Send it by every channel; a channel that is still busy with an earlier message sends it next.
 
         It waits even then, because a lost network takes the hub and the channel together: an alarm that gets through
         late must be followed by the message that it is over.
         """
-        message = Message(self._ids.new("notice"), "notice", level, self._clean(title), self._clean(text))
+        key, title, text = self._ids.new("notice"), self._clean(title), self._clean(text)
+        message = Message(key, "notice", level, title, text, about=about)
         for line, stepper in self._lines:
             line.waiting.append(message)
             stepper.wake()

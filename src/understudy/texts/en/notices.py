@@ -63,6 +63,8 @@ TEXTS = {
     "notices.period.month": "month",
     "notices.title.incident.acknowledged": "The incident of {daemon} was acknowledged",
     "notices.text.incident.acknowledged": "By {by}. There will be no more reminders of it.",
+    "notices.title.closed": "The incident of {daemon} is closed",
+    "notices.text.closed": "Its owner paused or forgot the daemon.",
     "notices.title.other": "understudy: {name}",
     "notices.storm": "{count} notices at once",
     "notices.log": "Last events:",

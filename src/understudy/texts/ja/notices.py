@@ -63,6 +63,8 @@ TEXTS = {
     "notices.period.month": "今月",
     "notices.title.incident.acknowledged": "{daemon} のインシデントが確認されました",
     "notices.text.incident.acknowledged": "確認者: {by}。以後の再通知はありません。",
+    "notices.title.closed": "{daemon} のインシデントを終了しました",
+    "notices.text.closed": "管理者がこのデーモンを一時停止したか、登録を削除したためです。",
     "notices.title.other": "understudy からの通知: {name}",
     "notices.storm": "{count} 件の通知をまとめました",
     "notices.log": "直近のイベント:",
