@@ -27,6 +27,8 @@ TEXTS = {
     "daemon.ran_away": "the output exceeded its limit",
     "daemon.spool_failed": "A result could not be written to disk: nothing new is claimed until the hub has it",
     "daemon.result_refused": "The hub no longer accepts the result of {task}: kept as evidence",
+    "daemon.result_held": "The result of {task} does not get through to the hub, although the hub is there: a firewall or proxy between may refuse what it contains. It is kept and tried again, the others go on without it. Let POST requests to the hub's /api/ pass unexamined.",
+    "daemon.results_nowhere": "Nothing at the hub's address takes results (POST {path}): check UNDERSTUDY_HUB, and that the hub is not older than this daemon. Results are kept until it takes them.",
     "daemon.hub_away.title": "{daemon}: the hub is out of reach",
     "daemon.hub_away.text": "The hub has not answered for {span}. Runs go on and their results are kept, but nothing watches {daemon} in the meantime. Check the hub and the network.",
     "daemon.hub_back.title": "{daemon}: the hub is back",
