@@ -13,6 +13,7 @@ TEXTS = {
     "daemon.forbidden": "The hub does not let this key send heartbeats (403): it needs the scope `work`. Runs go on meanwhile.",
     "daemon.beat_unanswered": "The hub did not answer, trying again",
     "daemon.beat_refused": "The hub refused the heartbeat, trying again",
+    "daemon.beat_bare": "Heartbeats get through only without progress, checkpoints and the state of this daemon's parts: something between here and the hub (a firewall, a proxy) refuses what they contain. They stay short for 10 minutes, then the whole is tried again.",
     "daemon.claim_refused": "The hub refused a claim, trying again",
     "daemon.claim_unreadable": "The hub granted a task in a form that this version does not understand: update the daemon or the hub.",
     "daemon.hub_foreign": "This hub grants tasks without the tokens that keep two daemons apart: it is not understudy, or too old. Its tasks were given back and nothing is claimed for now: update the hub, or correct the hub's address (UNDERSTUDY_HUB). The daemon tries again from time to time.",
