@@ -201,8 +201,12 @@ class WorkerState:
         self.liveness.mark(loop)
 
     def free_slots(self) -> int:
-        """The number of further tasks that may be claimed now."""
-        return max(0, self.duties.capacity - len(self.runs))
+        """The number of further tasks that may be claimed now.
+
+        Runs and undelivered results together are never more than a beat may name: the hub takes what a beat leaves out
+        for lost.
+        """
+        return max(0, min(self.duties.capacity, RUNNING_NAMED_MAX - len(self.results)) - len(self.runs))
 
     def may_claim(self) -> bool:
         """True if this daemon may claim: known to the hub, guarded, its spool healthy and its login working."""
