@@ -95,7 +95,7 @@ TEXTS = {
     "cli.client.unauthorized": "the hub {url} does not know this key. Check UNDERSTUDY_API_KEY, or create a key with `understudy keys create`.",
     "cli.client.scope": "this key lacks the scope for that. An admin key (ADMIN_API_KEY) has it, and can create others: `understudy keys create NAME --scope …`.",
     "cli.client.refused": "the hub refuses this: {message}.",
-    "cli.client.firewall": "something before the hub, a firewall or a proxy, refuses this request ({message}), perhaps for what it contains. Let POST requests to the hub's /api/ pass unexamined.",
+    "cli.client.firewall": "something before the hub, a firewall or a proxy, refuses this request ({message}), perhaps for what it contains. Let requests to the hub's /api/ pass unexamined.",
     "cli.client.absent": "the hub says: {message}. Check the id, and that the hub is not older than this program.",
     "cli.client.rejected": "the hub did not accept this: {message}.",
     "cli.form.id": "expected 1 to 128 letters, digits and . _ : - (A-Z, no blanks)",

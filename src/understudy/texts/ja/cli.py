@@ -95,7 +95,7 @@ TEXTS = {
     "cli.client.unauthorized": "このキーはハブ {url} に登録されていません。UNDERSTUDY_API_KEY を確認するか、`understudy keys create` でキーを作成してください。",
     "cli.client.scope": "このキーには必要な権限がありません。管理キー(ADMIN_API_KEY)なら実行でき、`understudy keys create NAME --scope …` で別のキーも作れます。",
     "cli.client.refused": "ハブが拒否しました: {message}。",
-    "cli.client.firewall": "ハブの手前のファイアウォールかプロキシが、このリクエストを拒否しました({message})。内容が原因かもしれません。ハブの /api/ への POST は検査せずに通してください。",
+    "cli.client.firewall": "ハブの手前のファイアウォールかプロキシが、このリクエストを拒否しました({message})。内容が原因かもしれません。ハブの /api/ へのリクエストは検査せずに通してください。",
     "cli.client.absent": "ハブの応答: {message}。ID が正しいか、ハブがこのプログラムより古くないかを確認してください。",
     "cli.client.rejected": "ハブは受け付けませんでした: {message}。",
     "cli.form.id": "英数字と . _ : - だけを使い、1〜128 文字で指定してください(空白は使えません)",
