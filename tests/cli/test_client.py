@@ -13,7 +13,7 @@ import pytest
 from understudy.cli import client
 from understudy.cli.client import HubClient, path_of
 from understudy.cli.exits import AbsentError, ClientError, Exit, RefusedError, RejectedError, UnreachableError
-from understudy.cli.submit import enqueue
+from understudy.cli.submit import enqueue, wait_for_result
 
 
 @contextlib.contextmanager
@@ -112,10 +112,12 @@ def test_a_task_whose_answer_was_lost_is_handed_in_once():
         (403, {"error": "Forbidden", "code": "scope"}, RefusedError, Exit.REFUSED),
         (404, {"error": "Task not found"}, AbsentError, Exit.NOT_FOUND),
         (409, {"error": "Lease lost", "code": "lease_lost"}, RejectedError, Exit.FAILED),
-        (429, {"error": "Too Many Requests"}, RejectedError, Exit.FAILED),
-        (500, b"<html>", RejectedError, Exit.FAILED),
+        (403, b"<html>blocked</html>", RefusedError, Exit.REFUSED),
+        (406, b"<html>blocked</html>", RejectedError, Exit.FAILED),
+        (507, {"error": "Store full", "code": "store_full"}, RejectedError, Exit.FAILED),
         (200, b"<html>welcome to the hotel</html>", UnreachableError, Exit.UNREACHABLE),
         (404, b"<html>default backend</html>", UnreachableError, Exit.UNREACHABLE),
+        (404, {"error": {"code": 404, "message": "no route"}}, UnreachableError, Exit.UNREACHABLE),
         (301, b"", UnreachableError, Exit.UNREACHABLE),
         (308, b'{"error": "use https"}', UnreachableError, Exit.UNREACHABLE),
         (200, b"[]", UnreachableError, Exit.UNREACHABLE),
@@ -130,6 +132,31 @@ def test_every_answer_has_its_error_and_is_not_asked_for_again(status, body, err
         assert len(heard) == 1
         if status == 400:
             assert "id: bad" in raised.value.message
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 520, 530])
+def test_what_says_nothing_about_the_request_is_tried_again(status):
+    """Cloudflare and proxies answer so while a hub restarts; 429 asks for a pause."""
+    with hub((status, b"<html>"), (status, {"error": "x", "retryAfter": 0.1}), (201, {"taskId": "t"})) as (one, heard):
+        assert enqueue(one, "x") == {"taskId": "t"}
+        assert len(heard) == 3
+    with hub((status, b"<html>")) as (one, _), pytest.raises(UnreachableError) as raised:
+        one.post("/api/keys", {"name": "x"})
+    assert raised.value.exit_code == Exit.UNREACHABLE
+    assert raised.value.fields["status"] == status
+
+
+@pytest.mark.parametrize("status", [429, 500, 520])
+def test_a_wait_for_an_answer_survives_a_hub_that_restarts(status, monkeypatch):
+    monkeypatch.setattr(client, "TRIES", 1)
+    absent = (404, {"error": "Result not found"})
+    with hub(absent, (status, b"<html>"), absent, (200, {"success": True, "output": "42"})) as (one, _):
+        assert wait_for_result(one, "t")["output"] == "42"
+
+
+def test_a_refusal_by_a_firewall_is_not_called_the_hubs():
+    with hub((403, b"<html>blocked</html>")) as (one, _), pytest.raises(RefusedError, match="before the hub"):
+        one.post("/api/queue", {"content": "<script>"})
 
 
 def test_an_endless_answer_is_cut(monkeypatch):

@@ -100,11 +100,13 @@ def test_what_is_not_json_of_a_hub_is_no_answer(answer: bytes) -> None:
 
 
 @pytest.mark.parametrize("status", [b"400", b"403", b"404", b"502"])
-@pytest.mark.parametrize("body", [b"<html>", b"", b'["error"]', b'{"message": "Not here"}'])
+@pytest.mark.parametrize("body", [b"<html>", b"", b'["error"]', b'{"message": "Not here"}', b'{"error": {"code": 7}}'])
 def test_refusal_by_a_proxy_is_no_answer(status: bytes, body: bytes) -> None:
     """Finished work would be given up for it."""
     url, thread = raw_server(b"HTTP/1.1 %s No\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body))
-    assert isinstance(client(url).call(beat()), Failed)
+    answer = client(url).call(beat())
+    assert isinstance(answer, Failed)
+    assert answer.status == int(status), "what is refused for its content must not be sent again unchanged"
     thread.join(60)
 
 

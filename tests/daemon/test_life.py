@@ -296,6 +296,27 @@ def test_result_spooled_by_an_earlier_life_is_delivered_before_the_first_beat() 
     assert hub.stage.spool == {}
 
 
+@pytest.mark.parametrize("batch_answer", [HubAnswer(400, {"error": "Validation failed"}), Failed("timeout")])
+def test_a_hub_that_settles_nothing_holds_up_the_first_beat_for_a_bounded_time(batch_answer: Any) -> None:
+    """Each result posted by itself may take its whole time limit: there were a hundred of them."""
+    hub = RulesHub()
+    for nth in range(100):
+        name = f"run-{nth:03}"
+        hub.stage.spool[name] = RunResult(name=name, task_id=f"old-{nth}", token=7, success=True)
+
+    def slow(call: Call) -> tuple[int, HubAnswer | Failed]:
+        if not call.path.endswith("/results"):
+            return hub.call(call)
+        return (1, batch_answer) if len(call.body["results"]) > 1 else (60_000, HubAnswer(200, {}))
+
+    hub.stage.hub = slow
+    began_ms = hub.stage.now_ms
+    started(hub)
+    assert hub.stage.run_until(lambda: any(c.path.endswith("/heartbeat") for _, c in hub.stage.calls))
+    assert hub.stage.now_ms - began_ms < 15_000
+    assert len(hub.stage.state.results) == 100
+
+
 def test_undelivered_result_of_an_earlier_life_is_named_in_the_beats() -> None:
     hub = RulesHub()
     hub.token["old"] = 7

@@ -70,6 +70,11 @@ def test_systemd_itself_finds_nothing_wrong_with_the_unit(tmp_path, role):
     assert (done.returncode, about(path.name, done.stdout + done.stderr)) == (0, [])
 
 
+def test_a_run_that_the_kernel_kills_for_memory_does_not_stop_the_daemon(tmp_path):
+    """By default systemd stops the whole unit (systemd.service(5), OOMPolicy=)."""
+    assert "\nOOMPolicy=continue\n" in unit(program(tmp_path))
+
+
 def test_systemd_would_have_complained(tmp_path):
     """The test above can fail: a key that this systemd does not know, a command that is not there."""
     if not shutil.which("systemd-analyze"):

@@ -101,6 +101,7 @@ BOUNDED = {
     "worker/guard_policy Guard.runs": RUNS,
     "worker/liveness Liveness._marks": CODE,
     "worker/process_tree ProcessTree._seen": "SEEN_MAX and what lives",
+    "worker/result_batches ResultBatches._lone": "results",
     "worker/state Signals._raised": "loops and runs: forgotten with the run",
     "worker/state WorkerState.auth": "executors",
     "worker/state WorkerState.auth_asked": "executors",

@@ -20,7 +20,8 @@ from understudy.worker.effects import (
     UnspoolResult,
 )
 from understudy.worker.executors.command import CommandExecutor
-from understudy.worker.report import BATCH_BYTES_MAX, BATCH_MAX, deliver, next_batch
+from understudy.worker.report import deliver
+from understudy.worker.result_batches import BATCH_BYTES_MAX, BATCH_MAX
 from understudy.worker.state import Duties, Identity, WorkerState
 
 Hub = Callable[[dict[str, Any]], HubAnswer | Failed]
@@ -39,7 +40,7 @@ def result(name: str, output: str = "") -> RunResult:
 
 
 def delivered(state: WorkerState, hub: Hub) -> tuple[bool, list[Any]]:
-    """Whether anything was settled, and every effect."""
+    """Whether to go on at once after one request, and every effect."""
     loop, effects, value = deliver(state), [], None
     while True:
         try:
@@ -48,6 +49,17 @@ def delivered(state: WorkerState, hub: Hub) -> tuple[bool, list[Any]]:
             return bool(end.value), effects
         effects.append(effect)
         value = hub(effect.body) if isinstance(effect, Call) else None
+
+
+def worked_off(state: WorkerState, hub: Hub) -> list[Any]:
+    """Every effect of as many requests as are made without a pause."""
+    effects: list[Any] = []
+    for _ in range(300):
+        goes_on, more = delivered(state, hub)
+        effects += more
+        if not (goes_on and state.results):
+            break
+    return effects
 
 
 def accepting(body: dict[str, Any]) -> HubAnswer:
@@ -65,18 +77,18 @@ def test_all_that_waits_goes_in_one_request() -> None:
 
 def test_batch_has_at_most_a_hundred_results() -> None:
     state = state_with(*(result(str(number)) for number in range(BATCH_MAX + 1)))
-    assert len(next_batch(state)) == BATCH_MAX
+    assert len(state.batches.next(state.results)) == BATCH_MAX
 
 
 def test_batch_stays_below_what_the_hub_takes() -> None:
     half = "x" * (BATCH_BYTES_MAX // 2)
     state = state_with(result("a", half), result("b", half), result("c"))
-    assert [r.name for r in next_batch(state)] == ["a"]
+    assert [r.name for r in state.batches.next(state.results)] == ["a"]
 
 
 def test_result_larger_than_a_batch_goes_alone() -> None:
     state = state_with(result("a", "x" * (BATCH_BYTES_MAX + 1)), result("b"))
-    assert [r.name for r in next_batch(state)] == ["a"]
+    assert [r.name for r in state.batches.next(state.results)] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -92,14 +104,19 @@ def test_result_larger_than_a_batch_goes_alone() -> None:
         HubAnswer(302, {}),
         HubAnswer(404, {}),
         HubAnswer(413, {"message": "Request too long"}),
+        HubAnswer(404, {"error": "Not found"}),  # of the path: it says nothing about a result
+        HubAnswer(405, {"error": "Method not allowed"}),
+        HubAnswer(501, {"error": "Not implemented"}),
+        HubAnswer(400, {"error": {"code": 400}}),  # a gateway's words
+        Failed("status 403, not a JSON object", status=403),
     ],
 )
-def test_what_may_pass_keeps_everything(answer: HubAnswer | Failed) -> None:
-    state = state_with(result("a"), result("b"))
-    settled, effects = delivered(state, lambda _: answer)
-    assert not settled
-    assert list(state.results) == ["a", "b"]
-    assert len(effects) == 1
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_may_pass_keeps_everything(answer: HubAnswer | Failed, count: int) -> None:
+    state = state_with(*(result(str(number)) for number in range(count)))
+    effects = worked_off(state, lambda _: answer)
+    assert len(state.results) == count
+    assert not any(isinstance(effect, ArchiveResult | UnspoolResult) for effect in effects)
 
 
 def test_each_result_has_its_own_verdict() -> None:
@@ -136,10 +153,21 @@ def test_one_bad_result_does_not_hold_up_the_others() -> None:
         return HubAnswer(400, {"error": "Validation failed"}) if is_bad else accepting(body)
 
     state = state_with(result("a"), result("b"), result("c"))
-    settled, effects = delivered(state, hub)
-    assert settled
+    effects = worked_off(state, hub)
     assert [e.result.name for e in effects if isinstance(e, ArchiveResult)] == ["b"]
     assert state.results == {}
+
+
+def test_bad_results_among_many_cost_few_requests_and_no_pause() -> None:
+    def hub(body: dict[str, Any]) -> HubAnswer:
+        is_bad = any(r["taskId"] in ("task-0", "task-77") for r in body["results"])
+        return HubAnswer(400, {"error": "Validation failed"}) if is_bad else accepting(body)
+
+    state = state_with(*(result(str(number)) for number in range(150)))
+    effects = worked_off(state, hub)
+    assert [e.result.name for e in effects if isinstance(e, ArchiveResult)] == ["0", "77"]
+    assert state.results == {}
+    assert sum(isinstance(effect, Call) for effect in effects) < 50
 
 
 def taking(chars_max: int, answer: HubAnswer) -> Hub:

@@ -309,6 +309,7 @@ def test_result_that_cannot_be_kept_stays_the_guards_business() -> None:
         (HubAnswer(200, {"success": True}), True),
         (HubAnswer(409, {"error": "Lease lost", "code": "lease_lost"}), True),
         (HubAnswer(404, {}), False),
+        (HubAnswer(404, {"error": "Not found"}), False),  # of the path
         (HubAnswer(403, {"error": "Forbidden"}), False),
         (HubAnswer(302, {}), False),
         (Failed("status 404, not a JSON object"), False),

@@ -26,7 +26,7 @@ RETRY_AFTER_S_MAX = 5.0
 ANSWER_BYTES_MAX = 64 << 20
 ERROR_CHARS_MAX = 2_000  # of why the hub refuses: a person reads that
 QUIET_S = 45.0  # a stream says something every 15 s (api/streams)
-UNAVAILABLE = frozenset({502, 503, 504})
+FULL = 507  # a refusal: trying again changes nothing
 REDIRECTS = frozenset({301, 302, 303, 307, 308})  # not followed: the key goes nowhere else
 HubAnswer = dict[str, Any]
 
@@ -155,28 +155,39 @@ class HubClient:
         """The error for the person who typed the command."""
         body = _decoded(raw)
         said = body if isinstance(body, dict) else {}
-        is_page = response.status == http.client.NOT_FOUND and "error" not in said
+        is_page = response.status == http.client.NOT_FOUND and not _has_words(said)
         if is_page or response.status in REDIRECTS:  # of something between: it says nothing about what the hub has
             return UnreachableError(t("cli.client.no_hub", url=self.url), final=True)
+        is_broken = response.status >= http.client.INTERNAL_SERVER_ERROR and response.status != FULL
+        if is_broken or response.status == http.client.TOO_MANY_REQUESTS:
+            return self._not_now(response, said)
         return self._refusal(response.status, said)
 
+    def _not_now(self, response: http.client.HTTPResponse, said: dict[str, Any]) -> ClientError:
+        """The hub, or what is before it, cannot answer at the moment: it says nothing about the request."""
+        is_busy = response.status == http.client.TOO_MANY_REQUESTS
+        text = "cli.client.too_often" if is_busy else "cli.client.unavailable"
+        header = response.headers.get("Retry-After", "")[:9]
+        asked = said.get("retryAfter", int(header) if header.isascii() and header.isdigit() else 0)
+        message = _message(response.status, said)
+        return UnreachableError(t(text, message=message), status=response.status, retry_after_s=_seconds(asked))
+
     def _refusal(self, status: int, said: dict[str, Any]) -> ClientError:
-        """The hub's own refusal."""
+        """The hub's own refusal, or one by something before it that does not like the request."""
         from understudy.cli.forms import in_plain_words  # not for `up --help`
 
-        message = str(said.get("error") or f"HTTP {status}")[:ERROR_CHARS_MAX]
+        message = _message(status, said)
         match status:
             case 401:
                 return RefusedError(t("cli.client.unauthorized", url=self.url), status=401)
             case 403 if said.get("code") == "scope":
                 return RefusedError(t("cli.client.scope"))
+            case 403 if not _has_words(said):
+                return RefusedError(t("cli.client.firewall", message=message))
             case 403:
                 return RefusedError(t("cli.client.refused", message=message))
             case 404:
                 return AbsentError(t("cli.client.absent", message=message), said=message)
-            case _ if status in UNAVAILABLE:
-                retry_after_s = _seconds(said.get("retryAfter"))
-                return UnreachableError(t("cli.client.unavailable", message=message), retry_after_s=retry_after_s)
         listed = said.get("details")
         details = "; ".join(in_plain_words(str(one)) for one in (listed if isinstance(listed, list) else ()))
         shown = (f"{message}: {details}" if details else message)[:ERROR_CHARS_MAX]
@@ -188,6 +199,15 @@ def path_of(*parts: str) -> str:
     if not all(parts):
         raise AbsentError(t("cli.client.absent", message="Not found"), said="Not found")
     return "/api/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _has_words(said: dict[str, Any]) -> bool:
+    """True if this is how the hub refuses; gateways write `"error": {…}`, or a page."""
+    return isinstance(said.get("error"), str)
+
+
+def _message(status: int, said: dict[str, Any]) -> str:
+    return str(said["error"])[:ERROR_CHARS_MAX] if _has_words(said) and said["error"] else f"HTTP {status}"
 
 
 def _seconds(given: Any) -> float:

@@ -47,7 +47,7 @@ class AbsentError(ClientError):
 
 
 class RejectedError(ClientError):
-    """The hub understood the request and said no (400, 409, 413, 422, 429)."""
+    """The hub understood the request and said no (400, 409, 413, 422, 507)."""
 
 
 def exit_code_of(error: UnderstudyError) -> Exit:

@@ -66,6 +66,7 @@ class Beat:
         self.results: tuple[RunResult, ...] = tuple(waiting)[: max(0, RUNNING_NAMED_MAX - len(self.runs))]
         unreported = (outcome for outcome in state.outcomes.values() if not outcome.is_reported)
         self.outcomes: tuple[DirectiveOutcome, ...] = tuple(unreported)[:REPORTS_MAX]
+        self.is_bare = False  # details were left out on purpose, and are said some other time
         self.left: frozenset[int] = frozenset()  # places of runs whose details had no room
 
 
@@ -87,7 +88,8 @@ def heartbeat_loop(state: WorkerState) -> Loop:
         if isinstance(answer, HubAnswer) and answer.status == HTTPStatus.OK and answer.body.get("success"):
             failures.reset()
             refusals.reset()
-            budget.accepted(state.clock.mono_ms())
+            if budget.accepted(state.clock.mono_ms()):
+                yield WriteLog("warning", "Heartbeat", t("daemon.beat_bare"))
             state.slept_said_ms += beat.slept_ms
             state.must_ask = False
             state.liveness.heard(state.clock.mono_ms(), CONTACT_BEATS * state.duties.interval_ms)
@@ -106,7 +108,7 @@ def heartbeat_loop(state: WorkerState) -> Loop:
         if beat.slept_ms >= SLEPT_MS_MIN:
             away.woke_up(state.clock.mono_ms())
         yield from away.missed(state.clock.mono_ms())
-        if isinstance(answer, HubAnswer) and budget.cut(answer, state.clock.mono_ms()):
+        if budget.cut(answer, state.clock.mono_ms()):
             yield Wait("beat", CUT_MS)
         elif state.mode != IDLE:
             is_refused = isinstance(answer, HubAnswer) and answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
@@ -136,7 +138,7 @@ def beat_body(state: WorkerState, beat: Beat, budget: BeatBudget) -> dict[str, A
     if state.mode == STOPPING and state.planned_for_ms is not None:
         body["plannedForSec"] = seconds(state.planned_for_ms)
     if budget.is_bare:
-        beat.outcomes = ()
+        beat.is_bare, beat.outcomes = True, ()
         return body
     body |= {"loops": state.liveness.report(), "provides": list(state.provides)}
     if logins := state.logins():
@@ -210,7 +212,7 @@ def _heed(state: WorkerState, beat: Beat, body: dict[str, Any]) -> Loop:
             state.stop_run(run, "lost")
             continue
         run.is_named = True
-        if place not in beat.left:
+        if place not in beat.left and not beat.is_bare:
             run.reported = progress
         run.deadline_ms = max(run.deadline_ms, guard_deadline(beat.sent_ms, run.lease.duration_ms))
         renewed.append(run)

@@ -18,7 +18,7 @@ from understudy.wire.causes import cause_of
 from understudy.wire.dial import TROUBLE, Cut, Server, TrustedCertificates, body_of
 from understudy.wire.foreign_json import object_of
 from understudy.wire.proxies import ProxyUnusableError
-from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Call, Failed, HubAnswer
+from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Call, Failed, HubAnswer, has_words
 
 ANSWER_BYTES_MAX = 64 << 20  # a claim may bring several tasks of a MiB
 CONNECT_S_MAX = 5.0
@@ -113,16 +113,16 @@ def _still_open(kept: deque[HTTPConnection], step_s: float) -> HTTPConnection | 
 def _answer(status: int, raw: bytes) -> HubAnswer | Failed:
     """Never let an error look like an answer: what is not a JSON object is `Failed` (a captive portal, say).
 
-    Nor a proxy's refusal like the hub's, which has an `error`: finished work would be given up for it. Only that a
-    request is too large is the same from either: what is sent next must be smaller.
+    Nor a proxy's refusal like the hub's, which has a sentence as its `error`: finished work would be given up for it.
+    Only that a request is too large is the same from either: what is sent next must be smaller.
     """
     if len(raw) > ANSWER_BYTES_MAX:
         return Failed("answer too large")
     body = object_of(raw)
-    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and not (body and "error" in body):
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and not (body and has_words(body)):
         return HubAnswer(status, {"error": "Request body too large", "code": TOO_LARGE_ON_THE_WAY})
     if body is None:
-        return Failed(f"status {status}, not a JSON object")
-    if status >= 300 and "error" not in body:  # noqa: PLR2004 - beyond success
-        return Failed(f"status {status}, not in the hub's words")
+        return Failed(f"status {status}, not a JSON object", status=status)
+    if status >= 300 and not has_words(body):  # noqa: PLR2004 - beyond success
+        return Failed(f"status {status}, not in the hub's words", status=status)
     return HubAnswer(status, body)

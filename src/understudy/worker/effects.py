@@ -18,7 +18,21 @@ from understudy.worker.guard_policy import Message
 from understudy.worker.results import RunResult
 
 T = TypeVar("T")
-NOT_NOW = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)  # a new key or a pause fixes it
+NOT_HERE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)  # of the path itself
+NOT_NOW = (  # a new key, another hub or a pause fixes it
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    *NOT_HERE,
+)
+NOT_OF_THE_CONTENT = (  # whatever is sent, the answer is the same
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.TOO_EARLY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    *NOT_HERE,
+)
 
 TOO_LARGE_ON_THE_WAY = "too_large_on_the_way"  # a proxy's 413: the hub itself was not asked
 
@@ -46,10 +60,11 @@ class HubAnswer(msgspec.Struct, frozen=True):
     def is_final(self) -> bool:
         """True if asking again would change nothing: done, or refused by the hub itself.
 
-        Proxies refuse too, with 4xx and a page; only the hub's refusals are objects with an `error`.
+        Proxies refuse too, with 4xx and a page; only the hub's refusals are objects with a sentence as their `error`.
+        That a path is unknown says nothing about what was sent to it: a hub answers for each result, lease or run.
         """
         is_refused = HTTPStatus.BAD_REQUEST <= self.status < HTTPStatus.INTERNAL_SERVER_ERROR
-        return self.status == HTTPStatus.OK or (is_refused and self.status not in NOT_NOW and "error" in self.body)
+        return self.status == HTTPStatus.OK or (is_refused and self.status not in NOT_NOW and has_words(self.body))
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -57,6 +72,18 @@ class Failed(msgspec.Struct, frozen=True):
 
     reason: str
     word: str = ""  # of a start: what this machine lacks (worker/start_faults.py)
+    status: int = 0  # of a whole answer that was not the hub's: a firewall or a proxy spoke; 0: there was none
+
+
+def has_words(body: dict[str, Any]) -> bool:
+    """True if this is how the hub refuses; gateways write `"error": {…}`."""
+    return isinstance(body.get("error"), str)
+
+
+def may_mean_the_content(answer: HubAnswer | Failed) -> bool:
+    """True if a request with other content may get through: a 4xx that is not about the key, the path or the pace."""
+    is_refused = HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    return is_refused and answer.status not in NOT_OF_THE_CONTENT
 
 
 class Abort(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ import msgspec
 from understudy.backoff import Backoff
 from understudy.texts import t
 from understudy.worker.effects import (
+    NOT_HERE,
     TOO_LARGE_ON_THE_WAY,
     ArchiveResult,
     Call,
@@ -23,15 +24,14 @@ from understudy.worker.effects import (
     UnspoolResult,
     Wait,
     WriteLog,
+    may_mean_the_content,
 )
 from understudy.worker.guard_policy import RunDone
 from understudy.worker.results import RunResult, wire_form
 from understudy.worker.state import WorkerState
 
 RESULTS = "/api/results"
-BATCH_MAX = 100
-BATCH_BYTES_MAX = 6 << 20  # the hub takes 8 MiB
-TIMEOUT_MS = 15_000
+TIMEOUT_MS_MIN, TIMEOUT_MS = 1_000, 15_000
 PAUSE_MS_MAX = 30_000
 LOOK_MS = 10_000
 LIMIT_MS = 300_000  # without anything delivered while beats get through
@@ -54,8 +54,8 @@ def deliver_first(state: WorkerState, limit_ms: int) -> Loop:
     """Before the first beat of a boot: deliver, for a bounded time; results are judged by token, not by boot."""
     until_ms = state.clock.mono_ms() + limit_ms
     backoff = Backoff(250, 2_000, state.jitter)
-    while state.results and state.clock.mono_ms() < until_ms and not state.is_stop_asked:
-        if not (yield from deliver(state)):
+    while state.results and not state.is_stop_asked and (left_ms := until_ms - state.clock.mono_ms()) > 0:
+        if not (yield from deliver(state, min(TIMEOUT_MS, max(TIMEOUT_MS_MIN, left_ms)))):
             yield Wait("report", backoff.next_ms())
 
 
@@ -64,57 +64,50 @@ def report_loop(state: WorkerState) -> Loop:
     backoff = Backoff(250, PAUSE_MS_MAX, state.jitter)
     state.liveness.begin("report", LIMIT_MS)
     while not state.is_stopped:
-        if not state.results:
-            state.mark("report")
-            yield Wait("report", LOOK_MS)
+        pause_ms = state.batches.pause_ms(state.results)
+        if pause_ms or not state.results:
+            state.mark("report")  # the others got through
+            yield Wait("report", min(pause_ms or LOOK_MS, LOOK_MS))
         elif (yield from deliver(state)):
-            state.mark("report")
             backoff.reset()
         else:
             yield Wait("report", backoff.next_ms())
 
 
-def deliver(state: WorkerState) -> Steps[bool]:
-    """One request with as many results as it may hold → whether anything was settled by it."""
-    batch = next_batch(state)
-    answer: HubAnswer | Failed = yield _post(batch)
-    if isinstance(answer, HubAnswer) and answer.status == HTTPStatus.OK:
-        return (yield from _heed(state, batch, answer.body.get("results")))
-    if isinstance(answer, Failed) or not answer.is_final:
+def deliver(state: WorkerState, timeout_ms: int = TIMEOUT_MS) -> Steps[bool]:
+    """One request with as many results as it may hold → whether to go on at once: something came of it."""
+    batch = state.batches.next(state.results)
+    if not batch:
         return False
-    if len(batch) > 1:  # one of them is not to the hub's liking: find out which
-        return (yield from _one_by_one(state, batch))
-    return (yield from _refused(state, batch[0], answer))
-
-
-def _post(batch: list[RunResult]) -> Call:
     body = {"results": [wire_form(result) for result in batch]}
-    return Call("POST", RESULTS, body, timeout_ms=TIMEOUT_MS)
+    answer: HubAnswer | Failed = yield Call("POST", RESULTS, body, timeout_ms=timeout_ms)
+    if isinstance(answer, HubAnswer) and answer.status == HTTPStatus.OK:
+        if (yield from _heed(state, batch, answer.body.get("results"))):
+            state.batches.got_through()
+            return True
+    elif isinstance(answer, HubAnswer) and answer.is_final and len(batch) == 1:
+        is_settled = yield from _refused(state, batch[0], answer)
+        if is_settled:
+            return True
+    yield from _not_taken(state, batch, answer)
+    return len(batch) > 1 and _is_refused(answer)  # one of them is not to somebody's liking: find out which
 
 
-def next_batch(state: WorkerState) -> list[RunResult]:
-    """The oldest results that fit one request; at least one."""
-    batch: list[RunResult] = []
-    size = 0
-    for result in state.results.values():
-        size += len(msgspec.json.encode(wire_form(result)))
-        if batch and (size > BATCH_BYTES_MAX or len(batch) == BATCH_MAX):
-            break
-        batch.append(result)
-    return batch
+def _is_refused(answer: HubAnswer | Failed) -> bool:
+    """True if the hub, or a firewall before it, refuses what was sent."""
+    if isinstance(answer, HubAnswer):
+        return answer.is_final and answer.status != HTTPStatus.OK
+    return may_mean_the_content(answer)
 
 
-def _one_by_one(state: WorkerState, batch: list[RunResult]) -> Steps[bool]:
-    settled = False
-    for result in batch:
-        answer: HubAnswer | Failed = yield _post([result])
-        if isinstance(answer, HubAnswer) and answer.status == HTTPStatus.OK:
-            settled = (yield from _heed(state, [result], answer.body.get("results"))) or settled
-        elif isinstance(answer, HubAnswer) and answer.is_final:
-            settled = (yield from _refused(state, result, answer)) or settled
-        else:
-            return settled
-    return settled
+def _not_taken(state: WorkerState, batch: list[RunResult], answer: HubAnswer | Failed) -> Loop:
+    """All of them stay; the log says what only a person can put right."""
+    reason = answer.reason if isinstance(answer, Failed) else f"status {answer.status}"
+    if state.batches.failed(batch, is_refused=_is_refused(answer)):
+        yield WriteLog("warning", "Daemon", t("daemon.result_held", task=batch[0].task_id), {"reason": reason})
+    if answer.status in NOT_HERE and not state.batches.is_nowhere_reported:
+        state.batches.is_nowhere_reported = True
+        yield WriteLog("critical", "Daemon", t("daemon.results_nowhere", path=RESULTS), {"reason": reason})
 
 
 def _heed(state: WorkerState, batch: list[RunResult], verdicts: Any) -> Steps[bool]:
@@ -187,6 +180,8 @@ def _settled(state: WorkerState, result: RunResult) -> Loop:
     """First off the disk, then out of the beats: a crash in between sends it once more, which changes nothing."""
     yield UnspoolResult(result.name)
     state.results.pop(result.name, None)
+    state.batches.forget(result.name)
+    state.mark("report")
     state.shortened.discard(result.name)
     if result.name in state.unkept:
         state.unkept.discard(result.name)

@@ -13,6 +13,7 @@ from understudy.wire.limits import TAG_CHARS_MAX
 from understudy.worker.directives import DirectiveOutcome, ReceivedDirective
 from understudy.worker.executors import OK, AssistantSession, Executor, Plan, Reading, RunProgress, TaskToRun, tag
 from understudy.worker.liveness import Liveness
+from understudy.worker.result_batches import ResultBatches
 from understudy.worker.results import RunResult
 from understudy.worker.workspaces import Workspaces
 
@@ -166,6 +167,7 @@ class WorkerState:
         self.signals = Signals()  # wake the loops
         self.runs: dict[str, Run] = {}  # claimed and not yet ended, by run id
         self.results: dict[str, RunResult] = {}  # ended and not yet accepted, by run id, oldest first
+        self.batches = ResultBatches(clock, jitter)  # of those: which go next
         self.unkept: set[str] = set()  # of those: not on disk
         self.shortened: set[str] = set()  # of those: too large for the hub, the whole is evidence
         self.start_faults: dict[str, str | None] = {}  # executors that this machine could not start, and where
@@ -199,8 +201,12 @@ class WorkerState:
         self.liveness.mark(loop)
 
     def free_slots(self) -> int:
-        """The number of further tasks that may be claimed now."""
-        return max(0, self.duties.capacity - len(self.runs))
+        """The number of further tasks that may be claimed now.
+
+        Runs and undelivered results together are never more than a beat may name: the hub takes what a beat leaves out
+        for lost.
+        """
+        return max(0, min(self.duties.capacity, RUNNING_NAMED_MAX - len(self.results)) - len(self.runs))
 
     def may_claim(self) -> bool:
         """True if this daemon may claim: known to the hub, guarded, its spool healthy and its login working."""

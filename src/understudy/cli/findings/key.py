@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from understudy.cli.client import HubClient
 from understudy.cli.connection import HubAddress
-from understudy.cli.exits import ClientError, RefusedError, RejectedError
+from understudy.cli.exits import ClientError, RefusedError
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding
 from understudy.texts import t
 
@@ -35,12 +35,10 @@ def look(hub: HubClient, place: HubAddress) -> Iterator[Finding]:
                 yield Finding("key", PROBLEM, what, t("cli.doctor.key.why"), t("cli.doctor.key.fix"))
                 return
             missing.append(scope)
-        except RejectedError as error:  # for its body: the key has the scope
+        except ClientError as error:  # a refusal for its body: the key has the scope
             if error.fields.get("status") == HTTPStatus.TOO_MANY_REQUESTS:
                 yield Finding("key", PROBLEM, error.message, t("cli.doctor.key.why"), t("cli.doctor.key.fix"))
                 return
-        except ClientError:
-            continue
     if "read" in missing:
         what = t("cli.doctor.scope.what", scopes=", ".join(missing), origin=place.key_from)
         yield Finding("scope", PROBLEM, what, t("cli.doctor.scope.why"), t("cli.doctor.scope.fix"))

@@ -25,11 +25,13 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "%": "%%"}
 _UNESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n", "\\t": "\t", "%%": "%"}
 
 
-_KILL_MODE = """\
+_OF_A_DAEMON = """\
 # TERM goes to the daemon alone, which ends its runs in order. If it dies, its guard kills them within a second and
 # gives the tasks back: were the guard killed too (control-group, mixed), nobody would; and after an update that
 # never beats, nobody would be left to go back.
 KillMode=process
+# A run that the kernel kills for want of memory is that run's misfortune: by default its whole unit would be stopped.
+OOMPolicy=continue
 """
 
 
@@ -162,7 +164,7 @@ Restart=always
 RestartSec=5
 TimeoutStartSec={START_S}
 TimeoutStopSec={program.stop_s}
-{_KILL_MODE if program.role == "daemon" else ""}UMask=0077
+{_OF_A_DAEMON if program.role == "daemon" else ""}UMask=0077
 
 [Install]
 WantedBy=default.target

@@ -1,0 +1,101 @@
+"""The results of the next request: fewer after a failure, those last that fail alone. None is ever dropped.
+
+A request may fail because of the hub, the line or one of its results (a firewall refuses what it contains), and nobody
+says which. So after a failure the next request has half as many, down to one; a result that failed alone lets the
+others go first, and is sent alone from then on. It pauses only once something else got through after it had failed:
+an absent hub delays nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from understudy.backoff import Backoff
+from understudy.clock import Clock
+from understudy.worker.results import RunResult, wire_form
+
+BATCH_MAX = 100
+BATCH_BYTES_MAX = 6 << 20  # the hub takes 8 MiB
+ALONE_MS_FIRST, ALONE_MS_MAX = 1_000, 600_000
+
+
+class _Lone:
+    """A result that failed although nothing else was in its request."""
+
+    def __init__(self, pauses: Backoff) -> None:
+        self.pauses = pauses
+        self.until_ms = 0  # mono: it is not sent before
+        self.was_passed = False  # something got through after it had failed
+        self.is_reported = False  # to the owner
+
+
+class ResultBatches:
+    """The order and number of the results that wait for the hub."""
+
+    def __init__(self, clock: Clock, jitter: Callable[[], float]) -> None:
+        self.count_max = BATCH_MAX
+        self.is_nowhere_reported = False  # to the owner: nothing at the hub's address takes results
+        self._lone: dict[str, _Lone] = {}  # by name, that of the longest wait first
+        self._clock = clock
+        self._jitter = jitter
+
+    def next(self, results: Mapping[str, RunResult]) -> list[RunResult]:
+        """The oldest results that fit one request, at least one; else one that failed alone; [] if all pause."""
+        others = (result for name, result in results.items() if name not in self._lone)
+        return self._fitting(others) or [results[name] for name in self._due(results)[:1]]
+
+    def pause_ms(self, results: Mapping[str, RunResult]) -> int:
+        """The time until one of them may be sent; 0: now."""
+        if any(name not in self._lone for name in results) or not results:
+            return 0
+        first_ms = min(self._lone[name].until_ms for name in results)
+        return max(0, first_ms - self._clock.mono_ms())
+
+    def got_through(self) -> None:
+        """Something was accepted: the next request may carry more; what failed alone before it pauses."""
+        self.count_max = min(BATCH_MAX, self.count_max + 1)
+        self.is_nowhere_reported = False
+        for lone in self._lone.values():
+            if not lone.was_passed:
+                lone.was_passed = True
+                self._hold(lone)
+
+    def failed(self, batch: list[RunResult], *, is_refused: bool) -> bool:
+        """Nothing came of this request → whether its only result is news for the owner: once for each.
+
+        `is_refused`: the answer was a refusal of what was sent.
+        """
+        if len(batch) > 1:
+            self.count_max = len(batch) // 2
+            return False
+        name = batch[0].name
+        lone = self._lone.pop(name, None) or _Lone(Backoff(ALONE_MS_FIRST, ALONE_MS_MAX, self._jitter))
+        self._lone[name] = lone  # behind all others
+        if lone.was_passed:
+            self._hold(lone)
+        is_news = not lone.is_reported and (is_refused or lone.was_passed)
+        lone.is_reported = lone.is_reported or is_news
+        return is_news
+
+    def forget(self, name: str) -> None:
+        """This result is settled."""
+        self._lone.pop(name, None)
+
+    def _hold(self, lone: _Lone) -> None:
+        lone.until_ms = self._clock.mono_ms() + lone.pauses.next_ms()
+
+    def _fitting(self, results: Iterable[RunResult]) -> list[RunResult]:
+        batch: list[RunResult] = []
+        size = 0
+        for result in results:
+            size += len(msgspec.json.encode(wire_form(result)))
+            if batch and (size > BATCH_BYTES_MAX or len(batch) >= self.count_max):
+                break
+            batch.append(result)
+        return batch
+
+    def _due(self, results: Mapping[str, RunResult]) -> list[str]:
+        now_ms = self._clock.mono_ms()
+        return [name for name, lone in self._lone.items() if name in results and lone.until_ms <= now_ms]
