@@ -35,6 +35,7 @@ ON_BOTH = {
     "test_numbers": (),
     "test_outbox": ("eight_seconds", "refused", "no_other_sends", "died", "too_late", "goes_on", "on_its_way", "days"),
     "test_repetitions": (),
+    "test_reserved": ("hides", "share", "in_the_order", "nothing_that_waits"),
     "test_shares": (),
     "test_takeover": (
         "labelled", "while_a_daemon", "never_closed", "meanwhile", "returns", "wakes", "comes_after", "failed_call",

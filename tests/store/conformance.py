@@ -191,6 +191,26 @@ class StoreConformance:
         assert store.read(lambda tx: tx.find(WAITING_FOR, ("other",), limit=10)) == []
         assert [t.id for t in store.read(lambda tx: tx.find(WAITING_FOR, ("other", "mini"), limit=10))] == ["kept"]
 
+    def test_reserved_tasks_are_those_that_a_claimant_covers_as_many_as_it_may_get(self, store: Store) -> None:
+        self.save(
+            store,
+            *(queued(f"gpu{n}", n, ready=0, waiting_for="mini", needs='["gpu"]') for n in range(5)),
+            *(queued(f"text{n}", 10 + n, ready=0, waiting_for="mini", needs="[]") for n in range(5)),
+            *(queued(f"o{n}", 20 + n, ready=0, waiting_for="other", needs='["gpu"]') for n in range(2)),
+            queued("text", 15),
+        )
+
+        def found(*claims: tuple[str, str, int]) -> list[str]:
+            asked = {(frozenset(tags.split()), frozenset(names.split())): count for tags, names, count in claims}
+            return [task.id for task in store.read(lambda tx: tx.reserved(asked))]
+
+        assert found(("", "mini", 2)) == ["text0", "text1"]
+        assert found(("gpu", "mini", 6)) == ["gpu0", "gpu1", "gpu2", "gpu3", "gpu4", "text0"]
+        assert found(("gpu", "mini other", 1)) == ["gpu0", "o0"], "so many of each name"
+        assert found(("", "mini", 1), ("gpu", "other", 1)) == ["text0", "o0"]
+        assert found(("", "mini", 1), ("gpu", "mini", 1)) == ["gpu0", "gpu1", "text0", "text1"]
+        assert found(("gpu", "nobody", 9)) == found(("", "other", 9)) == []
+
     def test_leases_are_found_by_daemon_and_by_request(self, store: Store) -> None:
         self.save(store, leased("a", daemon_id="d1", request_id="r1"), leased("b", daemon_id="d2"))
         assert [t.id for t in store.read(lambda tx: tx.find(HELD_BY, ("d1",)))] == ["a"]

@@ -58,6 +58,7 @@ READY_FROM = Query(Task, "ready = 1 AND (order_key, id) >= (?, ?)", _QUEUE)
 READY_BEFORE = Query(Task, "ready = 1 AND (order_key, id) < (?, ?)", _QUEUE)
 WAITING_FOR_ANY = Query(Task, "waiting_for <> ''", _QUEUE)
 WAITING_FOR = Query(Task, "waiting_for <> '' AND waiting_for IN ?", _QUEUE)  # daemons
+WAITING_WITH = Query(Task, "waiting_for <> '' AND waiting_for = ? AND needs IN ?", _QUEUE)  # a daemon, sets of needs
 HELD_BY = Query(Task, "status = 'leased' AND daemon_id <> '' AND daemon_id IN ?")
 RUNNING = Query(Task, "status = 'leased' AND expires_h > 0", "claimed_at, id")
 DELAYED = Query(Task, "status = 'queued' AND ready = 0 AND waiting_for = ''")
