@@ -15,7 +15,7 @@ from understudy.coordinator.hearing import hear
 from understudy.coordinator.nouns import Hearing, Now
 from understudy.coordinator.retention import purge_plan
 from understudy.coordinator.samples import Sample
-from understudy.errors import UnavailableError
+from understudy.errors import StoreDownError, StoreError, UnavailableError
 from understudy.hub.alarm import GoIdle, RingAlarm
 from understudy.hub.batch import Committed, Engine
 from understudy.hub.counting import TIMES_MS, Spread
@@ -117,10 +117,14 @@ class Alarm:
         (beats, rings), reported, counts = self._reported, (self.beats, self.rings), self._tally.take()
         try:
             yield LogMinute(reported[1] - rings, self._sample(depth, wall, reported[0] - beats, counts))
-        except Exception:
+        except Exception as trouble:
             self._tally.give_back(counts)
-            raise
-        self._minute_mono, self._reported = mono, reported
+            if _hits_all(trouble):
+                raise
+            self._on_trouble(trouble)
+        else:
+            self._reported = reported
+        self._minute_mono = mono
 
     @staticmethod
     def _sample(depth: Depth, wall: int, beats: int, counts: Counts) -> Sample:
@@ -182,10 +186,10 @@ class Alarm:
         if self._purges and self._is_sure_of_the_time(mono):
             try:
                 is_more = yield PurgeRows(*self._purges[-1])
-            except UnavailableError:
-                raise
-            except Exception as trouble:  # noqa: BLE001 - rows that cannot be removed must not keep the rest
-                self._on_trouble(trouble)
+            except Exception as trouble:
+                if _hits_all(trouble):
+                    raise
+                self._on_trouble(trouble)  # rows that cannot be removed must not keep the rest
                 is_more = False
             if not is_more:
                 self._purges.pop()
@@ -205,6 +209,13 @@ def _ahead(deadlines: Deadlines, now: Now) -> dict[tuple[str, int], int]:
     if deadlines.available_at:
         ahead["available", deadlines.available_at] = deadlines.available_at - now.wall
     return ahead
+
+
+def _hits_all(trouble: Exception) -> bool:
+    """True if other requests of the time would fail as well; else it is about what was asked alone."""
+    return isinstance(trouble, UnavailableError) and (
+        isinstance(trouble, StoreDownError) or not isinstance(trouble, StoreError)
+    )
 
 
 def _is_watched(deadlines: Deadlines) -> bool:
