@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from tests.hub.conftest import Bench
-from tests.hub.test_batch import claim
-from understudy.coordinator.nouns import Task, TaskBody
-from understudy.hub import working_set
+from tests.hub.test_batch import beat, claim
+from understudy.coordinator.nouns import Daemon, Task, TaskBody
+from understudy.errors import ConflictError
+from understudy.hub import daemons, working_set
+from understudy.hub.daemons import ForgetDaemon
 from understudy.simulation.shared_store import SharedStore
 
 MACHINE, CODEX = '["machine"]', '["executor:codex","machine"]'
@@ -80,3 +82,28 @@ def test_no_more_reserved_tasks_are_loaded_than_may_be_given(hub: Bench, monkeyp
     )
     assert asked(hub, ("mini", 2, ["machine"])) == [["t0", "t2"]]
     assert set().union(*seen) == {"t0", "t2"}
+
+
+def waiting(hub: Bench) -> int:
+    return len([task for task in hub.store.read(lambda tx: tx.load_all(Task, 5_000)) if task.waiting_for])
+
+
+def test_a_forgotten_daemon_leaves_nothing_that_waits_for_it(hub: Bench) -> None:
+    hub.ask(beat(1))
+    reserve(hub, *((f"t{n}", "d1", MACHINE) for n in range(1_001)))
+    assert hub.ask(ForgetDaemon("d1"))[0]["success"]
+    assert waiting(hub) == 0
+
+
+def test_a_daemon_for_which_too_much_waits_is_not_forgotten(hub: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (daemons, working_set):
+        monkeypatch.setattr(module, "RESERVED_MAX", 3)
+    hub.ask(beat(1))
+    reserve(hub, *((f"t{n}", "d1", MACHINE) for n in range(4)))
+    (refused,) = hub.ask(ForgetDaemon("d1"))
+    assert isinstance(refused, ConflictError)
+    assert refused.fields["code"] == "too_many_waiting"
+    assert (waiting(hub), len(hub.store.read(lambda tx: tx.load_many(Daemon, ("d1",))))) == (4, 1)
+    asked(hub, ("d1", 1, ["machine"]))
+    assert hub.ask(ForgetDaemon("d1"))[0]["success"]
+    assert waiting(hub) == 0

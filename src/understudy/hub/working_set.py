@@ -43,7 +43,7 @@ N = TypeVar("N", bound=Struct)
 
 MEMORY_READ_MAX = 200
 CALLS_READ_MAX = 1000
-RESERVED_MAX = 1000
+RESERVED_MAX = 10_000  # that wait for a daemon which is forgotten
 OUTBOX_DUE_MAX = 1000
 ASTRAY_MAX = 500
 SESSIONS_READ_MAX = 10_000
@@ -208,7 +208,7 @@ class WorkingSet:
         for provides, tasks in ready.items():
             self.candidates[provides] = [self._keep(task) for task in tasks]
         if needs.reserved_for:
-            reserved = tx.find(WAITING_FOR, needs.reserved_for, limit=RESERVED_MAX)
+            reserved = tx.find(WAITING_FOR, needs.reserved_for, limit=RESERVED_MAX + 1)
         for task in reserved:
             self.reserved.setdefault(task.waiting_for, []).append(self._keep(task))
 
