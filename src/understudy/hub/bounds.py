@@ -19,7 +19,8 @@ class Bounds:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._room = Room(0, 1 << 62)
-        self.daemons = 0
+        self._daemons = 0
+        self._asked_needs: set[str] = set()
         self._new_needs: set[str] = set()
         self._needs_sets = 0
         self._grown: dict[str, tuple[int, int]] = {}  # unfinished tasks and bytes by key: what this batch changes
@@ -29,9 +30,12 @@ class Bounds:
         if room:
             self._room = tx.room()
         if daemon_count:
-            self.daemons = sum(tx.daemon_states().values())
-        if new_needs:
-            self._new_needs, self._needs_sets = tx.new_needs(new_needs, NEEDS_SETS_MAX)
+            self._daemons = sum(tx.daemon_states().values())
+        if asked := new_needs - self._asked_needs:  # the requests of one batch ask in two rounds
+            new, needs_sets = tx.new_needs(asked, NEEDS_SETS_MAX)
+            self._asked_needs |= asked
+            self._new_needs |= new
+            self._needs_sets = max(self._needs_sets, needs_sets)
 
     def take(self, size_bytes: int, tasks: Sequence[Task] = (), share: Usage | None = None) -> None:
         """Take room for so many more bytes and for these new unfinished tasks.
@@ -46,6 +50,12 @@ class Bounds:
         if self._new_needs:
             self._take_sets({task.needs for task in tasks} & self._new_needs)
         self._room.take(size_bytes)
+
+    def take_daemon(self) -> None:
+        """Count one that this hub does not know yet; StoreFullError for one more than a hub knows at once."""
+        if self._daemons >= DAEMONS_MAX:
+            raise StoreFullError(f"This hub knows {DAEMONS_MAX} daemons: forget some", "too_many_daemons")
+        self._daemons += 1
 
     def has_room(self, size_bytes: int) -> bool:
         """True if so much more is within the bounds of store and disk."""
