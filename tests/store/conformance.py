@@ -427,3 +427,18 @@ class StoreConformance:
         store.transaction(lambda tx: tx.append_events([Event(T0, "info", "n", "c", "m", {}) for _ in range(5)]))
         assert purge("event_overflow", 3, 10) == 2
         assert purge("event", T0 + 1, 2) == 2
+
+    def test_events_of_a_clock_that_was_ahead_keep_no_others_longer(self, store: Store) -> None:
+        def save(*ats: int) -> None:
+            store.transaction(lambda tx: tx.append_events([Event(at, "info", "n", "c", "m", {}) for at in ats]))
+
+        purge = lambda before: store.transaction(lambda tx: tx.purge("event", before, 3))  # noqa: E731
+        ahead = T0 + 10**9
+        save(*[ahead] * 7)
+        assert purge(T0) == 0
+        save(T0 + 1, T0 + 2, ahead, T0 + 3)
+        assert purge(T0 + 1) == 0, "what was written after them is not old"
+        assert [purge(T0 + 3) for _ in range(4)] == [3, 3, 3, 0]
+        left = store.read(lambda tx: tx.list_events(EventFilter(limit=9)))
+        assert [row.event.at for row in left] == [ahead, T0 + 3], "it is not before one that is old"
+        assert [purge(T0 + 4) for _ in range(2)] == [2, 0]

@@ -5,6 +5,14 @@ from __future__ import annotations
 _OLD_TASKS = "SELECT id FROM task WHERE finished_at > 0 AND finished_at < :before ORDER BY finished_at LIMIT :limit"
 
 
+# The first event that is not dated after the newest one, if it is old; those before it were written by a clock that was
+# ahead, and have their age from it.
+_PAST_THE_FUTURE = (
+    "SELECT CASE WHEN at < :before THEN id ELSE 0 END FROM event "
+    "WHERE at <= (SELECT at FROM event ORDER BY id DESC LIMIT 1) ORDER BY id LIMIT 1"
+)
+
+
 def _by_age(table: str, key: str, column: str) -> tuple[str, ...]:
     chosen = f"SELECT {key} FROM {table} WHERE {column} > 0 AND {column} < :before ORDER BY {column} LIMIT :limit"  # noqa: S608
     return (f"DELETE FROM {table} WHERE {key} IN ({chosen})",)  # noqa: S608
@@ -33,8 +41,8 @@ PURGES: dict[str, tuple[str, ...]] = {
     ),
     "event": (
         (
-            "DELETE FROM event WHERE id IN (SELECT id FROM (SELECT id, at FROM event ORDER BY id LIMIT :limit) AS e "
-            "WHERE at < :before)"
+            "DELETE FROM event WHERE id IN (SELECT id FROM (SELECT id, at FROM event ORDER BY id LIMIT :limit) AS e "  # noqa: S608
+            f"WHERE at < :before OR id < ({_PAST_THE_FUTURE}))"
         ),
     ),
     "event_overflow": (
