@@ -442,3 +442,11 @@ class StoreConformance:
         left = store.read(lambda tx: tx.list_events(EventFilter(limit=9)))
         assert [row.event.at for row in left] == [ahead, T0 + 3], "it is not before one that is old"
         assert [purge(T0 + 4) for _ in range(2)] == [2, 0]
+
+    def test_revoked_keys_go_by_age_and_beyond_a_number_and_valid_ones_stay(self, store: Store) -> None:
+        keys = [Key(f"k{n}", "n", f"h{n}", "read", T0, revoked_at=(T0 + n) * (n % 2)) for n in range(8)]
+        self.save(store, *keys)
+        purge = lambda what, before: store.transaction(lambda tx: tx.purge(what, before, 10))  # noqa: E731
+        assert purge("api_key", T0 + 2) == 1
+        assert purge("api_key_overflow", 1) == 2
+        assert {key.id for key in store.read(lambda tx: tx.load_all(Key, 9))} == {"k0", "k2", "k4", "k6", "k7"}

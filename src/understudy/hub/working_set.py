@@ -63,6 +63,7 @@ class Needs(Struct):
 
     room: bool = False
     daemon_count: bool = False
+    key_count: bool = False
     new_needs: set[str] = set()
     rows: dict[type[Struct], set[Any]] = {}
     names: set[str] = set()  # to be locked where there is no row yet that could be
@@ -175,7 +176,8 @@ class WorkingSet:
                 self.boots.setdefault(boot.daemon_id, set()).add(boot.boot_id)
         if needs.directives:
             self._load_directives(tx, needs.directives)
-        self.bounds.load(tx, room=needs.room, daemon_count=needs.daemon_count, new_needs=needs.new_needs)
+        bounds = {"daemon_count": needs.daemon_count, "key_count": needs.key_count}
+        self.bounds.load(tx, room=needs.room, new_needs=needs.new_needs, **bounds)
         self._load_notices(tx, needs)
         self._load_rest(tx, needs)
 

@@ -97,6 +97,13 @@ PURGES: dict[str, tuple[str, ...]] = {
             "AND state <> 'waiting' ORDER BY created_at LIMIT :limit)"
         ),
     ),
+    "api_key": _by_age("api_key", "id", "revoked_at"),
+    "api_key_overflow": (
+        (
+            "DELETE FROM api_key WHERE id IN (SELECT id FROM api_key WHERE revoked_at > 0 ORDER BY revoked_at LIMIT "
+            "least(:limit, greatest(0, (SELECT count(*) FROM api_key WHERE revoked_at > 0) - :before)))"
+        ),
+    ),
     "link": _by_age("link", "hash", "expires_at"),
     "session": _by_age("session", "id", "expires_at"),
     "session_overflow": _beyond("session", "seen_at"),

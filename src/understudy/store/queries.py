@@ -19,6 +19,7 @@ from understudy.coordinator.nouns import (
     Directive,
     Evidence,
     Incident,
+    Key,
     Memory,
     Notice,
     Period,
@@ -86,6 +87,9 @@ INCIDENTS_SINCE = Query(Incident, "late_h >= ?")
 
 PERIODS = Query(Period, "to_at > 0 AND to_at > ?", "to_at DESC")  # that ended after an instant, gaps included
 PERIODS_OF = Query(Period, "daemon_id = ? AND to_at > ?", "from_at DESC")
+
+VALID_KEYS = Query(Key, "revoked_at = 0", "created_at, id")
+REVOKED_KEYS = Query(Key, "revoked_at > 0", "revoked_at DESC, id DESC")
 
 SESSIONS_OF = Query(Session, "key_id = ?", "seen_at DESC, id")
 SESSIONS = Query(Session, order="seen_at DESC, id")
