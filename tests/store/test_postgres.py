@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
 from msgspec.structs import fields, replace
+from psycopg.conninfo import make_conninfo
 
 from tests.postgres import Server, running_server
 from tests.store.conformance import T0, StoreConformance, leased, queued
@@ -212,6 +214,22 @@ def test_commits_are_durable_and_every_statement_has_its_time(store: PostgresSto
 
     assert store.transaction(told) == ["on", "5s", "off"], "the server of these tests has synchronous_commit off"
     assert store.transaction(lambda tx: setting(tx, "application_name")) == "understudy-hub"
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"), [("off", "on"), ("on", "on"), ("remote_apply", "remote_apply"), ("local", "local")]
+)
+def test_a_server_that_is_configured_anew_does_not_lower_what_a_commit_waits_for(
+    url: str, given: str, wanted: str
+) -> None:
+    """What a session has not set itself follows the configuration of the server whenever that is reloaded."""
+    asked = "SELECT setting, source FROM pg_settings WHERE name = 'synchronous_commit'"
+    there = make_conninfo(url, options=f"-c synchronous_commit={given}")
+    with closing(PostgresStore(there)) as store:
+        assert store.transaction(lambda tx: tx._fetch(asked)) == [(wanted, "session")]  # type: ignore[attr-defined]
+        link: Any = SimpleNamespace(is_pooled=True, commits=store._writers[0].commits)
+        _, local = store._begin_batch(link, alone=True)[:2]
+        assert wanted in local.values, "behind a pooler each transaction says it"
 
 
 @pytest.mark.parametrize("count", [0, 400])
