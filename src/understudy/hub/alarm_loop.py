@@ -166,16 +166,20 @@ class Alarm:
         return CROWD_MS if left else 0
 
     def _look_for_others(self, mono: int) -> Generator[Effect, Any, None]:
-        """Deadlines that another hub has set: it may be gone before they come, and nobody announces them here."""
-        deadlines, now = yield Read(lambda reader: (reader.next_deadlines(), self._now(reader)))
-        waits = _ahead(deadlines, now).values()
+        """Deadlines that another hub has set: it may be gone before they come, and nobody announces them here.
+
+        It may also be gone when the last of them is over, and before it could say that nobody needs to be heard.
+        """
+        deadlines, hearing, wall = yield Read(
+            lambda reader: (reader.next_deadlines(), _hearing(reader), reader.now_ms(self._clock))
+        )
+        waits = _ahead(deadlines, hear(hearing, wall)[1]).values()
         self._announced_mono = min(self._announced_mono, *(mono + wait for wait in waits), NEVER)
-        self._is_watching = self._is_watching or _is_watched(deadlines)
+        self._is_watching = self._is_watching or _is_watched(deadlines) or not hearing.idle
 
     def _now(self, reader: Reader) -> Now:
         """The time as a batch would see it at this moment."""
-        (hearing,) = reader.load_many(Hearing, (1,)) or [Hearing()]
-        return hear(hearing, reader.now_ms(self._clock))[1]
+        return hear(_hearing(reader), reader.now_ms(self._clock))[1]
 
     def _purge_a_little(self, mono: int) -> Generator[Effect, Any, bool]:
         """One portion of what retention removes, so that no deadline waits for it; whether there is more."""
@@ -209,6 +213,11 @@ def _ahead(deadlines: Deadlines, now: Now) -> dict[tuple[str, int], int]:
     if deadlines.available_at:
         ahead["available", deadlines.available_at] = deadlines.available_at - now.wall
     return ahead
+
+
+def _hearing(reader: Reader) -> Hearing:
+    (hearing,) = reader.load_many(Hearing, (1,)) or [Hearing()]
+    return hearing
 
 
 def _hits_all(trouble: Exception) -> bool:
