@@ -14,8 +14,9 @@ from tests.api.hubs import Hub, LoopThread
 from tests.api.rows import NAMES, ROWS, SCOPES, Row
 from tests.api.wire import ADMIN, OWNER
 from tests.waiting import eventually
-from understudy.api import auth
+from understudy.api import auth, context
 from understudy.errors import UnavailableError
+from understudy.hub import bounds
 
 OWNER_NAMES = ("UNDERSTUDY_API_KEY", "ASSISTANT_API_KEY", "QUEUE_API_KEY", "WORKERS_API_KEY")
 
@@ -243,6 +244,20 @@ def test_several_keys_are_valid_at_once_and_one_does_not_revoke_another(hub: Hub
 def test_an_unknown_key_cannot_be_revoked_or_rotated(hub: Hub, verb: str) -> None:
     hub.post(f"/api/keys/key-unknown/{verb}", key=ADMIN).of(404)
     hub.post(f"/api/keys/not%20an%20id/{verb}", key=ADMIN).of(400)
+
+
+def test_a_key_beyond_the_bound_is_refused_and_those_before_it_are_good(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (bounds, context):
+        monkeypatch.setattr(module, "KEYS_MAX", 2)
+    create = lambda: hub.post("/api/keys", {"name": "n", "scopes": ["read"]}, key=ADMIN)  # noqa: E731
+    for _ in range(4):
+        hub.post(f"/api/keys/{create().of(201)['id']}/revoke", key=ADMIN).of(200)
+    made = [create().of(201) for _ in range(2)]
+    assert create().of(507)["code"] == "too_many_keys"
+    assert hub.post(f"/api/keys/{made[0]['id']}/rotate", key=ADMIN).of(507)["code"] == "too_many_keys"
+    assert [hub.get("/api/queue", key=key["key"]).status for key in made] == [200, 200]
 
 
 def test_a_revoked_key_is_not_rotated_to_life(hub: Hub) -> None:

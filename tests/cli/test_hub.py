@@ -10,8 +10,12 @@ from tests import prepared
 from tests.cli.program import PROGRAM, environ, understudy
 from tests.hub_process import HubProcess, running_hub
 from tests.waiting import eventually
+from understudy.cli.hub import _has_stored_key
 from understudy.cli.saved import Saved, load_saved, local_keys, save
+from understudy.config import Settings
+from understudy.coordinator.nouns import Key
 from understudy.runtime.lock import FileLock, LockedError
+from understudy.store.sqlite import SqliteStore
 
 
 class KeylessHub(HubProcess):
@@ -72,6 +76,19 @@ def test_a_key_that_was_created_is_a_key(keyless, tmp_path):
         process.terminate()
     assert process.wait(60) == 0
     assert not (keyless.data_dir / "api-key").exists()
+
+
+def test_a_valid_key_is_found_among_any_number_of_revoked_ones(tmp_path):
+    store = SqliteStore(tmp_path / "hub.db")
+    settings = Settings(host="0.0.0.0")
+    revoked = [Key(f"key-{n:04}", "n", f"h{n}", "read", n, revoked_at=1) for n in range(1_200)]
+    store.transaction(lambda tx: tx.save_many(revoked))
+    store.close()
+    assert not _has_stored_key(settings, tmp_path)
+    store = SqliteStore(tmp_path / "hub.db")
+    store.transaction(lambda tx: tx.save_many([Key("key-9", "n", "h", "read", 9)]))
+    store.close()
+    assert _has_stored_key(settings, tmp_path)
 
 
 def test_a_second_hub_on_the_same_data_is_refused(tmp_path):

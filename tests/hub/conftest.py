@@ -42,6 +42,7 @@ ON_BOTH = {
         "counts_once",
     ),
     "test_repetitions": (),
+    "test_reserved": ("hides", "share", "in_the_order", "nothing_that_waits"),
     "test_shares": (),
     "test_takeover": (
         "labelled", "while_a_daemon", "never_closed", "meanwhile", "returns", "wakes", "comes_after", "failed_call",

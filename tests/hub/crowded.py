@@ -53,7 +53,9 @@ class Crowded(Bench):
         rows = [*(row for n in range(size) for row in (*_task(n, now), *_daemon(n, now), *_others(n, now)))]
         open_tasks = sum(isinstance(row, Task) and not row.finished_at for row in rows)
         rows += [Usage("key", open_tasks, size * 1_000), Hearing(heard_at=now)]
-        events = [Event(now - n, "info", "daemon.late", "Health", "m", {}, f"task-{n}", f"d-{n}") for n in range(size)]
+        events = [
+            Event(now - size + n, "info", "daemon.late", "Health", "m", {}, f"task-{n}", f"d-{n}") for n in range(size)
+        ]
         self.store.transaction(lambda tx: (tx.save_many(rows), tx.append_events(events)))
 
     def counted(self, work: Callable[[], Any]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,12 +11,21 @@ import pytest
 from understudy.clock import ManualClock
 from understudy.coordinator.changes import Decision
 from understudy.coordinator.nouns import Evidence, Hearing, Policy
-from understudy.errors import StoreError
+from understudy.coordinator.retention import purge_plan
+from understudy.errors import StoreDownError, StoreError, UnavailableError
 from understudy.hub.alarm import RingAlarm
-from understudy.hub.alarm_loop import CROWD_MS, LISTEN_EVERY_MS, LOOK_EVERY_MS, PURGE_PAUSE_MS, Alarm
+from understudy.hub.alarm_loop import (
+    CROWD_MS,
+    LISTEN_EVERY_MS,
+    LOOK_EVERY_MS,
+    PURGE_EVERY_MS,
+    PURGE_PAUSE_MS,
+    Alarm,
+)
 from understudy.hub.batch import Engine
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.heartbeats import RecordHeartbeat
+from understudy.hub.retention import PurgeRows
 from understudy.hub.starts import LogMinute
 from understudy.hub.steps import Read
 from understudy.ids import IdMaker
@@ -43,7 +52,8 @@ class Stand:
         """Another process on this store."""
         ids = IdMaker(self.clock, random.Random(1).getrandbits)
         self.engine = Engine(self.store, self.clock, ids, Policy())
-        self.alarm = Alarm(self.engine, lambda _: None)
+        self.troubles: list[Exception] = []
+        self.alarm = Alarm(self.engine, self.troubles.append)
 
     def step(self) -> int:
         """One step, and the portions of retention that follow it."""
@@ -53,16 +63,17 @@ class Stand:
 
     def take(self) -> int:
         """One step, its effects carried out at once; what fails in it is raised in it."""
-        steps, answer = self.alarm.step(), None
+        steps = self.alarm.step()
+        answer: Any = None
         while True:
             try:
-                effect = steps.send(answer)
+                effect = steps.throw(answer) if isinstance(answer, Exception) else steps.send(answer)
             except StopIteration as end:
                 return int(end.value)
             try:
                 answer = self.store.read(effect.show) if isinstance(effect, Read) else self.ask(effect)
             except Exception as error:  # noqa: BLE001 - whatever it is, the loop hears of it
-                steps.throw(error)
+                answer = error
 
     def ask(self, operation: Any) -> Any:
         committed = self.engine.run([operation])
@@ -213,7 +224,7 @@ def test_a_minute_that_could_not_be_written_is_in_the_next_one_that_can(stand: S
         if isinstance(operation, LogMinute):
             logged.append(operation)
             if len(logged) == 1:
-                raise StoreError("disk full")
+                raise StoreDownError("disk full")
         return real(operation)
 
     stand.ask = ask  # type: ignore[method-assign]
@@ -254,3 +265,67 @@ def test_a_hub_that_starts_long_after_it_heard_last_removes_nothing_for_a_while(
     stand.clock.advance(1)
     stand.step()
     assert stand.store.read(lambda tx: tx.load_all(Evidence, 9)) == []
+
+
+class Broken:
+    """What one kind of operation meets, and what the others do."""
+
+    def __init__(self, stand: Stand, error: Exception, is_broken: Callable[[Any], bool]) -> None:
+        self.purged: list[str] = []
+        self._real, self._error, self._is_broken = stand.ask, error, is_broken
+        stand.ask = self._ask  # type: ignore[method-assign]
+
+    def _ask(self, operation: Any) -> Any:
+        if isinstance(operation, PurgeRows):
+            self.purged.append(operation.what)
+        if self._is_broken(operation):
+            raise self._error
+        return self._real(operation)
+
+
+def planned(stand: Stand) -> list[str]:
+    return [what for what, _ in reversed(purge_plan(stand.engine.policy, 0))]
+
+
+def test_rows_that_cannot_be_removed_keep_no_others(stand: Stand) -> None:
+    broken = Broken(
+        stand, StoreError("disk I/O error"), lambda one: isinstance(one, PurgeRows) and one.what == "memory"
+    )
+    assert stand.step() > PURGE_PAUSE_MS
+    assert broken.purged == planned(stand)
+    assert [str(trouble) for trouble in stand.troubles] == ["disk I/O error"]
+    stand.clock.advance(PURGE_EVERY_MS)
+    stand.step()
+    assert broken.purged == planned(stand) * 2, "it is tried again"
+
+
+@pytest.mark.parametrize("error", [StoreDownError("disk full"), UnavailableError("The hub is overloaded")])
+def test_retention_that_nothing_could_do_now_is_done_when_it_can(stand: Stand, error: Exception) -> None:
+    is_down = [True]
+    broken = Broken(stand, error, lambda one: isinstance(one, PurgeRows) and is_down[0])
+    for _ in range(2):
+        with pytest.raises(UnavailableError):
+            stand.take()
+    assert (set(broken.purged), stand.troubles) == ({planned(stand)[0]}, [])
+    is_down.clear()
+    is_down.append(False)
+    stand.step()
+    assert broken.purged[2:] == planned(stand)
+
+
+def test_a_minute_that_cannot_be_written_keeps_nothing_from_being_removed(stand: Stand) -> None:
+    stand.step()
+    stand.ask(beat())
+    stand.clock.advance(PURGE_EVERY_MS)
+    logged: list[LogMinute] = []
+    broken = Broken(stand, StoreError("disk I/O error"), lambda one: isinstance(one, LogMinute) and not logged)
+    stand.step()
+    assert broken.purged == planned(stand)
+    assert [str(trouble) for trouble in stand.troubles] == ["disk I/O error"]
+    stand.step()
+    assert len(stand.troubles) == 1, "it is tried again a minute later"
+    stand.clock.advance(LOOK_EVERY_MS)
+    real = stand.ask
+    stand.ask = lambda one: (logged.append(one) if isinstance(one, LogMinute) else None, real(one))[1]  # type: ignore[method-assign]
+    stand.step()
+    assert [operation.sample.beats for operation in logged] == [1], "it has what could not be written"

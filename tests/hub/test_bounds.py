@@ -11,19 +11,22 @@ import pytest
 
 from tests.hub.conftest import Bench
 from tests.hub.test_batch import beat, claim, enqueue
-from understudy.coordinator.nouns import Deployment, Evidence, Policy
+from understudy.coordinator.nouns import Deployment, Evidence, Key, Policy
 from understudy.coordinator.retention import purge_plan
 from understudy.errors import StoreFullError
-from understudy.hub import bounds, signs_of_life
+from understudy.hub import bounds, keys
+from understudy.hub.daemons import RegisterDaemon
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.heartbeats import RecordHeartbeat
+from understudy.hub.keys import CreateKey, RevokeKey, RotateKey
 from understudy.hub.memory import SaveMemory
 from understudy.hub.results import ReportResult
 from understudy.hub.retention import PurgeRows
 from understudy.hub.task_commands import CommandTask
 from understudy.store import room
 from understudy.store.purges import PURGES
-from understudy.wire.daemons import HeartbeatBody
+from understudy.wire.daemons import HeartbeatBody, RegisterBody
+from understudy.wire.keys import KeyCreateBody
 from understudy.wire.memory import MemorySaveBody
 from understudy.wire.tasks import EnqueueBody, ResultBody
 
@@ -35,7 +38,6 @@ BOUNDED = {
     "daemon": "DAEMONS_MAX, owners forget them",
     "daemon_count": "a row a state",
     "usage": "a row a key that has submitted something",
-    "api_key": "made by admins, one at a time",
     "sqlite_sequence": "SQLite's own: a row a table",
 }
 
@@ -195,12 +197,59 @@ def test_sets_of_what_is_tried_again_are_counted_too(hub: Bench) -> None:
 
 def test_daemons_beyond_the_bound_are_refused_and_known_ones_heard(hub: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.ask(beat(1))
-    for module in (bounds, signs_of_life):
-        monkeypatch.setattr(module, "DAEMONS_MAX", 1)
+    monkeypatch.setattr(bounds, "DAEMONS_MAX", 1)
     stranger = RecordHeartbeat(HeartbeatBody(daemon_id="d2", boot_id="b", machine_id="m"))
     assert hub.ask(stranger)[0].fields["code"] == "too_many_daemons"
     assert hub.ask(beat(2))[0]["success"] is True
     assert hub.store.read(lambda tx: tx.daemon_states()) == {"healthy": 1}
+
+
+def test_daemons_of_one_batch_are_counted_too(hub: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.ask(beat(1))
+    monkeypatch.setattr(bounds, "DAEMONS_MAX", 3)
+    beats = [RecordHeartbeat(HeartbeatBody(daemon_id=f"n{n}", boot_id="b", machine_id="m")) for n in (1, 1, 2, 3)]
+    register = RegisterDaemon(RegisterBody("n4", "1", [], 5_000, "2026-01-01T00:00:00Z"))
+    assert codes(hub.ask(*beats, register)) == ["", "", "", "too_many_daemons", "too_many_daemons"]
+    assert sum(hub.store.read(lambda tx: tx.daemon_states()).values()) == 3
+
+
+def create_key(nth: int) -> CreateKey:
+    return CreateKey(KeyCreateBody(f"n{nth}", ["read"]), f"k{nth}", f"usk_{nth}", "me")
+
+
+@pytest.mark.parametrize("is_together", [True, False])
+def test_a_key_that_no_hub_would_know_is_refused(
+    hub: Bench, monkeypatch: pytest.MonkeyPatch, *, is_together: bool
+) -> None:
+    monkeypatch.setattr(bounds, "KEYS_MAX", 3)
+    asked = [create_key(1), create_key(2), RotateKey("k1", "k3", "usk_3", "me"), create_key(4)]
+    asked.append(RotateKey("k1", "k5", "usk_5", "me"))
+    if is_together:
+        hub.ask(asked.pop(0))
+    answers = hub.ask(*asked) if is_together else [hub.ask(one)[0] for one in asked]
+    assert codes(answers)[-3:] == ["", "too_many_keys", "too_many_keys"]
+    hub.ask(RevokeKey("k1", "me"))
+    assert codes(hub.ask(create_key(4), create_key(5))) == ["", "too_many_keys"]
+
+
+def test_keys_that_were_revoked_hide_none_that_is_valid(hub: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Key ids begin with the time, so the oldest come first."""
+    monkeypatch.setattr(keys, "KEYS_MAX", 3)
+    revoked = [Key(f"a{n}", "n", f"ha{n}", "read", n, revoked_at=10 + n) for n in range(5)]
+    valid = [Key(f"b{n}", "n", f"hb{n}", "read", 100 + n) for n in range(2)]
+    hub.store.transaction(lambda tx: tx.save_many([*revoked, *valid]))
+    assert [key.id for key in hub.store.read(keys.listed_keys)] == ["a2", "a3", "a4", "b0", "b1"]
+
+
+@pytest.mark.usefixtures("few_sets")
+def test_a_retry_in_the_batch_of_new_sets_of_needs_lets_no_more_of_them_in(hub: Bench) -> None:
+    hub.ask(enqueue("old", needs=["tag0"]), CommandTask("cancel", "old", "me"))
+    hub.ask(*(enqueue(f"t{nth}", needs=[f"tag{nth}"]) for nth in range(5)))
+    answers = hub.ask(enqueue("t5", needs=["tag5"]), CommandTask("retry", "old", "me"))
+    assert codes(answers) == [FULL, ""]
+    hub.ask(CommandTask("cancel", "t4", "me"))
+    again = [CommandTask("retry", "t4", "me"), enqueue("t6", needs=["tag6"]), enqueue("t7", needs=["tag7"])]
+    assert codes(hub.ask(*again)) == ["", FULL, FULL]
 
 
 def test_a_task_that_is_tried_again_in_the_batch_that_purges_it_is_kept_whole(hub: Bench) -> None:

@@ -23,10 +23,11 @@ from understudy.hub.calls import CutCalls, ReserveCall
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.operation import Operation
 from understudy.hub.outbox import ReclaimNotices, SendTestNotice, TakeNotice
+from understudy.hub.results import ReportResult
 from understudy.hub.starts import LogMinute, RecordHearing
 from understudy.hub.steps import Read
 from understudy.simulation.shared_store import SharedStore
-from understudy.wire.tasks import EnqueueBody
+from understudy.wire.tasks import EnqueueBody, ResultBody
 
 HOUR = 3_600_000
 PURGES_MAX = 100  # steps in which an alarm removes what is too old, at the start
@@ -191,6 +192,24 @@ def test_the_alarm_of_a_shared_store_sees_a_deadline_that_another_hub_has_set_wi
     one.clock.advance(400)
     driven(one, alarm)
     assert one.store.read(lambda reader: reader.ready_ids(9)) == ["t"]
+
+
+def test_a_hub_goes_on_listening_for_one_that_was_killed_after_its_last_lease() -> None:
+    """The lease began and ended between two looks of the one that is left."""
+    store: Any = SharedStore()
+    one = Bench(store=store)
+    other = Bench(store=store, clock=one.clock)
+    alarm = Alarm(one.engine, _raise)
+    assert LISTEN_EVERY_MS in (driven(one, alarm) for _ in range(PURGES_MAX))
+    _, got = other.ask(EnqueueTasks([EnqueueBody("t", needs=[])], ["t"], "k"), claim(on_loss="requeue"))
+    other.ask(ReportResult("t", ResultBody(success=True, token=got["lease"]["token"])))  # and that hub is killed
+    for _ in range(90):
+        one.clock.advance(LISTEN_EVERY_MS)
+        driven(one, alarm)
+    one.ask(RecordHearing())
+    assert one.events("hub.gap") == []
+    (hearing,) = one.store.read(lambda reader: reader.load_many(Hearing, (1,)))
+    assert hearing.idle, "nobody needs to be heard: in the end it says so"
 
 
 def driven(bench: Bench, alarm: Alarm) -> int:

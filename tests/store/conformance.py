@@ -191,6 +191,26 @@ class StoreConformance:
         assert store.read(lambda tx: tx.find(WAITING_FOR, ("other",), limit=10)) == []
         assert [t.id for t in store.read(lambda tx: tx.find(WAITING_FOR, ("other", "mini"), limit=10))] == ["kept"]
 
+    def test_reserved_tasks_are_those_that_a_claimant_covers_as_many_as_it_may_get(self, store: Store) -> None:
+        self.save(
+            store,
+            *(queued(f"gpu{n}", n, ready=0, waiting_for="mini", needs='["gpu"]') for n in range(5)),
+            *(queued(f"text{n}", 10 + n, ready=0, waiting_for="mini", needs="[]") for n in range(5)),
+            *(queued(f"o{n}", 20 + n, ready=0, waiting_for="other", needs='["gpu"]') for n in range(2)),
+            queued("text", 15),
+        )
+
+        def found(*claims: tuple[str, str, int]) -> list[str]:
+            asked = {(frozenset(tags.split()), frozenset(names.split())): count for tags, names, count in claims}
+            return [task.id for task in store.read(lambda tx: tx.reserved(asked))]
+
+        assert found(("", "mini", 2)) == ["text0", "text1"]
+        assert found(("gpu", "mini", 6)) == ["gpu0", "gpu1", "gpu2", "gpu3", "gpu4", "text0"]
+        assert found(("gpu", "mini other", 1)) == ["gpu0", "o0"], "so many of each name"
+        assert found(("", "mini", 1), ("gpu", "other", 1)) == ["text0", "o0"]
+        assert found(("", "mini", 1), ("gpu", "mini", 1)) == ["gpu0", "gpu1", "text0", "text1"]
+        assert found(("gpu", "nobody", 9)) == found(("", "other", 9)) == []
+
     def test_leases_are_found_by_daemon_and_by_request(self, store: Store) -> None:
         self.save(store, leased("a", daemon_id="d1", request_id="r1"), leased("b", daemon_id="d2"))
         assert [t.id for t in store.read(lambda tx: tx.find(HELD_BY, ("d1",)))] == ["a"]
@@ -407,3 +427,26 @@ class StoreConformance:
         store.transaction(lambda tx: tx.append_events([Event(T0, "info", "n", "c", "m", {}) for _ in range(5)]))
         assert purge("event_overflow", 3, 10) == 2
         assert purge("event", T0 + 1, 2) == 2
+
+    def test_events_of_a_clock_that_was_ahead_keep_no_others_longer(self, store: Store) -> None:
+        def save(*ats: int) -> None:
+            store.transaction(lambda tx: tx.append_events([Event(at, "info", "n", "c", "m", {}) for at in ats]))
+
+        purge = lambda before: store.transaction(lambda tx: tx.purge("event", before, 3))  # noqa: E731
+        ahead = T0 + 10**9
+        save(*[ahead] * 7)
+        assert purge(T0) == 0
+        save(T0 + 1, T0 + 2, ahead, T0 + 3)
+        assert purge(T0 + 1) == 0, "what was written after them is not old"
+        assert [purge(T0 + 3) for _ in range(4)] == [3, 3, 3, 0]
+        left = store.read(lambda tx: tx.list_events(EventFilter(limit=9)))
+        assert [row.event.at for row in left] == [ahead, T0 + 3], "it is not before one that is old"
+        assert [purge(T0 + 4) for _ in range(2)] == [2, 0]
+
+    def test_revoked_keys_go_by_age_and_beyond_a_number_and_valid_ones_stay(self, store: Store) -> None:
+        keys = [Key(f"k{n}", "n", f"h{n}", "read", T0, revoked_at=(T0 + n) * (n % 2)) for n in range(8)]
+        self.save(store, *keys)
+        purge = lambda what, before: store.transaction(lambda tx: tx.purge(what, before, 10))  # noqa: E731
+        assert purge("api_key", T0 + 2) == 1
+        assert purge("api_key_overflow", 1) == 2
+        assert {key.id for key in store.read(lambda tx: tx.load_all(Key, 9))} == {"k0", "k2", "k4", "k6", "k7"}

@@ -10,7 +10,8 @@ from math import ceil
 from understudy.clock import Clock
 from understudy.coordinator.nouns import Key
 from understudy.errors import TooManyRequestsError, UnauthorizedError, UnderstudyError
-from understudy.hub.keys import ADMIN_KEY_NAME, KEYS_MAX, SCOPES, Caller, caller_of, environment_keys_of, hash_of
+from understudy.hub.bounds import KEYS_MAX
+from understudy.hub.keys import ADMIN_KEY_NAME, SCOPES, Caller, caller_of, environment_keys_of, hash_of
 
 WRONG_KEYS_A_MINUTE = 20
 ADDRESSES_MAX = 10_000

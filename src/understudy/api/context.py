@@ -10,10 +10,11 @@ from understudy.api.connections import address_of
 from understudy.api.hub import Hub
 from understudy.api.request_counts import RequestCounts
 from understudy.api.respond import INTERNAL, Response, response_of
-from understudy.coordinator.nouns import Key
 from understudy.errors import UnauthorizedError, UnderstudyError
 from understudy.hub.batch import Committed
-from understudy.hub.keys import KEYS_MAX, Caller
+from understudy.hub.bounds import KEYS_MAX
+from understudy.hub.keys import Caller
+from understudy.store.queries import VALID_KEYS
 from understudy.wire.limits import RESULT_BYTES_MAX
 
 KEY_EVENTS = "key."
@@ -50,7 +51,7 @@ class Api:
     async def load_keys(self) -> None:
         """Take over the keys of the store; one at a time, so that an older look never replaces a newer one."""
         async with self._loading:
-            stored = await self.hub.view(lambda view: view.reader.load_all(Key, KEYS_MAX))
+            stored = await self.hub.view(lambda view: view.reader.find(VALID_KEYS, limit=KEYS_MAX))
             self.keys.replace_stored(stored)
 
     async def key_changed(self) -> None:

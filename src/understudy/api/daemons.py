@@ -126,7 +126,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "DELETE", "/api/daemons/{daemon_id:path}", "Forget a daemon: its id is free again", ("admin",),
-        make=lambda r: ForgetDaemon(_daemon_id(r)), answer=(DaemonChanged,), errors=(404,),
+        make=lambda r: ForgetDaemon(_daemon_id(r)), answer=(DaemonChanged,), errors=(404, 409),
     ),
     Endpoint(
         "GET", "/api/daemons/{daemon_id:path}", "One daemon", ("read",),

@@ -129,7 +129,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/api/keys", "Create a key; its secret is shown this once", ("admin",), make=_create_key,
-        shape=KeyCreateBody, answer=(NewKey,), status=201,
+        shape=KeyCreateBody, answer=(NewKey,), status=201, errors=(507,),
     ),
     Endpoint(
         "POST", "/api/keys/{key_id}/revoke", "Revoke a key", ("admin",),
@@ -137,6 +137,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST", "/api/keys/{key_id}/rotate", "Make a successor of a key", ("admin",), make=_rotate_key,
-        answer=(RotatedKey,), status=201, errors=(404, 409),
+        answer=(RotatedKey,), status=201, errors=(404, 409, 507),
     ),
 )  # fmt: skip

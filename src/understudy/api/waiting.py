@@ -92,7 +92,7 @@ class Waiting:
         needs, waiting_for = frozenset(msgspec.json.decode(kind[0])), kind[1]
         woken = 0
         for (provides, names), line in self._groups.items():
-            may_have_it = waiting_for in names if waiting_for else needs <= provides
+            may_have_it = needs <= provides and (not waiting_for or waiting_for in names)
             while may_have_it and woken < count and _wake_first(line):
                 woken += 1
         return woken

@@ -102,9 +102,9 @@ def client_url(host: str, port: int) -> str:
 
 def _has_stored_key(settings: config.Settings, data_dir: Path) -> bool:
     """True if `keys create` made one that is still valid."""
-    from understudy.coordinator.nouns import Key
     from understudy.runtime.lock import FileLock
     from understudy.store.opening import file_of, open_store
+    from understudy.store.queries import VALID_KEYS
 
     path = file_of(settings.store, data_dir)
     if path is not None and not path.exists():
@@ -114,7 +114,7 @@ def _has_stored_key(settings: config.Settings, data_dir: Path) -> bool:
     try:
         store = open_store(settings.store, settings.store_password, data_dir, SystemClock())
         try:
-            return any(not key.revoked_at for key in store.read(lambda reader: reader.load_all(Key, 1000)))
+            return bool(store.read(lambda reader: reader.find(VALID_KEYS, limit=1)))
         finally:
             store.close()
     finally:

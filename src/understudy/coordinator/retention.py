@@ -15,6 +15,7 @@ BOOTS_MAX = 100_000
 SAMPLES_KEPT_MS = 31 * 86_400_000
 SAMPLES_MAX = 50_000  # of one a minute
 SESSIONS_MAX = 1_000
+REVOKED_KEYS_MAX = 10_000
 
 
 def purge_plan(policy: Policy, wall: int) -> list[tuple[str, int]]:
@@ -32,6 +33,8 @@ def purge_plan(policy: Policy, wall: int) -> list[tuple[str, int]]:
         ("reservation", wall - policy.period_kept_ms),
         ("directive", wall - policy.event_kept_ms),
         ("notice", wall - policy.notice_kept_ms),
+        ("api_key", wall - policy.period_kept_ms),
+        ("api_key_overflow", REVOKED_KEYS_MAX),
         ("link", wall),
         ("session", wall),
         ("session_overflow", SESSIONS_MAX),

@@ -15,7 +15,7 @@ from understudy.coordinator.hearing import hear
 from understudy.coordinator.nouns import Hearing, Now
 from understudy.coordinator.retention import purge_plan
 from understudy.coordinator.samples import Sample
-from understudy.errors import UnavailableError
+from understudy.errors import StoreDownError, StoreError, UnavailableError
 from understudy.hub.alarm import GoIdle, RingAlarm
 from understudy.hub.batch import Committed, Engine
 from understudy.hub.counting import TIMES_MS, Spread
@@ -116,10 +116,14 @@ class Alarm:
         (beats, rings), reported, counts = self._reported, (self.beats, self.rings), self._tally.take()
         try:
             yield LogMinute(reported[1] - rings, self._sample(depth, wall, reported[0] - beats, counts))
-        except Exception:
+        except Exception as trouble:
             self._tally.give_back(counts)
-            raise
-        self._minute_mono, self._reported = mono, reported
+            if _hits_all(trouble):
+                raise
+            self._on_trouble(trouble)
+        else:
+            self._reported = reported
+        self._minute_mono = mono
 
     @staticmethod
     def _sample(depth: Depth, wall: int, beats: int, counts: Counts) -> Sample:
@@ -161,16 +165,20 @@ class Alarm:
         return CROWD_MS if left else 0
 
     def _look_for_others(self, mono: int) -> Generator[Effect, Any, None]:
-        """Deadlines that another hub has set: it may be gone before they come, and nobody announces them here."""
-        deadlines, now = yield Read(lambda reader: (reader.next_deadlines(), self._now(reader)))
-        waits = _ahead(deadlines, now).values()
+        """Deadlines that another hub has set: it may be gone before they come, and nobody announces them here.
+
+        It may also be gone when the last of them is over, and before it could say that nobody needs to be heard.
+        """
+        deadlines, hearing, wall = yield Read(
+            lambda reader: (reader.next_deadlines(), _hearing(reader), reader.now_ms(self._clock))
+        )
+        waits = _ahead(deadlines, hear(hearing, wall)[1]).values()
         self._announced_mono = min(self._announced_mono, *(mono + wait for wait in waits), NEVER)
-        self._is_watching = self._is_watching or _is_watched(deadlines)
+        self._is_watching = self._is_watching or _is_watched(deadlines) or not hearing.idle
 
     def _now(self, reader: Reader) -> Now:
         """The time as a batch would see it at this moment."""
-        (hearing,) = reader.load_many(Hearing, (1,)) or [Hearing()]
-        return hear(hearing, reader.now_ms(self._clock))[1]
+        return hear(_hearing(reader), reader.now_ms(self._clock))[1]
 
     def _purge_a_little(self, mono: int) -> Generator[Effect, Any, bool]:
         """One portion of what retention removes, so that no deadline waits for it; whether there is more."""
@@ -183,10 +191,10 @@ class Alarm:
         if self._purges:
             try:
                 is_more = yield PurgeRows(*self._purges[-1])
-            except UnavailableError:
-                raise
-            except Exception as trouble:  # noqa: BLE001 - rows that cannot be removed must not keep the rest
-                self._on_trouble(trouble)
+            except Exception as trouble:
+                if _hits_all(trouble):
+                    raise
+                self._on_trouble(trouble)  # rows that cannot be removed must not keep the rest
                 is_more = False
             if not is_more:
                 self._purges.pop()
@@ -201,6 +209,18 @@ def _ahead(deadlines: Deadlines, now: Now) -> dict[tuple[str, int], int]:
     if deadlines.available_at:
         ahead["available", deadlines.available_at] = deadlines.available_at - now.wall
     return ahead
+
+
+def _hearing(reader: Reader) -> Hearing:
+    (hearing,) = reader.load_many(Hearing, (1,)) or [Hearing()]
+    return hearing
+
+
+def _hits_all(trouble: Exception) -> bool:
+    """True if other requests of the time would fail as well; else it is about what was asked alone."""
+    return isinstance(trouble, UnavailableError) and (
+        isinstance(trouble, StoreDownError) or not isinstance(trouble, StoreError)
+    )
 
 
 def _is_watched(deadlines: Deadlines) -> bool:

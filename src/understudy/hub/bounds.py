@@ -1,4 +1,4 @@
-"""The bounds of a hub: bytes, sets of needs, daemons, and the share of each key; counted over a whole batch."""
+"""The bounds of a hub: bytes, sets of needs, daemons, keys, and the share of each key; counted over a whole batch."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from understudy.coordinator.nouns import Policy, Task, Usage
 from understudy.errors import StoreFullError
 from understudy.store.base import Room, Transaction
+from understudy.store.queries import VALID_KEYS
 
 DAEMONS_MAX = 10_000  # that a hub knows at once
 NEEDS_SETS_MAX = 1_000  # different sets of needs among unfinished tasks: a claim looks at each set that is claimable
+KEYS_MAX = 10_000  # that are valid at once
 MIB = 1 << 20
 
 
@@ -19,19 +21,25 @@ class Bounds:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._room = Room(0, 1 << 62)
-        self.daemons = 0
+        self._daemons = self._keys = 0
+        self._asked_needs: set[str] = set()
         self._new_needs: set[str] = set()
         self._needs_sets = 0
         self._grown: dict[str, tuple[int, int]] = {}  # unfinished tasks and bytes by key: what this batch changes
 
-    def load(self, tx: Transaction, *, room: bool, daemon_count: bool, new_needs: set[str]) -> None:
+    def load(self, tx: Transaction, *, room: bool, daemon_count: bool, key_count: bool, new_needs: set[str]) -> None:
         """Count what is asked for."""
         if room:
             self._room = tx.room()
         if daemon_count:
-            self.daemons = sum(tx.daemon_states().values())
-        if new_needs:
-            self._new_needs, self._needs_sets = tx.new_needs(new_needs, NEEDS_SETS_MAX)
+            self._daemons = sum(tx.daemon_states().values())
+        if key_count:
+            self._keys = tx.count(VALID_KEYS, limit=KEYS_MAX)
+        if asked := new_needs - self._asked_needs:  # the requests of one batch ask in two rounds
+            new, needs_sets = tx.new_needs(asked, NEEDS_SETS_MAX)
+            self._asked_needs |= asked
+            self._new_needs |= new
+            self._needs_sets = max(self._needs_sets, needs_sets)
 
     def take(self, size_bytes: int, tasks: Sequence[Task] = (), share: Usage | None = None) -> None:
         """Take room for so many more bytes and for these new unfinished tasks.
@@ -46,6 +54,18 @@ class Bounds:
         if self._new_needs:
             self._take_sets({task.needs for task in tasks} & self._new_needs)
         self._room.take(size_bytes)
+
+    def take_daemon(self) -> None:
+        """Count one that this hub does not know yet; StoreFullError for one more than a hub knows at once."""
+        if self._daemons >= DAEMONS_MAX:
+            raise StoreFullError(f"This hub knows {DAEMONS_MAX} daemons: forget some", "too_many_daemons")
+        self._daemons += 1
+
+    def take_key(self) -> None:
+        """Count one more that is valid; StoreFullError for one that a hub would not know."""
+        if self._keys >= KEYS_MAX:
+            raise StoreFullError(f"{KEYS_MAX} keys are valid: revoke those that nobody uses", "too_many_keys")
+        self._keys += 1
 
     def has_room(self, size_bytes: int) -> bool:
         """True if so much more is within the bounds of store and disk."""

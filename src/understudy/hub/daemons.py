@@ -8,11 +8,11 @@ from understudy.coordinator import daemons, daily_windows
 from understudy.coordinator.changes import Decision
 from understudy.coordinator.daemons import Introduced, OldBeat
 from understudy.coordinator.nouns import Daemon, Now, Task
-from understudy.errors import BadRequestError, NotFoundError
+from understudy.errors import BadRequestError, ConflictError, NotFoundError
 from understudy.hub.enqueue import instant
 from understudy.hub.operation import HEAVY, Operation
 from understudy.hub.signs_of_life import incident_of, need_incident, refuse_beyond_bound
-from understudy.hub.working_set import Needs, WorkingSet
+from understudy.hub.working_set import RESERVED_MAX, Needs, WorkingSet
 from understudy.wire.answers.base import DONE
 from understudy.wire.answers.daemons import DaemonChanged, Registered, SettingsChanged, settings_json
 from understudy.wire.daemons import LegacyHeartbeatBody, RegisterBody, SettingsBody
@@ -174,6 +174,8 @@ class ForgetDaemon(OwnerOperation):
         """Remove it; its history (incidents, periods, events) stays."""
         daemon = self.known(work)
         answer = DaemonChanged(success=True, daemon_id=daemon.id)
+        if len(work.reserved.get(daemon.id, ())) > RESERVED_MAX:
+            raise ConflictError(f"More than {RESERVED_MAX} tasks wait for it: move or cancel some", "too_many_waiting")
         task_ids = sorted({*work.held.get(daemon.id, ()), *work.reserved.get(daemon.id, ())})
         its_tasks = [task for task_id in task_ids if (task := work.get(Task, task_id)) is not None]
         open_ones = work.open_directives(daemon.id)

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from understudy.coordinator.nouns import Key, Session
 from understudy.coordinator.sessions import is_good
-from understudy.hub.keys import KEYS_MAX
+from understudy.hub.keys import listed_keys
 from understudy.hub.views import SESSIONS_MAX, View
 from understudy.store.queries import SESSIONS
 from understudy.wire.answers.keys import KeyJson, key_json
@@ -54,7 +54,7 @@ class SessionsShown(Struct, frozen=True):
 
 def keys_shown(view: View, *, is_revoked: bool, before: tuple[int, str]) -> KeysShown:
     """The keys that are good, or those that are revoked; `before` is a cursor."""
-    keys = view.reader.load_all(Key, KEYS_MAX)
+    keys = listed_keys(view.reader)
     wanted = [key for key in keys if bool(key.revoked_at) == is_revoked and (not before[0] or _place(key) < before)]
     page = sorted(wanted, key=_place, reverse=True)[:KEYS_SHOWN]
     counts = Counter(session.key_id for session in _held(view))

@@ -11,14 +11,15 @@ from understudy.coordinator import keys, sessions
 from understudy.coordinator.changes import Decision, Draft
 from understudy.coordinator.nouns import Key, Now
 from understudy.errors import ConflictError, NotFoundError
+from understudy.hub.bounds import KEYS_MAX
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
+from understudy.store.queries import REVOKED_KEYS, VALID_KEYS, Finder
 from understudy.wire.answers.keys import key_json, new_key, rotated_key
 from understudy.wire.keys import KeyCreateBody
 
 SCOPES = frozenset({"submit", "work", "memory", "read", "admin"})
 OWNER_SCOPES = SCOPES - {"admin"}
-KEYS_MAX = 10_000
 ADMIN_KEY_NAME = "ADMIN_API_KEY"
 MARK_CHARS = 8  # enough to see that a key of the environment is another one now, too few to guess it from
 
@@ -82,6 +83,12 @@ def environment_keys_of(secrets: Mapping[str, str]) -> tuple[EnvironmentKey, ...
     )
 
 
+def listed_keys(reader: Finder) -> list[Key]:
+    """Every valid key and those that were revoked last, in the order of their ids."""
+    keys = reader.find(VALID_KEYS, limit=KEYS_MAX) + reader.find(REVOKED_KEYS, limit=KEYS_MAX)
+    return sorted(keys, key=lambda key: key.id)
+
+
 class KeyChange(Operation):
     """Whatever changes which keys are good: the edge takes it over before it answers."""
 
@@ -95,8 +102,13 @@ class CreateKey(KeyChange):
         self.secret = secret
         self.by = by
 
+    def needs(self, needs: Needs) -> None:
+        """The number of valid keys."""
+        needs.key_count = True
+
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Store its hash."""
+        work.bounds.take_key()
         scopes = " ".join(sorted(set(self.body.scopes)))
         key = Key(self.key_id, self.body.name, hash_of(self.secret), scopes, now.wall)
         return keys.create(key, self.by, now).decision(new_key(key, self.secret))
@@ -146,8 +158,9 @@ class RotateKey(KeyChange):
         self.by = by
 
     def needs(self, needs: Needs) -> None:
-        """The key."""
+        """The key, and the number of valid ones."""
         needs.row(Key, self.key_id)
+        needs.key_count = True
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Make the successor."""
@@ -157,4 +170,5 @@ class RotateKey(KeyChange):
         change = keys.rotate(key, self.new_id, hash_of(self.secret), self.by, now)
         if change is None:
             raise ConflictError("Key is revoked: create a new one", "revoked")
+        work.bounds.take_key()
         return change.decision(rotated_key(change.noun, self.secret, key.id))

@@ -6,8 +6,6 @@ from understudy.coordinator import health
 from understudy.coordinator.changes import Draft
 from understudy.coordinator.identity import watch_name
 from understudy.coordinator.nouns import Daemon, Incident, Now
-from understudy.errors import StoreFullError
-from understudy.hub.bounds import DAEMONS_MAX
 from understudy.hub.working_set import Needs, WorkingSet
 
 
@@ -27,8 +25,8 @@ def need_incident(work: WorkingSet, needs: Needs, daemon_id: str) -> None:
 
 def refuse_beyond_bound(work: WorkingSet, known: Daemon | None) -> None:
     """StoreFullError for one more daemon than a hub knows at once; those that it knows are always heard."""
-    if known is None and work.bounds.daemons >= DAEMONS_MAX:
-        raise StoreFullError(f"This hub knows {DAEMONS_MAX} daemons: forget some", "too_many_daemons")
+    if known is None:
+        work.bounds.take_daemon()
 
 
 def touch(work: WorkingSet, worker_id: str, now: Now) -> Draft:

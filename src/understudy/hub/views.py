@@ -17,7 +17,6 @@ from understudy.coordinator.nouns import (
     Daemon,
     Deployment,
     Hearing,
-    Key,
     Memory,
     Notice,
     Now,
@@ -30,7 +29,7 @@ from understudy.coordinator.nouns import (
 from understudy.coordinator.stuck import trouble_said
 from understudy.coordinator.takeover_nouns import TaskTakeover
 from understudy.errors import BadRequestError, ForbiddenError, NotFoundError
-from understudy.hub.keys import KEYS_MAX, Caller, EnvironmentKey
+from understudy.hub.keys import Caller, EnvironmentKey, listed_keys
 from understudy.hub.memory import lines_that_fit
 from understudy.hub.working_set import MEMORY_READ_MAX
 from understudy.redact import Redactor
@@ -315,7 +314,7 @@ class View:
 
     def keys(self) -> KeysAnswer:
         """`GET /api/keys`: without their secrets."""
-        return KeysAnswer([key_json(key) for key in self.reader.load_all(Key, KEYS_MAX)])
+        return KeysAnswer([key_json(key) for key in listed_keys(self.reader)])
 
     def sessions(self) -> SessionsAnswer:
         """`GET /api/sessions`: without their secrets."""

@@ -18,7 +18,7 @@ from understudy.coordinator.outbox import GIVE_UP_AFTER_MS, RECENT_MAX, STORM_WI
 from understudy.coordinator.takeover_nouns import DaemonGroup, Reservation
 from understudy.hub.bounds import Bounds
 from understudy.ids import IdMaker
-from understudy.store.base import Candidates, Deadlines, Due, Transaction
+from understudy.store.base import Candidates, Claimant, Deadlines, Due, Transaction
 from understudy.store.queries import (
     BY_DEDUP,
     CLAIMED_WITH,
@@ -33,6 +33,7 @@ from understudy.store.queries import (
     READY,
     SESSIONS_NOT_ENDED,
     SUPERSEDED_BOOTS,
+    WAITING_FOR,
     notices_about,
     queue_front,
 )
@@ -42,7 +43,7 @@ N = TypeVar("N", bound=Struct)
 
 MEMORY_READ_MAX = 200
 CALLS_READ_MAX = 1000
-RESERVED_MAX = 1000
+RESERVED_MAX = 10_000  # that wait for a daemon which is forgotten
 OUTBOX_DUE_MAX = 1000
 ASTRAY_MAX = 500
 SESSIONS_READ_MAX = 10_000
@@ -62,12 +63,12 @@ class Needs(Struct):
 
     room: bool = False
     daemon_count: bool = False
+    key_count: bool = False
     new_needs: set[str] = set()
     rows: dict[type[Struct], set[Any]] = {}
     names: set[str] = set()  # to be locked where there is no row yet that could be
-    claims: set[frozenset[str]] = set()
-    claims_total: int = 0
-    reserved_for: set[str] = set()
+    claims: dict[Claimant, int] = {}  # the number of tasks that each may get
+    reserved_for: set[str] = set()  # daemons that are no more: all that waits for them
     held: set[str] = set()
     requests: set[str] = set()
     dedups: set[tuple[str, str]] = set()
@@ -103,9 +104,7 @@ class Needs(Struct):
 
     def claimable(self, provides: frozenset[str], names: frozenset[str], count: int) -> None:
         """`count` tasks for a worker that provides these tags and answers to these names."""
-        self.claims.add(provides)
-        self.reserved_for |= names
-        self.claims_total += count
+        self.claims[provides, names] = self.claims.get((provides, names), 0) + count
 
 
 NOTHING = Needs()
@@ -177,7 +176,8 @@ class WorkingSet:
                 self.boots.setdefault(boot.daemon_id, set()).add(boot.boot_id)
         if needs.directives:
             self._load_directives(tx, needs.directives)
-        self.bounds.load(tx, room=needs.room, daemon_count=needs.daemon_count, new_needs=needs.new_needs)
+        bounds = {"daemon_count": needs.daemon_count, "key_count": needs.key_count}
+        self.bounds.load(tx, room=needs.room, new_needs=needs.new_needs, **bounds)
         self._load_notices(tx, needs)
         self._load_rest(tx, needs)
 
@@ -206,9 +206,11 @@ class WorkingSet:
                 here[key_of(row)] = row
 
     def _load_candidates(self, tx: Transaction, needs: Needs) -> None:
-        ready, reserved = tx.offered(needs.claims, needs.reserved_for, needs.claims_total or RESERVED_MAX)
+        ready, reserved = tx.offered(needs.claims) if needs.claims else ({}, [])
         for provides, tasks in ready.items():
             self.candidates[provides] = [self._keep(task) for task in tasks]
+        if needs.reserved_for:
+            reserved = tx.find(WAITING_FOR, needs.reserved_for, limit=RESERVED_MAX + 1)
         for task in reserved:
             self.reserved.setdefault(task.waiting_for, []).append(self._keep(task))
 

@@ -13,8 +13,8 @@ from understudy.clock import Clock
 from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import Deployment, Hearing, Memory, Task
 from understudy.simulation.world import ViolationError
-from understudy.store.base import StoredEvent, Transaction
-from understudy.store.queries import WAITING_FOR, Query
+from understudy.store.base import Claimant, StoredEvent, Transaction
+from understudy.store.queries import Query
 from understudy.store.tables import LOCKED, OWNERS, TABLES
 
 RULE = "a batch beside others saves what it has locked"
@@ -54,12 +54,11 @@ class BesideTransaction:
         """Without those that another hub has locked."""
         return self._lock(Task, [t for t in self._tx.claimable(provides, limit) if not self._passed_over()])
 
-    def offered(
-        self, sets: Collection[frozenset[str]], names: Collection[str], limit: int
-    ) -> tuple[dict[frozenset[str], list[Task]], list[Task]]:
+    def offered(self, claims: Mapping[Claimant, int]) -> tuple[dict[frozenset[str], list[Task]], list[Task]]:
         """Both, each in its own way."""
-        ready = {provides: self.claimable(provides, limit) for provides in sets}
-        return ready, self.find(WAITING_FOR, names, limit=limit)
+        sets = dict.fromkeys(provides for provides, _ in claims)
+        ready = {provides: self.claimable(provides, sum(claims.values())) for provides in sets}
+        return ready, self._lock(Task, self._tx.reserved(claims))
 
     def _lock(self, noun: type[Struct], rows: list[Any]) -> list[Any]:
         if noun in LOCKED:

@@ -6,7 +6,7 @@ from typing import Any
 
 from understudy.coordinator.nouns import Policy
 from understudy.hub.batch import Committed
-from understudy.simulation.ledger import FAILED, Entry, Ledger
+from understudy.simulation.ledger import FAILED, OPEN, Entry, Ledger
 from understudy.simulation.verdicts import Verdicts
 from understudy.simulation.watch import Watch
 from understudy.simulation.world import ViolationError
@@ -21,10 +21,16 @@ class Events:
         self._watch = watch
         self._policy = policy
         self._explained: set[str] = set()
+        self._refused: dict[str, str] = {}
 
     def explain(self, task_id: str) -> None:
         """This batch accepted a result or an owner's word about the task."""
         self._explained.add(task_id)
+        self._refused.pop(task_id, None)
+
+    def must_have_ended(self, task_id: str, what: str) -> None:
+        """A cancel was refused: the task had ended, at the latest in this batch, whose events are still to come."""
+        self._refused[task_id] = what
 
     def saw(self, committed: Committed) -> None:
         """The events of a commit, after its answers."""
@@ -34,6 +40,10 @@ class Events:
                 self._of_task(event.name, event.task_id, event.fields)
             else:
                 self._watch.reported(event.name, event.fields)
+        for task_id, what in self._refused.items():
+            if self._ledger.tasks[task_id].status == OPEN:
+                raise ViolationError("I10 a cancel is final", what, task_id)
+        self._refused.clear()
         self._explained.clear()
         self._ledger.may_gap = False
 

@@ -236,7 +236,7 @@ class Oracle:
         entry = self.ledger.tasks.get(task_id)
         if reply.status != HTTPStatus.OK or entry is None:
             if entry is not None and verb == "cancel" and entry.status == OPEN:
-                raise ViolationError("I10 a cancel is final", f"{task_id} refused: {reply.status}", task_id)
+                self._events.must_have_ended(task_id, f"{task_id} refused: {reply.status}")
             return
         if verb == "cancel":
             if entry.status in (DONE, FAILED):

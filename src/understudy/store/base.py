@@ -23,6 +23,7 @@ from understudy.store.queries import Finder, Query, Series
 
 N = TypeVar("N", bound=Struct)
 T = TypeVar("T")
+Claimant = tuple[frozenset[str], frozenset[str]]  # what a worker provides, and the names that it answers to
 UNREADABLE_SPEC = '{"unreadable":true}'  # stands for a task's content that is lost: nobody is given it
 UNREADABLE_MAX = 1_000  # rows that are remembered as unreadable
 
@@ -163,10 +164,15 @@ class Reader(Finder, Protocol):
         """Claimable tasks whose needs are covered, in the order of the queue."""
         ...
 
-    def offered(
-        self, sets: Collection[frozenset[str]], names: Collection[str], limit: int
-    ) -> tuple[dict[frozenset[str], list[Task]], list[Task]]:
-        """The claimable tasks for each of these sets of tags, and those that wait for a daemon of these names."""
+    def offered(self, claims: Mapping[Claimant, int]) -> tuple[dict[frozenset[str], list[Task]], list[Task]]:
+        """The claimable tasks for each set of tags, and the reserved ones, for claims of so many tasks."""
+        ...
+
+    def reserved(self, claims: Mapping[Claimant, int]) -> list[Task]:
+        """The tasks that wait for one of these claimants and whose needs it covers, in the order of the queue.
+
+        For each as many as it may get while others of the same name get theirs.
+        """
         ...
 
     def room(self) -> Room:

@@ -16,6 +16,7 @@ from understudy.store.session import N, SqlSession
 
 NEEDS_A_PAGE = 1000
 Place = tuple[int, str]  # in the order of the queue
+Waits = tuple[str, str]  # of reserved tasks: the daemon that they wait for, and their needs
 
 _SETS = (
     "WITH RECURSIVE n(needs) AS ("
@@ -27,6 +28,7 @@ _SETS = (
 READY_SETS, _ = positional(_SETS.format(which="ready = 1"))
 _OPEN = "status IN ('queued', 'leased') AND needs <> ''"  # as an index has it
 _OPEN_SETS, _ = positional(_SETS.format(which=_OPEN))
+RESERVED_SETS = "SELECT DISTINCT waiting_for, needs FROM task WHERE waiting_for <> '' AND waiting_for IN ?"
 _HEADS = (
     "SELECT t.order_key, t.id, t.needs FROM each(?) s JOIN task t ON t.id ="
     " (SELECT id FROM task WHERE ready = 1 AND needs = s.value ORDER BY order_key, id LIMIT 1)"

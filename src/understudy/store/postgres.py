@@ -125,9 +125,8 @@ class PostgresStore:
     def _configured(self, link: PostgresConnection, settings: dict[str, int | str]) -> PostgresConnection:
         """A connection of our own is configured once; behind a pooler each transaction is (`_begin`)."""
         if not link.is_pooled:
-            said = [Statement(f"SET {setting} = {value}") for setting, value in settings.items()]
-            if link.acknowledges_early:
-                said.append(Statement("SET synchronous_commit = on"))
+            given = {**settings, "synchronous_commit": link.commits}
+            said = [Statement(f"SET {setting} = {value}") for setting, value in given.items()]
             try:
                 link.ask(*said)
             except psycopg.Error as error:
@@ -142,7 +141,7 @@ class PostgresStore:
         """The statements that begin a transaction; behind a pooler they configure it too."""
         local: dict[str, int | str] = {}
         if link.is_pooled:
-            local = {**settings, **({"synchronous_commit": "on"} if link.acknowledges_early else {})}
+            local = {**settings, "synchronous_commit": link.commits}
         local.update(more)
         if not local:
             return [Statement(begin)]

@@ -6,23 +6,22 @@ postgres_fronts.py knows that place, or does not: then each of these reads from 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Task
-from understudy.store.base import Deadlines
+from understudy.store.base import Claimant, Deadlines
 from understudy.store.needs import NEEDS_A_PAGE, READY_SETS, Place, covered_by, tags_of
 from understudy.store.postgres_fronts import Fronts, Heads
 from understudy.store.postgres_pipeline import Statement
 from understudy.store.postgres_trips import Trips
 from understudy.store.postgres_wire import array, numbered
-from understudy.store.queries import READY, READY_FROM, WAITING_FOR, Query
+from understudy.store.queries import READY, READY_FROM, Query
 from understudy.store.reading import NUMBER_MAX, number_of
 from understudy.store.rows import RowQueries
 from understudy.store.session import N
-from understudy.store.statements import where
 from understudy.store.tables import TABLES
 
 SKIPPING = " FOR UPDATE SKIP LOCKED"
@@ -57,32 +56,30 @@ class QueueQueries(RowQueries):
     _is_beside: bool
     _trips: Trips
 
-    def _select(self, noun: type[Struct], where: str, values: Sequence[Any]) -> Statement:
-        """The rows of a noun, locked where that is due."""
-        raise NotImplementedError
-
     # ---- claims
 
     def claimable(self, provides: frozenset[str], limit: int) -> list[Task]:
         """Claimable tasks in the order of the queue; beside others, those that none of them is about to change."""
         return self._claimable(self._covered(provides), limit)
 
-    def offered(
-        self, sets: Collection[frozenset[str]], names: Collection[str], limit: int
-    ) -> tuple[dict[frozenset[str], list[Task]], list[Task]]:
-        """Both; the sets of needs come with the tasks that are reserved."""
+    def offered(self, claims: Mapping[Claimant, int]) -> tuple[dict[frozenset[str], list[Task]], list[Task]]:
+        """Both; the sets of needs of what is claimable and of what is reserved come together."""
+        sets = {provides for provides, _ in claims}
         if len(sets) != 1 or (self.fronts and self.fronts.heads() is not None):
-            return super().offered(sets, names, limit)
+            return super().offered(claims)
         (provides,) = sets
         began_s = time.perf_counter()
-        reserved_for = self._select(Task, where(self.dialect, WAITING_FOR), (self.dialect.collection(names), limit))
-        page, reserved = self._trips.rows(Statement(numbered(READY_SETS), ("", NEEDS_A_PAGE)), reserved_for)
+        reserved_sets, names = self._reserved_sets(claims)
+        page, waiting = self._trips.rows(
+            Statement(numbered(READY_SETS), ("", NEEDS_A_PAGE)), Statement(numbered(reserved_sets), names)
+        )
         covered = covered_by(provides, page)
         if len(page) == NEEDS_A_PAGE:
             covered += self._covered_needs(provides, page[-1][0])
         if self.fronts:
             self.fronts.note(time.perf_counter() - began_s)
-        return {provides: self._claimable(covered, limit)}, self._nouns(Task, reserved)
+        reserved = self._reserved(claims, waiting)
+        return {provides: self._claimable(covered, sum(claims.values()))}, reserved
 
     def _claimable(self, covered: list[str], limit: int) -> list[Task]:
         """The first tasks of these sets."""

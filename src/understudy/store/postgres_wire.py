@@ -142,7 +142,7 @@ class PostgresConnection:
         self.version = int(version)
         # a pooler answers with a number of its own, and gives each transaction another connection behind it
         self.is_pooled = pid != _own_number(self.connection)
-        self.acknowledges_early = commits == "off"
+        self.commits = "on" if commits == "off" else commits  # said by us: a server that reloads must not lower it
         self.connection.prepare_threshold = None
         self.pipeline.prepares = not self.is_pooled
 

@@ -14,6 +14,14 @@ _IS_WELL = (
 _OLD_TASKS = "SELECT id FROM task WHERE finished_at > 0 AND finished_at < :before ORDER BY finished_at LIMIT :limit"
 
 
+# The first event that is not dated after the newest one, if it is old; those before it were written by a clock that was
+# ahead, and have their age from it.
+_PAST_THE_FUTURE = (
+    "SELECT CASE WHEN at < :before THEN id ELSE 0 END FROM event "
+    "WHERE at <= (SELECT at FROM event ORDER BY id DESC LIMIT 1) ORDER BY id LIMIT 1"
+)
+
+
 def _by_age(table: str, key: str, column: str) -> tuple[str, ...]:
     chosen = f"SELECT {key} FROM {table} WHERE {column} > 0 AND {column} < :before ORDER BY {column} LIMIT :limit"  # noqa: S608
     return (f"DELETE FROM {table} WHERE {key} IN ({chosen})",)  # noqa: S608
@@ -42,8 +50,8 @@ PURGES: dict[str, tuple[str, ...]] = {
     ),
     "event": (
         (
-            "DELETE FROM event WHERE id IN (SELECT id FROM (SELECT id, at FROM event ORDER BY id LIMIT :limit) AS e "
-            "WHERE at < :before)"
+            "DELETE FROM event WHERE id IN (SELECT id FROM (SELECT id, at FROM event ORDER BY id LIMIT :limit) AS e "  # noqa: S608
+            f"WHERE at < :before OR id < ({_PAST_THE_FUTURE}))"
         ),
     ),
     "event_overflow": (
@@ -96,6 +104,13 @@ PURGES: dict[str, tuple[str, ...]] = {
         (
             "DELETE FROM notice WHERE id IN (SELECT id FROM notice WHERE created_at < :before "  # noqa: S608
             f"AND state <> 'waiting' AND {_IS_OVER} AND {_IS_WELL} ORDER BY created_at LIMIT :limit)"
+        ),
+    ),
+    "api_key": _by_age("api_key", "id", "revoked_at"),
+    "api_key_overflow": (
+        (
+            "DELETE FROM api_key WHERE id IN (SELECT id FROM api_key WHERE revoked_at > 0 ORDER BY revoked_at LIMIT "
+            "least(:limit, greatest(0, (SELECT count(*) FROM api_key WHERE revoked_at > 0) - :before)))"
         ),
     ),
     "link": _by_age("link", "hash", "expires_at"),

@@ -19,6 +19,7 @@ from understudy.coordinator.nouns import (
     Directive,
     Evidence,
     Incident,
+    Key,
     Memory,
     Notice,
     Period,
@@ -58,6 +59,7 @@ READY_FROM = Query(Task, "ready = 1 AND (order_key, id) >= (?, ?)", _QUEUE)
 READY_BEFORE = Query(Task, "ready = 1 AND (order_key, id) < (?, ?)", _QUEUE)
 WAITING_FOR_ANY = Query(Task, "waiting_for <> ''", _QUEUE)
 WAITING_FOR = Query(Task, "waiting_for <> '' AND waiting_for IN ?", _QUEUE)  # daemons
+WAITING_WITH = Query(Task, "waiting_for <> '' AND waiting_for = ? AND needs IN ?", _QUEUE)  # a daemon, sets of needs
 HELD_BY = Query(Task, "status = 'leased' AND daemon_id <> '' AND daemon_id IN ?")
 RUNNING = Query(Task, "status = 'leased' AND expires_h > 0", "claimed_at, id")
 DELAYED = Query(Task, "status = 'queued' AND ready = 0 AND waiting_for = ''")
@@ -88,6 +90,9 @@ INCIDENTS_SINCE = Query(Incident, "late_h >= ?")
 
 PERIODS = Query(Period, "to_at > 0 AND to_at > ?", "to_at DESC")  # that ended after an instant, gaps included
 PERIODS_OF = Query(Period, "daemon_id = ? AND to_at > ?", "from_at DESC")
+
+VALID_KEYS = Query(Key, "revoked_at = 0", "created_at, id")
+REVOKED_KEYS = Query(Key, "revoked_at > 0", "revoked_at DESC, id DESC")
 
 SESSIONS_OF = Query(Session, "key_id = ?", "seen_at DESC, id")
 SESSIONS = Query(Session, order="seen_at DESC, id")

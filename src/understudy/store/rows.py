@@ -11,14 +11,14 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from understudy.coordinator.nouns import Daemon, Directive, Task, Usage
-from understudy.store.base import Deadlines, Due
+from understudy.store.base import Claimant, Deadlines, Due
 from understudy.store.dialect import positional
 from understudy.store.lists import ListQueries
-from understudy.store.needs import NeedsQueries
+from understudy.store.needs import RESERVED_SETS, NeedsQueries, Waits, tags_of
 from understudy.store.outbox import OutboxQueries
 from understudy.store.pauses import PAUSES, RECENT_MS
 from understudy.store.purges import PURGES
-from understudy.store.queries import WAITING_FOR, Query, Series
+from understudy.store.queries import WAITING_WITH, Query, Series, in_queue_order
 from understudy.store.reading import NUMBER_MAX, number_of, shown
 from understudy.store.session import N
 from understudy.store.statements import counted, gathered, in_steps, upsert, where, where_key, where_keys
@@ -30,6 +30,7 @@ _ADD_USAGE = (
     "INSERT INTO usage (submitter, open_tasks, size_bytes) VALUES (?, ?, ?) ON CONFLICT (submitter) DO UPDATE SET"
     " open_tasks = usage.open_tasks + excluded.open_tasks, size_bytes = usage.size_bytes + excluded.size_bytes"
 )
+_RESERVED_SETS_OF_ONE = RESERVED_SETS.replace(" IN ?", " = ?")
 _NEXT_DEADLINES = (
     "SELECT (SELECT min(expires_h) FROM task WHERE status = 'leased'),"
     " (SELECT min(deadline_h) FROM daemon WHERE deadline_h > 0),"
@@ -108,13 +109,38 @@ class RowQueries(ListQueries, NeedsQueries, OutboxQueries, TakeoverQueries):
 
     # ---- the queue
 
-    def offered(
-        self, sets: Collection[frozenset[str]], names: Collection[str], limit: int
-    ) -> tuple[dict[frozenset[str], list[Task]], list[Task]]:
-        """The claimable tasks for each of these sets of tags, and those that wait for a daemon of these names."""
-        return {provides: self.claimable(provides, limit) for provides in sets}, self.find(
-            WAITING_FOR, names, limit=limit
-        )
+    def offered(self, claims: Mapping[Claimant, int]) -> tuple[dict[frozenset[str], list[Task]], list[Task]]:
+        """The claimable tasks for each set of tags, and the reserved ones, for claims of so many tasks."""
+        sets = dict.fromkeys(provides for provides, _ in claims)
+        return {provides: self.claimable(provides, sum(claims.values())) for provides in sets}, self.reserved(claims)
+
+    def reserved(self, claims: Mapping[Claimant, int]) -> list[Task]:
+        """The tasks that wait for one of these claimants and whose needs it covers, in the order of the queue.
+
+        First their sets of needs: what the claimant does not cover, however much it is, must not fill the limit.
+        """
+        return self._reserved(claims, self._fetch(*self._reserved_sets(claims)))
+
+    def _reserved_sets(self, claims: Mapping[Claimant, int]) -> tuple[str, Sequence[Any]]:
+        names = frozenset[str]().union(*(names for _, names in claims))
+        if self.dialect.names_one and len(names) == 1:
+            return _RESERVED_SETS_OF_ONE, (*names,)
+        return self.dialect.sql(RESERVED_SETS), (self.dialect.collection(names),)
+
+    def _reserved(self, claims: Mapping[Claimant, int], waiting: Sequence[Waits]) -> list[Task]:
+        """Those of these sets of needs; several claims of one name each have enough for all of them."""
+        if not waiting:
+            return []
+        found: dict[str, Task] = {}
+        for provides, names in claims:
+            covered: dict[str, list[str]] = {}
+            for name, needs in waiting:
+                if name in names and provides.issuperset(tags_of(needs)):
+                    covered.setdefault(name, []).append(needs)
+            for name, sets in covered.items():
+                limit = sum(count for (_, others), count in claims.items() if not names.isdisjoint(others))
+                found |= {task.id: task for task in self.find(WAITING_WITH, name, sets, limit=limit)}
+        return in_queue_order(list(found.values()))
 
     def ready_ids(self, limit: int) -> list[str]:
         """The ids of claimable tasks in the order of the queue."""

@@ -32,7 +32,7 @@ from understudy.hub.settled import Settled
 from understudy.hub.starts import RecordStart, SeeHub
 from understudy.runtime.hub.hints import Hints, hint_of
 from understudy.store.base import EventFilter, Reader, SignallingStore, Store, StoredEvent, Versioned
-from understudy.store.queries import HUBS_SEEN, WAITING_FOR
+from understudy.store.queries import HUBS_SEEN
 
 LOOK_EVERY_S = 1.0
 DUE_PART = 0.9  # so that a look that comes a little early is not the next one but one
@@ -268,4 +268,4 @@ def _tasks_for(reader: Reader, group: Group, most: int) -> int:
     """The number of claimable tasks for a group, counted up to those who wait."""
     provides, names = group
     count = len(reader.claimable(provides, most))
-    return min(count + len(reader.find(WAITING_FOR, sorted(names), limit=most)), most) if names else count
+    return min(count + len(reader.reserved({group: most})), most) if names else count
