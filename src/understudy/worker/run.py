@@ -35,7 +35,7 @@ from understudy.worker.guard_policy import Rooted, Spawning
 from understudy.worker.release import give_back
 from understudy.worker.start_faults import NO_DIRECTORY
 from understudy.worker.state import Run, WorkerState
-from understudy.worker.turns import forget, pass_on, remember, start_of, turn
+from understudy.worker.turns import BEGIN_MS_MAX, forget, pass_on, remember, start_of, turn
 
 GRACE_MS = 5_000  # from TERM to KILL (docs/measured.md, Process trees: claude ends its tools in 1.5 s; 2 s is too near)
 CONFIRM_MS_MAX = 30_000  # how long a claim may wait for a beat that confirms it
@@ -46,11 +46,14 @@ LIMIT_MS = 180_000  # until the loop counts as stopped: each look, start and end
 STARTS_MAX = 2  # once more without the session, or after a start that came to nothing
 
 
-def run_loop(state: WorkerState, run: Run) -> Loop:
-    """Carry one run through; whatever happens, nothing of it lives afterwards and its slot is free."""
+def run_loop(state: WorkerState, run: Run, begin_by_ms: int | None = None) -> Loop:
+    """Carry one run through; whatever happens, nothing of it lives afterwards and its slot is free.
+
+    What has not begun by `begin_by_ms` (mono) is given back; None: it was claimed just now.
+    """
     state.liveness.begin(run.signal, LIMIT_MS)
     try:
-        yield from _carry(state, run)
+        yield from _carry(state, run, state.clock.mono_ms() + BEGIN_MS_MAX if begin_by_ms is None else begin_by_ms)
     except Exception as error:  # noqa: BLE001 - an outermost loop: a defect must not leave a process behind
         ended = yield StopRun(run.id, grace_ms=0)
         yield WriteLog("critical", "Daemon", t("daemon.run_broke", task=run.task.id), {"error": repr(error)})
@@ -76,13 +79,12 @@ def _rest(state: WorkerState, run: Run) -> Loop:
         yield Wait(run.signal, left_ms)
 
 
-def _carry(state: WorkerState, run: Run) -> Loop:
+def _carry(state: WorkerState, run: Run, begin_by_ms: int) -> Loop:
     executor = state.executor_for(run.task)
     if executor is None:
         yield from give_back(state, run, "no_executor")
         return
-    is_wanted = yield from turn(state, run)
-    if not (is_wanted and (yield from _is_ours(state, run)) and (yield from _is_guarded(state, run))):
+    if not (yield from _may_begin(state, run, begin_by_ms)):
         yield from give_back(state, run, "not_started")
         return
     again, stop = "", ""
@@ -109,9 +111,18 @@ def _carry(state: WorkerState, run: Run) -> Loop:
         yield from end(state, run, stop, ended)
 
 
+def _may_begin(state: WorkerState, run: Run, begin_by_ms: int) -> Steps[bool]:
+    """Wait for its turn, for its lease and for a guard → whether it may be started."""
+    return (
+        (yield from turn(state, run, begin_by_ms))
+        and (yield from _is_ours(state, run, begin_by_ms))
+        and (yield from _is_guarded(state, run, begin_by_ms))
+    )
+
+
 def _why_not_again(state: WorkerState, run: Run) -> Steps[str]:
     """The reason not to start it once more, "" for none: since its first start ended, all may have changed."""
-    is_guarded = yield from _is_guarded(state, run)
+    is_guarded = yield from _is_guarded(state, run, state.clock.mono_ms() + GUARD_MS_MAX)
     stop = _reason_to_stop(run, state.clock.mono_ms(), run.started_ms + longest_ms(state, run))
     return stop or ("" if is_guarded else "drain")
 
@@ -124,12 +135,12 @@ def _say_again(state: WorkerState, run: Run, executor: Executor, again: str) -> 
     yield WriteLog("warning", "Daemon", t("executors.session_lost", task=run.task.id))
 
 
-def _is_ours(state: WorkerState, run: Run) -> Steps[bool]:
+def _is_ours(state: WorkerState, run: Run, begin_by_ms: int) -> Steps[bool]:
     """True if enough of the lease is left to start; otherwise a beat must confirm it first.
 
     The answer to a claim may be old (a long poll, a sleep in between): then only the hub can tell.
     """
-    until_ms = state.clock.mono_ms() + CONFIRM_MS_MAX
+    until_ms = min(state.clock.mono_ms() + CONFIRM_MS_MAX, begin_by_ms)
     while not run.stop:
         now_ms = state.clock.mono_ms()
         is_long = not run.is_mortal or run.deadline_ms - now_ms >= run.lease.first_ms // 3
@@ -142,9 +153,9 @@ def _is_ours(state: WorkerState, run: Run) -> Steps[bool]:
     return False
 
 
-def _is_guarded(state: WorkerState, run: Run) -> Steps[bool]:
+def _is_guarded(state: WorkerState, run: Run, begin_by_ms: int) -> Steps[bool]:
     """Tell the guard before there is a process; without a guard nothing is started, nor after the lease has ended."""
-    until_ms = state.clock.mono_ms() + GUARD_MS_MAX
+    until_ms = min(state.clock.mono_ms() + GUARD_MS_MAX, begin_by_ms)
     while not run.stop and not run.is_lease_over(state.clock.mono_ms()):
         if (yield TellGuard(spawning(run))):
             run.is_guarded = True
