@@ -1,4 +1,8 @@
-"""The end of a run: what it means, and what becomes of its result and of its lease."""
+"""The end of a run: what it means, and what becomes of its result and of its lease.
+
+A run that fails may be none of its task's failures: its lease was over (it is lost), or its machine is being stopped
+(its lease is given back, as after a drain).
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,7 @@ from understudy.worker.release import give_back
 from understudy.worker.state import Run, WorkerState, seconds
 
 KILL_AGAIN_MS = 1_000
+OWN_SIGNAL_MS = 500  # a system that stops sends its signal to runs and daemon at once; ours may be read a little later
 RAN_AWAY = "output_too_large"
 SLOW_START, IDLE_RUN, TIMED_OUT = "slow_start", "idle", "timed_out"
 
@@ -33,8 +38,9 @@ def settle(state: WorkerState, run: Run, executor: Executor, outcome: Outcome, e
     """It ended by itself, or somebody killed it: the guard does so when the lease is over."""
     if ended is not None and ended.ran_away:
         outcome = Outcome(success=False, output=outcome.output, error=t("daemon.ran_away"), failure_class=RAN_AWAY)
-    if not outcome.success and (yield from was_taken(state, run)):
-        yield from end(state, run, "lost", ended)
+    why = "" if outcome.success else (yield from _why_none_of_the_tasks(state, run, outcome, ended))
+    if why:
+        yield from end(state, run, why, ended)
         return
     yield from _heed_auth(state, executor, outcome)
     if outcome.is_untouched:
@@ -43,6 +49,26 @@ def settle(state: WorkerState, run: Run, executor: Executor, outcome: Outcome, e
         yield from give_back(state, run, "not_started")
     else:
         yield from finish(state, run, outcome)
+
+
+def _why_none_of_the_tasks(state: WorkerState, run: Run, outcome: Outcome, ended: Ended | None) -> Steps[str]:
+    """The reason for which a failure is none of the task: `lost` or `drain`; "" for one that is."""
+    if (yield from was_taken(state, run)):
+        return "lost"
+    if outcome.failure_final or ended is None or not ended.was_stopped:
+        return ""
+    return "drain" if (yield from _is_stopping(state, run)) else ""
+
+
+def _is_stopping(state: WorkerState, run: Run) -> Steps[bool]:
+    """True if this daemon is being stopped, or is asked to in the next moment."""
+    until_ms = state.clock.mono_ms() + OWN_SIGNAL_MS
+    while not (state.is_stop_asked or run.stop == "drain"):
+        left_ms = until_ms - state.clock.mono_ms()
+        if left_ms <= 0:
+            return False
+        yield Wait(run.signal, min(left_ms, OWN_SIGNAL_MS // 10))
+    return True
 
 
 def _heed_auth(state: WorkerState, executor: Executor, outcome: Outcome) -> Loop:
