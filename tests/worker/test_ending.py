@@ -9,16 +9,21 @@ import pytest
 
 from tests.worker.scene import Scene
 from understudy.worker.effects import (
+    ArchiveResult,
     Call,
     Ended,
+    Failed,
+    RunProgress,
+    Spawn,
     SpoolResult,
+    StopRun,
     TellGuard,
     Wait,
 )
-from understudy.worker.ending import OWN_SIGNAL_MS
-from understudy.worker.executors import Outcome
+from understudy.worker.ending import KILL_AGAIN_MS_MAX, OWN_SIGNAL_MS
+from understudy.worker.executors import NEW, Outcome, Plan, Start, TaskToRun
 from understudy.worker.executors.command import CommandExecutor
-from understudy.worker.guard_policy import RunDone
+from understudy.worker.guard_policy import Lost, RunDone
 from understudy.worker.state import Lease
 
 STOPS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
@@ -132,3 +137,123 @@ def test_a_verdict_that_is_final_counts_whatever_ended_the_run() -> None:
     scene.news = [Ended(code=-signal.SIGTERM)]
     scene.play()
     assert fate(scene) == (["blocked"], [])
+
+
+# ---- what survives its run ---------------------------------------------------------------------------
+
+
+def timed_out(*stops: Ended) -> Scene:
+    scene = lasting(Scene())
+    scene.news = [lambda: scene.clock.advance(3_600_000)]
+    scene.answers[StopRun] = [*stops]
+    return scene
+
+
+def test_a_run_that_timed_out_is_reported_when_nothing_of_it_lives() -> None:
+    """It may be tried again: not beside what is left of it. Until then it is named, and killed again."""
+    scene = timed_out(LEFT, LEFT, DEAD)
+    named: list[bool] = []
+    scene.answers[Wait] = lambda: named.append("r1" in scene.state.runs)
+    scene.play()
+    order = [type(effect) for effect in scene.effects if isinstance(effect, StopRun | SpoolResult)]
+    assert order == [StopRun, StopRun, StopRun, SpoolResult]
+    assert named == [True, True]
+    assert fate(scene) == (["timed_out"], [])
+
+
+@pytest.mark.parametrize(
+    ("code", "stops"), [(3, [StopRun, SpoolResult]), (0, [SpoolResult])], ids=["failed", "succeeded"]
+)
+def test_a_run_that_ended_by_itself_waits_for_what_is_left_only_if_it_may_be_tried_again(
+    code: int, stops: list[type]
+) -> None:
+    scene = lasting(Scene())
+    scene.news = [Ended(code=code, survivors=2)]
+    scene.answers[StopRun] = DEAD
+    scene.play()
+    assert [type(effect) for effect in scene.effects if isinstance(effect, StopRun | SpoolResult)] == stops
+
+
+def test_a_run_that_was_cancelled_is_reported_at_once() -> None:
+    scene = lasting(Scene())
+    scene.news = [lambda: scene.state.stop_run(scene.run, "cancelled")]
+    scene.answers[StopRun] = LEFT
+    scene.play()
+    assert (fate(scene), len(scene.all(StopRun))) == ((["cancelled"], []), 1)
+
+
+def test_a_run_that_is_lost_while_something_of_it_lives_is_no_failure_of_its_task() -> None:
+    """As the hub says when the time limit of the task is over, a minute later."""
+    scene = timed_out(LEFT)
+    scene.answers[Wait] = lambda: scene.state.stop_run(scene.run, "lost")
+    scene.answers[StopRun] = LEFT
+    scene.play()
+    assert fate(scene) == ([], [])
+    assert [effect.reason for effect in scene.all(ArchiveResult)] == ["lost"]
+    assert any(isinstance(told.message, Lost) for told in scene.all(TellGuard))
+
+
+def test_a_drained_run_that_is_lost_while_something_of_it_lives_is_told_to_the_guard() -> None:
+    scene = lasting(Scene())
+    scene.news = [lambda: scene.state.stop_run(scene.run, "drain")]
+    scene.answers[Wait] = lambda: scene.state.stop_run(scene.run, "lost")
+    scene.answers[StopRun] = LEFT
+    scene.play()
+    assert (fate(scene), done(scene)) == (([], []), True)
+    assert any(isinstance(told.message, Lost) for told in scene.all(TellGuard))
+
+
+def test_a_failure_of_what_outlives_its_daemon_is_not_reported() -> None:
+    scene = timed_out()
+    scene.answers[StopRun] = LEFT
+    scene.answers[Wait] = lambda: setattr(scene.state, "is_stopped", len(scene.all(Wait)) == 2)
+    scene.play()
+    assert (fate(scene), done(scene)) == (([], []), False)
+
+
+def test_what_cannot_be_killed_is_killed_again_ever_more_rarely_and_its_loop_counts_as_alive() -> None:
+    scene = timed_out(*[LEFT] * 40, DEAD)
+    late: list[tuple[str, ...]] = []
+
+    def beat() -> None:
+        scene.state.liveness.heard(scene.clock.mono_ms(), 60_000)
+        late.append(scene.state.liveness.stopped())
+
+    scene.answers[Wait] = beat
+    scene.play()
+    pauses = [wait.timeout_ms for wait in scene.all(Wait)]
+    assert (len(pauses), pauses[0] <= 1_000, pauses[-1] >= KILL_AGAIN_MS_MAX // 2) == (40, True, True)
+    assert set(late) == {()}
+
+
+def test_a_run_is_not_started_once_more_beside_what_is_left_of_its_first_start() -> None:
+    class Slow(CommandExecutor):
+        def plan(self, task: TaskToRun, run_id: str, start: Start = NEW) -> Plan:
+            return Plan(argv=("work",), env={}, start_ms_max=1_000)
+
+    scene = lasting(Scene(Slow(("work",), {})))
+    scene.news = [lambda: scene.clock.advance(1_000), RunProgress(at=1), Ended(code=0)]
+    scene.answers[StopRun] = [LEFT, LEFT, DEAD]
+    scene.play()
+    order = [type(effect) for effect in scene.effects if isinstance(effect, StopRun | Spawn)]
+    assert order == [Spawn, StopRun, StopRun, StopRun, Spawn]
+    assert scene.result().success
+
+
+def test_a_defect_is_reported_when_nothing_of_the_run_lives() -> None:
+    class Broken(CommandExecutor):
+        def outcome(self, ended: Ended, reading: Any = None) -> Outcome:
+            raise RuntimeError("defect")
+
+    scene = lasting(Scene(Broken(("work",), {})))
+    scene.answers[StopRun] = [LEFT, DEAD]
+    scene.play()
+    order = [type(effect) for effect in scene.effects if isinstance(effect, StopRun | SpoolResult)]
+    assert (order, fate(scene)) == ([StopRun, StopRun, SpoolResult], (["internal"], []))
+
+
+def test_a_start_that_failed_has_left_nothing() -> None:
+    scene = Scene()
+    scene.answers[Spawn] = Failed("work: no such file")
+    scene.play()
+    assert fate(scene) == (["spawn_failed"], [])

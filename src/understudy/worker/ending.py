@@ -1,11 +1,13 @@
 """The end of a run: what it means, and what becomes of its result and of its lease.
 
 A run that fails may be none of its task's failures: its lease was over (it is lost), or its machine is being stopped
-(its lease is given back, as after a drain).
+(its lease is given back, as after a drain). And a failure may be tried again, so it is reported only when nothing of
+the run lives.
 """
 
 from __future__ import annotations
 
+from understudy.backoff import Backoff
 from understudy.clock import MS_PER_S
 from understudy.texts import t
 from understudy.worker.auth import say_auth
@@ -28,10 +30,11 @@ from understudy.worker.guard_policy import Lost, RunDone
 from understudy.worker.release import give_back
 from understudy.worker.state import Run, WorkerState, seconds
 
-KILL_AGAIN_MS = 1_000
+KILL_AGAIN_MS, KILL_AGAIN_MS_MAX = 1_000, 30_000
 OWN_SIGNAL_MS = 500  # a system that stops sends its signal to runs and daemon at once; ours may be read a little later
 RAN_AWAY = "output_too_large"
 SLOW_START, IDLE_RUN, TIMED_OUT = "slow_start", "idle", "timed_out"
+CANCELLED = "cancelled"
 
 
 def settle(state: WorkerState, run: Run, executor: Executor, outcome: Outcome, ended: Ended | None) -> Loop:
@@ -48,7 +51,7 @@ def settle(state: WorkerState, run: Run, executor: Executor, outcome: Outcome, e
         yield WriteLog("warning", "Daemon", message)
         yield from give_back(state, run, "not_started")
     else:
-        yield from finish(state, run, outcome)
+        yield from finish(state, run, outcome, ended)
 
 
 def _why_none_of_the_tasks(state: WorkerState, run: Run, outcome: Outcome, ended: Ended | None) -> Steps[str]:
@@ -102,13 +105,15 @@ def end(state: WorkerState, run: Run, stop: str, ended: Ended | None) -> Loop:
         yield TellGuard(RunDone(run.id))
         yield WriteLog("warning", "Daemon", t("daemon.run_lost", task=run.task.id), {"token": run.lease.token})
     elif stop == "drain":
-        if (yield from _is_dead(state, run, ended)):
+        if (yield from is_dead(state, run, ended)):
             yield from give_back(state, run, "drain")
+        elif run.stop == "lost":
+            yield from end(state, run, "lost", ended)
     else:
         usage = run.reading.usage() if run.reading is not None else None
         error, name = _why(state, run, stop)
         outcome = Outcome(success=False, output=said, error=error, failure_class=name, usage=usage)
-        yield from finish(state, run, outcome)
+        yield from finish(state, run, outcome, ended)
 
 
 def _why(state: WorkerState, run: Run, stop: str) -> tuple[str, str]:
@@ -135,23 +140,35 @@ def longest_ms(state: WorkerState, run: Run) -> int:
     return min(asked_ms, state.duties.run_ms_max) if state.duties.run_ms_max else asked_ms
 
 
-def _is_dead(state: WorkerState, run: Run, ended: Ended | None) -> Steps[bool]:
-    """True if its lease may be given back. What cannot be killed is named in each beat, and killed again.
+def is_dead(state: WorkerState, run: Run, ended: Ended | None) -> Steps[bool]:
+    """True once nothing of it lives; False if it is lost before, or this daemon ends.
 
-    If it outlives this daemon, its guard tries once more, and leaves no will for it: its lease ends by itself.
+    What cannot be killed is named in each beat, and killed again, ever more rarely. If it outlives this daemon, its
+    guard tries once more, and leaves no will for it: its lease ends by itself.
     """
     if ended is not None and ended.survivors:
         fields = {"left": ended.survivors}
         yield WriteLog("critical", "Daemon", t("daemon.run_survived", task=run.task.id), fields)
+    pauses = Backoff(KILL_AGAIN_MS, KILL_AGAIN_MS_MAX, state.jitter)
     while ended is not None and ended.survivors:
-        if state.is_stopped:
+        if state.is_stopped or run.stop == "lost":
             return False
-        yield Wait(run.signal, KILL_AGAIN_MS)
+        state.mark(run.signal)
+        yield Wait(run.signal, pauses.next_ms())
         ended = yield StopRun(run.id, grace_ms=0)
     return True
 
 
-def finish(state: WorkerState, run: Run, outcome: Outcome) -> Loop:
+def finish(state: WorkerState, run: Run, outcome: Outcome, ended: Ended | None) -> Loop:
+    """Report what it came to; one that may be tried again only when nothing of this try lives."""
+    is_last = outcome.success or outcome.failure_final or outcome.failure_class == CANCELLED
+    if is_last or (yield from is_dead(state, run, ended)):
+        yield from _spool(state, run, outcome)
+    elif run.stop == "lost":
+        yield from end(state, run, "lost", ended)
+
+
+def _spool(state: WorkerState, run: Run, outcome: Outcome) -> Loop:
     """Spool the result, then let the guard forget the run: at every moment one of them is responsible for it."""
     result = _result(state, run, outcome)
     kept: Failed | None = yield SpoolResult(result)

@@ -25,6 +25,7 @@ from understudy.worker.ending import (
     cleaned,
     end,
     finish,
+    is_dead,
     longest_ms,
     settle,
     slow_start,
@@ -59,7 +60,7 @@ def run_loop(state: WorkerState, run: Run, begin_by_ms: int | None = None) -> Lo
         yield WriteLog("critical", "Daemon", t("daemon.run_broke", task=run.task.id), {"error": repr(error)})
         outcome = Outcome(success=False, error=f"internal: {error!r}", failure_class="internal")
         if run.has_process or ended is not None:
-            yield from finish(state, run, outcome)
+            yield from finish(state, run, outcome, ended)
         else:
             yield from _rest(state, run)
             yield from give_back(state, run, "not_started")
@@ -91,7 +92,7 @@ def _carry(state: WorkerState, run: Run, begin_by_ms: int) -> Loop:
     outcome: Outcome | None = None
     ended: Ended | None = None
     for nth in range(STARTS_MAX):
-        if nth and (stop := (yield from _why_not_again(state, run))):
+        if nth and (stop := (yield from _why_not_again(state, run, ended))):
             yield from end(state, run, stop, ended)
             return
         failed = yield from _start(state, run, executor, nth, has_session=again != "session")
@@ -120,8 +121,9 @@ def _may_begin(state: WorkerState, run: Run, begin_by_ms: int) -> Steps[bool]:
     )
 
 
-def _why_not_again(state: WorkerState, run: Run) -> Steps[str]:
+def _why_not_again(state: WorkerState, run: Run, ended: Ended | None) -> Steps[str]:
     """The reason not to start it once more, "" for none: since its first start ended, all may have changed."""
+    yield from is_dead(state, run, ended)  # never beside what is left of it; if that lives on, it is lost or we end
     is_guarded = yield from _is_guarded(state, run, state.clock.mono_ms() + GUARD_MS_MAX)
     stop = _reason_to_stop(run, state.clock.mono_ms(), run.started_ms + longest_ms(state, run))
     return stop or ("" if is_guarded else "drain")
