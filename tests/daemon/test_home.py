@@ -67,7 +67,7 @@ def test_a_first_start_that_cannot_keep_anything_says_a_sentence(
         raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path))
 
     made = Home(tmp_path, "mini")
-    monkeypatch.setattr("understudy.daemon.home.write_durably", full)
+    monkeypatch.setattr("understudy.daemon.home.write_first", full)
     monkeypatch.setattr("understudy.daemon.home.own_directory", full)
     monkeypatch.setattr("understudy.runtime.lock.FileLock.take", full)
     with pytest.raises(ConfigError, match=r"No space left on device.*df -h"):
@@ -100,3 +100,21 @@ def test_a_spoilt_count_of_starts_is_no_reason_not_to_start(tmp_path: Path) -> N
     home = Home(tmp_path, "mini")
     (home.root / "starts").write_text("1" * 5_000 + " 7 x \0")
     assert home.count_start(8) == 2
+
+
+def test_files_that_this_machine_cannot_read_are_no_reason_not_to_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path, "mini")
+    home.new_boot_id(IDS)
+    home.count_start(1)
+
+    def broken(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        for name in ("read_text", "exists", "glob"):
+            patch.setattr(Path, name, broken)
+        assert home.new_boot_id(IDS).startswith("boot-")
+        assert home.count_start(2) == 1
+        Spool(home)

@@ -88,7 +88,7 @@ class Home:
         place of the start that lives.
         """
         path = self.root / "boot-id"
-        last = path.read_text(errors="replace").strip() if path.exists() else ""
+        last = _said_in(path).strip()
         boot_id = ids.new_after("boot", last)
         with contextlib.suppress(OSError):  # a full disk: what is spooled must be delivered all the same
             write_durably(path, boot_id.encode())
@@ -97,7 +97,7 @@ class Home:
     def count_start(self, now_ms: int) -> int:
         """Note this start → how many there were within the last hour, this one included."""
         path = self.root / "starts"
-        said = path.read_text(errors="replace").split() if path.exists() else []
+        said = _said_in(path).split()
         starts = [
             int(at) for at in said if at.isdecimal() and len(at) < DIGITS_MAX and now_ms - HOUR_MS < int(at) <= now_ms
         ]
@@ -115,6 +115,14 @@ def _kept_in(data_dir: Path) -> Iterator[None]:
     except OSError as error:
         message = t("daemon.no_place", path=error.filename or data_dir, reason=error.strerror or error, data=data_dir)
         raise ConfigError(message) from error
+
+
+def _said_in(path: Path) -> str:
+    """The text of a file; "" of one that is not there, or that this machine cannot read: no reason not to start."""
+    try:
+        return path.read_text("utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def aged_files(paths: Iterable[Path]) -> list[tuple[os.stat_result, Path]]:
