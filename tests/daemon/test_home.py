@@ -34,6 +34,33 @@ def test_a_machine_id_that_no_hub_takes_is_made_anew(tmp_path: Path, spoilt: byt
     assert Home(tmp_path, "mini").machine_id(IDS) == made
 
 
+def test_two_first_starts_at_once_are_one_machine(tmp_path: Path) -> None:
+    """The hub refuses a name that comes from another machine: the loser would stand idle after its next start."""
+    one, other = Home(tmp_path, "one"), Home(tmp_path, "other")
+    made: list[str] = []
+
+    class Meanwhile(IdMaker):
+        def new(self, prefix: str) -> str:
+            if not made:
+                made.append(other.machine_id(IDS))
+            return super().new(prefix)
+
+    assert one.machine_id(Meanwhile(SystemClock())) == made[0]
+    assert other.machine_id(IDS) == made[0]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_machine_id_is_kept_where_the_file_system_has_no_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    first = Home(tmp_path, "mini").machine_id(IDS)
+    assert Home(tmp_path, "another").machine_id(IDS) == first
+
+
 def test_second_start_of_the_same_name_is_refused_with_the_process_that_has_it(tmp_path: Path) -> None:
     home = Home(tmp_path, "mini")
     lock = home.lock()
