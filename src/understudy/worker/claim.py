@@ -36,7 +36,7 @@ def claim_loop(state: WorkerState) -> Loop:
     """Long-poll for work; an unanswered claim is sent again under the same `requestId`."""
     failures = Backoff(500, FAILED_PAUSE_MS_MAX, state.jitter)
     empties = Backoff(50, EMPTY_PAUSE_MS_MAX, state.jitter)
-    request_id, sent_ms = "", 0
+    request_id, sent_ms, asked_ms = "", 0, 0
     foreign = ForeignHub(state)
     state.liveness.begin("claim", max(LIMIT_MS_MIN, 3 * (state.duties.poll_wait_ms + ANSWER_SLACK_MS)))
     while state.mode not in (IDLE, STOPPING):
@@ -44,8 +44,9 @@ def claim_loop(state: WorkerState) -> Loop:
             state.mark("claim")
             yield Wait("claim", FULL_LOOK_MS)
             continue
-        asked_ms = state.clock.mono_ms()
-        if not request_id:  # a lease is counted from the first sending of this id: no grant can be older
+        before_ms, asked_ms = asked_ms, state.clock.mono_ms()
+        is_stale = asked_ms - before_ms > state.duties.poll_wait_ms + BEGIN_MS_MAX  # what it may have brought has ended
+        if not request_id or is_stale:  # a lease is counted from the first sending of this id: no grant can be older
             request_id, sent_ms = state.ids.new("claim"), asked_ms
         answer = yield _request(state, request_id)
         if not isinstance(answer, HubAnswer) or answer.status != HTTPStatus.OK:
