@@ -12,6 +12,7 @@ import pytest
 
 from understudy.cli import start
 from understudy.cli.exits import Exit
+from understudy.config import Settings
 from understudy.daemon import DaemonInputs, assembly, succession
 from understudy.daemon.assembly import DaemonRuntime
 from understudy.daemon.home import Home
@@ -84,7 +85,8 @@ def test_runs_that_are_killed_with_a_life_that_broke_are_given_up_before(
 
     monkeypatch.setattr(assembly, "main_loop", breaks)
     monkeypatch.setattr(assembly.Machine, "end_everything", lambda _: seen.append(run.stop))
-    given = DaemonInputs(hub_url="http://127.0.0.1:9", api_key="key", data_dir=tmp_path)
+    quiet = Settings(log_stderr=False)
+    given = DaemonInputs(hub_url="http://127.0.0.1:9", api_key="key", data_dir=tmp_path, settings=quiet)
     life = threading.Thread(target=DaemonRuntime(given, ambient={"PATH": os.environ["PATH"]}).run)
     life.start()
     life.join(60)
