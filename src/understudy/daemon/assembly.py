@@ -231,6 +231,6 @@ class DaemonRuntime:
 
 
 def _drop_runs(state: WorkerState) -> None:
-    """What is killed with this life is no failure of its task."""
+    """A run that is killed with this life is given back: it is no failure of its task."""
     for run in state.runs.values():
         state.stop_run(run, "drain")

@@ -37,7 +37,7 @@ class GuardLink:
         self._process: subprocess.Popen[bytes] | None = None
         self._replaced: subprocess.Popen[bytes] | None = None
         self._writing = threading.Lock()
-        self._backlog = bytearray()  # told, and not yet in the pipe
+        self._backlog = bytearray()  # lines that the pipe has not taken yet
         self._fed: subprocess.Popen[bytes] | None = None  # the guard that a thread gives its backlog to
         self._took_s = 0.0  # when it last took something of that
         self._reading = threading.Lock()

@@ -211,7 +211,7 @@ class Child:
         self._news()
 
     def _as_of_now(self) -> Ended:
-        """What is known of its end before the root is buried: nothing but its output so far."""
+        """Its end as far as it is known before the root is buried: the output so far."""
         return Ended(
             code=None,
             stdout=self._stdout.kept(),
