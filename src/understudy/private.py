@@ -11,7 +11,7 @@ import fcntl
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO
@@ -82,17 +82,39 @@ def write_private(path: Path, content: bytes, executable: bool = False) -> None:
 
 def write_durably(path: Path, content: bytes) -> None:
     """Write a file so that after any crash it is there whole or not at all; 0600."""
-    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
+    _write_then(path, content, Path.replace)
+
+
+def write_first(path: Path, content: bytes) -> None:
+    """The same, unless somebody else has written it meanwhile: the first one counts."""
+    with contextlib.suppress(FileExistsError):
+        _write_then(path, content, _link)
+
+
+def _write_then(path: Path, content: bytes, give_name: Callable[[Path, Path], object]) -> None:
+    fd, name = tempfile.mkstemp(dir=path.parent, prefix=".")
+    temporary = Path(name)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(content)
             file.flush()
             _sync(file.fileno())
-        Path(temporary).replace(path)
+        give_name(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def _link(temporary: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        temporary.replace(path)
+    else:
+        temporary.unlink()
 
 
 def sync_directory(path: Path) -> None:

@@ -9,11 +9,12 @@ import pytest
 from understudy.clock import parse_iso
 from understudy.config import Settings
 from understudy.daemon.duties import duties_of, token_end
-from understudy.daemon.executors import claude_options, codex_options
+from understudy.daemon.executors import claude_options, codex_options, workspaces_of
 from understudy.daemon.inputs import DaemonInputs
 from understudy.errors import ConfigError
 from understudy.notify.base import ChannelSettings
 from understudy.redact import Redactor
+from understudy.worker.executors import TaskToRun
 from understudy.worker.executors.claude_code import ClaudeOptions
 from understudy.worker.executors.codex import CodexOptions
 from understudy.worker.state import Duties
@@ -34,6 +35,21 @@ def test_an_update_needs_the_owner_and_a_host_that_can() -> None:
     assert duties_of(given()).may_update
     assert not duties_of(given(allow_update=False)).may_update
     assert not duties_of(given(can_update=False)).may_update
+
+
+def test_a_workspace_that_cannot_be_made_keeps_no_daemon_from_its_spool_and_is_there_when_it_can(
+    tmp_path: Path,
+) -> None:
+    """A link to a volume that is not mounted ended each start."""
+    place, volume = tmp_path / "workspace", tmp_path / "volume"
+    place.symlink_to(volume)
+    spaces = workspaces_of(DaemonInputs(hub_url="http://h", api_key="k", data_dir=tmp_path))
+    assert spaces.directory(TaskToRun("t1"), "claude_code") == str(place)
+    place.unlink()
+    assert spaces.directory(TaskToRun("t1"), "command") is None
+    assert not place.exists()
+    assert spaces.directory(TaskToRun("t1"), "claude_code") == str(place)
+    assert place.is_dir()
 
 
 def test_a_token_lasts_a_year() -> None:

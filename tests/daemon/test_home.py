@@ -34,6 +34,33 @@ def test_a_machine_id_that_no_hub_takes_is_made_anew(tmp_path: Path, spoilt: byt
     assert Home(tmp_path, "mini").machine_id(IDS) == made
 
 
+def test_two_first_starts_at_once_are_one_machine(tmp_path: Path) -> None:
+    """The hub refuses a name that comes from another machine: the loser would stand idle after its next start."""
+    one, other = Home(tmp_path, "one"), Home(tmp_path, "other")
+    made: list[str] = []
+
+    class Meanwhile(IdMaker):
+        def new(self, prefix: str) -> str:
+            if not made:
+                made.append(other.machine_id(IDS))
+            return super().new(prefix)
+
+    assert one.machine_id(Meanwhile(SystemClock())) == made[0]
+    assert other.machine_id(IDS) == made[0]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_machine_id_is_kept_where_the_file_system_has_no_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    first = Home(tmp_path, "mini").machine_id(IDS)
+    assert Home(tmp_path, "another").machine_id(IDS) == first
+
+
 def test_second_start_of_the_same_name_is_refused_with_the_process_that_has_it(tmp_path: Path) -> None:
     home = Home(tmp_path, "mini")
     lock = home.lock()
@@ -67,7 +94,7 @@ def test_a_first_start_that_cannot_keep_anything_says_a_sentence(
         raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path))
 
     made = Home(tmp_path, "mini")
-    monkeypatch.setattr("understudy.daemon.home.write_durably", full)
+    monkeypatch.setattr("understudy.daemon.home.write_first", full)
     monkeypatch.setattr("understudy.daemon.home.own_directory", full)
     monkeypatch.setattr("understudy.runtime.lock.FileLock.take", full)
     with pytest.raises(ConfigError, match=r"No space left on device.*df -h"):
@@ -100,3 +127,21 @@ def test_a_spoilt_count_of_starts_is_no_reason_not_to_start(tmp_path: Path) -> N
     home = Home(tmp_path, "mini")
     (home.root / "starts").write_text("1" * 5_000 + " 7 x \0")
     assert home.count_start(8) == 2
+
+
+def test_files_that_this_machine_cannot_read_are_no_reason_not_to_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path, "mini")
+    home.new_boot_id(IDS)
+    home.count_start(1)
+
+    def broken(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        for name in ("read_text", "exists", "glob"):
+            patch.setattr(Path, name, broken)
+        assert home.new_boot_id(IDS).startswith("boot-")
+        assert home.count_start(2) == 1
+        Spool(home)

@@ -22,6 +22,8 @@ from tests.waiting import allowed_s, eventually
 from understudy import __version__
 from understudy.clock import SystemClock
 from understudy.daemon import installation as module
+from understudy.daemon.directive_file import DirectiveFile
+from understudy.daemon.home import Home
 from understudy.daemon.index import OWN_INDEX, has_own_index
 from understudy.daemon.installation import Installation, InstallError, launcher
 from understudy.worker.directives import ReceivedDirective
@@ -221,6 +223,30 @@ def test_two_environments_are_kept_and_none_that_was_taken_back(tmp_path: Path) 
     assert {path.name for path in made.environments.iterdir()} == {"original", "a", "d"}
     made.prune("d")
     assert {path.name for path in made.environments.iterdir()} == {"original", "a", "d"}
+
+
+def test_the_environment_of_another_living_daemon_stays(tmp_path: Path) -> None:
+    """It could start no guard any more, nor itself."""
+    made, other, gone = Installation(tmp_path), Home(tmp_path, "other"), Home(tmp_path, "gone")
+    made.launcher()
+    for name, age_s in (("a", 60), ("b", 50), ("c", 40), ("d", 30)):
+        environment(made, name, age_s)
+    other.environment.write_text("a")
+    gone.environment.write_text("b")
+    lock = other.lock()
+    made.prune("d", ["a"])
+    assert {path.name for path in made.environments.iterdir()} == {"original", "a", "c", "d"}
+    lock.release()
+    made.prune("d")
+    assert {path.name for path in made.environments.iterdir()} == {"original", "c", "d"}
+
+
+def test_a_daemon_notes_its_environment_when_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(tmp_path, "mini")
+    directives = DirectiveFile(home, "boot-1")
+    monkeypatch.setattr(directives.installation, "running", lambda: "1.2.3-abc")
+    directives.load(has_arrived=False)
+    assert home.environment.read_text() == "1.2.3-abc"
 
 
 def test_a_link_to_nothing_stops_no_tidying(tmp_path: Path) -> None:

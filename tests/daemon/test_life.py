@@ -17,6 +17,7 @@ from understudy.worker import run
 from understudy.worker.claim import lease_of
 from understudy.worker.effects import Call, Ended, Failed, HubAnswer
 from understudy.worker.results import RunResult
+from understudy.worker.turns import BEGIN_MS_MAX
 from understudy.worker.workspaces import Workspaces
 
 MINUTE_MS = 60_000
@@ -27,13 +28,13 @@ def started(hub: RulesHub) -> RulesHub:
     return hub
 
 
-def late_claims(hub: RulesHub) -> Hub:
-    """The hub with grants that are 24 s on their way."""
+def late_claims(hub: RulesHub, late_ms: int = 24_000) -> Hub:
+    """The hub with grants that come so late."""
 
     def call(call: Call) -> tuple[int, HubAnswer | Failed]:
         delay_ms, answer = hub.call(call)
         is_grant = call.path.endswith("/claim") and isinstance(answer, HubAnswer) and answer.body.get("success")
-        return (24_000 if is_grant else delay_ms), answer
+        return (late_ms if is_grant else delay_ms), answer
 
     return call
 
@@ -636,3 +637,44 @@ def test_without_the_directory_of_all_workspaces_no_task_fails(tmp_path: Path) -
     elsewhere.rename(root)
     hub.stage.cannot_start = None
     assert hub.stage.run_until(lambda: len(hub.results) == 3, within_ms=900_000)
+
+
+def test_a_task_that_waits_for_its_turn_is_given_back_before_its_time_is_over_at_the_hub(tmp_path: Path) -> None:
+    """The hub ends it a minute after its limit, counted from the claim; it had never begun, and that was its end."""
+    hub = started(RulesHub(capacity=2))
+    in_workspaces(hub, tmp_path)
+    hub.stage.play = lambda _: (3 * MINUTE_MS, Ended(code=0))
+    hub.submit("t1", workspace="here")
+    hub.submit("t2", workspace="here", timeoutSec=60)
+    assert hub.stage.run_until(lambda: len(hub.stage.state.runs) == 2)
+    claimed_ms = hub.stage.now_ms
+    assert hub.stage.run_until(lambda: bool(hub.released))
+    assert (hub.released, hub.stage.started) == ([("t2", "not_started")], ["t1"])
+    assert hub.stage.now_ms - claimed_ms <= BEGIN_MS_MAX
+    assert hub.stage.run_until(lambda: "t1" in hub.results)
+    hub.submit("t2", workspace="here", timeoutSec=60)
+    assert hub.stage.run_until(lambda: hub.stage.started == ["t1", "t2"])
+
+
+def test_a_grant_that_may_be_old_is_given_back_and_claimed_anew() -> None:
+    """The hub counts the time limit from its grant, and may have granted at the first of many sendings."""
+    hub = started(RulesHub())
+    assert hub.stage.run_until(lambda: hub.stage.state.is_known)
+    hub.is_away = True
+    hub.stage.run_for(3 * MINUTE_MS)
+    hub.submit("t1")
+    hub.is_away = False
+    assert hub.stage.run_until(lambda: bool(hub.released), within_ms=MINUTE_MS)
+    assert (hub.released, hub.stage.started) == ([("t1", "not_started")], [])
+    hub.submit("t1")
+    assert hub.stage.run_until(lambda: "t1" in hub.results, within_ms=MINUTE_MS)
+
+
+def test_a_grant_after_a_long_poll_is_as_good_as_any() -> None:
+    hub = started(RulesHub(poll_wait_ms=60_000))
+    assert hub.stage.run_until(lambda: hub.stage.state.is_known)
+    hub.stage.run_for(MINUTE_MS)
+    hub.stage.hub = late_claims(hub, 59_000)
+    hub.submit("t1")
+    assert hub.stage.run_until(lambda: "t1" in hub.results)
+    assert (hub.released, hub.stage.started) == ([], ["t1"])

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from tests.daemon.test_caffeinate import Mac
 from tests.waiting import eventually
 from tests.worker.trees import SLEEP, fresh, living
 from understudy.clock import SystemClock
+from understudy.daemon import machine as machine_module
 from understudy.daemon.caffeinate import Awake
 from understudy.daemon.directive_file import DirectiveFile
 from understudy.daemon.home import Home
@@ -29,9 +31,15 @@ from understudy.worker.state import Signals
 UNUSED: Any = None
 
 
-def machine_in(home: Home) -> Machine:
+def machine_in(home: Home, awake: Awake | None = None) -> Machine:
     clock = SystemClock()
-    return Machine(Driver(Signals(), clock), clock, Log(clock), UNUSED, UNUSED, home, UNUSED, Awake(()))
+    return Machine(Driver(Signals(), clock), clock, Log(clock), UNUSED, UNUSED, home, UNUSED, awake or Awake(()))
+
+
+def awaited(machine: Machine, run_id: str) -> Ended:
+    while not isinstance(news := machine.perform(AwaitRun(run_id, timeout_ms=10_000)), Ended):
+        assert news is not None
+    return news
 
 
 def spawned(machine: Machine, run_id: str, code: str) -> Spawned:
@@ -53,7 +61,7 @@ def test_run_that_was_ended_is_forgotten(tmp_path: Path) -> None:
 
 
 def test_run_that_survived_its_end_can_be_ended_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(children, "DRAIN_S", 0.1)
+    monkeypatch.setattr(children, "END_S", 0.1)
     home, run_id = Home(tmp_path, "mini"), fresh("m")
     machine = machine_in(home)
     root = spawned(machine, run_id, SLEEP)
@@ -75,11 +83,49 @@ def test_what_a_run_that_ended_well_left_unkillable_is_killed_at_the_end(
     with monkeypatch.context() as patch:
         patch.setattr(process_tree, "_send", lambda *_: None)
         spawned(machine, run_id, code)
-        while not isinstance(ended := machine.perform(AwaitRun(run_id, timeout_ms=10_000)), Ended):
-            assert ended is not None
+        ended = awaited(machine, run_id)
     assert (ended.code, ended.survivors) == (0, 1)
     machine.end_children()
     assert living([int(ended.stdout)]) == []
+
+
+def test_what_survived_its_run_keeps_nothing_awake_and_is_killed_again_when_the_next_run_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have come to itself by then: without its output, which is large, and with its marker."""
+    monkeypatch.setattr(children, "DRAIN_S", 0.1)
+    home, first, second, mac = Home(tmp_path, "mini"), fresh("m"), fresh("m"), Mac()
+    machine = machine_in(home, Awake(("caffeinate",), mac.start))
+    code = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {SLEEP!r}]).pid)"
+    with monkeypatch.context() as patch:
+        patch.setattr(process_tree, "_send", lambda *_: None)
+        spawned(machine, first, code)
+        assert mac.held() == 1
+        left = int(awaited(machine, first).stdout)
+    assert (mac.held(), machine._children, living([left])) == (0, {}, [left])
+    assert [path.name for path in home.markers.iterdir()] == [first]
+    spawned(machine, second, "print('next')")
+    assert awaited(machine, second).survivors == 0
+    eventually(lambda: not living([left]), what="the end of what was left")
+    spawned(machine, second, "print('once more')")
+    awaited(machine, second)
+    assert (machine._left, list(home.markers.iterdir())) == ({}, [])
+
+
+def test_of_many_runs_that_left_something_the_newest_are_killed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_module, "LEFT_MAX", 3)
+    machine = machine_in(Home(tmp_path, "mini"))
+    tree: Any = Unkillable()
+    for nth in range(10):
+        machine._put_away(f"r{nth}", tree, 1)
+    assert list(machine._left) == ["r7", "r8", "r9"]
+
+
+class Unkillable:
+    def kill(self, limit_ms: int = 0) -> int:
+        return 1
 
 
 def test_leftover_that_cannot_be_killed_is_left_to_the_next_life(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ import pytest
 
 from understudy.cli import start
 from understudy.cli.exits import Exit
+from understudy.config import Settings
 from understudy.daemon import DaemonInputs, assembly, succession
 from understudy.daemon.assembly import DaemonRuntime
 from understudy.daemon.home import Home
 from understudy.daemon.succession import Succession
+from understudy.worker.effects import Loop, WriteLog
+from understudy.worker.executors import TaskToRun
+from understudy.worker.state import Lease, Run, WorkerState
 
 UNUSED: Any = None
 
@@ -64,3 +69,25 @@ def test_a_full_disk_does_not_keep_the_next_life_from_beginning(
     monkeypatch.setattr(os, "execve", lambda *given: begun.append(given[0]))
     Succession(Home(tmp_path, "mini"), "boot", "directive", "not-there", 1_000).begin()
     assert len(begun) == 1
+
+
+def test_runs_that_are_killed_with_a_life_that_broke_are_given_up_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else they would count as failures of their tasks."""
+    lease = Lease(token=7, on_loss="wait", duration_ms=300_000, first_ms=30_000)
+    run, seen = Run("r1", TaskToRun("t1"), lease, 0, 0), []
+
+    def breaks(state: WorkerState) -> Loop:
+        state.runs[run.id] = run
+        yield WriteLog("info", "Daemon", "begun")
+        raise RuntimeError("defect")
+
+    monkeypatch.setattr(assembly, "main_loop", breaks)
+    monkeypatch.setattr(assembly.Machine, "end_everything", lambda _: seen.append(run.stop))
+    quiet = Settings(log_stderr=False)
+    given = DaemonInputs(hub_url="http://127.0.0.1:9", api_key="key", data_dir=tmp_path, settings=quiet)
+    life = threading.Thread(target=DaemonRuntime(given, ambient={"PATH": os.environ["PATH"]}).run)
+    life.start()
+    life.join(60)
+    assert seen == ["drain"]

@@ -219,13 +219,50 @@ def test_end_without_grace_cuts_a_grace_that_is_under_way(tmp_path: Path) -> Non
 
 def test_end_tells_of_those_who_survived_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the kernel held it, or it belonged to somebody else."""
-    monkeypatch.setattr(children, "DRAIN_S", 0.1)
+    monkeypatch.setattr(children, "END_S", 0.1)
     started, _ = child(*python(SLEEP))
     with monkeypatch.context() as patch:
         patch.setattr(process_tree, "_send", lambda *_: None)
         assert started.end(0) == Ended(code=None, survivors=1)
     assert started.end(0).survivors == 0
     assert living([started.pid]) == []
+
+
+# has our pipes, and nothing by which it could be found: no parent, session or marker of ours
+HOLDS = """
+import os, time
+parent = os.getpid()
+os.fork() and os._exit(0)
+os.setsid()
+while os.getppid() == parent:
+    time.sleep(0.01)
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("ends", [pytest.param(True, id="ended"), pytest.param(False, id="by itself")])
+def test_output_is_kept_although_somebody_holds_its_pipes(ends: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "DRAIN_S", 0.3)
+    script = 'env -i "$1" -c "$2"; sleep "$3"'
+    started, news = child("sh", "-c", script, "sh", sys.executable, HOLDS, "60" if ends else "0.2")
+    assert news.wait(60)
+    try:
+        result = started.end(1_000) if ends else ended(started)
+        holder = int(result.stdout)
+        assert (result.code, living([holder])) == (-signal.SIGTERM if ends else 0, [holder])
+    finally:
+        os.kill(int(started._stdout.kept()), signal.SIGKILL)
+
+
+def test_what_a_root_that_cannot_be_killed_has_said_so_far_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "END_S", 0.1)
+    started, news = child(*python(f"print('so far', flush=True); {SLEEP}"))
+    assert news.wait(60)
+    with monkeypatch.context() as patch:
+        patch.setattr(process_tree, "_send", lambda *_: None)
+        assert started.end(0) == Ended(code=None, stdout=b"so far\n", survivors=1)
+    assert started.end(0).survivors == 0
 
 
 @pytest.mark.parametrize("text", ["あ", "é", "🤖", "aあ🤖é"])

@@ -7,21 +7,19 @@ from typing import Any
 
 import pytest
 
+from tests.worker.scene import Scene
 from understudy.clock import ManualClock
-from understudy.ids import IdMaker
 from understudy.worker.effects import (
     ArchiveResult,
     AskGuard,
     AwaitRun,
     Call,
-    Effect,
     Ended,
     Failed,
     HubAnswer,
     Plan,
     RunProgress,
     Spawn,
-    Spawned,
     SpoolResult,
     StopRun,
     TellGuard,
@@ -33,48 +31,6 @@ from understudy.worker.executors.claude_code import ClaudeCode, ClaudeOptions
 from understudy.worker.executors.command import CommandExecutor
 from understudy.worker.guard_policy import Rooted, RunDone, Spawning
 from understudy.worker.run import run_loop
-from understudy.worker.state import Duties, Identity, Lease, Run, WorkerState
-
-
-class Scene:
-    """Answers a run's effects by their type and keeps what was asked."""
-
-    def __init__(self, executor: Any = None) -> None:
-        clock = ManualClock()
-        identity = Identity("mini", "machine", "boot", "0")
-        executor = executor or CommandExecutor(("work",), {})
-        self.state = WorkerState(identity, clock, IdMaker(clock), {"command": executor}, Duties())
-        lease = Lease(token=7, on_loss="requeue", duration_ms=30_000, first_ms=30_000)
-        self.run = Run("r1", TaskToRun(id="t1"), lease, clock.mono_ms(), clock.now_ms())
-        self.state.runs["r1"] = self.run
-        self.news: list[Any] = [Ended(code=0, stdout=b"answer")]
-        self.answers: dict[type, Any] = {
-            TellGuard: True,
-            Spawn: Spawned(42, 1.0),
-            AskGuard: False,
-            Call: HubAnswer(200, {}),
-        }
-        self.effects: list[Effect] = []
-
-    def play(self) -> Scene:
-        loop = run_loop(self.state, self.run)
-        value: Any = None
-        while True:
-            try:
-                effect = loop.send(value)
-            except StopIteration:
-                return self
-            self.effects.append(effect)
-            value = self.news.pop(0) if isinstance(effect, AwaitRun) else self.answers.get(type(effect))
-            if isinstance(value, Exception):
-                raise value
-
-    def all(self, kind: type) -> list[Any]:
-        return [effect for effect in self.effects if isinstance(effect, kind)]
-
-    def result(self) -> Any:
-        (kept,) = self.all(SpoolResult)
-        return kept.result
 
 
 def test_guard_knows_the_run_before_there_is_a_process_and_until_its_result_is_kept() -> None:

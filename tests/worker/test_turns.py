@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 
 from tests.worker.stage import Stage
+from understudy.config import Settings
 from understudy.daemon.machine import Machine
 from understudy.daemon.sessions import SessionFile
+from understudy.runtime.machine.children import END_S
 from understudy.worker import turns
 from understudy.worker.effects import SaveSessions, Wait
 from understudy.worker.executors import AssistantSession, PlainReading, TaskToRun
 from understudy.worker.executors.claude_code import ClaudeCode, ClaudeOptions
+from understudy.worker.process_tree import KILL_MS_MAX
+from understudy.worker.run import GRACE_MS
 from understudy.worker.state import Lease, Run
 
 TALK = {"channel": "slack", "user_id": "U1"}
@@ -44,7 +48,8 @@ def add(stage: Stage, run_id: str, **task: Any) -> Run:
 
 def waits(stage: Stage, run: Run, *, ends: Run | None = None) -> tuple[bool, int]:
     """Whether its turn came, and after how long; `ends` is over after the first look."""
-    loop, began_ms = turns.turn(stage.state, run), stage.now_ms
+    began_ms = stage.now_ms
+    loop = turns.turn(stage.state, run, began_ms + turns.BEGIN_MS_MAX)
     while True:
         try:
             effect = next(loop)
@@ -72,9 +77,14 @@ def test_one_conversation_is_worked_on_by_one_run_also_in_two_workspaces(stage: 
 def test_who_waits_too_long_is_given_back_and_who_is_stopped_goes_at_once(stage: Stage) -> None:
     add(stage, "r1")
     second, third = add(stage, "r2"), add(stage, "r3")
-    assert waits(stage, second) == (False, turns.TURN_MS_MAX)
+    assert waits(stage, second) == (False, turns.BEGIN_MS_MAX)
     third.stop = "cancelled"
     assert waits(stage, third) == (False, 0)
+
+
+def test_a_run_that_begins_last_and_uses_its_whole_limit_is_dead_before_the_hub_ends_its_lease() -> None:
+    longest_ms = turns.BEGIN_MS_MAX + GRACE_MS + KILL_MS_MAX + round(END_S * 1000)
+    assert longest_ms <= Settings().overtime_ms - 5_000
 
 
 def test_the_end_of_a_run_wakes_those_who_wait_for_it(stage: Stage) -> None:

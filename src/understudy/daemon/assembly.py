@@ -109,6 +109,7 @@ class DaemonRuntime:
         try:
             is_orderly = self._drive(driver, state, home)
         finally:
+            driver.change(partial(_drop_runs, state))
             machine.end_everything()
             guard.close()
         self.succession = self._succession(state, home)
@@ -227,3 +228,9 @@ class DaemonRuntime:
             return {}
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         return {number: signal.signal(number, lambda *_: None) for number in heeded(SIGNALS)}
+
+
+def _drop_runs(state: WorkerState) -> None:
+    """A run that is killed with this life is given back: it is no failure of its task."""
+    for run in state.runs.values():
+        state.stop_run(run, "drain")

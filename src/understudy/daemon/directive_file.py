@@ -24,6 +24,8 @@ class DirectiveFile:
 
     def load(self, *, has_arrived: bool) -> LoadedDirectives:
         """Load the directives of earlier lives, and note this start for the process that watches an update."""
+        with contextlib.suppress(OSError):  # for the other daemons of this directory, which tidy up as well
+            write_durably(self._home.environment, self.installation.running().encode())
         if has_arrived:
             with contextlib.suppress(OSError):
                 write_durably(self._home.arrived, self._boot_id.encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,10 +54,11 @@ def executors_of(given: DaemonInputs, ambient: Mapping[str, str]) -> dict[str, E
 def workspaces_of(given: DaemonInputs) -> Workspaces:
     """The directories of runs. An assistant never works in the directory in which the daemon was started."""
     commands = given.settings.task_cwd
-    assistants = commands or str(given.data_dir.absolute() / "workspace")
-    if not commands:
-        own_directory(Path(assistants))
-    return Workspaces(given.settings.workspaces, assistants, commands)
+    own = "" if commands else str(given.data_dir.absolute() / "workspace")
+    if own:
+        with contextlib.suppress(OSError):  # on a disk that is full or gone: what is spooled is delivered all the same
+            own_directory(Path(own))
+    return Workspaces(given.settings.workspaces, commands or own, commands, own)
 
 
 def claude_options(settings: Settings) -> claude.ClaudeOptions:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from understudy.errors import ConfigError
 from understudy.ids import IdMaker
-from understudy.private import own_directory, tighten, write_durably, write_private
-from understudy.runtime.lock import FileLock, LockedError
+from understudy.private import own_directory, tighten, write_durably, write_first, write_private
+from understudy.runtime.lock import FileLock, LockedError, holder_of
 from understudy.texts import t
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 HOUR_MS = 3_600_000
+DAEMONS, LOCK, ENVIRONMENT = "daemons", "lock", "environment"
 MACHINE_ID_CHARS_MAX = 128  # as the hub takes it
 STARTS_MAX = 1_000
 DIGITS_MAX = 20  # of an instant in ms; Python reads no number of thousands
@@ -42,12 +43,13 @@ class Home:
     def __init__(self, data_dir: Path, daemon_id: str) -> None:
         self.daemon_id = daemon_id
         self.data_dir = data_dir
-        self.root = data_dir / "daemons" / daemon_id
+        self.root = data_dir / DAEMONS / daemon_id
         self.spool = self.root / "spool"
         self.evidence = self.root / "evidence"
         self.markers = self.root / "runs"
         self.outputs = self.root / "outputs"
         self.directives = self.root / "directives.json"
+        self.environment = self.root / ENVIRONMENT  # the one that this daemon runs in
         self.arrived = self.root / "arrived"  # the last life of which a beat was accepted
         self.planned = self.root / "planned.json"  # an owner announced the stop that comes next
         self.verdict = self.root / "verdict.json"  # why an update was taken back
@@ -58,7 +60,7 @@ class Home:
 
     def lock(self) -> FileLock:
         """Held while this daemon lives; ConfigError if another process holds it."""
-        lock = FileLock(self.root / "lock")
+        lock = FileLock(self.root / LOCK)
         try:
             with _kept_in(self.data_dir):
                 lock.take(f"The daemon {self.daemon_id}")
@@ -75,7 +77,9 @@ class Home:
         """
         path = self.data_dir / "machine-id"
         with _kept_in(self.data_dir):
-            known = path.read_text("utf-8", errors="replace").strip() if path.exists() else ""
+            if not path.exists():
+                write_first(path, ids.new("machine").encode())  # another daemon of this directory may start now, too
+            known = path.read_text("utf-8", errors="replace").strip()
             if not known.isprintable() or "\ufffd" in known or not 0 < len(known) <= MACHINE_ID_CHARS_MAX:
                 known = ids.new("machine")
                 write_durably(path, known.encode())
@@ -88,7 +92,7 @@ class Home:
         place of the start that lives.
         """
         path = self.root / "boot-id"
-        last = path.read_text(errors="replace").strip() if path.exists() else ""
+        last = _said_in(path).strip()
         boot_id = ids.new_after("boot", last)
         with contextlib.suppress(OSError):  # a full disk: what is spooled must be delivered all the same
             write_durably(path, boot_id.encode())
@@ -97,7 +101,7 @@ class Home:
     def count_start(self, now_ms: int) -> int:
         """Note this start → how many there were within the last hour, this one included."""
         path = self.root / "starts"
-        said = path.read_text(errors="replace").split() if path.exists() else []
+        said = _said_in(path).split()
         starts = [
             int(at) for at in said if at.isdecimal() and len(at) < DIGITS_MAX and now_ms - HOUR_MS < int(at) <= now_ms
         ]
@@ -115,6 +119,22 @@ def _kept_in(data_dir: Path) -> Iterator[None]:
     except OSError as error:
         message = t("daemon.no_place", path=error.filename or data_dir, reason=error.strerror or error, data=data_dir)
         raise ConfigError(message) from error
+
+
+def _said_in(path: Path) -> str:
+    """The text of a file; "" of one that is not there, or that this machine cannot read: no reason not to start."""
+    try:
+        return path.read_text("utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def environments_in_use(data_dir: Path) -> set[str]:
+    """The environments that the living daemons of a data directory have noted as theirs."""
+    with contextlib.suppress(OSError):
+        homes = list((data_dir / DAEMONS).iterdir())
+        return {_said_in(home / ENVIRONMENT) for home in homes if holder_of(home / LOCK)}
+    return set()
 
 
 def aged_files(paths: Iterable[Path]) -> list[tuple[os.stat_result, Path]]:

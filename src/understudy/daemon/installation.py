@@ -29,7 +29,7 @@ from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 from understudy.clock import MS_PER_S, SystemClock
-from understudy.daemon.home import aged_files
+from understudy.daemon.home import aged_files, environments_in_use
 from understudy.daemon.index import has_own_index
 from understudy.errors import UnderstudyError
 from understudy.private import OTHERS, open_private, own_directory, write_private
@@ -109,16 +109,21 @@ class Installation:
         return prefix.name if prefix.parent == self.environments else ""
 
     def prune(self, kept: str, taken_back: Iterable[str] = ()) -> None:
-        """Remove what updates with these ids made and old environments: all but `kept`, the original, the newest."""
+        """Remove what updates with these ids made and old environments: all but `kept`, the original, the newest.
+
+        Those in which other daemons of this data directory run stay as well.
+        """
         self._remove_left_over()
         if not self.environments.is_dir():
             return
+        spared = {kept, ORIGINAL, *environments_in_use(self.root.parent)}
         for path in self.environments.iterdir():
-            if path.name != kept and any(path.name.endswith(_tail(taken)) for taken in taken_back if is_id(taken)):
+            if path.name not in spared and any(path.name.endswith(_tail(t)) for t in taken_back if is_id(t)):
                 shutil.rmtree(path, ignore_errors=True)
-        aged = aged_files(path for path in self.environments.iterdir() if path.name != ORIGINAL)
+        aged = aged_files(path for path in self.environments.iterdir() if path.name not in spared)
         made = [path for _, path in sorted(aged, key=lambda found: found[0].st_mtime)]
-        for path in [p for p in made if p.name != kept][: max(0, len(made) - KEPT)]:
+        beside = KEPT - (kept not in ("", ORIGINAL))
+        for path in made[: max(0, len(made) - beside)]:
             shutil.rmtree(path, ignore_errors=True)
 
     def _remove_left_over(self) -> None:

@@ -54,10 +54,11 @@ from understudy.worker.effects import (
     WriteLog,
 )
 from understudy.worker.executors import MARKER, Ended, PlainReading, RunProgress
-from understudy.worker.process_tree import ProcessTree
+from understudy.worker.process_tree import KILL_MS_MAX, ProcessTree
 from understudy.worker.start_faults import not_started
 
 NOTE_MS = 3_000  # how often the processes of a run are noted (docs/measured.md, Process trees)
+LEFT_MAX = 100  # runs of which something lives that cannot be killed; beyond that it is left to the next life
 
 
 class Machine:
@@ -87,6 +88,7 @@ class Machine:
         self._outputs = Outputs(home.outputs)
         self.sessions = SessionFile(home.root / "sessions.json")
         self._children: dict[str, Child] = {}
+        self._left: dict[str, ProcessTree] = {}  # what survived the end of its run, the newest last
         self._is_over = False  # nobody will end what begins from here on, but the guard its runs
 
     def perform(self, effect: Effect) -> Any:  # noqa: C901, PLR0911, PLR0912 - one line per effect
@@ -161,6 +163,7 @@ class Machine:
         self._is_over = True
         for child in list(self._children.values()):
             child.end(0)
+        self._end_what_is_left(KILL_MS_MAX)
 
     def _spawn(self, effect: Spawn) -> Spawned | Failed:
         marker = self._home.markers / effect.run_id
@@ -226,18 +229,45 @@ class Machine:
                 news = child.look()
                 break
             child.tree.note()
-        if isinstance(news, Ended) and not news.survivors:
-            self._bury(run_id)
+        if isinstance(news, Ended):
+            self._put_away(run_id, child.tree, news.survivors)
         return news
 
     def _stop(self, run_id: str, grace_ms: int) -> Ended | None:
-        child = self._children.get(run_id)
-        if child is None:
-            return None
-        ended = child.end(grace_ms)
-        if not ended.survivors:
-            self._bury(run_id)
-        return ended
+        child, left = self._children.get(run_id), self._left.get(run_id)
+        if child is not None:
+            ended = child.end(grace_ms)
+            self._put_away(run_id, child.tree, ended.survivors)
+            return ended
+        if left is not None:
+            survivors = left.kill()
+            self._put_away(run_id, left, survivors)
+            return Ended(code=None, survivors=survivors)
+        return None
+
+    def _put_away(self, run_id: str, tree: ProcessTree, survivors: int) -> None:
+        """A run is over: it keeps no machine awake, and only what survived it is remembered, by its marker too."""
+        self._end_what_is_left()
+        self._children.pop(run_id, None)
+        self._awake.let_go(run_id)
+        if survivors:
+            self._left[run_id] = tree
+            for oldest in list(self._left)[:-LEFT_MAX]:
+                self._left.pop(oldest, None)
+        else:
+            self._forget(run_id)
+
+    def _end_what_is_left(self, limit_ms: int = 0) -> None:
+        """One more KILL to everything that survived its run, which waits at most so long for it all to be gone."""
+        until_ms = self._clock.mono_ms() + limit_ms
+        for run_id, tree in list(self._left.items()):
+            if not tree.kill(max(0, until_ms - self._clock.mono_ms())):
+                self._forget(run_id)
+
+    def _forget(self, run_id: str) -> None:
+        self._left.pop(run_id, None)
+        with contextlib.suppress(OSError):
+            (self._home.markers / run_id).unlink(missing_ok=True)
 
     def _install(self, directive: ReceivedDirective, timeout_ms: int) -> Installed | Failed:
         try:
@@ -247,12 +277,6 @@ class Machine:
         except OSError as error:  # no descriptor, no process, no room on the disk
             return Failed(str(error))
         return Installed(environment, version)
-
-    def _bury(self, run_id: str) -> None:
-        self._children.pop(run_id, None)
-        self._awake.let_go(run_id)
-        with contextlib.suppress(OSError):
-            (self._home.markers / run_id).unlink(missing_ok=True)
 
 
 def _may_live(tree: ProcessTree) -> bool:

@@ -34,9 +34,10 @@ class Spool:
     def __init__(self, home: Home) -> None:
         self._dir = home.spool
         self._evidence = home.evidence
-        for leftover in self._dir.glob(".*"):
-            with contextlib.suppress(OSError):
-                leftover.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # this machine cannot look: no reason not to start
+            for leftover in self._dir.glob(".*"):
+                with contextlib.suppress(OSError):
+                    leftover.unlink(missing_ok=True)
 
     def load(self) -> tuple[RunResult, ...]:
         """All that is waiting, oldest first. A file that holds no result becomes evidence."""

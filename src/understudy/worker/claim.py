@@ -20,7 +20,7 @@ from understudy.worker.release import give_back
 from understudy.worker.run import run_loop
 from understudy.worker.start_faults import NO_PROCESSES
 from understudy.worker.state import IDLE, RUNNING, STOPPING, Lease, Run, WorkerState, seconds
-from understudy.worker.turns import pass_on
+from understudy.worker.turns import BEGIN_MS_MAX, pass_on
 
 CLAIM = "/api/queue/claim"
 ANSWER_SLACK_MS = 10_000  # beyond the wait that the hub was asked for
@@ -36,7 +36,7 @@ def claim_loop(state: WorkerState) -> Loop:
     """Long-poll for work; an unanswered claim is sent again under the same `requestId`."""
     failures = Backoff(500, FAILED_PAUSE_MS_MAX, state.jitter)
     empties = Backoff(50, EMPTY_PAUSE_MS_MAX, state.jitter)
-    request_id, sent_ms = "", 0
+    request_id, sent_ms, asked_ms = "", 0, 0
     foreign = ForeignHub(state)
     state.liveness.begin("claim", max(LIMIT_MS_MIN, 3 * (state.duties.poll_wait_ms + ANSWER_SLACK_MS)))
     while state.mode not in (IDLE, STOPPING):
@@ -44,9 +44,10 @@ def claim_loop(state: WorkerState) -> Loop:
             state.mark("claim")
             yield Wait("claim", FULL_LOOK_MS)
             continue
-        if not request_id:  # a lease is counted from the first sending of this id: no grant can be older
-            request_id, sent_ms = state.ids.new("claim"), state.clock.mono_ms()
-        asked_ms = state.clock.mono_ms()
+        before_ms, asked_ms = asked_ms, state.clock.mono_ms()
+        is_stale = asked_ms - before_ms > state.duties.poll_wait_ms + BEGIN_MS_MAX  # what it may have brought has ended
+        if not request_id or is_stale:  # a lease is counted from the first sending of this id: no grant can be older
+            request_id, sent_ms = state.ids.new("claim"), asked_ms
         answer = yield _request(state, request_id)
         if not isinstance(answer, HubAnswer) or answer.status != HTTPStatus.OK:
             yield from _refused(state, answer)
@@ -55,7 +56,8 @@ def claim_loop(state: WorkerState) -> Loop:
         state.mark("claim")
         request_id = ""
         granted = _granted(answer.body)
-        if not (yield from _take(state, foreign, granted, sent_ms)):  # the next one may be like these
+        begin_by_ms = _begin_by_ms(state, sent_ms, is_repeated=asked_ms != sent_ms)
+        if not (yield from _take(state, foreign, granted, sent_ms, begin_by_ms)):  # the next one may be like these
             yield Wait("claim", failures.next_ms())
             continue
         failures.reset()
@@ -96,7 +98,7 @@ def _granted(body: dict[str, Any]) -> list[Any]:
     return tasks[:TASKS_MAX] if isinstance(tasks, list) else [body]
 
 
-def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: int) -> Steps[bool]:
+def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: int, begin_by_ms: int) -> Steps[bool]:
     """Begin what was granted → False if something was, and none of it can be begun: unreadable, or here already."""
     runs = [(entry, _run_of(state, entry, sent_ms)) for entry in granted]
     room, has_begun = state.free_slots(), False
@@ -110,7 +112,7 @@ def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: 
             state.runs[run.id] = run
             state.signals.raise_("beat")  # names the token: from then on the task may wait for this machine
             try:
-                yield Fork(f"run:{run.id}", partial(run_loop, state, run), again=False)
+                yield Fork(f"run:{run.id}", partial(run_loop, state, run, begin_by_ms), again=False)
             except RuntimeError as error:  # "can't start new thread"
                 yield from _without_loop(state, run, str(error))
     unreadable = [entry for entry, run in runs if run is None]
@@ -124,6 +126,16 @@ def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: 
     elif runs:
         yield from foreign.spoke_well()
     return has_begun or not granted
+
+
+def _begin_by_ms(state: WorkerState, sent_ms: int, *, is_repeated: bool) -> int:
+    """The instant (mono) by which a run must begin, counted from the first sending of its claim.
+
+    A claim that was repeated may have been granted at any time since; one that was not was held by the hub until it
+    had something to grant, and its answer is on its way for no longer than a call's slack.
+    """
+    begin_by_ms = sent_ms + BEGIN_MS_MAX
+    return begin_by_ms if is_repeated else max(begin_by_ms, state.clock.mono_ms() + ANSWER_SLACK_MS)
 
 
 def _without_loop(state: WorkerState, run: Run, reason: str) -> Loop:

@@ -1,58 +1,66 @@
-"""One run from its claim to its result: guard first, then the process, then the verdict, then the spool."""
+"""One run from its claim to its end: guard first, then the process, then the verdict (worker/ending.py)."""
 
 from __future__ import annotations
 
 from understudy.clock import MS_PER_S
 from understudy.texts import t
-from understudy.worker.auth import say_auth
 from understudy.worker.effects import (
-    ArchiveResult,
-    AskGuard,
     AwaitRun,
     Ended,
     Failed,
     Loop,
     RunProgress,
-    RunResult,
     Spawn,
     Spawned,
-    SpoolResult,
     Steps,
     StopRun,
     TellGuard,
     Wait,
     WriteLog,
 )
-from understudy.worker.executors import OK, Executor, Outcome, Plan
-from understudy.worker.guard_policy import Lost, Rooted, RunDone, Spawning
+from understudy.worker.ending import (
+    IDLE_RUN,
+    SLOW_START,
+    TIMED_OUT,
+    cleaned,
+    end,
+    finish,
+    is_dead,
+    longest_ms,
+    settle,
+    slow_start,
+    was_taken,
+)
+from understudy.worker.executors import Executor, Outcome, Plan
+from understudy.worker.guard_policy import Rooted, Spawning
 from understudy.worker.release import give_back
 from understudy.worker.start_faults import NO_DIRECTORY
-from understudy.worker.state import Run, WorkerState, seconds
-from understudy.worker.turns import forget, pass_on, remember, start_of, turn
+from understudy.worker.state import Run, WorkerState
+from understudy.worker.turns import BEGIN_MS_MAX, forget, pass_on, remember, start_of, turn
 
 GRACE_MS = 5_000  # from TERM to KILL (docs/measured.md, Process trees: claude ends its tools in 1.5 s; 2 s is too near)
 CONFIRM_MS_MAX = 30_000  # how long a claim may wait for a beat that confirms it
 GUARD_MS_MAX = 10_000
 LOOK_MS = 60_000
-KILL_AGAIN_MS = 1_000
 BROKEN_MS = 10_000  # until a task is given back that a defect has met before its start: the next claim meets it again
 LIMIT_MS = 180_000  # until the loop counts as stopped: each look, start and end of a run takes less
-RAN_AWAY = "output_too_large"
 STARTS_MAX = 2  # once more without the session, or after a start that came to nothing
-SLOW_START, IDLE_RUN, TIMED_OUT = "slow_start", "idle", "timed_out"
 
 
-def run_loop(state: WorkerState, run: Run) -> Loop:
-    """Carry one run through; whatever happens, nothing of it lives afterwards and its slot is free."""
+def run_loop(state: WorkerState, run: Run, begin_by_ms: int | None = None) -> Loop:
+    """Carry one run through; whatever happens, nothing of it lives afterwards and its slot is free.
+
+    What has not begun by `begin_by_ms` (mono) is given back; None: it was claimed just now.
+    """
     state.liveness.begin(run.signal, LIMIT_MS)
     try:
-        yield from _carry(state, run)
+        yield from _carry(state, run, state.clock.mono_ms() + BEGIN_MS_MAX if begin_by_ms is None else begin_by_ms)
     except Exception as error:  # noqa: BLE001 - an outermost loop: a defect must not leave a process behind
         ended = yield StopRun(run.id, grace_ms=0)
         yield WriteLog("critical", "Daemon", t("daemon.run_broke", task=run.task.id), {"error": repr(error)})
         outcome = Outcome(success=False, error=f"internal: {error!r}", failure_class="internal")
         if run.has_process or ended is not None:
-            yield from _finish(state, run, outcome)
+            yield from finish(state, run, outcome, ended)
         else:
             yield from _rest(state, run)
             yield from give_back(state, run, "not_started")
@@ -72,60 +80,69 @@ def _rest(state: WorkerState, run: Run) -> Loop:
         yield Wait(run.signal, left_ms)
 
 
-def _carry(state: WorkerState, run: Run) -> Loop:
+def _carry(state: WorkerState, run: Run, begin_by_ms: int) -> Loop:
     executor = state.executor_for(run.task)
     if executor is None:
         yield from give_back(state, run, "no_executor")
         return
-    is_wanted = yield from turn(state, run)
-    if not (is_wanted and (yield from _is_ours(state, run)) and (yield from _is_guarded(state, run))):
+    if not (yield from _may_begin(state, run, begin_by_ms)):
         yield from give_back(state, run, "not_started")
         return
     again, stop = "", ""
     outcome: Outcome | None = None
     ended: Ended | None = None
     for nth in range(STARTS_MAX):
-        if nth and (stop := (yield from _why_not_again(state, run))):
-            yield from _end(state, run, stop, ended)
+        if nth and (stop := (yield from _why_not_again(state, run, ended))):
+            yield from end(state, run, stop, ended)
             return
         failed = yield from _start(state, run, executor, nth, has_session=again != "session")
         if failed is not None:
-            yield from _settle(state, run, executor, failed, None)
+            yield from settle(state, run, executor, failed, None)
             return
         stop, ended = yield from _watch(state, run)
         outcome = executor.outcome(ended or Ended(code=None), run.reading) if stop == "" else None
         again = SLOW_START if stop == SLOW_START else outcome.again if outcome else ""
-        if not again or nth + 1 == STARTS_MAX or (yield from _was_taken(state, run)):
+        if not again or nth + 1 == STARTS_MAX or (yield from was_taken(state, run)):
             break
         yield from _say_again(state, run, executor, again)
     yield from remember(state, run, executor)
     if outcome is not None:
-        yield from _settle(state, run, executor, outcome, ended)
+        yield from settle(state, run, executor, outcome, ended)
     else:
-        yield from _end(state, run, stop, ended)
+        yield from end(state, run, stop, ended)
 
 
-def _why_not_again(state: WorkerState, run: Run) -> Steps[str]:
+def _may_begin(state: WorkerState, run: Run, begin_by_ms: int) -> Steps[bool]:
+    """Wait for its turn, for its lease and for a guard → whether it may be started."""
+    return (
+        (yield from turn(state, run, begin_by_ms))
+        and (yield from _is_ours(state, run, begin_by_ms))
+        and (yield from _is_guarded(state, run, begin_by_ms))
+    )
+
+
+def _why_not_again(state: WorkerState, run: Run, ended: Ended | None) -> Steps[str]:
     """The reason not to start it once more, "" for none: since its first start ended, all may have changed."""
-    is_guarded = yield from _is_guarded(state, run)
-    stop = _reason_to_stop(run, state.clock.mono_ms(), run.started_ms + _longest_ms(state, run))
+    yield from is_dead(state, run, ended)  # never beside what is left of it; if that lives on, it is lost or we end
+    is_guarded = yield from _is_guarded(state, run, state.clock.mono_ms() + GUARD_MS_MAX)
+    stop = _reason_to_stop(run, state.clock.mono_ms(), run.started_ms + longest_ms(state, run))
     return stop or ("" if is_guarded else "drain")
 
 
 def _say_again(state: WorkerState, run: Run, executor: Executor, again: str) -> Loop:
     if again == SLOW_START:
-        yield WriteLog("warning", "Daemon", _slow_start(run))
+        yield WriteLog("warning", "Daemon", slow_start(run))
         return
     yield from forget(state, run, executor)
     yield WriteLog("warning", "Daemon", t("executors.session_lost", task=run.task.id))
 
 
-def _is_ours(state: WorkerState, run: Run) -> Steps[bool]:
+def _is_ours(state: WorkerState, run: Run, begin_by_ms: int) -> Steps[bool]:
     """True if enough of the lease is left to start; otherwise a beat must confirm it first.
 
     The answer to a claim may be old (a long poll, a sleep in between): then only the hub can tell.
     """
-    until_ms = state.clock.mono_ms() + CONFIRM_MS_MAX
+    until_ms = min(state.clock.mono_ms() + CONFIRM_MS_MAX, begin_by_ms)
     while not run.stop:
         now_ms = state.clock.mono_ms()
         is_long = not run.is_mortal or run.deadline_ms - now_ms >= run.lease.first_ms // 3
@@ -138,9 +155,9 @@ def _is_ours(state: WorkerState, run: Run) -> Steps[bool]:
     return False
 
 
-def _is_guarded(state: WorkerState, run: Run) -> Steps[bool]:
+def _is_guarded(state: WorkerState, run: Run, begin_by_ms: int) -> Steps[bool]:
     """Tell the guard before there is a process; without a guard nothing is started, nor after the lease has ended."""
-    until_ms = state.clock.mono_ms() + GUARD_MS_MAX
+    until_ms = min(state.clock.mono_ms() + GUARD_MS_MAX, begin_by_ms)
     while not run.stop and not run.is_lease_over(state.clock.mono_ms()):
         if (yield TellGuard(spawning(run))):
             run.is_guarded = True
@@ -206,7 +223,7 @@ def _not_started(state: WorkerState, run: Run, executor: Executor, failed: Faile
 
 def _watch(state: WorkerState, run: Run) -> Steps[tuple[str, Ended | None]]:
     """Until it ends by itself ("") or must be ended: lost, cancelled, drain, timed_out, slow_start, idle."""
-    limit_ms = run.started_ms + _longest_ms(state, run)
+    limit_ms = run.started_ms + longest_ms(state, run)
     began_ms = state.awake_ms()
     while True:
         state.mark(run.signal)
@@ -228,14 +245,9 @@ def _watch(state: WorkerState, run: Run) -> Steps[tuple[str, Ended | None]]:
             run.heard_ms = state.awake_ms()
             run.progress = RunProgress(
                 at=news.at,
-                text=_timed(state, run, _clean(state, news.text)) or run.progress.text,
-                checkpoint=_clean(state, news.checkpoint) or run.progress.checkpoint,
+                text=_timed(state, run, cleaned(state, news.text)) or run.progress.text,
+                checkpoint=cleaned(state, news.checkpoint) or run.progress.checkpoint,
             )
-
-
-def _longest_ms(state: WorkerState, run: Run) -> int:
-    asked_ms = run.task.timeout_sec * MS_PER_S
-    return min(asked_ms, state.duties.run_ms_max) if state.duties.run_ms_max else asked_ms
 
 
 def _silence_left_ms(state: WorkerState, run: Run, began_ms: int) -> int | None:
@@ -255,140 +267,6 @@ def _reason_to_stop(run: Run, now_ms: int, limit_ms: int) -> str:
     return TIMED_OUT if now_ms >= limit_ms else ""
 
 
-def _settle(state: WorkerState, run: Run, executor: Executor, outcome: Outcome, ended: Ended | None) -> Loop:
-    """It ended by itself, or somebody killed it: the guard does so when the lease is over."""
-    if ended is not None and ended.ran_away:
-        outcome = Outcome(success=False, output=outcome.output, error=t("daemon.ran_away"), failure_class=RAN_AWAY)
-    if not outcome.success and (yield from _was_taken(state, run)):
-        yield from _end(state, run, "lost", ended)
-        return
-    yield from _heed_auth(state, executor, outcome)
-    if outcome.is_untouched:
-        message = t("executors.given_back", task=run.task.id, reason=outcome.error)
-        yield WriteLog("warning", "Daemon", message)
-        yield from give_back(state, run, "not_started")
-    else:
-        yield from _finish(state, run, outcome)
-
-
-def _heed_auth(state: WorkerState, executor: Executor, outcome: Outcome) -> Loop:
-    """Note what a run shows about the login: it counts for more than any probe."""
-    is_shown = executor.probe() is not None or executor.name in state.start_faults
-    word = outcome.auth or (OK if outcome.success and is_shown else "")
-    if not word:
-        return
-    before = state.auth.get(executor.name, "")
-    state.set_auth(executor.name, word, is_shown_by_run=True)
-    if word != before:
-        yield from say_auth(executor.name, word, before)
-
-
-def _was_taken(state: WorkerState, run: Run) -> Steps[bool]:
-    """True if it failed only because its lease was over: that is a loss, no failure of the task.
-
-    A beat that is accepted right after (the daemon was stopped, say) does not bring it back to life.
-    """
-    if run.stop == "lost" or run.is_lease_over(state.clock.mono_ms()):
-        return True
-    return bool((yield AskGuard(run.id)))
-
-
-def _end(state: WorkerState, run: Run, stop: str, ended: Ended | None) -> Loop:
-    """It was ended on purpose: what that means depends on why."""
-    said = run.reading.said(ended) if run.reading is not None and ended is not None else None
-    if stop == "lost":
-        yield TellGuard(Lost(run.id))
-        yield ArchiveResult(_result(state, run, Outcome(success=False, output=said, error="lost")), "lost")
-        yield TellGuard(RunDone(run.id))
-        yield WriteLog("warning", "Daemon", t("daemon.run_lost", task=run.task.id), {"token": run.lease.token})
-    elif stop == "drain":
-        if (yield from _is_dead(state, run, ended)):
-            yield from give_back(state, run, "drain")
-    else:
-        usage = run.reading.usage() if run.reading is not None else None
-        error, name = _why(state, run, stop)
-        yield from _finish(
-            state, run, Outcome(success=False, output=said, error=error, failure_class=name, usage=usage)
-        )
-
-
-def _why(state: WorkerState, run: Run, stop: str) -> tuple[str, str]:
-    """(sentence, failure class) for a run that was ended, by the reason why it was."""
-    if stop == TIMED_OUT:
-        return t("executors.timed_out", seconds=_longest_ms(state, run) // MS_PER_S), TIMED_OUT
-    if stop == IDLE_RUN:
-        idle_ms = run.plan.idle_ms_max if run.plan is not None else 0
-        return t("executors.idle", seconds=seconds(idle_ms or 0)), TIMED_OUT
-    if stop == SLOW_START:
-        return _slow_start(run), "no_output"
-    return stop, stop
-
-
-def _slow_start(run: Run) -> str:
-    start_ms = run.plan.start_ms_max if run.plan is not None else 0
-    return t("executors.slow_start", task=run.task.id, seconds=seconds(start_ms or 0))
-
-
-def _is_dead(state: WorkerState, run: Run, ended: Ended | None) -> Steps[bool]:
-    """True if its lease may be given back. What cannot be killed is named in each beat, and killed again.
-
-    If it outlives this daemon, its guard tries once more, and leaves no will for it: its lease ends by itself.
-    """
-    if ended is not None and ended.survivors:
-        fields = {"left": ended.survivors}
-        yield WriteLog("critical", "Daemon", t("daemon.run_survived", task=run.task.id), fields)
-    while ended is not None and ended.survivors:
-        if state.is_stopped:
-            return False
-        yield Wait(run.signal, KILL_AGAIN_MS)
-        ended = yield StopRun(run.id, grace_ms=0)
-    return True
-
-
-def _finish(state: WorkerState, run: Run, outcome: Outcome) -> Loop:
-    """Spool the result, then let the guard forget the run: at every moment one of them is responsible for it."""
-    result = _result(state, run, outcome)
-    kept: Failed | None = yield SpoolResult(result)
-    state.results[run.id] = result
-    state.runs.pop(run.id, None)
-    if kept is not None:
-        state.unkept.add(run.id)
-    for signal in ("report", "claim"):
-        state.signals.raise_(signal)
-    if kept is None:
-        yield TellGuard(RunDone(run.id))
-    else:
-        yield WriteLog("critical", "Daemon", t("daemon.spool_failed"), {"reason": kept.reason})
-    fields = {
-        "success": outcome.success,
-        "class": outcome.failure_class or None,
-        "error": (result.error or "")[:200] or None,
-    }
-    yield WriteLog("info", "Daemon", f"Finished {run.task.id}", fields)
-
-
-def _result(state: WorkerState, run: Run, outcome: Outcome) -> RunResult:
-    ran_ms = state.clock.mono_ms() - run.started_ms if run.has_process else 0
-    return RunResult(
-        name=run.id,
-        task_id=run.task.id,
-        token=run.lease.token,
-        success=outcome.success,
-        finished_at=state.clock.now_ms(),
-        duration_ms=max(0, ran_ms),
-        output=_clean(state, outcome.output),
-        error=_clean(state, outcome.error),
-        failure_class=outcome.failure_class,
-        failure_final=outcome.failure_final,
-        usage=outcome.usage,
-    )
-
-
 def _timed(state: WorkerState, run: Run, text: str | None) -> str | None:
     """The words of a run, with how long it has run: by the clock that nobody sets."""
     return text and f"{text} · {(state.clock.mono_ms() - run.started_ms) // MS_PER_S} s"
-
-
-def _clean(state: WorkerState, text: str | None) -> str | None:
-    """Whole texts only: a secret that was cut in two is not recognised."""
-    return text and state.redactor.clean(text)

@@ -12,21 +12,22 @@ from understudy.worker.executors.assistant import Checkpoint, is_session
 from understudy.worker.executors.prompt import conversation_of
 from understudy.worker.state import Run, WorkerState
 
-TURN_MS_MAX = 600_000  # then the task is given back: its time limit at the hub runs meanwhile
+# From the claim to the start. At the hub the time limit of a run is counted from its claim, and a minute more is given
+# (UNDERSTUDY_OVERTIME): a run that begins by then may use its whole limit, and is dead before its task is another's.
+BEGIN_MS_MAX = 40_000
 LOOK_MS = 5_000
 SESSIONS_MAX = 1_000
 
 
-def turn(state: WorkerState, run: Run) -> Steps[bool]:
+def turn(state: WorkerState, run: Run, begin_by_ms: int) -> Steps[bool]:
     """Wait until no run that was here before has the same workspace or conversation → whether it is our turn."""
-    until_ms = state.clock.mono_ms() + TURN_MS_MAX
-    while not run.stop and not _is_first(state, run):
-        if state.clock.mono_ms() >= until_ms:
-            return False
+    while not run.stop and (left_ms := begin_by_ms - state.clock.mono_ms()) > 0:
+        if _is_first(state, run):
+            return True
         state.mark(run.signal)
         run.progress = RunProgress(at=state.clock.now_ms(), text=t("executors.waits"))
-        yield Wait(run.signal, LOOK_MS)
-    return not run.stop
+        yield Wait(run.signal, min(left_ms, LOOK_MS))
+    return False
 
 
 def _is_first(state: WorkerState, run: Run) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
 import msgspec
 
+from understudy.private import own_directory
 from understudy.texts import t
 from understudy.worker.executors import TaskToRun
 from understudy.worker.executors.prompt import conversation_of
@@ -21,11 +23,16 @@ class Workspaces(msgspec.Struct, frozen=True):
     root: str = ""
     assistants: str = ""  # where an assistant works if its task names no workspace
     commands: str = ""  # where the command works then; none: the daemon's own
+    own: str = ""  # the one that this daemon makes itself
 
     def directory(self, task: TaskToRun, executor: str) -> str | None:
         """The directory for this task; ValueError with the fix."""
         if not task.workspace:
-            return (self.assistants if executor in ASSISTANTS else self.commands) or None
+            found = self.assistants if executor in ASSISTANTS else self.commands
+            if found and found == self.own:
+                with contextlib.suppress(OSError):  # it could not be made before, or it was removed
+                    own_directory(Path(found))
+            return found or None
         if not _NAME.fullmatch(task.workspace):
             raise ValueError(t("executors.bad_workspace", name=task.workspace[:80]))
         if not self.root:

@@ -17,10 +17,11 @@ import msgspec
 from understudy.clock import Clock
 from understudy.runtime.machine.whole_file import WholeFile
 from understudy.worker.executors import Ended, Plan, Reading, RunProgress
-from understudy.worker.process_tree import ProcessTree, birth_of, is_living
+from understudy.worker.process_tree import KILL_MS_MAX, ProcessTree, birth_of, is_living
 
 READ_BYTES = 65_536
-DRAIN_S = 2.0  # for the pipes after everybody is dead; a survivor may hold them open
+DRAIN_S = 2.0  # for both pipes after everybody is dead; a survivor may hold them open
+END_S = DRAIN_S + KILL_MS_MAX / 1000 + 1.0  # until the end of a killed root is known: a look for others, its pipes
 LOOK_S = 0.05  # where the system cannot wait for an end without burying the dead
 NICE_MAX = 19
 CHARACTER_BYTES_MAX, CONTINUES, BEGINS = 4, 0x80, 0xC0  # of UTF-8
@@ -141,8 +142,8 @@ class Child:
                 survivors = self.tree.end(grace_ms)
         else:
             survivors = self.tree.kill()
-        self._is_over.wait(DRAIN_S * 2)
-        return msgspec.structs.replace(self._ended or Ended(code=None), survivors=survivors)
+        self._is_over.wait(END_S)
+        return msgspec.structs.replace(self._ended or self._as_of_now(), survivors=survivors)
 
     def _thread(self, name: str, target: Callable[[subprocess.Popen[bytes]], None]) -> threading.Thread:
         """A thread that waits for the start and ends if that fails; RuntimeError if the machine has none to give."""
@@ -201,19 +202,23 @@ class Child:
         with self._grace:
             survivors = self.tree.kill()
         code = process.wait()
+        until_s = time.monotonic() + DRAIN_S
         for reader in self._readers:
-            reader.join(DRAIN_S)
+            reader.join(max(0.0, until_s - time.monotonic()))
         self._whole.close()
-        self._ended = Ended(
-            code=code,
+        self._ended = msgspec.structs.replace(self._as_of_now(), code=code, survivors=survivors)
+        self._is_over.set()
+        self._news()
+
+    def _as_of_now(self) -> Ended:
+        """Its end as far as it is known before the root is buried: the output so far."""
+        return Ended(
+            code=None,
             stdout=self._stdout.kept(),
             stderr=self._stderr.kept(),
             left_out_bytes=self._stdout.left_out(),
             ran_away=self._ran_away,
-            survivors=survivors,
         )
-        self._is_over.set()
-        self._news()
 
     def _await_zombie(self) -> None:
         """Until the root is dead, without taking its pid from it; macOS has no waitid before Python 3.13."""

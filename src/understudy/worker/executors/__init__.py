@@ -7,6 +7,7 @@ what it remembers of a conversation is an `AssistantSession`, given to it at the
 
 from __future__ import annotations
 
+import signal
 from typing import Any, Protocol
 
 import msgspec
@@ -15,6 +16,8 @@ KIB = 1024
 MARKER = "UNDERSTUDY_RUN_ID"
 TASK_MARKER = "UNDERSTUDY_TASK_ID"
 OK = "ok"  # the word of an executor that can work
+_STOPS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL)  # by which a system that stops ends processes
+_STOPPED_CODES = frozenset(code for number in _STOPS for code in (-number, 128 + number))  # 128: says who wrapped it
 
 
 class TaskToRun(msgspec.Struct, frozen=True, rename="camel"):
@@ -85,6 +88,11 @@ class Ended(msgspec.Struct, frozen=True):
     left_out_bytes: int = 0  # of stdout, between head and tail
     ran_away: bool = False  # more output than `output_bytes_max`
     survivors: int = 0  # processes that KILL did not end in time (not ours to kill, or stuck in the kernel)
+
+    @property
+    def was_stopped(self) -> bool:
+        """True if somebody else ended it, as a system does that stops; what ran away was ended by us."""
+        return self.code in _STOPPED_CODES and not self.ran_away
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -1,0 +1,212 @@
+"""The end of a run: what it means, and what becomes of its result and of its lease.
+
+A run that fails may be none of its task's failures: its lease was over (it is lost), or its machine is being stopped
+(its lease is given back, as after a drain). And a failure may be tried again, so it is reported only when nothing of
+the run lives.
+"""
+
+from __future__ import annotations
+
+from understudy.backoff import Backoff
+from understudy.clock import MS_PER_S
+from understudy.texts import t
+from understudy.worker.auth import say_auth
+from understudy.worker.effects import (
+    ArchiveResult,
+    AskGuard,
+    Ended,
+    Failed,
+    Loop,
+    RunResult,
+    SpoolResult,
+    Steps,
+    StopRun,
+    TellGuard,
+    Wait,
+    WriteLog,
+)
+from understudy.worker.executors import OK, Executor, Outcome
+from understudy.worker.guard_policy import Lost, RunDone
+from understudy.worker.release import give_back
+from understudy.worker.state import Run, WorkerState, seconds
+
+KILL_AGAIN_MS, KILL_AGAIN_MS_MAX = 1_000, 30_000
+OWN_SIGNAL_MS = 500  # a system that stops sends its signal to runs and daemon at once; ours may be read a little later
+RAN_AWAY = "output_too_large"
+SLOW_START, IDLE_RUN, TIMED_OUT = "slow_start", "idle", "timed_out"
+CANCELLED = "cancelled"
+
+
+def settle(state: WorkerState, run: Run, executor: Executor, outcome: Outcome, ended: Ended | None) -> Loop:
+    """It ended by itself, or somebody killed it: the guard does so when the lease is over."""
+    if ended is not None and ended.ran_away:
+        outcome = Outcome(success=False, output=outcome.output, error=t("daemon.ran_away"), failure_class=RAN_AWAY)
+    why = "" if outcome.success else (yield from _why_none_of_the_tasks(state, run, outcome, ended))
+    if why:
+        yield from end(state, run, why, ended)
+        return
+    yield from _heed_auth(state, executor, outcome)
+    if outcome.is_untouched:
+        message = t("executors.given_back", task=run.task.id, reason=outcome.error)
+        yield WriteLog("warning", "Daemon", message)
+        yield from give_back(state, run, "not_started")
+    else:
+        yield from finish(state, run, outcome, ended)
+
+
+def _why_none_of_the_tasks(state: WorkerState, run: Run, outcome: Outcome, ended: Ended | None) -> Steps[str]:
+    """The reason for which a failure is none of the task: `lost` or `drain`; "" for one that is."""
+    if (yield from was_taken(state, run)):
+        return "lost"
+    if outcome.failure_final or ended is None or not ended.was_stopped:
+        return ""
+    return "drain" if (yield from _is_stopping(state, run)) else ""
+
+
+def _is_stopping(state: WorkerState, run: Run) -> Steps[bool]:
+    """True if this daemon is being stopped, or is asked to in the next moment."""
+    until_ms = state.clock.mono_ms() + OWN_SIGNAL_MS
+    while not (state.is_stop_asked or run.stop == "drain"):
+        left_ms = until_ms - state.clock.mono_ms()
+        if left_ms <= 0:
+            return False
+        yield Wait(run.signal, min(left_ms, OWN_SIGNAL_MS // 10))
+    return True
+
+
+def _heed_auth(state: WorkerState, executor: Executor, outcome: Outcome) -> Loop:
+    """Note what a run shows about the login: it counts for more than any probe."""
+    is_shown = executor.probe() is not None or executor.name in state.start_faults
+    word = outcome.auth or (OK if outcome.success and is_shown else "")
+    if not word:
+        return
+    before = state.auth.get(executor.name, "")
+    state.set_auth(executor.name, word, is_shown_by_run=True)
+    if word != before:
+        yield from say_auth(executor.name, word, before)
+
+
+def was_taken(state: WorkerState, run: Run) -> Steps[bool]:
+    """True if it failed only because its lease was over: that is a loss, no failure of the task.
+
+    A beat that is accepted right after (the daemon was stopped, say) does not bring it back to life.
+    """
+    if run.stop == "lost" or run.is_lease_over(state.clock.mono_ms()):
+        return True
+    return bool((yield AskGuard(run.id)))
+
+
+def end(state: WorkerState, run: Run, stop: str, ended: Ended | None) -> Loop:
+    """It was ended on purpose: what that means depends on why."""
+    said = run.reading.said(ended) if run.reading is not None and ended is not None else None
+    if stop == "lost":
+        yield TellGuard(Lost(run.id))
+        yield ArchiveResult(_result(state, run, Outcome(success=False, output=said, error="lost")), "lost")
+        yield TellGuard(RunDone(run.id))
+        yield WriteLog("warning", "Daemon", t("daemon.run_lost", task=run.task.id), {"token": run.lease.token})
+    elif stop == "drain":
+        if (yield from is_dead(state, run, ended)):
+            yield from give_back(state, run, "drain")
+        elif run.stop == "lost":
+            yield from end(state, run, "lost", ended)
+    else:
+        usage = run.reading.usage() if run.reading is not None else None
+        error, name = _why(state, run, stop)
+        outcome = Outcome(success=False, output=said, error=error, failure_class=name, usage=usage)
+        yield from finish(state, run, outcome, ended)
+
+
+def _why(state: WorkerState, run: Run, stop: str) -> tuple[str, str]:
+    """(sentence, failure class) for a run that was ended, by the reason why it was."""
+    if stop == TIMED_OUT:
+        return t("executors.timed_out", seconds=longest_ms(state, run) // MS_PER_S), TIMED_OUT
+    if stop == IDLE_RUN:
+        idle_ms = run.plan.idle_ms_max if run.plan is not None else 0
+        return t("executors.idle", seconds=seconds(idle_ms or 0)), TIMED_OUT
+    if stop == SLOW_START:
+        return slow_start(run), "no_output"
+    return stop, stop
+
+
+def slow_start(run: Run) -> str:
+    """The sentence about a run that gave no sign of life in time."""
+    start_ms = run.plan.start_ms_max if run.plan is not None else 0
+    return t("executors.slow_start", task=run.task.id, seconds=seconds(start_ms or 0))
+
+
+def longest_ms(state: WorkerState, run: Run) -> int:
+    """The time that it may run: its task's limit, or the owner's where that is shorter."""
+    asked_ms = run.task.timeout_sec * MS_PER_S
+    return min(asked_ms, state.duties.run_ms_max) if state.duties.run_ms_max else asked_ms
+
+
+def is_dead(state: WorkerState, run: Run, ended: Ended | None) -> Steps[bool]:
+    """True once nothing of it lives; False if it is lost before, or this daemon ends.
+
+    What cannot be killed is named in each beat, and killed again, ever more rarely. If it outlives this daemon, its
+    guard tries once more, and leaves no will for it: its lease ends by itself.
+    """
+    if ended is not None and ended.survivors:
+        fields = {"left": ended.survivors}
+        yield WriteLog("critical", "Daemon", t("daemon.run_survived", task=run.task.id), fields)
+    pauses = Backoff(KILL_AGAIN_MS, KILL_AGAIN_MS_MAX, state.jitter)
+    while ended is not None and ended.survivors:
+        if state.is_stopped or run.stop == "lost":
+            return False
+        state.mark(run.signal)
+        yield Wait(run.signal, pauses.next_ms())
+        ended = yield StopRun(run.id, grace_ms=0)
+    return True
+
+
+def finish(state: WorkerState, run: Run, outcome: Outcome, ended: Ended | None) -> Loop:
+    """Report what it came to; one that may be tried again only when nothing of this try lives."""
+    is_last = outcome.success or outcome.failure_final or outcome.failure_class == CANCELLED
+    if is_last or (yield from is_dead(state, run, ended)):
+        yield from _spool(state, run, outcome)
+    elif run.stop == "lost":
+        yield from end(state, run, "lost", ended)
+
+
+def _spool(state: WorkerState, run: Run, outcome: Outcome) -> Loop:
+    """Spool the result, then let the guard forget the run: at every moment one of them is responsible for it."""
+    result = _result(state, run, outcome)
+    kept: Failed | None = yield SpoolResult(result)
+    state.results[run.id] = result
+    state.runs.pop(run.id, None)
+    if kept is not None:
+        state.unkept.add(run.id)
+    for name in ("report", "claim"):
+        state.signals.raise_(name)
+    if kept is None:
+        yield TellGuard(RunDone(run.id))
+    else:
+        yield WriteLog("critical", "Daemon", t("daemon.spool_failed"), {"reason": kept.reason})
+    fields = {
+        "success": outcome.success,
+        "class": outcome.failure_class or None,
+        "error": (result.error or "")[:200] or None,
+    }
+    yield WriteLog("info", "Daemon", f"Finished {run.task.id}", fields)
+
+
+def _result(state: WorkerState, run: Run, outcome: Outcome) -> RunResult:
+    ran_ms = state.clock.mono_ms() - run.started_ms if run.has_process else 0
+    return RunResult(
+        name=run.id,
+        task_id=run.task.id,
+        token=run.lease.token,
+        success=outcome.success,
+        finished_at=state.clock.now_ms(),
+        duration_ms=max(0, ran_ms),
+        output=cleaned(state, outcome.output),
+        error=cleaned(state, outcome.error),
+        failure_class=outcome.failure_class,
+        failure_final=outcome.failure_final,
+        usage=outcome.usage,
+    )
+
+
+def cleaned(state: WorkerState, text: str | None) -> str | None:
+    """Without secrets. Whole texts only: a secret that was cut in two is not recognised."""
+    return text and state.redactor.clean(text)
