@@ -135,7 +135,7 @@ class Connections:
         """Close a connection on which no answer is under way, the one that showed its key longest ago.
 
         Idle ones go first: between two requests that is allowed, and clients come again. Then those that wait for their
-        client, and may do so for ever: that many would keep everybody else out. A key with more than its part loses
+        client: with enough of these one key would keep everybody else out. A key with more than its part loses
         one of either kind before anybody else does.
         """
         key_id, count = max(self._of_key.items(), key=lambda one: one[1])

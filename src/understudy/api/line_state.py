@@ -1,4 +1,4 @@
-"""What one connection is doing, as others ask it, and when it reads on."""
+"""The state of one connection, for others that ask it, and the pause of its reading."""
 
 from __future__ import annotations
 
@@ -57,6 +57,6 @@ class Flow(FlowControl):
         self._line = line
 
     def resume_reading(self) -> None:
-        """Read on, unless it is too early: then whoever begins the last of those requests does it."""
+        """Read on, unless it is too early: that is for the one that begins the last of those requests."""
         if self.read_paused and not self._line.is_ahead:
             super().resume_reading()
