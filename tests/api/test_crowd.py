@@ -503,6 +503,21 @@ def test_a_request_that_we_do_not_read_is_not_slow(rest: bytes) -> None:
     assert line.ended == "closed"
 
 
+def test_a_body_that_nobody_reads_is_counted_until_it_is_read_and_not_kept_after_the_answer() -> None:
+    """Each idle connection kept up to 320 KB of it for 75 s, without a key."""
+    line, size = VirtualLine(), 250_000
+    line.protocol.data_received(b"GET / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size + b" " * size)
+    running: Any = line.protocol.cycle
+    assert line.crowd.waiting_bytes == len(running.body) == size
+    line.answer()
+    assert (line.crowd.waiting_bytes, len(running.body)) == (0, 0)
+    upload_line = VirtualLine()
+    upload_line.protocol.data_received(upload(1 << 20) + b" " * size)
+    assert upload_line.crowd.waiting_bytes == size
+    upload_line.send(b"")
+    assert upload_line.crowd.waiting_bytes == 0, "it is read, and counts among the bodies of its key"
+
+
 def test_a_connection_that_is_lost_keeps_nothing_of_what_was_sent_ahead() -> None:
     line = VirtualLine()
     line.send(WHOLE * 8_000)

@@ -22,7 +22,7 @@ BODIES_BYTES_MAX = 128 << 20  # request bodies that are not decided yet, over al
 BODIES_OF_KEY_MAX = BODIES_BYTES_MAX // 2  # of one key, so that no key takes the room of another
 SMALL_BYTES = 32 << 10  # a beat, a renewal, a claim: always read, whatever the others hold
 UNREAD_BYTES_MAX = 128 << 20  # answers that wait to be read, over all connections
-WAITING_BYTES_MAX = 64 << 20  # unfinished heads, and requests sent ahead of the answers to others, over all connections
+WAITING_BYTES_MAX = 64 << 20  # unfinished heads, bodies not read yet, requests sent ahead of answers, over all
 
 
 class ClientConnection(Protocol):

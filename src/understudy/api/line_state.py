@@ -52,11 +52,13 @@ class LineState(HttpToolsProtocol):
 class Flow(FlowControl):
     """Reads on only when no request waits that was sent ahead: a long poll would read, and keep, more and more."""
 
-    def __init__(self, transport: Any, line: LineState) -> None:
+    def __init__(self, transport: Any, line: Any) -> None:
         super().__init__(transport)
         self._line = line
 
     def resume_reading(self) -> None:
         """Read on, unless it is too early: that is for the one that begins the last of those requests."""
-        if self.read_paused and not self._line.is_ahead:
+        line = self._line
+        if self.read_paused and not line.is_ahead:
+            line.crowd.note_waiting(line, 0)
             super().resume_reading()

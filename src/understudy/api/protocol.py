@@ -266,12 +266,14 @@ class LimitedProtocol(LineState):
             self.crowd.note_waiting(self, self._queued_bytes)
 
     def on_body(self, body: bytes) -> None:
-        """Body is not kept here: it is read, and limited, by who answers."""
+        """Body is read, and limited, by what answers; what waits for that is counted once nothing more is read."""
         self._is_heard = True
         if self._is_over or not self._in_body:
             return
         self._body_bytes += len(body)
         super().on_body(body)
+        if self.flow.read_paused:
+            self.crowd.note_waiting(self, self._queued_bytes + len(self.cycle.body))
         if self.cycle.response_complete and self._body_bytes > IGNORED_BYTES_MAX:
             self._give_up()
 
@@ -299,7 +301,13 @@ class LimitedProtocol(LineState):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._running = cycle
+        cycle.on_response = self._forget_body
         super()._start_asgi_task(cycle, app)
+
+    def _forget_body(self) -> None:
+        """It is answered: what nobody has read of its body is not kept until the next request."""
+        self._running.body.clear()
+        self.on_response_complete()
 
     def _answer_when_read(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         """No answer is made while the one before is not read: else both stand in memory."""
