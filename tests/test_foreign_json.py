@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from understudy.daemon.home import Home
 from understudy.daemon.spool import Spool
 from understudy.errors import BadRequestError
+from understudy.wire import foreign_json
 from understudy.wire.daemons import HeartbeatBody
 from understudy.wire.decode import decode
 from understudy.wire.foreign_json import object_of, parsed, whole
+from understudy.wire.limits import VALUES_MAX
 from understudy.wire.memory import MemorySaveBody
 from understudy.wire.tasks import ReleaseBody, RenewBody, ResultBody, StatusBody
 from understudy.worker.executors import AssistantSession
@@ -60,6 +62,24 @@ def test_what_is_nested_too_deeply_is_rubbish_too(opening):
         for shape in (AssistantSession, dict[str, object]):
             with pytest.raises(msgspec.MsgspecError):
                 parsed(raw.encode(), shape)
+
+
+TOO_MUCH = {"deep": b"[" * 101 + b"]" * 101, "manifold": b"[" + b"[]," * VALUES_MAX + b"[]]"}
+
+
+@pytest.mark.parametrize("kind", TOO_MUCH)
+def test_what_a_parser_would_take_long_for_is_not_parsed(kind, monkeypatch):
+    raw = b'{"type":"x","id":' + TOO_MUCH[kind] + b"}"
+    assert object_of(raw, is_from_hub=True) is not None, "it is JSON, and a claim may bring as much"
+    monkeypatch.setattr(foreign_json, "parsed", pytest.fail)
+    assert object_of(raw) is None
+    reader = JsonLines()
+    assert list(reader.feed(raw + b"\n")) == []
+    assert reader.skipped == 1
+
+
+def test_as_many_values_as_a_request_may_hold_are_read():
+    assert object_of(b'{"id":[' + b"1," * VALUES_MAX + b"1]}") == {"id": [1] * (VALUES_MAX + 1)}
 
 
 @pytest.mark.parametrize("half", HALVES)

@@ -28,16 +28,17 @@ class FakeLine:
 
     def __init__(self, crowd: Connections, address: str = "10.0.0.1", unread_bytes: int = 0) -> None:
         self.crowd, self.address, self.unread_bytes = crowd, address, unread_bytes
-        self.is_idle, self.is_dropped = True, False
+        self.is_idle, self.waits_for_client, self.is_dropped = True, False, False
         crowd.join(self)
 
     def drop(self) -> None:
         self.is_dropped = True
 
 
-def established(crowd: Connections, address: str = "10.0.0.9") -> FakeLine:
+def established(crowd: Connections, address: str = "10.0.0.9", key_id: str = "key", state: str = "idle") -> FakeLine:
     line = FakeLine(crowd, address)
-    crowd.establish(line)
+    crowd.establish(line, key_id)
+    line.is_idle, line.waits_for_client = state == "idle", state == "unfinished"
     return line
 
 
@@ -80,6 +81,68 @@ def test_a_full_hub_closes_what_is_idle_and_otherwise_says_that_it_is_deaf() -> 
     newcomer.is_idle = False
     assert FakeLine(crowd).is_dropped
     assert refused == [1]
+
+
+@pytest.mark.parametrize("state", ["idle", "unfinished"])
+def test_a_key_that_holds_a_full_hub_loses_its_own_connections_to_newcomers(state: str) -> None:
+    """Half a head on each of its connections, and no daemon came in any more."""
+    refused: list[int] = []
+    crowd = Connections(16, lambda: refused.append(1))
+    others = [established(crowd, key_id=f"daemon-{n}") for n in range(6)]
+    greedy = [established(crowd, key_id="greedy", state=state) for _ in range(10)]
+    newcomers = [established(crowd, key_id="daemon-7", state="answering") for _ in range(6)]
+    assert [line.is_dropped for line in greedy] == [True] * 6 + [False] * 4
+    assert not any(line.is_dropped for line in (*others, *newcomers))
+    assert not refused
+
+
+def test_of_keys_with_no_more_than_their_part_the_idle_go_first_and_then_those_that_wait_for_their_client() -> None:
+    crowd = Connections(16)
+    lines = [
+        established(crowd, key_id=f"k{n % 4}", state=("answering", "unfinished", "idle")[n % 3]) for n in range(16)
+    ]
+    crowd.establish(lines[2], "k2")  # it has shown its key again
+    dropped: list[int] = []
+    for _ in range(10):
+        established(crowd, key_id="newcomer", state="answering")
+        dropped += [n for n, line in enumerate(lines) if line.is_dropped and n not in dropped]
+    assert dropped == [5, 8, 11, 14, 2, 1, 4, 7, 10, 13]
+    assert FakeLine(crowd).is_dropped, "answers are under way on all that are left"
+
+
+def test_newcomers_to_a_full_hub_do_not_push_out_each_other() -> None:
+    """A daemon that comes again must have the time to show its key, whatever strangers do."""
+    crowd = Connections(1280)
+    known = [established(crowd) for _ in range(1280)]
+    newcomers = [FakeLine(crowd, f"10.0.1.{n}") for n in range(10)]
+    strangers = [FakeLine(crowd, "10.0.2.1") for _ in range(100)]
+    assert sum(line.is_dropped for line in known) == 10
+    assert [line.is_dropped for line in newcomers] == [True] + [False] * 9
+    assert sum(not line.is_dropped for line in strangers) == 1
+    assert len(crowd) == 1280
+
+
+HALF_HEAD, WHOLE = b"GET / HTTP/1.1\r\nHost", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "waits"),
+    [
+        (HALF_HEAD, True), (b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\n12345", True),
+        (WHOLE, False), (WHOLE + HALF_HEAD, False), (WHOLE + WHOLE + HALF_HEAD, False), (b"", False),
+    ],
+    ids=["half a head", "half a body", "a request", "half a head behind it", "two and a half", "nothing"],
+)  # fmt: skip
+def test_only_what_its_client_holds_up_waits_for_it(sent: bytes, *, waits: bool) -> None:
+    line = VirtualLine()
+    line.send(sent)
+    assert line.protocol.waits_for_client == waits
+
+
+def test_an_answer_that_is_not_read_waits_for_its_client() -> None:
+    line = VirtualLine()
+    line.leave_unread(100_000)
+    assert line.protocol.waits_for_client
 
 
 @pytest.mark.parametrize(
@@ -366,6 +429,100 @@ def test_whoever_lets_most_wait_unread_is_cut_off_first(monkeypatch) -> None:
     for one in lines:
         crowd.note_unread(one)
     assert [one.is_dropped for one in lines] == [False, True, False]
+
+
+def test_whoever_sends_most_ahead_is_cut_off_first(monkeypatch) -> None:
+    monkeypatch.setattr(connections, "WAITING_BYTES_MAX", 100)
+    crowd = Connections(50)
+    lines = [FakeLine(crowd) for _ in range(3)]
+    for one, size in zip(lines, (40, 50, 10), strict=True):
+        crowd.note_waiting(one, size)
+    crowd.note_waiting(lines[2], 11)
+    assert [one.is_dropped for one in lines] == [False, True, False]
+    assert crowd.waiting_bytes == 51
+    for one in lines:
+        crowd.leave(one)
+    assert crowd.waiting_bytes == 0
+
+
+# ---- requests that are sent ahead of answers
+
+
+def answer_all(line: VirtualLine) -> int:
+    """Every request gets its answer in turn → how many there were."""
+    for count in range(100_000):
+        cycle = line.protocol._running
+        if cycle is None or cycle.response_complete:
+            return count
+        cycle.response_started = cycle.response_complete = True
+        cycle.on_response()
+    raise AssertionError("without end")
+
+
+def test_while_requests_wait_that_were_sent_ahead_nothing_more_is_read() -> None:
+    """A long poll waits for its client to go, and with that read on and kept all that came."""
+    line = VirtualLine()
+    line.send(WHOLE * 8_000)
+    assert line.protocol.flow.read_paused, "and `send` has asked for more, as a long poll does"
+    queued_bytes = len(line.protocol.pipeline) * protocol.REQUEST_BYTES
+    assert len(line.protocol._rest) + queued_bytes <= line.crowd.waiting_bytes <= 1 << 20
+    assert answer_all(line) == 8_000
+    assert not line.protocol.flow.read_paused
+    assert line.crowd.waiting_bytes == 0
+
+
+def test_a_head_that_is_not_whole_is_counted_until_it_is() -> None:
+    line = VirtualLine()
+    line.send(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * protocol.HEADERS_MAX)
+    assert line.crowd.waiting_bytes >= protocol.HEADERS_MAX * 100, "so much memory do they take"
+    line.send(b"\r\n")
+    assert line.crowd.waiting_bytes == 0
+    assert answer_all(line) == 1
+
+
+def test_a_head_of_too_many_headers_is_refused_before_it_is_whole() -> None:
+    """64 KiB of the smallest took 1.8 MB."""
+    line = VirtualLine()
+    line.send(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * (protocol.HEADERS_MAX + 2))
+    assert line.ended == "closed"
+    assert line.transport.written[0].startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("rest", [HALF_HEAD, b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\n12345"])
+def test_a_request_that_we_do_not_read_is_not_slow(rest: bytes) -> None:
+    """Its deadline begins once the requests before it have begun."""
+    line = VirtualLine()
+    line.protocol.timeout_keep_alive = 600
+    line.send(WHOLE + WHOLE + rest)
+    line.loop.pass_time(600)
+    assert line.ended == ""
+    answer_all(line)
+    line.loop.pass_time(29)
+    assert line.ended == ""
+    line.loop.pass_time(2)
+    assert line.ended == "closed"
+
+
+def test_a_body_that_nobody_reads_is_counted_until_it_is_read_and_not_kept_after_the_answer() -> None:
+    """Each idle connection kept up to 320 KB of it for 75 s, without a key."""
+    line, size = VirtualLine(), 250_000
+    line.protocol.data_received(b"GET / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size + b" " * size)
+    running: Any = line.protocol.cycle
+    assert line.crowd.waiting_bytes == len(running.body) == size
+    line.answer()
+    assert (line.crowd.waiting_bytes, len(running.body)) == (0, 0)
+    upload_line = VirtualLine()
+    upload_line.protocol.data_received(upload(1 << 20) + b" " * size)
+    assert upload_line.crowd.waiting_bytes == size
+    upload_line.send(b"")
+    assert upload_line.crowd.waiting_bytes == 0, "it is read, and counts among the bodies of its key"
+
+
+def test_a_connection_that_is_lost_keeps_nothing_of_what_was_sent_ahead() -> None:
+    line = VirtualLine()
+    line.send(WHOLE * 8_000)
+    line.protocol.connection_lost(None)
+    assert (line.crowd.waiting_bytes, len(line.protocol.pipeline), line.protocol._rest) == (0, 0, b"")
 
 
 # ---- streams

@@ -11,6 +11,7 @@ import pytest
 from tests.api.hubs import Hub
 from tests.api.rows import ROWS, Row
 from tests.api.wire import ADMIN, OWNER
+from understudy.api.fields import FIELDS_MAX
 from understudy.wire.limits import BODY_BYTES_MAX
 
 
@@ -248,6 +249,14 @@ def test_endless_trailers_are_refused(hub):
 )
 def test_a_body_too_deep_or_too_manifold_is_refused_before_it_is_parsed(hub: Hub, body: bytes, detail: str) -> None:
     assert hub.post("/api/queue", body).of(400)["details"] == [detail]
+
+
+def test_a_query_of_too_many_fields_is_refused_and_not_ignored(hub: Hub) -> None:
+    """A filter among them that did not count would show other tasks than were asked for."""
+    for path in ("/api/queue", "/api/tasks", "/api/daemons/mini"):
+        refused = hub.get(path + "?limit=1" + "&" * FIELDS_MAX).of(400)
+        assert refused["details"] == ["query: Expected at most 64 fields"]
+    hub.get("/api/tasks?limit=1" + "&" * (FIELDS_MAX - 1)).of(200)
 
 
 def test_brackets_and_commas_in_texts_are_neither_levels_nor_values(hub: Hub) -> None:

@@ -57,8 +57,3 @@ def test_what_takes_too_long_is_cut() -> None:
 def test_only_what_was_certainly_not_sent_costs_nothing(words: str, reason: str, was_sent: bool) -> None:
     answer, _ = ask(HttpRequest("GET", "https://secret.test/"), RuntimeError(words))
     assert answer == NoAnswer(reason, was_sent=was_sent)
-
-
-def test_an_answer_that_is_too_deep_to_be_parsed_there_is_none() -> None:
-    answer, _ = ask(HttpRequest("GET", "https://hooks.test/"), (400, {}, b"[" * 5000))
-    assert answer == HttpAnswer(400, {}, b"")

@@ -18,6 +18,7 @@ from tests.api.wire import ADMIN, OWNER
 from tests.dashboard.browser import Browser
 from tests.dashboard.conftest import login_link
 from tests.waiting import eventually
+from understudy.api.fields import FIELDS_MAX
 from understudy.config.table import Settings
 from understudy.dashboard import doorman as doorman_module
 from understudy.dashboard.asked import ProxyTrust, token_of
@@ -264,8 +265,18 @@ def test_the_login_leads_back_to_a_search(hub: Hub, open_browser: Open) -> None:
     assert browser.post("/login", {"key": ADMIN, "next": unescape(shown)}).location == wanted
 
 
-def test_a_stranger_sends_no_large_form(hub: Hub, open_browser: Open) -> None:
-    assert open_browser(hub, "").post("/login", {"key": "k" * 20_000}).status == 413
+@pytest.mark.parametrize("path", ["/login", "/logout"])
+def test_a_stranger_sends_no_large_form(hub: Hub, open_browser: Open, path: str) -> None:
+    assert open_browser(hub, "").post(path, {"key": "k" * 20_000}).status == 413
+
+
+@pytest.mark.parametrize("path", ["/login", "/", "/live", "/l/link", "/login/link"])
+def test_a_query_has_no_more_fields_than_anybody_needs(hub: Hub, open_browser: Open, path: str) -> None:
+    """64 KiB of separators held the loop for 24 ms, without a key."""
+    browser = open_browser(hub, "")
+    refused = browser.get(path + "?a" + "&" * FIELDS_MAX)
+    assert (refused.status, "at most 64 fields" in refused.text) == (400, True)
+    assert browser.get(path + "?a" + "&" * (FIELDS_MAX - 1)).status not in (400, 500)
 
 
 def test_the_store_holds_no_secret(hub: Hub, open_browser: Open) -> None:

@@ -10,7 +10,7 @@ from tests.notify.channels import NAMES, offline
 from understudy.notify.base import Later, Refused, Sent
 from understudy.notify.channels import CHANNELS
 from understudy.notify.outcomes import no_answer
-from understudy.wire import causes
+from understudy.wire import causes, foreign_json
 from understudy.wire.outbound import AppriseAnswer, HttpAnswer, MailAnswer, NoAnswer
 
 HTTP = [name for name in NAMES if name not in {"email", "apprise"}]
@@ -37,6 +37,14 @@ def test_no_answer_is_for_later(name):
 def test_trouble_at_the_service_is_for_later(name):
     for status in (500, 502, 503, 504, 408):
         assert isinstance(outcome(name, http(status)), Later), status
+
+
+@pytest.mark.parametrize("name", HTTP)
+@pytest.mark.parametrize("status", [200, 400, 429])
+def test_an_answer_of_too_many_values_is_not_parsed(name, status, monkeypatch):
+    """One such answer would stop the whole hub, and the next try again."""
+    monkeypatch.setattr(foreign_json, "parsed", pytest.fail)
+    assert isinstance(outcome(name, http(status, b'{"id":[' + b"[]," * 200_000 + b"[]]}")), Sent | Later | Refused)
 
 
 @pytest.mark.parametrize("name", HTTP)

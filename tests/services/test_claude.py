@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 
@@ -244,6 +245,17 @@ def test_an_odd_stream_is_a_call_that_was_cut(odd):
     raw = b"\n".join(b"data: " + json.dumps(event).encode() for event in events)
     outcome = ClaudeApi.outcome_of(HttpAnswer(200, {"content-type": "text/event-stream"}, raw))
     assert (outcome.kind, outcome.reason) == ("again", "cut")
+
+
+def test_the_lines_of_a_stream_are_read_one_by_one():
+    """Millions of empty ones made a list in one step, in which no other thread got its turn."""
+    answer = HttpAnswer(200, {"content-type": "text/event-stream"}, b"\n" * (1 << 20))
+    tracemalloc.start()
+    try:
+        assert ClaudeApi.outcome_of(answer).reason == "cut"
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

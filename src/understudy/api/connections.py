@@ -1,13 +1,14 @@
 """Connections: whether each has shown a valid key, and its traffic in memory. Every count has a bound.
 
 A connection that has shown no valid key is *unknown*. Only few of these are kept: a new one closes the oldest one of
-the address that has the most. A connection that has shown a valid key is *established*. It is not closed for unknown
-ones, except while it is idle, when all places but one are taken by established connections.
+the address that has the most. A connection that has shown a valid key is *established*, and belongs to the first key
+that it shows. It is not closed for unknown ones, except when the hub is full and it is idle or waits for its client:
+then the key that has more than its part of all places loses one first.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Protocol
@@ -15,10 +16,13 @@ from typing import Any, Protocol
 from understudy.errors import UnavailableError
 
 UNKNOWN_PART = 8  # one part in so many of all connections is for the unknown, and half of that part for one address
+NEWCOMERS_PART = 16  # of that part, which the unknown keep when the hub is full: else they would push out each other
+KEY_PART = 4  # a key with more than one part in so many loses its own connections before others lose theirs
 BODIES_BYTES_MAX = 128 << 20  # request bodies that are not decided yet, over all connections
 BODIES_OF_KEY_MAX = BODIES_BYTES_MAX // 2  # of one key, so that no key takes the room of another
 SMALL_BYTES = 32 << 10  # a beat, a renewal, a claim: always read, whatever the others hold
 UNREAD_BYTES_MAX = 128 << 20  # answers that wait to be read, over all connections
+WAITING_BYTES_MAX = 64 << 20  # unfinished heads, bodies not read yet, requests sent ahead of answers, over all
 
 
 class ClientConnection(Protocol):
@@ -30,6 +34,10 @@ class ClientConnection(Protocol):
     @property
     def is_idle(self) -> bool:
         """True if it is between two requests."""
+
+    @property
+    def waits_for_client(self) -> bool:
+        """True if it goes on only once its client sends the rest of a head or body, or reads its answers."""
 
     @property
     def unread_bytes(self) -> int:
@@ -59,11 +67,15 @@ class Connections:
     def __init__(self, most: int, on_refusal: Callable[[], None] = lambda: None) -> None:
         self._most = most
         self._unknown_most = max(most // UNKNOWN_PART, 2)
+        self._newcomers = max(self._unknown_most // NEWCOMERS_PART, 1)
         self._on_refusal = on_refusal
         self._unknown: dict[str, OrderedDict[ClientConnection, None]] = {}
         self._unknown_count = 0
-        self._known: OrderedDict[ClientConnection, None] = OrderedDict()
+        self._known: OrderedDict[ClientConnection, str] = OrderedDict()  # and its key; who showed one last is last
+        self._of_key: Counter[str] = Counter()
         self._unread: dict[ClientConnection, None] = {}
+        self._waiting: dict[ClientConnection, int] = {}
+        self.waiting_bytes = 0
         self._bodies: dict[str, int] = {}
         self.bodies_bytes = 0
         self.is_ending = False  # the hub is stopping: each answer from here on is the last one of its connection
@@ -78,17 +90,23 @@ class Connections:
         self._unknown_count += 1
         if len(of_address) > self._unknown_most // 2:
             self._push_out(of_address)
-        elif self._unknown_count > self._unknown_most or (len(self) > self._most and self._unknown_count > 1):
+        elif self._unknown_count > self._unknown_most or (
+            len(self) > self._most and self._unknown_count > self._newcomers
+        ):
             self._push_out(max(self._unknown.values(), key=len))
-        elif len(self) > self._most and not self._push_out_idle():
+        elif len(self) > self._most and not self._push_out_known():
             self._on_refusal()
             line.drop()
 
     def leave(self, line: ClientConnection) -> None:
         """It is closed."""
         self._unread.pop(line, None)
+        self.note_waiting(line, 0)
         if line in self._known:
-            del self._known[line]
+            key_id = self._known.pop(line)
+            self._of_key[key_id] -= 1
+            if not self._of_key[key_id]:
+                del self._of_key[key_id]
             return
         of_address = self._unknown.get(line.address, OrderedDict())
         if line in of_address:
@@ -97,29 +115,39 @@ class Connections:
         if not of_address:
             self._unknown.pop(line.address, None)
 
-    def establish(self, line: ClientConnection) -> None:
-        """It has shown a valid key: from here on it is not closed for others."""
+    def establish(self, line: ClientConnection, key_id: str) -> None:
+        """It has shown a valid key: from here on it is not closed for the unknown while the hub has places."""
         if line in self._known:
             self._known.move_to_end(line)
             return
         of_address = self._unknown.get(line.address, OrderedDict())
         if line in of_address:
             self.leave(line)
-            self._known[line] = None
+            self._known[line] = key_id
+            self._of_key[key_id] += 1
 
     def _push_out(self, lines: OrderedDict[ClientConnection, None]) -> None:
         oldest = next(iter(lines))
         self.leave(oldest)
         oldest.drop()
 
-    def _push_out_idle(self) -> bool:
-        """Close the connection that was idle longest: between two requests that is allowed, and clients come again."""
-        idle = next((line for line in self._known if line.is_idle), None)
-        if idle is None:
-            return False
-        self.leave(idle)
-        idle.drop()
-        return True
+    def _push_out_known(self) -> bool:
+        """Close a connection on which no answer is under way, the one that showed its key longest ago.
+
+        Idle ones go first: between two requests that is allowed, and clients come again. Then those that wait for their
+        client: with enough of these one key would keep everybody else out. A key with more than its part loses
+        one of either kind before anybody else does.
+        """
+        key_id, count = max(self._of_key.items(), key=lambda one: one[1])
+        own = (line for line, key in self._known.items() if key == key_id) if count * KEY_PART > self._most else ()
+        for lines in (tuple(own), self._known):
+            out = next((line for line in lines if line.is_idle), None)
+            out = out or next((line for line in lines if line.waits_for_client), None)
+            if out is not None:
+                self.leave(out)
+                out.drop()
+                return True
+        return False
 
     # ---- bytes in memory
 
@@ -138,6 +166,16 @@ class Connections:
         if left > 0:
             self._bodies[key_id] = left
         self.bodies_bytes -= size
+
+    def note_waiting(self, line: ClientConnection, size: int) -> None:
+        """So much of its requests waits in memory. Beyond a bound the connection that holds most is cut off."""
+        self.waiting_bytes += size - self._waiting.pop(line, 0)
+        if size:
+            self._waiting[line] = size
+        while self.waiting_bytes > WAITING_BYTES_MAX:
+            largest = max(self._waiting, key=self._waiting.__getitem__)
+            self.note_waiting(largest, 0)
+            largest.drop()
 
     def note_unread(self, line: ClientConnection) -> None:
         """An answer waits in memory for its reader. Beyond a bound the connection that holds most is cut off."""
@@ -164,7 +202,7 @@ class BodyRoom:
         """The request has shown a valid key."""
         self._key_id = key_id
         if self._line is not None:
-            self._line.crowd.establish(self._line)
+            self._line.crowd.establish(self._line, key_id)
 
     def take(self, size: int) -> None:
         """Room for `size` more bytes; UnavailableError when there is none."""

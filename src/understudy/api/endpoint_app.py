@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeGuard
-from urllib.parse import parse_qsl
 
 from understudy.api.connections import BodyRoom
 from understudy.api.context import Api
 from understudy.api.endpoint import Endpoint, Request, check_path
+from understudy.api.fields import READ_AT_ONCE_BYTES, query_of
 from understudy.api.hub import CallsBack, Recipient
 from understudy.api.long_poll import wait_for_work
 from understudy.api.request_counts import counted_send
@@ -30,9 +30,7 @@ from understudy.hub.claims import ClaimTasks
 from understudy.hub.keys import Caller, KeyChange
 from understudy.hub.operation import Operation
 
-QUERY_FIELDS_MAX = 50
 UNAVAILABLE_STATUS = 503
-READ_AT_ONCE_BYTES = 32 << 10
 WAITS = Response(0, b"")  # stands for a request that is a long poll
 PAST_ASGI_BYTES_MAX = 4 << 10  # of a body, which waits beside its connection and is not counted: 48 MiB for all
 BYTES_A_TASK = 16 << 10  # writing so much takes as long as a task does
@@ -152,7 +150,7 @@ class EndpointApp:
         request = Request(
             caller,
             scope.get("path_params") or {},
-            _query(query) if query else {},
+            query_of(query) if query else {},
             b"",
             api.hub.clock.now_ms(),
             api.hub.ids,
@@ -197,13 +195,6 @@ class EndpointApp:
 
 def _waits(operation: Operation) -> TypeGuard[ClaimTasks]:
     return isinstance(operation, ClaimTasks) and bool(operation.body.wait_sec)
-
-
-def _query(raw: bytes) -> dict[str, str]:
-    try:
-        return dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX))
-    except ValueError:
-        return {}
 
 
 def _header(scope: Any, wanted: bytes) -> str:

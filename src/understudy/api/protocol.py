@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from understudy.api.connections import Connections, address_of
+from understudy.api.line_state import Flow, LineState
 from understudy.api.parting import NO_TRAILERS, Parting
 from understudy.api.reader_watch import SLOWEST_BYTES_A_S, ReaderWatch
 from understudy.api.respond import length_of
@@ -25,14 +25,15 @@ HEADERS_MAX = 256
 HEAD_WITHIN_S = 30
 BODY_WITHIN_S = 30  # and a second more for each SLOWEST_BYTES_A_S
 IGNORED_BYTES_MAX = 16 << 20  # of a body that was answered before it had arrived
-AHEAD_BYTES_MAX = 1 << 20  # of requests that were sent ahead of the answers to others
+HEADER_BYTES = 128  # what a header takes in memory besides itself, and a request that waits besides its headers
+REQUEST_BYTES = 2048
 LINGER_S = 0.3  # at the end of the hub: for a request that is on its way, and for the client to close
 SLICE = 4 * 1024  # what is parsed at once holds the loop: some 200 of the smallest requests, 10 ms
 NOT_HANDED_ON = frozenset((b"connection", b"upgrade", b"http2-settings", b"proxy-connection"))
 INVALID = "Invalid HTTP request received."
 
 
-class LimitedProtocol(HttpToolsProtocol):
+class LimitedProtocol(LineState):
     """One connection. Heads and trailers beyond 64 KiB are refused; heads, bodies and unread answers have deadlines.
 
     Bytes are fed in slices. A slice that neither completes a head nor brings body is kept by the parser: those in
@@ -42,13 +43,11 @@ class LimitedProtocol(HttpToolsProtocol):
     address = ""
     _kept = 0
     _is_heard = False
-    _in_head = False  # its first byte has come, its end has not
-    _in_body = False
     _is_offering = False  # the request offers to switch to another protocol
     _is_over = False  # nothing that comes from here on is read
     _refusal = ""  # sent once the requests before it are answered
     _body_bytes = 0
-    _rest = b""  # came with a request that must be answered first
+    _queued_bytes = 0  # what the requests that were sent ahead take in memory
     _timer: TimerHandle | None = None
     _body_since = 0.0
     _parting: Parting
@@ -61,6 +60,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.app = self._answer_when_read
         self._before = self.cycle
         self._running: Any = None
+        self.headers = NO_TRAILERS  # until the first head
         self.parser.set_dangerous_leniencies(lenient_data_after_close=False)
 
     # ---- the connection
@@ -68,6 +68,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Wait for the first head, within a limit."""
         super().connection_made(transport)
+        self.flow = Flow(transport, self)
         self._parting = Parting(transport, self._end)
         self._reader = ReaderWatch(self, self.loop)
         self.address = address_of(self.client)
@@ -80,6 +81,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Nothing to wait for any more."""
         self._is_over = True
         self._rest = b""
+        self.pipeline.clear()
         self._stop_timer()
         self._unset_keepalive_if_required()
         self._reader.stop()
@@ -132,34 +134,12 @@ class LimitedProtocol(HttpToolsProtocol):
         """Nothing more was asked for a while."""
         self._give_up()
 
-    @property
-    def _is_answered(self) -> bool:
-        """True if no request waits for its answer."""
-        newest: Any = self.cycle  # None before the first request, whatever its type says
-        return newest is None or newest.response_complete
-
-    @property
-    def _is_parting(self) -> bool:
-        """True if the last request was answered before its body had come."""
-        newest: Any = self.cycle  # None before the first request
-        return self._in_body and newest is not None and newest.response_complete and not newest.keep_alive
-
-    @property
-    def is_idle(self) -> bool:
-        """True if it is between two requests."""
-        return self._is_answered and not (self._in_head or self._in_body or self.pipeline)
-
-    @property
-    def unread_bytes(self) -> int:
-        """Bytes of answers that wait in memory for the client to read them."""
-        return int(self.transport.get_write_buffer_size())
-
     # ---- what comes in
 
     def data_received(self, data: bytes) -> None:
         """Feed what came in slices; stop when the parser keeps too much, or when an answer must go out first."""
         if self._rest:
-            self._keep(self._rest + data)
+            self._keep(data)
             return
         for start in range(0, len(data), SLICE):
             if self._is_over or self.transport.is_closing():
@@ -169,25 +149,29 @@ class LimitedProtocol(HttpToolsProtocol):
                 return
             self._feed(data[start : start + SLICE])
 
-    def _keep(self, rest: bytes) -> None:
+    def _keep(self, data: bytes) -> None:
         """Keep what is not parsed yet until the earlier requests are answered: the client sends requests ahead."""
-        self._rest = rest
+        self._rest += data
         self.flow.pause_reading()
-        if len(rest) > AHEAD_BYTES_MAX:
-            self._rest = b""
-            self._refuse("Too many requests ahead of their answers.")
+        self.crowd.note_waiting(self, self._queued_bytes + len(self._rest))
 
     def _feed(self, part: bytes) -> None:
         self._is_heard = False
         self._parse(part)
-        if self._is_heard or self._is_over:
+        if not (self._is_heard or self._is_over):
+            self._note_kept(len(part))
+        elif self._kept:
             self._kept = 0
-        else:
-            self._kept += len(part)
-            if self._kept > HEAD_BYTES_MAX:
-                self._refuse("Request head too large.")
+            self.crowd.note_waiting(self, self._queued_bytes)
         if self._timer is None and not self._is_over:
             self._set_deadline()
+
+    def _note_kept(self, size: int) -> None:
+        """The parser keeps so much more of a head; its headers are kept one by one."""
+        self._kept += size
+        self.crowd.note_waiting(self, self._queued_bytes + self._kept + HEADER_BYTES * len(self.headers))
+        if self._kept > HEAD_BYTES_MAX or len(self.headers) > HEADERS_MAX:
+            self._refuse("Request head too large.")
 
     def _parse(self, part: bytes) -> None:
         try:
@@ -277,14 +261,19 @@ class LimitedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
         if length_of(self.scope) > IGNORED_BYTES_MAX:  # it is refused, and then not read to its end
             self.cycle.keep_alive = False
+        if self.pipeline:  # it waits, and its head with it
+            self._queued_bytes += self._kept + REQUEST_BYTES + HEADER_BYTES * len(tuple(self.scope["headers"]))
+            self.crowd.note_waiting(self, self._queued_bytes)
 
     def on_body(self, body: bytes) -> None:
-        """Body is not kept here: it is read, and limited, by who answers."""
+        """Body is read, and limited, by what answers; what waits for that is counted once nothing more is read."""
         self._is_heard = True
         if self._is_over or not self._in_body:
             return
         self._body_bytes += len(body)
         super().on_body(body)
+        if self.flow.read_paused:
+            self.crowd.note_waiting(self, self._queued_bytes + len(self.cycle.body))
         if self.cycle.response_complete and self._body_bytes > IGNORED_BYTES_MAX:
             self._give_up()
 
@@ -312,7 +301,13 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._running = cycle
+        cycle.on_response = self._forget_body
         super()._start_asgi_task(cycle, app)
+
+    def _forget_body(self) -> None:
+        """It is answered: what nobody has read of its body is not kept until the next request."""
+        self._running.body.clear()
+        self.on_response_complete()
 
     def _answer_when_read(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         """No answer is made while the one before is not read: else both stand in memory."""
@@ -327,8 +322,6 @@ class LimitedProtocol(HttpToolsProtocol):
         self._conclude()
         if self.transport.is_closing():
             self._let_read()
-        elif self._rest:
-            self._go_on()
         elif self._refusal and self._is_answered:
             self.send_400_response(self._refusal)
         elif self.crowd.is_ending:
@@ -336,15 +329,20 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _conclude(self) -> None:
         """Begin the request that was sent ahead, or wait for the next one."""
+        was_ahead = self.is_ahead
         super().on_response_complete()
+        if was_ahead and not self.pipeline:
+            self._catch_up()
 
-    def _go_on(self) -> None:
-        """Read on when only one request is left; its body may be in what waits."""
-        if self.pipeline:
-            self.flow.pause_reading()
-            return
+    def _catch_up(self) -> None:
+        """The last of what was sent ahead is begun: read on, what waits first; its deadline begins now."""
+        self._queued_bytes = 0
+        self.crowd.note_waiting(self, 0)
         rest, self._rest = self._rest, b""
         self.data_received(rest)
+        self.flow.resume_reading()
+        if self._timer is None and not self._is_over:
+            self._set_deadline()
 
     def pause_writing(self) -> None:
         """The client does not read its answers."""
@@ -367,9 +365,10 @@ class LimitedProtocol(HttpToolsProtocol):
     # ---- deadlines
 
     def _set_deadline(self) -> None:
-        if self._in_head:
+        """Nothing is read while requests wait that were sent ahead: then nobody is slow."""
+        if self._in_head and not self.pipeline:
             self._wait(HEAD_WITHIN_S, self._give_up)
-        elif self._in_body:
+        elif self._in_body and not self.pipeline:
             self._body_since = self.loop.time()
             self._wait(BODY_WITHIN_S, self._judge_body)
 

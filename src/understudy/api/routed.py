@@ -12,12 +12,13 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from understudy.api.context import Api
 from understudy.api.endpoint import Endpoint
+from understudy.api.fields import check_fields
 from understudy.api.links import link_routes
 from understudy.api.metrics.route import metrics_route
 from understudy.api.pages import page_routes
 from understudy.api.request_counts import Answered, counted_send
-from understudy.api.respond import respond_error, send_response
-from understudy.errors import NotFoundError, UnderstudyError
+from understudy.api.respond import refusal_of, respond_error, send_response
+from understudy.errors import BadRequestError, NotFoundError, UnderstudyError
 
 Shown = Callable[[Any, Any, Any], Awaitable[bool]]  # an ASGI application that may leave a request to others
 
@@ -52,7 +53,10 @@ def watch(api: Api, routes: Iterable[BaseRoute]) -> None:
 
 
 class _Watched:
-    """An application whose answers are counted as they begin, and whose bugs are answered and logged."""
+    """An application whose answers are counted as they begin, and whose bugs are answered and logged.
+
+    Its query has no more fields than others may have: Starlette would read any number.
+    """
 
     def __init__(self, api: Api, path: str, app: Any, by_method: dict[str, Answered]) -> None:
         self._api = api
@@ -71,6 +75,11 @@ class _Watched:
             has_begun = True
             await counted(message)
 
+        try:
+            check_fields(scope.get("query_string", b""))
+        except BadRequestError as error:
+            await send_response(counted, refusal_of(error))
+            return
         try:
             await self._app(scope, receive, begun)
         except HTTPException:  # Starlette's own, for what it does not know

@@ -10,9 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit, urlunsplit
 
 from understudy.addresses import log_in_of
-from understudy.errors import BadRequestError
 from understudy.wire.causes import REFUSED, TOO_SLOW, UNKNOWN_HOST, UNREACHABLE
-from understudy.wire.nesting import check_nesting
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
 
 # method, address, headers, body → status, headers, body; raises whatever JavaScript throws
@@ -32,17 +30,7 @@ async def answer_of(request: HttpRequest, fetch: Fetch, user_agent: str) -> Http
         return NoAnswer(TOO_SLOW, was_sent=True)
     except Exception as error:  # noqa: BLE001 - whatever JavaScript throws; its words may hold the address
         return _no_answer(str(error).lower())
-    return HttpAnswer(status, {name.lower(): value for name, value in said.items()}, _bearable(body))
-
-
-def _bearable(body: bytes) -> bytes:
-    """Without a text so deep that parsing it would end the whole Worker: WebAssembly has a small stack."""
-    body = body[:ANSWER_BYTES_MAX]
-    try:
-        check_nesting(body)
-    except BadRequestError:
-        return b""
-    return body
+    return HttpAnswer(status, {name.lower(): value for name, value in said.items()}, body[:ANSWER_BYTES_MAX])
 
 
 def _no_answer(words: str) -> NoAnswer:

@@ -118,7 +118,7 @@ def _answer(status: int, raw: bytes) -> HubAnswer | Failed:
     """
     if len(raw) > ANSWER_BYTES_MAX:
         return Failed("answer too large")
-    body = object_of(raw)
+    body = object_of(raw, is_from_hub=True)
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and not (body and has_words(body)):
         return HubAnswer(status, {"error": "Request body too large", "code": TOO_LARGE_ON_THE_WAY})
     if body is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ from understudy.api.app import routed_part
 from understudy.api.context import Api
 from understudy.api.endpoint import Request as ApiRequest
 from understudy.api.endpoint import check_path
+from understudy.api.fields import beside_loop
 from understudy.api.respond import ClientGoneError
 from understudy.config.shown import SettingShown
 from understudy.config.table import Settings
@@ -29,6 +31,7 @@ from understudy.dashboard.status_page import status_routes
 from understudy.dashboard.stream import StreamApp
 from understudy.errors import BadRequestError, ForbiddenError, NotFoundError, UnderstudyError
 from understudy.hub.keys import KeyChange
+from understudy.hub.operation import Operation
 from understudy.texts import LANGUAGES
 
 YEAR = "public, max-age=31536000, immutable"
@@ -170,12 +173,7 @@ class ActApp:
     async def _do(self, asked: Asked, form: dict[str, str]) -> Any:
         """The answer of the endpoint, which is the same as for a program."""
         act, api = self._act, self._site.api
-        path = {name: str(value) for name, value in asked.request.path_params.items()}
-        now, ids = api.hub.clock.now_ms(), api.hub.ids
-        request = ApiRequest(asked.caller, path, {}, _body(act, form), now, ids, redactor=api.redactor)
-        check_path(request)
-        assert act.endpoint.make is not None
-        operation = act.endpoint.make(request)
+        operation = await beside_loop(sum(map(len, form.values())), partial(self._operation, asked, form))
         answer = await api.hub.decide(operation)
         if isinstance(answer, UnderstudyError):
             raise answer
@@ -183,6 +181,15 @@ class ActApp:
             await api.key_changed()
         self._site.live.acted()
         return act.endpoint.shown(answer)
+
+    def _operation(self, asked: Asked, form: dict[str, str]) -> Operation:
+        act, api = self._act, self._site.api
+        path = {name: str(value) for name, value in asked.request.path_params.items()}
+        now, ids = api.hub.clock.now_ms(), api.hub.ids
+        request = ApiRequest(asked.caller, path, {}, _body(act, form), now, ids, redactor=api.redactor)
+        check_path(request)
+        assert act.endpoint.make is not None
+        return act.endpoint.make(request)
 
 
 class FormError(BadRequestError):

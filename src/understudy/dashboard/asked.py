@@ -6,8 +6,8 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl
 
 from msgspec import Struct, field
 from starlette.datastructures import QueryParams
@@ -15,16 +15,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy.api.connections import BodyRoom
+from understudy.api.fields import beside_loop, form_of
 from understudy.api.respond import read_body
 from understudy.coordinator.nouns import Session
 from understudy.dashboard.language import COOKIE as LANGUAGE_COOKIE
 from understudy.dashboard.language import KEPT_S as LANGUAGE_KEPT_S
 from understudy.dashboard.language import language_of
 from understudy.dashboard.safety import is_encrypted
-from understudy.errors import BadRequestError
 from understudy.hub.keys import Caller
 
-FIELDS_MAX = 64
 FORM_BYTES_MAX = 1 << 20
 COOKIE_CHARS_MAX = 256
 VALUE_CHARS_MAX = 256
@@ -88,20 +87,12 @@ class Asked:
         return Caller(self.session.key_id, frozenset(self.session.scopes.split()), self.session.owner)
 
     async def form(self, bytes_max: int = FORM_BYTES_MAX) -> dict[str, str]:
-        """The fields of its form; one that comes more than once has a line for each.
-
-        BadRequestError, TooLargeError, ClientGoneError.
-        """
+        """The fields of its form. BadRequestError, TooLargeError, ClientGoneError."""
         scope = self.request.scope
         room = BodyRoom(scope.get("connection"))
         try:
             body = await read_body(scope, self.request.receive, bytes_max, room)
-            fields: dict[str, str] = {}
-            for name, value in parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=FIELDS_MAX):
-                fields[name] = f"{fields[name]}\n{value}" if name in fields else value
-            return fields
-        except ValueError as error:
-            raise BadRequestError("Validation failed") from error
+            return await beside_loop(len(body), partial(form_of, body))
         finally:
             room.give_back()
 

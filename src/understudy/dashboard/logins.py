@@ -112,7 +112,7 @@ async def _follow(site: Site, asked: Asked) -> Response:
 
 async def _leave(site: Site, asked: Asked) -> Response:
     """The logout: the session ends, in all its pages."""
-    form = await asked.form()
+    form = await asked.form(LOGIN_BYTES_MAX)
     if not is_from_us(asked.headers, asked.public_url):  # a browser sends no cookie then, but would forget it
         raise ForbiddenError(code="foreign")
     if await site.doorman.admit(asked):

@@ -7,6 +7,7 @@ What each error means is the table of docs/takeover.md.
 from __future__ import annotations
 
 from http import HTTPStatus
+from io import BytesIO
 from typing import Any
 
 import msgspec
@@ -161,7 +162,7 @@ def _gathered(raw: bytes) -> dict[str, Any]:
     message: dict[str, Any] = {}
     texts: list[str] = []
     is_complete = False
-    for line in raw.split(b"\n"):
+    for line in BytesIO(raw):  # one by one: a stream may consist of millions of them
         event = (object_of(line[5:]) or {}) if line.startswith(b"data:") else {}
         kind, delta = event.get("type"), _object_in(event, "delta")
         if kind == "error":

@@ -30,6 +30,7 @@ BEGINNINGS = {
     "a second half head": b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n" + HEAD,
     "half a body without a key": HEAD + b"Content-Length: 900000\r\n\r\n" + b" " * 1000,
     "a wrong key": HEAD + b"X-API-Key: wrong\r\nContent-Length: 2\r\n\r\n",
+    "half a head behind a key": b"GET /api/queue HTTP/1.1\r\nHost: h\r\nX-API-Key: THEIRS\r\n\r\n" + HEAD,
 }
 
 
@@ -93,8 +94,9 @@ def test_12_100_silent_clients_refuse_no_beat_and_alarm_nobody(name: str, tmp_pa
         beating = [threading.Thread(target=beater.beat_on, args=(is_over,)) for beater in beaters]
         for thread in beating:
             thread.start()
+        theirs = hub.call("POST", "/api/keys", {"name": "theirs", "scopes": ["submit"]})[1]["key"]
         try:
-            with silent_clients(hub.port, BEGINNINGS[name]):
+            with silent_clients(hub.port, BEGINNINGS[name].replace(b"THEIRS", theirs.encode())):
                 time.sleep(UNDER_ATTACK_S)  # the passing of time is what is tested
                 grown = hub.rss_mib()
         finally:

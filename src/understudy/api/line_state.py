@@ -1,0 +1,64 @@
+"""The state of one connection, for others that ask it, and the pause of its reading."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+class LineState(HttpToolsProtocol):
+    """uvicorn's HTTP protocol and what is known of the requests on it."""
+
+    _in_head = False  # its first byte has come, its end has not
+    _in_body = False
+    _rest = b""  # came with a request that must be answered first
+
+    @property
+    def _is_answered(self) -> bool:
+        """True if no request waits for its answer."""
+        newest: Any = self.cycle  # None before the first request, whatever its type says
+        return newest is None or newest.response_complete
+
+    @property
+    def _is_parting(self) -> bool:
+        """True if the last request was answered before its body had come."""
+        newest: Any = self.cycle  # None before the first request
+        return self._in_body and newest is not None and newest.response_complete and not newest.keep_alive
+
+    @property
+    def is_idle(self) -> bool:
+        """True if it is between two requests."""
+        return self._is_answered and not (self._in_head or self._in_body or self.pipeline)
+
+    @property
+    def waits_for_client(self) -> bool:
+        """True if it goes on only once its client sends the rest of a head or body, or reads its answers."""
+        is_unfinished = self._in_body or (self._in_head and self._is_answered)
+        return self.flow.write_paused or (is_unfinished and not self.pipeline)
+
+    @property
+    def is_ahead(self) -> bool:
+        """True if requests wait that its client has sent ahead of the answers to others."""
+        return bool(self.pipeline or self._rest)
+
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes of answers that wait in memory for the client to read them."""
+        return int(self.transport.get_write_buffer_size())
+
+
+class Flow(FlowControl):
+    """Reads on only when no request waits that was sent ahead: a long poll would read, and keep, more and more."""
+
+    def __init__(self, transport: Any, line: Any) -> None:
+        super().__init__(transport)
+        self._line = line
+
+    def resume_reading(self) -> None:
+        """Read on, unless it is too early: that is for the one that begins the last of those requests."""
+        line = self._line
+        if self.read_paused and not line.is_ahead:
+            line.crowd.note_waiting(line, 0)
+            super().resume_reading()
