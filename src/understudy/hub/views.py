@@ -31,7 +31,7 @@ from understudy.coordinator.stuck import trouble_said
 from understudy.coordinator.takeover_nouns import TaskTakeover
 from understudy.errors import BadRequestError, ForbiddenError, NotFoundError
 from understudy.hub.keys import KEYS_MAX, Caller, EnvironmentKey
-from understudy.hub.memory import lines_that_fit
+from understudy.hub.memory import CHARS_A_TOKEN, lines_that_fit
 from understudy.hub.working_set import MEMORY_READ_MAX
 from understudy.redact import Redactor
 from understudy.store.base import Backlog, EventFilter, Reader, StoredEvent, TaskFilter
@@ -47,6 +47,7 @@ from understudy.store.queries import (
     NOTICES_BEFORE,
     NOTICES_IN,
     SESSIONS,
+    Part,
 )
 from understudy.wire.answers.base import as_stored, if_any
 from understudy.wire.answers.daemons import (
@@ -323,11 +324,12 @@ class View:
 
     def context(self, user_id: str, channel: str, tokens_max: int, chars_max: int) -> ContextAnswer:
         """`GET /api/memory/context/{userId}`."""
-        limit = MEMORY_READ_MAX
-        lines = lines_that_fit(self._messages(user_id, channel, limit), tokens_max, chars_max)
+        room = min(tokens_max * CHARS_A_TOKEN, chars_max + 1)
+        conversation, part, limit = ("", user_id, channel), Part(room + 1, room), MEMORY_READ_MAX
+        lines = lines_that_fit(self.reader.last_said(conversation, part, limit), tokens_max, chars_max)
         while len(lines) == limit:  # all of them were short: more may fit
             limit *= 4
-            lines = lines_that_fit(self._messages(user_id, channel, limit), tokens_max, chars_max)
+            lines = lines_that_fit(self.reader.last_said(conversation, part, limit), tokens_max, chars_max)
         return ContextAnswer("\n".join(reversed(lines)), user_id)
 
     def _messages(self, user_id: str, channel: str, limit: int) -> list[Memory]:

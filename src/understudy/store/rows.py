@@ -14,8 +14,9 @@ from understudy.coordinator.nouns import Daemon, Directive, Task, Usage
 from understudy.store.base import Deadlines, Due
 from understudy.store.dialect import positional
 from understudy.store.lists import ListQueries
-from understudy.store.needs import NeedsQueries
+from understudy.store.needs import NeedsQueries, candidates_of_each
 from understudy.store.outbox import OutboxQueries
+from understudy.store.parts import PartQueries
 from understudy.store.pauses import PAUSES, RECENT_MS
 from understudy.store.purges import PURGES
 from understudy.store.queries import WAITING_FOR, Query, Series
@@ -41,7 +42,7 @@ _NEXT_DEADLINES = (
 _DAEMON_STATES = "SELECT state, sum(daemons) FROM daemon_count GROUP BY state HAVING sum(daemons) > 0"
 
 
-class RowQueries(ListQueries, NeedsQueries, OutboxQueries, TakeoverQueries):
+class RowQueries(ListQueries, NeedsQueries, OutboxQueries, PartQueries, TakeoverQueries):
     """All of the seam's Transaction but what is the backend's own: clock, locks, events in, room."""
 
     # ---- generic
@@ -112,7 +113,8 @@ class RowQueries(ListQueries, NeedsQueries, OutboxQueries, TakeoverQueries):
         self, sets: Collection[frozenset[str]], names: Collection[str], limit: int
     ) -> tuple[dict[frozenset[str], list[Task]], list[Task]]:
         """The claimable tasks for each of these sets of tags, and those that wait for a daemon of these names."""
-        return {provides: self.claimable(provides, limit) for provides in sets}, self.find(
+        each = candidates_of_each(limit, len(sets))
+        return {provides: self.claimable(provides, each) for provides in sets}, self.find(
             WAITING_FOR, names, limit=limit
         )
 

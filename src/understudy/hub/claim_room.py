@@ -1,0 +1,28 @@
+"""The tasks that the claims of one batch may get, with what is sent along: bounded in bytes, whoever asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from understudy.coordinator.nouns import Task
+
+BODIES_BYTES_MAX = 32 << 20  # of all claims of a batch: four full answers; the rest waits for the next batch
+
+
+class ClaimRoom:
+    """The tasks whose bodies are loaded for claims, and the sets of tags for which there may be more candidates."""
+
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+        self.cut: set[frozenset[str]] = set()
+        self._bytes = 0
+
+    def take(self, tasks: Sequence[Task]) -> bool:
+        """True if there is room for all of these; always for the first ones, so that every batch gets on."""
+        new = [task for task in tasks if task.id not in self.taken]
+        more = sum(task.size_bytes for task in new)
+        if self._bytes and self._bytes + more > BODIES_BYTES_MAX:
+            return False
+        self.taken.update(task.id for task in new)
+        self._bytes += more
+        return True
