@@ -15,7 +15,7 @@ from understudy.coordinator.identity import watch_name
 from understudy.coordinator.leases import Grant
 from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Memory, Now, Progress, Task, TaskBody
 from understudy.errors import ConflictError, UnavailableError
-from understudy.hub.enqueue import user_of
+from understudy.hub.conversations import conversation_fields
 from understudy.hub.memory import CHARS_A_TOKEN, context_of
 from understudy.hub.operation import Operation
 from understudy.hub.signs_of_life import need_incident, need_watched, touch
@@ -195,7 +195,7 @@ class ClaimTasks(Operation):
     def _task_json(self, work: WorkingSet, task: Task) -> Any:
         body, progress = work.get(TaskBody, task.id), work.rows[Progress].get(task.id)
         spec = body.spec if body else "{}"
-        more: dict[str, Any] = own_conversation(task, spec, is_legacy=self.is_legacy) if task.memory_of else {}
+        more: dict[str, Any] = conversation_fields(task, spec, is_legacy=self.is_legacy)
         if progress is not None and progress.checkpoint:
             more["checkpoint"] = as_stored(progress.checkpoint)
         if task.user_id and not self.is_legacy:
@@ -212,19 +212,3 @@ def _is_read(work: WorkingSet, task: Task) -> bool:
 def _is_here(work: WorkingSet, task: Task) -> bool:
     """True if all that is sent with a task is here, the checkpoint of an earlier attempt included."""
     return _is_read(work, task) and (not task.token or task.id in work.rows[Progress])
-
-
-def own_conversation(task: Task, spec: str, *, is_legacy: bool) -> dict[str, Any]:
-    """The fields that give a worker other names for a conversation of one key, so that no other key's has the same.
-
-    Daemons keep a session by conversation; old ones also keep memory themselves, by the user in the metadata.
-    `owner/user` cannot be taken for another pair, because owners are ids made by the hub and have no slash.
-    """
-    fields: dict[str, Any] = {}
-    if task.user_id:
-        fields["conversation"] = {"channel": task.channel, "user_id": f"{task.memory_of}/{task.user_id}"}
-    metadata = msgspec.json.decode(spec).get("metadata") if is_legacy else None
-    if isinstance(metadata, dict):
-        users = {name: metadata[name] for name in ("user_id", "userId") if metadata.get(name)}
-        fields["metadata"] = metadata | {name: f"{task.memory_of}/{user_of(user)}" for name, user in users.items()}
-    return fields
