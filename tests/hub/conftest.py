@@ -30,6 +30,7 @@ ON_BOTH = {
     "test_budget": ("reserves", "bear", "minute_and_at_once", "see_each_other", "free_price"),
     "test_claim_room": (),
     "test_clock_jumps": ("tried_again", "took_and_lost", "delay_lasts", "named", "right_after"),
+    "test_daemon_lists": (),
     "test_full_results": (),
     "test_links": (),
     "test_notices": ("one_warning", "committed_with", "more_than_five", "snoozed", "in_the_middle", "forget"),

@@ -1,4 +1,4 @@
-"""The tasks that the claims of one batch may get, with what is sent along: bounded in bytes, whoever asks for them."""
+"""The tasks that the claims of one batch may get, with what is sent along, within a bound in bytes."""
 
 from __future__ import annotations
 

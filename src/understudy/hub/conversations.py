@@ -21,7 +21,7 @@ import msgspec
 from understudy.coordinator.nouns import Task
 from understudy.hub.enqueue import user_of
 
-_OWNED = re.compile(r"key-[0-9A-Za-z]+[/%]")
+_OWNED = re.compile(r"key-[0-9A-Za-z]{1,64}+[/%]")
 _OWNED_IN_NAME = re.compile(f":{_OWNED.pattern}")
 
 

@@ -30,6 +30,7 @@ from understudy.coordinator.nouns import (
 from understudy.coordinator.stuck import trouble_said
 from understudy.coordinator.takeover_nouns import TaskTakeover
 from understudy.errors import BadRequestError, ForbiddenError, NotFoundError
+from understudy.hub.daemon_list import LIST_BYTES_MAX, daemons_that_fit, each_daemon, size_of
 from understudy.hub.keys import KEYS_MAX, Caller, EnvironmentKey
 from understudy.hub.memory import CHARS_A_TOKEN, lines_that_fit
 from understudy.hub.working_set import MEMORY_READ_MAX
@@ -82,8 +83,6 @@ from understudy.wire.answers.tasks import STATUS_WORDS, QueueAnswer, task_json
 
 QUEUE_LIST_MAX = 1000
 NEVER = 1 << 62  # ms since the epoch: after all instants
-LIST_BYTES_MAX = 8 << 20  # of one page, whatever its limit in rows
-DAEMONS_MAX = 100_000
 HISTORY_MAX = 500
 DEPLOYMENTS_MAX = 100
 DIRECTIVES_SHOWN = 20
@@ -188,11 +187,10 @@ class View:
 
     # ---- daemons
 
-    def daemons(self) -> DaemonsAnswer:
-        """`GET /api/daemons`."""
-        return DaemonsAnswer(
-            [self.daemon_as(daemon, DaemonJson) for daemon in self.reader.load_all(Daemon, DAEMONS_MAX)]
-        )
+    def daemons(self, after: str = "") -> DaemonsAnswer:
+        """`GET /api/daemons`: by id, with a cursor to go on."""
+        found, last = daemons_that_fit(self.reader, after)
+        return DaemonsAnswer([self.daemon_as(daemon, DaemonJson) for daemon in found], if_any(last))
 
     def daemon(self, daemon_id: str) -> OneDaemon:
         """`GET /api/daemons/{id}`."""
@@ -236,9 +234,17 @@ class View:
         """`GET /api/daemon/health`: reading changes nothing."""
         active: list[OldStatusJson] = []
         stale: list[OldStatusJson] = []
-        for daemon in self.reader.load_all(Daemon, DAEMONS_MAX):
-            (stale if _is_stale(daemon, self.policy, self.now) else active).append(old_status_json(daemon))
-        return OldHealthAnswer(active, stale, len(active))
+        total_active = left_out = 0
+        room = LIST_BYTES_MAX
+        for daemon in each_daemon(self.reader):
+            is_stale = _is_stale(daemon, self.policy, self.now)
+            total_active += not is_stale
+            room -= size_of(daemon)
+            if room >= 0:
+                (stale if is_stale else active).append(old_status_json(daemon))
+            else:
+                left_out += 1
+        return OldHealthAnswer(active, stale, total_active, if_any(left_out))
 
     # ---- the rest
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import cache
 
 from understudy.coordinator.nouns import Memory, Progress
 from understudy.store.queries import MESSAGES, Part
@@ -17,12 +16,11 @@ _PROGRESS = (
 )
 
 
-@cache
-def last_messages() -> str:
-    """The last messages of a conversation; of each so many characters, and no metadata."""
-    cut = {"content": "substr(content, 1, CAST(? AS integer)) AS content", "metadata": "'' AS metadata"}
-    columns = ", ".join(cut.get(name, name) for name in TABLES[Memory].columns)
-    return f"SELECT {columns} FROM memory WHERE {MESSAGES.where} ORDER BY {MESSAGES.order} LIMIT ?"  # noqa: S608 - our own
+_CUT = {"content": "substr(content, 1, CAST(? AS integer)) AS content", "metadata": "'' AS metadata"}
+LAST_MESSAGES = (  # of a conversation; of each so many characters, and no metadata
+    f"SELECT {', '.join(_CUT.get(name, name) for name in TABLES[Memory].columns)} FROM memory"  # noqa: S608 - our own
+    f" WHERE {MESSAGES.where} ORDER BY {MESSAGES.order} LIMIT ?"
+)
 
 
 def values_of(conversation: tuple[str, str, str], part: Part, limit: int) -> tuple[str | int, ...]:
@@ -39,7 +37,7 @@ class PartQueries(SqlSession):
         count = MESSAGES_AT_FIRST
         while True:
             count = min(count, limit)
-            found = self._fetch(last_messages(), values_of(conversation, part, count))
+            found = self._fetch(LAST_MESSAGES, values_of(conversation, part, count))
             messages = self._nouns(Memory, found)
             if len(found) < count or count == limit or sum(len(one.content) for one in messages) >= part.chars:
                 return within(messages, part.chars)

@@ -21,7 +21,7 @@ from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import Hearing, Memory, Usage
 from understudy.store.base import Room, StoredEvent, Unreadable
 from understudy.store.dialect import Dialect
-from understudy.store.parts import last_messages, values_of
+from understudy.store.parts import LAST_MESSAGES, values_of
 from understudy.store.postgres_fronts import Fronts
 from understudy.store.postgres_pipeline import Statement
 from understudy.store.postgres_queue import SKIPPING, QueueQueries
@@ -69,7 +69,7 @@ _OPEN_BATCHES = (
 _LAST_SAID = (
     f"SELECT {columns(Memory)} FROM (SELECT *,"  # noqa: S608 - our own
     " sum(length(content)) OVER (ORDER BY created_at DESC, id DESC) - length(content) AS before"
-    f" FROM ({last_messages()}) AS newest) AS said WHERE before < ? ORDER BY {MESSAGES.order}"
+    f" FROM ({LAST_MESSAGES}) AS newest) AS said WHERE before < ? ORDER BY {MESSAGES.order}"
 )
 _CLOCK = Statement("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
 _encode = msgspec.json.encode

@@ -144,7 +144,7 @@ class Finder(Protocol):
 
 
 class Part(Struct, frozen=True):
-    """How much of a conversation is read: characters of each message, and of all together."""
+    """The part of a conversation that is read: characters of each message, and of all together."""
 
     message_chars: int
     chars: int
