@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from understudy.coordinator.nouns import Task
 
 BODIES_BYTES_MAX = 32 << 20  # of all claims of a batch: four full answers; the rest waits for the next batch
@@ -17,12 +15,14 @@ class ClaimRoom:
         self.cut: set[frozenset[str]] = set()
         self._bytes = 0
 
-    def take(self, tasks: Sequence[Task]) -> bool:
+    def take(self, *tasks: Task) -> bool:
         """True if there is room for all of these; always for the first ones, so that every batch gets on."""
-        new = [task for task in tasks if task.id not in self.taken]
-        more = sum(task.size_bytes for task in new)
+        more = 0
+        for task in tasks:
+            more += task.size_bytes
         if self._bytes and self._bytes + more > BODIES_BYTES_MAX:
             return False
-        self.taken.update(task.id for task in new)
+        for task in tasks:
+            self.taken.add(task.id)
         self._bytes += more
         return True

@@ -79,7 +79,7 @@ class ClaimTasks(Operation):
     def details(self, work: WorkingSet, needs: Needs) -> None:
         """The rows that are sent with the tasks that this claim may get, as far as its batch has room for them."""
         provides, again = self._provides(work), self._of_request(work)
-        again = again if work.claim_room.take(again) else []
+        again = again if work.claim_room.take(*again) else []
         picked = [*self._picked(work, provides)]
         for task in (*again, *picked):
             needs.row(TaskBody, task.id)
@@ -95,12 +95,14 @@ class ClaimTasks(Operation):
 
         Claims are decided in this order. One that gets less than it picked leaves that to those after it.
         """
-        count, room = self.count, ANSWER_CHARS_MAX
+        count, room, taken = self.count, ANSWER_CHARS_MAX, work.claim_room.taken
         for task_id in work.offered(provides, self.names):
-            task = work.get(Task, task_id)
-            if task is None or task_id in work.claim_room.taken or not claims.may_have(task, self.names):
+            if task_id in taken:
                 continue
-            if not work.claim_room.take((task,)):
+            task = work.get(Task, task_id)
+            if task is None or not claims.may_have(task, self.names):
+                continue
+            if not work.claim_room.take(task):
                 return
             yield task
             count, room = count - 1, room - task.size_bytes
