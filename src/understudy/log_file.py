@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 
 from understudy.line_queue import LineQueue
-from understudy.private import make_directory, open_private
+from understudy.private import PlantedError, make_directory, open_private
 
 BYTES_MAX = 10 << 20  # then it becomes `.1`
 
@@ -28,6 +29,16 @@ class LogFile:
     def flush(self) -> None:
         """Nothing is held back."""
 
+    def refusal(self) -> str:
+        """The sentence that says why nothing will be written, because somebody else may have put the file there; ""."""
+        try:
+            open_private(self._path).close()
+        except PlantedError as error:
+            return str(error)
+        except OSError:  # a disk that refuses now may take the next line
+            return ""
+        return ""
+
     def _append(self, text: bytes) -> None:
         """OSError if the disk refuses."""
         if self._path.exists() and self._path.stat().st_size > BYTES_MAX:
@@ -37,8 +48,10 @@ class LogFile:
 
 
 def log_places(directory: str, role: str, *, is_on_stderr: bool) -> dict[str, Any]:
-    """The streams of a log: stderr, a file, or both."""
+    """The streams of a log: stderr, a file, or both. A file that is refused is named on stderr, which gets the log."""
     if not directory:
         return {}
     file = LogFile(Path(directory).expanduser().absolute(), role)
-    return {"copy": file} if is_on_stderr else {"stream": file}
+    if refusal := file.refusal():
+        sys.stderr.write(f"{refusal}\n")
+    return {"copy": file} if is_on_stderr or refusal else {"stream": file}

@@ -7,17 +7,25 @@ keeps its mode; our files and our directories in it are closed nevertheless.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import grp
 import os
+import pwd
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import IO
 
+from understudy.texts import t
+
 FILE, DIRECTORY = 0o600, 0o700
 OTHERS = 0o077
+_IS_LINK = frozenset({errno.ELOOP, errno.EMLINK})  # as systems say that they follow none
+_NOT_A_FILE = _IS_LINK | {errno.ENXIO}  # a pipe that nobody reads
 ENTRIES_MAX = 100_000  # looked at by `tighten`: 8 daemons with full spools, evidence and outputs are 11,000
 # what stands in a data directory
 OURS = (
@@ -59,17 +67,82 @@ def own_directory(path: Path) -> Path:
 
 
 def open_private(path: Path, mode: str = "ab") -> IO[bytes]:
-    """A file to write ("wb") or to append to ("ab"); 0600 also if somebody made it with another mode. OSError."""
-    how = os.O_APPEND if mode == "ab" else os.O_TRUNC
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, FILE)
+    """A file to write ("wb") or to append to ("ab"); 0600 also if somebody made it with another mode. OSError.
+
+    PlantedError, an OSError, where somebody else may have put it there (`open_ours`).
+    """
+    fd = open_ours(path, os.O_WRONLY | os.O_CREAT | (os.O_APPEND if mode == "ab" else 0))
     try:
-        if os.fstat(fd).st_mode & OTHERS:
+        found = os.fstat(fd)
+        if mode != "ab" and stat.S_ISREG(found.st_mode):
+            os.ftruncate(fd, 0)
+        if found.st_mode & OTHERS:
             with contextlib.suppress(OSError):
                 os.fchmod(fd, FILE)
         return os.fdopen(fd, mode)
     except BaseException:
         os.close(fd)
         raise
+
+
+class PlantedError(OSError):
+    """A file in a directory that others may write, which they may have put there: what we write would be theirs."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(errno.EPERM, t("files.planted", path=path, directory=path.parent), str(path))
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def open_ours(path: Path, flags: int) -> int:
+    """A descriptor of a file, made 0600 if it is missing. OSError.
+
+    Where others may write the directory, PlantedError for a link, a pipe, and a file of theirs; links of our own or of
+    root go on, and so do all links in a directory of our own: logs are linked on purpose.
+    """
+    try:
+        place = path.parent.stat()
+    except OSError:  # the opening says it better
+        place = None
+    if place is None or not _may_be_written_by_others(place):
+        return os.open(path, flags | os.O_CLOEXEC, FILE)
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, FILE)
+    except OSError as error:
+        if error.errno in _IS_LINK and _is_ours_or_roots(path):
+            return os.open(path.parent / path.readlink(), flags | os.O_CLOEXEC, FILE)
+        if error.errno in _NOT_A_FILE:
+            raise PlantedError(path) from error
+        raise
+    found = os.fstat(fd)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1 and found.st_uid in (os.geteuid(), place.st_uid):
+        os.set_blocking(fd, True)
+        return fd
+    os.close(fd)
+    raise PlantedError(path)
+
+
+def _may_be_written_by_others(directory: os.stat_result) -> bool:
+    if directory.st_uid not in (0, os.geteuid()) or directory.st_mode & stat.S_IWOTH:
+        return True
+    return bool(directory.st_mode & stat.S_IWGRP) and not _is_group_of_one(directory.st_gid)
+
+
+@cache
+def _is_group_of_one(gid: int) -> bool:
+    """True for the group that many systems make for each user alone."""
+    try:
+        group, user = grp.getgrgid(gid), pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    return gid == user.pw_gid and group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}
+
+
+def _is_ours_or_roots(link: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return link.lstat().st_uid in (0, os.geteuid())
+    return False
 
 
 def write_private(path: Path, content: bytes, executable: bool = False) -> None:  # noqa: FBT001, FBT002 - one word

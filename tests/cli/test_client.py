@@ -181,3 +181,16 @@ def test_an_empty_id_is_nobody_and_never_the_whole_list():
 
 def test_a_part_of_a_path_cannot_change_the_path():
     assert path_of("tasks", "../keys?x=1#y", "cancel") == "/api/tasks/..%2Fkeys%3Fx%3D1%23y/cancel"
+
+
+def test_daemons_that_come_in_parts_are_one_list():
+    first = {"daemons": [{"daemonId": "a"}], "next": "a/ä"}
+    with hub((200, first), (200, {"daemons": [{"daemonId": "b"}]})) as (one, heard):
+        assert one.daemons() == [{"daemonId": "a"}, {"daemonId": "b"}]
+    assert [path for _, path, *_ in heard] == ["/below/api/daemons", "/below/api/daemons?cursor=a%2F%C3%A4"]
+
+
+def test_a_hub_that_never_ends_its_list_is_asked_no_more(monkeypatch):
+    monkeypatch.setattr(client, "LIST_PARTS_MAX", 3)
+    with hub((200, {"daemons": [{"daemonId": "a"}], "next": "a"})) as (one, heard):
+        assert len(one.daemons()) == len(heard) == 4

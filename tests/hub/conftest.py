@@ -28,9 +28,11 @@ ON_BOTH = {
     "test_beside": (),
     "test_bounds": (),
     "test_budget": ("reserves", "bear", "minute_and_at_once", "see_each_other", "free_price"),
+    "test_claim_room": (),
     "test_clock_jumps": (
         "tried_again", "took_and_lost", "delay_lasts", "named", "right_after", "quiet_hours", "being_sent",
     ),
+    "test_daemon_lists": (),
     "test_full_results": (),
     "test_links": (),
     "test_notices": (

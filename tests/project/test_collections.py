@@ -12,7 +12,7 @@ from tests.project.tree import nodes
 ROOT = Path(understudy.__file__).parent
 ROOMS = ("api", "cloudflare", "daemon", "dashboard", "hub", "notify", "runtime", "store", "wire", "worker")
 COLLECTIONS = {"dict", "list", "set", "deque", "defaultdict", "OrderedDict", "Counter", "Queue", "SimpleQueue"}
-OF_A_BATCH = {"Bounds", "Needs", "TakeoverNeeds", "WorkingSet"}  # they live for one, which is bounded
+OF_A_BATCH = {"Bounds", "ClaimRoom", "Needs", "TakeoverNeeds", "WorkingSet"}  # they live for one, which is bounded
 KEYS = "keys that are valid: KEYS_MAX"
 LINES = "open connections, and what each may hold"
 RUNS = "runs: the daemon's capacity"

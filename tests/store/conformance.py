@@ -18,6 +18,7 @@ from understudy.coordinator.nouns import (
     Memory,
     Notice,
     Period,
+    Progress,
     Result,
     Task,
     TaskBody,
@@ -42,6 +43,7 @@ from understudy.store.queries import (
     SAMPLED,
     SUPERSEDED_BOOTS,
     WAITING_FOR,
+    Part,
     queue_front,
 )
 from understudy.store.reading import JSON
@@ -369,6 +371,31 @@ class StoreConformance:
         assert [m.id for m in read(lambda tx: tx.find(MESSAGES, "u", "", "", "", limit=10))] == ["m2", "m1"]
         assert [m.id for m in read(lambda tx: tx.find(MESSAGES, "u", "", "slack", "slack", limit=10))] == ["m1"]
         assert sorted(read(lambda tx: tx.message_ids("u"))) == ["m1", "m2"]
+
+    def test_the_last_messages_are_read_as_far_as_there_is_room(self, store: Store) -> None:
+        said = [
+            Memory(f"m{n:02}", "u", "slack", "user", f"{n:02}" + "\u4e16" * 98, "s", "{}", T0 + n) for n in range(40)
+        ]
+        self.save(store, *said, Memory("other", "u", "line", "user", "x", "", "", T0 + 99, "key"))
+
+        def last(part: Part, limit: int = 200, owner: str = "", channel: str = "slack") -> list[Memory]:
+            return store.read(lambda tx: tx.last_said((owner, "u", channel), part, limit))
+
+        assert last(Part(1_000, 10_000)) == [replace(one, metadata="") for one in reversed(said)]
+        assert [one.id for one in last(Part(1_000, 201))] == ["m39", "m38", "m37"]
+        assert [one.id for one in last(Part(1_000, 200))] == ["m39", "m38"]
+        assert [one.content for one in last(Part(2, 3))] == ["39", "38"]
+        assert len(last(Part(1, 30))) == 30
+        assert len(last(Part(1_000, 10_000), limit=9)) == 9
+        assert [one.id for one in last(Part(9, 9), owner="key", channel="")] == ["other"]
+        assert last(Part(9, 9), owner="nobody") == []
+
+    def test_progress_is_shown_without_what_is_too_long(self, store: Store) -> None:
+        said = '"\u4e16\u754c"'
+        self.save(store, Progress("a", 1, T0, said, '"long"'), Progress("b", 2, T0, '"too long"', "1"))
+        shown = store.read(lambda tx: tx.progress_shown(["a", "b", "c"], len(said)))
+        assert sorted(shown, key=lambda row: row.task_id) == [Progress("a", 1, T0, said), Progress("b", 2, T0)]
+        assert store.read(lambda tx: tx.progress_shown([], 9)) == []
 
     def test_last_events_are_of_a_daemon_or_of_all_and_of_these_names(self, store: Store) -> None:
         def event(name: str, daemon_id: str) -> Event:

@@ -11,7 +11,7 @@ from understudy.api.respond import ClientGoneError
 from understudy.errors import UnauthorizedError
 from understudy.hub.claims import ClaimTasks, NothingYet
 
-LOOK_AGAIN_S = 2.0  # for a daemon that is given no work: so soon after `resume` it has some
+LOOK_AGAIN_S = 2.0  # for a daemon that is given no work, and a claim whose batch had no room: so soon it has some
 Gone = asyncio.Task[None]  # done when the client has hung up
 
 
@@ -56,6 +56,8 @@ async def _stand_in_line(
         answer = await hub.decide(claim)  # again: what was committed before the place in the line woke nobody
         if isinstance(answer, NothingYet) and not answer.is_barred and answer.provides == provides:
             left = max(ends - asyncio.get_running_loop().time(), 0)
+            if answer.is_short:  # nothing wakes it for tasks that were there before
+                left = min(left, LOOK_AGAIN_S)
             await asyncio.wait((waiter, gone), timeout=left, return_when=asyncio.FIRST_COMPLETED)
             has_waited, is_woken = not gone.done(), waiter.done() and not gone.done()
     finally:

@@ -24,6 +24,7 @@ TRIES = 4
 PAUSE_MS_FIRST, PAUSE_MS_MAX = 200, 1_600
 RETRY_AFTER_S_MAX = 5.0
 ANSWER_BYTES_MAX = 64 << 20
+LIST_PARTS_MAX = 100  # of one list, whatever a hub says
 ERROR_CHARS_MAX = 2_000  # of why the hub refuses: a person reads that
 QUIET_S = 45.0  # a stream says something every 15 s (api/streams)
 FULL = 507  # a refusal: trying again changes nothing
@@ -51,6 +52,17 @@ class HubClient:
         """The answer to a GET. ClientError."""
         shown = {name: value for name, value in query.items() if value not in (None, "")}
         return self.ask("GET", path + (f"?{urlencode(shown)}" if shown else ""), repeatable=True)
+
+    def daemons(self) -> list[HubAnswer]:
+        """All daemons, also of a hub that lists them in parts. ClientError."""
+        found = self.get("/api/daemons")
+        rows: list[HubAnswer] = [*found.get("daemons", [])]
+        for _ in range(LIST_PARTS_MAX):
+            if not found.get("next"):
+                break
+            found = self.get("/api/daemons", cursor=found["next"])
+            rows += found.get("daemons", [])
+        return rows
 
     def post(
         self, path: str, body: Any = None, *, repeatable: bool = False, headers: Mapping[str, str] | None = None

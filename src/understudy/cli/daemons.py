@@ -29,11 +29,11 @@ def daemons() -> None:
 @json_option
 def list_(as_json: bool) -> None:
     """All that the hub watches."""
-    found = connect().get("/api/daemons")
+    found = connect().daemons()
     if as_json:
-        say_json(found)
+        say_json({"daemons": found})
         return
-    rows = [daemon_row(row) for row in found.get("daemons", [])]
+    rows = [daemon_row(row) for row in found]
     heads = ("daemon", "state", "seen", "running", "executor", "version", "reason")
     say(table([t(f"cli.column.{head}") for head in heads], rows)) if rows else note(t("cli.status.no_daemon"))
 

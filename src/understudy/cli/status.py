@@ -41,7 +41,7 @@ def look(hub: HubClient, place: HubAddress) -> dict[str, Any]:
     """Everything the screen shows. ClientError."""
     health = hub.get("/health")
     _, ready = hub.status_of("/ready")
-    daemons = hub.get("/api/daemons").get("daemons", [])
+    daemons = hub.daemons()
     incidents = hub.get("/api/incidents", limit=INCIDENTS_SHOWN).get("incidents", [])
     return {
         "hub": {"url": place.url, "version": health.get("version"), "startedAt": health.get("startedAt")},

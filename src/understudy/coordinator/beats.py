@@ -19,6 +19,7 @@ from understudy.coordinator import directives, health, identity, renewals, stuck
 from understudy.coordinator.changes import Change, Draft, Event
 from understudy.coordinator.health import health_event
 from understudy.coordinator.identity import Arrival
+from understudy.coordinator.kept import SAID_BYTES_MAX, kept_json, kept_runs
 from understudy.coordinator.nouns import Daemon, Directive, Incident, Now, Policy, Progress, Task
 from understudy.coordinator.renewals import NamedRun, Renewals, Speaker
 from understudy.coordinator.stuck import Trouble
@@ -109,19 +110,22 @@ def judge(facts: Facts, beat: ReceivedBeat, now: Now, policy: Policy) -> Heard:
 
 
 def described(daemon: Daemon, beat: ReceivedBeat, now: Now) -> Daemon:
-    """The daemon with all that it says of itself."""
+    """The daemon with all that it says of itself, as far as that is kept."""
+    provides = daemon.provides if beat.provides is None else kept_json(beat.provides, SAID_BYTES_MAX)
+    loops = daemon.loops if beat.loops is None else _json(beat.loops)
+    auth = daemon.auth if beat.auth is None else _json(beat.auth)
     return replace(
         daemon,
         last_heartbeat=iso(now.wall),
         slept_ms=beat.slept_ms,
         seq=daemon.seq if beat.seq is None else max(beat.seq, daemon.seq),
-        running=daemon.running if beat.runs is None else _json([_run_json(run) for run in beat.runs]),
+        running=daemon.running if beat.runs is None else kept_runs(beat.runs, provides, loops, auth),
         interval_ms=daemon.interval_ms if beat.interval_ms is None else beat.interval_ms,
         version=daemon.version if beat.version is None else beat.version,
         capacity=daemon.capacity if beat.capacity is None else beat.capacity,
-        provides=daemon.provides if beat.provides is None else _json(beat.provides),
-        loops=daemon.loops if beat.loops is None else _json(beat.loops),
-        auth=daemon.auth if beat.auth is None else _json(beat.auth),
+        provides=provides,
+        loops=loops,
+        auth=auth,
     )
 
 
@@ -200,15 +204,6 @@ def _heard(
     if beat.runs:
         next_ms = min(next_ms, leased.shortest_ms // 3)  # a lease is renewed twice before it would end
     return Heard(draft, "", leased.lost, leased.cancelled, offered or [], next_ms)
-
-
-def _run_json(run: NamedRun) -> dict[str, Any]:
-    said: dict[str, Any] = {"taskId": run.task_id, "token": run.token}
-    if run.progress_at:
-        said["progressAt"] = run.progress_at
-    if run.idle_limit_s:
-        said |= {"idleSec": run.idle_s, "idleLimitSec": run.idle_limit_s}
-    return said
 
 
 def _json(value: Any) -> str:

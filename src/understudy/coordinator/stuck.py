@@ -82,10 +82,10 @@ def trouble_of(loops: dict[str, Any], auth: dict[str, Any], running: Iterable[tu
     if word_of(state) not in WORKS:
         return Trouble("auth_failed", executor[:DETAIL_CHARS_MAX], word_of(state), fix=fix_of(executor, state))
     for name, said in loops.items():
-        if isinstance(said, dict) and _is_over(said.get("agoSec"), said.get("limitSec")):
+        if isinstance(said, dict) and is_over(said.get("agoSec"), said.get("limitSec")):
             return Trouble("loop_stopped", name[:DETAIL_CHARS_MAX], limit_s=said["limitSec"])
     for task_id, idle_s, limit_s in running:
-        if _is_over(idle_s, limit_s):
+        if is_over(idle_s, limit_s):
             return Trouble("task_stalled", task_id, limit_s=limit_s)
     return None
 
@@ -115,7 +115,8 @@ def auth_of(daemon: Daemon, said: dict[str, Any] | None) -> dict[str, Any]:
     return known
 
 
-def _is_over(value: Any, limit: Any) -> bool:
+def is_over(value: Any, limit: Any) -> bool:
+    """True if a limit was given, and this is beyond it."""
     return isinstance(value, int | float) and isinstance(limit, int | float) and 0 < limit < value
 
 

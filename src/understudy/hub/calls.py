@@ -11,7 +11,7 @@ from understudy.coordinator import calls, takeover
 from understudy.coordinator.calls import Answerable, Reserved, TakeoverView
 from understudy.coordinator.changes import Decision, Draft
 from understudy.coordinator.nouns import Now, Task, TaskBody
-from understudy.coordinator.prompts import Prompt
+from understudy.coordinator.prompts import CONTEXT_BYTES_MAX, MESSAGE_CHARS_MAX, Prompt
 from understudy.coordinator.takeover_nouns import Reservation, TaskTakeover
 from understudy.hub.operation import HEAVY, Operation
 from understudy.hub.takeover_rows import (
@@ -23,7 +23,10 @@ from understudy.hub.takeover_rows import (
     view_of,
 )
 from understudy.hub.working_set import Needs, WorkingSet
+from understudy.store.queries import Part
 from understudy.wire.answers.leases import LeaseJson, lease_json
+
+CONTEXT_PART = Part(MESSAGE_CHARS_MAX, CONTEXT_BYTES_MAX)
 
 
 class TakeoverCall(Struct, frozen=True):
@@ -61,7 +64,7 @@ class ReserveCall(Operation):
             needs.row(TaskTakeover, task_id)
             task = work.get(Task, task_id)
             if task is not None and task.user_id:
-                needs.memories.add(task.conversation)
+                needs.memories[task.conversation] = CONTEXT_PART
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """The first candidate that may be answered and that the budget can bear."""

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
-import msgspec
 from msgspec import UNSET, Struct
 
 from understudy.coordinator import claims
 from understudy.coordinator.changes import Decision
-from understudy.coordinator.claims import MACHINE, Claimable
+from understudy.coordinator.claims import ANSWER_CHARS_MAX, MACHINE, Claimable
 from understudy.coordinator.health import limits_of
 from understudy.coordinator.identity import watch_name
 from understudy.coordinator.leases import Grant
 from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Memory, Now, Progress, Task, TaskBody
-from understudy.errors import ConflictError
-from understudy.hub.enqueue import user_of
-from understudy.hub.memory import context_of
+from understudy.errors import ConflictError, UnavailableError
+from understudy.hub.conversations import conversation_fields
+from understudy.hub.memory import CHARS_A_TOKEN, context_of
 from understudy.hub.operation import Operation
 from understudy.hub.signs_of_life import need_incident, need_watched, touch
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.store.base import UNREADABLE_SPEC
+from understudy.store.queries import Part
 from understudy.wire.answers.base import as_stored
 from understudy.wire.answers.claims import Claimed, ClaimedItem, NoTasks, claimed_json
 from understudy.wire.answers.leases import lease_json
@@ -31,6 +31,7 @@ from understudy.wire.tasks import ClaimBody
 PENDING_COUNT_MAX = 1000
 LEGACY_LEASE_S = 300
 CONTEXT_TOKENS = 2000
+CONTEXT_PART = Part(CONTEXT_TOKENS * CHARS_A_TOKEN + 1, CONTEXT_TOKENS * CHARS_A_TOKEN)
 _NEW_KEYS = ("daemon_id", "boot_id", "request_id", "max", "wait_sec", "provides", "on_loss")
 
 
@@ -40,6 +41,7 @@ class NothingYet(Struct, frozen=True):
     answer: NoTasks
     provides: frozenset[str]
     is_barred: bool  # its daemon gets no work at all
+    is_short: bool = False  # tasks are left that its batch had no room for: it asks again soon
 
 
 class ClaimTasks(Operation):
@@ -75,20 +77,37 @@ class ClaimTasks(Operation):
             need_incident(work, needs, daemon_id)
 
     def details(self, work: WorkingSet, needs: Needs) -> None:
-        """The rows that are sent with the tasks that this claim may get."""
-        provides = self._provides(work)
-        if not work.candidates[provides]:
+        """The rows that are sent with the tasks that this claim may get, as far as its batch has room for them."""
+        provides, again = self._provides(work), self._of_request(work)
+        again = again if work.claim_room.take(*again) else []
+        picked = [*self._picked(work, provides)]
+        for task in (*again, *picked):
+            needs.row(TaskBody, task.id)
+            if task.token:  # it was leased before: there may be a checkpoint
+                needs.row(Progress, task.id)
+            if task.user_id:
+                needs.memories[task.conversation] = CONTEXT_PART
+        if not work.candidates[provides] or (not picked and self._is_short(work, provides, work.claim_room.taken)):
             needs.ready_count_max = PENDING_COUNT_MAX  # only an empty answer tells how many wait
-        seen = needs.rows.get(TaskBody, ())
-        for task_id in (*work.offered(provides, self.names), *work.requests.get(self.body.request_id or "", ())):
-            if task_id in seen:  # another claim of this batch looks at the same ones
+
+    def _picked(self, work: WorkingSet, provides: frozenset[str]) -> Iterator[Task]:
+        """The first tasks for it that no claim before it in this batch will get: as many as its answer may have.
+
+        Claims are decided in this order. One that gets less than it picked leaves that to those after it.
+        """
+        count, room, taken = self.count, ANSWER_CHARS_MAX, work.claim_room.taken
+        for task_id in work.offered(provides, self.names):
+            if task_id in taken:
                 continue
-            needs.row(TaskBody, task_id)
             task = work.get(Task, task_id)
-            if task is not None and task.token:  # it was leased before: there may be a checkpoint
-                needs.row(Progress, task_id)
-            if task is not None and task.user_id:
-                needs.memories.add(task.conversation)
+            if task is None or not claims.may_have(task, self.names):
+                continue
+            if not work.claim_room.take(task):
+                return
+            yield task
+            count, room = count - 1, room - task.size_bytes
+            if not count or room <= 0:
+                return
 
     def _provides(self, work: WorkingSet) -> frozenset[str]:
         if self.body.provides is not None:
@@ -107,6 +126,8 @@ class ClaimTasks(Operation):
         grant = self._grant(work, daemon)
         again = [task for task in self._of_request(work) if claims.is_granted(task, grant)]
         if again:
+            if not all(_is_read(work, task) for task in again):  # "none" would be wrong: it holds these leases
+                raise UnavailableError("Too much is asked for at once: ask again")
             return draft.decision(self._answer(work, again, now))
         provides, is_barred = self._provides(work), daemon is not None and claims.is_barred(daemon)
         if is_barred:
@@ -139,7 +160,7 @@ class ClaimTasks(Operation):
     def _offered(self, work: WorkingSet, provides: frozenset[str]) -> Iterator[Claimable]:
         for task_id in work.offered(provides, self.names):
             task = work.get(Task, task_id)
-            if task is None or task.status != QUEUED:  # mostly by another claim of this batch
+            if task is None or task.status != QUEUED or not _is_here(work, task):  # mostly another claim has it
                 continue
             body = work.get(TaskBody, task_id)
             spec = body.spec if body is not None else ""
@@ -153,7 +174,20 @@ class ClaimTasks(Operation):
     def _nothing(self, work: WorkingSet, provides: frozenset[str], *, is_barred: bool = False) -> NothingYet | NoTasks:
         none = UNSET if self.body.max is None else list[ClaimedItem]()
         answer = NoTasks(success=False, message="No tasks available", pending=work.ready_count, tasks=none)
-        return NothingYet(answer, provides, is_barred) if self.body.wait_sec else answer
+        if not self.body.wait_sec:
+            return answer
+        return NothingYet(answer, provides, is_barred, not is_barred and self._is_short(work, provides))
+
+    def _is_short(self, work: WorkingSet, provides: frozenset[str], taken: Container[str] = ()) -> bool:
+        """True if there may be tasks for it that were not read, because this batch had no room for more.
+
+        `taken`: those that will be read.
+        """
+        if provides in work.claim_room.cut:
+            return True
+        offered = (work.get(Task, task_id) for task_id in work.offered(provides, self.names))
+        left = (task for task in offered if task is not None and task.id not in taken)
+        return any(claims.may_have(task, self.names) and not _is_here(work, task) for task in left)
 
     def _answer(self, work: WorkingSet, tasks: list[Task], now: Now) -> Claimed:
         items = [ClaimedItem(self._task_json(work, task), lease_json(task, now)) for task in tasks]
@@ -163,7 +197,7 @@ class ClaimTasks(Operation):
     def _task_json(self, work: WorkingSet, task: Task) -> Any:
         body, progress = work.get(TaskBody, task.id), work.rows[Progress].get(task.id)
         spec = body.spec if body else "{}"
-        more: dict[str, Any] = own_conversation(task, spec, is_legacy=self.is_legacy) if task.memory_of else {}
+        more: dict[str, Any] = conversation_fields(task, spec, is_legacy=self.is_legacy)
         if progress is not None and progress.checkpoint:
             more["checkpoint"] = as_stored(progress.checkpoint)
         if task.user_id and not self.is_legacy:
@@ -172,17 +206,11 @@ class ClaimTasks(Operation):
         return claimed_json(task, spec, **more)
 
 
-def own_conversation(task: Task, spec: str, *, is_legacy: bool) -> dict[str, Any]:
-    """The fields that give a worker other names for a conversation of one key, so that no other key's has the same.
+def _is_read(work: WorkingSet, task: Task) -> bool:
+    """True if the text of a task and its conversation are here."""
+    return task.id in work.rows[TaskBody] and (not task.user_id or task.conversation in work.memories)
 
-    Daemons keep a session by conversation; old ones also keep memory themselves, by the user in the metadata.
-    `owner/user` cannot be taken for another pair, because owners are ids made by the hub and have no slash.
-    """
-    fields: dict[str, Any] = {}
-    if task.user_id:
-        fields["conversation"] = {"channel": task.channel, "user_id": f"{task.memory_of}/{task.user_id}"}
-    metadata = msgspec.json.decode(spec).get("metadata") if is_legacy else None
-    if isinstance(metadata, dict):
-        users = {name: metadata[name] for name in ("user_id", "userId") if metadata.get(name)}
-        fields["metadata"] = metadata | {name: f"{task.memory_of}/{user_of(user)}" for name, user in users.items()}
-    return fields
+
+def _is_here(work: WorkingSet, task: Task) -> bool:
+    """True if all that is sent with a task is here, the checkpoint of an earlier attempt included."""
+    return _is_read(work, task) and (not task.token or task.id in work.rows[Progress])

@@ -11,7 +11,7 @@ from understudy.coordinator.nouns import Daemon, Now, Task
 from understudy.errors import BadRequestError, ConflictError, NotFoundError
 from understudy.hub.enqueue import instant
 from understudy.hub.operation import HEAVY, Operation
-from understudy.hub.signs_of_life import incident_of, need_incident, refuse_beyond_bound
+from understudy.hub.signs_of_life import incident_of, need_incident, need_room_for, refuse_beyond_bound
 from understudy.hub.working_set import RESERVED_MAX, Needs, WorkingSet
 from understudy.wire.answers.base import DONE
 from understudy.wire.answers.daemons import DaemonChanged, Registered, SettingsChanged, settings_json
@@ -36,7 +36,7 @@ class RegisterDaemon(Operation):
     def more(self, work: WorkingSet, needs: Needs) -> None:
         """The incident that this sign of life may close."""
         need_incident(work, needs, self.body.daemon_id)
-        needs.daemon_count = needs.daemon_count or work.get(Daemon, self.body.daemon_id) is None
+        need_room_for(work, needs, self.body.daemon_id)
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Write it down; a machine-bound daemon is not brought to life by a request without its machine."""

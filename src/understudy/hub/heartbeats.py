@@ -11,7 +11,7 @@ from understudy.coordinator.renewals import NamedRun
 from understudy.errors import ConflictError
 from understudy.hub.leases import need_progress, texts_of
 from understudy.hub.operation import Operation
-from understudy.hub.signs_of_life import incident_of, need_incident, refuse_beyond_bound
+from understudy.hub.signs_of_life import incident_of, need_incident, need_room_for, refuse_beyond_bound
 from understudy.hub.working_set import Needs, WorkingSet
 from understudy.wire.answers.daemons import HeartbeatAnswer, directive_offer
 from understudy.wire.daemons import HeartbeatBody, RunningBody, cut_parts
@@ -50,7 +50,7 @@ class RecordHeartbeat(Operation):
         beat, daemon_id = self.beat, self.beat.daemon_id
         need_incident(work, needs, daemon_id)
         daemon = work.get(Daemon, daemon_id)
-        needs.daemon_count = needs.daemon_count or daemon is None
+        need_room_for(work, needs, daemon_id)
         if beat.boot_id and (daemon is None or not goes_on(daemon, beat.machine_id, beat.boot_id)):
             needs.boots.add(daemon_id)
         if daemon is not None and daemon.open_directives and beat.boot_id:

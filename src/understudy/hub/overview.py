@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from understudy.clock import iso
-from understudy.coordinator.nouns import Daemon, Incident, Progress, Task
+from understudy.coordinator.nouns import Daemon, Incident, Task
+from understudy.hub.daemon_list import daemons_that_fit
 from understudy.hub.periods import DAY_MS, periods_of_all
 from understudy.hub.queue_depth import queue_depth
 from understudy.hub.takeover_view import takeover_answer
-from understudy.hub.views import DAEMONS_MAX, View
+from understudy.hub.views import View
 from understudy.store.queries import RUNNING
+from understudy.wire.answers.base import if_any
 from understudy.wire.answers.events import IncidentJson, incident_json
 from understudy.wire.answers.overview import (
+    PROGRESS_CHARS_MAX,
     DaemonOverview,
     HubOverview,
     OverviewAnswer,
@@ -23,12 +26,13 @@ from understudy.wire.answers.overview import (
 )
 
 RUNS_MAX = 1_000
+PERIODS_BYTES = 300  # of a daemon's day, in which little happens to most
 
 
 def overview(view: View) -> OverviewAnswer:
     """All of it; the bars reach back 24 hours."""
     since_at = view.now.wall - DAY_MS
-    daemons = view.reader.load_all(Daemon, DAEMONS_MAX)
+    daemons, last = daemons_that_fit(view.reader, more_bytes=PERIODS_BYTES)
     periods = periods_of_all(view, daemons, since_at)
     depth = queue_depth(view.reader)
     oldest_s = max(view.now.wall - depth.oldest_at, 0) / 1000 if depth.oldest_at else 0
@@ -44,12 +48,14 @@ def overview(view: View) -> OverviewAnswer:
         open_incidents=open_incidents(view, daemons),
         takeover=takeover_answer(view),
         hubs=[HubOverview(one.hub, one.package_version, one.created_at) for one in view.hubs()],
+        daemons_next=if_any(last),
     )
 
 
 def runs_of(view: View, tasks: list[Task]) -> list[RunOverview]:
     """These tasks, which are leased, with their progress."""
-    progress = {row.task_id: row for row in view.reader.load_many(Progress, [task.id for task in tasks])}
+    shown = view.reader.progress_shown([task.id for task in tasks], PROGRESS_CHARS_MAX)
+    progress = {row.task_id: row for row in shown}
     return [run_json(task, progress.get(task.id)) for task in tasks]
 
 

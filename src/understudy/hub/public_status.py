@@ -5,8 +5,9 @@ from __future__ import annotations
 from msgspec import Struct
 
 from understudy.clock import iso
-from understudy.coordinator.nouns import Daemon, Incident
-from understudy.hub.views import DAEMONS_MAX, View
+from understudy.coordinator.nouns import Incident
+from understudy.hub.daemon_list import each_daemon
+from understudy.hub.views import View
 from understudy.store.queries import INCIDENTS
 
 DAEMONS_SHOWN = 100
@@ -43,20 +44,21 @@ class PublicStatus(Struct, frozen=True):
 
 def public_status(view: View, *, with_names: bool) -> PublicStatus:
     """The states as they are now."""
-    known = sorted(view.reader.load_all(Daemon, DAEMONS_MAX), key=lambda daemon: (daemon.first_seen_at, daemon.id))
-    shown = {daemon.id: _daemon(number, daemon, with_names=with_names) for number, daemon in enumerate(known, 1)}
+    known = sorted(
+        (daemon.first_seen_at, daemon.id, daemon.state, daemon.since_at or daemon.first_seen_at)
+        for daemon in each_daemon(view.reader)
+    )
+    shown = {
+        daemon_id: PublicDaemon(number, daemon_id if with_names else "", state, iso(since))
+        for number, (_, daemon_id, state, since) in enumerate(known, 1)
+    }
     counts: dict[str, int] = {}
-    for daemon in known:
+    for daemon in shown.values():
         counts[daemon.state] = counts.get(daemon.state, 0) + 1
     since = view.now.wall - INCIDENTS_KEPT_MS
     found = [row for row in view.reader.find(INCIDENTS, limit=INCIDENTS_SHOWN) if not 0 < row.recovered_at < since]
     incidents = [_incident(row, shown[row.daemon_id]) for row in found if row.daemon_id in shown]
     return PublicStatus(iso(view.now.wall), counts, [*shown.values()], incidents)
-
-
-def _daemon(number: int, daemon: Daemon, *, with_names: bool) -> PublicDaemon:
-    since = daemon.since_at or daemon.first_seen_at
-    return PublicDaemon(number, daemon.id if with_names else "", daemon.state, iso(since))
 
 
 def _incident(incident: Incident, daemon: PublicDaemon) -> PublicIncident:

@@ -8,6 +8,14 @@ from understudy.coordinator.identity import watch_name
 from understudy.coordinator.nouns import Daemon, Incident, Now
 from understudy.hub.working_set import Needs, WorkingSet
 
+DAEMON_BYTES = 32 << 10  # of a daemon's rows, at most
+
+
+def need_room_for(work: WorkingSet, needs: Needs, daemon_id: str) -> None:
+    """State what tells whether there is room for a daemon that is not known yet."""
+    if work.get(Daemon, daemon_id) is None:
+        needs.daemon_count = needs.room = True
+
 
 def need_watched(needs: Needs, worker_id: str) -> None:
     """State that the daemon behind a worker's name is needed, if it is one that may be watched."""
@@ -24,9 +32,10 @@ def need_incident(work: WorkingSet, needs: Needs, daemon_id: str) -> None:
 
 
 def refuse_beyond_bound(work: WorkingSet, known: Daemon | None) -> None:
-    """StoreFullError for one more daemon than a hub knows at once; those that it knows are always heard."""
+    """StoreFullError for one more daemon than a hub knows at once or has room for; those it knows are always heard."""
     if known is None:
         work.bounds.take_daemon()
+        work.bounds.take(DAEMON_BYTES)
 
 
 def touch(work: WorkingSet, worker_id: str, now: Now) -> Draft:

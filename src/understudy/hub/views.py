@@ -29,8 +29,9 @@ from understudy.coordinator.nouns import (
 from understudy.coordinator.stuck import trouble_said
 from understudy.coordinator.takeover_nouns import TaskTakeover
 from understudy.errors import BadRequestError, ForbiddenError, NotFoundError
+from understudy.hub.daemon_list import LIST_BYTES_MAX, daemons_that_fit, each_daemon, size_of
 from understudy.hub.keys import Caller, EnvironmentKey, listed_keys
-from understudy.hub.memory import lines_that_fit
+from understudy.hub.memory import CHARS_A_TOKEN, lines_that_fit
 from understudy.hub.working_set import MEMORY_READ_MAX
 from understudy.redact import Redactor
 from understudy.store.base import Backlog, EventFilter, Reader, StoredEvent, TaskFilter
@@ -46,6 +47,7 @@ from understudy.store.queries import (
     NOTICES_BEFORE,
     NOTICES_IN,
     SESSIONS,
+    Part,
 )
 from understudy.wire.answers.base import as_stored, if_any
 from understudy.wire.answers.daemons import (
@@ -80,8 +82,6 @@ from understudy.wire.answers.tasks import STATUS_WORDS, QueueAnswer, task_json
 
 QUEUE_LIST_MAX = 1000
 NEVER = 1 << 62  # ms since the epoch: after all instants
-LIST_BYTES_MAX = 8 << 20  # of one page, whatever its limit in rows
-DAEMONS_MAX = 100_000
 HISTORY_MAX = 500
 DEPLOYMENTS_MAX = 100
 DIRECTIVES_SHOWN = 20
@@ -186,11 +186,10 @@ class View:
 
     # ---- daemons
 
-    def daemons(self) -> DaemonsAnswer:
-        """`GET /api/daemons`."""
-        return DaemonsAnswer(
-            [self.daemon_as(daemon, DaemonJson) for daemon in self.reader.load_all(Daemon, DAEMONS_MAX)]
-        )
+    def daemons(self, after: str = "") -> DaemonsAnswer:
+        """`GET /api/daemons`: by id, with a cursor to go on."""
+        found, last = daemons_that_fit(self.reader, after)
+        return DaemonsAnswer([self.daemon_as(daemon, DaemonJson) for daemon in found], if_any(last))
 
     def daemon(self, daemon_id: str) -> OneDaemon:
         """`GET /api/daemons/{id}`."""
@@ -234,9 +233,17 @@ class View:
         """`GET /api/daemon/health`: reading changes nothing."""
         active: list[OldStatusJson] = []
         stale: list[OldStatusJson] = []
-        for daemon in self.reader.load_all(Daemon, DAEMONS_MAX):
-            (stale if _is_stale(daemon, self.policy, self.now) else active).append(old_status_json(daemon))
-        return OldHealthAnswer(active, stale, len(active))
+        total_active = left_out = 0
+        room = LIST_BYTES_MAX
+        for daemon in each_daemon(self.reader):
+            is_stale = _is_stale(daemon, self.policy, self.now)
+            total_active += not is_stale
+            room -= size_of(daemon)
+            if room >= 0:
+                (stale if is_stale else active).append(old_status_json(daemon))
+            else:
+                left_out += 1
+        return OldHealthAnswer(active, stale, total_active, if_any(left_out))
 
     # ---- the rest
 
@@ -322,11 +329,12 @@ class View:
 
     def context(self, user_id: str, channel: str, tokens_max: int, chars_max: int) -> ContextAnswer:
         """`GET /api/memory/context/{userId}`."""
-        limit = MEMORY_READ_MAX
-        lines = lines_that_fit(self._messages(user_id, channel, limit), tokens_max, chars_max)
+        room = min(tokens_max * CHARS_A_TOKEN, chars_max + 1)
+        conversation, part, limit = ("", user_id, channel), Part(room + 1, room), MEMORY_READ_MAX
+        lines = lines_that_fit(self.reader.last_said(conversation, part, limit), tokens_max, chars_max)
         while len(lines) == limit:  # all of them were short: more may fit
             limit *= 4
-            lines = lines_that_fit(self._messages(user_id, channel, limit), tokens_max, chars_max)
+            lines = lines_that_fit(self.reader.last_said(conversation, part, limit), tokens_max, chars_max)
         return ContextAnswer("\n".join(reversed(lines)), user_id)
 
     def _messages(self, user_id: str, channel: str, limit: int) -> list[Memory]:

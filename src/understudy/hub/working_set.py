@@ -17,13 +17,14 @@ from understudy.coordinator.nouns import LEASED, Boot, Directive, Notice, Now, P
 from understudy.coordinator.outbox import GIVE_UP_AFTER_MS, RECENT_MAX, STORM_WINDOW_MS
 from understudy.coordinator.takeover_nouns import DaemonGroup, Reservation
 from understudy.hub.bounds import Bounds
+from understudy.hub.claim_room import ClaimRoom
 from understudy.ids import IdMaker
 from understudy.store.base import Candidates, Claimant, Deadlines, Due, Transaction
+from understudy.store.needs import candidates_of_each
 from understudy.store.queries import (
     BY_DEDUP,
     CLAIMED_WITH,
     HELD_BY,
-    MESSAGES,
     NOTICES_ASTRAY,
     NOTICES_FOLDED_INTO,
     NOTICES_FORGOTTEN,
@@ -34,6 +35,7 @@ from understudy.store.queries import (
     SESSIONS_NOT_ENDED,
     SUPERSEDED_BOOTS,
     WAITING_FOR,
+    Part,
     notices_about,
     queue_front,
 )
@@ -74,7 +76,7 @@ class Needs(Struct):
     dedups: set[tuple[str, str]] = set()
     boots: set[str] = set()
     directives: set[str] = set()
-    memories: set[tuple[str, str, str]] = set()
+    memories: dict[tuple[str, str, str], Part] = {}  # how much of each conversation
     all_messages_of: set[str] = set()
     takeover: TakeoverNeeds | None = None
     due_limit: int = 0
@@ -126,6 +128,7 @@ class WorkingSet:
         self.rows: defaultdict[type[Struct], dict[Any, Any]] = defaultdict(dict)
         self.candidates: dict[frozenset[str], list[str]] = {}  # ids by what is provided, in queue order
         self.reserved: dict[str, list[str]] = {}  # ids by the daemon that they wait for
+        self.claim_room = ClaimRoom()
         self.held: dict[str, set[str]] = {}
         self.requests: dict[str, list[str]] = {}
         self.dedups: dict[tuple[str, str], str] = {}
@@ -209,6 +212,8 @@ class WorkingSet:
         ready, reserved = tx.offered(needs.claims) if needs.claims else ({}, [])
         for provides, tasks in ready.items():
             self.candidates[provides] = [self._keep(task) for task in tasks]
+            if len(tasks) >= candidates_of_each(sum(needs.claims.values()), len(ready)):
+                self.claim_room.cut.add(provides)
         if needs.reserved_for:
             reserved = tx.find(WAITING_FOR, needs.reserved_for, limit=RESERVED_MAX + 1)
         for task in reserved:
@@ -267,10 +272,8 @@ class WorkingSet:
                 self.rows[Session].setdefault(session.id, session)
         if needs.takeover is not None:
             self._load_takeover(tx, needs.takeover)
-        for owner, user_id, channel in needs.memories:
-            self.memories[owner, user_id, channel] = tx.find(
-                MESSAGES, user_id, owner, channel, channel, limit=MEMORY_READ_MAX
-            )
+        for conversation, part in needs.memories.items():
+            self.memories[conversation] = tx.last_said(conversation, part, MEMORY_READ_MAX)
         for user_id in needs.all_messages_of:
             self.message_ids[user_id] = tx.message_ids(user_id)
 

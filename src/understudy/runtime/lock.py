@@ -8,7 +8,8 @@ import fcntl
 import os
 from pathlib import Path
 
-from understudy.errors import UnderstudyError
+from understudy.errors import ConfigError, UnderstudyError
+from understudy.private import PlantedError, open_ours
 from understudy.texts import t
 
 HELD = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})  # by somebody else, as systems say it
@@ -44,8 +45,14 @@ class FileLock:
         self._fd = -1
 
     def take(self, what: str) -> None:
-        """Take the lock; LockedError says who has it, OSError that there are no locks here (some network disks)."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Take the lock; LockedError says who has it, OSError that there are no locks here (some network disks).
+
+        ConfigError where somebody else may have put the file there.
+        """
+        try:
+            fd = open_ours(self._path, os.O_RDWR | os.O_CREAT)
+        except PlantedError as error:
+            raise ConfigError(str(error)) from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

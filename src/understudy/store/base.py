@@ -19,7 +19,7 @@ from understudy.coordinator.nouns import (
 )
 from understudy.coordinator.takeover import Reach
 from understudy.coordinator.takeover_nouns import DaemonGroup
-from understudy.store.queries import Finder, Query, Series
+from understudy.store.queries import Finder, PartFinder, Query, Series
 
 N = TypeVar("N", bound=Struct)
 T = TypeVar("T")
@@ -136,7 +136,7 @@ class Unreadable:
             self.found.append(Found(noun, key, why))
 
 
-class Reader(Finder, Protocol):
+class Reader(Finder, PartFinder, Protocol):
     """A consistent view of the store; every list it returns is bounded by its caller."""
 
     unreadable: Unreadable

@@ -15,6 +15,7 @@ from understudy.store.dialect import positional
 from understudy.store.session import N, SqlSession
 
 NEEDS_A_PAGE = 1000
+CANDIDATES_MAX = 4_096  # for all claims of a batch: of many different sets of tags each gets fewer
 Place = tuple[int, str]  # in the order of the queue
 Waits = tuple[str, str]  # of reserved tasks: the daemon that they wait for, and their needs
 
@@ -37,6 +38,11 @@ _NEXT = (
     "SELECT order_key, id FROM task WHERE ready = 1 AND needs = ? AND (order_key, id) > (?, ?)"
     " ORDER BY order_key, id LIMIT ?"
 )
+
+
+def candidates_of_each(total: int, sets: int) -> int:
+    """The number of candidates for each set of tags, for claims of so many tasks and sets."""
+    return min(total, CANDIDATES_MAX // max(sets, 1))
 
 
 @lru_cache(maxsize=4_096)

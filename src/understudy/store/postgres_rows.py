@@ -18,18 +18,20 @@ from msgspec.structs import astuple
 
 from understudy.clock import Clock
 from understudy.coordinator.changes import Event
-from understudy.coordinator.nouns import Hearing, Usage
+from understudy.coordinator.nouns import Hearing, Memory, Usage
 from understudy.store.base import Room, StoredEvent, Unreadable
 from understudy.store.dialect import Dialect
+from understudy.store.parts import LAST_MESSAGES, values_of
 from understudy.store.postgres_fronts import Fronts
 from understudy.store.postgres_pipeline import Statement
 from understudy.store.postgres_queue import SKIPPING, QueueQueries
 from understudy.store.postgres_statements import insert, insert_one, inserted, of_pairs, same_in_all, update
 from understudy.store.postgres_trips import Trips
 from understudy.store.postgres_wire import array, numbered
+from understudy.store.queries import MESSAGES, Part
 from understudy.store.room import LastRoom
 from understudy.store.session import N
-from understudy.store.statements import merged, select, update_one, where_key
+from understudy.store.statements import columns, merged, select, update_one, where_key
 from understudy.store.tables import LOCKED, TABLES
 
 BATCHES = (1970170995, 1)  # of the lock that a batch has, shared or alone
@@ -63,6 +65,11 @@ _HEARD = (  # another hub that is writing it just now says the same
 _OPEN_BATCHES = (
     "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = ? AND objid = ?"
     " AND objsubid = 2 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+_LAST_SAID = (
+    f"SELECT {columns(Memory)} FROM (SELECT *,"  # noqa: S608 - our own
+    " sum(length(content)) OVER (ORDER BY created_at DESC, id DESC) - length(content) AS before"
+    f" FROM ({LAST_MESSAGES}) AS newest) AS said WHERE before < ? ORDER BY {MESSAGES.order}"
 )
 _CLOCK = Statement("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
 _encode = msgspec.json.encode
@@ -259,6 +266,10 @@ class PostgresTransaction(QueueQueries):
             super().delete_many(noun, keys)
         elif keys:
             self._later(f"DELETE FROM {table.name} WHERE {table.keys[0]} = ANY(?)", (array(keys),))  # noqa: S608
+
+    def last_said(self, conversation: tuple[str, str, str], part: Part, limit: int) -> list[Memory]:
+        """The last messages of a conversation, in one trip."""
+        return self._nouns(Memory, self._fetch(_LAST_SAID, (*values_of(conversation, part, limit), part.chars)))
 
     # ---- events
 

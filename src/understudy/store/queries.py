@@ -23,6 +23,7 @@ from understudy.coordinator.nouns import (
     Memory,
     Notice,
     Period,
+    Progress,
     Session,
     Task,
 )
@@ -151,6 +152,28 @@ class Finder(Protocol):
 
     def find(self, query: Query[N], *values: Any, limit: int = 0) -> list[N]:
         """The rows, in the order of the query; 0: all of them."""
+        ...
+
+
+class Part(Struct, frozen=True):
+    """The part of a conversation that is read: characters of each message, and of all together."""
+
+    message_chars: int
+    chars: int
+
+
+class PartFinder(Protocol):
+    """The part of a reader that brings no more of long texts than is used."""
+
+    def last_said(self, conversation: tuple[str, str, str], part: Part, limit: int) -> list[Memory]:
+        """The last messages of (owner, user, channel; "": any), newest first, as many as `part` has room for.
+
+        The last one may go beyond it; each is cut at its end, without its metadata.
+        """
+        ...
+
+    def progress_shown(self, task_ids: Collection[str], chars: int) -> list[Progress]:
+        """The progress of these tasks without checkpoints; "" for one that is longer."""
         ...
 
 

@@ -14,8 +14,9 @@ from understudy.coordinator.nouns import Daemon, Directive, Task, Usage
 from understudy.store.base import Claimant, Deadlines, Due
 from understudy.store.dialect import positional
 from understudy.store.lists import ListQueries
-from understudy.store.needs import RESERVED_SETS, NeedsQueries, Waits, tags_of
+from understudy.store.needs import RESERVED_SETS, NeedsQueries, Waits, candidates_of_each, tags_of
 from understudy.store.outbox import OutboxQueries
+from understudy.store.parts import PartQueries
 from understudy.store.pauses import PAUSES, RECENT_MS
 from understudy.store.purges import PURGES
 from understudy.store.queries import WAITING_WITH, Query, Series, in_queue_order
@@ -42,7 +43,7 @@ _NEXT_DEADLINES = (
 _DAEMON_STATES = "SELECT state, sum(daemons) FROM daemon_count GROUP BY state HAVING sum(daemons) > 0"
 
 
-class RowQueries(ListQueries, NeedsQueries, OutboxQueries, TakeoverQueries):
+class RowQueries(ListQueries, NeedsQueries, OutboxQueries, PartQueries, TakeoverQueries):
     """All of the seam's Transaction but what is the backend's own: clock, locks, events in, room."""
 
     # ---- generic
@@ -112,7 +113,8 @@ class RowQueries(ListQueries, NeedsQueries, OutboxQueries, TakeoverQueries):
     def offered(self, claims: Mapping[Claimant, int]) -> tuple[dict[frozenset[str], list[Task]], list[Task]]:
         """The claimable tasks for each set of tags, and the reserved ones, for claims of so many tasks."""
         sets = dict.fromkeys(provides for provides, _ in claims)
-        return {provides: self.claimable(provides, sum(claims.values())) for provides in sets}, self.reserved(claims)
+        each = candidates_of_each(sum(claims.values()), len(sets))
+        return {provides: self.claimable(provides, each) for provides in sets}, self.reserved(claims)
 
     def reserved(self, claims: Mapping[Claimant, int]) -> list[Task]:
         """The tasks that wait for one of these claimants and whose needs it covers, in the order of the queue.

@@ -17,8 +17,8 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 from urllib.parse import quote
 
-from understudy.errors import SlowReadError, StoreDownError, StoreError
-from understudy.private import close, open_private
+from understudy.errors import ConfigError, SlowReadError, StoreDownError, StoreError
+from understudy.private import PlantedError, close, open_private
 from understudy.store.base import Reader, Transaction, Unreadable
 from understudy.store.migrations import migrate
 from understudy.store.room import LastRoom
@@ -47,9 +47,12 @@ _PRAGMAS = (
 
 
 def _close_to_others(path: Path) -> None:
-    """The store is for its owner alone; SQLite gives its log and index the mode that the store has."""
+    """The store is for its owner alone; SQLite gives its log and index the mode that the store has. ConfigError."""
     with contextlib.suppress(OSError):  # SQLite says it better
-        open_private(path).close()
+        try:
+            open_private(path).close()
+        except PlantedError as error:
+            raise ConfigError(str(error)) from error
         for part in (*path.parent.glob(f"{path.name}-*"), *path.parent.glob(f"{path.name}.schema*")):
             close(part)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -10,6 +11,7 @@ from msgspec import Meta, Struct
 from understudy.wire.limits import (
     DIRECTIVES_MAX,
     PART_BYTES_MAX,
+    PARTS_BYTES_MAX,
     PARTS_MAX,
     RUNNING_MAX,
     SHA256_PATTERN,
@@ -98,19 +100,21 @@ class HeartbeatBody(Struct, rename="camel", frozen=True):
 
 
 def cut_parts(parts: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Loops or logins as they are kept: the first 32, without what is far longer than any daemon of ours says."""
+    """Loops or logins as they are kept: of the first 32 what fits, without what is far longer than ours say."""
     if not parts or (
         len(parts) <= PARTS_MAX
         and max(map(len, parts)) <= TAG_CHARS_MAX
         and len(msgspec.json.encode(parts)) <= PART_BYTES_MAX
     ):
         return parts
-    first = list(parts.items())[:PARTS_MAX]
-    return {
-        name: said
-        for name, said in first
-        if len(name) <= TAG_CHARS_MAX and len(msgspec.json.encode(said)) <= PART_BYTES_MAX
-    }
+    kept: dict[str, Any] = {}
+    room = PARTS_BYTES_MAX
+    for name, said in islice(parts.items(), PARTS_MAX):
+        size = len(msgspec.json.encode(said))
+        if len(name) <= TAG_CHARS_MAX and size <= min(PART_BYTES_MAX, room):
+            kept[name] = said
+            room -= size + len(name.encode())
+    return kept
 
 
 class SleepWindow(Struct, rename={"from_": "from"}, frozen=True):

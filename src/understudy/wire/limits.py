@@ -17,6 +17,7 @@ CLAIM_TASKS_MAX = 100
 RUNNING_MAX = 256
 PARTS_MAX = 32  # loops, or logins, that a daemon tells of; more are cut, not refused
 PART_BYTES_MAX = 1 << 10  # of what it says of one
+PARTS_BYTES_MAX = 4 << 10  # of all its loops, or of all its logins
 DIRECTIVES_MAX = 16  # reports in one beat
 CAPABILITIES_MAX = 64  # longer lists are cut, not refused
 TAGS_MAX = 8

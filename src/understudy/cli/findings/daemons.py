@@ -33,7 +33,7 @@ LISTED_MAX = 200
 def look(hub: HubClient, place: HubAddress, services: Services, *, is_worker: bool = False) -> Iterator[Finding]:
     """Needs a key that may read."""
     try:
-        daemons = hub.get("/api/daemons").get("daemons", [])
+        daemons = hub.daemons()
         starts = hub.get("/api/deployments").get("deployments", [])
         yield from _nobody(daemons, services)
         for row in daemons:

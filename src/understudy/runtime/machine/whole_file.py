@@ -7,6 +7,8 @@ import os
 import threading
 from pathlib import Path
 
+from understudy.private import open_ours
+
 
 class WholeFile:
     """Appends, from one thread; another one may close it. 0600. Started again, a run goes on in the same file."""
@@ -17,7 +19,7 @@ class WholeFile:
         self._is_writing = self._is_over = False
         if path is not None:
             with contextlib.suppress(OSError):
-                self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+                self._fd = open_ours(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def add(self, chunk: bytes) -> None:
         """The next bytes."""

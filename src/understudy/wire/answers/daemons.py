@@ -129,9 +129,10 @@ class OneDaemon(DaemonJson, frozen=True):
 
 
 class DaemonsAnswer(Answer, frozen=True):
-    """All daemons."""
+    """The daemons by id; `next` is the cursor of the next page."""
 
     daemons: list[DaemonJson]
+    next: str | UnsetType = UNSET
 
 
 class OldStatusJson(Answer, frozen=True):
@@ -149,11 +150,12 @@ class OldStatusJson(Answer, frozen=True):
 
 
 class OldHealthAnswer(Answer, frozen=True):
-    """Active and stale daemons."""
+    """Active and stale daemons; `totalActive` counts those too that are left out because the answer is full."""
 
     active_daemons: list[OldStatusJson]
     stale: list[OldStatusJson]
     total_active: int
+    left_out: int | UnsetType = UNSET
 
 
 class Registered(Answer, frozen=True):

@@ -62,7 +62,7 @@ class HubOverview(Answer, frozen=True):
 
 
 class OverviewAnswer(Answer, frozen=True):
-    """All that a home page shows, of one moment."""
+    """All that a home page shows, of one moment; `daemonsNext` is the cursor of `GET /api/daemons` for the rest."""
 
     at: Instant
     periods_since: Instant
@@ -72,6 +72,7 @@ class OverviewAnswer(Answer, frozen=True):
     open_incidents: list[IncidentJson]
     takeover: TakeoverAnswer
     hubs: list[HubOverview]
+    daemons_next: str | UnsetType = UNSET
 
 
 def period_json(period: Period) -> HealthPeriod:
