@@ -171,6 +171,13 @@ def test_no_query_and_no_path_gives_a_server_error(shared_hub: Hub, odd: str) ->
         assert shared_hub.get(path.format(odd)).status < 500
 
 
+def test_what_follows_a_nul_is_remembered_too(hub: Hub) -> None:
+    """SQLite ends a part of a text at its first NUL."""
+    said = {"user_id": "u", "channel": "c", "role": "user", "content": "before\0after"}
+    hub.post("/api/memory/save", said).of(200)
+    assert "before\ufffdafter" in str(hub.get("/api/memory/context/u?channel=c").of(200))
+
+
 GARBAGE = [
     b"\x16\x03\x01\x02\x00\x01\x00",
     b"GET\r\n\r\n",

@@ -267,6 +267,17 @@ def test_a_hub_that_starts_long_after_it_heard_last_removes_nothing_for_a_while(
     assert stand.store.read(lambda tx: tx.load_all(Evidence, 9)) == []
 
 
+def test_a_hub_that_sleeps_for_moments_removes_things_in_each_life(stand: Stand) -> None:
+    """On Cloudflare each bell may find another process, which makes one step."""
+    stand.step()
+    old = Evidence("e", "t", 1, "w", stand.clock.now_ms() - 99 * 24 * HOUR, "late", "{}")
+    stand.store.transaction(lambda tx: tx.save_many([old]))
+    stand.clock.advance(60_000)
+    stand.start_anew()
+    stand.step()
+    assert stand.store.read(lambda tx: tx.load_all(Evidence, 9)) == []
+
+
 class Broken:
     """What one kind of operation meets, and what the others do."""
 

@@ -42,6 +42,9 @@ def test_a_notice_that_is_tried_again_is_tried_when_it_would_have_been(jump: int
     (waiting,) = rows(bench, state="waiting")
     left = waiting.next_at - bench.clock.now_ms()
     bench.clock.jump(jump)
+    bench.ask(RecordHearing())
+    (moved,) = rows(bench, state="waiting")
+    assert moved.next_at - bench.clock.now_ms() == left
     desk.always = None
     desk.run()
     bench.clock.advance(max(left, 1_000) + 1_000)

@@ -17,7 +17,9 @@ from tests.store.conformance import T0, StoreConformance, queued
 from tests.store.paging import PagingExercise
 from tests.store.searches import SearchExercise
 from tests.store.sums import SumsExercise
+from understudy.coordinator.budget import reported
 from understudy.coordinator.nouns import Period, Task
+from understudy.coordinator.takeover_nouns import Budget, TakeoverPolicy
 from understudy.errors import StoreDownError, StoreError, StoreVersionError
 from understudy.store import migrations
 from understudy.store.queries import FINISHED_TASKS, READY, SAMPLED, SPENT, Series
@@ -277,4 +279,16 @@ def test_hot_queries_use_their_index_and_sort_nothing(sql: str, index: str) -> N
     plan = " ".join(row[3] for row in store._writer.execute(f"EXPLAIN QUERY PLAN {sql}"))
     assert index in plan
     assert "TEMP B-TREE" not in plan
+    store.close()
+
+
+def test_what_was_reported_of_a_budget_stays_reported(tmp_path: Path) -> None:
+    path = tmp_path / "hub.db"
+    with closing(sqlite3.connect(path)) as db, db, pytest.MonkeyPatch.context() as old:
+        old.setattr(migrations, "SCHEMA_VERSION", 14)
+        migrations.migrate(db, None)
+        db.execute("INSERT INTO budget (kind, period, spent_micro_usd, calls, told) VALUES ('day', 'd', 9, 1, 80)")
+    store = SqliteStore(path)
+    (row,) = store.read(lambda tx: tx.load_all(Budget, 9))
+    assert reported(row, TakeoverPolicy()) == 80
     store.close()

@@ -22,7 +22,7 @@ from understudy.coordinator.nouns import Hearing
 
 AHEAD_BY_FAR_MS = 3_600_000
 SURE_AFTER_MS = 86_400_000
-AWAY_PARTS = 24  # a hub that was away for a day waits for an hour
+AWAY_PARTS = 24  # a hub that was away for a day waits for an hour; one that was away for less than an hour, not at all
 
 
 class Clocks(Struct, frozen=True):
@@ -51,12 +51,12 @@ def unsure_ms(before: Clocks | None, now: Clocks, hearing: Hearing, moved_ms: in
     """The time for which nothing is removed for its age, because the clock was set ahead by far, or may have been.
 
     At a start nobody knows whether the time since the last instant heard has passed. The wait is a part of that time,
-    so that a hub that is rarely there for long removes things too.
+    so that a hub that is rarely there for long removes things too; and a hub that sleeps for moments never waits.
     """
     if before is not None:
         return SURE_AFTER_MS if moved_ms > AHEAD_BY_FAR_MS else 0
     away_ms = now.wall - hearing.heard_at if hearing.heard_at else 0
-    return min(max(away_ms, 0) // AWAY_PARTS, SURE_AFTER_MS)
+    return min(away_ms // AWAY_PARTS, SURE_AFTER_MS) if away_ms > AHEAD_BY_FAR_MS else 0
 
 
 def booked(hearing: Hearing, jump_ms: int) -> Hearing:

@@ -20,8 +20,8 @@ transaction each. What is taken carries `taken_until`: another hub leaves it alo
    came with others. A message that changes another one is quiet and counts for no storm.
 4. Mind the storm. More than STORM_MESSAGES_MAX notices within STORM_WINDOW_MS become one message: its members are
    folded into a new row. Warnings wait for the window; with a critical one among them it goes CRITICAL_WAIT_MS after
-   the last message. A channel that joins by key (`Routes.joining`) gets each: the
-   recovery of what a storm has reported would never reach it.
+   the last message. A channel that joins by key (`Routes.joining`) gets each by itself: the recovery of what a storm
+   has reported would never reach it.
 5. Take the oldest of the most important kind: notices, tests, answers, progress.
 
 Afterwards `sent`, `put_off` or `dead`. A status message whose facts changed while it was sent is due again; a reminder

@@ -25,7 +25,7 @@ class SaveMemory(Operation):
     def __init__(self, body: MemorySaveBody, made_id: str) -> None:
         self.body = body
         self.id = body.id or made_id
-        self.content = cut(body.content)
+        self.content = cut(text_of(body.content))
 
     def needs(self, needs: Needs) -> None:
         """The message of that id."""

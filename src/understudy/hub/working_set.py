@@ -215,7 +215,9 @@ class WorkingSet:
             if len(tasks) >= candidates_of_each(sum(needs.claims.values()), len(ready)):
                 self.claim_room.cut.add(provides)
         if needs.reserved_for:
-            reserved = tx.find(WAITING_FOR, needs.reserved_for, limit=RESERVED_MAX + 1)
+            known = {task.id for task in reserved}
+            waiting = tx.find(WAITING_FOR, needs.reserved_for, limit=RESERVED_MAX + 1)
+            reserved += [task for task in waiting if task.id not in known]
         for task in reserved:
             self.reserved.setdefault(task.waiting_for, []).append(self._keep(task))
 
