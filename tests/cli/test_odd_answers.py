@@ -49,6 +49,7 @@ NAMES = tuple(
         "tasks taskId id status daemons name health events at level component message fields incidents notices keys",
         "scopes history attempts settings running capacity success output error counts queue depth lastSeenAt key",
         "createdAt channels deployments startedAt version spend budget details total conversation takeover loops",
+        "openIncidents",
     )
     for name in line.split()
 )

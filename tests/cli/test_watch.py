@@ -14,6 +14,8 @@ import pytest
 from rich.console import Console
 
 from understudy import legible
+from understudy.cli.client import HubClient
+from understudy.cli.connection import HubAddress
 from understudy.cli.exits import AbsentError, ClientError, RefusedError, UnreachableError
 from understudy.cli.reasons import reason_of
 from understudy.cli.watch import changes as changes_module
@@ -198,6 +200,14 @@ def test_the_worst_comes_first_and_what_does_not_fit_is_counted() -> None:
     names = [line.split()[1] for line in lines if line.startswith(("✖", "●"))]
     assert names[:2] == ["bad", "ok00"]
     assert f"… and {31 - len(names)} more  {31 - len(names)} healthy" in lines
+
+
+def test_a_daemon_without_periods_has_no_bar() -> None:
+    row = daemon("bare", "down")
+    del row["periods"]
+    lines = plain(drawn(Scene(look(daemon(), row)), height=20))
+    (place,) = [n for n, line in enumerate(lines) if line.startswith("✖ bare")]
+    assert lines[place + 1].startswith("● mini")
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 79, 80, 200])
@@ -438,6 +448,34 @@ def test_the_screen_is_drawn_anew_until_ctrl_c_and_the_cursor_comes_back(monkeyp
     assert "▲ mini" in shown
     assert shown.index("\x1b[?25l") < shown.rindex("\x1b[?25h")
     assert both.asked == 1
+
+
+class BigHub(HubClient):
+    """A hub whose overview ends after so many of its daemons."""
+
+    def __init__(self, names: list[str], shown: int) -> None:
+        super().__init__("http://hub:1")
+        self.names, self.shown = names, shown
+
+    def get(self, path: str, **query: Any) -> Any:
+        last = self.names[self.shown - 1]
+        return {
+            "/api/overview": overview(*map(daemon, self.names[: self.shown]), daemonsNext=last),
+            "/api/daemons": {"daemons": [daemon(name) for name in self.names if name > query.get("cursor", "")]},
+        }.get(path, {})
+
+    def status_of(self, path: str) -> tuple[int, Any]:
+        return 200, {"ready": True}
+
+
+def test_a_long_list_of_daemons_is_read_to_its_end_wherever_the_overview_ends() -> None:
+    hub = BigHub(["a", "b", "c", "d"], 3)
+    place = HubAddress(hub.url, "")
+    first = command.read_look(hub, place, lambda: 0).overview
+    hub.shown = 1
+    second = command.read_look(hub, place, lambda: 0).overview
+    assert [row["daemonId"] for row in first["daemons"]] == hub.names
+    assert [*changes(first, second)] == []
 
 
 class OldHub:

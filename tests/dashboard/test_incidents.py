@@ -61,10 +61,10 @@ def test_an_incident_is_acknowledged_and_snoozed_here(hub: Hub, admin: Browser) 
     admin.act(f"/incidents/{incident}/snooze", "/incidents", forSec="28800")
     seen = admin.get("/incidents")
     assert "Acknowledged by" in seen.text
-    assert "Reminders are paused until" in seen.text
+    assert "Reminders and escalations are paused until" in seen.text
     assert f"/incidents/{incident}/acknowledge" not in seen.acts
     admin.act(f"/incidents/{incident}/snooze", "/incidents", forSec="0")
-    assert "Reminders are paused until" not in admin.get("/incidents").text
+    assert "Reminders and escalations are paused until" not in admin.get("/incidents").text
 
 
 def test_who_may_look_sees_incidents_and_no_act(hub: Hub, reader: Browser) -> None:

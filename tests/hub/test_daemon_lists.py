@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.hub.conftest import Bench, as_read
-from understudy.coordinator.nouns import Daemon, Policy
+from understudy.coordinator.nouns import Daemon, Period, Policy
 from understudy.hub import daemon_list
 from understudy.hub.daemons import RegisterDaemon
 from understudy.hub.heartbeats import RecordHeartbeat
@@ -75,6 +76,33 @@ def test_the_overview_says_where_the_list_goes_on(crowd: Bench) -> None:
     rest = shown(crowd, lambda view: view.daemons(seen["daemonsNext"]))
     assert seen["daemons"]
     assert rest["daemons"][0]["daemonId"] == NAMES[len(seen["daemons"])]
+
+
+def test_the_overview_counts_the_periods_of_its_daemons(crowd: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon_list, "LIST_BYTES_MAX", 20_000)
+    at = crowd.clock.now_ms()
+    gaps = [Period("", at + n * 100, "unknown", at + n * 100 + 50) for n in range(1, 25)]
+    crowd.store.transaction(lambda tx: tx.save_many(gaps))
+    crowd.clock.advance(10_000)
+    seen = shown(crowd, overview)["daemons"]
+    assert {len(row["periods"]) for row in seen} == {49}
+    assert 10_000 < len(msgspec.json.encode(seen)) <= 20_000
+
+
+@pytest.mark.usefixtures("small_answers")
+def test_the_overview_has_the_open_incidents_of_daemons_beyond_its_end_too(crowd: Bench) -> None:
+    crowd.pass_time(200_000)
+    seen = shown(crowd, overview)
+    assert "daemonsNext" in seen
+    assert sorted(incident["daemonId"] for incident in seen["openIncidents"]) == NAMES
+
+
+def test_a_row_is_not_longer_than_it_is_counted(hub: Bench) -> None:
+    name = '"' * 200
+    hub.ask(beat(name, version="v" * 128))
+    (daemon,) = hub.store.read(lambda tx: tx.load_many(Daemon, (name,)))
+    (row,) = shown(hub, View.daemons)["daemons"]
+    assert len(msgspec.json.encode(row)) <= daemon_list.size_of(daemon)
 
 
 @pytest.mark.usefixtures("small_answers")

@@ -62,6 +62,7 @@ BOUNDED = {
     "dashboard/live Watcher._new": "the fragments of a page, the newest of each",
     "hub/batch Engine._reported": "REPORTED_MAX",
     "hub/alarm_loop Alarm._purges": "kinds of what is removed",
+    "hub/periods Timelines._ended": "PERIODS_MAX, for one answer",
     "runtime/machine/drive Driver.threads": CODE,
     "runtime/machine/local_notice _Line._pauses_s": "PAUSES_S",
     "runtime/machine/local_notice _Line.waiting": "WAITING_MAX",

@@ -213,7 +213,7 @@ def test_links_show_and_act_once_somebody_presses_the_button(tmp_path, hook):
             assert hub.ask("POST", path, key="").status == 200
         (incident,) = hub.get("/api/incidents")["incidents"]
         assert incident["acknowledgedBy"] == "link"
-        assert hub.ask("POST", links["No reminders for an hour"], key="").status == 200
+        assert hub.ask("POST", links["Snooze for an hour"], key="").status == 200
         assert "snoozedUntil" in hub.get("/api/incidents")["incidents"][0]
         assert hub.ask("GET", "/l/usl_guessed", key="").status == 404
         assert path.rpartition("/")[2].encode() not in (tmp_path / "hub" / "hub.db").read_bytes()

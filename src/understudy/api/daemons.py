@@ -104,8 +104,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         show=lambda _, v: v.old_health(), answer=(OldHealthAnswer,),
     ),
     Endpoint(
-        "GET", "/api/daemons", "All daemons", ("read",), show=lambda r, v: v.daemons(r.query.get("cursor", "")),
-        answer=(DaemonsAnswer,), query=(("cursor", STRING),),
+        "GET", "/api/daemons", "Daemons by id, a page at a time", ("read",),
+        show=lambda r, v: v.daemons(r.query.get("cursor", "")), answer=(DaemonsAnswer,), query=(("cursor", STRING),),
     ),
     Endpoint(
         "POST", "/api/daemons/{daemon_id:path}/pause", "Give a daemon no work and do not judge its silence", ("admin",),

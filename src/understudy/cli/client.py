@@ -53,9 +53,9 @@ class HubClient:
         shown = {name: value for name, value in query.items() if value not in (None, "")}
         return self.ask("GET", path + (f"?{urlencode(shown)}" if shown else ""), repeatable=True)
 
-    def daemons(self) -> list[HubAnswer]:
-        """All daemons, also of a hub that lists them in parts. ClientError."""
-        found = self.get("/api/daemons")
+    def daemons(self, after: str = "") -> list[HubAnswer]:
+        """All daemons or those after a cursor, also of a hub that lists them in parts. ClientError."""
+        found = self.get("/api/daemons", cursor=after)
         rows: list[HubAnswer] = [*found.get("daemons", [])]
         for _ in range(LIST_PARTS_MAX):
             if not found.get("next"):

@@ -42,7 +42,6 @@ def look(hub: HubClient, place: HubAddress) -> dict[str, Any]:
     health = hub.get("/health")
     _, ready = hub.status_of("/ready")
     daemons = hub.daemons()
-    incidents = hub.get("/api/incidents", limit=INCIDENTS_SHOWN).get("incidents", [])
     return {
         "hub": {"url": place.url, "version": health.get("version"), "startedAt": health.get("startedAt")},
         "hubs": [row for row in hub.get("/api/deployments").get("deployments", []) if row.get("running")],
@@ -51,7 +50,7 @@ def look(hub: HubClient, place: HubAddress) -> dict[str, Any]:
         "daemons": daemons,
         "takeover": _takeover(hub),
         "channels": hub.get("/api/channels").get("channels", []),
-        "openIncidents": [row for row in incidents if row.get("state") != "recovered"],
+        "openIncidents": _open_incidents(hub),
         "sharesMachine": shares_machine(place, daemons, host_of(hub)),
     }
 
@@ -62,6 +61,15 @@ def _takeover(hub: HubClient) -> dict[str, Any]:
         return dict(hub.get("/api/takeover"))
     except AbsentError:
         return {}
+
+
+def _open_incidents(hub: HubClient) -> list[dict[str, Any]]:
+    """All of them, newest first; of a hub that is too old to tell, those among the latest incidents."""
+    try:
+        return list(hub.get("/api/overview").get("openIncidents", []))
+    except AbsentError:
+        latest = hub.get("/api/incidents", limit=INCIDENTS_SHOWN).get("incidents", [])
+        return [row for row in latest if row.get("state") != "recovered"]
 
 
 def screen(seen: dict[str, Any]) -> str:
@@ -76,9 +84,12 @@ def screen(seen: dict[str, Any]) -> str:
         "",
         *_daemons(seen["daemons"]),
     ]
-    for incident in seen["openIncidents"]:
+    incidents = seen["openIncidents"]
+    for incident in incidents[:INCIDENTS_SHOWN]:
         text = t("cli.status.incident", id=safe(incident["id"]), daemon=safe(incident["daemonId"]))
         lines.append(f"{painted_state(incident['state'])}  {text}, {ago(incident['openedAt'])}")
+    if len(incidents) > INCIDENTS_SHOWN:
+        lines.append(t("cli.watch.more", count=len(incidents) - INCIDENTS_SHOWN))
     lines += [_channel(row) for row in seen["channels"] if row.get("lastError") or row.get("dead")]
     if seen["takeover"]:
         lines += ["", line_of(seen["takeover"])]

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from understudy.coordinator.nouns import Link, Now
 
 LINK_KEPT_MS = 7 * 86_400_000  # how long a link may be followed
-SNOOZE_MS = 3_600_000  # without reminders, after the link that snoozes was followed
+SNOOZE_MS = 3_600_000  # without reminders and escalations, after the link that snoozes was followed
 
 
 def is_good(link: Link, now: Now) -> bool:

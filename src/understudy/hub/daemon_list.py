@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+import msgspec
 
 from understudy.coordinator.nouns import Daemon
 from understudy.store.base import Reader
 
 LIST_BYTES_MAX = 8 << 20  # of one page, whatever its limit in rows
 READ_AT_ONCE = 1_000
-ROW_BYTES = 700  # of a daemon's JSON, besides what it says of itself
+ROW_BYTES = 700  # of a daemon's JSON, besides what it says of itself and what its owner set
 
 
 def each_daemon(reader: Reader, after: str = "") -> Iterator[Daemon]:
@@ -21,19 +23,22 @@ def each_daemon(reader: Reader, after: str = "") -> Iterator[Daemon]:
         after = part[-1].id
 
 
-def daemons_that_fit(reader: Reader, after: str = "", *, more_bytes: int = 0) -> tuple[list[Daemon], str]:
-    """As many as one answer may hold, and the last one if there are more; `more_bytes`: that is said of each."""
+def size_of(daemon: Daemon) -> int:
+    """About the bytes of a daemon as JSON, rather too many."""
+    named = (daemon.id, daemon.machine_id, daemon.boot_id, daemon.version, daemon.reason, daemon.current_task)
+    said = (daemon.provides, daemon.running, daemon.loops, daemon.auth, daemon.capabilities, daemon.expected_sleep)
+    return ROW_BYTES + len(msgspec.json.encode(named)) + sum(len(text.encode()) for text in said)
+
+
+def daemons_that_fit(
+    reader: Reader, after: str = "", bytes_of: Callable[[Daemon], int] = size_of
+) -> tuple[list[Daemon], str]:
+    """As many as one answer may hold, and the last one if there are more."""
     found: list[Daemon] = []
     room = LIST_BYTES_MAX
     for daemon in each_daemon(reader, after):
-        room -= size_of(daemon) + more_bytes
+        room -= bytes_of(daemon)
         if room < 0 and found:
             return found, found[-1].id
         found.append(daemon)
     return found, ""
-
-
-def size_of(daemon: Daemon) -> int:
-    """About the bytes of a daemon as JSON."""
-    said = (daemon.provides, daemon.running, daemon.loops, daemon.auth, daemon.capabilities, daemon.current_task)
-    return ROW_BYTES + sum(len(text.encode()) for text in said)

@@ -9,13 +9,13 @@ from msgspec import Raw, Struct
 
 from understudy.coordinator.health import down_deadline, is_judged, late_deadline, limits_of
 from understudy.coordinator.hearing import at_wall
-from understudy.coordinator.nouns import Daemon, Period, Task, TaskBody
-from understudy.hub.overview import RUNS_MAX, open_incidents, runs_of
-from understudy.hub.periods import DAY_MS, periods_of_all, stretches
+from understudy.coordinator.nouns import Daemon, Incident, Period, Task, TaskBody
+from understudy.hub.overview import RUNS_MAX, runs_of
+from understudy.hub.periods import DAY_MS, Timelines, stretches
 from understudy.hub.views import View
 from understudy.store.queries import AILING, HELD_BY
 from understudy.wire.answers.daemons import DaemonJson
-from understudy.wire.answers.events import IncidentJson
+from understudy.wire.answers.events import IncidentJson, incident_json
 from understudy.wire.answers.overview import RunOverview
 
 STEP_MS = 300_000  # a bar moves on by so much at a time
@@ -58,13 +58,13 @@ def daemons_shown(view: View) -> DaemonsShown:
     until = -(-view.now.wall // STEP_MS) * STEP_MS
     since = until - DAY_MS
     known, chosen = sum(view.reader.daemon_states().values()), _chosen(view)
-    periods = periods_of_all(view, chosen, since)
+    timelines = Timelines(view, since)
     running = _running(view, [daemon.id for daemon in chosen])
-    incidents = {incident.id: incident for incident in open_incidents(view, chosen)}
+    incidents = _open_incidents(view, chosen)
     rows = [
         DaemonShown(
             view.daemon_as(daemon, DaemonJson),
-            stretches(periods[daemon.id], since, until),
+            stretches(timelines.of(daemon), since, until),
             running[daemon.id],
             incidents.get(daemon.incident_id),
         )
@@ -83,6 +83,12 @@ def _chosen(view: View) -> list[Daemon]:
         first = [*{daemon.id: daemon for daemon in (*ailing, *first)}.values()]
     rank = {state: place for place, state in enumerate(STATES)}
     return sorted(first, key=lambda daemon: (rank[daemon.state], daemon.id))[:DAEMONS_SHOWN]
+
+
+def _open_incidents(view: View, daemons: list[Daemon]) -> dict[str, IncidentJson]:
+    """Those of these daemons by id."""
+    found = view.reader.load_many(Incident, [daemon.incident_id for daemon in daemons if daemon.incident_id])
+    return {incident.id: incident_json(incident) for incident in found if not incident.recovered_at}
 
 
 def _running(view: View, daemon_ids: list[str]) -> dict[str, list[RunShown]]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from understudy.clock import iso
-from understudy.coordinator.nouns import Daemon, Incident, Task
-from understudy.hub.daemon_list import daemons_that_fit
-from understudy.hub.periods import DAY_MS, periods_of_all
+from understudy.coordinator.nouns import Daemon, Task
+from understudy.hub.bounds import DAEMONS_MAX
+from understudy.hub.daemon_list import daemons_that_fit, size_of
+from understudy.hub.periods import DAY_MS, Timelines
 from understudy.hub.queue_depth import queue_depth
 from understudy.hub.takeover_view import takeover_answer
 from understudy.hub.views import View
-from understudy.store.queries import RUNNING
+from understudy.store.queries import INCIDENTS_OPEN, RUNNING
 from understudy.wire.answers.base import if_any
 from understudy.wire.answers.events import IncidentJson, incident_json
 from understudy.wire.answers.overview import (
@@ -26,14 +25,18 @@ from understudy.wire.answers.overview import (
 )
 
 RUNS_MAX = 1_000
-PERIODS_BYTES = 300  # of a daemon's day, in which little happens to most
+PERIOD_BYTES = 100  # of a period's JSON
 
 
 def overview(view: View) -> OverviewAnswer:
     """All of it; the bars reach back 24 hours."""
     since_at = view.now.wall - DAY_MS
-    daemons, last = daemons_that_fit(view.reader, more_bytes=PERIODS_BYTES)
-    periods = periods_of_all(view, daemons, since_at)
+    timelines = Timelines(view, since_at)
+
+    def bytes_of(daemon: Daemon) -> int:
+        return size_of(daemon) + PERIOD_BYTES * timelines.count_max(daemon)
+
+    daemons, last = daemons_that_fit(view.reader, bytes_of=bytes_of)
     depth = queue_depth(view.reader)
     oldest_s = max(view.now.wall - depth.oldest_at, 0) / 1000 if depth.oldest_at else 0
     return OverviewAnswer(
@@ -41,11 +44,11 @@ def overview(view: View) -> OverviewAnswer:
         periods_since=iso(since_at),
         queue=QueueDepth(depth.waiting, depth.leased, oldest_s),
         daemons=[
-            view.daemon_as(daemon, DaemonOverview, periods=[period_json(period) for period in periods[daemon.id]])
+            view.daemon_as(daemon, DaemonOverview, periods=[period_json(one) for one in timelines.of(daemon)])
             for daemon in daemons
         ],
         runs=runs_of(view, view.reader.find(RUNNING, limit=RUNS_MAX)),
-        open_incidents=open_incidents(view, daemons),
+        open_incidents=open_incidents(view),
         takeover=takeover_answer(view),
         hubs=[HubOverview(one.hub, one.package_version, one.created_at) for one in view.hubs()],
         daemons_next=if_any(last),
@@ -59,8 +62,6 @@ def runs_of(view: View, tasks: list[Task]) -> list[RunOverview]:
     return [run_json(task, progress.get(task.id)) for task in tasks]
 
 
-def open_incidents(view: View, daemons: Iterable[Daemon]) -> list[IncidentJson]:
-    """The silences of these that last, newest first."""
-    found = view.reader.load_many(Incident, [daemon.incident_id for daemon in daemons if daemon.incident_id])
-    found.sort(key=lambda incident: (incident.opened_at, incident.id), reverse=True)
-    return [incident_json(incident) for incident in found if not incident.recovered_at]
+def open_incidents(view: View) -> list[IncidentJson]:
+    """The silences that last, newest first: of each daemon at most one, also of those that are on no page yet."""
+    return [incident_json(incident) for incident in view.reader.find(INCIDENTS_OPEN, limit=DAEMONS_MAX)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 
 from understudy.coordinator.nouns import Daemon, Period
 from understudy.coordinator.timeline import HUB, bar, timeline
@@ -24,13 +23,23 @@ def periods(view: View, daemon: Daemon, since_at: int) -> list[Period]:
     return timeline(daemon, ended, _longest(gaps, GAPS_SHOWN_MAX), since_at, view.now.wall)
 
 
-def periods_of_all(view: View, daemons: Iterable[Daemon], since_at: int) -> dict[str, list[Period]]:
-    """The same for each of these, by its id: one short read, however many they are."""
-    by_daemon: dict[str, list[Period]] = defaultdict(list)
-    for period in view.reader.find(PERIODS, since_at, limit=PERIODS_MAX):
-        by_daemon[period.daemon_id].append(period)
-    gaps = _longest(by_daemon[HUB], GAPS_OF_ALL_MAX)
-    return {one.id: timeline(one, by_daemon.get(one.id, ()), gaps, since_at, view.now.wall) for one in daemons}
+class Timelines:
+    """The periods of any daemon from an instant until now: one short read, however many daemons there are."""
+
+    def __init__(self, view: View, since_at: int) -> None:
+        self._since_at, self._until_at = since_at, view.now.wall
+        self._ended: dict[str, list[Period]] = defaultdict(list)
+        for period in view.reader.find(PERIODS, since_at, limit=PERIODS_MAX):
+            self._ended[period.daemon_id].append(period)
+        self._gaps = _longest(self._ended.pop(HUB, []), GAPS_OF_ALL_MAX)
+
+    def of(self, daemon: Daemon) -> list[Period]:
+        """Its periods, oldest first; the hub's longest gaps are `unknown`."""
+        return timeline(daemon, self._ended.get(daemon.id, ()), self._gaps, self._since_at, self._until_at)
+
+    def count_max(self, daemon: Daemon) -> int:
+        """The most periods that it can have: its own ones, of which each gap may divide one."""
+        return len(self._ended.get(daemon.id, ())) + 1 + 2 * len(self._gaps)
 
 
 def stretches(periods: list[Period], since: int, until: int) -> list[Period]:

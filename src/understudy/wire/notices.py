@@ -10,7 +10,7 @@ from understudy.wire.limits import Name
 
 
 class SnoozeBody(Struct, rename="camel", frozen=True):
-    """The time without reminders of an incident; 0 ends it."""
+    """The time without reminders and escalations of an incident; 0 ends it."""
 
     for_sec: Annotated[float, Meta(ge=0, le=30 * 86_400)]
 

@@ -51,6 +51,8 @@ def read_look(hub: HubClient, place: HubAddress, mono_ms: Callable[[], int]) -> 
     except AbsentError:
         raise ClientError(t("cli.watch.too_old", url=hub.url)) from None
     mono = mono_ms()
+    if rest := overview.pop("daemonsNext", ""):
+        overview["daemons"] += hub.daemons(rest)  # without periods
     health = hub.get("/health")
     _, ready = hub.status_of("/ready")
     return HubSnapshot(

@@ -98,7 +98,8 @@ class Drawing:
             piece(f"{len(row['running'])}/{row['capacity']}", "dim"),
             piece(reason_of(row), "yellow"),
         ]
-        return [*self._packed(pieces), self._bar(row), *self._runs(row)]
+        bars = [self._bar(row)] if "periods" in row else []  # the rest of a very long list has none
+        return [*self._packed(pieces), *bars, *self._runs(row)]
 
     def _silent(self, row: Row) -> str:
         if not row["lastSeenAt"]:

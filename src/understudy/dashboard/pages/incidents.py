@@ -29,7 +29,7 @@ def _incidents(given: Given, view: View) -> Mapping[str, Any]:
 
 
 def is_snoozed(incident: IncidentJson, view: View) -> bool:
-    """True if its reminders pause now."""
+    """True if its reminders and escalations pause now."""
     return incident.snoozed_until is not UNSET and incident.snoozed_until > iso(view.now.wall)
 
 

@@ -62,7 +62,7 @@ TEXTS = {
     "notices.period.day": "day",
     "notices.period.month": "month",
     "notices.title.incident.acknowledged": "The incident of {daemon} was acknowledged",
-    "notices.text.incident.acknowledged": "By {by}. There will be no more reminders of it.",
+    "notices.text.incident.acknowledged": "By {by}. There will be no more reminders or escalations; the recovery is still sent.",
     "notices.title.closed": "The incident of {daemon} is closed",
     "notices.text.closed": "Its owner paused or forgot the daemon.",
     "notices.title.other": "understudy: {name}",
@@ -80,5 +80,5 @@ TEXTS = {
     "notices.fact.takeover": "Takeover",
     "notices.link.open": "Open the hub",
     "notices.link.acknowledge": "I have seen it",
-    "notices.link.snooze": "No reminders for an hour",
+    "notices.link.snooze": "Snooze for an hour",
 }

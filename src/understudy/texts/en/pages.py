@@ -70,7 +70,7 @@ TEXTS = {
     "pages.home.more": "{count} more daemons are not shown here.",
     "pages.home.unseen": "Nobody has acknowledged this yet.",
     "pages.home.seen_by": "Acknowledged by {by}.",
-    "pages.home.snoozed": "Reminders are paused until {time}.",
+    "pages.home.snoozed": "Reminders and escalations are paused until {time}.",
     "pages.home.acknowledge": "Acknowledge",
     "pages.home.snooze": "Snooze for 1 h",
     "pages.home.join": "No daemon has reported yet",
@@ -107,7 +107,7 @@ TEXTS = {
     "pages.trouble.unavailable": "The hub cannot do this right now",
     "pages.trouble.unavailable.fix": "Try again in a moment. `understudy doctor` shows why.",
     "pages.trouble.full": "A limit of the store is reached",
-    "pages.trouble.full.fix": "docs/limits.md lists the limits. Free disk space, raise UNDERSTUDY_STORE_MB_MAX or the limits of one key, or keep tasks for a shorter time.",
+    "pages.trouble.full.fix": "docs/limits.md lists the limits. Free disk space, raise UNDERSTUDY_STORE_MB_MAX or the limits of one key, keep tasks for a shorter time, or revoke keys and forget daemons that nobody needs.",
     "pages.trouble.internal": "An error of the hub",
     "pages.trouble.internal.fix": "It is in the hub's log. Please report it.",
 }

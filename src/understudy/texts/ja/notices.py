@@ -62,7 +62,7 @@ TEXTS = {
     "notices.period.day": "今日",
     "notices.period.month": "今月",
     "notices.title.incident.acknowledged": "{daemon} のインシデントが確認されました",
-    "notices.text.incident.acknowledged": "確認者: {by}。以後の再通知はありません。",
+    "notices.text.incident.acknowledged": "確認者: {by}。以後、再通知とエスカレーションは行いません。復旧は通知します。",
     "notices.title.closed": "{daemon} のインシデントを終了しました",
     "notices.text.closed": "管理者がこのデーモンを一時停止したか、登録を削除したためです。",
     "notices.title.other": "understudy からの通知: {name}",
@@ -80,5 +80,5 @@ TEXTS = {
     "notices.fact.takeover": "代行",
     "notices.link.open": "ハブを開く",
     "notices.link.acknowledge": "確認しました",
-    "notices.link.snooze": "再通知を 1 時間止める",
+    "notices.link.snooze": "1 時間スヌーズ",
 }
