@@ -14,7 +14,7 @@ from tests.api.virtual_line import VirtualLine
 from tests.api.wire import OWNER, Stream
 from tests.waiting import eventually
 from understudy.api import connections, protocol, reader_watch
-from understudy.api.connections import Connections, address_of
+from understudy.api.connections import BodyRoom, Connections, address_of
 from understudy.api.event_feed import FOLLOWERS_OF_KEY_MAX, EventFeed
 from understudy.errors import TooManyRequestsError, UnavailableError
 from understudy.hub.batch import DEAF_FOR_S, DEAF_MOST_S
@@ -516,6 +516,20 @@ def test_a_body_that_nobody_reads_is_counted_until_it_is_read_and_not_kept_after
     assert upload_line.crowd.waiting_bytes == size
     upload_line.send(b"")
     assert upload_line.crowd.waiting_bytes == 0, "it is read, and counts among the bodies of its key"
+
+
+def test_what_is_sent_ahead_stays_counted_when_the_first_request_shows_its_key() -> None:
+    """A task shows the key, one turn after all that came with its request: half a MB of it was counted no more."""
+    line = VirtualLine()
+    line.send(WHOLE * 8_000)
+    line.protocol.pause_writing()
+    waiting_bytes = line.crowd.waiting_bytes
+    BodyRoom(line.protocol).establish("key")
+    assert line.crowd._known == {line.protocol: "key"}
+    assert line.crowd.waiting_bytes == waiting_bytes >= 100_000
+    assert list(line.crowd._unread) == [line.protocol]
+    assert answer_all(line) == 8_000
+    assert line.crowd.waiting_bytes == 0
 
 
 def test_a_connection_that_is_lost_keeps_nothing_of_what_was_sent_ahead() -> None:

@@ -107,22 +107,28 @@ class Connections:
             self._of_key[key_id] -= 1
             if not self._of_key[key_id]:
                 del self._of_key[key_id]
-            return
-        of_address = self._unknown.get(line.address, OrderedDict())
-        if line in of_address:
-            del of_address[line]
-            self._unknown_count -= 1
+        else:
+            self._take_out_of_unknown(line)
+
+    def _take_out_of_unknown(self, line: ClientConnection) -> bool:
+        """→ whether it was there."""
+        of_address = self._unknown.get(line.address)
+        if of_address is None or line not in of_address:
+            return False
+        del of_address[line]
+        self._unknown_count -= 1
         if not of_address:
-            self._unknown.pop(line.address, None)
+            del self._unknown[line.address]
+        return True
 
     def establish(self, line: ClientConnection, key_id: str) -> None:
-        """It has shown a valid key: from here on it is not closed for the unknown while the hub has places."""
+        """It has shown a valid key: from here on it is not closed for the unknown while the hub has places.
+
+        What it holds in memory stays counted: requests may have come behind the one that shows the key.
+        """
         if line in self._known:
             self._known.move_to_end(line)
-            return
-        of_address = self._unknown.get(line.address, OrderedDict())
-        if line in of_address:
-            self.leave(line)
+        elif self._take_out_of_unknown(line):
             self._known[line] = key_id
             self._of_key[key_id] += 1
 
