@@ -448,14 +448,21 @@ def test_whoever_sends_most_ahead_is_cut_off_first(monkeypatch) -> None:
 # ---- requests that are sent ahead of answers
 
 
+def answer_first(line: VirtualLine) -> bool:
+    """The request whose turn it is gets its answer; False if there is none."""
+    cycle = line.protocol._running
+    if cycle is None or cycle.response_complete:
+        return False
+    cycle.response_started = cycle.response_complete = True
+    cycle.on_response()
+    return True
+
+
 def answer_all(line: VirtualLine) -> int:
     """Every request gets its answer in turn → how many there were."""
     for count in range(100_000):
-        cycle = line.protocol._running
-        if cycle is None or cycle.response_complete:
+        if not answer_first(line):
             return count
-        cycle.response_started = cycle.response_complete = True
-        cycle.on_response()
     raise AssertionError("without end")
 
 
@@ -516,6 +523,44 @@ def test_a_body_that_nobody_reads_is_counted_until_it_is_read_and_not_kept_after
     assert upload_line.crowd.waiting_bytes == size
     upload_line.send(b"")
     assert upload_line.crowd.waiting_bytes == 0, "it is read, and counts among the bodies of its key"
+
+
+def with_body(size: int, announced: int = 0) -> bytes:
+    return b"GET / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (announced or size) + b" " * size
+
+
+def test_a_body_behind_another_request_is_counted_and_stops_the_reading() -> None:
+    """It came with the request before it; its bytes were counted for one line of code, and more was read."""
+    line = VirtualLine()
+    line.protocol.data_received(WHOLE + with_body(250_000, announced=1_000_000))
+    answer_first(line)
+    running: Any = line.protocol._running
+    assert line.crowd.waiting_bytes == len(running.body) == 250_000
+    assert line.protocol.flow.read_paused
+    line.send(b"")
+    assert line.crowd.waiting_bytes == 0
+    assert not line.protocol.flow.read_paused
+
+
+@pytest.mark.parametrize(
+    ("behind", "least"),
+    [
+        (WHOLE, protocol.REQUEST_BYTES), (WHOLE + WHOLE, 2 * protocol.REQUEST_BYTES),
+        (b"GET / HTTP/1.1\r\na: " + b"b" * 20_000, 12_000),
+    ],
+    ids=["a request", "two", "half a head"],
+)  # fmt: skip
+def test_a_body_and_what_is_behind_it_are_counted_together_and_each_until_it_is_read(behind: bytes, least: int) -> None:
+    line, body_bytes = VirtualLine(), 200_000
+    line.protocol.data_received(with_body(body_bytes) + behind)
+    behind_bytes = line.crowd.waiting_bytes - body_bytes
+    assert behind_bytes >= least
+    line.send(b"")
+    assert line.crowd.waiting_bytes == behind_bytes, "the body was read"
+    if not line.protocol.pipeline:
+        line.send(b"\r\n\r\n")
+    answer_all(line)
+    assert line.crowd.waiting_bytes == 0
 
 
 def test_what_is_sent_ahead_stays_counted_when_the_first_request_shows_its_key() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+HEADER_BYTES = 128  # what a header takes in memory besides itself
+
 
 class LineState(HttpToolsProtocol):
     """uvicorn's HTTP protocol and what is known of the requests on it."""
@@ -14,6 +16,9 @@ class LineState(HttpToolsProtocol):
     _in_head = False  # its first byte has come, its end has not
     _in_body = False
     _rest = b""  # came with a request that must be answered first
+    _kept = 0  # bytes of a head that is not whole
+    _queued_bytes = 0  # what the requests that were sent ahead take in memory
+    unread_body_bytes = 0  # of the request that is being answered, while nothing more is read
 
     @property
     def _is_answered(self) -> bool:
@@ -44,6 +49,12 @@ class LineState(HttpToolsProtocol):
         return bool(self.pipeline or self._rest)
 
     @property
+    def waiting_bytes(self) -> int:
+        """Bytes of its requests that wait in memory."""
+        head = self._kept + HEADER_BYTES * len(self.headers) if self._kept else 0
+        return self._queued_bytes + len(self._rest) + head + self.unread_body_bytes
+
+    @property
     def unread_bytes(self) -> int:
         """Bytes of answers that wait in memory for the client to read them."""
         return int(self.transport.get_write_buffer_size())
@@ -57,8 +68,13 @@ class Flow(FlowControl):
         self._line = line
 
     def resume_reading(self) -> None:
-        """Read on, unless it is too early: that is for the one that begins the last of those requests."""
-        line = self._line
-        if self.read_paused and not line.is_ahead:
-            line.crowd.note_waiting(line, 0)
-            super().resume_reading()
+        """The body that has come is taken, or forgotten. Read on, unless it is too early.
+
+        Then that is for the one that begins the last of those requests.
+        """
+        if self.read_paused:
+            line = self._line
+            line.unread_body_bytes = 0
+            line.crowd.note_waiting(line, line.waiting_bytes)
+            if not line.is_ahead:
+                super().resume_reading()
