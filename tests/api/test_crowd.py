@@ -510,6 +510,19 @@ def test_a_request_that_we_do_not_read_is_not_slow(rest: bytes) -> None:
     assert line.ended == "closed"
 
 
+def test_half_a_head_behind_a_long_poll_ends_after_the_answer_and_not_in_the_middle_of_it() -> None:
+    line = VirtualLine()
+    line.protocol.timeout_keep_alive = 600
+    line.send(WHOLE + HALF_HEAD)
+    line.loop.pass_time(600)
+    assert line.ended == "", "it would have cut the answer off"
+    answer_all(line)
+    line.loop.pass_time(29)
+    assert line.ended == ""
+    line.loop.pass_time(2)
+    assert line.ended == "closed"
+
+
 def test_a_body_that_nobody_reads_is_counted_until_it_is_read_and_not_kept_after_the_answer() -> None:
     """Each idle connection kept up to 320 KB of it for 75 s, without a key."""
     line, size = VirtualLine(), 250_000

@@ -160,7 +160,7 @@ class LimitedProtocol(LineState):
         elif self._kept:
             self._kept = 0
             self.crowd.note_waiting(self, self.waiting_bytes)
-        if self._timer is None and not self._is_over:
+        if self._timer is None and (self._in_head or self._in_body) and not self._is_over:
             self._set_deadline()
 
     def _note_kept(self, size: int) -> None:
@@ -323,6 +323,8 @@ class LimitedProtocol(LineState):
             self._let_read()
         elif self._refusal and self._is_answered:
             self.send_400_response(self._refusal)
+        elif self._in_head and self._is_answered:
+            self._set_deadline()
         elif self.crowd.is_ending:
             self.shutdown()
 
@@ -363,8 +365,8 @@ class LimitedProtocol(LineState):
     # ---- deadlines
 
     def _set_deadline(self) -> None:
-        """Nothing is read while requests wait that were sent ahead: then nobody is slow."""
-        if self._in_head and not self.pipeline:
+        """None for half a head before all is answered: it would cut that off. Nobody is slow whom we do not read."""
+        if self._in_head and self._is_answered:
             self._wait(HEAD_WITHIN_S, self._give_up)
         elif self._in_body and not self.pipeline:
             self._body_since = self.loop.time()
