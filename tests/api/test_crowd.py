@@ -28,17 +28,26 @@ class FakeLine:
 
     def __init__(self, crowd: Connections, address: str = "10.0.0.1", unread_bytes: int = 0) -> None:
         self.crowd, self.address, self.unread_bytes = crowd, address, unread_bytes
-        self.is_idle, self.waits_for_client, self.is_dropped = True, False, False
+        self.state, self.is_dropped, self.looks = "at rest", False, 0
         crowd.join(self)
+
+    @property
+    def is_at_rest(self) -> bool:
+        self.looks += 1
+        return self.state == "at rest"
+
+    @property
+    def waits_for_client(self) -> bool:
+        return self.state == "unfinished"
 
     def drop(self) -> None:
         self.is_dropped = True
 
 
-def established(crowd: Connections, address: str = "10.0.0.9", key_id: str = "key", state: str = "idle") -> FakeLine:
+def established(crowd: Connections, address: str = "10.0.0.9", key_id: str = "key", state: str = "at rest") -> FakeLine:
     line = FakeLine(crowd, address)
     crowd.establish(line, key_id)
-    line.is_idle, line.waits_for_client = state == "idle", state == "unfinished"
+    line.state = state
     return line
 
 
@@ -69,21 +78,24 @@ def test_what_is_closed_makes_room() -> None:
     assert len(crowd) == 0
 
 
-def test_a_full_hub_closes_what_is_idle_and_otherwise_says_that_it_is_deaf() -> None:
+def test_a_full_hub_closes_what_is_at_rest_and_otherwise_says_that_it_is_deaf() -> None:
     refused: list[int] = []
     crowd = Connections(16, lambda: refused.append(1))
     known = [established(crowd) for _ in range(16)]
     for line in known[1:]:
-        line.is_idle = False
+        line.state = "answering"
     newcomer = established(crowd)
     assert [line.is_dropped for line in (*known, newcomer)] == [True] + [False] * 16
     assert not refused
-    newcomer.is_idle = False
+    newcomer.state = "answering"
+    for line in (*known[1:], newcomer):
+        line.looks = 0
     assert FakeLine(crowd).is_dropped
     assert refused == [1]
+    assert [line.looks for line in (*known[1:], newcomer)] == [1] * 16, "once each: newcomers may be many"
 
 
-@pytest.mark.parametrize("state", ["idle", "unfinished"])
+@pytest.mark.parametrize("state", ["at rest", "unfinished"])
 def test_a_key_that_holds_a_full_hub_loses_its_own_connections_to_newcomers(state: str) -> None:
     """Half a head on each of its connections, and no daemon came in any more."""
     refused: list[int] = []
@@ -96,10 +108,10 @@ def test_a_key_that_holds_a_full_hub_loses_its_own_connections_to_newcomers(stat
     assert not refused
 
 
-def test_of_keys_with_no_more_than_their_part_the_idle_go_first_and_then_those_that_wait_for_their_client() -> None:
+def test_of_keys_with_no_more_than_their_part_what_rests_goes_first_and_then_what_waits_for_their_client() -> None:
     crowd = Connections(16)
     lines = [
-        established(crowd, key_id=f"k{n % 4}", state=("answering", "unfinished", "idle")[n % 3]) for n in range(16)
+        established(crowd, key_id=f"k{n % 4}", state=("answering", "unfinished", "at rest")[n % 3]) for n in range(16)
     ]
     crowd.establish(lines[2], "k2")  # it has shown its key again
     dropped: list[int] = []
@@ -139,10 +151,21 @@ def test_only_what_its_client_holds_up_waits_for_it(sent: bytes, *, waits: bool)
     assert line.protocol.waits_for_client == waits
 
 
-def test_an_answer_that_is_not_read_waits_for_its_client() -> None:
+@pytest.mark.parametrize("unread", [100_000, 1], ids=["much", "little"])
+def test_an_answer_that_is_not_read_waits_for_its_client(unread: int) -> None:
+    """One that is just being downloaded is not the first to be cut off, with the end of the answer in memory."""
     line = VirtualLine()
-    line.leave_unread(100_000)
+    line.leave_unread(unread)
+    line.answer()
+    if unread == 1:
+        line.protocol.resume_writing()
+    assert line.protocol.is_idle, "for a hub that stops"
+    assert not line.protocol.is_at_rest
     assert line.protocol.waits_for_client
+    line.protocol.resume_writing()
+    line.read(unread)
+    assert line.protocol.is_at_rest
+    assert not line.protocol.waits_for_client
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,16 @@ class LineState(HttpToolsProtocol):
         return self._is_answered and not (self._in_head or self._in_body or self.pipeline)
 
     @property
+    def is_at_rest(self) -> bool:
+        """True if it is between two requests, and what was answered is not in memory any more: it may be cut off."""
+        return self.is_idle and not self.unread_bytes
+
+    @property
     def waits_for_client(self) -> bool:
         """True if it goes on only once its client sends the rest of a head or body, or reads its answers."""
         is_unfinished = self._in_body or (self._in_head and self._is_answered)
-        return self.flow.write_paused or (is_unfinished and not self.pipeline)
+        is_unread = self.flow.write_paused or (self._is_answered and self.unread_bytes > 0)
+        return is_unread or (is_unfinished and not self.pipeline)
 
     @property
     def is_ahead(self) -> bool:
