@@ -14,7 +14,7 @@ from tests.api.virtual_line import VirtualLine
 from tests.api.wire import OWNER, Stream
 from tests.waiting import eventually
 from understudy.api import connections, protocol, reader_watch
-from understudy.api.connections import Connections, address_of
+from understudy.api.connections import BodyRoom, Connections, address_of
 from understudy.api.event_feed import FOLLOWERS_OF_KEY_MAX, EventFeed
 from understudy.errors import TooManyRequestsError, UnavailableError
 from understudy.hub.batch import DEAF_FOR_S, DEAF_MOST_S
@@ -28,17 +28,26 @@ class FakeLine:
 
     def __init__(self, crowd: Connections, address: str = "10.0.0.1", unread_bytes: int = 0) -> None:
         self.crowd, self.address, self.unread_bytes = crowd, address, unread_bytes
-        self.is_idle, self.waits_for_client, self.is_dropped = True, False, False
+        self.state, self.is_dropped, self.looks = "at rest", False, 0
         crowd.join(self)
+
+    @property
+    def is_at_rest(self) -> bool:
+        self.looks += 1
+        return self.state == "at rest"
+
+    @property
+    def waits_for_client(self) -> bool:
+        return self.state == "unfinished"
 
     def drop(self) -> None:
         self.is_dropped = True
 
 
-def established(crowd: Connections, address: str = "10.0.0.9", key_id: str = "key", state: str = "idle") -> FakeLine:
+def established(crowd: Connections, address: str = "10.0.0.9", key_id: str = "key", state: str = "at rest") -> FakeLine:
     line = FakeLine(crowd, address)
     crowd.establish(line, key_id)
-    line.is_idle, line.waits_for_client = state == "idle", state == "unfinished"
+    line.state = state
     return line
 
 
@@ -69,21 +78,24 @@ def test_what_is_closed_makes_room() -> None:
     assert len(crowd) == 0
 
 
-def test_a_full_hub_closes_what_is_idle_and_otherwise_says_that_it_is_deaf() -> None:
+def test_a_full_hub_closes_what_is_at_rest_and_otherwise_says_that_it_is_deaf() -> None:
     refused: list[int] = []
     crowd = Connections(16, lambda: refused.append(1))
     known = [established(crowd) for _ in range(16)]
     for line in known[1:]:
-        line.is_idle = False
+        line.state = "answering"
     newcomer = established(crowd)
     assert [line.is_dropped for line in (*known, newcomer)] == [True] + [False] * 16
     assert not refused
-    newcomer.is_idle = False
+    newcomer.state = "answering"
+    for line in (*known[1:], newcomer):
+        line.looks = 0
     assert FakeLine(crowd).is_dropped
     assert refused == [1]
+    assert [line.looks for line in (*known[1:], newcomer)] == [1] * 16, "once each: newcomers may be many"
 
 
-@pytest.mark.parametrize("state", ["idle", "unfinished"])
+@pytest.mark.parametrize("state", ["at rest", "unfinished"])
 def test_a_key_that_holds_a_full_hub_loses_its_own_connections_to_newcomers(state: str) -> None:
     """Half a head on each of its connections, and no daemon came in any more."""
     refused: list[int] = []
@@ -96,10 +108,10 @@ def test_a_key_that_holds_a_full_hub_loses_its_own_connections_to_newcomers(stat
     assert not refused
 
 
-def test_of_keys_with_no_more_than_their_part_the_idle_go_first_and_then_those_that_wait_for_their_client() -> None:
+def test_of_keys_with_no_more_than_their_part_what_rests_goes_first_and_then_what_waits_for_their_client() -> None:
     crowd = Connections(16)
     lines = [
-        established(crowd, key_id=f"k{n % 4}", state=("answering", "unfinished", "idle")[n % 3]) for n in range(16)
+        established(crowd, key_id=f"k{n % 4}", state=("answering", "unfinished", "at rest")[n % 3]) for n in range(16)
     ]
     crowd.establish(lines[2], "k2")  # it has shown its key again
     dropped: list[int] = []
@@ -139,10 +151,21 @@ def test_only_what_its_client_holds_up_waits_for_it(sent: bytes, *, waits: bool)
     assert line.protocol.waits_for_client == waits
 
 
-def test_an_answer_that_is_not_read_waits_for_its_client() -> None:
+@pytest.mark.parametrize("unread", [100_000, 1], ids=["much", "little"])
+def test_an_answer_that_is_not_read_waits_for_its_client(unread: int) -> None:
+    """One that is just being downloaded is not the first to be cut off, with the end of the answer in memory."""
     line = VirtualLine()
-    line.leave_unread(100_000)
+    line.leave_unread(unread)
+    line.answer()
+    if unread == 1:
+        line.protocol.resume_writing()
+    assert line.protocol.is_idle, "for a hub that stops"
+    assert not line.protocol.is_at_rest
     assert line.protocol.waits_for_client
+    line.protocol.resume_writing()
+    line.read(unread)
+    assert line.protocol.is_at_rest
+    assert not line.protocol.waits_for_client
 
 
 @pytest.mark.parametrize(
@@ -448,14 +471,21 @@ def test_whoever_sends_most_ahead_is_cut_off_first(monkeypatch) -> None:
 # ---- requests that are sent ahead of answers
 
 
+def answer_first(line: VirtualLine) -> bool:
+    """The request whose turn it is gets its answer; False if there is none."""
+    cycle = line.protocol._running
+    if cycle is None or cycle.response_complete:
+        return False
+    cycle.response_started = cycle.response_complete = True
+    cycle.on_response()
+    return True
+
+
 def answer_all(line: VirtualLine) -> int:
     """Every request gets its answer in turn → how many there were."""
     for count in range(100_000):
-        cycle = line.protocol._running
-        if cycle is None or cycle.response_complete:
+        if not answer_first(line):
             return count
-        cycle.response_started = cycle.response_complete = True
-        cycle.on_response()
     raise AssertionError("without end")
 
 
@@ -503,6 +533,19 @@ def test_a_request_that_we_do_not_read_is_not_slow(rest: bytes) -> None:
     assert line.ended == "closed"
 
 
+def test_half_a_head_behind_a_long_poll_ends_after_the_answer_and_not_in_the_middle_of_it() -> None:
+    line = VirtualLine()
+    line.protocol.timeout_keep_alive = 600
+    line.send(WHOLE + HALF_HEAD)
+    line.loop.pass_time(600)
+    assert line.ended == "", "it would have cut the answer off"
+    answer_all(line)
+    line.loop.pass_time(29)
+    assert line.ended == ""
+    line.loop.pass_time(2)
+    assert line.ended == "closed"
+
+
 def test_a_body_that_nobody_reads_is_counted_until_it_is_read_and_not_kept_after_the_answer() -> None:
     """Each idle connection kept up to 320 KB of it for 75 s, without a key."""
     line, size = VirtualLine(), 250_000
@@ -516,6 +559,58 @@ def test_a_body_that_nobody_reads_is_counted_until_it_is_read_and_not_kept_after
     assert upload_line.crowd.waiting_bytes == size
     upload_line.send(b"")
     assert upload_line.crowd.waiting_bytes == 0, "it is read, and counts among the bodies of its key"
+
+
+def with_body(size: int, announced: int = 0) -> bytes:
+    return b"GET / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (announced or size) + b" " * size
+
+
+def test_a_body_behind_another_request_is_counted_and_stops_the_reading() -> None:
+    """It came with the request before it; its bytes were counted for one line of code, and more was read."""
+    line = VirtualLine()
+    line.protocol.data_received(WHOLE + with_body(250_000, announced=1_000_000))
+    answer_first(line)
+    running: Any = line.protocol._running
+    assert line.crowd.waiting_bytes == len(running.body) == 250_000
+    assert line.protocol.flow.read_paused
+    line.send(b"")
+    assert line.crowd.waiting_bytes == 0
+    assert not line.protocol.flow.read_paused
+
+
+@pytest.mark.parametrize(
+    ("behind", "least"),
+    [
+        (WHOLE, protocol.REQUEST_BYTES), (WHOLE + WHOLE, 2 * protocol.REQUEST_BYTES),
+        (b"GET / HTTP/1.1\r\na: " + b"b" * 20_000, 12_000),
+    ],
+    ids=["a request", "two", "half a head"],
+)  # fmt: skip
+def test_a_body_and_what_is_behind_it_are_counted_together_and_each_until_it_is_read(behind: bytes, least: int) -> None:
+    line, body_bytes = VirtualLine(), 200_000
+    line.protocol.data_received(with_body(body_bytes) + behind)
+    behind_bytes = line.crowd.waiting_bytes - body_bytes
+    assert behind_bytes >= least
+    line.send(b"")
+    assert line.crowd.waiting_bytes == behind_bytes, "the body was read"
+    if not line.protocol.pipeline:
+        line.send(b"\r\n\r\n")
+    answer_all(line)
+    assert line.crowd.waiting_bytes == 0
+
+
+def test_what_is_sent_ahead_stays_counted_when_the_first_request_shows_its_key() -> None:
+    """A task shows the key, one turn after all that came with its request: half a MB of it was counted no more."""
+    line = VirtualLine()
+    line.send(WHOLE * 8_000)
+    line.protocol.pause_writing()
+    waiting_bytes = line.crowd.waiting_bytes
+    BodyRoom(line.protocol).establish("key")
+    assert line.crowd._known == {line.protocol: "key"}
+    assert line.crowd.waiting_bytes == waiting_bytes >= 100_000
+    assert list(line.crowd._unread) == [line.protocol]
+    assert answer_all(line) == 8_000
+    assert line.crowd.waiting_bytes == 0
 
 
 def test_a_connection_that_is_lost_keeps_nothing_of_what_was_sent_ahead() -> None:

@@ -23,7 +23,7 @@ from understudy.api.app import ENDPOINTS, PAST_ASGI, endpoint_named
 from understudy.api.endpoint import Request
 from understudy.api.endpoint_app import PAST_ASGI_BYTES_MAX, WAITS, EndpointApp
 from understudy.api.past_asgi import UVICORN_READ, PastAsgiProtocol, protocol_beside
-from understudy.api.protocol import BODY_WITHIN_S, LimitedProtocol
+from understudy.api.protocol import BODY_WITHIN_S, HEAD_WITHIN_S, LimitedProtocol
 from understudy.api.reader_watch import ANSWER_WITHIN_S
 from understudy.api.respond import Response, response_of
 from understudy.wire.limits import BODY_BYTES_MAX
@@ -332,6 +332,20 @@ def test_a_request_whose_first_bytes_came_before_an_answer_is_not_cut(
     line.send(ONE[5:])
     line.loop.pass_time(1000)
     assert line.ended == "", "it is the hub that takes so long"
+
+
+@pytest.mark.parametrize("is_ending", [False, True])
+def test_half_a_request_behind_another_ends_after_the_answer(app: OneEndpoint, line: VirtualLine, is_ending) -> None:
+    line.protocol.timeout_keep_alive = 600
+    line.send(ONE + ONE[:5])
+    line.loop.pass_time(1000)
+    assert line.ended == "", "it is the hub that takes so long"
+    line.crowd.is_ending = is_ending
+    app.reply.set_result(None)
+    line.loop.pass_time(HEAD_WITHIN_S - 1)
+    assert line.ended == ""
+    line.loop.pass_time(2)
+    assert line.ended == "closed"
 
 
 def test_an_answer_that_cannot_be_made_is_a_500() -> None:

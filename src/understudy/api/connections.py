@@ -2,7 +2,7 @@
 
 A connection that has shown no valid key is *unknown*. Only few of these are kept: a new one closes the oldest one of
 the address that has the most. A connection that has shown a valid key is *established*, and belongs to the first key
-that it shows. It is not closed for unknown ones, except when the hub is full and it is idle or waits for its client:
+that it shows. It is not closed for unknown ones, except when the hub is full and it is at rest or waits for its client:
 then the key that has more than its part of all places loses one first.
 """
 
@@ -32,8 +32,8 @@ class ClientConnection(Protocol):
     crowd: Connections
 
     @property
-    def is_idle(self) -> bool:
-        """True if it is between two requests."""
+    def is_at_rest(self) -> bool:
+        """True if it is between two requests, and what was answered is not in memory any more: it may be cut off."""
 
     @property
     def waits_for_client(self) -> bool:
@@ -107,22 +107,28 @@ class Connections:
             self._of_key[key_id] -= 1
             if not self._of_key[key_id]:
                 del self._of_key[key_id]
-            return
-        of_address = self._unknown.get(line.address, OrderedDict())
-        if line in of_address:
-            del of_address[line]
-            self._unknown_count -= 1
+        else:
+            self._take_out_of_unknown(line)
+
+    def _take_out_of_unknown(self, line: ClientConnection) -> bool:
+        """→ whether it was there."""
+        of_address = self._unknown.get(line.address)
+        if of_address is None or line not in of_address:
+            return False
+        del of_address[line]
+        self._unknown_count -= 1
         if not of_address:
-            self._unknown.pop(line.address, None)
+            del self._unknown[line.address]
+        return True
 
     def establish(self, line: ClientConnection, key_id: str) -> None:
-        """It has shown a valid key: from here on it is not closed for the unknown while the hub has places."""
+        """It has shown a valid key: from here on it is not closed for the unknown while the hub has places.
+
+        What it holds in memory stays counted: requests may have come behind the one that shows the key.
+        """
         if line in self._known:
             self._known.move_to_end(line)
-            return
-        of_address = self._unknown.get(line.address, OrderedDict())
-        if line in of_address:
-            self.leave(line)
+        elif self._take_out_of_unknown(line):
             self._known[line] = key_id
             self._of_key[key_id] += 1
 
@@ -132,22 +138,31 @@ class Connections:
         oldest.drop()
 
     def _push_out_known(self) -> bool:
-        """Close a connection on which no answer is under way, the one that showed its key longest ago.
+        """Close a connection on which no answer is being made, the one that showed its key longest ago.
 
-        Idle ones go first: between two requests that is allowed, and clients come again. Then those that wait for their
-        client: with enough of these one key would keep everybody else out. A key with more than its part loses
+        Those at rest go first: between two requests that is allowed, and clients come again. Then those that wait for
+        their client: with enough of these one key would keep everybody else out. A key with more than its part loses
         one of either kind before anybody else does.
         """
         key_id, count = max(self._of_key.items(), key=lambda one: one[1])
-        own = (line for line, key in self._known.items() if key == key_id) if count * KEY_PART > self._most else ()
-        for lines in (tuple(own), self._known):
-            out = next((line for line in lines if line.is_idle), None)
-            out = out or next((line for line in lines if line.waits_for_client), None)
-            if out is not None:
-                self.leave(out)
-                out.drop()
-                return True
-        return False
+        out = self._first_to_go(key_id if count * KEY_PART > self._most else None)
+        if out is None:
+            return False
+        self.leave(out)
+        out.drop()
+        return True
+
+    def _first_to_go(self, greedy: str | None) -> ClientConnection | None:
+        """In one pass: newcomers to a full hub may be many, and often there is nobody to go."""
+        found: dict[tuple[bool, bool], ClientConnection] = {}
+        for line, key_id in self._known.items():
+            is_at_rest = line.is_at_rest
+            if is_at_rest or line.waits_for_client:
+                rank = greedy not in (None, key_id), not is_at_rest
+                if rank == (False, False):
+                    return line
+                found.setdefault(rank, line)
+        return found[min(found)] if found else None
 
     # ---- bytes in memory
 

@@ -7,6 +7,8 @@ from typing import Any
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+HEADER_BYTES = 128  # what a header takes in memory besides itself
+
 
 class LineState(HttpToolsProtocol):
     """uvicorn's HTTP protocol and what is known of the requests on it."""
@@ -14,6 +16,9 @@ class LineState(HttpToolsProtocol):
     _in_head = False  # its first byte has come, its end has not
     _in_body = False
     _rest = b""  # came with a request that must be answered first
+    _kept = 0  # bytes of a head that is not whole
+    _queued_bytes = 0  # what the requests that were sent ahead take in memory
+    unread_body_bytes = 0  # of the request that is being answered, while nothing more is read
 
     @property
     def _is_answered(self) -> bool:
@@ -33,15 +38,27 @@ class LineState(HttpToolsProtocol):
         return self._is_answered and not (self._in_head or self._in_body or self.pipeline)
 
     @property
+    def is_at_rest(self) -> bool:
+        """True if it is between two requests, and what was answered is not in memory any more: it may be cut off."""
+        return self.is_idle and not self.unread_bytes
+
+    @property
     def waits_for_client(self) -> bool:
         """True if it goes on only once its client sends the rest of a head or body, or reads its answers."""
         is_unfinished = self._in_body or (self._in_head and self._is_answered)
-        return self.flow.write_paused or (is_unfinished and not self.pipeline)
+        is_unread = self.flow.write_paused or (self._is_answered and self.unread_bytes > 0)
+        return is_unread or (is_unfinished and not self.pipeline)
 
     @property
     def is_ahead(self) -> bool:
         """True if requests wait that its client has sent ahead of the answers to others."""
         return bool(self.pipeline or self._rest)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of its requests that wait in memory."""
+        head = self._kept + HEADER_BYTES * len(self.headers) if self._kept else 0
+        return self._queued_bytes + len(self._rest) + head + self.unread_body_bytes
 
     @property
     def unread_bytes(self) -> int:
@@ -57,8 +74,13 @@ class Flow(FlowControl):
         self._line = line
 
     def resume_reading(self) -> None:
-        """Read on, unless it is too early: that is for the one that begins the last of those requests."""
-        line = self._line
-        if self.read_paused and not line.is_ahead:
-            line.crowd.note_waiting(line, 0)
-            super().resume_reading()
+        """The body that has come is taken, or forgotten. Read on, unless it is too early.
+
+        Then that is for the one that begins the last of those requests.
+        """
+        if self.read_paused:
+            line = self._line
+            line.unread_body_bytes = 0
+            line.crowd.note_waiting(line, line.waiting_bytes)
+            if not line.is_ahead:
+                super().resume_reading()

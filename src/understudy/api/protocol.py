@@ -15,7 +15,7 @@ from typing import Any
 import httptools
 
 from understudy.api.connections import Connections, address_of
-from understudy.api.line_state import Flow, LineState
+from understudy.api.line_state import HEADER_BYTES, Flow, LineState
 from understudy.api.parting import NO_TRAILERS, Parting
 from understudy.api.reader_watch import SLOWEST_BYTES_A_S, ReaderWatch
 from understudy.api.respond import length_of
@@ -25,8 +25,7 @@ HEADERS_MAX = 256
 HEAD_WITHIN_S = 30
 BODY_WITHIN_S = 30  # and a second more for each SLOWEST_BYTES_A_S
 IGNORED_BYTES_MAX = 16 << 20  # of a body that was answered before it had arrived
-HEADER_BYTES = 128  # what a header takes in memory besides itself, and a request that waits besides its headers
-REQUEST_BYTES = 2048
+REQUEST_BYTES = 2048  # what a request that waits takes in memory besides its headers
 LINGER_S = 0.3  # at the end of the hub: for a request that is on its way, and for the client to close
 SLICE = 4 * 1024  # what is parsed at once holds the loop: some 200 of the smallest requests, 10 ms
 NOT_HANDED_ON = frozenset((b"connection", b"upgrade", b"http2-settings", b"proxy-connection"))
@@ -41,13 +40,11 @@ class LimitedProtocol(LineState):
     """
 
     address = ""
-    _kept = 0
     _is_heard = False
     _is_offering = False  # the request offers to switch to another protocol
     _is_over = False  # nothing that comes from here on is read
     _refusal = ""  # sent once the requests before it are answered
     _body_bytes = 0
-    _queued_bytes = 0  # what the requests that were sent ahead take in memory
     _timer: TimerHandle | None = None
     _body_since = 0.0
     _parting: Parting
@@ -153,7 +150,7 @@ class LimitedProtocol(LineState):
         """Keep what is not parsed yet until the earlier requests are answered: the client sends requests ahead."""
         self._rest += data
         self.flow.pause_reading()
-        self.crowd.note_waiting(self, self._queued_bytes + len(self._rest))
+        self.crowd.note_waiting(self, self.waiting_bytes)
 
     def _feed(self, part: bytes) -> None:
         self._is_heard = False
@@ -162,14 +159,14 @@ class LimitedProtocol(LineState):
             self._note_kept(len(part))
         elif self._kept:
             self._kept = 0
-            self.crowd.note_waiting(self, self._queued_bytes)
-        if self._timer is None and not self._is_over:
+            self.crowd.note_waiting(self, self.waiting_bytes)
+        if self._timer is None and (self._in_head or self._in_body) and not self._is_over:
             self._set_deadline()
 
     def _note_kept(self, size: int) -> None:
         """The parser keeps so much more of a head; its headers are kept one by one."""
         self._kept += size
-        self.crowd.note_waiting(self, self._queued_bytes + self._kept + HEADER_BYTES * len(self.headers))
+        self.crowd.note_waiting(self, self.waiting_bytes)
         if self._kept > HEAD_BYTES_MAX or len(self.headers) > HEADERS_MAX:
             self._refuse("Request head too large.")
 
@@ -263,7 +260,8 @@ class LimitedProtocol(LineState):
             self.cycle.keep_alive = False
         if self.pipeline:  # it waits, and its head with it
             self._queued_bytes += self._kept + REQUEST_BYTES + HEADER_BYTES * len(tuple(self.scope["headers"]))
-            self.crowd.note_waiting(self, self._queued_bytes)
+            self._kept = 0
+            self.crowd.note_waiting(self, self.waiting_bytes)
 
     def on_body(self, body: bytes) -> None:
         """Body is read, and limited, by what answers; what waits for that is counted once nothing more is read."""
@@ -272,8 +270,9 @@ class LimitedProtocol(LineState):
             return
         self._body_bytes += len(body)
         super().on_body(body)
-        if self.flow.read_paused:
-            self.crowd.note_waiting(self, self._queued_bytes + len(self.cycle.body))
+        if self.flow.read_paused and not self.pipeline:
+            self.unread_body_bytes = len(self.cycle.body)
+            self.crowd.note_waiting(self, self.waiting_bytes)
         if self.cycle.response_complete and self._body_bytes > IGNORED_BYTES_MAX:
             self._give_up()
 
@@ -324,6 +323,8 @@ class LimitedProtocol(LineState):
             self._let_read()
         elif self._refusal and self._is_answered:
             self.send_400_response(self._refusal)
+        elif self._in_head and self._is_answered:
+            self._set_deadline()
         elif self.crowd.is_ending:
             self.shutdown()
 
@@ -335,12 +336,11 @@ class LimitedProtocol(LineState):
             self._catch_up()
 
     def _catch_up(self) -> None:
-        """The last of what was sent ahead is begun: read on, what waits first; its deadline begins now."""
+        """The last of what was sent ahead is begun: read on, what waits first; its body may pause that again."""
         self._queued_bytes = 0
-        self.crowd.note_waiting(self, 0)
         rest, self._rest = self._rest, b""
-        self.data_received(rest)
         self.flow.resume_reading()
+        self.data_received(rest)
         if self._timer is None and not self._is_over:
             self._set_deadline()
 
@@ -365,8 +365,8 @@ class LimitedProtocol(LineState):
     # ---- deadlines
 
     def _set_deadline(self) -> None:
-        """Nothing is read while requests wait that were sent ahead: then nobody is slow."""
-        if self._in_head and not self.pipeline:
+        """None for half a head before all is answered: it would cut that off. Nobody is slow whom we do not read."""
+        if self._in_head and self._is_answered:
             self._wait(HEAD_WITHIN_S, self._give_up)
         elif self._in_body and not self.pipeline:
             self._body_since = self.loop.time()
