@@ -29,6 +29,7 @@ from understudy.worker.executors import OK, Executor, Outcome
 from understudy.worker.guard_policy import Lost, RunDone
 from understudy.worker.release import give_back
 from understudy.worker.state import Run, WorkerState, seconds
+from understudy.worker.turns import ends_by_ms
 
 KILL_AGAIN_MS, KILL_AGAIN_MS_MAX = 1_000, 30_000
 OWN_SIGNAL_MS = 500  # a system that stops sends its signal to runs and daemon at once; ours may be read a little later
@@ -119,13 +120,21 @@ def end(state: WorkerState, run: Run, stop: str, ended: Ended | None) -> Loop:
 def _why(state: WorkerState, run: Run, stop: str) -> tuple[str, str]:
     """(sentence, failure class) for a run that was ended, by the reason why it was."""
     if stop == TIMED_OUT:
-        return t("executors.timed_out", seconds=longest_ms(state, run) // MS_PER_S), TIMED_OUT
+        return _timed_out(state, run), TIMED_OUT
     if stop == IDLE_RUN:
         idle_ms = run.plan.idle_ms_max if run.plan is not None else 0
         return t("executors.idle", seconds=seconds(idle_ms or 0)), TIMED_OUT
     if stop == SLOW_START:
         return slow_start(run), "no_output"
     return stop, stop
+
+
+def _timed_out(state: WorkerState, run: Run) -> str:
+    limit_ms, ran_ms = longest_ms(state, run), ends_ms(state, run) - run.started_ms
+    if ran_ms >= limit_ms:
+        return t("executors.timed_out", seconds=limit_ms // MS_PER_S)
+    waited_ms = run.started_ms - run.counted_ms
+    return t("executors.timed_out_waited", seconds=round(ran_ms / MS_PER_S), waited=round(waited_ms / MS_PER_S))
 
 
 def slow_start(run: Run) -> str:
@@ -138,6 +147,11 @@ def longest_ms(state: WorkerState, run: Run) -> int:
     """The time that it may run: its task's limit, or the owner's where that is shorter."""
     asked_ms = run.task.timeout_sec * MS_PER_S
     return min(asked_ms, state.duties.run_ms_max) if state.duties.run_ms_max else asked_ms
+
+
+def ends_ms(state: WorkerState, run: Run) -> int:
+    """The instant (mono) at which it is ended, if it has not ended before."""
+    return min(run.started_ms + longest_ms(state, run), ends_by_ms(run))
 
 
 def is_dead(state: WorkerState, run: Run, ended: Ended | None) -> Steps[bool]:
