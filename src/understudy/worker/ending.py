@@ -1,11 +1,13 @@
 """The end of a run: what it means, and what becomes of its result and of its lease.
 
 A run that fails may be none of its task's failures: its lease was over (it is lost), or its machine is being stopped
-(its lease is given back, as after a drain). And a failure may be tried again, so it is reported only when nothing of
-the run lives.
+(its lease is given back, as after a drain). And a failure may be tried again, but never beside what is left of the
+run: it is reported when nothing of the run lives, or, where something cannot be killed, as a failure for good.
 """
 
 from __future__ import annotations
+
+import msgspec
 
 from understudy.backoff import Backoff
 from understudy.clock import MS_PER_S
@@ -32,6 +34,8 @@ from understudy.worker.state import Run, WorkerState, seconds
 from understudy.worker.turns import ends_by_ms
 
 KILL_AGAIN_MS, KILL_AGAIN_MS_MAX = 1_000, 30_000
+KILLED_MS = 60_000  # how long KILL is repeated before the verdict
+KILLED_LATE_MS = 10_000  # how long beyond the end of its limit: the hub ends it itself 10 s later (turns.FREE_MS)
 OWN_SIGNAL_MS = 500  # a system that stops sends its signal to runs and daemon at once; ours may be read a little later
 RAN_AWAY = "output_too_large"
 SLOW_START, IDLE_RUN, TIMED_OUT = "slow_start", "idle", "timed_out"
@@ -47,7 +51,7 @@ def settle(state: WorkerState, run: Run, executor: Executor, outcome: Outcome, e
         yield from end(state, run, why, ended)
         return
     yield from _heed_auth(state, executor, outcome)
-    if outcome.is_untouched:
+    if outcome.is_untouched and (yield from is_dead(state, run, ended)):
         message = t("executors.given_back", task=run.task.id, reason=outcome.error)
         yield WriteLog("warning", "Daemon", message)
         yield from give_back(state, run, "not_started")
@@ -108,8 +112,9 @@ def end(state: WorkerState, run: Run, stop: str, ended: Ended | None) -> Loop:
     elif stop == "drain":
         if (yield from is_dead(state, run, ended)):
             yield from give_back(state, run, "drain")
-        elif run.stop == "lost":
-            yield from end(state, run, "lost", ended)
+        else:
+            outcome = Outcome(success=False, output=said, error=stop, failure_class="interrupted")
+            yield from _with_survivors(state, run, outcome, ended)
     else:
         usage = run.reading.usage() if run.reading is not None else None
         error, name = _why(state, run, stop)
@@ -155,31 +160,47 @@ def ends_ms(state: WorkerState, run: Run) -> int:
 
 
 def is_dead(state: WorkerState, run: Run, ended: Ended | None) -> Steps[bool]:
-    """True once nothing of it lives; False if it is lost before, or this daemon ends.
+    """True once nothing of it lives; False if it is lost before, this daemon ends, or something cannot be killed.
 
-    What cannot be killed is named in each beat, and killed again, ever more rarely. If it outlives this daemon, its
-    guard tries once more, and leaves no will for it: its lease ends by itself.
+    Until then it is named in each beat, and killed again, ever more rarely. If it outlives this daemon, its guard tries
+    once more, and leaves no will for it: its lease ends by itself.
     """
-    if ended is not None and ended.survivors:
+    if ended is None or not ended.survivors:
+        return True
+    if run.killed_until_ms is None:
+        run.killed_until_ms = min(state.clock.mono_ms() + KILLED_MS, ends_by_ms(run) + KILLED_LATE_MS)
         fields = {"left": ended.survivors}
         yield WriteLog("critical", "Daemon", t("daemon.run_survived", task=run.task.id), fields)
     pauses = Backoff(KILL_AGAIN_MS, KILL_AGAIN_MS_MAX, state.jitter)
-    while ended is not None and ended.survivors:
-        if state.is_stopped or run.stop == "lost":
-            return False
+    left_ms = run.killed_until_ms - state.clock.mono_ms()
+    while not (state.is_stopped or run.stop == "lost"):
         state.mark(run.signal)
-        yield Wait(run.signal, pauses.next_ms())
+        yield Wait(run.signal, min(pauses.next_ms(), max(left_ms, KILL_AGAIN_MS)))
         ended = yield StopRun(run.id, grace_ms=0)
-    return True
+        if ended is None or not ended.survivors:
+            return True
+        left_ms = run.killed_until_ms - state.clock.mono_ms()
+        if left_ms <= 0:
+            break
+    return False
 
 
 def finish(state: WorkerState, run: Run, outcome: Outcome, ended: Ended | None) -> Loop:
-    """Report what it came to; one that may be tried again only when nothing of this try lives."""
+    """Report what it came to; a failure that may be tried again waits until nothing of this try lives."""
     is_last = outcome.success or outcome.failure_final or outcome.failure_class == CANCELLED
     if is_last or (yield from is_dead(state, run, ended)):
         yield from _spool(state, run, outcome)
-    elif run.stop == "lost":
+    else:
+        yield from _with_survivors(state, run, outcome, ended)
+
+
+def _with_survivors(state: WorkerState, run: Run, outcome: Outcome, ended: Ended | None) -> Loop:
+    """Something of it lives: it is lost, or it ends with this daemon, or it has failed for good and its slot is free."""
+    if run.stop == "lost":
         yield from end(state, run, "lost", ended)
+    elif not state.is_stopped:
+        error = t("executors.survived", error=outcome.error or outcome.failure_class)
+        yield from _spool(state, run, msgspec.structs.replace(outcome, error=error, failure_final=True))
 
 
 def _spool(state: WorkerState, run: Run, outcome: Outcome) -> Loop:

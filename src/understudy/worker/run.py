@@ -48,7 +48,11 @@ STARTS_MAX = 2  # once more without the session, or after a start that came to n
 
 
 def run_loop(state: WorkerState, run: Run) -> Loop:
-    """Carry one run through; whatever happens, nothing of it lives afterwards and its slot is free."""
+    """Carry one run through; whatever happens, its slot is free afterwards.
+
+    Nothing of it lives then, but for what cannot be killed (`is_dead`): its task has failed for good, is lost, or
+    waits for the end of its lease.
+    """
     state.liveness.begin(run.signal, LIMIT_MS)
     try:
         yield from _carry(state, run)
@@ -89,7 +93,7 @@ def _carry(state: WorkerState, run: Run) -> Loop:
     outcome: Outcome | None = None
     ended: Ended | None = None
     for nth in range(STARTS_MAX):
-        if nth and (stop := (yield from _why_not_again(state, run, ended))):
+        if nth and (stop := (yield from _why_not_again(state, run))):
             yield from end(state, run, stop, ended)
             return
         failed = yield from _start(state, run, executor, nth, has_session=again != "session")
@@ -100,6 +104,8 @@ def _carry(state: WorkerState, run: Run) -> Loop:
         outcome = executor.outcome(ended or Ended(code=None), run.reading) if stop == "" else None
         again = SLOW_START if stop == SLOW_START else outcome.again if outcome else ""
         if not again or nth + 1 == STARTS_MAX or (yield from was_taken(state, run)):
+            break
+        if not (yield from is_dead(state, run, ended)):  # never beside what is left of it
             break
         yield from _say_again(state, run, executor, again)
     yield from remember(state, run, executor)
@@ -122,9 +128,8 @@ def _may_begin(state: WorkerState, run: Run) -> Steps[bool]:
     return may_begin
 
 
-def _why_not_again(state: WorkerState, run: Run, ended: Ended | None) -> Steps[str]:
+def _why_not_again(state: WorkerState, run: Run) -> Steps[str]:
     """The reason not to start it once more, "" for none: since its first start ended, all may have changed."""
-    yield from is_dead(state, run, ended)  # never beside what is left of it; if that lives on, it is lost or we end
     is_guarded = yield from _is_guarded(state, run, state.clock.mono_ms() + GUARD_MS_MAX)
     stop = _reason_to_stop(run, state.clock.mono_ms(), ends_ms(state, run))
     return stop or ("" if is_guarded else "drain")
@@ -192,7 +197,7 @@ def _start(state: WorkerState, run: Run, executor: Executor, nth: int, *, has_se
         return Outcome(success=False, error=str(error), failure_class="not_possible", failure_final=True)
     run.started_ms = run.started_ms if run.has_process else state.clock.mono_ms()
     run.has_process = True
-    run.plan, run.reading, run.heard_ms = plan, executor.reading(start), None
+    run.plan, run.reading, run.heard_ms, run.killed_until_ms = plan, executor.reading(start), None, None
     spawned: Spawned | Failed = yield Spawn(run.id, plan, run.reading)
     if isinstance(spawned, Failed):
         return _not_started(state, run, executor, spawned)

@@ -94,6 +94,7 @@ class Run:
         self.heard_ms: int | None = None  # awake time of its last sign of life
         self.stop = ""  # why it must end: "", "lost", "cancelled", "drain"
         self.progress = RunProgress(at=now_at)
+        self.killed_until_ms: int | None = None  # mono: KILL is repeated until then; None: it needs no repetition
         self.reported = RunProgress(at=0)  # what the last accepted beat said of it
         self.quiet: tuple[RunProgress | None, int] = (None, 0)  # its last sign, and the contact time of that
 

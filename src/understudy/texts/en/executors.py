@@ -18,6 +18,7 @@ TEXTS = {
     "executors.fix.codex": "Run `codex login` on this machine.",
     "executors.fix.start": "This machine cannot start programs: check its disk (`df -h`), memory, limits (`ulimit -a`) and the working directory. The daemon tries again by itself.",
     "executors.fix.other": "Check its name and PATH.",
+    "executors.survived": "{error} (Some of its processes cannot be killed, so it is not tried again beside them: end them on its machine.)",
     "executors.timed_out": "timed out after {seconds} s",
     "executors.timed_out_waited": "timed out after {seconds} s: it had waited {waited} s for its turn, and what is beyond 40 s of that counts to its time limit",
     "executors.idle": "timed out: no event for {seconds} s",

@@ -18,6 +18,7 @@ TEXTS = {
     "executors.fix.codex": "このマシンで `codex login` を実行してください。",
     "executors.fix.start": "このマシンではプログラムを起動できません。ディスク(`df -h`)、メモリー、上限(`ulimit -a`)、作業ディレクトリを確認してください。デーモンは自動で再試行します。",
     "executors.fix.other": "名前と PATH を確認してください。",
+    "executors.survived": "{error}(終了できないプロセスが残っているため、再試行しません。そのマシンで終了してください。)",
     "executors.timed_out": "{seconds} 秒で時間切れになりました",
     "executors.timed_out_waited": "{seconds} 秒で時間切れになりました。開始前に順番を {waited} 秒待っており、そのうち 40 秒を超えた分は制限時間に含まれます",
     "executors.idle": "時間切れ: {seconds} 秒間イベントがありませんでした",
