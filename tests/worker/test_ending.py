@@ -53,15 +53,15 @@ def done(scene: Scene) -> bool:
 
 
 @pytest.mark.parametrize("code", [code for number in STOPS for code in (-number, 128 + number)])
-def test_a_run_that_the_stop_of_its_machine_ends_is_given_back_and_no_failure(code: int) -> None:
+def test_a_run_that_the_stop_of_its_machine_ends_is_a_loss_and_no_failure(code: int) -> None:
     scene = Scene()
     scene.state.ask_to_stop()
     scene.news = [Ended(code=code)]
     scene.play()
-    assert fate(scene) == ([], ["drain"])
+    assert fate(scene) == ([], ["daemon_gone"])
 
 
-def test_a_run_that_dies_a_moment_before_its_daemon_hears_of_the_stop_is_given_back() -> None:
+def test_a_run_that_dies_a_moment_before_its_daemon_hears_of_the_stop_is_a_loss() -> None:
     """A system that stops sends TERM to every process at once."""
     scene = Scene()
     scene.news = [Ended(code=-signal.SIGTERM)]
@@ -72,10 +72,10 @@ def test_a_run_that_dies_a_moment_before_its_daemon_hears_of_the_stop_is_given_b
 
     scene.answers[Wait] = heard
     scene.play()
-    assert fate(scene) == ([], ["drain"])
+    assert fate(scene) == ([], ["daemon_gone"])
 
 
-def test_a_run_that_three_signals_ended_at_once_is_given_back() -> None:
+def test_a_run_that_three_signals_ended_at_once_is_a_loss() -> None:
     """They were read in one go: nobody drained, and everything was killed."""
     scene = Scene()
 
@@ -86,7 +86,7 @@ def test_a_run_that_three_signals_ended_at_once_is_given_back() -> None:
 
     scene.news = [killed]
     scene.play()
-    assert fate(scene) == ([], ["drain"])
+    assert fate(scene) == ([], ["daemon_gone"])
 
 
 def test_a_run_that_is_killed_with_a_life_that_broke_is_given_back() -> None:

@@ -1,8 +1,10 @@
 """The end of a run: what it means, and what becomes of its result and of its lease.
 
-A run that fails may be none of its task's failures: its lease was over (it is lost), or its machine is being stopped
-(its lease is given back, as after a drain). And a failure may be tried again, but never beside what is left of the
-run: it is reported when nothing of the run lives, or, where something cannot be killed, as a failure for good.
+A run that fails may be none of its task's failures: its lease was over (it is lost), or a signal ended it while its
+machine was being stopped. Its lease is given back then, as a loss: it may have been its own task that stopped the
+machine, and would do so in each life, so that must end at `losses_max`. And a failure may be tried again, but never
+beside what is left of the run: it is reported when nothing of the run lives, or, where something cannot be killed, as a
+failure for good.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from understudy.worker.turns import ends_by_ms
 KILL_AGAIN_MS, KILL_AGAIN_MS_MAX = 1_000, 30_000
 KILLED_MS = 60_000  # how long KILL is repeated before the verdict
 KILLED_LATE_MS = 10_000  # how long beyond the end of its limit: the hub ends it itself 10 s later (turns.FREE_MS)
+GONE = "daemon_gone"  # the hub counts a release for this reason as a loss
 OWN_SIGNAL_MS = 500  # a system that stops sends its signal to runs and daemon at once; ours may be read a little later
 RAN_AWAY = "output_too_large"
 SLOW_START, IDLE_RUN, TIMED_OUT = "slow_start", "idle", "timed_out"
@@ -60,23 +63,23 @@ def settle(state: WorkerState, run: Run, executor: Executor, outcome: Outcome, e
 
 
 def _why_none_of_the_tasks(state: WorkerState, run: Run, outcome: Outcome, ended: Ended | None) -> Steps[str]:
-    """The reason for which a failure is none of the task: `lost` or `drain`; "" for one that is."""
+    """The reason for which a failure is none of the task: `lost`, `drain` or GONE; "" for one that is."""
     if (yield from was_taken(state, run)):
         return "lost"
     if outcome.failure_final or ended is None or not ended.was_stopped:
         return ""
-    return "drain" if (yield from _is_stopping(state, run)) else ""
+    return (yield from _why_stopped(state, run))
 
 
-def _is_stopping(state: WorkerState, run: Run) -> Steps[bool]:
-    """True if this daemon is being stopped, or is asked to in the next moment."""
+def _why_stopped(state: WorkerState, run: Run) -> Steps[str]:
+    """`drain` if this daemon has drained it; GONE if it is being stopped, or is asked to in the next moment; or ""."""
     until_ms = state.clock.mono_ms() + OWN_SIGNAL_MS
     while not (state.is_stop_asked or run.stop == "drain"):
         left_ms = until_ms - state.clock.mono_ms()
         if left_ms <= 0:
-            return False
+            return ""
         yield Wait(run.signal, min(left_ms, OWN_SIGNAL_MS // 10))
-    return True
+    return "drain" if run.stop == "drain" else GONE
 
 
 def _heed_auth(state: WorkerState, executor: Executor, outcome: Outcome) -> Loop:
@@ -109,9 +112,9 @@ def end(state: WorkerState, run: Run, stop: str, ended: Ended | None) -> Loop:
         yield ArchiveResult(_result(state, run, Outcome(success=False, output=said, error="lost")), "lost")
         yield TellGuard(RunDone(run.id))
         yield WriteLog("warning", "Daemon", t("daemon.run_lost", task=run.task.id), {"token": run.lease.token})
-    elif stop == "drain":
+    elif stop in ("drain", GONE):
         if (yield from is_dead(state, run, ended)):
-            yield from give_back(state, run, "drain")
+            yield from give_back(state, run, stop)
         else:
             outcome = Outcome(success=False, output=said, error=stop, failure_class="interrupted")
             yield from _with_survivors(state, run, outcome, ended)
@@ -195,7 +198,7 @@ def finish(state: WorkerState, run: Run, outcome: Outcome, ended: Ended | None) 
 
 
 def _with_survivors(state: WorkerState, run: Run, outcome: Outcome, ended: Ended | None) -> Loop:
-    """Something of it lives: it is lost, or it ends with this daemon, or it has failed for good and its slot is free."""
+    """Something of it lives: it is lost, it ends with this daemon, or it has failed for good and its slot is free."""
     if run.stop == "lost":
         yield from end(state, run, "lost", ended)
     elif not state.is_stopped:
