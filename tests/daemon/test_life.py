@@ -706,6 +706,36 @@ def test_a_grant_that_may_be_too_old_is_given_back_and_claimed_anew() -> None:
     assert hub.stage.run_until(lambda: "t1" in hub.results, within_ms=MINUTE_MS)
 
 
+@pytest.mark.parametrize("minutes", [2, 3, 15, 480])
+def test_what_is_granted_after_an_outage_begins_at_once_with_nearly_its_whole_limit(minutes: int) -> None:
+    hub = started(RulesHub())
+    assert hub.stage.run_until(lambda: hub.stage.state.is_known)
+    hub.is_away = True
+    hub.stage.run_for(minutes * MINUTE_MS)
+    hub.submit("t1")
+    hub.stage.play = lambda _: (120 * MINUTE_MS, Ended(code=0))
+    hub.is_away = False
+    assert hub.stage.run_until(lambda: bool(hub.stage.started), within_ms=MINUTE_MS)
+    assert hub.stage.run_until(lambda: "t1" in hub.results, within_ms=70 * MINUTE_MS)
+    assert hub.released == []
+    assert hub.results["t1"]["durationMs"] >= 58 * MINUTE_MS
+
+
+def test_a_line_on_which_no_long_poll_lives_brings_tasks_that_begin_at_once() -> None:
+    """A proxy that answers for the hub before the hub does."""
+    hub = started(RulesHub())
+
+    def cut(call: Call) -> tuple[int, HubAnswer | Failed]:
+        delay_ms, answer = hub.call(call)
+        return (5_000, HubAnswer(504, {})) if delay_ms > 5_000 else (delay_ms, answer)
+
+    hub.stage.hub = cut
+    hub.stage.run_for(30 * MINUTE_MS)
+    hub.submit("t1")
+    assert hub.stage.run_until(lambda: "t1" in hub.results, within_ms=MINUTE_MS)
+    assert hub.released == []
+
+
 def test_a_grant_after_a_long_poll_is_as_good_as_any() -> None:
     hub = started(RulesHub(poll_wait_ms=60_000))
     assert hub.stage.run_until(lambda: hub.stage.state.is_known)

@@ -24,6 +24,7 @@ from understudy.worker.turns import FREE_MS, line_up, pass_on
 
 CLAIM = "/api/queue/claim"
 ANSWER_SLACK_MS = 10_000  # beyond the wait that the hub was asked for
+FIRST_LEASE_MS = 30_000  # as the hub gives it until its token is named, unless UNDERSTUDY_LEASE_DURATION says otherwise
 FULL_LOOK_MS = 5_000  # a full or waiting daemon looks this often by itself; signals wake it earlier
 FAILED_PAUSE_MS_MAX = 30_000
 EMPTY_PAUSE_MS_MAX = 2_000  # a hub that does not wait when asked to is not asked in a frenzy
@@ -33,10 +34,14 @@ LIMIT_MS_MIN = 300_000  # without an answered claim while beats get through: thi
 
 
 def claim_loop(state: WorkerState) -> Loop:
-    """Long-poll for work; an unanswered claim is sent again under the same `requestId`."""
+    """Long-poll for work; an unanswered claim is sent again under the same `requestId`, for a while.
+
+    A lease is counted from the first sending of its id, since no grant can be older. Once the lease of what the first
+    sending may have brought has ended, a fresh id is the better one.
+    """
     failures = Backoff(500, FAILED_PAUSE_MS_MAX, state.jitter)
     empties = Backoff(50, EMPTY_PAUSE_MS_MAX, state.jitter)
-    request_id, sent_ms, asked_ms = "", 0, 0
+    request_id, sent_ms = "", 0
     foreign = ForeignHub(state)
     state.liveness.begin("claim", max(LIMIT_MS_MIN, 3 * (state.duties.poll_wait_ms + ANSWER_SLACK_MS)))
     while state.mode not in (IDLE, STOPPING):
@@ -44,9 +49,8 @@ def claim_loop(state: WorkerState) -> Loop:
             state.mark("claim")
             yield Wait("claim", FULL_LOOK_MS)
             continue
-        before_ms, asked_ms = asked_ms, state.clock.mono_ms()
-        is_stale = asked_ms - before_ms > state.duties.poll_wait_ms + FREE_MS  # what it may have brought has ended
-        if not request_id or is_stale:  # a lease is counted from the first sending of this id: no grant can be older
+        asked_ms = state.clock.mono_ms()
+        if not request_id or asked_ms - sent_ms > state.duties.poll_wait_ms + FREE_MS + FIRST_LEASE_MS:
             request_id, sent_ms = state.ids.new("claim"), asked_ms
         answer = yield _request(state, request_id)
         if not isinstance(answer, HubAnswer) or answer.status != HTTPStatus.OK:
