@@ -185,14 +185,14 @@ def test_second_signal_does_not_wait_for_polite_programs(hub: FakeHub, tmp_path:
         assert time.monotonic() - began < allowed_s(2.5)
 
 
-def test_a_run_that_dies_with_its_machine_is_given_back(hub: FakeHub, tmp_path: Path) -> None:
+def test_a_run_that_dies_with_its_machine_is_a_loss(hub: FakeHub, tmp_path: Path) -> None:
     """A system that stops sends TERM to every process; the daemon may hear of it last."""
     with daemon_living(hub.url, tmp_path, *python(SLEEP)) as daemon:
         running(hub, daemon)
         for pid in _runs_of(daemon):
             os.kill(pid, signal.SIGTERM)
         assert daemon.stop() == 0
-        assert [body["reason"] for body in hub.reported("/t1/release")] == ["drain"]
+        assert [body["reason"] for body in hub.reported("/t1/release")] == ["daemon_gone"]
         assert hub.results == {}
 
 

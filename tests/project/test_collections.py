@@ -109,6 +109,7 @@ BOUNDED = {
     "worker/state Signals._raised": "loops and runs: forgotten with the run",
     "worker/state WorkerState.auth": "executors",
     "worker/state WorkerState.auth_asked": "executors",
+    "worker/state WorkerState.places": "PLACES_MAX",
     "worker/state WorkerState.auth_shown": "executors",
     "worker/state WorkerState.directives": "OPEN_MAX directives that the hub keeps open",
     "worker/state WorkerState.outcomes": "OUTCOMES_MAX",

@@ -185,6 +185,17 @@ def test_a_session_that_is_not_known_any_more_is_begun_anew(tmp_path: Path, kind
     assert (outcome.failure_class, outcome.again) == ("session", "session")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("code", [None, -1, -15, 129, 130, 137, 143])
+def test_a_resumed_run_that_a_signal_ends_before_it_begins_has_lost_no_session(
+    tmp_path: Path, kind: str, code: int | None
+):
+    executor = Stub(tmp_path, kind).executor()
+    reading = executor.reading(Start(session=AssistantSession("s-1")))
+    outcome = executor.outcome(Ended(code=code), reading)
+    assert (outcome.failure_class, outcome.again) == ("interrupted", "")
+
+
 def test_a_start_without_a_session_that_fails_is_not_repeated(tmp_path: Path):
     assert Stub(tmp_path, "claude", "bad_flag").run().again == ""
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.worker.scene import Scene
+from understudy.config import Settings
 from understudy.worker.effects import (
     ArchiveResult,
     Call,
@@ -20,7 +21,7 @@ from understudy.worker.effects import (
     TellGuard,
     Wait,
 )
-from understudy.worker.ending import KILL_AGAIN_MS_MAX, OWN_SIGNAL_MS
+from understudy.worker.ending import KILLED_MS, OWN_SIGNAL_MS
 from understudy.worker.executors import NEW, Outcome, Plan, Start, TaskToRun
 from understudy.worker.executors.command import CommandExecutor
 from understudy.worker.guard_policy import Lost, RunDone
@@ -52,15 +53,15 @@ def done(scene: Scene) -> bool:
 
 
 @pytest.mark.parametrize("code", [code for number in STOPS for code in (-number, 128 + number)])
-def test_a_run_that_the_stop_of_its_machine_ends_is_given_back_and_no_failure(code: int) -> None:
+def test_a_run_that_the_stop_of_its_machine_ends_is_a_loss_and_no_failure(code: int) -> None:
     scene = Scene()
     scene.state.ask_to_stop()
     scene.news = [Ended(code=code)]
     scene.play()
-    assert fate(scene) == ([], ["drain"])
+    assert fate(scene) == ([], ["daemon_gone"])
 
 
-def test_a_run_that_dies_a_moment_before_its_daemon_hears_of_the_stop_is_given_back() -> None:
+def test_a_run_that_dies_a_moment_before_its_daemon_hears_of_the_stop_is_a_loss() -> None:
     """A system that stops sends TERM to every process at once."""
     scene = Scene()
     scene.news = [Ended(code=-signal.SIGTERM)]
@@ -71,10 +72,10 @@ def test_a_run_that_dies_a_moment_before_its_daemon_hears_of_the_stop_is_given_b
 
     scene.answers[Wait] = heard
     scene.play()
-    assert fate(scene) == ([], ["drain"])
+    assert fate(scene) == ([], ["daemon_gone"])
 
 
-def test_a_run_that_three_signals_ended_at_once_is_given_back() -> None:
+def test_a_run_that_three_signals_ended_at_once_is_a_loss() -> None:
     """They were read in one go: nobody drained, and everything was killed."""
     scene = Scene()
 
@@ -85,7 +86,7 @@ def test_a_run_that_three_signals_ended_at_once_is_given_back() -> None:
 
     scene.news = [killed]
     scene.play()
-    assert fate(scene) == ([], ["drain"])
+    assert fate(scene) == ([], ["daemon_gone"])
 
 
 def test_a_run_that_is_killed_with_a_life_that_broke_is_given_back() -> None:
@@ -212,7 +213,7 @@ def test_a_failure_of_what_outlives_its_daemon_is_not_reported() -> None:
 
 
 def test_what_cannot_be_killed_is_killed_again_ever_more_rarely_and_its_loop_counts_as_alive() -> None:
-    scene = timed_out(*[LEFT] * 40, DEAD)
+    scene = timed_out(*[LEFT] * 40)
     late: list[tuple[str, ...]] = []
 
     def beat() -> None:
@@ -222,15 +223,86 @@ def test_what_cannot_be_killed_is_killed_again_ever_more_rarely_and_its_loop_cou
     scene.answers[Wait] = beat
     scene.play()
     pauses = [wait.timeout_ms for wait in scene.all(Wait)]
-    assert (len(pauses), pauses[0] <= 1_000, pauses[-1] >= KILL_AGAIN_MS_MAX // 2) == (40, True, True)
+    assert pauses[:-1] == sorted(pauses[:-1])
+    assert (pauses[0] <= 1_000, max(pauses) >= 8_000, len(pauses) > 4) == (True, True, True)
     assert set(late) == {()}
 
 
-def test_a_run_is_not_started_once_more_beside_what_is_left_of_its_first_start() -> None:
-    class Slow(CommandExecutor):
-        def plan(self, task: TaskToRun, run_id: str, start: Start = NEW) -> Plan:
-            return Plan(argv=("work",), env={}, start_ms_max=1_000)
+def unkillable(scene: Scene) -> Scene:
+    scene.answers[StopRun] = LEFT
+    return scene
 
+
+def test_a_failure_of_what_cannot_be_killed_is_reported_for_good_after_a_minute_and_frees_its_slot() -> None:
+    scene = unkillable(lasting(Scene()))
+    scene.news = [Ended(code=1, stderr=b"no such host", survivors=1)]
+    began_ms = scene.clock.mono_ms()
+    scene.play()
+    result = scene.result()
+    assert scene.clock.mono_ms() - began_ms == KILLED_MS
+    assert (result.failure_class, result.failure_final) == ("exit_code", True)
+    assert result.error.startswith("exit code 1: no such host (Some of its processes cannot be killed")
+    assert scene.state.runs == {}
+
+
+def test_a_time_limit_of_what_cannot_be_killed_is_reported_before_the_hub_ends_the_run() -> None:
+    """The hub would try it again beside what is left."""
+    scene = unkillable(timed_out())
+    claimed_ms = scene.clock.mono_ms()
+    scene.play()
+    assert (scene.result().failure_class, scene.result().failure_final) == ("timed_out", True)
+    assert scene.clock.mono_ms() - claimed_ms <= 3_600_000 + Settings().overtime_ms - 5_000
+
+
+class Again(CommandExecutor):
+    def outcome(self, ended: Ended, reading: Any = None) -> Outcome:
+        return Outcome(success=False, error="no session", failure_class="session", again="session")
+
+
+class Untouched(CommandExecutor):
+    def outcome(self, ended: Ended, reading: Any = None) -> Outcome:
+        return Outcome(success=False, error="log in", failure_class="auth", auth="logged_out", is_untouched=True)
+
+
+@pytest.mark.parametrize(("executor", "failure"), [(Again, "session"), (Untouched, "auth")])
+def test_a_run_is_neither_started_once_more_nor_given_back_beside_what_cannot_be_killed(
+    executor: type[CommandExecutor], failure: str
+) -> None:
+    scene = unkillable(lasting(Scene(executor(("work",), {}))))
+    scene.news = [Ended(code=1, survivors=1)]
+    scene.play()
+    assert (fate(scene), scene.result().failure_final, len(scene.all(Spawn))) == (([failure], []), True, 1)
+
+
+def test_a_slow_start_that_cannot_be_killed_is_a_failure_for_good() -> None:
+    scene = unkillable(lasting(Scene(Slow(("work",), {}))))
+    scene.news = [lambda: scene.clock.advance(1_000)]
+    scene.play()
+    assert (fate(scene), scene.result().failure_final, len(scene.all(Spawn))) == ((["no_output"], []), True, 1)
+
+
+def test_each_start_of_a_run_has_its_minute() -> None:
+    scene = lasting(Scene(Slow(("work",), {})))
+    scene.news = [lambda: scene.clock.advance(1_000), lambda: scene.clock.advance(120_000)]
+    scene.answers[StopRun] = [LEFT, DEAD, LEFT, LEFT, LEFT, DEAD]
+    scene.play()
+    assert (fate(scene), scene.result().failure_final) == ((["no_output"], []), False)
+
+
+def test_a_drained_run_that_cannot_be_killed_is_not_given_back() -> None:
+    """Its daemon still waits for others."""
+    scene = unkillable(lasting(Scene()))
+    scene.news = [lambda: scene.state.stop_run(scene.run, "drain")]
+    scene.play()
+    assert (fate(scene), scene.result().failure_final) == ((["interrupted"], []), True)
+
+
+class Slow(CommandExecutor):
+    def plan(self, task: TaskToRun, run_id: str, start: Start = NEW) -> Plan:
+        return Plan(argv=("work",), env={}, start_ms_max=1_000)
+
+
+def test_a_run_is_not_started_once_more_beside_what_is_left_of_its_first_start() -> None:
     scene = lasting(Scene(Slow(("work",), {})))
     scene.news = [lambda: scene.clock.advance(1_000), RunProgress(at=1), Ended(code=0)]
     scene.answers[StopRun] = [LEFT, LEFT, DEAD]

@@ -169,7 +169,7 @@ def renew(task: Task, now: Now, extend_ms: int = 0) -> Change[Task] | None:
 
 
 def release(task: Task, now: Now, policy: Policy, reason: str) -> Change[Task]:
-    """The holder gives the task back. A guard's last will is a loss; a drain keeps a reservation."""
+    """The holder gives the task back. What died with its daemon is a loss; a drain keeps a reservation."""
     if reason == "daemon_gone":
         return lose(task, now, policy, "lost", "its daemon is gone")
     reserved = waits_for_its_machine(task) and (reason != "not_started" or bool(task.lease_flags & BEGUN))

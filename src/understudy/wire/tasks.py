@@ -129,7 +129,7 @@ class RenewBody(Struct, rename="camel", frozen=True):
 
 
 class ReleaseBody(Struct, rename="camel", frozen=True):
-    """A worker gives a task back, or its guard does after its death (`daemon_gone`)."""
+    """A worker gives a task back, or its guard does after its death; `daemon_gone`: the run died with its daemon."""
 
     heals_nul: ClassVar[bool] = True
     worker_id: WorkerName | None = None

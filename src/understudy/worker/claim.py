@@ -20,10 +20,11 @@ from understudy.worker.release import give_back
 from understudy.worker.run import run_loop
 from understudy.worker.start_faults import NO_PROCESSES
 from understudy.worker.state import IDLE, RUNNING, STOPPING, Lease, Run, WorkerState, seconds
-from understudy.worker.turns import BEGIN_MS_MAX, pass_on
+from understudy.worker.turns import FREE_MS, line_up, pass_on
 
 CLAIM = "/api/queue/claim"
 ANSWER_SLACK_MS = 10_000  # beyond the wait that the hub was asked for
+FIRST_LEASE_MS = 30_000  # as the hub gives it until its token is named, unless UNDERSTUDY_LEASE_DURATION says otherwise
 FULL_LOOK_MS = 5_000  # a full or waiting daemon looks this often by itself; signals wake it earlier
 FAILED_PAUSE_MS_MAX = 30_000
 EMPTY_PAUSE_MS_MAX = 2_000  # a hub that does not wait when asked to is not asked in a frenzy
@@ -33,10 +34,14 @@ LIMIT_MS_MIN = 300_000  # without an answered claim while beats get through: thi
 
 
 def claim_loop(state: WorkerState) -> Loop:
-    """Long-poll for work; an unanswered claim is sent again under the same `requestId`."""
+    """Long-poll for work; an unanswered claim is sent again under the same `requestId`, for a while.
+
+    A lease is counted from the first sending of its id, since no grant can be older. Once the lease of what the first
+    sending may have brought has ended, a fresh id is the better one.
+    """
     failures = Backoff(500, FAILED_PAUSE_MS_MAX, state.jitter)
     empties = Backoff(50, EMPTY_PAUSE_MS_MAX, state.jitter)
-    request_id, sent_ms, asked_ms = "", 0, 0
+    request_id, sent_ms = "", 0
     foreign = ForeignHub(state)
     state.liveness.begin("claim", max(LIMIT_MS_MIN, 3 * (state.duties.poll_wait_ms + ANSWER_SLACK_MS)))
     while state.mode not in (IDLE, STOPPING):
@@ -44,9 +49,8 @@ def claim_loop(state: WorkerState) -> Loop:
             state.mark("claim")
             yield Wait("claim", FULL_LOOK_MS)
             continue
-        before_ms, asked_ms = asked_ms, state.clock.mono_ms()
-        is_stale = asked_ms - before_ms > state.duties.poll_wait_ms + BEGIN_MS_MAX  # what it may have brought has ended
-        if not request_id or is_stale:  # a lease is counted from the first sending of this id: no grant can be older
+        asked_ms = state.clock.mono_ms()
+        if not request_id or asked_ms - sent_ms > state.duties.poll_wait_ms + FREE_MS + FIRST_LEASE_MS:
             request_id, sent_ms = state.ids.new("claim"), asked_ms
         answer = yield _request(state, request_id)
         if not isinstance(answer, HubAnswer) or answer.status != HTTPStatus.OK:
@@ -56,8 +60,8 @@ def claim_loop(state: WorkerState) -> Loop:
         state.mark("claim")
         request_id = ""
         granted = _granted(answer.body)
-        begin_by_ms = _begin_by_ms(state, sent_ms, is_repeated=asked_ms != sent_ms)
-        if not (yield from _take(state, foreign, granted, sent_ms, begin_by_ms)):  # the next one may be like these
+        counted_ms = _counted_ms(state, sent_ms, is_repeated=asked_ms != sent_ms)
+        if not (yield from _take(state, foreign, granted, sent_ms, counted_ms)):  # the next one may be like these
             yield Wait("claim", failures.next_ms())
             continue
         failures.reset()
@@ -98,7 +102,7 @@ def _granted(body: dict[str, Any]) -> list[Any]:
     return tasks[:TASKS_MAX] if isinstance(tasks, list) else [body]
 
 
-def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: int, begin_by_ms: int) -> Steps[bool]:
+def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: int, counted_ms: int) -> Steps[bool]:
     """Begin what was granted → False if something was, and none of it can be begun: unreadable, or here already."""
     runs = [(entry, _run_of(state, entry, sent_ms)) for entry in granted]
     room, has_begun = state.free_slots(), False
@@ -108,11 +112,13 @@ def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: 
             _lose_older(state, run)
             is_wanted = state.mode == RUNNING and room > 0  # a hub may grant more than it was asked for
             run.stop = "" if is_wanted else "drain"  # its loop gives it back, not started
+            run.counted_ms = counted_ms
             room -= 1
+            line_up(state, run)
             state.runs[run.id] = run
             state.signals.raise_("beat")  # names the token: from then on the task may wait for this machine
             try:
-                yield Fork(f"run:{run.id}", partial(run_loop, state, run, begin_by_ms), again=False)
+                yield Fork(f"run:{run.id}", partial(run_loop, state, run), again=False)
             except RuntimeError as error:  # "can't start new thread"
                 yield from _without_loop(state, run, str(error))
     unreadable = [entry for entry, run in runs if run is None]
@@ -128,14 +134,14 @@ def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: 
     return has_begun or not granted
 
 
-def _begin_by_ms(state: WorkerState, sent_ms: int, *, is_repeated: bool) -> int:
-    """The instant (mono) by which a run must begin, counted from the first sending of its claim.
+def _counted_ms(state: WorkerState, sent_ms: int, *, is_repeated: bool) -> int:
+    """The instant (mono) since which the hub may count the time limits of what a claim brought now.
 
-    A claim that was repeated may have been granted at any time since; one that was not was held by the hub until it
-    had something to grant, and its answer is on its way for no longer than a call's slack.
+    A claim that was repeated may have been granted at any time since its first sending; one that was not was held by
+    the hub until it had something to grant, and its answer is on its way for no longer than a call's slack. Whatever
+    it brings has that much time to begin.
     """
-    begin_by_ms = sent_ms + BEGIN_MS_MAX
-    return begin_by_ms if is_repeated else max(begin_by_ms, state.clock.mono_ms() + ANSWER_SLACK_MS)
+    return sent_ms if is_repeated else max(sent_ms, state.clock.mono_ms() + ANSWER_SLACK_MS - FREE_MS)
 
 
 def _without_loop(state: WorkerState, run: Run, reason: str) -> Loop:

@@ -24,9 +24,9 @@ from understudy.worker.ending import (
     TIMED_OUT,
     cleaned,
     end,
+    ends_ms,
     finish,
     is_dead,
-    longest_ms,
     settle,
     slow_start,
     was_taken,
@@ -36,7 +36,7 @@ from understudy.worker.guard_policy import Rooted, Spawning
 from understudy.worker.release import give_back
 from understudy.worker.start_faults import NO_DIRECTORY
 from understudy.worker.state import Run, WorkerState
-from understudy.worker.turns import BEGIN_MS_MAX, forget, pass_on, remember, start_of, turn
+from understudy.worker.turns import begins_by_ms, forget, pass_on, remember, start_of, turn
 
 GRACE_MS = 5_000  # from TERM to KILL (docs/measured.md, Process trees: claude ends its tools in 1.5 s; 2 s is too near)
 CONFIRM_MS_MAX = 30_000  # how long a claim may wait for a beat that confirms it
@@ -47,14 +47,15 @@ LIMIT_MS = 180_000  # until the loop counts as stopped: each look, start and end
 STARTS_MAX = 2  # once more without the session, or after a start that came to nothing
 
 
-def run_loop(state: WorkerState, run: Run, begin_by_ms: int | None = None) -> Loop:
-    """Carry one run through; whatever happens, nothing of it lives afterwards and its slot is free.
+def run_loop(state: WorkerState, run: Run) -> Loop:
+    """Carry one run through; whatever happens, its slot is free afterwards.
 
-    What has not begun by `begin_by_ms` (mono) is given back; None: it was claimed just now.
+    Nothing of it lives then, but for what cannot be killed (`is_dead`): its task has failed for good, is lost, or
+    waits for the end of its lease.
     """
     state.liveness.begin(run.signal, LIMIT_MS)
     try:
-        yield from _carry(state, run, state.clock.mono_ms() + BEGIN_MS_MAX if begin_by_ms is None else begin_by_ms)
+        yield from _carry(state, run)
     except Exception as error:  # noqa: BLE001 - an outermost loop: a defect must not leave a process behind
         ended = yield StopRun(run.id, grace_ms=0)
         yield WriteLog("critical", "Daemon", t("daemon.run_broke", task=run.task.id), {"error": repr(error)})
@@ -80,19 +81,19 @@ def _rest(state: WorkerState, run: Run) -> Loop:
         yield Wait(run.signal, left_ms)
 
 
-def _carry(state: WorkerState, run: Run, begin_by_ms: int) -> Loop:
+def _carry(state: WorkerState, run: Run) -> Loop:
     executor = state.executor_for(run.task)
     if executor is None:
         yield from give_back(state, run, "no_executor")
         return
-    if not (yield from _may_begin(state, run, begin_by_ms)):
+    if not (yield from _may_begin(state, run)):
         yield from give_back(state, run, "not_started")
         return
     again, stop = "", ""
     outcome: Outcome | None = None
     ended: Ended | None = None
     for nth in range(STARTS_MAX):
-        if nth and (stop := (yield from _why_not_again(state, run, ended))):
+        if nth and (stop := (yield from _why_not_again(state, run))):
             yield from end(state, run, stop, ended)
             return
         failed = yield from _start(state, run, executor, nth, has_session=again != "session")
@@ -104,6 +105,8 @@ def _carry(state: WorkerState, run: Run, begin_by_ms: int) -> Loop:
         again = SLOW_START if stop == SLOW_START else outcome.again if outcome else ""
         if not again or nth + 1 == STARTS_MAX or (yield from was_taken(state, run)):
             break
+        if not (yield from is_dead(state, run, ended)):  # never beside what is left of it
+            break
         yield from _say_again(state, run, executor, again)
     yield from remember(state, run, executor)
     if outcome is not None:
@@ -112,20 +115,23 @@ def _carry(state: WorkerState, run: Run, begin_by_ms: int) -> Loop:
         yield from end(state, run, stop, ended)
 
 
-def _may_begin(state: WorkerState, run: Run, begin_by_ms: int) -> Steps[bool]:
+def _may_begin(state: WorkerState, run: Run) -> Steps[bool]:
     """Wait for its turn, for its lease and for a guard → whether it may be started."""
-    return (
-        (yield from turn(state, run, begin_by_ms))
+    begin_by_ms = begins_by_ms(run)
+    may_begin = (
+        (yield from turn(state, run))
         and (yield from _is_ours(state, run, begin_by_ms))
         and (yield from _is_guarded(state, run, begin_by_ms))
     )
+    if may_begin:
+        state.places.pop(run.task.id, None)
+    return may_begin
 
 
-def _why_not_again(state: WorkerState, run: Run, ended: Ended | None) -> Steps[str]:
+def _why_not_again(state: WorkerState, run: Run) -> Steps[str]:
     """The reason not to start it once more, "" for none: since its first start ended, all may have changed."""
-    yield from is_dead(state, run, ended)  # never beside what is left of it; if that lives on, it is lost or we end
     is_guarded = yield from _is_guarded(state, run, state.clock.mono_ms() + GUARD_MS_MAX)
-    stop = _reason_to_stop(run, state.clock.mono_ms(), run.started_ms + longest_ms(state, run))
+    stop = _reason_to_stop(run, state.clock.mono_ms(), ends_ms(state, run))
     return stop or ("" if is_guarded else "drain")
 
 
@@ -191,7 +197,7 @@ def _start(state: WorkerState, run: Run, executor: Executor, nth: int, *, has_se
         return Outcome(success=False, error=str(error), failure_class="not_possible", failure_final=True)
     run.started_ms = run.started_ms if run.has_process else state.clock.mono_ms()
     run.has_process = True
-    run.plan, run.reading, run.heard_ms = plan, executor.reading(start), None
+    run.plan, run.reading, run.heard_ms, run.killed_until_ms = plan, executor.reading(start), None, None
     spawned: Spawned | Failed = yield Spawn(run.id, plan, run.reading)
     if isinstance(spawned, Failed):
         return _not_started(state, run, executor, spawned)
@@ -223,7 +229,7 @@ def _not_started(state: WorkerState, run: Run, executor: Executor, failed: Faile
 
 def _watch(state: WorkerState, run: Run) -> Steps[tuple[str, Ended | None]]:
     """Until it ends by itself ("") or must be ended: lost, cancelled, drain, timed_out, slow_start, idle."""
-    limit_ms = run.started_ms + longest_ms(state, run)
+    limit_ms = ends_ms(state, run)
     began_ms = state.awake_ms()
     while True:
         state.mark(run.signal)

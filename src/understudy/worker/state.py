@@ -88,10 +88,13 @@ class Run:
         self.birth = 0.0  # of the root process: tells its pid from a reused one
         self.plan: Plan | None = None  # of its process
         self.reading: Reading | None = None
+        self.counted_ms = sent_ms  # mono: since when the hub may count its time limit
+        self.has_turn = False  # what it needs for itself is its own (worker/turns.py)
         self.started_ms = 0  # mono
         self.heard_ms: int | None = None  # awake time of its last sign of life
         self.stop = ""  # why it must end: "", "lost", "cancelled", "drain"
         self.progress = RunProgress(at=now_at)
+        self.killed_until_ms: int | None = None  # mono: KILL is repeated until then; None: it needs no repetition
         self.reported = RunProgress(at=0)  # what the last accepted beat said of it
         self.quiet: tuple[RunProgress | None, int] = (None, 0)  # its last sign, and the contact time of that
 
@@ -168,6 +171,8 @@ class WorkerState:
         self.runs: dict[str, Run] = {}  # claimed and not yet ended, by run id
         self.results: dict[str, RunResult] = {}  # ended and not yet accepted, by run id, oldest first
         self.batches = ResultBatches(clock, jitter)  # of those: which go next
+        self.places: dict[str, int] = {}  # tasks that have not begun, by id, the first to come first
+        self.places_nth = 0  # how many there were
         self.unkept: set[str] = set()  # of those: not on disk
         self.shortened: set[str] = set()  # of those: too large for the hub, the whole is evidence
         self.start_faults: dict[str, str | None] = {}  # executors that this machine could not start, and where

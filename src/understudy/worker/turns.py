@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from understudy.clock import MS_PER_S
 from understudy.texts import t
 from understudy.wire.foreign_json import parsed
 from understudy.worker.effects import Loop, SaveSessions, Steps, Wait
@@ -12,17 +13,42 @@ from understudy.worker.executors.assistant import Checkpoint, is_session
 from understudy.worker.executors.prompt import conversation_of
 from understudy.worker.state import Run, WorkerState
 
-# From the claim to the start. At the hub the time limit of a run is counted from its claim, and a minute more is given
-# (UNDERSTUDY_OVERTIME): a run that begins by then may use its whole limit, and is dead before its task is another's.
-BEGIN_MS_MAX = 40_000
+# At the hub the time limit of a run is counted from its claim, and a minute more is given (UNDERSTUDY_OVERTIME). So
+# much of it may pass before the start; what passes beyond that counts to the limit. A run that uses all of its limit is
+# dead before its task is another's.
+FREE_MS = 40_000
+SHARE = 6  # of its limit, which it may wait beyond that
+WAIT_MS_MAX = 600_000
 LOOK_MS = 5_000
+PLACES_MAX = 1_000
 SESSIONS_MAX = 1_000
 
 
-def turn(state: WorkerState, run: Run, begin_by_ms: int) -> Steps[bool]:
-    """Wait until no run that was here before has the same workspace or conversation → whether it is our turn."""
-    while not run.stop and (left_ms := begin_by_ms - state.clock.mono_ms()) > 0:
+def begins_by_ms(run: Run) -> int:
+    """The instant (mono) by which it must begin; otherwise it is given back."""
+    return run.counted_ms + min(FREE_MS + run.task.timeout_sec * MS_PER_S // SHARE, WAIT_MS_MAX)
+
+
+def ends_by_ms(run: Run) -> int:
+    """The instant (mono) by which it must be ended: a moment later its task may be another's."""
+    return run.counted_ms + run.task.timeout_sec * MS_PER_S + FREE_MS
+
+
+def line_up(state: WorkerState, run: Run) -> None:
+    """Give it a place behind all others, or the one that its task had here when it was given back."""
+    if run.task.id in state.places:
+        return
+    state.places_nth += 1
+    state.places[run.task.id] = state.places_nth
+    if len(state.places) > PLACES_MAX:
+        del state.places[next(iter(state.places))]
+
+
+def turn(state: WorkerState, run: Run) -> Steps[bool]:
+    """Wait until no run that came before has the same workspace or conversation → whether it is our turn."""
+    while not run.stop and (left_ms := begins_by_ms(run) - state.clock.mono_ms()) > 0:
         if _is_first(state, run):
+            run.has_turn = True
             return True
         state.mark(run.signal)
         run.progress = RunProgress(at=state.clock.now_ms(), text=t("executors.waits"))
@@ -34,12 +60,10 @@ def _is_first(state: WorkerState, run: Run) -> bool:
     mine = state.turns(run.task)
     if not mine:
         return True
-    for other in state.runs.values():
-        if other is run:
-            return True
-        if mine & state.turns(other.task):
-            return False
-    return True
+    rivals = [other for other in state.runs.values() if other is run or mine & state.turns(other.task)]
+    if any(other.has_turn for other in rivals):
+        return False
+    return min(rivals, key=lambda other: state.places.get(other.task.id, 0)) is run
 
 
 def pass_on(state: WorkerState, run: Run) -> None:

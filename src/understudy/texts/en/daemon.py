@@ -24,7 +24,7 @@ TEXTS = {
     "daemon.no_thread": "This machine cannot start a thread for the {loop} loop; trying again until it can (`ulimit -u`)",
     "daemon.run_broke": "Task {task} was ended by a defect of the daemon",
     "daemon.run_lost": "Task {task} is no longer ours: its processes are dead, its output is kept as evidence",
-    "daemon.run_survived": "Processes of {task} cannot be killed: the task is not given back while they live",
+    "daemon.run_survived": "Processes of {task} cannot be killed: KILL is repeated for a minute; while they live, the task is not tried again",
     "daemon.ran_away": "the output exceeded its limit",
     "daemon.spool_failed": "A result could not be written to disk: nothing new is claimed until the hub has it",
     "daemon.result_refused": "The hub no longer accepts the result of {task}: kept as evidence",

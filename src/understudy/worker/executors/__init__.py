@@ -90,6 +90,11 @@ class Ended(msgspec.Struct, frozen=True):
     survivors: int = 0  # processes that KILL did not end in time (not ours to kill, or stuck in the kernel)
 
     @property
+    def was_interrupted(self) -> bool:
+        """True if it has no exit code of its own: a signal ended it, also one that whoever wrapped it tells of."""
+        return self.code is None or self.code < 0 or self.code in _STOPPED_CODES
+
+    @property
     def was_stopped(self) -> bool:
         """True if somebody else ended it, as a system does that stops; what ran away was ended by us."""
         return self.code in _STOPPED_CODES and not self.ran_away

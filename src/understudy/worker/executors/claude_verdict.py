@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import Any
 
 import msgspec
@@ -16,7 +15,6 @@ from understudy.worker.executors.events import list_in, number_in, text_in, valu
 from understudy.worker.executors.failures import Failure, api_failure, failed
 
 CLI = "claude"
-INTERRUPTED_CODES = frozenset({128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGKILL})
 _SESSION_WORDS = ("no conversation found", "already in use", "session id")
 _SUBTYPES = {
     "error_max_budget_usd": Failure("budget", is_final=True),
@@ -102,7 +100,7 @@ def _blocked(denied: list[Any]) -> Outcome:
 
 def _without_result(ended: Ended, seen: ClaudeReading) -> Outcome:
     """It ended without a result line: what it wrote on stderr, or nothing at all."""
-    if ended.code is None or ended.code < 0 or ended.code in INTERRUPTED_CODES:
+    if ended.was_interrupted:
         return failed(Failure("interrupted"), CLI, exit_error(ended))
     if ended.code == 0:
         return failed(Failure("no_output"), CLI, exit_error(ended))

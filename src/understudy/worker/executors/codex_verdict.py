@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 import msgspec
 
 from understudy.texts import t
@@ -15,7 +13,6 @@ from understudy.worker.executors.failures import Failure, api_failure, failed
 
 CLI = "codex"
 USAGE_ERROR = 2
-INTERRUPTED_CODES = frozenset({128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGKILL})
 _SESSION_WORDS = ("no rollout", "not found", "no saved session", "unknown thread", "no thread")
 
 
@@ -32,7 +29,7 @@ def _judged(ended: Ended, seen: CodexReading) -> Outcome:
         return Outcome(success=False, error=error, failure_class="blocked", failure_final=True)
     if seen.failure is not None:
         return failed(api_failure(0, seen.failure), CLI, seen.failure, is_untouched=not seen.has_acted)
-    if ended.code is None or ended.code < 0 or ended.code in INTERRUPTED_CODES:
+    if ended.was_interrupted:
         return failed(Failure("interrupted"), CLI, exit_error(ended))
     if ended.code == 0:
         if seen.is_completed and seen.text:
