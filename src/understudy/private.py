@@ -115,12 +115,29 @@ def open_ours(path: Path, flags: int) -> int:
         if error.errno in _NOT_A_FILE:
             raise PlantedError(path) from error
         raise
-    found = os.fstat(fd)
-    if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1 and found.st_uid in (os.geteuid(), place.st_uid):
+    if _is_file_of_ours(os.fstat(fd), place):
         os.set_blocking(fd, True)
         return fd
     os.close(fd)
     raise PlantedError(path)
+
+
+def is_planted(path: Path) -> bool:
+    """True if `open_ours` refuses what is there now. It is not opened: pipes make one wait for a reader."""
+    try:
+        place, found = path.parent.stat(), path.lstat()
+    except OSError:
+        return False
+    if not _may_be_written_by_others(place):
+        return False
+    is_link = stat.S_ISLNK(found.st_mode)
+    return not (_is_ours_or_roots(path) if is_link else _is_file_of_ours(found, place))
+
+
+def _is_file_of_ours(found: os.stat_result, directory: os.stat_result) -> bool:
+    """True for a file under one name only, that is ours or belongs to the one whose directory it is."""
+    is_plain = stat.S_ISREG(found.st_mode) and found.st_nlink <= 1
+    return is_plain and found.st_uid in (os.geteuid(), directory.st_uid)
 
 
 def _may_be_written_by_others(directory: os.stat_result) -> bool:
