@@ -1,6 +1,6 @@
-"""What survived the end of its run: it is killed again, rarely, and everything by one look at the processes.
+"""Processes that survived the end of their run are killed again: rarely, and all of them by one look.
 
-The next start of a run bears the same name, and whoever searches for that finds it too. So once nothing of a run lives,
+The next start of a run bears the same name, and a search for that name finds it too. So once nothing of a run lives,
 its tree is let go before its name is free: nobody who still holds the tree kills by it.
 """
 
