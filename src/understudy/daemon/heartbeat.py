@@ -94,6 +94,7 @@ def heartbeat_loop(state: WorkerState) -> Loop:
             state.must_ask = False
             state.liveness.heard(state.clock.mono_ms(), CONTACT_BEATS * state.duties.interval_ms)
             state.mark("heartbeat")
+            state.batches.heard()
             yield from away.heard(state.clock.mono_ms())
             yield from _heed(state, beat, answer.body)
             said_ms = yield from _say_sent(state, said_ms)
