@@ -176,7 +176,10 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def write_first(path: Path, content: bytes) -> None:
-    """The same, unless somebody else has written it meanwhile: the first one counts."""
+    """The same, unless somebody else has written it meanwhile: the first one counts.
+
+    On a file system without links a reader may find it empty for a moment, and after a crash it may stay so.
+    """
     with contextlib.suppress(FileExistsError):
         _write_then(path, content, _link)
 
@@ -202,9 +205,20 @@ def _link(temporary: Path, path: Path) -> None:
     except FileExistsError:
         raise
     except OSError:  # a file system without links
-        temporary.replace(path)
-    else:
-        temporary.unlink()
+        _write_new(path, temporary.read_bytes())
+    temporary.unlink()
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            _sync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def sync_directory(path: Path) -> None:
