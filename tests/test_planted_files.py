@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,6 +117,27 @@ def test_our_own_files_in_a_shared_directory_are_written(shared: Path) -> None:
     write_private(shared / "hub.log", b"anew")
     assert (shared / "hub.log").read_bytes() == b"anew"
     SqliteStore(shared / "hub.db").close()
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o777])
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_a_log_that_is_a_pipe_without_a_reader_stops_no_start(tmp_path: Path, mode: int, *, is_linked: bool) -> None:
+    """In a directory of ours, or behind a link of ours, it is written as soon as somebody reads."""
+    place = tmp_path / "logs"
+    place.mkdir()
+    os.mkfifo(tmp_path / "pipe" if is_linked else place / "hub.log")
+    if is_linked:
+        (place / "hub.log").symlink_to(tmp_path / "pipe")
+    place.chmod(mode)
+    found: list[Any] = []
+    start = threading.Thread(
+        target=lambda: found.append(log_places(str(place), "hub", is_on_stderr=False)), daemon=True
+    )
+    start.start()
+    start.join(30)
+    assert found, "it waits for a reader"
+    is_refused = mode == 0o777 and not is_linked
+    assert set(found[0]) == {"copy" if is_refused else "stream"}
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o755, 0o777])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.line_queue import LineQueue
-from understudy.private import PlantedError, make_directory, open_private
+from understudy.private import PlantedError, is_planted, make_directory, open_private
 
 BYTES_MAX = 10 << 20  # then it becomes `.1`
 
@@ -30,14 +30,11 @@ class LogFile:
         """Nothing is held back."""
 
     def refusal(self) -> str:
-        """The sentence that says why nothing will be written, because somebody else may have put the file there; ""."""
-        try:
-            open_private(self._path).close()
-        except PlantedError as error:
-            return str(error)
-        except OSError:  # a disk that refuses now may take the next line
-            return ""
-        return ""
+        """The sentence that says why nothing will be written, because somebody else may have put the file there; "".
+
+        Only the queue opens the file: that may take as long as it likes.
+        """
+        return str(PlantedError(self._path)) if is_planted(self._path) else ""
 
     def _append(self, text: bytes) -> None:
         """OSError if the disk refuses."""

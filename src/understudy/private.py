@@ -115,12 +115,29 @@ def open_ours(path: Path, flags: int) -> int:
         if error.errno in _NOT_A_FILE:
             raise PlantedError(path) from error
         raise
-    found = os.fstat(fd)
-    if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1 and found.st_uid in (os.geteuid(), place.st_uid):
+    if _is_file_of_ours(os.fstat(fd), place):
         os.set_blocking(fd, True)
         return fd
     os.close(fd)
     raise PlantedError(path)
+
+
+def is_planted(path: Path) -> bool:
+    """True if `open_ours` refuses what is there now. It is not opened: pipes make one wait for a reader."""
+    try:
+        place, found = path.parent.stat(), path.lstat()
+    except OSError:
+        return False
+    if not _may_be_written_by_others(place):
+        return False
+    is_link = stat.S_ISLNK(found.st_mode)
+    return not (_is_ours_or_roots(path) if is_link else _is_file_of_ours(found, place))
+
+
+def _is_file_of_ours(found: os.stat_result, directory: os.stat_result) -> bool:
+    """True for a file under one name only, that is ours or belongs to the one whose directory it is."""
+    is_plain = stat.S_ISREG(found.st_mode) and found.st_nlink <= 1
+    return is_plain and found.st_uid in (os.geteuid(), directory.st_uid)
 
 
 def _may_be_written_by_others(directory: os.stat_result) -> bool:
@@ -159,7 +176,10 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def write_first(path: Path, content: bytes) -> None:
-    """The same, unless somebody else has written it meanwhile: the first one counts."""
+    """The same, unless somebody else has written it meanwhile: the first one counts.
+
+    On a file system without links a reader may find it empty for a moment, and after a crash it may stay so.
+    """
     with contextlib.suppress(FileExistsError):
         _write_then(path, content, _link)
 
@@ -185,9 +205,20 @@ def _link(temporary: Path, path: Path) -> None:
     except FileExistsError:
         raise
     except OSError:  # a file system without links
-        temporary.replace(path)
-    else:
-        temporary.unlink()
+        _write_new(path, temporary.read_bytes())
+    temporary.unlink()
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            _sync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def sync_directory(path: Path) -> None:

@@ -172,6 +172,21 @@ def test_key_without_a_scope(tmp_path, hub, scopes, level, lacks):
     assert finding.what.endswith(f": {lacks}.")
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (500, {"error": "Internal error"}),
+        (503, b"<html>Service Unavailable</html>"),
+        (403, b"<html>Forbidden</html>"),
+        (200, b"<html>Welcome</html>"),
+    ],
+)
+def test_key_that_nobody_has_judged_is_not_called_valid(tmp_path, answer):
+    finding = examined(tmp_path, {"/api/results": answer})["key"]
+    assert finding.level == "notice"
+    assert "scopes work, memory: " in finding.what
+
+
 def test_looking_at_scopes_changes_nothing(tmp_path, hub):
     before = hub.get("/api/tasks")
     found(tmp_path, UNDERSTUDY_HUB=hub.url, UNDERSTUDY_API_KEY=KEY)

@@ -137,7 +137,16 @@ def saying(stage: Stage, text: str, checkpoint: str | None = None) -> Run:
     return run
 
 
-@pytest.mark.parametrize("refusal", [PAGE_403, Failed("status 406, …", status=406), HubAnswer(403, {"error": "No"})])
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        PAGE_403,
+        Failed("status 400, not a JSON object", status=400),
+        Failed("status 406, …", status=406),
+        HubAnswer(400, {"error": {"code": "bad_request"}}),
+        HubAnswer(403, {"error": "No"}),
+    ],
+)
 def test_beat_that_a_firewall_refuses_for_what_a_run_says_is_soon_a_bare_one(refusal: HubAnswer | Failed) -> None:
     """It was repeated unchanged for as long as the checkpoint kept the line: a false alarm, and leases ended."""
     stage = Stage(lambda _: (1, OK))
@@ -208,6 +217,24 @@ def test_after_an_absence_of_the_hub_the_details_come_a_second_later() -> None:
     stage.hub = hub
     assert stage.run_until(lambda: len(accepted) == 2, within_ms=8_000)
     assert [("checkpoint" in beat["running"][0]) for beat in accepted] == [False, True]
+
+
+def test_what_a_beat_says_once_is_said_by_a_bare_one_too() -> None:
+    """It counts as said; an alarm would come for a machine that slept, and none for a daemon that starts for ever."""
+    stage, accepted = stage_with(1, 1_000, HubAnswer(400, {"error": "Validation failed"}))
+    stage.state.starts_last_hour = 6
+    stage.state.slept_ms = lambda: 3_600_000
+    stage.start(heartbeat_loop(stage.state))
+    assert stage.run_until(lambda: len(accepted) == 2, within_ms=30_000)
+    assert [(beat.get("sleptSec"), beat.get("startsLastHour")) for beat in accepted] == [(3600, 6), (None, None)]
+    assert all("loops" not in beat for beat in accepted)
+
+
+def test_one_page_with_400_leaves_the_beats_whole() -> None:
+    """A proxy restarts: for an hour the beats said nothing of any run."""
+    budget = BeatBudget()
+    assert not budget.cut(Failed("status 400, not a JSON object", status=400), 0)
+    assert (budget.accepted(0), budget.is_bare) == (False, False)
 
 
 def test_refusals_that_a_bare_beat_meets_as_well_leave_the_beats_whole() -> None:

@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,6 +94,35 @@ def test_a_run_is_not_begun_before_the_guards_pipe_has_it(
     assert not played.link.tell(begun)
     played.gate.write_text("go\n")
     assert eventually(lambda: played.link.tell(begun), what="a pipe with room")
+
+
+def test_at_the_end_of_a_daemon_its_guard_still_gets_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[Played]
+) -> None:
+    """A run that it does not know to be done is in its last will: the task ran twice."""
+    monkeypatch.setattr(guard_link, "HAND_OVER_S", 30.0)
+    played = Played(tmp_path, monkeypatch, "read go < gate; exec cat > said")
+    made.append(played)
+    played.link._fed, played.link._took_s = played.link._process, time.monotonic()  # no thread helps
+    told = tell_all(played.link)
+    assert played.link._backlog
+    played.gate.write_text("go\n")
+    assert played.link.close()
+    assert played.heard() == told
+
+
+def test_the_end_of_a_daemon_does_not_wait_for_a_guard_that_reads_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[Played]
+) -> None:
+    for limit in ("HAND_OVER_S", "EXIT_S_MAX"):
+        monkeypatch.setattr(guard_link, limit, 0.05)
+    played = Played(tmp_path, monkeypatch, "read go < gate")
+    made.append(played)
+    process = played.link._process
+    assert process is not None
+    tell_all(played.link)
+    assert not played.link.close()
+    process.kill()
 
 
 def test_a_guard_that_reads_nothing_is_put_down(

@@ -34,8 +34,17 @@ def test_a_machine_id_that_no_hub_takes_is_made_anew(tmp_path: Path, spoilt: byt
     assert Home(tmp_path, "mini").machine_id(IDS) == made
 
 
-def test_two_first_starts_at_once_are_one_machine(tmp_path: Path) -> None:
+def refused(*_: object) -> None:
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_two_first_starts_at_once_are_one_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_links: bool
+) -> None:
     """The hub refuses a name that comes from another machine: the loser would stand idle after its next start."""
+    if not has_links:
+        monkeypatch.setattr(Path, "hardlink_to", refused)
     one, other = Home(tmp_path, "one"), Home(tmp_path, "other")
     made: list[str] = []
 
@@ -53,12 +62,16 @@ def test_two_first_starts_at_once_are_one_machine(tmp_path: Path) -> None:
 def test_a_machine_id_is_kept_where_the_file_system_has_no_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(*_: object) -> None:
-        raise OSError(errno.EPERM, "Operation not permitted")
-
     monkeypatch.setattr(Path, "hardlink_to", refused)
     first = Home(tmp_path, "mini").machine_id(IDS)
     assert Home(tmp_path, "another").machine_id(IDS) == first
+
+
+def test_a_machine_id_that_is_being_written_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "machine-id"
+    path.touch()
+    monkeypatch.setattr("understudy.daemon.home.time.sleep", lambda _: path.write_text("machine-1"))
+    assert Home(tmp_path, "mini").machine_id(IDS) == "machine-1"
 
 
 def test_second_start_of_the_same_name_is_refused_with_the_process_that_has_it(tmp_path: Path) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.daemon.test_caffeinate import Mac
 from tests.waiting import eventually
 from tests.worker.trees import SLEEP, fresh, living
-from understudy.clock import SystemClock
-from understudy.daemon import machine as machine_module
+from understudy.clock import Clock, ManualClock, SystemClock
+from understudy.daemon import survivors
 from understudy.daemon.caffeinate import Awake
 from understudy.daemon.directive_file import DirectiveFile
 from understudy.daemon.home import Home
@@ -31,8 +33,8 @@ from understudy.worker.state import Signals
 UNUSED: Any = None
 
 
-def machine_in(home: Home, awake: Awake | None = None) -> Machine:
-    clock = SystemClock()
+def machine_in(home: Home, awake: Awake | None = None, clock: Clock | None = None) -> Machine:
+    clock = clock or SystemClock()
     return Machine(Driver(Signals(), clock), clock, Log(clock), UNUSED, UNUSED, home, UNUSED, awake or Awake(()))
 
 
@@ -94,6 +96,7 @@ def test_what_survived_its_run_keeps_nothing_awake_and_is_killed_again_when_the_
 ) -> None:
     """It may have come to itself by then: without its output, which is large, and with its marker."""
     monkeypatch.setattr(children, "DRAIN_S", 0.1)
+    monkeypatch.setattr(survivors, "EVERY_MS", 0)
     home, first, second, mac = Home(tmp_path, "mini"), fresh("m"), fresh("m"), Mac()
     machine = machine_in(home, Awake(("caffeinate",), mac.start))
     code = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {SLEEP!r}]).pid)"
@@ -109,23 +112,74 @@ def test_what_survived_its_run_keeps_nothing_awake_and_is_killed_again_when_the_
     eventually(lambda: not living([left]), what="the end of what was left")
     spawned(machine, second, "print('once more')")
     awaited(machine, second)
-    assert (machine._left, list(home.markers.iterdir())) == ({}, [])
-
-
-def test_of_many_runs_that_left_something_the_newest_are_killed_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(machine_module, "LEFT_MAX", 3)
-    machine = machine_in(Home(tmp_path, "mini"))
-    tree: Any = Unkillable()
-    for nth in range(10):
-        machine._put_away(f"r{nth}", tree, 1)
-    assert list(machine._left) == ["r7", "r8", "r9"]
+    assert (machine._left._trees, list(home.markers.iterdir())) == ({}, [])
 
 
 class Unkillable:
-    def kill(self, limit_ms: int = 0) -> int:
+    """The tree of a run of which something lives."""
+
+    meanwhile: Callable[[], object] = staticmethod(lambda: None)
+
+    def kill_again(self, *_: object) -> int:
+        self.meanwhile()
         return 1
+
+    def let_go(self) -> None:
+        pass
+
+
+def test_of_many_runs_that_left_something_none_counts_as_dead_and_one_look_a_minute_is_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def processes() -> dict[int, Any]:
+        looks.append(1)
+        return {}
+
+    monkeypatch.setattr(survivors, "processes", processes)
+    clock, tree = ManualClock(), Unkillable()
+    machine = machine_in(Home(tmp_path, "mini"), clock=clock)
+    for nth in range(300):
+        machine._put_away(f"r{nth}", cast("Any", tree), 1)
+    assert len(looks) == 1
+    clock.advance(survivors.EVERY_MS)
+    machine._put_away("r0", cast("Any", tree), 1)
+    assert len(looks) == 2
+    for nth in range(300):
+        assert machine.perform(StopRun(f"r{nth}", grace_ms=0)).survivors == 1
+
+
+def test_what_survived_a_first_start_does_not_kill_the_second_of_the_same_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It dies, another run ends and walks over what is left, and meanwhile this one is found dead and started again."""
+    monkeypatch.setattr(children, "END_S", 0.1)
+    monkeypatch.setattr(survivors, "EVERY_MS", 0)
+    home, run_id = Home(tmp_path, "mini"), fresh("m")
+    machine, walked = machine_in(home), Unkillable()
+    machine._put_away("walked over before", cast("Any", walked), 1)
+    first = spawned(machine, run_id, SLEEP)
+    with monkeypatch.context() as patch:
+        patch.setattr(process_tree, "_send", lambda *_: None)
+        assert machine.perform(StopRun(run_id, grace_ms=0)).survivors == 1
+    os.kill(first.pid, signal.SIGKILL)
+    eventually(lambda: not living([first.pid]), what="the end of the first start")
+    second: list[Spawned] = []
+
+    def start_again() -> None:
+        if not second:
+            assert machine.perform(StopRun(run_id, grace_ms=0)).survivors == 0
+            second.append(spawned(machine, run_id, SLEEP))
+
+    walked.meanwhile = start_again
+    killed: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(process_tree, "_send", lambda process, _: killed.append(process.pid))
+        machine._put_away("another run", process_tree.ProcessTree("another run", SystemClock()), 0)
+    left = [path.name for path in home.markers.iterdir()]
+    machine._children[run_id].end(0)
+    assert (len(second), killed, left) == (1, [], [run_id])
 
 
 def test_leftover_that_cannot_be_killed_is_left_to_the_next_life(

@@ -50,7 +50,7 @@ BOUNDED = {
     "daemon/hub_calls HubCalls._cuts": "calls under way, one a loop",
     "daemon/hub_calls HubCalls._kept": "CONNECTIONS_MAX",
     "daemon/machine Machine._children": RUNS,
-    "daemon/machine Machine._left": "LEFT_MAX",
+    "daemon/survivors Survivors._trees": "runs of which a process lives: the system bounds those",
     "dashboard/asked Asked._cookies": "one answer: a session and a language",
     "dashboard/doorman Doorman._known": "KNOWN_MAX",
     "dashboard/live Live._looked": "streams: WAITING_POLLS_MAX, each with the fragments of a page",

@@ -47,7 +47,7 @@ def test_processes_that_are_gone_are_forgotten_when_they_are_many(monkeypatch: p
         child = Process(ROOT + 2 + nth, ROOT + 1, ROOT, ROOT, 3.0 + nth, lives=True)
         root = Process(ROOT, 1, ROOT, ROOT, 1.0, lives=nth < 100)
         now = {found.pid: found for found in (root, long_lived, child)}
-        monkeypatch.setattr(process_tree, "_processes", lambda now=now: now)
+        monkeypatch.setattr(process_tree, "processes", lambda now=now: now)
         tree.note()
         assert child.pid in tree._seen
     assert len(tree._seen) <= 11

@@ -73,7 +73,7 @@ def test_those_that_begin_a_program_just_now_are_found_too(monkeypatch: pytest.M
     for _ in range(500):
         with start((sys.executable, "-S", "-c", SLEEP), run_id, ENV) as process:
             here = process_tree._process(process.pid)
-            monkeypatch.setattr(process_tree, "_processes", lambda here=here: {here.pid: here})  # looks at once
+            monkeypatch.setattr(process_tree, "processes", lambda here=here: {here.pid: here})  # looks at once
             assert [one.pid for one in ProcessTree(run_id, SystemClock()).alive()] == [process.pid]
             process.kill()
 
@@ -93,7 +93,7 @@ def test_one_that_has_no_environment_for_good_is_not_waited_for(monkeypatch: pyt
         eventually(lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(b"sleep"))
         here = process_tree._process(process.pid)
         waits: list[float] = []
-        monkeypatch.setattr(process_tree, "_processes", lambda: {process.pid: here})  # others may begin programs
+        monkeypatch.setattr(process_tree, "processes", lambda: {process.pid: here})  # others may begin programs
         monkeypatch.setattr(process_tree, "time", SimpleNamespace(sleep=waits.append))
         assert ProcessTree(fresh("run"), SystemClock()).alive() == []
         process.kill()
@@ -300,6 +300,6 @@ def test_those_that_another_thread_sees_while_the_gone_are_forgotten_are_remembe
         meet()
         return Looked()
 
-    monkeypatch.setattr(process_tree, "_processes", processes)
+    monkeypatch.setattr(process_tree, "processes", processes)
     tree.note()
     assert tree._seen == {900_003: 3.0, 900_004: 4.0}

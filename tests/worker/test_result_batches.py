@@ -16,6 +16,7 @@ from understudy.worker.report import report_loop
 from understudy.worker.result_batches import ALONE_MS_MAX
 from understudy.worker.results import RunResult
 
+BEAT_MS = 10_000
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 PAGE_403 = Failed("status 403, not a JSON object", status=403)
 HELD = "does not get through to the hub"
@@ -28,12 +29,20 @@ class Line:
         self.stage = Stage(self.call)
         self.refusal = refusal
         self.refused = {"task-0"}
+        self.absence = Failed("connection refused")
         self.is_away = False
         self.delay_ms: Callable[[int], int] = lambda _: 4  # for so many bytes
         self.taken: list[str] = []
         for nth in range(count):
             self.finish(nth, chars)
         self.stage.after(0, lambda: self.stage.start(report_loop(self.stage.state)))
+        self.stage.after(BEAT_MS, self.beat)
+
+    def beat(self) -> None:
+        """As the heartbeat does it."""
+        if not self.is_away:
+            self.stage.state.batches.heard()
+        self.stage.after(BEAT_MS, self.beat)
 
     def finish(self, nth: int, chars: int = 1) -> None:
         result = RunResult(f"run-{nth}", f"task-{nth}", nth + 1, success=True, output="x" * chars)
@@ -43,7 +52,7 @@ class Line:
     def call(self, call: Call) -> tuple[int, HubAnswer | Failed]:
         names = [entry["taskId"] for entry in call.body["results"]]
         if self.is_away:
-            return 1, Failed("connection refused")
+            return 1, self.absence
         if self.refused.intersection(names):
             return 4, self.refusal
         delay_ms = self.delay_ms(len(msgspec.json.encode(call.body)))
@@ -89,8 +98,9 @@ def test_a_firewall_is_found_out_without_a_pause() -> None:
     assert line.stage.run_until(line.only_the_refused_waits, within_ms=1_000)
 
 
-def test_what_is_refused_is_tried_ever_more_rarely_and_goes_once_nobody_refuses_it() -> None:
-    line = Line(5)
+@pytest.mark.parametrize("refusal", [PAGE_403, Failed("connection reset")])
+def test_what_is_refused_is_tried_ever_more_rarely_and_goes_once_nobody_refuses_it(refusal: Failed) -> None:
+    line = Line(5, refusal)
     line.stage.run_for(HOUR_MS)
     tries = [at for at, call in line.stage.calls if call.body["results"][0]["taskId"] == "task-0"]
     assert 6 <= len(tries) <= 30
@@ -115,6 +125,20 @@ def test_an_absent_hub_delays_nothing_beyond_its_absence(count: int) -> None:
     line.is_away = False
     assert line.stage.run_until(line.is_empty, within_ms=35_000)
     assert len(line.taken) == count
+    assert line.warnings() == []
+
+
+@pytest.mark.parametrize("absence", [Failed("connection refused"), Failed("status 502, …", status=502)])
+def test_two_absences_of_the_hub_are_no_failures_of_the_result_that_met_both(absence: Failed) -> None:
+    """It waited up to ten minutes after the hub's return, and its owner was told to look at a firewall."""
+    line = Line(2)
+    line.refused, line.refusal = {"task-0"}, absence
+    assert line.stage.run_until(line.only_the_refused_waits, within_ms=MINUTE_MS)
+    line.refused, line.is_away, line.absence = set(), True, absence
+    line.stage.run_for(6 * HOUR_MS)
+    assert line.warnings() == []
+    line.is_away = False
+    assert line.stage.run_until(line.is_empty, within_ms=35_000)
     assert line.warnings() == []
 
 

@@ -193,7 +193,7 @@ class HubClient:
             case 401:
                 return RefusedError(t("cli.client.unauthorized", url=self.url), status=401)
             case 403 if said.get("code") == "scope":
-                return RefusedError(t("cli.client.scope"))
+                return RefusedError(t("cli.client.scope"), code="scope")
             case 403 if not _has_words(said):
                 return RefusedError(t("cli.client.firewall", message=message))
             case 403:

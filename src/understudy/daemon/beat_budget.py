@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from understudy.wire.limits import BODY_BYTES_MAX
-from understudy.worker.effects import Failed, HubAnswer, may_mean_the_content
+from understudy.worker.effects import Failed, HubAnswer, has_words, may_mean_the_content
 
 BEAT_BYTES_MAX = BODY_BYTES_MAX - (256 << 10)  # fits also where a proxy's megabyte is a million bytes
 BEAT_BYTES_MIN = 16 << 10  # below it nothing long is said at all
@@ -42,7 +42,7 @@ class BeatBudget:
         if self._unanswered >= UNANSWERED_MAX:
             self._line_max = 0
         is_too_large = answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        if not is_too_large and answer.status != HTTPStatus.BAD_REQUEST:
+        if not is_too_large and not _is_not_understood(answer):
             return self._suspected(answer)
         if self.bytes_max == 0:
             return False
@@ -91,3 +91,8 @@ class BeatBudget:
             elif said:
                 left.add(place)
         return frozenset(left)
+
+
+def _is_not_understood(answer: HubAnswer | Failed) -> bool:
+    """True if the hub itself refuses what the beat says, and so would refuse it again; a firewall's 400 may not."""
+    return isinstance(answer, HubAnswer) and answer.status == HTTPStatus.BAD_REQUEST and has_words(answer.body)

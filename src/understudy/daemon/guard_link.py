@@ -23,6 +23,7 @@ BACKLOG_BYTES_MAX = 1 << 20  # what the pipe does not hold (64 KiB), half a KiB 
 DEAF_S = 30.0  # a guard that takes nothing of that for so long is put down
 FEED_S = 1.0
 KILLED_MAX = 1_000  # runs that are remembered: each is asked about as soon as it has ended
+HAND_OVER_S = 1.0  # at the end, for a guard that does not read at once
 EXIT_S_MAX = 8.0  # killing a second, last will a few
 ENV_KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 
@@ -126,6 +127,7 @@ class GuardLink:
 
     def close(self) -> bool:
         """The end of this daemon → whether the guard has ended too, having killed what was left."""
+        self._hand_over(time.monotonic() + HAND_OVER_S)
         with self._writing:
             process, self._process = self._process, None
             if process is None or process.stdin is None:
@@ -136,6 +138,16 @@ class GuardLink:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+    def _hand_over(self, until_s: float) -> None:
+        """Give the guard what the pipe has not taken yet: a run that is done must not be in its last will."""
+        while (left_s := until_s - time.monotonic()) > 0:
+            with self._writing:
+                process = self._process
+                if process is None or not self._backlog or self._flush(process):
+                    return
+            with contextlib.suppress(OSError, ValueError):
+                _is_ready(process.stdin, select.POLLOUT, left_s)
 
     def _put_down(self) -> None:
         process, self._process = self._process, None

@@ -50,7 +50,7 @@ CONTACT_BEATS = 2  # between two accepted beats no more than so many intervals c
 ENDING_MS = 60_000  # how long ending a run may take (TERM, KILL, verdict)
 SLEPT_MS_MIN = 2_000  # clocks differ by less when nobody sleeps
 REST_MS = 1_000  # after a beat that had no room for all that there is to say
-CUT_MS = 250  # after a beat that was too large
+CUT_MS = 250  # after a beat that was too large, or refused for its content: the next one says less
 
 
 class Beat:
@@ -66,7 +66,7 @@ class Beat:
         self.results: tuple[RunResult, ...] = tuple(waiting)[: max(0, RUNNING_NAMED_MAX - len(self.runs))]
         unreported = (outcome for outcome in state.outcomes.values() if not outcome.is_reported)
         self.outcomes: tuple[DirectiveOutcome, ...] = tuple(unreported)[:REPORTS_MAX]
-        self.is_bare = False  # details were left out on purpose, and are said some other time
+        self.is_bare = False  # only what later beats do not repeat is said; all else waits for one that is whole
         self.left: frozenset[int] = frozenset()  # places of runs whose details had no room
 
 
@@ -94,6 +94,7 @@ def heartbeat_loop(state: WorkerState) -> Loop:
             state.must_ask = False
             state.liveness.heard(state.clock.mono_ms(), CONTACT_BEATS * state.duties.interval_ms)
             state.mark("heartbeat")
+            state.batches.heard()
             yield from away.heard(state.clock.mono_ms())
             yield from _heed(state, beat, answer.body)
             said_ms = yield from _say_sent(state, said_ms)
@@ -137,20 +138,27 @@ def beat_body(state: WorkerState, beat: Beat, budget: BeatBudget) -> dict[str, A
     }
     if state.mode == STOPPING and state.planned_for_ms is not None:
         body["plannedForSec"] = seconds(state.planned_for_ms)
+    body |= _said_once(state, beat)
     if budget.is_bare:
         beat.is_bare, beat.outcomes = True, ()
         return body
     body |= {"loops": state.liveness.report(), "provides": list(state.provides)}
     if logins := state.logins():
         body["auth"] = logins
-    if beat.slept_ms >= SLEPT_MS_MIN:
-        body["sleptSec"] = seconds(beat.slept_ms)
     if beat.outcomes:
         body["directives"] = [report_of(outcome) for outcome in beat.outcomes]
-    if not state.is_known and state.starts_last_hour:
-        body["startsLastHour"] = state.starts_last_hour
     beat.left = budget.fitted(body, _details(beat))
     return body
+
+
+def _said_once(state: WorkerState, beat: Beat) -> dict[str, Any]:
+    """Numbers that no beat repeats once one was accepted, so each beat has them, a bare one too."""
+    said: dict[str, Any] = {}
+    if beat.slept_ms >= SLEPT_MS_MIN:
+        said["sleptSec"] = seconds(beat.slept_ms)
+    if not state.is_known and state.starts_last_hour:
+        said["startsLastHour"] = state.starts_last_hour
+    return said
 
 
 def _details(beat: Beat) -> list[tuple[int, dict[str, Any]]]:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import re
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ HOUR_MS = 3_600_000
 DAEMONS, LOCK, ENVIRONMENT = "daemons", "lock", "environment"
 MACHINE_ID_CHARS_MAX = 128  # as the hub takes it
 STARTS_MAX = 1_000
+WRITTEN_S = 0.5  # until a file that another process makes has its content
 DIGITS_MAX = 20  # of an instant in ms; Python reads no number of thousands
 _NOT_ID = re.compile(r"[^A-Za-z0-9._:-]++")
 
@@ -79,7 +81,7 @@ class Home:
         with _kept_in(self.data_dir):
             if not path.exists():
                 write_first(path, ids.new("machine").encode())  # another daemon of this directory may start now, too
-            known = path.read_text("utf-8", errors="replace").strip()
+            known = _written(path)
             if not known.isprintable() or "\ufffd" in known or not 0 < len(known) <= MACHINE_ID_CHARS_MAX:
                 known = ids.new("machine")
                 write_durably(path, known.encode())
@@ -119,6 +121,14 @@ def _kept_in(data_dir: Path) -> Iterator[None]:
     except OSError as error:
         message = t("daemon.no_place", path=error.filename or data_dir, reason=error.strerror or error, data=data_dir)
         raise ConfigError(message) from error
+
+
+def _written(path: Path) -> str:
+    """Its text; one that is empty may have been made a moment ago, and is read again."""
+    until_s = time.monotonic() + WRITTEN_S
+    while not (known := path.read_text("utf-8", errors="replace").strip()) and time.monotonic() < until_s:
+        time.sleep(0.01)
+    return known
 
 
 def _said_in(path: Path) -> str:

@@ -20,6 +20,7 @@ from understudy.daemon.installation import InstallError
 from understudy.daemon.outputs import Outputs
 from understudy.daemon.sessions import SessionFile
 from understudy.daemon.spool import Spool
+from understudy.daemon.survivors import Survivors
 from understudy.log import Log
 from understudy.private import write_private
 from understudy.runtime.machine.children import Child
@@ -58,7 +59,6 @@ from understudy.worker.process_tree import KILL_MS_MAX, ProcessTree
 from understudy.worker.start_faults import not_started
 
 NOTE_MS = 3_000  # how often the processes of a run are noted (docs/measured.md, Process trees)
-LEFT_MAX = 100  # runs of which something lives that cannot be killed; beyond that it is left to the next life
 
 
 class Machine:
@@ -88,7 +88,7 @@ class Machine:
         self._outputs = Outputs(home.outputs)
         self.sessions = SessionFile(home.root / "sessions.json")
         self._children: dict[str, Child] = {}
-        self._left: dict[str, ProcessTree] = {}  # what survived the end of its run, the newest last
+        self._left = Survivors(clock, home.markers)
         self._is_over = False  # nobody will end what begins from here on, but the guard its runs
 
     def perform(self, effect: Effect) -> Any:  # noqa: C901, PLR0911, PLR0912 - one line per effect
@@ -163,7 +163,7 @@ class Machine:
         self._is_over = True
         for child in list(self._children.values()):
             child.end(0)
-        self._end_what_is_left(KILL_MS_MAX)
+        self._left.kill_all(KILL_MS_MAX)
 
     def _spawn(self, effect: Spawn) -> Spawned | Failed:
         marker = self._home.markers / effect.run_id
@@ -234,40 +234,23 @@ class Machine:
         return news
 
     def _stop(self, run_id: str, grace_ms: int) -> Ended | None:
-        child, left = self._children.get(run_id), self._left.get(run_id)
+        child = self._children.get(run_id)
         if child is not None:
             ended = child.end(grace_ms)
             self._put_away(run_id, child.tree, ended.survivors)
             return ended
-        if left is not None:
-            survivors = left.kill()
-            self._put_away(run_id, left, survivors)
-            return Ended(code=None, survivors=survivors)
-        return None
+        survivors = self._left.kill(run_id)
+        return None if survivors is None else Ended(code=None, survivors=survivors)
 
     def _put_away(self, run_id: str, tree: ProcessTree, survivors: int) -> None:
         """A run is over: it keeps no machine awake, and only what survived it is remembered, by its marker too."""
-        self._end_what_is_left()
+        self._left.kill_now_and_then()
         self._children.pop(run_id, None)
         self._awake.let_go(run_id)
         if survivors:
-            self._left[run_id] = tree
-            for oldest in list(self._left)[:-LEFT_MAX]:
-                self._left.pop(oldest, None)
+            self._left.keep(run_id, tree)
         else:
-            self._forget(run_id)
-
-    def _end_what_is_left(self, limit_ms: int = 0) -> None:
-        """One more KILL to everything that survived its run, which waits at most so long for it all to be gone."""
-        until_ms = self._clock.mono_ms() + limit_ms
-        for run_id, tree in list(self._left.items()):
-            if not tree.kill(max(0, until_ms - self._clock.mono_ms())):
-                self._forget(run_id)
-
-    def _forget(self, run_id: str) -> None:
-        self._left.pop(run_id, None)
-        with contextlib.suppress(OSError):
-            (self._home.markers / run_id).unlink(missing_ok=True)
+            self._left.forget(run_id, tree)
 
     def _install(self, directive: ReceivedDirective, timeout_ms: int) -> Installed | Failed:
         try:

@@ -51,6 +51,8 @@ class ProcessTree:
         self._clock = clock
         self._root = 0
         self._seen: dict[int, float] = {}  # pid → birth
+        self._killing = threading.Lock()
+        self._is_let_go = False
         _SPARE.hold()
 
     def root(self, pid: int, birth: float) -> None:
@@ -62,11 +64,11 @@ class ProcessTree:
         """Remember who descends from us now: an orphan's descent cannot be asked for later."""
         before = tuple(self._seen)
         with contextlib.suppress(OSError):  # the next look may be luckier
-            self._note(_processes(), before)
+            self._note(processes(), before)
 
     def alive(self) -> list[Process]:
         """Everybody of this run who lives, the root first; OSError if this machine cannot look."""
-        before, now = tuple(self._seen), _processes()
+        before, now = tuple(self._seen), processes()
         self._note(now, before)
         self._note_session(now)
         self._note_marked(now)
@@ -86,15 +88,43 @@ class ProcessTree:
             pause_s = min(0.05, pause_s * 2)
         return 0
 
+    def kill_again(self, now: dict[int, Process], limit_ms: int = 0) -> int:
+        """As `kill`, for what survived that, by a look at all processes that others share → how many survive (0).
+
+        The marker is searched for only when nobody whom that look shows is left: it costs twice as much as the look.
+        """
+        until_ms = self._clock.mono_ms() + limit_ms
+        with self._killing:
+            if self._is_let_go:
+                return 0
+            self._note(now, ())
+            self._note_session(now)
+            left = self._kill(self._living(now.values()))
+        with contextlib.suppress(OSError):  # the next look may be luckier
+            while left and self._clock.mono_ms() < until_ms:
+                time.sleep(0.02)
+                left = self._living(_looked_at([process.pid for process in left]))
+        return len(left) or self.kill(max(0, until_ms - self._clock.mono_ms()))
+
+    def let_go(self) -> None:
+        """Nobody of this run lives: from now on its marker is that of another start, of which nobody is killed here."""
+        with self._killing:
+            self._is_let_go = True
+
     def _kill_once(self) -> int:
         """KILL everybody → how many that were; whom this machine cannot look at counts as one."""
-        try:
-            left = self.alive()
-        except OSError:
-            return 1
+        with self._killing:
+            if self._is_let_go:
+                return 0
+            try:
+                return len(self._kill(self.alive()))
+            except OSError:
+                return 1
+
+    def _kill(self, left: list[Process]) -> list[Process]:
         for process in left:
             _send(process, signal.SIGKILL)
-        return len(left)
+        return left
 
     def end(self, grace_ms: int) -> int:
         """TERM to the root's group, `grace_ms` for everybody to go, then KILL → how many survived that (0).
@@ -186,7 +216,8 @@ def _looked_at(pids: Iterable[int]) -> list[Process]:
     return [process for pid in pids if (process := _process(pid)) is not None]
 
 
-def _processes() -> dict[int, Process]:
+def processes() -> dict[int, Process]:
+    """All that are there; OSError if this machine cannot look."""
     return {process.pid: process for process in _looked_at(_looking(psutil.pids))}
 
 

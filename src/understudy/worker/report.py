@@ -36,6 +36,14 @@ PAUSE_MS_MAX = 30_000
 LOOK_MS = 10_000
 LIMIT_MS = 300_000  # without anything delivered while beats get through
 REASON_CHARS_MAX = 200  # of why the hub takes a result no more
+MAY_BE_AWAY = (  # whatever is sent; 0: no answer
+    0,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+)
 TEXT_CHARS_MIN = 16 * 1024  # output or error of a result that is too large: halved as long as it is longer
 
 
@@ -103,7 +111,7 @@ def _is_refused(answer: HubAnswer | Failed) -> bool:
 def _not_taken(state: WorkerState, batch: list[RunResult], answer: HubAnswer | Failed) -> Loop:
     """All of them stay; the log says what only a person can put right."""
     reason = answer.reason if isinstance(answer, Failed) else f"status {answer.status}"
-    if state.batches.failed(batch, is_refused=_is_refused(answer)):
+    if state.batches.failed(batch, is_refused=_is_refused(answer), may_be_away=answer.status in MAY_BE_AWAY):
         yield WriteLog("warning", "Daemon", t("daemon.result_held", task=batch[0].task_id), {"reason": reason})
     if answer.status in NOT_HERE and not state.batches.is_nowhere_reported:
         state.batches.is_nowhere_reported = True

@@ -3,7 +3,7 @@
 A request may fail because of the hub, the line or one of its results (a firewall refuses what it contains), and nobody
 says which. So after a failure the next request has half as many, down to one; a result that failed alone lets the
 others go first, and is sent alone from then on. It pauses only once something else got through after it had failed:
-an absent hub delays nothing.
+an absent hub delays nothing. So a failure that may be the hub's absence counts only after a later sign of the hub.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from understudy.worker.results import RunResult, wire_form
 BATCH_MAX = 100
 BATCH_BYTES_MAX = 6 << 20  # the hub takes 8 MiB
 ALONE_MS_FIRST, ALONE_MS_MAX = 1_000, 600_000
+NEWS_MIN = 2  # failures of its own: one may have been the end of an absence of the hub
 
 
 class _Lone:
@@ -27,7 +28,9 @@ class _Lone:
     def __init__(self, pauses: Backoff) -> None:
         self.pauses = pauses
         self.until_ms = 0  # mono: it is not sent before
-        self.was_passed = False  # something got through after it had failed
+        self.was_passed = False  # another result got through after it had failed
+        self.is_open = False  # whether its last failure was its own shows when the hub is heard again
+        self.failures = 0  # of its own
         self.is_reported = False  # to the owner
 
 
@@ -54,18 +57,23 @@ class ResultBatches:
         return max(0, first_ms - self._clock.mono_ms())
 
     def got_through(self) -> None:
-        """Something was accepted: the next request may carry more; what failed alone before it pauses."""
+        """A result was accepted: the next request may carry more; what failed alone before it pauses."""
         self.count_max = min(BATCH_MAX, self.count_max + 1)
         self.is_nowhere_reported = False
         for lone in self._lone.values():
-            if not lone.was_passed:
-                lone.was_passed = True
+            lone.was_passed = True
+        self.heard()
+
+    def heard(self) -> None:
+        """A sign of the hub: what others have passed and what failed before that failed by itself."""
+        for lone in self._lone.values():
+            if lone.was_passed and lone.is_open:
                 self._hold(lone)
 
-    def failed(self, batch: list[RunResult], *, is_refused: bool) -> bool:
+    def failed(self, batch: list[RunResult], *, is_refused: bool, may_be_away: bool) -> bool:
         """Nothing came of this request → whether its only result is news for the owner: once for each.
 
-        `is_refused`: the answer was a refusal of what was sent.
+        `is_refused`: the answer was a refusal of what was sent. `may_be_away`: it may be the same whatever is sent.
         """
         if len(batch) > 1:
             self.count_max = len(batch) // 2
@@ -73,9 +81,11 @@ class ResultBatches:
         name = batch[0].name
         lone = self._lone.pop(name, None) or _Lone(Backoff(ALONE_MS_FIRST, ALONE_MS_MAX, self._jitter))
         self._lone[name] = lone  # behind all others
-        if lone.was_passed:
+        if lone.was_passed and not may_be_away:
             self._hold(lone)
-        is_news = not lone.is_reported and (is_refused or lone.was_passed)
+        else:
+            lone.is_open = True
+        is_news = not lone.is_reported and (is_refused or lone.failures >= NEWS_MIN)
         lone.is_reported = lone.is_reported or is_news
         return is_news
 
@@ -84,6 +94,8 @@ class ResultBatches:
         self._lone.pop(name, None)
 
     def _hold(self, lone: _Lone) -> None:
+        lone.is_open = False
+        lone.failures += 1
         lone.until_ms = self._clock.mono_ms() + lone.pauses.next_ms()
 
     def _fitting(self, results: Iterable[RunResult]) -> list[RunResult]:

@@ -54,6 +54,7 @@ TEXTS = {
     "cli.doctor.key.why": "Every request of the API needs one.",
     "cli.doctor.key.fix": "set UNDERSTUDY_API_KEY; where an admin key is available: `understudy keys create NAME`",
     "cli.doctor.scope.what": "The key (from {origin}) lacks the scopes: {scopes}.",
+    "cli.doctor.scope.unasked": "It cannot be seen whether the key (from {origin}) has the scopes {scopes}: {reason}",
     "cli.doctor.scope.why": "Without `read`, this command, `status` and `tail` cannot see anything.",
     "cli.doctor.scope.partial": "That may be intended; requests that need these scopes are refused.",
     "cli.doctor.scope.fix": "where an admin key is available: `understudy keys create NAME --scope submit --scope work --scope memory --scope read`",

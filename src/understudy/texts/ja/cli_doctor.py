@@ -54,6 +54,7 @@ TEXTS = {
     "cli.doctor.key.why": "API のすべてのリクエストにキーが必要です。",
     "cli.doctor.key.fix": "UNDERSTUDY_API_KEY を設定してください。管理キーのある場所なら `understudy keys create NAME` で作成できます。",
     "cli.doctor.scope.what": "キー(指定元: {origin})に次の権限がありません: {scopes}",
+    "cli.doctor.scope.unasked": "キー(指定元: {origin})に次の権限があるか確認できません: {scopes}。{reason}",
     "cli.doctor.scope.why": "`read` がないと、このコマンドも `status` も `tail` も何も表示できません。",
     "cli.doctor.scope.partial": "意図した設定かもしれませんが、これらの権限が必要なリクエストは拒否されます。",
     "cli.doctor.scope.fix": "管理キーのある場所で実行してください: `understudy keys create NAME --scope submit --scope work --scope memory --scope read`",
