@@ -91,7 +91,7 @@ class Ended(msgspec.Struct, frozen=True):
 
     @property
     def was_interrupted(self) -> bool:
-        """True if it has no exit code of its own: a signal ended it, also one that whoever wrapped it tells of."""
+        """True if it has no exit code of its own: a signal ended it, or a wrapper says that one did."""
         return self.code is None or self.code < 0 or self.code in _STOPPED_CODES
 
     @property
