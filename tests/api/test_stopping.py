@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from select import select
 
 import pytest
 
@@ -32,7 +33,7 @@ class Sender:
         self._port = port
         self._keeps_alive = keeps_alive
         self._connection: socket.socket | None = None
-        self._idle_since = 0.0
+        self._asked_at = 0.0
         self.seen: Counter[str] = Counter()
         self.task_ids: list[str] = []
 
@@ -48,7 +49,11 @@ class Sender:
         except ConnectionRefusedError:
             return "refused"
         self._connection = None
-        is_idle = not is_new and time.monotonic() - self._idle_since >= LINGER_S
+        is_idle = not is_new and time.monotonic() - self._asked_at >= LINGER_S  # at most so long since its answer
+        if not is_new and _is_ended(connection):  # a client looks before it asks
+            connection.close()
+            return "closed while idle" if is_idle else "broken: closed at once"
+        self._asked_at = time.monotonic()
         answer = b""
         try:
             connection.sendall(REQUEST + (b"\r\n" if self._keeps_alive else b"connection: close\r\n\r\n") + BODY)
@@ -58,6 +63,7 @@ class Sender:
                     break
                 answer += part
         except OSError as error:
+            connection.close()
             return "closed while idle" if is_idle and not answer else f"broken: {error!r}"
         if not _is_whole(answer):
             return "closed while idle" if not is_new and not answer else f"cut: {answer!r}"
@@ -69,10 +75,20 @@ class Sender:
             return f"status {status!r}: {body!r}"
         self.task_ids.append(body.split(b'"taskId":"')[1].split(b'"')[0].decode())
         if self._keeps_alive and b"connection: close" not in head:
-            self._connection, self._idle_since = connection, time.monotonic()
+            self._connection = connection
         else:
             connection.close()
         return "answered"
+
+
+def _is_ended(connection: socket.socket) -> bool:
+    """True if the hub has closed its half: it does that LINGER_S before it closes all, however late this thread is."""
+    if not select([connection], [], [], 0)[0]:
+        return False
+    try:
+        return not connection.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return True
 
 
 def _is_whole(answer: bytes) -> bool:
