@@ -17,7 +17,7 @@ from tests.cli.program import environ, understudy
 from tests.hub_process import running_hub
 from tests.waiting import eventually
 from understudy.cli.children import LoggedChild
-from understudy.cli.drill import command, stage, steps
+from understudy.cli.drill import command, live, stage, steps
 from understudy.cli.drill.narrator import Narrator
 from understudy.cli.drill.stage import DrillLimits, Stage
 from understudy.cli.drill.steps import NotSeenError, play
@@ -143,6 +143,21 @@ def test_a_live_drill_that_is_ended_forgets_its_made_up_daemon(tmp_path):
             drill.kill()
             drill.wait()
         assert ids() == ["real"]
+
+
+def test_a_live_drill_forgets_its_made_up_daemon_although_nobody_reads_what_it_says(monkeypatch):
+    forgotten = []
+
+    def nobody_reads(*_, **__):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(live, "connect", lambda **_: None)
+    monkeypatch.setattr(live, "play", nobody_reads)
+    monkeypatch.setattr(live.Narrator, "end", nobody_reads)
+    monkeypatch.setattr(live.MadeUp, "forget", lambda made_up: forgotten.append(made_up.id))
+    with pytest.raises(BrokenPipeError):
+        live.play_live(is_agreed=True, as_json=True)
+    assert len(forgotten) == 1
 
 
 def test_live_uses_a_made_up_daemon_and_forgets_it(tmp_path):

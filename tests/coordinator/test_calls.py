@@ -12,7 +12,10 @@ from understudy.coordinator import calls
 from understudy.coordinator.calls import Answerable, NoCall, Reserved, TakeoverView
 from understudy.coordinator.changes import Draft
 from understudy.coordinator.nouns import LEASED, Task
-from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverState, TaskTakeover
+from understudy.coordinator.takeover import CallOutcome, after_call
+from understudy.coordinator.takeover_nouns import Budget, Reservation, TakeoverPolicy, TakeoverState, TaskTakeover
+
+POLICY = TakeoverPolicy()
 
 
 def wish(task: Task = TASK, question: str = "2+2?", **done: Any) -> Answerable:
@@ -39,6 +42,14 @@ def reserve(at: TakeoverView, *wishes: Answerable) -> tuple[Reserved | NoCall, D
 def test_what_stops_every_call_stops_this_one(at: TakeoverView, reason: str, pause_ms: int) -> None:
     found, draft = reserve(at, wish())
     assert (found, draft.save) == (NoCall(reason, pause_ms), [])
+
+
+@pytest.mark.parametrize("kind", ["answered", "failed"])
+def test_a_call_that_began_before_shortens_no_rest(kind: str) -> None:
+    resting = after_call(TakeoverState(), CallOutcome("again", "rate_limit", wait_ms=300_000), "b", NOW, POLICY)
+    assert after_call(resting, CallOutcome(kind), "a", NOW, POLICY) == resting
+    later = replace(NOW, h=resting.resting_until_h)
+    assert after_call(resting, CallOutcome(kind), "c", later, POLICY) == TakeoverState()
 
 
 def test_a_task_without_needs_is_leased_for_as_long_as_its_call_may_take() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from tests.hub.conftest import Bench
 from tests.hub.desk import DOWN_MS, LATE_MS, Desk, beat, bench_with, live, rows
@@ -213,6 +214,19 @@ def test_what_becomes_of_a_message_that_is_being_sent_counts(jump: int) -> None:
     assert found[refused.id].state == "dead"
     assert (found[later.id].attempts, found[later.id].taken_until) == (1, 0)
     assert (found[unsent.id].attempts, found[unsent.id].taken_until) == (0, 0)
+
+
+def test_a_notice_that_was_tried_before_quiet_hours_does_not_wait_beyond_them() -> None:
+    bench = bench_with()
+    beat(bench)
+    bench.pass_time(LATE_MS)
+    (row,) = rows(bench)
+    held = replace(row, attempts=1, next_at=bench.clock.now_ms() + 9 * HOUR)
+    bench.store.transaction(lambda tx: tx.save_many([held]))
+    bench.clock.jump(8 * HOUR)
+    bench.ask(RecordHearing())
+    (moved,) = rows(bench)
+    assert moved.next_at - bench.clock.now_ms() == HOUR
 
 
 @pytest.mark.parametrize("jump", [-HOUR, HOUR])

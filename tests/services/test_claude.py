@@ -13,6 +13,7 @@ from understudy.coordinator.nouns import Memory
 from understudy.coordinator.prices import Price, Tokens, cost_micro_usd
 from understudy.coordinator.prompts import CONTEXT_BYTES_MAX, affordable, prompt_of
 from understudy.runtime.transport import Transport
+from understudy.services import claude
 from understudy.services.claude import ClaudeApi
 from understudy.wire.outbound import HttpAnswer, NoAnswer
 from understudy.worker.executors.child_environment import child_env
@@ -113,6 +114,12 @@ def test_what_was_never_sent_costs_nothing(service):
 def test_a_refusal_ends_the_task_and_is_billed(service):
     called = call(service, "refusal")
     assert (called.kind, called.reason, called.billed) == ("failed", "refused", "tokens")
+
+
+def test_an_answer_that_is_too_long_is_cut_and_marked(service, monkeypatch):
+    monkeypatch.setattr(claude, "ANSWER_CHARS_MAX", 6)
+    called = call(service)
+    assert (called.kind, called.is_truncated, called.text) == ("answered", True, "Answer")
 
 
 def test_an_answer_at_its_limit_is_marked(service):

@@ -241,6 +241,8 @@ def after_call(
         until = next_period_at(MONTH, now.wall) if called.reason == "spend_limit" else 0
         return replace(state, circuit=called.reason, circuit_at=now.wall, circuit_until_at=until, access=policy.access)
     if called.kind != "again":
+        if now.h < state.resting_until_h:  # it began before the failure after which all rest
+            return state
         return replace(state, failures=0, failure="", resting_until_h=0)
     wait_ms = max(called.wait_ms, rest_ms(called.reason, state.failures, call_id))
     resting = max(state.resting_until_h, now.h + wait_ms)

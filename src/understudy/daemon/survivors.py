@@ -81,9 +81,10 @@ class Survivors:
                 self._drop(run_id)
 
     def _drop(self, run_id: str) -> None:
-        self._trees.pop(run_id, None)
+        """First its marker: once nothing is known of a run, its next start may write one of the same name."""
         with contextlib.suppress(OSError):
             (self._markers / run_id).unlink(missing_ok=True)
+        self._trees.pop(run_id, None)
 
 
 def _look() -> dict[int, Process] | None:

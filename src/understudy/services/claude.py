@@ -137,7 +137,8 @@ def _read(message: dict[str, Any]) -> CallOutcome:
         return replace(counted, kind="failed", reason="refused", said="The model refused to answer")
     if not text.strip():
         return replace(counted, kind="again", reason="empty", said=f"no text, stop_reason {stop}")
-    return replace(counted, text=text[:ANSWER_CHARS_MAX], is_truncated=stop in _TRUNCATED)
+    is_cut = stop in _TRUNCATED or len(text) > ANSWER_CHARS_MAX
+    return replace(counted, text=text[:ANSWER_CHARS_MAX], is_truncated=is_cut)
 
 
 def _text(content: Any) -> str:

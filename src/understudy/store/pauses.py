@@ -1,9 +1,9 @@
 """Pauses move with the wall clock when somebody sets it; instants that an owner named do not.
 
 What a notice waits for is not in its row: the end of quiet hours or maintenance, which stays where it is, or what is
-left of a pause. So each is due at once, and the rules put it off anew (`coordinator/outbox.py`). Digests, what is no
-notice, and notices that are tried again move as they are: they wait for pauses alone, but for a digest that quiet
-hours hold.
+left of a pause. So each is due at once, and the rules put it off anew (`coordinator/outbox.py`). One that was tried
+before is due after an hour at the latest, which is the longest pause between tries. Digests and what is no notice move
+as they are: they wait for pauses alone, but for a digest that quiet hours hold.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 RECENT_MS = 3_600_000  # what was sent that long ago still counts for the pace of a channel
 
 # what waits, and what somebody is sending
-_NOTICES = """UPDATE notice SET next_at = :by + CASE WHEN kind = 'notice' AND cause <> 'digest' AND attempts = 0
-    THEN least(next_at, :before) ELSE next_at END, due_at = due_at + :by, created_at = created_at + :by,
+_NOTICES = """UPDATE notice SET next_at = :by + CASE WHEN kind = 'notice' AND cause <> 'digest'
+    THEN least(next_at, :before + CASE WHEN attempts > 0 THEN 3600000 ELSE 0 END) ELSE next_at END,
+    due_at = due_at + :by, created_at = created_at + :by,
     taken_until = CASE WHEN taken_until > 0 THEN greatest(taken_until + :by, 1) ELSE 0 END WHERE state = 'waiting'"""
 _SENT = "UPDATE notice SET sent_at = sent_at + :by WHERE sent_at > :before - :recent"
 # delays and backoff; `availableAt` is an instant

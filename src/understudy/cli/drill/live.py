@@ -93,8 +93,8 @@ def play_live(*, is_agreed: bool, as_json: bool) -> int:
             play(STEPS, made_up, narrator)
         finally:
             with interruption.ignored():  # a made-up daemon that stays would raise a real alarm
+                _clean_up(made_up)  # first: nobody may be there to read what is said
                 narrator.end(daemon=made_up.id)
-                _clean_up(made_up)
     narrator.say(t("drill.happened", count=len(narrator.steps), span=span(narrator.elapsed_ms)))
     return Exit.OK
 
