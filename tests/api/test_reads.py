@@ -15,7 +15,7 @@ from tests.api.hubs import Hub
 from tests.api.wire import ADMIN, OWNER
 from tests.waiting import eventually
 from understudy.api import endpoint, endpoint_app, streams
-from understudy.api.endpoint_app import READ_AT_ONCE_BYTES
+from understudy.api.fields import READ_AT_ONCE_BYTES
 from understudy.api.respond import encoded
 from understudy.clock import ManualClock
 from understudy.errors import UnavailableError

@@ -8,7 +8,7 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,9 +44,14 @@ class Played:
 
 
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Played]]:
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Played]]:
     guards: list[Played] = []
-    yield guards
+
+    def played_by(script: str) -> Played:
+        guards.append(Played(tmp_path, monkeypatch, script))
+        return guards[-1]
+
+    yield played_by
     for played in guards:
         process = played.link._process
         if process is not None:
@@ -69,11 +74,8 @@ def tell_all(link: GuardLink) -> list[tuple[str, str]]:
     return told
 
 
-def test_a_guard_that_has_not_read_yet_gets_every_run_in_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[Played]
-) -> None:
-    played = Played(tmp_path, monkeypatch, "read go < gate; exec cat > said")
-    made.append(played)
+def test_a_guard_that_has_not_read_yet_gets_every_run_in_order(play: Callable[[str], Played]) -> None:
+    played = play("read go < gate; exec cat > said")
     pid = played.link.pid
     told = tell_all(played.link)
     assert played.link.pid == pid
@@ -84,11 +86,8 @@ def test_a_guard_that_has_not_read_yet_gets_every_run_in_order(
     assert played.link.pid == pid
 
 
-def test_a_run_is_not_begun_before_the_guards_pipe_has_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[Played]
-) -> None:
-    played = Played(tmp_path, monkeypatch, "read go < gate; exec cat > said")
-    made.append(played)
+def test_a_run_is_not_begun_before_the_guards_pipe_has_it(play: Callable[[str], Played]) -> None:
+    played = play("read go < gate; exec cat > said")
     tell_all(played.link)
     begun = Spawning("new", "t", 1, "wait", 1)
     assert not played.link.tell(begun)
@@ -97,12 +96,11 @@ def test_a_run_is_not_begun_before_the_guards_pipe_has_it(
 
 
 def test_at_the_end_of_a_daemon_its_guard_still_gets_everything(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[Played]
+    monkeypatch: pytest.MonkeyPatch, play: Callable[[str], Played]
 ) -> None:
     """A run that it does not know to be done is in its last will: the task ran twice."""
     monkeypatch.setattr(guard_link, "HAND_OVER_S", 30.0)
-    played = Played(tmp_path, monkeypatch, "read go < gate; exec cat > said")
-    made.append(played)
+    played = play("read go < gate; exec cat > said")
     played.link._fed, played.link._took_s = played.link._process, time.monotonic()  # no thread helps
     told = tell_all(played.link)
     assert played.link._backlog
@@ -112,12 +110,11 @@ def test_at_the_end_of_a_daemon_its_guard_still_gets_everything(
 
 
 def test_the_end_of_a_daemon_does_not_wait_for_a_guard_that_reads_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[Played]
+    monkeypatch: pytest.MonkeyPatch, play: Callable[[str], Played]
 ) -> None:
     for limit in ("HAND_OVER_S", "EXIT_S_MAX"):
         monkeypatch.setattr(guard_link, limit, 0.05)
-    played = Played(tmp_path, monkeypatch, "read go < gate")
-    made.append(played)
+    played = play("read go < gate")
     process = played.link._process
     assert process is not None
     tell_all(played.link)
@@ -125,32 +122,24 @@ def test_the_end_of_a_daemon_does_not_wait_for_a_guard_that_reads_nothing(
     process.kill()
 
 
-def test_a_guard_that_reads_nothing_is_put_down(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[Played]
-) -> None:
+def test_a_guard_that_reads_nothing_is_put_down(monkeypatch: pytest.MonkeyPatch, play: Callable[[str], Played]) -> None:
     monkeypatch.setattr(guard_link, "DEAF_S", 0.2)
     monkeypatch.setattr(guard_link, "FEED_S", 0.05)
-    played = Played(tmp_path, monkeypatch, "read go < gate")
-    made.append(played)
+    played = play("read go < gate")
     tell_all(played.link)
     assert played.died.wait(60)
     assert (played.link.pid, played.link.tell(Held("r", 1)), len(played.link._backlog)) == (0, False, 0)
 
 
-def test_what_waits_for_a_guard_has_a_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[Played]
-) -> None:
+def test_what_waits_for_a_guard_has_a_limit(monkeypatch: pytest.MonkeyPatch, play: Callable[[str], Played]) -> None:
     monkeypatch.setattr(guard_link, "BACKLOG_BYTES_MAX", 10_000)
-    played = Played(tmp_path, monkeypatch, "read go < gate")
-    made.append(played)
+    played = play("read go < gate")
     tell_all(played.link)
     assert (played.link.pid, len(played.link._backlog)) == (0, 0)
     assert played.died.wait(60)
 
 
-def test_a_guard_is_heard_beyond_the_first_thousand_descriptors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[Played]
-) -> None:
+def test_a_guard_is_heard_beyond_the_first_thousand_descriptors(play: Callable[[str], Played]) -> None:
     """256 runs have more. select(2) knows 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < 1_200:
@@ -162,8 +151,7 @@ def test_a_guard_is_heard_beyond_the_first_thousand_descriptors(
         while taken[-1] < 1_050:
             taken.append(os.dup(first))
         script = 'echo \'{"type":"ready"}\'; echo \'{"type":"killed","run_id":"r1"}\'; exec cat > said'
-        played = Played(tmp_path, monkeypatch, script)
-        made.append(played)
+        played = play(script)
         assert eventually(lambda: played.link.has_killed("r1"), what="its word")
         assert eventually(played.heard, what="the key") == [("hello", "")]
         assert not played.died.is_set()

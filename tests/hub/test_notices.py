@@ -31,6 +31,14 @@ def daily(start: str, end: str, zone: str = "UTC") -> str:
     return msgspec.json.encode([{"from": start, "to": end, "tz": zone}]).decode()
 
 
+def be_late_once(bench: Bench, desk: Desk) -> None:
+    """`mini` falls silent until it is late, comes back, and lives for a minute."""
+    beat(bench)
+    live(bench, LATE_MS + 2_000, desk)
+    beat(bench)
+    live(bench, 60_000, desk, daemons=("mini",))
+
+
 def test_an_incident_is_one_warning_one_critical_and_one_recovered():
     bench = bench_with()
     desk = Desk(bench)
@@ -382,10 +390,7 @@ def test_an_alarm_of_a_flapping_daemon_is_taken_back():
     bench = bench_with()
     desk = Desk(bench)
     for _ in range(4):
-        beat(bench)
-        live(bench, LATE_MS + 2_000, desk)
-        beat(bench)
-        live(bench, 60_000, desk, daemons=("mini",))
+        be_late_once(bench, desk)
     live(bench, DOWN_MS, desk)
     beat(bench)
     live(bench, 5_000, desk, daemons=("mini",))
@@ -436,10 +441,7 @@ def test_a_receiver_that_joins_by_key_gets_each_alarm_and_its_end_however_many_t
 def test_a_receiver_that_joins_by_key_gets_the_end_of_each_silence_of_a_flapping_daemon() -> None:
     bench, desk = paged()
     for _ in range(6):
-        beat(bench)
-        live(bench, LATE_MS + 2_000, desk)
-        beat(bench)
-        live(bench, 60_000, desk, daemons=("mini",))
+        be_late_once(bench, desk)
     live(bench, 1_900_000, desk, daemons=("mini",))
     assert desk.titles == ["mini is late", "mini is back"] * 6
     assert all(late.about == back.about for late, back in zip(desk.got[::2], desk.got[1::2], strict=True))
@@ -463,10 +465,7 @@ def test_flapping_is_told_once_with_a_digest_when_it_is_calm():
     bench = bench_with()
     desk = Desk(bench)
     for _ in range(6):
-        beat(bench)
-        live(bench, LATE_MS + 2_000, desk)
-        beat(bench)
-        live(bench, 60_000, desk, daemons=("mini",))
+        be_late_once(bench, desk)
     assert desk.titles == ["mini is late", "mini is back"] * 3 + ["mini keeps falling silent"]
     live(bench, 1_900_000, desk, daemons=("mini",))
     assert desk.titles[7:] == ["mini is calm again"]
@@ -479,10 +478,7 @@ def test_a_flapping_daemon_that_is_down_is_told_all_the_same():
     bench = bench_with()
     desk = Desk(bench)
     for _ in range(4):
-        beat(bench)
-        live(bench, LATE_MS + 2_000, desk)
-        beat(bench)
-        live(bench, 60_000, desk, daemons=("mini",))
+        be_late_once(bench, desk)
     live(bench, DOWN_MS, desk)
     assert desk.titles[-1] == "mini is down"
 
@@ -645,10 +641,7 @@ def test_a_digest_is_found_however_many_answers_a_flapping_daemon_gives() -> Non
     bench = bench_with()
     desk = Desk(bench)
     for _ in range(6):
-        beat(bench)
-        live(bench, LATE_MS + 2_000, desk)
-        beat(bench)
-        live(bench, 60_000, desk, daemons=("mini",))
+        be_late_once(bench, desk)
         answered(bench, ABOUT_DAEMON_MAX + 1)
     assert desk.titles == ["mini is late", "mini is back"] * 3 + ["mini keeps falling silent"]
     assert len(rows(bench, cause="digest")) == 1

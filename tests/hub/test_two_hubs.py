@@ -180,12 +180,18 @@ def test_nobody_goes_idle_while_the_other_hub_has_leased_something() -> None:
     assert one.ask(GoIdle()) == [False]
 
 
-def test_the_alarm_of_a_shared_store_sees_a_deadline_that_another_hub_has_set_within_a_second() -> None:
+def listening() -> tuple[Bench, Bench, Alarm]:
+    """Two hubs on one store, and the alarm of the first, which has nothing to do but to listen."""
     store: Any = SharedStore()
     one = Bench(store=store)
     other = Bench(store=store, clock=one.clock)
     alarm = Alarm(one.engine, _raise)
     assert LISTEN_EVERY_MS in (driven(one, alarm) for _ in range(PURGES_MAX))
+    return one, other, alarm
+
+
+def test_the_alarm_of_a_shared_store_sees_a_deadline_that_another_hub_has_set_within_a_second() -> None:
+    one, other, alarm = listening()
     other.ask(EnqueueTasks([EnqueueBody("t", delay_sec=1.4)], ["t"], "k"))  # and that hub is killed
     one.clock.advance(LISTEN_EVERY_MS)
     assert driven(one, alarm) == 400
@@ -196,11 +202,7 @@ def test_the_alarm_of_a_shared_store_sees_a_deadline_that_another_hub_has_set_wi
 
 def test_a_hub_goes_on_listening_for_one_that_was_killed_after_its_last_lease() -> None:
     """The lease began and ended between two looks of the one that is left."""
-    store: Any = SharedStore()
-    one = Bench(store=store)
-    other = Bench(store=store, clock=one.clock)
-    alarm = Alarm(one.engine, _raise)
-    assert LISTEN_EVERY_MS in (driven(one, alarm) for _ in range(PURGES_MAX))
+    one, other, alarm = listening()
     _, got = other.ask(EnqueueTasks([EnqueueBody("t", needs=[])], ["t"], "k"), claim(on_loss="requeue"))
     other.ask(ReportResult("t", ResultBody(success=True, token=got["lease"]["token"])))  # and that hub is killed
     for _ in range(90):

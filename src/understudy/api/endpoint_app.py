@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeGuard
@@ -10,7 +9,7 @@ from typing import Any, TypeGuard
 from understudy.api.connections import BodyRoom
 from understudy.api.context import Api
 from understudy.api.endpoint import Endpoint, Request, check_path
-from understudy.api.fields import READ_AT_ONCE_BYTES, query_of
+from understudy.api.fields import beside_loop, query_of
 from understudy.api.hub import CallsBack, Recipient
 from understudy.api.long_poll import wait_for_work
 from understudy.api.request_counts import counted_send
@@ -172,10 +171,7 @@ class EndpointApp:
             if endpoint.searches is not None and endpoint.searches(request):
                 return await hub.search(request.caller.key_id, lambda view: encoded(show(request, view)))
             return await hub.view(lambda view: encoded(show(request, view)), request.caller.key_id)
-        if len(request.body) <= READ_AT_ONCE_BYTES:
-            operation = self._operation(request)
-        else:  # checking, parsing and cleaning it takes long: nobody else waits for it
-            operation = await asyncio.get_running_loop().run_in_executor(None, self._operation, request)
+        operation = await beside_loop(len(request.body), partial(self._operation, request))
         if _waits(operation):
             return await wait_for_work(hub, operation, self._welcome(request), receive)
         answer = await hub.decide(operation)

@@ -16,6 +16,7 @@ from understudy.cli.exits import AbsentError, ClientError, RefusedError, Rejecte
 from understudy.texts import t
 from understudy.wire.causes import cause_of
 from understudy.wire.dial import Server, TrustedCertificates, body_of
+from understudy.wire.refusals import has_words
 from understudy.wire.response import BoundedResponse
 
 CONNECT_S = 5.0
@@ -167,7 +168,7 @@ class HubClient:
         """The error for the person who typed the command."""
         body = _decoded(raw)
         said = body if isinstance(body, dict) else {}
-        is_page = response.status == http.client.NOT_FOUND and not _has_words(said)
+        is_page = response.status == http.client.NOT_FOUND and not has_words(said)
         if is_page or response.status in REDIRECTS:  # of something between: it says nothing about what the hub has
             return UnreachableError(t("cli.client.no_hub", url=self.url), final=True)
         is_broken = response.status >= http.client.INTERNAL_SERVER_ERROR and response.status != FULL
@@ -194,7 +195,7 @@ class HubClient:
                 return RefusedError(t("cli.client.unauthorized", url=self.url), status=401)
             case 403 if said.get("code") == "scope":
                 return RefusedError(t("cli.client.scope"), code="scope")
-            case 403 if not _has_words(said):
+            case 403 if not has_words(said):
                 return RefusedError(t("cli.client.firewall", message=message))
             case 403:
                 return RefusedError(t("cli.client.refused", message=message))
@@ -213,13 +214,8 @@ def path_of(*parts: str) -> str:
     return "/api/" + "/".join(quote(part, safe="") for part in parts)
 
 
-def _has_words(said: dict[str, Any]) -> bool:
-    """True if this is how the hub refuses; gateways write `"error": {…}`, or a page."""
-    return isinstance(said.get("error"), str)
-
-
 def _message(status: int, said: dict[str, Any]) -> str:
-    return str(said["error"])[:ERROR_CHARS_MAX] if _has_words(said) and said["error"] else f"HTTP {status}"
+    return str(said["error"])[:ERROR_CHARS_MAX] if has_words(said) and said["error"] else f"HTTP {status}"
 
 
 def _seconds(given: Any) -> float:

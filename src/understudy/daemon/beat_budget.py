@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from understudy.wire.limits import BODY_BYTES_MAX
-from understudy.worker.effects import Failed, HubAnswer, has_words, may_mean_the_content
+from understudy.wire.refusals import has_words
+from understudy.worker.effects import Failed, HubAnswer, may_mean_the_content
 
 BEAT_BYTES_MAX = BODY_BYTES_MAX - (256 << 10)  # fits also where a proxy's megabyte is a million bytes
 BEAT_BYTES_MIN = 16 << 10  # below it nothing long is said at all

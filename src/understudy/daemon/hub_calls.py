@@ -18,7 +18,8 @@ from understudy.wire.causes import cause_of
 from understudy.wire.dial import TROUBLE, Cut, Server, TrustedCertificates, body_of
 from understudy.wire.foreign_json import object_of
 from understudy.wire.proxies import ProxyUnusableError
-from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Call, Failed, HubAnswer, has_words
+from understudy.wire.refusals import has_words
+from understudy.worker.effects import TOO_LARGE_ON_THE_WAY, Call, Failed, HubAnswer
 
 ANSWER_BYTES_MAX = 64 << 20  # a claim may bring several tasks of a MiB
 CONNECT_S_MAX = 5.0

@@ -27,13 +27,13 @@ class Bounds:
         self._needs_sets = 0
         self._grown: dict[str, tuple[int, int]] = {}  # unfinished tasks and bytes by key: what this batch changes
 
-    def load(self, tx: Transaction, *, room: bool, daemon_count: bool, key_count: bool, new_needs: set[str]) -> None:
+    def load(self, tx: Transaction, new_needs: set[str], *, room: bool, daemons: bool, keys: bool) -> None:
         """Count what is asked for."""
         if room:
             self._room = tx.room()
-        if daemon_count:
+        if daemons:
             self._daemons = sum(tx.daemon_states().values())
-        if key_count:
+        if keys:
             self._keys = tx.count(VALID_KEYS, limit=KEYS_MAX)
         if asked := new_needs - self._asked_needs:  # the requests of one batch ask in two rounds
             new, needs_sets = tx.new_needs(asked, NEEDS_SETS_MAX)

@@ -179,8 +179,7 @@ class WorkingSet:
                 self.boots.setdefault(boot.daemon_id, set()).add(boot.boot_id)
         if needs.directives:
             self._load_directives(tx, needs.directives)
-        bounds = {"daemon_count": needs.daemon_count, "key_count": needs.key_count}
-        self.bounds.load(tx, room=needs.room, new_needs=needs.new_needs, **bounds)
+        self.bounds.load(tx, needs.new_needs, room=needs.room, daemons=needs.daemon_count, keys=needs.key_count)
         self._load_notices(tx, needs)
         self._load_rest(tx, needs)
 

@@ -8,13 +8,15 @@ as they are: they wait for pauses alone, but for a digest that quiet hours hold.
 
 from __future__ import annotations
 
+from understudy.coordinator.outbox import RETRY_AFTER_MAX_MS
+
 RECENT_MS = 3_600_000  # what was sent that long ago still counts for the pace of a channel
 
 # what waits, and what somebody is sending
-_NOTICES = """UPDATE notice SET next_at = :by + CASE WHEN kind = 'notice' AND cause <> 'digest'
-    THEN least(next_at, :before + CASE WHEN attempts > 0 THEN 3600000 ELSE 0 END) ELSE next_at END,
+_NOTICES = f"""UPDATE notice SET next_at = :by + CASE WHEN kind = 'notice' AND cause <> 'digest'
+    THEN least(next_at, :before + CASE WHEN attempts > 0 THEN {RETRY_AFTER_MAX_MS} ELSE 0 END) ELSE next_at END,
     due_at = due_at + :by, created_at = created_at + :by,
-    taken_until = CASE WHEN taken_until > 0 THEN greatest(taken_until + :by, 1) ELSE 0 END WHERE state = 'waiting'"""
+    taken_until = CASE WHEN taken_until > 0 THEN greatest(taken_until + :by, 1) ELSE 0 END WHERE state = 'waiting'"""  # noqa: S608 - ours
 _SENT = "UPDATE notice SET sent_at = sent_at + :by WHERE sent_at > :before - :recent"
 # delays and backoff; `availableAt` is an instant
 _TASKS = """UPDATE task SET available_at = available_at + :by WHERE status = 'queued' AND ready = 0 AND waiting_for = ''

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from understudy.wire.refusals import has_words
 from understudy.worker.directives import ReceivedDirective, SavedDirectives
 from understudy.worker.executors import AssistantSession, Ended, Plan, RunProgress
 from understudy.worker.guard_policy import Message
@@ -73,11 +74,6 @@ class Failed(msgspec.Struct, frozen=True):
     reason: str
     word: str = ""  # of a start: what this machine lacks (worker/start_faults.py)
     status: int = 0  # of a whole answer that was not the hub's: a firewall or a proxy spoke; 0: there was none
-
-
-def has_words(body: dict[str, Any]) -> bool:
-    """True if this is how the hub refuses; gateways write `"error": {…}`."""
-    return isinstance(body.get("error"), str)
 
 
 def may_mean_the_content(answer: HubAnswer | Failed) -> bool:
