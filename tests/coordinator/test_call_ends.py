@@ -54,6 +54,11 @@ def test_a_task_rests_after_some_failed_calls(tries: int, kind: str, after: int,
     assert (done.tries, bool(done.not_before_h)) == (after, rests)
 
 
+def test_a_task_that_may_be_the_cause_of_a_refusal_rests_at_once() -> None:
+    done = call_ends.with_try(TaskTakeover("t"), CallOutcome("stop", "request", is_suspect=True), NOW)
+    assert done.not_before_h == NOW.h + takeover.TASK_RESTS_MS
+
+
 @pytest.mark.parametrize(("token", "is_released"), [(7, True), (6, False), (0, False)])
 def test_only_the_lease_of_the_call_is_given_back(token: int, is_released: bool) -> None:
     draft, leased = Draft(), replace(TASK, status=LEASED, token=7)

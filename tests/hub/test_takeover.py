@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from msgspec.structs import replace
 
@@ -416,6 +418,30 @@ def test_the_circuit_opens_with_one_event_and_tasks_stay_queued(standing_in, rea
     assert hub.reserve() == NoCall(reason)
     hub.ask(SwitchTakeover("resume", "owner"))
     assert isinstance(hub.reserve(), TakeoverCall)
+
+
+def test_after_a_refusal_that_may_be_about_one_task_the_next_call_is_for_another(standing_in):
+    hub = standing_in()
+    hub.enqueue("a")
+    hub.enqueue("b")
+    hub.lose_daemon()
+    hub.settle(hub.job(), CallOutcome("stop", "request", is_suspect=True))
+    assert isinstance(hub.reserve(), NoCall)
+    hub.ask(SwitchTakeover("resume", "owner"))
+    assert hub.job().task_id == "b"
+    hub.pass_time(600_000)
+    assert hub.job().task_id == "a"
+
+
+def test_an_answer_whose_cost_nobody_counted_is_given_at_the_price_of_its_worst_case(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.lose_daemon()
+    job = hub.job()
+    (call,) = hub.calls()
+    hub.settle(job, CallOutcome("answered", text="four", billed="unknown"))
+    assert (hub.spent(), hub.result().output) == (call.reserved_micro_usd, '"four"')
+    assert json.loads(hub.result().usage) == {"model": "m", "costMicroUsd": call.reserved_micro_usd}
 
 
 def test_the_circuit_closes_when_the_key_is_another_one(standing_in):

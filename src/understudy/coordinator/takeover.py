@@ -87,6 +87,7 @@ class CallOutcome(Struct, frozen=True):
     wait_ms: int = 0  # not before, says the service
     tokens: Tokens = Tokens()
     billed: str = "nothing"  # nothing | tokens (as counted) | unknown (counts as all that was reserved)
+    is_suspect: bool = False  # perhaps it is this one task that the service refuses
 
 
 def mode_of(policy: TakeoverPolicy, source: str) -> str:
