@@ -23,7 +23,7 @@ Theory of operation
 5. What stops calls, from the widest to the narrowest: no key or no price (`lacks`), the owner's pause, the circuit (the
    service refuses us: key, credit, model), a budget, a rest after failures in a row, the number of calls at once and in
    a minute, and a task's own tries (TRIES_MAX, then it rests). A circuit closes when the owner resumes, when key,
-   address or model change, or at its month's end.
+   address or a model change, or at its month's end.
 
 Doubts. The hub trusts its own view: if its line is cut, all daemons look away. Only `probe_url` tells the difference,
 and it is asked once for each opening. Daemons are grouped by equal tags (DaemonGroup), and instants are the latest of a
@@ -269,7 +269,7 @@ def rest_ms(reason: str, failures: int, call_id: str) -> int:
 
 
 def circuit_after(state: TakeoverState, now: Now, policy: TakeoverPolicy) -> TakeoverState:
-    """The same with its circuit closed, if its time is over or key, address or model are others now."""
+    """The same with its circuit closed, if its time is over or key, address or models are others now."""
     if state.circuit_until_at:  # a clock that was ahead may have named a later month
         next_at = next_period_at(MONTH, now.wall)
         state = replace(state, circuit_until_at=next_at) if state.circuit_until_at > next_at else state

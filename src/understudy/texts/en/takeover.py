@@ -51,7 +51,7 @@ TEXTS = {
     "cli.doctor.takeover.fix.permission": "Use a key that may use this model.",
     "cli.doctor.takeover.fix.credit": "Buy credit, or fix the billing of your account.",
     "cli.doctor.takeover.fix.spend_limit": "Raise the spend limit of your account, or wait for the next month.",
-    "cli.doctor.takeover.fix.model": "Set UNDERSTUDY_TAKEOVER_MODEL to a model that exists.",
+    "cli.doctor.takeover.fix.model": "Set UNDERSTUDY_TAKEOVER_MODEL, and UNDERSTUDY_TAKEOVER_FALLBACK_MODEL if it is set, to models that exist.",
     "cli.doctor.takeover.fix.request": "Check UNDERSTUDY_TAKEOVER_MODEL and ANTHROPIC_BASE_URL.",
     "cli.doctor.takeover.fix.too_large": "Check ANTHROPIC_BASE_URL: the service says that a question of one word is too large.",
     "config.help.takeover": "What the hub does while no daemon is available: `notify` notifies the senders of waiting tasks, `answer` answers tasks that need no machine, `interim` also gives interim answers to the rest; `off`: nothing for any source. Unset: only the sources of `takeover_sources`.",

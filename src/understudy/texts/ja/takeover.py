@@ -51,7 +51,7 @@ TEXTS = {
     "cli.doctor.takeover.fix.permission": "このモデルを使えるキーを設定してください。",
     "cli.doctor.takeover.fix.credit": "クレジットを購入するか、アカウントの支払いを直してください。",
     "cli.doctor.takeover.fix.spend_limit": "アカウントの利用上限を上げるか、翌月まで待ってください。",
-    "cli.doctor.takeover.fix.model": "UNDERSTUDY_TAKEOVER_MODEL に実在するモデルを設定してください。",
+    "cli.doctor.takeover.fix.model": "UNDERSTUDY_TAKEOVER_MODEL(設定していれば UNDERSTUDY_TAKEOVER_FALLBACK_MODEL も)に実在するモデルを設定してください。",
     "cli.doctor.takeover.fix.request": "UNDERSTUDY_TAKEOVER_MODEL と ANTHROPIC_BASE_URL を確認してください。",
     "cli.doctor.takeover.fix.too_large": "ANTHROPIC_BASE_URL を確認してください。1 語だけの質問が大きすぎると拒否されました。",
     "config.help.takeover": "利用できるデーモンがない間のハブの動作。`notify` は待機中のタスクの依頼者への通知だけ、`answer` はマシンを必要としないタスクに回答、`interim` は残りのタスクにも暫定回答を返します。`off` は送信元にかかわらず何もしません。未設定なら `takeover_sources` に書いた送信元だけが対象です。",
