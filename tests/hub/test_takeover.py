@@ -518,6 +518,22 @@ def test_settling_twice_changes_nothing_the_second_time(standing_in):
     assert (hub.spent(), hub.task(), hub.result(), hub.done()) == before
 
 
+def test_an_interim_answer_that_is_settled_twice_or_comes_after_another_changes_nothing(standing_in):
+    hub = standing_in(mode="interim")
+    hub.enqueue(needs=None)
+    hub.lose_daemon()
+    late = hub.job()
+    hub.pass_time(late.timeout_ms + LEASE_MARGIN_MS)
+    hub.look()  # its call was cut
+    job = hub.job()
+    hub.settle(job)
+    before = (hub.spent(), hub.done())
+    hub.settle(job)
+    hub.settle(late, replace(ANSWERED, text="five"))
+    assert (hub.spent(), hub.done()) == before
+    assert [said["text"] for said in hub.events("takeover.interim")] == ["four"]
+
+
 def test_a_failed_call_that_is_settled_twice_is_one_try(standing_in):
     hub = standing_in()
     hub.enqueue()

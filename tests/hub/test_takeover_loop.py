@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from understudy.clock import ManualClock
-from understudy.coordinator.calls import NoCall
+from understudy.coordinator.calls import LEASE_MARGIN_MS, NoCall
 from understudy.coordinator.prompts import Prompt
 from understudy.coordinator.takeover_look import Verdict
 from understudy.errors import ConflictError, StoreError
@@ -102,10 +102,10 @@ def test_a_call_is_one_request_and_its_settlement(driven: Driven) -> None:
 
 
 def test_a_call_that_the_store_cannot_take_is_settled_again_until_its_lease_is_over(driven: Driven) -> None:
-    failing = [StoreError("full")] * 3
-    driven.drive(driven.loop.call(JOB), [HttpAnswer(529), *failing])
-    assert driven.kinds() == [HttpRequest, SettleCall, Sleep, SettleCall, Sleep, SettleCall]
-    assert [e.ms for e in driven.asked if isinstance(e, Sleep)] == [SETTLE_TRIES_MS] * 2
+    tries = (JOB.timeout_ms + LEASE_MARGIN_MS) // SETTLE_TRIES_MS
+    driven.drive(driven.loop.call(JOB), [HttpAnswer(529), *[StoreError("full")] * (tries + 1)])
+    assert driven.kinds() == [HttpRequest, *[SettleCall, Sleep] * tries, SettleCall]
+    assert {e.ms for e in driven.asked if isinstance(e, Sleep)} == {SETTLE_TRIES_MS}
 
 
 def test_a_call_whose_lease_is_lost_is_settled_once(driven: Driven) -> None:

@@ -31,7 +31,7 @@ def settle(
     for change in budget.spend(view.budgets, cost, 1, now, policy):
         draft.take(change)
     after = takeover.after_call(view.state, called, call.id, now, policy)
-    is_opened = called.kind == "stop" and not view.state.circuit
+    is_opened = called.kind == "stop" and after != view.state
     draft.add((after,), (_circuit_opened(called, after, now),) if is_opened else ())
     return replace(done, spent_micro_usd=total(done.spent_micro_usd, cost)), cost
 
@@ -45,11 +45,11 @@ def put_back(draft: Draft, task: Task, token: int, called: CallOutcome, now: Now
 
 
 def keep_interim_answer(draft: Draft, task: Task, done: TaskTakeover, called: CallOutcome, cost: int, now: Now) -> None:
-    """Keep an interim answer; none if the call failed, the machine is back at it, or the task has ended."""
+    """Keep an interim answer, the first; none if the call failed, the machine is back at it, or the task has ended."""
     done = without_tries(done)
     if called.kind == "failed":
         draft.add((replace(done, not_before_h=now.h + TOO_DEAR_RESTS_MS),))
-    elif task.status != QUEUED:
+    elif task.status != QUEUED or done.interim_at:
         draft.add((done,))
     else:
         answer = msgspec.json.encode(called.text).decode()

@@ -237,9 +237,11 @@ def is_for_machine(needs: str) -> bool:
 def after_call(
     state: TakeoverState, called: CallOutcome, call_id: str, now: Now, policy: TakeoverPolicy
 ) -> TakeoverState:
-    """The state after a call: ready, resting, or with its circuit open."""
+    """The state after a call: ready, resting, or with its circuit open; of two refusals the one that holds longer."""
     if called.kind == "stop":
         until = next_period_at(MONTH, now.wall) if called.reason == "spend_limit" else 0
+        if state.circuit and state.access == policy.access and (until or not state.circuit_until_at):
+            return state
         return replace(state, circuit=called.reason, circuit_at=now.wall, circuit_until_at=until, access=policy.access)
     if called.kind != "again":
         if now.h < state.resting_until_h:  # it began before the failure after which all rest

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from understudy.clock import Clock
-from understudy.coordinator.calls import NoCall
+from understudy.coordinator.calls import LEASE_MARGIN_MS, NoCall
 from understudy.coordinator.takeover import CallOutcome
 from understudy.coordinator.takeover_look import Verdict
 from understudy.errors import UnavailableError, UnderstudyError
@@ -114,7 +114,7 @@ class TakeoverLoop:
         request = self._api.request_for(job.prompt, job.timeout_ms)
         called = self._api.outcome_of((yield from self._unless_over(job, request)))
         called = replace(called, text=self._clean(called.text), said=self._clean(called.said))
-        until_mono = self._clock.mono_ms() + job.timeout_ms
+        until_mono = self._clock.mono_ms() + job.timeout_ms + LEASE_MARGIN_MS
         while not (yield from self._settle(job, called)) and self._clock.mono_ms() < until_mono:
             yield Sleep(SETTLE_TRIES_MS)
         return 0
