@@ -162,8 +162,7 @@ def opening(daemons: Iterable[DaemonGroup], needs: frozenset[str], now: Now, pol
     instants = [_away_at(daemon, now, policy) for daemon in able]
     if not able or None in instants:
         return Opening()
-    grace_ms = min(RESUME_GRACE_MS, policy.down_after_ms)
-    at = max(at for at in (*instants, _resumed_at(now) + grace_ms) if at is not None)
+    at = max(at for at in (*instants, _heard_again_at(now, policy)) if at is not None)
     last = max(able, key=lambda daemon: daemon.last_seen_at)
     return Opening(at, last.daemon_id, sum(daemon.count for daemon in able), last.last_seen_at)
 
@@ -174,11 +173,18 @@ def keeping_shut(daemons: Iterable[DaemonGroup], needs: frozenset[str], now: Now
     return [daemon for daemon in able if _away_at(daemon, now, policy) is None]
 
 
+def next_away_at(daemons: Iterable[DaemonGroup], now: Now, policy: Policy) -> int:
+    """The next instant (wall) at which some of these daemons begin to count as away; 0: none as things stand."""
+    instants = (_away_at(daemon, now, policy) for daemon in daemons)
+    heard_at = _heard_again_at(now, policy)
+    return min((max(at, heard_at) for at in instants if at is not None and max(at, heard_at) > now.wall), default=0)
+
+
 class Reach(Struct, frozen=True):
     """The sets of tags that daemons provide: those who are away now, and the others."""
 
-    away: frozenset[frozenset[str]]
-    here: frozenset[frozenset[str]]
+    away: frozenset[frozenset[str]] = frozenset()
+    here: frozenset[frozenset[str]] = frozenset()
 
     def may_open(self, needs: frozenset[str]) -> bool:
         """True if all daemons that cover these needs are away, and there is one."""
@@ -210,6 +216,11 @@ def _away_at(daemon: DaemonGroup, now: Now, policy: Policy) -> int | None:
 def _past(at: int, now: Now) -> int:
     """The instant; 0 if the clock was set back to before it: the time of that change then counts instead."""
     return at if at <= now.wall else 0
+
+
+def _heard_again_at(now: Now, policy: Policy) -> int:
+    """The end of the time that daemons are given after a gap."""
+    return _resumed_at(now) + min(RESUME_GRACE_MS, policy.down_after_ms)
 
 
 def _resumed_at(now: Now) -> int:
