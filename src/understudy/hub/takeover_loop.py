@@ -19,7 +19,7 @@ from understudy.errors import UnavailableError, UnderstudyError
 from understudy.hub.batch import Committed
 from understudy.hub.call_ends import SettleCall
 from understudy.hub.calls import ReserveCall, TakeoverCall
-from understudy.hub.steps import Beside, Effect, LoopIsOver, Sleep, Steps
+from understudy.hub.steps import Beside, Effect, Sleep, Steps, asked, unless_over
 from understudy.hub.takeover import CheckTakeover, RecordProbe
 from understudy.hub.working_set import tags_in
 from understudy.services.claude import ClaudeApi
@@ -96,11 +96,7 @@ class TakeoverLoop:
 
     def _unless_over(self, job: TakeoverCall, effect: Effect) -> Generator[Effect, Any, Any]:
         """The answer to this effect; a call that the end of the hub prevents is given back."""
-        try:
-            return (yield effect)
-        except LoopIsOver:
-            yield from self._settle_unmade(job, "the hub is stopping")
-            raise
+        return unless_over(asked(effect), self._settle_unmade(job, "the hub is stopping"))
 
     def _settle_unmade(self, job: TakeoverCall, why: str) -> Generator[Effect, Any, None]:
         """Nothing was asked, so nothing is spent."""
