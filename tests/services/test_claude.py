@@ -338,6 +338,12 @@ def test_a_400_is_told_apart_by_its_words(message, reason):
     assert called.is_suspect == (reason == "request")
 
 
+@pytest.mark.parametrize(("status", "is_suspect"), [(422, True), (401, False), (405, False), (307, False)])
+def test_only_a_refusal_of_what_was_asked_may_be_the_fault_of_its_task(status, is_suspect):
+    called = ClaudeApi.outcome_of(HttpAnswer(status, {}, b""))
+    assert (called.kind, called.is_suspect) == ("stop", is_suspect)
+
+
 def test_a_request_that_cannot_be_written_is_not_the_fault_of_its_task():
     assert not ClaudeApi.outcome_of(NoAnswer("no such address", was_sent=False, is_local=True)).is_suspect
 

@@ -58,6 +58,7 @@ _BY_WORDS = (
     ("exceed context limit", "failed", "too_large"),
     ("content filter", "failed", "refused"),  # the answer was written, and is withheld
 )
+_OF_A_REQUEST = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 _TRUNCATED = frozenset({"max_tokens", "model_context_window_exceeded"})
 _COMPLETE = frozenset({"end_turn", "stop_sequence"})
 
@@ -116,7 +117,8 @@ def _refused(answer: HttpAnswer) -> CallOutcome:
         return CallOutcome(kind, reason, said=said, wait_ms=_wait_ms(answer))
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status == HTTPStatus.REQUEST_TIMEOUT:
         return CallOutcome("again", "server", said=said, wait_ms=_wait_ms(answer))
-    return CallOutcome("stop", "request", said=said or f"HTTP {answer.status}", is_suspect=True)
+    is_suspect = answer.status in _OF_A_REQUEST
+    return CallOutcome("stop", "request", said=said or f"HTTP {answer.status}", is_suspect=is_suspect)
 
 
 def _judged_by_words(said: str) -> tuple[str, str] | None:
