@@ -37,6 +37,8 @@ TEXTS = {
     "cli.doctor.takeover.no_key.fix": "Set ANTHROPIC_API_KEY (or ANTHROPIC_API_KEY_FILE) for the hub and restart it.",
     "cli.doctor.takeover.no_price.what": "Takeover is switched on, but the price of {model} is not known, so it is off.",
     "cli.doctor.takeover.no_price.fix": "Give the price in USD per million tokens (UNDERSTUDY_PRICES={model}=INPUT/OUTPUT) and restart the hub.",
+    "cli.doctor.takeover.no_fallback_price.what": "The price of the fallback model {model} is not known, so it is never asked.",
+    "cli.doctor.takeover.no_fallback_price.why": "While the other model is overloaded, nobody would be answered.",
     "cli.doctor.takeover.circuit": "The hub has stopped calling the service, which refuses its calls: {reason}",
     "cli.doctor.takeover.refused": "The service refuses our calls: {reason}",
     "cli.doctor.takeover.paused": "An owner has paused takeover.",

@@ -37,6 +37,8 @@ TEXTS = {
     "cli.doctor.takeover.no_key.fix": "ハブに ANTHROPIC_API_KEY(または ANTHROPIC_API_KEY_FILE)を設定し、再起動してください。",
     "cli.doctor.takeover.no_price.what": "代行は有効ですが、{model} の料金が分からないため動きません。",
     "cli.doctor.takeover.no_price.fix": "100 万トークンあたりの料金を米ドルで指定し(UNDERSTUDY_PRICES={model}=INPUT/OUTPUT)、ハブを再起動してください。",
+    "cli.doctor.takeover.no_fallback_price.what": "代わりのモデル {model} の料金が分からないため、使われません。",
+    "cli.doctor.takeover.no_fallback_price.why": "もう一方のモデルが混雑している間、誰にも回答できません。",
     "cli.doctor.takeover.circuit": "サービスが呼び出しを拒否しているため、ハブは呼び出しを止めています: {reason}",
     "cli.doctor.takeover.refused": "サービスが呼び出しを拒否しています: {reason}",
     "cli.doctor.takeover.paused": "管理者が代行を一時停止しています。",
