@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,20 @@ def test_the_defaults_of_settings_and_of_rules_are_the_same():
     assert own == msgspec.structs.replace(TakeoverPolicy(), **decided)
     assert policy_of(Settings(), Routes()) == Policy(takeover=own)
     assert ClaudeApi("").base_url == Settings().anthropic_base_url
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"anthropic_api_key": "sk-2"},
+        {"anthropic_base_url": "https://gateway.example"},
+        {"takeover_model": "other"},
+        {"takeover_fallback_model": "other"},
+    ],
+)
+def test_whatever_a_service_may_refuse_closes_the_circuit_when_it_changes(changed):
+    before = Settings(anthropic_api_key="sk-1", takeover_model="m", takeover_fallback_model="n")
+    assert takeover_of(dataclasses.replace(before, **changed)).access != takeover_of(before).access
 
 
 def test_every_secret_is_known_to_the_hub_and_none_is_in_its_policy():

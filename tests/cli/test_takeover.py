@@ -112,6 +112,22 @@ def test_doctor_asks_the_service_where_it_has_the_key(hub, tmp_path, api):
 
 
 @pytest.mark.parametrize(
+    ("fallback", "level", "words"),
+    [
+        ("claude-sonnet-5-5", "ok", "claude-sonnet-5-5"),
+        ("claude-sonnet-4", "problem", "claude-sonnet-4"),  # the service knows it no more
+        ("some-model", "notice", "some-model"),  # without a price
+    ],
+)
+def test_doctor_asks_the_fallback_model_too(hub, api, tmp_path, fallback, level, words):
+    """It is needed while the other one is overloaded, and one that is refused then stops takeover."""
+    keys = {"ANTHROPIC_API_KEY": api.key, "ANTHROPIC_BASE_URL": api.url}
+    *others, last = doctor(hub, tmp_path, UNDERSTUDY_TAKEOVER_FALLBACK_MODEL=fallback, **keys)
+    assert [finding.level for finding in (*others, last)] == ["ok", "ok", level]
+    assert words in last.what
+
+
+@pytest.mark.parametrize(
     ("step", "level", "mend"),
     [
         (401, "problem", "valid ANTHROPIC_API_KEY"),

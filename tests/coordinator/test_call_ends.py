@@ -46,6 +46,23 @@ def test_a_refusal_of_all_calls_opens_the_circuit_with_one_event() -> None:
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "circuit", "is_said"),
+    [
+        ("authentication", "credit", "authentication", False),
+        ("authentication", "spend_limit", "authentication", False),
+        ("spend_limit", "authentication", "authentication", True),
+    ],
+)
+def test_of_two_refusals_the_one_that_holds_longer_counts(first: str, second: str, circuit: str, is_said: bool) -> None:
+    state = takeover.after_call(TakeoverState(), CallOutcome("stop", first), "c", NOW, view().policy.takeover)
+    draft = Draft()
+    call_ends.settle(draft, view(state=state), call(), CallOutcome("stop", second), BEFORE, NOW)
+    (after,) = [row for row in draft.save if isinstance(row, TakeoverState)]
+    assert (after.circuit, after.circuit_until_at) == (circuit, 0)
+    assert [event.fields["reason"] for event in draft.events] == ([second] if is_said else [])
+
+
+@pytest.mark.parametrize(
     ("tries", "kind", "after", "rests"),
     [(0, "again", 1, False), (takeover.TRIES_MAX - 1, "again", 0, True), (1, "stop", 1, False)],
 )
@@ -54,11 +71,22 @@ def test_a_task_rests_after_some_failed_calls(tries: int, kind: str, after: int,
     assert (done.tries, bool(done.not_before_h)) == (after, rests)
 
 
+def test_a_task_that_may_be_the_cause_of_a_refusal_rests_at_once() -> None:
+    done = call_ends.with_try(TaskTakeover("t"), CallOutcome("stop", "request", is_suspect=True), NOW)
+    assert done.not_before_h == NOW.h + takeover.TASK_RESTS_MS
+
+
 @pytest.mark.parametrize(("token", "is_released"), [(7, True), (6, False), (0, False)])
 def test_only_the_lease_of_the_call_is_given_back(token: int, is_released: bool) -> None:
     draft, leased = Draft(), replace(TASK, status=LEASED, token=7)
     assert call_ends.put_back(draft, leased, token, CallOutcome("again"), NOW, Policy()) == is_released
     assert any(isinstance(row, Task) and row.ready for row in draft.save) == is_released
+
+
+def test_the_first_interim_answer_stays() -> None:
+    draft, first = Draft(), replace(BEFORE, interim_answer='"first"', interim_at=1)
+    call_ends.keep_interim_answer(draft, Task("t"), first, ANSWERED, 150, NOW)
+    assert (draft.save, draft.events) == ([first], [])
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,26 @@ def test_the_next_look_comes_when_something_may_change() -> None:
     asleep = replace(AWAY, state="asleep", since_at=NOW.wall - 880_000)
     assert looked(view(standby=asleep))[0].pause_ms == 20_000  # of the quarter of an hour
     resting = replace(OPEN, resting_until_h=NOW.h + 5_000)
-    assert looked(view(state=resting))[0] == Verdict(is_open=True, may_call=False, pause_ms=5_000)
+    verdict = looked(view(state=resting))[0]
+    assert (verdict.is_open, verdict.may_call, verdict.pause_ms) == (True, False, 5_000)
     assert looked(view(state=OPEN))[0].pause_ms == LOOK_EVERY_MS
+
+
+def test_the_next_look_comes_when_one_of_several_machines_counts_as_away() -> None:
+    asleep = replace(AWAY, state="asleep", since_at=NOW.wall - 880_000, provides='["gpu"]')
+    at = view(standby=HERE)
+    assert looked(replace(at, daemon_groups=(*at.daemon_groups, asleep)))[0].pause_ms == 20_000
+    resumed = replace(NOW, resumed_h=NOW.h - 10_000)
+    draft = Draft()
+    down = replace(at, daemon_groups=(*at.daemon_groups, replace(asleep, state="down")))
+    assert look(draft, down, (), resumed, tells=True).pause_ms == 20_000  # of the half minute after a gap
+
+
+def test_a_look_tells_for_which_tasks_the_hub_may_step_in() -> None:
+    at = view(standby=HERE)
+    reach = looked(replace(at, daemon_groups=(*at.daemon_groups, replace(AWAY, provides='["gpu"]'))))[0].reach
+    needs = (frozenset({"gpu"}), frozenset({"machine"}), frozenset[str]())
+    assert [reach.may_open(tags) for tags in needs] == [True, False, False]
 
 
 def test_a_circuit_closes_when_the_key_is_another() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from msgspec.structs import replace
 
@@ -418,6 +420,30 @@ def test_the_circuit_opens_with_one_event_and_tasks_stay_queued(standing_in, rea
     assert isinstance(hub.reserve(), TakeoverCall)
 
 
+def test_after_a_refusal_that_may_be_about_one_task_the_next_call_is_for_another(standing_in):
+    hub = standing_in()
+    hub.enqueue("a")
+    hub.enqueue("b")
+    hub.lose_daemon()
+    hub.settle(hub.job(), CallOutcome("stop", "request", is_suspect=True))
+    assert isinstance(hub.reserve(), NoCall)
+    hub.ask(SwitchTakeover("resume", "owner"))
+    assert hub.job().task_id == "b"
+    hub.pass_time(600_000)
+    assert hub.job().task_id == "a"
+
+
+def test_an_answer_whose_cost_nobody_counted_is_given_at_the_price_of_its_worst_case(standing_in):
+    hub = standing_in()
+    hub.enqueue()
+    hub.lose_daemon()
+    job = hub.job()
+    (call,) = hub.calls()
+    hub.settle(job, CallOutcome("answered", text="four", billed="unknown"))
+    assert (hub.spent(), hub.result().output) == (call.reserved_micro_usd, '"four"')
+    assert json.loads(hub.result().usage) == {"model": "m", "costMicroUsd": call.reserved_micro_usd}
+
+
 def test_the_circuit_closes_when_the_key_is_another_one(standing_in):
     hub = standing_in()
     hub.enqueue()
@@ -490,6 +516,22 @@ def test_settling_twice_changes_nothing_the_second_time(standing_in):
     before = (hub.spent(), hub.task(), hub.result(), hub.done())
     hub.settle(job)
     assert (hub.spent(), hub.task(), hub.result(), hub.done()) == before
+
+
+def test_an_interim_answer_that_is_settled_twice_or_comes_after_another_changes_nothing(standing_in):
+    hub = standing_in(mode="interim")
+    hub.enqueue(needs=None)
+    hub.lose_daemon()
+    late = hub.job()
+    hub.pass_time(late.timeout_ms + LEASE_MARGIN_MS)
+    hub.look()  # its call was cut
+    job = hub.job()
+    hub.settle(job)
+    before = (hub.spent(), hub.done())
+    hub.settle(job)
+    hub.settle(late, replace(ANSWERED, text="five"))
+    assert (hub.spent(), hub.done()) == before
+    assert [said["text"] for said in hub.events("takeover.interim")] == ["four"]
 
 
 def test_a_failed_call_that_is_settled_twice_is_one_try(standing_in):

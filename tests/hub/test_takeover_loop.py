@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from understudy.clock import ManualClock
-from understudy.coordinator.calls import NoCall
+from understudy.coordinator.calls import LEASE_MARGIN_MS, NoCall
+from understudy.coordinator.nouns import Task
 from understudy.coordinator.prompts import Prompt
+from understudy.coordinator.takeover import Reach
 from understudy.coordinator.takeover_look import Verdict
 from understudy.errors import ConflictError, StoreError
+from understudy.hub.batch import Committed
 from understudy.hub.call_ends import SettleCall
 from understudy.hub.calls import ReserveCall, TakeoverCall
 from understudy.hub.steps import Beside, Performance, Sleep, Steps
@@ -21,6 +24,7 @@ from understudy.hub.takeover_loop import (
     PAUSE_MS_MIN,
     PROBE_EVERY_MS,
     SETTLE_TRIES_MS,
+    TELL_EVERY_MS,
     TakeoverLoop,
 )
 from understudy.services.claude import ClaudeApi
@@ -72,6 +76,28 @@ def test_of_several_hubs_each_looks_soon_for_what_a_dead_one_has_left(driven: Dr
     assert driven.drive(driven.loop.step(), [Verdict(pause_ms=60_000)]) == PAUSE_MS_MAX_SHARED - PAUSE_MS_MIN
 
 
+GPU_AWAY = Reach(away=frozenset({frozenset({"gpu"})}), here=frozenset({frozenset({"machine"})}))
+
+
+@pytest.mark.parametrize(("needs", "is_due"), [('["gpu"]', True), ('["machine"]', False), ("[]", False)])
+def test_a_task_that_only_an_absent_machine_can_do_makes_a_turn_due(driven: Driven, needs: str, is_due: bool) -> None:
+    ready = Committed((), ready=(Task("t", needs=needs),))
+    assert not driven.loop.is_concerned(ready)
+    driven.drive(driven.loop.step(), [Verdict(reach=GPU_AWAY)])
+    assert driven.loop.is_concerned(ready) == is_due
+
+
+def test_senders_are_told_at_once_and_again_in_a_while(driven: Driven) -> None:
+    """A look at a thousand tasks is not taken with every turn; one that is left out follows soon."""
+    verdict = Verdict(reach=GPU_AWAY, pause_ms=60_000)
+    assert driven.drive(driven.loop.step(), [verdict]) == 60_000 - PAUSE_MS_MIN
+    assert driven.drive(driven.loop.step(), [verdict]) == TELL_EVERY_MS - 2 * PAUSE_MS_MIN
+    driven.clock.advance(TELL_EVERY_MS - 2 * PAUSE_MS_MIN)
+    assert driven.drive(driven.loop.step(), [verdict]) == 60_000 - PAUSE_MS_MIN
+    looks = [effect.tells for effect in driven.asked if isinstance(effect, CheckTakeover)]
+    assert looks == [True, False, True]
+
+
 @pytest.mark.parametrize("answer", [NoAnswer("refused"), HttpAnswer(503)])
 def test_a_probe_that_fails_ends_the_turn(driven: Driven, answer: HttpAnswer | NoAnswer) -> None:
     pause_ms = driven.drive(driven.loop.step(), [Verdict(wants_probe=True), answer])
@@ -80,8 +106,10 @@ def test_a_probe_that_fails_ends_the_turn(driven: Driven, answer: HttpAnswer | N
 
 
 def test_a_probe_that_succeeds_is_recorded_and_the_turn_looks_again(driven: Driven) -> None:
-    driven.drive(driven.loop.step(), [Verdict(wants_probe=True), HttpAnswer(404), None, Verdict()])
+    away = Verdict(wants_probe=True, reach=GPU_AWAY)
+    driven.drive(driven.loop.step(), [away, HttpAnswer(404), None, Verdict()])
     assert driven.kinds() == [CheckTakeover, HttpRequest, RecordProbe, CheckTakeover, Sleep]
+    assert all(effect.tells for effect in driven.asked if isinstance(effect, CheckTakeover))
 
 
 def test_each_call_is_begun_beside_the_loop_until_there_is_no_more_to_do(driven: Driven) -> None:
@@ -102,10 +130,10 @@ def test_a_call_is_one_request_and_its_settlement(driven: Driven) -> None:
 
 
 def test_a_call_that_the_store_cannot_take_is_settled_again_until_its_lease_is_over(driven: Driven) -> None:
-    failing = [StoreError("full")] * 3
-    driven.drive(driven.loop.call(JOB), [HttpAnswer(529), *failing])
-    assert driven.kinds() == [HttpRequest, SettleCall, Sleep, SettleCall, Sleep, SettleCall]
-    assert [e.ms for e in driven.asked if isinstance(e, Sleep)] == [SETTLE_TRIES_MS] * 2
+    tries = (JOB.timeout_ms + LEASE_MARGIN_MS) // SETTLE_TRIES_MS
+    driven.drive(driven.loop.call(JOB), [HttpAnswer(529), *[StoreError("full")] * (tries + 1)])
+    assert driven.kinds() == [HttpRequest, *[SettleCall, Sleep] * tries, SettleCall]
+    assert {e.ms for e in driven.asked if isinstance(e, Sleep)} == {SETTLE_TRIES_MS}
 
 
 def test_a_call_whose_lease_is_lost_is_settled_once(driven: Driven) -> None:

@@ -131,12 +131,11 @@ def test_an_answer_at_its_limit_is_marked(service):
     "message",
     [
         {"content": [{"type": "text", "text": "PONG "}], "stop_reason": None, "usage": {"output_tokens": 3}},
-        {"content": [{"type": "text", "text": "PONG "}], "stop_reason": "end_turn"},
         {"content": [{"type": "tool_use"}], "stop_reason": "tool_use", "usage": {"output_tokens": 3}},
         {"content": [], "stop_reason": "pause_turn", "usage": {"output_tokens": 3}},
         [],
     ],
-    ids=["no stop reason", "no usage", "tools", "pause", "no message"],
+    ids=["no stop reason", "tools", "pause", "no message"],
 )
 def test_what_is_not_complete_is_a_failure(message):
     called = ClaudeApi.outcome_of(HttpAnswer(200, {"content-type": "application/json"}, json.dumps(message).encode()))
@@ -149,6 +148,7 @@ COUNTED = {"input_tokens": 30, "output_tokens": 7}
 @pytest.mark.parametrize(
     "usage",
     [
+        None,
         {"output_tokens": 7},
         {"input_tokens": 30},
         COUNTED | {"input_tokens": None},
@@ -156,12 +156,25 @@ COUNTED = {"input_tokens": 30, "output_tokens": 7}
         COUNTED | {"output_tokens": False},
         COUNTED | {"output_tokens": -7},
         COUNTED | {"cache_read_input_tokens": "30"},
+        {"input_tokens": 10**30, "output_tokens": 1},
+        {"input_tokens": 0, "output_tokens": 0},
+        COUNTED | {"input_tokens": 0},
+        COUNTED | {"output_tokens": 0},
     ],
 )
-def test_a_usage_that_says_half_is_no_bill(usage):
+def test_a_usage_that_is_missing_halved_or_impossible_is_no_bill(usage):
+    """Gateways leave it out or say 0; each try for a better one would cost as much again."""
     message = {"content": [{"type": "text", "text": "four"}], "stop_reason": "end_turn", "usage": usage}
     called = ClaudeApi.outcome_of(HttpAnswer(200, {}, json.dumps(message).encode()))
-    assert (called.kind, called.reason, called.billed) == ("again", "cut", "unknown")
+    assert (called.kind, called.text, called.billed, called.tokens) == ("answered", "four", "unknown", Tokens())
+
+
+def test_a_question_that_was_all_in_a_cache_and_a_refusal_without_a_word_have_a_bill():
+    cached = {"input_tokens": 0, "output_tokens": 7, "cache_read_input_tokens": 40}
+    message = {"content": [{"type": "text", "text": "four"}], "stop_reason": "end_turn", "usage": cached}
+    assert ClaudeApi.outcome_of(HttpAnswer(200, {}, json.dumps(message).encode())).billed == "tokens"
+    refusal = {"content": [], "stop_reason": "refusal", "usage": {"input_tokens": 30, "output_tokens": 0}}
+    assert ClaudeApi.outcome_of(HttpAnswer(200, {}, json.dumps(refusal).encode())).billed == "tokens"
 
 
 @pytest.mark.parametrize(("status", "body", "reason"), [(203, True, ""), (202, False, "cut"), (204, False, "cut")])
@@ -200,9 +213,50 @@ def test_a_count_that_the_end_of_a_stream_leaves_open_stays_as_it_was():
         },
         {"type": "message_stop"},
     )
-    raw = b"\n".join(b"data: " + json.dumps(event).encode() for event in events)
-    called = ClaudeApi.outcome_of(HttpAnswer(200, {"content-type": "text/event-stream"}, raw))
+    called = outcome_of_stream(events)
     assert (called.kind, called.text, called.tokens) == ("answered", "four", Tokens(5_000, 9))
+
+
+def outcome_of_stream(events):
+    raw = b"\n".join(b"data: " + json.dumps(event).encode() for event in events)
+    return ClaudeApi.outcome_of(HttpAnswer(200, {"content-type": "text/event-stream"}, raw))
+
+
+BEGUN = {"type": "message_start", "message": {"usage": COUNTED | {"output_tokens": 1}}}
+ENDED = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
+
+
+def test_a_stream_whose_end_counts_nothing_has_no_bill():
+    """Its begin says one token of output, whatever follows."""
+    text = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "four"}}
+    called = outcome_of_stream((BEGUN, text, ENDED, {"type": "message_stop"}))
+    assert (called.kind, called.text, called.billed) == ("answered", "four", "unknown")
+
+
+def test_text_that_a_block_begins_with_is_part_of_the_answer():
+    events = (
+        BEGUN,
+        {"type": "content_block_start", "content_block": {"type": "thinking", "thinking": "hm", "text": "no"}},
+        {"type": "content_block_start", "content_block": {"type": "text", "text": "Well, "}},
+        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "four"}},
+        ENDED | {"usage": COUNTED},
+        {"type": "message_stop"},
+    )
+    assert outcome_of_stream(events).text == "Well, four"
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "reason"),
+    [
+        ("Output blocked by content filtering policy", "failed", "refused"),
+        ("Your credit balance is too low to access the Anthropic API.", "stop", "credit"),
+        ("something new", "again", "server"),
+    ],
+)
+def test_an_invalid_request_inside_a_stream_is_told_apart_by_its_words(message, kind, reason):
+    error = {"type": "invalid_request_error", "message": message}
+    called = outcome_of_stream((BEGUN, {"type": "error", "error": error}))
+    assert (called.kind, called.reason, called.billed) == (kind, reason, "unknown")
 
 
 def test_an_answer_without_a_word_is_a_failure_that_cost_something():
@@ -225,21 +279,19 @@ def test_no_body_is_a_trap(body):
             assert ClaudeApi.outcome_of(HttpAnswer(status, {"content-type": kind}, body)).kind in ("again", "stop")
 
 
-ODD_USAGE = {"input_tokens": 10**30, "output_tokens": 1}
 DONE = {"stop_reason": "end_turn", "content": [{"type": "text", "text": "hi"}]}
 
 
 @pytest.mark.parametrize(
     "message",
     [
-        DONE | {"usage": ODD_USAGE},
         DONE | {"usage": {"output_tokens": 1}, "stop_reason": ["end_turn"]},
         DONE | {"usage": {"output_tokens": 1}, "stop_reason": "x" * 10**6},
     ],
-    ids=["tokens beyond every store", "a list of reasons", "a long reason"],
+    ids=["a list of reasons", "a long reason"],
 )
 def test_an_odd_answer_is_a_call_that_was_cut(message):
-    """A defect in it, or a number that no store takes, left the call and its cost without an end."""
+    """A defect in it left the call and its cost without an end."""
     outcome = ClaudeApi.outcome_of(HttpAnswer(200, body=json.dumps(message).encode()))
     assert (outcome.kind, outcome.reason, outcome.billed) == ("again", "cut", "unknown")
     assert len(outcome.said) < 400
@@ -272,11 +324,28 @@ def test_the_lines_of_a_stream_are_read_one_by_one():
         ("You have reached your specified workspace API usage limits.", "spend_limit"),
         ("Your credit balance is too low to access the Anthropic API.", "credit"),
         ("prompt is too long: 1200000 tokens > 1000000 maximum", "too_large"),
+        ("input length and `max_tokens` exceed context limit: 199000 + 4096 > 200000", "too_large"),
+        ("Output blocked by content filtering policy", "refused"),
+        ("messages.0: something new", "request"),
     ],
 )
 def test_a_400_is_told_apart_by_its_words(message, reason):
     body = json.dumps({"type": "error", "error": {"type": "invalid_request_error", "message": message}}).encode()
-    assert ClaudeApi.outcome_of(HttpAnswer(400, {}, body)).reason == reason
+    called = ClaudeApi.outcome_of(HttpAnswer(400, {}, body))
+    assert called.reason == reason
+    assert called.kind == ("failed" if reason in ("too_large", "refused") else "stop")
+    assert called.billed == ("unknown" if reason == "refused" else "nothing")  # what is withheld was written
+    assert called.is_suspect == (reason == "request")
+
+
+@pytest.mark.parametrize(("status", "is_suspect"), [(422, True), (401, False), (405, False), (307, False)])
+def test_only_a_refusal_of_what_was_asked_may_be_the_fault_of_its_task(status, is_suspect):
+    called = ClaudeApi.outcome_of(HttpAnswer(status, {}, b""))
+    assert (called.kind, called.is_suspect) == ("stop", is_suspect)
+
+
+def test_a_request_that_cannot_be_written_is_not_the_fault_of_its_task():
+    assert not ClaudeApi.outcome_of(NoAnswer("no such address", was_sent=False, is_local=True)).is_suspect
 
 
 # ---- streams, as some gateways answer

@@ -149,5 +149,6 @@ def claude_of(settings: Settings) -> ClaudeApi:
 
 def _access(settings: Settings) -> str:
     """A short hash of what a service might refuse: when it changes, calls are tried again."""
-    parts = (settings.anthropic_api_key, settings.anthropic_base_url, settings.takeover_model)
+    models = filter(None, (settings.takeover_model, settings.takeover_fallback_model))
+    parts = (settings.anthropic_api_key, settings.anthropic_base_url, *models)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]

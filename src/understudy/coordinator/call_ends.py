@@ -31,7 +31,7 @@ def settle(
     for change in budget.spend(view.budgets, cost, 1, now, policy):
         draft.take(change)
     after = takeover.after_call(view.state, called, call.id, now, policy)
-    is_opened = called.kind == "stop" and not view.state.circuit
+    is_opened = called.kind == "stop" and after != view.state
     draft.add((after,), (_circuit_opened(called, after, now),) if is_opened else ())
     return replace(done, spent_micro_usd=total(done.spent_micro_usd, cost)), cost
 
@@ -45,11 +45,11 @@ def put_back(draft: Draft, task: Task, token: int, called: CallOutcome, now: Now
 
 
 def keep_interim_answer(draft: Draft, task: Task, done: TaskTakeover, called: CallOutcome, cost: int, now: Now) -> None:
-    """Keep an interim answer; none if the call failed, the machine is back at it, or the task has ended."""
+    """Keep an interim answer, the first; none if the call failed, the machine is back at it, or the task has ended."""
     done = without_tries(done)
     if called.kind == "failed":
         draft.add((replace(done, not_before_h=now.h + TOO_DEAR_RESTS_MS),))
-    elif task.status != QUEUED:
+    elif task.status != QUEUED or done.interim_at:
         draft.add((done,))
     else:
         answer = msgspec.json.encode(called.text).decode()
@@ -63,11 +63,14 @@ def labelled(result: Result, cost_micro_usd: int) -> Result:
 
 
 def with_try(done: TaskTakeover, called: CallOutcome, now: Now) -> TaskTakeover:
-    """One try more, for a call that is settled now; after some the task rests, and its machine may have it first."""
-    if called.kind == "stop":
+    """One try more, for a call that is settled now; after some the task rests, and its machine may have it first.
+
+    A task that may be the cause of a refusal rests at once: the next call is for another.
+    """
+    if called.kind == "stop" and not called.is_suspect:
         return done
     tries = done.tries + 1
-    if tries < takeover.TRIES_MAX:
+    if tries < takeover.TRIES_MAX and not called.is_suspect:
         return replace(done, tries=tries)
     return replace(done, tries=0, not_before_h=now.h + takeover.TASK_RESTS_MS)
 

@@ -23,7 +23,7 @@ Theory of operation
 5. What stops calls, from the widest to the narrowest: no key or no price (`lacks`), the owner's pause, the circuit (the
    service refuses us: key, credit, model), a budget, a rest after failures in a row, the number of calls at once and in
    a minute, and a task's own tries (TRIES_MAX, then it rests). A circuit closes when the owner resumes, when key,
-   address or model change, or at its month's end.
+   address or a model change, or at its month's end.
 
 Doubts. The hub trusts its own view: if its line is cut, all daemons look away. Only `probe_url` tells the difference,
 and it is asked once for each opening. Daemons are grouped by equal tags (DaemonGroup), and instants are the latest of a
@@ -87,6 +87,7 @@ class CallOutcome(Struct, frozen=True):
     wait_ms: int = 0  # not before, says the service
     tokens: Tokens = Tokens()
     billed: str = "nothing"  # nothing | tokens (as counted) | unknown (counts as all that was reserved)
+    is_suspect: bool = False  # perhaps it is this one task that the service refuses
 
 
 def mode_of(policy: TakeoverPolicy, source: str) -> str:
@@ -161,8 +162,7 @@ def opening(daemons: Iterable[DaemonGroup], needs: frozenset[str], now: Now, pol
     instants = [_away_at(daemon, now, policy) for daemon in able]
     if not able or None in instants:
         return Opening()
-    grace_ms = min(RESUME_GRACE_MS, policy.down_after_ms)
-    at = max(at for at in (*instants, _resumed_at(now) + grace_ms) if at is not None)
+    at = max(at for at in (*instants, _heard_again_at(now, policy)) if at is not None)
     last = max(able, key=lambda daemon: daemon.last_seen_at)
     return Opening(at, last.daemon_id, sum(daemon.count for daemon in able), last.last_seen_at)
 
@@ -173,11 +173,18 @@ def keeping_shut(daemons: Iterable[DaemonGroup], needs: frozenset[str], now: Now
     return [daemon for daemon in able if _away_at(daemon, now, policy) is None]
 
 
+def next_away_at(daemons: Iterable[DaemonGroup], now: Now, policy: Policy) -> int:
+    """The next instant (wall) at which some of these daemons begin to count as away; 0: none as things stand."""
+    instants = (_away_at(daemon, now, policy) for daemon in daemons)
+    heard_at = _heard_again_at(now, policy)
+    return min((max(at, heard_at) for at in instants if at is not None and max(at, heard_at) > now.wall), default=0)
+
+
 class Reach(Struct, frozen=True):
     """The sets of tags that daemons provide: those who are away now, and the others."""
 
-    away: frozenset[frozenset[str]]
-    here: frozenset[frozenset[str]]
+    away: frozenset[frozenset[str]] = frozenset()
+    here: frozenset[frozenset[str]] = frozenset()
 
     def may_open(self, needs: frozenset[str]) -> bool:
         """True if all daemons that cover these needs are away, and there is one."""
@@ -211,6 +218,11 @@ def _past(at: int, now: Now) -> int:
     return at if at <= now.wall else 0
 
 
+def _heard_again_at(now: Now, policy: Policy) -> int:
+    """The end of the time that daemons are given after a gap."""
+    return _resumed_at(now) + min(RESUME_GRACE_MS, policy.down_after_ms)
+
+
 def _resumed_at(now: Now) -> int:
     return at_wall(now, now.resumed_h) if now.resumed_h else 0
 
@@ -236,9 +248,11 @@ def is_for_machine(needs: str) -> bool:
 def after_call(
     state: TakeoverState, called: CallOutcome, call_id: str, now: Now, policy: TakeoverPolicy
 ) -> TakeoverState:
-    """The state after a call: ready, resting, or with its circuit open."""
+    """The state after a call: ready, resting, or with its circuit open; of two refusals the one that holds longer."""
     if called.kind == "stop":
         until = next_period_at(MONTH, now.wall) if called.reason == "spend_limit" else 0
+        if state.circuit and state.access == policy.access and (until or not state.circuit_until_at):
+            return state
         return replace(state, circuit=called.reason, circuit_at=now.wall, circuit_until_at=until, access=policy.access)
     if called.kind != "again":
         if now.h < state.resting_until_h:  # it began before the failure after which all rest
@@ -268,7 +282,7 @@ def rest_ms(reason: str, failures: int, call_id: str) -> int:
 
 
 def circuit_after(state: TakeoverState, now: Now, policy: TakeoverPolicy) -> TakeoverState:
-    """The same with its circuit closed, if its time is over or key, address or model are others now."""
+    """The same with its circuit closed, if its time is over or key, address or models are others now."""
     if state.circuit_until_at:  # a clock that was ahead may have named a later month
         next_at = next_period_at(MONTH, now.wall)
         state = replace(state, circuit_until_at=next_at) if state.circuit_until_at > next_at else state

@@ -16,7 +16,7 @@ from understudy.coordinator import budget, takeover
 from understudy.coordinator.calls import TEXT, TakeoverView, needs_of
 from understudy.coordinator.changes import Draft, Event
 from understudy.coordinator.nouns import QUEUED, Now, Task
-from understudy.coordinator.takeover import Opening, takeover_event
+from understudy.coordinator.takeover import Opening, Reach, takeover_event
 from understudy.coordinator.takeover_nouns import (
     ANSWER,
     INTERIM,
@@ -46,6 +46,7 @@ class Verdict(Struct, frozen=True):
     may_call: bool = False
     wants_probe: bool = False
     pause_ms: int = LOOK_EVERY_MS
+    reach: Reach = Reach()  # a task that becomes ready matters if all daemons that could do it are away
     lost: tuple[tuple[str, int], ...] = ()  # leases of calls that were cut
 
 
@@ -78,7 +79,7 @@ def look(
     if tells:
         _tell_kept(draft, view, waiting, now)
     wants_probe = takeover.wants_probe(state, now, policy) and _is_due(view, found, waiting, now)
-    return replace(_verdict(found, state, now, policy), wants_probe=wants_probe, lost=lost)
+    return replace(_verdict(view, now), wants_probe=wants_probe, lost=lost)
 
 
 def why_kept(view: TakeoverView, task: Task) -> str:
@@ -120,10 +121,11 @@ def _is_due(view: TakeoverView, found: Opening, waiting: Iterable[InLine], now: 
     return any(opening.at is not None and opening.at <= now.wall for opening in openings)
 
 
-def _verdict(found: Opening, state: TakeoverState, now: Now, policy: TakeoverPolicy) -> Verdict:
+def _verdict(view: TakeoverView, now: Now) -> Verdict:
+    state, policy = view.state, view.policy.takeover
     waits = [LOOK_EVERY_MS]
-    if found.at is not None and found.at > now.wall:
-        waits.append(found.at - now.wall)
+    if away_at := takeover.next_away_at(view.daemon_groups, now, view.policy):
+        waits.append(away_at - now.wall)
     if state.resting_until_h > now.h:
         waits.append(state.resting_until_h - now.h)
     if state.circuit_until_at > now.wall:
@@ -131,7 +133,8 @@ def _verdict(found: Opening, state: TakeoverState, now: Now, policy: TakeoverPol
     is_open = bool(state.is_open)
     may_rest = takeover.stopped_by(policy, state) or now.h < state.resting_until_h
     may_call = not may_rest and (is_open or INTERIM in takeover.modes(policy))
-    return Verdict(is_open, may_call=may_call, pause_ms=min(waits))
+    reach = takeover.reach(view.daemon_groups, now, view.policy)
+    return Verdict(is_open, may_call=may_call, pause_ms=min(waits), reach=reach)
 
 
 def _kept_event(task: Task, place: int, why: str, found: Opening, now: Now) -> Event:

@@ -107,8 +107,9 @@ class SettleCall(Operation):
 
 
 def _usage(model: str, called: CallOutcome, cost: int) -> dict[str, Any]:
-    tokens = called.tokens
-    used = {"model": model, "inputTokens": tokens.input, "outputTokens": tokens.output, "costMicroUsd": cost}
+    tokens, used = called.tokens, {"model": model, "costMicroUsd": cost}
+    if called.billed == "tokens":
+        used |= {"inputTokens": tokens.input, "outputTokens": tokens.output}
     if tokens.cache_read or tokens.cache_write:
         used |= {"cacheReadTokens": tokens.cache_read, "cacheWriteTokens": tokens.cache_write}
     return used | ({"truncated": True} if called.is_truncated else {})

@@ -74,7 +74,9 @@ class ReserveCall(Operation):
 
 
 def _candidate_ids(work: WorkingSet) -> list[str]:
-    return [*work.found[text_candidates(work.policy.takeover)], *work.found[machine_candidates(work)]]
+    """First those that may be answered for good."""
+    found = sorted(work.found.items(), key=lambda row: not row[0].text)
+    return [task_id for _, task_ids in found for task_id in task_ids]
 
 
 def _candidates(work: WorkingSet) -> Iterator[Answerable]:

@@ -8,7 +8,7 @@ waits for another; a receiver that fails is left alone for a while (the circuit)
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,13 +23,12 @@ from understudy.errors import StoreError, UnavailableError
 from understudy.hub.messages import NoticeStory, message_of, plain_message_of, story_of
 from understudy.hub.outbox import Outgoing, ReturnNotice, SettleNotice, TakeNotice
 from understudy.hub.starts import RecordHearing
-from understudy.hub.steps import Effect, LoopIsOver, Read, Sleep, Steps
+from understudy.hub.steps import Effect, Read, Sleep, Steps, asked, unless_over
 from understudy.notify.base import Channel, ChannelSettings, Later, Message, Outcome, Refused, Sent
 from understudy.notify.requests import requests_of
 from understudy.store.base import Reader
 from understudy.wire.outbound import OutboundAnswer, OutboundRequest
 
-T = TypeVar("T")
 LOOK_EVERY_MS = 30_000
 LOOK_EVERY_MS_SHARED = 1_000  # of several hubs one may have died and left something
 AGAIN_MS = 50  # nothing could be taken though something seemed due: another hub was faster
@@ -135,7 +134,8 @@ class Delivery:
 
     def _deliver(self, outgoing: Outgoing) -> Generator[Effect, Any, None]:
         row: Notice | None = outgoing.notice
-        story: NoticeStory | None = yield from self._unless_over(outgoing.notice, self._read_story(outgoing.notice))
+        read_story = asked(Read(lambda reader: _story_of(reader, outgoing.notice)))
+        story: NoticeStory | None = yield from unless_over(read_story, asked(ReturnNotice(outgoing.notice)))
         try:
             rendered = self._rendered(self._message(outgoing, story), is_plain=outgoing.notice.id == self._plain_id)
         except Exception as bug:  # noqa: BLE001 - a message that cannot be written must not stop those after it
@@ -144,25 +144,12 @@ class Delivery:
         part = outgoing.notice.part
         while row is not None:
             sending = self._send(rendered, min(part, rendered.parts - 1))
-            outcome, rendered = yield from self._unless_over(row, sending)
+            outcome, rendered = yield from unless_over(sending, asked(ReturnNotice(row)))
             self.circuit.note(outcome, self._clock.mono_ms())
             row = yield from self._settle(SettleNotice(row, outcome, rendered.parts))
             part += 1
             if part >= rendered.parts or not isinstance(outcome, Sent):
                 return
-
-    @staticmethod
-    def _read_story(notice: Notice) -> Generator[Effect, Any, Any]:
-        return (yield Read(lambda reader: _story_of(reader, notice)))
-
-    @staticmethod
-    def _unless_over(taken: Notice, steps: Generator[Effect, Any, T]) -> Generator[Effect, Any, T]:
-        """The outcome of these steps; a message whose sending the end of the hub prevents is given back."""
-        try:
-            return (yield from steps)
-        except LoopIsOver:
-            yield ReturnNotice(taken)
-            raise
 
     def _settle(self, said: SettleNotice) -> Generator[Effect, Any, Notice | None]:
         """Save what became of a part; a store that fails is asked again until another hub may send the message."""

@@ -8,13 +8,15 @@ an effect too; so is a request to another server. Nothing in here blocks, so the
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
 from understudy.hub.operation import Operation
 from understudy.store.base import Reader
 from understudy.wire.outbound import OutboundRequest
+
+T = TypeVar("T")
 
 
 class Read(Struct, frozen=True):
@@ -42,6 +44,22 @@ Steps = Generator[Effect, Any, int]
 
 class LoopIsOver(BaseException):
     """Raised where steps ask for what is not carried out any more; they may still yield last words."""
+
+
+def asked(effect: Effect) -> Generator[Effect, Any, Any]:
+    """One effect as steps: its answer."""
+    return (yield effect)
+
+
+def unless_over(
+    steps: Generator[Effect, Any, T], give_back: Generator[Effect, Any, object]
+) -> Generator[Effect, Any, T]:
+    """The outcome of these steps; what the end of the hub prevents is given back."""
+    try:
+        return (yield from steps)
+    except LoopIsOver:
+        yield from give_back
+        raise
 
 
 class Performance:

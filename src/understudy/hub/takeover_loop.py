@@ -12,15 +12,16 @@ from typing import Any
 from msgspec.structs import replace
 
 from understudy.clock import Clock
-from understudy.coordinator.calls import NoCall
-from understudy.coordinator.takeover import CallOutcome
+from understudy.coordinator.calls import LEASE_MARGIN_MS, NoCall
+from understudy.coordinator.takeover import CallOutcome, Reach
 from understudy.coordinator.takeover_look import Verdict
 from understudy.errors import UnavailableError, UnderstudyError
 from understudy.hub.batch import Committed
 from understudy.hub.call_ends import SettleCall
 from understudy.hub.calls import ReserveCall, TakeoverCall
-from understudy.hub.steps import Beside, Effect, LoopIsOver, Sleep, Steps
+from understudy.hub.steps import Beside, Effect, Sleep, Steps, asked, unless_over
 from understudy.hub.takeover import CheckTakeover, RecordProbe
+from understudy.hub.working_set import tags_in
 from understudy.services.claude import ClaudeApi
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
 
@@ -56,11 +57,14 @@ class TakeoverLoop:
         self._clean = clean
         self._pause_ms_max = PAUSE_MS_MAX_SHARED if is_shared else NEVER
         self._tell_mono = 0
-        self.is_open = False
+        self._is_to_tell = False  # again in a while
+        self._reach = Reach()
 
     def is_concerned(self, committed: Committed) -> bool:
         """True if a turn is due after this commit: a daemon came or went, or there is a task to take over."""
-        return bool(committed.ready and self.is_open) or any(_concerns(e.event.name) for e in committed.events)
+        needs = {task.needs for task in committed.ready} if self._reach.away else set[str]()
+        may_open = any(self._reach.may_open(frozenset(tags_in(tags))) for tags in needs)
+        return may_open or any(_concerns(e.event.name) for e in committed.events)
 
     def step(self) -> Steps:
         """One turn, and the pause that must follow it."""
@@ -77,8 +81,10 @@ class TakeoverLoop:
             if not _reaches_world((yield HttpRequest("GET", self._probe_url, timeout_ms=PROBE_TIMEOUT_MS))):
                 return PROBE_EVERY_MS
             yield RecordProbe()
+            self._tell_mono = 0  # whoever waited for that is told at once
             verdict = yield from self._look()
-        pause_ms = min(verdict.pause_ms, self._tell_mono - self._clock.mono_ms()) if self.is_open else verdict.pause_ms
+        tell_ms = self._tell_mono - self._clock.mono_ms()
+        pause_ms = min(verdict.pause_ms, tell_ms) if self._is_to_tell else verdict.pause_ms
         while verdict.may_call:
             job: TakeoverCall | NoCall = yield ReserveCall(self.worker_id)
             if isinstance(job, NoCall):
@@ -90,11 +96,7 @@ class TakeoverLoop:
 
     def _unless_over(self, job: TakeoverCall, effect: Effect) -> Generator[Effect, Any, Any]:
         """The answer to this effect; a call that the end of the hub prevents is given back."""
-        try:
-            return (yield effect)
-        except LoopIsOver:
-            yield from self._settle_unmade(job, "the hub is stopping")
-            raise
+        return unless_over(asked(effect), self._settle_unmade(job, "the hub is stopping"))
 
     def _settle_unmade(self, job: TakeoverCall, why: str) -> Generator[Effect, Any, None]:
         """Nothing was asked, so nothing is spent."""
@@ -102,11 +104,12 @@ class TakeoverLoop:
 
     def _look(self) -> Generator[Effect, Any, Verdict]:
         mono = self._clock.mono_ms()
-        tells = mono >= self._tell_mono or not self.is_open
+        tells = mono >= self._tell_mono or not self._reach.away
         verdict: Verdict = yield CheckTakeover(tells=tells)
         if tells:
             self._tell_mono = mono + TELL_EVERY_MS
-        self.is_open = verdict.is_open
+        self._is_to_tell = verdict.is_open or not tells
+        self._reach = verdict.reach
         return verdict
 
     def call(self, job: TakeoverCall) -> Steps:
@@ -114,7 +117,7 @@ class TakeoverLoop:
         request = self._api.request_for(job.prompt, job.timeout_ms)
         called = self._api.outcome_of((yield from self._unless_over(job, request)))
         called = replace(called, text=self._clean(called.text), said=self._clean(called.said))
-        until_mono = self._clock.mono_ms() + job.timeout_ms
+        until_mono = self._clock.mono_ms() + job.timeout_ms + LEASE_MARGIN_MS
         while not (yield from self._settle(job, called)) and self._clock.mono_ms() < until_mono:
             yield Sleep(SETTLE_TRIES_MS)
         return 0
@@ -131,7 +134,7 @@ class TakeoverLoop:
 
 
 def _concerns(name: str) -> bool:
-    return name.startswith("daemon.") or name in ("task.waiting", "takeover.resumed")
+    return name.startswith("daemon.") or name in ("task.waiting", "takeover.paused", "takeover.resumed")
 
 
 def _reaches_world(answer: HttpAnswer | NoAnswer) -> bool:

@@ -49,13 +49,16 @@ _BY_TYPE = {
     "api_error": ("again", "server"),
     "timeout_error": ("again", "server"),
 }
-# a 400 has one type for many things: (words in its message, kind, reason)
+# a 400 has one type for many things, of the account or of this one request: (words in its message, kind, reason)
 _BY_WORDS = (
     ("credit balance", "stop", "credit"),
     ("usage limits", "stop", "spend_limit"),
     ("spend limit", "stop", "spend_limit"),
     ("prompt is too long", "failed", "too_large"),
+    ("exceed context limit", "failed", "too_large"),
+    ("content filter", "failed", "refused"),  # the answer was written, and is withheld
 )
+_OF_A_REQUEST = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 _TRUNCATED = frozenset({"max_tokens", "model_context_window_exceeded"})
 _COMPLETE = frozenset({"end_turn", "stop_sequence"})
 
@@ -98,7 +101,7 @@ class ClaudeApi(Struct, frozen=True):
 
 
 def _refused(answer: HttpAnswer) -> CallOutcome:
-    """An error status; it is not billed."""
+    """An error status; it is not billed, unless an answer was written before it."""
     body = object_of(answer.body) or {}
     error = body.get("error")
     error = error if isinstance(error, dict) else {}
@@ -106,15 +109,21 @@ def _refused(answer: HttpAnswer) -> CallOutcome:
     details = error.get("details")
     if isinstance(details, dict) and details.get("error_code") == "enforced_spend_limit_reached":
         return CallOutcome("stop", "spend_limit", said=said)
-    for words, kind, reason in _BY_WORDS:
-        if answer.status == HTTPStatus.BAD_REQUEST and words in said.lower():
-            return CallOutcome(kind, reason, said=said)
+    if answer.status == HTTPStatus.BAD_REQUEST and (judged := _judged_by_words(said)):
+        kind, reason = judged
+        return CallOutcome(kind, reason, said=said, billed="unknown" if reason == "refused" else "nothing")
     if answer.status in _BY_STATUS:
         kind, reason = _BY_STATUS[answer.status]
         return CallOutcome(kind, reason, said=said, wait_ms=_wait_ms(answer))
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status == HTTPStatus.REQUEST_TIMEOUT:
         return CallOutcome("again", "server", said=said, wait_ms=_wait_ms(answer))
-    return CallOutcome("stop", "request", said=said or f"HTTP {answer.status}")
+    is_suspect = answer.status in _OF_A_REQUEST
+    return CallOutcome("stop", "request", said=said or f"HTTP {answer.status}", is_suspect=is_suspect)
+
+
+def _judged_by_words(said: str) -> tuple[str, str] | None:
+    """The kind and reason of an invalid request; None if its words are not known."""
+    return next(((kind, reason) for words, kind, reason in _BY_WORDS if words in said.lower()), None)
 
 
 def _wait_ms(answer: HttpAnswer) -> int:
@@ -125,14 +134,14 @@ def _read(message: dict[str, Any]) -> CallOutcome:
     """A message as it came with success: an error in it, cut short, refused, or an answer."""
     error = message.get("error")
     if isinstance(error, dict):
-        kind, reason = _BY_TYPE.get(str(error.get("type")), ("again", "server"))
-        return CallOutcome(kind, reason, said=str(error.get("message", ""))[:SAID_CHARS_MAX], billed="unknown")
-    tokens = _tokens(message.get("usage"))
+        said = str(error.get("message", ""))[:SAID_CHARS_MAX]
+        kind, reason = _BY_TYPE.get(str(error.get("type"))) or _judged_by_words(said) or ("again", "server")
+        return CallOutcome(kind, reason, said=said, billed="unknown")
     stop = str(message.get("stop_reason"))[:SAID_CHARS_MAX]
     text = _text(message.get("content"))
-    if tokens is None or not (stop == "refusal" or stop in _COMPLETE | _TRUNCATED):
+    if not (stop == "refusal" or stop in _COMPLETE | _TRUNCATED):
         return CallOutcome("again", "cut", said=f"stop_reason {stop}", billed="unknown")
-    counted = CallOutcome("answered", tokens=tokens, billed="tokens")
+    counted = _counted(message.get("usage"), text)
     if stop == "refusal":
         return replace(counted, kind="failed", reason="refused", said="The model refused to answer")
     if not text.strip():
@@ -148,8 +157,16 @@ def _text(content: Any) -> str:
     return "".join(text for text in texts if isinstance(text, str))
 
 
+def _counted(usage: Any, text: str) -> CallOutcome:
+    """An answer at what it cost; a count that cannot be true, as some gateways give, is none."""
+    tokens = _tokens(usage)
+    if tokens is None or not tokens.input + tokens.cache_read + tokens.cache_write or (text and not tokens.output):
+        return CallOutcome("answered", billed="unknown")
+    return CallOutcome("answered", tokens=tokens, billed="tokens")
+
+
 def _tokens(usage: Any) -> Tokens | None:
-    """The tokens as billed; None if the service did not say."""
+    """The tokens as the service counted them; None if it did not say."""
     if not isinstance(usage, dict):
         return None
     needed = [usage.get(name) for name in ("input_tokens", "output_tokens")]
@@ -170,6 +187,9 @@ def _gathered(raw: bytes) -> dict[str, Any]:
             return {"error": _object_in(event, "error")}
         if kind == "message_start":
             message = dict(_object_in(event, "message"))
+            message["usage"] = _object_in(message, "usage") | {"output_tokens": None}  # so far; the end says how many
+        elif kind == "content_block_start":
+            texts.append(_text([_object_in(event, "content_block")]))
         elif kind == "content_block_delta":
             texts.append(text if isinstance(text := delta.get("text"), str) else "")
         elif kind == "message_delta":

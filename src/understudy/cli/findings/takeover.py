@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from understudy import config
 from understudy.cli.client import HubClient
@@ -13,6 +13,10 @@ from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding, Here, 
 from understudy.cli.takeover import makes_no_calls
 from understudy.errors import ConfigError
 from understudy.texts import t
+
+if TYPE_CHECKING:
+    from understudy.runtime.transport import Transport
+    from understudy.services.claude import ClaudeApi
 
 PING_TIMEOUT_MS = 15_000
 NAME = "takeover"
@@ -63,9 +67,8 @@ def _is_too_dear(seen: dict[str, Any]) -> bool:
 
 
 def _of_service(here: Here, place: HubAddress) -> Iterator[Finding]:
-    """One question with an answer of a token, if this machine's settings hold the key."""
+    """One question to each model with an answer of a token, if this machine's settings hold the key."""
     from understudy.config.policy import claude_of, takeover_of
-    from understudy.coordinator.prompts import prompt_of
     from understudy.runtime.transport import Transport
 
     try:
@@ -77,14 +80,25 @@ def _of_service(here: Here, place: HubAddress) -> Iterator[Finding]:
         yield Finding(NAME, OK, t("cli.doctor.takeover.elsewhere"))
         return
     transport = Transport(ca_file=settings.ca_file)
-    called = api.outcome_of(transport.http(api.request_for(prompt_of("ping", (), policy.model, 1), PING_TIMEOUT_MS)))
+    yield _of_model(policy.model, api, transport)
+    if policy.fallback_model and policy.fallback_price is None:
+        what = t("cli.doctor.takeover.no_fallback_price.what", model=policy.fallback_model)
+        fix = t("cli.doctor.takeover.no_price.fix", model=policy.fallback_model)
+        yield Finding(NAME, NOTICE, what, t("cli.doctor.takeover.no_fallback_price.why"), fix)
+    elif policy.fallback_model:
+        yield _of_model(policy.fallback_model, api, transport)
+
+
+def _of_model(model: str, api: ClaudeApi, transport: Transport) -> Finding:
+    from understudy.coordinator.prompts import prompt_of
+
+    called = api.outcome_of(transport.http(api.request_for(prompt_of("ping", (), model, 1), PING_TIMEOUT_MS)))
     if called.kind in ("stop", "failed") and called.reason != "refused":
-        yield _refused(called.reason, t("cli.doctor.takeover.refused", reason=called.said or called.reason))
-    elif called.kind == "again" and called.reason != "empty":
+        return _refused(called.reason, t("cli.doctor.takeover.refused", reason=called.said or called.reason))
+    if called.kind == "again" and called.reason != "empty":
         what = t("cli.doctor.takeover.silent", reason=called.said or called.reason)
-        yield Finding(NAME, NOTICE, what, t("cli.doctor.takeover.why"), t("cli.doctor.takeover.silent.fix"))
-    else:
-        yield Finding(NAME, OK, t("cli.doctor.takeover.pinged", model=policy.model))
+        return Finding(NAME, NOTICE, what, t("cli.doctor.takeover.why"), t("cli.doctor.takeover.silent.fix"))
+    return Finding(NAME, OK, t("cli.doctor.takeover.pinged", model=model))
 
 
 def _refused(reason: str, what: str) -> Finding:

@@ -55,7 +55,7 @@ TEXTS = {
     "pages.takeover.circuit.spend_limit": "The spend limit of the account is reached.",
     "pages.takeover.circuit.spend_limit.fix": "Raise the spend limit of your account, or wait for the next month.",
     "pages.takeover.circuit.model": "It knows no such model.",
-    "pages.takeover.circuit.model.fix": "Set UNDERSTUDY_TAKEOVER_MODEL to a model that exists.",
+    "pages.takeover.circuit.model.fix": "Set UNDERSTUDY_TAKEOVER_MODEL, and UNDERSTUDY_TAKEOVER_FALLBACK_MODEL if it is set, to models that exist.",
     "pages.takeover.circuit.other": "It does not accept the request.",
     "pages.takeover.circuit.other.fix": "Check UNDERSTUDY_TAKEOVER_MODEL and ANTHROPIC_BASE_URL.",
     "pages.takeover.budget": "Budget",

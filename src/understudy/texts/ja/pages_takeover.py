@@ -55,7 +55,7 @@ TEXTS = {
     "pages.takeover.circuit.spend_limit": "アカウントの利用上限に達しました。",
     "pages.takeover.circuit.spend_limit.fix": "アカウントの利用上限を上げるか、翌月まで待ってください。",
     "pages.takeover.circuit.model": "そのモデルはありません。",
-    "pages.takeover.circuit.model.fix": "UNDERSTUDY_TAKEOVER_MODEL に実在するモデルを設定してください。",
+    "pages.takeover.circuit.model.fix": "UNDERSTUDY_TAKEOVER_MODEL(設定していれば UNDERSTUDY_TAKEOVER_FALLBACK_MODEL も)に実在するモデルを設定してください。",
     "pages.takeover.circuit.other": "リクエストが受け付けられません。",
     "pages.takeover.circuit.other.fix": "UNDERSTUDY_TAKEOVER_MODEL と ANTHROPIC_BASE_URL を確認してください。",
     "pages.takeover.budget": "予算",
