@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import plistlib
+import signal
 import stat
 import subprocess
 import sys
@@ -220,8 +221,9 @@ def test_a_daemon_started_by_hand_is_named(linux):
             p.communicate(timeout=60)
 
 
-def test_a_service_is_not_stopped_from_inside(linux, hub):
-    script = f'"{sys.executable}" -m understudy service restart 2>&1; true'
+@pytest.mark.parametrize("verb", ["restart", "install"])
+def test_a_service_is_not_stopped_from_inside(linux, hub, verb):
+    script = f'"{sys.executable}" -m understudy service {verb} 2>&1; true'
     allowed = ",".join(name for name in linux.environ if name.startswith("UNDERSTUDY_") and "KEY" not in name)
     linux.environ["UNDERSTUDY_TASK_ENV_PASS"] = f"{allowed},PYTHONPATH"
     assert linux("service", "install", "daemon", "--", "sh", "-c", script).code == 0
@@ -229,6 +231,18 @@ def test_a_service_is_not_stopped_from_inside(linux, hub):
     told = linux("submit", "go", "--wait")
     assert "another terminal" in told.out + told.err
     assert boot_id(hub) == before
+
+
+def test_ctrl_c_while_the_old_program_ends_names_what_turns_it_on(mac):
+    assert mac("service", "install", "--no-verify").code == 0
+    mac.system.leaves_after_s = 60
+    words = [sys.executable, "-m", "understudy", "service", "restart", "--no-verify"]
+    with subprocess.Popen(words, env=mac.environ, stderr=subprocess.PIPE, text=True) as restart:
+        eventually(lambda: mac.system.times("launchctl", "bootout"), what="the end of the old program")
+        restart.send_signal(signal.SIGINT)
+        told = restart.communicate(timeout=60)[1]
+    assert restart.returncode == 130, told
+    assert "`understudy service restart daemon` turns it on" in told
 
 
 def test_a_hub_as_a_service(tmp_path):

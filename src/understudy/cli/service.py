@@ -87,6 +87,8 @@ def install(
     if role == HUB and (command or daemon_id):
         raise click.UsageError(t("cli.service.daemon_only"))
     supervisor = _supervisor(role)
+    if not dry_run:
+        _refuse_suicide(supervisor)
     environ = with_env_file(os.environ, hub["env_file"])
     place = _hub_of(environ, data_dir, is_agreed=hub["is_agreed"], is_dry=dry_run) if role == DAEMON else None
     chosen = {"UNDERSTUDY_DAEMON_ID": daemon_id} if daemon_id else {}
@@ -269,7 +271,11 @@ def _proven(
     from understudy.cli.service_proof import proof_of
 
     proof = proof_of(role, env) if verify and env else None
-    act()
+    try:
+        act()
+    except KeyboardInterrupt:  # between the end of the old program and the start of the new one it is off
+        note(t("cli.service.interrupted", role=role))
+        raise
     if proof is not None:
         note(t("cli.service.waiting"))
         proof.wait(supervisor)
