@@ -233,16 +233,34 @@ def test_a_service_is_not_stopped_from_inside(linux, hub, verb):
     assert boot_id(hub) == before
 
 
-def test_ctrl_c_while_the_old_program_ends_names_what_turns_it_on(mac):
-    assert mac("service", "install", "--no-verify").code == 0
-    mac.system.leaves_after_s = 60
-    words = [sys.executable, "-m", "understudy", "service", "restart", "--no-verify"]
-    with subprocess.Popen(words, env=mac.environ, stderr=subprocess.PIPE, text=True) as restart:
-        eventually(lambda: mac.system.times("launchctl", "bootout"), what="the end of the old program")
-        restart.send_signal(signal.SIGINT)
-        told = restart.communicate(timeout=60)[1]
-    assert restart.returncode == 130, told
-    assert "`understudy service restart daemon` turns it on" in told
+@pytest.fixture
+def restarted(mac):
+    """A restart that gets a signal while the old program ends → its exit code, and what it said."""
+
+    def get(number, leaves_after_s):
+        assert mac("service", "install", "--no-verify").code == 0
+        mac.system.leaves_after_s = leaves_after_s
+        words = [sys.executable, "-m", "understudy", "service", "restart", "--no-verify"]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(words, env=mac.environ, stdout=pipe, stderr=pipe, text=True) as restart:
+            eventually(lambda: mac.system.times("launchctl", "bootout"), what="the end of the old program")
+            restart.send_signal(number)
+            said = "".join(restart.communicate(timeout=60))
+        return restart.returncode, said
+
+    return get
+
+
+def test_ctrl_c_while_the_old_program_ends_names_what_turns_it_on(restarted):
+    code, said = restarted(signal.SIGINT, 60)
+    assert code == 130, said
+    assert "`understudy service restart daemon` turns it on" in said
+
+
+def test_a_terminal_that_is_closed_while_the_old_program_ends_leaves_the_daemon_on(restarted, mac):
+    code, said = restarted(signal.SIGHUP, 2)
+    assert code == 0, said
+    assert mac("service", "status").code == 0
 
 
 def test_a_hub_as_a_service(tmp_path):

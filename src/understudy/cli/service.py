@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -271,11 +272,14 @@ def _proven(
     from understudy.cli.service_proof import proof_of
 
     proof = proof_of(role, env) if verify and env else None
+    heeded = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # of a terminal that is closed: the new program still starts
     try:
         act()
     except KeyboardInterrupt:  # between the end of the old program and the start of the new one it is off
         note(t("cli.service.interrupted", role=role))
         raise
+    finally:
+        signal.signal(signal.SIGHUP, heeded)
     if proof is not None:
         note(t("cli.service.waiting"))
         proof.wait(supervisor)
