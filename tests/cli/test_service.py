@@ -234,13 +234,13 @@ def test_a_service_is_not_stopped_from_inside(linux, hub, verb):
 
 
 @pytest.fixture
-def restarted(mac):
-    """A restart that gets a signal while the old program ends → its exit code, and what it said."""
+def signalled(mac):
+    """A command that gets a signal while the old program ends → its exit code, and what it said."""
 
-    def get(number, leaves_after_s):
+    def get(number, leaves_after_s, *verb):
         assert mac("service", "install", "--no-verify").code == 0
         mac.system.leaves_after_s = leaves_after_s
-        words = [sys.executable, "-m", "understudy", "service", "restart", "--no-verify"]
+        words = [sys.executable, "-m", "understudy", "service", *(verb or ("restart", "--no-verify"))]
         pipe = subprocess.PIPE
         with subprocess.Popen(words, env=mac.environ, stdout=pipe, stderr=pipe, text=True) as restart:
             eventually(lambda: mac.system.times("launchctl", "bootout"), what="the end of the old program")
@@ -251,14 +251,16 @@ def restarted(mac):
     return get
 
 
-def test_ctrl_c_while_the_old_program_ends_names_what_turns_it_on(restarted):
-    code, said = restarted(signal.SIGINT, 60)
+@pytest.mark.parametrize("verb", ["restart", "stop", "uninstall"])
+def test_ctrl_c_while_the_old_program_ends_names_what_turns_it_on(signalled, verb):
+    """`start` would find the old one running."""
+    code, said = signalled(signal.SIGINT, 60, verb)
     assert code == 130, said
     assert "`understudy service restart daemon` turns it on" in said
 
 
-def test_a_terminal_that_is_closed_while_the_old_program_ends_leaves_the_daemon_on(restarted, mac):
-    code, said = restarted(signal.SIGHUP, 2)
+def test_a_terminal_that_is_closed_while_the_old_program_ends_leaves_the_daemon_on(signalled, mac):
+    code, said = signalled(signal.SIGHUP, 2)
     assert code == 0, said
     assert mac("service", "status").code == 0
 
