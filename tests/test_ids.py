@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from understudy.clock import ManualClock
-from understudy.ids import IdMaker
+from understudy.ids import IdMaker, time_of
 
 
 def test_an_id_made_after_another_sorts_after_it_though_the_clock_was_set_back():
@@ -34,3 +34,10 @@ def test_a_millisecond_that_begins_with_the_greatest_bits_has_room_for_more():
     made = [ids.new("task") for _ in range(1_000)]
     assert made == sorted(set(made))
     assert {len(one) for one in made} == {len("task-") + 26}
+
+
+def test_the_instant_of_an_id_is_read_and_of_other_texts_there_is_none():
+    made = IdMaker(ManualClock(1_800_000_000_123)).new("form")
+    assert time_of(made, "form") == 1_800_000_000_123
+    spoilt = (made[:-1], f"{made}0", made.lower(), made.replace("form", "key"), f"form-{made}", "form-" + "é" * 26)
+    assert [text for text in ("", "form-", *spoilt) if time_of(text, "form")] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import threading
 from collections.abc import Callable
@@ -22,6 +23,14 @@ _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 def _base32(number: int, chars: int) -> str:
     """`number` in an even number of base-32 digits, two at a time."""
     return "".join(_PAIRS[(number >> shift) & 1023] for shift in range(5 * (chars - 2), -1, -10))
+
+
+def time_of(made: str, prefix: str) -> int:
+    """The instant in an id with this prefix, ms; 0 for any other text."""
+    tail = made.removeprefix(f"{prefix}-")
+    if tail == made or len(tail) != _TIME_CHARS + _RANDOM_CHARS or set(tail) - set(_ALPHABET):
+        return 0
+    return functools.reduce(lambda number, digit: 32 * number + _ALPHABET.index(digit), tail[:_TIME_CHARS], 0)
 
 
 class IdMaker:

@@ -58,7 +58,7 @@ def test_a_line_has_its_address_and_a_search_is_followed(hub: Hub, open_page: An
     watched.goto(login_link(hub, "read"))
     page = watched.goto("/log")
     row = page.locator("[data-event]", has_text="old-9 queued")
-    row.locator("a[href^='?around=']").click()
+    row.locator("a[href^='/log?around=']").click()
     found = page.locator("li[aria-current]")
     expect(found).to_be_in_viewport()
     expect(found).to_contain_text("[INFO] [TaskQueue] Task old-9 queued taskId=old-9")

@@ -175,6 +175,24 @@ def test_a_slip_of_the_keyboard_is_answered_with_the_nearest_command():
     assert "Did you mean 'status'?" in done.err
 
 
+@pytest.mark.parametrize(
+    ("words", "two"),
+    [
+        ("notices --dead --waiting", "--dead and --waiting"),
+        ("notices --waiting --resend notice-1", "--resend and --waiting"),
+        ("drill --live --keep", "--live and --keep"),
+        ("verify --seeds 2 --seed 0", "--seeds and --seed"),
+        ("daemons set mini --expected-sleep none --expected-sleep 23:00-07:00", "--expected-sleep: `none` and"),
+        ("submit x --needs none,gpu", "--needs: `none` and"),
+    ],
+)
+def test_options_of_which_only_one_can_be_meant_are_refused(tmp_path, words, two):
+    env = {name: value for name, value in environ(HOME=str(tmp_path)).items() if not name.startswith("UNDERSTUDY_")}
+    done = understudy(*words.split(), env=env, cwd=tmp_path)
+    assert (done.code, done.out) == (2, "")
+    assert two in done.err
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts_are_for_understudy(shell):
     done = understudy("completion", shell)

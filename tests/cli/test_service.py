@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import plistlib
+import signal
 import stat
 import subprocess
 import sys
@@ -220,8 +221,9 @@ def test_a_daemon_started_by_hand_is_named(linux):
             p.communicate(timeout=60)
 
 
-def test_a_service_is_not_stopped_from_inside(linux, hub):
-    script = f'"{sys.executable}" -m understudy service restart 2>&1; true'
+@pytest.mark.parametrize("verb", ["restart", "install"])
+def test_a_service_is_not_stopped_from_inside(linux, hub, verb):
+    script = f'"{sys.executable}" -m understudy service {verb} 2>&1; true'
     allowed = ",".join(name for name in linux.environ if name.startswith("UNDERSTUDY_") and "KEY" not in name)
     linux.environ["UNDERSTUDY_TASK_ENV_PASS"] = f"{allowed},PYTHONPATH"
     assert linux("service", "install", "daemon", "--", "sh", "-c", script).code == 0
@@ -229,6 +231,38 @@ def test_a_service_is_not_stopped_from_inside(linux, hub):
     told = linux("submit", "go", "--wait")
     assert "another terminal" in told.out + told.err
     assert boot_id(hub) == before
+
+
+@pytest.fixture
+def signalled(mac):
+    """A command that gets a signal while the old program ends → its exit code, and what it said."""
+
+    def get(number, leaves_after_s, *verb):
+        assert mac("service", "install", "--no-verify").code == 0
+        mac.system.leaves_after_s = leaves_after_s
+        words = [sys.executable, "-m", "understudy", "service", *(verb or ("restart", "--no-verify"))]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(words, env=mac.environ, stdout=pipe, stderr=pipe, text=True) as restart:
+            eventually(lambda: mac.system.times("launchctl", "bootout"), what="the end of the old program")
+            restart.send_signal(number)
+            said = "".join(restart.communicate(timeout=60))
+        return restart.returncode, said
+
+    return get
+
+
+@pytest.mark.parametrize("verb", ["restart", "stop", "uninstall"])
+def test_ctrl_c_while_the_old_program_ends_names_what_turns_it_on(signalled, verb):
+    """`start` would find the old one running."""
+    code, said = signalled(signal.SIGINT, 60, verb)
+    assert code == 130, said
+    assert "`understudy service restart daemon` turns it on" in said
+
+
+def test_a_terminal_that_is_closed_while_the_old_program_ends_leaves_the_daemon_on(signalled, mac):
+    code, said = signalled(signal.SIGHUP, 2)
+    assert code == 0, said
+    assert mac("service", "status").code == 0
 
 
 def test_a_hub_as_a_service(tmp_path):

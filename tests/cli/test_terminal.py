@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from understudy.cli import terminal
+from understudy.cli.progress import CLEAR_LINE, ProgressLine
 
 
 def test_control_characters_never_reach_the_terminal():
@@ -39,6 +40,19 @@ def test_json_says_the_same_and_steers_nothing(capsys):
     said = capsys.readouterr().out
     assert json.loads(said) == value
     assert said.strip().isprintable()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1", "euc_jp", "utf-8"])
+def test_no_encoding_loses_a_part_of_json(monkeypatch, encoding):
+    """Of no command: documents, and the lines of `tail` and `status --watch`."""
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding, errors="replace"))
+    value = {"message": "é タスク 😀"}
+    terminal.say_json(value)
+    terminal.say(terminal.json_of(value))
+    sys.stdout.flush()
+    lines = sys.stdout.buffer.getvalue().splitlines()
+    assert [json.loads(line.decode(encoding)) for line in lines] == [value, value]
+    assert (b"\\u" in lines[1]) == (encoding != "utf-8")
 
 
 def test_widths_of_a_million_columns_take_a_moment():
@@ -75,6 +89,48 @@ def test_there_are_no_colours_where_none_are_wanted(monkeypatch, name, value):
     assert terminal.is_coloured(Terminal())
     monkeypatch.setenv(name, value)
     assert not terminal.is_coloured(Terminal())
+
+
+@pytest.fixture
+def progress(monkeypatch):
+    """What a long command writes on a terminal of so many columns."""
+
+    def written(columns, term):
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        monkeypatch.setenv("COLUMNS", columns)
+        monkeypatch.setenv("TERM", term)
+        monkeypatch.setattr("understudy.cli.progress.ON_TERMINAL_S", 0)
+        monkeypatch.setattr("understudy.cli.progress.ELSEWHERE_S", 0)
+        line = ProgressLine(1_000_000)
+        line.ahead("task", 250)
+        line.end()
+        return sys.stderr.getvalue()
+
+    return written
+
+
+@pytest.mark.parametrize("columns", ["1", "20"])
+def test_progress_takes_one_line_of_a_narrow_terminal(progress, columns):
+    """What wraps would stand there for good: only the last line is cleared."""
+    _, shown, end = progress(columns, "xterm").split(CLEAR_LINE)
+    assert terminal.columns(shown) <= max(int(columns) - 1, 1)
+    assert end == ""
+    assert progress("200", "xterm").count("(0 %)") == 1
+
+
+@pytest.mark.parametrize("term", ["dumb", "unknown"])
+def test_a_terminal_that_obeys_nothing_gets_lines_of_progress(progress, term):
+    assert progress("80", term) == "task: 250 of 1,000,000 rows (0 %)\n"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "width"), [("20", 20), ("0", 100), ("x", 100), ("9" * 5_000, 999_999_999), (None, 100)]
+)
+def test_the_width_is_a_number_whatever_columns_says(monkeypatch, chosen, width):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("COLUMNS", chosen)
+    assert terminal.width_of(Terminal()) == width
 
 
 def test_a_table_in_a_pipe_has_no_endless_lines():

@@ -8,6 +8,7 @@ import plistlib
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,27 @@ def test_bootout_is_waited_for_before_the_next_bootstrap(launchd, agent, tmp_pat
     verbs = [asked[1] for asked in launchd.asked]
     assert verbs.count("bootstrap") == 1, "a bootstrap while the old job is still there is error 5"
     assert verbs.index("bootout") < verbs.index("bootstrap")
+    assert agent.state().word == "running"
+
+
+def test_an_old_job_has_the_time_that_it_was_loaded_with(launchd, agent, tmp_path, monkeypatch):
+    """A shorter drain is for the next end, not for the one that is waited for."""
+    monkeypatch.setattr("understudy.daemon.service.launchd.GONE_MORE_S", 0.1)
+    agent.install(replace(program(tmp_path), stop_s=30))
+    launchd.leaves_after_s = 0.5
+    agent.install(replace(program(tmp_path, MARK="2"), stop_s=0))
+    assert (agent.state().word, agent.state().env["MARK"]) == ("running", "2")
+
+
+def test_a_job_that_does_not_go_is_told_with_what_turns_it_on(launchd, agent, tmp_path, monkeypatch):
+    monkeypatch.setattr("understudy.daemon.service.launchd.GONE_MORE_S", 0.1)
+    agent.install(replace(program(tmp_path), stop_s=0))
+    launchd.leaves_after_s = 1.0
+    with pytest.raises(ServiceError, match="`understudy service restart daemon` turns it on"):
+        agent.restart()
+    launchd.leaves_after_s = 0
+    eventually(lambda: agent.state().word == "stopped", what="the end of the old job")
+    agent.restart()
     assert agent.state().word == "running"
 
 

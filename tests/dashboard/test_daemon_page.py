@@ -94,7 +94,7 @@ def test_its_incidents_come_in_pages(hub: Hub, admin: Browser) -> None:
     first = seen.attribute("data-incident")
     assert len(first) == 10
     (older,) = [href for href in seen.attribute("href") if "before=" in href]
-    rest = admin.get(PATH + older.partition("#")[0])
+    rest = admin.get(older.partition("#")[0])
     assert rest.attribute("data-uptime") == ["7d"]
     assert len({*first, *rest.attribute("data-incident")}) == 12
     assert admin.get(f"{PATH}?before=x").status == 400
@@ -189,6 +189,19 @@ def test_what_is_wrong_is_said_at_the_form_with_what_was_filled_in(
     assert said in seen.text
     assert all(html.escape(value) in seen.text for value in form.values())
     assert hub.daemon("mini")["settings"]["lateAfterSec"] is None
+
+
+def test_a_form_that_was_refused_leads_on_from_its_page(hub: Hub, admin: Browser) -> None:
+    """The page stands at the address of the form then, which none can be opened at."""
+    for _ in range(12):
+        hub.beat()
+        hub.advance(181_000)
+    seen = admin.act(f"{PATH}/settings", f"{PATH}?span=7d", lateAfterSec="soon")
+    assert seen.status == 400
+    links = [link for link in seen.attribute("href") if "span=" in link or "before=" in link]
+    assert [link for link in links if not link.startswith(f"{PATH}?span=")] == []
+    assert {f"{PATH}?span=90d", f"{PATH}?span=7d&lang=ja"} <= {*links}
+    assert [link for link in links if "before=" in link]
 
 
 def test_fields_are_read() -> None:

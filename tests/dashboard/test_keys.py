@@ -95,6 +95,62 @@ def test_a_key_is_rotated_and_the_old_one_revoked_from_the_page_that_says_so(hub
     assert admin.get("/keys?show=revoked").attribute("data-key") == [key]
 
 
+def form_of(seen: Seen, **values: str) -> dict[str, str]:
+    """As a browser sends a form of this page."""
+    (once,) = {*re.findall(r'name="once" value="([^"]+)"', seen.text)}
+    return {"token": seen.token, "back": "/keys", "once": once, **values}
+
+
+def test_a_form_that_is_sent_twice_makes_one_key_and_shows_its_secret_again(hub: Hub, admin: Browser) -> None:
+    """After a double click the browser shows the second answer."""
+    form = form_of(admin.get("/keys"), name="mac-mini", scopes="work\nread")
+    first, second = (admin.post("/keys/create", form) for _ in range(2))
+    assert (first.status, second.status) == (200, 200)
+    assert secret_in(second) == secret_in(first)
+    assert stored_keys(admin) == first.attribute("data-key")
+    assert hub.get("/api/daemons", key=secret_in(first)).of(200)
+    other = admin.post("/keys/create", form_of(admin.get("/keys"), name="mac-mini", scopes="work\nread"))
+    assert secret_in(other) != secret_in(first)
+    assert len(stored_keys(admin)) == 2
+
+
+def test_a_form_that_was_sent_with_other_values_says_so_and_can_be_sent_then(admin: Browser) -> None:
+    form = form_of(admin.get("/keys"), name="one", scopes="read")
+    admin.post("/keys/create", form)
+    for other in ({"name": "two"}, {"scopes": "work"}):
+        seen = admin.post("/keys/create", form | other)
+        assert (seen.status, "No key was made now" in seen.text) == (422, True)
+    assert len(stored_keys(admin)) == 1
+    assert admin.post("/keys/create", form_of(seen, name="two", scopes="read")).status == 200
+
+
+def test_a_form_that_is_sent_again_does_not_show_a_key_that_was_revoked(admin: Browser) -> None:
+    form = form_of(admin.get("/keys"), name="one", scopes="read")
+    (key,) = admin.post("/keys/create", form).attribute("data-key")
+    admin.act(f"/keys/{key}/revoke", "/keys")
+    assert admin.post("/keys/create", form).status == 409
+    assert stored_keys(admin) == []
+
+
+def test_the_name_of_a_form_says_nothing_about_the_keys_of_another_session(hub: Hub, open_browser: Open) -> None:
+    one, two = open_browser(hub), open_browser(hub)
+    form = form_of(one.get("/keys"), name="one", scopes="read")
+    mine = secret_in(one.post("/keys/create", form))
+    assert secret_in(two.post("/keys/create", form | {"token": two.get("/keys").token})) != mine
+
+
+def test_a_rotation_that_is_sent_twice_makes_one_successor(admin: Browser) -> None:
+    create(admin, "one")
+    create(admin, "two")
+    keys = stored_keys(admin)
+    form = form_of(admin.get("/keys"))
+    seen = [admin.post(f"/keys/{key}/rotate", form) for key in (keys[0], keys[0], keys[1])]
+    assert [one.status for one in seen] == [200] * 3
+    secrets = [secret_in(one) for one in seen]
+    assert secrets[0] == secrets[1] != secrets[2]
+    assert len(stored_keys(admin)) == 4
+
+
 def test_the_language_of_a_refusal_is_switched_on_the_page_of_the_form(admin: Browser) -> None:
     seen = admin.act("/keys/nobody/rotate", "/keys")
     assert seen.status == 404

@@ -265,6 +265,23 @@ def test_the_login_leads_back_to_a_search(hub: Hub, open_browser: Open) -> None:
     assert browser.post("/login", {"key": ADMIN, "next": unescape(shown)}).location == wanted
 
 
+def test_a_wrong_key_forgets_nothing_of_where_the_login_leads(hub: Hub, open_browser: Open) -> None:
+    browser = open_browser(hub, "")
+    wanted = "/tasks?q=a%20b%26c&status=done"
+    for key in ("wrong", ""):
+        seen = browser.post("/login", {"key": key, "next": wanted})
+        assert seen.status == 401
+        (switch,) = [link for link in seen.attribute("href") if "lang=" in link]
+        for again in (seen, browser.get(switch)):
+            assert [unescape(one) for one in re.findall(r'name="next" value="([^"]*)"', again.text)] == [wanted]
+    assert 'name="next" value="/"' in browser.post("/login", {"key": "wrong", "next": "//evil.example"}).text
+
+
+def test_a_link_that_was_refused_is_not_tried_again_in_another_language(hub: Hub, open_browser: Open) -> None:
+    seen = open_browser(hub, "").get("/login/wrong")
+    assert [link for link in seen.attribute("href") if "lang=" in link] == ["/login?lang=ja"]
+
+
 @pytest.mark.parametrize("path", ["/login", "/logout"])
 def test_a_stranger_sends_no_large_form(hub: Hub, open_browser: Open, path: str) -> None:
     assert open_browser(hub, "").post(path, {"key": "k" * 20_000}).status == 413

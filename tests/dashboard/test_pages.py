@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from html import unescape
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -11,6 +13,7 @@ from msgspec.structs import replace
 from tests.api.hubs import Hub
 from tests.dashboard.browser import SECURITY, Browser
 from tests.dashboard.conftest import opened_browsers
+from understudy import dashboard
 from understudy.api.app import ENDPOINTS
 from understudy.dashboard.frame import NAVIGATION
 from understudy.dashboard.language import language_of
@@ -22,6 +25,7 @@ from understudy.texts import catalogue
 
 Open = Callable[..., Browser]
 Start = Callable[..., Hub]
+TEMPLATES = Path(dashboard.__file__).parent / "templates"
 IDS = {"task_id": "t1", "incident_id": "incident-1", "daemon_id": "mini", "daemon_id:path": "mini", "key_id": "key-1"}
 
 
@@ -66,6 +70,14 @@ def test_no_page_has_code_or_style_in_it(logged_in: dict[str, Browser], page: Pa
     text = logged_in["admin"].get(filled(page.path)).text
     assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|<script(?![^>]* src=)", text)
     assert not re.search(r'(?:src|href|action)="(?:https?:)?//', text)
+
+
+def test_no_link_depends_on_the_address_that_its_page_has() -> None:
+    """A form that was refused is shown at its own address."""
+    texts = {path.name: path.read_text() for path in TEMPLATES.rglob("*.html")}
+    found = {name: re.findall(r'(?:href|action|src)="(?![/#]|{{)[^"]*', text) for name, text in texts.items()}
+    assert {name: links for name, links in found.items() if links} == {}
+    assert len(found) > len(PAGES)
 
 
 @by_name
@@ -179,6 +191,25 @@ def test_the_switch_of_the_language_is_kept(hub: Hub, open_browser: Open) -> Non
     assert (answer.status, answer.location) == (303, "/")
     assert '<html lang="ja">' in admin.get("/").text
     assert '<html lang="ja">' in open_browser(hub, "").get("/login?lang=ja").text
+
+
+@pytest.mark.parametrize("wanted", ["/tasks?q=a%20b%26c&status=done", "/log?search=&level=warning", "/keys"])
+def test_the_switch_of_the_language_keeps_the_rest_of_the_address(hub: Hub, open_browser: Open, wanted: str) -> None:
+    admin = open_browser(hub)
+    (switch,) = [link for link in admin.get(wanted).attribute("href") if link.endswith("lang=ja")]
+    assert admin.get(switch).location == wanted
+    stranger = open_browser(hub, "")
+    login = stranger.get(wanted).location
+    (switch,) = [link for link in stranger.get(login).attribute("href") if link.endswith("lang=ja")]
+    seen = stranger.get(switch)
+    assert '<html lang="ja">' in seen.text
+    assert unescape(re.findall(r'name="next" value="([^"]*)"', seen.text)[0]) == wanted
+
+
+@pytest.mark.parametrize("path", ["//evil.example/", "/" + "a" * 2_000])
+def test_the_switch_of_the_language_leads_nowhere_else(hub: Hub, open_browser: Open, path: str) -> None:
+    seen = open_browser(hub).get(path, Accept="text/html")
+    assert [link for link in seen.attribute("href") if "lang=" in link] == ["/?lang=ja"]
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_older_ones_are_a_page_away_and_the_filter_comes_along(
     while path:
         seen = admin.get(path)
         found += seen.attribute("data-task")
-        path = next((href for href in seen.attribute("href") if "cursor=" in href), "")
+        path = next((href for href in seen.attribute("href") if "cursor=" in href and "lang=" not in href), "")
         assert not path or path.startswith("/tasks?q=plant&cursor=")
     assert found == ["t5", "t4", "t3", "t2", "t1"]
 

@@ -179,7 +179,7 @@ def printed(job: Job) -> str:
         "}",
         "",
         "minimum runtime = 30",
-        "exit timeout = 30",
+        f"exit timeout = {job.plist.get('ExitTimeOut', 20)}",
         f"runs = {job.runs}",
         *([f"pid = {job.process.pid}"] if job.is_running and job.process else []),
         *([f"pended nondemand spawn = {job.pended}"] if job.pended else []),

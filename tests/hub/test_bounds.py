@@ -13,7 +13,7 @@ from tests.hub.conftest import Bench
 from tests.hub.test_batch import beat, claim, enqueue
 from understudy.coordinator.nouns import Deployment, Evidence, Key, Policy
 from understudy.coordinator.retention import purge_plan
-from understudy.errors import StoreFullError
+from understudy.errors import MismatchError, StoreFullError
 from understudy.hub import bounds, keys
 from understudy.hub.daemons import RegisterDaemon
 from understudy.hub.enqueue import EnqueueTasks
@@ -230,6 +230,19 @@ def test_a_key_that_no_hub_would_know_is_refused(
     assert codes(answers)[-3:] == ["", "too_many_keys", "too_many_keys"]
     hub.ask(RevokeKey("k1", "me"))
     assert codes(hub.ask(create_key(4), create_key(5))) == ["", "too_many_keys"]
+
+
+@pytest.mark.parametrize("is_together", [True, False])
+def test_a_key_that_is_made_twice_is_one(hub: Bench, monkeypatch: pytest.MonkeyPatch, *, is_together: bool) -> None:
+    """The second time it needs no room either."""
+    monkeypatch.setattr(bounds, "KEYS_MAX", 2)
+    asked = [create_key(1), create_key(1), *(RotateKey("k1", "k2", "usk_2", "me") for _ in range(2))]
+    answers = hub.ask(*asked) if is_together else [hub.ask(one)[0] for one in asked]
+    assert codes(answers) == [""] * 4
+    assert (answers[0], answers[2]) == (answers[1], answers[3])
+    assert [key.id for key in hub.store.read(keys.listed_keys)] == ["k1", "k2"]
+    stranger = CreateKey(KeyCreateBody("n1", ["read"]), "k1", "usk_other", "me")
+    assert [type(answer) for answer in hub.ask(stranger)] == [MismatchError]
 
 
 def test_keys_that_were_revoked_hide_none_that_is_valid(hub: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,8 @@ def set_(
     """Only what is named changes; what the hub keeps is read first, because it takes all of it at once."""
     if not (reset or late_after or down_after or expected_sleep):
         raise click.UsageError(t("cli.daemons.nothing_to_set"))
+    if NONE in expected_sleep and len({*expected_sleep}) > 1:
+        raise click.UsageError(t("cli.none_and_more", option="--expected-sleep"))
     windows = [_window(text) for text in expected_sleep if text != NONE]
     hub = connect(admin=True)
     kept: dict[str, Any] = {} if reset else dict(_known(hub, daemon_id).get("settings") or {})

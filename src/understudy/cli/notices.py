@@ -10,7 +10,7 @@ from understudy.cli.client import path_of
 from understudy.cli.commands import Command
 from understudy.cli.connection import connect
 from understudy.cli.exits import AbsentError
-from understudy.cli.options import json_option
+from understudy.cli.options import json_option, refuse_two
 from understudy.cli.terminal import clock_time, note, paint, safe, say, say_json, table
 from understudy.texts import t
 
@@ -32,6 +32,7 @@ COLOURS = {"dead": "red", "waiting": "yellow", "sent": "green", "folded": "dim"}
 @json_option
 def notices(dead: bool, waiting: bool, resend_id: str | None, limit: int, as_json: bool) -> None:
     """The newest first."""
+    refuse_two(resend=resend_id, dead=dead, waiting=waiting)
     if resend_id:
         _resend(resend_id, as_json=as_json)
         return

@@ -86,6 +86,13 @@ def eof_option(command: F) -> F:
     return click.option("--stop-at-eof", is_flag=True, hidden=True)(command)
 
 
+def refuse_two(**given: object) -> None:
+    """UsageError if two of these options were given, of which only one can be meant; it names both."""
+    both = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    if len(both) > 1:
+        raise click.UsageError(t("cli.contradiction", one=both[0], other=both[1]))
+
+
 def data_dir_of(chosen: Path | None) -> Path:
     """The data directory of this start, absolute."""
     data_dir = (chosen or config.user_data_dir(os.environ)).expanduser().absolute()

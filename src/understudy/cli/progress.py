@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from understudy.cli.terminal import note
+from understudy.cli.terminal import can_draw, cut, note, width_of
 from understudy.spans import span
 from understudy.texts import t
 
@@ -22,7 +22,7 @@ class ProgressLine:
         self._already = already  # done by an earlier run: they count for the rest, not for the rate
         self._done = 0
         self._began_s = self._shown_s = time.monotonic()
-        self._is_on_terminal = sys.stderr.isatty()
+        self._is_on_terminal = can_draw(sys.stderr)
         self._stands = False  # a line that a later one takes the place of
 
     def ahead(self, table: str, rows: int) -> None:
@@ -61,6 +61,6 @@ class ProgressLine:
         if not self._is_on_terminal:
             note(line)
             return
-        sys.stderr.write(f"{CLEAR_LINE}{line}")
+        sys.stderr.write(f"{CLEAR_LINE}{cut(line, width_of(sys.stderr) - 1)}")  # what wraps is not cleared
         sys.stderr.flush()
         self._stands = True

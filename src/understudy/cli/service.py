@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +89,8 @@ def install(
     if role == HUB and (command or daemon_id):
         raise click.UsageError(t("cli.service.daemon_only"))
     supervisor = _supervisor(role)
+    if not dry_run:
+        _refuse_suicide(supervisor)
     environ = with_env_file(os.environ, hub["env_file"])
     place = _hub_of(environ, data_dir, is_agreed=hub["is_agreed"], is_dry=dry_run) if role == DAEMON else None
     chosen = {"UNDERSTUDY_DAEMON_ID": daemon_id} if daemon_id else {}
@@ -125,7 +129,8 @@ def uninstall(role: str, as_json: bool) -> None:
     """Data, keys and logs stay."""
     supervisor = _supervisor(role)
     _refuse_suicide(supervisor)
-    supervisor.uninstall()
+    with _told_if_interrupted(role):
+        supervisor.uninstall()
     _tell(role, supervisor, as_json=as_json)
 
 
@@ -161,10 +166,11 @@ def stop(role: str, planned: bool, for_ms: int | None, as_json: bool) -> None:
         raise click.UsageError(t("cli.service.planned_daemon_only"))
     supervisor = _supervisor(role)
     _refuse_suicide(supervisor)
-    if planned:
-        stop_as_planned(supervisor, for_ms or 0)
-    else:
-        supervisor.stop()
+    with _told_if_interrupted(role):
+        if planned:
+            stop_as_planned(supervisor, for_ms or 0)
+        else:
+            supervisor.stop()
     _tell(role, supervisor, as_json=as_json)
 
 
@@ -269,10 +275,25 @@ def _proven(
     from understudy.cli.service_proof import proof_of
 
     proof = proof_of(role, env) if verify and env else None
-    act()
+    heeded = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # of a terminal that is closed: the new program still starts
+    try:
+        with _told_if_interrupted(role):
+            act()
+    finally:
+        signal.signal(signal.SIGHUP, heeded)
     if proof is not None:
         note(t("cli.service.waiting"))
         proof.wait(supervisor)
+
+
+@contextmanager
+def _told_if_interrupted(role: str) -> Iterator[None]:
+    """A program that was asked to end may run on for a while, and `start` would find it running."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(t("cli.service.interrupted", role=role))
+        raise
 
 
 def _show_plan(supervisor: Supervisor, program: Program, key_files: tuple[Path, ...], *, as_json: bool) -> None:

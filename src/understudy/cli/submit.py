@@ -59,11 +59,12 @@ PRIORITIES = ("critical", "high", "medium", "low")
 @json_option
 def submit(text: str, wait: bool, as_json: bool, **given: Any) -> int:
     """Enqueue, then print the id, or the answer alone."""
+    needs = None if given["needs"] is None else _tags(given["needs"])
     content = _stdin() if text == "-" else text
     if not content.strip():
         raise click.UsageError(t("cli.submit.empty"))
     hub = connect()
-    answer = enqueue(hub, content, **given)
+    answer = enqueue(hub, content, **given | {"needs": needs})
     task_id = str(answer["taskId"])
     if not wait:
         say_json(answer) if as_json else say(task_id)
@@ -79,12 +80,21 @@ def submit(text: str, wait: bool, as_json: bool, **given: Any) -> int:
     return _show(task_id, result, as_json=as_json)
 
 
+def _tags(text: str) -> list[str]:
+    """The tags that a machine must offer. UsageError."""
+    tags = [tag for part in text.split(",") if (tag := part.strip())]
+    if NOTHING in tags and {*tags} != {NOTHING}:
+        raise click.UsageError(t("cli.none_and_more", option="--needs"))
+    return [tag for tag in tags if tag != NOTHING]
+
+
 def enqueue(hub: HubClient, content: str, **given: Any) -> dict[str, Any]:
     """Hand it in; safe to be sent again, because it carries a key of its own if it has no other name."""
     body: dict[str, Any] = {
         "content": content,
         "id": given.get("task_id"),
         "source": given.get("source"),
+        "needs": given.get("needs"),
         "priority": given.get("priority"),
         "onLoss": given.get("on_loss"),
         "maxAttempts": given.get("max_attempts"),
@@ -95,8 +105,6 @@ def enqueue(hub: HubClient, content: str, **given: Any) -> dict[str, Any]:
         "takeover": given.get("takeover"),
         "dedupKey": given.get("dedup_key"),
     }
-    if given.get("needs") is not None:
-        body["needs"] = [tag for part in given["needs"].split(",") if (tag := part.strip()) not in ("", NOTHING)]
     if given.get("timeout_ms") is not None:
         body["timeoutSec"] = max(1, -(-given["timeout_ms"] // 1000))
     if given.get("delay_ms") is not None:

@@ -16,7 +16,7 @@ from understudy.clock import SystemClock, parse_iso
 from understudy.spans import span
 from understudy.texts import t
 
-COLUMNS_MIN = 40
+COLUMNS, COLUMNS_MIN = 100, 40  # of a terminal that does not say; of a table
 PIPED_COLUMNS = 240  # of a line that goes to a file or a program; `--json` has all of it
 ONE_PIECE_CHARS = 1_024  # PIPE_BUF is 4,096 bytes, a character has at most 4
 CELL_COLUMNS_MAX = 256  # of a column before the last: names and ids are shorter
@@ -31,9 +31,14 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]{0,16}m")
 _OUR_CODES = re.compile(r"(\x1b\[(?:[012]|3[1-4]|31;1)m)")  # of `paint`
 
 
+def can_draw(stream: TextIO) -> bool:
+    """True for a terminal that obeys control sequences."""
+    return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
 def is_coloured(stream: TextIO) -> bool:
     """Colours only on a terminal that has them, and not with NO_COLOR (no-color.org)."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return can_draw(stream) and not os.environ.get("NO_COLOR")
 
 
 def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
@@ -83,17 +88,17 @@ def _printable(text: str, stream: TextIO) -> str:
     return "".join(part if at % 2 else legible.text(part) for at, part in enumerate(_OUR_CODES.split(text)))
 
 
-def json_of(value: Any, *, indent: int | None = None, is_ascii: bool = False) -> str:
-    """`value` as JSON that no terminal obeys."""
+def json_of(value: Any, *, indent: int | None = None) -> str:
+    """`value` as JSON that no terminal obeys; in ASCII unless stdout is UTF-8, so that no encoding loses a part."""
     import json
 
-    return legible.json(json.dumps(value, ensure_ascii=is_ascii, indent=indent))
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return legible.json(json.dumps(value, ensure_ascii=not is_utf8, indent=indent))
 
 
 def say_json(value: Any) -> None:
     """One JSON document."""
-    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    say(json_of(value, indent=2 if sys.stdout.isatty() else None, is_ascii=not is_utf8))
+    say(json_of(value, indent=2 if sys.stdout.isatty() else None))
 
 
 def safe(text: Any) -> str:
@@ -148,7 +153,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return ""
     rows = [[*(cell if "\x1b" in cell else cut(cell, CELL_COLUMNS_MAX) for cell in row[:-1]), row[-1]] for row in rows]
     widths = [max(columns(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    room = (_room() if sys.stdout.isatty() else PIPED_COLUMNS) - sum(widths[:-1]) - 2 * (len(head) - 1)
+    width = max(width_of(sys.stdout), COLUMNS_MIN) if sys.stdout.isatty() else PIPED_COLUMNS
+    room = width - sum(widths[:-1]) - 2 * (len(head) - 1)
     lines = []
     for number, row in enumerate((head, *rows)):
         cells = [cell + " " * (widths[i] - columns(cell)) for i, cell in enumerate(row[:-1])]
@@ -158,10 +164,16 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def _room() -> int:
-    import shutil
-
-    return max(shutil.get_terminal_size((100, 24)).columns, COLUMNS_MIN)
+def width_of(terminal: TextIO) -> int:
+    """Its columns; COLUMNS comes first, as in other programs."""
+    try:
+        return int(os.environ.get("COLUMNS", "")[:9]) or COLUMNS
+    except ValueError:
+        pass
+    try:
+        return os.get_terminal_size(terminal.fileno()).columns or COLUMNS
+    except (OSError, ValueError):
+        return COLUMNS
 
 
 def ago(instant: str | None) -> str:

@@ -7,6 +7,7 @@ import sys
 import click
 
 from understudy.cli.commands import Command
+from understudy.cli.options import refuse_two
 from understudy.texts import t
 
 SEEDS = 50
@@ -25,8 +26,7 @@ SEEDS = 50
 @click.option("--mutant", default="", metavar="NAME", help=t("cli.verify.mutant"))
 def verify(seeds: int | None, seed: int | None, hubs: int | None, mutant: str, *, sleeping: bool) -> int:
     """0 if every world held."""
-    if seeds is not None and seed is not None:
-        raise click.UsageError(t("cli.verify.both"))
+    refuse_two(seeds=seeds is not None, seed=seed is not None)
     if sleeping and (hubs or 1) > 1:
         raise click.UsageError(t("cli.verify.one_sleeps"))
     from understudy.simulation import verify as run

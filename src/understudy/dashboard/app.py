@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 from starlette.responses import Response
@@ -21,7 +20,8 @@ from understudy.config.shown import SettingShown
 from understudy.config.table import Settings
 from understudy.dashboard.asked import Asked, ProxyTrust, Strangers
 from understudy.dashboard.badge import badge_routes
-from understudy.dashboard.logins import login_routes
+from understudy.dashboard.logins import login_path, login_routes
+from understudy.dashboard.once import ids_of
 from understudy.dashboard.page import Act, FieldError, FormRefusal, Page
 from understudy.dashboard.pages import ACTS, PAGES, settings
 from understudy.dashboard.safety import HEADERS, own_path
@@ -109,19 +109,12 @@ class PageApp:
         language = asked.query("lang")
         if language in LANGUAGES:
             asked.keep_language(language)
-            query = "&".join(part for part in asked.query_text.split("&") if not part.startswith("lang="))
-            return site.see(asked, own_path(asked.path.partition("?")[0] + (f"?{query}" if query else "")))
+            return site.see(asked, asked.in_language())
         if not await site.doorman.admit(asked):
-            return site.see(asked, login_path(asked))
+            return site.see(asked, login_path(own_path(asked.path)))
         if not asked.caller.may(*self._page.scopes):
             raise ForbiddenError(code="scope")
         return await site.page(self._page, asked)
-
-
-def login_path(asked: Asked) -> str:
-    """The login, and from there back to where somebody wanted to go."""
-    wanted = own_path(asked.path)
-    return "/login" if wanted == "/" else f"/login?next={quote(wanted, safe='/=')}"
 
 
 class ActApp:
@@ -185,7 +178,8 @@ class ActApp:
     def _operation(self, asked: Asked, form: dict[str, str]) -> Operation:
         act, api = self._act, self._site.api
         path = {name: str(value) for name, value in asked.request.path_params.items()}
-        now, ids = api.hub.clock.now_ms(), api.hub.ids
+        once = ids_of(form.get("once", ""), asked.request.scope["path"], asked.secret) if act.is_once else None
+        now, ids = api.hub.clock.now_ms(), once or api.hub.ids
         request = ApiRequest(asked.caller, path, {}, _body(act, form), now, ids, redactor=api.redactor)
         check_path(request)
         assert act.endpoint.make is not None

@@ -21,7 +21,7 @@ from understudy.coordinator.nouns import Session
 from understudy.dashboard.language import COOKIE as LANGUAGE_COOKIE
 from understudy.dashboard.language import KEPT_S as LANGUAGE_KEPT_S
 from understudy.dashboard.language import language_of
-from understudy.dashboard.safety import is_encrypted
+from understudy.dashboard.safety import is_encrypted, own_path
 from understudy.hub.keys import Caller
 
 FORM_BYTES_MAX = 1 << 20
@@ -75,10 +75,12 @@ class Asked:
         """A form is answered at its own address: from here on this is a request for the page that the form is on."""
         self._again = path
 
-    @property
-    def page_again(self) -> str:
-        """The page that the form is on, without its query; "" for a page that was asked for itself."""
-        return self._again.partition("?")[0]
+    def in_language(self, language: str = "") -> str:
+        """Its own address, which chooses this language, or none."""
+        path, _, query = own_path(self.path).partition("?")
+        kept = [part for part in query.split("&") if part and not part.startswith("lang=")]
+        chosen = "&".join([*kept, f"lang={language}"] if language else kept)
+        return f"{path}?{chosen}" if chosen else path
 
     @property
     def caller(self) -> Caller:

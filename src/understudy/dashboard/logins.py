@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import quote
 
+from starlette.datastructures import QueryParams
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -60,11 +62,23 @@ class _LoginApp:
 def _refused(site: Site, asked: Asked, error: UnderstudyError) -> Response:
     is_link = asked.request.scope["path"].startswith(LOGIN_PATH)
     word = "too_many" if isinstance(error, TooManyRequestsError) else "bad_link" if is_link else "bad_key"
-    return site.plain(asked, LOGIN_TEMPLATE, error.status, trouble=word, next="/")
+    if is_link:
+        asked.show_again("/login")  # in another language, the page does not try the link once more
+    return site.plain(asked, LOGIN_TEMPLATE, error.status, trouble=word, next=_wanted(asked))
+
+
+def login_path(wanted: str) -> str:
+    """The login, and from there back to where somebody wanted to go."""
+    return "/login" if wanted == "/" else f"/login?next={quote(wanted, safe='/=')}"
+
+
+def _wanted(asked: Asked) -> str:
+    """Where the login leads."""
+    return own_path(QueryParams(asked.path.partition("?")[2]).get("next", "/"))
 
 
 async def _show(site: Site, asked: Asked) -> Response:
-    wanted = own_path(asked.request.query_params.get("next", "/"))
+    wanted = _wanted(asked)
     language = asked.query("lang")
     if language in LANGUAGES:
         asked.keep_language(language)
@@ -79,6 +93,8 @@ async def _take_key(site: Site, asked: Asked) -> Response:
     form = await asked.form(LOGIN_BYTES_MAX)
     if not is_from_us(asked.headers, asked.public_url):
         raise ForbiddenError(code="foreign")
+    wanted = own_path(form.get("next", "/"))
+    asked.show_again(login_path(wanted))  # a key that is refused can be corrected there
     secret = form.get("key", "").strip()
     if not secret:
         raise UnauthorizedError
@@ -87,7 +103,7 @@ async def _take_key(site: Site, asked: Asked) -> Response:
         site.api.limit.wrong_key(address_of(asked.request.client))
     assert caller is not None
     await site.doorman.begin_with_key(asked, caller)
-    return site.see(asked, own_path(form.get("next", "/")))
+    return site.see(asked, wanted)
 
 
 async def _wait_for_person(site: Site, asked: Asked) -> Response:

@@ -87,6 +87,7 @@ class Act(Struct, frozen=True):
     result: str = ""  # the template that shows the answer, for what is shown once; "": back to the page
     page: str = ""  # the name of the page with its form, which says what was refused and keeps what was filled in
     required: frozenset[str] = frozenset()  # fields that are read even when they are empty
+    is_once: bool = False  # its form has a name (`once`): sent again, it makes the same thing, with the same secret
     leads_to: Callable[[Any], str] | None = None  # from its answer to the page that follows; None: back to its own
 
 

@@ -13,6 +13,7 @@ from understudy.dashboard.asked import Asked, ProxyTrust
 from understudy.dashboard.doorman import Doorman
 from understudy.dashboard.frame import NAVIGATION, STANDING
 from understudy.dashboard.live import Live, RenderedFragment, shown_of
+from understudy.dashboard.once import FORM
 from understudy.dashboard.page import ANONYMOUS, Act, FormRefusal, Fragment, Given, Page
 from understudy.dashboard.render import Buttons, given_values, rendered
 from understudy.dashboard.safety import PAGE_HEADERS
@@ -114,7 +115,7 @@ class Site:
             "version": self.api.hub.version,
             "static_version": static_version(),
             "parts": {},
-            "once": self.api.hub.ids.new("form"),  # a name for what a form makes, so that it is made once
+            "once": self.api.hub.ids.new(FORM),  # a name for what a form makes, so that it is made once
             "refused": None,
             "form": {},
         }

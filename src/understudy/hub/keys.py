@@ -10,7 +10,7 @@ from msgspec import Struct
 from understudy.coordinator import keys, sessions
 from understudy.coordinator.changes import Decision, Draft
 from understudy.coordinator.nouns import Key, Now
-from understudy.errors import ConflictError, NotFoundError
+from understudy.errors import ConflictError, MismatchError, NotFoundError
 from understudy.hub.bounds import KEYS_MAX
 from understudy.hub.operation import Operation
 from understudy.hub.working_set import Needs, WorkingSet
@@ -21,6 +21,7 @@ from understudy.wire.keys import KeyCreateBody
 SCOPES = frozenset({"submit", "work", "memory", "read", "admin"})
 OWNER_SCOPES = SCOPES - {"admin"}
 ADMIN_KEY_NAME = "ADMIN_API_KEY"
+_REVOKED = "Key is revoked: create a new one"
 MARK_CHARS = 8  # enough to see that a key of the environment is another one now, too few to guess it from
 
 
@@ -93,8 +94,20 @@ class KeyChange(Operation):
     """Whatever changes which keys are good: the edge takes it over before it answers."""
 
 
+def known(work: WorkingSet, key_id: str, secret: str) -> Key | None:
+    """The key that this very request has made before; None if it is new. ConflictError, MismatchError."""
+    key = work.get(Key, key_id)
+    if key is None:
+        return None
+    if key.hash != hash_of(secret):
+        raise MismatchError("Key id is in use")
+    if key.revoked_at:
+        raise ConflictError(_REVOKED, "revoked")
+    return key
+
+
 class CreateKey(KeyChange):
-    """A new key. The secret is made at the edge, answered once and never stored."""
+    """A new key. The secret is made at the edge and never stored; with the same id and secret it is made once."""
 
     def __init__(self, body: KeyCreateBody, key_id: str, secret: str, by: str) -> None:
         self.body = body
@@ -103,13 +116,18 @@ class CreateKey(KeyChange):
         self.by = by
 
     def needs(self, needs: Needs) -> None:
-        """The number of valid keys."""
+        """The number of valid keys, and the key if it was made before."""
+        needs.row(Key, self.key_id)
         needs.key_count = True
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Store its hash."""
-        work.bounds.take_key()
         scopes = " ".join(sorted(set(self.body.scopes)))
+        if made := known(work, self.key_id, self.secret):
+            if (made.name, made.scopes) != (self.body.name, scopes):
+                raise MismatchError("Key was made before, with another name or other scopes")
+            return Decision(new_key(made, self.secret))
+        work.bounds.take_key()
         key = Key(self.key_id, self.body.name, hash_of(self.secret), scopes, now.wall)
         return keys.create(key, self.by, now).decision(new_key(key, self.secret))
 
@@ -148,7 +166,7 @@ class RevokeKey(KeyChange):
 class RotateKey(KeyChange):
     """A successor with the same name and scopes; the old one stays valid until it is revoked.
 
-    What the old one submitted is the successor's as well.
+    What the old one submitted is the successor's as well. With the same id and secret it is made once.
     """
 
     def __init__(self, key_id: str, new_id: str, secret: str, by: str) -> None:
@@ -158,8 +176,9 @@ class RotateKey(KeyChange):
         self.by = by
 
     def needs(self, needs: Needs) -> None:
-        """The key, and the number of valid ones."""
+        """The key, the number of valid ones, and the successor if it was made before."""
         needs.row(Key, self.key_id)
+        needs.row(Key, self.new_id)
         needs.key_count = True
 
     def decide(self, work: WorkingSet, now: Now) -> Decision:
@@ -167,8 +186,10 @@ class RotateKey(KeyChange):
         key = work.get(Key, self.key_id)
         if key is None:
             raise NotFoundError("Key not found")
+        if made := known(work, self.new_id, self.secret):
+            return Decision(rotated_key(made, self.secret, key.id))
         change = keys.rotate(key, self.new_id, hash_of(self.secret), self.by, now)
         if change is None:
-            raise ConflictError("Key is revoked: create a new one", "revoked")
+            raise ConflictError(_REVOKED, "revoked")
         work.bounds.take_key()
         return change.decision(rotated_key(change.noun, self.secret, key.id))

@@ -10,7 +10,7 @@ import click
 
 from understudy.cli.commands import Command
 from understudy.cli.exits import ClientError, Exit
-from understudy.cli.options import json_option
+from understudy.cli.options import json_option, refuse_two
 from understudy.cli.terminal import note
 from understudy.spans import span
 from understudy.texts import t
@@ -27,6 +27,7 @@ understudy drill --live --yes"""
 @json_option
 def drill(live: bool, yes: bool, keep: bool, as_json: bool) -> int:
     """0 if every step happened."""
+    refuse_two(live=live, keep=keep)
     hide()
     if live:
         from understudy.cli.drill.live import play_live

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from understudy.cli.client import HubClient
 from understudy.cli.connection import HubAddress
 from understudy.cli.exits import AbsentError, ClientError
 from understudy.cli.machine import host_of, shares_machine
-from understudy.cli.terminal import clock_time, json_of, safe, say
+from understudy.cli.terminal import can_draw, clock_time, json_of, safe, say
 from understudy.cli.watch.changes import NOTHING, Change, changes, text_of
 from understudy.cli.watch.scene import HubSnapshot, Scene
 from understudy.cli.watch.threads import Threads
@@ -41,7 +40,7 @@ def watch(place: HubAddress, *, as_json: bool) -> None:
 
 def is_drawn(*, as_json: bool) -> bool:
     """True for a terminal that can be drawn on."""
-    return sys.stdout.isatty() and not as_json and os.environ.get("TERM") not in ("dumb", "unknown")
+    return can_draw(sys.stdout) and not as_json
 
 
 def read_look(hub: HubClient, place: HubAddress, mono_ms: Callable[[], int]) -> HubSnapshot:

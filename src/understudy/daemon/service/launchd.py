@@ -38,6 +38,7 @@ class Launchd:
         self, role: str, home: Path, uid: int, run: Run, clock: Clock, pause: Callable[[float], None] = time.sleep
     ) -> None:
         self.name = LABEL.format(role=role)
+        self._role = role
         self.path = home / "Library" / "LaunchAgents" / f"{self.name}.plist"
         self._domain = f"gui/{uid}"
         self._target = f"{self._domain}/{self.name}"
@@ -75,10 +76,10 @@ class Launchd:
         """Bootout returns before the job has gone (36, Operation now in progress): it is waited for."""
         if not self._is_loaded():
             return
-        ran = self._launchctl("bootout", self._target)
         limit_s = self._exit_s() + GONE_MORE_S
+        ran = self._launchctl("bootout", self._target)
         if not self._until(lambda: not self._is_loaded(), limit_s):
-            raise ServiceError(t("service.launchd.not_gone", target=self._target, said=ran.said))
+            raise ServiceError(t("service.launchd.not_gone", target=self._target, said=ran.said, role=self._role))
 
     def restart(self) -> None:
         """Never `kickstart -k`: a changed plist would not be read."""
@@ -126,7 +127,7 @@ class Launchd:
                 break
             self._pause(doubled_ms(PAUSE_MS, PAUSE_MS_MAX, number - 1) / 1000)
         key = "service.launchd.no_gui" if ran.code == NO_GUI else "service.launchd.bootstrap"
-        raise ServiceError(t(key, target=self._target, said=ran.said))
+        raise ServiceError(t(key, target=self._target, said=ran.said, role=self._role))
 
     def _see_it_run(self) -> None:
         """A pended spawn never happens by itself; `kickstart` cures it (docs/measured.md, Services)."""
@@ -143,7 +144,10 @@ class Launchd:
             raise ServiceError(t("service.absent", path=self.path))
 
     def _exit_s(self) -> float:
-        return float(_plist_of(self.path).get("ExitTimeOut", 20))  # launchd's own default
+        """How long the job may take to end: as it was loaded, also if the file says less by now."""
+        loaded = re.search(r"^\texit timeout = (\d{1,9})$", self._print().out, re.MULTILINE)
+        written = float(_plist_of(self.path).get("ExitTimeOut", 20))  # launchd's own default
+        return max(written, float(loaded[1]) if loaded else 0.0)
 
     def _is_loaded(self) -> bool:
         return self._print().code == 0

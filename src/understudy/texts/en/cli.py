@@ -44,6 +44,8 @@ TEXTS = {
     "cli.exit.interrupted": "ended by Ctrl-C (`up`, `hub` and `daemon` end with 0)",
     "cli.exit.reader_gone": "the reader of the output has gone",
     "cli.empty_option": "{option} is empty: give it a value, or leave it out",
+    "cli.contradiction": "{one} and {other} cannot be given together: leave one of them out",
+    "cli.none_and_more": "{option}: `none` and another value cannot be given together: leave one of them out",
     "cli.number_type": "integer range",
     "cli.usage_hint": "`{command} --help` shows how.",
     "cli.no_such_command": "There is no command {name!r}. {fix}",

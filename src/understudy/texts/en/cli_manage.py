@@ -30,6 +30,5 @@ TEXTS = {
     "cli.verify.sleeping": "The hub of each world is put to sleep between requests, as on Cloudflare. Default: in every sixth world or so, as its seed says.",
     "cli.verify.one_sleeps": "--sleeping is about one hub: leave --hubs out.",
     "cli.verify.mutant": "Plant this bug first: it must be found.",
-    "cli.verify.both": "Give --seeds or --seed, not both.",
     "cli.completion.help": "Print the script with which your shell completes understudy's commands and options.",
 }

@@ -20,6 +20,7 @@ TEXTS = {
     "cli.daemon.empty_command": "the COMMAND behind `--` is empty: name a program, or leave `--` out for the assistant that the settings choose",
     "cli.service.daemon_only": "only a daemon has an id and a COMMAND",
     "cli.service.already": "understudy: it is already running (pid {pid})",
+    "cli.service.interrupted": "understudy: interrupted; the service may be off now. `understudy service restart {role}` turns it on.",
     "cli.service.waiting": "understudy: started; waiting for the confirmation",
     "cli.service.key_file": "# with the key in {path} (only you can read it)",
     "cli.service.older": "an older daemon is on this machine; two would take each other's tasks. Stop it first:\n{found}\nThen run this again (--force installs beside it).",

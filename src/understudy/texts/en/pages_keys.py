@@ -30,6 +30,7 @@ TEXTS = {
     "pages.keys.scope.read": "look at everything but keys, sessions, settings and conversations; change nothing",
     "pages.keys.scope.admin": "everything, keys included",
     "pages.keys.create": "Create",
+    "pages.keys.used": "This form has been sent before, with another name or other scopes. No key was made now. Create it again to make another key.",
     "pages.keys.sessions": "Sessions",
     "pages.keys.sessions.hint": "Browsers that are logged in. A session ends after 30 days, or after 7 days without use.",
     "pages.keys.this_one": "This browser",

@@ -44,6 +44,8 @@ TEXTS = {
     "cli.exit.interrupted": "Ctrl-C で終了(`up`、`hub`、`daemon` は 0 で終了)",
     "cli.exit.reader_gone": "出力先が閉じられた",
     "cli.empty_option": "{option} が空です。値を指定するか、オプションを付けないでください",
+    "cli.contradiction": "{one} と {other} は同時に指定できません。どちらか一方を外してください。",
+    "cli.none_and_more": "{option}: `none` とほかの値は同時に指定できません。どちらか一方を外してください。",
     "cli.number_type": "整数",
     "cli.usage_hint": "使い方は `{command} --help` で確認できます。",
     "cli.no_such_command": "{name!r} というコマンドはありません。{fix}",

@@ -30,6 +30,5 @@ TEXTS = {
     "cli.verify.sleeping": "各世界のハブを、Cloudflare のようにリクエストの合間に休眠させます。既定はシードに応じて、およそ 6 つに 1 つの世界です。",
     "cli.verify.one_sleeps": "--sleeping はハブが 1 つの場合のものです。--hubs は外してください。",
     "cli.verify.mutant": "先にこの不具合を仕込みます。検出されなければ失敗とみなします。",
-    "cli.verify.both": "--seeds と --seed はどちらか一方だけ指定してください。",
     "cli.completion.help": "understudy のコマンドとオプションをシェルで補完するためのスクリプトを出力します。",
 }

@@ -20,6 +20,7 @@ TEXTS = {
     "cli.daemon.empty_command": "`--` の後の COMMAND が空です。プログラムを指定するか、設定で選んだアシスタントを使う場合は `--` を付けないでください。",
     "cli.service.daemon_only": "id と COMMAND を持つのはデーモンだけです。",
     "cli.service.already": "understudy: すでに動いています(pid {pid})。",
+    "cli.service.interrupted": "understudy: 中断しました。サービスは停止している可能性があります。`understudy service restart {role}` で起動できます。",
     "cli.service.waiting": "understudy: 起動しました。確認を待っています。",
     "cli.service.key_file": "# キーは {path} に保存します(所有者だけが読めます)",
     "cli.service.older": "このマシンに旧デーモンがあります。2 つのデーモンが動くと互いのタスクを取り合うため、先に止めてください:\n{found}\nその後もう一度実行してください(--force なら並べてインストールします)。",

@@ -30,6 +30,7 @@ TEXTS = {
     "pages.keys.scope.read": "キー、セッション、設定、会話の記憶を除くすべての閲覧(変更は不可)",
     "pages.keys.scope.admin": "キーの管理を含むすべての操作",
     "pages.keys.create": "作成",
+    "pages.keys.used": "このフォームはすでに別の名前または権限で送信されています。今回はキーを作成していません。もう一度送信すると、別のキーになります。",
     "pages.keys.sessions": "セッション",
     "pages.keys.sessions.hint": "ログイン中のブラウザーです。セッションは 30 日で、または 7 日間使わないと終了します。",
     "pages.keys.this_one": "このブラウザー",
