@@ -656,6 +656,21 @@ def test_a_task_that_waits_for_its_turn_is_given_back_before_its_time_is_over_at
     assert hub.stage.run_until(lambda: hub.stage.started == ["t1", "t2"])
 
 
+def test_a_task_that_waits_for_its_turn_is_given_back_when_its_daemon_drains(tmp_path: Path) -> None:
+    hub = started(RulesHub(capacity=2))
+    in_workspaces(hub, tmp_path)
+    hub.stage.play = lambda _: (8_000, Ended(code=0, stdout=b"in time"))
+    hub.submit("t1", workspace="here")
+    hub.submit("t2", workspace="here")
+    assert hub.stage.run_until(lambda: len(hub.stage.state.runs) == 2 and bool(hub.stage.started))
+    asked_ms = hub.stage.now_ms
+    hub.stage.state.ask_to_stop()
+    assert hub.stage.run_until(lambda: bool(hub.released))
+    assert hub.stage.now_ms - asked_ms < 1_000
+    assert hub.stage.run_until(lambda: hub.stage.state.is_stopped, within_ms=30_000)
+    assert (hub.stage.started, hub.applied, hub.released) == (["t1"], ["t1"], [("t2", "not_started")])
+
+
 @pytest.mark.parametrize(("first_s", "releases"), [(60, 0), (110, 0), (630, 1), (700, 2)])
 def test_tasks_that_wait_for_their_turn_begin_in_the_order_in_which_they_came(
     tmp_path: Path, first_s: int, releases: int

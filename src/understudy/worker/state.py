@@ -304,6 +304,13 @@ class WorkerState:
         for name in ("main", "report"):
             self.signals.raise_(name)
 
+    def begin_drain(self) -> None:
+        """Claim and begin nothing more: what waits is given back, what has begun may go on."""
+        self.mode = DRAINING
+        for run in self.runs.values():
+            if not run.has_process:
+                self.stop_run(run, "drain")
+
     def stop_run(self, run: Run, why: str) -> None:
         """Ask a run's loop to end it; being lost outweighs every other reason."""
         if not run.stop or why == "lost":
