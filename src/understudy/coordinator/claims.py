@@ -51,7 +51,7 @@ def is_granted(task: Task, grant: Grant) -> bool:
 
 
 def held_ms(task: Task, now: Now, policy: Policy) -> int:
-    """How long ago its lease was granted; more than 0 for the same lease again."""
+    """The time since its lease was granted; more than 0 for the same lease again."""
     return max(now.h - (task.hard_end_h - task.timeout_ms - policy.overtime_ms), 0)
 
 

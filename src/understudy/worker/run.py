@@ -118,7 +118,7 @@ def _carry(state: WorkerState, run: Run) -> Loop:
 def _may_begin(state: WorkerState, run: Run) -> Steps[bool]:
     """Wait for its turn, for its lease and for a guard → whether it may be started.
 
-    It may have been stopped while the guard was told. Nothing is awaited between this look and its start.
+    It may have been stopped while the guard got it. Nothing is awaited between the last look and its start.
     """
     begin_by_ms = begins_by_ms(run)
     may_begin = (
