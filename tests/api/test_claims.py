@@ -43,6 +43,13 @@ def test_a_lease_has_token_attempt_on_loss_and_duration(hub: Hub) -> None:
     assert at(lease["expiresAt"]) == hub.now + 30_000
 
 
+def test_a_claim_that_may_be_repeated_is_told_for_how_long_its_lease_has_been_held(hub: Hub) -> None:
+    hub.enqueue(timeoutSec=60)
+    assert hub.lease(requestId="r1")["heldSec"] == 0
+    hub.advance(12_000)
+    assert hub.lease(requestId="r1")["heldSec"] == 12
+
+
 @pytest.mark.parametrize(("asked", "seconds"), [(10, 10), (30, 30), (31, 30), (600, 30), (None, 30)])
 def test_the_hub_chooses_the_duration_and_a_claim_may_only_shorten_it(
     hub: Hub, asked: int | None, seconds: int

@@ -14,8 +14,7 @@ import pytest
 
 from tests.api.hubs import Hub
 from tests.api.wire import ADMIN, OWNER
-from understudy.store import migrations
-from understudy.store.sqlite import SqliteStore
+from tests.older_stores import add_row, store_of_schema
 from understudy.worker.executors import TaskToRun
 from understudy.worker.executors.prompt import conversation_of
 
@@ -123,20 +122,14 @@ def test_a_rotated_key_keeps_tasks_deduplication_and_conversation(hub: Hub) -> N
 
 @pytest.mark.sqlite
 def test_keys_tasks_and_messages_of_an_older_store_get_their_owners(
-    start_hub: Callable[..., Hub], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start_hub: Callable[..., Hub], tmp_path: Path
 ) -> None:
     path = tmp_path / "hub.db"
-    with monkeypatch.context() as old:
-        old.setattr(migrations, "SCHEMA_VERSION", 4)
-        SqliteStore(path).close()
-    with closing(sqlite3.connect(path)) as db, db:
+    with store_of_schema(4, path) as db:
         for key, scopes, to in (("k1", "submit", "k2"), ("k2", "submit", ""), ("m", "memory submit", "")):
             db.execute("INSERT INTO api_key VALUES (?, 'n', ?, ?, 1, 0, ?)", (key, f"hash of {key}", scopes, to))
-        columns = [row[1:3] for row in db.execute("PRAGMA table_info(task)")]
         for task, submitter in (("t1", "k1"), ("t2", "k2"), ("t3", "m"), ("t4", "env:UNDERSTUDY_API_KEY")):
-            values = {"id": task, "submitter": submitter, "user_id": "U1", "status": "queued"}
-            row = [values.get(name, 0 if kind == "INTEGER" else "") for name, kind in columns]
-            db.execute(f"INSERT INTO task VALUES ({', '.join('?' * len(row))})", row)
+            add_row(db, "task", id=task, submitter=submitter, user_id="U1", status="queued")
             message = (f"{task}:ask", "U1", "slack", "user", task, "task", "", 1)
             db.execute("INSERT INTO memory VALUES (?, ?, ?, ?, ?, ?, ?, ?)", message)
         db.execute("INSERT INTO memory VALUES ('said', 'U1', 'slack', 'user', 'x', '', '', 1)")

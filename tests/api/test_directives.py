@@ -130,8 +130,11 @@ def test_a_restart_within_an_hour_may_wait_for_a_run_of_forty_minutes(hub: Hub) 
 
 
 @pytest.mark.sqlite
-def test_a_drain_that_waits_for_a_run_of_forty_minutes_is_done(hub: Hub) -> None:
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_a_drain_that_waits_for_a_run_of_forty_minutes_is_done(hub: Hub, is_paused: bool) -> None:
     directive = asked(hub)
+    if is_paused:
+        hub.post("/api/daemons/mini/pause", key=ADMIN).of(200)
     offered(hub)
     hub.beat(state="draining", directives=[{"id": directive, "state": "started"}]).of(200)
     for _ in range(20):
@@ -139,6 +142,16 @@ def test_a_drain_that_waits_for_a_run_of_forty_minutes_is_done(hub: Hub) -> None
         hub.beat(state="draining").of(200)
     hub.beat(state="draining", directives=[{"id": directive, "state": "done"}]).of(200)
     assert (shown(hub)["state"], told(hub)) == ("done", ["asked", "delivered", "done"])
+
+
+@pytest.mark.sqlite
+def test_a_drain_of_a_daemon_that_is_not_heard_any_more_fails_although_it_is_paused(hub: Hub) -> None:
+    directive = asked(hub)
+    hub.post("/api/daemons/mini/pause", key=ADMIN).of(200)
+    offered(hub)
+    hub.beat(state="draining", directives=[{"id": directive, "state": "started"}]).of(200)
+    hub.advance(25 * MINUTE)
+    assert (shown(hub)["state"], hub.daemon("mini")["state"]) == ("failed", "paused")
 
 
 @pytest.mark.sqlite

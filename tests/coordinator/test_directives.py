@@ -48,14 +48,23 @@ def test_one_that_has_begun_has_its_time_and_a_quarter_of_an_hour_for_its_end(le
 
 
 @pytest.mark.parametrize(
-    ("kind", "state", "end"),
-    [("drain", "draining", "started"), ("drain", "late", "failed"), ("restart", "draining", "failed")],
+    ("kind", "drains", "is_later"), [("drain", True, True), ("drain", False, False), ("restart", True, False)]
 )
-def test_a_drain_lasts_as_long_as_its_daemon_says_that_it_is_draining(kind: str, state: str, end: str) -> None:
-    change = directives.lapsed(replace(ASKED, kind=kind, state="started"), replace(MINI, state=state), LATER)
-    assert change is not None
-    is_open = end == "started"
-    assert (change.noun.state, change.noun.expires_h > LATER.h, bool(change.events)) == (end, is_open, not is_open)
+def test_a_drain_lasts_as_long_as_its_daemon_says_that_it_is_draining(kind: str, drains: bool, is_later: bool) -> None:
+    begun = replace(ASKED, kind=kind, state="started")
+    rows = directives.offer(MINI, (begun,), {}, "b1", NOW, drains=drains).change.rows
+    assert rows[1:] == ((replace(begun, expires_h=NOW.h + 900_000),) if is_later else ())
+
+
+@pytest.mark.parametrize(("interval_ms", "left_ms"), [(10_000, 450_001), (3_600_000, 7_200_001)])
+def test_not_each_beat_of_a_draining_daemon_writes_its_drain_and_its_interval_may_be_long(
+    interval_ms: int, left_ms: int
+) -> None:
+    mini = replace(MINI, interval_ms=interval_ms)
+    begun = replace(ASKED, state="started", expires_h=NOW.h + left_ms)
+    assert directives.goes_on(begun, mini, NOW).noun is begun
+    later = directives.goes_on(replace(begun, expires_h=NOW.h + left_ms - 1), mini, NOW).noun
+    assert later.expires_h - NOW.h == 2 * (left_ms - 1) >= 4 * interval_ms
 
 
 def test_it_ends_although_its_daemon_is_gone() -> None:

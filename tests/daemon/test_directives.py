@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from understudy.worker.effects import (
     Wait,
     WriteLog,
 )
+from understudy.worker.workspaces import Workspaces
 
 MINUTE_MS = 60_000
 LATER = "boot-2"
@@ -100,6 +102,20 @@ def test_a_drained_daemon_finishes_what_runs_and_claims_nothing_until_it_is_resu
     hub.ask("d2", "resume")
     assert hub.stage.run_until(lambda: "t2" in hub.results)
     assert hub.reported("d2") == ["done"]
+
+
+def test_a_task_that_has_not_begun_when_its_daemon_is_drained_is_given_back(tmp_path: Path) -> None:
+    hub = begun(OwnersHub(capacity=2))
+    (tmp_path / "here").mkdir()
+    hub.stage.state.workspaces = Workspaces(root=str(tmp_path))
+    hub.stage.play = lambda _: (MINUTE_MS, Ended(code=0, stdout=b"done"))
+    for name in ("t1", "t2"):
+        hub.submit(name, workspace="here")
+    assert hub.stage.run_until(lambda: len(hub.stage.state.runs) == 2 and bool(hub.stage.started))
+    hub.ask("d1", "drain")
+    assert hub.stage.run_until(lambda: hub.released == [("t2", "not_started")], within_ms=30_000)
+    assert hub.stage.run_until(lambda: hub.reported("d1") == ["started", "done"])
+    assert (hub.stage.started, hub.applied) == (["t1"], ["t1"])
 
 
 def test_a_drained_daemon_stays_so_in_its_next_life() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +10,13 @@ import pytest
 
 from tests.hub.conftest import Bench
 from tests.hub.test_batch import claim
+from tests.older_stores import add_row, store_of_schema
 from understudy.coordinator.nouns import Policy, Usage
 from understudy.errors import StoreFullError
 from understudy.hub.enqueue import TASK_BYTES, EnqueueTasks
 from understudy.hub.results import ReportResult
 from understudy.hub.retention import PurgeRows
 from understudy.hub.task_commands import CommandTask
-from understudy.store import migrations
 from understudy.store.sqlite import SqliteStore
 from understudy.wire.tasks import EnqueueBody, ResultBody
 
@@ -122,16 +120,11 @@ def test_what_was_counted_is_what_a_count_finds(hub: Bench) -> None:
     assert usage(hub) == counted(hub) != {}
 
 
-def test_tasks_of_an_older_store_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tasks_of_an_older_store_count(tmp_path: Path) -> None:
     path = tmp_path / "hub.db"
-    with closing(sqlite3.connect(path)) as db, db, monkeypatch.context() as old:
-        old.setattr(migrations, "SCHEMA_VERSION", 6)
-        migrations.migrate(db, None)
-        columns = [row[1:3] for row in db.execute("PRAGMA table_info(task)")]
+    with store_of_schema(6, path) as db:
         for task, status, key in (("a", "queued", "k1"), ("b", "done", "k1"), ("c", "cancelled", "k2")):
-            values = {"id": task, "submitter": key, "status": status, "finished_at": int(status != "queued")}
-            row = [values.get(name, 0 if kind == "INTEGER" else "") for name, kind in columns]
-            db.execute(f"INSERT INTO task VALUES ({', '.join('?' * len(row))})", row)
+            add_row(db, "task", id=task, submitter=key, status=status, finished_at=int(status != "queued"))
     store = SqliteStore(path)
     found = store.read(lambda tx: tx.load_all(Usage, 10))
     store.close()

@@ -100,6 +100,50 @@ def test_a_daemon_that_stopped_as_planned_is_away_after_a_while(standing_in):
     assert isinstance(hub.reserve(), TakeoverCall)
 
 
+def go_away(hub, how):
+    """A daemon is away, takeover is open, and nothing more is heard."""
+    if how == "planned":
+        hub.beat(state="stopping", planned_for_sec=3_600)
+        hub.pass_time(901_000)
+    elif how == "asleep":
+        hub.beat()  # at 02:40
+        hub.ask(ConfigureDaemon("mini", SettingsBody(expected_sleep=[SleepWindow("02:42", "03:10")])))
+        hub.pass_time(180_000 + 901_000)
+    elif how == "draining":
+        for _ in range(92):
+            hub.beat(state="draining")
+            hub.pass_time(10_000)
+    else:
+        hub.beat(auth={"claude_code": "logged_out"})
+
+
+@pytest.mark.parametrize("how", ["planned", "asleep", "draining", "stuck"])
+def test_no_silence_of_a_daemon_that_is_away_shuts_it_and_its_next_word_does(standing_in, how):
+    hub = standing_in()
+    go_away(hub, how)
+    assert hub.look().is_open
+    while not hub.events("daemon.down"):
+        hub.pass_time(10_000)
+        assert hub.look().is_open
+    assert len(hub.events("daemon.late")) == 1
+    hub.beat()
+    assert not hub.look().is_open
+    assert hub.names() == ["takeover.opened", "takeover.closed"]
+
+
+@pytest.mark.parametrize("said", ["stopping", "running"])
+def test_a_word_of_a_daemon_that_was_away_shuts_it_until_it_is_down(standing_in, said):
+    hub = standing_in()
+    go_away(hub, "planned")
+    assert hub.look().is_open
+    hub.beat(state=said)
+    for _ in range(29):
+        assert not hub.look().is_open
+        hub.pass_time(10_000)
+    hub.pass_time(10_000)
+    assert hub.look().is_open
+
+
 def test_a_daemon_that_was_late_before_its_expected_sleep_is_away_after_a_while_of_that(standing_in):
     hub = standing_in()
     hub.enqueue()

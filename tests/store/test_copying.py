@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.older_stores import store_of_schema
 from tests.store.conformance import queued
 from tests.store.copying import CopyExercise, changed, copied, copying, lost, refused, save
 from tests.store.test_check import Stopped, rows
@@ -103,11 +102,8 @@ def test_a_file_that_a_hub_has_open_is_refused_at_once_and_kept_from_it_afterwar
 
 
 def test_an_older_source_is_migrated_as_a_hub_would(tmp_path: Path) -> None:
-    from understudy.store import migrations
-
-    with closing(sqlite3.connect(tmp_path / "old.db")) as db, db, pytest.MonkeyPatch.context() as old:
-        old.setattr(migrations, "SCHEMA_VERSION", 9)
-        migrations.migrate(db, None)
+    with store_of_schema(9, tmp_path / "old.db"):
+        pass
     old_store, new_store = (open_alone(str(tmp_path / name), "", Stopped()) for name in ("old.db", "new.db"))
     assert copied(old_store, new_store)["hearing"].rows == 1
     old_store.close()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.forgetful import SYNCED
+from tests.older_stores import store_of_schema
 from tests.store.conformance import T0, StoreConformance, queued
 from tests.store.paging import PagingExercise
 from tests.store.searches import SearchExercise
@@ -149,9 +150,7 @@ def test_a_copy_is_kept_before_a_migration(tmp_path: Path, monkeypatch: pytest.M
 def older(tmp_path: Path) -> Path:
     """A store of the first schema with a deployment in it."""
     path = tmp_path / "hub.db"
-    with closing(sqlite3.connect(path)) as db, db, pytest.MonkeyPatch.context() as old:
-        old.setattr(migrations, "SCHEMA_VERSION", 1)
-        migrations.migrate(db, None)
+    with store_of_schema(1, path) as db:
         db.execute("INSERT INTO deployment VALUES ('v', 1, '1', 'f', 'h')")
     return path
 
@@ -236,9 +235,7 @@ def test_gaps_that_events_tell_of_become_periods(tmp_path: Path) -> None:
     path = tmp_path / "hub.db"
     fields = '{"fromAt":"2026-02-02T02:40:00.123Z","toAt":"2026-02-02T02:41:00.456Z","gapSec":60.333}'
     back = '{"fromAt":"2026-02-02T02:40:00.123Z","toAt":"2026-02-02T02:30:00.000Z"}'
-    with closing(sqlite3.connect(path)) as db, db, pytest.MonkeyPatch.context() as old:
-        old.setattr(migrations, "SCHEMA_VERSION", 7)
-        migrations.migrate(db, None)
+    with store_of_schema(7, path) as db:
         for said in (fields, fields, back, "{}", "no json", '{"fromAt":5,"toAt":"x"}'):
             db.execute("INSERT INTO event VALUES (NULL, 1, 'warning', 'hub.gap', 'c', 'm', ?, '', '')", (said,))
     store = SqliteStore(path)
@@ -284,9 +281,7 @@ def test_hot_queries_use_their_index_and_sort_nothing(sql: str, index: str) -> N
 
 def test_what_was_reported_of_a_budget_stays_reported(tmp_path: Path) -> None:
     path = tmp_path / "hub.db"
-    with closing(sqlite3.connect(path)) as db, db, pytest.MonkeyPatch.context() as old:
-        old.setattr(migrations, "SCHEMA_VERSION", 14)
-        migrations.migrate(db, None)
+    with store_of_schema(14, path) as db:
         db.execute("INSERT INTO budget (kind, period, spent_micro_usd, calls, told) VALUES ('day', 'd', 9, 1, 80)")
     store = SqliteStore(path)
     (row,) = store.read(lambda tx: tx.load_all(Budget, 9))

@@ -29,6 +29,8 @@ class RulesHub:
         self.cancelled: set[str] = set()
         self.boot = ""
         self.requests: dict[str, list[dict[str, Any]]] = {}
+        self.granted_ms: dict[str, int] = {}
+        self.says_held = True  # an older hub does not say for how long it has held a lease
         self.is_away = False
         self.loses_answers = 0  # the next n answers do not arrive
         self.refuses: dict[str, HubAnswer] = {}  # path ending → what it answers instead
@@ -69,14 +71,22 @@ class RulesHub:
     def _claim(self, body: dict[str, Any]) -> tuple[int, HubAnswer]:
         if body["bootId"] != self.boot:
             return RTT_MS, HubAnswer(409, {"error": "?", "code": "unknown_boot"})
-        if body["requestId"] in self.requests:
-            return RTT_MS, HubAnswer(200, {"success": True, "tasks": self.requests[body["requestId"]]})
+        if again := [self._again(entry) for entry in self.requests.get(body["requestId"], ()) if self._is_held(entry)]:
+            return RTT_MS, HubAnswer(200, {"success": True, "tasks": again})
         if not self.queue:
             empty = HubAnswer(200, {"success": False, "message": "No tasks available", "pending": 0})
             return int(body["waitSec"] * 1000), empty
         granted = [self.grant(self.queue.pop(0), body) for _ in range(min(body["max"], len(self.queue)))]
         self.requests[body["requestId"]] = granted
         return RTT_MS, HubAnswer(200, {"success": True, "tasks": granted})
+
+    def _is_held(self, entry: dict[str, Any]) -> bool:
+        task_id = entry["task"]["id"]
+        return self._is_current(task_id, entry["lease"]["token"]) and self.stage.now_ms < self.ends_ms[task_id]
+
+    def _again(self, entry: dict[str, Any]) -> dict[str, Any]:
+        held_ms = self.stage.now_ms - self.granted_ms[entry["task"]["id"]]
+        return {**entry, "lease": entry["lease"] | ({"heldSec": held_ms / 1000} if self.says_held else {})}
 
     def grant(self, task: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
         token, self.next_token = self.next_token, self.next_token + 1
@@ -93,6 +103,8 @@ class RulesHub:
             "onLoss": on_loss,
             "durationSec": lasts_ms / 1000,
         }
+        self.granted_ms[task["id"]] = self.stage.now_ms
+        lease |= {"heldSec": 0} if self.says_held else {}
         return {"task": task, "lease": lease}
 
     def _beat(self, body: dict[str, Any]) -> HubAnswer:

@@ -82,6 +82,19 @@ def test_nothing_is_started_without_a_guard() -> None:
     assert (effect.path, effect.body["reason"]) == ("/api/queue/t1/release", "not_started")
 
 
+def test_run_whose_daemon_drains_while_its_guard_is_told_is_given_back() -> None:
+    scene = Scene()
+
+    def told() -> bool:
+        scene.state.begin_drain()
+        return True
+
+    scene.answers[TellGuard] = told
+    scene.play()
+    assert scene.all(Spawn) == []
+    assert [call.body["reason"] for call in scene.all(Call)] == ["not_started"]
+
+
 def test_process_that_cannot_be_started_fails_the_task_with_the_reason() -> None:
     scene = Scene()
     scene.answers[Spawn] = Failed("work: No such file or directory")

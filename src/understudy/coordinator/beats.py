@@ -98,7 +98,8 @@ def judge(facts: Facts, beat: ReceivedBeat, now: Now, policy: Policy) -> Heard:
 
     offer = None
     if facts.directives is not None:
-        offer = directives.offer(daemon, facts.directives, beat.reports, beat.boot_id, now)
+        drains = beat.state == "draining"
+        offer = directives.offer(daemon, facts.directives, beat.reports, beat.boot_id, now, drains=drains)
         daemon = draft.pass_on(offer.change)
 
     if arrival.is_new_boot:

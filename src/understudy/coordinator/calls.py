@@ -35,7 +35,7 @@ class TakeoverView(Struct, frozen=True):
 
     def opening(self, needs: frozenset[str], now: Now) -> Opening:
         """The opening of takeover for these needs."""
-        return takeover.opening(self.daemon_groups, needs, now, self.policy)
+        return takeover.opening(self.daemon_groups, needs, now, self.policy, self.state)
 
 
 class Answerable(Struct, frozen=True):

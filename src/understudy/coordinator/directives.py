@@ -30,6 +30,7 @@ _ENDS = {
     "expired": ("directive.expired", "warning"),
 }
 STARTED_MS_MAX = 900_000  # for the end of a started one, after its time: longer than any install and confirmation
+INTERVALS_MAX = 4  # of a drain's daemon without a beat that says so
 
 
 class Offer(Struct, frozen=True):
@@ -41,9 +42,18 @@ class Offer(Struct, frozen=True):
 
 
 def offer(
-    daemon: Daemon, open_ones: Sequence[Directive], reports: Mapping[str, tuple[str, str]], boot_id: str, now: Now
+    daemon: Daemon,
+    open_ones: Sequence[Directive],
+    reports: Mapping[str, tuple[str, str]],
+    boot_id: str,
+    now: Now,
+    *,
+    drains: bool = False,
 ) -> Offer:
-    """Judge what a beat reports, as (state, detail) by directive; offer what no beat has named yet."""
+    """Judge what a beat reports, as (state, detail) by directive; offer what no beat has named yet.
+
+    `drains` is true if the beat says that its daemon is draining.
+    """
     draft, after = Draft(), []
     offered: list[Directive] = []
     for known in open_ones:
@@ -52,6 +62,8 @@ def offer(
         elif is_offered(known, now):
             change = delivered(known, boot_id, now)
             offered.append(change.noun)
+        elif drains and (known.kind, known.state) == ("drain", "started"):
+            change = goes_on(known, daemon, now)
         else:
             change = Change(known)
         after.append(draft.take(change) if change.noun != known else known)
@@ -96,6 +108,14 @@ def reported(directive: Directive, state: str, detail: str, boot_id: str, now: N
     return _ended(directive, state, detail, now, bootId=boot_id)
 
 
+def goes_on(directive: Directive, daemon: Daemon, now: Now) -> Change[Directive]:
+    """A drain lasts as long as what runs, and has not failed while its daemon says that it is draining."""
+    lasts_ms = max(STARTED_MS_MAX, INTERVALS_MAX * daemon.interval_ms)
+    if directive.expires_h - now.h > lasts_ms // 2:  # so that not each beat writes it
+        return Change(directive)
+    return Change(replace(directive, expires_h=now.h + lasts_ms))
+
+
 def rung(directive: Directive, now: Now) -> Change[Directive]:
     """Its time is over: the daemon did not take it, or took it and reported no outcome."""
     if directive.state in FINAL or now.h < directive.expires_h:
@@ -106,15 +126,10 @@ def rung(directive: Directive, now: Now) -> Change[Directive]:
 
 
 def lapsed(directive: Directive, daemon: Daemon | None, now: Now) -> Change[Directive] | None:
-    """The alarm's look at a directive: once its time is over it ends, and its daemon has one fewer open; else None.
-
-    A drain lasts as long as what runs, so it has not failed while its daemon says that it is draining.
-    """
+    """The alarm's look at a directive: once its time is over it ends, and its daemon has one fewer open; else None."""
     after = rung(directive, now)
     if after.noun is directive:
         return None
-    if (directive.kind, directive.state) == ("drain", "started") and daemon is not None and daemon.state == "draining":
-        return Change(replace(directive, expires_h=now.h + STARTED_MS_MAX))
     counted = (replace(daemon, open_directives=max(daemon.open_directives - 1, 0)),) if daemon is not None else ()
     return replace(after, save=counted)
 

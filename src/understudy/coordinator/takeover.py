@@ -12,7 +12,9 @@ Theory of operation
    `status` show; for others it is worked out from the daemons at each look.
 2. Away. A daemon that is down or stuck is away at once; asleep, stopped as planned or draining, after `after_ms`. One
    that just stopped may be back at once, and is down soon if it is not. A paused one is not away: its owner took it out
-   on purpose. After a gap the daemons have RESUME_GRACE_MS to be heard again.
+   on purpose. After a gap the daemons have RESUME_GRACE_MS to be heard again. Once takeover is open, silence shuts it
+   for nobody (`_stays_away`): one that oversleeps, that has not come back at the end of a planned stop, or that falls
+   silent while it is stuck or draining, is away still while it is not yet down.
 3. Modes by source: `off`; `notify`: senders read that their task is kept; `answer`: also, a task without needs is
    answered for good; `interim`: also, a task with needs gets an interim answer and stays queued for its machine.
    Whether one task is answered is decided by `is_wanted` (calls.py); whether its sender gets a message, by `why_kept`
@@ -41,7 +43,7 @@ from msgspec.structs import replace
 from understudy.backoff import dice_of, doubled_ms, spread
 from understudy.coordinator.changes import Change, Event, make_event
 from understudy.coordinator.claims import tags_of
-from understudy.coordinator.health import PLANNED
+from understudy.coordinator.health import PLANNED, STOPPED
 from understudy.coordinator.hearing import at_wall
 from understudy.coordinator.nouns import Now, Policy
 from understudy.coordinator.prices import Price, Tokens
@@ -156,10 +158,12 @@ def with_takeover(event: Event, policy: TakeoverPolicy, state: TakeoverState) ->
 # ---- when it is open
 
 
-def opening(daemons: Iterable[DaemonGroup], needs: frozenset[str], now: Now, policy: Policy) -> Opening:
+def opening(
+    daemons: Iterable[DaemonGroup], needs: frozenset[str], now: Now, policy: Policy, state: TakeoverState
+) -> Opening:
     """The opening of takeover for these needs: once every daemon that covers them is away; never without any."""
     able = [daemon for daemon in daemons if needs <= tags_of(daemon.provides, daemon.capabilities)]
-    instants = [_away_at(daemon, now, policy) for daemon in able]
+    instants = [_away_at(daemon, now, policy, state) for daemon in able]
     if not able or None in instants:
         return Opening()
     at = max(at for at in (*instants, _heard_again_at(now, policy)) if at is not None)
@@ -167,10 +171,12 @@ def opening(daemons: Iterable[DaemonGroup], needs: frozenset[str], now: Now, pol
     return Opening(at, last.daemon_id, sum(daemon.count for daemon in able), last.last_seen_at)
 
 
-def keeping_shut(daemons: Iterable[DaemonGroup], needs: frozenset[str], now: Now, policy: Policy) -> list[DaemonGroup]:
+def keeping_shut(
+    daemons: Iterable[DaemonGroup], needs: frozenset[str], now: Now, policy: Policy, state: TakeoverState
+) -> list[DaemonGroup]:
     """The daemons that keep takeover shut for these needs: they cover them, and are not away."""
     able = (daemon for daemon in daemons if needs <= tags_of(daemon.provides, daemon.capabilities))
-    return [daemon for daemon in able if _away_at(daemon, now, policy) is None]
+    return [daemon for daemon in able if _away_at(daemon, now, policy, state) is None]
 
 
 def next_away_at(daemons: Iterable[DaemonGroup], now: Now, policy: Policy) -> int:
@@ -191,26 +197,32 @@ class Reach(Struct, frozen=True):
         return any(needs <= tags for tags in self.away) and not any(needs <= tags for tags in self.here)
 
 
-def reach(daemons: Iterable[DaemonGroup], now: Now, policy: Policy) -> Reach:
+def reach(daemons: Iterable[DaemonGroup], now: Now, policy: Policy, state: TakeoverState) -> Reach:
     """The reach of these daemons now; a gap or a probe, for which the hub itself waits, is not in it."""
     away, here = set[frozenset[str]](), set[frozenset[str]]()
     for daemon in daemons:
-        at = _away_at(daemon, now, policy)
+        at = _away_at(daemon, now, policy, state)
         (away if at is not None and at <= now.wall else here).add(tags_of(daemon.provides, daemon.capabilities))
     return Reach(frozenset(away), frozenset(here))
 
 
-def _away_at(daemon: DaemonGroup, now: Now, policy: Policy) -> int | None:
+def _away_at(daemon: DaemonGroup, now: Now, policy: Policy, state: TakeoverState) -> int | None:
     """From when on these daemons count as away; None while they are here, or their owner says `paused`."""
     if daemon.paused:
         return None
-    if daemon.state in AWAY_AT_ONCE:
+    if daemon.state in AWAY_AT_ONCE or _stays_away(daemon, state):
         return min(daemon.since_at, now.wall)
     if daemon.state in AWAY_AFTER_A_WHILE:
         return max(_past(daemon.since_at, now), _resumed_at(now)) + policy.takeover.after_ms
     if daemon.state == "new":
         return max(_past(daemon.first_seen_at, now), _resumed_at(now) - policy.down_after_ms) + policy.down_after_ms
     return None
+
+
+def _stays_away(daemon: DaemonGroup, state: TakeoverState) -> bool:
+    """True if they were away when takeover opened, and nothing but time has passed: a word of theirs shuts it."""
+    is_unheard = daemon.state == "late" or (daemon.state == STOPPED and daemon.last_seen_at < state.since_at)
+    return bool(state.is_open) and is_unheard
 
 
 def _past(at: int, now: Now) -> int:

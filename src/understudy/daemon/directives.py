@@ -126,7 +126,7 @@ def _heed(state: WorkerState, directive: ReceivedDirective) -> Loop:
 def _drain(state: WorkerState, outcome: DirectiveOutcome) -> Loop:
     state.is_drained = True
     if state.mode == RUNNING:
-        state.mode = DRAINING
+        state.begin_drain()
     yield Abort("claim")
     yield from _remember(state, outcome)
 

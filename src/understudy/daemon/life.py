@@ -16,7 +16,7 @@ from understudy.worker.auth import auth_loop
 from understudy.worker.claim import claim_loop
 from understudy.worker.effects import Abort, Call, Fork, HubAnswer, Loop, Steps, Wait, WriteLog
 from understudy.worker.report import deliver_first, load_spool, report_loop
-from understudy.worker.state import DRAINING, IDLE, STOPPING, WorkerState
+from understudy.worker.state import IDLE, STOPPING, WorkerState
 
 REGISTER = "/api/daemon/register"
 DELIVER_FIRST_MS = 10_000
@@ -68,7 +68,7 @@ def drain(state: WorkerState) -> Loop:
     """Claim nothing, let runs finish for a while, cut the rest and give it back, deliver, say goodbye."""
     yield WriteLog("info", "Daemon", "Draining", {"running": len(state.runs)})
     if state.mode != IDLE:
-        state.mode = DRAINING
+        state.begin_drain()
     for name in ("beat", "claim"):
         state.signals.raise_(name)
     yield Abort("claim")

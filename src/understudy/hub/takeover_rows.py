@@ -69,7 +69,7 @@ def machine_candidates(work: WorkingSet) -> Candidates:
     """Tasks to which the hub may give an interim answer, now that the daemons and the time are known."""
     policy = work.policy.takeover
     names, others = takeover.sources_in(policy, frozenset({INTERIM}))
-    reach = takeover.reach(work.daemon_groups, work.now, work.policy)
+    reach = takeover.reach(work.daemon_groups, work.now, work.policy, state_of(work))
     limit = CANDIDATES + policy.calls_at_once  # those that are asked for now stay in the queue
     return Candidates(names, others, text=False, limit=limit, reach=reach)
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 from understudy.coordinator import takeover
 from understudy.coordinator.calls import TEXT
 from understudy.coordinator.takeover_nouns import DaemonGroup, Reservation
-from understudy.hub.takeover_view import takeover_answer
+from understudy.hub.takeover_view import takeover_answer, takeover_state
 from understudy.hub.views import View
 from understudy.hub.working_set import CALLS_READ_MAX
 from understudy.store.queries import OPEN_CALLS, SETTLED_CALLS
@@ -40,12 +40,12 @@ def takeover_story(view: View) -> TakeoverStory:
 def _cause(view: View, answer: TakeoverAnswer) -> Cause:
     if not answer.on:
         return Cause("off")
-    groups = view.reader.daemon_groups()
+    groups, state = view.reader.daemon_groups(), takeover_state(view)
     if not groups:
         return Cause("no_daemon")
-    if here := takeover.keeping_shut(groups, TEXT, view.now, view.policy):
+    if here := takeover.keeping_shut(groups, TEXT, view.now, view.policy, state):
         return Cause("here", here=tuple(here))
-    at = takeover.opening(groups, TEXT, view.now, view.policy).at or 0
+    at = takeover.opening(groups, TEXT, view.now, view.policy, state).at or 0
     if answer.open or answer.waits_for_probe:
         return Cause("open" if answer.open else "probe")
     return Cause("soon", max(at, view.now.wall))

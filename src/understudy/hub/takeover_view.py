@@ -20,10 +20,16 @@ from understudy.wire.answers.base import if_any, instant_if_any
 from understudy.wire.answers.takeover import BudgetJson, CircuitJson, PeriodJson, PriceJson, TakeoverAnswer
 
 
+def takeover_state(view: View) -> TakeoverState:
+    """Its row, or the one that a new store has."""
+    (state,) = view.reader.load_many(TakeoverState, (STATE_ID,)) or [TakeoverState()]
+    return state
+
+
 def takeover_answer(view: View) -> TakeoverAnswer:
     """All of it."""
     policy, now = view.policy.takeover, view.now
-    (state,) = view.reader.load_many(TakeoverState, (STATE_ID,)) or [TakeoverState()]
+    state = takeover_state(view)
     calls = view.reader.find(OPEN_CALLS, limit=CALLS_READ_MAX)
     is_on = takeover.is_switched_on(policy)
     is_open = is_on and bool(state.is_open)
@@ -54,7 +60,7 @@ def _circuit(state: TakeoverState) -> CircuitJson:
 
 
 def _waits_for_probe(view: View, state: TakeoverState) -> bool:
-    found = takeover.opening(view.reader.daemon_groups(), TEXT, view.now, view.policy)
+    found = takeover.opening(view.reader.daemon_groups(), TEXT, view.now, view.policy, state)
     is_due = found.at is not None and found.at <= view.now.wall
     return is_due and takeover.wants_probe(state, view.now, view.policy.takeover)
 

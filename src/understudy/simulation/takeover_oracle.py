@@ -41,6 +41,7 @@ class StandIn:
         self._policy = policy
         self._service = service
         self._states: dict[str, tuple[str, int]] = {}  # daemon: state, since when
+        self._is_open = False  # as its events say
         self._granted: list[TakeoverCall] = []
         self.answered = 0
 
@@ -113,7 +114,11 @@ class StandIn:
                 state = self._since_recovery(stored.event.daemon_id) if word == "recovered" else word
                 state = "healthy" if word == "registered" else state
                 state = "planned" if stored.event.fields.get("reason") == "planned" else state
+                if state == "late" and self._is_open:
+                    continue  # it was away, and has said nothing since
                 self._states[stored.event.daemon_id] = (state, self._world.now_ms)
+            elif stored.event.name in ("takeover.opened", "takeover.closed"):
+                self._is_open = stored.event.name == "takeover.opened"
             elif stored.event.name == "daemon.forgotten":
                 self._states.pop(stored.event.daemon_id, None)
         granted, self._granted = self._granted, []

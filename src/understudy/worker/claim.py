@@ -24,7 +24,6 @@ from understudy.worker.turns import FREE_MS, line_up, pass_on
 
 CLAIM = "/api/queue/claim"
 ANSWER_SLACK_MS = 10_000  # beyond the wait that the hub was asked for
-FIRST_LEASE_MS = 30_000  # as the hub gives it until its token is named, unless UNDERSTUDY_LEASE_DURATION says otherwise
 FULL_LOOK_MS = 5_000  # a full or waiting daemon looks this often by itself; signals wake it earlier
 FAILED_PAUSE_MS_MAX = 30_000
 EMPTY_PAUSE_MS_MAX = 2_000  # a hub that does not wait when asked to is not asked in a frenzy
@@ -34,11 +33,7 @@ LIMIT_MS_MIN = 300_000  # without an answered claim while beats get through: thi
 
 
 def claim_loop(state: WorkerState) -> Loop:
-    """Long-poll for work; an unanswered claim is sent again under the same `requestId`, for a while.
-
-    A lease is counted from the first sending of its id, since no grant can be older. Once the lease of what the first
-    sending may have brought has ended, a fresh id is the better one.
-    """
+    """Long-poll for work; a claim is sent under the same `requestId` until it is answered: it may have been granted."""
     failures = Backoff(500, FAILED_PAUSE_MS_MAX, state.jitter)
     empties = Backoff(50, EMPTY_PAUSE_MS_MAX, state.jitter)
     request_id, sent_ms = "", 0
@@ -50,7 +45,7 @@ def claim_loop(state: WorkerState) -> Loop:
             yield Wait("claim", FULL_LOOK_MS)
             continue
         asked_ms = state.clock.mono_ms()
-        if not request_id or asked_ms - sent_ms > state.duties.poll_wait_ms + FREE_MS + FIRST_LEASE_MS:
+        if not request_id:
             request_id, sent_ms = state.ids.new("claim"), asked_ms
         answer = yield _request(state, request_id)
         if not isinstance(answer, HubAnswer) or answer.status != HTTPStatus.OK:
@@ -60,8 +55,7 @@ def claim_loop(state: WorkerState) -> Loop:
         state.mark("claim")
         request_id = ""
         granted = _granted(answer.body)
-        counted_ms = _counted_ms(state, sent_ms, is_repeated=asked_ms != sent_ms)
-        if not (yield from _take(state, foreign, granted, sent_ms, counted_ms)):  # the next one may be like these
+        if not (yield from _take(state, foreign, granted, sent_ms, asked_ms)):  # the next one may be like these
             yield Wait("claim", failures.next_ms())
             continue
         failures.reset()
@@ -102,9 +96,12 @@ def _granted(body: dict[str, Any]) -> list[Any]:
     return tasks[:TASKS_MAX] if isinstance(tasks, list) else [body]
 
 
-def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: int, counted_ms: int) -> Steps[bool]:
-    """Begin what was granted → False if something was, and none of it can be begun: unreadable, or here already."""
-    runs = [(entry, _run_of(state, entry, sent_ms)) for entry in granted]
+def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: int, asked_ms: int) -> Steps[bool]:
+    """Begin what was granted → False if something was, and none of it can be begun: unreadable, or here already.
+
+    The claim was sent first at `sent_ms` and last at `asked_ms`.
+    """
+    runs = [(entry, _run_of(state, entry, sent_ms, asked_ms)) for entry in granted]
     room, has_begun = state.free_slots(), False
     for _, run in runs:
         if run is not None and not _is_here(state, run):
@@ -112,7 +109,6 @@ def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: 
             _lose_older(state, run)
             is_wanted = state.mode == RUNNING and room > 0  # a hub may grant more than it was asked for
             run.stop = "" if is_wanted else "drain"  # its loop gives it back, not started
-            run.counted_ms = counted_ms
             room -= 1
             line_up(state, run)
             state.runs[run.id] = run
@@ -134,16 +130,6 @@ def _take(state: WorkerState, foreign: ForeignHub, granted: list[Any], sent_ms: 
     return has_begun or not granted
 
 
-def _counted_ms(state: WorkerState, sent_ms: int, *, is_repeated: bool) -> int:
-    """The instant (mono) since which the hub may count the time limits of what a claim brought now.
-
-    A claim that was repeated may have been granted at any time since its first sending; one that was not was held by
-    the hub until it had something to grant, and its answer is on its way for no longer than a call's slack. Whatever
-    it brings has that much time to begin.
-    """
-    return sent_ms if is_repeated else max(sent_ms, state.clock.mono_ms() + ANSWER_SLACK_MS - FREE_MS)
-
-
 def _without_loop(state: WorkerState, run: Run, reason: str) -> Loop:
     """This machine has no thread for it: it is given back untouched, and its executor is not ready."""
     state.runs.pop(run.id, None)
@@ -155,7 +141,7 @@ def _without_loop(state: WorkerState, run: Run, reason: str) -> Loop:
     yield from give_back(state, run, "not_started")
 
 
-def _run_of(state: WorkerState, entry: Any, sent_ms: int) -> Run | None:
+def _run_of(state: WorkerState, entry: Any, sent_ms: int, asked_ms: int) -> Run | None:
     try:
         task = msgspec.convert(entry["task"], TaskToRun, strict=False)
         lease = lease_of(entry["lease"])
@@ -163,7 +149,24 @@ def _run_of(state: WorkerState, entry: Any, sent_ms: int) -> Run | None:
         return None
     if not is_id(task.id) or not 0 <= lease.token <= INT_MAX:
         return None  # a beat that named it would be refused, and with it all others
-    return Run(state.ids.uuid(), task, lease, sent_ms, state.clock.now_ms())
+    granted_ms, counted_ms = _since(state, lease, sent_ms, asked_ms)
+    run = Run(state.ids.uuid(), task, lease, granted_ms, state.clock.now_ms())
+    run.counted_ms = counted_ms
+    return run
+
+
+def _since(state: WorkerState, lease: Lease, sent_ms: int, asked_ms: int) -> tuple[int, int]:
+    """The instants (mono) since which the hub may count a lease, and the time limit of its task.
+
+    The hub holds a claim until it has something to grant, and its answer is on its way for no longer than a call's
+    slack. Whatever it grants has that much time to begin. If a claim was repeated and the hub does not say for how long
+    it has held the lease, it may have granted it at any time since the first sending.
+    """
+    if lease.held_ms is None and asked_ms != sent_ms:
+        return sent_ms, sent_ms
+    held_ms = lease.held_ms or 0
+    answered_ms = max(asked_ms, state.clock.mono_ms() + ANSWER_SLACK_MS - FREE_MS)
+    return max(sent_ms, asked_ms - held_ms), max(sent_ms, answered_ms - held_ms)
 
 
 def lease_of(granted: dict[str, Any]) -> Lease:
@@ -175,6 +178,7 @@ def lease_of(granted: dict[str, Any]) -> Lease:
         on_loss=str(granted.get("onLoss") or "requeue")[:ON_LOSS_CHARS_MAX],
         duration_ms=duration_ms,
         first_ms=min(first_ms, duration_ms),
+        held_ms=max(0, int(float(granted["heldSec"]) * MS_PER_S)) if "heldSec" in granted else None,
     )
 
 

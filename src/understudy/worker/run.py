@@ -116,12 +116,16 @@ def _carry(state: WorkerState, run: Run) -> Loop:
 
 
 def _may_begin(state: WorkerState, run: Run) -> Steps[bool]:
-    """Wait for its turn, for its lease and for a guard → whether it may be started."""
+    """Wait for its turn, for its lease and for a guard → whether it may be started.
+
+    It may have been stopped while the guard got it. Nothing is awaited between the last look and its start.
+    """
     begin_by_ms = begins_by_ms(run)
     may_begin = (
         (yield from turn(state, run))
         and (yield from _is_ours(state, run, begin_by_ms))
         and (yield from _is_guarded(state, run, begin_by_ms))
+        and not run.stop
     )
     if may_begin:
         state.places.pop(run.task.id, None)

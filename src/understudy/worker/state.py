@@ -63,6 +63,7 @@ class Lease(msgspec.Struct, frozen=True):
     on_loss: str
     duration_ms: int  # of a renewal
     first_ms: int  # until the first renewal
+    held_ms: int | None = None  # how long before the claim's answer it was granted; None: the hub does not say
 
 
 def guard_deadline(sent_ms: int, lasts_ms: int) -> int:
@@ -303,6 +304,13 @@ class WorkerState:
         self.successor = successor
         for name in ("main", "report"):
             self.signals.raise_(name)
+
+    def begin_drain(self) -> None:
+        """Claim and begin nothing more: what waits is given back, what has begun may go on."""
+        self.mode = DRAINING
+        for run in self.runs.values():
+            if not run.has_process:
+                self.stop_run(run, "drain")
 
     def stop_run(self, run: Run, why: str) -> None:
         """Ask a run's loop to end it; being lost outweighs every other reason."""

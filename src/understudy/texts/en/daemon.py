@@ -7,7 +7,7 @@ TEXTS = {
     "daemon.bad_proxy": "The proxy of the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) cannot be used: {reason}",
     "daemon.bad_hub_url": "{url!r} is not the address of a hub: write it like http://127.0.0.1:8787",
     "daemon.command_missing": "The command {command!r} was not found: check its name and PATH.",
-    "daemon.superseded": "Another daemon called {daemon} was started on this machine after this one. This one has ended its runs and does nothing more: stop it.",
+    "daemon.superseded": "Another daemon called {daemon} was started after this one, with this data directory or a copy of it. This one has ended its runs and does nothing more: stop it. On a cloned machine, remove machine-id from the data directory and start the daemon with another --id.",
     "daemon.id_taken": "The name {daemon} belongs to another machine whose daemon is alive. This one does nothing: start it with another --id, or free the name with `understudy daemons forget {daemon}`.",
     "daemon.unauthorized": "The hub does not know this key (401): check UNDERSTUDY_API_KEY, or make a new key with `understudy keys create`. Runs go on meanwhile.",
     "daemon.forbidden": "The hub does not let this key send heartbeats (403): it needs the scope `work`. Runs go on meanwhile.",

@@ -20,7 +20,7 @@ TEXTS = {
     "executors.fix.other": "Check its name and PATH.",
     "executors.survived": "{error} (Some of its processes cannot be killed, so it is not tried again beside them: end them on its machine.)",
     "executors.timed_out": "timed out after {seconds} s",
-    "executors.timed_out_waited": "timed out after {seconds} s: it had waited {waited} s for its turn, and what is beyond 40 s of that counts to its time limit",
+    "executors.timed_out_waited": "timed out after {seconds} s: it had waited {waited} s before it began, and what is beyond 40 s of that counts to its time limit",
     "executors.idle": "timed out: no event for {seconds} s",
     "executors.blocked": "{cli} was not allowed to use {tools}: the work was not done. Allow it in the assistant's own settings, or with the settings of the executor (docs/executors.md).",
     "executors.auth": "{cli} is not logged in here: {reason}",

@@ -7,7 +7,7 @@ TEXTS = {
     "daemon.bad_proxy": "環境変数のプロキシ(HTTPS_PROXY、HTTP_PROXY、ALL_PROXY)を使えません: {reason}",
     "daemon.bad_hub_url": "{url!r} はハブのアドレスではありません。http://127.0.0.1:8787 のように指定してください。",
     "daemon.command_missing": "コマンド {command!r} が見つかりません。名前と PATH を確認してください。",
-    "daemon.superseded": "同じ名前のデーモン {daemon} が、このマシンで後から起動されました。このデーモンは実行中のタスクを終了し、以後は何もしません。停止してください。",
+    "daemon.superseded": "同じ名前のデーモン {daemon} が、同じデータディレクトリかその複製を使って後から起動されました。このデーモンは実行中のタスクを終了し、以後は何もしません。停止してください。複製したマシンでは、データディレクトリの machine-id を削除し、別の --id でデーモンを起動してください。",
     "daemon.id_taken": "名前 {daemon} は、別のマシンで稼働中のデーモンが使っています。このデーモンは何もしません。別の --id で起動するか、`understudy daemons forget {daemon}` で名前を空けてください。",
     "daemon.unauthorized": "このキーはハブに登録されていません(401)。UNDERSTUDY_API_KEY を確認するか、`understudy keys create` で新しいキーを作成してください。実行中のタスクは続行します。",
     "daemon.forbidden": "このキーではハートビートを送信できません(403)。権限 `work` が必要です。実行中のタスクは続行します。",

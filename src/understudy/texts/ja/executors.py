@@ -20,7 +20,7 @@ TEXTS = {
     "executors.fix.other": "名前と PATH を確認してください。",
     "executors.survived": "{error}(終了できないプロセスが残っているため、再試行しません。そのマシンで終了してください。)",
     "executors.timed_out": "{seconds} 秒で時間切れになりました",
-    "executors.timed_out_waited": "{seconds} 秒で時間切れになりました。開始前に順番を {waited} 秒待っており、そのうち 40 秒を超えた分は制限時間に含まれます",
+    "executors.timed_out_waited": "{seconds} 秒で時間切れになりました。開始前に {waited} 秒待っており、そのうち 40 秒を超えた分は制限時間に含まれます",
     "executors.idle": "時間切れ: {seconds} 秒間イベントがありませんでした",
     "executors.blocked": "{cli} は {tools} の使用を許可されなかったため、作業は行われていません。アシスタント自身の設定か、実行方法の設定で許可してください(docs/executors.md)。",
     "executors.auth": "{cli} はこのマシンでログインしていません: {reason}",

@@ -9,7 +9,7 @@ from msgspec import UNSET, Raw, UnsetType
 from understudy.clock import iso
 from understudy.coordinator.nouns import Task
 from understudy.wire.answers.base import Answer, No, Yes
-from understudy.wire.answers.leases import LeaseJson
+from understudy.wire.answers.leases import GrantedLease
 from understudy.wire.answers.tasks import TaskJson, over, status_word
 
 
@@ -24,7 +24,7 @@ class ClaimedItem(Answer, frozen=True):
     """One task and its lease."""
 
     task: ClaimedTask
-    lease: LeaseJson
+    lease: GrantedLease
 
 
 class Claimed(Answer, frozen=True):
@@ -33,7 +33,7 @@ class Claimed(Answer, frozen=True):
     success: Yes
     task_id: str
     task: ClaimedTask
-    lease: LeaseJson
+    lease: GrantedLease
     tasks: list[ClaimedItem] | UnsetType = UNSET
 
 

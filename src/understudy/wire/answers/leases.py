@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import UNSET, UnsetType
 
 from understudy.clock import iso
@@ -21,6 +23,12 @@ class LeaseJson(Answer, frozen=True):
     attempt: int | UnsetType = UNSET
     on_loss: str | UnsetType = UNSET
     duration_sec: float | UnsetType = UNSET
+
+
+class GrantedLease(LeaseJson, frozen=True):
+    """A lease as the answer to a claim; `held_sec` after it was granted, where the claim may be repeated."""
+
+    held_sec: float | UnsetType = UNSET
 
 
 class Renewed(Answer, frozen=True):
@@ -46,16 +54,26 @@ class Released(Answer, frozen=True):
 
 def lease_json(task: Task, now: Now) -> LeaseJson:
     """The lease that a task has."""
-    expires_at, renewed_at = iso(at_wall(now, task.expires_h)), instant_if_any(task.renewed_at)
+    return LeaseJson(**_fields(task, now))
+
+
+def granted_lease_json(task: Task, now: Now, held_ms: int) -> GrantedLease:
+    """The lease that a claim got, now or when it was sent before."""
+    return GrantedLease(**_fields(task, now), held_sec=held_ms / 1000 if task.request_id else UNSET)
+
+
+def _fields(task: Task, now: Now) -> dict[str, Any]:
+    fields = {
+        "worker_id": task.worker_id,
+        "claimed_at": iso(task.claimed_at),
+        "expires_at": iso(at_wall(now, task.expires_h)),
+        "renewed_at": instant_if_any(task.renewed_at),
+    }
     if task.is_legacy:
-        return LeaseJson(task.worker_id, iso(task.claimed_at), expires_at, renewed_at)
-    return LeaseJson(
-        task.worker_id,
-        iso(task.claimed_at),
-        expires_at,
-        renewed_at,
-        task.token,
-        task.attempts + task.losses + 1,
-        task.lease_on_loss,
-        task.duration_ms / 1000,
-    )
+        return fields
+    return fields | {
+        "token": task.token,
+        "attempt": task.attempts + task.losses + 1,
+        "on_loss": task.lease_on_loss,
+        "duration_sec": task.duration_ms / 1000,
+    }
