@@ -179,9 +179,9 @@ def keeping_shut(
     return [daemon for daemon in able if _away_at(daemon, now, policy, state) is None]
 
 
-def next_away_at(daemons: Iterable[DaemonGroup], now: Now, policy: Policy) -> int:
+def next_away_at(daemons: Iterable[DaemonGroup], now: Now, policy: Policy, state: TakeoverState) -> int:
     """The next instant (wall) at which some of these daemons begin to count as away; 0: none as things stand."""
-    instants = (_away_at(daemon, now, policy) for daemon in daemons)
+    instants = (_away_at(daemon, now, policy, state) for daemon in daemons)
     heard_at = _heard_again_at(now, policy)
     return min((max(at, heard_at) for at in instants if at is not None and max(at, heard_at) > now.wall), default=0)
 

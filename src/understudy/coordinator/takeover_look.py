@@ -124,7 +124,7 @@ def _is_due(view: TakeoverView, found: Opening, waiting: Iterable[InLine], now: 
 def _verdict(view: TakeoverView, now: Now) -> Verdict:
     state, policy = view.state, view.policy.takeover
     waits = [LOOK_EVERY_MS]
-    if away_at := takeover.next_away_at(view.daemon_groups, now, view.policy):
+    if away_at := takeover.next_away_at(view.daemon_groups, now, view.policy, state):
         waits.append(away_at - now.wall)
     if state.resting_until_h > now.h:
         waits.append(state.resting_until_h - now.h)
@@ -133,7 +133,7 @@ def _verdict(view: TakeoverView, now: Now) -> Verdict:
     is_open = bool(state.is_open)
     may_rest = takeover.stopped_by(policy, state) or now.h < state.resting_until_h
     may_call = not may_rest and (is_open or INTERIM in takeover.modes(policy))
-    reach = takeover.reach(view.daemon_groups, now, view.policy)
+    reach = takeover.reach(view.daemon_groups, now, view.policy, state)
     return Verdict(is_open, may_call=may_call, pause_ms=min(waits), reach=reach)
 
 
