@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NoReturn
 
 import pytest
 
 from tests.cloudflare.evicted import ENVIRONMENT, Place, on_a_loop
 from understudy.cloudflare.hub_object import BODY_BYTES_MAX, inputs_of, refusal_of
 from understudy.errors import ConfigError, StoreError
+from understudy.runtime.one_loop.woken import START_AGAIN_MS
 
 
 @on_a_loop
@@ -33,6 +35,17 @@ async def test_the_alarm_is_set_at_the_start_and_rings_what_is_due(place: Place)
     place.evict()
     await place.hub.ring()
     assert len(place.bells) > before
+
+
+@on_a_loop
+async def test_the_alarm_is_set_also_if_the_start_meets_a_defect(place: Place) -> None:
+    def broken() -> NoReturn:
+        raise KeyError("odd")
+
+    place.hub._make_store = broken
+    with pytest.raises(KeyError):
+        await place.hub.ring()
+    assert place.bells == [START_AGAIN_MS]
 
 
 @on_a_loop
@@ -148,3 +161,4 @@ def test_a_hub_that_cannot_start_answers_so_without_the_stores_own_words() -> No
     status, body = refusal_of(StoreError("Store unavailable: SQLITE_CORRUPT: /secret"))
     assert (status, body["error"]) == (503, "Store unavailable")
     assert refusal_of(ConfigError("UNDERSTUDY_LATE_AFTER: odd"))[1]["error"] == "UNDERSTUDY_LATE_AFTER: odd"
+    assert "/secret" not in refusal_of(KeyError("/secret"))[1]["error"]

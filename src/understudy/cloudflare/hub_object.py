@@ -61,7 +61,8 @@ def inputs_of(environ: Mapping[str, str]) -> HubInputs:
     return given
 
 
-def refusal_of(error: UnderstudyError) -> tuple[int, dict[str, str]]:
+def refusal_of(error: Exception) -> tuple[int, dict[str, str]]:
     """Status and answer of a hub that cannot start: its owner reads the sentence in the log too."""
-    said = error.message.partition(":")[0] if isinstance(error, StoreError) else error.message
+    said = error.message if isinstance(error, UnderstudyError) else "The hub cannot start: its log says why"
+    said = said.partition(":")[0] if isinstance(error, StoreError) else said
     return 503, {"error": said, "code": "not_started"}

@@ -11,11 +11,11 @@ import js
 from pyodide.ffi import create_proxy, to_js
 
 from understudy import __version__
+from understudy.cloudflare.critical import critical
 from understudy.cloudflare.exchange import FetchExchange, Headers, first_of, is_short, scope_of
 from understudy.cloudflare.fetching import ANSWER_BYTES_MAX, answer_of
 from understudy.cloudflare.hub_object import HubObject, refusal_of
 from understudy.config.worker_vars import texts_of
-from understudy.errors import UnderstudyError
 from understudy.store.durable import DurableStore
 from understudy.wire.outbound import HttpRequest, NoAnswer, OutboundAnswer, OutboundRequest
 
@@ -48,7 +48,7 @@ class CloudflareHost:
         """The answer to a request."""
         try:
             app = await self._hub.app()
-        except UnderstudyError as error:
+        except Exception as error:  # noqa: BLE001 - a defect of the hub, or whatever JavaScript throws, is said alike
             status, body = refusal_of(error)
             _cannot_start(error)
             return Answers().whole(status, [("content-type", "application/json")], json.dumps(body).encode())
@@ -57,11 +57,8 @@ class CloudflareHost:
         return await exchange.answered(app, self._watched(exchange, request.signal))
 
     async def ring(self) -> None:
-        """The alarm has gone off."""
-        try:
-            await self._hub.ring()
-        except UnderstudyError as error:  # it has set its bell; the place would give up after six failures
-            _cannot_start(error)
+        """The alarm has gone off; the entry says what it raises."""
+        await self._hub.ring()
 
     def _watched(self, exchange: FetchExchange, signal: Any) -> Callable[[asyncio.Task[None]], None]:
         """Keeps the task of a request, and tells it when its client has hung up."""
@@ -96,8 +93,8 @@ class CloudflareHost:
         await asyncio.sleep(ms / 1000)
 
 
-def _cannot_start(error: UnderstudyError) -> None:
-    js.console.error(f"[CRITICAL] [Hub] {error.message}")
+def _cannot_start(error: Exception) -> None:
+    js.console.error(critical(error))
 
 
 async def _fetch(method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
