@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import NoReturn
 
 import pytest
 
 from tests.cloudflare.evicted import ENVIRONMENT, Place, on_a_loop
-from understudy.cloudflare.hub_object import BODY_BYTES_MAX, inputs_of, refusal_of
+from understudy.cloudflare.hub_object import BODY_BYTES_MAX, refusal_of
+from understudy.cloudflare.inputs import inputs_of
 from understudy.errors import ConfigError, StoreError
 from understudy.runtime.one_loop.woken import START_AGAIN_MS
 
@@ -138,6 +140,23 @@ async def test_pages_and_metrics_are_those_of_every_hub(place: Place) -> None:
 
 
 @on_a_loop
+async def test_what_looks_wrong_in_its_settings_is_said_once_and_in_the_form_that_is_wanted(place: Place) -> None:
+    place.environ = {**ENVIRONMENT, "UNDERSTUDY_LOG_FORM": "json", "UNDERSTUDY_LATE_AFTR": "1m"}
+    for _ in range(2):
+        place.evict()
+        await place.hub.app()
+    lines = [json.loads(line) for line in place.lines.getvalue().splitlines()]
+    assert [line["level"] for line in lines if "UNDERSTUDY_LATE_AFTR" in line["message"]] == ["warning"]
+
+
+def test_its_settings_are_shown_with_where_they_come_from() -> None:
+    rows = {row.name: row for row in inputs_of({**ENVIRONMENT, "UNDERSTUDY_LATE_AFTER": "1s"}).shown}
+    assert [rows[name].origin for name in ("down_after", "late_after", "port")] == ["environment", "adapted", "default"]
+    assert rows["api_key"].is_set
+    assert rows["api_key"].value == ""
+
+
+@on_a_loop
 async def test_two_events_at_once_start_one_hub(place: Place) -> None:
     apps = await asyncio.gather(place.hub.app(), place.hub.app())
     assert apps[0] is apps[1]
@@ -150,6 +169,9 @@ async def test_two_events_at_once_start_one_hub(place: Place) -> None:
         ({"SMTP_URL": "smtp://mail.test", "SMTP_FROM": "b@b.test", "SMTP_TO": "a@b.test"}, "email"),
         ({"APPRISE_URL": "json://x.test"}, "apprise"),
         ({"UNDERSTUDY_LATE_AFTER": "soon"}, "UNDERSTUDY_LATE_AFTER"),
+        ({"ADMIN_API_KEY": "changeme-changeme"}, "ADMIN_API_KEY: too easy to guess"),
+        ({"UNDERSTUDY_API_KEY": "", "UNDERSTUDY_API_KEY_FILE": __file__}, "UNDERSTUDY_API_KEY_FILE names a file"),
+        ({"UNDERSTUDY_CONFIG": __file__}, "UNDERSTUDY_CONFIG names a file"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_there_is_refused_with_a_sentence(more: dict[str, str], words: str) -> None:

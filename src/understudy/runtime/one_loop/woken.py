@@ -77,7 +77,8 @@ class WokenHub:
 
     async def _start(self) -> None:
         given = self._inputs()
-        log = Log(self._clock, self._lines, level=given.settings.log_level, redactor=Redactor(given.secrets))
+        own, redactor = given.settings, Redactor(given.secrets)
+        log = Log(self._clock, self._lines, level=own.log_level, form=own.log_form, redactor=redactor)
         hub = self._make_hub(given, log)
         api = api_of(hub, given, body_bytes_max=self._body_bytes_max)
         try:
