@@ -90,6 +90,19 @@ BREAKS = [
     ('"UNDERSTUDY_LATE_AFTER": "3m"', '"UNDERSTUDY_TAKEOVER_BUDGET_DAY": null', "shape"),
     ('"UNDERSTUDY_LATE_AFTER": "3m"', '"UNDERSTUDY_TAKEOVER_CALLS_AT_ONCE": 99', "vars"),
     ('"src/entry.py"', '"src/other.py"', "entry"),
+    *[
+        ('"UNDERSTUDY_LATE_AFTER": "3m"', text, "vars")
+        for text in (
+            '"SMTP_URL": "smtps://mail.test", "SMTP_TO": "a@b.test", "SMTP_FROM": "c@b.test"',
+            '"UNDERSTUDY_QUIET_HOURS": "night"',
+            '"UNDERSTUDY_QUIET_HOURS": "22:00-07:00@Asia/Nowhere"',
+            '"UNDERSTUDY_PRICES": "a-model"',
+            '"UNDERSTUDY_REPLY_TO": "pigeon:1"',
+            '"NOTIFICATION_TYPE": "email"',
+            '"UNDERSTUDY_API_KEY_FILE": "/dev/null"',
+            '"UNDERSTUDY_CONFIG": "/dev/null"',
+        )
+    ],
 ]
 
 
@@ -109,6 +122,23 @@ def test_numbers_and_switches_may_be_written_as_json_has_them(files: Path, capsy
     change(files, '"UNDERSTUDY_LATE_AFTER": "3m"', numbers)
     code, said = check(files, capsys)
     assert (code, wrong(said)) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        '"SLACK_CHANNEL_ID": "C0123456789", "UNDERSTUDY_REPLY_TO": "slack:C0123456789"',
+        '"TELEGRAM_CHAT_ID": "-100123", "NOTIFICATION_TYPE": "telegram"',
+        '"NTFY_URL": "https://ntfy.test/mine", "NOTIFICATION_TYPE": "slack, discord"',
+        '"UNDERSTUDY_REPLY_TO": "discord"',
+        '"UNDERSTUDY_WEBHOOK_FORMAT": "pagerduty"',
+        '"UNDERSTUDY_TIME_ZONE": "Asia/Tokyo", "UNDERSTUDY_QUIET_HOURS": "22:00-07:00"',
+    ],
+)
+def test_what_a_secret_may_complete_is_well(files: Path, capsys: pytest.CaptureFixture[str], given: str) -> None:
+    change(files, '"UNDERSTUDY_LATE_AFTER": "3m"', given)
+    _, said = check(files, capsys)
+    assert "vars" not in {finding["name"] for finding in said["findings"]}
 
 
 @pytest.mark.parametrize(

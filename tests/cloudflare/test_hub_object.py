@@ -10,7 +10,7 @@ import pytest
 
 from tests.cloudflare.evicted import ENVIRONMENT, Place, on_a_loop
 from understudy.cloudflare.hub_object import BODY_BYTES_MAX, refusal_of
-from understudy.cloudflare.inputs import inputs_of
+from understudy.config.worker_inputs import inputs_of
 from understudy.errors import ConfigError, StoreError
 from understudy.runtime.one_loop.woken import START_AGAIN_MS
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from understudy.api.context import Api
 from understudy.clock import Clock, SystemClock
-from understudy.cloudflare.inputs import inputs_of
 from understudy.cloudflare.whole import whole_app
 from understudy.config.policy import HubInputs
+from understudy.config.worker_inputs import inputs_of
 from understudy.errors import StoreError, UnderstudyError
 from understudy.log import Stream
 from understudy.runtime.one_loop.turns import Host

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
-from understudy import config
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding
 from understudy.config.table import table
 from understudy.config.worker_vars import texts_of
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.redact import Redactor
-from understudy.texts import t
+from understudy.texts import language_from, t
 
 FILE, PACKAGES, OURS = "wrangler.jsonc", "requirements.txt", "python_modules/understudy"
 BINDING, OBJECT, WORKER = "TASK_COORDINATOR", "TaskCoordinator", "Default"
 DATE = "2026-11-01"  # of the template; an earlier one has another Python
 FLAGS = ("python_workers", "enable_request_signal", "request_signal_passthrough")
 FILE_BYTES_MAX = 1 << 20
+# may be secrets: of a key, and of every channel that works in a Worker
+_TOKENS = ("UNDERSTUDY_API_KEY", "TELEGRAM_BOT_TOKEN", "UNDERSTUDY_WEBHOOK_SECRET")
+_ADDRESSES = ("SLACK_WEBHOOK_URL", "DISCORD_WEBHOOK_URL", "NTFY_URL", "UNDERSTUDY_WEBHOOK_URL")
 _STRING = r'("(?>(?:[^"\\\n]|\\.){0,4096})")'
 _STRING_OR_COMMENT = re.compile(_STRING + r"|//[^\n]{0,4096}+|/\*(?>(?:[^*]|\*(?!/)){0,8192})\*/")
 _LAST_COMMA = re.compile(_STRING + r"|,(?=\s{0,256}+[}\]])")
@@ -89,13 +93,29 @@ def _vars(found: dict[str, Any]) -> Iterator[Finding]:
             yield _wrong("secret", name=name)
         if name not in values:
             yield _wrong("shape", name=name)
+    yield from _start({name: value for name, value in values.items() if name not in secret})
+
+
+def _start(values: dict[str, str]) -> Iterator[Finding]:
+    """All that the hub judges at its start, beside secrets that nobody sees here."""
+    from understudy.config.worker_inputs import inputs_of
+
     try:
-        notes = config.load({n: v for n, v in values.items() if n not in secret}, Path("/no-data-directory")).notes
+        notes = inputs_of(_with_secrets(values), language_from(os.environ)).notes
     except UnderstudyError as error:
         yield Finding("vars", PROBLEM, error.message, fix=t("cli.check.vars.fix"))
         return
     for note in notes:
         yield Finding("vars", NOTICE, note, fix=t("cli.check.vars.fix"))
+
+
+def _with_secrets(values: dict[str, str]) -> dict[str, str]:
+    """With a stand-in for each secret that a start may need: what is only wrong without it is not known to be wrong."""
+    token, address = token_hex(32), "https://secret.invalid/topic"
+    secrets = dict.fromkeys(_TOKENS, token) | dict.fromkeys(_ADDRESSES, address) | {"TELEGRAM_CHAT_ID": "1"}
+    if "SLACK_CHANNEL_ID" in values:
+        secrets["SLACK_BOT_TOKEN"] = token
+    return secrets | values
 
 
 def _entry(directory: Path, found: dict[str, Any]) -> Iterator[Finding]:
