@@ -172,15 +172,23 @@ def test_a_package_of_a_stranger_is_refused_and_another_version_is_noted(
     assert "version" in {finding["name"] for finding in check(files, capsys)[1]["findings"]}
 
 
+@pytest.mark.parametrize("line", ["tzdata==2026.6\n", "typing_extensions==4.16.0\n"])
+def test_a_package_that_is_needed_there_and_missing_is_named(
+    files: Path, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    change(files, line, "", settings.PACKAGES)
+    assert wrong(check(files, capsys)[1]) == ["missing"]
+
+
 def test_a_hub_that_is_too_large_is_refused_with_all_limits(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for kib, expected in ((1023.9, 0), (1024, 1)):
+    for kib, expected in ((1535.9, 0), (1536, 1)):
         fake(tmp_path, "npx", f"echo '{SAID.format(kib=kib)}'")
         code, said = check(files, capsys)
         assert code == expected
     (size,) = [finding for finding in said["findings"] if finding["name"] == "size"]
-    for limit in ("1024 KiB", "3 MiB", "10 MiB"):
+    for limit in ("1536 KiB", "3 MiB", "10 MiB"):
         assert limit in size["what"]
 
 
@@ -266,5 +274,5 @@ def test_without_the_option_it_says_how_to_deploy(tmp_path: Path) -> None:
 
 
 def test_the_limits_are_the_documented_ones() -> None:
-    assert (build.GZIP_KIB_MAX, build.FREE_KIB_MAX, build.PAID_KIB_MAX) == (1024, 3072, 10240)
+    assert (build.GZIP_KIB_MAX, build.FREE_KIB_MAX, build.PAID_KIB_MAX) == (1536, 3072, 10240)
     assert (build.CPU_S_MAX, build.CLOUDFLARE_CPU_S_MAX) == (0.5, 1.0)

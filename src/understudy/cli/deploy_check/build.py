@@ -19,7 +19,7 @@ from understudy.texts import t
 MODULES, FETCHED = "python_modules", "msgspec"  # one of those that pip fetches
 FETCH_S_MAX, TRIAL_S_MAX, START_S_MAX = 300.0, 300.0, 60.0
 KIB = 1024
-GZIP_KIB_MAX, FREE_KIB_MAX, PAID_KIB_MAX = 1 * KIB, 3 * KIB, 10 * KIB  # ours; of Cloudflare's plans, free and paid
+GZIP_KIB_MAX, FREE_KIB_MAX, PAID_KIB_MAX = 3 * KIB // 2, 3 * KIB, 10 * KIB  # ours; of Cloudflare's plans, free and paid
 CPU_S_MAX, CLOUDFLARE_CPU_S_MAX = 0.5, 1.0  # ours; what an upload may take at its start (Cloudflare's limits)
 # The CPU of an import in workerd over the CPU of the same here, at most; see `bench/worker_start.py`.
 WORKERD_FACTOR = 2.0

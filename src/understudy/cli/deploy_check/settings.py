@@ -145,6 +145,8 @@ def _has_alarm(node: ast.ClassDef, imported: set[str]) -> bool:
 
 
 def _packages(directory: Path) -> Iterator[Finding]:
+    from importlib.resources import files
+
     from understudy import __version__
 
     ours = directory / OURS
@@ -157,9 +159,17 @@ def _packages(directory: Path) -> Iterator[Finding]:
         return
     if any(line.lower().startswith("understudy") for line in lines):
         yield _wrong("stranger", path=directory / PACKAGES)
+    needed = (files("understudy.cloudflare") / "template" / PACKAGES).read_text("utf-8").split()
+    if missing := _names(needed) - _names(lines):
+        yield _wrong("missing", path=directory / PACKAGES, names=", ".join(sorted(missing)))
     if f'"{__version__}"' not in version:
         what = t("cli.check.version.what", path=ours, wanted=__version__)
         yield Finding("version", NOTICE, what, t("cli.check.version.why"), t("cli.check.version.fix"))
+
+
+def _names(lines: list[str]) -> set[str]:
+    """The packages of a list, by names that are spelt alike."""
+    return {re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0].lower().replace("_", "-") for line in lines}
 
 
 def _dict(value: Any) -> dict[str, Any]:
