@@ -112,7 +112,7 @@ class Place:
 
     async def ask(self, method: str, path: str, body: Any = None) -> Any:
         async def content() -> AsyncIterator[bytes]:
-            yield json.dumps(body).encode()
+            yield body if isinstance(body, bytes) else json.dumps(body).encode()
 
         kept: list[asyncio.Task[None]] = []
         scope = scope_of(method, f"https://hub.test{path}", {"x-api-key": KEY})

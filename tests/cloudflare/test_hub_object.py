@@ -13,6 +13,7 @@ from understudy.cloudflare.hub_object import BODY_BYTES_MAX, refusal_of
 from understudy.config.worker_inputs import inputs_of
 from understudy.errors import ConfigError, StoreError
 from understudy.runtime.one_loop.woken import START_AGAIN_MS
+from understudy.store.durable_rows import ROW_BYTES_MAX
 
 
 @on_a_loop
@@ -127,6 +128,20 @@ async def test_a_result_that_no_row_would_hold_is_refused_as_too_large_and_one_b
     output = "x" * (BODY_BYTES_MAX - 100)
     assert (await place.ask("POST", "/api/result/t1", {"success": True, "output": output}))[0] == 200
     assert (await place.ask("GET", "/api/result/t1"))[1]["output"] == output
+
+
+@on_a_loop
+async def test_numbers_that_no_row_would_hold_once_they_are_written_out_are_refused_as_too_large(place: Place) -> None:
+    numbers = b"[%s]" % b",".join([b"1e15"] * 150_000)  # each is 1000000000000000.0 in the store
+    status, said = await place.ask("POST", "/api/queue", b'{"content":"x","metadata":{"n":%s}}' % numbers)
+    assert (status, said["limitBytes"]) == (413, ROW_BYTES_MAX)
+    await place.ask("POST", "/api/queue", {"id": "t1", "content": "x"})
+    await place.ask("POST", "/api/queue/claim", {"workerId": "w"})
+    status, _ = await place.ask("POST", "/api/result/t1", b'{"success":true,"output":%s}' % numbers)
+    assert status == 413
+    assert place.hub._hub is not None
+    assert not place.hub._hub.engine.is_deaf
+    assert (await place.ask("POST", "/api/result/t1", {"success": True, "output": "short"}))[0] == 200
 
 
 @on_a_loop
