@@ -161,6 +161,30 @@ def test_an_entry_without_its_classes_or_without_the_alarm_is_named(
     assert wrong(check(files, capsys)[1]) == names
 
 
+@pytest.mark.parametrize("main", ["worker/app/entry.py", "entry.py"])
+def test_the_entry_may_lie_elsewhere_and_import_what_lies_beside_it(
+    files: Path, capsys: pytest.CaptureFixture[str], main: str
+) -> None:
+    change(files, '"src/entry.py"', f'"{main}"')
+    (files / main).parent.mkdir(parents=True, exist_ok=True)
+    entry = (files / "src" / "entry.py").read_text()
+    (files / main).write_text(f"import near\nimport packed\n{entry}")
+    (files / main).with_name("near.py").write_text("")
+    (files / main).with_name("packed").mkdir()
+    ((files / main).parent / "packed" / "__init__.py").write_text("")
+    code, said = check(files, capsys)
+    assert (code, wrong(said)) == (0, []), said
+
+
+@pytest.mark.parametrize("main", ["../entry.py", "/entry.py", "src/../../entry.py"])
+def test_an_entry_that_is_not_in_the_directory_is_named_and_not_run(
+    files: Path, capsys: pytest.CaptureFixture[str], main: str
+) -> None:
+    change(files, '"src/entry.py"', f'"{main}"')
+    (files.parent / "entry.py").write_text((files / "src" / "entry.py").read_text())
+    assert wrong(check(files, capsys)[1]) == ["entry"]
+
+
 def test_a_package_of_a_stranger_is_refused_and_another_version_is_noted(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,22 +43,26 @@ def look(directory: Path, found: dict[str, Any], environ: Mapping[str, str]) -> 
     command = programs.wrangler(environ)
     with tempfile.TemporaryDirectory(prefix="understudy-check-") as made:
         place = Path(made)
-        _copy(directory, place)
+        main = str(found.get("main") or "")
+        _copy(directory, place, main)
         if not (place / MODULES / FETCHED).is_dir():
             fetched = _fetch(place, environ)
             yield fetched
             if fetched.level == PROBLEM:
                 return
         yield from _trial(command, place, environ)
-        yield _start(place, str(found.get("main") or ""), environ)
+        yield _start(place, main, environ)
 
 
-def _copy(directory: Path, place: Path) -> None:
+def _copy(directory: Path, place: Path, main: str) -> None:
     """The files that belong to an upload, without secrets that lie beside it."""
-    for name in (FILE, PACKAGES):
+    folder = Path(main).parts[0]  # the file itself, if it lies in no folder: then what lies beside it may go along
+    beside = [] if (directory / folder).is_dir() else [path.name for path in directory.glob("*.py")]
+    for name in (FILE, PACKAGES, *beside):
         if (directory / name).is_file():
             write_private(place / name, (directory / name).read_bytes())
-    for name in ("src", MODULES):
+    packages = [path.parent.name for path in directory.glob("*/__init__.py")] if beside else [folder]
+    for name in {*packages, MODULES}:
         if (directory / name).is_dir():
             shutil.copytree(directory / name, place / name)
 

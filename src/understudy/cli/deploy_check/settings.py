@@ -120,7 +120,11 @@ def _with_secrets(values: dict[str, str]) -> dict[str, str]:
 
 def _entry(directory: Path, found: dict[str, Any]) -> Iterator[Finding]:
     """The file must give both classes; a class of its own without `alarm` would never look at a deadline."""
-    path = directory / str(found.get("main") or "")
+    main = Path(str(found.get("main") or ""))
+    path = directory / main
+    if main.is_absolute() or ".." in main.parts:
+        yield _wrong("entry", path=path, reason=t("cli.check.outside", path=directory))
+        return
     try:
         tree = ast.parse(path.read_bytes()[:FILE_BYTES_MAX])
     except (OSError, ValueError, SyntaxError, RecursionError) as error:

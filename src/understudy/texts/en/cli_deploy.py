@@ -41,6 +41,7 @@ TEXTS = {
     "cli.check.entry.what": "The entry {path} (main) cannot be read: {reason}.",
     "cli.check.entry.why": "It is what the Worker starts with.",
     "cli.check.entry.fix": "write it anew with `understudy deploy init cloudflare` in another directory, and copy it",
+    "cli.check.outside": "it is not in {path}",
     "cli.check.exports.what": "The entry {path} does not export: {names}.",
     "cli.check.exports.why": "Cloudflare looks there for the Worker and for the object.",
     "cli.check.exports.fix": "from understudy.cloudflare.entry import Default, TaskCoordinator",

@@ -41,6 +41,7 @@ TEXTS = {
     "cli.check.entry.what": "エントリー {path}(main)を読み取れません: {reason}",
     "cli.check.entry.why": "Worker はこのファイルから起動します。",
     "cli.check.entry.fix": "別のディレクトリで `understudy deploy init cloudflare` を実行し、作られたファイルをコピーしてください。",
+    "cli.check.outside": "{path} の中にありません",
     "cli.check.exports.what": "エントリー {path} に次のものが定義されていません: {names}",
     "cli.check.exports.why": "Cloudflare はここで Worker とオブジェクトを探します。",
     "cli.check.exports.fix": "次の行を追加: from understudy.cloudflare.entry import Default, TaskCoordinator",
