@@ -90,6 +90,19 @@ BREAKS = [
     ('"UNDERSTUDY_LATE_AFTER": "3m"', '"UNDERSTUDY_TAKEOVER_BUDGET_DAY": null', "shape"),
     ('"UNDERSTUDY_LATE_AFTER": "3m"', '"UNDERSTUDY_TAKEOVER_CALLS_AT_ONCE": 99', "vars"),
     ('"src/entry.py"', '"src/other.py"', "entry"),
+    *[
+        ('"UNDERSTUDY_LATE_AFTER": "3m"', text, "vars")
+        for text in (
+            '"SMTP_URL": "smtps://mail.test", "SMTP_TO": "a@b.test", "SMTP_FROM": "c@b.test"',
+            '"UNDERSTUDY_QUIET_HOURS": "night"',
+            '"UNDERSTUDY_QUIET_HOURS": "22:00-07:00@Asia/Nowhere"',
+            '"UNDERSTUDY_PRICES": "a-model"',
+            '"UNDERSTUDY_REPLY_TO": "pigeon:1"',
+            '"NOTIFICATION_TYPE": "email"',
+            '"UNDERSTUDY_API_KEY_FILE": "/dev/null"',
+            '"UNDERSTUDY_CONFIG": "/dev/null"',
+        )
+    ],
 ]
 
 
@@ -112,6 +125,23 @@ def test_numbers_and_switches_may_be_written_as_json_has_them(files: Path, capsy
 
 
 @pytest.mark.parametrize(
+    "given",
+    [
+        '"SLACK_CHANNEL_ID": "C0123456789", "UNDERSTUDY_REPLY_TO": "slack:C0123456789"',
+        '"TELEGRAM_CHAT_ID": "-100123", "NOTIFICATION_TYPE": "telegram"',
+        '"NTFY_URL": "https://ntfy.test/mine", "NOTIFICATION_TYPE": "slack, discord"',
+        '"UNDERSTUDY_REPLY_TO": "discord"',
+        '"UNDERSTUDY_WEBHOOK_FORMAT": "pagerduty"',
+        '"UNDERSTUDY_TIME_ZONE": "Asia/Tokyo", "UNDERSTUDY_QUIET_HOURS": "22:00-07:00"',
+    ],
+)
+def test_what_a_secret_may_complete_is_well(files: Path, capsys: pytest.CaptureFixture[str], given: str) -> None:
+    change(files, '"UNDERSTUDY_LATE_AFTER": "3m"', given)
+    _, said = check(files, capsys)
+    assert "vars" not in {finding["name"] for finding in said["findings"]}
+
+
+@pytest.mark.parametrize(
     ("entry", "names"),
     [
         ("from understudy.cloudflare.entry import Default\n", ["exports"]),
@@ -131,6 +161,30 @@ def test_an_entry_without_its_classes_or_without_the_alarm_is_named(
     assert wrong(check(files, capsys)[1]) == names
 
 
+@pytest.mark.parametrize("main", ["worker/app/entry.py", "entry.py"])
+def test_the_entry_may_lie_elsewhere_and_import_what_lies_beside_it(
+    files: Path, capsys: pytest.CaptureFixture[str], main: str
+) -> None:
+    change(files, '"src/entry.py"', f'"{main}"')
+    (files / main).parent.mkdir(parents=True, exist_ok=True)
+    entry = (files / "src" / "entry.py").read_text()
+    (files / main).write_text(f"import near\nimport packed\n{entry}")
+    (files / main).with_name("near.py").write_text("")
+    (files / main).with_name("packed").mkdir()
+    ((files / main).parent / "packed" / "__init__.py").write_text("")
+    code, said = check(files, capsys)
+    assert (code, wrong(said)) == (0, []), said
+
+
+@pytest.mark.parametrize("main", ["../entry.py", "/entry.py", "src/../../entry.py"])
+def test_an_entry_that_is_not_in_the_directory_is_named_and_not_run(
+    files: Path, capsys: pytest.CaptureFixture[str], main: str
+) -> None:
+    change(files, '"src/entry.py"', f'"{main}"')
+    (files.parent / "entry.py").write_text((files / "src" / "entry.py").read_text())
+    assert wrong(check(files, capsys)[1]) == ["entry"]
+
+
 def test_a_package_of_a_stranger_is_refused_and_another_version_is_noted(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,15 +196,23 @@ def test_a_package_of_a_stranger_is_refused_and_another_version_is_noted(
     assert "version" in {finding["name"] for finding in check(files, capsys)[1]["findings"]}
 
 
+@pytest.mark.parametrize("line", ["tzdata==2026.6\n", "typing_extensions==4.16.0\n"])
+def test_a_package_that_is_needed_there_and_missing_is_named(
+    files: Path, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    change(files, line, "", settings.PACKAGES)
+    assert wrong(check(files, capsys)[1]) == ["missing"]
+
+
 def test_a_hub_that_is_too_large_is_refused_with_all_limits(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for kib, expected in ((1023.9, 0), (1024, 1)):
+    for kib, expected in ((1535.9, 0), (1536, 1)):
         fake(tmp_path, "npx", f"echo '{SAID.format(kib=kib)}'")
         code, said = check(files, capsys)
         assert code == expected
     (size,) = [finding for finding in said["findings"] if finding["name"] == "size"]
-    for limit in ("1024 KiB", "3 MiB", "10 MiB"):
+    for limit in ("1536 KiB", "3 MiB", "10 MiB"):
         assert limit in size["what"]
 
 
@@ -236,5 +298,5 @@ def test_without_the_option_it_says_how_to_deploy(tmp_path: Path) -> None:
 
 
 def test_the_limits_are_the_documented_ones() -> None:
-    assert (build.GZIP_KIB_MAX, build.FREE_KIB_MAX, build.PAID_KIB_MAX) == (1024, 3072, 10240)
+    assert (build.GZIP_KIB_MAX, build.FREE_KIB_MAX, build.PAID_KIB_MAX) == (1536, 3072, 10240)
     assert (build.CPU_S_MAX, build.CLOUDFLARE_CPU_S_MAX) == (0.5, 1.0)

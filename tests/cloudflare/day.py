@@ -21,7 +21,7 @@ from understudy.cloudflare.hub_object import HubObject
 from understudy.store.durable import DurableStore
 from understudy.wire.outbound import NoAnswer, OutboundAnswer, OutboundRequest
 
-KEY = "owner-key-of-the-tests"
+KEY = "owner-7QmZ2vKx9LrB4nWc8HdYp3Ft"
 DAY_S, TASKS, RUN_S = 86_400, 50, 60
 FIRST_TASK_S = 300  # so that no task runs over the end of an hour
 BEAT_S, POLL_S = 10, 15  # UNDERSTUDY_HEARTBEAT_INTERVAL and UNDERSTUDY_POLL_WAIT

@@ -17,7 +17,7 @@ from understudy.wire.outbound import NoAnswer, OutboundAnswer, OutboundRequest
 
 NEVER = 1 << 62
 SETTLED = 40  # turns of the loop; nothing here needs more between two instants
-KEY = "owner-key-of-the-tests"
+KEY = "owner-7QmZ2vKx9LrB4nWc8HdYp3Ft"
 ENVIRONMENT = {"UNDERSTUDY_API_KEY": KEY, "UNDERSTUDY_LATE_AFTER": "20s", "UNDERSTUDY_DOWN_AFTER": "40s"}
 
 
@@ -26,6 +26,7 @@ class Place:
 
     def __init__(self) -> None:
         self.storage = Storage()
+        self.environ = ENVIRONMENT
         self.clock = ManualClock()
         self.bells: list[int] = []
         self.bell_at = 0
@@ -42,7 +43,7 @@ class Place:
         self.hub = self._made()
 
     def _made(self) -> HubObject:
-        return HubObject(ENVIRONMENT, lambda: DurableStore(self.storage, Buffer), self, self.lines, self.clock)
+        return HubObject(self.environ, lambda: DurableStore(self.storage, Buffer), self, self.lines, self.clock)
 
     def set_bell(self, ms: int) -> None:
         self.bells.append(ms)
@@ -111,7 +112,7 @@ class Place:
 
     async def ask(self, method: str, path: str, body: Any = None) -> Any:
         async def content() -> AsyncIterator[bytes]:
-            yield json.dumps(body).encode()
+            yield body if isinstance(body, bytes) else json.dumps(body).encode()
 
         kept: list[asyncio.Task[None]] = []
         scope = scope_of(method, f"https://hub.test{path}", {"x-api-key": KEY})

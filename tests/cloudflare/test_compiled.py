@@ -16,7 +16,7 @@ from tests.cloudflare.place import NotHereError, Place
 from tests.cloudflare.workerd import Workerd
 from understudy.cloudflare.compiling import START, blanked, compile_start
 
-GZIP_BYTES_MAX = 1 << 20  # of an upload
+GZIP_BYTES_MAX = 3 << 19  # of an upload
 AUTH = {"X-API-Key": KEY, "Content-Type": "application/json"}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from understudy.cloudflare.fetching import ANSWER_BYTES_MAX, answer_of
+from understudy.cloudflare.fetching import ANSWER_BYTES_MAX, NOT_SENT, UnsendableError, answer_of
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
 
 Asked = tuple[str, str, dict[str, str], bytes]
@@ -57,3 +57,15 @@ def test_what_takes_too_long_is_cut() -> None:
 def test_only_what_was_certainly_not_sent_costs_nothing(words: str, reason: str, was_sent: bool) -> None:
     answer, _ = ask(HttpRequest("GET", "https://secret.test/"), RuntimeError(words))
     assert answer == NoAnswer(reason, was_sent=was_sent)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://", "ftp://hooks.test/", "https://hooks.test:99999/", "https://[::1/", "hooks"]
+)
+def test_an_address_that_nobody_can_call_is_known_as_not_sent(url: str) -> None:
+    assert ask(HttpRequest("GET", url), (200, {}, b"")) == (NOT_SENT, [])
+
+
+def test_a_request_that_fetch_does_not_take_is_known_as_not_sent() -> None:
+    answer, _ = ask(HttpRequest("GET", "https://hooks.test/", (("X-Key", "a\nb"),)), UnsendableError())
+    assert answer == NoAnswer("cannot be sent", was_sent=False, is_local=True)

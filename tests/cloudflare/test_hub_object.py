@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from typing import NoReturn
 
 import pytest
 
 from tests.cloudflare.evicted import ENVIRONMENT, Place, on_a_loop
-from understudy.cloudflare.hub_object import BODY_BYTES_MAX, inputs_of, refusal_of
+from understudy.cloudflare.hub_object import BODY_BYTES_MAX, refusal_of
+from understudy.config.worker_inputs import inputs_of
 from understudy.errors import ConfigError, StoreError
+from understudy.runtime.one_loop.woken import START_AGAIN_MS
+from understudy.store.durable_rows import ROW_BYTES_MAX
 
 
 @on_a_loop
@@ -33,6 +38,17 @@ async def test_the_alarm_is_set_at_the_start_and_rings_what_is_due(place: Place)
     place.evict()
     await place.hub.ring()
     assert len(place.bells) > before
+
+
+@on_a_loop
+async def test_the_alarm_is_set_also_if_the_start_meets_a_defect(place: Place) -> None:
+    def broken() -> NoReturn:
+        raise KeyError("odd")
+
+    place.hub._make_store = broken
+    with pytest.raises(KeyError):
+        await place.hub.ring()
+    assert place.bells == [START_AGAIN_MS]
 
 
 @on_a_loop
@@ -115,6 +131,20 @@ async def test_a_result_that_no_row_would_hold_is_refused_as_too_large_and_one_b
 
 
 @on_a_loop
+async def test_numbers_that_no_row_would_hold_once_they_are_written_out_are_refused_as_too_large(place: Place) -> None:
+    numbers = b"[%s]" % b",".join([b"1e15"] * 150_000)  # each is 1000000000000000.0 in the store
+    status, said = await place.ask("POST", "/api/queue", b'{"content":"x","metadata":{"n":%s}}' % numbers)
+    assert (status, said["limitBytes"]) == (413, ROW_BYTES_MAX)
+    await place.ask("POST", "/api/queue", {"id": "t1", "content": "x"})
+    await place.ask("POST", "/api/queue/claim", {"workerId": "w"})
+    status, _ = await place.ask("POST", "/api/result/t1", b'{"success":true,"output":%s}' % numbers)
+    assert status == 413
+    assert place.hub._hub is not None
+    assert not place.hub._hub.engine.is_deaf
+    assert (await place.ask("POST", "/api/result/t1", {"success": True, "output": "short"}))[0] == 200
+
+
+@on_a_loop
 async def test_pages_and_metrics_are_those_of_every_hub(place: Place) -> None:
     status, page = await place.ask("GET", "/login")
     assert status == 200
@@ -122,6 +152,23 @@ async def test_pages_and_metrics_are_those_of_every_hub(place: Place) -> None:
     status, metrics = await place.ask("GET", "/metrics")
     assert status == 200
     assert b"understudy_store_up 1.0" in metrics
+
+
+@on_a_loop
+async def test_what_looks_wrong_in_its_settings_is_said_once_and_in_the_form_that_is_wanted(place: Place) -> None:
+    place.environ = {**ENVIRONMENT, "UNDERSTUDY_LOG_FORM": "json", "UNDERSTUDY_LATE_AFTR": "1m"}
+    for _ in range(2):
+        place.evict()
+        await place.hub.app()
+    lines = [json.loads(line) for line in place.lines.getvalue().splitlines()]
+    assert [line["level"] for line in lines if "UNDERSTUDY_LATE_AFTR" in line["message"]] == ["warning"]
+
+
+def test_its_settings_are_shown_with_where_they_come_from() -> None:
+    rows = {row.name: row for row in inputs_of({**ENVIRONMENT, "UNDERSTUDY_LATE_AFTER": "1s"}).shown}
+    assert [rows[name].origin for name in ("down_after", "late_after", "port")] == ["environment", "adapted", "default"]
+    assert rows["api_key"].is_set
+    assert rows["api_key"].value == ""
 
 
 @on_a_loop
@@ -137,6 +184,9 @@ async def test_two_events_at_once_start_one_hub(place: Place) -> None:
         ({"SMTP_URL": "smtp://mail.test", "SMTP_FROM": "b@b.test", "SMTP_TO": "a@b.test"}, "email"),
         ({"APPRISE_URL": "json://x.test"}, "apprise"),
         ({"UNDERSTUDY_LATE_AFTER": "soon"}, "UNDERSTUDY_LATE_AFTER"),
+        ({"ADMIN_API_KEY": "changeme-changeme"}, "ADMIN_API_KEY: too easy to guess"),
+        ({"UNDERSTUDY_API_KEY": "", "UNDERSTUDY_API_KEY_FILE": __file__}, "UNDERSTUDY_API_KEY_FILE names a file"),
+        ({"UNDERSTUDY_CONFIG": __file__}, "UNDERSTUDY_CONFIG names a file"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_there_is_refused_with_a_sentence(more: dict[str, str], words: str) -> None:
@@ -148,3 +198,4 @@ def test_a_hub_that_cannot_start_answers_so_without_the_stores_own_words() -> No
     status, body = refusal_of(StoreError("Store unavailable: SQLITE_CORRUPT: /secret"))
     assert (status, body["error"]) == (503, "Store unavailable")
     assert refusal_of(ConfigError("UNDERSTUDY_LATE_AFTER: odd"))[1]["error"] == "UNDERSTUDY_LATE_AFTER: odd"
+    assert "/secret" not in refusal_of(KeyError("/secret"))[1]["error"]

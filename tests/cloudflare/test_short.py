@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cloudflare.hubs import WorkerHub
+from tests.cloudflare.hubs import ADMIN_KEY, WorkerHub
 from tests.cloudflare.place import WITHOUT_ONE, Place
 
 STARTED_WITHIN_S = 90.0  # it takes 4; a machine that is so busy has other tests to end
@@ -16,7 +16,7 @@ STARTED_WITHIN_S = 90.0  # it takes 4; a machine that is so busy has other tests
 
 @pytest.fixture
 def hub(place: Place, directory: Path) -> Iterator[WorkerHub]:
-    made = WorkerHub(place, directory, is_started=False)
+    made = WorkerHub(place, directory, is_started=False, time_zone="Asia/Tokyo", quiet_hours="22:00-07:00")
     made.workerd.begin()
     try:
         if not made.workerd.is_up(STARTED_WITHIN_S):
@@ -34,5 +34,7 @@ def test_a_task_goes_its_way_inside_workerd(hub: WorkerHub) -> None:
     assert claim["taskId"] == "way-1"
     hub.beat(1)
     assert hub.ask("GET", "/api/queue", key="wrong")[0] == 401
+    sleep = {"expectedSleep": [{"from": "23:00", "to": "06:00", "tz": "America/Indiana/Knox"}]}
+    assert hub.ask("PUT", "/api/daemons/mini/settings", sleep, key=ADMIN_KEY)[0] == 200
     hub.post("/api/result/way-1", {"success": True, "output": "done", "token": claim["lease"]["token"]})
     assert hub.get("/api/result/way-1")["output"] == "done"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
-from tests.cloudflare.workerd import understudy
+from tests.cloudflare.place import WHEELS
+from tests.cloudflare.workerd import understudy, worker_configuration
 from tests.project.test_texts import Uses, texts
 from tests.project.tree import ROOT
 
@@ -66,6 +68,15 @@ def _imported(path: Path) -> set[str]:
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.ImportFrom) and node.module and not node.level
     }
+
+
+def test_time_zones_go_along_without_the_tables_that_nothing_reads() -> None:
+    assert "tzdata" in {line.partition("==")[0] for line in WHEELS}
+    left_out = worker_configuration()["python_modules"]["exclude"]
+    names = ("Asia/Tokyo", "America/Indiana/Knox", "UTC", "__init__.py", "zone.tab", "tzdata.zi")
+    assert [name for name in names if not any(fnmatch(f"tzdata/zoneinfo/{name}", pattern) for pattern in left_out)] == [
+        *names[:4]
+    ]
 
 
 def test_pages_go_along_whole() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.cloudflare.place import Place
-from tests.cloudflare.workerd import Workerd
+from tests.cloudflare.workerd import Workerd, understudy
+from tests.fakes.slack import FakeSlack
 
 pytestmark = pytest.mark.real_worker
 
@@ -49,3 +50,25 @@ def test_the_storage_of_an_object_is_sqlite_with_limits(worker: Workerd) -> None
     worker.kill()
     worker.start()
     assert _sql(worker, "SELECT text FROM t ORDER BY id") == [["a"], ["b"]]
+
+
+def test_a_request_that_cannot_be_sent_is_known_as_not_sent(place: Place, directory: Path) -> None:
+    entry = {"worker.py": Path(__file__).parent / "fetching_worker.py"}
+    worker = Workerd(place, directory, {**entry, **dict(understudy())})
+    worker.start()
+
+    def sent(method: str, url: str, headers: dict[str, str], body: str = "") -> Any:
+        status, said = worker.ask("POST", "/send", json.dumps([method, url, headers, body]).encode())
+        assert status == 200, worker.said()[-3000:]
+        return json.loads(said)
+
+    try:
+        with FakeSlack() as slack:
+            kind = {"content-type": "application/json; charset=utf-8"}
+            assert sent("POST", slack.webhook, kind, '{"text": "あ"}')["status"] == 200
+            for bad in ({"x-key": "a\nb"}, {"a b": "c"}):
+                answer = sent("GET", slack.webhook, bad)
+                assert (answer["was_sent"], answer["is_local"]) == (False, True)
+            assert sent("a b", slack.webhook, {})["was_sent"] is False
+    finally:
+        worker.stop()

@@ -232,7 +232,8 @@ def files(directory: Path, suffixes: Iterable[str] = MODULES) -> Iterator[Path]:
     """Files of these kinds in and below a directory, in order; nothing that an interpreter left there."""
     for path in sorted(directory.rglob("*")):
         inside = path.relative_to(directory).parts
-        if path.suffix in suffixes and "__pycache__" not in inside and inside[0] != "bin":
+        is_kept = path.suffix in suffixes or ("zoneinfo" in inside and path.is_file())  # time zones have no suffix
+        if is_kept and "__pycache__" not in inside and inside[0] != "bin":
             yield path
 
 

@@ -6,14 +6,19 @@ take to start at its upload.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from workers import DurableObject, WorkerEntrypoint
+
+from understudy.clock import SystemClock
+from understudy.cloudflare.critical import critical
 
 if TYPE_CHECKING:
     from understudy.cloudflare.javascript import CloudflareHost
 
 NAME = "hub"  # of the one object
+RING_AGAIN_MS = 30_000
 
 
 class Default(WorkerEntrypoint):  # type: ignore[misc]
@@ -44,5 +49,10 @@ class TaskCoordinator(DurableObject):  # type: ignore[misc]
         return await self._there().answer(getattr(request, "js_object", request))
 
     async def alarm(self, *_: Any) -> None:
-        """Make the steps that are due."""
-        await self._there().ring()
+        """Make the steps that are due. Whatever fails is said, and the alarm set: six failures would be its end."""
+        try:
+            await self._there().ring()
+        except Exception as error:  # noqa: BLE001 - see above
+            sys.stderr.write(f"{critical(error)}\n")
+            context, _ = self._raw
+            await context.storage.setAlarm(float(SystemClock().now_ms() + RING_AGAIN_MS))

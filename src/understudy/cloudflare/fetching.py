@@ -9,18 +9,25 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit, urlunsplit
 
-from understudy.addresses import log_in_of
-from understudy.wire.causes import REFUSED, TOO_SLOW, UNKNOWN_HOST, UNREACHABLE
+from understudy.addresses import is_web_address, log_in_of
+from understudy.wire.causes import REFUSED, TOO_SLOW, UNKNOWN_HOST, UNREACHABLE, UNSENDABLE
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
 
-# method, address, headers, body → status, headers, body; raises whatever JavaScript throws
+# method, address, headers, body → status, headers, body; raises UnsendableError, or whatever JavaScript throws
 Fetch = Callable[[str, str, Mapping[str, str], bytes], Awaitable[tuple[int, Mapping[str, str], bytes]]]
 ANSWER_BYTES_MAX = 8 << 20
+NOT_SENT = NoAnswer(UNSENDABLE, was_sent=False, is_local=True)
 _UNSENT = (("refused", REFUSED), ("dns", UNKNOWN_HOST), ("resolve", UNKNOWN_HOST))  # words of workerd
+
+
+class UnsendableError(Exception):
+    """It is no request that can be sent: an address or a header that `fetch` does not take."""
 
 
 async def answer_of(request: HttpRequest, fetch: Fetch, user_agent: str) -> HttpAnswer | NoAnswer:
     """The answer, or why there is none, at the latest when `timeout_ms` is over."""
+    if not is_web_address(request.url):
+        return NOT_SENT
     url, headers = _addressed(request, user_agent)
     try:
         status, said, body = await asyncio.wait_for(
@@ -28,6 +35,8 @@ async def answer_of(request: HttpRequest, fetch: Fetch, user_agent: str) -> Http
         )
     except TimeoutError:
         return NoAnswer(TOO_SLOW, was_sent=True)
+    except UnsendableError:
+        return NOT_SENT
     except Exception as error:  # noqa: BLE001 - whatever JavaScript throws; its words may hold the address
         return _no_answer(str(error).lower())
     return HttpAnswer(status, {name.lower(): value for name, value in said.items()}, body[:ANSWER_BYTES_MAX])

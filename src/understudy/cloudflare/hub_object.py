@@ -6,25 +6,21 @@ An object that was evicted begins anew with its next event (runtime/one_loop/wok
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from understudy.api.context import Api
 from understudy.clock import Clock, SystemClock
 from understudy.cloudflare.whole import whole_app
-from understudy.config.policy import HubInputs, hub_inputs
-from understudy.config.reading import environment_keys, load
-from understudy.errors import ConfigError, StoreError, UnderstudyError
+from understudy.config.policy import HubInputs
+from understudy.config.worker_inputs import inputs_of
+from understudy.errors import StoreError, UnderstudyError
 from understudy.log import Stream
 from understudy.runtime.one_loop.turns import Host
 from understudy.runtime.one_loop.woken import WokenHub
 from understudy.store.base import Store
-from understudy.texts import language_from, t
 
 HOST = "durable-object"
-NO_FILES = Path("/no-data-directory")  # nothing is read from there or written
 BODY_BYTES_MAX = 3 << 19  # a row of an object holds 2 MB at most; a daemon cuts a result that is refused with 413
-SOCKETS = frozenset({"email", "apprise"})  # channels that need what is not there
 
 
 class HubObject(WokenHub):
@@ -47,21 +43,8 @@ class HubObject(WokenHub):
         return whole_app(api, given)
 
 
-def inputs_of(environ: Mapping[str, str]) -> HubInputs:
-    """The inputs of this hub, by the same names as everywhere. ConfigError for those that cannot work in this place."""
-    loaded = load(environ, NO_FILES)
-    keys = environment_keys(loaded.settings)
-    language = language_from(dict(environ))
-    if not keys:
-        raise ConfigError(t("cloudflare.no_key", language))
-    given = hub_inputs(loaded.settings, environ, NO_FILES, keys)
-    for channel in given.channels:
-        if channel.kind in SOCKETS:
-            raise ConfigError(t("cloudflare.no_channel", language, name=channel.name, kind=channel.kind))
-    return given
-
-
-def refusal_of(error: UnderstudyError) -> tuple[int, dict[str, str]]:
+def refusal_of(error: Exception) -> tuple[int, dict[str, str]]:
     """Status and answer of a hub that cannot start: its owner reads the sentence in the log too."""
-    said = error.message.partition(":")[0] if isinstance(error, StoreError) else error.message
+    said = error.message if isinstance(error, UnderstudyError) else "The hub cannot start: its log says why"
+    said = said.partition(":")[0] if isinstance(error, StoreError) else said
     return 503, {"error": said, "code": "not_started"}

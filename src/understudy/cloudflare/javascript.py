@@ -11,13 +11,13 @@ import js
 from pyodide.ffi import create_proxy, to_js
 
 from understudy import __version__
+from understudy.cloudflare.critical import critical
 from understudy.cloudflare.exchange import FetchExchange, Headers, first_of, is_short, scope_of
-from understudy.cloudflare.fetching import ANSWER_BYTES_MAX, answer_of
+from understudy.cloudflare.fetching import ANSWER_BYTES_MAX, NOT_SENT, UnsendableError, answer_of
 from understudy.cloudflare.hub_object import HubObject, refusal_of
 from understudy.config.worker_vars import texts_of
-from understudy.errors import UnderstudyError
 from understudy.store.durable import DurableStore
-from understudy.wire.outbound import HttpRequest, NoAnswer, OutboundAnswer, OutboundRequest
+from understudy.wire.outbound import HttpRequest, OutboundAnswer, OutboundRequest
 
 WITHOUT_BODY = frozenset({101, 204, 205, 304})
 
@@ -48,7 +48,7 @@ class CloudflareHost:
         """The answer to a request."""
         try:
             app = await self._hub.app()
-        except UnderstudyError as error:
+        except Exception as error:  # noqa: BLE001 - a defect of the hub, or whatever JavaScript throws, is said alike
             status, body = refusal_of(error)
             _cannot_start(error)
             return Answers().whole(status, [("content-type", "application/json")], json.dumps(body).encode())
@@ -57,11 +57,8 @@ class CloudflareHost:
         return await exchange.answered(app, self._watched(exchange, request.signal))
 
     async def ring(self) -> None:
-        """The alarm has gone off."""
-        try:
-            await self._hub.ring()
-        except UnderstudyError as error:  # it has set its bell; the place would give up after six failures
-            _cannot_start(error)
+        """The alarm has gone off; the entry says what it raises."""
+        await self._hub.ring()
 
     def _watched(self, exchange: FetchExchange, signal: Any) -> Callable[[asyncio.Task[None]], None]:
         """Keeps the task of a request, and tells it when its client has hung up."""
@@ -88,7 +85,7 @@ class CloudflareHost:
     async def send(self, request: OutboundRequest) -> OutboundAnswer:
         """One exchange by `fetch`."""
         if not isinstance(request, HttpRequest):
-            return NoAnswer("cannot be sent from here", was_sent=False, is_local=True)
+            return NOT_SENT
         return await answer_of(request, _fetch, f"understudy/{__version__}")
 
     async def sleep(self, ms: int) -> None:
@@ -96,17 +93,15 @@ class CloudflareHost:
         await asyncio.sleep(ms / 1000)
 
 
-def _cannot_start(error: UnderstudyError) -> None:
-    js.console.error(f"[CRITICAL] [Hub] {error.message}")
+def _cannot_start(error: Exception) -> None:
+    js.console.error(critical(error))
 
 
 async def _fetch(method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
     controller = js.AbortController.new()
-    options = {"method": method, "headers": _headers(list(headers.items())), "redirect": "manual"}
-    if body:
-        options["body"] = to_js(body)
+    request = _request(method, url, headers, body, controller.signal)
     try:
-        answer = await js.fetch(url, **options, signal=controller.signal)
+        answer = await js.fetch(request)
         said = js.Object.fromEntries(answer.headers).to_py()
         content = await first_of(_body_of(answer, said), ANSWER_BYTES_MAX)
     except asyncio.CancelledError:
@@ -115,6 +110,16 @@ async def _fetch(method: str, url: str, headers: Mapping[str, str], body: bytes)
     if len(content) == ANSWER_BYTES_MAX:  # the memory of a Worker has no room for what nobody reads
         controller.abort()
     return answer.status, said, content
+
+
+def _request(method: str, url: str, headers: Mapping[str, str], body: bytes, signal: Any) -> Any:
+    """The request, whole before any of it is sent. UnsendableError."""
+    options = {"method": method, "redirect": "manual", "signal": signal}
+    try:
+        content = {"body": to_js(body)} if body else {}
+        return js.Request.new(url, **options, **content, headers=_headers(list(headers.items())))
+    except Exception as error:
+        raise UnsendableError from error
 
 
 async def _body_of(message: Any, headers: dict[str, str]) -> AsyncGenerator[bytes, None]:

@@ -42,6 +42,7 @@ class HubInputs(Struct, frozen=True):
     claude: ClaudeApi = ClaudeApi("")
     secrets: tuple[str, ...] = ()  # values that no line, event, notice or result may contain
     shown: tuple[SettingShown, ...] = ()  # the settings as people may see them
+    notes: tuple[str, ...] = ()  # what was adapted or looks wrong, where no command says it
     fail_point_file: str = ""  # crash tests: pause before COMMIT while this file exists
 
 
@@ -68,7 +69,7 @@ def hub_inputs(
 def fingerprint_of(given: HubInputs) -> str:
     """A short hash of what decides this hub's behaviour, without any secret."""
     own = given.settings
-    shown = (given.policy, own.rate_per_s, own.rate_burst, own.store, __version__)
+    shown = (given.policy, own.rate_per_s, own.rate_burst, own.store, __version__, *given.notes)
     return hashlib.sha256(msgspec.json.encode(shown)).hexdigest()[:12]
 
 

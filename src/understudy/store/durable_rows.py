@@ -16,13 +16,15 @@ import msgspec
 
 from understudy.clock import Clock
 from understudy.coordinator.changes import Event
-from understudy.errors import StoreError
+from understudy.errors import StoreError, TooLargeError
 from understudy.store.base import Room, StoredEvent, Unreadable
 from understudy.store.dialect import Dialect, json_text
 from understudy.store.reading import NUMBER_MAX, number_of
 from understudy.store.rows import RowQueries
 
 VALUES_MAX = 100  # of one statement, Cloudflare's limit
+ROW_BYTES_MAX = 2_000_000  # Cloudflare's limit; numbers may be longer in a row than in the body that brought them
+TOO_BIG = "SQLITE_TOOBIG"
 OBJECT_BYTES_MAX = 10 << 30  # of one object, Cloudflare's limit
 EVENTS_A_STEP = 8  # of nine values each
 STATEMENTS_MAX = 1024
@@ -87,6 +89,8 @@ class DurableTransaction(RowQueries):
         try:
             return self._sql.exec(_whole(query), *map(self._bound, values))
         except Exception as error:
+            if TOO_BIG in str(error):  # what was sent is at fault, not the store
+                raise TooLargeError(ROW_BYTES_MAX) from error
             raise StoreError(f"Store unavailable: {error}") from error
 
     def _fetch(self, query: str, values: Sequence[Any] = ()) -> list[Any]:

@@ -19,7 +19,7 @@ from understudy.texts import t
 MODULES, FETCHED = "python_modules", "msgspec"  # one of those that pip fetches
 FETCH_S_MAX, TRIAL_S_MAX, START_S_MAX = 300.0, 300.0, 60.0
 KIB = 1024
-GZIP_KIB_MAX, FREE_KIB_MAX, PAID_KIB_MAX = 1 * KIB, 3 * KIB, 10 * KIB  # ours; of Cloudflare's plans, free and paid
+GZIP_KIB_MAX, FREE_KIB_MAX, PAID_KIB_MAX = 3 * KIB // 2, 3 * KIB, 10 * KIB  # ours; of Cloudflare's plans, free and paid
 CPU_S_MAX, CLOUDFLARE_CPU_S_MAX = 0.5, 1.0  # ours; what an upload may take at its start (Cloudflare's limits)
 # The CPU of an import in workerd over the CPU of the same here, at most; see `bench/worker_start.py`.
 WORKERD_FACTOR = 2.0
@@ -43,22 +43,26 @@ def look(directory: Path, found: dict[str, Any], environ: Mapping[str, str]) -> 
     command = programs.wrangler(environ)
     with tempfile.TemporaryDirectory(prefix="understudy-check-") as made:
         place = Path(made)
-        _copy(directory, place)
+        main = str(found.get("main") or "")
+        _copy(directory, place, main)
         if not (place / MODULES / FETCHED).is_dir():
             fetched = _fetch(place, environ)
             yield fetched
             if fetched.level == PROBLEM:
                 return
         yield from _trial(command, place, environ)
-        yield _start(place, str(found.get("main") or ""), environ)
+        yield _start(place, main, environ)
 
 
-def _copy(directory: Path, place: Path) -> None:
+def _copy(directory: Path, place: Path, main: str) -> None:
     """The files that belong to an upload, without secrets that lie beside it."""
-    for name in (FILE, PACKAGES):
+    folder = Path(main).parts[0]  # the file itself, if it lies in no folder: then what lies beside it may go along
+    beside = [] if (directory / folder).is_dir() else [path.name for path in directory.glob("*.py")]
+    for name in (FILE, PACKAGES, *beside):
         if (directory / name).is_file():
             write_private(place / name, (directory / name).read_bytes())
-    for name in ("src", MODULES):
+    packages = [path.parent.name for path in directory.glob("*/__init__.py")] if beside else [folder]
+    for name in {*packages, MODULES}:
         if (directory / name).is_dir():
             shutil.copytree(directory / name, place / name)
 

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
-from understudy import config
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, Finding
 from understudy.config.table import table
 from understudy.config.worker_vars import texts_of
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.redact import Redactor
-from understudy.texts import t
+from understudy.texts import language_from, t
 
 FILE, PACKAGES, OURS = "wrangler.jsonc", "requirements.txt", "python_modules/understudy"
 BINDING, OBJECT, WORKER = "TASK_COORDINATOR", "TaskCoordinator", "Default"
 DATE = "2026-11-01"  # of the template; an earlier one has another Python
 FLAGS = ("python_workers", "enable_request_signal", "request_signal_passthrough")
 FILE_BYTES_MAX = 1 << 20
+# may be secrets: of a key, and of every channel that works in a Worker
+_TOKENS = ("UNDERSTUDY_API_KEY", "TELEGRAM_BOT_TOKEN", "UNDERSTUDY_WEBHOOK_SECRET")
+_ADDRESSES = ("SLACK_WEBHOOK_URL", "DISCORD_WEBHOOK_URL", "NTFY_URL", "UNDERSTUDY_WEBHOOK_URL")
 _STRING = r'("(?>(?:[^"\\\n]|\\.){0,4096})")'
 _STRING_OR_COMMENT = re.compile(_STRING + r"|//[^\n]{0,4096}+|/\*(?>(?:[^*]|\*(?!/)){0,8192})\*/")
 _LAST_COMMA = re.compile(_STRING + r"|,(?=\s{0,256}+[}\]])")
@@ -89,8 +93,15 @@ def _vars(found: dict[str, Any]) -> Iterator[Finding]:
             yield _wrong("secret", name=name)
         if name not in values:
             yield _wrong("shape", name=name)
+    yield from _start({name: value for name, value in values.items() if name not in secret})
+
+
+def _start(values: dict[str, str]) -> Iterator[Finding]:
+    """All that the hub judges at its start, beside secrets that nobody sees here."""
+    from understudy.config.worker_inputs import inputs_of
+
     try:
-        notes = config.load({n: v for n, v in values.items() if n not in secret}, Path("/no-data-directory")).notes
+        notes = inputs_of(_with_secrets(values), language_from(os.environ)).notes
     except UnderstudyError as error:
         yield Finding("vars", PROBLEM, error.message, fix=t("cli.check.vars.fix"))
         return
@@ -98,9 +109,22 @@ def _vars(found: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("vars", NOTICE, note, fix=t("cli.check.vars.fix"))
 
 
+def _with_secrets(values: dict[str, str]) -> dict[str, str]:
+    """With a stand-in for each secret that a start may need: what is only wrong without it is not known to be wrong."""
+    token, address = token_hex(32), "https://secret.invalid/topic"
+    secrets = dict.fromkeys(_TOKENS, token) | dict.fromkeys(_ADDRESSES, address) | {"TELEGRAM_CHAT_ID": "1"}
+    if "SLACK_CHANNEL_ID" in values:
+        secrets["SLACK_BOT_TOKEN"] = token
+    return secrets | values
+
+
 def _entry(directory: Path, found: dict[str, Any]) -> Iterator[Finding]:
     """The file must give both classes; a class of its own without `alarm` would never look at a deadline."""
-    path = directory / str(found.get("main") or "")
+    main = Path(str(found.get("main") or ""))
+    path = directory / main
+    if main.is_absolute() or ".." in main.parts:
+        yield _wrong("entry", path=path, reason=t("cli.check.outside", path=directory))
+        return
     try:
         tree = ast.parse(path.read_bytes()[:FILE_BYTES_MAX])
     except (OSError, ValueError, SyntaxError, RecursionError) as error:
@@ -125,6 +149,8 @@ def _has_alarm(node: ast.ClassDef, imported: set[str]) -> bool:
 
 
 def _packages(directory: Path) -> Iterator[Finding]:
+    from importlib.resources import files
+
     from understudy import __version__
 
     ours = directory / OURS
@@ -137,9 +163,17 @@ def _packages(directory: Path) -> Iterator[Finding]:
         return
     if any(line.lower().startswith("understudy") for line in lines):
         yield _wrong("stranger", path=directory / PACKAGES)
+    needed = (files("understudy.cloudflare") / "template" / PACKAGES).read_text("utf-8").split()
+    if missing := _names(needed) - _names(lines):
+        yield _wrong("missing", path=directory / PACKAGES, names=", ".join(sorted(missing)))
     if f'"{__version__}"' not in version:
         what = t("cli.check.version.what", path=ours, wanted=__version__)
         yield Finding("version", NOTICE, what, t("cli.check.version.why"), t("cli.check.version.fix"))
+
+
+def _names(lines: list[str]) -> set[str]:
+    """The packages of a list, by names that are spelt alike."""
+    return {re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0].lower().replace("_", "-") for line in lines}
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -117,6 +117,8 @@ class OneLoopHub:
             self.start_id = last[0].version_id
         else:
             await self.decide(RecordStart(self.start_id, self.version, fingerprint, host, name))
+            for sentence in self._given.notes:
+                self.log.emit("warning", "Hub", sentence)
 
     def _add(self, loop: Loop | None) -> Turn | None:
         """Have its steps made, and the next one after each commit that concerns it."""

@@ -15,7 +15,6 @@ from understudy.api.context import Api
 from understudy.clock import Clock
 from understudy.config.policy import HubInputs, fingerprint_of
 from understudy.coordinator.nouns import Policy
-from understudy.errors import UnderstudyError
 from understudy.hub.alarm_loop import LOOK_EVERY_MS
 from understudy.ids import IdMaker
 from understudy.log import Log, Stream
@@ -44,7 +43,7 @@ class WokenHub:
         *,
         body_bytes_max: int = RESULT_BYTES_MAX,
     ) -> None:
-        """`inputs` and `make_store` may raise UnderstudyError: the next event tries again."""
+        """`inputs` and `make_store` may raise: the next event tries again."""
         self._inputs = inputs
         self._make_store = make_store
         self._host = host
@@ -68,17 +67,18 @@ class WokenHub:
         """Make the steps that are due; a step that waits for another server goes on behind this."""
         try:
             await self.app()
-        except UnderstudyError:
+            assert self._hub is not None
+            tasks = self._hub.ring()
+        except Exception:
             self._host.set_bell(START_AGAIN_MS)  # a host rings a few times more for one that fails, and then no more
             raise
-        assert self._hub is not None
-        tasks = self._hub.ring()
         if tasks:
             await asyncio.wait(tasks, timeout=0)
 
     async def _start(self) -> None:
         given = self._inputs()
-        log = Log(self._clock, self._lines, level=given.settings.log_level, redactor=Redactor(given.secrets))
+        own, redactor = given.settings, Redactor(given.secrets)
+        log = Log(self._clock, self._lines, level=own.log_level, form=own.log_form, redactor=redactor)
         hub = self._make_hub(given, log)
         api = api_of(hub, given, body_bytes_max=self._body_bytes_max)
         try:
