@@ -11,7 +11,7 @@ import pytest
 
 from tests.hub.conftest import Bench
 from tests.hub.test_batch import beat, claim, enqueue
-from understudy.coordinator.nouns import Deployment, Evidence, Key, Policy
+from understudy.coordinator.nouns import Deployment, Evidence, Key, Policy, Usage
 from understudy.coordinator.retention import purge_plan
 from understudy.errors import StoreFullError
 from understudy.hub import bounds, keys
@@ -37,7 +37,6 @@ BOUNDED = {
     "takeover_state": "one row",
     "daemon": "DAEMONS_MAX, owners forget them",
     "daemon_count": "a row a state",
-    "usage": "a row a key that has submitted something",
     "sqlite_sequence": "SQLite's own: a row a table",
 }
 
@@ -56,6 +55,20 @@ def test_every_purge_is_planned_and_runs(hub: Bench) -> None:
     plan = purge_plan(Policy(), hub.clock.now_ms())
     assert {what for what, _ in plan} == set(PURGES)
     assert hub.ask(*(PurgeRows(what, before) for what, before in plan)) == [False] * len(plan)
+
+
+def test_what_a_key_has_used_goes_with_its_last_task(hub: Bench) -> None:
+    task = lambda name, key: EnqueueTasks([EnqueueBody("do it", id=name)], [name], key)  # noqa: E731
+    hub.ask(*(task(f"t{n}", f"dead-{n}") for n in range(3)), task("kept", "dead-0"), task("open", "alive"))
+    used = lambda: {row.submitter: row.open_tasks for row in hub.store.read(lambda tx: tx.load_all(Usage, 9))}  # noqa: E731
+    hub.ask(*(CommandTask("cancel", f"t{n}", "me") for n in range(3)))
+    hub.ask(PurgeRows("usage", 0))
+    assert used() == {"dead-0": 1, "dead-1": 0, "dead-2": 0, "alive": 1}, "their tasks are kept for a while"
+    hub.ask(PurgeRows("task", hub.clock.now_ms() + 1))
+    hub.ask(PurgeRows("usage", 0))
+    assert used() == {"dead-0": 1, "alive": 1}
+    hub.ask(task("again", "dead-1"))
+    assert used() == {"dead-0": 1, "dead-1": 1, "alive": 1}
 
 
 def test_more_starts_than_are_kept_go_oldest_first(hub: Bench) -> None:
