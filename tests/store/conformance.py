@@ -176,6 +176,16 @@ class StoreConformance:
             found = store.read(lambda tx, limit=limit: tx.claimable(frozenset({"a", "b"}), limit))
             assert [task.id for task in found] == wanted[:limit]
 
+    def test_claims_of_different_tags_find_together_what_each_finds_alone(self, store: Store) -> None:
+        sets = ["[]", '["a"]', '["a","b"]', '["b"]', '["b","c"]', '["hidden"]']
+        self.save(store, *(queued(f"t{n:03}", n, needs=sets[n * n % 11 % 6]) for n in range(90)))
+        asked = [frozenset(tags) for tags in ("", "a", "b", "ab", "bc", "abc", "xyz")]
+        claims = {(tags, frozenset({f"w{n}"})): 5 for n, tags in enumerate(asked)}
+        together, _ = store.read(lambda tx: tx.offered(claims))
+        alone = store.read(lambda tx: {tags: tx.claimable(tags, 5 * len(asked)) for tags in asked})
+        assert together == alone
+        assert len(together[frozenset("abc")]) == 5 * len(asked)
+
     def test_needs_are_new_that_no_unfinished_task_has(self, store: Store) -> None:
         self.save(
             store,
@@ -212,6 +222,17 @@ class StoreConformance:
         assert found(("", "mini", 1), ("gpu", "other", 1)) == ["text0", "o0"]
         assert found(("", "mini", 1), ("gpu", "mini", 1)) == ["gpu0", "gpu1", "text0", "text1"]
         assert found(("gpu", "nobody", 9)) == found(("", "other", 9)) == []
+
+    def test_however_many_choices_the_claims_of_a_name_cover_each_finds_its_own(self, store: Store) -> None:
+        tags = [f"t{n:02}" for n in range(20)]
+        self.save(
+            store,
+            *(queued(f"{n}{tag}", n, ready=0, waiting_for="d", needs=f'["{tag}"]') for tag in tags for n in (0, 1)),
+        )
+        for count in (3, len(tags)):
+            claims = {(frozenset([tag]), frozenset({"d"})): 1 for tag in tags[:count]}
+            found = store.read(lambda tx, claims=claims: {task.id for task in tx.reserved(claims)})
+            assert found == {f"{n}{tag}" for tag in tags[:count] for n in (0, 1)}
 
     def test_leases_are_found_by_daemon_and_by_request(self, store: Store) -> None:
         self.save(store, leased("a", daemon_id="d1", request_id="r1"), leased("b", daemon_id="d2"))
