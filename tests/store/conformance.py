@@ -25,9 +25,10 @@ from understudy.coordinator.nouns import (
 )
 from understudy.coordinator.samples import Sample
 from understudy.coordinator.takeover import Reach
-from understudy.coordinator.takeover_nouns import Reservation, TakeoverState, TaskTakeover
+from understudy.coordinator.takeover_nouns import UNTOLD_PROVIDES, Reservation, TakeoverState, TaskTakeover
 from understudy.errors import StoreError
 from understudy.store.base import Candidates, EventFilter, Store, TaskFilter, Transaction
+from understudy.store.dialect import json_text
 from understudy.store.queries import (
     ATTEMPTS_OF,
     BY_DEDUP,
@@ -277,6 +278,18 @@ class StoreConformance:
         ]
         assert (found[0].since_at, found[0].first_seen_at, found[0].last_seen_at) == (5, 2, 9)
         assert (found[2].provides, found[2].capabilities) == ('["gpu"]', '["x"]')
+
+    def test_what_daemons_provide_is_read_whole_unless_too_many_provide_very_much(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("understudy.store.takeover.LONG_MAX", 3)
+        long = [json_text(["machine", f"{n}" * 60, *(f"tag{k:04}" for k in range(200))]) for n in range(4)]
+        groups = lambda: store.read(lambda tx: [(row.provides, row.count) for row in tx.daemon_groups()])  # noqa: E731
+        self.save(store, *(Daemon(f"{n}{twin}", "down", provides=long[n]) for n in range(3) for twin in "ab"))
+        self.save(store, Daemon("short", "down", provides='["gpu"]', capabilities='["x"]'))
+        assert sorted(groups()) == sorted([*((one, 2) for one in long[:3]), ('["gpu"]', 1)])
+        self.save(store, Daemon("one more", "down", provides=long[3]))
+        assert sorted(groups()) == [(UNTOLD_PROVIDES, 7), ('["gpu"]', 1)]
 
     def test_takeover_finds_what_it_may_answer_in_the_order_of_the_queue(self, store: Store) -> None:
         self.save(

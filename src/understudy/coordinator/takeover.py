@@ -50,6 +50,7 @@ from understudy.coordinator.takeover_nouns import (
     INTERIM,
     NOTIFY,
     OFF,
+    UNTOLD,
     DaemonGroup,
     TakeoverPolicy,
     TakeoverState,
@@ -155,9 +156,14 @@ def with_takeover(event: Event, policy: TakeoverPolicy, state: TakeoverState) ->
 # ---- when it is open
 
 
+def covers(tags: frozenset[str], needs: frozenset[str]) -> bool:
+    """True if a daemon with these tags may have tasks with these needs, as far as it is known."""
+    return needs <= tags or UNTOLD in tags
+
+
 def opening(daemons: Iterable[DaemonGroup], needs: frozenset[str], now: Now, policy: Policy) -> Opening:
     """The opening of takeover for these needs: once every daemon that covers them is away; never without any."""
-    able = [daemon for daemon in daemons if needs <= tags_of(daemon.provides, daemon.capabilities)]
+    able = [daemon for daemon in daemons if covers(tags_of(daemon.provides, daemon.capabilities), needs)]
     instants = [_away_at(daemon, now, policy) for daemon in able]
     if not able or None in instants:
         return Opening()
@@ -169,7 +175,7 @@ def opening(daemons: Iterable[DaemonGroup], needs: frozenset[str], now: Now, pol
 
 def keeping_shut(daemons: Iterable[DaemonGroup], needs: frozenset[str], now: Now, policy: Policy) -> list[DaemonGroup]:
     """The daemons that keep takeover shut for these needs: they cover them, and are not away."""
-    able = (daemon for daemon in daemons if needs <= tags_of(daemon.provides, daemon.capabilities))
+    able = (daemon for daemon in daemons if covers(tags_of(daemon.provides, daemon.capabilities), needs))
     return [daemon for daemon in able if _away_at(daemon, now, policy) is None]
 
 
@@ -181,7 +187,7 @@ class Reach(Struct, frozen=True):
 
     def may_open(self, needs: frozenset[str]) -> bool:
         """True if all daemons that cover these needs are away, and there is one."""
-        return any(needs <= tags for tags in self.away) and not any(needs <= tags for tags in self.here)
+        return any(covers(tags, needs) for tags in self.away) and not any(covers(tags, needs) for tags in self.here)
 
 
 def reach(daemons: Iterable[DaemonGroup], now: Now, policy: Policy) -> Reach:
