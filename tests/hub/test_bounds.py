@@ -153,6 +153,12 @@ def test_room_is_counted_in_bytes_over_all_that_is_kept(hub: Bench) -> None:
     assert codes(hub.ask(*asked, enqueue("t3"))) == ["store_full"] * 4 + [""]
 
 
+def test_a_full_store_refuses_messages_without_text_too(hub: Bench) -> None:
+    hub.engine.policy = Policy(store_bytes_max=1)
+    (refused,) = hub.ask(SaveMemory(MemorySaveBody("u", "slack", "user", ""), "m1"))
+    assert codes([refused]) == ["store_full"]
+
+
 def test_nearly_full_disk_refuses_new_tasks(hub: Bench) -> None:
     hub.engine.policy = Policy(disk_free_bytes_min=1 << 63)
     (refused,) = hub.ask(enqueue("a"))
