@@ -11,20 +11,22 @@ import pytest
 
 from tests.hub.conftest import Bench
 from tests.hub.test_batch import beat, claim, enqueue
-from understudy.coordinator.nouns import Deployment, Evidence, Key, Policy, Usage
+from understudy.coordinator.nouns import Attempt, Deployment, Evidence, Key, Memory, Policy, Usage
 from understudy.coordinator.retention import purge_plan
 from understudy.errors import StoreFullError
-from understudy.hub import bounds, keys
+from understudy.hub import bounds, keys, views
 from understudy.hub.daemons import RegisterDaemon
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.heartbeats import RecordHeartbeat
-from understudy.hub.keys import CreateKey, RevokeKey, RotateKey
+from understudy.hub.keys import Caller, CreateKey, RevokeKey, RotateKey
 from understudy.hub.memory import SaveMemory
 from understudy.hub.results import ReportResult
 from understudy.hub.retention import PurgeRows
 from understudy.hub.task_commands import CommandTask
+from understudy.hub.views import View
 from understudy.store import room
 from understudy.store.purges import PURGES
+from understudy.wire.answers.memory import message_json
 from understudy.wire.daemons import HeartbeatBody, RegisterBody
 from understudy.wire.keys import KeyCreateBody
 from understudy.wire.memory import MemorySaveBody
@@ -151,6 +153,31 @@ def test_room_is_counted_in_bytes_over_all_that_is_kept(hub: Bench) -> None:
         SaveMemory(MemorySaveBody("u", "slack", "user", "x", metadata={"x": text}), "m2"),
     ]
     assert codes(hub.ask(*asked, enqueue("t3"))) == ["store_full"] * 4 + [""]
+
+
+def shown(hub: Bench, show: Any) -> Any:
+    return hub.store.read(lambda reader: show(View(reader, hub.clock.now_ms(), Policy())))
+
+
+def test_a_record_has_the_last_ones_of_very_many_attempts(hub: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("understudy.hub.views.ATTEMPTS_MAX", 3)
+    hub.ask(enqueue("t"))
+    ended = [Attempt("t", token, "w", "", "", token, token, "released") for token in range(1, 6)]
+    hub.store.transaction(lambda tx: tx.save_many(ended))
+    record = msgspec.json.decode(bytes(shown(hub, lambda view: view.record("t", Caller("k", keys.SCOPES)))))
+    assert [attempt["token"] for attempt in record["attempts"]] == [3, 4, 5]
+
+
+def test_a_history_reads_no_metadata(hub: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(10):
+        body = MemorySaveBody("u", "slack", "user", f"said {n}", metadata={"x": "x" * 1_000})
+        hub.ask(SaveMemory(body, f"m{n}"))
+        hub.clock.advance(1)
+    read: list[Memory] = []
+    monkeypatch.setattr(views, "message_json", lambda message: read.append(message) or message_json(message))
+    history = shown(hub, lambda view: view.history("u", "slack", 9)).history
+    assert [message.content for message in history] == [f"said {n}" for n in range(1, 10)]
+    assert [message.metadata for message in read] == [""] * 9
 
 
 def test_a_full_store_refuses_messages_without_text_too(hub: Bench) -> None:

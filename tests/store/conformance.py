@@ -30,7 +30,6 @@ from understudy.errors import StoreError
 from understudy.store.base import Candidates, EventFilter, Store, TaskFilter, Transaction
 from understudy.store.dialect import json_text
 from understudy.store.queries import (
-    ATTEMPTS_OF,
     BY_DEDUP,
     CLAIMED_WITH,
     FINISHED_TASKS,
@@ -38,6 +37,7 @@ from understudy.store.queries import (
     INCIDENTS,
     INCIDENTS_BEFORE,
     INCIDENTS_SINCE,
+    LAST_ATTEMPTS_OF,
     MESSAGES,
     OPEN_CALLS,
     READY,
@@ -397,7 +397,7 @@ class StoreConformance:
             Memory("m2", "u", "line", "user", "two", "", "", T0 + 1),
         )
         read = store.read
-        assert [a.token for a in read(lambda tx: tx.find(ATTEMPTS_OF, "a"))] == [1, 2]
+        assert [a.token for a in read(lambda tx: tx.find(LAST_ATTEMPTS_OF, "a"))] == [2, 1]
         assert [b.boot_id for b in read(lambda tx: tx.find(SUPERSEDED_BOOTS, ("d",)))] == ["b1"]
         assert [i.id for i in read(lambda tx: tx.find(INCIDENTS, limit=10))] == ["i2", "i1"]
         assert [i.id for i in read(lambda tx: tx.find(INCIDENTS_BEFORE, T0 + 1, "i2", limit=10))] == ["i1"]
