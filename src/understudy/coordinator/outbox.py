@@ -217,7 +217,7 @@ def _held_until(row: Notice, known: OutboxFacts, now: Now) -> int:
 
 
 def _pause_ms(row: Notice, route: Route) -> int:
-    """For how long a notice waits in any case, counted from when it was made."""
+    """The time that a notice waits in any case, counted from its making."""
     if row.cause == REMINDER:
         return int(read_facts(row).get("everyMs", 0))
     if row.cause == DIGEST:
