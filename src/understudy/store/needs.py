@@ -59,7 +59,7 @@ def covered_by(provides: frozenset[str] | None, page: list[Any]) -> list[str]:
     return [needs for (needs,) in page if provides is None or provides.issuperset(tags_of(needs))]
 
 
-class Lines:
+class QueueLines:
     """The beginning of the line of each set of needs: what is read for one claim of a batch serves the others too."""
 
     def __init__(self, heads: Collection[Head], read_on: Callable[[str, Place, int], Collection[Place]]) -> None:
@@ -116,15 +116,15 @@ class NeedsQueries(SqlSession):
         """Every distinct set of needs in the queue that `provides` covers, None: any."""
         return self._covered_needs(provides)
 
-    def _claimable(self, covered: Sequence[str], limit: int, lines: Lines | None = None) -> list[Task]:
+    def _claimable(self, covered: Sequence[str], limit: int, lines: QueueLines | None = None) -> list[Task]:
         """The first tasks of these sets."""
         if len(covered) == 1:
             return self._rows(Task, "WHERE ready = 1 AND needs = ? ORDER BY order_key, id LIMIT ?", *covered, limit)
         found = self.load_many(Task, (lines or self._lines(covered)).first(covered, limit))
         return sorted(found, key=lambda task: (task.order_key, task.id))
 
-    def _lines(self, sets: Collection[str]) -> Lines:
-        return Lines(self._heads(sets) if sets else (), self._places_after)
+    def _lines(self, sets: Collection[str]) -> QueueLines:
+        return QueueLines(self._heads(sets) if sets else (), self._places_after)
 
     def _places_after(self, needs: str, place: Place, limit: int) -> list[Place]:
         return self._in_order(_NEXT, (needs, *place, limit))

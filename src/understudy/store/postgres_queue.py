@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Task
 from understudy.store.base import Claimant, Deadlines
-from understudy.store.needs import NEEDS_A_PAGE, READY_SETS, Head, Lines, Place, covered_by
+from understudy.store.needs import NEEDS_A_PAGE, READY_SETS, Head, Place, QueueLines, covered_by
 from understudy.store.postgres_fronts import Fronts, Heads
 from understudy.store.postgres_pipeline import Statement
 from understudy.store.postgres_trips import Trips
@@ -77,7 +77,7 @@ class QueueQueries(RowQueries):
         reserved = self._reserved(claims, waiting)
         return {provides: self._claimable(covered, sum(claims.values()))}, reserved
 
-    def _claimable(self, covered: Sequence[str], limit: int, lines: Lines | None = None) -> list[Task]:
+    def _claimable(self, covered: Sequence[str], limit: int, lines: QueueLines | None = None) -> list[Task]:
         """The first tasks of these sets; beside others, those that none of them is about to change."""
         if len(covered) == 1:
             begin = ((self.fronts.heads() if self.fronts else None) or {}).get(covered[0], FIRST_PLACE)
