@@ -123,6 +123,14 @@ def live(bench: Bench, ms: int, *desks: Desk, daemons: tuple[str, ...] = ()) -> 
             desk.run()
 
 
+def be_late_once(bench: Bench, desk: Desk) -> None:
+    """`mini` falls silent until it is late, comes back, and lives for a minute."""
+    beat(bench)
+    live(bench, LATE_MS + 2_000, desk)
+    beat(bench)
+    live(bench, 60_000, desk, daemons=("mini",))
+
+
 def rows(bench: Bench, **wanted: Any) -> list[Notice]:
     """Rows of the outbox, oldest first, with these values."""
     found = bench.store.read(lambda reader: reader.find(NOTICES, limit=1000))

@@ -11,20 +11,22 @@ import pytest
 
 from tests.hub.conftest import Bench
 from tests.hub.test_batch import beat, claim, enqueue
-from understudy.coordinator.nouns import Deployment, Evidence, Key, Policy
+from understudy.coordinator.nouns import Attempt, Deployment, Evidence, Key, Memory, Policy, Usage
 from understudy.coordinator.retention import purge_plan
 from understudy.errors import MismatchError, StoreFullError
-from understudy.hub import bounds, keys
+from understudy.hub import bounds, keys, views
 from understudy.hub.daemons import RegisterDaemon
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.heartbeats import RecordHeartbeat
-from understudy.hub.keys import CreateKey, RevokeKey, RotateKey
+from understudy.hub.keys import Caller, CreateKey, RevokeKey, RotateKey
 from understudy.hub.memory import SaveMemory
 from understudy.hub.results import ReportResult
 from understudy.hub.retention import PurgeRows
 from understudy.hub.task_commands import CommandTask
+from understudy.hub.views import View
 from understudy.store import room
 from understudy.store.purges import PURGES
+from understudy.wire.answers.memory import message_json
 from understudy.wire.daemons import HeartbeatBody, RegisterBody
 from understudy.wire.keys import KeyCreateBody
 from understudy.wire.memory import MemorySaveBody
@@ -37,7 +39,6 @@ BOUNDED = {
     "takeover_state": "one row",
     "daemon": "DAEMONS_MAX, owners forget them",
     "daemon_count": "a row a state",
-    "usage": "a row a key that has submitted something",
     "sqlite_sequence": "SQLite's own: a row a table",
 }
 
@@ -56,6 +57,20 @@ def test_every_purge_is_planned_and_runs(hub: Bench) -> None:
     plan = purge_plan(Policy(), hub.clock.now_ms())
     assert {what for what, _ in plan} == set(PURGES)
     assert hub.ask(*(PurgeRows(what, before) for what, before in plan)) == [False] * len(plan)
+
+
+def test_what_a_key_has_used_goes_with_its_last_task(hub: Bench) -> None:
+    task = lambda name, key: EnqueueTasks([EnqueueBody("do it", id=name)], [name], key)  # noqa: E731
+    hub.ask(*(task(f"t{n}", f"dead-{n}") for n in range(3)), task("kept", "dead-0"), task("open", "alive"))
+    used = lambda: {row.submitter: row.open_tasks for row in hub.store.read(lambda tx: tx.load_all(Usage, 9))}  # noqa: E731
+    hub.ask(*(CommandTask("cancel", f"t{n}", "me") for n in range(3)))
+    hub.ask(PurgeRows("usage", 0))
+    assert used() == {"dead-0": 1, "dead-1": 0, "dead-2": 0, "alive": 1}, "their tasks are kept for a while"
+    hub.ask(PurgeRows("task", hub.clock.now_ms() + 1))
+    hub.ask(PurgeRows("usage", 0))
+    assert used() == {"dead-0": 1, "alive": 1}
+    hub.ask(task("again", "dead-1"))
+    assert used() == {"dead-0": 1, "dead-1": 1, "alive": 1}
 
 
 def test_more_starts_than_are_kept_go_oldest_first(hub: Bench) -> None:
@@ -138,6 +153,37 @@ def test_room_is_counted_in_bytes_over_all_that_is_kept(hub: Bench) -> None:
         SaveMemory(MemorySaveBody("u", "slack", "user", "x", metadata={"x": text}), "m2"),
     ]
     assert codes(hub.ask(*asked, enqueue("t3"))) == ["store_full"] * 4 + [""]
+
+
+def shown(hub: Bench, show: Any) -> Any:
+    return hub.store.read(lambda reader: show(View(reader, hub.clock.now_ms(), Policy())))
+
+
+def test_a_record_has_the_last_ones_of_very_many_attempts(hub: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("understudy.hub.views.ATTEMPTS_MAX", 3)
+    hub.ask(enqueue("t"))
+    ended = [Attempt("t", token, "w", "", "", token, token, "released") for token in range(1, 6)]
+    hub.store.transaction(lambda tx: tx.save_many(ended))
+    record = msgspec.json.decode(bytes(shown(hub, lambda view: view.record("t", Caller("k", keys.SCOPES)))))
+    assert [attempt["token"] for attempt in record["attempts"]] == [3, 4, 5]
+
+
+def test_a_history_reads_no_metadata(hub: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(10):
+        body = MemorySaveBody("u", "slack", "user", f"said {n}", metadata={"x": "x" * 1_000})
+        hub.ask(SaveMemory(body, f"m{n}"))
+        hub.clock.advance(1)
+    read: list[Memory] = []
+    monkeypatch.setattr(views, "message_json", lambda message: read.append(message) or message_json(message))
+    history = shown(hub, lambda view: view.history("u", "slack", 9)).history
+    assert [message.content for message in history] == [f"said {n}" for n in range(1, 10)]
+    assert [message.metadata for message in read] == [""] * 9
+
+
+def test_a_full_store_refuses_messages_without_text_too(hub: Bench) -> None:
+    hub.engine.policy = Policy(store_bytes_max=1)
+    (refused,) = hub.ask(SaveMemory(MemorySaveBody("u", "slack", "user", ""), "m1"))
+    assert codes([refused]) == ["store_full"]
 
 
 def test_nearly_full_disk_refuses_new_tasks(hub: Bench) -> None:

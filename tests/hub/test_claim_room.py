@@ -58,6 +58,25 @@ def test_claims_of_many_tags_read_what_they_get(hub: Bench, loaded: Loaded) -> N
     assert len(bodies_of(loaded())) == MANY
 
 
+@pytest.mark.sqlite
+def test_the_queue_is_searched_once_for_all_claims_of_a_batch(hub: Bench) -> None:
+    for n in range(MANY):
+        fill(hub, [f"t{n}", "common"], 1)
+        fill(hub, [f"u{n}", "common"], 1)
+    searched: list[str] = []
+    hub.store._writer.set_trace_callback(
+        lambda text: searched.append(text) if " ready = 1 AND needs " in text else None
+    )
+    answers = hub.ask(
+        *(claim(f"w{n}", provides=["common", f"t{n}", f"u{n}", f"u{n - 1}"], max=1) for n in range(1, MANY))
+    )
+    hub.store._writer.set_trace_callback(None)
+    assert all(answer["success"] for answer in answers)
+    assert len([text for text in searched if "RECURSIVE" in text]) == 1, "the sets of needs"
+    assert len([text for text in searched if "json_each" in text]) == 1, "the first task of each"
+    assert len(searched) <= 2 + 2 * MANY, "what comes after the first of a set, for nobody twice"
+
+
 def test_claims_whose_tags_overlap_get_different_tasks(hub: Bench, loaded: Loaded) -> None:
     fill(hub, ["machine"])
     for n in range(MANY):

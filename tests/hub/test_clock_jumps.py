@@ -6,10 +6,11 @@ import pytest
 from msgspec.structs import replace
 
 from tests.hub.conftest import Bench
-from tests.hub.desk import DOWN_MS, LATE_MS, Desk, beat, bench_with, live, rows
+from tests.hub.desk import DOWN_MS, LATE_MS, Desk, be_late_once, beat, bench_with, live, rows
 from tests.hub.test_batch import beat as beat_of
 from tests.hub.test_batch import claim, enqueue
 from understudy.coordinator.jumps import Clocks, jump_ms
+from understudy.coordinator.notices import CALM_MS, FLAPS
 from understudy.coordinator.nouns import Deployment, Hearing, Incident, Task
 from understudy.coordinator.outbox import STORM_MESSAGES_MAX, STORM_WINDOW_MS
 from understudy.coordinator.routes import Route
@@ -247,6 +248,42 @@ def test_quiet_hours_end_when_their_owner_said(jump: int) -> None:
     bench.clock.advance(1)
     desk.run()
     assert len(desk.got) == 1
+
+
+@pytest.mark.parametrize("jump", [-600_000, HOUR])
+def test_a_digest_that_quiet_hours_hold_is_sent_when_they_end(jump: int) -> None:
+    # the fourth silence is at 02:45 UTC, and what follows is calm half an hour later
+    bench = bench_with(Route(("ops",), quiet='[{"from":"03:00","to":"06:00","tz":"UTC"}]'))
+    desk = Desk(bench)
+    for _ in range(FLAPS):
+        be_late_once(bench, desk)
+    live(bench, CALM_MS, daemons=("mini",))
+    desk.run()
+    (held,) = rows(bench, cause="digest")
+    assert held.next_at == held.due_at > bench.clock.now_ms() + HOUR
+    count = len(desk.got)
+    bench.clock.jump(jump)
+    desk.run()
+    (after,) = rows(bench, cause="digest")
+    assert (after.state, after.next_at, after.due_at) == ("waiting", held.next_at, held.due_at)
+    bench.clock.advance(held.next_at - bench.clock.now_ms())
+    beat(bench)
+    desk.run()
+    assert desk.titles[count:] == ["mini is calm again"]
+
+
+@JUMPS
+def test_a_digest_comes_after_what_was_left_of_the_calm(jump: int) -> None:
+    bench = bench_with()
+    desk = Desk(bench)
+    for _ in range(FLAPS):
+        be_late_once(bench, desk)
+    count = len(desk.got)
+    bench.clock.jump(jump)
+    live(bench, CALM_MS - 90_000, desk, daemons=("mini",))
+    assert desk.titles[count:] == []
+    live(bench, 60_000, desk, daemons=("mini",))
+    assert desk.titles[count:] == ["mini is calm again"]
 
 
 def test_a_clock_that_is_set_beyond_quiet_hours_ends_them() -> None:

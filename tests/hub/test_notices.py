@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.hub.conftest import Bench
-from tests.hub.desk import DOWN_MS, LATE_MS, Desk, beat, bench_with, live, rows
+from tests.hub.desk import DOWN_MS, LATE_MS, Desk, be_late_once, beat, bench_with, live, rows
 from understudy.coordinator.changes import Event
 from understudy.coordinator.notices import LOUD, STORY, WITHOUT_NOTICE, makes_notice
 from understudy.coordinator.nouns import Incident, Notice, Policy
@@ -29,14 +29,6 @@ HOUR = 3_600_000
 
 def daily(start: str, end: str, zone: str = "UTC") -> str:
     return msgspec.json.encode([{"from": start, "to": end, "tz": zone}]).decode()
-
-
-def be_late_once(bench: Bench, desk: Desk) -> None:
-    """`mini` falls silent until it is late, comes back, and lives for a minute."""
-    beat(bench)
-    live(bench, LATE_MS + 2_000, desk)
-    beat(bench)
-    live(bench, 60_000, desk, daemons=("mini",))
 
 
 def test_an_incident_is_one_warning_one_critical_and_one_recovered():

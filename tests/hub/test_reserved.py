@@ -107,3 +107,14 @@ def test_a_daemon_for_which_too_much_waits_is_not_forgotten(hub: Bench, monkeypa
     asked(hub, ("d1", 1, ["machine"]))
     assert hub.ask(ForgetDaemon("d1"))[0]["success"]
     assert waiting(hub) == 0
+
+
+@pytest.mark.sqlite
+def test_claims_of_one_name_with_ever_different_tags_are_few_searches(hub: Bench) -> None:
+    reserve(hub, *((f"t{n:02}", "mini", f'["u{n:02}"]') for n in range(40)))
+    statements: list[str] = []
+    hub.store._writer.set_trace_callback(statements.append)
+    found = asked(hub, *(("mini", 1, [f"u{n:02}"]) for n in range(40)))
+    hub.store._writer.set_trace_callback(None)
+    assert found == [[f"t{n:02}"] for n in range(40)]
+    assert len([text for text in statements if " waiting_for = " in text]) <= 8

@@ -84,6 +84,7 @@ BOUNDED = {
     "store/check _Checkup._rows": CODE,
     "store/base Unreadable._known": "UNREADABLE_MAX",
     "store/base Unreadable.found": "UNREADABLE_MAX",
+    "store/needs QueueLines._ended": "NEEDS_SETS_MAX, for the claims of one batch",
     "store/postgres PostgresStore._writers": "two that write at once",
     "store/postgres PostgresStore._listeners": CODE,
     "store/postgres PostgresStore._lent": "the threads that read",

@@ -25,11 +25,11 @@ from understudy.coordinator.nouns import (
 )
 from understudy.coordinator.samples import Sample
 from understudy.coordinator.takeover import Reach
-from understudy.coordinator.takeover_nouns import Reservation, TakeoverState, TaskTakeover
+from understudy.coordinator.takeover_nouns import UNTOLD_PROVIDES, Reservation, TakeoverState, TaskTakeover
 from understudy.errors import StoreError
 from understudy.store.base import Candidates, EventFilter, Store, TaskFilter, Transaction
+from understudy.store.dialect import json_text
 from understudy.store.queries import (
-    ATTEMPTS_OF,
     BY_DEDUP,
     CLAIMED_WITH,
     FINISHED_TASKS,
@@ -37,6 +37,7 @@ from understudy.store.queries import (
     INCIDENTS,
     INCIDENTS_BEFORE,
     INCIDENTS_SINCE,
+    LAST_ATTEMPTS_OF,
     MESSAGES,
     OPEN_CALLS,
     READY,
@@ -176,6 +177,16 @@ class StoreConformance:
             found = store.read(lambda tx, limit=limit: tx.claimable(frozenset({"a", "b"}), limit))
             assert [task.id for task in found] == wanted[:limit]
 
+    def test_claims_of_different_tags_find_together_what_each_finds_alone(self, store: Store) -> None:
+        sets = ["[]", '["a"]', '["a","b"]', '["b"]', '["b","c"]', '["hidden"]']
+        self.save(store, *(queued(f"t{n:03}", n, needs=sets[n * n % 11 % 6]) for n in range(90)))
+        asked = [frozenset(tags) for tags in ("", "a", "b", "ab", "bc", "abc", "xyz")]
+        claims = {(tags, frozenset({f"w{n}"})): 5 for n, tags in enumerate(asked)}
+        together, _ = store.read(lambda tx: tx.offered(claims))
+        alone = store.read(lambda tx: {tags: tx.claimable(tags, 5 * len(asked)) for tags in asked})
+        assert together == alone
+        assert len(together[frozenset("abc")]) == 5 * len(asked)
+
     def test_needs_are_new_that_no_unfinished_task_has(self, store: Store) -> None:
         self.save(
             store,
@@ -212,6 +223,17 @@ class StoreConformance:
         assert found(("", "mini", 1), ("gpu", "other", 1)) == ["text0", "o0"]
         assert found(("", "mini", 1), ("gpu", "mini", 1)) == ["gpu0", "gpu1", "text0", "text1"]
         assert found(("gpu", "nobody", 9)) == found(("", "other", 9)) == []
+
+    def test_however_many_choices_the_claims_of_a_name_cover_each_finds_its_own(self, store: Store) -> None:
+        tags = [f"t{n:02}" for n in range(20)]
+        self.save(
+            store,
+            *(queued(f"{n}{tag}", n, ready=0, waiting_for="d", needs=f'["{tag}"]') for tag in tags for n in (0, 1)),
+        )
+        for count in (3, len(tags)):
+            claims = {(frozenset([tag]), frozenset({"d"})): 1 for tag in tags[:count]}
+            found = store.read(lambda tx, claims=claims: {task.id for task in tx.reserved(claims)})
+            assert found == {f"{n}{tag}" for tag in tags[:count] for n in (0, 1)}
 
     def test_leases_are_found_by_daemon_and_by_request(self, store: Store) -> None:
         self.save(store, leased("a", daemon_id="d1", request_id="r1"), leased("b", daemon_id="d2"))
@@ -256,6 +278,18 @@ class StoreConformance:
         ]
         assert (found[0].since_at, found[0].first_seen_at, found[0].last_seen_at) == (5, 2, 9)
         assert (found[2].provides, found[2].capabilities) == ('["gpu"]', '["x"]')
+
+    def test_what_daemons_provide_is_read_whole_unless_too_many_provide_very_much(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("understudy.store.takeover.LONG_MAX", 3)
+        long = [json_text(["machine", f"{n}" * 60, *(f"tag{k:04}" for k in range(200))]) for n in range(4)]
+        groups = lambda: store.read(lambda tx: [(row.provides, row.count) for row in tx.daemon_groups()])  # noqa: E731
+        self.save(store, *(Daemon(f"{n}{twin}", "down", provides=long[n]) for n in range(3) for twin in "ab"))
+        self.save(store, Daemon("short", "down", provides='["gpu"]', capabilities='["x"]'))
+        assert sorted(groups()) == sorted([*((one, 2) for one in long[:3]), ('["gpu"]', 1)])
+        self.save(store, Daemon("one more", "down", provides=long[3]))
+        assert sorted(groups()) == [(UNTOLD_PROVIDES, 7), ('["gpu"]', 1)]
 
     def test_takeover_finds_what_it_may_answer_in_the_order_of_the_queue(self, store: Store) -> None:
         self.save(
@@ -363,7 +397,7 @@ class StoreConformance:
             Memory("m2", "u", "line", "user", "two", "", "", T0 + 1),
         )
         read = store.read
-        assert [a.token for a in read(lambda tx: tx.find(ATTEMPTS_OF, "a"))] == [1, 2]
+        assert [a.token for a in read(lambda tx: tx.find(LAST_ATTEMPTS_OF, "a"))] == [2, 1]
         assert [b.boot_id for b in read(lambda tx: tx.find(SUPERSEDED_BOOTS, ("d",)))] == ["b1"]
         assert [i.id for i in read(lambda tx: tx.find(INCIDENTS, limit=10))] == ["i2", "i1"]
         assert [i.id for i in read(lambda tx: tx.find(INCIDENTS_BEFORE, T0 + 1, "i2", limit=10))] == ["i1"]

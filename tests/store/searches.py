@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 from unicodedata import normalize
 
 import msgspec
@@ -76,6 +77,31 @@ class SearchExercise:
         store.transaction(lambda tx: tx.save_many((queued("t-1", 1, source="Chat"), body)))
         self.keep(store, {"x2": '{"content":"another"}'})
         assert self.tasks(store, needle) == ["t-1"]
+
+    def test_long_tasks_are_searched_one_by_one(self, store: Store) -> None:
+        """A page of them would be 64 MiB at once."""
+        bodies = {f"t{n}": msgspec.json.encode({"content": "x" * 70_000 * (n % 2) + f" Größe {n}"}) for n in range(6)}
+        rows = [queued(key, n, size_bytes=len(body) + 1_000) for n, (key, body) in enumerate(bodies.items())]
+        store.transaction(lambda tx: tx.save_many([*rows, *(TaskBody(key, bodies[key].decode()) for key in bodies)]))
+        brought: list[int] = []
+
+        def search(tx: Any) -> list[str]:
+            fetch = tx._fetch
+
+            def noted(query: str, values: Any = ()) -> list[Any]:
+                found: list[Any] = fetch(query, values)
+                brought.append(sum(len(value) for row in found for value in row if isinstance(value, str)))
+                return found
+
+            tx._fetch = noted
+            return [task.id for task in tx.list_tasks(TaskFilter(text="GRÖSSE"))]
+
+        try:
+            assert store.read(search) == ["t5", "t4", "t3", "t2", "t1", "t0"]
+        finally:
+            store.read(lambda tx: tx.__dict__.pop("_fetch", None))  # one reader of some stores is used again
+        assert max(brought, default=0) < 2 * 70_000
+        assert self.tasks(store, "GRÖSSE 3") == ["t3"]
 
     @pytest.mark.parametrize("needle", OF_ITS_JSON)
     def test_a_task_is_not_found_by_the_json_that_holds_it(self, store: Store, needle: str) -> None:

@@ -187,7 +187,7 @@ class OutboxDraft:
             digest = self._digest(event.daemon_id, channel)
             if digest is not None:
                 until = min(self.now.wall + CALM_MS, digest.created_at + DIGEST_WITHIN_MS)
-                self.put(replace(digest, next_at=until, due_at=until))
+                self.put(replace(digest, facts=_calm(digest, until), next_at=until, due_at=until))
             elif self._flaps.get(event.daemon_id, 0) >= FLAPS and channel not in self.routes.joining:
                 self._flapping(event, channel, route)
             else:
@@ -202,7 +202,7 @@ class OutboxDraft:
         )
         until = self.now.wall + CALM_MS
         later = replace(reported, id=notice_id(DIGEST, incident, channel), cause=DIGEST, level="info", incident_id="")
-        self.add(replace(later, facts="{}", next_at=until, due_at=until))
+        self.add(replace(later, facts=_calm(later, until), next_at=until, due_at=until))
 
     def _down(self, event: Event) -> None:
         incident = str(event.fields.get("incidentId", ""))
@@ -305,6 +305,11 @@ class OutboxDraft:
             due_at=due_at,
             created_at=self.now.wall,
         )
+
+
+def _calm(digest: Notice, until: int) -> str:
+    """The facts of a digest: how long it waits for calm, for `due_at` may become the end of quiet hours."""
+    return facts_of(pauseMs=until - digest.created_at)
 
 
 def is_of(daemon_id: str, patterns: tuple[str, ...]) -> bool:

@@ -46,6 +46,7 @@ from understudy.coordinator import daily_windows
 from understudy.coordinator.answers import changed_again
 from understudy.coordinator.changes import Change, make_event
 from understudy.coordinator.notices import (
+    DIGEST,
     LOUD,
     REMINDER,
     facts_of,
@@ -56,7 +57,7 @@ from understudy.coordinator.notices import (
     route_of,
 )
 from understudy.coordinator.nouns import Incident, Notice, Now
-from understudy.coordinator.routes import LEVEL_RANKS, Routes
+from understudy.coordinator.routes import LEVEL_RANKS, Route, Routes
 
 REASON_CHARS_MAX = 300
 STORM = "storm"
@@ -212,8 +213,16 @@ def _held_until(row: Notice, known: OutboxFacts, now: Now) -> int:
     if row.cause == REMINDER:
         sleeps = known.sleeps.get(row.daemon_id, daily_windows.NONE)
         until = max(until, now.wall + daily_windows.left_ms(sleeps, now.wall))
-    pause_ms = read_facts(row).get("everyMs", 0) if row.cause == REMINDER else route.delay_ms
-    return max(until, min(row.created_at + pause_ms, row.due_at))
+    return max(until, min(row.created_at + _pause_ms(row, route), row.due_at))
+
+
+def _pause_ms(row: Notice, route: Route) -> int:
+    """The time that a notice waits in any case, counted from its making."""
+    if row.cause == REMINDER:
+        return int(read_facts(row).get("everyMs", 0))
+    if row.cause == DIGEST:
+        return int(read_facts(row).get("pauseMs", row.due_at - row.created_at))
+    return route.delay_ms
 
 
 def _earlier(row: Notice, siblings: Iterable[Notice]) -> Notice | None:
@@ -302,7 +311,7 @@ def sent(row: Notice, taken: Notice, ref: str, now: Now) -> tuple[Notice, ...]:
         last_error="",
         sent_at=now.wall,
     )
-    if row.facts != taken.facts:
+    if row.kind == "progress" and row.facts != taken.facts:
         return (changed_again(there, row.cause, row.facts, now.wall),)
     return there, *next_reminder(row, now.wall)
 

@@ -19,8 +19,9 @@ REVOKED_KEYS_MAX = 10_000
 
 
 def purge_plan(policy: Policy, wall: int) -> list[tuple[str, int]]:
-    """Each kind with its bound: an instant, or a number of rows to keep."""
+    """Each kind with its bound: an instant, or a number of rows to keep; 0 for what is empty."""
     return [
+        ("usage", 0),
         ("dedup", wall - policy.dedup_kept_ms),
         ("task", wall - max(policy.task_kept_ms, policy.dedup_kept_ms)),
         ("event", wall - policy.event_kept_ms),

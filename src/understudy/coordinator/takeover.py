@@ -52,6 +52,7 @@ from understudy.coordinator.takeover_nouns import (
     INTERIM,
     NOTIFY,
     OFF,
+    UNTOLD,
     DaemonGroup,
     TakeoverPolicy,
     TakeoverState,
@@ -158,11 +159,16 @@ def with_takeover(event: Event, policy: TakeoverPolicy, state: TakeoverState) ->
 # ---- when it is open
 
 
+def covers(tags: frozenset[str], needs: frozenset[str]) -> bool:
+    """True if a daemon with these tags may have tasks with these needs, as far as it is known."""
+    return needs <= tags or UNTOLD in tags
+
+
 def opening(
     daemons: Iterable[DaemonGroup], needs: frozenset[str], now: Now, policy: Policy, state: TakeoverState
 ) -> Opening:
     """The opening of takeover for these needs: once every daemon that covers them is away; never without any."""
-    able = [daemon for daemon in daemons if needs <= tags_of(daemon.provides, daemon.capabilities)]
+    able = [daemon for daemon in daemons if covers(tags_of(daemon.provides, daemon.capabilities), needs)]
     instants = [_away_at(daemon, now, policy, state) for daemon in able]
     if not able or None in instants:
         return Opening()
@@ -175,7 +181,7 @@ def keeping_shut(
     daemons: Iterable[DaemonGroup], needs: frozenset[str], now: Now, policy: Policy, state: TakeoverState
 ) -> list[DaemonGroup]:
     """The daemons that keep takeover shut for these needs: they cover them, and are not away."""
-    able = (daemon for daemon in daemons if needs <= tags_of(daemon.provides, daemon.capabilities))
+    able = (daemon for daemon in daemons if covers(tags_of(daemon.provides, daemon.capabilities), needs))
     return [daemon for daemon in able if _away_at(daemon, now, policy, state) is None]
 
 
@@ -194,7 +200,7 @@ class Reach(Struct, frozen=True):
 
     def may_open(self, needs: frozenset[str]) -> bool:
         """True if all daemons that cover these needs are away, and there is one."""
-        return any(needs <= tags for tags in self.away) and not any(needs <= tags for tags in self.here)
+        return any(covers(tags, needs) for tags in self.away) and not any(covers(tags, needs) for tags in self.here)
 
 
 def reach(daemons: Iterable[DaemonGroup], now: Now, policy: Policy, state: TakeoverState) -> Reach:

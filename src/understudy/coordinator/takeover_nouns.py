@@ -92,6 +92,10 @@ class Reservation(Struct, frozen=True):
     outcome: str = ""  # "" while open
 
 
+UNTOLD = "\0"  # the tag of daemons whose own are too many to be read: they may cover anything
+UNTOLD_PROVIDES = r'["\u0000"]'
+
+
 class DaemonGroup(Struct, frozen=True):
     """Daemons that are alike in what takeover asks about; instants are the latest among them."""
 

@@ -16,6 +16,7 @@ from understudy.wire.limits import MEMORY_CONTENT_BYTES_MAX
 from understudy.wire.memory import MemorySaveBody, channel_of
 
 CHARS_A_TOKEN = 4
+MESSAGE_BYTES = 1_000  # of a message's row and indexes beside its text
 CONTEXT_CHARS = 3_000  # old daemons cut context, header and question together at 4,000: the question must have room
 
 
@@ -38,7 +39,7 @@ class SaveMemory(Operation):
             return Decision(DONE)
         body = self.body
         metadata = "" if body.metadata is None else text_of(body.metadata)
-        work.bounds.take(len(self.content.encode()) + len(metadata.encode()))
+        work.bounds.take(MESSAGE_BYTES + len(self.content.encode()) + len(metadata.encode()))
         message = Memory(
             self.id,
             user_of(body.user_id)[:256],

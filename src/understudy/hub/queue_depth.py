@@ -9,7 +9,7 @@ from understudy.store.base import Reader
 from understudy.store.queries import DELAYED, READY, RUNNING, WAITING_FOR_ANY
 
 COUNTED_MAX = 100_000  # tasks of each kind
-KEYS_MAX = 100_000  # that have ever submitted a task
+KEYS_MAX = 100_000  # that have tasks here
 FIRST_IN_LINE = 100  # among these is the one that has waited longest: priority moves a task by a day at most
 
 

@@ -11,7 +11,8 @@ from understudy.coordinator.answers import Place
 from understudy.coordinator.claims import tags_of
 from understudy.coordinator.leases import attempts_of
 from understudy.coordinator.nouns import LEASED, Attempt, Daemon, Evidence, Progress, Result, Task, TaskBody
-from understudy.coordinator.takeover_nouns import TaskTakeover
+from understudy.coordinator.takeover import covers
+from understudy.coordinator.takeover_nouns import UNTOLD, TaskTakeover
 from understudy.errors import NotFoundError
 from understudy.hub.home import progress_said
 from understudy.hub.task_list import content_of
@@ -138,7 +139,8 @@ def _lacks(view: View, needs: list[str]) -> tuple[list[str], bool]:
     groups = [group for group in view.reader.daemon_groups() if group.state in WORKING and not group.paused]
     offers = [tags_of(group.provides, group.capabilities) for group in groups]
     offered = frozenset[str]().union(*offers)
-    return [tag for tag in needs if tag not in offered], any(offered >= set(needs) for offered in offers)
+    lacking = [] if UNTOLD in offered else [tag for tag in needs if tag not in offered]
+    return lacking, any(covers(tags, frozenset(needs)) for tags in offers)
 
 
 def _progress(view: View, task: Task) -> tuple[str, int]:

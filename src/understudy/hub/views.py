@@ -17,7 +17,6 @@ from understudy.coordinator.nouns import (
     Daemon,
     Deployment,
     Hearing,
-    Memory,
     Notice,
     Now,
     Policy,
@@ -36,13 +35,12 @@ from understudy.hub.working_set import MEMORY_READ_MAX
 from understudy.redact import Redactor
 from understudy.store.base import Backlog, EventFilter, Reader, StoredEvent, TaskFilter
 from understudy.store.queries import (
-    ATTEMPTS_OF,
     DEPLOYMENTS,
     DIRECTIVES_OF,
     HUBS_SEEN,
     INCIDENTS,
     INCIDENTS_BEFORE,
-    MESSAGES,
+    LAST_ATTEMPTS_OF,
     NOTICES,
     NOTICES_BEFORE,
     NOTICES_IN,
@@ -79,10 +77,12 @@ from understudy.wire.answers.records import TaskRecord, TasksAnswer, WholeRecord
 from understudy.wire.answers.results import ResultJson, result_json
 from understudy.wire.answers.sessions import SessionsAnswer, session_json
 from understudy.wire.answers.tasks import STATUS_WORDS, QueueAnswer, task_json
+from understudy.wire.limits import MEMORY_CONTENT_BYTES_MAX
 
 QUEUE_LIST_MAX = 1000
 NEVER = 1 << 62  # ms since the epoch: after all instants
 HISTORY_MAX = 500
+ATTEMPTS_MAX = 1000  # of a record, the last ones: a task may be given back any number of times
 DEPLOYMENTS_MAX = 100
 DIRECTIVES_SHOWN = 20
 SESSIONS_MAX = 1000
@@ -181,7 +181,7 @@ class View:
     def _record(self, task: Task, shape: type[TaskRecord] = TaskRecord, **more: Any) -> Raw:
         if task.finished_at:
             more["result"] = self._result(task.id) or ResultJson()
-        attempts = attempts_of(task, self.reader.find(ATTEMPTS_OF, task.id))
+        attempts = attempts_of(task, self.reader.find(LAST_ATTEMPTS_OF, task.id, limit=ATTEMPTS_MAX)[::-1])
         return record_json(task, self._spec(task.id), attempts, shape, **more)
 
     # ---- daemons
@@ -337,13 +337,10 @@ class View:
             lines = lines_that_fit(self.reader.last_said(conversation, part, limit), tokens_max, chars_max)
         return ContextAnswer("\n".join(reversed(lines)), user_id)
 
-    def _messages(self, user_id: str, channel: str, limit: int) -> list[Memory]:
-        """Those that all share, newest first; "" for any channel."""
-        return self.reader.find(MESSAGES, user_id, "", channel, channel, limit=limit)
-
     def history(self, user_id: str, channel: str, limit: int) -> HistoryAnswer:
-        """`GET /api/memory/history/{userId}`: oldest first."""
-        messages = self._messages(user_id, channel, limit)
+        """`GET /api/memory/history/{userId}`: oldest first; the metadata is not shown, nor read."""
+        part = Part(MEMORY_CONTENT_BYTES_MAX, limit * MEMORY_CONTENT_BYTES_MAX)
+        messages = self.reader.last_said(("", user_id, channel), part, limit)
         return HistoryAnswer([message_json(message) for message in reversed(messages)], len(messages))
 
 

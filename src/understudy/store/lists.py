@@ -19,6 +19,7 @@ from understudy.store.text_search import event_condition, fields_of, task_condit
 
 EVENTS_BACK_MAX = 20_000  # how far back a daemon's last words are looked for: there is no index that costs each event
 SEARCHED_A_PAGE = 64  # rows with their texts, which Python looks at
+SEARCHED_BYTES_MAX = 64 << 10  # of a task that comes with its page; a longer one comes by itself
 _QUEUED_AT = TABLES[Task].columns.index("queued_at")
 _EVENTS = "SELECT id, at, level, name, component, message, fields, task_id, daemon_id FROM event WHERE"
 _NAMES = "SELECT id, name FROM event WHERE"
@@ -86,16 +87,20 @@ class ListQueries(SqlSession):
     def _tasks_with_text(self, wanted: TaskFilter) -> list[Task]:
         """Page by page: Python looks at what the backend takes to be possible."""
         needle, found = folded(wanted.text), list[Task]()
+        spec_of = "SELECT b.spec FROM task_body b WHERE b.task_id = "
         query = (
-            f"SELECT {columns(Task)}, (SELECT b.spec FROM task_body b WHERE b.task_id = task.id) AS spec FROM task"  # noqa: S608
-            " WHERE {} ORDER BY queued_at DESC, id DESC LIMIT ?"
+            f"SELECT {columns(Task)}, CASE WHEN size_bytes <= {SEARCHED_BYTES_MAX} THEN ({spec_of} task.id) END AS spec"  # noqa: S608
+            " FROM task WHERE {} ORDER BY queued_at DESC, id DESC LIMIT ?"
         )
         while True:
             where = self._of_tasks(wanted)
             rows = self._fetch(query.format(where), (*where.values, SEARCHED_A_PAGE))
             for *row, spec in rows:
                 task = row_of(Task, tuple(row), self.unreadable)
-                if task is not None and needle in task_text(task.id, task.source, spec):
+                if task is None:
+                    continue
+                whole = spec if spec is not None else self._fetch(f"{spec_of} ?", (task.id,))[0][0]
+                if needle in task_text(task.id, task.source, whole):
                     found.append(task)
             if len(found) >= wanted.limit or len(rows) < SEARCHED_A_PAGE:
                 return found[: wanted.limit]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from typing import Any
@@ -17,6 +16,7 @@ from understudy.store.session import N, SqlSession
 NEEDS_A_PAGE = 1000
 CANDIDATES_MAX = 4_096  # for all claims of a batch: of many different sets of tags each gets fewer
 Place = tuple[int, str]  # in the order of the queue
+Head = tuple[int, str, str]  # the first place of a set of needs, with the set
 Waits = tuple[str, str]  # of reserved tasks: the daemon that they wait for, and their needs
 
 _SETS = (
@@ -59,6 +59,39 @@ def covered_by(provides: frozenset[str] | None, page: list[Any]) -> list[str]:
     return [needs for (needs,) in page if provides is None or provides.issuperset(tags_of(needs))]
 
 
+class QueueLines:
+    """The beginning of the line of each set of needs: what is read for one claim of a batch serves the others too."""
+
+    def __init__(self, heads: Collection[Head], read_on: Callable[[str, Place, int], Collection[Place]]) -> None:
+        """`read_on`: up to so many places of a set of needs after this one."""
+        self._places = {needs: [(order_key, task_id)] for order_key, task_id, needs in heads}
+        self._read_on = read_on
+        self._ended: set[str] = set()
+
+    def first(self, covered: Collection[str], limit: int) -> list[str]:
+        """The ids of the first tasks of all these sets."""
+        heads = [(*self._places[needs][0], needs, 0) for needs in covered if needs in self._places]
+        heapify(heads)
+        found: list[str] = []
+        while heads and len(found) < limit:
+            _, task_id, needs, nth = heappop(heads)
+            found.append(task_id)
+            place = self._place(needs, nth + 1, limit)
+            if place is not None:
+                heappush(heads, (*place, needs, nth + 1))
+        return found
+
+    def _place(self, needs: str, nth: int, limit: int) -> Place | None:
+        """The next one that is not known, or is: in pages that grow with what is used."""
+        places = self._places[needs]
+        if nth == len(places) and needs not in self._ended:
+            more = self._read_on(needs, places[-1], min(2 * nth, limit))
+            places += more
+            if not more:
+                self._ended.add(needs)
+        return places[nth] if nth < len(places) else None
+
+
 class NeedsQueries(SqlSession):
     """Mixed into the transaction of a backend."""
 
@@ -68,31 +101,35 @@ class NeedsQueries(SqlSession):
 
     def claimable(self, provides: frozenset[str], limit: int) -> list[Task]:
         """Claimable tasks whose needs are covered, in the order of the queue."""
-        covered = self._covered_needs(provides)
+        return self._claimable(self._covered(provides), limit)
+
+    def claimable_of_each(self, sets: Collection[frozenset[str]], limit: int) -> dict[frozenset[str], list[Task]]:
+        """The same for each of several sets of tags: the queue is searched once for all of them."""
+        if len(sets) == 1:
+            return {provides: self.claimable(provides, limit) for provides in sets}
+        waiting = [(needs, tags_of(needs)) for needs in self._covered(None)]
+        covered = {provides: [needs for needs, tags in waiting if provides.issuperset(tags)] for provides in sets}
+        lines = self._lines([needs for needs, _ in waiting])
+        return {provides: self._claimable(found, limit, lines) for provides, found in covered.items()}
+
+    def _covered(self, provides: frozenset[str] | None) -> list[str]:
+        """Every distinct set of needs in the queue that `provides` covers, None: any."""
+        return self._covered_needs(provides)
+
+    def _claimable(self, covered: Sequence[str], limit: int, lines: QueueLines | None = None) -> list[Task]:
+        """The first tasks of these sets."""
         if len(covered) == 1:
             return self._rows(Task, "WHERE ready = 1 AND needs = ? ORDER BY order_key, id LIMIT ?", *covered, limit)
-        found = self.load_many(Task, self._first(covered, limit))
+        found = self.load_many(Task, (lines or self._lines(covered)).first(covered, limit))
         return sorted(found, key=lambda task: (task.order_key, task.id))
 
-    def _first(self, covered: list[str], limit: int) -> list[str]:
-        """The ids of the first tasks of all these sets: one line a set, read in pages that grow with what is used."""
-        heads = self._heads(covered) if covered else []
-        heapify(heads)
-        lines: dict[str, deque[Place]] = {}
-        size = dict.fromkeys(covered, 1)
-        found: list[str] = []
-        while heads and len(found) < limit:
-            order_key, task_id, needs = heappop(heads)
-            found.append(task_id)
-            line = lines.get(needs)
-            if not line:
-                size[needs] = min(2 * size[needs], limit)
-                line = lines[needs] = deque(self._in_order(_NEXT, (needs, order_key, task_id, size[needs])))
-            if line:
-                heappush(heads, (*line.popleft(), needs))
-        return found
+    def _lines(self, sets: Collection[str]) -> QueueLines:
+        return QueueLines(self._heads(sets) if sets else (), self._places_after)
 
-    def _heads(self, covered: list[str]) -> list[Any]:
+    def _places_after(self, needs: str, place: Place, limit: int) -> list[Place]:
+        return self._in_order(_NEXT, (needs, *place, limit))
+
+    def _heads(self, covered: Collection[str]) -> list[Head]:
         """The first place of each of these sets, with the set."""
         return self._in_order(self.dialect.sql(_HEADS), (self.dialect.collection(covered),))
 

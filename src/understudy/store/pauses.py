@@ -2,8 +2,8 @@
 
 What a notice waits for is not in its row: the end of quiet hours or maintenance, which stays where it is, or what is
 left of a pause. So each is due at once, and the rules put it off anew (`coordinator/outbox.py`). One that was tried
-before is due after an hour at the latest, which is the longest pause between tries. Digests and what is no notice move
-as they are: they wait for pauses alone, but for a digest that quiet hours hold.
+before is due after an hour at the latest, which is the longest pause between tries. What is no notice moves as it is:
+it waits for pauses alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from understudy.coordinator.outbox import RETRY_AFTER_MAX_MS
 RECENT_MS = 3_600_000  # what was sent that long ago still counts for the pace of a channel
 
 # what waits, and what somebody is sending
-_NOTICES = f"""UPDATE notice SET next_at = :by + CASE WHEN kind = 'notice' AND cause <> 'digest'
+_NOTICES = f"""UPDATE notice SET next_at = :by + CASE WHEN kind = 'notice'
     THEN least(next_at, :before + CASE WHEN attempts > 0 THEN {RETRY_AFTER_MAX_MS} ELSE 0 END) ELSE next_at END,
     due_at = due_at + :by, created_at = created_at + :by,
     taken_until = CASE WHEN taken_until > 0 THEN greatest(taken_until + :by, 1) ELSE 0 END WHERE state = 'waiting'"""  # noqa: S608 - ours

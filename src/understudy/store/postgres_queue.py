@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from understudy.coordinator.nouns import LEASED, QUEUED, Daemon, Task
 from understudy.store.base import Claimant, Deadlines
-from understudy.store.needs import NEEDS_A_PAGE, READY_SETS, Place, covered_by, tags_of
+from understudy.store.needs import NEEDS_A_PAGE, READY_SETS, Head, Place, QueueLines, covered_by
 from understudy.store.postgres_fronts import Fronts, Heads
 from understudy.store.postgres_pipeline import Statement
 from understudy.store.postgres_trips import Trips
@@ -58,10 +58,6 @@ class QueueQueries(RowQueries):
 
     # ---- claims
 
-    def claimable(self, provides: frozenset[str], limit: int) -> list[Task]:
-        """Claimable tasks in the order of the queue; beside others, those that none of them is about to change."""
-        return self._claimable(self._covered(provides), limit)
-
     def offered(self, claims: Mapping[Claimant, int]) -> tuple[dict[frozenset[str], list[Task]], list[Task]]:
         """Both; the sets of needs of what is claimable and of what is reserved come together."""
         sets = {provides for provides, _ in claims}
@@ -81,15 +77,15 @@ class QueueQueries(RowQueries):
         reserved = self._reserved(claims, waiting)
         return {provides: self._claimable(covered, sum(claims.values()))}, reserved
 
-    def _claimable(self, covered: list[str], limit: int) -> list[Task]:
-        """The first tasks of these sets."""
+    def _claimable(self, covered: Sequence[str], limit: int, lines: QueueLines | None = None) -> list[Task]:
+        """The first tasks of these sets; beside others, those that none of them is about to change."""
         if len(covered) == 1:
             begin = ((self.fronts.heads() if self.fronts else None) or {}).get(covered[0], FIRST_PLACE)
             first = f"WHERE ready = 1 AND needs = ? AND (order_key, id) >= (?, ?) {self._taken}"
             return self._rows(Task, first, *covered, *begin, limit)
-        asked = limit
+        lines, asked = lines or self._lines(covered), limit
         while True:
-            ids = self._first(covered, asked)
+            ids = lines.first(covered, asked)
             if not ids:
                 return []
             found = self._rows(Task, f"WHERE id = ANY(?) AND ready = 1 {self._taken}", array(ids), limit)
@@ -97,18 +93,18 @@ class QueueQueries(RowQueries):
                 return found
             asked *= 2
 
-    def _covered(self, provides: frozenset[str]) -> list[str]:
-        """The sets of needs that a worker covers."""
+    def _covered(self, provides: frozenset[str] | None) -> list[str]:
+        """Every distinct set of needs in the queue that `provides` covers, None: any."""
         fronts = self.fronts.heads() if self.fronts else None
         if fronts is not None:
-            return [needs for needs in fronts if provides.issuperset(tags_of(needs))]
+            return covered_by(provides, [(needs,) for needs in fronts if needs.startswith("[")])
         began_s = time.perf_counter()
         covered = self._covered_needs(provides)
         if self.fronts:
             self.fronts.note(time.perf_counter() - began_s)
         return covered
 
-    def _heads(self, covered: list[str]) -> list[tuple[int, str, str]]:
+    def _heads(self, covered: Collection[str]) -> list[Head]:
         heads = (self.fronts.heads() if self.fronts else None) or {}
         begins = [heads.get(needs, FIRST_PLACE) for needs in covered]
         order_keys, task_ids = zip(*begins, strict=True)

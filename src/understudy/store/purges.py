@@ -42,6 +42,12 @@ PURGES: dict[str, tuple[str, ...]] = {
         ),
         f"DELETE FROM task WHERE id IN ({_OLD_TASKS})",  # noqa: S608
     ),
+    "usage": (  # what stands for nothing is the same as no row
+        (
+            "DELETE FROM usage WHERE submitter IN "
+            "(SELECT submitter FROM usage WHERE open_tasks = 0 AND size_bytes = 0 LIMIT :limit)"
+        ),
+    ),
     "dedup": (
         (
             "UPDATE task SET dedup_key = '' WHERE id IN (SELECT id FROM task WHERE dedup_key <> '' "

@@ -66,7 +66,6 @@ RUNNING = Query(Task, "status = 'leased' AND expires_h > 0", "claimed_at, id")
 DELAYED = Query(Task, "status = 'queued' AND ready = 0 AND waiting_for = ''")
 CLAIMED_WITH = Query(Task, "status = 'leased' AND request_id <> '' AND request_id IN ?", _QUEUE)
 BY_DEDUP = Query(Task, "dedup_key <> '' AND submitter = ? AND dedup_key = ?")
-ATTEMPTS_OF = Query(Attempt, "task_id = ?", "token")
 LAST_ATTEMPTS_OF = Query(Attempt, "task_id = ?", "token DESC")
 EVIDENCE_OF = Query(Evidence, "task_id = ?", "at DESC, id")
 

@@ -14,7 +14,7 @@ from understudy.coordinator.nouns import Daemon, Directive, Task, Usage
 from understudy.store.base import Claimant, Deadlines, Due
 from understudy.store.dialect import positional
 from understudy.store.lists import ListQueries
-from understudy.store.needs import RESERVED_SETS, NeedsQueries, Waits, candidates_of_each, tags_of
+from understudy.store.needs import CANDIDATES_MAX, RESERVED_SETS, NeedsQueries, Waits, candidates_of_each, covered_by
 from understudy.store.outbox import OutboxQueries
 from understudy.store.parts import PartQueries
 from understudy.store.pauses import PAUSES, RECENT_MS
@@ -27,6 +27,7 @@ from understudy.store.tables import TABLES
 from understudy.store.takeover import TakeoverQueries
 
 NO_LIMIT = 1 << 62
+CHOICES_MAX = 8  # of sets of needs that the claims of one name cover: each is a search of its own
 _ADD_USAGE = (
     "INSERT INTO usage (submitter, open_tasks, size_bytes) VALUES (?, ?, ?) ON CONFLICT (submitter) DO UPDATE SET"
     " open_tasks = usage.open_tasks + excluded.open_tasks, size_bytes = usage.size_bytes + excluded.size_bytes"
@@ -112,9 +113,9 @@ class RowQueries(ListQueries, NeedsQueries, OutboxQueries, PartQueries, Takeover
 
     def offered(self, claims: Mapping[Claimant, int]) -> tuple[dict[frozenset[str], list[Task]], list[Task]]:
         """The claimable tasks for each set of tags, and the reserved ones, for claims of so many tasks."""
-        sets = dict.fromkeys(provides for provides, _ in claims)
+        sets = {provides for provides, _ in claims}
         each = candidates_of_each(sum(claims.values()), len(sets))
-        return {provides: self.claimable(provides, each) for provides in sets}, self.reserved(claims)
+        return self.claimable_of_each(sets, each), self.reserved(claims)
 
     def reserved(self, claims: Mapping[Claimant, int]) -> list[Task]:
         """The tasks that wait for one of these claimants and whose needs it covers, in the order of the queue.
@@ -130,18 +131,22 @@ class RowQueries(ListQueries, NeedsQueries, OutboxQueries, PartQueries, Takeover
         return self.dialect.sql(RESERVED_SETS), (self.dialect.collection(names),)
 
     def _reserved(self, claims: Mapping[Claimant, int], waiting: Sequence[Waits]) -> list[Task]:
-        """Those of these sets of needs; several claims of one name each have enough for all of them."""
-        if not waiting:
-            return []
+        """Those of these sets of needs; several claims of one name each have enough for all of them.
+
+        If these cover many different choices of them, one search has to do for all.
+        """
+        sets_of: dict[str, list[tuple[str]]] = {}
+        for name, needs in waiting:
+            sets_of.setdefault(name, []).append((needs,))
         found: dict[str, Task] = {}
-        for provides, names in claims:
-            covered: dict[str, list[str]] = {}
-            for name, needs in waiting:
-                if name in names and provides.issuperset(tags_of(needs)):
-                    covered.setdefault(name, []).append(needs)
-            for name, sets in covered.items():
-                limit = sum(count for (_, others), count in claims.items() if not names.isdisjoint(others))
-                found |= {task.id: task for task in self.find(WAITING_WITH, name, sets, limit=limit)}
+        for name, sets in sets_of.items():
+            its = [(provides, count) for (provides, names), count in claims.items() if name in names]
+            limit = sum(count for _, count in its)
+            choices = {tuple(covered_by(provides, sets)): None for provides, _ in its}
+            if len(choices) > CHOICES_MAX:
+                choices, limit = {tuple({needs for covered in choices for needs in covered}): None}, CANDIDATES_MAX
+            for covered in filter(None, choices):
+                found |= {task.id: task for task in self.find(WAITING_WITH, name, covered, limit=limit)}
         return in_queue_order(list(found.values()))
 
     def ready_ids(self, limit: int) -> list[str]:

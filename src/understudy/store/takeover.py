@@ -6,17 +6,29 @@ from typing import Any
 
 from understudy.coordinator.nouns import Task
 from understudy.coordinator.takeover import Reach
-from understudy.coordinator.takeover_nouns import DaemonGroup
+from understudy.coordinator.takeover_nouns import UNTOLD_PROVIDES, DaemonGroup
 from understudy.store.base import Candidates, Unreadable
 from understudy.store.needs import tags_of
 from understudy.store.queries import in_queue_order
 from understudy.store.reading import row_of
 from understudy.store.session import SqlSession
 
-_DAEMON_GROUPS = (
+LONG_CHARS = 1_024  # of what a daemon provides
+LONG_MAX = 500  # different ones that are longer and are read whole; with more of them, none of these
+_IS_LONG = f"(length(provides) + length(capabilities) > {LONG_CHARS})"
+_LONG_ONES = f"SELECT count(*) FROM (SELECT DISTINCT provides, capabilities FROM daemon WHERE {_IS_LONG} LIMIT ?) AS l"  # noqa: S608 - ours
+_GROUPS = (
     "SELECT CASE WHEN state = 'stopped' AND reason = 'planned' THEN reason ELSE state END,"
-    " provides, capabilities, paused, count(*), min(id), max(since_at), max(first_seen_at),"
-    " max(last_seen_at) FROM daemon GROUP BY 1, provides, capabilities, paused ORDER BY 1, 2, 3, 4"
+    " {}, paused, count(*), min(id), max(since_at), max(first_seen_at),"
+    " max(last_seen_at) FROM daemon WHERE {} GROUP BY 1, 2, 3, 4"
+)
+_IN_ORDER = " ORDER BY 1, 2, 3, 4"
+_ALL_GROUPS = _GROUPS.format("provides, capabilities", "1 = 1") + _IN_ORDER
+_BOUNDED_GROUPS = (
+    _GROUPS.format("provides, capabilities", f"NOT {_IS_LONG}")
+    + " UNION ALL "
+    + _GROUPS.format(f"'{UNTOLD_PROVIDES}', '[]'", _IS_LONG)
+    + _IN_ORDER
 )
 _FREE = " AND NOT EXISTS (SELECT 1 FROM task_takeover x WHERE x.task_id = task.id AND {})"
 _ORDER = " ORDER BY order_key, id LIMIT ?"
@@ -27,9 +39,9 @@ class TakeoverQueries(SqlSession):
 
     def daemon_groups(self) -> list[DaemonGroup]:
         """All daemons, gathered; what cannot be read of one is noted where it is read by itself."""
-        found = (
-            row_of(DaemonGroup, row, Unreadable()) for row in self._fetch(_DAEMON_GROUPS)
-        )  # daemons are noted by themselves
+        too_long = self._fetch(_LONG_ONES, (LONG_MAX + 1,))[0][0] > LONG_MAX
+        rows = self._fetch(_BOUNDED_GROUPS if too_long else _ALL_GROUPS)
+        found = (row_of(DaemonGroup, row, Unreadable()) for row in rows)  # daemons are noted by themselves
         return [read for read in found if read is not None]
 
     def sets_of_needs(self) -> list[str]:

@@ -143,7 +143,7 @@ class HubRuntime:
     def ask(self, operation: Operation, recipient: Recipient) -> None:
         """The same for one who is called back."""
         self.tally.requests += 1
-        self.writer.ask_for(recipient, operation)
+        self.writer.ask_for(operation, recipient)
 
     def missed_a_sign(self) -> None:
         """A sign of life could not be taken by this hub's own fault: for a while nobody's silence counts."""

@@ -105,7 +105,7 @@ class Writer:
         self._ask(operation, reply)
         return reply
 
-    def ask_for(self, recipient: Recipient, operation: Operation) -> None:
+    def ask_for(self, operation: Operation, recipient: Recipient) -> None:
         """The same for one who is called back on the loop, before those who listen to commits."""
         self._ask(operation, recipient)
 
