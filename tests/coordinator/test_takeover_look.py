@@ -15,7 +15,7 @@ from understudy.coordinator.nouns import LEASED, Policy, Task
 from understudy.coordinator.takeover_look import LOOK_EVERY_MS, InLine, Verdict, look, why_kept
 from understudy.coordinator.takeover_nouns import UNTOLD_PROVIDES, DaemonGroup, TakeoverState, TaskTakeover
 
-OPEN = TakeoverState(is_open=1)
+OPEN, SHUT = TakeoverState(is_open=1), TakeoverState()
 
 
 def looked(at: TakeoverView, *queue_head: InLine, tells: bool = True) -> tuple[Verdict, Draft]:
@@ -37,10 +37,10 @@ def test_it_opens_when_all_are_away_and_shuts_when_one_is_back() -> None:
 def test_daemons_with_too_many_tags_to_be_read_may_cover_anything() -> None:
     untold = DaemonGroup("healthy", UNTOLD_PROVIDES, "[]", 0, 9, "many", 1, 1, NOW.wall)
     gpu = frozenset({"gpu"})
-    assert takeover.opening((AWAY,), frozenset(), NOW, Policy()).at is not None
-    assert takeover.opening((AWAY, untold), frozenset(), NOW, Policy()).at is None
-    assert takeover.keeping_shut((AWAY, untold), gpu, NOW, Policy()) == [untold]
-    assert not takeover.reach((replace(AWAY, provides='["gpu"]'), untold), NOW, Policy()).may_open(gpu)
+    assert takeover.opening((AWAY,), frozenset(), NOW, Policy(), SHUT).at is not None
+    assert takeover.opening((AWAY, untold), frozenset(), NOW, Policy(), SHUT).at is None
+    assert takeover.keeping_shut((AWAY, untold), gpu, NOW, Policy(), SHUT) == [untold]
+    assert not takeover.reach((replace(AWAY, provides='["gpu"]'), untold), NOW, Policy(), SHUT).may_open(gpu)
 
 
 def test_a_look_that_changes_nothing_writes_nothing() -> None:

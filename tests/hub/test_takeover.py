@@ -131,6 +131,20 @@ def test_no_silence_of_a_daemon_that_is_away_shuts_it_and_its_next_word_does(sta
     assert hub.names() == ["takeover.opened", "takeover.closed"]
 
 
+@pytest.mark.parametrize("how", ["planned", "draining", "stuck"])
+def test_a_daemon_that_is_away_and_falls_asleep_as_expected_shuts_nothing(standing_in, how):
+    hub = standing_in()
+    go_away(hub, how)
+    assert hub.look().is_open
+    hub.ask(ConfigureDaemon("mini", SettingsBody(expected_sleep=[SleepWindow("02:41", "12:00")])))
+    while not hub.events("daemon.asleep"):
+        hub.pass_time(10_000)
+        assert hub.look().is_open
+    hub.pass_time(10_000)
+    assert hub.look().is_open
+    assert hub.names() == ["takeover.opened"]
+
+
 @pytest.mark.parametrize("said", ["stopping", "running"])
 def test_a_word_of_a_daemon_that_was_away_shuts_it_until_it_is_down(standing_in, said):
     hub = standing_in()

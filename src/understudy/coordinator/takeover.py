@@ -62,6 +62,7 @@ from understudy.coordinator.utc_calendar import MONTH, next_period_at
 EXECUTOR = "hub/claude-api"
 AWAY_AT_ONCE = frozenset({"down", "stuck"})
 AWAY_AFTER_A_WHILE = frozenset({"asleep", PLANNED, "draining"})
+UNHEARD = frozenset({"late", "asleep"})  # silence alone leads there
 RESUME_GRACE_MS = 30_000  # after a gap the daemons are given this long to be heard again
 PROBE_FRESH_MS = 60_000
 TRIES_MAX = 3  # of one task, then it rests
@@ -227,7 +228,7 @@ def _away_at(daemon: DaemonGroup, now: Now, policy: Policy, state: TakeoverState
 
 def _stays_away(daemon: DaemonGroup, state: TakeoverState) -> bool:
     """True if they were away when takeover opened, and nothing but time has passed: a word of theirs shuts it."""
-    is_unheard = daemon.state == "late" or (daemon.state == STOPPED and daemon.last_seen_at < state.since_at)
+    is_unheard = daemon.state in UNHEARD or (daemon.state == STOPPED and daemon.last_seen_at < state.since_at)
     return bool(state.is_open) and is_unheard
 
 

@@ -114,7 +114,7 @@ class StandIn:
                 state = self._since_recovery(stored.event.daemon_id) if word == "recovered" else word
                 state = "healthy" if word == "registered" else state
                 state = "planned" if stored.event.fields.get("reason") == "planned" else state
-                if state == "late" and self._is_open:
+                if state in ("late", "asleep") and self._is_open:
                     continue  # it was away, and has said nothing since
                 self._states[stored.event.daemon_id] = (state, self._world.now_ms)
             elif stored.event.name in ("takeover.opened", "takeover.closed"):
