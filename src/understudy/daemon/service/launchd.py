@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.parsers.expat import ExpatError
 
 from understudy.backoff import doubled_ms
 from understudy.clock import Clock
@@ -195,7 +196,7 @@ def plist(label: str, program: Program) -> bytes:
 def _plist_of(path: Path) -> dict[str, Any]:
     try:
         found = plistlib.loads(path.read_bytes())
-    except (OSError, plistlib.InvalidFileException, ValueError):
+    except (OSError, plistlib.InvalidFileException, ExpatError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
