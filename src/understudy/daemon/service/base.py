@@ -36,6 +36,7 @@ class State:
     is_installed: bool  # its file is there
     is_loaded: bool = False  # the supervisor knows it
     pid: int = 0
+    is_stopping: bool = False  # its process is still there, on its way to the end
     parked: str = ""  # why the supervisor starts it no more, in its own word
     starts: int = 0  # since it was loaded
     last_exit: str = ""  # in the supervisor's words

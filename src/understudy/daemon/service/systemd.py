@@ -9,7 +9,7 @@ from pathlib import Path
 
 from understudy.clock import Clock
 from understudy.daemon.service.base import Program, ServiceError, State
-from understudy.daemon.service.commands import ABSENT, CommandOutcome, Run
+from understudy.daemon.service.commands import ABSENT, TIMED_OUT, CommandOutcome, Run
 from understudy.private import write_durably
 from understudy.texts import t
 
@@ -18,6 +18,7 @@ WATCHDOG_S = 60
 START_S = 90
 SHOWN = "LoadState,ActiveState,SubState,MainPID,NRestarts,Result,ExecMainStatus"
 GIVEN_UP = "start-limit-hit"  # by a unit that is not ours any more: ours has no such limit
+STOPPING = "deactivating"
 PAUSE_S = 0.25
 RUN_S = 10.0
 _ENVIRONMENT = re.compile(r'^Environment="((?>(?:[^"\\\n]|\\.){0,20000}))"$', re.MULTILINE)
@@ -94,11 +95,13 @@ class Systemd:
         if ran.code or lines.get("LoadState") != "loaded":
             return State(is_installed=True, env=env, program=program)
         status, result = lines.get("ExecMainStatus", "0"), lines.get("Result", "success")
-        is_up = lines.get("ActiveState") in ("active", "activating", "reloading", "deactivating")
+        active = lines.get("ActiveState", "")
+        is_up = active in ("active", "activating", "reloading", STOPPING)
         return State(
             is_installed=True,
             is_loaded=is_up,
             pid=int(lines.get("MainPID") or 0) if is_up else 0,
+            is_stopping=active == STOPPING,
             parked=result if result == GIVEN_UP else "",
             starts=int(lines.get("NRestarts") or 0) + 1,
             last_exit="" if result == "success" and status == "0" else f"{status} ({result})",
