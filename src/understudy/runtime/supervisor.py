@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from understudy.clock import Clock
 from understudy.runtime.stepper import Stepper
 
 READY, STOPPING, ALIVE = "READY=1", "STOPPING=1", "WATCHDOG=1"
+MORE_TIME = "EXTEND_TIMEOUT_USEC={}"  # from when it is sent
+MORE_S, MORE_EVERY_MS = 60, 15_000
 FEEDS_PER_INTERVAL = 4
 TELL_WITHIN_S = 1.0
 
@@ -35,6 +37,25 @@ def watchdog_s(environ: Mapping[str, str], pid: int) -> float:
     given, meant = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
     is_ours = given.isdecimal() and meant in ("", str(pid))
     return int(given) / 1_000_000 if is_ours else 0.0
+
+
+@contextlib.contextmanager
+def more_time(environ: Mapping[str, str], clock: Clock) -> Iterator[None]:
+    """Within, a start takes as long as it takes: systemd's limit for it does not run out."""
+
+    def ask() -> int:
+        tell_supervisor(MORE_TIME.format(MORE_S * 1_000_000), environ)
+        return MORE_EVERY_MS
+
+    stepper = Stepper("more time", ask, clock, lambda _: None)
+    if environ.get("NOTIFY_SOCKET"):
+        with contextlib.suppress(RuntimeError):  # a machine that has no thread to give
+            stepper.start()
+    try:
+        yield
+    finally:
+        stepper.stop()
+        stepper.join(TELL_WITHIN_S)
 
 
 class Watchdog:

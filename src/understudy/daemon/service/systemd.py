@@ -67,7 +67,7 @@ class Systemd:
         """Stop it, remove its file."""
         if not self.path.exists():
             return
-        self._must("disable", "--now", self.name, within_s=self._stop_s())
+        self._must_end("disable", "--now", self.name)
         self.path.unlink(missing_ok=True)
         self._must("daemon-reload")
 
@@ -78,7 +78,7 @@ class Systemd:
     def stop(self) -> None:
         """End it."""
         self._must_be_installed()
-        self._must("stop", self.name, within_s=self._stop_s())
+        self._must_end("stop", self.name)
 
     def restart(self) -> None:
         """End it, start it."""
@@ -116,7 +116,7 @@ class Systemd:
     def _begin(self, verb: str) -> None:
         self._must_be_installed()
         self._systemctl("reset-failed", self.name)
-        ran = self._systemctl(verb, self.name, within_s=START_S + self._stop_s())
+        ran = self._patiently(verb, self.name, within_s=START_S + self._stop_s())
         until_ms = self._clock.mono_ms() + RUN_S * 1000
         while not ran.code and not self.state().pid and self._clock.mono_ms() < until_ms:
             self._pause(PAUSE_S)
@@ -127,10 +127,26 @@ class Systemd:
         if not self.path.exists():
             raise ServiceError(t("service.absent", path=self.path))
 
-    def _must(self, verb: str, *arguments: str, within_s: float = 30.0) -> None:
-        ran = self._systemctl(verb, *arguments, within_s=within_s)
+    def _must(self, verb: str, *arguments: str) -> None:
+        ran = self._systemctl(verb, *arguments)
         if ran.code:
             raise self._error(verb, ran)
+
+    def _must_end(self, verb: str, *arguments: str) -> None:
+        ran = self._patiently(verb, *arguments, within_s=self._stop_s())
+        if ran.code:
+            raise self._error(verb, ran)
+
+    def _patiently(self, verb: str, *arguments: str, within_s: float) -> CommandOutcome:
+        """Until the unit has started or ended; systemd bounds that, and gives a program the time that it asks for."""
+        ran = self._systemctl(verb, *arguments, within_s=within_s)
+        while ran.code == TIMED_OUT and self._active_state() in ("activating", STOPPING):
+            ran = self._systemctl("start" if verb == "restart" else verb, *arguments, within_s=within_s)
+        return ran
+
+    def _active_state(self) -> str:
+        shown = self._systemctl("show", self.name, "--property=ActiveState").out
+        return shown.strip().partition("=")[2]
 
     def _error(self, verb: str, ran: CommandOutcome) -> ServiceError:
         if ran.code == ABSENT or "connect to bus" in ran.err or "XDG_RUNTIME_DIR" in ran.err:
