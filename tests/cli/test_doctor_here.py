@@ -147,6 +147,18 @@ def test_a_program_that_was_moved(installed):
         path.symlink_to(kept)
 
 
+def test_a_program_whose_python_was_moved(installed):
+    script = (installed.data / "daemon/current/bin/understudy").resolve()
+    kept = script.read_text()
+    script.write_text("#!/bin/sh\nexec '/gone/.venv/bin/python' -P -m understudy \"$@\"\n")
+    try:
+        finding = examined(installed)["program"]
+        assert "/gone/.venv/bin/python no longer exists" in finding.what
+        assert finding.fix == "understudy service install daemon"
+    finally:
+        script.write_text(kept)
+
+
 def test_a_service_that_ends_with_the_session(installed):
     installed.system.lingers = False
     assert examined(installed)["linger"].fix == "loginctl enable-linger"

@@ -198,6 +198,32 @@ def test_the_launcher_is_mended_if_what_it_names_is_gone(tmp_path: Path) -> None
     assert made.launcher().exists()
 
 
+@pytest.mark.parametrize("python", ["/gone/.venv/bin/python", "/bin/echo"], ids=["moved away", "another one"])
+def test_a_launcher_of_another_python_is_written_for_the_program_that_runs(tmp_path: Path, python: str) -> None:
+    script = launcher(tmp_path).resolve()
+    script.write_text(f"#!/bin/sh\nexec '{python}' -P -m understudy \"$@\"\n")
+    assert subprocess.check_output([launcher(tmp_path), "--version"], text=True) == f"understudy {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "head", ["#!{}/python", "#!/bin/sh\n'''exec' \"{}/python\" \"$0\" \"$@\"\n' '''"], ids=["short", "long path"]
+)
+def test_an_update_whose_python_is_gone_makes_way_for_the_program_that_runs(tmp_path: Path, head: str) -> None:
+    made = Installation(tmp_path)
+    made.launcher()
+    environment(made, "updated")
+    folder = made.environments / "updated/bin"
+    (folder / "understudy").write_text(head.format(folder) + "\nimport sys\n")
+    (folder / "python").symlink_to(sys.executable)
+    made.switch(made.environments / "updated")
+    made.launcher()
+    assert made.current.readlink().name == "updated"
+    (folder / "python").unlink()
+    (folder / "python").symlink_to("/gone/python3.11")
+    made.launcher()
+    assert made.current.readlink().name == "original"
+
+
 def environment(made: Installation, name: str, age_s: float = 0) -> None:
     path = made.environments / name / "bin" / "understudy"
     path.parent.mkdir(parents=True)

@@ -31,6 +31,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from understudy.clock import MS_PER_S, SystemClock
 from understudy.daemon.home import aged_files, environments_in_use
 from understudy.daemon.index import has_own_index
+from understudy.daemon.interpreter import missing_part
 from understudy.errors import UnderstudyError
 from understudy.private import OTHERS, open_private, own_directory, write_private
 from understudy.wire.causes import cause_of
@@ -85,13 +86,16 @@ class Installation:
         self._is_stopped = False
 
     def launcher(self) -> Path:
-        """`current/bin/understudy`, made for the program that runs now if there is no current one."""
+        """`current/bin/understudy`; the program that runs now if the current one is not there, or its Python is not.
+
+        `original` is this program, unless an update made this one: what it named before may be old, or gone.
+        """
         script = self.environments / ORIGINAL / "bin" / PACKAGE
-        if not (self.current / "bin" / PACKAGE).exists():
+        can_start = missing_part(self.current / "bin" / PACKAGE) is None
+        if not can_start or (script.exists() and not self.running()):
             self._make_original(script)
+        if not can_start:
             self.switch(self.environments / ORIGINAL)
-        elif script.exists() and " -P " not in script.read_text(errors="replace"):
-            self._make_original(script)  # of a version that took code from the current directory
         return self.current / "bin" / PACKAGE
 
     def switch(self, environment: Path) -> str:
@@ -164,11 +168,13 @@ class Installation:
 
     def _make_original(self, path: Path) -> None:
         """A script that starts this very program, as long as no update has been made."""
+        script = os.fsencode(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m {PACKAGE} "$@"\n')
+        if path.exists() and path.read_bytes() == script:
+            return
         self._make_room()
         own_directory(path.parent.parent)
         own_directory(path.parent)
-        script = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m {PACKAGE} "$@"\n'
-        write_private(path, os.fsencode(script), executable=True)
+        write_private(path, script, executable=True)
 
     def _wheel(self, directive: ReceivedDirective, folder: Path, until_s: float) -> Path:
         if directive.wheel is None:

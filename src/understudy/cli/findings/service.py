@@ -83,9 +83,11 @@ def _running(role: str, supervisor: Supervisor, state: State) -> Finding:
 
 
 def _program(role: str, state: State) -> Iterator[Finding]:
-    """A virtual environment was moved or removed: the service starts nothing."""
-    if state.program and not Path(state.program).exists():
-        what = t("cli.doctor.program.what", path=state.program)
+    """A virtual environment was moved or removed, or the Python of one: the service starts nothing."""
+    from understudy.daemon.interpreter import missing_part
+
+    if state.program and (missing := missing_part(Path(state.program))):
+        what = t("cli.doctor.program.what", path=missing)
         yield Finding("program", PROBLEM, what, fix=f"understudy service install {role}")
 
 

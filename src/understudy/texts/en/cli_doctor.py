@@ -89,7 +89,7 @@ TEXTS = {
     "cli.doctor.service.hub.stopped": "The hub's service is installed, but does not run.",
     "cli.doctor.service.daemon.why": "No heartbeats are sent from here, and no tasks run.",
     "cli.doctor.service.hub.why": "Tasks and heartbeats are not accepted, and silent daemons are not noticed.",
-    "cli.doctor.program.what": "The service starts {path}, which no longer exists.",
+    "cli.doctor.program.what": "The service cannot start: {path} no longer exists.",
     "cli.doctor.key_file.why": "Without its key the service cannot start.",
     "cli.doctor.key_file.fix": "set UNDERSTUDY_API_KEY (or UNDERSTUDY_API_KEY_FILE) and run `understudy service install {role}`",
     "cli.doctor.mode.what": "Others on this machine can read {path} (mode {mode}).",

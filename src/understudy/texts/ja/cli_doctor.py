@@ -89,7 +89,7 @@ TEXTS = {
     "cli.doctor.service.hub.stopped": "ハブのサービスはインストールされていますが、動いていません。",
     "cli.doctor.service.daemon.why": "このマシンからハートビートが送られず、タスクも実行されません。",
     "cli.doctor.service.hub.why": "タスクもハートビートも受け付けられず、デーモンの応答が途絶えても気付けません。",
-    "cli.doctor.program.what": "サービスが起動するプログラム {path} がありません。",
+    "cli.doctor.program.what": "サービスの起動に必要な {path} がありません。",
     "cli.doctor.key_file.why": "キーがないとサービスは起動できません。",
     "cli.doctor.key_file.fix": "UNDERSTUDY_API_KEY(または UNDERSTUDY_API_KEY_FILE)を設定し、`understudy service install {role}` を実行してください。",
     "cli.doctor.mode.what": "このマシンのほかのユーザーが {path} を読めます(モード {mode})。",
