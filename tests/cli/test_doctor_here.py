@@ -220,6 +220,16 @@ def test_a_hub_service_that_is_stopped_is_started(tmp_path):
         assert [done for done, _ in fixed(machine)[0].values()] == [True], "one fix for two findings is done once"
 
 
+def test_a_drain_that_has_become_longer_than_launchd_gives(mac, hub):
+    del mac.environ["UNDERSTUDY_DRAIN"]
+    assert mac("service", "install").code == 0
+    assert "drain" not in examined(mac)
+    (mac.data / "understudy.toml").write_text('drain = "30m"\n')
+    finding = examined(mac)["drain"]
+    assert "1845 s" in finding.what
+    assert finding.fix == "understudy service install daemon"
+
+
 def test_a_service_that_launchd_has_parked(mac, hub):
     assert mac("service", "install").code == 0
     mac.system.pend = "inefficient"

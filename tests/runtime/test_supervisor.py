@@ -127,8 +127,9 @@ def test_a_start_that_nobody_limits_needs_no_thread():
 
 def test_the_end_is_announced(ears):
     listener, environ = ears
-    Watchdog(environ, lambda: True, SystemClock()).stopping()
+    Watchdog(environ, lambda: True, SystemClock()).stopping(drain_s=1800)
     assert listener.recv(100) == b"STOPPING=1"
+    assert listener.recv(100) == b"EXTEND_TIMEOUT_USEC=1845000000"  # the unit may be older than the setting
 
 
 def test_a_real_hub_says_ready_alive_and_stopping(ears, tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ MORE_TIME = "EXTEND_TIMEOUT_USEC={}"  # from when it is sent
 MORE_S, MORE_EVERY_MS = 60, 15_000
 FEEDS_PER_INTERVAL = 4
 TELL_WITHIN_S = 1.0
+STOP_MORE_S = 45  # beyond the drain: cut 15 s, deliver 5 s, last beat 5 s (daemon/life), and room for a slow disk
 
 
 def tell_supervisor(words: str, environ: Mapping[str, str]) -> bool:
@@ -76,9 +77,10 @@ class Watchdog:
             with contextlib.suppress(RuntimeError):
                 self._stepper.start()
 
-    def stopping(self) -> None:
-        """The end has begun; it may take as long as the unit allows."""
+    def stopping(self, drain_s: float) -> None:
+        """The end has begun; it may take as long as the settings say now, if the unit allows less."""
         tell_supervisor(STOPPING, self._environ)
+        tell_supervisor(MORE_TIME.format(round((drain_s + STOP_MORE_S) * 1_000_000)), self._environ)
 
     def close(self) -> None:
         """Feed no more."""

@@ -93,10 +93,12 @@ class Launchd:
         """From `launchctl print` and the plist."""
         if not self.path.exists():
             return State(is_installed=False)
-        env, program = _env_of(self.path), next(iter(_plist_of(self.path).get("ProgramArguments", [])), "")
+        written = _plist_of(self.path)
+        env, program = _env_of(self.path), next(iter(written.get("ProgramArguments", [])), "")
+        stop_s = int(written.get("ExitTimeOut", 0))
         ran = self._print()
         if ran.code:
-            return State(is_installed=True, env=env, program=program)
+            return State(is_installed=True, env=env, program=program, stop_s=stop_s)
         lines = {found["name"].strip(): found["value"].strip() for found in _LINE.finditer(ran.out)}
         pid, runs = lines.get("pid", ""), lines.get("runs", "")
         last_exit = lines.get("last exit code", "")
@@ -109,6 +111,7 @@ class Launchd:
             last_exit="" if last_exit.startswith("(") else last_exit,
             env=env,
             program=program,
+            stop_s=stop_s,
         )
 
     def log_hint(self) -> str:

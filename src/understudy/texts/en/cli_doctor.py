@@ -90,6 +90,8 @@ TEXTS = {
     "cli.doctor.service.daemon.why": "No heartbeats are sent from here, and no tasks run.",
     "cli.doctor.service.hub.why": "Tasks and heartbeats are not accepted, and silent daemons are not noticed.",
     "cli.doctor.program.what": "The service cannot start: {path} no longer exists.",
+    "cli.doctor.drain.what": "The service gets {given} s to stop; with its settings it may need {needed} s.",
+    "cli.doctor.drain.why": "launchd kills it then, and with it the runs that it would have finished.",
     "cli.doctor.key_file.why": "Without its key the service cannot start.",
     "cli.doctor.key_file.fix": "set UNDERSTUDY_API_KEY (or UNDERSTUDY_API_KEY_FILE) and run `understudy service install {role}`",
     "cli.doctor.mode.what": "Others on this machine can read {path} (mode {mode}).",

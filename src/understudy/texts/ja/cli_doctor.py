@@ -90,6 +90,8 @@ TEXTS = {
     "cli.doctor.service.daemon.why": "このマシンからハートビートが送られず、タスクも実行されません。",
     "cli.doctor.service.hub.why": "タスクもハートビートも受け付けられず、デーモンの応答が途絶えても気付けません。",
     "cli.doctor.program.what": "サービスの起動に必要な {path} がありません。",
+    "cli.doctor.drain.what": "サービスに与えられた停止までの時間は {given} 秒ですが、現在の設定では最大 {needed} 秒かかります。",
+    "cli.doctor.drain.why": "時間を過ぎると launchd に強制終了され、最後まで実行できたはずのタスクも打ち切られます。",
     "cli.doctor.key_file.why": "キーがないとサービスは起動できません。",
     "cli.doctor.key_file.fix": "UNDERSTUDY_API_KEY(または UNDERSTUDY_API_KEY_FILE)を設定し、`understudy service install {role}` を実行してください。",
     "cli.doctor.mode.what": "このマシンのほかのユーザーが {path} を読めます(モード {mode})。",
