@@ -84,6 +84,7 @@ class Succession(msgspec.Struct, frozen=True):
             birth=birth_of(os.getpid()),
             lock=str(self.home.root / "lock"),
             arrived=str(self.home.arrived),
+            stopped=str(self.home.stopped),
             verdict=str(self.home.verdict),
             current=str(installation.current),
             before=before,

@@ -3,7 +3,7 @@
 A process of its own, of the old version, because neither version can vouch for itself. The daemon's process becomes
 the new version in place (same pid, so a service manager sees nothing). This one waits until the hub has accepted a beat
 of it. If none comes, it points back to the old version, ends the new one, and starts the old one unless a service
-manager does.
+manager does, or its owner has stopped the new one.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class UpdatePlan(msgspec.Struct, frozen=True):
     birth: float
     lock: str  # of this daemon's name: the living one holds it
     arrived: str  # here a life writes its boot id once a beat of it was accepted
+    stopped: str  # and here when its owner ends it
     verdict: str  # here stands why an update was taken back
     current: str
     before: str  # what `current` pointed at
@@ -67,20 +68,28 @@ def main() -> None:
         os.chdir("/")
     reason = wait_for(plan)
     if reason:
+        is_wanted = not _is_of_later_life(plan, plan.stopped)  # asked now: going back ends it by the same signal
         go_back(plan, reason)
-        start_old(plan)
+        if is_wanted:
+            start_old(plan)
 
 
 def wait_for(plan: UpdatePlan) -> str:
     """Wait until the new version was heard → "", or why it will not be."""
     until_s = time.monotonic() + plan.confirm_ms / 1000
     while time.monotonic() < until_s:
-        if _read(plan.arrived) not in ("", plan.boot_id):
+        if _is_of_later_life(plan, plan.arrived):
             return ""
         if not is_living(plan.pid, plan.birth):
-            return "the new version ended before the hub had heard of it"
+            ended = "was stopped" if _is_of_later_life(plan, plan.stopped) else "ended"
+            return f"the new version {ended} before the hub had heard of it"
         time.sleep(LOOK_S)
     return f"the hub accepted no heartbeat of the new version within {plan.confirm_ms / 1000:g} s"
+
+
+def _is_of_later_life(plan: UpdatePlan, path: str) -> bool:
+    """True if the boot id in this file sorts after that of the old version (`Home.new_boot_id`)."""
+    return _read(path) > plan.boot_id
 
 
 def go_back(plan: UpdatePlan, reason: str) -> None:
