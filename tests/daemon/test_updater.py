@@ -23,6 +23,8 @@ from understudy.daemon.installation import Installation
 from understudy.daemon.succession import Succession
 
 if os.environ.get("HAS_BEGUN"):
+    if sys.argv[2] == "broken":
+        Home(Path(sys.argv[1]), "mini").arrived.write_text("boot-2")
     print("old", flush=True)
     sys.exit()
 os.environ["HAS_BEGUN"] = "yes"
@@ -30,8 +32,10 @@ data = Path(sys.argv[1])
 new = Installation(data).environments / "new" / "bin" / "understudy"
 new.parent.mkdir(parents=True)
 home = Home(data, "mini")
-says = f"printf boot-2 > '{home.stopped}'; " if sys.argv[2] == "stopped" else ""
-new.write_text(f"#!/bin/sh\\n{says}echo new\\n")
+note = {"stopped": home.stopped, "heard": home.arrived}.get(sys.argv[2], os.devnull)
+current = Installation(data).current
+says = f"basename $(readlink '{current}'); printf new > '{home.environment}'; printf boot-2 > '{note}'; echo new"
+new.write_text(f"#!{'/gone' if sys.argv[2] == 'broken' else ''}/bin/sh\\n{says}\\n")
 new.chmod(0o700)
 if sys.argv[2] == "gone":
     Path.cwd().rmdir()
@@ -51,8 +55,9 @@ def plan(tmp_path: Path, **more: object) -> UpdatePlan:
         arrived=str(tmp_path / "arrived"),
         stopped=str(tmp_path / "stopped"),
         verdict=str(tmp_path / "verdict.json"),
-        current=str(tmp_path / "current"),
-        before="old",
+        runs_in=str(tmp_path / "environment"),
+        data_dir=str(tmp_path),
+        environment="new",
         old=("/bin/echo", "old"),
         cwd=str(tmp_path),
     )
@@ -84,16 +89,28 @@ def test_a_daemon_of_any_directory_becomes_the_new_version_and_the_old_one_again
         here.mkdir()
     except OSError:
         pytest.skip("this file system takes no such name")
-    assert lives(tmp_path, here, str(folder)) == ["new", "old"]
+    assert lives(tmp_path, here, str(folder)) == ["original", "new", "old"]
 
 
 def test_who_is_stopped_before_the_hub_has_heard_stays_stopped(tmp_path: Path) -> None:
     """Its owner wants no daemon; the next start is the old version, which says why."""
-    assert lives(tmp_path, tmp_path, "stopped") == ["new"]
+    assert lives(tmp_path, tmp_path, "stopped") == ["original", "new"]
     home = Home(tmp_path / "data", "mini")
     said = msgspec.json.decode(home.verdict.read_bytes())
     assert said == {"directive-1": "the new version was stopped before the hub had heard of it"}
     assert Installation(home.data_dir).current.readlink().name == "original"
+
+
+def test_a_new_version_is_the_current_one_only_once_the_hub_has_heard_it(tmp_path: Path) -> None:
+    """After a power cut before that, the service starts the old one."""
+    assert lives(tmp_path, tmp_path, "heard") == ["original", "new"]
+    assert Installation(tmp_path / "data").current.readlink().name == "new"
+
+
+def test_a_version_that_cannot_be_executed_never_becomes_the_current_one(tmp_path: Path) -> None:
+    """What the hub hears then is the old version."""
+    assert lives(tmp_path, tmp_path, "broken") == ["old"]
+    assert Installation(tmp_path / "data").current.readlink().name == "original"
 
 
 @pytest.mark.parametrize(("heard", "reason"), [("", "ended"), ("boot-0", "ended"), ("boot-1", "ended"), ("boot-2", "")])
@@ -114,9 +131,7 @@ def test_a_full_disk_keeps_no_failed_version_alive(tmp_path: Path) -> None:
     failed = subprocess.Popen(["/bin/sleep", "60"])
     nowhere = str(tmp_path / "nowhere" / "x")
     try:
-        go_back(
-            plan(tmp_path, pid=failed.pid, birth=birth_of(failed.pid), current=nowhere, verdict=nowhere), "it hangs"
-        )
+        go_back(plan(tmp_path, pid=failed.pid, birth=birth_of(failed.pid), verdict=nowhere), "it hangs")
         assert failed.wait(30) != 0
     finally:
         failed.kill()
