@@ -40,11 +40,11 @@ def test_what_answers_is_what_the_daemon_will_choose(tmp_path, monkeypatch, envi
 
 
 @pytest.mark.parametrize(
-    ("answers", "is_told", "is_ready"),
+    ("answers", "is_noted", "is_ready"),
     [((), False, True), ((None,) * 3, True, True), ((503, 503, 503), False, False)],
     ids=["at once", "after minutes", "never ready"],
 )
-def test_a_hub_that_still_opens_its_store_is_waited_for(tmp_path, monkeypatch, capsys, answers, is_told, is_ready):
+def test_a_hub_that_still_opens_its_store_is_waited_for(tmp_path, monkeypatch, capsys, answers, is_noted, is_ready):
     monkeypatch.setattr("understudy.cli.up.READY_MS_MAX", 0)
     left = [*answers]
 
@@ -58,7 +58,7 @@ def test_a_hub_that_still_opens_its_store_is_waited_for(tmp_path, monkeypatch, c
     session._children.append(SimpleNamespace(is_alive=True, log=tmp_path / "hub.log"))
     with contextlib.nullcontext() if is_ready else pytest.raises(UnreachableError, match="did not become ready"):
         session._wait_ready(SimpleNamespace(status_of=status_of))
-    assert capsys.readouterr().err.count("still opening its store") == is_told
+    assert capsys.readouterr().err.count("still opening its store") == is_noted
 
 
 class Up:

@@ -64,7 +64,7 @@ def program_of(
 
 
 def stop_s_of(role: str, settings: config.Settings) -> int:
-    """How long an orderly end may take."""
+    """The seconds that an orderly end may take."""
     return STOP_MORE_S + ceil(settings.drain_ms / 1000 if role == DAEMON else hub_drain_s(settings, is_public=True))
 
 

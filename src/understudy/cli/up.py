@@ -39,7 +39,7 @@ from understudy.texts import t
 from understudy.worker.hidden import hide
 
 READY_MS_MAX = 30_000
-TOLD_EVERY_MS = 300_000
+NOTED_EVERY_MS = 300_000
 FIRST_TASK_MS_MAX = 60_000
 ANSWER_LINES_MAX = 16
 HUB_STOP_S = 10.0
@@ -202,7 +202,7 @@ class UpSession:
     def _wait_ready(self, hub: HubClient) -> None:
         """One that lives and does not answer yet opens its store: a new version may need minutes to convert it."""
         clock, log = SystemClock(), self._children[0].log
-        told_at = clock.mono_ms() + READY_MS_MAX
+        noted_at = clock.mono_ms() + READY_MS_MAX
         until = 0  # begins with its first answer
         while not until or clock.mono_ms() < until:
             self._look()
@@ -212,9 +212,9 @@ class UpSession:
                 until = until or clock.mono_ms() + READY_MS_MAX
             except UnreachableError:
                 pass
-            if not until and clock.mono_ms() >= told_at:
+            if not until and clock.mono_ms() >= noted_at:
                 note(t("cli.up.still_opening", log=log))
-                told_at += TOLD_EVERY_MS
+                noted_at += NOTED_EVERY_MS
             time.sleep(0.03)
         raise UnreachableError(t("cli.up.not_ready", log=log))
 

@@ -1,4 +1,4 @@
-"""What a script needs to start: itself, and the interpreter that it names."""
+"""The files that a script needs to start: itself, and the interpreter that it names."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def confirm(plan: UpdatePlan) -> None:
 
 
 def go_back(plan: UpdatePlan, reason: str) -> None:
-    """The verdict first, then the end of the new version; a disk that this very update has filled does not hinder it."""
+    """The verdict first, then the end of the new version; a disk that this very update filled does not hinder it."""
     with contextlib.suppress(OSError):
         write_private(Path(plan.verdict), msgspec.json.encode({plan.directive_id: reason}))
     if is_living(plan.pid, plan.birth):

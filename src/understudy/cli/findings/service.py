@@ -93,7 +93,7 @@ def _program(role: str, state: State) -> Iterator[Finding]:
 
 
 def _stop(role: str, state: State) -> Iterator[Finding]:
-    """A drain that has become longer than launchd was told at the installation; systemd is asked for more time."""
+    """A drain that has become longer than the plist of the installation says; systemd is asked for more time."""
     plain = {name: value for name, value in state.env.items() if not name.endswith("_FILE")}
     with contextlib.suppress(ConfigError):
         needed = stop_s_of(role, config.load(plain, config.user_data_dir(plain)).settings)
