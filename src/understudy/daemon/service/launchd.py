@@ -148,7 +148,7 @@ class Launchd:
             raise ServiceError(t("service.absent", path=self.path))
 
     def _exit_s(self) -> float:
-        """How long the job may take to end: as it was loaded, also if the file says less by now."""
+        """The seconds that the job may take to end: as it was loaded, also if the file says less by now."""
         loaded = re.search(r"^\texit timeout = (\d{1,9})$", self._print().out, re.MULTILINE)
         written = float(_plist_of(self.path).get("ExitTimeOut", 20))  # launchd's own default
         return max(written, float(loaded[1]) if loaded else 0.0)
