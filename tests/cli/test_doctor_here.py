@@ -147,6 +147,18 @@ def test_a_program_that_was_moved(installed):
         path.symlink_to(kept)
 
 
+def test_a_program_whose_python_was_moved(installed):
+    script = (installed.data / "daemon/current/bin/understudy").resolve()
+    kept = script.read_text()
+    script.write_text("#!/bin/sh\nexec '/gone/.venv/bin/python' -P -m understudy \"$@\"\n")
+    try:
+        finding = examined(installed)["program"]
+        assert "/gone/.venv/bin/python no longer exists" in finding.what
+        assert finding.fix == "understudy service install daemon"
+    finally:
+        script.write_text(kept)
+
+
 def test_a_service_that_ends_with_the_session(installed):
     installed.system.lingers = False
     assert examined(installed)["linger"].fix == "loginctl enable-linger"
@@ -206,6 +218,16 @@ def test_a_hub_service_that_is_stopped_is_started(tmp_path):
         assert machine("service", "stop", "hub").code == 0
         assert examined(machine)["hub"].fix == "understudy service start hub"
         assert [done for done, _ in fixed(machine)[0].values()] == [True], "one fix for two findings is done once"
+
+
+def test_a_drain_that_has_become_longer_than_launchd_gives(mac, hub):
+    del mac.environ["UNDERSTUDY_DRAIN"]
+    assert mac("service", "install").code == 0
+    assert "drain" not in examined(mac)
+    (mac.data / "understudy.toml").write_text('drain = "30m"\n')
+    finding = examined(mac)["drain"]
+    assert "1845 s" in finding.what
+    assert finding.fix == "understudy service install daemon"
 
 
 def test_a_service_that_launchd_has_parked(mac, hub):

@@ -265,6 +265,25 @@ def test_a_terminal_that_is_closed_while_the_old_program_ends_leaves_the_daemon_
     assert mac("service", "status").code == 0
 
 
+def test_a_start_while_the_daemon_is_being_stopped_starts_it(linux, hub):
+    """The process of the one that stops is no reason to start none: it would be off for good."""
+    linux.environ["UNDERSTUDY_DRAIN"] = "60s"
+    begun, go = linux.folder / "begun", linux.folder / "go"
+    script = f"cat >/dev/null; touch '{begun}'; until [ -e '{go}' ]; do sleep 0.05; done"
+    assert linux("service", "install", "--", "sh", "-c", script).code == 0
+    assert linux("submit", "go").code == 0
+    eventually(begun.exists, what="a run that keeps the daemon from its end")
+    before = boot_id(hub)
+    words = [sys.executable, "-m", "understudy", "service", "stop"]
+    with subprocess.Popen(words, env=linux.environ, stdout=subprocess.DEVNULL) as stop:
+        eventually(lambda: linux.system.stopping, what="a daemon that is being stopped")
+        start = subprocess.Popen([*words[:-1], "start"], env=linux.environ, stdout=subprocess.DEVNULL)
+        eventually(lambda: linux.system.times("systemctl", "--user", "--no-pager", "start"), what="its start")
+        go.touch()
+        assert (stop.wait(60), start.wait(60)) == (0, 0)
+    assert boot_id(hub) != before
+
+
 def test_a_hub_as_a_service(tmp_path):
     port = str(free_port())
     with on_linux(tmp_path, UNDERSTUDY_PORT=port, ADMIN_API_KEY=KEY, UNDERSTUDY_API_KEY="usk_" + "b" * 32) as machine:

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -17,7 +18,8 @@ from tests import prepared
 from tests.cli.program import understudy
 from tests.waiting import eventually
 from understudy import config
-from understudy.cli.up import answers_with, command_here
+from understudy.cli.exits import UnreachableError
+from understudy.cli.up import Interruption, UpSession, answers_with, command_here
 from understudy.runtime.lock import FileLock
 
 
@@ -35,6 +37,28 @@ def test_what_answers_is_what_the_daemon_will_choose(tmp_path, monkeypatch, envi
     monkeypatch.setenv("PATH", str(tmp_path))
     settings = config.load(environ, tmp_path).settings
     assert answers_with(settings, tmp_path, command) == expected
+
+
+@pytest.mark.parametrize(
+    ("answers", "is_noted", "is_ready"),
+    [((), False, True), ((None,) * 3, True, True), ((503, 503, 503), False, False)],
+    ids=["at once", "after minutes", "never ready"],
+)
+def test_a_hub_that_still_opens_its_store_is_waited_for(tmp_path, monkeypatch, capsys, answers, is_noted, is_ready):
+    monkeypatch.setattr("understudy.cli.up.READY_MS_MAX", 0)
+    left = [*answers]
+
+    def status_of(path):
+        answer = left.pop(0) if left else 200
+        if answer is None:
+            raise UnreachableError("no answer yet")
+        return answer, {}
+
+    session = UpSession(config.Settings(), tmp_path, 1, "http://127.0.0.1:1", {}, (), Interruption())
+    session._children.append(SimpleNamespace(is_alive=True, log=tmp_path / "hub.log"))
+    with contextlib.nullcontext() if is_ready else pytest.raises(UnreachableError, match="did not become ready"):
+        session._wait_ready(SimpleNamespace(status_of=status_of))
+    assert capsys.readouterr().err.count("still opening its store") == is_noted
 
 
 class Up:

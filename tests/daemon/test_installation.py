@@ -193,9 +193,35 @@ def test_the_launcher_is_mended_if_what_it_names_is_gone(tmp_path: Path) -> None
     made = Installation(tmp_path)
     made.launcher()
     environment(made, "gone")
-    made.switch(made.environments / "gone")
+    made.switch("gone")
     (made.environments / "gone/bin/understudy").unlink()
     assert made.launcher().exists()
+
+
+@pytest.mark.parametrize("python", ["/gone/.venv/bin/python", "/bin/echo"], ids=["moved away", "another one"])
+def test_a_launcher_of_another_python_is_written_for_the_program_that_runs(tmp_path: Path, python: str) -> None:
+    script = launcher(tmp_path).resolve()
+    script.write_text(f"#!/bin/sh\nexec '{python}' -P -m understudy \"$@\"\n")
+    assert subprocess.check_output([launcher(tmp_path), "--version"], text=True) == f"understudy {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "head", ["#!{}/python", "#!/bin/sh\n'''exec' \"{}/python\" \"$0\" \"$@\"\n' '''"], ids=["short", "long path"]
+)
+def test_an_update_whose_python_is_gone_makes_way_for_the_program_that_runs(tmp_path: Path, head: str) -> None:
+    made = Installation(tmp_path)
+    made.launcher()
+    environment(made, "updated")
+    folder = made.environments / "updated/bin"
+    (folder / "understudy").write_text(head.format(folder) + "\nimport sys\n")
+    (folder / "python").symlink_to(sys.executable)
+    made.switch("updated")
+    made.launcher()
+    assert made.current.readlink().name == "updated"
+    (folder / "python").unlink()
+    (folder / "python").symlink_to("/gone/python3.11")
+    made.launcher()
+    assert made.current.readlink().name == "original"
 
 
 def environment(made: Installation, name: str, age_s: float = 0) -> None:
@@ -205,12 +231,15 @@ def environment(made: Installation, name: str, age_s: float = 0) -> None:
     os.utime(path.parents[1], (1_700_000_000 - age_s,) * 2)
 
 
-def test_switching_tells_what_was_current(tmp_path: Path) -> None:
+def test_what_is_current_stays(tmp_path: Path) -> None:
+    """Its daemon may be stopped just now, while another one of this data directory tidies up."""
     made = Installation(tmp_path)
     made.launcher()
-    environment(made, "new")
-    assert made.switch(made.environments / "new") == "original"
-    assert made.switch(made.environments / "original") == "new"
+    for name, age_s in (("a", 50), ("b", 40), ("c", 30), ("d", 20)):
+        environment(made, name, age_s)
+    made.switch("a")
+    made.prune("", ["a"])
+    assert {path.name for path in made.environments.iterdir()} == {"original", "a", "c", "d"}
 
 
 def test_two_environments_are_kept_and_none_that_was_taken_back(tmp_path: Path) -> None:

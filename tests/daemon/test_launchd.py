@@ -107,6 +107,16 @@ def test_it_is_the_command_on_the_path_that_is_asked(launchd, tmp_path, monkeypa
     assert agent.state().word == "running"
 
 
+@pytest.mark.parametrize("content", [b"<plist>", b"", b"<?xml version='1.0'?>\n<plist><dict>", b"\0\xff"])
+def test_a_plist_that_is_none_breaks_no_command(agent, content):
+    agent.path.parent.mkdir(parents=True)
+    agent.path.write_bytes(content)
+    state = agent.state()
+    assert (state.word, state.program, dict(state.env)) == ("stopped", "", {})
+    agent.uninstall()
+    assert agent.state().word == "absent"
+
+
 def test_nothing_is_there_before_and_after(launchd, agent, tmp_path):
     assert agent.state().word == "absent"
     agent.install(program(tmp_path))

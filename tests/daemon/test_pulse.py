@@ -87,4 +87,6 @@ def test_a_real_daemon_says_ready_alive_and_stopping_even_without_a_hub(tmp_path
             daemon.process.terminate()
             eventually(lambda: ears.recv(100) == b"STOPPING=1", what="STOPPING=1")
             assert daemon.process.wait(60) == 0
+            (home,) = (tmp_path / "data" / "daemons").iterdir()
+            assert (home / "stopped").read_text() == (home / "boot-id").read_text()
     shutil.rmtree(nook)

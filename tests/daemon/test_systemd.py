@@ -14,7 +14,8 @@ import pytest
 from tests.fakes.systemd import FakeSystemd, argv_of
 from tests.waiting import eventually
 from understudy.clock import SystemClock
-from understudy.daemon.service import Program, ServiceError, run
+from understudy.daemon.service import CommandOutcome, Program, ServiceError, run
+from understudy.daemon.service.commands import TIMED_OUT
 from understudy.daemon.service.systemd import Systemd, environment_of, unit
 
 READY = """
@@ -150,6 +151,26 @@ def test_stop_and_start(systemd, service, tmp_path):
     assert service.state().word == "stopped"
     service.start()
     assert service.state().word == "running"
+
+
+def test_a_start_that_systemd_gives_more_time_is_waited_for(systemd, tmp_path):
+    """A hub that converts a large store; `systemctl` is cut off, the unit goes on."""
+    states = ["activating", "activating"]
+    verbs = []
+
+    def slow(argv, within_s=15.0):
+        _, _, _, verb, *rest = argv
+        if rest[1:] == ["--property=ActiveState"]:
+            return CommandOutcome(0, f"ActiveState={states.pop()}\n")
+        if verb in ("start", "restart"):
+            verbs.append(verb)
+            if states:
+                return CommandOutcome(TIMED_OUT, err="systemctl: no end after 190 s")
+        return systemd.run(argv, within_s)
+
+    service = Systemd("daemon", tmp_path / "units", slow, SystemClock(), lambda _: None)
+    service.install(program(tmp_path))
+    assert (service.state().word, verbs) == ("running", ["restart", "start", "start"])
 
 
 def test_restart_gives_another_process(systemd, service, tmp_path):

@@ -95,12 +95,13 @@ def test_an_update_is_confirmed_by_a_later_boot_and_one_that_breaks_at_once_is_t
     assert now["bootId"] > before["bootId"]
     assert holder_of(daemon.lock) == daemon.process.pid  # in place: whoever watches the process sees no end of it
     assert "/environments/" in " ".join(psutil.Process(daemon.process.pid).cmdline())
+    current = daemon.data / "daemon/current"
+    eventually(lambda: current.readlink().name.startswith("wheel-"), within_s=WITHIN_S, what="the new current one")
 
     path, sha256 = wheel(tmp_path, "9.9.2", {"understudy/daemon/__init__.py": BREAKS})
     failed = daemon.ended(daemon.ask("update", wheel=str(path), sha256=sha256))
     assert (failed["state"], failed["detail"]) == ("failed", "the new version ended before the hub had heard of it")
     assert daemon.shown()["version"] == "9.9.1"
-    assert (daemon.data / "daemon/current").readlink().name.startswith("wheel-")
     assert subprocess.check_output([daemon.data / "daemon/current/bin/understudy", "--version"]).split()[1] == b"9.9.1"
     events = daemon.hub.get("/api/events?search=directive.&limit=50")["events"]
     assert [e["level"] for e in events if e["name"] == "directive.failed"] == ["warning"]

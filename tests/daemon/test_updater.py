@@ -10,7 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from understudy.daemon.updater import SERVICE_SIGNS, UpdatePlan, go_back, read_plan
+from understudy.daemon.home import Home
+from understudy.daemon.installation import Installation
+from understudy.daemon.updater import SERVICE_SIGNS, UpdatePlan, go_back, read_plan, wait_for
 from understudy.worker.process_tree import birth_of
 
 LIVES = """
@@ -21,17 +23,25 @@ from understudy.daemon.installation import Installation
 from understudy.daemon.succession import Succession
 
 if os.environ.get("HAS_BEGUN"):
+    if sys.argv[2] == "broken":
+        Home(Path(sys.argv[1]), "mini").arrived.write_text("boot-2")
     print("old", flush=True)
     sys.exit()
 os.environ["HAS_BEGUN"] = "yes"
 data = Path(sys.argv[1])
 new = Installation(data).environments / "new" / "bin" / "understudy"
 new.parent.mkdir(parents=True)
-new.write_text("#!/bin/sh\\necho new\\n")
+home = Home(data, "mini")
+note = {"stopped": home.stopped, "heard": home.arrived}.get(sys.argv[2], os.devnull)
+current = Installation(data).current
+says = f"basename $(readlink '{current}'); printf new > '{home.environment}'; printf boot-2 > '{note}'; echo new"
+new.write_text(f"#!{'/gone' if sys.argv[2] == 'broken' else ''}/bin/sh\\n{says}\\n")
 new.chmod(0o700)
 if sys.argv[2] == "gone":
     Path.cwd().rmdir()
-Succession(Home(data, "mini"), "boot-1", "directive-1", "new", 30_000).begin()
+home.arrived.write_text("boot-0")
+home.stopped.write_text("boot-0")
+Succession(home, "boot-1", "directive-1", "new", 30_000).begin()
 """
 
 
@@ -43,13 +53,30 @@ def plan(tmp_path: Path, **more: object) -> UpdatePlan:
         birth=0.0,
         lock=str(tmp_path / "lock"),
         arrived=str(tmp_path / "arrived"),
+        stopped=str(tmp_path / "stopped"),
         verdict=str(tmp_path / "verdict.json"),
-        current=str(tmp_path / "current"),
-        before="old",
+        runs_in=str(tmp_path / "environment"),
+        data_dir=str(tmp_path),
+        environment="new",
         old=("/bin/echo", "old"),
         cwd=str(tmp_path),
     )
     return msgspec.structs.replace(whole, **more)
+
+
+def lives(tmp_path: Path, here: Path, word: str) -> list[str]:
+    """The lives of a daemon that becomes a new version, which ends at once."""
+    env = {name: value for name, value in os.environ.items() if name not in SERVICE_SIGNS}
+    ran = subprocess.run(
+        [sys.executable, "-P", "-c", LIVES, str(tmp_path / "data"), word],
+        cwd=here,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return ran.stdout.split()
 
 
 @pytest.mark.parametrize("folder", ["here", "gone", b"caf\xe9"], ids=["plain", "removed", "no UTF-8"])
@@ -62,17 +89,36 @@ def test_a_daemon_of_any_directory_becomes_the_new_version_and_the_old_one_again
         here.mkdir()
     except OSError:
         pytest.skip("this file system takes no such name")
-    env = {name: value for name, value in os.environ.items() if name not in SERVICE_SIGNS}
-    ran = subprocess.run(
-        [sys.executable, "-P", "-c", LIVES, str(tmp_path / "data"), str(folder)],
-        cwd=here,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ran.stdout.split() == ["new", "old"], ran.stderr
+    assert lives(tmp_path, here, str(folder)) == ["original", "new", "old"]
+
+
+def test_who_is_stopped_before_the_hub_has_heard_stays_stopped(tmp_path: Path) -> None:
+    """Its owner wants no daemon; the next start is the old version, which says why."""
+    assert lives(tmp_path, tmp_path, "stopped") == ["original", "new"]
+    home = Home(tmp_path / "data", "mini")
+    said = msgspec.json.decode(home.verdict.read_bytes())
+    assert said == {"directive-1": "the new version was stopped before the hub had heard of it"}
+    assert Installation(home.data_dir).current.readlink().name == "original"
+
+
+def test_a_new_version_is_the_current_one_only_once_the_hub_has_heard_it(tmp_path: Path) -> None:
+    """After a power cut before that, the service starts the old one."""
+    assert lives(tmp_path, tmp_path, "heard") == ["original", "new"]
+    assert Installation(tmp_path / "data").current.readlink().name == "new"
+
+
+def test_a_version_that_cannot_be_executed_never_becomes_the_current_one(tmp_path: Path) -> None:
+    """What the hub hears then is the old version."""
+    assert lives(tmp_path, tmp_path, "broken") == ["old"]
+    assert Installation(tmp_path / "data").current.readlink().name == "original"
+
+
+@pytest.mark.parametrize(("heard", "reason"), [("", "ended"), ("boot-0", "ended"), ("boot-1", "ended"), ("boot-2", "")])
+def test_only_a_later_life_confirms(tmp_path: Path, heard: str, reason: str) -> None:
+    """The old one may have failed to write its own name, so that an earlier one still stands there."""
+    (tmp_path / "arrived").write_text(heard)
+    assert reason in wait_for(plan(tmp_path, pid=2**22 + 1))
+    assert bool(wait_for(plan(tmp_path, pid=2**22 + 1))) == bool(reason)
 
 
 def test_a_plan_holds_paths_that_are_no_utf8(tmp_path: Path) -> None:
@@ -85,9 +131,7 @@ def test_a_full_disk_keeps_no_failed_version_alive(tmp_path: Path) -> None:
     failed = subprocess.Popen(["/bin/sleep", "60"])
     nowhere = str(tmp_path / "nowhere" / "x")
     try:
-        go_back(
-            plan(tmp_path, pid=failed.pid, birth=birth_of(failed.pid), current=nowhere, verdict=nowhere), "it hangs"
-        )
+        go_back(plan(tmp_path, pid=failed.pid, birth=birth_of(failed.pid), verdict=nowhere), "it hangs")
         assert failed.wait(30) != 0
     finally:
         failed.kill()

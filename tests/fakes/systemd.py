@@ -30,6 +30,7 @@ class FakeSystemd(Keeper):
         self.may_linger = True
         self.enabled: set[str] = set()
         self.running: dict[str, Process] = {}
+        self.stopping: dict[str, Process] = {}
         self.restarts: dict[str, int] = {}
         self.results: dict[str, tuple[str, int]] = {}  # Result and ExecMainStatus of what ended badly
         self.reported: list[str] = []  # everything that came by NOTIFY_SOCKET
@@ -73,6 +74,8 @@ class FakeSystemd(Keeper):
         process = self.running.get(unit)
         if process is not None and process.poll() is None:
             return 0, "", ""
+        if unit in self.stopping:  # the job waits for the end of the one before
+            gone(self.stopping[unit], 60)
         return self._begin(unit)
 
     def _restart(self, unit: str, *, is_now: bool = False) -> Said:
@@ -82,20 +85,24 @@ class FakeSystemd(Keeper):
     def _stop(self, unit: str, *, is_now: bool = False) -> Said:
         with self.lock:
             process = self.running.pop(unit, None)
+            if process is not None:
+                self.stopping[unit] = process
         if process is not None and process.poll() is None:
             process.terminate()
             gone(process, 60)
+        self.stopping.pop(unit, None)
         return 0, "", ""
 
     def _show(self, unit: str, wanted: str, *, is_now: bool = False) -> Said:
-        process = self.running.get(unit)
+        process = self.running.get(unit) or self.stopping.get(unit)
         is_up = process is not None and process.poll() is None
         result, status = self.results.get(unit, ("success", 0))
-        state = "active" if is_up else "failed" if unit in self.results else "inactive"
+        up = "active" if unit in self.running else "deactivating"
+        state = up if is_up else "failed" if unit in self.results else "inactive"
         shown = {
             "LoadState": "loaded" if (self.units / unit).exists() else "not-found",
             "ActiveState": state,
-            "SubState": {"active": "running", "failed": "failed"}.get(state, "dead"),
+            "SubState": {"active": "running", "deactivating": "stop-sigterm", "failed": "failed"}.get(state, "dead"),
             "MainPID": process.pid if is_up and process else 0,
             "NRestarts": self.restarts.get(unit, 0),
             "Result": result,

@@ -24,7 +24,7 @@ class Parts:
     def drain(self) -> None:
         self.is_draining = True
 
-    def stopping(self) -> None:
+    def stopping(self, drain_s: float) -> None:
         self.seen.append("stopping")
 
     def begin_end(self) -> None:

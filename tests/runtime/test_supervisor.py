@@ -17,7 +17,7 @@ from tests.hub_process import running_hub
 from tests.waiting import eventually
 from understudy.clock import SystemClock
 from understudy.runtime import supervisor
-from understudy.runtime.supervisor import Watchdog, tell_supervisor, watchdog_s
+from understudy.runtime.supervisor import Watchdog, more_time, tell_supervisor, watchdog_s
 
 
 @pytest.fixture
@@ -107,10 +107,29 @@ def test_it_is_fed_only_while_well(ears):
         watchdog.close()
 
 
+def test_a_start_that_takes_long_asks_for_more_time_again_and_again(ears, monkeypatch):
+    listener, environ = ears
+    monkeypatch.setattr(supervisor, "MORE_EVERY_MS", 1)
+    with more_time(environ, SystemClock()):
+        assert [listener.recv(100) for _ in range(3)] == [b"EXTEND_TIMEOUT_USEC=60000000"] * 3
+    listener.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while listener.recv(100):
+            pass
+    tell_supervisor("READY=1", environ)
+    assert listener.recv(100) == b"READY=1"
+
+
+def test_a_start_that_nobody_limits_needs_no_thread():
+    with more_time({}, SystemClock()):
+        assert "more time" not in [thread.name for thread in threading.enumerate()]
+
+
 def test_the_end_is_announced(ears):
     listener, environ = ears
-    Watchdog(environ, lambda: True, SystemClock()).stopping()
+    Watchdog(environ, lambda: True, SystemClock()).stopping(drain_s=1800)
     assert listener.recv(100) == b"STOPPING=1"
+    assert listener.recv(100) == b"EXTEND_TIMEOUT_USEC=1845000000"  # the unit may be older than the setting
 
 
 def test_a_real_hub_says_ready_alive_and_stopping(ears, tmp_path, monkeypatch):
@@ -127,8 +146,8 @@ def test_a_real_hub_says_ready_alive_and_stopping(ears, tmp_path, monkeypatch):
     for name, value in {**environ, "WATCHDOG_USEC": "200000"}.items():
         monkeypatch.setenv(name, value)
     with running_hub(tmp_path) as hub:
-        eventually(lambda: len(told) >= 3, what="signs of life")
+        eventually(lambda: len(told) >= 4, what="signs of life")
         assert hub.stop() == 0
     listening.join(60)
-    assert told[:3] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+    assert told[:4] == [b"EXTEND_TIMEOUT_USEC=60000000", b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
     assert told[-1] == b"STOPPING=1"

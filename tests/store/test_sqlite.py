@@ -193,8 +193,24 @@ def test_a_disk_that_fills_in_the_middle_leaves_the_store_as_it_was(
 def test_half_a_copy_is_removed(older: Path) -> None:
     with closing(Interrupted(older)) as db, pytest.raises(StoreError, match="full"):
         migrations.migrate(db, older)
-    assert list(older.parent.glob("*.copy")) == []
+    assert list(older.parent.glob("*.copy*")) == []
     assert version_of(older) == (1, ["v"])
+
+
+def test_a_copy_that_is_broken_off_leaves_the_one_before_whole(older: Path) -> None:
+    kept = older.with_name("hub.db.schema1.copy")
+    kept.write_bytes(older.read_bytes())
+    with closing(Interrupted(older)) as db, pytest.raises(StoreError, match="full"):
+        migrations.migrate(db, older)
+    assert version_of(kept) == (1, ["v"])
+
+
+def test_half_a_copy_of_a_hub_that_was_killed_is_made_anew(older: Path) -> None:
+    half = older.with_name("hub.db.schema1.copy.half")
+    half.write_bytes(older.read_bytes()[:5000])
+    SqliteStore(older).close()
+    assert not half.exists()
+    assert version_of(older.with_name("hub.db.schema1.copy")) == (1, ["v"])
 
 
 class Interrupted(sqlite3.Connection):

@@ -142,7 +142,7 @@ def start(role: str, no_verify: bool, as_json: bool) -> None:
     """Start it, also if the supervisor had given up restarting it (parked)."""
     supervisor = _supervisor(role)
     state = supervisor.state()
-    if state.pid:
+    if state.pid and not state.is_stopping:
         note(t("cli.service.already", pid=state.pid))
     else:
         _proven(role, supervisor, supervisor.start, state.env, verify=not no_verify)

@@ -17,9 +17,9 @@ from understudy.config.channels import notices_of
 from understudy.config.policy import hub_drain_s
 from understudy.config.reading import beside
 from understudy.daemon.service import Program, service_dir
-from understudy.daemon.service.base import STOP_MORE_S
 from understudy.errors import ConfigError
 from understudy.redact.values import SECRET_CHARS_MIN
+from understudy.runtime.supervisor import STOP_MORE_S
 from understudy.store_address import is_postgres, without_password
 from understudy.texts import t
 from understudy.wire.proxies import NAMES as PROXIES
@@ -58,10 +58,14 @@ def program_of(
     if sys.platform == "darwin":  # launchd keeps no log: ours must rotate
         env.setdefault("UNDERSTUDY_LOG_DIR", str(data_dir / "logs"))
         env["UNDERSTUDY_LOG_STDERR"] = "false"
-    drain_s = ceil(loaded.settings.drain_ms / 1000 if role == DAEMON else hub_drain_s(loaded.settings, is_public=True))
     _refuse_unwritable((*argv, *env.values()))
     _refuse_unwritable((str(data_dir),), but_for="")  # it stands in the unit without quotes
-    return Program(role=role, argv=argv, env=env, data_dir=data_dir, stop_s=drain_s + STOP_MORE_S)
+    return Program(role=role, argv=argv, env=env, data_dir=data_dir, stop_s=stop_s_of(role, loaded.settings))
+
+
+def stop_s_of(role: str, settings: config.Settings) -> int:
+    """The seconds that an orderly end may take."""
+    return STOP_MORE_S + ceil(settings.drain_ms / 1000 if role == DAEMON else hub_drain_s(settings, is_public=True))
 
 
 def with_hub(program: Program, place: HubAddress) -> Program:

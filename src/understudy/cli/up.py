@@ -39,6 +39,7 @@ from understudy.texts import t
 from understudy.worker.hidden import hide
 
 READY_MS_MAX = 30_000
+NOTED_EVERY_MS = 300_000
 FIRST_TASK_MS_MAX = 60_000
 ANSWER_LINES_MAX = 16
 HUB_STOP_S = 10.0
@@ -199,17 +200,23 @@ class UpSession:
                 )
 
     def _wait_ready(self, hub: HubClient) -> None:
-        clock = SystemClock()
-        until = clock.mono_ms() + READY_MS_MAX
-        while clock.mono_ms() < until:
+        """One that lives and does not answer yet opens its store: a new version may need minutes to convert it."""
+        clock, log = SystemClock(), self._children[0].log
+        noted_at = clock.mono_ms() + READY_MS_MAX
+        until = 0  # begins with its first answer
+        while not until or clock.mono_ms() < until:
             self._look()
             try:
                 if hub.status_of("/ready")[0] == 200:  # noqa: PLR2004
                     return
+                until = until or clock.mono_ms() + READY_MS_MAX
             except UnreachableError:
                 pass
+            if not until and clock.mono_ms() >= noted_at:
+                note(t("cli.up.still_opening", log=log))
+                noted_at += NOTED_EVERY_MS
             time.sleep(0.03)
-        raise UnreachableError(t("cli.up.not_ready", log=self._children[0].log))
+        raise UnreachableError(t("cli.up.not_ready", log=log))
 
     def _tell(self, saved_in: Path) -> None:
         runs = answers_with(self._settings, self._data_dir, self._command)

@@ -193,7 +193,8 @@ class DaemonRuntime:
                     if byte == ord("e"):
                         return True
                     asked += 1
-                    watchdog.stopping()
+                    watchdog.stopping(self._settings.drain_ms / 1000)
+                    home.note_stop(state.identity.boot_id)
                     planned_ms = announced_ms(home, self._clock.now_ms())
                     driver.change(partial(state.ask_to_stop, planned_ms))
             return False

@@ -53,6 +53,7 @@ class Home:
         self.directives = self.root / "directives.json"
         self.environment = self.root / ENVIRONMENT  # the one that this daemon runs in
         self.arrived = self.root / "arrived"  # the last life of which a beat was accepted
+        self.stopped = self.root / "stopped"  # the last life that a signal ended
         self.planned = self.root / "planned.json"  # an owner announced the stop that comes next
         self.verdict = self.root / "verdict.json"  # why an update was taken back
         with _kept_in(data_dir):
@@ -99,6 +100,11 @@ class Home:
         with contextlib.suppress(OSError):  # a full disk: what is spooled must be delivered all the same
             write_durably(path, boot_id.encode())
         return boot_id
+
+    def note_stop(self, boot_id: str) -> None:
+        """Note that somebody ends this life on purpose: no update is to start another one in its place."""
+        with contextlib.suppress(OSError):  # a full disk hinders no end
+            write_durably(self.stopped, boot_id.encode())
 
     def count_start(self, now_ms: int) -> int:
         """Note this start → how many there were within the last hour, this one included."""

@@ -31,8 +31,9 @@ from urllib.parse import unquote, urljoin, urlsplit
 from understudy.clock import MS_PER_S, SystemClock
 from understudy.daemon.home import aged_files, environments_in_use
 from understudy.daemon.index import has_own_index
+from understudy.daemon.interpreter import missing_part
 from understudy.errors import UnderstudyError
-from understudy.private import OTHERS, open_private, own_directory, write_private
+from understudy.private import OTHERS, open_private, own_directory, sync_directory, write_private
 from understudy.wire.causes import cause_of
 from understudy.wire.dial import TROUBLE, Server, TrustedCertificates
 from understudy.wire.limits import is_id
@@ -85,23 +86,25 @@ class Installation:
         self._is_stopped = False
 
     def launcher(self) -> Path:
-        """`current/bin/understudy`, made for the program that runs now if there is no current one."""
+        """`current/bin/understudy`; the program that runs now if the current one is not there, or its Python is not.
+
+        `original` is this program, unless an update made this one: what it named before may be old, or gone.
+        """
         script = self.environments / ORIGINAL / "bin" / PACKAGE
-        if not (self.current / "bin" / PACKAGE).exists():
+        can_start = missing_part(self.current / "bin" / PACKAGE) is None
+        if not can_start or (script.exists() and not self.running()):
             self._make_original(script)
-            self.switch(self.environments / ORIGINAL)
-        elif script.exists() and " -P " not in script.read_text(errors="replace"):
-            self._make_original(script)  # of a version that took code from the current directory
+        if not can_start:
+            self.switch(ORIGINAL)
         return self.current / "bin" / PACKAGE
 
-    def switch(self, environment: Path) -> str:
-        """Make an environment the current one, in one step → the name of the one before ("" if there was none)."""
-        before = self.current.readlink().name if self.current.is_symlink() else ""
+    def switch(self, environment: str) -> None:
+        """Make an environment the current one, in one step, on disk when this returns. OSError."""
         fresh = self.root / f".current-{os.getpid()}"
         fresh.unlink(missing_ok=True)
-        fresh.symlink_to(Path("environments") / environment.name)
+        fresh.symlink_to(Path("environments") / environment)
         fresh.replace(self.current)
-        return before
+        sync_directory(self.root)
 
     def running(self) -> str:
         """The name of the environment that this process runs in; "" if no update made it."""
@@ -111,12 +114,13 @@ class Installation:
     def prune(self, kept: str, taken_back: Iterable[str] = ()) -> None:
         """Remove what updates with these ids made and old environments: all but `kept`, the original, the newest.
 
-        Those in which other daemons of this data directory run stay as well.
+        The current one, and those in which other daemons of this data directory run stay as well.
         """
         self._remove_left_over()
         if not self.environments.is_dir():
             return
-        spared = {kept, ORIGINAL, *environments_in_use(self.root.parent)}
+        current = {self.current.readlink().name} if self.current.is_symlink() else set()
+        spared = {kept, ORIGINAL, *current, *environments_in_use(self.root.parent)}
         for path in self.environments.iterdir():
             if path.name not in spared and any(path.name.endswith(_tail(t)) for t in taken_back if is_id(t)):
                 shutil.rmtree(path, ignore_errors=True)
@@ -144,7 +148,9 @@ class Installation:
             with tempfile.TemporaryDirectory(dir=self.root, prefix=INCOMING) as folder:
                 wheel = self._wheel(directive, Path(folder), until_s)
                 self._make(environment, wheel, until_s)
-                return environment.name, self._proven(environment, directive, until_s)
+                version = self._proven(environment, directive, until_s)
+                _sync(environment)
+                return environment.name, version
         except (InstallError, OSError, ValueError) as error:  # ValueError: a path or an address that is none
             shutil.rmtree(environment, ignore_errors=True)
             raise (
@@ -164,11 +170,13 @@ class Installation:
 
     def _make_original(self, path: Path) -> None:
         """A script that starts this very program, as long as no update has been made."""
+        script = os.fsencode(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m {PACKAGE} "$@"\n')
+        if path.exists() and path.read_bytes() == script:
+            return
         self._make_room()
         own_directory(path.parent.parent)
         own_directory(path.parent)
-        script = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m {PACKAGE} "$@"\n'
-        write_private(path, os.fsencode(script), executable=True)
+        write_private(path, script, executable=True)
 
     def _wheel(self, directive: ReceivedDirective, folder: Path, until_s: float) -> Path:
         if directive.wheel is None:
@@ -239,6 +247,14 @@ class Installation:
         if process.returncode:
             raise InstallError(f"{Path(argv[0]).name} failed: {_last_words(said)}")
         return said
+
+
+def _sync(environment: Path) -> None:
+    """All of it on disk: after a power cut `current` points at files that are whole."""
+    for folder, _, names in os.walk(environment):
+        for path in (Path(folder), *(Path(folder, name) for name in names)):
+            if not path.is_symlink():
+                sync_directory(path)
 
 
 def check_update(directive: ReceivedDirective) -> None:

@@ -59,24 +59,18 @@ class Succession(msgspec.Struct, frozen=True):
         os.execve(old[0], old, os.environ)  # noqa: S606 - the command that started this process
 
     def _begin_update(self, old: tuple[str, ...]) -> None:
-        """Never returns if it works: `current` is the new one from here on, and somebody watches over it."""
+        """Never returns if it works: this process is the new version, and somebody watches over it."""
         installation = Installation(self.home.data_dir)
         new = installation.environments / self.environment / "bin" / PACKAGE
         if not os.access(new, os.X_OK):
             raise FileNotFoundError(new)
         if not installation.running():
-            installation.launcher()  # what there is to go back to
-        before = installation.switch(installation.environments / self.environment)
-        try:
-            self._watched(old, installation, before)
-            env = {name: value for name, value in os.environ.items() if name not in OF_THIS_PYTHON}
-            os.execve(new, (str(new), *sys.argv[1:]), env)  # noqa: S606 - installed and proven before
-        except BaseException:
-            if before:
-                installation.switch(installation.environments / before)
-            raise
+            installation.launcher()  # what a service starts until the new one is confirmed
+        self._watched(old)
+        env = {name: value for name, value in os.environ.items() if name not in OF_THIS_PYTHON}
+        os.execve(new, (str(new), *sys.argv[1:]), env)  # noqa: S606 - installed and proven before
 
-    def _watched(self, old: tuple[str, ...], installation: Installation, before: str) -> None:
+    def _watched(self, old: tuple[str, ...]) -> None:
         plan = UpdatePlan(
             directive_id=self.directive_id,
             boot_id=self.boot_id,
@@ -84,9 +78,11 @@ class Succession(msgspec.Struct, frozen=True):
             birth=birth_of(os.getpid()),
             lock=str(self.home.root / "lock"),
             arrived=str(self.home.arrived),
+            stopped=str(self.home.stopped),
             verdict=str(self.home.verdict),
-            current=str(installation.current),
-            before=before,
+            runs_in=str(self.home.environment),
+            data_dir=str(self.home.data_dir),
+            environment=self.environment,
             old=old,
             cwd=_here(),
             confirm_ms=self.confirm_ms,

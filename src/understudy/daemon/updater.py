@@ -2,8 +2,9 @@
 
 A process of its own, of the old version, because neither version can vouch for itself. The daemon's process becomes
 the new version in place (same pid, so a service manager sees nothing). This one waits until the hub has accepted a beat
-of it. If none comes, it points back to the old version, ends the new one, and starts the old one unless a service
-manager does.
+of it, and makes it the current one only then: whatever ends both of them before, a power cut too, the next start is the
+old version. If no beat comes, it ends the new version and starts the old one, unless a service manager does, or its
+owner has stopped the new one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from understudy.daemon.installation import Installation
 from understudy.private import write_private
 from understudy.runtime.lock import holder_of
 from understudy.worker.hidden import hide
@@ -40,9 +42,11 @@ class UpdatePlan(msgspec.Struct, frozen=True):
     birth: float
     lock: str  # of this daemon's name: the living one holds it
     arrived: str  # here a life writes its boot id once a beat of it was accepted
+    stopped: str  # and here when its owner ends it
     verdict: str  # here stands why an update was taken back
-    current: str
-    before: str  # what `current` pointed at
+    runs_in: str  # here a life writes the environment that it runs in
+    data_dir: str
+    environment: str  # of the new version
     old: tuple[str, ...]  # the command that starts the old version
     cwd: str
     confirm_ms: int = CONFIRM_MS
@@ -66,45 +70,46 @@ def main() -> None:
     with contextlib.suppress(OSError):
         os.chdir("/")
     reason = wait_for(plan)
-    if reason:
+    if not reason:
+        confirm(plan)
+    else:
+        is_wanted = not _is_of_later_life(plan, plan.stopped)  # asked now: going back ends it by the same signal
         go_back(plan, reason)
-        start_old(plan)
+        if is_wanted:
+            start_old(plan)
 
 
 def wait_for(plan: UpdatePlan) -> str:
     """Wait until the new version was heard → "", or why it will not be."""
     until_s = time.monotonic() + plan.confirm_ms / 1000
     while time.monotonic() < until_s:
-        if _read(plan.arrived) not in ("", plan.boot_id):
+        if _is_of_later_life(plan, plan.arrived):
             return ""
         if not is_living(plan.pid, plan.birth):
-            return "the new version ended before the hub had heard of it"
+            ended = "was stopped" if _is_of_later_life(plan, plan.stopped) else "ended"
+            return f"the new version {ended} before the hub had heard of it"
         time.sleep(LOOK_S)
     return f"the hub accepted no heartbeat of the new version within {plan.confirm_ms / 1000:g} s"
 
 
-def go_back(plan: UpdatePlan, reason: str) -> None:
-    """The pointer first, the verdict next, then the end of the new version: every start from here on is the old one.
+def _is_of_later_life(plan: UpdatePlan, path: str) -> bool:
+    """True if the boot id in this file sorts after that of the old version (`Home.new_boot_id`)."""
+    return _read(path) > plan.boot_id
 
-    A disk that is full, perhaps by this very update, hinders neither that end nor the start of the old version.
-    """
-    with contextlib.suppress(OSError):
-        _point_back(plan)
+
+def confirm(plan: UpdatePlan) -> None:
+    """Make the new version the current one, unless it could not be executed and the old one was heard."""
+    if _read(plan.runs_in) == plan.environment:
+        with contextlib.suppress(OSError):  # a full disk: the next start is the old version
+            Installation(Path(plan.data_dir)).switch(plan.environment)
+
+
+def go_back(plan: UpdatePlan, reason: str) -> None:
+    """The verdict first, then the end of the new version; a disk that this very update filled does not hinder it."""
     with contextlib.suppress(OSError):
         write_private(Path(plan.verdict), msgspec.json.encode({plan.directive_id: reason}))
-    for pid in {plan.pid if is_living(plan.pid, plan.birth) else 0, holder_of(Path(plan.lock))} - {0, os.getpid()}:
-        _end(pid)
-
-
-def _point_back(plan: UpdatePlan) -> None:
-    current = Path(plan.current)
-    if not plan.before:
-        current.unlink(missing_ok=True)
-        return
-    fresh = current.with_name(f".current-{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(Path("environments") / plan.before)
-    fresh.replace(current)
+    if is_living(plan.pid, plan.birth):
+        _end(plan.pid)
 
 
 def start_old(plan: UpdatePlan) -> None:

@@ -8,14 +8,17 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from understudy.clock import Clock
 from understudy.runtime.stepper import Stepper
 
 READY, STOPPING, ALIVE = "READY=1", "STOPPING=1", "WATCHDOG=1"
+MORE_TIME = "EXTEND_TIMEOUT_USEC={}"  # from when it is sent
+MORE_S, MORE_EVERY_MS = 60, 15_000
 FEEDS_PER_INTERVAL = 4
 TELL_WITHIN_S = 1.0
+STOP_MORE_S = 45  # beyond the drain: cut 15 s, deliver 5 s, last beat 5 s (daemon/life), and room for a slow disk
 
 
 def tell_supervisor(words: str, environ: Mapping[str, str]) -> bool:
@@ -37,6 +40,25 @@ def watchdog_s(environ: Mapping[str, str], pid: int) -> float:
     return int(given) / 1_000_000 if is_ours else 0.0
 
 
+@contextlib.contextmanager
+def more_time(environ: Mapping[str, str], clock: Clock) -> Iterator[None]:
+    """Within, a start takes as long as it takes: systemd's limit for it does not run out."""
+
+    def ask() -> int:
+        tell_supervisor(MORE_TIME.format(MORE_S * 1_000_000), environ)
+        return MORE_EVERY_MS
+
+    stepper = Stepper("more time", ask, clock, lambda _: None)
+    if environ.get("NOTIFY_SOCKET"):
+        with contextlib.suppress(RuntimeError):  # a machine that has no thread to give
+            stepper.start()
+    try:
+        yield
+    finally:
+        stepper.stop()
+        stepper.join(TELL_WITHIN_S)
+
+
 class Watchdog:
     """Feeds systemd's watchdog while `is_well`; a program that is wedged is then killed and started anew."""
 
@@ -55,9 +77,10 @@ class Watchdog:
             with contextlib.suppress(RuntimeError):
                 self._stepper.start()
 
-    def stopping(self) -> None:
-        """The end has begun; it may take as long as the unit allows."""
+    def stopping(self, drain_s: float) -> None:
+        """The end has begun; it may take as long as the settings say now, if the unit allows less."""
         tell_supervisor(STOPPING, self._environ)
+        tell_supervisor(MORE_TIME.format(round((drain_s + STOP_MORE_S) * 1_000_000)), self._environ)
 
     def close(self) -> None:
         """Feed no more."""

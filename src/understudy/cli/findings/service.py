@@ -13,7 +13,7 @@ from understudy import config
 from understudy.cli.connection import HubAddress, is_same_hub
 from understudy.cli.env_file import ENV_FILE
 from understudy.cli.findings.finding import NOTICE, OK, PROBLEM, AutomaticFix, Finding, Here
-from understudy.cli.service_program import DAEMON, HUB
+from understudy.cli.service_program import DAEMON, HUB, stop_s_of
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.texts import t
 
@@ -58,6 +58,7 @@ def look(here: Here, place: HubAddress | None, services: Services) -> Iterator[F
     for role, (supervisor, state) in services.found.items():
         yield _running(role, supervisor, state)
         yield from _program(role, state)
+        yield from _stop(role, state)
         yield from _keys(role, state)
     if place is not None and DAEMON in services:
         yield from _same_hub(place, services.found[DAEMON][1])
@@ -83,10 +84,22 @@ def _running(role: str, supervisor: Supervisor, state: State) -> Finding:
 
 
 def _program(role: str, state: State) -> Iterator[Finding]:
-    """A virtual environment was moved or removed: the service starts nothing."""
-    if state.program and not Path(state.program).exists():
-        what = t("cli.doctor.program.what", path=state.program)
+    """A virtual environment was moved or removed, or the Python of one: the service starts nothing."""
+    from understudy.daemon.interpreter import missing_part
+
+    if state.program and (missing := missing_part(Path(state.program))):
+        what = t("cli.doctor.program.what", path=missing)
         yield Finding("program", PROBLEM, what, fix=f"understudy service install {role}")
+
+
+def _stop(role: str, state: State) -> Iterator[Finding]:
+    """A drain that has become longer than the plist of the installation says; systemd is asked for more time."""
+    plain = {name: value for name, value in state.env.items() if not name.endswith("_FILE")}
+    with contextlib.suppress(ConfigError):
+        needed = stop_s_of(role, config.load(plain, config.user_data_dir(plain)).settings)
+        if 0 < state.stop_s < needed:
+            what = t("cli.doctor.drain.what", given=state.stop_s, needed=needed)
+            yield Finding("drain", NOTICE, what, t("cli.doctor.drain.why"), f"understudy service install {role}")
 
 
 def _keys(role: str, state: State) -> Iterator[Finding]:

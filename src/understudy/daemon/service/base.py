@@ -9,8 +9,6 @@ from typing import Protocol
 
 from understudy.errors import UnderstudyError
 
-STOP_MORE_S = 45  # beyond the drain: cut 15 s, deliver 5 s, last beat 5 s (daemon/life), and room for a slow disk
-
 
 class ServiceError(UnderstudyError):
     """The supervisor refused or did not do what was asked; the message names the fix."""
@@ -36,11 +34,13 @@ class State:
     is_installed: bool  # its file is there
     is_loaded: bool = False  # the supervisor knows it
     pid: int = 0
+    is_stopping: bool = False  # its process is still there, on its way to the end
     parked: str = ""  # why the supervisor starts it no more, in its own word
     starts: int = 0  # since it was loaded
     last_exit: str = ""  # in the supervisor's words
     env: Mapping[str, str] = field(default_factory=dict)  # what the installed file gives it
     program: str = ""  # the first word of its command
+    stop_s: int = 0  # how long its end may take; 0: as long as it asks for
 
     @property
     def word(self) -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.parsers.expat import ExpatError
 
 from understudy.backoff import doubled_ms
 from understudy.clock import Clock
@@ -92,10 +93,12 @@ class Launchd:
         """From `launchctl print` and the plist."""
         if not self.path.exists():
             return State(is_installed=False)
-        env, program = _env_of(self.path), next(iter(_plist_of(self.path).get("ProgramArguments", [])), "")
+        written = _plist_of(self.path)
+        env, program = _env_of(self.path), next(iter(written.get("ProgramArguments", [])), "")
+        stop_s = int(written.get("ExitTimeOut", 0))
         ran = self._print()
         if ran.code:
-            return State(is_installed=True, env=env, program=program)
+            return State(is_installed=True, env=env, program=program, stop_s=stop_s)
         lines = {found["name"].strip(): found["value"].strip() for found in _LINE.finditer(ran.out)}
         pid, runs = lines.get("pid", ""), lines.get("runs", "")
         last_exit = lines.get("last exit code", "")
@@ -108,6 +111,7 @@ class Launchd:
             last_exit="" if last_exit.startswith("(") else last_exit,
             env=env,
             program=program,
+            stop_s=stop_s,
         )
 
     def log_hint(self) -> str:
@@ -144,7 +148,7 @@ class Launchd:
             raise ServiceError(t("service.absent", path=self.path))
 
     def _exit_s(self) -> float:
-        """How long the job may take to end: as it was loaded, also if the file says less by now."""
+        """The seconds that the job may take to end: as it was loaded, also if the file says less by now."""
         loaded = re.search(r"^\texit timeout = (\d{1,9})$", self._print().out, re.MULTILINE)
         written = float(_plist_of(self.path).get("ExitTimeOut", 20))  # launchd's own default
         return max(written, float(loaded[1]) if loaded else 0.0)
@@ -195,7 +199,7 @@ def plist(label: str, program: Program) -> bytes:
 def _plist_of(path: Path) -> dict[str, Any]:
     try:
         found = plistlib.loads(path.read_bytes())
-    except (OSError, plistlib.InvalidFileException, ValueError):
+    except (OSError, plistlib.InvalidFileException, ExpatError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 

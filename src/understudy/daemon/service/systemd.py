@@ -9,7 +9,7 @@ from pathlib import Path
 
 from understudy.clock import Clock
 from understudy.daemon.service.base import Program, ServiceError, State
-from understudy.daemon.service.commands import ABSENT, CommandOutcome, Run
+from understudy.daemon.service.commands import ABSENT, TIMED_OUT, CommandOutcome, Run
 from understudy.private import write_durably
 from understudy.texts import t
 
@@ -18,6 +18,7 @@ WATCHDOG_S = 60
 START_S = 90
 SHOWN = "LoadState,ActiveState,SubState,MainPID,NRestarts,Result,ExecMainStatus"
 GIVEN_UP = "start-limit-hit"  # by a unit that is not ours any more: ours has no such limit
+STOPPING = "deactivating"
 PAUSE_S = 0.25
 RUN_S = 10.0
 _ENVIRONMENT = re.compile(r'^Environment="((?>(?:[^"\\\n]|\\.){0,20000}))"$', re.MULTILINE)
@@ -66,7 +67,7 @@ class Systemd:
         """Stop it, remove its file."""
         if not self.path.exists():
             return
-        self._must("disable", "--now", self.name, within_s=self._stop_s())
+        self._must_end("disable", "--now", self.name)
         self.path.unlink(missing_ok=True)
         self._must("daemon-reload")
 
@@ -77,7 +78,7 @@ class Systemd:
     def stop(self) -> None:
         """End it."""
         self._must_be_installed()
-        self._must("stop", self.name, within_s=self._stop_s())
+        self._must_end("stop", self.name)
 
     def restart(self) -> None:
         """End it, start it."""
@@ -94,11 +95,13 @@ class Systemd:
         if ran.code or lines.get("LoadState") != "loaded":
             return State(is_installed=True, env=env, program=program)
         status, result = lines.get("ExecMainStatus", "0"), lines.get("Result", "success")
-        is_up = lines.get("ActiveState") in ("active", "activating", "reloading", "deactivating")
+        active = lines.get("ActiveState", "")
+        is_up = active in ("active", "activating", "reloading", STOPPING)
         return State(
             is_installed=True,
             is_loaded=is_up,
             pid=int(lines.get("MainPID") or 0) if is_up else 0,
+            is_stopping=active == STOPPING,
             parked=result if result == GIVEN_UP else "",
             starts=int(lines.get("NRestarts") or 0) + 1,
             last_exit="" if result == "success" and status == "0" else f"{status} ({result})",
@@ -113,7 +116,7 @@ class Systemd:
     def _begin(self, verb: str) -> None:
         self._must_be_installed()
         self._systemctl("reset-failed", self.name)
-        ran = self._systemctl(verb, self.name, within_s=START_S + self._stop_s())
+        ran = self._patiently(verb, self.name, within_s=START_S + self._stop_s())
         until_ms = self._clock.mono_ms() + RUN_S * 1000
         while not ran.code and not self.state().pid and self._clock.mono_ms() < until_ms:
             self._pause(PAUSE_S)
@@ -124,10 +127,26 @@ class Systemd:
         if not self.path.exists():
             raise ServiceError(t("service.absent", path=self.path))
 
-    def _must(self, verb: str, *arguments: str, within_s: float = 30.0) -> None:
-        ran = self._systemctl(verb, *arguments, within_s=within_s)
+    def _must(self, verb: str, *arguments: str) -> None:
+        ran = self._systemctl(verb, *arguments)
         if ran.code:
             raise self._error(verb, ran)
+
+    def _must_end(self, verb: str, *arguments: str) -> None:
+        ran = self._patiently(verb, *arguments, within_s=self._stop_s())
+        if ran.code:
+            raise self._error(verb, ran)
+
+    def _patiently(self, verb: str, *arguments: str, within_s: float) -> CommandOutcome:
+        """Until the unit has started or ended; systemd bounds that, and gives a program the time that it asks for."""
+        ran = self._systemctl(verb, *arguments, within_s=within_s)
+        while ran.code == TIMED_OUT and self._active_state() in ("activating", STOPPING):
+            ran = self._systemctl("start" if verb == "restart" else verb, *arguments, within_s=within_s)
+        return ran
+
+    def _active_state(self) -> str:
+        shown = self._systemctl("show", self.name, "--property=ActiveState").out
+        return shown.strip().partition("=")[2]
 
     def _error(self, verb: str, ran: CommandOutcome) -> ServiceError:
         if ran.code == ABSENT or "connect to bus" in ran.err or "XDG_RUNTIME_DIR" in ran.err:

@@ -46,12 +46,12 @@ class Ending:
             self._drain()
         else:
             self._hub.drain()
-            self._watchdog.stopping()
+            self._watchdog.stopping(self._drain_s)
             self._stop()
 
     def _drain(self) -> None:
         self._hub.drain()
-        self._watchdog.stopping()
+        self._watchdog.stopping(self._drain_s)
         self._log.emit("info", "Hub", f"Stopping: /ready answers 503, and requests are served for {self._drain_s:g} s")
         asyncio.get_running_loop().call_later(self._drain_s, self._stop)
 

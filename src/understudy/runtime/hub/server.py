@@ -45,7 +45,7 @@ from understudy.runtime.lock import FileLock
 from understudy.runtime.served import api_of
 from understudy.runtime.signals import heeded
 from understudy.runtime.stepper import Stepper
-from understudy.runtime.supervisor import Watchdog
+from understudy.runtime.supervisor import Watchdog, more_time
 from understudy.store.base import Store
 from understudy.store.copying import refuse_unfinished
 from understudy.store.opening import open_store
@@ -134,15 +134,16 @@ async def _serve(given: HubInputs, listener: socket.socket, connections_max: int
     places = log_places(settings.log_dir, "hub", is_on_stderr=settings.log_stderr)
     redactor = Redactor(given.secrets)
     log = Log(clock, level=settings.log_level, form=settings.log_form, redactor=redactor, **places)
-    store = open_store(
-        settings.store,
-        settings.store_password,
-        given.data_dir,
-        clock,
-        before_commit=_fail_point(given.fail_point_file),
-        note=lambda sentence: log.emit("warning", "Store", sentence),
-    )
-    refuse_unfinished(store)
+    with more_time(os.environ, clock):  # a migration of many GiB takes minutes
+        store = open_store(
+            settings.store,
+            settings.store_password,
+            given.data_dir,
+            clock,
+            before_commit=_fail_point(given.fail_point_file),
+            note=lambda sentence: log.emit("warning", "Store", sentence),
+        )
+        refuse_unfinished(store)
     hub = HubRuntime(store, clock, IdMaker(clock), log, understudy.__version__, given)
     api = api_of(hub, given)
     server = server_of(api, connections_max, settings, given.shown)

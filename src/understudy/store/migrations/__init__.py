@@ -9,7 +9,7 @@ from pathlib import Path
 from shutil import disk_usage
 
 from understudy.errors import StoreError, StoreVersionError
-from understudy.private import open_private
+from understudy.private import open_private, sync_directory
 from understudy.store.tables import SCHEMA_VERSION
 
 
@@ -29,11 +29,10 @@ def migrate(connection: sqlite3.Connection, path: Path | None) -> None:
         return
     try:
         if found > 0 and path is not None:
-            _look_for_room(connection, path, found)
             _keep_copy(connection, path, found)
         for number in range(found + 1, SCHEMA_VERSION + 1):
             _step(connection, number)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise StoreError(f"Store unavailable: it cannot be brought to schema {SCHEMA_VERSION} ({error})") from error
 
 
@@ -60,17 +59,21 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _keep_copy(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    """Under its name once it is whole: who is killed meanwhile leaves nothing there that only looks like a copy."""
     target = path.with_name(f"{path.name}.schema{version}.copy")
+    half = target.with_name(f"{target.name}.half")
+    half.unlink(missing_ok=True)  # of a hub that was killed
+    _look_for_room(connection, path, version)
     with contextlib.suppress(OSError):  # SQLite says it better
-        open_private(target).close()
-    copy = sqlite3.connect(target)
+        open_private(half).close()
     try:
-        connection.backup(copy)
-    except sqlite3.Error:
-        target.unlink(missing_ok=True)  # half a copy is useless
+        with contextlib.closing(sqlite3.connect(half)) as copy:
+            connection.backup(copy)
+        half.replace(target)
+    except BaseException:
+        half.unlink(missing_ok=True)
         raise
-    finally:
-        copy.close()
+    sync_directory(target.parent)
 
 
 def _step(connection: sqlite3.Connection, number: int) -> None:

@@ -28,6 +28,7 @@ TEXTS = {
     "cli.up.missing": "… {count} lines are missing here: the terminal did not take them in time.",
     "cli.up.killed": "Stopped; processes that did not end were killed.",
     "cli.up.not_ready": "the hub did not become ready within 30 s. Its log is {log}.",
+    "cli.up.still_opening": "The hub is still opening its store. A new version converts the store at its first start; for a large one that takes minutes. Its log is {log}.",
     "cli.up.ended": "the {name} ended with code {code}. Its log is {log}; the last lines:\n{words}",
     "cli.port.ours": "a hub (version {version}) is already running at {url}. Use it: `understudy status`. To run a second one: `understudy up --port {other} --data DIR`.",
     "cli.port.taken": "port {port} is taken by {owner}. Stop that, or choose another: --port {other}",

@@ -28,6 +28,7 @@ TEXTS = {
     "cli.up.missing": "… 端末への出力が間に合わず、ここで {count} 行が抜けています。",
     "cli.up.killed": "停止しました。終了しなかったプロセスは強制終了しました。",
     "cli.up.not_ready": "ハブの準備が 30 秒以内に完了しませんでした。ログ: {log}",
+    "cli.up.still_opening": "ハブはまだストアを開いています。新しいバージョンでは初回の起動時にストアを変換するため、ストアが大きいと数分かかります。ログ: {log}",
     "cli.up.ended": "{name} がコード {code} で終了しました。ログ: {log}。最後の部分:\n{words}",
     "cli.port.ours": "ハブ(バージョン {version})がすでに {url} で動いています。そのまま使えます: `understudy status`。もう 1 つ起動するには: `understudy up --port {other} --data DIR`。",
     "cli.port.taken": "ポート {port} は{owner}が使っています。それを止めるか、別のポートを選んでください: --port {other}",
