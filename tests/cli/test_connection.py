@@ -169,6 +169,45 @@ def test_a_dot_env_that_cannot_be_read_stops_only_who_needs_it(here, home, capsy
     assert "line 1" in capsys.readouterr().err
 
 
+def test_a_chosen_data_directory_has_the_hub_its_key_and_its_certificates(here, home):
+    chosen = here / "chosen"
+    chosen.mkdir()
+    save(home, Saved("http://127.0.0.1:8787", "saved-key"))
+    (home / "understudy.toml").write_text('api_key = "of-the-user"\nca_file = "of-the-user.pem"\n')
+    (chosen / "understudy.toml").write_text(f'hub = "{HUB}"\napi_key = "of-chosen"\nca_file = "ca.pem"\n')
+    found = place_to_serve({"UNDERSTUDY_DATA": str(home)}, chosen, is_agreed=True)
+    assert (found.url, found.key, found.ca_file) == (HUB, "of-chosen", str(chosen / "ca.pem"))
+
+
+def test_what_up_saved_in_a_chosen_data_directory_is_known(here, home, capsys):
+    save(home, Saved("http://127.0.0.1:8787", "saved-key"))
+    save(here, Saved(HUB, "of-chosen"))
+    found = place_to_serve({"UNDERSTUDY_DATA": str(home)}, here, is_agreed=False)
+    assert (found.url, found.key, found.key_from) == (HUB, "of-chosen", str(here))
+    assert capsys.readouterr().err == ""
+
+
+def test_a_hub_of_a_chosen_data_directory_gets_no_key_that_is_for_another(here, home):
+    (home / "understudy.toml").write_text('hub = "http://127.0.0.1:8787"\napi_key = "of-the-user"\n')
+    (here / "understudy.toml").write_text(f'hub = "{HUB}"\n')
+    with pytest.raises(RefusedError, match="no key"):
+        place_to_serve({"UNDERSTUDY_DATA": str(home)}, here, is_agreed=True)
+
+
+def test_a_chosen_data_directory_without_a_hub_means_the_users(here, home):
+    (here / "understudy.toml").write_text('ca_file = "ca.pem"\n')
+    (home / "understudy.toml").write_text(f'hub = "{HUB}"\napi_key = "of-the-user"\nca_file = "other.pem"\n')
+    found = place_to_serve({"UNDERSTUDY_DATA": str(home)}, here, is_agreed=True)
+    assert (found.url, found.key, found.ca_file) == (HUB, "of-the-user", str(here / "ca.pem"))
+
+
+def test_a_key_in_the_file_of_a_chosen_data_directory_goes_to_the_hub_that_is_named(here, home):
+    (here / "understudy.toml").write_text('api_key = "of-chosen"\n')
+    environ = {"UNDERSTUDY_DATA": str(home), "UNDERSTUDY_HUB": "http://127.0.0.1:9000"}
+    found = place_to_serve(environ, here, is_agreed=True)
+    assert (found.url, found.key) == ("http://127.0.0.1:9000", "of-chosen")
+
+
 class Terminal(io.StringIO):
     """A person at a keyboard."""
 

@@ -142,6 +142,27 @@ def test_dry_run_shows_it_and_does_nothing(machine):
     assert not machine.plist.exists()
 
 
+def test_a_chosen_data_directory_gives_the_unit_its_hub(linux, tmp_path):
+    chosen = tmp_path / "chosen"
+    chosen.mkdir()
+    (chosen / "understudy.toml").write_text('hub = "https://chosen.example"\napi_key = "of-chosen"\n')
+    for name in ("UNDERSTUDY_HUB", "UNDERSTUDY_API_KEY"):
+        del linux.environ[name]
+    done = linux("service", "install", "--dry-run", "--data", str(chosen))
+    assert done.code == 0, done.err
+    assert "UNDERSTUDY_HUB=https://chosen.example" in done.out
+    assert f"UNDERSTUDY_DATA={chosen}" in done.out
+
+
+def test_an_env_file_may_name_the_data_directory(linux, tmp_path):
+    del linux.environ["UNDERSTUDY_DATA"]
+    (tmp_path / "given").write_text(f"UNDERSTUDY_DATA={tmp_path}/chosen\n")
+    done = linux("service", "install", "--dry-run", "--env-file", "given")
+    assert done.code == 0, done.err
+    assert f"UNDERSTUDY_DATA={tmp_path}/chosen" in done.out
+    assert f"{tmp_path}/chosen/service/daemon/api-key" in done.out
+
+
 def test_a_daemon_keeps_its_own_channels(linux):
     """With them it tells by itself that the hub is out of reach."""
     linux.environ |= {"SLACK_BOT_TOKEN": "xoxb-1-secret", "SLACK_CHANNEL_ID": "C1", "PIP_INDEX_URL": "https://u:pw@i"}

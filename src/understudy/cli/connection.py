@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from understudy import config
@@ -27,7 +28,8 @@ from understudy.texts import t
 
 API_KEYS = ("api_key", "assistant_api_key", "queue_api_key", "workers_api_key")
 ADMIN_KEYS = ("admin_api_key",)
-_NAMES = frozenset({"hub", "ca_file", "port", *API_KEYS, *ADMIN_KEYS})
+_OF_HUB = frozenset({"hub", *API_KEYS, *ADMIN_KEYS})
+_NAMES = _OF_HUB | {"ca_file", "port"}
 DOT_ENV = ".env"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -61,14 +63,19 @@ class Source:
         return next(((self.values[n], self.origins[n]) for n in names if self.values.get(n)), ("", ""))
 
 
-def find_place(environ: Mapping[str, str], here: Path | None, *, admin: bool = False) -> HubAddress:
-    """The hub to speak to; with `here` also by a `.env` there. ConfigError if none is known; the key may be missing."""
-    data_dir = config.user_data_dir(environ)
-    values, origins = config.read(environ, data_dir, _NAMES)
-    kept = load_saved(data_dir)
+def find_place(
+    environ: Mapping[str, str], here: Path | None, *, admin: bool = False, data_dir: Path | None = None
+) -> HubAddress:
+    """The hub to speak to; with `here` also by a `.env` there. ConfigError if none is known; the key may be missing.
+
+    `data_dir` is the data directory of this start, if it is not the user's.
+    """
+    data_dir = data_dir or config.user_data_dir(environ)
+    values, origins = _settings(environ, data_dir)
+    kept, kept_in = _kept(environ, data_dir)
     near = _near(here, is_needed=not (values.get("hub") or kept))
     ours, dot_env = Source(values, origins), Source(near, dict.fromkeys(near, DOT_ENV))
-    saved = _saved_source(kept, str(data_dir))
+    saved = _saved_source(kept, str(kept_in))
     url, url_from, sources = _address(ours, dot_env, saved)
     if not is_same_hub(saved.values.get("hub", ""), url):
         sources = tuple(source for source in sources if source is not saved)
@@ -81,6 +88,27 @@ def find_place(environ: Mapping[str, str], here: Path | None, *, admin: bool = F
         note(t("cli.connection.not_in_use", other=safe(stranger), path=here / DOT_ENV, url=url, origin=url_from))
     data = Path(kept.data) if kept and kept.data and is_same_hub(kept.hub, url) else None
     return HubAddress(url, url_from, key, key_from, str(values.get("ca_file", "")), data)
+
+
+def _settings(environ: Mapping[str, str], data_dir: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """(values, origins) of address, keys and certificates.
+
+    Those of the user's data directory are added for one that has no hub: no address and no key.
+    """
+    values, origins = config.read(environ, data_dir, _NAMES)
+    of_file = {name for name, origin in origins.items() if origin not in environ}
+    if of_file & _OF_HUB or load_saved(data_dir):
+        return values, origins
+    more_values, more_origins = config.read(environ, config.user_data_dir(environ), _NAMES)
+    return more_values | values, more_origins | origins
+
+
+def _kept(environ: Mapping[str, str], data_dir: Path) -> tuple[Saved | None, Path]:
+    """What `up` saved in this directory, else in the user's, and where."""
+    if kept := load_saved(data_dir):
+        return kept, data_dir
+    home = config.user_data_dir(environ)
+    return load_saved(home), home
 
 
 def _near(here: Path | None, *, is_needed: bool) -> dict[str, str]:
@@ -130,8 +158,8 @@ def connect_place(*, admin: bool = False) -> HubAddress:
 
 def place_to_serve(environ: Mapping[str, str], data_dir: Path, *, is_agreed: bool) -> HubAddress:
     """The hub whose tasks a daemon will run: never one of a `.env`. ConfigError, RefusedError (key, consent)."""
-    place = with_key(find_place(environ, None))
-    saved = load_saved(config.user_data_dir(environ))
+    place = with_key(find_place(environ, None, data_dir=data_dir))
+    saved, _ = _kept(environ, data_dir)
     if not (saved and is_same_hub(saved.hub, place.url)):
         agree(place.url, place.url_from, data_dir, is_agreed=is_agreed)
     return place
