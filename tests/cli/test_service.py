@@ -20,9 +20,12 @@ from tests.environment import environment_seen_of
 from tests.hub_process import KEY, running_hub
 from tests.ports import free_port
 from tests.waiting import eventually
-from understudy.cli.service_program import refuse_secrets, secret_files
+from understudy.cli.service_program import SYSTEM, program_of, refuse_secrets, secret_files
 from understudy.config import assignments
+from understudy.daemon import installation
 from understudy.errors import ConfigError
+from understudy.wire.proxies import NAMES as PROXIES
+from understudy.worker.executors import claude_code, codex
 
 
 @pytest.fixture(scope="module")
@@ -339,6 +342,27 @@ def test_relative_names_mean_the_same_in_the_shell_and_under_the_service(linux, 
     assert f"UNDERSTUDY_WORKSPACES={linux.folder / 'ws'}" in unit
     assert f"UNDERSTUDY_CLAUDE_CLI={linux.folder / 'claude'}" in unit
     assert f"PATH={linux.folder / 'bin'}:" in unit
+
+
+def test_what_assistants_and_installer_have_in_the_shell_they_have_under_the_service(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kept = {*claude_code.ENV_KEPT, *codex.ENV_KEPT, *installation.ENV_KEPT, "PIP_CERT", "PIP_PRE"}
+    in_unit = {name for name in kept if name in SYSTEM or name.lower() in PROXIES}
+    ambient = {name: f"https://{name.lower()}" if name.endswith("_URL") else name for name in kept}
+    ambient["ANTHROPIC_API_KEY"] = "key-of-the-gateway"
+    program = program_of("daemon", ambient, tmp_path / "data", ("understudy",), ())
+    path, text = secret_files("daemon", ambient, tmp_path / "data", None)["UNDERSTUDY_ENV_FILE"]
+    found = assignments(text, str(path))
+    assert in_unit <= set(program.env)
+    assert kept - in_unit - {"TMPDIR", "TZ"} == set(found) - {"ANTHROPIC_API_KEY"}
+    assert found["CODEX_HOME"] == str(tmp_path / "CODEX_HOME")
+    assert found["OPENAI_BASE_URL"] == "https://openai_base_url"
+
+
+def test_a_hub_as_a_service_trusts_whom_the_shell_trusts(tmp_path):
+    given = {"SSL_CERT_FILE": "/etc/corporate.pem", "CODEX_HOME": "/x"}
+    path, text = secret_files("hub", given, tmp_path, None)["UNDERSTUDY_ENV_FILE"]
+    assert assignments(text, str(path)) == {"SSL_CERT_FILE": "/etc/corporate.pem"}
 
 
 def test_secrets_of_several_lines_reach_the_task(linux, hub):

@@ -27,17 +27,21 @@ from understudy.wire.proxies import NAMES as PROXIES
 HUB, DAEMON = "hub", "daemon"
 DAEMON_SECTIONS = frozenset({"daemon", "health", "log", "executors", "notices"})  # it may have channels of its own
 SYSTEM = ("PATH", "HOME", "USER", "LANG")  # launchd gives a bare PATH, and the keychain needs USER
-# what the assistants' own programs are let in with; never in a unit either
-CREDENTIALS = ("ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "OPENAI_API_KEY", "CODEX_API_KEY")
+TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # in place of the system's certificates
 LIBPQ_FILES = ("PGPASSFILE", "PGSERVICEFILE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY")
 LIBPQ = (*LIBPQ_FILES, "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE", "PGSSLMODE")
-INSTALLER = (
-    "PIP_INDEX_URL",
-    "PIP_NO_INDEX",
-    "PIP_FIND_LINKS",
-    "PIP_CONFIG_FILE",
-    "PIP_CERT",
-)  # for updates; may hold a key
+INSTALLER = "PIP_"  # of updates; may hold a key
+FILES = frozenset(
+    {
+        "CLAUDE_CONFIG_DIR",
+        "CODEX_HOME",
+        "NODE_EXTRA_CA_CERTS",
+        "PIP_CERT",
+        "PIP_CONFIG_FILE",
+        "REQUESTS_CA_BUNDLE",
+        "SSL_CERT_FILE",
+    }
+)
 
 
 def program_of(
@@ -92,8 +96,9 @@ def secret_files(
         own = environ.get(place.key_from, "") if place.key_from.endswith("_FILE") else ""
         path = Path(own).expanduser().absolute() if own else folder / "api-key"
         found["UNDERSTUDY_API_KEY_FILE"] = (path, "" if own else place.key)
-    names = [*_with_log_in(role, environ), *(_task_secrets(environ, data_dir) if role == DAEMON else ())]
-    lines = [config.assignment(name, environ[name]) for name in dict.fromkeys(names) if environ.get(name)]
+    of_children = _for_children(environ, data_dir) if role == DAEMON else ()
+    names = dict.fromkeys((*_with_log_in(role, environ), *TRUST, *of_children))
+    lines = [config.assignment(name, _in_full(name, environ[name])) for name in names if environ.get(name)]
     if lines:
         found[ENV_FILE] = (folder / "env", "\n".join(lines))
     return found
@@ -171,10 +176,26 @@ def has_log_in(address: str) -> bool:
     return "@" in address
 
 
-def _task_secrets(environ: Mapping[str, str], data_dir: Path) -> Iterator[str]:
-    """The names of what the owner lets through to runs, and of where updates come from, as this shell has it."""
+def _for_children(environ: Mapping[str, str], data_dir: Path) -> Iterator[str]:
+    """The names of what the owner lets through to runs, of what the assistants need, and of where updates are from."""
+    from understudy.worker.executors import claude_code, codex
+
     yield from config.load(environ, data_dir).settings.task_env_pass
-    yield from (*CREDENTIALS, *INSTALLER)
+    yield from _credentials()
+    yield from (name for name in (*claude_code.ENV_KEPT, *codex.ENV_KEPT) if name.lower() not in PROXIES)
+    yield from ("REQUESTS_CA_BUNDLE", *(name for name in environ if name.startswith(INSTALLER)))
+
+
+def _credentials() -> tuple[str, ...]:
+    """The names of what the assistants' own programs are let in with; never in a unit either."""
+    from understudy.worker.executors import claude_code, codex
+
+    return (*claude_code.CREDENTIALS, *codex.CREDENTIALS)
+
+
+def _in_full(name: str, value: str) -> str:
+    """For a service, which has another directory than this shell; a `~` that the shell has left means nothing."""
+    return str(Path(value).absolute()) if name in FILES else value
 
 
 def _refuse_unwritable(words: tuple[str, ...], but_for: str = "\n\t") -> None:
@@ -187,7 +208,7 @@ def _refuse_unwritable(words: tuple[str, ...], but_for: str = "\n\t") -> None:
 def refuse_secrets(argv: tuple[str, ...], environ: Mapping[str, str]) -> None:
     """A key in an argument would be in the unit and in `ps`."""
     names = [env for row in config.table().values() if row.is_secret for env in row.env]
-    values = [value for name in (*names, *CREDENTIALS) if (value := environ.get(name, ""))]
+    values = [value for name in (*names, *_credentials()) if (value := environ.get(name, ""))]
     if any(_is_reported(value, word) for value in values for word in argv):
         raise ConfigError(t("service.secret_in_argv"))
 
