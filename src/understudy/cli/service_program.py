@@ -15,12 +15,12 @@ from understudy.cli.machine import user_name
 from understudy.cli.saved import keep
 from understudy.config.channels import notices_of
 from understudy.config.policy import hub_drain_s
-from understudy.config.reading import beside
+from understudy.config.reading import OF_LIBPQ, beside
 from understudy.daemon.service import Program, service_dir
 from understudy.daemon.service.base import STOP_MORE_S
 from understudy.errors import ConfigError
 from understudy.redact.values import SECRET_CHARS_MIN
-from understudy.store_address import is_postgres, without_password
+from understudy.store_address import is_postgres
 from understudy.texts import t
 from understudy.wire.proxies import NAMES as PROXIES
 
@@ -28,6 +28,7 @@ HUB, DAEMON = "hub", "daemon"
 DAEMON_SECTIONS = frozenset({"daemon", "health", "log", "executors", "notices"})  # it may have channels of its own
 SYSTEM = ("PATH", "HOME", "USER", "LANG")  # launchd gives a bare PATH, and the keychain needs USER
 TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # in place of the system's certificates
+STORE = "UNDERSTUDY_STORE"
 LIBPQ_FILES = ("PGPASSFILE", "PGSERVICEFILE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY")
 LIBPQ = (*LIBPQ_FILES, "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE", "PGSSLMODE")
 INSTALLER = "PIP_"  # of updates; may hold a key
@@ -48,7 +49,7 @@ def program_of(
     role: str, environ: Mapping[str, str], data_dir: Path, launcher: tuple[str, ...], options: tuple[str, ...]
 ) -> Program:
     """The program with its environment, every secret left out. ConfigError for settings that are wrong."""
-    environ = with_store_password(environ)
+    environ = with_store_password(environ, data_dir)
     loaded = config.load(environ, data_dir)
     notices_of(loaded.settings, environ, data_dir)
     argv = (*launcher, role, *options)
@@ -81,7 +82,7 @@ def secret_files(
     role: str, environ: Mapping[str, str], data_dir: Path, place: HubAddress | None
 ) -> dict[str, tuple[Path, str]]:
     """(file, value) by the variable that names the file; the value is "" where the file is the owner's own."""
-    environ = with_store_password(environ)
+    environ = with_store_password(environ, data_dir)
     folder = service_dir(data_dir) / role
     found: dict[str, tuple[Path, str]] = {}
     for row in config.table().values():
@@ -111,19 +112,19 @@ def write_secrets(secrets: Mapping[str, tuple[Path, str]]) -> None:
             keep(path, f"{value}\n")  # one line end is taken off again
 
 
-def with_store_password(environ: Mapping[str, str]) -> Mapping[str, str]:
-    """The environment with the password of the store's address, or of libpq, where every secret of ours stands."""
-    store = environ.get("UNDERSTUDY_STORE", "")
-    if not is_postgres(store):
+def with_store_password(environ: Mapping[str, str], data_dir: Path) -> Mapping[str, str]:
+    """The environment with the password of the store's address, or of libpq, where every secret of ours stands.
+
+    A password in the settings file stays there. ConfigError.
+    """
+    loaded = config.load(environ, data_dir)
+    settings = loaded.settings
+    if not is_postgres(settings.store):
         return environ
-    try:
-        address, password = without_password(store)
-    except ValueError as error:
-        raise ConfigError(f"store (UNDERSTUDY_STORE): {error}") from None
-    has_own = any(environ.get(f"UNDERSTUDY_STORE_PASSWORD{end}") for end in ("", "_FILE"))
-    password = password or ("" if has_own else environ.get("PGPASSWORD", ""))
-    secret = {"UNDERSTUDY_STORE_PASSWORD": password} if password else {}
-    return {**environ, "UNDERSTUDY_STORE": address, **secret}
+    address = {STORE: settings.store} if environ.get(STORE) else {}
+    is_elsewhere = loaded.origins.get("store_password") in (STORE, OF_LIBPQ)
+    secret = {f"{STORE}_PASSWORD": settings.store_password} if is_elsewhere else {}
+    return {**environ, **address, **secret}
 
 
 def _libpq(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
