@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from tests.waiting import allowed_s
+from understudy import config
 from understudy.cli.connection import find_place, place_to_serve
 from understudy.cli.exits import RefusedError
 from understudy.cli.saved import Saved, load_saved, local_keys, save
@@ -206,6 +207,20 @@ def test_a_key_in_the_file_of_a_chosen_data_directory_goes_to_the_hub_that_is_na
     environ = {"UNDERSTUDY_DATA": str(home), "UNDERSTUDY_HUB": "http://127.0.0.1:9000"}
     found = place_to_serve(environ, here, is_agreed=True)
     assert (found.url, found.key) == ("http://127.0.0.1:9000", "of-chosen")
+
+
+def test_certificates_that_the_environment_names_are_found_as_settings_are(here, home, monkeypatch):
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(home))
+    for given, meant in (
+        ("~/ca.pem", home / "ca.pem"),
+        ("ca.pem", here / "ca.pem"),
+        (" /ca.pem ", "/ca.pem"),
+        ("", ""),
+    ):
+        environ = {"UNDERSTUDY_DATA": str(home), "UNDERSTUDY_HUB": HUB, "UNDERSTUDY_CA_FILE": given}
+        assert find_place(environ, None).ca_file == str(meant)
+        assert find_place(environ, None).ca_file == config.load(environ, home).settings.ca_file
 
 
 class Terminal(io.StringIO):

@@ -23,6 +23,7 @@ from understudy.cli.exits import RefusedError
 from understudy.cli.known_hubs import agree
 from understudy.cli.saved import Saved, load_saved
 from understudy.cli.terminal import note, safe
+from understudy.config.reading import beside
 from understudy.errors import ConfigError
 from understudy.texts import t
 
@@ -87,7 +88,12 @@ def find_place(
     elif here and (stranger := near.get("hub")) and not is_same_hub(str(stranger), url):
         note(t("cli.connection.not_in_use", other=safe(stranger), path=here / DOT_ENV, url=url, origin=url_from))
     data = Path(kept.data) if kept and kept.data and is_same_hub(kept.hub, url) else None
-    return HubAddress(url, url_from, key, key_from, str(values.get("ca_file", "")), data)
+    return HubAddress(url, url_from, key, key_from, _ca_file(values), data)
+
+
+def _ca_file(values: Mapping[str, Any]) -> str:
+    """The path in full: an env file knows no `~` of a shell."""
+    return str(beside(Path(), config.table()["ca_file"], values.get("ca_file", "")))
 
 
 def _settings(environ: Mapping[str, str], data_dir: Path) -> tuple[dict[str, Any], dict[str, str]]:

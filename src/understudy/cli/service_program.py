@@ -74,7 +74,7 @@ def with_hub(program: Program, place: HubAddress) -> Program:
     env = {name: value for name, value in program.env.items() if name != "WORKERS_URL"}
     env["UNDERSTUDY_HUB"] = place.url
     if place.ca_file:
-        env["UNDERSTUDY_CA_FILE"] = str(Path(place.ca_file).expanduser().absolute())
+        env["UNDERSTUDY_CA_FILE"] = place.ca_file
     return Program(role=program.role, argv=program.argv, env=env, data_dir=program.data_dir, stop_s=program.stop_s)
 
 
