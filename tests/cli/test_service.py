@@ -349,7 +349,7 @@ def test_what_assistants_and_installer_have_in_the_shell_they_have_under_the_ser
     kept = {*claude_code.ENV_KEPT, *codex.ENV_KEPT, *installation.ENV_KEPT, "PIP_CERT", "PIP_PRE"}
     in_unit = {name for name in kept if name in SYSTEM or name.lower() in PROXIES}
     ambient = {name: f"https://{name.lower()}" if name.endswith("_URL") else name for name in kept}
-    ambient["ANTHROPIC_API_KEY"] = "key-of-the-gateway"
+    ambient |= {"ANTHROPIC_API_KEY": "key-of-the-gateway", "PIP_USER": "1"}  # the latter would fail every update
     program = program_of("daemon", ambient, tmp_path / "data", ("understudy",), ())
     path, text = secret_files("daemon", ambient, tmp_path / "data", None)["UNDERSTUDY_ENV_FILE"]
     found = assignments(text, str(path))

@@ -32,6 +32,7 @@ STORE = "UNDERSTUDY_STORE"
 LIBPQ_FILES = ("PGPASSFILE", "PGSERVICEFILE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY")
 LIBPQ = (*LIBPQ_FILES, "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE", "PGSSLMODE")
 INSTALLER = "PIP_"  # of updates; may hold a key
+ELSEWHERE = frozenset({"PIP_PREFIX", "PIP_PYTHON", "PIP_ROOT", "PIP_TARGET", "PIP_USER"})  # no environment of its own
 FILES = frozenset(
     {
         "CLAUDE_CONFIG_DIR",
@@ -184,7 +185,8 @@ def _for_children(environ: Mapping[str, str], data_dir: Path) -> Iterator[str]:
     yield from config.load(environ, data_dir).settings.task_env_pass
     yield from _credentials()
     yield from (name for name in (*claude_code.ENV_KEPT, *codex.ENV_KEPT) if name.lower() not in PROXIES)
-    yield from ("REQUESTS_CA_BUNDLE", *(name for name in environ if name.startswith(INSTALLER)))
+    yield "REQUESTS_CA_BUNDLE"
+    yield from (name for name in environ if name.startswith(INSTALLER) and name not in ELSEWHERE)
 
 
 def _credentials() -> tuple[str, ...]:
