@@ -207,6 +207,19 @@ def test_a_key_in_the_file_of_a_chosen_data_directory_goes_to_the_hub_that_is_na
     environ = {"UNDERSTUDY_DATA": str(home), "UNDERSTUDY_HUB": "http://127.0.0.1:9000"}
     found = place_to_serve(environ, here, is_agreed=True)
     assert (found.url, found.key) == ("http://127.0.0.1:9000", "of-chosen")
+    save(home, Saved(HUB, "saved-key"))
+    found = place_to_serve({"UNDERSTUDY_DATA": str(home)}, here, is_agreed=True)
+    assert (found.url, found.key) == ("http://127.0.0.1:8787", "of-chosen")
+
+
+def test_a_key_that_the_user_has_saved_goes_to_the_same_hub_from_a_chosen_data_directory(here, home):
+    save(home, Saved(HUB, "saved-key"))
+    (here / "understudy.toml").write_text(f'hub = "{HUB}/"\n')
+    found = place_to_serve({"UNDERSTUDY_DATA": str(home)}, here, is_agreed=False)
+    assert (found.url, found.key) == (HUB, "saved-key")
+    (here / "understudy.toml").unlink()
+    found = place_to_serve({"UNDERSTUDY_DATA": str(home)}, here, is_agreed=False)
+    assert (found.url, found.key) == (HUB, "saved-key")
 
 
 def test_certificates_that_the_environment_names_are_found_as_settings_are(here, home, monkeypatch):

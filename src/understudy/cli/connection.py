@@ -71,12 +71,11 @@ def find_place(
 
     `data_dir` is the data directory of this start, if it is not the user's.
     """
-    data_dir = data_dir or config.user_data_dir(environ)
-    values, origins = _settings(environ, data_dir)
-    kept, kept_in = _kept(environ, data_dir)
+    known = _known(environ, data_dir or config.user_data_dir(environ))
+    values, kept = known.values, known.saved
     near = _near(here, is_needed=not (values.get("hub") or kept))
-    ours, dot_env = Source(values, origins), Source(near, dict.fromkeys(near, DOT_ENV))
-    saved = _saved_source(kept, str(kept_in))
+    ours, dot_env = Source(values, known.origins), Source(near, dict.fromkeys(near, DOT_ENV))
+    saved = _saved_source(kept, str(known.saved_in))
     url, url_from, sources = _address(ours, dot_env, saved)
     if not is_same_hub(saved.values.get("hub", ""), url):
         sources = tuple(source for source in sources if source is not saved)
@@ -96,25 +95,28 @@ def _ca_file(values: Mapping[str, Any]) -> str:
     return str(beside(Path(), config.table()["ca_file"], values.get("ca_file", "")))
 
 
-def _settings(environ: Mapping[str, str], data_dir: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """(values, origins) of address, keys and certificates.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a data directory knows of a hub: settings with their origins, what `up` saved, and where that is."""
 
-    Those of the user's data directory are added for one that has no hub: no address and no key.
-    """
+    values: dict[str, Any]
+    origins: dict[str, str]
+    saved: Saved | None
+    saved_in: Path
+
+
+def _known(environ: Mapping[str, str], data_dir: Path) -> Known:
+    """What this directory knows, with what the user's knows where it has no hub of its own."""
     values, origins = config.read(environ, data_dir, _NAMES)
-    of_file = {name for name, origin in origins.items() if origin not in environ}
-    if of_file & _OF_HUB or load_saved(data_dir):
-        return values, origins
-    more_values, more_origins = config.read(environ, config.user_data_dir(environ), _NAMES)
-    return more_values | values, more_origins | origins
-
-
-def _kept(environ: Mapping[str, str], data_dir: Path) -> tuple[Saved | None, Path]:
-    """What `up` saved in this directory, else in the user's, and where."""
-    if kept := load_saved(data_dir):
-        return kept, data_dir
+    saved = load_saved(data_dir)
+    has_own = any(origin not in environ for name, origin in origins.items() if name in _OF_HUB)
+    if saved or (has_own and not values.get("hub")):  # a key of its own means the hub of this machine
+        return Known(values, origins, saved, data_dir)
     home = config.user_data_dir(environ)
-    return load_saved(home), home
+    if not has_own:
+        more_values, more_origins = config.read(environ, home, _NAMES)
+        values, origins = more_values | values, more_origins | origins
+    return Known(values, origins, load_saved(home), home)
 
 
 def _near(here: Path | None, *, is_needed: bool) -> dict[str, str]:
@@ -165,7 +167,7 @@ def connect_place(*, admin: bool = False) -> HubAddress:
 def place_to_serve(environ: Mapping[str, str], data_dir: Path, *, is_agreed: bool) -> HubAddress:
     """The hub whose tasks a daemon will run: never one of a `.env`. ConfigError, RefusedError (key, consent)."""
     place = with_key(find_place(environ, None, data_dir=data_dir))
-    saved, _ = _kept(environ, data_dir)
+    saved = _known(environ, data_dir).saved
     if not (saved and is_same_hub(saved.hub, place.url)):
         agree(place.url, place.url_from, data_dir, is_agreed=is_agreed)
     return place
