@@ -27,9 +27,11 @@ OTHERS = 0o077
 _IS_LINK = frozenset({errno.ELOOP, errno.EMLINK})  # as systems say that they follow none
 _NOT_A_FILE = _IS_LINK | {errno.ENXIO}  # a pipe that nobody reads
 ENTRIES_MAX = 100_000  # looked at by `tighten`: 8 daemons with full spools, evidence and outputs are 11,000
+TEMPORARY = ".understudy-"
 # what stands in a data directory
 OURS = (
-    ".*",
+    ".hub.db*",
+    f"{TEMPORARY}*",
     "admin-key",
     "api-key",
     "client.json",
@@ -185,7 +187,7 @@ def write_first(path: Path, content: bytes) -> None:
 
 
 def _write_then(path: Path, content: bytes, give_name: Callable[[Path, Path], object]) -> None:
-    fd, name = tempfile.mkstemp(dir=path.parent, prefix=".")
+    fd, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
     temporary = Path(name)
     try:
         with os.fdopen(fd, "wb") as file:

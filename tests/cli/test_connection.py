@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from tests.waiting import allowed_s
+from understudy import config
 from understudy.cli.connection import find_place, place_to_serve
 from understudy.cli.exits import RefusedError
 from understudy.cli.saved import Saved, load_saved, local_keys, save
@@ -167,6 +168,72 @@ def test_a_dot_env_that_cannot_be_read_stops_only_who_needs_it(here, home, capsy
     save(home, Saved("http://127.0.0.1:8787", "saved-key"))
     assert place(here, home).key == "saved-key"
     assert "line 1" in capsys.readouterr().err
+
+
+def test_a_chosen_data_directory_has_the_hub_its_key_and_its_certificates(here, home):
+    chosen = here / "chosen"
+    chosen.mkdir()
+    save(home, Saved("http://127.0.0.1:8787", "saved-key"))
+    (home / "understudy.toml").write_text('api_key = "of-the-user"\nca_file = "of-the-user.pem"\n')
+    (chosen / "understudy.toml").write_text(f'hub = "{HUB}"\napi_key = "of-chosen"\nca_file = "ca.pem"\n')
+    found = place_to_serve({"UNDERSTUDY_DATA": str(home)}, chosen, is_agreed=True)
+    assert (found.url, found.key, found.ca_file) == (HUB, "of-chosen", str(chosen / "ca.pem"))
+
+
+def test_what_up_saved_in_a_chosen_data_directory_is_known(here, home, capsys):
+    save(home, Saved("http://127.0.0.1:8787", "saved-key"))
+    save(here, Saved(HUB, "of-chosen"))
+    found = place_to_serve({"UNDERSTUDY_DATA": str(home)}, here, is_agreed=False)
+    assert (found.url, found.key, found.key_from) == (HUB, "of-chosen", str(here))
+    assert capsys.readouterr().err == ""
+
+
+def test_a_hub_of_a_chosen_data_directory_gets_no_key_that_is_for_another(here, home):
+    (home / "understudy.toml").write_text('hub = "http://127.0.0.1:8787"\napi_key = "of-the-user"\n')
+    (here / "understudy.toml").write_text(f'hub = "{HUB}"\n')
+    with pytest.raises(RefusedError, match="no key"):
+        place_to_serve({"UNDERSTUDY_DATA": str(home)}, here, is_agreed=True)
+
+
+def test_a_chosen_data_directory_without_a_hub_means_the_users(here, home):
+    (here / "understudy.toml").write_text('ca_file = "ca.pem"\n')
+    (home / "understudy.toml").write_text(f'hub = "{HUB}"\napi_key = "of-the-user"\nca_file = "other.pem"\n')
+    found = place_to_serve({"UNDERSTUDY_DATA": str(home)}, here, is_agreed=True)
+    assert (found.url, found.key, found.ca_file) == (HUB, "of-the-user", str(here / "ca.pem"))
+
+
+def test_a_key_in_the_file_of_a_chosen_data_directory_goes_to_the_hub_that_is_named(here, home):
+    (here / "understudy.toml").write_text('api_key = "of-chosen"\n')
+    environ = {"UNDERSTUDY_DATA": str(home), "UNDERSTUDY_HUB": "http://127.0.0.1:9000"}
+    found = place_to_serve(environ, here, is_agreed=True)
+    assert (found.url, found.key) == ("http://127.0.0.1:9000", "of-chosen")
+    save(home, Saved(HUB, "saved-key"))
+    found = place_to_serve({"UNDERSTUDY_DATA": str(home)}, here, is_agreed=True)
+    assert (found.url, found.key) == ("http://127.0.0.1:8787", "of-chosen")
+
+
+def test_a_key_that_the_user_has_saved_goes_to_the_same_hub_from_a_chosen_data_directory(here, home):
+    save(home, Saved(HUB, "saved-key"))
+    (here / "understudy.toml").write_text(f'hub = "{HUB}/"\n')
+    found = place_to_serve({"UNDERSTUDY_DATA": str(home)}, here, is_agreed=False)
+    assert (found.url, found.key) == (HUB, "saved-key")
+    (here / "understudy.toml").unlink()
+    found = place_to_serve({"UNDERSTUDY_DATA": str(home)}, here, is_agreed=False)
+    assert (found.url, found.key) == (HUB, "saved-key")
+
+
+def test_certificates_that_the_environment_names_are_found_as_settings_are(here, home, monkeypatch):
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(home))
+    for given, meant in (
+        ("~/ca.pem", home / "ca.pem"),
+        ("ca.pem", here / "ca.pem"),
+        (" /ca.pem ", "/ca.pem"),
+        ("", ""),
+    ):
+        environ = {"UNDERSTUDY_DATA": str(home), "UNDERSTUDY_HUB": HUB, "UNDERSTUDY_CA_FILE": given}
+        assert find_place(environ, None).ca_file == str(meant)
+        assert find_place(environ, None).ca_file == config.load(environ, home).settings.ca_file
 
 
 class Terminal(io.StringIO):

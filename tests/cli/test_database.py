@@ -72,3 +72,22 @@ def test_a_service_has_the_password_in_a_file_of_its_own(tmp_path: Path, environ
     files[name][0].write_text("hunter2-hunter2\n")
     settings = config.load({**program.env, name: str(files[name][0])}, tmp_path).settings
     assert (settings.store, settings.store_password) == (PLAIN, "hunter2-hunter2")
+
+
+@pytest.mark.parametrize(
+    ("in_file", "carried"),
+    [
+        (f'store = "{PLAIN}"', ["of the shell"]),
+        (f'store = "{PLAIN}"\nstore_password = "of the file"', []),
+        (f'store = "{ADDRESS}"', []),
+        ('store_password = "of the file"', []),
+    ],
+)
+def test_a_service_has_the_password_that_this_shell_uses_for_the_store_of_the_settings_file(
+    tmp_path: Path, in_file: str, carried: list[str]
+) -> None:
+    (tmp_path / "understudy.toml").write_text(f"{in_file}\n")
+    environ = {"PGPASSWORD": "of the shell"} | ({} if "store =" in in_file else {"UNDERSTUDY_STORE": PLAIN})
+    files = secret_files("hub", environ, tmp_path, None)
+    assert [value for _, value in files.values()] == carried
+    assert set(files) == ({"UNDERSTUDY_STORE_PASSWORD_FILE"} if carried else set())

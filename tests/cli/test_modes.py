@@ -7,6 +7,8 @@ import os
 import sqlite3
 import stat
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -82,6 +84,22 @@ def test_a_directory_with_files_of_others_keeps_its_mode(tmp_path, open_umask):
     (tmp_path / "project" / "hub.db").touch(0o644)
     tighten(tmp_path / "project")
     assert [mode_of(tmp_path / "project" / name) for name in (".", "README", "hub.db")] == [0o755, 0o644, 0o600]
+
+
+def test_what_others_keep_under_names_with_a_dot_keeps_its_mode(tmp_path, open_umask):
+    """A project or a home as the data directory: its repository, its environment, its settings."""
+    for name in (".git/hooks", ".venv/bin"):
+        (tmp_path / name).mkdir(mode=0o775, parents=True)
+    (tmp_path / ".venv/bin/tool").touch(0o755)
+    (tmp_path / ".profile").touch(0o644)
+    theirs = {path: mode_of(path) for path in (tmp_path, *tmp_path.rglob("*"))}
+    ours = [tmp_path / ".hub.db.rescued-1", Path(tempfile.mkstemp(dir=tmp_path, prefix=private.TEMPORARY)[1])]
+    for path in ours:
+        path.touch()
+        path.chmod(0o644)
+    tighten(tmp_path)
+    assert {path: mode_of(path) for path in theirs} == theirs
+    assert {mode_of(path) for path in ours} == {0o600}
 
 
 @pytest.mark.parametrize("name", ["workspace", "daemon/environments"])

@@ -20,9 +20,12 @@ from tests.environment import environment_seen_of
 from tests.hub_process import KEY, running_hub
 from tests.ports import free_port
 from tests.waiting import eventually
-from understudy.cli.service_program import refuse_secrets, secret_files
+from understudy.cli.service_program import SYSTEM, program_of, refuse_secrets, secret_files
 from understudy.config import assignments
+from understudy.daemon import installation
 from understudy.errors import ConfigError
+from understudy.wire.proxies import NAMES as PROXIES
+from understudy.worker.executors import claude_code, codex
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +143,27 @@ def test_dry_run_shows_it_and_does_nothing(machine):
     assert not machine.system.asked
     assert not machine.unit.exists()
     assert not machine.plist.exists()
+
+
+def test_a_chosen_data_directory_gives_the_unit_its_hub(linux, tmp_path):
+    chosen = tmp_path / "chosen"
+    chosen.mkdir()
+    (chosen / "understudy.toml").write_text('hub = "https://chosen.example"\napi_key = "of-chosen"\n')
+    for name in ("UNDERSTUDY_HUB", "UNDERSTUDY_API_KEY"):
+        del linux.environ[name]
+    done = linux("service", "install", "--dry-run", "--data", str(chosen))
+    assert done.code == 0, done.err
+    assert "UNDERSTUDY_HUB=https://chosen.example" in done.out
+    assert f"UNDERSTUDY_DATA={chosen}" in done.out
+
+
+def test_an_env_file_may_name_the_data_directory(linux, tmp_path):
+    del linux.environ["UNDERSTUDY_DATA"]
+    (tmp_path / "given").write_text(f"UNDERSTUDY_DATA={tmp_path}/chosen\n")
+    done = linux("service", "install", "--dry-run", "--env-file", "given")
+    assert done.code == 0, done.err
+    assert f"UNDERSTUDY_DATA={tmp_path}/chosen" in done.out
+    assert f"{tmp_path}/chosen/service/daemon/api-key" in done.out
 
 
 def test_a_daemon_keeps_its_own_channels(linux):
@@ -357,6 +381,27 @@ def test_relative_names_mean_the_same_in_the_shell_and_under_the_service(linux, 
     assert f"UNDERSTUDY_WORKSPACES={linux.folder / 'ws'}" in unit
     assert f"UNDERSTUDY_CLAUDE_CLI={linux.folder / 'claude'}" in unit
     assert f"PATH={linux.folder / 'bin'}:" in unit
+
+
+def test_what_assistants_and_installer_have_in_the_shell_they_have_under_the_service(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kept = {*claude_code.ENV_KEPT, *codex.ENV_KEPT, *installation.ENV_KEPT, "PIP_CERT", "PIP_PRE"}
+    in_unit = {name for name in kept if name in SYSTEM or name.lower() in PROXIES}
+    ambient = {name: f"https://{name.lower()}" if name.endswith("_URL") else name for name in kept}
+    ambient |= {"ANTHROPIC_API_KEY": "key-of-the-gateway", "PIP_USER": "1"}  # the latter would fail every update
+    program = program_of("daemon", ambient, tmp_path / "data", ("understudy",), ())
+    path, text = secret_files("daemon", ambient, tmp_path / "data", None)["UNDERSTUDY_ENV_FILE"]
+    found = assignments(text, str(path))
+    assert in_unit <= set(program.env)
+    assert kept - in_unit - {"TMPDIR", "TZ"} == set(found) - {"ANTHROPIC_API_KEY"}
+    assert found["CODEX_HOME"] == str(tmp_path / "CODEX_HOME")
+    assert found["OPENAI_BASE_URL"] == "https://openai_base_url"
+
+
+def test_a_hub_as_a_service_trusts_whom_the_shell_trusts(tmp_path):
+    given = {"SSL_CERT_FILE": "/etc/corporate.pem", "CODEX_HOME": "/x"}
+    path, text = secret_files("hub", given, tmp_path, None)["UNDERSTUDY_ENV_FILE"]
+    assert assignments(text, str(path)) == {"SSL_CERT_FILE": "/etc/corporate.pem"}
 
 
 def test_secrets_of_several_lines_reach_the_task(linux, hub):

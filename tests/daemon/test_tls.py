@@ -19,7 +19,7 @@ from understudy.daemon.hub_calls import HubCalls
 from understudy.log import Log
 from understudy.runtime.transport import Transport
 from understudy.wire.causes import cause_of
-from understudy.wire.outbound import HttpRequest, MailRequest, NoAnswer
+from understudy.wire.outbound import HttpAnswer, HttpRequest, MailRequest, NoAnswer
 from understudy.worker.effects import Call, Failed, HubAnswer
 from understudy.worker.guard_policy import Hello, WatchedRun
 from understudy.worker.last_will import release_all
@@ -69,6 +69,19 @@ def test_every_way_to_the_hub_names_a_certificate_that_is_not_trusted(hub: FakeH
         CommandClient(hub.url).post("/api/x")
     mail = MailRequest("127.0.0.1", int(hub.url.rpartition(":")[2]), "tls", "", "", "a@x", ("b@x",), b"")
     assert Transport().send(mail) == NoAnswer(named)
+
+
+def test_other_servers_are_trusted_by_the_system_although_the_hub_has_an_authority_of_its_own(
+    hub: FakeHub, certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = str(self_signed(tmp_path, "own", "DNS:own") / "cert.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))  # what OpenSSL takes for the system's
+    for ca_file in (own, str(tmp_path / "absent")):
+        assert isinstance(Transport(ca_file=ca_file).send(HttpRequest("GET", hub.url)), HttpAnswer)
+    assert isinstance(HubCalls(hub.url, KEY, version="0", ca_file=own).call(BEAT), Failed)
+    monkeypatch.setenv("SSL_CERT_FILE", own)
+    added = Transport(ca_file=str(certificate / "cert.pem"))
+    assert isinstance(added.send(HttpRequest("GET", hub.url)), HttpAnswer)
 
 
 def test_a_certificate_of_another_name_is_told_without_the_name() -> None:

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from tests.daemon.wheels import SOURCE, wheel
-from tests.hub_process import ADMIN_KEY, HubProcess, running_hub
+from tests.environment import environment_seen_of
+from tests.hub_process import ADMIN_KEY, KEY, HubProcess, running_hub
 from tests.waiting import eventually
 from understudy import __version__
 from understudy.runtime.lock import holder_of
@@ -33,7 +34,7 @@ HANGS, BREAKS = f"{PLANTED}    time.sleep(600)\n", f"{PLANTED}    raise SystemEx
 class Updatable:
     """A daemon started as an owner starts it; its process may become another version, or another process."""
 
-    def __init__(self, hub: HubProcess, data: Path, confirm: str) -> None:
+    def __init__(self, hub: HubProcess, data: Path, confirm: str, env_file: Path | None = None) -> None:
         self.hub = hub
         self.data = data
         self.lock = data / "daemons/mini/lock"
@@ -41,6 +42,9 @@ class Updatable:
         env = {name: value for name, value in hub.env.items() if name not in ("INVOCATION_ID", "XPC_SERVICE_NAME")}
         env |= {"UNDERSTUDY_HEARTBEAT_INTERVAL": "300ms", "UNDERSTUDY_UPDATE_CONFIRM": confirm}
         command = [sys.executable, "-m", "understudy", "daemon", "--id", "mini", "--data", str(data)]
+        if env_file is not None:
+            del env["UNDERSTUDY_API_KEY"]
+            command += ["--env-file", str(env_file)]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=data.parent)
         eventually(lambda: self.shown()["state"] == "healthy", within_s=WITHIN_S, what="a daemon")
@@ -130,6 +134,22 @@ def test_a_restart_is_confirmed_by_a_later_boot_of_the_same_process(daemon: Upda
     assert daemon.shown()["bootId"] > before
     assert holder_of(daemon.lock) == daemon.process.pid
     assert daemon.process.poll() is None
+
+
+def test_a_restart_reads_the_env_file_anew(hub: HubProcess, tmp_path: Path) -> None:
+    given, key = tmp_path / "given", tmp_path / "key"
+    given.write_text(f"UNDERSTUDY_API_KEY={KEY}\nUNDERSTUDY_EXECUTOR=diagnostic\n")
+    key.write_text(KEY)
+    (tmp_path / "data").mkdir()
+    with contextlib.closing(Updatable(hub, tmp_path / "data", "2m", given)) as daemon:
+        before = daemon.shown()["bootId"]
+        given.write_text(f"UNDERSTUDY_API_KEY_FILE={key}\n")
+        done = daemon.ended(daemon.ask("restart"))
+        assert done["state"] == "done", daemon.log_path.read_text()
+        assert daemon.shown()["bootId"] > before
+        names = environment_seen_of(psutil.Process(daemon.process.pid))
+        assert {"UNDERSTUDY_API_KEY", "UNDERSTUDY_EXECUTOR"}.isdisjoint(names)
+    hub.ask("DELETE", "/api/daemons/mini", key=ADMIN_KEY)
 
 
 def test_a_wheel_that_is_another_one_is_never_run(daemon: Updatable, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from understudy import config
@@ -22,12 +23,14 @@ from understudy.cli.exits import RefusedError
 from understudy.cli.known_hubs import agree
 from understudy.cli.saved import Saved, load_saved
 from understudy.cli.terminal import note, safe
+from understudy.config.reading import beside
 from understudy.errors import ConfigError
 from understudy.texts import t
 
 API_KEYS = ("api_key", "assistant_api_key", "queue_api_key", "workers_api_key")
 ADMIN_KEYS = ("admin_api_key",)
-_NAMES = frozenset({"hub", "ca_file", "port", *API_KEYS, *ADMIN_KEYS})
+_OF_HUB = frozenset({"hub", *API_KEYS, *ADMIN_KEYS})
+_NAMES = _OF_HUB | {"ca_file", "port"}
 DOT_ENV = ".env"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -61,14 +64,18 @@ class Source:
         return next(((self.values[n], self.origins[n]) for n in names if self.values.get(n)), ("", ""))
 
 
-def find_place(environ: Mapping[str, str], here: Path | None, *, admin: bool = False) -> HubAddress:
-    """The hub to speak to; with `here` also by a `.env` there. ConfigError if none is known; the key may be missing."""
-    data_dir = config.user_data_dir(environ)
-    values, origins = config.read(environ, data_dir, _NAMES)
-    kept = load_saved(data_dir)
+def find_place(
+    environ: Mapping[str, str], here: Path | None, *, admin: bool = False, data_dir: Path | None = None
+) -> HubAddress:
+    """The hub to speak to; with `here` also by a `.env` there. ConfigError if none is known; the key may be missing.
+
+    `data_dir` is the data directory of this start, if it is not the user's.
+    """
+    known = _known(environ, data_dir or config.user_data_dir(environ))
+    values, kept = known.values, known.saved
     near = _near(here, is_needed=not (values.get("hub") or kept))
-    ours, dot_env = Source(values, origins), Source(near, dict.fromkeys(near, DOT_ENV))
-    saved = _saved_source(kept, str(data_dir))
+    ours, dot_env = Source(values, known.origins), Source(near, dict.fromkeys(near, DOT_ENV))
+    saved = _saved_source(kept, str(known.saved_in))
     url, url_from, sources = _address(ours, dot_env, saved)
     if not is_same_hub(saved.values.get("hub", ""), url):
         sources = tuple(source for source in sources if source is not saved)
@@ -80,7 +87,36 @@ def find_place(environ: Mapping[str, str], here: Path | None, *, admin: bool = F
     elif here and (stranger := near.get("hub")) and not is_same_hub(str(stranger), url):
         note(t("cli.connection.not_in_use", other=safe(stranger), path=here / DOT_ENV, url=url, origin=url_from))
     data = Path(kept.data) if kept and kept.data and is_same_hub(kept.hub, url) else None
-    return HubAddress(url, url_from, key, key_from, str(values.get("ca_file", "")), data)
+    return HubAddress(url, url_from, key, key_from, _ca_file(values), data)
+
+
+def _ca_file(values: Mapping[str, Any]) -> str:
+    """The path in full: an env file knows no `~` of a shell."""
+    return str(beside(Path(), config.table()["ca_file"], values.get("ca_file", "")))
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a data directory knows of a hub: settings with their origins, what `up` saved, and where that is."""
+
+    values: dict[str, Any]
+    origins: dict[str, str]
+    saved: Saved | None
+    saved_in: Path
+
+
+def _known(environ: Mapping[str, str], data_dir: Path) -> Known:
+    """What this directory knows, with what the user's knows where it has no hub of its own."""
+    values, origins = config.read(environ, data_dir, _NAMES)
+    saved = load_saved(data_dir)
+    has_own = any(origin not in environ for name, origin in origins.items() if name in _OF_HUB)
+    if saved or (has_own and not values.get("hub")):  # a key of its own means the hub of this machine
+        return Known(values, origins, saved, data_dir)
+    home = config.user_data_dir(environ)
+    if not has_own:
+        more_values, more_origins = config.read(environ, home, _NAMES)
+        values, origins = more_values | values, more_origins | origins
+    return Known(values, origins, load_saved(home), home)
 
 
 def _near(here: Path | None, *, is_needed: bool) -> dict[str, str]:
@@ -130,8 +166,8 @@ def connect_place(*, admin: bool = False) -> HubAddress:
 
 def place_to_serve(environ: Mapping[str, str], data_dir: Path, *, is_agreed: bool) -> HubAddress:
     """The hub whose tasks a daemon will run: never one of a `.env`. ConfigError, RefusedError (key, consent)."""
-    place = with_key(find_place(environ, None))
-    saved = load_saved(config.user_data_dir(environ))
+    place = with_key(find_place(environ, None, data_dir=data_dir))
+    saved = _known(environ, data_dir).saved
     if not (saved and is_same_hub(saved.hub, place.url)):
         agree(place.url, place.url_from, data_dir, is_agreed=is_agreed)
     return place

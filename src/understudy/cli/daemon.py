@@ -48,7 +48,9 @@ def daemon(
     from understudy.config.channels import channels_of
     from understudy.daemon import DaemonInputs, run
 
-    os.environ.update(with_env_file(os.environ, env_file))
+    added = with_env_file(os.environ, env_file)
+    of_env_file = frozenset(added) - frozenset(os.environ)
+    os.environ.update(added)
     hide()  # of what came with the file, too
     data_dir = data_dir_of(data)
     settings = with_warnings(config.load(os.environ, data_dir, daemon_id=daemon_id))
@@ -65,6 +67,7 @@ def daemon(
             ca_file=place.ca_file,
             command=absolute_command(command),
             channels=channels_of(settings, os.environ, data_dir),
+            of_env_file=of_env_file,
             can_update=not stop_at_eof,  # `up` updates itself by starting anew
         )
     )

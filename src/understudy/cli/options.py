@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,9 +93,9 @@ def refuse_two(**given: object) -> None:
         raise click.UsageError(t("cli.contradiction", one=both[0], other=both[1]))
 
 
-def data_dir_of(chosen: Path | None) -> Path:
+def data_dir_of(chosen: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
     """The data directory of this start, absolute."""
-    data_dir = (chosen or config.user_data_dir(os.environ)).expanduser().absolute()
+    data_dir = (chosen or config.user_data_dir(environ)).expanduser().absolute()
     str(data_dir).encode()  # UnicodeEncodeError becomes a sentence in `start`: neither store nor unit could hold it
     return data_dir
 

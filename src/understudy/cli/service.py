@@ -85,13 +85,13 @@ def install(
     **hub: Any,
 ) -> None:
     """Write plist or unit and the files with keys, start it, see it work."""
-    data_dir = data_dir_of(data)
     if role == HUB and (command or daemon_id):
         raise click.UsageError(t("cli.service.daemon_only"))
     supervisor = _supervisor(role)
     if not dry_run:
         _refuse_suicide(supervisor)
     environ = with_env_file(os.environ, hub["env_file"])
+    data_dir = data_dir_of(data, environ)
     place = _hub_of(environ, data_dir, is_agreed=hub["is_agreed"], is_dry=dry_run) if role == DAEMON else None
     chosen = {"UNDERSTUDY_DAEMON_ID": daemon_id} if daemon_id else {}
     environ |= {"UNDERSTUDY_DATA": str(data_dir), **chosen}
@@ -118,7 +118,7 @@ def install(
 def _hub_of(environ: Mapping[str, str], data_dir: Path, *, is_agreed: bool, is_dry: bool) -> HubAddress:
     """The hub that the daemon will work for. ConfigError, RefusedError."""
     if is_dry:
-        return with_key(find_place(environ, None))
+        return with_key(find_place(environ, None, data_dir=data_dir))
     return place_to_serve(environ, data_dir, is_agreed=is_agreed)
 
 

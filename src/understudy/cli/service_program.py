@@ -15,36 +15,42 @@ from understudy.cli.machine import user_name
 from understudy.cli.saved import keep
 from understudy.config.channels import notices_of
 from understudy.config.policy import hub_drain_s
-from understudy.config.reading import beside
+from understudy.config.reading import OF_LIBPQ, beside
 from understudy.daemon.service import Program, service_dir
 from understudy.errors import ConfigError
 from understudy.redact.values import SECRET_CHARS_MIN
 from understudy.runtime.supervisor import STOP_MORE_S
-from understudy.store_address import is_postgres, without_password
+from understudy.store_address import is_postgres
 from understudy.texts import t
 from understudy.wire.proxies import NAMES as PROXIES
 
 HUB, DAEMON = "hub", "daemon"
 DAEMON_SECTIONS = frozenset({"daemon", "health", "log", "executors", "notices"})  # it may have channels of its own
 SYSTEM = ("PATH", "HOME", "USER", "LANG")  # launchd gives a bare PATH, and the keychain needs USER
-# what the assistants' own programs are let in with; never in a unit either
-CREDENTIALS = ("ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "OPENAI_API_KEY", "CODEX_API_KEY")
+TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # in place of the system's certificates
+STORE = "UNDERSTUDY_STORE"
 LIBPQ_FILES = ("PGPASSFILE", "PGSERVICEFILE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY")
 LIBPQ = (*LIBPQ_FILES, "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE", "PGSSLMODE")
-INSTALLER = (
-    "PIP_INDEX_URL",
-    "PIP_NO_INDEX",
-    "PIP_FIND_LINKS",
-    "PIP_CONFIG_FILE",
-    "PIP_CERT",
-)  # for updates; may hold a key
+INSTALLER = "PIP_"  # of updates; may hold a key
+ELSEWHERE = frozenset({"PIP_PREFIX", "PIP_PYTHON", "PIP_ROOT", "PIP_TARGET", "PIP_USER"})  # no environment of its own
+FILES = frozenset(
+    {
+        "CLAUDE_CONFIG_DIR",
+        "CODEX_HOME",
+        "NODE_EXTRA_CA_CERTS",
+        "PIP_CERT",
+        "PIP_CONFIG_FILE",
+        "REQUESTS_CA_BUNDLE",
+        "SSL_CERT_FILE",
+    }
+)
 
 
 def program_of(
     role: str, environ: Mapping[str, str], data_dir: Path, launcher: tuple[str, ...], options: tuple[str, ...]
 ) -> Program:
     """The program with its environment, every secret left out. ConfigError for settings that are wrong."""
-    environ = with_store_password(environ)
+    environ = with_store_password(environ, data_dir)
     loaded = config.load(environ, data_dir)
     notices_of(loaded.settings, environ, data_dir)
     argv = (*launcher, role, *options)
@@ -73,7 +79,7 @@ def with_hub(program: Program, place: HubAddress) -> Program:
     env = {name: value for name, value in program.env.items() if name != "WORKERS_URL"}
     env["UNDERSTUDY_HUB"] = place.url
     if place.ca_file:
-        env["UNDERSTUDY_CA_FILE"] = str(Path(place.ca_file).expanduser().absolute())
+        env["UNDERSTUDY_CA_FILE"] = place.ca_file
     return Program(role=program.role, argv=program.argv, env=env, data_dir=program.data_dir, stop_s=program.stop_s)
 
 
@@ -81,7 +87,7 @@ def secret_files(
     role: str, environ: Mapping[str, str], data_dir: Path, place: HubAddress | None
 ) -> dict[str, tuple[Path, str]]:
     """(file, value) by the variable that names the file; the value is "" where the file is the owner's own."""
-    environ = with_store_password(environ)
+    environ = with_store_password(environ, data_dir)
     folder = service_dir(data_dir) / role
     found: dict[str, tuple[Path, str]] = {}
     for row in config.table().values():
@@ -96,8 +102,9 @@ def secret_files(
         own = environ.get(place.key_from, "") if place.key_from.endswith("_FILE") else ""
         path = Path(own).expanduser().absolute() if own else folder / "api-key"
         found["UNDERSTUDY_API_KEY_FILE"] = (path, "" if own else place.key)
-    names = [*_with_log_in(role, environ), *(_task_secrets(environ, data_dir) if role == DAEMON else ())]
-    lines = [config.assignment(name, environ[name]) for name in dict.fromkeys(names) if environ.get(name)]
+    of_children = _for_children(environ, data_dir) if role == DAEMON else ()
+    names = dict.fromkeys((*_with_log_in(role, environ), *TRUST, *of_children))
+    lines = [config.assignment(name, _in_full(name, environ[name])) for name in names if environ.get(name)]
     if lines:
         found[ENV_FILE] = (folder / "env", "\n".join(lines))
     return found
@@ -110,19 +117,19 @@ def write_secrets(secrets: Mapping[str, tuple[Path, str]]) -> None:
             keep(path, f"{value}\n")  # one line end is taken off again
 
 
-def with_store_password(environ: Mapping[str, str]) -> Mapping[str, str]:
-    """The environment with the password of the store's address, or of libpq, where every secret of ours stands."""
-    store = environ.get("UNDERSTUDY_STORE", "")
-    if not is_postgres(store):
+def with_store_password(environ: Mapping[str, str], data_dir: Path) -> Mapping[str, str]:
+    """The environment with the password of the store's address, or of libpq, where every secret of ours stands.
+
+    A password in the settings file stays there. ConfigError.
+    """
+    loaded = config.load(environ, data_dir)
+    settings = loaded.settings
+    if not is_postgres(settings.store):
         return environ
-    try:
-        address, password = without_password(store)
-    except ValueError as error:
-        raise ConfigError(f"store (UNDERSTUDY_STORE): {error}") from None
-    has_own = any(environ.get(f"UNDERSTUDY_STORE_PASSWORD{end}") for end in ("", "_FILE"))
-    password = password or ("" if has_own else environ.get("PGPASSWORD", ""))
-    secret = {"UNDERSTUDY_STORE_PASSWORD": password} if password else {}
-    return {**environ, "UNDERSTUDY_STORE": address, **secret}
+    address = {STORE: settings.store} if environ.get(STORE) else {}
+    is_elsewhere = loaded.origins.get("store_password") in (STORE, OF_LIBPQ)
+    secret = {f"{STORE}_PASSWORD": settings.store_password} if is_elsewhere else {}
+    return {**environ, **address, **secret}
 
 
 def _libpq(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -175,10 +182,27 @@ def has_log_in(address: str) -> bool:
     return "@" in address
 
 
-def _task_secrets(environ: Mapping[str, str], data_dir: Path) -> Iterator[str]:
-    """The names of what the owner lets through to runs, and of where updates come from, as this shell has it."""
+def _for_children(environ: Mapping[str, str], data_dir: Path) -> Iterator[str]:
+    """The names of what the owner lets through to runs, of what the assistants need, and of where updates are from."""
+    from understudy.worker.executors import claude_code, codex
+
     yield from config.load(environ, data_dir).settings.task_env_pass
-    yield from (*CREDENTIALS, *INSTALLER)
+    yield from _credentials()
+    yield from (name for name in (*claude_code.ENV_KEPT, *codex.ENV_KEPT) if name.lower() not in PROXIES)
+    yield "REQUESTS_CA_BUNDLE"
+    yield from (name for name in environ if name.startswith(INSTALLER) and name not in ELSEWHERE)
+
+
+def _credentials() -> tuple[str, ...]:
+    """The names of what the assistants' own programs are let in with; never in a unit either."""
+    from understudy.worker.executors import claude_code, codex
+
+    return (*claude_code.CREDENTIALS, *codex.CREDENTIALS)
+
+
+def _in_full(name: str, value: str) -> str:
+    """For a service, which has another directory than this shell; a `~` that the shell has left means nothing."""
+    return str(Path(value).absolute()) if name in FILES else value
 
 
 def _refuse_unwritable(words: tuple[str, ...], but_for: str = "\n\t") -> None:
@@ -191,7 +215,7 @@ def _refuse_unwritable(words: tuple[str, ...], but_for: str = "\n\t") -> None:
 def refuse_secrets(argv: tuple[str, ...], environ: Mapping[str, str]) -> None:
     """A key in an argument would be in the unit and in `ps`."""
     names = [env for row in config.table().values() if row.is_secret for env in row.env]
-    values = [value for name in (*names, *CREDENTIALS) if (value := environ.get(name, ""))]
+    values = [value for name in (*names, *_credentials()) if (value := environ.get(name, ""))]
     if any(_is_reported(value, word) for value in values for word in argv):
         raise ConfigError(t("service.secret_in_argv"))
 

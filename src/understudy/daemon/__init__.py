@@ -7,6 +7,7 @@ hub by its wire only. `service` stands apart, so that commands use it without im
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from understudy.daemon.inputs import DaemonInputs
@@ -29,6 +30,8 @@ def run(given: DaemonInputs) -> int:
     daemon = DaemonRuntime(given)
     code = daemon.run()
     if daemon.succession is not None:
+        for name in given.of_env_file:
+            os.environ.pop(name, None)
         daemon.succession.begin()
     return code
 

@@ -20,6 +20,7 @@ class DaemonInputs(msgspec.Struct, frozen=True, kw_only=True):
     ca_file: str = ""  # CA certificates for https; empty: the system's
     command: tuple[str, ...] = ()  # argv of the executor `command`; empty: there is none
     channels: tuple[ChannelSettings, ...] = ()  # channels of this machine, for when the hub is out of reach
+    of_env_file: frozenset[str] = frozenset()  # variables that the next life reads from their file itself
     can_update: bool = True  # False: the program that started it brings the new version
 
     @property

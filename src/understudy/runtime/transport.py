@@ -37,10 +37,13 @@ GO_ON, LOGGED_IN = 334, 235
 
 
 class Transport:
-    """Threads may share it; each exchange has its own connection."""
+    """Threads may share it; each exchange has its own connection.
+
+    `ca_file` is the authority of the owner's own hub: other servers have certificates that the system trusts.
+    """
 
     def __init__(self, *, ca_file: str = "", user_agent: str = "understudy") -> None:
-        self._trust = TrustedCertificates(ca_file)
+        self._trust = TrustedCertificates(ca_file, is_added=True)
         self._user_agent = user_agent
 
     def send(self, request: OutboundRequest) -> OutboundAnswer:

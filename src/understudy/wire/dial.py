@@ -29,10 +29,14 @@ TROUBLE = (HTTPException, OSError, *LOCAL)  # all that an exchange may raise
 
 
 class TrustedCertificates:
-    """The trusted certificates: the system's, or only those of a file; read when first needed."""
+    """The trusted certificates: the system's, or only those of a file; read when first needed.
 
-    def __init__(self, ca_file: str = "") -> None:
+    With `is_added` those of the file are added to the system's, and one that cannot be read adds nothing.
+    """
+
+    def __init__(self, ca_file: str = "", *, is_added: bool = False) -> None:
         self._ca_file = ca_file
+        self._is_added = is_added
         self._context: ssl.SSLContext | None = None
         self._lock = threading.Lock()
 
@@ -40,8 +44,18 @@ class TrustedCertificates:
         """OSError for a file that cannot be read."""
         with self._lock:
             if self._context is None:
-                self._context = ssl.create_default_context(cafile=self._ca_file or None)
+                self._context = self._added() if self._is_added else self._only()
             return self._context
+
+    def _only(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self._ca_file or None)
+
+    def _added(self) -> ssl.SSLContext:
+        made = ssl.create_default_context()
+        if self._ca_file:
+            with contextlib.suppress(OSError):
+                made.load_verify_locations(self._ca_file)
+        return made
 
 
 class Server:

@@ -81,7 +81,7 @@ TEXTS = {
     "config.help.drain": "The time for which a daemon that is stopping lets its runs continue.",
     "config.help.task_cwd": "The working directory of runs whose task names no workspace. Empty: the daemon's own for a command, `workspace` in the data directory for an assistant.",
     "config.help.task_env_pass": "Further environment variables that a run may see.",
-    "config.help.ca_file": "Certificates of the authority to trust for https. Empty: the system's.",
+    "config.help.ca_file": "Certificates of the authority to trust for https: for the hub these alone, for every other server in addition to the system's. Empty: the system's.",
     "config.help.executor": "The executor of the tasks that name none. `auto`: the command behind `--` if there is one, else `claude_code`, else `codex`, whichever is installed, else `diagnostic`.",
     "config.help.workspaces": "The directory that holds the workspaces: a task names one of its subdirectories. Empty: there are none.",
     "config.help.execution_timeout": "The limit of every run, whatever its task says; 0s: only the task decides. A bare number in `EXECUTION_TIMEOUT` counts milliseconds.",

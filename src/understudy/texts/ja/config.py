@@ -81,7 +81,7 @@ TEXTS = {
     "config.help.drain": "停止を指示されたデーモンが、実行中のタスクを続けさせる時間。",
     "config.help.task_cwd": "ワークスペースを指定しないタスクを実行するディレクトリ。空なら、コマンドはデーモン自身のもの、アシスタントはデータディレクトリの `workspace`。",
     "config.help.task_env_pass": "実行中のタスクに追加で見せる環境変数。",
-    "config.help.ca_file": "https で信頼する認証局の証明書。空ならシステムのもの。",
+    "config.help.ca_file": "https で信頼する認証局の証明書。ハブに対してはこれだけを、ほかのサーバーに対してはシステムのものに加えて信頼する。空ならシステムのものだけ。",
     "config.help.executor": "実行方法を指定しないタスクを受け持つもの。`auto`: `--` の後のコマンドがあればそれ、なければインストール済みの `claude_code`、`codex` の順、どれもなければ `diagnostic`。",
     "config.help.workspaces": "ワークスペースを置くディレクトリ。タスクはその中のサブディレクトリを指定します。空ならワークスペースはありません。",
     "config.help.execution_timeout": "タスクの指定にかかわらず、これより長い実行はできません。0s ならタスクの指定だけに従います。`EXECUTION_TIMEOUT` の単位のない数はミリ秒です。",
