@@ -97,7 +97,7 @@ def _ca_file(values: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a data directory knows of a hub: settings with their origins, what `up` saved, and where that is."""
+    """A hub as a data directory knows it: settings with their origins, the values that `up` saved, and their place."""
 
     values: dict[str, Any]
     origins: dict[str, str]
@@ -106,7 +106,7 @@ class Known:
 
 
 def _known(environ: Mapping[str, str], data_dir: Path) -> Known:
-    """What this directory knows, with what the user's knows where it has no hub of its own."""
+    """The hub of this directory, completed from the user's directory where it has none of its own."""
     values, origins = config.read(environ, data_dir, _NAMES)
     saved = load_saved(data_dir)
     has_own = any(origin not in environ for name, origin in origins.items() if name in _OF_HUB)
