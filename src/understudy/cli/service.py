@@ -129,7 +129,7 @@ def uninstall(role: str, as_json: bool) -> None:
     """Data, keys and logs stay."""
     supervisor = _supervisor(role)
     _refuse_suicide(supervisor)
-    with _told_if_interrupted(role):
+    with _explained_if_interrupted(role):
         supervisor.uninstall()
     _tell(role, supervisor, as_json=as_json)
 
@@ -166,7 +166,7 @@ def stop(role: str, planned: bool, for_ms: int | None, as_json: bool) -> None:
         raise click.UsageError(t("cli.service.planned_daemon_only"))
     supervisor = _supervisor(role)
     _refuse_suicide(supervisor)
-    with _told_if_interrupted(role):
+    with _explained_if_interrupted(role):
         if planned:
             stop_as_planned(supervisor, for_ms or 0)
         else:
@@ -277,7 +277,7 @@ def _proven(
     proof = proof_of(role, env) if verify and env else None
     heeded = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # of a terminal that is closed: the new program still starts
     try:
-        with _told_if_interrupted(role):
+        with _explained_if_interrupted(role):
             act()
     finally:
         signal.signal(signal.SIGHUP, heeded)
@@ -287,7 +287,7 @@ def _proven(
 
 
 @contextmanager
-def _told_if_interrupted(role: str) -> Iterator[None]:
+def _explained_if_interrupted(role: str) -> Iterator[None]:
     """A program that was asked to end may run on for a while, and `start` would find it running."""
     try:
         yield

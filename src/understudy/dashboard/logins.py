@@ -73,7 +73,7 @@ def login_path(wanted: str) -> str:
 
 
 def _wanted(asked: Asked) -> str:
-    """Where the login leads."""
+    """The path of the page to which the login leads."""
     return own_path(QueryParams(asked.path.partition("?")[2]).get("next", "/"))
 
 

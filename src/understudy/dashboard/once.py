@@ -1,4 +1,4 @@
-"""What a form makes is made once: a form that is sent again names the same id and the same secret.
+"""Forms that make a key make one: a form that is sent again names the same id and the same secret.
 
 Both follow from the secret of the session, which no page contains, and the name of the form. So the answer of the
 second sending, which is the one that the browser shows, is that of the first, on any hub and without a stored secret.

@@ -81,7 +81,7 @@ class TakeoverLoop:
             if not _reaches_world((yield HttpRequest("GET", self._probe_url, timeout_ms=PROBE_TIMEOUT_MS))):
                 return PROBE_EVERY_MS
             yield RecordProbe()
-            self._tell_mono = 0  # whoever waited for that is told at once
+            self._tell_mono = 0  # senders whose tasks waited for that get their message at once
             verdict = yield from self._look()
         tell_ms = self._tell_mono - self._clock.mono_ms()
         pause_ms = min(verdict.pause_ms, tell_ms) if self._is_to_tell else verdict.pause_ms
