@@ -271,17 +271,33 @@ def test_a_recovery_is_told_however_old_its_alarm_is(what):
     assert rows(bench) == []
 
 
-def test_it_is_told_that_a_daemon_works_again_however_long_it_was_stuck():
+@pytest.mark.parametrize("what", [("notice", 1 << 50), ("notice_overflow", 0)])
+def test_it_is_told_that_a_daemon_works_again_however_long_it_was_stuck(what):
     bench = bench_with()
     desk = Desk(bench)
     beat(bench, auth={"command": "logged_out"})
     desk.run()
-    bench.ask(PurgeRows("notice", 1 << 50))
+    bench.ask(PurgeRows(*what))
     beat(bench, auth={"command": "ok"})
     desk.run()
     assert desk.titles == ["mini is stuck", "mini is back"]
-    bench.ask(PurgeRows("notice", 1 << 50))
+    bench.ask(PurgeRows(*what))
     assert rows(bench) == []
+
+
+@pytest.mark.parametrize("what", [("notice", 1 << 50), ("notice_overflow", 0)])
+def test_what_a_daemon_was_stuck_with_long_ago_is_over_once(what):
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench, auth={"command": "logged_out"})
+    desk.run()
+    beat(bench, auth={"command": "ok"})
+    live(bench, LATE_MS, desk)
+    assert desk.titles == ["mini is stuck", "mini is back", "mini is late"]
+    bench.ask(PurgeRows(*what))  # while it is silent
+    beat(bench, auth={"command": "ok"})
+    desk.run()
+    assert desk.titles[3:] == ["mini is back"]
 
 
 def test_nobody_is_reminded_of_what_is_over():
@@ -592,6 +608,65 @@ def test_what_a_daemon_was_stuck_with_before_a_silence_is_over_with_the_silence(
     beat(bench)
     live(bench, 2_000, desk, daemons=("mini",))
     assert len(desk.got) == 5
+
+
+def stuck_with(*loops: str) -> dict[str, dict[str, int]]:
+    """The loops of a daemon that have stopped."""
+    return {loop: {"agoSec": 100, "limitSec": 10} for loop in loops}
+
+
+def test_whatever_a_daemon_was_stuck_with_is_over_with_its_recovery() -> None:
+    bench, desk = paged()
+    beat(bench)
+    for loop in ("claim", "report"):
+        beat(bench, loops=stuck_with(loop))
+        live(bench, 1_000, desk)
+    assert desk.titles == ["mini is stuck"] * 2
+    beat(bench, loops={})
+    live(bench, 1_000, desk)
+    assert desk.titles[2:] == ["mini is back"] * 2
+    opened, over = ({message.about for message in part} for part in (desk.got[:2], desk.got[2:]))
+    assert opened == over
+    beat(bench, loops=stuck_with("claim"))
+    beat(bench, loops={})
+    live(bench, 2_000, desk)
+    assert len(desk.got) == 6  # only what is new
+
+
+def held_stuck() -> tuple[Bench, Desk]:
+    """A daemon that is stuck for two reasons, one after the other, in quiet hours that last for 19 minutes more."""
+    bench = bench_with(Route(("ops",), quiet=daily("02:00", "03:00")))
+    desk = Desk(bench)
+    beat(bench)
+    for loop in ("claim", "report"):
+        beat(bench, loops=stuck_with(loop))
+        live(bench, 1_000, desk)
+    return bench, desk
+
+
+def test_nobody_hears_after_quiet_hours_what_a_daemon_was_stuck_with_during_them() -> None:
+    bench, desk = held_stuck()
+    beat(bench, loops={})
+    live(bench, HOUR // 2, desk, daemons=("mini",))
+    assert desk.titles == []
+    assert {row.state for row in rows(bench)} == {"folded"}
+
+
+@pytest.mark.parametrize("how", ["forget", "pause"])
+def test_nobody_hears_after_quiet_hours_that_a_daemon_was_stuck_which_its_owner_took_away(how: str) -> None:
+    bench, desk = held_stuck()
+    bench.ask(ForgetDaemon("mini") if how == "forget" else PauseDaemon("mini", paused=True))
+    live(bench, HOUR // 2, desk)
+    assert desk.titles == []
+
+
+def test_what_a_daemon_is_stuck_with_is_told_after_quiet_hours() -> None:
+    bench, desk = held_stuck()
+    for _ in range(HOUR // 2_000):
+        bench.pass_time(1_000)
+        beat(bench, loops=stuck_with("report"))
+    desk.run()
+    assert desk.titles == ["mini is stuck"] * 2
 
 
 def test_one_assistant_that_is_logged_out_does_not_hide_that_another_is() -> None:

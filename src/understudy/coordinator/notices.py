@@ -16,7 +16,9 @@ Theory of operation
    - down: a CRITICAL, and the first reminder. A WARNING that would arrive later than the CRITICAL is folded into it.
    - recovered: rows that are still held back are folded; a RECOVERED goes where the alarm has gone or is on its way,
      without the route's delay. If a digest will report the recovery, only a CRITICAL gets a RECOVERED as well.
-   - its owner paused or forgot the daemon: nothing, but for a channel that joins by key, whose alarm would stay open.
+   - stuck: each reason is an alarm of its own; all of them are over with the next recovery.
+   - its owner paused or forgot the daemon: rows that are still held back are folded. A channel that joins by key, whose
+     alarm would stay open, gets its end.
 5. The last resort. If a rule fails on the facts of an event, `add_plainly` makes a notice of the bare message: no
    change is undone and no notice is dropped because of what is to be said about it.
 
@@ -222,24 +224,30 @@ class OutboxDraft:
         """Its silence is over, and so is what it had been stuck with before."""
         incident = str(event.fields.get("incidentId", ""))
         for channel in self.routes.channels:
-            for story in {incident: None, self._stuck(event.daemon_id, channel): None}:
+            for story in (incident, *self._stuck(event.daemon_id, channel)):
                 if story:
                     self._close(event, channel, story, event.name)
 
     def _taken_away(self, event: Event) -> None:
         """Its owner paused or forgot it: no news to people, but a receiver that joins by key has to close its alarm."""
-        for channel in self.routes.joining:
-            stuck = self._stuck(event.daemon_id, channel) if event.name in TAKEN_AWAY else ""
-            for story in (str(event.fields.get("closedIncidentId", "")), stuck):
-                if story:
+        for channel in self.routes.channels:
+            stuck = self._stuck(event.daemon_id, channel) if event.name in TAKEN_AWAY else ()
+            for story in (str(event.fields.get("closedIncidentId", "")), *stuck):
+                if story and channel in self.routes.joining:
                     self._close(event, channel, story, CLOSED)
+                elif story:
+                    self._fold_held(story, channel, "its owner took it away before it was due")
 
-    def _close(self, event: Event, channel: str, story: str, cause: str) -> None:
+    def _fold_held(self, story: str, channel: str, why: str) -> list[Notice]:
+        """Fold what is held back of a story; the alarms of it that were sent or are on their way."""
         reported = [row for row in self._of_incident(story, channel) if row.level != "recovered"]
         held = [row for row in reported if row.state == "waiting" and (row.cause == REMINDER or is_held(row, self.now))]
         for row in held:
-            self.fold(row, "recovered before it was due")
-        reached = [row for row in reported if row not in held and (row.state != "folded" or row.folded_into)]
+            self.fold(row, why)
+        return [row for row in reported if row not in held and not _is_untold(row)]
+
+    def _close(self, event: Event, channel: str, story: str, cause: str) -> None:
+        reached = self._fold_held(story, channel, "recovered before it was due")
         is_digested = self._digest(event.daemon_id, channel) is not None
         if not reached or (is_digested and all(row.level != "critical" for row in reached)):
             return  # the channel never got it, or a digest reports it; a critical alarm is always taken back
@@ -256,10 +264,12 @@ class OutboxDraft:
     def _of_incident(self, incident_id: str, channel: str) -> list[Notice]:
         return [row for row in self.rows.values() if row.incident_id == incident_id and row.channel == channel]
 
-    def _stuck(self, daemon_id: str, channel: str) -> str:
-        """The story of the last time that it was stuck; "" if it never was."""
-        found = [r for r in self.rows.values() if (r.daemon_id, r.channel, r.cause) == (daemon_id, channel, STUCK)]
-        return max(found, key=lambda row: row.created_at).incident_id if found else ""
+    def _stuck(self, daemon_id: str, channel: str) -> list[str]:
+        """The stories of all that it is stuck with, as far as the channel knows: their end was not reported yet."""
+        rows = [row for row in self.rows.values() if (row.daemon_id, row.channel) == (daemon_id, channel)]
+        over = {row.incident_id for row in rows if row.level == "recovered"}
+        stuck = [row for row in rows if row.cause == STUCK and not _is_untold(row)]
+        return [story for story in dict.fromkeys(row.incident_id for row in stuck) if story not in over]
 
     def _digest(self, daemon_id: str, channel: str) -> Notice | None:
         """The one that waits; a channel that joins by key gets each silence and its end instead."""
@@ -310,6 +320,11 @@ class OutboxDraft:
 def _calm(digest: Notice, until: int) -> str:
     """The facts of a digest: how long it waits for calm, for `due_at` may become the end of quiet hours."""
     return facts_of(pauseMs=until - digest.created_at)
+
+
+def _is_untold(notice: Notice) -> bool:
+    """True if it was folded and no other message says it."""
+    return notice.state == "folded" and not notice.folded_into
 
 
 def is_of(daemon_id: str, patterns: tuple[str, ...]) -> bool:
