@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tests.hub.conftest import Bench
 from tests.hub.desk import DOWN_MS, LATE_MS, Desk, be_late_once, beat, bench_with, live, rows
 from understudy.coordinator.changes import Event
-from understudy.coordinator.notices import LOUD, STORY, WITHOUT_NOTICE, makes_notice
+from understudy.coordinator.notices import CALM_MS, LOUD, STORY, WITHOUT_NOTICE, makes_notice
 from understudy.coordinator.nouns import Incident, Notice, Policy
 from understudy.coordinator.outbox import CRITICAL_WAIT_MS
 from understudy.coordinator.routes import Maintenance, Route, Routes
@@ -17,7 +17,7 @@ from understudy.hub.alarm import RingAlarm
 from understudy.hub.daemons import ConfigureDaemon, ForgetDaemon, PauseDaemon
 from understudy.hub.incidents import AcknowledgeIncident, SnoozeIncident
 from understudy.hub.messages import NoticeStory, message_of
-from understudy.hub.outbox import Outgoing, ResendNotice
+from understudy.hub.outbox import Outgoing, ResendNotice, SettleNotice, TakeNotice
 from understudy.hub.retention import PurgeRows
 from understudy.notify.base import ChannelSettings, Later, Refused, Sent
 from understudy.store.queries import ABOUT_DAEMON_MAX
@@ -480,6 +480,65 @@ def test_flapping_is_told_once_with_a_digest_when_it_is_calm():
     assert "6 times" in desk.got[7].text
     live(bench, DOWN_MS, desk)
     assert desk.got[8].level == "warning"
+
+
+def flapping() -> tuple[Bench, Desk]:
+    """A daemon that has just been told to be flapping, and a digest that waits."""
+    bench = bench_with()
+    desk = Desk(bench)
+    for _ in range(4):
+        be_late_once(bench, desk)
+    assert desk.titles[6:] == ["mini keeps falling silent"]
+    desk.got.clear()
+    return bench, desk
+
+
+def test_a_daemon_that_is_down_is_not_told_to_be_calm_before_it_was_back_for_half_an_hour():
+    bench, desk = flapping()
+    live(bench, DOWN_MS, desk)
+    assert desk.titles == ["mini is down"]
+    for _ in range(40):
+        bench.pass_time(60_000)
+        desk.run()
+    beat(bench)
+    live(bench, CALM_MS - 60_000, desk, daemons=("mini",))
+    assert desk.titles == ["mini is down", "mini is back"]
+    live(bench, 120_000, desk, daemons=("mini",))
+    assert desk.titles[2:] == ["mini is calm again"]
+
+
+@pytest.mark.parametrize("how", ["forget", "pause"])
+def test_a_daemon_that_its_owner_took_away_is_not_told_to_be_calm(how: str) -> None:
+    bench, desk = flapping()
+    bench.ask(ForgetDaemon("mini") if how == "forget" else PauseDaemon("mini", paused=True))
+    for _ in range(40):
+        bench.pass_time(60_000)
+        desk.run()
+    assert desk.titles == []
+    assert [row.state for row in rows(bench, cause="digest")] == ["folded"]
+
+
+def test_a_flapping_daemon_that_was_stuck_is_told_to_be_back() -> None:
+    bench, desk = flapping()
+    beat(bench, loops=stuck_with("claim"))
+    desk.run()
+    beat(bench, loops={})
+    live(bench, 2_000, desk, daemons=("mini",))
+    assert desk.titles == ["mini is stuck", "mini is back"]
+
+
+def test_a_silence_that_begins_while_a_digest_is_sent_is_told() -> None:
+    bench, desk = flapping()
+    live(bench, CALM_MS - 65_000, desk, daemons=("mini",))
+    bench.pass_time(LATE_MS - 1_000)  # silent since then, and not late yet
+    (outgoing,) = bench.ask(TakeNotice("ops"))
+    assert outgoing.notice.cause == "digest"
+    bench.pass_time(1_000)
+    bench.ask(SettleNotice(outgoing.notice, Sent("ref")))
+    desk.run()
+    assert rows(bench, id=outgoing.notice.id)[0].state == "sent"
+    assert desk.titles == ["mini keeps falling silent"]  # the fifth time within an hour
+    assert len(rows(bench, cause="digest", state="waiting")) == 1
 
 
 def test_a_flapping_daemon_that_is_down_is_told_all_the_same():

@@ -12,7 +12,8 @@ Theory of operation
    the future. Nothing lives in memory, so a restart loses none of it.
 4. An incident, channel by channel:
    - late: a WARNING. If the daemon is flapping (FLAPS incidents within FLAP_WINDOW_MS) it is one notice about that, and
-     a digest that each further incident puts off. A channel that joins by key (`Routes.joining`) gets each WARNING.
+     a digest that each further incident and its end put off. A channel that joins by key (`Routes.joining`) gets each
+     WARNING.
    - down: a CRITICAL, and the first reminder. A WARNING that would arrive later than the CRITICAL is folded into it.
    - recovered: rows that are still held back are folded; a RECOVERED goes where the alarm has gone or is on its way,
      without the route's delay. If a digest will report the recovery, only a CRITICAL gets a RECOVERED as well.
@@ -63,10 +64,12 @@ INFORMED = frozenset(
 AUTH_FAILED = "daemon.auth_failed"
 WITHOUT_NOTICE = frozenset({"lease.expired", "lease.lost", "task.failed", "hub.gap", "daemon.stretched", "notice.dead"})
 REMINDER, DIGEST, FLAPPING, CLOSED = "reminder", "digest", "flapping", "closed"
+DIGESTED = frozenset({LATE, FLAPPING})  # what a digest says the end of
 FLAPS = 4  # so many incidents of a daemon ...
 FLAP_WINDOW_MS = 3_600_000  # ... within an hour are flapping: one notice, then a digest
 CALM_MS = 1_800_000  # a digest is sent after this time without another incident
 DIGEST_WITHIN_MS = 6 * 3_600_000  # at the latest
+AWAY = "its owner took the daemon away before it was due"  # why a notice was folded
 FACTS_BYTES_MAX = 65_536
 CUT_CHARS = 4_000
 
@@ -188,8 +191,7 @@ class OutboxDraft:
         for channel, route in self._routes_for("warning", event.daemon_id):
             digest = self._digest(event.daemon_id, channel)
             if digest is not None:
-                until = min(self.now.wall + CALM_MS, digest.created_at + DIGEST_WITHIN_MS)
-                self.put(replace(digest, facts=_calm(digest, until), next_at=until, due_at=until))
+                self._put_off(digest)
             elif self._flaps.get(event.daemon_id, 0) >= FLAPS and channel not in self.routes.joining:
                 self._flapping(event, channel, route)
             else:
@@ -205,6 +207,10 @@ class OutboxDraft:
         until = self.now.wall + CALM_MS
         later = replace(reported, id=notice_id(DIGEST, incident, channel), cause=DIGEST, level="info", incident_id="")
         self.add(replace(later, facts=_calm(later, until), next_at=until, due_at=until))
+
+    def _put_off(self, digest: Notice) -> None:
+        until = min(self.now.wall + CALM_MS, digest.created_at + DIGEST_WITHIN_MS)
+        self.put(replace(digest, facts=_calm(digest, until), next_at=until, due_at=until))
 
     def _down(self, event: Event) -> None:
         incident = str(event.fields.get("incidentId", ""))
@@ -227,6 +233,9 @@ class OutboxDraft:
             for story in (incident, *self._stuck(event.daemon_id, channel)):
                 if story:
                     self._close(event, channel, story, event.name)
+            digest = self._digest(event.daemon_id, channel)
+            if incident and digest is not None:
+                self._put_off(digest)
 
     def _taken_away(self, event: Event) -> None:
         """Its owner paused or forgot it: no news to people, but a receiver that joins by key has to close its alarm."""
@@ -236,7 +245,7 @@ class OutboxDraft:
                 if story and channel in self.routes.joining:
                     self._close(event, channel, story, CLOSED)
                 elif story:
-                    self._fold_held(story, channel, "its owner took it away before it was due")
+                    self._fold_held(story, channel, AWAY)
 
     def _fold_held(self, story: str, channel: str, why: str) -> list[Notice]:
         """Fold what is held back of a story; the alarms of it that were sent or are on their way."""
@@ -249,7 +258,7 @@ class OutboxDraft:
     def _close(self, event: Event, channel: str, story: str, cause: str) -> None:
         reached = self._fold_held(story, channel, "recovered before it was due")
         is_digested = self._digest(event.daemon_id, channel) is not None
-        if not reached or (is_digested and all(row.level != "critical" for row in reached)):
+        if not reached or (is_digested and all(row.cause in DIGESTED for row in reached)):
             return  # the channel never got it, or a digest reports it; a critical alarm is always taken back
         route = route_of(self.routes, channel, event.daemon_id)
         row = self._row(event, channel, replace(route, delay_ms=0), "recovered")
@@ -272,11 +281,12 @@ class OutboxDraft:
         return [story for story in dict.fromkeys(row.incident_id for row in stuck) if story not in over]
 
     def _digest(self, daemon_id: str, channel: str) -> Notice | None:
-        """The one that waits; a channel that joins by key gets each silence and its end instead."""
+        """The one that waits and is not being sent; a channel that joins by key gets each silence and its end instead."""
         if channel in self.routes.joining:
             return None
         for row in self.rows.values():
-            if (row.cause, row.daemon_id, row.channel, row.state) == (DIGEST, daemon_id, channel, "waiting"):
+            is_waiting = row.state == "waiting" and row.taken_until <= self.now.wall
+            if is_waiting and (row.cause, row.daemon_id, row.channel) == (DIGEST, daemon_id, channel):
                 return row
         return None
 

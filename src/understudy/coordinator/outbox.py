@@ -12,8 +12,8 @@ transaction each. What is taken carries `taken_until`: another hub leaves it alo
 
 `choose` decides on the rows that are due, in this order:
 1. Judge each row (`_judged`). A reminder, or an alarm that a route held back, is folded if its incident is over or
-   acknowledged, and put off if it is snoozed. Any notice is put off by a window (quiet hours, maintenance) that has
-   begun since, a reminder also by the expected sleep of its daemon.
+   acknowledged, and put off if it is snoozed. A digest is put off while its daemon is silent. Any notice is put off by
+   a window (quiet hours, maintenance) that has begun since, a reminder also by the expected sleep of its daemon.
 2. Keep the order. A recovery waits for its alarm and an answer for the one before it (`_earlier`), also if a storm
    carries the earlier one. It waits 1 ms longer than the other, however often that one is put off.
 3. Find the place (`_place`). A recovery changes the message of its alarm, or answers it in a thread where the alarm
@@ -45,7 +45,10 @@ from understudy.backoff import dice_of, doubled_ms, spread
 from understudy.coordinator import daily_windows
 from understudy.coordinator.answers import changed_again
 from understudy.coordinator.changes import Change, make_event
+from understudy.coordinator.health import SILENT, STOPPED
 from understudy.coordinator.notices import (
+    AWAY,
+    CALM_MS,
     DIGEST,
     LOUD,
     REMINDER,
@@ -56,7 +59,7 @@ from understudy.coordinator.notices import (
     reminder_after,
     route_of,
 )
-from understudy.coordinator.nouns import Incident, Notice, Now
+from understudy.coordinator.nouns import Daemon, Incident, Notice, Now
 from understudy.coordinator.routes import LEVEL_RANKS, Route, Routes
 
 REASON_CHARS_MAX = 300
@@ -95,7 +98,7 @@ class OutboxFacts(Struct, frozen=True):
     incidents: Mapping[str, Incident]
     recent: Sequence[Notice]  # alarms and storms that the channel got within the window, oldest first
     routes: Routes = Routes()
-    sleeps: Mapping[str, str] = {}  # the windows of expected sleep of daemons that reminders are about
+    daemons: Mapping[str, Daemon] = {}  # that reminders and digests are about
 
 
 def choose(due: Iterable[Notice], known: OutboxFacts, now: Now) -> NextMessage:
@@ -194,14 +197,24 @@ def _judged(row: Notice, known: OutboxFacts, now: Now) -> Notice:
             return replace(row, state="folded", last_error="acknowledged or recovered before it was due")
         if incident.snoozed_until > now.wall:
             return replace(row, next_at=incident.snoozed_until, due_at=incident.snoozed_until)
+    if row.cause == DIGEST:
+        daemon = known.daemons.get(row.daemon_id)
+        if daemon is None or daemon.paused:
+            return replace(row, state="folded", last_error=AWAY)
+        if daemon.state in SILENT or daemon.state == STOPPED:
+            return _put_off_until(row, now.wall + CALM_MS)
     if row.kind == "notice" and not row.part and row.cause != STORM and row.state == "waiting":
         until = _held_until(row, known, now)
         if until > now.wall:  # it was put off until now, or tried before the window began; or the clock was set
-            return replace(row, next_at=until, due_at=row.due_at if row.attempts else until)
+            return _put_off_until(row, until)
     first = _earlier(row, known.siblings)
     if first is not None:
         return replace(row, next_at=max(first.next_at, first.taken_until, now.wall) + 1)
     return row
+
+
+def _put_off_until(row: Notice, until: int) -> Notice:
+    return replace(row, next_at=until, due_at=row.due_at if row.attempts else until)
 
 
 def _held_until(row: Notice, known: OutboxFacts, now: Now) -> int:
@@ -211,7 +224,8 @@ def _held_until(row: Notice, known: OutboxFacts, now: Now) -> int:
     if row.level == "recovered":
         return until
     if row.cause == REMINDER:
-        sleeps = known.sleeps.get(row.daemon_id, daily_windows.NONE)
+        daemon = known.daemons.get(row.daemon_id)
+        sleeps = daemon.expected_sleep if daemon else daily_windows.NONE
         until = max(until, now.wall + daily_windows.left_ms(sleeps, now.wall))
     return max(until, min(row.created_at + _pause_ms(row, route), row.due_at))
 

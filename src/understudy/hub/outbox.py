@@ -11,6 +11,7 @@ from understudy.coordinator import answers, outbox
 from understudy.coordinator.changes import Decision, Draft, Event
 from understudy.coordinator.links import LINK_KEPT_MS
 from understudy.coordinator.notices import (
+    DIGEST,
     FLAP_WINDOW_MS,
     LATE,
     LOUD,
@@ -120,9 +121,9 @@ class TakeNotice(Operation):
         needs.outboxes.add(self.channel)
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
-        """The stories of what is due, and the daemons of reminders."""
+        """The stories of what is due, and the daemons of reminders and digests."""
         for row in work.outboxes[self.channel].due:
-            if row.cause == REMINDER:
+            if row.cause in (REMINDER, DIGEST):
                 needs.row(Daemon, row.daemon_id)
             if row.incident_id:
                 needs.row(Incident, row.incident_id)
@@ -142,8 +143,8 @@ class TakeNotice(Operation):
         due = [row for row in (work.rows[Notice].get(r.id, r) for r in found.due) if row and row.state == "waiting"]
         siblings = [row for row in work.rows[Notice].values() if row is not None]
         incidents = {row.id: row for row in work.rows[Incident].values() if row is not None}
-        sleeps = {row.id: row.expected_sleep for row in work.rows[Daemon].values() if row is not None}
-        facts = outbox.OutboxFacts(siblings, incidents, found.recent, work.policy.routes, sleeps)
+        daemons = {row.id: row for row in work.rows[Daemon].values() if row is not None}
+        facts = outbox.OutboxFacts(siblings, incidents, found.recent, work.policy.routes, daemons)
         chosen = outbox.choose(due, facts, now)
         if chosen.notice is None:
             return Decision(save=chosen.save)
