@@ -11,7 +11,7 @@ Each channel has one loop (hub/delivery.py), which takes one message, sends it a
 transaction each. What is taken carries `taken_until`: another hub leaves it alone until then, and may send it after.
 
 `choose` decides on the rows that are due, in this order:
-1. Judge each row (`_judged`). A reminder, or an alarm that a route held back, is folded if its incident is over or
+1. Judge each row (due_notices.py). A reminder, or an alarm that a route held back, is folded if its incident is over or
    acknowledged, and put off if it is snoozed. A digest is put off while its daemon is silent. Any notice is put off by
    a window (quiet hours, maintenance) that has begun since, a reminder also by the expected sleep of its daemon.
 2. Keep the order. A recovery waits for its alarm and an answer for the one before it (`_earlier`), also if a storm
@@ -42,28 +42,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.backoff import dice_of, doubled_ms, spread
-from understudy.coordinator import daily_windows
+from understudy.coordinator import due_notices
 from understudy.coordinator.answers import changed_again
 from understudy.coordinator.changes import Change, make_event
-from understudy.coordinator.health import SILENT, STOPPED
-from understudy.coordinator.notices import (
-    AWAY,
-    CALM_MS,
-    DIGEST,
-    LOUD,
-    REMINDER,
-    facts_of,
-    held_by_windows_ms,
-    notice_id,
-    read_facts,
-    reminder_after,
-    route_of,
-)
+from understudy.coordinator.notices import REMINDER, facts_of, notice_id, read_facts, reminder_after
 from understudy.coordinator.nouns import Daemon, Incident, Notice, Now
-from understudy.coordinator.routes import LEVEL_RANKS, Route, Routes
+from understudy.coordinator.routes import LEVEL_RANKS, Routes
 
 REASON_CHARS_MAX = 300
-STORM = "storm"
+STORM = due_notices.STORM
 STORM_MESSAGES_MAX = 5  # within STORM_WINDOW_MS; what is beyond them is a storm
 STORM_WINDOW_MS = 30_000
 # A storm with a critical notice in it does not wait for the end of the window: the first one is sent at once, then one
@@ -187,56 +174,12 @@ def is_same_take(row: Notice, taken: Notice) -> bool:
 
 
 def _judged(row: Notice, known: OutboxFacts, now: Now) -> Notice:
-    """The row, or what it has become: folded, put off, or done with."""
-    if row.kind == "progress" and row.sent_at and not row.ref:
-        return replace(row, state="sent")  # this service cannot change a message
-    incident = known.incidents.get(row.incident_id)
-    was_held = not row.attempts and row.due_at > row.created_at and row.level in LOUD
-    if row.cause == REMINDER or (was_held and incident is not None):
-        if incident is None or incident.state == "recovered" or incident.acknowledged_by:
-            return replace(row, state="folded", last_error="acknowledged or recovered before it was due")
-        if incident.snoozed_until > now.wall:
-            return replace(row, next_at=incident.snoozed_until, due_at=incident.snoozed_until)
-    if row.cause == DIGEST:
-        daemon = known.daemons.get(row.daemon_id)
-        if daemon is None or daemon.paused:
-            return replace(row, state="folded", last_error=AWAY)
-        if daemon.state in SILENT or daemon.state == STOPPED:
-            return _put_off_until(row, now.wall + CALM_MS)
-    if row.kind == "notice" and not row.part and row.cause != STORM and row.state == "waiting":
-        until = _held_until(row, known, now)
-        if until > now.wall:  # it was put off until now, or tried before the window began; or the clock was set
-            return _put_off_until(row, until)
-    first = _earlier(row, known.siblings)
-    if first is not None:
-        return replace(row, next_at=max(first.next_at, first.taken_until, now.wall) + 1)
-    return row
-
-
-def _put_off_until(row: Notice, until: int) -> Notice:
-    return replace(row, next_at=until, due_at=row.due_at if row.attempts else until)
-
-
-def _held_until(row: Notice, known: OutboxFacts, now: Now) -> int:
-    """The instant until which windows hold a notice, or what is left of its pause; up to now: nothing does."""
-    route = route_of(known.routes, row.channel, row.daemon_id, row.level)
-    until = now.wall + held_by_windows_ms(known.routes, route, row.level, row.daemon_id, now.wall)
-    if row.level == "recovered":
-        return until
-    if row.cause == REMINDER:
-        daemon = known.daemons.get(row.daemon_id)
-        sleeps = daemon.expected_sleep if daemon else daily_windows.NONE
-        until = max(until, now.wall + daily_windows.left_ms(sleeps, now.wall))
-    return max(until, min(row.created_at + _pause_ms(row, route), row.due_at))
-
-
-def _pause_ms(row: Notice, route: Route) -> int:
-    """For how long a notice waits in any case, counted from when it was made."""
-    if row.cause == REMINDER:
-        return int(read_facts(row).get("everyMs", 0))
-    if row.cause == DIGEST:
-        return int(read_facts(row).get("pauseMs", row.due_at - row.created_at))
-    return route.delay_ms
+    """The row, or what it has become; one that is to be sent may have to wait for another one."""
+    judged = due_notices.judged(
+        row, known.incidents.get(row.incident_id), known.daemons.get(row.daemon_id), known.routes, now
+    )
+    first = _earlier(row, known.siblings) if judged is row else None
+    return replace(row, next_at=max(first.next_at, first.taken_until, now.wall) + 1) if first else judged
 
 
 def _earlier(row: Notice, siblings: Iterable[Notice]) -> Notice | None:
