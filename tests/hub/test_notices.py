@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -467,6 +469,25 @@ def test_a_receiver_that_joins_by_key_closes_the_alarm_of_a_daemon_that_its_owne
     live(bench, 5_000, desk)
     assert [(message.level, message.title) for message in desk.got] == [("recovered", "The incident of mini is closed")]
     assert {message.about for message in desk.got} == opened
+
+
+@pytest.mark.parametrize(
+    ("route", "more"),
+    [
+        (Route(("pager",), quiet=daily("02:00", "07:00")), {}),
+        (Route(("pager",)), {"maintenance": (Maintenance(("mini",), daily("02:41", "07:00")),)}),
+    ],
+)
+def test_nothing_holds_the_end_of_an_alarm_that_stays_open_at_its_receiver(route: Route, more: dict[str, Any]) -> None:
+    bench = bench_with(route, channels=("pager",), joining=("pager",), **more)
+    desk = Desk(bench, "pager", kind="webhook")
+    beat(bench)
+    live(bench, DOWN_MS, desk)
+    opened = {message.about for message in desk.got}
+    live(bench, 60_000, desk)  # maintenance has begun
+    beat(bench)
+    live(bench, 2_000, desk, daemons=("mini",))
+    assert (desk.got[-1].level, {desk.got[-1].about}) == ("recovered", opened)
 
 
 def test_flapping_is_told_once_with_a_digest_when_it_is_calm():

@@ -60,7 +60,7 @@ def _held_until(row: Notice, daemon: Daemon | None, routes: Routes, now: Now) ->
     if row.cause == DIGEST and daemon is not None and (daemon.state in SILENT or daemon.state == STOPPED):
         return now.wall + CALM_MS
     route = route_of(routes, row.channel, row.daemon_id, row.level)
-    until = now.wall + held_by_windows_ms(routes, route, row.level, row.daemon_id, now.wall)
+    until = now.wall + held_by_windows_ms(routes, route, row.channel, row.level, row.daemon_id, now.wall)
     if row.level == "recovered":
         return until
     if row.cause == REMINDER and daemon is not None:

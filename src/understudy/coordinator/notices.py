@@ -304,7 +304,7 @@ class OutboxDraft:
                     yield channel, route
 
     def _row(self, event: Event, channel: str, route: Route, level: str) -> Notice:
-        held_ms = held_by_windows_ms(self.routes, route, level, event.daemon_id, self.now.wall)
+        held_ms = held_by_windows_ms(self.routes, route, channel, level, event.daemon_id, self.now.wall)
         due_at = self.now.wall + max(route.delay_ms, held_ms)
         facts = facts_of(message=event.message, **event.fields)
         incident = str(event.fields.get("incidentId", ""))
@@ -354,8 +354,13 @@ def route_of(routes: Routes, channel: str, daemon_id: str, level: str = "") -> R
     return next((r for r in found if rank >= LEVEL_RANKS[r.level]), found[0] if found else Route((channel,)))
 
 
-def held_by_windows_ms(routes: Routes, route: Route, level: str, daemon_id: str, wall: int) -> int:
-    """Milliseconds that quiet hours and maintenance still hold a notice, consecutive ones included; 0: not now."""
+def held_by_windows_ms(routes: Routes, route: Route, channel: str, level: str, daemon_id: str, wall: int) -> int:
+    """Milliseconds that quiet hours and maintenance still hold a notice, consecutive ones included; 0: not now.
+
+    Nothing holds the end of an alarm that stays open at its receiver until then.
+    """
+    if level == "recovered" and channel in routes.joining:
+        return 0
     at, latest = wall, wall + daily_windows.DAYS_MAX * 86_400_000
     while at < latest:
         left = 0 if level == "critical" else daily_windows.left_ms(route.quiet, at)
