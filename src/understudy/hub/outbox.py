@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from understudy.coordinator import answers, outbox
 from understudy.coordinator.changes import Decision, Draft, Event
-from understudy.coordinator.links import LINK_KEPT_MS
+from understudy.coordinator.links import LINK_KEPT_MS, subject_of_answer
 from understudy.coordinator.notices import (
     DIGEST,
     FLAP_WINDOW_MS,
@@ -20,6 +20,7 @@ from understudy.coordinator.notices import (
     OutboxDraft,
     makes_notice,
     once_each,
+    read_facts,
 )
 from understudy.coordinator.nouns import Daemon, Incident, Link, Notice, Now, Progress, Task
 from understudy.errors import BadRequestError, ConflictError, NotFoundError
@@ -159,7 +160,7 @@ class TakeNotice(Operation):
             return (), ()
         subjects: tuple[tuple[str, str], ...] = ()
         if notice.kind == "answer":
-            subjects = (("read", notice.task_id),)
+            subjects = (("read", subject_of_answer(notice.task_id, read_facts(notice).get(answers.ASKED_AT))),)
         elif notice.level in LOUD and notice.incident_id.startswith("incident-"):
             subjects = (("acknowledge", notice.incident_id), ("snooze", notice.incident_id))
         secrets = tuple((purpose, work.ids.secret(LINK_PREFIX)) for purpose, _ in subjects)
