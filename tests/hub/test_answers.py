@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.hub.desk import Desk, beat, bench_with, live, rows
+from tests.hub.desk import Desk, Said, beat, bench_with, live, rows
 from understudy.coordinator.answers import add_answer
 from understudy.coordinator.changes import Event
 from understudy.coordinator.notices import OutboxDraft
@@ -309,6 +309,29 @@ def test_a_link_to_an_answer_shows_the_answer_of_no_other_task():
     assert shown(asker.desk.got[0]) == "Secret."
     with pytest.raises(NotFoundError):
         shown(first)
+
+
+@pytest.mark.parametrize(("parts", "at"), [(1, 0), (3, 0), (3, 1)])
+def test_an_answer_that_changes_while_it_is_sent_is_not_lost(parts: int, at: int, monkeypatch: Any) -> None:
+    asker = Asker()
+    asker.desk.parts = parts
+    asker.claim()
+    asker.report(success=False, output=None, error="too long", failure=FailureBody("timed_out", final=True))
+    take = asker.desk._take
+
+    def taken(said: Said) -> Any:
+        if len(asker.desk.tried) == at:
+            asker.report()
+        return take(said)
+
+    monkeypatch.setattr(asker.desk, "_take", taken)
+    asker.wait(8_000)
+    told = [(said.part, said.message.text, said.message.edits) for said in asker.desk.tried]
+    assert told == [
+        *((part, "This failed: too long", "") for part in range(at + 1)),
+        *((part, "Fine.", "ref-1") for part in range(parts)),
+    ]
+    assert [row.state for row in rows(asker.bench, kind="answer")] == ["sent"]
 
 
 def test_the_same_event_again_adds_nothing():

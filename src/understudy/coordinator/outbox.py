@@ -24,7 +24,7 @@ transaction each. What is taken carries `taken_until`: another hub leaves it alo
    has reported would never reach it.
 5. Take the oldest of the most important kind: notices, tests, answers, progress.
 
-Afterwards `sent`, `put_off` or `dead`. A status message whose facts changed while it was sent is due again; a reminder
+Afterwards `sent`, `put_off` or `dead`. A message whose facts changed while it was sent is due again; a reminder
 that was sent or given up, by itself or in a storm, makes the next one. A message is given up after GIVE_UP_AFTER_MS,
 but never before TRIES_MIN tries: a hub that was off for days has not tried for days.
 
@@ -217,16 +217,23 @@ def _place(row: Notice, siblings: Iterable[Notice]) -> tuple[str, str]:
 # ---- afterwards
 
 
+def has_changed(row: Notice, taken: Notice) -> bool:
+    """True if a message to a submitter says something else by now than what was taken to be sent."""
+    return row.kind != "notice" and row.facts != taken.facts
+
+
 def arrived(
     row: Notice, taken: Notice, parts: int, ref: str, remark: str, members: Iterable[Notice], now: Now
 ) -> Change[Notice]:
     """A part of it has arrived; with the last one it is sent, and so are `members`, the rows that a storm contains."""
     remark = remark[:REASON_CHARS_MAX]
+    if has_changed(row, taken):
+        return Change(_said_before(row, ref, now))
     if row.part + 1 < parts:
         return Change(part_sent(row, ref, now))
     if remark and row.kind == "test":  # its owner asked whether it arrives
         return with_dead_event(dead(row, remark), now)
-    there, *more = sent(row, taken, ref, now)
+    there, *more = sent(row, ref, now)
     for member in members:
         more += (replace(member, state="sent", sent_at=now.wall, ref=there.ref), *next_reminder(member, now.wall))
     return Change(replace(there, last_error=remark), tuple(more))
@@ -257,8 +264,8 @@ def part_sent(row: Notice, ref: str, now: Now) -> Notice:
     return replace(row, part=row.part + 1, ref=_ref_after(row, ref), taken_until=now.wall + TAKEN_MS)
 
 
-def sent(row: Notice, taken: Notice, ref: str, now: Now) -> tuple[Notice, ...]:
-    """It has arrived as a whole; a status that has changed meanwhile is sent again, a reminder has a next one."""
+def sent(row: Notice, ref: str, now: Now) -> tuple[Notice, ...]:
+    """It has arrived as a whole; a reminder has a next one."""
     there = replace(
         row,
         state="sent",
@@ -268,9 +275,13 @@ def sent(row: Notice, taken: Notice, ref: str, now: Now) -> tuple[Notice, ...]:
         last_error="",
         sent_at=now.wall,
     )
-    if row.kind == "progress" and row.facts != taken.facts:
-        return (changed_again(there, row.cause, row.facts, now.wall),)
     return there, *next_reminder(row, now.wall)
+
+
+def _said_before(row: Notice, ref: str, now: Now) -> Notice:
+    """What has arrived, or a part of it, is what it said before it changed: it is sent again from its beginning."""
+    there = replace(row, ref=_ref_after(row, ref), taken_until=0, last_error="", sent_at=now.wall)
+    return changed_again(there, row.cause, row.facts, now.wall)
 
 
 def _ref_after(row: Notice, ref: str) -> str:
