@@ -15,6 +15,7 @@ from understudy.coordinator.notices import CALM_MS, LOUD, STORY, WITHOUT_NOTICE,
 from understudy.coordinator.nouns import Incident, Notice, Policy
 from understudy.coordinator.outbox import CRITICAL_WAIT_MS
 from understudy.coordinator.routes import Maintenance, Route, Routes
+from understudy.errors import ConflictError
 from understudy.hub.alarm import RingAlarm
 from understudy.hub.daemons import ConfigureDaemon, ForgetDaemon, PauseDaemon
 from understudy.hub.incidents import AcknowledgeIncident, SnoozeIncident
@@ -300,6 +301,82 @@ def test_what_a_daemon_was_stuck_with_long_ago_is_over_once(what):
     beat(bench, auth={"command": "ok"})
     desk.run()
     assert desk.titles[3:] == ["mini is back"]
+
+
+def resent(bench: Bench, desk: Desk, notice: Notice) -> Any:
+    """The answer to an owner who sends it again; what its channel got since is in `desk.got`."""
+    bench.pass_time(1_000)
+    desk.got.clear()
+    (answer,) = bench.ask(ResendNotice(notice.id, "me"))
+    live(bench, 2_000, desk)
+    return answer
+
+
+def refused_alarm(**more: Any) -> tuple[Bench, Desk, Notice]:
+    """A daemon that is down, of which its channel refused the CRITICAL."""
+    bench = bench_with(**more)
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, LATE_MS, desk)
+    desk.says.append(Refused("no_such_channel"))
+    live(bench, DOWN_MS - LATE_MS, desk)
+    (dead,) = rows(bench, state="dead")
+    return bench, desk, dead
+
+
+def test_an_alarm_that_somebody_has_acknowledged_is_sent_again_if_its_owner_asks():
+    bench, desk, dead = refused_alarm()
+    bench.ask(AcknowledgeIncident(dead.incident_id, "me"))
+    assert resent(bench, desk, dead)["success"]
+    assert desk.titles == ["mini is down"]
+
+
+def test_an_alarm_that_waits_for_its_channel_is_sent_though_somebody_acknowledged_it():
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, LATE_MS, desk)
+    bench.pass_time(DOWN_MS - LATE_MS)
+    (row,) = rows(bench, cause="daemon.down")
+    bench.ask(AcknowledgeIncident(row.incident_id, "me"))
+    assert resent(bench, desk, row)["success"]
+    assert desk.titles == ["mini is down"]
+
+
+def test_an_alarm_that_is_over_is_not_sent_again():
+    bench, desk, dead = refused_alarm()
+    beat(bench)
+    live(bench, 2_000, desk, daemons=("mini",))
+    answer = resent(bench, desk, dead)
+    assert isinstance(answer, ConflictError)
+    assert "over" in str(answer)
+    assert desk.titles == []
+    assert rows(bench, id=dead.id) == [dead]
+
+
+def test_what_a_daemon_was_stuck_with_is_not_sent_again_when_it_is_over():
+    bench = bench_with()
+    desk = Desk(bench)
+    desk.says.append(Refused("no_such_channel"))
+    beat(bench, auth={"command": "logged_out"})
+    desk.run()
+    (dead,) = rows(bench, state="dead")
+    assert resent(bench, desk, dead)["success"]
+    assert desk.titles == ["mini is stuck"]
+    bench.store.transaction(lambda tx: tx.save_many([dead]))
+    beat(bench, auth={"command": "ok"})
+    desk.run()
+    assert isinstance(resent(bench, desk, dead), ConflictError)
+
+
+def test_an_escalation_that_somebody_has_acknowledged_is_not_hurried():
+    bench = bench_with(Route(("ops",), delay_ms=60_000))
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, DOWN_MS, desk)
+    (held,) = rows(bench, cause="daemon.down")
+    bench.ask(AcknowledgeIncident(held.incident_id, "me"))
+    assert isinstance(resent(bench, desk, held), ConflictError)
 
 
 def test_nobody_is_reminded_of_what_is_over():

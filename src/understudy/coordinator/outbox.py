@@ -45,7 +45,7 @@ from understudy.backoff import dice_of, doubled_ms, spread
 from understudy.coordinator import due_notices
 from understudy.coordinator.answers import changed_again
 from understudy.coordinator.changes import Change, make_event
-from understudy.coordinator.notices import REMINDER, facts_of, notice_id, read_facts, reminder_after
+from understudy.coordinator.notices import LOUD, REMINDER, facts_of, notice_id, read_facts, reminder_after
 from understudy.coordinator.nouns import Daemon, Incident, Notice, Now
 from understudy.coordinator.routes import LEVEL_RANKS, Routes
 
@@ -321,6 +321,18 @@ def with_dead_event(notice: Notice, now: Now) -> Change[Notice]:
     return Change(notice, (), (event,))
 
 
+def why_not_again(row: Notice, story: Iterable[Notice], incident: Incident | None, daemon: Daemon | None) -> str:
+    """Why an owner cannot send it again; "": there is no reason.
+
+    An alarm that was given up and is over by now would stay open at a receiver that joins by key.
+    """
+    is_told = any((one.channel, one.level) == (row.channel, "recovered") for one in story)
+    is_over = is_told or (incident is not None and incident.state == "recovered")
+    if row.state == "dead" and row.level in LOUD and row.incident_id and is_over:
+        return "what it is about is over"
+    return due_notices.why_moot(row, incident, daemon)
+
+
 def resend(notice: Notice, by: str, now: Now) -> Change[Notice]:
     """An owner sends it again: due at once, unless it is being sent."""
     waiting = again(notice, now) if not notice.taken_until or notice.state == "dead" else notice
@@ -342,8 +354,11 @@ def dead(row: Notice, reason: str) -> Notice:
 
 
 def again(row: Notice, now: Now) -> Notice:
-    """An owner sends it once more."""
-    return replace(row, state="waiting", attempts=0, next_at=now.wall, due_at=now.wall, taken_until=0, last_error="")
+    """An owner sends it once more. One that was tried, or was due by itself, is still none that a route holds back."""
+    attempts, due_at = min(row.attempts, 1), now.wall if row.attempts else min(row.due_at, now.wall)
+    return replace(
+        row, state="waiting", attempts=attempts, next_at=now.wall, due_at=due_at, taken_until=0, last_error=""
+    )
 
 
 def retry_ms(key: str, attempts: int) -> int:

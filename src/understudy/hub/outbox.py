@@ -272,6 +272,15 @@ class ResendNotice(Operation):
         """The row."""
         needs.row(Notice, self.notice_id)
 
+    def more(self, work: WorkingSet, needs: Needs) -> None:
+        """What it is about."""
+        row = work.get(Notice, self.notice_id)
+        if row is not None and row.incident_id:
+            needs.row(Incident, row.incident_id)
+            needs.stories.add((row.incident_id, ""))
+        if row is not None and row.daemon_id:
+            needs.row(Daemon, row.daemon_id)
+
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Due at once."""
         row = work.get(Notice, self.notice_id)
@@ -281,6 +290,11 @@ class ResendNotice(Operation):
             raise ConflictError(f"Notice is {row.state}: there is nothing to send again", "not_resendable")
         if row.channel not in work.policy.routes.channels:
             raise ConflictError(f"There is no channel {row.channel} any more", "no_channel")
+        story = [one for one in work.rows[Notice].values() if one and one.incident_id == row.incident_id]
+        incident, daemon = work.rows[Incident].get(row.incident_id), work.rows[Daemon].get(row.daemon_id)
+        why = outbox.why_not_again(row, story, incident, daemon)
+        if why:
+            raise ConflictError(f"Notice is not sent again: {why}", "not_resendable")
         change = outbox.resend(row, self.by, now)
         return change.decision(NoticeChanged(success=True, notice=notice_json(change.noun)))
 
