@@ -772,6 +772,23 @@ def stuck_with(*loops: str) -> dict[str, dict[str, int]]:
     return {loop: {"agoSec": 100, "limitSec": 10} for loop in loops}
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"loops": stuck_with("claim")}, "its claim loop made no progress for more than 10 s"),
+        ({"auth": {"claude_code": "expired"}}, "claude_code cannot work: expired"),
+    ],
+)
+def test_a_stuck_daemon_is_told_with_the_reason(said: dict[str, Any], reason: str) -> None:
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench)
+    beat(bench, **said)
+    desk.run()
+    assert reason in desk.got[0].text.splitlines()[0]
+    assert "None" not in desk.got[0].text
+
+
 def test_whatever_a_daemon_was_stuck_with_is_over_with_its_recovery() -> None:
     bench, desk = paged()
     beat(bench)
