@@ -29,6 +29,7 @@ def test_a_stopped_loop_makes_a_daemon_stuck_though_its_beats_arrive(hub: Hub) -
         "reason": daemon["reason"],
         "code": "loop_stopped",
         "what": "claim",
+        "limitSec": 120,
     }
     hub.beat(loops=ALIVE).of(200)
     daemon = hub.daemon("mini")

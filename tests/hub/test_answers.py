@@ -7,20 +7,22 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.hub.desk import Desk, beat, bench_with, live, rows
+from tests.hub.desk import Desk, Said, beat, bench_with, live, rows
 from understudy.coordinator.answers import add_answer
 from understudy.coordinator.changes import Event
 from understudy.coordinator.notices import OutboxDraft
 from understudy.coordinator.nouns import Now, Task
 from understudy.coordinator.routes import Routes
-from understudy.errors import BadRequestError
+from understudy.errors import BadRequestError, NotFoundError
 from understudy.hub.claims import ClaimTasks
 from understudy.hub.enqueue import EnqueueTasks
 from understudy.hub.leases import RenewLease
-from understudy.hub.outbox import SettleNotice, TakeNotice
+from understudy.hub.links import shown_by
+from understudy.hub.outbox import ResendNotice, SettleNotice, TakeNotice
 from understudy.hub.results import ReportResult
+from understudy.hub.retention import PurgeRows
 from understudy.hub.task_commands import CommandTask
-from understudy.notify.base import Sent
+from understudy.notify.base import Message, Refused, Sent
 from understudy.wire.tasks import ClaimBody, EnqueueBody, FailureBody, RenewBody, ResultBody
 
 PLACE = {"channel": "ops", "chat": "C1", "thread": "17.5"}
@@ -237,6 +239,99 @@ def test_progress_that_comes_while_its_message_is_sent_is_not_lost():
     asker.wait(4_000)
     assert asker.said == [("progress", "Working on it …\nhalf way")]
     assert asker.desk.got[0].edits == "ref"
+
+
+def reused(asker: Asker, reply_to: Any) -> None:
+    """The task is forgotten before its notices are, and somebody else uses its id."""
+    asker.bench.pass_time(1_000)
+    asker.bench.ask(PurgeRows("task", asker.bench.clock.now_ms()))
+    asker.desk.got.clear()
+    (answer,) = asker.bench.ask(EnqueueTasks([EnqueueBody("Secret?", reply_to=reply_to)], ["t1"], "other"))
+    assert not isinstance(answer, BaseException), answer
+
+
+def test_a_task_whose_id_was_used_before_is_told_in_its_own_place():
+    asker = Asker({"channel": "ops", "chat": "OLD"})
+    asker.claim()
+    asker.wait(3_000)
+    asker.report()
+    asker.wait(5_000)
+    reused(asker, {"channel": "ops", "chat": "NEW"})
+    asker.claim()
+    asker.progress("private")
+    asker.wait(3_000)
+    asker.report(output="Secret.")
+    asker.wait(5_000)
+    assert {message.chat for message in asker.desk.got} == {"NEW"}
+    assert [text for _, text in asker.said] == ["Working on it …\nprivate", "Secret.", "Done."]
+
+
+@pytest.mark.parametrize("name", ["task.cancelled", "takeover.kept", "takeover.interim"])
+def test_a_task_whose_id_was_used_before_has_messages_of_its_own(name: str) -> None:
+    event = Event(1, "info", name, "TaskQueue", "m", {"taskId": "t1"}, "t1")
+    box = OutboxDraft(Routes(("ops",)), Now(9, 9), (), {})
+    for queued_at in (1, 5):
+        add_answer(box, event, Task("t1", reply_to='{"channel":"ops"}', queued_at=queued_at))
+    assert len(box.changed) == 2
+
+
+def test_a_message_of_a_task_that_is_no_more_does_not_tell_the_answer_of_another_one():
+    asker = Asker({"channel": "ops", "chat": "OLD"})
+    asker.desk.says.append(Refused("channel_not_found"))
+    asker.claim()
+    asker.report()
+    asker.wait(1_000)
+    (dead,) = rows(asker.bench, state="dead")
+    reused(asker, None)
+    asker.claim()
+    asker.report(output="Secret.")
+    asker.bench.ask(ResendNotice(dead.id, "me"))
+    asker.wait(1_000)
+    assert asker.said == [("answer", "This task is finished; its result is no longer kept.")]
+
+
+def test_a_link_to_an_answer_shows_the_answer_of_no_other_task():
+    asker = Asker(public_url="https://hub.example")
+
+    def shown(message: Message) -> str:
+        secret = message.link_full.rpartition("/")[2]
+        return asker.bench.store.read(lambda reader: shown_by(reader, secret, asker.bench.clock.now_ms())).text
+
+    asker.claim()
+    asker.report()
+    asker.wait(1_000)
+    (first,) = asker.desk.got
+    assert shown(first) == "Fine."
+    reused(asker, PLACE)
+    asker.claim()
+    asker.report(output="Secret.")
+    asker.wait(1_000)
+    assert shown(asker.desk.got[0]) == "Secret."
+    with pytest.raises(NotFoundError):
+        shown(first)
+
+
+@pytest.mark.parametrize(("parts", "at"), [(1, 0), (3, 0), (3, 1)])
+def test_an_answer_that_changes_while_it_is_sent_is_not_lost(parts: int, at: int, monkeypatch: Any) -> None:
+    asker = Asker()
+    asker.desk.parts = parts
+    asker.claim()
+    asker.report(success=False, output=None, error="too long", failure=FailureBody("timed_out", final=True))
+    take = asker.desk._take
+
+    def taken(said: Said) -> Any:
+        if len(asker.desk.tried) == at:
+            asker.report()
+        return take(said)
+
+    monkeypatch.setattr(asker.desk, "_take", taken)
+    asker.wait(8_000)
+    told = [(said.part, said.message.text, said.message.edits) for said in asker.desk.tried]
+    assert told == [
+        *((part, "This failed: too long", "") for part in range(at + 1)),
+        *((part, "Fine.", "ref-1") for part in range(parts)),
+    ]
+    assert [row.state for row in rows(asker.bench, kind="answer")] == ["sent"]
 
 
 def test_the_same_event_again_adds_nothing():

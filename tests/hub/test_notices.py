@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -9,15 +11,16 @@ from msgspec.structs import replace
 from tests.hub.conftest import Bench
 from tests.hub.desk import DOWN_MS, LATE_MS, Desk, be_late_once, beat, bench_with, live, rows
 from understudy.coordinator.changes import Event
-from understudy.coordinator.notices import LOUD, STORY, WITHOUT_NOTICE, makes_notice
+from understudy.coordinator.notices import CALM_MS, LOUD, STORY, WITHOUT_NOTICE, makes_notice
 from understudy.coordinator.nouns import Incident, Notice, Policy
 from understudy.coordinator.outbox import CRITICAL_WAIT_MS
 from understudy.coordinator.routes import Maintenance, Route, Routes
+from understudy.errors import ConflictError
 from understudy.hub.alarm import RingAlarm
 from understudy.hub.daemons import ConfigureDaemon, ForgetDaemon, PauseDaemon
 from understudy.hub.incidents import AcknowledgeIncident, SnoozeIncident
 from understudy.hub.messages import NoticeStory, message_of
-from understudy.hub.outbox import Outgoing, ResendNotice
+from understudy.hub.outbox import Outgoing, ResendNotice, SettleNotice, TakeNotice
 from understudy.hub.retention import PurgeRows
 from understudy.notify.base import ChannelSettings, Later, Refused, Sent
 from understudy.store.queries import ABOUT_DAEMON_MAX
@@ -271,17 +274,109 @@ def test_a_recovery_is_told_however_old_its_alarm_is(what):
     assert rows(bench) == []
 
 
-def test_it_is_told_that_a_daemon_works_again_however_long_it_was_stuck():
+@pytest.mark.parametrize("what", [("notice", 1 << 50), ("notice_overflow", 0)])
+def test_it_is_told_that_a_daemon_works_again_however_long_it_was_stuck(what):
     bench = bench_with()
     desk = Desk(bench)
     beat(bench, auth={"command": "logged_out"})
     desk.run()
-    bench.ask(PurgeRows("notice", 1 << 50))
+    bench.ask(PurgeRows(*what))
     beat(bench, auth={"command": "ok"})
     desk.run()
     assert desk.titles == ["mini is stuck", "mini is back"]
-    bench.ask(PurgeRows("notice", 1 << 50))
+    bench.ask(PurgeRows(*what))
     assert rows(bench) == []
+
+
+@pytest.mark.parametrize("what", [("notice", 1 << 50), ("notice_overflow", 0)])
+def test_what_a_daemon_was_stuck_with_long_ago_is_over_once(what):
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench, auth={"command": "logged_out"})
+    desk.run()
+    beat(bench, auth={"command": "ok"})
+    live(bench, LATE_MS, desk)
+    assert desk.titles == ["mini is stuck", "mini is back", "mini is late"]
+    bench.ask(PurgeRows(*what))  # while it is silent
+    beat(bench, auth={"command": "ok"})
+    desk.run()
+    assert desk.titles[3:] == ["mini is back"]
+
+
+def resent(bench: Bench, desk: Desk, notice: Notice) -> Any:
+    """The answer to an owner who sends it again; what its channel got since is in `desk.got`."""
+    bench.pass_time(1_000)
+    desk.got.clear()
+    (answer,) = bench.ask(ResendNotice(notice.id, "me"))
+    live(bench, 2_000, desk)
+    return answer
+
+
+def refused_alarm(**more: Any) -> tuple[Bench, Desk, Notice]:
+    """A daemon that is down, of which its channel refused the CRITICAL."""
+    bench = bench_with(**more)
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, LATE_MS, desk)
+    desk.says.append(Refused("no_such_channel"))
+    live(bench, DOWN_MS - LATE_MS, desk)
+    (dead,) = rows(bench, state="dead")
+    return bench, desk, dead
+
+
+def test_an_alarm_that_somebody_has_acknowledged_is_sent_again_if_its_owner_asks():
+    bench, desk, dead = refused_alarm()
+    bench.ask(AcknowledgeIncident(dead.incident_id, "me"))
+    assert resent(bench, desk, dead)["success"]
+    assert desk.titles == ["mini is down"]
+
+
+def test_an_alarm_that_waits_for_its_channel_is_sent_though_somebody_acknowledged_it():
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, LATE_MS, desk)
+    bench.pass_time(DOWN_MS - LATE_MS)
+    (row,) = rows(bench, cause="daemon.down")
+    bench.ask(AcknowledgeIncident(row.incident_id, "me"))
+    assert resent(bench, desk, row)["success"]
+    assert desk.titles == ["mini is down"]
+
+
+def test_an_alarm_that_is_over_is_not_sent_again():
+    bench, desk, dead = refused_alarm()
+    beat(bench)
+    live(bench, 2_000, desk, daemons=("mini",))
+    answer = resent(bench, desk, dead)
+    assert isinstance(answer, ConflictError)
+    assert "over" in str(answer)
+    assert desk.titles == []
+    assert rows(bench, id=dead.id) == [dead]
+
+
+def test_what_a_daemon_was_stuck_with_is_not_sent_again_when_it_is_over():
+    bench = bench_with()
+    desk = Desk(bench)
+    desk.says.append(Refused("no_such_channel"))
+    beat(bench, auth={"command": "logged_out"})
+    desk.run()
+    (dead,) = rows(bench, state="dead")
+    assert resent(bench, desk, dead)["success"]
+    assert desk.titles == ["mini is stuck"]
+    bench.store.transaction(lambda tx: tx.save_many([dead]))
+    beat(bench, auth={"command": "ok"})
+    desk.run()
+    assert isinstance(resent(bench, desk, dead), ConflictError)
+
+
+def test_an_escalation_that_somebody_has_acknowledged_is_not_hurried():
+    bench = bench_with(Route(("ops",), delay_ms=60_000))
+    desk = Desk(bench)
+    beat(bench)
+    live(bench, DOWN_MS, desk)
+    (held,) = rows(bench, cause="daemon.down")
+    bench.ask(AcknowledgeIncident(held.incident_id, "me"))
+    assert isinstance(resent(bench, desk, held), ConflictError)
 
 
 def test_nobody_is_reminded_of_what_is_over():
@@ -453,6 +548,25 @@ def test_a_receiver_that_joins_by_key_closes_the_alarm_of_a_daemon_that_its_owne
     assert {message.about for message in desk.got} == opened
 
 
+@pytest.mark.parametrize(
+    ("route", "more"),
+    [
+        (Route(("pager",), quiet=daily("02:00", "07:00")), {}),
+        (Route(("pager",)), {"maintenance": (Maintenance(("mini",), daily("02:41", "07:00")),)}),
+    ],
+)
+def test_nothing_holds_the_end_of_an_alarm_that_stays_open_at_its_receiver(route: Route, more: dict[str, Any]) -> None:
+    bench = bench_with(route, channels=("pager",), joining=("pager",), **more)
+    desk = Desk(bench, "pager", kind="webhook")
+    beat(bench)
+    live(bench, DOWN_MS, desk)
+    opened = {message.about for message in desk.got}
+    live(bench, 60_000, desk)  # maintenance has begun
+    beat(bench)
+    live(bench, 2_000, desk, daemons=("mini",))
+    assert (desk.got[-1].level, {desk.got[-1].about}) == ("recovered", opened)
+
+
 def test_flapping_is_told_once_with_a_digest_when_it_is_calm():
     bench = bench_with()
     desk = Desk(bench)
@@ -464,6 +578,65 @@ def test_flapping_is_told_once_with_a_digest_when_it_is_calm():
     assert "6 times" in desk.got[7].text
     live(bench, DOWN_MS, desk)
     assert desk.got[8].level == "warning"
+
+
+def flapping() -> tuple[Bench, Desk]:
+    """A daemon that has just been told to be flapping, and a digest that waits."""
+    bench = bench_with()
+    desk = Desk(bench)
+    for _ in range(4):
+        be_late_once(bench, desk)
+    assert desk.titles[6:] == ["mini keeps falling silent"]
+    desk.got.clear()
+    return bench, desk
+
+
+def test_a_daemon_that_is_down_is_not_told_to_be_calm_before_it_was_back_for_half_an_hour():
+    bench, desk = flapping()
+    live(bench, DOWN_MS, desk)
+    assert desk.titles == ["mini is down"]
+    for _ in range(40):
+        bench.pass_time(60_000)
+        desk.run()
+    beat(bench)
+    live(bench, CALM_MS - 60_000, desk, daemons=("mini",))
+    assert desk.titles == ["mini is down", "mini is back"]
+    live(bench, 120_000, desk, daemons=("mini",))
+    assert desk.titles[2:] == ["mini is calm again"]
+
+
+@pytest.mark.parametrize("how", ["forget", "pause"])
+def test_a_daemon_that_its_owner_took_away_is_not_told_to_be_calm(how: str) -> None:
+    bench, desk = flapping()
+    bench.ask(ForgetDaemon("mini") if how == "forget" else PauseDaemon("mini", paused=True))
+    for _ in range(40):
+        bench.pass_time(60_000)
+        desk.run()
+    assert desk.titles == []
+    assert [row.state for row in rows(bench, cause="digest")] == ["folded"]
+
+
+def test_a_flapping_daemon_that_was_stuck_is_told_to_be_back() -> None:
+    bench, desk = flapping()
+    beat(bench, loops=stuck_with("claim"))
+    desk.run()
+    beat(bench, loops={})
+    live(bench, 2_000, desk, daemons=("mini",))
+    assert desk.titles == ["mini is stuck", "mini is back"]
+
+
+def test_a_silence_that_begins_while_a_digest_is_sent_is_told() -> None:
+    bench, desk = flapping()
+    live(bench, CALM_MS - 65_000, desk, daemons=("mini",))
+    bench.pass_time(LATE_MS - 1_000)  # silent since then, and not late yet
+    (outgoing,) = bench.ask(TakeNotice("ops"))
+    assert outgoing.notice.cause == "digest"
+    bench.pass_time(1_000)
+    bench.ask(SettleNotice(outgoing.notice, Sent("ref")))
+    desk.run()
+    assert rows(bench, id=outgoing.notice.id)[0].state == "sent"
+    assert desk.titles == ["mini keeps falling silent"]  # the fifth time within an hour
+    assert len(rows(bench, cause="digest", state="waiting")) == 1
 
 
 def test_a_flapping_daemon_that_is_down_is_told_all_the_same():
@@ -592,6 +765,82 @@ def test_what_a_daemon_was_stuck_with_before_a_silence_is_over_with_the_silence(
     beat(bench)
     live(bench, 2_000, desk, daemons=("mini",))
     assert len(desk.got) == 5
+
+
+def stuck_with(*loops: str) -> dict[str, dict[str, int]]:
+    """The loops of a daemon that have stopped."""
+    return {loop: {"agoSec": 100, "limitSec": 10} for loop in loops}
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"loops": stuck_with("claim")}, "its claim loop made no progress for more than 10 s"),
+        ({"auth": {"claude_code": "expired"}}, "claude_code cannot work: expired"),
+    ],
+)
+def test_a_stuck_daemon_is_told_with_the_reason(said: dict[str, Any], reason: str) -> None:
+    bench = bench_with()
+    desk = Desk(bench)
+    beat(bench)
+    beat(bench, **said)
+    desk.run()
+    assert reason in desk.got[0].text.splitlines()[0]
+    assert "None" not in desk.got[0].text
+
+
+def test_whatever_a_daemon_was_stuck_with_is_over_with_its_recovery() -> None:
+    bench, desk = paged()
+    beat(bench)
+    for loop in ("claim", "report"):
+        beat(bench, loops=stuck_with(loop))
+        live(bench, 1_000, desk)
+    assert desk.titles == ["mini is stuck"] * 2
+    beat(bench, loops={})
+    live(bench, 1_000, desk)
+    assert desk.titles[2:] == ["mini is back"] * 2
+    opened, over = ({message.about for message in part} for part in (desk.got[:2], desk.got[2:]))
+    assert opened == over
+    beat(bench, loops=stuck_with("claim"))
+    beat(bench, loops={})
+    live(bench, 2_000, desk)
+    assert len(desk.got) == 6  # only what is new
+
+
+def held_stuck() -> tuple[Bench, Desk]:
+    """A daemon that is stuck for two reasons, one after the other, in quiet hours that last for 19 minutes more."""
+    bench = bench_with(Route(("ops",), quiet=daily("02:00", "03:00")))
+    desk = Desk(bench)
+    beat(bench)
+    for loop in ("claim", "report"):
+        beat(bench, loops=stuck_with(loop))
+        live(bench, 1_000, desk)
+    return bench, desk
+
+
+def test_nobody_hears_after_quiet_hours_what_a_daemon_was_stuck_with_during_them() -> None:
+    bench, desk = held_stuck()
+    beat(bench, loops={})
+    live(bench, HOUR // 2, desk, daemons=("mini",))
+    assert desk.titles == []
+    assert {row.state for row in rows(bench)} == {"folded"}
+
+
+@pytest.mark.parametrize("how", ["forget", "pause"])
+def test_nobody_hears_after_quiet_hours_that_a_daemon_was_stuck_which_its_owner_took_away(how: str) -> None:
+    bench, desk = held_stuck()
+    bench.ask(ForgetDaemon("mini") if how == "forget" else PauseDaemon("mini", paused=True))
+    live(bench, HOUR // 2, desk)
+    assert desk.titles == []
+
+
+def test_what_a_daemon_is_stuck_with_is_told_after_quiet_hours() -> None:
+    bench, desk = held_stuck()
+    for _ in range(HOUR // 2_000):
+        bench.pass_time(1_000)
+        beat(bench, loops=stuck_with("report"))
+    desk.run()
+    assert desk.titles == ["mini is stuck"] * 2
 
 
 def test_one_assistant_that_is_logged_out_does_not_hide_that_another_is() -> None:

@@ -2,7 +2,8 @@
 
 One status message a task (begun, progress), changed at most every few seconds; and one answer, once. Both are rows of
 the outbox, for the place of origin (`replyTo`) or the default one. Takeover adds messages: an event of a task whose
-name is in ASIDES makes one, once for each name and token.
+name is in ASIDES makes one, once for each name and token. A task's id may be used again: the instant at which the task
+was queued (ASKED_AT among the facts) tells its messages from those of a task before it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.coordinator.changes import Event
-from understudy.coordinator.notices import OutboxDraft, facts_of, notice_id
+from understudy.coordinator.notices import OutboxDraft, facts_of, notice_id, read_facts
 from understudy.coordinator.nouns import Notice, Progress, Task
 
 STATES = {
@@ -28,6 +29,7 @@ STATES = {
 FINAL = frozenset({"task.done", "task.failed", "task.cancelled"})
 ASIDES = frozenset({"takeover.kept", "takeover.interim"})
 WITH_MESSAGE = frozenset({*STATES, *ASIDES})
+ASKED_AT = "askedAt"
 STARTED_AFTER_MS = 1_500  # what is answered sooner needs no word that it has begun
 CHANGED_EVERY_MS = 3_000
 CLOSED_AFTER_MS = 500  # the answer first
@@ -58,15 +60,15 @@ def add_answer(outbox: OutboxDraft, event: Event, task: Task) -> None:
     if place is None:
         return
     if event.name in ASIDES:
-        key = (event.name, task.id, str(task.token), place.channel)
-        outbox.add(_row(outbox, task, place, "answer", notice_id(*key), event.name, facts_of(**event.fields)))
+        key = _id(event.name, task, place, str(task.token))
+        outbox.add(_row(outbox, task, place, "answer", key, event.name, _facts(task, **event.fields)))
         return
-    facts = facts_of(state=STATES[event.name], **event.fields)
+    facts = _facts(task, state=STATES[event.name], **event.fields)
     if event.name not in FINAL:
         _status(outbox, task, place, event.name, facts, STARTED_AFTER_MS)
         return
     _close_status(outbox, task, place, event.name, facts)
-    final = _row(outbox, task, place, "answer", _final_id(task, place), event.name, facts)
+    final = _row(outbox, task, place, "answer", _id("final", task, place, str(task.token)), event.name, facts)
     known = outbox.rows.get(final.id)
     if known is None:
         outbox.put(final)
@@ -80,7 +82,7 @@ def add_progress(outbox: OutboxDraft, progress: Progress, task: Task) -> None:
     if place is not None and progress.progress:
         said = _decoded(progress.progress)
         text = said if isinstance(said, str) else progress.progress
-        facts = facts_of(state="running", text=text[:PROGRESS_CHARS_MAX])
+        facts = _facts(task, state="running", text=text[:PROGRESS_CHARS_MAX])
         _status(outbox, task, place, "progress", facts, STARTED_AFTER_MS)
 
 
@@ -91,12 +93,21 @@ def _decoded(text: str) -> Any:
         return None
 
 
-def _final_id(task: Task, place: Place) -> str:
-    return notice_id("final", task.id, str(task.token), place.channel)
+def is_about(notice: Notice, task: Task) -> bool:
+    """True if a message is about this task, and not about another one that had its id before."""
+    return notice.task_id == task.id and read_facts(notice).get(ASKED_AT, task.queued_at) == task.queued_at
+
+
+def _facts(task: Task, **facts: object) -> str:
+    return facts_of(**facts, **{ASKED_AT: task.queued_at})
+
+
+def _id(what: str, task: Task, place: Place, *more: str) -> str:
+    return notice_id(what, task.id, str(task.queued_at), *more, place.channel)
 
 
 def _status_id(task: Task, place: Place) -> str:
-    return notice_id("status", task.id, place.channel)
+    return _id("status", task, place)
 
 
 def _status(outbox: OutboxDraft, task: Task, place: Place, cause: str, facts: str, after_ms: int) -> None:

@@ -188,7 +188,13 @@ def _alive(
     if state == "stopped" and comes_back:
         state = "healthy"
     if state == "healthy" and trouble is not None:
-        why = {"code": trouble.code, "what": trouble.what, "mend": trouble.fix or None}
+        why = {
+            "code": trouble.code,
+            "what": trouble.what,
+            "state": trouble.word or None,
+            "limitSec": max(round(trouble.limit_s), 1) if trouble.limit_s else None,
+            "mend": trouble.fix or None,
+        }
         return health.seen(daemon, now, policy, "stuck", trouble.reason, **why)
     return health.seen(daemon, now, policy, state)
 

@@ -12,11 +12,14 @@ Theory of operation
    the future. Nothing lives in memory, so a restart loses none of it.
 4. An incident, channel by channel:
    - late: a WARNING. If the daemon is flapping (FLAPS incidents within FLAP_WINDOW_MS) it is one notice about that, and
-     a digest that each further incident puts off. A channel that joins by key (`Routes.joining`) gets each WARNING.
+     a digest that each further incident and its end put off. A channel that joins by key (`Routes.joining`) gets each
+     WARNING.
    - down: a CRITICAL, and the first reminder. A WARNING that would arrive later than the CRITICAL is folded into it.
    - recovered: rows that are still held back are folded; a RECOVERED goes where the alarm has gone or is on its way,
      without the route's delay. If a digest will report the recovery, only a CRITICAL gets a RECOVERED as well.
-   - its owner paused or forgot the daemon: nothing, but for a channel that joins by key, whose alarm would stay open.
+   - stuck: each reason is an alarm of its own; all of them are over with the next recovery.
+   - its owner paused or forgot the daemon: rows that are still held back are folded. A channel that joins by key, whose
+     alarm would stay open, gets its end.
 5. The last resort. If a rule fails on the facts of an event, `add_plainly` makes a notice of the bare message: no
    change is undone and no notice is dropped because of what is to be said about it.
 
@@ -61,10 +64,12 @@ INFORMED = frozenset(
 AUTH_FAILED = "daemon.auth_failed"
 WITHOUT_NOTICE = frozenset({"lease.expired", "lease.lost", "task.failed", "hub.gap", "daemon.stretched", "notice.dead"})
 REMINDER, DIGEST, FLAPPING, CLOSED = "reminder", "digest", "flapping", "closed"
+DIGESTED = frozenset({LATE, FLAPPING})  # what a digest says the end of
 FLAPS = 4  # so many incidents of a daemon ...
 FLAP_WINDOW_MS = 3_600_000  # ... within an hour are flapping: one notice, then a digest
 CALM_MS = 1_800_000  # a digest is sent after this time without another incident
 DIGEST_WITHIN_MS = 6 * 3_600_000  # at the latest
+AWAY = "its owner took the daemon away before it was due"  # why a notice was folded
 FACTS_BYTES_MAX = 65_536
 CUT_CHARS = 4_000
 
@@ -186,8 +191,7 @@ class OutboxDraft:
         for channel, route in self._routes_for("warning", event.daemon_id):
             digest = self._digest(event.daemon_id, channel)
             if digest is not None:
-                until = min(self.now.wall + CALM_MS, digest.created_at + DIGEST_WITHIN_MS)
-                self.put(replace(digest, facts=_calm(digest, until), next_at=until, due_at=until))
+                self._put_off(digest)
             elif self._flaps.get(event.daemon_id, 0) >= FLAPS and channel not in self.routes.joining:
                 self._flapping(event, channel, route)
             else:
@@ -203,6 +207,10 @@ class OutboxDraft:
         until = self.now.wall + CALM_MS
         later = replace(reported, id=notice_id(DIGEST, incident, channel), cause=DIGEST, level="info", incident_id="")
         self.add(replace(later, facts=_calm(later, until), next_at=until, due_at=until))
+
+    def _put_off(self, digest: Notice) -> None:
+        until = min(self.now.wall + CALM_MS, digest.created_at + DIGEST_WITHIN_MS)
+        self.put(replace(digest, facts=_calm(digest, until), next_at=until, due_at=until))
 
     def _down(self, event: Event) -> None:
         incident = str(event.fields.get("incidentId", ""))
@@ -222,26 +230,35 @@ class OutboxDraft:
         """Its silence is over, and so is what it had been stuck with before."""
         incident = str(event.fields.get("incidentId", ""))
         for channel in self.routes.channels:
-            for story in {incident: None, self._stuck(event.daemon_id, channel): None}:
+            for story in (incident, *self._stuck(event.daemon_id, channel)):
                 if story:
                     self._close(event, channel, story, event.name)
+            digest = self._digest(event.daemon_id, channel)
+            if incident and digest is not None:
+                self._put_off(digest)
 
     def _taken_away(self, event: Event) -> None:
         """Its owner paused or forgot it: no news to people, but a receiver that joins by key has to close its alarm."""
-        for channel in self.routes.joining:
-            stuck = self._stuck(event.daemon_id, channel) if event.name in TAKEN_AWAY else ""
-            for story in (str(event.fields.get("closedIncidentId", "")), stuck):
-                if story:
+        for channel in self.routes.channels:
+            stuck = self._stuck(event.daemon_id, channel) if event.name in TAKEN_AWAY else ()
+            for story in (str(event.fields.get("closedIncidentId", "")), *stuck):
+                if story and channel in self.routes.joining:
                     self._close(event, channel, story, CLOSED)
+                elif story:
+                    self._fold_held(story, channel, AWAY)
 
-    def _close(self, event: Event, channel: str, story: str, cause: str) -> None:
+    def _fold_held(self, story: str, channel: str, why: str) -> list[Notice]:
+        """Fold what is held back of a story; the alarms of it that were sent or are on their way."""
         reported = [row for row in self._of_incident(story, channel) if row.level != "recovered"]
         held = [row for row in reported if row.state == "waiting" and (row.cause == REMINDER or is_held(row, self.now))]
         for row in held:
-            self.fold(row, "recovered before it was due")
-        reached = [row for row in reported if row not in held and (row.state != "folded" or row.folded_into)]
+            self.fold(row, why)
+        return [row for row in reported if row not in held and not _is_untold(row)]
+
+    def _close(self, event: Event, channel: str, story: str, cause: str) -> None:
+        reached = self._fold_held(story, channel, "recovered before it was due")
         is_digested = self._digest(event.daemon_id, channel) is not None
-        if not reached or (is_digested and all(row.level != "critical" for row in reached)):
+        if not reached or (is_digested and all(row.cause in DIGESTED for row in reached)):
             return  # the channel never got it, or a digest reports it; a critical alarm is always taken back
         route = route_of(self.routes, channel, event.daemon_id)
         row = self._row(event, channel, replace(route, delay_ms=0), "recovered")
@@ -256,17 +273,20 @@ class OutboxDraft:
     def _of_incident(self, incident_id: str, channel: str) -> list[Notice]:
         return [row for row in self.rows.values() if row.incident_id == incident_id and row.channel == channel]
 
-    def _stuck(self, daemon_id: str, channel: str) -> str:
-        """The story of the last time that it was stuck; "" if it never was."""
-        found = [r for r in self.rows.values() if (r.daemon_id, r.channel, r.cause) == (daemon_id, channel, STUCK)]
-        return max(found, key=lambda row: row.created_at).incident_id if found else ""
+    def _stuck(self, daemon_id: str, channel: str) -> list[str]:
+        """The stories of all that it is stuck with, as far as the channel knows: their end was not reported yet."""
+        rows = [row for row in self.rows.values() if (row.daemon_id, row.channel) == (daemon_id, channel)]
+        over = {row.incident_id for row in rows if row.level == "recovered"}
+        stuck = [row for row in rows if row.cause == STUCK and not _is_untold(row)]
+        return [story for story in dict.fromkeys(row.incident_id for row in stuck) if story not in over]
 
     def _digest(self, daemon_id: str, channel: str) -> Notice | None:
-        """The one that waits; a channel that joins by key gets each silence and its end instead."""
+        """The one that waits; none while it is being sent, and none where each silence and its end are told."""
         if channel in self.routes.joining:
             return None
         for row in self.rows.values():
-            if (row.cause, row.daemon_id, row.channel, row.state) == (DIGEST, daemon_id, channel, "waiting"):
+            is_waiting = row.state == "waiting" and row.taken_until <= self.now.wall
+            if is_waiting and (row.cause, row.daemon_id, row.channel) == (DIGEST, daemon_id, channel):
                 return row
         return None
 
@@ -284,7 +304,7 @@ class OutboxDraft:
                     yield channel, route
 
     def _row(self, event: Event, channel: str, route: Route, level: str) -> Notice:
-        held_ms = held_by_windows_ms(self.routes, route, level, event.daemon_id, self.now.wall)
+        held_ms = held_by_windows_ms(self.routes, route, channel, level, event.daemon_id, self.now.wall)
         due_at = self.now.wall + max(route.delay_ms, held_ms)
         facts = facts_of(message=event.message, **event.fields)
         incident = str(event.fields.get("incidentId", ""))
@@ -312,6 +332,11 @@ def _calm(digest: Notice, until: int) -> str:
     return facts_of(pauseMs=until - digest.created_at)
 
 
+def _is_untold(notice: Notice) -> bool:
+    """True if it was folded and no other message says it."""
+    return notice.state == "folded" and not notice.folded_into
+
+
 def is_of(daemon_id: str, patterns: tuple[str, ...]) -> bool:
     """True if a pattern matches the daemon, or there are no patterns: then also for what is about no daemon ("")."""
     return not patterns or any(_fits(daemon_id, pattern) for pattern in patterns)
@@ -329,8 +354,13 @@ def route_of(routes: Routes, channel: str, daemon_id: str, level: str = "") -> R
     return next((r for r in found if rank >= LEVEL_RANKS[r.level]), found[0] if found else Route((channel,)))
 
 
-def held_by_windows_ms(routes: Routes, route: Route, level: str, daemon_id: str, wall: int) -> int:
-    """Milliseconds that quiet hours and maintenance still hold a notice, consecutive ones included; 0: not now."""
+def held_by_windows_ms(routes: Routes, route: Route, channel: str, level: str, daemon_id: str, wall: int) -> int:
+    """Milliseconds that quiet hours and maintenance still hold a notice, consecutive ones included; 0: not now.
+
+    Nothing holds the end of an alarm that stays open at its receiver until then.
+    """
+    if level == "recovered" and channel in routes.joining:
+        return 0
     at, latest = wall, wall + daily_windows.DAYS_MAX * 86_400_000
     while at < latest:
         left = 0 if level == "critical" else daily_windows.left_ms(route.quiet, at)

@@ -11,9 +11,9 @@ Each channel has one loop (hub/delivery.py), which takes one message, sends it a
 transaction each. What is taken carries `taken_until`: another hub leaves it alone until then, and may send it after.
 
 `choose` decides on the rows that are due, in this order:
-1. Judge each row (`_judged`). A reminder, or an alarm that a route held back, is folded if its incident is over or
-   acknowledged, and put off if it is snoozed. Any notice is put off by a window (quiet hours, maintenance) that has
-   begun since, a reminder also by the expected sleep of its daemon.
+1. Judge each row (due_notices.py). A reminder, or an alarm that a route held back, is folded if its incident is over or
+   acknowledged, and put off if it is snoozed. A digest is put off while its daemon is silent. Any notice is put off by
+   a window (quiet hours, maintenance) that has begun since, a reminder also by the expected sleep of its daemon.
 2. Keep the order. A recovery waits for its alarm and an answer for the one before it (`_earlier`), also if a storm
    carries the earlier one. It waits 1 ms longer than the other, however often that one is put off.
 3. Find the place (`_place`). A recovery changes the message of its alarm, or answers it in a thread where the alarm
@@ -24,7 +24,7 @@ transaction each. What is taken carries `taken_until`: another hub leaves it alo
    has reported would never reach it.
 5. Take the oldest of the most important kind: notices, tests, answers, progress.
 
-Afterwards `sent`, `put_off` or `dead`. A status message whose facts changed while it was sent is due again; a reminder
+Afterwards `sent`, `put_off` or `dead`. A message whose facts changed while it was sent is due again; a reminder
 that was sent or given up, by itself or in a storm, makes the next one. A message is given up after GIVE_UP_AFTER_MS,
 but never before TRIES_MIN tries: a hub that was off for days has not tried for days.
 
@@ -42,25 +42,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from understudy.backoff import dice_of, doubled_ms, spread
-from understudy.coordinator import daily_windows
+from understudy.coordinator import due_notices
 from understudy.coordinator.answers import changed_again
 from understudy.coordinator.changes import Change, make_event
-from understudy.coordinator.notices import (
-    DIGEST,
-    LOUD,
-    REMINDER,
-    facts_of,
-    held_by_windows_ms,
-    notice_id,
-    read_facts,
-    reminder_after,
-    route_of,
-)
-from understudy.coordinator.nouns import Incident, Notice, Now
-from understudy.coordinator.routes import LEVEL_RANKS, Route, Routes
+from understudy.coordinator.notices import LOUD, REMINDER, facts_of, notice_id, read_facts, reminder_after
+from understudy.coordinator.nouns import Daemon, Incident, Notice, Now
+from understudy.coordinator.routes import LEVEL_RANKS, Routes
 
 REASON_CHARS_MAX = 300
-STORM = "storm"
+STORM = due_notices.STORM
 STORM_MESSAGES_MAX = 5  # within STORM_WINDOW_MS; what is beyond them is a storm
 STORM_WINDOW_MS = 30_000
 # A storm with a critical notice in it does not wait for the end of the window: the first one is sent at once, then one
@@ -95,7 +85,7 @@ class OutboxFacts(Struct, frozen=True):
     incidents: Mapping[str, Incident]
     recent: Sequence[Notice]  # alarms and storms that the channel got within the window, oldest first
     routes: Routes = Routes()
-    sleeps: Mapping[str, str] = {}  # the windows of expected sleep of daemons that reminders are about
+    daemons: Mapping[str, Daemon] = {}  # that reminders and digests are about
 
 
 def choose(due: Iterable[Notice], known: OutboxFacts, now: Now) -> NextMessage:
@@ -184,45 +174,12 @@ def is_same_take(row: Notice, taken: Notice) -> bool:
 
 
 def _judged(row: Notice, known: OutboxFacts, now: Now) -> Notice:
-    """The row, or what it has become: folded, put off, or done with."""
-    if row.kind == "progress" and row.sent_at and not row.ref:
-        return replace(row, state="sent")  # this service cannot change a message
-    incident = known.incidents.get(row.incident_id)
-    was_held = not row.attempts and row.due_at > row.created_at and row.level in LOUD
-    if row.cause == REMINDER or (was_held and incident is not None):
-        if incident is None or incident.state == "recovered" or incident.acknowledged_by:
-            return replace(row, state="folded", last_error="acknowledged or recovered before it was due")
-        if incident.snoozed_until > now.wall:
-            return replace(row, next_at=incident.snoozed_until, due_at=incident.snoozed_until)
-    if row.kind == "notice" and not row.part and row.cause != STORM and row.state == "waiting":
-        until = _held_until(row, known, now)
-        if until > now.wall:  # it was put off until now, or tried before the window began; or the clock was set
-            return replace(row, next_at=until, due_at=row.due_at if row.attempts else until)
-    first = _earlier(row, known.siblings)
-    if first is not None:
-        return replace(row, next_at=max(first.next_at, first.taken_until, now.wall) + 1)
-    return row
-
-
-def _held_until(row: Notice, known: OutboxFacts, now: Now) -> int:
-    """The instant until which windows hold a notice, or what is left of its pause; up to now: nothing does."""
-    route = route_of(known.routes, row.channel, row.daemon_id, row.level)
-    until = now.wall + held_by_windows_ms(known.routes, route, row.level, row.daemon_id, now.wall)
-    if row.level == "recovered":
-        return until
-    if row.cause == REMINDER:
-        sleeps = known.sleeps.get(row.daemon_id, daily_windows.NONE)
-        until = max(until, now.wall + daily_windows.left_ms(sleeps, now.wall))
-    return max(until, min(row.created_at + _pause_ms(row, route), row.due_at))
-
-
-def _pause_ms(row: Notice, route: Route) -> int:
-    """The time that a notice waits in any case, counted from its making."""
-    if row.cause == REMINDER:
-        return int(read_facts(row).get("everyMs", 0))
-    if row.cause == DIGEST:
-        return int(read_facts(row).get("pauseMs", row.due_at - row.created_at))
-    return route.delay_ms
+    """The row, or what it has become; one that is to be sent may have to wait for another one."""
+    judged = due_notices.judged(
+        row, known.incidents.get(row.incident_id), known.daemons.get(row.daemon_id), known.routes, now
+    )
+    first = _earlier(row, known.siblings) if judged is row else None
+    return replace(row, next_at=max(first.next_at, first.taken_until, now.wall) + 1) if first else judged
 
 
 def _earlier(row: Notice, siblings: Iterable[Notice]) -> Notice | None:
@@ -260,16 +217,23 @@ def _place(row: Notice, siblings: Iterable[Notice]) -> tuple[str, str]:
 # ---- afterwards
 
 
+def has_changed(row: Notice, taken: Notice) -> bool:
+    """True if a message to a submitter says something else by now than what was taken to be sent."""
+    return row.kind != "notice" and row.facts != taken.facts
+
+
 def arrived(
     row: Notice, taken: Notice, parts: int, ref: str, remark: str, members: Iterable[Notice], now: Now
 ) -> Change[Notice]:
     """A part of it has arrived; with the last one it is sent, and so are `members`, the rows that a storm contains."""
     remark = remark[:REASON_CHARS_MAX]
+    if has_changed(row, taken):
+        return Change(_said_before(row, ref, now))
     if row.part + 1 < parts:
         return Change(part_sent(row, ref, now))
     if remark and row.kind == "test":  # its owner asked whether it arrives
         return with_dead_event(dead(row, remark), now)
-    there, *more = sent(row, taken, ref, now)
+    there, *more = sent(row, ref, now)
     for member in members:
         more += (replace(member, state="sent", sent_at=now.wall, ref=there.ref), *next_reminder(member, now.wall))
     return Change(replace(there, last_error=remark), tuple(more))
@@ -300,8 +264,8 @@ def part_sent(row: Notice, ref: str, now: Now) -> Notice:
     return replace(row, part=row.part + 1, ref=_ref_after(row, ref), taken_until=now.wall + TAKEN_MS)
 
 
-def sent(row: Notice, taken: Notice, ref: str, now: Now) -> tuple[Notice, ...]:
-    """It has arrived as a whole; a status that has changed meanwhile is sent again, a reminder has a next one."""
+def sent(row: Notice, ref: str, now: Now) -> tuple[Notice, ...]:
+    """It has arrived as a whole; a reminder has a next one."""
     there = replace(
         row,
         state="sent",
@@ -311,9 +275,13 @@ def sent(row: Notice, taken: Notice, ref: str, now: Now) -> tuple[Notice, ...]:
         last_error="",
         sent_at=now.wall,
     )
-    if row.kind == "progress" and row.facts != taken.facts:
-        return (changed_again(there, row.cause, row.facts, now.wall),)
     return there, *next_reminder(row, now.wall)
+
+
+def _said_before(row: Notice, ref: str, now: Now) -> Notice:
+    """What has arrived, or a part of it, is what it said before it changed: it is sent again from its beginning."""
+    there = replace(row, ref=_ref_after(row, ref), taken_until=0, last_error="", sent_at=now.wall)
+    return changed_again(there, row.cause, row.facts, now.wall)
 
 
 def _ref_after(row: Notice, ref: str) -> str:
@@ -353,6 +321,18 @@ def with_dead_event(notice: Notice, now: Now) -> Change[Notice]:
     return Change(notice, (), (event,))
 
 
+def why_not_again(row: Notice, story: Iterable[Notice], incident: Incident | None, daemon: Daemon | None) -> str:
+    """Why an owner cannot send it again; "": there is no reason.
+
+    An alarm that was given up and is over by now would stay open at a receiver that joins by key.
+    """
+    is_told = any((one.channel, one.level) == (row.channel, "recovered") for one in story)
+    is_over = is_told or (incident is not None and incident.state == "recovered")
+    if row.state == "dead" and row.level in LOUD and row.incident_id and is_over:
+        return "what it is about is over"
+    return due_notices.why_moot(row, incident, daemon)
+
+
 def resend(notice: Notice, by: str, now: Now) -> Change[Notice]:
     """An owner sends it again: due at once, unless it is being sent."""
     waiting = again(notice, now) if not notice.taken_until or notice.state == "dead" else notice
@@ -374,8 +354,11 @@ def dead(row: Notice, reason: str) -> Notice:
 
 
 def again(row: Notice, now: Now) -> Notice:
-    """An owner sends it once more."""
-    return replace(row, state="waiting", attempts=0, next_at=now.wall, due_at=now.wall, taken_until=0, last_error="")
+    """An owner sends it once more. One that was tried, or was due by itself, is still none that a route holds back."""
+    attempts, due_at = min(row.attempts, 1), now.wall if row.attempts else min(row.due_at, now.wall)
+    return replace(
+        row, state="waiting", attempts=attempts, next_at=now.wall, due_at=due_at, taken_until=0, last_error=""
+    )
 
 
 def retry_ms(key: str, attempts: int) -> int:

@@ -17,7 +17,7 @@ from understudy.backoff import doubled_ms
 from understudy.clock import Clock
 from understudy.coordinator.jumps import Clocks, jump_ms
 from understudy.coordinator.nouns import Hearing, Notice
-from understudy.coordinator.outbox import RETRY_AFTER_MAX_MS, TAKEN_MS
+from understudy.coordinator.outbox import RETRY_AFTER_MAX_MS, TAKEN_MS, has_changed
 from understudy.coordinator.routes import Routes
 from understudy.errors import StoreError, UnavailableError
 from understudy.hub.messages import NoticeStory, message_of, plain_message_of, story_of
@@ -150,6 +150,8 @@ class Delivery:
             part += 1
             if part >= rendered.parts or not isinstance(outcome, Sent):
                 return
+            if row is not None and has_changed(row, outgoing.notice):
+                return  # the rest of what it said before is not worth sending
 
     def _settle(self, said: SettleNotice) -> Generator[Effect, Any, Notice | None]:
         """Save what became of a part; a store that fails is asked again until another hub may send the message."""

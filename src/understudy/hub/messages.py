@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from understudy.clock import moment, parse_iso
-from understudy.coordinator import daily_windows, outbox
+from understudy.coordinator import answers, daily_windows, outbox
 from understudy.coordinator.notices import DIGEST, FLAP_WINDOW_MS, FLAPPING, REMINDER, STUCK, read_facts
 from understudy.coordinator.nouns import Daemon, Incident, Notice, Result, Task, TaskBody
 from understudy.coordinator.routes import Routes
@@ -62,6 +62,8 @@ def story_of(reader: Reader, notice: Notice) -> NoticeStory:
     daemon = _one(reader, Daemon, notice.daemon_id)
     task = _one(reader, Task, notice.task_id)
     if notice.kind in ("answer", "progress"):
+        if task is not None and not answers.is_about(notice, task):
+            return NoticeStory(daemon)
         body = _one(reader, TaskBody, notice.task_id)
         asked = msgspec.json.decode(body.spec).get("content", "") if body else ""
         return NoticeStory(daemon, task=task, asked=asked, result=_one(reader, Result, notice.task_id))

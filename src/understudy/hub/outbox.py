@@ -9,8 +9,9 @@ from msgspec import Struct
 
 from understudy.coordinator import answers, outbox
 from understudy.coordinator.changes import Decision, Draft, Event
-from understudy.coordinator.links import LINK_KEPT_MS
+from understudy.coordinator.links import LINK_KEPT_MS, subject_of_answer
 from understudy.coordinator.notices import (
+    DIGEST,
     FLAP_WINDOW_MS,
     LATE,
     LOUD,
@@ -19,6 +20,7 @@ from understudy.coordinator.notices import (
     OutboxDraft,
     makes_notice,
     once_each,
+    read_facts,
 )
 from understudy.coordinator.nouns import Daemon, Incident, Link, Notice, Now, Progress, Task
 from understudy.errors import BadRequestError, ConflictError, NotFoundError
@@ -120,9 +122,9 @@ class TakeNotice(Operation):
         needs.outboxes.add(self.channel)
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
-        """The stories of what is due, and the daemons of reminders."""
+        """The stories of what is due, and the daemons of reminders and digests."""
         for row in work.outboxes[self.channel].due:
-            if row.cause == REMINDER:
+            if row.cause in (REMINDER, DIGEST):
                 needs.row(Daemon, row.daemon_id)
             if row.incident_id:
                 needs.row(Incident, row.incident_id)
@@ -142,8 +144,8 @@ class TakeNotice(Operation):
         due = [row for row in (work.rows[Notice].get(r.id, r) for r in found.due) if row and row.state == "waiting"]
         siblings = [row for row in work.rows[Notice].values() if row is not None]
         incidents = {row.id: row for row in work.rows[Incident].values() if row is not None}
-        sleeps = {row.id: row.expected_sleep for row in work.rows[Daemon].values() if row is not None}
-        facts = outbox.OutboxFacts(siblings, incidents, found.recent, work.policy.routes, sleeps)
+        daemons = {row.id: row for row in work.rows[Daemon].values() if row is not None}
+        facts = outbox.OutboxFacts(siblings, incidents, found.recent, work.policy.routes, daemons)
         chosen = outbox.choose(due, facts, now)
         if chosen.notice is None:
             return Decision(save=chosen.save)
@@ -158,7 +160,7 @@ class TakeNotice(Operation):
             return (), ()
         subjects: tuple[tuple[str, str], ...] = ()
         if notice.kind == "answer":
-            subjects = (("read", notice.task_id),)
+            subjects = (("read", subject_of_answer(notice.task_id, read_facts(notice).get(answers.ASKED_AT))),)
         elif notice.level in LOUD and notice.incident_id.startswith("incident-"):
             subjects = (("acknowledge", notice.incident_id), ("snooze", notice.incident_id))
         secrets = tuple((purpose, work.ids.secret(LINK_PREFIX)) for purpose, _ in subjects)
@@ -270,6 +272,15 @@ class ResendNotice(Operation):
         """The row."""
         needs.row(Notice, self.notice_id)
 
+    def more(self, work: WorkingSet, needs: Needs) -> None:
+        """What it is about."""
+        row = work.get(Notice, self.notice_id)
+        if row is not None and row.incident_id:
+            needs.row(Incident, row.incident_id)
+            needs.stories.add((row.incident_id, ""))
+        if row is not None and row.daemon_id:
+            needs.row(Daemon, row.daemon_id)
+
     def decide(self, work: WorkingSet, now: Now) -> Decision:
         """Due at once."""
         row = work.get(Notice, self.notice_id)
@@ -279,6 +290,11 @@ class ResendNotice(Operation):
             raise ConflictError(f"Notice is {row.state}: there is nothing to send again", "not_resendable")
         if row.channel not in work.policy.routes.channels:
             raise ConflictError(f"There is no channel {row.channel} any more", "no_channel")
+        story = [one for one in work.rows[Notice].values() if one and one.incident_id == row.incident_id]
+        incident, daemon = work.rows[Incident].get(row.incident_id), work.rows[Daemon].get(row.daemon_id)
+        why = outbox.why_not_again(row, story, incident, daemon)
+        if why:
+            raise ConflictError(f"Notice is not sent again: {why}", "not_resendable")
         change = outbox.resend(row, self.by, now)
         return change.decision(NoticeChanged(success=True, notice=notice_json(change.noun)))
 

@@ -1,9 +1,9 @@
 """Pauses move with the wall clock when somebody sets it; instants that an owner named do not.
 
 What a notice waits for is not in its row: the end of quiet hours or maintenance, which stays where it is, or what is
-left of a pause. So each is due at once, and the rules put it off anew (`coordinator/outbox.py`). One that was tried
-before is due after an hour at the latest, which is the longest pause between tries. What is no notice moves as it is:
-it waits for pauses alone.
+left of a pause. So each is due at once, and the rules put it off anew (`coordinator/due_notices.py`). One that was
+tried before is due after an hour at the latest, which is the longest pause between tries. What is no notice moves as it
+is: it waits for pauses alone.
 """
 
 from __future__ import annotations

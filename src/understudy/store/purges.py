@@ -8,7 +8,7 @@ _IS_OVER = (
     "(SELECT 1 FROM incident i WHERE i.id = notice.incident_id AND i.recovered_at = 0))"
 )
 _IS_WELL = (
-    "NOT (cause = 'daemon.stuck' AND EXISTS "
+    "NOT (substr(incident_id, 1, 6) = 'stuck:' AND EXISTS "
     "(SELECT 1 FROM daemon d WHERE d.id = notice.daemon_id AND d.state IN ('stuck', 'late', 'down', 'asleep')))"
 )
 _OLD_TASKS = "SELECT id FROM task WHERE finished_at > 0 AND finished_at < :before ORDER BY finished_at LIMIT :limit"
@@ -75,7 +75,7 @@ PURGES: dict[str, tuple[str, ...]] = {
     ),
     "incident_overflow": _beyond("incident", "opened_at", "recovered_at > 0"),
     "deployment_overflow": _beyond("deployment", "seen_at, created_at", key="version_id"),  # none that runs
-    "notice_overflow": _beyond("notice", "created_at", f"state <> 'waiting' AND {_IS_OVER}"),
+    "notice_overflow": _beyond("notice", "created_at", f"state <> 'waiting' AND {_IS_OVER} AND {_IS_WELL}"),
     "budget_overflow": _beyond("budget", "period", key="period"),
     "period_overflow": (
         (
