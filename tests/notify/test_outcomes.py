@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.notify.channels import NAMES, offline
-from understudy.notify.base import Later, Refused, Sent
+from understudy.notify.base import ChannelSettings, Later, Refused, Sent
 from understudy.notify.channels import CHANNELS
 from understudy.notify.outcomes import no_answer
 from understudy.wire import causes, foreign_json
@@ -239,3 +239,35 @@ def test_reasons_are_in_the_receivers_language():
     _, settings = offline("slack", "ja")
     found = CHANNELS["slack"].outcome_of(settings, http(200, {"ok": False, "error": "invalid_auth"}))
     assert found.reason == "キー、トークン、またはパスワードが拒否されました(200 invalid_auth)"
+
+
+PATH = "/services/T0AAAAAAA/B0BBBBBBB/q8Xw2ZrTt5Yv9LmN4KpJ7HsD"
+SECRET_PATHS = [
+    ("slack_webhook", f"https://hooks.slack.example{PATH}", f"Cannot POST {PATH}"),
+    ("webhook", f"https://hub.example{PATH}", f"Cannot POST {PATH}"),
+    ("webhook", f"https://hub.example{PATH}", f'{{"path":"{PATH}"}}'.replace("/", "\\/").replace("{", "(")),
+    ("webhook", "https://n8n.example/webhook/my-own-path", 'The requested webhook "POST my-own-path" is not registered.'),
+    ("webhook", "https://flow.example/run?api-version=1&sig=9f%2Ba8-secret", "bad signature 9f+a8-secret"),
+    ("discord", "https://discord.example/api/webhooks/123/t0k3n-t0k3n-t0k3n", "no webhook t0k3n-t0k3n-t0k3n"),
+]
+
+
+@pytest.mark.parametrize(("kind", "address", "said"), SECRET_PATHS)
+def test_a_part_of_a_secret_address_is_in_no_reason(kind, address, said):
+    settings = ChannelSettings("x", kind, address)
+    for body in (said.encode(), json.dumps({"message": said, "error": said}).encode()):
+        reason = CHANNELS[kind].outcome_of(settings, http(404, body)).reason
+        for part in ("q8Xw2Zr", "T0AAAAAAA", "my-own-path", "a8-secret", "t0k3n-"):
+            assert part not in reason
+
+
+def test_a_secret_at_the_border_of_what_is_shown_is_not_cut_in_half():
+    settings = ChannelSettings("x", "webhook", f"https://hub.example{PATH}")
+    body = ("x" * 60 + " ").encode() + "あ".encode() * 35 + PATH.encode()
+    assert "q8Xw" not in CHANNELS["webhook"].outcome_of(settings, http(404, body)).reason
+
+
+def test_only_long_parts_of_a_secret_address_are_masked_in_every_text():
+    parts = ChannelSettings("x", "webhook", "https://hub.example/services/incoming/q8Xw2ZrTt5Yv9LmN4KpJ7HsD").secrets
+    assert "q8Xw2ZrTt5Yv9LmN4KpJ7HsD" in parts
+    assert {"services", "incoming", "hub.example"}.isdisjoint(parts)

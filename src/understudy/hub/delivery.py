@@ -25,6 +25,7 @@ from understudy.hub.outbox import Outgoing, ReturnNotice, SettleNotice, TakeNoti
 from understudy.hub.starts import RecordHearing
 from understudy.hub.steps import Effect, LoopIsOver, Read, Sleep, Steps
 from understudy.notify.base import Channel, ChannelSettings, Later, Message, Outcome, Refused, Sent
+from understudy.notify.outcomes import hushed
 from understudy.notify.requests import requests_of
 from understudy.store.base import Reader
 from understudy.wire.outbound import OutboundAnswer, OutboundRequest
@@ -139,7 +140,8 @@ class Delivery:
         try:
             rendered = self._rendered(self._message(outgoing, story), is_plain=outgoing.notice.id == self._plain_id)
         except Exception as bug:  # noqa: BLE001 - a message that cannot be written must not stop those after it
-            yield SettleNotice(outgoing.notice, Later(f"it cannot be written: {type(bug).__name__}: {bug}"))
+            reason = self._clean(f"it cannot be written: {type(bug).__name__}: {bug}")
+            yield SettleNotice(outgoing.notice, Later(reason))
             return
         part = outgoing.notice.part
         while row is not None:
@@ -191,7 +193,7 @@ class Delivery:
 
     def _outcome(self, answer: OutboundAnswer) -> Outcome:
         try:
-            return self.channel.outcome_of(self.settings, answer)
+            return hushed(self.channel.outcome_of(self.settings, answer), self._clean)
         except Exception as bug:  # noqa: BLE001 - an answer that nobody understands
             return Later(f"its answer cannot be read: {type(bug).__name__}")
 

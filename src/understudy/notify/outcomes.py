@@ -6,8 +6,11 @@ Reasons never hold an address or a secret: what a service says is shown short an
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-from understudy.notify.base import ChannelSettings, Later, Refused, Sent
+from msgspec.structs import replace
+
+from understudy.notify.base import ChannelSettings, Later, Outcome, Refused, Sent
 from understudy.notify.fitting import clean, cut
 from understudy.texts import t
 from understudy.wire import causes
@@ -77,12 +80,20 @@ def sent(ref: str) -> Sent:
 
 def shown(settings: ChannelSettings, said: str) -> str:
     """The text of a service, fit to be shown: one short line without addresses and without our secrets."""
-    for secret in (settings.secret, settings.address):
-        said = said.replace(secret, "…") if secret else said
+    said = said.replace("\\/", "/")  # as JSON may escape it
+    for secret in settings.hidden:
+        said = said.replace(secret, "…")
     if len(said) > _HEARD_CHARS_MAX:  # half an address would not be recognised: the word that is cut goes
         said = said[:_HEARD_CHARS_MAX].rpartition(" ")[0] + " …"
     words = ("…" if "://" in word or _TOKEN.search(word) else word for word in clean(said).split())
     return cut(" ".join(words), _SAID_CHARS_MAX)
+
+
+def hushed(outcome: Outcome, clean: Callable[[str], str]) -> Outcome:
+    """`outcome` with its words cleaned: a receiver may repeat whatever it was sent."""
+    if isinstance(outcome, Sent):
+        return replace(outcome, remark=clean(outcome.remark)) if outcome.remark else outcome
+    return replace(outcome, reason=clean(outcome.reason))
 
 
 def is_ok(answer: HttpAnswer) -> bool:
@@ -92,7 +103,7 @@ def is_ok(answer: HttpAnswer) -> bool:
 
 def text_in(answer: HttpAnswer) -> str:
     """The beginning of a body that is neither JSON nor a web page."""
-    text = answer.body[:200].decode("utf-8", "replace").strip()
+    text = answer.body[: 2 * _HEARD_CHARS_MAX].decode("utf-8", "replace").strip()
     return "" if text.startswith(("<", "{", "[")) else text
 
 
