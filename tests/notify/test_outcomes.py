@@ -246,7 +246,7 @@ SECRET_PATHS = [
     ("slack_webhook", f"https://hooks.slack.example{PATH}", f"Cannot POST {PATH}"),
     ("webhook", f"https://hub.example{PATH}", f"Cannot POST {PATH}"),
     ("webhook", f"https://hub.example{PATH}", f'{{"path":"{PATH}"}}'.replace("/", "\\/").replace("{", "(")),
-    ("webhook", "https://n8n.example/webhook/my-own-path", 'The requested webhook "POST my-own-path" is not registered.'),
+    ("webhook", "https://n8n.example/webhook/my-own-path", 'The webhook "POST my-own-path" is not registered.'),
     ("webhook", "https://flow.example/run?api-version=1&sig=9f%2Ba8-secret", "bad signature 9f+a8-secret"),
     ("discord", "https://discord.example/api/webhooks/123/t0k3n-t0k3n-t0k3n", "no webhook t0k3n-t0k3n-t0k3n"),
 ]

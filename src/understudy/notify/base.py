@@ -14,6 +14,7 @@ SECRET_ADDRESSES = frozenset({"slack_webhook", "discord", "webhook", "apprise"})
 FORMATS = ("plain", "pagerduty", "teams", "alertmanager")  # of webhooks
 HIDDEN_CHARS_MIN = 8  # of a part of a secret address that no reason shows
 SECRET_CHARS_MIN = 16  # of one that is masked in every text: shorter ones are words
+_HOST = re.compile(r"^[^/?#]*/?")
 _BETWEEN_PARTS = re.compile(r"[/?&=#@:]")
 
 
@@ -44,11 +45,11 @@ class ChannelSettings(Struct, frozen=True):
         return tuple(sorted({*self.secrets, self.address, *parts} - {""}, key=len, reverse=True))
 
     def _parts(self) -> set[str]:
-        """Of a secret address: path and query, their segments and values; of Apprise's also what stands for the host."""
+        """Of a secret address: path and query, their segments and values; of Apprise's also what stands as host."""
         if self.kind not in SECRET_ADDRESSES:
             return set()
         behind = self.address.partition("://")[2]
-        host, _, path = behind.partition("/")
+        path = _HOST.sub("", behind)
         begins = behind if self.kind == "apprise" else path
         found = {path, path.partition("?")[0], *_BETWEEN_PARTS.split(begins)}
         return found | {unquote(part) for part in found}
