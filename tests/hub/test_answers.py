@@ -160,7 +160,7 @@ def test_what_was_given_up_and_finished_after_all_changes_its_answer():
         "Fine.",
     ]
     assert answers[1].edits
-    assert given_up.key == answers[1].key
+    assert given_up.key != answers[1].key  # a receiver that drops repetitions takes it
 
 
 def test_the_answer_of_a_default_place_says_what_was_asked():

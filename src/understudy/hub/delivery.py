@@ -105,7 +105,7 @@ class Delivery:
         self._clean = clean
         self._look_every_ms = look_every_ms
         self._clocks: Clocks | None = None  # at the last look
-        self._plain_id = ""  # the last one that went out as plain text: what is left of it does so too
+        self._plain_key = ""  # of the last one that went out as plain text: what is left of it does so too
 
     def step(self) -> Steps:
         """One message at most."""
@@ -138,7 +138,8 @@ class Delivery:
         row: Notice | None = outgoing.notice
         story: NoticeStory | None = yield from self._unless_over(outgoing.notice, self._read_story(outgoing.notice))
         try:
-            rendered = self._rendered(self._message(outgoing, story), is_plain=outgoing.notice.id == self._plain_id)
+            message = self._message(outgoing, story)
+            rendered = self._rendered(message, is_plain=message.key == self._plain_key)
         except Exception as bug:  # noqa: BLE001 - a message that cannot be written must not stop those after it
             reason = self._clean(f"it cannot be written: {type(bug).__name__}: {bug}")
             yield SettleNotice(outgoing.notice, Later(reason))
@@ -211,7 +212,7 @@ class Delivery:
             if not isinstance(outcome, Refused):
                 break
             if outcome.as_plain and not rendered.is_plain:
-                self._plain_id = message.key
+                self._plain_key = message.key
                 rendered = self._rendered(message, is_plain=True)
             elif message.edits or (message.thread and (outcome.without_edit or message.kind == "notice")):
                 message = replace(message, edits="", thread=message.thread if message.edits else "")

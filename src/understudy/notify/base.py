@@ -58,7 +58,7 @@ class ChannelSettings(Struct, frozen=True):
 class Message(Struct, frozen=True):
     """A message, already in the receiver's language; each channel shapes it by its own limits."""
 
-    key: str  # stable over retries: the dedupe key
+    key: str  # stable over retries, and another one for a correction: the dedupe key
     kind: str  # notice | progress | answer
     level: str = "info"  # info | warning | critical | recovered
     title: str = ""
