@@ -227,6 +227,16 @@ def test_a_place_that_this_hub_does_not_have_is_refused(reply_to):
     assert refused.fields["details"][0].startswith("replyTo.")
 
 
+def test_a_place_that_takes_alarms_only_is_refused_by_name_with_the_reason():
+    """PagerDuty would page somebody for each message, and nothing would end that alarm."""
+    bench = bench_with(channels=("ops", "pager"), joining=("pager",))
+    (refused,) = bench.ask(EnqueueTasks([EnqueueBody("x", reply_to="pager")], ["t1"], "key"))
+    assert isinstance(refused, BadRequestError)
+    assert refused.fields["details"][0].startswith("replyTo.channel: pager takes alarms only")
+    (unknown,) = bench.ask(EnqueueTasks([EnqueueBody("x", reply_to="nobody")], ["t1"], "key"))
+    assert unknown.fields["details"] == ["replyTo.channel: Expected one of ops"]
+
+
 def test_progress_that_comes_while_its_message_is_sent_is_not_lost():
     asker = Asker()
     asker.claim()

@@ -163,7 +163,14 @@ def test_alertmanager_is_told_the_end_of_every_alert_that_began():
         for alert in json.loads(CHANNELS["webhook"].requests_for(settings, messages("en")[name])[0].body):
             open_alerts[json.dumps(alert["labels"])] = alert["endsAt"]
     assert set(open_alerts.values()) == {"2026-11-22T16:00:00.000Z"}
-    assert len(open_alerts) == 2
+    assert len(open_alerts) == 3
+
+
+def test_an_alert_of_alertmanager_begins_now_and_not_when_it_ends():
+    _, settings = offline("webhook-alertmanager")
+    for name in ("warning", "critical"):
+        (alert,) = json.loads(CHANNELS["webhook"].requests_for(settings, messages("en")[name])[0].body)
+        assert (alert["startsAt"], alert["endsAt"]) == ("2026-11-22T16:00:00.000Z", "2026-11-29T16:00:00.000Z")
 
 
 def test_a_storm_of_three_hundred_names_each_daemon():

@@ -249,7 +249,9 @@ class OutboxDraft:
 
     def _plain(self, event: Event) -> None:
         for channel, route in self._routes_for(event.level, event.daemon_id):
-            self.add(self._row(event, channel, route, event.level))
+            row = self._row(event, channel, route, event.level)
+            if not (channel in self.routes.joining and row.incident_id and row.level == "info"):
+                self.add(row)  # else it would open its alarm anew, which may be over
 
     # ---- earlier rows
 

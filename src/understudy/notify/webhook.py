@@ -114,9 +114,10 @@ def _teams(settings: ChannelSettings, message: Message) -> tuple[str, Body]:
 
 
 def _alertmanager(settings: ChannelSettings, message: Message) -> tuple[str, Body]:
-    """One alert for each severity; a recovery ends both, since labels are what makes an alert the same."""
+    """One alert for each severity; a recovery ends all, since labels are what makes an alert the same."""
     is_over = message.level == "recovered"
-    alert = {
+    begun = {} if is_over else {"startsAt": iso(message.at)}  # without it, an alert begins when it ends
+    alert = begun | {
         "annotations": {
             "summary": _summary(settings, message),
             "description": paragraphs(message.text, lines(message.facts)) or "-",
@@ -125,7 +126,7 @@ def _alertmanager(settings: ChannelSettings, message: Message) -> tuple[str, Bod
         "generatorURL": message.links[0][1] if message.links else "",
     }
     labels = {"alertname": "understudy", "about": message.about or message.key}
-    severities = ("warning", "critical") if is_over else (level_of(message).severity,)
+    severities = ("info", "warning", "critical") if is_over else (level_of(message).severity,)
     url = settings.address.rstrip("/")
     alerts = [alert | {"labels": labels | {"severity": severity}} for severity in severities]
     return url if url.endswith("/alerts") else f"{url}/api/v2/alerts", alerts
