@@ -33,6 +33,20 @@ def test_no_answer_is_for_later(name):
     assert found == Later("No answer: too slow")
 
 
+STATUS_IS_ALL = {"slack_webhook", "webhook-plain", "webhook-alertmanager", "webhook-pagerduty"}
+
+
+@pytest.mark.parametrize("name", HTTP)
+def test_a_success_whose_body_is_cut_is_one_where_the_status_says_it_all(name):
+    """Any other answer would send the same notice for a day and a half."""
+    cut = NoAnswer("connection cut", begun=http(200, b'{"id": 1, "ok"'))
+    assert isinstance(outcome(name, cut), Sent if name in STATUS_IS_ALL else Later)
+    assert isinstance(outcome(name, NoAnswer("connection cut", begun=http(503))), Later)
+    page = NoAnswer("too slow", begun=http(200, b"<html>"))
+    is_anybodys = name in {"webhook-plain", "webhook-alertmanager"}  # it may answer as its owner likes
+    assert isinstance(outcome(name, page), Sent if is_anybodys else Later)
+
+
 @pytest.mark.parametrize("name", HTTP)
 def test_trouble_at_the_service_is_for_later(name):
     for status in (500, 502, 503, 504, 408):

@@ -12,7 +12,7 @@ from pyodide.ffi import create_proxy, to_js
 
 from understudy import __version__
 from understudy.cloudflare.exchange import FetchExchange, Headers, first_of, is_short, scope_of
-from understudy.cloudflare.fetching import ANSWER_BYTES_MAX, answer_of
+from understudy.cloudflare.fetching import ANSWER_BYTES_MAX, Heard, answer_of
 from understudy.cloudflare.hub_object import HubObject, refusal_of
 from understudy.config.worker_vars import texts_of
 from understudy.errors import UnderstudyError
@@ -100,24 +100,23 @@ def _cannot_start(error: UnderstudyError) -> None:
     js.console.error(f"[CRITICAL] [Hub] {error.message}")
 
 
-async def _fetch(method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+async def _fetch(method: str, url: str, headers: Mapping[str, str], body: bytes, heard: Heard) -> None:
     controller = js.AbortController.new()
     options = {"method": method, "headers": _headers(list(headers.items())), "redirect": "manual"}
     if body:
         options["body"] = to_js(body)
     try:
         answer = await js.fetch(url, **options, signal=controller.signal)
-        said = js.Object.fromEntries(answer.headers).to_py()
-        content = await first_of(_body_of(answer, said), ANSWER_BYTES_MAX)
+        heard.status, heard.headers = answer.status, js.Object.fromEntries(answer.headers).to_py()
+        await first_of(_body_of(answer, heard.headers), ANSWER_BYTES_MAX, heard.body)
     except asyncio.CancelledError:
         controller.abort()
         raise
-    if len(content) == ANSWER_BYTES_MAX:  # the memory of a Worker has no room for what nobody reads
+    if len(heard.body) == ANSWER_BYTES_MAX:  # the memory of a Worker has no room for what nobody reads
         controller.abort()
-    return answer.status, said, content
 
 
-async def _body_of(message: Any, headers: dict[str, str]) -> AsyncGenerator[bytes, None]:
+async def _body_of(message: Any, headers: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
     """The body of a request or an answer, as it comes."""
     if not message.body:
         return

@@ -27,7 +27,7 @@ def reply_of(said: dict[str, Any] | str | None, routes: Routes) -> str:
     else:
         place = Place(*(_text(said.get(name), name) for name in ("channel", "chat", "thread")))
     if place.channel in routes.joining:
-        why = f"{place.channel} takes alarms only, since each message opens one there: it pages people, and nothing ends it"
+        why = f"{place.channel} takes alarms only: each message opens one there, which pages people and never ends"
         raise BadRequestError("Validation failed", (f"replyTo.channel: {why}",))
     if place.channel not in routes.channels:
         known = [name for name in routes.channels if name not in routes.joining]

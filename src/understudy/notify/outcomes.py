@@ -56,6 +56,12 @@ def no_answer(settings: ChannelSettings, answer: OutboundAnswer) -> Later | Refu
     return later("channel.unanswered", settings, f"{word}{colon}{detail}")
 
 
+def begun(answer: OutboundAnswer) -> OutboundAnswer:
+    """For services whose status says it all: a success whose body did not come whole is one all the same."""
+    head = answer.begun if isinstance(answer, NoAnswer) else None
+    return head if head is not None and is_ok(head) else answer
+
+
 def unexpected(settings: ChannelSettings, answer: HttpAnswer) -> Later:
     """A success in the wrong shape, as a proxy's page: an error must never look like an answer."""
     return later("channel.unexpected", settings, str(answer.status))

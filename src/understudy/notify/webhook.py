@@ -14,7 +14,7 @@ import msgspec
 from understudy.clock import iso
 from understudy.notify.base import ChannelSettings, Message, Outcome, Sent
 from understudy.notify.fitting import cut, utf8
-from understudy.notify.outcomes import by_status, is_ok, is_page, no_answer, text_in, unexpected
+from understudy.notify.outcomes import begun, by_status, is_ok, is_page, no_answer, text_in, unexpected
 from understudy.notify.plain import headline, level_of, lines, paragraphs, parts_of, ready, whole
 from understudy.wire.foreign_json import object_of
 from understudy.wire.outbound import HttpAnswer, HttpRequest, OutboundAnswer
@@ -46,6 +46,7 @@ def requests_for(settings: ChannelSettings, message: Message, *, is_plain: bool 
 
 def outcome_of(settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
     """Any success, whatever its body; but PagerDuty never sends a page, and Teams tells of failures in a 200."""
+    answer = answer if settings.format == "teams" else begun(answer)
     if not isinstance(answer, HttpAnswer):
         return no_answer(settings, answer)
     if is_ok(answer):
