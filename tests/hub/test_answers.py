@@ -21,6 +21,7 @@ from understudy.hub.outbox import SettleNotice, TakeNotice
 from understudy.hub.results import ReportResult
 from understudy.hub.task_commands import CommandTask
 from understudy.notify.base import Sent
+from understudy.redact import Redactor
 from understudy.wire.tasks import ClaimBody, EnqueueBody, FailureBody, RenewBody, ResultBody
 
 PLACE = {"channel": "ops", "chat": "C1", "thread": "17.5"}
@@ -170,6 +171,33 @@ def test_the_answer_of_a_default_place_says_what_was_asked():
     asker.wait(1_000)
     (message,) = asker.desk.got
     assert (message.title, message.text, message.chat) == ("How are you?", "Fine.", "")
+
+
+SECRET = "sk-ant-api03-" + "q8Xw2ZrTt5Yv9LmN4KpJ7HsD" * 3
+
+
+@pytest.mark.parametrize("before", [10, 50, 75])
+def test_no_half_of_a_secret_is_in_the_title_of_an_answer(before):
+    asker = Asker(None, content=f"{'x' * before} {SECRET} why?", default='{"channel":"ops"}')
+    asker.desk.delivery._clean = Redactor().clean
+    asker.claim()
+    asker.report()
+    asker.wait(1_000)
+    (message,) = asker.desk.got
+    assert "sk-a" not in message.title
+    assert message.title.startswith("x" * before)
+
+
+@pytest.mark.parametrize("before", [430, 490, 499])
+def test_no_half_of_a_secret_is_in_a_message_about_progress(before):
+    asker = Asker()
+    asker.desk.delivery._clean = Redactor().clean
+    asker.claim()
+    asker.progress(f"{'x' * before} {SECRET} done")
+    asker.wait(5_000)
+    (said,) = [message.text for message in asker.desk.got if message.kind == "progress"]
+    assert "sk-" not in said
+    assert "x" * before in said
 
 
 def test_a_task_without_a_place_is_told_nowhere():

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from understudy.coordinator.changes import Event
 from understudy.coordinator.notices import OutboxDraft, facts_of, notice_id
 from understudy.coordinator.nouns import Notice, Progress, Task
+from understudy.redact.cutting import beginning
 
 STATES = {
     "task.claimed": "started",
@@ -80,7 +81,7 @@ def add_progress(outbox: OutboxDraft, progress: Progress, task: Task) -> None:
     if place is not None and progress.progress:
         said = _decoded(progress.progress)
         text = said if isinstance(said, str) else progress.progress
-        facts = facts_of(state="running", text=text[:PROGRESS_CHARS_MAX])
+        facts = facts_of(state="running", text=beginning(text, PROGRESS_CHARS_MAX))
         _status(outbox, task, place, "progress", facts, STARTED_AFTER_MS)
 
 

@@ -43,6 +43,7 @@ from understudy.coordinator import daily_windows
 from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import Notice, Now
 from understudy.coordinator.routes import LEVEL_RANKS, Route, Routes
+from understudy.redact.cutting import beginning
 
 LATE, DOWN, RECOVERED, STUCK = "daemon.late", "daemon.down", "daemon.recovered", "daemon.stuck"
 TAKEN_AWAY = frozenset({"daemon.paused", "daemon.forgotten"})
@@ -88,7 +89,7 @@ def facts_of(**facts: object) -> str:
     kept = {name: value for name, value in facts.items() if value is not None}
     text = msgspec.json.encode(kept)
     if len(text) > FACTS_BYTES_MAX:
-        cut = {name: f"{value[:CUT_CHARS]}…" for name, value in kept.items() if isinstance(value, str)}
+        cut = {name: f"{beginning(value, CUT_CHARS)}…" for name, value in kept.items() if isinstance(value, str)}
         text = msgspec.json.encode(cut)
     return text.decode()
 

@@ -184,7 +184,9 @@ class Delivery:
         """The message; if it cannot be worked out, a plain one from the row alone."""
         wall = self._clock.now_ms()
         try:
-            return self._cleaned(message_of(outgoing, story or NoticeStory(), self.settings, self.routes, wall))
+            story = story or NoticeStory()
+            story = replace(story, asked=self._clean(story.asked))  # whole: half a secret is not recognised
+            return self._cleaned(message_of(outgoing, story, self.settings, self.routes, wall))
         except Exception:  # noqa: BLE001 - a zone that is gone, facts that cannot be read: it is still sent
             return self._cleaned(plain_message_of(outgoing, self.settings.language, wall))
 
