@@ -84,6 +84,16 @@ def test_what_will_never_pass_is_refused(name):
         assert not found.as_plain, status
 
 
+@pytest.mark.parametrize("name", HTTP)
+@pytest.mark.parametrize("status", [302, 400, 403, 404])
+def test_the_page_of_a_proxy_is_no_refusal_of_a_service_that_sends_none(name, status):
+    found = outcome(name, http(status, b"<!DOCTYPE html><p>Access denied</p>"))
+    is_anybodys = name.startswith("webhook-") and name != "webhook-pagerduty"
+    assert isinstance(found, Refused if is_anybodys else Later)
+    for final in (401, 413):
+        assert isinstance(outcome(name, http(final, b"<html>")), Refused)
+
+
 @pytest.mark.parametrize(
     "body",
     [

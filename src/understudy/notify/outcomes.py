@@ -22,6 +22,7 @@ _HEARD_CHARS_MAX = 2_000  # of what is said, the most that is looked at
 _REF = re.compile(r"[!-~]{1,256}")
 _TOKEN = re.compile(r"bot\d{1,20}:")
 _BUSY = frozenset({408, 425, 429})
+_THEIRS = frozenset({401, 413})  # final whoever says it: a key or a size is wrong
 _CAUSES = {word: f"channel.cause.{word.lower().replace(' ', '_').replace('-', '_')}" for word in causes.ALL}
 _REASONS = {
     401: "channel.unauthorized",
@@ -39,10 +40,17 @@ def by_status(settings: ChannelSettings, answer: HttpAnswer, said: str = "", *, 
         return later("channel.busy", settings, said, after_ms or retry_after_ms(answer))
     if answer.status >= 500:
         return later("channel.broken", settings, said, after_ms or retry_after_ms(answer))
+    if is_page(answer) and answer.status not in _THEIRS and not _may_answer_with_pages(settings):
+        return unexpected(settings, answer)  # a proxy's
     if 300 <= answer.status < 400:
         return refused("channel.redirected", settings, said)
     key = _REASONS.get(answer.status, "channel.refused")
     return refused(key, settings, said, as_plain=answer.status in {400, 422})
+
+
+def _may_answer_with_pages(settings: ChannelSettings) -> bool:
+    """True for a server of anybody's; the services themselves never say anything in HTML."""
+    return settings.kind == "webhook" and settings.format != "pagerduty"
 
 
 def no_answer(settings: ChannelSettings, answer: OutboundAnswer) -> Later | Refused:

@@ -13,7 +13,7 @@ import msgspec
 
 from understudy.notify.base import ChannelSettings, Message, Outcome, Refused, Sent
 from understudy.notify.fitting import cost_of, utf16
-from understudy.notify.outcomes import by_status, is_ok, no_answer, refused, sent, shown, unexpected
+from understudy.notify.outcomes import by_status, is_ok, is_page, no_answer, refused, sent, shown, unexpected
 from understudy.notify.plain import headline, parts_of, ready, whole
 from understudy.texts import t
 from understudy.wire.foreign_json import object_of
@@ -75,6 +75,8 @@ def _ref_in(result: Any) -> str:
 
 def _meaning(settings: ChannelSettings, answer: HttpAnswer, said: str, after_ms: int) -> Outcome:
     words = said.lower()
+    if is_page(answer):
+        return by_status(settings, answer, said, after_ms=after_ms)
     if _UNCHANGED in words:
         return Sent()
     if any(gone in words for gone in _GONE):
