@@ -18,7 +18,7 @@ from understudy.errors import ConfigError
 from understudy.notify.base import ChannelSettings, Message
 from understudy.notify.channels import CHANNELS, EDITABLE, check
 from understudy.notify.email import requests_for as mail_for
-from understudy.notify.fitting import clean
+from understudy.notify.fitting import JOINER, clean
 from understudy.notify.webhook import BODIES
 from understudy.wire.outbound import HttpRequest, MailRequest
 
@@ -83,7 +83,7 @@ def said(name: str, request) -> str:
     """What a person reads of one request, for the channels that split."""
     body = json.loads(request.body)
     text = body.get("content") or body.get("message") or body.get("text")
-    return html.unescape(text) if name.startswith("slack") else text
+    return html.unescape(text) if name.startswith("slack") else text.replace(JOINER, "")
 
 
 @pytest.mark.parametrize("name", ["slack", "slack_webhook", "discord", "telegram", "ntfy"])
@@ -187,7 +187,7 @@ def test_a_storm_of_three_hundred_names_each_daemon():
 @pytest.mark.parametrize("name", NAMES)
 def test_nobody_is_pinged_by_what_a_task_wrote(name):
     _, settings = offline(name)
-    bad = "<!channel> <@U1> <https://evil.example|hub> @everyone [hub](https://evil.example)"
+    bad = "<!channel> <@U1> <@&7> <https://evil.example|hub> @everyone [hub](https://evil.example)"
     for kind in ("notice", "answer"):
         message = Message("k", kind, "critical", bad, bad, facts=((bad, bad),), at=AT)
         for request in CHANNELS[settings.kind].requests_for(settings, message):
@@ -200,6 +200,22 @@ def test_nobody_is_pinged_by_what_a_task_wrote(name):
                 assert "](https://evil" not in request.body.decode()
             if name == "telegram":
                 assert "parse_mode" not in json.loads(request.body)
+                assert "@everyone" not in json.loads(request.body)["text"]
+            if name == "apprise":
+                said = request.title + request.body
+                assert not [ping for ping in ("@everyone", "@U1", "!channel>", "@&7") if ping in said]
+
+
+def test_a_bold_title_with_a_mention_that_is_none_ends_where_it_ends_on_telegram():
+    fake, settings = offline("telegram")
+    requests = CHANNELS["telegram"].requests_for(
+        settings, Message("k", "notice", "info", "ask @owner now", "x@y.org @me")
+    )
+    body = json.loads(requests[0].body)
+    assert body["text"] == f"ask @{JOINER}owner now\n\nx@y.org @{JOINER}me"
+    assert body["entities"] == [{"type": "bold", "offset": 0, "length": len("ask @owner now") + 1}]
+    many = CHANNELS["telegram"].requests_for(settings, Message("k", "answer", text="@me " * 3000))
+    assert judge(fake, many) == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-_IN_WORDS = frozenset(map(chr, range(0x21, 0x7F))) - frozenset("\"',;")  # a secret is ASCII; JSON ends it in its own way
+# of a secret; what is behind these signs is another value of JSON
+_IN_WORDS = frozenset(map(chr, range(0x21, 0x7F))) - frozenset("\"',;")
 
 
 def beginning(text: str, chars_max: int) -> str:
