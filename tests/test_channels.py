@@ -213,6 +213,14 @@ def test_what_cannot_be_is_refused_at_the_start(tmp_path, environ):
         notices_of(config.load(env, tmp_path).settings, env, tmp_path)
 
 
+@pytest.mark.parametrize("form", ["pagerduty", "alertmanager"])
+def test_answers_go_to_no_channel_that_takes_alarms_only(tmp_path, form):
+    env = {"UNDERSTUDY_WEBHOOK_URL": "https://w", "UNDERSTUDY_WEBHOOK_SECRET": "s", "UNDERSTUDY_WEBHOOK_FORMAT": form}
+    assert read(tmp_path, **env)[1].joining == ("webhook",)
+    with pytest.raises(ConfigError, match="'webhook', which takes alarms only"):
+        read(tmp_path, **env, UNDERSTUDY_REPLY_TO="webhook")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from understudy.cloudflare.fetching import ANSWER_BYTES_MAX, NOT_SENT, UnsendableError, answer_of
+from understudy.cloudflare.fetching import ANSWER_BYTES_MAX, NOT_SENT, Heard, UnsendableError, answer_of
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
 
 Asked = tuple[str, str, dict[str, str], bytes]
@@ -17,16 +17,14 @@ Asked = tuple[str, str, dict[str, str], bytes]
 def ask(request: HttpRequest, outcome: Any) -> tuple[HttpAnswer | NoAnswer, list[Asked]]:
     asked: list[Asked] = []
 
-    async def fetch(
-        method: str, url: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[int, Mapping[str, str], bytes]:
+    async def fetch(method: str, url: str, headers: Mapping[str, str], body: bytes, heard: Heard) -> None:
         asked.append((method, url, dict(headers), body))
-        if outcome == "never":
-            await asyncio.Event().wait()
-        if isinstance(outcome, Exception):
-            raise outcome
-        answer: tuple[int, Mapping[str, str], bytes] = outcome
-        return answer
+        for part in outcome if isinstance(outcome, list) else [outcome]:
+            if part == "never":
+                await asyncio.Event().wait()
+            if isinstance(part, Exception):
+                raise part
+            heard.status, heard.headers, heard.body = part[0], part[1], bytearray(part[2])
 
     return asyncio.run(answer_of(request, fetch, "understudy/1")), asked
 
@@ -44,6 +42,15 @@ def test_a_request_goes_out_as_it_is_and_its_answer_comes_back() -> None:
 def test_what_takes_too_long_is_cut() -> None:
     answer, _ = ask(HttpRequest("GET", "https://hooks.test/", timeout_ms=1), "never")
     assert answer == NoAnswer("too slow", was_sent=True)
+
+
+@pytest.mark.parametrize(
+    ("then", "reason"), [("never", "too slow"), (RuntimeError("Network connection lost."), "connection cut")]
+)
+def test_of_an_answer_that_breaks_off_there_is_what_had_come(then: Any, reason: str) -> None:
+    """A webhook confirms by its status: without it the same notice would be sent for a day and a half."""
+    answer, _ = ask(HttpRequest("POST", "https://hooks.test/", timeout_ms=50), [(200, {"X-A": "b"}, b"o"), then])
+    assert answer == NoAnswer(reason, begun=HttpAnswer(200, {"x-a": "b"}, b"o"))
 
 
 @pytest.mark.parametrize(

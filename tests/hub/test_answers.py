@@ -23,6 +23,7 @@ from understudy.hub.results import ReportResult
 from understudy.hub.retention import PurgeRows
 from understudy.hub.task_commands import CommandTask
 from understudy.notify.base import Message, Refused, Sent
+from understudy.redact import Redactor
 from understudy.wire.tasks import ClaimBody, EnqueueBody, FailureBody, RenewBody, ResultBody
 
 PLACE = {"channel": "ops", "chat": "C1", "thread": "17.5"}
@@ -162,7 +163,7 @@ def test_what_was_given_up_and_finished_after_all_changes_its_answer():
         "Fine.",
     ]
     assert answers[1].edits
-    assert given_up.key == answers[1].key
+    assert given_up.key != answers[1].key  # a receiver that drops repetitions takes it
 
 
 def test_the_answer_of_a_default_place_says_what_was_asked():
@@ -172,6 +173,33 @@ def test_the_answer_of_a_default_place_says_what_was_asked():
     asker.wait(1_000)
     (message,) = asker.desk.got
     assert (message.title, message.text, message.chat) == ("How are you?", "Fine.", "")
+
+
+SECRET = "sk-ant-api03-" + "q8Xw2ZrTt5Yv9LmN4KpJ7HsD" * 3
+
+
+@pytest.mark.parametrize("before", [10, 50, 75])
+def test_no_half_of_a_secret_is_in_the_title_of_an_answer(before):
+    asker = Asker(None, content=f"{'x' * before} {SECRET} why?", default='{"channel":"ops"}')
+    asker.desk.delivery._clean = Redactor().clean
+    asker.claim()
+    asker.report()
+    asker.wait(1_000)
+    (message,) = asker.desk.got
+    assert "sk-a" not in message.title
+    assert message.title.startswith("x" * before)
+
+
+@pytest.mark.parametrize("before", [430, 490, 499])
+def test_no_half_of_a_secret_is_in_a_message_about_progress(before):
+    asker = Asker()
+    asker.desk.delivery._clean = Redactor().clean
+    asker.claim()
+    asker.progress(f"{'x' * before} {SECRET} done")
+    asker.wait(5_000)
+    (said,) = [message.text for message in asker.desk.got if message.kind == "progress"]
+    assert "sk-" not in said
+    assert "x" * before in said
 
 
 def test_a_task_without_a_place_is_told_nowhere():
@@ -227,6 +255,16 @@ def test_a_place_that_this_hub_does_not_have_is_refused(reply_to):
     (refused,) = bench.ask(EnqueueTasks([EnqueueBody("x", reply_to=reply_to)], ["t1"], "key"))
     assert isinstance(refused, BadRequestError)
     assert refused.fields["details"][0].startswith("replyTo.")
+
+
+def test_a_place_that_takes_alarms_only_is_refused_by_name_with_the_reason():
+    """PagerDuty would page somebody for each message, and nothing would end that alarm."""
+    bench = bench_with(channels=("ops", "pager"), joining=("pager",))
+    (refused,) = bench.ask(EnqueueTasks([EnqueueBody("x", reply_to="pager")], ["t1"], "key"))
+    assert isinstance(refused, BadRequestError)
+    assert refused.fields["details"][0].startswith("replyTo.channel: pager takes alarms only")
+    (unknown,) = bench.ask(EnqueueTasks([EnqueueBody("x", reply_to="nobody")], ["t1"], "key"))
+    assert unknown.fields["details"] == ["replyTo.channel: Expected one of ops"]
 
 
 def test_progress_that_comes_while_its_message_is_sent_is_not_lost():

@@ -534,6 +534,21 @@ def test_a_receiver_that_joins_by_key_gets_the_end_of_each_silence_of_a_flapping
     assert all(late.about == back.about for late, back in zip(desk.got[::2], desk.got[1::2], strict=True))
 
 
+def test_a_receiver_that_joins_by_key_is_told_no_more_about_an_incident_than_its_alarms_and_their_end() -> None:
+    """Each other message about it would open its alarm anew: "I have seen it" may be pressed after the recovery."""
+    told = Route(("pager", "ops"), level="info")
+    bench = bench_with(told, channels=("pager", "ops"), joining=("pager",))
+    pager, ops = Desk(bench, "pager", kind="webhook"), Desk(bench, "ops")
+    beat(bench)
+    live(bench, DOWN_MS, pager, ops)
+    beat(bench)
+    live(bench, 2_000, pager, ops, daemons=("mini",))
+    bench.ask(AcknowledgeIncident(rows(bench, level="critical")[0].incident_id, "me"))
+    live(bench, 2_000, pager, ops, daemons=("mini",))
+    assert [message.level for message in pager.got] == ["warning", "critical", "recovered"]
+    assert [message.level for message in ops.got] == ["warning", "critical", "recovered", "info"]
+
+
 @pytest.mark.parametrize("how", ["forget", "pause"])
 @pytest.mark.parametrize("was", ["down", "stuck"])
 def test_a_receiver_that_joins_by_key_closes_the_alarm_of_a_daemon_that_its_owner_took_away(how: str, was: str) -> None:

@@ -53,6 +53,18 @@ def test_a_receiver_that_is_down_for_eight_seconds_gets_every_notice():
     assert len(set(keys)) == 4 < len(keys)  # each try of one notice has the same key
 
 
+def test_what_a_receiver_repeats_is_cleaned_before_it_is_kept():
+    bench = bench_with()
+    desk = Desk(bench)
+    desk.delivery._clean = lambda text: text.replace("usl_abc", "[REDACTED]")
+    for outcome in (Refused("no usl_abc here"), Later("no usl_abc now"), Sent(remark="not to usl_abc")):
+        desk.says.append(outcome)
+        tested(desk)
+        desk.run()
+    assert [row.last_error for row in rows(bench)] == ["no [REDACTED] here", "no [REDACTED] now", "not to [REDACTED]"]
+    assert "usl_abc" not in str(bench.events("notice.dead"))
+
+
 def without_settling(desk: Desk, times: int) -> None:
     """So many times the store cannot take what became of a message."""
     ask, left = desk.bench.ask, [StoreDownError("away")] * times

@@ -53,6 +53,12 @@ def test_all_well_is_told(stage: Stage) -> None:
     assert stage.log.getvalue() == ""
 
 
+def test_a_receiver_whose_answer_breaks_off_after_its_status_has_been_told(stage: Stage) -> None:
+    stage.answer = NoAnswer("connection cut", begun=HttpAnswer(200))
+    stage.step()
+    assert stage.log.getvalue() == ""
+
+
 def test_a_store_that_takes_no_write_is_not_well(stage: Stage) -> None:
     stage.trouble = StoreDownError("disk full")
     assert stage.step() == 60_000

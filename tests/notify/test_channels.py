@@ -18,7 +18,7 @@ from understudy.errors import ConfigError
 from understudy.notify.base import ChannelSettings, Message
 from understudy.notify.channels import CHANNELS, EDITABLE, check
 from understudy.notify.email import requests_for as mail_for
-from understudy.notify.fitting import clean
+from understudy.notify.fitting import JOINER, clean
 from understudy.notify.webhook import BODIES
 from understudy.wire.outbound import HttpRequest, MailRequest
 
@@ -83,7 +83,7 @@ def said(name: str, request) -> str:
     """What a person reads of one request, for the channels that split."""
     body = json.loads(request.body)
     text = body.get("content") or body.get("message") or body.get("text")
-    return html.unescape(text) if name.startswith("slack") else text
+    return html.unescape(text) if name.startswith("slack") else text.replace(JOINER, "")
 
 
 @pytest.mark.parametrize("name", ["slack", "slack_webhook", "discord", "telegram", "ntfy"])
@@ -163,7 +163,14 @@ def test_alertmanager_is_told_the_end_of_every_alert_that_began():
         for alert in json.loads(CHANNELS["webhook"].requests_for(settings, messages("en")[name])[0].body):
             open_alerts[json.dumps(alert["labels"])] = alert["endsAt"]
     assert set(open_alerts.values()) == {"2026-11-22T16:00:00.000Z"}
-    assert len(open_alerts) == 2
+    assert len(open_alerts) == 3
+
+
+def test_an_alert_of_alertmanager_begins_now_and_not_when_it_ends():
+    _, settings = offline("webhook-alertmanager")
+    for name in ("warning", "critical"):
+        (alert,) = json.loads(CHANNELS["webhook"].requests_for(settings, messages("en")[name])[0].body)
+        assert (alert["startsAt"], alert["endsAt"]) == ("2026-11-22T16:00:00.000Z", "2026-11-29T16:00:00.000Z")
 
 
 def test_a_storm_of_three_hundred_names_each_daemon():
@@ -180,7 +187,7 @@ def test_a_storm_of_three_hundred_names_each_daemon():
 @pytest.mark.parametrize("name", NAMES)
 def test_nobody_is_pinged_by_what_a_task_wrote(name):
     _, settings = offline(name)
-    bad = "<!channel> <@U1> <https://evil.example|hub> @everyone [hub](https://evil.example)"
+    bad = "<!channel> <@U1> <@&7> <https://evil.example|hub> @everyone [hub](https://evil.example)"
     for kind in ("notice", "answer"):
         message = Message("k", kind, "critical", bad, bad, facts=((bad, bad),), at=AT)
         for request in CHANNELS[settings.kind].requests_for(settings, message):
@@ -193,14 +200,41 @@ def test_nobody_is_pinged_by_what_a_task_wrote(name):
                 assert "](https://evil" not in request.body.decode()
             if name == "telegram":
                 assert "parse_mode" not in json.loads(request.body)
+                assert "@everyone" not in json.loads(request.body)["text"]
+            if name == "apprise":
+                said = request.title + request.body
+                assert not [ping for ping in ("@everyone", "@U1", "!channel>", "@&7") if ping in said]
 
 
-def test_links_in_code_stay_as_they_are_on_discord():
-    _, settings = offline("discord")
-    (request,) = CHANNELS["discord"].requests_for(
-        settings, Message("k", "answer", text="`a[0](x)` [a](b)\n```\nc[1](y)\n```")
+def test_a_bold_title_with_a_mention_that_is_none_ends_where_it_ends_on_telegram():
+    fake, settings = offline("telegram")
+    requests = CHANNELS["telegram"].requests_for(
+        settings, Message("k", "notice", "info", "ask @owner now", "x@y.org @me")
     )
-    assert json.loads(request.body)["content"] == "`a[0](x)` [a] (b)\n```\nc[1](y)\n```"
+    body = json.loads(requests[0].body)
+    assert body["text"] == f"ask @{JOINER}owner now\n\nx@y.org @{JOINER}me"
+    assert body["entities"] == [{"type": "bold", "offset": 0, "length": len("ask @owner now") + 1}]
+    many = CHANNELS["telegram"].requests_for(settings, Message("k", "answer", text="@me " * 3000))
+    assert judge(fake, many) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"\`[hub](https://evil.example)\`",
+        "``a`[hub](https://evil.example)`",
+        "`x ``` ` [hub](https://evil.example) ```",
+        "```[hub](https://evil.example)",
+        "`[hub](https://evil.example)`",
+    ],
+)
+@pytest.mark.parametrize("kind", ["notice", "answer"])
+def test_no_backtick_hides_where_a_link_leads_on_discord(kind, text):
+    """Each of the first four looks like code, and Discord draws a link."""
+    _, settings = offline("discord")
+    message = Message("k", kind, title=text, text=text, facts=((text, text),))
+    for request in CHANNELS["discord"].requests_for(settings, message):
+        assert b"](https://evil" not in request.body
 
 
 @pytest.mark.parametrize("name", sorted(EDITABLE))

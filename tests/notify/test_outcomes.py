@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.notify.channels import NAMES, offline
-from understudy.notify.base import Later, Refused, Sent
+from understudy.notify.base import ChannelSettings, Later, Refused, Sent
 from understudy.notify.channels import CHANNELS
 from understudy.notify.outcomes import no_answer
 from understudy.wire import causes, foreign_json
@@ -31,6 +31,20 @@ def http(status, body=b"", **headers):
 def test_no_answer_is_for_later(name):
     found = outcome(name, NoAnswer("too slow"))
     assert found == Later("No answer: too slow")
+
+
+STATUS_IS_ALL = {"slack_webhook", "webhook-plain", "webhook-alertmanager", "webhook-pagerduty"}
+
+
+@pytest.mark.parametrize("name", HTTP)
+def test_a_success_whose_body_is_cut_is_one_where_the_status_says_it_all(name):
+    """Any other answer would send the same notice for a day and a half."""
+    cut = NoAnswer("connection cut", begun=http(200, b'{"id": 1, "ok"'))
+    assert isinstance(outcome(name, cut), Sent if name in STATUS_IS_ALL else Later)
+    assert isinstance(outcome(name, NoAnswer("connection cut", begun=http(503))), Later)
+    page = NoAnswer("too slow", begun=http(200, b"<html>"))
+    is_anybodys = name in {"webhook-plain", "webhook-alertmanager"}  # it may answer as its owner likes
+    assert isinstance(outcome(name, page), Sent if is_anybodys else Later)
 
 
 @pytest.mark.parametrize("name", HTTP)
@@ -68,6 +82,16 @@ def test_what_will_never_pass_is_refused(name):
         found = outcome(name, http(status))
         assert isinstance(found, Refused), status
         assert not found.as_plain, status
+
+
+@pytest.mark.parametrize("name", HTTP)
+@pytest.mark.parametrize("status", [302, 400, 403, 404])
+def test_the_page_of_a_proxy_is_no_refusal_of_a_service_that_sends_none(name, status):
+    found = outcome(name, http(status, b"<!DOCTYPE html><p>Access denied</p>"))
+    is_anybodys = name.startswith("webhook-") and name != "webhook-pagerduty"
+    assert isinstance(found, Refused if is_anybodys else Later)
+    for final in (401, 413):
+        assert isinstance(outcome(name, http(final, b"<html>")), Refused)
 
 
 @pytest.mark.parametrize(
@@ -239,3 +263,35 @@ def test_reasons_are_in_the_receivers_language():
     _, settings = offline("slack", "ja")
     found = CHANNELS["slack"].outcome_of(settings, http(200, {"ok": False, "error": "invalid_auth"}))
     assert found.reason == "キー、トークン、またはパスワードが拒否されました(200 invalid_auth)"
+
+
+PATH = "/services/T0AAAAAAA/B0BBBBBBB/q8Xw2ZrTt5Yv9LmN4KpJ7HsD"
+SECRET_PATHS = [
+    ("slack_webhook", f"https://hooks.slack.example{PATH}", f"Cannot POST {PATH}"),
+    ("webhook", f"https://hub.example{PATH}", f"Cannot POST {PATH}"),
+    ("webhook", f"https://hub.example{PATH}", f'{{"path":"{PATH}"}}'.replace("/", "\\/").replace("{", "(")),
+    ("webhook", "https://n8n.example/webhook/my-own-path", 'The webhook "POST my-own-path" is not registered.'),
+    ("webhook", "https://flow.example/run?api-version=1&sig=9f%2Ba8-secret", "bad signature 9f+a8-secret"),
+    ("discord", "https://discord.example/api/webhooks/123/t0k3n-t0k3n-t0k3n", "no webhook t0k3n-t0k3n-t0k3n"),
+]
+
+
+@pytest.mark.parametrize(("kind", "address", "said"), SECRET_PATHS)
+def test_a_part_of_a_secret_address_is_in_no_reason(kind, address, said):
+    settings = ChannelSettings("x", kind, address)
+    for body in (said.encode(), json.dumps({"message": said, "error": said}).encode()):
+        reason = CHANNELS[kind].outcome_of(settings, http(404, body)).reason
+        for part in ("q8Xw2Zr", "T0AAAAAAA", "my-own-path", "a8-secret", "t0k3n-"):
+            assert part not in reason
+
+
+def test_a_secret_at_the_border_of_what_is_shown_is_not_cut_in_half():
+    settings = ChannelSettings("x", "webhook", f"https://hub.example{PATH}")
+    body = ("x" * 60 + " ").encode() + "あ".encode() * 35 + PATH.encode()
+    assert "q8Xw" not in CHANNELS["webhook"].outcome_of(settings, http(404, body)).reason
+
+
+def test_only_long_parts_of_a_secret_address_are_masked_in_every_text():
+    parts = ChannelSettings("x", "webhook", "https://hub.example/services/incoming/q8Xw2ZrTt5Yv9LmN4KpJ7HsD").secrets
+    assert "q8Xw2ZrTt5Yv9LmN4KpJ7HsD" in parts
+    assert {"services", "incoming", "hub.example"}.isdisjoint(parts)

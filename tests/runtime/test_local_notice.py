@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable
 
@@ -94,3 +95,25 @@ def test_a_machine_that_has_no_thread_left_is_told_all_the_same(
         notices.tell("critical", "Hub out of reach", "for 5 minutes")
         eventually(lambda: ntfy.messages, what="the notice")
         notices.stop()
+
+
+def test_a_form_that_is_refused_is_sent_once_more_as_plain_text(owner: Callable[[FakeNtfy], LocalNotices]) -> None:
+    with FakeNtfy() as ntfy:
+        ntfy.plan([400])
+        notices = owner(ntfy)
+        notices.tell("critical", "Hub out of reach", "for 5 minutes")
+        eventually(lambda: ntfy.messages, what="the notice")
+        notices.stop()
+
+
+def test_what_a_receiver_repeats_is_cleaned_before_it_is_logged() -> None:
+    clock = SystemClock()
+    lines = io.StringIO()
+    with FakeNtfy() as ntfy:
+        ntfy.plan([404])
+        target = ChannelSettings("phone", "ntfy", address=ntfy.url, chat="topic", secret=ntfy.token)
+        notices = LocalNotices((target,), Transport(), clock, Log(clock, lines), lambda text: text.replace("fake", "x"))
+        notices.tell("critical", "Hub out of reach", "for 5 minutes")
+        eventually(lambda: "Nobody was told" in lines.getvalue(), what="the line")
+        notices.stop()
+    assert "refused by the x" in lines.getvalue()

@@ -96,7 +96,10 @@ def test_an_answer_comes_whole_with_its_headers_in_lower_case() -> None:
 def test_an_answer_that_drips_ends_at_the_deadline(head: bytes) -> None:
     with serving(drip(head)) as url:
         started = time.monotonic()
-        assert ask(url, 300) == NoAnswer("too slow")
+        answer = ask(url, 300)
+        assert isinstance(answer, NoAnswer)
+        assert answer.reason == "too slow"
+        assert (answer.begun is not None) == bool(head)
         assert time.monotonic() - started < allowed_s(1.5)
 
 
@@ -154,9 +157,32 @@ def test_no_answer_at_all_ends_at_the_deadline() -> None:
         assert ask(url, 200) == NoAnswer("too slow")
 
 
-def test_an_answer_that_is_cut_is_none() -> None:
-    with serving(lambda c: c.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nhalf")) as url:
-        assert isinstance(ask(url), NoAnswer)
+@pytest.mark.parametrize(
+    ("said", "reason", "body"),
+    [
+        (b"content-length: 99\r\n\r\nhalf", "connection cut", b"half"),
+        (b"content-encoding: gzip\r\ncontent-length: 4\r\n\r\nhalf", "not HTTP", b"half"),
+        (b"transfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n", "connection cut", b""),
+    ],
+    ids=["short", "badly packed", "without its end"],
+)
+def test_an_answer_that_is_cut_is_none_but_its_head_is_there(said: bytes, reason: str, body: bytes) -> None:
+    with serving(lambda c: c.sendall(b"HTTP/1.1 200 OK\r\n" + said)) as url:
+        answer = ask(url)
+    assert isinstance(answer, NoAnswer)
+    assert (answer.reason, answer.was_sent) == (reason, True)
+    assert answer.begun is not None
+    assert answer.begun.status == 200
+    assert answer.begun.body in (body, b"half")
+
+
+def test_an_answer_without_length_and_end_ends_at_the_deadline_and_its_head_is_there() -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\nok")
+        connection.recv(1)  # until the other side hangs up
+
+    with serving(talk) as url:
+        assert ask(url, 300) == NoAnswer("too slow", begun=HttpAnswer(200, {}, b"ok"))
 
 
 @pytest.mark.parametrize(

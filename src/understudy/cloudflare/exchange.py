@@ -152,15 +152,13 @@ def is_short(headers: Mapping[str, str]) -> bool:
     return is_number and int(size) <= READ_AT_ONCE_BYTES and not headers.get("content-encoding")
 
 
-async def first_of(body: AsyncGenerator[bytes, None], bytes_max: int) -> bytes:
-    """The first bytes of a body; what comes behind them is not read."""
-    read = bytearray()
+async def first_of(body: AsyncGenerator[bytes, None], bytes_max: int, read: bytearray) -> None:
+    """Read the first bytes of a body; what comes behind them is not read."""
     async with aclosing(body):
         async for part in body:
             read += part[: bytes_max - len(read)]
             if len(read) == bytes_max:
                 break
-    return bytes(read)
 
 
 def _sent(value: str) -> bytes:

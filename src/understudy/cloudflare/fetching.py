@@ -10,11 +10,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit, urlunsplit
 
 from understudy.addresses import is_web_address, log_in_of
-from understudy.wire.causes import REFUSED, TOO_SLOW, UNKNOWN_HOST, UNREACHABLE, UNSENDABLE
+from understudy.wire.causes import CUT, REFUSED, TOO_SLOW, UNKNOWN_HOST, UNREACHABLE, UNSENDABLE
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
 
-# method, address, headers, body → status, headers, body; raises UnsendableError, or whatever JavaScript throws
-Fetch = Callable[[str, str, Mapping[str, str], bytes], Awaitable[tuple[int, Mapping[str, str], bytes]]]
 ANSWER_BYTES_MAX = 8 << 20
 NOT_SENT = NoAnswer(UNSENDABLE, was_sent=False, is_local=True)
 _UNSENT = (("refused", REFUSED), ("dns", UNKNOWN_HOST), ("resolve", UNKNOWN_HOST))  # words of workerd
@@ -24,22 +22,42 @@ class UnsendableError(Exception):
     """It is no request that can be sent: an address or a header that `fetch` does not take."""
 
 
+class Heard:
+    """What has come of an answer so far."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
+        self.body = bytearray()
+
+    def answer(self) -> HttpAnswer:
+        """As far as it has come."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        return HttpAnswer(self.status, headers, bytes(memoryview(self.body)[:ANSWER_BYTES_MAX]))
+
+
+# method, address, headers, body → nothing: the answer is what was heard
+# raises UnsendableError, or whatever JavaScript throws
+Fetch = Callable[[str, str, Mapping[str, str], bytes, Heard], Awaitable[None]]
+
+
 async def answer_of(request: HttpRequest, fetch: Fetch, user_agent: str) -> HttpAnswer | NoAnswer:
     """The answer, or why there is none, at the latest when `timeout_ms` is over."""
     if not is_web_address(request.url):
         return NOT_SENT
     url, headers = _addressed(request, user_agent)
+    heard = Heard()
     try:
-        status, said, body = await asyncio.wait_for(
-            fetch(request.method, url, headers, request.body), request.timeout_ms / 1000
-        )
+        await asyncio.wait_for(fetch(request.method, url, headers, request.body, heard), request.timeout_ms / 1000)
     except TimeoutError:
-        return NoAnswer(TOO_SLOW, was_sent=True)
+        return NoAnswer(TOO_SLOW, was_sent=True, begun=heard.answer() if heard.status else None)
     except UnsendableError:
         return NOT_SENT
     except Exception as error:  # noqa: BLE001 - whatever JavaScript throws; its words may hold the address
+        if heard.status:
+            return NoAnswer(CUT, was_sent=True, begun=heard.answer())
         return _no_answer(str(error).lower())
-    return HttpAnswer(status, {name.lower(): value for name, value in said.items()}, body[:ANSWER_BYTES_MAX])
+    return heard.answer()
 
 
 def _no_answer(words: str) -> NoAnswer:

@@ -13,7 +13,7 @@ from pyodide.ffi import create_proxy, to_js
 from understudy import __version__
 from understudy.cloudflare.critical import critical
 from understudy.cloudflare.exchange import FetchExchange, Headers, first_of, is_short, scope_of
-from understudy.cloudflare.fetching import ANSWER_BYTES_MAX, NOT_SENT, UnsendableError, answer_of
+from understudy.cloudflare.fetching import ANSWER_BYTES_MAX, NOT_SENT, Heard, UnsendableError, answer_of
 from understudy.cloudflare.hub_object import HubObject, refusal_of
 from understudy.config.worker_vars import texts_of
 from understudy.store.durable import DurableStore
@@ -97,19 +97,18 @@ def _cannot_start(error: Exception) -> None:
     js.console.error(critical(error))
 
 
-async def _fetch(method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+async def _fetch(method: str, url: str, headers: Mapping[str, str], body: bytes, heard: Heard) -> None:
     controller = js.AbortController.new()
     request = _request(method, url, headers, body, controller.signal)
     try:
         answer = await js.fetch(request)
-        said = js.Object.fromEntries(answer.headers).to_py()
-        content = await first_of(_body_of(answer, said), ANSWER_BYTES_MAX)
+        heard.status, heard.headers = answer.status, js.Object.fromEntries(answer.headers).to_py()
+        await first_of(_body_of(answer, heard.headers), ANSWER_BYTES_MAX, heard.body)
     except asyncio.CancelledError:
         controller.abort()
         raise
-    if len(content) == ANSWER_BYTES_MAX:  # the memory of a Worker has no room for what nobody reads
+    if len(heard.body) == ANSWER_BYTES_MAX:  # the memory of a Worker has no room for what nobody reads
         controller.abort()
-    return answer.status, said, content
 
 
 def _request(method: str, url: str, headers: Mapping[str, str], body: bytes, signal: Any) -> Any:
@@ -122,7 +121,7 @@ def _request(method: str, url: str, headers: Mapping[str, str], body: bytes, sig
         raise UnsendableError from error
 
 
-async def _body_of(message: Any, headers: dict[str, str]) -> AsyncGenerator[bytes, None]:
+async def _body_of(message: Any, headers: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
     """The body of a request or an answer, as it comes."""
     if not message.body:
         return

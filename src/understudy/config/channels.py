@@ -67,8 +67,8 @@ def notices_of(
     """The channels and their routes; no secret is in the routes. ConfigError."""
     channels, routes, maintenance = _read(settings, environ, data_dir)
     names = tuple(channel.name for channel in channels)
-    reply_to, public_url = _reply_to(settings.reply_to, names), _public_url(settings.public_url)
     joining = tuple(channel.name for channel in channels if is_joining(channel))
+    reply_to, public_url = _reply_to(settings.reply_to, names, joining), _public_url(settings.public_url)
     return channels, Routes(names, routes, maintenance, reply_to, public_url, settings.time_zone, joining)
 
 
@@ -98,10 +98,12 @@ def _read(
     return tuple(found.values()), routes or ((default,) if found else ()), maintenance
 
 
-def _reply_to(text: str, names: tuple[str, ...]) -> str:
+def _reply_to(text: str, names: tuple[str, ...], joining: tuple[str, ...]) -> str:
     if not text:
         return ""
     channel, _, chat = text.partition(":")
+    if channel in joining:
+        raise ConfigError(t("config.channels.reply_to_alarms", name=channel))
     if channel not in names:
         raise ConfigError(t("config.channels.bad_reply_to", name=channel, known=", ".join(names) or "–"))
     return msgspec.json.encode(Place(channel, chat)).decode()

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from understudy.coordinator.changes import Event
 from understudy.coordinator.notices import OutboxDraft, facts_of, notice_id, read_facts
 from understudy.coordinator.nouns import Notice, Progress, Task
+from understudy.redact.cutting import beginning
 
 STATES = {
     "task.claimed": "started",
@@ -82,7 +83,7 @@ def add_progress(outbox: OutboxDraft, progress: Progress, task: Task) -> None:
     if place is not None and progress.progress:
         said = _decoded(progress.progress)
         text = said if isinstance(said, str) else progress.progress
-        facts = _facts(task, state="running", text=text[:PROGRESS_CHARS_MAX])
+        facts = _facts(task, state="running", text=beginning(text, PROGRESS_CHARS_MAX))
         _status(outbox, task, place, "progress", facts, STARTED_AFTER_MS)
 
 

@@ -12,6 +12,7 @@ from understudy.coordinator.nouns import LEASED, QUEUED, Now, Policy, Result, Ta
 from understudy.coordinator.takeover import EXECUTOR, CallOutcome, takeover_event
 from understudy.coordinator.takeover_nouns import Reservation, TakeoverState, TaskTakeover
 from understudy.money import total, usd
+from understudy.redact.cutting import beginning
 
 EVENT_TEXT_BYTES_MAX = 12_000
 
@@ -97,7 +98,7 @@ def answered(task: Task, called: CallOutcome, cost: int, now: Now) -> Event:
 def _in_an_event(text: str) -> str:
     """As much of it as a message to its sender takes; the task's record has it all."""
     cut = text.encode()[:EVENT_TEXT_BYTES_MAX].decode(errors="ignore")
-    return text if cut == text else f"{cut} …"
+    return text if cut == text else f"{beginning(text, len(cut))} …"
 
 
 def _interim_event(task: Task, called: CallOutcome, cost: int, now: Now) -> Event:

@@ -46,6 +46,7 @@ from understudy.coordinator import daily_windows
 from understudy.coordinator.changes import Event
 from understudy.coordinator.nouns import Notice, Now
 from understudy.coordinator.routes import LEVEL_RANKS, Route, Routes
+from understudy.redact.cutting import beginning
 
 LATE, DOWN, RECOVERED, STUCK = "daemon.late", "daemon.down", "daemon.recovered", "daemon.stuck"
 TAKEN_AWAY = frozenset({"daemon.paused", "daemon.forgotten"})
@@ -93,7 +94,7 @@ def facts_of(**facts: object) -> str:
     kept = {name: value for name, value in facts.items() if value is not None}
     text = msgspec.json.encode(kept)
     if len(text) > FACTS_BYTES_MAX:
-        cut = {name: f"{value[:CUT_CHARS]}…" for name, value in kept.items() if isinstance(value, str)}
+        cut = {name: f"{beginning(value, CUT_CHARS)}…" for name, value in kept.items() if isinstance(value, str)}
         text = msgspec.json.encode(cut)
     return text.decode()
 
@@ -266,7 +267,9 @@ class OutboxDraft:
 
     def _plain(self, event: Event) -> None:
         for channel, route in self._routes_for(event.level, event.daemon_id):
-            self.add(self._row(event, channel, route, event.level))
+            row = self._row(event, channel, route, event.level)
+            if not (channel in self.routes.joining and row.incident_id and row.level == "info"):
+                self.add(row)  # else it would open its alarm anew, which may be over
 
     # ---- earlier rows
 

@@ -25,6 +25,7 @@ from understudy.hub.outbox import Outgoing, ReturnNotice, SettleNotice, TakeNoti
 from understudy.hub.starts import RecordHearing
 from understudy.hub.steps import Effect, Read, Sleep, Steps, asked, unless_over
 from understudy.notify.base import Channel, ChannelSettings, Later, Message, Outcome, Refused, Sent
+from understudy.notify.outcomes import hushed
 from understudy.notify.requests import requests_of
 from understudy.store.base import Reader
 from understudy.wire.outbound import OutboundAnswer, OutboundRequest
@@ -103,7 +104,7 @@ class Delivery:
         self._clean = clean
         self._look_every_ms = look_every_ms
         self._clocks: Clocks | None = None  # at the last look
-        self._plain_id = ""  # the last one that went out as plain text: what is left of it does so too
+        self._plain_key = ""  # of the last one that went out as plain text: what is left of it does so too
 
     def step(self) -> Steps:
         """One message at most."""
@@ -137,9 +138,11 @@ class Delivery:
         read_story = asked(Read(lambda reader: _story_of(reader, outgoing.notice)))
         story: NoticeStory | None = yield from unless_over(read_story, asked(ReturnNotice(outgoing.notice)))
         try:
-            rendered = self._rendered(self._message(outgoing, story), is_plain=outgoing.notice.id == self._plain_id)
+            message = self._message(outgoing, story)
+            rendered = self._rendered(message, is_plain=message.key == self._plain_key)
         except Exception as bug:  # noqa: BLE001 - a message that cannot be written must not stop those after it
-            yield SettleNotice(outgoing.notice, Later(f"it cannot be written: {type(bug).__name__}: {bug}"))
+            reason = self._clean(f"it cannot be written: {type(bug).__name__}: {bug}")
+            yield SettleNotice(outgoing.notice, Later(reason))
             return
         part = outgoing.notice.part
         while row is not None:
@@ -170,7 +173,9 @@ class Delivery:
         """The message; if it cannot be worked out, a plain one from the row alone."""
         wall = self._clock.now_ms()
         try:
-            return self._cleaned(message_of(outgoing, story or NoticeStory(), self.settings, self.routes, wall))
+            story = story or NoticeStory()
+            story = replace(story, asked=self._clean(story.asked))  # whole: half a secret is not recognised
+            return self._cleaned(message_of(outgoing, story, self.settings, self.routes, wall))
         except Exception:  # noqa: BLE001 - a zone that is gone, facts that cannot be read: it is still sent
             return self._cleaned(plain_message_of(outgoing, self.settings.language, wall))
 
@@ -180,7 +185,7 @@ class Delivery:
 
     def _outcome(self, answer: OutboundAnswer) -> Outcome:
         try:
-            return self.channel.outcome_of(self.settings, answer)
+            return hushed(self.channel.outcome_of(self.settings, answer), self._clean)
         except Exception as bug:  # noqa: BLE001 - an answer that nobody understands
             return Later(f"its answer cannot be read: {type(bug).__name__}")
 
@@ -198,7 +203,7 @@ class Delivery:
             if not isinstance(outcome, Refused):
                 break
             if outcome.as_plain and not rendered.is_plain:
-                self._plain_id = message.key
+                self._plain_key = message.key
                 rendered = self._rendered(message, is_plain=True)
             elif message.edits or (message.thread and (outcome.without_edit or message.kind == "notice")):
                 message = replace(message, edits="", thread=message.thread if message.edits else "")

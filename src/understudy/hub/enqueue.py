@@ -80,7 +80,7 @@ class EnqueueTasks(Operation):
                 answers.append(Created(known.id, created=False))
                 continue
             stored = _with(self.extras[nth], spec)
-            reply_to = reply_of(body.reply_to, work.policy.routes.channels)
+            reply_to = reply_of(body.reply_to, work.policy.routes)
             owned = Owned(self.submitter, self.memory_of, reply_to, _size_of(stored))
             task = task_of(body, task_id, owned, spec, now, nth, work.policy.timeout_s)
             here[task_id] = draft.take(tasks.enqueue(task, now))

@@ -92,7 +92,7 @@ def message_of(outgoing: Outgoing, story: NoticeStory, settings: ChannelSettings
     title, text = words.answer() if notice.kind in ("answer", "progress") else words.notice()
     secrets = dict(outgoing.links)
     return Message(
-        notice.id,
+        _key_of(notice),
         "notice" if notice.kind == "test" else notice.kind,
         notice.level,
         title,
@@ -118,8 +118,13 @@ def plain_message_of(outgoing: Outgoing, language: str, wall: int) -> Message:
     text = "\n".join([str(read_facts(row).get("message", "")), *listed]).strip()
     kind = "notice" if row.kind == "test" else row.kind
     return Message(
-        row.id, kind, row.level, title, text, chat=row.chat, about=row.incident_id or row.task_id, at=max(wall, 0)
+        _key_of(row), kind, row.level, title, text, chat=row.chat, about=row.incident_id or row.task_id, at=max(wall, 0)
     )
+
+
+def _key_of(notice: Notice) -> str:
+    """The key over all tries. An answer that corrects an earlier one is the same row, but no repetition."""
+    return f"{notice.id}:{notice.cause}" if notice.kind == "answer" else notice.id
 
 
 class _Words:

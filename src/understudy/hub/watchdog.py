@@ -48,6 +48,8 @@ class OutsideWatchdog:
 
     def _tell(self) -> Generator[Effect, Any, None]:
         answer: HttpAnswer | NoAnswer = yield HttpRequest("GET", self._url, timeout_ms=TIMEOUT_MS)
+        if isinstance(answer, NoAnswer) and answer.begun is not None:
+            answer = answer.begun  # its status says all
         if isinstance(answer, NoAnswer):
             self._log.emit("warning", "Watchdog", f"The outside watchdog did not take it: {answer.reason}")
         elif not 200 <= answer.status < 300:  # noqa: PLR2004 - any success

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import importlib
 import logging
+import re
 from typing import Any
 
 from understudy.notify.base import ChannelSettings, Message, Outcome, Refused, Sent
-from understudy.notify.fitting import utf8
+from understudy.notify.fitting import JOINER, utf8
 from understudy.notify.outcomes import later, no_answer
 from understudy.notify.plain import level_of, lines, paragraphs, parts_of, ready
 from understudy.texts import t
@@ -18,6 +19,7 @@ from understudy.wire.causes import cause_of, is_local
 from understudy.wire.outbound import AppriseAnswer, AppriseRequest, NoAnswer, OutboundAnswer
 
 TEXT_MAX = 20_000  # bytes
+_MENTION = re.compile(r"[@!](?=[\w&!])")
 MISSING, BAD_URL, FAILED = "missing", "bad_url", "failed"
 
 
@@ -25,8 +27,8 @@ def requests_for(settings: ChannelSettings, message: Message, *, is_plain: bool 
     """One call; Apprise splits it where its service needs that."""
     message = ready(message, settings)
     text = paragraphs(message.text, lines(message.facts), lines(message.links))
-    body = parts_of(text, message, settings, TEXT_MAX, utf8, parts_max=1)[0]
-    return (AppriseRequest(settings.address, message.title, body, level_of(message).apprise),)
+    body = parts_of(text, message, settings, TEXT_MAX, cost, parts_max=1)[0]
+    return (AppriseRequest(settings.address, unmentioned(message.title), unmentioned(body), level_of(message).apprise),)
 
 
 def outcome_of(settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
@@ -40,6 +42,16 @@ def outcome_of(settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
     if answer.is_local:
         return no_answer(settings, NoAnswer(answer.reason, was_sent=False, is_local=True))
     return later("channel.apprise_failed", settings, answer.reason)
+
+
+def unmentioned(text: str) -> str:
+    """Text that names nobody: some plug-ins make mentions of `@everyone`, `<@&1>` or `!channel>`."""
+    return _MENTION.sub(rf"\g<0>{JOINER}", text)
+
+
+def cost(char: str) -> int:
+    """The cost of a character at most, that of `unmentioned` included."""
+    return utf8(char) + (utf8(JOINER) if char in "@!" else 0)
 
 
 def call_apprise(request: AppriseRequest) -> AppriseAnswer:

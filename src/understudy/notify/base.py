@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -11,6 +12,10 @@ from understudy.wire.outbound import OutboundAnswer, OutboundRequest
 
 SECRET_ADDRESSES = frozenset({"slack_webhook", "discord", "webhook", "apprise"})
 FORMATS = ("plain", "pagerduty", "teams", "alertmanager")  # of webhooks
+HIDDEN_CHARS_MIN = 8  # of a part of a secret address that no reason shows
+SECRET_CHARS_MIN = 16  # of one that is masked in every text: shorter ones are words
+_HOST = re.compile(r"^[^/?#]*/?")
+_BETWEEN_PARTS = re.compile(r"[/?&=#@:]")
 
 
 class ChannelSettings(Struct, frozen=True):
@@ -29,14 +34,31 @@ class ChannelSettings(Struct, frozen=True):
     def secrets(self) -> tuple[str, ...]:
         """The parts that nobody may see; the address too where who knows it may write there."""
         given = self.address.partition("://")[2].partition("/")[0].rpartition("@")[0].partition(":")[2]
-        parts = (self.secret, self.address if self.kind in SECRET_ADDRESSES else "", given, unquote(given))
-        return tuple(dict.fromkeys(part for part in parts if part))
+        whole = self.address if self.kind in SECRET_ADDRESSES else ""
+        long = (part for part in self._parts() if len(part) >= SECRET_CHARS_MIN)
+        return tuple(dict.fromkeys(part for part in (self.secret, whole, given, unquote(given), *long) if part))
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """All that a service may repeat and nobody may see, the longest first: also short parts of a secret address."""
+        parts = {part for part in self._parts() if len(part) >= HIDDEN_CHARS_MIN}
+        return tuple(sorted({*self.secrets, self.address, *parts} - {""}, key=len, reverse=True))
+
+    def _parts(self) -> set[str]:
+        """Of a secret address: path and query, their segments and values; of Apprise's also what stands as host."""
+        if self.kind not in SECRET_ADDRESSES:
+            return set()
+        behind = self.address.partition("://")[2]
+        path = _HOST.sub("", behind)
+        begins = behind if self.kind == "apprise" else path
+        found = {path, path.partition("?")[0], *_BETWEEN_PARTS.split(begins)}
+        return found | {unquote(part) for part in found}
 
 
 class Message(Struct, frozen=True):
     """A message, already in the receiver's language; each channel shapes it by its own limits."""
 
-    key: str  # stable over retries: the dedupe key
+    key: str  # stable over retries, and another one for a correction: the dedupe key
     kind: str  # notice | progress | answer
     level: str = "info"  # info | warning | critical | recovered
     title: str = ""

@@ -13,6 +13,7 @@ from understudy import legible
 
 Cost = Callable[[str], int]
 
+JOINER = "\u2060"  # not seen and no border of a word: it keeps a service from reading a mention
 _FENCE = "```"
 _CLOSING = "\n```"
 _OPENED = re.compile(r"```([\w+#.-]{0,20})\n")

@@ -6,8 +6,11 @@ Reasons never hold an address or a secret: what a service says is shown short an
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-from understudy.notify.base import ChannelSettings, Later, Refused, Sent
+from msgspec.structs import replace
+
+from understudy.notify.base import ChannelSettings, Later, Outcome, Refused, Sent
 from understudy.notify.fitting import clean, cut
 from understudy.texts import t
 from understudy.wire import causes
@@ -19,6 +22,7 @@ _HEARD_CHARS_MAX = 2_000  # of what is said, the most that is looked at
 _REF = re.compile(r"[!-~]{1,256}")
 _TOKEN = re.compile(r"bot\d{1,20}:")
 _BUSY = frozenset({408, 425, 429})
+_THEIRS = frozenset({401, 413})  # final whoever says it: a key or a size is wrong
 _CAUSES = {word: f"channel.cause.{word.lower().replace(' ', '_').replace('-', '_')}" for word in causes.ALL}
 _REASONS = {
     401: "channel.unauthorized",
@@ -36,10 +40,17 @@ def by_status(settings: ChannelSettings, answer: HttpAnswer, said: str = "", *, 
         return later("channel.busy", settings, said, after_ms or retry_after_ms(answer))
     if answer.status >= 500:
         return later("channel.broken", settings, said, after_ms or retry_after_ms(answer))
+    if is_page(answer) and answer.status not in _THEIRS and not _may_answer_with_pages(settings):
+        return unexpected(settings, answer)  # a proxy's
     if 300 <= answer.status < 400:
         return refused("channel.redirected", settings, said)
     key = _REASONS.get(answer.status, "channel.refused")
     return refused(key, settings, said, as_plain=answer.status in {400, 422})
+
+
+def _may_answer_with_pages(settings: ChannelSettings) -> bool:
+    """True for a server of anybody's; the services themselves never say anything in HTML."""
+    return settings.kind == "webhook" and settings.format != "pagerduty"
 
 
 def no_answer(settings: ChannelSettings, answer: OutboundAnswer) -> Later | Refused:
@@ -51,6 +62,12 @@ def no_answer(settings: ChannelSettings, answer: OutboundAnswer) -> Later | Refu
     if answer.is_local:
         return refused("channel.unsendable", settings, detail or word)
     return later("channel.unanswered", settings, f"{word}{colon}{detail}")
+
+
+def begun(answer: OutboundAnswer) -> OutboundAnswer:
+    """For services whose status says it all: a success whose body did not come whole is one all the same."""
+    head = answer.begun if isinstance(answer, NoAnswer) else None
+    return head if head is not None and is_ok(head) else answer
 
 
 def unexpected(settings: ChannelSettings, answer: HttpAnswer) -> Later:
@@ -77,12 +94,20 @@ def sent(ref: str) -> Sent:
 
 def shown(settings: ChannelSettings, said: str) -> str:
     """The text of a service, fit to be shown: one short line without addresses and without our secrets."""
-    for secret in (settings.secret, settings.address):
-        said = said.replace(secret, "…") if secret else said
+    said = said.replace("\\/", "/")  # as JSON may escape it
+    for secret in settings.hidden:
+        said = said.replace(secret, "…")
     if len(said) > _HEARD_CHARS_MAX:  # half an address would not be recognised: the word that is cut goes
         said = said[:_HEARD_CHARS_MAX].rpartition(" ")[0] + " …"
     words = ("…" if "://" in word or _TOKEN.search(word) else word for word in clean(said).split())
     return cut(" ".join(words), _SAID_CHARS_MAX)
+
+
+def hushed(outcome: Outcome, clean: Callable[[str], str]) -> Outcome:
+    """`outcome` with its words cleaned: a receiver may repeat whatever it was sent."""
+    if isinstance(outcome, Sent):
+        return replace(outcome, remark=clean(outcome.remark)) if outcome.remark else outcome
+    return replace(outcome, reason=clean(outcome.reason))
 
 
 def is_ok(answer: HttpAnswer) -> bool:
@@ -92,7 +117,7 @@ def is_ok(answer: HttpAnswer) -> bool:
 
 def text_in(answer: HttpAnswer) -> str:
     """The beginning of a body that is neither JSON nor a web page."""
-    text = answer.body[:200].decode("utf-8", "replace").strip()
+    text = answer.body[: 2 * _HEARD_CHARS_MAX].decode("utf-8", "replace").strip()
     return "" if text.startswith(("<", "{", "[")) else text
 
 

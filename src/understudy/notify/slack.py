@@ -12,7 +12,18 @@ import msgspec
 
 from understudy.notify.base import ChannelSettings, Message, Outcome, Sent
 from understudy.notify.fitting import utf16
-from understudy.notify.outcomes import by_status, is_ok, is_page, later, no_answer, refused, sent, text_in, unexpected
+from understudy.notify.outcomes import (
+    begun,
+    by_status,
+    is_ok,
+    is_page,
+    later,
+    no_answer,
+    refused,
+    sent,
+    text_in,
+    unexpected,
+)
 from understudy.notify.plain import Pairs, fitting, headline, lines, paragraphs, parts_of, ready, whole
 from understudy.wire.foreign_json import object_of
 from understudy.wire.outbound import HttpAnswer, HttpRequest, OutboundAnswer
@@ -70,6 +81,7 @@ def requests_for(settings: ChannelSettings, message: Message, *, is_plain: bool 
 
 def outcome_of(settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
     """A bot's answer says `ok` in its body, whatever the status; a webhook says it in text."""
+    answer = answer if settings.kind == "slack" else begun(answer)
     if not isinstance(answer, HttpAnswer):
         return no_answer(settings, answer)
     body = object_of(answer.body) or {}

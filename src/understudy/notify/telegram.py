@@ -7,13 +7,14 @@ The bot's token stands in the URL, as this API wants it: URLs are secret here an
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
 from understudy.notify.base import ChannelSettings, Message, Outcome, Refused, Sent
-from understudy.notify.fitting import cost_of, utf16
-from understudy.notify.outcomes import by_status, is_ok, no_answer, refused, sent, shown, unexpected
+from understudy.notify.fitting import JOINER, cost_of, utf16
+from understudy.notify.outcomes import by_status, is_ok, is_page, no_answer, refused, sent, shown, unexpected
 from understudy.notify.plain import headline, parts_of, ready, whole
 from understudy.texts import t
 from understudy.wire.foreign_json import object_of
@@ -35,16 +36,18 @@ _GONE = (
     "topic_closed",
     "topic_deleted",
 )
+_MENTION = re.compile(r"(?<![A-Za-z0-9_])@(?=\w)")  # Telegram's server makes links and pings of them
 _FORMAT = ("can't parse entities", "entity", "entities")
 
 
 def requests_for(settings: ChannelSettings, message: Message, *, is_plain: bool = False) -> tuple[HttpRequest, ...]:
     """Text in parts; the title of the first one is bold unless that was refused."""
     message = ready(message, settings)
-    parts = parts_of(whole(message, settings), message, settings, TEXT_MAX, utf16, parts_max=PARTS_MAX, is_fenced=False)
-    bodies: list[dict[str, Any]] = [{"text": part} for part in parts]
+    parts = parts_of(whole(message, settings), message, settings, TEXT_MAX, cost, parts_max=PARTS_MAX, is_fenced=False)
+    bodies: list[dict[str, Any]] = [{"text": unmentioned(part)} for part in parts]
     if message.title and not is_plain:
-        bodies[0]["entities"] = [{"type": "bold", "offset": 0, "length": cost_of(headline(message), utf16)}]
+        length = cost_of(unmentioned(headline(message)), utf16)
+        bodies[0]["entities"] = [{"type": "bold", "offset": 0, "length": length}]
     return tuple(_request(settings, message, body, is_first=at == 0) for at, body in enumerate(bodies))
 
 
@@ -65,6 +68,16 @@ def outcome_of(settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
     return _meaning(settings, answer, said, wait_ms(parameters.get("retry_after")))
 
 
+def unmentioned(text: str) -> str:
+    """Text that names nobody: no `@name` in it is a mention."""
+    return _MENTION.sub(f"@{JOINER}", text)
+
+
+def cost(char: str) -> int:
+    """The cost of a character at most, that of `unmentioned` included."""
+    return 2 if char == "@" else utf16(char)
+
+
 def _ref_in(result: Any) -> str:
     """The ref of a message that was sent or changed; "" if this is none."""
     message = result if isinstance(result, dict) else {}
@@ -75,6 +88,8 @@ def _ref_in(result: Any) -> str:
 
 def _meaning(settings: ChannelSettings, answer: HttpAnswer, said: str, after_ms: int) -> Outcome:
     words = said.lower()
+    if is_page(answer):
+        return by_status(settings, answer, said, after_ms=after_ms)
     if _UNCHANGED in words:
         return Sent()
     if any(gone in words for gone in _GONE):

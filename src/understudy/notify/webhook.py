@@ -14,7 +14,7 @@ import msgspec
 from understudy.clock import iso
 from understudy.notify.base import ChannelSettings, Message, Outcome, Sent
 from understudy.notify.fitting import cut, utf8
-from understudy.notify.outcomes import by_status, is_ok, is_page, no_answer, text_in, unexpected
+from understudy.notify.outcomes import begun, by_status, is_ok, is_page, no_answer, text_in, unexpected
 from understudy.notify.plain import headline, level_of, lines, paragraphs, parts_of, ready, whole
 from understudy.wire.foreign_json import object_of
 from understudy.wire.outbound import HttpAnswer, HttpRequest, OutboundAnswer
@@ -46,6 +46,7 @@ def requests_for(settings: ChannelSettings, message: Message, *, is_plain: bool 
 
 def outcome_of(settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
     """Any success, whatever its body; but PagerDuty never sends a page, and Teams tells of failures in a 200."""
+    answer = answer if settings.format == "teams" else begun(answer)
     if not isinstance(answer, HttpAnswer):
         return no_answer(settings, answer)
     if is_ok(answer):
@@ -114,9 +115,10 @@ def _teams(settings: ChannelSettings, message: Message) -> tuple[str, Body]:
 
 
 def _alertmanager(settings: ChannelSettings, message: Message) -> tuple[str, Body]:
-    """One alert for each severity; a recovery ends both, since labels are what makes an alert the same."""
+    """One alert for each severity; a recovery ends all, since labels are what makes an alert the same."""
     is_over = message.level == "recovered"
-    alert = {
+    begun = {} if is_over else {"startsAt": iso(message.at)}  # without it, an alert begins when it ends
+    alert = begun | {
         "annotations": {
             "summary": _summary(settings, message),
             "description": paragraphs(message.text, lines(message.facts)) or "-",
@@ -125,7 +127,7 @@ def _alertmanager(settings: ChannelSettings, message: Message) -> tuple[str, Bod
         "generatorURL": message.links[0][1] if message.links else "",
     }
     labels = {"alertname": "understudy", "about": message.about or message.key}
-    severities = ("warning", "critical") if is_over else (level_of(message).severity,)
+    severities = ("info", "warning", "critical") if is_over else (level_of(message).severity,)
     url = settings.address.rstrip("/")
     alerts = [alert | {"labels": labels | {"severity": severity}} for severity in severities]
     return url if url.endswith("/alerts") else f"{url}/api/v2/alerts", alerts

@@ -11,6 +11,8 @@ import smtplib
 from base64 import b64encode
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from understudy.addresses import log_in_of
 from understudy.notify.apprise import call_apprise
 from understudy.runtime.bounded_smtp import Smtp, SmtpOverTls
@@ -78,11 +80,13 @@ class Transport:
             connection.request(request.method, server.target, request.body or None, headers)
             watch.is_heard = True
             response = connection.getresponse()
-            body = body_of(response, ANSWER_BYTES_MAX)
-            watch.check()
             if server.is_proxied and response.status == PROXY_WANTS_LOG_IN:
                 return NoAnswer(f"{PROXY}: {response.status}", was_sent=False)
-            return HttpAnswer(response.status, {name.lower(): value for name, value in response.headers.items()}, body)
+            head = HttpAnswer(response.status, {name.lower(): value for name, value in response.headers.items()})
+            watch.begun = head
+            body = body_of(response, ANSWER_BYTES_MAX, watch.heard)
+            watch.check()
+            return replace(head, body=body)
         finally:
             connection.close()
 
@@ -147,12 +151,16 @@ class Exchange(Cut):
         super().__init__()
         self.was_sent = False  # a byte of the request may have left
         self.is_heard = False  # it has left: what fails from here on is what came back
+        self.begun: HttpAnswer | None = None  # the head of an answer
+        self.heard: list[bytes] = []  # of its body
 
     def no_answer(self, error: Exception) -> NoAnswer:
         """The reason why there is no answer, without any address."""
+        begun = self.begun and replace(self.begun, body=b"".join(self.heard))
         if self.is_over:
-            return NoAnswer(TOO_SLOW, was_sent=self.was_sent)
-        return NoAnswer(cause_of(error), was_sent=self.was_sent, is_local=not self.is_heard and is_local(error))
+            return NoAnswer(TOO_SLOW, was_sent=self.was_sent, begun=begun)
+        is_ours = not self.is_heard and is_local(error)
+        return NoAnswer(cause_of(error), was_sent=self.was_sent, is_local=is_ours, begun=begun)
 
 
 def _log_in(smtp: smtplib.SMTP, user: str, password: str) -> None:

@@ -154,12 +154,13 @@ def deadline(cut: Cut, timeout_ms: int) -> Iterator[None]:
         timer.cancel()
 
 
-def body_of(response: HTTPResponse, bytes_max: int) -> bytes:
+def body_of(response: HTTPResponse, bytes_max: int, heard: list[bytes] | None = None) -> bytes:
     """The first `bytes_max` bytes of a body, unpacked if it was sent packed. IncompleteRead, TimeoutError.
 
-    The response is closed then; its connection takes another request only if this was all of it.
+    The response is closed then; its connection takes another request only if this was all of it. `heard` is given
+    what comes, as it was sent: it is there also if the rest fails.
     """
-    parts: list[bytes] = []
+    parts = heard if heard is not None else []
     left, until_s = bytes_max, time.monotonic() + BODY_S_MAX
     with contextlib.closing(response):
         while left and (part := response.read(min(CHUNK_BYTES, left))):

@@ -64,11 +64,12 @@ class AppriseAnswer(Struct, frozen=True):
 
 
 class NoAnswer(Struct, frozen=True):
-    """Nothing came back: refused, cut, or too slow. It may have arrived all the same, unless it was never sent."""
+    """Nothing came back as a whole: refused, cut, or too slow. It may have arrived, unless it was never sent."""
 
     reason: str  # as wire/causes names it
     was_sent: bool = True
     is_local: bool = False  # no matter of the network: it could not be written, and trying again is useless
+    begun: HttpAnswer | None = None  # what there is of an answer whose body was cut, endless or badly packed
 
 
 OutboundRequest = HttpRequest | MailRequest | AppriseRequest

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from understudy.clock import Clock
 from understudy.ids import IdMaker
 from understudy.log import Log
-from understudy.notify.base import ChannelSettings, Later, Message, Outcome, Sent
+from understudy.notify.base import ChannelSettings, Later, Message, Outcome, Refused, Sent
 from understudy.notify.channels import CHANNELS
+from understudy.notify.outcomes import hushed
 from understudy.notify.requests import requests_of
 from understudy.runtime.stepper import Stepper
 from understudy.runtime.transport import Transport
@@ -36,7 +37,7 @@ class LocalNotices:
         self._ids = IdMaker(clock)
         self._log = log
         self._clean = clean
-        lines = [_Line(settings, transport, clock, log) for settings in channels]
+        lines = [_Line(settings, transport, clock, log, clean) for settings in channels]
         self._lines = [(line, Stepper("local notice", line.step, clock, partial(self._broken, line))) for line in lines]
         for _, stepper in self._lines:  # now: when there is something to tell, the machine may have no thread to give
             stepper.start()
@@ -65,13 +66,16 @@ class LocalNotices:
 class _Line:
     """One channel: its messages in order, one try a step."""
 
-    def __init__(self, settings: ChannelSettings, transport: Transport, clock: Clock, log: Log) -> None:
+    def __init__(
+        self, settings: ChannelSettings, transport: Transport, clock: Clock, log: Log, clean: Callable[[str], str]
+    ) -> None:
         self.name = settings.name
         self.waiting: deque[Message] = deque(maxlen=WAITING_MAX)
         self._settings = settings
         self._transport = transport
         self._clock = clock
         self._log = log
+        self._clean = clean
         self._message: Message | None = None
         self._pauses_s: list[float] = []  # those that are left of this message
         self._next_mono = 0
@@ -101,12 +105,19 @@ class _Line:
         return 0
 
     def _once(self, message: Message) -> Outcome:
+        """One try; what is refused for its form is sent once more, as plain text."""
+        outcome = self._sent(message)
+        if isinstance(outcome, Refused) and outcome.as_plain:
+            outcome = self._sent(message, is_plain=True)
+        return outcome
+
+    def _sent(self, message: Message, *, is_plain: bool = False) -> Outcome:
         channel = CHANNELS[self._settings.kind]
         outcome: Outcome = Sent()
-        for request in requests_of(channel, self._settings, message)[0]:
+        for request in requests_of(channel, self._settings, message, is_plain=is_plain)[0]:
             answer = self._transport.send(request)
             try:
-                outcome = channel.outcome_of(self._settings, answer)
+                outcome = hushed(channel.outcome_of(self._settings, answer), self._clean)
             except Exception as bug:  # noqa: BLE001 - an answer that nobody understands: it is tried again
                 outcome = Later(f"its answer cannot be read: {type(bug).__name__}")
             if not isinstance(outcome, Sent):
