@@ -23,7 +23,7 @@ class UnsendableError(Exception):
 
 
 class Heard:
-    """What has come of an answer so far."""
+    """An answer as far as it has come."""
 
     def __init__(self) -> None:
         self.status = 0

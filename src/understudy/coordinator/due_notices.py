@@ -1,4 +1,4 @@
-"""What has become of a notice by the time that it is due: it is sent, put off, or not worth sending any more."""
+"""The verdict on a notice when it is due: it is sent, put off, or not worth sending any more."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def judged(row: Notice, incident: Incident | None, daemon: Daemon | None, routes
 
 
 def why_moot(row: Notice, incident: Incident | None, daemon: Daemon | None) -> str:
-    """Why it is not worth sending any more; "": it is."""
+    """The reason that makes it not worth sending any more; "": it is."""
     if row.cause == DIGEST and (daemon is None or daemon.paused):
         return AWAY
     if not _is_escalation(row, incident):

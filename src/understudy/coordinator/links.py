@@ -11,7 +11,7 @@ SNOOZE_MS = 3_600_000  # without reminders and escalations, after the link that 
 
 
 def subject_of_answer(task_id: str, queued_at: int | None) -> str:
-    """What a link to an answer is about: the task, and when it was queued; its id may be used again."""
+    """The subject of a link to an answer: the task, and when it was queued; its id may be used again."""
     return task_id if queued_at is None else f"{task_id} {queued_at}"
 
 

@@ -284,7 +284,7 @@ class OutboxDraft:
         return [story for story in dict.fromkeys(row.incident_id for row in stuck) if story not in over]
 
     def _digest(self, daemon_id: str, channel: str) -> Notice | None:
-        """The one that waits; none while it is being sent, and none where each silence and its end are told."""
+        """The one that waits; none while it is being sent, and none where each silence and its end have a notice."""
         if channel in self.routes.joining:
             return None
         for row in self.rows.values():

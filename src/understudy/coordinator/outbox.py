@@ -279,7 +279,7 @@ def sent(row: Notice, ref: str, now: Now) -> tuple[Notice, ...]:
 
 
 def _said_before(row: Notice, ref: str, now: Now) -> Notice:
-    """What has arrived, or a part of it, is what it said before it changed: it is sent again from its beginning."""
+    """The message, of which an earlier version or a part of that has arrived: it is sent again from its beginning."""
     there = replace(row, ref=_ref_after(row, ref), taken_until=0, last_error="", sent_at=now.wall)
     return changed_again(there, row.cause, row.facts, now.wall)
 
@@ -322,12 +322,12 @@ def with_dead_event(notice: Notice, now: Now) -> Change[Notice]:
 
 
 def why_not_again(row: Notice, story: Iterable[Notice], incident: Incident | None, daemon: Daemon | None) -> str:
-    """Why an owner cannot send it again; "": there is no reason.
+    """The reason that keeps an owner from sending it again; "": there is none.
 
     An alarm that was given up and is over by now would stay open at a receiver that joins by key.
     """
-    is_told = any((one.channel, one.level) == (row.channel, "recovered") for one in story)
-    is_over = is_told or (incident is not None and incident.state == "recovered")
+    is_announced = any((one.channel, one.level) == (row.channel, "recovered") for one in story)
+    is_over = is_announced or (incident is not None and incident.state == "recovered")
     if row.state == "dead" and row.level in LOUD and row.incident_id and is_over:
         return "what it is about is over"
     return due_notices.why_moot(row, incident, daemon)

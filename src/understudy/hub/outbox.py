@@ -273,7 +273,7 @@ class ResendNotice(Operation):
         needs.row(Notice, self.notice_id)
 
     def more(self, work: WorkingSet, needs: Needs) -> None:
-        """What it is about."""
+        """The daemon, incident or task that it is about."""
         row = work.get(Notice, self.notice_id)
         if row is not None and row.incident_id:
             needs.row(Incident, row.incident_id)
