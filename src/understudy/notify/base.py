@@ -85,6 +85,7 @@ class Later(Struct, frozen=True):
 
     reason: str
     after_ms: int = 0
+    is_partial: bool = False  # perhaps some of several receivers got it, and get each try
 
 
 class Refused(Struct, frozen=True):
