@@ -17,8 +17,8 @@ ANSWER_BYTES_MAX = 8 << 20
 _UNSENT = (("refused", REFUSED), ("dns", UNKNOWN_HOST), ("resolve", UNKNOWN_HOST))  # words of workerd
 
 
-class Heard:
-    """What has come of an answer so far."""
+class AnswerSoFar:
+    """An answer, as far as it has come."""
 
     def __init__(self) -> None:
         self.status = 0
@@ -32,13 +32,13 @@ class Heard:
 
 
 # method, address, headers, body → nothing: the answer is what was heard; raises whatever JavaScript throws
-Fetch = Callable[[str, str, Mapping[str, str], bytes, Heard], Awaitable[None]]
+Fetch = Callable[[str, str, Mapping[str, str], bytes, AnswerSoFar], Awaitable[None]]
 
 
 async def answer_of(request: HttpRequest, fetch: Fetch, user_agent: str) -> HttpAnswer | NoAnswer:
     """The answer, or why there is none, at the latest when `timeout_ms` is over."""
     url, headers = _addressed(request, user_agent)
-    heard = Heard()
+    heard = AnswerSoFar()
     try:
         await asyncio.wait_for(fetch(request.method, url, headers, request.body, heard), request.timeout_ms / 1000)
     except TimeoutError:

@@ -12,7 +12,7 @@ from pyodide.ffi import create_proxy, to_js
 
 from understudy import __version__
 from understudy.cloudflare.exchange import FetchExchange, Headers, first_of, is_short, scope_of
-from understudy.cloudflare.fetching import ANSWER_BYTES_MAX, Heard, answer_of
+from understudy.cloudflare.fetching import ANSWER_BYTES_MAX, AnswerSoFar, answer_of
 from understudy.cloudflare.hub_object import HubObject, refusal_of
 from understudy.config.worker_vars import texts_of
 from understudy.errors import UnderstudyError
@@ -100,7 +100,7 @@ def _cannot_start(error: UnderstudyError) -> None:
     js.console.error(f"[CRITICAL] [Hub] {error.message}")
 
 
-async def _fetch(method: str, url: str, headers: Mapping[str, str], body: bytes, heard: Heard) -> None:
+async def _fetch(method: str, url: str, headers: Mapping[str, str], body: bytes, heard: AnswerSoFar) -> None:
     controller = js.AbortController.new()
     options = {"method": method, "headers": _headers(list(headers.items())), "redirect": "manual"}
     if body:
