@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from understudy.cloudflare.fetching import ANSWER_BYTES_MAX, NOT_SENT, Heard, UnsendableError, answer_of
+from understudy.cloudflare.fetching import ANSWER_BYTES_MAX, NOT_SENT, AnswerSoFar, UnsendableError, answer_of
 from understudy.wire.outbound import HttpAnswer, HttpRequest, NoAnswer
 
 Asked = tuple[str, str, dict[str, str], bytes]
@@ -17,7 +17,7 @@ Asked = tuple[str, str, dict[str, str], bytes]
 def ask(request: HttpRequest, outcome: Any) -> tuple[HttpAnswer | NoAnswer, list[Asked]]:
     asked: list[Asked] = []
 
-    async def fetch(method: str, url: str, headers: Mapping[str, str], body: bytes, heard: Heard) -> None:
+    async def fetch(method: str, url: str, headers: Mapping[str, str], body: bytes, heard: AnswerSoFar) -> None:
         asked.append((method, url, dict(headers), body))
         for part in outcome if isinstance(outcome, list) else [outcome]:
             if part == "never":

@@ -127,6 +127,21 @@ def test_a_notice_is_tried_for_a_day_and_a_half_then_it_is_dead():
     assert dead.last_error == "unavailable"
 
 
+def test_what_some_of_several_receivers_may_have_got_is_tried_less_often():
+    """Each of them gets each try: with a pause of five minutes at most it would be 430."""
+    bench = bench_with()
+    beat(bench)
+    desk = Desk(bench)
+    bench.pass_time(LATE_MS)
+    desk.always = Later("one of them failed", is_partial=True)
+    started = bench.clock.now_ms()
+    while rows(bench, state="waiting", cause="daemon.late"):
+        bench.clock.advance(max(desk.run(), 1))
+    (dead,) = rows(bench, cause="daemon.late")
+    assert bench.clock.now_ms() - started > GIVE_UP_AFTER_MS - 2 * RETRY_AFTER_MAX_MS
+    assert 20 < dead.attempts < 60
+
+
 def test_a_service_that_asks_for_a_pause_gets_it_for_the_whole_channel():
     bench, desk = late(2)
     desk.says.append(Later("slow down", after_ms=30_000))

@@ -19,7 +19,7 @@ from understudy.notify.apprise import call_apprise
 from understudy.notify.base import ChannelSettings, Later, Message, Refused, Sent
 from understudy.notify.channels import CHANNELS, EDITABLE
 from understudy.runtime.transport import Transport
-from understudy.wire.outbound import AppriseRequest
+from understudy.wire.outbound import AppriseAnswer, AppriseRequest
 
 SERVED = [name for name in NAMES if name != "apprise"]
 HTTP = [name for name in SERVED if name != "email"]
@@ -199,4 +199,4 @@ def test_apprise_is_called_with_the_text_as_it_is(transport):
         assert fake.received[0].json["type"] == "failure"
         assert not call_apprise(AppriseRequest("nonsense://x", "t", "b", "info")).ok
         fake.plan([500])
-        assert call_apprise(AppriseRequest(url, "t", "b", "info")).reason == "failed"
+        assert call_apprise(AppriseRequest(url, "t", "b", "info")) == AppriseAnswer(ok=False, reason="failed")

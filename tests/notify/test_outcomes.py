@@ -201,6 +201,11 @@ def test_what_cannot_be_written_is_not_tried_again(name):
     assert "UnicodeEncodeError" in found.reason
 
 
+def test_a_failure_of_apprise_may_be_that_of_one_of_several_targets():
+    assert outcome("apprise", AppriseAnswer(ok=False, reason="failed", targets=2)).is_partial
+    assert not outcome("apprise", AppriseAnswer(ok=False, reason="failed")).is_partial
+
+
 def test_an_error_of_apprise_itself_is_not_tried_again():
     assert isinstance(outcome("apprise", AppriseAnswer(ok=False, reason="cannot be sent: x", is_local=True)), Refused)
 

@@ -77,6 +77,8 @@ BOUNDED = {
     "runtime/one_loop/turns Turns._tasks": "a step of each loop, and calls_at_once",
     "runtime/one_loop/turns Turns._sleeps": "a step of each loop, and calls_at_once",
     "cloudflare/javascript CloudflareHost._tasks": "requests that are let in at once, streams: WAITING_POLLS_MAX",
+    "cloudflare/fetching AnswerSoFar.headers": "the headers of one answer",
+    "runtime/transport Exchange.heard": "ANSWER_BYTES_MAX",
     "runtime/hub/writer Writer._asked": "QUEUED_MAX",
     "runtime/hub/writer Writer._batches": "one batch, and the word to end",
     "store/lists Conditions.values": CODE,

@@ -22,7 +22,7 @@ class UnsendableError(Exception):
     """It is no request that can be sent: an address or a header that `fetch` does not take."""
 
 
-class Heard:
+class AnswerSoFar:
     """An answer as far as it has come."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Heard:
 
 # method, address, headers, body → nothing: the answer is what was heard
 # raises UnsendableError, or whatever JavaScript throws
-Fetch = Callable[[str, str, Mapping[str, str], bytes, Heard], Awaitable[None]]
+Fetch = Callable[[str, str, Mapping[str, str], bytes, AnswerSoFar], Awaitable[None]]
 
 
 async def answer_of(request: HttpRequest, fetch: Fetch, user_agent: str) -> HttpAnswer | NoAnswer:
@@ -46,7 +46,7 @@ async def answer_of(request: HttpRequest, fetch: Fetch, user_agent: str) -> Http
     if not is_web_address(request.url):
         return NOT_SENT
     url, headers = _addressed(request, user_agent)
-    heard = Heard()
+    heard = AnswerSoFar()
     try:
         await asyncio.wait_for(fetch(request.method, url, headers, request.body, heard), request.timeout_ms / 1000)
     except TimeoutError:

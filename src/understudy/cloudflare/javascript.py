@@ -13,7 +13,7 @@ from pyodide.ffi import create_proxy, to_js
 from understudy import __version__
 from understudy.cloudflare.critical import critical
 from understudy.cloudflare.exchange import FetchExchange, Headers, first_of, is_short, scope_of
-from understudy.cloudflare.fetching import ANSWER_BYTES_MAX, NOT_SENT, Heard, UnsendableError, answer_of
+from understudy.cloudflare.fetching import ANSWER_BYTES_MAX, NOT_SENT, AnswerSoFar, UnsendableError, answer_of
 from understudy.cloudflare.hub_object import HubObject, refusal_of
 from understudy.config.worker_vars import texts_of
 from understudy.store.durable import DurableStore
@@ -97,7 +97,7 @@ def _cannot_start(error: Exception) -> None:
     js.console.error(critical(error))
 
 
-async def _fetch(method: str, url: str, headers: Mapping[str, str], body: bytes, heard: Heard) -> None:
+async def _fetch(method: str, url: str, headers: Mapping[str, str], body: bytes, heard: AnswerSoFar) -> None:
     controller = js.AbortController.new()
     request = _request(method, url, headers, body, controller.signal)
     try:

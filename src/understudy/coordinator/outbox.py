@@ -240,10 +240,12 @@ def arrived(
 
 
 def failed(
-    row: Notice, reason: str, after_ms: int, members: Iterable[Notice], now: Now, *, is_refused: bool
+    row: Notice, reason: str, after_ms: int, members: Iterable[Notice], now: Now, *, is_refused: bool, is_partial: bool
 ) -> Change[Notice]:
     """It did not arrive: again later, or never if the service refused it. Of what is given up, reminders go on."""
     why = reason[:REASON_CHARS_MAX]
+    if is_partial:  # some of several receivers get each try: the pauses grow longer
+        after_ms = max(after_ms, retry_ms(row.id, row.attempts + 1, RETRY_AFTER_MAX_MS))
     change = with_dead_event(dead(row, why) if is_refused else put_off(row, why, after_ms, now), now)
     if change.noun.state != "dead":
         return change
@@ -361,6 +363,6 @@ def again(row: Notice, now: Now) -> Notice:
     )
 
 
-def retry_ms(key: str, attempts: int) -> int:
-    """1 s × 2ⁿ ± 20 %, at most 5 min; the spread comes from the id, so the rule stays pure."""
-    return round(spread(doubled_ms(RETRY_FIRST_MS, RETRY_MAX_MS, attempts - 1), dice_of(f"{key}/{attempts}"), 0.8, 1.2))
+def retry_ms(key: str, attempts: int, longest_ms: int = RETRY_MAX_MS) -> int:
+    """1 s × 2ⁿ ± 20 %, at most `longest_ms`; the spread comes from the id, so the rule stays pure."""
+    return round(spread(doubled_ms(RETRY_FIRST_MS, longest_ms, attempts - 1), dice_of(f"{key}/{attempts}"), 0.8, 1.2))

@@ -204,10 +204,12 @@ class SettleNotice(Operation):
             return change.decision(change.noun)
         if not outbox.is_same_take(row, self.taken):
             return Decision(row)
-        after_ms = self.outcome.after_ms if isinstance(self.outcome, Later) else 0
+        later = self.outcome if isinstance(self.outcome, Later) else Later("")
         is_refused = isinstance(self.outcome, Refused)
-        members = work.members.get(row.id, ())
-        change = outbox.failed(row, self.outcome.reason, after_ms, members, now, is_refused=is_refused)
+        members, reason = work.members.get(row.id, ()), self.outcome.reason
+        change = outbox.failed(
+            row, reason, later.after_ms, members, now, is_refused=is_refused, is_partial=later.is_partial
+        )
         return change.decision(change.noun)
 
 

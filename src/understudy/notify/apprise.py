@@ -10,6 +10,8 @@ import logging
 import re
 from typing import Any
 
+from msgspec.structs import replace
+
 from understudy.notify.base import ChannelSettings, Message, Outcome, Refused, Sent
 from understudy.notify.fitting import JOINER, utf8
 from understudy.notify.outcomes import later, no_answer
@@ -41,7 +43,8 @@ def outcome_of(settings: ChannelSettings, answer: OutboundAnswer) -> Outcome:
         return Refused(t(f"channel.apprise_{answer.reason}", settings.language))
     if answer.is_local:
         return no_answer(settings, NoAnswer(answer.reason, was_sent=False, is_local=True))
-    return later("channel.apprise_failed", settings, answer.reason)
+    failed = later("channel.apprise_failed", settings, answer.reason)
+    return replace(failed, is_partial=answer.targets > 1)
 
 
 def unmentioned(text: str) -> str:
@@ -79,4 +82,6 @@ def _call(apprise: Any, request: AppriseRequest) -> AppriseAnswer:
         body_format="text",
         timeout=request.timeout_ms / 1000,
     )
-    return AppriseAnswer(ok=bool(done), reason="" if done else FAILED)
+    if done:
+        return AppriseAnswer(ok=True)
+    return AppriseAnswer(ok=False, reason=FAILED, targets=sum(len(server) for server in caller))

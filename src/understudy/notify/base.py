@@ -14,7 +14,7 @@ SECRET_ADDRESSES = frozenset({"slack_webhook", "discord", "webhook", "apprise"})
 FORMATS = ("plain", "pagerduty", "teams", "alertmanager")  # of webhooks
 HIDDEN_CHARS_MIN = 8  # of a part of a secret address that no reason shows
 SECRET_CHARS_MIN = 16  # of one that is masked in every text: shorter ones are words
-_HOST = re.compile(r"^[^/?#]*/?")
+_HOST = re.compile(r"^[^/?#]*+/?")
 _BETWEEN_PARTS = re.compile(r"[/?&=#@:]")
 
 
@@ -85,6 +85,7 @@ class Later(Struct, frozen=True):
 
     reason: str
     after_ms: int = 0
+    is_partial: bool = False  # perhaps some of several receivers got it, and get each try
 
 
 class Refused(Struct, frozen=True):

@@ -22,7 +22,7 @@ _HEARD_CHARS_MAX = 2_000  # of what is said, the most that is looked at
 _REF = re.compile(r"[!-~]{1,256}")
 _TOKEN = re.compile(r"bot\d{1,20}:")
 _BUSY = frozenset({408, 425, 429})
-_THEIRS = frozenset({401, 413})  # final from the service and from a proxy alike: a key or a size is wrong
+_THEIRS = frozenset({401, 413})  # final, be it a proxy that says it: a key or a size is wrong
 _CAUSES = {word: f"channel.cause.{word.lower().replace(' ', '_').replace('-', '_')}" for word in causes.ALL}
 _REASONS = {
     401: "channel.unauthorized",

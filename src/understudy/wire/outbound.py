@@ -61,6 +61,7 @@ class AppriseAnswer(Struct, frozen=True):
     ok: bool
     reason: str = ""
     is_local: bool = False  # as of `NoAnswer`
+    targets: int = 1  # of the address; which of them got it, Apprise does not say
 
 
 class NoAnswer(Struct, frozen=True):
