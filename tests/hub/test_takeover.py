@@ -464,17 +464,32 @@ def test_the_circuit_opens_with_one_event_and_tasks_stay_queued(standing_in, rea
     assert isinstance(hub.reserve(), TakeoverCall)
 
 
-def test_after_a_refusal_that_may_be_about_one_task_the_next_call_is_for_another(standing_in):
+@pytest.mark.parametrize("absent_ms", [0, 700_000])
+def test_after_a_refusal_that_may_be_about_one_task_the_next_call_is_for_another(standing_in, absent_ms):
     hub = standing_in()
     hub.enqueue("a")
     hub.enqueue("b")
     hub.lose_daemon()
     hub.settle(hub.job(), CallOutcome("stop", "request", is_suspect=True))
     assert isinstance(hub.reserve(), NoCall)
+    hub.pass_time(absent_ms)
     hub.ask(SwitchTakeover("resume", "owner"))
-    assert hub.job().task_id == "b"
+    job = hub.job()
+    assert job.task_id == "b"
+    hub.settle(job)
     hub.pass_time(600_000)
     assert hub.job().task_id == "a"
+
+
+def test_a_suspect_is_behind_those_that_may_get_an_interim_answer(standing_in):
+    hub = standing_in(mode="interim")
+    hub.enqueue("a")
+    hub.enqueue("b", needs=["machine"])
+    hub.lose_daemon()
+    hub.settle(hub.job(), CallOutcome("stop", "request", is_suspect=True))
+    hub.pass_time(700_000)
+    hub.ask(SwitchTakeover("resume", "owner"))
+    assert hub.job().task_id == "b"
 
 
 def test_an_answer_whose_cost_nobody_counted_is_given_at_the_price_of_its_worst_case(standing_in):

@@ -65,14 +65,16 @@ def labelled(result: Result, cost_micro_usd: int) -> Result:
 def with_try(done: TaskTakeover, called: CallOutcome, now: Now) -> TaskTakeover:
     """One try more, for a call that is settled now; after some the task rests, and its machine may have it first.
 
-    A task that may be the cause of a refusal rests at once: the next call is for another.
+    A task that may be the cause of a refusal rests at once, and is behind all others from then on, as its TRIES_MAX
+    tries say.
     """
     if called.kind == "stop" and not called.is_suspect:
         return done
     tries = done.tries + 1
     if tries < takeover.TRIES_MAX and not called.is_suspect:
         return replace(done, tries=tries)
-    return replace(done, tries=0, not_before_h=now.h + takeover.TASK_RESTS_MS)
+    is_suspect = called.is_suspect or done.tries >= takeover.TRIES_MAX
+    return replace(done, tries=takeover.TRIES_MAX if is_suspect else 0, not_before_h=now.h + takeover.TASK_RESTS_MS)
 
 
 def without_tries(done: TaskTakeover) -> TaskTakeover:

@@ -58,7 +58,7 @@ class TaskTakeover(Struct, frozen=True, rename={"interim_answer": "provisional",
 
     task_id: str
     kept_at: int = 0  # its sender got the message that it is kept
-    tries: int = 0  # calls that failed, one after the other
+    tries: int = 0  # calls that failed, one after the other; TRIES_MAX: it may be what the service refuses
     not_before_h: int = 0
     spent_micro_usd: int = 0
     interim_answer: str = ""  # the interim answer, as JSON text; "": none
