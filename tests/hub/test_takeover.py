@@ -513,6 +513,34 @@ def test_the_circuit_closes_when_the_key_is_another_one(standing_in):
     assert hub.events("takeover.circuit_closed") == [{"why": "changed"}]
 
 
+FALLBACK = {"fallback_model": "other", "fallback_price": Price(2, 10), "fallback_access": "f"}
+
+
+@pytest.mark.parametrize(
+    ("is_fallback", "changed", "closes"),
+    [
+        (False, {"fallback_model": "third", "fallback_access": "g"}, False),
+        (False, {"model": "third", "access": "b"}, True),
+        (True, {"fallback_model": "third", "fallback_access": "g"}, True),
+        (True, {"model": "third", "access": "b"}, False),
+        (True, {"access": "b", "fallback_access": "g"}, True),
+    ],
+)
+def test_the_circuit_closes_when_the_model_that_was_refused_is_another_one(standing_in, is_fallback, changed, closes):
+    hub = standing_in(**FALLBACK)
+    hub.enqueue()
+    hub.lose_daemon()
+    if is_fallback:
+        hub.settle(hub.job(), CallOutcome("again", "overloaded"))
+        hub.pass_time(61_000)
+    job = hub.job()
+    assert job.prompt.model == ("other" if is_fallback else "m")
+    hub.settle(job, CallOutcome("stop", "model"))
+    assert isinstance(hub.reserve(), NoCall), "what has not changed closes nothing"
+    hub.decide(**changed)
+    assert isinstance(hub.reserve(), TakeoverCall if closes else NoCall)
+
+
 def test_an_enforced_spend_limit_holds_until_the_next_month(standing_in):
     hub = standing_in()
     hub.enqueue()

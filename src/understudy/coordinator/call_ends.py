@@ -30,7 +30,7 @@ def settle(
     draft.add((budget.settled(call, cost, called.reason or called.kind, now),))
     for change in budget.spend(view.budgets, cost, 1, now, policy):
         draft.take(change)
-    after = takeover.after_call(view.state, called, call.id, now, policy)
+    after = takeover.after_call(view.state, called, call.id, now, policy, call.model)
     is_opened = called.kind == "stop" and after != view.state
     draft.add((after,), (_circuit_opened(called, after, now),) if is_opened else ())
     return replace(done, spent_micro_usd=total(done.spent_micro_usd, cost)), cost
