@@ -177,7 +177,7 @@ def lease_of(granted: dict[str, Any]) -> Lease:
     """
     duration_ms = int(float(granted["durationSec"]) * MS_PER_S)
     first_ms = min(parse_iso(granted["expiresAt"]) - parse_iso(granted["claimedAt"]), duration_ms)
-    left_ms = int(float(granted["leftSec"]) * MS_PER_S) if "leftSec" in granted else None
+    left_ms = max(0, int(float(granted["leftSec"]) * MS_PER_S)) if "leftSec" in granted else None
     if left_ms is not None and left_ms > first_ms:
         first_ms = duration_ms
     return Lease(
