@@ -27,17 +27,23 @@ def test_the_defaults_of_settings_and_of_rules_are_the_same():
 
 
 @pytest.mark.parametrize(
-    "changed",
+    ("changed", "first", "fallback"),
     [
-        {"anthropic_api_key": "sk-2"},
-        {"anthropic_base_url": "https://gateway.example"},
-        {"takeover_model": "other"},
-        {"takeover_fallback_model": "other"},
+        ({"anthropic_api_key": "sk-2"}, True, True),
+        ({"anthropic_base_url": "https://gateway.example"}, True, True),
+        ({"takeover_model": "other"}, True, False),
+        ({"takeover_fallback_model": "other"}, False, True),
     ],
 )
-def test_whatever_a_service_may_refuse_closes_the_circuit_when_it_changes(changed):
+def test_what_a_service_may_refuse_of_each_model_has_a_fingerprint(changed, first, fallback):
     before = Settings(anthropic_api_key="sk-1", takeover_model="m", takeover_fallback_model="n")
-    assert takeover_of(dataclasses.replace(before, **changed)).access != takeover_of(before).access
+    old, new = takeover_of(before), takeover_of(dataclasses.replace(before, **changed))
+    assert (new.access != old.access, new.fallback_access != old.fallback_access) == (first, fallback)
+
+
+def test_a_fallback_model_leaves_the_fingerprint_as_hubs_without_one_know_it():
+    without, with_one = (takeover_of(Settings(takeover_fallback_model=model)) for model in ("", "n"))
+    assert (without.access, without.fallback_access) == (with_one.access, "")
 
 
 def test_every_secret_is_known_to_the_hub_and_none_is_in_its_policy():

@@ -43,11 +43,13 @@ def test_a_lease_has_token_attempt_on_loss_and_duration(hub: Hub) -> None:
     assert at(lease["expiresAt"]) == hub.now + 30_000
 
 
-def test_a_claim_that_may_be_repeated_is_told_for_how_long_its_lease_has_been_held(hub: Hub) -> None:
+def test_a_claim_is_told_how_much_of_its_lease_is_left_whatever_the_hub_did_not_hear(hub: Hub) -> None:
     hub.enqueue(timeoutSec=60)
-    assert hub.lease(requestId="r1")["heldSec"] == 0
+    assert hub.lease(requestId="r1", onLoss="wait")["leftSec"] == 30
     hub.advance(12_000)
-    assert hub.lease(requestId="r1")["heldSec"] == 12
+    assert hub.lease(requestId="r1", onLoss="wait")["leftSec"] == 18
+    hub.clock.advance(125_000)
+    assert hub.lease(requestId="r1", onLoss="wait")["leftSec"] == 18
 
 
 @pytest.mark.parametrize(("asked", "seconds"), [(10, 10), (30, 30), (31, 30), (600, 30), (None, 30)])

@@ -131,7 +131,7 @@ def test_a_claim_sent_again_gets_the_same_lease(hub: Hub) -> None:
     hub.clock.advance(500)
     again = hub.post("/api/queue/claim", asked).of(200)
     assert granted["taskId"] == again["taskId"] == first
-    assert again["lease"] == {**granted["lease"], "heldSec": 0.5}
+    assert again["lease"] == {**granted["lease"], "leftSec": 29.5}
     assert hub.pending() == [second]
 
 

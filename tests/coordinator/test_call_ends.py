@@ -74,6 +74,9 @@ def test_a_task_rests_after_some_failed_calls(tries: int, kind: str, after: int,
 def test_a_task_that_may_be_the_cause_of_a_refusal_rests_at_once() -> None:
     done = call_ends.with_try(TaskTakeover("t"), CallOutcome("stop", "request", is_suspect=True), NOW)
     assert done.not_before_h == NOW.h + takeover.TASK_RESTS_MS
+    again = call_ends.with_try(done, CallOutcome("again", "server"), NOW)
+    assert (done.tries, again.tries) == (takeover.TRIES_MAX, takeover.TRIES_MAX), "suspect until it is answered"
+    assert call_ends.without_tries(again).tries == 0
 
 
 @pytest.mark.parametrize(("token", "is_released"), [(7, True), (6, False), (0, False)])

@@ -708,9 +708,9 @@ def test_what_a_task_waited_beyond_40_s_counts_to_its_limit(tmp_path: Path) -> N
 
 
 def test_a_grant_that_may_be_too_old_is_given_back_and_claimed_anew() -> None:
-    """The hub counts the time limit from its grant, and this one does not say at which of many sendings that was."""
+    """The hub counts the time limit from its grant, and this one does not say how much of the lease is left."""
     hub = started(RulesHub())
-    hub.says_held = False
+    hub.says_left = False
     assert hub.stage.run_until(lambda: hub.stage.state.is_known)
     hub.is_away = True
     hub.stage.run_for(MINUTE_MS)
@@ -757,6 +757,30 @@ def test_a_claim_keeps_its_id_until_it_is_answered_and_finds_what_it_was_granted
     assert hub.stage.run_until(lambda: "t1" in hub.results)
     ran_ms = hub.stage.now_ms - hub.granted_ms["t1"]
     assert (hub.released, abs(ran_ms - 640_000) < 1_000) == ([], True)
+
+
+@pytest.mark.parametrize("gap_ms", [125_000, 10 * MINUTE_MS])
+@pytest.mark.parametrize("stepped_ms", [0, 200_000, -200_000])
+@pytest.mark.parametrize("on_loss", ["wait", "requeue"])
+def test_a_lease_that_outlived_an_absence_of_its_hub_ends_here_before_it_ends_there(
+    on_loss: str, gap_ms: int, stepped_ms: int
+) -> None:
+    """Its answer was lost before; the hub's own absence, or a step of its clock, took nothing of it."""
+    hub = started(RulesHub(on_loss=on_loss))
+    hub.stage.play = lambda _: (60 * MINUTE_MS, Ended(code=0))
+    assert hub.stage.run_until(lambda: hub.stage.state.is_known)
+    hub.stage.run_for(20_000)
+    hub.submit("t1", timeoutSec=3_600)
+    hub.loses_answers = 100
+    assert hub.stage.run_until(lambda: "t1" in hub.token, within_ms=MINUTE_MS)
+    hub.absent(gap_ms, stepped_ms)
+    hub.loses_answers, hub.refuses = 0, {"/heartbeat": HubAnswer(503, {})}
+    assert hub.stage.run_until(lambda: bool(hub.stage.state.runs), within_ms=29_000)
+    (run,) = hub.stage.state.runs.values()
+    left_ms = hub.ends_ms["t1"] - hub.stage.now_ms
+    assert left_ms - 1_100 <= run.deadline_ms - hub.stage.now_ms <= left_ms - 250
+    hub.refuses = {}
+    assert hub.stage.run_until(lambda: hub.stage.started == ["t1"], within_ms=10_000)
 
 
 def test_a_line_on_which_no_long_poll_lives_brings_tasks_that_begin_at_once() -> None:

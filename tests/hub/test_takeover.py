@@ -478,17 +478,32 @@ def test_the_circuit_opens_with_one_event_and_tasks_stay_queued(standing_in, rea
     assert isinstance(hub.reserve(), TakeoverCall)
 
 
-def test_after_a_refusal_that_may_be_about_one_task_the_next_call_is_for_another(standing_in):
+@pytest.mark.parametrize("absent_ms", [0, 700_000])
+def test_after_a_refusal_that_may_be_about_one_task_the_next_call_is_for_another(standing_in, absent_ms):
     hub = standing_in()
     hub.enqueue("a")
     hub.enqueue("b")
     hub.lose_daemon()
     hub.settle(hub.job(), CallOutcome("stop", "request", is_suspect=True))
     assert isinstance(hub.reserve(), NoCall)
+    hub.pass_time(absent_ms)
     hub.ask(SwitchTakeover("resume", "owner"))
-    assert hub.job().task_id == "b"
+    job = hub.job()
+    assert job.task_id == "b"
+    hub.settle(job)
     hub.pass_time(600_000)
     assert hub.job().task_id == "a"
+
+
+def test_a_suspect_is_behind_those_that_may_get_an_interim_answer(standing_in):
+    hub = standing_in(mode="interim")
+    hub.enqueue("a")
+    hub.enqueue("b", needs=["machine"])
+    hub.lose_daemon()
+    hub.settle(hub.job(), CallOutcome("stop", "request", is_suspect=True))
+    hub.pass_time(700_000)
+    hub.ask(SwitchTakeover("resume", "owner"))
+    assert hub.job().task_id == "b"
 
 
 def test_an_answer_whose_cost_nobody_counted_is_given_at_the_price_of_its_worst_case(standing_in):
@@ -510,6 +525,34 @@ def test_the_circuit_closes_when_the_key_is_another_one(standing_in):
     hub.decide(access="b")
     assert isinstance(hub.reserve(), TakeoverCall)
     assert hub.events("takeover.circuit_closed") == [{"why": "changed"}]
+
+
+FALLBACK = {"fallback_model": "other", "fallback_price": Price(2, 10), "fallback_access": "f"}
+
+
+@pytest.mark.parametrize(
+    ("is_fallback", "changed", "closes"),
+    [
+        (False, {"fallback_model": "third", "fallback_access": "g"}, False),
+        (False, {"model": "third", "access": "b"}, True),
+        (True, {"fallback_model": "third", "fallback_access": "g"}, True),
+        (True, {"model": "third", "access": "b"}, False),
+        (True, {"access": "b", "fallback_access": "g"}, True),
+    ],
+)
+def test_the_circuit_closes_when_the_model_that_was_refused_is_another_one(standing_in, is_fallback, changed, closes):
+    hub = standing_in(**FALLBACK)
+    hub.enqueue()
+    hub.lose_daemon()
+    if is_fallback:
+        hub.settle(hub.job(), CallOutcome("again", "overloaded"))
+        hub.pass_time(61_000)
+    job = hub.job()
+    assert job.prompt.model == ("other" if is_fallback else "m")
+    hub.settle(job, CallOutcome("stop", "model"))
+    assert isinstance(hub.reserve(), NoCall), "what has not changed closes nothing"
+    hub.decide(**changed)
+    assert isinstance(hub.reserve(), TakeoverCall if closes else NoCall)
 
 
 def test_an_enforced_spend_limit_holds_until_the_next_month(standing_in):

@@ -318,6 +318,21 @@ class StoreConformance:
         assert found(text=False) == ["kept", "desk"]
         assert found(text=False, sources=()) == []
 
+    def test_takeover_looks_at_suspects_last(self, store: Store) -> None:
+        ids = [f"suspect-{n}" for n in range(9)]
+        self.save(
+            store,
+            *(queued(task_id, n, needs="[]") for n, task_id in enumerate(ids)),
+            *(TaskTakeover(task_id, tries=3, not_before_h=100) for task_id in ids),
+            queued("a", 20, needs="[]"),
+            queued("b", 30, needs="[]"),
+            TaskTakeover("b", tries=2),
+        )
+        asked = Candidates((), others=True, text=True, limit=4)
+        found = store.read(lambda tx: [task.id for task in tx.candidates(asked, 100)])
+        assert found == ["a", "b", "suspect-0", "suspect-1"]
+        assert store.read(lambda tx: [task.id for task in tx.candidates(asked, 99)]) == ["a", "b"]
+
     def test_takeover_looks_past_tasks_whose_needs_somebody_here_covers(self, store: Store) -> None:
         self.save(
             store,

@@ -30,7 +30,8 @@ class RulesHub:
         self.boot = ""
         self.requests: dict[str, list[dict[str, Any]]] = {}
         self.granted_ms: dict[str, int] = {}
-        self.says_held = True  # an older hub does not say for how long it has held a lease
+        self.says_left = True  # an older hub does not say how much of a lease is left
+        self.stepped_ms = 0  # of its wall clock
         self.is_away = False
         self.loses_answers = 0  # the next n answers do not arrive
         self.refuses: dict[str, HubAnswer] = {}  # path ending → what it answers instead
@@ -85,8 +86,24 @@ class RulesHub:
         return self._is_current(task_id, entry["lease"]["token"]) and self.stage.now_ms < self.ends_ms[task_id]
 
     def _again(self, entry: dict[str, Any]) -> dict[str, Any]:
-        held_ms = self.stage.now_ms - self.granted_ms[entry["task"]["id"]]
-        return {**entry, "lease": entry["lease"] | ({"heldSec": held_ms / 1000} if self.says_held else {})}
+        return {**entry, "lease": entry["lease"] | self._ends(entry["task"]["id"])}
+
+    def _ends(self, task_id: str) -> dict[str, Any]:
+        """The instants by the hub's wall clock, as it says them now."""
+        left_ms = self.ends_ms[task_id] - self.stage.now_ms
+        ends = {"claimedAt": iso(self.granted_ms[task_id]), "expiresAt": iso(self.wall_ms + left_ms)}
+        return ends | ({"leftSec": left_ms / 1000} if self.says_left else {})
+
+    def absent(self, ms: int, stepped_ms: int = 0) -> None:
+        """Time passes that the hub does not hear, and its wall clock is set ahead: no lease comes nearer to its end."""
+        is_away, self.is_away = self.is_away, True
+        self.stage.run_for(ms)
+        self.ends_ms = {task_id: ends_ms + ms for task_id, ends_ms in self.ends_ms.items()}
+        self.is_away, self.stepped_ms = is_away, self.stepped_ms + stepped_ms
+
+    @property
+    def wall_ms(self) -> int:
+        return self.stage.now_ms + self.stepped_ms
 
     def grant(self, task: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
         token, self.next_token = self.next_token, self.next_token + 1
@@ -95,17 +112,14 @@ class RulesHub:
         first_ms = min(lasts_ms, self.lease_ms)
         self.token[task["id"]], self.on_loss[task["id"]] = token, on_loss
         self.ends_ms[task["id"]] = self.stage.now_ms + first_ms
+        self.granted_ms[task["id"]] = self.wall_ms
         lease = {
             "workerId": body["workerId"],
-            "claimedAt": iso(0),
-            "expiresAt": iso(first_ms),
             "token": token,
             "onLoss": on_loss,
             "durationSec": lasts_ms / 1000,
         }
-        self.granted_ms[task["id"]] = self.stage.now_ms
-        lease |= {"heldSec": 0} if self.says_held else {}
-        return {"task": task, "lease": lease}
+        return {"task": task, "lease": lease | self._ends(task["id"])}
 
     def _beat(self, body: dict[str, Any]) -> HubAnswer:
         self.boot = body["bootId"]

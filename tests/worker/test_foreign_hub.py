@@ -105,7 +105,9 @@ def test_a_single_task_that_only_we_cannot_read_does_not_stop_the_claiming() -> 
 ODD_LEASE = {"token": 1, "durationSec": 30, "claimedAt": iso(0), "expiresAt": iso(30_000)}
 
 
-@pytest.mark.parametrize("odd", [{"durationSec": 1e308}, {"token": 1e308}, {"token": -1}, {"expiresAt": 5}], ids=str)
+@pytest.mark.parametrize(
+    "odd", [{"durationSec": 1e308}, {"leftSec": 1e308}, {"token": 1e308}, {"token": -1}, {"expiresAt": 5}], ids=str
+)
 def test_numbers_that_no_hub_means_end_neither_beats_nor_claims(odd: dict[str, Any]) -> None:
     hub = RulesHub()
 

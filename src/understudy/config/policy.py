@@ -108,10 +108,11 @@ def takeover_of(settings: Settings) -> TakeoverPolicy:
         mode=settings.takeover,
         sources=settings.takeover_sources,
         has_key=bool(settings.anthropic_api_key),
-        access=_access(settings),
+        access=_access(settings, settings.takeover_model),
         model=settings.takeover_model,
         price=price_of(settings.takeover_model, own),
         fallback_model=settings.takeover_fallback_model,
+        fallback_access=_access(settings, settings.takeover_fallback_model) if settings.takeover_fallback_model else "",
         fallback_price=price_of(settings.takeover_fallback_model, own),
         answer_tokens_max=settings.takeover_answer_tokens_max,
         timeout_ms=settings.takeover_timeout_ms,
@@ -148,8 +149,7 @@ def claude_of(settings: Settings) -> ClaudeApi:
     return ClaudeApi(settings.anthropic_api_key, settings.anthropic_base_url)
 
 
-def _access(settings: Settings) -> str:
+def _access(settings: Settings, model: str) -> str:
     """A short hash of what a service might refuse: when it changes, calls are tried again."""
-    models = filter(None, (settings.takeover_model, settings.takeover_fallback_model))
-    parts = (settings.anthropic_api_key, settings.anthropic_base_url, *models)
+    parts = (settings.anthropic_api_key, settings.anthropic_base_url, model)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]

@@ -31,7 +31,7 @@ def settle(
     draft.add((budget.settled(call, cost, called.reason or called.kind, now),))
     for change in budget.spend(view.budgets, cost, 1, now, policy):
         draft.take(change)
-    after = takeover.after_call(view.state, called, call.id, now, policy)
+    after = takeover.after_call(view.state, called, call.id, now, policy, call.model)
     is_opened = called.kind == "stop" and after != view.state
     draft.add((after,), (_circuit_opened(called, after, now),) if is_opened else ())
     return replace(done, spent_micro_usd=total(done.spent_micro_usd, cost)), cost
@@ -66,14 +66,16 @@ def labelled(result: Result, cost_micro_usd: int) -> Result:
 def with_try(done: TaskTakeover, called: CallOutcome, now: Now) -> TaskTakeover:
     """One try more, for a call that is settled now; after some the task rests, and its machine may have it first.
 
-    A task that may be the cause of a refusal rests at once: the next call is for another.
+    A task that may be the cause of a refusal rests at once, and is behind all others from then on, as its TRIES_MAX
+    tries say.
     """
     if called.kind == "stop" and not called.is_suspect:
         return done
     tries = done.tries + 1
     if tries < takeover.TRIES_MAX and not called.is_suspect:
         return replace(done, tries=tries)
-    return replace(done, tries=0, not_before_h=now.h + takeover.TASK_RESTS_MS)
+    is_suspect = called.is_suspect or done.tries >= takeover.TRIES_MAX
+    return replace(done, tries=takeover.TRIES_MAX if is_suspect else 0, not_before_h=now.h + takeover.TASK_RESTS_MS)
 
 
 def without_tries(done: TaskTakeover) -> TaskTakeover:

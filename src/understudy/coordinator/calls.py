@@ -102,12 +102,15 @@ def is_wanted(view: TakeoverView, task: Task, done: TaskTakeover, now: Now) -> b
 def reserve(
     draft: Draft, view: TakeoverView, candidates: Iterable[Answerable], call_id: str, worker_id: str, now: Now
 ) -> Reserved | NoCall:
-    """Reserve a call for the first candidate that may be answered and that the budget can bear."""
+    """Reserve a call for the first candidate that may be answered and that the budget can bear.
+
+    Suspects come last, however long they have rested: until one is answered it may be what the service refuses.
+    """
     if no_call := stopped(view, now):
         return no_call
     policy = view.policy.takeover
     none_left, short_of = NoCall("no_task"), ""
-    for wish in candidates:
+    for wish in sorted(candidates, key=lambda wish: wish.done.tries >= takeover.TRIES_MAX):
         if not is_wanted(view, wish.task, wish.done, now):
             continue
         found = _affordable(view, wish)

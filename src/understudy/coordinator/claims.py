@@ -50,11 +50,6 @@ def is_granted(task: Task, grant: Grant) -> bool:
     return task.status == LEASED and holder == (grant.worker_id, grant.daemon_id, grant.boot_id, grant.request_id)
 
 
-def held_ms(task: Task, now: Now, policy: Policy) -> int:
-    """The time since its lease was granted; more than 0 for the same lease again."""
-    return max(now.h - (task.hard_end_h - task.timeout_ms - policy.overtime_ms), 0)
-
-
 def lease(
     candidates: Iterable[Claimable], grant: Grant, names: frozenset[str], count: int, now: Now, policy: Policy
 ) -> list[Change[Task]]:

@@ -25,7 +25,7 @@ Theory of operation
 5. What stops calls, from the widest to the narrowest: no key or no price (`lacks`), the owner's pause, the circuit (the
    service refuses us: key, credit, model), a budget, a rest after failures in a row, the number of calls at once and in
    a minute, and a task's own tries (TRIES_MAX, then it rests). A circuit closes when the owner resumes, when key,
-   address or a model change, or at its month's end.
+   address or the refused model change, or at its month's end.
 
 Doubts. The hub trusts its own view: if its line is cut, all daemons look away. Only `probe_url` tells the difference,
 and it is asked once for each opening. Daemons are grouped by equal tags (DaemonGroup), and instants are the latest of a
@@ -65,7 +65,7 @@ AWAY_AFTER_A_WHILE = frozenset({"asleep", PLANNED, "draining"})
 UNHEARD = frozenset({"late", "asleep"})  # silence alone leads there
 RESUME_GRACE_MS = 30_000  # after a gap the daemons are given this long to be heard again
 PROBE_FRESH_MS = 60_000
-TRIES_MAX = 3  # of one task, then it rests
+TRIES_MAX = 3  # of one task, then it rests; a task that is suspect keeps as many
 TASK_RESTS_MS = 600_000
 BACKOFF_FIRST_MS, BACKOFF_MAX_MS = 10_000, 600_000
 OVERLOAD_FIRST_MS, OVERLOAD_MAX_MS = 5_000, 60_000
@@ -265,14 +265,18 @@ def is_for_machine(needs: str) -> bool:
 
 
 def after_call(
-    state: TakeoverState, called: CallOutcome, call_id: str, now: Now, policy: TakeoverPolicy
+    state: TakeoverState, called: CallOutcome, call_id: str, now: Now, policy: TakeoverPolicy, model: str = ""
 ) -> TakeoverState:
-    """The state after a call: ready, resting, or with its circuit open; of two refusals the one that holds longer."""
+    """The state after a call: ready, resting, or with its circuit open; of two refusals the one that holds longer.
+
+    `model` is the one that was called; "": the first.
+    """
     if called.kind == "stop":
         until = next_period_at(MONTH, now.wall) if called.reason == "spend_limit" else 0
-        if state.circuit and state.access == policy.access and (until or not state.circuit_until_at):
+        if state.circuit and is_access_of(policy, state.access) and (until or not state.circuit_until_at):
             return state
-        return replace(state, circuit=called.reason, circuit_at=now.wall, circuit_until_at=until, access=policy.access)
+        access = policy.fallback_access if model and model == policy.fallback_model else policy.access
+        return replace(state, circuit=called.reason, circuit_at=now.wall, circuit_until_at=until, access=access)
     if called.kind != "again":
         if now.h < state.resting_until_h:  # it began before the failure after which all rest
             return state
@@ -280,6 +284,11 @@ def after_call(
     wait_ms = max(called.wait_ms, rest_ms(called.reason, state.failures, call_id))
     resting = max(state.resting_until_h, now.h + wait_ms)
     return replace(state, failures=state.failures + 1, failure=called.reason, resting_until_h=resting)
+
+
+def is_access_of(policy: TakeoverPolicy, access: str) -> bool:
+    """True if what was refused is still what this owner calls with."""
+    return access in (policy.access, policy.fallback_access)
 
 
 def model_for(policy: TakeoverPolicy, state: TakeoverState) -> str:
@@ -301,12 +310,12 @@ def rest_ms(reason: str, failures: int, call_id: str) -> int:
 
 
 def circuit_after(state: TakeoverState, now: Now, policy: TakeoverPolicy) -> TakeoverState:
-    """The same with its circuit closed, if its time is over or key, address or models are others now."""
+    """The same with its circuit closed, if its time is over or key, address or the refused model are others now."""
     if state.circuit_until_at:  # a clock that was ahead may have named a later month
         next_at = next_period_at(MONTH, now.wall)
         state = replace(state, circuit_until_at=next_at) if state.circuit_until_at > next_at else state
     is_over = bool(state.circuit_until_at) and now.wall >= state.circuit_until_at
-    if state.circuit and (is_over or state.access != policy.access):
+    if state.circuit and (is_over or not is_access_of(policy, state.access)):
         return closed(state)
     return state
 

@@ -66,7 +66,8 @@ def look(
     policy = view.policy.takeover
     state = takeover.circuit_after(view.state, now, policy)
     if view.state.circuit and not state.circuit:
-        draft.add(events=(_circuit_closed(now, "over" if view.state.access == policy.access else "changed"),))
+        why = "over" if takeover.is_access_of(policy, view.state.access) else "changed"
+        draft.add(events=(_circuit_closed(now, why),))
     found = view.opening(TEXT, now)
     is_open = takeover.is_open(found, state, now, policy) and takeover.is_switched_on(policy)
     if is_open != bool(state.is_open):

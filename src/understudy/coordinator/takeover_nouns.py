@@ -18,11 +18,12 @@ class TakeoverPolicy(Struct, frozen=True):
     mode: str = ""  # of all sources; "": only of those named below; "off": nothing anywhere
     sources: tuple[tuple[str, str], ...] = ()  # (source, mode)
     has_key: bool = False
-    access: str = ""  # fingerprint of key, address and models: a circuit closes when it changes
+    access: str = ""  # fingerprint of key, address and model: a circuit closes when it changes
     model: str = ""
     price: Price | None = None  # None: unknown, so nothing is called
     fallback_model: str = ""  # while the other one is overloaded
     fallback_price: Price | None = None
+    fallback_access: str = ""  # fingerprint of key, address and the other model
     answer_tokens_max: int = 4096
     timeout_ms: int = 60_000  # of one call
     after_ms: int = 900_000  # how long asleep, draining or stopped as planned
@@ -43,8 +44,8 @@ class TakeoverState(Struct, frozen=True):
     paused: int = 0
     circuit: str = ""  # why no call is made any more; "": closed
     circuit_at: int = 0
-    circuit_until_at: int = 0  # 0: until somebody resumes, or key, address or a model change
-    access: str = ""  # under which the circuit opened
+    circuit_until_at: int = 0  # 0: until somebody resumes, or key, address or the refused model change
+    access: str = ""  # the fingerprint of what was refused
     failures: int = 0  # of calls, one after the other
     failure: str = ""  # the reason of the last one
     resting_until_h: int = 0
@@ -58,7 +59,7 @@ class TaskTakeover(Struct, frozen=True, rename={"interim_answer": "provisional",
 
     task_id: str
     kept_at: int = 0  # its sender got the message that it is kept
-    tries: int = 0  # calls that failed, one after the other
+    tries: int = 0  # calls that failed, one after the other; TRIES_MAX: it may be what the service refuses
     not_before_h: int = 0
     spent_micro_usd: int = 0
     interim_answer: str = ""  # the interim answer, as JSON text; "": none

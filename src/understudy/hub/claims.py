@@ -24,7 +24,7 @@ from understudy.store.base import UNREADABLE_SPEC
 from understudy.store.queries import Part
 from understudy.wire.answers.base import as_stored
 from understudy.wire.answers.claims import Claimed, ClaimedItem, NoTasks, claimed_json
-from understudy.wire.answers.leases import GrantedLease, granted_lease_json
+from understudy.wire.answers.leases import granted_lease_json
 from understudy.wire.limits import RUNNING_MAX
 from understudy.wire.tasks import ClaimBody
 
@@ -190,7 +190,7 @@ class ClaimTasks(Operation):
         return any(claims.may_have(task, self.names) and not _is_here(work, task) for task in left)
 
     def _answer(self, work: WorkingSet, tasks: list[Task], now: Now) -> Claimed:
-        items = [ClaimedItem(self._task_json(work, task), _lease_json(work, task, now)) for task in tasks]
+        items = [ClaimedItem(self._task_json(work, task), granted_lease_json(task, now)) for task in tasks]
         task, lease = items[0].task, items[0].lease
         return Claimed(True, tasks[0].id, task, lease, UNSET if self.body.max is None else items)  # noqa: FBT003
 
@@ -204,10 +204,6 @@ class ClaimTasks(Operation):
             messages: list[Memory] = work.memories.get(task.conversation, [])
             more["context"] = context_of(messages, CONTEXT_TOKENS)
         return claimed_json(task, spec, **more)
-
-
-def _lease_json(work: WorkingSet, task: Task, now: Now) -> GrantedLease:
-    return granted_lease_json(task, now, claims.held_ms(task, now, work.policy))
 
 
 def _is_read(work: WorkingSet, task: Task) -> bool:

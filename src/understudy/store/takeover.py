@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from understudy.coordinator.nouns import Task
-from understudy.coordinator.takeover import Reach
+from understudy.coordinator.takeover import TRIES_MAX, Reach
 from understudy.coordinator.takeover_nouns import UNTOLD_PROVIDES, DaemonGroup
 from understudy.store.base import Candidates, Unreadable
 from understudy.store.needs import tags_of
@@ -31,6 +31,8 @@ _BOUNDED_GROUPS = (
     + _IN_ORDER
 )
 _FREE = " AND NOT EXISTS (SELECT 1 FROM task_takeover x WHERE x.task_id = task.id AND {})"
+_OTHERS = _FREE.format(f"x.tries >= {TRIES_MAX}")
+_SUSPECTS = _OTHERS.replace("NOT EXISTS", "EXISTS")
 _ORDER = " ORDER BY order_key, id LIMIT ?"
 
 
@@ -56,20 +58,28 @@ class TakeoverQueries(SqlSession):
         return [needs for needs in self.sets_of_needs() if not reach.may_open(tags_of(needs))]
 
     def candidates(self, wanted: Candidates, h: int) -> list[Task]:
-        """Tasks that takeover may answer at this hearing instant, in the order of the queue."""
+        """Tasks that takeover may answer at this hearing instant, in the order of the queue; suspects come last."""
         if not (wanted.sources or wanted.others):
             return []
         among = "NOT source IN ?" if wanted.others else "source IN ?"
         rest = self.dialect.sql(f" AND takeover = 'allow' AND {among}")
-        values: tuple[Any, ...] = (self.dialect.collection(wanted.sources), h, wanted.limit)
+        values: tuple[Any, ...] = (self.dialect.collection(wanted.sources),)
         if wanted.text:
-            rest += _FREE.format("x.not_before_h > ?") + _ORDER
-            return self._rows(Task, "WHERE ready = 1 AND needs = '[]'" + rest, *values)
-        closed = [] if wanted.reach is None else self._closed(wanted.reach)
-        if closed:
-            rest += self.dialect.sql(" AND NOT needs IN ?")
-            values = (values[0], self.dialect.collection(closed), *values[1:])
-        rest += " AND needs <> '[]'" + _FREE.format("(x.not_before_h > ? OR x.provisional_at > 0)") + _ORDER
-        ready = self._rows(Task, "WHERE ready = 1" + rest, *values)
-        waiting = self._rows(Task, "WHERE waiting_for <> ''" + rest, *values)
-        return in_queue_order(ready, waiting)[: wanted.limit]
+            lines = ["WHERE ready = 1 AND needs = '[]'"]
+            rest += _FREE.format("x.not_before_h > ?")
+        else:
+            lines = ["WHERE ready = 1", "WHERE waiting_for <> ''"]
+            closed = [] if wanted.reach is None else self._closed(wanted.reach)
+            if closed:
+                rest += self.dialect.sql(" AND NOT needs IN ?")
+                values = (*values, self.dialect.collection(closed))
+            rest += " AND needs <> '[]'" + _FREE.format("(x.not_before_h > ? OR x.provisional_at > 0)")
+        values = (*values, h)
+
+        def found(which: str, limit: int) -> list[Task]:
+            ends = rest + which + _ORDER
+            return in_queue_order(*(self._rows(Task, line + ends, *values, limit) for line in lines))[:limit]
+
+        others = found(_OTHERS, wanted.limit)
+        room = wanted.limit - len(others)
+        return others + found(_SUSPECTS, room) if room else others

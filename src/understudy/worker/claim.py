@@ -159,26 +159,33 @@ def _since(state: WorkerState, lease: Lease, sent_ms: int, asked_ms: int) -> tup
     """The instants (mono) since which the hub may count a lease, and the time limit of its task.
 
     The hub holds a claim until it has something to grant, and its answer is on its way for no longer than a call's
-    slack. Whatever it grants has that much time to begin. If a claim was repeated and the hub does not say for how long
-    it has held the lease, it may have granted it at any time since the first sending.
+    slack. Whatever it grants has that much time to begin. If a claim was repeated and the hub does not say how much of
+    the lease is left, it may have granted it at any time since the first sending.
     """
     if lease.held_ms is None and asked_ms != sent_ms:
         return sent_ms, sent_ms
     held_ms = lease.held_ms or 0
     answered_ms = max(asked_ms, state.clock.mono_ms() + ANSWER_SLACK_MS - FREE_MS)
-    return max(sent_ms, asked_ms - held_ms), max(sent_ms, answered_ms - held_ms)
+    return asked_ms - held_ms, max(sent_ms, answered_ms - held_ms)
 
 
 def lease_of(granted: dict[str, Any]) -> Lease:
-    """The lease of a claim's answer. Its first length is the difference of two instants of the hub's clock."""
+    """The lease of a claim's answer.
+
+    Its first length is the difference of two instants of the hub's clock: too long if the hub was absent between them,
+    shorter than what is left if its clock was set back. What is left is exact.
+    """
     duration_ms = int(float(granted["durationSec"]) * MS_PER_S)
-    first_ms = parse_iso(granted["expiresAt"]) - parse_iso(granted["claimedAt"])
+    first_ms = min(parse_iso(granted["expiresAt"]) - parse_iso(granted["claimedAt"]), duration_ms)
+    left_ms = max(0, int(float(granted["leftSec"]) * MS_PER_S)) if "leftSec" in granted else None
+    if left_ms is not None and left_ms > first_ms:
+        first_ms = duration_ms
     return Lease(
         token=int(granted["token"]),
         on_loss=str(granted.get("onLoss") or "requeue")[:ON_LOSS_CHARS_MAX],
         duration_ms=duration_ms,
-        first_ms=min(first_ms, duration_ms),
-        held_ms=max(0, int(float(granted["heldSec"]) * MS_PER_S)) if "heldSec" in granted else None,
+        first_ms=first_ms,
+        held_ms=None if left_ms is None else max(0, first_ms - left_ms),
     )
 
 

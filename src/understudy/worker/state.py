@@ -63,7 +63,7 @@ class Lease(msgspec.Struct, frozen=True):
     on_loss: str
     duration_ms: int  # of a renewal
     first_ms: int  # until the first renewal
-    held_ms: int | None = None  # how long before the claim's answer it was granted; None: the hub does not say
+    held_ms: int | None = None  # what of `first_ms` was over at the claim's answer; None: the hub does not say
 
 
 def guard_deadline(sent_ms: int, lasts_ms: int) -> int:

@@ -26,9 +26,9 @@ class LeaseJson(Answer, frozen=True):
 
 
 class GrantedLease(LeaseJson, frozen=True):
-    """A lease as the answer to a claim; `held_sec` after it was granted, where the claim may be repeated."""
+    """A lease as the answer to a claim; `left_sec`, in hearing time, until it ends unless it is renewed."""
 
-    held_sec: float | UnsetType = UNSET
+    left_sec: float | UnsetType = UNSET
 
 
 class Renewed(Answer, frozen=True):
@@ -54,26 +54,19 @@ class Released(Answer, frozen=True):
 
 def lease_json(task: Task, now: Now) -> LeaseJson:
     """The lease that a task has."""
-    return LeaseJson(**_fields(task, now))
+    return LeaseJson(*_fields(task, now))
 
 
-def granted_lease_json(task: Task, now: Now, held_ms: int) -> GrantedLease:
+def granted_lease_json(task: Task, now: Now) -> GrantedLease:
     """The lease that a claim got, now or when it was sent before."""
-    return GrantedLease(**_fields(task, now), held_sec=held_ms / 1000 if task.request_id else UNSET)
+    left_sec = UNSET if task.is_legacy else (task.expires_h - now.h) / 1000
+    return GrantedLease(*[*_fields(task, now), left_sec])
 
 
-def _fields(task: Task, now: Now) -> dict[str, Any]:
-    fields = {
-        "worker_id": task.worker_id,
-        "claimed_at": iso(task.claimed_at),
-        "expires_at": iso(at_wall(now, task.expires_h)),
-        "renewed_at": instant_if_any(task.renewed_at),
-    }
+def _fields(task: Task, now: Now) -> list[Any]:
+    """What a `LeaseJson` consists of, in its order."""
+    expires_at = iso(at_wall(now, task.expires_h))
+    common = [task.worker_id, iso(task.claimed_at), expires_at, instant_if_any(task.renewed_at)]
     if task.is_legacy:
-        return fields
-    return fields | {
-        "token": task.token,
-        "attempt": task.attempts + task.losses + 1,
-        "on_loss": task.lease_on_loss,
-        "duration_sec": task.duration_ms / 1000,
-    }
+        return [*common, UNSET, UNSET, UNSET, UNSET]
+    return [*common, task.token, task.attempts + task.losses + 1, task.lease_on_loss, task.duration_ms / 1000]
