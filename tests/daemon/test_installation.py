@@ -171,6 +171,34 @@ def test_an_installer_sees_no_secret_of_ours(tmp_path: Path, monkeypatch: pytest
     assert "PIP_INDEX_URL=https://index.example" in told.read_text()
 
 
+def test_an_installer_sees_of_its_variables_those_that_name_a_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others fail an installation into an environment of its own, or make another one of it."""
+    told, here = tmp_path / "told", tmp_path / "here it is"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(module, "_pip", lambda: ["/bin/sh", "-c", f"env > {told}; exit 1"])
+    refusing = ("CONSTRAINT", "NO_DEPS", "PREFIX", "REQUIREMENT", "REQUIRE_HASHES", "REQUIRE_VIRTUALENV", "TARGET")
+    sources = {
+        "PIP_CLIENT_CERT": "me.pem",
+        "PIP_CERT": "~/ca.pem",
+        "PIP_FIND_LINKS": "wheels /srv/w https://w.example",
+        "PIP_RETRIES": "1",
+        "REQUESTS_CA_BUNDLE": "ca.pem",
+    }
+    refused(tmp_path / "data", order(version="1"), env={**sources, **{f"PIP_{name}": "1" for name in refusing}})
+    seen = dict(line.split("=", 1) for line in told.read_text().splitlines())
+    assert {name: value for name, value in seen.items() if name.startswith(("PIP_", "REQ"))} == {
+        "PIP_CLIENT_CERT": f"{here}/me.pem",
+        "PIP_CERT": "~/ca.pem",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_FIND_LINKS": f"{(here / 'wheels').as_uri()} /srv/w https://w.example",
+        "PIP_RETRIES": "1",
+        "REQUESTS_CA_BUNDLE": f"{here}/ca.pem",
+    }
+
+
 def test_nothing_is_installed_once_the_daemon_is_stopped(tmp_path: Path) -> None:
     made = Installation(tmp_path)
     made.stop()

@@ -30,7 +30,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from understudy.clock import MS_PER_S, SystemClock
 from understudy.daemon.home import aged_files, environments_in_use
-from understudy.daemon.index import has_own_index
+from understudy.daemon.index import has_own_index, sources_of
 from understudy.daemon.interpreter import missing_part
 from understudy.errors import UnderstudyError
 from understudy.private import OTHERS, open_private, own_directory, sync_directory, write_private
@@ -55,9 +55,9 @@ _ASKED = re.compile(r"[0-9A-Za-z][0-9A-Za-z.!+_-]{0,63}")  # a version, as it be
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _VERSION = re.compile(rf"^{PACKAGE} (\S{{1,100}})$", re.MULTILINE)
 # what an installer needs to know of its surroundings, and nothing that is secret
-ENV_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+ENV_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "TZ")
 _LOWER = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-ENV_KEPT_LIKE = ("PIP_", "LC_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", *_LOWER)
+ENV_KEPT_LIKE = ("LC_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", *_LOWER)
 
 
 class InstallError(UnderstudyError):
@@ -80,7 +80,7 @@ class Installation:
         self.current = self.root / "current"
         ambient = os.environ if ambient is None else ambient
         kept = {k: v for k, v in ambient.items() if k in ENV_KEPT or k.startswith(ENV_KEPT_LIKE)}
-        self._env = {**kept, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        self._env = {**kept, **sources_of(ambient), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._is_stopped = False
