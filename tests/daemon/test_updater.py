@@ -116,6 +116,14 @@ def test_a_version_that_cannot_be_executed_never_becomes_the_current_one(tmp_pat
     assert Installation(tmp_path / "data").current.readlink().name == "original"
 
 
+def test_an_update_of_a_daemon_started_by_hand_changes_nothing_that_a_service_goes_back_to(tmp_path: Path) -> None:
+    """The service of this data directory may be another installation."""
+    of_service = Installation(tmp_path / "data").launcher()
+    of_service.write_text("#!/bin/sh\n")
+    assert lives(tmp_path, tmp_path, "plain") == ["original", "new", "old"]
+    assert of_service.read_text() == "#!/bin/sh\n"
+
+
 @pytest.mark.parametrize(("heard", "reason"), [("", "ended"), ("boot-0", "ended"), ("boot-1", "ended"), ("boot-2", "")])
 def test_only_a_later_life_confirms(tmp_path: Path, heard: str, reason: str) -> None:
     """The old one may have failed to write its own name, so that an earlier one still stands there."""

@@ -86,17 +86,24 @@ class Installation:
         self._is_stopped = False
 
     def launcher(self) -> Path:
-        """`current/bin/understudy`; the program that runs now if the current one is not there, or its Python is not.
+        """`current/bin/understudy`, for a service that is being installed.
 
         `original` is this program, unless an update made this one: what it named before may be old, or gone.
         """
-        script = self.environments / ORIGINAL / "bin" / PACKAGE
-        can_start = missing_part(self.current / "bin" / PACKAGE) is None
-        if not can_start or (script.exists() and not self.running()):
+        script = self._original()
+        if script.exists() and not self.running():
             self._make_original(script)
-        if not can_start:
-            self.switch(ORIGINAL)
+        self.have_current()
         return self.current / "bin" / PACKAGE
+
+    def have_current(self) -> None:
+        """Make the program that runs now the current one if the current one is not there, or its Python is not."""
+        if missing_part(self.current / "bin" / PACKAGE) is not None:
+            self._make_original(self._original())
+            self.switch(ORIGINAL)
+
+    def _original(self) -> Path:
+        return self.environments / ORIGINAL / "bin" / PACKAGE
 
     def switch(self, environment: str) -> None:
         """Make an environment the current one, in one step, on disk when this returns. OSError."""
