@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import http.server
 import os
@@ -315,6 +316,26 @@ def test_a_link_to_nothing_stops_no_tidying(tmp_path: Path) -> None:
     (made.environments / "nowhere").symlink_to(tmp_path / "gone")
     made.prune("c")
     assert {path.name for path in made.environments.iterdir()} == {"original", "b", "c", "nowhere"}
+
+
+def test_a_new_environment_is_on_the_disk_of_a_mac_before_it_is_the_current_one_and_then_its_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There `fsync` alone ends in the cache of the drive."""
+    made = Installation(tmp_path)
+    environment(made, "new")
+    steps: list[tuple[str, int]] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: steps.append(("written", os.fstat(fd).st_ino)))
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(fcntl, "fcntl", lambda fd, _: steps.append(("on disk", os.fstat(fd).st_ino)))
+    module._sync(made.environments / "new")
+    of_environments, of_root = (path.stat().st_ino for path in (made.environments, made.root))
+    assert steps[-2:] == [("written", of_environments), ("on disk", of_environments)]
+    script = (made.environments / "new/bin/understudy").stat().st_ino
+    assert ("written", script) in steps
+    assert [word for word, _ in steps].count("on disk") == 1, "one is enough for all that was written before"
+    made.switch("new")
+    assert steps[-2:] == [("written", of_root), ("on disk", of_root)]
 
 
 def test_what_a_killed_installation_left_is_removed_later(tmp_path: Path) -> None:

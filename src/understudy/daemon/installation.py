@@ -33,7 +33,7 @@ from understudy.daemon.home import aged_files, environments_in_use
 from understudy.daemon.index import has_own_index, sources_of
 from understudy.daemon.interpreter import missing_part
 from understudy.errors import UnderstudyError
-from understudy.private import OTHERS, open_private, own_directory, sync_directory, write_private
+from understudy.private import OTHERS, open_private, own_directory, sync_directory, sync_to_disk, write_private
 from understudy.wire.causes import cause_of
 from understudy.wire.dial import TROUBLE, Server, TrustedCertificates
 from understudy.wire.limits import is_id
@@ -111,7 +111,7 @@ class Installation:
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(Path("environments") / environment)
         fresh.replace(self.current)
-        sync_directory(self.root)
+        sync_to_disk(self.root)
 
     def running(self) -> str:
         """The name of the environment that this process runs in; "" if no update made it."""
@@ -262,6 +262,7 @@ def _sync(environment: Path) -> None:
         for path in (Path(folder), *(Path(folder, name) for name in names)):
             if not path.is_symlink():
                 sync_directory(path)
+    sync_to_disk(environment.parent)
 
 
 def check_update(directive: ReceivedDirective) -> None:
